@@ -1,0 +1,1 @@
+"""Token-removal baselines and controls, one file per method, registered by entry point."""

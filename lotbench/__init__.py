@@ -1,0 +1,1 @@
+"""LoTBench: benchmarks and ablations for token reduction in transformer encoders."""

@@ -1,0 +1,1 @@
+"""Ragged encoders: attention kernels, backbone adapters, the reduced encoder."""

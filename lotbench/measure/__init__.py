@@ -1,0 +1,1 @@
+"""FLOPs, wall-clock and machine records."""

@@ -1,0 +1,1 @@
+"""Figures and tables from stored results; never needs torch or ray."""

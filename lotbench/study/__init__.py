@@ -1,0 +1,1 @@
+"""Configuration, data, training, trials and sweeps."""
