@@ -1,0 +1,18 @@
+"""The one error for bad input; everything else keeps its traceback."""
+
+
+class InputError(Exception):
+    """Bad input from outside (YAML, data, plugin, checkpoint): names the place and the mend.
+
+    The command line prints the message alone and exits with code 2.
+    """
+
+
+def near_misses(name: str, known: list[str]) -> str:
+    """A sentence naming the known words closest to ``name``, or all of them."""
+    import difflib
+
+    close = difflib.get_close_matches(name, known, n=3, cutoff=0.5)
+    if close:
+        return "did you mean " + " or ".join(repr(word) for word in close) + "?"
+    return "known: " + ", ".join(sorted(known))
