@@ -16,7 +16,7 @@ from lotbench.engine.backbone import Backbone
 from lotbench.engine.encoder import ReducedEncoder
 from lotbench.reducer import Batch, TokenReducer, Trace
 
-# Operations that fvcore has no count for and that are no matrix products.
+# fvcore counts these element-wise operations; the unit here does not.
 UNCOUNTED = ("aten::layer_norm",)
 
 
@@ -66,7 +66,7 @@ def fvcore_flops(encoder: ReducedEncoder, batch: Batch) -> float:
         raise ValueError("fvcore traces one example at a time")
     count = FlopCountAnalysis(_Logits(encoder, batch), (batch.input_ids,))
     count.set_op_handle("aten::scaled_dot_product_attention", _attention_multiply_adds)
-    count.set_op_handle(**dict.fromkeys(UNCOUNTED))
+    count.set_op_handle(**dict.fromkeys(UNCOUNTED, lambda inputs, outputs: Counter()))
     count.unsupported_ops_warnings(False).uncalled_modules_warnings(False)
     count.tracer_warnings("none")
     with torch.no_grad():
