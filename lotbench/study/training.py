@@ -163,12 +163,12 @@ def _linear(steps: int, warmup: float) -> Callable[[int], float]:
 
 
 def _optimiser(encoder: ReducedEncoder, stage: Stage, config: TrainConfig) -> torch.optim.AdamW:
-    """AdamW with the stage's learning rates; no decay on biases, norms and the reducer's scalars."""
+    """AdamW with the stage's learning rates; no decay on biases, norms and scalars."""
     encoder.requires_grad_(True)
     if "backbone" in stage.frozen:
         encoder.backbone.requires_grad_(False)
     groups: dict[tuple[float, float], list[nn.Parameter]] = defaultdict(list)
-    for name, parameter in encoder.backbone.named_parameters():
+    for parameter in encoder.backbone.parameters():
         if parameter.requires_grad:
             decay = config.weight_decay if parameter.dim() > 1 else 0.0
             groups[config.learning_rate, decay].append(parameter)
