@@ -98,7 +98,7 @@ def setting_label(setting: Row) -> str:
 
 
 def frame(folder: str | Path) -> pd.DataFrame:
-    """One row per trial and evaluation; a failed trial has one row, without scores.
+    """One row per trial and evaluation; a trial without any has one row, without scores.
 
     ``setting`` is equal for trials that differ in nothing but their seed. Speed-ups of the newest
     timing pass stand in ``real.<label>`` (against the fastest dense) with ``.low``, ``.high``,
@@ -113,10 +113,10 @@ def frame(folder: str | Path) -> pd.DataFrame:
     records = []
     for row in read_rows(folder):
         trial = _trial_columns(folder, row)
-        if row["status"] != "done":
+        evaluations = row["evaluations"] if row["status"] == "done" else []
+        if not evaluations:
             records.append(trial)
-            continue
-        for evaluation in row["evaluations"]:
+        for evaluation in evaluations:
             record = trial | _evaluation_columns(row, evaluation)
             # The dense baselines may be timed without belonging to a trial.
             for owner in (row["method"], row["trial_id"]):

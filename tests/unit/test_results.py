@@ -126,10 +126,11 @@ def test_frame_has_one_row_per_trial_and_evaluation(tmp_path):
     curve = [evaluation(0.9, 2.0, {"threshold": 0.3}), evaluation(0.8, 4.0, {"threshold": 0.5})]
     write_row(tmp_path, trial("a", "lot", curve, params=params))
     write_row(tmp_path, failed("b"))
+    write_row(tmp_path, trial("c", "lot", []))
     table = frame(tmp_path)
-    assert list(table["trial_id"]) == ["a", "a", "b"]
-    assert list(table["status"]) == ["done", "done", "failed"]
-    first, second, broken = table.to_dict("records")
+    assert list(table["trial_id"]) == ["a", "a", "b", "c"]
+    assert list(table["status"]) == ["done", "done", "failed", "done"]
+    first, second, broken, _ = table.to_dict("records")
     assert first["sweep"] == tmp_path.name
     assert (first["param.top_p"], first["param.router.width"]) == (0.3, 32)
     assert first["param.thresholds"] == "[0.3, 0.5]"
