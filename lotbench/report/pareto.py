@@ -1,0 +1,161 @@
+"""Pareto fronts and what is read off them: seed means, hypervolume, the largest safe speed-up.
+
+Everything here is read off the validation curve and describes it. Choosing one model to deploy is a
+different act and belongs to the selection split.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from lotbench.results import timed_settings
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from numpy.typing import ArrayLike
+
+DENSE = ("dense", "dense-packed")
+KEY = ["task", "method", "setting", "budget"]
+DROPS = (0.5, 1.0, 2.0)
+# The hypervolume counts what lies above this many points below dense.
+FLOOR = 10.0
+# Scores are means of floats: 0.85 - 0.01 must still count as "within one point" of 0.85.
+SLACK = 1e-9
+
+
+def front(speedup: ArrayLike, score: ArrayLike) -> np.ndarray:
+    """True where no other point is at least as fast and as good, and better in one of the two.
+
+    Of equal points one is on the front; a point with a missing coordinate never is.
+    """
+    import moocore
+
+    values = np.column_stack([np.asarray(speedup, float), np.asarray(score, float)])
+    mask = np.isfinite(values).all(axis=1)
+    if mask.any():
+        mask[mask] = moocore.is_nondominated(values[mask], maximise=True)
+    return mask
+
+
+def hypervolume(speedup: ArrayLike, score: ArrayLike, floor: float) -> float:
+    """The area under the front on a log axis, in points of score times doublings of speed.
+
+    It lies right of speed-up 1 and above the score ``floor``; points outside add nothing.
+    """
+    import moocore
+
+    speed, points = np.asarray(speedup, float), 100 * np.asarray(score, float)
+    usable = np.isfinite(speed) & np.isfinite(points) & (speed > 0)
+    if not usable.any():
+        return 0.0
+    values = np.column_stack([np.log2(speed[usable]), points[usable]])
+    return float(moocore.hypervolume(values, ref=[0.0, 100 * floor], maximise=True))
+
+
+def points(table: pd.DataFrame) -> pd.DataFrame:
+    """One row per task, method, setting and budget: means over seeds on the validation split.
+
+    Scores and speed-ups have ``.low`` and ``.high``: the smallest and largest over the seeds, for
+    wall-clock speed-ups the outermost ends of the seeds' intervals. ``name`` says how a point
+    differs from the others of its method; ``seeds`` counts trials.
+    """
+    done = table[(table["status"] == "done") & (table["split"] == "validation")]
+    # A method whose version was raised leaves older rows behind: the newest stands.
+    done = done.sort_values("created", kind="stable").drop_duplicates([*KEY, "seed"], keep="last")
+    columns: dict[str, tuple[str, str]] = {
+        "seeds": ("seed", "nunique"),
+        "score_name": ("score_name", "first"),
+    }
+    for name in ("score", "flops_speedup"):
+        columns |= {
+            name: (name, "mean"),
+            f"{name}.low": (name, "min"),
+            f"{name}.high": (name, "max"),
+        }
+    for name in (f"real.{label}" for label in timed_settings(table)):
+        columns |= {name: (name, "mean"), f"{name}.padded": (f"{name}.padded", "mean")}
+        columns |= {f"{name}.low": (f"{name}.low", "min"), f"{name}.high": (f"{name}.high", "max")}
+        columns[f"{name}.flagged"] = (f"{name}.flagged", "max")
+    for name in (column for column in table.columns if column.startswith("keep_ratio")):
+        columns[name] = (name, "mean")
+    result = done.groupby(KEY, sort=True).agg(**columns).reset_index()
+    names = _setting_names(done)
+    result.insert(4, "name", [names.get(setting, "") for setting in result["setting"]])
+    return result
+
+
+def dense_scores(table: pd.DataFrame) -> dict[str, float]:
+    """The reference score of every task: the method ``dense``, else the dense teacher."""
+    scores: dict[str, float] = {}
+    done = table[(table["status"] == "done") & (table["split"] == "validation")]
+    for task, rows in done.groupby("task"):
+        dense = rows.loc[rows["method"] == "dense", "score"].dropna()
+        scores[task] = float((dense if len(dense) else rows["teacher_score"]).astype(float).mean())
+    return scores
+
+
+def largest_speedups(table: pd.DataFrame, speedup: str = "flops_speedup") -> pd.DataFrame:
+    """The fastest point of every task and method within 0.5, 1 and 2 points of dense.
+
+    One row per task, method and ``drop``; ``speedup`` and what follows are missing where no point
+    is good enough. The column to maximise is ``flops_speedup`` or a ``real.<label>``.
+    """
+    import pandas as pd
+
+    dense, records = dense_scores(table), []
+    for (task, method), rows in points(table).groupby(["task", "method"]):
+        if method in DENSE:
+            continue
+        for drop in DROPS:
+            record = {"task": task, "method": method, "drop": drop, "speedup": np.nan}
+            good = rows[rows["score"] >= dense[task] - drop / 100 - SLACK].dropna(subset=[speedup])
+            if len(good):
+                best = good.loc[good[speedup].idxmax()]
+                record |= {"speedup": best[speedup], **best[["score", "name", "budget", "seeds"]]}
+            records.append(record)
+    columns = ["task", "method", "drop", "speedup", "score", "name", "budget", "seeds"]
+    return pd.DataFrame(records, columns=columns)
+
+
+def ranking(table: pd.DataFrame, speedup: str = "flops_speedup") -> pd.DataFrame:
+    """The hypervolume of every task and method above dense minus 10 points, ranked (1 is best)."""
+    import pandas as pd
+
+    dense = dense_scores(table)
+    records = [
+        (task, method, hypervolume(rows[speedup], rows["score"], dense[task] - FLOOR / 100))
+        for (task, method), rows in points(table).groupby(["task", "method"])
+        if method not in DENSE
+    ]
+    result = pd.DataFrame(records, columns=["task", "method", "hypervolume"])
+    rank = result.groupby("task")["hypervolume"].rank(ascending=False, method="min")
+    return result.assign(rank=rank.astype(int))
+
+
+def _setting_names(done: pd.DataFrame) -> dict[str, str]:
+    """Per setting, the parameters in which it differs from the other settings of its method."""
+    names: dict[str, str] = {}
+    for _, rows in done.groupby(["task", "method"]):
+        settings = rows.drop_duplicates("setting").set_index("setting")
+        params = settings.loc[:, [name for name in settings if name.startswith("param.")]]
+        varying = params.loc[:, params.nunique(dropna=False) > 1]
+        own = {
+            setting: " ".join(
+                f"{name.removeprefix('param.')}={_short(value)}"
+                for name, value in varying.loc[setting].dropna().items()
+            )
+            for setting in settings.index
+        }
+        # Settings may also differ outside the method, as after another number of epochs.
+        shared = Counter(own.values())
+        for setting, text in own.items():
+            names[setting] = text if shared[text] == 1 else f"{text} #{setting}".strip()
+    return names
+
+
+def _short(value: object) -> str:
+    """A parameter as written in the configuration (integers in a sparse column became floats)."""
+    return f"{value:g}" if isinstance(value, float) else str(value)

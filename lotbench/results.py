@@ -1,0 +1,269 @@
+"""The results store: one JSON file per trial and per timing pass, and the tidy frame made of them.
+
+Layout of a store ``results/<sweep>``::
+
+    sweep.json              the resolved sweep
+    trials/<trial_id>.json  one trial, replaced as a whole when it is run again
+    timings/<pass_id>.json  one timing pass of one setting, never overwritten
+
+Many processes write at once and any of them may be killed at any moment: a file appears under its
+name only once it is complete, and everything that does not end in ``.json`` is ignored.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import uuid
+import warnings
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from lotbench.errors import InputError
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+Row = dict[str, Any]
+
+TRIAL_KEYS = ("trial_id", "status", "task", "method", "seed", "params")
+DONE_KEYS = ("metric", "evaluations")
+EVALUATION_KEYS = ("budget", "split", "metrics")
+TIMING_KEYS = ("pass_id", "created", "setting", "task", "contenders")
+# Always in the frame, in this order, even when the store is empty.
+COLUMNS = (
+    *("sweep", "trial_id", "task", "method", "seed", "status", "error", "created", "setting"),
+    *("split", "budget", "score_name", "score", "teacher_score"),
+    *("flops", "dense_flops", "flops_speedup", "keep_ratio"),
+    *("train_seconds", "steps", "precision", "threads", "cpu"),
+)
+# A null in a row (an undefined correlation, say) must not turn a whole column into objects.
+NUMBERS = (
+    *("score", "teacher_score", "flops", "dense_flops", "flops_speedup", "keep_ratio"),
+    "train_seconds",
+)
+
+
+def write_json(path: Path, value: Any) -> Path:
+    """The path, now holding ``value``, put there in one step: readers see all of it or nothing."""
+    # Serialised before any file exists, so that a NaN or a foreign type leaves nothing behind.
+    text = json.dumps(value, indent=1, allow_nan=False)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    # Next to its target, because a rename is atomic only within one file system.
+    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}.tmp")
+    try:
+        with temporary.open("x", encoding="utf-8") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+    return path
+
+
+def write_row(folder: str | Path, row: Row) -> Path:
+    """The file of one trial's row, replaced if the trial was run before."""
+    return write_json(Path(folder) / "trials" / f"{row['trial_id']}.json", row)
+
+
+def write_timing(folder: str | Path, timing: Row) -> Path:
+    """The file of one timing pass; a pass that is already there is an error."""
+    path = Path(folder) / "timings" / f"{timing['pass_id']}.json"
+    if path.exists():
+        raise FileExistsError(f"{path}: a timing pass is never overwritten")
+    return write_json(path, timing)
+
+
+def read_rows(folder: str | Path) -> list[Row]:
+    """All readable trial rows, by trial id; a damaged file is named in a warning and skipped."""
+    return _read(Path(folder) / "trials", "trial_id", _trial_complaint)
+
+
+def read_timings(folder: str | Path) -> list[Row]:
+    """All readable timing passes, oldest first; a damaged file is named and skipped."""
+    passes = _read(Path(folder) / "timings", "pass_id", _timing_complaint)
+    return sorted(passes, key=lambda timing: (timing["created"], timing["pass_id"]))
+
+
+def finished(folder: str | Path) -> set[str]:
+    """The ids of the trials that need not be run again."""
+    return {row["trial_id"] for row in read_rows(folder) if row["status"] == "done"}
+
+
+def setting_label(setting: Row) -> str:
+    """A timing setting in one word, such as ``cpu-1t-b32-fp32``."""
+    return "{device}-{threads}t-b{batch_size}-{dtype}".format_map(setting)
+
+
+def frame(folder: str | Path) -> pd.DataFrame:
+    """One row per trial and evaluation; a trial without any has one row, without scores.
+
+    ``setting`` is equal for trials that differ in nothing but their seed. Speed-ups of the newest
+    timing pass stand in ``real.<label>`` (against the fastest dense) with ``.low``, ``.high``,
+    ``.padded`` (against the padded dense) and ``.flagged`` (below the noise floor).
+    """
+    import pandas as pd
+
+    folder = Path(folder)
+    if not (folder / "trials").is_dir():
+        raise InputError(f"{folder}: no results here (a store has a folder 'trials')")
+    real = _real_columns(read_timings(folder))
+    records = []
+    for row in read_rows(folder):
+        trial = _trial_columns(folder, row)
+        evaluations = row["evaluations"] if row["status"] == "done" else []
+        if not evaluations:
+            records.append(trial)
+        for evaluation in evaluations:
+            record = trial | _evaluation_columns(row, evaluation)
+            # The dense baselines may be timed without belonging to a trial.
+            for owner in (row["method"], row["trial_id"]):
+                record |= real.get((row["task"], owner, record["budget"]), {})
+            records.append(record)
+    names = {name: None for record in records for name in record if name not in COLUMNS}
+    table = pd.DataFrame(records, columns=[*COLUMNS, *sorted(names, key=_column_order)])
+    for name in table.columns:
+        if name.endswith(".flagged"):
+            table[name] = table[name].astype("boolean")
+        elif name in NUMBERS or name.startswith(("metric.", "real.", "keep_ratio.")):
+            table[name] = table[name].astype(float)
+    return table
+
+
+def timed_settings(table: pd.DataFrame) -> list[str]:
+    """The labels of the timing settings in a frame, in column order."""
+    return [name[5:] for name in table.columns if name.startswith("real.") and name.count(".") == 1]
+
+
+def _read(folder: Path, key: str, complaint: Any) -> list[Row]:
+    """The rows of a folder by file name, without those that ``complaint`` objects to."""
+    rows = []
+    for path in sorted(folder.glob("*.json")):
+        try:
+            row = json.loads(path.read_text(encoding="utf-8"))
+            problem = complaint(row)
+            if problem is None and row[key] != path.stem:
+                problem = f"holds {key} {row[key]!r}, which is not its file name"
+        except (OSError, ValueError) as error:
+            problem = str(error)
+        if problem is None:
+            rows.append(row)
+        else:
+            warnings.warn(f"{path}: skipped, {problem}", stacklevel=3)
+    return rows
+
+
+def _lacking(row: Any, keys: tuple[str, ...]) -> str | None:
+    """What is wrong with the shape of a JSON object, or None."""
+    if not isinstance(row, dict):
+        return "not a JSON object"
+    missing = [key for key in keys if key not in row]
+    return f"no {', '.join(missing)}" if missing else None
+
+
+def _trial_complaint(row: Any) -> str | None:
+    problem = _lacking(row, TRIAL_KEYS)
+    if problem is None and row["status"] == "done":
+        problem = _lacking(row, DONE_KEYS)
+        for evaluation in row.get("evaluations") or ():
+            problem = problem or _lacking(evaluation, EVALUATION_KEYS)
+    return problem
+
+
+def _timing_complaint(timing: Any) -> str | None:
+    problem = _lacking(timing, TIMING_KEYS)
+    if problem is None:
+        problem = _lacking(timing["setting"], ("device", "threads", "batch_size", "dtype"))
+        for contender in timing["contenders"]:
+            problem = problem or _lacking(contender, ("name", "speedup"))
+    return problem
+
+
+def _trial_columns(folder: Path, row: Row) -> Row:
+    """What all evaluations of a trial share."""
+    training, error = row.get("training") or {}, row.get("error")
+    teacher = (row.get("teacher") or {}).get("metrics") or {}
+    columns = {name: row[name] for name in ("trial_id", "task", "method", "seed", "status")}
+    if error:
+        step = f" (step {error['step']})" if error.get("step") is not None else ""
+        columns["error"] = f"{error.get('kind')}: {error.get('message')}{step}"
+    columns |= {
+        "sweep": folder.resolve().name,
+        "created": row.get("created"),
+        "setting": _setting_hash(row),
+        "score_name": row.get("metric"),
+        "teacher_score": teacher.get(row.get("metric")),
+        "train_seconds": training.get("seconds"),
+        "steps": training.get("steps"),
+        "precision": training.get("precision"),
+        "threads": training.get("threads"),
+        "cpu": (row.get("machine") or {}).get("cpu"),
+    }
+    return columns | _flat("param", row["params"])
+
+
+def _evaluation_columns(row: Row, evaluation: Row) -> Row:
+    """Scores and costs of one trained model at one budget."""
+    ratios = evaluation.get("keep_ratio") or []
+    columns = {name: evaluation.get(name) for name in ("flops", "dense_flops", "flops_speedup")}
+    columns |= {f"keep_ratio.{layer}": ratio for layer, ratio in enumerate(ratios)}
+    columns |= {f"metric.{name}": value for name, value in evaluation["metrics"].items()}
+    columns |= _flat("budget", evaluation["budget"])
+    return columns | {
+        "split": evaluation["split"],
+        "budget": _budget_text(evaluation["budget"]),
+        "score": evaluation["metrics"].get(row["metric"]),
+        "keep_ratio": sum(ratios) / len(ratios) if ratios else None,
+    }
+
+
+def _real_columns(timings: list[Row]) -> dict[tuple[str, str, str], Row]:
+    """Wall-clock columns by (task, trial id or method name, budget); the newest pass wins."""
+    real: dict[tuple[str, str, str], Row] = {}
+    for timing in timings:
+        label = f"real.{setting_label(timing['setting'])}"
+        for contender in timing["contenders"]:
+            owner = contender.get("trial_id") or contender["name"]
+            key = (timing["task"], owner, _budget_text(contender.get("budget") or {}))
+            real.setdefault(key, {}).update(
+                {
+                    label: contender["speedup"].get("median"),
+                    f"{label}.low": contender["speedup"].get("low"),
+                    f"{label}.high": contender["speedup"].get("high"),
+                    f"{label}.padded": (contender.get("speedup_padded") or {}).get("median"),
+                    f"{label}.flagged": contender.get("flagged"),
+                }
+            )
+    return real
+
+
+def _setting_hash(row: Row) -> str:
+    """A short hash of everything in a trial but its seed and where its plugins lie."""
+    config = {k: v for k, v in (row.get("config") or {}).items() if k not in ("seed", "plugins")}
+    identity = [row["task"], row["method"], row.get("backbone"), row["params"], config]
+    text = json.dumps(identity, sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()[:8]
+
+
+def _budget_text(budget: Row) -> str:
+    return " ".join(f"{name}={value}" for name, value in sorted(budget.items()))
+
+
+def _flat(prefix: str, values: Row) -> Row:
+    """Nested values as dotted columns; a list becomes JSON text, which can be grouped by."""
+    flat: Row = {}
+    for name, value in values.items():
+        if isinstance(value, dict):
+            flat |= _flat(f"{prefix}.{name}", value)
+        else:
+            flat[f"{prefix}.{name}"] = json.dumps(value) if isinstance(value, list) else value
+    return flat
+
+
+def _column_order(name: str) -> tuple[int, list[Any]]:
+    """Groups of columns in a fixed order, numbers inside names as numbers (layer 2 before 10)."""
+    groups = ["param", "budget", "metric", "keep_ratio", "real"]
+    parts = [(0, int(p), "") if p.isdigit() else (1, 0, p) for p in name.split(".")]
+    return groups.index(name.split(".")[0]), parts

@@ -1,0 +1,75 @@
+"""Small hand-made stores for the tests of results and report."""
+
+from __future__ import annotations
+
+from typing import Any
+
+
+def evaluation(
+    score: float | None, speedup: float, budget: dict | None = None, **more: Any
+) -> dict:
+    """An evaluation of two layers that keep 1 and 1 / speedup of the tokens."""
+    return {
+        "budget": budget or {},
+        "split": "validation",
+        "examples": 100,
+        "metrics": {"accuracy": score},
+        "flops": 600.0 / speedup,
+        "dense_flops": 600.0,
+        "flops_speedup": speedup,
+        "keep_ratio": [1.0, 1 / speedup],
+        **more,
+    }
+
+
+def trial(name: str, method: str, evaluations: list[dict], seed: int = 0, **more: Any) -> dict:
+    """A row of the task ``toy``; ``params`` and everything else can be replaced."""
+    return {
+        "trial_id": name,
+        "status": "done",
+        "error": None,
+        "task": "toy",
+        "method": method,
+        "seed": seed,
+        "backbone": "tiny",
+        "params": {},
+        "config": {"seed": seed, "plugins": []},
+        "metric": "accuracy",
+        "teacher": {"key": "k", "metrics": {"accuracy": 0.89}},
+        "training": {"steps": 10, "seconds": 2.5, "precision": "fp32", "threads": 1},
+        "evaluations": evaluations,
+        "machine": {"cpu": "Abacus 9000"},
+        "created": "2025-01-01T00:00:00Z",
+        **more,
+    }
+
+
+def failed(name: str, method: str = "ltp") -> dict:
+    error = {"kind": "NonFiniteLoss", "message": "task loss is nan", "step": 37}
+    return trial(name, method, [], status="failed", error=error)
+
+
+def contender(name: str, speedup: float, trial_id: str | None = None, **more: Any) -> dict:
+    interval = {"median": speedup, "low": speedup - 0.1, "high": speedup + 0.1}
+    padded = {"median": 2 * speedup, "low": speedup, "high": 3 * speedup}
+    return {
+        "name": name,
+        "trial_id": trial_id,
+        "budget": {},
+        "speedup": interval,
+        "speedup_padded": padded,
+        "flagged": False,
+        **more,
+    }
+
+
+def timing(name: str, created: str, contenders: list[dict], **setting: Any) -> dict:
+    where = {"device": "cpu", "device_name": "Abacus 9000", "threads": 1, "dtype": "fp32"}
+    return {
+        "pass_id": name,
+        "created": created,
+        "task": "toy",
+        "setting": {**where, "batch_size": 32, **setting},
+        "noise_floor": {"ratio": 0.01},
+        "contenders": contenders,
+    }

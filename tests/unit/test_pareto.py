@@ -1,0 +1,163 @@
+"""Fronts, hypervolumes and safe speed-ups against numbers worked by hand."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from stores import contender, evaluation, failed, timing, trial
+
+from lotbench.report.pareto import (
+    dense_scores,
+    front,
+    hypervolume,
+    largest_speedups,
+    points,
+    ranking,
+)
+from lotbench.results import frame, write_row, write_timing
+
+
+def test_front_by_hand():
+    # (3, .80) is beaten by (4, .80), (2, .85) by (2, .90); the ends are on the front.
+    speedup = [1, 2, 2, 3, 4, 8]
+    score = [0.91, 0.90, 0.85, 0.80, 0.80, 0.50]
+    assert front(speedup, score).tolist() == [True, True, False, False, True, True]
+
+
+def test_front_skips_missing_points_and_keeps_one_of_equals():
+    assert front([1, np.nan, 9], [0.9, 0.9, np.nan]).tolist() == [True, False, False]
+    assert front([2, 2], [0.9, 0.9]).sum() == 1
+    assert front([], []).tolist() == []
+
+
+@settings(deadline=None, max_examples=50)
+@given(st.lists(st.tuples(st.integers(1, 9), st.integers(0, 9)), min_size=1, max_size=12))
+def test_front_is_what_nothing_dominates(pairs):
+    mask = front([a for a, _ in pairs], [b for _, b in pairs])
+    for pair, kept in zip(pairs, mask, strict=True):
+        beaten = any(o[0] >= pair[0] and o[1] >= pair[1] and o != pair for o in pairs)
+        assert not (kept and beaten)
+    assert {p for p, kept in zip(pairs, mask, strict=True) if kept} == {
+        p for p in pairs if not any(o[0] >= p[0] and o[1] >= p[1] and o != p for o in pairs)
+    }
+
+
+def test_hypervolume_by_hand():
+    # Above 80 points: (2x, 86) covers 1 doubling times 6 points, (8x, 82) adds 2 doublings times 2.
+    assert hypervolume([2, 8], [0.86, 0.82], floor=0.80) == pytest.approx(6 + 4)
+    # A beaten point, one below the floor and one slower than dense add nothing.
+    more = hypervolume([2, 8, 2, 32, 0.5], [0.86, 0.82, 0.81, 0.79, 0.99], floor=0.80)
+    assert more == pytest.approx(10)
+    assert hypervolume([np.nan], [0.9], floor=0.8) == 0
+
+
+@pytest.fixture
+def store(tmp_path):
+    """Dense at 90.0 on average, lot on two seeds with two budgets, ltp with two lambdas."""
+    write_row(tmp_path, trial("d0", "dense", [evaluation(0.895, 1.0)]))
+    write_row(tmp_path, trial("d1", "dense", [evaluation(0.905, 1.0)], seed=1))
+    for seed, shift in ((0, -0.005), (1, 0.005)):
+        curve = [
+            evaluation(0.89 + shift, 2.0 - 10 * shift, {"threshold": 0.3}),
+            evaluation(0.87 + shift, 4.0, {"threshold": 0.7}),
+        ]
+        write_row(tmp_path, trial(f"l{seed}", "lot", curve, seed=seed, params={"top_p": 0.3}))
+    for name, lam, score, speedup in (("t0", 0.1, 0.896, 1.5), ("t1", 2.0, 0.70, 3.0)):
+        row = trial(name, "ltp", [evaluation(score, speedup)], params={"lambda": lam})
+        write_row(tmp_path, row)
+    write_row(tmp_path, failed("bad"))
+    slow = [contender("ltp", 1.2, "t0"), contender("ltp", 2.2, "t1", flagged=True)]
+    write_timing(tmp_path, timing("p", "2025", slow))
+    return tmp_path
+
+
+def test_points_are_means_over_seeds(store):
+    rows = points(frame(store)).set_index(["method", "budget", "name"])
+    assert len(rows) == 5
+    lot = rows.loc[("lot", "threshold=0.3", "")]
+    assert (lot["score"], lot["score.low"], lot["score.high"]) == pytest.approx(
+        (0.89, 0.885, 0.895)
+    )
+    # Speed-ups 2.05 and 1.95.
+    assert (lot["flops_speedup"], lot["flops_speedup.low"]) == pytest.approx((2.0, 1.95))
+    assert lot["seeds"] == 2
+    ltp = rows.loc[("ltp", "", "lambda=2")]
+    assert (ltp["real.cpu-1t-b32-fp32"], ltp["real.cpu-1t-b32-fp32.high"]) == pytest.approx(
+        (2.2, 2.3)
+    )
+    assert bool(ltp["real.cpu-1t-b32-fp32.flagged"])
+
+
+def test_points_take_the_newest_of_two_trials_with_equal_setting_and_seed(tmp_path):
+    write_row(tmp_path, trial("new", "lot", [evaluation(0.9, 2.0)], created="2025-02"))
+    write_row(tmp_path, trial("old", "lot", [evaluation(0.1, 2.0)], created="2025-01"))
+    (row,) = points(frame(tmp_path)).to_dict("records")
+    assert (row["score"], row["seeds"]) == (0.9, 1)
+
+
+def test_settings_that_differ_outside_the_method_get_different_names(tmp_path):
+    for name, epochs in (("a", 1), ("b", 2)):
+        rows = [evaluation(0.9, 2.0)]
+        write_row(tmp_path, trial(name, "lot", rows, config={"train": {"epochs": epochs}}))
+    names = list(points(frame(tmp_path))["name"])
+    assert len(set(names)) == 2
+    assert all(name.startswith("#") for name in names)
+
+
+def test_only_the_validation_split_counts(tmp_path):
+    both = [evaluation(0.9, 2.0), evaluation(0.95, 2.0, split="selection")]
+    write_row(tmp_path, trial("a", "lot", both))
+    assert list(points(frame(tmp_path))["score"]) == [0.9]
+
+
+def test_dense_is_the_dense_method_or_else_the_teacher(store, tmp_path_factory):
+    assert dense_scores(frame(store)) == pytest.approx({"toy": 0.90})
+    bare = tmp_path_factory.mktemp("bare")
+    write_row(bare, trial("a", "lot", [evaluation(0.9, 2.0)]))
+    assert dense_scores(frame(bare)) == {"toy": 0.89}
+
+
+def test_largest_speedups_by_hand(store):
+    # Dense 90.0. lot: 89.0 at 2x, 87.0 at 4x. ltp: 89.6 at 1.5x, 70 at 3x.
+    table = largest_speedups(frame(store)).set_index(["method", "drop"])
+    expected = {
+        ("lot", 0.5): np.nan,
+        ("lot", 1.0): 2.0,
+        ("lot", 2.0): 2.0,
+        ("ltp", 0.5): 1.5,
+        ("ltp", 1.0): 1.5,
+        ("ltp", 2.0): 1.5,
+    }
+    assert table["speedup"].to_dict() == pytest.approx(expected, nan_ok=True)
+    assert table.loc[("ltp", 1.0), "name"] == "lambda=0.1"
+    assert table.loc[("lot", 1.0), "budget"] == "threshold=0.3"
+    real = largest_speedups(frame(store), "real.cpu-1t-b32-fp32").set_index(["method", "drop"])
+    assert real.loc[("ltp", 1.0), "speedup"] == pytest.approx(1.2)
+    assert np.isnan(real.loc[("lot", 1.0), "speedup"])
+
+
+def test_exactly_one_point_below_is_within_one_point(tmp_path):
+    # Means 82.5 and 81.5, whose difference as floats is a little over 0.01.
+    for seed, dense, reduced in ((0, 0.821, 0.810), (1, 0.824, 0.815), (2, 0.830, 0.820)):
+        write_row(tmp_path, trial(f"d{seed}", "dense", [evaluation(dense, 1.0)], seed=seed))
+        write_row(tmp_path, trial(f"l{seed}", "lot", [evaluation(reduced, 2.0)], seed=seed))
+    speedups = largest_speedups(frame(tmp_path)).set_index("drop")["speedup"]
+    assert speedups[1.0] == 2.0
+    assert np.isnan(speedups[0.5])
+
+
+def test_ranking_by_hand(store):
+    # Floor 80. lot: 9 points for 1 doubling, 7 for the second; ltp: 9.6 points for log2(1.5).
+    table = ranking(frame(store)).set_index("method")
+    assert table["hypervolume"].to_dict() == pytest.approx(
+        {"lot": 9 + 7, "ltp": 9.6 * np.log2(1.5)}
+    )
+    assert table["rank"].to_dict() == {"lot": 1, "ltp": 2}
+
+
+def test_a_store_of_failures_gives_empty_tables(tmp_path):
+    write_row(tmp_path, failed("bad"))
+    table = frame(tmp_path)
+    assert len(points(table)) == len(largest_speedups(table)) == len(ranking(table)) == 0

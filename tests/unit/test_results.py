@@ -1,0 +1,201 @@
+"""The store survives kills, damage and concurrency, and its frame says what was written."""
+
+from __future__ import annotations
+
+import json
+import multiprocessing
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+from stores import contender, evaluation, failed, timing, trial
+
+from lotbench.errors import InputError
+from lotbench.results import (
+    finished,
+    frame,
+    read_rows,
+    read_timings,
+    setting_label,
+    timed_settings,
+    write_row,
+    write_timing,
+)
+
+
+def test_a_row_comes_back_as_written(tmp_path):
+    row = trial("a", "lot", [evaluation(0.9, 2.0)])
+    path = write_row(tmp_path, row)
+    assert path == tmp_path / "trials" / "a.json"
+    assert read_rows(tmp_path) == [row]
+    assert os.listdir(path.parent) == ["a.json"]
+
+
+def test_a_row_replaces_an_older_one_of_the_same_trial(tmp_path):
+    write_row(tmp_path, failed("a"))
+    assert finished(tmp_path) == set()
+    write_row(tmp_path, trial("a", "ltp", []))
+    write_row(tmp_path, failed("b"))
+    assert finished(tmp_path) == {"a"}
+
+
+def test_a_nan_is_refused_and_leaves_nothing_behind(tmp_path):
+    write_row(tmp_path, trial("a", "lot", []))
+    with pytest.raises(ValueError, match="JSON compliant"):
+        write_row(tmp_path, trial("a", "lot", [evaluation(float("nan"), 2.0)]))
+    assert os.listdir(tmp_path / "trials") == ["a.json"]
+    assert read_rows(tmp_path) == [trial("a", "lot", [])]
+
+
+def test_half_written_temporary_files_are_ignored(tmp_path):
+    write_row(tmp_path, trial("a", "lot", []))
+    (tmp_path / "trials" / ".b.json.0123.tmp").write_text('{"trial_id": "b", "sta')
+    assert [row["trial_id"] for row in read_rows(tmp_path)] == ["a"]
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        (b'{"trial_id": "bad", "sta', "Unterminated"),
+        (b"", "Expecting value"),
+        (b"\xff\xfe\x00", "decode"),
+        (b"[1, 2]", "not a JSON object"),
+        (b'{"trial_id": "bad"}', "no status, task, method, seed, params"),
+        (json.dumps(trial("other", "lot", [])).encode(), "holds trial_id 'other'"),
+        (json.dumps(trial("bad", "lot", [{"budget": {}}])).encode(), "no split, metrics"),
+    ],
+)
+def test_a_damaged_file_is_named_and_skipped(tmp_path, content, reason):
+    write_row(tmp_path, trial("a", "lot", [evaluation(0.9, 2.0)]))
+    (tmp_path / "trials" / "bad.json").write_bytes(content)
+    with pytest.warns(UserWarning, match=rf"bad\.json: skipped, .*{reason}"):
+        assert [row["trial_id"] for row in read_rows(tmp_path)] == ["a"]
+    with pytest.warns(UserWarning, match="skipped"):
+        assert list(frame(tmp_path)["trial_id"]) == ["a"]
+
+
+def _write_for_ever(folder, worker):
+    turn = 0
+    while True:
+        # Large enough that a write takes many system calls.
+        rows = [evaluation(0.5, 2.0) for _ in range(300)]
+        write_row(folder, trial("shared", f"{worker}-{turn}", rows))
+        write_row(folder, trial(f"own-{worker}", "lot", rows))
+        turn += 1
+
+
+@pytest.mark.filterwarnings("error")
+def test_killed_and_concurrent_writers_never_leave_half_a_row(tmp_path):
+    context = multiprocessing.get_context("spawn")
+    workers = [
+        context.Process(target=_write_for_ever, args=(tmp_path, number)) for number in range(3)
+    ]
+    for worker in workers:
+        worker.start()
+    names, reads, end = set(), 0, time.monotonic() + 30
+    try:
+        while (len(names) < 4 or reads < 50) and time.monotonic() < end:
+            # A damaged file would warn, and a warning is an error in this test.
+            rows = read_rows(tmp_path)
+            assert all(len(row["evaluations"]) == 300 for row in rows)
+            names, reads = {row["trial_id"] for row in rows}, reads + 1
+    finally:
+        for worker in workers:
+            os.kill(worker.pid, signal.SIGKILL)
+            worker.join()
+    assert names == {"shared", "own-0", "own-1", "own-2"}
+    assert {row["trial_id"] for row in read_rows(tmp_path)} == names
+
+
+def test_a_timing_pass_is_never_overwritten(tmp_path):
+    write_timing(tmp_path, timing("p", "2025-01-01", []))
+    with pytest.raises(FileExistsError, match="never overwritten"):
+        write_timing(tmp_path, timing("p", "2025-01-02", []))
+    assert read_timings(tmp_path)[0]["created"] == "2025-01-01"
+
+
+def test_setting_label():
+    assert setting_label(timing("p", "", [])["setting"]) == "cpu-1t-b32-fp32"
+
+
+def test_frame_has_one_row_per_trial_and_evaluation(tmp_path):
+    params = {"top_p": 0.3, "thresholds": [0.3, 0.5], "router": {"width": 32}}
+    curve = [evaluation(0.9, 2.0, {"threshold": 0.3}), evaluation(0.8, 4.0, {"threshold": 0.5})]
+    write_row(tmp_path, trial("a", "lot", curve, params=params))
+    write_row(tmp_path, failed("b"))
+    write_row(tmp_path, trial("c", "lot", []))
+    table = frame(tmp_path)
+    assert list(table["trial_id"]) == ["a", "a", "b", "c"]
+    assert list(table["status"]) == ["done", "done", "failed", "done"]
+    first, second, broken, _ = table.to_dict("records")
+    assert first["sweep"] == tmp_path.name
+    assert (first["param.top_p"], first["param.router.width"]) == (0.3, 32)
+    assert first["param.thresholds"] == "[0.3, 0.5]"
+    assert (second["budget"], second["budget.threshold"]) == ("threshold=0.5", 0.5)
+    assert (second["score"], second["score_name"]) == (0.8, "accuracy")
+    assert second["metric.accuracy"] == 0.8
+    assert second["teacher_score"] == 0.89
+    # Layers keep 1 and 1/4 of the tokens: (1 + 1/4) / 2.
+    assert (second["keep_ratio"], second["keep_ratio.1"]) == (0.625, 0.25)
+    assert (second["flops"], second["dense_flops"], second["flops_speedup"]) == (150, 600, 4)
+    assert (second["train_seconds"], second["steps"], second["cpu"]) == (2.5, 10, "Abacus 9000")
+    assert broken["error"] == "NonFiniteLoss: task loss is nan (step 37)"
+    assert broken["score"] != broken["score"]
+
+
+def test_trials_that_differ_only_in_their_seed_share_a_setting(tmp_path):
+    for name, seed, lam in (("a", 0, 0.1), ("b", 1, 0.1), ("c", 0, 0.2)):
+        rows = [evaluation(0.9, 2.0)]
+        write_row(tmp_path, trial(name, "ltp", rows, seed=seed, params={"lambda": lam}))
+    a, b, c = frame(tmp_path)["setting"]
+    assert a == b != c
+
+
+def test_the_newest_pass_that_timed_a_model_wins(tmp_path):
+    write_row(tmp_path, trial("a", "lot", [evaluation(0.9, 2.0), evaluation(0.8, 4.0, {"k": 3})]))
+    write_row(tmp_path, trial("d", "dense", [evaluation(0.9, 1.0)]))
+    # The names sort against the time, so that order by file name would fail.
+    old = [contender("lot", 1.5, "a"), contender("lot", 2.5, "a", budget={"k": 3})]
+    write_timing(tmp_path, timing("z", "2025-01-01", old))
+    new = [contender("lot", 1.7, "a", flagged=True), contender("dense", 0.9)]
+    write_timing(tmp_path, timing("b", "2025-01-02", new))
+    write_timing(tmp_path, timing("c", "2025-01-02", [], batch_size=1))
+    table = frame(tmp_path)
+    assert timed_settings(table) == ["cpu-1t-b32-fp32"]
+    assert list(table["real.cpu-1t-b32-fp32"]) == [1.7, 2.5, 0.9]
+    assert list(table["real.cpu-1t-b32-fp32.padded"]) == [3.4, 5.0, 1.8]
+    assert list(table["real.cpu-1t-b32-fp32.low"]) == pytest.approx([1.6, 2.4, 0.8])
+    assert list(table["real.cpu-1t-b32-fp32.flagged"]) == [True, False, False]
+
+
+def test_an_undefined_score_is_missing_and_the_column_stays_numeric(tmp_path):
+    write_row(tmp_path, trial("a", "lot", [evaluation(None, 2.0)]))
+    table = frame(tmp_path)
+    assert table["score"].dtype == float
+    assert table["score"].isna().all()
+
+
+def test_layer_columns_are_in_the_order_of_layers(tmp_path):
+    write_row(tmp_path, trial("a", "lot", [evaluation(0.9, 2.0, keep_ratio=[1.0] * 12)]))
+    layers = [name for name in frame(tmp_path) if name.startswith("keep_ratio.")]
+    assert layers == [f"keep_ratio.{layer}" for layer in range(12)]
+
+
+def test_no_store_and_an_empty_store(tmp_path):
+    with pytest.raises(InputError, match="no results here"):
+        frame(tmp_path)
+    assert read_rows(tmp_path) == []
+    (tmp_path / "trials").mkdir()
+    assert len(frame(tmp_path)) == 0
+
+
+def test_light_imports():
+    code = (
+        "import sys, lotbench.results, lotbench.report.table, lotbench.report.plots\n"
+        "heavy = {'torch', 'ray', 'pandas', 'matplotlib', 'moocore', 'transformers'}\n"
+        "sys.exit(', '.join(heavy & set(sys.modules)) or 0)"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
