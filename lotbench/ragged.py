@@ -1,0 +1,190 @@
+"""Ragged batches: sequences of different lengths laid end to end, without padding.
+
+A batch of B sequences with T tokens in all is a flat tensor ``(T, ...)`` and a layout, the
+`Ragged` of this module.  Sequence b owns the rows ``cu_seqlens[b] : cu_seqlens[b + 1]``.
+Everything below is a pure function of the two.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import torch
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class Ragged:
+    """The layout of a ragged batch.
+
+    Attributes
+    ----------
+    cu_seqlens : Tensor, shape (B + 1,), int64
+        Where each sequence starts; the last entry is T.
+    sizes : tuple of int
+        The B lengths on the host, so that no shape question needs the device.
+    """
+
+    cu_seqlens: Tensor
+    sizes: tuple[int, ...]
+
+    @staticmethod
+    def from_lengths(lengths: Tensor | Sequence[int], device: torch.device | None = None) -> Ragged:
+        """The layout of sequences with these lengths (one host synchronisation for a CUDA tensor).
+
+        Raises
+        ------
+        ValueError
+            If a length is negative.
+        """
+        sizes = tuple(lengths.tolist() if isinstance(lengths, Tensor) else map(int, lengths))
+        if any(size < 0 for size in sizes):
+            raise ValueError(f"a sequence cannot have a negative length: {sizes}")
+        if device is None and isinstance(lengths, Tensor):
+            device = lengths.device
+        starts = [0]
+        for size in sizes:
+            starts.append(starts[-1] + size)
+        return Ragged(torch.tensor(starts, dtype=torch.int64, device=device), sizes)
+
+    @property
+    def batch_size(self) -> int:
+        return len(self.sizes)
+
+    @cached_property
+    def total(self) -> int:
+        return sum(self.sizes)
+
+    @cached_property
+    def max_length(self) -> int:
+        return max(self.sizes, default=0)
+
+    @cached_property
+    def uniform(self) -> bool:
+        """Whether all sequences have one length, so that a view pads them."""
+        return len(set(self.sizes)) <= 1
+
+    @cached_property
+    def lengths(self) -> Tensor:
+        """Lengths, shape (B,), int64, on the device."""
+        return self.cu_seqlens[1:] - self.cu_seqlens[:-1]
+
+    @cached_property
+    def sequence(self) -> Tensor:
+        """The sequence that owns each token, shape (T,), int64."""
+        ids = torch.arange(self.batch_size, device=self.cu_seqlens.device)
+        return torch.repeat_interleave(ids, self.lengths, output_size=self.total)
+
+    @cached_property
+    def position(self) -> Tensor:
+        """Each token's place within its sequence, shape (T,), int64."""
+        places = torch.arange(self.total, device=self.cu_seqlens.device)
+        return places - self.cu_seqlens[self.sequence]
+
+    @cached_property
+    def is_first(self) -> Tensor:
+        """True at the first token of each sequence ([CLS]), shape (T,), bool."""
+        return self.position == 0
+
+    @property
+    def first(self) -> Tensor:
+        """The row of each sequence's first token, shape (B,), int64."""
+        return self.cu_seqlens[:-1]
+
+    def to(self, device: torch.device | str) -> Ragged:
+        return Ragged(self.cu_seqlens.to(device), self.sizes)
+
+
+def segment_sum(values: Tensor, layout: Ragged) -> Tensor:
+    """Sum over each sequence: ``(T, ...) -> (B, ...)``; zero for an empty one."""
+    if layout.uniform and layout.batch_size and layout.max_length:
+        return values.view(layout.batch_size, layout.max_length, *values.shape[1:]).sum(1)
+    out = values.new_zeros(layout.batch_size, *values.shape[1:])
+    return out.index_add(0, layout.sequence, values)
+
+
+def segment_count(mask: Tensor, layout: Ragged) -> Tensor:
+    """True entries of each sequence: ``(T,) bool -> (B,) int64``."""
+    return segment_sum(mask.to(torch.int64), layout)
+
+
+def segment_mean(values: Tensor, layout: Ragged) -> Tensor:
+    """Mean over each sequence: ``(T, ...) -> (B, ...)``; zero for an empty one."""
+    count = layout.lengths.clamp(min=1).to(values.dtype)
+    return segment_sum(values, layout) / count.view(-1, *[1] * (values.dim() - 1))
+
+
+def segment_softmax(scores: Tensor, layout: Ragged) -> Tensor:
+    """Softmax within each sequence, shape (T,)."""
+    peak = scores.new_full((layout.batch_size,), -torch.inf)
+    peak = peak.scatter_reduce(0, layout.sequence, scores.detach(), "amax")
+    weight = (scores - peak[layout.sequence]).exp()
+    return weight / segment_sum(weight, layout)[layout.sequence]
+
+
+def segment_rank(scores: Tensor, layout: Ragged) -> Tensor:
+    """Rank of each token within its sequence by descending score, shape (T,), int64.
+
+    The best token has rank 0; among equal scores the earlier token ranks first.
+    """
+    order = scores.argsort(descending=True, stable=True)
+    order = order[layout.sequence[order].argsort(stable=True)]
+    rank = torch.empty_like(order)
+    rank[order] = layout.position
+    return rank
+
+
+def segment_topk(scores: Tensor, count: Tensor, layout: Ragged) -> Tensor:
+    """Mask of the ``count`` (B,) best tokens of each sequence, shape (T,), bool."""
+    return segment_rank(scores, layout) < count[layout.sequence]
+
+
+def select(keep: Tensor, layout: Ragged) -> tuple[Tensor, Ragged]:
+    """Rows where ``keep`` (T,) is true, shape (K,), and their layout.
+
+    One host synchronisation: packing cannot do without the new lengths.
+    """
+    rows = keep.nonzero().squeeze(1)
+    if layout.batch_size == 1:
+        sizes: Tensor | list[int] = [rows.shape[0]]
+    else:
+        sizes = segment_count(keep, layout)
+    return rows, Ragged.from_lengths(sizes, device=rows.device)
+
+
+def pad(values: Tensor, layout: Ragged, fill: float = 0.0) -> Tensor:
+    """Padded copy, or a view where no padding is needed: ``(T, ...) -> (B, max_length, ...)``."""
+    shape = (layout.batch_size, layout.max_length, *values.shape[1:])
+    if layout.uniform:
+        return values.view(shape)
+    rows = layout.sequence * layout.max_length + layout.position
+    flat = values.new_full((shape[0] * shape[1], *shape[2:]), fill)
+    return flat.index_copy(0, rows, values).view(shape)
+
+
+def unpad(padded: Tensor, layout: Ragged) -> Tensor:
+    """The inverse of `pad`: ``(B, max_length, ...) -> (T, ...)``."""
+    flat = padded.reshape(-1, *padded.shape[2:])
+    if layout.uniform:
+        return flat
+    return flat[layout.sequence * layout.max_length + layout.position]
+
+
+def seeded_uniform(seed: Tensor, layout: Ragged, salt: int = 0) -> Tensor:
+    """Uniform numbers in [0, 1), shape (T,), float64, fixed by seed (B,), position and salt.
+
+    A counter-based generator (the splitmix64 finaliser on wrapping int64 arithmetic), so that a
+    token's number depends on nothing but its own sequence.
+    """
+    state = seed[layout.sequence] + (layout.position + 1) * -7046029254386353131 + salt * 1000003
+    for shift, factor in ((30, -4658895280553007687), (27, -7723592293110705685)):
+        state = (state ^ _shift_right(state, shift)) * factor
+    state = state ^ _shift_right(state, 31)
+    return _shift_right(state, 11).to(torch.float64) * 2.0**-53
+
+
+def _shift_right(value: Tensor, bits: int) -> Tensor:
+    """Logical right shift of int64 (torch's own shift copies the sign)."""
+    return (value >> bits) & ((1 << (64 - bits)) - 1)

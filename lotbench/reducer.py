@@ -1,0 +1,311 @@
+"""The contract between a token-reduction method and the engine.
+
+A method is a `TokenReducer`.  Before a layer, or between its attention and its feed-forward,
+it is shown the tokens that are present and returns a `Decision`; the engine carries it out.
+A method holds no per-batch state: what its loss needs later travels in ``Decision.aux`` and
+comes back in the `Trace`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from typing import Any, ClassVar
+
+import torch
+from pydantic import BaseModel, ConfigDict
+from torch import Tensor, nn
+
+from lotbench.ragged import Ragged
+
+
+class Params(BaseModel):
+    """Base of every method's hyper-parameters: frozen, unknown names refused."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+@dataclass
+class Batch:
+    """A ragged batch of B examples with T tokens.
+
+    Attributes
+    ----------
+    input_ids, token_type_ids : Tensor, shape (T,), int64
+    layout : Ragged
+    labels : Tensor, shape (B,), int64, or float32 for regression
+    index : Tensor, shape (B,), int64
+        Row of each example in its split.
+    text_seed : Tensor, shape (B,), int64
+        A stable hash of each text, for methods that draw at random.
+    saliency : Tensor, shape (T,), or None
+        The teacher's saliency of each token (methods with ``needs`` "saliency").
+    teacher_logits : Tensor, shape (B, C), or None
+    """
+
+    input_ids: Tensor
+    token_type_ids: Tensor
+    layout: Ragged
+    labels: Tensor
+    index: Tensor
+    text_seed: Tensor
+    saliency: Tensor | None = None
+    teacher_logits: Tensor | None = None
+
+    def to(self, device: torch.device | str) -> Batch:
+        moved = {
+            name: value.to(device)
+            for name, value in vars(self).items()
+            if isinstance(value, Tensor | Ragged)
+        }
+        return replace(self, **moved)
+
+
+@dataclass(frozen=True)
+class Received:
+    """Attention that each present token receives, averaged over heads.
+
+    Attributes
+    ----------
+    mean : Tensor, shape (T,)
+        Mean over the present query tokens of the sequence.
+    own : Tensor, shape (T,)
+        The part a token gives itself (the diagonal), mean over heads.
+    """
+
+    mean: Tensor
+    own: Tensor
+
+
+@dataclass(frozen=True)
+class Leap:
+    """Tokens with ``keep=False`` skip the layer unchanged and are candidates again at the next.
+
+    Attributes
+    ----------
+    keep : Tensor, shape (T,), bool
+    weight : Tensor, shape (T,), or None
+        Differentiable stand-in for ``keep`` in soft stages: the state becomes
+        ``weight * layer(h) + (1 - weight) * h`` and the key weighs ``weight``.
+    context : Tensor, shape (B, D), or None
+        A key/value-only token, seen in the sequences where at least one token leaps.
+    aux : dict
+        Whatever the method's loss needs; comes back in the Trace.
+    """
+
+    keep: Tensor
+    weight: Tensor | None = None
+    context: Tensor | None = None
+    aux: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Drop:
+    """Tokens with ``keep=False`` never return.
+
+    Attributes
+    ----------
+    keep : Tensor, shape (T,), bool
+    weight : Tensor, shape (T,), or None
+        Soft stages: the factor on each token's state, at once or at the layer's end.
+    at_output : bool
+        Apply ``weight`` to the layer's output instead of at once.
+    restore : bool
+        Hand the last state of dropped tokens to the output (token-level tasks).
+    aux : dict
+    """
+
+    keep: Tensor
+    weight: Tensor | None = None
+    at_output: bool = False
+    restore: bool = False
+    aux: dict[str, Any] = field(default_factory=dict)
+
+
+Decision = Leap | Drop
+
+
+@dataclass(frozen=True)
+class Tokens:
+    """The tokens a method decides about: those present, never others.
+
+    Attributes
+    ----------
+    hidden : Tensor, shape (T, D)
+    layout : Ragged
+    rows : Tensor, shape (T,), int64
+        Row of each token in the batch as it was embedded (indexes ``batch.input_ids``,
+        ``batch.saliency``).
+    batch : Batch
+    previous : Decision or None
+        The decision before the previous layer, while it still fits these tokens.
+    """
+
+    hidden: Tensor
+    layout: Ragged
+    rows: Tensor
+    batch: Batch
+    previous: Decision | None = None
+
+    @property
+    def position(self) -> Tensor:
+        """Each token's place in the sequence as it was embedded, shape (T,), int64."""
+        return self.batch.layout.position[self.rows]
+
+
+@dataclass(frozen=True)
+class Event:
+    """One decision with the tokens it was about.
+
+    ``layout`` and ``rows`` describe the tokens shown (see `Tokens`).
+    """
+
+    layer: int
+    point: str  # "before_layer" or "after_attention"
+    decision: Decision
+    layout: Ragged
+    rows: Tensor
+
+
+@dataclass
+class Trace:
+    """What was computed, per layer and sequence; every count is what the packed path computes.
+
+    Attributes
+    ----------
+    shown, queries, projected, keys, feed_forward : list of Tensor, each (B,), int64
+        Per layer: tokens shown to the method before the layer, tokens computed, tokens whose
+        keys and values are projected, keys seen, tokens in the feed-forward.
+    events : list of Event
+    """
+
+    shown: list[Tensor] = field(default_factory=list)
+    queries: list[Tensor] = field(default_factory=list)
+    projected: list[Tensor] = field(default_factory=list)
+    keys: list[Tensor] = field(default_factory=list)
+    feed_forward: list[Tensor] = field(default_factory=list)
+    events: list[Event] = field(default_factory=list)
+
+    def decisions(self, point: str = "before_layer") -> list[Event]:
+        """The events at one point, in layer order."""
+        return [event for event in self.events if event.point == point]
+
+
+@dataclass(frozen=True)
+class Outputs:
+    """What the encoder returns.
+
+    Attributes
+    ----------
+    logits : Tensor, shape (B, C)
+    hidden : Tensor, shape (K, D)
+        Final states of the tokens that are present at the end (or restored).
+    layout : Ragged
+        Layout of ``hidden``.
+    rows : Tensor, shape (K,), int64
+        Row of each of these tokens in the batch.
+    trace : Trace
+    inputs : tuple of Tensor
+        The hidden states that entered each layer, where they were asked for.
+    """
+
+    logits: Tensor
+    hidden: Tensor
+    layout: Ragged
+    rows: Tensor
+    trace: Trace
+    inputs: tuple[Tensor, ...] = ()
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One stage of a training recipe.
+
+    Attributes
+    ----------
+    name : str
+    share : float
+        Share of the trial's optimisation steps; the shares of a recipe sum to 1.
+    soft : bool
+        True: decisions act as weights and every token is computed (``reference``), so that
+        gradients reach the decisions.  False: unselected tokens are gone (``packed``).
+    learning_rates : dict of str to float
+        Own learning rates of the reducer's parameters, by name prefix; parameters of the
+        backbone, and of the reducer where no prefix fits, use the trial's rate.
+    frozen : tuple of str
+        "backbone", "reducer", or name prefixes of the reducer's parameters.
+    """
+
+    name: str
+    share: float = 1.0
+    soft: bool = False
+    learning_rates: dict[str, float] = field(default_factory=dict)
+    frozen: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Step:
+    """What a training step may look at: where it stands in its stage and a seeded generator."""
+
+    stage: Stage
+    progress: float  # 0 at the stage's first step, towards 1 at its last
+    generator: torch.Generator
+
+
+class TokenReducer(nn.Module):
+    """Base class of every method; the defaults keep every token.
+
+    Parameters
+    ----------
+    params : Params
+        An instance of the class's own `Params`.
+    n_layers, width : int
+        Layers L and hidden width D of the backbone.
+    """
+
+    Params: ClassVar[type[Params]] = Params
+    name: ClassVar[str]
+    source: ClassVar[str] = ""
+    version: ClassVar[int] = 1
+    padded: ClassVar[bool] = False
+    """Timed as the untouched Hugging Face model on padded batches (the dense reference)."""
+    needs: ClassVar[frozenset[str]] = frozenset()
+    budget: ClassVar[str | None] = None
+    """Name of the post-hoc budget: an attribute that moves a trained model along its curve."""
+
+    def __init__(self, params: Params, n_layers: int, width: int) -> None:
+        super().__init__()
+        self.params = params
+        self.n_layers = n_layers
+        self.width = width
+        self.stage: Stage | None = None
+
+    def stages(self) -> list[Stage]:
+        """The training recipe; one hard stage by default."""
+        return [Stage("fine-tune")]
+
+    def start_stage(self, stage: Stage) -> None:
+        """Called when a stage begins, before its optimiser is made; freeze or switch here."""
+        self.stage = stage
+
+    def before_layer(self, layer: int, tokens: Tokens) -> Decision | None:
+        """Decide which tokens layer ``layer`` computes."""
+        return None
+
+    def after_attention(self, layer: int, tokens: Tokens, received: Received) -> Decision | None:
+        """Decide between attention and feed-forward.
+
+        ``received`` is given where ``needs`` has "received_attention", else None.
+        """
+        return None
+
+    def loss(self, outputs: Outputs, batch: Batch, trace: Trace) -> dict[str, Tensor]:
+        """Auxiliary loss terms by name, already weighted; the task loss is added by the trainer."""
+        return {}
+
+    def training_step(self, encoder: nn.Module, batch: Batch, step: Step) -> dict | None:
+        """Loss terms of a step that is not forward, losses, backward; None for the usual one."""
+        return None
+
+    def overhead_flops(self, layer: int, n_tokens: Tensor) -> Tensor | float:
+        """FLOPs (2 x multiply-adds) the method adds at a layer, for ``n_tokens`` (B,) shown."""
+        return 0.0

@@ -1,0 +1,131 @@
+"""Method names to classes: entry points of the group ``lotbench.methods``, and plugin files."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import inspect
+import sys
+from hashlib import sha256
+from importlib.metadata import EntryPoint, entry_points
+from pathlib import Path
+
+from pydantic import ValidationError
+
+from lotbench.errors import InputError, near_misses
+from lotbench.reducer import Params, TokenReducer
+
+GROUP = "lotbench.methods"
+_plugins: dict[str, type[TokenReducer]] = {}
+
+
+def names() -> list[str]:
+    """Names of all known methods, sorted."""
+    return sorted({*(point.name for point in entry_points(group=GROUP)), *_plugins})
+
+
+def get(name: str) -> type[TokenReducer]:
+    """The class of a method.
+
+    Raises
+    ------
+    InputError
+        If the name is unknown, registered twice, or its module cannot be imported.
+    """
+    found: dict[str, EntryPoint] = {}
+    for point in entry_points(group=GROUP):
+        if point.name == name:
+            found[point.value] = point
+    if len(found) + (name in _plugins) > 1:
+        places = [*found, *([_plugins[name].__module__] if name in _plugins else [])]
+        raise InputError(f"method {name!r} is registered twice: {', '.join(places)}; rename one")
+    if name in _plugins:
+        return _plugins[name]
+    if not found:
+        raise InputError(f"unknown method {name!r}; {near_misses(name, names())}")
+    (point,) = found.values()
+    try:
+        return _checked(point.load(), point.value)
+    except (ImportError, AttributeError) as error:
+        raise InputError(f"method {name!r} ({point.value}) cannot be loaded: {error}") from error
+
+
+def load_plugin(place: str) -> list[type[TokenReducer]]:
+    """The methods of a plugin, a path to a Python file or a module name, now registered.
+
+    Raises
+    ------
+    InputError
+        If it cannot be imported, holds no method, or takes a name that is in use.
+    """
+    module = _import(place)
+    classes = [
+        _checked(cls, place)
+        for _, cls in inspect.getmembers(module, inspect.isclass)
+        if issubclass(cls, TokenReducer)
+        and cls is not TokenReducer
+        and cls.__module__ == module.__name__
+    ]
+    if not classes:
+        raise InputError(f"plugin {place}: no subclass of lotbench.reducer.TokenReducer in it")
+    for cls in classes:
+        known = _plugins.get(cls.name)
+        taken = any(point.name == cls.name for point in entry_points(group=GROUP))
+        if taken or (known is not None and known.__module__ != cls.__module__):
+            raise InputError(f"plugin {place}: the name {cls.name!r} is in use; choose another")
+        _plugins[cls.name] = cls
+    return classes
+
+
+def make_params(cls: type[TokenReducer], values: dict, where: str) -> Params:
+    """Validated hyper-parameters of a method; ``where`` names the place in error messages.
+
+    Raises
+    ------
+    InputError
+        If a name is unknown or a value does not fit.
+    """
+    try:
+        return cls.Params(**values)
+    except ValidationError as error:
+        known = list(cls.Params.model_fields)
+        lines = []
+        for item in error.errors():
+            key = ".".join(str(part) for part in item["loc"])
+            hint = "; " + near_misses(key, known) if item["type"] == "extra_forbidden" else ""
+            lines.append(f"{where}.{key}: {item['msg']}{hint}")
+        raise InputError("\n".join(lines)) from error
+
+
+def _import(place: str):
+    path = Path(place)
+    if path.suffix != ".py":
+        try:
+            return importlib.import_module(place)
+        except Exception as error:
+            raise InputError(f"plugin {place}: {type(error).__name__}: {error}") from error
+    if not path.is_file():
+        raise InputError(f"plugin {place}: no such file")
+    # The name is made from the path, so that workers that load it again get the same class name.
+    name = f"lotbench_plugin_{path.stem}_{sha256(str(path.resolve()).encode()).hexdigest()[:8]}"
+    if name in sys.modules:
+        return sys.modules[name]
+    spec = importlib.util.spec_from_file_location(name, path)
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module
+    try:
+        spec.loader.exec_module(module)
+    except Exception as error:
+        del sys.modules[name]
+        raise InputError(f"plugin {place}: {type(error).__name__}: {error}") from error
+    return module
+
+
+def _checked(cls: object, place: str) -> type[TokenReducer]:
+    if not (inspect.isclass(cls) and issubclass(cls, TokenReducer)):
+        raise InputError(f"{place} is not a subclass of lotbench.reducer.TokenReducer")
+    if not isinstance(getattr(cls, "name", None), str):
+        raise InputError(f"{place}: class {cls.__name__} has no `name`")
+    if not issubclass(cls.Params, Params):
+        raise InputError(f"{place}: {cls.__name__}.Params must derive from lotbench.reducer.Params")
+    return cls
