@@ -25,6 +25,7 @@ def test_tokens_by_hand_without_padding_or_the_files_own_truncation(
     ids |= dict(zip(task.selection.texts, task.selection.input_ids, strict=True))
     # [CLS] a b [SEP] c d e f [SEP]: 12 tokens, of which the longer text gives up three.
     assert ids["a b", "c d e f g h a"] == [2, 4, 5, 3, 6, 7, 8, 9, 3]
+    assert ids["c", "h"] == [2, 6, 3, 11, 3]
     assert task.validation.input_ids == [[2, 11, 3, 11, 10, 3]]
     assert task.validation.token_type_ids == [[0, 0, 0, 1, 1, 1]]
     assert task.validation.labels.tolist() == [1]

@@ -43,13 +43,13 @@ def test_integer_labels_are_numbered_from_zero(tmp_path: Path, tokenizer: Any) -
     assert task.validation.labels.tolist() == [2, 0]
 
 
-CSV = 'text,label\n"q, NA",1\n"q null",0\n'
+CSV = 'text,label\nNA,1\n"q, e",0\n'
 
 
 @pytest.mark.parametrize(
     ("suffix", "content", "first"),
     [
-        ("csv", CSV, "q, NA"),
+        ("csv", CSV, "NA"),
         ("tsv", 'text\tlabel\nq " b\t1\nq c\t0\n', 'q " b'),
         ("jsonl", '{"text": "q", "label": 1}\n\n{"text": "q b", "label": 0}\n', "q"),
     ],
@@ -57,7 +57,9 @@ CSV = 'text,label\n"q, NA",1\n"q null",0\n'
 def test_text_formats(
     tmp_path: Path, tokenizer: Any, suffix: str, content: str, first: str
 ) -> None:
-    (tmp_path / f"train.{suffix}").write_text(content.replace("q", "r"), encoding="utf-8-sig")
+    (tmp_path / f"train.{suffix}").write_text(
+        content.replace("q", "r").replace("NA", "null"), encoding="utf-8-sig"
+    )
     (tmp_path / f"dev.{suffix}").write_text(content)
     task = load_task("mine", TaskConfig(source=str(tmp_path)), tokenizer, 0)
     assert task.validation.texts[0] == (first,)
