@@ -309,3 +309,10 @@ class TokenReducer(nn.Module):
     def overhead_flops(self, layer: int, n_tokens: Tensor) -> Tensor | float:
         """FLOPs (2 x multiply-adds) the method adds at a layer, for ``n_tokens`` (B,) shown."""
         return 0.0
+
+
+def task_loss(logits: Tensor, labels: Tensor) -> Tensor:
+    """Cross-entropy of ``(B, C)`` logits for int labels, mean squared error for float ones."""
+    if labels.is_floating_point():
+        return nn.functional.mse_loss(logits.squeeze(-1).float(), labels)
+    return nn.functional.cross_entropy(logits.float(), labels)

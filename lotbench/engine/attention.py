@@ -232,8 +232,6 @@ def _grouped(
 
 def _rows(layout: Ragged, group: list[int]) -> tuple[Tensor, Ragged]:
     """Rows of the sequences in ``group``, in order, and their layout."""
-    part = Ragged.from_lengths(
-        [layout.sizes[b] for b in group], device=layout.cu_seqlens.device
-    )
+    part = Ragged.from_lengths([layout.sizes[b] for b in group], device=layout.cu_seqlens.device)
     start = layout.cu_seqlens[torch.tensor(group, device=layout.cu_seqlens.device)]
     return part.position + start[part.sequence], part

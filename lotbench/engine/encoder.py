@@ -336,9 +336,7 @@ class _Reference(_Run):
 
     def outputs(self) -> Outputs:
         whole = self.batch.layout
-        rows, layout = (
-            select(self.present, whole) if self.thinned else (self.all_rows, whole)
-        )
+        rows, layout = select(self.present, whole) if self.thinned else (self.all_rows, whole)
         return self.finish(self.hidden[rows], layout, rows, self.hidden[whole.first])
 
 

@@ -1,0 +1,108 @@
+"""Trained models on disk: a Hugging Face folder, the reducer's weights and a small card."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from lotbench import registry
+from lotbench.engine.backbone import load_backbone
+from lotbench.engine.encoder import ReducedEncoder
+from lotbench.errors import InputError
+
+CARD = "lotbench.json"
+
+
+def save(
+    folder: Path, encoder: ReducedEncoder, tokenizer: Any, plugins: list[str], max_length: int
+) -> None:
+    """Write a model that `load` reads; the backbone is a plain Hugging Face folder."""
+    from safetensors.torch import save_file
+
+    folder.mkdir(parents=True, exist_ok=True)
+    encoder.backbone.model.save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    state = {name: value.contiguous() for name, value in encoder.reducer.state_dict().items()}
+    save_file(state, folder / "reducer.safetensors")
+    card = {
+        "method": encoder.reducer.name,
+        "version": encoder.reducer.version,
+        "params": encoder.reducer.params.model_dump(mode="json", by_alias=True),
+        "n_labels": encoder.backbone.config.num_labels,
+        "max_length": max_length,
+        "plugins": plugins,
+    }
+    (folder / CARD).write_text(json.dumps(card, indent=2) + "\n")
+
+
+def read_card(folder: Path) -> dict[str, Any]:
+    """The card of a saved model.
+
+    Raises
+    ------
+    InputError
+        If the folder holds no readable card.
+    """
+    path = Path(folder) / CARD
+    try:
+        return json.loads(path.read_text())
+    except FileNotFoundError:
+        raise InputError(
+            f"{folder}: not a saved model (no {CARD}); give the folder of a trial under models/"
+        ) from None
+    except json.JSONDecodeError as error:
+        raise InputError(f"{path}: damaged ({error}); train the model again") from None
+
+
+def load(folder: Path) -> ReducedEncoder:
+    """A saved model in evaluation mode, float32, on the CPU.
+
+    Raises
+    ------
+    InputError
+        If the folder is no saved model, or was written by another version of the method.
+    """
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
+    folder = Path(folder).resolve()
+    card = read_card(folder)
+    for plugin in card["plugins"]:
+        registry.load_plugin(plugin)
+    cls = registry.get(card["method"])
+    if cls.version != card["version"]:
+        raise InputError(
+            f"{folder / CARD}: version: the model was trained with version {card['version']} of "
+            f"{cls.name!r}, this is version {cls.version}; train it again"
+        )
+    params = registry.make_params(cls, card["params"], f"{folder / CARD}: params")
+    backbone = load_backbone(str(folder), card["n_labels"])
+    reducer = cls(params, len(backbone.layers), backbone.width)
+    try:
+        reducer.load_state_dict(load_file(folder / "reducer.safetensors"))
+    except (OSError, RuntimeError, SafetensorError) as error:
+        raise InputError(
+            f"{folder / 'reducer.safetensors'}: {error}; the file does not fit the card, "
+            "train the model again"
+        ) from error
+    return ReducedEncoder(backbone, reducer).eval()
+
+
+def build(
+    backbone_name: str,
+    n_labels: int,
+    reducer_class: type,
+    params: Any,
+    layers: int | None,
+    seed: int,
+) -> ReducedEncoder:
+    """A backbone with a freshly initialised reducer, seeded."""
+    backbone = load_backbone(backbone_name, n_labels, layers, seed)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        reducer: nn.Module = reducer_class(params, len(backbone.layers), backbone.width)
+    return ReducedEncoder(backbone, reducer)

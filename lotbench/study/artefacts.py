@@ -1,0 +1,230 @@
+"""What trials share: the fine-tuned teacher, its logits and its saliency, computed once.
+
+Each lies in the cache under a hash of exactly what it depends on, and is written to a temporary
+place first, so that whatever is there is whole.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Callable
+from dataclasses import dataclass
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from lotbench.engine import checkpoint
+from lotbench.engine.encoder import ReducedEncoder
+from lotbench.ragged import Ragged
+from lotbench.reducer import Batch, Leap, Params, TokenReducer, Tokens
+from lotbench.study.config import TrialConfig
+from lotbench.study.data import Split, Task, batches, collate
+from lotbench.study.evaluate import evaluate
+from lotbench.study.training import Progress, silent, train
+
+BATCH_SIZE = 32
+
+
+def cache_folder() -> Path:
+    """Where shared artefacts lie: ``LOTBENCH_CACHE``, or ``~/.cache/lotbench``."""
+    return Path(os.environ.get("LOTBENCH_CACHE", "~/.cache/lotbench")).expanduser()
+
+
+@dataclass
+class Artefacts:
+    """The shared artefacts of a trial; each method computes its own on first use.
+
+    Attributes
+    ----------
+    config : TrialConfig
+        Any trial of the (backbone, task, seed, teacher settings) they belong to.
+    task : Task
+    tokenizer
+        Saved beside the teacher.
+    """
+
+    config: TrialConfig
+    task: Task
+    tokenizer: Any
+    progress: Progress = silent
+
+    @property
+    def key(self) -> str:
+        """Hash of the teacher's configuration and of the data it was trained on."""
+        text = f"{self.config.teacher_key()} {self.task.fingerprint}"
+        return sha256(text.encode()).hexdigest()[:16]
+
+    @property
+    def folder(self) -> Path:
+        return cache_folder() / "teachers" / self.key
+
+    def teacher(self) -> Path:
+        """Folder of the fine-tuned dense teacher (see `checkpoint.load`)."""
+        folder = self.folder / "model"
+        _once(folder, self._train_teacher)
+        return folder
+
+    def teacher_card(self) -> dict[str, Any]:
+        """Metrics of the teacher on validation and selection, and how it was trained."""
+        return json.loads((self.teacher() / "training.json").read_text())
+
+    def logits(self) -> np.ndarray:
+        """Teacher logits of the train split, shape (N, C), float32."""
+        path = self.folder / "logits.npy"
+        _once(path, lambda place: _save(place, teacher_logits(self._load(), self.task.train)))
+        return np.load(path)
+
+    def saliency(self, kind: str) -> np.ndarray:
+        """Saliency of the train split's tokens, end to end in row order, float32.
+
+        ``kind`` is "gradient" or "attention".
+        """
+        compute = {"gradient": gradient_saliency, "attention": attention_saliency}[kind]
+        path = self.folder / f"{kind}.npy"
+        _once(path, lambda place: _save(place, compute(self._load(), self.task.train)))
+        return np.load(path)
+
+    def attacher(self, needs: frozenset[str]) -> Callable[[Batch, np.ndarray], None] | None:
+        """A function that adds to a batch what a method ``needs``; None if nothing."""
+        logits = self.logits() if "teacher_logits" in needs else None
+        kinds = {"saliency": "gradient", "attention_saliency": "attention"}
+        kind = next((kinds[name] for name in kinds if name in needs), None)
+        saliency = self.saliency(kind) if kind else None
+        if logits is None and saliency is None:
+            return None
+        starts = np.concatenate([[0], np.cumsum(self.task.train.lengths)])
+
+        def attach(batch: Batch, rows: np.ndarray) -> None:
+            if logits is not None:
+                batch.teacher_logits = torch.from_numpy(logits[rows])
+            if saliency is not None:
+                parts = [saliency[starts[row] : starts[row + 1]] for row in rows]
+                batch.saliency = torch.from_numpy(np.concatenate(parts))
+
+        return attach
+
+    def _load(self) -> ReducedEncoder:
+        return checkpoint.load(self.teacher()).to(device())
+
+    def _train_teacher(self, place: Path) -> None:
+        config = self.config
+        encoder = checkpoint.build(
+            config.backbone, self.task.n_labels, _Teacher, Params(), config.layers, config.seed
+        ).to(device())
+        report = train(encoder, self.task.train, config.teacher, config.seed, None, self.progress)
+        card = {
+            split: evaluate(encoder, getattr(self.task, split), self.task.metrics)["metrics"]
+            for split in ("validation", "selection")
+        }
+        checkpoint.save(place, encoder, self.tokenizer, [], config.data.max_length)
+        (place / "training.json").write_text(json.dumps({"training": report, "metrics": card}))
+
+
+class _Teacher(TokenReducer):
+    """The dense teacher; saved under the name of the dense method, which loads it."""
+
+    name = "dense"
+
+
+class _Probe(TokenReducer):
+    """Keeps everything and notes the attention that each token receives."""
+
+    name = "attention-probe"
+    needs = frozenset({"received_attention"})
+
+    def after_attention(self, layer: int, tokens: Tokens, received: Any) -> Leap:
+        keep = torch.ones_like(tokens.rows, dtype=torch.bool)
+        return Leap(keep, aux={"received": received.mean})
+
+
+def teacher_logits(teacher: ReducedEncoder, split: Split) -> np.ndarray:
+    """Logits of every row, shape (N, C), float32."""
+    out = np.zeros((len(split), teacher.backbone.config.num_labels), dtype=np.float32)
+    device = next(teacher.parameters()).device
+    with torch.inference_mode():
+        for rows in batches(split, BATCH_SIZE, seed=None):
+            out[rows] = teacher(collate(split, rows).to(device)).logits.cpu().numpy()
+    return out
+
+
+def gradient_saliency(teacher: ReducedEncoder, split: Split) -> np.ndarray:
+    """``sum_l || d logit_y / d h_l,i * h_l,i ||_2`` of every token (LoT, section 3.4).
+
+    h_l are the inputs of the layers, y the gold label (the only logit for regression).
+    """
+
+    def compute(batch: Batch) -> Tensor:
+        outputs = teacher(batch, inputs=True)
+        labels = batch.labels if not batch.labels.is_floating_point() else batch.labels.long() * 0
+        chosen = outputs.logits.gather(1, labels[:, None]).sum()
+        gradients = torch.autograd.grad(chosen, outputs.inputs)
+        parts = [(g * h).norm(dim=1) for g, h in zip(gradients, outputs.inputs, strict=True)]
+        return torch.stack(parts).sum(0)
+
+    return _per_token(teacher, split, compute)
+
+
+def attention_saliency(teacher: ReducedEncoder, split: Split) -> np.ndarray:
+    """Attention that each token receives, summed over the layers."""
+    probe = _Probe(Params(), len(teacher.backbone.layers), teacher.backbone.width)
+    probing = ReducedEncoder(teacher.backbone, probe).eval()
+
+    @torch.no_grad()
+    def compute(batch: Batch) -> Tensor:
+        events = probing(batch).trace.decisions("after_attention")
+        return torch.stack([event.decision.aux["received"] for event in events]).sum(0)
+
+    return _per_token(teacher, split, compute)
+
+
+def _per_token(
+    encoder: ReducedEncoder, split: Split, compute: Callable[[Batch], Tensor]
+) -> np.ndarray:
+    device = next(encoder.parameters()).device
+    starts = np.concatenate([[0], np.cumsum(split.lengths)])
+    out = np.zeros(starts[-1], dtype=np.float32)
+    encoder.eval()
+    for rows in batches(split, BATCH_SIZE, seed=None):
+        batch = collate(split, rows).to(device)
+        values = compute(batch).detach().cpu().numpy()
+        layout: Ragged = batch.layout
+        begin = 0
+        for row, size in zip(rows, layout.sizes, strict=True):
+            out[starts[row] : starts[row] + size] = values[begin : begin + size]
+            begin += size
+    return out
+
+
+def device() -> torch.device:
+    """Where training and evaluation run: the first GPU, else the CPU."""
+    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+
+def _save(place: Path, array: np.ndarray) -> None:
+    with place.open("wb") as file:
+        np.save(file, array)
+
+
+def _once(path: Path, make: Callable[[Path], None]) -> None:
+    """Make a file or folder unless it is there; only one process does, and only whole."""
+    from filelock import FileLock
+
+    if path.exists():
+        return
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with FileLock(f"{path}.lock"):
+        if path.exists():
+            return
+        room = Path(tempfile.mkdtemp(dir=path.parent, prefix=".making-"))
+        try:
+            make(room / path.name)
+            os.replace(room / path.name, path)
+        finally:
+            shutil.rmtree(room, ignore_errors=True)

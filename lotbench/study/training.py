@@ -1,0 +1,203 @@
+"""The training loop: a method's stages on one split, with the same number of steps for all."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections import defaultdict
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from lotbench.engine.encoder import ReducedEncoder
+from lotbench.reducer import Batch, Stage, Step, TokenReducer, task_loss
+from lotbench.study.config import TrainConfig
+from lotbench.study.data import Split, batches, collate
+
+Progress = Callable[[str, int, int], None]
+"""Called with (what, steps done, steps in all)."""
+
+Attach = Callable[[Batch, np.ndarray], None]
+"""Adds the artefacts of these rows (saliency, teacher logits) to a batch."""
+
+
+class NonFiniteLoss(Exception):
+    """A loss term that is not finite: the trial has failed."""
+
+    def __init__(self, term: str, step: int, stage: str) -> None:
+        super().__init__(f"the {term} loss is not finite at step {step} of stage {stage!r}")
+        self.term, self.step, self.stage = term, step, stage
+
+
+def silent(what: str, done: int, total: int) -> None:
+    """No progress at all."""
+
+
+def resolve_precision(asked: str, device: torch.device) -> str:
+    """ "fp32" or "bf16": what ``auto`` means on this hardware."""
+    if asked != "auto":
+        return asked
+    if device.type == "cuda":
+        return "bf16" if torch.cuda.is_bf16_supported() else "fp32"
+    # Without native instructions bf16 is emulated and slower than float32.
+    flags = Path("/proc/cpuinfo").read_text() if Path("/proc/cpuinfo").exists() else ""
+    return "bf16" if "avx512_bf16" in flags or "amx_bf16" in flags else "fp32"
+
+
+def train(
+    encoder: ReducedEncoder,
+    split: Split,
+    config: TrainConfig,
+    seed: int,
+    attach: Attach | None = None,
+    progress: Progress = silent,
+) -> dict[str, Any]:
+    """Train in place; returns steps, examples, seconds, precision, threads and stage losses.
+
+    Raises
+    ------
+    NonFiniteLoss
+        At the first loss term that is not finite.
+    """
+    device = next(encoder.parameters()).device
+    precision = resolve_precision(config.precision, device)
+    torch.manual_seed(seed)
+    generator = torch.Generator(device).manual_seed(seed)
+    per_epoch = math.ceil(len(split) / config.batch_size)
+    total = max(1, round(config.epochs * per_epoch))
+    stream = _stream(split, config.batch_size, seed)
+    started, examples, done = time.perf_counter(), 0, 0
+    stages = []
+    for stage, steps in stage_steps(encoder.reducer.stages(), total):
+        encoder.reducer.start_stage(stage)
+        optimiser = _optimiser(encoder, stage, config)
+        schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, _linear(steps, config.warmup))
+        sums: dict[str, float] = defaultdict(float)
+        recent = max(1, steps // 4)
+        encoder.train()
+        for i in range(steps):
+            rows = next(stream)
+            batch = collate(split, rows)
+            if attach is not None:
+                attach(batch, rows)
+            batch = batch.to(device)
+            with torch.autocast(device.type, torch.bfloat16, enabled=precision == "bf16"):
+                terms = _losses(encoder, batch, Step(stage, i / steps, generator))
+            values = {name: float(term.detach()) for name, term in terms.items()}
+            for name, value in values.items():
+                if not math.isfinite(value):
+                    raise NonFiniteLoss(name, done, stage.name)
+            sum(terms.values()).backward()
+            nn.utils.clip_grad_norm_(
+                [p for group in optimiser.param_groups for p in group["params"]], config.clip
+            )
+            optimiser.step()
+            schedule.step()
+            optimiser.zero_grad(set_to_none=True)
+            done, examples = done + 1, examples + len(rows)
+            if i >= steps - recent:
+                for name, value in values.items():
+                    sums[name] += value / recent
+            progress(stage.name, done, total)
+        stages.append({"name": stage.name, "steps": steps, "losses": dict(sums)})
+    encoder.requires_grad_(True)
+    encoder.eval()
+    return {
+        "steps": done,
+        "examples": examples,
+        "seconds": time.perf_counter() - started,
+        "precision": precision,
+        "threads": torch.get_num_threads(),
+        "device": device.type,
+        "stages": stages,
+    }
+
+
+def stage_steps(stages: list[Stage], total: int) -> list[tuple[Stage, int]]:
+    """Steps of each stage by its share; they sum to ``total`` exactly.
+
+    Raises
+    ------
+    ValueError
+        If the shares do not sum to 1.
+    """
+    shares = [stage.share for stage in stages]
+    if not math.isclose(sum(shares), 1.0, rel_tol=1e-6):
+        raise ValueError(f"the shares of the stages sum to {sum(shares)}, not to 1")
+    ends = [round(total * sum(shares[: i + 1])) for i in range(len(shares))]
+    starts = [0, *ends[:-1]]
+    return [(stage, end - start) for stage, start, end in zip(stages, starts, ends, strict=True)]
+
+
+def _losses(encoder: ReducedEncoder, batch: Batch, step: Step) -> dict[str, Tensor]:
+    terms = encoder.reducer.training_step(encoder, batch, step)
+    if terms is not None:
+        return terms
+    outputs = encoder(batch, mode="reference" if step.stage.soft else "packed")
+    task = {"task": task_loss(outputs.logits, batch.labels)}
+    return task | encoder.reducer.loss(outputs, batch, outputs.trace)
+
+
+def _stream(split: Split, batch_size: int, seed: int) -> Iterator[np.ndarray]:
+    """Batches without end, another order in every epoch."""
+    epoch = 0
+    while True:
+        yield from batches(split, batch_size, seed=seed * 10_007 + epoch)
+        epoch += 1
+
+
+def _linear(steps: int, warmup: float) -> Callable[[int], float]:
+    """Factor of the learning rate: up over the warm-up share, then linearly down to zero."""
+    rising = max(1, round(steps * warmup))
+
+    def factor(step: int) -> float:
+        if step < rising:
+            return (step + 1) / rising
+        return max(0.0, (steps - step) / max(1, steps - rising))
+
+    return factor
+
+
+def _optimiser(encoder: ReducedEncoder, stage: Stage, config: TrainConfig) -> torch.optim.AdamW:
+    """AdamW with the stage's learning rates; no decay on biases, norms and scalars."""
+    encoder.requires_grad_(True)
+    if "backbone" in stage.frozen:
+        encoder.backbone.requires_grad_(False)
+    groups: dict[tuple[float, float], list[nn.Parameter]] = defaultdict(list)
+    for parameter in encoder.backbone.parameters():
+        if parameter.requires_grad:
+            decay = config.weight_decay if parameter.dim() > 1 else 0.0
+            groups[config.learning_rate, decay].append(parameter)
+    for name, parameter in encoder.reducer.named_parameters():
+        frozen = "reducer" in stage.frozen or _prefix(name, stage.frozen)
+        parameter.requires_grad_(not frozen)
+        if not frozen:
+            prefix = _prefix(name, stage.learning_rates)
+            rate = stage.learning_rates[prefix] if prefix else config.learning_rate
+            decay = config.weight_decay if parameter.dim() > 1 else 0.0
+            groups[rate, decay].append(parameter)
+    return torch.optim.AdamW(
+        [
+            {"params": members, "lr": rate, "weight_decay": decay}
+            for (rate, decay), members in groups.items()
+        ],
+        fused=True,
+    )
+
+
+def _prefix(name: str, prefixes: Any) -> str | None:
+    """The longest of the prefixes that ``name`` starts with, at a dot or whole."""
+    fitting = [p for p in prefixes if name == p or name.startswith(p + ".")]
+    return max(fitting, key=len, default=None)
+
+
+def keep_everything(encoder: ReducedEncoder) -> ReducedEncoder:
+    """The same backbone with every token kept."""
+    dense = TokenReducer(
+        TokenReducer.Params(), len(encoder.backbone.layers), encoder.backbone.width
+    )
+    return ReducedEncoder(encoder.backbone, dense)

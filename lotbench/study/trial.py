@@ -1,0 +1,173 @@
+"""One trial: a method on a task with a seed, from configuration to result row, without Ray."""
+
+from __future__ import annotations
+
+import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from lotbench import registry, results
+from lotbench.engine import checkpoint
+from lotbench.engine.backbone import load_tokenizer
+from lotbench.engine.encoder import ReducedEncoder
+from lotbench.errors import InputError
+from lotbench.measure import machine
+from lotbench.reducer import Params, TokenReducer
+from lotbench.study.artefacts import Artefacts, device
+from lotbench.study.config import TrialConfig
+from lotbench.study.data import Task, load_task
+from lotbench.study.evaluate import evaluate
+from lotbench.study.training import NonFiniteLoss, Progress, silent, train
+
+
+def resolve(config: TrialConfig) -> tuple[type[TokenReducer], Params, list[float]]:
+    """The method's class, its hyper-parameters and the post-hoc budgets to evaluate.
+
+    The list of budgets stands among the parameters under the plural of the budget's name
+    (``thresholds``); without it the trained budget alone is evaluated.
+
+    Raises
+    ------
+    InputError
+        If the method or a parameter is unknown or does not fit.
+    """
+    for plugin in config.plugins:
+        registry.load_plugin(plugin)
+    cls = registry.get(config.method)
+    values, budgets = dict(config.params), []
+    where = f"methods.{config.method}"
+    if cls.budget and f"{cls.budget}s" in values:
+        key = f"{cls.budget}s"
+        budgets = values.pop(key)
+        numbers = isinstance(budgets, list) and all(isinstance(x, int | float) for x in budgets)
+        if not numbers or not budgets:
+            raise InputError(f"{where}.{key}: a list of numbers is needed (given: {budgets!r})")
+    return cls, registry.make_params(cls, values, where), [float(x) for x in budgets]
+
+
+def trial_id(config: TrialConfig) -> str:
+    """The name under which the trial's result is stored."""
+    return config.trial_id(resolve(config)[0].version)
+
+
+def prepare(config: TrialConfig, progress: Progress = silent) -> Artefacts:
+    """The task and the shared artefacts of a trial, the teacher trained if it is missing."""
+    tokenizer = load_tokenizer(config.backbone)
+    task = load_task(config.task, config.data, tokenizer, config.seed, config.data_root)
+    artefacts = Artefacts(config, task, tokenizer, progress)
+    artefacts.teacher()
+    return artefacts
+
+
+def run_trial(config: TrialConfig, folder: Path, progress: Progress = silent) -> dict[str, Any]:
+    """Train, evaluate and store one trial; returns its row.
+
+    A loss that is not finite, or an exception inside a plugin's method, ends the trial as
+    ``failed``; the row says why.
+
+    Raises
+    ------
+    InputError
+        If the configuration or the data is at fault.
+    """
+    cls, params, budgets = resolve(config)
+    name = config.trial_id(cls.version)
+    row: dict[str, Any] = {
+        "trial_id": name,
+        "status": "done",
+        "error": None,
+        "task": config.task,
+        "method": config.method,
+        "seed": config.seed,
+        "backbone": config.backbone,
+        "params": params.model_dump(mode="json", by_alias=True),
+        "config": config.model_dump(mode="json"),
+        "created": datetime.now(UTC).isoformat(timespec="seconds"),
+        "machine": machine.record(),
+        "versions": machine.versions(),
+        "git_commit": machine.git_commit(),
+    }
+    try:
+        artefacts = prepare(config, progress)
+        row |= _train_and_evaluate(config, cls, params, budgets, artefacts, folder / "models", name)
+    except NonFiniteLoss as error:
+        row |= _failure("non-finite loss", str(error))
+        row["error"] |= {"step": error.step, "term": error.term}
+    except InputError:
+        raise
+    except Exception as error:
+        row |= _failure(type(error).__name__, f"{error}\n{traceback.format_exc()}")
+    results.write_row(folder, row)
+    return row
+
+
+def _train_and_evaluate(
+    config: TrialConfig,
+    cls: type[TokenReducer],
+    params: Params,
+    budgets: list[float],
+    artefacts: Artefacts,
+    models: Path,
+    name: str,
+) -> dict[str, Any]:
+    task = artefacts.task
+    encoder = _start(config, cls, params, artefacts).to(device())
+    attach = artefacts.attacher(encoder.reducer.needs)
+    training = train(encoder, task.train, config.train, config.seed, attach, artefacts.progress)
+    evaluations = evaluate_budgets(encoder, task, budgets)
+    checkpoint.save(
+        models / name, encoder, artefacts.tokenizer, config.plugins, config.data.max_length
+    )
+    card = artefacts.teacher_card()
+    return {
+        "metric": task.metrics[0],
+        "teacher": {"key": artefacts.key, **card},
+        "data": {"fingerprint": task.fingerprint, "train": len(task.train), **task.notes},
+        "training": training,
+        "evaluations": evaluations,
+        "model": f"models/{name}",
+    }
+
+
+def _start(
+    config: TrialConfig, cls: type[TokenReducer], params: Params, artefacts: Artefacts
+) -> ReducedEncoder:
+    """The model before its first step: from the teacher, or from the pretrained weights."""
+    teacher = config.train.init == "teacher"
+    source = str(artefacts.teacher()) if teacher else config.backbone
+    layers = None if teacher else config.layers
+    return checkpoint.build(source, artefacts.task.n_labels, cls, params, layers, config.seed)
+
+
+def evaluate_budgets(
+    encoder: ReducedEncoder, task: Task, budgets: list[float]
+) -> list[dict[str, Any]]:
+    """Evaluations on validation and selection at each budget, the trained one if none is given."""
+    rows = []
+    knob = encoder.reducer.budget
+    for value in budgets or [getattr(encoder.reducer, knob) if knob else None]:
+        with _budget(encoder.reducer, value):
+            for split in ("validation", "selection"):
+                found = evaluate(encoder, getattr(task, split), task.metrics)
+                rows.append({"budget": {knob: value} if knob else {}, "split": split, **found})
+    return rows
+
+
+@contextmanager
+def _budget(reducer: TokenReducer, value: float | None) -> Iterator[None]:
+    if reducer.budget is None:
+        yield
+        return
+    before = getattr(reducer, reducer.budget)
+    setattr(reducer, reducer.budget, value)
+    try:
+        yield
+    finally:
+        setattr(reducer, reducer.budget, before)
+
+
+def _failure(kind: str, message: str) -> dict[str, Any]:
+    return {"status": "failed", "error": {"kind": kind, "message": message}}
