@@ -50,7 +50,7 @@ CSV = 'text,label\nNA,1\n"q, e",0\n'
     ("suffix", "content", "first"),
     [
         ("csv", CSV, "NA"),
-        ("tsv", 'text\tlabel\nq " b\t1\nq c\t0\n', 'q " b'),
+        ("tsv", 'text\tlabel\n"q b\t1\nq c\t0\n', '"q b'),
         ("jsonl", '{"text": "q", "label": 1}\n\n{"text": "q b", "label": 0}\n', "q"),
     ],
 )
