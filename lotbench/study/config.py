@@ -1,0 +1,308 @@
+"""Sweep and trial configuration: strict, frozen, and hashed into trial ids."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Sequence
+from itertools import product
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, BeforeValidator, ConfigDict, Field
+
+from lotbench.errors import InputError, near_misses
+from lotbench.study.schema import Section, validate
+from lotbench.study.strict_yaml import Document, KeyPath, read_yaml
+from lotbench.study.tasks import BUILT_IN
+
+Metric = Literal["accuracy", "f1", "matthews", "pearson", "spearman"]
+
+
+def _distinct(values: list[Any]) -> list[Any]:
+    if len(set(values)) < len(values):
+        raise ValueError(f"names a value twice: {values}")
+    return values
+
+
+def _threads(value: Any) -> Any:
+    if value != "all" and (not isinstance(value, int) or isinstance(value, bool) or value < 1):
+        raise ValueError('a thread count is a positive integer or "all"')
+    return value
+
+
+def _empty_if_none(value: Any) -> Any:
+    # `dense:` alone on a line is how people write "with its defaults".
+    return {} if value is None else value
+
+
+def _blocks(value: Any) -> Any:
+    """The parameter blocks of a method, checked: a mapping, or a list of mappings."""
+    value = _empty_if_none(value)
+    blocks = value if isinstance(value, list) else [value]
+    if not blocks or not all(isinstance(block, dict) for block in blocks):
+        raise ValueError("a method has a mapping of parameters, or a list of such mappings")
+    for block in blocks:
+        variants(block)
+    return value
+
+
+def variants(value: Any, path: str = "") -> list[Any]:
+    """Every value that remains when each ``{grid: [...]}`` inside stands for one of its entries.
+
+    The last grid of the file varies fastest.
+
+    Raises
+    ------
+    ValueError
+        If a grid is empty, is no list, or has neighbours.
+    """
+    if isinstance(value, dict) and "grid" in value:
+        options = value["grid"]
+        if len(value) > 1 or not isinstance(options, list) or not options:
+            raise ValueError(f"{path or 'block'}: a grid is written {{grid: [first, second, ...]}}")
+        return [variant for option in options for variant in variants(option, path)]
+    if isinstance(value, dict):
+        parts = [variants(item, f"{path}.{key}".lstrip(".")) for key, item in value.items()]
+        return [dict(zip(value, chosen, strict=True)) for chosen in product(*parts)]
+    if isinstance(value, list):
+        parts = [variants(item, f"{path}.{i}") for i, item in enumerate(value)]
+        return [list(chosen) for chosen in product(*parts)]
+    return [value]
+
+
+def _has_grid(value: Any) -> bool:
+    if isinstance(value, dict):
+        return "grid" in value or any(map(_has_grid, value.values()))
+    return isinstance(value, list) and any(map(_has_grid, value))
+
+
+# Names become parts of file names and of --set paths.
+Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]*$")]
+Positive = Annotated[int, Field(ge=1)]
+Seed = Annotated[int, Field(ge=0)]
+
+
+class LimitConfig(Section):
+    """At most so many rows of a split, drawn at random; ``None`` takes all."""
+
+    train: Positive | None = None
+    validation: Positive | None = None
+
+
+class TaskConfig(Section):
+    """The data of one task.
+
+    Without a ``source`` the task's name says which built-in task it is.  Otherwise ``source`` is
+    a local folder, or the id of a hub dataset with its configuration in ``subset``.
+    """
+
+    source: str | None = None
+    subset: str | None = None
+    limit: LimitConfig = LimitConfig()
+    max_length: int = Field(128, ge=8)
+    text: Annotated[list[str], Field(min_length=1, max_length=2)] | None = None
+    label: str | None = None
+    metrics: Annotated[list[Metric], Field(min_length=1), AfterValidator(_distinct)] | None = None
+    regression: bool | None = None
+
+
+class TrainConfig(Section):
+    """How a model is trained; every method of a sweep gets the same number of steps."""
+
+    epochs: float = Field(3.0, gt=0)
+    learning_rate: float = Field(5e-5, gt=0)
+    batch_size: Positive = 32
+    weight_decay: float = Field(0.01, ge=0)
+    warmup: float = Field(0.06, ge=0, le=1)
+    clip: float = Field(1.0, gt=0)
+    precision: Literal["auto", "fp32", "bf16"] = "auto"
+    init: Literal["teacher", "pretrained"] = "teacher"
+
+
+class MeasureConfig(Section):
+    """The settings of the timing pass: every combination is measured."""
+
+    batch_sizes: list[Positive] = Field([1, 32], min_length=1)
+    threads: list[Annotated[int | str, BeforeValidator(_threads)]] = Field([1], min_length=1)
+    devices: list[str] = Field(["cpu"], min_length=1)
+    dtypes: list[Literal["fp32", "bf16", "fp16"]] = Field(["fp32"], min_length=1)
+    examples: Positive = 64
+    rounds: Positive = 20
+    min_seconds: float = Field(1.0, ge=0)
+
+
+class SweepConfig(Section):
+    """A whole sweep: tasks x seeds x methods x grids."""
+
+    name: Name
+    backbone: str
+    layers: Positive | None = None
+    data_root: str | None = None
+    tasks: dict[Name, Annotated[TaskConfig, BeforeValidator(_empty_if_none)]] = Field(min_length=1)
+    seeds: Annotated[list[Seed], AfterValidator(_distinct)] = Field([0], min_length=1)
+    train: TrainConfig = TrainConfig()
+    teacher: TrainConfig | None = None
+    methods: dict[Name, Annotated[Any, BeforeValidator(_blocks)]] = Field(min_length=1)
+    measure: MeasureConfig | None = None
+    plugins: list[str] = Field([])
+    search: Literal["grid"] = "grid"
+
+
+class TrialConfig(Section):
+    """One trial: one method with fixed parameters on one task with one seed."""
+
+    backbone: str
+    layers: Positive | None = None
+    data_root: str | None = None
+    task: Name
+    data: TaskConfig = TaskConfig()
+    seed: Seed = 0
+    train: TrainConfig = TrainConfig()
+    teacher: TrainConfig
+    method: Name
+    params: dict[str, Any] = Field({})
+    plugins: list[str] = Field([])
+
+    def trial_id(self, version: int) -> str:
+        """The name of the trial's result; it changes with everything that changes the result.
+
+        Parameters
+        ----------
+        version : int
+            The ``version`` of the method's class.
+        """
+        content = {**self.model_dump(exclude={"plugins"}), "version": version}
+        return f"{self.task}-{self.method}-s{self.seed}-{_digest(content)[:10]}"
+
+    def teacher_key(self) -> str:
+        """A hash of exactly the configuration that the fine-tuned teacher depends on."""
+        # A teacher always starts from the pretrained weights, whatever its `init` says.
+        fields = {"backbone", "layers", "data_root", "task", "data", "seed", "teacher"}
+        content = self.model_dump(include=fields)
+        content["teacher"].pop("init")
+        return _digest(content)[:16]
+
+
+class NamedTask(TaskConfig):
+    """The task of a trial file."""
+
+    name: Name
+
+
+class NamedMethod(Section):
+    """The method of a trial file; all other keys are its parameters."""
+
+    model_config = ConfigDict(extra="allow")
+    name: Name
+
+
+class TrialFile(Section):
+    """A trial file: a sweep file with singular keys and no grids."""
+
+    backbone: str
+    layers: Positive | None = None
+    data_root: str | None = None
+    task: NamedTask
+    seed: Seed = 0
+    train: TrainConfig = TrainConfig()
+    teacher: TrainConfig | None = None
+    method: NamedMethod
+    plugins: list[str] = Field([])
+
+
+def load_sweep(path: str | Path, overrides: Sequence[str] = ()) -> SweepConfig:
+    """The sweep that a YAML file describes, with ``key.path=value`` overrides.
+
+    Raises
+    ------
+    InputError
+        One line for each fault: file and line, key path, what is wrong and the mend.
+    """
+    document = read_yaml(path, overrides)
+    sweep = validate(SweepConfig, document)
+    for name, task in sweep.tasks.items():
+        _check_known(document, ("tasks", name), name, task)
+    return sweep
+
+
+def load_trial(path: str | Path, overrides: Sequence[str] = ()) -> TrialConfig:
+    """The trial that a YAML file describes, with ``key.path=value`` overrides.
+
+    Raises
+    ------
+    InputError
+        As for `load_sweep`.
+    """
+    document = read_yaml(path, overrides)
+    trial = validate(TrialFile, document)
+    data = TaskConfig(**{key: getattr(trial.task, key) for key in TaskConfig.model_fields})
+    _check_known(document, ("task",), trial.task.name, data)
+    params = trial.method.model_extra or {}
+    if _has_grid(params):
+        message = "a trial has no grids: give one value, or run a sweep"
+        raise InputError(document.fault(("method",), message))
+    return TrialConfig(
+        backbone=trial.backbone,
+        layers=trial.layers,
+        data_root=trial.data_root,
+        task=trial.task.name,
+        data=data,
+        seed=trial.seed,
+        train=trial.train,
+        teacher=trial.teacher or trial.train,
+        method=trial.method.name,
+        params=params,
+        plugins=trial.plugins,
+    )
+
+
+def expand(sweep: SweepConfig) -> list[TrialConfig]:
+    """The trials of a sweep, in the order of its file: task, seed, method, block, grid.
+
+    A trial that several blocks describe is there once.
+    """
+    trials: dict[str, TrialConfig] = {}
+    for (task, data), seed, (method, blocks) in product(
+        sweep.tasks.items(), sweep.seeds, sweep.methods.items()
+    ):
+        for block in blocks if isinstance(blocks, list) else [blocks]:
+            for params in variants(block):
+                trial = TrialConfig(
+                    backbone=sweep.backbone,
+                    layers=sweep.layers,
+                    data_root=sweep.data_root,
+                    task=task,
+                    data=data,
+                    seed=seed,
+                    train=sweep.train,
+                    teacher=sweep.teacher or sweep.train,
+                    method=method,
+                    params=params,
+                    plugins=sweep.plugins,
+                )
+                trials.setdefault(trial.trial_id(0), trial)
+    return list(trials.values())
+
+
+def _check_known(document: Document, path: KeyPath, name: str, task: TaskConfig) -> None:
+    if task.source is None and name not in BUILT_IN:
+        message = (
+            f"no built-in task {name!r}; {near_misses(name, list(BUILT_IN))} "
+            "For data of your own give `source`: a folder or a hub dataset id"
+        )
+        raise InputError(document.fault(path, message))
+
+
+def _digest(content: dict[str, Any]) -> str:
+    text = json.dumps(_canonical(content), sort_keys=True, separators=(",", ":"), allow_nan=False)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _canonical(value: Any) -> Any:
+    """The value with 1.0 written as 1, so that two spellings of a number are one trial."""
+    if isinstance(value, dict):
+        return {key: _canonical(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_canonical(item) for item in value]
+    return int(value) if isinstance(value, float) and value.is_integer() else value

@@ -1,0 +1,88 @@
+"""Metrics of a split, each a number where higher is better."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+
+CLASSIFICATION = ("accuracy", "f1", "matthews")
+REGRESSION = ("pearson", "spearman")
+
+
+def compute_metrics(
+    names: Sequence[str], logits: np.ndarray, labels: np.ndarray
+) -> dict[str, float]:
+    """The named metrics, in points from 0 to 1 (correlations from -1).
+
+    Parameters
+    ----------
+    names : sequence of str
+        Of `CLASSIFICATION` or `REGRESSION`.
+    logits : ndarray, shape (N, C)
+        C = 1 for regression.
+    labels : ndarray, shape (N,)
+    """
+    if len(logits) != len(labels):
+        raise ValueError(f"{len(logits)} rows of logits for {len(labels)} labels")
+    scores: dict[str, float] = {}
+    for name in names:
+        values = logits[:, 0] if name in REGRESSION else logits.argmax(axis=1)
+        scores[name] = float(_METRICS[name](values, labels))
+    return scores
+
+
+def accuracy(predicted: np.ndarray, labels: np.ndarray) -> float:
+    """The share of right predictions."""
+    return float(np.mean(predicted == labels))
+
+
+def f1(predicted: np.ndarray, labels: np.ndarray) -> float:
+    """F1 of class 1 where there are two classes, else the mean over the classes seen."""
+    classes = np.union1d(predicted, labels)
+    if classes.max(initial=0) <= 1:
+        classes = np.array([1])
+    scores = []
+    for label in classes:
+        hits = np.sum((predicted == label) & (labels == label))
+        total = np.sum(predicted == label) + np.sum(labels == label)
+        scores.append(2 * hits / total if total else 0.0)
+    return float(np.mean(scores))
+
+
+def matthews(predicted: np.ndarray, labels: np.ndarray) -> float:
+    """Matthews correlation, for any number of classes; 0 for a constant prediction."""
+    classes = np.union1d(predicted, labels)
+    # It is the correlation of the two one-hot encodings (Gorodkin, 2004).
+    return _correlation(predicted[:, None] == classes, labels[:, None] == classes)
+
+
+def pearson(predicted: np.ndarray, labels: np.ndarray) -> float:
+    """Pearson correlation; 0 for a constant prediction."""
+    return _correlation(predicted, labels)
+
+
+def spearman(predicted: np.ndarray, labels: np.ndarray) -> float:
+    """Spearman rank correlation, ties at their mean rank; 0 for a constant prediction."""
+    from scipy.stats import rankdata
+
+    return _correlation(rankdata(predicted), rankdata(labels))
+
+
+def _correlation(a: np.ndarray, b: np.ndarray) -> float:
+    a, b = np.asarray(a, dtype=np.float64), np.asarray(b, dtype=np.float64)
+    # Exactly, since rounding in the mean would leave a tiny norm and a made-up correlation.
+    if np.all(a == a[:1]) or np.all(b == b[:1]):
+        # A collapsed model is worth nothing, and a NaN would spoil every mean it enters.
+        return 0.0
+    a, b = a - a.mean(axis=0), b - b.mean(axis=0)
+    return float(np.sum(a * b) / np.sqrt(np.sum(a * a) * np.sum(b * b)))
+
+
+_METRICS: dict[str, Callable[[np.ndarray, np.ndarray], float]] = {
+    "accuracy": accuracy,
+    "f1": f1,
+    "matthews": matthews,
+    "pearson": pearson,
+    "spearman": spearman,
+}

@@ -1,0 +1,141 @@
+"""Where a task's rows come from: packaged corpora, GLUE, a local folder, the hub."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from lotbench.errors import InputError, near_misses
+from lotbench.study.config import TaskConfig
+from lotbench.study.corpora import read_corpus
+from lotbench.study.metrics import CLASSIFICATION, REGRESSION
+from lotbench.study.tables import (
+    VALIDATION_NAMES,
+    Rows,
+    class_labels,
+    find_split,
+    float_labels,
+    read_hub,
+    read_table,
+    to_rows,
+)
+from lotbench.study.tasks import BUILT_IN, BuiltIn
+
+GLUE = "nyu-mll/glue"
+TEXT_NAMES = ("text", "sentence")
+
+
+@dataclass
+class Source:
+    """A task before tokenising; labels are class numbers, or floats for a regression."""
+
+    train: Rows
+    validation: Rows
+    n_labels: int
+    regression: bool
+    metrics: tuple[str, ...]
+    notes: dict[str, Any] = field(default_factory=dict)
+
+
+def read_source(name: str, data: TaskConfig, data_root: str | None) -> Source:
+    """The whole of a task's data, checked.
+
+    Raises
+    ------
+    InputError
+        Names the file or data set, the column and row, and the mend.
+    """
+    built_in = None if data.source else BUILT_IN.get(name)
+    if built_in is None and data.source is None:
+        raise InputError(
+            f"tasks.{name}: no built-in task {name!r}; {near_misses(name, list(BUILT_IN))} "
+            "For data of your own give `source`: a folder or a hub dataset id"
+        )
+    if built_in is None:
+        train, validation = _read_own(name, data)
+    elif built_in.origin == "glue":
+        train, validation = _read_glue(name, built_in, data, data_root)
+    else:
+        if data.text or data.label:
+            raise InputError(f"tasks.{name}: this corpus has fixed fields; remove text and label")
+        train, validation = read_corpus(name, built_in)
+    return _labelled(name, data, built_in, train, validation)
+
+
+def _read_own(name: str, data: TaskConfig) -> tuple[Rows, Rows]:
+    assert data.source is not None
+    folder = Path(data.source).expanduser()
+    if folder.is_dir() or data.source.startswith((".", "/", "~")):
+        frames = _read_folder(folder, VALIDATION_NAMES)
+    else:
+        mend = "check the id and the network, or give a local folder as `source`"
+        frames = read_hub(data.source, data.subset, VALIDATION_NAMES, mend)
+    columns = [str(column) for column in frames["train"][0].columns]
+    text = data.text or [column for column in TEXT_NAMES if column in columns][:1]
+    if not text:
+        raise InputError(
+            f"{frames['train'][1]}: set tasks.{name}.text to one or two of the columns: "
+            + ", ".join(columns)
+        )
+    return _both(frames, text, data.label or "label", name)
+
+
+def _read_glue(
+    name: str, task: BuiltIn, data: TaskConfig, data_root: str | None
+) -> tuple[Rows, Rows]:
+    names = [task.validation, "validation"]
+    if data_root is None:
+        mend = "check the network, or set data_root to a folder with <task>/train.parquet"
+        frames = read_hub(GLUE, name, names, mend)
+    else:
+        frames = _read_folder(Path(data_root).expanduser() / name, names)
+    return _both(frames, data.text or list(task.text), data.label or "label", name)
+
+
+def _read_folder(folder: Path, names: Sequence[str]) -> dict[str, Any]:
+    files = {"train": find_split(folder, ["train"]), "validation": find_split(folder, names)}
+    return {role: (read_table(file), str(file)) for role, file in files.items()}
+
+
+def _both(frames: dict[str, Any], text: list[str], label: str, name: str) -> tuple[Rows, Rows]:
+    (train, first), (validation, second) = frames["train"], frames["validation"]
+    return to_rows(train, text, label, first, name), to_rows(validation, text, label, second, name)
+
+
+def _labelled(
+    name: str, data: TaskConfig, built_in: BuiltIn | None, train: Rows, validation: Rows
+) -> Source:
+    regression = bool(built_in and built_in.regression)
+    if data.regression is not None:
+        regression = data.regression
+    allowed = REGRESSION if regression else CLASSIFICATION
+    if data.metrics:
+        metrics = tuple(data.metrics)
+    elif built_in is not None and built_in.metrics[0] in allowed:
+        metrics = built_in.metrics
+    else:
+        metrics = REGRESSION if regression else ("accuracy",)
+    for metric in metrics:
+        if metric not in allowed:
+            kind = "regression" if regression else "classification"
+            raise InputError(
+                f"tasks.{name}.metrics: {metric!r} does not fit a {kind}; use {', '.join(allowed)}"
+            )
+    notes: dict[str, Any] = {}
+    label = data.label or "label"
+    if regression:
+        labels = [float_labels(rows, label) for rows in (train, validation)]
+        n_labels = 1
+    else:
+        *labels, names = class_labels(train, validation, label, name)
+        n_labels = len(names)
+        notes["classes"] = names
+        if unseen := sorted({*labels[1].tolist()} - {*labels[0].tolist()}):
+            notes["classes_never_in_train"] = [names[i] for i in unseen]
+    for rows, values in zip((train, validation), labels, strict=True):
+        rows.labels = np.asarray(values)
+    return Source(train, validation, n_labels, regression, metrics, notes)

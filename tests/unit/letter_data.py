@@ -1,0 +1,40 @@
+"""Small folders of data in single letters, for the tests of tasks."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+
+from lotbench.errors import InputError
+from lotbench.study.config import TaskConfig
+from lotbench.study.data import load_task
+
+
+def letters(n: int, offset: int = 0) -> list[str]:
+    """n different texts of 1 to 7 letters."""
+    numbers = range(offset, offset + n)
+    return [" ".join("abcdefgh"[int(digit)] for digit in f"{i:o}") for i in numbers]
+
+
+def folder_of(path: Path, train: dict[str, list], validation: dict[str, list]) -> TaskConfig:
+    path.mkdir(exist_ok=True)
+    pd.DataFrame(train).to_parquet(path / "train.parquet")
+    pd.DataFrame(validation).to_parquet(path / "validation.parquet")
+    return TaskConfig(source=str(path))
+
+
+def plain(path: Path, n: int = 40) -> TaskConfig:
+    return folder_of(
+        path,
+        {"text": letters(n), "label": [i % 2 for i in range(n)]},
+        {"text": letters(10, 1000), "label": [i % 2 for i in range(10)]},
+    )
+
+
+def refusal(data: TaskConfig, tokenizer: Any, name: str = "mine", root: str | None = None) -> str:
+    with pytest.raises(InputError) as caught:
+        load_task(name, data, tokenizer, 0, root)
+    return str(caught.value)

@@ -1,0 +1,274 @@
+"""Sweep and trial files: what is read, what is refused, and how the refusal reads."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from pydantic import ValidationError
+
+from lotbench.errors import InputError
+from lotbench.study.config import (
+    SweepConfig,
+    TrainConfig,
+    TrialConfig,
+    expand,
+    load_sweep,
+    load_trial,
+)
+
+SWEEP = """\
+name: small
+backbone: some/encoder
+tasks:
+  sst2: {max_length: 64, limit: {train: 100}}
+  rte:
+seeds: [0, 1]
+train: {epochs: 2, learning_rate: 5e-5}
+methods:
+  dense:
+  lot: {top_p: {grid: [0.1, 0.3]}, router: {width: {grid: [32, 256]}}, thresholds: [0.3, 0.5]}
+measure: {threads: [1, all]}
+"""
+
+TRIAL = """\
+backbone: some/encoder
+task: {name: sst2, max_length: 64, limit: {train: 100}}
+seed: 1
+train: {epochs: 2, learning_rate: 5e-5}
+method: {name: lot, top_p: 0.3, router: {width: 32}, thresholds: [0.3, 0.5]}
+"""
+
+
+def write(folder: Path, text: str) -> Path:
+    path = folder / "file.yaml"
+    path.write_text(text)
+    return path
+
+
+def refusal(path: Path, *overrides: str) -> str:
+    with pytest.raises(InputError) as caught:
+        load_sweep(path, list(overrides))
+    return str(caught.value)
+
+
+def test_sweep_is_read_with_defaults(tmp_path: Path) -> None:
+    sweep = load_sweep(write(tmp_path, SWEEP))
+    assert sweep.train == TrainConfig(epochs=2.0, learning_rate=5e-5)
+    assert sweep.tasks["rte"].max_length == 128
+    assert sweep.tasks["sst2"].limit.train == 100
+    assert sweep.tasks["sst2"].limit.validation is None
+    assert sweep.methods["dense"] == {}
+    assert sweep.measure is not None and sweep.measure.threads == [1, "all"]
+
+
+def test_sweep_is_frozen(tmp_path: Path) -> None:
+    sweep = load_sweep(write(tmp_path, SWEEP))
+    with pytest.raises(ValidationError):
+        sweep.train.epochs = 9.0  # type: ignore[misc]
+
+
+def test_expand_follows_the_file_and_varies_the_last_grid_fastest(tmp_path: Path) -> None:
+    trials = expand(load_sweep(write(tmp_path, SWEEP)))
+    # 2 tasks x 2 seeds x (1 dense + 2 x 2 lot) = 20
+    assert len(trials) == 20
+    assert [(t.task, t.seed, t.method) for t in trials[:7]] == [
+        ("sst2", 0, "dense"),
+        *[("sst2", 0, "lot")] * 4,
+        ("sst2", 1, "dense"),
+        ("sst2", 1, "lot"),
+    ]
+    assert [(t.params["top_p"], t.params["router"]["width"]) for t in trials[1:5]] == [
+        (0.1, 32),
+        (0.1, 256),
+        (0.3, 32),
+        (0.3, 256),
+    ]
+    assert all(t.params["thresholds"] == [0.3, 0.5] for t in trials[1:5])
+    assert len({t.trial_id(1) for t in trials}) == 20
+
+
+def test_list_of_blocks_is_several_grids_and_repetitions_count_once(tmp_path: Path) -> None:
+    block = "  lot: [{a: {grid: [1, 2]}, b: 1}, {a: {grid: [2, 3]}, b: {grid: [1, 1.0]}}]\n"
+    text = SWEEP.partition("  dense:\n")[0].replace("[0, 1]", "[0]") + block
+    trials = [t for t in expand(load_sweep(write(tmp_path, text))) if t.task == "rte"]
+    # a=2, b=1 stands in both blocks, and 1.0 is 1.
+    assert [(t.params["a"], t.params["b"]) for t in trials] == [(1, 1), (2, 1), (3, 1)]
+
+
+def test_trial_file_is_the_same_trial_as_in_the_sweep(tmp_path: Path) -> None:
+    trials = expand(load_sweep(write(tmp_path, SWEEP)))
+    alone = load_trial(write(tmp_path, TRIAL))
+    assert alone in trials
+    again = TrialConfig.model_validate(json.loads(alone.model_dump_json()))
+    assert again == alone and again.trial_id(3) == alone.trial_id(3)
+
+
+def test_trial_id_is_stable(tmp_path: Path) -> None:
+    trial = load_trial(write(tmp_path, TRIAL))
+    # A change of these two orphans every stored result and teacher: it must be meant.
+    assert trial.trial_id(1) == "sst2-lot-s1-31fd05e210"
+    assert trial.teacher_key() == "54ce6ba7ab0c6e83"
+
+
+@pytest.mark.parametrize(
+    ("override", "same_trial", "same_teacher"),
+    [
+        ("plugins=[mine.py]", True, True),
+        ("train.epochs=2.0", True, True),
+        ("method.top_p=0.31", False, True),
+        ("train.init=pretrained", False, True),
+        ("train.epochs=3", False, False),
+        ("teacher.epochs=2.5", False, False),
+        ("task.limit.validation=5", False, False),
+        ("layers=2", False, False),
+        ("seed=2", False, False),
+    ],
+)
+def test_ids_change_with_what_changes_results(
+    tmp_path: Path, override: str, same_trial: bool, same_teacher: bool
+) -> None:
+    path = write(tmp_path, TRIAL)
+    before, after = load_trial(path), load_trial(path, [override])
+    assert (before.trial_id(1) == after.trial_id(1)) is same_trial
+    assert (before.teacher_key() == after.teacher_key()) is same_teacher
+    assert before.trial_id(1) != before.trial_id(2)
+
+
+def test_overrides_parse_yaml_and_create_known_keys(tmp_path: Path) -> None:
+    sweep = load_sweep(
+        write(tmp_path, SWEEP),
+        [
+            "train.epochs=0.5",
+            "train.learning_rate=1e-3",
+            "teacher.epochs=4",
+            "tasks.rte.limit.train=7",
+            "methods.lot.top_p={grid: [0.9]}",
+            "methods.lot.loss_weight=0.1",
+            "seeds=[3]",
+        ],
+    )
+    assert (sweep.train.epochs, sweep.train.learning_rate) == (0.5, 1e-3)
+    assert sweep.teacher is not None and sweep.teacher.epochs == 4
+    assert sweep.tasks["rte"].limit.train == 7
+    assert sweep.seeds == [3]
+    assert sweep.methods["lot"]["loss_weight"] == 0.1
+    assert sweep.methods["lot"]["top_p"] == {"grid": [0.9]}
+
+
+def test_override_of_an_alias_changes_one_place(tmp_path: Path) -> None:
+    text = SWEEP.replace("train: {", "train: &t {").replace("methods:", "teacher: *t\nmethods:")
+    sweep = load_sweep(write(tmp_path, text), ["train.epochs=9"])
+    assert sweep.teacher is not None
+    assert (sweep.train.epochs, sweep.teacher.epochs) == (9, 2)
+
+
+def test_merge_key_is_not_a_duplicate(tmp_path: Path) -> None:
+    merged = "teacher: {<<: *t, epochs: 3}\nmethods:"
+    text = SWEEP.replace("train: {", "train: &t {").replace("methods:", merged)
+    sweep = load_sweep(write(tmp_path, text))
+    assert sweep.teacher == TrainConfig(epochs=3.0, learning_rate=5e-5)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "expected"),
+    [
+        ("seeds: [0, 1]", "seeds: [0]\nseeds: [1]", ":7: duplicate key 'seeds' (first on line 6)"),
+        ("{epochs: 2,", "{epochs: 2, epochs: 3,", ":7: duplicate key 'epochs'"),
+        ("epochs: 2", "epoch: 2", ":7: train.epoch: unknown key; did you mean 'epochs'"),
+        ("seeds:", "seed:", ":6: seed: unknown key; did you mean 'seeds'"),
+        ("{train: 100}", "{trian: 1}", ":4: tasks.sst2.limit.trian: unknown key; did you mean"),
+        ("epochs: 2", "epochs: '2'", ":7: train.epochs: Input should be a valid number"),
+        ("epochs: 2", "epochs: true", ":7: train.epochs: Input should be a valid number"),
+        ("epochs: 2", "epochs: 0", ":7: train.epochs: Input should be greater than 0"),
+        ("epochs: 2", "epochs: .nan", ":7: train.epochs: .nan is not a finite number"),
+        ("epochs: 2", "epochs: {grid: [1]}", ":7: train.epochs: a grid is allowed only among"),
+        ("max_length: 64", "max_length: 6.5", ":4: tasks.sst2.max_length: Input should be a"),
+        ("max_length: 64", "text: words", ":4: tasks.sst2.text: Input should be a valid list"),
+        ("max_length: 64", "metrics: [acc]", ":4: tasks.sst2.metrics.0: Input should be 'accu"),
+        ("  rte:", "  sts2:", ":5: tasks.sts2: no built-in task 'sts2'; did you mean 's"),
+        ("  rte:", "  r.te:", ":5: tasks.r.te: a name has only letters, digits, - and _"),
+        ("[0, 1]", "[1, 1]", ":6: seeds: names a value twice: [1, 1]"),
+        ("[0, 1]", "[]", ":6: seeds: List should have at least 1 item"),
+        ("[1, all]", "[1, al]", ":11: measure.threads.1: a thread count is a positive integer"),
+        ("[0.1, 0.3]", "0.1", ":10: methods.lot: top_p: a grid is written {grid: [first"),
+        ("[32, 256]", "[]", ":10: methods.lot: router.width: a grid is written"),
+        ("  dense:", "  dense: 3", ":9: methods.dense: a method has a mapping of parameters"),
+        ("  dense:", "  1: {}", ":9: methods: key 1 is not text; put it in quotes"),
+        ("name: small", "name: 2024-01-31", ":1: name: '2024-01-31' is a date; put it in quotes"),
+        ("seeds: [0, 1]", "seeds: [0, 1", "not valid YAML"),
+        ("name: small\n", "", ": name: required, but missing"),
+        ("name: small", "plugins: &p [*p]", ":1: plugins.0: an alias that contains itself"),
+    ],
+)
+def test_fault_names_file_line_path_and_mend(
+    tmp_path: Path, old: str, new: str, expected: str
+) -> None:
+    assert old in SWEEP
+    path = write(tmp_path, SWEEP.replace(old, new))
+    message = refusal(path)
+    assert message.startswith(f"{path}:") and expected in message
+    assert "\n" not in message
+
+
+def test_all_faults_are_reported_at_once(tmp_path: Path) -> None:
+    message = refusal(write(tmp_path, SWEEP.replace("epochs: 2", "epochs: x, clip: y")))
+    assert [line.split(": ")[1] for line in message.split("\n")] == ["train.epochs", "train.clip"]
+
+
+@pytest.mark.parametrize(
+    ("override", "expected"),
+    [
+        ("train.epochs", "expected key.path=value"),
+        ("train.epoch=3", "--set: train.epoch: unknown key; did you mean 'epochs'"),
+        ("train.epochs=three", "--set: train.epochs: Input should be a valid number"),
+        ("methods.lto.top_p=3", "has no methods.lto; did you mean 'lot'"),
+        ("tasks.sst.max_length=9", "has no tasks.sst; did you mean 'sst2'"),
+        ("name.first=a", "name is a single value, it has no keys"),
+        ("seeds.5=1", "seeds is a list of 2; name an entry by its number, such as seeds.0"),
+        ("seeds=[1, 2", "not valid YAML"),
+    ],
+)
+def test_bad_override(tmp_path: Path, override: str, expected: str) -> None:
+    message = refusal(write(tmp_path, SWEEP), override)
+    assert expected in message and "--set" in message
+
+
+def test_missing_and_empty_files(tmp_path: Path) -> None:
+    missing = tmp_path / "no.yaml"
+    assert refusal(missing).startswith(f"{missing}: cannot read the configuration file (No such")
+    assert "a configuration is a mapping" in refusal(write(tmp_path, ""))
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "expected"),
+    [
+        ("top_p: 0.3", "top_p: {grid: [0.3]}", ":5: method: a trial has no grids"),
+        ("name: lot, ", "", ":5: method.name: required, but missing"),
+        ("seed: 1", "seeds: [1]", ":3: seeds: unknown key; did you mean 'seed'"),
+        ("name: sst2", "name: sst3", ":2: task: no built-in task 'sst3'"),
+    ],
+)
+def test_trial_file_faults(tmp_path: Path, old: str, new: str, expected: str) -> None:
+    path = write(tmp_path, TRIAL.replace(old, new))
+    with pytest.raises(InputError) as caught:
+        load_trial(path)
+    assert f"{path}{expected}" in str(caught.value)
+
+
+def test_task_of_ones_own_needs_no_known_name(tmp_path: Path) -> None:
+    sweep = load_sweep(write(tmp_path, SWEEP.replace("  rte:", "  mine: {source: ./folder}")))
+    assert isinstance(sweep, SweepConfig) and sweep.tasks["mine"].source == "./folder"
+
+
+def test_import_is_light() -> None:
+    code = (
+        "import sys, lotbench.study.config as c; "
+        "heavy = ('torch', 'pandas', 'transformers', 'ray', 'numpy'); "
+        "print([name for name in heavy if name in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"

