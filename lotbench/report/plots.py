@@ -15,7 +15,7 @@ import numpy as np
 
 from lotbench.report import style
 from lotbench.report.pareto import DENSE, dense_scores, front, points
-from lotbench.results import frame, read_timings, setting_label, timed_settings
+from lotbench.store import frame, read_timings, setting_label, timed_settings
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -15,7 +15,7 @@ from lotbench.report.pareto import (
     points,
     ranking,
 )
-from lotbench.results import frame, timed_settings
+from lotbench.store import frame, timed_settings
 
 if TYPE_CHECKING:
     import pandas as pd

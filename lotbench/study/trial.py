@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from lotbench import registry, results
+from lotbench import registry, store
 from lotbench.engine import checkpoint
 from lotbench.engine.backbone import load_tokenizer
 from lotbench.engine.encoder import ReducedEncoder
@@ -100,7 +100,7 @@ def run_trial(config: TrialConfig, folder: Path, progress: Progress = silent) ->
         raise
     except Exception as error:
         row |= _failure(type(error).__name__, f"{error}\n{traceback.format_exc()}")
-    results.write_row(folder, row)
+    store.write_row(folder, row)
     return row
 
 

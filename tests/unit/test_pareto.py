@@ -16,7 +16,7 @@ from lotbench.report.pareto import (
     points,
     ranking,
 )
-from lotbench.results import frame, write_row, write_timing
+from lotbench.store import frame, write_row, write_timing
 
 
 def test_front_by_hand():

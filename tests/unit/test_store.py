@@ -14,7 +14,7 @@ import pytest
 from stores import contender, evaluation, failed, timing, trial
 
 from lotbench.errors import InputError
-from lotbench.results import (
+from lotbench.store import (
     finished,
     frame,
     read_rows,
@@ -194,7 +194,7 @@ def test_no_store_and_an_empty_store(tmp_path):
 
 def test_light_imports():
     code = (
-        "import sys, lotbench.results, lotbench.report.table, lotbench.report.plots\n"
+        "import sys, lotbench.store, lotbench.report.table, lotbench.report.plots\n"
         "heavy = {'torch', 'ray', 'pandas', 'matplotlib', 'moocore', 'transformers'}\n"
         "sys.exit(', '.join(heavy & set(sys.modules)) or 0)"
     )
