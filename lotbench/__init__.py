@@ -1,1 +1,38 @@
-"""LoTBench: benchmarks and ablations for token reduction in transformer encoders."""
+"""LoTBench: benchmarks and ablations for token reduction in transformer encoders.
+
+The Python interface; torch is imported on first use::
+
+    row = lotbench.run("trial.yaml")                    # one trial, no Ray
+    model = lotbench.load("results/quickstart/models/...")
+    logits = model(["a text", ("a pair", "of texts")])
+    frame = lotbench.results("results/quickstart")      # tidy DataFrame
+    encoder = lotbench.ReducedEncoder(backbone, reducer)
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+__all__ = ["InputError", "ReducedClassifier", "ReducedEncoder", "load", "results", "run"]
+
+_HOME = {
+    "InputError": ("lotbench.errors", "InputError"),
+    "ReducedClassifier": ("lotbench.api", "ReducedClassifier"),
+    "ReducedEncoder": ("lotbench.engine.encoder", "ReducedEncoder"),
+    "load": ("lotbench.api", "load"),
+    "results": ("lotbench.store", "frame"),
+    "run": ("lotbench.api", "run"),
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME:
+        raise AttributeError(f"module 'lotbench' has no attribute {name!r}")
+    from importlib import import_module
+
+    module, attribute = _HOME[name]
+    return getattr(import_module(module), attribute)
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

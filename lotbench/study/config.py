@@ -257,6 +257,22 @@ def load_trial(path: str | Path, overrides: Sequence[str] = ()) -> TrialConfig:
     )
 
 
+def stored_measure(folder: str | Path, overrides: Sequence[str] = ()) -> MeasureConfig:
+    """The measure block of a store's sweep, with ``key=value`` overrides.
+
+    Raises
+    ------
+    InputError
+        If the folder holds no sweep, or an override does not fit.
+    """
+    path = Path(folder) / "sweep.json"
+    if not path.is_file():
+        raise InputError(f"{folder}: no sweep here (a store has a file sweep.json)")
+    measured = [f"measure.{override}" for override in overrides]
+    sweep = validate(SweepConfig, read_yaml(path, measured))
+    return sweep.measure or MeasureConfig()
+
+
 def expand(sweep: SweepConfig) -> list[TrialConfig]:
     """The trials of a sweep, in the order of its file: task, seed, method, block, grid.
 

@@ -226,11 +226,12 @@ def _tokenise(rows: Rows, chosen: np.ndarray, tokenizer: Any, max_length: int) -
     if "token_type_ids" not in tokenizer.model_input_names:
         # RoBERTa's embedding has one type only, whatever its tokenizer reports for a pair.
         types = [[0] * len(row) for row in ids]
-    seeds = np.fromiter(map(_text_seed, texts), dtype=np.int64, count=len(texts))
+    seeds = np.fromiter(map(text_seed, texts), dtype=np.int64, count=len(texts))
     return Split(ids, types, rows.labels[chosen], seeds, texts)
 
 
-def _text_seed(fields: Iterable[str]) -> int:
+def text_seed(fields: Iterable[str]) -> int:
+    """A stable, non-negative hash of a text or text pair."""
     digest = hashlib.blake2b("\0".join(fields).encode(), digest_size=8).digest()
     return int.from_bytes(digest, "big") >> 1
 

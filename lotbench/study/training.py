@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from lotbench.engine.encoder import ReducedEncoder
-from lotbench.reducer import Batch, Stage, Step, TokenReducer, task_loss
+from lotbench.reducer import Batch, Stage, Step, task_loss
 from lotbench.study.config import TrainConfig
 from lotbench.study.data import Split, batches, collate
 
@@ -67,8 +67,7 @@ def train(
     precision = resolve_precision(config.precision, device)
     torch.manual_seed(seed)
     generator = torch.Generator(device).manual_seed(seed)
-    per_epoch = math.ceil(len(split) / config.batch_size)
-    total = max(1, round(config.epochs * per_epoch))
+    total = total_steps(len(split), config)
     stream = _stream(split, config.batch_size, seed)
     started, examples, done = time.perf_counter(), 0, 0
     stages = []
@@ -115,6 +114,11 @@ def train(
         "device": device.type,
         "stages": stages,
     }
+
+
+def total_steps(examples: int, config: TrainConfig) -> int:
+    """Optimisation steps of a trial, whatever its method."""
+    return max(1, round(config.epochs * math.ceil(examples / config.batch_size)))
 
 
 def stage_steps(stages: list[Stage], total: int) -> list[tuple[Stage, int]]:
@@ -193,11 +197,3 @@ def _prefix(name: str, prefixes: Any) -> str | None:
     """The longest of the prefixes that ``name`` starts with, at a dot or whole."""
     fitting = [p for p in prefixes if name == p or name.startswith(p + ".")]
     return max(fitting, key=len, default=None)
-
-
-def keep_everything(encoder: ReducedEncoder) -> ReducedEncoder:
-    """The same backbone with every token kept."""
-    dense = TokenReducer(
-        TokenReducer.Params(), len(encoder.backbone.layers), encoder.backbone.width
-    )
-    return ReducedEncoder(encoder.backbone, dense)

@@ -62,11 +62,25 @@ def prepare(config: TrialConfig, progress: Progress = silent) -> Artefacts:
     return artefacts
 
 
-def run_trial(config: TrialConfig, folder: Path, progress: Progress = silent) -> dict[str, Any]:
+def run_trial(
+    config: TrialConfig,
+    folder: Path,
+    progress: Progress = silent,
+    catch_input_errors: bool = False,
+) -> dict[str, Any]:
     """Train, evaluate and store one trial; returns its row.
 
-    A loss that is not finite, or an exception inside a plugin's method, ends the trial as
-    ``failed``; the row says why.
+    A loss that is not finite, or an exception inside a method, ends the trial as ``failed``; the
+    row says why.
+
+    Parameters
+    ----------
+    config : TrialConfig
+    folder : Path
+        The store.
+    progress : callable
+    catch_input_errors : bool
+        Let bad input, too, end the trial as failed, so that a sweep's other trials go on.
 
     Raises
     ------
@@ -96,8 +110,10 @@ def run_trial(config: TrialConfig, folder: Path, progress: Progress = silent) ->
     except NonFiniteLoss as error:
         row |= _failure("non-finite loss", str(error))
         row["error"] |= {"step": error.step, "term": error.term}
-    except InputError:
-        raise
+    except InputError as error:
+        if not catch_input_errors:
+            raise
+        row |= _failure("bad input", str(error))
     except Exception as error:
         row |= _failure(type(error).__name__, f"{error}\n{traceback.format_exc()}")
     store.write_row(folder, row)

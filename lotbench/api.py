@@ -1,0 +1,141 @@
+"""The Python interface behind ``import lotbench``."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from lotbench.engine import checkpoint
+from lotbench.engine.backbone import Backbone, load_tokenizer
+from lotbench.engine.encoder import Mode, ReducedEncoder
+from lotbench.errors import InputError
+from lotbench.ragged import Ragged
+from lotbench.reducer import Batch, Outputs, TokenReducer, Trace
+from lotbench.study.config import load_trial
+from lotbench.study.data import text_seed
+from lotbench.study.trial import run_trial
+
+Text = str | tuple[str, str]
+
+
+def run(path: str | Path, results: str | Path = "results/runs") -> dict[str, Any]:
+    """The row of one trial, run without Ray and stored under ``results``.
+
+    Raises
+    ------
+    InputError
+        If the trial file, the data or a plugin is at fault.
+    """
+    return run_trial(load_trial(path), Path(results))
+
+
+def load(folder: str | Path) -> ReducedClassifier:
+    """A trained model from the folder of a trial's model.
+
+    Raises
+    ------
+    InputError
+        If the folder holds no saved model.
+    """
+    return ReducedClassifier(Path(folder))
+
+
+class ReducedClassifier:
+    """A trained model that reads texts.
+
+    Attributes
+    ----------
+    encoder : ReducedEncoder
+    tokenizer
+    max_length : int
+        Tokens after which a text is cut, as in training.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.encoder: ReducedEncoder = checkpoint.load(folder)
+        self.tokenizer = load_tokenizer(str(folder.resolve()))
+        self.max_length: int = checkpoint.read_card(folder)["max_length"]
+
+    @property
+    def reducer(self) -> TokenReducer:
+        return self.encoder.reducer
+
+    @property
+    def backbone(self) -> Backbone:
+        return self.encoder.backbone
+
+    @property
+    def budget(self) -> float:
+        """The post-hoc budget (for LoT: the threshold); set it to move along the curve.
+
+        Raises
+        ------
+        InputError
+            If the method has none.
+        """
+        return getattr(self.reducer, self._knob())
+
+    @budget.setter
+    def budget(self, value: float) -> None:
+        setattr(self.reducer, self._knob(), value)
+
+    def __call__(
+        self,
+        texts: Sequence[Text],
+        mode: Mode = "packed",
+        batch_size: int = 32,
+        return_trace: bool = False,
+    ) -> Tensor | tuple[Tensor, list[Trace]]:
+        """Logits of texts or text pairs, shape (N, C), in their order.
+
+        With ``return_trace`` also the trace of each batch.  An empty list gives shape (0, C).
+        """
+        parts, traces = [], []
+        with torch.inference_mode():
+            for start in range(0, len(texts), batch_size):
+                outputs = self._forward(texts[start : start + batch_size], mode)
+                parts.append(outputs.logits)
+                traces.append(outputs.trace)
+        if parts:
+            logits = torch.cat(parts)
+        else:
+            logits = torch.zeros(0, self.backbone.config.num_labels)
+        return (logits, traces) if return_trace else logits
+
+    def to(self, *args: Any) -> ReducedClassifier:
+        """The same model on another device or in another dtype, as in ``nn.Module.to``."""
+        self.encoder.to(*args)
+        return self
+
+    def _forward(self, texts: Sequence[Text], mode: Mode) -> Outputs:
+        pairs = [(text,) if isinstance(text, str) else tuple(text) for text in texts]
+        found = [
+            self.tokenizer(
+                *pair,
+                truncation=True,
+                max_length=self.max_length,
+                padding=False,
+                return_token_type_ids=True,
+            )
+            for pair in pairs
+        ]
+        ids = [row["input_ids"] for row in found]
+        layout = Ragged.from_lengths([len(row) for row in ids])
+        batch = Batch(
+            input_ids=torch.tensor([token for row in ids for token in row]),
+            token_type_ids=torch.tensor([t for row in found for t in row["token_type_ids"]]),
+            layout=layout,
+            labels=torch.zeros(len(ids), dtype=torch.int64),
+            index=torch.arange(len(ids)),
+            text_seed=torch.tensor([text_seed(pair) for pair in pairs]),
+        )
+        return self.encoder(batch.to(next(self.encoder.parameters()).device), mode=mode)
+
+    def _knob(self) -> str:
+        if self.reducer.budget is None:
+            raise InputError(f"method {self.reducer.name!r} has no budget after training")
+        return self.reducer.budget

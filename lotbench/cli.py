@@ -1,0 +1,145 @@
+"""The command line; every import that costs time is inside its command."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from lotbench.errors import InputError
+
+app = typer.Typer(
+    help="Benchmarks and ablations for token reduction in transformer encoders.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+
+Overrides = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="KEY.PATH=VALUE", help="Change one value of the file."),
+]
+Root = Annotated[Path, typer.Option("--results", help="Folder that holds the stores.")]
+Store = Annotated[Path, typer.Argument(help="A sweep's store, such as results/quickstart.")]
+
+
+def main() -> None:
+    """Run the command line: exit code 0 done, 1 some trials failed, 2 bad input."""
+    try:
+        app()
+    except InputError as error:
+        typer.echo(f"error: {error}", err=True)
+        sys.exit(2)
+
+
+@app.command()
+def sweep(
+    file: Annotated[Path, typer.Argument(help="The sweep's YAML file.")],
+    overrides: Overrides = None,
+    root: Root = Path("results"),
+    address: Annotated[
+        str | None, typer.Option(help="Ray cluster to run on: 'auto' or an address.")
+    ] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only list the trials.")] = False,
+    max_trials: Annotated[int | None, typer.Option(help="Run at most so many now.")] = None,
+) -> None:
+    """Train, score, time and draw every trial of a sweep; finished ones are skipped."""
+    from lotbench.study.config import load_sweep
+
+    config = load_sweep(file, overrides or [])
+    if dry_run:
+        from lotbench.study.preview import preview
+
+        _console().print(preview(config, root, max_trials))
+        return
+    from lotbench.report import table
+    from lotbench.study.sweep import run_sweep
+
+    report = run_sweep(config, root, address, max_trials, _say)
+    _console().print(table.render(report.folder))
+    _say(
+        f"{report.ran} trials ran, {report.skipped} were done before, {len(report.failed)} failed; "
+        f"{report.timed} timing passes added; store: {report.folder}"
+    )
+    for name, why in report.failed.items():
+        typer.echo(f"failed: {name}: {why}", err=True)
+    if report.failed:
+        raise typer.Exit(1)
+
+
+@app.command()
+def run(
+    file: Annotated[Path, typer.Argument(help="The trial's YAML file.")],
+    overrides: Overrides = None,
+    folder: Annotated[Path, typer.Option("--results", help="Store of the row.")] = Path(
+        "results/runs"
+    ),
+) -> None:
+    """Run one trial, without Ray."""
+    from lotbench.study.config import load_trial
+
+    config = load_trial(file, overrides or [])
+    from lotbench.console import progress
+    from lotbench.study.trial import run_trial
+
+    with progress() as advance:
+        row = run_trial(config, folder, advance)
+    if row["status"] == "failed":
+        typer.echo(f"failed: {row['error']['kind']}: {row['error']['message']}", err=True)
+        raise typer.Exit(1)
+    for point in row["evaluations"]:
+        budget = " ".join(f"{name}={value}" for name, value in point["budget"].items())
+        scores = " ".join(f"{name} {value:.4f}" for name, value in point["metrics"].items())
+        speed = f"{point['flops_speedup']:.2f}x FLOPs"
+        _say(" ".join(filter(None, [point["split"] + ":", budget, scores, speed])))
+    _say(f"row: {folder / 'trials' / row['trial_id']}.json; model: {folder / row['model']}")
+
+
+@app.command()
+def measure(
+    folder: Store,
+    overrides: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="KEY=VALUE", help="Change a value of the measure block."),
+    ] = None,
+) -> None:
+    """Time the stored models again; passes are added, never overwritten."""
+    from lotbench.study.config import stored_measure
+
+    config = stored_measure(folder, overrides or [])
+    from lotbench.report import table
+    from lotbench.study.measuring import measure as run_passes
+
+    count = run_passes(folder, config, again=True, progress=_say)
+    _console().print(table.render(folder))
+    _say(f"{count} timing passes added")
+
+
+@app.command()
+def plot(folder: Store) -> None:
+    """Redraw every figure of a store from the store alone."""
+    from lotbench.report import plots
+
+    for path in plots.draw(folder):
+        _say(f"drew {path}")
+
+
+@app.command()
+def methods() -> None:
+    """List the methods with their parameters and defaults."""
+    from lotbench.console import methods_table
+
+    _console().print(methods_table())
+
+
+def _say(line: str) -> None:
+    # Flushed, since a sweep's output is often read through a pipe while it runs.
+    print(line, flush=True)
+
+
+def _console() -> Any:
+    from rich.console import Console
+
+    return Console()

@@ -1,0 +1,158 @@
+"""The timing pass of a store: its stored models on real validation inputs, alone on the machine."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from itertools import groupby
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from lotbench import store
+from lotbench.engine.backbone import load_tokenizer
+from lotbench.errors import InputError
+from lotbench.measure import timing
+from lotbench.study.artefacts import Artefacts
+from lotbench.study.config import MeasureConfig, TrialConfig
+from lotbench.study.data import Split, load_task
+
+Row = dict[str, Any]
+
+
+def measure(
+    folder: Path,
+    config: MeasureConfig,
+    ids: set[str] | None = None,
+    again: bool = False,
+    progress: Callable[[str], None] = print,
+) -> int:
+    """Time the stored models of a sweep; returns how many passes were written.
+
+    Parameters
+    ----------
+    folder : Path
+        The sweep's store.
+    config : MeasureConfig
+    ids : set of str, optional
+        Only these trials.
+    again : bool
+        Also what has been timed before: new passes are added, none is overwritten.
+    progress : callable
+        Is given each line of progress.
+
+    Raises
+    ------
+    InputError
+        If the store holds no finished trial with a model.
+    """
+    rows = [row for row in store.read_rows(folder) if row["status"] == "done"]
+    rows = [row for row in rows if ids is None or row["trial_id"] in ids]
+    if not any(_model(folder, row).is_dir() for row in rows):
+        raise InputError(f"{folder}: no stored models to time; run the sweep first")
+    written = 0
+    known = [] if again else store.read_timings(folder)
+    order = sorted(rows, key=lambda row: (row["task"], row["seed"]))
+    for (task, seed), members in groupby(order, key=lambda row: (row["task"], row["seed"])):
+        written += _measure_task(folder, config, task, seed, list(members), known, progress)
+    return written
+
+
+def _measure_task(
+    folder: Path,
+    config: MeasureConfig,
+    task: str,
+    seed: int,
+    rows: list[Row],
+    known: list[Row],
+    progress: Callable[[str], None],
+) -> int:
+    """One pass for each setting in which something of this task and seed is not yet timed."""
+    contenders = [c for row in rows if row["method"] != "dense" for c in _contenders(folder, row)]
+    examples, dense = None, None
+    written = 0
+    for setting in timing.settings(config.devices, config.threads, config.dtypes):
+        missing = [
+            contender
+            for contender in contenders
+            if any(not _timed(known, task, setting, size, contender) for size in config.batch_sizes)
+        ]
+        if not missing:
+            continue
+        if examples is None:
+            examples, dense = _inputs(folder, rows, config.examples)
+        for record in timing.run_pass(
+            task=task,
+            dense=dense,
+            contenders=missing,
+            examples=examples,
+            batch_sizes=config.batch_sizes,
+            threads=[setting.threads],
+            devices=[setting.device],
+            dtypes=[setting.dtype],
+            rounds=config.rounds,
+            min_seconds=config.min_seconds,
+            seed=seed,
+            progress=progress,
+        ):
+            store.write_timing(folder, record)
+            written += 1
+    return written
+
+
+def _contenders(folder: Path, row: Row) -> list[Row]:
+    place = _model(folder, row)
+    if not place.is_dir():
+        return []
+    budgets = [e["budget"] for e in row["evaluations"] if e["split"] == "validation"]
+    return [
+        {
+            "name": " ".join([row["trial_id"], *(f"{k}={v}" for k, v in budget.items())]),
+            "trial_id": row["trial_id"],
+            "folder": place.resolve(),
+            "budget": budget,
+        }
+        for budget in budgets
+    ]
+
+
+def _timed(known: list[Row], task: str, setting: Any, size: int, contender: Row) -> bool:
+    wanted = {**vars(setting), "batch_size": size}
+    return any(
+        record["task"] == task
+        and wanted.items() <= record["setting"].items()
+        and any(
+            c["trial_id"] == contender["trial_id"] and c["budget"] == contender["budget"]
+            for c in record["contenders"]
+        )
+        for record in known
+    )
+
+
+def _inputs(folder: Path, rows: list[Row], count: int) -> tuple[list[Row], Path]:
+    """Tokenised validation examples, and the folder of the dense model."""
+    config = TrialConfig(**rows[0]["config"])
+    tokenizer = load_tokenizer(config.backbone)
+    task = load_task(config.task, config.data, tokenizer, config.seed, config.data_root)
+    for row in rows:
+        if row["method"] == "dense" and _model(folder, row).is_dir():
+            return pick(task.validation, count), _model(folder, row).resolve()
+    return pick(task.validation, count), Artefacts(config, task, tokenizer).teacher().resolve()
+
+
+def pick(split: Split, count: int) -> list[Row]:
+    """``count`` examples of a split, evenly spread over its lengths."""
+    order = np.argsort(split.lengths, kind="stable")
+    spread = np.linspace(0, len(order) - 1, min(count, len(order))).round().astype(int)
+    return [
+        {
+            "input_ids": split.input_ids[i],
+            "token_type_ids": split.token_type_ids[i],
+            "text_seed": int(split.text_seed[i]),
+        }
+        for i in order[spread]
+    ]
+
+
+def _model(folder: Path, row: Row) -> Path:
+    return folder / row["model"]

@@ -1,0 +1,65 @@
+"""What a sweep would do: its trials, which are done, and what each costs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import torch
+
+from lotbench import store
+from lotbench.engine.backbone import load_backbone, load_tokenizer
+from lotbench.measure.flops import dense_flops
+from lotbench.study.config import SweepConfig, TrialConfig
+from lotbench.study.data import Task, load_task
+from lotbench.study.sweep import plan
+from lotbench.study.training import total_steps
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+
+def preview(sweep: SweepConfig, root: Path, max_trials: int | None = None) -> Table:
+    """One line per trial: status, steps, and the FLOPs of training it with every token kept.
+
+    Training counts three times the forward pass, without teacher; a method that drops tokens
+    while it trains costs less.
+
+    Raises
+    ------
+    InputError
+        As running the sweep would.
+    """
+    from rich.table import Table
+
+    planned = plan(sweep, root, max_trials)
+    done = store.finished(planned.folder)
+    tokenizer = load_tokenizer(sweep.backbone)
+    tasks: dict[str, Task] = {}
+    costs: dict[str, float] = {}
+    table = Table("trial", "parameters", "status", "steps", "TFLOPs to train")
+    total = 0.0
+    for name, config in planned.trials.items():
+        if config.task not in tasks:
+            tasks[config.task] = _load(config, tokenizer)
+            costs[config.task] = _cost(config, tasks[config.task])
+        steps = total_steps(len(tasks[config.task].train), config.train)
+        tera = costs[config.task] * steps * config.train.batch_size / 1e12
+        status = "done" if name in done else "to do" if name in planned.todo else "later"
+        total += tera if status == "to do" else 0.0
+        params = " ".join(f"{key}={value}" for key, value in config.params.items())
+        table.add_row(name, params, status, str(steps), f"{tera:.1f}")
+    table.caption = (
+        f"{len(planned.todo)} trials to do, at most {total:.1f} TFLOPs, and the teachers"
+    )
+    return table
+
+
+def _load(config: TrialConfig, tokenizer: object) -> Task:
+    return load_task(config.task, config.data, tokenizer, config.seed, config.data_root)
+
+
+def _cost(config: TrialConfig, task: Task) -> float:
+    """FLOPs of one training example, forward and backward."""
+    backbone = load_backbone(config.backbone, task.n_labels, config.layers)
+    return 3 * float(dense_flops(torch.from_numpy(task.train.lengths), backbone).mean())

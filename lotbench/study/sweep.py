@@ -1,0 +1,288 @@
+"""Sweeps: shared artefacts once, trials side by side under Ray Tune, then timing and figures.
+
+The results store is the truth for resuming: a finished trial is skipped, a failed one is tried
+again, and killing the process at any moment loses only the trials in flight.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from lotbench import store
+from lotbench.errors import InputError
+from lotbench.measure import machine
+from lotbench.study.config import SweepConfig, TrialConfig, expand
+from lotbench.study.measuring import measure
+from lotbench.study.trial import resolve, run_trial, trial_id
+
+Say = Callable[[str], None]
+
+
+@dataclass
+class Plan:
+    """The trials of a sweep and which of them are still to do."""
+
+    folder: Path
+    trials: dict[str, TrialConfig]
+    todo: dict[str, TrialConfig]
+
+
+@dataclass
+class Report:
+    """What a sweep did."""
+
+    folder: Path
+    ran: int = 0
+    skipped: int = 0
+    failed: dict[str, str] = field(default_factory=dict)
+    timed: int = 0
+
+
+def plan(sweep: SweepConfig, root: Path, max_trials: int | None = None) -> Plan:
+    """The trials of a sweep, each resolved, so that bad parameters are told before any work.
+
+    Raises
+    ------
+    InputError
+        If a method, parameter or plugin is at fault.
+    """
+    folder = (root / sweep.name).resolve()
+    trials = {trial_id(config): config for config in map(_absolute, expand(sweep))}
+    done = store.finished(folder)
+    todo = {name: config for name, config in trials.items() if name not in done}
+    return Plan(folder, trials, dict(list(todo.items())[:max_trials]))
+
+
+def run_sweep(
+    sweep: SweepConfig,
+    root: Path,
+    address: str | None = None,
+    max_trials: int | None = None,
+    say: Say = print,
+) -> Report:
+    """Run what is left of a sweep, time it and draw it.
+
+    Parameters
+    ----------
+    sweep : SweepConfig
+    root : Path
+        Parent of the sweep's store.
+    address : str, optional
+        Of a running Ray cluster ("auto" finds it), which must share the store's file system.
+    max_trials : int, optional
+        Run at most so many trials now.
+    say : callable
+        Is given each line of progress.
+
+    Raises
+    ------
+    InputError
+        If the configuration is at fault, or another process runs this sweep.
+    """
+    from filelock import FileLock, Timeout
+
+    from lotbench.report import plots
+
+    planned = plan(sweep, root, max_trials)
+    folder = planned.folder
+    folder.mkdir(parents=True, exist_ok=True)
+    report = Report(folder, skipped=len(planned.trials) - len(planned.todo))
+    try:
+        with FileLock(folder / "sweep.lock", timeout=0):
+            store.write_json(folder / "sweep.json", sweep.model_dump(mode="json"))
+            if planned.todo:
+                _run_trials(planned, address, report, say)
+            else:
+                say(f"all {len(planned.trials)} trials are done")
+            rows = [row for row in store.read_rows(folder) if row["trial_id"] in planned.trials]
+            if sweep.measure is not None and any(row["status"] == "done" for row in rows):
+                report.timed = measure(folder, sweep.measure, set(planned.trials), progress=say)
+            if rows:
+                for path in plots.draw(folder):
+                    say(f"drew {os.path.relpath(path)}")
+    except Timeout:
+        raise InputError(
+            f"{folder}: another process is running this sweep; wait for it, or rename yours"
+        ) from None
+    return report
+
+
+def trial_threads() -> int:
+    """Threads of one trial: fixed for a machine, since results depend on it in the last digits."""
+    return 1 if machine.usable_cores() < 8 else 4
+
+
+def _run_trials(planned: Plan, address: str | None, report: Report, say: Say) -> None:
+    import logging
+
+    # Set before Ray is imported: it reads them then.
+    os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
+    os.environ.setdefault("RAY_AIR_NEW_OUTPUT", "0")
+    os.environ.setdefault("TUNE_DISABLE_AUTO_CALLBACK_LOGGERS", "1")
+    import ray
+    from ray import tune
+
+    ray.init(
+        address=address,
+        num_cpus=None if address else machine.usable_cores(),
+        include_dashboard=False if address is None else None,
+        logging_level=logging.ERROR,
+        log_to_driver=False,
+        runtime_env={"env_vars": _inherited()},
+    )
+    try:
+        _prepare(planned, say)
+        cpus = min(trial_threads(), int(ray.cluster_resources().get("CPU", 1)))
+        share = _gpu_share(ray.cluster_resources(), cpus)
+        resources = {"cpu": cpus, **({"gpu": share} if share else {})}
+        tuner = tune.Tuner(
+            tune.with_resources(_trainable, resources),
+            param_space={
+                "trial": tune.grid_search(
+                    [c.model_dump(mode="json") for c in planned.todo.values()]
+                ),
+                "folder": str(planned.folder),
+                "threads": cpus,
+            },
+            tune_config=tune.TuneConfig(
+                reuse_actors=True, trial_dirname_creator=lambda trial: trial.trial_id
+            ),
+            run_config=tune.RunConfig(
+                name="tune",
+                storage_path=str(planned.folder / "ray"),
+                verbose=0,
+                callbacks=[_announcer(tune, planned, report, say)],
+            ),
+        )
+        tuner.fit()
+    finally:
+        ray.shutdown()
+    for name in planned.todo.keys() - {row["trial_id"] for row in store.read_rows(planned.folder)}:
+        report.failed.setdefault(name, "the worker died; its log is under ray/")
+
+
+def _prepare(planned: Plan, say: Say) -> None:
+    """Teachers, logits and saliency that the trials need, each once, as Ray tasks."""
+    import ray
+
+    shared: dict[str, tuple[TrialConfig, set[str]]] = {}
+    for config in planned.todo.values():
+        _, needs = shared.setdefault(config.teacher_key(), (config, set()))
+        cls, params, _ = resolve(config)
+        needs |= cls(params, 1, 8).needs
+    cores = int(ray.cluster_resources().get("CPU", 1))
+    gpus = 1 if ray.cluster_resources().get("GPU") else 0
+    remote = ray.remote(num_cpus=cores, num_gpus=gpus, max_retries=0)(_prepare_one)
+    started = time.perf_counter()
+    jobs = {
+        remote.remote(config.model_dump(mode="json"), sorted(needs), cores): config
+        for config, needs in shared.values()
+    }
+    for number, (job, config) in enumerate(jobs.items(), start=1):
+        try:
+            scores = ray.get(job)
+        except ray.exceptions.RayTaskError as error:
+            cause = error.as_instanceof_cause()
+            if isinstance(cause, InputError):
+                raise InputError(str(cause).splitlines()[-1]) from None
+            raise
+        shown = ", ".join(f"{name} {value:.4f}" for name, value in scores.items())
+        seconds = time.perf_counter() - started
+        say(
+            f"teacher {number}/{len(jobs)}: {config.task}, seed {config.seed}: {shown} "
+            f"({seconds:.0f} s)"
+        )
+
+
+def _prepare_one(values: dict[str, Any], needs: list[str], threads: int) -> dict[str, float]:
+    import torch
+
+    from lotbench.study.trial import prepare
+
+    torch.set_num_threads(threads)
+    artefacts = prepare(TrialConfig(**values))
+    artefacts.attacher(frozenset(needs))
+    return artefacts.teacher_card()["metrics"]["validation"]
+
+
+def _trainable(values: dict[str, Any]) -> None:
+    import torch
+    from ray import tune
+
+    torch.set_num_threads(values["threads"])
+    row = run_trial(TrialConfig(**values["trial"]), Path(values["folder"]), catch_input_errors=True)
+    tune.report({"trial_id_": row["trial_id"], "status": row["status"]})
+
+
+def _announcer(tune: Any, planned: Plan, report: Report, say: Say) -> Any:
+    """A Tune callback that says each finished trial in one line."""
+    started = time.perf_counter()
+    total = len(planned.todo)
+    names = {_label(config): name for name, config in planned.todo.items()}
+    count = 0
+
+    class Announcer(tune.Callback):
+        def on_trial_complete(self, iteration: int, trials: list, trial: Any, **info: Any) -> None:
+            self._tell(trial)
+
+        def on_trial_error(self, iteration: int, trials: list, trial: Any, **info: Any) -> None:
+            self._tell(trial)
+
+        def _tell(self, trial: Any) -> None:
+            nonlocal count
+            count += 1
+            config = TrialConfig(**trial.config["trial"])
+            name = names[_label(config)]
+            row = next((r for r in store.read_rows(planned.folder) if r["trial_id"] == name), None)
+            if row is None:
+                outcome = "died; its log is under ray/"
+                report.failed[name] = outcome
+            elif row["status"] == "failed":
+                outcome = "failed: " + row["error"]["message"].splitlines()[0]
+                report.failed[name] = outcome
+            else:
+                report.ran += 1
+                outcome = _outcome(row)
+            seconds = time.perf_counter() - started
+            say(f"[{count}/{total}, {seconds:.0f} s] {_label(config)}: {outcome}")
+
+    return Announcer()
+
+
+def _outcome(row: dict[str, Any]) -> str:
+    points = [e for e in row["evaluations"] if e["split"] == "validation"]
+    metric = row["metric"]
+    return f"{metric} " + ", ".join(
+        f"{e['metrics'][metric]:.4f} at {e['flops_speedup']:.2f}x" for e in points
+    )
+
+
+def _label(config: TrialConfig) -> str:
+    """A trial in a few words: task, method, parameters, seed."""
+    params = " ".join(f"{name}={value}" for name, value in config.params.items())
+    return " ".join(filter(None, [config.task, config.method, params, f"seed={config.seed}"]))
+
+
+def _gpu_share(resources: dict[str, float], cpus: int) -> float:
+    """GPU share of a trial, so that as many run side by side as the cores allow; 0 without GPU."""
+    gpus = resources.get("GPU", 0)
+    if not gpus:
+        return 0.0
+    return max(1 / 8, min(1.0, gpus * cpus / max(1.0, resources.get("CPU", 1))))
+
+
+def _inherited() -> dict[str, str]:
+    """Variables that workers on other machines need as well."""
+    names = ("LOTBENCH_CACHE", "HF_HUB_OFFLINE", "HF_HOME")
+    return {name: os.environ[name] for name in names if name in os.environ}
+
+
+def _absolute(config: TrialConfig) -> TrialConfig:
+    """The trial with plugin files by their full path: workers run in folders of their own."""
+    plugins = [str(Path(p).resolve()) if p.endswith(".py") else p for p in config.plugins]
+    return config.model_copy(update={"plugins": plugins})
