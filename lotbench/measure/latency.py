@@ -1,0 +1,155 @@
+"""The wall-clock protocol: interleaved rounds, paired ratios, and a noise floor beside them.
+
+Nothing here knows about models or devices.  A contender is a list of calls (one per batch), a
+timer says how long they took, and one *sample* is the seconds of one pass over all its calls.
+Every round takes one sample of every contender, in shuffled order, so that whatever slows the
+machine for a while slows everybody; speed-ups are medians of ratios within rounds.
+"""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+Call = Callable[[], object]
+Timer = Callable[[str, Sequence[Call]], float]
+Samples = dict[str, list[float]]
+
+DENSE, AGAIN, PACKED = "dense", "dense, again", "dense-packed"
+"""The baselines: untouched and padded, the same once more (A/A), and through the engine."""
+
+RESAMPLES = 4000
+WIDE = 0.10
+"""An interval wider than this share of its median flags the row."""
+STILL_FASTER, MAX_WARM_UP = 0.05, 10
+
+
+def wall(name: str, calls: Sequence[Call], clock: Callable[[], float] = time.perf_counter) -> float:
+    """Seconds that the calls took, one after another."""
+    start = clock()
+    for call in calls:
+        call()
+    return clock() - start
+
+
+def warm_up(contenders: Mapping[str, Sequence[Call]], timer: Timer = wall) -> int:
+    """Number of passes until nobody gets faster any more (at least 2, at most 10).
+
+    Noise only ever slows, so warm is when no contender beats its best so far by over 5%.
+    """
+    best = {name: timer(name, calls) for name, calls in contenders.items()}
+    for done in range(2, MAX_WARM_UP + 1):
+        stable = True
+        for name, calls in contenders.items():
+            seconds = timer(name, calls)
+            stable = stable and seconds >= (1 - STILL_FASTER) * best[name]
+            best[name] = min(best[name], seconds)
+        if stable:
+            return done
+    return MAX_WARM_UP
+
+
+def run_rounds(
+    contenders: Mapping[str, Sequence[Call]],
+    rounds: int,
+    min_seconds: float,
+    seed: int,
+    timer: Timer = wall,
+) -> Samples:
+    """Seconds per pass of every contender, one sample per round, in round order.
+
+    Rounds go on until there are ``rounds`` of them and `DENSE`, which every ratio is paired
+    with, has been timed for ``min_seconds`` in all.
+    """
+    order = list(contenders)
+    shuffle = random.Random(seed).shuffle
+    samples: Samples = {name: [] for name in order}
+    while len(samples[DENSE]) < rounds or sum(samples[DENSE]) < min_seconds:
+        shuffle(order)
+        for name in order:
+            samples[name].append(timer(name, contenders[name]))
+    return samples
+
+
+def median_interval(values: np.ndarray, seed: int = 0) -> dict[str, float]:
+    """Median and its 95% bootstrap interval (percentiles of resampled medians)."""
+    values = np.asarray(values, dtype=np.float64)
+    picks = np.random.default_rng(seed).integers(0, len(values), (RESAMPLES, len(values)))
+    low, high = np.percentile(np.median(values[picks], axis=1), [2.5, 97.5])
+    return {"median": float(np.median(values)), "low": float(low), "high": float(high)}
+
+
+def speedup(
+    reference: Sequence[float], samples: Sequence[float], seed: int = 0
+) -> dict[str, float]:
+    """How many times faster than the reference: paired ratio per round, median, interval."""
+    return median_interval(np.divide(reference, samples), seed)
+
+
+def noise_floor(first: Sequence[float], again: Sequence[float], seed: int = 0) -> dict[str, float]:
+    """What dense against itself shows: the median deviation from 1, and the ratio's interval."""
+    ratio = np.divide(first, again)
+    interval = median_interval(ratio, seed)
+    return {
+        "ratio": float(np.median(np.abs(ratio - 1))),
+        "low": interval["low"],
+        "high": interval["high"],
+    }
+
+
+def flagged(speed: Mapping[str, float], floor: Mapping[str, float]) -> bool:
+    """Whether a speed-up says nothing: within the noise floor of 1, or too wide an interval."""
+    within = abs(speed["median"] - 1) <= floor["ratio"]
+    return within or speed["high"] - speed["low"] > WIDE * speed["median"]
+
+
+def summarise(groups: Sequence[Samples], examples: int, seed: int = 0) -> dict[str, Any]:
+    """Noise floor and one entry per contender, from the samples of one or more groups.
+
+    Each group is a run of `run_rounds` of its own with the baselines in it; a contender is
+    compared with the baselines of its group.  The entries of the baselines hold the samples of
+    all groups, one group after another.
+
+    Parameters
+    ----------
+    groups : sequence of dict, name to samples
+    examples : int
+        Examples in one pass.
+    """
+    pooled = {
+        name: [sample for group in groups for sample in group[name]]
+        for name in (DENSE, AGAIN, PACKED)
+    }
+    floor: dict[str, Any] = noise_floor(pooled[DENSE], pooled[AGAIN], seed)
+    # One reference for the whole record, or a contender's number would depend on its group.
+    packed_wins = speedup(pooled[DENSE], pooled[PACKED], seed)["median"] > 1
+    fastest = PACKED if packed_wins else DENSE
+
+    def entry(name: str, own: Sequence[float], baselines: Samples, group: int | None) -> dict:
+        speed = speedup(baselines[fastest], own, seed)
+        return {
+            "name": name,
+            "group": group,
+            "seconds_per_example": float(np.median(own)) / examples,
+            "samples": list(own),
+            "speedup": speed,
+            "speedup_padded": speedup(baselines[DENSE], own, seed),
+            "flagged": name != fastest and flagged(speed, floor),
+        }
+
+    rows = [entry(name, pooled[name], pooled, None) for name in (DENSE, PACKED)]
+    for number, group in enumerate(groups):
+        rows += [
+            entry(name, own, group, number) for name, own in group.items() if name not in pooled
+        ]
+    floor["samples"] = pooled[AGAIN]
+    return {
+        "fastest_dense": fastest,
+        "noise_floor": floor,
+        "groups": [{"rounds": len(group[DENSE])} for group in groups],
+        "contenders": rows,
+    }

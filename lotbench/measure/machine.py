@@ -1,0 +1,108 @@
+"""What travels with every number: the machine, the versions and the commit."""
+
+from __future__ import annotations
+
+import os
+import platform
+import shutil
+import subprocess
+import sys
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+PACKAGES = (
+    "lotbench",
+    "torch",
+    "transformers",
+    "tokenizers",
+    "safetensors",
+    "datasets",
+    "ray",
+    "numpy",
+    "scipy",
+    "pandas",
+)
+
+
+def record() -> dict[str, Any]:
+    """The machine: cpu, cores, memory in GiB, gpus, os and libc."""
+    return {
+        "cpu": cpu_model(),
+        "cores": usable_cores(),
+        "memory_gib": memory_gib(),
+        "gpus": gpus(),
+        "os": platform.platform(terse=True),
+        "arch": platform.machine(),
+        "libc": " ".join(platform.libc_ver()).strip() or None,
+    }
+
+
+def versions() -> dict[str, str]:
+    """Versions of Python and of the installed packages that can move a number."""
+    found = {"python": platform.python_version()}
+    for package in PACKAGES:
+        try:
+            found[package] = metadata.version(package)
+        except metadata.PackageNotFoundError:
+            continue
+    return found
+
+
+def git_commit() -> str | None:
+    """The commit that LoTBench runs from, with ``-dirty`` for local changes; None outside git."""
+    here = Path(__file__).resolve()
+    # An environment inside somebody else's repository must not report that repository's commit.
+    if _run("git", "-C", str(here.parent), "ls-files", "--error-unmatch", here.name) is None:
+        return None
+    describe = ("describe", "--always", "--dirty", "--abbrev=40", "--exclude=*")
+    return _run("git", "-C", str(here.parent), *describe) or None
+
+
+def cpu_model(cpuinfo: Path = Path("/proc/cpuinfo")) -> str:
+    """The processor's marketing name, or the architecture where the system does not tell."""
+    if cpuinfo.is_file():
+        for line in cpuinfo.read_text(errors="replace").splitlines():
+            key, _, value = line.partition(":")
+            if key.strip().lower() == "model name":
+                return value.strip()
+    if sys.platform == "darwin":
+        name = _run("sysctl", "-n", "machdep.cpu.brand_string")
+        if name:
+            return name
+    return platform.processor() or platform.machine()
+
+
+def usable_cores() -> int:
+    """Cores this process may use, which in a container can be fewer than the machine has."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def memory_gib() -> float | None:
+    """Physical memory, or None where the system does not tell."""
+    try:
+        size = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    except (AttributeError, OSError, ValueError):
+        return None
+    return round(size / 2**30, 1)
+
+
+def gpus() -> list[dict[str, str]]:
+    """Name, memory and driver of every NVIDIA GPU; asked of the driver, so torch is not needed."""
+    fields = ("name", "memory.total", "driver_version")
+    text = _run("nvidia-smi", f"--query-gpu={','.join(fields)}", "--format=csv,noheader")
+    rows = [[part.strip() for part in line.split(",")] for line in (text or "").splitlines()]
+    return [{"name": row[0], "memory": row[1], "driver": row[2]} for row in rows if len(row) == 3]
+
+
+def _run(*command: str) -> str | None:
+    """Output of a command, or None if it is missing or fails."""
+    if shutil.which(command[0]) is None:
+        return None
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=20, check=True)
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return done.stdout.strip()

@@ -1,0 +1,210 @@
+"""Timing passes: one fresh, exclusive worker process per device setting."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import secrets
+import subprocess
+import sys
+import tempfile
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from lotbench.errors import InputError
+from lotbench.measure import latency, machine
+
+LOCK = Path(tempfile.gettempdir()) / "lotbench-timing.lock"
+ALLOCATOR = {
+    "MALLOC_MMAP_THRESHOLD_": str(1 << 30),
+    "MALLOC_TRIM_THRESHOLD_": str(4 << 30),
+    "MALLOC_TOP_PAD_": str(256 << 20),
+}
+"""glibc returns large blocks to the system after each use by default, and the page faults slow
+eager attention at length 512 by half."""
+TAIL = 15
+
+
+@dataclass(frozen=True)
+class Setting:
+    """One device setting: what a worker process is started for."""
+
+    device: str
+    threads: int
+    dtype: str
+
+
+class PassFailed(RuntimeError):
+    """A worker died; the message holds its last lines."""
+
+
+def settings(
+    devices: Sequence[str] = ("cpu",),
+    threads: Sequence[int | str] = (1,),
+    dtypes: Sequence[str] = ("fp32",),
+) -> list[Setting]:
+    """The settings that a measure block stands for, without repetition.
+
+    "all" threads are the cores this process may use; the device "auto" is the CPU and every GPU
+    found.  The number of threads hardly matters on a GPU, so it is timed with the first only.
+    """
+    counts = [machine.usable_cores() if count == "all" else int(count) for count in threads]
+    places: list[str] = []
+    for device in devices:
+        places += ["cpu", *_gpus()] if device == "auto" else [device]
+    return list(
+        dict.fromkeys(
+            Setting(device, count, dtype)
+            for device in places
+            for count in (counts if device == "cpu" else counts[:1])
+            for dtype in dtypes
+        )
+    )
+
+
+def run_pass(
+    *,
+    task: str,
+    dense: str | Path,
+    contenders: Sequence[dict[str, Any]],
+    examples: Sequence[dict[str, Any]],
+    batch_sizes: Sequence[int] = (1, 32),
+    threads: Sequence[int | str] = (1,),
+    devices: Sequence[str] = ("cpu",),
+    dtypes: Sequence[str] = ("fp32",),
+    rounds: int = 20,
+    min_seconds: float = 1.0,
+    seed: int = 0,
+    progress: Callable[[str], None] | None = None,
+) -> Iterator[dict[str, Any]]:
+    """Timing records, one per setting and batch size, as each setting is done.
+
+    Parameters
+    ----------
+    task : str
+    dense : path
+        Folder of the fine-tuned dense model, the reference of every speed-up.
+    contenders : sequence of dict
+        ``name`` (unique), ``trial_id``, ``folder``, and ``budget``, ``{name: value}`` or ``{}``.
+    examples : sequence of dict
+        Tokenised validation inputs: ``input_ids``, ``token_type_ids``, and ``text_seed`` for
+        methods that draw at random.
+    progress : callable, optional
+        Is given each line of progress; stderr by default.
+
+    Raises
+    ------
+    InputError
+        If two contenders share a name or take a baseline's, or there are no examples.
+    PassFailed
+        If a worker dies.
+    """
+    names = [contender["name"] for contender in contenders]
+    for name in names:
+        if names.count(name) > 1 or name in (latency.DENSE, latency.AGAIN, latency.PACKED):
+            raise InputError(f"contenders: the name {name!r} is taken; every name must be unique")
+    if not examples:
+        raise InputError("examples: nothing to time; raise measure.examples")
+    progress = progress or (lambda line: print(line, file=sys.stderr, flush=True))
+    for setting in settings(devices, threads, dtypes):
+        spec = {
+            **vars(setting),
+            "dense": str(dense),
+            "contenders": [{**c, "folder": str(c["folder"])} for c in contenders],
+            "examples": list(examples),
+            "batch_sizes": list(batch_sizes),
+            "rounds": rounds,
+            "min_seconds": min_seconds,
+            "seed": seed,
+        }
+        label = f"timing {task} on {setting.device}, {setting.threads} threads, {setting.dtype}"
+        progress(f"{label}: {len(contenders)} contenders")
+        with _exclusive(progress):
+            records = _run_worker(spec, environment(setting.threads), label, progress)
+        for record in records:
+            yield {**_provenance(task, record["setting"]), **record}
+
+
+def environment(threads: int) -> dict[str, str]:
+    """The worker's environment: pinned threads, and glibc's allocator kept from returning pages."""
+    count = str(threads)
+    extra = {"OMP_NUM_THREADS": count, "MKL_NUM_THREADS": count, "HF_HUB_OFFLINE": "1"}
+    return {**os.environ, **extra, **allocator()}
+
+
+def allocator() -> dict[str, str]:
+    """The allocator's variables; none where the C library is not glibc."""
+    return dict(ALLOCATOR) if platform.libc_ver()[0] == "glibc" else {}
+
+
+def _provenance(task: str, setting: dict[str, Any]) -> dict[str, Any]:
+    now = datetime.now(UTC)
+    parts = (
+        now.strftime("%Y%m%dT%H%M%SZ"),
+        task,
+        setting["device"].replace(":", ""),
+        f"{setting['threads']}t",
+        f"b{setting['batch_size']}",
+        setting["dtype"],
+        secrets.token_hex(2),
+    )
+    return {
+        "pass_id": "-".join(parts),
+        "created": now.isoformat(timespec="seconds"),
+        "task": task,
+        "machine": machine.record(),
+        "versions": machine.versions(),
+        "git_commit": machine.git_commit(),
+        "allocator": allocator(),
+    }
+
+
+def _exclusive(progress: Callable[[str], None]):
+    """The machine-wide lock that keeps two passes from slowing each other."""
+    from filelock import FileLock, Timeout
+
+    lock = FileLock(LOCK, mode=0o666)
+    try:
+        return lock.acquire(timeout=0)
+    except Timeout:
+        progress(f"waiting for another timing pass on this machine to finish ({LOCK})")
+        return lock.acquire()
+
+
+def _run_worker(
+    spec: dict[str, Any], env: dict[str, str], label: str, progress: Callable[[str], None]
+) -> list[dict[str, Any]]:
+    with tempfile.TemporaryDirectory(prefix="lotbench-timing-") as folder:
+        spec_path, out_path = Path(folder) / "spec.json", Path(folder) / "out.json"
+        spec_path.write_text(json.dumps(spec))
+        command = [sys.executable, "-m", "lotbench.measure.worker", str(spec_path), str(out_path)]
+        tail: deque[str] = deque(maxlen=TAIL)
+        with subprocess.Popen(
+            command, env=env, stderr=subprocess.PIPE, text=True, errors="replace"
+        ) as worker:
+            try:
+                for line in worker.stderr:
+                    tail.append(line.rstrip())
+                    progress(f"{label}: {line.rstrip()}")
+            except BaseException:
+                # An interrupted pass must not leave a worker that disturbs the next one.
+                worker.kill()
+                raise
+        if worker.returncode != 0 or not out_path.exists():
+            lines = "\n".join(tail) or "(it printed nothing)"
+            raise PassFailed(
+                f"{label}: the worker ended with exit code {worker.returncode}; "
+                f"its last lines:\n{lines}"
+            )
+        return json.loads(out_path.read_text())
+
+
+def _gpus() -> list[str]:
+    import torch
+
+    return [f"cuda:{number}" for number in range(torch.cuda.device_count())]

@@ -1,0 +1,269 @@
+"""One device setting, timed in a fresh process: ``python -m lotbench.measure.worker SPEC OUT``.
+
+SPEC is what `lotbench.measure.timing` writes: device, threads, dtype, batch sizes, rounds,
+minimum seconds, seed, the dense model's folder, the contenders and the tokenised examples.
+OUT becomes a list with one record per batch size.  Progress goes to stderr, a line at a time.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from lotbench.engine.checkpoint import load
+from lotbench.engine.encoder import ReducedEncoder
+from lotbench.measure import latency, machine
+from lotbench.ragged import Ragged
+from lotbench.reducer import Batch, Params, TokenReducer
+
+DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
+GROUP_SIZE = 16
+"""Contenders of one group: more would move a round's samples too far apart in time."""
+MEMORY_SHARE = 0.25
+"""Share of the memory that the models of one group may fill."""
+
+
+def run(spec: dict[str, Any]) -> list[dict[str, Any]]:
+    """One record per batch size: setting, noise floor, contenders."""
+    torch.set_num_threads(spec["threads"])
+    device, dtype = torch.device(spec["device"]), DTYPES[spec["dtype"]]
+    if device.type == "cuda":
+        torch.cuda.set_device(device)  # events are recorded on the current device
+    examples = sorted(spec["examples"], key=lambda example: len(example["input_ids"]))
+    dense = load(Path(spec["dense"])).to(device, dtype)
+    nothing = TokenReducer(Params(), len(dense.backbone.layers), dense.backbone.width)
+    packed = ReducedEncoder(dense.backbone, nothing).eval()
+    groups = plan_groups(spec["contenders"], model_bytes, memory_bytes(device) * MEMORY_SHARE)
+    samples: dict[int, list[latency.Samples]] = {size: [] for size in spec["batch_sizes"]}
+    events: dict[int, list[latency.Samples]] = {size: [] for size in spec["batch_sizes"]}
+    for number, group in enumerate(groups, start=1):
+        folders = dict.fromkeys(contender["folder"] for contender in group)
+        models = {folder: load(Path(folder)).to(device, dtype) for folder in folders}
+        for size in spec["batch_sizes"]:
+            log(f"group {number} of {len(groups)}, batch {size}: {len(group)} contenders")
+            calls = {
+                latency.DENSE: padded_calls(dense, examples, size),
+                latency.AGAIN: padded_calls(dense, examples, size),
+                latency.PACKED: packed_calls(packed, examples, size, {}),
+            }
+            for contender in group:
+                model = models[contender["folder"]]
+                calls[contender["name"]] = (
+                    padded_calls(model, examples, size)
+                    if model.reducer.padded
+                    else packed_calls(model, examples, size, contender["budget"])
+                )
+            timer = CudaTimer(device) if device.type == "cuda" else latency.wall
+            seed = spec["seed"] + number
+            with torch.inference_mode():
+                passes = latency.warm_up(calls, timer)
+                if isinstance(timer, CudaTimer):
+                    timer.events.clear()
+                start = time.perf_counter()
+                timed = latency.run_rounds(calls, spec["rounds"], spec["min_seconds"], seed, timer)
+            log(
+                f"group {number} of {len(groups)}, batch {size}: {passes} warm-up passes, "
+                f"{len(timed[latency.DENSE])} rounds in {time.perf_counter() - start:.1f} s"
+            )
+            samples[size].append(timed)
+            if isinstance(timer, CudaTimer):
+                events[size].append(timer.events)
+    return [_record(spec, dense, size, samples[size], events[size]) for size in spec["batch_sizes"]]
+
+
+def _record(
+    spec: dict[str, Any],
+    dense: ReducedEncoder,
+    size: int,
+    samples: list[latency.Samples],
+    events: list[latency.Samples],
+) -> dict[str, Any]:
+    count = len(spec["examples"])
+    record: dict[str, Any] = {
+        "setting": {
+            "device": spec["device"],
+            "device_name": _device_name(spec["device"]),
+            "threads": spec["threads"],
+            "dtype": spec["dtype"],
+            "batch_size": size,
+            "examples": count,
+            "rounds": spec["rounds"],
+            "min_seconds": spec["min_seconds"],
+            "seed": spec["seed"],
+            "attention": dense.backbone.config._attn_implementation,
+        },
+        **latency.summarise(samples, count, spec["seed"]),
+    }
+    known = {contender["name"]: contender for contender in spec["contenders"]}
+    for row in record["contenders"]:
+        contender = known.get(row["name"], {})
+        row["trial_id"] = contender.get("trial_id")
+        row["budget"] = contender.get("budget", {})
+        if events:
+            row["event_samples"] = [
+                sample for group in events for sample in group.get(row["name"], [])
+            ]
+    return record
+
+
+def padded_calls(
+    encoder: ReducedEncoder, examples: list[dict[str, list[int]]], size: int
+) -> list[latency.Call]:
+    """One call per batch of the untouched Hugging Face model."""
+    model = encoder.backbone.model.eval()
+    calls = []
+    for batch in _chunks(examples, size):
+        inputs = padded_inputs(batch, model.config, model.device)
+        calls.append(lambda inputs=inputs: model(**inputs).logits)
+    return calls
+
+
+def padded_inputs(
+    examples: Sequence[dict[str, list[int]]], config: Any, device: torch.device
+) -> dict[str, torch.Tensor]:
+    """Keyword arguments of a Hugging Face model for one padded batch.
+
+    A batch that needs no padding comes without a mask, the fastest way to call the model.
+    """
+    lengths = [len(example["input_ids"]) for example in examples]
+    longest = max(lengths)
+
+    def table(key: str, fill: int) -> torch.Tensor:
+        rows = [row[key] + [fill] * (longest - len(row[key])) for row in examples]
+        return torch.tensor(rows, device=device)
+
+    inputs = {"input_ids": table("input_ids", config.pad_token_id or 0)}
+    if getattr(config, "type_vocab_size", 0) > 1:
+        inputs["token_type_ids"] = table("token_type_ids", 0)
+    if min(lengths) < longest:
+        mask = torch.arange(longest)[None] < torch.tensor(lengths)[:, None]
+        inputs["attention_mask"] = mask.to(device, torch.int64)
+    return inputs
+
+
+def packed_calls(
+    encoder: ReducedEncoder,
+    examples: list[dict[str, list[int]]],
+    size: int,
+    budget: dict[str, float],
+) -> list[latency.Call]:
+    """One call per ragged batch through the packed path, at a post-hoc budget."""
+    device = encoder.backbone.model.device
+    batches = [ragged_batch(batch).to(device) for batch in _chunks(examples, size)]
+
+    def call(batch: Batch) -> torch.Tensor:
+        for name, value in budget.items():
+            setattr(encoder.reducer, name, value)
+        # A fresh layout: its cached properties are part of a real call's work.
+        layout = Ragged(batch.layout.cu_seqlens, batch.layout.sizes)
+        return encoder(replace(batch, layout=layout)).logits
+
+    return [lambda batch=batch: call(batch) for batch in batches]
+
+
+def ragged_batch(examples: Sequence[dict[str, Any]]) -> Batch:
+    """The examples end to end; labels, which no decision may look at, are zeros."""
+    lengths = [len(example["input_ids"]) for example in examples]
+
+    def flat(key: str) -> torch.Tensor:
+        return torch.tensor([value for example in examples for value in example[key]])
+
+    return Batch(
+        input_ids=flat("input_ids"),
+        token_type_ids=flat("token_type_ids"),
+        layout=Ragged.from_lengths(lengths),
+        labels=torch.zeros(len(examples), dtype=torch.int64),
+        index=torch.arange(len(examples)),
+        text_seed=torch.tensor([example.get("text_seed", 0) for example in examples]),
+    )
+
+
+def plan_groups(
+    contenders: list[dict[str, Any]],
+    size_of: Callable[[str], int],
+    capacity: float,
+    limit: int = GROUP_SIZE,
+) -> list[list[dict[str, Any]]]:
+    """Contenders in groups of at most ``limit`` whose models fit into ``capacity`` bytes.
+
+    The budgets of one model stay together, so that each model is loaded once; at least one
+    group, empty if there is nothing to compare with dense.
+    """
+    by_folder: dict[str, list[dict[str, Any]]] = {}
+    for contender in contenders:
+        by_folder.setdefault(contender["folder"], []).append(contender)
+    groups: list[list[dict[str, Any]]] = [[]]
+    used = 0.0
+    for folder, members in by_folder.items():
+        size = size_of(folder)
+        if groups[-1] and (len(groups[-1]) + len(members) > limit or used + size > capacity):
+            groups.append([])
+            used = 0.0
+        groups[-1].extend(members)
+        used += size
+    return groups
+
+
+def model_bytes(folder: str) -> int:
+    """Size of a saved model's weights."""
+    return sum(path.stat().st_size for path in Path(folder).glob("*.safetensors"))
+
+
+def memory_bytes(device: torch.device) -> float:
+    """The machine's memory, or what is free on a GPU; unlimited where the system does not tell."""
+    if device.type == "cuda":
+        return torch.cuda.mem_get_info(device)[0]
+    known = machine.memory_gib()
+    return float("inf") if known is None else known * 2**30
+
+
+class CudaTimer:
+    """Wall seconds with the device synchronised around every call; keeps event seconds too."""
+
+    def __init__(self, device: torch.device) -> None:
+        self.device = device
+        self.events: dict[str, list[float]] = {}
+
+    def __call__(self, name: str, calls: Iterable[latency.Call]) -> float:
+        wall = events = 0.0
+        for call in calls:
+            begin, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))
+            torch.cuda.synchronize(self.device)
+            start = time.perf_counter()
+            begin.record()
+            call()
+            end.record()
+            torch.cuda.synchronize(self.device)
+            wall += time.perf_counter() - start
+            events += begin.elapsed_time(end) / 1000
+        self.events.setdefault(name, []).append(events)
+        return wall
+
+
+def log(text: str) -> None:
+    """A progress line."""
+    print(text, file=sys.stderr, flush=True)
+
+
+def _chunks(examples: list[Any], size: int) -> list[list[Any]]:
+    return [examples[start : start + size] for start in range(0, len(examples), size)]
+
+
+def _device_name(device: str) -> str:
+    return torch.cuda.get_device_name(device) if device != "cpu" else machine.cpu_model()
+
+
+def main() -> None:
+    spec, out = sys.argv[1:]
+    Path(out).write_text(json.dumps(run(json.loads(Path(spec).read_text()))))
+
+
+if __name__ == "__main__":
+    main()

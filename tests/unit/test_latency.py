@@ -1,0 +1,193 @@
+"""The wall-clock protocol, with a clock that does what it is told."""
+
+import random
+
+import numpy as np
+import pytest
+
+from lotbench.measure.latency import (
+    AGAIN,
+    DENSE,
+    PACKED,
+    flagged,
+    median_interval,
+    noise_floor,
+    run_rounds,
+    speedup,
+    summarise,
+    wall,
+    warm_up,
+)
+
+
+class Machine:
+    """A clock that only contenders move: each call costs what its cost function says."""
+
+    def __init__(self, costs):
+        self.now = 0.0
+        self.calls = []
+        self.costs = costs
+
+    def contenders(self, batches=1):
+        return {name: [self.call(name)] * batches for name in self.costs}
+
+    def call(self, name):
+        def run():
+            self.calls.append(name)
+            self.now += self.costs[name](self)
+
+        return run
+
+    def timer(self, name, calls):
+        return wall(name, calls, clock=lambda: self.now)
+
+
+def steady(**costs):
+    names = {"dense": DENSE, "again": AGAIN, "packed": PACKED}
+    return Machine({names.get(k, k): (lambda _, v=v: v) for k, v in costs.items()})
+
+
+def test_a_sample_is_one_pass_over_all_batches():
+    machine = steady(dense=2.0, fast=0.5)
+    samples = run_rounds(machine.contenders(batches=3), 2, 0.0, seed=0, timer=machine.timer)
+    assert samples == {DENSE: [6.0, 6.0], "fast": [1.5, 1.5]}
+
+
+def test_every_round_times_every_contender_once_in_shuffled_order():
+    machine = steady(dense=1.0, again=1.0, a=1.0, b=1.0)
+    run_rounds(machine.contenders(), 12, 0.0, seed=3, timer=machine.timer)
+    rounds = [machine.calls[i : i + 4] for i in range(0, 48, 4)]
+    assert len(machine.calls) == 48
+    assert all(sorted(r) == sorted([DENSE, AGAIN, "a", "b"]) for r in rounds)
+    assert len({tuple(r) for r in rounds}) > 4
+    again = steady(dense=1.0, again=1.0, a=1.0, b=1.0)
+    run_rounds(again.contenders(), 12, 0.0, seed=3, timer=again.timer)
+    assert again.calls == machine.calls
+
+
+def test_rounds_go_on_until_dense_has_its_seconds():
+    # Dense takes 2 s a pass: 2 rounds are asked for, 9 s need 5 passes.
+    machine = steady(dense=2.0, fast=0.1)
+    samples = run_rounds(machine.contenders(), 2, 9.0, seed=0, timer=machine.timer)
+    assert len(samples[DENSE]) == len(samples["fast"]) == 5
+
+
+def test_warm_up_ends_when_nobody_gets_faster():
+    # 8, 4, 2, 1, 1: the fifth pass is the first that is not over 5% faster than the best.
+    cold = iter([8.0, 4.0, 2.0, 1.0, 1.0, 1.0])
+    machine = Machine({DENSE: lambda _: 1.0, "cold": lambda _: next(cold)})
+    assert warm_up(machine.contenders(), machine.timer) == 5
+
+
+def test_warm_up_does_not_mind_slow_passes_and_has_an_end():
+    noisy = iter([1.0, 3.0])
+    machine = Machine({DENSE: lambda _: next(noisy)})
+    assert warm_up(machine.contenders(), machine.timer) == 2
+    ever_faster = iter(0.5**k for k in range(100))
+    machine = Machine({DENSE: lambda _: next(ever_faster)})
+    assert warm_up(machine.contenders(), machine.timer) == 10
+
+
+def test_speedup_is_the_median_of_paired_ratios():
+    # Ratios per round: 4/2, 9/3, 8/2 = 2, 3, 4.  Ratio of medians would be 8/2 = 4.
+    speed = speedup([4.0, 9.0, 8.0], [2.0, 3.0, 2.0])
+    assert speed["median"] == 3.0
+    assert 2.0 <= speed["low"] <= 3.0 <= speed["high"] <= 4.0
+
+
+def test_pairing_cancels_what_slows_a_whole_round():
+    # Rounds run at 1x, 5x and 2x speed; the contender is always exactly 4 times faster.
+    drift = np.array([1.0, 5.0, 2.0, 9.0])
+    assert speedup(4 * drift, drift) == {"median": 4.0, "low": 4.0, "high": 4.0}
+
+
+def test_bootstrap_interval_of_equal_values_has_no_width_and_is_seeded():
+    assert median_interval(np.full(20, 1.5)) == {"median": 1.5, "low": 1.5, "high": 1.5}
+    values = np.array(random.Random(0).choices(range(100), k=21))
+    assert median_interval(values, 1) == median_interval(values, 1)
+    # Order statistics 6 and 16 of 21 bound the median with 97% confidence (binomial).
+    inner = np.sort(values)
+    interval = median_interval(values, 1)
+    assert inner[4] <= interval["low"] <= inner[7]
+    assert inner[13] <= interval["high"] <= inner[16]
+
+
+def test_noise_floor_is_the_median_deviation_of_dense_from_itself():
+    # Ratios 1.02, 0.98, 1.10, 1.00, 0.95: deviations 0.02, 0.02, 0.10, 0, 0.05; median 0.02.
+    floor = noise_floor([1.02, 0.98, 1.10, 1.0, 0.95], [1.0] * 5)
+    assert floor["ratio"] == pytest.approx(0.02)
+    assert floor["low"] <= 1.0 <= floor["high"]
+
+
+@pytest.mark.parametrize(
+    ("median", "low", "high", "expected"),
+    [
+        (1.015, 1.01, 1.02, True),  # within 0.02 of 1
+        (0.985, 0.98, 0.99, True),
+        (1.05, 1.03, 1.07, False),
+        (2.0, 1.9, 2.05, False),  # 0.15 wide, 0.2 allowed
+        (2.0, 1.85, 2.1, True),  # 0.25 wide
+    ],
+)
+def test_flagged_rows(median, low, high, expected):
+    speed = {"median": median, "low": low, "high": high}
+    assert flagged(speed, {"ratio": 0.02}) is expected
+
+
+def group(**samples):
+    names = {"dense": DENSE, "again": AGAIN, "packed": PACKED}
+    return {names.get(key, key): value for key, value in samples.items()}
+
+
+def rows(summary):
+    return {row["name"]: row for row in summary["contenders"]}
+
+
+def test_summary_compares_with_the_fastest_dense():
+    # Packed dense is 1.25 times faster than padded, so it is the reference: lot is 2x, not 2.5x.
+    summary = summarise(
+        [group(dense=[5.0] * 4, again=[5.0] * 4, packed=[4.0] * 4, lot=[2.0] * 4)], examples=8
+    )
+    found = rows(summary)
+    assert summary["fastest_dense"] == PACKED
+    assert found["lot"]["speedup"]["median"] == 2.0
+    assert found["lot"]["speedup_padded"]["median"] == 2.5
+    assert found["lot"]["seconds_per_example"] == 0.25
+    assert found["lot"]["samples"] == [2.0] * 4
+    assert found[DENSE]["speedup"]["median"] == 0.8
+    assert found[PACKED]["flagged"] is False  # exactly 1, but against itself
+    assert AGAIN not in found
+    assert summary["noise_floor"]["ratio"] == 0.0
+    assert summary["noise_floor"]["samples"] == [5.0] * 4
+
+
+def test_summary_flags_what_noise_explains():
+    # Dense against itself deviates by 0.1, 0.1, 0.1; "same" is 1.05x, "fast" 2x.
+    summary = summarise(
+        [
+            group(
+                dense=[1.1, 1.1, 1.1],
+                again=[1.0, 1.0, 1.0],
+                packed=[2.0, 2.0, 2.0],
+                same=[1.1 / 1.05] * 3,
+                fast=[0.55] * 3,
+            )
+        ],
+        examples=1,
+    )
+    found = rows(summary)
+    assert summary["fastest_dense"] == DENSE
+    assert summary["noise_floor"]["ratio"] == pytest.approx(0.1)
+    assert found["same"]["flagged"] and not found["fast"]["flagged"]
+
+
+def test_groups_pair_with_their_own_baselines():
+    # The second group ran on a machine half as fast; both contenders are 2x faster than dense.
+    first = group(dense=[2.0, 2.0], again=[2.0, 2.0], packed=[2.5, 2.5], a=[1.0, 1.0])
+    second = group(dense=[4.0] * 3, again=[4.0] * 3, packed=[5.0] * 3, b=[2.0] * 3)
+    summary = summarise([first, second], examples=1)
+    found = rows(summary)
+    assert found["a"]["speedup"]["median"] == found["b"]["speedup"]["median"] == 2.0
+    assert (found["a"]["group"], found["b"]["group"]) == (0, 1)
+    assert found[DENSE]["samples"] == [2.0, 2.0, 4.0, 4.0, 4.0]
+    assert summary["groups"] == [{"rounds": 2}, {"rounds": 3}]

@@ -1,0 +1,70 @@
+"""What travels with every number."""
+
+import json
+import subprocess
+import sys
+
+from lotbench.measure import machine
+
+
+def test_record_is_json_and_names_the_cpu():
+    record = machine.record()
+    assert json.loads(json.dumps(record)) == record
+    assert record["cpu"]
+    assert record["cores"] >= 1
+    assert isinstance(record["gpus"], list)
+
+
+def test_cpu_model_reads_cpuinfo(tmp_path):
+    text = "processor\t: 0\nmodel\t\t: 2\nmodel name\t: Tiny CPU @ 1: fast\n"
+    path = tmp_path / "cpuinfo"
+    path.write_text(text)
+    assert machine.cpu_model(path) == "Tiny CPU @ 1: fast"
+
+
+def test_gpus_are_parsed_from_the_driver(monkeypatch):
+    monkeypatch.setattr(machine, "_run", lambda *command: "Card A, 80 MiB, 550.1\nCard B, 9, 1\n")
+    assert machine.gpus() == [
+        {"name": "Card A", "memory": "80 MiB", "driver": "550.1"},
+        {"name": "Card B", "memory": "9", "driver": "1"},
+    ]
+
+
+def test_no_driver_is_no_gpu(monkeypatch):
+    monkeypatch.setattr(machine, "_run", lambda *command: None)
+    assert machine.gpus() == []
+
+
+def test_versions_name_python_and_torch():
+    import numpy
+    import torch
+
+    versions = machine.versions()
+    assert versions["python"] == ".".join(map(str, sys.version_info[:3]))
+    assert versions["torch"] == torch.__version__
+    assert versions["numpy"] == numpy.__version__
+
+
+def test_git_commit_is_head_of_the_sources_or_none():
+    commit = machine.git_commit()
+    if commit is not None:
+        full, _, dirty = commit.partition("-")
+        assert len(full) == 40 and int(full, 16)
+        assert dirty in ("", "dirty")
+
+
+def test_git_commit_of_an_untracked_file_is_none(tmp_path, monkeypatch):
+    subprocess.run(["git", "init", "-q", str(tmp_path)], check=True)
+    copy = tmp_path / "machine.py"
+    copy.write_text("")
+    monkeypatch.setattr(machine, "__file__", str(copy))
+    assert machine.git_commit() is None
+
+
+def test_module_is_light():
+    code = (
+        "import sys, lotbench.measure.machine\n"
+        "heavy = {'torch', 'transformers', 'ray', 'pandas', 'numpy'} & set(sys.modules)\n"
+        "assert not heavy, heavy"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)

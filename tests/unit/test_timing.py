@@ -1,0 +1,214 @@
+"""Timing passes: settings, exclusiveness, and a real worker on a tiny random model."""
+
+import sys
+
+import pytest
+import torch
+
+from lotbench.errors import InputError
+from lotbench.measure import latency, timing
+from lotbench.measure.timing import Setting, run_pass, settings
+
+
+def tiny_encoder(method, **params):
+    from transformers import BertConfig, BertForSequenceClassification
+
+    from lotbench import registry
+    from lotbench.engine.backbone import Backbone
+    from lotbench.engine.encoder import ReducedEncoder
+
+    torch.manual_seed(0)
+    config = BertConfig(
+        vocab_size=50,
+        hidden_size=16,
+        num_hidden_layers=2,
+        num_attention_heads=2,
+        intermediate_size=32,
+        max_position_embeddings=32,
+        num_labels=2,
+        initializer_range=0.5,  # large enough that every token moves the logits
+    )
+    backbone = Backbone(BertForSequenceClassification(config))
+    cls = registry.get(method)
+    return ReducedEncoder(backbone, cls(cls.Params(**params), 2, 16)).eval()
+
+
+class NoTokenizer:
+    def save_pretrained(self, folder):
+        pass
+
+
+@pytest.fixture(scope="module")
+def folders(tmp_path_factory):
+    from lotbench.engine.checkpoint import save
+
+    root = tmp_path_factory.mktemp("models")
+    for name, method in (("teacher", "dense"), ("routed", "lot")):
+        save(root / name, tiny_encoder(method), NoTokenizer(), [], 32)
+    return root
+
+
+EXAMPLES = [
+    {"input_ids": [2, *range(5, 5 + n), 3], "token_type_ids": [0] * (n + 2)}
+    for n in (3, 7, 1, 9, 4)
+]
+
+
+def contender(name, folder, **budget):
+    return {"name": name, "trial_id": name.split("@")[0], "folder": folder, "budget": budget}
+
+
+def test_settings_cross_devices_threads_and_dtypes(monkeypatch):
+    monkeypatch.setattr(timing.machine, "usable_cores", lambda: 4)
+    monkeypatch.setattr(timing, "_gpus", lambda: ["cuda:0"])
+    assert settings(["auto"], [1, "all", 4], ["fp32", "bf16"]) == [
+        Setting("cpu", 1, "fp32"),
+        Setting("cpu", 1, "bf16"),
+        Setting("cpu", 4, "fp32"),
+        Setting("cpu", 4, "bf16"),
+        Setting("cuda:0", 1, "fp32"),
+        Setting("cuda:0", 1, "bf16"),
+    ]
+
+
+def test_environment_pins_threads_and_the_allocator(monkeypatch):
+    monkeypatch.setattr(timing.platform, "libc_ver", lambda: ("glibc", "2.40"))
+    env = timing.environment(3)
+    assert env["OMP_NUM_THREADS"] == "3"
+    assert env["MALLOC_MMAP_THRESHOLD_"] == str(2**30)
+    monkeypatch.setattr(timing.platform, "libc_ver", lambda: ("", ""))
+    assert timing.allocator() == {}
+
+
+def test_names_must_be_unique_and_not_a_baseline(tmp_path):
+    for names in (["a", "a"], [latency.DENSE]):
+        contenders = [contender(name, tmp_path) for name in names]
+        with pytest.raises(InputError, match="is taken"):
+            next(run_pass(task="t", dense=tmp_path, contenders=contenders, examples=EXAMPLES))
+    with pytest.raises(InputError, match=r"measure\.examples"):
+        next(run_pass(task="t", dense=tmp_path, contenders=[], examples=[]))
+
+
+def test_a_pass_waits_for_another(tmp_path, monkeypatch):
+    from filelock import FileLock
+
+    monkeypatch.setattr(timing, "LOCK", tmp_path / "lock")
+    lines = []
+    holder = FileLock(tmp_path / "lock")
+    holder.acquire()
+
+    def waiting(line):
+        lines.append(line)
+        holder.release()
+
+    with timing._exclusive(waiting):
+        assert "waiting for another timing pass" in lines[0]
+
+
+def test_a_worker_that_dies_is_quoted(tmp_path, monkeypatch):
+    script = tmp_path / "python"
+    script.write_text("#!/bin/sh\necho loading >&2\necho out of memory >&2\nexit 3\n")
+    script.chmod(0o755)
+    monkeypatch.setattr(timing.sys, "executable", str(script))
+    monkeypatch.setattr(timing, "LOCK", tmp_path / "lock")
+    with pytest.raises(timing.PassFailed, match=r"(?s)exit code 3.*loading\nout of memory"):
+        list(run_pass(task="t", dense=tmp_path, contenders=[], examples=EXAMPLES))
+
+
+def test_padded_inputs_and_ragged_batch_hold_the_same_tokens(folders):
+    from lotbench.engine.checkpoint import load
+    from lotbench.measure.worker import padded_inputs, ragged_batch
+    from lotbench.reducer import Params, TokenReducer
+
+    encoder = load(folders / "teacher")
+    inputs = padded_inputs(EXAMPLES, encoder.backbone.config, torch.device("cpu"))
+    assert inputs["attention_mask"].sum(1).tolist() == [5, 9, 3, 11, 6]
+    alone = padded_inputs(EXAMPLES[:1], encoder.backbone.config, torch.device("cpu"))
+    assert "attention_mask" not in alone
+    encoder.reducer = TokenReducer(Params(), 2, 16)
+    with torch.inference_mode():
+        padded = encoder.backbone.model(**inputs).logits
+        packed = encoder(ragged_batch(EXAMPLES)).logits
+    torch.testing.assert_close(padded, packed, atol=1e-5, rtol=0)
+
+
+def test_packed_calls_set_the_budget(folders):
+    from lotbench.engine.checkpoint import load
+    from lotbench.measure.worker import packed_calls, padded_calls
+
+    encoder = load(folders / "routed")
+    with torch.inference_mode():
+        # Above threshold 0 every token is processed; above 1 none but the first.
+        everything = [call() for call in packed_calls(encoder, EXAMPLES, 2, {"threshold": 0.0})]
+        assert encoder.reducer.threshold == 0.0
+        nothing = [call() for call in packed_calls(encoder, EXAMPLES, 2, {"threshold": 1.0})]
+        dense = [call() for call in padded_calls(encoder, EXAMPLES, 2)]
+    torch.testing.assert_close(torch.cat(everything), torch.cat(dense), atol=1e-5, rtol=0)
+    assert not torch.allclose(torch.cat(nothing), torch.cat(dense), atol=1e-3)
+
+
+def test_groups_keep_budgets_together_and_fit_memory():
+    from lotbench.measure.worker import plan_groups
+
+    items = [contender(f"{folder}@{i}", folder) for i in range(2) for folder in "abc"]
+    groups = plan_groups(items, {"a": 4, "b": 5, "c": 7}.get, capacity=10)
+    assert [[c["name"] for c in group] for group in groups] == [
+        ["a@0", "a@1", "b@0", "b@1"],
+        ["c@0", "c@1"],
+    ]
+    assert [len(g) for g in plan_groups(items, lambda _: 1, 99, limit=4)] == [4, 2]
+    assert plan_groups([], lambda _: 1, 1) == [[]]
+
+
+def test_a_pass_end_to_end(folders, tmp_path, monkeypatch):
+    monkeypatch.setattr(timing, "LOCK", tmp_path / "lock")
+    lines = []
+    records = list(
+        run_pass(
+            task="tiny",
+            dense=folders / "teacher",
+            contenders=[
+                contender("routed@0.0", folders / "routed", threshold=0.0),
+                contender("routed@1.0", folders / "routed", threshold=1.0),
+                contender("teacher-trial", folders / "teacher"),
+            ],
+            examples=EXAMPLES,
+            batch_sizes=(1, 2),
+            rounds=4,
+            min_seconds=0.0,
+            progress=lines.append,
+        )
+    )
+    assert [record["setting"]["batch_size"] for record in records] == [1, 2]
+    assert len({record["pass_id"] for record in records}) == 2
+    assert any("batch 2" in line for line in lines)
+    for record in records:
+        assert record["task"] == "tiny"
+        assert record["setting"]["threads"] == 1
+        assert record["setting"]["attention"] == "sdpa"
+        assert record["machine"]["cpu"] and record["versions"]["torch"]
+        assert record["noise_floor"]["ratio"] >= 0
+        found = {row["name"]: row for row in record["contenders"]}
+        assert list(found) == [
+            latency.DENSE,
+            latency.PACKED,
+            "routed@0.0",
+            "routed@1.0",
+            "teacher-trial",
+        ]
+        for row in found.values():
+            assert len(row["samples"]) == 4 and min(row["samples"]) > 0
+            assert row["speedup"]["low"] <= row["speedup"]["median"] <= row["speedup"]["high"]
+        assert found["routed@1.0"]["budget"] == {"threshold": 1.0}
+        assert found["routed@1.0"]["trial_id"] == "routed"
+
+
+def test_module_is_light():
+    import subprocess
+
+    code = (
+        "import sys, lotbench.measure.timing\n"
+        "heavy = {'torch', 'transformers', 'ray', 'pandas'} & set(sys.modules)\n"
+        "assert not heavy, heavy"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
