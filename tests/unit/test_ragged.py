@@ -9,6 +9,8 @@ The running example is a batch of three sequences with 3, 1 and 2 tokens:
 
 from __future__ import annotations
 
+import itertools
+
 import pytest
 import torch
 from hypothesis import given
@@ -38,7 +40,7 @@ filled_strategy = st.lists(st.integers(1, 7), min_size=1, max_size=6)
 def rows_of(layout: Ragged) -> list[slice]:
     """Each sequence's rows, straight from the definition."""
     bounds = layout.cu_seqlens.tolist()
-    return [slice(*pair) for pair in zip(bounds, bounds[1:], strict=False)]
+    return [slice(*pair) for pair in itertools.pairwise(bounds)]
 
 
 def scores_for(layout: Ragged, seed: int, levels: int | None = None) -> Tensor:
@@ -171,7 +173,7 @@ def test_rank_and_topk_equal_a_loop(lengths: list[int], seed: int, levels: int, 
     chosen = segment_topk(scores, torch.full((len(lengths),), k), layout)
     for rows in rows_of(layout):
         part = scores[rows].tolist()
-        order = sorted(range(len(part)), key=lambda i: (-part[i], i))  # noqa: B023
+        order = sorted(range(len(part)), key=lambda i: (-part[i], i))
         assert [rank[rows][i].item() for i in order] == list(range(len(part)))
         assert chosen[rows].tolist() == [i in order[:k] for i in range(len(part))]
 
