@@ -116,7 +116,7 @@ class _Run:
         return query, key, value, (heads(layer.key(context)), heads(layer.value(context)))
 
     def dropout(self, layer: Layer) -> float:
-        return layer.attention_dropout if self.encoder.training else 0.0
+        return layer.attention_dropout if self.encoder.backbone.training else 0.0
 
     def count(self, shown: Tensor, queries: Tensor, context: Tensor, feed_forward: Tensor) -> None:
         trace = self.trace
