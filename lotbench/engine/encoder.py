@@ -315,13 +315,13 @@ class _Reference(_Run):
     ) -> Tensor | None:
         """Carry out a removal on the carried states, or on ``x`` within the layer."""
         states = self.hidden if x is None else x
+        self.previous = None
         gone = rows[~decision.keep]
+        if decision.restore:
+            self.restored.append((gone, states[gone]))
         if gone.numel():
-            if decision.restore:
-                self.restored.append((gone, states[gone]))
             self.present = self.present.index_fill(0, gone, False)
             self.thinned = True
-            self.previous = None
         if decision.weight is not None:
             factor = torch.ones_like(states[:, 0]).index_copy(
                 0, rows, decision.weight.to(states.dtype)
