@@ -88,7 +88,7 @@ def ragged_batch(ids: list[list[int]] | list[int], seed: int = 0) -> Batch:
     rows = [
         torch.tensor(row)
         if isinstance(row, list)
-        else torch.randint(0, 60, (row,), generator=generator)
+        else torch.randint(1, 60, (row,), generator=generator)  # 0 is [PAD]
         for row in ids
     ]
     layout = Ragged.from_lengths([len(row) for row in rows])
