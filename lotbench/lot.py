@@ -158,7 +158,7 @@ class LeapOfThought(TokenReducer):
         soft = F.gumbel_softmax(logits, tau=self.params.temperature)[:, 1]
         keep = (soft > 0.5) | layout.is_first
         hard = keep.to(soft.dtype)
-        straight = torch.where(layout.is_first, hard, hard + soft - soft.detach())
+        straight = torch.where(layout.is_first, hard, hard + (soft - soft.detach()))
         return keep, straight
 
     def loss(self, outputs: Outputs, batch: Batch, trace: Trace) -> dict[str, Tensor]:
