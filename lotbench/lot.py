@@ -184,11 +184,12 @@ class LeapOfThought(TokenReducer):
         ).long()
         rest = ~batch.layout.is_first
         losses = [
-            F.cross_entropy(event.decision.aux["logits"][rest], labels[rest])
+            F.cross_entropy(event.decision.aux["logits"][rest], labels[rest], reduction="sum")
             for event in trace.decisions()
             if "logits" in event.decision.aux
         ]
-        return torch.stack(losses).mean()
+        # At least 1: a batch may consist of texts of [CLS] alone.
+        return torch.stack(losses).mean() / max(1, batch.layout.total - batch.layout.batch_size)
 
     def overhead_flops(self, layer: int, n_tokens: Tensor) -> Tensor | float:
         if layer % self.params.decision_every:
