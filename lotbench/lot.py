@@ -225,11 +225,13 @@ def guidance_labels(
     if normalisation == "softmax":
         share = segment_softmax(saliency, layout).nan_to_num(0.0)
     else:
-        share = saliency.clamp(min=0)
+        # The smallest of numbers turns a text without any saliency into one of equal shares.
+        share = (saliency.clamp(min=0) + 1e-300).masked_fill(layout.is_first, 0.0)
         share = share / segment_sum(share, layout).clamp(min=1e-300)[layout.sequence]
     rank = segment_rank(saliency, layout)
     slot = layout.cu_seqlens[layout.sequence] + rank
     ranked = torch.zeros_like(share).index_copy(0, slot, share).cumsum(0)
     before = torch.cat([ranked.new_zeros(1), ranked])[layout.cu_seqlens[layout.sequence]]
     cumulative = ranked[slot] - before
-    return ((cumulative < top_p) | (rank == 0)) & ~layout.is_first
+    # Rounding must not decide whether a share that is exactly top_p stays below it.
+    return ((cumulative < top_p - 1e-9) | (rank == 0)) & ~layout.is_first
