@@ -84,7 +84,9 @@ class Params(reducer.Params):
     @model_validator(mode="before")
     @classmethod
     def _fill_preset(cls, values: dict[str, Any]) -> dict[str, Any]:
-        return {**PRESETS.get(values.get("preset", "recommended"), {}), **values}
+        preset = values.get("preset", "recommended")
+        # What is no name is left to the field's own validation.
+        return {**(PRESETS.get(preset, {}) if isinstance(preset, str) else {}), **values}
 
 
 class Router(nn.Module):

@@ -91,9 +91,9 @@ def make_params(cls: type[TokenReducer], values: dict, where: str) -> Params:
         If a name is unknown or a value does not fit.
     """
     try:
-        return cls.Params(**values)
+        return cls.Params.model_validate(values)
     except ValidationError as error:
-        known = list(cls.Params.model_fields)
+        known = [field.alias or name for name, field in cls.Params.model_fields.items()]
         lines = []
         for item in error.errors():
             key = ".".join(str(part) for part in item["loc"])
