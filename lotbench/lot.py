@@ -84,7 +84,9 @@ class Params(reducer.Params):
     @model_validator(mode="before")
     @classmethod
     def _fill_preset(cls, values: dict[str, Any]) -> dict[str, Any]:
-        return {**PRESETS.get(values.get("preset", "recommended"), {}), **values}
+        preset = values.get("preset", "recommended")
+        # What is no name is left to the field's own validation.
+        return {**(PRESETS.get(preset, {}) if isinstance(preset, str) else {}), **values}
 
 
 class Router(nn.Module):
@@ -158,7 +160,7 @@ class LeapOfThought(TokenReducer):
         soft = F.gumbel_softmax(logits, tau=self.params.temperature)[:, 1]
         keep = (soft > 0.5) | layout.is_first
         hard = keep.to(soft.dtype)
-        straight = torch.where(layout.is_first, hard, hard + soft - soft.detach())
+        straight = torch.where(layout.is_first, hard, hard + (soft - soft.detach()))
         return keep, straight
 
     def loss(self, outputs: Outputs, batch: Batch, trace: Trace) -> dict[str, Tensor]:
@@ -184,11 +186,12 @@ class LeapOfThought(TokenReducer):
         ).long()
         rest = ~batch.layout.is_first
         losses = [
-            F.cross_entropy(event.decision.aux["logits"][rest], labels[rest])
+            F.cross_entropy(event.decision.aux["logits"][rest], labels[rest], reduction="sum")
             for event in trace.decisions()
             if "logits" in event.decision.aux
         ]
-        return torch.stack(losses).mean()
+        # At least 1: a batch may consist of texts of [CLS] alone.
+        return torch.stack(losses).mean() / max(1, batch.layout.total - batch.layout.batch_size)
 
     def overhead_flops(self, layer: int, n_tokens: Tensor) -> Tensor | float:
         if layer % self.params.decision_every:
@@ -224,11 +227,13 @@ def guidance_labels(
     if normalisation == "softmax":
         share = segment_softmax(saliency, layout).nan_to_num(0.0)
     else:
-        share = saliency.clamp(min=0)
+        # The smallest of numbers turns a text without any saliency into one of equal shares.
+        share = (saliency.clamp(min=0) + 1e-300).masked_fill(layout.is_first, 0.0)
         share = share / segment_sum(share, layout).clamp(min=1e-300)[layout.sequence]
     rank = segment_rank(saliency, layout)
     slot = layout.cu_seqlens[layout.sequence] + rank
     ranked = torch.zeros_like(share).index_copy(0, slot, share).cumsum(0)
     before = torch.cat([ranked.new_zeros(1), ranked])[layout.cu_seqlens[layout.sequence]]
     cumulative = ranked[slot] - before
-    return ((cumulative < top_p) | (rank == 0)) & ~layout.is_first
+    # Rounding must not decide whether a share that is exactly top_p stays below it.
+    return ((cumulative < top_p - 1e-9) | (rank == 0)) & ~layout.is_first

@@ -131,6 +131,8 @@ class Tokens:
     Attributes
     ----------
     hidden : Tensor, shape (T, D)
+        Good while the method decides: without gradients the packed path writes over it
+        afterwards, so clone what goes into ``aux``.
     layout : Ragged
     rows : Tensor, shape (T,), int64
         Row of each token in the batch as it was embedded (indexes ``batch.input_ids``,

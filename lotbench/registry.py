@@ -46,8 +46,12 @@ def get(name: str) -> type[TokenReducer]:
     (point,) = found.values()
     try:
         return _checked(point.load(), point.value)
-    except (ImportError, AttributeError) as error:
-        raise InputError(f"method {name!r} ({point.value}) cannot be loaded: {error}") from error
+    except InputError:
+        raise
+    except Exception as error:
+        raise InputError(
+            f"method {name!r} ({point.value}) cannot be loaded: {type(error).__name__}: {error}"
+        ) from error
 
 
 def load_plugin(place: str) -> list[type[TokenReducer]]:
@@ -68,12 +72,13 @@ def load_plugin(place: str) -> list[type[TokenReducer]]:
     ]
     if not classes:
         raise InputError(f"plugin {place}: no subclass of lotbench.reducer.TokenReducer in it")
+    fresh: dict[str, type[TokenReducer]] = {}
     for cls in classes:
-        known = _plugins.get(cls.name)
-        taken = any(point.name == cls.name for point in entry_points(group=GROUP))
-        if taken or (known is not None and known.__module__ != cls.__module__):
+        known = fresh.get(cls.name) or _plugins.get(cls.name, cls)
+        if known is not cls or any(point.name == cls.name for point in entry_points(group=GROUP)):
             raise InputError(f"plugin {place}: the name {cls.name!r} is in use; choose another")
-        _plugins[cls.name] = cls
+        fresh[cls.name] = cls
+    _plugins.update(fresh)
     return classes
 
 
@@ -86,9 +91,9 @@ def make_params(cls: type[TokenReducer], values: dict, where: str) -> Params:
         If a name is unknown or a value does not fit.
     """
     try:
-        return cls.Params(**values)
+        return cls.Params.model_validate(values)
     except ValidationError as error:
-        known = list(cls.Params.model_fields)
+        known = [field.alias or name for name, field in cls.Params.model_fields.items()]
         lines = []
         for item in error.errors():
             key = ".".join(str(part) for part in item["loc"])
@@ -102,7 +107,7 @@ def _import(place: str):
     if path.suffix != ".py":
         try:
             return importlib.import_module(place)
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             raise InputError(f"plugin {place}: {type(error).__name__}: {error}") from error
     if not path.is_file():
         raise InputError(f"plugin {place}: no such file")
@@ -115,7 +120,7 @@ def _import(place: str):
     sys.modules[name] = module
     try:
         spec.loader.exec_module(module)
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         del sys.modules[name]
         raise InputError(f"plugin {place}: {type(error).__name__}: {error}") from error
     return module

@@ -32,10 +32,12 @@ def log_weight(weight: Tensor) -> Tensor:
     """``log w``: exactly -inf at 0, but a floor where a gradient must pass through w = 0.
 
     With floor f the weight used is ``f + (1 - f) w``: 1 stays exactly 1, and the gradient at 0 is
-    that of the weighted softmax itself.
+    that of the weighted softmax itself.  f is far below rounding, since an absent token may have
+    a score far above the others', and half precision takes that of single.
     """
     if weight.requires_grad:
-        floor = torch.finfo(weight.dtype).eps
+        weight = weight.to(torch.promote_types(weight.dtype, torch.float32))
+        floor = torch.finfo(weight.dtype).eps ** 2
         weight = floor + (1 - floor) * weight
     return weight.log()
 

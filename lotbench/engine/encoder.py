@@ -116,7 +116,7 @@ class _Run:
         return query, key, value, (heads(layer.key(context)), heads(layer.value(context)))
 
     def dropout(self, layer: Layer) -> float:
-        return layer.attention_dropout if self.encoder.training else 0.0
+        return layer.attention_dropout if self.encoder.backbone.training else 0.0
 
     def count(self, shown: Tensor, queries: Tensor, context: Tensor, feed_forward: Tensor) -> None:
         trace = self.trace
@@ -271,7 +271,7 @@ class _Reference(_Run):
             if decision.context is not None:
                 present = segment_count(compute, whole) < tokens.layout.lengths
                 context = decision.context[present]
-        key_weight = compute.to(self.hidden.dtype) if blend is None else blend
+        key_weight = (compute if blend is None else blend).to(self.hidden.dtype)
 
         query, key, value, extra = self.project(layer, self.hidden, context)
         keys, weights = whole, key_weight
@@ -315,13 +315,13 @@ class _Reference(_Run):
     ) -> Tensor | None:
         """Carry out a removal on the carried states, or on ``x`` within the layer."""
         states = self.hidden if x is None else x
+        self.previous = None
         gone = rows[~decision.keep]
+        if decision.restore:
+            self.restored.append((gone, states[gone]))
         if gone.numel():
-            if decision.restore:
-                self.restored.append((gone, states[gone]))
             self.present = self.present.index_fill(0, gone, False)
             self.thinned = True
-            self.previous = None
         if decision.weight is not None:
             factor = torch.ones_like(states[:, 0]).index_copy(
                 0, rows, decision.weight.to(states.dtype)
@@ -346,15 +346,17 @@ def _refuse_soft(decision: Decision | None) -> None:
 
 
 def _weight(decision: Leap, spread, rows: Tensor, dtype: torch.dtype) -> Tensor:
-    weight = decision.keep if decision.weight is None else decision.weight
-    return spread(weight.to(dtype), rows)
+    """The decision's weight on all tokens; bool where it is hard."""
+    if decision.weight is None:
+        return spread(decision.keep, rows)
+    return spread(decision.weight.to(dtype), rows)
 
 
 def _blend(weight: Tensor, new: Tensor, old: Tensor) -> Tensor:
-    """``weight * new + (1 - weight) * old`` per token; a hard weight selects exactly."""
-    if not weight.requires_grad:
-        return torch.where((weight > 0).unsqueeze(1), new, old)
+    """``weight * new + (1 - weight) * old`` per token; a bool weight selects."""
     weight = weight.unsqueeze(1)
+    if weight.dtype == torch.bool:
+        return torch.where(weight, new, old)
     return weight * new + (1 - weight) * old
 
 

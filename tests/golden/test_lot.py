@@ -1,0 +1,505 @@
+"""Leap-of-Thought against numbers worked by hand from the paper's equations."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from torch import Tensor
+
+from lotbench.engine.backbone import Backbone
+from lotbench.engine.encoder import ReducedEncoder
+from lotbench.lot import LeapOfThought, Params, Router, guidance_labels, mean_leaping
+from lotbench.measure.flops import reduced_flops
+from lotbench.ragged import Ragged
+from lotbench.reducer import Batch, Event, Leap, Outputs, Tokens, Trace
+
+ONE = Ragged.from_lengths([4])
+
+
+def lot(n_layers: int = 3, width: int = 32, **params: object) -> LeapOfThought:
+    return LeapOfThought(Params(**params), n_layers, width).double()
+
+
+def undecided(method: LeapOfThought) -> LeapOfThought:
+    """Routers that keep about half of what they see, each token for reasons of its own."""
+    for router in method.routers:
+        torch.nn.init.normal_(router.inner.weight, std=1.0)
+        torch.nn.init.normal_(router.outer.weight, std=0.5)
+        torch.nn.init.zeros_(router.outer.bias)
+    return method
+
+
+def shown(hidden: Tensor, lengths: list[int], previous: Leap | None = None) -> Tokens:
+    layout = Ragged.from_lengths(lengths)
+    return Tokens(hidden, layout, torch.arange(layout.total), None, previous)
+
+
+# The router
+
+
+def hand_router(context: bool) -> Router:
+    """LN plain, W1 = (0, 1), b1 = 0, W2 = (1, 2), b2 = (-5, 5)."""
+    router = Router(2, 1, 5.0, context).double()
+    with torch.no_grad():
+        router.inner.weight.copy_(torch.tensor([[0.0, 1.0]]))
+        router.inner.bias.zero_()
+        router.outer.weight.copy_(torch.tensor([[1.0], [2.0]]))
+    return router
+
+
+def test_router_by_hand() -> None:
+    """Two tokens (2, 0) and (-2, 8), beside a sequence of the one token (0, 6).
+
+    The first sequence's mean is (0, 4), so the router sees (2, 4) and (-2, 12); layer norm of two
+    numbers is -1, 1 (the smaller first), so W1 reads 1 in both: gelu(1) = 0.8413447 and
+    z = (0.8413447 - 5, 2 * 0.8413447 + 5) = (-4.1586553, 6.6826895).
+    The second's mean is its token: (0, 12), again -1, 1.
+    """
+    hidden = torch.tensor([[2.0, 0.0], [-2.0, 8.0], [0.0, 6.0]]).double()
+    logits = hand_router(True)(hidden, Ragged.from_lengths([2, 1]))
+    expected = torch.tensor([[-4.1586553, 6.6826895]]).double().expand(3, 2)
+    # layer norm's epsilon of 1e-5 moves the 1 of (2, 4), whose variance is 1, by 5e-6
+    torch.testing.assert_close(logits, expected, rtol=0, atol=2e-5)
+
+
+def test_router_without_context_by_hand() -> None:
+    """Alone, (2, 0) is 1, -1 after layer norm, W1 reads -1: gelu(-1) = -0.1586553.
+
+    z = (-0.1586553 - 5, -2 * 0.1586553 + 5) = (-5.1586553, 4.6826895).
+    """
+    logits = hand_router(False)(torch.tensor([[2.0, 0.0], [-2.0, 8.0]]).double(), ONE)
+    expected = torch.tensor([[-5.1586553, 4.6826895], [-4.1586553, 6.6826895]]).double()
+    torch.testing.assert_close(logits, expected, rtol=0, atol=2e-5)
+
+
+def test_router_sees_its_own_sequence_only() -> None:
+    router = Router(8, 4, 1.0, True).double()
+    hidden = torch.randn(9, 8, dtype=torch.float64)
+    together = router(hidden, Ragged.from_lengths([4, 5]))
+    alone = router(hidden[4:], Ragged.from_lengths([5]))
+    torch.testing.assert_close(together[4:], alone)
+
+
+def test_no_gradient_through_the_mean() -> None:
+    """The mean is detached: token 1's logits say nothing to token 0's state."""
+    hidden = torch.randn(3, 8, dtype=torch.float64, requires_grad=True)
+    logits = Router(8, 4, 1.0, True).double()(hidden, Ragged.from_lengths([3]))
+    (gradient,) = torch.autograd.grad(logits[1].sum(), hidden)
+    assert gradient[[0, 2]].abs().max() == 0
+    assert gradient[1].abs().max() > 0
+
+
+def test_initial_weights() -> None:
+    router = LeapOfThought(Params(preset="paper"), 12, 768).routers[3]
+    assert router.inner.weight.shape == (256, 768)
+    assert router.outer.bias.tolist() == [-5, 5]
+    # 512 draws: the standard deviation is known to 0.02 / sqrt(1024) = 0.0006
+    assert router.outer.weight.std().item() == pytest.approx(0.02, abs=5 * 0.0006)
+
+
+@pytest.mark.parametrize("preset", ["paper", "recommended"])
+def test_training_starts_from_processing_everything(minilm: Backbone, make_batch, preset) -> None:
+    """At start P(process) is about sigmoid(2b): sigmoid(10) = 0.99995, sigmoid(4) = 0.98."""
+    method = lot(6, 384, preset=preset)
+    batch = make_batch([[101, *range(2000, 2050), 102], [101, 2500, 102]])
+    with torch.no_grad():
+        outputs = ReducedEncoder(minilm, method.eval())(batch)
+    expected = {"paper": 10.0, "recommended": 4.0}[preset]
+    for event in outputs.trace.decisions():
+        assert event.decision.keep.all()
+        difference = event.decision.aux["logits"] @ torch.tensor([-1.0, 1.0])
+        assert (difference - expected).abs().max() < 2
+    assert [q.tolist() for q in outputs.trace.queries] == [[52, 3]] * 6
+
+
+# Deciding
+
+
+def test_threshold_by_hand() -> None:
+    """P(process) of every token is sigmoid(2b) = sigmoid(2 * 0.2) = 0.598688."""
+    method = lot(1, 4, router_bias=0.2).eval()
+    torch.nn.init.zeros_(method.routers[0].outer.weight)
+    tokens = shown(torch.randn(4, 4, dtype=torch.float64), [4])
+    method.threshold = 0.5986
+    assert method.before_layer(0, tokens).keep.tolist() == [True, True, True, True]
+    method.threshold = 0.5988
+    assert method.before_layer(0, tokens).keep.tolist() == [True, False, False, False]
+
+
+def test_raising_the_threshold_keeps_a_subset(tiny: Backbone, make_batch) -> None:
+    method = undecided(lot())
+    tokens = shown(torch.randn(60, 32, dtype=torch.float64), [20, 1, 39])
+    method.eval()
+    before = torch.ones(60, dtype=torch.bool)
+    counts = []
+    for threshold in (0.0, 0.1, 0.3, 0.5, 0.7, 0.9, 1.0):
+        method.threshold = threshold
+        keep = method.before_layer(0, tokens).keep
+        assert not (keep & ~before).any()
+        assert keep[tokens.layout.is_first].all()
+        counts.append(int(keep.sum()))
+        before = keep
+    assert counts[0] == 60
+    assert counts[-1] == 3
+    assert len(set(counts)) > 4
+
+
+def test_threshold_is_the_post_hoc_budget() -> None:
+    method = lot(threshold=0.7)
+    assert method.threshold == 0.7
+    assert hasattr(method, LeapOfThought.budget)
+
+
+def test_context_is_the_mean_of_those_who_leap() -> None:
+    """Sequence 1: places 1 and 2 leap, (2, 4) and (4, 8): mean (3, 6); sequence 2: nobody."""
+    hidden = torch.tensor([[1.0, 1.0], [2, 4], [4, 8], [9, 9], [5, 5]])
+    keep = torch.tensor([True, False, False, True, True])
+    context = mean_leaping(hidden, keep, Ragged.from_lengths([4, 1]))
+    assert context.tolist() == [[3, 6], [0, 0]]
+
+
+@pytest.mark.parametrize("straight_through", [True, False])
+def test_no_context_without_the_switch(straight_through: bool) -> None:
+    tokens = shown(torch.randn(4, 32, dtype=torch.float64), [4])
+    method = lot(context_token=False, straight_through=straight_through)
+    assert method.before_layer(0, tokens).context is None
+
+
+def test_evaluation_is_deterministic(tiny: Backbone, make_batch) -> None:
+    encoder = ReducedEncoder(tiny, undecided(lot(preset="paper"))).eval()
+    batch = make_batch([20, 8])
+    with torch.no_grad():
+        assert encoder(batch).logits.equal(encoder(batch).logits)
+
+
+@pytest.mark.parametrize("every", [1, 2, 3])
+def test_packed_equals_reference(tiny: Backbone, make_batch, every: int) -> None:
+    encoder = ReducedEncoder(tiny, undecided(lot(decision_every=every))).eval()
+    batch = make_batch([30, 8, 1, 17])
+    with torch.no_grad():
+        packed, reference = encoder(batch, "packed"), encoder(batch, "reference")
+    torch.testing.assert_close(packed.logits, reference.logits, rtol=0, atol=1e-8)
+    for one, other in zip(packed.trace.events, reference.trace.events, strict=True):
+        assert one.decision.keep.equal(other.decision.keep)
+    shares = torch.stack(packed.trace.queries)[:, 0] / 30
+    assert ((shares > 0.1) & (shares < 0.9)).any()
+
+
+def test_decision_every_reuses_the_decision(make_backbone, make_batch) -> None:
+    """Five layers, a decision every two: routers at 0, 2 and 4; 1 and 3 repeat; not the context."""
+    backbone = make_backbone(num_hidden_layers=5)
+    method = undecided(lot(5, decision_every=2)).eval()
+    assert len(method.routers) == 3
+    with torch.no_grad():
+        trace = ReducedEncoder(backbone, method)(make_batch([40, 9])).trace
+    decisions = [event.decision for event in trace.decisions()]
+    assert ["logits" in decision.aux for decision in decisions] == [True, False, True, False, True]
+    for first, again in ((0, 1), (2, 3)):
+        assert decisions[again].keep.equal(decisions[first].keep)
+        # Those who leap carry the same states, so the context stays as well.
+        torch.testing.assert_close(decisions[again].context, decisions[first].context)
+    assert not decisions[2].keep.equal(decisions[0].keep)
+
+
+# Straight-through Gumbel-softmax
+
+
+def test_straight_through_is_exactly_hard_in_value() -> None:
+    """In single precision (1 + p) - p is not 1 for a quarter of all p."""
+    method = LeapOfThought(Params(preset="paper", router_bias=0.0), 1, 32)
+    weight = method.before_layer(0, shown(torch.randn(4000, 32), [4000])).weight
+    assert set(weight.tolist()) == {0.0, 1.0}
+
+
+def test_straight_through_gradient_by_hand(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without noise: p = sigmoid((z1 - z0) / t), and d weight / d z = (-1, 1) p (1 - p) / t.
+
+    Logits (0, log 3) at temperature 1: p = 3/4, p (1 - p) = 3/16; (log 4, 0): p = 1/5, 4/25.
+    [CLS] has weight 1 and no gradient.
+    """
+    monkeypatch.setattr(torch.nn.functional, "gumbel_softmax", lambda z, tau: (z / tau).softmax(-1))
+    method = lot(preset="paper")
+    logits = torch.tensor([[3.0, 0.0], [0.0, math.log(3)], [math.log(4), 0.0]]).requires_grad_()
+    keep, weight = method._sample(logits, Ragged.from_lengths([3]))
+    assert keep.tolist() == [True, True, False]
+    assert weight.tolist() == [1, 1, 0]
+    (gradient,) = torch.autograd.grad(weight.sum(), logits)
+    expected = torch.tensor([[0, 0], [-3 / 16, 3 / 16], [-4 / 25, 4 / 25]])
+    torch.testing.assert_close(gradient, expected)
+
+
+def test_gumbel_noise_keeps_a_token_with_its_probability() -> None:
+    """The larger of two logits with Gumbel noise is a draw from their softmax.
+
+    Logits (0, log 3): 3/4 of 20,000; the standard deviation is sqrt(3/16 / 20000) = 0.0031.
+    """
+    method = lot(preset="paper")
+    logits = torch.tensor([0.0, math.log(3)]).expand(20_001, 2)
+    keep, _ = method._sample(logits, Ragged.from_lengths([20_001]))
+    assert keep[1:].double().mean().item() == pytest.approx(0.75, abs=5 * 0.0031)
+
+
+def test_task_gradient_reaches_the_routers_only_if_it_is_let(tiny: Backbone, make_batch) -> None:
+    batch = make_batch([20, 8])
+    for straight_through in (True, False):
+        method = undecided(lot(straight_through=straight_through))
+        (stage,) = method.stages()
+        assert stage.soft == straight_through
+        mode = "reference" if stage.soft else "packed"
+        outputs = ReducedEncoder(tiny, method)(batch, mode)
+        outputs.logits.square().sum().backward()
+        got = [p.grad is not None and bool(p.grad.any()) for p in method.parameters()]
+        assert all(got) if straight_through else not any(got)
+        tiny.zero_grad()
+
+
+# Guidance
+
+
+def labels_of(saliency: list[float], top_p: float, normalisation: str = "sum") -> list[int]:
+    """Labels of one text whose [CLS] comes first, with a saliency of its own that is large."""
+    values = torch.tensor([1000.0, *saliency])
+    layout = Ragged.from_lengths([len(values)])
+    labels = guidance_labels(values, layout, top_p, normalisation).long().tolist()
+    assert labels[0] == 0
+    return labels[1:]
+
+
+@pytest.mark.parametrize(
+    ("top_p", "expected"),
+    [
+        # Saliency 4, 1, 3, 2 of 10: shares 0.4, 0.1, 0.3, 0.2; in falling order the cumulative
+        # share is 0.4, 0.7, 0.9, 1.0, and a token counts while it stays below top_p.
+        (0.01, [1, 0, 0, 0]),  # at least one
+        (0.41, [1, 0, 0, 0]),
+        (0.69, [1, 0, 0, 0]),
+        (0.71, [1, 0, 1, 0]),
+        (0.91, [1, 0, 1, 1]),
+        (1.0, [1, 0, 1, 1]),  # all of it is not below 1
+    ],
+)
+def test_labels_by_hand(top_p: float, expected: list[int]) -> None:
+    assert labels_of([4, 1, 3, 2], top_p) == expected
+
+
+@pytest.mark.parametrize(
+    ("top_p", "expected"), [(0.45, [0, 0, 1]), (0.55, [0, 0, 1]), (0.85, [0, 1, 1])]
+)
+def test_softmax_labels_by_hand(top_p: float, expected: list[int]) -> None:
+    # e^log 2 : e^log 3 : e^log 5 = 0.2, 0.3, 0.5; cumulative 0.5, 0.8, 1.0.
+    saliency = [math.log(2), math.log(3), math.log(5)]
+    assert labels_of(saliency, top_p, "softmax") == expected
+
+
+def test_softmax_depends_on_the_scale_and_sum_does_not() -> None:
+    # 1, 2, 3: cumulative shares from the top by sum 1/2, 5/6, 1 at every scale.
+    assert labels_of([1, 2, 3], 0.7) == labels_of([100, 200, 300], 0.7) == [0, 0, 1]
+    assert labels_of([0.01, 0.02, 0.03], 0.7) == [0, 0, 1]
+    # Softmax: at 1, 2, 3 the largest has e / (1 + e^-1 + e^-2) / e = 0.665, so one; at a
+    # hundredth all have about a third, so two.
+    assert labels_of([1, 2, 3], 0.7, "softmax") == [0, 0, 1]
+    assert labels_of([0.01, 0.02, 0.03], 0.7, "softmax") == [0, 1, 1]
+
+
+@pytest.mark.parametrize("normalisation", ["sum", "softmax"])
+def test_labels_of_short_texts(normalisation: str) -> None:
+    """A text of [CLS] alone has none, one of two tokens has the second, beside another text."""
+    saliency = torch.tensor([5.0, 5.0, 1.0, 5.0, 1.0, 1.0])
+    labels = guidance_labels(saliency, Ragged.from_lengths([1, 2, 3]), 0.6, normalisation)
+    assert labels.long().tolist() == [0, 0, 1, 0, 1, 0]
+
+
+def test_labels_of_a_text_without_any_saliency() -> None:
+    """Shares of nothing are equal shares: a quarter each, so top_p 0.6 takes two in order."""
+    assert labels_of([0, 0, 0, 0], 0.6) == [1, 1, 0, 0]
+    assert labels_of([0, 0, 0, 0], 0.6, "softmax") == [1, 1, 0, 0]
+
+
+def test_tokens_without_saliency_are_not_labelled_beside_one_that_has_it() -> None:
+    # Cumulative 1 from the first on, which is not below any top_p.
+    assert labels_of([0, 7, 0], 1.0) == [0, 1, 0]
+
+
+def test_equal_saliency_goes_to_the_earlier_token() -> None:
+    assert labels_of([1, 2, 2, 1], 0.5) == [0, 1, 0, 0]
+
+
+@given(
+    st.lists(st.lists(st.integers(0, 5), min_size=1, max_size=12), min_size=1, max_size=4),
+    st.sampled_from([0.1, 0.3, 0.5, 0.6, 0.7, 0.9, 1.0]),
+    st.sampled_from(["sum", "softmax"]),
+)
+def test_labels_do_not_depend_on_neighbours(texts, top_p: float, normalisation: str) -> None:
+    """Small whole saliencies, so that cumulative shares meet top_p exactly, to the rounding."""
+    values = [torch.tensor(text).float() for text in texts]
+    layout = Ragged.from_lengths([len(text) for text in texts])
+    together = guidance_labels(torch.cat(values), layout, top_p, normalisation)
+    for text, labels in zip(values, together.split(layout.sizes), strict=True):
+        alone = guidance_labels(text, Ragged.from_lengths([len(text)]), top_p, normalisation)
+        assert labels.equal(alone)
+        assert labels.sum() >= min(1, len(text) - 1)
+
+
+# The loss
+
+
+def trace_of(logits: list[Tensor], layout: Ragged) -> Trace:
+    rows = torch.arange(layout.total)
+    keep = torch.ones(layout.total, dtype=torch.bool)
+    events = [
+        Event(i, "before_layer", Leap(keep, aux={"logits": z}), layout, rows)
+        for i, z in enumerate(logits)
+    ]
+    return Trace(events=events)
+
+
+def with_saliency(saliency: list[float], lengths: list[int]) -> Batch:
+    layout = Ragged.from_lengths(lengths)
+    n = layout.total
+    whole = torch.zeros(n, dtype=torch.int64)
+    labels = torch.zeros(len(lengths), dtype=torch.int64)
+    return Batch(whole, whole, layout, labels, labels, labels, torch.tensor(saliency))
+
+
+def test_guidance_loss_by_hand() -> None:
+    """[CLS] and two tokens; saliency 3 : 1, top_p 0.8: label 1 for the first (0.75), else 0.
+
+    Layer 0, logits (0, log 3) for both: P(process) = 3/4: losses -log 3/4 and -log 1/4.
+    Layer 1, logits (0, 0): log 2 each.  Means: (log 4/3 + log 4) / 2 = 0.8369882, 0.6931472.
+    Mean over layers 0.7650677; times loss_weight 0.05: 0.03825339.  What [CLS] says is ignored.
+    """
+    batch = with_saliency([9.0, 3.0, 1.0], [3])
+    third = math.log(3)
+    layers = [
+        torch.tensor([[50.0, -50.0], [0.0, third], [0.0, third]]),
+        torch.tensor([[-50.0, 50.0], [0.0, 0.0], [0.0, 0.0]]),
+    ]
+    trace = trace_of(layers, batch.layout)
+    terms = lot(loss_weight=0.05, top_p=0.8).loss(None, batch, trace)
+    assert set(terms) == {"guidance"}
+    assert terms["guidance"].item() == pytest.approx(0.03825339, abs=1e-7)
+
+
+def test_guidance_loss_of_texts_without_a_token_to_route_is_zero() -> None:
+    batch = with_saliency([1.0, 1.0], [1, 1])
+    logits = torch.zeros(2, 2, requires_grad=True)
+    loss = lot().loss(None, batch, trace_of([logits], batch.layout))["guidance"]
+    assert loss.item() == 0
+    loss.backward()
+    assert logits.grad.tolist() == [[0, 0], [0, 0]]
+
+
+def test_distillation_by_hand() -> None:
+    """Teacher (1/2, 1/2), student (1/4, 3/4): KL = log 2 / 2 + log(2/3) / 2 = 0.1438410.
+
+    A second text agrees with its teacher: the mean is 0.0719205; times 2: 0.1438410.
+    """
+    batch = with_saliency([1.0, 1.0], [1, 1])
+    batch.teacher_logits = torch.zeros(2, 2)
+    logits = torch.tensor([[0.0, math.log(3)], [4.0, 4.0]])
+    outputs = Outputs(logits, None, batch.layout, None, Trace())
+    terms = lot(guidance="none", distillation=2.0).loss(outputs, batch, Trace())
+    assert set(terms) == {"distillation"}
+    assert terms["distillation"].item() == pytest.approx(0.1438410, abs=1e-6)
+
+
+def test_no_guidance_no_loss() -> None:
+    assert lot(guidance="none").loss(None, None, Trace()) == {}
+    assert lot(loss_weight=0.0).loss(None, None, Trace()) == {}
+
+
+def test_needs_follow_the_switches() -> None:
+    assert lot().needs == {"saliency"}
+    assert lot(guidance="none").needs == frozenset()
+    assert lot(guidance="random").needs == frozenset()
+    assert lot(guidance="random", distillation=1.0).needs == {"teacher_logits"}
+
+
+def test_random_guidance_depends_on_the_text_alone() -> None:
+    """The same loss whatever the saliency says, and another for another text."""
+    method = lot(guidance="random")
+    batch = with_saliency([1.0] * 12, [12])
+    logits = torch.linspace(-2, 2, 24).view(12, 2).flip(0)
+    logits = torch.cat([logits[::2], logits[1::2]])
+    first, again = (
+        method.loss(None, batch, trace_of([logits], batch.layout))["guidance"] for _ in range(2)
+    )
+    assert first.equal(again)
+    batch.text_seed = batch.text_seed + 1
+    assert not method.loss(None, batch, trace_of([logits], batch.layout))["guidance"].equal(first)
+
+
+# Presets
+
+
+def test_paper_preset_has_the_published_values() -> None:
+    params = Params(preset="paper")
+    assert (params.top_p, params.loss_weight, params.threshold) == (0.3, 0.05, 0.5)
+    assert (params.router_width, params.router_bias, params.temperature) == (256, 5.0, 1.0)
+    assert params.straight_through
+    assert params.context_token
+    assert params.router_context
+    assert (params.guidance, params.share_normalisation) == ("gradient", "softmax")
+    assert (params.decision_every, params.distillation) == (1, 0.0)
+    (stage,) = LeapOfThought(params, 2, 8).stages()
+    assert stage.learning_rates == {}  # one rate for everything
+    assert stage.soft
+
+
+def test_what_is_given_wins_over_the_preset() -> None:
+    params = Params(preset="paper", router_width=16, straight_through=False)
+    assert (params.router_width, params.straight_through, params.router_bias) == (16, False, 5.0)
+
+
+def test_a_router_rate_names_the_routers_parameters() -> None:
+    method = lot(router_learning_rate=0.01)
+    (stage,) = method.stages()
+    ((prefix, rate),) = stage.learning_rates.items()
+    assert rate == 0.01
+    assert all(name.startswith(prefix) for name, _ in method.named_parameters())
+
+
+# Overhead
+
+
+def test_overhead_by_hand() -> None:
+    """Width 384, router width 256, 10 tokens: 10 * (2 * 384 * 256 + 2 * 256 * 2) = 1,976,320."""
+    method = lot(6, 384, preset="paper")
+    counts = torch.tensor([10, 1])
+    assert method.overhead_flops(0, counts).tolist() == [1_976_320, 197_632]
+
+
+def test_overhead_is_the_papers_share_of_a_layer() -> None:
+    """A layer without attention is 8 D^2 + 16 D^2 = 24 D^2 per token at D_ff = 4 D.
+
+    At D = 384 and width 256: (2 * 384 * 256 + 1024) / (24 * 384^2) = 5.6%.
+    """
+    method = lot(6, 384, preset="paper")
+    assert method.overhead_flops(0, 1) / (24 * 384**2) == pytest.approx(0.0558, abs=1e-4)
+
+
+def test_overhead_counts_layers_that_decide() -> None:
+    method = lot(5, 384, decision_every=2)
+    costs = [float(method.overhead_flops(layer, 1)) for layer in range(5)]
+    # router width 32: 2 * 384 * 32 + 2 * 32 * 2 = 24,704
+    assert costs == [24_704, 0, 24_704, 0, 24_704]
+
+
+def test_flops_of_a_whole_text_by_hand(make_backbone, make_batch) -> None:
+    """One layer, D = 8, D_ff = 16, three labels; four tokens of which [CLS] alone is processed.
+
+    q = 1, and the context makes k = k' = 2: projections 2 * 64 * (2 * 1 + 2 * 2) = 768,
+    attention 4 * 1 * 2 * 8 = 64, feed-forward 4 * 1 * 8 * 16 = 512; router of width 3 on four
+    tokens 4 * (2 * 8 * 3 + 2 * 3 * 2) = 240; pooler 2 * 64 = 128, head 2 * 8 * 3 = 48.
+    Total 1,760.
+    """
+    backbone = make_backbone(
+        hidden_size=8, num_hidden_layers=1, num_attention_heads=2, intermediate_size=16
+    )
+    method = lot(1, 8, router_width=3, threshold=1.0).eval()
+    trace = ReducedEncoder(backbone, method)(make_batch([4])).trace
+    assert reduced_flops(trace, backbone, method).tolist() == [1760]

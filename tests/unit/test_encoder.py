@@ -1,0 +1,504 @@
+"""The reduced encoder: against the untouched model, and its two modes against each other."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable
+from itertools import product
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scripted import Fixed, Plain, Scripted, Soft
+from torch import Tensor, nn
+
+from lotbench.engine.backbone import Backbone
+from lotbench.engine.encoder import ReducedEncoder
+from lotbench.ragged import Ragged, pad, segment_mean, unpad
+from lotbench.reducer import Batch, Decision, Drop, Leap, Outputs, Params, TokenReducer, Tokens
+
+MODES = ("packed", "reference")
+COUNTS = ("shown", "queries", "projected", "keys", "feed_forward")
+
+
+class KeepAll(TokenReducer):
+    """Keeps every token by the kind of decision it is told to return."""
+
+    name = "keep-all"
+
+    def __init__(self, kind: type[Leap] | type[Drop] | None, n_layers: int) -> None:
+        super().__init__(Params(), n_layers, 0)
+        self.kind = kind
+
+    def before_layer(self, layer: int, tokens: Tokens) -> Decision | None:
+        return self.kind and self.kind(torch.ones_like(tokens.rows, dtype=torch.bool))
+
+    def after_attention(self, layer: int, tokens: Tokens, received: None) -> Decision | None:
+        return self.before_layer(layer, tokens)
+
+
+def hugging_face(backbone: Backbone, batch: Batch, **more: Tensor) -> Tensor:
+    """Logits of the model itself on the padded batch."""
+    layout = batch.layout
+    return backbone.model(
+        input_ids=pad(batch.input_ids, layout),
+        token_type_ids=pad(batch.token_type_ids, layout),
+        attention_mask=pad(torch.ones_like(batch.input_ids), layout),
+        **more,
+    ).logits
+
+
+def part(batch: Batch, sequences: list[int]) -> Batch:
+    """A batch of these sequences, in this order."""
+    starts = batch.layout.cu_seqlens.tolist()
+    rows = torch.cat([torch.arange(starts[b], starts[b + 1]) for b in sequences])
+    return Batch(
+        batch.input_ids[rows],
+        batch.token_type_ids[rows],
+        Ragged.from_lengths([batch.layout.sizes[b] for b in sequences]),
+        batch.labels[sequences],
+        batch.index[sequences],
+        batch.text_seed[sequences],
+    )
+
+
+def assert_same(one: Outputs, other: Outputs, tolerance: float = 1e-8) -> None:
+    """Same logits and states to the tolerance, same tokens, same counts."""
+    torch.testing.assert_close(one.logits, other.logits, rtol=0, atol=tolerance)
+    torch.testing.assert_close(one.hidden, other.hidden, rtol=0, atol=tolerance)
+    assert one.rows.equal(other.rows)
+    assert one.layout.sizes == other.layout.sizes
+    for count in COUNTS:
+        for a, b in zip(getattr(one.trace, count), getattr(other.trace, count), strict=True):
+            assert a.equal(b), count
+    for a, b in zip(one.trace.events, other.trace.events, strict=True):
+        assert (a.layer, a.point, a.layout.sizes) == (b.layer, b.point, b.layout.sizes)
+        assert a.rows.equal(b.rows)
+        assert a.decision.keep.equal(b.decision.keep)
+
+
+# Keeping every token
+
+
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("kind", [None, Leap, Drop])
+@pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float64, 1e-10), (torch.float32, 1e-5)])
+def test_keeping_everything_is_the_untouched_model(
+    minilm: Backbone, make_batch, mode: str, kind, dtype: torch.dtype, tolerance: float
+) -> None:
+    backbone = Backbone(copy.deepcopy(minilm.model)).eval()
+    # A head as it comes gives logits near 0.01, against which nothing could differ.
+    nn.init.normal_(backbone.model.classifier.weight, std=1.0)
+    backbone = backbone.to(dtype)
+    batch = make_batch([[101, *range(2000, 2000 + n), 102] for n in (30, 1, 12, 12, 0)])
+    with torch.no_grad():
+        expected = hugging_face(backbone, batch)
+        outputs = ReducedEncoder(backbone, KeepAll(kind, 6))(batch, mode)
+    assert expected.abs().max() > 1
+    torch.testing.assert_close(outputs.logits, expected, rtol=0, atol=tolerance)
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_final_states_are_those_of_the_untouched_model(tiny: Backbone, make_batch, mode) -> None:
+    batch = make_batch([7, 2, 30])
+    layout = batch.layout
+    expected = tiny.model.bert(
+        input_ids=pad(batch.input_ids, layout),
+        token_type_ids=pad(batch.token_type_ids, layout),
+        attention_mask=pad(torch.ones_like(batch.input_ids), layout),
+        output_hidden_states=True,
+    )
+    outputs = ReducedEncoder(tiny, KeepAll(Leap, 3))(batch, mode, inputs=True)
+    for ours, theirs in zip([*outputs.inputs, outputs.hidden], expected.hidden_states, strict=True):
+        torch.testing.assert_close(ours, unpad(theirs, layout), rtol=0, atol=1e-10)
+
+
+# Packed against reference
+
+
+kinds = st.sampled_from(["", "leap", "context", "drop", "restore"])
+
+
+@settings(max_examples=150)
+@given(
+    lengths=st.lists(st.integers(1, 40), min_size=1, max_size=5),
+    script=st.lists(st.tuples(kinds, kinds), min_size=3, max_size=3),
+    seed=st.integers(0, 999),
+    share=st.sampled_from([0.02, 0.5, 0.98]),
+    grad=st.booleans(),
+)
+def test_packed_equals_reference(
+    tiny: Backbone, make_batch, lengths, script, seed: int, share: float, grad: bool
+) -> None:
+    encoder = ReducedEncoder(tiny, Scripted(script, seed, 32, share))
+    batch = make_batch(lengths, seed)
+    with torch.set_grad_enabled(grad):
+        packed, reference = (encoder(batch, mode, inputs=seed % 2 == 0) for mode in MODES)
+    assert_same(packed, reference)
+    if any("restore" in pair for pair in script) and not any("drop" in pair for pair in script):
+        assert packed.rows.equal(torch.arange(batch.layout.total))
+
+
+@pytest.mark.parametrize("kind", ["leap", "context", "drop", "restore"])
+def test_packed_equals_reference_on_minilm(minilm: Backbone, make_batch, kind: str) -> None:
+    script = [(kind, ""), ("", kind), (kind, kind)] * 2
+    encoder = ReducedEncoder(minilm, Scripted(script, 0, 384))
+    batch = make_batch([[101, *range(2000, 2000 + n), 102] for n in (50, 9, 14)])
+    with torch.no_grad():
+        assert_same(*(encoder(batch, mode) for mode in MODES))
+
+
+@pytest.mark.parametrize(
+    "script", [[pair] * 3 for pair in product(["leap", "context", "drop"], ["", "leap", "restore"])]
+)
+def test_gradients_of_packed_equal_those_of_reference(
+    make_backbone, make_batch, script: list[tuple[str, str]]
+) -> None:
+    backbone = make_backbone()
+    encoder = ReducedEncoder(backbone, Scripted(script, 1, 32, share=0.7))
+    batch = make_batch([30, 4, 9])
+    gradients = []
+    for mode in MODES:
+        backbone.zero_grad()
+        outputs = encoder(batch, mode)
+        (outputs.logits.square().sum() + outputs.hidden.sin().sum()).backward()
+        gradients.append({n: p.grad.clone() for n, p in backbone.named_parameters()})
+    for name, gradient in gradients[0].items():
+        torch.testing.assert_close(
+            gradient, gradients[1][name], rtol=1e-8, atol=1e-8, msg=lambda m, n=name: f"{n}: {m}"
+        )
+
+
+# Counts by hand
+
+
+def keep_places(places: set[int], kind: type[Leap] | type[Drop] = Leap, **more):
+    """Keep the tokens at these places of their sequence."""
+
+    def decide(tokens: Tokens) -> Decision:
+        keep = torch.tensor([int(p) in places for p in tokens.position])
+        return kind(keep, **more)
+
+    return decide
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_counts_of_a_leap_with_context(tiny: Backbone, make_batch, mode: str) -> None:
+    """Sequences of 5 and 2; places 0 and 1 stay, so only the first has a leap and a context.
+
+    Queries 2, 2; the context adds a key to the first: 3, 2.  Everybody is shown again.
+    """
+
+    def decide(layer: int, point: str, tokens: Tokens) -> Decision | None:
+        context = segment_mean(tokens.hidden, tokens.layout)
+        return keep_places({0, 1}, context=context)(tokens) if point == "before_layer" else None
+
+    trace = ReducedEncoder(tiny, Fixed(3, decide))(make_batch([5, 2]), mode).trace
+    for layer in range(3):
+        assert trace.shown[layer].tolist() == [5, 2]
+        assert trace.queries[layer].tolist() == [2, 2]
+        assert trace.projected[layer].tolist() == trace.keys[layer].tolist() == [3, 2]
+        assert trace.feed_forward[layer].tolist() == [2, 2]
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_counts_of_drops_at_both_points(tiny: Backbone, make_batch, mode: str) -> None:
+    """Sequences of 5 and 2; layer 0 drops place 4 before, layer 1 place 3 after attention.
+
+    Layer 0: shown 5, 2, computed 4, 2.  Layer 1: shown and computed 4, 2, feed-forward 3, 2.
+    Layer 2: 3, 2 throughout.
+    """
+    plan = {(0, "before_layer"): {0, 1, 2, 3}, (1, "after_attention"): {0, 1, 2}}
+
+    def decide(layer: int, point: str, tokens: Tokens) -> Decision | None:
+        places = plan.get((layer, point))
+        return keep_places(places, Drop)(tokens) if places else None
+
+    outputs = ReducedEncoder(tiny, Fixed(3, decide))(make_batch([5, 2]), mode)
+    trace = outputs.trace
+    assert [t.tolist() for t in trace.shown] == [[5, 2], [4, 2], [3, 2]]
+    assert [t.tolist() for t in trace.queries] == [[4, 2], [4, 2], [3, 2]]
+    assert [t.tolist() for t in trace.keys] == [[4, 2], [4, 2], [3, 2]]
+    assert [t.tolist() for t in trace.feed_forward] == [[4, 2], [3, 2], [3, 2]]
+    assert outputs.rows.tolist() == [0, 1, 2, 5, 6]
+
+
+# Removal is what it says
+
+
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("kind", [Leap, Drop])
+def test_the_same_tokens_in_every_layer_are_a_shorter_text(
+    tiny: Backbone, make_batch, mode: str, kind
+) -> None:
+    batch = make_batch([12, 5])
+    keep = torch.rand(17) > 0.5
+    keep[batch.layout.is_first] = True
+
+    def decide(layer: int, point: str, tokens: Tokens) -> Decision | None:
+        return kind(keep[tokens.rows]) if point == "before_layer" else None
+
+    logits = ReducedEncoder(tiny, Fixed(3, decide))(batch, mode).logits
+    for b in range(2):
+        kept = keep & (batch.layout.sequence == b)
+        shortened = tiny.model(
+            input_ids=batch.input_ids[kept][None],
+            token_type_ids=batch.token_type_ids[kept][None],
+            position_ids=batch.layout.position[kept][None],
+        ).logits
+        torch.testing.assert_close(logits[b : b + 1], shortened, rtol=0, atol=1e-10)
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_a_leaping_token_is_carried_and_comes_back(tiny: Backbone, make_batch, mode: str) -> None:
+    """Place 3 leaps over layer 1: its state enters layer 2 as it entered layer 1."""
+
+    def decide(layer: int, point: str, tokens: Tokens) -> Decision | None:
+        if (layer, point) == (1, "before_layer"):
+            return keep_places({0, 1, 2, 4})(tokens)
+        return None
+
+    outputs = ReducedEncoder(tiny, Fixed(3, decide))(make_batch([5]), mode, inputs=True)
+    assert outputs.inputs[2][3].equal(outputs.inputs[1][3])
+    assert not outputs.hidden[3].equal(outputs.inputs[2][3])
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_restored_states_are_the_last_ones(tiny: Backbone, make_batch, mode: str) -> None:
+    def decide(layer: int, point: str, tokens: Tokens) -> Decision | None:
+        if (layer, point) == (1, "before_layer"):
+            return keep_places({0, 2}, Drop, restore=True)(tokens)
+        return None
+
+    outputs = ReducedEncoder(tiny, Fixed(3, decide))(make_batch([4]), mode, inputs=True)
+    assert outputs.rows.tolist() == [0, 1, 2, 3]
+    assert outputs.hidden[[1, 3]].equal(outputs.inputs[1][[1, 3]])
+
+
+# What is left out must not matter
+
+
+def test_neighbours_order_and_batch_size_change_nothing(tiny: Backbone, make_batch) -> None:
+    script = [("context", "leap"), ("drop", "leap"), ("context", "drop")]
+    encoder = ReducedEncoder(tiny, Scripted(script, 3, 32))
+    batch = make_batch([9, 30, 2, 9, 1, 17])
+    with torch.no_grad():
+        for mode in MODES:
+            together = encoder(batch, mode)
+            for order in ([5, 4, 3, 2, 1, 0], [0], [1], [2], [3, 0], [1, 4], [5]):
+                few = encoder(part(batch, order), mode)
+                torch.testing.assert_close(few.logits, together.logits[order], rtol=0, atol=1e-8)
+                for a, b in zip(few.trace.events, together.trace.events, strict=True):
+                    kept = b.decision.keep.split(b.layout.sizes)
+                    assert a.decision.keep.equal(torch.cat([kept[i] for i in order]))
+                for count in COUNTS:
+                    for a, b in zip(
+                        getattr(few.trace, count), getattr(together.trace, count), strict=True
+                    ):
+                        assert a.equal(b[order])
+
+
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("grad", [True, False])
+def test_nothing_that_is_handed_out_is_written_to(
+    tiny: Backbone, make_batch, mode: str, grad: bool
+) -> None:
+    """The batch during a forward, and what a method is shown while it decides."""
+    inner = Scripted([("context", "leap"), ("leap", "drop"), ("drop", "")], 5, 32)
+
+    class Watching(TokenReducer):
+        name = "watching"
+        needs = inner.needs
+
+        def watch(self, function: Callable, layer: int, tokens: Tokens, *rest) -> Decision | None:
+            before = copy.deepcopy((tokens.hidden.detach(), tokens.rows, tokens.layout))
+            decision = function(layer, tokens, *rest)
+            assert before[0].equal(tokens.hidden)
+            assert before[1].equal(tokens.rows)
+            assert before[2].cu_seqlens.equal(tokens.layout.cu_seqlens)
+            return decision
+
+        def before_layer(self, layer: int, tokens: Tokens) -> Decision | None:
+            return self.watch(inner.before_layer, layer, tokens)
+
+        def after_attention(self, layer: int, tokens: Tokens, received) -> Decision | None:
+            return self.watch(inner.after_attention, layer, tokens, received)
+
+    batch = make_batch([9, 30, 2])
+    before = copy.deepcopy(batch)
+    weights = copy.deepcopy(tiny.state_dict())
+    with torch.set_grad_enabled(grad):
+        ReducedEncoder(tiny, Watching(Params(), 3, 32))(batch, mode)
+    for name in ("input_ids", "token_type_ids", "labels", "index", "text_seed"):
+        assert getattr(batch, name).equal(getattr(before, name))
+    assert batch.layout.cu_seqlens.equal(before.layout.cu_seqlens)
+    assert batch.layout.sizes == before.layout.sizes
+    for name, value in tiny.state_dict().items():
+        assert value.equal(weights[name])
+
+
+def test_a_repeated_forward_gives_the_same_bits(tiny: Backbone, make_batch) -> None:
+    encoder = ReducedEncoder(tiny, Scripted([("context", "leap")] * 3, 5, 32))
+    batch = make_batch([9, 30, 2])
+    with torch.inference_mode():
+        first = encoder(batch)
+        kept = first.hidden.clone()
+        assert encoder(batch).logits.equal(first.logits)
+    assert first.hidden.equal(kept)
+
+
+# The previous decision
+
+
+def previous_seen(backbone: Backbone, batch: Batch, mode: str, drops: set[int]) -> list[bool]:
+    """Per layer, whether the previous Leap is on hand, where ``drops`` leave after attention 0."""
+    seen = []
+
+    def decide(layer: int, point: str, tokens: Tokens) -> Decision | None:
+        if point == "before_layer":
+            seen.append(tokens.previous is not None)
+            if tokens.previous is not None:
+                assert tokens.previous.keep.shape == tokens.rows.shape
+            return Leap(torch.ones_like(tokens.rows, dtype=torch.bool))
+        if layer == 0:
+            places = set(range(60)) - drops
+            return keep_places(places, Drop)(tokens)
+        return None
+
+    ReducedEncoder(backbone, Fixed(3, decide))(batch, mode)
+    return seen
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_previous_is_gone_after_a_drop_whoever_it_hit(tiny: Backbone, make_batch, mode) -> None:
+    # In the second case nobody is hit; whether a neighbour is must not decide what is shown.
+    assert previous_seen(tiny, make_batch([5, 9]), mode, {7}) == [False, False, True]
+    assert previous_seen(tiny, make_batch([5, 6]), mode, {7}) == [False, False, True]
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_a_restoring_drop_that_drops_nobody_still_restores(
+    tiny: Backbone, make_batch, mode: str
+) -> None:
+    def decide(layer: int, point: str, tokens: Tokens) -> Decision | None:
+        if point == "after_attention" or layer == 2:
+            return None
+        return keep_places({0, 1}, Drop, restore=layer == 1)(tokens)
+
+    outputs = ReducedEncoder(tiny, Fixed(3, decide))(make_batch([4]), mode)
+    assert outputs.rows.tolist() == [0, 1, 2, 3]
+    assert outputs.hidden[2:].abs().max() == 0  # dropped at layer 0 without leave to return
+
+
+# Soft decisions
+
+
+SOFT = {
+    "leap": lambda w, keep: ("before_layer", Leap(keep, w)),
+    "drop": lambda w, keep: ("before_layer", Drop(keep, w)),
+    "drop_output": lambda w, keep: ("before_layer", Drop(keep, w, at_output=True)),
+    "inner_leap": lambda w, keep: ("after_attention", Leap(keep, w)),
+    "inner_drop": lambda w, keep: ("after_attention", Drop(keep, w)),
+    "inner_drop_output": lambda w, keep: ("after_attention", Drop(keep, w, at_output=True)),
+}
+
+
+def soft_encoder(backbone: Backbone, kind: str, weights: Tensor) -> ReducedEncoder:
+    """An encoder with these weights (L, T) at one point of every layer; nobody is dropped."""
+
+    def decide(layer: int, point: str, tokens: Tokens) -> Decision | None:
+        keep = torch.ones_like(tokens.rows, dtype=torch.bool)
+        at, decision = SOFT[kind](weights[layer], keep)
+        return decision if at == point else None
+
+    return ReducedEncoder(backbone, Fixed(3, decide))
+
+
+def random_weights(layout: Ragged) -> Tensor:
+    """Weights (3, T) of which some are 0, some 1, most in between; the first of each is 1."""
+    raw = torch.rand(3, layout.total, dtype=torch.float64)
+    raw = ((raw - 0.2) / 0.6).clamp(0, 1)
+    return raw.masked_fill(layout.is_first, 1.0)
+
+
+@pytest.mark.parametrize("kind", list(SOFT))
+def test_soft_decisions_equal_the_plain_model(make_backbone, make_batch, kind: str) -> None:
+    """Values, and gradients of the weights and of every parameter of the backbone."""
+    backbone = make_backbone()
+    batch = make_batch([6, 30, 1, 14])
+    layout = batch.layout
+    weights = random_weights(layout)
+    results = []
+    for ours in (True, False):
+        backbone.zero_grad()
+        w = weights.clone().requires_grad_()
+        if ours:
+            outputs = soft_encoder(backbone, kind, w)(batch, "reference")
+            logits, hidden = outputs.logits, outputs.hidden
+        else:
+            plan = [Soft(**{kind: pad(w[layer], layout)}) for layer in range(3)]
+            ids, types, mask = (
+                pad(x, layout)
+                for x in (batch.input_ids, batch.token_type_ids, torch.ones(layout.total))
+            )
+            logits, padded = Plain(backbone.model)(ids, types, mask.double(), plan)
+            hidden = unpad(padded, layout)
+        (logits.square().sum() + hidden.sin().sum()).backward()
+        parameters = {name: p.grad.clone() for name, p in backbone.named_parameters()}
+        results.append((logits, hidden, w.grad, parameters))
+    for one, other in zip(*results, strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-7, atol=1e-7)
+
+
+@pytest.mark.parametrize("kind", list(SOFT))
+def test_soft_values_do_not_depend_on_gradients_being_on(
+    tiny: Backbone, make_batch, kind: str
+) -> None:
+    """A frozen router, or a look under no_grad, sees the same soft model."""
+    batch = make_batch([6, 3])
+    weights = random_weights(batch.layout)
+    with_gradient = soft_encoder(tiny, kind, weights.clone().requires_grad_())(batch, "reference")
+    without = soft_encoder(tiny, kind, weights)(batch, "reference")
+    torch.testing.assert_close(with_gradient.logits, without.logits, rtol=0, atol=1e-10)
+    torch.testing.assert_close(with_gradient.hidden, without.hidden, rtol=0, atol=1e-10)
+
+
+@pytest.mark.parametrize("kind", ["leap", "inner_leap"])
+def test_hard_values_of_a_soft_leap_equal_the_hard_leap(
+    tiny: Backbone, make_batch, kind: str
+) -> None:
+    batch = make_batch([9, 20])
+    weights = (torch.rand(3, 29) > 0.4).double().masked_fill(batch.layout.is_first, 1.0)
+
+    def decide(layer: int, point: str, tokens: Tokens) -> Decision | None:
+        at, decision = SOFT[kind](None, weights[layer] > 0)
+        return decision if at == point else None
+
+    hard = ReducedEncoder(tiny, Fixed(3, decide))(batch, "packed")
+    soft = soft_encoder(tiny, kind, weights.requires_grad_())(batch, "reference")
+    torch.testing.assert_close(soft.logits, hard.logits, rtol=0, atol=1e-10)
+    torch.testing.assert_close(soft.hidden, hard.hidden, rtol=0, atol=1e-10)
+
+
+@pytest.mark.parametrize("kind", list(SOFT))
+def test_soft_decisions_are_refused_by_the_packed_path(tiny, make_batch, kind: str) -> None:
+    batch = make_batch([4])
+    with pytest.raises(ValueError, match="reference"):
+        soft_encoder(tiny, kind, random_weights(batch.layout))(batch, "packed")
+
+
+def test_unknown_mode_is_refused(tiny: Backbone, make_batch) -> None:
+    with pytest.raises(ValueError, match="'pakced'"):
+        ReducedEncoder(tiny, KeepAll(None, 3))(make_batch([4]), "pakced")
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_dropout_follows_the_backbone(make_backbone, make_batch, mode: str) -> None:
+    """The encoder itself is in training mode throughout; only attention dropout is above 0."""
+    backbone = make_backbone(hidden_dropout_prob=0.0, attention_probs_dropout_prob=0.5)
+    encoder, batch = ReducedEncoder(backbone, KeepAll(Leap, 3)), make_batch([9, 30])
+    assert encoder.training
+    assert encoder(batch, mode).logits.equal(encoder(batch, mode).logits)
+    backbone.train()
+    assert not encoder(batch, mode).logits.allclose(encoder(batch, mode).logits, atol=1e-3)

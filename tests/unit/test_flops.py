@@ -1,0 +1,135 @@
+"""Analytic FLOPs by hand, and against what fvcore counts in the packed path."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from scripted import Fixed, Scripted
+
+from lotbench.engine.backbone import Backbone
+from lotbench.engine.encoder import ReducedEncoder
+from lotbench.lot import LeapOfThought, Params
+from lotbench.measure.flops import dense_flops, fvcore_flops, head_flops, reduced_flops
+from lotbench.reducer import Decision, Drop, Leap, TokenReducer, Tokens, Trace
+from lotbench.reducer import Params as NoParams
+
+
+class KeepAll(TokenReducer):
+    name = "keep-all"
+
+
+class Costly(TokenReducer):
+    """Adds 1000 operations at layer 0 and 7 per shown token at layer 1."""
+
+    name = "costly"
+
+    def overhead_flops(self, layer: int, n_tokens: torch.Tensor) -> torch.Tensor | float:
+        return 1000.0 if layer == 0 else 7 * n_tokens
+
+
+@pytest.fixture(scope="module")
+def small(make_backbone) -> Backbone:
+    """Two layers, D = 4, D_ff = 8, three labels."""
+    return make_backbone(
+        hidden_size=4, num_hidden_layers=2, num_attention_heads=2, intermediate_size=8
+    )
+
+
+def test_head_by_hand(small: Backbone) -> None:
+    # pooler 2 * 4 * 4 = 32, classifier 2 * 4 * 3 = 24
+    assert head_flops(small) == 56
+
+
+def test_dense_by_hand(small: Backbone) -> None:
+    """Three tokens: four projections 4 * 2 * 3 * 16 = 384, attention 2 * 2 * 3 * 3 * 4 = 144,
+
+    feed-forward 2 * 2 * 3 * 4 * 8 = 384: 912 a layer; two layers and the head: 1,880.
+    One token: 128 + 16 + 128 = 272; 600.
+    """
+    assert dense_flops(torch.tensor([3, 1]), small).tolist() == [1880, 600]
+
+
+def test_reduced_by_hand(small: Backbone) -> None:
+    """Layer 0: q = 2, k = k' = 3, f = 2: 2 * 16 * (4 + 6) + 4 * 2 * 3 * 4 + 4 * 2 * 4 * 8 = 672.
+
+    Layer 1: q = k = k' = 2, f = 1: 2 * 16 * (4 + 4) + 4 * 2 * 2 * 4 + 4 * 1 * 4 * 8 = 448.
+    Overhead 1000, then 7 for each of the 5 shown; head 56: 672 + 448 + 1035 + 56 = 2,211.
+    """
+    one = [torch.tensor([n]) for n in range(6)]
+    trace = Trace(
+        shown=[one[5], one[5]],
+        queries=[one[2], one[2]],
+        projected=[one[3], one[2]],
+        keys=[one[3], one[2]],
+        feed_forward=[one[2], one[1]],
+    )
+    assert reduced_flops(trace, small, Costly(NoParams(), 2, 4)).tolist() == [2211]
+
+
+def test_keeping_everything_costs_what_dense_costs(tiny: Backbone, make_batch) -> None:
+    batch, method = make_batch([30, 1, 7]), KeepAll(NoParams(), 3, 32)
+    for mode in ("packed", "reference"):
+        trace = ReducedEncoder(tiny, method)(batch, mode).trace
+        assert reduced_flops(trace, tiny, method).equal(dense_flops(batch.layout.lengths, tiny))
+
+
+def test_flops_of_a_text_do_not_depend_on_its_neighbours(tiny: Backbone, make_batch) -> None:
+    method = Scripted([("context", "leap"), ("leap", "drop"), ("context", "")], 2, 32)
+    encoder = ReducedEncoder(tiny, method)
+    ids = [list(range(1, n)) for n in (30, 4, 17)]
+    together = reduced_flops(encoder(make_batch(ids)).trace, tiny, method)
+    alone = [reduced_flops(encoder(make_batch([text])).trace, tiny, method) for text in ids]
+    assert together.equal(torch.cat(alone))
+
+
+def drop_by_place(layer: int, point: str, tokens: Tokens) -> Decision | None:
+    """Takes a sixth of the text off its end at every layer, at one point and the other in turn."""
+    if (point == "before_layer") == (layer % 2 == 0):
+        length = tokens.batch.layout.total
+        return Drop(tokens.position <= length * (5 - layer) // 6)
+    return None
+
+
+def leap_by_place(layer: int, point: str, tokens: Tokens) -> Decision | None:
+    """A different two thirds before each layer, with a context, and half of them within it."""
+    if point == "after_attention":
+        return Leap(tokens.position % 2 == 0)
+    keep = ((tokens.position + layer) % 3 > 0) | tokens.layout.is_first
+    return Leap(keep, context=tokens.hidden[tokens.layout.first])
+
+
+METHODS = {
+    "dense": lambda: KeepAll(NoParams(), 6, 384),
+    "lot": lambda: LeapOfThought(Params(), 6, 384),
+    "lot, wide": lambda: LeapOfThought(Params(router_width=256), 6, 384),
+    "lot, no context": lambda: LeapOfThought(Params(context_token=False), 6, 384),
+    "lot, every second layer": lambda: LeapOfThought(Params(decision_every=2), 6, 384),
+    "drops": lambda: Fixed(6, drop_by_place),
+    "leaps within": lambda: Fixed(6, leap_by_place),
+}
+
+
+@pytest.mark.parametrize("length", [2, 17, 64])
+@pytest.mark.parametrize("name", list(METHODS))
+def test_fvcore_agrees_to_the_last_operation(
+    minilm: Backbone, make_batch, name: str, length: int
+) -> None:
+    method = METHODS[name]()
+    if isinstance(method, LeapOfThought):
+        for router in method.routers:
+            torch.nn.init.normal_(router.outer.weight, std=3.0)
+            torch.nn.init.zeros_(router.outer.bias)
+    encoder = ReducedEncoder(minilm, method.double()).eval()
+    batch = make_batch([[101, *range(2000, 1998 + length), 102]])
+    with torch.no_grad():
+        trace = encoder(batch).trace
+    assert fvcore_flops(encoder, batch) == reduced_flops(trace, minilm, method).item()
+    if name != "dense" and length > 2:
+        computed = torch.stack(trace.feed_forward)
+        assert computed.min() < length
+        assert computed.max() > 1
+
+
+def test_fvcore_traces_one_text_at_a_time(tiny: Backbone, make_batch) -> None:
+    with pytest.raises(ValueError, match="one example"):
+        fvcore_flops(ReducedEncoder(tiny, KeepAll(NoParams(), 3, 32)), make_batch([2, 3]))

@@ -1,0 +1,190 @@
+"""Who may import whom: the listing of the folders is the architecture.
+
+Imports are read from the source, wherever they stand in a file, so that one that is hidden in a
+function counts as well.
+"""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+
+GROUND = {"lotbench.errors", "lotbench.ragged"}
+CONTRACT = GROUND | {"lotbench.reducer"}
+METHODS = CONTRACT | {"lotbench.registry"}
+MEASURE = METHODS | {"lotbench.engine", "lotbench.measure"}
+STUDY = MEASURE | {"lotbench.results", "lotbench.study"}
+
+# For each room of the house, the rooms it may import; its own is among them where it is a folder.
+MAY_IMPORT = {
+    "lotbench.errors": set(),
+    "lotbench.ragged": {"lotbench.errors"},
+    "lotbench.results": {"lotbench.errors"},
+    "lotbench.reducer": GROUND,
+    "lotbench.registry": CONTRACT,
+    "lotbench.lot": CONTRACT,
+    "lotbench.engine": METHODS | {"lotbench.engine"},
+    "lotbench.measure": MEASURE,
+    "lotbench.study": STUDY,
+    "lotbench.report": {"lotbench.errors", "lotbench.results", "lotbench.report"},
+    "lotbench.cli": STUDY | {"lotbench.report"},
+    "lotbench": STUDY | {"lotbench.report"},
+    "baselines": {"lotbench.ragged", "lotbench.reducer"},
+}
+
+# Rooms that name all they need of the world outside; elsewhere it is free.
+MAY_NEED = {
+    "lotbench.errors": set(),
+    "lotbench.ragged": {"torch"},
+    "lotbench.reducer": {"torch", "pydantic"},
+    "lotbench.registry": {"pydantic"},
+    "lotbench.lot": {"torch", "pydantic"},
+    "baselines": {"torch", "pydantic"},
+}
+
+# Package -> the files that may import it, as prefixes of their paths.
+KEPT_APART = {
+    "ray": ("lotbench/study/sweep.py",),
+    "transformers": ("lotbench/engine/",),
+    "torch": (
+        "lotbench/ragged.py",
+        "lotbench/reducer.py",
+        "lotbench/lot.py",
+        "lotbench/engine/",
+        "lotbench/measure/",
+        "lotbench/study/",
+        "baselines/",
+    ),
+}
+
+HEAVY = {"torch", "transformers", "datasets", "ray", "pandas", "matplotlib", "scipy", "fvcore"}
+LIGHT = ("lotbench", "lotbench.results", "lotbench.study.config", "lotbench.cli")
+
+
+@dataclass(frozen=True)
+class Source:
+    """A file, the module it is, and its text."""
+
+    path: str
+    module: str
+    text: str
+
+    @property
+    def room(self) -> str:
+        """``lotbench.engine`` for everything in that folder, ``baselines`` for every baseline."""
+        parts = self.module.split(".")
+        return parts[0] if parts[0] == "baselines" else ".".join(parts[:2])
+
+    def imports(self) -> Iterator[str]:
+        """The modules it imports, or those from which it does; ``from lotbench import x`` is x."""
+        for node in ast.walk(ast.parse(self.text)):
+            if isinstance(node, ast.Import):
+                yield from (alias.name for alias in node.names)
+            elif isinstance(node, ast.ImportFrom):
+                assert not node.level, f"{self.path}: a relative import"
+                if node.module in ("lotbench", "baselines"):
+                    yield from (f"{node.module}.{alias.name}" for alias in node.names)
+                else:
+                    yield node.module
+
+    def names(self) -> Iterator[str]:
+        """Strings that look like a baseline's module."""
+        for node in ast.walk(ast.parse(self.text)):
+            value = node.value if isinstance(node, ast.Constant) else None
+            if isinstance(value, str) and value.startswith("baselines.") and " " not in value:
+                yield value
+
+
+def complaints(source: Source) -> list[str]:
+    """What a file imports and should not."""
+    found = []
+    if source.room not in MAY_IMPORT:
+        return [f"{source.path}: not in the layout; give it a room in the design and here"]
+    for name in source.imports():
+        top = name.split(".")[0]
+        if top in ("lotbench", "baselines"):
+            room = Source("", name, "").room
+            if room not in MAY_IMPORT[source.room]:
+                found.append(f"{source.path} imports {name}")
+            continue
+        if top in sys.stdlib_module_names:
+            continue
+        if top not in MAY_NEED.get(source.room, {top}):
+            found.append(f"{source.path} imports {name}")
+        if not source.path.startswith(KEPT_APART.get(top, source.path)):
+            found.append(f"{source.path} imports {name}")
+    if source.room != "baselines":
+        found += [f"{source.path} names {name}" for name in source.names()]
+    return found
+
+
+def sources() -> list[Source]:
+    found = []
+    for folder in ("lotbench", "baselines"):
+        for path in sorted((ROOT / folder).rglob("*.py")):
+            place = path.relative_to(ROOT)
+            parts = place.with_suffix("").parts
+            module = ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+            found.append(Source(place.as_posix(), module, path.read_text()))
+    return found
+
+
+@pytest.mark.parametrize("source", sources(), ids=lambda source: source.path)
+def test_a_file_imports_only_what_stands_above_it(source: Source) -> None:
+    assert complaints(source) == []
+
+
+@pytest.mark.parametrize(
+    ("path", "text"),
+    [
+        ("lotbench/ragged.py", "from lotbench.reducer import Batch"),
+        ("lotbench/ragged.py", "import numpy"),
+        ("lotbench/reducer.py", "from lotbench import registry"),
+        ("lotbench/reducer.py", "import transformers"),
+        ("lotbench/lot.py", "from lotbench.engine.encoder import ReducedEncoder"),
+        ("lotbench/lot.py", "def f():\n    import lotbench.engine"),
+        ("lotbench/engine/encoder.py", "from lotbench import lot"),
+        ("lotbench/engine/encoder.py", "import lotbench.measure.flops"),
+        ("lotbench/measure/flops.py", "from lotbench.study.data import load_task"),
+        ("lotbench/measure/flops.py", "import ray"),
+        ("lotbench/study/trial.py", "from ray import tune"),
+        ("lotbench/study/trial.py", "from lotbench.report.plots import draw"),
+        ("lotbench/study/trial.py", "import baselines.dense"),
+        ("lotbench/study/trial.py", "from baselines import dense"),
+        ("lotbench/study/trial.py", "load('baselines.dense')"),
+        ("lotbench/report/plots.py", "def f():\n    import torch"),
+        ("lotbench/report/plots.py", "from lotbench.study.config import load_sweep"),
+        ("lotbench/results.py", "import torch"),
+        ("lotbench/cli.py", "def f():\n    import torch"),
+        ("lotbench/plots.py", ""),
+        ("baselines/ltp.py", "from lotbench.lot import Router"),
+        ("baselines/ltp.py", "from lotbench.engine.attention import attend"),
+        ("baselines/ltp.py", "import transformers"),
+    ],
+)
+def test_a_wrong_import_is_found(path: str, text: str) -> None:
+    module = path.removesuffix(".py").replace("/", ".")
+    assert len(complaints(Source(path, module, text))) >= 1
+
+
+def there(module: str) -> bool:
+    place = ROOT / module.replace(".", "/")
+    return place.with_suffix(".py").exists() or (place / "__init__.py").exists()
+
+
+@pytest.mark.parametrize("module", [module for module in LIGHT if there(module)])
+def test_what_must_start_fast_imports_nothing_heavy(module: str) -> None:
+    """In a fresh process, so that what is imported on the way counts too."""
+    code = f"import sys, {module}; print(*sys.modules)"
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    assert not HEAVY & set(done.stdout.split())

@@ -1,0 +1,243 @@
+"""Method names, plugins and hyper-parameters: every mistake is named with its mend."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from importlib.metadata import EntryPoint
+from pathlib import Path
+
+import pytest
+from pydantic import Field
+
+from lotbench import registry
+from lotbench.errors import InputError
+from lotbench.lot import LeapOfThought
+from lotbench.reducer import Params, TokenReducer
+
+PLUGIN = """
+from lotbench.reducer import TokenReducer
+
+class Method(TokenReducer):
+    name = "{name}"
+"""
+
+
+@pytest.fixture(autouse=True)
+def _fresh(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(registry, "_plugins", {})
+
+
+@pytest.fixture
+def plugin(tmp_path: Path) -> Callable[[str, str], str]:
+    """A function that writes a plugin file and returns its path."""
+
+    def write(text: str, name: str = "plugin") -> str:
+        path = tmp_path / f"{name}.py"
+        path.write_text(text)
+        return str(path)
+
+    return write
+
+
+@pytest.fixture
+def entry_points(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
+    """A function that sets the installed entry points, as name="module:class"."""
+
+    def install(*points: tuple[str, str]) -> None:
+        made = [EntryPoint(name, value, registry.GROUP) for name, value in points]
+        monkeypatch.setattr(registry, "entry_points", lambda group: made)
+
+    return install
+
+
+# Names
+
+
+def test_installed_methods_are_found() -> None:
+    assert registry.get("lot") is LeapOfThought
+    assert {"lot", "dense"} <= set(registry.names())
+    assert registry.names() == sorted(registry.names())
+
+
+@pytest.mark.parametrize(("name", "meant"), [("lott", "lot"), ("dense-packd", "dense-packed")])
+def test_a_near_miss_is_answered_with_what_was_meant(name: str, meant: str) -> None:
+    with pytest.raises(InputError, match=f"unknown method '{name}'; did you mean '{meant}'"):
+        registry.get(name)
+
+
+def test_a_far_miss_is_answered_with_all_there_is(entry_points) -> None:
+    entry_points(("lot", "a:A"), ("dense", "b:B"))
+    with pytest.raises(InputError, match="known: dense, lot"):
+        registry.get("zzzzzz")
+
+
+def test_a_name_installed_twice_is_refused(entry_points) -> None:
+    entry_points(("lot", "lotbench.lot:LeapOfThought"), ("lot", "other:Lot"))
+    with pytest.raises(InputError, match=r"registered twice.*lotbench\.lot.*other:Lot"):
+        registry.get("lot")
+
+
+def test_one_installed_place_listed_twice_is_one_method(entry_points) -> None:
+    # An editable install beside its own metadata lists every entry point twice.
+    entry_points(*[("lot", "lotbench.lot:LeapOfThought")] * 2)
+    assert registry.get("lot") is LeapOfThought
+
+
+@pytest.mark.parametrize("place", ["no.such.module:A", "lotbench.lot:NoSuchClass"])
+def test_an_installed_method_that_is_not_there_is_named(entry_points, place: str) -> None:
+    entry_points(("mine", place))
+    with pytest.raises(InputError, match=f"'mine' \\({place}\\) cannot be loaded"):
+        registry.get("mine")
+
+
+def test_an_installed_method_whose_module_raises_is_named(
+    entry_points, plugin, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.syspath_prepend(str(Path(plugin("1 / 0", "breaks_at_once")).parent))
+    entry_points(("mine", "breaks_at_once:Method"))
+    with pytest.raises(InputError, match=r"'mine'.*cannot be loaded: ZeroDivisionError"):
+        registry.get("mine")
+
+
+@pytest.mark.parametrize("place", ["lotbench.lot:PRESETS", "lotbench.lot:Params"])
+def test_an_entry_point_must_be_a_method(entry_points, place: str) -> None:
+    entry_points(("mine", place))
+    with pytest.raises(InputError, match="not a subclass of"):
+        registry.get("mine")
+
+
+# Plugins
+
+
+def test_a_plugin_file_is_registered(plugin) -> None:
+    (cls,) = registry.load_plugin(plugin(PLUGIN.format(name="mine")))
+    assert issubclass(cls, TokenReducer)
+    assert registry.get("mine") is cls
+    assert "mine" in registry.names()
+
+
+def test_loading_a_plugin_again_gives_the_same_class(plugin) -> None:
+    place = plugin(PLUGIN.format(name="mine"))
+    assert registry.load_plugin(place) == registry.load_plugin(place)
+
+
+def test_a_plugin_may_be_a_module(plugin, monkeypatch: pytest.MonkeyPatch) -> None:
+    place = Path(plugin(PLUGIN.format(name="mine"), "a_plugin_module"))
+    monkeypatch.syspath_prepend(str(place.parent))
+    (cls,) = registry.load_plugin("a_plugin_module")
+    assert registry.get("mine") is cls
+
+
+def test_what_a_plugin_imports_is_not_its_own(plugin) -> None:
+    text = "from lotbench.lot import LeapOfThought\n" + PLUGIN.format(name="mine")
+    assert [cls.name for cls in registry.load_plugin(plugin(text))] == ["mine"]
+
+
+@pytest.mark.parametrize(
+    ("text", "complaint"),
+    [
+        ("x = 1", "no subclass of lotbench.reducer.TokenReducer in it"),
+        ("from lotbench.lot import LeapOfThought", "no subclass"),
+        ("1 / 0", "ZeroDivisionError: division by zero"),
+        ("def f(:", "SyntaxError"),
+        ("import no_such_module", "ModuleNotFoundError: No module named 'no_such_module'"),
+        ("raise SystemExit(3)", "SystemExit: 3"),
+        (PLUGIN.format(name="lot"), "the name 'lot' is in use; choose another"),
+        (PLUGIN.replace('name = "{name}"', "pass"), "class Method has no `name`"),
+        (
+            PLUGIN.format(name="mine") + "    class Params: pass",
+            "Method.Params must derive from lotbench.reducer.Params",
+        ),
+        (
+            PLUGIN.format(name="mine") + "class Other(TokenReducer):\n    name = 'mine'",
+            "the name 'mine' is in use",
+        ),
+    ],
+)
+def test_a_bad_plugin_is_named_with_what_is_wrong(plugin, text: str, complaint: str) -> None:
+    place = plugin(text)
+    with pytest.raises(InputError) as error:
+        registry.load_plugin(place)
+    assert place in str(error.value)
+    assert complaint in str(error.value)
+
+
+def test_a_refused_plugin_leaves_nothing_behind(plugin) -> None:
+    text = PLUGIN.format(name="mine") + "class Other(TokenReducer):\n    name = 'lot'"
+    with pytest.raises(InputError, match="'lot' is in use"):
+        registry.load_plugin(plugin(text))
+    assert "mine" not in registry.names()
+
+
+def test_a_mended_plugin_can_be_loaded(plugin) -> None:
+    with pytest.raises(InputError):
+        registry.load_plugin(plugin("raise SystemExit(3)"))
+    assert registry.load_plugin(plugin(PLUGIN.format(name="mine")))
+
+
+def test_two_plugins_may_not_share_a_name(plugin) -> None:
+    registry.load_plugin(plugin(PLUGIN.format(name="mine"), "one"))
+    with pytest.raises(InputError, match=r"other\.py: the name 'mine' is in use"):
+        registry.load_plugin(plugin(PLUGIN.format(name="mine"), "other"))
+
+
+@pytest.mark.parametrize("place", ["missing.py", "folder/missing.py"])
+def test_a_missing_plugin_file_is_named(place: str) -> None:
+    with pytest.raises(InputError, match=f"plugin {place}: no such file"):
+        registry.load_plugin(place)
+
+
+@pytest.mark.parametrize("place", ["no_such_module_at_all", "a folder", "../relative", ""])
+def test_a_missing_plugin_module_is_named(place: str) -> None:
+    with pytest.raises(InputError, match=f"plugin {place}: "):
+        registry.load_plugin(place)
+
+
+# Hyper-parameters
+
+
+def messages(cls: type[TokenReducer], values: dict) -> list[str]:
+    with pytest.raises(InputError) as error:
+        registry.make_params(cls, values, "methods.lot")
+    return str(error.value).splitlines()
+
+
+def test_good_values_pass() -> None:
+    params = registry.make_params(LeapOfThought, {"top_p": 0.3}, "methods.lot")
+    assert params.top_p == 0.3
+
+
+def test_an_unknown_name_is_answered_with_what_was_meant() -> None:
+    assert messages(LeapOfThought, {"topp": 0.3}) == [
+        "methods.lot.topp: Extra inputs are not permitted; did you mean 'top_p'?"
+    ]
+
+
+def test_every_mistake_is_listed() -> None:
+    found = messages(LeapOfThought, {"top_p": 0, "threshold": "high", "preset": "papper"})
+    assert len(found) == 3
+    assert found[0] == "methods.lot.preset: Input should be 'recommended' or 'paper'"
+    assert found[1] == "methods.lot.top_p: Input should be greater than 0"
+    assert found[2].startswith("methods.lot.threshold: Input should be a valid number")
+
+
+@pytest.mark.parametrize("preset", [["paper"], {"a": 1}, None, 3])
+def test_a_preset_of_the_wrong_kind_is_named(preset: object) -> None:
+    (line,) = messages(LeapOfThought, {"preset": preset})
+    assert line.startswith("methods.lot.preset: ")
+
+
+def test_a_name_that_is_no_word_is_named() -> None:
+    (line,) = messages(LeapOfThought, {1: 2})
+    assert line.startswith("methods.lot.1: ")
+
+
+def test_an_alias_is_suggested_by_the_name_a_file_uses() -> None:
+    class Aliased(TokenReducer):
+        name = "aliased"
+
+        class Params(Params):
+            lambda_: float = Field(0.1, alias="lambda")
+
+    (line,) = messages(Aliased, {"lamda": 0.3})
+    assert line.endswith("did you mean 'lambda'?")
