@@ -80,44 +80,83 @@ def attend(
     return unpad(_padded(query, key, value, queries, keys, bias, dropout), queries)
 
 
-def received_attention(
-    query: Tensor, key: Tensor, queries: Ragged, keys: Ragged, key_weight: Tensor | None = None
-) -> Tensor:
-    """Attention probabilities averaged over heads, padded: ``(B, max query, max key)``.
+def attend_and_receive(
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    layout: Ragged,
+    keys: Ragged,
+    key_weight: Tensor | None = None,
+    dropout: float = 0.0,
+) -> tuple[Tensor, Received]:
+    """Attention output ``(T, H, d)`` and what each query token receives as a key.
 
-    Padding holds zeros.
+    The same numbers as `attend`, from explicit probabilities: methods that look at the attention
+    need those anyway, and a fused kernel beside them would multiply ``QK^T`` twice.
+
+    Parameters
+    ----------
+    query : Tensor, shape (T, H, d)
+    key, value : Tensor, shape (Tk, H, d)
+    layout, keys : Ragged
+        Layouts of queries and keys.  ``keys`` may hold more keys than ``layout`` at the end of
+        each sequence (a context token).
+    key_weight : Tensor, shape (Tk,), or None
+        Queries of weight 0 are absent and do not vote.
     """
-    q, k = pad(query, queries).transpose(1, 2), pad(key, keys).transpose(1, 2)
-    scores = q @ k.transpose(-1, -2) / math.sqrt(query.shape[-1])
-    bias = None if key_weight is None else log_weight(key_weight).to(query.dtype)
-    mask = _mask(keys, bias, query.dtype, query.device)
-    if mask is not None:
-        scores = scores + mask
-    probabilities = scores.softmax(-1).mean(1)
-    if not queries.uniform:
-        probabilities = probabilities * pad(torch.ones_like(query[:, 0, 0]), queries).unsqueeze(-1)
-    return probabilities
+    if query.device.type == "cpu" and layout.batch_size > 1:
+        groups = length_groups(layout.sizes, keys.sizes)
+    else:
+        groups = [list(range(layout.batch_size))]
+    if len(groups) == 1:
+        return _explicit(query, key, value, layout, keys, key_weight, dropout)
+    rows, heads, means, owns = [], [], [], []
+    for group in groups:
+        rows_q, layout_q = _rows(layout, group)
+        rows_k, layout_k = _rows(keys, group)
+        weight = None if key_weight is None else key_weight[rows_k]
+        q, k, v = query[rows_q], key[rows_k], value[rows_k]
+        out, received = _explicit(q, k, v, layout_q, layout_k, weight, dropout)
+        rows.append(rows_q)
+        heads.append(out)
+        means.append(received.mean)
+        owns.append(received.own)
+    order = torch.cat(rows)
+
+    def in_order(parts: list[Tensor]) -> Tensor:
+        joined = torch.cat(parts)
+        return torch.empty_like(joined).index_copy(0, order, joined)
+
+    return in_order(heads), Received(in_order(means), in_order(owns))
 
 
-def received_by(
-    query: Tensor, key: Tensor, layout: Ragged, keys: Ragged, weight: Tensor | None = None
-) -> Received:
-    """What each query token receives as a key (see `Received`), each ``(Tq,)``.
+def _explicit(
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    layout: Ragged,
+    keys: Ragged,
+    key_weight: Tensor | None,
+    dropout: float,
+) -> tuple[Tensor, Received]:
+    """`attend_and_receive` of one padded group."""
+    q, k, v = (
+        pad(x, sizes).transpose(1, 2) for x, sizes in ((query, layout), (key, keys), (value, keys))
+    )
+    scores = (q @ k.transpose(-1, -2)) / math.sqrt(query.shape[-1])
+    bias = None if key_weight is None else log_weight(key_weight).to(scores.dtype)
+    mask = _mask(keys, bias, scores.dtype, query.device)
+    probabilities = (scores if mask is None else scores + mask).softmax(-1)
+    dropped = F.dropout(probabilities, dropout) if dropout else probabilities
+    heads = (dropped.to(v.dtype) @ v).transpose(1, 2)
 
-    ``keys`` may hold more keys than ``layout`` at the end of each sequence (a context token).
-    ``weight`` (Tk,) are key weights; queries of weight 0 are absent and do not vote.
-    """
-    probabilities = received_attention(query, key, layout, keys, weight)
-    own = probabilities.diagonal(dim1=1, dim2=2)
-    count = layout.lengths.to(query.dtype)
-    if weight is not None:
-        voice = (pad(weight.detach(), keys)[:, : layout.max_length] > 0).to(query.dtype)
-        if not layout.uniform:
-            voice = voice * pad(torch.ones_like(query[:, 0, 0]), layout)
-        probabilities = probabilities * voice.unsqueeze(-1)
-        count = voice.sum(1)
-    mean = probabilities.sum(1)[:, : layout.max_length] / count.clamp(min=1).unsqueeze(1)
-    return Received(unpad(mean, layout), unpad(own, layout))
+    voice = pad(probabilities.new_ones(layout.total), layout)
+    if key_weight is not None:
+        voice = voice * (pad(key_weight.detach(), keys)[:, : layout.max_length] > 0)
+    shared = probabilities.mean(1) * voice.unsqueeze(-1)
+    mean = shared.sum(1)[:, : layout.max_length] / voice.sum(1, keepdim=True).clamp(min=1)
+    own = shared.diagonal(dim1=1, dim2=2)
+    return unpad(heads, layout), Received(unpad(mean, layout), unpad(own, layout))
 
 
 def append_context(

@@ -13,7 +13,7 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from lotbench.engine.attention import append_context, attend, received_by
+from lotbench.engine.attention import append_context, attend, attend_and_receive
 from lotbench.engine.backbone import Backbone, Layer
 from lotbench.ragged import Ragged, segment_count, select
 from lotbench.reducer import (
@@ -115,8 +115,21 @@ class _Run:
             return query, key, value, None
         return query, key, value, (heads(layer.key(context)), heads(layer.value(context)))
 
-    def dropout(self, layer: Layer) -> float:
-        return layer.attention_dropout if self.encoder.training else 0.0
+    def attend(
+        self,
+        layer: Layer,
+        query: Tensor,
+        key: Tensor,
+        value: Tensor,
+        layout: Ragged,
+        keys: Ragged,
+        weights: Tensor | None = None,
+    ) -> tuple[Tensor, Received | None]:
+        """Attention output, and what each token receives where the method asks for it."""
+        dropout = layer.attention_dropout if self.encoder.training else 0.0
+        if self.wants_received:
+            return attend_and_receive(query, key, value, layout, keys, weights, dropout)
+        return attend(query, key, value, layout, keys, weights, dropout), None
 
     def count(self, shown: Tensor, queries: Tensor, context: Tensor, feed_forward: Tensor) -> None:
         trace = self.trace
@@ -166,8 +179,7 @@ class _Packed(_Run):
         keys = layout
         if extra is not None:
             key, value, keys = append_context(key, value, extra, layout, present)
-        heads = attend(query, key, value, layout, keys, dropout=self.dropout(layer))
-        received = received_by(query, key, layout, keys) if self.wants_received else None
+        heads, received = self.attend(layer, query, key, value, layout, keys)
         x = layer.attention_output(heads.flatten(1), x)
         rows = self.rows if at is None else self.rows[at]
         decision = self.decide(
@@ -279,13 +291,12 @@ class _Reference(_Run):
             ones = torch.ones_like(key_weight[:1]).expand(extra[0].shape[0])
             key, value, keys = append_context(key, value, extra, whole, present)
             weights = _append(key_weight, ones, whole, present)
-        heads = attend(query, key, value, whole, keys, weights, self.dropout(layer))
+        heads, everyone = self.attend(layer, query, key, value, whole, keys, weights)
         x = layer.attention_output(heads.flatten(1), self.hidden)
 
         inner = self.shown(compute, x)
         received = None
-        if self.wants_received:
-            everyone = received_by(query, key, whole, keys, weights)
+        if everyone is not None:
             received = Received(everyone.mean[inner.rows], everyone.own[inner.rows])
         decision = self.decide(index, "after_attention", inner, received)
         forward, inner_blend = compute, None
