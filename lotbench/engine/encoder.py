@@ -32,6 +32,18 @@ from lotbench.reducer import (
 Mode = Literal["packed", "reference"]
 
 
+@dataclass(frozen=True)
+class Prefix:
+    """States ``hidden`` (T, D) of all tokens of a batch at the entry of ``layer``."""
+
+    layer: int
+    hidden: Tensor
+
+    def repeat(self, times: int) -> Prefix:
+        """The prefix of ``batch.repeat(times)``."""
+        return Prefix(self.layer, self.hidden.repeat(times, 1))
+
+
 class ReducedEncoder(nn.Module):
     """A backbone that a method reduces.
 
@@ -46,7 +58,14 @@ class ReducedEncoder(nn.Module):
         self.backbone = backbone
         self.reducer = reducer
 
-    def forward(self, batch: Batch, mode: Mode = "packed", inputs: bool = False) -> Outputs:
+    def forward(
+        self,
+        batch: Batch,
+        mode: Mode = "packed",
+        inputs: bool = False,
+        reducer: TokenReducer | None = None,
+        prefix: Prefix | None = None,
+    ) -> Outputs:
         """Logits, final states and trace of a ragged batch.
 
         Parameters
@@ -55,21 +74,35 @@ class ReducedEncoder(nn.Module):
         mode : "packed" or "reference"
         inputs : bool
             Also return the hidden states that enter each layer.
+        reducer : TokenReducer, optional
+            Decides in the place of the encoder's own (a policy that explores, a forced decision).
+        prefix : Prefix, optional
+            Go on from these states instead of the embeddings; the trace begins there.
 
         Raises
         ------
         ValueError
             If the mode is unknown, or a soft decision reaches the packed path.
         """
+        reducer = self.reducer if reducer is None else reducer
         if mode == "packed":
-            run: _Packed | _Reference = _Packed(self, batch, inputs)
+            run: _Packed | _Reference = _Packed(self, reducer, batch, inputs, prefix)
         elif mode == "reference":
-            run = _Reference(self, batch, inputs)
+            run = _Reference(self, reducer, batch, inputs, prefix)
         else:
             raise ValueError(f"mode must be 'packed' or 'reference', not {mode!r}")
-        for index, layer in enumerate(self.backbone.layers):
-            run.layer(index, layer)
+        start = 0 if prefix is None else prefix.layer
+        for index in range(start, reducer.active_layers):
+            run.layer(index, self.backbone.layers[index])
         return run.outputs()
+
+    def prefix(self, batch: Batch, layer: int) -> Prefix:
+        """What enters ``layer`` when the layers before it compute every token."""
+        reducer = TokenReducer(TokenReducer.Params(), layer, self.backbone.width)
+        run = _Packed(self, reducer, batch, False, None)
+        for index in range(layer):
+            run.layer(index, self.backbone.layers[index])
+        return Prefix(layer, run.hidden)
 
     def heads(self, x: Tensor) -> Tensor:
         """Heads apart: ``(T, D) -> (T, H, d)``."""
@@ -81,17 +114,21 @@ class _Run:
     """State of one forward pass; the parts that both modes share."""
 
     encoder: ReducedEncoder
+    reducer: TokenReducer
     batch: Batch
     keep_inputs: bool
+    prefix: Prefix | None
 
     def __post_init__(self) -> None:
         batch = self.batch
         self.trace = Trace()
         self.inputs: list[Tensor] = []
-        self.hidden = self.encoder.backbone.embed(
-            batch.input_ids, batch.token_type_ids, batch.layout
-        )
-        self.reducer = self.encoder.reducer
+        if self.prefix is None:
+            self.hidden = self.encoder.backbone.embed(
+                batch.input_ids, batch.token_type_ids, batch.layout
+            )
+        else:
+            self.hidden = self.prefix.hidden.clone()  # the packed path writes in place
         self.wants_received = "received_attention" in self.reducer.needs
         self.previous: Decision | None = None
         self.all_rows = torch.arange(batch.layout.total, device=self.hidden.device)
