@@ -88,7 +88,7 @@ def make_params(cls: type[TokenReducer], values: dict, where: str) -> Params:
     try:
         return cls.Params(**values)
     except ValidationError as error:
-        known = list(cls.Params.model_fields)
+        known = [field.alias or name for name, field in cls.Params.model_fields.items()]
         lines = []
         for item in error.errors():
             key = ".".join(str(part) for part in item["loc"])
