@@ -100,10 +100,8 @@ class ReducedClassifier:
                 outputs = self._forward(texts[start : start + batch_size], mode)
                 parts.append(outputs.logits)
                 traces.append(outputs.trace)
-        if parts:
-            logits = torch.cat(parts)
-        else:
-            logits = torch.zeros(0, self.backbone.config.num_labels)
+        empty = torch.zeros(0, self.backbone.config.num_labels)
+        logits = torch.cat(parts) if parts else empty
         return (logits, traces) if return_trace else logits
 
     def to(self, *args: Any) -> ReducedClassifier:

@@ -54,11 +54,10 @@ def sweep(
 
         _console().print(preview(config, root, max_trials))
         return
-    from lotbench.report import table
     from lotbench.study.sweep import run_sweep
 
     report = run_sweep(config, root, address, max_trials, _say)
-    _console().print(table.render(report.folder))
+    _show(report.folder)
     _say(
         f"{report.ran} trials ran, {report.skipped} were done before, {len(report.failed)} failed; "
         f"{report.timed} timing passes added; store: {report.folder}"
@@ -109,21 +108,17 @@ def measure(
     from lotbench.study.config import stored_measure
 
     config = stored_measure(folder, overrides or [])
-    from lotbench.report import table
     from lotbench.study.measuring import measure as run_passes
 
     count = run_passes(folder, config, again=True, progress=_say)
-    _console().print(table.render(folder))
+    _show(folder)
     _say(f"{count} timing passes added")
 
 
 @app.command()
 def plot(folder: Store) -> None:
     """Redraw every figure of a store from the store alone."""
-    from lotbench.report import plots
-
-    for path in plots.draw(folder):
-        _say(f"drew {path}")
+    _draw(folder)
 
 
 @app.command()
@@ -132,6 +127,21 @@ def methods() -> None:
     from lotbench.console import methods_table
 
     _console().print(methods_table())
+
+
+def _show(folder: Path) -> None:
+    """Draw the figures of a store and print its tables."""
+    from lotbench.report import table
+
+    _draw(folder)
+    _console().print(table.render(folder))
+
+
+def _draw(folder: Path) -> None:
+    from lotbench.report import plots
+
+    for path in plots.draw(folder):
+        _say(f"drew {path}")
 
 
 def _say(line: str) -> None:

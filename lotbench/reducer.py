@@ -59,6 +59,17 @@ class Batch:
         }
         return replace(self, **moved)
 
+    def repeat(self, times: int) -> Batch:
+        """The whole batch this many times over, copy after copy (methods that sample)."""
+        tiled = {
+            name: value.repeat(times, *[1] * (value.dim() - 1))
+            for name, value in vars(self).items()
+            if isinstance(value, Tensor)
+        }
+        device = self.layout.cu_seqlens.device
+        layout = Ragged.from_lengths(self.layout.sizes * times, device=device)
+        return replace(self, layout=layout, **tiled)
+
 
 @dataclass(frozen=True)
 class Received:
@@ -279,6 +290,7 @@ class TokenReducer(nn.Module):
         self.params = params
         self.n_layers = n_layers
         self.width = width
+        self.active_layers = n_layers  # a method may use only the first layers of the backbone
         self.stage: Stage | None = None
 
     def stages(self) -> list[Stage]:
@@ -313,8 +325,11 @@ class TokenReducer(nn.Module):
         return 0.0
 
 
-def task_loss(logits: Tensor, labels: Tensor) -> Tensor:
-    """Cross-entropy of ``(B, C)`` logits for int labels, mean squared error for float ones."""
+def task_loss(logits: Tensor, labels: Tensor, reduction: str = "mean") -> Tensor:
+    """Cross-entropy of ``(B, C)`` logits for int labels, mean squared error for float ones.
+
+    ``reduction="none"`` gives one loss per example, shape (B,).
+    """
     if labels.is_floating_point():
-        return nn.functional.mse_loss(logits.squeeze(-1).float(), labels)
-    return nn.functional.cross_entropy(logits.float(), labels)
+        return nn.functional.mse_loss(logits.squeeze(-1).float(), labels, reduction=reduction)
+    return nn.functional.cross_entropy(logits.float(), labels, reduction=reduction)

@@ -5,6 +5,9 @@ token, 0 is absent.  As an additive ``log w`` it keeps the fused kernels usable.
 
 On a GPU, hard weights run through variable-length attention where the installed torch has it;
 everything else runs through padded ``scaled_dot_product_attention``, in groups of similar length.
+
+Attention probabilities are not dropped out in training: no fused CPU kernel does that, and the
+explicit one takes four times as long.  The other dropouts of the backbone stay as configured.
 """
 
 from __future__ import annotations
@@ -49,7 +52,6 @@ def attend(
     queries: Ragged,
     keys: Ragged,
     key_weight: Tensor | None = None,
-    dropout: float = 0.0,
 ) -> Tensor:
     """Attention output of every query token, shape ``(Tq, H, d)``.
 
@@ -62,7 +64,7 @@ def attend(
     key_weight : Tensor, shape (Tk,), or None
         Weights of the weighted softmax; None is all ones.
     """
-    if _varlen_fits(query, key_weight, dropout):
+    if _varlen_fits(query, key_weight):
         return varlen_attn(
             query,
             key,
@@ -74,52 +76,88 @@ def attend(
         )
     bias = None if key_weight is None else log_weight(key_weight).to(query.dtype)
     if queries.uniform and keys.uniform:
-        return unpad(_padded(query, key, value, queries, keys, bias, dropout), queries)
+        return unpad(_padded(query, key, value, queries, keys, bias), queries)
     if query.device.type == "cpu" and queries.batch_size > 1:
         groups = length_groups(queries.sizes, keys.sizes)
         if len(groups) > 1:
-            return _grouped(query, key, value, queries, keys, bias, dropout, groups)
-    return unpad(_padded(query, key, value, queries, keys, bias, dropout), queries)
+            return _grouped(query, key, value, queries, keys, bias, groups)
+    return unpad(_padded(query, key, value, queries, keys, bias), queries)
 
 
-def received_attention(
-    query: Tensor, key: Tensor, queries: Ragged, keys: Ragged, key_weight: Tensor | None = None
-) -> Tensor:
-    """Attention probabilities averaged over heads, padded: ``(B, max query, max key)``.
+def attend_and_receive(
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    layout: Ragged,
+    keys: Ragged,
+    key_weight: Tensor | None = None,
+) -> tuple[Tensor, Received]:
+    """Attention output ``(T, H, d)`` and what each query token receives as a key.
 
-    Padding holds zeros.
+    The same numbers as `attend`, from explicit probabilities: methods that look at the attention
+    need those anyway, and a fused kernel beside them would multiply ``QK^T`` twice.
+
+    Parameters
+    ----------
+    query : Tensor, shape (T, H, d)
+    key, value : Tensor, shape (Tk, H, d)
+    layout, keys : Ragged
+        Layouts of queries and keys.  ``keys`` may hold more keys than ``layout`` at the end of
+        each sequence (a context token).
+    key_weight : Tensor, shape (Tk,), or None
+        Queries of weight 0 are absent and do not vote.
     """
-    q, k = pad(query, queries).transpose(1, 2), pad(key, keys).transpose(1, 2)
-    scores = q @ k.transpose(-1, -2) / math.sqrt(query.shape[-1])
-    bias = None if key_weight is None else log_weight(key_weight).to(query.dtype)
-    mask = _mask(keys, bias, query.dtype, query.device)
-    if mask is not None:
-        scores = scores + mask
-    probabilities = scores.softmax(-1).mean(1)
-    if not queries.uniform:
-        probabilities = probabilities * pad(torch.ones_like(query[:, 0, 0]), queries).unsqueeze(-1)
-    return probabilities
+    if query.device.type == "cpu" and layout.batch_size > 1:
+        groups = length_groups(layout.sizes, keys.sizes)
+    else:
+        groups = [list(range(layout.batch_size))]
+    if len(groups) == 1:
+        return _explicit(query, key, value, layout, keys, key_weight)
+    rows, heads, means, owns = [], [], [], []
+    for group in groups:
+        rows_q, layout_q = _rows(layout, group)
+        rows_k, layout_k = _rows(keys, group)
+        weight = None if key_weight is None else key_weight[rows_k]
+        q, k, v = query[rows_q], key[rows_k], value[rows_k]
+        out, received = _explicit(q, k, v, layout_q, layout_k, weight)
+        rows.append(rows_q)
+        heads.append(out)
+        means.append(received.mean)
+        owns.append(received.own)
+    order = torch.cat(rows)
+
+    def in_order(parts: list[Tensor]) -> Tensor:
+        joined = torch.cat(parts)
+        return torch.empty_like(joined).index_copy(0, order, joined)
+
+    return in_order(heads), Received(in_order(means), in_order(owns))
 
 
-def received_by(
-    query: Tensor, key: Tensor, layout: Ragged, keys: Ragged, weight: Tensor | None = None
-) -> Received:
-    """What each query token receives as a key (see `Received`), each ``(Tq,)``.
+def _explicit(
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    layout: Ragged,
+    keys: Ragged,
+    key_weight: Tensor | None,
+) -> tuple[Tensor, Received]:
+    """`attend_and_receive` of one padded group."""
+    q, k, v = (
+        pad(x, sizes).transpose(1, 2) for x, sizes in ((query, layout), (key, keys), (value, keys))
+    )
+    scores = (q @ k.transpose(-1, -2)) / math.sqrt(query.shape[-1])
+    bias = None if key_weight is None else log_weight(key_weight).to(scores.dtype)
+    mask = _mask(keys, bias, scores.dtype, query.device)
+    probabilities = (scores if mask is None else scores + mask).softmax(-1)
+    heads = (probabilities.to(v.dtype) @ v).transpose(1, 2)
 
-    ``keys`` may hold more keys than ``layout`` at the end of each sequence (a context token).
-    ``weight`` (Tk,) are key weights; queries of weight 0 are absent and do not vote.
-    """
-    probabilities = received_attention(query, key, layout, keys, weight)
-    own = probabilities.diagonal(dim1=1, dim2=2)
-    count = layout.lengths.to(query.dtype)
-    if weight is not None:
-        voice = (pad(weight.detach(), keys)[:, : layout.max_length] > 0).to(query.dtype)
-        if not layout.uniform:
-            voice = voice * pad(torch.ones_like(query[:, 0, 0]), layout)
-        probabilities = probabilities * voice.unsqueeze(-1)
-        count = voice.sum(1)
-    mean = probabilities.sum(1)[:, : layout.max_length] / count.clamp(min=1).unsqueeze(1)
-    return Received(unpad(mean, layout), unpad(own, layout))
+    voice = pad(probabilities.new_ones(layout.total), layout)
+    if key_weight is not None:
+        voice = voice * (pad(key_weight.detach(), keys)[:, : layout.max_length] > 0)
+    shared = probabilities.mean(1) * voice.unsqueeze(-1)
+    mean = shared.sum(1)[:, : layout.max_length] / voice.sum(1, keepdim=True).clamp(min=1)
+    own = shared.diagonal(dim1=1, dim2=2)
+    return unpad(heads, layout), Received(unpad(mean, layout), unpad(own, layout))
 
 
 def append_context(
@@ -169,13 +207,12 @@ def length_groups(queries: tuple[int, ...], keys: tuple[int, ...]) -> list[list[
     return groups
 
 
-def _varlen_fits(query: Tensor, key_weight: Tensor | None, dropout: float) -> bool:
+def _varlen_fits(query: Tensor, key_weight: Tensor | None) -> bool:
     return (
         varlen_attn is not None
         and query.is_cuda
         and query.dtype in (torch.float16, torch.bfloat16)
         and key_weight is None
-        and dropout == 0.0
     )
 
 
@@ -197,7 +234,6 @@ def _padded(
     queries: Ragged,
     keys: Ragged,
     bias: Tensor | None,
-    dropout: float,
 ) -> Tensor:
     """Attention of one padded group, shape ``(B, max query, H, d)``."""
     q, k, v = (
@@ -205,7 +241,7 @@ def _padded(
         for x, layout in ((query, queries), (key, keys), (value, keys))
     )
     mask = _mask(keys, bias, query.dtype, query.device)
-    return F.scaled_dot_product_attention(q, k, v, mask, dropout).transpose(1, 2)
+    return F.scaled_dot_product_attention(q, k, v, mask).transpose(1, 2)
 
 
 def _grouped(
@@ -215,7 +251,6 @@ def _grouped(
     queries: Ragged,
     keys: Ragged,
     bias: Tensor | None,
-    dropout: float,
     groups: list[list[int]],
 ) -> Tensor:
     """`_padded` group by group; gathers each group's rows and puts the outputs back in order."""
@@ -224,9 +259,7 @@ def _grouped(
         rows_q, layout_q = _rows(queries, group)
         rows_k, layout_k = _rows(keys, group)
         part_bias = None if bias is None else bias[rows_k]
-        part = _padded(
-            query[rows_q], key[rows_k], value[rows_k], layout_q, layout_k, part_bias, dropout
-        )
+        part = _padded(query[rows_q], key[rows_k], value[rows_k], layout_q, layout_k, part_bias)
         parts.append(unpad(part, layout_q))
         q_rows.append(rows_q)
     return torch.empty_like(query).index_copy(0, torch.cat(q_rows), torch.cat(parts))

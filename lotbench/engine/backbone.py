@@ -31,7 +31,6 @@ class Layer:
     value: nn.Module
     attention_output: Callable[[Tensor, Tensor], Tensor]
     feed_forward: Callable[[Tensor], Tensor]
-    attention_dropout: float
 
 
 class Backbone(nn.Module):
@@ -104,7 +103,6 @@ class BertAdapter:
                     attention.value,
                     layer.attention.output,
                     _FeedForward(layer.intermediate, layer.output),
-                    attention.dropout.p,
                 )
             )
         return views

@@ -13,7 +13,7 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from lotbench.engine.attention import append_context, attend, received_by
+from lotbench.engine.attention import append_context, attend, attend_and_receive
 from lotbench.engine.backbone import Backbone, Layer
 from lotbench.ragged import Ragged, segment_count, select
 from lotbench.reducer import (
@@ -32,6 +32,18 @@ from lotbench.reducer import (
 Mode = Literal["packed", "reference"]
 
 
+@dataclass(frozen=True)
+class Prefix:
+    """States ``hidden`` (T, D) of all tokens of a batch at the entry of ``layer``."""
+
+    layer: int
+    hidden: Tensor
+
+    def repeat(self, times: int) -> Prefix:
+        """The prefix of ``batch.repeat(times)``."""
+        return Prefix(self.layer, self.hidden.repeat(times, 1))
+
+
 class ReducedEncoder(nn.Module):
     """A backbone that a method reduces.
 
@@ -46,7 +58,14 @@ class ReducedEncoder(nn.Module):
         self.backbone = backbone
         self.reducer = reducer
 
-    def forward(self, batch: Batch, mode: Mode = "packed", inputs: bool = False) -> Outputs:
+    def forward(
+        self,
+        batch: Batch,
+        mode: Mode = "packed",
+        inputs: bool = False,
+        reducer: TokenReducer | None = None,
+        prefix: Prefix | None = None,
+    ) -> Outputs:
         """Logits, final states and trace of a ragged batch.
 
         Parameters
@@ -55,21 +74,35 @@ class ReducedEncoder(nn.Module):
         mode : "packed" or "reference"
         inputs : bool
             Also return the hidden states that enter each layer.
+        reducer : TokenReducer, optional
+            Decides in the place of the encoder's own (a policy that explores, a forced decision).
+        prefix : Prefix, optional
+            Go on from these states instead of the embeddings; the trace begins there.
 
         Raises
         ------
         ValueError
             If the mode is unknown, or a soft decision reaches the packed path.
         """
+        reducer = self.reducer if reducer is None else reducer
         if mode == "packed":
-            run: _Packed | _Reference = _Packed(self, batch, inputs)
+            run: _Packed | _Reference = _Packed(self, reducer, batch, inputs, prefix)
         elif mode == "reference":
-            run = _Reference(self, batch, inputs)
+            run = _Reference(self, reducer, batch, inputs, prefix)
         else:
             raise ValueError(f"mode must be 'packed' or 'reference', not {mode!r}")
-        for index, layer in enumerate(self.backbone.layers):
-            run.layer(index, layer)
+        start = 0 if prefix is None else prefix.layer
+        for index in range(start, reducer.active_layers):
+            run.layer(index, self.backbone.layers[index])
         return run.outputs()
+
+    def prefix(self, batch: Batch, layer: int) -> Prefix:
+        """What enters ``layer`` when the layers before it compute every token."""
+        reducer = TokenReducer(TokenReducer.Params(), layer, self.backbone.width)
+        run = _Packed(self, reducer, batch, False, None)
+        for index in range(layer):
+            run.layer(index, self.backbone.layers[index])
+        return Prefix(layer, run.hidden)
 
     def heads(self, x: Tensor) -> Tensor:
         """Heads apart: ``(T, D) -> (T, H, d)``."""
@@ -81,17 +114,21 @@ class _Run:
     """State of one forward pass; the parts that both modes share."""
 
     encoder: ReducedEncoder
+    reducer: TokenReducer
     batch: Batch
     keep_inputs: bool
+    prefix: Prefix | None
 
     def __post_init__(self) -> None:
         batch = self.batch
         self.trace = Trace()
         self.inputs: list[Tensor] = []
-        self.hidden = self.encoder.backbone.embed(
-            batch.input_ids, batch.token_type_ids, batch.layout
-        )
-        self.reducer = self.encoder.reducer
+        if self.prefix is None:
+            self.hidden = self.encoder.backbone.embed(
+                batch.input_ids, batch.token_type_ids, batch.layout
+            )
+        else:
+            self.hidden = self.prefix.hidden.clone()  # the packed path writes in place
         self.wants_received = "received_attention" in self.reducer.needs
         self.previous: Decision | None = None
         self.all_rows = torch.arange(batch.layout.total, device=self.hidden.device)
@@ -115,8 +152,19 @@ class _Run:
             return query, key, value, None
         return query, key, value, (heads(layer.key(context)), heads(layer.value(context)))
 
-    def dropout(self, layer: Layer) -> float:
-        return layer.attention_dropout if self.encoder.backbone.training else 0.0
+    def attend(
+        self,
+        query: Tensor,
+        key: Tensor,
+        value: Tensor,
+        layout: Ragged,
+        keys: Ragged,
+        weights: Tensor | None = None,
+    ) -> tuple[Tensor, Received | None]:
+        """Attention output, and what each token receives where the method asks for it."""
+        if self.wants_received:
+            return attend_and_receive(query, key, value, layout, keys, weights)
+        return attend(query, key, value, layout, keys, weights), None
 
     def count(self, shown: Tensor, queries: Tensor, context: Tensor, feed_forward: Tensor) -> None:
         trace = self.trace
@@ -166,8 +214,7 @@ class _Packed(_Run):
         keys = layout
         if extra is not None:
             key, value, keys = append_context(key, value, extra, layout, present)
-        heads = attend(query, key, value, layout, keys, dropout=self.dropout(layer))
-        received = received_by(query, key, layout, keys) if self.wants_received else None
+        heads, received = self.attend(query, key, value, layout, keys)
         x = layer.attention_output(heads.flatten(1), x)
         rows = self.rows if at is None else self.rows[at]
         decision = self.decide(
@@ -279,13 +326,12 @@ class _Reference(_Run):
             ones = torch.ones_like(key_weight[:1]).expand(extra[0].shape[0])
             key, value, keys = append_context(key, value, extra, whole, present)
             weights = _append(key_weight, ones, whole, present)
-        heads = attend(query, key, value, whole, keys, weights, self.dropout(layer))
+        heads, everyone = self.attend(query, key, value, whole, keys, weights)
         x = layer.attention_output(heads.flatten(1), self.hidden)
 
         inner = self.shown(compute, x)
         received = None
-        if self.wants_received:
-            everyone = received_by(query, key, whole, keys, weights)
+        if everyone is not None:
             received = Received(everyone.mean[inner.rows], everyone.own[inner.rows])
         decision = self.decide(index, "after_attention", inner, received)
         forward, inner_blend = compute, None

@@ -1,4 +1,4 @@
-"""Sweeps: shared artefacts once, trials side by side under Ray Tune, then timing and figures.
+"""Sweeps: shared artefacts once, trials side by side under Ray Tune, then the timing pass.
 
 The results store is the truth for resuming: a finished trial is skipped, a failed one is tried
 again, and killing the process at any moment loses only the trials in flight.
@@ -65,7 +65,7 @@ def run_sweep(
     max_trials: int | None = None,
     say: Say = print,
 ) -> Report:
-    """Run what is left of a sweep, time it and draw it.
+    """Run what is left of a sweep, and time it.
 
     Parameters
     ----------
@@ -86,8 +86,6 @@ def run_sweep(
     """
     from filelock import FileLock, Timeout
 
-    from lotbench.report import plots
-
     planned = plan(sweep, root, max_trials)
     folder = planned.folder
     folder.mkdir(parents=True, exist_ok=True)
@@ -102,9 +100,6 @@ def run_sweep(
             rows = [row for row in store.read_rows(folder) if row["trial_id"] in planned.trials]
             if sweep.measure is not None and any(row["status"] == "done" for row in rows):
                 report.timed = measure(folder, sweep.measure, set(planned.trials), progress=say)
-            if rows:
-                for path in plots.draw(folder):
-                    say(f"drew {os.path.relpath(path)}")
     except Timeout:
         raise InputError(
             f"{folder}: another process is running this sweep; wait for it, or rename yours"

@@ -14,12 +14,11 @@ from lotbench.engine import attention
 from lotbench.engine.attention import (
     append_context,
     attend,
+    attend_and_receive,
     length_groups,
     log_weight,
-    received_attention,
-    received_by,
 )
-from lotbench.ragged import Ragged, pad
+from lotbench.ragged import Ragged
 
 HEADS, DEPTH = 2, 3
 
@@ -258,7 +257,7 @@ def test_grouped_equals_padded(lengths: list[int], seed: int, weighted: bool) ->
     query, key, value = (x.requires_grad_() for x in qkv(layout, layout, seed))
     bias = log_weight(weights_for(layout, seed)) if weighted else None
     groups = length_groups(layout.sizes, layout.sizes)
-    arguments = (query, key, value, layout, layout, bias, 0.0)
+    arguments = (query, key, value, layout, layout, bias)
     grouped = attention._grouped(*arguments, groups)
     padded = attention.unpad(attention._padded(*arguments), layout)
     torch.testing.assert_close(grouped, padded)
@@ -329,6 +328,11 @@ def plain_received(
     return torch.cat(means), torch.cat(owns)
 
 
+def received_by(query, key, layout, keys, weight=None):
+    """What `attend_and_receive` says of the attention received; the values do not matter."""
+    return attend_and_receive(query, key, torch.zeros_like(key), layout, keys, weight)[1]
+
+
 def test_received_by_hand() -> None:
     # Two tokens of depth 1, key 0 for both: everybody gives 1/2 to each; mean 1/2, own 1/2.
     # Beside them a sequence of three keys, one of them a context token with key log 2 and query
@@ -370,12 +374,3 @@ def test_received_of_absent_tokens_equals_removing_them() -> None:
     torch.testing.assert_close(among_all.mean[kept], alone.mean)
     torch.testing.assert_close(among_all.own[kept], alone.own)
     assert among_all.mean[~kept].abs().max() == 0
-
-
-def test_received_attention_pads_with_zeros_and_rows_sum_to_one() -> None:
-    layout, keys = Ragged.from_lengths([2, 4]), Ragged.from_lengths([3, 4])
-    query, key, _ = qkv(layout, keys)
-    matrix = received_attention(query, key, layout, keys)
-    assert matrix.shape == (2, 4, 4)
-    torch.testing.assert_close(matrix.sum(-1), pad(torch.ones(6).double(), layout))
-    assert matrix[0, :, 3].abs().max() == 0

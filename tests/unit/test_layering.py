@@ -21,23 +21,25 @@ GROUND = {"lotbench.errors", "lotbench.ragged"}
 CONTRACT = GROUND | {"lotbench.reducer"}
 METHODS = CONTRACT | {"lotbench.registry"}
 MEASURE = METHODS | {"lotbench.engine", "lotbench.measure"}
-STUDY = MEASURE | {"lotbench.results", "lotbench.study"}
+STUDY = MEASURE | {"lotbench.store", "lotbench.study"}
 
 # For each room of the house, the rooms it may import; its own is among them where it is a folder.
 MAY_IMPORT = {
     "lotbench.errors": set(),
     "lotbench.ragged": {"lotbench.errors"},
-    "lotbench.results": {"lotbench.errors"},
+    "lotbench.store": {"lotbench.errors"},
     "lotbench.reducer": GROUND,
     "lotbench.registry": CONTRACT,
     "lotbench.lot": CONTRACT,
     "lotbench.engine": METHODS | {"lotbench.engine"},
     "lotbench.measure": MEASURE,
     "lotbench.study": STUDY,
-    "lotbench.report": {"lotbench.errors", "lotbench.results", "lotbench.report"},
-    "lotbench.cli": STUDY | {"lotbench.report"},
-    "lotbench": STUDY | {"lotbench.report"},
-    "baselines": {"lotbench.ragged", "lotbench.reducer"},
+    "lotbench.report": {"lotbench.errors", "lotbench.store", "lotbench.report"},
+    "lotbench.api": STUDY,
+    "lotbench.console": METHODS,
+    "lotbench.cli": STUDY | {"lotbench.report", "lotbench.console"},
+    "lotbench": STUDY | {"lotbench.report", "lotbench.api"},
+    "baselines": CONTRACT,
 }
 
 # Rooms that name all they need of the world outside; elsewhere it is free.
@@ -61,12 +63,13 @@ KEPT_APART = {
         "lotbench/engine/",
         "lotbench/measure/",
         "lotbench/study/",
+        "lotbench/api.py",
         "baselines/",
     ),
 }
 
 HEAVY = {"torch", "transformers", "datasets", "ray", "pandas", "matplotlib", "scipy", "fvcore"}
-LIGHT = ("lotbench", "lotbench.results", "lotbench.study.config", "lotbench.cli")
+LIGHT = ("lotbench", "lotbench.store", "lotbench.study.config", "lotbench.cli")
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,52 @@
+"""The first k tokens of a text, fine-tuned: the control that reads only the beginning.
+
+Often strong on news, where the first sentences say it all.  A pair of texts is shortened as a
+tokenizer would, from the end of the longer one; where the backbone has no segments (RoBERTa) it
+counts as one text.  [CLS] is the first token and always in.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from pydantic import Field
+from torch import Tensor
+
+from lotbench import reducer
+from lotbench.ragged import Ragged, segment_count, segment_rank
+from lotbench.reducer import Drop, TokenReducer, Tokens
+
+
+class Params(reducer.Params):
+    """Hyper-parameters."""
+
+    k: int = Field(64, ge=1, description="tokens kept, [CLS] included")
+
+
+class FirstK(TokenReducer):
+    """The first ``k`` tokens in all layers."""
+
+    Params: ClassVar[type[reducer.Params]] = Params
+    name = "first-k"
+    source = "control"
+    budget = "k"
+
+    def __init__(self, params: Params, n_layers: int, width: int) -> None:
+        super().__init__(params, n_layers, width)
+        self.k = params.k
+
+    def before_layer(self, layer: int, tokens: Tokens) -> Drop | None:
+        if layer:
+            return None
+        return Drop(first_tokens(tokens.batch.token_type_ids, tokens.layout, int(self.k)))
+
+
+def first_tokens(token_type_ids: Tensor, layout: Ragged, k: int) -> Tensor:
+    """The first ``k`` tokens of each sequence, shape (T,), bool.
+
+    Where there are two segments, both are kept to the same place, the shorter one whole.
+    """
+    second = token_type_ids > 0
+    length_of_first = segment_count(~second, layout)[layout.sequence]
+    place = layout.position - length_of_first * second
+    return segment_rank(-place, layout) < k

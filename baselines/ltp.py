@@ -1,0 +1,115 @@
+"""Learned Token Pruning: drop the tokens whose received attention is below a learned threshold.
+
+Source: Kim, Shen, Thorsley, Gholami, Kwon, Hassoun and Keutzer, "Learned Token Pruning for
+Transformers", KDD 2022; sections 3.2 (threshold pruning), 3.3 (soft masks, regulariser, stages);
+code: kssteven418/LTP.
+
+Implemented
+- Score of a token in layer l: the mean, over heads and query tokens, of the attention
+  probability it receives.  It is kept iff score > theta_l, and leaves before the feed-forward of
+  the same layer.  theta_l starts at ``final_threshold * l / L``.
+- Soft stage: the output of each layer is multiplied by ``sigmoid((score - theta_l) / T)``; the
+  loss gains ``lambda`` times the mean of these masks; weights and thresholds learn together.
+- Hard stage: thresholds frozen, tokens really gone, the weights learn.
+
+Deviations from the paper
+- [CLS] is never removed; it has no mask and does not count in the regulariser.
+- The default rate of the thresholds is an own one, 2e-4: with the trial's few hundred steps the
+  published 2e-5 could move them by a few thousandths at most.
+- ``threshold_scale`` multiplies all thresholds after training (a post-hoc budget).
+
+Deviations from the released code
+- Scores are normalised by the real length of the text.  There by the padded length, so that
+  thresholds depend on the padding.
+- Scores are taken from the probabilities before dropout.  There after it.
+- Removed tokens are gone.  There they are masked and computed all the same; the speed-up is that
+  of an analytic count.
+- A threshold below zero keeps everything; there it is cut at 1e-5.  No quantisation (the code
+  builds on I-BERT).
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+import torch
+from pydantic import ConfigDict, Field
+from torch import Tensor, nn
+
+from lotbench import reducer
+from lotbench.ragged import Ragged, segment_mean
+from lotbench.reducer import Batch, Drop, Outputs, Received, Stage, TokenReducer, Tokens, Trace
+
+SOFT = "soft"
+
+
+class Params(reducer.Params):
+    """Hyper-parameters (published: lambda 0.01 to 0.2, temperature 1e-5 to 2e-3)."""
+
+    model_config = ConfigDict(populate_by_name=True)
+
+    lambda_: float = Field(0.1, ge=0, alias="lambda", description="weight of the mean mask")
+    temperature: float = Field(1e-3, gt=0, description="of the soft mask")
+    final_threshold: float = Field(0.01, ge=0, description="where the last threshold starts")
+    threshold_learning_rate: float = Field(2e-4, gt=0)
+    soft_share: float = Field(0.5, gt=0, lt=1, description="share of the steps with soft masks")
+
+
+class LearnedTokenPruning(TokenReducer):
+    """Learned Token Pruning (see the module's docstring)."""
+
+    Params: ClassVar[type[reducer.Params]] = Params
+    name = "ltp"
+    source = "Kim et al., KDD 2022"
+    needs = frozenset({"received_attention"})
+    budget = "threshold_scale"
+
+    def __init__(self, params: Params, n_layers: int, width: int) -> None:
+        super().__init__(params, n_layers, width)
+        self.threshold_scale = 1.0
+        self.thresholds = nn.Parameter(initial_thresholds(params.final_threshold, n_layers))
+
+    def stages(self) -> list[Stage]:
+        rates = {"thresholds": self.params.threshold_learning_rate}
+        share = self.params.soft_share
+        return [
+            Stage(SOFT, share, soft=True, learning_rates=rates),
+            Stage("hard", 1 - share, frozen=("thresholds",)),
+        ]
+
+    def after_attention(self, layer: int, tokens: Tokens, received: Received) -> Drop:
+        theta = self.thresholds[layer]
+        first = tokens.layout.is_first
+        if self._soft:
+            mask = soft_mask(received.mean, theta, self.params.temperature, tokens.layout)
+            return Drop(torch.ones_like(first), mask, at_output=True, aux={"mask": mask})
+        return Drop((received.mean > theta * self.threshold_scale) | first)
+
+    def loss(self, outputs: Outputs, batch: Batch, trace: Trace) -> dict[str, Tensor]:
+        if not self._soft:
+            return {}
+        events = trace.decisions("after_attention")
+        masks = [mean_mask(event.decision.aux["mask"], event.layout) for event in events]
+        return {"mask": self.params.lambda_ * torch.stack(masks).mean()}
+
+    @property
+    def _soft(self) -> bool:
+        return self.training and self.stage is not None and self.stage.name == SOFT
+
+
+def initial_thresholds(final: float, n_layers: int) -> Tensor:
+    """``final * l / L`` for l = 0..L-1, shape (L,)."""
+    return final * torch.arange(n_layers) / n_layers
+
+
+def soft_mask(score: Tensor, theta: Tensor, temperature: float, layout: Ragged) -> Tensor:
+    """``sigmoid((score - theta) / T)`` of each token, 1 for [CLS], shape (T,)."""
+    mask = ((score.float() - theta) / temperature).sigmoid()
+    return torch.where(layout.is_first, 1.0, mask)
+
+
+def mean_mask(mask: Tensor, layout: Ragged) -> Tensor:
+    """Mean over the texts of the mean mask of their tokens, [CLS] left out."""
+    share = segment_mean(mask.masked_fill(layout.is_first, 0.0), layout)
+    n = layout.lengths.to(share.dtype)
+    return (share * n / (n - 1).clamp(min=1)).mean()

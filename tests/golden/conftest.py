@@ -1,0 +1,55 @@
+"""A tiny BERT with random weights, and batches for it."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from transformers import BertConfig, BertForSequenceClassification
+
+from lotbench.engine.backbone import Backbone
+from lotbench.engine.encoder import ReducedEncoder
+from lotbench.ragged import Ragged
+from lotbench.reducer import Batch
+
+
+def make_batch(lengths: list[int], classes: int = 2) -> Batch:
+    """Texts of these lengths with labels, saliency and teacher logits."""
+    generator = torch.Generator().manual_seed(sum(lengths))
+    total = sum(lengths)
+    return Batch(
+        input_ids=torch.randint(0, 50, (total,), generator=generator),
+        token_type_ids=torch.zeros(total, dtype=torch.int64),
+        layout=Ragged.from_lengths(lengths),
+        labels=torch.arange(len(lengths)) % classes,
+        index=torch.arange(len(lengths)),
+        text_seed=torch.tensor(lengths) * 7919,
+        saliency=torch.rand(total, generator=generator),
+        teacher_logits=torch.randn(len(lengths), classes, generator=generator),
+    )
+
+
+@pytest.fixture
+def batch():
+    return make_batch
+
+
+@pytest.fixture
+def reduced():
+    """A function (method class, parameters, layers) -> encoder in float64, evaluation mode."""
+
+    def build(cls, layers: int = 4, **values) -> ReducedEncoder:
+        torch.manual_seed(0)
+        config = BertConfig(
+            vocab_size=50,
+            hidden_size=16,
+            num_hidden_layers=layers,
+            num_attention_heads=2,
+            intermediate_size=32,
+            max_position_embeddings=64,
+            initializer_range=0.3,
+        )
+        backbone = Backbone(BertForSequenceClassification(config))
+        reducer = cls(cls.Params(**values), layers, 16)
+        return ReducedEncoder(backbone, reducer).double().eval()
+
+    return build

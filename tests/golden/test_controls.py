@@ -1,0 +1,121 @@
+"""The controls: random-drop, first-k and truncated on numbers worked by hand."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from transformers import BertForSequenceClassification
+
+from baselines.first_k import FirstK, first_tokens
+from baselines.random_drop import RandomDrop, random_keep
+from baselines.truncated import Truncated
+from lotbench.errors import InputError
+from lotbench.ragged import Ragged
+
+
+def kept(encoder, batch) -> list[list[int]]:
+    """Original rows in each layer's feed-forward, from the decisions."""
+    with torch.no_grad():
+        return [
+            event.rows[event.decision.keep].tolist() for event in encoder(batch).trace.decisions()
+        ]
+
+
+def test_random_keep_takes_the_smallest_draws_and_cls():
+    # 0.5 * 4 = 2: [CLS] and the draw 0.1.  ceil(0.5 * 3) = 2: [CLS] and 0.2.
+    order = torch.tensor([0.9, 0.5, 0.1, 0.3, 0.8, 0.6, 0.2])
+    layout = Ragged.from_lengths([4, 3])
+    keep = random_keep(order, layout, 0.5, layout.lengths)
+    assert keep.tolist() == [True, False, True, False, True, False, True]
+    # A ratio of nothing leaves [CLS].
+    assert random_keep(order, layout, 0.0, layout.lengths).tolist() == layout.is_first.tolist()
+
+
+def test_random_keep_counts_against_the_whole_text():
+    # 2 of the text's 4 tokens stay, although only 3 are left to choose from.
+    order, layout = torch.tensor([0.9, 0.3, 0.4]), Ragged.from_lengths([3])
+    assert random_keep(order, layout, 0.5, torch.tensor([4])).tolist() == [True, True, False]
+
+
+def test_random_drop_is_fixed_by_the_text_and_not_by_the_batch(reduced, batch):
+    encoder = reduced(RandomDrop, keep_ratio=0.5)
+    (together,) = kept(encoder, batch([8, 12]))
+    # 4 of 8 tokens and 6 of 12, the same on every call.
+    assert sum(row < 8 for row in together) == 4 and len(together) == 10
+    assert kept(encoder, batch([8, 12])) == [together]
+    (alone,) = kept(encoder, batch([8]))
+    assert alone == together[:4]
+
+
+def test_random_drop_draws_anew_in_training(reduced, batch):
+    encoder = reduced(RandomDrop, keep_ratio=0.5).train()
+    torch.manual_seed(0)
+    assert kept(encoder, batch([30])) != kept(encoder, batch([30]))
+
+
+def test_random_drop_by_layer_is_nested_and_never_rises(reduced, batch):
+    encoder = reduced(RandomDrop, layers=4, keep_ratio=[1.0, 0.5, 0.75, 0.25])
+    first, second = kept(encoder, batch([8]))
+    assert (len(first), len(second)) == (4, 2)
+    assert set(second) < set(first)
+    with torch.no_grad():
+        queries = [int(q) for q in encoder(batch([8])).trace.queries]
+    assert queries == [8, 4, 4, 2]
+
+
+def test_random_drop_at_ratio_one_decides_nothing(reduced, batch):
+    encoder = reduced(RandomDrop)
+    encoder.reducer.keep_ratio = 1.0
+    assert kept(encoder, batch([8])) == []
+
+
+def test_random_drop_refuses_a_list_of_the_wrong_length():
+    with pytest.raises(InputError, match="2 numbers for a backbone of 4 layers"):
+        RandomDrop(RandomDrop.Params(keep_ratio=[1.0, 0.5]), 4, 16)
+
+
+def test_first_tokens_of_one_text():
+    layout = Ragged.from_lengths([4, 2])
+    keep = first_tokens(torch.zeros(6, dtype=torch.int64), layout, 3)
+    assert keep.tolist() == [True, True, True, False, True, True]
+
+
+@pytest.mark.parametrize(
+    ("k", "wanted"),
+    [
+        # Places 0 1 2 3 | 0 1: the smallest first, the first text's before the second's.
+        (1, [1, 0, 0, 0, 0, 0]),
+        (2, [1, 0, 0, 0, 1, 0]),
+        (4, [1, 1, 0, 0, 1, 1]),
+        (5, [1, 1, 1, 0, 1, 1]),
+    ],
+)
+def test_first_tokens_shorten_the_longer_text_of_a_pair(k, wanted):
+    keep = first_tokens(torch.tensor([0, 0, 0, 0, 1, 1]), Ragged.from_lengths([6]), k)
+    assert keep.int().tolist() == wanted
+
+
+def test_first_k_drops_before_the_first_layer(reduced, batch):
+    encoder = reduced(FirstK, layers=2, k=3)
+    assert kept(encoder, batch([5, 2])) == [[0, 1, 2, 5, 6]]
+
+
+def test_truncated_is_the_model_of_that_many_layers(reduced, batch):
+    encoder = reduced(Truncated, layers=4)  # half of them by default
+    texts = batch([7])
+    model = encoder.backbone.model
+    short = BertForSequenceClassification(
+        type(model.config).from_dict(model.config.to_dict() | {"num_hidden_layers": 2})
+    )
+    short.double().eval().load_state_dict(model.state_dict(), strict=False)
+    with torch.no_grad():
+        wanted = short(input_ids=texts.input_ids[None]).logits
+        for mode in ("packed", "reference"):
+            outputs = encoder(texts, mode)
+            torch.testing.assert_close(outputs.logits, wanted, rtol=0, atol=1e-10)
+            assert [int(q) for q in outputs.trace.queries] == [7, 7]
+
+
+def test_truncated_refuses_more_layers_than_there_are():
+    with pytest.raises(InputError, match="only 4 layers"):
+        Truncated(Truncated.Params(layers=5), 4, 16)

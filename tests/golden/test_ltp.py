@@ -1,0 +1,85 @@
+"""LTP's thresholds, soft masks, regulariser and selection on numbers worked by hand."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+
+from baselines import ltp
+from baselines.ltp import SOFT, LearnedTokenPruning
+from lotbench.ragged import Ragged
+from lotbench.reducer import Event, Received, Tokens, Trace
+
+
+def tokens_of(batch) -> Tokens:
+    total = batch.layout.total
+    return Tokens(torch.zeros(total, 16), batch.layout, torch.arange(total), batch)
+
+
+def test_thresholds_start_rising_linearly_from_zero():
+    assert ltp.initial_thresholds(0.01, 4).tolist() == pytest.approx([0, 0.0025, 0.005, 0.0075])
+
+
+def test_soft_mask_is_a_sigmoid_of_the_distance_to_the_threshold():
+    score = torch.tensor([0.0, 0.003, 0.002, 0.0])
+    mask = ltp.soft_mask(score, torch.tensor(0.002), 1e-3, Ragged.from_lengths([4]))
+    # (0.003 - 0.002) / 0.001 = 1;  0;  -2; and 1 for [CLS] though its score is 0
+    wanted = [1, 1 / (1 + math.exp(-1)), 0.5, 1 / (1 + math.exp(2))]
+    assert mask.tolist() == pytest.approx(wanted, rel=1e-5)
+
+
+def test_mean_mask_leaves_cls_out_and_weighs_texts_equally():
+    # (0.5 + 1) / 2 = 0.75 and 0.25; mean 0.5
+    mask = torch.tensor([1.0, 0.5, 1.0, 1.0, 0.25])
+    assert float(ltp.mean_mask(mask, Ragged.from_lengths([3, 2]))) == pytest.approx(0.5)
+
+
+def test_selection_is_strict_and_scales(reduced, batch):
+    reducer = reduced(LearnedTokenPruning, layers=2).reducer
+    with torch.no_grad():
+        reducer.thresholds[1] = 0.25
+    received = Received(torch.tensor([0.0, 0.25, 0.375, 0.125]).double(), torch.zeros(4))
+    tokens = tokens_of(batch([4]))
+    # A score equal to the threshold is below the mark; [CLS] stays at score 0.
+    assert reducer.after_attention(1, tokens, received).keep.tolist() == [True, False, True, False]
+    reducer.threshold_scale = 0.4  # 0.1
+    assert reducer.after_attention(1, tokens, received).keep.all()
+
+
+def test_the_soft_stage_multiplies_the_output_and_prices_the_mask(reduced, batch):
+    reducer = reduced(LearnedTokenPruning, layers=2, lambda_=0.1).reducer.train()
+    reducer.start_stage(reducer.stages()[0])
+    assert reducer.stage.name == SOFT
+    tokens = tokens_of(batch([3]))
+    with torch.no_grad():
+        reducer.thresholds.copy_(torch.tensor([0.2, 0.4]))
+    received = Received(torch.tensor([0.2, 0.2, 0.2]), torch.zeros(3))
+    decisions = [reducer.after_attention(layer, tokens, received) for layer in range(2)]
+    assert all(decision.keep.all() and decision.at_output for decision in decisions)
+    # Layer 0: (0.2 - 0.2) / 0.001 -> 0.5 each.  Layer 1: -200 -> 0.  Mean 0.25, times 0.1.
+    trace = Trace(
+        events=[
+            Event(layer, "after_attention", decision, tokens.layout, tokens.rows)
+            for layer, decision in enumerate(decisions)
+        ]
+    )
+    assert reducer.loss(None, None, trace)["mask"].item() == pytest.approx(0.025)
+
+
+def test_tokens_leave_before_the_feed_forward_of_the_same_layer(reduced, batch):
+    encoder = reduced(LearnedTokenPruning, layers=2)
+    with torch.no_grad():
+        encoder.reducer.thresholds.copy_(torch.tensor([10.0, 0.0]))
+        trace = encoder(batch([5, 3])).trace
+    # A threshold of 10 leaves [CLS] alone: 5 and 3 tokens attend, 1 and 1 go on.
+    assert [count.tolist() for count in trace.keys] == [[5, 3], [1, 1]]
+    assert [count.tolist() for count in trace.feed_forward] == [[1, 1], [1, 1]]
+
+
+def test_the_hard_stage_freezes_the_thresholds(reduced):
+    soft, hard = reduced(LearnedTokenPruning, threshold_learning_rate=0.5).reducer.stages()
+    assert (soft.soft, hard.soft) == (True, False)
+    assert soft.learning_rates == {"thresholds": 0.5}
+    assert hard.frozen == ("thresholds",)

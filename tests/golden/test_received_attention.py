@@ -1,0 +1,51 @@
+"""Attention received, worked by hand, and its agreement with the plain attention."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+
+from lotbench.engine.attention import attend, attend_and_receive
+from lotbench.ragged import Ragged
+
+
+def column(*numbers: float) -> torch.Tensor:
+    """Tokens of one head of width one."""
+    return torch.tensor(numbers, dtype=torch.float64)[:, None, None]
+
+
+# Scores of the first text are q k': rows (1, 0) times keys (0, ln 3).
+#   query 0: exp (1, 3) -> (1/4, 3/4)      query 1: exp (1, 1) -> (1/2, 1/2)
+# The second text is one token, which gives itself everything.
+QUERY, KEY, VALUE = column(1, 0, 5), column(0, math.log(3), 2), column(8, 0, 7)
+LAYOUT = Ragged.from_lengths([2, 1])
+
+
+def test_received_is_the_mean_column_and_own_the_diagonal():
+    heads, received = attend_and_receive(QUERY, KEY, VALUE, LAYOUT, LAYOUT)
+    assert received.mean.tolist() == pytest.approx([3 / 8, 5 / 8, 1])
+    assert received.own.tolist() == pytest.approx([1 / 4, 1 / 2, 1])
+    assert heads.flatten().tolist() == pytest.approx([2, 4, 7])
+
+
+def test_an_absent_token_neither_receives_nor_votes():
+    weight = torch.tensor([1.0, 0.0, 1.0], dtype=torch.float64)
+    _, received = attend_and_receive(QUERY, KEY, VALUE, LAYOUT, LAYOUT, weight)
+    # Only query 0 votes, and only for key 0.
+    assert received.mean.tolist() == pytest.approx([1, 0, 1])
+
+
+def test_explicit_probabilities_agree_with_the_fused_kernel():
+    generator = torch.Generator().manual_seed(1)
+    layout = Ragged.from_lengths([3, 40, 7, 41, 90])
+    shape = (layout.total, 3, 8)
+    query, key, value = (
+        torch.randn(shape, generator=generator, dtype=torch.float64) for _ in range(3)
+    )
+    weight = (torch.rand(layout.total, generator=generator) > 0.4).double()
+    weight[layout.first] = 1
+    fused = attend(query, key, value, layout, layout, weight)
+    explicit, _ = attend_and_receive(query, key, value, layout, layout, weight)
+    torch.testing.assert_close(explicit, fused, rtol=0, atol=1e-12)
