@@ -251,7 +251,6 @@ class _Packed(_Run):
             self.restored.append((self.rows[gone], self.hidden[gone]))
         stay, self.layout = select(decision.keep, self.layout)
         self.hidden, self.rows = self.hidden[stay], self.rows[stay]
-        self.previous = None
 
     def leave(self, decision: Drop, x: Tensor, at: Tensor | None, stay: Tensor) -> None:
         """Carry out a removal between attention and feed-forward.
