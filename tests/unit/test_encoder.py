@@ -170,6 +170,19 @@ def test_gradients_of_packed_equal_those_of_reference(
         )
 
 
+@pytest.mark.parametrize("grad", [True, False])
+def test_inputs_of_packed_equal_those_of_reference(tiny: Backbone, make_batch, grad: bool) -> None:
+    """A layer may write over the states it has used, but not over those that were asked for."""
+    encoder = ReducedEncoder(
+        tiny, Scripted([("context", "leap"), ("leap", ""), ("leap", "leap")], 4, 32)
+    )
+    with torch.set_grad_enabled(grad):
+        packed, reference = (encoder(make_batch([30, 8]), mode, inputs=True) for mode in MODES)
+    assert len(packed.inputs) == 3
+    for one, other in zip(packed.inputs, reference.inputs, strict=True):
+        torch.testing.assert_close(one, other, rtol=0, atol=1e-8)
+
+
 # Counts by hand
 
 
