@@ -374,3 +374,36 @@ def test_received_of_absent_tokens_equals_removing_them() -> None:
     torch.testing.assert_close(among_all.mean[kept], alone.mean)
     torch.testing.assert_close(among_all.own[kept], alone.own)
     assert among_all.mean[~kept].abs().max() == 0
+
+
+@pytest.mark.parametrize("lengths", [[3], [2, 2], [3, 1, 2], [1, 14]])
+def test_explicit_attention_passes_gradcheck(lengths: list[int]) -> None:
+    layout = Ragged.from_lengths(lengths)
+    query, key, value = qkv(layout, layout)
+    weight = torch.rand(layout.total, dtype=torch.float64) * 0.8 + 0.1
+    inputs = [x.requires_grad_() for x in (query, key, value, weight)]
+
+    def explicit(q: Tensor, k: Tensor, v: Tensor, w: Tensor) -> tuple[Tensor, ...]:
+        heads, received = attend_and_receive(q, k, v, layout, layout, w)
+        return heads, received.mean, received.own
+
+    assert torch.autograd.gradcheck(explicit, inputs)
+
+
+@given(lengths_strategy, st.integers(0, 99))
+def test_explicit_attention_equals_the_kernel_and_its_gradients(
+    lengths: list[int], seed: int
+) -> None:
+    layout = Ragged.from_lengths(lengths)
+    inputs = [*qkv(layout, layout, seed), weights_for(layout, seed)]
+    inputs = [x.requires_grad_() for x in inputs]
+    query, key, value, weight = inputs
+    fused = attend(query, key, value, layout, layout, weight)
+    explicit, _ = attend_and_receive(query, key, value, layout, layout, weight)
+    torch.testing.assert_close(explicit, fused)
+    for one, other in zip(
+        torch.autograd.grad(explicit.square().sum(), inputs),
+        torch.autograd.grad(fused.square().sum(), inputs),
+        strict=True,
+    ):
+        torch.testing.assert_close(one, other, rtol=1e-6, atol=1e-8)
