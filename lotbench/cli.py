@@ -27,6 +27,12 @@ Store = Annotated[Path, typer.Argument(help="A sweep's store, such as results/qu
 
 def main() -> None:
     """Run the command line: exit code 0 done, 1 some trials failed, 2 bad input."""
+    import warnings
+
+    # A warning is a sentence to the user here, not a pointer into the code.
+    warnings.showwarning = lambda message, category, *rest: (
+        typer.echo(f"note: {message}", err=True) if category is UserWarning else None
+    )
     try:
         app()
     except InputError as error:
