@@ -76,7 +76,12 @@ def test_one_trial_without_ray(tmp_path, backbone, reviews) -> None:
         "backbone": str(backbone),
         "task": {"name": "reviews", "source": str(reviews), "max_length": 32},
         "train": {"epochs": 4, "learning_rate": 3e-3, "batch_size": 16},
-        "method": {"name": "lot", "top_p": 0.3, "thresholds": [0.0, 0.5, 1.0]},
+        "method": {
+            "name": "lot",
+            "top_p": 0.3,
+            "router_learning_rate": 0.02,
+            "thresholds": [0.0, 0.5, 1.0],
+        },
     }
     path = tmp_path / "trial.yaml"
     path.write_text(yaml.safe_dump(trial))
