@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from hashlib import sha256
@@ -226,7 +225,10 @@ def _once(path: Path, make: Callable[[Path], None]) -> None:
     with FileLock(f"{path}.lock"):
         if path.exists():
             return
-        room = Path(tempfile.mkdtemp(dir=path.parent, prefix=".making-"))
+        # The lock is ours, so what stands here was left by a process that was killed.
+        room = path.parent / f".making-{path.name}"
+        shutil.rmtree(room, ignore_errors=True)
+        room.mkdir()
         try:
             make(room / path.name)
             os.replace(room / path.name, path)
