@@ -22,6 +22,16 @@ from lotbench.study.trial import resolve, run_trial, trial_id
 
 Say = Callable[[str], None]
 
+RAY_SETTINGS = {
+    # Relative paths of a sweep file are relative to where it was started, in workers too.
+    "RAY_CHDIR_TO_TRIAL_DIR": "0",
+    # Our own lines and rows stand for Tune's tables and logs.
+    "RAY_AIR_NEW_OUTPUT": "0",
+    "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
+    # Ray would otherwise hide the GPUs from a worker that asks for none, and warn about it.
+    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
+}
+
 
 @dataclass
 class Plan:
@@ -115,10 +125,8 @@ def trial_threads() -> int:
 def _run_trials(planned: Plan, address: str | None, report: Report, say: Say) -> None:
     import logging
 
-    # Set before Ray is imported: it reads them then.
-    os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
-    os.environ.setdefault("RAY_AIR_NEW_OUTPUT", "0")
-    os.environ.setdefault("TUNE_DISABLE_AUTO_CALLBACK_LOGGERS", "1")
+    # Ray reads them when it is imported, and its workers when they start.
+    os.environ.update(RAY_SETTINGS)
     import ray
     from ray import tune
 
@@ -128,7 +136,7 @@ def _run_trials(planned: Plan, address: str | None, report: Report, say: Say) ->
         include_dashboard=False if address is None else None,
         logging_level=logging.ERROR,
         log_to_driver=False,
-        runtime_env={"env_vars": _inherited()},
+        runtime_env={"env_vars": RAY_SETTINGS | _inherited()},
     )
     try:
         _prepare(planned, say)
@@ -138,9 +146,8 @@ def _run_trials(planned: Plan, address: str | None, report: Report, say: Say) ->
         tuner = tune.Tuner(
             tune.with_resources(_trainable, resources),
             param_space={
-                "trial": tune.grid_search(
-                    [c.model_dump(mode="json") for c in planned.todo.values()]
-                ),
+                "trial": tune.grid_search(list(planned.todo)),
+                "configs": {n: c.model_dump(mode="json") for n, c in planned.todo.items()},
                 "folder": str(planned.folder),
                 "threads": cpus,
             },
@@ -210,15 +217,15 @@ def _trainable(values: dict[str, Any]) -> None:
     from ray import tune
 
     torch.set_num_threads(values["threads"])
-    row = run_trial(TrialConfig(**values["trial"]), Path(values["folder"]), catch_input_errors=True)
-    tune.report({"trial_id_": row["trial_id"], "status": row["status"]})
+    config = TrialConfig(**values["configs"][values["trial"]])
+    row = run_trial(config, Path(values["folder"]), catch_input_errors=True)
+    tune.report({"status": row["status"]})
 
 
 def _announcer(tune: Any, planned: Plan, report: Report, say: Say) -> Any:
     """A Tune callback that says each finished trial in one line."""
     started = time.perf_counter()
     total = len(planned.todo)
-    names = {_label(config): name for name, config in planned.todo.items()}
     count = 0
 
     class Announcer(tune.Callback):
@@ -231,8 +238,7 @@ def _announcer(tune: Any, planned: Plan, report: Report, say: Say) -> Any:
         def _tell(self, trial: Any) -> None:
             nonlocal count
             count += 1
-            config = TrialConfig(**trial.config["trial"])
-            name = names[_label(config)]
+            name = trial.config["trial"]
             row = next((r for r in store.read_rows(planned.folder) if r["trial_id"] == name), None)
             if row is None:
                 outcome = "died; its log is under ray/"
@@ -244,7 +250,8 @@ def _announcer(tune: Any, planned: Plan, report: Report, say: Say) -> Any:
                 report.ran += 1
                 outcome = _outcome(row)
             seconds = time.perf_counter() - started
-            say(f"[{count}/{total}, {seconds:.0f} s] {_label(config)}: {outcome}")
+            label = _label(planned.todo[name])
+            say(f"[{count}/{total}, {seconds:.0f} s] {label}: {outcome}")
 
     return Announcer()
 
