@@ -140,11 +140,9 @@ def _run_trials(planned: Plan, address: str | None, report: Report, say: Say) ->
     )
     try:
         _prepare(planned, say)
-        cpus = min(trial_threads(), int(ray.cluster_resources().get("CPU", 1)))
-        share = _gpu_share(ray.cluster_resources(), cpus)
-        resources = {"cpu": cpus, **({"gpu": share} if share else {})}
+        cpus, gpus = _share(ray.cluster_resources())
         tuner = tune.Tuner(
-            tune.with_resources(_trainable, resources),
+            tune.with_resources(_trainable, {"cpu": cpus, "gpu": gpus}),
             param_space={
                 "trial": tune.grid_search(list(planned.todo)),
                 "configs": {n: c.model_dump(mode="json") for n, c in planned.todo.items()},
@@ -177,12 +175,11 @@ def _prepare(planned: Plan, say: Say) -> None:
         _, needs = shared.setdefault(config.teacher_key(), (config, set()))
         cls, params, _ = resolve(config)
         needs |= cls(params, 1, 8).needs
-    cores = int(ray.cluster_resources().get("CPU", 1))
-    gpus = 1 if ray.cluster_resources().get("GPU") else 0
-    remote = ray.remote(num_cpus=cores, num_gpus=gpus, max_retries=0)(_prepare_one)
+    cpus, gpus = _share(ray.cluster_resources())
+    remote = ray.remote(num_cpus=cpus, num_gpus=gpus, max_retries=0)(_prepare_one)
     started = time.perf_counter()
     jobs = {
-        remote.remote(config.model_dump(mode="json"), sorted(needs), cores): config
+        remote.remote(config.model_dump(mode="json"), sorted(needs), cpus): config
         for config, needs in shared.values()
     }
     for number, (job, config) in enumerate(jobs.items(), start=1):
@@ -270,12 +267,11 @@ def _label(config: TrialConfig) -> str:
     return " ".join(filter(None, [config.task, config.method, params, f"seed={config.seed}"]))
 
 
-def _gpu_share(resources: dict[str, float], cpus: int) -> float:
-    """GPU share of a trial, so that as many run side by side as the cores allow; 0 without GPU."""
-    gpus = resources.get("GPU", 0)
-    if not gpus:
-        return 0.0
-    return max(1 / 8, min(1.0, gpus * cpus / max(1.0, resources.get("CPU", 1))))
+def _share(resources: dict[str, float]) -> tuple[int, float]:
+    """CPUs and GPU share of one trial or teacher: as many run side by side as the cores allow."""
+    cores, gpus = resources.get("CPU", 1), resources.get("GPU", 0)
+    cpus = min(trial_threads(), int(cores))
+    return cpus, max(1 / 8, min(1.0, gpus * cpus / cores)) if gpus else 0
 
 
 def _inherited() -> dict[str, str]:
