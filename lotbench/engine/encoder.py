@@ -213,7 +213,7 @@ class _Packed(_Run):
         x, layout, at, context, present = self.hidden, self.layout, None, None, []
         if isinstance(decision, Leap):
             at, layout = select(decision.keep, self.layout)
-            x, context = self.hidden[at], decision.context
+            x, context = self.hidden.index_select(0, at), decision.context
             present = [
                 kept < shown for kept, shown in zip(layout.sizes, self.layout.sizes, strict=True)
             ]
@@ -230,7 +230,7 @@ class _Packed(_Run):
             x, forward = layer.feed_forward(x), layout
         else:
             stay, forward = select(decision.keep, layout)
-            computed = layer.feed_forward(x[stay])
+            computed = layer.feed_forward(x.index_select(0, stay))
             if isinstance(decision, Leap):
                 x = x.index_copy(0, stay, computed.to(x.dtype))
             else:
@@ -254,7 +254,7 @@ class _Packed(_Run):
             gone = (~decision.keep).nonzero().squeeze(1)
             self.restored.append((self.rows[gone], self.hidden[gone]))
         stay, self.layout = select(decision.keep, self.layout)
-        self.hidden, self.rows = self.hidden[stay], self.rows[stay]
+        self.hidden, self.rows = self.hidden.index_select(0, stay), self.rows[stay]
 
     def leave(self, decision: Drop, x: Tensor, at: Tensor | None, stay: Tensor) -> None:
         """Carry out a removal between attention and feed-forward.
@@ -271,7 +271,7 @@ class _Packed(_Run):
         else:
             keep = torch.ones_like(self.rows, dtype=torch.bool).index_copy(0, at, decision.keep)
         kept, self.layout = select(keep, self.layout)
-        self.hidden, self.rows = self.hidden[kept], self.rows[kept]
+        self.hidden, self.rows = self.hidden.index_select(0, kept), self.rows[kept]
         self.where = None
         if at is not None:
             new_place = keep.to(torch.int64).cumsum(0) - 1
