@@ -169,7 +169,7 @@ def unpad(padded: Tensor, layout: Ragged) -> Tensor:
     flat = padded.reshape(-1, *padded.shape[2:])
     if layout.uniform:
         return flat
-    return flat[layout.sequence * layout.max_length + layout.position]
+    return flat.index_select(0, layout.sequence * layout.max_length + layout.position)
 
 
 def seeded_uniform(seed: Tensor, layout: Ragged, salt: int = 0) -> Tensor:

@@ -3,8 +3,10 @@
 Weighted softmax: ``p_ij = w_j exp(s_ij) / sum_k w_k exp(s_ik)``.  A key of weight 1 is a normal
 token, 0 is absent.  As an additive ``log w`` it keeps the fused kernels usable.
 
-On a GPU, hard weights run through variable-length attention where the installed torch has it;
-everything else runs through padded ``scaled_dot_product_attention``, in groups of similar length.
+On a GPU, hard weights run through variable-length attention where the installed torch has it,
+everything else through padded ``scaled_dot_product_attention``.  On a CPU sequences of different
+lengths run one by one, on views: nothing is padded, masked or copied, and a kernel call there
+costs far less than padding does.
 
 Attention probabilities are not dropped out in training: no fused CPU kernel does that, and the
 explicit one takes four times as long.  The other dropouts of the backbone stay as configured.
@@ -13,6 +15,7 @@ explicit one takes four times as long.  The other dropouts of the backbone stay 
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator, Sequence
 
 import torch
 import torch.nn.functional as F
@@ -20,10 +23,6 @@ from torch import Tensor
 
 from lotbench.ragged import Ragged, pad, unpad
 from lotbench.reducer import Received
-
-# A group of sequences may pad its shorter members up to this factor, or this many tokens: below
-# that a kernel call of its own costs more than the padding.
-GROUP_RATIO, GROUP_SLACK = 1.25, 8
 
 # The fused CPU kernel's backward pass in bf16 loses to explicit products up to about this length
 # (four times slower at 27 tokens, equal at 256).
@@ -79,13 +78,11 @@ def attend(
             keys.max_length,
         )
     bias = None if key_weight is None else log_weight(key_weight).to(query.dtype)
-    if queries.uniform and keys.uniform:
-        return unpad(_padded(query, key, value, queries, keys, bias), queries)
-    if query.device.type == "cpu" and queries.batch_size > 1:
-        groups = length_groups(queries.sizes, keys.sizes)
-        if len(groups) > 1:
-            return _grouped(query, key, value, queries, keys, bias, groups)
-    return unpad(_padded(query, key, value, queries, keys, bias), queries)
+    if _one_by_one(query, queries, keys):
+        return torch.cat(
+            [_padded(*one) for one in _sequences(query, key, value, queries, keys, bias)]
+        )
+    return _padded(query, key, value, queries, keys, bias)
 
 
 def attend_and_receive(
@@ -111,30 +108,13 @@ def attend_and_receive(
     key_weight : Tensor, shape (Tk,), or None
         Queries of weight 0 are absent and do not vote.
     """
-    if query.device.type == "cpu" and layout.batch_size > 1:
-        groups = length_groups(layout.sizes, keys.sizes)
-    else:
-        groups = [list(range(layout.batch_size))]
-    if len(groups) == 1:
+    if not _one_by_one(query, layout, keys):
         return _explicit(query, key, value, layout, keys, key_weight)
-    rows, heads, means, owns = [], [], [], []
-    for group in groups:
-        rows_q, layout_q = _rows(layout, group)
-        rows_k, layout_k = _rows(keys, group)
-        weight = None if key_weight is None else key_weight[rows_k]
-        q, k, v = query[rows_q], key[rows_k], value[rows_k]
-        out, received = _explicit(q, k, v, layout_q, layout_k, weight)
-        rows.append(rows_q)
-        heads.append(out)
-        means.append(received.mean)
-        owns.append(received.own)
-    order = torch.cat(rows)
-
-    def in_order(parts: list[Tensor]) -> Tensor:
-        joined = torch.cat(parts)
-        return torch.empty_like(joined).index_copy(0, order, joined)
-
-    return in_order(heads), Received(in_order(means), in_order(owns))
+    parts = [_explicit(*one) for one in _sequences(query, key, value, layout, keys, key_weight)]
+    received = Received(
+        torch.cat([each.mean for _, each in parts]), torch.cat([each.own for _, each in parts])
+    )
+    return torch.cat([heads for heads, _ in parts]), received
 
 
 def _explicit(
@@ -145,7 +125,7 @@ def _explicit(
     keys: Ragged,
     key_weight: Tensor | None,
 ) -> tuple[Tensor, Received]:
-    """`attend_and_receive` of one padded group."""
+    """`attend_and_receive` of one padded batch."""
     q, k, v = (
         pad(x, sizes).transpose(1, 2) for x, sizes in ((query, layout), (key, keys), (value, keys))
     )
@@ -169,50 +149,43 @@ def _probabilities(query: Tensor, key: Tensor, mask: Tensor | None) -> Tensor:
 
 
 def append_context(
-    key: Tensor, value: Tensor, context: tuple[Tensor, Tensor], layout: Ragged, present: Tensor
-) -> tuple[Tensor, Tensor, Ragged]:
-    """Keys and values with one context token at the end of each sequence that has one.
+    values: Tensor, context: Tensor, layout: Ragged, present: Sequence[bool]
+) -> tuple[Tensor, Ragged]:
+    """Rows with one context row at the end of each sequence that has one, and their layout.
 
     Parameters
     ----------
-    key, value : Tensor, shape (T, H, d)
-    context : pair of Tensor, each (C, H, d)
-        Context keys and values of the C sequences for which ``present`` (B,) is true, in order.
+    values : Tensor, shape (T, ...)
+    context : Tensor, shape (B, ...)
+    present : sequence of B bool
+        The sequences that have a context.
     """
-    owners = present.nonzero().squeeze(1)
-    if owners.numel() == 0:
-        return key, value, layout
-    if layout.batch_size == 1:
-        sizes: Tensor | list[int] = [layout.total + 1]
-    else:
-        sizes = layout.lengths + present.to(torch.int64)
-    longer = Ragged.from_lengths(sizes, device=key.device)
-    if layout.batch_size == 1:
-        return torch.cat([key, context[0]]), torch.cat([value, context[1]]), longer
-    order = longer.position + layout.cu_seqlens[longer.sequence]
-    at_end = longer.cu_seqlens[1:][owners] - 1
-    order = order.index_copy(
-        0, at_end, layout.total + torch.arange(owners.numel(), device=key.device)
-    )
-    return torch.cat([key, context[0]])[order], torch.cat([value, context[1]])[order], longer
+    if not any(present):
+        return values, layout
+    pieces: list[Tensor] = []
+    for b, part in enumerate(values.split(layout.sizes)):
+        pieces += [part, context[b : b + 1]] if present[b] else [part]
+    sizes = [size + one for size, one in zip(layout.sizes, present, strict=True)]
+    return torch.cat(pieces), Ragged.from_lengths(sizes, device=values.device)
 
 
-def length_groups(queries: tuple[int, ...], keys: tuple[int, ...]) -> list[list[int]]:
-    """Sequences grouped so that nobody is padded far beyond its own length.
+def _one_by_one(query: Tensor, queries: Ragged, keys: Ragged) -> bool:
+    return query.device.type == "cpu" and not (queries.uniform and keys.uniform)
 
-    Sorted by key length, a group ends where padding to its longest member would exceed
-    ``GROUP_RATIO`` and ``GROUP_SLACK``.
-    """
-    order = sorted(range(len(keys)), key=lambda b: (keys[b], queries[b]))
-    groups: list[list[int]] = []
-    shortest = -1
-    for b in order:
-        limit = max(shortest * GROUP_RATIO, shortest + GROUP_SLACK)
-        if not groups or keys[b] > limit:
-            groups.append([])
-            shortest = keys[b]
-        groups[-1].append(b)
-    return groups
+
+def _sequences(
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    queries: Ragged,
+    keys: Ragged,
+    weight: Tensor | None,
+) -> Iterator[tuple[Tensor, Tensor, Tensor, Ragged, Ragged, Tensor | None]]:
+    """The same arguments for each sequence alone, as views."""
+    weights = [None] * keys.batch_size if weight is None else weight.split(keys.sizes)
+    parts = (query.split(queries.sizes), key.split(keys.sizes), value.split(keys.sizes), weights)
+    for q, k, v, w in zip(*parts, strict=True):
+        yield q, k, v, Ragged.from_lengths([len(q)]), Ragged.from_lengths([len(k)]), w
 
 
 def _varlen_fits(query: Tensor, key_weight: Tensor | None) -> bool:
@@ -243,7 +216,7 @@ def _padded(
     keys: Ragged,
     bias: Tensor | None,
 ) -> Tensor:
-    """Attention of one padded group, shape ``(B, max query, H, d)``."""
+    """`attend` by one padded kernel call."""
     q, k, v = (
         pad(x, layout).transpose(1, 2)
         for x, layout in ((query, queries), (key, keys), (value, keys))
@@ -251,33 +224,7 @@ def _padded(
     mask = _mask(keys, bias, query.dtype, query.device)
     slow = query.device.type == "cpu" and query.dtype == torch.bfloat16 and torch.is_grad_enabled()
     if slow and keys.max_length <= EXPLICIT_LENGTH:
-        return (_probabilities(q, k, mask).to(v.dtype) @ v).transpose(1, 2)
-    return F.scaled_dot_product_attention(q, k, v, mask).transpose(1, 2)
-
-
-def _grouped(
-    query: Tensor,
-    key: Tensor,
-    value: Tensor,
-    queries: Ragged,
-    keys: Ragged,
-    bias: Tensor | None,
-    groups: list[list[int]],
-) -> Tensor:
-    """`_padded` group by group; gathers each group's rows and puts the outputs back in order."""
-    q_rows, parts = [], []
-    for group in groups:
-        rows_q, layout_q = _rows(queries, group)
-        rows_k, layout_k = _rows(keys, group)
-        part_bias = None if bias is None else bias[rows_k]
-        part = _padded(query[rows_q], key[rows_k], value[rows_k], layout_q, layout_k, part_bias)
-        parts.append(unpad(part, layout_q))
-        q_rows.append(rows_q)
-    return torch.empty_like(query).index_copy(0, torch.cat(q_rows), torch.cat(parts))
-
-
-def _rows(layout: Ragged, group: list[int]) -> tuple[Tensor, Ragged]:
-    """Rows of the sequences in ``group``, in order, and their layout."""
-    part = Ragged.from_lengths([layout.sizes[b] for b in group], device=layout.cu_seqlens.device)
-    start = layout.cu_seqlens[torch.tensor(group, device=layout.cu_seqlens.device)]
-    return part.position + start[part.sequence], part
+        heads = _probabilities(q, k, mask).to(v.dtype) @ v
+    else:
+        heads = F.scaled_dot_product_attention(q, k, v, mask)
+    return unpad(heads.transpose(1, 2), queries)

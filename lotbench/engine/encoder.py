@@ -7,6 +7,7 @@ gradients flow through them; it is the definition that the packed path is tested
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -144,13 +145,19 @@ class _Run:
             self.trace.events.append(Event(index, point, decision, tokens.layout, tokens.rows))
         return decision
 
-    def project(self, layer: Layer, x: Tensor, context: Tensor | None):
-        """Queries, keys and values of the tokens, and keys and values of the contexts."""
-        heads = self.encoder.heads
-        query, key, value = heads(layer.query(x)), heads(layer.key(x)), heads(layer.value(x))
-        if context is None or context.shape[0] == 0:
-            return query, key, value, None
-        return query, key, value, (heads(layer.key(context)), heads(layer.value(context)))
+    def project(
+        self,
+        layer: Layer,
+        x: Tensor,
+        layout: Ragged,
+        context: Tensor | None,
+        present: Sequence[bool],
+    ) -> tuple[Tensor, Tensor, Tensor, Ragged]:
+        """Queries of the tokens, keys and values with the contexts', and the keys' layout."""
+        heads, source, keys = self.encoder.heads, x, layout
+        if context is not None:
+            source, keys = append_context(x, context.to(x.dtype), layout, present)
+        return heads(layer.query(x)), heads(layer.key(source)), heads(layer.value(source)), keys
 
     def attend(
         self,
@@ -203,17 +210,14 @@ class _Packed(_Run):
             self.remove(decision)
 
         # x: the tokens this layer computes; at: their rows in self.hidden, None for all of them.
-        x, layout, at, present, context = self.hidden, self.layout, None, None, None
+        x, layout, at, context, present = self.hidden, self.layout, None, None, []
         if isinstance(decision, Leap):
             at, layout = select(decision.keep, self.layout)
-            x = self.hidden[at]
-            if decision.context is not None:
-                present = layout.lengths < self.layout.lengths
-                context = decision.context[present]
-        query, key, value, extra = self.project(layer, x, context)
-        keys = layout
-        if extra is not None:
-            key, value, keys = append_context(key, value, extra, layout, present)
+            x, context = self.hidden.index_select(0, at), decision.context
+            present = [
+                kept < shown for kept, shown in zip(layout.sizes, self.layout.sizes, strict=True)
+            ]
+        query, key, value, keys = self.project(layer, x, layout, context, present)
         heads, received = self.attend(query, key, value, layout, keys)
         x = layer.attention_output(heads.flatten(1), x)
         rows = self.rows if at is None else self.rows[at]
@@ -226,7 +230,7 @@ class _Packed(_Run):
             x, forward = layer.feed_forward(x), layout
         else:
             stay, forward = select(decision.keep, layout)
-            computed = layer.feed_forward(x[stay])
+            computed = layer.feed_forward(x.index_select(0, stay))
             if isinstance(decision, Leap):
                 x = x.index_copy(0, stay, computed.to(x.dtype))
             else:
@@ -250,7 +254,7 @@ class _Packed(_Run):
             gone = (~decision.keep).nonzero().squeeze(1)
             self.restored.append((self.rows[gone], self.hidden[gone]))
         stay, self.layout = select(decision.keep, self.layout)
-        self.hidden, self.rows = self.hidden[stay], self.rows[stay]
+        self.hidden, self.rows = self.hidden.index_select(0, stay), self.rows[stay]
 
     def leave(self, decision: Drop, x: Tensor, at: Tensor | None, stay: Tensor) -> None:
         """Carry out a removal between attention and feed-forward.
@@ -267,7 +271,7 @@ class _Packed(_Run):
         else:
             keep = torch.ones_like(self.rows, dtype=torch.bool).index_copy(0, at, decision.keep)
         kept, self.layout = select(keep, self.layout)
-        self.hidden, self.rows = self.hidden[kept], self.rows[kept]
+        self.hidden, self.rows = self.hidden.index_select(0, kept), self.rows[kept]
         self.where = None
         if at is not None:
             new_place = keep.to(torch.int64).cumsum(0) - 1
@@ -310,21 +314,20 @@ class _Reference(_Run):
         if isinstance(decision, Drop):
             self.drop(decision, tokens.rows, at_output)
         compute, blend = self.present, None
-        context = present = None
+        context, present = None, []
         if isinstance(decision, Leap):
             compute = self.spread(decision.keep, tokens.rows)
             blend = _weight(decision, self.spread, tokens.rows, self.hidden.dtype)
             if decision.context is not None:
-                present = segment_count(compute, whole) < tokens.layout.lengths
-                context = decision.context[present]
+                context = decision.context
+                present = (segment_count(compute, whole) < tokens.layout.lengths).tolist()
         key_weight = (compute if blend is None else blend).to(self.hidden.dtype)
 
-        query, key, value, extra = self.project(layer, self.hidden, context)
-        keys, weights = whole, key_weight
-        if extra is not None:
-            ones = torch.ones_like(key_weight[:1]).expand(extra[0].shape[0])
-            key, value, keys = append_context(key, value, extra, whole, present)
-            weights = _append(key_weight, ones, whole, present)
+        query, key, value, keys = self.project(layer, self.hidden, whole, context, present)
+        weights = key_weight
+        if context is not None:
+            ones = key_weight.new_ones(whole.batch_size)
+            weights, _ = append_context(key_weight, ones, whole, present)
         heads, everyone = self.attend(query, key, value, whole, keys, weights)
         x = layer.attention_output(heads.flatten(1), self.hidden)
 
@@ -403,9 +406,3 @@ def _blend(weight: Tensor, new: Tensor, old: Tensor) -> Tensor:
     if weight.dtype == torch.bool:
         return torch.where(weight, new, old)
     return weight * new + (1 - weight) * old
-
-
-def _append(weight: Tensor, extra: Tensor, layout: Ragged, present: Tensor) -> Tensor:
-    """Key weights with those of the context tokens at the end of their sequences."""
-    column = weight[:, None, None]
-    return append_context(column, column, (extra[:, None, None],) * 2, layout, present)[0][:, 0, 0]

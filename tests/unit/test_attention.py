@@ -15,7 +15,6 @@ from lotbench.engine.attention import (
     append_context,
     attend,
     attend_and_receive,
-    length_groups,
     log_weight,
 )
 from lotbench.ragged import Ragged
@@ -232,52 +231,41 @@ def test_gradient_at_zero_in_mixed_precision() -> None:
     torch.testing.assert_close(*gradients, rtol=0, atol=close)
 
 
-# The kernel's groups
-
-
-def test_length_groups_by_hand() -> None:
-    # Sorted by key length: 3, 10, 11, 12, 30, 40.  From 3 a group reaches to max(3.75, 11) = 11,
-    # so it holds 3, 10, 11; from 12 to max(15, 20) = 20; from 30 to max(37.5, 38) = 38; then 40.
-    sizes = (40, 10, 3, 30, 12, 11)
-    assert length_groups(sizes, sizes) == [[2, 1, 5], [4], [3], [0]]
-
-
-@given(st.lists(st.integers(1, 500), min_size=1, max_size=20))
-def test_length_groups_hold_everybody_once_and_pad_little(lengths: list[int]) -> None:
-    groups = length_groups(tuple(lengths), tuple(lengths))
-    assert sorted(b for group in groups for b in group) == list(range(len(lengths)))
-    for group in groups:
-        sizes = [lengths[b] for b in group]
-        assert max(sizes) <= max(1.25 * min(sizes), min(sizes) + 8)
+# One by one
 
 
 @given(lengths_strategy, st.integers(0, 99), st.booleans())
-def test_grouped_equals_padded(lengths: list[int], seed: int, weighted: bool) -> None:
+def test_one_by_one_equals_padded(lengths: list[int], seed: int, weighted: bool) -> None:
     layout = Ragged.from_lengths(lengths)
     query, key, value = (x.requires_grad_() for x in qkv(layout, layout, seed))
-    bias = log_weight(weights_for(layout, seed)) if weighted else None
-    groups = length_groups(layout.sizes, layout.sizes)
-    arguments = (query, key, value, layout, layout, bias)
-    grouped = attention._grouped(*arguments, groups)
-    padded = attention.unpad(attention._padded(*arguments), layout)
-    torch.testing.assert_close(grouped, padded)
+    weight = weights_for(layout, seed) if weighted else None
+    alone = attend(query, key, value, layout, layout, weight)
+    bias = log_weight(weight) if weighted else None
+    padded = attention._padded(query, key, value, layout, layout, bias)
+    torch.testing.assert_close(alone, padded)
     for one, other in zip(
-        torch.autograd.grad(grouped.square().sum(), (query, key, value)),
+        torch.autograd.grad(alone.square().sum(), (query, key, value)),
         torch.autograd.grad(padded.square().sum(), (query, key, value)),
         strict=True,
     ):
         torch.testing.assert_close(one, other)
 
 
-def test_attend_uses_groups_where_lengths_differ_much(monkeypatch: pytest.MonkeyPatch) -> None:
-    def refuse(*arguments: object) -> Tensor:
-        raise AssertionError("grouped")
+@pytest.mark.parametrize("function", [attend, attend_and_receive])
+def test_no_kernel_call_sees_two_lengths(function, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen = []
+    for name in ("_padded", "_explicit"):
+        real = getattr(attention, name)
 
-    monkeypatch.setattr(attention, "_grouped", refuse)
-    near, far = Ragged.from_lengths([10, 12]), Ragged.from_lengths([10, 40])
-    attend(*qkv(near, near), near, near)
-    with pytest.raises(AssertionError, match="grouped"):
-        attend(*qkv(far, far), far, far)
+        def spy(query, key, value, queries, keys, weight, real=real):
+            seen.append(queries.sizes)
+            return real(query, key, value, queries, keys, weight)
+
+        monkeypatch.setattr(attention, name, spy)
+    same, other = Ragged.from_lengths([5, 5]), Ragged.from_lengths([5, 7])
+    function(*qkv(same, same), same, same)
+    function(*qkv(other, other), other, other)
+    assert seen == [(5, 5), (5,), (7,)]
 
 
 # The context token
@@ -286,24 +274,12 @@ def test_attend_uses_groups_where_lengths_differ_much(monkeypatch: pytest.Monkey
 @pytest.mark.parametrize("present", [[True, False, True], [True] * 3, [False] * 3])
 def test_context_comes_last_in_its_own_sequence(present: list[bool]) -> None:
     layout = Ragged.from_lengths([3, 1, 2])
-    key = torch.arange(6.0).view(6, 1, 1)
-    owners = torch.tensor(present)
-    context = 100 + torch.arange(3.0)[owners].view(-1, 1, 1)
-    keys, values, longer = append_context(key, -key, (context, -context), layout, owners)
+    values, context = torch.arange(6.0).view(6, 1), 100 + torch.arange(3.0).view(3, 1)
+    longer, sizes = append_context(values, context, layout, present)
     rows = [[0, 1, 2], [3], [4, 5]]
     for b, owner in enumerate(present):
         rows[b] += [100 + b] * owner
-    assert [part.flatten().tolist() for part in keys.split(longer.sizes)] == rows
-    assert values.equal(-keys)
-
-
-def test_context_of_a_single_sequence() -> None:
-    layout = Ragged.from_lengths([2])
-    key = torch.arange(2.0).view(2, 1, 1)
-    extra = torch.full((1, 1, 1), 9.0)
-    keys, _, longer = append_context(key, key, (extra, extra), layout, torch.tensor([True]))
-    assert keys.flatten().tolist() == [0, 1, 9]
-    assert longer.sizes == (3,)
+    assert [part.flatten().tolist() for part in longer.split(sizes.sizes)] == rows
 
 
 # Attention received
