@@ -170,7 +170,9 @@ def append_context(
 
 
 def _one_by_one(query: Tensor, queries: Ragged, keys: Ragged) -> bool:
-    return query.device.type == "cpu" and not (queries.uniform and keys.uniform)
+    # Not in training: the many small steps back cost more than padding bucketed batches does.
+    ragged = not (queries.uniform and keys.uniform)
+    return ragged and query.device.type == "cpu" and not torch.is_grad_enabled()
 
 
 def _sequences(
