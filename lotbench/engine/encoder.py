@@ -28,6 +28,7 @@ from lotbench.reducer import (
     TokenReducer,
     Tokens,
     Trace,
+    malformed,
 )
 
 Mode = Literal["packed", "reference"]
@@ -83,7 +84,7 @@ class ReducedEncoder(nn.Module):
         Raises
         ------
         ValueError
-            If the mode is unknown, or a soft decision reaches the packed path.
+            If the mode is unknown, a decision is malformed, or a soft one reaches the packed path.
         """
         reducer = self.reducer if reducer is None else reducer
         if mode == "packed":
@@ -142,6 +143,10 @@ class _Run:
         else:
             decision = self.reducer.after_attention(index, tokens, received)
         if decision is not None:
+            complaint = malformed(decision, tokens)
+            if complaint:
+                name = getattr(self.reducer, "name", type(self.reducer).__name__)
+                raise ValueError(f"method {name!r}: {point} of layer {index}: {complaint}")
             self.trace.events.append(Event(index, point, decision, tokens.layout, tokens.rows))
         return decision
 
