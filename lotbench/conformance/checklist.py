@@ -9,7 +9,7 @@ from typing import Literal
 import torch
 
 from lotbench.conformance import learning, rules
-from lotbench.conformance.rules import Broken, NotSeen
+from lotbench.conformance.outcome import Broken, NotSeen, crash
 from lotbench.conformance.subject import Subject
 from lotbench.errors import InputError
 
@@ -39,12 +39,12 @@ GROUPS: tuple[tuple[Rule, ...], ...] = (
     (Rule("decides in evaluation, in both modes", rules.runs),),
     (
         Rule("the first token is always kept", rules.keeps_first),
-        Rule("decisions in evaluation are hard", rules.is_hard),
+        Rule("decisions are hard but in soft stages", rules.is_hard),
         Rule("nothing it is given is changed", rules.mutates_nothing),
-        Rule("decisions in evaluation are deterministic", rules.is_deterministic),
-        Rule("decisions in evaluation ignore the labels", rules.ignores_labels),
     ),
+    (Rule("decisions in evaluation are deterministic", rules.is_deterministic),),
     (
+        Rule("decisions in evaluation ignore the labels", rules.ignores_labels),
         Rule("no other text of the batch matters", rules.ignores_neighbours),
         Rule("the packed path equals the reference", rules.modes_agree),
         Rule("keeping everything equals the untouched model", rules.equals_dense),
@@ -100,4 +100,4 @@ def _judge(rule: Rule, subject: Subject) -> Verdict:
     except InputError:
         raise
     except Exception as error:
-        return Verdict(rule, "failed", rules.crash(error, subject))
+        return Verdict(rule, "failed", crash(error, subject.cls))

@@ -12,7 +12,8 @@ import numpy as np
 import torch
 from safetensors.torch import load_file
 
-from lotbench.conformance.rules import Broken, answer, compare, on
+from lotbench.conformance.outcome import Broken, on
+from lotbench.conformance.rules import answer, compare
 from lotbench.conformance.subject import LAYERS, Subject, batches
 from lotbench.engine import checkpoint
 from lotbench.engine.backbone import load_tokenizer
@@ -33,7 +34,7 @@ FLOAT32 = 1e-4
 
 def trains(subject: Subject) -> str:
     """Every stage runs and its losses are finite."""
-    with on(subject, "training a tiny model on random texts"):
+    with on(subject.cls, "training a tiny model on random texts"):
         stages = subject.trained.report["stages"]
     return ", ".join(f"{stage['name']}: {' + '.join(stage['losses'])}" for stage in stages)
 
@@ -70,10 +71,10 @@ def is_reproducible(subject: Subject) -> str:
     """Training twice with one seed gives the same logits, whatever ran before."""
     for module in (torch.manual_seed, np.random.seed, random.seed):
         module(4321)
-    with on(subject, "training the same model a second time"):
+    with on(subject.cls, "training the same model a second time"):
         again = subject.train()
         for name, data in batches():
-            with on(subject, name):
+            with on(subject.cls, name):
                 one, other = answer(subject.trained.encoder, data), answer(again.encoder, data)
                 compare(one, other, "of the first training", "of the second", 0.0)
     return f"{again.report['steps']} steps"
@@ -84,11 +85,11 @@ def survives_saving(subject: Subject) -> str:
     encoder = subject.trained.encoder
     # The tiny model's texts are numbers, so there is no tokenizer to save.
     nothing = SimpleNamespace(save_pretrained=lambda folder: None)
-    with tempfile.TemporaryDirectory() as room, on(subject, "saved after training and loaded"):
+    with tempfile.TemporaryDirectory() as room, on(subject.cls, "saved after training and loaded"):
         checkpoint.save(Path(room) / "model", encoder, nothing, subject.plugins, 64)
         loaded = checkpoint.load(Path(room) / "model")
         for name, data in batches():
-            with on(subject, name):
+            with on(subject.cls, name):
                 compare(answer(encoder, data), answer(loaded, data), "before", "after", 0.0)
         stored = load_file(Path(room) / "model" / "reducer.safetensors")
     return f"{len(stored)} tensors of its own"

@@ -7,14 +7,13 @@ from __future__ import annotations
 
 import random
 from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from lotbench import registry
+from lotbench.conformance.outcome import Broken, NotSeen, on
 from lotbench.conformance.subject import (
     CLASSES,
     LAYERS,
@@ -38,33 +37,9 @@ MODES: tuple[Mode, ...] = ("packed", "reference")
 EXACT, CLOSE = 1e-10, 1e-8
 
 
-class Broken(Exception):
-    """A rule is broken: says on which input, and how far off."""
-
-
-class NotSeen(Exception):
-    """What the rule is about did not occur."""
-
-
-@contextmanager
-def on(subject: Subject, where: str) -> Iterator[None]:
-    """Turns whatever is raised inside into `Broken`, with the input it happened on."""
-    try:
-        yield
-    except Broken as error:
-        raise Broken(f"{error}; {where}") from None
-    except Exception as error:
-        raise Broken(f"{crash(error, subject)}; {where}") from error
-
-
-def crash(error: Exception, subject: Subject) -> str:
-    """An exception in one line."""
-    return f"{type(error).__name__}: {registry.explain(error, subject.cls)}"
-
-
 def is_sound(subject: Subject) -> str:
     """The class can be built, and what it declares exists."""
-    with on(subject, f"built for {LAYERS} layers"):
+    with on(subject.cls, f"built for {LAYERS} layers"):
         reducer = subject.fresh().reducer
         stages = reducer.stages()
         if not stages or not all(isinstance(stage, Stage) for stage in stages):
@@ -102,7 +77,7 @@ def keeps_first(subject: Subject) -> str:
 
 
 def is_hard(subject: Subject) -> str:
-    """Evaluation decisions carry no weight, in whatever stage the method is."""
+    """Decisions carry no weight in evaluation, after whatever stage, nor in hard stages."""
     return _no_fault(subject, "soft")
 
 
@@ -115,7 +90,7 @@ def is_deterministic(subject: Subject) -> str:
     """The same batch gives the same decisions and logits, whatever the random state."""
     for setting in subject.settings:
         for name, data in batches():
-            with on(subject, f"{setting.label}, {name}"):
+            with on(subject.cls, f"{setting.label}, {name}"):
                 torch.manual_seed(1)
                 np.random.seed(1)
                 random.seed(1)
@@ -132,7 +107,7 @@ def ignores_labels(subject: Subject) -> str:
     for setting in subject.settings:
         data, changed = batch(), batch()
         changed.labels = (changed.labels + 1) % CLASSES
-        with on(subject, f"{setting.label}, ragged batch"):
+        with on(subject.cls, f"{setting.label}, ragged batch"):
             one, other = answer(setting.encoder, data), answer(setting.encoder, changed)
             compare(one, other, "with one label", "with another", 0.0)
     return ""
@@ -149,7 +124,7 @@ def ignores_neighbours(subject: Subject) -> str:
             ("in a batch of half the size", RAGGED[half:]),
             ("beside other texts", (*UNIFORM, *RAGGED)),
         ):
-            with on(subject, setting.label):
+            with on(subject.cls, setting.label):
                 other = answer(setting.encoder, batch(rows))
                 compare(together, other, f"in a batch of {len(RAGGED)}", how, CLOSE)
     return ""
@@ -160,7 +135,7 @@ def modes_agree(subject: Subject) -> str:
     most = 0.0
     for setting in subject.settings:
         for name, data in batches():
-            with on(subject, f"{setting.label}, {name}"):
+            with on(subject.cls, f"{setting.label}, {name}"):
                 packed, reference = (answer(setting.encoder, data, mode) for mode in MODES)
                 off = compare(packed, reference, "packed", "in the reference", CLOSE)
                 most = max(most, off)
@@ -179,7 +154,7 @@ def equals_dense(subject: Subject) -> str:
     for setting in subject.settings:
         for name, data in batches():
             encoder = setting.encoder
-            with on(subject, f"{setting.label}, {name}"):
+            with on(subject.cls, f"{setting.label}, {name}"):
                 found = answer(encoder, data)
             touched = {text for _, _, text in found.gone}
             whole = torch.tensor([text not in touched for text in data.index.tolist()])
@@ -207,7 +182,7 @@ def counts_flops(subject: Subject) -> str:
         for row in (0, 1 + i % (len(RAGGED) - 1)):
             data, encoder = batch((row,)), setting.encoder
             size = data.layout.total
-            with on(subject, f"text {row} ({size} tokens), {setting.label}"):
+            with on(subject.cls, f"text {row} ({size} tokens), {setting.label}"):
                 trace = answer(encoder, data).outputs.trace
                 ours = reduced_flops(trace, encoder.backbone, encoder.reducer)
                 if ours.shape != (1,):
@@ -226,13 +201,11 @@ def counts_flops(subject: Subject) -> str:
 
 def _watched(subject: Subject) -> Iterator[tuple[str, str, Mode, Watch, Outputs]]:
     """A forward pass under watch for every setting, batch and mode."""
-    with on(subject, "evaluation"):
-        settings = subject.settings
-    for setting in settings:
+    for setting in subject.settings:
         for name, data in batches():
             for mode in MODES:
                 watch = Watch(setting.encoder.reducer)
-                with on(subject, f"{setting.label}, {name}, {mode}"), torch.no_grad():
+                with on(subject.cls, f"{setting.label}, {name}, {mode}"), torch.no_grad():
                     outputs = setting.encoder(data, mode, reducer=watch)
                 yield setting.label, name, mode, watch, outputs
 
@@ -255,10 +228,10 @@ def _watch_stage(subject: Subject, encoder: ReducedEncoder, stage: Stage, kind: 
     data = batch()
     if encoder.training:
         attach(encoder.reducer.needs)(data, data.index.numpy())
-    watch = Watch(encoder.reducer)
     soft = stage.soft and encoder.training
+    watch = Watch(encoder.reducer, soft)
     where = f"{'training' if encoder.training else 'evaluation'} in stage {stage.name!r}"
-    with on(subject, where):
+    with on(subject.cls, where):
         outputs = encoder(data, "reference" if soft else "packed", reducer=watch)
         if encoder.training and kind == "mutation":
             given = {**tensors(data), "logits": outputs.logits, "hidden": outputs.hidden}

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from lotbench import registry
+from lotbench.conformance.outcome import on
 from lotbench.conformance.watch import Watch
 from lotbench.engine.backbone import Backbone
 from lotbench.engine.encoder import ReducedEncoder
@@ -120,7 +121,7 @@ class Subject:
             for value in [started, *self.ladder(started)]:
                 name = f"{label}, {knob}={value:g}" if isinstance(value, int | float) else label
                 setting = Setting(name, encoder, knob, value)
-                with torch.no_grad():
+                with on(self.cls, f"{name}, ragged batch"), torch.no_grad():
                     outputs = setting.encoder(batch(), reducer=Watch(encoder.reducer))
                 gone = sum(map(len, left_out(outputs.trace, batch()).values()))
                 distinct.setdefault(gone, setting)

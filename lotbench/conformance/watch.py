@@ -15,17 +15,23 @@ class Watch(TokenReducer):
 
     Repaired, so that a fault shows under the rule it breaks and not as an error in the engine.
 
+    Parameters
+    ----------
+    method : TokenReducer
+    soft : bool
+        Whether decisions may carry a weight.
+
     Attributes
     ----------
     faults : dict of str to str
         The first fault of each kind ("first token", "soft", "mutation"), described.
     """
 
-    def __init__(self, method: TokenReducer) -> None:
+    def __init__(self, method: TokenReducer, soft: bool = False) -> None:
         super().__init__(method.params, method.n_layers, method.width)
         self.name, self.needs = method.name, method.needs
         self.active_layers = method.active_layers
-        self.method = method
+        self.method, self.soft = method, soft
         self.faults: dict[str, str] = {}
 
     def before_layer(self, layer: int, tokens: Tokens) -> Decision | None:
@@ -58,8 +64,11 @@ class Watch(TokenReducer):
                 f"{tokens.layout.batch_size} texts, among them text {text} ({size} tokens shown)",
             )
             decision = replace(decision, keep=decision.keep | first)
-        if decision.weight is not None and not self.method.training:
-            self.faults.setdefault("soft", f"{where} returns a weight; in evaluation it must not")
+        if decision.weight is not None and not self.soft:
+            self.faults.setdefault(
+                "soft",
+                f"{where} returns a weight, which only a stage with soft=True may train with",
+            )
             decision = replace(decision, weight=None)
         return decision
 

@@ -18,7 +18,7 @@ from lotbench.errors import InputError
 from lotbench.measure import machine
 from lotbench.study.config import SweepConfig, TrialConfig, expand
 from lotbench.study.measuring import measure
-from lotbench.study.trial import resolve, run_trial, trial_id
+from lotbench.study.trial import needs, run_trial, trial_id
 
 Say = Callable[[str], None]
 
@@ -172,15 +172,14 @@ def _prepare(planned: Plan, say: Say) -> None:
 
     shared: dict[str, tuple[TrialConfig, set[str]]] = {}
     for config in planned.todo.values():
-        _, needs = shared.setdefault(config.teacher_key(), (config, set()))
-        cls, params, _ = resolve(config)
-        needs |= cls(params, 1, 8).needs
+        _, wanted = shared.setdefault(config.teacher_key(), (config, set()))
+        wanted |= needs(config)
     cpus, gpus = _share(ray.cluster_resources())
     remote = ray.remote(num_cpus=cpus, num_gpus=gpus, max_retries=0)(_prepare_one)
     started = time.perf_counter()
     jobs = {
-        remote.remote(config.model_dump(mode="json"), sorted(needs), cpus): config
-        for config, needs in shared.values()
+        remote.remote(config.model_dump(mode="json"), sorted(wanted), cpus): config
+        for config, wanted in shared.values()
     }
     for number, (job, config) in enumerate(jobs.items(), start=1):
         try:
@@ -198,14 +197,14 @@ def _prepare(planned: Plan, say: Say) -> None:
         )
 
 
-def _prepare_one(values: dict[str, Any], needs: list[str], threads: int) -> dict[str, float]:
+def _prepare_one(values: dict[str, Any], wanted: list[str], threads: int) -> dict[str, float]:
     import torch
 
     from lotbench.study.trial import prepare
 
     torch.set_num_threads(threads)
     artefacts = prepare(TrialConfig(**values))
-    artefacts.attacher(frozenset(needs))
+    artefacts.attacher(frozenset(wanted))
     return artefacts.teacher_card()["metrics"]["validation"]
 
 
@@ -241,7 +240,8 @@ def _announcer(tune: Any, planned: Plan, report: Report, say: Say) -> Any:
                 outcome = "died; its log is under ray/"
                 report.failed[name] = outcome
             elif row["status"] == "failed":
-                outcome = "failed: " + row["error"]["message"].splitlines()[0]
+                error = row["error"]
+                outcome = f"failed: {error['kind']}: {error['message'].splitlines()[0]}"
                 report.failed[name] = outcome
             else:
                 report.ran += 1

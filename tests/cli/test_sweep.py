@@ -15,7 +15,7 @@ import lotbench
 from lotbench import store
 
 BROKEN = '''
-from lotbench.reducer import TokenReducer
+from lotbench.reducer import Drop, TokenReducer
 
 class Broken(TokenReducer):
     """Raises in its first layer."""
@@ -23,6 +23,32 @@ class Broken(TokenReducer):
 
     def before_layer(self, layer, tokens):
         raise RuntimeError("no decision today")
+
+class Crooked(TokenReducer):
+    """Returns a mask that does not fit."""
+    name = "crooked"
+
+    def before_layer(self, layer, tokens):
+        return Drop(tokens.layout.is_first[1:])
+
+class Unbuilt(TokenReducer):
+    """Cannot be built."""
+    name = "unbuilt"
+
+    def __init__(self, params, n_layers, width):
+        super().__init__(params, n_layers, width)
+        self.table = {}["absent"]
+'''
+
+WORKING = '''
+from lotbench.reducer import Drop, TokenReducer
+
+class Halved(TokenReducer):
+    """Keeps every other token."""
+    name = "halved"
+
+    def before_layer(self, layer, tokens):
+        return Drop(tokens.position % 2 == 0)
 '''
 
 
@@ -31,22 +57,37 @@ def room(tmp_path_factory) -> Path:
     return tmp_path_factory.mktemp("sweep")
 
 
-def test_a_sweep_from_start_to_figures_and_its_repetition(sweep_file, room) -> None:
-    plugin = room / "broken.py"
-    plugin.write_text(BROKEN)
-    methods = {"dense": {}, "lot": {"top_p": 0.3, "thresholds": [0.3, 0.7]}, "broken": {}}
-    path = sweep_file(plugins=[str(plugin)], methods=methods)
+def test_a_sweep_from_start_to_figures_and_its_repetition(sweep_file, room, monkeypatch) -> None:
+    # One plugin is a file, named from where the sweep starts, the other an importable module.
+    (room / "broken.py").write_text(BROKEN)
+    (room / "modules").mkdir()
+    (room / "modules/a_working_plugin.py").write_text(WORKING)
+    modules = [str(room / "modules"), os.environ.get("PYTHONPATH", "")]
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join(filter(None, modules)))
+    methods = {
+        "dense": {},
+        "lot": {"top_p": 0.3, "thresholds": [0.3, 0.7]},
+        **{name: {} for name in ("broken", "crooked", "unbuilt", "halved")},
+    }
+    path = sweep_file(plugins=["broken.py", "a_working_plugin"], methods=methods)
     done = call("sweep", path, cwd=room)
-    # One method raises: the others finish, the exit code says that something failed.
+    # Three methods fail: the others finish, the exit code says that something failed.
     assert done.returncode == 1, done.stderr
-    assert "no decision today" in done.stderr
+    assert "RuntimeError: no decision today (broken.py, line 9, in before_layer)" in done.stderr
+    assert "'crooked': before_layer of layer 0: keep has shape" in done.stderr
+    assert "KeyError: 'absent' (broken.py, line 24, in __init__)" in done.stderr
+    assert "Traceback" not in done.stderr
     folder = room / "results/small"
     rows = {row["method"]: row for row in store.read_rows(folder)}
     assert {name: row["status"] for name, row in rows.items()} == {
         "dense": "done",
         "lot": "done",
+        "halved": "done",
         "broken": "failed",
+        "crooked": "failed",
+        "unbuilt": "failed",
     }
+    assert "no decision today" in rows["broken"]["error"]["traceback"]
     frame = lotbench.results(folder)
     timed = frame[(frame.method == "lot") & (frame.split == "validation")]
     assert len(timed) == 2 and timed["real.cpu-1t-b4-fp32"].notna().all()

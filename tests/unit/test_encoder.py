@@ -501,6 +501,36 @@ def test_soft_decisions_are_refused_by_the_packed_path(tiny, make_batch, kind: s
         soft_encoder(tiny, kind, random_weights(batch.layout))(batch, "packed")
 
 
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize(
+    ("decision", "complaint"),
+    [
+        (True, "returned bool; a Leap, a Drop or None is needed"),
+        (Drop(None), "keep is NoneType, not a tensor"),
+        (
+            Drop(torch.ones(4, dtype=torch.bool)),
+            r"keep has shape \(4,\) .* \(T,\) = \(5,\) and bool",
+        ),
+        (Leap(torch.ones(5)), r"keep has shape \(5,\) and dtype torch.float32"),
+        (Leap(torch.ones(5) > 0, weight=torch.ones(5) > 0), "weight has .* floating are needed"),
+        (
+            Leap(torch.ones(5) > 0, context=torch.ones(1, 32)),
+            r"context has shape \(1, 32\) .* \(B, D\) = \(2, 32\) and floating",
+        ),
+    ],
+)
+def test_a_decision_of_the_wrong_form_is_named(
+    tiny, make_batch, mode: str, decision: object, complaint: str
+) -> None:
+    def decide(layer: int, point: str, tokens: Tokens) -> object:
+        return decision if (layer, point) == (1, "before_layer") else None
+
+    encoder = ReducedEncoder(tiny, Fixed(3, decide))
+    where = "method 'fixed': before_layer of layer 1: "
+    with pytest.raises(ValueError, match=where + complaint):
+        encoder(make_batch([3, 2]), mode)
+
+
 def test_unknown_mode_is_refused(tiny: Backbone, make_batch) -> None:
     with pytest.raises(ValueError, match="'pakced'"):
         ReducedEncoder(tiny, KeepAll(None, 3))(make_batch([4]), "pakced")

@@ -130,6 +130,27 @@ def test_fvcore_agrees_to_the_last_operation(
         assert computed.max() > 1
 
 
+class Scorer(TokenReducer):
+    """One product with a vector: 2 * 32 operations for each token shown, before every layer."""
+
+    name = "scorer"
+
+    def before_layer(self, layer: int, tokens: Tokens) -> Decision | None:
+        vector = torch.ones(32, dtype=tokens.hidden.dtype)
+        score = tokens.hidden @ vector if layer else torch.mv(tokens.hidden, vector)
+        return Drop((score > 0) | tokens.layout.is_first)
+
+    def overhead_flops(self, layer: int, n_tokens: torch.Tensor) -> torch.Tensor:
+        return n_tokens * 2 * 32
+
+
+def test_fvcore_counts_products_with_vectors(tiny: Backbone, make_batch) -> None:
+    encoder, batch = ReducedEncoder(tiny, Scorer(NoParams(), 3, 32)), make_batch([30])
+    with torch.no_grad():
+        trace = encoder(batch).trace
+    assert fvcore_flops(encoder, batch) == reduced_flops(trace, tiny, encoder.reducer).item()
+
+
 def test_fvcore_traces_one_text_at_a_time(tiny: Backbone, make_batch) -> None:
     with pytest.raises(ValueError, match="one example"):
         fvcore_flops(ReducedEncoder(tiny, KeepAll(NoParams(), 3, 32)), make_batch([2, 3]))

@@ -162,6 +162,86 @@ def test_a_bad_plugin_is_named_with_what_is_wrong(plugin, text: str, complaint: 
     assert complaint in str(error.value)
 
 
+@pytest.mark.parametrize(
+    ("hook", "complaint"),
+    [
+        (
+            "def before_layer(self, tokens): ...",
+            r"Method.before_layer is called as before_layer(self, layer, tokens): "
+            "too many positional arguments",
+        ),
+        (
+            "def __init__(self, width): ...",
+            "Method.__init__ is called as __init__(self, params, n_layers, width): too many",
+        ),
+        (
+            "def overhead_flops(self, layer, n_tokens, width): ...",
+            "Method.overhead_flops is called as overhead_flops(self, layer, n_tokens): missing",
+        ),
+        (
+            "def before_layers(self, layer, tokens): ...",
+            "Method decides nothing; before_layers: did you mean 'before_layer'?",
+        ),
+    ],
+)
+def test_a_hook_that_cannot_be_called_is_named(plugin, hook: str, complaint: str) -> None:
+    place = plugin(PLUGIN.format(name="mine") + f"    {hook}")
+    with pytest.raises(InputError) as error:
+        registry.load_plugin(place)
+    assert place in str(error.value)
+    assert complaint in str(error.value)
+
+
+def test_a_helper_beside_a_right_hook_may_have_a_name_like_it(plugin) -> None:
+    hooks = "    def before_layer(self, layer, tokens): ...\n    def before_layers(self): ..."
+    assert registry.load_plugin(plugin(PLUGIN.format(name="mine") + hooks))
+
+
+def test_a_private_class_of_a_plugin_is_no_method(plugin) -> None:
+    text = PLUGIN.format(name="mine") + "class _Helper(TokenReducer):\n    pass"
+    assert [cls.name for cls in registry.load_plugin(plugin(text))] == ["mine"]
+
+
+def test_a_method_is_found_by_name_file_or_class(plugin, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert registry.find("lot") == ([LeapOfThought], [])
+    assert registry.find("lotbench.lot:LeapOfThought") == ([LeapOfThought], [])
+    file = plugin(PLUGIN.format(name="mine"))
+    assert registry.find(file) == ([registry.get("mine")], [file])
+    other = Path(plugin(PLUGIN.format(name="other"), "a_plugin_with_a_class"))
+    monkeypatch.syspath_prepend(str(other.parent))
+    (cls,), plugins = registry.find("a_plugin_with_a_class:Method")
+    assert registry.get("other") is cls and plugins == ["a_plugin_with_a_class"]
+
+
+@pytest.mark.parametrize(
+    ("place", "complaint"),
+    [
+        ("lott", "did you mean 'lot'"),
+        ("missing.py", "no such file"),
+        ("no.such.module:A", "no.such.module"),
+        ("lotbench.lot:Absent", "lotbench.lot:Absent is not a subclass"),
+        ("lotbench.lot:Params", "is not a subclass"),
+        ("", "unknown method ''"),
+    ],
+)
+def test_a_method_that_is_not_found_is_named(place: str, complaint: str) -> None:
+    with pytest.raises(InputError, match=complaint):
+        registry.find(place)
+
+
+def test_an_exception_is_told_with_the_line_of_the_method(plugin) -> None:
+    text = PLUGIN.format(name="mine") + "    def stages(self):\n        return [][3]"
+    (cls,) = registry.load_plugin(plugin(text))
+    try:
+        cls(Params(), 2, 4).stages()
+    except IndexError as error:
+        assert registry.explain(error, cls) == (
+            "list index out of range (plugin.py, line 7, in stages)"
+        )
+    assert registry.explain(ValueError("one\ntwo"), cls) == "one"
+    assert registry.explain(ValueError(), cls) == "no message"
+
+
 def test_a_refused_plugin_leaves_nothing_behind(plugin) -> None:
     text = PLUGIN.format(name="mine") + "class Other(TokenReducer):\n    name = 'lot'"
     with pytest.raises(InputError, match="'lot' is in use"):

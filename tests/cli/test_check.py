@@ -1,0 +1,86 @@
+"""`lotbench check` and `lotbench new-method`, as a plugin's author meets them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from test_cli import call
+
+from lotbench import cli, registry
+from lotbench.errors import InputError
+
+
+@pytest.fixture(autouse=True)
+def _fresh(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(registry, "_plugins", {})
+
+
+def main(*arguments: str | Path) -> int:
+    """The exit code of a command, run in this process."""
+    try:
+        cli.app([str(a) for a in arguments], standalone_mode=True)
+    except SystemExit as end:
+        return int(end.code or 0)
+    raise AssertionError("the command line ends with an exit code")
+
+
+def test_a_new_method_passes_the_check_as_it_is(tmp_path: Path) -> None:
+    made = call("new-method", "long-states", cwd=tmp_path)
+    assert made.returncode == 0, made.stderr
+    assert "long_states.py" in made.stdout
+    text = (tmp_path / "long_states.py").read_text()
+    assert len(text.splitlines()) < 60
+    assert "class LongStates(TokenReducer)" in text and "my-method" not in text
+    done = call("check", "long_states.py", cwd=tmp_path)
+    assert done.returncode == 0, done.stdout + done.stderr
+    lines = done.stdout.splitlines()
+    assert sum(line.startswith("  ok ") for line in lines) == len(lines) - 2
+    assert lines[-1].startswith("long-states: 16 ok")
+    assert done.stderr == ""
+
+
+def test_a_broken_rule_is_named_and_exits_1(tmp_path: Path, capsys) -> None:
+    path = tmp_path / "greedy.py"
+    assert main("new-method", "greedy", "--output", tmp_path) == 0
+    path.write_text(
+        path.read_text().replace("masked_fill(tokens.layout.is_first, math.inf)", "abs()")
+    )
+    assert main("check", path) == 1
+    text = capsys.readouterr().out
+    assert "  failed    the first token is always kept\n" in text
+    assert "before_layer of layer 1 leaves out the first token" in text
+    assert "  not run   learns real text with fewer tokens\n" in text
+    assert "Traceback" not in text
+
+
+def test_a_new_method_overwrites_nothing(tmp_path: Path) -> None:
+    assert main("new-method", "mine", "--output", tmp_path / "made") == 0
+    path = tmp_path / "made/mine.py"
+    path.write_text("precious")
+    with pytest.raises(InputError, match=r"mine\.py exists"):
+        main("new-method", "mine", "--output", path.parent)
+    assert path.read_text() == "precious"
+
+
+@pytest.mark.parametrize("name", ["Mine", "my_method", "1st", "-x", "a--b", "../a", "", "lot"])
+def test_a_name_that_will_not_do_is_refused(tmp_path: Path, name: str) -> None:
+    with pytest.raises(InputError, match=r"is no method name|in use"):
+        main("new-method", "--output", tmp_path, "--", name)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["lott"], "did you mean 'lot'"),
+        (["nowhere.py"], "nowhere.py: no such file"),
+        (["lotbench.lot:Nothing"], "not a subclass"),
+        (["lot", "--set", "topp=0.3"], "lot.topp"),
+        (["lot", "--set", "top_p"], "expected key.path=value"),
+    ],
+)
+def test_bad_input_is_refused(arguments: list[str], words: str) -> None:
+    # `main` of the command line turns it into exit code 2 (see test_cli).
+    with pytest.raises(InputError, match=words):
+        main("check", *arguments)

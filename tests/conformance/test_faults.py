@@ -1,0 +1,279 @@
+"""Deliberately faulty methods: each is caught by the rule that it breaks, and by no other."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from textwrap import dedent, indent
+
+import pytest
+
+from lotbench import registry
+from lotbench.conformance.checklist import Verdict, examine
+from lotbench.conformance.subject import Subject
+
+HEADER = """
+import random, torch
+from torch import nn
+from lotbench.ragged import segment_mean, segment_topk
+from lotbench.reducer import Drop, Leap, Stage, TokenReducer
+
+class Method(TokenReducer):
+    name = "faulty"
+
+    def score(self, tokens):
+        return tokens.hidden.norm(dim=1).masked_fill(tokens.layout.is_first, 1e9)
+
+    def half(self, tokens, score):
+        return segment_topk(score, (tokens.layout.lengths + 1) // 2, tokens.layout)
+
+"""
+
+SOUND = """
+def before_layer(self, layer, tokens):
+    return Drop(self.half(tokens, self.score(tokens).detach())) if layer == 1 else None
+"""
+
+WEIGHTED = """
+def __init__(self, params, n_layers, width):
+    super().__init__(params, n_layers, width)
+    self.used, self.forgotten = nn.Linear(width, 1), nn.Linear(width, 1)
+
+def before_layer(self, layer, tokens):
+    if layer != 1:
+        return None
+    logit = self.used(tokens.hidden).squeeze(1).masked_fill(tokens.layout.is_first, 1e9)
+    return Drop(self.half(tokens, logit), aux={"logit": logit})
+
+def overhead_flops(self, layer, n_tokens):
+    return n_tokens * 2 * self.width if layer == 1 else 0.0
+
+def loss(self, outputs, batch, trace):
+    (event,) = trace.decisions()
+    return {"size": event.decision.aux["logit"][~event.layout.is_first].square().mean()}
+"""
+
+# Fault -> (body of the class, words of the title of the one rule it breaks, words of the message).
+FAULTS: dict[str, tuple[str, str, list[str]]] = {
+    "drops [CLS]": (
+        """
+        def before_layer(self, layer, tokens):
+            return Drop(self.half(tokens, -self.score(tokens))) if layer == 1 else None
+        """,
+        "first token",
+        ["before_layer of layer 1 leaves out the first token of 7 of 8 texts", "text 0 (40 tokens"],
+    ),
+    "drops [CLS] in training only": (
+        """
+        def before_layer(self, layer, tokens):
+            score = self.score(tokens)
+            return Drop(self.half(tokens, -score if self.training else score))
+        """,
+        "first token",
+        ["training in stage 'fine-tune'"],
+    ),
+    "random in evaluation": (
+        """
+        def before_layer(self, layer, tokens):
+            return Drop(self.half(tokens, self.score(tokens) + 9 * torch.rand(len(tokens.rows))))
+        """,
+        "deterministic",
+        ["before_layer of layer 0, text 0", "left out at first"],
+    ),
+    "looks at its neighbours": (
+        """
+        def before_layer(self, layer, tokens):
+            score = self.score(tokens)
+            return Drop(score >= score.median())
+        """,
+        "no other text",
+        ["text", "left out in a batch of 8", "alone"],
+    ),
+    "looks at the labels": (
+        """
+        def before_layer(self, layer, tokens):
+            wanted = tokens.batch.labels[tokens.layout.sequence] == 1
+            return Drop(wanted | tokens.layout.is_first)
+        """,
+        "ignore the labels",
+        ["left out with one label", "with another"],
+    ),
+    "changes the states": (
+        """
+        def before_layer(self, layer, tokens):
+            tokens.hidden[-1] += 1
+        """,
+        "nothing it is given is changed",
+        ["before_layer of layer 0 changes tokens.hidden (32 of", "numbers, by up to 1)"],
+    ),
+    "changes the batch in its loss": (
+        SOUND
+        + """
+def loss(self, outputs, batch, trace):
+    batch.labels += 1
+    return {}
+""",
+        "nothing it is given is changed",
+        ["loss changes batch.labels (8 of 8 numbers, by up to 1)", "stage 'fine-tune'"],
+    ),
+    "mask of the wrong shape": (
+        """
+        def before_layer(self, layer, tokens):
+            return Drop(self.half(tokens, self.score(tokens))[:-1])
+        """,
+        "decides in evaluation",
+        ["'faulty': before_layer of layer 0: keep has shape", "(T,)", "and bool are needed"],
+    ),
+    "mask of the wrong kind": (
+        """
+        def after_attention(self, layer, tokens, received):
+            return Leap(self.half(tokens, self.score(tokens)).float())
+        """,
+        "decides in evaluation",
+        ["after_attention of layer 0: keep has shape", "torch.float32"],
+    ),
+    "no decision but a mask": (
+        """
+        def before_layer(self, layer, tokens):
+            return self.half(tokens, self.score(tokens))
+        """,
+        "decides in evaluation",
+        ["before_layer of layer 0: returned Tensor; a Leap, a Drop or None is needed"],
+    ),
+    "soft in evaluation": (
+        """
+        def before_layer(self, layer, tokens):
+            weight = None if self.training else self.score(tokens)
+            return Drop(torch.ones_like(tokens.layout.is_first), weight=weight)
+        """,
+        "are hard",
+        ["before_layer of layer 0 returns a weight", "fresh, ragged batch, packed"],
+    ),
+    "soft in a hard stage": (
+        """
+        def before_layer(self, layer, tokens):
+            weight = self.score(tokens) if self.training else None
+            return Drop(torch.ones_like(tokens.layout.is_first), weight=weight)
+        """,
+        "are hard",
+        ["before_layer of layer 0 returns a weight", "training in stage 'fine-tune'"],
+    ),
+    "raises": (
+        """
+        def before_layer(self, layer, tokens):
+            if layer == 1:
+                return {}["no such key"]
+        """,
+        "decides in evaluation",
+        ["KeyError: 'no such key' (faulty.py, line 17, in before_layer)", "fresh, ragged batch"],
+    ),
+    "wrong FLOPs": (
+        WEIGHTED.replace("n_tokens * 2 *", "n_tokens *").replace("self.forgotten", "unused"),
+        "FLOPs equal",
+        ["overhead_flops, but fvcore counts", "-32.0 a token", "40 tokens"],
+    ),
+    "a parameter without gradient": (
+        WEIGHTED,
+        "gets a gradient",
+        ["no gradient reaches forgotten.weight, forgotten.bias", "fine-tune", "Stage.frozen"],
+    ),
+    "a loss that is not finite": (
+        SOUND
+        + """
+def loss(self, outputs, batch, trace):
+    return {"ratio": outputs.logits.sum() * float("nan")}
+""",
+        "every stage trains",
+        ["NonFiniteLoss: the ratio loss is not finite at step 0 of stage 'fine-tune'"],
+    ),
+    "a loss that raises": (
+        SOUND
+        + """
+def loss(self, outputs, batch, trace):
+    return {"distance": (outputs.logits - batch.teacher_logits).sum()}
+""",
+        "nothing it is given is changed",  # the first rule that asks for the loss
+        ["TypeError", "faulty.py", "in loss", "training in stage"],
+    ),
+    "not reproducible": (
+        SOUND
+        + """
+def loss(self, outputs, batch, trace):
+    return {"noise": outputs.logits.square().mean() * random.SystemRandom().random()}
+""",
+        "reproducible",
+        ["of the first training", "of the second", "training the same model a second time"],
+    ),
+    "forgets what it learned": (
+        """
+        shift = 0
+
+        def start_stage(self, stage):
+            super().start_stage(stage)
+            self.shift = 5
+
+        def before_layer(self, layer, tokens):
+            if self.shift and layer == 1:
+                return Drop(self.half(tokens, self.score(tokens).detach()))
+        """,
+        "saved model",
+        ["left out before", "after"],
+    ),
+    "a stage that names nothing": (
+        SOUND
+        + """
+def stages(self):
+    return [Stage("only", learning_rates={"router": 1e-3})]
+""",
+        "sound",
+        ["stage 'only' names 'router', which is no parameter", "none"],
+    ),
+    "stages that are not a whole": (
+        SOUND
+        + """
+def stages(self):
+    return [Stage("one", 0.5), Stage("two", 0.4)]
+""",
+        "sound",
+        ["the shares of the stages sum to 0.9"],
+    ),
+    "a need that nobody knows": (SOUND + "\nneeds = {'attention'}", "sound", ["attention"]),
+    "a budget that is not there": (SOUND + "\nbudget = 'cut'", "sound", ["'cut'", "no such attr"]),
+    "never leaves anything out": (
+        """
+        def before_layer(self, layer, tokens):
+            return Drop(torch.ones_like(tokens.layout.is_first))
+        """,
+        "learns real text",
+        ["no budget leaves out 5% of the tokens", "100% of the tokens kept", "bbc_news"],
+    ),
+}
+
+
+@pytest.fixture
+def verdicts(tmp_path: Path) -> Callable[[str], list[Verdict]]:
+    """A function that examines a method, given the body of its class."""
+
+    def judge(body: str) -> list[Verdict]:
+        path = tmp_path / "faulty.py"
+        path.write_text(HEADER.lstrip() + indent(dedent(body).strip("\n"), "    ") + "\n")
+        (cls,) = registry.load_plugin(str(path))
+        return list(examine(Subject(cls, plugins=[str(path)])))
+
+    return judge
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_a_fault_is_caught_by_the_rule_it_breaks_and_no_other(fault: str, verdicts) -> None:
+    body, title, words = FAULTS[fault]
+    failed = [v for v in verdicts(body) if v.outcome == "failed"]
+    assert len(failed) == 1, failed
+    assert title in failed[0].rule.title
+    for word in words:
+        assert word in failed[0].detail
+    assert "\n" not in failed[0].detail
+
+
+def test_without_the_fault_the_same_method_passes(verdicts) -> None:
+    sound = WEIGHTED.replace(", self.forgotten", "").replace(", nn.Linear(width, 1)", "")
+    assert [v for v in verdicts(sound) if v.outcome not in ("ok", "not seen")] == []
