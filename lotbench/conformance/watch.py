@@ -67,7 +67,7 @@ class Watch(TokenReducer):
         if decision.weight is not None and not self.soft:
             self.faults.setdefault(
                 "soft",
-                f"{where} returns a weight, which only a stage with soft=True may train with",
+                f"{where} returns a weight; only stages with soft=True train with weights",
             )
             decision = replace(decision, weight=None)
         return decision

@@ -33,7 +33,7 @@ def test_help_answers_in_half_a_second() -> None:
 
 def test_help_names_every_command() -> None:
     text = call("--help").stdout
-    for command in ("sweep", "run", "measure", "plot", "methods"):
+    for command in ("sweep", "run", "measure", "plot", "methods", "check", "new-method"):
         assert command in text
 
 
