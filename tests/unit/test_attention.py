@@ -252,7 +252,9 @@ def test_one_by_one_equals_padded(lengths: list[int], seed: int, weighted: bool)
 
 
 @pytest.mark.parametrize("function", [attend, attend_and_receive])
-def test_no_kernel_call_sees_two_lengths_outside_training(function, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_no_kernel_call_sees_two_lengths_outside_training(
+    function, monkeypatch: pytest.MonkeyPatch
+) -> None:
     seen = []
     for name in ("_padded", "_explicit"):
         real = getattr(attention, name)
