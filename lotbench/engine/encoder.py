@@ -56,7 +56,7 @@ class ReducedEncoder(nn.Module):
         Raises
         ------
         ValueError
-            If the mode is unknown, or a soft decision reaches the packed path.
+            If the mode is unknown, a decision is malformed, or a soft one reaches the packed path.
         """
         reducer = self.reducer if reducer is None else reducer
         if mode == "packed":

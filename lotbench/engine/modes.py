@@ -23,6 +23,7 @@ from lotbench.reducer import (
     TokenReducer,
     Tokens,
     Trace,
+    malformed,
 )
 
 if TYPE_CHECKING:
@@ -73,6 +74,10 @@ class Run:
         else:
             decision = self.reducer.after_attention(index, tokens, received)
         if decision is not None:
+            complaint = malformed(decision, tokens)
+            if complaint:
+                name = getattr(self.reducer, "name", type(self.reducer).__name__)
+                raise ValueError(f"method {name!r}: {point} of layer {index}: {complaint}")
             self.trace.events.append(Event(index, point, decision, tokens.layout, tokens.rows))
         return decision
 

@@ -149,8 +149,9 @@ def _run_trials(planned: Plan, address: str | None, report: Report, say: Say) ->
                 "folder": str(planned.folder),
                 "threads": cpus,
             },
+            # A fresh process for each trial: kernels keep memory for every shape they have met.
             tune_config=tune.TuneConfig(
-                reuse_actors=True, trial_dirname_creator=lambda trial: trial.trial_id
+                reuse_actors=False, trial_dirname_creator=lambda trial: trial.trial_id
             ),
             run_config=tune.RunConfig(
                 name="tune",
