@@ -16,6 +16,8 @@ Deviations from the paper
 - [CLS] is never removed; it has no mask and does not count in the regulariser.
 - The default rate of the thresholds is an own one, 2e-4: with the trial's few hundred steps the
   published 2e-5 could move them by a few thousandths at most.
+- ``final_threshold`` suits texts of about 100 tokens, as published: scores of a text sum to 1, so
+  the longer it is the smaller they are.
 - ``threshold_scale`` multiplies all thresholds after training (a post-hoc budget).
 
 Deviations from the released code

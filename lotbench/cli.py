@@ -27,6 +27,12 @@ Store = Annotated[Path, typer.Argument(help="A sweep's store, such as results/qu
 
 def main() -> None:
     """Run the command line: exit code 0 done, 1 some trials failed, 2 bad input."""
+    import warnings
+
+    # A warning is a sentence to the user here, not a pointer into the code.
+    warnings.showwarning = lambda message, category, *rest: (
+        typer.echo(f"note: {message}", err=True) if category is UserWarning else None
+    )
     try:
         app()
     except InputError as error:
@@ -87,6 +93,9 @@ def run(
         row = run_trial(config, folder, advance)
     if row["status"] == "failed":
         typer.echo(f"failed: {row['error']['kind']}: {row['error']['message']}", err=True)
+        if "traceback" in row["error"]:
+            place = folder / "trials" / f"{row['trial_id']}.json"
+            typer.echo(f"the whole traceback is in {place}", err=True)
         raise typer.Exit(1)
     for point in row["evaluations"]:
         budget = " ".join(f"{name}={value}" for name, value in point["budget"].items())
@@ -127,6 +136,38 @@ def methods() -> None:
     from lotbench.console import methods_table
 
     _console().print(methods_table())
+
+
+@app.command()
+def check(
+    method: Annotated[str, typer.Argument(help="A method's name, a Python file or module:Class.")],
+    overrides: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="KEY=VALUE", help="Change one hyper-parameter."),
+    ] = None,
+) -> None:
+    """Check a method against every rule of the contract; exit code 1 if one is broken."""
+    from lotbench import registry
+    from lotbench.study.strict_yaml import values
+
+    params = values(overrides or [])
+    classes, plugins = registry.find(method)
+    from lotbench.console import checklist
+
+    if not all([checklist(cls, params, plugins) for cls in classes]):
+        raise typer.Exit(1)
+
+
+@app.command()
+def new_method(
+    name: Annotated[str, typer.Argument(help="Small letters, digits and hyphens.")],
+    folder: Annotated[Path, typer.Option("--output", help="Where the file goes.")] = Path("."),
+) -> None:
+    """Write a small working method to start from, as a plugin file."""
+    from lotbench.conformance.scaffold import write
+
+    path = write(name, folder)
+    _say(f"wrote {path}; next: lotbench check {path}")
 
 
 def _show(folder: Path) -> None:

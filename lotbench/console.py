@@ -5,10 +5,12 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from rich.table import Table
+
+    from lotbench.reducer import TokenReducer
 
 QUIET_SECONDS = 10.0
 
@@ -45,6 +47,39 @@ def _plain() -> Callable[[str, int, int], None]:
             print(f"{what}: step {done} of {total}", flush=True)
 
     return advance
+
+
+def checklist(cls: type[TokenReducer], params: dict[str, Any], plugins: list[str]) -> bool:
+    """Draw a method's checklist rule by rule; whether no rule was broken."""
+    from collections import Counter
+
+    from rich.console import Console
+    from rich.text import Text
+
+    from lotbench.conformance.checklist import Rule, examine
+    from lotbench.conformance.subject import Subject
+
+    console, started = Console(highlight=False), time.monotonic()
+    marks = {"ok": "green", "failed": "bold red", "not seen": "yellow", "not run": "dim"}
+    counts: Counter[str] = Counter()
+    console.print(Text(cls.name, "bold"), Text(f"({cls.__module__}.{cls.__qualname__})", "dim"))
+    with console.status("") as status:
+
+        def begin(rule: Rule) -> None:
+            status.update(rule.title)
+
+        for verdict in examine(Subject(cls, params, plugins), begin):
+            counts[verdict.outcome] += 1
+            colour = marks[verdict.outcome]
+            line = Text(f"  {verdict.outcome:8}  ", colour) + Text(verdict.rule.title)
+            if verdict.outcome == "failed":
+                line += Text(f"\n            {verdict.detail}", colour)
+            elif verdict.detail:
+                line += Text(f": {verdict.detail}", "dim")
+            console.print(line, soft_wrap=True)
+    said = ", ".join(f"{counts[outcome]} {outcome}" for outcome in marks if counts[outcome])
+    console.print(f"{cls.name}: {said} ({time.monotonic() - started:.0f} s)")
+    return not counts["failed"]
 
 
 def methods_table() -> Table:

@@ -10,7 +10,7 @@ context token, gradient guidance from the fine-tuned dense teacher, and the abla
 Deviations from the paper
 - ``preset: recommended`` (the default) cuts the task gradient into the routers
   (``straight_through: false``), uses narrow routers, a smaller initial bias and an own learning
-  rate; ``preset: paper`` restores the published recipe.
+  rate, and distils the teacher; ``preset: paper`` restores the published recipe.
 - The probability that is compared with ``threshold`` is a parameter after training (a post-hoc
   budget); the paper takes the larger class, threshold 0.5.
 - The share of [CLS] is left out of the guidance labels, since the router does not decide on it.
@@ -79,7 +79,7 @@ class Params(reducer.Params):
     guidance: Literal["gradient", "attention", "random", "none"] = "gradient"
     share_normalisation: Literal["sum", "softmax"] = "sum"
     decision_every: int = Field(1, ge=1, description="reuse a decision for this many layers")
-    distillation: float = Field(0.0, ge=0, description="weight of the teacher's soft labels")
+    distillation: float = Field(1.0, ge=0, description="weight of the teacher's soft labels")
 
     @model_validator(mode="before")
     @classmethod

@@ -135,6 +135,31 @@ class Drop:
 Decision = Leap | Drop
 
 
+def malformed(decision: Any, tokens: Tokens) -> str | None:
+    """What is wrong with the form of a decision about these tokens; None if nothing."""
+    if not isinstance(decision, Leap | Drop):
+        return f"returned {type(decision).__name__}; a Leap, a Drop or None is needed"
+    shown, width = tokens.hidden.shape
+    context = decision.context if isinstance(decision, Leap) else None
+    wanted = {
+        "keep": (decision.keep, "(T,)", (shown,), "bool"),
+        "weight": (decision.weight, "(T,)", (shown,), "floating"),
+        "context": (context, "(B, D)", (tokens.layout.batch_size, width), "floating"),
+    }
+    for name, (value, letters, shape, kind) in wanted.items():
+        if value is None and name != "keep":
+            continue
+        if not isinstance(value, Tensor):
+            return f"{name} is {type(value).__name__}, not a tensor"
+        fits = value.dtype == torch.bool if kind == "bool" else value.is_floating_point()
+        if value.shape != shape or not fits:
+            return (
+                f"{name} has shape {tuple(value.shape)} and dtype {value.dtype}; "
+                f"{letters} = {shape} and {kind} are needed"
+            )
+    return None
+
+
 @dataclass(frozen=True)
 class Tokens:
     """The tokens a method decides about: those present, never others.

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import difflib
 import importlib
 import importlib.util
 import inspect
 import sys
+import traceback
 from hashlib import sha256
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
@@ -16,6 +18,8 @@ from lotbench.errors import InputError, near_misses
 from lotbench.reducer import Params, TokenReducer
 
 GROUP = "lotbench.methods"
+DECIDE = ("before_layer", "after_attention")
+HOOKS = ("__init__", "stages", "start_stage", "loss", "training_step", "overhead_flops", *DECIDE)
 _plugins: dict[str, type[TokenReducer]] = {}
 
 
@@ -54,6 +58,28 @@ def get(name: str) -> type[TokenReducer]:
         ) from error
 
 
+def find(place: str) -> tuple[list[type[TokenReducer]], list[str]]:
+    """The methods at a place, and the plugins to load for them.
+
+    ``place`` is a method's name, a path to a Python file, or ``module:Class``.
+
+    Raises
+    ------
+    InputError
+        If there is no such method, or its plugin is at fault.
+    """
+    if place.endswith(".py"):
+        return load_plugin(place), [str(Path(place).resolve())]
+    module, colon, attribute = place.partition(":")
+    if not colon:
+        return [get(place)], []
+    cls = _checked(getattr(_import(module), attribute, None), place)
+    if cls.name in names() and get(cls.name) is cls:
+        return [cls], []
+    load_plugin(module)
+    return [cls], [module]
+
+
 def load_plugin(place: str) -> list[type[TokenReducer]]:
     """The methods of a plugin, a path to a Python file or a module name, now registered.
 
@@ -69,6 +95,7 @@ def load_plugin(place: str) -> list[type[TokenReducer]]:
         if issubclass(cls, TokenReducer)
         and cls is not TokenReducer
         and cls.__module__ == module.__name__
+        and not cls.__name__.startswith("_")  # a method's helper, as Python's habit has it
     ]
     if not classes:
         raise InputError(f"plugin {place}: no subclass of lotbench.reducer.TokenReducer in it")
@@ -102,6 +129,15 @@ def make_params(cls: type[TokenReducer], values: dict, where: str) -> Params:
         raise InputError("\n".join(lines)) from error
 
 
+def explain(error: BaseException, cls: type[TokenReducer]) -> str:
+    """An exception's message in one line, with the line of the method that it came from."""
+    lines = str(error).strip().splitlines() or ["no message"]
+    home = getattr(sys.modules.get(cls.__module__), "__file__", None)
+    own = [frame for frame in traceback.extract_tb(error.__traceback__) if frame.filename == home]
+    place = f" ({Path(home).name}, line {own[-1].lineno}, in {own[-1].name})" if own else ""
+    return lines[0] + place
+
+
 def _import(place: str):
     path = Path(place)
     if path.suffix != ".py":
@@ -133,4 +169,25 @@ def _checked(cls: object, place: str) -> type[TokenReducer]:
         raise InputError(f"{place}: class {cls.__name__} has no `name`")
     if not issubclass(cls.Params, Params):
         raise InputError(f"{place}: {cls.__name__}.Params must derive from lotbench.reducer.Params")
+    _check_hooks(cls, place)
     return cls
+
+
+def _check_hooks(cls: type[TokenReducer], place: str) -> None:
+    """Refuse hooks that the engine could not call, and misspelt ones, before any work is done."""
+    for hook in HOOKS:
+        own, base = getattr(cls, hook), getattr(TokenReducer, hook)
+        wanted = list(inspect.signature(base).parameters)
+        try:
+            inspect.signature(own).bind(*wanted)
+        except TypeError as error:
+            raise InputError(
+                f"{place}: {cls.__name__}.{hook} is called as {hook}({', '.join(wanted)}): {error}"
+            ) from None
+    decides = [h for h in DECIDE if getattr(cls, h) is not getattr(TokenReducer, h)]
+    for name, value in vars(cls).items():
+        meant = difflib.get_close_matches(name, DECIDE, n=1, cutoff=0.8)
+        if not decides and inspect.isfunction(value) and meant:
+            raise InputError(
+                f"{place}: {cls.__name__} decides nothing; {name}: did you mean {meant[0]!r}?"
+            )

@@ -4,9 +4,9 @@ Weighted softmax: ``p_ij = w_j exp(s_ij) / sum_k w_k exp(s_ik)``.  A key of weig
 token, 0 is absent.  As an additive ``log w`` it keeps the fused kernels usable.
 
 On a GPU, hard weights run through variable-length attention where the installed torch has it,
-everything else through padded ``scaled_dot_product_attention``.  On a CPU sequences of different
-lengths run one by one, on views: nothing is padded, masked or copied, and a kernel call there
-costs far less than padding does.
+everything else through padded ``scaled_dot_product_attention``.  On a CPU, outside training,
+sequences of different lengths run one by one, on views: nothing is padded, masked or copied, and a
+kernel call there costs far less than padding does.
 
 Attention probabilities are not dropped out in training: no fused CPU kernel does that, and the
 explicit one takes four times as long.  The other dropouts of the backbone stay as configured.
@@ -170,7 +170,9 @@ def append_context(
 
 
 def _one_by_one(query: Tensor, queries: Ragged, keys: Ragged) -> bool:
-    return query.device.type == "cpu" and not (queries.uniform and keys.uniform)
+    # Not in training: the many small steps back cost more than padding bucketed batches does.
+    ragged = not (queries.uniform and keys.uniform)
+    return ragged and query.device.type == "cpu" and not torch.is_grad_enabled()
 
 
 def _sequences(

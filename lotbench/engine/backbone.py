@@ -7,7 +7,8 @@ here is the Hugging Face model, and saves as one.
 from __future__ import annotations
 
 import importlib.util
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -185,7 +186,6 @@ def load_backbone(
         If the checkpoint cannot be read, has no safetensors, or is of an unsupported type.
     """
     from transformers import AutoConfig, AutoModelForSequenceClassification
-    from transformers.utils import logging
 
     place = locate(name)
     try:
@@ -203,23 +203,15 @@ def load_backbone(
                 )
             config.num_hidden_layers = layers
         config.num_labels = n_labels
-        verbosity, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
-        logging.set_verbosity_error()
-        logging.disable_progress_bar()
-        try:
-            with torch.random.fork_rng(devices=[]):
-                torch.manual_seed(0 if seed is None else seed)
-                model = AutoModelForSequenceClassification.from_pretrained(
-                    place,
-                    config=config,
-                    dtype=torch.float32,
-                    use_safetensors=True,
-                    trust_remote_code=False,
-                )
-        finally:
-            logging.set_verbosity(verbosity)
-            if bars:
-                logging.enable_progress_bar()
+        with quiet(), torch.random.fork_rng(devices=[]):
+            torch.manual_seed(0 if seed is None else seed)
+            model = AutoModelForSequenceClassification.from_pretrained(
+                place,
+                config=config,
+                dtype=torch.float32,
+                use_safetensors=True,
+                trust_remote_code=False,
+            )
     except (OSError, ValueError, KeyError) as error:
         first = str(error).strip().splitlines()[0]
         raise InputError(
@@ -227,6 +219,22 @@ def load_backbone(
             "a local folder needs config.json and model.safetensors)"
         ) from error
     return Backbone(model)
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Inside, transformers reads and writes models without bars and remarks."""
+    from transformers.utils import logging
+
+    verbosity, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
+    logging.set_verbosity_error()
+    logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        logging.set_verbosity(verbosity)
+        if bars:
+            logging.enable_progress_bar()
 
 
 def load_tokenizer(name: str):

@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from lotbench import registry
-from lotbench.engine.backbone import load_backbone
+from lotbench.engine.backbone import load_backbone, quiet
 from lotbench.engine.encoder import ReducedEncoder
 from lotbench.errors import InputError
 
@@ -24,7 +24,8 @@ def save(
     from safetensors.torch import save_file
 
     folder.mkdir(parents=True, exist_ok=True)
-    encoder.backbone.model.save_pretrained(folder)
+    with quiet():
+        encoder.backbone.model.save_pretrained(folder)
     tokenizer.save_pretrained(folder)
     state = {name: value.contiguous() for name, value in encoder.reducer.state_dict().items()}
     save_file(state, folder / "reducer.safetensors")

@@ -8,6 +8,7 @@ Element-wise work, softmax, norms and embeddings are not.
 from __future__ import annotations
 
 from collections import Counter
+from math import prod
 
 import torch
 from torch import Tensor, nn
@@ -52,8 +53,8 @@ def head_flops(backbone: Backbone) -> float:
 def fvcore_flops(encoder: ReducedEncoder, batch: Batch) -> float:
     """FLOPs of the packed path on one example by fvcore: its multiply-adds, times two.
 
-    An independent count of what really runs.  fvcore counts
-    ``scaled_dot_product_attention`` as zero unless it is given a handle.
+    An independent count of what really runs.  fvcore needs a handle for what it counts as zero
+    (``scaled_dot_product_attention``, ``mv``, ``dot``) or cannot count (``matmul`` by a vector).
 
     Raises
     ------
@@ -66,6 +67,8 @@ def fvcore_flops(encoder: ReducedEncoder, batch: Batch) -> float:
         raise ValueError("fvcore traces one example at a time")
     count = FlopCountAnalysis(_Logits(encoder, batch), (batch.input_ids,))
     count.set_op_handle("aten::scaled_dot_product_attention", _attention_multiply_adds)
+    for product in ("aten::matmul", "aten::mv", "aten::dot"):
+        count.set_op_handle(product, _product_multiply_adds)
     count.set_op_handle(**dict.fromkeys(UNCOUNTED, lambda inputs, outputs: Counter()))
     count.unsupported_ops_warnings(False).uncalled_modules_warnings(False)
     count.tracer_warnings("none")
@@ -89,3 +92,9 @@ def _attention_multiply_adds(inputs: list, outputs: list) -> Counter:
     query, key, value = (inputs[i].type().sizes() for i in range(3))
     pairs = query[0] * query[1] * query[2] * key[2]
     return Counter({"attention": pairs * (query[3] + value[3])})
+
+
+def _product_multiply_adds(inputs: list, outputs: list) -> Counter:
+    """Multiply-adds of a product of matrices or vectors: its outputs, times the inner size."""
+    inner = inputs[0].type().sizes()[-1]
+    return Counter({"product": prod(outputs[0].type().sizes()) * inner})

@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from hashlib import sha256
@@ -27,7 +26,7 @@ from lotbench.reducer import Batch, Leap, Params, TokenReducer, Tokens
 from lotbench.study.config import TrialConfig
 from lotbench.study.data import Split, Task, batches, collate
 from lotbench.study.evaluate import evaluate
-from lotbench.study.training import Progress, silent, train
+from lotbench.study.training import Progress, resolve_precision, silent, train
 
 BATCH_SIZE = 32
 
@@ -165,7 +164,8 @@ def gradient_saliency(teacher: ReducedEncoder, split: Split) -> np.ndarray:
         labels = batch.labels if not batch.labels.is_floating_point() else batch.labels.long() * 0
         chosen = outputs.logits.gather(1, labels[:, None]).sum()
         gradients = torch.autograd.grad(chosen, outputs.inputs)
-        parts = [(g * h).norm(dim=1) for g, h in zip(gradients, outputs.inputs, strict=True)]
+        pairs = zip(gradients, outputs.inputs, strict=True)
+        parts = [(g.float() * h.float()).norm(dim=1) for g, h in pairs]
         return torch.stack(parts).sum(0)
 
     return _per_token(teacher, split, compute)
@@ -188,12 +188,15 @@ def _per_token(
     encoder: ReducedEncoder, split: Split, compute: Callable[[Batch], Tensor]
 ) -> np.ndarray:
     device = next(encoder.parameters()).device
+    # Only the order and the rough share of the values matter, and bf16 is far faster.
+    precision = resolve_precision("auto", device)
     starts = np.concatenate([[0], np.cumsum(split.lengths)])
     out = np.zeros(starts[-1], dtype=np.float32)
     encoder.eval()
     for rows in batches(split, BATCH_SIZE, seed=None):
         batch = collate(split, rows).to(device)
-        values = compute(batch).detach().cpu().numpy()
+        with torch.autocast(device.type, torch.bfloat16, enabled=precision == "bf16"):
+            values = compute(batch).detach().float().cpu().numpy()
         layout: Ragged = batch.layout
         begin = 0
         for row, size in zip(rows, layout.sizes, strict=True):
@@ -222,7 +225,10 @@ def _once(path: Path, make: Callable[[Path], None]) -> None:
     with FileLock(f"{path}.lock"):
         if path.exists():
             return
-        room = Path(tempfile.mkdtemp(dir=path.parent, prefix=".making-"))
+        # The lock is ours, so what stands here was left by a process that was killed.
+        room = path.parent / f".making-{path.name}"
+        shutil.rmtree(room, ignore_errors=True)
+        room.mkdir()
         try:
             make(room / path.name)
             os.replace(room / path.name, path)

@@ -91,6 +91,20 @@ def read_yaml(path: str | Path, overrides: Sequence[str] = ()) -> Document:
     return document
 
 
+def values(overrides: Sequence[str]) -> dict[str, Any]:
+    """What overrides alone say, each value read as YAML.
+
+    Raises
+    ------
+    InputError
+        Bad override.
+    """
+    document = Document("--set", {})
+    for override in overrides:
+        _apply(document, override)
+    return document.data
+
+
 def _parse(text: str, name: str, document: Document | None = None) -> Any:
     loader = _Loader(text)
     loader.name = name

@@ -9,18 +9,30 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from lotbench import store
+from lotbench.engine import checkpoint
 from lotbench.errors import InputError
 from lotbench.measure import machine
 from lotbench.study.config import SweepConfig, TrialConfig, expand
 from lotbench.study.measuring import measure
-from lotbench.study.trial import resolve, run_trial, trial_id
+from lotbench.study.trial import prepare, resolve, run_trial, trial_id
 
 Say = Callable[[str], None]
+
+RAY_SETTINGS = {
+    # Relative paths of a sweep file are relative to where it was started, in workers too.
+    "RAY_CHDIR_TO_TRIAL_DIR": "0",
+    # Our own lines and rows stand for Tune's tables and logs.
+    "RAY_AIR_NEW_OUTPUT": "0",
+    "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
+    # Ray would otherwise hide the GPUs from a worker that asks for none, and warn about it.
+    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
+}
 
 
 @dataclass
@@ -115,10 +127,8 @@ def trial_threads() -> int:
 def _run_trials(planned: Plan, address: str | None, report: Report, say: Say) -> None:
     import logging
 
-    # Set before Ray is imported: it reads them then.
-    os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
-    os.environ.setdefault("RAY_AIR_NEW_OUTPUT", "0")
-    os.environ.setdefault("TUNE_DISABLE_AUTO_CALLBACK_LOGGERS", "1")
+    # Ray reads them when it is imported, and its workers when they start.
+    os.environ.update(RAY_SETTINGS)
     import ray
     from ray import tune
 
@@ -128,24 +138,22 @@ def _run_trials(planned: Plan, address: str | None, report: Report, say: Say) ->
         include_dashboard=False if address is None else None,
         logging_level=logging.ERROR,
         log_to_driver=False,
-        runtime_env={"env_vars": _inherited()},
+        runtime_env={"env_vars": RAY_SETTINGS | _inherited()},
     )
     try:
         _prepare(planned, say)
-        cpus = min(trial_threads(), int(ray.cluster_resources().get("CPU", 1)))
-        share = _gpu_share(ray.cluster_resources(), cpus)
-        resources = {"cpu": cpus, **({"gpu": share} if share else {})}
+        cpus, gpus = _share(ray.cluster_resources())
         tuner = tune.Tuner(
-            tune.with_resources(_trainable, resources),
+            tune.with_resources(_trainable, {"cpu": cpus, "gpu": gpus}),
             param_space={
-                "trial": tune.grid_search(
-                    [c.model_dump(mode="json") for c in planned.todo.values()]
-                ),
+                "trial": tune.grid_search(list(planned.todo)),
+                "configs": {n: c.model_dump(mode="json") for n, c in planned.todo.items()},
                 "folder": str(planned.folder),
                 "threads": cpus,
             },
+            # A fresh process for each trial: kernels keep memory for every shape they have met.
             tune_config=tune.TuneConfig(
-                reuse_actors=True, trial_dirname_creator=lambda trial: trial.trial_id
+                reuse_actors=False, trial_dirname_creator=lambda trial: trial.trial_id
             ),
             run_config=tune.RunConfig(
                 name="tune",
@@ -165,18 +173,15 @@ def _prepare(planned: Plan, say: Say) -> None:
     """Teachers, logits and saliency that the trials need, each once, as Ray tasks."""
     import ray
 
-    shared: dict[str, tuple[TrialConfig, set[str]]] = {}
+    shared: dict[str, list[TrialConfig]] = {}
     for config in planned.todo.values():
-        _, needs = shared.setdefault(config.teacher_key(), (config, set()))
-        cls, params, _ = resolve(config)
-        needs |= cls(params, 1, 8).needs
-    cores = int(ray.cluster_resources().get("CPU", 1))
-    gpus = 1 if ray.cluster_resources().get("GPU") else 0
-    remote = ray.remote(num_cpus=cores, num_gpus=gpus, max_retries=0)(_prepare_one)
+        shared.setdefault(config.teacher_key(), []).append(config)
+    cpus, gpus = _share(ray.cluster_resources())
+    remote = ray.remote(num_cpus=cpus, num_gpus=gpus, max_retries=0)(_prepare_one)
     started = time.perf_counter()
     jobs = {
-        remote.remote(config.model_dump(mode="json"), sorted(needs), cores): config
-        for config, needs in shared.values()
+        remote.remote([config.model_dump(mode="json") for config in configs], cpus): configs[0]
+        for configs in shared.values()
     }
     for number, (job, config) in enumerate(jobs.items(), start=1):
         try:
@@ -194,14 +199,19 @@ def _prepare(planned: Plan, say: Say) -> None:
         )
 
 
-def _prepare_one(values: dict[str, Any], needs: list[str], threads: int) -> dict[str, float]:
+def _prepare_one(trials: list[dict[str, Any]], threads: int) -> dict[str, float]:
+    """The teacher that these trials share, and what any of them needs of it; its metrics."""
     import torch
 
-    from lotbench.study.trial import prepare
-
     torch.set_num_threads(threads)
-    artefacts = prepare(TrialConfig(**values))
-    artefacts.attacher(frozenset(needs))
+    configs = [TrialConfig(**values) for values in trials]
+    artefacts = prepare(configs[0])
+    teacher = checkpoint.load(artefacts.teacher()).backbone
+    for config in configs:
+        cls, params, _ = resolve(config)
+        # A method that refuses its parameters fails in its own trial, with its own row.
+        with suppress(Exception):
+            artefacts.attacher(cls(params, len(teacher.layers), teacher.width).needs)
     return artefacts.teacher_card()["metrics"]["validation"]
 
 
@@ -210,15 +220,15 @@ def _trainable(values: dict[str, Any]) -> None:
     from ray import tune
 
     torch.set_num_threads(values["threads"])
-    row = run_trial(TrialConfig(**values["trial"]), Path(values["folder"]), catch_input_errors=True)
-    tune.report({"trial_id_": row["trial_id"], "status": row["status"]})
+    config = TrialConfig(**values["configs"][values["trial"]])
+    row = run_trial(config, Path(values["folder"]), catch_input_errors=True)
+    tune.report({"status": row["status"]})
 
 
 def _announcer(tune: Any, planned: Plan, report: Report, say: Say) -> Any:
     """A Tune callback that says each finished trial in one line."""
     started = time.perf_counter()
     total = len(planned.todo)
-    names = {_label(config): name for name, config in planned.todo.items()}
     count = 0
 
     class Announcer(tune.Callback):
@@ -231,8 +241,7 @@ def _announcer(tune: Any, planned: Plan, report: Report, say: Say) -> Any:
         def _tell(self, trial: Any) -> None:
             nonlocal count
             count += 1
-            config = TrialConfig(**trial.config["trial"])
-            name = names[_label(config)]
+            name = trial.config["trial"]
             row = next((r for r in store.read_rows(planned.folder) if r["trial_id"] == name), None)
             if row is None:
                 outcome = "died; its log is under ray/"
@@ -244,7 +253,8 @@ def _announcer(tune: Any, planned: Plan, report: Report, say: Say) -> Any:
                 report.ran += 1
                 outcome = _outcome(row)
             seconds = time.perf_counter() - started
-            say(f"[{count}/{total}, {seconds:.0f} s] {_label(config)}: {outcome}")
+            label = _label(planned.todo[name])
+            say(f"[{count}/{total}, {seconds:.0f} s] {label}: {outcome}")
 
     return Announcer()
 
@@ -263,12 +273,11 @@ def _label(config: TrialConfig) -> str:
     return " ".join(filter(None, [config.task, config.method, params, f"seed={config.seed}"]))
 
 
-def _gpu_share(resources: dict[str, float], cpus: int) -> float:
-    """GPU share of a trial, so that as many run side by side as the cores allow; 0 without GPU."""
-    gpus = resources.get("GPU", 0)
-    if not gpus:
-        return 0.0
-    return max(1 / 8, min(1.0, gpus * cpus / max(1.0, resources.get("CPU", 1))))
+def _share(resources: dict[str, float]) -> tuple[int, float]:
+    """CPUs and GPU share of one trial or teacher: as many run side by side as the cores allow."""
+    cores, gpus = resources.get("CPU", 1), resources.get("GPU", 0)
+    cpus = min(trial_threads(), int(cores))
+    return cpus, max(1 / 8, min(1.0, gpus * cpus / cores)) if gpus else 0
 
 
 def _inherited() -> dict[str, str]:

@@ -115,7 +115,8 @@ def run_trial(
             raise
         row |= _failure("bad input", str(error))
     except Exception as error:
-        row |= _failure(type(error).__name__, f"{error}\n{traceback.format_exc()}")
+        row |= _failure(type(error).__name__, registry.explain(error, cls))
+        row["error"]["traceback"] = traceback.format_exc()
     store.write_row(folder, row)
     return row
 

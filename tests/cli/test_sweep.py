@@ -65,8 +65,10 @@ def test_a_sweep_from_start_to_figures_and_its_repetition(sweep_file, room) -> N
     assert timings == set((folder / "timings").glob("*.json"))
 
 
-def test_killed_in_the_middle_and_run_again(sweep_file, room) -> None:
-    path = sweep_file(name="killed", measure=None)
+def test_killed_in_the_middle_and_run_again(sweep_file, reviews, room) -> None:
+    # The folder is given relative to where the sweep is started; workers find it all the same.
+    task = {"source": os.path.relpath(reviews, room), "max_length": 32}
+    path = sweep_file(name="killed", measure=None, tasks={"reviews": task})
     trials = room / "results/killed/trials"
     with subprocess.Popen(
         [*LOTBENCH, "sweep", str(path)],

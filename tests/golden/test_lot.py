@@ -21,7 +21,7 @@ ONE = Ragged.from_lengths([4])
 
 
 def lot(n_layers: int = 3, width: int = 32, **params: object) -> LeapOfThought:
-    return LeapOfThought(Params(**params), n_layers, width).double()
+    return LeapOfThought(Params(**{"distillation": 0.0} | params), n_layers, width).double()
 
 
 def undecided(method: LeapOfThought) -> LeapOfThought:
@@ -417,6 +417,7 @@ def test_needs_follow_the_switches() -> None:
     assert lot(guidance="none").needs == frozenset()
     assert lot(guidance="random").needs == frozenset()
     assert lot(guidance="random", distillation=1.0).needs == {"teacher_logits"}
+    assert LeapOfThought(Params(), 3, 32).needs == {"saliency", "teacher_logits"}
 
 
 def test_random_guidance_depends_on_the_text_alone() -> None:

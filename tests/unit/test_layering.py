@@ -35,9 +35,10 @@ MAY_IMPORT = {
     "lotbench.measure": MEASURE,
     "lotbench.study": STUDY,
     "lotbench.report": {"lotbench.errors", "lotbench.store", "lotbench.report"},
+    "lotbench.conformance": STUDY | {"lotbench.conformance"},
     "lotbench.api": STUDY,
-    "lotbench.console": METHODS,
-    "lotbench.cli": STUDY | {"lotbench.report", "lotbench.console"},
+    "lotbench.console": METHODS | {"lotbench.conformance"},
+    "lotbench.cli": STUDY | {"lotbench.report", "lotbench.console", "lotbench.conformance"},
     "lotbench": STUDY | {"lotbench.report", "lotbench.api"},
     "baselines": CONTRACT,
 }
@@ -55,7 +56,7 @@ MAY_NEED = {
 # Package -> the files that may import it, as prefixes of their paths.
 KEPT_APART = {
     "ray": ("lotbench/study/sweep.py",),
-    "transformers": ("lotbench/engine/",),
+    "transformers": ("lotbench/engine/", "lotbench/conformance/"),
     "torch": (
         "lotbench/ragged.py",
         "lotbench/reducer.py",
@@ -63,6 +64,7 @@ KEPT_APART = {
         "lotbench/engine/",
         "lotbench/measure/",
         "lotbench/study/",
+        "lotbench/conformance/",
         "lotbench/api.py",
         "baselines/",
     ),

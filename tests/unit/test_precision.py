@@ -32,6 +32,7 @@ def test_a_bfloat16_step_trains_backbone_and_routers(
     method = LeapOfThought(Params(preset=preset, **given), 3, 32)
     encoder = ReducedEncoder(backbone, method).train()
     batch = with_saliency(make_batch(lengths))
+    batch.teacher_logits = torch.zeros(len(lengths), backbone.config.num_labels)
     with torch.autocast("cpu", torch.bfloat16):
         outputs = encoder(batch, mode)
         terms = method.loss(outputs, batch, outputs.trace)

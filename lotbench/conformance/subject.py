@@ -1,0 +1,276 @@
+"""A method under examination: a tiny random BERT around it, and ragged batches to decide about."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from copy import deepcopy
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from lotbench import registry
+from lotbench.conformance.watch import Watch
+from lotbench.engine.backbone import Backbone
+from lotbench.engine.encoder import ReducedEncoder
+from lotbench.errors import InputError
+from lotbench.ragged import select
+from lotbench.reducer import Batch, Params, TokenReducer, Trace
+from lotbench.study.config import TrainConfig
+from lotbench.study.data import Split, collate, text_seed
+from lotbench.study.training import train
+
+LAYERS, WIDTH, CLASSES, VOCABULARY = 4, 32, 3, 200
+LENGTHS = (40, 1, 17, 2, 29, 8, 3, 23, 12, 12, 12)
+RAGGED, UNIFORM = tuple(range(8)), (8, 9, 10)
+
+# A budget's own unit is unknown (a share, a threshold, a count), so these factors and values cross
+# the range of all of them; those that the method's parameters refuse are left out.
+FACTORS, VALUES = (0.5, 0.25, 2, 4, 16, 64), (0.0, 0.3, 0.5, 0.7, 0.9, 0.99, 1.0)
+
+
+@dataclass
+class Setting:
+    """A model at a value of its budget."""
+
+    label: str
+    _encoder: ReducedEncoder
+    knob: str | None
+    value: Any
+
+    @property
+    def encoder(self) -> ReducedEncoder:
+        """The model, its budget set: settings share models."""
+        if self.knob:
+            setattr(self._encoder.reducer, self.knob, self.value)
+        return self._encoder
+
+
+@dataclass
+class Trained:
+    """A model after training, the trainer's report, and each parameter's largest gradient."""
+
+    encoder: ReducedEncoder
+    report: dict[str, Any]
+    gradients: dict[str, float]
+
+
+@dataclass
+class Subject:
+    """A method with hyper-parameters, and everything the rules try it on.
+
+    Parameters
+    ----------
+    cls : type
+    values : dict
+        Hyper-parameters; the defaults where not given.
+    plugins : list of str
+        What to load so that the method's name is known.
+    """
+
+    cls: type[TokenReducer]
+    values: dict[str, Any] = field(default_factory=dict)
+    plugins: list[str] = field(default_factory=list)
+
+    @cached_property
+    def params(self) -> Params:
+        return registry.make_params(self.cls, self.values, self.cls.name)
+
+    def fresh(self, layers: int = LAYERS) -> ReducedEncoder:
+        """A new model in evaluation mode, float32, seeded."""
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(0)
+            reducer = self.cls(self.params, layers, WIDTH)
+        return ReducedEncoder(_random_backbone(layers), reducer).eval()
+
+    def shaken(self, seed: int) -> ReducedEncoder:
+        """A model whose method has large random weights, as if it had learned something odd.
+
+        A fresh method often keeps everything, and then no rule would see it at work.
+        """
+        encoder = self.fresh()
+        generator = torch.Generator().manual_seed(seed)
+        with torch.no_grad():
+            for parameter in encoder.reducer.parameters():
+                noise = torch.randn(parameter.shape, generator=generator)
+                if parameter.dim() > 1:
+                    parameter.copy_(2 * noise / parameter.shape[-1] ** 0.5)
+                else:
+                    parameter.mul_(1 + noise / 2)
+        for stage in encoder.reducer.stages():
+            encoder.reducer.start_stage(stage)
+        return encoder.eval()
+
+    @cached_property
+    def settings(self) -> list[Setting]:
+        """Models in float64: fresh and shaken, at budgets where they choose differently."""
+        chosen = []
+        for label, encoder in (
+            ("fresh", self.fresh()),
+            ("shaken", self.shaken(1)),
+            ("shaken again", self.shaken(2)),
+        ):
+            encoder.double()
+            knob = self.cls.budget
+            started = getattr(encoder.reducer, knob) if knob else None
+            distinct: dict[int, Setting] = {}
+            for value in [started, *self.ladder(started)]:
+                name = f"{label}, {knob}={value:g}" if isinstance(value, int | float) else label
+                setting = Setting(name, encoder, knob, value)
+                with torch.no_grad():
+                    outputs = setting.encoder(batch(), reducer=Watch(encoder.reducer))
+                gone = sum(map(len, left_out(outputs.trace, batch()).values()))
+                distinct.setdefault(gone, setting)
+            by_share = [distinct[gone] for gone in sorted(distinct)]
+            last = len(by_share) - 1
+            chosen += [by_share[i] for i in sorted({round(i * last / 3) for i in range(4)})]
+        return chosen
+
+    def train(self) -> Trained:
+        """A fresh model after a few steps on random texts, and the gradients it saw."""
+        encoder, largest = self.fresh(), {}
+
+        def note(name: str) -> Callable[[Tensor], None]:
+            def hook(parameter: Tensor) -> None:
+                size = float(parameter.grad.abs().max())
+                largest[name] = max(largest.get(name, 0.0), size)
+
+            return hook
+
+        handles = [
+            parameter.register_post_accumulate_grad_hook(note(name))
+            for name, parameter in encoder.named_parameters()
+        ]
+        needs = encoder.reducer.needs
+        config = TrainConfig(epochs=2, batch_size=8, learning_rate=1e-3, precision="fp32")
+        report = train(encoder, split(48), config, seed=0, attach=attach(needs))
+        for handle in handles:
+            handle.remove()
+        return Trained(encoder, report, largest)
+
+    @cached_property
+    def trained(self) -> Trained:
+        return self.train()
+
+    def ladder(self, started: Any) -> list[float]:
+        """Values to try for the budget, from the trained one outwards."""
+        if not isinstance(started, int | float):
+            return []
+        whole = isinstance(started, int)
+        tried = [started * factor for factor in FACTORS] + list(VALUES)
+        values = dict.fromkeys(int(value) if whole else float(value) for value in tried)
+        return [value for value in values if value != started and self._accepts(value)]
+
+    def _accepts(self, value: float) -> bool:
+        if self.cls.budget not in self.cls.Params.model_fields:
+            return True
+        try:
+            registry.make_params(self.cls, {**self.values, self.cls.budget: value}, "")
+        except InputError:
+            return False
+        return True
+
+    @cached_property
+    def decides(self) -> bool:
+        """Whether the method leaves anything out: a hook that decides, or fewer layers."""
+        own = [getattr(self.cls, h) is not getattr(TokenReducer, h) for h in registry.DECIDE]
+        return any(own) or self.fresh().reducer.active_layers < LAYERS
+
+
+def batch(rows: tuple[int, ...] = RAGGED) -> Batch:
+    """The batch of these texts, each the same wherever it stands."""
+    return collate(_TEXTS, np.array(rows))
+
+
+def batches() -> list[tuple[str, Batch]]:
+    """A ragged batch with texts of one and two tokens, and one of equal lengths."""
+    return [("ragged batch", batch()), ("batch of equal lengths", batch(UNIFORM))]
+
+
+def split(count: int) -> Split:
+    """Texts of random tokens whose label is told by their third token."""
+    return _random_split([3 + (7 * i) % 26 for i in range(count)], seed=1)
+
+
+def attach(needs: frozenset[str]) -> Callable[[Batch, np.ndarray], None]:
+    """Adds random artefacts, the same for a text in every batch, where a method needs them."""
+
+    def add(batch: Batch, rows: np.ndarray) -> None:
+        if needs & {"saliency", "attention_saliency"}:
+            batch.saliency = torch.cat(
+                [
+                    torch.rand(size, generator=torch.Generator().manual_seed(int(row)))
+                    for row, size in zip(rows, batch.layout.sizes, strict=True)
+                ]
+            )
+        if "teacher_logits" in needs:
+            batch.teacher_logits = nn.functional.one_hot(batch.labels, CLASSES).float()
+
+    return add
+
+
+def left_out(trace: Trace, batch: Batch) -> dict[tuple[int, str, int], tuple[int, ...]]:
+    """Positions that each decision leaves out, by (layer, point, text)."""
+    found: dict[tuple[int, str, int], tuple[int, ...]] = {}
+    for event in trace.events:
+        gone, layout = select(~event.decision.keep, event.layout)
+        places = batch.layout.position[event.rows[gone]]
+        for text, part in zip(batch.index.tolist(), places.split(layout.sizes), strict=True):
+            if part.numel():
+                found[event.layer, event.point, text] = tuple(part.tolist())
+    return found
+
+
+def hugging_face_logits(backbone: Backbone, batch: Batch, layers: int) -> Tensor:
+    """Logits of the untouched model with its first ``layers`` layers, one text at a time."""
+    model = backbone.model
+    if layers < len(backbone.layers):
+        model = deepcopy(model)
+        model.bert.encoder.layer = model.bert.encoder.layer[:layers]
+    rows = zip(
+        batch.input_ids.split(batch.layout.sizes),
+        batch.token_type_ids.split(batch.layout.sizes),
+        strict=True,
+    )
+    return torch.cat([model(ids[None], token_type_ids=types[None]).logits for ids, types in rows])
+
+
+def _random_backbone(layers: int) -> Backbone:
+    from transformers import BertConfig, BertForSequenceClassification
+
+    config = BertConfig(
+        vocab_size=VOCABULARY,
+        hidden_size=WIDTH,
+        num_hidden_layers=layers,
+        num_attention_heads=4,
+        intermediate_size=48,
+        max_position_embeddings=64,
+        num_labels=CLASSES,
+        # The usual 0.02 makes attention at this width all but uniform, which hides mistakes.
+        initializer_range=0.3,
+    )
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(1)
+        model = BertForSequenceClassification(config)
+        for name, parameter in model.named_parameters():
+            if name.endswith("bias") or "LayerNorm" in name:  # zeros and ones hide mistakes, too
+                nn.init.normal_(parameter, mean=float("LayerNorm.weight" in name), std=0.3)
+    return Backbone(model)
+
+
+def _random_split(lengths: list[int] | tuple[int, ...], seed: int) -> Split:
+    """Texts whose token frequencies fall off as in language; the second half is a second text."""
+    rng = np.random.default_rng(seed)
+    ids = [np.minimum(rng.zipf(1.3, size), VOCABULARY - 1).tolist() for size in lengths]
+    for row in ids:
+        row[0] = 0
+    labels = np.array([row[min(2, len(row) - 1)] % CLASSES for row in ids])
+    seeds = np.array([text_seed(map(str, row)) for row in ids])
+    types = [[int(i > len(row) // 2) for i in range(len(row))] for row in ids]
+    return Split(ids, types, labels, seeds, [(" ".join(map(str, row)),) for row in ids])
+
+
+_TEXTS = _random_split(LENGTHS, seed=0)

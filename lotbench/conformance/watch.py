@@ -1,0 +1,97 @@
+"""A stand-in between the engine and a method that notes what the method must not do."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import torch
+from torch import Tensor
+
+from lotbench.reducer import Batch, Decision, Received, TokenReducer, Tokens, malformed
+
+
+class Watch(TokenReducer):
+    """Passes every question on to a method and repairs its answers.
+
+    Repaired, so that a fault shows under the rule it breaks and not as an error in the engine.
+
+    Attributes
+    ----------
+    faults : dict of str to str
+        The first fault of each kind ("first token", "soft", "mutation"), described.
+    """
+
+    def __init__(self, method: TokenReducer) -> None:
+        super().__init__(method.params, method.n_layers, method.width)
+        self.name, self.needs = method.name, method.needs
+        self.active_layers = method.active_layers
+        self.method = method
+        self.faults: dict[str, str] = {}
+
+    def before_layer(self, layer: int, tokens: Tokens) -> Decision | None:
+        return self._ask("before_layer", layer, tokens)
+
+    def after_attention(
+        self, layer: int, tokens: Tokens, received: Received | None
+    ) -> Decision | None:
+        return self._ask("after_attention", layer, tokens, received)
+
+    def _ask(
+        self, point: str, layer: int, tokens: Tokens, *received: Received | None
+    ) -> Decision | None:
+        where = f"{point} of layer {layer}"
+        before = {name: t.detach().clone() for name, t in _shown(tokens, *received).items()}
+        decision = getattr(self.method, point)(layer, tokens, *received)
+        changed = difference(before, _shown(tokens, *received))
+        if changed:
+            self.faults.setdefault("mutation", f"{where} changes {changed}")
+        if decision is None or malformed(decision, tokens):
+            return decision
+        first = tokens.layout.is_first
+        lost = (first & ~decision.keep).nonzero().squeeze(1)
+        if lost.numel():
+            text = int(tokens.layout.sequence[lost[0]])
+            size = tokens.layout.sizes[text]
+            self.faults.setdefault(
+                "first token",
+                f"{where} leaves out the first token of {lost.numel()} of "
+                f"{tokens.layout.batch_size} texts, among them text {text} ({size} tokens shown)",
+            )
+            decision = replace(decision, keep=decision.keep | first)
+        if decision.weight is not None and not self.method.training:
+            self.faults.setdefault("soft", f"{where} returns a weight; in evaluation it must not")
+            decision = replace(decision, weight=None)
+        return decision
+
+
+def difference(before: dict[str, Tensor], after: dict[str, Tensor]) -> str | None:
+    """The first tensor that is not what it was, and by how much; None if all are."""
+    for name in {**before, **after}:
+        if name not in before or name not in after or before[name].shape != after[name].shape:
+            return f"{name} (another tensor stands in its place)"
+        was, now = before[name], after[name].detach()
+        if not torch.equal(was, now):
+            count = int((was != now).sum())
+            most = float((was.double() - now.double()).abs().max())
+            return f"{name} ({count} of {was.numel()} numbers, by up to {most:.2g})"
+    return None
+
+
+def tensors(batch: Batch) -> dict[str, Tensor]:
+    """Every tensor of a batch, by name."""
+    found = {f"batch.{k}": v for k, v in vars(batch).items() if isinstance(v, Tensor)}
+    return {**found, "batch.layout": batch.layout.cu_seqlens}
+
+
+def _shown(tokens: Tokens, received: Received | None = None) -> dict[str, Tensor]:
+    found = {
+        "tokens.hidden": tokens.hidden,
+        "tokens.rows": tokens.rows,
+        "tokens.layout": tokens.layout.cu_seqlens,
+        **tensors(tokens.batch),
+    }
+    if tokens.previous is not None:
+        found["tokens.previous.keep"] = tokens.previous.keep
+    if received is not None:
+        found |= {"received.mean": received.mean, "received.own": received.own}
+    return found
