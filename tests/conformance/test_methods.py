@@ -1,0 +1,41 @@
+"""Every registered method, installed ones of others included, against every rule."""
+
+from __future__ import annotations
+
+from itertools import islice
+from typing import Any
+
+import pytest
+
+from lotbench import registry
+from lotbench.conformance.checklist import GROUPS, examine
+from lotbench.conformance.subject import Subject
+
+COUNT = sum(map(len, GROUPS))
+
+# Settings that change what a method does, not only how much.
+VARIANTS: list[tuple[str, dict[str, Any]]] = [
+    ("lot", {"preset": "paper"}),
+    ("lot", {"decision_every": 2, "context_token": False, "guidance": "random"}),
+    ("lot", {"guidance": "attention", "distillation": 1.0}),
+    ("power-bert", {"unit": "share"}),
+    ("power-bert", {"retention": [30, 20, 10, 5]}),
+    ("random-drop", {"keep_ratio": [1.0, 0.7, 0.7, 0.2]}),
+    ("first-k", {"k": 5}),
+    ("truncated", {"layers": 3}),
+    ("tr-bert", {"samples": 2, "imitation_share": 0.0, "distillation": 0.0}),
+]
+
+
+@pytest.mark.parametrize("name", registry.names())
+def test_a_method_keeps_every_rule(name: str) -> None:
+    verdicts = list(examine(Subject(registry.get(name))))
+    assert len(verdicts) == COUNT
+    assert [v for v in verdicts if v.outcome != "ok"] == []
+
+
+@pytest.mark.parametrize(("name", "values"), VARIANTS, ids=str)
+def test_a_variant_keeps_every_rule_but_the_real_run(name: str, values: dict[str, Any]) -> None:
+    verdicts = list(islice(examine(Subject(registry.get(name), values)), COUNT - 1))
+    broken = [v for v in verdicts if v.outcome not in ("ok", "not seen")]
+    assert len(verdicts) == COUNT - 1 and broken == []
