@@ -187,8 +187,12 @@ def batch(rows: tuple[int, ...] = RAGGED) -> Batch:
 
 
 def batches() -> list[tuple[str, Batch]]:
-    """A ragged batch with texts of one and two tokens, and one of equal lengths."""
-    return [("ragged batch", batch()), ("batch of equal lengths", batch(UNIFORM))]
+    """Texts of many lengths, of one length, and a single token."""
+    return [
+        ("ragged batch", batch()),
+        ("batch of equal lengths", batch(UNIFORM)),
+        ("one token alone", batch((1,))),
+    ]
 
 
 def split(count: int) -> Split:

@@ -11,7 +11,6 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -186,65 +185,40 @@ def load_backbone(
     InputError
         If the checkpoint cannot be read, has no safetensors, or is of an unsupported type.
     """
-    from transformers import AutoModelForSequenceClassification
-
-    config = _config(name, layers)
-    config.num_labels = n_labels
-    with _readable(name), quiet(), torch.random.fork_rng(devices=[]):
-        torch.manual_seed(0 if seed is None else seed)
-        model = AutoModelForSequenceClassification.from_pretrained(
-            locate(name),
-            config=config,
-            dtype=torch.float32,
-            use_safetensors=True,
-            trust_remote_code=False,
-        )
-    return Backbone(model)
-
-
-def shape(name: str, layers: int | None = None) -> tuple[int, int]:
-    """Layers and hidden width of a backbone, from its configuration alone.
-
-    Raises
-    ------
-    InputError
-        As for `load_backbone`.
-    """
-    config = _config(name, layers)
-    return config.num_hidden_layers, config.hidden_size
-
-
-def _config(name: str, layers: int | None) -> Any:
-    from transformers import AutoConfig
+    from transformers import AutoConfig, AutoModelForSequenceClassification
 
     place = locate(name)
-    with _readable(name):
-        config = AutoConfig.from_pretrained(place, trust_remote_code=False)
-    if config.model_type not in ADAPTERS:
-        raise InputError(
-            f"backbone {name!r} is of type {config.model_type!r}, which is not supported; "
-            "supported: " + ", ".join(sorted(ADAPTERS))
-        )
-    if layers is not None:
-        if not 1 <= layers <= config.num_hidden_layers:
-            raise InputError(
-                f"layers: {layers} is not between 1 and the {config.num_hidden_layers} "
-                f"layers of {name!r}"
-            )
-        config.num_hidden_layers = layers
-    return config
-
-
-@contextmanager
-def _readable(name: str) -> Iterator[None]:
     try:
-        yield
+        config = AutoConfig.from_pretrained(place, trust_remote_code=False)
+        if config.model_type not in ADAPTERS:
+            raise InputError(
+                f"backbone {name!r} is of type {config.model_type!r}, which is not supported; "
+                "supported: " + ", ".join(sorted(ADAPTERS))
+            )
+        if layers is not None:
+            if not 1 <= layers <= config.num_hidden_layers:
+                raise InputError(
+                    f"layers: {layers} is not between 1 and the {config.num_hidden_layers} "
+                    f"layers of {name!r}"
+                )
+            config.num_hidden_layers = layers
+        config.num_labels = n_labels
+        with quiet(), torch.random.fork_rng(devices=[]):
+            torch.manual_seed(0 if seed is None else seed)
+            model = AutoModelForSequenceClassification.from_pretrained(
+                place,
+                config=config,
+                dtype=torch.float32,
+                use_safetensors=True,
+                trust_remote_code=False,
+            )
     except (OSError, ValueError, KeyError) as error:
         first = str(error).strip().splitlines()[0]
         raise InputError(
             f"backbone {name!r} cannot be loaded: {first} (a hub id needs network access; "
             "a local folder needs config.json and model.safetensors)"
         ) from error
+    return Backbone(model)
 
 
 @contextmanager

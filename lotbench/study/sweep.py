@@ -9,16 +9,18 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from lotbench import store
+from lotbench.engine import checkpoint
 from lotbench.errors import InputError
 from lotbench.measure import machine
 from lotbench.study.config import SweepConfig, TrialConfig, expand
 from lotbench.study.measuring import measure
-from lotbench.study.trial import needs, run_trial, trial_id
+from lotbench.study.trial import prepare, resolve, run_trial, trial_id
 
 Say = Callable[[str], None]
 
@@ -149,8 +151,9 @@ def _run_trials(planned: Plan, address: str | None, report: Report, say: Say) ->
                 "folder": str(planned.folder),
                 "threads": cpus,
             },
+            # A fresh process for each trial: kernels keep memory for every shape they have met.
             tune_config=tune.TuneConfig(
-                reuse_actors=True, trial_dirname_creator=lambda trial: trial.trial_id
+                reuse_actors=False, trial_dirname_creator=lambda trial: trial.trial_id
             ),
             run_config=tune.RunConfig(
                 name="tune",
@@ -170,16 +173,15 @@ def _prepare(planned: Plan, say: Say) -> None:
     """Teachers, logits and saliency that the trials need, each once, as Ray tasks."""
     import ray
 
-    shared: dict[str, tuple[TrialConfig, set[str]]] = {}
+    shared: dict[str, list[TrialConfig]] = {}
     for config in planned.todo.values():
-        _, wanted = shared.setdefault(config.teacher_key(), (config, set()))
-        wanted |= needs(config)
+        shared.setdefault(config.teacher_key(), []).append(config)
     cpus, gpus = _share(ray.cluster_resources())
     remote = ray.remote(num_cpus=cpus, num_gpus=gpus, max_retries=0)(_prepare_one)
     started = time.perf_counter()
     jobs = {
-        remote.remote(config.model_dump(mode="json"), sorted(wanted), cpus): config
-        for config, wanted in shared.values()
+        remote.remote([config.model_dump(mode="json") for config in configs], cpus): configs[0]
+        for configs in shared.values()
     }
     for number, (job, config) in enumerate(jobs.items(), start=1):
         try:
@@ -197,14 +199,19 @@ def _prepare(planned: Plan, say: Say) -> None:
         )
 
 
-def _prepare_one(values: dict[str, Any], wanted: list[str], threads: int) -> dict[str, float]:
+def _prepare_one(trials: list[dict[str, Any]], threads: int) -> dict[str, float]:
+    """The teacher that these trials share, and what any of them needs of it; its metrics."""
     import torch
 
-    from lotbench.study.trial import prepare
-
     torch.set_num_threads(threads)
-    artefacts = prepare(TrialConfig(**values))
-    artefacts.attacher(frozenset(wanted))
+    configs = [TrialConfig(**values) for values in trials]
+    artefacts = prepare(configs[0])
+    teacher = checkpoint.load(artefacts.teacher()).backbone
+    for config in configs:
+        cls, params, _ = resolve(config)
+        # A method that refuses its parameters fails in its own trial, with its own row.
+        with suppress(Exception):
+            artefacts.attacher(cls(params, len(teacher.layers), teacher.width).needs)
     return artefacts.teacher_card()["metrics"]["validation"]
 
 

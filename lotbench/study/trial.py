@@ -11,7 +11,7 @@ from typing import Any
 
 from lotbench import registry, store
 from lotbench.engine import checkpoint
-from lotbench.engine.backbone import load_tokenizer, shape
+from lotbench.engine.backbone import load_tokenizer
 from lotbench.engine.encoder import ReducedEncoder
 from lotbench.errors import InputError
 from lotbench.measure import machine
@@ -51,26 +51,6 @@ def resolve(config: TrialConfig) -> tuple[type[TokenReducer], Params, list[float
 def trial_id(config: TrialConfig) -> str:
     """The name under which the trial's result is stored."""
     return config.trial_id(resolve(config)[0].version)
-
-
-def needs(config: TrialConfig) -> frozenset[str]:
-    """What the trial's method asks of the shared artefacts.
-
-    Nothing where the method cannot be built: then the trial fails, and no other.
-
-    Raises
-    ------
-    InputError
-        If a parameter does not fit the backbone.
-    """
-    cls, params, _ = resolve(config)
-    layers, width = shape(config.backbone, config.layers)
-    try:
-        return cls(params, layers, width).needs
-    except InputError:
-        raise
-    except Exception:
-        return frozenset()
 
 
 def prepare(config: TrialConfig, progress: Progress = silent) -> Artefacts:

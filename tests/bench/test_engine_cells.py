@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import ctypes
 import platform
+from dataclasses import replace
 
 import pytest
 import torch
@@ -45,7 +46,7 @@ class RoutedLeap(LeapOfThought):
 
     def before_layer(self, layer: int, tokens: Tokens) -> Leap:
         decision = super().before_layer(layer, tokens)
-        return Leap(self.masks[layer], context=decision.context, aux=decision.aux)
+        return Leap(self.masks[layer], aux=decision.aux)
 
 
 @pytest.fixture(scope="module")
@@ -99,14 +100,17 @@ def make_batch(batch: int, length: int) -> Batch:
     )
 
 
-def cell(backbone, width, keep, batch, length, rounds=25, context=False):
-    """``limit / packed`` of one cell and the packed call."""
+def cell(backbone, width, keep, batch, length, rounds=15):
+    """``limit / packed`` of one cell, and the packed call.
+
+    The context token stays off: the limit has none.
+    """
     layers = len(backbone.layers)
     whole = make_batch(batch, length)
     if width is None:
         reducer = FixedLeap(Params(), layers, backbone.width)
     else:
-        params = LeapOfThought.Params(router_width=width, context_token=context)
+        params = LeapOfThought.Params(router_width=width, context_token=False)
         reducer = RoutedLeap(params, layers, backbone.width)
     reducer.masks = fixed_masks(keep, batch, length, layers)
     encoder = ReducedEncoder(backbone, reducer).eval()
@@ -116,9 +120,7 @@ def cell(backbone, width, keep, batch, length, rounds=25, context=False):
 
     def packed():
         layout = Ragged(whole.layout.cu_seqlens, whole.layout.sizes)
-        return encoder(
-            Batch(**{**vars(whole), "layout": layout}),
-        ).logits
+        return encoder(replace(whole, layout=layout)).logits
 
     def limit():
         return backbone.model(input_ids=short, token_type_ids=types).logits

@@ -13,8 +13,6 @@ from test_cli import LOTBENCH, call
 
 import lotbench
 from lotbench import store
-from lotbench.study.config import TrialConfig
-from lotbench.study.trial import needs
 
 BROKEN = '''
 from lotbench.reducer import Drop, TokenReducer
@@ -106,24 +104,6 @@ def test_a_sweep_from_start_to_figures_and_its_repetition(sweep_file, room, monk
     assert "all 2 trials are done" in again.stdout
     assert written == {p: p.stat().st_mtime_ns for p in (folder / "trials").glob("*.json")}
     assert timings == set((folder / "timings").glob("*.json"))
-
-
-@pytest.mark.parametrize(
-    ("method", "params", "wanted"),
-    [
-        ("truncated", {"layers": 2}, set()),
-        ("power-bert", {"retention": [9, 3]}, {"received_attention"}),
-        ("lot", {}, {"saliency"}),
-    ],
-)
-def test_a_method_is_asked_for_its_needs_at_the_size_of_the_backbone(
-    backbone, method: str, params: dict, wanted: set[str]
-) -> None:
-    config = TrialConfig(
-        backbone=str(backbone), task="sst2", data={}, seed=0, train={}, teacher={},
-        method=method, params=params, plugins=[],
-    )  # fmt: skip
-    assert needs(config) >= wanted
 
 
 def test_killed_in_the_middle_and_run_again(sweep_file, reviews, room) -> None:

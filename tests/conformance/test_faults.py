@@ -72,6 +72,15 @@ FAULTS: dict[str, tuple[str, str, list[str]]] = {
         "first token",
         ["training in stage 'fine-tune'"],
     ),
+    "drops [CLS] where it stands alone": (
+        """
+        def before_layer(self, layer, tokens):
+            score = self.score(tokens)
+            return Drop(score > score.median())
+        """,
+        "first token",
+        ["leaves out the first token of 1 of 1 texts", "one token alone"],
+    ),
     "random in evaluation": (
         """
         def before_layer(self, layer, tokens):
