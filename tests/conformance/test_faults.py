@@ -76,7 +76,7 @@ FAULTS: dict[str, tuple[str, str, list[str]]] = {
         """
         def before_layer(self, layer, tokens):
             score = self.score(tokens)
-            return Drop(score > score.median())
+            return Drop(score > score.median()) if layer == 1 else None
         """,
         "first token",
         ["leaves out the first token of 1 of 1 texts", "one token alone"],
