@@ -29,10 +29,16 @@ def main() -> None:
     """Run the command line: exit code 0 done, 1 some trials failed, 2 bad input."""
     import warnings
 
-    # A warning is a sentence to the user here, not a pointer into the code.
-    warnings.showwarning = lambda message, category, *rest: (
-        typer.echo(f"note: {message}", err=True) if category is UserWarning else None
-    )
+    usual = warnings.showwarning
+
+    def show(message: Warning | str, category: type[Warning], *rest: Any) -> None:
+        # Our own are sentences to the user, not pointers into the code.
+        if category is UserWarning:
+            typer.echo(f"note: {message}", err=True)
+        else:
+            usual(message, category, *rest)
+
+    warnings.showwarning = show
     try:
         app()
     except InputError as error:

@@ -35,7 +35,8 @@ def save(
         "params": encoder.reducer.params.model_dump(mode="json", by_alias=True),
         "n_labels": encoder.backbone.config.num_labels,
         "max_length": max_length,
-        "plugins": plugins,
+        # In full, since the model may be loaded from another folder than it was trained from.
+        "plugins": [str(Path(p).resolve()) if p.endswith(".py") else p for p in plugins],
     }
     (folder / CARD).write_text(json.dumps(card, indent=2) + "\n")
 

@@ -126,7 +126,7 @@ class MeasureConfig(Section):
     batch_sizes: list[Positive] = Field([1, 32], min_length=1)
     threads: list[Annotated[int | str, BeforeValidator(_threads)]] = Field([1], min_length=1)
     devices: list[str] = Field(["cpu"], min_length=1)
-    dtypes: list[Literal["fp32", "bf16", "fp16"]] = Field(["fp32"], min_length=1)
+    dtypes: list[Literal["fp32", "bf16"]] = Field(["fp32"], min_length=1)
     examples: Positive = 64
     rounds: Positive = 20
     min_seconds: float = Field(1.0, ge=0)

@@ -158,3 +158,13 @@ class Plain:
             h = self.layer(index, h, mask, soft)
         pooled = self.linear("bert.pooler.dense", h[:, 0]).tanh()
         return self.linear("classifier", pooled), h
+
+
+def keep_places(places: set[int], kind: type[Leap] | type[Drop] = Leap, **more):
+    """Keep the tokens at these places of their sequence."""
+
+    def decide(tokens: Tokens) -> Decision:
+        keep = torch.tensor([int(p) in places for p in tokens.position])
+        return kind(keep, **more)
+
+    return decide

@@ -1,0 +1,193 @@
+"""The guidance of Leap-of-Thought and its loss against numbers worked by hand."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from torch import Tensor
+
+from lotbench.lot import LeapOfThought, Params, guidance_labels
+from lotbench.ragged import Ragged
+from lotbench.reducer import Batch, Event, Leap, Outputs, Trace
+
+
+def lot(n_layers: int = 3, width: int = 32, **params: object) -> LeapOfThought:
+    return LeapOfThought(Params(**{"distillation": 0.0} | params), n_layers, width).double()
+
+
+def labels_of(saliency: list[float], top_p: float, normalisation: str = "sum") -> list[int]:
+    """Labels of one text whose [CLS] comes first, with a saliency of its own that is large."""
+    values = torch.tensor([1000.0, *saliency])
+    layout = Ragged.from_lengths([len(values)])
+    labels = guidance_labels(values, layout, top_p, normalisation).long().tolist()
+    assert labels[0] == 0
+    return labels[1:]
+
+
+@pytest.mark.parametrize(
+    ("top_p", "expected"),
+    [
+        # Saliency 4, 1, 3, 2 of 10: shares 0.4, 0.1, 0.3, 0.2; in falling order the cumulative
+        # share is 0.4, 0.7, 0.9, 1.0, and a token counts while it stays below top_p.
+        (0.01, [1, 0, 0, 0]),  # at least one
+        (0.41, [1, 0, 0, 0]),
+        (0.69, [1, 0, 0, 0]),
+        (0.71, [1, 0, 1, 0]),
+        (0.91, [1, 0, 1, 1]),
+        (1.0, [1, 0, 1, 1]),  # all of it is not below 1
+    ],
+)
+def test_labels_by_hand(top_p: float, expected: list[int]) -> None:
+    assert labels_of([4, 1, 3, 2], top_p) == expected
+
+
+@pytest.mark.parametrize(
+    ("top_p", "expected"), [(0.45, [0, 0, 1]), (0.55, [0, 0, 1]), (0.85, [0, 1, 1])]
+)
+def test_softmax_labels_by_hand(top_p: float, expected: list[int]) -> None:
+    # e^log 2 : e^log 3 : e^log 5 = 0.2, 0.3, 0.5; cumulative 0.5, 0.8, 1.0.
+    saliency = [math.log(2), math.log(3), math.log(5)]
+    assert labels_of(saliency, top_p, "softmax") == expected
+
+
+def test_softmax_depends_on_the_scale_and_sum_does_not() -> None:
+    # 1, 2, 3: cumulative shares from the top by sum 1/2, 5/6, 1 at every scale.
+    assert labels_of([1, 2, 3], 0.7) == labels_of([100, 200, 300], 0.7) == [0, 0, 1]
+    assert labels_of([0.01, 0.02, 0.03], 0.7) == [0, 0, 1]
+    # Softmax: at 1, 2, 3 the largest has e / (1 + e^-1 + e^-2) / e = 0.665, so one; at a
+    # hundredth all have about a third, so two.
+    assert labels_of([1, 2, 3], 0.7, "softmax") == [0, 0, 1]
+    assert labels_of([0.01, 0.02, 0.03], 0.7, "softmax") == [0, 1, 1]
+
+
+@pytest.mark.parametrize("normalisation", ["sum", "softmax"])
+def test_labels_of_short_texts(normalisation: str) -> None:
+    """A text of [CLS] alone has none, one of two tokens has the second, beside another text."""
+    saliency = torch.tensor([5.0, 5.0, 1.0, 5.0, 1.0, 1.0])
+    labels = guidance_labels(saliency, Ragged.from_lengths([1, 2, 3]), 0.6, normalisation)
+    assert labels.long().tolist() == [0, 0, 1, 0, 1, 0]
+
+
+def test_labels_of_a_text_without_any_saliency() -> None:
+    """Shares of nothing are equal shares: a quarter each, so top_p 0.6 takes two in order."""
+    assert labels_of([0, 0, 0, 0], 0.6) == [1, 1, 0, 0]
+    assert labels_of([0, 0, 0, 0], 0.6, "softmax") == [1, 1, 0, 0]
+
+
+def test_tokens_without_saliency_are_not_labelled_beside_one_that_has_it() -> None:
+    # Cumulative 1 from the first on, which is not below any top_p.
+    assert labels_of([0, 7, 0], 1.0) == [0, 1, 0]
+
+
+def test_equal_saliency_goes_to_the_earlier_token() -> None:
+    assert labels_of([1, 2, 2, 1], 0.5) == [0, 1, 0, 0]
+
+
+@given(
+    st.lists(st.lists(st.integers(0, 5), min_size=1, max_size=12), min_size=1, max_size=4),
+    st.sampled_from([0.1, 0.3, 0.5, 0.6, 0.7, 0.9, 1.0]),
+    st.sampled_from(["sum", "softmax"]),
+)
+def test_labels_do_not_depend_on_neighbours(texts, top_p: float, normalisation: str) -> None:
+    """Small whole saliencies, so that cumulative shares meet top_p exactly, to the rounding."""
+    values = [torch.tensor(text).float() for text in texts]
+    layout = Ragged.from_lengths([len(text) for text in texts])
+    together = guidance_labels(torch.cat(values), layout, top_p, normalisation)
+    for text, labels in zip(values, together.split(layout.sizes), strict=True):
+        alone = guidance_labels(text, Ragged.from_lengths([len(text)]), top_p, normalisation)
+        assert labels.equal(alone)
+        assert labels.sum() >= min(1, len(text) - 1)
+
+
+# The loss
+
+
+def trace_of(logits: list[Tensor], layout: Ragged) -> Trace:
+    rows = torch.arange(layout.total)
+    keep = torch.ones(layout.total, dtype=torch.bool)
+    events = [
+        Event(i, "before_layer", Leap(keep, aux={"logits": z}), layout, rows)
+        for i, z in enumerate(logits)
+    ]
+    return Trace(events=events)
+
+
+def with_saliency(saliency: list[float], lengths: list[int]) -> Batch:
+    layout = Ragged.from_lengths(lengths)
+    n = layout.total
+    whole = torch.zeros(n, dtype=torch.int64)
+    labels = torch.zeros(len(lengths), dtype=torch.int64)
+    return Batch(whole, whole, layout, labels, labels, labels, torch.tensor(saliency))
+
+
+def test_guidance_loss_by_hand() -> None:
+    """[CLS] and two tokens; saliency 3 : 1, top_p 0.8: label 1 for the first (0.75), else 0.
+
+    Layer 0, logits (0, log 3) for both: P(process) = 3/4: losses -log 3/4 and -log 1/4.
+    Layer 1, logits (0, 0): log 2 each.  Means: (log 4/3 + log 4) / 2 = 0.8369882, 0.6931472.
+    Mean over layers 0.7650677; times loss_weight 0.05: 0.03825339.  What [CLS] says is ignored.
+    """
+    batch = with_saliency([9.0, 3.0, 1.0], [3])
+    third = math.log(3)
+    layers = [
+        torch.tensor([[50.0, -50.0], [0.0, third], [0.0, third]]),
+        torch.tensor([[-50.0, 50.0], [0.0, 0.0], [0.0, 0.0]]),
+    ]
+    trace = trace_of(layers, batch.layout)
+    terms = lot(loss_weight=0.05, top_p=0.8).loss(None, batch, trace)
+    assert set(terms) == {"guidance"}
+    assert terms["guidance"].item() == pytest.approx(0.03825339, abs=1e-7)
+
+
+def test_guidance_loss_of_texts_without_a_token_to_route_is_zero() -> None:
+    batch = with_saliency([1.0, 1.0], [1, 1])
+    logits = torch.zeros(2, 2, requires_grad=True)
+    loss = lot().loss(None, batch, trace_of([logits], batch.layout))["guidance"]
+    assert loss.item() == 0
+    loss.backward()
+    assert logits.grad.tolist() == [[0, 0], [0, 0]]
+
+
+def test_distillation_by_hand() -> None:
+    """Teacher (1/2, 1/2), student (1/4, 3/4): KL = log 2 / 2 + log(2/3) / 2 = 0.1438410.
+
+    A second text agrees with its teacher: the mean is 0.0719205; times 2: 0.1438410.
+    """
+    batch = with_saliency([1.0, 1.0], [1, 1])
+    batch.teacher_logits = torch.zeros(2, 2)
+    logits = torch.tensor([[0.0, math.log(3)], [4.0, 4.0]])
+    outputs = Outputs(logits, None, batch.layout, None, Trace())
+    terms = lot(guidance="none", distillation=2.0).loss(outputs, batch, Trace())
+    assert set(terms) == {"distillation"}
+    assert terms["distillation"].item() == pytest.approx(0.1438410, abs=1e-6)
+
+
+def test_no_guidance_no_loss() -> None:
+    assert lot(guidance="none").loss(None, None, Trace()) == {}
+    assert lot(loss_weight=0.0).loss(None, None, Trace()) == {}
+
+
+def test_needs_follow_the_switches() -> None:
+    assert lot().needs == {"saliency"}
+    assert lot(guidance="none").needs == frozenset()
+    assert lot(guidance="random").needs == frozenset()
+    assert lot(guidance="random", distillation=1.0).needs == {"teacher_logits"}
+    assert LeapOfThought(Params(), 3, 32).needs == {"saliency", "teacher_logits"}
+
+
+def test_random_guidance_depends_on_the_text_alone() -> None:
+    """The same loss whatever the saliency says, and another for another text."""
+    method = lot(guidance="random")
+    batch = with_saliency([1.0] * 12, [12])
+    logits = torch.linspace(-2, 2, 24).view(12, 2).flip(0)
+    logits = torch.cat([logits[::2], logits[1::2]])
+    first, again = (
+        method.loss(None, batch, trace_of([logits], batch.layout))["guidance"] for _ in range(2)
+    )
+    assert first.equal(again)
+    batch.text_seed = batch.text_seed + 1
+    assert not method.loss(None, batch, trace_of([logits], batch.layout))["guidance"].equal(first)

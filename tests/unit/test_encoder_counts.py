@@ -1,0 +1,54 @@
+"""What the trace counts, and what removal does, worked by hand."""
+
+from __future__ import annotations
+
+import pytest
+from scripted import Fixed, keep_places
+
+from lotbench.engine.backbone import Backbone
+from lotbench.engine.encoder import ReducedEncoder
+from lotbench.ragged import segment_mean
+from lotbench.reducer import Decision, Drop, Tokens
+
+MODES = ("packed", "reference")
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_counts_of_a_leap_with_context(tiny: Backbone, make_batch, mode: str) -> None:
+    """Sequences of 5 and 2; places 0 and 1 stay, so only the first has a leap and a context.
+
+    Queries 2, 2; the context adds a key to the first: 3, 2.  Everybody is shown again.
+    """
+
+    def decide(layer: int, point: str, tokens: Tokens) -> Decision | None:
+        context = segment_mean(tokens.hidden, tokens.layout)
+        return keep_places({0, 1}, context=context)(tokens) if point == "before_layer" else None
+
+    trace = ReducedEncoder(tiny, Fixed(3, decide))(make_batch([5, 2]), mode).trace
+    for layer in range(3):
+        assert trace.shown[layer].tolist() == [5, 2]
+        assert trace.queries[layer].tolist() == [2, 2]
+        assert trace.projected[layer].tolist() == trace.keys[layer].tolist() == [3, 2]
+        assert trace.feed_forward[layer].tolist() == [2, 2]
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_counts_of_drops_at_both_points(tiny: Backbone, make_batch, mode: str) -> None:
+    """Sequences of 5 and 2; layer 0 drops place 4 before, layer 1 place 3 after attention.
+
+    Layer 0: shown 5, 2, computed 4, 2.  Layer 1: shown and computed 4, 2, feed-forward 3, 2.
+    Layer 2: 3, 2 throughout.
+    """
+    plan = {(0, "before_layer"): {0, 1, 2, 3}, (1, "after_attention"): {0, 1, 2}}
+
+    def decide(layer: int, point: str, tokens: Tokens) -> Decision | None:
+        places = plan.get((layer, point))
+        return keep_places(places, Drop)(tokens) if places else None
+
+    outputs = ReducedEncoder(tiny, Fixed(3, decide))(make_batch([5, 2]), mode)
+    trace = outputs.trace
+    assert [t.tolist() for t in trace.shown] == [[5, 2], [4, 2], [3, 2]]
+    assert [t.tolist() for t in trace.queries] == [[4, 2], [4, 2], [3, 2]]
+    assert [t.tolist() for t in trace.keys] == [[4, 2], [4, 2], [3, 2]]
+    assert [t.tolist() for t in trace.feed_forward] == [[4, 2], [3, 2], [3, 2]]
+    assert outputs.rows.tolist() == [0, 1, 2, 5, 6]

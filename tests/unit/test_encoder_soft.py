@@ -1,0 +1,109 @@
+"""Soft decisions of the reduced encoder against a plain padded model."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from scripted import Fixed, Plain, Soft
+from torch import Tensor
+
+from lotbench.engine.backbone import Backbone
+from lotbench.engine.encoder import ReducedEncoder
+from lotbench.ragged import Ragged, pad, unpad
+from lotbench.reducer import Decision, Drop, Leap, Tokens
+
+MODES = ("packed", "reference")
+
+
+SOFT = {
+    "leap": lambda w, keep: ("before_layer", Leap(keep, w)),
+    "drop": lambda w, keep: ("before_layer", Drop(keep, w)),
+    "drop_output": lambda w, keep: ("before_layer", Drop(keep, w, at_output=True)),
+    "inner_leap": lambda w, keep: ("after_attention", Leap(keep, w)),
+    "inner_drop": lambda w, keep: ("after_attention", Drop(keep, w)),
+    "inner_drop_output": lambda w, keep: ("after_attention", Drop(keep, w, at_output=True)),
+}
+
+
+def soft_encoder(backbone: Backbone, kind: str, weights: Tensor) -> ReducedEncoder:
+    """An encoder with these weights (L, T) at one point of every layer; nobody is dropped."""
+
+    def decide(layer: int, point: str, tokens: Tokens) -> Decision | None:
+        keep = torch.ones_like(tokens.rows, dtype=torch.bool)
+        at, decision = SOFT[kind](weights[layer], keep)
+        return decision if at == point else None
+
+    return ReducedEncoder(backbone, Fixed(3, decide))
+
+
+def random_weights(layout: Ragged) -> Tensor:
+    """Weights (3, T) of which some are 0, some 1, most in between; the first of each is 1."""
+    raw = torch.rand(3, layout.total, dtype=torch.float64)
+    raw = ((raw - 0.2) / 0.6).clamp(0, 1)
+    return raw.masked_fill(layout.is_first, 1.0)
+
+
+@pytest.mark.parametrize("kind", list(SOFT))
+def test_soft_decisions_equal_the_plain_model(make_backbone, make_batch, kind: str) -> None:
+    """Values, and gradients of the weights and of every parameter of the backbone."""
+    backbone = make_backbone()
+    batch = make_batch([6, 30, 1, 14])
+    layout = batch.layout
+    weights = random_weights(layout)
+    results = []
+    for ours in (True, False):
+        backbone.zero_grad()
+        w = weights.clone().requires_grad_()
+        if ours:
+            outputs = soft_encoder(backbone, kind, w)(batch, "reference")
+            logits, hidden = outputs.logits, outputs.hidden
+        else:
+            plan = [Soft(**{kind: pad(w[layer], layout)}) for layer in range(3)]
+            ids, types, mask = (
+                pad(x, layout)
+                for x in (batch.input_ids, batch.token_type_ids, torch.ones(layout.total))
+            )
+            logits, padded = Plain(backbone.model)(ids, types, mask.double(), plan)
+            hidden = unpad(padded, layout)
+        (logits.square().sum() + hidden.sin().sum()).backward()
+        parameters = {name: p.grad.clone() for name, p in backbone.named_parameters()}
+        results.append((logits, hidden, w.grad, parameters))
+    for one, other in zip(*results, strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-7, atol=1e-7)
+
+
+@pytest.mark.parametrize("kind", list(SOFT))
+def test_soft_values_do_not_depend_on_gradients_being_on(
+    tiny: Backbone, make_batch, kind: str
+) -> None:
+    """A frozen router, or a look under no_grad, sees the same soft model."""
+    batch = make_batch([6, 3])
+    weights = random_weights(batch.layout)
+    with_gradient = soft_encoder(tiny, kind, weights.clone().requires_grad_())(batch, "reference")
+    without = soft_encoder(tiny, kind, weights)(batch, "reference")
+    torch.testing.assert_close(with_gradient.logits, without.logits, rtol=0, atol=1e-10)
+    torch.testing.assert_close(with_gradient.hidden, without.hidden, rtol=0, atol=1e-10)
+
+
+@pytest.mark.parametrize("kind", ["leap", "inner_leap"])
+def test_hard_values_of_a_soft_leap_equal_the_hard_leap(
+    tiny: Backbone, make_batch, kind: str
+) -> None:
+    batch = make_batch([9, 20])
+    weights = (torch.rand(3, 29) > 0.4).double().masked_fill(batch.layout.is_first, 1.0)
+
+    def decide(layer: int, point: str, tokens: Tokens) -> Decision | None:
+        at, decision = SOFT[kind](None, weights[layer] > 0)
+        return decision if at == point else None
+
+    hard = ReducedEncoder(tiny, Fixed(3, decide))(batch, "packed")
+    soft = soft_encoder(tiny, kind, weights.requires_grad_())(batch, "reference")
+    torch.testing.assert_close(soft.logits, hard.logits, rtol=0, atol=1e-10)
+    torch.testing.assert_close(soft.hidden, hard.hidden, rtol=0, atol=1e-10)
+
+
+@pytest.mark.parametrize("kind", list(SOFT))
+def test_soft_decisions_are_refused_by_the_packed_path(tiny, make_batch, kind: str) -> None:
+    batch = make_batch([4])
+    with pytest.raises(ValueError, match="reference"):
+        soft_encoder(tiny, kind, random_weights(batch.layout))(batch, "packed")
