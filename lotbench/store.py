@@ -184,7 +184,6 @@ def _timing_complaint(timing: Any) -> str | None:
 def _trial_columns(folder: Path, row: Row) -> Row:
     """What all evaluations of a trial share."""
     training, error = row.get("training") or {}, row.get("error")
-    teacher = (row.get("teacher") or {}).get("metrics") or {}
     columns = {name: row[name] for name in ("trial_id", "task", "method", "seed", "status")}
     if error:
         step = f" (step {error['step']})" if error.get("step") is not None else ""
@@ -194,7 +193,6 @@ def _trial_columns(folder: Path, row: Row) -> Row:
         "created": row.get("created"),
         "setting": _setting_hash(row),
         "score_name": row.get("metric"),
-        "teacher_score": teacher.get(row.get("metric")),
         "train_seconds": training.get("seconds"),
         "steps": training.get("steps"),
         "precision": training.get("precision"),
@@ -207,6 +205,7 @@ def _trial_columns(folder: Path, row: Row) -> Row:
 def _evaluation_columns(row: Row, evaluation: Row) -> Row:
     """Scores and costs of one trained model at one budget."""
     ratios = evaluation.get("keep_ratio") or []
+    teacher = (row.get("teacher") or {}).get("metrics") or {}
     columns = {name: evaluation.get(name) for name in ("flops", "dense_flops", "flops_speedup")}
     columns |= {f"keep_ratio.{layer}": ratio for layer, ratio in enumerate(ratios)}
     columns |= {f"metric.{name}": value for name, value in evaluation["metrics"].items()}
@@ -215,6 +214,7 @@ def _evaluation_columns(row: Row, evaluation: Row) -> Row:
         "split": evaluation["split"],
         "budget": _budget_text(evaluation["budget"]),
         "score": evaluation["metrics"].get(row["metric"]),
+        "teacher_score": teacher.get(evaluation["split"], {}).get(row["metric"]),
         "keep_ratio": sum(ratios) / len(ratios) if ratios else None,
     }
 

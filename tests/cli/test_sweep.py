@@ -91,6 +91,7 @@ def test_a_sweep_from_start_to_figures_and_its_repetition(sweep_file, room, monk
     frame = lotbench.results(folder)
     timed = frame[(frame.method == "lot") & (frame.split == "validation")]
     assert len(timed) == 2 and timed["real.cpu-1t-b4-fp32"].notna().all()
+    assert frame[frame.status == "done"].teacher_score.notna().all()
     names = {p.name for p in (folder / "figures").glob("*.png")}
     for figure in ("accuracy-vs-flops", "accuracy-vs-real", "real-vs-flops"):
         assert f"reviews-{figure}.png" in names

@@ -35,7 +35,7 @@ def trial(name: str, method: str, evaluations: list[dict], seed: int = 0, **more
         "params": {},
         "config": {"seed": seed, "plugins": []},
         "metric": "accuracy",
-        "teacher": {"key": "k", "metrics": {"accuracy": 0.89}},
+        "teacher": {"key": "k", "metrics": {"validation": {"accuracy": 0.89}}},
         "training": {"steps": 10, "seconds": 2.5, "precision": "fp32", "threads": 1},
         "evaluations": evaluations,
         "machine": {"cpu": "Abacus 9000"},

@@ -114,7 +114,7 @@ def test_what_the_flops_figure_shows(tmp_path):
 
 def test_a_correlation_is_not_in_percent(tmp_path):
     row = trial("a", "lot", [evaluation(None, 2.0, metrics={"pearson": 0.85})], metric="pearson")
-    write_row(tmp_path, row | {"teacher": {"metrics": {"pearson": 0.88}}})
+    write_row(tmp_path, row | {"teacher": {"metrics": {"validation": {"pearson": 0.88}}}})
     table = frame(tmp_path)
     with style.drawing():
         axes = accuracy_vs_flops(points(table), table).axes[0]
