@@ -60,6 +60,7 @@ from lotbench.reducer import (
     TokenReducer,
     Tokens,
     Trace,
+    distillation_loss,
     task_loss,
 )
 
@@ -150,9 +151,8 @@ class TrBert(TokenReducer):
         if not frozen:
             terms["task"] = losses.mean()
             if self.params.distillation:
-                terms["distillation"] = self.params.distillation * distillation(
-                    outputs.logits, many.teacher_logits
-                )
+                divergence = distillation_loss(outputs.logits, many.teacher_logits)
+                terms["distillation"] = self.params.distillation * divergence
         return terms
 
     def overhead_flops(self, layer: int, n_tokens: Tensor) -> Tensor | float:
@@ -223,11 +223,3 @@ def reinforce(reward: Tensor, surprise: Tensor, samples: int) -> Tensor:
     reward = reward.view(samples, -1)
     advantage = reward - reward.mean(0)
     return (advantage.flatten() * surprise).mean()
-
-
-def distillation(logits: Tensor, teacher: Tensor) -> Tensor:
-    """Divergence from the teacher's distribution; squared distance for a single logit."""
-    if logits.shape[1] == 1:
-        return F.mse_loss(logits.float(), teacher.float())
-    student, teacher = logits.float().log_softmax(-1), teacher.float().log_softmax(-1)
-    return F.kl_div(student, teacher, reduction="batchmean", log_target=True)

@@ -45,7 +45,16 @@ from lotbench.ragged import (
     segment_softmax,
     segment_sum,
 )
-from lotbench.reducer import Batch, Leap, Outputs, Stage, TokenReducer, Tokens, Trace
+from lotbench.reducer import (
+    Batch,
+    Leap,
+    Outputs,
+    Stage,
+    TokenReducer,
+    Tokens,
+    Trace,
+    distillation_loss,
+)
 
 PRESETS: dict[str, dict[str, Any]] = {
     "paper": {
@@ -117,6 +126,7 @@ class LeapOfThought(TokenReducer):
 
     Params: ClassVar[type[reducer.Params]] = Params
     name = "lot"
+    version = 2
     source = "Kim et al., EMNLP 2023"
     budget = "threshold"
 
@@ -168,12 +178,8 @@ class LeapOfThought(TokenReducer):
         if self.params.guidance != "none" and self.params.loss_weight:
             terms["guidance"] = self.params.loss_weight * self._guidance(batch, trace)
         if self.params.distillation:
-            terms["distillation"] = self.params.distillation * F.kl_div(
-                outputs.logits.log_softmax(-1),
-                batch.teacher_logits.log_softmax(-1),
-                reduction="batchmean",
-                log_target=True,
-            )
+            divergence = distillation_loss(outputs.logits, batch.teacher_logits)
+            terms["distillation"] = self.params.distillation * divergence
         return terms
 
     def _guidance(self, batch: Batch, trace: Trace) -> Tensor:

@@ -358,3 +358,14 @@ def task_loss(logits: Tensor, labels: Tensor, reduction: str = "mean") -> Tensor
     if labels.is_floating_point():
         return nn.functional.mse_loss(logits.squeeze(-1).float(), labels, reduction=reduction)
     return nn.functional.cross_entropy(logits.float(), labels, reduction=reduction)
+
+
+def distillation_loss(logits: Tensor, teacher: Tensor) -> Tensor:
+    """Divergence of ``(B, C)`` logits from the teacher's, in float32, mean over the examples.
+
+    The mean squared distance for a single logit (regression).
+    """
+    if logits.shape[1] == 1:
+        return nn.functional.mse_loss(logits.float(), teacher.float())
+    student, teacher = logits.float().log_softmax(-1), teacher.float().log_softmax(-1)
+    return nn.functional.kl_div(student, teacher, reduction="batchmean", log_target=True)

@@ -166,6 +166,15 @@ def test_distillation_by_hand() -> None:
     assert terms["distillation"].item() == pytest.approx(0.1438410, abs=1e-6)
 
 
+def test_distillation_of_a_regression_is_the_squared_distance() -> None:
+    """Logits 1 and 2, teacher 3 and 2: (4 + 0) / 2 = 2; times 0.5: 1."""
+    batch = with_saliency([1.0, 1.0], [1, 1])
+    batch.teacher_logits = torch.tensor([[3.0], [2.0]])
+    outputs = Outputs(torch.tensor([[1.0], [2.0]]), None, batch.layout, None, Trace())
+    terms = lot(guidance="none", distillation=0.5).loss(outputs, batch, Trace())
+    assert terms["distillation"].item() == 1.0
+
+
 def test_no_guidance_no_loss() -> None:
     assert lot(guidance="none").loss(None, None, Trace()) == {}
     assert lot(loss_weight=0.0).loss(None, None, Trace()) == {}
