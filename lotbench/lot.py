@@ -29,6 +29,8 @@ Deviations from the released code, which differs from the paper
 
 from __future__ import annotations
 
+import math
+from dataclasses import replace
 from typing import Any, ClassVar, Literal
 
 import torch
@@ -44,6 +46,7 @@ from lotbench.ragged import (
     segment_rank,
     segment_softmax,
     segment_sum,
+    segment_topk,
 )
 from lotbench.reducer import (
     Batch,
@@ -149,29 +152,30 @@ class LeapOfThought(TokenReducer):
     def before_layer(self, layer: int, tokens: Tokens) -> Leap:
         every = self.params.decision_every
         if layer % every and isinstance(tokens.previous, Leap):
-            keep, weight, aux = tokens.previous.keep, tokens.previous.weight, {}
+            decision = replace(tokens.previous, context=None, aux={})
         else:
             logits = self.routers[layer // every](tokens.hidden, tokens.layout).float()
-            aux = {"logits": logits}
             if self.training and self.params.straight_through:
-                keep, weight = self._sample(logits, tokens.layout)
+                decision = self._sample(logits, tokens.layout)
             else:
-                probability = (logits[:, 1] - logits[:, 0]).sigmoid()
-                keep, weight = (probability > self.threshold) | tokens.layout.is_first, None
-        context = mean_leaping(tokens.hidden, keep, tokens.layout) if self._uses_context else None
-        return Leap(keep, weight, context, aux)
+                decision = self.choose(logits[:, 1] - logits[:, 0], tokens.layout)
+            decision = replace(decision, aux={"logits": logits})
+        if not self.params.context_token:
+            return decision
+        context = mean_leaping(tokens.hidden, decision.keep, tokens.layout)
+        return replace(decision, context=context)
 
-    @property
-    def _uses_context(self) -> bool:
-        return self.params.context_token
+    def choose(self, margin: Tensor, layout: Ragged) -> Leap:
+        """The hard decision from the routers' logit of ``P(process)``, shape (T,)."""
+        return Leap((margin.sigmoid() > self.threshold) | layout.is_first)
 
-    def _sample(self, logits: Tensor, layout: Ragged) -> tuple[Tensor, Tensor]:
+    def _sample(self, logits: Tensor, layout: Ragged) -> Leap:
         """Straight-through Gumbel-softmax: hard value, soft gradient (section 3.3)."""
         soft = F.gumbel_softmax(logits, tau=self.params.temperature)[:, 1]
         keep = (soft > 0.5) | layout.is_first
         hard = keep.to(soft.dtype)
         straight = torch.where(layout.is_first, hard, hard + (soft - soft.detach()))
-        return keep, straight
+        return Leap(keep, straight)
 
     def loss(self, outputs: Outputs, batch: Batch, trace: Trace) -> dict[str, Tensor]:
         terms = {}
@@ -204,6 +208,37 @@ class LeapOfThought(TokenReducer):
             return 0.0
         inner = self.params.router_width
         return n_tokens * (2 * self.width * inner + 2 * inner * 2)
+
+
+class FixedBudgetParams(Params):
+    """Hyper-parameters of `FixedBudget`."""
+
+    keep_ratio: float = Field(0.25, gt=0, le=1, description="share of a text that layers process")
+
+
+class FixedBudget(LeapOfThought):
+    """Leap-of-Thought whose layers process the tokens of highest ``P(process)``, a fixed share.
+
+    Not in the paper.  A text of n tokens has ``ceil(keep_ratio * n)`` of them processed, [CLS]
+    among them, in every layer: shapes follow from the lengths alone, so nothing waits for the
+    device and the packed path can be compiled (``torch.compile(..., fullgraph=True)``).
+    """
+
+    Params: ClassVar[type[reducer.Params]] = FixedBudgetParams
+    name = "lot-fixed"
+    version = 1
+    source = "Kim et al., EMNLP 2023, with a fixed budget"
+    budget = "keep_ratio"
+
+    def __init__(self, params: FixedBudgetParams, n_layers: int, width: int) -> None:
+        super().__init__(params, n_layers, width)
+        self.keep_ratio = params.keep_ratio
+
+    def choose(self, margin: Tensor, layout: Ragged) -> Leap:
+        sizes = tuple(max(1, math.ceil(self.keep_ratio * size - 1e-6)) for size in layout.sizes)
+        count = torch.tensor(sizes, device=margin.device)
+        score = margin.masked_fill(layout.is_first, math.inf)
+        return Leap(segment_topk(score, count, layout), sizes=sizes)
 
 
 def mean_leaping(hidden: Tensor, keep: Tensor, layout: Ragged) -> Tensor:

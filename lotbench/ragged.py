@@ -7,12 +7,29 @@ Everything below is a pure function of the two.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from typing import Any
 
 import torch
 from torch import Tensor
+
+
+class cached_property:
+    """A property that is computed once; that of functools has a lock that torch.compile refuses."""
+
+    def __init__(self, compute: Callable[[Any], Any]) -> None:
+        self.compute, self.__doc__ = compute, compute.__doc__
+
+    def __set_name__(self, owner: type, name: str) -> None:
+        self.name = name
+
+    def __get__(self, instance: Any, owner: type | None = None) -> Any:
+        if instance is None:
+            return self
+        value = self.compute(instance)
+        object.__setattr__(instance, self.name, value)
+        return value
 
 
 @dataclass(frozen=True)
@@ -141,17 +158,23 @@ def segment_topk(scores: Tensor, count: Tensor, layout: Ragged) -> Tensor:
     return segment_rank(scores, layout) < count[layout.sequence]
 
 
-def select(keep: Tensor, layout: Ragged) -> tuple[Tensor, Ragged]:
+def select(
+    keep: Tensor, layout: Ragged, sizes: tuple[int, ...] | None = None
+) -> tuple[Tensor, Ragged]:
     """Rows where ``keep`` (T,) is true, shape (K,), and their layout.
 
-    One host synchronisation: packing cannot do without the new lengths.
+    One host synchronisation, since packing needs the new lengths, unless their B ``sizes`` are
+    known; then shapes are static as well.
     """
+    if sizes is not None:
+        rows = keep.nonzero_static(size=sum(sizes)).squeeze(1)
+        return rows, Ragged.from_lengths(sizes, device=rows.device)
     rows = keep.nonzero().squeeze(1)
     if layout.batch_size == 1:
-        sizes: Tensor | list[int] = [rows.shape[0]]
+        counts: Tensor | list[int] = [rows.shape[0]]
     else:
-        sizes = segment_count(keep, layout)
-    return rows, Ragged.from_lengths(sizes, device=rows.device)
+        counts = segment_count(keep, layout)
+    return rows, Ragged.from_lengths(counts, device=rows.device)
 
 
 def pad(values: Tensor, layout: Ragged, fill: float = 0.0) -> Tensor:

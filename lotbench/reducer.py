@@ -101,12 +101,16 @@ class Leap:
         A key/value-only token, seen in the sequences where at least one token leaps.
     aux : dict
         Whatever the method's loss needs; comes back in the Trace.
+    sizes : tuple of B int, or None
+        Tokens kept of each sequence, where the method knows without asking ``keep``: packing
+        then waits for nothing, and its shapes are static.
     """
 
     keep: Tensor
     weight: Tensor | None = None
     context: Tensor | None = None
     aux: dict[str, Any] = field(default_factory=dict)
+    sizes: tuple[int, ...] | None = None
 
 
 @dataclass(frozen=True)

@@ -148,7 +148,7 @@ class Packed(Run):
         # x: the tokens this layer computes; at: their rows in self.hidden, None for all of them.
         x, layout, at, context, present = self.hidden, self.layout, None, None, []
         if isinstance(decision, Leap):
-            at, layout = select(decision.keep, self.layout)
+            at, layout = select(decision.keep, self.layout, decision.sizes)
             x, context = self.hidden.index_select(0, at), decision.context
             present = [
                 kept < shown for kept, shown in zip(layout.sizes, self.layout.sizes, strict=True)
