@@ -40,6 +40,7 @@ GROUPS: tuple[tuple[Rule, ...], ...] = (
     (
         Rule("the first token is always kept", rules.keeps_first),
         Rule("decisions are hard but in soft stages", rules.is_hard),
+        Rule("sizes that are promised are those of the mask", rules.keeps_its_promise),
         Rule("nothing it is given is changed", rules.mutates_nothing),
     ),
     (Rule("decisions in evaluation are deterministic", rules.is_deterministic),),

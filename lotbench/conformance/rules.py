@@ -81,6 +81,11 @@ def is_hard(subject: Subject) -> str:
     return _no_fault(subject, "soft")
 
 
+def keeps_its_promise(subject: Subject) -> str:
+    """The sizes of a decision, where it has any, are those of its mask."""
+    return _no_fault(subject, "sizes")
+
+
 def mutates_nothing(subject: Subject) -> str:
     """Every tensor that the method is shown is the same afterwards."""
     return _no_fault(subject, "mutation")

@@ -7,6 +7,7 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
+from lotbench.ragged import segment_count
 from lotbench.reducer import Batch, Decision, Received, TokenReducer, Tokens, malformed
 
 
@@ -24,7 +25,7 @@ class Watch(TokenReducer):
     Attributes
     ----------
     faults : dict of str to str
-        The first fault of each kind ("first token", "soft", "mutation"), described.
+        The first fault of each kind ("first token", "soft", "sizes", "mutation"), described.
     """
 
     def __init__(self, method: TokenReducer, soft: bool = False) -> None:
@@ -70,6 +71,14 @@ class Watch(TokenReducer):
                 f"{where} returns a weight; only stages with soft=True train with weights",
             )
             decision = replace(decision, weight=None)
+        promised = getattr(decision, "sizes", None)
+        if promised is not None:
+            kept = tuple(segment_count(decision.keep, tokens.layout).tolist())
+            if tuple(promised) != kept:
+                self.faults.setdefault(
+                    "sizes", f"{where} promises sizes {promised}, but its mask keeps {kept}"
+                )
+                decision = replace(decision, sizes=None)
         return decision
 
 

@@ -167,6 +167,15 @@ def loss(self, outputs, batch, trace):
         "are hard",
         ["before_layer of layer 0 returns a weight", "training in stage 'fine-tune'"],
     ),
+    "promises fewer tokens than it keeps": (
+        """
+        def before_layer(self, layer, tokens):
+            sizes = tuple(max(1, size // 2) for size in tokens.layout.sizes)
+            return Leap(self.half(tokens, self.score(tokens)), sizes=sizes)
+        """,
+        "sizes that are promised",
+        ["before_layer of layer 0 promises sizes (20,", "but its mask keeps (20,"],
+    ),
     "raises": (
         """
         def before_layer(self, layer, tokens):
