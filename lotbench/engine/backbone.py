@@ -1,37 +1,21 @@
-"""One view of every supported Hugging Face encoder.
+"""One view of every supported Hugging Face encoder, and where it is loaded from.
 
-The adapter calls the model's own submodules and copies no weights, so a backbone that is trained
-here is the Hugging Face model, and saves as one.
+A backbone that is trained here is the Hugging Face model itself, and saves as one.
 """
 
 from __future__ import annotations
 
 import importlib.util
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 
+from lotbench.engine.adapters import ADAPTERS, Layer
 from lotbench.errors import InputError
 from lotbench.ragged import Ragged
-
-
-@dataclass(frozen=True)
-class Layer:
-    """The parts of one post-LayerNorm transformer layer, each a callable on flat ``(T, D)`` rows.
-
-    ``query``, ``key``, ``value`` project to ``(T, D)``; ``attention_output(heads, residual)`` and
-    ``feed_forward(x)`` include dropout, residual and LayerNorm.
-    """
-
-    query: nn.Module
-    key: nn.Module
-    value: nn.Module
-    attention_output: Callable[[Tensor, Tensor], Tensor]
-    feed_forward: Callable[[Tensor], Tensor]
 
 
 class Backbone(nn.Module):
@@ -71,7 +55,7 @@ class Backbone(nn.Module):
 
     @property
     def ffn_width(self) -> int:
-        return self.config.intermediate_size
+        return self._adapter.ffn_width
 
     def embed(self, input_ids: Tensor, token_type_ids: Tensor, layout: Ragged) -> Tensor:
         """Embedding output of every token, shape (T, D)."""
@@ -81,58 +65,13 @@ class Backbone(nn.Module):
         """Logits from the [CLS] states: ``(B, D) -> (B, C)``."""
         return self._adapter.classify(first)
 
-    def head_modules(self) -> list[nn.Module]:
-        """The modules that run after the last layer."""
+    def input_modules(self) -> list[nn.Linear]:
+        """Linear layers that every token passes before the first layer."""
+        return self._adapter.input_modules()
+
+    def head_modules(self) -> list[nn.Linear]:
+        """Linear layers of the head."""
         return self._adapter.head_modules()
-
-
-class BertAdapter:
-    """BERT and the models that share its layer (MiniLM)."""
-
-    def __init__(self, model: nn.Module) -> None:
-        self.model = model
-        self.encoder = model.bert
-
-    def layers(self) -> list[Layer]:
-        views = []
-        for layer in self.encoder.encoder.layer:
-            attention = layer.attention.self
-            views.append(
-                Layer(
-                    attention.query,
-                    attention.key,
-                    attention.value,
-                    layer.attention.output,
-                    _FeedForward(layer.intermediate, layer.output),
-                )
-            )
-        return views
-
-    def embed(self, input_ids: Tensor, token_type_ids: Tensor, position: Tensor) -> Tensor:
-        embeddings = self.encoder.embeddings(
-            input_ids=input_ids[None],
-            token_type_ids=token_type_ids[None],
-            position_ids=position[None],
-        )
-        return embeddings[0]
-
-    def classify(self, first: Tensor) -> Tensor:
-        pooled = self.encoder.pooler(first[:, None])
-        return self.model.classifier(self.model.dropout(pooled))
-
-    def head_modules(self) -> list[nn.Module]:
-        return [self.encoder.pooler.dense, self.model.classifier]
-
-
-class _FeedForward:
-    def __init__(self, intermediate: nn.Module, output: nn.Module) -> None:
-        self.intermediate, self.output = intermediate, output
-
-    def __call__(self, x: Tensor) -> Tensor:
-        return self.output(self.intermediate(x), x)
-
-
-ADAPTERS = {"bert": BertAdapter}
 
 
 def locate(name: str) -> str:
@@ -148,7 +87,8 @@ def locate(name: str) -> str:
     """
     if name.startswith("package:"):
         package, _, inner = name.removeprefix("package:").partition("/")
-        spec = importlib.util.find_spec(package)
+        # A dotted name would import its parent; packages of models stand at the top.
+        spec = importlib.util.find_spec(package) if package.isidentifier() else None
         if spec is None or not spec.submodule_search_locations:
             raise InputError(
                 f"backbone {name!r}: the package {package!r} is not installed; "
@@ -174,11 +114,11 @@ def load_backbone(
     name : str
         See `locate`.
     n_labels : int
-        Classes; 1 for regression.
+        Classes; 1 for regression.  A head of another number of classes is replaced.
     layers : int, optional
         Keep only the first layers.
     seed : int, optional
-        Seeds the head where the checkpoint has none.
+        Seeds the head where the checkpoint has none that fits.
 
     Raises
     ------
@@ -202,6 +142,7 @@ def load_backbone(
                     f"layers of {name!r}"
                 )
             config.num_hidden_layers = layers
+        other_head = config.num_labels != n_labels
         config.num_labels = n_labels
         with quiet(), torch.random.fork_rng(devices=[]):
             torch.manual_seed(0 if seed is None else seed)
@@ -211,6 +152,7 @@ def load_backbone(
                 dtype=torch.float32,
                 use_safetensors=True,
                 trust_remote_code=False,
+                ignore_mismatched_sizes=other_head,
             )
     except (OSError, ValueError, KeyError) as error:
         first = str(error).strip().splitlines()[0]

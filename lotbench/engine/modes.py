@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
+from lotbench.engine.adapters import Layer
 from lotbench.engine.attention import append_context, attend, attend_and_receive
-from lotbench.engine.backbone import Layer
 from lotbench.ragged import Ragged, segment_count, select
 from lotbench.reducer import (
     Batch,

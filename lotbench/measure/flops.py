@@ -27,7 +27,7 @@ def reduced_flops(trace: Trace, backbone: Backbone, reducer: TokenReducer) -> Te
     Per layer with q computed tokens, k keys, k' projected keys and f tokens in the feed-forward:
     ``2 D^2 (2q + 2k') + 4 q k D + 4 f D D_ff``, plus the method's own.
     """
-    total = head_flops(backbone)
+    total = head_flops(backbone) + trace.shown[0].double() * input_flops(backbone)
     d, ffn = backbone.width, backbone.ffn_width
     for layer in range(len(trace.queries)):
         q, k = trace.queries[layer].double(), trace.keys[layer].double()
@@ -41,13 +41,21 @@ def dense_flops(lengths: Tensor, backbone: Backbone) -> Tensor:
     """FLOPs of the dense model on sequences of these lengths, shape (B,), float64."""
     n, d = lengths.double(), backbone.width
     per_layer = 8 * n * d * d + 4 * n * n * d + 4 * n * d * backbone.ffn_width
-    return len(backbone.layers) * per_layer + head_flops(backbone)
+    return len(backbone.layers) * per_layer + n * input_flops(backbone) + head_flops(backbone)
+
+
+def input_flops(backbone: Backbone) -> float:
+    """FLOPs before the first layer, per token: ELECTRA's projection of its embeddings."""
+    return _linear_flops(backbone.input_modules())
 
 
 def head_flops(backbone: Backbone) -> float:
     """FLOPs of everything after the last layer (pooler and classifier), per sequence."""
-    linear = [m for m in backbone.head_modules() if isinstance(m, nn.Linear)]
-    return float(sum(2 * m.in_features * m.out_features for m in linear))
+    return _linear_flops(backbone.head_modules())
+
+
+def _linear_flops(modules: list[nn.Linear]) -> float:
+    return float(sum(2 * m.in_features * m.out_features for m in modules))
 
 
 def fvcore_flops(encoder: ReducedEncoder, batch: Batch) -> float:

@@ -1,0 +1,173 @@
+"""How each supported Hugging Face encoder is seen as embed, layers, classify.
+
+An adapter calls the model's own submodules and copies no weights.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from torch import Tensor, nn
+
+
+@dataclass(frozen=True)
+class Layer:
+    """The parts of one post-LayerNorm transformer layer, each a callable on flat ``(T, D)`` rows.
+
+    ``query``, ``key``, ``value`` project to ``(T, D)``; ``attention_output(heads, residual)`` and
+    ``feed_forward(x)`` include dropout, residual and LayerNorm.
+    """
+
+    query: nn.Module
+    key: nn.Module
+    value: nn.Module
+    attention_output: Callable[[Tensor, Tensor], Tensor]
+    feed_forward: Callable[[Tensor], Tensor]
+
+
+class BertAdapter:
+    """BERT and the models that share its layer (MiniLM)."""
+
+    def __init__(self, model: nn.Module) -> None:
+        self.model = model
+        self.encoder = getattr(model, model.base_model_prefix)
+        self.ffn_width = model.config.intermediate_size
+
+    def layers(self) -> list[Layer]:
+        views = []
+        for layer in self.encoder.encoder.layer:
+            attention = layer.attention.self
+            views.append(
+                Layer(
+                    attention.query,
+                    attention.key,
+                    attention.value,
+                    layer.attention.output,
+                    _FeedForward(layer.intermediate, layer.output),
+                )
+            )
+        return views
+
+    def embed(self, input_ids: Tensor, token_type_ids: Tensor, position: Tensor) -> Tensor:
+        embeddings = self.encoder.embeddings(
+            input_ids=input_ids[None],
+            token_type_ids=token_type_ids[None],
+            position_ids=position[None],
+        )
+        return embeddings[0]
+
+    def classify(self, first: Tensor) -> Tensor:
+        pooled = self.encoder.pooler(first[:, None])
+        return self.model.classifier(self.model.dropout(pooled))
+
+    def input_modules(self) -> list[nn.Linear]:
+        """The matrix products that every token passes before the first layer."""
+        return []
+
+    def head_modules(self) -> list[nn.Linear]:
+        return [self.encoder.pooler.dense, self.model.classifier]
+
+
+class RobertaAdapter(BertAdapter):
+    """RoBERTa: positions start behind the padding id, and the head has its own dense layer."""
+
+    def embed(self, input_ids: Tensor, token_type_ids: Tensor, position: Tensor) -> Tensor:
+        start = self.encoder.embeddings.padding_idx + 1
+        return super().embed(input_ids, token_type_ids, position + start)
+
+    def classify(self, first: Tensor) -> Tensor:
+        return self.model.classifier(first[:, None])
+
+    def head_modules(self) -> list[nn.Linear]:
+        return [self.model.classifier.dense, self.model.classifier.out_proj]
+
+
+class ElectraAdapter(BertAdapter):
+    """ELECTRA: embeddings of their own width, projected where it is not the model's."""
+
+    @property
+    def _projection(self) -> nn.Module | None:
+        return getattr(self.encoder, "embeddings_project", None)
+
+    def embed(self, input_ids: Tensor, token_type_ids: Tensor, position: Tensor) -> Tensor:
+        embedded = super().embed(input_ids, token_type_ids, position)
+        return embedded if self._projection is None else self._projection(embedded)
+
+    def classify(self, first: Tensor) -> Tensor:
+        return self.model.classifier(first[:, None])
+
+    def input_modules(self) -> list[nn.Linear]:
+        return [] if self._projection is None else [self._projection]
+
+    def head_modules(self) -> list[nn.Linear]:
+        return [self.model.classifier.dense, self.model.classifier.out_proj]
+
+
+class DistilBertAdapter(BertAdapter):
+    """DistilBERT: no token types, and layers of another make."""
+
+    def __init__(self, model: nn.Module) -> None:
+        self.model = model
+        self.encoder = model.distilbert
+        self.ffn_width = model.config.hidden_dim
+
+    def layers(self) -> list[Layer]:
+        views = []
+        for layer in self.encoder.transformer.layer:
+            attention = layer.attention
+            views.append(
+                Layer(
+                    attention.q_lin,
+                    attention.k_lin,
+                    attention.v_lin,
+                    _Residual(attention.out_lin, layer.sa_layer_norm),
+                    _DistilFeedForward(layer.ffn, layer.output_layer_norm),
+                )
+            )
+        return views
+
+    def embed(self, input_ids: Tensor, token_type_ids: Tensor, position: Tensor) -> Tensor:
+        return self.encoder.embeddings(input_ids[None], position_ids=position[None])[0]
+
+    def classify(self, first: Tensor) -> Tensor:
+        pooled = self.model.pre_classifier(first).relu()
+        return self.model.classifier(self.model.dropout(pooled))
+
+    def head_modules(self) -> list[nn.Linear]:
+        return [self.model.pre_classifier, self.model.classifier]
+
+
+@dataclass(frozen=True)
+class _FeedForward:
+    intermediate: nn.Module
+    output: nn.Module
+
+    def __call__(self, x: Tensor) -> Tensor:
+        return self.output(self.intermediate(x), x)
+
+
+@dataclass(frozen=True)
+class _Residual:
+    linear: nn.Module
+    norm: nn.Module
+
+    def __call__(self, heads: Tensor, residual: Tensor) -> Tensor:
+        return self.norm(self.linear(heads) + residual)
+
+
+@dataclass(frozen=True)
+class _DistilFeedForward:
+    inner: nn.Module
+    norm: nn.Module
+
+    def __call__(self, x: Tensor) -> Tensor:
+        return self.norm(self.inner.ff_chunk(x) + x)
+
+
+ADAPTERS: dict[str, type[BertAdapter]] = {
+    "bert": BertAdapter,
+    "distilbert": DistilBertAdapter,
+    "electra": ElectraAdapter,
+    "roberta": RobertaAdapter,
+}

@@ -1,0 +1,123 @@
+"""Every supported backbone: the engine computes the same function as the Hugging Face model."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+import transformers
+from torch import Tensor
+
+from lotbench.engine.backbone import Backbone, load_backbone, locate
+from lotbench.engine.encoder import ReducedEncoder
+from lotbench.errors import InputError
+from lotbench.lot import LeapOfThought, Params
+from lotbench.measure.flops import dense_flops, fvcore_flops, reduced_flops
+from lotbench.ragged import pad
+from lotbench.reducer import Batch, TokenReducer
+
+SIZES = {
+    "hidden_size": 32,
+    "num_hidden_layers": 3,
+    "num_attention_heads": 4,
+    "intermediate_size": 64,
+    "vocab_size": 100,
+    "max_position_embeddings": 66,
+    "initializer_range": 0.3,
+}
+DISTIL = {"dim": 32, "n_layers": 3, "n_heads": 4, "hidden_dim": 64}
+SHARED = ("vocab_size", "max_position_embeddings", "initializer_range")
+KINDS: dict[str, tuple[str, dict[str, Any]]] = {
+    "bert": ("Bert", SIZES),
+    "roberta": ("Roberta", {**SIZES, "type_vocab_size": 1}),
+    "electra": ("Electra", {**SIZES, "embedding_size": 32}),
+    "electra, narrow embeddings": ("Electra", {**SIZES, "embedding_size": 16}),
+    "distilbert": ("DistilBert", {**DISTIL, **{key: SIZES[key] for key in SHARED}}),
+}
+
+
+def make(kind: str) -> Any:
+    """A random model of this kind for three classes, in evaluation mode."""
+    name, sizes = KINDS[kind]
+    config = getattr(transformers, f"{name}Config")(num_labels=3, **sizes)
+    return getattr(transformers, f"{name}ForSequenceClassification")(config).eval()
+
+
+def without_padding_ids(batch: Batch) -> Batch:
+    """RoBERTa finds the real tokens by their ids, so none may look like padding."""
+    batch.input_ids = batch.input_ids.clamp(min=3)
+    return batch
+
+
+def hugging_face(model: Any, batch: Batch) -> Tensor:
+    inputs = {
+        "input_ids": pad(batch.input_ids, batch.layout, model.config.pad_token_id),
+        "attention_mask": pad(torch.ones_like(batch.input_ids), batch.layout),
+    }
+    if getattr(model.config, "type_vocab_size", 0) > 1:
+        inputs["token_type_ids"] = pad(batch.token_type_ids, batch.layout)
+    return model(**inputs).logits
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_keeping_everything_is_the_untouched_model(kind: str, make_batch) -> None:
+    model = make(kind).double()
+    backbone = Backbone(model)
+    encoder = ReducedEncoder(backbone, TokenReducer(TokenReducer.Params(), 3, 32))
+    batch = without_padding_ids(make_batch([9, 1, 30, 4]))
+    if getattr(model.config, "type_vocab_size", 0) < 2:
+        batch.token_type_ids = torch.zeros_like(batch.token_type_ids)
+    with torch.no_grad():
+        wanted = hugging_face(model, batch)
+        for mode in ("packed", "reference"):
+            torch.testing.assert_close(encoder(batch, mode).logits, wanted, rtol=0, atol=1e-10)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_routing_agrees_in_both_modes_and_with_fvcore(kind: str, make_batch) -> None:
+    backbone = Backbone(make(kind).double())
+    method = LeapOfThought(Params(), 3, 32).double()
+    for router in method.routers:
+        torch.nn.init.normal_(router.outer.weight, std=0.5)
+        torch.nn.init.zeros_(router.outer.bias)
+    encoder = ReducedEncoder(backbone, method).eval()
+    for lengths in ([9, 1, 30, 4], [25]):
+        batch = without_padding_ids(make_batch(lengths))
+        batch.token_type_ids = torch.zeros_like(batch.token_type_ids)
+        with torch.no_grad():
+            packed, reference = encoder(batch), encoder(batch, "reference")
+        torch.testing.assert_close(packed.logits, reference.logits, rtol=0, atol=1e-8)
+        for one, other in zip(packed.trace.queries, reference.trace.queries, strict=True):
+            assert one.equal(other)
+    assert sum(int(queries) for queries in packed.trace.queries) < 3 * 25
+    flops = reduced_flops(packed.trace, backbone, method)
+    assert flops.item() == fvcore_flops(encoder, batch)
+    plain = ReducedEncoder(backbone, TokenReducer(TokenReducer.Params(), 3, 32)).eval()
+    assert dense_flops(batch.layout.lengths, backbone).item() == fvcore_flops(plain, batch)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_checkpoint_is_loaded_cut_and_given_another_head(kind: str, tmp_path: Path) -> None:
+    model = make(kind)
+    model.save_pretrained(tmp_path)
+    whole, cut = load_backbone(str(tmp_path), 3), load_backbone(str(tmp_path), 5, layers=2, seed=1)
+    assert (len(whole.layers), len(cut.layers)) == (3, 2)
+    ids = torch.arange(3, 12)[None]
+    torch.testing.assert_close(whole.model(ids).logits, model(ids).logits, rtol=0, atol=1e-6)
+    assert cut.model(ids).logits.shape == (1, 5)
+    again = load_backbone(str(tmp_path), 5, layers=2, seed=1)
+    assert again.model(ids).logits.equal(cut.model(ids).logits)
+
+
+@pytest.mark.parametrize("name", ["package:", "package:no_such/x", "package:a.b/x", "./nowhere"])
+def test_a_name_that_stands_for_nothing_is_a_clear_error(name: str) -> None:
+    with pytest.raises(InputError, match=r"not installed|no such folder"):
+        locate(name)
+
+
+def test_an_unknown_type_lists_the_known(tmp_path: Path) -> None:
+    transformers.GPT2Config().save_pretrained(tmp_path)
+    with pytest.raises(InputError, match=r"'gpt2'.*bert, distilbert, electra, roberta"):
+        load_backbone(str(tmp_path), 2)
