@@ -162,7 +162,7 @@ class _DistilFeedForward:
     norm: nn.Module
 
     def __call__(self, x: Tensor) -> Tensor:
-        return self.norm(self.inner.ff_chunk(x) + x)
+        return self.norm(self.inner(x) + x)
 
 
 ADAPTERS: dict[str, type[BertAdapter]] = {
