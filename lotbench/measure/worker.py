@@ -119,7 +119,7 @@ def padded_calls(
     """One call per batch of the untouched Hugging Face model."""
     model = encoder.backbone.model.eval()
     calls = []
-    for batch in _chunks(examples, size):
+    for batch in chunks(examples, size):
         inputs = padded_inputs(batch, model.config, model.device)
         calls.append(lambda inputs=inputs: model(**inputs).logits)
     return calls
@@ -156,7 +156,7 @@ def packed_calls(
 ) -> list[latency.Call]:
     """One call per ragged batch through the packed path, at a post-hoc budget."""
     device = encoder.backbone.model.device
-    batches = [ragged_batch(batch).to(device) for batch in _chunks(examples, size)]
+    batches = [ragged_batch(batch).to(device) for batch in chunks(examples, size)]
 
     def call(batch: Batch) -> torch.Tensor:
         for name, value in budget.items():
@@ -252,7 +252,8 @@ def log(text: str) -> None:
     print(text, file=sys.stderr, flush=True)
 
 
-def _chunks(examples: list[Any], size: int) -> list[list[Any]]:
+def chunks(examples: list[Any], size: int) -> list[list[Any]]:
+    """The batches of a pass: ``size`` examples each, in order; the last may be smaller."""
     return [examples[start : start + size] for start in range(0, len(examples), size)]
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from itertools import groupby
 from pathlib import Path
@@ -80,7 +81,7 @@ def _measure_task(
         if not missing:
             continue
         if examples is None:
-            examples, dense = _inputs(folder, rows, config.examples)
+            examples, dense = _inputs(folder, rows, config)
         for record in timing.run_pass(
             task=task,
             dense=dense,
@@ -129,28 +130,48 @@ def _timed(known: list[Row], task: str, setting: Any, size: int, contender: Row)
     )
 
 
-def _inputs(folder: Path, rows: list[Row], count: int) -> tuple[list[Row], Path]:
+def _inputs(folder: Path, rows: list[Row], measured: MeasureConfig) -> tuple[list[Row], Path]:
     """Tokenised validation examples, and the folder of the dense model."""
     config = TrialConfig(**rows[0]["config"])
     tokenizer = load_tokenizer(config.backbone)
     task = load_task(config.task, config.data, tokenizer, config.seed, config.data_root)
+    examples = pick(task.validation, measured.examples, max(measured.batch_sizes))
     for row in rows:
         if row["method"] == "dense" and _model(folder, row).is_dir():
-            return pick(task.validation, count), _model(folder, row).resolve()
-    return pick(task.validation, count), Artefacts(config, task, tokenizer).teacher().resolve()
+            return examples, _model(folder, row).resolve()
+    return examples, Artefacts(config, task, tokenizer).teacher().resolve()
 
 
-def pick(split: Split, count: int) -> list[Row]:
-    """``count`` examples of a split, evenly spread over its lengths."""
+def pick(split: Split, count: int, run: int) -> list[Row]:
+    """About ``count`` examples of a split by length: runs of neighbours, evenly spread.
+
+    A batch of neighbours is what a length-sorted pass over the split sees; a batch over all
+    lengths would be mostly padding.  The runs are cut from the split sorted by length, their
+    centres at the quantiles (i + 0.5) / runs, so any batch size that divides a run gets batches
+    of neighbours alone.
+
+    Parameters
+    ----------
+    split : Split
+    count : int
+        Rounded up to whole runs, as far as the split has them; below ``run``, the one run is
+        that short.
+    run : int
+        Examples of one run: the largest batch size.
+    """
     order = np.argsort(split.lengths, kind="stable")
-    spread = np.linspace(0, len(order) - 1, min(count, len(order))).round().astype(int)
+    run = min(run, count, len(order))
+    runs = min(math.ceil(count / run), len(order) // run)
+    centres = (np.arange(runs) + 0.5) / runs * len(order)
+    starts = np.floor(centres - run / 2).astype(int)
     return [
         {
             "input_ids": split.input_ids[i],
             "token_type_ids": split.token_type_ids[i],
             "text_seed": int(split.text_seed[i]),
         }
-        for i in order[spread]
+        for start in starts
+        for i in order[start : start + run]
     ]
 
 
