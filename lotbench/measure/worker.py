@@ -11,7 +11,7 @@ import json
 import sys
 import time
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +30,15 @@ MEMORY_SHARE = 0.25
 """Share of the memory that the models of one group may fill."""
 
 
+@dataclass(frozen=True)
+class Timed:
+    """One group of contenders at one batch size; every dict is by contender."""
+
+    samples: latency.Samples
+    calls: latency.Samples
+    events: latency.Samples
+
+
 def run(spec: dict[str, Any]) -> list[dict[str, Any]]:
     """One record per batch size: setting, noise floor, contenders."""
     torch.set_num_threads(spec["threads"])
@@ -41,13 +50,13 @@ def run(spec: dict[str, Any]) -> list[dict[str, Any]]:
     nothing = TokenReducer(Params(), len(dense.backbone.layers), dense.backbone.width)
     packed = ReducedEncoder(dense.backbone, nothing).eval()
     groups = plan_groups(spec["contenders"], model_bytes, memory_bytes(device) * MEMORY_SHARE)
-    samples: dict[int, list[latency.Samples]] = {size: [] for size in spec["batch_sizes"]}
-    events: dict[int, list[latency.Samples]] = {size: [] for size in spec["batch_sizes"]}
+    timed: dict[int, list[Timed]] = {size: [] for size in spec["batch_sizes"]}
     for number, group in enumerate(groups, start=1):
         folders = dict.fromkeys(contender["folder"] for contender in group)
         models = {folder: load(Path(folder)).to(device, dtype) for folder in folders}
         for size in spec["batch_sizes"]:
-            log(f"group {number} of {len(groups)}, batch {size}: {len(group)} contenders")
+            label = f"group {number} of {len(groups)}, batch {size}"
+            log(f"{label}: {len(group)} contenders")
             calls = {
                 latency.DENSE: padded_calls(dense, examples, size),
                 latency.AGAIN: padded_calls(dense, examples, size),
@@ -60,30 +69,31 @@ def run(spec: dict[str, Any]) -> list[dict[str, Any]]:
                     if model.reducer.padded
                     else packed_calls(model, examples, size, contender["budget"])
                 )
-            timer = CudaTimer(device) if device.type == "cuda" else latency.wall
-            seed = spec["seed"] + number
             with torch.inference_mode():
-                passes = latency.warm_up(calls, timer)
-                if isinstance(timer, CudaTimer):
-                    timer.events.clear()
-                start = time.perf_counter()
-                timed = latency.run_rounds(calls, spec["rounds"], spec["min_seconds"], seed, timer)
-            log(
-                f"group {number} of {len(groups)}, batch {size}: {passes} warm-up passes, "
-                f"{len(timed[latency.DENSE])} rounds in {time.perf_counter() - start:.1f} s"
-            )
-            samples[size].append(timed)
-            if isinstance(timer, CudaTimer):
-                events[size].append(timer.events)
-    return [_record(spec, dense, size, samples[size], events[size]) for size in spec["batch_sizes"]]
+                timed[size].append(_time(calls, spec, spec["seed"] + number, label))
+    return [_record(spec, dense, size, timed[size]) for size in spec["batch_sizes"]]
+
+
+def _time(
+    calls: dict[str, list[latency.Call]], spec: dict[str, Any], seed: int, label: str
+) -> Timed:
+    device = torch.device(spec["device"])
+    timer = CudaTimer(device) if device.type == "cuda" else latency.CallTimer()
+    passes = latency.warm_up(calls, timer)
+    timer.calls.clear()
+    if isinstance(timer, CudaTimer):
+        timer.events.clear()
+    start = time.perf_counter()
+    samples = latency.run_rounds(calls, spec["rounds"], spec["min_seconds"], seed, timer)
+    log(
+        f"{label}: {passes} warm-up passes, {len(samples[latency.DENSE])} rounds in "
+        f"{time.perf_counter() - start:.1f} s"
+    )
+    return Timed(samples, timer.calls, timer.events if isinstance(timer, CudaTimer) else {})
 
 
 def _record(
-    spec: dict[str, Any],
-    dense: ReducedEncoder,
-    size: int,
-    samples: list[latency.Samples],
-    events: list[latency.Samples],
+    spec: dict[str, Any], dense: ReducedEncoder, size: int, groups: list[Timed]
 ) -> dict[str, Any]:
     count = len(spec["examples"])
     record: dict[str, Any] = {
@@ -99,17 +109,18 @@ def _record(
             "seed": spec["seed"],
             "attention": dense.backbone.config._attn_implementation,
         },
-        **latency.summarise(samples, count, spec["seed"]),
+        **latency.summarise([group.samples for group in groups], count, spec["seed"]),
     }
     known = {contender["name"]: contender for contender in spec["contenders"]}
     for row in record["contenders"]:
-        contender = known.get(row["name"], {})
+        name = row["name"]
+        contender = known.get(name, {})
         row["trial_id"] = contender.get("trial_id")
         row["budget"] = contender.get("budget", {})
-        if events:
-            row["event_samples"] = [
-                sample for group in events for sample in group.get(row["name"], [])
-            ]
+        own = [group for group in groups if name in group.samples]
+        row["call_seconds"] = latency.percentiles([s for group in own for s in group.calls[name]])
+        if own[0].events:
+            row["event_samples"] = [s for group in own for s in group.events[name]]
     return record
 
 
@@ -225,14 +236,18 @@ def memory_bytes(device: torch.device) -> float:
 
 
 class CudaTimer:
-    """Wall seconds with the device synchronised around every call; keeps event seconds too."""
+    """Wall seconds with the device synchronised around every call.
+
+    Keeps, by contender, the wall seconds of every call and the event seconds of every pass.
+    """
 
     def __init__(self, device: torch.device) -> None:
         self.device = device
-        self.events: dict[str, list[float]] = {}
+        self.calls: latency.Samples = {}
+        self.events: latency.Samples = {}
 
     def __call__(self, name: str, calls: Iterable[latency.Call]) -> float:
-        wall = events = 0.0
+        wall, events = [], 0.0
         for call in calls:
             begin, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))
             torch.cuda.synchronize(self.device)
@@ -241,10 +256,11 @@ class CudaTimer:
             call()
             end.record()
             torch.cuda.synchronize(self.device)
-            wall += time.perf_counter() - start
+            wall.append(time.perf_counter() - start)
             events += begin.elapsed_time(end) / 1000
+        self.calls.setdefault(name, []).extend(wall)
         self.events.setdefault(name, []).append(events)
-        return wall
+        return sum(wall)
 
 
 def log(text: str) -> None:

@@ -9,9 +9,11 @@ from lotbench.measure.latency import (
     AGAIN,
     DENSE,
     PACKED,
+    CallTimer,
     flagged,
     median_interval,
     noise_floor,
+    percentiles,
     run_rounds,
     speedup,
     summarise,
@@ -51,6 +53,24 @@ def test_a_sample_is_one_pass_over_all_batches():
     machine = steady(dense=2.0, fast=0.5)
     samples = run_rounds(machine.contenders(batches=3), 2, 0.0, seed=0, timer=machine.timer)
     assert samples == {DENSE: [6.0, 6.0], "fast": [1.5, 1.5]}
+
+
+def test_a_call_timer_keeps_every_call_and_times_the_pass():
+    seconds = iter([1.0, 2.0, 4.0, 8.0])
+    machine = Machine({DENSE: lambda _: next(seconds)})
+    timer = CallTimer(clock=lambda: machine.now)
+    samples = run_rounds(machine.contenders(batches=2), 2, 0.0, seed=0, timer=timer)
+    assert samples == {DENSE: [3.0, 12.0]}
+    assert timer.calls == {DENSE: [1.0, 2.0, 4.0, 8.0]}
+
+
+def test_percentiles_show_the_tail():
+    # 1 to 101: the 50th of the 100 steps between them ends at 51, the 90th at 91.
+    seconds = [float(number) for number in range(101, 0, -1)]
+    assert percentiles(seconds) == {"p50": 51.0, "p90": 91.0, "p99": 100.0, "calls": 101}
+    # One call in ten is ten times slower: the median does not show it.
+    tail = percentiles([1.0] * 9 + [10.0])
+    assert tail["p50"] == 1.0 and tail["p99"] > 9.0
 
 
 def test_every_round_times_every_contender_once_in_shuffled_order():

@@ -198,6 +198,10 @@ def test_a_pass_end_to_end(folders, tmp_path, monkeypatch):
         ]
         for row in found.values():
             assert len(row["samples"]) == 4 and min(row["samples"]) > 0
+            tail = row["call_seconds"]
+            # Five examples are five calls of one, or three of two.
+            assert tail["calls"] == 4 * (5 if record["setting"]["batch_size"] == 1 else 3)
+            assert 0 < tail["p50"] <= tail["p90"] <= tail["p99"] < max(row["samples"])
             assert row["speedup"]["low"] <= row["speedup"]["median"] <= row["speedup"]["high"]
         assert found["routed@1.0"]["budget"] == {"threshold": 1.0}
         assert found["routed@1.0"]["trial_id"] == "routed"
