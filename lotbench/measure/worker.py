@@ -19,7 +19,7 @@ import torch
 
 from lotbench.engine.checkpoint import load
 from lotbench.engine.encoder import ReducedEncoder
-from lotbench.measure import latency, machine
+from lotbench.measure import latency, machine, memory
 from lotbench.ragged import Ragged
 from lotbench.reducer import Batch, Params, TokenReducer
 
@@ -37,6 +37,7 @@ class Timed:
     samples: latency.Samples
     calls: latency.Samples
     events: latency.Samples
+    peak_bytes: dict[str, int]
 
 
 def run(spec: dict[str, Any]) -> list[dict[str, Any]]:
@@ -89,7 +90,10 @@ def _time(
         f"{label}: {passes} warm-up passes, {len(samples[latency.DENSE])} rounds in "
         f"{time.perf_counter() - start:.1f} s"
     )
-    return Timed(samples, timer.calls, timer.events if isinstance(timer, CudaTimer) else {})
+    events = timer.events if isinstance(timer, CudaTimer) else {}
+    # Only now, since what watches a call also slows it.
+    peaks = {name: memory.peak_bytes(own, device) for name, own in calls.items()}
+    return Timed(samples, timer.calls, events, peaks)
 
 
 def _record(
@@ -119,6 +123,7 @@ def _record(
         row["budget"] = contender.get("budget", {})
         own = [group for group in groups if name in group.samples]
         row["call_seconds"] = latency.percentiles([s for group in own for s in group.calls[name]])
+        row["peak_bytes"] = own[0].peak_bytes[name]
         if own[0].events:
             row["event_samples"] = [s for group in own for s in group.events[name]]
     return record

@@ -203,6 +203,9 @@ def test_a_pass_end_to_end(folders, tmp_path, monkeypatch):
             assert tail["calls"] == 4 * (5 if record["setting"]["batch_size"] == 1 else 3)
             assert 0 < tail["p50"] <= tail["p90"] <= tail["p99"] < max(row["samples"])
             assert row["speedup"]["low"] <= row["speedup"]["median"] <= row["speedup"]["high"]
+        # The embedding and its feed-forward alone: 16 and 32 floats a token, 11 tokens at most.
+        assert found[latency.DENSE]["peak_bytes"] >= 4 * 11 * (16 + 32)
+        assert found["routed@1.0"]["peak_bytes"] < found["routed@0.0"]["peak_bytes"]
         assert found["routed@1.0"]["budget"] == {"threshold": 1.0}
         assert found["routed@1.0"]["trial_id"] == "routed"
 
