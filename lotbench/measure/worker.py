@@ -20,6 +20,7 @@ import torch
 from lotbench.engine.checkpoint import load
 from lotbench.engine.encoder import ReducedEncoder
 from lotbench.measure import latency, machine, memory
+from lotbench.measure.breakdown import time_shares
 from lotbench.ragged import Ragged
 from lotbench.reducer import Batch, Params, TokenReducer
 
@@ -31,13 +32,23 @@ MEMORY_SHARE = 0.25
 
 
 @dataclass(frozen=True)
+class Contender:
+    """A model and its calls, one per batch: padded Hugging Face model or packed path."""
+
+    encoder: ReducedEncoder
+    padded: bool
+    calls: list[latency.Call]
+
+
+@dataclass(frozen=True)
 class Timed:
     """One group of contenders at one batch size; every dict is by contender."""
 
     samples: latency.Samples
     calls: latency.Samples
     events: latency.Samples
-    peak_bytes: dict[str, int]
+    watched: dict[str, dict[str, Any]]
+    """What was read off passes beside the timed ones, as fields of the record."""
 
 
 def run(spec: dict[str, Any]) -> list[dict[str, Any]]:
@@ -58,27 +69,26 @@ def run(spec: dict[str, Any]) -> list[dict[str, Any]]:
         for size in spec["batch_sizes"]:
             label = f"group {number} of {len(groups)}, batch {size}"
             log(f"{label}: {len(group)} contenders")
-            calls = {
-                latency.DENSE: padded_calls(dense, examples, size),
-                latency.AGAIN: padded_calls(dense, examples, size),
-                latency.PACKED: packed_calls(packed, examples, size, {}),
+            contenders = {
+                latency.DENSE: padded_contender(dense, examples, size),
+                latency.AGAIN: padded_contender(dense, examples, size),
+                latency.PACKED: packed_contender(packed, examples, size, {}),
             }
             for contender in group:
                 model = models[contender["folder"]]
-                calls[contender["name"]] = (
-                    padded_calls(model, examples, size)
+                contenders[contender["name"]] = (
+                    padded_contender(model, examples, size)
                     if model.reducer.padded
-                    else packed_calls(model, examples, size, contender["budget"])
+                    else packed_contender(model, examples, size, contender["budget"])
                 )
             with torch.inference_mode():
-                timed[size].append(_time(calls, spec, spec["seed"] + number, label))
+                timed[size].append(_time(contenders, spec, spec["seed"] + number, label))
     return [_record(spec, dense, size, timed[size]) for size in spec["batch_sizes"]]
 
 
-def _time(
-    calls: dict[str, list[latency.Call]], spec: dict[str, Any], seed: int, label: str
-) -> Timed:
+def _time(contenders: dict[str, Contender], spec: dict[str, Any], seed: int, label: str) -> Timed:
     device = torch.device(spec["device"])
+    calls = {name: contender.calls for name, contender in contenders.items()}
     timer = CudaTimer(device) if device.type == "cuda" else latency.CallTimer()
     passes = latency.warm_up(calls, timer)
     timer.calls.clear()
@@ -92,8 +102,14 @@ def _time(
     )
     events = timer.events if isinstance(timer, CudaTimer) else {}
     # Only now, since what watches a call also slows it.
-    peaks = {name: memory.peak_bytes(own, device) for name, own in calls.items()}
-    return Timed(samples, timer.calls, events, peaks)
+    watched = {
+        name: {
+            "peak_bytes": memory.peak_bytes(own.calls, device),
+            "time_shares": time_shares(own.encoder, own.calls, own.padded),
+        }
+        for name, own in contenders.items()
+    }
+    return Timed(samples, timer.calls, events, watched)
 
 
 def _record(
@@ -123,22 +139,22 @@ def _record(
         row["budget"] = contender.get("budget", {})
         own = [group for group in groups if name in group.samples]
         row["call_seconds"] = latency.percentiles([s for group in own for s in group.calls[name]])
-        row["peak_bytes"] = own[0].peak_bytes[name]
+        row |= own[0].watched[name]
         if own[0].events:
             row["event_samples"] = [s for group in own for s in group.events[name]]
     return record
 
 
-def padded_calls(
+def padded_contender(
     encoder: ReducedEncoder, examples: list[dict[str, list[int]]], size: int
-) -> list[latency.Call]:
-    """One call per batch of the untouched Hugging Face model."""
+) -> Contender:
+    """The untouched Hugging Face model, called once per batch."""
     model = encoder.backbone.model.eval()
     calls = []
     for batch in chunks(examples, size):
         inputs = padded_inputs(batch, model.config, model.device)
         calls.append(lambda inputs=inputs: model(**inputs).logits)
-    return calls
+    return Contender(encoder, True, calls)
 
 
 def padded_inputs(
@@ -164,13 +180,13 @@ def padded_inputs(
     return inputs
 
 
-def packed_calls(
+def packed_contender(
     encoder: ReducedEncoder,
     examples: list[dict[str, list[int]]],
     size: int,
     budget: dict[str, float],
-) -> list[latency.Call]:
-    """One call per ragged batch through the packed path, at a post-hoc budget."""
+) -> Contender:
+    """The packed path at a post-hoc budget, called once per ragged batch."""
     device = encoder.backbone.model.device
     batches = [ragged_batch(batch).to(device) for batch in chunks(examples, size)]
 
@@ -181,7 +197,7 @@ def packed_calls(
         layout = Ragged(batch.layout.cu_seqlens, batch.layout.sizes)
         return encoder(replace(batch, layout=layout)).logits
 
-    return [lambda batch=batch: call(batch) for batch in batches]
+    return Contender(encoder, False, [lambda batch=batch: call(batch) for batch in batches])
 
 
 def ragged_batch(examples: Sequence[dict[str, Any]]) -> Batch:
