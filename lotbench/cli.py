@@ -118,6 +118,9 @@ def measure(
         list[str] | None,
         typer.Option("--set", metavar="KEY=VALUE", help="Change a value of the measure block."),
     ] = None,
+    strict: Annotated[
+        bool, typer.Option("--strict", help="Store no pass in which a speed-up is badly known.")
+    ] = False,
 ) -> None:
     """Time the stored models again; passes are added, never overwritten."""
     from lotbench.study.config import stored_measure
@@ -125,9 +128,14 @@ def measure(
     config = stored_measure(folder, overrides or [])
     from lotbench.study.measuring import measure as run_passes
 
-    count = run_passes(folder, config, again=True, progress=_say)
+    done = run_passes(folder, config, again=True, strict=strict, progress=_say)
     _show(folder)
-    _say(f"{count} timing passes added")
+    _say(f"{done.written} timing passes added")
+    for rows in done.refused:
+        typer.echo(f"noisy, not stored: {rows}", err=True)
+    if done.refused:
+        typer.echo("measure on a quieter machine, or raise rounds (--set rounds=50)", err=True)
+        raise typer.Exit(1)
 
 
 @app.command()

@@ -102,7 +102,8 @@ def frame(folder: str | Path) -> pd.DataFrame:
 
     ``setting`` is equal for trials that differ in nothing but their seed. Speed-ups of the newest
     timing pass stand in ``real.<label>`` (against the fastest dense) with ``.low``, ``.high``,
-    ``.padded`` (against the padded dense) and ``.flagged`` (below the noise floor).
+    ``.padded`` (against the padded dense), ``.flagged`` (below the noise floor, or noisy) and
+    ``.noisy`` (an interval wider than 10%; missing where a pass was timed before it was recorded).
     """
     import pandas as pd
 
@@ -125,7 +126,7 @@ def frame(folder: str | Path) -> pd.DataFrame:
     names = {name: None for record in records for name in record if name not in COLUMNS}
     table = pd.DataFrame(records, columns=[*COLUMNS, *sorted(names, key=_column_order)])
     for name in table.columns:
-        if name.endswith(".flagged"):
+        if name.endswith((".flagged", ".noisy")):
             table[name] = table[name].astype("boolean")
         elif name in NUMBERS or name.startswith(("metric.", "real.", "keep_ratio.")):
             table[name] = table[name].astype(float)
@@ -234,6 +235,7 @@ def _real_columns(timings: list[Row]) -> dict[tuple[str, str, str], Row]:
                     f"{label}.high": contender["speedup"].get("high"),
                     f"{label}.padded": (contender.get("speedup_padded") or {}).get("median"),
                     f"{label}.flagged": contender.get("flagged"),
+                    f"{label}.noisy": contender.get("noisy"),
                 }
             )
     return real

@@ -25,7 +25,7 @@ DENSE, AGAIN, PACKED = "dense", "dense, again", "dense-packed"
 
 RESAMPLES = 4000
 WIDE = 0.10
-"""An interval wider than this share of its median flags the row."""
+"""An interval wider than this share of its median makes the row noisy."""
 STILL_FASTER, MAX_WARM_UP = 0.05, 10
 
 
@@ -128,9 +128,13 @@ def noise_floor(first: Sequence[float], again: Sequence[float], seed: int = 0) -
 
 
 def flagged(speed: Mapping[str, float], floor: Mapping[str, float]) -> bool:
-    """Whether a speed-up says nothing: within the noise floor of 1, or too wide an interval."""
-    within = abs(speed["median"] - 1) <= floor["ratio"]
-    return within or speed["high"] - speed["low"] > WIDE * speed["median"]
+    """Whether a speed-up says nothing: within the noise floor of 1, or noisy."""
+    return noisy(speed) or abs(speed["median"] - 1) <= floor["ratio"]
+
+
+def noisy(speed: Mapping[str, float]) -> bool:
+    """Whether a speed-up is badly known: its interval is wider than 10% of its median."""
+    return speed["high"] - speed["low"] > WIDE * speed["median"]
 
 
 def summarise(groups: Sequence[Samples], examples: int, seed: int = 0) -> dict[str, Any]:
@@ -165,6 +169,7 @@ def summarise(groups: Sequence[Samples], examples: int, seed: int = 0) -> dict[s
             "speedup": speed,
             "speedup_padded": speedup(baselines[DENSE], own, seed),
             "flagged": name != fastest and flagged(speed, floor),
+            "noisy": noisy(speed),
         }
 
     rows = [entry(name, pooled[name], pooled, None) for name in (DENSE, PACKED)]

@@ -78,7 +78,7 @@ def points(table: pd.DataFrame) -> pd.DataFrame:
     for name in (f"real.{label}" for label in timed_settings(table)):
         columns |= {name: (name, "mean"), f"{name}.padded": (f"{name}.padded", "mean")}
         columns |= {f"{name}.low": (f"{name}.low", "min"), f"{name}.high": (f"{name}.high", "max")}
-        columns[f"{name}.flagged"] = (f"{name}.flagged", "max")
+        columns |= {f"{name}{end}": (f"{name}{end}", "max") for end in (".flagged", ".noisy")}
     for name in (column for column in table.columns if column.startswith("keep_ratio")):
         columns[name] = (name, "mean")
     result = done.groupby(KEY, sort=True).agg(**columns).reset_index()

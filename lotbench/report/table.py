@@ -82,7 +82,7 @@ def _points_table(task: str, own: pd.DataFrame, table: pd.DataFrame) -> Table:
     result.caption = "* on the method's front"
     if labels:
         result.caption += f"; real: against the fastest dense, {PLUS_MINUS}half its interval"
-        result.caption += ", ~ within timing noise"
+        result.caption += ", ~ within timing noise, ! interval wider than 10%"
     return result
 
 
@@ -127,12 +127,13 @@ def _settings(own: pd.DataFrame) -> list[str]:
 
 
 def _real(point: dict[str, Any], column: str) -> str:
-    """A wall-clock speed-up with half the width of its interval."""
+    """A wall-clock speed-up with half the width of its interval, marked where it is doubtful."""
     if _gone(point[column]):
         return NONE
     half = (point[f"{column}.high"] - point[f"{column}.low"]) / 2
-    noisy = "~" if point[f"{column}.flagged"] is True else ""
-    return f"{noisy}{_number(point[column])} {PLUS_MINUS}{_number(half)}"
+    flagged = "~" if point[f"{column}.flagged"] is True else ""
+    mark = "!" if point[f"{column}.noisy"] is True else flagged
+    return f"{mark}{_number(point[column])} {PLUS_MINUS}{_number(half)}"
 
 
 def _number(value: float) -> str:

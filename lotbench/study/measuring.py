@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
 from itertools import groupby
 from pathlib import Path
 from typing import Any
@@ -21,14 +22,26 @@ from lotbench.study.data import Split, load_task
 Row = dict[str, Any]
 
 
+@dataclass
+class Measured:
+    """What a timing pass left: how many records were stored, and which were too noisy to be.
+
+    ``refused`` has one line for each of these: task, setting, and the noisy rows.
+    """
+
+    written: int = 0
+    refused: list[str] = field(default_factory=list)
+
+
 def measure(
     folder: Path,
     config: MeasureConfig,
     ids: set[str] | None = None,
     again: bool = False,
+    strict: bool = False,
     progress: Callable[[str], None] = print,
-) -> int:
-    """Time the stored models of a sweep; returns how many passes were written.
+) -> Measured:
+    """Time the stored models of a sweep.
 
     Parameters
     ----------
@@ -39,6 +52,8 @@ def measure(
         Only these trials.
     again : bool
         Also what has been timed before: new passes are added, none is overwritten.
+    strict : bool
+        Do not store a pass with noisy rows.
     progress : callable
         Is given each line of progress.
 
@@ -51,12 +66,19 @@ def measure(
     rows = [row for row in rows if ids is None or row["trial_id"] in ids]
     if not any(_model(folder, row).is_dir() for row in rows):
         raise InputError(f"{folder}: no stored models to time; run the sweep first")
-    written = 0
+    done = Measured()
     known = [] if again else store.read_timings(folder)
     order = sorted(rows, key=lambda row: (row["task"], row["seed"]))
     for (task, seed), members in groupby(order, key=lambda row: (row["task"], row["seed"])):
-        written += _measure_task(folder, config, task, seed, list(members), known, progress)
-    return written
+        for record in _measure_task(folder, config, task, seed, list(members), known, progress):
+            noisy = [row["name"] for row in record["contenders"] if row["noisy"]]
+            if strict and noisy:
+                label = store.setting_label(record["setting"])
+                done.refused.append(f"{task}, {label}: {', '.join(noisy)}")
+            else:
+                store.write_timing(folder, record)
+                done.written += 1
+    return done
 
 
 def _measure_task(
@@ -67,11 +89,10 @@ def _measure_task(
     rows: list[Row],
     known: list[Row],
     progress: Callable[[str], None],
-) -> int:
-    """One pass for each setting in which something of this task and seed is not yet timed."""
+) -> Iterator[Row]:
+    """The passes of the settings in which something of this task and seed is not yet timed."""
     contenders = [c for row in rows if row["method"] != "dense" for c in _contenders(folder, row)]
     examples, dense = None, None
-    written = 0
     for setting in timing.settings(config.devices, config.threads, config.dtypes):
         missing = [
             contender
@@ -82,7 +103,7 @@ def _measure_task(
             continue
         if examples is None:
             examples, dense = _inputs(folder, rows, config)
-        for record in timing.run_pass(
+        yield from timing.run_pass(
             task=task,
             dense=dense,
             contenders=missing,
@@ -95,10 +116,7 @@ def _measure_task(
             min_seconds=config.min_seconds,
             seed=seed,
             progress=progress,
-        ):
-            store.write_timing(folder, record)
-            written += 1
-    return written
+        )
 
 
 def _contenders(folder: Path, row: Row) -> list[Row]:

@@ -59,6 +59,7 @@ def contender(name: str, speedup: float, trial_id: str | None = None, **more: An
         "speedup": interval,
         "speedup_padded": padded,
         "flagged": False,
+        "noisy": False,
         **more,
     }
 

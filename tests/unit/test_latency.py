@@ -13,6 +13,7 @@ from lotbench.measure.latency import (
     flagged,
     median_interval,
     noise_floor,
+    noisy,
     percentiles,
     run_rounds,
     speedup,
@@ -140,18 +141,19 @@ def test_noise_floor_is_the_median_deviation_of_dense_from_itself():
 
 
 @pytest.mark.parametrize(
-    ("median", "low", "high", "expected"),
+    ("median", "low", "high", "is_flagged", "is_noisy"),
     [
-        (1.015, 1.01, 1.02, True),  # within 0.02 of 1
-        (0.985, 0.98, 0.99, True),
-        (1.05, 1.03, 1.07, False),
-        (2.0, 1.9, 2.05, False),  # 0.15 wide, 0.2 allowed
-        (2.0, 1.85, 2.1, True),  # 0.25 wide
+        (1.015, 1.01, 1.02, True, False),  # within 0.02 of 1
+        (0.985, 0.98, 0.99, True, False),
+        (1.05, 1.03, 1.07, False, False),
+        (2.0, 1.9, 2.05, False, False),  # 0.15 wide, 0.2 allowed
+        (2.0, 1.85, 2.1, True, True),  # 0.25 wide
     ],
 )
-def test_flagged_rows(median, low, high, expected):
+def test_flagged_and_noisy_rows(median, low, high, is_flagged, is_noisy):
     speed = {"median": median, "low": low, "high": high}
-    assert flagged(speed, {"ratio": 0.02}) is expected
+    assert flagged(speed, {"ratio": 0.02}) is is_flagged
+    assert noisy(speed) is is_noisy
 
 
 def group(**samples):
@@ -199,6 +201,7 @@ def test_summary_flags_what_noise_explains():
     assert summary["fastest_dense"] == DENSE
     assert summary["noise_floor"]["ratio"] == pytest.approx(0.1)
     assert found["same"]["flagged"] and not found["fast"]["flagged"]
+    assert not found["same"]["noisy"]
 
 
 def test_groups_pair_with_their_own_baselines():

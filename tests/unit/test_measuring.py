@@ -1,9 +1,13 @@
-"""Which examples a timing pass takes."""
+"""Which examples a timing pass takes, and which passes are stored."""
 
 import numpy as np
 import pytest
+from stores import contender, evaluation, timing, trial
+from typer.testing import CliRunner
 
+from lotbench import cli, store
 from lotbench.measure.worker import chunks
+from lotbench.study import measuring
 from lotbench.study.data import Split
 from lotbench.study.measuring import pick
 
@@ -60,3 +64,34 @@ def test_fewer_than_a_run_are_the_neighbours_around_the_median():
 def test_an_example_keeps_its_text_seed():
     (example,) = pick(split([7, 3, 5]), 1, 32)
     assert example == {"input_ids": [2] * 5, "token_type_ids": [2] * 5, "text_seed": 2}
+
+
+@pytest.fixture
+def timed_store(tmp_path, monkeypatch):
+    """A store with one model, whose passes are steady at batch 1 and noisy at batch 32."""
+    sweep = {"name": "toy", "backbone": "tiny", "tasks": {"sst2": None}, "methods": {"lot": None}}
+    store.write_json(tmp_path / "sweep.json", sweep)
+    (tmp_path / "models/a").mkdir(parents=True)
+    store.write_row(tmp_path, trial("a", "lot", [evaluation(0.9, 2.0)], model="models/a"))
+
+    def passes(**_):
+        rows = [contender("dense", 1.0), contender("a", 1.8, "a")]
+        yield timing("steady", "2025-01-01", rows, batch_size=1)
+        yield timing("noisy", "2025-01-02", [rows[0], rows[1] | {"noisy": True}])
+
+    monkeypatch.setattr(measuring.timing, "run_pass", passes)
+    monkeypatch.setattr(measuring, "_inputs", lambda *_: ([], tmp_path))
+    return tmp_path
+
+
+@pytest.mark.parametrize(
+    ("options", "code", "stored"), [([], 0, ["steady", "noisy"]), (["--strict"], 1, ["steady"])]
+)
+def test_strict_stores_the_passes_that_are_not_noisy(timed_store, options, code, stored):
+    done = CliRunner().invoke(cli.app, ["measure", str(timed_store), *options])
+    assert done.exit_code == code, done.output
+    assert [record["pass_id"] for record in store.read_timings(timed_store)] == stored
+    assert f"{len(stored)} timing passes added" in done.output
+    complaint = "noisy, not stored: toy, cpu-1t-b32-fp32: a\n"
+    assert (complaint in done.output) is bool(options)
+    assert ("raise rounds" in done.output) is bool(options)

@@ -35,6 +35,7 @@ def fill(folder, timed=True):
             contender("dense", 1.0, "d"),
             contender("mine", 1.02, "m", flagged=True),
             contender("lot", 1.8, "l0", budget={"threshold": 0.3}),
+            contender("lot", 3.1, "l0", budget={"threshold": 0.7}, flagged=True, noisy=True),
         ]
         write_timing(folder, timing("p1", "2025", rows))
         write_timing(folder, timing("p2", "2025", rows, batch_size=1))
@@ -162,6 +163,7 @@ def test_the_tables_show_scores_intervals_and_failures(tmp_path):
     assert lot.split()[:8] == ["lot", "*", "threshold=0.3", "2", "89.5%", "-0.5", "75%", "2.00"]
     assert "1.80 ±0.10" in lot
     assert "~1.02 ±0.10" in text
+    assert "!3.10 ±0.10" in text
     assert "toy-ltp-s0-bad  NonFiniteLoss: task loss is nan (step 37)" in text
     (safe,) = [line for line in text.splitlines() if "FLOPs" in line and "lot" in line]
     # 89.5 at 2x is within half a point of 90.0; 85 at 4x is not within 2.
