@@ -103,7 +103,8 @@ def frame(folder: str | Path) -> pd.DataFrame:
     ``setting`` is equal for trials that differ in nothing but their seed. Speed-ups of the newest
     timing pass stand in ``real.<label>`` (against the fastest dense) with ``.low``, ``.high``,
     ``.padded`` (against the padded dense), ``.flagged`` (below the noise floor, or noisy) and
-    ``.noisy`` (an interval wider than 10%; missing where a pass was timed before it was recorded).
+    ``.noisy`` (an interval wider than 10%; missing where a pass was timed before it was recorded),
+    and the shares of its time in ``.share.<section>``, as far as they were recorded.
     """
     import pandas as pd
 
@@ -236,6 +237,7 @@ def _real_columns(timings: list[Row]) -> dict[tuple[str, str, str], Row]:
                     f"{label}.padded": (contender.get("speedup_padded") or {}).get("median"),
                     f"{label}.flagged": contender.get("flagged"),
                     f"{label}.noisy": contender.get("noisy"),
+                    **_flat(f"{label}.share", contender.get("time_shares") or {}),
                 }
             )
     return real

@@ -14,8 +14,9 @@ from lotbench.report.pareto import (
     largest_speedups,
     points,
     ranking,
+    settings_of,
 )
-from lotbench.store import frame, timed_settings
+from lotbench.store import frame
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -55,7 +56,7 @@ def _points_table(task: str, own: pd.DataFrame, table: pd.DataFrame) -> Table:
     from rich.markup import escape
 
     dense = dense_scores(table)[task]
-    labels = _settings(own)
+    labels = settings_of(own)
     metric = own["score_name"].iloc[0]
     result = _table(f"{task}, dense {style.score(dense, metric)}")
     result.add_column("method", no_wrap=True)
@@ -90,7 +91,7 @@ def _safe_table(task: str, table: pd.DataFrame) -> Table:
     """The largest speed-ups of each method within some points of dense, with its hypervolume."""
     rows = points(table)
     measures = {f"FLOPs {TIMES}": "flops_speedup"}
-    measures |= {label: f"real.{label}" for label in _settings(rows[rows["task"] == task])}
+    measures |= {label: f"real.{label}" for label in settings_of(rows[rows["task"] == task])}
     result = _table(f"{task}, largest speed-up within so many points of dense")
     result.add_column("method", no_wrap=True)
     result.add_column("speed-up", no_wrap=True)
@@ -120,10 +121,6 @@ def _table(title: str) -> Table:
     result = Table(title=escape(title), box=box.SIMPLE, padding=(0, 1, 0, 0), pad_edge=False)
     result.title_justify = result.caption_justify = "left"
     return result
-
-
-def _settings(own: pd.DataFrame) -> list[str]:
-    return [label for label in timed_settings(own) if own[f"real.{label}"].notna().any()]
 
 
 def _real(point: dict[str, Any], column: str) -> str:

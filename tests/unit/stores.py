@@ -60,7 +60,18 @@ def contender(name: str, speedup: float, trial_id: str | None = None, **more: An
         "speedup_padded": padded,
         "flagged": False,
         "noisy": False,
+        "time_shares": shares(),
         **more,
+    }
+
+
+def shares() -> dict:
+    return {
+        "decisions": 0.05,
+        "gather_scatter": 0.1,
+        "attention": 0.3,
+        "feed_forward": 0.5,
+        "rest": 0.05,
     }
 
 
