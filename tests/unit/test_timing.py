@@ -43,7 +43,7 @@ def folders(tmp_path_factory):
     from lotbench.engine.checkpoint import save
 
     root = tmp_path_factory.mktemp("models")
-    for name, method in (("teacher", "dense"), ("routed", "lot")):
+    for name, method in (("teacher", "dense"), ("routed", "lot"), ("scored", "ltp")):
         save(root / name, tiny_encoder(method), NoTokenizer(), [], 32)
     return root
 
@@ -215,6 +215,30 @@ def test_a_pass_end_to_end(folders, tmp_path, monkeypatch):
             assert (found[name]["time_shares"]["decisions"] > 0) is routed
         assert found["routed@1.0"]["budget"] == {"threshold": 1.0}
         assert found["routed@1.0"]["trial_id"] == "routed"
+
+
+def test_a_pass_in_bfloat16(folders, tmp_path, monkeypatch):
+    monkeypatch.setattr(timing, "LOCK", tmp_path / "lock")
+    (record,) = run_pass(
+        task="tiny",
+        dense=folders / "teacher",
+        contenders=[
+            contender("routed", folders / "routed", threshold=0.5),
+            contender("scored", folders / "scored", threshold_scale=1.0),
+            contender("scored@100", folders / "scored", threshold_scale=100.0),
+        ],
+        examples=EXAMPLES,
+        batch_sizes=(2,),
+        dtypes=("bf16",),
+        rounds=2,
+        min_seconds=0.0,
+        progress=lambda line: None,
+    )
+    assert record["setting"]["dtype"] == "bf16"
+    found = {row["name"]: row for row in record["contenders"]}
+    assert all(min(row["samples"]) > 0 for row in found.values())
+    # A hundred times the threshold leaves [CLS] alone: in half precision too, that is less work.
+    assert found["scored@100"]["peak_bytes"] < found["scored"]["peak_bytes"]
 
 
 def test_module_is_light():
