@@ -116,6 +116,11 @@ def speedup(
     return median_interval(np.divide(reference, samples), seed)
 
 
+def fastest_dense(samples: Samples) -> str:
+    """`PACKED` where it beats `DENSE` in the median round, else `DENSE`."""
+    return PACKED if speedup(samples[DENSE], samples[PACKED])["median"] > 1 else DENSE
+
+
 def noise_floor(first: Sequence[float], again: Sequence[float], seed: int = 0) -> dict[str, float]:
     """What dense against itself shows: the median deviation from 1, and the ratio's interval."""
     ratio = np.divide(first, again)
@@ -156,8 +161,7 @@ def summarise(groups: Sequence[Samples], examples: int, seed: int = 0) -> dict[s
     }
     floor: dict[str, Any] = noise_floor(pooled[DENSE], pooled[AGAIN], seed)
     # One reference for the whole record, or a contender's number would depend on its group.
-    packed_wins = speedup(pooled[DENSE], pooled[PACKED], seed)["median"] > 1
-    fastest = PACKED if packed_wins else DENSE
+    fastest = fastest_dense(pooled)
 
     def entry(name: str, own: Sequence[float], baselines: Samples, group: int | None) -> dict:
         speed = speedup(baselines[fastest], own, seed)

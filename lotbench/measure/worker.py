@@ -119,7 +119,7 @@ def _record(
     record: dict[str, Any] = {
         "setting": {
             "device": spec["device"],
-            "device_name": _device_name(spec["device"]),
+            "device_name": device_name(spec["device"]),
             "threads": spec["threads"],
             "dtype": spec["dtype"],
             "batch_size": size,
@@ -294,8 +294,9 @@ def chunks(examples: list[Any], size: int) -> list[list[Any]]:
     return [examples[start : start + size] for start in range(0, len(examples), size)]
 
 
-def _device_name(device: str) -> str:
-    return torch.cuda.get_device_name(device) if device != "cpu" else machine.cpu_model()
+def device_name(device: str) -> str:
+    """The marketing name of a processor or GPU."""
+    return torch.cuda.getdevice_name(device) if device != "cpu" else machine.cpu_model()
 
 
 def main() -> None:

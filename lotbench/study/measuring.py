@@ -14,9 +14,9 @@ import numpy as np
 from lotbench import store
 from lotbench.engine.backbone import load_tokenizer
 from lotbench.errors import InputError
-from lotbench.measure import timing
+from lotbench.measure import breakeven, timing
 from lotbench.study.artefacts import Artefacts
-from lotbench.study.config import MeasureConfig, TrialConfig
+from lotbench.study.config import MeasureConfig, SweepConfig, TrialConfig
 from lotbench.study.data import Split, load_task
 
 Row = dict[str, Any]
@@ -79,6 +79,29 @@ def measure(
                 store.write_timing(folder, record)
                 done.written += 1
     return done
+
+
+def map_break_even(
+    folder: Path, sweep: SweepConfig, progress: Callable[[str], None] = print
+) -> int:
+    """Map where reduction pays for a sweep's backbone on this machine, one map per setting.
+
+    Returns how many maps were written to the store; none is overwritten.
+    """
+    config = sweep.measure or MeasureConfig()
+    written = 0
+    for record in breakeven.run_maps(
+        backbone=sweep.backbone,
+        layers=sweep.layers,
+        threads=config.threads,
+        devices=config.devices,
+        dtypes=config.dtypes,
+        rounds=config.rounds,
+        progress=progress,
+    ):
+        store.write_map(folder, record)
+        written += 1
+    return written
 
 
 def _measure_task(
