@@ -12,8 +12,8 @@ from lotbench.measure.latency import Call
 def peak_bytes(calls: Sequence[Call], device: torch.device) -> int:
     """The most tensor memory that the calls, one after another, hold at a time, in bytes.
 
-    Weights and inputs are live before and do not count.  Nor does, on a CPU, what a kernel
-    library allocates for itself; on a GPU nothing but torch's own allocator counts either.
+    Weights and inputs are live before and do not count; nor does what a kernel library allocates
+    beside torch's allocator.
     """
     if device.type == "cuda":
         return _cuda_peak(calls, device)

@@ -108,6 +108,7 @@ def _time(contenders: dict[str, Contender], spec: dict[str, Any], seed: int, lab
             "time_shares": time_shares(own.encoder, own.calls, own.padded),
         }
         for name, own in contenders.items()
+        if name != latency.AGAIN
     }
     return Timed(samples, timer.calls, events, watched)
 
