@@ -118,16 +118,36 @@ def measure(
         list[str] | None,
         typer.Option("--set", metavar="KEY=VALUE", help="Change a value of the measure block."),
     ] = None,
+    strict: Annotated[
+        bool, typer.Option("--strict", help="Store no pass in which a speed-up is badly known.")
+    ] = False,
+    break_even: Annotated[
+        bool,
+        typer.Option("--map", help="Instead, map from which length and keep ratio on it pays."),
+    ] = False,
 ) -> None:
     """Time the stored models again; passes are added, never overwritten."""
-    from lotbench.study.config import stored_measure
+    from lotbench.study.config import MeasureConfig, stored_sweep
 
-    config = stored_measure(folder, overrides or [])
-    from lotbench.study.measuring import measure as run_passes
+    config = stored_sweep(folder, overrides or [])
+    if break_even and strict:
+        raise InputError("--strict: a map shows its doubtful cells; give --map alone")
+    from lotbench.study import measuring
 
-    count = run_passes(folder, config, again=True, progress=_say)
+    if break_even:
+        count = measuring.map_break_even(folder, config, _say)
+        _draw_maps(folder)
+        _say(f"maps added: {count}")
+        return
+    block = config.measure or MeasureConfig()
+    done = measuring.measure(folder, block, again=True, strict=strict, progress=_say)
     _show(folder)
-    _say(f"{count} timing passes added")
+    _say(f"{done.written} timing passes added")
+    for rows in done.refused:
+        typer.echo(f"noisy, not stored: {rows}", err=True)
+    if done.refused:
+        typer.echo("measure on a quieter machine, or raise rounds (--set rounds=50)", err=True)
+        raise typer.Exit(1)
 
 
 @app.command()
@@ -188,6 +208,14 @@ def _draw(folder: Path) -> None:
     from lotbench.report import plots
 
     for path in plots.draw(folder):
+        _say(f"drew {path}")
+    _draw_maps(folder)
+
+
+def _draw_maps(folder: Path) -> None:
+    from lotbench.report import breakeven
+
+    for path in breakeven.draw(folder):
         _say(f"drew {path}")
 
 

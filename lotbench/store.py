@@ -1,10 +1,11 @@
-"""The results store: one JSON file per trial and per timing pass, and the tidy frame made of them.
+"""The results store: a JSON file per trial, timing pass and map, and the tidy frame made of them.
 
 Layout of a store ``results/<sweep>``::
 
     sweep.json              the resolved sweep
     trials/<trial_id>.json  one trial, replaced as a whole when it is run again
     timings/<pass_id>.json  one timing pass of one setting, never overwritten
+    maps/<map_id>.json      one break-even map of one setting, never overwritten
 
 Many processes write at once and any of them may be killed at any moment: a file appears under its
 name only once it is complete, and everything that does not end in ``.json`` is ignored.
@@ -31,6 +32,7 @@ TRIAL_KEYS = ("trial_id", "status", "task", "method", "seed", "params")
 DONE_KEYS = ("metric", "evaluations")
 EVALUATION_KEYS = ("budget", "split", "metrics")
 TIMING_KEYS = ("pass_id", "created", "setting", "task", "contenders")
+MAP_KEYS = ("map_id", "created", "setting", "backbone", "cells")
 # Always in the frame, in this order, even when the store is empty.
 COLUMNS = (
     *("sweep", "trial_id", "task", "method", "seed", "status", "error", "created", "setting"),
@@ -70,10 +72,12 @@ def write_row(folder: str | Path, row: Row) -> Path:
 
 def write_timing(folder: str | Path, timing: Row) -> Path:
     """The file of one timing pass; a pass that is already there is an error."""
-    path = Path(folder) / "timings" / f"{timing['pass_id']}.json"
-    if path.exists():
-        raise FileExistsError(f"{path}: a timing pass is never overwritten")
-    return write_json(path, timing)
+    return _write_new(Path(folder) / "timings" / f"{timing['pass_id']}.json", timing)
+
+
+def write_map(folder: str | Path, record: Row) -> Path:
+    """The file of one break-even map; a map that is already there is an error."""
+    return _write_new(Path(folder) / "maps" / f"{record['map_id']}.json", record)
 
 
 def read_rows(folder: str | Path) -> list[Row]:
@@ -85,6 +89,12 @@ def read_timings(folder: str | Path) -> list[Row]:
     """All readable timing passes, oldest first; a damaged file is named and skipped."""
     passes = _read(Path(folder) / "timings", "pass_id", _timing_complaint)
     return sorted(passes, key=lambda timing: (timing["created"], timing["pass_id"]))
+
+
+def read_maps(folder: str | Path) -> list[Row]:
+    """All readable break-even maps, oldest first; a damaged file is named and skipped."""
+    maps = _read(Path(folder) / "maps", "map_id", lambda record: _lacking(record, MAP_KEYS))
+    return sorted(maps, key=lambda record: (record["created"], record["map_id"]))
 
 
 def finished(folder: str | Path) -> set[str]:
@@ -102,7 +112,9 @@ def frame(folder: str | Path) -> pd.DataFrame:
 
     ``setting`` is equal for trials that differ in nothing but their seed. Speed-ups of the newest
     timing pass stand in ``real.<label>`` (against the fastest dense) with ``.low``, ``.high``,
-    ``.padded`` (against the padded dense) and ``.flagged`` (below the noise floor).
+    ``.padded`` (against the padded dense), ``.flagged`` (below the noise floor, or noisy) and
+    ``.noisy`` (an interval wider than 10%; missing where a pass was timed before it was recorded),
+    and the shares of its time in ``.share.<section>``, as far as they were recorded.
     """
     import pandas as pd
 
@@ -125,7 +137,7 @@ def frame(folder: str | Path) -> pd.DataFrame:
     names = {name: None for record in records for name in record if name not in COLUMNS}
     table = pd.DataFrame(records, columns=[*COLUMNS, *sorted(names, key=_column_order)])
     for name in table.columns:
-        if name.endswith(".flagged"):
+        if name.endswith((".flagged", ".noisy")):
             table[name] = table[name].astype("boolean")
         elif name in NUMBERS or name.startswith(("metric.", "real.", "keep_ratio.")):
             table[name] = table[name].astype(float)
@@ -135,6 +147,12 @@ def frame(folder: str | Path) -> pd.DataFrame:
 def timed_settings(table: pd.DataFrame) -> list[str]:
     """The labels of the timing settings in a frame, in column order."""
     return [name[5:] for name in table.columns if name.startswith("real.") and name.count(".") == 1]
+
+
+def _write_new(path: Path, record: Row) -> Path:
+    if path.exists():
+        raise FileExistsError(f"{path}: what was measured is never overwritten")
+    return write_json(path, record)
 
 
 def _read(folder: Path, key: str, complaint: Any) -> list[Row]:
@@ -234,6 +252,8 @@ def _real_columns(timings: list[Row]) -> dict[tuple[str, str, str], Row]:
                     f"{label}.high": contender["speedup"].get("high"),
                     f"{label}.padded": (contender.get("speedup_padded") or {}).get("median"),
                     f"{label}.flagged": contender.get("flagged"),
+                    f"{label}.noisy": contender.get("noisy"),
+                    **_flat(f"{label}.share", contender.get("time_shares") or {}),
                 }
             )
     return real

@@ -1,1 +1,1 @@
-"""FLOPs, wall-clock and machine records."""
+"""FLOPs, wall-clock, memory and machine records."""

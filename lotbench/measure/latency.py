@@ -11,6 +11,7 @@ from __future__ import annotations
 import random
 import time
 from collections.abc import Callable, Mapping, Sequence
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -24,7 +25,7 @@ DENSE, AGAIN, PACKED = "dense", "dense, again", "dense-packed"
 
 RESAMPLES = 4000
 WIDE = 0.10
-"""An interval wider than this share of its median flags the row."""
+"""An interval wider than this share of its median makes the row noisy."""
 STILL_FASTER, MAX_WARM_UP = 0.05, 10
 
 
@@ -34,6 +35,22 @@ def wall(name: str, calls: Sequence[Call], clock: Callable[[], float] = time.per
     for call in calls:
         call()
     return clock() - start
+
+
+class CallTimer:
+    """`wall` that also keeps, by contender, the seconds of every single call."""
+
+    def __init__(self, clock: Callable[[], float] = time.perf_counter) -> None:
+        self.clock = clock
+        self.calls: Samples = {}
+
+    def __call__(self, name: str, calls: Sequence[Call]) -> float:
+        ticks = [self.clock()]
+        for call in calls:
+            call()
+            ticks.append(self.clock())
+        self.calls.setdefault(name, []).extend(end - start for start, end in pairwise(ticks))
+        return ticks[-1] - ticks[0]
 
 
 def warm_up(contenders: Mapping[str, Sequence[Call]], timer: Timer = wall) -> int:
@@ -83,11 +100,25 @@ def median_interval(values: np.ndarray, seed: int = 0) -> dict[str, float]:
     return {"median": float(np.median(values)), "low": float(low), "high": float(high)}
 
 
+def percentiles(seconds: Sequence[float]) -> dict[str, float]:
+    """How long a call takes: p50, p90 and p99 of the calls' seconds, and how many there were.
+
+    With n calls, p99 says little more than the slowest one until n is in the hundreds.
+    """
+    p50, p90, p99 = np.percentile(seconds, [50, 90, 99])
+    return {"p50": float(p50), "p90": float(p90), "p99": float(p99), "calls": len(seconds)}
+
+
 def speedup(
     reference: Sequence[float], samples: Sequence[float], seed: int = 0
 ) -> dict[str, float]:
     """How many times faster than the reference: paired ratio per round, median, interval."""
     return median_interval(np.divide(reference, samples), seed)
+
+
+def fastest_dense(samples: Samples) -> str:
+    """`PACKED` where it beats `DENSE` in the median round, else `DENSE`."""
+    return PACKED if speedup(samples[DENSE], samples[PACKED])["median"] > 1 else DENSE
 
 
 def noise_floor(first: Sequence[float], again: Sequence[float], seed: int = 0) -> dict[str, float]:
@@ -102,9 +133,13 @@ def noise_floor(first: Sequence[float], again: Sequence[float], seed: int = 0) -
 
 
 def flagged(speed: Mapping[str, float], floor: Mapping[str, float]) -> bool:
-    """Whether a speed-up says nothing: within the noise floor of 1, or too wide an interval."""
-    within = abs(speed["median"] - 1) <= floor["ratio"]
-    return within or speed["high"] - speed["low"] > WIDE * speed["median"]
+    """Whether a speed-up says nothing: within the noise floor of 1, or noisy."""
+    return noisy(speed) or abs(speed["median"] - 1) <= floor["ratio"]
+
+
+def noisy(speed: Mapping[str, float]) -> bool:
+    """Whether a speed-up is badly known: its interval is wider than 10% of its median."""
+    return speed["high"] - speed["low"] > WIDE * speed["median"]
 
 
 def summarise(groups: Sequence[Samples], examples: int, seed: int = 0) -> dict[str, Any]:
@@ -126,8 +161,7 @@ def summarise(groups: Sequence[Samples], examples: int, seed: int = 0) -> dict[s
     }
     floor: dict[str, Any] = noise_floor(pooled[DENSE], pooled[AGAIN], seed)
     # One reference for the whole record, or a contender's number would depend on its group.
-    packed_wins = speedup(pooled[DENSE], pooled[PACKED], seed)["median"] > 1
-    fastest = PACKED if packed_wins else DENSE
+    fastest = fastest_dense(pooled)
 
     def entry(name: str, own: Sequence[float], baselines: Samples, group: int | None) -> dict:
         speed = speedup(baselines[fastest], own, seed)
@@ -139,6 +173,7 @@ def summarise(groups: Sequence[Samples], examples: int, seed: int = 0) -> dict[s
             "speedup": speed,
             "speedup_padded": speedup(baselines[DENSE], own, seed),
             "flagged": name != fastest and flagged(speed, floor),
+            "noisy": noisy(speed),
         }
 
     rows = [entry(name, pooled[name], pooled, None) for name in (DENSE, PACKED)]

@@ -38,6 +38,11 @@ class Setting:
     threads: int
     dtype: str
 
+    @property
+    def parts(self) -> tuple[str, str, str]:
+        """The setting as parts of a file name, such as ``cpu``, ``1t``, ``fp32``."""
+        return self.device.replace(":", ""), f"{self.threads}t", self.dtype
+
 
 class PassFailed(RuntimeError):
     """A worker died; the message holds its last lines."""
@@ -124,17 +129,33 @@ def run_pass(
         }
         label = f"timing {task} on {setting.device}, {setting.threads} threads, {setting.dtype}"
         progress(f"{label}: {len(contenders)} contenders")
-        with _exclusive(progress):
-            records = _run_worker(spec, environment(setting.threads), label, progress)
-        for record in records:
-            yield {**_provenance(task, record["setting"]), **record}
+        device, count, dtype = setting.parts
+        for record in run_alone("lotbench.measure.worker", spec, label, progress):
+            batch = f"b{record['setting']['batch_size']}"
+            origin = provenance("pass_id", task, device, count, batch, dtype)
+            yield {**origin, "task": task, **record}
+
+
+def run_alone(
+    module: str, spec: dict[str, Any], label: str, progress: Callable[[str], None]
+) -> Any:
+    """What ``python -m MODULE SPEC OUT`` writes, run while no other pass of this machine runs.
+
+    Raises
+    ------
+    PassFailed
+        If it dies.
+    """
+    with _exclusive(progress):
+        return _run_worker(module, spec, environment(spec["threads"]), label, progress)
 
 
 def environment(threads: int) -> dict[str, str]:
     """The worker's environment: pinned threads, and glibc's allocator kept from returning pages."""
     count = str(threads)
     extra = {"OMP_NUM_THREADS": count, "MKL_NUM_THREADS": count, "HF_HUB_OFFLINE": "1"}
-    return {**os.environ, **extra, **allocator()}
+    # What the profiler logs is no progress.
+    return {**os.environ, **extra, "KINETO_LOG_LEVEL": "99", **allocator()}
 
 
 def allocator() -> dict[str, str]:
@@ -142,21 +163,12 @@ def allocator() -> dict[str, str]:
     return dict(ALLOCATOR) if platform.libc_ver()[0] == "glibc" else {}
 
 
-def _provenance(task: str, setting: dict[str, Any]) -> dict[str, Any]:
+def provenance(key: str, *parts: str) -> dict[str, Any]:
+    """A record's id (under ``key``: the time and the parts), machine, versions and commit."""
     now = datetime.now(UTC)
-    parts = (
-        now.strftime("%Y%m%dT%H%M%SZ"),
-        task,
-        setting["device"].replace(":", ""),
-        f"{setting['threads']}t",
-        f"b{setting['batch_size']}",
-        setting["dtype"],
-        secrets.token_hex(2),
-    )
     return {
-        "pass_id": "-".join(parts),
+        key: "-".join([now.strftime("%Y%m%dT%H%M%SZ"), *parts, secrets.token_hex(2)]),
         "created": now.isoformat(timespec="seconds"),
-        "task": task,
         "machine": machine.record(),
         "versions": machine.versions(),
         "git_commit": machine.git_commit(),
@@ -177,12 +189,16 @@ def _exclusive(progress: Callable[[str], None]):
 
 
 def _run_worker(
-    spec: dict[str, Any], env: dict[str, str], label: str, progress: Callable[[str], None]
-) -> list[dict[str, Any]]:
+    module: str,
+    spec: dict[str, Any],
+    env: dict[str, str],
+    label: str,
+    progress: Callable[[str], None],
+) -> Any:
     with tempfile.TemporaryDirectory(prefix="lotbench-timing-") as folder:
         spec_path, out_path = Path(folder) / "spec.json", Path(folder) / "out.json"
         spec_path.write_text(json.dumps(spec))
-        command = [sys.executable, "-m", "lotbench.measure.worker", str(spec_path), str(out_path)]
+        command = [sys.executable, "-m", module, str(spec_path), str(out_path)]
         tail: deque[str] = deque(maxlen=TAIL)
         with subprocess.Popen(
             command, env=env, stderr=subprocess.PIPE, text=True, errors="replace"

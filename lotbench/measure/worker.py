@@ -11,7 +11,7 @@ import json
 import sys
 import time
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +19,8 @@ import torch
 
 from lotbench.engine.checkpoint import load
 from lotbench.engine.encoder import ReducedEncoder
-from lotbench.measure import latency, machine
+from lotbench.measure import latency, machine, memory
+from lotbench.measure.breakdown import time_shares
 from lotbench.ragged import Ragged
 from lotbench.reducer import Batch, Params, TokenReducer
 
@@ -28,6 +29,26 @@ GROUP_SIZE = 16
 """Contenders of one group: more would move a round's samples too far apart in time."""
 MEMORY_SHARE = 0.25
 """Share of the memory that the models of one group may fill."""
+
+
+@dataclass(frozen=True)
+class Contender:
+    """A model and its calls, one per batch: padded Hugging Face model or packed path."""
+
+    encoder: ReducedEncoder
+    padded: bool
+    calls: list[latency.Call]
+
+
+@dataclass(frozen=True)
+class Timed:
+    """One group of contenders at one batch size; every dict is by contender."""
+
+    samples: latency.Samples
+    calls: latency.Samples
+    events: latency.Samples
+    watched: dict[str, dict[str, Any]]
+    """What was read off passes beside the timed ones, as fields of the record."""
 
 
 def run(spec: dict[str, Any]) -> list[dict[str, Any]]:
@@ -41,55 +62,65 @@ def run(spec: dict[str, Any]) -> list[dict[str, Any]]:
     nothing = TokenReducer(Params(), len(dense.backbone.layers), dense.backbone.width)
     packed = ReducedEncoder(dense.backbone, nothing).eval()
     groups = plan_groups(spec["contenders"], model_bytes, memory_bytes(device) * MEMORY_SHARE)
-    samples: dict[int, list[latency.Samples]] = {size: [] for size in spec["batch_sizes"]}
-    events: dict[int, list[latency.Samples]] = {size: [] for size in spec["batch_sizes"]}
+    timed: dict[int, list[Timed]] = {size: [] for size in spec["batch_sizes"]}
     for number, group in enumerate(groups, start=1):
         folders = dict.fromkeys(contender["folder"] for contender in group)
         models = {folder: load(Path(folder)).to(device, dtype) for folder in folders}
         for size in spec["batch_sizes"]:
-            log(f"group {number} of {len(groups)}, batch {size}: {len(group)} contenders")
-            calls = {
-                latency.DENSE: padded_calls(dense, examples, size),
-                latency.AGAIN: padded_calls(dense, examples, size),
-                latency.PACKED: packed_calls(packed, examples, size, {}),
+            label = f"group {number} of {len(groups)}, batch {size}"
+            log(f"{label}: {len(group)} contenders")
+            contenders = {
+                latency.DENSE: padded_contender(dense, examples, size),
+                latency.AGAIN: padded_contender(dense, examples, size),
+                latency.PACKED: packed_contender(packed, examples, size, {}),
             }
             for contender in group:
                 model = models[contender["folder"]]
-                calls[contender["name"]] = (
-                    padded_calls(model, examples, size)
+                contenders[contender["name"]] = (
+                    padded_contender(model, examples, size)
                     if model.reducer.padded
-                    else packed_calls(model, examples, size, contender["budget"])
+                    else packed_contender(model, examples, size, contender["budget"])
                 )
-            timer = CudaTimer(device) if device.type == "cuda" else latency.wall
-            seed = spec["seed"] + number
             with torch.inference_mode():
-                passes = latency.warm_up(calls, timer)
-                if isinstance(timer, CudaTimer):
-                    timer.events.clear()
-                start = time.perf_counter()
-                timed = latency.run_rounds(calls, spec["rounds"], spec["min_seconds"], seed, timer)
-            log(
-                f"group {number} of {len(groups)}, batch {size}: {passes} warm-up passes, "
-                f"{len(timed[latency.DENSE])} rounds in {time.perf_counter() - start:.1f} s"
-            )
-            samples[size].append(timed)
-            if isinstance(timer, CudaTimer):
-                events[size].append(timer.events)
-    return [_record(spec, dense, size, samples[size], events[size]) for size in spec["batch_sizes"]]
+                timed[size].append(_time(contenders, spec, spec["seed"] + number, label))
+    return [_record(spec, dense, size, timed[size]) for size in spec["batch_sizes"]]
+
+
+def _time(contenders: dict[str, Contender], spec: dict[str, Any], seed: int, label: str) -> Timed:
+    device = torch.device(spec["device"])
+    calls = {name: contender.calls for name, contender in contenders.items()}
+    timer = CudaTimer(device) if device.type == "cuda" else latency.CallTimer()
+    passes = latency.warm_up(calls, timer)
+    timer.calls.clear()
+    if isinstance(timer, CudaTimer):
+        timer.events.clear()
+    start = time.perf_counter()
+    samples = latency.run_rounds(calls, spec["rounds"], spec["min_seconds"], seed, timer)
+    log(
+        f"{label}: {passes} warm-up passes, {len(samples[latency.DENSE])} rounds in "
+        f"{time.perf_counter() - start:.1f} s"
+    )
+    events = timer.events if isinstance(timer, CudaTimer) else {}
+    # Only now, since what watches a call also slows it.
+    watched = {
+        name: {
+            "peak_bytes": memory.peak_bytes(own.calls, device),
+            "time_shares": time_shares(own.encoder, own.calls, own.padded),
+        }
+        for name, own in contenders.items()
+        if name != latency.AGAIN
+    }
+    return Timed(samples, timer.calls, events, watched)
 
 
 def _record(
-    spec: dict[str, Any],
-    dense: ReducedEncoder,
-    size: int,
-    samples: list[latency.Samples],
-    events: list[latency.Samples],
+    spec: dict[str, Any], dense: ReducedEncoder, size: int, groups: list[Timed]
 ) -> dict[str, Any]:
     count = len(spec["examples"])
     record: dict[str, Any] = {
         "setting": {
             "device": spec["device"],
-            "device_name": _device_name(spec["device"]),
+            "device_name": device_name(spec["device"]),
             "threads": spec["threads"],
             "dtype": spec["dtype"],
             "batch_size": size,
@@ -99,30 +130,32 @@ def _record(
             "seed": spec["seed"],
             "attention": dense.backbone.config._attn_implementation,
         },
-        **latency.summarise(samples, count, spec["seed"]),
+        **latency.summarise([group.samples for group in groups], count, spec["seed"]),
     }
     known = {contender["name"]: contender for contender in spec["contenders"]}
     for row in record["contenders"]:
-        contender = known.get(row["name"], {})
+        name = row["name"]
+        contender = known.get(name, {})
         row["trial_id"] = contender.get("trial_id")
         row["budget"] = contender.get("budget", {})
-        if events:
-            row["event_samples"] = [
-                sample for group in events for sample in group.get(row["name"], [])
-            ]
+        own = [group for group in groups if name in group.samples]
+        row["call_seconds"] = latency.percentiles([s for group in own for s in group.calls[name]])
+        row |= own[0].watched[name]
+        if own[0].events:
+            row["event_samples"] = [s for group in own for s in group.events[name]]
     return record
 
 
-def padded_calls(
+def padded_contender(
     encoder: ReducedEncoder, examples: list[dict[str, list[int]]], size: int
-) -> list[latency.Call]:
-    """One call per batch of the untouched Hugging Face model."""
+) -> Contender:
+    """The untouched Hugging Face model, called once per batch."""
     model = encoder.backbone.model.eval()
     calls = []
-    for batch in _chunks(examples, size):
+    for batch in chunks(examples, size):
         inputs = padded_inputs(batch, model.config, model.device)
         calls.append(lambda inputs=inputs: model(**inputs).logits)
-    return calls
+    return Contender(encoder, True, calls)
 
 
 def padded_inputs(
@@ -148,15 +181,15 @@ def padded_inputs(
     return inputs
 
 
-def packed_calls(
+def packed_contender(
     encoder: ReducedEncoder,
     examples: list[dict[str, list[int]]],
     size: int,
     budget: dict[str, float],
-) -> list[latency.Call]:
-    """One call per ragged batch through the packed path, at a post-hoc budget."""
+) -> Contender:
+    """The packed path at a post-hoc budget, called once per ragged batch."""
     device = encoder.backbone.model.device
-    batches = [ragged_batch(batch).to(device) for batch in _chunks(examples, size)]
+    batches = [ragged_batch(batch).to(device) for batch in chunks(examples, size)]
 
     def call(batch: Batch) -> torch.Tensor:
         for name, value in budget.items():
@@ -165,7 +198,7 @@ def packed_calls(
         layout = Ragged(batch.layout.cu_seqlens, batch.layout.sizes)
         return encoder(replace(batch, layout=layout)).logits
 
-    return [lambda batch=batch: call(batch) for batch in batches]
+    return Contender(encoder, False, [lambda batch=batch: call(batch) for batch in batches])
 
 
 def ragged_batch(examples: Sequence[dict[str, Any]]) -> Batch:
@@ -225,14 +258,18 @@ def memory_bytes(device: torch.device) -> float:
 
 
 class CudaTimer:
-    """Wall seconds with the device synchronised around every call; keeps event seconds too."""
+    """Wall seconds with the device synchronised around every call.
+
+    Keeps, by contender, the wall seconds of every call and the event seconds of every pass.
+    """
 
     def __init__(self, device: torch.device) -> None:
         self.device = device
-        self.events: dict[str, list[float]] = {}
+        self.calls: latency.Samples = {}
+        self.events: latency.Samples = {}
 
     def __call__(self, name: str, calls: Iterable[latency.Call]) -> float:
-        wall = events = 0.0
+        wall, events = [], 0.0
         for call in calls:
             begin, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))
             torch.cuda.synchronize(self.device)
@@ -241,10 +278,11 @@ class CudaTimer:
             call()
             end.record()
             torch.cuda.synchronize(self.device)
-            wall += time.perf_counter() - start
+            wall.append(time.perf_counter() - start)
             events += begin.elapsed_time(end) / 1000
+        self.calls.setdefault(name, []).extend(wall)
         self.events.setdefault(name, []).append(events)
-        return wall
+        return sum(wall)
 
 
 def log(text: str) -> None:
@@ -252,12 +290,14 @@ def log(text: str) -> None:
     print(text, file=sys.stderr, flush=True)
 
 
-def _chunks(examples: list[Any], size: int) -> list[list[Any]]:
+def chunks(examples: list[Any], size: int) -> list[list[Any]]:
+    """The batches of a pass: ``size`` examples each, in order; the last may be smaller."""
     return [examples[start : start + size] for start in range(0, len(examples), size)]
 
 
-def _device_name(device: str) -> str:
-    return torch.cuda.get_device_name(device) if device != "cpu" else machine.cpu_model()
+def device_name(device: str) -> str:
+    """The marketing name of a processor or GPU."""
+    return torch.cuda.getdevice_name(device) if device != "cpu" else machine.cpu_model()
 
 
 def main() -> None:

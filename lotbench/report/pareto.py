@@ -78,13 +78,31 @@ def points(table: pd.DataFrame) -> pd.DataFrame:
     for name in (f"real.{label}" for label in timed_settings(table)):
         columns |= {name: (name, "mean"), f"{name}.padded": (f"{name}.padded", "mean")}
         columns |= {f"{name}.low": (f"{name}.low", "min"), f"{name}.high": (f"{name}.high", "max")}
-        columns[f"{name}.flagged"] = (f"{name}.flagged", "max")
-    for name in (column for column in table.columns if column.startswith("keep_ratio")):
+        columns |= {f"{name}{end}": (f"{name}{end}", "max") for end in (".flagged", ".noisy")}
+    for name in (c for c in table.columns if c.startswith("keep_ratio") or ".share." in c):
         columns[name] = (name, "mean")
     result = done.groupby(KEY, sort=True).agg(**columns).reset_index()
     names = _setting_names(done)
     result.insert(4, "name", [names.get(setting, "") for setting in result["setting"]])
     return result
+
+
+def settings_of(points: pd.DataFrame) -> list[str]:
+    """The timing settings with at least one point."""
+    return [label for label in timed_settings(points) if points[f"real.{label}"].notna().any()]
+
+
+def reduced_points(points: pd.DataFrame) -> pd.DataFrame:
+    """The points of methods that remove tokens, as far as they say how many."""
+    known = points[["keep_ratio", "flops_speedup", "score"]].notna().all(axis=1)
+    return points[~points["method"].isin(DENSE) & known]
+
+
+def along_front(points: pd.DataFrame, method: str, count: int) -> pd.DataFrame:
+    """At most ``count`` points of a method's front, evenly chosen, slowest first."""
+    own = points[points["method"] == method]
+    own = own[front(own["flops_speedup"], own["score"])].sort_values("flops_speedup")
+    return own.iloc[np.linspace(0, len(own) - 1, min(len(own), count)).round().astype(int)]
 
 
 def dense_scores(table: pd.DataFrame) -> dict[str, float]:

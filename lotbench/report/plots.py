@@ -1,7 +1,8 @@
 """The figures of a store, drawn from the store alone: ``draw("results/quickstart")``.
 
 Per task, as PNG and SVG in ``figures/``: ``<task>-accuracy-vs-flops``, ``<task>-accuracy-vs-real``,
-``<task>-real-vs-flops`` and ``<task>-keep-ratio``. Redrawing gives the same bytes.
+``<task>-real-vs-flops``, ``<task>-time-shares`` and ``<task>-keep-ratio``. Redrawing gives the same
+bytes.
 """
 
 from __future__ import annotations
@@ -14,8 +15,17 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from lotbench.report import style
-from lotbench.report.pareto import DENSE, dense_scores, front, points
-from lotbench.store import frame, read_timings, setting_label, timed_settings
+from lotbench.report.breakdown import time_points, time_shares
+from lotbench.report.pareto import (
+    DENSE,
+    along_front,
+    dense_scores,
+    front,
+    points,
+    reduced_points,
+    settings_of,
+)
+from lotbench.store import frame, read_timings, setting_label
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -38,10 +48,12 @@ def draw(folder: str | Path) -> list[Path]:
             trials = table[table["task"] == task]
             devices = _devices([timing for timing in timings if timing["task"] == task])
             figures = {"accuracy-vs-flops": accuracy_vs_flops(rows, trials)}
-            if _settings(rows):
+            if settings_of(rows):
                 figures["accuracy-vs-real"] = accuracy_vs_real(rows, trials, devices)
                 figures["real-vs-flops"] = real_vs_flops(rows, trials, devices)
-            if len(_reduced(rows)):
+            if len(time_points(rows)):
+                figures["time-shares"] = time_shares(rows, _timed(rows, devices))
+            if len(reduced_points(rows)):
                 figures["keep-ratio"] = keep_ratio(rows, trials)
             for name, figure in figures.items():
                 files += style.save(figure, Path(folder) / "figures" / f"{task}-{name}")
@@ -57,10 +69,13 @@ def missing(table: pd.DataFrame) -> list[str]:
         if not len(own):
             sentences.append(f"{task}: no figures, no trial is done and scored on validation")
             continue
-        if not _settings(own):
+        if not settings_of(own):
             names = f"{task}-accuracy-vs-real and {task}-real-vs-flops"
             sentences.append(f"{names}: not drawn, no timings (see `lotbench measure`)")
-        if not len(_reduced(own)):
+        elif not len(time_points(own)):
+            name = f"{task}-time-shares"
+            sentences.append(f"{name}: not drawn, no timings with shares (see `lotbench measure`)")
+        if not len(reduced_points(own)):
             sentences.append(f"{task}-keep-ratio: not drawn, no reduced model has keep ratios")
     return sentences or ([] if len(table) else ["no figures, the store has no trials"])
 
@@ -79,7 +94,7 @@ def accuracy_vs_flops(rows: pd.DataFrame, trials: pd.DataFrame) -> Figure:
 
 def accuracy_vs_real(rows: pd.DataFrame, trials: pd.DataFrame, devices: dict[str, str]) -> Figure:
     """Score over wall-clock speed-up, one panel per timing setting."""
-    settings = _settings(rows)
+    settings = settings_of(rows)
     figure, panels = _panels(len(settings), 3.1, 2.7)
     for index, (axes, label) in enumerate(zip(panels, settings, strict=True)):
         last = (index + 1) % _columns(len(settings)) == 0 or index == len(settings) - 1
@@ -94,7 +109,7 @@ def accuracy_vs_real(rows: pd.DataFrame, trials: pd.DataFrame, devices: dict[str
 
 def real_vs_flops(rows: pd.DataFrame, trials: pd.DataFrame, devices: dict[str, str]) -> Figure:
     """Wall-clock over FLOPs speed-up: how much of the promise arrives, one panel per setting."""
-    settings = _settings(rows)
+    settings = settings_of(rows)
     figure, panels = _panels(len(settings), 2.9, 2.9)
     looks = style.styles(trials["method"])
     thin = {"color": style.GREY, "linewidth": 0.8}
@@ -120,9 +135,10 @@ def keep_ratio(rows: pd.DataFrame, trials: pd.DataFrame) -> Figure:
     """Share of tokens computed in every layer, for points on each method's front."""
     from matplotlib.figure import Figure
 
-    reduced = _reduced(rows)
+    reduced = reduced_points(rows)
     layers = [name for name in rows if name.startswith("keep_ratio.")]
-    chosen = {method: _along_front(reduced, method) for method in style.order(reduced["method"])}
+    methods = style.order(reduced["method"])
+    chosen = {method: along_front(reduced, method, KEEP_ROWS) for method in methods}
     heights = [len(own) for own in chosen.values()]
     width = max(1.9 + 0.33 * len(layers), 3.6)
     height = 0.75 + 0.2 * sum(heights) + 0.28 * len(heights)
@@ -136,7 +152,7 @@ def keep_ratio(rows: pd.DataFrame, trials: pd.DataFrame) -> Figure:
                 tone = {"fontsize": 6, "color": "#222222" if value > 55 else "white"}
                 axes.text(layer, line, f"{value:.0f}", ha="center", va="center", **tone)
         axes.set_title(method, loc="left", fontweight="bold", pad=3)
-        axes.set_yticks(range(len(own)), own.apply(_cost_and_score, axis=1))
+        axes.set_yticks(range(len(own)), own.apply(style.cost_and_score, axis=1))
         axes.set_xticks(range(len(layers)), [str(layer + 1) for layer in range(len(layers))])
         axes.tick_params(length=0)
         axes.grid(False)
@@ -208,18 +224,6 @@ def _bars(axes: Axes, own: pd.DataFrame, x: str, y: str, scale: float, colour: s
     axes.vlines(own[x], scale * own[f"{y}.low"], scale * own[f"{y}.high"], **thin)
 
 
-def _along_front(reduced: pd.DataFrame, method: str) -> pd.DataFrame:
-    """At most KEEP_ROWS points of a method's front, evenly chosen, slowest first."""
-    own = reduced[reduced["method"] == method]
-    own = own[front(own["flops_speedup"], own["score"])].sort_values("flops_speedup")
-    return own.iloc[np.linspace(0, len(own) - 1, min(len(own), KEEP_ROWS)).round().astype(int)]
-
-
-def _cost_and_score(point: pd.Series) -> str:
-    score = style.score(point["score"], point["score_name"])
-    return f"{point['flops_speedup']:.1f}\N{MULTIPLICATION SIGN}  {score}"
-
-
 def _panels(count: int, width: float, height: float) -> tuple[Figure, list[Axes]]:
     """A figure of ``count`` panels of the given size that share their axes."""
     from matplotlib.figure import Figure
@@ -262,17 +266,6 @@ def _finish(
     style.caption(figure, [where, "; ".join(notes)])
 
 
-def _settings(rows: pd.DataFrame) -> list[str]:
-    """The timing settings with at least one point."""
-    return [label for label in timed_settings(rows) if rows[f"real.{label}"].notna().any()]
-
-
-def _reduced(rows: pd.DataFrame) -> pd.DataFrame:
-    """The points of methods that remove tokens, as far as they say how many."""
-    known = rows[["keep_ratio", "flops_speedup", "score"]].notna().all(axis=1)
-    return rows[~rows["method"].isin(DENSE) & known]
-
-
 def _devices(timings: list[dict[str, Any]]) -> dict[str, str]:
     """The name of the device behind every timing label; the newest pass wins, as in the frame."""
     return {
@@ -283,7 +276,7 @@ def _devices(timings: list[dict[str, Any]]) -> dict[str, str]:
 
 def _timed(rows: pd.DataFrame, devices: dict[str, str]) -> str:
     """The first caption line of a wall-clock figure: on what it was timed, and how to read it."""
-    settings = _settings(rows)
+    settings = settings_of(rows)
     threads = sorted({int(label.rsplit("-", 3)[1][:-1]) for label in settings})
     dtypes = sorted({label.rsplit("-", 1)[1] for label in settings})
     parts = [*sorted({devices[label] for label in settings}), style.in_threads(threads), *dtypes]

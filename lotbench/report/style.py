@@ -112,6 +112,12 @@ def score(value: float, name: str) -> str:
     return f"{value:.3f}" if name in CORRELATIONS else f"{100 * value:.1f}%"
 
 
+def cost_and_score(point: pd.Series) -> str:
+    """The FLOPs speed-up and the score of a point, beside its row in a figure."""
+    value = score(point["score"], point["score_name"])
+    return f"{point['flops_speedup']:.1f}\N{MULTIPLICATION SIGN}  {value}"
+
+
 def pretty_setting(label: str) -> str:
     """A timing label in words: ``cpu-1t-b32-fp32`` becomes ``CPU, 1 thread, batch 32, fp32``."""
     device, threads, batch, dtype = label.rsplit("-", 3)

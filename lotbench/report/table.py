@@ -14,8 +14,9 @@ from lotbench.report.pareto import (
     largest_speedups,
     points,
     ranking,
+    settings_of,
 )
-from lotbench.store import frame, timed_settings
+from lotbench.store import frame
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -55,7 +56,7 @@ def _points_table(task: str, own: pd.DataFrame, table: pd.DataFrame) -> Table:
     from rich.markup import escape
 
     dense = dense_scores(table)[task]
-    labels = _settings(own)
+    labels = settings_of(own)
     metric = own["score_name"].iloc[0]
     result = _table(f"{task}, dense {style.score(dense, metric)}")
     result.add_column("method", no_wrap=True)
@@ -82,7 +83,7 @@ def _points_table(task: str, own: pd.DataFrame, table: pd.DataFrame) -> Table:
     result.caption = "* on the method's front"
     if labels:
         result.caption += f"; real: against the fastest dense, {PLUS_MINUS}half its interval"
-        result.caption += ", ~ within timing noise"
+        result.caption += ", ~ within timing noise, ! interval wider than 10%"
     return result
 
 
@@ -90,7 +91,7 @@ def _safe_table(task: str, table: pd.DataFrame) -> Table:
     """The largest speed-ups of each method within some points of dense, with its hypervolume."""
     rows = points(table)
     measures = {f"FLOPs {TIMES}": "flops_speedup"}
-    measures |= {label: f"real.{label}" for label in _settings(rows[rows["task"] == task])}
+    measures |= {label: f"real.{label}" for label in settings_of(rows[rows["task"] == task])}
     result = _table(f"{task}, largest speed-up within so many points of dense")
     result.add_column("method", no_wrap=True)
     result.add_column("speed-up", no_wrap=True)
@@ -122,17 +123,14 @@ def _table(title: str) -> Table:
     return result
 
 
-def _settings(own: pd.DataFrame) -> list[str]:
-    return [label for label in timed_settings(own) if own[f"real.{label}"].notna().any()]
-
-
 def _real(point: dict[str, Any], column: str) -> str:
-    """A wall-clock speed-up with half the width of its interval."""
+    """A wall-clock speed-up with half the width of its interval, marked where it is doubtful."""
     if _gone(point[column]):
         return NONE
     half = (point[f"{column}.high"] - point[f"{column}.low"]) / 2
-    noisy = "~" if point[f"{column}.flagged"] is True else ""
-    return f"{noisy}{_number(point[column])} {PLUS_MINUS}{_number(half)}"
+    flagged = "~" if point[f"{column}.flagged"] is True else ""
+    mark = "!" if point[f"{column}.noisy"] is True else flagged
+    return f"{mark}{_number(point[column])} {PLUS_MINUS}{_number(half)}"
 
 
 def _number(value: float) -> str:

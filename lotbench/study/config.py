@@ -257,8 +257,8 @@ def load_trial(path: str | Path, overrides: Sequence[str] = ()) -> TrialConfig:
     )
 
 
-def stored_measure(folder: str | Path, overrides: Sequence[str] = ()) -> MeasureConfig:
-    """The measure block of a store's sweep, with ``key=value`` overrides.
+def stored_sweep(folder: str | Path, overrides: Sequence[str] = ()) -> SweepConfig:
+    """The sweep of a store, with ``key=value`` overrides of its measure block.
 
     Raises
     ------
@@ -269,8 +269,7 @@ def stored_measure(folder: str | Path, overrides: Sequence[str] = ()) -> Measure
     if not path.is_file():
         raise InputError(f"{folder}: no sweep here (a store has a file sweep.json)")
     measured = [f"measure.{override}" for override in overrides]
-    sweep = validate(SweepConfig, read_yaml(path, measured))
-    return sweep.measure or MeasureConfig()
+    return validate(SweepConfig, read_yaml(path, measured))
 
 
 def expand(sweep: SweepConfig) -> list[TrialConfig]:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
 from itertools import groupby
 from pathlib import Path
 from typing import Any
@@ -12,12 +14,23 @@ import numpy as np
 from lotbench import store
 from lotbench.engine.backbone import load_tokenizer
 from lotbench.errors import InputError
-from lotbench.measure import timing
+from lotbench.measure import breakeven, timing
 from lotbench.study.artefacts import Artefacts
-from lotbench.study.config import MeasureConfig, TrialConfig
+from lotbench.study.config import MeasureConfig, SweepConfig, TrialConfig
 from lotbench.study.data import Split, load_task
 
 Row = dict[str, Any]
+
+
+@dataclass
+class Measured:
+    """What a timing pass left: how many records were stored, and which were too noisy to be.
+
+    ``refused`` has one line for each of these: task, setting, and the noisy rows.
+    """
+
+    written: int = 0
+    refused: list[str] = field(default_factory=list)
 
 
 def measure(
@@ -25,9 +38,10 @@ def measure(
     config: MeasureConfig,
     ids: set[str] | None = None,
     again: bool = False,
+    strict: bool = False,
     progress: Callable[[str], None] = print,
-) -> int:
-    """Time the stored models of a sweep; returns how many passes were written.
+) -> Measured:
+    """Time the stored models of a sweep.
 
     Parameters
     ----------
@@ -38,6 +52,8 @@ def measure(
         Only these trials.
     again : bool
         Also what has been timed before: new passes are added, none is overwritten.
+    strict : bool
+        Do not store a pass with noisy rows.
     progress : callable
         Is given each line of progress.
 
@@ -50,11 +66,41 @@ def measure(
     rows = [row for row in rows if ids is None or row["trial_id"] in ids]
     if not any(_model(folder, row).is_dir() for row in rows):
         raise InputError(f"{folder}: no stored models to time; run the sweep first")
-    written = 0
+    done = Measured()
     known = [] if again else store.read_timings(folder)
     order = sorted(rows, key=lambda row: (row["task"], row["seed"]))
     for (task, seed), members in groupby(order, key=lambda row: (row["task"], row["seed"])):
-        written += _measure_task(folder, config, task, seed, list(members), known, progress)
+        for record in _measure_task(folder, config, task, seed, list(members), known, progress):
+            noisy = [row["name"] for row in record["contenders"] if row["noisy"]]
+            if strict and noisy:
+                label = store.setting_label(record["setting"])
+                done.refused.append(f"{task}, {label}: {', '.join(noisy)}")
+            else:
+                store.write_timing(folder, record)
+                done.written += 1
+    return done
+
+
+def map_break_even(
+    folder: Path, sweep: SweepConfig, progress: Callable[[str], None] = print
+) -> int:
+    """Map where reduction pays for a sweep's backbone on this machine, one map per setting.
+
+    Returns how many maps were written to the store; none is overwritten.
+    """
+    config = sweep.measure or MeasureConfig()
+    written = 0
+    for record in breakeven.run_maps(
+        backbone=sweep.backbone,
+        layers=sweep.layers,
+        threads=config.threads,
+        devices=config.devices,
+        dtypes=config.dtypes,
+        rounds=config.rounds,
+        progress=progress,
+    ):
+        store.write_map(folder, record)
+        written += 1
     return written
 
 
@@ -66,11 +112,10 @@ def _measure_task(
     rows: list[Row],
     known: list[Row],
     progress: Callable[[str], None],
-) -> int:
-    """One pass for each setting in which something of this task and seed is not yet timed."""
+) -> Iterator[Row]:
+    """The passes of the settings in which something of this task and seed is not yet timed."""
     contenders = [c for row in rows if row["method"] != "dense" for c in _contenders(folder, row)]
     examples, dense = None, None
-    written = 0
     for setting in timing.settings(config.devices, config.threads, config.dtypes):
         missing = [
             contender
@@ -80,8 +125,8 @@ def _measure_task(
         if not missing:
             continue
         if examples is None:
-            examples, dense = _inputs(folder, rows, config.examples)
-        for record in timing.run_pass(
+            examples, dense = _inputs(folder, rows, config)
+        yield from timing.run_pass(
             task=task,
             dense=dense,
             contenders=missing,
@@ -94,10 +139,7 @@ def _measure_task(
             min_seconds=config.min_seconds,
             seed=seed,
             progress=progress,
-        ):
-            store.write_timing(folder, record)
-            written += 1
-    return written
+        )
 
 
 def _contenders(folder: Path, row: Row) -> list[Row]:
@@ -129,28 +171,48 @@ def _timed(known: list[Row], task: str, setting: Any, size: int, contender: Row)
     )
 
 
-def _inputs(folder: Path, rows: list[Row], count: int) -> tuple[list[Row], Path]:
+def _inputs(folder: Path, rows: list[Row], measured: MeasureConfig) -> tuple[list[Row], Path]:
     """Tokenised validation examples, and the folder of the dense model."""
     config = TrialConfig(**rows[0]["config"])
     tokenizer = load_tokenizer(config.backbone)
     task = load_task(config.task, config.data, tokenizer, config.seed, config.data_root)
+    examples = pick(task.validation, measured.examples, max(measured.batch_sizes))
     for row in rows:
         if row["method"] == "dense" and _model(folder, row).is_dir():
-            return pick(task.validation, count), _model(folder, row).resolve()
-    return pick(task.validation, count), Artefacts(config, task, tokenizer).teacher().resolve()
+            return examples, _model(folder, row).resolve()
+    return examples, Artefacts(config, task, tokenizer).teacher().resolve()
 
 
-def pick(split: Split, count: int) -> list[Row]:
-    """``count`` examples of a split, evenly spread over its lengths."""
+def pick(split: Split, count: int, run: int) -> list[Row]:
+    """About ``count`` examples of a split by length: runs of neighbours, evenly spread.
+
+    A batch of neighbours is what a length-sorted pass over the split sees; a batch over all
+    lengths would be mostly padding.  The runs are cut from the split sorted by length, their
+    centres at the quantiles (i + 0.5) / runs, so any batch size that divides a run gets batches
+    of neighbours alone.
+
+    Parameters
+    ----------
+    split : Split
+    count : int
+        Rounded up to whole runs, as far as the split has them; below ``run``, the one run is
+        that short.
+    run : int
+        Examples of one run: the largest batch size.
+    """
     order = np.argsort(split.lengths, kind="stable")
-    spread = np.linspace(0, len(order) - 1, min(count, len(order))).round().astype(int)
+    run = min(run, count, len(order))
+    runs = min(math.ceil(count / run), len(order) // run)
+    centres = (np.arange(runs) + 0.5) / runs * len(order)
+    starts = np.floor(centres - run / 2).astype(int)
     return [
         {
             "input_ids": split.input_ids[i],
             "token_type_ids": split.token_type_ids[i],
             "text_seed": int(split.text_seed[i]),
         }
-        for i in order[spread]
+        for start in starts
+        for i in order[start : start + run]
     ]
 
 

@@ -111,7 +111,8 @@ def run_sweep(
                 say(f"all {len(planned.trials)} trials are done")
             rows = [row for row in store.read_rows(folder) if row["trial_id"] in planned.trials]
             if sweep.measure is not None and any(row["status"] == "done" for row in rows):
-                report.timed = measure(folder, sweep.measure, set(planned.trials), progress=say)
+                ids = set(planned.trials)
+                report.timed = measure(folder, sweep.measure, ids, progress=say).written
     except Timeout:
         raise InputError(
             f"{folder}: another process is running this sweep; wait for it, or rename yours"

@@ -59,7 +59,19 @@ def contender(name: str, speedup: float, trial_id: str | None = None, **more: An
         "speedup": interval,
         "speedup_padded": padded,
         "flagged": False,
+        "noisy": False,
+        "time_shares": shares(),
         **more,
+    }
+
+
+def shares() -> dict:
+    return {
+        "decisions": 0.05,
+        "gather_scatter": 0.1,
+        "attention": 0.3,
+        "feed_forward": 0.5,
+        "rest": 0.05,
     }
 
 
@@ -72,4 +84,27 @@ def timing(name: str, created: str, contenders: list[dict], **setting: Any) -> d
         "setting": {**where, "batch_size": 32, **setting},
         "noise_floor": {"ratio": 0.01},
         "contenders": contenders,
+    }
+
+
+def map_record(name: str, created: str, cells: dict[tuple[int, int], list], **setting: Any) -> dict:
+    """A break-even map: speed-ups at 10% and 50% by (batch size, length), 0.15 either way."""
+    where = {"device": "cpu", "device_name": "Abacus 9000", "threads": 1, "dtype": "fp32"}
+    return {
+        "map_id": name,
+        "created": created,
+        "setting": {**where, "router_width": 32, **setting},
+        "backbone": {"name": "tiny", "layers": 2, "width": 32},
+        "cells": [
+            {
+                "length": length,
+                "batch_size": size,
+                "rounds": 5,
+                "speedups": [
+                    {"keep": keep, "median": value, "low": value - 0.15, "high": value + 0.15}
+                    for keep, value in zip((0.1, 0.5), speedups, strict=False)
+                ],
+            }
+            for (size, length), speedups in cells.items()
+        ],
     }

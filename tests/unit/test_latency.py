@@ -9,9 +9,12 @@ from lotbench.measure.latency import (
     AGAIN,
     DENSE,
     PACKED,
+    CallTimer,
     flagged,
     median_interval,
     noise_floor,
+    noisy,
+    percentiles,
     run_rounds,
     speedup,
     summarise,
@@ -51,6 +54,24 @@ def test_a_sample_is_one_pass_over_all_batches():
     machine = steady(dense=2.0, fast=0.5)
     samples = run_rounds(machine.contenders(batches=3), 2, 0.0, seed=0, timer=machine.timer)
     assert samples == {DENSE: [6.0, 6.0], "fast": [1.5, 1.5]}
+
+
+def test_a_call_timer_keeps_every_call_and_times_the_pass():
+    seconds = iter([1.0, 2.0, 4.0, 8.0])
+    machine = Machine({DENSE: lambda _: next(seconds)})
+    timer = CallTimer(clock=lambda: machine.now)
+    samples = run_rounds(machine.contenders(batches=2), 2, 0.0, seed=0, timer=timer)
+    assert samples == {DENSE: [3.0, 12.0]}
+    assert timer.calls == {DENSE: [1.0, 2.0, 4.0, 8.0]}
+
+
+def test_percentiles_show_the_tail():
+    # 1 to 101: the 50th of the 100 steps between them ends at 51, the 90th at 91.
+    seconds = [float(number) for number in range(101, 0, -1)]
+    assert percentiles(seconds) == {"p50": 51.0, "p90": 91.0, "p99": 100.0, "calls": 101}
+    # One call in ten is ten times slower: the median does not show it.
+    tail = percentiles([1.0] * 9 + [10.0])
+    assert tail["p50"] == 1.0 and tail["p99"] > 9.0
 
 
 def test_every_round_times_every_contender_once_in_shuffled_order():
@@ -120,18 +141,19 @@ def test_noise_floor_is_the_median_deviation_of_dense_from_itself():
 
 
 @pytest.mark.parametrize(
-    ("median", "low", "high", "expected"),
+    ("median", "low", "high", "is_flagged", "is_noisy"),
     [
-        (1.015, 1.01, 1.02, True),  # within 0.02 of 1
-        (0.985, 0.98, 0.99, True),
-        (1.05, 1.03, 1.07, False),
-        (2.0, 1.9, 2.05, False),  # 0.15 wide, 0.2 allowed
-        (2.0, 1.85, 2.1, True),  # 0.25 wide
+        (1.015, 1.01, 1.02, True, False),  # within 0.02 of 1
+        (0.985, 0.98, 0.99, True, False),
+        (1.05, 1.03, 1.07, False, False),
+        (2.0, 1.9, 2.05, False, False),  # 0.15 wide, 0.2 allowed
+        (2.0, 1.85, 2.1, True, True),  # 0.25 wide
     ],
 )
-def test_flagged_rows(median, low, high, expected):
+def test_flagged_and_noisy_rows(median, low, high, is_flagged, is_noisy):
     speed = {"median": median, "low": low, "high": high}
-    assert flagged(speed, {"ratio": 0.02}) is expected
+    assert flagged(speed, {"ratio": 0.02}) is is_flagged
+    assert noisy(speed) is is_noisy
 
 
 def group(**samples):
@@ -179,6 +201,7 @@ def test_summary_flags_what_noise_explains():
     assert summary["fastest_dense"] == DENSE
     assert summary["noise_floor"]["ratio"] == pytest.approx(0.1)
     assert found["same"]["flagged"] and not found["fast"]["flagged"]
+    assert not found["same"]["noisy"]
 
 
 def test_groups_pair_with_their_own_baselines():

@@ -12,12 +12,13 @@ from rich.console import Console
 from stores import contender, evaluation, failed, timing, trial
 
 from lotbench.report import style
+from lotbench.report.breakdown import time_points, time_shares
 from lotbench.report.pareto import points
 from lotbench.report.plots import accuracy_vs_flops, draw, missing
 from lotbench.report.table import render
 from lotbench.store import frame, write_row, write_timing
 
-FIGURES = ("accuracy-vs-flops", "accuracy-vs-real", "keep-ratio", "real-vs-flops")
+FIGURES = ("accuracy-vs-flops", "accuracy-vs-real", "keep-ratio", "real-vs-flops", "time-shares")
 
 
 def fill(folder, timed=True):
@@ -35,6 +36,7 @@ def fill(folder, timed=True):
             contender("dense", 1.0, "d"),
             contender("mine", 1.02, "m", flagged=True),
             contender("lot", 1.8, "l0", budget={"threshold": 0.3}),
+            contender("lot", 3.1, "l0", budget={"threshold": 0.7}, flagged=True, noisy=True),
         ]
         write_timing(folder, timing("p1", "2025", rows))
         write_timing(folder, timing("p2", "2025", rows, batch_size=1))
@@ -87,7 +89,7 @@ def test_scores_and_speedups_may_be_missing(tmp_path):
     write_row(tmp_path, trial("o", "ltp", [{"budget": {}, "split": "validation", "metrics": {}}]))
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        assert len(draw(tmp_path)) == 8
+        assert len(draw(tmp_path)) == 10
     render(tmp_path)
 
 
@@ -110,6 +112,44 @@ def test_what_the_flops_figure_shows(tmp_path):
         assert "Abacus 9000, 1 thread, fp32" in caption
         assert "mean of 1 to 2 seeds" in caption
         assert "1 failed trial not shown" in caption
+
+
+def test_what_the_figure_of_time_shows(tmp_path):
+    table = frame(fill(tmp_path))
+    rows = points(table)
+    chosen = time_points(rows)
+    assert list(chosen["method"]) == ["dense", "lot", "lot", "mine"]
+    with style.drawing():
+        figure = time_shares(rows, "Timed on Abacus 9000")
+        one, many = figure.axes
+        assert many.get_title() == "CPU, 1 thread, batch 32, fp32"
+        # lot at 1.8x: 30% of its time is attention, 50% the feed-forward after it.
+        attention, forward = many.containers[0][1], many.containers[1][1]
+        assert attention.get_width() == pytest.approx(100 / 1.8 * 0.3)
+        assert forward.get_x() == pytest.approx(attention.get_width())
+        assert forward.get_width() == pytest.approx(100 / 1.8 * 0.5)
+        (marks,) = many.lines
+        assert list(marks.get_xdata()) == pytest.approx([100, 50, 25, 100 / 3])
+        labels = [label.get_text() for label in one.get_yticklabels()]
+        assert labels[1] == "lot  2.0\N{MULTIPLICATION SIGN}  89.5%"
+
+
+def test_timings_from_before_shares_draw_the_other_figures(tmp_path):
+    fill(tmp_path, timed=False)
+    old = contender("lot", 1.8, "l0", budget={"threshold": 0.3})
+    for name in ("time_shares", "noisy"):
+        old.pop(name)
+    write_timing(tmp_path, timing("p1", "2025", [old]))
+    with pytest.warns(UserWarning, match="toy-time-shares: not drawn, no timings with shares"):
+        files = draw(tmp_path)
+    assert {path.stem for path in files} == {f"toy-{name}" for name in FIGURES[:-1]}
+    render(tmp_path)
+    # Timed again in one setting: that one is drawn, without the models it leaves out.
+    rows = [contender("lot", 1.8, "l0", budget={"threshold": 0.3})]
+    write_timing(tmp_path, timing("p2", "2026", rows, batch_size=1))
+    chosen = time_points(points(frame(tmp_path)))
+    assert list(chosen["budget"]) == ["threshold=0.3"]
+    assert len(draw(tmp_path)) == 10
 
 
 def test_a_correlation_is_not_in_percent(tmp_path):
@@ -162,6 +202,7 @@ def test_the_tables_show_scores_intervals_and_failures(tmp_path):
     assert lot.split()[:8] == ["lot", "*", "threshold=0.3", "2", "89.5%", "-0.5", "75%", "2.00"]
     assert "1.80 ±0.10" in lot
     assert "~1.02 ±0.10" in text
+    assert "!3.10 ±0.10" in text
     assert "toy-ltp-s0-bad  NonFiniteLoss: task loss is nan (step 37)" in text
     (safe,) = [line for line in text.splitlines() if "FLOPs" in line and "lot" in line]
     # 89.5 at 2x is within half a point of 90.0; 85 at 4x is not within 2.

@@ -159,8 +159,9 @@ def test_the_newest_pass_that_timed_a_model_wins(tmp_path):
     write_row(tmp_path, trial("d", "dense", [evaluation(0.9, 1.0)]))
     # The names sort against the time, so that order by file name would fail.
     old = [contender("lot", 1.5, "a"), contender("lot", 2.5, "a", budget={"k": 3})]
+    old[1].pop("noisy")  # as in passes that were timed before it was recorded
     write_timing(tmp_path, timing("z", "2025-01-01", old))
-    new = [contender("lot", 1.7, "a", flagged=True), contender("dense", 0.9)]
+    new = [contender("lot", 1.7, "a", flagged=True, noisy=True), contender("dense", 0.9)]
     write_timing(tmp_path, timing("b", "2025-01-02", new))
     write_timing(tmp_path, timing("c", "2025-01-02", [], batch_size=1))
     table = frame(tmp_path)
@@ -169,6 +170,9 @@ def test_the_newest_pass_that_timed_a_model_wins(tmp_path):
     assert list(table["real.cpu-1t-b32-fp32.padded"]) == [3.4, 5.0, 1.8]
     assert list(table["real.cpu-1t-b32-fp32.low"]) == pytest.approx([1.6, 2.4, 0.8])
     assert list(table["real.cpu-1t-b32-fp32.flagged"]) == [True, False, False]
+    noisy = table["real.cpu-1t-b32-fp32.noisy"]
+    assert list(noisy.fillna(False)) == [True, False, False]
+    assert list(noisy.isna()) == [False, True, False]
 
 
 def test_an_undefined_score_is_missing_and_the_column_stays_numeric(tmp_path):

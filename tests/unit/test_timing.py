@@ -43,7 +43,7 @@ def folders(tmp_path_factory):
     from lotbench.engine.checkpoint import save
 
     root = tmp_path_factory.mktemp("models")
-    for name, method in (("teacher", "dense"), ("routed", "lot")):
+    for name, method in (("teacher", "dense"), ("routed", "lot"), ("scored", "ltp")):
         save(root / name, tiny_encoder(method), NoTokenizer(), [], 32)
     return root
 
@@ -134,17 +134,20 @@ def test_padded_inputs_and_ragged_batch_hold_the_same_tokens(folders):
 
 def test_packed_calls_set_the_budget(folders):
     from lotbench.engine.checkpoint import load
-    from lotbench.measure.worker import packed_calls, padded_calls
+    from lotbench.measure.worker import packed_contender, padded_contender
+
+    def outputs(contender):
+        return torch.cat([call() for call in contender.calls])
 
     encoder = load(folders / "routed")
     with torch.inference_mode():
         # Above threshold 0 every token is processed; above 1 none but the first.
-        everything = [call() for call in packed_calls(encoder, EXAMPLES, 2, {"threshold": 0.0})]
+        everything = outputs(packed_contender(encoder, EXAMPLES, 2, {"threshold": 0.0}))
         assert encoder.reducer.threshold == 0.0
-        nothing = [call() for call in packed_calls(encoder, EXAMPLES, 2, {"threshold": 1.0})]
-        dense = [call() for call in padded_calls(encoder, EXAMPLES, 2)]
-    torch.testing.assert_close(torch.cat(everything), torch.cat(dense), atol=1e-5, rtol=0)
-    assert not torch.allclose(torch.cat(nothing), torch.cat(dense), atol=1e-3)
+        nothing = outputs(packed_contender(encoder, EXAMPLES, 2, {"threshold": 1.0}))
+        dense = outputs(padded_contender(encoder, EXAMPLES, 2))
+    torch.testing.assert_close(everything, dense, atol=1e-5, rtol=0)
+    assert not torch.allclose(nothing, dense, atol=1e-3)
 
 
 def test_groups_keep_budgets_together_and_fit_memory():
@@ -198,9 +201,44 @@ def test_a_pass_end_to_end(folders, tmp_path, monkeypatch):
         ]
         for row in found.values():
             assert len(row["samples"]) == 4 and min(row["samples"]) > 0
+            tail = row["call_seconds"]
+            # Five examples are five calls of one, or three of two.
+            assert tail["calls"] == 4 * (5 if record["setting"]["batch_size"] == 1 else 3)
+            assert 0 < tail["p50"] <= tail["p90"] <= tail["p99"] < max(row["samples"])
+            assert sum(row["time_shares"].values()) == pytest.approx(1)
+            assert min(row["time_shares"].values()) >= 0
             assert row["speedup"]["low"] <= row["speedup"]["median"] <= row["speedup"]["high"]
+        # The embedding and its feed-forward alone: 16 and 32 floats a token, 11 tokens at most.
+        assert found[latency.DENSE]["peak_bytes"] >= 4 * 11 * (16 + 32)
+        assert found["routed@1.0"]["peak_bytes"] < found["routed@0.0"]["peak_bytes"]
+        for name, routed in (("routed@0.0", True), (latency.DENSE, False)):
+            assert (found[name]["time_shares"]["decisions"] > 0) is routed
         assert found["routed@1.0"]["budget"] == {"threshold": 1.0}
         assert found["routed@1.0"]["trial_id"] == "routed"
+
+
+def test_a_pass_in_bfloat16(folders, tmp_path, monkeypatch):
+    monkeypatch.setattr(timing, "LOCK", tmp_path / "lock")
+    (record,) = run_pass(
+        task="tiny",
+        dense=folders / "teacher",
+        contenders=[
+            contender("routed", folders / "routed", threshold=0.5),
+            contender("scored", folders / "scored", threshold_scale=1.0),
+            contender("scored@100", folders / "scored", threshold_scale=100.0),
+        ],
+        examples=EXAMPLES,
+        batch_sizes=(2,),
+        dtypes=("bf16",),
+        rounds=2,
+        min_seconds=0.0,
+        progress=lambda line: None,
+    )
+    assert record["setting"]["dtype"] == "bf16"
+    found = {row["name"]: row for row in record["contenders"]}
+    assert all(min(row["samples"]) > 0 for row in found.values())
+    # A hundred times the threshold leaves [CLS] alone: in half precision too, that is less work.
+    assert found["scored@100"]["peak_bytes"] < found["scored"]["peak_bytes"]
 
 
 def test_module_is_light():

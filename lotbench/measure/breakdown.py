@@ -1,0 +1,130 @@
+"""Where a model's time goes: deciding, moving rows, attention, feed-forward, the rest.
+
+A pass of its own, beside the timed rounds: a stopwatch is hooked to the modules of each layer and
+to the method's decisions, and taken off again, so nothing of it is in the fast path.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from functools import wraps
+from typing import Any
+
+import torch
+from torch import nn
+
+from lotbench.engine.encoder import ReducedEncoder
+from lotbench.measure.latency import Call
+
+DECISIONS, MOVES, ATTENTION, FEED_FORWARD, REST = SECTIONS = (
+    "decisions",
+    "gather_scatter",
+    "attention",
+    "feed_forward",
+    "rest",
+)
+"""The method's own work (routers, scores, ranks); selecting, gathering and writing back rows, with
+the engine's bookkeeping; projections, kernel and output of attention; the feed-forward; embedding,
+pooler and head."""
+
+
+class Stopwatch:
+    """Seconds by section; one section runs at a time."""
+
+    def __init__(self, clock: Callable[[], float]) -> None:
+        self.clock = clock
+        self.seconds = dict.fromkeys(SECTIONS, 0.0)
+        self.section = REST
+        self.since = clock()
+
+    def enter(self, section: str) -> None:
+        """Book the time so far to the section that ends here."""
+        now = self.clock()
+        self.seconds[self.section] += now - self.since
+        self.section, self.since = section, now
+
+
+def time_shares(
+    encoder: ReducedEncoder,
+    calls: Sequence[Call],
+    padded: bool,
+    clock: Callable[[], float] | None = None,
+) -> dict[str, float]:
+    """The share of the calls' time that each of `SECTIONS` takes; they sum to 1.
+
+    Parameters
+    ----------
+    encoder : ReducedEncoder
+        What the calls run, or rather its Hugging Face model where they are ``padded``.
+    calls : sequence of callable
+        Run once each.
+    clock : callable, optional
+        Seconds; on a GPU it waits for the device, so kernels count where they were started.
+    """
+    watch = Stopwatch(clock or _clock(encoder.backbone.model.device))
+    with _watched(encoder, watch, REST if padded else MOVES):
+        for call in calls:
+            watch.enter(REST)
+            call()
+        watch.enter(REST)
+    total = sum(watch.seconds.values())
+    return {section: seconds / total for section, seconds in watch.seconds.items()}
+
+
+@contextmanager
+def _watched(encoder: ReducedEncoder, watch: Stopwatch, between: str) -> Iterator[None]:
+    """Inside, the encoder's modules and decisions switch the stopwatch; ``between`` is the
+    section of what lies between them within the layers."""
+
+    def before(part: Any, section: str) -> None:
+        hook = _modules(part)[0].register_forward_pre_hook(lambda *_: watch.enter(section))
+        stack.callback(hook.remove)
+
+    def after(part: Any, section: str) -> None:
+        hook = _modules(part)[-1].register_forward_hook(lambda *_: watch.enter(section))
+        stack.callback(hook.remove)
+
+    def around(name: str) -> None:
+        decide = getattr(encoder.reducer, name)
+
+        @wraps(decide)
+        def watched(*arguments: Any) -> Any:
+            watch.enter(DECISIONS)
+            decision = decide(*arguments)
+            watch.enter(between)
+            return decision
+
+        setattr(encoder.reducer, name, watched)
+        stack.callback(delattr, encoder.reducer, name)
+
+    with ExitStack() as stack:
+        for layer in encoder.backbone.layers:
+            before(layer.query, ATTENTION)
+            after(layer.attention_output, between)
+            before(layer.feed_forward, FEED_FORWARD)
+            after(layer.feed_forward, between)
+        for head in encoder.backbone.head_modules():
+            before(head, REST)
+        around("before_layer")
+        around("after_attention")
+        yield
+
+
+def _modules(part: Any) -> list[nn.Module]:
+    """The modules of a layer's part, in the order in which they run."""
+    if isinstance(part, nn.Module):
+        return [part]
+    return [value for value in vars(part).values() if isinstance(value, nn.Module)]
+
+
+def _clock(device: torch.device) -> Callable[[], float]:
+    if device.type != "cuda":
+        return time.perf_counter
+
+    def synchronised() -> float:
+        torch.cuda.synchronize(device)
+        return time.perf_counter()
+
+    return synchronised

@@ -1,0 +1,199 @@
+"""The break-even map: from which length, batch size and keep ratio on reduction pays here.
+
+No trained model is needed: every layer computes a fixed random choice of tokens, while the routers
+of Leap-of-Thought run in full beside it, which is what a trained model would cost.  One fresh,
+exclusive process per device setting: ``python -m lotbench.measure.breakeven SPEC OUT``.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from lotbench import registry
+from lotbench.engine.backbone import Backbone, load_backbone
+from lotbench.engine.encoder import ReducedEncoder
+from lotbench.measure import latency, timing
+from lotbench.measure.worker import (
+    DTYPES,
+    CudaTimer,
+    device_name,
+    log,
+    packed_contender,
+    padded_contender,
+)
+from lotbench.reducer import Leap, Params, TokenReducer, Tokens
+
+LENGTHS, BATCH_SIZES = (32, 64, 128, 256, 512), (1, 8, 32)
+KEEPS = (0.1, 0.25, 0.5, 0.75, 0.9)
+ROUTER_WIDTH = 32
+MIN_ROUNDS, CELL_SECONDS = 5, 4.0
+"""A cell gets as many rounds as fit into its seconds, and never fewer than five."""
+
+
+class FixedLeaps(TokenReducer):
+    """Another method at work, its decisions replaced by fixed ones.
+
+    Parameters
+    ----------
+    method : TokenReducer
+        Returns a Leap before each layer.
+    masks : sequence of Tensor, each shape (T,), bool
+        What each layer computes instead.
+    """
+
+    def __init__(self, method: TokenReducer, masks: Sequence[Tensor]) -> None:
+        super().__init__(Params(), method.n_layers, method.width)
+        self.method, self.masks = method, masks
+
+    def before_layer(self, layer: int, tokens: Tokens) -> Leap:
+        return replace(self.method.before_layer(layer, tokens), keep=self.masks[layer])
+
+
+def run_maps(
+    *,
+    backbone: str,
+    layers: int | None = None,
+    threads: Sequence[int | str] = (1,),
+    devices: Sequence[str] = ("cpu",),
+    dtypes: Sequence[str] = ("fp32",),
+    rounds: int = 20,
+    lengths: Sequence[int] = LENGTHS,
+    batch_sizes: Sequence[int] = BATCH_SIZES,
+    keeps: Sequence[float] = KEEPS,
+    seed: int = 0,
+    progress: Callable[[str], None] = print,
+) -> Iterator[dict[str, Any]]:
+    """Maps, one per setting, as each is done.
+
+    Parameters
+    ----------
+    backbone : str
+        See `lotbench.engine.backbone.locate`; its pretrained weights will do.
+    layers : int, optional
+        Keep only the first layers.
+    rounds : int
+        At most so many in a cell; a long cell gets fewer (see `MIN_ROUNDS`).
+    lengths : sequence of int
+        Tokens; those that the backbone has no positions for are left out.
+    keeps : sequence of float
+        Shares of the tokens that every layer computes.
+
+    Raises
+    ------
+    PassFailed
+        If a worker dies.
+    """
+    for setting in timing.settings(devices, threads, dtypes):
+        spec = {
+            **vars(setting),
+            "backbone": backbone,
+            "layers": layers,
+            "lengths": list(lengths),
+            "batch_sizes": list(batch_sizes),
+            "keeps": list(keeps),
+            "rounds": rounds,
+            "seed": seed,
+        }
+        label = f"map on {setting.device}, {setting.threads} threads, {setting.dtype}"
+        record = timing.run_alone(__name__, spec, label, progress)
+        yield {**timing.provenance("map_id", *setting.parts), **record}
+
+
+def run(spec: dict[str, Any]) -> dict[str, Any]:
+    """The map's record: setting, backbone, and one cell per length and batch size."""
+    torch.set_num_threads(spec["threads"])
+    device, dtype = torch.device(spec["device"]), DTYPES[spec["dtype"]]
+    if device.type == "cuda":
+        torch.cuda.set_device(device)  # events are recorded on the current device
+    backbone = load_backbone(spec["backbone"], 2, spec["layers"], spec["seed"])
+    backbone = backbone.eval().to(device, dtype)
+    config, depth = backbone.config, len(backbone.layers)
+    lot = registry.get("lot")
+    routed = lot(lot.Params(router_width=ROUTER_WIDTH), depth, backbone.width)
+    routed = routed.eval().to(device, dtype)
+    cells = []
+    for size in spec["batch_sizes"]:
+        for length in spec["lengths"]:
+            if length <= config.max_position_embeddings:
+                with torch.inference_mode():
+                    cells.append(_cell(spec, backbone, routed, length, size))
+    return {
+        "setting": {
+            "device": spec["device"],
+            "device_name": device_name(spec["device"]),
+            "threads": spec["threads"],
+            "dtype": spec["dtype"],
+            "rounds": spec["rounds"],
+            "seed": spec["seed"],
+            "attention": config._attn_implementation,
+            "router_width": ROUTER_WIDTH,
+        },
+        "backbone": {"name": spec["backbone"], "layers": depth, "width": backbone.width},
+        "cells": cells,
+    }
+
+
+def _cell(
+    spec: dict[str, Any], backbone: Backbone, routed: TokenReducer, length: int, size: int
+) -> dict[str, Any]:
+    """Speed-ups over the fastest dense at each keep ratio, for batches of full-length texts."""
+    device = backbone.model.device
+    generator = torch.Generator().manual_seed(spec["seed"])
+    ids = torch.randint(1, backbone.config.vocab_size, (size, length), generator=generator)
+    examples = [{"input_ids": row, "token_type_ids": [0] * length} for row in ids.tolist()]
+    nothing = TokenReducer(Params(), len(backbone.layers), backbone.width)
+    dense = ReducedEncoder(backbone, nothing).eval()
+    contenders = {
+        latency.DENSE: padded_contender(dense, examples, size),
+        latency.PACKED: packed_contender(dense, examples, size, {}),
+    }
+    for keep in spec["keeps"]:
+        masks = [random_mask(keep, size, length, generator).to(device) for _ in backbone.layers]
+        encoder = ReducedEncoder(backbone, FixedLeaps(routed, masks)).eval()
+        contenders[str(keep)] = packed_contender(encoder, examples, size, {})
+    calls = {name: contender.calls for name, contender in contenders.items()}
+    timer = CudaTimer(device) if device.type == "cuda" else latency.wall
+    start = time.perf_counter()
+    passes = latency.warm_up(calls, timer)
+    fitting = int(CELL_SECONDS * passes / (time.perf_counter() - start))
+    rounds = max(MIN_ROUNDS, min(spec["rounds"], fitting))
+    samples = latency.run_rounds(calls, rounds, 0.0, spec["seed"], timer)
+    log(f"length {length}, batch {size}: {rounds} rounds, {time.perf_counter() - start:.1f} s")
+    fastest = latency.fastest_dense(samples)
+    speedups = [
+        {"keep": keep, **latency.speedup(samples[fastest], samples[str(keep)], spec["seed"])}
+        for keep in spec["keeps"]
+    ]
+    return {
+        "length": length,
+        "batch_size": size,
+        "rounds": rounds,
+        "fastest_dense": fastest,
+        "speedups": speedups,
+        "samples": samples,
+    }
+
+
+def random_mask(keep: float, size: int, length: int, generator: torch.Generator) -> Tensor:
+    """The first token and random others, ``keep * length`` of each text; (size * length,), bool."""
+    order = torch.rand(size, length, generator=generator)
+    order[:, 0] = -1
+    return (order.argsort(1).argsort(1) < max(1, round(keep * length))).flatten()
+
+
+def main() -> None:
+    spec, out = sys.argv[1:]
+    Path(out).write_text(json.dumps(run(json.loads(Path(spec).read_text()))))
+
+
+if __name__ == "__main__":
+    main()

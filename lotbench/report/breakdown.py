@@ -1,0 +1,91 @@
+"""The figure of where the time goes: one stacked bar per model, as long as its time."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from lotbench.report import style
+from lotbench.report.pareto import DENSE, along_front, reduced_points
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+# The record's sections in the order of the bars, with the colours of all figures.
+SECTIONS = {
+    "attention": ("attention", style.BLUE),
+    "feed_forward": ("feed-forward", style.SKY),
+    "decisions": ("decisions (routers, scores)", style.VERMILLION),
+    "gather_scatter": ("gather and scatter", style.YELLOW),
+    "rest": ("embedding and head", style.GREY),
+}
+# Points a method may take.
+BARS = 3
+
+
+def time_points(rows: pd.DataFrame) -> pd.DataFrame:
+    """The points that the figure shows: the dense models and some of each method's front."""
+    import pandas as pd
+
+    timed = rows[rows[_columns(rows)].notna().any(axis=1)]
+    own = reduced_points(timed)
+    parts = [timed[timed["method"] == method] for method in DENSE]
+    parts += [along_front(own, method, BARS) for method in style.order(own["method"])]
+    return pd.concat(parts, ignore_index=True)
+
+
+def time_shares(rows: pd.DataFrame, where: str) -> Figure:
+    """Time by section, relative to the fastest dense model, for points on each method's front.
+
+    One panel per timing setting; a mark on each bar says where FLOPs alone would end it.
+    """
+    from matplotlib.figure import Figure
+
+    chosen = time_points(rows)
+    labels = [name.split(".")[1] for name in _columns(chosen) if chosen[name].notna().any()]
+    columns = min(len(labels), 2)
+    lines = math.ceil(len(labels) / columns)
+    size = (2.2 + 3 * columns, 0.6 + lines * (0.6 + 0.19 * len(chosen)))
+    figure = Figure(figsize=size, layout="constrained")
+    grid = figure.subplots(lines, columns, sharey=True, squeeze=False)
+    for spare in grid.flat[len(labels) :]:
+        spare.set_visible(False)
+    for axes, label in zip(grid.flat, labels, strict=False):
+        _bars(axes, chosen, label)
+    grid[0, 0].set_yticks(range(len(chosen)), chosen.apply(_name, axis=1))
+    grid[0, 0].invert_yaxis()
+    handles, names = grid[0, 0].get_legend_handles_labels()
+    figure.legend(handles, names, loc="outside upper left", ncols=3, fontsize=7)
+    small = "Beside the bars: FLOPs speed-up and score of points on each method's front"
+    style.caption(figure, [where, f"{small}; {style.seeds(chosen)}"])
+    return figure
+
+
+def _bars(axes: Axes, chosen: pd.DataFrame, label: str) -> None:
+    time = 100 / chosen[f"real.{label}"].to_numpy(float)
+    place, left = np.arange(len(chosen)), np.zeros(len(chosen))
+    for section, (name, colour) in SECTIONS.items():
+        width = time * chosen[f"real.{label}.share.{section}"].to_numpy(float)
+        axes.barh(place, width, left=left, height=0.75, color=colour, label=name)
+        left += np.nan_to_num(width)
+    shown = np.isfinite(time)
+    flops = 100 / chosen["flops_speedup"].to_numpy(float)
+    mark = {"marker": "|", "markersize": 9, "markeredgewidth": 1.5, "color": style.BLACK}
+    axes.plot(flops[shown], place[shown], **mark, linestyle="", label="FLOPs of dense (%)")
+    axes.set_title(style.pretty_setting(label))
+    axes.set_xlabel("Time, fastest dense = 100")
+    axes.grid(False, axis="y")
+    axes.tick_params(axis="y", length=0)
+
+
+def _columns(rows: pd.DataFrame) -> list[str]:
+    """The columns ``real.<label>.share.attention``: who has this share has all of them."""
+    return [name for name in rows if name.endswith(".share.attention")]
+
+
+def _name(point: pd.Series) -> str:
+    return f"{point['method']}  {style.cost_and_score(point)}"

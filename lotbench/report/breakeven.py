@@ -1,0 +1,90 @@
+"""The figure of the break-even map: speed-up by length and keep ratio, a panel per batch size."""
+
+from __future__ import annotations
+
+import math
+from itertools import groupby
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from lotbench.report import style
+from lotbench.store import read_maps
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+
+def draw(folder: str | Path) -> list[Path]:
+    """The files of a store's maps, ``figures/break-even-<setting>``; of equal settings the newest.
+
+    None where nothing was mapped (see `lotbench measure --map`).
+    """
+    newest = {_label(record["setting"]): record for record in read_maps(folder)}
+    files = []
+    with style.drawing():
+        for label, record in newest.items():
+            figure = break_even(record)
+            files += style.save(figure, Path(folder) / "figures" / f"break-even-{label}")
+    return files
+
+
+def break_even(record: dict[str, Any]) -> Figure:
+    """Heat maps of a map's record; the line of speed-up 1 is where reduction begins to pay."""
+    from matplotlib.colors import LogNorm
+    from matplotlib.figure import Figure
+
+    cells = sorted(record["cells"], key=lambda cell: (cell["batch_size"], cell["length"]))
+    panels = {size: list(own) for size, own in groupby(cells, lambda cell: cell["batch_size"])}
+    medians = [speed["median"] for cell in cells for speed in cell["speedups"]]
+    # The same distance to both sides of 1, so that the neutral colour is break-even.
+    reach = max(1.01, *medians, *(1 / median for median in medians))
+    norm = LogNorm(1 / reach, reach)
+    figure = Figure(figsize=(0.8 + 2.6 * len(panels), 2.9), layout="constrained")
+    grid = figure.subplots(1, len(panels), squeeze=False)[0]
+    for axes, (size, own) in zip(grid, panels.items(), strict=True):
+        _heat_map(axes, own, norm)
+        axes.set_title(f"Batch {size}")
+    grid[0].set_ylabel("Tokens per text")
+    setting, backbone = record["setting"], record["backbone"]
+    threads = style.in_threads([setting["threads"]])
+    where = f"Timed on {setting['device_name']}, {threads}, {setting['dtype']}"
+    fewest = min(cell["rounds"] for cell in cells)
+    style.caption(
+        figure,
+        [
+            f"Speed-up over the fastest dense model. {where}; at least {fewest} rounds",
+            f"{backbone['name']}: {backbone['layers']} layers, {backbone['width']} wide; random "
+            f"tokens leap, routers of width {setting['router_width']} run",
+            "Line: break-even; ~: the interval holds 1",
+        ],
+    )
+    return figure
+
+
+def _heat_map(axes: Axes, cells: list[dict[str, Any]], norm: Any) -> None:
+    keeps = [speed["keep"] for speed in cells[0]["speedups"]]
+    values = np.array([[speed["median"] for speed in cell["speedups"]] for cell in cells])
+    axes.imshow(values, cmap="PuOr_r", norm=norm, aspect="auto", origin="lower")
+    for line, cell in enumerate(cells):
+        for column, speed in enumerate(cell["speedups"]):
+            undecided = "~" if speed["low"] <= 1 <= speed["high"] else ""
+            dark = abs(math.log(speed["median"])) > 0.7 * math.log(norm.vmax)
+            tone = {"fontsize": 7, "color": "white" if dark else "#222222"}
+            text = f"{undecided}{speed['median']:.2f}"
+            axes.text(column, line, text, ha="center", va="center", **tone)
+    if min(values.shape) > 1 and values.min() < 1 < values.max():
+        axes.contour(np.log(values), levels=[0.0], colors=style.BLACK, linewidths=1.2)
+    axes.set_xticks(range(len(keeps)), [f"{100 * keep:g}%" for keep in keeps])
+    axes.set_yticks(range(len(cells)), [str(cell["length"]) for cell in cells])
+    axes.set_xlabel("Tokens computed")
+    axes.tick_params(length=0)
+    axes.grid(False)
+    axes.spines[:].set_visible(False)
+
+
+def _label(setting: dict[str, Any]) -> str:
+    """A map's setting as part of a file name."""
+    return "{device}-{threads}t-{dtype}".format_map(setting).replace(":", "")

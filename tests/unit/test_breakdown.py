@@ -1,0 +1,116 @@
+"""Shares of time, on a clock that only the watched parts move."""
+
+import pytest
+import torch
+
+from lotbench.engine import modes
+from lotbench.engine.encoder import ReducedEncoder
+from lotbench.measure.breakdown import ATTENTION, DECISIONS, FEED_FORWARD, MOVES, REST, time_shares
+from lotbench.reducer import Drop, Leap, Params, TokenReducer
+
+LAYERS = 3
+
+
+class Costly(TokenReducer):
+    """Leaps over one token in each layer and drops another after attention; both take 16 s."""
+
+    clock: list[float]
+
+    def before_layer(self, layer, tokens):
+        self.clock[0] += 16
+        return Leap(tokens.position != 1)
+
+    def after_attention(self, layer, tokens, received):
+        self.clock[0] += 16
+        return Drop(tokens.position != 2)
+
+
+@pytest.fixture
+def clock(monkeypatch):
+    """The seconds so far; each selection of rows takes 32."""
+    now = [0.0]
+    select = modes.select
+
+    def slow(*arguments):
+        now[0] += 32
+        return select(*arguments)
+
+    monkeypatch.setattr(modes, "select", slow)
+    return now
+
+
+@pytest.fixture
+def backbone(make_backbone, clock):
+    """A backbone in which some modules take their time."""
+    model = make_backbone().float()
+    bert = model.model.bert
+
+    def costs(module, seconds):
+        def spend(*_):
+            clock[0] += seconds
+
+        module.register_forward_hook(spend)
+
+    costs(bert.embeddings.word_embeddings, 100)
+    for layer in bert.encoder.layer:
+        costs(layer.attention.self.value, 1)
+        costs(layer.attention.output.LayerNorm, 2)
+        costs(layer.intermediate.dense, 4)
+        costs(layer.output.LayerNorm, 8)
+    costs(bert.pooler.dense, 200)
+    return model
+
+
+def watch(encoder, calls, padded, clock):
+    with torch.inference_mode():
+        return time_shares(encoder, calls, padded, clock=lambda: clock[0])
+
+
+def test_every_second_of_the_packed_path_is_booked_to_its_section(backbone, make_batch, clock):
+    reducer = Costly(Params(), LAYERS, 32)
+    reducer.clock = clock
+    encoder, batch = ReducedEncoder(backbone, reducer), make_batch([5, 4])
+    shares = watch(encoder, [lambda: encoder(batch)] * 2, False, clock)
+    # Three selections a layer: the leap, the drop, and the drop among all that are carried.
+    seconds = {
+        DECISIONS: LAYERS * 32,
+        MOVES: LAYERS * 96,
+        ATTENTION: LAYERS * 3,
+        FEED_FORWARD: LAYERS * 12,
+        REST: 300,
+    }
+    total = sum(seconds.values())
+    assert shares == pytest.approx({name: value / total for name, value in seconds.items()})
+    assert sum(shares.values()) == pytest.approx(1)
+
+
+def test_the_padded_model_decides_and_moves_nothing(backbone, clock):
+    encoder = ReducedEncoder(backbone, TokenReducer(Params(), LAYERS, 32))
+    ids = torch.ones(2, 7, dtype=torch.int64)
+    shares = watch(encoder, [lambda: backbone.model(input_ids=ids)], True, clock)
+    assert shares == pytest.approx(
+        {DECISIONS: 0, MOVES: 0, ATTENTION: 9 / 345, FEED_FORWARD: 36 / 345, REST: 300 / 345}
+    )
+
+
+def test_nothing_of_the_stopwatch_stays(backbone, make_batch, clock):
+    reducer = Costly(Params(), LAYERS, 32)
+    reducer.clock = clock
+    encoder, batch = ReducedEncoder(backbone, reducer), make_batch([5, 4])
+
+    def hooks():
+        return [
+            (len(module._forward_hooks), len(module._forward_pre_hooks), sorted(vars(module)))
+            for module in encoder.modules()
+        ]
+
+    before = hooks()
+    watch(encoder, [lambda: encoder(batch)], False, clock)
+    assert hooks() == before
+
+    def fails():
+        raise RuntimeError("no memory")
+
+    with pytest.raises(RuntimeError, match="no memory"):
+        watch(encoder, [fails], False, clock)
+    assert hooks() == before

@@ -1,0 +1,150 @@
+"""The break-even map: what is timed, the record, the store, the figure, the command."""
+
+import subprocess
+import sys
+
+import pytest
+import torch
+from stores import map_record
+from typer.testing import CliRunner
+
+from lotbench import cli, registry, store
+from lotbench.engine.encoder import ReducedEncoder
+from lotbench.measure import breakeven, latency, timing
+from lotbench.measure.breakeven import FixedLeaps, random_mask, run_maps
+from lotbench.report import style
+from lotbench.report.breakeven import break_even, draw
+
+
+@pytest.fixture
+def routed():
+    lot = registry.get("lot")
+    return lot(lot.Params(router_width=4), 3, 32).double().eval()
+
+
+def test_a_mask_keeps_the_first_token_and_its_share_of_each_text():
+    generator = torch.Generator().manual_seed(0)
+    mask = random_mask(0.25, 3, 20, generator).view(3, 20)
+    assert mask.sum(1).tolist() == [5, 5, 5]
+    assert mask[:, 0].all()
+    assert len({tuple(row.tolist()) for row in mask}) == 3
+    assert random_mask(0.01, 1, 20, generator).tolist() == [True] + [False] * 19
+
+
+def test_decisions_are_fixed_and_the_routers_and_the_context_token_run(tiny, make_batch, routed):
+    masks = [random_mask(keep, 2, 10, torch.Generator().manual_seed(0)) for keep in (0.5, 1, 0.1)]
+    calls = []
+    for router in routed.routers:
+        router.register_forward_hook(lambda *_: calls.append(1))
+    encoder = ReducedEncoder(tiny, FixedLeaps(routed, masks)).eval()
+    with torch.inference_mode():
+        trace = encoder(make_batch([10, 10])).trace
+    assert [queries.tolist() for queries in trace.queries] == [[5, 5], [10, 10], [1, 1]]
+    assert [keys.tolist() for keys in trace.keys] == [[6, 6], [10, 10], [2, 2]]
+    assert len(calls) == 3
+
+
+@pytest.mark.parametrize(("seconds", "rounds"), [(0.0, 5), (1e9, 7)])
+def test_a_long_cell_gets_fewer_rounds(make_backbone, routed, monkeypatch, seconds, rounds):
+    monkeypatch.setattr(breakeven, "CELL_SECONDS", seconds)
+    spec = {"keeps": [0.5], "rounds": 7, "seed": 0}
+    with torch.inference_mode():
+        cell = breakeven._cell(spec, make_backbone(), routed, 6, 2)
+    assert cell["rounds"] == rounds
+    assert {len(samples) for samples in cell["samples"].values()} == {rounds}
+
+
+def test_a_map_end_to_end(make_backbone, tmp_path, monkeypatch):
+    monkeypatch.setattr(timing, "LOCK", tmp_path / "lock")
+    make_backbone(num_labels=2).float().model.save_pretrained(tmp_path / "tiny")
+    lines = []
+    (record,) = run_maps(
+        backbone=str(tmp_path / "tiny"),
+        layers=2,
+        dtypes=["bf16"],
+        rounds=5,
+        lengths=[8, 16, 512],
+        batch_sizes=[1, 2],
+        keeps=[0.25, 0.5],
+        progress=lines.append,
+    )
+    # The backbone has 64 positions.
+    places = [(cell["batch_size"], cell["length"]) for cell in record["cells"]]
+    assert places == [(1, 8), (1, 16), (2, 8), (2, 16)]
+    assert record["backbone"] == {"name": str(tmp_path / "tiny"), "layers": 2, "width": 32}
+    assert record["setting"]["router_width"] == 32 and record["setting"]["dtype"] == "bf16"
+    assert record["map_id"].split("-")[1:4] == ["cpu", "1t", "bf16"]
+    assert record["machine"]["cpu"] and "allocator" in record
+    for cell in record["cells"]:
+        assert list(cell["samples"]) == [latency.DENSE, latency.PACKED, "0.25", "0.5"]
+        assert [speed["keep"] for speed in cell["speedups"]] == [0.25, 0.5]
+        for speed in cell["speedups"]:
+            assert 0 < speed["low"] <= speed["median"] <= speed["high"]
+    assert any("length 16, batch 2" in line for line in lines)
+    store.write_map(tmp_path, record)
+    assert store.read_maps(tmp_path) == [record]
+    with pytest.raises(FileExistsError, match="never overwritten"):
+        store.write_map(tmp_path, record)
+
+
+def test_the_figure_shows_values_and_the_line_where_they_cross_1():
+    # Speed-up grows with the length and falls with the keep ratio: 0.9 to 2.0.
+    record = map_record("m", "2025", {(1, 64): [0.95, 0.9], (1, 128): [2.0, 1.2]})
+    with style.drawing():
+        figure = break_even(record)
+    (axes,) = figure.axes
+    assert [text.get_text() for text in axes.texts] == ["~0.95", "~0.90", "2.00", "1.20"]
+    assert [label.get_text() for label in axes.get_xticklabels()] == ["10%", "50%"]
+    assert [label.get_text() for label in axes.get_yticklabels()] == ["64", "128"]
+    # Between the lengths, nearer to the one whose speed-up is nearer to 1.
+    (line,) = (path for group in axes.collections for path in group.get_paths())
+    assert ((line.vertices[:, 1] > 0) & (line.vertices[:, 1] < 1)).all()
+    caption = figure.get_supxlabel().replace("\n", " ")
+    assert "Abacus 9000, 1 thread, fp32; at least 5 rounds" in caption
+
+
+def test_no_line_where_reduction_always_pays():
+    with style.drawing():
+        figure = break_even(map_record("m", "2025", {(1, 8): [3, 2], (1, 16): [3, 2], (8, 8): [4]}))
+    assert [axes.get_title() for axes in figure.axes] == ["Batch 1", "Batch 8"]
+    assert not any(axes.collections for axes in figure.axes)
+
+
+def test_the_newest_map_of_a_setting_is_drawn_twice_the_same(tmp_path):
+    cells = {(1, 64): [0.9, 0.8], (1, 128): [2.0, 1.2], (8, 64): [1.1, 0.9], (8, 128): [2, 1.5]}
+    store.write_map(tmp_path, map_record("b", "2025-01", {(1, 64): [5.0]}))
+    store.write_map(tmp_path, map_record("a", "2025-02", cells))
+    store.write_map(tmp_path, map_record("c", "2025-01", cells, device="cuda:0"))
+    first = {path: path.read_bytes() for path in draw(tmp_path)}
+    assert {path.name for path in first} == {
+        f"break-even-{device}-1t-fp32.{kind}"
+        for device in ("cpu", "cuda0")
+        for kind in ("png", "svg")
+    }
+    assert b"5.00" not in first[tmp_path / "figures/break-even-cpu-1t-fp32.svg"]
+    for path in first:
+        path.unlink()
+    code = f"from lotbench.report.breakeven import draw; draw({str(tmp_path)!r})"
+    subprocess.run([sys.executable, "-c", code], check=True)
+    assert {path: path.read_bytes() for path in first} == first
+
+
+def test_the_command_maps_the_backbone_of_the_sweep(tmp_path, monkeypatch):
+    sweep = {"name": "toy", "backbone": "tiny", "layers": 2, "tasks": {"sst2": None}}
+    store.write_json(tmp_path / "sweep.json", sweep | {"methods": {"lot": None}})
+    given = {}
+
+    def maps(**options):
+        given.update(options)
+        yield map_record("m", "2025", {(1, 64): [2.0]})
+
+    monkeypatch.setattr(breakeven, "run_maps", maps)
+    command = ["measure", str(tmp_path), "--map"]
+    done = CliRunner().invoke(cli.app, [*command, "--set", "threads=[2]", "--set", "rounds=9"])
+    assert done.exit_code == 0, done.output
+    assert "maps added: 1" in done.output and "break-even-cpu-1t-fp32.png" in done.output
+    assert (given["backbone"], given["layers"]) == ("tiny", 2)
+    assert (given["threads"], given["rounds"]) == ([2], 9)
+    assert len(store.read_maps(tmp_path)) == 1
+    refused = CliRunner().invoke(cli.app, [*command, "--strict"])
+    assert "--strict" in str(refused.exception)
