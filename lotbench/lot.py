@@ -236,7 +236,8 @@ class FixedBudget(LeapOfThought):
 
     def choose(self, margin: Tensor, layout: Ragged) -> Leap:
         sizes = tuple(max(1, math.ceil(self.keep_ratio * size - 1e-6)) for size in layout.sizes)
-        count = torch.tensor(sizes, device=margin.device)
+        # The same numbers on the device, computed there: a copy would be waited for.
+        count = (layout.lengths.double() * self.keep_ratio - 1e-6).ceil().clamp(min=1)
         score = margin.masked_fill(layout.is_first, math.inf)
         return Leap(segment_topk(score, count, layout), sizes=sizes)
 

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 
@@ -166,15 +167,14 @@ def select(
     One host synchronisation, since packing needs the new lengths, unless their B ``sizes`` are
     known; then shapes are static as well.
     """
-    if sizes is not None:
-        rows = keep.nonzero_static(size=sum(sizes)).squeeze(1)
-        return rows, Ragged.from_lengths(sizes, device=rows.device)
-    rows = keep.nonzero().squeeze(1)
-    if layout.batch_size == 1:
-        counts: Tensor | list[int] = [rows.shape[0]]
-    else:
-        counts = segment_count(keep, layout)
-    return rows, Ragged.from_lengths(counts, device=rows.device)
+    if sizes is None and keep.device.type == "cpu":
+        rows = keep.nonzero().squeeze(1)
+        alone = layout.batch_size == 1
+        return rows, Ragged.from_lengths([len(rows)] if alone else segment_count(keep, layout))
+    counts = segment_count(keep, layout)
+    sizes = tuple(counts.tolist()) if sizes is None else sizes
+    rows = keep.nonzero_static(size=sum(sizes)).squeeze(1)
+    return rows, Ragged(F.pad(counts.cumsum(0), (1, 0)), sizes)
 
 
 def pad(values: Tensor, layout: Ragged, fill: float = 0.0) -> Tensor:

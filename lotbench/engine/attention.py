@@ -165,7 +165,10 @@ def append_context(
     pieces: list[Tensor] = []
     for b, part in enumerate(values.split(layout.sizes)):
         pieces += [part, context[b : b + 1]] if present[b] else [part]
-    sizes = [size + one for size, one in zip(layout.sizes, present, strict=True)]
+    sizes = tuple(size + one for size, one in zip(layout.sizes, present, strict=True))
+    if all(present):  # the usual case, in which nothing has to be copied to the device
+        shift = torch.arange(layout.batch_size + 1, device=values.device)
+        return torch.cat(pieces), Ragged(layout.cu_seqlens + shift, sizes)
     return torch.cat(pieces), Ragged.from_lengths(sizes, device=values.device)
 
 
