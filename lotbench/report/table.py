@@ -71,7 +71,7 @@ def _points_table(task: str, own: pd.DataFrame, table: pd.DataFrame) -> Table:
         for point, best in zip(ours.to_dict("records"), mask, strict=True):
             result.add_row(
                 f"{method} *" if best else method,
-                escape(f"{point['name']} {point['budget']}".strip()),
+                escape(_words(point)),
                 str(point["seeds"]),
                 style.score(point["score"], metric),
                 f"{100 * (point['score'] - dense):+.1f}",
@@ -139,3 +139,8 @@ def _number(value: float) -> str:
 
 def _gone(value: float | None) -> bool:
     return value is None or value != value
+
+
+def _words(point: pd.Series) -> str:
+    """Parameters and budget, what stands among both said once."""
+    return " ".join(dict.fromkeys([*point["name"].split(), *point["budget"].split()]))
