@@ -141,6 +141,6 @@ def _gone(value: float | None) -> bool:
     return value is None or value != value
 
 
-def _words(point: pd.Series) -> str:
+def _words(point: dict[str, Any]) -> str:
     """Parameters and budget, what stands among both said once."""
     return " ".join(dict.fromkeys([*point["name"].split(), *point["budget"].split()]))
