@@ -5,8 +5,8 @@ token, 0 is absent.  As an additive ``log w`` it keeps the fused kernels usable.
 
 On a GPU, hard weights run through variable-length attention where the installed torch has it,
 everything else through padded ``scaled_dot_product_attention``.  On a CPU the batch is cut into
-runs of neighbours of like length, on views.  Outside training only equal lengths share a run:
-nothing is padded, masked or copied, and a kernel call costs far less than padding does.
+runs of neighbours of like length, on views.  Outside training nothing is padded, masked or copied:
+a kernel call there costs far less than padding does.
 
 In bf16 training on a CPU the products are explicit at every length, as in the eager attention of
 Hugging Face: twice as fast as the fused kernel's backward pass up to 512 tokens and beyond, for
@@ -86,6 +86,8 @@ def attend(
     cuts = _runs(queries, keys, query.device)
     if len(cuts) == 2:  # one run
         return _padded(query, key, value, queries, keys, bias)
+    if not torch.is_grad_enabled():
+        return _one_by_one(query, key, value, queries, keys, bias)
     runs = _cut(cuts, query, key, value, queries, keys, bias)
     return torch.cat([_padded(*run) for run in runs])
 
@@ -214,6 +216,22 @@ def _cut(
     parts = (query.split(query_rows), key.split(key_rows), value.split(key_rows))
     for q, k, v, nq, nk, w in zip(*parts, query_sizes, key_sizes, weights, strict=True):
         yield q, k, v, Ragged.from_lengths(nq), Ragged.from_lengths(nk), w
+
+
+def _one_by_one(
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    queries: Ragged,
+    keys: Ragged,
+    bias: Tensor | None,
+) -> Tensor:
+    """`attend` by one kernel call per sequence, on views that cost as little as they can."""
+    q, k, v = (x.unsqueeze(0).transpose(1, 2) for x in (query, key, value))
+    masks = [None] * keys.batch_size if bias is None else bias.view(1, -1).split(keys.sizes, 1)
+    parts = (q.split(queries.sizes, 2), k.split(keys.sizes, 2), v.split(keys.sizes, 2), masks)
+    heads = [F.scaled_dot_product_attention(*one) for one in zip(*parts, strict=True)]
+    return torch.cat([each.transpose(1, 2) for each in heads], 1)[0]
 
 
 def _varlen_fits(query: Tensor, key_weight: Tensor | None) -> bool:
