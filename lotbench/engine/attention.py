@@ -9,8 +9,8 @@ runs of neighbours of like length, on views.  Outside training nothing is padded
 a kernel call there costs far less than padding does.
 
 In bf16 training on a CPU the products are explicit at every length, as in the eager attention of
-Hugging Face: twice as fast as the fused kernel's backward pass up to 512 tokens and beyond, for
-two bytes kept per head and pair of tokens.
+Hugging Face: together with the pass back, twice as fast as the fused kernel or more (measured up
+to 512 tokens), for two bytes kept per head and pair of tokens.
 
 Attention probabilities are not dropped out in training: no fused CPU kernel does that, and drawing
 a number for every head and pair of tokens takes longer than attention itself.  The other dropouts
