@@ -119,8 +119,9 @@ class Router(nn.Module):
         if self.context:
             mean = segment_mean(hidden.detach(), layout)
             if layout.batch_size > 1:
-                mean = mean[layout.sequence]
-            hidden = hidden + mean
+                hidden = mean.index_select(0, layout.sequence).add_(hidden)
+            else:
+                hidden = hidden + mean
         return self.outer(F.gelu(self.inner(self.norm(hidden))))
 
 

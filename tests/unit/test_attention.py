@@ -17,7 +17,7 @@ from lotbench.engine.attention import (
     attend_and_receive,
     log_weight,
 )
-from lotbench.ragged import Ragged
+from lotbench.ragged import Ragged, pad
 
 HEADS, DEPTH = 2, 3
 
@@ -231,45 +231,54 @@ def test_gradient_at_zero_in_mixed_precision() -> None:
     torch.testing.assert_close(*gradients, rtol=0, atol=close)
 
 
-# One by one
+# Runs
 
 
-@given(lengths_strategy, st.integers(0, 99), st.booleans())
-def test_one_by_one_equals_padded(lengths: list[int], seed: int, weighted: bool) -> None:
+@given(lengths_strategy, st.integers(0, 99), st.booleans(), st.sampled_from([0, 8, 40]))
+def test_runs_equal_padded(lengths: list[int], seed: int, weighted: bool, call: int) -> None:
     layout = Ragged.from_lengths(lengths)
     query, key, value = (x.requires_grad_() for x in qkv(layout, layout, seed))
     weight = weights_for(layout, seed) if weighted else None
-    alone = attend(query, key, value, layout, layout, weight)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(attention, "CALL_CELLS", call)
+        cut = attend(query, key, value, layout, layout, weight)
     bias = log_weight(weight) if weighted else None
     padded = attention._padded(query, key, value, layout, layout, bias)
-    torch.testing.assert_close(alone, padded)
+    torch.testing.assert_close(cut, padded)
+    with torch.no_grad():
+        torch.testing.assert_close(attend(query, key, value, layout, layout, weight), padded)
     for one, other in zip(
-        torch.autograd.grad(alone.square().sum(), (query, key, value)),
+        torch.autograd.grad(cut.square().sum(), (query, key, value)),
         torch.autograd.grad(padded.square().sum(), (query, key, value)),
         strict=True,
     ):
         torch.testing.assert_close(one, other)
 
 
-@pytest.mark.parametrize("function", [attend, attend_and_receive])
-def test_no_kernel_call_sees_two_lengths_outside_training(
-    function, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    seen = []
-    for name in ("_padded", "_explicit"):
-        real = getattr(attention, name)
-
-        def spy(query, key, value, queries, keys, weight, real=real):
-            seen.append(queries.sizes)
-            return real(query, key, value, queries, keys, weight)
-
-        monkeypatch.setattr(attention, name, spy)
-    same, other = Ragged.from_lengths([5, 5]), Ragged.from_lengths([5, 7])
+def test_a_run_ends_where_padding_costs_more_than_a_call(monkeypatch: pytest.MonkeyPatch) -> None:
+    # Two of 3 tokens and one of 5 are 9 + 9 + 25 = 43 cells; all three at 5 tokens are 75.
+    layout, cpu = Ragged.from_lengths([3, 3, 5]), torch.device("cpu")
+    monkeypatch.setattr(attention, "CALL_CELLS", 31)
+    assert attention._runs(layout, layout, cpu) == [0, 2, 3]
+    monkeypatch.setattr(attention, "CALL_CELLS", 32)
+    assert attention._runs(layout, layout, cpu) == [0, 3]
     with torch.no_grad():
-        function(*qkv(same, same), same, same)
-        function(*qkv(other, other), other, other)
-    function(*qkv(other, other), other, other)  # training takes the batch whole
-    assert seen == [(5, 5), (5,), (7,), (5, 7)]
+        assert attention._runs(layout, layout, cpu) == [0, 2, 3]
+
+
+@pytest.mark.parametrize("function", [attend, attend_and_receive])
+def test_nothing_is_padded_outside_training(function, monkeypatch: pytest.MonkeyPatch) -> None:
+    layout = Ragged.from_lengths([5, 5, 7])
+
+    def spy(values, sizes, fill=0.0):
+        assert sizes.uniform
+        return pad(values, sizes, fill)
+
+    monkeypatch.setattr(attention, "pad", spy)
+    with torch.no_grad():
+        function(*qkv(layout, layout), layout, layout)
+    with pytest.raises(AssertionError):
+        function(*qkv(layout, layout), layout, layout)  # training pads so little
 
 
 # The context token
