@@ -34,6 +34,8 @@ if TYPE_CHECKING:
 
 # Rows a method may take in the keep-ratio figure: enough for the shape of its front.
 KEEP_ROWS = 6
+# Scores further below dense than this share are off the axis.
+DEEPEST = 0.2
 
 
 def draw(folder: str | Path) -> list[Path]:
@@ -191,6 +193,8 @@ def _scores(
     dense = dense_scores(trials).get(rows["task"].iloc[0], math.nan)
     if math.isfinite(dense):
         style.dense_lines(axes, dense, metric, named)
+        # What has collapsed would press everything else together.
+        axes.set_ylim(bottom=max(axes.get_ylim()[0], scale * (dense - DEEPEST)))
 
 
 def _marks(
@@ -259,6 +263,9 @@ def _finish(
     figure.legend(handles=[*handles, *extra], loc="outside right upper")
     failed = int((trials["status"] == "failed").sum())
     notes = [style.seeds(rows)]
+    dense = dense_scores(trials).get(rows["task"].iloc[0], math.nan)
+    if line != "" and (rows["score"] < dense - DEEPEST).any():
+        notes.append(f"scores more than {100 * DEEPEST:.0f} points below dense lie off the axis")
     if rows["seeds"].max() > 1:
         notes[0] += ", bars from smallest to largest"
     if failed:

@@ -207,3 +207,11 @@ def test_the_tables_show_scores_intervals_and_failures(tmp_path):
     (safe,) = [line for line in text.splitlines() if "FLOPs" in line and "lot" in line]
     # 89.5 at 2x is within half a point of 90.0; 85 at 4x is not within 2.
     assert safe.split()[3:6] == ["2.00", "2.00", "2.00"]
+
+
+def test_a_collapsed_model_does_not_press_the_others_together(tmp_path):
+    write_row(fill(tmp_path, timed=False), trial("z", "collapsed", [evaluation(0.30, 6.0)]))
+    table = frame(tmp_path)
+    figure = accuracy_vs_flops(points(table), table)
+    assert figure.axes[0].get_ylim()[0] == pytest.approx(70)  # 20 points below dense, 90
+    assert "more than 20 points below dense" in " ".join(t.get_text() for t in figure.texts)
