@@ -297,7 +297,7 @@ def chunks(examples: list[Any], size: int) -> list[list[Any]]:
 
 def device_name(device: str) -> str:
     """The marketing name of a processor or GPU."""
-    return torch.cuda.getdevice_name(device) if device != "cpu" else machine.cpu_model()
+    return torch.cuda.get_device_name(device) if device != "cpu" else machine.cpu_model()
 
 
 def main() -> None:

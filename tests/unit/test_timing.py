@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from lotbench.errors import InputError
-from lotbench.measure import latency, timing
+from lotbench.measure import latency, machine, timing, worker
 from lotbench.measure.timing import Setting, run_pass, settings
 
 
@@ -250,3 +250,9 @@ def test_module_is_light():
         "assert not heavy, heavy"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_a_gpu_is_named_by_its_driver(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "get_device_name", lambda device: f"GPU of {device}")
+    assert worker.device_name("cuda:1") == "GPU of cuda:1"
+    assert worker.device_name("cpu") == machine.cpu_model()
