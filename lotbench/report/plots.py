@@ -90,7 +90,7 @@ def accuracy_vs_flops(rows: pd.DataFrame, trials: pd.DataFrame) -> Figure:
     _scores(axes, rows, "flops_speedup", trials, named=True)
     axes.set_xlabel("FLOPs speed-up over dense (log scale)")
     style.speedup_limits([axes.xaxis], rows, ["flops_speedup"])
-    _finish(figure, rows, trials, f"Trained on {style.machine(trials)}", line="-")
+    _finish(figure, rows, trials, f"Trained on {style.machine(trials)}", scores=True)
     return figure
 
 
@@ -105,7 +105,7 @@ def accuracy_vs_real(rows: pd.DataFrame, trials: pd.DataFrame, devices: dict[str
         axes.set_xlabel("Real speed-up (log scale)")
     reals = [f"real.{label}" for label in settings]
     style.speedup_limits([axes.xaxis for axes in panels], rows, reals)
-    _finish(figure, rows, trials, _timed(rows, devices), line="-")
+    _finish(figure, rows, trials, _timed(rows, devices), scores=True)
     return figure
 
 
@@ -129,7 +129,7 @@ def real_vs_flops(rows: pd.DataFrame, trials: pd.DataFrame, devices: dict[str, s
     # The same limits both ways, so that the line of equality is the diagonal.
     both = [axis for axes in panels for axis in (axes.xaxis, axes.yaxis)]
     style.speedup_limits(both, rows, ["flops_speedup", *(f"real.{label}" for label in settings)])
-    _finish(figure, rows, trials, _timed(rows, devices), line="")
+    _finish(figure, rows, trials, _timed(rows, devices), scores=False)
     return figure
 
 
@@ -249,12 +249,16 @@ def _columns(count: int) -> int:
 
 
 def _finish(
-    figure: Figure, rows: pd.DataFrame, trials: pd.DataFrame, where: str, line: str
+    figure: Figure, rows: pd.DataFrame, trials: pd.DataFrame, where: str, scores: bool
 ) -> None:
-    """Adds the legend beside the panels and the caption under them."""
+    """Adds the legend beside the panels and the caption under them.
+
+    Figures of ``scores`` draw fronts as lines, on an axis that ends at `DEEPEST`.
+    """
     from matplotlib.lines import Line2D
 
     looks = style.styles(trials["method"])
+    line = "-" if scores else ""
     handles = [
         Line2D([], [], linestyle=line, linewidth=1.6, label=method, **style.mark(*looks[method]))
         for method in style.order(rows["method"])
@@ -264,7 +268,7 @@ def _finish(
     failed = int((trials["status"] == "failed").sum())
     notes = [style.seeds(rows)]
     dense = dense_scores(trials).get(rows["task"].iloc[0], math.nan)
-    if line != "" and (rows["score"] < dense - DEEPEST).any():
+    if scores and (rows["score"] < dense - DEEPEST).any():
         notes.append(f"scores more than {100 * DEEPEST:.0f} points below dense lie off the axis")
     if rows["seeds"].max() > 1:
         notes[0] += ", bars from smallest to largest"
