@@ -47,6 +47,7 @@ from lotbench.ragged import (
     segment_softmax,
     segment_sum,
     segment_topk,
+    segment_weighted_sum,
 )
 from lotbench.reducer import (
     Batch,
@@ -245,9 +246,9 @@ class FixedBudget(LeapOfThought):
 
 def mean_leaping(hidden: Tensor, keep: Tensor, layout: Ragged) -> Tensor:
     """The context token: mean state of the tokens that leap, ``(T, D) -> (B, D)``; 0 if none."""
-    leaping = (~keep).to(hidden.dtype).unsqueeze(1)
+    leaping = (~keep).to(hidden.dtype)
     count = segment_sum(leaping, layout).clamp(min=1)
-    return segment_sum(hidden * leaping, layout) / count
+    return segment_weighted_sum(leaping, hidden, layout) / count.unsqueeze(1)
 
 
 def guidance_labels(

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 import torch
@@ -123,6 +124,15 @@ def segment_sum(values: Tensor, layout: Ragged) -> Tensor:
     return out.index_add(0, layout.sequence, values)
 
 
+def segment_weighted_sum(weight: Tensor, values: Tensor, layout: Ragged) -> Tensor:
+    """Sum of ``weight * values`` over each sequence: ``(T,), (T, D) -> (B, D)``.
+
+    One pass over the values: the products are never written to memory.
+    """
+    rows = torch.arange(layout.total, device=values.device)
+    return F.embedding_bag(rows, values, layout.first, mode="sum", per_sample_weights=weight)
+
+
 def segment_count(mask: Tensor, layout: Ragged) -> Tensor:
     """True entries of each sequence: ``(T,) bool -> (B,) int64``."""
     return segment_sum(mask.to(torch.int64), layout)
@@ -169,8 +179,8 @@ def select(
     """
     if sizes is None and keep.device.type == "cpu":
         rows = keep.nonzero().squeeze(1)
-        alone = layout.batch_size == 1
-        return rows, Ragged.from_lengths([len(rows)] if alone else segment_count(keep, layout))
+        starts = torch.searchsorted(rows, layout.cu_seqlens)
+        return rows, Ragged(starts, tuple(end - start for start, end in pairwise(starts.tolist())))
     counts = segment_count(keep, layout)
     sizes = tuple(counts.tolist()) if sizes is None else sizes
     rows = keep.nonzero_static(size=sum(sizes)).squeeze(1)

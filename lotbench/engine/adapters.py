@@ -8,7 +8,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
+import torch.nn.functional as F
 from torch import Tensor, nn
+
+from lotbench.ragged import Ragged
 
 
 @dataclass(frozen=True)
@@ -28,6 +31,9 @@ class Layer:
 
 class BertAdapter:
     """BERT and the models that share its layer (MiniLM)."""
+
+    first_place = 0
+    """Row of the position table that a text's first token has."""
 
     def __init__(self, model: nn.Module) -> None:
         self.model = model
@@ -49,13 +55,18 @@ class BertAdapter:
             )
         return views
 
-    def embed(self, input_ids: Tensor, token_type_ids: Tensor, position: Tensor) -> Tensor:
-        embeddings = self.encoder.embeddings(
-            input_ids=input_ids[None],
-            token_type_ids=token_type_ids[None],
-            position_ids=position[None],
-        )
-        return embeddings[0]
+    def embed(self, input_ids: Tensor, token_type_ids: Tensor, layout: Ragged) -> Tensor:
+        parts = self.encoder.embeddings
+        # Places and types are few: summed first, they are gathered and added once per token.
+        table = parts.position_embeddings.weight[self.first_place :][: layout.max_length]
+        row = layout.position
+        if hasattr(parts, "token_type_embeddings"):
+            types = parts.token_type_embeddings.weight
+            table = (table.unsqueeze(1) + types).flatten(0, 1)
+            row = row * len(types) + token_type_ids
+        x = parts.word_embeddings(input_ids)
+        x += F.embedding(row, table)
+        return parts.dropout(parts.LayerNorm(x))
 
     def classify(self, first: Tensor) -> Tensor:
         pooled = self.encoder.pooler(first[:, None])
@@ -72,9 +83,9 @@ class BertAdapter:
 class RobertaAdapter(BertAdapter):
     """RoBERTa: positions start behind the padding id, and the head has its own dense layer."""
 
-    def embed(self, input_ids: Tensor, token_type_ids: Tensor, position: Tensor) -> Tensor:
-        start = self.encoder.embeddings.padding_idx + 1
-        return super().embed(input_ids, token_type_ids, position + start)
+    def __init__(self, model: nn.Module) -> None:
+        super().__init__(model)
+        self.first_place = model.config.pad_token_id + 1
 
     def classify(self, first: Tensor) -> Tensor:
         return self.model.classifier(first[:, None])
@@ -90,8 +101,8 @@ class ElectraAdapter(BertAdapter):
     def _projection(self) -> nn.Module | None:
         return getattr(self.encoder, "embeddings_project", None)
 
-    def embed(self, input_ids: Tensor, token_type_ids: Tensor, position: Tensor) -> Tensor:
-        embedded = super().embed(input_ids, token_type_ids, position)
+    def embed(self, input_ids: Tensor, token_type_ids: Tensor, layout: Ragged) -> Tensor:
+        embedded = super().embed(input_ids, token_type_ids, layout)
         return embedded if self._projection is None else self._projection(embedded)
 
     def classify(self, first: Tensor) -> Tensor:
@@ -126,9 +137,6 @@ class DistilBertAdapter(BertAdapter):
                 )
             )
         return views
-
-    def embed(self, input_ids: Tensor, token_type_ids: Tensor, position: Tensor) -> Tensor:
-        return self.encoder.embeddings(input_ids[None], position_ids=position[None])[0]
 
     def classify(self, first: Tensor) -> Tensor:
         pooled = self.model.pre_classifier(first).relu()

@@ -59,7 +59,7 @@ class Backbone(nn.Module):
 
     def embed(self, input_ids: Tensor, token_type_ids: Tensor, layout: Ragged) -> Tensor:
         """Embedding output of every token, shape (T, D)."""
-        return self._adapter.embed(input_ids, token_type_ids, layout.position)
+        return self._adapter.embed(input_ids, token_type_ids, layout)
 
     def classify(self, first: Tensor) -> Tensor:
         """Logits from the [CLS] states: ``(B, D) -> (B, C)``."""

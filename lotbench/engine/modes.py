@@ -109,12 +109,12 @@ class Run:
             return attend_and_receive(query, key, value, layout, keys, weights)
         return attend(query, key, value, layout, keys, weights), None
 
-    def count(self, shown: Tensor, queries: Tensor, context: Tensor, feed_forward: Tensor) -> None:
+    def count(self, shown: Tensor, queries: Tensor, keys: Tensor, feed_forward: Tensor) -> None:
         trace = self.trace
         trace.shown.append(shown)
         trace.queries.append(queries)
-        trace.projected.append(queries + context)
-        trace.keys.append(queries + context)
+        trace.projected.append(keys)
+        trace.keys.append(keys)
         trace.feed_forward.append(feed_forward)
 
     def finish(self, hidden: Tensor, layout: Ragged, rows: Tensor, first: Tensor) -> Outputs:
@@ -156,12 +156,10 @@ class Packed(Run):
         query, key, value, keys = self.project(layer, x, layout, context, present)
         heads, received = self.attend(query, key, value, layout, keys)
         x = layer.attention_output(heads.flatten(1), x)
-        rows = self.rows if at is None else self.rows[at]
         decision = self.decide(
-            index, "after_attention", Tokens(x, layout, rows, self.batch), received
+            index, "after_attention", Tokens(x, layout, self.owner(at), self.batch), received
         )
         _refuse_soft(decision)
-        extra_keys = keys.lengths - layout.lengths
         if decision is None:
             x, forward = layer.feed_forward(x), layout
         else:
@@ -172,8 +170,14 @@ class Packed(Run):
             else:
                 self.leave(decision, x, at, stay)
                 x, at = computed, self.where
-        self.count(shown, layout.lengths, extra_keys, forward.lengths)
+        self.count(shown, layout.lengths, keys.lengths, forward.lengths)
         self.put_back(x, at)
+
+    def owner(self, at: Tensor | None) -> Tensor:
+        """Rows in the batch of the tokens at these rows of the carried states; None for all."""
+        if at is None or self.rows is self.all_rows:
+            return self.rows if at is None else at
+        return self.rows[at]
 
     def put_back(self, x: Tensor, at: Tensor | None) -> None:
         """Write computed rows into the carried states."""
@@ -200,8 +204,7 @@ class Packed(Run):
         self.previous = None
         if decision.restore:
             gone = (~decision.keep).nonzero().squeeze(1)
-            owner = self.rows if at is None else self.rows[at]
-            self.restored.append((owner[gone], x[gone]))
+            self.restored.append((self.owner(at)[gone], x[gone]))
         if at is None:
             keep = decision.keep
         else:
@@ -286,11 +289,11 @@ class Reference(Run):
             y = _blend(inner_blend, y, x)
         self.hidden = y if blend is None else _blend(blend, y, self.hidden)
 
-        extra_keys = keys.lengths - whole.lengths
+        queries = segment_count(compute, whole)
         self.count(
             tokens.layout.lengths,
-            segment_count(compute, whole),
-            extra_keys,
+            queries,
+            queries + (keys.lengths - whole.lengths),
             segment_count(forward, whole),
         )
 

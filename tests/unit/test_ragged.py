@@ -27,6 +27,7 @@ from lotbench.ragged import (
     segment_softmax,
     segment_sum,
     segment_topk,
+    segment_weighted_sum,
     select,
     unpad,
 )
@@ -114,6 +115,16 @@ def test_sum_and_mean_of_an_empty_sequence_are_zero() -> None:
     assert segment_mean(values, layout).tolist() == [[3, 5], [0, 0]]
 
 
+def test_weighted_sum_of_the_example() -> None:
+    weight = torch.tensor([1.0, 0.0, 0.5, 2.0, 1.0, -1.0])
+    values = torch.tensor([[1.0, 0], [2, 1], [6, 2], [5, 0], [10, 3], [20, 5]])
+    # 1 + 0.5 * 6 = 4 and 0.5 * 2 = 1; 2 * 5 and 2 * 0; 10 - 20 and 3 - 5
+    wanted = [[4, 1], [10, 0], [-10, -2]]
+    assert segment_weighted_sum(weight, values, EXAMPLE).tolist() == wanted
+    empty = segment_weighted_sum(torch.ones(2), values[:2], Ragged.from_lengths([0, 2, 0]))
+    assert empty.tolist() == [[0, 0], [3, 1], [0, 0]]
+
+
 def test_count_of_the_example() -> None:
     mask = torch.tensor([True, False, True, False, True, True])
     count = segment_count(mask, EXAMPLE)
@@ -183,6 +194,9 @@ def test_segment_operations_have_the_right_gradients() -> None:
     for operation in (segment_sum, segment_mean, segment_softmax):
         for layout in (EXAMPLE, Ragged.from_lengths([3, 3])):
             assert torch.autograd.gradcheck(lambda v: operation(v, layout), (values,))  # noqa: B023
+    weight = torch.randn(6, dtype=torch.float64, requires_grad=True)
+    both = (weight, values.unsqueeze(1))
+    assert torch.autograd.gradcheck(lambda w, v: segment_weighted_sum(w, v, EXAMPLE), both)
 
 
 # Packing and padding
