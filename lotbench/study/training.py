@@ -6,7 +6,6 @@ import math
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from lotbench.engine.encoder import ReducedEncoder
+from lotbench.measure import machine
 from lotbench.reducer import Batch, Stage, Step, task_loss
 from lotbench.study.config import TrainConfig
 from lotbench.study.data import Split, batches, collate
@@ -43,9 +43,7 @@ def resolve_precision(asked: str, device: torch.device) -> str:
         return asked
     if device.type == "cuda":
         return "bf16" if torch.cuda.is_bf16_supported() else "fp32"
-    # Without native instructions bf16 is emulated and slower than float32.
-    flags = Path("/proc/cpuinfo").read_text() if Path("/proc/cpuinfo").exists() else ""
-    return "bf16" if "avx512_bf16" in flags or "amx_bf16" in flags else "fp32"
+    return "bf16" if machine.fast_bf16() else "fp32"
 
 
 def train(

@@ -4,6 +4,8 @@ import json
 import subprocess
 import sys
 
+import pytest
+
 from lotbench.measure import machine
 
 
@@ -20,6 +22,22 @@ def test_cpu_model_reads_cpuinfo(tmp_path):
     path = tmp_path / "cpuinfo"
     path.write_text(text)
     assert machine.cpu_model(path) == "Tiny CPU @ 1: fast"
+
+
+@pytest.mark.parametrize(
+    ("vendor", "flags", "fast"),
+    [
+        ("AuthenticAMD", "avx512f avx512_bf16", True),
+        ("GenuineIntel", "avx512f avx512_bf16", False),
+        ("GenuineIntel", "avx512f avx512_bf16 amx_bf16", True),
+        ("AuthenticAMD", "avx512f", False),
+    ],
+)
+def test_bf16_is_fast_where_it_was_measured_to_be(tmp_path, vendor, flags, fast):
+    path = tmp_path / "cpuinfo"
+    path.write_text(f"vendor_id\t: {vendor}\nflags\t\t: fpu {flags}\n")
+    assert machine.fast_bf16(path) is fast
+    assert machine.fast_bf16(tmp_path / "missing") is False
 
 
 def test_gpus_are_parsed_from_the_driver(monkeypatch):
