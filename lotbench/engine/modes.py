@@ -1,4 +1,9 @@
-"""The two modes of a forward pass: `Packed` and `Reference` (see `lotbench.engine.encoder`)."""
+"""The two modes of a forward pass: `Packed` and `Reference` (see `lotbench.engine.encoder`).
+
+Queries, keys and values are three products.  One product of the three weights was tried on a CPU:
+within a model, where weights come from memory, a pass took 2% to 8% longer with 13 to 208 rows,
+and 1% less with 816.
+"""
 
 from __future__ import annotations
 
@@ -168,7 +173,7 @@ class Packed(Run):
             if isinstance(decision, Leap):
                 x = x.index_copy(0, stay, computed.to(x.dtype))
             else:
-                self.leave(decision, x, at, stay)
+                self.leave(decision, x, at, stay, forward)
                 x, at = computed, self.where
         self.count(shown, layout.lengths, keys.lengths, forward.lengths)
         self.put_back(x, at)
@@ -196,7 +201,9 @@ class Packed(Run):
         stay, self.layout = select(decision.keep, self.layout)
         self.hidden, self.rows = self.hidden.index_select(0, stay), self.rows[stay]
 
-    def leave(self, decision: Drop, x: Tensor, at: Tensor | None, stay: Tensor) -> None:
+    def leave(
+        self, decision: Drop, x: Tensor, at: Tensor | None, stay: Tensor, forward: Ragged
+    ) -> None:
         """Carry out a removal between attention and feed-forward.
 
         Sets ``where``: rows of the staying tokens in the new carried states, None for all.
@@ -205,16 +212,14 @@ class Packed(Run):
         if decision.restore:
             gone = (~decision.keep).nonzero().squeeze(1)
             self.restored.append((self.owner(at)[gone], x[gone]))
-        if at is None:
-            keep = decision.keep
-        else:
-            keep = torch.ones_like(self.rows, dtype=torch.bool).index_copy(0, at, decision.keep)
+        if at is None:  # all that is carried was computed, and what stays comes from the layer
+            self.rows, self.layout, self.where = self.owner(stay), forward, None
+            return
+        keep = torch.ones_like(self.rows, dtype=torch.bool).index_copy(0, at, decision.keep)
         kept, self.layout = select(keep, self.layout)
         self.hidden, self.rows = self.hidden.index_select(0, kept), self.rows[kept]
-        self.where = None
-        if at is not None:
-            new_place = keep.to(torch.int64).cumsum(0) - 1
-            self.where = new_place[at[stay]]
+        new_place = keep.to(torch.int64).cumsum(0) - 1
+        self.where = new_place[at[stay]]
 
     def outputs(self) -> Outputs:
         first = self.hidden[self.layout.first]
