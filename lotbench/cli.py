@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
-from lotbench.errors import InputError
+from lotbench.errors import InputError, PassFailed
 
 app = typer.Typer(
     help="Benchmarks and ablations for token reduction in transformer encoders.",
@@ -26,7 +26,7 @@ Store = Annotated[Path, typer.Argument(help="A sweep's store, such as results/qu
 
 
 def main() -> None:
-    """Run the command line: exit code 0 done, 1 some trials failed, 2 bad input."""
+    """Run the command line: exit code 0 done, 1 trials or a timing pass failed, 2 bad input."""
     import warnings
 
     usual = warnings.showwarning
@@ -41,9 +41,9 @@ def main() -> None:
     warnings.showwarning = show
     try:
         app()
-    except InputError as error:
+    except (InputError, PassFailed) as error:
         typer.echo(f"error: {error}", err=True)
-        sys.exit(2)
+        sys.exit(2 if isinstance(error, InputError) else 1)
 
 
 @app.command()
@@ -55,7 +55,7 @@ def sweep(
         str | None, typer.Option(help="Ray cluster to run on: 'auto' or an address.")
     ] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only list the trials.")] = False,
-    max_trials: Annotated[int | None, typer.Option(help="Run at most so many now.")] = None,
+    max_trials: Annotated[int | None, typer.Option(min=1, help="Run at most so many now.")] = None,
 ) -> None:
     """Train, score, time and draw every trial of a sweep; finished ones are skipped."""
     from lotbench.study.config import load_sweep

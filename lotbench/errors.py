@@ -1,4 +1,4 @@
-"""The one error for bad input; everything else keeps its traceback."""
+"""The error for bad input, and that of a dead timing worker; all else keeps its traceback."""
 
 
 class InputError(Exception):
@@ -6,6 +6,10 @@ class InputError(Exception):
 
     The command line prints the message alone and exits with code 2.
     """
+
+
+class PassFailed(RuntimeError):
+    """A timing worker died; the message holds its last lines, and the command exits with 1."""
 
 
 def near_misses(name: str, known: list[str]) -> str:

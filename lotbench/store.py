@@ -112,9 +112,10 @@ def frame(folder: str | Path) -> pd.DataFrame:
 
     ``setting`` is equal for trials that differ in nothing but their seed. Speed-ups of the newest
     timing pass stand in ``real.<label>`` (against the fastest dense) with ``.low``, ``.high``,
-    ``.padded`` (against the padded dense), ``.flagged`` (below the noise floor, or noisy) and
-    ``.noisy`` (an interval wider than 10%; missing where a pass was timed before it was recorded),
-    and the shares of its time in ``.share.<section>``, as far as they were recorded.
+    ``.padded`` (against the padded dense), ``.flagged`` (below the noise floor, or noisy),
+    ``.noisy`` (an interval wider than 10%) and ``.flops`` (the FLOPs speed-up on the timed texts
+    alone), and the shares of its time in ``.share.<section>``, as far as they were recorded.  A
+    label's passes on another machine than its newest are left out, with a warning.
     """
     import pandas as pd
 
@@ -142,6 +143,15 @@ def frame(folder: str | Path) -> pd.DataFrame:
         elif name in NUMBERS or name.startswith(("metric.", "real.", "keep_ratio.")):
             table[name] = table[name].astype(float)
     return table
+
+
+def noise_floors(folder: str | Path) -> dict[tuple[str, str], float]:
+    """What dense against itself deviated from 1, by task and setting, in the newest pass."""
+    return {
+        (timing["task"], setting_label(timing["setting"])): timing["noise_floor"]["ratio"]
+        for timing in read_timings(folder)
+        if "noise_floor" in timing
+    }
 
 
 def timed_settings(table: pd.DataFrame) -> list[str]:
@@ -240,8 +250,18 @@ def _evaluation_columns(row: Row, evaluation: Row) -> Row:
 def _real_columns(timings: list[Row]) -> dict[tuple[str, str, str], Row]:
     """Wall-clock columns by (task, trial id or method name, budget); the newest pass wins."""
     real: dict[tuple[str, str, str], Row] = {}
+    newest = {setting_label(t["setting"]): t["setting"].get("device_name") for t in timings}
     for timing in timings:
-        label = f"real.{setting_label(timing['setting'])}"
+        setting = timing["setting"]
+        label = setting_label(setting)
+        if setting.get("device_name") != newest[label]:  # a column is of one machine
+            warnings.warn(
+                f"timing {timing['pass_id']} left out: it is of {setting.get('device_name')}, "
+                f"the newest {label} of {newest[label]}",
+                stacklevel=3,
+            )
+            continue
+        label = f"real.{label}"
         for contender in timing["contenders"]:
             owner = contender.get("trial_id") or contender["name"]
             key = (timing["task"], owner, _budget_text(contender.get("budget") or {}))
@@ -253,6 +273,7 @@ def _real_columns(timings: list[Row]) -> dict[tuple[str, str, str], Row]:
                     f"{label}.padded": (contender.get("speedup_padded") or {}).get("median"),
                     f"{label}.flagged": contender.get("flagged"),
                     f"{label}.noisy": contender.get("noisy"),
+                    f"{label}.flops": contender.get("flops_speedup"),
                     **_flat(f"{label}.share", contender.get("time_shares") or {}),
                 }
             )

@@ -13,6 +13,7 @@ from lotbench import registry
 from lotbench.engine.backbone import load_backbone, quiet
 from lotbench.engine.encoder import ReducedEncoder
 from lotbench.errors import InputError
+from lotbench.reducer import TokenReducer
 
 CARD = "lotbench.json"
 
@@ -60,18 +61,14 @@ def read_card(folder: Path) -> dict[str, Any]:
         raise InputError(f"{path}: damaged ({error}); train the model again") from None
 
 
-def load(folder: Path) -> ReducedEncoder:
-    """A saved model in evaluation mode, float32, on the CPU.
+def method_of(folder: Path) -> type[TokenReducer]:
+    """The method of a saved model.
 
     Raises
     ------
     InputError
         If the folder is no saved model, or was written by another version of the method.
     """
-    from safetensors import SafetensorError
-    from safetensors.torch import load_file
-
-    folder = Path(folder).resolve()
     card = read_card(folder)
     for plugin in card["plugins"]:
         registry.load_plugin(plugin)
@@ -81,6 +78,22 @@ def load(folder: Path) -> ReducedEncoder:
             f"{folder / CARD}: version: the model was trained with version {card['version']} of "
             f"{cls.name!r}, this is version {cls.version}; train it again"
         )
+    return cls
+
+
+def load(folder: Path) -> ReducedEncoder:
+    """A saved model in evaluation mode, float32, on the CPU.
+
+    Raises
+    ------
+    InputError
+        As for `method_of`, or if the weights do not fit.
+    """
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
+    folder = Path(folder).resolve()
+    card, cls = read_card(folder), method_of(folder)
     params = registry.make_params(cls, card["params"], f"{folder / CARD}: params")
     backbone = load_backbone(str(folder), card["n_labels"])
     reducer = cls(params, len(backbone.layers), backbone.width)

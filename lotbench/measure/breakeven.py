@@ -7,12 +7,9 @@ exclusive process per device setting: ``python -m lotbench.measure.breakeven SPE
 
 from __future__ import annotations
 
-import json
-import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -29,6 +26,7 @@ from lotbench.measure.worker import (
     log,
     packed_contender,
     padded_contender,
+    work,
 )
 from lotbench.reducer import Leap, Params, TokenReducer, Tokens
 
@@ -190,10 +188,5 @@ def random_mask(keep: float, size: int, length: int, generator: torch.Generator)
     return (order.argsort(1).argsort(1) < max(1, round(keep * length))).flatten()
 
 
-def main() -> None:
-    spec, out = sys.argv[1:]
-    Path(out).write_text(json.dumps(run(json.loads(Path(spec).read_text()))))
-
-
 if __name__ == "__main__":
-    main()
+    work(run)

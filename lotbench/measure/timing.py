@@ -16,7 +16,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from lotbench.errors import InputError
+from lotbench.errors import InputError, PassFailed
 from lotbench.measure import latency, machine
 
 LOCK = Path(tempfile.gettempdir()) / "lotbench-timing.lock"
@@ -44,10 +44,6 @@ class Setting:
         return self.device.replace(":", ""), f"{self.threads}t", self.dtype
 
 
-class PassFailed(RuntimeError):
-    """A worker died; the message holds its last lines."""
-
-
 def settings(
     devices: Sequence[str] = ("cpu",),
     threads: Sequence[int | str] = (1,),
@@ -56,12 +52,23 @@ def settings(
     """The settings that a measure block stands for, without repetition.
 
     "all" threads are the cores this process may use; the device "auto" is the CPU and every GPU
-    found.  The number of threads hardly matters on a GPU, so it is timed with the first only.
+    found, "cuda" the first GPU.  The number of threads hardly matters on a GPU, so it is timed
+    with the first only.
+
+    Raises
+    ------
+    InputError
+        If a GPU is asked for that is not there.
     """
     counts = [machine.usable_cores() if count == "all" else int(count) for count in threads]
+    found = [] if set(devices) <= {"cpu"} else _gpus()
     places: list[str] = []
     for device in devices:
-        places += ["cpu", *_gpus()] if device == "auto" else [device]
+        named = "cuda:0" if device == "cuda" else device
+        if named not in ("cpu", "auto", *found):
+            have = ", ".join(found) or "none"
+            raise InputError(f"measure.devices: no {named} on this machine (GPUs found: {have})")
+        places += ["cpu", *found] if device == "auto" else [named]
     return list(
         dict.fromkeys(
             Setting(device, count, dtype)
@@ -136,20 +143,6 @@ def run_pass(
             yield {**origin, "task": task, **record}
 
 
-def run_alone(
-    module: str, spec: dict[str, Any], label: str, progress: Callable[[str], None]
-) -> Any:
-    """What ``python -m MODULE SPEC OUT`` writes, run while no other pass of this machine runs.
-
-    Raises
-    ------
-    PassFailed
-        If it dies.
-    """
-    with _exclusive(progress):
-        return _run_worker(module, spec, environment(spec["threads"]), label, progress)
-
-
 def environment(threads: int) -> dict[str, str]:
     """The worker's environment: pinned threads, and glibc's allocator kept from returning pages."""
     count = str(threads)
@@ -176,32 +169,42 @@ def provenance(key: str, *parts: str) -> dict[str, Any]:
     }
 
 
-def _exclusive(progress: Callable[[str], None]):
-    """The machine-wide lock that keeps two passes from slowing each other."""
+def exclusive(lock: Path, progress: Callable[[str], None]):
+    """The machine-wide lock that keeps two passes from slowing each other, to be held by a worker.
+
+    It falls with the process that holds it, so the one that times must be that process.
+    """
     from filelock import FileLock, Timeout
 
-    lock = FileLock(LOCK, mode=0o666)
+    held = FileLock(lock, mode=0o666)
     try:
-        return lock.acquire(timeout=0)
+        return held.acquire(timeout=0)
     except Timeout:
-        progress(f"waiting for another timing pass on this machine to finish ({LOCK})")
-        return lock.acquire()
+        progress(f"waiting for another timing pass on this machine to finish ({lock})")
+        return held.acquire()
 
 
-def _run_worker(
-    module: str,
-    spec: dict[str, Any],
-    env: dict[str, str],
-    label: str,
-    progress: Callable[[str], None],
+def run_alone(
+    module: str, spec: dict[str, Any], label: str, progress: Callable[[str], None]
 ) -> Any:
+    """What ``python -m MODULE SPEC OUT`` writes; the worker waits until no other pass runs.
+
+    Raises
+    ------
+    PassFailed
+        If it dies.
+    """
     with tempfile.TemporaryDirectory(prefix="lotbench-timing-") as folder:
         spec_path, out_path = Path(folder) / "spec.json", Path(folder) / "out.json"
-        spec_path.write_text(json.dumps(spec))
+        spec_path.write_text(json.dumps({**spec, "lock": str(LOCK)}))
         command = [sys.executable, "-m", module, str(spec_path), str(out_path)]
         tail: deque[str] = deque(maxlen=TAIL)
         with subprocess.Popen(
-            command, env=env, stderr=subprocess.PIPE, text=True, errors="replace"
+            command,
+            env=environment(spec["threads"]),
+            stderr=subprocess.PIPE,
+            text=True,
+            errors="replace",
         ) as worker:
             try:
                 for line in worker.stderr:

@@ -1,7 +1,7 @@
 """One device setting, timed in a fresh process: ``python -m lotbench.measure.worker SPEC OUT``.
 
 SPEC is what `lotbench.measure.timing` writes: device, threads, dtype, batch sizes, rounds,
-minimum seconds, seed, the dense model's folder, the contenders and the tokenised examples.
+minimum seconds, seed, the dense model's folder, the contenders, the tokenised examples, the lock.
 OUT becomes a list with one record per batch size.  Progress goes to stderr, a line at a time.
 """
 
@@ -19,10 +19,11 @@ import torch
 
 from lotbench.engine.checkpoint import load
 from lotbench.engine.encoder import ReducedEncoder
-from lotbench.measure import latency, machine, memory
+from lotbench.measure import latency, machine, memory, timing
 from lotbench.measure.breakdown import time_shares
+from lotbench.measure.flops import dense_flops, reduced_flops
 from lotbench.ragged import Ragged
-from lotbench.reducer import Batch, Params, TokenReducer
+from lotbench.reducer import Batch, Outputs, Params, TokenReducer
 
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
 GROUP_SIZE = 16
@@ -38,6 +39,8 @@ class Contender:
     encoder: ReducedEncoder
     padded: bool
     calls: list[latency.Call]
+    flops: Callable[[], float]
+    """FLOPs of one pass over the calls."""
 
 
 @dataclass(frozen=True)
@@ -106,6 +109,7 @@ def _time(contenders: dict[str, Contender], spec: dict[str, Any], seed: int, lab
         name: {
             "peak_bytes": memory.peak_bytes(own.calls, device),
             "time_shares": time_shares(own.encoder, own.calls, own.padded),
+            "flops_speedup": contenders[latency.DENSE].flops() / own.flops(),
         }
         for name, own in contenders.items()
         if name != latency.AGAIN
@@ -155,7 +159,9 @@ def padded_contender(
     for batch in chunks(examples, size):
         inputs = padded_inputs(batch, model.config, model.device)
         calls.append(lambda inputs=inputs: model(**inputs).logits)
-    return Contender(encoder, True, calls)
+    lengths = torch.tensor([len(example["input_ids"]) for example in examples])
+    total = float(dense_flops(lengths, encoder.backbone).sum())
+    return Contender(encoder, True, calls, lambda: total)
 
 
 def padded_inputs(
@@ -191,14 +197,20 @@ def packed_contender(
     device = encoder.backbone.model.device
     batches = [ragged_batch(batch).to(device) for batch in chunks(examples, size)]
 
-    def call(batch: Batch) -> torch.Tensor:
+    def call(batch: Batch) -> Outputs:
         for name, value in budget.items():
             setattr(encoder.reducer, name, value)
         # A fresh layout: its cached properties are part of a real call's work.
         layout = Ragged(batch.layout.cu_seqlens, batch.layout.sizes)
-        return encoder(replace(batch, layout=layout)).logits
+        return encoder(replace(batch, layout=layout))
 
-    return Contender(encoder, False, [lambda batch=batch: call(batch) for batch in batches])
+    def flops() -> float:
+        traces = [call(batch).trace for batch in batches]
+        counts = [reduced_flops(trace, encoder.backbone, encoder.reducer) for trace in traces]
+        return float(torch.cat(counts).sum())
+
+    calls = [lambda batch=batch: call(batch).logits for batch in batches]
+    return Contender(encoder, False, calls, flops)
 
 
 def ragged_batch(examples: Sequence[dict[str, Any]]) -> Batch:
@@ -300,10 +312,13 @@ def device_name(device: str) -> str:
     return torch.cuda.get_device_name(device) if device != "cpu" else machine.cpu_model()
 
 
-def main() -> None:
+def work(run: Callable[[dict[str, Any]], Any]) -> None:
+    """What a worker process does: OUT becomes ``run(SPEC)``, while no other pass runs."""
     spec, out = sys.argv[1:]
-    Path(out).write_text(json.dumps(run(json.loads(Path(spec).read_text()))))
+    asked = json.loads(Path(spec).read_text())
+    with timing.exclusive(Path(asked["lock"]), log):
+        Path(out).write_text(json.dumps(run(asked)))
 
 
 if __name__ == "__main__":
-    main()
+    work(run)

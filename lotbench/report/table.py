@@ -16,7 +16,7 @@ from lotbench.report.pareto import (
     ranking,
     settings_of,
 )
-from lotbench.store import frame
+from lotbench.store import frame, noise_floors
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -37,10 +37,10 @@ def render(folder: str | Path) -> Group:
     from rich.text import Text
 
     table = frame(folder)
-    rows = points(table)
+    rows, floors = points(table), noise_floors(folder)
     parts: list[Any] = []
     for task, own in rows.groupby("task"):
-        parts += [_points_table(task, own, table), Text(), _safe_table(task, table), Text()]
+        parts += [_points_table(task, own, table, floors), Text(), _safe_table(task, table), Text()]
     if not parts:
         parts.append(Text("No trial is done and scored on validation."))
     failed = table[table["status"] == "failed"]
@@ -51,7 +51,9 @@ def render(folder: str | Path) -> Group:
     return Group(*parts)
 
 
-def _points_table(task: str, own: pd.DataFrame, table: pd.DataFrame) -> Table:
+def _points_table(
+    task: str, own: pd.DataFrame, table: pd.DataFrame, floors: dict[tuple[str, str], float]
+) -> Table:
     """All points of one task, by method and speed-up; a star marks each method's front."""
     from rich.markup import escape
 
@@ -83,7 +85,9 @@ def _points_table(task: str, own: pd.DataFrame, table: pd.DataFrame) -> Table:
     result.caption = "* on the method's front"
     if labels:
         result.caption += f"; real: against the fastest dense, {PLUS_MINUS}half its interval"
-        result.caption += ", ~ within timing noise, ! interval wider than 10%"
+        result.caption += ", ~ within timing noise, ! interval wider than 10%\n"
+        noise = [f"{100 * floors[task, x]:.1f}% ({x})" for x in labels if (task, x) in floors]
+        result.caption += "dense against itself differs by " + ", ".join(noise or ["?"])
     return result
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Sequence
 from itertools import product
 from pathlib import Path
@@ -23,6 +24,12 @@ def _distinct(values: list[Any]) -> list[Any]:
     if len(set(values)) < len(values):
         raise ValueError(f"names a value twice: {values}")
     return values
+
+
+def _device(value: str) -> str:
+    if re.fullmatch(r"cpu|auto|cuda(:\d+)?", value) is None:
+        raise ValueError("a device is cpu, cuda, cuda:<number>, or auto (all there are)")
+    return value
 
 
 def _threads(value: Any) -> Any:
@@ -125,7 +132,7 @@ class MeasureConfig(Section):
 
     batch_sizes: list[Positive] = Field([1, 32], min_length=1)
     threads: list[Annotated[int | str, BeforeValidator(_threads)]] = Field([1], min_length=1)
-    devices: list[str] = Field(["cpu"], min_length=1)
+    devices: list[Annotated[str, AfterValidator(_device)]] = Field(["cpu"], min_length=1)
     dtypes: list[Literal["fp32", "bf16"]] = Field(["fp32"], min_length=1)
     examples: Positive = 64
     rounds: Positive = 20

@@ -12,9 +12,11 @@ from typing import Any
 import numpy as np
 
 from lotbench import store
+from lotbench.engine import checkpoint
 from lotbench.engine.backbone import load_tokenizer
 from lotbench.errors import InputError
 from lotbench.measure import breakeven, timing
+from lotbench.measure.worker import device_name
 from lotbench.study.artefacts import Artefacts
 from lotbench.study.config import MeasureConfig, SweepConfig, TrialConfig
 from lotbench.study.data import Split, load_task
@@ -68,13 +70,12 @@ def measure(
         raise InputError(f"{folder}: no stored models to time; run the sweep first")
     done = Measured()
     known = [] if again else store.read_timings(folder)
-    order = sorted(rows, key=lambda row: (row["task"], row["seed"]))
-    for (task, seed), members in groupby(order, key=lambda row: (row["task"], row["seed"])):
-        for record in _measure_task(folder, config, task, seed, list(members), known, progress):
+    for members in _alike(rows):
+        for record in _measure_alike(folder, config, members, known, progress):
             noisy = [row["name"] for row in record["contenders"] if row["noisy"]]
             if strict and noisy:
                 label = store.setting_label(record["setting"])
-                done.refused.append(f"{task}, {label}: {', '.join(noisy)}")
+                done.refused.append(f"{record['task']}, {label}: {', '.join(noisy)}")
             else:
                 store.write_timing(folder, record)
                 done.written += 1
@@ -104,17 +105,26 @@ def map_break_even(
     return written
 
 
-def _measure_task(
+def _alike(rows: list[Row]) -> list[list[Row]]:
+    """Rows by what they may be timed against: the same backbone, data, seed and teacher."""
+
+    def key(row: Row) -> tuple[str, int, str]:
+        return row["task"], row["seed"], TrialConfig(**row["config"]).teacher_key()
+
+    return [list(members) for _, members in groupby(sorted(rows, key=key), key=key)]
+
+
+def _measure_alike(
     folder: Path,
     config: MeasureConfig,
-    task: str,
-    seed: int,
     rows: list[Row],
     known: list[Row],
     progress: Callable[[str], None],
 ) -> Iterator[Row]:
-    """The passes of the settings in which something of this task and seed is not yet timed."""
-    contenders = [c for row in rows if row["method"] != "dense" for c in _contenders(folder, row)]
+    """The passes of the settings in which something of these rows is not yet timed."""
+    task, seed = rows[0]["task"], rows[0]["seed"]
+    timeable = [row for row in rows if row["method"] != "dense" and _loads(folder, row, progress)]
+    contenders = [contender for row in timeable for contender in _contenders(folder, row)]
     examples, dense = None, None
     for setting in timing.settings(config.devices, config.threads, config.dtypes):
         missing = [
@@ -126,12 +136,15 @@ def _measure_task(
             continue
         if examples is None:
             examples, dense = _inputs(folder, rows, config)
+        sizes = [size for size in config.batch_sizes if size <= len(examples)]
+        if sizes != config.batch_sizes:
+            progress(f"{task}: too few texts ({len(examples)}) for batches above {max(sizes)}")
         yield from timing.run_pass(
             task=task,
             dense=dense,
             contenders=missing,
             examples=examples,
-            batch_sizes=config.batch_sizes,
+            batch_sizes=sizes,
             threads=[setting.threads],
             devices=[setting.device],
             dtypes=[setting.dtype],
@@ -142,16 +155,26 @@ def _measure_task(
         )
 
 
-def _contenders(folder: Path, row: Row) -> list[Row]:
+def _loads(folder: Path, row: Row, progress: Callable[[str], None]) -> bool:
+    """Whether a trial's model is there and of today's version of its method; else says why."""
     place = _model(folder, row)
     if not place.is_dir():
-        return []
+        return False
+    try:
+        checkpoint.method_of(place)
+    except InputError as error:
+        progress(f"not timed: {error}")
+        return False
+    return True
+
+
+def _contenders(folder: Path, row: Row) -> list[Row]:
     budgets = [e["budget"] for e in row["evaluations"] if e["split"] == "validation"]
     return [
         {
             "name": " ".join([row["trial_id"], *(f"{k}={v}" for k, v in budget.items())]),
             "trial_id": row["trial_id"],
-            "folder": place.resolve(),
+            "folder": _model(folder, row).resolve(),
             "budget": budget,
         }
         for budget in budgets
@@ -159,7 +182,8 @@ def _contenders(folder: Path, row: Row) -> list[Row]:
 
 
 def _timed(known: list[Row], task: str, setting: Any, size: int, contender: Row) -> bool:
-    wanted = {**vars(setting), "batch_size": size}
+    machine = {"device_name": device_name(setting.device)}
+    wanted = {**vars(setting), **machine, "batch_size": size}
     return any(
         record["task"] == task
         and wanted.items() <= record["setting"].items()
@@ -195,13 +219,12 @@ def pick(split: Split, count: int, run: int) -> list[Row]:
     ----------
     split : Split
     count : int
-        Rounded up to whole runs, as far as the split has them; below ``run``, the one run is
-        that short.
+        Rounded up to whole runs, as far as the split has them.
     run : int
         Examples of one run: the largest batch size.
     """
     order = np.argsort(split.lengths, kind="stable")
-    run = min(run, count, len(order))
+    run = min(run, len(order))
     runs = min(math.ceil(count / run), len(order) // run)
     centres = (np.arange(runs) + 0.5) / runs * len(order)
     starts = np.floor(centres - run / 2).astype(int)

@@ -16,9 +16,9 @@ from typing import Any
 
 from lotbench import store
 from lotbench.engine import checkpoint
-from lotbench.errors import InputError
-from lotbench.measure import machine
-from lotbench.study.config import SweepConfig, TrialConfig, expand
+from lotbench.errors import InputError, PassFailed
+from lotbench.measure import machine, timing
+from lotbench.study.config import MeasureConfig, SweepConfig, TrialConfig, expand
 from lotbench.study.measuring import measure
 from lotbench.study.trial import prepare, resolve, run_trial, trial_id
 
@@ -101,7 +101,10 @@ def run_sweep(
     planned = plan(sweep, root, max_trials)
     folder = planned.folder
     folder.mkdir(parents=True, exist_ok=True)
-    report = Report(folder, skipped=len(planned.trials) - len(planned.todo))
+    done = store.finished(folder)
+    report = Report(folder, skipped=sum(name in done for name in planned.trials))
+    if sweep.measure is not None:  # a device that is missing is told before any work
+        timing.settings(sweep.measure.devices, sweep.measure.threads, sweep.measure.dtypes)
     try:
         with FileLock(folder / "sweep.lock", timeout=0):
             store.write_json(folder / "sweep.json", sweep.model_dump(mode="json"))
@@ -111,13 +114,21 @@ def run_sweep(
                 say(f"all {len(planned.trials)} trials are done")
             rows = [row for row in store.read_rows(folder) if row["trial_id"] in planned.trials]
             if sweep.measure is not None and any(row["status"] == "done" for row in rows):
-                ids = set(planned.trials)
-                report.timed = measure(folder, sweep.measure, ids, progress=say).written
+                report.timed = _time(planned, sweep.measure, report, say)
     except Timeout:
         raise InputError(
             f"{folder}: another process is running this sweep; wait for it, or rename yours"
         ) from None
     return report
+
+
+def _time(planned: Plan, config: MeasureConfig, report: Report, say: Say) -> int:
+    """Passes added; one whose worker died is a failure beside those of the trials."""
+    try:
+        return measure(planned.folder, config, set(planned.trials), progress=say).written
+    except PassFailed as error:
+        report.failed["timing"] = str(error)
+        return 0
 
 
 def trial_threads() -> int:
@@ -133,14 +144,20 @@ def _run_trials(planned: Plan, address: str | None, report: Report, say: Say) ->
     import ray
     from ray import tune
 
-    ray.init(
-        address=address,
-        num_cpus=None if address else machine.usable_cores(),
-        include_dashboard=False if address is None else None,
-        logging_level=logging.ERROR,
-        log_to_driver=False,
-        runtime_env={"env_vars": RAY_SETTINGS | _inherited()},
-    )
+    try:
+        ray.init(
+            address=address,
+            num_cpus=None if address else machine.usable_cores(),
+            include_dashboard=False if address is None else None,
+            logging_level=logging.ERROR,
+            log_to_driver=False,
+            runtime_env={"env_vars": RAY_SETTINGS | _inherited()},
+        )
+    except ConnectionError as error:
+        raise InputError(
+            f"--address {address}: no Ray cluster there ({str(error).splitlines()[0]}); start one "
+            "with `ray start --head`, or leave --address out"
+        ) from error
     try:
         _prepare(planned, say)
         cpus, gpus = _share(ray.cluster_resources())
@@ -191,7 +208,9 @@ def _prepare(planned: Plan, say: Say) -> None:
             cause = error.as_instanceof_cause()
             if isinstance(cause, InputError):
                 raise InputError(str(cause).splitlines()[-1]) from None
-            raise
+            # Its trials meet the same, each in its own row; those of other teachers go on.
+            say(f"teacher {number}/{len(jobs)}: {config.task}, seed {config.seed}: {cause!r}")
+            continue
         shown = ", ".join(f"{name} {value:.4f}" for name, value in scores.items())
         seconds = time.perf_counter() - started
         say(

@@ -43,8 +43,13 @@ def resolve(config: TrialConfig) -> tuple[type[TokenReducer], Params, list[float
         key = f"{cls.budget}s"
         budgets = values.pop(key)
         numbers = isinstance(budgets, list) and all(isinstance(x, int | float) for x in budgets)
-        if not numbers or not budgets:
-            raise InputError(f"{where}.{key}: a list of numbers is needed (given: {budgets!r})")
+        if not numbers or not budgets or len(set(budgets)) < len(budgets):
+            raise InputError(
+                f"{where}.{key}: a list of different numbers is needed (given: {budgets!r})"
+            )
+        if cls.budget in cls.Params.model_fields:  # each must be a value to train with, too
+            for value in budgets:
+                registry.make_params(cls, values | {cls.budget: value}, f"{where}.{key}")
     return cls, registry.make_params(cls, values, where), [float(x) for x in budgets]
 
 

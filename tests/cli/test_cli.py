@@ -50,6 +50,12 @@ def test_methods_lists_parameters_and_sources() -> None:
         ({"methods": {"lot": {"topp": 0.3}}}, ["methods.lot.topp", "top_p"]),
         ({"methods": {"lot": {"top_p": 3}}}, ["methods.lot.top_p", "less than or equal to 1"]),
         ({"methods": {"lot": {"thresholds": 0.5}}}, ["methods.lot.thresholds", "list"]),
+        ({"methods": {"lot": {"thresholds": [0.5, 0.5]}}}, ["thresholds", "different"]),
+        (
+            {"methods": {"lot": {"thresholds": [0.5, 1.5]}}},
+            ["methods.lot.thresholds", "equal to 1"],
+        ),
+        ({"measure": {"devices": ["gpu"]}}, ["measure.devices", "gpu", "cuda"]),
         ({"backbone": "package:no_such_package/model"}, ["no_such_package", "install"]),
         ({"plugins": ["nowhere.py"]}, ["nowhere.py", "no such file"]),
         ({"train": {"epoch": 1}}, ["train.epoch", "epochs"]),

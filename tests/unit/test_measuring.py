@@ -6,10 +6,12 @@ from stores import contender, evaluation, timing, trial
 from typer.testing import CliRunner
 
 from lotbench import cli, store
+from lotbench.lot import LeapOfThought
 from lotbench.measure.worker import chunks
 from lotbench.study import measuring
+from lotbench.study.config import MeasureConfig
 from lotbench.study.data import Split
-from lotbench.study.measuring import pick
+from lotbench.study.measuring import measure, pick
 
 
 def split(lengths) -> Split:
@@ -56,13 +58,14 @@ def test_as_many_whole_runs_as_asked_for_or_as_there_are(count, run, runs, longe
     assert found == sorted(found) and found[-1] == longest
 
 
-def test_fewer_than_a_run_are_the_neighbours_around_the_median():
-    assert lengths(pick(HUNDRED, 4, 32)) == [49, 50, 51, 52]
+def test_a_batch_is_whole_however_few_examples_are_asked_for():
+    # The 8 neighbours around the median.
+    assert lengths(pick(HUNDRED, 4, 8)) == [*range(47, 55)]
     assert lengths(pick(split([5, 3, 9]), 64, 32)) == [3, 5, 9]
 
 
 def test_an_example_keeps_its_text_seed():
-    (example,) = pick(split([7, 3, 5]), 1, 32)
+    (example,) = pick(split([7, 3, 5]), 1, 1)
     assert example == {"input_ids": [2] * 5, "token_type_ids": [2] * 5, "text_seed": 2}
 
 
@@ -71,8 +74,12 @@ def timed_store(tmp_path, monkeypatch):
     """A store with one model, whose passes are steady at batch 1 and noisy at batch 32."""
     sweep = {"name": "toy", "backbone": "tiny", "tasks": {"sst2": None}, "methods": {"lot": None}}
     store.write_json(tmp_path / "sweep.json", sweep)
-    (tmp_path / "models/a").mkdir(parents=True)
-    store.write_row(tmp_path, trial("a", "lot", [evaluation(0.9, 2.0)], model="models/a"))
+    config = {"backbone": "tiny", "task": "toy", "teacher": {}, "method": "lot"}
+    for name, version in (("a", LeapOfThought.version), ("old", LeapOfThought.version - 1)):
+        card = {"method": "lot", "version": version, "plugins": []}
+        store.write_json(tmp_path / "models" / name / "lotbench.json", card)
+        row = trial(name, "lot", [evaluation(0.9, 2.0)], model=f"models/{name}", config=config)
+        store.write_row(tmp_path, row)
 
     def passes(**_):
         rows = [contender("dense", 1.0), contender("a", 1.8, "a")]
@@ -80,7 +87,7 @@ def timed_store(tmp_path, monkeypatch):
         yield timing("noisy", "2025-01-02", [rows[0], rows[1] | {"noisy": True}])
 
     monkeypatch.setattr(measuring.timing, "run_pass", passes)
-    monkeypatch.setattr(measuring, "_inputs", lambda *_: ([], tmp_path))
+    monkeypatch.setattr(measuring, "_inputs", lambda *_: ([{}] * 32, tmp_path))
     return tmp_path
 
 
@@ -95,3 +102,34 @@ def test_strict_stores_the_passes_that_are_not_noisy(timed_store, options, code,
     complaint = "noisy, not stored: toy, cpu-1t-b32-fp32: a\n"
     assert (complaint in done.output) is bool(options)
     assert ("raise rounds" in done.output) is bool(options)
+    assert "not timed" in done.output and "models/old" in done.output
+
+
+def test_models_are_timed_against_dense_of_their_own_backbone_alone(timed_store, monkeypatch):
+    other = {"backbone": "huge", "task": "toy", "teacher": {}, "method": "lot"}
+    row = trial("b", "lot", [evaluation(0.9, 2.0)], model="models/a", config=other)
+    store.write_row(timed_store, row)
+    passes = []
+
+    def timed(*, contenders, batch_sizes, **_):
+        passes.append(([each["name"] for each in contenders], batch_sizes))
+        return iter(())
+
+    monkeypatch.setattr(measuring.timing, "run_pass", timed)
+    monkeypatch.setattr(measuring, "_inputs", lambda *_: ([{}] * 5, timed_store))
+    lines = []
+    measure(timed_store, MeasureConfig(batch_sizes=[1, 5, 8]), progress=lines.append)
+    # Five texts fill no batch of eight.
+    assert sorted(passes) == [(["a"], [1, 5]), (["b"], [1, 5])]
+    assert "toy: too few texts (5) for batches above 5" in lines
+
+
+def test_a_pass_on_another_machine_does_not_count(timed_store, monkeypatch):
+    asked = []
+    monkeypatch.setattr(measuring.timing, "run_pass", lambda **_: asked.append(1) or iter(()))
+    for machine, passes in (("elsewhere", 1), (measuring.device_name("cpu"), 1)):
+        record = timing(machine, "2025-01-01", [contender("a", 1.8, "a")], device_name=machine)
+        store.write_timing(timed_store, record)
+        measure(timed_store, MeasureConfig(batch_sizes=[32]), progress=lambda _: None)
+        # Once, after the first machine's; after this one's nothing is left to time.
+        assert len(asked) == passes

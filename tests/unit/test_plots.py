@@ -203,6 +203,10 @@ def test_the_tables_show_scores_intervals_and_failures(tmp_path):
     assert "1.80 ±0.10" in lot
     assert "~1.02 ±0.10" in text
     assert "!3.10 ±0.10" in text
+    caption = " ".join(text.split())
+    assert (
+        "dense against itself differs by 1.0% (cpu-1t-b1-fp32), 1.0% (cpu-1t-b32-fp32)" in caption
+    )
     assert "toy-ltp-s0-bad  NonFiniteLoss: task loss is nan (step 37)" in text
     (safe,) = [line for line in text.splitlines() if "FLOPs" in line and "lot" in line]
     # 89.5 at 2x is within half a point of 90.0; 85 at 4x is not within 2.

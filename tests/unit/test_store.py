@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 
+import numpy as np
 import pytest
 from stores import contender, evaluation, failed, timing, trial
 
@@ -17,6 +18,7 @@ from lotbench.errors import InputError
 from lotbench.store import (
     finished,
     frame,
+    noise_floors,
     read_rows,
     read_timings,
     setting_label,
@@ -173,6 +175,25 @@ def test_the_newest_pass_that_timed_a_model_wins(tmp_path):
     noisy = table["real.cpu-1t-b32-fp32.noisy"]
     assert list(noisy.fillna(False)) == [True, False, False]
     assert list(noisy.isna()) == [False, True, False]
+
+
+def test_a_column_is_of_one_machine(tmp_path):
+    write_row(tmp_path, trial("a", "lot", [evaluation(0.9, 2.0)]))
+    write_row(tmp_path, trial("b", "ltp", [evaluation(0.9, 2.0)]))
+    old = [contender("a", 1.8, "a"), contender("b", 1.5, "b")]
+    write_timing(tmp_path, timing("old", "2025-01-01", old, device_name="Slide rule"))
+    write_timing(tmp_path, timing("new", "2025-01-02", [contender("a", 1.7, "a")]))
+    with pytest.warns(UserWarning, match="timing old left out: it is of Slide rule"):
+        table = frame(tmp_path).set_index("trial_id")
+    assert table.loc["a", "real.cpu-1t-b32-fp32"] == 1.7
+    assert np.isnan(table.loc["b", "real.cpu-1t-b32-fp32"])
+
+
+def test_the_newest_noise_floor_counts(tmp_path):
+    write_timing(tmp_path, timing("new", "2025-01-02", []))
+    old = timing("old", "2025-01-01", []) | {"noise_floor": {"ratio": 0.5}}
+    write_timing(tmp_path, old)
+    assert noise_floors(tmp_path) == {("toy", "cpu-1t-b32-fp32"): 0.01}
 
 
 def test_an_undefined_score_is_missing_and_the_column_stays_numeric(tmp_path):

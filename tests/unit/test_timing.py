@@ -5,7 +5,7 @@ import sys
 import pytest
 import torch
 
-from lotbench.errors import InputError
+from lotbench.errors import InputError, PassFailed
 from lotbench.measure import latency, machine, timing, worker
 from lotbench.measure.timing import Setting, run_pass, settings
 
@@ -71,6 +71,16 @@ def test_settings_cross_devices_threads_and_dtypes(monkeypatch):
     ]
 
 
+def test_a_gpu_that_is_not_there_is_refused(monkeypatch):
+    monkeypatch.setattr(timing, "_gpus", lambda: ["cuda:0"])
+    assert settings(["cuda"]) == [Setting("cuda:0", 1, "fp32")]
+    with pytest.raises(InputError, match=r"measure\.devices: no cuda:3 .*found: cuda:0"):
+        settings(["cpu", "cuda:3"])
+    monkeypatch.setattr(timing, "_gpus", list)
+    with pytest.raises(InputError, match="found: none"):
+        settings(["cuda"])
+
+
 def test_environment_pins_threads_and_the_allocator(monkeypatch):
     monkeypatch.setattr(timing.platform, "libc_ver", lambda: ("glibc", "2.40"))
     env = timing.environment(3)
@@ -89,10 +99,9 @@ def test_names_must_be_unique_and_not_a_baseline(tmp_path):
         next(run_pass(task="t", dense=tmp_path, contenders=[], examples=[]))
 
 
-def test_a_pass_waits_for_another(tmp_path, monkeypatch):
+def test_a_pass_waits_for_another(tmp_path):
     from filelock import FileLock
 
-    monkeypatch.setattr(timing, "LOCK", tmp_path / "lock")
     lines = []
     holder = FileLock(tmp_path / "lock")
     holder.acquire()
@@ -101,7 +110,7 @@ def test_a_pass_waits_for_another(tmp_path, monkeypatch):
         lines.append(line)
         holder.release()
 
-    with timing._exclusive(waiting):
+    with timing.exclusive(tmp_path / "lock", waiting):
         assert "waiting for another timing pass" in lines[0]
 
 
@@ -111,7 +120,7 @@ def test_a_worker_that_dies_is_quoted(tmp_path, monkeypatch):
     script.chmod(0o755)
     monkeypatch.setattr(timing.sys, "executable", str(script))
     monkeypatch.setattr(timing, "LOCK", tmp_path / "lock")
-    with pytest.raises(timing.PassFailed, match=r"(?s)exit code 3.*loading\nout of memory"):
+    with pytest.raises(PassFailed, match=r"(?s)exit code 3.*loading\nout of memory"):
         list(run_pass(task="t", dense=tmp_path, contenders=[], examples=EXAMPLES))
 
 
@@ -211,6 +220,9 @@ def test_a_pass_end_to_end(folders, tmp_path, monkeypatch):
         # The embedding and its feed-forward alone: 16 and 32 floats a token, 11 tokens at most.
         assert found[latency.DENSE]["peak_bytes"] >= 4 * 11 * (16 + 32)
         assert found["routed@1.0"]["peak_bytes"] < found["routed@0.0"]["peak_bytes"]
+        # Routers cost FLOPs even where they keep everything.
+        assert found[latency.DENSE]["flops_speedup"] == found[latency.PACKED]["flops_speedup"] == 1
+        assert found["routed@0.0"]["flops_speedup"] < 1 < found["routed@1.0"]["flops_speedup"]
         for name, routed in (("routed@0.0", True), (latency.DENSE, False)):
             assert (found[name]["time_shares"]["decisions"] > 0) is routed
         assert found["routed@1.0"]["budget"] == {"threshold": 1.0}
