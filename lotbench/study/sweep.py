@@ -146,7 +146,7 @@ def _run_trials(planned: Plan, address: str | None, report: Report, say: Say) ->
 
     try:
         ray.init(
-            address=address,
+            address=address or "local",  # by itself Ray would join a cluster that happens to run
             num_cpus=None if address else machine.usable_cores(),
             include_dashboard=False if address is None else None,
             logging_level=logging.ERROR,
@@ -204,12 +204,14 @@ def _prepare(planned: Plan, say: Say) -> None:
     for number, (job, config) in enumerate(jobs.items(), start=1):
         try:
             scores = ray.get(job)
-        except ray.exceptions.RayTaskError as error:
-            cause = error.as_instanceof_cause()
+        except ray.exceptions.RayError as error:
+            task_failed = isinstance(error, ray.exceptions.RayTaskError)
+            cause = error.as_instanceof_cause() if task_failed else error
+            why = str(cause).strip().splitlines()[-1]
             if isinstance(cause, InputError):
-                raise InputError(str(cause).splitlines()[-1]) from None
+                raise InputError(why) from None
             # Its trials meet the same, each in its own row; those of other teachers go on.
-            say(f"teacher {number}/{len(jobs)}: {config.task}, seed {config.seed}: {cause!r}")
+            say(f"teacher {number}/{len(jobs)}: {config.task}, seed {config.seed}: failed: {why}")
             continue
         shown = ", ".join(f"{name} {value:.4f}" for name, value in scores.items())
         seconds = time.perf_counter() - started

@@ -29,8 +29,11 @@ class NonFiniteLoss(Exception):
     """A loss term that is not finite: the trial has failed."""
 
     def __init__(self, term: str, step: int, stage: str) -> None:
-        super().__init__(f"the {term} loss is not finite at step {step} of stage {stage!r}")
+        super().__init__(term, step, stage)  # as they came, so that it can be pickled
         self.term, self.step, self.stage = term, step, stage
+
+    def __str__(self) -> str:
+        return f"the {self.term} loss is not finite at step {self.step} of stage {self.stage!r}"
 
 
 def silent(what: str, done: int, total: int) -> None:

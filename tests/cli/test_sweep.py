@@ -131,3 +131,14 @@ def test_killed_in_the_middle_and_run_again(sweep_file, reviews, room) -> None:
     assert [row["status"] for row in rows] == ["done"] * 3
     for file, written in finished.items():
         assert file.stat().st_mtime_ns == written
+
+
+def test_a_teacher_that_fails_is_told_by_its_trials(sweep_file, room) -> None:
+    teacher = {"learning_rate": 1e30, "batch_size": 16}
+    path = sweep_file(name="diverged", measure=None, teacher=teacher)
+    done = call("sweep", path, cwd=room)
+    assert done.returncode == 1, done.stderr
+    assert "Traceback" not in done.stderr
+    rows = store.read_rows(room / "results/diverged")
+    assert [row["error"]["kind"] for row in rows] == ["non-finite loss"] * 3
+    assert "teacher 1/1: reviews, seed 0: failed: " in done.stdout
