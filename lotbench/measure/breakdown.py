@@ -25,9 +25,9 @@ DECISIONS, MOVES, ATTENTION, FEED_FORWARD, REST = SECTIONS = (
     "feed_forward",
     "rest",
 )
-"""The method's own work (routers, scores, ranks); selecting, gathering and writing back rows, with
-the engine's bookkeeping; projections, kernel and output of attention; the feed-forward; embedding,
-pooler and head."""
+"""The method's own work (routers, policies, ranks); selecting, gathering and writing back rows,
+with the engine's bookkeeping; projections, kernel and output of attention, and the attention that
+tokens receive where the method asks for it; the feed-forward; embedding, pooler and head."""
 
 
 class Stopwatch:

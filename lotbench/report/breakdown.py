@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 SECTIONS = {
     "attention": ("attention", style.BLUE),
     "feed_forward": ("feed-forward", style.SKY),
-    "decisions": ("decisions (routers, scores)", style.VERMILLION),
+    "decisions": ("decisions (routers, ranks)", style.VERMILLION),
     "gather_scatter": ("gather and scatter", style.YELLOW),
     "rest": ("embedding and head", style.GREY),
 }
