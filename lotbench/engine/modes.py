@@ -180,9 +180,9 @@ class Packed(Run):
 
     def owner(self, at: Tensor | None) -> Tensor:
         """Rows in the batch of the tokens at these rows of the carried states; None for all."""
-        if at is None or self.rows is self.all_rows:
-            return self.rows if at is None else at
-        return self.rows[at]
+        if at is None:
+            return self.rows
+        return at if self.rows is self.all_rows else self.rows[at]
 
     def put_back(self, x: Tensor, at: Tensor | None) -> None:
         """Write computed rows into the carried states."""

@@ -137,8 +137,10 @@ def _measure_alike(
         if examples is None:
             examples, dense = _inputs(folder, rows, config)
         sizes = [size for size in config.batch_sizes if size <= len(examples)]
-        if sizes != config.batch_sizes:
-            progress(f"{task}: too few texts ({len(examples)}) for batches above {max(sizes)}")
+        for size in set(config.batch_sizes) - set(sizes):
+            progress(f"{task}: {len(examples)} texts are too few for a batch of {size}")
+        if not sizes:
+            return
         yield from timing.run_pass(
             task=task,
             dense=dense,

@@ -121,7 +121,10 @@ def test_models_are_timed_against_dense_of_their_own_backbone_alone(timed_store,
     measure(timed_store, MeasureConfig(batch_sizes=[1, 5, 8]), progress=lines.append)
     # Five texts fill no batch of eight.
     assert sorted(passes) == [(["a"], [1, 5]), (["b"], [1, 5])]
-    assert "toy: too few texts (5) for batches above 5" in lines
+    assert "toy: 5 texts are too few for a batch of 8" in lines
+    passes.clear()
+    measure(timed_store, MeasureConfig(batch_sizes=[8]), progress=lines.append)
+    assert passes == []
 
 
 def test_a_pass_on_another_machine_does_not_count(timed_store, monkeypatch):
