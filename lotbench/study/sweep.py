@@ -98,13 +98,13 @@ def run_sweep(
     """
     from filelock import FileLock, Timeout
 
+    if sweep.measure is not None:  # a device that is missing is told before any work
+        timing.settings(sweep.measure.devices, sweep.measure.threads, sweep.measure.dtypes)
     planned = plan(sweep, root, max_trials)
     folder = planned.folder
     folder.mkdir(parents=True, exist_ok=True)
     done = store.finished(folder)
     report = Report(folder, skipped=sum(name in done for name in planned.trials))
-    if sweep.measure is not None:  # a device that is missing is told before any work
-        timing.settings(sweep.measure.devices, sweep.measure.threads, sweep.measure.dtypes)
     try:
         with FileLock(folder / "sweep.lock", timeout=0):
             store.write_json(folder / "sweep.json", sweep.model_dump(mode="json"))
