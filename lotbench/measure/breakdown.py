@@ -1,7 +1,8 @@
 """Where a model's time goes: deciding, moving rows, attention, feed-forward, the rest.
 
-A pass of its own, beside the timed rounds: a stopwatch is hooked to the modules of each layer and
-to the method's decisions, and taken off again, so nothing of it is in the fast path.
+A pass of its own, beside the timed rounds: a stopwatch is hooked to the modules of each layer, to
+the method's decisions and to the attention that tokens receive, and taken off again, so nothing of
+it is in the fast path.
 """
 
 from __future__ import annotations
@@ -15,19 +16,22 @@ from typing import Any
 import torch
 from torch import nn
 
+from lotbench.engine import modes
 from lotbench.engine.encoder import ReducedEncoder
 from lotbench.measure.latency import Call
 
-DECISIONS, MOVES, ATTENTION, FEED_FORWARD, REST = SECTIONS = (
+DECISIONS, RECEIVED, MOVES, ATTENTION, FEED_FORWARD, REST = SECTIONS = (
     "decisions",
+    "received_attention",
     "gather_scatter",
     "attention",
     "feed_forward",
     "rest",
 )
-"""The method's own work (routers, policies, ranks); selecting, gathering and writing back rows,
-with the engine's bookkeeping; projections, kernel and output of attention, and the attention that
-tokens receive where the method asks for it; the feed-forward; embedding, pooler and head."""
+"""The method's own work (routers, policies, ranks); what attention takes longer where the method
+asks for what tokens receive, than the kernel that does not tell; selecting, gathering and writing
+back rows, with the engine's bookkeeping; projections, kernel and output of attention; the
+feed-forward; embedding, pooler and head."""
 
 
 class Stopwatch:
@@ -44,6 +48,19 @@ class Stopwatch:
         now = self.clock()
         self.seconds[self.section] += now - self.since
         self.section, self.since = section, now
+
+    def aside(self, work: Callable[[], Any]) -> float:
+        """Seconds that ``work`` takes, booked nowhere."""
+        start = self.clock()
+        work()
+        seconds = self.clock() - start
+        self.since += seconds
+        return seconds
+
+    def move(self, seconds: float, section: str) -> None:
+        """Book seconds of the section that runs to another one."""
+        self.seconds[section] += seconds
+        self.seconds[self.section] -= seconds
 
 
 def time_shares(
@@ -99,7 +116,18 @@ def _watched(encoder: ReducedEncoder, watch: Stopwatch, between: str) -> Iterato
         setattr(encoder.reducer, name, watched)
         stack.callback(delattr, encoder.reducer, name)
 
+    attend_and_receive = modes.attend_and_receive
+
+    def receiving(*arguments: Any) -> Any:
+        without = watch.aside(lambda: modes.attend(*arguments))
+        start = watch.clock()
+        result = attend_and_receive(*arguments)
+        watch.move(max(0.0, watch.clock() - start - without), RECEIVED)
+        return result
+
     with ExitStack() as stack:
+        modes.attend_and_receive = receiving
+        stack.callback(setattr, modes, "attend_and_receive", attend_and_receive)
         for layer in encoder.backbone.layers:
             before(layer.query, ATTENTION)
             after(layer.attention_output, between)

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 SECTIONS = {
     "attention": ("attention", style.BLUE),
     "feed_forward": ("feed-forward", style.SKY),
+    "received_attention": ("attention received", style.PURPLE),
     "decisions": ("decisions (routers, ranks)", style.VERMILLION),
     "gather_scatter": ("gather and scatter", style.YELLOW),
     "rest": ("embedding and head", style.GREY),
@@ -69,7 +70,10 @@ def _bars(axes: Axes, chosen: pd.DataFrame, label: str) -> None:
     time = 100 / chosen[f"real.{label}"].to_numpy(float)
     place, left = np.arange(len(chosen)), np.zeros(len(chosen))
     for section, (name, colour) in SECTIONS.items():
-        width = time * chosen[f"real.{label}.share.{section}"].to_numpy(float)
+        share = f"real.{label}.share.{section}"
+        if share not in chosen:  # an older pass has no "received_attention"
+            continue
+        width = time * chosen[share].to_numpy(float)
         axes.barh(place, width, left=left, height=0.75, color=colour, label=name)
         left += np.nan_to_num(width)
     shown = np.isfinite(time)

@@ -68,8 +68,9 @@ def contender(name: str, speedup: float, trial_id: str | None = None, **more: An
 def shares() -> dict:
     return {
         "decisions": 0.05,
+        "received_attention": 0.04,
         "gather_scatter": 0.1,
-        "attention": 0.3,
+        "attention": 0.26,
         "feed_forward": 0.5,
         "rest": 0.05,
     }

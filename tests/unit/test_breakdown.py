@@ -4,8 +4,17 @@ import pytest
 import torch
 
 from lotbench.engine import modes
+from lotbench.engine.attention import attend_and_receive
 from lotbench.engine.encoder import ReducedEncoder
-from lotbench.measure.breakdown import ATTENTION, DECISIONS, FEED_FORWARD, MOVES, REST, time_shares
+from lotbench.measure.breakdown import (
+    ATTENTION,
+    DECISIONS,
+    FEED_FORWARD,
+    MOVES,
+    RECEIVED,
+    REST,
+    time_shares,
+)
 from lotbench.reducer import Drop, Leap, Params, TokenReducer
 
 LAYERS = 3
@@ -74,6 +83,7 @@ def test_every_second_of_the_packed_path_is_booked_to_its_section(backbone, make
     # Three selections a layer: the leap, the drop, and the drop among all that are carried.
     seconds = {
         DECISIONS: LAYERS * 32,
+        RECEIVED: 0,
         MOVES: LAYERS * 96,
         ATTENTION: LAYERS * 3,
         FEED_FORWARD: LAYERS * 12,
@@ -88,9 +98,39 @@ def test_the_padded_model_decides_and_moves_nothing(backbone, clock):
     encoder = ReducedEncoder(backbone, TokenReducer(Params(), LAYERS, 32))
     ids = torch.ones(2, 7, dtype=torch.int64)
     shares = watch(encoder, [lambda: backbone.model(input_ids=ids)], True, clock)
-    assert shares == pytest.approx(
-        {DECISIONS: 0, MOVES: 0, ATTENTION: 9 / 345, FEED_FORWARD: 36 / 345, REST: 300 / 345}
-    )
+    seconds = {DECISIONS: 0, RECEIVED: 0, MOVES: 0, ATTENTION: 9, FEED_FORWARD: 36, REST: 300}
+    assert shares == pytest.approx({name: value / 345 for name, value in seconds.items()})
+
+
+@pytest.mark.parametrize(("explicit", "extra"), [(64, 48), (10, 0)])
+def test_received_attention_is_what_the_kernel_that_tells_takes_longer(
+    backbone, make_batch, clock, monkeypatch, explicit, extra
+):
+    def slow(name, seconds):
+        kernel = getattr(modes, name)
+
+        def run(*arguments):
+            clock[0] += seconds
+            return kernel(*arguments)
+
+        monkeypatch.setattr(modes, name, run)
+
+    slow("attend", 16)
+    slow("attend_and_receive", explicit)
+    reducer = TokenReducer(Params(), LAYERS, 32)
+    reducer.needs = frozenset({"received_attention"})
+    encoder, batch = ReducedEncoder(backbone, reducer), make_batch([5, 4])
+    shares = watch(encoder, [lambda: encoder(batch)], False, clock)
+    seconds = {
+        DECISIONS: 0,
+        RECEIVED: LAYERS * extra,
+        MOVES: 0,
+        ATTENTION: LAYERS * (3 + explicit - extra),
+        FEED_FORWARD: LAYERS * 12,
+        REST: 300,
+    }
+    total = sum(seconds.values())  # in which the kernel that was run beside is not
+    assert shares == pytest.approx({name: value / total for name, value in seconds.items()})
 
 
 def test_nothing_of_the_stopwatch_stays(backbone, make_batch, clock):
@@ -99,6 +139,7 @@ def test_nothing_of_the_stopwatch_stays(backbone, make_batch, clock):
     encoder, batch = ReducedEncoder(backbone, reducer), make_batch([5, 4])
 
     def hooks():
+        assert modes.attend_and_receive is attend_and_receive
         return [
             (len(module._forward_hooks), len(module._forward_pre_hooks), sorted(vars(module)))
             for module in encoder.modules()

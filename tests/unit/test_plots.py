@@ -123,15 +123,18 @@ def test_what_the_figure_of_time_shows(tmp_path):
         figure = time_shares(rows, "Timed on Abacus 9000")
         one, many = figure.axes
         assert many.get_title() == "CPU, 1 thread, batch 32, fp32"
-        # lot at 1.8x: 30% of its time is attention, 50% the feed-forward after it.
+        # lot at 1.8x: 26% of its time is attention, 50% the feed-forward after it.
         attention, forward = many.containers[0][1], many.containers[1][1]
-        assert attention.get_width() == pytest.approx(100 / 1.8 * 0.3)
+        assert attention.get_width() == pytest.approx(100 / 1.8 * 0.26)
         assert forward.get_x() == pytest.approx(attention.get_width())
         assert forward.get_width() == pytest.approx(100 / 1.8 * 0.5)
         (marks,) = many.lines
         assert list(marks.get_xdata()) == pytest.approx([100, 50, 25, 100 / 3])
         labels = [label.get_text() for label in one.get_yticklabels()]
         assert labels[1] == "lot  2.0\N{MULTIPLICATION SIGN}  89.5%"
+        older = [name for name in rows if name.endswith("share.received_attention")]
+        shorter = time_shares(rows.drop(columns=older), "Timed on Abacus 9000").axes[1]
+        assert len(shorter.containers) == len(many.containers) - 1
 
 
 def test_timings_from_before_shares_draw_the_other_figures(tmp_path):
