@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import random
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import pairwise
 from typing import Any
 
@@ -74,7 +74,7 @@ def run_rounds(
     contenders: Mapping[str, Sequence[Call]],
     rounds: int,
     min_seconds: float,
-    seed: int,
+    seed: int | str,
     timer: Timer = wall,
 ) -> Samples:
     """Seconds per pass of every contender, one sample per round, in round order.
@@ -92,10 +92,25 @@ def run_rounds(
     return samples
 
 
-def median_interval(values: np.ndarray, seed: int = 0) -> dict[str, float]:
-    """Median and its 95% bootstrap interval (percentiles of resampled medians)."""
+def median_interval(
+    values: np.ndarray, seed: int = 0, runs: Sequence[int] | None = None
+) -> dict[str, float]:
+    """Median and its 95% bootstrap interval (percentiles of resampled medians).
+
+    Parameters
+    ----------
+    values : array, shape (n,)
+    runs : sequence of int, optional
+        How many of the values each process gave, in their order.  Processes differ by more than
+        their rounds do, so a resample draws processes first, then as many rounds of each.
+    """
     values = np.asarray(values, dtype=np.float64)
-    picks = np.random.default_rng(seed).integers(0, len(values), (RESAMPLES, len(values)))
+    runs = np.array([len(values)] if runs is None else runs)
+    starts = np.cumsum(runs) - runs
+    draw = np.random.default_rng(seed)
+    chosen = draw.integers(0, len(runs), (RESAMPLES, len(runs), 1))
+    within = draw.random((RESAMPLES, len(runs), runs.max())) * runs[chosen]
+    picks = (starts[chosen] + within.astype(int)).reshape(RESAMPLES, -1)
     low, high = np.percentile(np.median(values[picks], axis=1), [2.5, 97.5])
     return {"median": float(np.median(values)), "low": float(low), "high": float(high)}
 
@@ -110,10 +125,13 @@ def percentiles(seconds: Sequence[float]) -> dict[str, float]:
 
 
 def speedup(
-    reference: Sequence[float], samples: Sequence[float], seed: int = 0
+    reference: Sequence[float],
+    samples: Sequence[float],
+    seed: int = 0,
+    runs: Sequence[int] | None = None,
 ) -> dict[str, float]:
     """How many times faster than the reference: paired ratio per round, median, interval."""
-    return median_interval(np.divide(reference, samples), seed)
+    return median_interval(np.divide(reference, samples), seed, runs)
 
 
 def fastest_dense(samples: Samples) -> str:
@@ -121,10 +139,15 @@ def fastest_dense(samples: Samples) -> str:
     return PACKED if speedup(samples[DENSE], samples[PACKED])["median"] > 1 else DENSE
 
 
-def noise_floor(first: Sequence[float], again: Sequence[float], seed: int = 0) -> dict[str, float]:
+def noise_floor(
+    first: Sequence[float],
+    again: Sequence[float],
+    seed: int = 0,
+    runs: Sequence[int] | None = None,
+) -> dict[str, float]:
     """What dense against itself shows: the median deviation from 1, and the ratio's interval."""
     ratio = np.divide(first, again)
-    interval = median_interval(ratio, seed)
+    interval = median_interval(ratio, seed, runs)
     return {
         "ratio": float(np.median(np.abs(ratio - 1))),
         "low": interval["low"],
@@ -142,49 +165,54 @@ def noisy(speed: Mapping[str, float]) -> bool:
     return speed["high"] - speed["low"] > WIDE * speed["median"]
 
 
-def summarise(groups: Sequence[Samples], examples: int, seed: int = 0) -> dict[str, Any]:
+def pool(runs: Sequence[Mapping[str, list]], names: Iterable[str]) -> dict[str, list]:
+    """What several runs have under each of these names, end to end."""
+    return {name: [item for run in runs for item in run[name]] for name in names}
+
+
+def summarise(groups: Sequence[Sequence[Samples]], examples: int, seed: int = 0) -> dict[str, Any]:
     """Noise floor and one entry per contender, from the samples of one or more groups.
 
-    Each group is a run of `run_rounds` of its own with the baselines in it; a contender is
-    compared with the baselines of its group.  The entries of the baselines hold the samples of
-    all groups, one group after another.
+    Each group has the baselines in it, and was run by one process or by several (see
+    `run_rounds`); a contender is compared with the baselines of its group.  Samples of several
+    processes stand end to end, and the entries of the baselines hold those of all groups.
 
     Parameters
     ----------
-    groups : sequence of dict, name to samples
+    groups : sequence of sequences of dict, name to samples
+        Per group one dict for each process.
     examples : int
         Examples in one pass.
     """
-    pooled = {
-        name: [sample for group in groups for sample in group[name]]
-        for name in (DENSE, AGAIN, PACKED)
-    }
-    floor: dict[str, Any] = noise_floor(pooled[DENSE], pooled[AGAIN], seed)
+    every = [run for group in groups for run in group]
+    pooled = pool(every, (DENSE, AGAIN, PACKED))
+    rounds = [len(run[DENSE]) for run in every]
+    floor: dict[str, Any] = noise_floor(pooled[DENSE], pooled[AGAIN], seed, rounds)
     # One reference for the whole record, or a contender's number would depend on its group.
     fastest = fastest_dense(pooled)
 
-    def entry(name: str, own: Sequence[float], baselines: Samples, group: int | None) -> dict:
-        speed = speedup(baselines[fastest], own, seed)
+    def entry(name: str, own: Samples, rounds: list[int], group: int | None) -> dict:
+        speed = speedup(own[fastest], own[name], seed, rounds)
         return {
             "name": name,
             "group": group,
-            "seconds_per_example": float(np.median(own)) / examples,
-            "samples": list(own),
+            "seconds_per_example": float(np.median(own[name])) / examples,
+            "samples": own[name],
             "speedup": speed,
-            "speedup_padded": speedup(baselines[DENSE], own, seed),
+            "speedup_padded": speedup(own[DENSE], own[name], seed, rounds),
             "flagged": name != fastest and flagged(speed, floor),
             "noisy": noisy(speed),
         }
 
-    rows = [entry(name, pooled[name], pooled, None) for name in (DENSE, PACKED)]
-    for number, group in enumerate(groups):
-        rows += [
-            entry(name, own, group, number) for name, own in group.items() if name not in pooled
-        ]
+    rows = [entry(name, pooled, rounds, None) for name in (DENSE, PACKED)]
+    sizes = [[len(run[DENSE]) for run in group] for group in groups]
+    for number, (group, own) in enumerate(zip(groups, sizes, strict=True)):
+        samples = pool(group, group[0])
+        rows += [entry(name, samples, own, number) for name in samples if name not in pooled]
     floor["samples"] = pooled[AGAIN]
     return {
         "fastest_dense": fastest,
         "noise_floor": floor,
-        "groups": [{"rounds": len(group[DENSE])} for group in groups],
+        "groups": [{"rounds": own} for own in sizes],
         "contenders": rows,
     }

@@ -1,4 +1,4 @@
-"""Timing passes: one fresh, exclusive worker process per device setting."""
+"""Timing passes: fresh, exclusive worker processes, one after another, per device setting."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from lotbench.errors import InputError, PassFailed
-from lotbench.measure import latency, machine
+from lotbench.measure import latency, machine, pooling
 
 LOCK = Path(tempfile.gettempdir()) / "lotbench-timing.lock"
 ALLOCATOR = {
@@ -124,20 +124,25 @@ def run_pass(
         raise InputError("examples: nothing to time; raise measure.examples")
     progress = progress or (lambda line: print(line, file=sys.stderr, flush=True))
     for setting in settings(devices, threads, dtypes):
-        spec = {
-            **vars(setting),
-            "dense": str(dense),
-            "contenders": [{**c, "folder": str(c["folder"])} for c in contenders],
-            "examples": list(examples),
-            "batch_sizes": list(batch_sizes),
-            "rounds": rounds,
-            "min_seconds": min_seconds,
-            "seed": seed,
-        }
         label = f"timing {task} on {setting.device}, {setting.threads} threads, {setting.dtype}"
         progress(f"{label}: {len(contenders)} contenders")
+        plan, parts = pooling.plan(rounds), []
+        for process, share in enumerate(plan):
+            spec = {
+                **vars(setting),
+                "dense": str(dense),
+                "contenders": [{**c, "folder": str(c["folder"])} for c in contenders],
+                "examples": list(examples),
+                "batch_sizes": list(batch_sizes),
+                "rounds": share,
+                "min_seconds": min_seconds / len(plan),
+                "process": process,
+                "seed": seed,
+            }
+            number = f"{label}: process {process + 1} of {len(plan)}"
+            parts.append(run_alone("lotbench.measure.worker", spec, number, progress))
         device, count, dtype = setting.parts
-        for record in run_alone("lotbench.measure.worker", spec, label, progress):
+        for record in pooling.records(parts, contenders, seed):
             batch = f"b{record['setting']['batch_size']}"
             origin = provenance("pass_id", task, device, count, batch, dtype)
             yield {**origin, "task": task, **record}

@@ -1,8 +1,9 @@
 """One device setting, timed in a fresh process: ``python -m lotbench.measure.worker SPEC OUT``.
 
 SPEC is what `lotbench.measure.timing` writes: device, threads, dtype, batch sizes, rounds,
-minimum seconds, seed, the dense model's folder, the contenders, the tokenised examples, the lock.
-OUT becomes a list with one record per batch size.  Progress goes to stderr, a line at a time.
+minimum seconds, seed, which of several processes this is, the dense model's folder, the
+contenders, the tokenised examples, the lock.  OUT becomes a list with what was measured at each
+batch size (see `lotbench.measure.pooling`).  Progress goes to stderr, a line at a time.
 """
 
 from __future__ import annotations
@@ -51,11 +52,11 @@ class Timed:
     calls: latency.Samples
     events: latency.Samples
     watched: dict[str, dict[str, Any]]
-    """What was read off passes beside the timed ones, as fields of the record."""
+    """What was read off passes beside the timed ones, by the first process alone."""
 
 
 def run(spec: dict[str, Any]) -> list[dict[str, Any]]:
-    """One record per batch size: setting, noise floor, contenders."""
+    """What was measured at each batch size: the setting, and the groups of contenders."""
     torch.set_num_threads(spec["threads"])
     device, dtype = torch.device(spec["device"]), DTYPES[spec["dtype"]]
     if device.type == "cuda":
@@ -85,11 +86,14 @@ def run(spec: dict[str, Any]) -> list[dict[str, Any]]:
                     else packed_contender(model, examples, size, contender["budget"])
                 )
             with torch.inference_mode():
-                timed[size].append(_time(contenders, spec, spec["seed"] + number, label))
-    return [_record(spec, dense, size, timed[size]) for size in spec["batch_sizes"]]
+                timed[size].append(_time(contenders, spec, number, label))
+    return [
+        {"setting": _setting(spec, dense, size), "groups": [vars(group) for group in timed[size]]}
+        for size in spec["batch_sizes"]
+    ]
 
 
-def _time(contenders: dict[str, Contender], spec: dict[str, Any], seed: int, label: str) -> Timed:
+def _time(contenders: dict[str, Contender], spec: dict[str, Any], group: int, label: str) -> Timed:
     device = torch.device(spec["device"])
     calls = {name: contender.calls for name, contender in contenders.items()}
     timer = CudaTimer(device) if device.type == "cuda" else latency.CallTimer()
@@ -98,56 +102,39 @@ def _time(contenders: dict[str, Contender], spec: dict[str, Any], seed: int, lab
     if isinstance(timer, CudaTimer):
         timer.events.clear()
     start = time.perf_counter()
+    seed = f"{spec['seed']} {spec['process']} {group}"
     samples = latency.run_rounds(calls, spec["rounds"], spec["min_seconds"], seed, timer)
     log(
         f"{label}: {passes} warm-up passes, {len(samples[latency.DENSE])} rounds in "
         f"{time.perf_counter() - start:.1f} s"
     )
     events = timer.events if isinstance(timer, CudaTimer) else {}
-    # Only now, since what watches a call also slows it.
-    watched = {
-        name: {
-            "peak_bytes": memory.peak_bytes(own.calls, device),
-            "time_shares": time_shares(own.encoder, own.calls, own.padded),
-            "flops_speedup": contenders[latency.DENSE].flops() / own.flops(),
+    watched = {}
+    if spec["process"] == 0:  # only now, since what watches a call also slows it
+        watched = {
+            name: {
+                "peak_bytes": memory.peak_bytes(own.calls, device),
+                "time_shares": time_shares(own.encoder, own.calls, own.padded),
+                "flops_speedup": contenders[latency.DENSE].flops() / own.flops(),
+            }
+            for name, own in contenders.items()
+            if name != latency.AGAIN
         }
-        for name, own in contenders.items()
-        if name != latency.AGAIN
-    }
     return Timed(samples, timer.calls, events, watched)
 
 
-def _record(
-    spec: dict[str, Any], dense: ReducedEncoder, size: int, groups: list[Timed]
-) -> dict[str, Any]:
-    count = len(spec["examples"])
-    record: dict[str, Any] = {
-        "setting": {
-            "device": spec["device"],
-            "device_name": device_name(spec["device"]),
-            "threads": spec["threads"],
-            "dtype": spec["dtype"],
-            "batch_size": size,
-            "examples": count,
-            "rounds": spec["rounds"],
-            "min_seconds": spec["min_seconds"],
-            "seed": spec["seed"],
-            "attention": dense.backbone.config._attn_implementation,
-        },
-        **latency.summarise([group.samples for group in groups], count, spec["seed"]),
+def _setting(spec: dict[str, Any], dense: ReducedEncoder, size: int) -> dict[str, Any]:
+    return {
+        "device": spec["device"],
+        "device_name": device_name(spec["device"]),
+        "threads": spec["threads"],
+        "dtype": spec["dtype"],
+        "batch_size": size,
+        "examples": len(spec["examples"]),
+        "min_seconds": spec["min_seconds"],
+        "seed": spec["seed"],
+        "attention": dense.backbone.config._attn_implementation,
     }
-    known = {contender["name"]: contender for contender in spec["contenders"]}
-    for row in record["contenders"]:
-        name = row["name"]
-        contender = known.get(name, {})
-        row["trial_id"] = contender.get("trial_id")
-        row["budget"] = contender.get("budget", {})
-        own = [group for group in groups if name in group.samples]
-        row["call_seconds"] = latency.percentiles([s for group in own for s in group.calls[name]])
-        row |= own[0].watched[name]
-        if own[0].events:
-            row["event_samples"] = [s for group in own for s in group.events[name]]
-    return record
 
 
 def padded_contender(
@@ -262,9 +249,9 @@ def model_bytes(folder: str) -> int:
 
 
 def memory_bytes(device: torch.device) -> float:
-    """The machine's memory, or what is free on a GPU; unlimited where the system does not tell."""
+    """The memory of the machine or the GPU; unlimited where the system does not tell."""
     if device.type == "cuda":
-        return torch.cuda.mem_get_info(device)[0]
+        return torch.cuda.get_device_properties(device).total_memory
     known = machine.memory_gib()
     return float("inf") if known is None else known * 2**30
 

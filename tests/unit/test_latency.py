@@ -168,7 +168,7 @@ def rows(summary):
 def test_summary_compares_with_the_fastest_dense():
     # Packed dense is 1.25 times faster than padded, so it is the reference: lot is 2x, not 2.5x.
     summary = summarise(
-        [group(dense=[5.0] * 4, again=[5.0] * 4, packed=[4.0] * 4, lot=[2.0] * 4)], examples=8
+        [[group(dense=[5.0] * 4, again=[5.0] * 4, packed=[4.0] * 4, lot=[2.0] * 4)]], examples=8
     )
     found = rows(summary)
     assert summary["fastest_dense"] == PACKED
@@ -187,13 +187,15 @@ def test_summary_flags_what_noise_explains():
     # Dense against itself deviates by 0.1, 0.1, 0.1; "same" is 1.05x, "fast" 2x.
     summary = summarise(
         [
-            group(
-                dense=[1.1, 1.1, 1.1],
-                again=[1.0, 1.0, 1.0],
-                packed=[2.0, 2.0, 2.0],
-                same=[1.1 / 1.05] * 3,
-                fast=[0.55] * 3,
-            )
+            [
+                group(
+                    dense=[1.1, 1.1, 1.1],
+                    again=[1.0, 1.0, 1.0],
+                    packed=[2.0, 2.0, 2.0],
+                    same=[1.1 / 1.05] * 3,
+                    fast=[0.55] * 3,
+                )
+            ]
         ],
         examples=1,
     )
@@ -208,9 +210,32 @@ def test_groups_pair_with_their_own_baselines():
     # The second group ran on a machine half as fast; both contenders are 2x faster than dense.
     first = group(dense=[2.0, 2.0], again=[2.0, 2.0], packed=[2.5, 2.5], a=[1.0, 1.0])
     second = group(dense=[4.0] * 3, again=[4.0] * 3, packed=[5.0] * 3, b=[2.0] * 3)
-    summary = summarise([first, second], examples=1)
+    summary = summarise([[first], [second]], examples=1)
     found = rows(summary)
     assert found["a"]["speedup"]["median"] == found["b"]["speedup"]["median"] == 2.0
     assert (found["a"]["group"], found["b"]["group"]) == (0, 1)
     assert found[DENSE]["samples"] == [2.0, 2.0, 4.0, 4.0, 4.0]
-    assert summary["groups"] == [{"rounds": 2}, {"rounds": 3}]
+    assert summary["groups"] == [{"rounds": [2]}, {"rounds": [3]}]
+
+
+def test_processes_stand_end_to_end_and_widen_the_interval():
+    # Steady in every process, but 2x, 3x and 4x faster than dense from one process to the next:
+    # a resample of three processes may be all of the first or all of the last.
+    runs = [
+        group(dense=[12.0] * n, again=[12.0] * n, packed=[24.0] * n, a=[12.0 / speed] * n)
+        for n, speed in ((2, 2), (2, 3), (3, 4))
+    ]
+    summary = summarise([runs], examples=1)
+    found = rows(summary)
+    assert found["a"]["samples"] == [6.0, 6.0, 4.0, 4.0, 3.0, 3.0, 3.0]
+    assert found["a"]["speedup"] == {"median": 3.0, "low": 2.0, "high": 4.0}
+    assert summary["groups"] == [{"rounds": [2, 2, 3]}]
+    assert found["a"]["noisy"]
+
+
+def test_a_process_weighs_the_same_whatever_its_rounds():
+    # One process at 1x for 99 rounds, one at 2x for one: a resample is both of the first (1 in 4),
+    # both of the second (1 in 4) or one of each.
+    interval = median_interval(np.array([1.0] * 99 + [2.0]), runs=(99, 1))
+    assert interval == {"median": 1.0, "low": 1.0, "high": 2.0}
+    assert median_interval(np.array([1.0] * 99 + [2.0]))["high"] == 1.0

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from lotbench.errors import InputError, PassFailed
-from lotbench.measure import latency, machine, timing, worker
+from lotbench.measure import latency, machine, pooling, timing, worker
 from lotbench.measure.timing import Setting, run_pass, settings
 
 
@@ -186,18 +186,19 @@ def test_a_pass_end_to_end(folders, tmp_path, monkeypatch):
             ],
             examples=EXAMPLES,
             batch_sizes=(1, 2),
-            rounds=4,
+            rounds=8,
             min_seconds=0.0,
             progress=lines.append,
         )
     )
     assert [record["setting"]["batch_size"] for record in records] == [1, 2]
     assert len({record["pass_id"] for record in records}) == 2
-    assert any("batch 2" in line for line in lines)
+    assert any("process 2 of 2: group 1 of 1, batch 2" in line for line in lines)
     for record in records:
         assert record["task"] == "tiny"
         assert record["setting"]["threads"] == 1
         assert record["setting"]["attention"] == "sdpa"
+        assert record["setting"]["processes"] == 2 and record["groups"] == [{"rounds": [4, 4]}]
         assert record["machine"]["cpu"] and record["versions"]["torch"]
         assert record["noise_floor"]["ratio"] >= 0
         found = {row["name"]: row for row in record["contenders"]}
@@ -209,10 +210,10 @@ def test_a_pass_end_to_end(folders, tmp_path, monkeypatch):
             "teacher-trial",
         ]
         for row in found.values():
-            assert len(row["samples"]) == 4 and min(row["samples"]) > 0
+            assert len(row["samples"]) == 8 and min(row["samples"]) > 0
             tail = row["call_seconds"]
             # Five examples are five calls of one, or three of two.
-            assert tail["calls"] == 4 * (5 if record["setting"]["batch_size"] == 1 else 3)
+            assert tail["calls"] == 8 * (5 if record["setting"]["batch_size"] == 1 else 3)
             assert 0 < tail["p50"] <= tail["p90"] <= tail["p99"] < max(row["samples"])
             assert sum(row["time_shares"].values()) == pytest.approx(1)
             assert min(row["time_shares"].values()) >= 0
@@ -227,6 +228,13 @@ def test_a_pass_end_to_end(folders, tmp_path, monkeypatch):
             assert (found[name]["time_shares"]["decisions"] > 0) is routed
         assert found["routed@1.0"]["budget"] == {"threshold": 1.0}
         assert found["routed@1.0"]["trial_id"] == "routed"
+
+
+@pytest.mark.parametrize(
+    ("rounds", "shares"), [(2, [2]), (7, [7]), (11, [6, 5]), (20, [4] * 5), (51, [11, *[10] * 4])]
+)
+def test_every_four_rounds_get_a_process_of_their_own_up_to_five(rounds, shares):
+    assert pooling.plan(rounds) == shares
 
 
 def test_a_pass_in_bfloat16(folders, tmp_path, monkeypatch):

@@ -1,0 +1,61 @@
+"""One timing record per batch size, from what one or more worker processes measured.
+
+A process lays out its memory once, and some layouts are faster than others: that is the same in
+all of its rounds, so its interval cannot show it.  Several processes do.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from lotbench.measure import latency
+
+PROCESSES, ROUNDS_EACH = 5, 4
+
+
+def plan(rounds: int) -> list[int]:
+    """The rounds of each process: one process for every four rounds, five at most."""
+    count = max(1, min(PROCESSES, rounds // ROUNDS_EACH))
+    return [rounds // count + (number < rounds % count) for number in range(count)]
+
+
+def records(
+    parts: Sequence[list[dict[str, Any]]], contenders: Sequence[dict[str, Any]], seed: int
+) -> list[dict[str, Any]]:
+    """Setting, noise floor and contenders of each batch size.
+
+    Parameters
+    ----------
+    parts : sequence of list
+        What each worker process wrote (see `lotbench.measure.worker`), the first one first.
+    contenders : sequence of dict
+        As given to `lotbench.measure.timing.run_pass`.
+    """
+    return [_record(each, contenders, seed) for each in zip(*parts, strict=True)]
+
+
+def _record(
+    parts: Sequence[dict[str, Any]], contenders: Sequence[dict[str, Any]], seed: int
+) -> dict[str, Any]:
+    """The record of one batch size."""
+    setting = parts[0]["setting"]
+    groups = list(zip(*(part["groups"] for part in parts), strict=True))
+    samples = [[process["samples"] for process in group] for group in groups]
+    record = {
+        "setting": setting | {"processes": len(parts)},
+        **latency.summarise(samples, setting["examples"], seed),
+    }
+    known = {contender["name"]: contender for contender in contenders}
+    for row in record["contenders"]:
+        name = row["name"]
+        contender = known.get(name, {})
+        row["trial_id"] = contender.get("trial_id")
+        row["budget"] = contender.get("budget", {})
+        own = [process for group in groups for process in group if name in process["samples"]]
+        calls = latency.pool([process["calls"] for process in own], [name])[name]
+        row["call_seconds"] = latency.percentiles(calls)
+        row |= own[0]["watched"][name]
+        if own[0]["events"]:
+            row["event_samples"] = latency.pool([each["events"] for each in own], [name])[name]
+    return record
