@@ -82,6 +82,17 @@ def test_router_sees_its_own_sequence_only() -> None:
     torch.testing.assert_close(together[4:], alone)
 
 
+@pytest.mark.parametrize("lengths", [[700, 600, 1100], [2400]])
+@pytest.mark.parametrize("context", [True, False])
+def test_router_is_the_same_in_cache_sized_parts(lengths: list[int], context: bool) -> None:
+    """Without gradients 2,400 tokens are three parts, and a sequence lies in two of them."""
+    router = Router(8, 4, 1.0, context).double()
+    hidden, layout = torch.randn(2400, 8, dtype=torch.float64), Ragged.from_lengths(lengths)
+    with torch.inference_mode():
+        parts = router(hidden, layout)
+    torch.testing.assert_close(parts, router(hidden, layout))
+
+
 def test_no_gradient_through_the_mean() -> None:
     """The mean is detached: token 1's logits say nothing to token 0's state."""
     hidden = torch.randn(3, 8, dtype=torch.float64, requires_grad=True)
