@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
@@ -57,15 +58,18 @@ class BertAdapter:
 
     def embed(self, input_ids: Tensor, token_type_ids: Tensor, layout: Ragged) -> Tensor:
         parts = self.encoder.embeddings
-        # Places and types are few: summed first, they are gathered and added once per token.
-        table = parts.position_embeddings.weight[self.first_place :][: layout.max_length]
-        row = layout.position
-        if hasattr(parts, "token_type_embeddings"):
-            types = parts.token_type_embeddings.weight
-            table = (table.unsqueeze(1) + types).flatten(0, 1)
-            row = row * len(types) + token_type_ids
         x = parts.word_embeddings(input_ids)
-        x += F.embedding(row, table)
+        # Places and types are few: summed first, they are added once per token.
+        table = parts.position_embeddings.weight[self.first_place :][: layout.max_length, None]
+        if hasattr(parts, "token_type_embeddings"):
+            table = table + parts.token_type_embeddings.weight
+        if _one_type(token_type_ids):
+            for part in x.split(layout.sizes):
+                part += table[: len(part), 0]
+        else:
+            kinds = table.shape[1]
+            row = layout.position * kinds + (token_type_ids if kinds > 1 else 0)
+            x += F.embedding(row, table.flatten(0, 1))
         return parts.dropout(parts.LayerNorm(x))
 
     def classify(self, first: Tensor) -> Tensor:
@@ -144,6 +148,17 @@ class DistilBertAdapter(BertAdapter):
 
     def head_modules(self) -> list[nn.Linear]:
         return [self.model.pre_classifier, self.model.classifier]
+
+
+def _one_type(token_type_ids: Tensor) -> bool:
+    """Whether no token is of another type than 0, asked where the answer costs nothing.
+
+    A GPU would have to be waited for, a compiler cannot know, and pieces of a tensor with a
+    gradient cannot be written to.
+    """
+    if torch.is_grad_enabled() or torch.compiler.is_compiling() or not token_type_ids.is_cpu:
+        return False
+    return not token_type_ids.any()
 
 
 @dataclass(frozen=True)
