@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
@@ -77,7 +77,8 @@ class Artefacts:
     def logits(self) -> np.ndarray:
         """Teacher logits of the train split, shape (N, C), float32."""
         path = self.folder / "logits.npy"
-        _once(path, lambda place: _save(place, teacher_logits(self._load(), self.task.train)))
+        split, tell = self.task.train, self.progress
+        _once(path, lambda place: _save(place, teacher_logits(self._load(), split, tell)))
         return np.load(path)
 
     def saliency(self, kind: str) -> np.ndarray:
@@ -87,7 +88,8 @@ class Artefacts:
         """
         compute = {"gradient": gradient_saliency, "attention": attention_saliency}[kind]
         path = self.folder / f"{kind}.npy"
-        _once(path, lambda place: _save(place, compute(self._load(), self.task.train)))
+        split, tell = self.task.train, self.progress
+        _once(path, lambda place: _save(place, compute(self._load(), split, tell)))
         return np.load(path)
 
     def attacher(self, needs: frozenset[str]) -> Callable[[Batch, np.ndarray], None] | None:
@@ -143,17 +145,21 @@ class _Probe(TokenReducer):
         return Leap(keep, aux={"received": received.mean})
 
 
-def teacher_logits(teacher: ReducedEncoder, split: Split) -> np.ndarray:
+def teacher_logits(
+    teacher: ReducedEncoder, split: Split, progress: Progress = silent
+) -> np.ndarray:
     """Logits of every row, shape (N, C), float32."""
     out = np.zeros((len(split), teacher.backbone.config.num_labels), dtype=np.float32)
     device = next(teacher.parameters()).device
     with torch.inference_mode():
-        for rows in batches(split, BATCH_SIZE, seed=None):
+        for rows in _told("teacher logits", split, progress):
             out[rows] = teacher(collate(split, rows).to(device)).logits.cpu().numpy()
     return out
 
 
-def gradient_saliency(teacher: ReducedEncoder, split: Split) -> np.ndarray:
+def gradient_saliency(
+    teacher: ReducedEncoder, split: Split, progress: Progress = silent
+) -> np.ndarray:
     """``sum_l || d logit_y / d h_l,i * h_l,i ||_2`` of every token (LoT, section 3.4).
 
     h_l are the inputs of the layers, y the gold label (the only logit for regression).
@@ -168,10 +174,12 @@ def gradient_saliency(teacher: ReducedEncoder, split: Split) -> np.ndarray:
         parts = [(g.float() * h.float()).norm(dim=1) for g, h in pairs]
         return torch.stack(parts).sum(0)
 
-    return _per_token(teacher, split, compute)
+    return _per_token(teacher, split, compute, progress)
 
 
-def attention_saliency(teacher: ReducedEncoder, split: Split) -> np.ndarray:
+def attention_saliency(
+    teacher: ReducedEncoder, split: Split, progress: Progress = silent
+) -> np.ndarray:
     """Attention that each token receives, summed over the layers."""
     probe = _Probe(Params(), len(teacher.backbone.layers), teacher.backbone.width)
     probing = ReducedEncoder(teacher.backbone, probe).eval()
@@ -181,11 +189,14 @@ def attention_saliency(teacher: ReducedEncoder, split: Split) -> np.ndarray:
         events = probing(batch).trace.decisions("after_attention")
         return torch.stack([event.decision.aux["received"] for event in events]).sum(0)
 
-    return _per_token(teacher, split, compute)
+    return _per_token(teacher, split, compute, progress)
 
 
 def _per_token(
-    encoder: ReducedEncoder, split: Split, compute: Callable[[Batch], Tensor]
+    encoder: ReducedEncoder,
+    split: Split,
+    compute: Callable[[Batch], Tensor],
+    progress: Progress,
 ) -> np.ndarray:
     device = next(encoder.parameters()).device
     # Only the order and the rough share of the values matter, and bf16 is far faster.
@@ -193,7 +204,7 @@ def _per_token(
     starts = np.concatenate([[0], np.cumsum(split.lengths)])
     out = np.zeros(starts[-1], dtype=np.float32)
     encoder.eval()
-    for rows in batches(split, BATCH_SIZE, seed=None):
+    for rows in _told("saliency", split, progress):
         batch = collate(split, rows).to(device)
         with torch.autocast(device.type, torch.bfloat16, enabled=precision == "bf16"):
             values = compute(batch).detach().float().cpu().numpy()
@@ -203,6 +214,14 @@ def _per_token(
             out[starts[row] : starts[row] + size] = values[begin : begin + size]
             begin += size
     return out
+
+
+def _told(what: str, split: Split, progress: Progress) -> Iterator[np.ndarray]:
+    """The batches of a split from the shortest example to the longest, each told when done."""
+    found = batches(split, BATCH_SIZE, seed=None)
+    for number, rows in enumerate(found, start=1):
+        yield rows
+        progress(what, number, len(found))
 
 
 def device() -> torch.device:

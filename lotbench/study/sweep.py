@@ -20,6 +20,7 @@ from lotbench.errors import InputError, PassFailed
 from lotbench.measure import machine, timing
 from lotbench.study.config import MeasureConfig, SweepConfig, TrialConfig, expand
 from lotbench.study.measuring import measure
+from lotbench.study.news import Board, posted, read_out
 from lotbench.study.trial import prepare, resolve, run_trial, trial_id
 
 Say = Callable[[str], None]
@@ -142,7 +143,6 @@ def _run_trials(planned: Plan, address: str | None, report: Report, say: Say) ->
     # Ray reads them when it is imported, and its workers when they start.
     os.environ.update(RAY_SETTINGS)
     import ray
-    from ray import tune
 
     try:
         ray.init(
@@ -158,36 +158,53 @@ def _run_trials(planned: Plan, address: str | None, report: Report, say: Say) ->
             f"--address {address}: no Ray cluster there ({str(error).splitlines()[0]}); start one "
             "with `ray start --head`, or leave --address out"
         ) from error
+    board = ray.remote(num_cpus=0)(Board).remote()
+
+    def read() -> list[str]:
+        with suppress(ray.exceptions.RayError):  # what fails is told where it is waited for
+            return ray.get(board.read.remote())
+        return []
+
     try:
-        _prepare(planned, say)
-        cpus, gpus = _share(ray.cluster_resources())
-        tuner = tune.Tuner(
-            tune.with_resources(_trainable, {"cpu": cpus, "gpu": gpus}),
-            param_space={
-                "trial": tune.grid_search(list(planned.todo)),
-                "configs": {n: c.model_dump(mode="json") for n, c in planned.todo.items()},
-                "folder": str(planned.folder),
-                "threads": cpus,
-            },
-            # A fresh process for each trial: kernels keep memory for every shape they have met.
-            tune_config=tune.TuneConfig(
-                reuse_actors=False, trial_dirname_creator=lambda trial: trial.trial_id
-            ),
-            run_config=tune.RunConfig(
-                name="tune",
-                storage_path=str(planned.folder / "ray"),
-                verbose=0,
-                callbacks=[_announcer(tune, planned, report, say)],
-            ),
-        )
-        tuner.fit()
+        with read_out(read, say):
+            _prepare(planned, board, say)
+            _tune(planned, board, report, say)
     finally:
         ray.shutdown()
     for name in planned.todo.keys() - {row["trial_id"] for row in store.read_rows(planned.folder)}:
         report.failed.setdefault(name, "the worker died; its log is under ray/")
 
 
-def _prepare(planned: Plan, say: Say) -> None:
+def _tune(planned: Plan, board: Any, report: Report, say: Say) -> None:
+    """Train and score the trials side by side."""
+    import ray
+    from ray import tune
+
+    cpus, gpus = _share(ray.cluster_resources())
+    trainable = tune.with_parameters(_trainable, board=board)
+    tuner = tune.Tuner(
+        tune.with_resources(trainable, {"cpu": cpus, "gpu": gpus}),
+        param_space={
+            "trial": tune.grid_search(list(planned.todo)),
+            "configs": {n: c.model_dump(mode="json") for n, c in planned.todo.items()},
+            "folder": str(planned.folder),
+            "threads": cpus,
+        },
+        # A fresh process for each trial: kernels keep memory for every shape they have met.
+        tune_config=tune.TuneConfig(
+            reuse_actors=False, trial_dirname_creator=lambda trial: trial.trial_id
+        ),
+        run_config=tune.RunConfig(
+            name="tune",
+            storage_path=str(planned.folder / "ray"),
+            verbose=0,
+            callbacks=[_announcer(tune, planned, report, say)],
+        ),
+    )
+    tuner.fit()
+
+
+def _prepare(planned: Plan, board: Any, say: Say) -> None:
     """Teachers, logits and saliency that the trials need, each once, as Ray tasks."""
     import ray
 
@@ -198,7 +215,7 @@ def _prepare(planned: Plan, say: Say) -> None:
     remote = ray.remote(num_cpus=cpus, num_gpus=gpus, max_retries=0)(_prepare_one)
     started = time.perf_counter()
     jobs = {
-        remote.remote([config.model_dump(mode="json") for config in configs], cpus): configs[0]
+        remote.remote([c.model_dump(mode="json") for c in configs], cpus, board): configs[0]
         for configs in shared.values()
     }
     for number, (job, config) in enumerate(jobs.items(), start=1):
@@ -221,29 +238,33 @@ def _prepare(planned: Plan, say: Say) -> None:
         )
 
 
-def _prepare_one(trials: list[dict[str, Any]], threads: int) -> dict[str, float]:
+def _prepare_one(trials: list[dict[str, Any]], threads: int, board: Any) -> dict[str, float]:
     """The teacher that these trials share, and what any of them needs of it; its metrics."""
     import torch
 
     torch.set_num_threads(threads)
     configs = [TrialConfig(**values) for values in trials]
-    artefacts = prepare(configs[0])
-    teacher = checkpoint.load(artefacts.teacher()).backbone
-    for config in configs:
-        cls, params, _ = resolve(config)
-        # A method that refuses its parameters fails in its own trial, with its own row.
-        with suppress(Exception):
-            artefacts.attacher(cls(params, len(teacher.layers), teacher.width).needs)
+    with posted(
+        board.put.remote, f"teacher, {configs[0].task}, seed {configs[0].seed}"
+    ) as progress:
+        artefacts = prepare(configs[0], progress)
+        teacher = checkpoint.load(artefacts.teacher()).backbone
+        for config in configs:
+            cls, params, _ = resolve(config)
+            # A method that refuses its parameters fails in its own trial, with its own row.
+            with suppress(Exception):
+                artefacts.attacher(cls(params, len(teacher.layers), teacher.width).needs)
     return artefacts.teacher_card()["metrics"]["validation"]
 
 
-def _trainable(values: dict[str, Any]) -> None:
+def _trainable(values: dict[str, Any], board: Any) -> None:
     import torch
     from ray import tune
 
     torch.set_num_threads(values["threads"])
     config = TrialConfig(**values["configs"][values["trial"]])
-    row = run_trial(config, Path(values["folder"]), catch_input_errors=True)
+    with posted(board.put.remote, _label(config)) as progress:
+        row = run_trial(config, Path(values["folder"]), progress, catch_input_errors=True)
     tune.report({"status": row["status"]})
 
 
