@@ -276,3 +276,25 @@ def test_a_gpu_is_named_by_its_driver(monkeypatch):
     monkeypatch.setattr(torch.cuda, "get_device_name", lambda device: f"GPU of {device}")
     assert worker.device_name("cuda:1") == "GPU of cuda:1"
     assert worker.device_name("cpu") == machine.cpu_model()
+
+
+def test_a_gpu_is_waited_for_around_every_call(monkeypatch):
+    log = []
+
+    class Event:
+        def __init__(self, enable_timing):
+            assert enable_timing
+
+        def record(self):
+            log.append("event")
+
+        def elapsed_time(self, end):
+            return 5.0  # milliseconds
+
+    monkeypatch.setattr(torch.cuda, "Event", Event)
+    monkeypatch.setattr(torch.cuda, "synchronize", lambda device: log.append(f"wait {device}"))
+    timer = worker.CudaTimer(torch.device("cuda:1"))
+    seconds = timer("lot", [lambda: log.append("call")] * 2)
+    assert log == ["wait cuda:1", "event", "call", "event", "wait cuda:1"] * 2
+    assert len(timer.calls["lot"]) == 2 and seconds == sum(timer.calls["lot"])
+    assert timer.events == {"lot": [0.01]}
