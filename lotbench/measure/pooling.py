@@ -11,17 +11,19 @@ from typing import Any
 
 from lotbench.measure import latency
 
-PROCESSES, ROUNDS_EACH = 5, 4
+ROUNDS_EACH = 4
 
 
 def plan(rounds: int) -> list[int]:
-    """The rounds of each process: one process for every four rounds, five at most."""
-    count = max(1, min(PROCESSES, rounds // ROUNDS_EACH))
+    """The rounds of each process: one process for every four rounds."""
+    count = max(1, rounds // ROUNDS_EACH)
     return [rounds // count + (number < rounds % count) for number in range(count)]
 
 
 def records(
-    parts: Sequence[list[dict[str, Any]]], contenders: Sequence[dict[str, Any]], seed: int
+    parts: Sequence[list[dict[str, Any]]],
+    contenders: Sequence[dict[str, Any]],
+    asked: dict[str, Any],
 ) -> list[dict[str, Any]]:
     """Setting, noise floor and contenders of each batch size.
 
@@ -31,20 +33,24 @@ def records(
         What each worker process wrote (see `lotbench.measure.worker`), the first one first.
     contenders : sequence of dict
         As given to `lotbench.measure.timing.run_pass`.
+    asked : dict
+        What all processes together were asked for: rounds, minimum seconds, seed.
     """
-    return [_record(each, contenders, seed) for each in zip(*parts, strict=True)]
+    return [_record(each, contenders, asked) for each in zip(*parts, strict=True)]
 
 
 def _record(
-    parts: Sequence[dict[str, Any]], contenders: Sequence[dict[str, Any]], seed: int
+    parts: Sequence[dict[str, Any]],
+    contenders: Sequence[dict[str, Any]],
+    asked: dict[str, Any],
 ) -> dict[str, Any]:
     """The record of one batch size."""
     setting = parts[0]["setting"]
     groups = list(zip(*(part["groups"] for part in parts), strict=True))
     samples = [[process["samples"] for process in group] for group in groups]
     record = {
-        "setting": setting | {"processes": len(parts)},
-        **latency.summarise(samples, setting["examples"], seed),
+        "setting": setting | asked | {"processes": len(parts)},
+        **latency.summarise(samples, setting["examples"], asked["seed"]),
     }
     known = {contender["name"]: contender for contender in contenders}
     for row in record["contenders"]:

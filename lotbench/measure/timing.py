@@ -127,22 +127,22 @@ def run_pass(
         label = f"timing {task} on {setting.device}, {setting.threads} threads, {setting.dtype}"
         progress(f"{label}: {len(contenders)} contenders")
         plan, parts = pooling.plan(rounds), []
+        spec = {
+            **vars(setting),
+            "dense": str(dense),
+            "contenders": [{**c, "folder": str(c["folder"])} for c in contenders],
+            "examples": list(examples),
+            "batch_sizes": list(batch_sizes),
+            "min_seconds": min_seconds / len(plan),
+            "seed": seed,
+        }
         for process, share in enumerate(plan):
-            spec = {
-                **vars(setting),
-                "dense": str(dense),
-                "contenders": [{**c, "folder": str(c["folder"])} for c in contenders],
-                "examples": list(examples),
-                "batch_sizes": list(batch_sizes),
-                "rounds": share,
-                "min_seconds": min_seconds / len(plan),
-                "process": process,
-                "seed": seed,
-            }
+            own = spec | {"process": process, "rounds": share}
             number = f"{label}: process {process + 1} of {len(plan)}"
-            parts.append(run_alone("lotbench.measure.worker", spec, number, progress))
+            parts.append(run_alone("lotbench.measure.worker", own, number, progress))
+        asked = {"rounds": rounds, "min_seconds": min_seconds, "seed": seed}
         device, count, dtype = setting.parts
-        for record in pooling.records(parts, contenders, seed):
+        for record in pooling.records(parts, contenders, asked):
             batch = f"b{record['setting']['batch_size']}"
             origin = provenance("pass_id", task, device, count, batch, dtype)
             yield {**origin, "task": task, **record}

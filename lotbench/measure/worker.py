@@ -131,8 +131,6 @@ def _setting(spec: dict[str, Any], dense: ReducedEncoder, size: int) -> dict[str
         "dtype": spec["dtype"],
         "batch_size": size,
         "examples": len(spec["examples"]),
-        "min_seconds": spec["min_seconds"],
-        "seed": spec["seed"],
         "attention": dense.backbone.config._attn_implementation,
     }
 
@@ -249,7 +247,10 @@ def model_bytes(folder: str) -> int:
 
 
 def memory_bytes(device: torch.device) -> float:
-    """The memory of the machine or the GPU; unlimited where the system does not tell."""
+    """The memory of the machine or the GPU; unlimited where the system does not tell.
+
+    All of it, not what is free: every process of a pass must come to the same groups.
+    """
     if device.type == "cuda":
         return torch.cuda.get_device_properties(device).total_memory
     known = machine.memory_gib()

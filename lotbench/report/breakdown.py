@@ -62,7 +62,10 @@ def time_shares(rows: pd.DataFrame, where: str) -> Figure:
     handles, names = grid[0, 0].get_legend_handles_labels()
     figure.legend(handles, names, loc="outside upper left", ncols=3, fontsize=7)
     small = "Beside the bars: FLOPs speed-up and score of points on each method's front"
-    style.caption(figure, [where, f"{small}; {style.seeds(chosen)}"])
+    notes = [where, f"{small}; {style.seeds(chosen)}"]
+    if any(_share(chosen, label, "received_attention").isna().all() for label in labels):
+        notes.append("Passes without attention received have it within attention")
+    style.caption(figure, notes)
     return figure
 
 
@@ -70,12 +73,9 @@ def _bars(axes: Axes, chosen: pd.DataFrame, label: str) -> None:
     time = 100 / chosen[f"real.{label}"].to_numpy(float)
     place, left = np.arange(len(chosen)), np.zeros(len(chosen))
     for section, (name, colour) in SECTIONS.items():
-        share = f"real.{label}.share.{section}"
-        if share not in chosen:  # an older pass has no "received_attention"
-            continue
-        width = time * chosen[share].to_numpy(float)
+        width = np.nan_to_num(time * _share(chosen, label, section).to_numpy(float))
         axes.barh(place, width, left=left, height=0.75, color=colour, label=name)
-        left += np.nan_to_num(width)
+        left += width
     shown = np.isfinite(time)
     flops = 100 / chosen["flops_speedup"].to_numpy(float)
     mark = {"marker": "|", "markersize": 9, "markeredgewidth": 1.5, "color": style.BLACK}
@@ -84,6 +84,12 @@ def _bars(axes: Axes, chosen: pd.DataFrame, label: str) -> None:
     axes.set_xlabel("Time, fastest dense = 100")
     axes.grid(False, axis="y")
     axes.tick_params(axis="y", length=0)
+
+
+def _share(rows: pd.DataFrame, label: str, section: str) -> pd.Series:
+    """A section's share of the time; missing where the pass did not know the section."""
+    name = f"real.{label}.share.{section}"
+    return rows.reindex(columns=[name])[name]
 
 
 def _columns(rows: pd.DataFrame) -> list[str]:

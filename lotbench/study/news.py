@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 SECONDS = 60.0
-"""How often the news are read out; they are posted four times as often."""
+"""How often the news are read out; they are posted four times as often, and when work changes."""
 
 
 class Board:
@@ -53,12 +53,12 @@ def posted(
     put: Callable[[str, str | None], object], name: str, clock: Callable[[], float] = time.monotonic
 ) -> Iterator[Callable[[str, int, int], None]]:
     """A progress function (what, done, total) that posts under a name, taken down afterwards."""
-    last = float("-inf")
+    last, at = "", 0.0
 
     def post(what: str, done: int, total: int) -> None:
-        nonlocal last
-        if clock() - last >= SECONDS / 4:
-            last = clock()
+        nonlocal last, at
+        if what != last or clock() - at >= SECONDS / 4:
+            last, at = what, clock()
             put(name, f"{what}, step {done} of {total}")
 
     try:

@@ -158,14 +158,14 @@ def _run_trials(planned: Plan, address: str | None, report: Report, say: Say) ->
             f"--address {address}: no Ray cluster there ({str(error).splitlines()[0]}); start one "
             "with `ray start --head`, or leave --address out"
         ) from error
-    board = ray.remote(num_cpus=0)(Board).remote()
-
-    def read() -> list[str]:
-        with suppress(ray.exceptions.RayError):  # what fails is told where it is waited for
-            return ray.get(board.read.remote())
-        return []
-
     try:
+        board = ray.remote(num_cpus=0)(Board).remote()
+
+        def read() -> list[str]:
+            with suppress(ray.exceptions.RayError):  # what fails is told where it is waited for
+                return ray.get(board.read.remote(), timeout=10)
+            return []
+
         with read_out(read, say):
             _prepare(planned, board, say)
             _tune(planned, board, report, say)
@@ -198,7 +198,7 @@ def _tune(planned: Plan, board: Any, report: Report, say: Say) -> None:
             name="tune",
             storage_path=str(planned.folder / "ray"),
             verbose=0,
-            callbacks=[_announcer(tune, planned, report, say)],
+            callbacks=[_announcer(tune, planned, board, report, say)],
         ),
     )
     tuner.fit()
@@ -229,6 +229,7 @@ def _prepare(planned: Plan, board: Any, say: Say) -> None:
                 raise InputError(why) from None
             # Its trials meet the same, each in its own row; those of other teachers go on.
             say(f"teacher {number}/{len(jobs)}: {config.task}, seed {config.seed}: failed: {why}")
+            board.put.remote(_teacher_label(config), None)
             continue
         shown = ", ".join(f"{name} {value:.4f}" for name, value in scores.items())
         seconds = time.perf_counter() - started
@@ -244,9 +245,7 @@ def _prepare_one(trials: list[dict[str, Any]], threads: int, board: Any) -> dict
 
     torch.set_num_threads(threads)
     configs = [TrialConfig(**values) for values in trials]
-    with posted(
-        board.put.remote, f"teacher, {configs[0].task}, seed {configs[0].seed}"
-    ) as progress:
+    with posted(board.put.remote, _teacher_label(configs[0])) as progress:
         artefacts = prepare(configs[0], progress)
         teacher = checkpoint.load(artefacts.teacher()).backbone
         for config in configs:
@@ -268,7 +267,7 @@ def _trainable(values: dict[str, Any], board: Any) -> None:
     tune.report({"status": row["status"]})
 
 
-def _announcer(tune: Any, planned: Plan, report: Report, say: Say) -> Any:
+def _announcer(tune: Any, planned: Plan, board: Any, report: Report, say: Say) -> Any:
     """A Tune callback that says each finished trial in one line."""
     started = time.perf_counter()
     total = len(planned.todo)
@@ -298,6 +297,7 @@ def _announcer(tune: Any, planned: Plan, report: Report, say: Say) -> Any:
                 outcome = _outcome(row)
             seconds = time.perf_counter() - started
             label = _label(planned.todo[name])
+            board.put.remote(label, None)  # a worker that died could not
             say(f"[{count}/{total}, {seconds:.0f} s] {label}: {outcome}")
 
     return Announcer()
@@ -309,6 +309,10 @@ def _outcome(row: dict[str, Any]) -> str:
     return f"{metric} " + ", ".join(
         f"{e['metrics'][metric]:.4f} at {e['flops_speedup']:.2f}x" for e in points
     )
+
+
+def _teacher_label(config: TrialConfig) -> str:
+    return f"teacher, {config.task}, seed {config.seed}"
 
 
 def _label(config: TrialConfig) -> str:

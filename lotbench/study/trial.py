@@ -139,7 +139,7 @@ def _train_and_evaluate(
     encoder = _start(config, cls, params, artefacts).to(device())
     attach = artefacts.attacher(encoder.reducer.needs)
     training = train(encoder, task.train, config.train, config.seed, attach, artefacts.progress)
-    evaluations = evaluate_budgets(encoder, task, budgets)
+    evaluations = evaluate_budgets(encoder, task, budgets, artefacts.progress)
     checkpoint.save(
         models / name, encoder, artefacts.tokenizer, config.plugins, config.data.max_length
     )
@@ -165,12 +165,14 @@ def _start(
 
 
 def evaluate_budgets(
-    encoder: ReducedEncoder, task: Task, budgets: list[float]
+    encoder: ReducedEncoder, task: Task, budgets: list[float], progress: Progress = silent
 ) -> list[dict[str, Any]]:
     """Evaluations on validation and selection at each budget, the trained one if none is given."""
     rows = []
     knob = encoder.reducer.budget
-    for value in budgets or [getattr(encoder.reducer, knob) if knob else None]:
+    values = budgets or [getattr(encoder.reducer, knob) if knob else None]
+    for number, value in enumerate(values):
+        progress("evaluate", number, len(values))
         with _budget(encoder.reducer, value):
             for split in ("validation", "selection"):
                 found = evaluate(encoder, getattr(task, split), task.metrics)

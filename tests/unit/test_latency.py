@@ -148,6 +148,7 @@ def test_noise_floor_is_the_median_deviation_of_dense_from_itself():
         (1.05, 1.03, 1.07, False, False),
         (2.0, 1.9, 2.05, False, False),  # 0.15 wide, 0.2 allowed
         (2.0, 1.85, 2.1, True, True),  # 0.25 wide
+        (1.03, 0.99, 1.07, True, False),  # beyond the floor, but it may be 1
     ],
 )
 def test_flagged_and_noisy_rows(median, low, high, is_flagged, is_noisy):
@@ -231,6 +232,19 @@ def test_processes_stand_end_to_end_and_widen_the_interval():
     assert found["a"]["speedup"] == {"median": 3.0, "low": 2.0, "high": 4.0}
     assert summary["groups"] == [{"rounds": [2, 2, 3]}]
     assert found["a"]["noisy"]
+
+
+def test_the_groups_of_a_process_are_no_processes():
+    # Two processes, one twice as slow in the padded dense model, each with two groups.
+    def run(dense, name):
+        return group(dense=[dense] * 2, again=[dense] * 2, packed=[1.0] * 2, **{name: [1.0] * 2})
+
+    summary = summarise([[run(4.0, "a"), run(8.0, "a")], [run(4.0, "b"), run(8.0, "b")]], 1)
+    found = rows(summary)
+    assert found[DENSE]["samples"] == [4.0] * 4 + [8.0] * 4
+    # Of two processes a resample is twice the first in one of four cases; of four, 1 in 16.
+    assert (found[DENSE]["speedup"]["low"], found[DENSE]["speedup"]["high"]) == (1 / 8, 1 / 4)
+    assert summary["groups"] == [{"rounds": [2, 2]}] * 2
 
 
 def test_a_process_weighs_the_same_whatever_its_rounds():

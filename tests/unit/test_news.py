@@ -25,9 +25,12 @@ def test_progress_is_posted_every_quarter_of_a_minute_and_taken_down():
             progress("fine-tune", step, 40)
             seen += board.read()
             now[0] += 1.0
-    # Steps 1, 16 and 31 are 15 seconds apart.
+        progress("evaluate", 0, 2)
+        seen += board.read()
+    # Steps 1, 16 and 31 are 15 seconds apart; other work is news at once.
     assert list(dict.fromkeys(seen)) == [
-        f"teacher: fine-tune, step {step} of 40" for step in (1, 16, 31)
+        *(f"teacher: fine-tune, step {step} of 40" for step in (1, 16, 31)),
+        "teacher: evaluate, step 0 of 2",
     ]
     assert board.read() == []
 

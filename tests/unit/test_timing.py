@@ -199,6 +199,7 @@ def test_a_pass_end_to_end(folders, tmp_path, monkeypatch):
         assert record["setting"]["threads"] == 1
         assert record["setting"]["attention"] == "sdpa"
         assert record["setting"]["processes"] == 2 and record["groups"] == [{"rounds": [4, 4]}]
+        assert record["setting"]["rounds"] == 8 and record["setting"]["seed"] == 0
         assert record["machine"]["cpu"] and record["versions"]["torch"]
         assert record["noise_floor"]["ratio"] >= 0
         found = {row["name"]: row for row in record["contenders"]}
@@ -231,9 +232,9 @@ def test_a_pass_end_to_end(folders, tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("rounds", "shares"), [(2, [2]), (7, [7]), (11, [6, 5]), (20, [4] * 5), (51, [11, *[10] * 4])]
+    ("rounds", "shares"), [(2, [2]), (7, [7]), (11, [6, 5]), (20, [4] * 5), (51, [5] * 3 + [4] * 9)]
 )
-def test_every_four_rounds_get_a_process_of_their_own_up_to_five(rounds, shares):
+def test_every_four_rounds_get_a_process_of_their_own(rounds, shares):
     assert pooling.plan(rounds) == shares
 
 
