@@ -25,6 +25,10 @@ from lotbench.study.trial import prepare, resolve, run_trial, trial_id
 
 Say = Callable[[str], None]
 
+RETRIES = 1
+"""How often a trial is tried again whose worker died, of memory that others took or for Ray's
+reasons.  A failure of the trial itself is a row, and is not tried again."""
+
 RAY_SETTINGS = {
     # Relative paths of a sweep file are relative to where it was started, in workers too.
     "RAY_CHDIR_TO_TRIAL_DIR": "0",
@@ -177,9 +181,12 @@ def _run_trials(planned: Plan, address: str | None, report: Report, say: Say) ->
 
 def _tune(planned: Plan, board: Any, report: Report, say: Say) -> None:
     """Train and score the trials side by side."""
+    import logging
+
     import ray
     from ray import tune
 
+    logging.getLogger("ray.tune").setLevel(logging.CRITICAL)  # a dead worker has a line of ours
     cpus, gpus = _share(ray.cluster_resources())
     trainable = tune.with_parameters(_trainable, board=board)
     tuner = tune.Tuner(
@@ -198,6 +205,7 @@ def _tune(planned: Plan, board: Any, report: Report, say: Say) -> None:
             name="tune",
             storage_path=str(planned.folder / "ray"),
             verbose=0,
+            failure_config=tune.FailureConfig(max_failures=RETRIES),
             callbacks=[_announcer(tune, planned, board, report, say)],
         ),
     )
@@ -276,6 +284,9 @@ def _announcer(tune: Any, planned: Plan, board: Any, report: Report, say: Say) -
     class Announcer(tune.Callback):
         def on_trial_complete(self, iteration: int, trials: list, trial: Any, **info: Any) -> None:
             self._tell(trial)
+
+        def on_trial_recover(self, iteration: int, trials: list, trial: Any, **info: Any) -> None:
+            say(f"{_label(planned.todo[trial.config['trial']])}: its worker died, tried again")
 
         def on_trial_error(self, iteration: int, trials: list, trial: Any, **info: Any) -> None:
             self._tell(trial)

@@ -41,13 +41,20 @@ class Unbuilt(TokenReducer):
 '''
 
 WORKING = '''
+import os
+from pathlib import Path
+
 from lotbench.reducer import Drop, TokenReducer
 
 class Halved(TokenReducer):
-    """Keeps every other token."""
+    """Keeps every other token, and takes its process down the first time."""
     name = "halved"
 
     def before_layer(self, layer, tokens):
+        grave = Path("grave")
+        if not grave.exists():
+            grave.touch()
+            os._exit(1)
         return Drop(tokens.position % 2 == 0)
 '''
 
@@ -71,8 +78,12 @@ def test_a_sweep_from_start_to_figures_and_its_repetition(sweep_file, room, monk
     }
     path = sweep_file(plugins=["broken.py", "a_working_plugin"], methods=methods)
     done = call("sweep", path, cwd=room)
-    # Three methods fail: the others finish, the exit code says that something failed.
+    # Three methods fail: the others finish, the exit code says that something failed.  One takes
+    # its worker with it at first, and is tried again.
     assert done.returncode == 1, done.stderr
+    assert (
+        room / "grave"
+    ).exists() and "halved seed=0: its worker died, tried again" in done.stdout
     assert "RuntimeError: no decision today (broken.py, line 9, in before_layer)" in done.stderr
     assert "'crooked': before_layer of layer 0: keep has shape" in done.stderr
     assert "KeyError: 'absent' (broken.py, line 24, in __init__)" in done.stderr
