@@ -112,7 +112,7 @@ def frame(folder: str | Path) -> pd.DataFrame:
 
     ``setting`` is equal for trials that differ in nothing but their seed. Speed-ups of the newest
     timing pass stand in ``real.<label>`` (against the fastest dense) with ``.low``, ``.high``,
-    ``.padded`` (against the padded dense), ``.flagged`` (below the noise floor, or noisy),
+    ``.padded`` (against the padded dense), ``.flagged`` (no different from 1, or noisy),
     ``.noisy`` (an interval wider than 10%) and ``.flops`` (the FLOPs speed-up on the timed texts
     alone), and the shares of its time in ``.share.<section>``, as far as they were recorded.  A
     label's passes on another machine than its newest are left out, with a warning.

@@ -93,7 +93,7 @@ def _share(rows: pd.DataFrame, label: str, section: str) -> pd.Series:
 
 
 def _columns(rows: pd.DataFrame) -> list[str]:
-    """The columns ``real.<label>.share.attention``: who has this share has all of them."""
+    """The columns ``real.<label>.share.attention``: every pass with shares has this one."""
     return [name for name in rows if name.endswith(".share.attention")]
 
 
