@@ -59,17 +59,20 @@ class BertAdapter:
     def embed(self, input_ids: Tensor, token_type_ids: Tensor, layout: Ragged) -> Tensor:
         parts = self.encoder.embeddings
         x = parts.word_embeddings(input_ids)
-        # Places and types are few: summed first, they are added once per token.
-        table = parts.position_embeddings.weight[self.first_place :][: layout.max_length, None]
-        if hasattr(parts, "token_type_embeddings"):
-            table = table + parts.token_type_embeddings.weight
-        if _one_type(token_type_ids):
-            for part in x.split(layout.sizes):
-                part += table[: len(part), 0]
+        places = parts.position_embeddings.weight[self.first_place :][: layout.max_length]
+        types = getattr(parts, "token_type_embeddings", None)
+        kinds = places.new_zeros(1, places.shape[1]) if types is None else types.weight
+        # Places and types are few: of many texts they are summed first and added once per token.
+        if not _one_type(token_type_ids):
+            row = layout.position * len(kinds) + (token_type_ids if len(kinds) > 1 else 0)
+            x += F.embedding(row, (places[:, None] + kinds).flatten(0, 1))
+        elif layout.batch_size == 1:
+            x += kinds[0]
+            x += places
         else:
-            kinds = table.shape[1]
-            row = layout.position * kinds + (token_type_ids if kinds > 1 else 0)
-            x += F.embedding(row, table.flatten(0, 1))
+            places = places + kinds[0]
+            for part in x.split(layout.sizes):
+                part += places[: len(part)]
         return parts.dropout(parts.LayerNorm(x))
 
     def classify(self, first: Tensor) -> Tensor:
