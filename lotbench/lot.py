@@ -163,7 +163,9 @@ class LeapOfThought(TokenReducer):
     def before_layer(self, layer: int, tokens: Tokens) -> Leap:
         every = self.params.decision_every
         if layer % every and isinstance(tokens.previous, Leap):
-            decision = replace(tokens.previous, context=None, aux={})
+            decision = replace(tokens.previous, aux={})
+            if decision.weight is None:  # who leaped is unchanged, and so is the mean
+                return decision
         else:
             logits = self.routers[layer // every](tokens.hidden, tokens.layout).float()
             if self.training and self.params.straight_through:

@@ -88,7 +88,7 @@ class Ragged:
     @cached_property
     def lengths(self) -> Tensor:
         """Lengths, shape (B,), int64, on the device."""
-        return self.cu_seqlens[1:] - self.cu_seqlens[:-1]
+        return self.cu_seqlens.diff()
 
     @cached_property
     def sequence(self) -> Tensor:

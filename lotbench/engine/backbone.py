@@ -44,18 +44,10 @@ class Backbone(nn.Module):
         self._adapter = ADAPTERS[kind](model)
         self.layers: tuple[Layer, ...] = tuple(self._adapter.layers())
         self.config = model.config
-
-    @property
-    def width(self) -> int:
-        return self.config.hidden_size
-
-    @property
-    def heads(self) -> int:
-        return self.config.num_attention_heads
-
-    @property
-    def ffn_width(self) -> int:
-        return self._adapter.ffn_width
+        # Plain numbers: each look at a configuration of transformers takes microseconds.
+        self.width: int = model.config.hidden_size
+        self.heads: int = model.config.num_attention_heads
+        self.ffn_width: int = self._adapter.ffn_width
 
     def embed(self, input_ids: Tensor, token_type_ids: Tensor, layout: Ragged) -> Tensor:
         """Embedding output of every token, shape (T, D)."""

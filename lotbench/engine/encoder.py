@@ -80,4 +80,5 @@ class ReducedEncoder(nn.Module):
 
     def heads(self, x: Tensor) -> Tensor:
         """Heads apart: ``(T, D) -> (T, H, d)``."""
-        return x.unflatten(1, (self.backbone.heads, -1))
+        count = self.backbone.heads
+        return x.view(-1, count, self.backbone.width // count)

@@ -155,9 +155,9 @@ class Packed(Run):
         if isinstance(decision, Leap):
             at, layout = select(decision.keep, self.layout, decision.sizes)
             x, context = self.hidden.index_select(0, at), decision.context
-            present = [
-                kept < shown for kept, shown in zip(layout.sizes, self.layout.sizes, strict=True)
-            ]
+            if context is not None:
+                sizes = zip(layout.sizes, self.layout.sizes, strict=True)
+                present = [kept < shown for kept, shown in sizes]
         query, key, value, keys = self.project(layer, x, layout, context, present)
         heads, received = self.attend(query, key, value, layout, keys)
         x = layer.attention_output(heads.flatten(1), x)
