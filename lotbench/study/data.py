@@ -22,7 +22,9 @@ if TYPE_CHECKING:
 
 __all__ = ["Split", "Task", "batches", "collate", "compute_metrics", "load_task"]
 
-SELECTION_SHARE = 0.1
+SELECTION_SHARE, SELECTION_MOST = 0.1, 2000
+"""The selection set is a tenth of the training rows, but no more than so many: they tell accuracies
+apart to a point, and what is left trains."""
 MEGABATCH = 50
 _CHUNK = 2000
 
@@ -94,7 +96,7 @@ def load_task(
     kept = _without_leaks(source)
     rng = np.random.default_rng(seed)
     chosen = rng.permutation(kept)[: data.limit.train]
-    n_selection = max(1, round(SELECTION_SHARE * len(chosen)))
+    n_selection = min(max(1, round(SELECTION_SHARE * len(chosen))), SELECTION_MOST)
     if len(chosen) <= n_selection:
         raise InputError(
             f"{source.train.where}: {len(chosen)} usable training rows are too few; "

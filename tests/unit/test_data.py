@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
 from letter_data import folder_of, letters, plain
 
 from lotbench.study.config import TaskConfig
@@ -55,6 +56,14 @@ def test_selection_is_a_tenth_of_train_drawn_by_the_seed(tmp_path: Path, tokeniz
     assert first.selection.texts == again.selection.texts != other.selection.texts
     assert first.fingerprint == again.fingerprint != other.fingerprint
     assert first.validation.texts == other.validation.texts
+
+
+def test_selection_of_a_large_train_split_has_its_most(
+    tmp_path: Path, tokenizer: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("lotbench.study.data.SELECTION_MOST", 3)
+    task = load_task("mine", plain(tmp_path), tokenizer, 0)
+    assert (len(task.train), len(task.selection)) == (37, 3)
 
 
 def test_limit_comes_before_tokenising_and_keeps_one_validation_for_all_seeds(
