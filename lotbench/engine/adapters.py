@@ -51,7 +51,11 @@ class BertAdapter:
                     attention.key,
                     attention.value,
                     layer.attention.output,
-                    _FeedForward(layer.intermediate, layer.output),
+                    _FeedForward(
+                        layer.intermediate.dense,
+                        layer.intermediate.intermediate_act_fn,
+                        layer.output,
+                    ),
                 )
             )
         return views
@@ -166,11 +170,17 @@ def _one_type(token_type_ids: Tensor) -> bool:
 
 @dataclass(frozen=True)
 class _FeedForward:
-    intermediate: nn.Module
+    inner: nn.Module
+    activation: Callable[[Tensor], Tensor]
     output: nn.Module
 
     def __call__(self, x: Tensor) -> Tensor:
-        return self.output(self.intermediate(x), x)
+        y = self.inner(x)
+        if getattr(self.activation, "act", None) is F.gelu and not torch.is_grad_enabled():
+            torch.ops.aten.gelu_(y)  # in place: no tensor is larger, and memory is the bottleneck
+        else:
+            y = self.activation(y)
+        return self.output(y, x)
 
 
 @dataclass(frozen=True)

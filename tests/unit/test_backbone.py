@@ -31,6 +31,7 @@ DISTIL = {"dim": 32, "n_layers": 3, "n_heads": 4, "hidden_dim": 64}
 SHARED = ("vocab_size", "max_position_embeddings", "initializer_range")
 KINDS: dict[str, tuple[str, dict[str, Any]]] = {
     "bert": ("Bert", SIZES),
+    "bert, another activation": ("Bert", {**SIZES, "hidden_act": "gelu_new"}),
     "roberta": ("Roberta", {**SIZES, "type_vocab_size": 1}),
     "electra": ("Electra", {**SIZES, "embedding_size": 32}),
     "electra, narrow embeddings": ("Electra", {**SIZES, "embedding_size": 16}),
@@ -66,13 +67,14 @@ def test_keeping_everything_is_the_untouched_model(kind: str, make_batch) -> Non
     model = make(kind).double()
     backbone = Backbone(model)
     encoder = ReducedEncoder(backbone, TokenReducer(TokenReducer.Params(), 3, 32))
-    batch = without_padding_ids(make_batch([9, 1, 30, 4]))
-    if getattr(model.config, "type_vocab_size", 0) < 2:
-        batch.token_type_ids = torch.zeros_like(batch.token_type_ids)
-    with torch.no_grad():
-        wanted = hugging_face(model, batch)
-        for mode in ("packed", "reference"):
-            torch.testing.assert_close(encoder(batch, mode).logits, wanted, rtol=0, atol=1e-10)
+    for lengths, types in (([9, 1, 30, 4], 2), ([9, 1, 30, 4], 1), ([25], 1)):
+        batch = without_padding_ids(make_batch(lengths))
+        if types == 1 or getattr(model.config, "type_vocab_size", 0) < 2:
+            batch.token_type_ids = torch.zeros_like(batch.token_type_ids)
+        with torch.no_grad():
+            wanted = hugging_face(model, batch)
+            for mode in ("packed", "reference"):
+                torch.testing.assert_close(encoder(batch, mode).logits, wanted, rtol=0, atol=1e-10)
 
 
 @pytest.mark.parametrize("kind", KINDS)
