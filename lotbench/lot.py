@@ -122,14 +122,15 @@ class Router(nn.Module):
         """``(T, D) -> (T, 2)``."""
         mean = segment_mean(hidden.detach(), layout) if self.context else None
         if torch.is_grad_enabled() or not hidden.is_cpu or layout.total <= CACHED_TOKENS:
-            return self.logits(hidden, mean, layout.sequence)
-        parts = zip(hidden.split(CACHED_TOKENS), layout.sequence.split(CACHED_TOKENS), strict=True)
-        return torch.cat([self.logits(part, mean, owner) for part, owner in parts])
+            return self.logits(hidden, mean, layout, slice(None))
+        starts = range(0, layout.total, CACHED_TOKENS)
+        parts = [slice(start, start + CACHED_TOKENS) for start in starts]
+        return torch.cat([self.logits(hidden[part], mean, layout, part) for part in parts])
 
-    def logits(self, hidden: Tensor, mean: Tensor | None, sequence: Tensor) -> Tensor:
-        """`forward` of some tokens, whose sequences have these means (B, D)."""
-        if mean is not None and len(mean) > 1:
-            hidden = mean.index_select(0, sequence).add_(hidden)
+    def logits(self, hidden: Tensor, mean: Tensor | None, layout: Ragged, rows: slice) -> Tensor:
+        """`forward` of some rows of the layout, whose sequences have these means (B, D)."""
+        if mean is not None and layout.batch_size > 1:
+            hidden = mean.index_select(0, layout.sequence[rows]).add_(hidden)
         elif mean is not None:
             hidden = hidden + mean
         return self.outer(F.gelu(self.inner(self.norm(hidden))))
@@ -172,7 +173,7 @@ class LeapOfThought(TokenReducer):
                 decision = self._sample(logits, tokens.layout)
             else:
                 decision = self.choose(logits[:, 1] - logits[:, 0], tokens.layout)
-            decision = replace(decision, aux={"logits": logits})
+            decision.aux["logits"] = logits
         if not self.params.context_token:
             return decision
         context = mean_leaping(tokens.hidden, decision.keep, tokens.layout)

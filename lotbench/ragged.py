@@ -105,7 +105,8 @@ class Ragged:
     @cached_property
     def is_first(self) -> Tensor:
         """True at the first token of each sequence ([CLS]), shape (T,), bool."""
-        return self.position == 0
+        mark = torch.zeros(self.total + 1, dtype=torch.bool, device=self.cu_seqlens.device)
+        return mark.index_fill_(0, self.cu_seqlens, True)[:-1]
 
     @property
     def first(self) -> Tensor:
