@@ -63,6 +63,7 @@ def test_layout_of_the_example() -> None:
     assert EXAMPLE.sequence.tolist() == [0, 0, 0, 1, 2, 2]
     assert EXAMPLE.position.tolist() == [0, 1, 2, 0, 0, 1]
     assert EXAMPLE.is_first.tolist() == [True, False, False, True, True, False]
+    assert Ragged.from_lengths([0, 2, 0, 1, 0]).is_first.tolist() == [True, False, True]
     assert EXAMPLE.first.tolist() == [0, 3, 4]
     assert not EXAMPLE.uniform
 
