@@ -105,8 +105,7 @@ class Ragged:
     @cached_property
     def is_first(self) -> Tensor:
         """True at the first token of each sequence ([CLS]), shape (T,), bool."""
-        mark = torch.zeros(self.total + 1, dtype=torch.bool, device=self.cu_seqlens.device)
-        return mark.index_fill_(0, self.cu_seqlens, True)[:-1]
+        return self.position == 0
 
     @property
     def first(self) -> Tensor:
