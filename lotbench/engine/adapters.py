@@ -66,13 +66,10 @@ class BertAdapter:
         places = parts.position_embeddings.weight[self.first_place :][: layout.max_length]
         types = getattr(parts, "token_type_embeddings", None)
         kinds = places.new_zeros(1, places.shape[1]) if types is None else types.weight
-        # Places and types are few: of many texts they are summed first and added once per token.
+        # Places and types are few: summed first, they are added once per token.
         if not _one_type(token_type_ids):
             row = layout.position * len(kinds) + (token_type_ids if len(kinds) > 1 else 0)
             x += F.embedding(row, (places[:, None] + kinds).flatten(0, 1))
-        elif layout.batch_size == 1:
-            x += kinds[0]
-            x += places
         else:
             places = places + kinds[0]
             for part in x.split(layout.sizes):
@@ -177,7 +174,7 @@ class _FeedForward:
     def __call__(self, x: Tensor) -> Tensor:
         y = self.inner(x)
         if getattr(self.activation, "act", None) is F.gelu and not torch.is_grad_enabled():
-            torch.ops.aten.gelu_(y)  # in place: no tensor is larger, and memory is the bottleneck
+            torch.ops.aten.gelu_(y)  # in place: a layer's widest tensor is not written twice
         else:
             y = self.activation(y)
         return self.output(y, x)
