@@ -71,6 +71,7 @@ class PowerBert(TokenReducer):
 
     Params: ClassVar[type[reducer.Params]] = Params
     name = "power-bert"
+    version = 2
     source = "Goyal et al., ICML 2020"
     needs = frozenset({"received_attention"})
     budget = "retention_scale"

@@ -20,6 +20,11 @@ def evaluate(encoder: ReducedEncoder, split: Split, metrics: Sequence[str]) -> d
 
     Ratios are over all tokens of the split: tokens computed, keys seen and tokens in the
     feed-forward, each against the tokens of the texts.
+
+    Raises
+    ------
+    FloatingPointError
+        If a logit is not finite: such a model decides nothing, and its FLOPs mean nothing.
     """
     device = next(encoder.parameters()).device
     encoder.eval()
@@ -39,6 +44,11 @@ def evaluate(encoder: ReducedEncoder, split: Split, metrics: Sequence[str]) -> d
             for name, total in totals.items():
                 counts = torch.stack(getattr(trace, name)).sum(1).cpu().numpy()
                 total[: len(counts)] += counts
+    broken = int((~np.isfinite(logits)).any(1).sum())
+    if broken:
+        raise FloatingPointError(
+            f"the trained model's logits are not finite for {broken} of {len(split)} texts"
+        )
     return {
         "examples": len(split),
         "metrics": compute_metrics(metrics, logits, split.labels),

@@ -168,14 +168,14 @@ def _linear(steps: int, warmup: float) -> Callable[[int], float]:
 
 
 def _optimiser(encoder: ReducedEncoder, stage: Stage, config: TrainConfig) -> torch.optim.AdamW:
-    """AdamW with the stage's learning rates; no decay on biases, norms and scalars."""
+    """AdamW with the stage's learning rates."""
     encoder.requires_grad_(True)
     if "backbone" in stage.frozen:
         encoder.backbone.requires_grad_(False)
     groups: dict[tuple[float, float], list[nn.Parameter]] = defaultdict(list)
-    for parameter in encoder.backbone.parameters():
+    for name, parameter in encoder.backbone.named_parameters():
         if parameter.requires_grad:
-            decay = config.weight_decay if parameter.dim() > 1 else 0.0
+            decay = _decay(name, parameter, config)
             groups[config.learning_rate, decay].append(parameter)
     for name, parameter in encoder.reducer.named_parameters():
         frozen = "reducer" in stage.frozen or _prefix(name, stage.frozen)
@@ -183,8 +183,7 @@ def _optimiser(encoder: ReducedEncoder, stage: Stage, config: TrainConfig) -> to
         if not frozen:
             prefix = _prefix(name, stage.learning_rates)
             rate = stage.learning_rates[prefix] if prefix else config.learning_rate
-            decay = config.weight_decay if parameter.dim() > 1 else 0.0
-            groups[rate, decay].append(parameter)
+            groups[rate, _decay(name, parameter, config)].append(parameter)
     return torch.optim.AdamW(
         [
             {"params": members, "lr": rate, "weight_decay": decay}
@@ -192,6 +191,15 @@ def _optimiser(encoder: ReducedEncoder, stage: Stage, config: TrainConfig) -> to
         ],
         fused=True,
     )
+
+
+def _decay(name: str, parameter: nn.Parameter, config: TrainConfig) -> float:
+    """Weight decay of the weights of linear layers and embeddings, and of nothing else.
+
+    What a method learns beside layers (retention, thresholds) is moved by its loss alone.
+    """
+    layer = parameter.dim() > 1 and name.rpartition(".")[2] == "weight"
+    return config.weight_decay if layer else 0.0
 
 
 def _prefix(name: str, prefixes: Any) -> str | None:

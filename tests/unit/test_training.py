@@ -1,0 +1,101 @@
+"""The training loop on a tiny backbone: steps, stages, decay, determinism and failures."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from baselines.power_bert import PowerBert
+from lotbench.engine.encoder import ReducedEncoder
+from lotbench.reducer import Params, Stage, TokenReducer
+from lotbench.study.config import TrainConfig
+from lotbench.study.data import Split
+from lotbench.study.evaluate import evaluate
+from lotbench.study.training import NonFiniteLoss, stage_steps, total_steps, train
+
+
+@pytest.fixture
+def split():
+    rng = np.random.default_rng(0)
+    ids = [[2, *rng.integers(4, 60, size).tolist()] for size in rng.integers(1, 9, 24)]
+    return Split(
+        ids,
+        [[0] * len(row) for row in ids],
+        np.array([int(row[-1] > 30) for row in ids]),
+        np.arange(24),
+        [("x",)] * 24,
+    )
+
+
+@pytest.fixture
+def fresh(make_backbone):
+    """A function that makes a fresh single-precision encoder around a method."""
+
+    def make(cls=TokenReducer, **params) -> ReducedEncoder:
+        backbone = make_backbone().float()
+        # Of TokenReducer itself the parameters are the base class's.
+        chosen = getattr(cls, "Params", Params)(**params)
+        return ReducedEncoder(backbone, cls(chosen, len(backbone.layers), backbone.width))
+
+    return make
+
+
+def config(**changes) -> TrainConfig:
+    return TrainConfig(**{"epochs": 3, "batch_size": 8, "learning_rate": 1e-3, **changes})
+
+
+def test_steps_are_whole_and_sum_to_the_total():
+    # 3 epochs of ceil(25 / 8) = 4 steps; shares of 0.3 and 0.7 end at round(3.6) = 4 and 12.
+    assert total_steps(25, config()) == 12
+    steps = [n for _, n in stage_steps([Stage("a", 0.3), Stage("b", 0.7)], 12)]
+    assert steps == [4, 8]
+
+
+def test_shares_that_do_not_sum_to_one_are_refused():
+    with pytest.raises(ValueError, match=r"sum to 0\.8"):
+        stage_steps([Stage("a", 0.3), Stage("b", 0.5)], 12)
+
+
+def test_training_learns_and_repeats_to_the_last_bit(fresh, split):
+    before = evaluate(fresh(), split, ("accuracy",))["metrics"]["accuracy"]
+    weights = []
+    for _ in range(2):
+        encoder = fresh()
+        record = train(encoder, split, config(epochs=20), seed=3)
+        weights.append(encoder.backbone.model.state_dict())
+    after = evaluate(encoder, split, ("accuracy",))["metrics"]["accuracy"]
+    assert after > before
+    assert (record["steps"], record["examples"]) == (60, 480)
+    assert all(torch.equal(weights[0][name], weights[1][name]) for name in weights[0])
+
+
+def test_decay_leaves_alone_what_a_method_learns_beside_layers(fresh, split):
+    encoder = fresh(PowerBert, **{"lambda": 0.0, "max_length": 40})
+    train(encoder, split, config(weight_decay=0.5), seed=0)
+    # No text reaches these ranks, so that nothing but decay could move them from 1.
+    assert torch.equal(encoder.reducer.weights[:, 10:], torch.ones(3, 29))
+
+
+def test_decay_shrinks_weight_matrices_and_no_bias(fresh, split):
+    encoder = fresh()
+    padding = encoder.backbone.model.bert.embeddings.word_embeddings.weight
+    start = padding[1].clone()  # of a token that no text has, without a gradient
+    # Linear from 0.1 to 0 in 9 steps (1 of warm-up): the factors are 1, 8/8, 7/8, ... 1/8.
+    train(encoder, split, config(learning_rate=0.1, weight_decay=0.5), seed=0)
+    factors = [1.0, *(k / 8 for k in range(8, 0, -1))]
+    wanted = start * np.prod([1 - 0.1 * 0.5 * factor for factor in factors])
+    torch.testing.assert_close(padding[1], wanted, rtol=1e-4, atol=1e-7)
+
+
+def test_a_loss_that_is_not_finite_ends_the_training(fresh, split):
+    with pytest.raises(NonFiniteLoss, match="the task loss is not finite at step"):
+        train(fresh(), split, config(learning_rate=1e30, epochs=20), seed=0)
+
+
+def test_a_model_that_is_not_finite_has_no_scores(fresh, split):
+    encoder = fresh()
+    with torch.no_grad():
+        encoder.backbone.model.classifier.bias.fill_(torch.nan)
+    with pytest.raises(FloatingPointError, match="24 of 24 texts"):
+        evaluate(encoder, split, ("accuracy",))
