@@ -40,7 +40,7 @@ import math
 from typing import Any, ClassVar, Literal
 
 import torch
-from pydantic import ConfigDict, Field
+from pydantic import ConfigDict, Field, model_validator
 from torch import Tensor, nn
 
 from lotbench import reducer
@@ -64,6 +64,14 @@ class Params(reducer.Params):
         None, description="tokens kept (or their share) after each layer; skips the search"
     )
     max_length: int = Field(512, ge=2, description="ranks that r has: the longest text possible")
+
+    @model_validator(mode="after")
+    def _fits_the_unit(self) -> Params:
+        least, most = (1, math.inf) if self.unit == "tokens" else (0, 1)
+        if not all(least <= number <= most for number in self.retention or ()):
+            wanted = "numbers of tokens, 1 or more" if least else "shares between 0 and 1"
+            raise ValueError(f"with unit: {self.unit}, retention lists {wanted}")
+        return self
 
 
 class PowerBert(TokenReducer):

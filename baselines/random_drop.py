@@ -82,5 +82,5 @@ def random_keep(order: Tensor, layout: Ragged, ratio: float, lengths: Tensor) ->
     ``lengths`` (B,) are those of the texts, of which ``layout`` may hold only a part.
     """
     rank = segment_rank(-order.masked_fill(layout.is_first, -math.inf), layout)
-    count = (lengths * ratio - 1e-6).ceil().clamp(min=1)
+    count = (lengths.double() * ratio - 1e-6).ceil().clamp(min=1)
     return rank < count[layout.sequence]

@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from lotbench import registry
 from lotbench.engine import checkpoint
 from lotbench.engine.backbone import Backbone, load_tokenizer
 from lotbench.engine.encoder import Mode, ReducedEncoder
@@ -16,7 +17,7 @@ from lotbench.errors import InputError
 from lotbench.ragged import Ragged
 from lotbench.reducer import Batch, Outputs, TokenReducer, Trace
 from lotbench.study.config import load_trial
-from lotbench.study.data import text_seed
+from lotbench.study.data import text_seed, tokenise
 from lotbench.study.trial import run_trial
 
 Text = str | tuple[str, str]
@@ -44,6 +45,15 @@ def load(folder: str | Path) -> ReducedClassifier:
     return ReducedClassifier(Path(folder))
 
 
+def _fields(text: Any, place: int) -> tuple[str, ...]:
+    """A text as one field, a pair as two."""
+    fields = (text,) if isinstance(text, str) else text
+    sound = isinstance(fields, tuple | list) and len(fields) in (1, 2)
+    if not sound or not all(isinstance(field, str) for field in fields):
+        raise InputError(f"texts[{place}]: a text or a pair of texts is needed, not {text!r}")
+    return tuple(fields)
+
+
 class ReducedClassifier:
     """A trained model that reads texts.
 
@@ -54,6 +64,8 @@ class ReducedClassifier:
     max_length : int
         Tokens after which a text is cut, as in training.
     """
+
+    __slots__ = ("encoder", "max_length", "tokenizer")  # a misspelt attribute is an error
 
     def __init__(self, folder: Path) -> None:
         self.encoder: ReducedEncoder = checkpoint.load(folder)
@@ -75,13 +87,15 @@ class ReducedClassifier:
         Raises
         ------
         InputError
-            If the method has none.
+            If the method has none, or could not be trained with such a value.
         """
         return getattr(self.reducer, self._knob())
 
     @budget.setter
     def budget(self, value: float) -> None:
-        setattr(self.reducer, self._knob(), value)
+        knob, reducer = self._knob(), self.reducer
+        registry.check_budget(type(reducer), reducer.params.model_dump(by_alias=True), value, knob)
+        setattr(reducer, knob, value)
 
     def __call__(
         self,
@@ -93,11 +107,19 @@ class ReducedClassifier:
         """Logits of texts or text pairs, shape (N, C), in their order.
 
         With ``return_trace`` also the trace of each batch.  An empty list gives shape (0, C).
+
+        Raises
+        ------
+        InputError
+            If ``texts`` is no sequence of texts or pairs.
         """
+        if isinstance(texts, str):
+            raise InputError("a list of texts is needed, not one text: model([text])")
+        every = [_fields(text, place) for place, text in enumerate(texts)]
         parts, traces = [], []
         with torch.inference_mode():
-            for start in range(0, len(texts), batch_size):
-                outputs = self._forward(texts[start : start + batch_size], mode)
+            for start in range(0, len(every), batch_size):
+                outputs = self._forward(every[start : start + batch_size], mode)
                 parts.append(outputs.logits)
                 traces.append(outputs.trace)
         empty = torch.zeros(0, self.backbone.config.num_labels)
@@ -109,27 +131,19 @@ class ReducedClassifier:
         self.encoder.to(*args)
         return self
 
-    def _forward(self, texts: Sequence[Text], mode: Mode) -> Outputs:
-        pairs = [(text,) if isinstance(text, str) else tuple(text) for text in texts]
-        found = [
-            self.tokenizer(
-                *pair,
-                truncation=True,
-                max_length=self.max_length,
-                padding=False,
-                return_token_type_ids=True,
-            )
-            for pair in pairs
-        ]
-        ids = [row["input_ids"] for row in found]
+    def _forward(self, texts: Sequence[tuple[str, ...]], mode: Mode) -> Outputs:
+        # One by one, since single texts and pairs may stand side by side.
+        found = [tokenise([fields], self.tokenizer, self.max_length) for fields in texts]
+        ids = [row for rows, _ in found for row in rows]
+        types = [row for _, rows in found for row in rows]
         layout = Ragged.from_lengths([len(row) for row in ids])
         batch = Batch(
             input_ids=torch.tensor([token for row in ids for token in row]),
-            token_type_ids=torch.tensor([t for row in found for t in row["token_type_ids"]]),
+            token_type_ids=torch.tensor([kind for row in types for kind in row]),
             layout=layout,
             labels=torch.zeros(len(ids), dtype=torch.int64),
             index=torch.arange(len(ids)),
-            text_seed=torch.tensor([text_seed(pair) for pair in pairs]),
+            text_seed=torch.tensor([text_seed(fields) for fields in texts]),
         )
         return self.encoder(batch.to(next(self.encoder.parameters()).device), mode=mode)
 

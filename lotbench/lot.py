@@ -42,6 +42,7 @@ from lotbench import reducer
 from lotbench.ragged import (
     Ragged,
     seeded_uniform,
+    segment_count,
     segment_mean,
     segment_rank,
     segment_softmax,
@@ -259,7 +260,7 @@ class FixedBudget(LeapOfThought):
 def mean_leaping(hidden: Tensor, keep: Tensor, layout: Ragged) -> Tensor:
     """The context token: mean state of the tokens that leap, ``(T, D) -> (B, D)``; 0 if none."""
     leaping = (~keep).to(hidden.dtype)
-    count = segment_sum(leaping, layout).clamp(min=1)
+    count = segment_count(~keep, layout).clamp(min=1)
     return segment_weighted_sum(leaping, hidden, layout) / count.unsqueeze(1)
 
 

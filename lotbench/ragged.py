@@ -120,14 +120,19 @@ def segment_sum(values: Tensor, layout: Ragged) -> Tensor:
     """Sum over each sequence: ``(T, ...) -> (B, ...)``; zero for an empty one."""
     if layout.uniform and layout.batch_size and layout.max_length:
         return values.view(layout.batch_size, layout.max_length, *values.shape[1:]).sum(1)
-    out = values.new_zeros(layout.batch_size, *values.shape[1:])
-    return out.index_add(0, layout.sequence, values)
+    if values.dim() == 2 and values.is_floating_point():
+        return segment_weighted_sum(None, values, layout)
+    # In half precision a sum of ones would end at 256.
+    wide = values.float() if values.dtype in (torch.bfloat16, torch.float16) else values
+    out = wide.new_zeros(layout.batch_size, *values.shape[1:])
+    return out.index_add(0, layout.sequence, wide).to(values.dtype)
 
 
-def segment_weighted_sum(weight: Tensor, values: Tensor, layout: Ragged) -> Tensor:
+def segment_weighted_sum(weight: Tensor | None, values: Tensor, layout: Ragged) -> Tensor:
     """Sum of ``weight * values`` over each sequence: ``(T,), (T, D) -> (B, D)``.
 
-    One pass over the values: the products are never written to memory.
+    A weight of None is all ones.  One pass over the values, in a fixed order: the products are
+    never written to memory.
     """
     rows = torch.arange(layout.total, device=values.device)
     return F.embedding_bag(rows, values, layout.first, mode="sum", per_sample_weights=weight)

@@ -214,15 +214,14 @@ class Trace:
 
     Attributes
     ----------
-    shown, queries, projected, keys, feed_forward : list of Tensor, each (B,), int64
-        Per layer: tokens shown to the method before the layer, tokens computed, tokens whose
-        keys and values are projected, keys seen, tokens in the feed-forward.
+    shown, queries, keys, feed_forward : list of Tensor, each (B,), int64
+        Per layer: tokens shown to the method before the layer, tokens computed, keys (tokens and
+        context) that are projected and seen, tokens in the feed-forward.
     events : list of Event
     """
 
     shown: list[Tensor] = field(default_factory=list)
     queries: list[Tensor] = field(default_factory=list)
-    projected: list[Tensor] = field(default_factory=list)
     keys: list[Tensor] = field(default_factory=list)
     feed_forward: list[Tensor] = field(default_factory=list)
     events: list[Event] = field(default_factory=list)

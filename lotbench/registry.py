@@ -49,7 +49,13 @@ def get(name: str) -> type[TokenReducer]:
         raise InputError(f"unknown method {name!r}; {near_misses(name, names())}")
     (point,) = found.values()
     try:
-        return _checked(point.load(), point.value)
+        cls = _checked(point.load(), point.value)
+        if cls.name != name:
+            raise InputError(
+                f"entry point {name!r} ({point.value}): the class is named {cls.name!r}; "
+                "give both the same name"
+            )
+        return cls
     except InputError:
         raise
     except Exception as error:
@@ -127,6 +133,18 @@ def make_params(cls: type[TokenReducer], values: dict, where: str) -> Params:
             hint = "; " + near_misses(key, known) if item["type"] == "extra_forbidden" else ""
             lines.append(f"{where}.{key}: {item['msg']}{hint}")
         raise InputError("\n".join(lines)) from error
+
+
+def check_budget(cls: type[TokenReducer], values: dict, budget: float, where: str) -> None:
+    """Refuse a post-hoc budget that is no value to train with, where the method has both.
+
+    Raises
+    ------
+    InputError
+        As for `make_params`.
+    """
+    if cls.budget in cls.Params.model_fields:
+        make_params(cls, values | {cls.budget: budget}, where)
 
 
 def explain(error: BaseException, cls: type[TokenReducer]) -> str:

@@ -28,11 +28,17 @@ if TYPE_CHECKING:
 
 Row = dict[str, Any]
 
-TRIAL_KEYS = ("trial_id", "status", "task", "method", "seed", "params")
-DONE_KEYS = ("metric", "evaluations")
-EVALUATION_KEYS = ("budget", "split", "metrics")
-TIMING_KEYS = ("pass_id", "created", "setting", "task", "contenders")
-MAP_KEYS = ("map_id", "created", "setting", "backbone", "cells")
+# What must be there, and as what, for a record to be read.
+TRIAL_KEYS = {
+    **dict.fromkeys(("trial_id", "status", "task", "method"), str),
+    **{"seed": int, "params": dict},
+}
+DONE_KEYS = {"metric": str, "evaluations": list}
+EVALUATION_KEYS = {"budget": dict, "split": str, "metrics": dict}
+TIMING_KEYS = {"pass_id": str, "created": str, "setting": dict, "task": str, "contenders": list}
+SETTING_KEYS = {"device": str, "threads": int, "batch_size": int, "dtype": str}
+CONTENDER_KEYS = {"name": str, "speedup": dict}
+MAP_KEYS = {"map_id": str, "created": str, "setting": dict, "backbone": dict, "cells": list}
 # Always in the frame, in this order, even when the store is empty.
 COLUMNS = (
     *("sweep", "trial_id", "task", "method", "seed", "status", "error", "created", "setting"),
@@ -183,19 +189,22 @@ def _read(folder: Path, key: str, complaint: Any) -> list[Row]:
     return rows
 
 
-def _lacking(row: Any, keys: tuple[str, ...]) -> str | None:
+def _lacking(row: Any, keys: dict[str, type]) -> str | None:
     """What is wrong with the shape of a JSON object, or None."""
     if not isinstance(row, dict):
         return "not a JSON object"
     missing = [key for key in keys if key not in row]
-    return f"no {', '.join(missing)}" if missing else None
+    if missing:
+        return f"no {', '.join(missing)}"
+    wrong = [key for key, kind in keys.items() if not isinstance(row[key], kind)]
+    return f"{wrong[0]} is {row[wrong[0]]!r}" if wrong else None
 
 
 def _trial_complaint(row: Any) -> str | None:
     problem = _lacking(row, TRIAL_KEYS)
     if problem is None and row["status"] == "done":
         problem = _lacking(row, DONE_KEYS)
-        for evaluation in row.get("evaluations") or ():
+        for evaluation in row["evaluations"] if problem is None else ():
             problem = problem or _lacking(evaluation, EVALUATION_KEYS)
     return problem
 
@@ -203,9 +212,9 @@ def _trial_complaint(row: Any) -> str | None:
 def _timing_complaint(timing: Any) -> str | None:
     problem = _lacking(timing, TIMING_KEYS)
     if problem is None:
-        problem = _lacking(timing["setting"], ("device", "threads", "batch_size", "dtype"))
+        problem = _lacking(timing["setting"], SETTING_KEYS)
         for contender in timing["contenders"]:
-            problem = problem or _lacking(contender, ("name", "speedup"))
+            problem = problem or _lacking(contender, CONTENDER_KEYS)
     return problem
 
 

@@ -44,7 +44,7 @@ class MyMethod(TokenReducer):
         # The first token carries the answer: without it there is nothing to classify.
         score = score.masked_fill(tokens.layout.is_first, math.inf)
         # Texts lie end to end without padding, so each is given its own number to keep.
-        count = (tokens.layout.lengths * self.keep_ratio).ceil()
+        count = (tokens.layout.lengths.double() * self.keep_ratio).ceil()
         return Drop(segment_topk(score, count, tokens.layout))
 
     def overhead_flops(self, layer: int, n_tokens):

@@ -7,12 +7,16 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from lotbench.ragged import Ragged
+
+if TYPE_CHECKING:
+    from transformers import PretrainedConfig
 
 
 @dataclass(frozen=True)
@@ -33,13 +37,16 @@ class Layer:
 class BertAdapter:
     """BERT and the models that share its layer (MiniLM)."""
 
-    first_place = 0
-    """Row of the position table that a text's first token has."""
-
     def __init__(self, model: nn.Module) -> None:
         self.model = model
         self.encoder = getattr(model, model.base_model_prefix)
         self.ffn_width = model.config.intermediate_size
+        self.first_place = self.places_before(model.config)
+
+    @staticmethod
+    def places_before(config: PretrainedConfig) -> int:
+        """Row of the position table that a text's first token has."""
+        return 0
 
     def layers(self) -> list[Layer]:
         views = []
@@ -91,9 +98,9 @@ class BertAdapter:
 class RobertaAdapter(BertAdapter):
     """RoBERTa: positions start behind the padding id, and the head has its own dense layer."""
 
-    def __init__(self, model: nn.Module) -> None:
-        super().__init__(model)
-        self.first_place = model.config.pad_token_id + 1
+    @staticmethod
+    def places_before(config: PretrainedConfig) -> int:
+        return config.pad_token_id + 1
 
     def classify(self, first: Tensor) -> Tensor:
         return self.model.classifier(first[:, None])
@@ -130,6 +137,7 @@ class DistilBertAdapter(BertAdapter):
         self.model = model
         self.encoder = model.distilbert
         self.ffn_width = model.config.hidden_dim
+        self.first_place = self.places_before(model.config)
 
     def layers(self) -> list[Layer]:
         views = []

@@ -9,6 +9,7 @@ import importlib.util
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
@@ -16,6 +17,9 @@ from torch import Tensor, nn
 from lotbench.engine.adapters import ADAPTERS, Layer
 from lotbench.errors import InputError
 from lotbench.ragged import Ragged
+
+if TYPE_CHECKING:
+    from transformers import PretrainedConfig, PreTrainedTokenizerBase
 
 
 class Backbone(nn.Module):
@@ -117,42 +121,68 @@ def load_backbone(
     InputError
         If the checkpoint cannot be read, has no safetensors, or is of an unsupported type.
     """
-    from transformers import AutoConfig, AutoModelForSequenceClassification
+    from safetensors import SafetensorError
+    from transformers import AutoModelForSequenceClassification
 
-    place = locate(name)
-    try:
-        config = AutoConfig.from_pretrained(place, trust_remote_code=False)
-        if config.model_type not in ADAPTERS:
+    config = read_config(name)
+    if layers is not None:
+        if not 1 <= layers <= config.num_hidden_layers:
             raise InputError(
-                f"backbone {name!r} is of type {config.model_type!r}, which is not supported; "
-                "supported: " + ", ".join(sorted(ADAPTERS))
+                f"layers: {layers} is not between 1 and the {config.num_hidden_layers} "
+                f"layers of {name!r}"
             )
-        if layers is not None:
-            if not 1 <= layers <= config.num_hidden_layers:
-                raise InputError(
-                    f"layers: {layers} is not between 1 and the {config.num_hidden_layers} "
-                    f"layers of {name!r}"
-                )
-            config.num_hidden_layers = layers
-        other_head = config.num_labels != n_labels
-        config.num_labels = n_labels
+        config.num_hidden_layers = layers
+    other_head = config.num_labels != n_labels
+    config.num_labels = n_labels
+    try:
         with quiet(), torch.random.fork_rng(devices=[]):
             torch.manual_seed(0 if seed is None else seed)
             model = AutoModelForSequenceClassification.from_pretrained(
-                place,
+                locate(name),
                 config=config,
                 dtype=torch.float32,
                 use_safetensors=True,
                 trust_remote_code=False,
                 ignore_mismatched_sizes=other_head,
             )
-    except (OSError, ValueError, KeyError) as error:
-        first = str(error).strip().splitlines()[0]
-        raise InputError(
-            f"backbone {name!r} cannot be loaded: {first} (a hub id needs network access; "
-            "a local folder needs config.json and model.safetensors)"
-        ) from error
+    except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
+        raise _unreadable(name, error) from error
     return Backbone(model)
+
+
+def read_config(name: str) -> PretrainedConfig:
+    """The configuration of a backbone (see `locate` for names).
+
+    Raises
+    ------
+    InputError
+        If it cannot be read, or is of an unsupported type.
+    """
+    from transformers import AutoConfig
+
+    try:
+        config = AutoConfig.from_pretrained(locate(name), trust_remote_code=False)
+    except (OSError, ValueError, KeyError) as error:
+        raise _unreadable(name, error) from error
+    if config.model_type not in ADAPTERS:
+        raise InputError(
+            f"backbone {name!r} is of type {config.model_type!r}, which is not supported; "
+            "supported: " + ", ".join(sorted(ADAPTERS))
+        )
+    return config
+
+
+def max_tokens(config: PretrainedConfig) -> int:
+    """Tokens of the longest text that a backbone has positions for."""
+    return config.max_position_embeddings - ADAPTERS[config.model_type].places_before(config)
+
+
+def _unreadable(name: str, error: Exception) -> InputError:
+    first = (str(error).strip().splitlines() or [type(error).__name__])[0]
+    return InputError(
+        f"backbone {name!r} cannot be loaded: {first} (a hub id needs network access; "
+        "a local folder needs config.json and model.safetensors)"
+    )
 
 
 @contextmanager
@@ -171,12 +201,18 @@ def quiet() -> Iterator[None]:
             logging.enable_progress_bar()
 
 
-def load_tokenizer(name: str):
-    """The tokenizer that belongs to a backbone (see `locate` for names)."""
+def load_tokenizer(name: str) -> PreTrainedTokenizerBase:
+    """The tokenizer that belongs to a backbone (see `locate` for names).
+
+    Its ``model_max_length`` is no more than the backbone's positions, whatever its file says.
+    """
     from transformers import AutoTokenizer
 
+    limit = max_tokens(read_config(name))
     try:
-        return AutoTokenizer.from_pretrained(locate(name), trust_remote_code=False)
+        tokenizer = AutoTokenizer.from_pretrained(locate(name), trust_remote_code=False)
     except (OSError, ValueError) as error:
         first = str(error).strip().splitlines()[0]
         raise InputError(f"backbone {name!r}: its tokenizer cannot be loaded: {first}") from error
+    tokenizer.model_max_length = min(tokenizer.model_max_length, limit)
+    return tokenizer

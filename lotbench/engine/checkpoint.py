@@ -16,6 +16,7 @@ from lotbench.errors import InputError
 from lotbench.reducer import TokenReducer
 
 CARD = "lotbench.json"
+CARD_KEYS = ("method", "version", "params", "n_labels", "max_length", "plugins")
 
 
 def save(
@@ -52,13 +53,17 @@ def read_card(folder: Path) -> dict[str, Any]:
     """
     path = Path(folder) / CARD
     try:
-        return json.loads(path.read_text())
-    except FileNotFoundError:
+        card = json.loads(path.read_text())
+    except OSError:
         raise InputError(
             f"{folder}: not a saved model (no {CARD}); give the folder of a trial under models/"
         ) from None
-    except json.JSONDecodeError as error:
+    except ValueError as error:
         raise InputError(f"{path}: damaged ({error}); train the model again") from None
+    missing = [key for key in CARD_KEYS if not isinstance(card, dict) or key not in card]
+    if missing:
+        raise InputError(f"{path}: damaged (no {', '.join(missing)}); train the model again")
+    return card
 
 
 def method_of(folder: Path) -> type[TokenReducer]:

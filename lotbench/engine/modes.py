@@ -118,7 +118,6 @@ class Run:
         trace = self.trace
         trace.shown.append(shown)
         trace.queries.append(queries)
-        trace.projected.append(keys)
         trace.keys.append(keys)
         trace.feed_forward.append(feed_forward)
 

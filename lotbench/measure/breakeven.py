@@ -2,7 +2,8 @@
 
 No trained model is needed: every layer computes a fixed random choice of tokens, while the routers
 of Leap-of-Thought run in full beside it, which is what a trained model would cost.  One fresh,
-exclusive process per device setting: ``python -m lotbench.measure.breakeven SPEC OUT``.
+exclusive process per device setting (``python -m lotbench.measure.breakeven SPEC OUT``), so an
+interval holds only what varies within a process.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ import torch
 from torch import Tensor
 
 from lotbench import registry
-from lotbench.engine.backbone import Backbone, load_backbone
+from lotbench.engine.backbone import Backbone, load_backbone, max_tokens
 from lotbench.engine.encoder import ReducedEncoder
 from lotbench.measure import latency, timing
 from lotbench.measure.worker import (
@@ -121,7 +122,7 @@ def run(spec: dict[str, Any]) -> dict[str, Any]:
     cells = []
     for size in spec["batch_sizes"]:
         for length in spec["lengths"]:
-            if length <= config.max_position_embeddings:
+            if length <= max_tokens(config):
                 with torch.inference_mode():
                     cells.append(_cell(spec, backbone, routed, length, size))
     return {
@@ -182,10 +183,15 @@ def _cell(
 
 
 def random_mask(keep: float, size: int, length: int, generator: torch.Generator) -> Tensor:
-    """The first token and random others, ``keep * length`` of each text; (size * length,), bool."""
-    order = torch.rand(size, length, generator=generator)
-    order[:, 0] = -1
-    return (order.argsort(1).argsort(1) < max(1, round(keep * length))).flatten()
+    """The first token and random others, a share ``keep`` on average; (size * length,), bool.
+
+    Each of the others is in or out by itself, so that texts keep different numbers of tokens, as
+    they do under a trained model: equal numbers would spare the engine its ragged attention.
+    """
+    others = (keep * length - 1) / max(1, length - 1)
+    chosen = torch.rand(size, length, generator=generator) < others
+    chosen[:, 0] = True
+    return chosen.flatten()
 
 
 if __name__ == "__main__":

@@ -24,15 +24,15 @@ UNCOUNTED = ("aten::layer_norm",)
 def reduced_flops(trace: Trace, backbone: Backbone, reducer: TokenReducer) -> Tensor:
     """FLOPs of each sequence under a method, shape (B,), float64.
 
-    Per layer with q computed tokens, k keys, k' projected keys and f tokens in the feed-forward:
-    ``2 D^2 (2q + 2k') + 4 q k D + 4 f D D_ff``, plus the method's own.
+    Per layer with q computed tokens, k keys and f tokens in the feed-forward:
+    ``2 D^2 (2q + 2k) + 4 q k D + 4 f D D_ff``, plus the method's own.
     """
     total = head_flops(backbone) + trace.shown[0].double() * input_flops(backbone)
     d, ffn = backbone.width, backbone.ffn_width
     for layer in range(len(trace.queries)):
         q, k = trace.queries[layer].double(), trace.keys[layer].double()
-        projected, f = trace.projected[layer].double(), trace.feed_forward[layer].double()
-        total = total + 2 * d * d * (2 * q + 2 * projected) + 4 * q * k * d + 4 * f * d * ffn
+        f = trace.feed_forward[layer].double()
+        total = total + 4 * d * d * (q + k) + 4 * q * k * d + 4 * f * d * ffn
         total = total + reducer.overhead_flops(layer, trace.shown[layer].double())
     return total
 

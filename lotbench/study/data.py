@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from itertools import chain
 from typing import TYPE_CHECKING, Any
@@ -213,23 +213,32 @@ def _tokenise(rows: Rows, chosen: np.ndarray, tokenizer: Any, max_length: int) -
     types: list[list[int]] = []
     # In chunks, since the offsets of 25,000 long texts at once take gigabytes.
     for start in range(0, len(texts), _CHUNK):
-        fields = [list(column) for column in zip(*texts[start : start + _CHUNK], strict=True)]
-        # All said here, since a tokenizer file may bring its own padding and truncation.
-        found = tokenizer(
-            *fields,
-            truncation=True,
-            max_length=max_length,
-            padding=False,
-            return_token_type_ids=True,
-            return_attention_mask=False,
-        )
-        ids += found["input_ids"]
-        types += found["token_type_ids"]
+        some_ids, some_types = tokenise(texts[start : start + _CHUNK], tokenizer, max_length)
+        ids += some_ids
+        types += some_types
+    seeds = np.fromiter(map(text_seed, texts), dtype=np.int64, count=len(texts))
+    return Split(ids, types, rows.labels[chosen], seeds, texts)
+
+
+def tokenise(
+    texts: Sequence[tuple[str, ...]], tokenizer: Any, max_length: int
+) -> tuple[list[list[int]], list[list[int]]]:
+    """Token ids and token types of texts that all have one field, or all two."""
+    fields = [list(column) for column in zip(*texts, strict=True)]
+    # All said here, since a tokenizer file may bring its own padding and truncation.
+    found = tokenizer(
+        *fields,
+        truncation=True,
+        max_length=max_length,
+        padding=False,
+        return_token_type_ids=True,
+        return_attention_mask=False,
+    )
+    ids, types = found["input_ids"], found["token_type_ids"]
     if "token_type_ids" not in tokenizer.model_input_names:
         # RoBERTa's embedding has one type only, whatever its tokenizer reports for a pair.
         types = [[0] * len(row) for row in ids]
-    seeds = np.fromiter(map(text_seed, texts), dtype=np.int64, count=len(texts))
-    return Split(ids, types, rows.labels[chosen], seeds, texts)
+    return ids, types
 
 
 def text_seed(fields: Iterable[str]) -> int:

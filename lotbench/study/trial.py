@@ -47,9 +47,8 @@ def resolve(config: TrialConfig) -> tuple[type[TokenReducer], Params, list[float
             raise InputError(
                 f"{where}.{key}: a list of different numbers is needed (given: {budgets!r})"
             )
-        if cls.budget in cls.Params.model_fields:  # each must be a value to train with, too
-            for value in budgets:
-                registry.make_params(cls, values | {cls.budget: value}, f"{where}.{key}")
+        for value in budgets:
+            registry.check_budget(cls, values, value, f"{where}.{key}")
     return cls, registry.make_params(cls, values, where), [float(x) for x in budgets]
 
 
@@ -122,7 +121,8 @@ def run_trial(
     except Exception as error:
         row |= _failure(type(error).__name__, registry.explain(error, cls))
         row["error"]["traceback"] = traceback.format_exc()
-    store.write_row(folder, row)
+    if row["status"] == "done" or name not in store.finished(folder):
+        store.write_row(folder, row)  # what was found once is not lost to a later failure
     return row
 
 

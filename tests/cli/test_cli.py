@@ -12,6 +12,7 @@ import pytest
 import yaml
 
 import lotbench
+from lotbench import store
 
 LOTBENCH = [sys.executable, "-c", "from lotbench.cli import main; main()"]
 
@@ -131,6 +132,29 @@ def test_a_non_finite_loss_fails_the_trial_and_says_where(tmp_path, backbone, re
     (file,) = (tmp_path / "results/runs/trials").glob("*.json")
     row = json.loads(file.read_text())
     assert row["status"] == "failed" and row["error"]["step"] >= 1
+
+
+def test_a_later_failure_does_not_replace_a_finished_row(
+    tmp_path, backbone, reviews, monkeypatch
+) -> None:
+    trial = {
+        "backbone": str(backbone),
+        "task": {"name": "reviews", "source": str(reviews), "max_length": 32},
+        "train": {"epochs": 1, "learning_rate": 1e-3},
+        "method": {"name": "dense"},
+    }
+    path = tmp_path / "trial.yaml"
+    path.write_text(yaml.safe_dump(trial))
+    row = lotbench.run(path, tmp_path / "store")
+    assert row["status"] == "done"
+
+    def exhausted(*_) -> None:
+        raise MemoryError
+
+    monkeypatch.setattr("lotbench.study.trial.prepare", exhausted)
+    assert lotbench.run(path, tmp_path / "store")["status"] == "failed"
+    (kept,) = store.read_rows(tmp_path / "store")
+    assert kept == row
 
 
 def test_load_refuses_a_folder_that_is_no_model(tmp_path) -> None:

@@ -31,6 +31,12 @@ def test_random_keep_takes_the_smallest_draws_and_cls():
     assert random_keep(order, layout, 0.0, layout.lengths).tolist() == layout.is_first.tolist()
 
 
+def test_random_keep_is_exact_where_single_precision_is_not():
+    # 0.3 * 170 is 51; of 0.3 in single precision it is 51.000002.
+    layout = Ragged.from_lengths([170])
+    assert random_keep(torch.rand(170), layout, 0.3, layout.lengths).sum() == 51
+
+
 def test_random_keep_counts_against_the_whole_text():
     # 2 of the text's 4 tokens stay, although only 3 are left to choose from.
     order, layout = torch.tensor([0.9, 0.3, 0.4]), Ragged.from_lengths([3])

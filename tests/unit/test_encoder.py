@@ -19,7 +19,7 @@ from lotbench.ragged import Ragged, pad, unpad
 from lotbench.reducer import Batch, Decision, Drop, Leap, Outputs, Params, TokenReducer, Tokens
 
 MODES = ("packed", "reference")
-COUNTS = ("shown", "queries", "projected", "keys", "feed_forward")
+COUNTS = ("shown", "queries", "keys", "feed_forward")
 
 
 class KeepAll(TokenReducer):

@@ -50,16 +50,15 @@ def test_dense_by_hand(small: Backbone) -> None:
 
 
 def test_reduced_by_hand(small: Backbone) -> None:
-    """Layer 0: q = 2, k = k' = 3, f = 2: 2 * 16 * (4 + 6) + 4 * 2 * 3 * 4 + 4 * 2 * 4 * 8 = 672.
+    """Layer 0: q = 2, k = 3, f = 2: 2 * 16 * (4 + 6) + 4 * 2 * 3 * 4 + 4 * 2 * 4 * 8 = 672.
 
-    Layer 1: q = k = k' = 2, f = 1: 2 * 16 * (4 + 4) + 4 * 2 * 2 * 4 + 4 * 1 * 4 * 8 = 448.
+    Layer 1: q = k = 2, f = 1: 2 * 16 * (4 + 4) + 4 * 2 * 2 * 4 + 4 * 1 * 4 * 8 = 448.
     Overhead 1000, then 7 for each of the 5 shown; head 56: 672 + 448 + 1035 + 56 = 2,211.
     """
     one = [torch.tensor([n]) for n in range(6)]
     trace = Trace(
         shown=[one[5], one[5]],
         queries=[one[2], one[2]],
-        projected=[one[3], one[2]],
         keys=[one[3], one[2]],
         feed_forward=[one[2], one[1]],
     )

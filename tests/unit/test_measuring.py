@@ -76,7 +76,8 @@ def timed_store(tmp_path, monkeypatch):
     store.write_json(tmp_path / "sweep.json", sweep)
     config = {"backbone": "tiny", "task": "toy", "teacher": {}, "method": "lot"}
     for name, version in (("a", LeapOfThought.version), ("old", LeapOfThought.version - 1)):
-        card = {"method": "lot", "version": version, "plugins": []}
+        card = {"method": "lot", "version": version, "plugins": [], "params": {}}
+        card |= {"n_labels": 2, "max_length": 128}
         store.write_json(tmp_path / "models" / name / "lotbench.json", card)
         row = trial(name, "lot", [evaluation(0.9, 2.0)], model=f"models/{name}", config=config)
         store.write_row(tmp_path, row)

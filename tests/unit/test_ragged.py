@@ -116,6 +116,17 @@ def test_sum_and_mean_of_an_empty_sequence_are_zero() -> None:
     assert segment_mean(values, layout).tolist() == [[3, 5], [0, 0]]
 
 
+@pytest.mark.parametrize("lengths", [[600, 520], [560, 560]])
+@pytest.mark.parametrize("width", [(), (3,)])
+def test_sums_in_half_precision_do_not_end_at_256(lengths: list[int], width: tuple) -> None:
+    layout = Ragged.from_lengths(lengths)
+    ones = torch.ones(layout.total, *width, dtype=torch.bfloat16)
+    # 256 + 1 is 256 in bfloat16; 520, 560 and 600 are exact.
+    for total, wanted in zip(segment_sum(ones, layout), lengths, strict=True):
+        assert (total == wanted).all()
+    assert (segment_mean(ones, layout) == 1).all()
+
+
 def test_weighted_sum_of_the_example() -> None:
     weight = torch.tensor([1.0, 0.0, 0.5, 2.0, 1.0, -1.0])
     values = torch.tensor([[1.0, 0], [2, 1], [6, 2], [5, 0], [10, 3], [20, 5]])

@@ -83,6 +83,12 @@ def test_one_installed_place_listed_twice_is_one_method(entry_points) -> None:
     assert registry.get("lot") is LeapOfThought
 
 
+def test_an_installed_method_of_another_name_is_refused(entry_points) -> None:
+    entry_points(("mine", "lotbench.lot:LeapOfThought"))
+    with pytest.raises(InputError, match=r"entry point 'mine'.*the class is named 'lot'"):
+        registry.get("mine")
+
+
 @pytest.mark.parametrize("place", ["no.such.module:A", "lotbench.lot:NoSuchClass"])
 def test_an_installed_method_that_is_not_there_is_named(entry_points, place: str) -> None:
     entry_points(("mine", place))

@@ -68,6 +68,8 @@ def test_half_written_temporary_files_are_ignored(tmp_path):
         (b'{"trial_id": "bad"}', "no status, task, method, seed, params"),
         (json.dumps(trial("other", "lot", [])).encode(), "holds trial_id 'other'"),
         (json.dumps(trial("bad", "lot", [{"budget": {}}])).encode(), "no split, metrics"),
+        (json.dumps(trial("bad", "lot", [], params=None)).encode(), "params is None"),
+        (json.dumps(trial("bad", "lot", 3)).encode(), "evaluations is 3"),
     ],
 )
 def test_a_damaged_file_is_named_and_skipped(tmp_path, content, reason):

@@ -1,0 +1,124 @@
+"""A saved model as Python sees it: what it reads, what it refuses, what damage is named."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+import torch
+import transformers
+
+import lotbench
+from baselines.first_k import FirstK
+from lotbench.engine import checkpoint
+from lotbench.engine.backbone import Backbone
+from lotbench.engine.encoder import ReducedEncoder
+from lotbench.errors import InputError
+from lotbench.lot import FixedBudget
+from lotbench.study.data import tokenise
+
+SIZES = {"vocab_size": 12, "max_position_embeddings": 40, "num_labels": 3}
+BERT = {
+    "hidden_size": 32,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 4,
+    "intermediate_size": 48,
+}
+
+
+@pytest.fixture
+def save(tmp_path, tokenizer):
+    """A function that saves a random model under a method and returns its folder."""
+
+    def write(cls=FirstK, kind="Bert", sizes=BERT, **params):
+        config = getattr(transformers, f"{kind}Config")(**SIZES, **sizes)
+        torch.manual_seed(0)
+        model = getattr(transformers, f"{kind}ForSequenceClassification")(config)
+        encoder = ReducedEncoder(Backbone(model), cls(cls.Params(**params), 2, 32))
+        checkpoint.save(tmp_path / "model", encoder, tokenizer, [], 30)
+        return tmp_path / "model"
+
+    return write
+
+
+def test_texts_and_pairs_may_stand_side_by_side(save) -> None:
+    model = lotbench.load(save(k=8))
+    logits = model(["a b c", ("a b", "c d e"), "h"])
+    assert logits.shape == (3, 3)
+    torch.testing.assert_close(logits[1:2], model([("a b", "c d e")]), rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("texts", "words"),
+    [
+        ("a b c", r"a list of texts is needed.*model\(\[text\]\)"),
+        (["a", ("a", "b", "c")], r"texts\[1\]: a text or a pair"),
+        ([3], r"texts\[0\]"),
+        ([("a", None)], r"texts\[0\]"),
+    ],
+)
+def test_what_is_no_text_is_refused(save, texts, words) -> None:
+    with pytest.raises(InputError, match=words):
+        lotbench.load(save(k=8))(texts)
+
+
+def test_a_pair_has_segments_only_where_the_backbone_has_them(save, tokenizer, monkeypatch) -> None:
+    # [CLS] a b [SEP] c [SEP]; first-k takes the first tokens of each segment.
+    pair = [("a b", "c")]
+    assert tokenise(pair, tokenizer, 30)[1] == [[0, 0, 0, 0, 1, 1]]
+    model = lotbench.load(save(k=4))
+    kept = []
+    for names in (tokenizer.model_input_names, ["input_ids", "attention_mask"]):
+        monkeypatch.setattr(model.tokenizer, "model_input_names", names)
+        _, (trace,) = model(pair, return_trace=True)
+        kept.append(trace.decisions()[0].decision.keep.tolist())
+    assert kept[0] != kept[1] == [True] * 4 + [False] * 2
+
+
+def test_a_budget_must_be_one_to_train_with(save) -> None:
+    model = lotbench.load(save(FixedBudget, keep_ratio=0.5))
+    model.budget = 0.25
+    assert model.reducer.keep_ratio == 0.25
+    with pytest.raises(InputError, match=r"keep_ratio.*less than or equal to 1"):
+        model.budget = 1.5
+    with pytest.raises(AttributeError):
+        model.threshold = 0.3
+
+
+def test_a_tokenizer_without_a_limit_gets_that_of_the_positions(save, tokenizer) -> None:
+    folder = save(k=8)
+    tokenizer.model_max_length = 10**30
+    tokenizer.save_pretrained(folder)
+    tokenizer.model_max_length = 512
+    assert lotbench.load(folder).tokenizer.model_max_length == 40
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "words"),
+    [
+        ("lotbench.json", b"{}", r"lotbench\.json: damaged \(no method, version"),
+        ("lotbench.json", b"[]", r"lotbench\.json: damaged"),
+        ("lotbench.json", b"{", r"lotbench\.json: damaged"),
+        ("model.safetensors", b"\x00" * 40, "cannot be loaded"),
+        ("reducer.safetensors", b"\x00" * 40, r"reducer\.safetensors"),
+    ],
+)
+def test_a_damaged_model_is_named(save, name, content, words) -> None:
+    folder = save(FixedBudget)
+    (folder / name).write_bytes(content)
+    with pytest.raises(InputError, match=words):
+        lotbench.load(folder)
+
+
+def test_weights_that_do_not_fit_their_configuration_are_named(save) -> None:
+    folder = save(k=8)
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps(config | {"intermediate_size": 64}))
+    with pytest.raises(InputError, match="cannot be loaded"):
+        lotbench.load(folder)
+
+
+def test_a_file_is_no_model(tmp_path) -> None:
+    (tmp_path / "notes").write_text("x")
+    with pytest.raises(InputError, match="not a saved model"):
+        lotbench.load(tmp_path / "notes")
