@@ -42,7 +42,8 @@ def time_points(rows: pd.DataFrame) -> pd.DataFrame:
 def time_shares(rows: pd.DataFrame, where: str) -> Figure:
     """Time by section, relative to the fastest dense model, for points on each method's front.
 
-    One panel per timing setting; a mark on each bar says where FLOPs alone would end it.
+    One panel per timing setting; a mark on each bar says where FLOPs alone, of the timed texts,
+    would end it.
     """
     from matplotlib.figure import Figure
 
@@ -77,7 +78,7 @@ def _bars(axes: Axes, chosen: pd.DataFrame, label: str) -> None:
         axes.barh(place, width, left=left, height=0.75, color=colour, label=name)
         left += width
     shown = np.isfinite(time)
-    flops = 100 / chosen["flops_speedup"].to_numpy(float)
+    flops = 100 / chosen[f"real.{label}.flops"].to_numpy(float)
     mark = {"marker": "|", "markersize": 9, "markeredgewidth": 1.5, "color": style.BLACK}
     axes.plot(flops[shown], place[shown], **mark, linestyle="", label="FLOPs of dense (%)")
     axes.set_title(style.pretty_setting(label))

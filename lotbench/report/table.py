@@ -76,7 +76,7 @@ def _points_table(
                 escape(_words(point)),
                 str(point["seeds"]),
                 style.score(point["score"], metric),
-                f"{100 * (point['score'] - dense):+.1f}",
+                f"{100 * (point['score'] - point['dense']):+.1f}",
                 NONE if _gone(point["keep_ratio"]) else f"{100 * point['keep_ratio']:.0f}%",
                 _number(point["flops_speedup"]),
                 *(_real(point, f"real.{label}") for label in labels),

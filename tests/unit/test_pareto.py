@@ -138,6 +138,31 @@ def test_largest_speedups_by_hand(store):
     assert np.isnan(real.loc[("lot", 1.0), "speedup"])
 
 
+def test_a_point_is_held_against_dense_of_its_own_seed(tmp_path):
+    # Dense 89.0 and 91.0, mean 90.0.  One method on seed 0 alone, one on seed 1 alone.
+    for seed, dense in ((0, 0.89), (1, 0.91)):
+        write_row(tmp_path, trial(f"d{seed}", "dense", [evaluation(dense, 1.0)], seed=seed))
+    write_row(tmp_path, trial("a", "lot", [evaluation(0.885, 2.0)], seed=0))  # 0.5 below, not 1.5
+    write_row(tmp_path, trial("b", "ltp", [evaluation(0.895, 3.0)], seed=1))  # 1.5 below, not 0.5
+    rows = points(frame(tmp_path)).set_index("method")
+    assert rows["dense"].to_dict() == pytest.approx({"dense": 0.90, "lot": 0.89, "ltp": 0.91})
+    speedups = largest_speedups(frame(tmp_path)).set_index(["method", "drop"])["speedup"]
+    assert speedups["lot", 0.5] == 2.0
+    assert np.isnan(speedups["ltp", 1.0])
+    assert speedups["ltp", 2.0] == 3.0
+
+
+def test_real_stands_beside_the_flops_of_the_timed_texts(tmp_path):
+    for name, speedup in (("a", 2.0), ("b", 4.0)):
+        row = trial(name, "lot", [evaluation(0.9, speedup)], params={"top_p": speedup})
+        write_row(tmp_path, row)
+    rows = [contender("lot", 1.5, "a", flops_speedup=1.6), contender("lot", 3.0, "b")]
+    write_timing(tmp_path, timing("p", "2025", rows))
+    flops = points(frame(tmp_path)).set_index("name")["real.cpu-1t-b32-fp32.flops"]
+    # A pass that did not count them has those of the whole split.
+    assert flops.to_dict() == {"top_p=2": 1.6, "top_p=4": 4.0}
+
+
 def test_exactly_one_point_below_is_within_one_point(tmp_path):
     # Means 82.5 and 81.5, whose difference as floats is a little over 0.01.
     for seed, dense, reduced in ((0, 0.821, 0.810), (1, 0.824, 0.815), (2, 0.830, 0.820)):
