@@ -17,6 +17,9 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 
+WIDEST = 180
+"""Columns of a table at most, where the terminal has fewer."""
+
 Overrides = Annotated[
     list[str] | None,
     typer.Option("--set", metavar="KEY.PATH=VALUE", help="Change one value of the file."),
@@ -64,7 +67,7 @@ def sweep(
     if dry_run:
         from lotbench.study.preview import preview
 
-        _console().print(preview(config, root, max_trials))
+        _print(preview(config, root, max_trials))
         return
     from lotbench.study.sweep import run_sweep
 
@@ -133,14 +136,17 @@ def measure(
     if break_even and strict:
         raise InputError("--strict: a map shows its doubtful cells; give --map alone")
     from lotbench.study import measuring
+    from lotbench.study.sweep import alone
 
     if break_even:
-        count = measuring.map_break_even(folder, config, _say)
+        with alone(folder):
+            count = measuring.map_break_even(folder, config, _say)
         _draw_maps(folder)
         _say(f"maps added: {count}")
         return
     block = config.measure or MeasureConfig()
-    done = measuring.measure(folder, block, again=True, strict=strict, progress=_say)
+    with alone(folder):
+        done = measuring.measure(folder, block, again=True, strict=strict, progress=_say)
     _show(folder)
     _say(f"{done.written} timing passes added")
     for rows in done.refused:
@@ -159,9 +165,11 @@ def plot(folder: Store) -> None:
 @app.command()
 def methods() -> None:
     """List the methods with their parameters and defaults."""
+    from rich.console import Console
+
     from lotbench.console import methods_table
 
-    _console().print(methods_table())
+    Console().print(methods_table())
 
 
 @app.command()
@@ -201,7 +209,7 @@ def _show(folder: Path) -> None:
     from lotbench.report import table
 
     _draw(folder)
-    _console().print(table.render(folder))
+    _print(table.render(folder))
 
 
 def _draw(folder: Path) -> None:
@@ -224,7 +232,9 @@ def _say(line: str) -> None:
     print(line, flush=True)
 
 
-def _console() -> Any:
+def _print(table: Any) -> None:
+    """A table as wide as it needs: rich would leave out whole columns."""
     from rich.console import Console
 
-    return Console()
+    need = Console(width=WIDEST).measure(table).maximum
+    Console(width=max(Console().width, need)).print(table)

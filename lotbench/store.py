@@ -38,6 +38,12 @@ EVALUATION_KEYS = {"budget": dict, "split": str, "metrics": dict}
 TIMING_KEYS = {"pass_id": str, "created": str, "setting": dict, "task": str, "contenders": list}
 SETTING_KEYS = {"device": str, "threads": int, "batch_size": int, "dtype": str}
 CONTENDER_KEYS = {"name": str, "speedup": dict}
+# What need not be there, but if so, as this or null.
+TRIAL_EXTRAS = {"config": dict, "teacher": dict, "training": dict, "machine": dict, "error": dict}
+EVALUATION_EXTRAS = {"keep_ratio": list}
+TIMING_EXTRAS = {"machine": dict, "versions": dict}
+CONTENDER_EXTRAS = {"budget": dict, "trial_id": str, "speedup_padded": dict, "time_shares": dict}
+FLOOR_KEYS = {"ratio": float}
 MAP_KEYS = {"map_id": str, "created": str, "setting": dict, "backbone": dict, "cells": list}
 # Always in the frame, in this order, even when the store is empty.
 COLUMNS = (
@@ -108,6 +114,19 @@ def finished(folder: str | Path) -> set[str]:
     return {row["trial_id"] for row in read_rows(folder) if row["status"] == "done"}
 
 
+def origin(timing: Row) -> tuple[Any, ...]:
+    """What the passes of one column share: the machine, torch, and how the texts were picked."""
+    setting, machine = timing["setting"], timing.get("machine") or {}
+    torch = (timing.get("versions") or {}).get("torch")
+    return setting.get("device_name"), machine.get("cpu_id"), torch, setting.get("picked")
+
+
+def standing(timings: list[Row]) -> list[Row]:
+    """The passes, oldest first, that have one `origin` with the newest of their task and label."""
+    newest = {(t["task"], setting_label(t["setting"])): origin(t) for t in timings}
+    return [t for t in timings if origin(t) == newest[t["task"], setting_label(t["setting"])]]
+
+
 def setting_label(setting: Row) -> str:
     """A timing setting in one word, such as ``cpu-1t-b32-fp32``."""
     return "{device}-{threads}t-b{batch_size}-{dtype}".format_map(setting)
@@ -120,8 +139,8 @@ def frame(folder: str | Path) -> pd.DataFrame:
     timing pass stand in ``real.<label>`` (against the fastest dense) with ``.low``, ``.high``,
     ``.padded`` (against the padded dense), ``.flagged`` (no different from 1, or noisy),
     ``.noisy`` (an interval wider than 10%) and ``.flops`` (the FLOPs speed-up on the timed texts
-    alone), and the shares of its time in ``.share.<section>``, as far as they were recorded.  A
-    label's passes on another machine than its newest are left out, with a warning.
+    alone), and the shares of its time in ``.share.<section>``, as far as they were recorded.
+    Passes that are not `standing` are left out, with a warning.
     """
     import pandas as pd
 
@@ -165,6 +184,17 @@ def timed_settings(table: pd.DataFrame) -> list[str]:
     return [name[5:] for name in table.columns if name.startswith("real.") and name.count(".") == 1]
 
 
+def flat(prefix: str, values: Row) -> Row:
+    """Nested values as dotted columns; a list becomes JSON text, which can be grouped by."""
+    found: Row = {}
+    for name, value in values.items():
+        if isinstance(value, dict):
+            found |= flat(f"{prefix}.{name}", value)
+        else:
+            found[f"{prefix}.{name}"] = json.dumps(value) if isinstance(value, list) else value
+    return found
+
+
 def _write_new(path: Path, record: Row) -> Path:
     if path.exists():
         raise FileExistsError(f"{path}: what was measured is never overwritten")
@@ -189,32 +219,35 @@ def _read(folder: Path, key: str, complaint: Any) -> list[Row]:
     return rows
 
 
-def _lacking(row: Any, keys: dict[str, type]) -> str | None:
-    """What is wrong with the shape of a JSON object, or None."""
+def _lacking(row: Any, keys: dict[str, type], extras: dict[str, type] | None = None) -> str | None:
+    """What is wrong with the shape of a JSON object, or None; ``extras`` may be absent or null."""
     if not isinstance(row, dict):
         return "not a JSON object"
     missing = [key for key in keys if key not in row]
     if missing:
         return f"no {', '.join(missing)}"
-    wrong = [key for key, kind in keys.items() if not isinstance(row[key], kind)]
+    given = {key: kind for key, kind in (extras or {}).items() if row.get(key) is not None}
+    wrong = [key for key, kind in (keys | given).items() if not isinstance(row[key], kind)]
     return f"{wrong[0]} is {row[wrong[0]]!r}" if wrong else None
 
 
 def _trial_complaint(row: Any) -> str | None:
-    problem = _lacking(row, TRIAL_KEYS)
+    problem = _lacking(row, TRIAL_KEYS, TRIAL_EXTRAS)
     if problem is None and row["status"] == "done":
         problem = _lacking(row, DONE_KEYS)
         for evaluation in row["evaluations"] if problem is None else ():
-            problem = problem or _lacking(evaluation, EVALUATION_KEYS)
+            problem = problem or _lacking(evaluation, EVALUATION_KEYS, EVALUATION_EXTRAS)
     return problem
 
 
 def _timing_complaint(timing: Any) -> str | None:
-    problem = _lacking(timing, TIMING_KEYS)
+    problem = _lacking(timing, TIMING_KEYS, TIMING_EXTRAS)
     if problem is None:
         problem = _lacking(timing["setting"], SETTING_KEYS)
+        if "noise_floor" in timing:
+            problem = problem or _lacking(timing["noise_floor"], FLOOR_KEYS)
         for contender in timing["contenders"]:
-            problem = problem or _lacking(contender, CONTENDER_KEYS)
+            problem = problem or _lacking(contender, CONTENDER_KEYS, CONTENDER_EXTRAS)
     return problem
 
 
@@ -236,7 +269,7 @@ def _trial_columns(folder: Path, row: Row) -> Row:
         "threads": training.get("threads"),
         "cpu": (row.get("machine") or {}).get("cpu"),
     }
-    return columns | _flat("param", row["params"])
+    return columns | flat("param", row["params"])
 
 
 def _evaluation_columns(row: Row, evaluation: Row) -> Row:
@@ -246,7 +279,7 @@ def _evaluation_columns(row: Row, evaluation: Row) -> Row:
     columns = {name: evaluation.get(name) for name in ("flops", "dense_flops", "flops_speedup")}
     columns |= {f"keep_ratio.{layer}": ratio for layer, ratio in enumerate(ratios)}
     columns |= {f"metric.{name}": value for name, value in evaluation["metrics"].items()}
-    columns |= _flat("budget", evaluation["budget"])
+    columns |= flat("budget", evaluation["budget"])
     return columns | {
         "split": evaluation["split"],
         "budget": _budget_text(evaluation["budget"]),
@@ -259,18 +292,15 @@ def _evaluation_columns(row: Row, evaluation: Row) -> Row:
 def _real_columns(timings: list[Row]) -> dict[tuple[str, str, str], Row]:
     """Wall-clock columns by (task, trial id or method name, budget); the newest pass wins."""
     real: dict[tuple[str, str, str], Row] = {}
-    newest = {setting_label(t["setting"]): t["setting"].get("device_name") for t in timings}
-    for timing in timings:
-        setting = timing["setting"]
-        label = setting_label(setting)
-        if setting.get("device_name") != newest[label]:  # a column is of one machine
-            warnings.warn(
-                f"timing {timing['pass_id']} left out: it is of {setting.get('device_name')}, "
-                f"the newest {label} of {newest[label]}",
-                stacklevel=3,
-            )
-            continue
-        label = f"real.{label}"
+    shown = standing(timings)
+    for left_out in {t["pass_id"] for t in timings} - {t["pass_id"] for t in shown}:
+        warnings.warn(
+            f"timing {left_out} left out: the newest pass in its setting is of another machine, "
+            "torch or choice of texts",
+            stacklevel=3,
+        )
+    for timing in shown:
+        label = f"real.{setting_label(timing['setting'])}"
         for contender in timing["contenders"]:
             owner = contender.get("trial_id") or contender["name"]
             key = (timing["task"], owner, _budget_text(contender.get("budget") or {}))
@@ -283,7 +313,7 @@ def _real_columns(timings: list[Row]) -> dict[tuple[str, str, str], Row]:
                     f"{label}.flagged": contender.get("flagged"),
                     f"{label}.noisy": contender.get("noisy"),
                     f"{label}.flops": contender.get("flops_speedup"),
-                    **_flat(f"{label}.share", contender.get("time_shares") or {}),
+                    **flat(f"{label}.share", contender.get("time_shares") or {}),
                 }
             )
     return real
@@ -299,17 +329,6 @@ def _setting_hash(row: Row) -> str:
 
 def _budget_text(budget: Row) -> str:
     return " ".join(f"{name}={value}" for name, value in sorted(budget.items()))
-
-
-def _flat(prefix: str, values: Row) -> Row:
-    """Nested values as dotted columns; a list becomes JSON text, which can be grouped by."""
-    flat: Row = {}
-    for name, value in values.items():
-        if isinstance(value, dict):
-            flat |= _flat(f"{prefix}.{name}", value)
-        else:
-            flat[f"{prefix}.{name}"] = json.dumps(value) if isinstance(value, list) else value
-    return flat
 
 
 def _column_order(name: str) -> tuple[int, list[Any]]:

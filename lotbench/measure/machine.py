@@ -30,6 +30,7 @@ def record() -> dict[str, Any]:
     """The machine: cpu, cores, memory in GiB, gpus, os and libc."""
     return {
         "cpu": cpu_model(),
+        "cpu_id": cpu_id(),
         "cores": usable_cores(),
         "memory_gib": memory_gib(),
         "gpus": gpus(),
@@ -72,6 +73,16 @@ def cpu_model(cpuinfo: Path = CPUINFO) -> str:
         if name:
             return name
     return platform.processor() or platform.machine()
+
+
+def cpu_id(cpuinfo: Path = CPUINFO) -> str | None:
+    """Family, model and stepping, since clouds give many processors one marketing name."""
+    found: dict[str, str] = {}
+    for line in cpuinfo.read_text(errors="replace").splitlines() if cpuinfo.is_file() else ():
+        key, _, value = line.partition(":")
+        found.setdefault(key.strip(), value.strip())
+    parts = [found.get(key) for key in ("cpu family", "model", "stepping")]
+    return "-".join(part for part in parts if part) or None
 
 
 def fast_bf16(cpuinfo: Path = CPUINFO) -> bool:

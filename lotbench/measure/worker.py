@@ -221,10 +221,10 @@ def plan_groups(
     capacity: float,
     limit: int = GROUP_SIZE,
 ) -> list[list[dict[str, Any]]]:
-    """Contenders in groups of at most ``limit`` whose models fit into ``capacity`` bytes.
+    """Contenders in groups whose models fit into ``capacity`` bytes, ``limit`` in a group.
 
-    The budgets of one model stay together, so that each model is loaded once; at least one
-    group, empty if there is nothing to compare with dense.
+    The budgets of one model stay together, so that each model is loaded once, even if they alone
+    are more.  At least one group, empty if there is nothing to compare with dense.
     """
     by_folder: dict[str, list[dict[str, Any]]] = {}
     for contender in contenders:

@@ -126,7 +126,8 @@ def largest_speedups(table: pd.DataFrame, speedup: str = "flops_speedup") -> pd.
     """The fastest point of every task and method within 0.5, 1 and 2 points of dense.
 
     One row per task, method and ``drop``; ``speedup`` and what follows are missing where no point
-    is good enough. Dense is that of the point's own seeds. The column to maximise is ``flops_speedup`` or a ``real.<label>``.
+    is good enough. Dense is that of the point's own seeds. The column to maximise is
+    ``flops_speedup`` or a ``real.<label>``.
     """
     import pandas as pd
 
@@ -162,7 +163,7 @@ def ranking(table: pd.DataFrame, speedup: str = "flops_speedup") -> pd.DataFrame
 
 
 def _dense_of_seed(done: pd.DataFrame) -> pd.Series:
-    """What the reference scores with each row's own seed, else with the seeds it was trained with."""
+    """What the reference scores with each row's own seed, else with the seeds that it has."""
     import pandas as pd
 
     dense = done[done["method"] == "dense"].groupby(["task", "seed"])["score"].mean()

@@ -130,7 +130,7 @@ class TrainConfig(Section):
 class MeasureConfig(Section):
     """The settings of the timing pass: every combination is measured."""
 
-    batch_sizes: list[Positive] = Field([1, 32], min_length=1)
+    batch_sizes: Annotated[list[Positive], AfterValidator(_distinct)] = Field([1, 32], min_length=1)
     threads: list[Annotated[int | str, BeforeValidator(_threads)]] = Field([1], min_length=1)
     devices: list[Annotated[str, AfterValidator(_device)]] = Field(["cpu"], min_length=1)
     dtypes: list[Literal["fp32", "bf16"]] = Field(["fp32"], min_length=1)
@@ -172,7 +172,8 @@ class TrialConfig(Section):
     plugins: list[str] = Field([])
 
     def trial_id(self, version: int) -> str:
-        """The name of the trial's result; it changes with everything that changes the result.
+        """The name of the trial's result; it changes with everything in the configuration that
+        changes the result.  What lies in the files of the data it does not see.
 
         Parameters
         ----------

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from functools import partial
 from itertools import groupby
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,7 @@ from lotbench import store
 from lotbench.engine import checkpoint
 from lotbench.engine.backbone import load_tokenizer
 from lotbench.errors import InputError
-from lotbench.measure import breakeven, timing
+from lotbench.measure import breakeven, machine, timing
 from lotbench.measure.worker import device_name
 from lotbench.study.artefacts import Artefacts
 from lotbench.study.config import MeasureConfig, SweepConfig, TrialConfig
@@ -66,10 +67,13 @@ def measure(
     """
     rows = [row for row in store.read_rows(folder) if row["status"] == "done"]
     rows = [row for row in rows if ids is None or row["trial_id"] in ids]
-    if not any(_model(folder, row).is_dir() for row in rows):
-        raise InputError(f"{folder}: no stored models to time; run the sweep first")
+    if not any(map(partial(has_model, folder), rows)):
+        raise InputError(
+            f"{folder}: no stored models to time; run the sweep with --results elsewhere to train "
+            "some, if the rows here came without"
+        )
     done = Measured()
-    known = [] if again else store.read_timings(folder)
+    known = [] if again else store.standing(store.read_timings(folder))
     for members in _alike(rows):
         for record in _measure_alike(folder, config, members, known, progress):
             noisy = [row["name"] for row in record["contenders"] if row["noisy"]]
@@ -123,6 +127,11 @@ def _measure_alike(
 ) -> Iterator[Row]:
     """The passes of the settings in which something of these rows is not yet timed."""
     task, seed = rows[0]["task"], rows[0]["seed"]
+    texts = min(e["examples"] for e in rows[0]["evaluations"] if e["split"] == "validation")
+    sizes = [size for size in config.batch_sizes if size <= texts]
+    for size in set(config.batch_sizes) - set(sizes):
+        progress(f"{task}: {texts} texts are too few for a batch of {size}")
+    picked = {"examples": config.examples, "run": max(config.batch_sizes)}
     timeable = [row for row in rows if row["method"] != "dense" and _loads(folder, row, progress)]
     contenders = [contender for row in timeable for contender in _contenders(folder, row)]
     examples, dense = None, None
@@ -130,18 +139,13 @@ def _measure_alike(
         missing = [
             contender
             for contender in contenders
-            if any(not _timed(known, task, setting, size, contender) for size in config.batch_sizes)
+            if any(not _timed(known, task, setting, size, picked, contender) for size in sizes)
         ]
         if not missing:
             continue
         if examples is None:
             examples, dense = _inputs(folder, rows, config)
-        sizes = [size for size in config.batch_sizes if size <= len(examples)]
-        for size in set(config.batch_sizes) - set(sizes):
-            progress(f"{task}: {len(examples)} texts are too few for a batch of {size}")
-        if not sizes:
-            return
-        yield from timing.run_pass(
+        for record in timing.run_pass(
             task=task,
             dense=dense,
             contenders=missing,
@@ -154,7 +158,8 @@ def _measure_alike(
             min_seconds=config.min_seconds,
             seed=seed,
             progress=progress,
-        )
+        ):
+            yield record | {"setting": record["setting"] | {"picked": picked}}
 
 
 def _loads(folder: Path, row: Row, progress: Callable[[str], None]) -> bool:
@@ -183,14 +188,22 @@ def _contenders(folder: Path, row: Row) -> list[Row]:
     ]
 
 
-def _timed(known: list[Row], task: str, setting: Any, size: int, contender: Row) -> bool:
-    machine = {"device_name": device_name(setting.device)}
-    wanted = {**vars(setting), **machine, "batch_size": size}
+def _timed(
+    known: list[Row], task: str, setting: Any, size: int, picked: Row, contender: Row
+) -> bool:
+    """Whether a contender was timed in a setting as it would be today."""
+    wanted = {**vars(setting), "batch_size": size}
+    today = {
+        "setting": {"device_name": device_name(setting.device), "picked": picked},
+        "machine": {"cpu_id": machine.cpu_id()},
+        "versions": machine.versions(),
+    }
     return any(
         record["task"] == task
         and wanted.items() <= record["setting"].items()
+        and store.origin(record) == store.origin(today)
         and any(
-            c["trial_id"] == contender["trial_id"] and c["budget"] == contender["budget"]
+            c.get("trial_id") == contender["trial_id"] and c.get("budget") == contender["budget"]
             for c in record["contenders"]
         )
         for record in known
@@ -202,6 +215,11 @@ def _inputs(folder: Path, rows: list[Row], measured: MeasureConfig) -> tuple[lis
     config = TrialConfig(**rows[0]["config"])
     tokenizer = load_tokenizer(config.backbone)
     task = load_task(config.task, config.data, tokenizer, config.seed, config.data_root)
+    if any(row["data"]["fingerprint"] != task.fingerprint for row in rows):
+        raise InputError(
+            f"{folder}: the data of {config.task} is no longer what its trials were trained and "
+            "scored on; bring it back, or run the sweep under another name"
+        )
     examples = pick(task.validation, measured.examples, max(measured.batch_sizes))
     for row in rows:
         if row["method"] == "dense" and _model(folder, row).is_dir():
@@ -239,6 +257,11 @@ def pick(split: Split, count: int, run: int) -> list[Row]:
         for start in starts
         for i in order[start : start + run]
     ]
+
+
+def has_model(folder: Path, row: Row) -> bool:
+    """Whether a trial left a model; the rows of the reference results came without."""
+    return row["status"] == "done" and "model" in row and _model(folder, row).is_dir()
 
 
 def _model(folder: Path, row: Row) -> Path:

@@ -49,6 +49,10 @@ def read_source(name: str, data: TaskConfig, data_root: str | None) -> Source:
     InputError
         Names the file or data set, the column and row, and the mend.
     """
+    if data.subset and (data.source is None or Path(data.source).expanduser().is_dir()):
+        raise InputError(
+            f"tasks.{name}.subset: only a hub dataset given as `source` has one; remove it"
+        )
     built_in = None if data.source else BUILT_IN.get(name)
     if built_in is None and data.source is None:
         raise InputError(

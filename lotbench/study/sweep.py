@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -19,7 +19,7 @@ from lotbench.engine import checkpoint
 from lotbench.errors import InputError, PassFailed
 from lotbench.measure import machine, timing
 from lotbench.study.config import MeasureConfig, SweepConfig, TrialConfig, expand
-from lotbench.study.measuring import measure
+from lotbench.study.measuring import has_model, measure
 from lotbench.study.news import Board, posted, read_out
 from lotbench.study.trial import prepare, resolve, run_trial, trial_id
 
@@ -29,12 +29,17 @@ RETRIES = 1
 """How often a trial is tried again whose worker died, of memory that others took or for Ray's
 reasons.  A failure of the trial itself is a row, and is not tried again."""
 
+COMMON = {"backbone", "layers", "data_root", "data", "train", "teacher"}
+"""What all trials of a task have in common in one store."""
+
 RAY_SETTINGS = {
     # Relative paths of a sweep file are relative to where it was started, in workers too.
     "RAY_CHDIR_TO_TRIAL_DIR": "0",
     # Our own lines and rows stand for Tune's tables and logs.
     "RAY_AIR_NEW_OUTPUT": "0",
     "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
+    # Tune would take the first Ctrl-C as the end of its trials, and the timing pass would follow.
+    "TUNE_DISABLE_SIGINT_HANDLER": "1",
     # Ray would otherwise hide the GPUs from a worker that asks for none, and warn about it.
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
 }
@@ -66,13 +71,36 @@ def plan(sweep: SweepConfig, root: Path, max_trials: int | None = None) -> Plan:
     Raises
     ------
     InputError
-        If a method, parameter or plugin is at fault.
+        If a method, parameter, plugin or device is at fault, or the store holds trials that must
+        not be compared with these.
     """
+    if sweep.measure is not None:
+        timing.settings(sweep.measure.devices, sweep.measure.threads, sweep.measure.dtypes)
     folder = (root / sweep.name).resolve()
     trials = {trial_id(config): config for config in map(_absolute, expand(sweep))}
-    done = store.finished(folder)
+    rows = [row for row in store.read_rows(folder) if row["status"] == "done"]
+    _check_comparable(folder, rows, {config.task: config for config in trials.values()})
+    done = {row["trial_id"] for row in rows}
     todo = {name: config for name, config in trials.items() if name not in done}
     return Plan(folder, trials, dict(list(todo.items())[:max_trials]))
+
+
+def _check_comparable(
+    folder: Path, rows: list[dict[str, Any]], tasks: dict[str, TrialConfig]
+) -> None:
+    """Whether what a store holds of these tasks has the same dense model behind it."""
+    for row in rows:
+        if row["task"] not in tasks or not row.get("config"):
+            continue
+        wanted = store.flat("", tasks[row["task"]].model_dump(mode="json", include=COMMON))
+        held = store.flat("", {key: row["config"].get(key) for key in COMMON})
+        for key in wanted:
+            if held.get(key) != wanted[key]:
+                raise InputError(
+                    f"{folder}: holds trials of {row['task']} with {key[1:]} {held.get(key)}, now "
+                    f"it is {wanted[key]}, but one dense model must stand behind all of them; give "
+                    "this sweep a name of its own (--set name=...)"
+                )
 
 
 def run_sweep(
@@ -101,39 +129,64 @@ def run_sweep(
     InputError
         If the configuration is at fault, or another process runs this sweep.
     """
-    from filelock import FileLock, Timeout
-
-    if sweep.measure is not None:  # a device that is missing is told before any work
-        timing.settings(sweep.measure.devices, sweep.measure.threads, sweep.measure.dtypes)
     planned = plan(sweep, root, max_trials)
     folder = planned.folder
-    folder.mkdir(parents=True, exist_ok=True)
-    done = store.finished(folder)
-    report = Report(folder, skipped=sum(name in done for name in planned.trials))
-    try:
-        with FileLock(folder / "sweep.lock", timeout=0):
-            store.write_json(folder / "sweep.json", sweep.model_dump(mode="json"))
-            if planned.todo:
-                _run_trials(planned, address, report, say)
+    with alone(folder):
+        done = store.finished(folder)
+        report = Report(folder, skipped=sum(name in done for name in planned.trials))
+        store.write_json(folder / "sweep.json", sweep.model_dump(mode="json"))
+        if planned.todo:
+            _run_trials(planned, address, report, say)
+        else:
+            say(f"all {len(planned.trials)} trials are done")
+        rows = [row for row in store.read_rows(folder) if row["trial_id"] in planned.trials]
+        if sweep.measure is not None and any(row["status"] == "done" for row in rows):
+            if any(has_model(folder, row) for row in rows):
+                _time(planned, sweep.measure, report, say)
             else:
-                say(f"all {len(planned.trials)} trials are done")
-            rows = [row for row in store.read_rows(folder) if row["trial_id"] in planned.trials]
-            if sweep.measure is not None and any(row["status"] == "done" for row in rows):
-                report.timed = _time(planned, sweep.measure, report, say)
-    except Timeout:
-        raise InputError(
-            f"{folder}: another process is running this sweep; wait for it, or rename yours"
-        ) from None
+                say(
+                    "not timed: the rows here came without models; --results with another folder "
+                    "trains some"
+                )
     return report
 
 
-def _time(planned: Plan, config: MeasureConfig, report: Report, say: Say) -> int:
-    """Passes added; one whose worker died is a failure beside those of the trials."""
+@contextmanager
+def alone(folder: Path) -> Iterator[None]:
+    """Keeps other sweeps and measurements out of a store.
+
+    Raises
+    ------
+    InputError
+        If one is there already, or the folder cannot be made.
+    """
+    from filelock import FileLock, Timeout
+
     try:
-        return measure(planned.folder, config, set(planned.trials), progress=say).written
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(f"{folder}: cannot be made ({error.strerror})") from error
+    lock = FileLock(folder / "sweep.lock")
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        raise InputError(
+            f"{folder}: another process is at work in this store; wait for it, or rename your sweep"
+        ) from None
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def _time(planned: Plan, config: MeasureConfig, report: Report, say: Say) -> None:
+    """Adds passes; one whose worker died is a failure beside those of the trials."""
+    before = len(store.read_timings(planned.folder))
+    try:
+        measure(planned.folder, config, set(planned.trials), progress=say)
     except PassFailed as error:
         report.failed["timing"] = str(error)
-        return 0
+    report.timed = len(store.read_timings(planned.folder)) - before
 
 
 def trial_threads() -> int:
@@ -157,7 +210,9 @@ def _run_trials(planned: Plan, address: str | None, report: Report, say: Say) ->
             log_to_driver=False,
             runtime_env={"env_vars": RAY_SETTINGS | _inherited()},
         )
-    except ConnectionError as error:
+    except (ConnectionError, ValueError, RuntimeError) as error:
+        if address is None:
+            raise
         raise InputError(
             f"--address {address}: no Ray cluster there ({str(error).splitlines()[0]}); start one "
             "with `ray start --head`, or leave --address out"
@@ -188,15 +243,16 @@ def _tune(planned: Plan, board: Any, report: Report, say: Say) -> None:
 
     logging.getLogger("ray.tune").setLevel(logging.CRITICAL)  # a dead worker has a line of ours
     cpus, gpus = _share(ray.cluster_resources())
-    trainable = tune.with_parameters(_trainable, board=board)
+    trainable = tune.with_parameters(
+        _trainable,
+        configs={name: config.model_dump(mode="json") for name, config in planned.todo.items()},
+        folder=planned.folder,
+        threads=cpus,
+        board=board,
+    )
     tuner = tune.Tuner(
         tune.with_resources(trainable, {"cpu": cpus, "gpu": gpus}),
-        param_space={
-            "trial": tune.grid_search(list(planned.todo)),
-            "configs": {n: c.model_dump(mode="json") for n, c in planned.todo.items()},
-            "folder": str(planned.folder),
-            "threads": cpus,
-        },
+        param_space={"trial": tune.grid_search(list(planned.todo))},
         # A fresh process for each trial: kernels keep memory for every shape they have met.
         tune_config=tune.TuneConfig(
             reuse_actors=False, trial_dirname_creator=lambda trial: trial.trial_id
@@ -230,11 +286,10 @@ def _prepare(planned: Plan, board: Any, say: Say) -> None:
         try:
             scores = ray.get(job)
         except ray.exceptions.RayError as error:
-            task_failed = isinstance(error, ray.exceptions.RayTaskError)
-            cause = error.as_instanceof_cause() if task_failed else error
-            why = str(cause).strip().splitlines()[-1]
+            cause = error.cause if isinstance(error, ray.exceptions.RayTaskError) else error
             if isinstance(cause, InputError):
-                raise InputError(why) from None
+                raise InputError(str(cause)) from None
+            why = str(cause).strip().splitlines()[-1]
             # Its trials meet the same, each in its own row; those of other teachers go on.
             say(f"teacher {number}/{len(jobs)}: {config.task}, seed {config.seed}: failed: {why}")
             board.put.remote(_teacher_label(config), None)
@@ -264,20 +319,23 @@ def _prepare_one(trials: list[dict[str, Any]], threads: int, board: Any) -> dict
     return artefacts.teacher_card()["metrics"]["validation"]
 
 
-def _trainable(values: dict[str, Any], board: Any) -> None:
+def _trainable(
+    chosen: dict[str, str], configs: dict[str, Any], folder: Path, threads: int, board: Any
+) -> None:
     import torch
     from ray import tune
 
-    torch.set_num_threads(values["threads"])
-    config = TrialConfig(**values["configs"][values["trial"]])
+    torch.set_num_threads(threads)
+    config = TrialConfig(**configs[chosen["trial"]])
     with posted(board.put.remote, _label(config)) as progress:
-        row = run_trial(config, Path(values["folder"]), progress, catch_input_errors=True)
+        row = run_trial(config, folder, progress, catch_input_errors=True)
     tune.report({"status": row["status"]})
 
 
 def _announcer(tune: Any, planned: Plan, board: Any, report: Report, say: Say) -> Any:
     """A Tune callback that says each finished trial in one line."""
     started = time.perf_counter()
+    before = {row["trial_id"]: row for row in store.read_rows(planned.folder)}
     total = len(planned.todo)
     count = 0
 
@@ -296,7 +354,7 @@ def _announcer(tune: Any, planned: Plan, board: Any, report: Report, say: Say) -
             count += 1
             name = trial.config["trial"]
             row = next((r for r in store.read_rows(planned.folder) if r["trial_id"] == name), None)
-            if row is None:
+            if row is None or row == before.get(name):
                 outcome = "died; its log is under ray/"
                 report.failed[name] = outcome
             elif row["status"] == "failed":

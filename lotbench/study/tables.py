@@ -57,7 +57,7 @@ def read_table(path: Path) -> pd.DataFrame:
     try:
         if path.suffix == ".parquet":
             return pd.read_parquet(path)
-        return pd.read_csv(
+        frame = pd.read_csv(
             path,
             dtype=str,
             keep_default_na=False,
@@ -69,6 +69,12 @@ def read_table(path: Path) -> pd.DataFrame:
     except (OSError, ValueError) as error:  # pyarrow's and pandas' parser errors are ValueErrors
         reason = str(error).strip().split("\n")[0]
         raise InputError(f"{path}: cannot be read as {path.suffix[1:]}: {reason}") from error
+    if not isinstance(frame.index, pd.RangeIndex):  # pandas takes surplus fields for row names
+        raise InputError(
+            f"{path}: its rows have more fields than its header; put texts that hold the "
+            "separator in quotes, or save it as parquet"
+        )
+    return frame
 
 
 def _json_lines(path: Path) -> list[dict[str, Any]]:

@@ -13,6 +13,7 @@ import yaml
 
 import lotbench
 from lotbench import store
+from lotbench.study.config import expand, load_sweep
 
 LOTBENCH = [sys.executable, "-c", "from lotbench.cli import main; main()"]
 
@@ -60,6 +61,9 @@ def test_methods_lists_parameters_and_sources() -> None:
         ({"backbone": "package:no_such_package/model"}, ["no_such_package", "install"]),
         ({"plugins": ["nowhere.py"]}, ["nowhere.py", "no such file"]),
         ({"train": {"epoch": 1}}, ["train.epoch", "epochs"]),
+        ({"measure": {"batch_sizes": [4, 4]}}, ["measure.batch_sizes", "twice"]),
+        ({"measure": {"devices": ["cuda:77"]}}, ["measure.devices", "cuda:77"]),
+        ({"tasks": {"bbc_news": {"subset": "x"}}}, ["tasks.bbc_news.subset", "remove it"]),
     ],
 )
 def test_bad_input_is_one_message_and_exit_code_2(sweep_file, tmp_path, change, words) -> None:
@@ -76,6 +80,23 @@ def test_dry_run_lists_the_trials_and_writes_nothing(sweep_file, tmp_path) -> No
     # 120 training rows, 12 of them for selection: 108 in batches of 16 make 7 steps.
     assert "3 trials to do" in done.stdout and "7" in done.stdout
     assert not (tmp_path / "results").exists()
+    assert len([line for line in done.stdout.splitlines() if "reviews-lot-s0-" in line]) == 2
+
+
+def test_a_store_takes_no_trials_with_another_dense_model(sweep_file, tmp_path) -> None:
+    config = load_trial_of(sweep_file())
+    row = {"trial_id": "a", "status": "done", "task": "reviews", "method": "dense", "seed": 0}
+    row |= {"params": {}, "metric": "accuracy", "evaluations": [], "config": config}
+    store.write_row(tmp_path / "results/small", row)
+    same = call("sweep", sweep_file(), "--dry-run", "--set", "seeds=[1]", cwd=tmp_path)
+    assert same.returncode == 0, same.stderr
+    other = call("sweep", sweep_file(), "--dry-run", "--set", "train.epochs=2", cwd=tmp_path)
+    assert other.returncode == 2
+    assert "holds trials of reviews with train.epochs 1.0, now it is 2.0" in other.stderr
+
+
+def load_trial_of(path: Path) -> dict:
+    return expand(load_sweep(path))[0].model_dump(mode="json")
 
 
 def test_one_trial_without_ray(tmp_path, backbone, reviews) -> None:

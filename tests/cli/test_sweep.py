@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import subprocess
 import time
@@ -116,6 +117,12 @@ def test_a_sweep_from_start_to_figures_and_its_repetition(sweep_file, room, monk
     assert "all 2 trials are done" in again.stdout
     assert written == {p: p.stat().st_mtime_ns for p in (folder / "trials").glob("*.json")}
     assert timings == set((folder / "timings").glob("*.json"))
+
+    # Rows without models, as reference results are, cannot be timed, and that is no failure.
+    shutil.rmtree(folder / "models")
+    bare = call("sweep", path, "--set", f"methods={{dense: {{}}, lot: {methods['lot']}}}", cwd=room)
+    assert bare.returncode == 0, bare.stderr
+    assert "not timed: the rows here came without models" in bare.stdout
 
 
 def test_killed_in_the_middle_and_run_again(sweep_file, reviews, room) -> None:

@@ -230,6 +230,8 @@ def test_all_faults_are_reported_at_once(tmp_path: Path) -> None:
         ("name.first=a", "name is a single value, it has no keys"),
         ("seeds.5=1", "seeds is a list of 2; name an entry by its number, such as seeds.0"),
         ("seeds=[1, 2", "not valid YAML"),
+        ("name=a\x07", "not valid YAML"),
+        ("seeds=" + 5000 * "[", "not valid YAML"),
     ],
 )
 def test_bad_override(tmp_path: Path, override: str, expected: str) -> None:

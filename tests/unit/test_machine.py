@@ -86,3 +86,14 @@ def test_module_is_light():
         "assert not heavy, heavy"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_the_id_of_a_processor_tells_apart_what_has_one_name(tmp_path):
+    path = tmp_path / "cpuinfo"
+    path.write_text(
+        "cpu family\t: 6\nmodel\t\t: 143\nmodel name\t: Xeon\nstepping\t: 8\n\nmodel: 9\n"
+    )
+    assert machine.cpu_id(path) == "6-143-8"
+    path.write_text("Hardware\t: a board\n")
+    assert machine.cpu_id(path) is None
+    assert machine.cpu_id(tmp_path / "missing") is None

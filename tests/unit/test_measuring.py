@@ -7,6 +7,7 @@ from typer.testing import CliRunner
 
 from lotbench import cli, store
 from lotbench.lot import LeapOfThought
+from lotbench.measure import machine
 from lotbench.measure.worker import chunks
 from lotbench.study import measuring
 from lotbench.study.config import MeasureConfig
@@ -117,7 +118,9 @@ def test_models_are_timed_against_dense_of_their_own_backbone_alone(timed_store,
         return iter(())
 
     monkeypatch.setattr(measuring.timing, "run_pass", timed)
-    monkeypatch.setattr(measuring, "_inputs", lambda *_: ([{}] * 5, timed_store))
+    for row in store.read_rows(timed_store):
+        row["evaluations"][0]["examples"] = 5
+        store.write_row(timed_store, row)
     lines = []
     measure(timed_store, MeasureConfig(batch_sizes=[1, 5, 8]), progress=lines.append)
     # Five texts fill no batch of eight.
@@ -131,9 +134,21 @@ def test_models_are_timed_against_dense_of_their_own_backbone_alone(timed_store,
 def test_a_pass_on_another_machine_does_not_count(timed_store, monkeypatch):
     asked = []
     monkeypatch.setattr(measuring.timing, "run_pass", lambda **_: asked.append(1) or iter(()))
-    for machine, passes in (("elsewhere", 1), (measuring.device_name("cpu"), 1)):
-        record = timing(machine, "2025-01-01", [contender("a", 1.8, "a")], device_name=machine)
+    picked = {"examples": 64, "run": 32}
+    here = {"device_name": measuring.device_name("cpu"), "picked": picked}
+    origin = {"machine": machine.record(), "versions": machine.versions()}
+
+    def passes(name, created, setting, **origin):
+        record = timing(name, created, [contender("a", 1.8, "a")], **setting) | origin
         store.write_timing(timed_store, record)
+        asked.clear()
         measure(timed_store, MeasureConfig(batch_sizes=[32]), progress=lambda _: None)
-        # Once, after the first machine's; after this one's nothing is left to time.
-        assert len(asked) == passes
+        return len(asked)
+
+    assert passes("a", "2025-01-01", here | {"device_name": "elsewhere"}, **origin) == 1
+    assert passes("b", "2025-01-02", here | {"picked": {"examples": 32, "run": 32}}, **origin) == 1
+    assert passes("c", "2025-01-03", here, **origin | {"versions": {"torch": "0.1"}}) == 1
+    assert passes("d", "2025-01-04", here, **origin | {"machine": {"cpu_id": "0-0-0"}}) == 1
+    assert passes("e", "2025-01-05", here, **origin) == 0
+    # What a newer pass of another machine has superseded is timed anew.
+    assert passes("f", "2025-01-06", here | {"device_name": "elsewhere"}, **origin) == 1

@@ -225,6 +225,8 @@ def test_max_length_beyond_the_backbone(tmp_path: Path, tokenizer: Any) -> None:
         ("train.parquet", b"not parquet", "train.parquet: cannot be read as parquet: "),
         ("train.csv", b"text,label\n\xff\xfe,1\n", "train.csv: cannot be read as csv: "),
         ("train.csv", b"", "train.csv: cannot be read as csv: No columns"),
+        # pandas would take "good film" for the name of a row whose text is " really".
+        ("train.csv", b"text,label\ngood film, really,1\n", "train.csv: its rows have more fields"),
         ("train.jsonl", b'{"text": "a", "label": 1}\n{"text"\n', "train.jsonl:2: not valid JSON"),
         ("train.jsonl", b"[1]\n", "train.jsonl:1: each line should be an object"),
         ("train.jsonl", b"\xff\n", "train.jsonl: not UTF-8 text"),

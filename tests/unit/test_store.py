@@ -70,6 +70,7 @@ def test_half_written_temporary_files_are_ignored(tmp_path):
         (json.dumps(trial("bad", "lot", [{"budget": {}}])).encode(), "no split, metrics"),
         (json.dumps(trial("bad", "lot", [], params=None)).encode(), "params is None"),
         (json.dumps(trial("bad", "lot", 3)).encode(), "evaluations is 3"),
+        (json.dumps(trial("bad", "lot", [], training=[1])).encode(), r"training is \[1\]"),
     ],
 )
 def test_a_damaged_file_is_named_and_skipped(tmp_path, content, reason):
@@ -79,6 +80,24 @@ def test_a_damaged_file_is_named_and_skipped(tmp_path, content, reason):
         assert [row["trial_id"] for row in read_rows(tmp_path)] == ["a"]
     with pytest.warns(UserWarning, match="skipped"):
         assert list(frame(tmp_path)["trial_id"]) == ["a"]
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        ({"noise_floor": None}, "not a JSON object"),
+        ({"noise_floor": {"low": 1}}, "no ratio"),
+        ({"machine": "Slide rule"}, "machine is 'Slide rule'"),
+        ({"contenders": [contender("a", 1.0, 7)]}, "trial_id is 7"),
+    ],
+)
+def test_a_damaged_pass_is_named_and_skipped(tmp_path, change, reason):
+    write_row(tmp_path, trial("a", "lot", [evaluation(0.9, 2.0)]))
+    write_timing(tmp_path, timing("bad", "2025-01-01", []) | change)
+    with pytest.warns(UserWarning, match=rf"bad\.json: skipped, {reason}"):
+        assert noise_floors(tmp_path) == {}
+    with pytest.warns(UserWarning, match="skipped"):
+        assert len(frame(tmp_path)) == 1
 
 
 def _write_for_ever(folder, worker):
@@ -185,7 +204,7 @@ def test_a_column_is_of_one_machine(tmp_path):
     old = [contender("a", 1.8, "a"), contender("b", 1.5, "b")]
     write_timing(tmp_path, timing("old", "2025-01-01", old, device_name="Slide rule"))
     write_timing(tmp_path, timing("new", "2025-01-02", [contender("a", 1.7, "a")]))
-    with pytest.warns(UserWarning, match="timing old left out: it is of Slide rule"):
+    with pytest.warns(UserWarning, match="timing old left out: .* another machine"):
         table = frame(tmp_path).set_index("trial_id")
     assert table.loc["a", "real.cpu-1t-b32-fp32"] == 1.7
     assert np.isnan(table.loc["b", "real.cpu-1t-b32-fp32"])
