@@ -103,8 +103,7 @@ def run(
     if row["status"] == "failed":
         typer.echo(f"failed: {row['error']['kind']}: {row['error']['message']}", err=True)
         if "traceback" in row["error"]:
-            place = folder / "trials" / f"{row['trial_id']}.json"
-            typer.echo(f"the whole traceback is in {place}", err=True)
+            typer.echo(row["error"]["traceback"], err=True)
         raise typer.Exit(1)
     for point in row["evaluations"]:
         budget = " ".join(f"{name}={value}" for name, value in point["budget"].items())

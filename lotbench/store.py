@@ -322,7 +322,8 @@ def _real_columns(timings: list[Row]) -> dict[tuple[str, str, str], Row]:
 def _setting_hash(row: Row) -> str:
     """A short hash of everything in a trial but its seed and where its plugins lie."""
     config = {k: v for k, v in (row.get("config") or {}).items() if k not in ("seed", "plugins")}
-    identity = [row["task"], row["method"], row.get("backbone"), row["params"], config]
+    # Parameters as asked for, in the configuration: a default that is added later changes nothing.
+    identity = [row["task"], row["method"], row.get("backbone"), config or row["params"]]
     text = json.dumps(identity, sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:8]
 

@@ -29,6 +29,8 @@ from lotbench.study.evaluate import evaluate
 from lotbench.study.training import Progress, resolve_precision, silent, train
 
 BATCH_SIZE = 32
+VERSION = 1
+"""Raised with whatever changes teachers, their logits or saliency: old ones are not reused."""
 
 
 def cache_folder() -> Path:
@@ -56,8 +58,8 @@ class Artefacts:
 
     @property
     def key(self) -> str:
-        """Hash of the teacher's configuration and of the data it was trained on."""
-        text = f"{self.config.teacher_key()} {self.task.fingerprint}"
+        """Hash of the teacher's configuration, the data it was trained on, and `VERSION`."""
+        text = f"{self.config.teacher_key()} {self.task.fingerprint} {VERSION}"
         return sha256(text.encode()).hexdigest()[:16]
 
     @property

@@ -153,7 +153,6 @@ class SweepConfig(Section):
     methods: dict[Name, Annotated[Any, BeforeValidator(_blocks)]] = Field(min_length=1)
     measure: MeasureConfig | None = None
     plugins: list[str] = Field([])
-    search: Literal["grid"] = "grid"
 
 
 class TrialConfig(Section):
