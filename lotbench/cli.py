@@ -134,17 +134,17 @@ def measure(
     config = stored_sweep(folder, overrides or [])
     if break_even and strict:
         raise InputError("--strict: a map shows its doubtful cells; give --map alone")
+    from lotbench import store
     from lotbench.study import measuring
-    from lotbench.study.sweep import alone
 
     if break_even:
-        with alone(folder):
+        with store.alone(folder):
             count = measuring.map_break_even(folder, config, _say)
         _draw_maps(folder)
         _say(f"maps added: {count}")
         return
     block = config.measure or MeasureConfig()
-    with alone(folder):
+    with store.alone(folder):
         done = measuring.measure(folder, block, again=True, strict=strict, progress=_say)
     _show(folder)
     _say(f"{done.written} timing passes added")

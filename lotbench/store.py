@@ -18,6 +18,8 @@ import json
 import os
 import uuid
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -75,6 +77,34 @@ def write_json(path: Path, value: Any) -> Path:
     finally:
         temporary.unlink(missing_ok=True)
     return path
+
+
+@contextmanager
+def alone(folder: Path) -> Iterator[None]:
+    """Keeps other sweeps and measurements out of a store.
+
+    Raises
+    ------
+    InputError
+        If one is there already, or the folder cannot be made.
+    """
+    from filelock import FileLock, Timeout
+
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(f"{folder}: cannot be made ({error.strerror})") from error
+    lock = FileLock(folder / "sweep.lock")
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        raise InputError(
+            f"{folder}: another process is at work in this store; wait for it, or rename your sweep"
+        ) from None
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 def write_row(folder: str | Path, row: Row) -> Path:

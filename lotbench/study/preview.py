@@ -12,7 +12,7 @@ from lotbench.engine.backbone import load_backbone, load_tokenizer
 from lotbench.measure.flops import dense_flops
 from lotbench.study.config import SweepConfig, TrialConfig
 from lotbench.study.data import Task, load_task
-from lotbench.study.sweep import plan
+from lotbench.study.planning import plan
 from lotbench.study.training import total_steps
 
 if TYPE_CHECKING:

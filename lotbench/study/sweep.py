@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -17,20 +17,18 @@ from typing import Any
 from lotbench import store
 from lotbench.engine import checkpoint
 from lotbench.errors import InputError, PassFailed
-from lotbench.measure import machine, timing
-from lotbench.study.config import MeasureConfig, SweepConfig, TrialConfig, expand
+from lotbench.measure import machine
+from lotbench.study.config import MeasureConfig, SweepConfig, TrialConfig
 from lotbench.study.measuring import has_model, measure
 from lotbench.study.news import Board, posted, read_out
-from lotbench.study.trial import prepare, resolve, run_trial, trial_id
+from lotbench.study.planning import Plan, plan
+from lotbench.study.trial import prepare, resolve, run_trial
 
 Say = Callable[[str], None]
 
 RETRIES = 1
 """How often a trial is tried again whose worker died, of memory that others took or for Ray's
 reasons.  A failure of the trial itself is a row, and is not tried again."""
-
-COMMON = {"backbone", "layers", "data_root", "data", "train", "teacher"}
-"""What all trials of a task have in common in one store."""
 
 RAY_SETTINGS = {
     # Relative paths of a sweep file are relative to where it was started, in workers too.
@@ -46,15 +44,6 @@ RAY_SETTINGS = {
 
 
 @dataclass
-class Plan:
-    """The trials of a sweep and which of them are still to do."""
-
-    folder: Path
-    trials: dict[str, TrialConfig]
-    todo: dict[str, TrialConfig]
-
-
-@dataclass
 class Report:
     """What a sweep did."""
 
@@ -63,44 +52,6 @@ class Report:
     skipped: int = 0
     failed: dict[str, str] = field(default_factory=dict)
     timed: int = 0
-
-
-def plan(sweep: SweepConfig, root: Path, max_trials: int | None = None) -> Plan:
-    """The trials of a sweep, each resolved, so that bad parameters are told before any work.
-
-    Raises
-    ------
-    InputError
-        If a method, parameter, plugin or device is at fault, or the store holds trials that must
-        not be compared with these.
-    """
-    if sweep.measure is not None:
-        timing.settings(sweep.measure.devices, sweep.measure.threads, sweep.measure.dtypes)
-    folder = (root / sweep.name).resolve()
-    trials = {trial_id(config): config for config in map(_absolute, expand(sweep))}
-    rows = [row for row in store.read_rows(folder) if row["status"] == "done"]
-    _check_comparable(folder, rows, {config.task: config for config in trials.values()})
-    done = {row["trial_id"] for row in rows}
-    todo = {name: config for name, config in trials.items() if name not in done}
-    return Plan(folder, trials, dict(list(todo.items())[:max_trials]))
-
-
-def _check_comparable(
-    folder: Path, rows: list[dict[str, Any]], tasks: dict[str, TrialConfig]
-) -> None:
-    """Whether what a store holds of these tasks has the same dense model behind it."""
-    for row in rows:
-        if row["task"] not in tasks or not row.get("config"):
-            continue
-        wanted = store.flat("", tasks[row["task"]].model_dump(mode="json", include=COMMON))
-        held = store.flat("", {key: row["config"].get(key) for key in COMMON})
-        for key in wanted:
-            if held.get(key) != wanted[key]:
-                raise InputError(
-                    f"{folder}: holds trials of {row['task']} with {key[1:]} {held.get(key)}, now "
-                    f"it is {wanted[key]}, but one dense model must stand behind all of them; give "
-                    "this sweep a name of its own (--set name=...)"
-                )
 
 
 def run_sweep(
@@ -131,7 +82,7 @@ def run_sweep(
     """
     planned = plan(sweep, root, max_trials)
     folder = planned.folder
-    with alone(folder):
+    with store.alone(folder):
         done = store.finished(folder)
         report = Report(folder, skipped=sum(name in done for name in planned.trials))
         store.write_json(folder / "sweep.json", sweep.model_dump(mode="json"))
@@ -149,34 +100,6 @@ def run_sweep(
                     "trains some"
                 )
     return report
-
-
-@contextmanager
-def alone(folder: Path) -> Iterator[None]:
-    """Keeps other sweeps and measurements out of a store.
-
-    Raises
-    ------
-    InputError
-        If one is there already, or the folder cannot be made.
-    """
-    from filelock import FileLock, Timeout
-
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise InputError(f"{folder}: cannot be made ({error.strerror})") from error
-    lock = FileLock(folder / "sweep.lock")
-    try:
-        lock.acquire(timeout=0)
-    except Timeout:
-        raise InputError(
-            f"{folder}: another process is at work in this store; wait for it, or rename your sweep"
-        ) from None
-    try:
-        yield
-    finally:
-        lock.release()
 
 
 def _time(planned: Plan, config: MeasureConfig, report: Report, say: Say) -> None:
@@ -401,9 +324,3 @@ def _inherited() -> dict[str, str]:
     """Variables that workers on other machines need as well."""
     names = ("LOTBENCH_CACHE", "HF_HUB_OFFLINE", "HF_HOME")
     return {name: os.environ[name] for name in names if name in os.environ}
-
-
-def _absolute(config: TrialConfig) -> TrialConfig:
-    """The trial with plugin files by their full path: workers run in folders of their own."""
-    plugins = [str(Path(p).resolve()) if p.endswith(".py") else p for p in config.plugins]
-    return config.model_copy(update={"plugins": plugins})
