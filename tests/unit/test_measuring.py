@@ -1,11 +1,14 @@
 """Which examples a timing pass takes, and which passes are stored."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 from stores import contender, evaluation, timing, trial
 from typer.testing import CliRunner
 
 from lotbench import cli, store
+from lotbench.errors import InputError
 from lotbench.lot import LeapOfThought
 from lotbench.measure import machine
 from lotbench.measure.worker import chunks
@@ -152,3 +155,12 @@ def test_a_pass_on_another_machine_does_not_count(timed_store, monkeypatch):
     assert passes("e", "2025-01-05", here, **origin) == 0
     # What a newer pass of another machine has superseded is timed anew.
     assert passes("f", "2025-01-06", here | {"device_name": "elsewhere"}, **origin) == 1
+
+
+def test_models_are_not_timed_on_data_that_they_never_saw(tmp_path, monkeypatch):
+    config = {"backbone": "tiny", "task": "toy", "teacher": {}, "method": "lot"}
+    row = trial("a", "lot", [evaluation(0.9, 2.0)], config=config, data={"fingerprint": "old"})
+    monkeypatch.setattr(measuring, "load_tokenizer", lambda _: None)
+    monkeypatch.setattr(measuring, "load_task", lambda *_: SimpleNamespace(fingerprint="new"))
+    with pytest.raises(InputError, match="the data of toy is no longer what its trials"):
+        measuring._inputs(tmp_path, [row], MeasureConfig())
