@@ -2,26 +2,54 @@
 
 The limit is the dense Hugging Face model fed sequences that are really as short as the kept
 tokens; 1 means that packing is free.  With routers on, the limit also gets the routers' own time
-on all tokens.
+on all tokens.  Processes differ by more than their rounds do (a process lays out its memory once),
+so each of several measures all selected cells, and a cell's ratio is the median of all rounds.
 """
 
 from __future__ import annotations
 
+import multiprocessing
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import replace
+from typing import NamedTuple
 
+import paired
 import pytest
 import torch
 from torch import Tensor
 
+from lotbench.engine.backbone import Backbone, load_backbone
 from lotbench.engine.encoder import ReducedEncoder
 from lotbench.lot import LeapOfThought
+from lotbench.measure import latency
 from lotbench.ragged import Ragged
-from lotbench.reducer import Leap, Params, TokenReducer, Tokens
+from lotbench.reducer import Batch, Leap, Params, TokenReducer, Tokens
 
 RATIO = "limit / packed"
-TARGET = 0.90
-KEEPS, BATCHES, LENGTHS = (0.1, 0.3, 0.5), (1, 16), (128, 512)
-METHODS = {"no router": None, "router 32": 32, "router 256": 256}
+PROCESSES, ROUNDS = 5, 5
+WIDTHS = {"no router": None, "router 32": 32, "router 256": 256}
+TARGETS = {"no router": 0.95, "router 32": 0.92, "router 256": 0.92}
+
+
+class Cell(NamedTuple):
+    """One setting: the method, the share of tokens kept, and the size of the batch."""
+
+    method: str
+    keep: float
+    batch: int
+    length: int
+
+    def __str__(self) -> str:
+        return f"{self.method}, keep {self.keep:.0%}, {self.batch} x {self.length} tokens"
+
+
+CELLS = [
+    Cell(method, keep, batch, length)
+    for method in WIDTHS
+    for keep in (0.1, 0.3, 0.5)
+    for batch in (1, 16)
+    for length in (128, 512)
+]
 
 
 class FixedLeap(TokenReducer):
@@ -43,37 +71,34 @@ class RoutedLeap(LeapOfThought):
         return Leap(self.masks[layer], aux=decision.aux)
 
 
-def fixed_masks(keep: float, batch: int, length: int, layers: int) -> list[Tensor]:
+def fixed_masks(cell: Cell, layers: int) -> list[Tensor]:
     """Masks (T,) of every layer: the first token and random others, the same number in each."""
     generator = torch.Generator().manual_seed(0)
-    count = round(keep * length)
     masks = []
     for _ in range(layers):
-        score = torch.rand(batch, length, generator=generator)
+        score = torch.rand(cell.batch, cell.length, generator=generator)
         score[:, 0] = 2.0
-        masks.append((score.argsort(1, descending=True).argsort(1) < count).flatten())
+        kept = score.argsort(1, descending=True).argsort(1) < round(cell.keep * cell.length)
+        masks.append(kept.flatten())
     return masks
 
 
-@pytest.mark.parametrize("length", LENGTHS)
-@pytest.mark.parametrize("batch", BATCHES)
-@pytest.mark.parametrize("keep", KEEPS)
-@pytest.mark.parametrize("method", METHODS)
-def test_packed_engine_is_near_the_physical_limit(
-    backbone, make_batch, compare, method, keep, batch, length
-):
-    layers, width = len(backbone.layers), METHODS[method]
-    whole = make_batch([length] * batch)
+def sides(
+    cell: Cell, backbone: Backbone, whole: Batch
+) -> tuple[list[latency.Call], list[latency.Call]]:
+    """The calls of the limit and of the engine."""
+    layers, width = len(backbone.layers), WIDTHS[cell.method]
     if width is None:
         reducer = FixedLeap(Params(), layers, backbone.width)
     else:  # no context token, since the limit has none
         params = LeapOfThought.Params(router_width=width, context_token=False)
         reducer = RoutedLeap(params, layers, backbone.width)
-    reducer.masks = fixed_masks(keep, batch, length, layers)
+    reducer.masks = fixed_masks(cell, layers)
     encoder = ReducedEncoder(backbone, reducer).eval()
-    short = whole.input_ids.view(batch, length)[:, : round(keep * length)].contiguous()
+    ids = whole.input_ids.view(cell.batch, cell.length)
+    short = ids[:, : round(cell.keep * cell.length)].contiguous()
     types = torch.zeros_like(short)
-    hidden = torch.randn(batch * length, backbone.width)
+    hidden = torch.randn(cell.batch * cell.length, backbone.width)
 
     def packed():
         layout = Ragged(whole.layout.cu_seqlens, whole.layout.sizes)  # caches nothing yet
@@ -86,5 +111,40 @@ def test_packed_engine_is_near_the_physical_limit(
         for router in getattr(reducer, "routers", ()):
             router(hidden, whole.layout)
 
-    label = f"{method}, keep {keep:.0%}, {batch} x {length} tokens"
-    assert compare(label, [limit, routers], [packed]) >= TARGET
+    return [limit, routers], [packed]
+
+
+def measure(cells: list[Cell]) -> dict[Cell, latency.Samples]:
+    """Samples of every cell, in a process of its own."""
+    paired.keep_memory()
+    torch.set_num_threads(1)
+    torch.manual_seed(0)
+    backbone = load_backbone(paired.BACKBONE, 2, seed=0).eval()
+    reviews = paired.texts("imdb", 100, 256)
+    return {
+        cell: paired.samples(
+            *sides(cell, backbone, paired.cut(reviews, [cell.length] * cell.batch)),
+            rounds=ROUNDS,
+            training=False,
+        )
+        for cell in cells
+    }
+
+
+@pytest.fixture(scope="module")
+def runs(request: pytest.FixtureRequest) -> list[dict[Cell, latency.Samples]]:
+    """What each process measured of the selected cells."""
+    cells = [
+        item.callspec.params["cell"]
+        for item in request.session.items
+        if item.module is request.module
+    ]
+    spawn = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(1, spawn, max_tasks_per_child=1) as pool:
+        return list(pool.map(measure, [cells] * PROCESSES))
+
+
+@pytest.mark.parametrize("cell", CELLS, ids=str)
+def test_packed_engine_is_near_the_physical_limit(backbone, make_batch, runs, record, cell):
+    _, packed = sides(cell, backbone, make_batch([cell.length] * cell.batch))
+    assert record(str(cell), [run[cell] for run in runs], packed) >= TARGETS[cell.method]

