@@ -16,7 +16,7 @@ from lotbench import store
 from lotbench.engine import checkpoint
 from lotbench.engine.backbone import load_tokenizer
 from lotbench.errors import InputError
-from lotbench.measure import breakeven, machine, timing
+from lotbench.measure import breakeven, machine, pooling, timing
 from lotbench.measure.worker import device_name
 from lotbench.study.artefacts import Artefacts
 from lotbench.study.config import MeasureConfig, SweepConfig, TrialConfig
@@ -83,6 +83,11 @@ def measure(
             else:
                 store.write_timing(folder, record)
                 done.written += 1
+            if record["setting"]["processes"] == 1:
+                progress(
+                    "timed by one process: the intervals lack what differs between processes, "
+                    f"so they are too narrow; {2 * pooling.ROUNDS_EACH} rounds or more take several"
+                )
     return done
 
 

@@ -7,6 +7,7 @@ again, and killing the process at any moment loses only the trials in flight.
 from __future__ import annotations
 
 import os
+import socket
 import time
 from collections.abc import Callable
 from contextlib import suppress
@@ -125,6 +126,8 @@ def _run_trials(planned: Plan, address: str | None, report: Report, say: Say) ->
     import ray
 
     try:
+        if address is not None:
+            _knock(address)
         ray.init(
             address=address or "local",  # by itself Ray would join a cluster that happens to run
             num_cpus=None if address else machine.usable_cores(),
@@ -133,7 +136,7 @@ def _run_trials(planned: Plan, address: str | None, report: Report, say: Say) ->
             log_to_driver=False,
             runtime_env={"env_vars": RAY_SETTINGS | _inherited()},
         )
-    except (ConnectionError, ValueError, RuntimeError) as error:
+    except (OSError, ValueError, RuntimeError) as error:
         if address is None:
             raise
         raise InputError(
@@ -155,6 +158,13 @@ def _run_trials(planned: Plan, address: str | None, report: Report, say: Say) ->
         ray.shutdown()
     for name in planned.todo.keys() - {row["trial_id"] for row in store.read_rows(planned.folder)}:
         report.failed.setdefault(name, "the worker died; its log is under ray/")
+
+
+def _knock(address: str) -> None:
+    """Raises an OSError where nobody answers at HOST:PORT; Ray itself tries for minutes."""
+    host, _, port = address.removeprefix("ray://").rpartition(":")
+    if port.isdigit():
+        socket.create_connection((host.strip("[]"), int(port)), timeout=10).close()
 
 
 def _tune(planned: Plan, board: Any, report: Report, say: Say) -> None:

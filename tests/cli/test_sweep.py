@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import signal
+import socket
 import subprocess
 import time
 from pathlib import Path
@@ -160,3 +161,13 @@ def test_a_teacher_that_fails_is_told_by_its_trials(sweep_file, room) -> None:
     rows = store.read_rows(room / "results/diverged")
     assert [row["error"]["kind"] for row in rows] == ["non-finite loss"] * 3
     assert "teacher 1/1: reviews, seed 0: failed: " in done.stdout
+
+
+def test_an_address_where_nobody_answers_is_said_at_once(sweep_file, room) -> None:
+    with socket.socket() as closed:  # bound, but not listening
+        closed.bind(("127.0.0.1", 0))
+        address = f"127.0.0.1:{closed.getsockname()[1]}"
+        done = call("sweep", sweep_file(name="nowhere"), "--address", address, cwd=room)
+    assert done.returncode == 2
+    assert f"--address {address}: no Ray cluster there" in done.stderr
+    assert "Traceback" not in done.stderr

@@ -88,7 +88,7 @@ def timed_store(tmp_path, monkeypatch):
 
     def passes(**_):
         rows = [contender("dense", 1.0), contender("a", 1.8, "a")]
-        yield timing("steady", "2025-01-01", rows, batch_size=1)
+        yield timing("steady", "2025-01-01", rows, batch_size=1, processes=1)
         yield timing("noisy", "2025-01-02", [rows[0], rows[1] | {"noisy": True}])
 
     monkeypatch.setattr(measuring.timing, "run_pass", passes)
@@ -108,6 +108,7 @@ def test_strict_stores_the_passes_that_are_not_noisy(timed_store, options, code,
     assert (complaint in done.output) is bool(options)
     assert ("raise rounds" in done.output) is bool(options)
     assert "not timed" in done.output and "models/old" in done.output
+    assert done.output.count("timed by one process") == 1
 
 
 def test_models_are_timed_against_dense_of_their_own_backbone_alone(timed_store, monkeypatch):
