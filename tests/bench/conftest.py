@@ -17,8 +17,7 @@ from lotbench.measure import latency
 from lotbench.reducer import Batch
 from lotbench.study.data import Split
 
-Compare = Callable[..., float]
-Record = Callable[..., float]
+Ratio = Callable[..., float]
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -68,7 +67,7 @@ def table(request: pytest.FixtureRequest) -> Iterator[dict[str, dict[str, float]
 
 
 @pytest.fixture
-def record(benchmark, table: dict[str, dict[str, float]]) -> Record:
+def record(benchmark, table: dict[str, dict[str, float]]) -> Ratio:
     """A function: median of the paired ratios, reference / contender, of one or more processes.
 
     The ratio goes to the table and, with its 95% interval, to the record of pytest-benchmark,
@@ -101,7 +100,7 @@ def record(benchmark, table: dict[str, dict[str, float]]) -> Record:
 
 
 @pytest.fixture
-def compare(record: Record) -> Compare:
+def compare(record: Ratio) -> Ratio:
     """A function: the same of two lists of calls, timed in this process."""
 
     def ratio_of(

@@ -7,7 +7,6 @@ import platform
 from collections.abc import Sequence
 
 import torch
-from torch import Tensor
 
 from lotbench.engine.backbone import load_tokenizer
 from lotbench.measure import latency
@@ -59,7 +58,7 @@ def cut(split: Split, lengths: Sequence[int]) -> Batch:
     Real text repeats its words, so their embeddings are read from the cache; drawn at random from
     the vocabulary, each would come from memory.
     """
-    ids: Tensor = torch.tensor([token for text in split.input_ids for token in text])
+    ids = torch.tensor([token for text in split.input_ids for token in text])
     ids = ids[: sum(lengths)]
     assert len(ids) == sum(lengths), "too few texts"
     return Batch(
