@@ -115,10 +115,15 @@ class TaskConfig(Section):
 
 
 class TrainConfig(Section):
-    """How a model is trained; every method of a sweep gets the same number of steps."""
+    """How a model is trained; every method of a sweep gets the same number of steps.
+
+    ``learning_rate`` is the head's; ``layer_decay`` multiplies it once for each step down the
+    backbone: layer by layer, and once more for the embeddings.
+    """
 
     epochs: float = Field(3.0, gt=0)
     learning_rate: float = Field(5e-5, gt=0)
+    layer_decay: float = Field(1.0, gt=0, le=1)
     batch_size: Positive = 32
     weight_decay: float = Field(0.01, ge=0)
     warmup: float = Field(0.06, ge=0, le=1)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator
@@ -168,15 +169,20 @@ def _linear(steps: int, warmup: float) -> Callable[[int], float]:
 
 
 def _optimiser(encoder: ReducedEncoder, stage: Stage, config: TrainConfig) -> torch.optim.AdamW:
-    """AdamW with the stage's learning rates."""
+    """AdamW with the stage's learning rates, the backbone's lower towards its embeddings.
+
+    The latter as in ULMFiT (Howard & Ruder, 2018, section 3.2) and ELECTRA (Clark et al., 2020,
+    appendix B).
+    """
     encoder.requires_grad_(True)
     if "backbone" in stage.frozen:
         encoder.backbone.requires_grad_(False)
     groups: dict[tuple[float, float], list[nn.Parameter]] = defaultdict(list)
+    top = len(encoder.backbone.layers) + 1
     for name, parameter in encoder.backbone.named_parameters():
         if parameter.requires_grad:
-            decay = _decay(name, parameter, config)
-            groups[config.learning_rate, decay].append(parameter)
+            rate = config.learning_rate * config.layer_decay ** (top - _height(name, top))
+            groups[rate, _decay(name, parameter, config)].append(parameter)
     for name, parameter in encoder.reducer.named_parameters():
         frozen = "reducer" in stage.frozen or _prefix(name, stage.frozen)
         parameter.requires_grad_(not frozen)
@@ -191,6 +197,14 @@ def _optimiser(encoder: ReducedEncoder, stage: Stage, config: TrainConfig) -> to
         ],
         fused=True,
     )
+
+
+def _height(name: str, top: int) -> int:
+    """Where a parameter of the backbone stands: 0 embeddings, then the layers, ``top`` the head."""
+    if "embeddings" in name:
+        return 0
+    layer = re.search(r"\.layer\.(\d+)\.", name)
+    return int(layer[1]) + 1 if layer else top
 
 
 def _decay(name: str, parameter: nn.Parameter, config: TrainConfig) -> float:

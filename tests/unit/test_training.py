@@ -88,6 +88,27 @@ def test_decay_shrinks_weight_matrices_and_no_bias(fresh, split):
     torch.testing.assert_close(padding[1], wanted, rtol=1e-4, atol=1e-7)
 
 
+def test_layer_decay_lowers_the_rate_step_by_step_down_to_the_embeddings(fresh, split):
+    encoder = fresh()
+    before = {k: v.clone() for k, v in encoder.backbone.model.state_dict().items()}
+    once = config(epochs=1, batch_size=24, learning_rate=1e-2, weight_decay=0.0, layer_decay=0.5)
+    train(encoder, split, once, seed=0)
+    after = encoder.backbone.model.state_dict()
+    # The first step of Adam moves a weight by its rate, whatever the size of its gradient.
+    # Three layers: the head has 0.01, the third layer half of it, the embeddings a sixteenth.
+    layer = "bert.encoder.layer.{}.output.dense.weight"
+    rates = {
+        "classifier.weight": 0.01,
+        "bert.pooler.dense.weight": 0.01,
+        layer.format(2): 0.005,
+        layer.format(1): 0.0025,
+        layer.format(0): 0.00125,
+        "bert.embeddings.word_embeddings.weight": 0.000625,
+    }
+    moved = {name: float((after[name] - before[name]).abs().max()) for name in rates}
+    assert moved == pytest.approx(rates, rel=1e-3)
+
+
 def test_a_loss_that_is_not_finite_ends_the_training(fresh, split):
     with pytest.raises(NonFiniteLoss, match="the task loss is not finite at step"):
         train(fresh(), split, config(learning_rate=1e30, epochs=20), seed=0)
