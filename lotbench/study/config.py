@@ -123,7 +123,8 @@ class TrainConfig(Section):
 
     epochs: float = Field(3.0, gt=0)
     learning_rate: float = Field(5e-5, gt=0)
-    layer_decay: float = Field(1.0, gt=0, le=1)
+    # Left out of records and trial ids where it changes nothing.
+    layer_decay: float = Field(1.0, gt=0, le=1, exclude_if=lambda decay: decay == 1)
     batch_size: Positive = 32
     weight_decay: float = Field(0.01, ge=0)
     warmup: float = Field(0.06, ge=0, le=1)

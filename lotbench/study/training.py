@@ -181,7 +181,7 @@ def _optimiser(encoder: ReducedEncoder, stage: Stage, config: TrainConfig) -> to
     top = len(encoder.backbone.layers) + 1
     for name, parameter in encoder.backbone.named_parameters():
         if parameter.requires_grad:
-            rate = config.learning_rate * config.layer_decay ** (top - _height(name, top))
+            rate = config.learning_rate * config.layer_decay ** (top - height(name, top))
             groups[rate, _decay(name, parameter, config)].append(parameter)
     for name, parameter in encoder.reducer.named_parameters():
         frozen = "reducer" in stage.frozen or _prefix(name, stage.frozen)
@@ -199,7 +199,7 @@ def _optimiser(encoder: ReducedEncoder, stage: Stage, config: TrainConfig) -> to
     )
 
 
-def _height(name: str, top: int) -> int:
+def height(name: str, top: int) -> int:
     """Where a parameter of the backbone stands: 0 embeddings, then the layers, ``top`` the head."""
     if "embeddings" in name:
         return 0

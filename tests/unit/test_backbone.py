@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from lotbench.lot import LeapOfThought, Params
 from lotbench.measure.flops import dense_flops, fvcore_flops, reduced_flops
 from lotbench.ragged import pad
 from lotbench.reducer import Batch, TokenReducer
+from lotbench.study.training import height
 
 SIZES = {
     "hidden_size": 32,
@@ -98,6 +100,17 @@ def test_routing_agrees_in_both_modes_and_with_fvcore(kind: str, make_batch) -> 
     assert flops.item() == fvcore_flops(encoder, batch)
     plain = ReducedEncoder(backbone, TokenReducer(TokenReducer.Params(), 3, 32)).eval()
     assert dense_flops(batch.layout.lengths, backbone).item() == fvcore_flops(plain, batch)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_every_parameter_has_its_height(kind: str) -> None:
+    names = [name for name, _ in Backbone(make(kind)).named_parameters()]
+    found = {name: height(name, 4) for name in names}
+    assert all((h == 0) == ("embedding" in name) for name, h in found.items())
+    assert all(("classifier" in name) <= (h == 4) for name, h in found.items())
+    # Query, key, value, output, two of the feed-forward and two norms: 16 weights and biases each.
+    counts = Counter(found.values())
+    assert [counts[h] for h in (1, 2, 3)] == [16, 16, 16]
 
 
 @pytest.mark.parametrize("kind", KINDS)

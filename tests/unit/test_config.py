@@ -122,6 +122,8 @@ def test_trial_id_is_stable(tmp_path: Path) -> None:
         ("method.top_p=0.31", False, True),
         ("train.init=pretrained", False, True),
         ("train.epochs=3", False, False),
+        ("train.layer_decay=1.0", True, True),
+        ("train.layer_decay=0.9", False, False),
         ("teacher.epochs=2.5", False, False),
         ("task.limit.validation=5", False, False),
         ("layers=2", False, False),
