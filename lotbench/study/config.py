@@ -125,6 +125,7 @@ class TrainConfig(Section):
     learning_rate: float = Field(5e-5, gt=0)
     # Left out of records and trial ids where it changes nothing.
     layer_decay: float = Field(1.0, gt=0, le=1, exclude_if=lambda decay: decay == 1)
+    r_drop: float = Field(0.0, ge=0, exclude_if=lambda weight: weight == 0)
     batch_size: Positive = 32
     weight_decay: float = Field(0.01, ge=0)
     warmup: float = Field(0.06, ge=0, le=1)

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from lotbench.engine.encoder import ReducedEncoder
 from lotbench.measure import machine
-from lotbench.reducer import Batch, Stage, Step, task_loss
+from lotbench.reducer import Batch, Stage, Step, distillation_loss, task_loss
 from lotbench.study.config import TrainConfig
 from lotbench.study.data import Split, batches, collate
 
@@ -87,7 +87,7 @@ def train(
                 attach(batch, rows)
             batch = batch.to(device)
             with torch.autocast(device.type, torch.bfloat16, enabled=precision == "bf16"):
-                terms = _losses(encoder, batch, Step(stage, i / steps, generator))
+                terms = _losses(encoder, batch, Step(stage, i / steps, generator), config.r_drop)
             values = {name: float(term.detach()) for name, term in terms.items()}
             for name, value in values.items():
                 if not math.isfinite(value):
@@ -139,13 +139,24 @@ def stage_steps(stages: list[Stage], total: int) -> list[tuple[Stage, int]]:
     return [(stage, end - start) for stage, start, end in zip(stages, starts, ends, strict=True)]
 
 
-def _losses(encoder: ReducedEncoder, batch: Batch, step: Step) -> dict[str, Tensor]:
+def _losses(encoder: ReducedEncoder, batch: Batch, step: Step, r_drop: float) -> dict[str, Tensor]:
     terms = encoder.reducer.training_step(encoder, batch, step)
     if terms is not None:
         return terms
+    if not r_drop:
+        return _pass(encoder, batch, step)[0]
+    # R-Drop (Wu et al., 2021, equations 1 to 3), all of it halved.
+    (first, p), (second, q) = (_pass(encoder, batch, step) for _ in range(2))
+    terms = {name: (first[name] + second[name]) / 2 for name in first}
+    apart = (distillation_loss(p, q) + distillation_loss(q, p)) / 2
+    return terms | {"r_drop": r_drop / 2 * apart}
+
+
+def _pass(encoder: ReducedEncoder, batch: Batch, step: Step) -> tuple[dict[str, Tensor], Tensor]:
+    """Loss terms and logits, shape (B, C), of one pass."""
     outputs = encoder(batch, mode="reference" if step.stage.soft else "packed")
     task = {"task": task_loss(outputs.logits, batch.labels)}
-    return task | encoder.reducer.loss(outputs, batch, outputs.trace)
+    return task | encoder.reducer.loss(outputs, batch, outputs.trace), outputs.logits
 
 
 def _stream(split: Split, batch_size: int, seed: int) -> Iterator[np.ndarray]:
