@@ -121,7 +121,8 @@ class Artefacts:
         encoder = checkpoint.build(
             config.backbone, self.task.n_labels, _Teacher, Params(), config.layers, config.seed
         ).to(device())
-        report = train(encoder, self.task.train, config.teacher, config.seed, None, self.progress)
+        split, settings = self.task.train, config.teacher
+        report = train(encoder, split, settings, config.seed, None, self.progress, settings.r_drop)
         card = {
             split: evaluate(encoder, getattr(self.task, split), self.task.metrics)["metrics"]
             for split in ("validation", "selection")

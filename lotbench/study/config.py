@@ -125,13 +125,23 @@ class TrainConfig(Section):
     learning_rate: float = Field(5e-5, gt=0)
     # Left out of records and trial ids where it changes nothing.
     layer_decay: float = Field(1.0, gt=0, le=1, exclude_if=lambda decay: decay == 1)
-    r_drop: float = Field(0.0, ge=0, exclude_if=lambda weight: weight == 0)
     batch_size: Positive = 32
     weight_decay: float = Field(0.01, ge=0)
     warmup: float = Field(0.06, ge=0, le=1)
     clip: float = Field(1.0, gt=0)
     precision: Literal["auto", "fp32", "bf16"] = "auto"
     init: Literal["teacher", "pretrained"] = "teacher"
+
+
+class TeacherConfig(TrainConfig):
+    """How the teacher is fine-tuned; ``r_drop`` is R-Drop's alpha (Wu et al., 2021)."""
+
+    r_drop: float = Field(0.0, ge=0, exclude_if=lambda alpha: alpha == 0)
+
+    @classmethod
+    def like(cls, train: TrainConfig) -> TeacherConfig:
+        """The teacher of a sweep that says nothing of it: trained as the methods are."""
+        return cls(**dict(train))
 
 
 class MeasureConfig(Section):
@@ -156,7 +166,7 @@ class SweepConfig(Section):
     tasks: dict[Name, Annotated[TaskConfig, BeforeValidator(_empty_if_none)]] = Field(min_length=1)
     seeds: Annotated[list[Seed], AfterValidator(_distinct)] = Field([0], min_length=1)
     train: TrainConfig = TrainConfig()
-    teacher: TrainConfig | None = None
+    teacher: TeacherConfig | None = None
     methods: dict[Name, Annotated[Any, BeforeValidator(_blocks)]] = Field(min_length=1)
     measure: MeasureConfig | None = None
     plugins: list[str] = Field([])
@@ -172,7 +182,7 @@ class TrialConfig(Section):
     data: TaskConfig = TaskConfig()
     seed: Seed = 0
     train: TrainConfig = TrainConfig()
-    teacher: TrainConfig
+    teacher: TeacherConfig
     method: Name
     params: dict[str, Any] = Field({})
     plugins: list[str] = Field([])
@@ -220,7 +230,7 @@ class TrialFile(Section):
     task: NamedTask
     seed: Seed = 0
     train: TrainConfig = TrainConfig()
-    teacher: TrainConfig | None = None
+    teacher: TeacherConfig | None = None
     method: NamedMethod
     plugins: list[str] = Field([])
 
@@ -264,7 +274,7 @@ def load_trial(path: str | Path, overrides: Sequence[str] = ()) -> TrialConfig:
         data=data,
         seed=trial.seed,
         train=trial.train,
-        teacher=trial.teacher or trial.train,
+        teacher=trial.teacher or TeacherConfig.like(trial.train),
         method=trial.method.name,
         params=params,
         plugins=trial.plugins,
@@ -305,7 +315,7 @@ def expand(sweep: SweepConfig) -> list[TrialConfig]:
                     data=data,
                     seed=seed,
                     train=sweep.train,
-                    teacher=sweep.teacher or sweep.train,
+                    teacher=sweep.teacher or TeacherConfig.like(sweep.train),
                     method=method,
                     params=params,
                     plugins=sweep.plugins,

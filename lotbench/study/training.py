@@ -57,8 +57,11 @@ def train(
     seed: int,
     attach: Attach | None = None,
     progress: Progress = silent,
+    r_drop: float = 0.0,
 ) -> dict[str, Any]:
     """Train in place; returns steps, examples, seconds, precision, threads and stage losses.
+
+    ``r_drop`` is the alpha of R-Drop; a method with a training step of its own has no use for it.
 
     Raises
     ------
@@ -87,7 +90,7 @@ def train(
                 attach(batch, rows)
             batch = batch.to(device)
             with torch.autocast(device.type, torch.bfloat16, enabled=precision == "bf16"):
-                terms = _losses(encoder, batch, Step(stage, i / steps, generator), config.r_drop)
+                terms = losses(encoder, batch, Step(stage, i / steps, generator), r_drop)
             values = {name: float(term.detach()) for name, term in terms.items()}
             for name, value in values.items():
                 if not math.isfinite(value):
@@ -139,7 +142,7 @@ def stage_steps(stages: list[Stage], total: int) -> list[tuple[Stage, int]]:
     return [(stage, end - start) for stage, start, end in zip(stages, starts, ends, strict=True)]
 
 
-def _losses(encoder: ReducedEncoder, batch: Batch, step: Step, r_drop: float) -> dict[str, Tensor]:
+def losses(encoder: ReducedEncoder, batch: Batch, step: Step, r_drop: float) -> dict[str, Tensor]:
     terms = encoder.reducer.training_step(encoder, batch, step)
     if terms is not None:
         return terms

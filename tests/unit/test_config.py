@@ -13,6 +13,7 @@ from pydantic import ValidationError
 from lotbench.errors import InputError
 from lotbench.study.config import (
     SweepConfig,
+    TeacherConfig,
     TrainConfig,
     TrialConfig,
     expand,
@@ -125,6 +126,7 @@ def test_trial_id_is_stable(tmp_path: Path) -> None:
         ("train.layer_decay=1.0", True, True),
         ("train.layer_decay=0.9", False, False),
         ("teacher.epochs=2.5", False, False),
+        ("teacher.r_drop=1.0", False, False),
         ("task.limit.validation=5", False, False),
         ("layers=2", False, False),
         ("seed=2", False, False),
@@ -172,7 +174,7 @@ def test_merge_key_is_not_a_duplicate(tmp_path: Path) -> None:
     merged = "teacher: {<<: *t, epochs: 3}\nmethods:"
     text = SWEEP.replace("train: {", "train: &t {").replace("methods:", merged)
     sweep = load_sweep(write(tmp_path, text))
-    assert sweep.teacher == TrainConfig(epochs=3.0, learning_rate=5e-5)
+    assert sweep.teacher == TeacherConfig(epochs=3.0, learning_rate=5e-5)
 
 
 @pytest.mark.parametrize(

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import math
+from dataclasses import replace
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 import torch
 
 from baselines.power_bert import PowerBert
 from lotbench.engine.encoder import ReducedEncoder
-from lotbench.reducer import Params, Stage, TokenReducer
+from lotbench.reducer import Params, Stage, Step, TokenReducer
 from lotbench.study.config import TrainConfig
 from lotbench.study.data import Split
 from lotbench.study.evaluate import evaluate
-from lotbench.study.training import NonFiniteLoss, stage_steps, total_steps, train
+from lotbench.study.training import NonFiniteLoss, losses, stage_steps, total_steps, train
 
 
 @pytest.fixture
@@ -107,6 +111,24 @@ def test_layer_decay_lowers_the_rate_step_by_step_down_to_the_embeddings(fresh, 
     }
     moved = {name: float((after[name] - before[name]).abs().max()) for name in rates}
     assert moved == pytest.approx(rates, rel=1e-3)
+
+
+def test_r_drop_pulls_two_passes_together(make_batch):
+    p, q = torch.tensor([[0.0, 0.0]]), torch.tensor([[math.log(3), 0.0]])
+    passes = iter([p, q])
+
+    class Noisy:
+        reducer = TokenReducer(Params(), 3, 32)
+
+        def __call__(self, batch, mode):
+            return SimpleNamespace(logits=next(passes), trace=None)
+
+    batch = replace(make_batch([4]), labels=torch.tensor([0]))
+    terms = losses(Noisy(), batch, Step(Stage("fine-tune", 1.0), 0.0, torch.Generator()), 2.0)
+    # The passes give class 0 a half and three quarters: -ln 0.5 = 0.6931 and -ln 0.75 = 0.2877.
+    # KL(p||q) = 0.5 ln(2/3) + 0.5 ln 2 = 0.1438, KL(q||p) = 0.75 ln 1.5 - 0.25 ln 2 = 0.1308.
+    assert float(terms["task"]) == pytest.approx((0.6931 + 0.2877) / 2, abs=1e-4)
+    assert float(terms["r_drop"]) == pytest.approx(2.0 / 2 * (0.1438 + 0.1308) / 2, abs=1e-4)
 
 
 def test_a_loss_that_is_not_finite_ends_the_training(fresh, split):
