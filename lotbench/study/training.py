@@ -143,12 +143,13 @@ def stage_steps(stages: list[Stage], total: int) -> list[tuple[Stage, int]]:
 
 
 def losses(encoder: ReducedEncoder, batch: Batch, step: Step, r_drop: float) -> dict[str, Tensor]:
+    """The loss terms of one step, scalars that are summed; with R-Drop those of two passes."""
     terms = encoder.reducer.training_step(encoder, batch, step)
     if terms is not None:
         return terms
     if not r_drop:
         return _pass(encoder, batch, step)[0]
-    # R-Drop (Wu et al., 2021, equations 1 to 3), all of it halved.
+    # R-Drop (Wu et al., 2021, equations 2 to 4), all of it halved.
     (first, p), (second, q) = (_pass(encoder, batch, step) for _ in range(2))
     terms = {name: (first[name] + second[name]) / 2 for name in first}
     apart = (distillation_loss(p, q) + distillation_loss(q, p)) / 2
@@ -183,10 +184,9 @@ def _linear(steps: int, warmup: float) -> Callable[[int], float]:
 
 
 def _optimiser(encoder: ReducedEncoder, stage: Stage, config: TrainConfig) -> torch.optim.AdamW:
-    """AdamW with the stage's learning rates, the backbone's lower towards its embeddings.
+    """AdamW with the stage's learning rates.
 
-    The latter as in ULMFiT (Howard & Ruder, 2018, section 3.2) and ELECTRA (Clark et al., 2020,
-    appendix B).
+    Lower layers may learn more slowly: ULMFiT (Howard & Ruder, 2018, section 3.2).
     """
     encoder.requires_grad_(True)
     if "backbone" in stage.frozen:
