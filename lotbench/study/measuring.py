@@ -21,6 +21,7 @@ from lotbench.measure.worker import device_name
 from lotbench.study.artefacts import Artefacts
 from lotbench.study.config import MeasureConfig, SweepConfig, TrialConfig
 from lotbench.study.data import Split, load_task
+from lotbench.study.trial import check_data
 
 Row = dict[str, Any]
 
@@ -220,11 +221,7 @@ def _inputs(folder: Path, rows: list[Row], measured: MeasureConfig) -> tuple[lis
     config = TrialConfig(**rows[0]["config"])
     tokenizer = load_tokenizer(config.backbone)
     task = load_task(config.task, config.data, tokenizer, config.seed, config.data_root)
-    if any(row["data"]["fingerprint"] != task.fingerprint for row in rows):
-        raise InputError(
-            f"{folder}: the data of {config.task} is no longer what its trials were trained and "
-            "scored on; bring it back, or run the sweep under another name"
-        )
+    check_data(folder, task, rows)
     examples = pick(task.validation, measured.examples, max(measured.batch_sizes))
     for row in rows:
         if row["method"] == "dense" and _model(folder, row).is_dir():

@@ -212,7 +212,9 @@ def _prepare(planned: Plan, board: Any, say: Say) -> None:
     remote = ray.remote(num_cpus=cpus, num_gpus=gpus, max_retries=0)(_prepare_one)
     started = time.perf_counter()
     jobs = {
-        remote.remote([c.model_dump(mode="json") for c in configs], cpus, board): configs[0]
+        remote.remote(
+            [c.model_dump(mode="json") for c in configs], planned.folder, cpus, board
+        ): configs[0]
         for configs in shared.values()
     }
     for number, (job, config) in enumerate(jobs.items(), start=1):
@@ -235,14 +237,16 @@ def _prepare(planned: Plan, board: Any, say: Say) -> None:
         )
 
 
-def _prepare_one(trials: list[dict[str, Any]], threads: int, board: Any) -> dict[str, float]:
+def _prepare_one(
+    trials: list[dict[str, Any]], folder: Path, threads: int, board: Any
+) -> dict[str, float]:
     """The teacher that these trials share, and what any of them needs of it; its metrics."""
     import torch
 
     torch.set_num_threads(threads)
     configs = [TrialConfig(**values) for values in trials]
     with posted(board.put.remote, _teacher_label(configs[0])) as progress:
-        artefacts = prepare(configs[0], progress)
+        artefacts = prepare(configs[0], folder, progress)
         teacher = checkpoint.load(artefacts.teacher()).backbone
         for config in configs:
             cls, params, _ = resolve(config)

@@ -22,6 +22,9 @@ from lotbench.study.data import Task, load_task
 from lotbench.study.evaluate import evaluate
 from lotbench.study.training import NonFiniteLoss, Progress, silent, train
 
+DATA = {"backbone", "data_root", "task", "data", "seed"}
+"""The keys that decide a trial's texts and tokens."""
+
 
 def resolve(config: TrialConfig) -> tuple[type[TokenReducer], Params, list[float]]:
     """The method's class, its hyper-parameters and the post-hoc budgets to evaluate.
@@ -57,13 +60,38 @@ def trial_id(config: TrialConfig) -> str:
     return config.trial_id(resolve(config)[0].version)
 
 
-def prepare(config: TrialConfig, progress: Progress = silent) -> Artefacts:
-    """The task and the shared artefacts of a trial, the teacher trained if it is missing."""
+def prepare(config: TrialConfig, folder: Path, progress: Progress = silent) -> Artefacts:
+    """The task and the shared artefacts of a trial, the teacher trained if it is missing.
+
+    Raises
+    ------
+    InputError
+        If the data is at fault, or has changed since other trials of the store were run.
+    """
     tokenizer = load_tokenizer(config.backbone)
     task = load_task(config.task, config.data, tokenizer, config.seed, config.data_root)
+    ours = config.model_dump(mode="json", include=DATA)
+    own = trial_id(config)  # whose row is replaced
+    others = [r for r in store.read_rows(folder) if r["status"] == "done" and r["trial_id"] != own]
+    check_data(folder, task, [r for r in others if ours.items() <= (r.get("config") or {}).items()])
     artefacts = Artefacts(config, task, tokenizer, progress)
     artefacts.teacher()
     return artefacts
+
+
+def check_data(folder: Path, task: Task, rows: list[store.Row]) -> None:
+    """Refuses a task whose data is not what these rows of a store were made of.
+
+    Raises
+    ------
+    InputError
+        If the fingerprint of any row is another.
+    """
+    if any(row["data"]["fingerprint"] != task.fingerprint for row in rows):
+        raise InputError(
+            f"{folder}: the data of {task.name} is no longer what its trials were trained and "
+            "scored on; bring it back, or run the sweep under another name"
+        )
 
 
 def run_trial(
@@ -109,7 +137,7 @@ def run_trial(
         "git_commit": machine.git_commit(),
     }
     try:
-        artefacts = prepare(config, progress)
+        artefacts = prepare(config, folder, progress)
         row |= _train_and_evaluate(config, cls, params, budgets, artefacts, folder / "models", name)
     except NonFiniteLoss as error:
         row |= _failure("non-finite loss", str(error))

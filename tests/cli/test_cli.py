@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import sys
 import time
@@ -176,6 +177,29 @@ def test_a_later_failure_does_not_replace_a_finished_row(
     assert lotbench.run(path, tmp_path / "store")["status"] == "failed"
     (kept,) = store.read_rows(tmp_path / "store")
     assert kept == row
+
+
+def test_trials_of_one_store_have_the_same_data(tmp_path, backbone, reviews) -> None:
+    data = shutil.copytree(reviews, tmp_path / "reviews")
+    path = tmp_path / "trial.yaml"
+
+    def run(method: str) -> str:
+        trial = {
+            "backbone": str(backbone),
+            "task": {"name": "reviews", "source": str(data), "max_length": 32},
+            "train": {"epochs": 1, "learning_rate": 1e-3},
+            "method": {"name": method},
+        }
+        path.write_text(yaml.safe_dump(trial))
+        return lotbench.run(path, tmp_path / "store")["status"]
+
+    assert run("dense") == "done"
+    with (data / "train.csv").open("a") as file:
+        file.write("\none superb story more,1")
+    with pytest.raises(lotbench.InputError, match="the data of reviews is no longer what its"):
+        run("first-k")
+    # The row that was made of the old data is replaced, and then there is one data again.
+    assert (run("dense"), run("first-k")) == ("done", "done")
 
 
 def test_load_refuses_a_folder_that_is_no_model(tmp_path) -> None:

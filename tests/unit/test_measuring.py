@@ -162,6 +162,7 @@ def test_models_are_not_timed_on_data_that_they_never_saw(tmp_path, monkeypatch)
     config = {"backbone": "tiny", "task": "toy", "teacher": {}, "method": "lot"}
     row = trial("a", "lot", [evaluation(0.9, 2.0)], config=config, data={"fingerprint": "old"})
     monkeypatch.setattr(measuring, "load_tokenizer", lambda _: None)
-    monkeypatch.setattr(measuring, "load_task", lambda *_: SimpleNamespace(fingerprint="new"))
+    task = SimpleNamespace(name="toy", fingerprint="new")
+    monkeypatch.setattr(measuring, "load_task", lambda *_: task)
     with pytest.raises(InputError, match="the data of toy is no longer what its trials"):
         measuring._inputs(tmp_path, [row], MeasureConfig())
