@@ -8,6 +8,7 @@ from __future__ import annotations
 import importlib.util
 from collections.abc import Iterator
 from contextlib import contextmanager
+from hashlib import blake2b, file_digest
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -98,6 +99,24 @@ def locate(name: str) -> str:
         if not Path(name).is_dir():
             raise InputError(f"backbone: no such folder: {name}")
     return name
+
+
+def fingerprint(name: str) -> str:
+    """A hash of a backbone's configuration and weights; of a hub id, its commit there.
+
+    Raises
+    ------
+    InputError
+        As for `locate`, or if the configuration cannot be read.
+    """
+    folder = Path(locate(name))
+    if not folder.is_dir():
+        return str(getattr(read_config(name), "_commit_hash", None))
+    digest = blake2b(digest_size=16)
+    for path in sorted([*folder.glob("config.json"), *folder.glob("*.safetensors")]):
+        with path.open("rb") as file:
+            digest.update(file_digest(file, "blake2b").digest())
+    return digest.hexdigest()
 
 
 def load_backbone(

@@ -11,6 +11,7 @@ import os
 import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,7 @@ import torch
 from torch import Tensor
 
 from lotbench.engine import checkpoint
+from lotbench.engine.backbone import fingerprint
 from lotbench.engine.encoder import ReducedEncoder
 from lotbench.ragged import Ragged
 from lotbench.reducer import Batch, Leap, Params, TokenReducer, Tokens
@@ -56,10 +58,11 @@ class Artefacts:
     tokenizer: Any
     progress: Progress = silent
 
-    @property
+    @cached_property
     def key(self) -> str:
-        """Hash of the teacher's configuration, the data it was trained on, and `VERSION`."""
-        text = f"{self.config.teacher_key()} {self.task.fingerprint} {VERSION}"
+        """Hash of the teacher's configuration, its data, the backbone's weights and `VERSION`."""
+        weights = fingerprint(self.config.backbone)
+        text = f"{self.config.teacher_key()} {self.task.fingerprint} {weights} {VERSION}"
         return sha256(text.encode()).hexdigest()[:16]
 
     @property

@@ -54,12 +54,12 @@ def _check_comparable(
             continue
         wanted = store.flat("", tasks[row["task"]].model_dump(mode="json", include=COMMON))
         held = store.flat("", {key: row["config"].get(key) for key in COMMON})
-        for key in wanted:
-            if held.get(key) != wanted[key]:
+        for key in {**wanted, **held}:  # some are left out where they change nothing
+            if held.get(key) != wanted.get(key):
                 raise InputError(
                     f"{folder}: holds trials of {row['task']} with {key[1:]} {held.get(key)}, now "
-                    f"it is {wanted[key]}, but one dense model must stand behind all of them; give "
-                    "this sweep a name of its own (--set name=...)"
+                    f"it is {wanted.get(key)}, but one dense model must stand behind all of them; "
+                    "give this sweep a name of its own (--set name=...)"
                 )
 
 

@@ -22,9 +22,6 @@ from lotbench.study.data import Task, load_task
 from lotbench.study.evaluate import evaluate
 from lotbench.study.training import NonFiniteLoss, Progress, silent, train
 
-DATA = {"backbone", "data_root", "task", "data", "seed"}
-"""The keys that decide a trial's texts and tokens."""
-
 
 def resolve(config: TrialConfig) -> tuple[type[TokenReducer], Params, list[float]]:
     """The method's class, its hyper-parameters and the post-hoc budgets to evaluate.
@@ -66,17 +63,29 @@ def prepare(config: TrialConfig, folder: Path, progress: Progress = silent) -> A
     Raises
     ------
     InputError
-        If the data is at fault, or has changed since other trials of the store were run.
+        If the data is at fault, or data or backbone have changed since other trials of the store
+        were run.
     """
     tokenizer = load_tokenizer(config.backbone)
     task = load_task(config.task, config.data, tokenizer, config.seed, config.data_root)
-    ours = config.model_dump(mode="json", include=DATA)
-    own = trial_id(config)  # whose row is replaced
-    others = [r for r in store.read_rows(folder) if r["status"] == "done" and r["trial_id"] != own]
-    check_data(folder, task, [r for r in others if ours.items() <= (r.get("config") or {}).items()])
     artefacts = Artefacts(config, task, tokenizer, progress)
+    rows = _beside(folder, config)
+    check_data(folder, task, rows)
+    if any(row["teacher"]["key"] != artefacts.key for row in rows):
+        raise InputError(
+            f"{folder}: the weights of {config.backbone}, or LoTBench's training of teachers, have "
+            "changed since its trials were run; run the sweep under another name"
+        )
     artefacts.teacher()
     return artefacts
+
+
+def _beside(folder: Path, config: TrialConfig) -> list[store.Row]:
+    """Rows of other trials that, by their configuration, come of the same teacher."""
+    own, teacher = trial_id(config), config.teacher_key()
+    rows = [row for row in store.read_rows(folder) if row["status"] == "done" and "config" in row]
+    rows = [row for row in rows if row["trial_id"] != own]
+    return [row for row in rows if TrialConfig(**row["config"]).teacher_key() == teacher]
 
 
 def check_data(folder: Path, task: Task, rows: list[store.Row]) -> None:

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 import yaml
+from safetensors.torch import load_file, save_file
 
 import lotbench
 from lotbench import store
@@ -94,6 +95,10 @@ def test_a_store_takes_no_trials_with_another_dense_model(sweep_file, tmp_path) 
     other = call("sweep", sweep_file(), "--dry-run", "--set", "train.epochs=2", cwd=tmp_path)
     assert other.returncode == 2
     assert "holds trials of reviews with train.epochs 1.0, now it is 2.0" in other.stderr
+    config["train"]["layer_decay"] = 0.8
+    store.write_row(tmp_path / "results/small", row)
+    plain = call("sweep", sweep_file(), "--dry-run", cwd=tmp_path)
+    assert "holds trials of reviews with train.layer_decay 0.8, now it is None" in plain.stderr
 
 
 def load_trial_of(path: Path) -> dict:
@@ -179,13 +184,14 @@ def test_a_later_failure_does_not_replace_a_finished_row(
     assert kept == row
 
 
-def test_trials_of_one_store_have_the_same_data(tmp_path, backbone, reviews) -> None:
+def test_trials_of_one_store_have_the_same_data_and_backbone(tmp_path, backbone, reviews) -> None:
     data = shutil.copytree(reviews, tmp_path / "reviews")
+    model = shutil.copytree(backbone, tmp_path / "backbone")
     path = tmp_path / "trial.yaml"
 
     def run(method: str) -> str:
         trial = {
-            "backbone": str(backbone),
+            "backbone": str(model),
             "task": {"name": "reviews", "source": str(data), "max_length": 32},
             "train": {"epochs": 1, "learning_rate": 1e-3},
             "method": {"name": method},
@@ -200,6 +206,11 @@ def test_trials_of_one_store_have_the_same_data(tmp_path, backbone, reviews) -> 
         run("first-k")
     # The row that was made of the old data is replaced, and then there is one data again.
     assert (run("dense"), run("first-k")) == ("done", "done")
+    weights = load_file(model / "model.safetensors")
+    weights["classifier.bias"] += 1
+    save_file(weights, model / "model.safetensors", {"format": "pt"})
+    with pytest.raises(lotbench.InputError, match=r"weights of .*backbone, or .* changed"):
+        run("truncated")
 
 
 def test_load_refuses_a_folder_that_is_no_model(tmp_path) -> None:
