@@ -14,8 +14,9 @@ import torch
 from torch import Tensor, nn
 
 from lotbench.engine.encoder import ReducedEncoder
+from lotbench.errors import InputError
 from lotbench.measure import machine
-from lotbench.reducer import Batch, Stage, Step, distillation_loss, task_loss
+from lotbench.reducer import Batch, Stage, Step, TokenReducer, distillation_loss, task_loss
 from lotbench.study.config import TrainConfig
 from lotbench.study.data import Split, batches, collate
 
@@ -24,6 +25,10 @@ Progress = Callable[[str, int, int], None]
 
 Attach = Callable[[Batch, np.ndarray], None]
 """Adds the artefacts of these rows (saliency, teacher logits) to a batch."""
+
+
+OURS = {"task", "r_drop"}
+"""Names of the loss terms that no method may take."""
 
 
 class NonFiniteLoss(Exception):
@@ -133,20 +138,29 @@ def stage_steps(stages: list[Stage], total: int) -> list[tuple[Stage, int]]:
     ------
     ValueError
         If the shares do not sum to 1.
+    InputError
+        If there are too few steps to give one to each stage that has a share.
     """
     shares = [stage.share for stage in stages]
     if not math.isclose(sum(shares), 1.0, rel_tol=1e-6):
         raise ValueError(f"the shares of the stages sum to {sum(shares)}, not to 1")
     ends = [round(total * sum(shares[: i + 1])) for i in range(len(shares))]
     starts = [0, *ends[:-1]]
-    return [(stage, end - start) for stage, start, end in zip(stages, starts, ends, strict=True)]
+    steps = [end - start for start, end in zip(starts, ends, strict=True)]
+    for stage, count in zip(stages, steps, strict=True):
+        if stage.share and not count:
+            raise InputError(
+                f"stage {stage.name!r} gets none of {total} steps, since its share of them is "
+                f"{stage.share:g}; train for longer, or give it a larger share"
+            )
+    return list(zip(stages, steps, strict=True))
 
 
 def losses(encoder: ReducedEncoder, batch: Batch, step: Step, r_drop: float) -> dict[str, Tensor]:
     """The loss terms of one step, scalars that are summed; with R-Drop those of two passes."""
     terms = encoder.reducer.training_step(encoder, batch, step)
     if terms is not None:
-        return terms
+        return _checked(terms, encoder.reducer, "training_step")
     if not r_drop:
         return _pass(encoder, batch, step)[0]
     # R-Drop (Wu et al., 2021, equations 2 to 4), all of it halved.
@@ -159,8 +173,27 @@ def losses(encoder: ReducedEncoder, batch: Batch, step: Step, r_drop: float) -> 
 def _pass(encoder: ReducedEncoder, batch: Batch, step: Step) -> tuple[dict[str, Tensor], Tensor]:
     """Loss terms and logits, shape (B, C), of one pass."""
     outputs = encoder(batch, mode="reference" if step.stage.soft else "packed")
-    task = {"task": task_loss(outputs.logits, batch.labels)}
-    return task | encoder.reducer.loss(outputs, batch, outputs.trace), outputs.logits
+    own = _checked(encoder.reducer.loss(outputs, batch, outputs.trace), encoder.reducer, "loss")
+    for name in OURS & own.keys():
+        raise ValueError(
+            f"method {encoder.reducer.name!r}: loss returns a term {name!r}, which the trainer "
+            "adds by itself; give it another name"
+        )
+    return {"task": task_loss(outputs.logits, batch.labels)} | own, outputs.logits
+
+
+def _checked(terms: Any, reducer: TokenReducer, hook: str) -> dict[str, Tensor]:
+    """The loss terms that a method returns, refused where they are not scalars by name."""
+    wrong = type(terms).__name__
+    if isinstance(terms, dict):
+        odd = [k for k, v in terms.items() if not (isinstance(v, Tensor) and v.numel() == 1)]
+        if not odd:
+            return terms
+        wrong = f"something else as {odd[0]!r}"
+    raise ValueError(
+        f"method {reducer.name!r}: {hook} returns {wrong}; a dict of scalar tensors by name is "
+        "needed"
+    )
 
 
 def _stream(split: Split, batch_size: int, seed: int) -> Iterator[np.ndarray]:

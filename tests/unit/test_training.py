@@ -12,6 +12,7 @@ import torch
 
 from baselines.power_bert import PowerBert
 from lotbench.engine.encoder import ReducedEncoder
+from lotbench.errors import InputError
 from lotbench.reducer import Params, Stage, Step, TokenReducer
 from lotbench.study.config import TrainConfig
 from lotbench.study.data import Split
@@ -59,6 +60,13 @@ def test_steps_are_whole_and_sum_to_the_total():
 def test_shares_that_do_not_sum_to_one_are_refused():
     with pytest.raises(ValueError, match=r"sum to 0\.8"):
         stage_steps([Stage("a", 0.3), Stage("b", 0.5)], 12)
+
+
+def test_a_stage_that_would_be_skipped_is_refused():
+    stages = [Stage("search", 0.02), Stage("retrain", 0.98)]
+    with pytest.raises(InputError, match="'search' gets none of 12 steps, since its share"):
+        stage_steps(stages, 12)
+    assert stage_steps([Stage("left out", 0.0), Stage("all", 1.0)], 12)[0][1] == 0
 
 
 def test_training_learns_and_repeats_to_the_last_bit(fresh, split):
