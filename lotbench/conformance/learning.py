@@ -41,16 +41,22 @@ def trains(subject: Subject) -> str:
 
 
 def gives_gradients(subject: Subject) -> str:
-    """Every parameter that a stage does not freeze gets a gradient in one of the stages."""
+    """Every parameter that a stage does not freeze gets a gradient in one of the stages.
+
+    One that holds a row for each layer gets it in every row.
+    """
     encoder, gradients = subject.trained.encoder, subject.trained.gradients
     stages, active = encoder.reducer.stages(), encoder.reducer.active_layers
     missing, count = [], 0
-    for name, _ in encoder.reducer.named_parameters():
+    for name, parameter in encoder.reducer.named_parameters():
         if all(_frozen(name, stage) for stage in stages):
             continue
         count += 1
-        if not gradients.get(f"reducer.{name}"):
+        found = gradients.get(f"reducer.{name}", torch.zeros_like(parameter))
+        if not found.any():
             missing.append(name)
+        elif len(found.shape) and len(found) == LAYERS:
+            missing += [f"{name}[{i}]" for i, row in enumerate(found) if not row.any()]
     for name, _ in encoder.backbone.named_parameters():
         unused = any(f".layer.{i}." in name for i in range(active, LAYERS))
         if all("backbone" in stage.frozen for stage in stages) or unused:

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from lotbench import registry
+from lotbench.errors import InputError
 from lotbench.reducer import TokenReducer
 
 
@@ -19,9 +20,14 @@ class NotSeen(Exception):
 
 @contextmanager
 def on(cls: type[TokenReducer], where: str) -> Iterator[None]:
-    """Turns whatever is raised inside into `Broken`, with the input it happened on."""
+    """Turns what is raised inside into `Broken`, with the input it happened on.
+
+    An `InputError` stays one: it speaks of hyper-parameters that were given.
+    """
     try:
         yield
+    except InputError:
+        raise
     except Broken as error:
         raise Broken(f"{error}; {where}") from None
     except Exception as error:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import random
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -29,7 +30,7 @@ from lotbench.conformance.subject import (
 from lotbench.conformance.watch import Watch, difference, tensors
 from lotbench.engine.encoder import Mode, ReducedEncoder
 from lotbench.measure.flops import fvcore_flops, reduced_flops
-from lotbench.reducer import Batch, Outputs, Stage
+from lotbench.reducer import Batch, Outputs, Stage, Step, TokenReducer
 from lotbench.study.training import stage_steps
 
 NEEDS = frozenset({"received_attention", "saliency", "attention_saliency", "teacher_logits"})
@@ -119,10 +120,15 @@ def ignores_labels(subject: Subject) -> str:
 
 
 def ignores_neighbours(subject: Subject) -> str:
-    """A text's decisions and logits do not depend on batch size, order or the other texts."""
+    """A text's decisions and logits do not depend on batch, order, other texts or its row."""
     half = len(RAGGED) // 2
+    elsewhere = batch()
+    elsewhere.index = elsewhere.index.flip(0) + 100
     for setting in subject.settings:
         together = answer(setting.encoder, batch())
+        with on(subject.cls, setting.label):
+            other = answer(setting.encoder, elsewhere, named=batch())
+            compare(together, other, "in one row of its split", "in another", 0.0)
         for how, rows in (
             *((f"alone (text {row})", (row,)) for row in RAGGED),
             ("in a batch in reverse order", RAGGED[::-1]),
@@ -182,18 +188,16 @@ def equals_dense(subject: Subject) -> str:
 
 
 def counts_flops(subject: Subject) -> str:
-    """Analytic FLOPs equal what fvcore counts in the packed path, times two."""
+    """Analytic FLOPs equal what fvcore counts in the packed path, times two, in any batch."""
     for i, setting in enumerate(subject.settings):
+        with on(subject.cls, f"{setting.label}, ragged batch"):
+            _charges_each_text(setting.encoder)
         for row in (0, 1 + i % (len(RAGGED) - 1)):
             data, encoder = batch((row,)), setting.encoder
             size = data.layout.total
             with on(subject.cls, f"text {row} ({size} tokens), {setting.label}"):
                 trace = answer(encoder, data).outputs.trace
                 ours = reduced_flops(trace, encoder.backbone, encoder.reducer)
-                if ours.shape != (1,):
-                    raise Broken(
-                        f"overhead_flops returns shape {tuple(ours.shape)}; a number or (B,) needed"
-                    )
                 counted = fvcore_flops(encoder, data)
                 if ours.item() != counted:
                     raise Broken(
@@ -202,6 +206,25 @@ def counts_flops(subject: Subject) -> str:
                         f"{(ours.item() - counted) / size:+,.1f} a token"
                     )
     return ""
+
+
+def _charges_each_text(encoder: ReducedEncoder) -> None:
+    """The method's own FLOPs of a text follow from that text's tokens alone."""
+    shown = answer(encoder, batch()).outputs.trace.shown
+    for layer, tokens in enumerate(shown):
+        together = torch.as_tensor(encoder.reducer.overhead_flops(layer, tokens.double()))
+        if together.shape not in ((), tokens.shape):
+            raise Broken(
+                f"overhead_flops returns shape {tuple(together.shape)}; a number or (B,) needed"
+            )
+        for text, charged in enumerate(together.expand(tokens.shape).tolist()):
+            one = tokens[text : text + 1].double()
+            alone = float(encoder.reducer.overhead_flops(layer, one))
+            if charged != alone:
+                raise Broken(
+                    f"overhead_flops of layer {layer} charges text {text} ({int(one)} tokens) "
+                    f"{charged:,.0f} in a batch of {len(tokens)}, {alone:,.0f} alone"
+                )
 
 
 def _watched(subject: Subject) -> Iterator[tuple[str, str, Mode, Watch, Outputs]]:
@@ -237,6 +260,8 @@ def _watch_stage(subject: Subject, encoder: ReducedEncoder, stage: Stage, kind: 
     watch = Watch(encoder.reducer, soft)
     where = f"{'training' if encoder.training else 'evaluation'} in stage {stage.name!r}"
     with on(subject.cls, where):
+        if encoder.training:
+            _watch_training_step(encoder, data, stage, kind)
         outputs = encoder(data, "reference" if soft else "packed", reducer=watch)
         if encoder.training and kind == "mutation":
             given = {**tensors(data), "logits": outputs.logits, "hidden": outputs.hidden}
@@ -249,6 +274,29 @@ def _watch_stage(subject: Subject, encoder: ReducedEncoder, stage: Stage, kind: 
             raise Broken(watch.faults[kind])
 
 
+def _watch_training_step(encoder: ReducedEncoder, data: Batch, stage: Stage, kind: str) -> None:
+    """A method's own training step, every pass that it makes under watch."""
+    watches = []
+
+    def forward(batch: Batch, *args: Any, reducer: TokenReducer | None = None, **kwargs: Any):
+        watches.append(Watch(encoder.reducer if reducer is None else reducer, stage.soft))
+        return ReducedEncoder.forward(encoder, batch, *args, reducer=watches[-1], **kwargs)
+
+    before = {name: value.detach().clone() for name, value in tensors(data).items()}
+    encoder.forward = forward
+    try:
+        step = Step(stage, 0.5, torch.Generator().manual_seed(0))
+        encoder.reducer.training_step(encoder, data, step)
+    finally:
+        del encoder.forward
+    changed = difference(before, tensors(data))
+    if kind == "mutation" and changed:
+        raise Broken(f"training_step changes {changed}")
+    for watch in watches:
+        if kind in watch.faults:
+            raise Broken(f"{watch.faults[kind]} (training_step)")
+
+
 @dataclass(frozen=True)
 class Answer:
     """What a model made of a batch, by text."""
@@ -259,10 +307,14 @@ class Answer:
 
 
 @torch.no_grad()
-def answer(encoder: ReducedEncoder, data: Batch, mode: Mode = "packed") -> Answer:
+def answer(
+    encoder: ReducedEncoder, data: Batch, mode: Mode = "packed", named: Batch | None = None
+) -> Answer:
+    """What a model makes of ``data``, its texts called as in ``named`` (or as they are)."""
     outputs = encoder(data, mode)
-    logits = dict(zip(data.index.tolist(), outputs.logits, strict=True))
-    return Answer(outputs, logits, left_out(outputs.trace, data))
+    named = data if named is None else named
+    logits = dict(zip(named.index.tolist(), outputs.logits, strict=True))
+    return Answer(outputs, logits, left_out(outputs.trace, named))
 
 
 def compare(one: Answer, other: Answer, how: str, otherwise: str, tolerance: float) -> float:

@@ -52,11 +52,11 @@ class Setting:
 
 @dataclass
 class Trained:
-    """A model after training, the trainer's report, and each parameter's largest gradient."""
+    """A model after training, the trainer's report, and each parameter's largest gradients."""
 
     encoder: ReducedEncoder
     report: dict[str, Any]
-    gradients: dict[str, float]
+    gradients: dict[str, Tensor]
 
 
 @dataclass
@@ -136,8 +136,8 @@ class Subject:
 
         def note(name: str) -> Callable[[Tensor], None]:
             def hook(parameter: Tensor) -> None:
-                size = float(parameter.grad.abs().max())
-                largest[name] = max(largest.get(name, 0.0), size)
+                size = parameter.grad.abs()
+                largest[name] = torch.maximum(largest.get(name, size), size)
 
             return hook
 

@@ -30,7 +30,8 @@ class Watch(TokenReducer):
 
     def __init__(self, method: TokenReducer, soft: bool = False) -> None:
         super().__init__(method.params, method.n_layers, method.width)
-        self.name, self.needs = method.name, method.needs
+        self.name = getattr(method, "name", type(method).__name__)
+        self.needs = method.needs
         self.active_layers = method.active_layers
         self.method, self.soft = method, soft
         self.faults: dict[str, str] = {}

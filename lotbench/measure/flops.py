@@ -21,6 +21,15 @@ from lotbench.reducer import Batch, TokenReducer, Trace
 UNCOUNTED = ("aten::layer_norm",)
 
 
+# Products of matrices and vectors that fvcore counts as nothing.
+UNSEEN = {
+    *("aten::gru", "aten::lstm", "aten::rnn_tanh", "aten::rnn_relu"),
+    *("aten::addbmm", "aten::addmv", "aten::baddbmm", "aten::bilinear", "aten::cdist"),
+    *("aten::inner", "aten::linalg_multi_dot", "aten::linalg_vecdot", "aten::tensordot"),
+    *("aten::vdot", "aten::_native_multi_head_attention", "aten::_transformer_encoder_layer_fwd"),
+}
+
+
 def reduced_flops(trace: Trace, backbone: Backbone, reducer: TokenReducer) -> Tensor:
     """FLOPs of each sequence under a method, shape (B,), float64.
 
@@ -67,7 +76,7 @@ def fvcore_flops(encoder: ReducedEncoder, batch: Batch) -> float:
     Raises
     ------
     ValueError
-        If the batch holds more than one example.
+        If the batch holds more than one example, or the model calls what fvcore cannot count.
     """
     from fvcore.nn import FlopCountAnalysis
 
@@ -81,7 +90,14 @@ def fvcore_flops(encoder: ReducedEncoder, batch: Batch) -> float:
     count.unsupported_ops_warnings(False).uncalled_modules_warnings(False)
     count.tracer_warnings("none")
     with torch.no_grad():
-        return 2.0 * count.total()
+        total = 2.0 * count.total()
+    unseen = UNSEEN & count.unsupported_ops().keys()
+    if unseen:
+        raise ValueError(
+            f"fvcore cannot count {', '.join(sorted(unseen))}; write it as products of matrices "
+            "(nn.Linear, @)"
+        )
+    return total
 
 
 class _Logits(nn.Module):

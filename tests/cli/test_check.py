@@ -78,6 +78,7 @@ def test_a_name_that_will_not_do_is_refused(tmp_path: Path, name: str) -> None:
         (["lotbench.lot:Nothing"], "not a subclass"),
         (["lot", "--set", "topp=0.3"], "lot.topp"),
         (["lot", "--set", "top_p"], "expected key.path=value"),
+        (["power-bert", "--set", "retention=[5,4,3]"], "3 numbers for a backbone of 4 layers"),
     ],
 )
 def test_bad_input_is_refused(arguments: list[str], words: str) -> None:

@@ -98,6 +98,15 @@ FAULTS: dict[str, tuple[str, str, list[str]]] = {
         "no other text",
         ["text", "left out in a batch of 8", "alone"],
     ),
+    "looks at its row in the split": (
+        """
+        def before_layer(self, layer, tokens):
+            odd = (tokens.batch.index % 2)[tokens.layout.sequence]
+            return Drop((odd == tokens.position % 2) | tokens.layout.is_first)
+        """,
+        "no other text",
+        ["before_layer of layer 0, text 0", "in one row of its split", "in another"],
+    ),
     "looks at the labels": (
         """
         def before_layer(self, layer, tokens):
@@ -124,6 +133,28 @@ def loss(self, outputs, batch, trace):
 """,
         "nothing it is given is changed",
         ["loss changes batch.labels (8 of 8 numbers, by up to 1)", "stage 'fine-tune'"],
+    ),
+    "changes the batch in its training step": (
+        SOUND
+        + """
+def training_step(self, encoder, batch, step):
+    batch.token_type_ids.fill_(1)
+""",
+        "nothing it is given is changed",
+        ["training_step changes batch.token_type_ids", "stage 'fine-tune'"],
+    ),
+    "drops [CLS] in its training step": (
+        SOUND
+        + """
+def training_step(self, encoder, batch, step):
+    class Explorer(TokenReducer):
+        def before_layer(self, layer, tokens):
+            return Drop(tokens.position % 2 == 1)
+
+    encoder(batch, reducer=Explorer(self.params, self.n_layers, self.width))
+""",
+        "first token",
+        ["before_layer of layer 0 leaves out the first token of 8 of 8", "(training_step)"],
     ),
     "mask of the wrong shape": (
         """
@@ -190,10 +221,52 @@ def loss(self, outputs, batch, trace):
         "FLOPs equal",
         ["overhead_flops, but fvcore counts", "-32.0 a token", "40 tokens"],
     ),
+    "FLOPs of the whole batch": (
+        WEIGHTED.replace("n_tokens * 2", "n_tokens.sum() * 2").replace("self.forgotten", "unused"),
+        "FLOPs equal",
+        ["overhead_flops of layer 1 charges text 0 (40 tokens) 7,872", "2,560 alone"],
+    ),
+    "work that fvcore does not count": (
+        """
+        def before_layer(self, layer, tokens):
+            if layer != 1:
+                return None
+            ways = torch.eye(self.width, dtype=tokens.hidden.dtype)
+            score = torch.cdist(tokens.hidden, ways).amin(1).masked_fill(tokens.layout.is_first, 99)
+            return Drop(self.half(tokens, score))
+        """,
+        "FLOPs equal",
+        ["fvcore cannot count aten::cdist; write it as products of matrices", "40 tokens"],
+    ),
     "a parameter without gradient": (
         WEIGHTED,
         "gets a gradient",
         ["no gradient reaches forgotten.weight, forgotten.bias", "fine-tune", "Stage.frozen"],
+    ),
+    "a layer's parameter without gradient": (
+        WEIGHTED.replace("self.forgotten", "self.shift")
+        .replace("nn.Linear(width, 1)\n", "nn.Parameter(torch.zeros(n_layers))\n")
+        .replace(".squeeze(1).masked", ".squeeze(1).sub(self.shift[1]).masked"),
+        "gets a gradient",
+        ["no gradient reaches shift[0], shift[2], shift[3] in any"],
+    ),
+    "a loss in the place of the task's": (
+        SOUND
+        + """
+def loss(self, outputs, batch, trace):
+    return {"task": outputs.logits.square().mean()}
+""",
+        "every stage trains",
+        ["loss returns a term 'task', which the trainer adds by itself"],
+    ),
+    "a loss without return": (
+        SOUND
+        + """
+def loss(self, outputs, batch, trace):
+    {"size": outputs.logits.square().mean()}
+""",
+        "every stage trains",
+        ["'faulty': loss returns NoneType; a dict of scalar tensors by name"],
     ),
     "a loss that is not finite": (
         SOUND
