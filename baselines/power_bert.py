@@ -112,6 +112,11 @@ class PowerBert(TokenReducer):
 
     def training_step(self, encoder: nn.Module, batch: Batch, step: Any) -> None:
         if step.stage.name == SEARCH:
+            if batch.layout.max_length > self.params.max_length:
+                raise InputError(
+                    f"power-bert: max_length: {self.params.max_length}, but a text has "
+                    f"{batch.layout.max_length} tokens; raise it"
+                )
             with torch.no_grad():  # the projection that follows the previous update
                 self.weights.clamp_(0, 1)
                 self.longest.clamp_(min=batch.layout.max_length)
@@ -147,7 +152,7 @@ class PowerBert(TokenReducer):
         if self.params.unit == "share":
             others = (layout.lengths - 1).clamp(min=1)[layout.sequence]
             return torch.where(rank == 0, -1, (rank - 1) * (self.longest - 1) // others)
-        return (rank - 1).clamp(max=self.params.max_length - 2)
+        return rank - 1
 
     def _kept(self, layer: int, lengths: Tensor) -> Tensor:
         """Tokens kept of texts of these lengths (B,), [CLS] included."""

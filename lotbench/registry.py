@@ -185,7 +185,7 @@ def _checked(cls: object, place: str) -> type[TokenReducer]:
         raise InputError(f"{place} is not a subclass of lotbench.reducer.TokenReducer")
     if not isinstance(getattr(cls, "name", None), str):
         raise InputError(f"{place}: class {cls.__name__} has no `name`")
-    if not issubclass(cls.Params, Params):
+    if not (inspect.isclass(cls.Params) and issubclass(cls.Params, Params)):
         raise InputError(f"{place}: {cls.__name__}.Params must derive from lotbench.reducer.Params")
     _check_hooks(cls, place)
     return cls

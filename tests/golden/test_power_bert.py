@@ -68,6 +68,12 @@ def test_a_search_becomes_a_retention(reduced, batch):
     assert reducer.retention.tolist() == [4, 2]
 
 
+def test_a_text_without_ranks_of_its_own_is_refused(reduced, batch):
+    reducer = reduced(PowerBert, layers=2, max_length=6).reducer
+    with pytest.raises(InputError, match="max_length: 6, but a text has 7 tokens; raise it"):
+        reducer.training_step(None, batch([4, 7]), step(SEARCH))
+
+
 def test_the_search_scales_tokens_and_removes_none(reduced, batch):
     reducer = reduced(PowerBert, layers=2, max_length=6).reducer.train()
     reducer.start_stage(reducer.stages()[0])

@@ -155,6 +155,10 @@ def test_what_a_plugin_imports_is_not_its_own(plugin) -> None:
             "Method.Params must derive from lotbench.reducer.Params",
         ),
         (
+            PLUGIN.format(name="mine") + "    Params = {'k': 3}",
+            "Method.Params must derive from lotbench.reducer.Params",
+        ),
+        (
             PLUGIN.format(name="mine") + "class Other(TokenReducer):\n    name = 'mine'",
             "the name 'mine' is in use",
         ),
