@@ -7,10 +7,11 @@ from pathlib import Path
 from typing import Any
 
 from lotbench import store
+from lotbench.engine.backbone import read_config
 from lotbench.errors import InputError
 from lotbench.measure import timing
 from lotbench.study.config import SweepConfig, TrialConfig, expand
-from lotbench.study.trial import trial_id
+from lotbench.study.trial import check_fits, trial_id
 
 COMMON = {"backbone", "layers", "data_root", "data", "train", "teacher"}
 """What all trials of a task have in common in one store."""
@@ -42,6 +43,10 @@ def plan(sweep: SweepConfig, root: Path, max_trials: int | None = None) -> Plan:
     _check_comparable(folder, rows, {config.task: config for config in trials.values()})
     done = {row["trial_id"] for row in rows}
     todo = {name: config for name, config in trials.items() if name not in done}
+    if todo:
+        backbone = read_config(sweep.backbone)
+        for config in todo.values():
+            check_fits(config, backbone.num_hidden_layers, backbone.hidden_size)
     return Plan(folder, trials, dict(list(todo.items())[:max_trials]))
 
 

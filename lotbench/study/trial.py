@@ -11,7 +11,7 @@ from typing import Any
 
 from lotbench import registry, store
 from lotbench.engine import checkpoint
-from lotbench.engine.backbone import load_tokenizer
+from lotbench.engine.backbone import load_tokenizer, read_config
 from lotbench.engine.encoder import ReducedEncoder
 from lotbench.errors import InputError
 from lotbench.measure import machine
@@ -55,6 +55,29 @@ def resolve(config: TrialConfig) -> tuple[type[TokenReducer], Params, list[float
 def trial_id(config: TrialConfig) -> str:
     """The name under which the trial's result is stored."""
     return config.trial_id(resolve(config)[0].version)
+
+
+def check_fits(config: TrialConfig, n_layers: int, width: int) -> None:
+    """Builds a trial's method for the backbone: what does not fit is told before any training.
+
+    Parameters
+    ----------
+    config : TrialConfig
+    n_layers, width : int
+        Of the backbone as it is in the hub or folder.
+
+    Raises
+    ------
+    InputError
+        If the method refuses its hyper-parameters.
+    """
+    cls, params, _ = resolve(config)
+    try:
+        cls(params, config.layers or n_layers, width)
+    except InputError:
+        raise
+    except Exception:
+        return  # a fault of the method, which its own trial will tell
 
 
 def prepare(config: TrialConfig, folder: Path, progress: Progress = silent) -> Artefacts:
@@ -146,6 +169,8 @@ def run_trial(
         "git_commit": machine.git_commit(),
     }
     try:
+        backbone = read_config(config.backbone)
+        check_fits(config, backbone.num_hidden_layers, backbone.hidden_size)
         artefacts = prepare(config, folder, progress)
         row |= _train_and_evaluate(config, cls, params, budgets, artefacts, folder / "models", name)
     except NonFiniteLoss as error:

@@ -59,6 +59,7 @@ def test_methods_lists_parameters_and_sources() -> None:
             {"methods": {"lot": {"thresholds": [0.5, 1.5]}}},
             ["methods.lot.thresholds", "equal to 1"],
         ),
+        ({"methods": {"truncated": {"layers": 99}}}, ["truncated: layers: 99", "only 2 layers"]),
         ({"measure": {"devices": ["gpu"]}}, ["measure.devices", "gpu", "cuda"]),
         ({"backbone": "package:no_such_package/model"}, ["no_such_package", "install"]),
         ({"plugins": ["nowhere.py"]}, ["nowhere.py", "no such file"]),
