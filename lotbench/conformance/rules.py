@@ -45,7 +45,7 @@ def is_sound(subject: Subject) -> str:
         stages = reducer.stages()
         if not stages or not all(isinstance(stage, Stage) for stage in stages):
             raise Broken(f"stages() returns {stages!r}; a list of Stage is needed")
-        stage_steps(stages, 100)
+        stage_steps(stages, 10_000)
         names = [name for name, _ in reducer.named_parameters()]
         for stage in stages:
             named = [f for f in stage.frozen if f not in ("backbone", "reducer")]

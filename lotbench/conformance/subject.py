@@ -146,7 +146,10 @@ class Subject:
             for name, parameter in encoder.named_parameters()
         ]
         needs = encoder.reducer.needs
-        config = TrainConfig(epochs=2, batch_size=8, learning_rate=1e-3, precision="fp32")
+        # Two epochs are 12 steps; the shortest stage, too, gets one or more.
+        shortest = min(stage.share for stage in encoder.reducer.stages() if stage.share)
+        epochs = max(2, 2 / shortest / 6)
+        config = TrainConfig(epochs=epochs, batch_size=8, learning_rate=1e-3, precision="fp32")
         report = train(encoder, split(48), config, seed=0, attach=attach(needs))
         for handle in handles:
             handle.remove()

@@ -20,7 +20,6 @@ from lotbench.reducer import Batch, TokenReducer, Trace
 # fvcore counts these element-wise operations; the unit here does not.
 UNCOUNTED = ("aten::layer_norm",)
 
-
 # Products of matrices and vectors that fvcore counts as nothing.
 UNSEEN = {
     *("aten::gru", "aten::lstm", "aten::rnn_tanh", "aten::rnn_relu"),
