@@ -5,11 +5,9 @@ Transformers", KDD 2022; sections 3.2 (threshold pruning), 3.3 (soft masks, regu
 code: kssteven418/LTP.
 
 Implemented
-- Score of a token in layer l: the mean, over heads and the tokens of the text, of the attention
-  probability it receives; tokens that were removed before send nothing, and count (as in the
-  released code).  So scores average 1 / n in every layer, in the soft stage, where thresholds are
-  learned, as in the hard one.  A token is kept iff score > theta_l, and leaves before the
-  feed-forward of the same layer.  theta_l starts at ``final_threshold * l / L``.
+- Score of a token in layer l: the mean, over heads and query tokens, of the attention
+  probability it receives.  It is kept iff score > theta_l, and leaves before the feed-forward of
+  the same layer.  theta_l starts at ``final_threshold * l / L``.
 - Soft stage: the output of each layer is multiplied by ``sigmoid((score - theta_l) / T)``; the
   loss gains ``lambda`` times the mean of these masks; weights and thresholds learn together.
 - Hard stage: thresholds frozen, tokens really gone, the weights learn.
@@ -18,8 +16,8 @@ Deviations from the paper
 - [CLS] is never removed; it has no mask and does not count in the regulariser.
 - The default rate of the thresholds is an own one, 2e-4: with the trial's few hundred steps the
   published 2e-5 could move them by a few thousandths at most.
-- ``final_threshold`` suits texts of about 100 tokens, as published: the longer a text, the smaller
-  its scores.
+- ``final_threshold`` suits texts of about 100 tokens, as published: scores of a text sum to 1, so
+  the longer it is the smaller they are.
 - ``threshold_scale`` multiplies all thresholds after training (a post-hoc budget).
 
 Deviations from the released code
@@ -64,7 +62,6 @@ class LearnedTokenPruning(TokenReducer):
 
     Params: ClassVar[type[reducer.Params]] = Params
     name = "ltp"
-    version = 2
     source = "Kim et al., KDD 2022"
     needs = frozenset({"received_attention"})
     budget = "threshold_scale"
@@ -85,11 +82,10 @@ class LearnedTokenPruning(TokenReducer):
     def after_attention(self, layer: int, tokens: Tokens, received: Received) -> Drop:
         theta = self.thresholds[layer]
         first = tokens.layout.is_first
-        score = scores(received, tokens)
         if self._soft:
-            mask = soft_mask(score, theta, self.params.temperature, tokens.layout)
+            mask = soft_mask(received.mean, theta, self.params.temperature, tokens.layout)
             return Drop(torch.ones_like(first), mask, at_output=True, aux={"mask": mask})
-        return Drop((score > theta * self.threshold_scale) | first)
+        return Drop((received.mean > theta * self.threshold_scale) | first)
 
     def loss(self, outputs: Outputs, batch: Batch, trace: Trace) -> dict[str, Tensor]:
         if not self._soft:
@@ -106,12 +102,6 @@ class LearnedTokenPruning(TokenReducer):
 def initial_thresholds(final: float, n_layers: int) -> Tensor:
     """``final * l / L`` for l = 0..L-1, shape (L,)."""
     return final * torch.arange(n_layers) / n_layers
-
-
-def scores(received: Received, tokens: Tokens) -> Tensor:
-    """Attention that each token receives, divided by the tokens that its text once had, (T,)."""
-    left = tokens.layout.lengths / tokens.batch.layout.lengths
-    return received.mean * left.to(received.mean.dtype)[tokens.layout.sequence]
 
 
 def soft_mask(score: Tensor, theta: Tensor, temperature: float, layout: Ragged) -> Tensor:

@@ -48,13 +48,6 @@ def test_selection_is_strict_and_scales(reduced, batch):
     assert reducer.after_attention(1, tokens, received).keep.all()
 
 
-def test_removed_tokens_count_among_those_that_could_attend(batch):
-    # Of 4 and 2 tokens 2 and 1 are left, which share out their own attention alone: 2/4 and 1/2.
-    left = Tokens(torch.zeros(3, 16), Ragged.from_lengths([2, 1]), torch.arange(3), batch([4, 2]))
-    received = Received(torch.tensor([0.75, 0.25, 1.0]), torch.zeros(3))
-    assert ltp.scores(received, left).tolist() == pytest.approx([0.375, 0.125, 0.5])
-
-
 def test_the_soft_stage_multiplies_the_output_and_prices_the_mask(reduced, batch):
     reducer = reduced(LearnedTokenPruning, layers=2, lambda_=0.1).reducer.train()
     reducer.start_stage(reducer.stages()[0])
