@@ -5,9 +5,9 @@ Transformers", KDD 2022; sections 3.2 (threshold pruning), 3.3 (soft masks, regu
 code: kssteven418/LTP.
 
 Implemented
-- Score of a token in layer l: the mean, over heads and query tokens, of the attention
-  probability it receives.  It is kept iff score > theta_l, and leaves before the feed-forward of
-  the same layer.  theta_l starts at ``final_threshold * l / L``.
+- Score of a token in layer l: the mean, over heads and the query tokens that are still present,
+  of the attention probability it receives.  It is kept iff score > theta_l, and leaves before the
+  feed-forward of the same layer.  theta_l starts at ``final_threshold * l / L``.
 - Soft stage: the output of each layer is multiplied by ``sigmoid((score - theta_l) / T)``; the
   loss gains ``lambda`` times the mean of these masks; weights and thresholds learn together.
 - Hard stage: thresholds frozen, tokens really gone, the weights learn.
@@ -21,8 +21,11 @@ Deviations from the paper
 - ``threshold_scale`` multiplies all thresholds after training (a post-hoc budget).
 
 Deviations from the released code
-- Scores are normalised by the real length of the text.  There by the padded length, so that
-  thresholds depend on the padding.
+- Scores are divided by the number of tokens still present.  There by the padded length, so that
+  thresholds depend on the padding, and a token that all others attend to loses score with every
+  token that goes, though thresholds are learned while none goes.  With a division by the length
+  of the text, lambda 0.5 ended at 33% on BBC News, at 9.7 times fewer FLOPs; as it is here, at
+  95% and 5.1 times.
 - Scores are taken from the probabilities before dropout.  There after it.
 - Removed tokens are gone.  There they are masked and computed all the same; the speed-up is that
   of an analytic count.
