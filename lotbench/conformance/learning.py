@@ -55,7 +55,7 @@ def gives_gradients(subject: Subject) -> str:
         found = gradients.get(f"reducer.{name}", torch.zeros_like(parameter))
         if not found.any():
             missing.append(name)
-        elif len(found.shape) and len(found) == LAYERS:
+        elif found.dim() and len(found) == LAYERS:
             missing += [f"{name}[{i}]" for i, row in enumerate(found) if not row.any()]
     for name, _ in encoder.backbone.named_parameters():
         unused = any(f".layer.{i}." in name for i in range(active, LAYERS))
