@@ -19,4 +19,4 @@ def near_misses(name: str, known: list[str]) -> str:
     close = difflib.get_close_matches(name, known, n=3, cutoff=0.5)
     if close:
         return "did you mean " + " or ".join(repr(word) for word in close) + "?"
-    return "known: " + ", ".join(sorted(known))
+    return "known: " + (", ".join(sorted(known)) or "none")

@@ -229,6 +229,7 @@ class FixedBudgetParams(Params):
     """Hyper-parameters of `FixedBudget`."""
 
     keep_ratio: float = Field(0.25, gt=0, le=1, description="share of a text that layers process")
+    threshold: None = Field(None, description="not used: keep_ratio decides")
 
 
 class FixedBudget(LeapOfThought):

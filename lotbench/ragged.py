@@ -117,7 +117,9 @@ class Ragged:
 
 
 def segment_sum(values: Tensor, layout: Ragged) -> Tensor:
-    """Sum over each sequence: ``(T, ...) -> (B, ...)``; zero for an empty one."""
+    """Sum over each sequence: ``(T, ...) -> (B, ...)``; zero for an empty one, counts of bool."""
+    if values.dtype == torch.bool:
+        values = values.long()
     if layout.uniform and layout.batch_size and layout.max_length:
         return values.view(layout.batch_size, layout.max_length, *values.shape[1:]).sum(1)
     if values.dim() == 2 and values.is_floating_point():
@@ -145,8 +147,9 @@ def segment_count(mask: Tensor, layout: Ragged) -> Tensor:
 
 def segment_mean(values: Tensor, layout: Ragged) -> Tensor:
     """Mean over each sequence: ``(T, ...) -> (B, ...)``; zero for an empty one."""
-    count = layout.lengths.clamp(min=1).to(values.dtype)
-    return segment_sum(values, layout) / count.view(-1, *[1] * (values.dim() - 1))
+    total = segment_sum(values, layout)
+    count = layout.lengths.clamp(min=1).to(total.dtype)
+    return total / count.view(-1, *[1] * (values.dim() - 1))
 
 
 def segment_softmax(scores: Tensor, layout: Ragged) -> Tensor:

@@ -326,7 +326,10 @@ class TokenReducer(nn.Module):
         return [Stage("fine-tune")]
 
     def start_stage(self, stage: Stage) -> None:
-        """Called when a stage begins, before its optimiser is made; freeze or switch here."""
+        """Called when a stage begins, before its optimiser is made; switch here.
+
+        What is frozen is told by ``stage.frozen`` alone.
+        """
         self.stage = stage
 
     def before_layer(self, layer: int, tokens: Tokens) -> Decision | None:

@@ -6,10 +6,12 @@ import difflib
 import importlib
 import importlib.util
 import inspect
+import math
 import sys
 import traceback
 from hashlib import sha256
 from importlib.metadata import EntryPoint, entry_points
+from numbers import Real
 from pathlib import Path
 
 from pydantic import ValidationError
@@ -82,8 +84,8 @@ def find(place: str) -> tuple[list[type[TokenReducer]], list[str]]:
     cls = _checked(getattr(_import(module), attribute, None), place)
     if cls.name in names() and get(cls.name) is cls:
         return [cls], []
-    load_plugin(module)
-    return [cls], [module]
+    load_plugin(cls.__module__)
+    return [cls], [cls.__module__]
 
 
 def load_plugin(place: str) -> list[type[TokenReducer]]:
@@ -108,7 +110,7 @@ def load_plugin(place: str) -> list[type[TokenReducer]]:
     fresh: dict[str, type[TokenReducer]] = {}
     for cls in classes:
         known = fresh.get(cls.name) or _plugins.get(cls.name, cls)
-        if known is not cls or any(point.name == cls.name for point in entry_points(group=GROUP)):
+        if known is not cls or is_installed(cls.name):
             raise InputError(f"plugin {place}: the name {cls.name!r} is in use; choose another")
         fresh[cls.name] = cls
     _plugins.update(fresh)
@@ -129,9 +131,10 @@ def make_params(cls: type[TokenReducer], values: dict, where: str) -> Params:
         known = [field.alias or name for name, field in cls.Params.model_fields.items()]
         lines = []
         for item in error.errors():
-            key = ".".join(str(part) for part in item["loc"])
-            hint = "; " + near_misses(key, known) if item["type"] == "extra_forbidden" else ""
-            lines.append(f"{where}.{key}: {item['msg']}{hint}")
+            path = [str(part) for part in item["loc"]]
+            unknown = item["type"] == "extra_forbidden"
+            hint = "; " + near_misses(".".join(path), known) if unknown else ""
+            lines.append(f"{'.'.join([where, *path])}: {item['msg']}{hint}")
         raise InputError("\n".join(lines)) from error
 
 
@@ -141,8 +144,10 @@ def check_budget(cls: type[TokenReducer], values: dict, budget: float, where: st
     Raises
     ------
     InputError
-        As for `make_params`.
+        As for `make_params`, or if it is no finite number.
     """
+    if not isinstance(budget, Real) or isinstance(budget, bool) or not math.isfinite(budget):
+        raise InputError(f"{where}: a finite number is needed (given: {budget!r})")
     if cls.budget in cls.Params.model_fields:
         make_params(cls, values | {cls.budget: budget}, where)
 
@@ -156,6 +161,23 @@ def explain(error: BaseException, cls: type[TokenReducer]) -> str:
     return lines[0] + place
 
 
+def is_installed(name: str) -> bool:
+    """Whether a method of this name is an entry point."""
+    return any(point.name == name for point in entry_points(group=GROUP))
+
+
+def is_home(place: str, cls: type[TokenReducer]) -> bool:
+    """Whether a plugin, a path or a module name, is where a method is defined."""
+    return cls.__module__ == _module_name(Path(place))
+
+
+def _module_name(path: Path) -> str:
+    if path.suffix != ".py":
+        return str(path)
+    # Made from the path, so that workers that load it again get the same class name.
+    return f"lotbench_plugin_{path.stem}_{sha256(str(path.resolve()).encode()).hexdigest()[:8]}"
+
+
 def _import(place: str):
     path = Path(place)
     if path.suffix != ".py":
@@ -165,8 +187,7 @@ def _import(place: str):
             raise InputError(f"plugin {place}: {type(error).__name__}: {error}") from error
     if not path.is_file():
         raise InputError(f"plugin {place}: no such file")
-    # The name is made from the path, so that workers that load it again get the same class name.
-    name = f"lotbench_plugin_{path.stem}_{sha256(str(path.resolve()).encode()).hexdigest()[:8]}"
+    name = _module_name(path)
     if name in sys.modules:
         return sys.modules[name]
     spec = importlib.util.spec_from_file_location(name, path)

@@ -6,7 +6,7 @@ All compare in float64 on a tiny random BERT, where a difference is a fault and 
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator
+from collections.abc import Iterator, Set
 from dataclasses import dataclass
 from typing import Any
 
@@ -55,11 +55,21 @@ def is_sound(subject: Subject) -> str:
                         f"stage {stage.name!r} names {prefix!r}, which is no parameter of the "
                         f"method; its parameters: {', '.join(names) or 'none'}"
                     )
-        unknown = sorted(set(reducer.needs) - NEEDS)
+        if not isinstance(reducer.needs, Set):
+            raise Broken(f"needs is a {type(reducer.needs).__name__}; a set of names is needed")
+        unknown = sorted(reducer.needs - NEEDS)
         if unknown:
             raise Broken(f"needs {unknown}; the engine knows {sorted(NEEDS)}")
         if reducer.budget and not hasattr(reducer, reducer.budget):
             raise Broken(f"budget = {reducer.budget!r}, but the method has no such attribute")
+        for stage in stages:
+            reducer.start_stage(stage)
+            for name, parameter in reducer.named_parameters():
+                if not parameter.requires_grad:
+                    raise Broken(
+                        f"{name} wants no gradient (stage {stage.name!r}), but the trainer asks "
+                        "stage.frozen alone: name it there, or register it as a buffer"
+                    )
         return f"{len(stages)} stages" if len(stages) > 1 else "1 stage"
 
 

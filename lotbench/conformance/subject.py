@@ -120,6 +120,8 @@ class Subject:
             distinct: dict[int, Setting] = {}
             for value in [started, *self.ladder(started)]:
                 name = f"{label}, {knob}={value:g}" if isinstance(value, int | float) else label
+                if value != started and knob not in self.cls.Params.model_fields:
+                    name += f" (tried, as {knob} is no field of Params that could refuse it)"
                 setting = Setting(name, encoder, knob, value)
                 with on(self.cls, f"{name}, ragged batch"), torch.no_grad():
                     outputs = setting.encoder(batch(), reducer=Watch(encoder.reducer))

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-import torch
 from torch import Tensor
 
 from lotbench.ragged import segment_count
-from lotbench.reducer import Batch, Decision, Received, TokenReducer, Tokens, malformed
+from lotbench.reducer import Batch, Decision, Leap, Received, TokenReducer, Tokens, malformed
+
+ROUNDING = 1e-5
+"""What a straight-through weight, ``hard + (soft - soft.detach())``, may be off."""
 
 
 class Watch(TokenReducer):
@@ -72,6 +74,15 @@ class Watch(TokenReducer):
                 f"{where} returns a weight; only stages with soft=True train with weights",
             )
             decision = replace(decision, weight=None)
+        elif isinstance(decision, Leap) and decision.weight is not None:
+            least, most = decision.weight.detach().aminmax()
+            if not (least >= -ROUNDING and most <= 1 + ROUNDING):  # NaN neither
+                self.faults.setdefault(
+                    "soft",
+                    f"{where} returns weights from {least:.3g} to {most:.3g}; a leap's lie "
+                    "between 0 and 1",
+                )
+                decision = replace(decision, weight=decision.weight.nan_to_num().clamp(0, 1))
         promised = getattr(decision, "sizes", None)
         if promised is not None:
             kept = tuple(segment_count(decision.keep, tokens.layout).tolist())
@@ -89,8 +100,9 @@ def difference(before: dict[str, Tensor], after: dict[str, Tensor]) -> str | Non
         if name not in before or name not in after or before[name].shape != after[name].shape:
             return f"{name} (another tensor stands in its place)"
         was, now = before[name], after[name].detach()
-        if not torch.equal(was, now):
-            count = int((was != now).sum())
+        changed = (was != now) & ~(was.isnan() & now.isnan())
+        if changed.any():
+            count = int(changed.sum())
             most = float((was.double() - now.double()).abs().max())
             return f"{name} ({count} of {was.numel()} numbers, by up to {most:.2g})"
     return None

@@ -149,7 +149,7 @@ class DistilBertAdapter(BertAdapter):
                     attention.k_lin,
                     attention.v_lin,
                     _Residual(attention.out_lin, layer.sa_layer_norm),
-                    _DistilFeedForward(layer.ffn, layer.output_layer_norm),
+                    _DistilFeedForward(layer.ffn.ff_chunk, layer.output_layer_norm),
                 )
             )
         return views
@@ -199,7 +199,7 @@ class _Residual:
 
 @dataclass(frozen=True)
 class _DistilFeedForward:
-    inner: nn.Module
+    inner: Callable[[Tensor], Tensor]
     norm: nn.Module
 
     def __call__(self, x: Tensor) -> Tensor:

@@ -21,6 +21,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
+from functools import cache
 from itertools import pairwise
 
 import torch
@@ -238,12 +239,21 @@ def _one_by_one(
 
 
 def _varlen_fits(query: Tensor, key_weight: Tensor | None) -> bool:
+    """Whether FlashAttention takes it: half precision, heads of 8 n <= 256, Ampere or newer."""
     return (
         varlen_attn is not None
         and query.is_cuda
         and query.dtype in (torch.float16, torch.bfloat16)
         and key_weight is None
+        and query.shape[-1] % 8 == 0
+        and query.shape[-1] <= 256
+        and _has_flash(query.device)
     )
+
+
+@cache
+def _has_flash(device: torch.device) -> bool:
+    return torch.cuda.get_device_capability(device) >= (8, 0)
 
 
 def _mask(

@@ -156,17 +156,44 @@ def load_backbone(
     try:
         with quiet(), torch.random.fork_rng(devices=[]):
             torch.manual_seed(0 if seed is None else seed)
-            model = AutoModelForSequenceClassification.from_pretrained(
+            model, report = AutoModelForSequenceClassification.from_pretrained(
                 locate(name),
                 config=config,
                 dtype=torch.float32,
                 use_safetensors=True,
                 trust_remote_code=False,
-                ignore_mismatched_sizes=other_head,
+                ignore_mismatched_sizes=True,
+                output_loading_info=True,
             )
     except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
         raise _unreadable(name, error) from error
-    return Backbone(model)
+    backbone = Backbone(model)
+    mismatched = {key for key, *_ in report["mismatched_keys"]}
+    _check_complete(name, backbone, set(report["missing_keys"]), mismatched, other_head)
+    return backbone
+
+
+def _check_complete(
+    name: str, backbone: Backbone, missing: set[str], mismatched: set[str], other_head: bool
+) -> None:
+    """Refuse weights that transformers, told to be quiet, made up.
+
+    Those of a head may be missing, and differ where it is for another number of classes.
+    """
+    of_head = {id(p) for module in backbone.head_modules() for p in module.parameters()}
+    head = {key for key, p in backbone.model.named_parameters() if id(p) in of_head}
+    absent = sorted(missing - head)
+    unfit = sorted(mismatched - head if other_head else mismatched)
+    for keys, fault in (
+        (absent, "are missing"),
+        (unfit, "are of another shape than config.json's"),
+    ):
+        if keys:
+            few = ", ".join(keys[:3]) + (", ..." if len(keys) > 3 else "")
+            raise InputError(
+                f"backbone {name!r}: {len(keys)} weights of model.safetensors {fault}: {few}; "
+                "save the whole model with its configuration again"
+            )
 
 
 def read_config(name: str) -> PretrainedConfig:
@@ -175,19 +202,22 @@ def read_config(name: str) -> PretrainedConfig:
     Raises
     ------
     InputError
-        If it cannot be read, or is of an unsupported type.
+        If it cannot be read, is of an unsupported type, or asks for what the engine does not do.
     """
+    from huggingface_hub.errors import StrictDataclassError
     from transformers import AutoConfig
 
     try:
         config = AutoConfig.from_pretrained(locate(name), trust_remote_code=False)
-    except (OSError, ValueError, KeyError) as error:
+    except (OSError, ValueError, KeyError, TypeError, StrictDataclassError) as error:
         raise _unreadable(name, error) from error
     if config.model_type not in ADAPTERS:
         raise InputError(
             f"backbone {name!r} is of type {config.model_type!r}, which is not supported; "
             "supported: " + ", ".join(sorted(ADAPTERS))
         )
+    if getattr(config, "is_decoder", False):
+        raise InputError(f"backbone {name!r}: config.json: is_decoder: an encoder is needed")
     return config
 
 
@@ -224,14 +254,27 @@ def load_tokenizer(name: str) -> PreTrainedTokenizerBase:
     """The tokenizer that belongs to a backbone (see `locate` for names).
 
     Its ``model_max_length`` is no more than the backbone's positions, whatever its file says.
+
+    Raises
+    ------
+    InputError
+        If it is missing, cannot be read, or has more tokens than the backbone.
     """
     from transformers import AutoTokenizer
 
-    limit = max_tokens(read_config(name))
+    config = read_config(name)
     try:
         tokenizer = AutoTokenizer.from_pretrained(locate(name), trust_remote_code=False)
     except (OSError, ValueError) as error:
         first = str(error).strip().splitlines()[0]
         raise InputError(f"backbone {name!r}: its tokenizer cannot be loaded: {first}") from error
-    tokenizer.model_max_length = min(tokenizer.model_max_length, limit)
+    # Where its files are missing, transformers makes one of nothing but special tokens.
+    if len(tokenizer) <= len(tokenizer.all_special_ids):
+        raise InputError(f"backbone {name!r}: it has no tokenizer; save its files there, too")
+    if len(tokenizer) > config.vocab_size:
+        raise InputError(
+            f"backbone {name!r}: its tokenizer has {len(tokenizer)} tokens, but config.json says "
+            f"vocab_size: {config.vocab_size}; save those that belong together"
+        )
+    tokenizer.model_max_length = min(tokenizer.model_max_length, max_tokens(config))
     return tokenizer

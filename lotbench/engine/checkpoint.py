@@ -38,7 +38,11 @@ def save(
         "n_labels": encoder.backbone.config.num_labels,
         "max_length": max_length,
         # In full, since the model may be loaded from another folder than it was trained from.
-        "plugins": [str(Path(p).resolve()) if p.endswith(".py") else p for p in plugins],
+        "plugins": [
+            str(Path(place).resolve()) if place.endswith(".py") else place
+            for place in plugins
+            if registry.is_home(place, type(encoder.reducer))
+        ],
     }
     (folder / CARD).write_text(json.dumps(card, indent=2) + "\n")
 
@@ -76,7 +80,8 @@ def method_of(folder: Path) -> type[TokenReducer]:
     """
     card = read_card(folder)
     for plugin in card["plugins"]:
-        registry.load_plugin(plugin)
+        if not registry.is_installed(card["method"]):
+            registry.load_plugin(plugin)
     cls = registry.get(card["method"])
     if cls.version != card["version"]:
         raise InputError(

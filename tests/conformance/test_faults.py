@@ -328,6 +328,44 @@ def stages(self):
         "sound",
         ["the shares of the stages sum to 0.9"],
     ),
+    "needs that are a list": (SOUND + "\nneeds = ['saliency']", "sound", ["is a list; a set"]),
+    "a parameter that wants no gradient": (
+        SOUND
+        + """
+def __init__(self, params, n_layers, width):
+    super().__init__(params, n_layers, width)
+    self.fixed = nn.Parameter(torch.randn(width, width), requires_grad=False)
+""",
+        "sound",
+        ["fixed wants no gradient", "stage.frozen", "buffer"],
+    ),
+    "a budget that breaks outside its range": (
+        """
+        budget = "share"
+        share = 0.5
+
+        def before_layer(self, layer, tokens):
+            if layer == 1:
+                odds = self.share / (1 - self.share)
+                return Drop((self.score(tokens) > odds * 3) | tokens.layout.is_first)
+        """,
+        "decides in evaluation",
+        ["ZeroDivisionError", "fresh, share=1 (tried, as share is no field of Params"],
+    ),
+    "a leap's weight beyond 1": (
+        """
+        def stages(self):
+            return [Stage("soft", soft=True)]
+
+        def before_layer(self, layer, tokens):
+            keep = self.half(tokens, self.score(tokens).detach())
+            if self.training and layer == 1:
+                return Leap(keep, keep * 100.0 - 50)
+            return Leap(keep)
+        """,
+        "soft stages",
+        ["weights from -50 to 50", "between 0 and 1"],
+    ),
     "a need that nobody knows": (SOUND + "\nneeds = {'attention'}", "sound", ["attention"]),
     "a budget that is not there": (SOUND + "\nbudget = 'cut'", "sound", ["'cut'", "no such attr"]),
     "never leaves anything out": (

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from importlib.metadata import EntryPoint
 
 import pytest
 import torch
@@ -10,6 +11,7 @@ import transformers
 
 import lotbench
 from baselines.first_k import FirstK
+from lotbench import registry
 from lotbench.engine import checkpoint
 from lotbench.engine.backbone import Backbone
 from lotbench.engine.encoder import ReducedEncoder
@@ -30,15 +32,40 @@ BERT = {
 def save(tmp_path, tokenizer):
     """A function that saves a random model under a method and returns its folder."""
 
-    def write(cls=FirstK, kind="Bert", sizes=BERT, **params):
+    def write(cls=FirstK, kind="Bert", sizes=BERT, plugins=(), **params):
         config = getattr(transformers, f"{kind}Config")(**SIZES, **sizes)
         torch.manual_seed(0)
         model = getattr(transformers, f"{kind}ForSequenceClassification")(config)
         encoder = ReducedEncoder(Backbone(model), cls(cls.Params(**params), 2, 32))
-        checkpoint.save(tmp_path / "model", encoder, tokenizer, [], 30)
+        checkpoint.save(tmp_path / "model", encoder, tokenizer, list(plugins), 30)
         return tmp_path / "model"
 
     return write
+
+
+def test_a_model_wants_the_plugin_of_its_own_method_alone(save, tmp_path, monkeypatch) -> None:
+    monkeypatch.setattr(registry, "_plugins", {})
+    text = "from lotbench.reducer import TokenReducer\nclass M(TokenReducer):\n    name = '{}'\n"
+    files = [tmp_path / f"{name}.py" for name in ("mine", "other")]
+    for file in files:
+        file.write_text(text.format(file.stem))
+    ((cls,), _) = [registry.load_plugin(str(file)) for file in files]
+    plugins = [str(file) for file in files]
+    for method, wanted, params in ((cls, plugins[:1], {}), (FirstK, [], {"k": 8})):
+        folder = save(method, plugins=plugins, **params)
+        assert json.loads((folder / "lotbench.json").read_text())["plugins"] == wanted
+        files[1].unlink(missing_ok=True)
+        assert lotbench.load(folder).reducer.name == method.name
+    # As an entry point the method needs its file no more.
+    folder = save(cls, plugins=plugins)
+    files[0].unlink()
+    monkeypatch.setattr(registry, "_plugins", {})
+    with pytest.raises(InputError, match=r"mine\.py: no such file"):
+        lotbench.load(folder)
+    point = EntryPoint("mine", "a_module:M", registry.GROUP)
+    monkeypatch.setattr(EntryPoint, "load", lambda _: cls)
+    monkeypatch.setattr(registry, "entry_points", lambda group: [point])
+    assert lotbench.load(folder).reducer.name == "mine"
 
 
 def test_texts_and_pairs_may_stand_side_by_side(save) -> None:
@@ -81,6 +108,9 @@ def test_a_budget_must_be_one_to_train_with(save) -> None:
     assert model.reducer.keep_ratio == 0.25
     with pytest.raises(InputError, match=r"keep_ratio.*less than or equal to 1"):
         model.budget = 1.5
+    for value in ("0.3", None, True, float("nan")):
+        with pytest.raises(InputError, match=r"keep_ratio: a finite number is needed"):
+            model.budget = value
     with pytest.raises(AttributeError):
         model.threshold = 0.3
 
@@ -114,7 +144,7 @@ def test_weights_that_do_not_fit_their_configuration_are_named(save) -> None:
     folder = save(k=8)
     config = json.loads((folder / "config.json").read_text())
     (folder / "config.json").write_text(json.dumps(config | {"intermediate_size": 64}))
-    with pytest.raises(InputError, match="cannot be loaded"):
+    with pytest.raises(InputError, match=r"6 weights .* another shape .*intermediate\.dense"):
         lotbench.load(folder)
 
 

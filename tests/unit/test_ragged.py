@@ -116,6 +116,14 @@ def test_sum_and_mean_of_an_empty_sequence_are_zero() -> None:
     assert segment_mean(values, layout).tolist() == [[3, 5], [0, 0]]
 
 
+@pytest.mark.parametrize("lengths", [[3, 2, 1], [2, 2]])
+def test_a_mask_is_counted_whatever_the_lengths(lengths: list[int]) -> None:
+    layout = Ragged.from_lengths(lengths)
+    mask = torch.ones(layout.total, dtype=torch.bool)
+    assert segment_sum(mask, layout).tolist() == lengths
+    assert segment_mean(mask, layout).tolist() == [1] * len(lengths)
+
+
 @pytest.mark.parametrize("lengths", [[600, 520], [560, 560]])
 @pytest.mark.parametrize("width", [(), (3,)])
 def test_sums_in_half_precision_do_not_end_at_256(lengths: list[int], width: tuple) -> None:

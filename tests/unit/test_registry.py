@@ -221,6 +221,10 @@ def test_a_method_is_found_by_name_file_or_class(plugin, monkeypatch: pytest.Mon
     monkeypatch.syspath_prepend(str(other.parent))
     (cls,), plugins = registry.find("a_plugin_with_a_class:Method")
     assert registry.get("other") is cls and plugins == ["a_plugin_with_a_class"]
+    third = Path(plugin(PLUGIN.format(name="third"), "a_module_of_a_package"))
+    third.with_name("a_package.py").write_text("from a_module_of_a_package import Method\n")
+    (cls,), plugins = registry.find("a_package:Method")
+    assert registry.get("third") is cls and plugins == ["a_module_of_a_package"]
 
 
 @pytest.mark.parametrize(
