@@ -72,7 +72,8 @@ def sweep(
     from lotbench.study.sweep import run_sweep
 
     report = run_sweep(config, root, address, max_trials, _say)
-    _show(report.folder)
+    if (report.folder / "trials").is_dir():
+        _show(report.folder)
     _say(
         f"{report.ran} trials ran, {report.skipped} were done before, {len(report.failed)} failed; "
         f"{report.timed} timing passes added; store: {report.folder}"
@@ -152,6 +153,9 @@ def measure(
         typer.echo(f"noisy, not stored: {rows}", err=True)
     if done.refused:
         typer.echo("measure on a quieter machine, or raise rounds (--set rounds=50)", err=True)
+    for why in done.failed:
+        typer.echo(f"failed: {why}", err=True)
+    if done.refused or done.failed:
         raise typer.Exit(1)
 
 

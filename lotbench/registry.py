@@ -6,6 +6,7 @@ import difflib
 import importlib
 import importlib.util
 import inspect
+import json
 import math
 import sys
 import traceback
@@ -123,10 +124,10 @@ def make_params(cls: type[TokenReducer], values: dict, where: str) -> Params:
     Raises
     ------
     InputError
-        If a name is unknown or a value does not fit.
+        If a name is unknown, a value does not fit, or no JSON file could hold it.
     """
     try:
-        return cls.Params.model_validate(values)
+        params = cls.Params.model_validate(values)
     except ValidationError as error:
         known = [field.alias or name for name, field in cls.Params.model_fields.items()]
         lines = []
@@ -136,6 +137,11 @@ def make_params(cls: type[TokenReducer], values: dict, where: str) -> Params:
             hint = "; " + near_misses(".".join(path), known) if unknown else ""
             lines.append(f"{'.'.join([where, *path])}: {item['msg']}{hint}")
         raise InputError("\n".join(lines)) from error
+    try:
+        json.dumps(params.model_dump(mode="json", by_alias=True), allow_nan=False)
+    except (TypeError, ValueError) as error:
+        raise InputError(f"{where}: a result cannot hold the parameters: {error}") from error
+    return params
 
 
 def check_budget(cls: type[TokenReducer], values: dict, budget: float, where: str) -> None:

@@ -64,7 +64,7 @@ NUMBERS = (
 def write_json(path: Path, value: Any) -> Path:
     """The path, now holding ``value``, put there in one step: readers see all of it or nothing."""
     # Serialised before any file exists, so that a NaN or a foreign type leaves nothing behind.
-    text = json.dumps(value, indent=1, allow_nan=False)
+    text = as_json(value)
     path.parent.mkdir(parents=True, exist_ok=True)
     # Next to its target, because a rename is atomic only within one file system.
     temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}.tmp")
@@ -77,6 +77,11 @@ def write_json(path: Path, value: Any) -> Path:
     finally:
         temporary.unlink(missing_ok=True)
     return path
+
+
+def as_json(value: Any) -> str:
+    """The text of a file; a ValueError or TypeError where it would hold a NaN or a foreign type."""
+    return json.dumps(value, indent=1, allow_nan=False)
 
 
 @contextmanager
@@ -145,10 +150,11 @@ def finished(folder: str | Path) -> set[str]:
 
 
 def origin(timing: Row) -> tuple[Any, ...]:
-    """What the passes of one column share: the machine, torch, and how the texts were picked."""
+    """What the passes of one column share: machine, libraries, and how the texts were picked."""
     setting, machine = timing["setting"], timing.get("machine") or {}
-    torch = (timing.get("versions") or {}).get("torch")
-    return setting.get("device_name"), machine.get("cpu_id"), torch, setting.get("picked")
+    versions = timing.get("versions") or {}
+    libraries = versions.get("torch"), versions.get("transformers")
+    return setting.get("device_name"), machine.get("cpu_id"), libraries, setting.get("picked")
 
 
 def standing(timings: list[Row]) -> list[Row]:
@@ -187,7 +193,7 @@ def frame(folder: str | Path) -> pd.DataFrame:
         for evaluation in evaluations:
             record = trial | _evaluation_columns(row, evaluation)
             # The dense baselines may be timed without belonging to a trial.
-            for owner in (row["method"], row["trial_id"]):
+            for owner in (f"{row['method']} {row['seed']}", row["trial_id"]):
                 record |= real.get((row["task"], owner, record["budget"]), {})
             records.append(record)
     names = {name: None for record in records for name in record if name not in COLUMNS}
@@ -320,19 +326,20 @@ def _evaluation_columns(row: Row, evaluation: Row) -> Row:
 
 
 def _real_columns(timings: list[Row]) -> dict[tuple[str, str, str], Row]:
-    """Wall-clock columns by (task, trial id or method name, budget); the newest pass wins."""
+    """Wall-clock columns by (task, trial id or method and seed, budget); the newest pass wins."""
     real: dict[tuple[str, str, str], Row] = {}
     shown = standing(timings)
     for left_out in {t["pass_id"] for t in timings} - {t["pass_id"] for t in shown}:
         warnings.warn(
             f"timing {left_out} left out: the newest pass in its setting is of another machine, "
-            "torch or choice of texts",
+            "torch, transformers or choice of texts",
             stacklevel=3,
         )
     for timing in shown:
         label = f"real.{setting_label(timing['setting'])}"
         for contender in timing["contenders"]:
-            owner = contender.get("trial_id") or contender["name"]
+            baseline = f"{contender['name']} {timing['setting'].get('seed')}"
+            owner = contender.get("trial_id") or baseline
             key = (timing["task"], owner, _budget_text(contender.get("budget") or {}))
             real.setdefault(key, {}).update(
                 {

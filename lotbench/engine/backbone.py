@@ -6,6 +6,7 @@ A backbone that is trained here is the Hugging Face model itself, and saves as o
 from __future__ import annotations
 
 import importlib.util
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from hashlib import blake2b, file_digest
@@ -95,7 +96,7 @@ def locate(name: str) -> str:
         if not Path(name).is_dir():
             raise InputError(f"backbone: the package {package!r} has no folder {inner!r}")
     elif name.startswith((".", "/", "~")):
-        name = str(Path(name).expanduser())
+        name = os.path.expanduser(name)
         if not Path(name).is_dir():
             raise InputError(f"backbone: no such folder: {name}")
     return name

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import platform
 import shutil
@@ -24,6 +25,7 @@ PACKAGES = (
     "pandas",
 )
 CPUINFO = Path("/proc/cpuinfo")
+CGROUP = Path("/sys/fs/cgroup")
 
 
 def record() -> dict[str, Any]:
@@ -97,18 +99,38 @@ def fast_bf16(cpuinfo: Path = CPUINFO) -> bool:
 
 def usable_cores() -> int:
     """Cores this process may use, which in a container can be fewer than the machine has."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
+    found = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    return max(1, int(min(found or 1, container_cores())))
 
 
 def memory_gib() -> float | None:
-    """Physical memory, or None where the system does not tell."""
+    """The memory of the machine or container, or None where the system does not tell."""
     try:
         size = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     except (AttributeError, OSError, ValueError):
         return None
-    return round(size / 2**30, 1)
+    return round(min(size, container_bytes()) / 2**30, 1)
+
+
+def container_cores(cgroup: Path = CGROUP) -> float:
+    """Cores that the time granted to a container amounts to; infinity without a limit."""
+    words = _words(cgroup / "cpu.max")
+    words = words or [
+        x for f in ("quota", "period") for x in _words(cgroup / f"cpu/cpu.cfs_{f}_us")
+    ]
+    if len(words) != 2 or words[0] in ("max", "-1"):
+        return math.inf
+    return int(words[0]) / int(words[1])
+
+
+def container_bytes(cgroup: Path = CGROUP) -> float:
+    """Memory granted to a container; infinity without a limit."""
+    words = _words(cgroup / "memory.max") or _words(cgroup / "memory/memory.limit_in_bytes")
+    return math.inf if words in ([], ["max"]) else int(words[0])
+
+
+def _words(file: Path) -> list[str]:
+    return file.read_text().split() if file.is_file() else []
 
 
 def gpus() -> list[dict[str, str]]:

@@ -30,9 +30,9 @@ def records(
     Parameters
     ----------
     parts : sequence of list
-        What each worker process wrote (see `lotbench.measure.worker`), the first one first.
+        What each worker process measured (see `lotbench.measure.worker`), the first one first.
     contenders : sequence of dict
-        As given to `lotbench.measure.timing.run_pass`.
+        As given to `lotbench.measure.timing.run_pass`, without those that are left out.
     asked : dict
         What all processes together were asked for: rounds, minimum seconds, seed.
     """
@@ -47,12 +47,16 @@ def _record(
     """The record of one batch size."""
     setting = parts[0]["setting"]
     groups = list(zip(*(part["groups"] for part in parts), strict=True))
-    samples = [[process["samples"] for process in group] for group in groups]
+    known = {contender["name"]: contender for contender in contenders}
+    wanted = {latency.DENSE, latency.AGAIN, latency.PACKED, *known}
+    samples = [
+        [{k: v for k, v in process["samples"].items() if k in wanted} for process in group]
+        for group in groups
+    ]
     record = {
         "setting": setting | asked | {"processes": len(parts)},
         **latency.summarise(samples, setting["examples"], asked["seed"]),
     }
-    known = {contender["name"]: contender for contender in contenders}
     for row in record["contenders"]:
         name = row["name"]
         contender = known.get(name, {})

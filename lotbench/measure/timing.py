@@ -96,6 +96,8 @@ def run_pass(
 ) -> Iterator[dict[str, Any]]:
     """Timing records, one per setting and batch size, as each setting is done.
 
+    A contender that raises is left out; ``broken`` of each record says why, by name.
+
     Parameters
     ----------
     task : str
@@ -126,7 +128,7 @@ def run_pass(
     for setting in settings(devices, threads, dtypes):
         label = f"timing {task} on {setting.device}, {setting.threads} threads, {setting.dtype}"
         progress(f"{label}: {len(contenders)} contenders")
-        plan, parts = pooling.plan(rounds), []
+        plan, parts, broken = pooling.plan(rounds), [], {}
         spec = {
             **vars(setting),
             "dense": str(dense),
@@ -139,13 +141,16 @@ def run_pass(
         for process, share in enumerate(plan):
             own = spec | {"process": process, "rounds": share}
             number = f"{label}: process {process + 1} of {len(plan)}"
-            parts.append(run_alone("lotbench.measure.worker", own, number, progress))
+            part = run_alone("lotbench.measure.worker", own, number, progress)
+            parts.append(part["measured"])
+            broken |= part["broken"]
         asked = {"rounds": rounds, "min_seconds": min_seconds, "seed": seed}
         device, count, dtype = setting.parts
-        for record in pooling.records(parts, contenders, asked):
+        sound = [contender for contender in contenders if contender["name"] not in broken]
+        for record in pooling.records(parts, sound, asked):
             batch = f"b{record['setting']['batch_size']}"
             origin = provenance("pass_id", task, device, count, batch, dtype)
-            yield {**origin, "task": task, **record}
+            yield {**origin, "task": task, **record, "broken": broken}
 
 
 def environment(threads: int) -> dict[str, str]:

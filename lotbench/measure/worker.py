@@ -2,8 +2,9 @@
 
 SPEC is what `lotbench.measure.timing` writes: device, threads, dtype, batch sizes, rounds,
 minimum seconds, seed, which of several processes this is, the dense model's folder, the
-contenders, the tokenised examples, the lock.  OUT becomes a list with what was measured at each
-batch size (see `lotbench.measure.pooling`).  Progress goes to stderr, a line at a time.
+contenders, the tokenised examples, the lock.  OUT holds what was ``measured`` at each batch size
+(see `lotbench.measure.pooling`), and why contenders could not be (``broken``, by name).  Progress
+goes to stderr, a line at a time.
 """
 
 from __future__ import annotations
@@ -55,8 +56,8 @@ class Timed:
     """What was read off passes beside the timed ones, by the first process alone."""
 
 
-def run(spec: dict[str, Any]) -> list[dict[str, Any]]:
-    """What was measured at each batch size: the setting, and the groups of contenders."""
+def run(spec: dict[str, Any]) -> dict[str, Any]:
+    """At each batch size the setting and the groups of contenders, and the broken contenders."""
     torch.set_num_threads(spec["threads"])
     device, dtype = torch.device(spec["device"]), DTYPES[spec["dtype"]]
     if device.type == "cuda":
@@ -67,9 +68,9 @@ def run(spec: dict[str, Any]) -> list[dict[str, Any]]:
     packed = ReducedEncoder(dense.backbone, nothing).eval()
     groups = plan_groups(spec["contenders"], model_bytes, memory_bytes(device) * MEMORY_SHARE)
     timed: dict[int, list[Timed]] = {size: [] for size in spec["batch_sizes"]}
+    broken: dict[str, str] = {}
     for number, group in enumerate(groups, start=1):
-        folders = dict.fromkeys(contender["folder"] for contender in group)
-        models = {folder: load(Path(folder)).to(device, dtype) for folder in folders}
+        models: dict[str, ReducedEncoder] = {}
         for size in spec["batch_sizes"]:
             label = f"group {number} of {len(groups)}, batch {size}"
             log(f"{label}: {len(group)} contenders")
@@ -78,19 +79,33 @@ def run(spec: dict[str, Any]) -> list[dict[str, Any]]:
                 latency.AGAIN: padded_contender(dense, examples, size),
                 latency.PACKED: packed_contender(packed, examples, size, {}),
             }
-            for contender in group:
-                model = models[contender["folder"]]
-                contenders[contender["name"]] = (
-                    padded_contender(model, examples, size)
-                    if model.reducer.padded
-                    else packed_contender(model, examples, size, contender["budget"])
-                )
             with torch.inference_mode():
+                for contender in group:
+                    name, folder = contender["name"], contender["folder"]
+                    try:  # a model that breaks must not take the others' pass with it
+                        if folder not in models:
+                            models[folder] = load(Path(folder)).to(device, dtype)
+                        own = _contender(models[folder], examples, size, contender["budget"])
+                        for call in own.calls:
+                            call()
+                        contenders[name] = own
+                    except Exception as error:
+                        broken[name] = f"{type(error).__name__}: {error}".splitlines()[0]
+                        log(f"{label}: not timed: {name}: {broken[name]}")
                 timed[size].append(_time(contenders, spec, number, label))
-    return [
+    measured = [
         {"setting": _setting(spec, dense, size), "groups": [vars(group) for group in timed[size]]}
         for size in spec["batch_sizes"]
     ]
+    return {"measured": measured, "broken": broken}
+
+
+def _contender(
+    model: ReducedEncoder, examples: list[dict[str, Any]], size: int, budget: dict[str, float]
+) -> Contender:
+    if model.reducer.padded:
+        return padded_contender(model, examples, size)
+    return packed_contender(model, examples, size, budget)
 
 
 def _time(contenders: dict[str, Contender], spec: dict[str, Any], group: int, label: str) -> Timed:

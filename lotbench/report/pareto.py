@@ -61,7 +61,7 @@ def points(table: pd.DataFrame) -> pd.DataFrame:
     Scores and speed-ups have ``.low`` and ``.high``: the smallest and largest over the seeds, for
     wall-clock speed-ups the outermost ends of the seeds' intervals. ``dense`` is the reference's
     score with the same seeds.  ``name`` says how a point differs from the others of its method;
-    ``seeds`` counts trials.
+    ``seeds`` counts trials, ``real.<label>.seeds`` those of them that were timed.
     """
     done = table[(table["status"] == "done") & (table["split"] == "validation")]
     # A method whose version was raised leaves older rows behind: the newest stands.
@@ -84,6 +84,7 @@ def points(table: pd.DataFrame) -> pd.DataFrame:
         done[flops] = done[flops].fillna(done["flops_speedup"]).where(done[name].notna())
         columns |= {each: (each, "mean") for each in (name, f"{name}.padded", flops)}
         columns |= {f"{name}.low": (f"{name}.low", "min"), f"{name}.high": (f"{name}.high", "max")}
+        columns[f"{name}.seeds"] = (name, "count")
         columns |= {f"{flops}.low": (flops, "min"), f"{flops}.high": (flops, "max")}
         columns |= {f"{name}{end}": (f"{name}{end}", "max") for end in (".flagged", ".noisy")}
     for name in (c for c in table.columns if c.startswith("keep_ratio") or ".share." in c):

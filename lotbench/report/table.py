@@ -74,7 +74,7 @@ def _points_table(
             result.add_row(
                 f"{method} *" if best else method,
                 escape(_words(point)),
-                str(point["seeds"]),
+                _seeds(point, labels),
                 style.score(point["score"], metric),
                 f"{100 * (point['score'] - point['dense']):+.1f}",
                 NONE if _gone(point["keep_ratio"]) else f"{100 * point['keep_ratio']:.0f}%",
@@ -125,6 +125,12 @@ def _table(title: str) -> Table:
     result = Table(title=escape(title), box=box.SIMPLE, padding=(0, 1, 0, 0), pad_edge=False)
     result.title_justify = result.caption_justify = "left"
     return result
+
+
+def _seeds(point: dict[str, Any], labels: list[str]) -> str:
+    """How many seeds stand behind a score, and behind its wall-clock speed-ups if fewer do."""
+    timed = {point[f"real.{label}.seeds"] for label in labels} - {0, point["seeds"]}
+    return f"{point['seeds']}, {min(timed)} timed" if timed else str(point["seeds"])
 
 
 def _real(point: dict[str, Any], column: str) -> str:

@@ -87,7 +87,7 @@ def _has_grid(value: Any) -> bool:
 # Names become parts of file names and of --set paths.
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]*$")]
 Positive = Annotated[int, Field(ge=1)]
-Seed = Annotated[int, Field(ge=0)]
+Seed = Annotated[int, Field(ge=0, lt=2**32)]
 
 
 class LimitConfig(Section):
@@ -139,9 +139,10 @@ class TeacherConfig(TrainConfig):
     r_drop: float = Field(0.0, ge=0, exclude_if=lambda alpha: alpha == 0)
 
     @classmethod
-    def like(cls, train: TrainConfig) -> TeacherConfig:
-        """The teacher of a sweep that says nothing of it: trained as the methods are."""
-        return cls(**dict(train))
+    def like(cls, train: TrainConfig, given: TeacherConfig | None) -> TeacherConfig:
+        """The teacher, trained as the methods are where nothing else is said."""
+        said = given.model_fields_set if given else ()
+        return cls(**dict(train) | {name: getattr(given, name) for name in said})
 
 
 class MeasureConfig(Section):
@@ -274,7 +275,7 @@ def load_trial(path: str | Path, overrides: Sequence[str] = ()) -> TrialConfig:
         data=data,
         seed=trial.seed,
         train=trial.train,
-        teacher=trial.teacher or TeacherConfig.like(trial.train),
+        teacher=TeacherConfig.like(trial.train, trial.teacher),
         method=trial.method.name,
         params=params,
         plugins=trial.plugins,
@@ -315,7 +316,7 @@ def expand(sweep: SweepConfig) -> list[TrialConfig]:
                     data=data,
                     seed=seed,
                     train=sweep.train,
-                    teacher=sweep.teacher or TeacherConfig.like(sweep.train),
+                    teacher=TeacherConfig.like(sweep.train, sweep.teacher),
                     method=method,
                     params=params,
                     plugins=sweep.plugins,

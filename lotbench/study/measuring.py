@@ -15,7 +15,7 @@ import numpy as np
 from lotbench import store
 from lotbench.engine import checkpoint
 from lotbench.engine.backbone import load_tokenizer
-from lotbench.errors import InputError
+from lotbench.errors import InputError, PassFailed
 from lotbench.measure import breakeven, machine, pooling, timing
 from lotbench.measure.worker import device_name
 from lotbench.study.artefacts import Artefacts
@@ -28,13 +28,15 @@ Row = dict[str, Any]
 
 @dataclass
 class Measured:
-    """What a timing pass left: how many records were stored, and which were too noisy to be.
+    """What a timing pass left: how many records were stored, and what was not.
 
-    ``refused`` has one line for each of these: task, setting, and the noisy rows.
+    ``refused`` has one line for each record that was too noisy: task, setting, and the noisy rows;
+    ``failed`` says which contenders raised and which workers died.
     """
 
     written: int = 0
     refused: list[str] = field(default_factory=list)
+    failed: list[str] = field(default_factory=list)
 
 
 def measure(
@@ -76,19 +78,12 @@ def measure(
     done = Measured()
     known = [] if again else store.standing(store.read_timings(folder))
     for members in _alike(rows):
-        for record in _measure_alike(folder, config, members, known, progress):
-            noisy = [row["name"] for row in record["contenders"] if row["noisy"]]
-            if strict and noisy:
-                label = store.setting_label(record["setting"])
-                done.refused.append(f"{record['task']}, {label}: {', '.join(noisy)}")
-            else:
-                store.write_timing(folder, record)
-                done.written += 1
-            if record["setting"]["processes"] == 1:
-                progress(
-                    "timed by one process: the intervals lack what differs between processes, "
-                    f"so they are too narrow; {2 * pooling.ROUNDS_EACH} rounds or more take several"
-                )
+        for records in _passes(folder, config, members, known, progress):
+            try:
+                for record in records:
+                    _keep(folder, record, strict, done, progress)
+            except PassFailed as error:  # what others have is timed all the same
+                done.failed.append(str(error))
     return done
 
 
@@ -124,14 +119,33 @@ def _alike(rows: list[Row]) -> list[list[Row]]:
     return [list(members) for _, members in groupby(sorted(rows, key=key), key=key)]
 
 
-def _measure_alike(
+def _keep(
+    folder: Path, record: Row, strict: bool, done: Measured, progress: Callable[[str], None]
+) -> None:
+    """Stores a record, unless it is too noisy."""
+    where = f"{record['task']}, {store.setting_label(record['setting'])}"
+    done.failed += [f"{where}: {name}: {why}" for name, why in record.pop("broken").items()]
+    noisy = [row["name"] for row in record["contenders"] if row["noisy"]]
+    if strict and noisy:
+        done.refused.append(f"{where}: {', '.join(noisy)}")
+    else:
+        store.write_timing(folder, record)
+        done.written += 1
+    if record["setting"]["processes"] == 1:
+        progress(
+            "timed by one process: the intervals lack what differs between processes, "
+            f"so they are too narrow; {2 * pooling.ROUNDS_EACH} rounds or more take several"
+        )
+
+
+def _passes(
     folder: Path,
     config: MeasureConfig,
     rows: list[Row],
     known: list[Row],
     progress: Callable[[str], None],
-) -> Iterator[Row]:
-    """The passes of the settings in which something of these rows is not yet timed."""
+) -> Iterator[Iterator[Row]]:
+    """The records of each setting in which something of these rows is not yet timed."""
     task, seed = rows[0]["task"], rows[0]["seed"]
     texts = min(e["examples"] for e in rows[0]["evaluations"] if e["split"] == "validation")
     sizes = [size for size in config.batch_sizes if size <= texts]
@@ -140,6 +154,8 @@ def _measure_alike(
     picked = {"examples": config.examples, "run": max(config.batch_sizes)}
     timeable = [row for row in rows if row["method"] != "dense" and _loads(folder, row, progress)]
     contenders = [contender for row in timeable for contender in _contenders(folder, row)]
+    if all(row["method"] == "dense" for row in rows):
+        progress(f"{task}, seed {seed}: nothing but dense, so there is nothing to time")
     examples, dense = None, None
     for setting in timing.settings(config.devices, config.threads, config.dtypes):
         missing = [
@@ -151,7 +167,7 @@ def _measure_alike(
             continue
         if examples is None:
             examples, dense = _inputs(folder, rows, config)
-        for record in timing.run_pass(
+        records = timing.run_pass(
             task=task,
             dense=dense,
             contenders=missing,
@@ -164,8 +180,8 @@ def _measure_alike(
             min_seconds=config.min_seconds,
             seed=seed,
             progress=progress,
-        ):
-            yield record | {"setting": record["setting"] | {"picked": picked}}
+        )
+        yield (record | {"setting": record["setting"] | {"picked": picked}} for record in records)
 
 
 def _loads(folder: Path, row: Row, progress: Callable[[str], None]) -> bool:

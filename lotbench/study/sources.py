@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -49,7 +50,7 @@ def read_source(name: str, data: TaskConfig, data_root: str | None) -> Source:
     InputError
         Names the file or data set, the column and row, and the mend.
     """
-    if data.subset and (data.source is None or Path(data.source).expanduser().is_dir()):
+    if data.subset and (data.source is None or Path(os.path.expanduser(data.source)).is_dir()):
         raise InputError(
             f"tasks.{name}.subset: only a hub dataset given as `source` has one; remove it"
         )
@@ -72,7 +73,7 @@ def read_source(name: str, data: TaskConfig, data_root: str | None) -> Source:
 
 def _read_own(name: str, data: TaskConfig) -> tuple[Rows, Rows]:
     assert data.source is not None
-    folder = Path(data.source).expanduser()
+    folder = Path(os.path.expanduser(data.source))
     if folder.is_dir() or data.source.startswith((".", "/", "~")):
         frames = _read_folder(folder, VALIDATION_NAMES)
     else:
@@ -96,7 +97,7 @@ def _read_glue(
         mend = "check the network, or set data_root to a folder with <task>/train.parquet"
         frames = read_hub(GLUE, name, names, mend)
     else:
-        frames = _read_folder(Path(data_root).expanduser() / name, names)
+        frames = _read_folder(Path(os.path.expanduser(data_root)) / name, names)
     return _both(frames, data.text or list(task.text), data.label or "label", name)
 
 

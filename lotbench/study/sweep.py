@@ -17,7 +17,7 @@ from typing import Any
 
 from lotbench import store
 from lotbench.engine import checkpoint
-from lotbench.errors import InputError, PassFailed
+from lotbench.errors import InputError
 from lotbench.measure import machine
 from lotbench.study.config import MeasureConfig, SweepConfig, TrialConfig
 from lotbench.study.measuring import has_model, measure
@@ -32,7 +32,7 @@ RETRIES = 1
 reasons.  A failure of the trial itself is a row, and is not tried again."""
 
 RAY_SETTINGS = {
-    # Relative paths of a sweep file are relative to where it was started, in workers too.
+    # Workers stay where they are put.
     "RAY_CHDIR_TO_TRIAL_DIR": "0",
     # Our own lines and rows stand for Tune's tables and logs.
     "RAY_AIR_NEW_OUTPUT": "0",
@@ -104,13 +104,11 @@ def run_sweep(
 
 
 def _time(planned: Plan, config: MeasureConfig, report: Report, say: Say) -> None:
-    """Adds passes; one whose worker died is a failure beside those of the trials."""
-    before = len(store.read_timings(planned.folder))
-    try:
-        measure(planned.folder, config, set(planned.trials), progress=say)
-    except PassFailed as error:
-        report.failed["timing"] = str(error)
-    report.timed = len(store.read_timings(planned.folder)) - before
+    """Adds passes; what could not be timed is a failure beside those of the trials."""
+    done = measure(planned.folder, config, set(planned.trials), progress=say)
+    report.timed = done.written
+    if done.failed:
+        report.failed["timing"] = "\n".join(done.failed)
 
 
 def trial_threads() -> int:
@@ -181,6 +179,7 @@ def _tune(planned: Plan, board: Any, report: Report, say: Say) -> None:
         configs={name: config.model_dump(mode="json") for name, config in planned.todo.items()},
         folder=planned.folder,
         threads=cpus,
+        start=Path.cwd(),
         board=board,
     )
     tuner = tune.Tuner(
@@ -213,7 +212,7 @@ def _prepare(planned: Plan, board: Any, say: Say) -> None:
     started = time.perf_counter()
     jobs = {
         remote.remote(
-            [c.model_dump(mode="json") for c in configs], planned.folder, cpus, board
+            [c.model_dump(mode="json") for c in configs], planned.folder, cpus, Path.cwd(), board
         ): configs[0]
         for configs in shared.values()
     }
@@ -238,12 +237,10 @@ def _prepare(planned: Plan, board: Any, say: Say) -> None:
 
 
 def _prepare_one(
-    trials: list[dict[str, Any]], folder: Path, threads: int, board: Any
+    trials: list[dict[str, Any]], folder: Path, threads: int, start: Path, board: Any
 ) -> dict[str, float]:
     """The teacher that these trials share, and what any of them needs of it; its metrics."""
-    import torch
-
-    torch.set_num_threads(threads)
+    _settle(threads, start)
     configs = [TrialConfig(**values) for values in trials]
     with posted(board.put.remote, _teacher_label(configs[0])) as progress:
         artefacts = prepare(configs[0], folder, progress)
@@ -257,16 +254,33 @@ def _prepare_one(
 
 
 def _trainable(
-    chosen: dict[str, str], configs: dict[str, Any], folder: Path, threads: int, board: Any
+    chosen: dict[str, str],
+    configs: dict[str, Any],
+    folder: Path,
+    threads: int,
+    start: Path,
+    board: Any,
 ) -> None:
-    import torch
     from ray import tune
 
-    torch.set_num_threads(threads)
+    _settle(threads, start)
     config = TrialConfig(**configs[chosen["trial"]])
     with posted(board.put.remote, _label(config)) as progress:
         row = run_trial(config, folder, progress, catch_input_errors=True)
     tune.report({"status": row["status"]})
+
+
+def _settle(threads: int, start: Path) -> None:
+    """Makes a worker compute as it should, where the sweep was started.
+
+    Relative paths of a sweep file are relative to that place, but workers of a running cluster
+    stand where the cluster was started.
+    """
+    import torch
+
+    torch.set_num_threads(threads)
+    with suppress(OSError):  # a machine without it may do with full paths
+        os.chdir(start)
 
 
 def _announcer(tune: Any, planned: Plan, board: Any, report: Report, say: Say) -> Any:

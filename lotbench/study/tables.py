@@ -145,6 +145,13 @@ def _text_column(column: pd.Series, name: str, where: str) -> list[str]:
                 f"{'the text is missing' if missing else f'{value!r} is not text'}; "
                 "remove the row, or choose another text column"
             )
+        try:
+            value.encode()
+        except UnicodeEncodeError:
+            raise InputError(
+                f"{where}: column {name!r}, row {row}: {value!r} is not valid Unicode; mend or "
+                "remove the row"
+            ) from None
     return values
 
 
@@ -200,6 +207,8 @@ def _class_values(rows: Rows, label: str, task: str) -> list[Any]:
     named = any(isinstance(v, str) and n is None for v, n in zip(values, numbers, strict=True))
     for row, (value, number) in enumerate(zip(values, numbers, strict=True), 1):
         place = f"{rows.where}: column {label!r}, row {row}"
+        if isinstance(value, list | np.ndarray):
+            raise InputError(f"{place}: {value!r} is a list, neither an integer nor a class name")
         if value is None or value == "" or (number is not None and math.isnan(number)):
             raise InputError(f"{place}: the label is missing; fill it in or remove the row")
         if named and not isinstance(value, str):

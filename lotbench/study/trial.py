@@ -22,6 +22,9 @@ from lotbench.study.data import Task, load_task
 from lotbench.study.evaluate import evaluate
 from lotbench.study.training import NonFiniteLoss, Progress, silent, train
 
+COMMON = {"backbone", "layers", "data_root", "data", "train", "teacher"}
+"""What all trials of a task have in common in one store."""
+
 
 def resolve(config: TrialConfig) -> tuple[type[TokenReducer], Params, list[float]]:
     """The method's class, its hyper-parameters and the post-hoc budgets to evaluate.
@@ -78,6 +81,28 @@ def check_fits(config: TrialConfig, n_layers: int, width: int) -> None:
         raise
     except Exception:
         return  # a fault of the method, which its own trial will tell
+
+
+def check_comparable(folder: Path, rows: list[store.Row], config: TrialConfig) -> None:
+    """Refuses to add a trial to a store whose trials of the task have another dense model.
+
+    Raises
+    ------
+    InputError
+        Names what differs from one of the rows.
+    """
+    wanted = store.flat("", config.model_dump(mode="json", include=COMMON))
+    for row in rows:
+        if row["task"] != config.task or not row.get("config"):
+            continue
+        held = store.flat("", {key: row["config"].get(key) for key in COMMON})
+        for key in {**wanted, **held}:  # some are left out where they change nothing
+            if held.get(key) != wanted.get(key):
+                raise InputError(
+                    f"{folder}: holds trials of {row['task']} with {key[1:]} {held.get(key)}, now "
+                    f"it is {wanted.get(key)}, but one dense model must stand behind all of them; "
+                    "use a store of its own (of a sweep --set name=..., of a run --results ...)"
+                )
 
 
 def prepare(config: TrialConfig, folder: Path, progress: Progress = silent) -> Artefacts:
@@ -169,10 +194,16 @@ def run_trial(
         "git_commit": machine.git_commit(),
     }
     try:
+        done = [other for other in store.read_rows(folder) if other["status"] == "done"]
+        check_comparable(folder, done, config)
         backbone = read_config(config.backbone)
         check_fits(config, backbone.num_hidden_layers, backbone.hidden_size)
         artefacts = prepare(config, folder, progress)
-        row |= _train_and_evaluate(config, cls, params, budgets, artefacts, folder / "models", name)
+        found = _train_and_evaluate(
+            config, cls, params, budgets, artefacts, folder / "models", name
+        )
+        store.as_json(found)  # what no file can hold is a fault of the method, too
+        row |= found
     except NonFiniteLoss as error:
         row |= _failure("non-finite loss", str(error))
         row["error"] |= {"step": error.step, "term": error.term}

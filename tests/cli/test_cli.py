@@ -16,6 +16,7 @@ from safetensors.torch import load_file, save_file
 import lotbench
 from lotbench import store
 from lotbench.study.config import expand, load_sweep
+from lotbench.study.planning import plan
 
 LOTBENCH = [sys.executable, "-c", "from lotbench.cli import main; main()"]
 
@@ -150,7 +151,7 @@ def test_a_non_finite_loss_fails_the_trial_and_says_where(tmp_path, backbone, re
         "backbone": str(backbone),
         "task": {"name": "reviews", "source": str(reviews), "max_length": 32},
         "train": {"epochs": 4, "learning_rate": 1e30, "clip": 1e30, "precision": "fp32"},
-        "teacher": {"epochs": 1},
+        "teacher": {"epochs": 1, "learning_rate": 5e-5, "clip": 1.0},
         "method": {"name": "lot"},
     }
     path = tmp_path / "trial.yaml"
@@ -212,6 +213,60 @@ def test_trials_of_one_store_have_the_same_data_and_backbone(tmp_path, backbone,
     save_file(weights, model / "model.safetensors", {"format": "pt"})
     with pytest.raises(lotbench.InputError, match=r"weights of .*backbone, or .* changed"):
         run("truncated")
+
+
+def test_a_run_joins_no_store_of_another_dense_model(tmp_path, backbone, reviews) -> None:
+    config = {
+        "backbone": str(backbone),
+        "task": {"name": "reviews", "source": str(reviews), "max_length": 32},
+        "train": {"epochs": 1, "learning_rate": 1e-3},
+        "method": {"name": "dense"},
+    }
+    path = tmp_path / "trial.yaml"
+    path.write_text(yaml.safe_dump(config))
+    assert lotbench.run(path, tmp_path / "store")["status"] == "done"
+    config["task"]["max_length"] = 16
+    path.write_text(yaml.safe_dump(config))
+    with pytest.raises(lotbench.InputError, match=r"data\.max_length 32, now it is 16.*--results"):
+        lotbench.run(path, tmp_path / "store")
+    assert len(store.read_rows(tmp_path / "store")) == 1
+
+
+ENDLESS = """
+from lotbench.reducer import TokenReducer
+
+class Endless(TokenReducer):
+    name = "endless"
+
+    def overhead_flops(self, layer, n_tokens):
+        return n_tokens * float("nan")
+"""
+
+
+def test_what_no_row_can_hold_fails_the_trial(tmp_path, backbone, reviews) -> None:
+    (tmp_path / "endless.py").write_text(ENDLESS)
+    config = {
+        "backbone": str(backbone),
+        "task": {"name": "reviews", "source": str(reviews), "max_length": 32},
+        "train": {"epochs": 1, "learning_rate": 1e-3},
+        "method": {"name": "endless"},
+        "plugins": ["endless.py"],
+    }
+    path = tmp_path / "trial.yaml"
+    path.write_text(yaml.safe_dump(config))
+    done = call("run", path, cwd=tmp_path)
+    assert done.returncode == 1 and "failed: ValueError: " in done.stderr
+    (row,) = store.read_rows(tmp_path / "results/runs")
+    assert row["status"] == "failed" and "not JSON compliant" in row["error"]["message"]
+
+
+def test_what_has_failed_before_comes_last(sweep_file, tmp_path) -> None:
+    path = sweep_file()
+    first = list(plan(load_sweep(path), tmp_path).todo)
+    row = {"trial_id": first[0], "status": "failed", "task": "reviews", "method": "dense"}
+    store.write_row(tmp_path / "small", row | {"seed": 0, "params": {}, "error": {}})
+    assert list(plan(load_sweep(path), tmp_path).todo) == [*first[1:], first[0]]
+    assert list(plan(load_sweep(path), tmp_path, 1).todo) == first[1:2]
 
 
 def test_load_refuses_a_folder_that_is_no_model(tmp_path) -> None:

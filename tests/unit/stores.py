@@ -82,7 +82,7 @@ def timing(name: str, created: str, contenders: list[dict], **setting: Any) -> d
         "pass_id": name,
         "created": created,
         "task": "toy",
-        "setting": {**where, "batch_size": 32, "processes": 2, **setting},
+        "setting": {**where, "batch_size": 32, "processes": 2, "seed": 0, **setting},
         "noise_floor": {"ratio": 0.01},
         "contenders": contenders,
     }

@@ -133,7 +133,9 @@ def test_a_checkpoint_is_loaded_cut_and_given_another_head(kind: str, tmp_path: 
     assert again.model(ids).logits.equal(cut.model(ids).logits)
 
 
-@pytest.mark.parametrize("name", ["package:", "package:no_such/x", "package:a.b/x", "./nowhere"])
+@pytest.mark.parametrize(
+    "name", ["package:", "package:no_such/x", "package:a.b/x", "./nowhere", "~nobody-at-all/x"]
+)
 def test_a_name_that_stands_for_nothing_is_a_clear_error(name: str) -> None:
     with pytest.raises(InputError, match=r"not installed|no such folder"):
         locate(name)

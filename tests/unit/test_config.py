@@ -163,6 +163,14 @@ def test_overrides_parse_yaml_and_create_known_keys(tmp_path: Path) -> None:
     assert sweep.methods["lot"]["top_p"] == {"grid": [0.9]}
 
 
+def test_a_teacher_is_trained_as_the_trials_are_but_for_what_is_said(tmp_path: Path) -> None:
+    train = ["train.learning_rate=1e-3", "train.batch_size=8"]
+    trial = load_trial(write(tmp_path, TRIAL), [*train, "teacher.epochs=4"])
+    assert trial.teacher == TeacherConfig(epochs=4, learning_rate=1e-3, batch_size=8)
+    (swept, *_) = expand(load_sweep(write(tmp_path, SWEEP), [*train, "teacher.epochs=4"]))
+    assert swept.teacher == trial.teacher
+
+
 def test_override_of_an_alias_changes_one_place(tmp_path: Path) -> None:
     text = SWEEP.replace("train: {", "train: &t {").replace("methods:", "teacher: *t\nmethods:")
     sweep = load_sweep(write(tmp_path, text), ["train.epochs=9"])

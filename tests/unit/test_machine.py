@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+from math import inf
 
 import pytest
 
@@ -97,3 +98,26 @@ def test_the_id_of_a_processor_tells_apart_what_has_one_name(tmp_path):
     path.write_text("Hardware\t: a board\n")
     assert machine.cpu_id(path) is None
     assert machine.cpu_id(tmp_path / "missing") is None
+
+
+def test_a_container_may_grant_less_than_the_machine_has(tmp_path, monkeypatch):
+    assert (machine.container_cores(tmp_path), machine.container_bytes(tmp_path)) == (inf, inf)
+    # Version 1 of cgroups: 250 of every 100 ms, then without a limit.
+    old = tmp_path / "old"
+    for name, text in (("cpu.cfs_quota_us", "250000"), ("cpu.cfs_period_us", "100000")):
+        (old / "cpu").mkdir(parents=True, exist_ok=True)
+        (old / "cpu" / name).write_text(f"{text}\n")
+    (old / "memory").mkdir()
+    (old / "memory" / "memory.limit_in_bytes").write_text(f"{2**31}\n")
+    assert (machine.container_cores(old), machine.container_bytes(old)) == (2.5, 2**31)
+    (old / "cpu" / "cpu.cfs_quota_us").write_text("-1\n")
+    assert machine.container_cores(old) == inf
+    # Version 2.
+    for cores, memory, wanted in (("max", "max", (inf, inf)), ("50000", "1024", (0.5, 1024))):
+        (tmp_path / "cpu.max").write_text(f"{cores} 100000\n")
+        (tmp_path / "memory.max").write_text(f"{memory}\n")
+        found = machine.container_cores(tmp_path), machine.container_bytes(tmp_path)
+        assert found == wanted
+    monkeypatch.setattr(machine, "container_cores", lambda: 0.5)
+    monkeypatch.setattr(machine, "container_bytes", lambda: 2**29)
+    assert (machine.usable_cores(), machine.memory_gib()) == (1, 0.5)

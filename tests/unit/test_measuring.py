@@ -1,5 +1,6 @@
 """Which examples a timing pass takes, and which passes are stored."""
 
+import itertools
 from types import SimpleNamespace
 
 import numpy as np
@@ -8,7 +9,7 @@ from stores import contender, evaluation, timing, trial
 from typer.testing import CliRunner
 
 from lotbench import cli, store
-from lotbench.errors import InputError
+from lotbench.errors import InputError, PassFailed
 from lotbench.lot import LeapOfThought
 from lotbench.measure import machine
 from lotbench.measure.worker import chunks
@@ -88,8 +89,9 @@ def timed_store(tmp_path, monkeypatch):
 
     def passes(**_):
         rows = [contender("dense", 1.0), contender("a", 1.8, "a")]
-        yield timing("steady", "2025-01-01", rows, batch_size=1, processes=1)
-        yield timing("noisy", "2025-01-02", [rows[0], rows[1] | {"noisy": True}])
+        broken = {"broken": {}}
+        yield timing("steady", "2025-01-01", rows, batch_size=1, processes=1) | broken
+        yield timing("noisy", "2025-01-02", [rows[0], rows[1] | {"noisy": True}]) | broken
 
     monkeypatch.setattr(measuring.timing, "run_pass", passes)
     monkeypatch.setattr(measuring, "_inputs", lambda *_: ([{}] * 32, tmp_path))
@@ -135,6 +137,38 @@ def test_models_are_timed_against_dense_of_their_own_backbone_alone(timed_store,
     assert passes == []
 
 
+def test_what_cannot_be_timed_costs_the_others_nothing(timed_store, monkeypatch):
+    """A worker that dies ends its own pass; a contender that raises is named."""
+    config = {"backbone": "tiny", "task": "other", "teacher": {}, "method": "lot"}
+    row = trial("b", "lot", [evaluation(0.9, 2.0)], model="models/a", config=config, task="other")
+    store.write_row(timed_store, row)
+    row = trial("c", "dense", [evaluation(0.9, 1.0)], seed=1, config=config | {"task": "toy"})
+    store.write_row(timed_store, row)
+
+    def passes(*, task, threads, **_):
+        if (task, threads) == ("other", [2]):
+            raise PassFailed("its last lines: killed")
+        rows = [contender("dense", 1.0), contender("a", 1.8, "a")]
+        record = timing(f"{task}-{threads[0]}-{next(count)}", "2025-01-01", rows)
+        yield record | {"broken": {"a k=3": "RuntimeError: no"} if task == "toy" else {}}
+
+    count = itertools.count()
+    monkeypatch.setattr(measuring.timing, "run_pass", passes)
+    lines = []
+    block = MeasureConfig(batch_sizes=[32], threads=[2, 1])
+    done = measure(timed_store, block, progress=lines.append)
+    stored = {record["pass_id"]: record for record in store.read_timings(timed_store)}
+    assert sorted(stored) == ["other-1-0", "toy-1-2", "toy-2-1"] and done.written == 3
+    assert not any("broken" in record for record in stored.values())
+    assert done.failed == [
+        "its last lines: killed",
+        *["toy, cpu-1t-b32-fp32: a k=3: RuntimeError: no"] * 2,
+    ]
+    assert "toy, seed 1: nothing but dense, so there is nothing to time" in lines
+    printed = CliRunner().invoke(cli.app, ["measure", str(timed_store), "--set", "threads=[2]"])
+    assert printed.exit_code == 1 and "failed: its last lines: killed" in printed.output
+
+
 def test_a_pass_on_another_machine_does_not_count(timed_store, monkeypatch):
     asked = []
     monkeypatch.setattr(measuring.timing, "run_pass", lambda **_: asked.append(1) or iter(()))
@@ -151,7 +185,9 @@ def test_a_pass_on_another_machine_does_not_count(timed_store, monkeypatch):
 
     assert passes("a", "2025-01-01", here | {"device_name": "elsewhere"}, **origin) == 1
     assert passes("b", "2025-01-02", here | {"picked": {"examples": 32, "run": 32}}, **origin) == 1
-    assert passes("c", "2025-01-03", here, **origin | {"versions": {"torch": "0.1"}}) == 1
+    for library in ("torch", "transformers"):
+        other = {"versions": machine.versions() | {library: "0.1"}}
+        assert passes(f"c-{library}", "2025-01-03", here, **origin | other) == 1
     assert passes("d", "2025-01-04", here, **origin | {"machine": {"cpu_id": "0-0-0"}}) == 1
     assert passes("e", "2025-01-05", here, **origin) == 0
     # What a newer pass of another machine has superseded is timed anew.

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from pydantic import Field
 
+from baselines.power_bert import PowerBert
 from lotbench import registry
 from lotbench.errors import InputError
 from lotbench.lot import LeapOfThought
@@ -305,6 +306,22 @@ def test_an_unknown_name_is_answered_with_what_was_meant() -> None:
     assert messages(LeapOfThought, {"topp": 0.3}) == [
         "methods.lot.topp: Extra inputs are not permitted; did you mean 'top_p'?"
     ]
+
+
+def test_a_mistake_of_the_whole_has_no_empty_name() -> None:
+    (line,) = messages(PowerBert, {"unit": "share", "retention": [3, 2]})
+    assert line.startswith("methods.lot: Value error, with unit: share")
+    (line,) = messages(TokenReducer, {"a": 1})
+    assert line == "methods.lot.a: Extra inputs are not permitted; known: none"
+
+
+def test_parameters_that_no_result_can_hold_are_refused() -> None:
+    class Endless(TokenReducer):
+        class Params(Params):
+            top: float = float("inf")
+
+    (line,) = messages(Endless, {})
+    assert line.startswith("methods.lot: a result cannot hold the parameters: ")
 
 
 def test_every_mistake_is_listed() -> None:

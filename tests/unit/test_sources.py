@@ -158,6 +158,7 @@ NAN = float("nan")
         (["a", "b"], ["x", "y"], "column 'label' has labels such as 'x', but"),
         (["a", None], [0, 1], "column 'text', row 2: the text is missing"),
         ([3, 4], [0, 1], "column 'text', row 1: 3 is not text"),
+        (["a", "b"], [[0], [0, 1]], "column 'label', row 1: array([0]) is a list, neither"),
         ([], [], "the split has no rows"),
     ],
 )
@@ -179,11 +180,24 @@ def test_label_types_that_json_can_mix(tmp_path: Path, tokenizer: Any) -> None:
     train = tmp_path / "train.jsonl"
     for labels, expected in [
         ([0, "pos"], "row 1: 0 stands among class names; use one type only"),
-        ([0, [1]], "row 2: [1] is neither an integer nor a class name"),
+        ([0, [1]], "row 2: [1] is a list, neither an integer nor a class name"),
     ]:
         train.write_text("\n".join(json.dumps({"text": "a", "label": v}) for v in labels))
         message = refusal(TaskConfig(source=str(tmp_path)), tokenizer)
         assert message == f"{train}: column 'label', {expected}"
+
+
+def test_half_a_character_is_named(tmp_path: Path, tokenizer: Any) -> None:
+    (tmp_path / "validation.jsonl").write_text('{"text": "a", "label": 1}\n')
+    train = tmp_path / "train.jsonl"
+    train.write_text('{"text": "a", "label": 1}\n{"text": "a\\ud83d", "label": 0}\n')
+    message = refusal(TaskConfig(source=str(tmp_path)), tokenizer)
+    assert message.startswith(f"{train}: column 'text', row 2: 'a\\ud83d' is not valid Unicode")
+
+
+@pytest.mark.parametrize("place", ["~nobody-at-all/x", "./nowhere"])
+def test_a_folder_that_is_not_there_is_named(place: str, tokenizer: Any) -> None:
+    assert f"{Path(place)}: no such folder" in refusal(TaskConfig(source=place), tokenizer)
 
 
 def test_regression_needs_finite_numbers(tmp_path: Path, tokenizer: Any) -> None:

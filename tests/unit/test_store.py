@@ -177,6 +177,14 @@ def test_trials_that_differ_only_in_their_seed_share_a_setting(tmp_path):
     assert a == b != c
 
 
+def test_dense_of_each_seed_has_the_time_of_its_own_seed(tmp_path):
+    for seed, speed in ((0, 1.0), (1, 0.5)):
+        write_row(tmp_path, trial(f"d{seed}", "dense", [evaluation(0.9, 1.0)], seed=seed))
+        record = timing(f"p{seed}", f"2025-01-0{seed + 1}", [contender("dense", speed)], seed=seed)
+        write_timing(tmp_path, record)
+    assert list(frame(tmp_path)["real.cpu-1t-b32-fp32"]) == [1.0, 0.5]
+
+
 def test_the_newest_pass_that_timed_a_model_wins(tmp_path):
     write_row(tmp_path, trial("a", "lot", [evaluation(0.9, 2.0), evaluation(0.8, 4.0, {"k": 3})]))
     write_row(tmp_path, trial("d", "dense", [evaluation(0.9, 1.0)]))

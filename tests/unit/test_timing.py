@@ -231,6 +231,34 @@ def test_a_pass_end_to_end(folders, tmp_path, monkeypatch):
         assert found["routed@1.0"]["trial_id"] == "routed"
 
 
+def test_a_contender_that_raises_is_left_out_and_named(folders, tmp_path, monkeypatch):
+    monkeypatch.setattr(timing, "LOCK", tmp_path / "lock")
+    lines = []
+    records = list(
+        run_pass(
+            task="tiny",
+            dense=folders / "teacher",
+            contenders=[
+                contender("nowhere", tmp_path / "nowhere"),
+                contender("odd", folders / "routed", threshold="high"),
+                contender("sound", folders / "routed", threshold=0.5),
+            ],
+            examples=EXAMPLES,
+            batch_sizes=(1, 2),
+            rounds=8,
+            min_seconds=0.0,
+            progress=lines.append,
+        )
+    )
+    for record in records:
+        names = [row["name"] for row in record["contenders"]]
+        assert names == [latency.DENSE, latency.PACKED, "sound"]
+        assert set(record["broken"]) == {"nowhere", "odd"}
+        assert record["broken"]["nowhere"].startswith("InputError: ")
+        assert record["broken"]["odd"].startswith("TypeError: ")
+    assert any("not timed: odd: TypeError" in line for line in lines)
+
+
 @pytest.mark.parametrize(
     ("rounds", "shares"), [(2, [2]), (7, [7]), (11, [6, 5]), (20, [4] * 5), (51, [5] * 3 + [4] * 9)]
 )
