@@ -79,19 +79,21 @@ def run(spec: dict[str, Any]) -> dict[str, Any]:
                 latency.AGAIN: padded_contender(dense, examples, size),
                 latency.PACKED: packed_contender(packed, examples, size, {}),
             }
-            with torch.inference_mode():
-                for contender in group:
-                    name, folder = contender["name"], contender["folder"]
-                    try:  # a model that breaks must not take the others' pass with it
-                        if folder not in models:
-                            models[folder] = load(Path(folder)).to(device, dtype)
-                        own = _contender(models[folder], examples, size, contender["budget"])
+            for contender in group:
+                name, folder = contender["name"], contender["folder"]
+                try:  # a model that breaks must not take the others' pass with it
+                    if folder not in models:
+                        models[folder] = load(Path(folder)).to(device, dtype)
+                    own = _contender(models[folder], examples, size, contender["budget"])
+                    with torch.inference_mode():
                         for call in own.calls:
                             call()
-                        contenders[name] = own
-                    except Exception as error:
-                        broken[name] = f"{type(error).__name__}: {error}".splitlines()[0]
-                        log(f"{label}: not timed: {name}: {broken[name]}")
+                except Exception as error:
+                    broken[name] = f"{type(error).__name__}: {error}".splitlines()[0]
+                    log(f"{label}: not timed: {name}: {broken[name]}")
+                else:
+                    contenders[name] = own
+            with torch.inference_mode():
                 timed[size].append(_time(contenders, spec, number, label))
     measured = [
         {"setting": _setting(spec, dense, size), "groups": [vars(group) for group in timed[size]]}
