@@ -71,6 +71,25 @@ def sweep_file(tmp_path, backbone, reviews):
     return write
 
 
+@pytest.fixture
+def trial_file(tmp_path, backbone, reviews):
+    """Writes the file of one trial with changes and returns its path."""
+
+    def write(name: str, max_length: int = 32, **changes) -> Path:
+        content = {
+            "backbone": str(backbone),
+            "task": {"name": "reviews", "source": str(reviews), "max_length": max_length},
+            "train": {"epochs": 1, "learning_rate": 1e-3},
+            "method": {"name": name},
+            **changes,
+        }
+        path = tmp_path / "trial.yaml"
+        path.write_text(yaml.safe_dump(content))
+        return path
+
+    return write
+
+
 @pytest.fixture(autouse=True)
 def _own_cache(tmp_path_factory, monkeypatch):
     """Teachers of the tests stay out of the user's cache, but are shared between tests."""

@@ -10,7 +10,6 @@ import time
 from pathlib import Path
 
 import pytest
-import yaml
 from safetensors.torch import load_file, save_file
 
 import lotbench
@@ -107,20 +106,11 @@ def load_trial_of(path: Path) -> dict:
     return expand(load_sweep(path))[0].model_dump(mode="json")
 
 
-def test_one_trial_without_ray(tmp_path, backbone, reviews) -> None:
-    trial = {
-        "backbone": str(backbone),
-        "task": {"name": "reviews", "source": str(reviews), "max_length": 32},
-        "train": {"epochs": 4, "learning_rate": 3e-3, "batch_size": 16},
-        "method": {
-            "name": "lot",
-            "top_p": 0.3,
-            "router_learning_rate": 0.02,
-            "thresholds": [0.0, 0.5, 1.0],
-        },
-    }
-    path = tmp_path / "trial.yaml"
-    path.write_text(yaml.safe_dump(trial))
+def test_one_trial_without_ray(tmp_path, trial_file) -> None:
+    method = {"name": "lot", "top_p": 0.3, "router_learning_rate": 0.02}
+    method["thresholds"] = [0.0, 0.5, 1.0]
+    train = {"epochs": 4, "learning_rate": 3e-3, "batch_size": 16}
+    path = trial_file("lot", train=train, method=method)
     done = call("run", path, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     (file,) = (tmp_path / "results/runs/trials").glob("*.json")
@@ -146,34 +136,18 @@ def test_one_trial_without_ray(tmp_path, backbone, reviews) -> None:
         assert one == other
 
 
-def test_a_non_finite_loss_fails_the_trial_and_says_where(tmp_path, backbone, reviews) -> None:
-    trial = {
-        "backbone": str(backbone),
-        "task": {"name": "reviews", "source": str(reviews), "max_length": 32},
-        "train": {"epochs": 4, "learning_rate": 1e30, "clip": 1e30, "precision": "fp32"},
-        "teacher": {"epochs": 1, "learning_rate": 5e-5, "clip": 1.0},
-        "method": {"name": "lot"},
-    }
-    path = tmp_path / "trial.yaml"
-    path.write_text(yaml.safe_dump(trial))
-    done = call("run", path, cwd=tmp_path)
+def test_a_non_finite_loss_fails_the_trial_and_says_where(tmp_path, trial_file) -> None:
+    train = {"epochs": 4, "learning_rate": 1e30, "clip": 1e30, "precision": "fp32"}
+    teacher = {"epochs": 1, "learning_rate": 5e-5, "clip": 1.0}
+    done = call("run", trial_file("lot", train=train, teacher=teacher), cwd=tmp_path)
     assert done.returncode == 1 and "not finite" in done.stderr
     (file,) = (tmp_path / "results/runs/trials").glob("*.json")
     row = json.loads(file.read_text())
     assert row["status"] == "failed" and row["error"]["step"] >= 1
 
 
-def test_a_later_failure_does_not_replace_a_finished_row(
-    tmp_path, backbone, reviews, monkeypatch
-) -> None:
-    trial = {
-        "backbone": str(backbone),
-        "task": {"name": "reviews", "source": str(reviews), "max_length": 32},
-        "train": {"epochs": 1, "learning_rate": 1e-3},
-        "method": {"name": "dense"},
-    }
-    path = tmp_path / "trial.yaml"
-    path.write_text(yaml.safe_dump(trial))
+def test_a_later_failure_does_not_replace_a_finished_row(tmp_path, trial_file, monkeypatch) -> None:
+    path = trial_file("dense")
     row = lotbench.run(path, tmp_path / "store")
     assert row["status"] == "done"
 
@@ -186,19 +160,15 @@ def test_a_later_failure_does_not_replace_a_finished_row(
     assert kept == row
 
 
-def test_trials_of_one_store_have_the_same_data_and_backbone(tmp_path, backbone, reviews) -> None:
+def test_trials_of_one_store_have_the_same_data_and_backbone(
+    tmp_path, backbone, reviews, trial_file
+) -> None:
     data = shutil.copytree(reviews, tmp_path / "reviews")
     model = shutil.copytree(backbone, tmp_path / "backbone")
-    path = tmp_path / "trial.yaml"
+    task = {"name": "reviews", "source": str(data), "max_length": 32}
 
     def run(method: str) -> str:
-        trial = {
-            "backbone": str(model),
-            "task": {"name": "reviews", "source": str(data), "max_length": 32},
-            "train": {"epochs": 1, "learning_rate": 1e-3},
-            "method": {"name": method},
-        }
-        path.write_text(yaml.safe_dump(trial))
+        path = trial_file(method, backbone=str(model), task=task)
         return lotbench.run(path, tmp_path / "store")["status"]
 
     assert run("dense") == "done"
@@ -215,20 +185,10 @@ def test_trials_of_one_store_have_the_same_data_and_backbone(tmp_path, backbone,
         run("truncated")
 
 
-def test_a_run_joins_no_store_of_another_dense_model(tmp_path, backbone, reviews) -> None:
-    config = {
-        "backbone": str(backbone),
-        "task": {"name": "reviews", "source": str(reviews), "max_length": 32},
-        "train": {"epochs": 1, "learning_rate": 1e-3},
-        "method": {"name": "dense"},
-    }
-    path = tmp_path / "trial.yaml"
-    path.write_text(yaml.safe_dump(config))
-    assert lotbench.run(path, tmp_path / "store")["status"] == "done"
-    config["task"]["max_length"] = 16
-    path.write_text(yaml.safe_dump(config))
+def test_a_run_joins_no_store_of_another_dense_model(tmp_path, trial_file) -> None:
+    assert lotbench.run(trial_file("dense"), tmp_path / "store")["status"] == "done"
     with pytest.raises(lotbench.InputError, match=r"data\.max_length 32, now it is 16.*--results"):
-        lotbench.run(path, tmp_path / "store")
+        lotbench.run(trial_file("dense", max_length=16), tmp_path / "store")
     assert len(store.read_rows(tmp_path / "store")) == 1
 
 
@@ -243,18 +203,9 @@ class Endless(TokenReducer):
 """
 
 
-def test_what_no_row_can_hold_fails_the_trial(tmp_path, backbone, reviews) -> None:
+def test_what_no_row_can_hold_fails_the_trial(tmp_path, trial_file) -> None:
     (tmp_path / "endless.py").write_text(ENDLESS)
-    config = {
-        "backbone": str(backbone),
-        "task": {"name": "reviews", "source": str(reviews), "max_length": 32},
-        "train": {"epochs": 1, "learning_rate": 1e-3},
-        "method": {"name": "endless"},
-        "plugins": ["endless.py"],
-    }
-    path = tmp_path / "trial.yaml"
-    path.write_text(yaml.safe_dump(config))
-    done = call("run", path, cwd=tmp_path)
+    done = call("run", trial_file("endless", plugins=["endless.py"]), cwd=tmp_path)
     assert done.returncode == 1 and "failed: ValueError: " in done.stderr
     (row,) = store.read_rows(tmp_path / "results/runs")
     assert row["status"] == "failed" and "not JSON compliant" in row["error"]["message"]

@@ -234,23 +234,16 @@ def test_a_pass_end_to_end(folders, tmp_path, monkeypatch):
 def test_a_contender_that_raises_is_left_out_and_named(folders, tmp_path, monkeypatch):
     monkeypatch.setattr(timing, "LOCK", tmp_path / "lock")
     lines = []
-    records = list(
-        run_pass(
-            task="tiny",
-            dense=folders / "teacher",
-            contenders=[
-                contender("nowhere", tmp_path / "nowhere"),
-                contender("odd", folders / "routed", threshold="high"),
-                contender("sound", folders / "routed", threshold=0.5),
-            ],
-            examples=EXAMPLES,
-            batch_sizes=(1, 2),
-            rounds=8,
-            min_seconds=0.0,
-            progress=lines.append,
-        )
-    )
-    for record in records:
+    contenders = [
+        contender("nowhere", tmp_path / "nowhere"),
+        contender("odd", folders / "routed", threshold="high"),
+        contender("sound", folders / "routed", threshold=0.5),
+    ]
+    short = {"batch_sizes": (1, 2), "rounds": 8, "min_seconds": 0.0, "progress": lines.append}
+    dense = folders / "teacher"
+    for record in run_pass(
+        task="tiny", dense=dense, contenders=contenders, examples=EXAMPLES, **short
+    ):
         names = [row["name"] for row in record["contenders"]]
         assert names == [latency.DENSE, latency.PACKED, "sound"]
         assert set(record["broken"]) == {"nowhere", "odd"}
