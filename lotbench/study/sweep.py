@@ -139,7 +139,8 @@ def _run_trials(planned: Plan, address: str | None, report: Report, say: Say) ->
             raise
         raise InputError(
             f"--address {address}: no Ray cluster there ({str(error).splitlines()[0]}); start one "
-            "with `ray start --head`, or leave --address out"
+            "with `ray start --head`, set RAY_AUTH_MODE=token if it asks for one, or leave "
+            "--address out"
         ) from error
     try:
         board = ray.remote(num_cpus=0)(Board).remote()
