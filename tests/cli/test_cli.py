@@ -13,7 +13,7 @@ import pytest
 from safetensors.torch import load_file, save_file
 
 import lotbench
-from lotbench import store
+from lotbench import registry, store
 from lotbench.study.config import expand, load_sweep
 from lotbench.study.planning import plan
 
@@ -87,23 +87,19 @@ def test_dry_run_lists_the_trials_and_writes_nothing(sweep_file, tmp_path) -> No
 
 
 def test_a_store_takes_no_trials_with_another_dense_model(sweep_file, tmp_path) -> None:
-    config = load_trial_of(sweep_file())
+    path = sweep_file()
+    config = expand(load_sweep(path))[0].model_dump(mode="json")
     row = {"trial_id": "a", "status": "done", "task": "reviews", "method": "dense", "seed": 0}
     row |= {"params": {}, "metric": "accuracy", "evaluations": [], "config": config}
-    store.write_row(tmp_path / "results/small", row)
-    same = call("sweep", sweep_file(), "--dry-run", "--set", "seeds=[1]", cwd=tmp_path)
-    assert same.returncode == 0, same.stderr
-    other = call("sweep", sweep_file(), "--dry-run", "--set", "train.epochs=2", cwd=tmp_path)
-    assert other.returncode == 2
-    assert "holds trials of reviews with train.epochs 1.0, now it is 2.0" in other.stderr
+    store.write_row(tmp_path / "small", row)
+    assert plan(load_sweep(path, ["seeds=[1]"]), tmp_path).todo
+    words = r"holds trials of reviews with train\.epochs 1\.0, now it is 2\.0"
+    with pytest.raises(lotbench.InputError, match=words):
+        plan(load_sweep(path, ["train.epochs=2"]), tmp_path)
     config["train"]["layer_decay"] = 0.8
-    store.write_row(tmp_path / "results/small", row)
-    plain = call("sweep", sweep_file(), "--dry-run", cwd=tmp_path)
-    assert "holds trials of reviews with train.layer_decay 0.8, now it is None" in plain.stderr
-
-
-def load_trial_of(path: Path) -> dict:
-    return expand(load_sweep(path))[0].model_dump(mode="json")
+    store.write_row(tmp_path / "small", row)
+    with pytest.raises(lotbench.InputError, match=r"train\.layer_decay 0\.8, now it is None"):
+        plan(load_sweep(path), tmp_path)
 
 
 def test_one_trial_without_ray(tmp_path, trial_file) -> None:
@@ -203,11 +199,12 @@ class Endless(TokenReducer):
 """
 
 
-def test_what_no_row_can_hold_fails_the_trial(tmp_path, trial_file) -> None:
+def test_what_no_row_can_hold_fails_the_trial(tmp_path, trial_file, monkeypatch) -> None:
+    monkeypatch.setattr(registry, "_plugins", {})
     (tmp_path / "endless.py").write_text(ENDLESS)
-    done = call("run", trial_file("endless", plugins=["endless.py"]), cwd=tmp_path)
-    assert done.returncode == 1 and "failed: ValueError: " in done.stderr
-    (row,) = store.read_rows(tmp_path / "results/runs")
+    plugins = [str(tmp_path / "endless.py")]
+    lotbench.run(trial_file("endless", plugins=plugins), tmp_path / "store")
+    (row,) = store.read_rows(tmp_path / "store")
     assert row["status"] == "failed" and "not JSON compliant" in row["error"]["message"]
 
 
