@@ -42,8 +42,9 @@ from pydantic import ConfigDict, Field
 from torch import Tensor, nn
 
 from lotbench import reducer
+from lotbench.batch import Batch
 from lotbench.ragged import Ragged, segment_mean
-from lotbench.reducer import Batch, Drop, Outputs, Received, Stage, TokenReducer, Tokens, Trace
+from lotbench.reducer import Drop, Outputs, Received, Stage, TokenReducer, Tokens, Trace
 
 SOFT = "soft"
 

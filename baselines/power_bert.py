@@ -44,9 +44,10 @@ from pydantic import ConfigDict, Field, model_validator
 from torch import Tensor, nn
 
 from lotbench import reducer
+from lotbench.batch import Batch
 from lotbench.errors import InputError
 from lotbench.ragged import Ragged, segment_rank
-from lotbench.reducer import Batch, Drop, Outputs, Received, Stage, TokenReducer, Tokens, Trace
+from lotbench.reducer import Drop, Outputs, Received, Stage, TokenReducer, Tokens, Trace
 
 SEARCH = "configuration search"
 

@@ -50,9 +50,9 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from lotbench import reducer
+from lotbench.batch import Batch
 from lotbench.ragged import Ragged, segment_count, segment_sum, segment_topk
 from lotbench.reducer import (
-    Batch,
     Drop,
     Event,
     Stage,

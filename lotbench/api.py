@@ -10,14 +10,14 @@ import torch
 from torch import Tensor
 
 from lotbench import registry
+from lotbench.batch import Batch
+from lotbench.config.load import load_trial
+from lotbench.data.tokens import text_seed, tokenise
 from lotbench.engine import checkpoint
 from lotbench.engine.backbone import Backbone, load_tokenizer
 from lotbench.engine.encoder import Mode, ReducedEncoder
 from lotbench.errors import InputError
-from lotbench.ragged import Ragged
-from lotbench.reducer import Batch, Outputs, TokenReducer, Trace
-from lotbench.study.config import load_trial
-from lotbench.study.data import text_seed, tokenise
+from lotbench.reducer import Outputs, TokenReducer, Trace
 from lotbench.study.trial import run_trial
 
 Text = str | tuple[str, str]
@@ -136,15 +136,7 @@ class ReducedClassifier:
         found = [tokenise([fields], self.tokenizer, self.max_length) for fields in texts]
         ids = [row for rows, _ in found for row in rows]
         types = [row for _, rows in found for row in rows]
-        layout = Ragged.from_lengths([len(row) for row in ids])
-        batch = Batch(
-            input_ids=torch.tensor([token for row in ids for token in row]),
-            token_type_ids=torch.tensor([kind for row in types for kind in row]),
-            layout=layout,
-            labels=torch.zeros(len(ids), dtype=torch.int64),
-            index=torch.arange(len(ids)),
-            text_seed=torch.tensor([text_seed(fields) for fields in texts]),
-        )
+        batch = Batch.from_ids(ids, types, text_seed=[text_seed(fields) for fields in texts])
         return self.encoder(batch.to(next(self.encoder.parameters()).device), mode=mode)
 
     def _knob(self) -> str:

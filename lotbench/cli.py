@@ -61,7 +61,7 @@ def sweep(
     max_trials: Annotated[int | None, typer.Option(min=1, help="Run at most so many now.")] = None,
 ) -> None:
     """Train, score, time and draw every trial of a sweep; finished ones are skipped."""
-    from lotbench.study.config import load_sweep
+    from lotbench.config.load import load_sweep
 
     config = load_sweep(file, overrides or [])
     if dry_run:
@@ -93,7 +93,7 @@ def run(
     ),
 ) -> None:
     """Run one trial, without Ray."""
-    from lotbench.study.config import load_trial
+    from lotbench.config.load import load_trial
 
     config = load_trial(file, overrides or [])
     from lotbench.console import progress
@@ -130,23 +130,24 @@ def measure(
     ] = False,
 ) -> None:
     """Time the stored models again; passes are added, never overwritten."""
-    from lotbench.study.config import MeasureConfig, stored_sweep
+    from lotbench.config.load import stored_sweep
+    from lotbench.config.sections import MeasureConfig
 
     config = stored_sweep(folder, overrides or [])
     if break_even and strict:
         raise InputError("--strict: a map shows its doubtful cells; give --map alone")
     from lotbench import store
-    from lotbench.study import measuring
+    from lotbench.study import timing
 
     if break_even:
         with store.alone(folder):
-            count = measuring.map_break_even(folder, config, _say)
+            count = timing.map_break_even(folder, config, _say)
         _draw_maps(folder)
         _say(f"maps added: {count}")
         return
     block = config.measure or MeasureConfig()
     with store.alone(folder):
-        done = measuring.measure(folder, block, again=True, strict=strict, progress=_say)
+        done = timing.measure(folder, block, again=True, strict=strict, progress=_say)
     _show(folder)
     _say(f"{done.written} timing passes added")
     for rows in done.refused:
@@ -185,7 +186,7 @@ def check(
 ) -> None:
     """Check a method against every rule of the contract; exit code 1 if one is broken."""
     from lotbench import registry
-    from lotbench.study.strict_yaml import values
+    from lotbench.config.strict_yaml import values
 
     params = values(overrides or [])
     classes, plugins = registry.find(method)
@@ -209,10 +210,10 @@ def new_method(
 
 def _show(folder: Path) -> None:
     """Draw the figures of a store and print its tables."""
-    from lotbench.report import table
+    from lotbench.report import tables
 
     _draw(folder)
-    _print(table.render(folder))
+    _print(tables.render(folder))
 
 
 def _draw(folder: Path) -> None:

@@ -39,6 +39,7 @@ from pydantic import Field, model_validator
 from torch import Tensor, nn
 
 from lotbench import reducer
+from lotbench.batch import Batch
 from lotbench.ragged import (
     Ragged,
     seeded_uniform,
@@ -50,16 +51,7 @@ from lotbench.ragged import (
     segment_topk,
     segment_weighted_sum,
 )
-from lotbench.reducer import (
-    Batch,
-    Leap,
-    Outputs,
-    Stage,
-    TokenReducer,
-    Tokens,
-    Trace,
-    distillation_loss,
-)
+from lotbench.reducer import Leap, Outputs, Stage, TokenReducer, Tokens, Trace, distillation_loss
 
 PRESETS: dict[str, dict[str, Any]] = {
     "paper": {

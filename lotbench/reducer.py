@@ -8,13 +8,14 @@ comes back in the `Trace`.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 import torch
 from pydantic import BaseModel, ConfigDict
 from torch import Tensor, nn
 
+from lotbench.batch import Batch
 from lotbench.ragged import Ragged
 
 
@@ -22,53 +23,6 @@ class Params(BaseModel):
     """Base of every method's hyper-parameters: frozen, unknown names refused."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-@dataclass
-class Batch:
-    """A ragged batch of B examples with T tokens.
-
-    Attributes
-    ----------
-    input_ids, token_type_ids : Tensor, shape (T,), int64
-    layout : Ragged
-    labels : Tensor, shape (B,), int64, or float32 for regression
-    index : Tensor, shape (B,), int64
-        Row of each example in its split.
-    text_seed : Tensor, shape (B,), int64
-        A stable hash of each text, for methods that draw at random.
-    saliency : Tensor, shape (T,), or None
-        The teacher's saliency of each token (methods with ``needs`` "saliency").
-    teacher_logits : Tensor, shape (B, C), or None
-    """
-
-    input_ids: Tensor
-    token_type_ids: Tensor
-    layout: Ragged
-    labels: Tensor
-    index: Tensor
-    text_seed: Tensor
-    saliency: Tensor | None = None
-    teacher_logits: Tensor | None = None
-
-    def to(self, device: torch.device | str) -> Batch:
-        moved = {
-            name: value.to(device)
-            for name, value in vars(self).items()
-            if isinstance(value, Tensor | Ragged)
-        }
-        return replace(self, **moved)
-
-    def repeat(self, times: int) -> Batch:
-        """The whole batch this many times over, copy after copy (methods that sample)."""
-        tiled = {
-            name: value.repeat(times, *[1] * (value.dim() - 1))
-            for name, value in vars(self).items()
-            if isinstance(value, Tensor)
-        }
-        device = self.layout.cu_seqlens.device
-        layout = Ragged.from_lengths(self.layout.sizes * times, device=device)
-        return replace(self, layout=layout, **tiled)
 
 
 @dataclass(frozen=True)

@@ -9,9 +9,9 @@ import torch
 from hypothesis import HealthCheck, settings
 from torch import nn
 
+from lotbench.batch import Batch
 from lotbench.engine.backbone import Backbone, load_backbone
 from lotbench.ragged import Ragged
-from lotbench.reducer import Batch
 
 # The same examples in every run: a test that fails on some days only is worse than none.
 settings.register_profile(

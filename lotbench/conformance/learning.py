@@ -13,15 +13,16 @@ import numpy as np
 import torch
 from safetensors.torch import load_file
 
+from lotbench.config.sections import TrialConfig
 from lotbench.conformance.outcome import Broken, on
 from lotbench.conformance.rules import CLOSE, answer, compare
 from lotbench.conformance.subject import LAYERS, Subject, batches
+from lotbench.data.batches import collate
+from lotbench.data.task import load_task
 from lotbench.engine import checkpoint
 from lotbench.engine.backbone import load_tokenizer
 from lotbench.engine.encoder import ReducedEncoder
 from lotbench.reducer import Stage
-from lotbench.study import data as study_data
-from lotbench.study.config import TrialConfig
 from lotbench.study.evaluate import evaluate
 from lotbench.study.trial import run_trial
 
@@ -112,7 +113,7 @@ def learns(subject: Subject) -> str:
             params=subject.values,
             plugins=subject.plugins,
         )
-        task = study_data.load_task(config.task, config.data, load_tokenizer(BACKBONE), 0)
+        task = load_task(config.task, config.data, load_tokenizer(BACKBONE), 0)
         row = run_trial(config, Path(room), catch_input_errors=True)
         if row["status"] == "failed":
             error = row["error"]
@@ -161,7 +162,7 @@ def _budgets(subject: Subject, encoder: ReducedEncoder):
 def _flips(encoder: ReducedEncoder, split: Any) -> str:
     """How far packed and reference are apart in float32 on real texts."""
     rows = np.arange(0, len(split), 5)
-    data = study_data.collate(split, rows)
+    data = collate(split, rows)
     packed, reference = answer(encoder, data), answer(encoder, data, "reference")
     keys = {**packed.gone, **reference.gone}
     flipped = {key[2] for key in keys if packed.gone.get(key) != reference.gone.get(key)}

@@ -14,6 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from lotbench.batch import Batch
 from lotbench.conformance.outcome import Broken, NotSeen, on
 from lotbench.conformance.subject import (
     CLASSES,
@@ -30,7 +31,7 @@ from lotbench.conformance.subject import (
 from lotbench.conformance.watch import Watch, difference, tensors
 from lotbench.engine.encoder import Mode, ReducedEncoder
 from lotbench.measure.flops import fvcore_flops, reduced_flops
-from lotbench.reducer import Batch, Outputs, Stage, Step, TokenReducer
+from lotbench.reducer import Outputs, Stage, Step, TokenReducer
 from lotbench.study.training import stage_steps
 
 NEEDS = frozenset({"received_attention", "saliency", "attention_saliency", "teacher_logits"})

@@ -13,15 +13,17 @@ import torch
 from torch import Tensor, nn
 
 from lotbench import registry
+from lotbench.batch import Batch
+from lotbench.config.sections import TrainConfig
 from lotbench.conformance.outcome import on
 from lotbench.conformance.watch import Watch
+from lotbench.data.batches import collate
+from lotbench.data.tokens import Split, text_seed
 from lotbench.engine.backbone import Backbone
 from lotbench.engine.encoder import ReducedEncoder
 from lotbench.errors import InputError
 from lotbench.ragged import select
-from lotbench.reducer import Batch, Params, TokenReducer, Trace
-from lotbench.study.config import TrainConfig
-from lotbench.study.data import Split, collate, text_seed
+from lotbench.reducer import Params, TokenReducer, Trace
 from lotbench.study.training import train
 
 LAYERS, WIDTH, CLASSES, VOCABULARY = 4, 32, 3, 200

@@ -6,8 +6,9 @@ from dataclasses import replace
 
 from torch import Tensor
 
+from lotbench.batch import Batch
 from lotbench.ragged import segment_count
-from lotbench.reducer import Batch, Decision, Leap, Received, TokenReducer, Tokens, malformed
+from lotbench.reducer import Decision, Leap, Received, TokenReducer, Tokens, malformed
 
 ROUNDING = 1e-5
 """What a straight-through weight, ``hard + (soft - soft.detach())``, may be off."""

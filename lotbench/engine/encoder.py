@@ -11,9 +11,10 @@ from typing import Literal
 
 from torch import Tensor, nn
 
+from lotbench.batch import Batch
 from lotbench.engine.backbone import Backbone
 from lotbench.engine.modes import Packed, Prefix, Reference
-from lotbench.reducer import Batch, Outputs, TokenReducer
+from lotbench.reducer import Outputs, TokenReducer
 
 Mode = Literal["packed", "reference"]
 

@@ -14,11 +14,11 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
+from lotbench.batch import Batch
 from lotbench.engine.adapters import Layer
 from lotbench.engine.attention import append_context, attend, attend_and_receive
 from lotbench.ragged import Ragged, segment_count, select
 from lotbench.reducer import (
-    Batch,
     Decision,
     Drop,
     Event,

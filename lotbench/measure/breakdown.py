@@ -18,7 +18,7 @@ from torch import nn
 
 from lotbench.engine import modes
 from lotbench.engine.encoder import ReducedEncoder
-from lotbench.measure.latency import Call
+from lotbench.measure.protocol import Call
 from lotbench.ragged import Ragged
 
 DECISIONS, RECEIVED, MOVES, ATTENTION, FEED_FORWARD, REST = SECTIONS = (

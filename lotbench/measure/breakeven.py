@@ -19,7 +19,7 @@ from torch import Tensor
 from lotbench import registry
 from lotbench.engine.backbone import Backbone, load_backbone, max_tokens
 from lotbench.engine.encoder import ReducedEncoder
-from lotbench.measure import latency, timing
+from lotbench.measure import launch, protocol
 from lotbench.measure.worker import (
     DTYPES,
     CudaTimer,
@@ -91,7 +91,7 @@ def run_maps(
     PassFailed
         If a worker dies.
     """
-    for setting in timing.settings(devices, threads, dtypes):
+    for setting in launch.settings(devices, threads, dtypes):
         spec = {
             **vars(setting),
             "backbone": backbone,
@@ -103,8 +103,8 @@ def run_maps(
             "seed": seed,
         }
         label = f"map on {setting.device}, {setting.threads} threads, {setting.dtype}"
-        record = timing.run_alone(__name__, spec, label, progress)
-        yield {**timing.provenance("map_id", *setting.parts), **record}
+        record = launch.run_alone(__name__, spec, label, progress)
+        yield {**launch.provenance("map_id", *setting.parts), **record}
 
 
 def run(spec: dict[str, Any]) -> dict[str, Any]:
@@ -152,24 +152,24 @@ def _cell(
     nothing = TokenReducer(Params(), len(backbone.layers), backbone.width)
     dense = ReducedEncoder(backbone, nothing).eval()
     contenders = {
-        latency.DENSE: padded_contender(dense, examples, size),
-        latency.PACKED: packed_contender(dense, examples, size, {}),
+        protocol.DENSE: padded_contender(dense, examples, size),
+        protocol.PACKED: packed_contender(dense, examples, size, {}),
     }
     for keep in spec["keeps"]:
         masks = [random_mask(keep, size, length, generator).to(device) for _ in backbone.layers]
         encoder = ReducedEncoder(backbone, FixedLeaps(routed, masks)).eval()
         contenders[str(keep)] = packed_contender(encoder, examples, size, {})
     calls = {name: contender.calls for name, contender in contenders.items()}
-    timer = CudaTimer(device) if device.type == "cuda" else latency.wall
+    timer = CudaTimer(device) if device.type == "cuda" else protocol.wall
     start = time.perf_counter()
-    passes = latency.warm_up(calls, timer)
+    passes = protocol.warm_up(calls, timer)
     fitting = int(CELL_SECONDS * passes / (time.perf_counter() - start))
     rounds = max(MIN_ROUNDS, min(spec["rounds"], fitting))
-    samples = latency.run_rounds(calls, rounds, 0.0, spec["seed"], timer)
+    samples = protocol.run_rounds(calls, rounds, 0.0, spec["seed"], timer)
     log(f"length {length}, batch {size}: {rounds} rounds, {time.perf_counter() - start:.1f} s")
-    fastest = latency.fastest_dense(samples)
+    fastest = protocol.fastest_dense(samples)
     speedups = [
-        {"keep": keep, **latency.speedup(samples[fastest], samples[str(keep)], spec["seed"])}
+        {"keep": keep, **protocol.speedup(samples[fastest], samples[str(keep)], spec["seed"])}
         for keep in spec["keeps"]
     ]
     return {

@@ -13,9 +13,10 @@ from math import prod
 import torch
 from torch import Tensor, nn
 
+from lotbench.batch import Batch
 from lotbench.engine.backbone import Backbone
 from lotbench.engine.encoder import ReducedEncoder
-from lotbench.reducer import Batch, TokenReducer, Trace
+from lotbench.reducer import TokenReducer, Trace
 
 # fvcore counts these element-wise operations; the unit here does not.
 UNCOUNTED = ("aten::layer_norm",)

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 
 import torch
 
-from lotbench.measure.latency import Call
+from lotbench.measure.protocol import Call
 
 
 def peak_bytes(calls: Sequence[Call], device: torch.device) -> int:

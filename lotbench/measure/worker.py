@@ -1,9 +1,9 @@
 """One device setting, timed in a fresh process: ``python -m lotbench.measure.worker SPEC OUT``.
 
-SPEC is what `lotbench.measure.timing` writes: device, threads, dtype, batch sizes, rounds,
+SPEC is what `lotbench.measure.launch` writes: device, threads, dtype, batch sizes, rounds,
 minimum seconds, seed, which of several processes this is, the dense model's folder, the
 contenders, the tokenised examples, the lock.  OUT holds what was ``measured`` at each batch size
-(see `lotbench.measure.pooling`), and why contenders could not be (``broken``, by name).  Progress
+(see `lotbench.measure.merge`), and why contenders could not be (``broken``, by name).  Progress
 goes to stderr, a line at a time.
 """
 
@@ -19,13 +19,15 @@ from typing import Any
 
 import torch
 
+from lotbench import machine
+from lotbench.batch import Batch
 from lotbench.engine.checkpoint import load
 from lotbench.engine.encoder import ReducedEncoder
-from lotbench.measure import latency, machine, memory, timing
+from lotbench.measure import launch, memory, protocol
 from lotbench.measure.breakdown import time_shares
 from lotbench.measure.flops import dense_flops, reduced_flops
 from lotbench.ragged import Ragged
-from lotbench.reducer import Batch, Outputs, Params, TokenReducer
+from lotbench.reducer import Outputs, Params, TokenReducer
 
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
 GROUP_SIZE = 16
@@ -40,7 +42,7 @@ class Contender:
 
     encoder: ReducedEncoder
     padded: bool
-    calls: list[latency.Call]
+    calls: list[protocol.Call]
     flops: Callable[[], float]
     """FLOPs of one pass over the calls."""
 
@@ -49,9 +51,9 @@ class Contender:
 class Timed:
     """One group of contenders at one batch size; every dict is by contender."""
 
-    samples: latency.Samples
-    calls: latency.Samples
-    events: latency.Samples
+    samples: protocol.Samples
+    calls: protocol.Samples
+    events: protocol.Samples
     watched: dict[str, dict[str, Any]]
     """What was read off passes beside the timed ones, by the first process alone."""
 
@@ -75,9 +77,9 @@ def run(spec: dict[str, Any]) -> dict[str, Any]:
             label = f"group {number} of {len(groups)}, batch {size}"
             log(f"{label}: {len(group)} contenders")
             contenders = {
-                latency.DENSE: padded_contender(dense, examples, size),
-                latency.AGAIN: padded_contender(dense, examples, size),
-                latency.PACKED: packed_contender(packed, examples, size, {}),
+                protocol.DENSE: padded_contender(dense, examples, size),
+                protocol.AGAIN: padded_contender(dense, examples, size),
+                protocol.PACKED: packed_contender(packed, examples, size, {}),
             }
             for contender in group:
                 name, folder = contender["name"], contender["folder"]
@@ -113,16 +115,16 @@ def _contender(
 def _time(contenders: dict[str, Contender], spec: dict[str, Any], group: int, label: str) -> Timed:
     device = torch.device(spec["device"])
     calls = {name: contender.calls for name, contender in contenders.items()}
-    timer = CudaTimer(device) if device.type == "cuda" else latency.CallTimer()
-    passes = latency.warm_up(calls, timer)
+    timer = CudaTimer(device) if device.type == "cuda" else protocol.CallTimer()
+    passes = protocol.warm_up(calls, timer)
     timer.calls.clear()
     if isinstance(timer, CudaTimer):
         timer.events.clear()
     start = time.perf_counter()
     seed = f"{spec['seed']} {spec['process']} {group}"
-    samples = latency.run_rounds(calls, spec["rounds"], spec["min_seconds"], seed, timer)
+    samples = protocol.run_rounds(calls, spec["rounds"], spec["min_seconds"], seed, timer)
     log(
-        f"{label}: {passes} warm-up passes, {len(samples[latency.DENSE])} rounds in "
+        f"{label}: {passes} warm-up passes, {len(samples[protocol.DENSE])} rounds in "
         f"{time.perf_counter() - start:.1f} s"
     )
     events = timer.events if isinstance(timer, CudaTimer) else {}
@@ -132,10 +134,10 @@ def _time(contenders: dict[str, Contender], spec: dict[str, Any], group: int, la
             name: {
                 "peak_bytes": memory.peak_bytes(own.calls, device),
                 "time_shares": time_shares(own.encoder, own.calls, own.padded),
-                "flops_speedup": contenders[latency.DENSE].flops() / own.flops(),
+                "flops_speedup": contenders[protocol.DENSE].flops() / own.flops(),
             }
             for name, own in contenders.items()
-            if name != latency.AGAIN
+            if name != protocol.AGAIN
         }
     return Timed(samples, timer.calls, events, watched)
 
@@ -217,18 +219,10 @@ def packed_contender(
 
 def ragged_batch(examples: Sequence[dict[str, Any]]) -> Batch:
     """The examples end to end; labels, which no decision may look at, are zeros."""
-    lengths = [len(example["input_ids"]) for example in examples]
-
-    def flat(key: str) -> torch.Tensor:
-        return torch.tensor([value for example in examples for value in example[key]])
-
-    return Batch(
-        input_ids=flat("input_ids"),
-        token_type_ids=flat("token_type_ids"),
-        layout=Ragged.from_lengths(lengths),
-        labels=torch.zeros(len(examples), dtype=torch.int64),
-        index=torch.arange(len(examples)),
-        text_seed=torch.tensor([example.get("text_seed", 0) for example in examples]),
+    return Batch.from_ids(
+        [example["input_ids"] for example in examples],
+        [example["token_type_ids"] for example in examples],
+        text_seed=[example.get("text_seed", 0) for example in examples],
     )
 
 
@@ -282,10 +276,10 @@ class CudaTimer:
 
     def __init__(self, device: torch.device) -> None:
         self.device = device
-        self.calls: latency.Samples = {}
-        self.events: latency.Samples = {}
+        self.calls: protocol.Samples = {}
+        self.events: protocol.Samples = {}
 
-    def __call__(self, name: str, calls: Iterable[latency.Call]) -> float:
+    def __call__(self, name: str, calls: Iterable[protocol.Call]) -> float:
         wall, events = [], 0.0
         for call in calls:
             begin, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))
@@ -321,7 +315,7 @@ def work(run: Callable[[dict[str, Any]], Any]) -> None:
     """What a worker process does: OUT becomes ``run(SPEC)``, while no other pass runs."""
     spec, out = sys.argv[1:]
     asked = json.loads(Path(spec).read_text())
-    with timing.exclusive(Path(asked["lock"]), log):
+    with launch.exclusive(Path(asked["lock"]), log):
         Path(out).write_text(json.dumps(run(asked)))
 
 

@@ -1,1 +1,1 @@
-"""Configuration, data, training, trials and sweeps."""
+"""Trials and sweeps: plan, teacher, training, evaluation, timing."""

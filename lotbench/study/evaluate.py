@@ -8,9 +8,11 @@ from typing import Any
 import numpy as np
 import torch
 
+from lotbench.data.batches import batches, collate
+from lotbench.data.metrics import compute_metrics
+from lotbench.data.tokens import Split
 from lotbench.engine.encoder import ReducedEncoder
 from lotbench.measure.flops import dense_flops, reduced_flops
-from lotbench.study.data import Split, batches, collate, compute_metrics
 
 BATCH_SIZE = 32
 

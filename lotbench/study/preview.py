@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING
 import torch
 
 from lotbench import store
+from lotbench.config.sections import SweepConfig, TrialConfig
+from lotbench.data.task import Task, load_task
 from lotbench.engine.backbone import load_backbone, load_tokenizer
 from lotbench.measure.flops import dense_flops
-from lotbench.study.config import SweepConfig, TrialConfig
-from lotbench.study.data import Task, load_task
-from lotbench.study.planning import plan
+from lotbench.study.plan import plan
 from lotbench.study.training import total_steps
 
 if TYPE_CHECKING:

@@ -15,14 +15,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from lotbench import store
+from lotbench import machine, store
+from lotbench.config.sections import MeasureConfig, SweepConfig, TrialConfig
 from lotbench.engine import checkpoint
 from lotbench.errors import InputError
-from lotbench.measure import machine
-from lotbench.study.config import MeasureConfig, SweepConfig, TrialConfig
-from lotbench.study.measuring import has_model, measure
-from lotbench.study.news import Board, posted, read_out
-from lotbench.study.planning import Plan, plan
+from lotbench.study.plan import Plan, plan
+from lotbench.study.progress import Board, posted, read_out
+from lotbench.study.timing import has_model, measure
 from lotbench.study.trial import prepare, resolve, run_trial
 
 Say = Callable[[str], None]

@@ -13,12 +13,14 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from lotbench import machine
+from lotbench.batch import Batch
+from lotbench.config.sections import TrainConfig
+from lotbench.data.batches import batches, collate
+from lotbench.data.tokens import Split
 from lotbench.engine.encoder import ReducedEncoder
 from lotbench.errors import InputError
-from lotbench.measure import machine
-from lotbench.reducer import Batch, Stage, Step, TokenReducer, distillation_loss, task_loss
-from lotbench.study.config import TrainConfig
-from lotbench.study.data import Split, batches, collate
+from lotbench.reducer import Stage, Step, TokenReducer, distillation_loss, task_loss
 
 Progress = Callable[[str, int, int], None]
 """Called with (what, steps done, steps in all)."""

@@ -9,17 +9,16 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from lotbench import registry, store
+from lotbench import machine, registry, store
+from lotbench.config.sections import TrialConfig
+from lotbench.data.task import Task, load_task
 from lotbench.engine import checkpoint
 from lotbench.engine.backbone import load_tokenizer, read_config
 from lotbench.engine.encoder import ReducedEncoder
 from lotbench.errors import InputError
-from lotbench.measure import machine
 from lotbench.reducer import Params, TokenReducer
-from lotbench.study.artefacts import Artefacts, device
-from lotbench.study.config import TrialConfig
-from lotbench.study.data import Task, load_task
 from lotbench.study.evaluate import evaluate
+from lotbench.study.teacher import Artefacts, device
 from lotbench.study.training import NonFiniteLoss, Progress, silent, train
 
 COMMON = {"backbone", "layers", "data_root", "data", "train", "teacher"}

@@ -12,10 +12,10 @@ import paired
 import pytest
 import torch
 
+from lotbench.batch import Batch
+from lotbench.data.tokens import Split
 from lotbench.engine.backbone import Backbone, load_backbone
-from lotbench.measure import latency
-from lotbench.reducer import Batch
-from lotbench.study.data import Split
+from lotbench.measure import protocol
 
 Ratio = Callable[..., float]
 
@@ -76,18 +76,18 @@ def record(benchmark, table: dict[str, dict[str, float]]) -> Ratio:
 
     def ratio_of(
         label: str,
-        runs: Sequence[latency.Samples],
-        contender: Sequence[latency.Call],
+        runs: Sequence[protocol.Samples],
+        contender: Sequence[protocol.Call],
         training: bool = False,
     ) -> float:
-        both = latency.pool(runs, (latency.DENSE, paired.CONTENDER))
-        rounds = [len(run[latency.DENSE]) for run in runs]
-        ratio = latency.speedup(*both.values(), runs=rounds)
+        both = protocol.pool(runs, (protocol.DENSE, paired.CONTENDER))
+        rounds = [len(run[protocol.DENSE]) for run in runs]
+        ratio = protocol.speedup(*both.values(), runs=rounds)
         seconds = statistics.median(both[paired.CONTENDER])
         ratio["ms"] = 1000 * seconds
         with torch.inference_mode(not training):
             benchmark.pedantic(
-                latency.wall,
+                protocol.wall,
                 (paired.CONTENDER, contender),
                 rounds=3,
                 iterations=min(int(paired.SAMPLE / seconds) + 1, 100),
@@ -105,8 +105,8 @@ def compare(record: Ratio) -> Ratio:
 
     def ratio_of(
         label: str,
-        reference: Sequence[latency.Call],
-        contender: Sequence[latency.Call],
+        reference: Sequence[protocol.Call],
+        contender: Sequence[protocol.Call],
         rounds: int = 15,
         training: bool = False,
     ) -> float:

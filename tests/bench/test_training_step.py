@@ -14,11 +14,12 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from lotbench.config.sections import TrainConfig
+from lotbench.data.batches import batches, collate
+from lotbench.data.tokens import Split
 from lotbench.engine.encoder import ReducedEncoder
 from lotbench.measure.worker import padded_inputs
 from lotbench.reducer import Params, TokenReducer, task_loss
-from lotbench.study.config import TrainConfig
-from lotbench.study.data import Split, batches, collate
 from lotbench.study.training import resolve_precision
 
 RATIO = "padded step / packed step"

@@ -14,8 +14,8 @@ from safetensors.torch import load_file, save_file
 
 import lotbench
 from lotbench import registry, store
-from lotbench.study.config import expand, load_sweep
-from lotbench.study.planning import plan
+from lotbench.config.load import expand, load_sweep
+from lotbench.study.plan import plan
 
 LOTBENCH = [sys.executable, "-c", "from lotbench.cli import main; main()"]
 

@@ -6,10 +6,10 @@ import pytest
 import torch
 from transformers import BertConfig, BertForSequenceClassification
 
+from lotbench.batch import Batch
 from lotbench.engine.backbone import Backbone
 from lotbench.engine.encoder import ReducedEncoder
 from lotbench.ragged import Ragged
-from lotbench.reducer import Batch
 
 
 def make_batch(lengths: list[int], classes: int = 2) -> Batch:

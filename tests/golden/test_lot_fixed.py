@@ -8,10 +8,10 @@ import pytest
 import torch
 from torch import Tensor
 
+from lotbench.batch import Batch
 from lotbench.engine.encoder import ReducedEncoder
 from lotbench.lot import FixedBudget, FixedBudgetParams
 from lotbench.ragged import Ragged
-from lotbench.reducer import Batch
 
 
 def fixed(n_layers: int = 3, width: int = 32, **params: object) -> FixedBudget:

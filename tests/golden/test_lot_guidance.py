@@ -10,9 +10,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
+from lotbench.batch import Batch
 from lotbench.lot import LeapOfThought, Params, guidance_labels
 from lotbench.ragged import Ragged
-from lotbench.reducer import Batch, Event, Leap, Outputs, Trace
+from lotbench.reducer import Event, Leap, Outputs, Trace
 
 
 def lot(n_layers: int = 3, width: int = 32, **params: object) -> LeapOfThought:

@@ -8,9 +8,9 @@ from typing import Any
 import pandas as pd
 import pytest
 
+from lotbench.config.sections import TaskConfig
+from lotbench.data.task import load_task
 from lotbench.errors import InputError
-from lotbench.study.config import TaskConfig
-from lotbench.study.data import load_task
 
 
 def letters(n: int, offset: int = 0) -> list[str]:

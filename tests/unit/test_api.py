@@ -12,12 +12,12 @@ import transformers
 import lotbench
 from baselines.first_k import FirstK
 from lotbench import registry
+from lotbench.data.tokens import tokenise
 from lotbench.engine import checkpoint
 from lotbench.engine.backbone import Backbone
 from lotbench.engine.encoder import ReducedEncoder
 from lotbench.errors import InputError
 from lotbench.lot import FixedBudget
-from lotbench.study.data import tokenise
 
 SIZES = {"vocab_size": 12, "max_position_embeddings": 40, "num_labels": 3}
 BERT = {

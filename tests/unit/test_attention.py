@@ -11,12 +11,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from lotbench.engine import attention
-from lotbench.engine.attention import (
-    append_context,
-    attend,
-    attend_and_receive,
-    log_weight,
-)
+from lotbench.engine.attention import append_context, attend, attend_and_receive, log_weight
 from lotbench.ragged import Ragged, pad
 
 HEADS, DEPTH = 2, 3

@@ -14,13 +14,14 @@ import transformers
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from lotbench.batch import Batch
 from lotbench.engine.backbone import Backbone, load_backbone, load_tokenizer, locate
 from lotbench.engine.encoder import ReducedEncoder
 from lotbench.errors import InputError
 from lotbench.lot import LeapOfThought, Params
 from lotbench.measure.flops import dense_flops, fvcore_flops, reduced_flops
 from lotbench.ragged import pad
-from lotbench.reducer import Batch, TokenReducer
+from lotbench.reducer import TokenReducer
 from lotbench.study.training import height
 
 SIZES = {

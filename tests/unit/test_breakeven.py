@@ -10,7 +10,7 @@ from typer.testing import CliRunner
 
 from lotbench import cli, registry, store
 from lotbench.engine.encoder import ReducedEncoder
-from lotbench.measure import breakeven, latency, timing
+from lotbench.measure import breakeven, launch, protocol
 from lotbench.measure.breakeven import FixedLeaps, random_mask, run_maps
 from lotbench.report import style
 from lotbench.report.breakeven import break_even, draw
@@ -60,7 +60,7 @@ def test_a_long_cell_gets_fewer_rounds(make_backbone, routed, monkeypatch, secon
 
 
 def test_a_map_end_to_end(make_backbone, tmp_path, monkeypatch):
-    monkeypatch.setattr(timing, "LOCK", tmp_path / "lock")
+    monkeypatch.setattr(launch, "LOCK", tmp_path / "lock")
     make_backbone(num_labels=2).float().model.save_pretrained(tmp_path / "tiny")
     lines = []
     (record,) = run_maps(
@@ -81,7 +81,7 @@ def test_a_map_end_to_end(make_backbone, tmp_path, monkeypatch):
     assert record["map_id"].split("-")[1:4] == ["cpu", "1t", "bf16"]
     assert record["machine"]["cpu"] and "allocator" in record
     for cell in record["cells"]:
-        assert list(cell["samples"]) == [latency.DENSE, latency.PACKED, "0.25", "0.5"]
+        assert list(cell["samples"]) == [protocol.DENSE, protocol.PACKED, "0.25", "0.5"]
         assert [speed["keep"] for speed in cell["speedups"]] == [0.25, 0.5]
         for speed in cell["speedups"]:
             assert 0 < speed["low"] <= speed["median"] <= speed["high"]

@@ -10,16 +10,9 @@ from pathlib import Path
 import pytest
 from pydantic import ValidationError
 
+from lotbench.config.load import expand, load_sweep, load_trial
+from lotbench.config.sections import SweepConfig, TeacherConfig, TrainConfig, TrialConfig
 from lotbench.errors import InputError
-from lotbench.study.config import (
-    SweepConfig,
-    TeacherConfig,
-    TrainConfig,
-    TrialConfig,
-    expand,
-    load_sweep,
-    load_trial,
-)
 
 SWEEP = """\
 name: small
@@ -280,7 +273,7 @@ def test_task_of_ones_own_needs_no_known_name(tmp_path: Path) -> None:
 
 def test_import_is_light() -> None:
     code = (
-        "import sys, lotbench.study.config as c; "
+        "import sys, lotbench.config.load as c; "
         "heavy = ('torch', 'pandas', 'transformers', 'ray', 'numpy'); "
         "print([name for name in heavy if name in sys.modules])"
     )

@@ -8,10 +8,11 @@ from contextlib import contextmanager
 import pytest
 import torch
 
+from lotbench.batch import Batch
 from lotbench.engine.backbone import Backbone
 from lotbench.engine.encoder import ReducedEncoder
 from lotbench.lot import FixedBudget, LeapOfThought
-from lotbench.reducer import Batch, TokenReducer
+from lotbench.reducer import TokenReducer
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
 

@@ -10,8 +10,10 @@ import numpy as np
 import pytest
 from letter_data import folder_of, letters, plain
 
-from lotbench.study.config import TaskConfig
-from lotbench.study.data import Split, batches, collate, load_task
+from lotbench.config.sections import TaskConfig
+from lotbench.data.batches import batches, collate
+from lotbench.data.task import load_task
+from lotbench.data.tokens import Split
 
 
 def test_tokens_by_hand_without_padding_or_the_files_own_truncation(
@@ -61,7 +63,7 @@ def test_selection_is_a_tenth_of_train_drawn_by_the_seed(tmp_path: Path, tokeniz
 def test_selection_of_a_large_train_split_has_its_most(
     tmp_path: Path, tokenizer: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("lotbench.study.data.SELECTION_MOST", 3)
+    monkeypatch.setattr("lotbench.data.task.SELECTION_MOST", 3)
     task = load_task("mine", plain(tmp_path), tokenizer, 0)
     assert (len(task.train), len(task.selection)) == (37, 3)
 

@@ -13,10 +13,11 @@ from hypothesis import strategies as st
 from scripted import Fixed, Scripted, keep_places
 from torch import Tensor, nn
 
+from lotbench.batch import Batch
 from lotbench.engine.backbone import Backbone
 from lotbench.engine.encoder import ReducedEncoder
 from lotbench.ragged import Ragged, pad, unpad
-from lotbench.reducer import Batch, Decision, Drop, Leap, Outputs, Params, TokenReducer, Tokens
+from lotbench.reducer import Decision, Drop, Leap, Outputs, Params, TokenReducer, Tokens
 
 MODES = ("packed", "reference")
 COUNTS = ("shown", "queries", "keys", "feed_forward")

@@ -11,6 +11,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
+from graphlib import TopologicalSorter
 from pathlib import Path
 
 import pytest
@@ -18,17 +19,22 @@ import pytest
 ROOT = Path(__file__).parents[2]
 
 GROUND = {"lotbench.errors", "lotbench.ragged"}
-CONTRACT = GROUND | {"lotbench.reducer"}
+CONTRACT = GROUND | {"lotbench.batch", "lotbench.reducer"}
 METHODS = CONTRACT | {"lotbench.registry"}
-MEASURE = METHODS | {"lotbench.engine", "lotbench.measure"}
-STUDY = MEASURE | {"lotbench.store", "lotbench.study"}
+DATA = {"lotbench.errors", "lotbench.batch", "lotbench.config", "lotbench.data"}
+MEASURE = METHODS | {"lotbench.machine", "lotbench.engine", "lotbench.measure"}
+STUDY = MEASURE | DATA | {"lotbench.store", "lotbench.study"}
 
 # For each room of the house, the rooms it may import; its own is among them where it is a folder.
 MAY_IMPORT = {
     "lotbench.errors": set(),
     "lotbench.ragged": {"lotbench.errors"},
-    "lotbench.store": {"lotbench.errors"},
-    "lotbench.reducer": GROUND,
+    "lotbench.machine": {"lotbench.errors"},
+    "lotbench.batch": GROUND,
+    "lotbench.config": {"lotbench.errors", "lotbench.config"},
+    "lotbench.store": {"lotbench.errors", "lotbench.store"},
+    "lotbench.data": DATA,
+    "lotbench.reducer": GROUND | {"lotbench.batch"},
     "lotbench.registry": CONTRACT,
     "lotbench.lot": CONTRACT,
     "lotbench.engine": METHODS | {"lotbench.engine"},
@@ -46,7 +52,9 @@ MAY_IMPORT = {
 # Rooms that name all they need of the world outside; elsewhere it is free.
 MAY_NEED = {
     "lotbench.errors": set(),
+    "lotbench.machine": set(),
     "lotbench.ragged": {"torch"},
+    "lotbench.batch": {"torch", "numpy"},
     "lotbench.reducer": {"torch", "pydantic"},
     "lotbench.registry": {"pydantic"},
     "lotbench.lot": {"torch", "pydantic"},
@@ -59,6 +67,7 @@ KEPT_APART = {
     "transformers": ("lotbench/engine/", "lotbench/conformance/"),
     "torch": (
         "lotbench/ragged.py",
+        "lotbench/batch.py",
         "lotbench/reducer.py",
         "lotbench/lot.py",
         "lotbench/engine/",
@@ -71,7 +80,7 @@ KEPT_APART = {
 }
 
 HEAVY = {"torch", "transformers", "datasets", "ray", "pandas", "matplotlib", "scipy", "fvcore"}
-LIGHT = ("lotbench", "lotbench.store", "lotbench.study.config", "lotbench.cli")
+LIGHT = ("lotbench", "lotbench.store", "lotbench.config.load", "lotbench.machine", "lotbench.cli")
 
 
 @dataclass(frozen=True)
@@ -88,17 +97,20 @@ class Source:
         parts = self.module.split(".")
         return parts[0] if parts[0] == "baselines" else ".".join(parts[:2])
 
-    def imports(self) -> Iterator[str]:
-        """The modules it imports, or those from which it does; ``from lotbench import x`` is x."""
-        for node in ast.walk(ast.parse(self.text)):
+    def imports(self, run_only: bool = False) -> Iterator[str]:
+        """The modules it imports, or those from which it does; ``from lotbench import x`` is x.
+
+        With ``run_only`` those under ``if TYPE_CHECKING`` are left out.
+        """
+        tree = ast.parse(self.text)
+        for node in ast.walk(tree) if not run_only else _run(tree):
             if isinstance(node, ast.Import):
                 yield from (alias.name for alias in node.names)
             elif isinstance(node, ast.ImportFrom):
                 assert not node.level, f"{self.path}: a relative import"
-                if node.module in ("lotbench", "baselines"):
-                    yield from (f"{node.module}.{alias.name}" for alias in node.names)
-                else:
-                    yield node.module
+                inner = [f"{node.module}.{alias.name}" for alias in node.names]
+                modules = [name for name in inner if is_there(name)]
+                yield from modules or [node.module]
 
     def names(self) -> Iterator[str]:
         """Strings that look like a baseline's module."""
@@ -106,6 +118,14 @@ class Source:
             value = node.value if isinstance(node, ast.Constant) else None
             if isinstance(value, str) and value.startswith("baselines.") and " " not in value:
                 yield value
+
+
+def _run(node: ast.AST) -> Iterator[ast.AST]:
+    """The nodes of a tree that Python carries out: all but those for type checkers."""
+    yield node
+    for child in ast.iter_child_nodes(node):
+        if not (isinstance(child, ast.If) and "TYPE_CHECKING" in ast.dump(child.test)):
+            yield from _run(child)
 
 
 def complaints(source: Source) -> list[str]:
@@ -150,7 +170,7 @@ def test_a_file_imports_only_what_stands_above_it(source: Source) -> None:
 @pytest.mark.parametrize(
     ("path", "text"),
     [
-        ("lotbench/ragged.py", "from lotbench.reducer import Batch"),
+        ("lotbench/ragged.py", "from lotbench.reducer import Leap"),
         ("lotbench/ragged.py", "import numpy"),
         ("lotbench/reducer.py", "from lotbench import registry"),
         ("lotbench/reducer.py", "import transformers"),
@@ -158,7 +178,7 @@ def test_a_file_imports_only_what_stands_above_it(source: Source) -> None:
         ("lotbench/lot.py", "def f():\n    import lotbench.engine"),
         ("lotbench/engine/encoder.py", "from lotbench import lot"),
         ("lotbench/engine/encoder.py", "import lotbench.measure.flops"),
-        ("lotbench/measure/flops.py", "from lotbench.study.data import load_task"),
+        ("lotbench/measure/flops.py", "from lotbench.data.task import load_task"),
         ("lotbench/measure/flops.py", "import ray"),
         ("lotbench/study/trial.py", "from ray import tune"),
         ("lotbench/study/trial.py", "from lotbench.report.plots import draw"),
@@ -166,8 +186,9 @@ def test_a_file_imports_only_what_stands_above_it(source: Source) -> None:
         ("lotbench/study/trial.py", "from baselines import dense"),
         ("lotbench/study/trial.py", "load('baselines.dense')"),
         ("lotbench/report/plots.py", "def f():\n    import torch"),
-        ("lotbench/report/plots.py", "from lotbench.study.config import load_sweep"),
-        ("lotbench/results.py", "import torch"),
+        ("lotbench/report/plots.py", "from lotbench.config.load import load_sweep"),
+        ("lotbench/store/frame.py", "import torch"),
+        ("lotbench/config/load.py", "from lotbench.study.plan import plan"),
         ("lotbench/cli.py", "def f():\n    import torch"),
         ("lotbench/plots.py", ""),
         ("baselines/ltp.py", "from lotbench.lot import Router"),
@@ -180,12 +201,29 @@ def test_a_wrong_import_is_found(path: str, text: str) -> None:
     assert len(complaints(Source(path, module, text))) >= 1
 
 
-def there(module: str) -> bool:
+def is_there(module: str) -> bool:
     place = ROOT / module.replace(".", "/")
     return place.with_suffix(".py").exists() or (place / "__init__.py").exists()
 
 
-@pytest.mark.parametrize("module", [module for module in LIGHT if there(module)])
+@pytest.mark.parametrize("module", [*MAY_IMPORT, *LIGHT])
+def test_every_module_that_is_named_here_exists(module: str) -> None:
+    assert is_there(module)
+
+
+@pytest.mark.parametrize("path", [path for paths in KEPT_APART.values() for path in paths])
+def test_every_file_that_is_named_here_exists(path: str) -> None:
+    assert (ROOT / path).exists()
+
+
+def test_no_modules_import_each_other_in_a_circle() -> None:
+    """Imports for type checkers alone do not count: they are not carried out."""
+    graph = {source.module: set(source.imports(run_only=True)) for source in sources()}
+    graph = {module: needs & graph.keys() for module, needs in graph.items()}
+    TopologicalSorter(graph).prepare()  # raises CycleError, which names the circle
+
+
+@pytest.mark.parametrize("module", LIGHT)
 def test_what_must_start_fast_imports_nothing_heavy(module: str) -> None:
     """In a fresh process, so that what is imported on the way counts too."""
     code = f"import sys, {module}; print(*sys.modules)"

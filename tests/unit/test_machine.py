@@ -7,7 +7,7 @@ from math import inf
 
 import pytest
 
-from lotbench.measure import machine
+from lotbench import machine
 
 
 def test_record_is_json_and_names_the_cpu():
@@ -82,7 +82,7 @@ def test_git_commit_of_an_untracked_file_is_none(tmp_path, monkeypatch):
 
 def test_module_is_light():
     code = (
-        "import sys, lotbench.measure.machine\n"
+        "import sys, lotbench.machine\n"
         "heavy = {'torch', 'transformers', 'ray', 'pandas', 'numpy'} & set(sys.modules)\n"
         "assert not heavy, heavy"
     )

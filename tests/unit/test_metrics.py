@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from lotbench.study.metrics import compute_metrics
+from lotbench.data.metrics import compute_metrics
 
 
 def one_hot(classes: list[int], n: int) -> np.ndarray:

@@ -15,7 +15,7 @@ from lotbench.report import style
 from lotbench.report.breakdown import time_points, time_shares
 from lotbench.report.pareto import points
 from lotbench.report.plots import accuracy_vs_flops, draw, missing
-from lotbench.report.table import render
+from lotbench.report.tables import render
 from lotbench.store import frame, write_row, write_timing
 
 FIGURES = ("accuracy-vs-flops", "accuracy-vs-real", "keep-ratio", "real-vs-flops", "time-shares")

@@ -6,10 +6,11 @@ import pytest
 import torch
 from scripted import Fixed
 
+from lotbench.batch import Batch
 from lotbench.engine.encoder import ReducedEncoder
 from lotbench.lot import LeapOfThought, Params
 from lotbench.ragged import segment_mean
-from lotbench.reducer import Batch, Leap, Tokens, task_loss
+from lotbench.reducer import Leap, Tokens, task_loss
 
 
 def with_saliency(batch: Batch) -> Batch:

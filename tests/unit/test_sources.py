@@ -13,9 +13,9 @@ import pandas as pd
 import pytest
 from letter_data import folder_of, letters, plain, refusal
 
-from lotbench.study.config import TaskConfig
-from lotbench.study.corpora import clean, stratified
-from lotbench.study.data import load_task
+from lotbench.config.sections import TaskConfig
+from lotbench.data.corpora import clean, stratified
+from lotbench.data.task import load_task
 
 
 def test_class_names_are_numbered_in_sorted_order(tmp_path: Path, tokenizer: Any) -> None:

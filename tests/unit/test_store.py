@@ -248,7 +248,7 @@ def test_no_store_and_an_empty_store(tmp_path):
 
 def test_light_imports():
     code = (
-        "import sys, lotbench.store, lotbench.report.table, lotbench.report.plots\n"
+        "import sys, lotbench.store, lotbench.report.tables, lotbench.report.plots\n"
         "heavy = {'torch', 'ray', 'pandas', 'matplotlib', 'moocore', 'transformers'}\n"
         "sys.exit(', '.join(heavy & set(sys.modules)) or 0)"
     )

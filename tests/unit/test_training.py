@@ -11,11 +11,11 @@ import pytest
 import torch
 
 from baselines.power_bert import PowerBert
+from lotbench.config.sections import TrainConfig
+from lotbench.data.tokens import Split
 from lotbench.engine.encoder import ReducedEncoder
 from lotbench.errors import InputError
 from lotbench.reducer import Params, Stage, Step, TokenReducer
-from lotbench.study.config import TrainConfig
-from lotbench.study.data import Split
 from lotbench.study.evaluate import evaluate
 from lotbench.study.training import NonFiniteLoss, losses, stage_steps, total_steps, train
 

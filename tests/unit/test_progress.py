@@ -4,7 +4,7 @@ import threading
 
 import pytest
 
-from lotbench.study.news import Board, posted, read_out
+from lotbench.study.progress import Board, posted, read_out
 
 
 def test_a_board_has_the_latest_line_of_what_still_runs():

@@ -8,15 +8,14 @@ import pytest
 from stores import contender, evaluation, timing, trial
 from typer.testing import CliRunner
 
-from lotbench import cli, store
+from lotbench import cli, machine, store
+from lotbench.config.sections import MeasureConfig
+from lotbench.data.tokens import Split
 from lotbench.errors import InputError, PassFailed
 from lotbench.lot import LeapOfThought
-from lotbench.measure import machine
 from lotbench.measure.worker import chunks
-from lotbench.study import measuring
-from lotbench.study.config import MeasureConfig
-from lotbench.study.data import Split
-from lotbench.study.measuring import measure, pick
+from lotbench.study import timing as study_timing
+from lotbench.study.timing import measure, pick
 
 
 def split(lengths) -> Split:
@@ -93,8 +92,8 @@ def timed_store(tmp_path, monkeypatch):
         yield timing("steady", "2025-01-01", rows, batch_size=1, processes=1) | broken
         yield timing("noisy", "2025-01-02", [rows[0], rows[1] | {"noisy": True}]) | broken
 
-    monkeypatch.setattr(measuring.timing, "run_pass", passes)
-    monkeypatch.setattr(measuring, "_inputs", lambda *_: ([{}] * 32, tmp_path))
+    monkeypatch.setattr(study_timing.launch, "run_pass", passes)
+    monkeypatch.setattr(study_timing, "_inputs", lambda *_: ([{}] * 32, tmp_path))
     return tmp_path
 
 
@@ -123,7 +122,7 @@ def test_models_are_timed_against_dense_of_their_own_backbone_alone(timed_store,
         passes.append(([each["name"] for each in contenders], batch_sizes))
         return iter(())
 
-    monkeypatch.setattr(measuring.timing, "run_pass", timed)
+    monkeypatch.setattr(study_timing.launch, "run_pass", timed)
     for row in store.read_rows(timed_store):
         row["evaluations"][0]["examples"] = 5
         store.write_row(timed_store, row)
@@ -153,7 +152,7 @@ def test_what_cannot_be_timed_costs_the_others_nothing(timed_store, monkeypatch)
         yield record | {"broken": {"a k=3": "RuntimeError: no"} if task == "toy" else {}}
 
     count = itertools.count()
-    monkeypatch.setattr(measuring.timing, "run_pass", passes)
+    monkeypatch.setattr(study_timing.launch, "run_pass", passes)
     lines = []
     block = MeasureConfig(batch_sizes=[32], threads=[2, 1])
     done = measure(timed_store, block, progress=lines.append)
@@ -171,9 +170,9 @@ def test_what_cannot_be_timed_costs_the_others_nothing(timed_store, monkeypatch)
 
 def test_a_pass_on_another_machine_does_not_count(timed_store, monkeypatch):
     asked = []
-    monkeypatch.setattr(measuring.timing, "run_pass", lambda **_: asked.append(1) or iter(()))
+    monkeypatch.setattr(study_timing.launch, "run_pass", lambda **_: asked.append(1) or iter(()))
     picked = {"examples": 64, "run": 32}
-    here = {"device_name": measuring.device_name("cpu"), "picked": picked}
+    here = {"device_name": study_timing.device_name("cpu"), "picked": picked}
     origin = {"machine": machine.record(), "versions": machine.versions()}
 
     def passes(name, created, setting, **origin):
@@ -197,8 +196,8 @@ def test_a_pass_on_another_machine_does_not_count(timed_store, monkeypatch):
 def test_models_are_not_timed_on_data_that_they_never_saw(tmp_path, monkeypatch):
     config = {"backbone": "tiny", "task": "toy", "teacher": {}, "method": "lot"}
     row = trial("a", "lot", [evaluation(0.9, 2.0)], config=config, data={"fingerprint": "old"})
-    monkeypatch.setattr(measuring, "load_tokenizer", lambda _: None)
+    monkeypatch.setattr(study_timing, "load_tokenizer", lambda _: None)
     task = SimpleNamespace(name="toy", fingerprint="new")
-    monkeypatch.setattr(measuring, "load_task", lambda *_: task)
+    monkeypatch.setattr(study_timing, "load_task", lambda *_: task)
     with pytest.raises(InputError, match="the data of toy is no longer what its trials"):
-        measuring._inputs(tmp_path, [row], MeasureConfig())
+        study_timing._inputs(tmp_path, [row], MeasureConfig())

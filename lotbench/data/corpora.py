@@ -13,9 +13,9 @@ from pathlib import Path
 
 import numpy as np
 
+from lotbench.config.tasks import BuiltIn
+from lotbench.data.tables import Rows
 from lotbench.errors import InputError
-from lotbench.study.tables import Rows
-from lotbench.study.tasks import BuiltIn
 
 SPLIT_SEED = 2023
 
@@ -85,7 +85,7 @@ def _package_folder(package: str, task: str) -> Path:
 
 
 def _film_reviews(path: Path, source: str) -> list[tuple[str, int]]:
-    from lotbench.study.tables import read_table
+    from lotbench.data.tables import read_table
 
     if not path.is_file():
         raise _damaged(path)

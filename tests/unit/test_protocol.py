@@ -5,7 +5,7 @@ import random
 import numpy as np
 import pytest
 
-from lotbench.measure.latency import (
+from lotbench.measure.protocol import (
     AGAIN,
     DENSE,
     PACKED,

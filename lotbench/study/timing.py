@@ -12,15 +12,16 @@ from typing import Any
 
 import numpy as np
 
-from lotbench import store
+from lotbench import machine, store
+from lotbench.config.sections import MeasureConfig, SweepConfig, TrialConfig
+from lotbench.data.task import load_task
+from lotbench.data.tokens import Split
 from lotbench.engine import checkpoint
 from lotbench.engine.backbone import load_tokenizer
 from lotbench.errors import InputError, PassFailed
-from lotbench.measure import breakeven, machine, pooling, timing
+from lotbench.measure import breakeven, launch, merge
 from lotbench.measure.worker import device_name
-from lotbench.study.artefacts import Artefacts
-from lotbench.study.config import MeasureConfig, SweepConfig, TrialConfig
-from lotbench.study.data import Split, load_task
+from lotbench.study.teacher import Artefacts
 from lotbench.study.trial import check_data
 
 Row = dict[str, Any]
@@ -134,7 +135,7 @@ def _keep(
     if record["setting"]["processes"] == 1:
         progress(
             "timed by one process: the intervals lack what differs between processes, "
-            f"so they are too narrow; {2 * pooling.ROUNDS_EACH} rounds or more take several"
+            f"so they are too narrow; {2 * merge.ROUNDS_EACH} rounds or more take several"
         )
 
 
@@ -157,7 +158,7 @@ def _passes(
     if all(row["method"] == "dense" for row in rows):
         progress(f"{task}, seed {seed}: nothing but dense, so there is nothing to time")
     examples, dense = None, None
-    for setting in timing.settings(config.devices, config.threads, config.dtypes):
+    for setting in launch.settings(config.devices, config.threads, config.dtypes):
         missing = [
             contender
             for contender in contenders
@@ -167,7 +168,7 @@ def _passes(
             continue
         if examples is None:
             examples, dense = _inputs(folder, rows, config)
-        records = timing.run_pass(
+        records = launch.run_pass(
             task=task,
             dense=dense,
             contenders=missing,

@@ -16,8 +16,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from lotbench import machine
 from lotbench.errors import InputError, PassFailed
-from lotbench.measure import latency, machine, pooling
+from lotbench.measure import merge, protocol
 
 LOCK = Path(tempfile.gettempdir()) / "lotbench-timing.lock"
 ALLOCATOR = {
@@ -120,7 +121,7 @@ def run_pass(
     """
     names = [contender["name"] for contender in contenders]
     for name in names:
-        if names.count(name) > 1 or name in (latency.DENSE, latency.AGAIN, latency.PACKED):
+        if names.count(name) > 1 or name in (protocol.DENSE, protocol.AGAIN, protocol.PACKED):
             raise InputError(f"contenders: the name {name!r} is taken; every name must be unique")
     if not examples:
         raise InputError("examples: nothing to time; raise measure.examples")
@@ -128,7 +129,7 @@ def run_pass(
     for setting in settings(devices, threads, dtypes):
         label = f"timing {task} on {setting.device}, {setting.threads} threads, {setting.dtype}"
         progress(f"{label}: {len(contenders)} contenders")
-        plan, parts, broken = pooling.plan(rounds), [], {}
+        plan, parts, broken = merge.plan(rounds), [], {}
         spec = {
             **vars(setting),
             "dense": str(dense),
@@ -147,7 +148,7 @@ def run_pass(
         asked = {"rounds": rounds, "min_seconds": min_seconds, "seed": seed}
         device, count, dtype = setting.parts
         sound = [contender for contender in contenders if contender["name"] not in broken]
-        for record in pooling.records(parts, sound, asked):
+        for record in merge.records(parts, sound, asked):
             batch = f"b{record['setting']['batch_size']}"
             origin = provenance("pass_id", task, device, count, batch, dtype)
             yield {**origin, "task": task, **record, "broken": broken}

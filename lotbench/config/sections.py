@@ -5,17 +5,12 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Sequence
-from itertools import product
-from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BeforeValidator, ConfigDict, Field
+from pydantic import AfterValidator, BeforeValidator, Field
 
-from lotbench.errors import InputError, near_misses
-from lotbench.study.schema import Section, validate
-from lotbench.study.strict_yaml import Document, KeyPath, read_yaml
-from lotbench.study.tasks import BUILT_IN
+from lotbench.config.grid import variants
+from lotbench.config.schema import Section
 
 Metric = Literal["accuracy", "f1", "matthews", "pearson", "spearman"]
 
@@ -52,36 +47,6 @@ def _blocks(value: Any) -> Any:
     for block in blocks:
         variants(block)
     return value
-
-
-def variants(value: Any, path: str = "") -> list[Any]:
-    """Every value that remains when each ``{grid: [...]}`` inside stands for one of its entries.
-
-    The last grid of the file varies fastest.
-
-    Raises
-    ------
-    ValueError
-        If a grid is empty, is no list, or has neighbours.
-    """
-    if isinstance(value, dict) and "grid" in value:
-        options = value["grid"]
-        if len(value) > 1 or not isinstance(options, list) or not options:
-            raise ValueError(f"{path or 'block'}: a grid is written {{grid: [first, second, ...]}}")
-        return [variant for option in options for variant in variants(option, path)]
-    if isinstance(value, dict):
-        parts = [variants(item, f"{path}.{key}".lstrip(".")) for key, item in value.items()]
-        return [dict(zip(value, chosen, strict=True)) for chosen in product(*parts)]
-    if isinstance(value, list):
-        parts = [variants(item, f"{path}.{i}") for i, item in enumerate(value)]
-        return [list(chosen) for chosen in product(*parts)]
-    return [value]
-
-
-def _has_grid(value: Any) -> bool:
-    if isinstance(value, dict):
-        return "grid" in value or any(map(_has_grid, value.values()))
-    return isinstance(value, list) and any(map(_has_grid, value))
 
 
 # Names become parts of file names and of --set paths.
@@ -207,131 +172,6 @@ class TrialConfig(Section):
         content = self.model_dump(include=fields)
         content["teacher"].pop("init")
         return _digest(content)[:16]
-
-
-class NamedTask(TaskConfig):
-    """The task of a trial file."""
-
-    name: Name
-
-
-class NamedMethod(Section):
-    """The method of a trial file; all other keys are its parameters."""
-
-    model_config = ConfigDict(extra="allow")
-    name: Name
-
-
-class TrialFile(Section):
-    """A trial file: a sweep file with singular keys and no grids."""
-
-    backbone: str
-    layers: Positive | None = None
-    data_root: str | None = None
-    task: NamedTask
-    seed: Seed = 0
-    train: TrainConfig = TrainConfig()
-    teacher: TeacherConfig | None = None
-    method: NamedMethod
-    plugins: list[str] = Field([])
-
-
-def load_sweep(path: str | Path, overrides: Sequence[str] = ()) -> SweepConfig:
-    """The sweep that a YAML file describes, with ``key.path=value`` overrides.
-
-    Raises
-    ------
-    InputError
-        One line for each fault: file and line, key path, what is wrong and the mend.
-    """
-    document = read_yaml(path, overrides)
-    sweep = validate(SweepConfig, document)
-    for name, task in sweep.tasks.items():
-        _check_known(document, ("tasks", name), name, task)
-    return sweep
-
-
-def load_trial(path: str | Path, overrides: Sequence[str] = ()) -> TrialConfig:
-    """The trial that a YAML file describes, with ``key.path=value`` overrides.
-
-    Raises
-    ------
-    InputError
-        As for `load_sweep`.
-    """
-    document = read_yaml(path, overrides)
-    trial = validate(TrialFile, document)
-    data = TaskConfig(**{key: getattr(trial.task, key) for key in TaskConfig.model_fields})
-    _check_known(document, ("task",), trial.task.name, data)
-    params = trial.method.model_extra or {}
-    if _has_grid(params):
-        message = "a trial has no grids: give one value, or run a sweep"
-        raise InputError(document.fault(("method",), message))
-    return TrialConfig(
-        backbone=trial.backbone,
-        layers=trial.layers,
-        data_root=trial.data_root,
-        task=trial.task.name,
-        data=data,
-        seed=trial.seed,
-        train=trial.train,
-        teacher=TeacherConfig.like(trial.train, trial.teacher),
-        method=trial.method.name,
-        params=params,
-        plugins=trial.plugins,
-    )
-
-
-def stored_sweep(folder: str | Path, overrides: Sequence[str] = ()) -> SweepConfig:
-    """The sweep of a store, with ``key=value`` overrides of its measure block.
-
-    Raises
-    ------
-    InputError
-        If the folder holds no sweep, or an override does not fit.
-    """
-    path = Path(folder) / "sweep.json"
-    if not path.is_file():
-        raise InputError(f"{folder}: no sweep here (a store has a file sweep.json)")
-    measured = [f"measure.{override}" for override in overrides]
-    return validate(SweepConfig, read_yaml(path, measured))
-
-
-def expand(sweep: SweepConfig) -> list[TrialConfig]:
-    """The trials of a sweep, in the order of its file: task, seed, method, block, grid.
-
-    A trial that several blocks describe is there once.
-    """
-    trials: dict[str, TrialConfig] = {}
-    for (task, data), seed, (method, blocks) in product(
-        sweep.tasks.items(), sweep.seeds, sweep.methods.items()
-    ):
-        for block in blocks if isinstance(blocks, list) else [blocks]:
-            for params in variants(block):
-                trial = TrialConfig(
-                    backbone=sweep.backbone,
-                    layers=sweep.layers,
-                    data_root=sweep.data_root,
-                    task=task,
-                    data=data,
-                    seed=seed,
-                    train=sweep.train,
-                    teacher=TeacherConfig.like(sweep.train, sweep.teacher),
-                    method=method,
-                    params=params,
-                    plugins=sweep.plugins,
-                )
-                trials.setdefault(trial.trial_id(0), trial)
-    return list(trials.values())
-
-
-def _check_known(document: Document, path: KeyPath, name: str, task: TaskConfig) -> None:
-    if task.source is None and name not in BUILT_IN:
-        message = (
-            f"no built-in task {name!r}; {near_misses(name, list(BUILT_IN))} "
-            "For data of your own give `source`: a folder or a hub dataset id"
-        )
-        raise InputError(document.fault(path, message))
 
 
 def _digest(content: dict[str, Any]) -> str:

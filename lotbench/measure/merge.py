@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from lotbench.measure import latency
+from lotbench.measure import protocol
 
 ROUNDS_EACH = 4
 
@@ -32,7 +32,7 @@ def records(
     parts : sequence of list
         What each worker process measured (see `lotbench.measure.worker`), the first one first.
     contenders : sequence of dict
-        As given to `lotbench.measure.timing.run_pass`, without those that are left out.
+        As given to `lotbench.measure.launch.run_pass`, without those that are left out.
     asked : dict
         What all processes together were asked for: rounds, minimum seconds, seed.
     """
@@ -48,14 +48,14 @@ def _record(
     setting = parts[0]["setting"]
     groups = list(zip(*(part["groups"] for part in parts), strict=True))
     known = {contender["name"]: contender for contender in contenders}
-    wanted = {latency.DENSE, latency.AGAIN, latency.PACKED, *known}
+    wanted = {protocol.DENSE, protocol.AGAIN, protocol.PACKED, *known}
     samples = [
         [{k: v for k, v in process["samples"].items() if k in wanted} for process in group]
         for group in groups
     ]
     record = {
         "setting": setting | asked | {"processes": len(parts)},
-        **latency.summarise(samples, setting["examples"], asked["seed"]),
+        **protocol.summarise(samples, setting["examples"], asked["seed"]),
     }
     for row in record["contenders"]:
         name = row["name"]
@@ -63,9 +63,9 @@ def _record(
         row["trial_id"] = contender.get("trial_id")
         row["budget"] = contender.get("budget", {})
         own = [process for group in groups for process in group if name in process["samples"]]
-        calls = latency.pool([process["calls"] for process in own], [name])[name]
-        row["call_seconds"] = latency.percentiles(calls)
+        calls = protocol.pool([process["calls"] for process in own], [name])[name]
+        row["call_seconds"] = protocol.percentiles(calls)
         row |= own[0]["watched"][name]
         if own[0]["events"]:
-            row["event_samples"] = latency.pool([each["events"] for each in own], [name])[name]
+            row["event_samples"] = protocol.pool([each["events"] for each in own], [name])[name]
     return record

@@ -5,9 +5,10 @@ import sys
 import pytest
 import torch
 
+from lotbench import machine
 from lotbench.errors import InputError, PassFailed
-from lotbench.measure import latency, machine, pooling, timing, worker
-from lotbench.measure.timing import Setting, run_pass, settings
+from lotbench.measure import launch, merge, protocol, worker
+from lotbench.measure.launch import Setting, run_pass, settings
 
 
 def tiny_encoder(method, **params):
@@ -59,8 +60,8 @@ def contender(name, folder, **budget):
 
 
 def test_settings_cross_devices_threads_and_dtypes(monkeypatch):
-    monkeypatch.setattr(timing.machine, "usable_cores", lambda: 4)
-    monkeypatch.setattr(timing, "_gpus", lambda: ["cuda:0"])
+    monkeypatch.setattr(launch.machine, "usable_cores", lambda: 4)
+    monkeypatch.setattr(launch, "_gpus", lambda: ["cuda:0"])
     assert settings(["auto"], [1, "all", 4], ["fp32", "bf16"]) == [
         Setting("cpu", 1, "fp32"),
         Setting("cpu", 1, "bf16"),
@@ -72,26 +73,26 @@ def test_settings_cross_devices_threads_and_dtypes(monkeypatch):
 
 
 def test_a_gpu_that_is_not_there_is_refused(monkeypatch):
-    monkeypatch.setattr(timing, "_gpus", lambda: ["cuda:0"])
+    monkeypatch.setattr(launch, "_gpus", lambda: ["cuda:0"])
     assert settings(["cuda"]) == [Setting("cuda:0", 1, "fp32")]
     with pytest.raises(InputError, match=r"measure\.devices: no cuda:3 .*found: cuda:0"):
         settings(["cpu", "cuda:3"])
-    monkeypatch.setattr(timing, "_gpus", list)
+    monkeypatch.setattr(launch, "_gpus", list)
     with pytest.raises(InputError, match="found: none"):
         settings(["cuda"])
 
 
 def test_environment_pins_threads_and_the_allocator(monkeypatch):
-    monkeypatch.setattr(timing.platform, "libc_ver", lambda: ("glibc", "2.40"))
-    env = timing.environment(3)
+    monkeypatch.setattr(launch.platform, "libc_ver", lambda: ("glibc", "2.40"))
+    env = launch.environment(3)
     assert env["OMP_NUM_THREADS"] == "3"
     assert env["MALLOC_MMAP_THRESHOLD_"] == str(2**30)
-    monkeypatch.setattr(timing.platform, "libc_ver", lambda: ("", ""))
-    assert timing.allocator() == {}
+    monkeypatch.setattr(launch.platform, "libc_ver", lambda: ("", ""))
+    assert launch.allocator() == {}
 
 
 def test_names_must_be_unique_and_not_a_baseline(tmp_path):
-    for names in (["a", "a"], [latency.DENSE]):
+    for names in (["a", "a"], [protocol.DENSE]):
         contenders = [contender(name, tmp_path) for name in names]
         with pytest.raises(InputError, match="is taken"):
             next(run_pass(task="t", dense=tmp_path, contenders=contenders, examples=EXAMPLES))
@@ -110,7 +111,7 @@ def test_a_pass_waits_for_another(tmp_path):
         lines.append(line)
         holder.release()
 
-    with timing.exclusive(tmp_path / "lock", waiting):
+    with launch.exclusive(tmp_path / "lock", waiting):
         assert "waiting for another timing pass" in lines[0]
 
 
@@ -118,8 +119,8 @@ def test_a_worker_that_dies_is_quoted(tmp_path, monkeypatch):
     script = tmp_path / "python"
     script.write_text("#!/bin/sh\necho loading >&2\necho out of memory >&2\nexit 3\n")
     script.chmod(0o755)
-    monkeypatch.setattr(timing.sys, "executable", str(script))
-    monkeypatch.setattr(timing, "LOCK", tmp_path / "lock")
+    monkeypatch.setattr(launch.sys, "executable", str(script))
+    monkeypatch.setattr(launch, "LOCK", tmp_path / "lock")
     with pytest.raises(PassFailed, match=r"(?s)exit code 3.*loading\nout of memory"):
         list(run_pass(task="t", dense=tmp_path, contenders=[], examples=EXAMPLES))
 
@@ -173,7 +174,7 @@ def test_groups_keep_budgets_together_and_fit_memory():
 
 
 def test_a_pass_end_to_end(folders, tmp_path, monkeypatch):
-    monkeypatch.setattr(timing, "LOCK", tmp_path / "lock")
+    monkeypatch.setattr(launch, "LOCK", tmp_path / "lock")
     lines = []
     records = list(
         run_pass(
@@ -204,8 +205,8 @@ def test_a_pass_end_to_end(folders, tmp_path, monkeypatch):
         assert record["noise_floor"]["ratio"] >= 0
         found = {row["name"]: row for row in record["contenders"]}
         assert list(found) == [
-            latency.DENSE,
-            latency.PACKED,
+            protocol.DENSE,
+            protocol.PACKED,
             "routed@0.0",
             "routed@1.0",
             "teacher-trial",
@@ -220,19 +221,20 @@ def test_a_pass_end_to_end(folders, tmp_path, monkeypatch):
             assert min(row["time_shares"].values()) >= 0
             assert row["speedup"]["low"] <= row["speedup"]["median"] <= row["speedup"]["high"]
         # The embedding and its feed-forward alone: 16 and 32 floats a token, 11 tokens at most.
-        assert found[latency.DENSE]["peak_bytes"] >= 4 * 11 * (16 + 32)
+        assert found[protocol.DENSE]["peak_bytes"] >= 4 * 11 * (16 + 32)
         assert found["routed@1.0"]["peak_bytes"] < found["routed@0.0"]["peak_bytes"]
         # Routers cost FLOPs even where they keep everything.
-        assert found[latency.DENSE]["flops_speedup"] == found[latency.PACKED]["flops_speedup"] == 1
+        assert found[protocol.DENSE]["flops_speedup"] == 1
+        assert found[protocol.PACKED]["flops_speedup"] == 1
         assert found["routed@0.0"]["flops_speedup"] < 1 < found["routed@1.0"]["flops_speedup"]
-        for name, routed in (("routed@0.0", True), (latency.DENSE, False)):
+        for name, routed in (("routed@0.0", True), (protocol.DENSE, False)):
             assert (found[name]["time_shares"]["decisions"] > 0) is routed
         assert found["routed@1.0"]["budget"] == {"threshold": 1.0}
         assert found["routed@1.0"]["trial_id"] == "routed"
 
 
 def test_a_contender_that_raises_is_left_out_and_named(folders, tmp_path, monkeypatch):
-    monkeypatch.setattr(timing, "LOCK", tmp_path / "lock")
+    monkeypatch.setattr(launch, "LOCK", tmp_path / "lock")
     lines = []
     contenders = [
         contender("nowhere", tmp_path / "nowhere"),
@@ -245,7 +247,7 @@ def test_a_contender_that_raises_is_left_out_and_named(folders, tmp_path, monkey
         task="tiny", dense=dense, contenders=contenders, examples=EXAMPLES, **short
     ):
         names = [row["name"] for row in record["contenders"]]
-        assert names == [latency.DENSE, latency.PACKED, "sound"]
+        assert names == [protocol.DENSE, protocol.PACKED, "sound"]
         assert set(record["broken"]) == {"nowhere", "odd"}
         assert record["broken"]["nowhere"].startswith("InputError: ")
         assert record["broken"]["odd"].startswith("TypeError: ")
@@ -256,11 +258,11 @@ def test_a_contender_that_raises_is_left_out_and_named(folders, tmp_path, monkey
     ("rounds", "shares"), [(2, [2]), (7, [7]), (11, [6, 5]), (20, [4] * 5), (51, [5] * 3 + [4] * 9)]
 )
 def test_every_four_rounds_get_a_process_of_their_own(rounds, shares):
-    assert pooling.plan(rounds) == shares
+    assert merge.plan(rounds) == shares
 
 
 def test_a_pass_in_bfloat16(folders, tmp_path, monkeypatch):
-    monkeypatch.setattr(timing, "LOCK", tmp_path / "lock")
+    monkeypatch.setattr(launch, "LOCK", tmp_path / "lock")
     (record,) = run_pass(
         task="tiny",
         dense=folders / "teacher",
@@ -287,7 +289,7 @@ def test_module_is_light():
     import subprocess
 
     code = (
-        "import sys, lotbench.measure.timing\n"
+        "import sys, lotbench.measure.launch\n"
         "heavy = {'torch', 'transformers', 'ray', 'pandas'} & set(sys.modules)\n"
         "assert not heavy, heavy"
     )

@@ -20,13 +20,16 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from lotbench.batch import Batch
+from lotbench.config.sections import TrialConfig
+from lotbench.data.batches import batches, collate
+from lotbench.data.task import Task
+from lotbench.data.tokens import Split
 from lotbench.engine import checkpoint
 from lotbench.engine.backbone import fingerprint
 from lotbench.engine.encoder import ReducedEncoder
 from lotbench.ragged import Ragged
-from lotbench.reducer import Batch, Leap, Params, TokenReducer, Tokens
-from lotbench.study.config import TrialConfig
-from lotbench.study.data import Split, Task, batches, collate
+from lotbench.reducer import Leap, Params, TokenReducer, Tokens
 from lotbench.study.evaluate import evaluate
 from lotbench.study.training import Progress, resolve_precision, silent, train
 

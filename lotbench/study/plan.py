@@ -6,9 +6,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from lotbench import store
+from lotbench.config.load import expand
+from lotbench.config.sections import SweepConfig, TrialConfig
 from lotbench.engine.backbone import read_config
-from lotbench.measure import timing
-from lotbench.study.config import SweepConfig, TrialConfig, expand
+from lotbench.measure import launch
 from lotbench.study.trial import check_comparable, check_fits, trial_id
 
 
@@ -31,7 +32,7 @@ def plan(sweep: SweepConfig, root: Path, max_trials: int | None = None) -> Plan:
         not be compared with these.
     """
     if sweep.measure is not None:
-        timing.settings(sweep.measure.devices, sweep.measure.threads, sweep.measure.dtypes)
+        launch.settings(sweep.measure.devices, sweep.measure.threads, sweep.measure.dtypes)
     folder = (root / sweep.name).resolve()
     trials = {trial_id(config): config for config in map(_absolute, expand(sweep))}
     rows = [row for row in store.read_rows(folder) if row["status"] == "done"]

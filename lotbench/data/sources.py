@@ -10,11 +10,11 @@ from typing import Any
 
 import numpy as np
 
-from lotbench.errors import InputError, near_misses
-from lotbench.study.config import TaskConfig
-from lotbench.study.corpora import read_corpus
-from lotbench.study.metrics import CLASSIFICATION, REGRESSION
-from lotbench.study.tables import (
+from lotbench.config.sections import TaskConfig
+from lotbench.config.tasks import BUILT_IN, BuiltIn
+from lotbench.data.corpora import read_corpus
+from lotbench.data.metrics import CLASSIFICATION, REGRESSION
+from lotbench.data.tables import (
     VALIDATION_NAMES,
     Rows,
     class_labels,
@@ -24,7 +24,7 @@ from lotbench.study.tables import (
     read_table,
     to_rows,
 )
-from lotbench.study.tasks import BUILT_IN, BuiltIn
+from lotbench.errors import InputError, near_misses
 
 GLUE = "nyu-mll/glue"
 TEXT_NAMES = ("text", "sentence")

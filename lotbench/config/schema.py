@@ -7,8 +7,8 @@ from typing import Any, TypeVar, get_args
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from lotbench.config.strict_yaml import Document, KeyPath
 from lotbench.errors import InputError, near_misses
-from lotbench.study.strict_yaml import Document, KeyPath
 
 
 class Section(BaseModel):

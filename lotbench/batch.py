@@ -1,0 +1,112 @@
+"""A batch of texts as token ids, laid end to end, and the one way to build it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from itertools import chain
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from lotbench.ragged import Ragged
+
+Numbers = Sequence[int] | np.ndarray | Tensor
+
+
+@dataclass
+class Batch:
+    """A ragged batch of B examples with T tokens.
+
+    Attributes
+    ----------
+    input_ids, token_type_ids : Tensor, shape (T,), int64
+    layout : Ragged
+    labels : Tensor, shape (B,), int64, or float32 for regression
+    index : Tensor, shape (B,), int64
+        Row of each example in its split.
+    text_seed : Tensor, shape (B,), int64
+        A stable hash of each text, for methods that draw at random.
+    saliency : Tensor, shape (T,), or None
+        The teacher's saliency of each token (methods with ``needs`` "saliency").
+    teacher_logits : Tensor, shape (B, C), or None
+    """
+
+    input_ids: Tensor
+    token_type_ids: Tensor
+    layout: Ragged
+    labels: Tensor
+    index: Tensor
+    text_seed: Tensor
+    saliency: Tensor | None = None
+    teacher_logits: Tensor | None = None
+
+    @staticmethod
+    def from_ids(
+        input_ids: Sequence[Sequence[int]],
+        token_type_ids: Sequence[Sequence[int]] | None = None,
+        *,
+        labels: Numbers | None = None,
+        index: Numbers | None = None,
+        text_seed: Numbers | None = None,
+    ) -> Batch:
+        """The batch of B examples given as lists of token ids without padding, on the CPU.
+
+        Parameters
+        ----------
+        input_ids : B sequences of int
+        token_type_ids : B sequences of int, optional
+            As long as those of ``input_ids``; zeros by default.
+        labels, text_seed : B numbers, optional
+            Zeros by default.
+        index : B int, optional
+            0 to B - 1 by default.
+
+        Raises
+        ------
+        ValueError
+            If an example has another number of token types than of tokens.
+        """
+        lengths = [len(ids) for ids in input_ids]
+        if token_type_ids is not None and [len(types) for types in token_type_ids] != lengths:
+            raise ValueError("an example has another number of token types than of tokens")
+        count, total = len(lengths), sum(lengths)
+        return Batch(
+            input_ids=_flat(input_ids, total),
+            token_type_ids=torch.zeros(total, dtype=torch.int64)
+            if token_type_ids is None
+            else _flat(token_type_ids, total),
+            layout=Ragged.from_lengths(lengths),
+            labels=torch.zeros(count, dtype=torch.int64)
+            if labels is None
+            else torch.as_tensor(labels),
+            index=torch.arange(count) if index is None else torch.as_tensor(index),
+            text_seed=torch.zeros(count, dtype=torch.int64)
+            if text_seed is None
+            else torch.as_tensor(text_seed),
+        )
+
+    def to(self, device: torch.device | str) -> Batch:
+        moved = {
+            name: value.to(device)
+            for name, value in vars(self).items()
+            if isinstance(value, Tensor | Ragged)
+        }
+        return replace(self, **moved)
+
+    def repeat(self, times: int) -> Batch:
+        """The whole batch this many times over, copy after copy (methods that sample)."""
+        tiled = {
+            name: value.repeat(times, *[1] * (value.dim() - 1))
+            for name, value in vars(self).items()
+            if isinstance(value, Tensor)
+        }
+        device = self.layout.cu_seqlens.device
+        layout = Ragged.from_lengths(self.layout.sizes * times, device=device)
+        return replace(self, layout=layout, **tiled)
+
+
+def _flat(rows: Sequence[Sequence[int]], total: int) -> Tensor:
+    """All rows end to end, shape (T,), int64."""
+    return torch.from_numpy(np.fromiter(chain.from_iterable(rows), dtype=np.int64, count=total))

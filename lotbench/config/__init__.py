@@ -1,0 +1,1 @@
+"""Sweep and trial files: their sections, strict YAML, grids."""

@@ -1,0 +1,1 @@
+"""Tasks: sources, splits without leaks, tokens, batches, metrics."""

@@ -1,0 +1,131 @@
+"""Tasks as token ids: a training, a selection and a validation split without leaks."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from lotbench.config.sections import TaskConfig
+from lotbench.data.sources import Source, read_source
+from lotbench.data.tokens import Split, tokenise_rows
+from lotbench.errors import InputError
+
+SELECTION_SHARE, SELECTION_MOST = 0.1, 2000
+"""The selection set is a tenth of the training rows, but no more than so many: they tell accuracies
+apart to a point, and what is left trains."""
+
+
+@dataclass
+class Task:
+    """A task ready to train on.
+
+    ``selection`` is split off train, for every choice; ``validation`` is only reported.  ``notes``
+    says what was found in the data: class names, rows, duplicates.
+    """
+
+    name: str
+    n_labels: int
+    regression: bool
+    metrics: tuple[str, ...]
+    train: Split
+    selection: Split
+    validation: Split
+    fingerprint: str
+    notes: dict[str, Any] = field(default_factory=dict)
+
+
+def load_task(
+    name: str, data: TaskConfig, tokenizer: Any, seed: int, data_root: str | None = None
+) -> Task:
+    """The task, read, limited and tokenised.
+
+    The seed draws the rows of a limited train split and the selection set.  A limited validation
+    split has the same rows for every seed, so that seeds differ by the model alone.
+
+    Raises
+    ------
+    InputError
+        Names the file or data set, the column and row, and the mend.
+    """
+    _check_length(name, data.max_length, tokenizer)
+    source = read_source(name, data, data_root)
+    kept = _without_leaks(source)
+    rng = np.random.default_rng(seed)
+    chosen = rng.permutation(kept)[: data.limit.train]
+    n_selection = min(max(1, round(SELECTION_SHARE * len(chosen))), SELECTION_MOST)
+    if len(chosen) <= n_selection:
+        raise InputError(
+            f"{source.train.where}: {len(chosen)} usable training rows are too few; "
+            "two are the least, one of them for the selection set"
+        )
+    reported = np.arange(len(source.validation.texts))
+    if data.limit.validation is not None and data.limit.validation < len(reported):
+        shuffled = np.random.default_rng(0).permutation(reported)
+        reported = np.sort(shuffled[: data.limit.validation])
+    splits = [
+        tokenise_rows(source.train, chosen[n_selection:], tokenizer, data.max_length),
+        tokenise_rows(source.train, chosen[:n_selection], tokenizer, data.max_length),
+        tokenise_rows(source.validation, reported, tokenizer, data.max_length),
+    ]
+    return Task(
+        name,
+        source.n_labels,
+        source.regression,
+        source.metrics,
+        *splits,
+        fingerprint=_fingerprint(splits),
+        notes=source.notes,
+    )
+
+
+def _check_length(name: str, max_length: int, tokenizer: Any) -> None:
+    if not tokenizer.is_fast:
+        raise InputError(f"task {name!r}: the backbone's tokenizer has no fast version")
+    if max_length > tokenizer.model_max_length:
+        raise InputError(
+            f"tasks.{name}.max_length: {max_length} is more than the "
+            f"{tokenizer.model_max_length} tokens that the backbone can read"
+        )
+
+
+def _without_leaks(source: Source) -> np.ndarray:
+    """Row numbers of train without the texts of validation, and each text once."""
+    reported = set(source.validation.texts)
+    seen: dict[tuple[str, ...], int] = {}
+    leaks = repeated = conflicting = 0
+    labels = source.train.labels
+    for row, text in enumerate(source.train.texts):
+        if text in reported:
+            leaks += 1
+        elif text in seen:
+            repeated += 1
+            conflicting += bool(labels[row] != labels[seen[text]])
+        else:
+            seen[text] = row
+    source.notes.update(
+        train_rows=len(labels),
+        validation_rows=len(source.validation.labels),
+        removed_also_in_validation=leaks,
+        removed_repeated=repeated,
+        repeated_with_another_label=conflicting,
+        validation_repeated=len(source.validation.texts) - len(reported),
+    )
+    return np.fromiter(seen.values(), dtype=np.int64, count=len(seen))
+
+
+def _fingerprint(splits: list[Split]) -> str:
+    """A hash of texts, tokens and labels of all splits, in order."""
+    digest = hashlib.blake2b(digest_size=16)
+    for split in splits:
+        for array in (
+            split.lengths,
+            np.concatenate([np.asarray(row, dtype=np.int64) for row in split.input_ids]),
+            np.concatenate([np.asarray(row, dtype=np.int64) for row in split.token_type_ids]),
+            split.labels,
+            split.text_seed,
+        ):
+            digest.update(np.ascontiguousarray(array).tobytes())
+    return digest.hexdigest()

@@ -1,0 +1,88 @@
+"""Texts as token ids, and the splits that hold them."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from lotbench.data.tables import Rows
+
+CHUNK = 2000
+"""Texts that are tokenised at once: the offsets of 25,000 long texts would take gigabytes."""
+
+
+@dataclass
+class Split:
+    """N examples.
+
+    Attributes
+    ----------
+    input_ids, token_type_ids : list of list of int
+        Without padding.
+    labels : ndarray, shape (N,), int64, or float32 for a regression
+    text_seed : ndarray, shape (N,), int64
+        A stable, non-negative hash of the texts.
+    texts : list of tuple of str
+        One or two fields each.
+    """
+
+    input_ids: list[list[int]]
+    token_type_ids: list[list[int]]
+    labels: np.ndarray
+    text_seed: np.ndarray
+    texts: list[tuple[str, ...]]
+
+    def __len__(self) -> int:
+        return len(self.input_ids)
+
+    @property
+    def lengths(self) -> np.ndarray:
+        """Tokens of each example, shape (N,), int64."""
+        return np.fromiter(map(len, self.input_ids), dtype=np.int64, count=len(self))
+
+
+def tokenise_rows(rows: Rows, chosen: np.ndarray, tokenizer: Any, max_length: int) -> Split:
+    """The split of the chosen rows, in their order."""
+    # Said outright, or a later fork (Ray, git) makes the tokenizer warn about its own threads.
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "true")
+    texts = [rows.texts[i] for i in chosen]
+    ids: list[list[int]] = []
+    types: list[list[int]] = []
+    for start in range(0, len(texts), CHUNK):
+        some_ids, some_types = tokenise(texts[start : start + CHUNK], tokenizer, max_length)
+        ids += some_ids
+        types += some_types
+    seeds = np.fromiter(map(text_seed, texts), dtype=np.int64, count=len(texts))
+    return Split(ids, types, rows.labels[chosen], seeds, texts)
+
+
+def tokenise(
+    texts: Sequence[tuple[str, ...]], tokenizer: Any, max_length: int
+) -> tuple[list[list[int]], list[list[int]]]:
+    """Token ids and token types of texts that all have one field, or all two."""
+    fields = [list(column) for column in zip(*texts, strict=True)]
+    # All said here, since a tokenizer file may bring its own padding and truncation.
+    found = tokenizer(
+        *fields,
+        truncation=True,
+        max_length=max_length,
+        padding=False,
+        return_token_type_ids=True,
+        return_attention_mask=False,
+    )
+    ids, types = found["input_ids"], found["token_type_ids"]
+    if "token_type_ids" not in tokenizer.model_input_names:
+        # RoBERTa's embedding has one type only, whatever its tokenizer reports for a pair.
+        types = [[0] * len(row) for row in ids]
+    return ids, types
+
+
+def text_seed(fields: Iterable[str]) -> int:
+    """A stable, non-negative hash of a text or text pair."""
+    digest = hashlib.blake2b("\0".join(fields).encode(), digest_size=8).digest()
+    return int.from_bytes(digest, "big") >> 1
