@@ -1,6 +1,6 @@
 """Leap-of-Thought: a router before each layer decides which tokens the layer computes.
 
-Source: Kim, Lee, Kim and Kang, "Leap-of-Thought: Accelerating Transformers via Dynamic Token
+Source: Kim, Kim, Park, Lee and Lee, "Leap-of-Thought: Accelerating Transformers via Dynamic Token
 Routing", EMNLP 2023; sections 3.2 (router), 3.3 (straight-through training) and 3.4
 (gradient-guided training).
 
