@@ -162,7 +162,7 @@ def measure(
 
 @app.command()
 def plot(folder: Store) -> None:
-    """Redraw every figure of a store from the store alone."""
+    """Redraw every figure of a store and write its README.md, from the store alone."""
     _draw(folder)
 
 
@@ -217,18 +217,24 @@ def _show(folder: Path) -> None:
 
 
 def _draw(folder: Path) -> None:
-    from lotbench.report import plots
+    """Draw every figure of a store and write its README.md."""
+    from lotbench.report import plots, readme
 
-    for path in plots.draw(folder):
+    figures = plots.draw(folder)
+    for path in figures:
         _say(f"drew {path}")
-    _draw_maps(folder)
+    figures += _draw_maps(folder)
+    if written := readme.write(folder, figures):
+        _say(f"wrote {written}")
 
 
-def _draw_maps(folder: Path) -> None:
+def _draw_maps(folder: Path) -> list[Path]:
     from lotbench.report import breakeven
 
-    for path in breakeven.draw(folder):
+    files = breakeven.draw(folder)
+    for path in files:
         _say(f"drew {path}")
+    return files
 
 
 def _say(line: str) -> None:

@@ -49,7 +49,8 @@ FLOOR_KEYS = {"ratio": float}
 MAP_KEYS = {"map_id": str, "created": str, "setting": dict, "backbone": dict, "cells": list}
 # Always in the frame, in this order, even when the store is empty.
 COLUMNS = (
-    *("sweep", "trial_id", "task", "method", "seed", "status", "error", "created", "setting"),
+    *("sweep", "trial_id", "task", "method", "seed", "status", "error", "created", "backbone"),
+    "setting",
     *("split", "budget", "score_name", "score", "teacher_score"),
     *("flops", "dense_flops", "flops_speedup", "keep_ratio"),
     *("train_seconds", "steps", "precision", "threads", "cpu"),
@@ -297,6 +298,7 @@ def _trial_columns(folder: Path, row: Row) -> Row:
     columns |= {
         "sweep": folder.resolve().name,
         "created": row.get("created"),
+        "backbone": row.get("backbone"),
         "setting": _setting_hash(row),
         "score_name": row.get("metric"),
         "train_seconds": training.get("seconds"),

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from lotbench.report import style
+from lotbench.report import looks, style, words
+from lotbench.report.panels import timed_on
 from lotbench.report.pareto import DENSE, along_front, reduced_points
 
 if TYPE_CHECKING:
@@ -17,12 +18,12 @@ if TYPE_CHECKING:
 
 # The record's sections in the order of the bars, with the colours of all figures.
 SECTIONS = {
-    "attention": ("attention", style.BLUE),
-    "feed_forward": ("feed-forward", style.SKY),
-    "received_attention": ("attention received", style.PURPLE),
-    "decisions": ("decisions (routers, ranks)", style.VERMILLION),
-    "gather_scatter": ("gather and scatter", style.YELLOW),
-    "rest": ("embedding and head", style.GREY),
+    "attention": ("attention", looks.BLUE),
+    "feed_forward": ("feed-forward", looks.SKY),
+    "received_attention": ("attention received", looks.PURPLE),
+    "decisions": ("decisions (routers, ranks)", looks.VERMILLION),
+    "gather_scatter": ("gather and scatter", looks.YELLOW),
+    "rest": ("embedding and head", looks.GREY),
 }
 # Points a method may take.
 BARS = 3
@@ -35,11 +36,11 @@ def time_points(rows: pd.DataFrame) -> pd.DataFrame:
     timed = rows[rows[_columns(rows)].notna().any(axis=1)]
     own = reduced_points(timed)
     parts = [timed[timed["method"] == method] for method in DENSE]
-    parts += [along_front(own, method, BARS) for method in style.order(own["method"])]
+    parts += [along_front(own, method, BARS) for method in looks.order(own["method"])]
     return pd.concat(parts, ignore_index=True)
 
 
-def time_shares(rows: pd.DataFrame, where: str) -> Figure:
+def time_shares(rows: pd.DataFrame, trials: pd.DataFrame, devices: dict[str, str]) -> Figure:
     """Time by section, relative to the fastest dense model, for points on each method's front.
 
     One panel per timing setting; a mark on each bar says where FLOPs alone, of the timed texts,
@@ -51,7 +52,9 @@ def time_shares(rows: pd.DataFrame, where: str) -> Figure:
     labels = [name.split(".")[1] for name in _columns(chosen) if chosen[name].notna().any()]
     columns = min(len(labels), 2)
     lines = math.ceil(len(labels) / columns)
-    size = (2.2 + 3 * columns, 0.6 + lines * (0.6 + 0.19 * len(chosen)))
+    # Names and legend take 3.9 inches of the width; title and caption 0.9 of the height, title and
+    # labels of a panel 0.7, a bar 0.19.
+    size = (3.9 + 2.6 * columns, 0.9 + lines * (0.7 + 0.19 * len(chosen)))
     figure = Figure(figsize=size, layout="constrained")
     grid = figure.subplots(lines, columns, sharey=True, squeeze=False)
     for spare in grid.flat[len(labels) :]:
@@ -61,9 +64,10 @@ def time_shares(rows: pd.DataFrame, where: str) -> Figure:
     grid[0, 0].set_yticks(range(len(chosen)), chosen.apply(_name, axis=1))
     grid[0, 0].invert_yaxis()
     handles, names = grid[0, 0].get_legend_handles_labels()
-    figure.legend(handles, names, loc="outside upper left", ncols=3, fontsize=7)
+    figure.legend(handles, names, loc="outside right center", fontsize=7)
+    style.title(figure, words.title(trials, timed_on(chosen, devices)))
     small = "Beside the bars: FLOPs speed-up and score of points on each method's front"
-    notes = [where, f"{small}; {style.seeds(chosen)}"]
+    notes = ["Timed against the fastest dense model", f"{small}; {words.seeds(chosen)}"]
     if any(_share(chosen, label, "received_attention").isna().all() for label in labels):
         notes.append("Passes without attention received have it within attention")
     style.caption(figure, notes)
@@ -79,10 +83,11 @@ def _bars(axes: Axes, chosen: pd.DataFrame, label: str) -> None:
         left += width
     shown = np.isfinite(time)
     flops = 100 / chosen[f"real.{label}.flops"].to_numpy(float)
-    mark = {"marker": "|", "markersize": 9, "markeredgewidth": 1.5, "color": style.BLACK}
+    mark = {"marker": "|", "markersize": 9, "markeredgewidth": 1.5, "color": looks.BLACK}
     axes.plot(flops[shown], place[shown], **mark, linestyle="", label="FLOPs of dense (%)")
-    axes.set_title(style.pretty_setting(label))
+    axes.set_title(words.timing_setting(label))
     axes.set_xlabel("Time, fastest dense = 100")
+    axes.margins(y=0.01)
     axes.grid(False, axis="y")
     axes.tick_params(axis="y", length=0)
 
@@ -99,4 +104,4 @@ def _columns(rows: pd.DataFrame) -> list[str]:
 
 
 def _name(point: pd.Series) -> str:
-    return f"{point['method']}  {style.cost_and_score(point)}"
+    return f"{point['method']}  {words.cost_and_score(point)}"

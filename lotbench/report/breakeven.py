@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from lotbench.report import style
+from lotbench.report import style, words
+from lotbench.report.looks import BLACK
 from lotbench.store import read_maps
 
 if TYPE_CHECKING:
@@ -42,22 +43,24 @@ def break_even(record: dict[str, Any]) -> Figure:
     # The same distance to both sides of 1, so that the neutral colour is break-even.
     reach = max(1.01, *medians, *(1 / median for median in medians))
     norm = LogNorm(1 / reach, reach)
-    figure = Figure(figsize=(0.8 + 2.6 * len(panels), 2.9), layout="constrained")
+    figure = Figure(figsize=(0.8 + 2.6 * len(panels), 3.3), layout="constrained")
     grid = figure.subplots(1, len(panels), squeeze=False)[0]
     for axes, (size, own) in zip(grid, panels.items(), strict=True):
         _heat_map(axes, own, norm)
         axes.set_title(f"Batch {size}")
     grid[0].set_ylabel("Tokens per text")
     setting, backbone = record["setting"], record["backbone"]
-    threads = style.in_threads([setting["threads"]])
-    where = f"Timed on {setting['device_name']}, {threads}, {setting['dtype']}"
+    model = f"{words.backbone_name(backbone['name'])} ({words.count(backbone['layers'], 'layer')})"
+    machine = words.machine_name(setting["device_name"])
+    threads = words.in_threads([setting["threads"]])
+    style.title(figure, f"Break-even map, {model}, {machine}, {threads}")
     fewest = min(cell["rounds"] for cell in cells)
     style.caption(
         figure,
         [
-            f"Speed-up over the fastest dense model. {where}; at least {fewest} rounds",
-            f"{backbone['name']}: {backbone['layers']} layers, {backbone['width']} wide; random "
-            f"tokens leap, routers of width {setting['router_width']} run",
+            f"Speed-up over the fastest dense model, {setting['dtype']}; at least {fewest} rounds",
+            f"Layers {backbone['width']} wide; random tokens leap, routers of width "
+            f"{setting['router_width']} run",
             "Line: break-even; ~: the interval holds 1",
         ],
     )
@@ -75,14 +78,22 @@ def _heat_map(axes: Axes, cells: list[dict[str, Any]], norm: Any) -> None:
             tone = {"fontsize": 7, "color": "white" if dark else "#222222"}
             text = f"{undecided}{speed['median']:.2f}"
             axes.text(column, line, text, ha="center", va="center", **tone)
-    if min(values.shape) > 1 and values.min() < 1 < values.max():
-        axes.contour(np.log(values), levels=[0.0], colors=style.BLACK, linewidths=1.2)
+    _draw_break_even(axes, values >= 1)
     axes.set_xticks(range(len(keeps)), [f"{100 * keep:g}%" for keep in keeps])
     axes.set_yticks(range(len(cells)), [str(cell["length"]) for cell in cells])
     axes.set_xlabel("Tokens computed")
     axes.tick_params(length=0)
     axes.grid(False)
     axes.spines[:].set_visible(False)
+
+
+def _draw_break_even(axes: Axes, pays: np.ndarray) -> None:
+    """A line along the edges between the cells that pay and those that do not."""
+    line = {"color": BLACK, "linewidth": 1.6}
+    for row, column in np.argwhere(pays[1:] != pays[:-1]):
+        axes.plot([column - 0.5, column + 0.5], [row + 0.5, row + 0.5], **line)
+    for row, column in np.argwhere(pays[:, 1:] != pays[:, :-1]):
+        axes.plot([column + 0.5, column + 0.5], [row - 0.5, row + 0.5], **line)
 
 
 def _label(setting: dict[str, Any]) -> str:

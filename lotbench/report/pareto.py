@@ -60,8 +60,9 @@ def points(table: pd.DataFrame) -> pd.DataFrame:
 
     Scores and speed-ups have ``.low`` and ``.high``: the smallest and largest over the seeds, for
     wall-clock speed-ups the outermost ends of the seeds' intervals. ``dense`` is the reference's
-    score with the same seeds.  ``name`` says how a point differs from the others of its method;
-    ``seeds`` counts trials, ``real.<label>.seeds`` those of them that were timed.
+    score with the same seeds, ``gain`` the score above it in points (negative below dense).
+    ``name`` says how a point differs from the others of its method; ``seeds`` counts trials,
+    ``real.<label>.seeds`` those of them that were timed.
     """
     done = table[(table["status"] == "done") & (table["split"] == "validation")]
     # A method whose version was raised leaves older rows behind: the newest stands.
@@ -90,6 +91,8 @@ def points(table: pd.DataFrame) -> pd.DataFrame:
     for name in (c for c in table.columns if c.startswith("keep_ratio") or ".share." in c):
         columns[name] = (name, "mean")
     result = done.groupby(KEY, sort=True).agg(**columns).reset_index()
+    for end in ("", ".low", ".high"):
+        result[f"gain{end}"] = 100 * (result[f"score{end}"] - result["dense"])
     names = _setting_names(done)
     result.insert(4, "name", [names.get(setting, "") for setting in result["setting"]])
     return result
@@ -109,7 +112,7 @@ def reduced_points(points: pd.DataFrame) -> pd.DataFrame:
 def along_front(points: pd.DataFrame, method: str, count: int) -> pd.DataFrame:
     """At most ``count`` points of a method's front, evenly chosen, slowest first."""
     own = points[points["method"] == method]
-    own = own[front(own["flops_speedup"], own["score"])].sort_values("flops_speedup")
+    own = own[front(own["flops_speedup"], own["gain"])].sort_values("flops_speedup")
     return own.iloc[np.linspace(0, len(own) - 1, min(len(own), count)).round().astype(int)]
 
 

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from pathlib import Path
 from typing import Any
+
+from lotbench.store import write_row, write_timing
 
 
 def evaluation(
@@ -31,7 +35,7 @@ def trial(name: str, method: str, evaluations: list[dict], seed: int = 0, **more
         "task": "toy",
         "method": method,
         "seed": seed,
-        "backbone": "tiny",
+        "backbone": "package:tiny_bert/model",
         "params": {},
         "config": {"seed": seed, "plugins": []},
         "metric": "accuracy",
@@ -109,3 +113,25 @@ def map_record(name: str, created: str, cells: dict[tuple[int, int], list], **se
             for (size, length), speedups in cells.items()
         ],
     }
+
+
+def fill(folder: Path, batch_sizes: Iterable[int] = (32, 1)) -> Path:
+    """A timed store of dense, lot with two seeds and budgets, a plugin and a failed trial."""
+    for seed in (0, 1):
+        curve = [
+            evaluation(0.89 + seed / 100, 2.0, {"threshold": 0.3}),
+            evaluation(0.85, 4.0, {"threshold": 0.7}),
+        ]
+        write_row(folder, trial(f"l{seed}", "lot", curve, seed=seed))
+    write_row(folder, trial("d", "dense", [evaluation(0.90, 1.0)]))
+    write_row(folder, trial("m", "mine", [evaluation(0.80, 3.0)], params={"note": "[red]"}))
+    write_row(folder, failed("toy-ltp-s0-bad"))
+    rows = [
+        contender("dense", 1.0, "d"),
+        contender("mine", 1.02, "m", flagged=True),
+        contender("lot", 1.8, "l0", budget={"threshold": 0.3}),
+        contender("lot", 3.1, "l0", budget={"threshold": 0.7}, flagged=True, noisy=True),
+    ]
+    for size in batch_sizes:
+        write_timing(folder, timing(f"p{size}", "2025", rows, batch_size=size))
+    return folder

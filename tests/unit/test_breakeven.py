@@ -101,18 +101,27 @@ def test_the_figure_shows_values_and_the_line_where_they_cross_1():
     assert [text.get_text() for text in axes.texts] == ["~0.95", "~0.90", "2.00", "1.20"]
     assert [label.get_text() for label in axes.get_xticklabels()] == ["10%", "50%"]
     assert [label.get_text() for label in axes.get_yticklabels()] == ["64", "128"]
-    # Between the lengths, nearer to the one whose speed-up is nearer to 1.
-    (line,) = (path for group in axes.collections for path in group.get_paths())
-    assert ((line.vertices[:, 1] > 0) & (line.vertices[:, 1] < 1)).all()
-    caption = figure.get_supxlabel().replace("\n", " ")
-    assert "Abacus 9000, 1 thread, fp32; at least 5 rounds" in caption
+    # Both keep ratios pay with 128 tokens, none with 64: a line between them, a piece per column.
+    pieces = [sorted(zip(*line.get_data(), strict=True)) for line in axes.lines]
+    assert pieces == [[(-0.5, 0.5), (0.5, 0.5)], [(0.5, 0.5), (1.5, 0.5)]]
+    title = figure.get_suptitle().replace("\n", " ")
+    assert title == "Break-even map, tiny (2 layers), Abacus 9000, 1 thread"
+    assert "dense model, fp32; at least 5 rounds" in figure.get_supxlabel().replace("\n", " ")
+
+
+def test_the_line_goes_around_a_cell_that_does_not_pay():
+    with style.drawing():
+        figure = break_even(map_record("m", "2025", {(1, 64): [1.5, 0.9], (1, 128): [2.0, 1.2]}))
+    (axes,) = figure.axes
+    pieces = [sorted(zip(*line.get_data(), strict=True)) for line in axes.lines]
+    assert pieces == [[(0.5, 0.5), (1.5, 0.5)], [(0.5, -0.5), (0.5, 0.5)]]
 
 
 def test_no_line_where_reduction_always_pays():
     with style.drawing():
         figure = break_even(map_record("m", "2025", {(1, 8): [3, 2], (1, 16): [3, 2], (8, 8): [4]}))
     assert [axes.get_title() for axes in figure.axes] == ["Batch 1", "Batch 8"]
-    assert not any(axes.collections for axes in figure.axes)
+    assert not any(axes.lines for axes in figure.axes)
 
 
 def test_the_newest_map_of_a_setting_is_drawn_twice_the_same(tmp_path):

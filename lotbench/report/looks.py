@@ -1,0 +1,67 @@
+"""The colour and marker of every method, and the order in which figures and tables list them."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable
+from typing import Any
+
+# Okabe and Ito's palette, told apart with every kind of colour vision.
+ORANGE, SKY, GREEN, YELLOW = "#E69F00", "#56B4E9", "#009E73", "#F0E442"
+BLUE, VERMILLION, PURPLE, BLACK = "#0072B2", "#D55E00", "#CC79A7", "#000000"
+GREY = "#777777"
+METHODS = {
+    "lot": (VERMILLION, "o"),
+    "power-bert": (BLUE, "s"),
+    "ltp": (GREEN, "^"),
+    "tr-bert": (PURPLE, "D"),
+}
+CONTROLS = {
+    "random-drop": (ORANGE, "v"),
+    "first-k": (SKY, "P"),
+    "truncated": (YELLOW, "X"),
+    "dense": (BLACK, "*"),
+    "dense-packed": (GREY, "h"),
+}
+FIXED = METHODS | CONTROLS
+# Plugins draw from these (the dark end of Tol's muted palette), so they never look like the above.
+PLUGINS = [
+    (colour, marker)
+    for marker in ("<", ">", "p", "d", "8", "H")
+    for colour in ("#332288", "#882255", "#999933", "#44AA99", "#661100")
+]
+
+
+def looks(methods: Iterable[str]) -> dict[str, tuple[str, str]]:
+    """Colour and marker per method: fixed for ours, by a hash of the name for plugins."""
+    given: dict[str, tuple[str, str]] = {}
+    for method in sorted(set(methods)):
+        if method in FIXED:
+            given[method] = FIXED[method]
+            continue
+        start = int.from_bytes(hashlib.sha256(method.encode()).digest()[:4])
+        turns = (PLUGINS[(start + turn) % len(PLUGINS)] for turn in range(len(PLUGINS)))
+        free = (look for look in turns if look not in given.values())
+        given[method] = next(free, PLUGINS[start % len(PLUGINS)])
+    return given
+
+
+def mark(look: tuple[str, str]) -> dict[str, Any]:
+    """How a point is drawn; the dark edge lifts yellow off the paper and parts close points."""
+    colour, marker = look
+    size = 9 if marker == "*" else 5.5
+    edge = {"markeredgecolor": "#222222", "markeredgewidth": 0.5}
+    return {"color": colour, "marker": marker, "markersize": size, "zorder": 5, **edge}
+
+
+def order(methods: Iterable[str]) -> list[str]:
+    """The methods as legends list them: Leap-of-Thought, baselines, plugins, controls, dense."""
+    ranked = [list(METHODS), [], list(CONTROLS)]
+
+    def place(method: str) -> tuple[int, int, str]:
+        for group, names in enumerate(ranked):
+            if method in names:
+                return group, names.index(method), method
+        return 1, 0, method
+
+    return sorted(set(methods), key=place)

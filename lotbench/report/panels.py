@@ -1,0 +1,112 @@
+"""What figures of points share: a grid of panels, marks and intervals, the legend."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from lotbench.report import words
+from lotbench.report.looks import looks, mark, order
+from lotbench.report.pareto import DENSE, settings_of
+from lotbench.store import setting_label
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+
+def panels(count: int, width: float, height: float) -> tuple[Figure, list[Axes]]:
+    """A figure of ``count`` panels of the given size, in inches, that share their axes."""
+    from matplotlib.figure import Figure
+
+    columns = columns_of(count)
+    lines = math.ceil(count / columns)
+    figure = Figure(figsize=(1.3 + width * columns, 0.7 + height * lines), layout="constrained")
+    grid = figure.subplots(lines, columns, sharex=True, sharey=True, squeeze=False)
+    axes = list(grid.flat)
+    for spare in axes[count:]:
+        spare.set_visible(False)
+    for panel in axes:
+        panel.tick_params(labelbottom=True, labelleft=True)
+    return figure, axes[:count]
+
+
+def columns_of(count: int) -> int:
+    """How many of ``count`` panels stand side by side."""
+    return count if count <= 3 else 2 if count == 4 else 3
+
+
+def draw_points(
+    axes: Axes, own: pd.DataFrame, x: str, y: str, look: tuple[str, str], faint: bool = False
+) -> None:
+    """The points of a method; hollow where the wall-clock speed-up drowns in the timing noise."""
+    hollow = np.zeros(len(own), bool)
+    for name in (f"{x}.flagged", f"{y}.flagged"):
+        if name in own:
+            # Dense is within the noise of dense by definition.
+            hollow |= own[name].fillna(False).to_numpy(bool) & ~own["method"].isin(DENSE)
+    shape = mark(look) | {"linestyle": ""}
+    if faint:
+        shape |= {"markersize": 4, "alpha": 0.4, "zorder": 4}
+    edge = {"markerfacecolor": "white", "markeredgecolor": look[0], "markeredgewidth": 1}
+    axes.plot(own[x][~hollow], own[y][~hollow], **shape)
+    axes.plot(own[x][hollow], own[y][hollow], **(shape | edge))
+
+
+def draw_intervals(axes: Axes, own: pd.DataFrame, x: str, y: str, colour: str) -> None:
+    """Intervals in both directions; those of a single seed have no length, except for timings."""
+    thin = {"color": colour, "linewidth": 0.7, "alpha": 0.6, "zorder": 2}
+    axes.hlines(own[y], own[f"{x}.low"], own[f"{x}.high"], **thin)
+    axes.vlines(own[x], own[f"{y}.low"], own[f"{y}.high"], **thin)
+
+
+def legend(figure: Figure, methods: pd.Series, trials: pd.DataFrame, lines: bool) -> None:
+    """Adds the legend beside the panels; with ``lines`` where the figure joins fronts."""
+    from matplotlib.lines import Line2D
+
+    given = looks(trials["method"])
+    join = "-" if lines else ""
+    handles = [
+        Line2D([], [], linestyle=join, linewidth=1.6, label=method, **mark(given[method]))
+        for method in order(methods)
+    ]
+    extra, _ = figure.axes[0].get_legend_handles_labels()
+    figure.legend(handles=[*handles, *extra], loc="outside right center")
+
+
+def notes_on_points(rows: pd.DataFrame, trials: pd.DataFrame) -> list[str]:
+    """Caption: the seeds behind the points, and the trials that failed."""
+    notes = [words.seeds(rows)]
+    if rows["seeds"].max() > 1:
+        notes.append("bars from smallest to largest")
+    failed = int((trials["status"] == "failed").sum())
+    if failed:
+        notes.append(f"{words.count(failed, 'failed trial')} not shown")
+    return notes
+
+
+def device_names(timings: list[dict[str, Any]]) -> dict[str, str]:
+    """The name of the device behind every timing label; the newest pass wins, as in the frame."""
+    return {
+        setting_label(timing["setting"]): timing["setting"].get("device_name", "unknown device")
+        for timing in timings
+    }
+
+
+def timed_on(rows: pd.DataFrame, devices: dict[str, str]) -> str:
+    """The machine of a wall-clock figure: the devices and threads of its settings."""
+    settings = settings_of(rows)
+    names = sorted({words.machine_name(devices[label]) for label in settings})
+    threads = sorted({int(label.rsplit("-", 3)[1][:-1]) for label in settings})
+    return ", ".join([words.listed(names), words.in_threads(threads)])
+
+
+def note_on_timings(rows: pd.DataFrame) -> str:
+    """Caption: what a real speed-up is held against, and what a hollow mark means."""
+    reduced = rows[~rows["method"].isin(DENSE)]
+    flags = [f"real.{label}.flagged" for label in settings_of(rows)]
+    noisy = any(reduced[flag].fillna(False).any() for flag in flags)
+    return f"Timed against the fastest dense model{'; hollow: within timing noise' * noisy}"

