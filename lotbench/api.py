@@ -14,8 +14,9 @@ from lotbench.batch import Batch
 from lotbench.config.load import load_trial
 from lotbench.data.tokens import text_seed, tokenise
 from lotbench.engine import checkpoint
-from lotbench.engine.backbone import Backbone, load_tokenizer
+from lotbench.engine.backbone import Backbone
 from lotbench.engine.encoder import Mode, ReducedEncoder
+from lotbench.engine.loading import load_tokenizer
 from lotbench.errors import InputError
 from lotbench.reducer import Outputs, TokenReducer, Trace
 from lotbench.study.trial import run_trial

@@ -10,7 +10,8 @@ from hypothesis import HealthCheck, settings
 from torch import nn
 
 from lotbench.batch import Batch
-from lotbench.engine.backbone import Backbone, load_backbone
+from lotbench.engine.backbone import Backbone
+from lotbench.engine.loading import load_backbone
 from lotbench.ragged import Ragged
 
 # The same examples in every run: a test that fails on some days only is worse than none.

@@ -20,8 +20,8 @@ from lotbench.conformance.subject import LAYERS, Subject, batches
 from lotbench.data.batches import collate
 from lotbench.data.task import load_task
 from lotbench.engine import checkpoint
-from lotbench.engine.backbone import load_tokenizer
 from lotbench.engine.encoder import ReducedEncoder
+from lotbench.engine.loading import load_tokenizer
 from lotbench.reducer import Stage
 from lotbench.study.evaluate import evaluate
 from lotbench.study.trial import run_trial

@@ -10,8 +10,8 @@ import torch
 from torch import nn
 
 from lotbench import registry
-from lotbench.engine.backbone import load_backbone, quiet
 from lotbench.engine.encoder import ReducedEncoder
+from lotbench.engine.loading import load_backbone, quiet
 from lotbench.errors import InputError
 from lotbench.reducer import TokenReducer
 

@@ -9,14 +9,17 @@ from __future__ import annotations
 
 from typing import Literal
 
-from torch import Tensor, nn
+from torch import nn
 
 from lotbench.batch import Batch
 from lotbench.engine.backbone import Backbone
-from lotbench.engine.modes import Packed, Prefix, Reference
+from lotbench.engine.packed import Packed
+from lotbench.engine.reference import Reference
+from lotbench.engine.run import Prefix
 from lotbench.reducer import Outputs, TokenReducer
 
 Mode = Literal["packed", "reference"]
+MODES: dict[Mode, type[Packed | Reference]] = {"packed": Packed, "reference": Reference}
 
 
 class ReducedEncoder(nn.Module):
@@ -60,26 +63,11 @@ class ReducedEncoder(nn.Module):
             If the mode is unknown, a decision is malformed, or a soft one reaches the packed path.
         """
         reducer = self.reducer if reducer is None else reducer
-        if mode == "packed":
-            run: Packed | Reference = Packed(self, reducer, batch, inputs, prefix)
-        elif mode == "reference":
-            run = Reference(self, reducer, batch, inputs, prefix)
-        else:
+        if mode not in MODES:
             raise ValueError(f"mode must be 'packed' or 'reference', not {mode!r}")
-        start = 0 if prefix is None else prefix.layer
-        for index in range(start, reducer.active_layers):
-            run.layer(index, self.backbone.layers[index])
-        return run.outputs()
+        return MODES[mode](self.backbone, reducer, batch, inputs, prefix).outputs()
 
     def prefix(self, batch: Batch, layer: int) -> Prefix:
         """What enters ``layer`` when the layers before it compute every token."""
-        reducer = TokenReducer(TokenReducer.Params(), layer, self.backbone.width)
-        run = Packed(self, reducer, batch, False, None)
-        for index in range(layer):
-            run.layer(index, self.backbone.layers[index])
-        return Prefix(layer, run.hidden)
-
-    def heads(self, x: Tensor) -> Tensor:
-        """Heads apart: ``(T, D) -> (T, H, d)``."""
-        count = self.backbone.heads
-        return x.view(-1, count, self.backbone.width // count)
+        nothing = TokenReducer(TokenReducer.Params(), layer, self.backbone.width)
+        return Prefix(layer, Packed(self.backbone, nothing, batch).tokens().hidden)

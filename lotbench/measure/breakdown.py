@@ -16,7 +16,6 @@ from typing import Any
 import torch
 from torch import nn
 
-from lotbench.engine import modes
 from lotbench.engine.encoder import ReducedEncoder
 from lotbench.measure.protocol import Call
 from lotbench.ragged import Ragged
@@ -106,6 +105,10 @@ def _watched(encoder: ReducedEncoder, watch: Stopwatch, between: str) -> Iterato
         hook = _modules(part)[-1].register_forward_hook(lambda *_: watch.enter(section))
         stack.callback(hook.remove)
 
+    def replace(owner: nn.Module, name: str, stand_in: Callable[..., Any]) -> None:
+        setattr(owner, name, stand_in)  # on the instance, in front of its class's own
+        stack.callback(delattr, owner, name)
+
     def around(name: str) -> None:
         decide = getattr(encoder.reducer, name)
 
@@ -116,28 +119,26 @@ def _watched(encoder: ReducedEncoder, watch: Stopwatch, between: str) -> Iterato
             watch.enter(between)
             return decision
 
-        setattr(encoder.reducer, name, watched)
-        stack.callback(delattr, encoder.reducer, name)
+        replace(encoder.reducer, name, watched)
 
-    attend_and_receive = modes.attend_and_receive
+    backbone, attend_and_receive = encoder.backbone, encoder.backbone.attend_and_receive
 
     def receiving(*arguments: Any) -> Any:
-        watch.aside(lambda: modes.attend(*_fresh(arguments)))  # what is met first is slow
-        without = watch.aside(lambda: modes.attend(*_fresh(arguments)))
+        watch.aside(lambda: backbone.attend(*_fresh(arguments)))  # the first call is slow
+        without = watch.aside(lambda: backbone.attend(*_fresh(arguments)))
         start = watch.clock()
         result = attend_and_receive(*arguments)
         watch.move(watch.clock() - start - without, RECEIVED)
         return result
 
     with ExitStack() as stack:
-        modes.attend_and_receive = receiving
-        stack.callback(setattr, modes, "attend_and_receive", attend_and_receive)
-        for layer in encoder.backbone.layers:
+        replace(backbone, "attend_and_receive", receiving)
+        for layer in backbone.layers:
             before(layer.query, ATTENTION)
             after(layer.attention_output, between)
             before(layer.feed_forward, FEED_FORWARD)
             after(layer.feed_forward, between)
-        for head in encoder.backbone.head_modules():
+        for head in backbone.head_modules():
             before(head, REST)
         around("before_layer")
         around("after_attention")

@@ -17,8 +17,9 @@ import torch
 from torch import Tensor
 
 from lotbench import registry
-from lotbench.engine.backbone import Backbone, load_backbone, max_tokens
+from lotbench.engine.backbone import Backbone
 from lotbench.engine.encoder import ReducedEncoder
+from lotbench.engine.loading import load_backbone, max_tokens
 from lotbench.measure import launch, protocol
 from lotbench.measure.worker import (
     DTYPES,
@@ -76,7 +77,7 @@ def run_maps(
     Parameters
     ----------
     backbone : str
-        See `lotbench.engine.backbone.locate`; its pretrained weights will do.
+        See `lotbench.engine.loading.locate`; its pretrained weights will do.
     layers : int, optional
         Keep only the first layers.
     rounds : int

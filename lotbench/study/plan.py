@@ -8,7 +8,7 @@ from pathlib import Path
 from lotbench import store
 from lotbench.config.load import expand
 from lotbench.config.sections import SweepConfig, TrialConfig
-from lotbench.engine.backbone import read_config
+from lotbench.engine.loading import read_config
 from lotbench.measure import launch
 from lotbench.study.trial import check_comparable, check_fits, trial_id
 

@@ -10,7 +10,7 @@ import torch
 from lotbench import store
 from lotbench.config.sections import SweepConfig, TrialConfig
 from lotbench.data.task import Task, load_task
-from lotbench.engine.backbone import load_backbone, load_tokenizer
+from lotbench.engine.loading import load_backbone, load_tokenizer
 from lotbench.measure.flops import dense_flops
 from lotbench.study.plan import plan
 from lotbench.study.training import total_steps

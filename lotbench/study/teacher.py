@@ -26,8 +26,8 @@ from lotbench.data.batches import batches, collate
 from lotbench.data.task import Task
 from lotbench.data.tokens import Split
 from lotbench.engine import checkpoint
-from lotbench.engine.backbone import fingerprint
 from lotbench.engine.encoder import ReducedEncoder
+from lotbench.engine.loading import fingerprint
 from lotbench.ragged import Ragged
 from lotbench.reducer import Leap, Params, TokenReducer, Tokens
 from lotbench.study.evaluate import evaluate

@@ -17,7 +17,7 @@ from lotbench.config.sections import MeasureConfig, SweepConfig, TrialConfig
 from lotbench.data.task import load_task
 from lotbench.data.tokens import Split
 from lotbench.engine import checkpoint
-from lotbench.engine.backbone import load_tokenizer
+from lotbench.engine.loading import load_tokenizer
 from lotbench.errors import InputError, PassFailed
 from lotbench.measure import breakeven, launch, merge
 from lotbench.measure.worker import device_name

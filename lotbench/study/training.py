@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import re
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator
@@ -230,7 +229,8 @@ def _optimiser(encoder: ReducedEncoder, stage: Stage, config: TrainConfig) -> to
     top = len(encoder.backbone.layers) + 1
     for name, parameter in encoder.backbone.named_parameters():
         if parameter.requires_grad:
-            rate = config.learning_rate * config.layer_decay ** (top - height(name, top))
+            below = top - encoder.backbone.height(name)
+            rate = config.learning_rate * config.layer_decay**below
             groups[rate, _decay(name, parameter, config)].append(parameter)
     for name, parameter in encoder.reducer.named_parameters():
         frozen = "reducer" in stage.frozen or _prefix(name, stage.frozen)
@@ -246,14 +246,6 @@ def _optimiser(encoder: ReducedEncoder, stage: Stage, config: TrainConfig) -> to
         ],
         fused=True,
     )
-
-
-def height(name: str, top: int) -> int:
-    """Where a parameter of the backbone stands: 0 embeddings, then the layers, ``top`` the head."""
-    if "embeddings" in name:
-        return 0
-    layer = re.search(r"\.layer\.(\d+)\.", name)
-    return int(layer[1]) + 1 if layer else top
 
 
 def _decay(name: str, parameter: nn.Parameter, config: TrainConfig) -> float:

@@ -13,8 +13,8 @@ from lotbench import machine, registry, store
 from lotbench.config.sections import TrialConfig
 from lotbench.data.task import Task, load_task
 from lotbench.engine import checkpoint
-from lotbench.engine.backbone import load_tokenizer, read_config
 from lotbench.engine.encoder import ReducedEncoder
+from lotbench.engine.loading import load_tokenizer, read_config
 from lotbench.errors import InputError
 from lotbench.reducer import Params, TokenReducer
 from lotbench.study.evaluate import evaluate

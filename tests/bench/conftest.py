@@ -14,7 +14,8 @@ import torch
 
 from lotbench.batch import Batch
 from lotbench.data.tokens import Split
-from lotbench.engine.backbone import Backbone, load_backbone
+from lotbench.engine.backbone import Backbone
+from lotbench.engine.loading import load_backbone
 from lotbench.measure import protocol
 
 Ratio = Callable[..., float]

@@ -12,7 +12,7 @@ from lotbench.batch import Batch
 from lotbench.config.sections import LimitConfig, TaskConfig
 from lotbench.data.task import load_task
 from lotbench.data.tokens import Split
-from lotbench.engine.backbone import load_tokenizer
+from lotbench.engine.loading import load_tokenizer
 from lotbench.measure import protocol
 from lotbench.ragged import Ragged
 

@@ -19,8 +19,9 @@ import torch
 from torch import Tensor
 
 from lotbench.batch import Batch
-from lotbench.engine.backbone import Backbone, load_backbone
+from lotbench.engine.backbone import Backbone
 from lotbench.engine.encoder import ReducedEncoder
+from lotbench.engine.loading import load_backbone
 from lotbench.lot import LeapOfThought
 from lotbench.measure import protocol
 from lotbench.ragged import Ragged

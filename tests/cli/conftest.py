@@ -17,7 +17,7 @@ def backbone(tmp_path_factory) -> Path:
     import torch
     from transformers import AutoTokenizer, BertConfig, BertForSequenceClassification
 
-    from lotbench.engine.backbone import locate
+    from lotbench.engine.loading import locate
 
     folder = tmp_path_factory.mktemp("backbone")
     torch.manual_seed(0)

@@ -15,14 +15,14 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from lotbench.batch import Batch
-from lotbench.engine.backbone import Backbone, load_backbone, load_tokenizer, locate
+from lotbench.engine.backbone import Backbone
 from lotbench.engine.encoder import ReducedEncoder
+from lotbench.engine.loading import load_backbone, load_tokenizer, locate
 from lotbench.errors import InputError
 from lotbench.lot import LeapOfThought, Params
 from lotbench.measure.flops import dense_flops, fvcore_flops, reduced_flops
 from lotbench.ragged import pad
 from lotbench.reducer import TokenReducer
-from lotbench.study.training import height
 
 SIZES = {
     "hidden_size": 32,
@@ -112,8 +112,8 @@ def test_routing_agrees_in_both_modes_and_with_fvcore(kind: str, make_batch) -> 
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_every_parameter_has_its_height(kind: str) -> None:
-    names = [name for name, _ in Backbone(make(kind)).named_parameters()]
-    found = {name: height(name, 4) for name in names}
+    backbone = Backbone(make(kind))
+    found = {name: backbone.height(name) for name, _ in backbone.named_parameters()}
     assert all((h == 0) == ("embedding" in name) for name, h in found.items())
     assert all(("classifier" in name) <= (h == 4) for name, h in found.items())
     # Query, key, value, output, two of the feed-forward and two norms: 16 weights and biases each.

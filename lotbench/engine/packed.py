@@ -1,0 +1,116 @@
+"""The packed mode: unselected tokens are gone.
+
+Before a layer its tokens are gathered, after it their new states are written back.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from lotbench.engine.run import Run
+from lotbench.ragged import select
+from lotbench.reducer import Decision, Drop, Leap, Outputs, Tokens
+
+
+class Packed(Run):
+    """A forward pass that computes only what the method keeps."""
+
+    def outputs(self) -> Outputs:
+        """Outputs of the whole pass."""
+        tokens = self.tokens()
+        return self.finish(tokens, tokens.hidden[tokens.layout.first])
+
+    def tokens(self) -> Tokens:
+        """The tokens that leave the last layer."""
+        tokens = Tokens(self.entry(), self.batch.layout, self.all_rows, self.batch)
+        for index in self.layers():
+            tokens = self.layer(index, tokens)
+        return tokens
+
+    def layer(self, index: int, tokens: Tokens) -> Tokens:
+        """The tokens that leave a layer, from those that enter it."""
+        if self.keep_inputs:
+            self.inputs.append(tokens.hidden)
+        layer, shown = self.backbone.layers[index], tokens.layout
+        outer = self.before_layer(index, tokens)
+
+        # carried: the tokens that go on; chosen: those of them that this layer computes;
+        # at: rows of the chosen among the carried, None where all are chosen.
+        carried, at, context = tokens, None, None
+        leapt: list[bool] = []
+        if isinstance(outer, Drop):
+            self.keep_last_states(outer, tokens)
+            _, carried = self.gather(tokens, outer)
+        chosen = carried
+        if isinstance(outer, Leap):
+            at, chosen = self.gather(carried, outer)
+            if outer.context is not None:
+                context = outer.context
+                sizes = zip(chosen.layout.sizes, shown.sizes, strict=True)
+                leapt = [kept < before for kept, before in sizes]
+
+        x, received, keys = self.attention(layer, chosen.hidden, chosen.layout, context, leapt)
+        attended = Tokens(x, chosen.layout, chosen.rows, self.batch)
+        inner = self.after_attention(index, attended, received)
+        if inner is None:
+            forward, computed = attended, layer.feed_forward(x)
+        else:
+            stay, forward = self.gather(attended, inner)
+            computed = layer.feed_forward(forward.hidden)
+            if isinstance(inner, Leap):
+                computed = x.index_copy(0, stay, computed.to(x.dtype))
+            else:
+                self.keep_last_states(inner, attended)
+                carried, at = self.leave(carried, at, inner, stay, forward)
+
+        self.count(shown.lengths, chosen.layout.lengths, keys.lengths, forward.layout.lengths)
+        hidden = computed if at is None else self.write(computed, at, carried.hidden)
+        # A drop within the layer leaves tokens that the earlier decision no longer fits.
+        previous = outer if isinstance(outer, Leap) and not isinstance(inner, Drop) else None
+        return Tokens(hidden, carried.layout, carried.rows, self.batch, previous)
+
+    def record(
+        self, index: int, point: str, decision: Decision | None, tokens: Tokens
+    ) -> Decision | None:
+        """The same decision, now an event of the trace; a soft one is refused."""
+        decision = super().record(index, point, decision, tokens)
+        if decision is not None and decision.weight is not None:
+            raise ValueError("a soft decision (weight given) needs mode='reference'")
+        return decision
+
+    def gather(self, tokens: Tokens, decision: Decision) -> tuple[Tensor, Tokens]:
+        """The kept tokens, and before them their rows among those given."""
+        sizes = decision.sizes if isinstance(decision, Leap) else None
+        at, layout = select(decision.keep, tokens.layout, sizes)
+        rows = at if tokens.rows is self.all_rows else tokens.rows[at]
+        return at, Tokens(tokens.hidden.index_select(0, at), layout, rows, self.batch)
+
+    def leave(
+        self, carried: Tokens, at: Tensor | None, decision: Drop, stay: Tensor, forward: Tokens
+    ) -> tuple[Tokens, Tensor | None]:
+        """What is carried after a drop within a layer, and where the staying tokens are in it.
+
+        Parameters
+        ----------
+        carried : Tokens
+        at : Tensor, or None
+            Rows of the computed tokens among the carried; None for all of them.
+        decision : Drop
+            About the computed tokens.
+        stay : Tensor
+            Rows, among the computed tokens, of those that it keeps: ``forward``.
+        """
+        if at is None:
+            return forward, None
+        keep = torch.ones_like(carried.rows, dtype=torch.bool).index_copy(0, at, decision.keep)
+        _, left = self.gather(carried, Drop(keep))
+        new_rows = keep.cumsum(0) - 1
+        return left, new_rows[at[stay]]
+
+    def write(self, computed: Tensor, at: Tensor, hidden: Tensor) -> Tensor:
+        """The carried states with the computed ones at these rows, in place where that is safe."""
+        computed = computed.to(hidden.dtype)
+        if torch.is_grad_enabled() or self.keep_inputs:
+            return hidden.index_copy(0, at, computed)
+        return hidden.index_copy_(0, at, computed)

@@ -1,0 +1,146 @@
+"""The reference mode: every token is computed, and decisions weigh keys and blend states.
+
+It defines what a decision means, and gradients flow through its weights.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from lotbench.engine.run import Run
+from lotbench.ragged import segment_count, select
+from lotbench.reducer import Drop, Leap, Outputs, Received, Tokens
+
+
+@dataclass(frozen=True)
+class States:
+    """All tokens between two layers.
+
+    Attributes
+    ----------
+    hidden : Tensor, shape (T, D)
+    present : Tensor, shape (T,), bool
+        False for tokens that were dropped.
+    previous : Leap or None
+        The decision before the previous layer, while it still fits the tokens present.
+    """
+
+    hidden: Tensor
+    present: Tensor
+    previous: Leap | None = None
+
+
+class Reference(Run):
+    """A forward pass that computes every token of every layer."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self.everyone = torch.ones_like(self.all_rows, dtype=torch.bool)
+
+    def outputs(self) -> Outputs:
+        """Outputs of the whole pass."""
+        states = States(self.entry(), self.everyone)
+        for index in self.layers():
+            states = self.layer(index, states)
+        first = states.hidden[self.batch.layout.first]
+        return self.finish(self.shown(states.hidden, states.present), first)
+
+    def layer(self, index: int, states: States) -> States:
+        """The states that leave a layer, from those that enter it."""
+        if self.keep_inputs:
+            self.inputs.append(states.hidden)
+        layer, whole = self.backbone.layers[index], self.batch.layout
+        hidden, present = states.hidden, states.present
+        tokens = self.shown(hidden, present, states.previous)
+        outer = self.before_layer(index, tokens)
+
+        # compute: the tokens that this layer changes; blend: by how much.
+        outer_factor = blend = context = None
+        leapt: list[bool] = []
+        if isinstance(outer, Drop):
+            self.keep_last_states(outer, tokens)
+            hidden, present, outer_factor = self.drop(outer, tokens.rows, hidden, present)
+        compute = present
+        if isinstance(outer, Leap):
+            compute = self.spread(outer.keep, tokens.rows)
+            blend = self.leap_weight(outer, tokens.rows, hidden.dtype)
+            if outer.context is not None:
+                context = outer.context
+                leapt = (segment_count(compute, whole) < tokens.layout.lengths).tolist()
+
+        weight = (compute if blend is None else blend).to(hidden.dtype)
+        x, received, keys = self.attention(layer, hidden, whole, context, leapt, weight)
+        attended = self.shown(x, compute)
+        if received is not None:
+            received = Received(received.mean[attended.rows], received.own[attended.rows])
+        inner = self.after_attention(index, attended, received)
+
+        inner_factor = inner_blend = None
+        if isinstance(inner, Leap):
+            inner_blend = self.leap_weight(inner, attended.rows, x.dtype)
+        elif isinstance(inner, Drop):
+            self.keep_last_states(inner, attended)
+            x, present, inner_factor = self.drop(inner, attended.rows, x, present)
+        y = layer.feed_forward(x)
+        for factor in (outer_factor, inner_factor):
+            if factor is not None:
+                y = y * factor
+        if inner_blend is not None:
+            y = _blend(inner_blend, y, x)
+        if blend is not None:
+            y = _blend(blend, y, hidden)
+
+        queries = segment_count(compute, whole)
+        contexts = keys.lengths - whole.lengths
+        forward = compute if inner is None else self.spread(inner.keep, attended.rows)
+        self.count(
+            tokens.layout.lengths, queries, queries + contexts, segment_count(forward, whole)
+        )
+        # A drop within the layer leaves tokens that the earlier decision no longer fits.
+        previous = outer if isinstance(outer, Leap) and not isinstance(inner, Drop) else None
+        return States(y, present, previous)
+
+    def shown(self, hidden: Tensor, mask: Tensor, previous: Leap | None = None) -> Tokens:
+        """The tokens of a mask (T,), gathered: what the method may see."""
+        if mask is self.everyone:
+            return Tokens(hidden, self.batch.layout, self.all_rows, self.batch, previous)
+        rows, layout = select(mask, self.batch.layout)
+        return Tokens(hidden[rows], layout, rows, self.batch, previous)
+
+    def spread(self, values: Tensor, rows: Tensor) -> Tensor:
+        """Values of the shown tokens on all tokens, zero elsewhere, shape (T,)."""
+        if rows is self.all_rows:
+            return values
+        return values.new_zeros(self.batch.layout.total).index_copy(0, rows, values)
+
+    def leap_weight(self, decision: Leap, rows: Tensor, dtype: torch.dtype) -> Tensor:
+        """The decision's weight on all tokens, shape (T,); bool where it is hard."""
+        if decision.weight is None:
+            return self.spread(decision.keep, rows)
+        return self.spread(decision.weight.to(dtype), rows)
+
+    def drop(
+        self, decision: Drop, rows: Tensor, hidden: Tensor, present: Tensor
+    ) -> tuple[Tensor, Tensor, Tensor | None]:
+        """States and presence after a drop, and the factor (T, 1) that waits for the output."""
+        gone = rows[~decision.keep]
+        if gone.numel():
+            present = present.index_fill(0, gone, False)
+        if decision.weight is None:
+            return hidden, present, None
+        ones = torch.ones_like(hidden[:, 0])
+        factor = ones.index_copy(0, rows, decision.weight.to(hidden.dtype)).unsqueeze(1)
+        if decision.at_output:
+            return hidden, present, factor
+        return hidden * factor, present, None
+
+
+def _blend(weight: Tensor, new: Tensor, old: Tensor) -> Tensor:
+    """``weight * new + (1 - weight) * old`` per token; a bool weight selects."""
+    weight = weight.unsqueeze(1)
+    if weight.dtype == torch.bool:
+        return torch.where(weight, new, old)
+    return weight * new + (1 - weight) * old
