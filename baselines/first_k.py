@@ -29,7 +29,7 @@ class FirstK(TokenReducer):
     Params: ClassVar[type[reducer.Params]] = Params
     name = "first-k"
     source = "control"
-    budget = "k"
+    budget_name = "k"
 
     def __init__(self, params: Params, n_layers: int, width: int) -> None:
         super().__init__(params, n_layers, width)

@@ -68,7 +68,7 @@ class LearnedTokenPruning(TokenReducer):
     name = "ltp"
     source = "Kim et al., KDD 2022"
     needs = frozenset({"received_attention"})
-    budget = "threshold_scale"
+    budget_name = "threshold_scale"
 
     def __init__(self, params: Params, n_layers: int, width: int) -> None:
         super().__init__(params, n_layers, width)

@@ -37,7 +37,7 @@ Deviations from the released code
 from __future__ import annotations
 
 import math
-from typing import Any, ClassVar, Literal
+from typing import ClassVar, Literal
 
 import torch
 from pydantic import ConfigDict, Field, model_validator
@@ -47,7 +47,7 @@ from lotbench import reducer
 from lotbench.batch import Batch
 from lotbench.errors import InputError
 from lotbench.ragged import Ragged, segment_rank
-from lotbench.reducer import Drop, Outputs, Received, Stage, TokenReducer, Tokens, Trace
+from lotbench.reducer import Drop, Outputs, Received, Stage, Step, TokenReducer, Tokens, Trace
 
 SEARCH = "configuration search"
 
@@ -83,7 +83,7 @@ class PowerBert(TokenReducer):
     version = 2
     source = "Goyal et al., ICML 2020"
     needs = frozenset({"received_attention"})
-    budget = "retention_scale"
+    budget_name = "retention_scale"
 
     def __init__(self, params: Params, n_layers: int, width: int) -> None:
         super().__init__(params, n_layers, width)
@@ -111,17 +111,19 @@ class PowerBert(TokenReducer):
         if stage.name == "retrain" and self.weights is not None:
             self.retention.copy_(retention(self._reachable().detach().sum(1)))
 
-    def training_step(self, encoder: nn.Module, batch: Batch, step: Any) -> None:
+    def training_step(self, encoder: nn.Module, batch: Batch, step: Step) -> None:
         if step.stage.name == SEARCH:
             if batch.layout.max_length > self.params.max_length:
                 raise InputError(
                     f"power-bert: max_length: {self.params.max_length}, but a text has "
                     f"{batch.layout.max_length} tokens; raise it"
                 )
-            with torch.no_grad():  # the projection that follows the previous update
-                self.weights.clamp_(0, 1)
-                self.longest.clamp_(min=batch.layout.max_length)
+            self.longest.clamp_(min=batch.layout.max_length)
         return None
+
+    def after_step(self) -> None:
+        if self._searching:
+            self.weights.clamp_(0, 1)
 
     def after_attention(self, layer: int, tokens: Tokens, received: Received) -> Drop:
         rank = significance_rank(received, tokens.layout)

@@ -47,7 +47,7 @@ class RandomDrop(TokenReducer):
     Params: ClassVar[type[reducer.Params]] = Params
     name = "random-drop"
     source = "control"
-    budget = "keep_ratio"
+    budget_name = "keep_ratio"
 
     def __init__(self, params: Params, n_layers: int, width: int) -> None:
         super().__init__(params, n_layers, width)

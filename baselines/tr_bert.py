@@ -100,7 +100,7 @@ class TrBert(TokenReducer):
     Params: ClassVar[type[reducer.Params]] = Params
     name = "tr-bert"
     source = "Ye et al., NAACL 2021"
-    budget = "threshold"
+    budget_name = "threshold"
 
     def __init__(self, params: Params, n_layers: int, width: int) -> None:
         super().__init__(params, n_layers, width)

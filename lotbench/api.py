@@ -9,7 +9,6 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from lotbench import registry
 from lotbench.batch import Batch
 from lotbench.config.load import load_trial
 from lotbench.data.tokens import text_seed, tokenise
@@ -90,13 +89,11 @@ class ReducedClassifier:
         InputError
             If the method has none, or could not be trained with such a value.
         """
-        return getattr(self.reducer, self._knob())
+        return self.reducer.budget
 
     @budget.setter
     def budget(self, value: float) -> None:
-        knob, reducer = self._knob(), self.reducer
-        registry.check_budget(type(reducer), reducer.params.model_dump(by_alias=True), value, knob)
-        setattr(reducer, knob, value)
+        self.reducer.budget = value
 
     def __call__(
         self,
@@ -139,8 +136,3 @@ class ReducedClassifier:
         types = [row for _, rows in found for row in rows]
         batch = Batch.from_ids(ids, types, text_seed=[text_seed(fields) for fields in texts])
         return self.encoder(batch.to(next(self.encoder.parameters()).device), mode=mode)
-
-    def _knob(self) -> str:
-        if self.reducer.budget is None:
-            raise InputError(f"method {self.reducer.name!r} has no budget after training")
-        return self.reducer.budget

@@ -96,5 +96,5 @@ def methods_table() -> Table:
         for key, field in cls.Params.model_fields.items():
             note = f"  {field.description}" if field.description else ""
             lines.append(f"{field.alias or key} = {field.default!r}{note}")
-        table.add_row(name, cls.source, cls.budget or "-", Text("\n".join(lines) or "-"))
+        table.add_row(name, cls.source, cls.budget_name or "-", Text("\n".join(lines) or "-"))
     return table

@@ -136,7 +136,7 @@ class LeapOfThought(TokenReducer):
     name = "lot"
     version = 2
     source = "Kim et al., EMNLP 2023"
-    budget = "threshold"
+    budget_name = "threshold"
 
     def __init__(self, params: Params, n_layers: int, width: int) -> None:
         super().__init__(params, n_layers, width)
@@ -236,7 +236,7 @@ class FixedBudget(LeapOfThought):
     name = "lot-fixed"
     version = 1
     source = "Kim et al., EMNLP 2023, with a fixed budget"
-    budget = "keep_ratio"
+    budget_name = "keep_ratio"
 
     def __init__(self, params: FixedBudgetParams, n_layers: int, width: int) -> None:
         super().__init__(params, n_layers, width)

@@ -8,14 +8,19 @@ comes back in the `Trace`.
 
 from __future__ import annotations
 
+import math
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
+from numbers import Real
 from typing import Any, ClassVar
 
 import torch
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, ValidationError
 from torch import Tensor, nn
 
 from lotbench.batch import Batch
+from lotbench.errors import InputError
 from lotbench.ragged import Ragged
 
 
@@ -264,8 +269,8 @@ class TokenReducer(nn.Module):
     padded: ClassVar[bool] = False
     """Timed as the untouched Hugging Face model on padded batches (the dense reference)."""
     needs: ClassVar[frozenset[str]] = frozenset()
-    budget: ClassVar[str | None] = None
-    """Name of the post-hoc budget: an attribute that moves a trained model along its curve."""
+    budget_name: ClassVar[str | None] = None
+    """Name of the attribute that is the budget; None for a method without one."""
 
     def __init__(self, params: Params, n_layers: int, width: int) -> None:
         super().__init__()
@@ -274,6 +279,71 @@ class TokenReducer(nn.Module):
         self.width = width
         self.active_layers = n_layers  # a method may use only the first layers of the backbone
         self.stage: Stage | None = None
+
+    @property
+    def budget(self) -> float:
+        """The post-hoc budget: set it to move a trained model along its curve.
+
+        Raises
+        ------
+        InputError
+            If the method has none, or could not be trained with such a value.
+        """
+        return getattr(self, self._own_budget())
+
+    @budget.setter
+    def budget(self, value: float) -> None:
+        name = self._own_budget()
+        self.check_budget(self.params, value, name)
+        setattr(self, name, value)
+
+    @contextmanager
+    def at_budget(self, value: float | None) -> Iterator[None]:
+        """Inside, the budget has this value; None leaves it as it is."""
+        if value is None:
+            yield
+            return
+        name = self._own_budget()
+        before = getattr(self, name)
+        self.budget = value
+        try:
+            yield
+        finally:
+            setattr(self, name, before)
+
+    @classmethod
+    def check_budget(cls, params: Params, value: float, where: str) -> None:
+        """Refuse a budget that the method could not be trained with.
+
+        Parameters
+        ----------
+        params : Params
+            The other hyper-parameters.  Where no field of theirs is the budget, any finite number
+            is taken.
+        value : float
+        where : str
+            The place of the value in error messages.
+
+        Raises
+        ------
+        InputError
+            If it is no finite number, or out of range.
+        """
+        if not isinstance(value, Real) or isinstance(value, bool) or not math.isfinite(value):
+            raise InputError(f"{where}: a finite number is needed (given: {value!r})")
+        if cls.budget_name in cls.Params.model_fields:
+            try:
+                cls.Params.model_validate(
+                    params.model_dump(by_alias=True) | {cls.budget_name: value}
+                )
+            except ValidationError as error:
+                fault = error.errors()[0]["msg"]
+                raise InputError(f"{where}: {fault} (given: {value!r})") from error
+
+    def _own_budget(self) -> str:
+        if self.budget_name is None:
+            raise InputError(f"method {getattr(self, 'name', '')!r} has no budget after training")
+        return self.budget_name
 
     def stages(self) -> list[Stage]:
         """The training recipe; one hard stage by default."""
@@ -304,6 +374,9 @@ class TokenReducer(nn.Module):
     def training_step(self, encoder: nn.Module, batch: Batch, step: Step) -> dict | None:
         """Loss terms of a step that is not forward, losses, backward; None for the usual one."""
         return None
+
+    def after_step(self) -> None:
+        """Called after each optimiser step, without gradients; project parameters here."""
 
     def overhead_flops(self, layer: int, n_tokens: Tensor) -> Tensor | float:
         """FLOPs (2 x multiply-adds) the method adds at a layer, for ``n_tokens`` (B,) shown."""

@@ -7,12 +7,10 @@ import importlib
 import importlib.util
 import inspect
 import json
-import math
 import sys
 import traceback
 from hashlib import sha256
 from importlib.metadata import EntryPoint, entry_points
-from numbers import Real
 from pathlib import Path
 
 from pydantic import ValidationError
@@ -22,7 +20,10 @@ from lotbench.reducer import Params, TokenReducer
 
 GROUP = "lotbench.methods"
 DECIDE = ("before_layer", "after_attention")
-HOOKS = ("__init__", "stages", "start_stage", "loss", "training_step", "overhead_flops", *DECIDE)
+HOOKS = (
+    *("__init__", "stages", "start_stage", "loss", "training_step", "after_step"),
+    *("overhead_flops", *DECIDE),
+)
 _plugins: dict[str, type[TokenReducer]] = {}
 
 
@@ -144,20 +145,6 @@ def make_params(cls: type[TokenReducer], values: dict, where: str) -> Params:
     return params
 
 
-def check_budget(cls: type[TokenReducer], values: dict, budget: float, where: str) -> None:
-    """Refuse a post-hoc budget that is no value to train with, where the method has both.
-
-    Raises
-    ------
-    InputError
-        As for `make_params`, or if it is no finite number.
-    """
-    if not isinstance(budget, Real) or isinstance(budget, bool) or not math.isfinite(budget):
-        raise InputError(f"{where}: a finite number is needed (given: {budget!r})")
-    if cls.budget in cls.Params.model_fields:
-        make_params(cls, values | {cls.budget: budget}, where)
-
-
 def explain(error: BaseException, cls: type[TokenReducer]) -> str:
     """An exception's message in one line, with the line of the method that it came from."""
     lines = str(error).strip().splitlines() or ["no message"]
@@ -214,6 +201,8 @@ def _checked(cls: object, place: str) -> type[TokenReducer]:
         raise InputError(f"{place}: class {cls.__name__} has no `name`")
     if not (inspect.isclass(cls.Params) and issubclass(cls.Params, Params)):
         raise InputError(f"{place}: {cls.__name__}.Params must derive from lotbench.reducer.Params")
+    if cls.budget is not TokenReducer.budget:
+        raise InputError(f"{place}: {cls.__name__}.budget: write budget_name = {cls.budget!r}")
     _check_hooks(cls, place)
     return cls
 

@@ -59,7 +59,7 @@ def gives_gradients(subject: Subject) -> str:
         elif found.dim() and len(found) == LAYERS:
             missing += [f"{name}[{i}]" for i, row in enumerate(found) if not row.any()]
     for name, _ in encoder.backbone.named_parameters():
-        unused = any(f".layer.{i}." in name for i in range(active, LAYERS))
+        unused = active < encoder.backbone.height(name) <= LAYERS
         if all("backbone" in stage.frozen for stage in stages) or unused:
             continue
         count += 1
@@ -128,7 +128,7 @@ def learns(subject: Subject) -> str:
         for value in _budgets(subject, encoder):
             found = evaluate(encoder, task.validation, task.metrics)
             kept, score = float(np.mean(found["ffn_ratio"])), found["metrics"]["accuracy"]
-            at = f" at {encoder.reducer.budget}={value:g}" if value is not None else ""
+            at = f" at {encoder.reducer.budget_name}={value:g}" if value is not None else ""
             said = f"accuracy {score:.2f} (chance {share:.2f}), {kept:.0%} of the tokens kept{at}"
             if (kept < 0.95 or not subject.decides) and score > bar:
                 return f"{said}; {flips}"
@@ -151,11 +151,10 @@ def _compare(subject: Subject, other: ReducedEncoder, how: str, otherwise: str) 
 
 def _budgets(subject: Subject, encoder: ReducedEncoder):
     """Sets the model to its trained budget, then to others; yields each value."""
-    knob = encoder.reducer.budget
-    started = getattr(encoder.reducer, knob) if knob else None
+    started = encoder.reducer.budget if subject.cls.budget_name else None
     yield started if isinstance(started, int | float) else None
     for value in subject.ladder(started):
-        setattr(encoder.reducer, knob, value)
+        encoder.reducer.budget = value
         yield value
 
 

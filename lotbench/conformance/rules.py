@@ -61,8 +61,9 @@ def is_sound(subject: Subject) -> str:
         unknown = sorted(reducer.needs - NEEDS)
         if unknown:
             raise Broken(f"needs {unknown}; the engine knows {sorted(NEEDS)}")
-        if reducer.budget and not hasattr(reducer, reducer.budget):
-            raise Broken(f"budget = {reducer.budget!r}, but the method has no such attribute")
+        budget = reducer.budget_name
+        if budget and not hasattr(reducer, budget):
+            raise Broken(f"budget_name = {budget!r}, but the method has no such attribute")
         for stage in stages:
             reducer.start_stage(stage)
             for name, parameter in reducer.named_parameters():

@@ -41,14 +41,14 @@ class Setting:
 
     label: str
     _encoder: ReducedEncoder
-    knob: str | None
-    value: Any
+    budget: float | None
+    """None where the method has no number as its budget."""
 
     @property
     def encoder(self) -> ReducedEncoder:
         """The model, its budget set: settings share models."""
-        if self.knob:
-            setattr(self._encoder.reducer, self.knob, self.value)
+        if self.budget is not None:
+            self._encoder.reducer.budget = self.budget
         return self._encoder
 
 
@@ -117,14 +117,15 @@ class Subject:
             ("shaken again", self.shaken(2)),
         ):
             encoder.double()
-            knob = self.cls.budget
-            started = getattr(encoder.reducer, knob) if knob else None
+            budget = self.cls.budget_name
+            started = encoder.reducer.budget if budget else None
+            started = started if isinstance(started, int | float) else None
             distinct: dict[int, Setting] = {}
             for value in [started, *self.ladder(started)]:
-                name = f"{label}, {knob}={value:g}" if isinstance(value, int | float) else label
-                if value != started and knob not in self.cls.Params.model_fields:
-                    name += f" (tried, as {knob} is no field of Params that could refuse it)"
-                setting = Setting(name, encoder, knob, value)
+                name = label if value is None else f"{label}, {budget}={value:g}"
+                if value != started and budget not in self.cls.Params.model_fields:
+                    name += f" (tried, as {budget} is no field of Params that could refuse it)"
+                setting = Setting(name, encoder, value)
                 with on(self.cls, f"{name}, ragged batch"), torch.no_grad():
                     outputs = setting.encoder(batch(), reducer=Watch(encoder.reducer))
                 gone = sum(map(len, left_out(outputs.trace, batch()).values()))
@@ -173,10 +174,8 @@ class Subject:
         return [value for value in values if value != started and self._accepts(value)]
 
     def _accepts(self, value: float) -> bool:
-        if self.cls.budget not in self.cls.Params.model_fields:
-            return True
         try:
-            registry.make_params(self.cls, {**self.values, self.cls.budget: value}, "")
+            self.cls.check_budget(self.params, value, "")
         except InputError:
             return False
         return True

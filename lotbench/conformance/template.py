@@ -28,7 +28,7 @@ class MyMethod(TokenReducer):
     name = "my-method"  # what sweep files call it
     source = "own idea"
     version = 1  # raise it when results would change, or finished trials are not run again
-    budget = "keep_ratio"  # may change after training, so one model gives a whole curve
+    budget_name = "keep_ratio"  # may change after training, so one model gives a whole curve
 
     def __init__(self, params: Params, n_layers: int, width: int) -> None:
         super().__init__(params, n_layers, width)

@@ -13,6 +13,7 @@ import json
 import sys
 import time
 from collections.abc import Callable, Iterable, Sequence
+from copy import deepcopy
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -199,11 +200,14 @@ def packed_contender(
 ) -> Contender:
     """The packed path at a post-hoc budget, called once per ragged batch."""
     device = encoder.backbone.model.device
+    for value in budget.values():
+        if value != encoder.reducer.budget:
+            # A copy, so that contenders of one model each keep their own budget.
+            encoder = ReducedEncoder(encoder.backbone, deepcopy(encoder.reducer)).eval()
+            encoder.reducer.budget = value
     batches = [ragged_batch(batch).to(device) for batch in chunks(examples, size)]
 
     def call(batch: Batch) -> Outputs:
-        for name, value in budget.items():
-            setattr(encoder.reducer, name, value)
         # A fresh layout: its cached properties are part of a real call's work.
         layout = Ragged(batch.layout.cu_seqlens, batch.layout.sizes)
         return encoder(replace(batch, layout=layout))

@@ -106,6 +106,8 @@ def train(
                 [p for group in optimiser.param_groups for p in group["params"]], config.clip
             )
             optimiser.step()
+            with torch.no_grad():
+                encoder.reducer.after_step()
             schedule.step()
             optimiser.zero_grad(set_to_none=True)
             done, examples = done + 1, examples + len(rows)

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import traceback
-from collections.abc import Iterator
-from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -41,17 +39,18 @@ def resolve(config: TrialConfig) -> tuple[type[TokenReducer], Params, list[float
     cls = registry.get(config.method)
     values, budgets = dict(config.params), []
     where = f"methods.{config.method}"
-    if cls.budget and f"{cls.budget}s" in values:
-        key = f"{cls.budget}s"
+    key = f"{cls.budget_name}s"
+    if cls.budget_name and key in values:
         budgets = values.pop(key)
         numbers = isinstance(budgets, list) and all(isinstance(x, int | float) for x in budgets)
         if not numbers or not budgets or len(set(budgets)) < len(budgets):
             raise InputError(
                 f"{where}.{key}: a list of different numbers is needed (given: {budgets!r})"
             )
-        for value in budgets:
-            registry.check_budget(cls, values, value, f"{where}.{key}")
-    return cls, registry.make_params(cls, values, where), [float(x) for x in budgets]
+    params = registry.make_params(cls, values, where)
+    for value in budgets:
+        cls.check_budget(params, value, f"{where}.{key}")
+    return cls, params, [float(x) for x in budgets]
 
 
 def trial_id(config: TrialConfig) -> str:
@@ -261,28 +260,16 @@ def evaluate_budgets(
 ) -> list[dict[str, Any]]:
     """Evaluations on validation and selection at each budget, the trained one if none is given."""
     rows = []
-    knob = encoder.reducer.budget
-    values = budgets or [getattr(encoder.reducer, knob) if knob else None]
+    reducer = encoder.reducer
+    values = budgets or [None]
     for number, value in enumerate(values):
         progress("evaluate", number, len(values))
-        with _budget(encoder.reducer, value):
+        with reducer.at_budget(value):
+            budget = {reducer.budget_name: reducer.budget} if reducer.budget_name else {}
             for split in ("validation", "selection"):
                 found = evaluate(encoder, getattr(task, split), task.metrics)
-                rows.append({"budget": {knob: value} if knob else {}, "split": split, **found})
+                rows.append({"budget": budget, "split": split, **found})
     return rows
-
-
-@contextmanager
-def _budget(reducer: TokenReducer, value: float | None) -> Iterator[None]:
-    if reducer.budget is None:
-        yield
-        return
-    before = getattr(reducer, reducer.budget)
-    setattr(reducer, reducer.budget, value)
-    try:
-        yield
-    finally:
-        setattr(reducer, reducer.budget, before)
 
 
 def _failure(kind: str, message: str) -> dict[str, Any]:

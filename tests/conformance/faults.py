@@ -331,7 +331,7 @@ def __init__(self, params, n_layers, width):
     ),
     "a budget that breaks outside its range": (
         """
-        budget = "share"
+        budget_name = "share"
         share = 0.5
 
         def before_layer(self, layer, tokens):
@@ -357,7 +357,11 @@ def __init__(self, params, n_layers, width):
         ["weights from -50 to 50", "between 0 and 1"],
     ),
     "a need that nobody knows": (SOUND + "\nneeds = {'attention'}", "sound", ["attention"]),
-    "a budget that is not there": (SOUND + "\nbudget = 'cut'", "sound", ["'cut'", "no such attr"]),
+    "a budget that is not there": (
+        SOUND + "\nbudget_name = 'cut'",
+        "sound",
+        ["'cut'", "no such attr"],
+    ),
     "never leaves anything out": (
         """
         def before_layer(self, layer, tokens):

@@ -160,7 +160,7 @@ def test_raising_the_threshold_keeps_a_subset(tiny: Backbone, make_batch) -> Non
 def test_threshold_is_the_post_hoc_budget() -> None:
     method = lot(threshold=0.7)
     assert method.threshold == 0.7
-    assert hasattr(method, LeapOfThought.budget)
+    assert method.budget == method.threshold
 
 
 def test_context_is_the_mean_of_those_who_leap() -> None:

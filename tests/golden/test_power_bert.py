@@ -53,7 +53,7 @@ def test_retention_is_not_one_more_for_a_rounding_error_of_the_sum():
 
 
 def test_a_search_becomes_a_retention(reduced, batch):
-    reducer = reduced(PowerBert, layers=2, max_length=6).reducer
+    reducer = reduced(PowerBert, layers=2, max_length=6).reducer.train()
     search, retrain = reducer.stages()
     assert (search.name, search.soft, retrain.soft) == (SEARCH, True, False)
     reducer.start_stage(search)
@@ -63,6 +63,8 @@ def test_a_search_becomes_a_retention(reduced, batch):
     # The longest text has 4 tokens, so three ranks count: 1 + 1 + 0.5 (r is clipped to 1) is 2.5,
     # with [CLS] 4 tokens; 0.9 + 0 + 0 is 0.9, with [CLS] 2 tokens.
     assert reducer.training_step(None, batch([4, 2]), step(SEARCH)) is None
+    with torch.no_grad():
+        reducer.after_step()
     assert float(reducer.weights.detach().max()) == 1.0
     reducer.start_stage(retrain)
     assert reducer.retention.tolist() == [4, 2]

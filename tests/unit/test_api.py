@@ -10,6 +10,7 @@ import torch
 import transformers
 
 import lotbench
+from baselines.dense import Dense
 from baselines.first_k import FirstK
 from lotbench import registry
 from lotbench.data.tokens import tokenise
@@ -113,6 +114,25 @@ def test_a_budget_must_be_one_to_train_with(save) -> None:
             model.budget = value
     with pytest.raises(AttributeError):
         model.threshold = 0.3
+
+
+def test_a_method_without_a_budget_says_so(save) -> None:
+    model = lotbench.load(save(Dense))
+    with pytest.raises(InputError, match="method 'dense' has no budget"):
+        model.budget = 0.3
+    with pytest.raises(InputError, match="method 'dense' has no budget"):
+        _ = model.budget
+
+
+def test_a_budget_for_a_while_is_taken_back() -> None:
+    method = FirstK(FirstK.Params(k=8), 2, 32)
+    with method.at_budget(3):
+        assert method.k == method.budget == 3
+    assert method.k == 8
+    with pytest.raises(InputError, match=r"k: .*greater than or equal to 1 \(given: 0\)"):
+        method.budget = 0
+    with method.at_budget(None):
+        assert method.k == 8
 
 
 def test_a_tokenizer_without_a_limit_gets_that_of_the_positions(save, tokenizer) -> None:

@@ -142,7 +142,7 @@ def test_padded_inputs_and_ragged_batch_hold_the_same_tokens(folders):
     torch.testing.assert_close(padded, packed, atol=1e-5, rtol=0)
 
 
-def test_packed_calls_set_the_budget(folders):
+def test_contenders_of_one_model_keep_their_own_budgets(folders):
     from lotbench.engine.checkpoint import load
     from lotbench.measure.worker import packed_contender, padded_contender
 
@@ -152,9 +152,8 @@ def test_packed_calls_set_the_budget(folders):
     encoder = load(folders / "routed")
     with torch.inference_mode():
         # Above threshold 0 every token is processed; above 1 none but the first.
-        everything = outputs(packed_contender(encoder, EXAMPLES, 2, {"threshold": 0.0}))
-        assert encoder.reducer.threshold == 0.0
-        nothing = outputs(packed_contender(encoder, EXAMPLES, 2, {"threshold": 1.0}))
+        some, none = (packed_contender(encoder, EXAMPLES, 2, {"threshold": x}) for x in (0.0, 1.0))
+        everything, nothing = outputs(some), outputs(none)
         dense = outputs(padded_contender(encoder, EXAMPLES, 2))
     torch.testing.assert_close(everything, dense, atol=1e-5, rtol=0)
     assert not torch.allclose(nothing, dense, atol=1e-3)

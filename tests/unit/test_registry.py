@@ -193,6 +193,7 @@ def test_a_bad_plugin_is_named_with_what_is_wrong(plugin, text: str, complaint: 
             "def before_layers(self, layer, tokens): ...",
             "Method decides nothing; before_layers: did you mean 'before_layer'?",
         ),
+        ("budget = 'share'", "Method.budget: write budget_name = 'share'"),
     ],
 )
 def test_a_hook_that_cannot_be_called_is_named(plugin, hook: str, complaint: str) -> None:

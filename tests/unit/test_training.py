@@ -82,6 +82,24 @@ def test_training_learns_and_repeats_to_the_last_bit(fresh, split):
     assert all(torch.equal(weights[0][name], weights[1][name]) for name in weights[0])
 
 
+def test_a_projection_follows_every_step(fresh, split):
+    class Clamped(TokenReducer):
+        def __init__(self, *arguments):
+            super().__init__(*arguments)
+            self.weights = torch.nn.Parameter(torch.ones(3))
+
+        def loss(self, outputs, batch, trace):
+            assert self.weights.max() <= 1
+            return {"far": -self.weights.sum()}
+
+        def after_step(self):
+            self.weights.clamp_(max=1)
+
+    encoder = fresh(Clamped)
+    train(encoder, split, config(epochs=1), seed=0)
+    assert encoder.reducer.weights.tolist() == [1, 1, 1]
+
+
 def test_decay_leaves_alone_what_a_method_learns_beside_layers(fresh, split):
     encoder = fresh(PowerBert, **{"lambda": 0.0, "max_length": 40})
     train(encoder, split, config(weight_decay=0.5), seed=0)
