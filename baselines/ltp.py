@@ -14,8 +14,8 @@ Implemented
 
 Deviations from the paper
 - [CLS] is never removed; it has no mask and does not count in the regulariser.
-- The default rate of the thresholds is an own one, 2e-4: with the trial's few hundred steps the
-  published 2e-5 could move them by a few thousandths at most.
+- The thresholds have their own learning rate, 2e-4 by default.  The published 2e-5 moves them by a
+  few thousandths at most in the few hundred steps of a trial.
 - ``final_threshold`` suits texts of about 100 tokens, as published: scores of a text sum to 1, so
   the longer it is the smaller they are.
 - ``threshold_scale`` multiplies all thresholds after training (a post-hoc budget).

@@ -16,14 +16,14 @@ Implemented
 - The fine-tuning before is the shared teacher.
 
 Made cheap
-- The K samples share what stands before the first reduction: it is computed once.
+- The layers before the first reduction are computed once for all K samples.
 - Samples run packed: a token that a sample drops is not computed.
-- In the policy stage no gradient needs the backbone, so none is kept.
+- In the policy stage the backbone runs without gradients.
 
 Deviations from the paper and the released code
 - [CLS] is always kept and does not count in the policy loss; there its forced choice does.
 - ``samples`` is 4 (published: 8), a fair setting on CPUs.
-- The policies have an own learning rate, 3e-3 (there 3e-5, over tens of thousands of steps).  At
+- The policies have their own learning rate, 3e-3 (there 3e-5, over tens of thousands of steps).  At
   1e-3 and less, some hundred steps leave the probabilities near 0.5, where few tokens reach the
   cut though the samples kept many.
 - ``alpha`` is 0.2, within the published range (0.01 to 5, by task); 1 keeps some 7% on BBC News.

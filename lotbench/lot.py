@@ -9,8 +9,8 @@ context token, gradient guidance from the fine-tuned dense teacher, and the abla
 
 Deviations from the paper
 - ``preset: recommended`` (the default) cuts the task gradient into the routers
-  (``straight_through: false``), uses narrow routers, a smaller initial bias and an own learning
-  rate, and distils the teacher; ``preset: paper`` restores the published recipe.
+  (``straight_through: false``), uses narrow routers with a smaller initial bias and their own
+  learning rate, and distils the teacher; ``preset: paper`` restores the published recipe.
 - The probability that is compared with ``threshold`` is a parameter after training (a post-hoc
   budget); the paper takes the larger class, threshold 0.5.
 - The share of [CLS] is left out of the guidance labels, since the router does not decide on it.
@@ -67,8 +67,8 @@ PRESETS: dict[str, dict[str, Any]] = {
     "recommended": {},
 }
 CACHED_TOKENS = 1024
-"""A router on a CPU takes so many tokens at a time, whose states the cache still holds from the sum
-to the product: a quarter less time for 6,600 tokens of width 384 on an AMD EPYC."""
+"""Tokens that a router on a CPU takes at a time, so that their states stay in the cache from the
+sum to the product: a quarter less time for 6,600 tokens of width 384 on an AMD EPYC."""
 
 
 class Params(reducer.Params):
@@ -94,7 +94,7 @@ class Params(reducer.Params):
     @classmethod
     def _fill_preset(cls, values: dict[str, Any]) -> dict[str, Any]:
         preset = values.get("preset", "recommended")
-        # What is no name is left to the field's own validation.
+        # A preset that is not a string is reported by the field.
         return {**(PRESETS.get(preset, {}) if isinstance(preset, str) else {}), **values}
 
 
@@ -277,7 +277,7 @@ def guidance_labels(
     if normalisation == "softmax":
         share = segment_softmax(saliency, layout).nan_to_num(0.0)
     else:
-        # The smallest of numbers turns a text without any saliency into one of equal shares.
+        # The tiny summand gives a text without any saliency equal shares.
         share = (saliency.clamp(min=0) + 1e-300).masked_fill(layout.is_first, 0.0)
         share = share / segment_sum(share, layout).clamp(min=1e-300)[layout.sequence]
     rank = segment_rank(saliency, layout)

@@ -82,7 +82,7 @@ class Ragged:
 
     @cached_property
     def uniform(self) -> bool:
-        """Whether all sequences have one length, so that a view pads them."""
+        """True if all sequences have one length, so that a view pads them."""
         return len(set(self.sizes)) <= 1
 
     @cached_property
@@ -213,13 +213,13 @@ def unpad(padded: Tensor, layout: Ragged) -> Tensor:
     return flat.index_select(0, layout.sequence * layout.max_length + layout.position)
 
 
-def seeded_uniform(seed: Tensor, layout: Ragged, salt: int = 0) -> Tensor:
-    """Uniform numbers in [0, 1), shape (T,), float64, fixed by seed (B,), position and salt.
+def seeded_uniform(seed: Tensor, layout: Ragged) -> Tensor:
+    """Uniform numbers in [0, 1), shape (T,), float64, fixed by seed (B,) and position.
 
     A counter-based generator (the splitmix64 finaliser on wrapping int64 arithmetic), so that a
     token's number depends on nothing but its own sequence.
     """
-    state = seed[layout.sequence] + (layout.position + 1) * -7046029254386353131 + salt * 1000003
+    state = seed[layout.sequence] + (layout.position + 1) * -7046029254386353131
     for shift, factor in ((30, -4658895280553007687), (27, -7723592293110705685)):
         state = (state ^ _shift_right(state, shift)) * factor
     state = state ^ _shift_right(state, 31)

@@ -130,8 +130,8 @@ class Tokens:
     Attributes
     ----------
     hidden : Tensor, shape (T, D)
-        Good while the method decides: without gradients the packed path writes over it
-        afterwards, so clone what goes into ``aux``.
+        Valid during the call: without gradients the packed path overwrites it later, so clone
+        what goes into ``aux``.
     layout : Ragged
     rows : Tensor, shape (T,), int64
         Row of each token in the batch as it was embedded (indexes ``batch.input_ids``,
@@ -229,8 +229,8 @@ class Stage:
         True: decisions act as weights and every token is computed (``reference``), so that
         gradients reach the decisions.  False: unselected tokens are gone (``packed``).
     learning_rates : dict of str to float
-        Own learning rates of the reducer's parameters, by name prefix; parameters of the
-        backbone, and of the reducer where no prefix fits, use the trial's rate.
+        Learning rates of the reducer's parameters by name prefix.  All other parameters use the
+        trial's rate.
     frozen : tuple of str
         "backbone", "reducer", or name prefixes of the reducer's parameters.
     """
@@ -244,7 +244,7 @@ class Stage:
 
 @dataclass(frozen=True)
 class Step:
-    """What a training step may look at: where it stands in its stage and a seeded generator."""
+    """What a training step is told: its stage, the progress in it, and a seeded generator."""
 
     stage: Stage
     progress: float  # 0 at the stage's first step, towards 1 at its last
@@ -350,9 +350,9 @@ class TokenReducer(nn.Module):
         return [Stage("fine-tune")]
 
     def start_stage(self, stage: Stage) -> None:
-        """Called when a stage begins, before its optimiser is made; switch here.
+        """Called when a stage begins, before its optimiser is made; switch behaviour here.
 
-        What is frozen is told by ``stage.frozen`` alone.
+        To freeze parameters, name them in ``stage.frozen``.
         """
         self.stage = stage
 
@@ -368,11 +368,11 @@ class TokenReducer(nn.Module):
         return None
 
     def loss(self, outputs: Outputs, batch: Batch, trace: Trace) -> dict[str, Tensor]:
-        """Auxiliary loss terms by name, already weighted; the task loss is added by the trainer."""
+        """Weighted loss terms by name; the trainer adds the task loss."""
         return {}
 
     def training_step(self, encoder: nn.Module, batch: Batch, step: Step) -> dict | None:
-        """Loss terms of a step that is not forward, losses, backward; None for the usual one."""
+        """Loss terms of a step of the method's own; None for forward, then `loss`."""
         return None
 
     def after_step(self) -> None:

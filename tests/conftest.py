@@ -12,7 +12,6 @@ from torch import nn
 from lotbench.batch import Batch
 from lotbench.engine.backbone import Backbone
 from lotbench.engine.loading import load_backbone
-from lotbench.ragged import Ragged
 
 # The same examples in every run: a test that fails on some days only is worse than none.
 settings.register_profile(
@@ -87,19 +86,15 @@ def ragged_batch(ids: list[list[int]] | list[int], seed: int = 0) -> Batch:
     """A batch of these token ids, or of random ids where plain lengths are given."""
     generator = torch.Generator().manual_seed(seed)
     rows = [
-        torch.tensor(row)
+        row
         if isinstance(row, list)
-        else torch.randint(1, 60, (row,), generator=generator)  # 0 is [PAD]
+        else torch.randint(1, 60, (row,), generator=generator).tolist()  # 0 is [PAD]
         for row in ids
     ]
-    layout = Ragged.from_lengths([len(row) for row in rows])
-    # The second half of each text is its second segment.
-    types = torch.cat([(torch.arange(len(row)) >= len(row) / 2).long() for row in rows])
-    return Batch(
-        input_ids=torch.cat(rows),
-        token_type_ids=types,
-        layout=layout,
+    return Batch.from_ids(
+        rows,
+        # The second half of each text is its second segment.
+        [[int(place >= len(row) / 2) for place in range(len(row))] for row in rows],
         labels=torch.arange(len(rows)) % 2,
-        index=torch.arange(len(rows)),
-        text_seed=torch.tensor([int(row.sum()) * 7919 + len(row) for row in rows]),
+        text_seed=[sum(row) * 7919 + len(row) for row in rows],
     )

@@ -15,7 +15,7 @@ class Broken(Exception):
 
 
 class NotSeen(Exception):
-    """What the rule is about did not occur."""
+    """The case that the rule is about did not occur."""
 
 
 @contextmanager

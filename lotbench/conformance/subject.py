@@ -82,12 +82,12 @@ class Subject:
     def params(self) -> Params:
         return registry.make_params(self.cls, self.values, self.cls.name)
 
-    def fresh(self, layers: int = LAYERS) -> ReducedEncoder:
+    def fresh(self) -> ReducedEncoder:
         """A new model in evaluation mode, float32, seeded."""
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(0)
-            reducer = self.cls(self.params, layers, WIDTH)
-        return ReducedEncoder(_random_backbone(layers), reducer).eval()
+            reducer = self.cls(self.params, LAYERS, WIDTH)
+        return ReducedEncoder(_random_backbone(), reducer).eval()
 
     def shaken(self, seed: int) -> ReducedEncoder:
         """A model whose method has large random weights, as if it had learned something odd.
@@ -249,13 +249,13 @@ def hugging_face_logits(backbone: Backbone, batch: Batch, layers: int) -> Tensor
     return torch.cat([model(ids[None], token_type_ids=types[None]).logits for ids, types in rows])
 
 
-def _random_backbone(layers: int) -> Backbone:
+def _random_backbone() -> Backbone:
     from transformers import BertConfig, BertForSequenceClassification
 
     config = BertConfig(
         vocab_size=VOCABULARY,
         hidden_size=WIDTH,
-        num_hidden_layers=layers,
+        num_hidden_layers=LAYERS,
         num_attention_heads=4,
         intermediate_size=48,
         max_position_embeddings=64,

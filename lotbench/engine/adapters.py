@@ -110,7 +110,7 @@ class RobertaAdapter(BertAdapter):
 
 
 class ElectraAdapter(BertAdapter):
-    """ELECTRA: embeddings of their own width, projected where it is not the model's."""
+    """ELECTRA: embeddings may be narrower than the model and are then projected."""
 
     @property
     def _projection(self) -> nn.Module | None:
@@ -131,7 +131,7 @@ class ElectraAdapter(BertAdapter):
 
 
 class DistilBertAdapter(BertAdapter):
-    """DistilBERT: no token types, and layers of another make."""
+    """DistilBERT: no token types, and other names in its layers."""
 
     def __init__(self, model: nn.Module) -> None:
         self.model = model
@@ -163,10 +163,10 @@ class DistilBertAdapter(BertAdapter):
 
 
 def _one_type(token_type_ids: Tensor) -> bool:
-    """Whether no token is of another type than 0, asked where the answer costs nothing.
+    """True if all token types are 0; checked only on a CPU without gradients.
 
-    A GPU would have to be waited for, a compiler cannot know, and pieces of a tensor with a
-    gradient cannot be written to.
+    On a GPU the check would wait for the device, a compiler cannot follow it, and views of a
+    tensor with a gradient cannot be written in place.
     """
     if torch.is_grad_enabled() or torch.compiler.is_compiling() or not token_type_ids.is_cpu:
         return False

@@ -114,7 +114,7 @@ def attend_and_receive(
         Layouts of queries and keys.  ``keys`` may hold more keys than ``layout`` at the end of
         each sequence (a context token).
     key_weight : Tensor, shape (Tk,), or None
-        Queries of weight 0 are absent and do not vote.
+        Queries of weight 0 are absent: what they give does not count.
     """
     cuts = _runs(layout, keys, query.device)
     if len(cuts) == 2:  # one run
@@ -185,7 +185,7 @@ def append_context(
 def _runs(queries: Ragged, keys: Ragged, device: torch.device) -> list[int]:
     """Where runs begin, and the batch's end: the sequences of a run share one padded call.
 
-    A sequence joins its neighbours while the padding it brings costs less than a call of its own.
+    A sequence joins the run before it while its padding costs less than a call of its own.
     """
     if device.type != "cpu" or (queries.uniform and keys.uniform):
         return [0, queries.batch_size]
@@ -211,7 +211,7 @@ def _cut(
     keys: Ragged,
     weight: Tensor | None,
 ) -> Iterator[tuple[Tensor, Tensor, Tensor, Ragged, Ragged, Tensor | None]]:
-    """The same arguments for each run alone, as views."""
+    """The arguments of each run, as views."""
     ends = list(pairwise(cuts))
     query_sizes = [queries.sizes[start:end] for start, end in ends]
     key_sizes = [keys.sizes[start:end] for start, end in ends]
@@ -230,7 +230,7 @@ def _one_by_one(
     keys: Ragged,
     bias: Tensor | None,
 ) -> Tensor:
-    """`attend` by one kernel call per sequence, on views that cost as little as they can."""
+    """`attend` by one kernel call per sequence, on views."""
     q, k, v = (x.unsqueeze(0).transpose(1, 2) for x in (query, key, value))
     masks = [None] * keys.batch_size if bias is None else bias.view(1, -1).split(keys.sizes, 1)
     parts = (q.split(queries.sizes, 2), k.split(keys.sizes, 2), v.split(keys.sizes, 2), masks)
@@ -239,7 +239,7 @@ def _one_by_one(
 
 
 def _varlen_fits(query: Tensor, key_weight: Tensor | None) -> bool:
-    """Whether FlashAttention takes it: half precision, heads of 8 n <= 256, Ampere or newer."""
+    """True if FlashAttention takes it: half precision, heads of 8 n <= 256, Ampere or newer."""
     return (
         varlen_attn is not None
         and query.is_cuda

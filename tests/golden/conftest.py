@@ -9,23 +9,20 @@ from transformers import BertConfig, BertForSequenceClassification
 from lotbench.batch import Batch
 from lotbench.engine.backbone import Backbone
 from lotbench.engine.encoder import ReducedEncoder
-from lotbench.ragged import Ragged
 
 
 def make_batch(lengths: list[int], classes: int = 2) -> Batch:
     """Texts of these lengths with labels, saliency and teacher logits."""
     generator = torch.Generator().manual_seed(sum(lengths))
-    total = sum(lengths)
-    return Batch(
-        input_ids=torch.randint(0, 50, (total,), generator=generator),
-        token_type_ids=torch.zeros(total, dtype=torch.int64),
-        layout=Ragged.from_lengths(lengths),
+    ids = torch.randint(0, 50, (sum(lengths),), generator=generator)
+    batch = Batch.from_ids(
+        [part.tolist() for part in ids.split(lengths)],
         labels=torch.arange(len(lengths)) % classes,
-        index=torch.arange(len(lengths)),
         text_seed=torch.tensor(lengths) * 7919,
-        saliency=torch.rand(total, generator=generator),
-        teacher_logits=torch.randn(len(lengths), classes, generator=generator),
     )
+    batch.saliency = torch.rand(len(ids), generator=generator)
+    batch.teacher_logits = torch.randn(len(lengths), classes, generator=generator)
+    return batch
 
 
 @pytest.fixture

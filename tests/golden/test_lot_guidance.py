@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import pytest
 import torch
@@ -118,11 +119,8 @@ def trace_of(logits: list[Tensor], layout: Ragged) -> Trace:
 
 
 def with_saliency(saliency: list[float], lengths: list[int]) -> Batch:
-    layout = Ragged.from_lengths(lengths)
-    n = layout.total
-    whole = torch.zeros(n, dtype=torch.int64)
-    labels = torch.zeros(len(lengths), dtype=torch.int64)
-    return Batch(whole, whole, layout, labels, labels, labels, torch.tensor(saliency))
+    batch = Batch.from_ids([[0] * length for length in lengths])
+    return replace(batch, saliency=torch.tensor(saliency))
 
 
 def test_guidance_loss_by_hand() -> None:

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from lotbench.batch import Batch
 from lotbench.engine.backbone import Backbone
 from lotbench.engine.encoder import ReducedEncoder
-from lotbench.ragged import Ragged, pad, unpad
+from lotbench.ragged import pad, unpad
 from lotbench.reducer import Decision, Drop, Leap, Outputs, Params, TokenReducer, Tokens
 
 MODES = ("packed", "reference")
@@ -52,15 +52,13 @@ def hugging_face(backbone: Backbone, batch: Batch, **more: Tensor) -> Tensor:
 
 def part(batch: Batch, sequences: list[int]) -> Batch:
     """A batch of these sequences, in this order."""
-    starts = batch.layout.cu_seqlens.tolist()
-    rows = torch.cat([torch.arange(starts[b], starts[b + 1]) for b in sequences])
-    return Batch(
-        batch.input_ids[rows],
-        batch.token_type_ids[rows],
-        Ragged.from_lengths([batch.layout.sizes[b] for b in sequences]),
-        batch.labels[sequences],
-        batch.index[sequences],
-        batch.text_seed[sequences],
+    ids, types = (x.split(batch.layout.sizes) for x in (batch.input_ids, batch.token_type_ids))
+    return Batch.from_ids(
+        [ids[b].tolist() for b in sequences],
+        [types[b].tolist() for b in sequences],
+        labels=batch.labels[sequences],
+        index=batch.index[sequences],
+        text_seed=batch.text_seed[sequences],
     )
 
 
