@@ -18,6 +18,7 @@ from lotbench.engine.encoder import Mode, ReducedEncoder
 from lotbench.engine.loading import load_tokenizer
 from lotbench.errors import InputError
 from lotbench.reducer import Outputs, TokenReducer, Trace
+from lotbench.study.plan import resolve
 from lotbench.study.trial import run_trial
 
 Text = str | tuple[str, str]
@@ -31,7 +32,7 @@ def run(path: str | Path, results: str | Path = "results/runs") -> dict[str, Any
     InputError
         If the trial file, the data or a plugin is at fault.
     """
-    return run_trial(load_trial(path), Path(results))
+    return run_trial(resolve(*load_trial(path)), Path(results))
 
 
 def load(folder: str | Path) -> ReducedClassifier:
@@ -109,7 +110,7 @@ class ReducedClassifier:
         Raises
         ------
         InputError
-            If ``texts`` is no sequence of texts or pairs.
+            If ``texts`` is not a sequence of texts or pairs.
         """
         if isinstance(texts, str):
             raise InputError("a list of texts is needed, not one text: model([text])")

@@ -63,15 +63,18 @@ def sweep(
     """Train, score, time and draw every trial of a sweep; finished ones are skipped."""
     from lotbench.config.load import load_sweep
 
-    config = load_sweep(file, overrides or [])
+    config, document = load_sweep(file, overrides or [])
+    from lotbench.study.plan import plan
+
+    planned = plan(config, document, root, max_trials)
     if dry_run:
         from lotbench.study.preview import preview
 
-        _print(preview(config, root, max_trials))
+        _print(preview(planned))
         return
     from lotbench.study.sweep import run_sweep
 
-    report = run_sweep(config, root, address, max_trials, _say)
+    report = run_sweep(planned, address, _say)
     if (report.folder / "trials").is_dir():
         _show(report.folder)
     _say(
@@ -95,12 +98,14 @@ def run(
     """Run one trial, without Ray."""
     from lotbench.config.load import load_trial
 
-    config = load_trial(file, overrides or [])
+    config, place = load_trial(file, overrides or [])
     from lotbench.console import progress
+    from lotbench.study.plan import resolve
     from lotbench.study.trial import run_trial
 
+    trial = resolve(config, place)
     with progress() as advance:
-        row = run_trial(config, folder, advance)
+        row = run_trial(trial, folder, advance)
     if row["status"] == "failed":
         typer.echo(f"failed: {row['error']['kind']}: {row['error']['message']}", err=True)
         if "traceback" in row["error"]:
@@ -186,9 +191,10 @@ def check(
 ) -> None:
     """Check a method against every rule of the contract; exit code 1 if one is broken."""
     from lotbench import registry
-    from lotbench.config.strict_yaml import values
+    from lotbench.config.document import Document
+    from lotbench.config.overrides import override
 
-    params = values(overrides or [])
+    params = override(Document("--set"), overrides or []).data
     classes, plugins = registry.find(method)
     from lotbench.console import checklist
 

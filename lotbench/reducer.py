@@ -16,12 +16,13 @@ from numbers import Real
 from typing import Any, ClassVar
 
 import torch
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict
 from torch import Tensor, nn
 
 from lotbench.batch import Batch
 from lotbench.errors import InputError
 from lotbench.ragged import Ragged
+from lotbench.validation import Report, report_at, validate
 
 
 class Params(BaseModel):
@@ -294,7 +295,7 @@ class TokenReducer(nn.Module):
     @budget.setter
     def budget(self, value: float) -> None:
         name = self._own_budget()
-        self.check_budget(self.params, value, name)
+        self.check_budget(self.params, value, report_at(name))
         setattr(self, name, value)
 
     @contextmanager
@@ -312,7 +313,7 @@ class TokenReducer(nn.Module):
             setattr(self, name, before)
 
     @classmethod
-    def check_budget(cls, params: Params, value: float, where: str) -> None:
+    def check_budget(cls, params: Params, value: float, report: Report) -> None:
         """Refuse a budget that the method could not be trained with.
 
         Parameters
@@ -321,24 +322,19 @@ class TokenReducer(nn.Module):
             The other hyper-parameters.  Where no field of theirs is the budget, any finite number
             is taken.
         value : float
-        where : str
-            The place of the value in error messages.
+        report : Report
+            Writes the message, with the place of the value.
 
         Raises
         ------
         InputError
             If it is no finite number, or out of range.
         """
-        if not isinstance(value, Real) or isinstance(value, bool) or not math.isfinite(value):
-            raise InputError(f"{where}: a finite number is needed (given: {value!r})")
+        if not isinstance(value, Real) or isinstance(value, bool) or not _is_finite(value):
+            raise InputError(report((), f"a finite number is needed (given: {value!r:.60})"))
         if cls.budget_name in cls.Params.model_fields:
-            try:
-                cls.Params.model_validate(
-                    params.model_dump(by_alias=True) | {cls.budget_name: value}
-                )
-            except ValidationError as error:
-                fault = error.errors()[0]["msg"]
-                raise InputError(f"{where}: {fault} (given: {value!r})") from error
+            values = params.model_dump(by_alias=True) | {cls.budget_name: value}
+            validate(cls.Params, values, lambda _, message: report((), message))
 
     def _own_budget(self) -> str:
         if self.budget_name is None:
@@ -381,6 +377,13 @@ class TokenReducer(nn.Module):
     def overhead_flops(self, layer: int, n_tokens: Tensor) -> Tensor | float:
         """FLOPs (2 x multiply-adds) the method adds at a layer, for ``n_tokens`` (B,) shown."""
         return 0.0
+
+
+def _is_finite(number: Real) -> bool:
+    try:
+        return math.isfinite(number)
+    except OverflowError:  # a whole number beyond every float
+        return False
 
 
 def task_loss(logits: Tensor, labels: Tensor, reduction: str = "mean") -> Tensor:

@@ -13,10 +13,9 @@ from hashlib import sha256
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 
-from pydantic import ValidationError
-
 from lotbench.errors import InputError, near_misses
 from lotbench.reducer import Params, TokenReducer
+from lotbench.validation import Report, validate
 
 GROUP = "lotbench.methods"
 DECIDE = ("before_layer", "after_attention")
@@ -105,7 +104,7 @@ def load_plugin(place: str) -> list[type[TokenReducer]]:
         if issubclass(cls, TokenReducer)
         and cls is not TokenReducer
         and cls.__module__ == module.__name__
-        and not cls.__name__.startswith("_")  # a method's helper, as Python's habit has it
+        and not cls.__name__.startswith("_")  # private: a helper of a method
     ]
     if not classes:
         raise InputError(f"plugin {place}: no subclass of lotbench.reducer.TokenReducer in it")
@@ -119,29 +118,20 @@ def load_plugin(place: str) -> list[type[TokenReducer]]:
     return classes
 
 
-def make_params(cls: type[TokenReducer], values: dict, where: str) -> Params:
-    """Validated hyper-parameters of a method; ``where`` names the place in error messages.
+def make_params(cls: type[TokenReducer], values: dict, report: Report) -> Params:
+    """Validated hyper-parameters of a method; ``report`` writes the lines of an error.
 
     Raises
     ------
     InputError
         If a name is unknown, a value does not fit, or no JSON file could hold it.
     """
-    try:
-        params = cls.Params.model_validate(values)
-    except ValidationError as error:
-        known = [field.alias or name for name, field in cls.Params.model_fields.items()]
-        lines = []
-        for item in error.errors():
-            path = [str(part) for part in item["loc"]]
-            unknown = item["type"] == "extra_forbidden"
-            hint = "; " + near_misses(".".join(path), known) if unknown else ""
-            lines.append(f"{'.'.join([where, *path])}: {item['msg']}{hint}")
-        raise InputError("\n".join(lines)) from error
+    params = validate(cls.Params, values, report)
     try:
         json.dumps(params.model_dump(mode="json", by_alias=True), allow_nan=False)
     except (TypeError, ValueError) as error:
-        raise InputError(f"{where}: a result cannot hold the parameters: {error}") from error
+        message = f"a result cannot hold the parameters: {error}"
+        raise InputError(report((), message)) from error
     return params
 
 
@@ -155,12 +145,12 @@ def explain(error: BaseException, cls: type[TokenReducer]) -> str:
 
 
 def is_installed(name: str) -> bool:
-    """Whether a method of this name is an entry point."""
+    """True if a method of this name is an entry point."""
     return any(point.name == name for point in entry_points(group=GROUP))
 
 
 def is_home(place: str, cls: type[TokenReducer]) -> bool:
-    """Whether a plugin, a path or a module name, is where a method is defined."""
+    """True if the method is defined in this plugin, a path or a module name."""
     return cls.__module__ == _module_name(Path(place))
 
 

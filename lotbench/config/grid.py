@@ -3,34 +3,65 @@
 from __future__ import annotations
 
 from itertools import product
-from typing import Any
+from typing import Any, NamedTuple
+
+from lotbench.validation import KeyPath, dotted
 
 
-def variants(value: Any, path: str = "") -> list[Any]:
-    """Every value that remains when each ``{grid: [...]}`` inside stands for one of its entries.
+class Variant(NamedTuple):
+    """One choice from every grid of a value.
+
+    Attributes
+    ----------
+    value
+        Without grids.
+    chosen : dict
+        For the key path of each grid the way to the entry taken, such as ``("grid", 1)``.
+    """
+
+    value: Any
+    chosen: dict[KeyPath, KeyPath]
+
+
+def variants(value: Any, path: KeyPath = ()) -> list[Variant]:
+    """Every variant of a value whose ``{grid: [...]}`` each stand for one of their entries.
 
     The last grid of the file varies fastest.
 
     Raises
     ------
     ValueError
-        If a grid is empty, is no list, or has neighbours.
+        If a grid is empty, is not a list, or has other keys beside it.
     """
     if isinstance(value, dict) and "grid" in value:
         options = value["grid"]
         if len(value) > 1 or not isinstance(options, list) or not options:
-            raise ValueError(f"{path or 'block'}: a grid is written {{grid: [first, second, ...]}}")
-        return [variant for option in options for variant in variants(option, path)]
+            where = dotted(path) or "block"
+            raise ValueError(f"{where}: a grid is written {{grid: [first, second, ...]}}")
+        return [
+            Variant(inner, chosen | {path: ("grid", i, *chosen.get(path, ()))})
+            for i, option in enumerate(options)
+            for inner, chosen in variants(option, path)
+        ]
     if isinstance(value, dict):
-        parts = [variants(item, f"{path}.{key}".lstrip(".")) for key, item in value.items()]
-        return [dict(zip(value, chosen, strict=True)) for chosen in product(*parts)]
+        parts = [variants(item, (*path, key)) for key, item in value.items()]
+        return [_joined(dict(zip(value, _values(c), strict=True)), c) for c in product(*parts)]
     if isinstance(value, list):
-        parts = [variants(item, f"{path}.{i}") for i, item in enumerate(value)]
-        return [list(chosen) for chosen in product(*parts)]
-    return [value]
+        parts = [variants(item, (*path, i)) for i, item in enumerate(value)]
+        return [_joined(_values(c), c) for c in product(*parts)]
+    return [Variant(value, {})]
 
 
 def has_grid(value: Any) -> bool:
+    """True if there is a grid anywhere inside."""
     if isinstance(value, dict):
         return "grid" in value or any(map(has_grid, value.values()))
     return isinstance(value, list) and any(map(has_grid, value))
+
+
+def _values(parts: tuple[Variant, ...]) -> list[Any]:
+    return [part.value for part in parts]
+
+
+def _joined(value: Any, parts: tuple[Variant, ...]) -> Variant:
+    return Variant(value, {path: way for part in parts for path, way in part.chosen.items()})

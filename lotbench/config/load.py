@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from itertools import product
 from pathlib import Path
 
 from pydantic import ConfigDict, Field
 
-from lotbench.config.grid import has_grid, variants
-from lotbench.config.schema import Section, validate
+from lotbench.config.document import Document, Place
+from lotbench.config.grid import has_grid
+from lotbench.config.overrides import override
 from lotbench.config.sections import (
     Name,
     Positive,
+    Section,
     Seed,
     SweepConfig,
     TaskConfig,
@@ -20,9 +21,10 @@ from lotbench.config.sections import (
     TrainConfig,
     TrialConfig,
 )
-from lotbench.config.strict_yaml import Document, KeyPath, read_yaml
 from lotbench.config.tasks import BUILT_IN
+from lotbench.config.yaml_reader import read_yaml
 from lotbench.errors import InputError, near_misses
+from lotbench.validation import KeyPath, validate
 
 
 class NamedTask(TaskConfig):
@@ -52,38 +54,38 @@ class TrialFile(Section):
     plugins: list[str] = Field([])
 
 
-def load_sweep(path: str | Path, overrides: Sequence[str] = ()) -> SweepConfig:
-    """The sweep that a YAML file describes, with ``key.path=value`` overrides.
+def load_sweep(path: str | Path, overrides: Sequence[str] = ()) -> tuple[SweepConfig, Document]:
+    """The sweep that a YAML file describes, with ``key.path=value`` overrides, and the file.
 
     Raises
     ------
     InputError
         One line for each fault: file and line, key path, what is wrong and the mend.
     """
-    document = read_yaml(path, overrides)
-    sweep = validate(SweepConfig, document)
+    document = override(read_yaml(path), overrides)
+    sweep = validate(SweepConfig, document.data, document.fault)
     for name, task in sweep.tasks.items():
         _check_known(document, ("tasks", name), name, task)
-    return sweep
+    return sweep, document
 
 
-def load_trial(path: str | Path, overrides: Sequence[str] = ()) -> TrialConfig:
-    """The trial that a YAML file describes, with ``key.path=value`` overrides.
+def load_trial(path: str | Path, overrides: Sequence[str] = ()) -> tuple[TrialConfig, Place]:
+    """The trial that a YAML file describes, with ``key.path=value`` overrides, and its place.
 
     Raises
     ------
     InputError
         As for `load_sweep`.
     """
-    document = read_yaml(path, overrides)
-    trial = validate(TrialFile, document)
+    document = override(read_yaml(path), overrides)
+    trial = validate(TrialFile, document.data, document.fault)
     data = TaskConfig(**{key: getattr(trial.task, key) for key in TaskConfig.model_fields})
     _check_known(document, ("task",), trial.task.name, data)
     params = trial.method.model_extra or {}
     if has_grid(params):
         message = "a trial has no grids: give one value, or run a sweep"
         raise InputError(document.fault(("method",), message))
-    return TrialConfig(
+    config = TrialConfig(
         backbone=trial.backbone,
         layers=trial.layers,
         data_root=trial.data_root,
@@ -96,6 +98,7 @@ def load_trial(path: str | Path, overrides: Sequence[str] = ()) -> TrialConfig:
         params=params,
         plugins=trial.plugins,
     )
+    return config, Place(document, ("method",), name=("name",))
 
 
 def stored_sweep(folder: str | Path, overrides: Sequence[str] = ()) -> SweepConfig:
@@ -109,42 +112,15 @@ def stored_sweep(folder: str | Path, overrides: Sequence[str] = ()) -> SweepConf
     path = Path(folder) / "sweep.json"
     if not path.is_file():
         raise InputError(f"{folder}: no sweep here (a store has a file sweep.json)")
-    measured = [f"measure.{override}" for override in overrides]
-    return validate(SweepConfig, read_yaml(path, measured))
-
-
-def expand(sweep: SweepConfig) -> list[TrialConfig]:
-    """The trials of a sweep, in the order of its file: task, seed, method, block, grid.
-
-    A trial that several blocks describe is there once.
-    """
-    trials: dict[str, TrialConfig] = {}
-    for (task, data), seed, (method, blocks) in product(
-        sweep.tasks.items(), sweep.seeds, sweep.methods.items()
-    ):
-        for block in blocks if isinstance(blocks, list) else [blocks]:
-            for params in variants(block):
-                trial = TrialConfig(
-                    backbone=sweep.backbone,
-                    layers=sweep.layers,
-                    data_root=sweep.data_root,
-                    task=task,
-                    data=data,
-                    seed=seed,
-                    train=sweep.train,
-                    teacher=TeacherConfig.like(sweep.train, sweep.teacher),
-                    method=method,
-                    params=params,
-                    plugins=sweep.plugins,
-                )
-                trials.setdefault(trial.trial_id(0), trial)
-    return list(trials.values())
+    measured = [f"measure.{text}" for text in overrides]
+    document = override(read_yaml(path), measured)
+    return validate(SweepConfig, document.data, document.fault)
 
 
 def _check_known(document: Document, path: KeyPath, name: str, task: TaskConfig) -> None:
     if task.source is None and name not in BUILT_IN:
         message = (
             f"no built-in task {name!r}; {near_misses(name, list(BUILT_IN))} "
-            "For data of your own give `source`: a folder or a hub dataset id"
+            "For your own data give `source`: a folder or a hub dataset id"
         )
         raise InputError(document.fault(path, message))

@@ -7,12 +7,17 @@ import json
 import re
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BeforeValidator, Field
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 
 from lotbench.config.grid import variants
-from lotbench.config.schema import Section
 
 Metric = Literal["accuracy", "f1", "matthews", "pearson", "spearman"]
+
+
+class Section(BaseModel):
+    """One section of a configuration: no unknown keys, no silent conversion, no change."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
 
 
 def _distinct(values: list[Any]) -> list[Any]:
@@ -38,25 +43,30 @@ def _empty_if_none(value: Any) -> Any:
     return {} if value is None else value
 
 
+def _list_if_text(value: Any) -> Any:
+    return [value] if isinstance(value, str) else value
+
+
 def _blocks(value: Any) -> Any:
     """The parameter blocks of a method, checked: a mapping, or a list of mappings."""
     value = _empty_if_none(value)
     blocks = value if isinstance(value, list) else [value]
-    if not blocks or not all(isinstance(block, dict) for block in blocks):
+    mappings = [isinstance(block, dict) for block in blocks]
+    if all(mappings):
+        mappings += [isinstance(chosen.value, dict) for b in blocks for chosen in variants(b)]
+    if not blocks or not all(mappings):
         raise ValueError("a method has a mapping of parameters, or a list of such mappings")
-    for block in blocks:
-        variants(block)
     return value
 
 
 # Names become parts of file names and of --set paths.
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]*$")]
-Positive = Annotated[int, Field(ge=1)]
+Positive = Annotated[int, Field(ge=1, lt=2**31)]
 Seed = Annotated[int, Field(ge=0, lt=2**32)]
 
 
 class LimitConfig(Section):
-    """At most so many rows of a split, drawn at random; ``None`` takes all."""
+    """The most rows taken of each split, drawn at random; ``None`` takes all."""
 
     train: Positive | None = None
     validation: Positive | None = None
@@ -73,7 +83,10 @@ class TaskConfig(Section):
     subset: str | None = None
     limit: LimitConfig = LimitConfig()
     max_length: int = Field(128, ge=8)
-    text: Annotated[list[str], Field(min_length=1, max_length=2)] | None = None
+    text: Annotated[
+        Annotated[list[str], Field(min_length=1, max_length=2)] | None,
+        BeforeValidator(_list_if_text),
+    ] = None
     label: str | None = None
     metrics: Annotated[list[Metric], Field(min_length=1), AfterValidator(_distinct)] | None = None
     regression: bool | None = None
@@ -86,7 +99,7 @@ class TrainConfig(Section):
     backbone: layer by layer, and once more for the embeddings.
     """
 
-    epochs: float = Field(3.0, gt=0)
+    epochs: float = Field(3.0, gt=0, le=10_000)
     learning_rate: float = Field(5e-5, gt=0)
     # Left out of records and trial ids where it changes nothing.
     layer_decay: float = Field(1.0, gt=0, le=1, exclude_if=lambda decay: decay == 1)
@@ -105,9 +118,9 @@ class TeacherConfig(TrainConfig):
 
     @classmethod
     def like(cls, train: TrainConfig, given: TeacherConfig | None) -> TeacherConfig:
-        """The teacher, trained as the methods are where nothing else is said."""
-        said = given.model_fields_set if given else ()
-        return cls(**dict(train) | {name: getattr(given, name) for name in said})
+        """The settings of ``train``, with those that are given for the teacher in their place."""
+        names = given.model_fields_set if given else ()
+        return cls(**dict(train) | {name: getattr(given, name) for name in names})
 
 
 class MeasureConfig(Section):

@@ -24,6 +24,7 @@ from lotbench.engine.encoder import ReducedEncoder
 from lotbench.engine.loading import load_tokenizer
 from lotbench.reducer import Stage
 from lotbench.study.evaluate import evaluate
+from lotbench.study.plan import resolve
 from lotbench.study.trial import run_trial
 
 # Five topics, so that chance is a fifth, and two layers of a real encoder: seconds on one core.
@@ -114,7 +115,7 @@ def learns(subject: Subject) -> str:
             plugins=subject.plugins,
         )
         task = load_task(config.task, config.data, load_tokenizer(BACKBONE), 0)
-        row = run_trial(config, Path(room), catch_input_errors=True)
+        row = run_trial(resolve(config), Path(room), catch_input_errors=True)
         if row["status"] == "failed":
             error = row["error"]
             raise Broken(f"{error['kind']}: {error['message']}; training on {config.task}")

@@ -25,6 +25,7 @@ from lotbench.errors import InputError
 from lotbench.ragged import select
 from lotbench.reducer import Params, TokenReducer, Trace
 from lotbench.study.training import train
+from lotbench.validation import report_at
 
 LAYERS, WIDTH, CLASSES, VOCABULARY = 4, 32, 3, 200
 LENGTHS = (40, 1, 17, 2, 29, 8, 3, 23, 12, 12, 12)
@@ -80,7 +81,7 @@ class Subject:
 
     @cached_property
     def params(self) -> Params:
-        return registry.make_params(self.cls, self.values, self.cls.name)
+        return registry.make_params(self.cls, self.values, report_at(self.cls.name))
 
     def fresh(self) -> ReducedEncoder:
         """A new model in evaluation mode, float32, seeded."""
@@ -175,7 +176,7 @@ class Subject:
 
     def _accepts(self, value: float) -> bool:
         try:
-            self.cls.check_budget(self.params, value, "")
+            self.cls.check_budget(self.params, value, report_at(""))
         except InputError:
             return False
         return True

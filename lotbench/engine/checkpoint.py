@@ -14,6 +14,7 @@ from lotbench.engine.encoder import ReducedEncoder
 from lotbench.engine.loading import load_backbone, quiet
 from lotbench.errors import InputError
 from lotbench.reducer import TokenReducer
+from lotbench.validation import report_at
 
 CARD = "lotbench.json"
 CARD_KEYS = ("method", "version", "params", "n_labels", "max_length", "plugins")
@@ -104,7 +105,7 @@ def load(folder: Path) -> ReducedEncoder:
 
     folder = Path(folder).resolve()
     card, cls = read_card(folder), method_of(folder)
-    params = registry.make_params(cls, card["params"], f"{folder / CARD}: params")
+    params = registry.make_params(cls, card["params"], report_at(f"{folder / CARD}: params"))
     backbone = load_backbone(str(folder), card["n_labels"])
     reducer = cls(params, len(backbone.layers), backbone.width)
     try:

@@ -10,9 +10,11 @@ import torch
 
 from lotbench.data.batches import batches, collate
 from lotbench.data.metrics import compute_metrics
+from lotbench.data.task import Task
 from lotbench.data.tokens import Split
 from lotbench.engine.encoder import ReducedEncoder
 from lotbench.measure.flops import dense_flops, reduced_flops
+from lotbench.study.training import Progress, silent
 
 BATCH_SIZE = 32
 
@@ -26,7 +28,7 @@ def evaluate(encoder: ReducedEncoder, split: Split, metrics: Sequence[str]) -> d
     Raises
     ------
     FloatingPointError
-        If a logit is not finite: such a model decides nothing, and its FLOPs mean nothing.
+        If a logit is not finite: the metrics and FLOPs of such a model mean nothing.
     """
     device = next(encoder.parameters()).device
     encoder.eval()
@@ -61,3 +63,20 @@ def evaluate(encoder: ReducedEncoder, split: Split, metrics: Sequence[str]) -> d
         "key_ratio": (totals["keys"] / tokens).tolist(),
         "ffn_ratio": (totals["feed_forward"] / tokens).tolist(),
     }
+
+
+def evaluate_budgets(
+    encoder: ReducedEncoder, task: Task, budgets: Sequence[float], progress: Progress = silent
+) -> list[dict[str, Any]]:
+    """Evaluations on validation and selection at each budget, the trained one if none is given."""
+    rows = []
+    reducer = encoder.reducer
+    values = budgets or [None]
+    for number, value in enumerate(values):
+        progress("evaluate", number, len(values))
+        with reducer.at_budget(value):
+            budget = {reducer.budget_name: reducer.budget} if reducer.budget_name else {}
+            for split in ("validation", "selection"):
+                found = evaluate(encoder, getattr(task, split), task.metrics)
+                rows.append({"budget": budget, "split": split, **found})
+    return rows

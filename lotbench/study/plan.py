@@ -1,29 +1,154 @@
-"""What a sweep is to do: its trials, each checked, less those that its store already has."""
+"""What a sweep is to do: its trials, each resolved and checked, and those that are not done."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-from lotbench import store
-from lotbench.config.load import expand
+from lotbench import registry, store
+from lotbench.config.document import Document, Place
+from lotbench.config.expand import expand
 from lotbench.config.sections import SweepConfig, TrialConfig
 from lotbench.engine.loading import read_config
+from lotbench.errors import InputError
 from lotbench.measure import launch
-from lotbench.study.trial import check_comparable, check_fits, trial_id
+from lotbench.reducer import Params, TokenReducer
+from lotbench.study.checks import check_comparable
 
 
-@dataclass
+@dataclass(frozen=True)
+class PlannedTrial:
+    """A trial whose method and parameters are known to be sound.
+
+    Attributes
+    ----------
+    config : TrialConfig
+        With the full paths of plugin files, since workers run in folders of their own.
+    method : type
+    params : Params
+    budgets : tuple of float
+        Post-hoc budgets to evaluate; empty for the trained budget alone.
+    id : str
+        The name under which the result is stored.
+    place : Place
+        Where a file describes the method.
+    """
+
+    config: TrialConfig
+    method: type[TokenReducer]
+    params: Params
+    budgets: tuple[float, ...]
+    id: str
+    place: Place
+
+    @property
+    def label(self) -> str:
+        """The trial in a few words: task, method, parameters, seed."""
+        params = [f"{name}={value}" for name, value in self.config.params.items()]
+        return " ".join([self.config.task, self.config.method, *params, f"seed={self.config.seed}"])
+
+    def check_fits(self, n_layers: int, width: int) -> None:
+        """Builds the method for the backbone, so that what does not fit is found before training.
+
+        Parameters
+        ----------
+        n_layers, width : int
+            Of the backbone as it is in the hub or folder.
+
+        Raises
+        ------
+        InputError
+            If the backbone has too few layers, or the method refuses its parameters.
+        """
+        layers = self.config.layers or n_layers
+        if layers > n_layers:
+            message = f"{layers}, but the backbone has only {n_layers} layers"
+            raise InputError(self.place.document.fault(("layers",), message))
+        try:
+            self.method(self.params, layers, width)
+        except InputError as error:
+            message = str(error).removeprefix(f"{self.config.method}: ")
+            raise InputError(self.place.fault((), message)) from error
+        except Exception:
+            return  # a fault of the method's code: its trial fails and stores the traceback
+
+
+def resolve(config: TrialConfig, place: Place | None = None) -> PlannedTrial:
+    """The trial with its method's class, parameters, budgets and id.
+
+    The list of budgets is among the parameters under the plural of the budget's name
+    (``thresholds``).
+
+    Parameters
+    ----------
+    config : TrialConfig
+    place : Place, optional
+        Where a file describes the method; messages name file and line with it.
+
+    Raises
+    ------
+    InputError
+        If a plugin, the method or a parameter is unknown or does not fit.
+    """
+    place = place or Place(Document(""), ("methods", config.method))
+    for i, plugin in enumerate(config.plugins):
+        with place.document.at(("plugins", i)):
+            registry.load_plugin(plugin)
+    try:
+        method = registry.get(config.method)
+    except InputError as error:
+        raise InputError(place.fault(place.name, str(error))) from error
+    values = dict(config.params)
+    key = f"{method.budget_name}s"
+    budgets = values.pop(key, None) if method.budget_name else None
+    params = registry.make_params(method, values, place.fault)
+    if budgets is not None:
+        _check_budgets(method, params, budgets, key, place)
+    plugins = [str(Path(p).resolve()) if p.endswith(".py") else p for p in config.plugins]
+    return PlannedTrial(
+        config.model_copy(update={"plugins": plugins}),
+        method,
+        params,
+        tuple(float(budget) for budget in budgets or ()),
+        config.trial_id(method.version),
+        place,
+    )
+
+
+def _check_budgets(
+    method: type[TokenReducer], params: Params, budgets: Any, key: str, place: Place
+) -> None:
+    numbers = isinstance(budgets, list) and all(type(x) in (int, float) for x in budgets)
+    if not numbers or not budgets or len(set(budgets)) < len(budgets):
+        message = f"a list of different numbers is needed (given: {budgets!r:.60})"
+        raise InputError(place.fault((key,), message))
+    for i, budget in enumerate(budgets):
+        method.check_budget(params, budget, lambda _, message, i=i: place.fault((key, i), message))
+
+
+@dataclass(frozen=True)
 class Plan:
-    """The trials of a sweep and which of them are still to do."""
+    """The trials of a sweep and which of them are still to do, by id."""
 
+    sweep: SweepConfig
     folder: Path
-    trials: dict[str, TrialConfig]
-    todo: dict[str, TrialConfig]
+    trials: dict[str, PlannedTrial]
+    todo: dict[str, PlannedTrial]
 
 
-def plan(sweep: SweepConfig, root: Path, max_trials: int | None = None) -> Plan:
-    """The trials of a sweep, each resolved, so that bad parameters are told before any work.
+def plan(sweep: SweepConfig, document: Document, root: Path, max_trials: int | None = None) -> Plan:
+    """The trials of a sweep, each resolved, so that bad parameters are refused before any work.
+
+    Parameters
+    ----------
+    sweep : SweepConfig
+    document : Document
+        The file that describes it.
+    root : Path
+        Parent of the sweep's store.
+    max_trials : int, optional
+        The most trials to do now.
 
     Raises
     ------
@@ -32,25 +157,37 @@ def plan(sweep: SweepConfig, root: Path, max_trials: int | None = None) -> Plan:
         not be compared with these.
     """
     if sweep.measure is not None:
-        launch.settings(sweep.measure.devices, sweep.measure.threads, sweep.measure.dtypes)
+        with document.at(("measure", "devices")):
+            launch.settings(sweep.measure.devices, sweep.measure.threads, sweep.measure.dtypes)
     folder = (root / sweep.name).resolve()
-    trials = {trial_id(config): config for config in map(_absolute, expand(sweep))}
-    rows = [row for row in store.read_rows(folder) if row["status"] == "done"]
-    for config in {config.task: config for config in trials.values()}.values():
-        check_comparable(folder, rows, config)
-    done = {row["trial_id"] for row in rows}
-    # What has failed before comes last: it may do so again, and max_trials must get past it.
-    failed = {row["trial_id"] for row in store.read_rows(folder)} - done
+    trials = _resolve_all(sweep, document)
+    rows = store.read_rows(folder)
+    finished = [row for row in rows if row["status"] == "done"]
+    for trial in {trial.config.task: trial for trial in trials.values()}.values():
+        check_comparable(folder, finished, trial.config)
+    done = {row["trial_id"] for row in finished}
+    # Trials that failed before come last: they may fail again, and max_trials must get past them.
+    failed = {row["trial_id"] for row in rows} - done
     left = [name for name in trials if name not in done]
     todo = {name: trials[name] for name in sorted(left, key=lambda name: name in failed)}
     if todo:
-        backbone = read_config(sweep.backbone)
-        for config in todo.values():
-            check_fits(config, backbone.num_hidden_layers, backbone.hidden_size)
-    return Plan(folder, trials, dict(list(todo.items())[:max_trials]))
+        with document.at(("backbone",)):
+            backbone = read_config(sweep.backbone)
+        for trial in todo.values():
+            trial.check_fits(backbone.num_hidden_layers, backbone.hidden_size)
+    return Plan(sweep, folder, trials, dict(list(todo.items())[:max_trials]))
 
 
-def _absolute(config: TrialConfig) -> TrialConfig:
-    """The trial with plugin files by their full path: workers run in folders of their own."""
-    plugins = [str(Path(p).resolve()) if p.endswith(".py") else p for p in config.plugins]
-    return config.model_copy(update={"plugins": plugins})
+def _resolve_all(sweep: SweepConfig, document: Document) -> dict[str, PlannedTrial]:
+    """The resolved trials by id; the faults of all of them are in one message."""
+    trials: dict[str, PlannedTrial] = {}
+    faults: dict[str, None] = {}
+    for config, place in expand(sweep, document):
+        try:
+            trial = resolve(config, place)
+            trials[trial.id] = trial
+        except InputError as error:
+            faults |= dict.fromkeys(str(error).splitlines())
+    if faults:
+        raise InputError("\n".join(faults))
+    return trials

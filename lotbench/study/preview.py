@@ -2,44 +2,43 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import torch
 
 from lotbench import store
-from lotbench.config.sections import SweepConfig, TrialConfig
+from lotbench.config.sections import TrialConfig
 from lotbench.data.task import Task, load_task
 from lotbench.engine.loading import load_backbone, load_tokenizer
 from lotbench.measure.flops import dense_flops
-from lotbench.study.plan import plan
+from lotbench.study.plan import Plan
 from lotbench.study.training import total_steps
 
 if TYPE_CHECKING:
     from rich.table import Table
 
 
-def preview(sweep: SweepConfig, root: Path, max_trials: int | None = None) -> Table:
+def preview(planned: Plan) -> Table:
     """One line per trial: status, steps, and the FLOPs of training it with every token kept.
 
-    Training counts three times the forward pass, without teacher; a method that drops tokens
-    while it trains costs less.
+    A training step counts as three forward passes, without the teacher's; a method that drops
+    tokens while it trains costs less.
 
     Raises
     ------
     InputError
-        As running the sweep would.
+        If the data or the backbone is at fault.
     """
     from rich.table import Table
 
-    planned = plan(sweep, root, max_trials)
     done = store.finished(planned.folder)
-    tokenizer = load_tokenizer(sweep.backbone)
+    tokenizer = load_tokenizer(planned.sweep.backbone)
     tasks: dict[str, Task] = {}
     costs: dict[str, float] = {}
     table = Table("trial", "parameters", "status", "steps", "TFLOPs to train")
     total = 0.0
-    for name, config in planned.trials.items():
+    for name, trial in planned.trials.items():
+        config = trial.config
         if config.task not in tasks:
             tasks[config.task] = _load(config, tokenizer)
             costs[config.task] = _cost(config, tasks[config.task])

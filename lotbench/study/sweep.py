@@ -16,24 +16,24 @@ from pathlib import Path
 from typing import Any
 
 from lotbench import machine, store
-from lotbench.config.sections import MeasureConfig, SweepConfig, TrialConfig
+from lotbench.config.sections import MeasureConfig, TrialConfig
 from lotbench.engine import checkpoint
 from lotbench.errors import InputError
-from lotbench.study.plan import Plan, plan
+from lotbench.study.plan import Plan, resolve
 from lotbench.study.progress import Board, posted, read_out
 from lotbench.study.timing import has_model, measure
-from lotbench.study.trial import prepare, resolve, run_trial
+from lotbench.study.trial import prepare, run_trial
 
 Say = Callable[[str], None]
 
 RETRIES = 1
-"""How often a trial is tried again whose worker died, of memory that others took or for Ray's
-reasons.  A failure of the trial itself is a row, and is not tried again."""
+"""How often a trial is tried again if its worker dies, such as for lack of memory.  A failure of
+the trial itself is stored as its row, and is not tried again."""
 
 RAY_SETTINGS = {
-    # Workers stay where they are put.
+    # Workers keep their folder; `_set_up_worker` chooses it.
     "RAY_CHDIR_TO_TRIAL_DIR": "0",
-    # Our own lines and rows stand for Tune's tables and logs.
+    # LoTBench prints and stores its own lines and rows instead of Tune's tables and logs.
     "RAY_AIR_NEW_OUTPUT": "0",
     "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
     # Tune would take the first Ctrl-C as the end of its trials, and the timing pass would follow.
@@ -54,34 +54,23 @@ class Report:
     timed: int = 0
 
 
-def run_sweep(
-    sweep: SweepConfig,
-    root: Path,
-    address: str | None = None,
-    max_trials: int | None = None,
-    say: Say = print,
-) -> Report:
-    """Run what is left of a sweep, and time it.
+def run_sweep(planned: Plan, address: str | None = None, say: Say = print) -> Report:
+    """Run the trials of a sweep that are not done, and time it.
 
     Parameters
     ----------
-    sweep : SweepConfig
-    root : Path
-        Parent of the sweep's store.
+    planned : Plan
     address : str, optional
         Of a running Ray cluster ("auto" finds it), which must share the store's file system.
-    max_trials : int, optional
-        Run at most so many trials now.
     say : callable
         Is given each line of progress.
 
     Raises
     ------
     InputError
-        If the configuration is at fault, or another process runs this sweep.
+        If data or backbone are at fault, or another process runs this sweep.
     """
-    planned = plan(sweep, root, max_trials)
-    folder = planned.folder
+    sweep, folder = planned.sweep, planned.folder
     with store.alone(folder):
         done = store.finished(folder)
         report = Report(folder, skipped=sum(name in done for name in planned.trials))
@@ -103,7 +92,7 @@ def run_sweep(
 
 
 def _time(planned: Plan, config: MeasureConfig, report: Report, say: Say) -> None:
-    """Adds passes; what could not be timed is a failure beside those of the trials."""
+    """Adds timing passes; what could not be timed is reported as failed."""
     done = measure(planned.folder, config, set(planned.trials), progress=say)
     report.timed = done.written
     if done.failed:
@@ -124,7 +113,7 @@ def _run_trials(planned: Plan, address: str | None, report: Report, say: Say) ->
 
     try:
         if address is not None:
-            _knock(address)
+            _check_reachable(address)
         ray.init(
             address=address or "local",  # by itself Ray would join a cluster that happens to run
             num_cpus=None if address else machine.usable_cores(),
@@ -145,7 +134,7 @@ def _run_trials(planned: Plan, address: str | None, report: Report, say: Say) ->
         board = ray.remote(num_cpus=0)(Board).remote()
 
         def read() -> list[str]:
-            with suppress(ray.exceptions.RayError):  # what fails is told where it is waited for
+            with suppress(ray.exceptions.RayError):  # reported where the job is waited for
                 return ray.get(board.read.remote(), timeout=10)
             return []
 
@@ -158,8 +147,8 @@ def _run_trials(planned: Plan, address: str | None, report: Report, say: Say) ->
         report.failed.setdefault(name, "the worker died; its log is under ray/")
 
 
-def _knock(address: str) -> None:
-    """Raises an OSError where nobody answers at HOST:PORT; Ray itself tries for minutes."""
+def _check_reachable(address: str) -> None:
+    """Raises an OSError if nothing answers at HOST:PORT; Ray itself tries for minutes."""
     host, _, port = address.removeprefix("ray://").rpartition(":")
     if port.isdigit():
         socket.create_connection((host.strip("[]"), int(port)), timeout=10).close()
@@ -176,7 +165,9 @@ def _tune(planned: Plan, board: Any, report: Report, say: Say) -> None:
     cpus, gpus = _share(ray.cluster_resources())
     trainable = tune.with_parameters(
         _trainable,
-        configs={name: config.model_dump(mode="json") for name, config in planned.todo.items()},
+        configs={
+            name: trial.config.model_dump(mode="json") for name, trial in planned.todo.items()
+        },
         folder=planned.folder,
         threads=cpus,
         start=Path.cwd(),
@@ -205,8 +196,8 @@ def _prepare(planned: Plan, board: Any, say: Say) -> None:
     import ray
 
     shared: dict[str, list[TrialConfig]] = {}
-    for config in planned.todo.values():
-        shared.setdefault(config.teacher_key(), []).append(config)
+    for trial in planned.todo.values():
+        shared.setdefault(trial.config.teacher_key(), []).append(trial.config)
     cpus, gpus = _share(ray.cluster_resources())
     remote = ray.remote(num_cpus=cpus, num_gpus=gpus, max_retries=0)(_prepare_one)
     started = time.perf_counter()
@@ -224,7 +215,7 @@ def _prepare(planned: Plan, board: Any, say: Say) -> None:
             if isinstance(cause, InputError):
                 raise InputError(str(cause)) from None
             why = str(cause).strip().splitlines()[-1]
-            # Its trials meet the same, each in its own row; those of other teachers go on.
+            # Its trials fail likewise, each in its own row; those of other teachers go on.
             say(f"teacher {number}/{len(jobs)}: {config.task}, seed {config.seed}: failed: {why}")
             board.put.remote(_teacher_label(config), None)
             continue
@@ -237,19 +228,19 @@ def _prepare(planned: Plan, board: Any, say: Say) -> None:
 
 
 def _prepare_one(
-    trials: list[dict[str, Any]], folder: Path, threads: int, start: Path, board: Any
+    configs: list[dict[str, Any]], folder: Path, threads: int, start: Path, board: Any
 ) -> dict[str, float]:
-    """The teacher that these trials share, and what any of them needs of it; its metrics."""
-    _settle(threads, start)
-    configs = [TrialConfig(**values) for values in trials]
-    with posted(board.put.remote, _teacher_label(configs[0])) as progress:
-        artefacts = prepare(configs[0], folder, progress)
+    """Makes the teacher of these trials and what they need of it; returns its metrics."""
+    _set_up_worker(threads, start)
+    trials = [resolve(TrialConfig(**values)) for values in configs]
+    with posted(board.put.remote, _teacher_label(trials[0].config)) as progress:
+        artefacts = prepare(trials[0], folder, progress)
         teacher = checkpoint.load(artefacts.teacher()).backbone
-        for config in configs:
-            cls, params, _ = resolve(config)
+        for trial in trials:
             # A method that refuses its parameters fails in its own trial, with its own row.
             with suppress(Exception):
-                artefacts.attacher(cls(params, len(teacher.layers), teacher.width).needs)
+                reducer = trial.method(trial.params, len(teacher.layers), teacher.width)
+                artefacts.attacher(reducer.needs)
     return artefacts.teacher_card()["metrics"]["validation"]
 
 
@@ -263,28 +254,28 @@ def _trainable(
 ) -> None:
     from ray import tune
 
-    _settle(threads, start)
-    config = TrialConfig(**configs[chosen["trial"]])
-    with posted(board.put.remote, _label(config)) as progress:
-        row = run_trial(config, folder, progress, catch_input_errors=True)
+    _set_up_worker(threads, start)
+    trial = resolve(TrialConfig(**configs[chosen["trial"]]))
+    with posted(board.put.remote, trial.label) as progress:
+        row = run_trial(trial, folder, progress, catch_input_errors=True)
     tune.report({"status": row["status"]})
 
 
-def _settle(threads: int, start: Path) -> None:
-    """Makes a worker compute as it should, where the sweep was started.
+def _set_up_worker(threads: int, start: Path) -> None:
+    """Sets the number of threads, and the folder in which the sweep was started.
 
-    Relative paths of a sweep file are relative to that place, but workers of a running cluster
-    stand where the cluster was started.
+    Relative paths of a sweep file are relative to that folder, but the workers of a running
+    cluster are in the folder where the cluster was started.
     """
     import torch
 
     torch.set_num_threads(threads)
-    with suppress(OSError):  # a machine without it may do with full paths
+    with suppress(OSError):  # a machine without it can still read full paths
         os.chdir(start)
 
 
 def _announcer(tune: Any, planned: Plan, board: Any, report: Report, say: Say) -> Any:
-    """A Tune callback that says each finished trial in one line."""
+    """A Tune callback that reports each finished trial in one line."""
     started = time.perf_counter()
     before = {row["trial_id"]: row for row in store.read_rows(planned.folder)}
     total = len(planned.todo)
@@ -292,15 +283,15 @@ def _announcer(tune: Any, planned: Plan, board: Any, report: Report, say: Say) -
 
     class Announcer(tune.Callback):
         def on_trial_complete(self, iteration: int, trials: list, trial: Any, **info: Any) -> None:
-            self._tell(trial)
+            self._report(trial)
 
         def on_trial_recover(self, iteration: int, trials: list, trial: Any, **info: Any) -> None:
-            say(f"{_label(planned.todo[trial.config['trial']])}: its worker died, tried again")
+            say(f"{planned.todo[trial.config['trial']].label}: its worker died, tried again")
 
         def on_trial_error(self, iteration: int, trials: list, trial: Any, **info: Any) -> None:
-            self._tell(trial)
+            self._report(trial)
 
-        def _tell(self, trial: Any) -> None:
+        def _report(self, trial: Any) -> None:
             nonlocal count
             count += 1
             name = trial.config["trial"]
@@ -316,7 +307,7 @@ def _announcer(tune: Any, planned: Plan, board: Any, report: Report, say: Say) -
                 report.ran += 1
                 outcome = _outcome(row)
             seconds = time.perf_counter() - started
-            label = _label(planned.todo[name])
+            label = planned.todo[name].label
             board.put.remote(label, None)  # a worker that died could not
             say(f"[{count}/{total}, {seconds:.0f} s] {label}: {outcome}")
 
@@ -333,12 +324,6 @@ def _outcome(row: dict[str, Any]) -> str:
 
 def _teacher_label(config: TrialConfig) -> str:
     return f"teacher, {config.task}, seed {config.seed}"
-
-
-def _label(config: TrialConfig) -> str:
-    """A trial in a few words: task, method, parameters, seed."""
-    params = " ".join(f"{name}={value}" for name, value in config.params.items())
-    return " ".join(filter(None, [config.task, config.method, params, f"seed={config.seed}"]))
 
 
 def _share(resources: dict[str, float]) -> tuple[int, float]:

@@ -1,7 +1,7 @@
 """What trials share: the fine-tuned teacher, its logits and its saliency, computed once.
 
-Each lies in the cache under a hash of exactly what it depends on, and is written to a temporary
-place first, so that whatever is there is whole.
+Each is in the cache under a hash of exactly what it depends on.  It is written to a temporary
+folder first, so that no file in the cache is incomplete.
 """
 
 from __future__ import annotations
@@ -35,17 +35,17 @@ from lotbench.study.training import Progress, resolve_precision, silent, train
 
 BATCH_SIZE = 32
 VERSION = 1
-"""Raised with whatever changes teachers, their logits or saliency: old ones are not reused."""
+"""Raised with every change of teachers, their logits or saliency, so that old ones are not used."""
 
 
 def cache_folder() -> Path:
-    """Where shared artefacts lie: ``LOTBENCH_CACHE``, or ``~/.cache/lotbench``."""
+    """The folder of shared artefacts: ``LOTBENCH_CACHE``, or ``~/.cache/lotbench``."""
     return Path(os.environ.get("LOTBENCH_CACHE", "~/.cache/lotbench")).expanduser()
 
 
 @dataclass
 class Artefacts:
-    """The shared artefacts of a trial; each method computes its own on first use.
+    """The shared artefacts of a trial, each computed on first use.
 
     Attributes
     ----------
@@ -85,8 +85,8 @@ class Artefacts:
     def logits(self) -> np.ndarray:
         """Teacher logits of the train split, shape (N, C), float32."""
         path = self.folder / "logits.npy"
-        split, tell = self.task.train, self.progress
-        _once(path, lambda place: _save(place, teacher_logits(self._load(), split, tell)))
+        split, progress = self.task.train, self.progress
+        _once(path, lambda place: _save(place, teacher_logits(self._load(), split, progress)))
         return np.load(path)
 
     def saliency(self, kind: str) -> np.ndarray:
@@ -96,8 +96,8 @@ class Artefacts:
         """
         compute = {"gradient": gradient_saliency, "attention": attention_saliency}[kind]
         path = self.folder / f"{kind}.npy"
-        split, tell = self.task.train, self.progress
-        _once(path, lambda place: _save(place, compute(self._load(), split, tell)))
+        split, progress = self.task.train, self.progress
+        _once(path, lambda place: _save(place, compute(self._load(), split, progress)))
         return np.load(path)
 
     def attacher(self, needs: frozenset[str]) -> Callable[[Batch, np.ndarray], None] | None:
@@ -144,7 +144,7 @@ class _Teacher(TokenReducer):
 
 
 class _Probe(TokenReducer):
-    """Keeps everything and notes the attention that each token receives."""
+    """Keeps everything and records the attention that each token receives."""
 
     name = "attention-probe"
     needs = frozenset({"received_attention"})
@@ -161,7 +161,7 @@ def teacher_logits(
     out = np.zeros((len(split), teacher.backbone.config.num_labels), dtype=np.float32)
     device = next(teacher.parameters()).device
     with torch.inference_mode():
-        for rows in _told("teacher logits", split, progress):
+        for rows in _batches("teacher logits", split, progress):
             out[rows] = teacher(collate(split, rows).to(device)).logits.cpu().numpy()
     return out
 
@@ -213,7 +213,7 @@ def _per_token(
     starts = np.concatenate([[0], np.cumsum(split.lengths)])
     out = np.zeros(starts[-1], dtype=np.float32)
     encoder.eval()
-    for rows in _told("saliency", split, progress):
+    for rows in _batches("saliency", split, progress):
         batch = collate(split, rows).to(device)
         with torch.autocast(device.type, torch.bfloat16, enabled=precision == "bf16"):
             values = compute(batch).detach().float().cpu().numpy()
@@ -225,8 +225,8 @@ def _per_token(
     return out
 
 
-def _told(what: str, split: Split, progress: Progress) -> Iterator[np.ndarray]:
-    """The batches of a split from the shortest example to the longest, each told when done."""
+def _batches(what: str, split: Split, progress: Progress) -> Iterator[np.ndarray]:
+    """The batches of a split from the shortest example to the longest, with progress."""
     found = batches(split, BATCH_SIZE, seed=None)
     for number, rows in enumerate(found, start=1):
         yield rows
@@ -244,7 +244,7 @@ def _save(place: Path, array: np.ndarray) -> None:
 
 
 def _once(path: Path, make: Callable[[Path], None]) -> None:
-    """Make a file or folder unless it is there; only one process does, and only whole."""
+    """Makes a file or folder unless it exists; one process makes it, and it appears complete."""
     from filelock import FileLock
 
     if path.exists():
@@ -253,12 +253,12 @@ def _once(path: Path, make: Callable[[Path], None]) -> None:
     with FileLock(f"{path}.lock"):
         if path.exists():
             return
-        # The lock is ours, so what stands here was left by a process that was killed.
-        room = path.parent / f".making-{path.name}"
-        shutil.rmtree(room, ignore_errors=True)
-        room.mkdir()
+        # Under the lock, a folder that exists was left by a process that was killed.
+        temporary = path.parent / f".making-{path.name}"
+        shutil.rmtree(temporary, ignore_errors=True)
+        temporary.mkdir()
         try:
-            make(room / path.name)
-            os.replace(room / path.name, path)
+            make(temporary / path.name)
+            os.replace(temporary / path.name, path)
         finally:
-            shutil.rmtree(room, ignore_errors=True)
+            shutil.rmtree(temporary, ignore_errors=True)

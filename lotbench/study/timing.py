@@ -21,8 +21,8 @@ from lotbench.engine.loading import load_tokenizer
 from lotbench.errors import InputError, PassFailed
 from lotbench.measure import breakeven, launch, merge
 from lotbench.measure.worker import device_name
+from lotbench.study.checks import check_data
 from lotbench.study.teacher import Artefacts
-from lotbench.study.trial import check_data
 
 Row = dict[str, Any]
 

@@ -28,15 +28,15 @@ Attach = Callable[[Batch, np.ndarray], None]
 """Adds the artefacts of these rows (saliency, teacher logits) to a batch."""
 
 
-OURS = {"task", "r_drop"}
-"""Names of the loss terms that no method may take."""
+RESERVED_TERMS = {"task", "r_drop"}
+"""Loss terms that the trainer adds; no method may return one of these names."""
 
 
 class NonFiniteLoss(Exception):
     """A loss term that is not finite: the trial has failed."""
 
     def __init__(self, term: str, step: int, stage: str) -> None:
-        super().__init__(term, step, stage)  # as they came, so that it can be pickled
+        super().__init__(term, step, stage)  # pickle needs them
         self.term, self.step, self.stage = term, step, stage
 
     def __str__(self) -> str:
@@ -44,7 +44,7 @@ class NonFiniteLoss(Exception):
 
 
 def silent(what: str, done: int, total: int) -> None:
-    """No progress at all."""
+    """Reports no progress."""
 
 
 def resolve_precision(asked: str, device: torch.device) -> str:
@@ -67,7 +67,7 @@ def train(
 ) -> dict[str, Any]:
     """Train in place; returns steps, examples, seconds, precision, threads and stage losses.
 
-    ``r_drop`` is the alpha of R-Drop; a method with a training step of its own has no use for it.
+    ``r_drop`` is the alpha of R-Drop; a method with its own training step ignores it.
 
     Raises
     ------
@@ -177,7 +177,7 @@ def _pass(encoder: ReducedEncoder, batch: Batch, step: Step) -> tuple[dict[str, 
     """Loss terms and logits, shape (B, C), of one pass."""
     outputs = encoder(batch, mode="reference" if step.stage.soft else "packed")
     own = _checked(encoder.reducer.loss(outputs, batch, outputs.trace), encoder.reducer, "loss")
-    for name in OURS & own.keys():
+    for name in RESERVED_TERMS & own.keys():
         raise ValueError(
             f"method {encoder.reducer.name!r}: loss returns a term {name!r}, which the trainer "
             "adds by itself; give it another name"
@@ -200,7 +200,7 @@ def _checked(terms: Any, reducer: TokenReducer, hook: str) -> dict[str, Tensor]:
 
 
 def _stream(split: Split, batch_size: int, seed: int) -> Iterator[np.ndarray]:
-    """Batches without end, another order in every epoch."""
+    """Endless batches, in another order in every epoch."""
     epoch = 0
     while True:
         yield from batches(split, batch_size, seed=seed * 10_007 + epoch)
@@ -251,9 +251,9 @@ def _optimiser(encoder: ReducedEncoder, stage: Stage, config: TrainConfig) -> to
 
 
 def _decay(name: str, parameter: nn.Parameter, config: TrainConfig) -> float:
-    """Weight decay of the weights of linear layers and embeddings, and of nothing else.
+    """Weight decay for the weights of linear layers and embeddings, 0 for all others.
 
-    What a method learns beside layers (retention, thresholds) is moved by its loss alone.
+    Other parameters of a method (retention, thresholds) are moved by its loss alone.
     """
     layer = parameter.dim() > 1 and name.rpartition(".")[2] == "weight"
     return config.weight_decay if layer else 0.0

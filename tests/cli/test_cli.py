@@ -14,7 +14,8 @@ from safetensors.torch import load_file, save_file
 
 import lotbench
 from lotbench import registry, store
-from lotbench.config.load import expand, load_sweep
+from lotbench.config.expand import expand
+from lotbench.config.load import load_sweep
 from lotbench.study.plan import plan
 
 LOTBENCH = [sys.executable, "-c", "from lotbench.cli import main; main()"]
@@ -88,18 +89,18 @@ def test_dry_run_lists_the_trials_and_writes_nothing(sweep_file, tmp_path) -> No
 
 def test_a_store_takes_no_trials_with_another_dense_model(sweep_file, tmp_path) -> None:
     path = sweep_file()
-    config = expand(load_sweep(path))[0].model_dump(mode="json")
+    config = expand(*load_sweep(path))[0][0].model_dump(mode="json")
     row = {"trial_id": "a", "status": "done", "task": "reviews", "method": "dense", "seed": 0}
     row |= {"params": {}, "metric": "accuracy", "evaluations": [], "config": config}
     store.write_row(tmp_path / "small", row)
-    assert plan(load_sweep(path, ["seeds=[1]"]), tmp_path).todo
+    assert plan(*load_sweep(path, ["seeds=[1]"]), tmp_path).todo
     words = r"holds trials of reviews with train\.epochs 1\.0, now it is 2\.0"
     with pytest.raises(lotbench.InputError, match=words):
-        plan(load_sweep(path, ["train.epochs=2"]), tmp_path)
+        plan(*load_sweep(path, ["train.epochs=2"]), tmp_path)
     config["train"]["layer_decay"] = 0.8
     store.write_row(tmp_path / "small", row)
     with pytest.raises(lotbench.InputError, match=r"train\.layer_decay 0\.8, now it is None"):
-        plan(load_sweep(path), tmp_path)
+        plan(*load_sweep(path), tmp_path)
 
 
 def test_one_trial_without_ray(tmp_path, trial_file) -> None:
@@ -210,11 +211,11 @@ def test_what_no_row_can_hold_fails_the_trial(tmp_path, trial_file, monkeypatch)
 
 def test_what_has_failed_before_comes_last(sweep_file, tmp_path) -> None:
     path = sweep_file()
-    first = list(plan(load_sweep(path), tmp_path).todo)
+    first = list(plan(*load_sweep(path), tmp_path).todo)
     row = {"trial_id": first[0], "status": "failed", "task": "reviews", "method": "dense"}
     store.write_row(tmp_path / "small", row | {"seed": 0, "params": {}, "error": {}})
-    assert list(plan(load_sweep(path), tmp_path).todo) == [*first[1:], first[0]]
-    assert list(plan(load_sweep(path), tmp_path, 1).todo) == first[1:2]
+    assert list(plan(*load_sweep(path), tmp_path).todo) == [*first[1:], first[0]]
+    assert list(plan(*load_sweep(path), tmp_path, 1).todo) == first[1:2]
 
 
 def test_load_refuses_a_folder_that_is_no_model(tmp_path) -> None:

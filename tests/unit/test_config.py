@@ -5,12 +5,14 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
 from pydantic import ValidationError
 
-from lotbench.config.load import expand, load_sweep, load_trial
+from lotbench.config import load
+from lotbench.config.expand import expand
 from lotbench.config.sections import SweepConfig, TeacherConfig, TrainConfig, TrialConfig
 from lotbench.errors import InputError
 
@@ -43,6 +45,18 @@ def write(folder: Path, text: str) -> Path:
     return path
 
 
+def load_sweep(path: Path, overrides: Sequence[str] = ()) -> SweepConfig:
+    return load.load_sweep(path, overrides)[0]
+
+
+def load_trial(path: Path, overrides: Sequence[str] = ()) -> TrialConfig:
+    return load.load_trial(path, overrides)[0]
+
+
+def trials_of(path: Path, overrides: Sequence[str] = ()) -> list[TrialConfig]:
+    return [trial for trial, _ in expand(*load.load_sweep(path, overrides))]
+
+
 def refusal(path: Path, *overrides: str) -> str:
     with pytest.raises(InputError) as caught:
         load_sweep(path, list(overrides))
@@ -66,7 +80,7 @@ def test_sweep_is_frozen(tmp_path: Path) -> None:
 
 
 def test_expand_follows_the_file_and_varies_the_last_grid_fastest(tmp_path: Path) -> None:
-    trials = expand(load_sweep(write(tmp_path, SWEEP)))
+    trials = trials_of(write(tmp_path, SWEEP))
     # 2 tasks x 2 seeds x (1 dense + 2 x 2 lot) = 20
     assert len(trials) == 20
     assert [(t.task, t.seed, t.method) for t in trials[:7]] == [
@@ -88,13 +102,13 @@ def test_expand_follows_the_file_and_varies_the_last_grid_fastest(tmp_path: Path
 def test_list_of_blocks_is_several_grids_and_repetitions_count_once(tmp_path: Path) -> None:
     block = "  lot: [{a: {grid: [1, 2]}, b: 1}, {a: {grid: [2, 3]}, b: {grid: [1, 1.0]}}]\n"
     text = SWEEP.partition("  dense:\n")[0].replace("[0, 1]", "[0]") + block
-    trials = [t for t in expand(load_sweep(write(tmp_path, text))) if t.task == "rte"]
+    trials = [t for t in trials_of(write(tmp_path, text)) if t.task == "rte"]
     # a=2, b=1 stands in both blocks, and 1.0 is 1.
     assert [(t.params["a"], t.params["b"]) for t in trials] == [(1, 1), (2, 1), (3, 1)]
 
 
 def test_trial_file_is_the_same_trial_as_in_the_sweep(tmp_path: Path) -> None:
-    trials = expand(load_sweep(write(tmp_path, SWEEP)))
+    trials = trials_of(write(tmp_path, SWEEP))
     alone = load_trial(write(tmp_path, TRIAL))
     assert alone in trials
     again = TrialConfig.model_validate(json.loads(alone.model_dump_json()))
@@ -160,7 +174,7 @@ def test_a_teacher_is_trained_as_the_trials_are_but_for_what_is_said(tmp_path: P
     train = ["train.learning_rate=1e-3", "train.batch_size=8"]
     trial = load_trial(write(tmp_path, TRIAL), [*train, "teacher.epochs=4"])
     assert trial.teacher == TeacherConfig(epochs=4, learning_rate=1e-3, batch_size=8)
-    (swept, *_) = expand(load_sweep(write(tmp_path, SWEEP), [*train, "teacher.epochs=4"]))
+    (swept, *_) = trials_of(write(tmp_path, SWEEP), [*train, "teacher.epochs=4"])
     assert swept.teacher == trial.teacher
 
 
@@ -192,7 +206,26 @@ def test_merge_key_is_not_a_duplicate(tmp_path: Path) -> None:
         ("epochs: 2", "epochs: .nan", ":7: train.epochs: .nan is not a finite number"),
         ("epochs: 2", "epochs: {grid: [1]}", ":7: train.epochs: a grid is allowed only among"),
         ("max_length: 64", "max_length: 6.5", ":4: tasks.sst2.max_length: Input should be a"),
-        ("max_length: 64", "text: words", ":4: tasks.sst2.text: Input should be a valid list"),
+        ("max_length: 64", "text: 3", ":4: tasks.sst2.text: Input should be a valid list (giv"),
+        ("max_length: 64", "text: []", ":4: tasks.sst2.text: List should have at least 1 item"),
+        (
+            "{train: 100}",
+            "3",
+            ":4: tasks.sst2.limit: a mapping of keys to values is needed (given: 3)",
+        ),
+        ("epochs: 2", "epochs: 1e308", ":7: train.epochs: Input should be less than or equal to"),
+        ("epochs: 2", "epochs: !!int ''", ":7: train.epochs: '' is not a valid int"),
+        ("epochs: 2", "epochs: !!bool x", ":7: train.epochs: 'x' is not a valid bool"),
+        ("epochs: 2", "epochs: !!timestamp x", ":7: train.epochs: 'x' is not a valid timestamp"),
+        ("epochs: 2", "epochs: 2024-13-45", ":7: train.epochs: '2024-13-45' is not a valid time"),
+        ("epochs: 2", "epochs: " + 400 * "9", ":7: train.epochs: 9999"),
+        ("epochs: 2", "epochs: " + 5000 * "9", ":7: train.epochs: '9999"),
+        ("epochs: 2", "epochs: !odd x", ":7: not valid YAML: could not determine a constructor"),
+        ("[0.3, 0.5]", f"[{400 * '9'}]", ":10: methods.lot.thresholds.0: 9999"),
+        ("name: small", 'plugins: ["a\\0.py"]', ":1: plugins.0: 'a\\x00.py' has a character"),
+        ("some/encoder", '"\\ud800"', ":2: backbone: '\\ud800' has a character that"),
+        ("  dense:", "  dense: {grid: [1, 2]}", ":9: methods.dense: a method has a mapping of"),
+        ("threads: [1, all]", "dtypes: fp32", ":11: measure.dtypes: Input should be a valid list"),
         ("max_length: 64", "metrics: [acc]", ":4: tasks.sst2.metrics.0: Input should be 'accu"),
         ("  rte:", "  sts2:", ":5: tasks.sts2: no built-in task 'sts2'; did you mean 's"),
         ("  rte:", "  r.te:", ":5: tasks.r.te: a name has only letters, digits, - and _"),
@@ -234,6 +267,8 @@ def test_all_faults_are_reported_at_once(tmp_path: Path) -> None:
         ("tasks.sst.max_length=9", "has no tasks.sst; did you mean 'sst2'"),
         ("name.first=a", "name is a single value, it has no keys"),
         ("seeds.5=1", "seeds is a list of 2; name an entry by its number, such as seeds.0"),
+        ("seeds.\N{SUPERSCRIPT TWO}=1", "seeds is a list of 2; name an entry by its number"),
+        ("seeds=!!int ''", "'' is not a valid int"),
         ("seeds=[1, 2", "not valid YAML"),
         ("name=a\x07", "not valid YAML"),
         ("seeds=" + 5000 * "[", "not valid YAML"),
@@ -269,6 +304,21 @@ def test_trial_file_faults(tmp_path: Path, old: str, new: str, expected: str) ->
 def test_task_of_ones_own_needs_no_known_name(tmp_path: Path) -> None:
     sweep = load_sweep(write(tmp_path, SWEEP.replace("  rte:", "  mine: {source: ./folder}")))
     assert isinstance(sweep, SweepConfig) and sweep.tasks["mine"].source == "./folder"
+
+
+def test_one_text_column_may_be_given_without_a_list(tmp_path: Path) -> None:
+    source = SWEEP.replace("  rte:", "  mine: {source: ./folder, text: body}")
+    one, listed = (
+        trials_of(write(tmp_path, text)) for text in (source, source.replace("body", "[body]"))
+    )
+    assert one == listed
+    assert [t.trial_id(1) for t in one] == [t.trial_id(1) for t in listed]
+
+
+def test_a_whole_block_may_be_a_grid_of_blocks(tmp_path: Path) -> None:
+    text = SWEEP.replace("  dense:", "  dense: {grid: [{}, {a: {grid: [1, 2]}}]}")
+    trials = [t.params for t in trials_of(write(tmp_path, text)) if t.method == "dense"]
+    assert trials[:3] == [{}, {"a": 1}, {"a": 2}]
 
 
 def test_import_is_light() -> None:

@@ -18,10 +18,16 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 
-GROUND = {"lotbench.errors", "lotbench.ragged"}
+GROUND = {"lotbench.errors", "lotbench.ragged", "lotbench.validation"}
 CONTRACT = GROUND | {"lotbench.batch", "lotbench.reducer"}
 METHODS = CONTRACT | {"lotbench.registry"}
-DATA = {"lotbench.errors", "lotbench.batch", "lotbench.config", "lotbench.data"}
+DATA = {
+    "lotbench.errors",
+    "lotbench.validation",
+    "lotbench.batch",
+    "lotbench.config",
+    "lotbench.data",
+}
 MEASURE = METHODS | {"lotbench.machine", "lotbench.engine", "lotbench.measure"}
 STUDY = MEASURE | DATA | {"lotbench.store", "lotbench.study"}
 
@@ -29,10 +35,11 @@ STUDY = MEASURE | DATA | {"lotbench.store", "lotbench.study"}
 MAY_IMPORT = {
     "lotbench.errors": set(),
     "lotbench.ragged": {"lotbench.errors"},
+    "lotbench.validation": {"lotbench.errors"},
     "lotbench.machine": {"lotbench.errors"},
     "lotbench.batch": GROUND,
-    "lotbench.config": {"lotbench.errors", "lotbench.config"},
-    "lotbench.store": {"lotbench.errors", "lotbench.store"},
+    "lotbench.config": {"lotbench.errors", "lotbench.validation", "lotbench.config"},
+    "lotbench.store": {"lotbench.errors", "lotbench.validation", "lotbench.store"},
     "lotbench.data": DATA,
     "lotbench.reducer": GROUND | {"lotbench.batch"},
     "lotbench.registry": CONTRACT,
@@ -53,10 +60,11 @@ MAY_IMPORT = {
 MAY_NEED = {
     "lotbench.errors": set(),
     "lotbench.machine": set(),
+    "lotbench.validation": {"pydantic"},
     "lotbench.ragged": {"torch"},
     "lotbench.batch": {"torch", "numpy"},
     "lotbench.reducer": {"torch", "pydantic"},
-    "lotbench.registry": {"pydantic"},
+    "lotbench.registry": set(),
     "lotbench.lot": {"torch", "pydantic"},
     "baselines": {"torch", "pydantic"},
 }

@@ -14,6 +14,7 @@ from lotbench import registry
 from lotbench.errors import InputError
 from lotbench.lot import LeapOfThought
 from lotbench.reducer import Params, TokenReducer
+from lotbench.validation import report_at
 
 PLUGIN = """
 from lotbench.reducer import TokenReducer
@@ -294,26 +295,26 @@ def test_a_missing_plugin_module_is_named(place: str) -> None:
 
 def messages(cls: type[TokenReducer], values: dict) -> list[str]:
     with pytest.raises(InputError) as error:
-        registry.make_params(cls, values, "methods.lot")
+        registry.make_params(cls, values, report_at("methods.lot"))
     return str(error.value).splitlines()
 
 
 def test_good_values_pass() -> None:
-    params = registry.make_params(LeapOfThought, {"top_p": 0.3}, "methods.lot")
+    params = registry.make_params(LeapOfThought, {"top_p": 0.3}, report_at("methods.lot"))
     assert params.top_p == 0.3
 
 
 def test_an_unknown_name_is_answered_with_what_was_meant() -> None:
     assert messages(LeapOfThought, {"topp": 0.3}) == [
-        "methods.lot.topp: Extra inputs are not permitted; did you mean 'top_p'?"
+        "methods.lot.topp: unknown key; did you mean 'top_p'?"
     ]
 
 
 def test_a_mistake_of_the_whole_has_no_empty_name() -> None:
     (line,) = messages(PowerBert, {"unit": "share", "retention": [3, 2]})
-    assert line.startswith("methods.lot: Value error, with unit: share")
+    assert line.startswith("methods.lot: with unit: share") and "given" not in line
     (line,) = messages(TokenReducer, {"a": 1})
-    assert line == "methods.lot.a: Extra inputs are not permitted; known: none"
+    assert line == "methods.lot.a: unknown key; known: none"
 
 
 def test_parameters_that_no_result_can_hold_are_refused() -> None:
@@ -328,9 +329,11 @@ def test_parameters_that_no_result_can_hold_are_refused() -> None:
 def test_every_mistake_is_listed() -> None:
     found = messages(LeapOfThought, {"top_p": 0, "threshold": "high", "preset": "papper"})
     assert len(found) == 3
-    assert found[0] == "methods.lot.preset: Input should be 'recommended' or 'paper'"
-    assert found[1] == "methods.lot.top_p: Input should be greater than 0"
+    wanted = "Input should be 'recommended' or 'paper'"
+    assert found[0] == f'methods.lot.preset: {wanted} (given: "papper")'
+    assert found[1] == "methods.lot.top_p: Input should be greater than 0 (given: 0)"
     assert found[2].startswith("methods.lot.threshold: Input should be a valid number")
+    assert found[2].endswith('(given: "high")')
 
 
 @pytest.mark.parametrize("preset", [["paper"], {"a": 1}, None, 3])

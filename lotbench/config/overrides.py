@@ -1,0 +1,69 @@
+"""Values from the command line: ``--set train.epochs=2``."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from lotbench.config.document import Document
+from lotbench.config.yaml_reader import parse
+from lotbench.errors import InputError, near_misses
+from lotbench.validation import KeyPath, dotted
+
+NAMED_BY_THE_FILE: tuple[KeyPath, ...] = (("tasks",), ("methods",))
+"""Sections whose keys an override cannot add: a misspelt one would be one more task or method."""
+
+
+def override(document: Document, overrides: Sequence[str]) -> Document:
+    """The document, changed in place by overrides of the form ``a.b=c``, each read as YAML.
+
+    Raises
+    ------
+    InputError
+        If an override does not parse, or names what the document cannot hold.
+    """
+    for text in overrides:
+        _apply(document, text)
+    return document
+
+
+def _apply(document: Document, text: str) -> None:
+    """Set one value; sections on the way to it are made where they are absent."""
+    name, equals, written = text.partition("=")
+    keys = name.strip().split(".")
+    if not equals or not all(keys):
+        raise InputError(f"--set {text}: expected key.path=value, such as train.epochs=2")
+    value, _ = parse(written, f"--set {text}")
+    current: Any = document.data
+    path: KeyPath = ()
+    for key in keys[:-1]:
+        step = _step(document, current, path, key, text)
+        if isinstance(current, dict) and current.get(step) is None:
+            current[step] = {}
+        current = current[step]
+        path = (*path, step)
+    last = _step(document, current, path, keys[-1], text)
+    current[last] = value
+    path = (*path, last)
+    for old in [place for place in document.places if place[: len(path)] == path]:
+        del document.places[old]
+    document.places[path] = "--set"
+
+
+def _step(document: Document, current: Any, path: KeyPath, key: str, text: str) -> str | int:
+    """The key or list index that ``key`` means at a path."""
+    if isinstance(current, dict):
+        if path in NAMED_BY_THE_FILE and key not in current:
+            raise InputError(
+                f"--set {text}: {document.file} has no {dotted((*path, key))}; "
+                + near_misses(key, list(current))
+            )
+        return key
+    if not isinstance(current, list):
+        raise InputError(f"--set {text}: {dotted(path)} is a single value, it has no keys")
+    if key.isdecimal() and int(key) < len(current):
+        return int(key)
+    raise InputError(
+        f"--set {text}: {dotted(path)} is a list of {len(current)}; "
+        f"name an entry by its number, such as {dotted((*path, 0))}"
+    )

@@ -1,0 +1,201 @@
+"""Resolved trials: every refusal names file, line and key path, before any work."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from lotbench import registry
+from lotbench.config.load import load_sweep, load_trial
+from lotbench.config.sections import TrialConfig
+from lotbench.errors import InputError
+from lotbench.lot import LeapOfThought
+from lotbench.study.plan import plan, resolve
+
+SWEEP = """\
+name: small
+backbone: some/encoder
+tasks:
+  sst2:
+methods:
+  dense:
+  lot:
+    top_p: 0.3
+    thresholds: [0.3, 0.5]
+    loss_weight:
+      grid: [1.0, 0.1]
+  power-bert:
+    - {unit: share}
+    - retention:
+        grid:
+          - [2, 1]
+          - [1, 1]
+"""
+
+TRIAL = """\
+backbone: some/encoder
+task: {name: sst2}
+method:
+  name: lot
+  top_p: 0.3
+  thresholds: [0.3, 0.5]
+  loss_weight: 0.1
+seed: 1
+"""
+
+
+class _Backbone:
+    """Stands for a backbone that would be downloaded."""
+
+    num_hidden_layers, hidden_size = 2, 8
+
+
+@pytest.fixture(autouse=True)
+def _small_backbone(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(registry, "_plugins", {})
+    monkeypatch.setattr("lotbench.study.plan.read_config", lambda name: _Backbone)
+
+
+@pytest.fixture
+def refusal(tmp_path: Path) -> Callable[..., str]:
+    """A function that plans a changed sweep and returns the message without the file's name."""
+
+    def refuse(old: str, new: str, *overrides: str) -> str:
+        assert old in SWEEP
+        path = tmp_path / "sweep.yaml"
+        path.write_text(SWEEP.replace(old, new))
+        with pytest.raises(InputError) as caught:
+            plan(*load_sweep(path, overrides), tmp_path)
+        return str(caught.value).replace(f"{path}:", "line ")
+
+    return refuse
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ("top_p", "topp", "line 8: methods.lot.topp: unknown key; did you mean 'top_p'?"),
+        (
+            "top_p: 0.3",
+            "top_p: 3",
+            "line 8: methods.lot.top_p: Input should be less than or equal to 1 (given: 3)",
+        ),
+        (
+            "[1.0, 0.1]",
+            "[1.0, -1]",
+            "line 11: methods.lot.loss_weight.grid.1: "
+            "Input should be greater than or equal to 0 (given: -1)",
+        ),
+        ("  lot:", "  lott:", "line 7: methods.lott: unknown method 'lott'; did you mean 'lot'"),
+        (
+            "[0.3, 0.5]",
+            "0.3",
+            "line 9: methods.lot.thresholds: a list of different numbers is needed (given: 0.3)",
+        ),
+        (
+            "[0.3, 0.5]",
+            "[0.3, 1.5]",
+            "line 9: methods.lot.thresholds.1: Input should be less than or equal to 1",
+        ),
+        (
+            "unit: share",
+            "units: 1",
+            "line 13: methods.power-bert.0.units: unknown key; did you mean",
+        ),
+        (
+            "[1, 1]",
+            "[1, x]",
+            "line 17: methods.power-bert.1.retention.grid.1.1: Input should be",
+        ),
+        ("name: small", "name: small\nlayers: 3", "line 2: layers: 3, but the backbone has only 2"),
+        (
+            "  dense:",
+            "  truncated: {layers: 9}",
+            "line 6: methods.truncated: layers: 9, but the backbone has only 2 layers",
+        ),
+        (
+            "name: small",
+            "name: small\nplugins: [baselines.ltp, nowhere.py]",
+            "line 2: plugin",
+        ),
+        (
+            "name: small",
+            "name: small\nmeasure: {devices: [cuda:77]}",
+            "line 2: measure.devices: no cuda:77 on this machine",
+        ),
+    ],
+)
+def test_a_fault_has_file_line_and_key_path(refusal, old: str, new: str, message: str) -> None:
+    found = refusal(old, new)
+    assert found.startswith(message)
+    assert "\n" not in found
+
+
+def test_a_value_from_the_command_line_is_named_so(refusal) -> None:
+    found = refusal("dense:", "dense:", "methods.lot.topp=1", "methods.power-bert.1.retention=x")
+    first, second = found.splitlines()
+    assert first.startswith("--set: methods.lot.topp: unknown key")
+    assert second.startswith("--set: methods.power-bert.1.retention: ")
+
+
+def test_the_faults_of_all_trials_are_in_one_message(refusal) -> None:
+    text = SWEEP.replace("top_p", "topp").replace("unit:", "units:")
+    assert len(refusal(SWEEP, text).splitlines()) == 2
+
+
+def test_a_backbone_that_cannot_be_read_has_a_line(refusal, monkeypatch) -> None:
+    from lotbench.engine.backbone import read_config
+
+    monkeypatch.setattr("lotbench.study.plan.read_config", read_config)
+    found = refusal("some/encoder", "./nowhere")
+    assert found == "line 2: backbone: no such folder: ./nowhere"
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ("top_p", "topp", "line 5: method.topp: unknown key; did you mean 'top_p'?"),
+        ("name: lot", "name: lott", "line 4: method.name: unknown method 'lott'; did you mean"),
+        ("[0.3, 0.5]", "[0.3, 7]", "line 6: method.thresholds.1: Input should be less than or"),
+        ("seed: 1", "plugins:\n  - nowhere.py", "line 9: plugin nowhere.py: no such file"),
+    ],
+)
+def test_a_fault_of_a_trial_file_has_its_place(
+    tmp_path: Path, old: str, new: str, message: str
+) -> None:
+    path = tmp_path / "trial.yaml"
+    path.write_text(TRIAL.replace(old, new))
+    with pytest.raises(InputError) as caught:
+        resolve(*load_trial(path))
+    assert str(caught.value).replace(f"{path}:", "line ").startswith(message)
+
+
+def test_a_trial_is_resolved_with_class_parameters_budgets_and_id(tmp_path: Path) -> None:
+    path = tmp_path / "sweep.yaml"
+    path.write_text(SWEEP)
+    trials = plan(*load_sweep(path), tmp_path).trials
+    assert list(trials) == [trial.id for trial in trials.values()]
+    trial = [trial for trial in trials.values() if trial.config.method == "lot"][1]
+    assert trial.method is LeapOfThought
+    assert (trial.params.top_p, trial.params.loss_weight) == (0.3, 0.1)
+    assert trial.budgets == (0.3, 0.5)
+    assert trial.label == "sst2 lot top_p=0.3 thresholds=[0.3, 0.5] loss_weight=0.1 seed=0"
+
+
+def test_a_worker_rebuilds_the_same_trial(tmp_path: Path) -> None:
+    path = tmp_path / "sweep.yaml"
+    path.write_text(SWEEP)
+    for trial in plan(*load_sweep(path), tmp_path).trials.values():
+        again = resolve(TrialConfig(**trial.config.model_dump(mode="json")))
+        assert (again.id, again.config, again.params) == (trial.id, trial.config, trial.params)
+        assert again.budgets == trial.budgets
+
+
+def test_without_a_file_the_key_path_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "trial.yaml"
+    path.write_text(TRIAL)
+    config, _ = load_trial(path, ["method.top_p=7"])
+    with pytest.raises(InputError, match=r"^methods\.lot\.top_p: Input should be less"):
+        resolve(config)
