@@ -1,1 +1,1 @@
-"""Sweep and trial files: their sections, strict YAML, grids."""
+"""Sweep and trial files: strict YAML, sections, grids, overrides, the trials of a sweep."""

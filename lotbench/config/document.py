@@ -70,8 +70,11 @@ class Place:
     name: KeyPath = ()
 
     def fault(self, path: KeyPath, message: str) -> str:
-        """The message with file, line and key path before it; ``path`` is below the method's."""
-        steps = [self.path, self.chosen.get((), ())]
-        for depth, part in enumerate(path, start=1):
-            steps += [(part,), self.chosen.get(path[:depth], ())]
-        return self.document.fault(sum(steps, ()), message)
+        """The message with file, line and key path before it; ``path`` is below the method's.
+
+        A fault of a grid's whole entry is reported at the key of the grid.
+        """
+        full = self.path
+        for depth, part in enumerate(path):
+            full = (*full, *self.chosen.get(path[:depth], ()), part)
+        return self.document.fault(full, message)

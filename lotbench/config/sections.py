@@ -39,7 +39,7 @@ def _threads(value: Any) -> Any:
 
 
 def _empty_if_none(value: Any) -> Any:
-    # `dense:` alone on a line is how people write "with its defaults".
+    # People write `dense:` without a value for "with its defaults".
     return {} if value is None else value
 
 
@@ -75,8 +75,8 @@ class LimitConfig(Section):
 class TaskConfig(Section):
     """The data of one task.
 
-    Without a ``source`` the task's name says which built-in task it is.  Otherwise ``source`` is
-    a local folder, or the id of a hub dataset with its configuration in ``subset``.
+    Without a ``source`` the task is the built-in one of this name.  Otherwise ``source`` is a
+    local folder, or the id of a hub dataset with its configuration in ``subset``.
     """
 
     source: str | None = None
@@ -101,7 +101,7 @@ class TrainConfig(Section):
 
     epochs: float = Field(3.0, gt=0, le=10_000)
     learning_rate: float = Field(5e-5, gt=0)
-    # Left out of records and trial ids where it changes nothing.
+    # Left out of records and trial ids if it is 1, so that older ids stay.
     layer_decay: float = Field(1.0, gt=0, le=1, exclude_if=lambda decay: decay == 1)
     batch_size: Positive = 32
     weight_decay: float = Field(0.01, ge=0)
@@ -124,7 +124,7 @@ class TeacherConfig(TrainConfig):
 
 
 class MeasureConfig(Section):
-    """The settings of the timing pass: every combination is measured."""
+    """The settings of the timing pass; every combination is measured."""
 
     batch_sizes: Annotated[list[Positive], AfterValidator(_distinct)] = Field([1, 32], min_length=1)
     threads: list[Annotated[int | str, BeforeValidator(_threads)]] = Field([1], min_length=1)

@@ -1,4 +1,4 @@
-"""The built-in tasks: where each stands, its text fields and metrics.  Plain data, no imports."""
+"""The built-in tasks: the origin, text columns and metrics of each."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ class BuiltIn:
     origin : str
         ``glue`` (data root or hub), or the reader of an installed corpus.
     text : tuple of str
-        One or two text columns; empty where the corpus has no columns to choose from.
+        One or two text columns; empty for a packaged corpus, which has no columns.
     metrics : tuple of str
         The first is the main one.
     validation_rows : int
-        How many rows of a corpus without splits of its own are set aside.
+        Rows of a packaged corpus that are set aside for validation.
     """
 
     origin: str

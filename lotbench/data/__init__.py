@@ -1,1 +1,1 @@
-"""Tasks: sources, splits without leaks, tokens, batches, metrics."""
+"""Tasks: where their rows come from, splits without leaks, tokens, batches, metrics."""

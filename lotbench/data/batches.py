@@ -20,7 +20,7 @@ def batches(split: Split, batch_size: int, seed: int | None) -> list[np.ndarray]
     """Row numbers of each batch; every example is in exactly one.
 
     With a seed, the split is shuffled and cut into megabatches of 50 batches; lengths are sorted
-    inside each, and then the batches are shuffled.  Without one, batches run from the shortest
+    inside each, and then the batches are shuffled.  Without a seed, batches run from the shortest
     example to the longest.
     """
     lengths = split.lengths

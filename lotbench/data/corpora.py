@@ -1,7 +1,7 @@
-"""The corpora that come as installed packages: read, cleaned and split, always the same way.
+"""The corpora that come as installed packages: read, cleaned and split.
 
-They have no validation split of their own.  Ours is drawn once per class in proportion, with a
-fixed seed that no trial changes, so every number on a corpus is a number on the same texts.
+The packages have no validation split.  One is drawn here, with the classes in proportion and a
+fixed seed, so that all results on a corpus are results on the same texts.
 """
 
 from __future__ import annotations
@@ -19,14 +19,14 @@ from lotbench.errors import InputError
 
 SPLIT_SEED = 2023
 
-# Both film corpora carry Windows-1252 punctuation as C1 control characters.  BERT's normaliser
-# deletes those, which would weld the words around a dash together.
+# Both film corpora have Windows-1252 punctuation as C1 control characters.  BERT's normaliser
+# deletes those, and would join the words on both sides of a dash.
 _C1 = {i: bytes([i]).decode("cp1252", errors="replace") for i in range(0x80, 0xA0)}
 _BREAK = re.compile(r"<br\s*/?>", re.IGNORECASE)
 
 
 def clean(text: str) -> str:
-    """The text with line-break tags, HTML entities, control characters and line ends mended."""
+    """The text without line-break tags, HTML entities, control characters and line ends."""
     text = html.unescape(_BREAK.sub(" ", text)).translate(_C1)
     return " ".join(text.split())
 
@@ -59,7 +59,7 @@ def read_corpus(name: str, task: BuiltIn) -> tuple[Rows, Rows]:
 def stratified(labels: np.ndarray, size: int, seed: int) -> np.ndarray:
     """A mask, shape (N,), of ``size`` rows with the classes in proportion.
 
-    Where the proportion is not whole, the classes with the largest remainders get one more.
+    Shares are rounded down; the classes with the largest remainders get one row more.
     """
     classes, counts = np.unique(labels, return_counts=True)
     shares = size * counts / len(labels)
@@ -74,7 +74,7 @@ def stratified(labels: np.ndarray, size: int, seed: int) -> np.ndarray:
 
 
 def _package_folder(package: str, task: str) -> Path:
-    # Found, not imported: both packages read all their data when imported.
+    # Not imported, because both packages read all their data on import.
     spec = importlib.util.find_spec(package)
     if spec is None or spec.origin is None:
         raise InputError(
@@ -95,7 +95,7 @@ def _film_reviews(path: Path, source: str) -> list[tuple[str, int]]:
 
 
 def _news(folder: Path, task: str) -> list[tuple[str, str]]:
-    # Sorted, since the file system's order would otherwise choose the split.
+    # Sorted, so that the split does not depend on the file system.
     files = sorted(folder.glob("*/*.txt"))
     if not files:
         raise _damaged(folder)

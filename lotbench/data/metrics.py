@@ -1,4 +1,4 @@
-"""Metrics of a split, each a number where higher is better."""
+"""Metrics of a split; higher is better."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def compute_metrics(
 
 
 def accuracy(predicted: np.ndarray, labels: np.ndarray) -> float:
-    """The share of right predictions."""
+    """The share of correct predictions."""
     return float(np.mean(predicted == labels))
 
 
@@ -53,7 +53,7 @@ def f1(predicted: np.ndarray, labels: np.ndarray) -> float:
 def matthews(predicted: np.ndarray, labels: np.ndarray) -> float:
     """Matthews correlation, for any number of classes; 0 for a constant prediction."""
     classes = np.union1d(predicted, labels)
-    # It is the correlation of the two one-hot encodings (Gorodkin, 2004).
+    # The correlation of the two one-hot encodings (Gorodkin, 2004).
     return _correlation(predicted[:, None] == classes, labels[:, None] == classes)
 
 
@@ -71,10 +71,9 @@ def spearman(predicted: np.ndarray, labels: np.ndarray) -> float:
 
 def _correlation(a: np.ndarray, b: np.ndarray) -> float:
     a, b = np.asarray(a, dtype=np.float64), np.asarray(b, dtype=np.float64)
-    # Exactly, since rounding in the mean would leave a tiny norm and a made-up correlation.
+    # Compared exactly: rounding in the mean would leave a small norm and a false correlation.
     if np.all(a == a[:1]) or np.all(b == b[:1]):
-        # A collapsed model is worth nothing, and a NaN would spoil every mean it enters.
-        return 0.0
+        return 0.0  # a NaN would make every mean over trials a NaN
     a, b = a - a.mean(axis=0), b - b.mean(axis=0)
     return float(np.sum(a * b) / np.sqrt(np.sum(a * a) * np.sum(b * b)))
 

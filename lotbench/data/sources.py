@@ -43,7 +43,7 @@ class Source:
 
 
 def read_source(name: str, data: TaskConfig, data_root: str | None) -> Source:
-    """The whole of a task's data, checked.
+    """All rows of a task, checked.
 
     Raises
     ------
@@ -58,7 +58,7 @@ def read_source(name: str, data: TaskConfig, data_root: str | None) -> Source:
     if built_in is None and data.source is None:
         raise InputError(
             f"tasks.{name}: no built-in task {name!r}; {near_misses(name, list(BUILT_IN))} "
-            "For data of your own give `source`: a folder or a hub dataset id"
+            "For your own data give `source`: a folder or a hub dataset id"
         )
     if built_in is None:
         train, validation = _read_own(name, data)
@@ -68,7 +68,7 @@ def read_source(name: str, data: TaskConfig, data_root: str | None) -> Source:
         if data.text or data.label:
             raise InputError(f"tasks.{name}: this corpus has fixed fields; remove text and label")
         train, validation = read_corpus(name, built_in)
-    return _labelled(name, data, built_in, train, validation)
+    return _with_labels(name, data, built_in, train, validation)
 
 
 def _read_own(name: str, data: TaskConfig) -> tuple[Rows, Rows]:
@@ -86,7 +86,7 @@ def _read_own(name: str, data: TaskConfig) -> tuple[Rows, Rows]:
             f"{frames['train'][1]}: set tasks.{name}.text to one or two of the columns: "
             + ", ".join(columns)
         )
-    return _both(frames, text, data.label or "label", name)
+    return _both_splits(frames, text, data.label or "label", name)
 
 
 def _read_glue(
@@ -98,7 +98,7 @@ def _read_glue(
         frames = read_hub(GLUE, name, names, mend)
     else:
         frames = _read_folder(Path(os.path.expanduser(data_root)) / name, names)
-    return _both(frames, data.text or list(task.text), data.label or "label", name)
+    return _both_splits(frames, data.text or list(task.text), data.label or "label", name)
 
 
 def _read_folder(folder: Path, names: Sequence[str]) -> dict[str, Any]:
@@ -106,12 +106,14 @@ def _read_folder(folder: Path, names: Sequence[str]) -> dict[str, Any]:
     return {role: (read_table(file), str(file)) for role, file in files.items()}
 
 
-def _both(frames: dict[str, Any], text: list[str], label: str, name: str) -> tuple[Rows, Rows]:
+def _both_splits(
+    frames: dict[str, Any], text: list[str], label: str, name: str
+) -> tuple[Rows, Rows]:
     (train, first), (validation, second) = frames["train"], frames["validation"]
     return to_rows(train, text, label, first, name), to_rows(validation, text, label, second, name)
 
 
-def _labelled(
+def _with_labels(
     name: str, data: TaskConfig, built_in: BuiltIn | None, train: Rows, validation: Rows
 ) -> Source:
     regression = bool(built_in and built_in.regression)

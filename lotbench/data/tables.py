@@ -1,4 +1,4 @@
-"""Tables of local folders and the hub: files found, columns checked, every value sound."""
+"""Tables of local folders and the hub, with every column and value checked."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ if TYPE_CHECKING:
     import pandas as pd
 
 SUFFIXES = (".parquet", ".csv", ".tsv", ".jsonl")
-# Public test splits often have no labels, so a validation split by any name goes first.
+# Public test splits often have no labels, so any validation split comes first.
 VALIDATION_NAMES = ("validation", "valid", "val", "dev", "validation_matched", "test")
 
 
 @dataclass
 class Rows:
-    """One split as read: texts (one or two fields each), raw labels, and where they came from."""
+    """One split as read: texts (one or two fields each), raw labels, and their origin."""
 
     texts: list[tuple[str, ...]]
     labels: np.ndarray
@@ -69,7 +69,7 @@ def read_table(path: Path) -> pd.DataFrame:
     except (OSError, ValueError) as error:  # pyarrow's and pandas' parser errors are ValueErrors
         reason = str(error).strip().split("\n")[0]
         raise InputError(f"{path}: cannot be read as {path.suffix[1:]}: {reason}") from error
-    if not isinstance(frame.index, pd.RangeIndex):  # pandas takes surplus fields for row names
+    if not isinstance(frame.index, pd.RangeIndex):  # pandas uses surplus fields as row names
         raise InputError(
             f"{path}: its rows have more fields than its header; put texts that hold the "
             "separator in quotes, or save it as parquet"
@@ -105,7 +105,7 @@ def read_hub(
     title = source if subset is None else f"{source} ({subset})"
     try:
         loaded = datasets.load_dataset(source, subset)
-    except Exception as error:  # its failures share no base class, and all mean: not available
+    except Exception as error:  # its exceptions share no base class
         reason = str(error).strip().split("\n")[0] or type(error).__name__
         raise InputError(f"{title}: cannot be loaded from the hub: {reason}; {mend}") from error
     chosen = {"train": "train", "validation": next((n for n in names if n in loaded), names[0])}
@@ -149,8 +149,8 @@ def _text_column(column: pd.Series, name: str, where: str) -> list[str]:
             value.encode()
         except UnicodeEncodeError:
             raise InputError(
-                f"{where}: column {name!r}, row {row}: {value!r} is not valid Unicode; mend or "
-                "remove the row"
+                f"{where}: column {name!r}, row {row}: {value!r} is not valid Unicode; correct "
+                "or remove the row"
             ) from None
     return values
 
@@ -212,7 +212,7 @@ def _class_values(rows: Rows, label: str, task: str) -> list[Any]:
         if value is None or value == "" or (number is not None and math.isnan(number)):
             raise InputError(f"{place}: the label is missing; fill it in or remove the row")
         if named and not isinstance(value, str):
-            raise InputError(f"{place}: {value!r} stands among class names; use one type only")
+            raise InputError(f"{place}: {value!r} is among class names; use one type only")
         if not named and number is None:
             raise InputError(f"{place}: {value!r} is neither an integer nor a class name")
         if not named and not number.is_integer():

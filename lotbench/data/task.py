@@ -14,16 +14,16 @@ from lotbench.data.tokens import Split, tokenise_rows
 from lotbench.errors import InputError
 
 SELECTION_SHARE, SELECTION_MOST = 0.1, 2000
-"""The selection set is a tenth of the training rows, but no more than so many: they tell accuracies
-apart to a point, and what is left trains."""
+"""The selection set is a tenth of the training rows, at most 2000, which tell accuracies apart
+that differ by a point."""
 
 
 @dataclass
 class Task:
     """A task ready to train on.
 
-    ``selection`` is split off train, for every choice; ``validation`` is only reported.  ``notes``
-    says what was found in the data: class names, rows, duplicates.
+    ``selection`` is split off train, for all choices; ``validation`` is only reported.  ``notes``
+    holds the names of the classes and the counts of rows and duplicates.
     """
 
     name: str
@@ -42,8 +42,8 @@ def load_task(
 ) -> Task:
     """The task, read, limited and tokenised.
 
-    The seed draws the rows of a limited train split and the selection set.  A limited validation
-    split has the same rows for every seed, so that seeds differ by the model alone.
+    The seed draws the rows of a limited train split and of the selection set.  A limited
+    validation split has the same rows for every seed, so that seeds differ only by the model.
 
     Raises
     ------
@@ -59,7 +59,7 @@ def load_task(
     if len(chosen) <= n_selection:
         raise InputError(
             f"{source.train.where}: {len(chosen)} usable training rows are too few; "
-            "two are the least, one of them for the selection set"
+            "at least two are needed, one of them for the selection set"
         )
     reported = np.arange(len(source.validation.texts))
     if data.limit.validation is not None and data.limit.validation < len(reported):
@@ -92,7 +92,7 @@ def _check_length(name: str, max_length: int, tokenizer: Any) -> None:
 
 
 def _without_leaks(source: Source) -> np.ndarray:
-    """Row numbers of train without the texts of validation, and each text once."""
+    """Row numbers of train, each text once, without the texts of validation."""
     reported = set(source.validation.texts)
     seen: dict[tuple[str, ...], int] = {}
     leaks = repeated = conflicting = 0

@@ -13,7 +13,7 @@ import numpy as np
 from lotbench.data.tables import Rows
 
 CHUNK = 2000
-"""Texts that are tokenised at once: the offsets of 25,000 long texts would take gigabytes."""
+"""Texts tokenised at once; the offsets of 25,000 long texts would take gigabytes."""
 
 
 @dataclass
@@ -48,7 +48,7 @@ class Split:
 
 def tokenise_rows(rows: Rows, chosen: np.ndarray, tokenizer: Any, max_length: int) -> Split:
     """The split of the chosen rows, in their order."""
-    # Said outright, or a later fork (Ray, git) makes the tokenizer warn about its own threads.
+    # Set explicitly, or the tokenizer warns about its threads at a later fork (Ray, git).
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "true")
     texts = [rows.texts[i] for i in chosen]
     ids: list[list[int]] = []
@@ -66,7 +66,7 @@ def tokenise(
 ) -> tuple[list[list[int]], list[list[int]]]:
     """Token ids and token types of texts that all have one field, or all two."""
     fields = [list(column) for column in zip(*texts, strict=True)]
-    # All said here, since a tokenizer file may bring its own padding and truncation.
+    # All set here, because a tokenizer file may define padding and truncation.
     found = tokenizer(
         *fields,
         truncation=True,
@@ -77,7 +77,7 @@ def tokenise(
     )
     ids, types = found["input_ids"], found["token_type_ids"]
     if "token_type_ids" not in tokenizer.model_input_names:
-        # RoBERTa's embedding has one type only, whatever its tokenizer reports for a pair.
+        # RoBERTa has one token type, whatever its tokenizer reports for a pair.
         types = [[0] * len(row) for row in ids]
     return ids, types
 

@@ -76,6 +76,16 @@ def refusal(tmp_path: Path) -> Callable[..., str]:
 @pytest.mark.parametrize(
     ("old", "new", "message"),
     [
+        (
+            "top_p: 0.3",
+            "topp: {grid: [0.1, 0.3]}",
+            "line 8: methods.lot.topp: unknown key; did you mean 'top_p'?",
+        ),
+        (
+            "  dense:",
+            "  dense: {grid: [{}, {width: 3}]}",
+            "line 6: methods.dense.grid.1.width: unknown key; known: none",
+        ),
         ("top_p", "topp", "line 8: methods.lot.topp: unknown key; did you mean 'top_p'?"),
         (
             "top_p: 0.3",
@@ -85,7 +95,7 @@ def refusal(tmp_path: Path) -> Callable[..., str]:
         (
             "[1.0, 0.1]",
             "[1.0, -1]",
-            "line 11: methods.lot.loss_weight.grid.1: "
+            "line 10: methods.lot.loss_weight: "
             "Input should be greater than or equal to 0 (given: -1)",
         ),
         ("  lot:", "  lott:", "line 7: methods.lott: unknown method 'lott'; did you mean 'lot'"),

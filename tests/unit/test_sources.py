@@ -179,7 +179,7 @@ def test_label_types_that_json_can_mix(tmp_path: Path, tokenizer: Any) -> None:
     (tmp_path / "validation.jsonl").write_text('{"text": "a", "label": 1}\n')
     train = tmp_path / "train.jsonl"
     for labels, expected in [
-        ([0, "pos"], "row 1: 0 stands among class names; use one type only"),
+        ([0, "pos"], "row 1: 0 is among class names; use one type only"),
         ([0, [1]], "row 2: [1] is a list, neither an integer nor a class name"),
     ]:
         train.write_text("\n".join(json.dumps({"text": "a", "label": v}) for v in labels))
