@@ -140,7 +140,9 @@ def explain(error: BaseException, cls: type[TokenReducer]) -> str:
     lines = str(error).strip().splitlines() or ["no message"]
     home = getattr(sys.modules.get(cls.__module__), "__file__", None)
     own = [frame for frame in traceback.extract_tb(error.__traceback__) if frame.filename == home]
-    place = f" ({Path(home).name}, line {own[-1].lineno}, in {own[-1].name})" if own else ""
+    place = (
+        f" ({Path(home).name}, line {own[-1].lineno}, in {own[-1].name})" if home and own else ""
+    )
     return lines[0] + place
 
 
@@ -174,6 +176,7 @@ def _import(place: str):
     if name in sys.modules:
         return sys.modules[name]
     spec = importlib.util.spec_from_file_location(name, path)
+    assert spec is not None and spec.loader is not None  # it is a file that ends in .py
     module = importlib.util.module_from_spec(spec)
     sys.modules[name] = module
     try:

@@ -82,7 +82,7 @@ class TaskConfig(Section):
     source: str | None = None
     subset: str | None = None
     limit: LimitConfig = LimitConfig()
-    max_length: int = Field(128, ge=8)
+    max_length: int = Field(default=128, ge=8)
     text: Annotated[
         Annotated[list[str], Field(min_length=1, max_length=2)] | None,
         BeforeValidator(_list_if_text),
@@ -99,14 +99,14 @@ class TrainConfig(Section):
     backbone: layer by layer, and once more for the embeddings.
     """
 
-    epochs: float = Field(3.0, gt=0, le=10_000)
-    learning_rate: float = Field(5e-5, gt=0)
+    epochs: float = Field(default=3.0, gt=0, le=10_000)
+    learning_rate: float = Field(default=5e-5, gt=0)
     # Left out of records and trial ids if it is 1, so that older ids stay.
-    layer_decay: float = Field(1.0, gt=0, le=1, exclude_if=lambda decay: decay == 1)
+    layer_decay: float = Field(default=1.0, gt=0, le=1, exclude_if=lambda decay: decay == 1)
     batch_size: Positive = 32
-    weight_decay: float = Field(0.01, ge=0)
-    warmup: float = Field(0.06, ge=0, le=1)
-    clip: float = Field(1.0, gt=0)
+    weight_decay: float = Field(default=0.01, ge=0)
+    warmup: float = Field(default=0.06, ge=0, le=1)
+    clip: float = Field(default=1.0, gt=0)
     precision: Literal["auto", "fp32", "bf16"] = "auto"
     init: Literal["teacher", "pretrained"] = "teacher"
 
@@ -114,7 +114,7 @@ class TrainConfig(Section):
 class TeacherConfig(TrainConfig):
     """How the teacher is fine-tuned; ``r_drop`` is R-Drop's alpha (Wu et al., 2021)."""
 
-    r_drop: float = Field(0.0, ge=0, exclude_if=lambda alpha: alpha == 0)
+    r_drop: float = Field(default=0.0, ge=0, exclude_if=lambda alpha: alpha == 0)
 
     @classmethod
     def like(cls, train: TrainConfig, given: TeacherConfig | None) -> TeacherConfig:
@@ -132,7 +132,7 @@ class MeasureConfig(Section):
     dtypes: list[Literal["fp32", "bf16"]] = Field(["fp32"], min_length=1)
     examples: Positive = 64
     rounds: Positive = 20
-    min_seconds: float = Field(1.0, ge=0)
+    min_seconds: float = Field(default=1.0, ge=0)
 
 
 class SweepConfig(Section):
