@@ -2,7 +2,7 @@
 
 The Python interface; torch is imported on first use::
 
-    row = lotbench.run("trial.yaml")                    # one trial, no Ray
+    trial = lotbench.run("trial.yaml")                  # one trial, no Ray
     model = lotbench.load("results/quickstart/models/...")
     logits = model(["a text", ("a pair", "of texts")])
     frame = lotbench.results("results/quickstart")      # tidy DataFrame
@@ -20,7 +20,7 @@ _HOME = {
     "ReducedClassifier": ("lotbench.api", "ReducedClassifier"),
     "ReducedEncoder": ("lotbench.engine.encoder", "ReducedEncoder"),
     "load": ("lotbench.api", "load"),
-    "results": ("lotbench.store", "frame"),
+    "results": ("lotbench.store.frame", "frame"),
     "run": ("lotbench.api", "run"),
 }
 

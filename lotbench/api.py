@@ -18,14 +18,15 @@ from lotbench.engine.encoder import Mode, ReducedEncoder
 from lotbench.engine.loading import load_tokenizer
 from lotbench.errors import InputError
 from lotbench.reducer import Outputs, TokenReducer, Trace
+from lotbench.store.records import Trial
 from lotbench.study.plan import resolve
 from lotbench.study.trial import run_trial
 
 Text = str | tuple[str, str]
 
 
-def run(path: str | Path, results: str | Path = "results/runs") -> dict[str, Any]:
-    """The row of one trial, run without Ray and stored under ``results``.
+def run(path: str | Path, results: str | Path = "results/runs") -> Trial:
+    """One trial, run without Ray and stored under ``results``.
 
     Raises
     ------

@@ -25,7 +25,7 @@ Overrides = Annotated[
     typer.Option("--set", metavar="KEY.PATH=VALUE", help="Change one value of the file."),
 ]
 Root = Annotated[Path, typer.Option("--results", help="Folder that holds the stores.")]
-Store = Annotated[Path, typer.Argument(help="A sweep's store, such as results/quickstart.")]
+StoreFolder = Annotated[Path, typer.Argument(help="A sweep's store, such as results/quickstart.")]
 
 
 def main() -> None:
@@ -105,23 +105,23 @@ def run(
 
     trial = resolve(config, place)
     with progress() as advance:
-        row = run_trial(trial, folder, advance)
-    if row["status"] == "failed":
-        typer.echo(f"failed: {row['error']['kind']}: {row['error']['message']}", err=True)
-        if "traceback" in row["error"]:
-            typer.echo(row["error"]["traceback"], err=True)
+        result = run_trial(trial, folder, advance)
+    if result.error is not None:
+        typer.echo(f"failed: {result.error.kind}: {result.error.message}", err=True)
+        if result.error.traceback is not None:
+            typer.echo(result.error.traceback, err=True)
         raise typer.Exit(1)
-    for point in row["evaluations"]:
-        budget = " ".join(f"{name}={value}" for name, value in point["budget"].items())
-        scores = " ".join(f"{name} {value:.4f}" for name, value in point["metrics"].items())
-        speed = f"{point['flops_speedup']:.2f}x FLOPs"
-        _say(" ".join(filter(None, [point["split"] + ":", budget, scores, speed])))
-    _say(f"row: {folder / 'trials' / row['trial_id']}.json; model: {folder / row['model']}")
+    for point in result.evaluations:
+        budget = " ".join(f"{name}={value}" for name, value in point.budget.items())
+        scores = " ".join(f"{name} {value:.4f}" for name, value in point.metrics.items())
+        speed = f"{point.flops_speedup:.2f}x FLOPs"
+        _say(" ".join(filter(None, [f"{point.split}:", budget, scores, speed])))
+    _say(f"row: {folder / 'trials' / result.trial_id}.json; model: {folder / str(result.model)}")
 
 
 @app.command()
 def measure(
-    folder: Store,
+    folder: StoreFolder,
     overrides: Annotated[
         list[str] | None,
         typer.Option("--set", metavar="KEY=VALUE", help="Change a value of the measure block."),
@@ -141,18 +141,19 @@ def measure(
     config = stored_sweep(folder, overrides or [])
     if break_even and strict:
         raise InputError("--strict: a map shows its doubtful cells; give --map alone")
-    from lotbench import store
+    from lotbench.store.store import Store
     from lotbench.study import timing
 
+    store = Store(folder)
     if break_even:
-        with store.alone(folder):
-            count = timing.map_break_even(folder, config, _say)
+        with store.lock():
+            count = timing.map_break_even(store, config, _say)
         _draw_maps(folder)
         _say(f"maps added: {count}")
         return
     block = config.measure or MeasureConfig()
-    with store.alone(folder):
-        done = timing.measure(folder, block, again=True, strict=strict, progress=_say)
+    with store.lock():
+        done = timing.measure(store, block, again=True, strict=strict, progress=_say)
     _show(folder)
     _say(f"{done.written} timing passes added")
     for rows in done.refused:
@@ -166,9 +167,19 @@ def measure(
 
 
 @app.command()
-def plot(folder: Store) -> None:
+def plot(folder: StoreFolder) -> None:
     """Redraw every figure of a store and write its README.md, from the store alone."""
     _draw(folder)
+
+
+@app.command()
+def schema() -> None:
+    """Write the JSON schema of the stored records: trials, timing passes and maps."""
+    import json
+
+    from lotbench.store.records import schema
+
+    _say(json.dumps(schema(), indent=1))
 
 
 @app.command()

@@ -115,11 +115,11 @@ def learns(subject: Subject) -> str:
             plugins=subject.plugins,
         )
         task = load_task(config.task, config.data, load_tokenizer(BACKBONE), 0)
-        row = run_trial(resolve(config), Path(room), catch_input_errors=True)
-        if row["status"] == "failed":
-            error = row["error"]
-            raise Broken(f"{error['kind']}: {error['message']}; training on {config.task}")
-        encoder = checkpoint.load(Path(room) / row["model"])
+        trial = run_trial(resolve(config), Path(room), catch_input_errors=True)
+        if trial.error is not None:
+            what = f"{trial.error.kind}: {trial.error.message}"
+            raise Broken(f"{what}; training on {config.task}")
+        encoder = checkpoint.load(Path(room) / str(trial.model))
         flips = _flips(encoder, task.validation)
         labels = task.validation.labels
         share = np.bincount(labels).max() / len(labels)

@@ -1,9 +1,9 @@
 """The break-even map: from which length, batch size and keep ratio on reduction pays here.
 
-No trained model is needed: every layer computes a fixed random choice of tokens, while the routers
-of Leap-of-Thought run in full beside it, which is what a trained model would cost.  One fresh,
-exclusive process per device setting (``python -m lotbench.measure.breakeven SPEC OUT``), so an
-interval holds only what varies within a process.
+No trained model is needed: every layer computes a fixed random choice of tokens, and the routers of
+Leap-of-Thought run in full, so the cost is that of a trained model.  Each device setting has one
+fresh, exclusive process (``python -m lotbench.measure.breakeven SPEC OUT LOCK``), so an interval
+covers only what varies within a process.
 """
 
 from __future__ import annotations
@@ -11,7 +11,6 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -21,16 +20,12 @@ from lotbench.engine.backbone import Backbone
 from lotbench.engine.encoder import ReducedEncoder
 from lotbench.engine.loading import load_backbone, max_tokens
 from lotbench.measure import launch, protocol
-from lotbench.measure.worker import (
-    DTYPES,
-    CudaTimer,
-    device_name,
-    log,
-    packed_contender,
-    padded_contender,
-    work,
-)
+from lotbench.measure.contenders import packed_contender, padded_contender
+from lotbench.measure.devices import CudaTimer, device_name, prepare
+from lotbench.measure.spec import Example, MapSpec
 from lotbench.reducer import Leap, Params, TokenReducer, Tokens
+from lotbench.store.record import Record
+from lotbench.store.records import Cell, KeepSpeedup, Map, MapBackbone, MapSetting
 
 LENGTHS, BATCH_SIZES = (32, 64, 128, 256, 512), (1, 8, 32)
 KEEPS = (0.1, 0.25, 0.5, 0.75, 0.9)
@@ -40,14 +35,14 @@ MIN_ROUNDS, CELL_SECONDS = 5, 4.0
 
 
 class FixedLeaps(TokenReducer):
-    """Another method at work, its decisions replaced by fixed ones.
+    """A method that runs in full, with fixed decisions in place of its own.
 
     Parameters
     ----------
     method : TokenReducer
         Returns a Leap before each layer.
     masks : sequence of Tensor, each shape (T,), bool
-        What each layer computes instead.
+        The tokens that each layer computes.
     """
 
     def __init__(self, method: TokenReducer, masks: Sequence[Tensor]) -> None:
@@ -71,7 +66,7 @@ def run_maps(
     keeps: Sequence[float] = KEEPS,
     seed: int = 0,
     progress: Callable[[str], None] = print,
-) -> Iterator[dict[str, Any]]:
+) -> Iterator[Map]:
     """Maps, one per setting, as each is done.
 
     Parameters
@@ -81,9 +76,9 @@ def run_maps(
     layers : int, optional
         Keep only the first layers.
     rounds : int
-        At most so many in a cell; a long cell gets fewer (see `MIN_ROUNDS`).
+        Most rounds of a cell; a long cell gets fewer (see `MIN_ROUNDS`).
     lengths : sequence of int
-        Tokens; those that the backbone has no positions for are left out.
+        Tokens; lengths that the backbone has no positions for are left out.
     keeps : sequence of float
         Shares of the tokens that every layer computes.
 
@@ -93,70 +88,63 @@ def run_maps(
         If a worker dies.
     """
     for setting in launch.settings(devices, threads, dtypes):
-        spec = {
-            **vars(setting),
-            "backbone": backbone,
-            "layers": layers,
-            "lengths": list(lengths),
-            "batch_sizes": list(batch_sizes),
-            "keeps": list(keeps),
-            "rounds": rounds,
-            "seed": seed,
-        }
-        label = f"map on {setting.device}, {setting.threads} threads, {setting.dtype}"
-        record = launch.run_alone(__name__, spec, label, progress)
-        yield {**launch.provenance("map_id", *setting.parts), **record}
+        spec = MapSpec(setting, backbone, layers, lengths, batch_sizes, keeps, rounds, seed)
+        measured = launch.run_worker(__name__, spec, MeasuredMap, f"map on {setting}", progress)
+        yield Map(**launch.provenance("map_id", *setting.parts), **dict(measured))
 
 
-def run(spec: dict[str, Any]) -> dict[str, Any]:
-    """The map's record: setting, backbone, and one cell per length and batch size."""
-    torch.set_num_threads(spec["threads"])
-    device, dtype = torch.device(spec["device"]), DTYPES[spec["dtype"]]
-    if device.type == "cuda":
-        torch.cuda.set_device(device)  # events are recorded on the current device
-    backbone = load_backbone(spec["backbone"], 2, spec["layers"], spec["seed"])
+class MeasuredMap(Record):
+    """What the worker measures: a `Map` without its provenance."""
+
+    setting: MapSetting
+    backbone: MapBackbone
+    cells: list[Cell]
+
+
+def run(spec: MapSpec) -> MeasuredMap:
+    """The map of one setting, one cell per length and batch size."""
+    device, dtype = prepare(spec.setting)
+    backbone = load_backbone(spec.backbone, 2, spec.layers, spec.seed)
     backbone = backbone.eval().to(device, dtype)
     config, depth = backbone.config, len(backbone.layers)
     lot = registry.get("lot")
     routed = lot(lot.Params(router_width=ROUTER_WIDTH), depth, backbone.width)
     routed = routed.eval().to(device, dtype)
     cells = []
-    for size in spec["batch_sizes"]:
-        for length in spec["lengths"]:
+    for size in spec.batch_sizes:
+        for length in spec.lengths:
             if length <= max_tokens(config):
                 with torch.inference_mode():
                     cells.append(_cell(spec, backbone, routed, length, size))
-    return {
-        "setting": {
-            "device": spec["device"],
-            "device_name": device_name(spec["device"]),
-            "threads": spec["threads"],
-            "dtype": spec["dtype"],
-            "rounds": spec["rounds"],
-            "seed": spec["seed"],
-            "attention": config._attn_implementation,
-            "router_width": ROUTER_WIDTH,
-        },
-        "backbone": {"name": spec["backbone"], "layers": depth, "width": backbone.width},
-        "cells": cells,
-    }
+    return MeasuredMap(
+        setting=MapSetting(
+            device=spec.setting.device,
+            device_name=device_name(spec.setting.device),
+            threads=spec.setting.threads,
+            dtype=spec.setting.dtype,
+            rounds=spec.rounds,
+            seed=spec.seed,
+            attention=config._attn_implementation,
+            router_width=ROUTER_WIDTH,
+        ),
+        backbone=MapBackbone(name=spec.backbone, layers=depth, width=backbone.width),
+        cells=cells,
+    )
 
 
-def _cell(
-    spec: dict[str, Any], backbone: Backbone, routed: TokenReducer, length: int, size: int
-) -> dict[str, Any]:
+def _cell(spec: MapSpec, backbone: Backbone, routed: TokenReducer, length: int, size: int) -> Cell:
     """Speed-ups over the fastest dense at each keep ratio, for batches of full-length texts."""
     device = backbone.model.device
-    generator = torch.Generator().manual_seed(spec["seed"])
+    generator = torch.Generator().manual_seed(spec.seed)
     ids = torch.randint(1, backbone.config.vocab_size, (size, length), generator=generator)
-    examples = [{"input_ids": row, "token_type_ids": [0] * length} for row in ids.tolist()]
+    examples = [Example(row, [0] * length) for row in ids.tolist()]
     nothing = TokenReducer(Params(), len(backbone.layers), backbone.width)
     dense = ReducedEncoder(backbone, nothing).eval()
     contenders = {
         protocol.DENSE: padded_contender(dense, examples, size),
         protocol.PACKED: packed_contender(dense, examples, size, {}),
     }
-    for keep in spec["keeps"]:
+    for keep in spec.keeps:
         masks = [random_mask(keep, size, length, generator).to(device) for _ in backbone.layers]
         encoder = ReducedEncoder(backbone, FixedLeaps(routed, masks)).eval()
         contenders[str(keep)] = packed_contender(encoder, examples, size, {})
@@ -165,29 +153,32 @@ def _cell(
     start = time.perf_counter()
     passes = protocol.warm_up(calls, timer)
     fitting = int(CELL_SECONDS * passes / (time.perf_counter() - start))
-    rounds = max(MIN_ROUNDS, min(spec["rounds"], fitting))
-    samples = protocol.run_rounds(calls, rounds, 0.0, spec["seed"], timer)
-    log(f"length {length}, batch {size}: {rounds} rounds, {time.perf_counter() - start:.1f} s")
+    rounds = max(MIN_ROUNDS, min(spec.rounds, fitting))
+    samples = protocol.run_rounds(calls, rounds, 0.0, spec.seed, timer)
+    seconds = time.perf_counter() - start
+    launch.log(f"length {length}, batch {size}: {rounds} rounds, {seconds:.1f} s")
     fastest = protocol.fastest_dense(samples)
     speedups = [
-        {"keep": keep, **protocol.speedup(samples[fastest], samples[str(keep)], spec["seed"])}
-        for keep in spec["keeps"]
+        KeepSpeedup(
+            keep=keep, **dict(protocol.speedup(samples[fastest], samples[str(keep)], spec.seed))
+        )
+        for keep in spec.keeps
     ]
-    return {
-        "length": length,
-        "batch_size": size,
-        "rounds": rounds,
-        "fastest_dense": fastest,
-        "speedups": speedups,
-        "samples": samples,
-    }
+    return Cell(
+        length=length,
+        batch_size=size,
+        rounds=rounds,
+        fastest_dense=fastest,
+        speedups=speedups,
+        samples=samples,
+    )
 
 
 def random_mask(keep: float, size: int, length: int, generator: torch.Generator) -> Tensor:
     """The first token and random others, a share ``keep`` on average; (size * length,), bool.
 
-    Each of the others is in or out by itself, so that texts keep different numbers of tokens, as
-    they do under a trained model: equal numbers would spare the engine its ragged attention.
+    Each of the others is drawn independently, so that texts keep different numbers of tokens, as
+    they do under a trained model.  With equal numbers the engine needs no ragged attention.
     """
     others = (keep * length - 1) / max(1, length - 1)
     chosen = torch.rand(size, length, generator=generator) < others
@@ -196,4 +187,4 @@ def random_mask(keep: float, size: int, length: int, generator: torch.Generator)
 
 
 if __name__ == "__main__":
-    work(run)
+    launch.work(MapSpec, run)

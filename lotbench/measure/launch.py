@@ -1,8 +1,7 @@
-"""Timing passes: fresh, exclusive worker processes, one after another, per device setting."""
+"""Fresh, exclusive worker processes: their settings, environment, lock and records of origin."""
 
 from __future__ import annotations
 
-import json
 import os
 import platform
 import secrets
@@ -10,15 +9,19 @@ import subprocess
 import sys
 import tempfile
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
+
+from pydantic import TypeAdapter
 
 from lotbench import machine
 from lotbench.errors import InputError, PassFailed
-from lotbench.measure import merge, protocol
+from lotbench.measure.spec import DeviceSetting, MapSpec, PassSpec
+
+Spec = TypeVar("Spec")
+Result = TypeVar("Result")
 
 LOCK = Path(tempfile.gettempdir()) / "lotbench-timing.lock"
 ALLOCATOR = {
@@ -26,35 +29,22 @@ ALLOCATOR = {
     "MALLOC_TRIM_THRESHOLD_": str(4 << 30),
     "MALLOC_TOP_PAD_": str(256 << 20),
 }
-"""glibc returns large blocks to the system after each use by default, and the page faults slow
+"""By default glibc returns large blocks to the system after each use, and the page faults slow
 eager attention at length 512 by half."""
 TAIL = 15
-
-
-@dataclass(frozen=True)
-class Setting:
-    """One device setting: what a worker process is started for."""
-
-    device: str
-    threads: int
-    dtype: str
-
-    @property
-    def parts(self) -> tuple[str, str, str]:
-        """The setting as parts of a file name, such as ``cpu``, ``1t``, ``fp32``."""
-        return self.device.replace(":", ""), f"{self.threads}t", self.dtype
+"""Lines of a dead worker's output that its error quotes."""
 
 
 def settings(
     devices: Sequence[str] = ("cpu",),
     threads: Sequence[int | str] = (1,),
     dtypes: Sequence[str] = ("fp32",),
-) -> list[Setting]:
-    """The settings that a measure block stands for, without repetition.
+) -> list[DeviceSetting]:
+    """The settings that a measure block asks for, each once.
 
     "all" threads are the cores this process may use; the device "auto" is the CPU and every GPU
-    found, "cuda" the first GPU.  The number of threads hardly matters on a GPU, so it is timed
-    with the first only.
+    found, "cuda" the first GPU.  A GPU is timed with the first number of threads only, because the
+    number hardly matters there.
 
     Raises
     ------
@@ -72,7 +62,7 @@ def settings(
         places += ["cpu", *found] if device == "auto" else [named]
     return list(
         dict.fromkeys(
-            Setting(device, count, dtype)
+            DeviceSetting(device, count, dtype)
             for device in places
             for count in (counts if device == "cpu" else counts[:1])
             for dtype in dtypes
@@ -80,145 +70,34 @@ def settings(
     )
 
 
-def run_pass(
-    *,
-    task: str,
-    dense: str | Path,
-    contenders: Sequence[dict[str, Any]],
-    examples: Sequence[dict[str, Any]],
-    batch_sizes: Sequence[int] = (1, 32),
-    threads: Sequence[int | str] = (1,),
-    devices: Sequence[str] = ("cpu",),
-    dtypes: Sequence[str] = ("fp32",),
-    rounds: int = 20,
-    min_seconds: float = 1.0,
-    seed: int = 0,
-    progress: Callable[[str], None] | None = None,
-) -> Iterator[dict[str, Any]]:
-    """Timing records, one per setting and batch size, as each setting is done.
-
-    A contender that raises is left out; ``broken`` of each record says why, by name.
-
-    Parameters
-    ----------
-    task : str
-    dense : path
-        Folder of the fine-tuned dense model, the reference of every speed-up.
-    contenders : sequence of dict
-        ``name`` (unique), ``trial_id``, ``folder``, and ``budget``, ``{name: value}`` or ``{}``.
-    examples : sequence of dict
-        Tokenised validation inputs: ``input_ids``, ``token_type_ids``, and ``text_seed`` for
-        methods that draw at random.
-    progress : callable, optional
-        Is given each line of progress; stderr by default.
-
-    Raises
-    ------
-    InputError
-        If two contenders share a name or take a baseline's, or there are no examples.
-    PassFailed
-        If a worker dies.
-    """
-    names = [contender["name"] for contender in contenders]
-    for name in names:
-        if names.count(name) > 1 or name in (protocol.DENSE, protocol.AGAIN, protocol.PACKED):
-            raise InputError(f"contenders: the name {name!r} is taken; every name must be unique")
-    if not examples:
-        raise InputError("examples: nothing to time; raise measure.examples")
-    progress = progress or (lambda line: print(line, file=sys.stderr, flush=True))
-    for setting in settings(devices, threads, dtypes):
-        label = f"timing {task} on {setting.device}, {setting.threads} threads, {setting.dtype}"
-        progress(f"{label}: {len(contenders)} contenders")
-        plan, parts, broken = merge.plan(rounds), [], {}
-        spec = {
-            **vars(setting),
-            "dense": str(dense),
-            "contenders": [{**c, "folder": str(c["folder"])} for c in contenders],
-            "examples": list(examples),
-            "batch_sizes": list(batch_sizes),
-            "min_seconds": min_seconds / len(plan),
-            "seed": seed,
-        }
-        for process, share in enumerate(plan):
-            own = spec | {"process": process, "rounds": share}
-            number = f"{label}: process {process + 1} of {len(plan)}"
-            part = run_alone("lotbench.measure.worker", own, number, progress)
-            parts.append(part["measured"])
-            broken |= part["broken"]
-        asked = {"rounds": rounds, "min_seconds": min_seconds, "seed": seed}
-        device, count, dtype = setting.parts
-        sound = [contender for contender in contenders if contender["name"] not in broken]
-        for record in merge.records(parts, sound, asked):
-            batch = f"b{record['setting']['batch_size']}"
-            origin = provenance("pass_id", task, device, count, batch, dtype)
-            yield {**origin, "task": task, **record, "broken": broken}
-
-
-def environment(threads: int) -> dict[str, str]:
-    """The worker's environment: pinned threads, and glibc's allocator kept from returning pages."""
-    count = str(threads)
-    extra = {"OMP_NUM_THREADS": count, "MKL_NUM_THREADS": count, "HF_HUB_OFFLINE": "1"}
-    # What the profiler logs is no progress.
-    return {**os.environ, **extra, "KINETO_LOG_LEVEL": "99", **allocator()}
-
-
-def allocator() -> dict[str, str]:
-    """The allocator's variables; none where the C library is not glibc."""
-    return dict(ALLOCATOR) if platform.libc_ver()[0] == "glibc" else {}
-
-
-def provenance(key: str, *parts: str) -> dict[str, Any]:
-    """A record's id (under ``key``: the time and the parts), machine, versions and commit."""
-    now = datetime.now(UTC)
-    return {
-        key: "-".join([now.strftime("%Y%m%dT%H%M%SZ"), *parts, secrets.token_hex(2)]),
-        "created": now.isoformat(timespec="seconds"),
-        "machine": machine.record(),
-        "versions": machine.versions(),
-        "git_commit": machine.git_commit(),
-        "allocator": allocator(),
-    }
-
-
-def exclusive(lock: Path, progress: Callable[[str], None]):
-    """The machine-wide lock that keeps two passes from slowing each other, to be held by a worker.
-
-    It falls with the process that holds it, so the one that times must be that process.
-    """
-    from filelock import FileLock, Timeout
-
-    held = FileLock(lock, mode=0o666)
-    try:
-        return held.acquire(timeout=0)
-    except Timeout:
-        progress(f"waiting for another timing pass on this machine to finish ({lock})")
-        return held.acquire()
-
-
-def run_alone(
-    module: str, spec: dict[str, Any], label: str, progress: Callable[[str], None]
-) -> Any:
-    """What ``python -m MODULE SPEC OUT`` writes; the worker waits until no other pass runs.
+def run_worker(
+    module: str,
+    spec: PassSpec | MapSpec,
+    kind: type[Result],
+    label: str,
+    progress: Callable[[str], None],
+) -> Result:
+    """What ``python -m MODULE SPEC OUT LOCK`` writes to OUT, read as ``kind``.
 
     Raises
     ------
     PassFailed
-        If it dies.
+        If the worker dies; the message quotes its last lines.
     """
     with tempfile.TemporaryDirectory(prefix="lotbench-timing-") as folder:
         spec_path, out_path = Path(folder) / "spec.json", Path(folder) / "out.json"
-        spec_path.write_text(json.dumps({**spec, "lock": str(LOCK)}))
-        command = [sys.executable, "-m", module, str(spec_path), str(out_path)]
+        spec_path.write_bytes(TypeAdapter(type(spec)).dump_json(spec))
+        command = [sys.executable, "-m", module, str(spec_path), str(out_path), str(LOCK)]
         tail: deque[str] = deque(maxlen=TAIL)
         with subprocess.Popen(
             command,
-            env=environment(spec["threads"]),
+            env=environment(spec.setting.threads),
             stderr=subprocess.PIPE,
             text=True,
             errors="replace",
         ) as worker:
             try:
-                for line in worker.stderr:
+                for line in worker.stderr or ():
                     tail.append(line.rstrip())
                     progress(f"{label}: {line.rstrip()}")
             except BaseException:
@@ -231,7 +110,69 @@ def run_alone(
                 f"{label}: the worker ended with exit code {worker.returncode}; "
                 f"its last lines:\n{lines}"
             )
-        return json.loads(out_path.read_text())
+        return TypeAdapter(kind).validate_json(out_path.read_bytes())
+
+
+def work(kind: type[Spec], run: Callable[[Spec], object]) -> None:
+    """A worker process: write ``run(SPEC)`` to OUT while no other pass runs on this machine.
+
+    Parameters
+    ----------
+    kind : type
+        Of the spec.
+    run : callable
+    """
+    spec_path, out_path, lock = map(Path, sys.argv[1:])
+    spec = TypeAdapter(kind).validate_json(spec_path.read_bytes())
+    with exclusive(lock, log):
+        result = run(spec)
+        out_path.write_bytes(TypeAdapter(type(result)).dump_json(result))
+
+
+def exclusive(lock: Path, progress: Callable[[str], None]):
+    """The machine-wide lock that keeps two passes from slowing each other, held by the worker.
+
+    The system frees it when its holder dies, so the process that times must be the holder.
+    """
+    from filelock import FileLock, Timeout
+
+    held = FileLock(lock, mode=0o666)
+    try:
+        return held.acquire(timeout=0)
+    except Timeout:
+        progress(f"waiting for another timing pass on this machine to finish ({lock})")
+        return held.acquire()
+
+
+def environment(threads: int) -> dict[str, str]:
+    """The worker's environment: pinned threads, and glibc's allocator kept from returning pages."""
+    count = str(threads)
+    extra = {"OMP_NUM_THREADS": count, "MKL_NUM_THREADS": count, "HF_HUB_OFFLINE": "1"}
+    # The profiler's log would read as progress.
+    return {**os.environ, **extra, "KINETO_LOG_LEVEL": "99", **allocator()}
+
+
+def allocator() -> dict[str, str]:
+    """The allocator's variables; none where the C library is not glibc."""
+    return dict(ALLOCATOR) if platform.libc_ver()[0] == "glibc" else {}
+
+
+def provenance(key: str, *parts: str) -> dict[str, Any]:
+    """The first fields of a record: its id (under ``key``), time, machine, versions and commit."""
+    now = datetime.now(UTC)
+    return {
+        key: "-".join([now.strftime("%Y%m%dT%H%M%SZ"), *parts, secrets.token_hex(2)]),
+        "created": now.isoformat(timespec="seconds"),
+        "machine": machine.record(),
+        "versions": machine.versions(),
+        "git_commit": machine.git_commit(),
+        "allocator": allocator(),
+    }
+
+
+def log(text: str) -> None:
+    """Print a line of progress, which a worker sends through stderr."""
+    print(text, file=sys.stderr, flush=True)
 
 
 def _gpus() -> list[str]:

@@ -1,71 +1,81 @@
-"""One timing record per batch size, from what one or more worker processes measured.
+"""One record per batch size, from the times of several worker processes.
 
-A process lays out its memory once, and some layouts are faster than others: that is the same in
-all of its rounds, so its interval cannot show it.  Several processes do.
+A process lays out its memory once, and some layouts are faster than others.  That is the same in
+all of its rounds, so its own interval cannot show it; the intervals of several processes do.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 from lotbench.measure import protocol
+from lotbench.measure.spec import Candidate, GroupTimes, PassSpec, WorkerResult
+from lotbench.store.records import Contender, Setting
 
 ROUNDS_EACH = 4
 
 
-def plan(rounds: int) -> list[int]:
+def rounds_of_processes(rounds: int) -> list[int]:
     """The rounds of each process: one process for every four rounds."""
     count = max(1, rounds // ROUNDS_EACH)
     return [rounds // count + (number < rounds % count) for number in range(count)]
 
 
-def records(
-    parts: Sequence[list[dict[str, Any]]],
-    contenders: Sequence[dict[str, Any]],
-    asked: dict[str, Any],
-) -> list[dict[str, Any]]:
-    """Setting, noise floor and contenders of each batch size.
+def merge(
+    spec: PassSpec, results: Sequence[WorkerResult], batch_size: int
+) -> tuple[Setting, protocol.Summary]:
+    """Setting, noise floor and contenders of one batch size.
 
     Parameters
     ----------
-    parts : sequence of list
-        What each worker process measured (see `lotbench.measure.worker`), the first one first.
-    contenders : sequence of dict
-        As given to `lotbench.measure.launch.run_pass`, without those that are left out.
-    asked : dict
-        What all processes together were asked for: rounds, minimum seconds, seed.
+    spec : PassSpec
+        What all processes together were asked for.
+    results : sequence of WorkerResult
+        Of each process, the first one first.
+    batch_size : int
     """
-    return [_record(each, contenders, asked) for each in zip(*parts, strict=True)]
-
-
-def _record(
-    parts: Sequence[dict[str, Any]],
-    contenders: Sequence[dict[str, Any]],
-    asked: dict[str, Any],
-) -> dict[str, Any]:
-    """The record of one batch size."""
-    setting = parts[0]["setting"]
-    groups = list(zip(*(part["groups"] for part in parts), strict=True))
-    known = {contender["name"]: contender for contender in contenders}
-    wanted = {protocol.DENSE, protocol.AGAIN, protocol.PACKED, *known}
+    broken = {name for result in results for name in result.broken}
+    known = {each.name: each for each in spec.candidates if each.name not in broken}
+    groups = list(zip(*(result.groups[batch_size] for result in results), strict=True))
+    wanted = {*protocol.BASELINES, *known}
     samples = [
-        [{k: v for k, v in process["samples"].items() if k in wanted} for process in group]
+        [{k: v for k, v in process.samples.items() if k in wanted} for process in group]
         for group in groups
     ]
-    record = {
-        "setting": setting | asked | {"processes": len(parts)},
-        **protocol.summarise(samples, setting["examples"], asked["seed"]),
+    setting = Setting(
+        device=spec.setting.device,
+        device_name=results[0].device_name,
+        threads=spec.setting.threads,
+        dtype=spec.setting.dtype,
+        batch_size=batch_size,
+        examples=len(spec.examples),
+        attention=results[0].attention,
+        rounds=spec.rounds,
+        min_seconds=spec.min_seconds,
+        seed=spec.seed,
+        processes=len(results),
+        **({} if spec.picked is None else {"picked": spec.picked}),
+    )
+    summary = protocol.summarise(samples, len(spec.examples), spec.seed)
+    rows = [_completed(row, known.get(row.name), groups) for row in summary.contenders]
+    return setting, protocol.Summary(
+        summary.fastest_dense, summary.noise_floor, summary.groups, rows
+    )
+
+
+def _completed(
+    row: Contender, candidate: Candidate | None, groups: Sequence[Sequence[GroupTimes]]
+) -> Contender:
+    """The row with its trial and budget and with what was observed beside the timed rounds."""
+    name = row.name
+    own = [process for group in groups for process in group if name in process.samples]
+    calls = protocol.pool([process.calls for process in own], [name])[name]
+    found = {
+        "trial_id": candidate and candidate.trial_id,
+        "budget": candidate.budget if candidate else {},
+        "call_seconds": protocol.percentiles(calls),
+        **vars(own[0].observations[name]),
     }
-    for row in record["contenders"]:
-        name = row["name"]
-        contender = known.get(name, {})
-        row["trial_id"] = contender.get("trial_id")
-        row["budget"] = contender.get("budget", {})
-        own = [process for group in groups for process in group if name in process["samples"]]
-        calls = protocol.pool([process["calls"] for process in own], [name])[name]
-        row["call_seconds"] = protocol.percentiles(calls)
-        row |= own[0]["watched"][name]
-        if own[0]["events"]:
-            row["event_samples"] = protocol.pool([each["events"] for each in own], [name])[name]
-    return record
+    if own[0].events:
+        found["event_samples"] = protocol.pool([each.events for each in own], [name])[name]
+    return row.model_copy(update=found)

@@ -11,17 +11,22 @@ from __future__ import annotations
 import random
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from itertools import pairwise
-from typing import Any
 
 import numpy as np
 
+from lotbench.measure.spec import Samples
+from lotbench.store.records import CallSeconds, Contender, Group, Interval, NoiseFloor
+
 Call = Callable[[], object]
 Timer = Callable[[str, Sequence[Call]], float]
-Samples = dict[str, list[float]]
 
-DENSE, AGAIN, PACKED = "dense", "dense, again", "dense-packed"
-"""The baselines: untouched and padded, the same once more (A/A), and through the engine."""
+VERSION = 1
+"""Version of the rules of measurement; every pass records it.  Raise it when a rule changes."""
+
+DENSE, AGAIN, PACKED = BASELINES = "dense", "dense, again", "dense-packed"
+"""Untouched and padded, the same once more (A/A), and through the engine."""
 
 RESAMPLES = 4000
 WIDE = 0.10
@@ -30,7 +35,7 @@ STILL_FASTER, MAX_WARM_UP = 0.05, 10
 
 
 def wall(name: str, calls: Sequence[Call], clock: Callable[[], float] = time.perf_counter) -> float:
-    """Seconds that the calls took, one after another."""
+    """Seconds that the calls take, one after another."""
     start = clock()
     for call in calls:
         call()
@@ -38,7 +43,7 @@ def wall(name: str, calls: Sequence[Call], clock: Callable[[], float] = time.per
 
 
 class CallTimer:
-    """`wall` that also keeps, by contender, the seconds of every single call."""
+    """Like `wall`; also keeps the seconds of every call, by contender."""
 
     def __init__(self, clock: Callable[[], float] = time.perf_counter) -> None:
         self.clock = clock
@@ -54,9 +59,9 @@ class CallTimer:
 
 
 def warm_up(contenders: Mapping[str, Sequence[Call]], timer: Timer = wall) -> int:
-    """Number of passes until nobody gets faster any more (at least 2, at most 10).
+    """Number of passes until no contender gets faster (at least 2, at most 10).
 
-    Noise only ever slows, so warm is when no contender beats its best so far by over 5%.
+    Noise only slows, so a contender gets faster if it beats its best so far by over 5%.
     """
     best = {name: timer(name, calls) for name, calls in contenders.items()}
     for done in range(2, MAX_WARM_UP + 1):
@@ -79,8 +84,8 @@ def run_rounds(
 ) -> Samples:
     """Seconds per pass of every contender, one sample per round, in round order.
 
-    Rounds go on until there are ``rounds`` of them and `DENSE`, which every ratio is paired
-    with, has been timed for ``min_seconds`` in all.
+    Rounds go on until there are ``rounds`` of them and `DENSE`, which every ratio is paired with,
+    has taken ``min_seconds`` in all.
     """
     order = list(contenders)
     shuffle = random.Random(seed).shuffle
@@ -94,36 +99,33 @@ def run_rounds(
 
 def median_interval(
     values: np.ndarray, seed: int = 0, runs: Sequence[int] | None = None
-) -> dict[str, float]:
+) -> Interval:
     """Median and its 95% bootstrap interval (percentiles of resampled medians).
 
     Parameters
     ----------
     values : array, shape (n,)
     runs : sequence of int, optional
-        How many of the values each process gave, in their order.  Processes differ by more than
-        their rounds do, so a resample draws processes first, then rounds of each, the same number
-        whatever it gave.  With five processes the interval is approximate: it covers some 90%
-        where all variation lies between them.
+        Number of values from each process, in their order.  Processes differ by more than their
+        rounds do, so a resample draws processes first, then the same number of rounds from each.
+        With five processes the interval is approximate: it covers some 90% where all variation
+        lies between them.
     """
     values = np.asarray(values, dtype=np.float64)
-    runs = np.array([len(values)] if runs is None else runs)
-    starts = np.cumsum(runs) - runs
+    sizes = np.array([len(values)] if runs is None else runs)
+    starts = np.cumsum(sizes) - sizes
     draw = np.random.default_rng(seed)
-    chosen = draw.integers(0, len(runs), (RESAMPLES, len(runs), 1))
-    within = draw.random((RESAMPLES, len(runs), runs.max())) * runs[chosen]
+    chosen = draw.integers(0, len(sizes), (RESAMPLES, len(sizes), 1))
+    within = draw.random((RESAMPLES, len(sizes), sizes.max())) * sizes[chosen]
     picks = (starts[chosen] + within.astype(int)).reshape(RESAMPLES, -1)
     low, high = np.percentile(np.median(values[picks], axis=1), [2.5, 97.5])
-    return {"median": float(np.median(values)), "low": float(low), "high": float(high)}
+    return Interval(median=float(np.median(values)), low=float(low), high=float(high))
 
 
-def percentiles(seconds: Sequence[float]) -> dict[str, float]:
-    """How long a call takes: p50, p90 and p99 of the calls' seconds, and how many there were.
-
-    With n calls, p99 says little more than the slowest one until n is in the hundreds.
-    """
+def percentiles(seconds: Sequence[float]) -> CallSeconds:
+    """The 50th, 90th and 99th percentile of the calls' seconds, and the number of calls."""
     p50, p90, p99 = np.percentile(seconds, [50, 90, 99])
-    return {"p50": float(p50), "p90": float(p90), "p99": float(p99), "calls": len(seconds)}
+    return CallSeconds(p50=float(p50), p90=float(p90), p99=float(p99), calls=len(seconds))
 
 
 def speedup(
@@ -131,14 +133,14 @@ def speedup(
     samples: Sequence[float],
     seed: int = 0,
     runs: Sequence[int] | None = None,
-) -> dict[str, float]:
-    """How many times faster than the reference: paired ratio per round, median, interval."""
+) -> Interval:
+    """How many times faster than the reference: median and interval of the ratio per round."""
     return median_interval(np.divide(reference, samples), seed, runs)
 
 
 def fastest_dense(samples: Samples) -> str:
     """`PACKED` where it beats `DENSE` in the median round, else `DENSE`."""
-    return PACKED if speedup(samples[DENSE], samples[PACKED])["median"] > 1 else DENSE
+    return PACKED if speedup(samples[DENSE], samples[PACKED]).median > 1 else DENSE
 
 
 def noise_floor(
@@ -146,79 +148,83 @@ def noise_floor(
     again: Sequence[float],
     seed: int = 0,
     runs: Sequence[int] | None = None,
-) -> dict[str, float]:
-    """What dense against itself shows: the median deviation from 1, and the ratio's interval."""
+) -> NoiseFloor:
+    """What dense shows against itself: the median deviation from 1, and the ratio's interval."""
     ratio = np.divide(first, again)
     interval = median_interval(ratio, seed, runs)
-    return {
-        "ratio": float(np.median(np.abs(ratio - 1))),
-        "low": interval["low"],
-        "high": interval["high"],
-    }
+    return NoiseFloor(
+        ratio=float(np.median(np.abs(ratio - 1))),
+        low=interval.low,
+        high=interval.high,
+        samples=list(again),
+    )
 
 
-def flagged(speed: Mapping[str, float], floor: Mapping[str, float]) -> bool:
-    """Whether a speed-up says nothing: noisy, within the noise floor of 1, or 1 is possible."""
-    if noisy(speed) or speed["low"] <= 1 <= speed["high"]:
+def flagged(speed: Interval, floor: NoiseFloor) -> bool:
+    """True if a speed-up may be 1: noisy, within the noise floor, or 1 is in the interval."""
+    if noisy(speed) or speed.low <= 1 <= speed.high:
         return True
-    return abs(speed["median"] - 1) <= floor["ratio"]
+    return abs(speed.median - 1) <= floor.ratio
 
 
-def noisy(speed: Mapping[str, float]) -> bool:
-    """Whether a speed-up is badly known: its interval is wider than 10% of its median."""
-    return speed["high"] - speed["low"] > WIDE * speed["median"]
+def noisy(speed: Interval) -> bool:
+    """True if the interval of a speed-up is wider than 10% of its median."""
+    return speed.high - speed.low > WIDE * speed.median
 
 
 def pool(runs: Sequence[Mapping[str, list]], names: Iterable[str]) -> dict[str, list]:
-    """What several runs have under each of these names, end to end."""
+    """The lists of several runs under each of these names, end to end."""
     return {name: [item for run in runs for item in run[name]] for name in names}
 
 
-def summarise(groups: Sequence[Sequence[Samples]], examples: int, seed: int = 0) -> dict[str, Any]:
+@dataclass(frozen=True)
+class Summary:
+    """What the samples of one batch size show."""
+
+    fastest_dense: str
+    noise_floor: NoiseFloor
+    groups: list[Group]
+    contenders: list[Contender]
+
+
+def summarise(groups: Sequence[Sequence[Samples]], examples: int, seed: int = 0) -> Summary:
     """Noise floor and one entry per contender, from the samples of one or more groups.
 
-    Each group has the baselines in it, and was run by one process or by several (see
-    `run_rounds`); a contender is compared with the baselines of its group.  Samples of several
-    processes stand end to end; the entries of the baselines hold those of all groups, process by
-    process.
+    Every group includes the baselines, and a contender is compared with those of its own group.
+    Samples of several processes stand end to end; the entries of the baselines hold those of all
+    groups, process by process.
 
     Parameters
     ----------
     groups : sequence of sequences of dict, name to samples
-        Per group one dict for each process.
+        For each group one dict per process (see `run_rounds`).
     examples : int
         Examples in one pass.
     """
     # A process times every group with the same dense model in the same place.
     processes = list(zip(*groups, strict=True))
-    pooled = pool([run for runs in processes for run in runs], (DENSE, AGAIN, PACKED))
+    pooled = pool([run for runs in processes for run in runs], BASELINES)
     rounds = [sum(len(run[DENSE]) for run in runs) for runs in processes]
-    floor: dict[str, Any] = noise_floor(pooled[DENSE], pooled[AGAIN], seed, rounds)
+    floor = noise_floor(pooled[DENSE], pooled[AGAIN], seed, rounds)
     # One reference for the whole record, or a contender's number would depend on its group.
     fastest = fastest_dense(pooled)
 
-    def entry(name: str, own: Samples, rounds: list[int], group: int | None) -> dict:
+    def entry(name: str, own: Samples, rounds: list[int], group: int | None) -> Contender:
         speed = speedup(own[fastest], own[name], seed, rounds)
-        return {
-            "name": name,
-            "group": group,
-            "seconds_per_example": float(np.median(own[name])) / examples,
-            "samples": own[name],
-            "speedup": speed,
-            "speedup_padded": speedup(own[DENSE], own[name], seed, rounds),
-            "flagged": name != fastest and flagged(speed, floor),
-            "noisy": noisy(speed),
-        }
+        return Contender(
+            name=name,
+            group=group,
+            seconds_per_example=float(np.median(own[name])) / examples,
+            samples=own[name],
+            speedup=speed,
+            speedup_padded=speedup(own[DENSE], own[name], seed, rounds),
+            flagged=name != fastest and flagged(speed, floor),
+            noisy=noisy(speed),
+        )
 
     rows = [entry(name, pooled, rounds, None) for name in (DENSE, PACKED)]
     sizes = [[len(run[DENSE]) for run in group] for group in groups]
     for number, (group, own) in enumerate(zip(groups, sizes, strict=True)):
         samples = pool(group, group[0])
         rows += [entry(name, samples, own, number) for name in samples if name not in pooled]
-    floor["samples"] = pooled[AGAIN]
-    return {
-        "fastest_dense": fastest,
-        "noise_floor": floor,
-        "groups": [{"rounds": own} for own in sizes],
-        "contenders": rows,
-    }
+    return Summary(fastest, floor, [Group(rounds=own) for own in sizes], rows)

@@ -11,7 +11,8 @@ import numpy as np
 
 from lotbench.report import style, words
 from lotbench.report.looks import BLACK
-from lotbench.store import read_maps
+from lotbench.store.records import Cell, Map
+from lotbench.store.store import Store
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -23,7 +24,7 @@ def draw(folder: str | Path) -> list[Path]:
 
     None where nothing was mapped (see `lotbench measure --map`).
     """
-    newest = {_label(record["setting"]): record for record in read_maps(folder)}
+    newest = {record.setting.label: record for record in Store(folder).maps()}
     files = []
     with style.drawing():
         for label, record in newest.items():
@@ -32,14 +33,14 @@ def draw(folder: str | Path) -> list[Path]:
     return files
 
 
-def break_even(record: dict[str, Any]) -> Figure:
+def break_even(record: Map) -> Figure:
     """Heat maps of a map's record; the line of speed-up 1 is where reduction begins to pay."""
     from matplotlib.colors import LogNorm
     from matplotlib.figure import Figure
 
-    cells = sorted(record["cells"], key=lambda cell: (cell["batch_size"], cell["length"]))
-    panels = {size: list(own) for size, own in groupby(cells, lambda cell: cell["batch_size"])}
-    medians = [speed["median"] for cell in cells for speed in cell["speedups"]]
+    cells = sorted(record.cells, key=lambda cell: (cell.batch_size, cell.length))
+    panels = {size: list(own) for size, own in groupby(cells, lambda cell: cell.batch_size)}
+    medians = [speed.median for cell in cells for speed in cell.speedups]
     # The same distance to both sides of 1, so that the neutral colour is break-even.
     reach = max(1.01, *medians, *(1 / median for median in medians))
     norm = LogNorm(1 / reach, reach)
@@ -49,38 +50,38 @@ def break_even(record: dict[str, Any]) -> Figure:
         _heat_map(axes, own, norm)
         axes.set_title(f"Batch {size}")
     grid[0].set_ylabel("Tokens per text")
-    setting, backbone = record["setting"], record["backbone"]
-    model = f"{words.backbone_name(backbone['name'])} ({words.count(backbone['layers'], 'layer')})"
-    machine = words.machine_name(setting["device_name"])
-    threads = words.in_threads([setting["threads"]])
+    setting, backbone = record.setting, record.backbone
+    model = f"{words.backbone_name(backbone.name)} ({words.count(backbone.layers, 'layer')})"
+    machine = words.machine_name(setting.device_name)
+    threads = words.in_threads([setting.threads])
     style.title(figure, f"Break-even map, {model}, {machine}, {threads}")
-    fewest = min(cell["rounds"] for cell in cells)
+    fewest = min(cell.rounds for cell in cells)
     style.caption(
         figure,
         [
-            f"Speed-up over the fastest dense model, {setting['dtype']}; at least {fewest} rounds",
-            f"Layers {backbone['width']} wide; random tokens leap, routers of width "
-            f"{setting['router_width']} run",
+            f"Speed-up over the fastest dense model, {setting.dtype}; at least {fewest} rounds",
+            f"Layers {backbone.width} wide; random tokens leap, routers of width "
+            f"{setting.router_width} run",
             "Line: break-even; ~: the interval holds 1",
         ],
     )
     return figure
 
 
-def _heat_map(axes: Axes, cells: list[dict[str, Any]], norm: Any) -> None:
-    keeps = [speed["keep"] for speed in cells[0]["speedups"]]
-    values = np.array([[speed["median"] for speed in cell["speedups"]] for cell in cells])
+def _heat_map(axes: Axes, cells: list[Cell], norm: Any) -> None:
+    keeps = [speed.keep for speed in cells[0].speedups]
+    values = np.array([[speed.median for speed in cell.speedups] for cell in cells])
     axes.imshow(values, cmap="PuOr_r", norm=norm, aspect="auto", origin="lower")
     for line, cell in enumerate(cells):
-        for column, speed in enumerate(cell["speedups"]):
-            undecided = "~" if speed["low"] <= 1 <= speed["high"] else ""
-            dark = abs(math.log(speed["median"])) > 0.7 * math.log(norm.vmax)
+        for column, speed in enumerate(cell.speedups):
+            undecided = "~" if speed.low <= 1 <= speed.high else ""
+            dark = abs(math.log(speed.median)) > 0.7 * math.log(norm.vmax)
             tone = {"fontsize": 7, "color": "white" if dark else "#222222"}
-            text = f"{undecided}{speed['median']:.2f}"
+            text = f"{undecided}{speed.median:.2f}"
             axes.text(column, line, text, ha="center", va="center", **tone)
     _draw_break_even(axes, values >= 1)
     axes.set_xticks(range(len(keeps)), [f"{100 * keep:g}%" for keep in keeps])
-    axes.set_yticks(range(len(cells)), [str(cell["length"]) for cell in cells])
+    axes.set_yticks(range(len(cells)), [str(cell.length) for cell in cells])
     axes.set_xlabel("Tokens computed")
     axes.tick_params(length=0)
     axes.grid(False)
@@ -94,8 +95,3 @@ def _draw_break_even(axes: Axes, pays: np.ndarray) -> None:
         axes.plot([column - 0.5, column + 0.5], [row + 0.5, row + 0.5], **line)
     for row, column in np.argwhere(pays[:, 1:] != pays[:, :-1]):
         axes.plot([column + 0.5, column + 0.5], [row - 0.5, row + 0.5], **line)
-
-
-def _label(setting: dict[str, Any]) -> str:
-    """A map's setting as part of a file name."""
-    return "{device}-{threads}t-{dtype}".format_map(setting).replace(":", "")

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from lotbench.report import words
 from lotbench.report.looks import looks, mark, order
 from lotbench.report.pareto import DENSE, settings_of
-from lotbench.store import setting_label
+from lotbench.store.records import TimingPass
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -88,11 +88,10 @@ def notes_on_points(rows: pd.DataFrame, trials: pd.DataFrame) -> list[str]:
     return notes
 
 
-def device_names(timings: list[dict[str, Any]]) -> dict[str, str]:
+def device_names(timings: list[TimingPass]) -> dict[str, str]:
     """The name of the device behind every timing label; the newest pass wins, as in the frame."""
     return {
-        setting_label(timing["setting"]): timing["setting"].get("device_name", "unknown device")
-        for timing in timings
+        timing.setting.label: timing.setting.device_name or "unknown device" for timing in timings
     }
 
 

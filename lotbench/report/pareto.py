@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from lotbench.store import timed_settings
+from lotbench.store.frame import timed_settings
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -19,7 +19,8 @@ from lotbench.report.panels import device_names
 from lotbench.report.pareto import dense_scores, points, reduced_points, settings_of
 from lotbench.report.realised import real_vs_flops
 from lotbench.report.scores import accuracy_vs_flops, accuracy_vs_real
-from lotbench.store import frame, read_timings
+from lotbench.store.frame import frame
+from lotbench.store.store import Store
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -31,14 +32,14 @@ FIGURES = ("accuracy-vs-flops", "accuracy-vs-real", "real-vs-flops", "time-share
 def draw(folder: str | Path) -> list[Path]:
     """The files of all figures that the store has data for; the others are named in a warning."""
     table = frame(folder)
-    timings = read_timings(folder)
+    timings = Store(folder).timings()
     for sentence in missing(table):
         warnings.warn(sentence, stacklevel=2)
     files = []
     with style.drawing():
         for task, rows in points(table).groupby("task"):
             trials = table[table["task"] == task]
-            devices = device_names([timing for timing in timings if timing["task"] == task])
+            devices = device_names([timing for timing in timings if timing.task == task])
             for name, figure in _figures(rows, trials, devices).items():
                 files += style.save(figure, Path(folder) / "figures" / f"{task}-{name}")
     return files

@@ -11,7 +11,8 @@ from lotbench.report.panels import device_names, timed_on
 from lotbench.report.pareto import points, settings_of
 from lotbench.report.plots import FIGURES
 from lotbench.report.rows import PointTable, point_table
-from lotbench.store import frame, noise_floors, read_timings
+from lotbench.store.frame import frame, noise_floors
+from lotbench.store.store import Store
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -36,7 +37,7 @@ def text(folder: str | Path, figures: list[Path]) -> str:
     """The Markdown of a store with the given figures, of which the PNG files are shown."""
     table = frame(folder)
     rows, floors = points(table), noise_floors(folder)
-    devices = device_names(read_timings(folder))
+    devices = device_names(Store(folder).timings())
     timed = f" Timed on {timed_on(rows, devices)}." if settings_of(rows) else ""
     parts = [f"# {Path(folder).resolve().name}", f"{WRITTEN}; edits are lost."]
     parts.append(summary(table) + timed)

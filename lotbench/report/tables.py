@@ -15,7 +15,7 @@ from lotbench.report.pareto import (
     settings_of,
 )
 from lotbench.report.rows import FLOPS, PointTable, number, point_table
-from lotbench.store import frame, noise_floors
+from lotbench.store.frame import frame, noise_floors
 
 if TYPE_CHECKING:
     import pandas as pd

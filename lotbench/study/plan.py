@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from lotbench import registry, store
+from lotbench import registry
 from lotbench.config.document import Document, Place
 from lotbench.config.expand import expand
 from lotbench.config.sections import SweepConfig, TrialConfig
@@ -14,6 +14,7 @@ from lotbench.engine.loading import read_config
 from lotbench.errors import InputError
 from lotbench.measure import launch
 from lotbench.reducer import Params, TokenReducer
+from lotbench.store.store import Store
 from lotbench.study.checks import check_comparable
 
 
@@ -161,13 +162,12 @@ def plan(sweep: SweepConfig, document: Document, root: Path, max_trials: int | N
             launch.settings(sweep.measure.devices, sweep.measure.threads, sweep.measure.dtypes)
     folder = (root / sweep.name).resolve()
     trials = _resolve_all(sweep, document)
-    rows = store.read_rows(folder)
-    finished = [row for row in rows if row["status"] == "done"]
+    store = Store(folder)
+    done = store.done()
     for trial in {trial.config.task: trial for trial in trials.values()}.values():
-        check_comparable(folder, finished, trial.config)
-    done = {row["trial_id"] for row in finished}
+        check_comparable(folder, done.values(), trial.config)
     # Trials that failed before come last: they may fail again, and max_trials must get past them.
-    failed = {row["trial_id"] for row in rows} - done
+    failed = {trial.trial_id for trial in store.trials()} - done.keys()
     left = [name for name in trials if name not in done]
     todo = {name: trials[name] for name in sorted(left, key=lambda name: name in failed)}
     if todo:

@@ -6,11 +6,11 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from lotbench import store
 from lotbench.config.sections import TrialConfig
 from lotbench.data.task import Task, load_task
 from lotbench.engine.loading import load_backbone, load_tokenizer
 from lotbench.measure.flops import dense_flops
+from lotbench.store.store import Store
 from lotbench.study.plan import Plan
 from lotbench.study.training import total_steps
 
@@ -31,7 +31,7 @@ def preview(planned: Plan) -> Table:
     """
     from rich.table import Table
 
-    done = store.finished(planned.folder)
+    done = Store(planned.folder).done()
     tokenizer = load_tokenizer(planned.sweep.backbone)
     tasks: dict[str, Task] = {}
     costs: dict[str, float] = {}

@@ -15,13 +15,16 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from lotbench import machine, store
+from lotbench import machine
 from lotbench.config.sections import MeasureConfig, TrialConfig
 from lotbench.engine import checkpoint
 from lotbench.errors import InputError
+from lotbench.store.files import write_json
+from lotbench.store.records import Trial
+from lotbench.store.store import Store
 from lotbench.study.plan import Plan, resolve
 from lotbench.study.progress import Board, posted, read_out
-from lotbench.study.timing import has_model, measure
+from lotbench.study.timing import measure
 from lotbench.study.trial import prepare, run_trial
 
 Say = Callable[[str], None]
@@ -71,17 +74,18 @@ def run_sweep(planned: Plan, address: str | None = None, say: Say = print) -> Re
         If data or backbone are at fault, or another process runs this sweep.
     """
     sweep, folder = planned.sweep, planned.folder
-    with store.alone(folder):
-        done = store.finished(folder)
+    store = Store(folder)
+    with store.lock():
+        done = store.done()
         report = Report(folder, skipped=sum(name in done for name in planned.trials))
-        store.write_json(folder / "sweep.json", sweep.model_dump(mode="json"))
+        write_json(folder / "sweep.json", sweep.model_dump(mode="json"))
         if planned.todo:
             _run_trials(planned, address, report, say)
         else:
             say(f"all {len(planned.trials)} trials are done")
-        rows = [row for row in store.read_rows(folder) if row["trial_id"] in planned.trials]
-        if sweep.measure is not None and any(row["status"] == "done" for row in rows):
-            if any(has_model(folder, row) for row in rows):
+        done = [trial for name, trial in store.done().items() if name in planned.trials]
+        if sweep.measure is not None and done:
+            if any(map(store.model, done)):
                 _time(planned, sweep.measure, report, say)
             else:
                 say(
@@ -93,7 +97,7 @@ def run_sweep(planned: Plan, address: str | None = None, say: Say = print) -> Re
 
 def _time(planned: Plan, config: MeasureConfig, report: Report, say: Say) -> None:
     """Adds timing passes; what could not be timed is reported as failed."""
-    done = measure(planned.folder, config, set(planned.trials), progress=say)
+    done = measure(Store(planned.folder), config, set(planned.trials), progress=say)
     report.timed = done.written
     if done.failed:
         report.failed["timing"] = "\n".join(done.failed)
@@ -143,7 +147,8 @@ def _run_trials(planned: Plan, address: str | None, report: Report, say: Say) ->
             _tune(planned, board, report, say)
     finally:
         ray.shutdown()
-    for name in planned.todo.keys() - {row["trial_id"] for row in store.read_rows(planned.folder)}:
+    ran = {trial.trial_id for trial in Store(planned.folder).trials()}
+    for name in planned.todo.keys() - ran:
         report.failed.setdefault(name, "the worker died; its log is under ray/")
 
 
@@ -257,8 +262,8 @@ def _trainable(
     _set_up_worker(threads, start)
     trial = resolve(TrialConfig(**configs[chosen["trial"]]))
     with posted(board.put.remote, trial.label) as progress:
-        row = run_trial(trial, folder, progress, catch_input_errors=True)
-    tune.report({"status": row["status"]})
+        result = run_trial(trial, folder, progress, catch_input_errors=True)
+    tune.report({"status": result.status})
 
 
 def _set_up_worker(threads: int, start: Path) -> None:
@@ -277,7 +282,8 @@ def _set_up_worker(threads: int, start: Path) -> None:
 def _announcer(tune: Any, planned: Plan, board: Any, report: Report, say: Say) -> Any:
     """A Tune callback that reports each finished trial in one line."""
     started = time.perf_counter()
-    before = {row["trial_id"]: row for row in store.read_rows(planned.folder)}
+    store = Store(planned.folder)
+    before = {trial.trial_id: trial for trial in store.trials()}
     total = len(planned.todo)
     count = 0
 
@@ -295,17 +301,17 @@ def _announcer(tune: Any, planned: Plan, board: Any, report: Report, say: Say) -
             nonlocal count
             count += 1
             name = trial.config["trial"]
-            row = next((r for r in store.read_rows(planned.folder) if r["trial_id"] == name), None)
-            if row is None or row == before.get(name):
+            result = store.trial(name)
+            if result is None or result == before.get(name):
                 outcome = "died; its log is under ray/"
                 report.failed[name] = outcome
-            elif row["status"] == "failed":
-                error = row["error"]
-                outcome = f"failed: {error['kind']}: {error['message'].splitlines()[0]}"
+            elif result.error is not None:
+                message = (result.error.message or "").splitlines()[:1]
+                outcome = f"failed: {result.error.kind}: {''.join(message)}"
                 report.failed[name] = outcome
             else:
                 report.ran += 1
-                outcome = _outcome(row)
+                outcome = _outcome(result)
             seconds = time.perf_counter() - started
             label = planned.todo[name].label
             board.put.remote(label, None)  # a worker that died could not
@@ -314,11 +320,10 @@ def _announcer(tune: Any, planned: Plan, board: Any, report: Report, say: Say) -
     return Announcer()
 
 
-def _outcome(row: dict[str, Any]) -> str:
-    points = [e for e in row["evaluations"] if e["split"] == "validation"]
-    metric = row["metric"]
-    return f"{metric} " + ", ".join(
-        f"{e['metrics'][metric]:.4f} at {e['flops_speedup']:.2f}x" for e in points
+def _outcome(trial: Trial) -> str:
+    points = [each for each in trial.evaluations if each.split == "validation"]
+    return f"{trial.metric} " + ", ".join(
+        f"{each.metrics[str(trial.metric)]:.4f} at {each.flops_speedup:.2f}x" for each in points
     )
 
 

@@ -1,38 +1,40 @@
-"""The timing pass of a store: its stored models on real validation inputs, alone on the machine."""
+"""The timing pass of a store: its stored models on real validation inputs."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from functools import partial
 from itertools import groupby
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
-from lotbench import machine, store
+from lotbench import engine, machine
 from lotbench.config.sections import MeasureConfig, SweepConfig, TrialConfig
 from lotbench.data.task import load_task
 from lotbench.data.tokens import Split
 from lotbench.engine import checkpoint
 from lotbench.engine.loading import load_tokenizer
 from lotbench.errors import InputError, PassFailed
-from lotbench.measure import breakeven, launch, merge
-from lotbench.measure.worker import device_name
+from lotbench.measure import breakeven, launch, merge, passes, protocol
+from lotbench.measure.devices import device_name
+from lotbench.measure.passes import PassResult
+from lotbench.measure.spec import Candidate, DeviceSetting, Example, PassSpec
+from lotbench.store.records import Conditions, Picked, TimingPass, Trial
+from lotbench.store.store import Store
 from lotbench.study.checks import check_data
 from lotbench.study.teacher import Artefacts
 
-Row = dict[str, Any]
+Say = Callable[[str], None]
 
 
 @dataclass
 class Measured:
-    """What a timing pass left: how many records were stored, and what was not.
+    """How many records were stored, and what was not.
 
-    ``refused`` has one line for each record that was too noisy: task, setting, and the noisy rows;
-    ``failed`` says which contenders raised and which workers died.
+    ``refused`` has one line for each record that was too noisy: task, setting, noisy contenders.
+    ``failed`` names the contenders that raised and the workers that died.
     """
 
     written: int = 0
@@ -41,26 +43,25 @@ class Measured:
 
 
 def measure(
-    folder: Path,
+    store: Store,
     config: MeasureConfig,
     ids: set[str] | None = None,
     again: bool = False,
     strict: bool = False,
-    progress: Callable[[str], None] = print,
+    progress: Say = print,
 ) -> Measured:
     """Time the stored models of a sweep.
 
     Parameters
     ----------
-    folder : Path
-        The sweep's store.
+    store : Store
     config : MeasureConfig
     ids : set of str, optional
         Only these trials.
     again : bool
-        Also what has been timed before: new passes are added, none is overwritten.
+        Also time what has been timed before; the new passes are added to the old ones.
     strict : bool
-        Do not store a pass with noisy rows.
+        Do not store a pass with noisy contenders.
     progress : callable
         Is given each line of progress.
 
@@ -69,31 +70,29 @@ def measure(
     InputError
         If the store holds no finished trial with a model.
     """
-    rows = [row for row in store.read_rows(folder) if row["status"] == "done"]
-    rows = [row for row in rows if ids is None or row["trial_id"] in ids]
-    if not any(map(partial(has_model, folder), rows)):
+    trials = [trial for trial in store.done().values() if ids is None or trial.trial_id in ids]
+    if not any(map(store.model, trials)):
         raise InputError(
-            f"{folder}: no stored models to time; run the sweep with --results elsewhere to train "
-            "some, if the rows here came without"
+            f"{store.folder}: no stored models to time; to train some, run the sweep with "
+            "--results and another folder"
         )
     done = Measured()
-    known = [] if again else store.standing(store.read_timings(folder))
-    for members in _alike(rows):
-        for records in _passes(folder, config, members, known, progress):
+    known = [] if again else store.newest_passes()
+    for members in _with_one_dense_model(trials):
+        for results in _passes(store, config, members, known, progress):
             try:
-                for record in records:
-                    _keep(folder, record, strict, done, progress)
-            except PassFailed as error:  # what others have is timed all the same
+                for result in results:
+                    _keep(store, result, strict, done, progress)
+            except PassFailed as error:  # the other passes go on
                 done.failed.append(str(error))
     return done
 
 
-def map_break_even(
-    folder: Path, sweep: SweepConfig, progress: Callable[[str], None] = print
-) -> int:
-    """Map where reduction pays for a sweep's backbone on this machine, one map per setting.
+def map_break_even(store: Store, sweep: SweepConfig, progress: Say = print) -> int:
+    """The number of break-even maps added to the store, one per setting.
 
-    Returns how many maps were written to the store; none is overwritten.
+    A map shows from which length and keep ratio on reduction pays for the sweep's backbone on this
+    machine.
     """
     config = sweep.measure or MeasureConfig()
     written = 0
@@ -106,33 +105,36 @@ def map_break_even(
         rounds=config.rounds,
         progress=progress,
     ):
-        store.write_map(folder, record)
+        store.write(record)
         written += 1
     return written
 
 
-def _alike(rows: list[Row]) -> list[list[Row]]:
-    """Rows by what they may be timed against: the same backbone, data, seed and teacher."""
-
-    def key(row: Row) -> tuple[str, int, str]:
-        return row["task"], row["seed"], TrialConfig(**row["config"]).teacher_key()
-
-    return [list(members) for _, members in groupby(sorted(rows, key=key), key=key)]
+def _config(trial: Trial) -> TrialConfig:
+    return TrialConfig.model_validate(trial.config)
 
 
-def _keep(
-    folder: Path, record: Row, strict: bool, done: Measured, progress: Callable[[str], None]
-) -> None:
+def _with_one_dense_model(trials: list[Trial]) -> list[list[Trial]]:
+    """The trials in groups with the same backbone, data, seed and teacher."""
+
+    def key(trial: Trial) -> tuple[str, int, str]:
+        return trial.task, trial.seed, _config(trial).teacher_key()
+
+    return [list(members) for _, members in groupby(sorted(trials, key=key), key=key)]
+
+
+def _keep(store: Store, result: PassResult, strict: bool, done: Measured, progress: Say) -> None:
     """Stores a record, unless it is too noisy."""
-    where = f"{record['task']}, {store.setting_label(record['setting'])}"
-    done.failed += [f"{where}: {name}: {why}" for name, why in record.pop("broken").items()]
-    noisy = [row["name"] for row in record["contenders"] if row["noisy"]]
+    record = result.record
+    where = f"{record.task}, {record.setting.label}"
+    done.failed += [f"{where}: {name}: {why}" for name, why in result.broken.items()]
+    noisy = [contender.name for contender in record.contenders if contender.noisy]
     if strict and noisy:
         done.refused.append(f"{where}: {', '.join(noisy)}")
     else:
-        store.write_timing(folder, record)
+        store.write(record)
         done.written += 1
-    if record["setting"]["processes"] == 1:
+    if record.setting.processes == 1:
         progress(
             "timed by one process: the intervals lack what differs between processes, "
             f"so they are too narrow; {2 * merge.ROUNDS_EACH} rounds or more take several"
@@ -140,125 +142,137 @@ def _keep(
 
 
 def _passes(
-    folder: Path,
+    store: Store,
     config: MeasureConfig,
-    rows: list[Row],
-    known: list[Row],
-    progress: Callable[[str], None],
-) -> Iterator[Iterator[Row]]:
-    """The records of each setting in which something of these rows is not yet timed."""
-    task, seed = rows[0]["task"], rows[0]["seed"]
-    texts = min(e["examples"] for e in rows[0]["evaluations"] if e["split"] == "validation")
-    sizes = [size for size in config.batch_sizes if size <= texts]
-    for size in set(config.batch_sizes) - set(sizes):
-        progress(f"{task}: {texts} texts are too few for a batch of {size}")
-    picked = {"examples": config.examples, "run": max(config.batch_sizes)}
-    timeable = [row for row in rows if row["method"] != "dense" and _loads(folder, row, progress)]
-    contenders = [contender for row in timeable for contender in _contenders(folder, row)]
-    if all(row["method"] == "dense" for row in rows):
+    trials: list[Trial],
+    known: list[TimingPass],
+    progress: Say,
+) -> Iterator[Iterator[PassResult]]:
+    """The results of each setting in which some of these trials are not yet timed."""
+    task, seed = trials[0].task, trials[0].seed
+    sizes = _batch_sizes(config, trials[0], progress)
+    picked = Picked(examples=config.examples, run=max(config.batch_sizes))
+    reduced = [trial for trial in trials if trial.method != "dense"]
+    candidates = [each for trial in reduced for each in _candidates(store, trial, progress)]
+    if not reduced:
         progress(f"{task}, seed {seed}: nothing but dense, so there is nothing to time")
     examples, dense = None, None
     for setting in launch.settings(config.devices, config.threads, config.dtypes):
+        today = _conditions(setting, picked)
+        comparable = [each for each in known if each.task == task and each.conditions == today]
         missing = [
-            contender
-            for contender in contenders
-            if any(not _timed(known, task, setting, size, picked, contender) for size in sizes)
+            candidate
+            for candidate in candidates
+            if any(not _timed(comparable, setting, size, candidate) for size in sizes)
         ]
         if not missing:
             continue
-        if examples is None:
-            examples, dense = _inputs(folder, rows, config)
-        records = launch.run_pass(
+        if examples is None or dense is None:
+            examples, dense = _inputs(store, trials, config)
+        spec = PassSpec(
             task=task,
-            dense=dense,
-            contenders=missing,
+            setting=setting,
+            dense=str(dense),
+            candidates=missing,
             examples=examples,
             batch_sizes=sizes,
-            threads=[setting.threads],
-            devices=[setting.device],
-            dtypes=[setting.dtype],
             rounds=config.rounds,
             min_seconds=config.min_seconds,
             seed=seed,
-            progress=progress,
+            picked=picked,
         )
-        yield (record | {"setting": record["setting"] | {"picked": picked}} for record in records)
+        yield passes.run_pass(spec, progress)
 
 
-def _loads(folder: Path, row: Row, progress: Callable[[str], None]) -> bool:
-    """Whether a trial's model is there and of today's version of its method; else says why."""
-    place = _model(folder, row)
-    if not place.is_dir():
-        return False
+def _batch_sizes(config: MeasureConfig, trial: Trial, progress: Say) -> list[int]:
+    """The batch sizes that the validation split can fill."""
+    counts = [each.examples for each in trial.evaluations if each.split == "validation"]
+    texts = min((count for count in counts if count is not None), default=0)
+    for size in config.batch_sizes:
+        if size > texts:
+            progress(f"{trial.task}: {texts} texts are too few for a batch of {size}")
+    return [size for size in config.batch_sizes if size <= texts]
+
+
+def _candidates(store: Store, trial: Trial, progress: Say) -> list[Candidate]:
+    """A trial's model at each of its budgets; none without a model of the method's version."""
+    folder = store.model(trial)
+    if folder is None:
+        return []
     try:
-        checkpoint.method_of(place)
+        checkpoint.method_of(folder)
     except InputError as error:
         progress(f"not timed: {error}")
-        return False
-    return True
-
-
-def _contenders(folder: Path, row: Row) -> list[Row]:
-    budgets = [e["budget"] for e in row["evaluations"] if e["split"] == "validation"]
+        return []
+    budgets = [each.budget for each in trial.evaluations if each.split == "validation"]
     return [
-        {
-            "name": " ".join([row["trial_id"], *(f"{k}={v}" for k, v in budget.items())]),
-            "trial_id": row["trial_id"],
-            "folder": _model(folder, row).resolve(),
-            "budget": budget,
-        }
+        Candidate(
+            name=" ".join([trial.trial_id, *(f"{k}={v}" for k, v in budget.items())]),
+            trial_id=trial.trial_id,
+            folder=str(folder.resolve()),
+            budget=budget,
+        )
         for budget in budgets
     ]
 
 
-def _timed(
-    known: list[Row], task: str, setting: Any, size: int, picked: Row, contender: Row
-) -> bool:
-    """Whether a contender was timed in a setting as it would be today."""
-    wanted = {**vars(setting), "batch_size": size}
-    today = {
-        "setting": {"device_name": device_name(setting.device), "picked": picked},
-        "machine": {"cpu_id": machine.cpu_id()},
-        "versions": machine.versions(),
-    }
-    return any(
-        record["task"] == task
-        and wanted.items() <= record["setting"].items()
-        and store.origin(record) == store.origin(today)
-        and any(
-            c.get("trial_id") == contender["trial_id"] and c.get("budget") == contender["budget"]
-            for c in record["contenders"]
-        )
-        for record in known
+def _conditions(setting: DeviceSetting, picked: Picked) -> Conditions:
+    """The conditions of a pass on this machine today."""
+    versions = machine.versions()
+    return Conditions(
+        device_name=device_name(setting.device),
+        cpu_id=machine.cpu_id(),
+        torch=versions.get("torch"),
+        transformers=versions.get("transformers"),
+        picked=(picked.examples, picked.run),
+        protocol=protocol.VERSION,
+        engine=engine.VERSION,
     )
 
 
-def _inputs(folder: Path, rows: list[Row], measured: MeasureConfig) -> tuple[list[Row], Path]:
+def _timed(
+    known: list[TimingPass], setting: DeviceSetting, size: int, candidate: Candidate
+) -> bool:
+    """True if one of the passes timed a candidate in a setting."""
+    wanted = (setting.device, setting.threads, setting.dtype, size)
+    for record in known:
+        own = record.setting
+        if (own.device, own.threads, own.dtype, own.batch_size) == wanted and any(
+            each.trial_id == candidate.trial_id and each.budget == candidate.budget
+            for each in record.contenders
+        ):
+            return True
+    return False
+
+
+def _inputs(
+    store: Store, trials: list[Trial], measured: MeasureConfig
+) -> tuple[list[Example], Path]:
     """Tokenised validation examples, and the folder of the dense model."""
-    config = TrialConfig(**rows[0]["config"])
+    config = _config(trials[0])
     tokenizer = load_tokenizer(config.backbone)
     task = load_task(config.task, config.data, tokenizer, config.seed, config.data_root)
-    check_data(folder, task, rows)
+    check_data(store.folder, task, trials)
     examples = pick(task.validation, measured.examples, max(measured.batch_sizes))
-    for row in rows:
-        if row["method"] == "dense" and _model(folder, row).is_dir():
-            return examples, _model(folder, row).resolve()
+    for trial in trials:
+        folder = store.model(trial)
+        if trial.method == "dense" and folder is not None:
+            return examples, folder.resolve()
     return examples, Artefacts(config, task, tokenizer).teacher().resolve()
 
 
-def pick(split: Split, count: int, run: int) -> list[Row]:
-    """About ``count`` examples of a split by length: runs of neighbours, evenly spread.
+def pick(split: Split, count: int, run: int) -> list[Example]:
+    """About ``count`` examples of a split: runs of neighbours in length, evenly spread.
 
-    A batch of neighbours is what a length-sorted pass over the split sees; a batch over all
-    lengths would be mostly padding.  The runs are cut from the split sorted by length, their
-    centres at the quantiles (i + 0.5) / runs, so any batch size that divides a run gets batches
-    of neighbours alone.
+    A pass over the split sorted by length sees batches of neighbours; a batch over all lengths
+    would be mostly padding.  The runs are cut from the split sorted by length, with their centres
+    at the quantiles (i + 0.5) / runs.  Any batch size that divides ``run`` gets only neighbours.
 
     Parameters
     ----------
     split : Split
     count : int
-        Rounded up to whole runs, as far as the split has them.
+        Rounded up to whole runs, as long as the split has enough texts.
     run : int
         Examples of one run: the largest batch size.
     """
@@ -268,20 +282,7 @@ def pick(split: Split, count: int, run: int) -> list[Row]:
     centres = (np.arange(runs) + 0.5) / runs * len(order)
     starts = np.floor(centres - run / 2).astype(int)
     return [
-        {
-            "input_ids": split.input_ids[i],
-            "token_type_ids": split.token_type_ids[i],
-            "text_seed": int(split.text_seed[i]),
-        }
+        Example(split.input_ids[i], split.token_type_ids[i], int(split.text_seed[i]))
         for start in starts
         for i in order[start : start + run]
     ]
-
-
-def has_model(folder: Path, row: Row) -> bool:
-    """Whether a trial left a model; the rows of the reference results came without."""
-    return row["status"] == "done" and "model" in row and _model(folder, row).is_dir()
-
-
-def _model(folder: Path, row: Row) -> Path:
-    return folder / row["model"]

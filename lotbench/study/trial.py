@@ -7,13 +7,16 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from lotbench import machine, registry, store
+from lotbench import machine, registry
 from lotbench.config.sections import TrialConfig
 from lotbench.data.task import load_task
 from lotbench.engine import checkpoint
 from lotbench.engine.encoder import ReducedEncoder
 from lotbench.engine.loading import load_tokenizer, read_config
 from lotbench.errors import InputError
+from lotbench.store.files import as_json
+from lotbench.store.records import Trial
+from lotbench.store.store import Store
 from lotbench.study.checks import check_comparable, check_data, check_teacher
 from lotbench.study.evaluate import evaluate_budgets
 from lotbench.study.plan import PlannedTrial
@@ -26,11 +29,11 @@ def run_trial(
     folder: Path,
     progress: Progress = silent,
     catch_input_errors: bool = False,
-) -> dict[str, Any]:
-    """Train, evaluate and store one trial; returns its row.
+) -> Trial:
+    """The result of one trial, trained, evaluated and stored.
 
-    A loss that is not finite, or an exception inside a method, ends the trial as ``failed``; the
-    row says why.
+    A loss that is not finite, or an exception inside a method, ends the trial as ``failed``; its
+    ``error`` says why.
 
     Parameters
     ----------
@@ -46,15 +49,14 @@ def run_trial(
     InputError
         If the configuration or the data is at fault.
     """
-    row = _describe(trial)
+    row, store = _describe(trial), Store(folder)
     try:
-        finished = [other for other in store.read_rows(folder) if other["status"] == "done"]
-        check_comparable(folder, finished, trial.config)
+        check_comparable(folder, store.done().values(), trial.config)
         backbone = read_config(trial.config.backbone)
         trial.check_fits(backbone.num_hidden_layers, backbone.hidden_size)
         artefacts = prepare(trial, folder, progress)
         found = _train_and_evaluate(trial, artefacts, folder)
-        store.as_json(found)  # values that no file can hold are a fault of the method, too
+        as_json(found)  # a value that JSON does not have is a fault of the method
         row |= found
     except NonFiniteLoss as error:
         row |= _failure("non-finite loss", str(error))
@@ -66,10 +68,11 @@ def run_trial(
     except Exception as error:
         row |= _failure(type(error).__name__, registry.explain(error, trial.method))
         row["error"]["traceback"] = traceback.format_exc()
-    # A failure does not replace the row of an earlier success.
-    if row["status"] == "done" or trial.id not in store.finished(folder):
-        store.write_row(folder, row)
-    return row
+    result = Trial.model_validate(row)
+    # A failure does not replace an earlier success.
+    if result.status == "done" or trial.id not in store.done():
+        store.write(result)
+    return result
 
 
 def prepare(trial: PlannedTrial, folder: Path, progress: Progress = silent) -> Artefacts:
@@ -85,21 +88,21 @@ def prepare(trial: PlannedTrial, folder: Path, progress: Progress = silent) -> A
     tokenizer = load_tokenizer(config.backbone)
     task = load_task(config.task, config.data, tokenizer, config.seed, config.data_root)
     artefacts = Artefacts(config, task, tokenizer, progress)
-    rows = _same_teacher(trial, folder)
-    check_data(folder, task, rows)
-    check_teacher(folder, config.backbone, artefacts.key, rows)
+    others = _with_same_teacher(trial, folder)
+    check_data(folder, task, others)
+    check_teacher(folder, config.backbone, artefacts.key, others)
     artefacts.teacher()
     return artefacts
 
 
-def _same_teacher(trial: PlannedTrial, folder: Path) -> list[store.Row]:
-    """Rows of other finished trials whose configuration asks for the same teacher."""
+def _with_same_teacher(trial: PlannedTrial, folder: Path) -> list[Trial]:
+    """Other finished trials whose configuration asks for the same teacher."""
     key = trial.config.teacher_key()
     return [
-        row
-        for row in store.read_rows(folder)
-        if row["status"] == "done" and row["trial_id"] != trial.id and "config" in row
-        if TrialConfig(**row["config"]).teacher_key() == key
+        other
+        for name, other in Store(folder).done().items()
+        if name != trial.id and other.config
+        if TrialConfig.model_validate(other.config).teacher_key() == key
     ]
 
 

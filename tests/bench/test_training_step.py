@@ -18,7 +18,8 @@ from lotbench.config.sections import TrainConfig
 from lotbench.data.batches import batches, collate
 from lotbench.data.tokens import Split
 from lotbench.engine.encoder import ReducedEncoder
-from lotbench.measure.worker import padded_inputs
+from lotbench.measure.contenders import padded_inputs
+from lotbench.measure.spec import Example
 from lotbench.reducer import Params, TokenReducer, task_loss
 from lotbench.study.training import resolve_precision
 
@@ -55,10 +56,7 @@ def test_packed_step_is_faster(request, fresh_backbone, compare, task, draw, rou
         return task_loss(encoder(batch).logits, batch.labels)
 
     def padded_loss(rows: np.ndarray) -> Tensor:
-        examples = [
-            {"input_ids": split.input_ids[i], "token_type_ids": split.token_type_ids[i]}
-            for i in rows
-        ]
+        examples = [Example(split.input_ids[i], split.token_type_ids[i]) for i in rows]
         inputs = padded_inputs(examples, model.config, model.device)
         return task_loss(model(**inputs).logits, torch.from_numpy(split.labels[rows]))
 

@@ -13,9 +13,11 @@ import pytest
 from safetensors.torch import load_file, save_file
 
 import lotbench
-from lotbench import registry, store
+from lotbench import registry
 from lotbench.config.expand import expand
 from lotbench.config.load import load_sweep
+from lotbench.store.records import Trial
+from lotbench.store.store import Store
 from lotbench.study.plan import plan
 
 LOTBENCH = [sys.executable, "-c", "from lotbench.cli import main; main()"]
@@ -92,13 +94,13 @@ def test_a_store_takes_no_trials_with_another_dense_model(sweep_file, tmp_path) 
     config = expand(*load_sweep(path))[0][0].model_dump(mode="json")
     row = {"trial_id": "a", "status": "done", "task": "reviews", "method": "dense", "seed": 0}
     row |= {"params": {}, "metric": "accuracy", "evaluations": [], "config": config}
-    store.write_row(tmp_path / "small", row)
+    Store(tmp_path / "small").write(Trial.model_validate(row))
     assert plan(*load_sweep(path, ["seeds=[1]"]), tmp_path).todo
     words = r"holds trials of reviews with train\.epochs 1\.0, now it is 2\.0"
     with pytest.raises(lotbench.InputError, match=words):
         plan(*load_sweep(path, ["train.epochs=2"]), tmp_path)
     config["train"]["layer_decay"] = 0.8
-    store.write_row(tmp_path / "small", row)
+    Store(tmp_path / "small").write(Trial.model_validate(row))
     with pytest.raises(lotbench.InputError, match=r"train\.layer_decay 0\.8, now it is None"):
         plan(*load_sweep(path), tmp_path)
 
@@ -129,8 +131,7 @@ def test_one_trial_without_ray(tmp_path, trial_file) -> None:
 
     # The same trial again gives the same numbers to the last digit.
     repeated = lotbench.run(path, tmp_path / "again")
-    for one, other in zip(row["evaluations"], repeated["evaluations"], strict=True):
-        assert one == other
+    assert repeated.content()["evaluations"] == row["evaluations"]
 
 
 def test_a_non_finite_loss_fails_the_trial_and_says_where(tmp_path, trial_file) -> None:
@@ -145,16 +146,16 @@ def test_a_non_finite_loss_fails_the_trial_and_says_where(tmp_path, trial_file) 
 
 def test_a_later_failure_does_not_replace_a_finished_row(tmp_path, trial_file, monkeypatch) -> None:
     path = trial_file("dense")
-    row = lotbench.run(path, tmp_path / "store")
-    assert row["status"] == "done"
+    trial = lotbench.run(path, tmp_path / "store")
+    assert trial.status == "done"
 
     def exhausted(*_) -> None:
         raise MemoryError
 
     monkeypatch.setattr("lotbench.study.trial.prepare", exhausted)
-    assert lotbench.run(path, tmp_path / "store")["status"] == "failed"
-    (kept,) = store.read_rows(tmp_path / "store")
-    assert kept == row
+    assert lotbench.run(path, tmp_path / "store").status == "failed"
+    (kept,) = Store(tmp_path / "store").trials()
+    assert kept == trial
 
 
 def test_trials_of_one_store_have_the_same_data_and_backbone(
@@ -166,7 +167,7 @@ def test_trials_of_one_store_have_the_same_data_and_backbone(
 
     def run(method: str) -> str:
         path = trial_file(method, backbone=str(model), task=task)
-        return lotbench.run(path, tmp_path / "store")["status"]
+        return lotbench.run(path, tmp_path / "store").status
 
     assert run("dense") == "done"
     with (data / "train.csv").open("a") as file:
@@ -183,10 +184,10 @@ def test_trials_of_one_store_have_the_same_data_and_backbone(
 
 
 def test_a_run_joins_no_store_of_another_dense_model(tmp_path, trial_file) -> None:
-    assert lotbench.run(trial_file("dense"), tmp_path / "store")["status"] == "done"
+    assert lotbench.run(trial_file("dense"), tmp_path / "store").status == "done"
     with pytest.raises(lotbench.InputError, match=r"data\.max_length 32, now it is 16.*--results"):
         lotbench.run(trial_file("dense", max_length=16), tmp_path / "store")
-    assert len(store.read_rows(tmp_path / "store")) == 1
+    assert len(Store(tmp_path / "store").trials()) == 1
 
 
 ENDLESS = """
@@ -205,15 +206,16 @@ def test_what_no_row_can_hold_fails_the_trial(tmp_path, trial_file, monkeypatch)
     (tmp_path / "endless.py").write_text(ENDLESS)
     plugins = [str(tmp_path / "endless.py")]
     lotbench.run(trial_file("endless", plugins=plugins), tmp_path / "store")
-    (row,) = store.read_rows(tmp_path / "store")
-    assert row["status"] == "failed" and "not JSON compliant" in row["error"]["message"]
+    (trial,) = Store(tmp_path / "store").trials()
+    assert trial.status == "failed" and "not JSON compliant" in trial.error.message
 
 
 def test_what_has_failed_before_comes_last(sweep_file, tmp_path) -> None:
     path = sweep_file()
     first = list(plan(*load_sweep(path), tmp_path).todo)
     row = {"trial_id": first[0], "status": "failed", "task": "reviews", "method": "dense"}
-    store.write_row(tmp_path / "small", row | {"seed": 0, "params": {}, "error": {}})
+    row |= {"seed": 0, "params": {}, "error": {}}
+    Store(tmp_path / "small").write(Trial.model_validate(row))
     assert list(plan(*load_sweep(path), tmp_path).todo) == [*first[1:], first[0]]
     assert list(plan(*load_sweep(path), tmp_path, 1).todo) == first[1:2]
 

@@ -14,10 +14,11 @@ import pytest
 from test_cli import LOTBENCH, call
 
 import lotbench
-from lotbench import store
+from lotbench.store.store import Store
 
 BROKEN = '''
 from lotbench.reducer import Drop, TokenReducer
+from lotbench.store.store import Store
 
 class Broken(TokenReducer):
     """Raises in its first layer."""
@@ -91,8 +92,8 @@ def test_a_sweep_from_start_to_figures_and_its_repetition(sweep_file, room, monk
     assert "KeyError: 'absent' (broken.py, line 24, in __init__)" in done.stderr
     assert "Traceback" not in done.stderr
     folder = room / "results/small"
-    rows = {row["method"]: row for row in store.read_rows(folder)}
-    assert {name: row["status"] for name, row in rows.items()} == {
+    trials = {trial.method: trial for trial in Store(folder).trials()}
+    assert {name: trial.status for name, trial in trials.items()} == {
         "dense": "done",
         "lot": "done",
         "halved": "done",
@@ -100,7 +101,7 @@ def test_a_sweep_from_start_to_figures_and_its_repetition(sweep_file, room, monk
         "crooked": "failed",
         "unbuilt": "failed",
     }
-    assert "no decision today" in rows["broken"]["error"]["traceback"]
+    assert "no decision today" in trials["broken"].error.traceback
     frame = lotbench.results(folder)
     timed = frame[(frame.method == "lot") & (frame.split == "validation")]
     assert len(timed) == 2 and timed["real.cpu-1t-b4-fp32"].notna().all()
@@ -146,8 +147,7 @@ def test_killed_in_the_middle_and_run_again(sweep_file, reviews, room) -> None:
     assert finished
     done = call("sweep", path, cwd=room)
     assert done.returncode == 0, done.stderr
-    rows = store.read_rows(room / "results/killed")
-    assert [row["status"] for row in rows] == ["done"] * 3
+    assert len(Store(room / "results/killed").done()) == 3
     for file, written in finished.items():
         assert file.stat().st_mtime_ns == written
 
@@ -158,8 +158,8 @@ def test_a_teacher_that_fails_is_told_by_its_trials(sweep_file, room) -> None:
     done = call("sweep", path, cwd=room)
     assert done.returncode == 1, done.stderr
     assert "Traceback" not in done.stderr
-    rows = store.read_rows(room / "results/diverged")
-    assert [row["error"]["kind"] for row in rows] == ["non-finite loss"] * 3
+    failed = Store(room / "results/diverged").trials()
+    assert [trial.error.kind for trial in failed] == ["non-finite loss"] * 3
     assert "teacher 1/1: reviews, seed 0: failed: " in done.stdout
 
 

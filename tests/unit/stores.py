@@ -6,7 +6,15 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from lotbench.store import write_row, write_timing
+from lotbench.store.records import Map, TimingPass, Trial
+from lotbench.store.store import Store
+
+
+def write(folder: Path, record: dict) -> Path:
+    """The file of a trial, timing pass or map, told apart by the name of its id."""
+    kinds = {"pass_id": TimingPass, "map_id": Map, "trial_id": Trial}
+    kind = next(kind for key, kind in kinds.items() if key in record)
+    return Store(folder).write(kind.model_validate(record))
 
 
 def evaluation(
@@ -122,10 +130,10 @@ def fill(folder: Path, batch_sizes: Iterable[int] = (32, 1)) -> Path:
             evaluation(0.89 + seed / 100, 2.0, {"threshold": 0.3}),
             evaluation(0.85, 4.0, {"threshold": 0.7}),
         ]
-        write_row(folder, trial(f"l{seed}", "lot", curve, seed=seed))
-    write_row(folder, trial("d", "dense", [evaluation(0.90, 1.0)]))
-    write_row(folder, trial("m", "mine", [evaluation(0.80, 3.0)], params={"note": "[red]"}))
-    write_row(folder, failed("toy-ltp-s0-bad"))
+        write(folder, trial(f"l{seed}", "lot", curve, seed=seed))
+    write(folder, trial("d", "dense", [evaluation(0.90, 1.0)]))
+    write(folder, trial("m", "mine", [evaluation(0.80, 3.0)], params={"note": "[red]"}))
+    write(folder, failed("toy-ltp-s0-bad"))
     rows = [
         contender("dense", 1.0, "d"),
         contender("mine", 1.02, "m", flagged=True),
@@ -133,5 +141,5 @@ def fill(folder: Path, batch_sizes: Iterable[int] = (32, 1)) -> Path:
         contender("lot", 3.1, "l0", budget={"threshold": 0.7}, flagged=True, noisy=True),
     ]
     for size in batch_sizes:
-        write_timing(folder, timing(f"p{size}", "2025", rows, batch_size=size))
+        write(folder, timing(f"p{size}", "2025", rows, batch_size=size))
     return folder

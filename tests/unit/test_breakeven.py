@@ -5,15 +5,19 @@ import sys
 
 import pytest
 import torch
-from stores import map_record
+from stores import map_record, write
 from typer.testing import CliRunner
 
-from lotbench import cli, registry, store
+from lotbench import cli, registry
 from lotbench.engine.encoder import ReducedEncoder
 from lotbench.measure import breakeven, launch, protocol
 from lotbench.measure.breakeven import FixedLeaps, random_mask, run_maps
+from lotbench.measure.spec import DeviceSetting, MapSpec
 from lotbench.report import style
 from lotbench.report.breakeven import break_even, draw
+from lotbench.store.files import write_json
+from lotbench.store.records import Map, MapBackbone
+from lotbench.store.store import Store
 
 
 @pytest.fixture
@@ -52,11 +56,12 @@ def test_decisions_are_fixed_and_the_routers_and_the_context_token_run(tiny, mak
 @pytest.mark.parametrize(("seconds", "rounds"), [(0.0, 5), (1e9, 7)])
 def test_a_long_cell_gets_fewer_rounds(make_backbone, routed, monkeypatch, seconds, rounds):
     monkeypatch.setattr(breakeven, "CELL_SECONDS", seconds)
-    spec = {"keeps": [0.5], "rounds": 7, "seed": 0}
+    setting = DeviceSetting("cpu", 1, "fp32")
+    spec = MapSpec(setting, "tiny", None, [6], [2], [0.5], rounds=7, seed=0)
     with torch.inference_mode():
         cell = breakeven._cell(spec, make_backbone(), routed, 6, 2)
-    assert cell["rounds"] == rounds
-    assert {len(samples) for samples in cell["samples"].values()} == {rounds}
+    assert cell.rounds == rounds
+    assert {len(samples) for samples in cell.samples.values()} == {rounds}
 
 
 def test_a_map_end_to_end(make_backbone, tmp_path, monkeypatch):
@@ -74,29 +79,31 @@ def test_a_map_end_to_end(make_backbone, tmp_path, monkeypatch):
         progress=lines.append,
     )
     # The backbone has 64 positions.
-    places = [(cell["batch_size"], cell["length"]) for cell in record["cells"]]
+    places = [(cell.batch_size, cell.length) for cell in record.cells]
     assert places == [(1, 8), (1, 16), (2, 8), (2, 16)]
-    assert record["backbone"] == {"name": str(tmp_path / "tiny"), "layers": 2, "width": 32}
-    assert record["setting"]["router_width"] == 32 and record["setting"]["dtype"] == "bf16"
-    assert record["map_id"].split("-")[1:4] == ["cpu", "1t", "bf16"]
-    assert record["machine"]["cpu"] and "allocator" in record
-    for cell in record["cells"]:
-        assert list(cell["samples"]) == [protocol.DENSE, protocol.PACKED, "0.25", "0.5"]
-        assert [speed["keep"] for speed in cell["speedups"]] == [0.25, 0.5]
-        for speed in cell["speedups"]:
-            assert 0 < speed["low"] <= speed["median"] <= speed["high"]
+    tiny = MapBackbone(name=str(tmp_path / "tiny"), layers=2, width=32)
+    assert record.backbone == tiny
+    assert record.setting.router_width == 32 and record.setting.dtype == "bf16"
+    assert record.map_id.split("-")[1:4] == ["cpu", "1t", "bf16"]
+    assert record.machine.cpu and record.allocator is not None
+    for cell in record.cells:
+        assert list(cell.samples) == [protocol.DENSE, protocol.PACKED, "0.25", "0.5"]
+        assert [speed.keep for speed in cell.speedups] == [0.25, 0.5]
+        for speed in cell.speedups:
+            assert 0 < speed.low <= speed.median <= speed.high
     assert any("length 16, batch 2" in line for line in lines)
-    store.write_map(tmp_path, record)
-    assert store.read_maps(tmp_path) == [record]
+    store = Store(tmp_path)
+    store.write(record)
+    assert store.maps() == [record]
     with pytest.raises(FileExistsError, match="never overwritten"):
-        store.write_map(tmp_path, record)
+        store.write(record)
 
 
 def test_the_figure_shows_values_and_the_line_where_they_cross_1():
     # Speed-up grows with the length and falls with the keep ratio: 0.9 to 2.0.
     record = map_record("m", "2025", {(1, 64): [0.95, 0.9], (1, 128): [2.0, 1.2]})
     with style.drawing():
-        figure = break_even(record)
+        figure = break_even(Map.model_validate(record))
     (axes,) = figure.axes
     assert [text.get_text() for text in axes.texts] == ["~0.95", "~0.90", "2.00", "1.20"]
     assert [label.get_text() for label in axes.get_xticklabels()] == ["10%", "50%"]
@@ -119,16 +126,17 @@ def test_the_line_goes_around_a_cell_that_does_not_pay():
 
 def test_no_line_where_reduction_always_pays():
     with style.drawing():
-        figure = break_even(map_record("m", "2025", {(1, 8): [3, 2], (1, 16): [3, 2], (8, 8): [4]}))
+        record = map_record("m", "2025", {(1, 8): [3, 2], (1, 16): [3, 2], (8, 8): [4]})
+        figure = break_even(Map.model_validate(record))
     assert [axes.get_title() for axes in figure.axes] == ["Batch 1", "Batch 8"]
     assert not any(axes.lines for axes in figure.axes)
 
 
 def test_the_newest_map_of_a_setting_is_drawn_twice_the_same(tmp_path):
     cells = {(1, 64): [0.9, 0.8], (1, 128): [2.0, 1.2], (8, 64): [1.1, 0.9], (8, 128): [2, 1.5]}
-    store.write_map(tmp_path, map_record("b", "2025-01", {(1, 64): [5.0]}))
-    store.write_map(tmp_path, map_record("a", "2025-02", cells))
-    store.write_map(tmp_path, map_record("c", "2025-01", cells, device="cuda:0"))
+    write(tmp_path, map_record("b", "2025-01", {(1, 64): [5.0]}))
+    write(tmp_path, map_record("a", "2025-02", cells))
+    write(tmp_path, map_record("c", "2025-01", cells, device="cuda:0"))
     first = {path: path.read_bytes() for path in draw(tmp_path)}
     assert {path.name for path in first} == {
         f"break-even-{device}-1t-fp32.{kind}"
@@ -145,12 +153,12 @@ def test_the_newest_map_of_a_setting_is_drawn_twice_the_same(tmp_path):
 
 def test_the_command_maps_the_backbone_of_the_sweep(tmp_path, monkeypatch):
     sweep = {"name": "toy", "backbone": "tiny", "layers": 2, "tasks": {"sst2": None}}
-    store.write_json(tmp_path / "sweep.json", sweep | {"methods": {"lot": None}})
+    write_json(tmp_path / "sweep.json", sweep | {"methods": {"lot": None}})
     given = {}
 
     def maps(**options):
         given.update(options)
-        yield map_record("m", "2025", {(1, 64): [2.0]})
+        yield Map.model_validate(map_record("m", "2025", {(1, 64): [2.0]}))
 
     monkeypatch.setattr(breakeven, "run_maps", maps)
     command = ["measure", str(tmp_path), "--map"]
@@ -159,6 +167,6 @@ def test_the_command_maps_the_backbone_of_the_sweep(tmp_path, monkeypatch):
     assert "maps added: 1" in done.output and "break-even-cpu-1t-fp32.png" in done.output
     assert (given["backbone"], given["layers"]) == ("tiny", 2)
     assert (given["threads"], given["rounds"]) == ([2], 9)
-    assert len(store.read_maps(tmp_path)) == 1
+    assert len(Store(tmp_path).maps()) == 1
     refused = CliRunner().invoke(cli.app, [*command, "--strict"])
     assert "--strict" in str(refused.exception)

@@ -1,14 +1,16 @@
 """Timing passes: settings, exclusiveness, and a real worker on a tiny random model."""
 
-import sys
-
 import pytest
 import torch
 
-from lotbench import machine
+from lotbench import engine, machine
 from lotbench.errors import InputError, PassFailed
-from lotbench.measure import launch, merge, protocol, worker
-from lotbench.measure.launch import Setting, run_pass, settings
+from lotbench.measure import devices, launch, merge, protocol
+from lotbench.measure.launch import settings
+from lotbench.measure.passes import run_pass
+from lotbench.measure.spec import Candidate, DeviceSetting, Example, PassSpec
+from lotbench.store.records import Picked
+from lotbench.store.store import Store
 
 
 def tiny_encoder(method, **params):
@@ -49,32 +51,36 @@ def folders(tmp_path_factory):
     return root
 
 
-EXAMPLES = [
-    {"input_ids": [2, *range(5, 5 + n), 3], "token_type_ids": [0] * (n + 2)}
-    for n in (3, 7, 1, 9, 4)
-]
+EXAMPLES = [Example([2, *range(5, 5 + n), 3], [0] * (n + 2)) for n in (3, 7, 1, 9, 4)]
 
 
-def contender(name, folder, **budget):
-    return {"name": name, "trial_id": name.split("@")[0], "folder": folder, "budget": budget}
+def candidate(name, folder, **budget):
+    return Candidate(name, name.split("@")[0], str(folder), budget)
+
+
+def spec(dense, candidates, **more):
+    """A pass over the five examples on one thread."""
+    setting = DeviceSetting("cpu", 1, more.pop("dtype", "fp32"))
+    given = {"task": "tiny", "examples": EXAMPLES, **more}
+    return PassSpec(setting=setting, dense=str(dense), candidates=candidates, **given)
 
 
 def test_settings_cross_devices_threads_and_dtypes(monkeypatch):
     monkeypatch.setattr(launch.machine, "usable_cores", lambda: 4)
     monkeypatch.setattr(launch, "_gpus", lambda: ["cuda:0"])
     assert settings(["auto"], [1, "all", 4], ["fp32", "bf16"]) == [
-        Setting("cpu", 1, "fp32"),
-        Setting("cpu", 1, "bf16"),
-        Setting("cpu", 4, "fp32"),
-        Setting("cpu", 4, "bf16"),
-        Setting("cuda:0", 1, "fp32"),
-        Setting("cuda:0", 1, "bf16"),
+        DeviceSetting("cpu", 1, "fp32"),
+        DeviceSetting("cpu", 1, "bf16"),
+        DeviceSetting("cpu", 4, "fp32"),
+        DeviceSetting("cpu", 4, "bf16"),
+        DeviceSetting("cuda:0", 1, "fp32"),
+        DeviceSetting("cuda:0", 1, "bf16"),
     ]
 
 
 def test_a_gpu_that_is_not_there_is_refused(monkeypatch):
     monkeypatch.setattr(launch, "_gpus", lambda: ["cuda:0"])
-    assert settings(["cuda"]) == [Setting("cuda:0", 1, "fp32")]
+    assert settings(["cuda"]) == [DeviceSetting("cuda:0", 1, "fp32")]
     with pytest.raises(InputError, match=r"measure\.devices: no cuda:3 .*found: cuda:0"):
         settings(["cpu", "cuda:3"])
     monkeypatch.setattr(launch, "_gpus", list)
@@ -93,11 +99,11 @@ def test_environment_pins_threads_and_the_allocator(monkeypatch):
 
 def test_names_must_be_unique_and_not_a_baseline(tmp_path):
     for names in (["a", "a"], [protocol.DENSE]):
-        contenders = [contender(name, tmp_path) for name in names]
+        candidates = [candidate(name, tmp_path) for name in names]
         with pytest.raises(InputError, match="is taken"):
-            next(run_pass(task="t", dense=tmp_path, contenders=contenders, examples=EXAMPLES))
+            next(run_pass(spec(tmp_path, candidates)))
     with pytest.raises(InputError, match=r"measure\.examples"):
-        next(run_pass(task="t", dense=tmp_path, contenders=[], examples=[]))
+        next(run_pass(spec(tmp_path, [], examples=[])))
 
 
 def test_a_pass_waits_for_another(tmp_path):
@@ -122,12 +128,12 @@ def test_a_worker_that_dies_is_quoted(tmp_path, monkeypatch):
     monkeypatch.setattr(launch.sys, "executable", str(script))
     monkeypatch.setattr(launch, "LOCK", tmp_path / "lock")
     with pytest.raises(PassFailed, match=r"(?s)exit code 3.*loading\nout of memory"):
-        list(run_pass(task="t", dense=tmp_path, contenders=[], examples=EXAMPLES))
+        list(run_pass(spec(tmp_path, [])))
 
 
 def test_padded_inputs_and_ragged_batch_hold_the_same_tokens(folders):
     from lotbench.engine.checkpoint import load
-    from lotbench.measure.worker import padded_inputs, ragged_batch
+    from lotbench.measure.contenders import padded_inputs, ragged_batch
     from lotbench.reducer import Params, TokenReducer
 
     encoder = load(folders / "teacher")
@@ -144,7 +150,7 @@ def test_padded_inputs_and_ragged_batch_hold_the_same_tokens(folders):
 
 def test_contenders_of_one_model_keep_their_own_budgets(folders):
     from lotbench.engine.checkpoint import load
-    from lotbench.measure.worker import packed_contender, padded_contender
+    from lotbench.measure.contenders import packed_contender, padded_contender
 
     def outputs(contender):
         return torch.cat([call() for call in contender.calls])
@@ -160,11 +166,11 @@ def test_contenders_of_one_model_keep_their_own_budgets(folders):
 
 
 def test_groups_keep_budgets_together_and_fit_memory():
-    from lotbench.measure.worker import plan_groups
+    from lotbench.measure.contenders import plan_groups
 
-    items = [contender(f"{folder}@{i}", folder) for i in range(2) for folder in "abc"]
+    items = [candidate(f"{folder}@{i}", folder) for i in range(2) for folder in "abc"]
     groups = plan_groups(items, {"a": 4, "b": 5, "c": 7}.get, capacity=10)
-    assert [[c["name"] for c in group] for group in groups] == [
+    assert [[each.name for each in group] for group in groups] == [
         ["a@0", "a@1", "b@0", "b@1"],
         ["c@0", "c@1"],
     ]
@@ -175,34 +181,37 @@ def test_groups_keep_budgets_together_and_fit_memory():
 def test_a_pass_end_to_end(folders, tmp_path, monkeypatch):
     monkeypatch.setattr(launch, "LOCK", tmp_path / "lock")
     lines = []
-    records = list(
-        run_pass(
-            task="tiny",
-            dense=folders / "teacher",
-            contenders=[
-                contender("routed@0.0", folders / "routed", threshold=0.0),
-                contender("routed@1.0", folders / "routed", threshold=1.0),
-                contender("teacher-trial", folders / "teacher"),
-            ],
-            examples=EXAMPLES,
-            batch_sizes=(1, 2),
-            rounds=8,
-            min_seconds=0.0,
-            progress=lines.append,
-        )
+    asked = spec(
+        folders / "teacher",
+        [
+            candidate("routed@0.0", folders / "routed", threshold=0.0),
+            candidate("routed@1.0", folders / "routed", threshold=1.0),
+            candidate("teacher-trial", folders / "teacher"),
+        ],
+        batch_sizes=(1, 2),
+        rounds=8,
+        min_seconds=0.0,
+        picked=Picked(examples=5, run=2),
     )
-    assert [record["setting"]["batch_size"] for record in records] == [1, 2]
-    assert len({record["pass_id"] for record in records}) == 2
+    results = list(run_pass(asked, lines.append))
+    records = [result.record for result in results]
+    assert [result.broken for result in results] == [{}, {}]
+    assert [record.setting.batch_size for record in records] == [1, 2]
+    assert len({record.pass_id for record in records}) == 2
     assert any("process 2 of 2: group 1 of 1, batch 2" in line for line in lines)
     for record in records:
-        assert record["task"] == "tiny"
-        assert record["setting"]["threads"] == 1
-        assert record["setting"]["attention"] == "sdpa"
-        assert record["setting"]["processes"] == 2 and record["groups"] == [{"rounds": [4, 4]}]
-        assert record["setting"]["rounds"] == 8 and record["setting"]["seed"] == 0
-        assert record["machine"]["cpu"] and record["versions"]["torch"]
-        assert record["noise_floor"]["ratio"] >= 0
-        found = {row["name"]: row for row in record["contenders"]}
+        assert record.task == "tiny"
+        assert record.setting.threads == 1
+        assert record.setting.attention == "sdpa"
+        assert record.setting.processes == 2
+        assert [group.rounds for group in record.groups] == [[4, 4]]
+        assert record.setting.rounds == 8 and record.setting.seed == 0
+        assert record.setting.picked == Picked(examples=5, run=2)
+        assert record.machine.cpu and record.versions["torch"]
+        assert record.content()["protocol"] == protocol.VERSION
+        assert record.content()["engine"] == engine.VERSION
+        assert record.noise_floor.ratio >= 0
+        found = {row.name: row for row in record.contenders}
         assert list(found) == [
             protocol.DENSE,
             protocol.PACKED,
@@ -211,45 +220,46 @@ def test_a_pass_end_to_end(folders, tmp_path, monkeypatch):
             "teacher-trial",
         ]
         for row in found.values():
-            assert len(row["samples"]) == 8 and min(row["samples"]) > 0
-            tail = row["call_seconds"]
+            assert len(row.samples) == 8 and min(row.samples) > 0
+            tail = row.call_seconds
             # Five examples are five calls of one, or three of two.
-            assert tail["calls"] == 8 * (5 if record["setting"]["batch_size"] == 1 else 3)
-            assert 0 < tail["p50"] <= tail["p90"] <= tail["p99"] < max(row["samples"])
-            assert sum(row["time_shares"].values()) == pytest.approx(1)
-            assert min(row["time_shares"].values()) >= 0
-            assert row["speedup"]["low"] <= row["speedup"]["median"] <= row["speedup"]["high"]
+            assert tail.calls == 8 * (5 if record.setting.batch_size == 1 else 3)
+            assert 0 < tail.p50 <= tail.p90 <= tail.p99 < max(row.samples)
+            assert sum(row.time_shares.values()) == pytest.approx(1)
+            assert min(row.time_shares.values()) >= 0
+            assert row.speedup.low <= row.speedup.median <= row.speedup.high
         # The embedding and its feed-forward alone: 16 and 32 floats a token, 11 tokens at most.
-        assert found[protocol.DENSE]["peak_bytes"] >= 4 * 11 * (16 + 32)
-        assert found["routed@1.0"]["peak_bytes"] < found["routed@0.0"]["peak_bytes"]
+        assert found[protocol.DENSE].peak_bytes >= 4 * 11 * (16 + 32)
+        assert found["routed@1.0"].peak_bytes < found["routed@0.0"].peak_bytes
         # Routers cost FLOPs even where they keep everything.
-        assert found[protocol.DENSE]["flops_speedup"] == 1
-        assert found[protocol.PACKED]["flops_speedup"] == 1
-        assert found["routed@0.0"]["flops_speedup"] < 1 < found["routed@1.0"]["flops_speedup"]
+        assert found[protocol.DENSE].flops_speedup == 1
+        assert found[protocol.PACKED].flops_speedup == 1
+        assert found["routed@0.0"].flops_speedup < 1 < found["routed@1.0"].flops_speedup
         for name, routed in (("routed@0.0", True), (protocol.DENSE, False)):
-            assert (found[name]["time_shares"]["decisions"] > 0) is routed
-        assert found["routed@1.0"]["budget"] == {"threshold": 1.0}
-        assert found["routed@1.0"]["trial_id"] == "routed"
+            assert (found[name].time_shares["decisions"] > 0) is routed
+        assert found["routed@1.0"].budget == {"threshold": 1.0}
+        assert found["routed@1.0"].trial_id == "routed"
+        Store(tmp_path).write(record)
+    assert {each.pass_id: each for each in Store(tmp_path).timings()} == {
+        record.pass_id: record for record in records
+    }
 
 
-def test_a_contender_that_raises_is_left_out_and_named(folders, tmp_path, monkeypatch):
+def test_a_candidate_that_raises_is_left_out_and_named(folders, tmp_path, monkeypatch):
     monkeypatch.setattr(launch, "LOCK", tmp_path / "lock")
     lines = []
-    contenders = [
-        contender("nowhere", tmp_path / "nowhere"),
-        contender("odd", folders / "routed", threshold="high"),
-        contender("sound", folders / "routed", threshold=0.5),
+    candidates = [
+        candidate("nowhere", tmp_path / "nowhere"),
+        candidate("odd", folders / "routed", threshold="high"),
+        candidate("sound", folders / "routed", threshold=0.5),
     ]
-    short = {"batch_sizes": (1, 2), "rounds": 8, "min_seconds": 0.0, "progress": lines.append}
-    dense = folders / "teacher"
-    for record in run_pass(
-        task="tiny", dense=dense, contenders=contenders, examples=EXAMPLES, **short
-    ):
-        names = [row["name"] for row in record["contenders"]]
+    asked = spec(folders / "teacher", candidates, batch_sizes=(1, 2), rounds=8, min_seconds=0.0)
+    for result in run_pass(asked, lines.append):
+        names = [row.name for row in result.record.contenders]
         assert names == [protocol.DENSE, protocol.PACKED, "sound"]
-        assert set(record["broken"]) == {"nowhere", "odd"}
-        assert record["broken"]["nowhere"].startswith("InputError: ")
-        assert record["broken"]["odd"].startswith("TypeError: ")
+        assert set(result.broken) == {"nowhere", "odd"}
+        assert result.broken["nowhere"].startswith("InputError: ")
+        assert result.broken["odd"].startswith("TypeError: ")
     assert any("not timed: odd: TypeError" in line for line in lines)
 
 
@@ -257,48 +267,35 @@ def test_a_contender_that_raises_is_left_out_and_named(folders, tmp_path, monkey
     ("rounds", "shares"), [(2, [2]), (7, [7]), (11, [6, 5]), (20, [4] * 5), (51, [5] * 3 + [4] * 9)]
 )
 def test_every_four_rounds_get_a_process_of_their_own(rounds, shares):
-    assert merge.plan(rounds) == shares
+    assert merge.rounds_of_processes(rounds) == shares
 
 
 def test_a_pass_in_bfloat16(folders, tmp_path, monkeypatch):
     monkeypatch.setattr(launch, "LOCK", tmp_path / "lock")
-    (record,) = run_pass(
-        task="tiny",
-        dense=folders / "teacher",
-        contenders=[
-            contender("routed", folders / "routed", threshold=0.5),
-            contender("scored", folders / "scored", threshold_scale=1.0),
-            contender("scored@100", folders / "scored", threshold_scale=100.0),
+    asked = spec(
+        folders / "teacher",
+        [
+            candidate("routed", folders / "routed", threshold=0.5),
+            candidate("scored", folders / "scored", threshold_scale=1.0),
+            candidate("scored@100", folders / "scored", threshold_scale=100.0),
         ],
-        examples=EXAMPLES,
         batch_sizes=(2,),
-        dtypes=("bf16",),
+        dtype="bf16",
         rounds=2,
         min_seconds=0.0,
-        progress=lambda line: None,
     )
-    assert record["setting"]["dtype"] == "bf16"
-    found = {row["name"]: row for row in record["contenders"]}
-    assert all(min(row["samples"]) > 0 for row in found.values())
+    (result,) = run_pass(asked, lambda line: None)
+    assert result.record.setting.dtype == "bf16"
+    found = {row.name: row for row in result.record.contenders}
+    assert all(min(row.samples) > 0 for row in found.values())
     # A hundred times the threshold leaves [CLS] alone: in half precision too, that is less work.
-    assert found["scored@100"]["peak_bytes"] < found["scored"]["peak_bytes"]
-
-
-def test_module_is_light():
-    import subprocess
-
-    code = (
-        "import sys, lotbench.measure.launch\n"
-        "heavy = {'torch', 'transformers', 'ray', 'pandas'} & set(sys.modules)\n"
-        "assert not heavy, heavy"
-    )
-    subprocess.run([sys.executable, "-c", code], check=True)
+    assert found["scored@100"].peak_bytes < found["scored"].peak_bytes
 
 
 def test_a_gpu_is_named_by_its_driver(monkeypatch):
     monkeypatch.setattr(torch.cuda, "get_device_name", lambda device: f"GPU of {device}")
-    assert worker.device_name("cuda:1") == "GPU of cuda:1"
-    assert worker.device_name("cpu") == machine.cpu_model()
+    assert devices.device_name("cuda:1") == "GPU of cuda:1"
+    assert devices.device_name("cpu") == machine.cpu_model()
 
 
 def test_a_gpu_is_waited_for_around_every_call(monkeypatch):
@@ -316,7 +313,7 @@ def test_a_gpu_is_waited_for_around_every_call(monkeypatch):
 
     monkeypatch.setattr(torch.cuda, "Event", Event)
     monkeypatch.setattr(torch.cuda, "synchronize", lambda device: log.append(f"wait {device}"))
-    timer = worker.CudaTimer(torch.device("cuda:1"))
+    timer = devices.CudaTimer(torch.device("cuda:1"))
     seconds = timer("lot", [lambda: log.append("call")] * 2)
     assert log == ["wait cuda:1", "event", "call", "event", "wait cuda:1"] * 2
     assert len(timer.calls["lot"]) == 2 and seconds == sum(timer.calls["lot"])

@@ -28,8 +28,8 @@ DATA = {
     "lotbench.config",
     "lotbench.data",
 }
-MEASURE = METHODS | {"lotbench.machine", "lotbench.engine", "lotbench.measure"}
-STUDY = MEASURE | DATA | {"lotbench.store", "lotbench.study"}
+MEASURE = METHODS | {"lotbench.machine", "lotbench.store", "lotbench.engine", "lotbench.measure"}
+STUDY = MEASURE | DATA | {"lotbench.study"}
 
 # For each room of the house, the rooms it may import; its own is among them where it is a folder.
 MAY_IMPORT = {
@@ -88,7 +88,10 @@ KEPT_APART = {
 }
 
 HEAVY = {"torch", "transformers", "datasets", "ray", "pandas", "matplotlib", "scipy", "fvcore"}
-LIGHT = ("lotbench", "lotbench.store", "lotbench.config.load", "lotbench.machine", "lotbench.cli")
+LIGHT = (
+    *("lotbench", "lotbench.store.frame", "lotbench.config.load", "lotbench.machine"),
+    *("lotbench.measure.launch", "lotbench.cli"),
+)
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from stores import contender, evaluation, failed, timing, trial
+from stores import contender, evaluation, failed, timing, trial, write
 
 from lotbench.report.pareto import (
     dense_scores,
@@ -16,7 +16,7 @@ from lotbench.report.pareto import (
     points,
     ranking,
 )
-from lotbench.store import frame, write_row, write_timing
+from lotbench.store.frame import frame
 
 
 def test_front_by_hand():
@@ -56,20 +56,20 @@ def test_hypervolume_by_hand():
 @pytest.fixture
 def store(tmp_path):
     """Dense at 90.0 on average, lot on two seeds with two budgets, ltp with two lambdas."""
-    write_row(tmp_path, trial("d0", "dense", [evaluation(0.895, 1.0)]))
-    write_row(tmp_path, trial("d1", "dense", [evaluation(0.905, 1.0)], seed=1))
+    write(tmp_path, trial("d0", "dense", [evaluation(0.895, 1.0)]))
+    write(tmp_path, trial("d1", "dense", [evaluation(0.905, 1.0)], seed=1))
     for seed, shift in ((0, -0.005), (1, 0.005)):
         curve = [
             evaluation(0.89 + shift, 2.0 - 10 * shift, {"threshold": 0.3}),
             evaluation(0.87 + shift, 4.0, {"threshold": 0.7}),
         ]
-        write_row(tmp_path, trial(f"l{seed}", "lot", curve, seed=seed, params={"top_p": 0.3}))
+        write(tmp_path, trial(f"l{seed}", "lot", curve, seed=seed, params={"top_p": 0.3}))
     for name, lam, score, speedup in (("t0", 0.1, 0.896, 1.5), ("t1", 2.0, 0.70, 3.0)):
         row = trial(name, "ltp", [evaluation(score, speedup)], params={"lambda": lam})
-        write_row(tmp_path, row)
-    write_row(tmp_path, failed("bad"))
+        write(tmp_path, row)
+    write(tmp_path, failed("bad"))
     slow = [contender("ltp", 1.2, "t0"), contender("ltp", 2.2, "t1", flagged=True)]
-    write_timing(tmp_path, timing("p", "2025", slow))
+    write(tmp_path, timing("p", "2025", slow))
     return tmp_path
 
 
@@ -91,8 +91,8 @@ def test_points_are_means_over_seeds(store):
 
 
 def test_points_take_the_newest_of_two_trials_with_equal_setting_and_seed(tmp_path):
-    write_row(tmp_path, trial("new", "lot", [evaluation(0.9, 2.0)], created="2025-02"))
-    write_row(tmp_path, trial("old", "lot", [evaluation(0.1, 2.0)], created="2025-01"))
+    write(tmp_path, trial("new", "lot", [evaluation(0.9, 2.0)], created="2025-02"))
+    write(tmp_path, trial("old", "lot", [evaluation(0.1, 2.0)], created="2025-01"))
     (row,) = points(frame(tmp_path)).to_dict("records")
     assert (row["score"], row["seeds"]) == (0.9, 1)
 
@@ -100,7 +100,7 @@ def test_points_take_the_newest_of_two_trials_with_equal_setting_and_seed(tmp_pa
 def test_settings_that_differ_outside_the_method_get_different_names(tmp_path):
     for name, epochs in (("a", 1), ("b", 2)):
         rows = [evaluation(0.9, 2.0)]
-        write_row(tmp_path, trial(name, "lot", rows, config={"train": {"epochs": epochs}}))
+        write(tmp_path, trial(name, "lot", rows, config={"train": {"epochs": epochs}}))
     names = list(points(frame(tmp_path))["name"])
     assert len(set(names)) == 2
     assert all(name.startswith("#") for name in names)
@@ -108,14 +108,14 @@ def test_settings_that_differ_outside_the_method_get_different_names(tmp_path):
 
 def test_only_the_validation_split_counts(tmp_path):
     both = [evaluation(0.9, 2.0), evaluation(0.95, 2.0, split="selection")]
-    write_row(tmp_path, trial("a", "lot", both))
+    write(tmp_path, trial("a", "lot", both))
     assert list(points(frame(tmp_path))["score"]) == [0.9]
 
 
 def test_dense_is_the_dense_method_or_else_the_teacher(store, tmp_path_factory):
     assert dense_scores(frame(store)) == pytest.approx({"toy": 0.90})
     bare = tmp_path_factory.mktemp("bare")
-    write_row(bare, trial("a", "lot", [evaluation(0.9, 2.0)]))
+    write(bare, trial("a", "lot", [evaluation(0.9, 2.0)]))
     assert dense_scores(frame(bare)) == {"toy": 0.89}
 
 
@@ -141,9 +141,9 @@ def test_largest_speedups_by_hand(store):
 def test_a_point_is_held_against_dense_of_its_own_seed(tmp_path):
     # Dense 89.0 and 91.0, mean 90.0.  One method on seed 0 alone, one on seed 1 alone.
     for seed, dense in ((0, 0.89), (1, 0.91)):
-        write_row(tmp_path, trial(f"d{seed}", "dense", [evaluation(dense, 1.0)], seed=seed))
-    write_row(tmp_path, trial("a", "lot", [evaluation(0.885, 2.0)], seed=0))  # 0.5 below, not 1.5
-    write_row(tmp_path, trial("b", "ltp", [evaluation(0.895, 3.0)], seed=1))  # 1.5 below, not 0.5
+        write(tmp_path, trial(f"d{seed}", "dense", [evaluation(dense, 1.0)], seed=seed))
+    write(tmp_path, trial("a", "lot", [evaluation(0.885, 2.0)], seed=0))  # 0.5 below, not 1.5
+    write(tmp_path, trial("b", "ltp", [evaluation(0.895, 3.0)], seed=1))  # 1.5 below, not 0.5
     rows = points(frame(tmp_path)).set_index("method")
     assert rows["dense"].to_dict() == pytest.approx({"dense": 0.90, "lot": 0.89, "ltp": 0.91})
     speedups = largest_speedups(frame(tmp_path)).set_index(["method", "drop"])["speedup"]
@@ -155,9 +155,9 @@ def test_a_point_is_held_against_dense_of_its_own_seed(tmp_path):
 def test_real_stands_beside_the_flops_of_the_timed_texts(tmp_path):
     for name, speedup in (("a", 2.0), ("b", 4.0)):
         row = trial(name, "lot", [evaluation(0.9, speedup)], params={"top_p": speedup})
-        write_row(tmp_path, row)
+        write(tmp_path, row)
     rows = [contender("lot", 1.5, "a", flops_speedup=1.6), contender("lot", 3.0, "b")]
-    write_timing(tmp_path, timing("p", "2025", rows))
+    write(tmp_path, timing("p", "2025", rows))
     flops = points(frame(tmp_path)).set_index("name")["real.cpu-1t-b32-fp32.flops"]
     # A pass that did not count them has those of the whole split.
     assert flops.to_dict() == {"top_p=2": 1.6, "top_p=4": 4.0}
@@ -166,8 +166,8 @@ def test_real_stands_beside_the_flops_of_the_timed_texts(tmp_path):
 def test_exactly_one_point_below_is_within_one_point(tmp_path):
     # Means 82.5 and 81.5, whose difference as floats is a little over 0.01.
     for seed, dense, reduced in ((0, 0.821, 0.810), (1, 0.824, 0.815), (2, 0.830, 0.820)):
-        write_row(tmp_path, trial(f"d{seed}", "dense", [evaluation(dense, 1.0)], seed=seed))
-        write_row(tmp_path, trial(f"l{seed}", "lot", [evaluation(reduced, 2.0)], seed=seed))
+        write(tmp_path, trial(f"d{seed}", "dense", [evaluation(dense, 1.0)], seed=seed))
+        write(tmp_path, trial(f"l{seed}", "lot", [evaluation(reduced, 2.0)], seed=seed))
     speedups = largest_speedups(frame(tmp_path)).set_index("drop")["speedup"]
     assert speedups[1.0] == 2.0
     assert np.isnan(speedups[0.5])
@@ -183,16 +183,16 @@ def test_ranking_by_hand(store):
 
 
 def test_a_store_of_failures_gives_empty_tables(tmp_path):
-    write_row(tmp_path, failed("bad"))
+    write(tmp_path, failed("bad"))
     table = frame(tmp_path)
     assert len(points(table)) == len(largest_speedups(table)) == len(ranking(table)) == 0
 
 
 def test_the_seeds_that_were_timed_are_counted(tmp_path):
     for seed in (0, 1):
-        write_row(tmp_path, trial(f"a{seed}", "lot", [evaluation(0.9, 2.0)], seed=seed))
-        write_row(tmp_path, trial(f"b{seed}", "ltp", [evaluation(0.9, 2.0)], seed=seed))
+        write(tmp_path, trial(f"a{seed}", "lot", [evaluation(0.9, 2.0)], seed=seed))
+        write(tmp_path, trial(f"b{seed}", "ltp", [evaluation(0.9, 2.0)], seed=seed))
     rows = [contender("a0", 1.8, "a0"), contender("b0", 1.7, "b0"), contender("b1", 1.7, "b1")]
-    write_timing(tmp_path, timing("p", "2025-01-01", rows))
+    write(tmp_path, timing("p", "2025-01-01", rows))
     found = points(frame(tmp_path)).set_index("method")["real.cpu-1t-b32-fp32.seeds"]
     assert found.to_dict() == {"lot": 1, "ltp": 2}

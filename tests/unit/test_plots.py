@@ -7,14 +7,14 @@ import sys
 import warnings
 
 import pytest
-from stores import contender, evaluation, failed, fill, timing, trial
+from stores import contender, evaluation, failed, fill, timing, trial, write
 
 from lotbench.report import looks, style, words
 from lotbench.report.breakdown import time_points, time_shares
 from lotbench.report.pareto import points
 from lotbench.report.plots import FIGURES, draw, missing
 from lotbench.report.scores import accuracy_vs_flops, axis_depth
-from lotbench.store import frame, write_row, write_timing
+from lotbench.store.frame import frame
 
 DEVICES = {"cpu-1t-b1-fp32": "Abacus 9000", "cpu-1t-b32-fp32": "Abacus 9000"}
 
@@ -63,7 +63,7 @@ def test_without_timings_the_missing_figures_are_named(tmp_path, only_laid_out):
 
 
 def test_failures_alone_draw_nothing_and_say_so(tmp_path):
-    write_row(tmp_path, failed("bad"))
+    write(tmp_path, failed("bad"))
     with pytest.warns(UserWarning, match="toy: no figures"):
         assert draw(tmp_path) == []
     (tmp_path / "trials" / "bad.json").unlink()
@@ -72,15 +72,15 @@ def test_failures_alone_draw_nothing_and_say_so(tmp_path):
 
 def test_scores_and_speedups_may_be_missing(tmp_path, only_laid_out):
     fill(tmp_path)
-    write_row(tmp_path, trial("n", "ltp", [evaluation(None, 2.0)]))
-    write_row(tmp_path, trial("o", "ltp", [{"budget": {}, "split": "validation", "metrics": {}}]))
+    write(tmp_path, trial("n", "ltp", [evaluation(None, 2.0)]))
+    write(tmp_path, trial("o", "ltp", [{"budget": {}, "split": "validation", "metrics": {}}]))
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         assert len(draw(tmp_path)) == 10
 
 
 def test_without_a_score_of_dense_nothing_is_drawn(tmp_path):
-    write_row(tmp_path, trial("l", "lot", [evaluation(0.9, 2.0)], teacher=None))
+    write(tmp_path, trial("l", "lot", [evaluation(0.9, 2.0)], teacher=None))
     with pytest.warns(UserWarning, match="toy: no figures, neither dense nor the teacher"):
         assert draw(tmp_path) == []
 
@@ -136,7 +136,7 @@ def test_timings_from_before_shares_draw_the_other_figures(tmp_path, only_laid_o
     old = contender("lot", 1.8, "l0", budget={"threshold": 0.3})
     for name in ("time_shares", "noisy"):
         old.pop(name)
-    write_timing(tmp_path, timing("p1", "2025", [old]))
+    write(tmp_path, timing("p1", "2025", [old]))
     with pytest.warns(UserWarning, match="toy-time-shares: not drawn, no timings with shares"):
         files = draw(tmp_path)
     assert {path.stem for path in files} == {
@@ -144,7 +144,7 @@ def test_timings_from_before_shares_draw_the_other_figures(tmp_path, only_laid_o
     }
     # Timed again in one setting: that one is drawn, without the models it leaves out.
     rows = [contender("lot", 1.8, "l0", budget={"threshold": 0.3})]
-    write_timing(tmp_path, timing("p2", "2026", rows, batch_size=1))
+    write(tmp_path, timing("p2", "2026", rows, batch_size=1))
     chosen = time_points(points(frame(tmp_path)))
     assert list(chosen["budget"]) == ["threshold=0.3"]
     assert len(draw(tmp_path)) == 10
@@ -152,7 +152,7 @@ def test_timings_from_before_shares_draw_the_other_figures(tmp_path, only_laid_o
 
 def test_a_correlation_is_not_in_percent(tmp_path):
     row = trial("a", "lot", [evaluation(None, 2.0, metrics={"pearson": 0.85})], metric="pearson")
-    write_row(tmp_path, row | {"teacher": {"metrics": {"validation": {"pearson": 0.88}}}})
+    write(tmp_path, row | {"teacher": {"metrics": {"validation": {"pearson": 0.88}}}})
     table = frame(tmp_path)
     with style.drawing():
         axes = accuracy_vs_flops(points(table), table).axes[0]
@@ -165,8 +165,8 @@ def test_the_axis_fits_most_reduced_models(tmp_path):
     # reach twice that and ends with the last point before, rounded up to half a point.
     scores = (0.896, 0.892, 0.888, 0.876, 0.50)
     curve = [evaluation(score, 2.0 + n, {"k": n}) for n, score in enumerate(scores)]
-    write_row(tmp_path, trial("d", "dense", [evaluation(0.90, 1.0)]))
-    write_row(tmp_path, trial("l", "first-k", curve))
+    write(tmp_path, trial("d", "dense", [evaluation(0.90, 1.0)]))
+    write(tmp_path, trial("l", "first-k", curve))
     table = frame(tmp_path)
     figure = accuracy_vs_flops(points(table), table)
     axes = figure.axes[0]
@@ -192,9 +192,9 @@ def test_the_axis_fits_most_reduced_models(tmp_path):
     ],
 )
 def test_the_depth_of_the_axis(tmp_path, below, depth):
-    write_row(tmp_path, trial("d", "dense", [evaluation(0.80, 1.0)]))
+    write(tmp_path, trial("d", "dense", [evaluation(0.80, 1.0)]))
     curve = [evaluation(0.80 - drop / 100, 2.0, {"k": n}) for n, drop in enumerate(below)]
-    write_row(tmp_path, trial("l", "lot", curve))
+    write(tmp_path, trial("l", "lot", curve))
     assert axis_depth(points(frame(tmp_path))) == depth
 
 

@@ -21,6 +21,7 @@ from lotbench.measure.protocol import (
     wall,
     warm_up,
 )
+from lotbench.store.records import CallSeconds, Interval, NoiseFloor
 
 
 class Machine:
@@ -68,10 +69,10 @@ def test_a_call_timer_keeps_every_call_and_times_the_pass():
 def test_percentiles_show_the_tail():
     # 1 to 101: the 50th of the 100 steps between them ends at 51, the 90th at 91.
     seconds = [float(number) for number in range(101, 0, -1)]
-    assert percentiles(seconds) == {"p50": 51.0, "p90": 91.0, "p99": 100.0, "calls": 101}
+    assert percentiles(seconds) == CallSeconds(p50=51.0, p90=91.0, p99=100.0, calls=101)
     # One call in ten is ten times slower: the median does not show it.
     tail = percentiles([1.0] * 9 + [10.0])
-    assert tail["p50"] == 1.0 and tail["p99"] > 9.0
+    assert tail.p50 == 1.0 and tail.p99 > 9.0
 
 
 def test_every_round_times_every_contender_once_in_shuffled_order():
@@ -112,32 +113,32 @@ def test_warm_up_does_not_mind_slow_passes_and_has_an_end():
 def test_speedup_is_the_median_of_paired_ratios():
     # Ratios per round: 4/2, 9/3, 8/2 = 2, 3, 4.  Ratio of medians would be 8/2 = 4.
     speed = speedup([4.0, 9.0, 8.0], [2.0, 3.0, 2.0])
-    assert speed["median"] == 3.0
-    assert 2.0 <= speed["low"] <= 3.0 <= speed["high"] <= 4.0
+    assert speed.median == 3.0
+    assert 2.0 <= speed.low <= 3.0 <= speed.high <= 4.0
 
 
 def test_pairing_cancels_what_slows_a_whole_round():
     # Rounds run at 1x, 5x and 2x speed; the contender is always exactly 4 times faster.
     drift = np.array([1.0, 5.0, 2.0, 9.0])
-    assert speedup(4 * drift, drift) == {"median": 4.0, "low": 4.0, "high": 4.0}
+    assert speedup(4 * drift, drift) == Interval(median=4.0, low=4.0, high=4.0)
 
 
 def test_bootstrap_interval_of_equal_values_has_no_width_and_is_seeded():
-    assert median_interval(np.full(20, 1.5)) == {"median": 1.5, "low": 1.5, "high": 1.5}
+    assert median_interval(np.full(20, 1.5)) == Interval(median=1.5, low=1.5, high=1.5)
     values = np.array(random.Random(0).choices(range(100), k=21))
     assert median_interval(values, 1) == median_interval(values, 1)
     # Order statistics 6 and 16 of 21 bound the median with 97% confidence (binomial).
     inner = np.sort(values)
     interval = median_interval(values, 1)
-    assert inner[4] <= interval["low"] <= inner[7]
-    assert inner[13] <= interval["high"] <= inner[16]
+    assert inner[4] <= interval.low <= inner[7]
+    assert inner[13] <= interval.high <= inner[16]
 
 
 def test_noise_floor_is_the_median_deviation_of_dense_from_itself():
     # Ratios 1.02, 0.98, 1.10, 1.00, 0.95: deviations 0.02, 0.02, 0.10, 0, 0.05; median 0.02.
     floor = noise_floor([1.02, 0.98, 1.10, 1.0, 0.95], [1.0] * 5)
-    assert floor["ratio"] == pytest.approx(0.02)
-    assert floor["low"] <= 1.0 <= floor["high"]
+    assert floor.ratio == pytest.approx(0.02)
+    assert floor.low <= 1.0 <= floor.high
 
 
 @pytest.mark.parametrize(
@@ -152,8 +153,8 @@ def test_noise_floor_is_the_median_deviation_of_dense_from_itself():
     ],
 )
 def test_flagged_and_noisy_rows(median, low, high, is_flagged, is_noisy):
-    speed = {"median": median, "low": low, "high": high}
-    assert flagged(speed, {"ratio": 0.02}) is is_flagged
+    speed = Interval(median=median, low=low, high=high)
+    assert flagged(speed, NoiseFloor(ratio=0.02)) is is_flagged
     assert noisy(speed) is is_noisy
 
 
@@ -163,7 +164,7 @@ def group(**samples):
 
 
 def rows(summary):
-    return {row["name"]: row for row in summary["contenders"]}
+    return {row.name: row for row in summary.contenders}
 
 
 def test_summary_compares_with_the_fastest_dense():
@@ -172,16 +173,16 @@ def test_summary_compares_with_the_fastest_dense():
         [[group(dense=[5.0] * 4, again=[5.0] * 4, packed=[4.0] * 4, lot=[2.0] * 4)]], examples=8
     )
     found = rows(summary)
-    assert summary["fastest_dense"] == PACKED
-    assert found["lot"]["speedup"]["median"] == 2.0
-    assert found["lot"]["speedup_padded"]["median"] == 2.5
-    assert found["lot"]["seconds_per_example"] == 0.25
-    assert found["lot"]["samples"] == [2.0] * 4
-    assert found[DENSE]["speedup"]["median"] == 0.8
-    assert found[PACKED]["flagged"] is False  # exactly 1, but against itself
+    assert summary.fastest_dense == PACKED
+    assert found["lot"].speedup.median == 2.0
+    assert found["lot"].speedup_padded.median == 2.5
+    assert found["lot"].seconds_per_example == 0.25
+    assert found["lot"].samples == [2.0] * 4
+    assert found[DENSE].speedup.median == 0.8
+    assert found[PACKED].flagged is False  # exactly 1, but against itself
     assert AGAIN not in found
-    assert summary["noise_floor"]["ratio"] == 0.0
-    assert summary["noise_floor"]["samples"] == [5.0] * 4
+    assert summary.noise_floor.ratio == 0.0
+    assert summary.noise_floor.samples == [5.0] * 4
 
 
 def test_summary_flags_what_noise_explains():
@@ -201,10 +202,10 @@ def test_summary_flags_what_noise_explains():
         examples=1,
     )
     found = rows(summary)
-    assert summary["fastest_dense"] == DENSE
-    assert summary["noise_floor"]["ratio"] == pytest.approx(0.1)
-    assert found["same"]["flagged"] and not found["fast"]["flagged"]
-    assert not found["same"]["noisy"]
+    assert summary.fastest_dense == DENSE
+    assert summary.noise_floor.ratio == pytest.approx(0.1)
+    assert found["same"].flagged and not found["fast"].flagged
+    assert not found["same"].noisy
 
 
 def test_groups_pair_with_their_own_baselines():
@@ -213,10 +214,10 @@ def test_groups_pair_with_their_own_baselines():
     second = group(dense=[4.0] * 3, again=[4.0] * 3, packed=[5.0] * 3, b=[2.0] * 3)
     summary = summarise([[first], [second]], examples=1)
     found = rows(summary)
-    assert found["a"]["speedup"]["median"] == found["b"]["speedup"]["median"] == 2.0
-    assert (found["a"]["group"], found["b"]["group"]) == (0, 1)
-    assert found[DENSE]["samples"] == [2.0, 2.0, 4.0, 4.0, 4.0]
-    assert summary["groups"] == [{"rounds": [2]}, {"rounds": [3]}]
+    assert found["a"].speedup.median == found["b"].speedup.median == 2.0
+    assert (found["a"].group, found["b"].group) == (0, 1)
+    assert found[DENSE].samples == [2.0, 2.0, 4.0, 4.0, 4.0]
+    assert [group.rounds for group in summary.groups] == [[2], [3]]
 
 
 def test_processes_stand_end_to_end_and_widen_the_interval():
@@ -228,10 +229,10 @@ def test_processes_stand_end_to_end_and_widen_the_interval():
     ]
     summary = summarise([runs], examples=1)
     found = rows(summary)
-    assert found["a"]["samples"] == [6.0, 6.0, 4.0, 4.0, 3.0, 3.0, 3.0]
-    assert found["a"]["speedup"] == {"median": 3.0, "low": 2.0, "high": 4.0}
-    assert summary["groups"] == [{"rounds": [2, 2, 3]}]
-    assert found["a"]["noisy"]
+    assert found["a"].samples == [6.0, 6.0, 4.0, 4.0, 3.0, 3.0, 3.0]
+    assert found["a"].speedup == Interval(median=3.0, low=2.0, high=4.0)
+    assert [group.rounds for group in summary.groups] == [[2, 2, 3]]
+    assert found["a"].noisy
 
 
 def test_the_groups_of_a_process_are_no_processes():
@@ -241,15 +242,15 @@ def test_the_groups_of_a_process_are_no_processes():
 
     summary = summarise([[run(4.0, "a"), run(8.0, "a")], [run(4.0, "b"), run(8.0, "b")]], 1)
     found = rows(summary)
-    assert found[DENSE]["samples"] == [4.0] * 4 + [8.0] * 4
+    assert found[DENSE].samples == [4.0] * 4 + [8.0] * 4
     # Of two processes a resample is twice the first in one of four cases; of four, 1 in 16.
-    assert (found[DENSE]["speedup"]["low"], found[DENSE]["speedup"]["high"]) == (1 / 8, 1 / 4)
-    assert summary["groups"] == [{"rounds": [2, 2]}] * 2
+    assert (found[DENSE].speedup.low, found[DENSE].speedup.high) == (1 / 8, 1 / 4)
+    assert [group.rounds for group in summary.groups] == [[2, 2]] * 2
 
 
 def test_a_process_weighs_the_same_whatever_its_rounds():
     # One process at 1x for 99 rounds, one at 2x for one: a resample is both of the first (1 in 4),
     # both of the second (1 in 4) or one of each.
     interval = median_interval(np.array([1.0] * 99 + [2.0]), runs=(99, 1))
-    assert interval == {"median": 1.0, "low": 1.0, "high": 2.0}
-    assert median_interval(np.array([1.0] * 99 + [2.0]))["high"] == 1.0
+    assert interval == Interval(median=1.0, low=1.0, high=2.0)
+    assert median_interval(np.array([1.0] * 99 + [2.0])).high == 1.0

@@ -9,53 +9,54 @@ import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import numpy as np
 import pytest
-from stores import contender, evaluation, failed, timing, trial
+from stores import contender, evaluation, failed, map_record, timing, trial, write
 
 from lotbench.errors import InputError
-from lotbench.store import (
-    finished,
-    frame,
-    noise_floors,
-    read_rows,
-    read_timings,
-    setting_label,
-    timed_settings,
-    write_row,
-    write_timing,
-)
+from lotbench.store.files import as_json, write_json
+from lotbench.store.frame import frame, noise_floors, timed_settings
+from lotbench.store.records import Evaluation, Map, TimingPass, Trial, schema
+from lotbench.store.store import Store
+
+REFERENCE = Path(__file__).parents[2] / "results" / "reference"
 
 
 def test_a_row_comes_back_as_written(tmp_path):
     row = trial("a", "lot", [evaluation(0.9, 2.0)])
-    path = write_row(tmp_path, row)
+    path = write(tmp_path, row)
     assert path == tmp_path / "trials" / "a.json"
-    assert read_rows(tmp_path) == [row]
+    assert Store(tmp_path).trials() == [Trial.model_validate(row)]
+    assert json.loads(path.read_text()) == row
     assert os.listdir(path.parent) == ["a.json"]
 
 
 def test_a_row_replaces_an_older_one_of_the_same_trial(tmp_path):
-    write_row(tmp_path, failed("a"))
-    assert finished(tmp_path) == set()
-    write_row(tmp_path, trial("a", "ltp", []))
-    write_row(tmp_path, failed("b"))
-    assert finished(tmp_path) == {"a"}
+    write(tmp_path, failed("a"))
+    assert Store(tmp_path).done() == {}
+    write(tmp_path, trial("a", "ltp", []))
+    write(tmp_path, failed("b"))
+    assert Store(tmp_path).done().keys() == {"a"}
 
 
 def test_a_nan_is_refused_and_leaves_nothing_behind(tmp_path):
-    write_row(tmp_path, trial("a", "lot", []))
+    write(tmp_path, trial("a", "lot", []))
     with pytest.raises(ValueError, match="JSON compliant"):
-        write_row(tmp_path, trial("a", "lot", [evaluation(float("nan"), 2.0)]))
+        write(tmp_path, trial("a", "lot", [evaluation(float("nan"), 2.0)]))
     assert os.listdir(tmp_path / "trials") == ["a.json"]
-    assert read_rows(tmp_path) == [trial("a", "lot", [])]
+    assert Store(tmp_path).trials() == [Trial.model_validate(trial("a", "lot", []))]
 
 
 def test_half_written_temporary_files_are_ignored(tmp_path):
-    write_row(tmp_path, trial("a", "lot", []))
+    write(tmp_path, trial("a", "lot", []))
     (tmp_path / "trials" / ".b.json.0123.tmp").write_text('{"trial_id": "b", "sta')
-    assert [row["trial_id"] for row in read_rows(tmp_path)] == ["a"]
+    assert [trial.trial_id for trial in Store(tmp_path).trials()] == ["a"]
+
+
+def damaged(**change) -> bytes:
+    return json.dumps(trial("bad", "lot", []) | change).encode()
 
 
 @pytest.mark.parametrize(
@@ -67,17 +68,29 @@ def test_half_written_temporary_files_are_ignored(tmp_path):
         (b"[1, 2]", "not a JSON object"),
         (b'{"trial_id": "bad"}', "no status, task, method, seed, params"),
         (json.dumps(trial("other", "lot", [])).encode(), "holds trial_id 'other'"),
-        (json.dumps(trial("bad", "lot", [{"budget": {}}])).encode(), "no split, metrics"),
-        (json.dumps(trial("bad", "lot", [], params=None)).encode(), "params is None"),
-        (json.dumps(trial("bad", "lot", 3)).encode(), "evaluations is 3"),
-        (json.dumps(trial("bad", "lot", [], training=[1])).encode(), r"training is \[1\]"),
+        (
+            damaged(evaluations=[{"budget": {}}]),
+            r"no evaluations\.0\.split, evaluations\.0\.metrics",
+        ),
+        (damaged(params=None), "params is None, not an object"),
+        (damaged(evaluations=3), "evaluations is 3, not a list"),
+        (damaged(training=[1]), r"training is \[1\], not an object"),
+        (damaged(evaluations=[evaluation("high", 2.0)]), "accuracy is 'high', not a number"),
+        (damaged(machine={"cpu": ["x"]}), r"machine\.cpu is \['x'\], not a text"),
+        (damaged(seed=True), "seed is True, not a whole number"),
+        (damaged(metric=None), "metric is None, not a text"),
+        (damaged(params={"x": float("nan")}), "NaN is not a JSON number"),
+        (damaged(method="\ud800"), "surrogates not allowed"),
+        (b"[" * 100_000 + b"]" * 100_000, "nested too deeply"),
+        (damaged(task=json.loads("[" * 600 + "]" * 600)), r"task is \[\[.*, not a text"),
+        (damaged(params={"x": json.loads("[" * 600 + "]" * 600)}), "nested too deeply"),
     ],
 )
 def test_a_damaged_file_is_named_and_skipped(tmp_path, content, reason):
-    write_row(tmp_path, trial("a", "lot", [evaluation(0.9, 2.0)]))
+    write(tmp_path, trial("a", "lot", [evaluation(0.9, 2.0)]))
     (tmp_path / "trials" / "bad.json").write_bytes(content)
     with pytest.warns(UserWarning, match=rf"bad\.json: skipped, .*{reason}"):
-        assert [row["trial_id"] for row in read_rows(tmp_path)] == ["a"]
+        assert [trial.trial_id for trial in Store(tmp_path).trials()] == ["a"]
     with pytest.warns(UserWarning, match="skipped"):
         assert list(frame(tmp_path)["trial_id"]) == ["a"]
 
@@ -85,15 +98,16 @@ def test_a_damaged_file_is_named_and_skipped(tmp_path, content, reason):
 @pytest.mark.parametrize(
     ("change", "reason"),
     [
-        ({"noise_floor": None}, "not a JSON object"),
-        ({"noise_floor": {"low": 1}}, "no ratio"),
-        ({"machine": "Slide rule"}, "machine is 'Slide rule'"),
-        ({"contenders": [contender("a", 1.0, 7)]}, "trial_id is 7"),
+        ({"noise_floor": [0.1]}, r"noise_floor is \[0\.1\], not an object"),
+        ({"noise_floor": {"low": 1}}, r"no noise_floor\.ratio"),
+        ({"machine": "Slide rule"}, "machine is 'Slide rule', not an object"),
+        ({"contenders": [contender("a", 1.0, 7)]}, r"contenders\.0\.trial_id is 7, not a text"),
+        ({"engine": "1"}, "engine is '1', not a whole number"),
     ],
 )
 def test_a_damaged_pass_is_named_and_skipped(tmp_path, change, reason):
-    write_row(tmp_path, trial("a", "lot", [evaluation(0.9, 2.0)]))
-    write_timing(tmp_path, timing("bad", "2025-01-01", []) | change)
+    write(tmp_path, trial("a", "lot", [evaluation(0.9, 2.0)]))
+    write_json(tmp_path / "timings" / "bad.json", timing("bad", "2025-01-01", []) | change)
     with pytest.warns(UserWarning, match=rf"bad\.json: skipped, {reason}"):
         assert noise_floors(tmp_path) == {}
     with pytest.warns(UserWarning, match="skipped"):
@@ -105,8 +119,8 @@ def _write_for_ever(folder, worker):
     while True:
         # Large enough that a write takes many system calls.
         rows = [evaluation(0.5, 2.0) for _ in range(300)]
-        write_row(folder, trial("shared", f"{worker}-{turn}", rows))
-        write_row(folder, trial(f"own-{worker}", "lot", rows))
+        write(folder, trial("shared", f"{worker}-{turn}", rows))
+        write(folder, trial(f"own-{worker}", "lot", rows))
         turn += 1
 
 
@@ -122,34 +136,83 @@ def test_killed_and_concurrent_writers_never_leave_half_a_row(tmp_path):
     try:
         while (len(names) < 4 or reads < 50) and time.monotonic() < end:
             # A damaged file would warn, and a warning is an error in this test.
-            rows = read_rows(tmp_path)
-            assert all(len(row["evaluations"]) == 300 for row in rows)
-            names, reads = {row["trial_id"] for row in rows}, reads + 1
+            trials = Store(tmp_path).trials()
+            assert all(len(trial.evaluations) == 300 for trial in trials)
+            names, reads = {trial.trial_id for trial in trials}, reads + 1
     finally:
         for worker in workers:
             os.kill(worker.pid, signal.SIGKILL)
             worker.join()
     assert names == {"shared", "own-0", "own-1", "own-2"}
-    assert {row["trial_id"] for row in read_rows(tmp_path)} == names
+    assert Store(tmp_path).done().keys() == names
+
+
+@pytest.mark.parametrize("kind", [Trial, TimingPass, Map])
+def test_the_reference_results_are_read_and_written_byte_for_byte(kind):
+    files = list(REFERENCE.glob(f"*/{kind.FOLDER}/*.json"))
+    assert files
+    for file in files:
+        text = file.read_text()
+        assert as_json(kind.model_validate(json.loads(text)).content()) == text, file
+
+
+def test_unknown_keys_whole_numbers_and_absent_keys_stay_as_they_are():
+    given = {"note": [1], "median": 1, "low": 0.5, "later": {"b": 2, "a": 1}, "high": 2}
+    row = {"name": "a", "speedup": given, "samples": None}
+    record = TimingPass.model_validate(timing("p", "2025", [row]))
+    assert as_json(record.content()["contenders"]) == as_json([row])
+    assert (record.protocol, record.engine) == (1, 1)
+    assert not {"protocol", "engine"} & record.content().keys()
+
+
+def test_the_schema_describes_every_field():
+    found = schema()["$defs"]
+    assert {"Trial", "Evaluation", "TimingPass", "Contender", "Map", "Cell"} <= found.keys()
+    assert found["Evaluation"]["required"] == ["budget", "split", "metrics"]
+    assert "shape (layers,)" in found["Evaluation"]["properties"]["keep_ratio"]["description"]
+    # A row of the schema is a row of the store.
+    named = Evaluation.model_validate(evaluation(0.9, 2.0)).content()
+    assert named.keys() <= found["Evaluation"]["properties"].keys()
+
+
+def test_a_store_answers_what_is_asked_of_it(tmp_path):
+    store = Store(tmp_path)
+    write(tmp_path, trial("a", "lot", [], model="models/a"))
+    write(tmp_path, trial("b", "lot", [], model="models/b"))
+    write(tmp_path, failed("c"))
+    (tmp_path / "models" / "a").mkdir(parents=True)
+    assert list(store.done()) == ["a", "b"]
+    assert store.trial("c").status == "failed" and store.trial("d") is None
+    assert [store.model(each) for each in store.trials()] == [tmp_path / "models" / "a", None, None]
+    write(tmp_path, map_record("n", "2025-01", {}))
+    write(tmp_path, map_record("m", "2025-02", {}))
+    assert [each.map_id for each in store.maps()] == ["n", "m"]
+    with (
+        store.lock(),
+        pytest.raises(InputError, match="another process is at work"),
+        Store(tmp_path).lock(),
+    ):
+        pass
 
 
 def test_a_timing_pass_is_never_overwritten(tmp_path):
-    write_timing(tmp_path, timing("p", "2025-01-01", []))
+    write(tmp_path, timing("p", "2025-01-01", []))
     with pytest.raises(FileExistsError, match="never overwritten"):
-        write_timing(tmp_path, timing("p", "2025-01-02", []))
-    assert read_timings(tmp_path)[0]["created"] == "2025-01-01"
+        write(tmp_path, timing("p", "2025-01-02", []))
+    assert Store(tmp_path).timings()[0].created == "2025-01-01"
 
 
 def test_setting_label():
-    assert setting_label(timing("p", "", [])["setting"]) == "cpu-1t-b32-fp32"
+    record = TimingPass.model_validate(timing("p", "", []))
+    assert record.setting.label == "cpu-1t-b32-fp32"
 
 
 def test_frame_has_one_row_per_trial_and_evaluation(tmp_path):
     params = {"top_p": 0.3, "thresholds": [0.3, 0.5], "router": {"width": 32}}
     curve = [evaluation(0.9, 2.0, {"threshold": 0.3}), evaluation(0.8, 4.0, {"threshold": 0.5})]
-    write_row(tmp_path, trial("a", "lot", curve, params=params))
-    write_row(tmp_path, failed("b"))
-    write_row(tmp_path, trial("c", "lot", []))
+    write(tmp_path, trial("a", "lot", curve, params=params))
+    write(tmp_path, failed("b"))
+    write(tmp_path, trial("c", "lot", []))
     table = frame(tmp_path)
     assert list(table["trial_id"]) == ["a", "a", "b", "c"]
     assert list(table["status"]) == ["done", "done", "failed", "done"]
@@ -172,29 +235,29 @@ def test_frame_has_one_row_per_trial_and_evaluation(tmp_path):
 def test_trials_that_differ_only_in_their_seed_share_a_setting(tmp_path):
     for name, seed, lam in (("a", 0, 0.1), ("b", 1, 0.1), ("c", 0, 0.2)):
         rows = [evaluation(0.9, 2.0)]
-        write_row(tmp_path, trial(name, "ltp", rows, seed=seed, params={"lambda": lam}))
+        write(tmp_path, trial(name, "ltp", rows, seed=seed, params={"lambda": lam}))
     a, b, c = frame(tmp_path)["setting"]
     assert a == b != c
 
 
 def test_dense_of_each_seed_has_the_time_of_its_own_seed(tmp_path):
     for seed, speed in ((0, 1.0), (1, 0.5)):
-        write_row(tmp_path, trial(f"d{seed}", "dense", [evaluation(0.9, 1.0)], seed=seed))
+        write(tmp_path, trial(f"d{seed}", "dense", [evaluation(0.9, 1.0)], seed=seed))
         record = timing(f"p{seed}", f"2025-01-0{seed + 1}", [contender("dense", speed)], seed=seed)
-        write_timing(tmp_path, record)
+        write(tmp_path, record)
     assert list(frame(tmp_path)["real.cpu-1t-b32-fp32"]) == [1.0, 0.5]
 
 
 def test_the_newest_pass_that_timed_a_model_wins(tmp_path):
-    write_row(tmp_path, trial("a", "lot", [evaluation(0.9, 2.0), evaluation(0.8, 4.0, {"k": 3})]))
-    write_row(tmp_path, trial("d", "dense", [evaluation(0.9, 1.0)]))
+    write(tmp_path, trial("a", "lot", [evaluation(0.9, 2.0), evaluation(0.8, 4.0, {"k": 3})]))
+    write(tmp_path, trial("d", "dense", [evaluation(0.9, 1.0)]))
     # The names sort against the time, so that order by file name would fail.
     old = [contender("lot", 1.5, "a"), contender("lot", 2.5, "a", budget={"k": 3})]
     old[1].pop("noisy")  # as in passes that were timed before it was recorded
-    write_timing(tmp_path, timing("z", "2025-01-01", old))
+    write(tmp_path, timing("z", "2025-01-01", old))
     new = [contender("lot", 1.7, "a", flagged=True, noisy=True), contender("dense", 0.9)]
-    write_timing(tmp_path, timing("b", "2025-01-02", new))
-    write_timing(tmp_path, timing("c", "2025-01-02", [], batch_size=1))
+    write(tmp_path, timing("b", "2025-01-02", new))
+    write(tmp_path, timing("c", "2025-01-02", [], batch_size=1))
     table = frame(tmp_path)
     assert timed_settings(table) == ["cpu-1t-b32-fp32"]
     assert list(table["real.cpu-1t-b32-fp32"]) == [1.7, 2.5, 0.9]
@@ -207,33 +270,42 @@ def test_the_newest_pass_that_timed_a_model_wins(tmp_path):
 
 
 def test_a_column_is_of_one_machine(tmp_path):
-    write_row(tmp_path, trial("a", "lot", [evaluation(0.9, 2.0)]))
-    write_row(tmp_path, trial("b", "ltp", [evaluation(0.9, 2.0)]))
+    write(tmp_path, trial("a", "lot", [evaluation(0.9, 2.0)]))
+    write(tmp_path, trial("b", "ltp", [evaluation(0.9, 2.0)]))
     old = [contender("a", 1.8, "a"), contender("b", 1.5, "b")]
-    write_timing(tmp_path, timing("old", "2025-01-01", old, device_name="Slide rule"))
-    write_timing(tmp_path, timing("new", "2025-01-02", [contender("a", 1.7, "a")]))
+    write(tmp_path, timing("old", "2025-01-01", old, device_name="Slide rule"))
+    write(tmp_path, timing("new", "2025-01-02", [contender("a", 1.7, "a")]))
     with pytest.warns(UserWarning, match="timing old left out: .* another machine"):
         table = frame(tmp_path).set_index("trial_id")
     assert table.loc["a", "real.cpu-1t-b32-fp32"] == 1.7
     assert np.isnan(table.loc["b", "real.cpu-1t-b32-fp32"])
 
 
+@pytest.mark.parametrize("version", ["protocol", "engine"])
+def test_passes_of_two_versions_are_not_compared(tmp_path, version):
+    write(tmp_path, timing("old", "2025-01-01", []))
+    write(tmp_path, timing("same", "2025-01-02", []) | {version: 1})
+    assert [each.pass_id for each in Store(tmp_path).newest_passes()] == ["old", "same"]
+    write(tmp_path, timing("next", "2025-01-03", []) | {version: 2})
+    assert [each.pass_id for each in Store(tmp_path).newest_passes()] == ["next"]
+
+
 def test_the_newest_noise_floor_counts(tmp_path):
-    write_timing(tmp_path, timing("new", "2025-01-02", []))
+    write(tmp_path, timing("new", "2025-01-02", []))
     old = timing("old", "2025-01-01", []) | {"noise_floor": {"ratio": 0.5}}
-    write_timing(tmp_path, old)
+    write(tmp_path, old)
     assert noise_floors(tmp_path) == {("toy", "cpu-1t-b32-fp32"): 0.01}
 
 
 def test_an_undefined_score_is_missing_and_the_column_stays_numeric(tmp_path):
-    write_row(tmp_path, trial("a", "lot", [evaluation(None, 2.0)]))
+    write(tmp_path, trial("a", "lot", [evaluation(None, 2.0)]))
     table = frame(tmp_path)
     assert table["score"].dtype == float
     assert table["score"].isna().all()
 
 
 def test_layer_columns_are_in_the_order_of_layers(tmp_path):
-    write_row(tmp_path, trial("a", "lot", [evaluation(0.9, 2.0, keep_ratio=[1.0] * 12)]))
+    write(tmp_path, trial("a", "lot", [evaluation(0.9, 2.0, keep_ratio=[1.0] * 12)]))
     layers = [name for name in frame(tmp_path) if name.startswith("keep_ratio.")]
     assert layers == [f"keep_ratio.{layer}" for layer in range(12)]
 
@@ -241,15 +313,15 @@ def test_layer_columns_are_in_the_order_of_layers(tmp_path):
 def test_no_store_and_an_empty_store(tmp_path):
     with pytest.raises(InputError, match="no results here"):
         frame(tmp_path)
-    assert read_rows(tmp_path) == []
+    assert Store(tmp_path).trials() == []
     (tmp_path / "trials").mkdir()
     assert len(frame(tmp_path)) == 0
 
 
 def test_light_imports():
     code = (
-        "import sys, lotbench.store, lotbench.report.tables, lotbench.report.plots\n"
-        "heavy = {'torch', 'ray', 'pandas', 'matplotlib', 'moocore', 'transformers'}\n"
+        "import sys, lotbench.store.frame\n"
+        "heavy = {'torch', 'ray', 'pandas', 'numpy', 'matplotlib', 'moocore', 'transformers'}\n"
         "sys.exit(', '.join(heavy & set(sys.modules)) or 0)"
     )
     subprocess.run([sys.executable, "-c", code], check=True)

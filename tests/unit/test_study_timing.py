@@ -5,15 +5,20 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from stores import contender, evaluation, timing, trial
+from stores import contender, evaluation, timing, trial, write
 from typer.testing import CliRunner
 
-from lotbench import cli, machine, store
+from lotbench import cli, machine
 from lotbench.config.sections import MeasureConfig
 from lotbench.data.tokens import Split
 from lotbench.errors import InputError, PassFailed
 from lotbench.lot import LeapOfThought
-from lotbench.measure.worker import chunks
+from lotbench.measure.contenders import chunks
+from lotbench.measure.passes import PassResult
+from lotbench.measure.spec import Example
+from lotbench.store.files import write_json
+from lotbench.store.records import TimingPass, Trial
+from lotbench.store.store import Store
 from lotbench.study import timing as study_timing
 from lotbench.study.timing import measure, pick
 
@@ -26,7 +31,7 @@ def split(lengths) -> Split:
 
 
 def lengths(examples) -> list[int]:
-    return [len(example["input_ids"]) for example in examples]
+    return [len(example.input_ids) for example in examples]
 
 
 # 100 texts of 1 to 100 tokens, in an order that sorting has to mend.
@@ -41,7 +46,7 @@ def test_two_runs_of_neighbours_stand_at_the_quarters():
 @pytest.mark.parametrize("size", [1, 2, 5, 10])
 def test_batches_of_a_size_that_divides_the_run_hold_neighbours_alone(size):
     # As the worker makes them: sorted by length, then cut.
-    examples = sorted(pick(HUNDRED, 30, 10), key=lambda example: len(example["input_ids"]))
+    examples = sorted(pick(HUNDRED, 30, 10), key=lambda example: len(example.input_ids))
     for batch in chunks(examples, size):
         found = lengths(batch)
         assert found == list(range(found[0], found[0] + size))
@@ -70,30 +75,33 @@ def test_a_batch_is_whole_however_few_examples_are_asked_for():
 
 def test_an_example_keeps_its_text_seed():
     (example,) = pick(split([7, 3, 5]), 1, 1)
-    assert example == {"input_ids": [2] * 5, "token_type_ids": [2] * 5, "text_seed": 2}
+    assert example == Example([2] * 5, [2] * 5, text_seed=2)
+
+
+def result(record, **broken) -> PassResult:
+    return PassResult(TimingPass.model_validate(record), broken)
 
 
 @pytest.fixture
 def timed_store(tmp_path, monkeypatch):
     """A store with one model, whose passes are steady at batch 1 and noisy at batch 32."""
     sweep = {"name": "toy", "backbone": "tiny", "tasks": {"sst2": None}, "methods": {"lot": None}}
-    store.write_json(tmp_path / "sweep.json", sweep)
+    write_json(tmp_path / "sweep.json", sweep)
     config = {"backbone": "tiny", "task": "toy", "teacher": {}, "method": "lot"}
     for name, version in (("a", LeapOfThought.version), ("old", LeapOfThought.version - 1)):
         card = {"method": "lot", "version": version, "plugins": [], "params": {}}
         card |= {"n_labels": 2, "max_length": 128}
-        store.write_json(tmp_path / "models" / name / "lotbench.json", card)
+        write_json(tmp_path / "models" / name / "lotbench.json", card)
         row = trial(name, "lot", [evaluation(0.9, 2.0)], model=f"models/{name}", config=config)
-        store.write_row(tmp_path, row)
+        write(tmp_path, row)
 
-    def passes(**_):
+    def passes(*_):
         rows = [contender("dense", 1.0), contender("a", 1.8, "a")]
-        broken = {"broken": {}}
-        yield timing("steady", "2025-01-01", rows, batch_size=1, processes=1) | broken
-        yield timing("noisy", "2025-01-02", [rows[0], rows[1] | {"noisy": True}]) | broken
+        yield result(timing("steady", "2025-01-01", rows, batch_size=1, processes=1))
+        yield result(timing("noisy", "2025-01-02", [rows[0], rows[1] | {"noisy": True}]))
 
-    monkeypatch.setattr(study_timing.launch, "run_pass", passes)
-    monkeypatch.setattr(study_timing, "_inputs", lambda *_: ([{}] * 32, tmp_path))
+    monkeypatch.setattr(study_timing.passes, "run_pass", passes)
+    monkeypatch.setattr(study_timing, "_inputs", lambda *_: ([Example([2], [0])] * 32, tmp_path))
     return tmp_path
 
 
@@ -103,7 +111,7 @@ def timed_store(tmp_path, monkeypatch):
 def test_strict_stores_the_passes_that_are_not_noisy(timed_store, options, code, stored):
     done = CliRunner().invoke(cli.app, ["measure", str(timed_store), *options])
     assert done.exit_code == code, done.output
-    assert [record["pass_id"] for record in store.read_timings(timed_store)] == stored
+    assert [record.pass_id for record in Store(timed_store).timings()] == stored
     assert f"{len(stored)} timing passes added" in done.output
     complaint = "noisy, not stored: toy, cpu-1t-b32-fp32: a\n"
     assert (complaint in done.output) is bool(options)
@@ -115,24 +123,25 @@ def test_strict_stores_the_passes_that_are_not_noisy(timed_store, options, code,
 def test_models_are_timed_against_dense_of_their_own_backbone_alone(timed_store, monkeypatch):
     other = {"backbone": "huge", "task": "toy", "teacher": {}, "method": "lot"}
     row = trial("b", "lot", [evaluation(0.9, 2.0)], model="models/a", config=other)
-    store.write_row(timed_store, row)
+    write(timed_store, row)
     passes = []
 
-    def timed(*, contenders, batch_sizes, **_):
-        passes.append(([each["name"] for each in contenders], batch_sizes))
+    def timed(spec, _):
+        passes.append(([each.name for each in spec.candidates], spec.batch_sizes))
         return iter(())
 
-    monkeypatch.setattr(study_timing.launch, "run_pass", timed)
-    for row in store.read_rows(timed_store):
+    monkeypatch.setattr(study_timing.passes, "run_pass", timed)
+    for each in Store(timed_store).trials():
+        row = each.content()
         row["evaluations"][0]["examples"] = 5
-        store.write_row(timed_store, row)
+        write(timed_store, row)
     lines = []
-    measure(timed_store, MeasureConfig(batch_sizes=[1, 5, 8]), progress=lines.append)
+    measure(Store(timed_store), MeasureConfig(batch_sizes=[1, 5, 8]), progress=lines.append)
     # Five texts fill no batch of eight.
     assert sorted(passes) == [(["a"], [1, 5]), (["b"], [1, 5])]
     assert "toy: 5 texts are too few for a batch of 8" in lines
     passes.clear()
-    measure(timed_store, MeasureConfig(batch_sizes=[8]), progress=lines.append)
+    measure(Store(timed_store), MeasureConfig(batch_sizes=[8]), progress=lines.append)
     assert passes == []
 
 
@@ -140,25 +149,25 @@ def test_what_cannot_be_timed_costs_the_others_nothing(timed_store, monkeypatch)
     """A worker that dies ends its own pass; a contender that raises is named."""
     config = {"backbone": "tiny", "task": "other", "teacher": {}, "method": "lot"}
     row = trial("b", "lot", [evaluation(0.9, 2.0)], model="models/a", config=config, task="other")
-    store.write_row(timed_store, row)
+    write(timed_store, row)
     row = trial("c", "dense", [evaluation(0.9, 1.0)], seed=1, config=config | {"task": "toy"})
-    store.write_row(timed_store, row)
+    write(timed_store, row)
 
-    def passes(*, task, threads, **_):
-        if (task, threads) == ("other", [2]):
+    def passes(spec, _):
+        if (spec.task, spec.setting.threads) == ("other", 2):
             raise PassFailed("its last lines: killed")
         rows = [contender("dense", 1.0), contender("a", 1.8, "a")]
-        record = timing(f"{task}-{threads[0]}-{next(count)}", "2025-01-01", rows)
-        yield record | {"broken": {"a k=3": "RuntimeError: no"} if task == "toy" else {}}
+        record = timing(f"{spec.task}-{spec.setting.threads}-{next(count)}", "2025-01-01", rows)
+        yield result(record, **({"a k=3": "RuntimeError: no"} if spec.task == "toy" else {}))
 
     count = itertools.count()
-    monkeypatch.setattr(study_timing.launch, "run_pass", passes)
+    monkeypatch.setattr(study_timing.passes, "run_pass", passes)
     lines = []
     block = MeasureConfig(batch_sizes=[32], threads=[2, 1])
-    done = measure(timed_store, block, progress=lines.append)
-    stored = {record["pass_id"]: record for record in store.read_timings(timed_store)}
+    done = measure(Store(timed_store), block, progress=lines.append)
+    stored = {record.pass_id: record for record in Store(timed_store).timings()}
     assert sorted(stored) == ["other-1-0", "toy-1-2", "toy-2-1"] and done.written == 3
-    assert not any("broken" in record for record in stored.values())
+    assert not any("broken" in record.content() for record in stored.values())
     assert done.failed == [
         "its last lines: killed",
         *["toy, cpu-1t-b32-fp32: a k=3: RuntimeError: no"] * 2,
@@ -170,16 +179,16 @@ def test_what_cannot_be_timed_costs_the_others_nothing(timed_store, monkeypatch)
 
 def test_a_pass_on_another_machine_does_not_count(timed_store, monkeypatch):
     asked = []
-    monkeypatch.setattr(study_timing.launch, "run_pass", lambda **_: asked.append(1) or iter(()))
+    monkeypatch.setattr(study_timing.passes, "run_pass", lambda *_: asked.append(1) or iter(()))
     picked = {"examples": 64, "run": 32}
     here = {"device_name": study_timing.device_name("cpu"), "picked": picked}
     origin = {"machine": machine.record(), "versions": machine.versions()}
 
     def passes(name, created, setting, **origin):
         record = timing(name, created, [contender("a", 1.8, "a")], **setting) | origin
-        store.write_timing(timed_store, record)
+        write(timed_store, record)
         asked.clear()
-        measure(timed_store, MeasureConfig(batch_sizes=[32]), progress=lambda _: None)
+        measure(Store(timed_store), MeasureConfig(batch_sizes=[32]), progress=lambda _: None)
         return len(asked)
 
     assert passes("a", "2025-01-01", here | {"device_name": "elsewhere"}, **origin) == 1
@@ -188,6 +197,8 @@ def test_a_pass_on_another_machine_does_not_count(timed_store, monkeypatch):
         other = {"versions": machine.versions() | {library: "0.1"}}
         assert passes(f"c-{library}", "2025-01-03", here, **origin | other) == 1
     assert passes("d", "2025-01-04", here, **origin | {"machine": {"cpu_id": "0-0-0"}}) == 1
+    for version in ("protocol", "engine"):
+        assert passes(f"d-{version}", "2025-01-04", here, **origin, **{version: 0}) == 1
     assert passes("e", "2025-01-05", here, **origin) == 0
     # What a newer pass of another machine has superseded is timed anew.
     assert passes("f", "2025-01-06", here | {"device_name": "elsewhere"}, **origin) == 1
@@ -196,8 +207,9 @@ def test_a_pass_on_another_machine_does_not_count(timed_store, monkeypatch):
 def test_models_are_not_timed_on_data_that_they_never_saw(tmp_path, monkeypatch):
     config = {"backbone": "tiny", "task": "toy", "teacher": {}, "method": "lot"}
     row = trial("a", "lot", [evaluation(0.9, 2.0)], config=config, data={"fingerprint": "old"})
+    changed = Trial.model_validate(row)
     monkeypatch.setattr(study_timing, "load_tokenizer", lambda _: None)
     task = SimpleNamespace(name="toy", fingerprint="new")
     monkeypatch.setattr(study_timing, "load_task", lambda *_: task)
     with pytest.raises(InputError, match="the data of toy is no longer what its trials"):
-        study_timing._inputs(tmp_path, [row], MeasureConfig())
+        study_timing._inputs(Store(tmp_path), [changed], MeasureConfig())

@@ -6,12 +6,11 @@ import io
 
 import pytest
 from rich.console import Console
-from stores import evaluation, failed, fill, trial
+from stores import evaluation, failed, fill, trial, write
 
 from lotbench.report import readme
 from lotbench.report.rows import NONE
 from lotbench.report.tables import render
-from lotbench.store import write_row
 
 
 def printed(folder):
@@ -37,13 +36,13 @@ def test_the_tables_show_scores_intervals_and_failures(tmp_path):
 
 
 def test_missing_scores_are_dashes(tmp_path):
-    write_row(fill(tmp_path, batch_sizes=[]), trial("n", "ltp", [evaluation(None, 2.0)]))
+    write(fill(tmp_path, batch_sizes=[]), trial("n", "ltp", [evaluation(None, 2.0)]))
     (row,) = [line for line in printed(tmp_path).splitlines() if "ltp" in line and "75%" in line]
     assert row.split() == ["ltp", "1", NONE, NONE, "75%", "2.00"]
 
 
 def test_without_a_score_of_dense_the_points_are_listed(tmp_path):
-    write_row(tmp_path, trial("l", "lot", [evaluation(0.9, 2.0)], teacher=None))
+    write(tmp_path, trial("l", "lot", [evaluation(0.9, 2.0)], teacher=None))
     text = printed(tmp_path)
     assert "toy, dense without a score" in text
     (row,) = [line for line in text.splitlines() if "75%" in line]
@@ -92,5 +91,5 @@ def test_a_readme_of_somebody_else_stays(tmp_path):
 
 
 def test_a_store_of_failures_has_a_readme(tmp_path):
-    write_row(tmp_path, failed("bad"))
+    write(tmp_path, failed("bad"))
     assert "1 trial on TOY, seed 0; 1 failed." in readme.text(tmp_path, [])

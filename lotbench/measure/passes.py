@@ -1,0 +1,75 @@
+"""A timing pass: several worker processes one after another, merged into one record each."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+
+from lotbench import engine
+from lotbench.errors import InputError
+from lotbench.measure import launch, merge, protocol
+from lotbench.measure.spec import PassSpec, WorkerResult
+from lotbench.store.records import TimingPass
+
+
+@dataclass(frozen=True)
+class PassResult:
+    """The record of one batch size, and why candidates are not in it, by name."""
+
+    record: TimingPass
+    broken: dict[str, str]
+
+
+def run_pass(spec: PassSpec, progress: Callable[[str], None] = launch.log) -> Iterator[PassResult]:
+    """One result per batch size, once all workers are done.
+
+    A candidate that raises is left out.
+
+    Parameters
+    ----------
+    spec : PassSpec
+    progress : callable
+        Is given each line of progress.
+
+    Raises
+    ------
+    InputError
+        If two candidates share a name or take a baseline's, or there are no examples.
+    PassFailed
+        If a worker dies.
+    """
+    names = [candidate.name for candidate in spec.candidates]
+    for name in names:
+        if names.count(name) > 1 or name in protocol.BASELINES:
+            raise InputError(f"contenders: the name {name!r} is taken; every name must be unique")
+    if not spec.examples:
+        raise InputError("examples: nothing to time; raise measure.examples")
+    label = f"timing {spec.task} on {spec.setting}"
+    progress(f"{label}: {len(names)} contenders")
+    shares = merge.rounds_of_processes(spec.rounds)
+    results = [
+        launch.run_worker(
+            "lotbench.measure.worker",
+            replace(
+                spec, process=process, rounds=rounds, min_seconds=spec.min_seconds / len(shares)
+            ),
+            WorkerResult,
+            f"{label}: process {process + 1} of {len(shares)}",
+            progress,
+        )
+        for process, rounds in enumerate(shares)
+    ]
+    broken = {name: why for result in results for name, why in result.broken.items()}
+    device, threads, dtype = spec.setting.parts
+    for size in spec.batch_sizes:
+        setting, summary = merge.merge(spec, results, size)
+        parts = (spec.task, device, threads, f"b{size}", dtype)
+        record = TimingPass(
+            **launch.provenance("pass_id", *parts),
+            task=spec.task,
+            protocol=protocol.VERSION,
+            engine=engine.VERSION,
+            setting=setting,
+            **vars(summary),
+        )
+        yield PassResult(record, broken)

@@ -1,0 +1,135 @@
+"""What travels between the process that asks for a measurement and its workers, as JSON."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from lotbench.store.record import Json
+from lotbench.store.records import Picked
+
+Samples = dict[str, list[float]]
+"""Seconds by contender; what one of them covers, a pass or a call, depends on the place."""
+
+
+@dataclass(frozen=True)
+class DeviceSetting:
+    """What a worker process is started for."""
+
+    device: str
+    threads: int
+    dtype: str
+
+    @property
+    def parts(self) -> tuple[str, str, str]:
+        """The setting as parts of a file name, such as ``cpu``, ``1t``, ``fp32``."""
+        return self.device.replace(":", ""), f"{self.threads}t", self.dtype
+
+    def __str__(self) -> str:
+        return f"{self.device}, {self.threads} threads, {self.dtype}"
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A stored model at one budget, to be timed."""
+
+    name: str
+    trial_id: str
+    folder: str
+    budget: Json = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Example:
+    """One tokenised text; ``text_seed`` is for methods that draw at random."""
+
+    input_ids: list[int]
+    token_type_ids: list[int]
+    text_seed: int = 0
+
+
+@dataclass(frozen=True)
+class PassSpec:
+    """A timing pass in one setting.
+
+    Parameters
+    ----------
+    task : str
+    setting : DeviceSetting
+    dense : str
+        Folder of the fine-tuned dense model, the reference of every speed-up.
+    candidates : sequence of Candidate
+        Of different names.
+    examples : sequence of Example
+    batch_sizes : sequence of int
+    rounds : int
+    min_seconds : float
+        Least time of the dense model at each batch size.
+    seed : int
+        Of the shuffled order and of the bootstrap.
+    picked : Picked, optional
+        How the examples were picked.
+    process : int
+        Which of the pass's workers this is; its rounds and seconds are then its own share.
+    """
+
+    task: str
+    setting: DeviceSetting
+    dense: str
+    candidates: Sequence[Candidate]
+    examples: Sequence[Example]
+    batch_sizes: Sequence[int] = (1, 32)
+    rounds: int = 20
+    min_seconds: float = 1.0
+    seed: int = 0
+    picked: Picked | None = None
+    process: int = 0
+
+
+@dataclass(frozen=True)
+class Observation:
+    """What was read off passes beside the timed ones."""
+
+    peak_bytes: int
+    time_shares: dict[str, float]
+    flops_speedup: float
+
+
+@dataclass(frozen=True)
+class GroupTimes:
+    """One group of contenders at one batch size; every dict is by contender."""
+
+    samples: Samples
+    """Seconds of each pass over all calls."""
+    calls: Samples
+    """Seconds of each call."""
+    events: Samples
+    """On a GPU, seconds of each pass by CUDA events."""
+    observations: dict[str, Observation]
+    """Of the first process alone."""
+
+
+@dataclass(frozen=True)
+class WorkerResult:
+    """What one worker measured."""
+
+    device_name: str
+    attention: str
+    groups: dict[int, list[GroupTimes]]
+    """By batch size."""
+    broken: dict[str, str]
+    """Why candidates could not be timed, by name."""
+
+
+@dataclass(frozen=True)
+class MapSpec:
+    """A break-even map in one setting; see `lotbench.measure.breakeven.run_maps`."""
+
+    setting: DeviceSetting
+    backbone: str
+    layers: int | None
+    lengths: Sequence[int]
+    batch_sizes: Sequence[int]
+    keeps: Sequence[float]
+    rounds: int
+    seed: int

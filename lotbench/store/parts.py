@@ -1,0 +1,104 @@
+"""Parts of the records: machine, failure, training, teacher and data."""
+
+from __future__ import annotations
+
+from lotbench.store.record import Number, Record
+
+
+class Machine(Record):
+    """The machine that computed a record."""
+
+    cpu: str | None = None
+    """Marketing name of the processor."""
+    cpu_id: str | None = None
+    """Family, model and stepping, since clouds give many processors one marketing name."""
+    cores: int | None = None
+    """Cores that the process may use."""
+    memory_gib: Number | None = None
+    """Memory of the machine or container, in GiB."""
+    gpus: list[dict[str, str]] | None = None
+    """Name, memory and driver of each GPU."""
+    os: str | None = None
+    """Operating system and kernel."""
+    arch: str | None = None
+    """Instruction set, such as ``x86_64``."""
+    libc: str | None = None
+    """C library and its version."""
+
+
+class Failure(Record):
+    """Why a trial failed."""
+
+    kind: str | None = None
+    """Class of the exception, or ``non-finite loss`` or ``bad input``."""
+    message: str | None = None
+    """What the exception says, with the place in the method's file."""
+    traceback: str | None = None
+    """Python's traceback of an exception inside the method."""
+    step: int | None = None
+    """Optimisation step of a loss that is not finite."""
+    term: str | None = None
+    """Name of the loss term that is not finite."""
+
+
+class Stage(Record):
+    """One stage of training; most methods have one."""
+
+    name: str | None = None
+    steps: int | None = None
+    """Optimisation steps."""
+    losses: dict[str, Number | None] | None = None
+    """Mean of each loss term over the last quarter of the stage, by name."""
+
+
+class Training(Record):
+    """What a training run did."""
+
+    steps: int | None = None
+    """Optimisation steps."""
+    examples: int | None = None
+    """Examples seen, counted once per epoch."""
+    seconds: Number | None = None
+    """Wall-clock time."""
+    precision: str | None = None
+    """Number format of the forward and backward pass: ``fp32`` or ``bf16``."""
+    threads: int | None = None
+    """CPU threads of PyTorch."""
+    device: str | None = None
+    """``cpu`` or ``cuda``."""
+    stages: list[Stage] | None = None
+    """Stages in their order."""
+
+
+class Teacher(Record):
+    """The dense model that a trial starts from."""
+
+    key: str | None = None
+    """Hash of everything the teacher depends on."""
+    training: Training | None = None
+    """How it was trained."""
+    metrics: dict[str, dict[str, Number | None]] | None = None
+    """Scores by split and metric; see `Evaluation`."""
+
+
+class Data(Record):
+    """The data that a trial was trained and scored on."""
+
+    fingerprint: str | None = None
+    """Hash of texts, tokens and labels of all splits."""
+    train: int | None = None
+    """Examples trained on, without the selection split."""
+    classes: list[str | int] | None = None
+    """Names of the classes, by label; absent for regression."""
+    train_rows: int | None = None
+    """Rows of the training file."""
+    validation_rows: int | None = None
+    """Rows of the validation file."""
+    removed_also_in_validation: int | None = None
+    """Training rows removed because their text is in the validation split, too."""
+    removed_repeated: int | None = None
+    """Training rows removed because their text occurs before."""
+    repeated_with_another_label: int | None = None
+    """How many of these have another label than the first."""
+    validation_repeated: int | None = None
+    """Validation rows whose text occurs before; they are kept."""

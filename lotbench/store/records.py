@@ -1,0 +1,366 @@
+"""What the files of a store hold: `Trial`, `TimingPass` and `Map`, field by field.
+
+A field with a default may be absent, because an older version of LoTBench did not write it.
+Unless a field says otherwise, times are seconds and FLOPs are floating-point operations, two per
+multiply-add.
+"""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar, Literal, NamedTuple, Self
+
+from pydantic import Field, model_validator
+from pydantic.json_schema import models_json_schema
+
+from lotbench.store.parts import Data, Failure, Machine, Teacher, Training
+from lotbench.store.record import Json, Number, Record
+
+
+class Stored(Record):
+    """A record with a file of its own, ``<folder>/<id>.json``."""
+
+    FOLDER: ClassVar[str]
+    ID: ClassVar[str]
+    """Name of the field that is the file's name."""
+
+    @property
+    def id(self) -> str:
+        """The name of the file, without ``.json``."""
+        return getattr(self, self.ID)
+
+
+class Evaluation(Record):
+    """One trained model at one budget on one split."""
+
+    budget: Json
+    """The budget by its name, such as ``{"threshold": 0.5}``; empty if the method has none."""
+    split: str
+    """``validation`` (reported) or ``selection`` (for choices)."""
+    examples: int | None = None
+    """Texts of the split."""
+    metrics: dict[str, Number | None]
+    """Scores by metric, from 0 to 1, correlations from -1 to 1; null where undefined."""
+    flops: Number | None = None
+    """FLOPs per text without padding, mean over the split."""
+    dense_flops: Number | None = None
+    """FLOPs per text of the dense model."""
+    flops_speedup: Number | None = None
+    """Dense FLOPs over FLOPs, both summed over the split."""
+    keep_ratio: list[Number] | None = None
+    """Tokens computed over all tokens, per layer; shape (layers,)."""
+    key_ratio: list[Number] | None = None
+    """Tokens that serve as keys over all tokens, per layer; shape (layers,)."""
+    ffn_ratio: list[Number] | None = None
+    """Tokens in the feed-forward over all tokens, per layer; shape (layers,)."""
+
+
+class Trial(Stored):
+    """One method on one task with one seed, trained and scored."""
+
+    FOLDER: ClassVar[str] = "trials"
+    ID: ClassVar[str] = "trial_id"
+
+    trial_id: str
+    """Task, method, seed and a hash of the configuration."""
+    status: Literal["done", "failed"]
+    error: Failure | None = None
+    """Null if the trial is done."""
+    task: str
+    method: str
+    seed: int
+    backbone: str | None = None
+    """Hub id or folder of the pretrained model."""
+    params: Json
+    """The method's hyper-parameters, defaults filled in."""
+    config: Json | None = None
+    """The whole trial as asked for; enough to run it again."""
+    created: str | None = None
+    """Start of the trial, ISO 8601, UTC."""
+    machine: Machine | None = None
+    versions: dict[str, str] | None = None
+    """Versions of Python and of the packages that can move a number."""
+    git_commit: str | None = None
+    """Commit of LoTBench, with ``-dirty`` for local changes."""
+    metric: str | None = None
+    """The main metric of the task; required of a trial that is done."""
+    teacher: Teacher | None = None
+    data: Data | None = None
+    training: Training | None = None
+    evaluations: list[Evaluation] = Field(default_factory=list)
+    """Each budget on the validation and the selection split; required of a trial that is done."""
+    model: str | None = None
+    """Folder of the trained model, relative to the store."""
+
+    @model_validator(mode="after")
+    def _done_is_scored(self) -> Self:
+        missing = [key for key in ("metric", "evaluations") if key not in self.model_fields_set]
+        if self.status == "done" and missing:
+            raise ValueError(f"no {', '.join(missing)}")
+        if self.status == "done" and self.metric is None:
+            raise ValueError("metric is None, not a text")
+        return self
+
+
+class Interval(Record):
+    """A median and its 95% bootstrap interval."""
+
+    median: Number
+    low: Number
+    high: Number
+
+
+class CallSeconds(Record):
+    """How long one call, which is one batch, takes."""
+
+    p50: Number
+    """Median seconds of a call."""
+    p90: Number
+    """90th percentile."""
+    p99: Number
+    """99th percentile; near the slowest call until there are hundreds."""
+    calls: int
+    """How many calls were timed."""
+
+
+class Contender(Record):
+    """One timed model at one budget."""
+
+    name: str
+    """Unique in its pass: trial id and budget, or ``dense`` or ``dense-packed``."""
+    group: int | None = None
+    """Contenders timed side by side share a group; null for a dense model, which is in all."""
+    seconds_per_example: Number | None = None
+    """Median seconds of a pass over all batches, per text."""
+    samples: list[Number] | None = None
+    """Seconds of each pass over all batches, process by process; shape (rounds,)."""
+    speedup: Interval
+    """How many times faster than the fastest dense model, paired by round."""
+    speedup_padded: Interval | None = None
+    """The same against the padded dense model."""
+    flagged: bool | None = None
+    """True if the speed-up may be 1: noisy, within the noise floor, or 1 is in the interval."""
+    noisy: bool | None = None
+    """True if the interval is wider than 10% of the median."""
+    trial_id: str | None = None
+    """Null for the dense models."""
+    budget: Json | None = None
+    """See `Evaluation`."""
+    call_seconds: CallSeconds | None = None
+    peak_bytes: int | None = None
+    """Peak of tensor memory in a call, in bytes, without weights and inputs."""
+    time_shares: dict[str, Number] | None = None
+    """Share of the time by section, such as ``attention``; they sum to 1."""
+    flops_speedup: Number | None = None
+    """Dense FLOPs over FLOPs on the timed texts alone."""
+    event_samples: list[Number] | None = None
+    """On a GPU, seconds of each pass by CUDA events; shape (rounds,)."""
+
+
+class NoiseFloor(Record):
+    """What the dense model shows against itself."""
+
+    ratio: Number
+    """Median deviation of the ratio from 1."""
+    low: Number | None = None
+    """Low end of the ratio's 95% interval."""
+    high: Number | None = None
+    """High end of the ratio's 95% interval."""
+    samples: list[Number] | None = None
+    """Seconds of each pass of the second dense model; shape (rounds,)."""
+
+
+class Group(Record):
+    """Contenders that were timed side by side."""
+
+    rounds: int | list[int]
+    """Rounds of each process; shape (processes,).  One number if there was one process."""
+
+
+class Picked(Record):
+    """How the timed texts were picked from the validation split."""
+
+    examples: int
+    """Texts asked for."""
+    run: int
+    """Texts of neighbouring length that stay together."""
+
+
+class Setting(Record):
+    """Where and how a pass was timed."""
+
+    device: str
+    """``cpu``, or a GPU such as ``cuda:0``."""
+    device_name: str | None = None
+    """Marketing name of the processor or GPU."""
+    threads: int
+    """CPU threads of PyTorch."""
+    dtype: str
+    """Number format of weights and activations: ``fp32`` or ``bf16``."""
+    batch_size: int
+    """Texts of a batch."""
+    examples: int | None = None
+    """Texts of one pass over all batches."""
+    attention: str | None = None
+    """Attention kernel of the padded dense model."""
+    rounds: int | None = None
+    """Rounds asked for, all processes together."""
+    min_seconds: Number | None = None
+    """Least time of the dense model asked for, all processes together."""
+    seed: int | None = None
+    """Seed of the shuffled order, of the bootstrap and of the timed trials."""
+    processes: int | None = None
+    """Worker processes that were started one after another."""
+    picked: Picked | None = None
+
+    @property
+    def label(self) -> str:
+        """The setting in one word, such as ``cpu-1t-b32-fp32``."""
+        return f"{self.device}-{self.threads}t-b{self.batch_size}-{self.dtype}"
+
+
+class Conditions(NamedTuple):
+    """What two passes must have in common for their numbers to be compared."""
+
+    device_name: str | None
+    cpu_id: str | None
+    torch: str | None
+    transformers: str | None
+    picked: tuple[int, int] | None
+    protocol: int
+    engine: int
+
+
+class TimingPass(Stored):
+    """The stored models of one task, timed in one setting at one batch size."""
+
+    FOLDER: ClassVar[str] = "timings"
+    ID: ClassVar[str] = "pass_id"
+
+    pass_id: str
+    """Time, task and setting."""
+    created: str
+    """End of the pass, ISO 8601, UTC."""
+    machine: Machine | None = None
+    versions: dict[str, str] | None = None
+    """Versions of Python and of the packages that can move a number."""
+    git_commit: str | None = None
+    """Commit of LoTBench, with ``-dirty`` for local changes."""
+    allocator: dict[str, str] | None = None
+    """Variables of the C library's memory allocator that were set."""
+    task: str
+    protocol: int = 1
+    """Version of the rules of measurement."""
+    engine: int = 1
+    """Version of the packed code; a higher one is faster or slower."""
+    setting: Setting
+    fastest_dense: str | None = None
+    """Name of the dense model that speed-ups are measured against."""
+    noise_floor: NoiseFloor | None = None
+    groups: list[Group] | None = None
+    contenders: list[Contender]
+
+    @property
+    def conditions(self) -> Conditions:
+        """What this pass must have in common with others to be compared with them."""
+        machine, versions = self.machine or Machine(), self.versions or {}
+        picked = self.setting.picked
+        return Conditions(
+            self.setting.device_name,
+            machine.cpu_id,
+            versions.get("torch"),
+            versions.get("transformers"),
+            picked and (picked.examples, picked.run),
+            self.protocol,
+            self.engine,
+        )
+
+
+class MapSetting(Record):
+    """Where and how a break-even map was timed."""
+
+    device: str
+    """``cpu``, or a GPU such as ``cuda:0``."""
+    device_name: str
+    """Marketing name of the processor or GPU."""
+    threads: int
+    """CPU threads of PyTorch."""
+    dtype: str
+    """Number format of weights and activations: ``fp32`` or ``bf16``."""
+    rounds: int | None = None
+    """Most rounds of a cell."""
+    seed: int | None = None
+    """Seed of the random tokens and choices."""
+    attention: str | None = None
+    """Attention kernel of the padded dense model."""
+    router_width: int
+    """Hidden width of the routers that run beside the fixed choice of tokens."""
+
+    @property
+    def label(self) -> str:
+        """The setting as part of a file name, such as ``cpu-1t-fp32``."""
+        return f"{self.device}-{self.threads}t-{self.dtype}".replace(":", "")
+
+
+class MapBackbone(Record):
+    """The backbone of a break-even map."""
+
+    name: str
+    """Hub id or folder."""
+    layers: int
+    width: int
+
+
+class KeepSpeedup(Interval):
+    """Speed-up over the fastest dense model at one keep ratio."""
+
+    keep: Number
+    """Share of the tokens that every layer computes."""
+
+
+class Cell(Record):
+    """One text length at one batch size."""
+
+    length: int
+    """Tokens of each text."""
+    batch_size: int
+    """Texts of the batch."""
+    rounds: int
+    """Rounds that were timed."""
+    fastest_dense: str | None = None
+    """Name of the dense model that speed-ups are measured against."""
+    speedups: list[KeepSpeedup]
+    """One per keep ratio."""
+    samples: dict[str, list[Number]] | None = None
+    """Seconds of each round, by dense model or keep ratio; each of shape (rounds,)."""
+
+
+class Map(Stored):
+    """A break-even map: from which length, batch size and keep ratio on reduction pays."""
+
+    FOLDER: ClassVar[str] = "maps"
+    ID: ClassVar[str] = "map_id"
+
+    map_id: str
+    """Time and setting."""
+    created: str
+    """End of the measurement, ISO 8601, UTC."""
+    machine: Machine | None = None
+    versions: dict[str, str] | None = None
+    """Versions of Python and of the packages that can move a number."""
+    git_commit: str | None = None
+    """Commit of LoTBench, with ``-dirty`` for local changes."""
+    allocator: dict[str, str] | None = None
+    """Variables of the C library's memory allocator that were set."""
+    setting: MapSetting
+    backbone: MapBackbone
+    cells: list[Cell]
+
+
+def schema() -> dict[str, Any]:
+    """The JSON schema of every record, by name under ``$defs``."""
+    stored: list[tuple[type[Stored], Literal["validation"]]] = [
+        (Trial, "validation"),
+        (TimingPass, "validation"),
+        (Map, "validation"),
+    ]
+    return models_json_schema(stored, title="Records of a LoTBench store")[1]

@@ -1,0 +1,100 @@
+"""`Store`: one folder of results, and the questions that the rest of LoTBench asks it."""
+
+from __future__ import annotations
+
+import warnings
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import TypeVar
+
+from pydantic import ValidationError
+
+from lotbench.store import files
+from lotbench.store.record import complaint
+from lotbench.store.records import Map, Stored, TimingPass, Trial
+
+Kind = TypeVar("Kind", bound=Stored)
+
+
+class Store:
+    """The results of one sweep.
+
+    Reading never fails because of one file: a damaged one is named in a warning and skipped.
+    """
+
+    def __init__(self, folder: str | Path) -> None:
+        self.folder = Path(folder)
+
+    def trials(self) -> list[Trial]:
+        """All trials, by trial id."""
+        return self._read(Trial)
+
+    def done(self) -> dict[str, Trial]:
+        """The finished trials, by trial id; they need not be run again."""
+        return {trial.trial_id: trial for trial in self.trials() if trial.status == "done"}
+
+    def trial(self, trial_id: str) -> Trial | None:
+        """The trial of this id, or None."""
+        path = self.folder / Trial.FOLDER / f"{trial_id}.json"
+        return _load(Trial, path) if path.exists() else None
+
+    def model(self, trial: Trial) -> Path | None:
+        """The folder of a trial's model, or None: reference results come without models."""
+        if trial.status != "done" or trial.model is None:
+            return None
+        folder = self.folder / trial.model
+        return folder if folder.is_dir() else None
+
+    def timings(self) -> list[TimingPass]:
+        """All timing passes, oldest first."""
+        return sorted(self._read(TimingPass), key=lambda timing: (timing.created, timing.pass_id))
+
+    def newest_passes(self) -> list[TimingPass]:
+        """The passes, oldest first, that can be compared with the newest of their task and setting.
+
+        They share its `conditions`.
+        """
+        timings = self.timings()
+        newest = {(own.task, own.setting.label): own.conditions for own in timings}
+        return [own for own in timings if own.conditions == newest[own.task, own.setting.label]]
+
+    def maps(self) -> list[Map]:
+        """All break-even maps, oldest first."""
+        return sorted(self._read(Map), key=lambda each: (each.created, each.map_id))
+
+    def write(self, record: Trial | TimingPass | Map) -> Path:
+        """The record's file; a trial replaces an older one of its id.
+
+        Raises
+        ------
+        FileExistsError
+            If there is a timing pass or map of this id.
+        ValueError, TypeError
+            If the record holds what JSON does not have, such as a NaN.
+        """
+        path = self.folder / record.FOLDER / f"{record.id}.json"
+        if not isinstance(record, Trial) and path.exists():
+            raise FileExistsError(f"{path}: a measurement is never overwritten")
+        return files.write_json(path, record.content())
+
+    def lock(self) -> AbstractContextManager[None]:
+        """Keeps other sweeps and measurements out of the store; see `lotbench.store.files.lock`."""
+        return files.lock(self.folder)
+
+    def _read(self, kind: type[Kind]) -> list[Kind]:
+        """The records of a kind, by file name."""
+        paths = sorted((self.folder / kind.FOLDER).glob("*.json"))
+        return [record for path in paths if (record := _load(kind, path)) is not None]
+
+
+def _load(kind: type[Kind], path: Path) -> Kind | None:
+    """The record of a file; None, with a warning, if the file is damaged."""
+    try:
+        record = kind.model_validate(files.read_json(path))
+        if record.id != path.stem:
+            raise ValueError(f"holds {kind.ID} {record.id!r}, which is not its file name")
+    except (OSError, ValueError) as error:
+        why = complaint(error) if isinstance(error, ValidationError) else error
+        warnings.warn(f"{path}: skipped, {why}", stacklevel=4)
+        return None
+    return record
