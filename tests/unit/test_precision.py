@@ -58,6 +58,7 @@ def test_bfloat16_is_close_to_single_precision(make_backbone, make_batch, mode: 
         return Leap(keep, context=segment_mean(tokens.hidden, tokens.layout))
 
     backbone = make_backbone(initializer_range=0.1).float()
+    backbone.model.classifier.weight.data.mul_(10)
     encoder, batch = ReducedEncoder(backbone, Fixed(3, decide)), make_batch([30, 4, 17])
     with torch.no_grad():
         single = encoder(batch, mode)

@@ -6,8 +6,6 @@ import json
 import multiprocessing
 import os
 import signal
-import subprocess
-import sys
 import time
 from pathlib import Path
 
@@ -316,12 +314,3 @@ def test_no_store_and_an_empty_store(tmp_path):
     assert Store(tmp_path).trials() == []
     (tmp_path / "trials").mkdir()
     assert len(frame(tmp_path)) == 0
-
-
-def test_light_imports():
-    code = (
-        "import sys, lotbench.store.frame\n"
-        "heavy = {'torch', 'ray', 'pandas', 'numpy', 'matplotlib', 'moocore', 'transformers'}\n"
-        "sys.exit(', '.join(heavy & set(sys.modules)) or 0)"
-    )
-    subprocess.run([sys.executable, "-c", code], check=True)

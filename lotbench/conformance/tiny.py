@@ -1,0 +1,41 @@
+"""A small BERT with random weights, for everything that needs a model but no language."""
+
+from __future__ import annotations
+
+import torch
+from torch import nn
+
+from lotbench.engine.backbone import Backbone
+
+VOCABULARY, WIDTH, CLASSES = 200, 32, 3
+
+
+def tiny_backbone(layers: int, **changes: int | float) -> Backbone:
+    """A float32 BERT of width 32, the same weights for the same arguments.
+
+    Parameters
+    ----------
+    layers : int
+    changes : int or float
+        What differs in its ``BertConfig``.
+    """
+    from transformers import BertConfig, BertForSequenceClassification
+
+    settings = {
+        "vocab_size": VOCABULARY,
+        "hidden_size": WIDTH,
+        "num_attention_heads": 4,
+        "intermediate_size": 48,
+        "max_position_embeddings": 64,
+        "num_labels": CLASSES,
+        # The usual 0.02 makes attention at this width almost uniform, which hides mistakes.
+        "initializer_range": 0.3,
+    }
+    config = BertConfig(num_hidden_layers=layers, **(settings | changes))
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(1)
+        model = BertForSequenceClassification(config)
+        for name, parameter in model.named_parameters():
+            if name.endswith("bias") or "LayerNorm" in name:  # zeros and ones hide mistakes, too
+                nn.init.normal_(parameter, mean=float("LayerNorm.weight" in name), std=0.3)
+    return Backbone(model)
