@@ -25,6 +25,7 @@ def main(*arguments: str | Path) -> int:
     raise AssertionError("the command line ends with an exit code")
 
 
+@pytest.mark.slow
 def test_a_new_method_passes_the_check_as_it_is(tmp_path: Path) -> None:
     made = call("new-method", "long-states", cwd=tmp_path)
     assert made.returncode == 0, made.stderr
@@ -40,6 +41,7 @@ def test_a_new_method_passes_the_check_as_it_is(tmp_path: Path) -> None:
     assert done.stderr == ""
 
 
+@pytest.mark.slow
 def test_a_broken_rule_is_named_and_exits_1(tmp_path: Path, capsys) -> None:
     path = tmp_path / "greedy.py"
     assert main("new-method", "greedy", "--output", tmp_path) == 0

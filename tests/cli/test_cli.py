@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
+import re
+import resource
 import shutil
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -30,18 +31,20 @@ def call(*arguments: str | Path, cwd: Path | None = None) -> subprocess.Complete
 
 def test_help_answers_in_half_a_second() -> None:
     def seconds(command: list[str]) -> float:
-        started = time.perf_counter()
+        """Of the processor: other work on the machine makes the command wait."""
+        before = resource.getrusage(resource.RUSAGE_CHILDREN)
         subprocess.run(command, capture_output=True, check=True)
-        return time.perf_counter() - started
+        after = resource.getrusage(resource.RUSAGE_CHILDREN)
+        return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
 
-    # The best of several: other work on the machine only ever adds.
+    # The best of several: cold caches and shared cores only ever add.
     assert min(seconds([*LOTBENCH, "--help"]) for _ in range(5)) < 0.5
 
 
 def test_help_names_every_command() -> None:
     text = call("--help").stdout
     for command in ("sweep", "run", "measure", "plot", "methods", "check", "new-method"):
-        assert command in text
+        assert re.search(rf"^\W*{command} {{2,}}\w", text, re.MULTILINE), command
 
 
 def test_methods_lists_parameters_and_sources() -> None:
@@ -72,6 +75,7 @@ def test_methods_lists_parameters_and_sources() -> None:
         ({"tasks": {"bbc_news": {"subset": "x"}}}, ["tasks.bbc_news.subset", "remove it"]),
     ],
 )
+@pytest.mark.slow
 def test_bad_input_is_one_message_and_exit_code_2(sweep_file, tmp_path, change, words) -> None:
     done = call("sweep", sweep_file(**change), "--dry-run", cwd=tmp_path)
     assert done.returncode == 2, done.stderr
@@ -134,6 +138,7 @@ def test_one_trial_without_ray(tmp_path, trial_file) -> None:
     assert repeated.content()["evaluations"] == row["evaluations"]
 
 
+@pytest.mark.slow
 def test_a_non_finite_loss_fails_the_trial_and_says_where(tmp_path, trial_file) -> None:
     train = {"epochs": 4, "learning_rate": 1e30, "clip": 1e30, "precision": "fp32"}
     teacher = {"epochs": 1, "learning_rate": 5e-5, "clip": 1.0}
@@ -144,6 +149,7 @@ def test_a_non_finite_loss_fails_the_trial_and_says_where(tmp_path, trial_file) 
     assert row["status"] == "failed" and row["error"]["step"] >= 1
 
 
+@pytest.mark.slow
 def test_a_later_failure_does_not_replace_a_finished_row(tmp_path, trial_file, monkeypatch) -> None:
     path = trial_file("dense")
     trial = lotbench.run(path, tmp_path / "store")
@@ -158,6 +164,7 @@ def test_a_later_failure_does_not_replace_a_finished_row(tmp_path, trial_file, m
     assert kept == trial
 
 
+@pytest.mark.slow
 def test_trials_of_one_store_have_the_same_data_and_backbone(
     tmp_path, backbone, reviews, trial_file
 ) -> None:
@@ -183,6 +190,7 @@ def test_trials_of_one_store_have_the_same_data_and_backbone(
         run("truncated")
 
 
+@pytest.mark.slow
 def test_a_run_joins_no_store_of_another_dense_model(tmp_path, trial_file) -> None:
     assert lotbench.run(trial_file("dense"), tmp_path / "store").status == "done"
     with pytest.raises(lotbench.InputError, match=r"data\.max_length 32, now it is 16.*--results"):
@@ -201,6 +209,7 @@ class Endless(TokenReducer):
 """
 
 
+@pytest.mark.slow
 def test_what_no_row_can_hold_fails_the_trial(tmp_path, trial_file, monkeypatch) -> None:
     monkeypatch.setattr(registry, "_plugins", {})
     (tmp_path / "endless.py").write_text(ENDLESS)

@@ -16,6 +16,9 @@ from test_cli import LOTBENCH, call
 import lotbench
 from lotbench.store.store import Store
 
+# Each starts Ray and trains: a quarter of a minute or more.
+pytestmark = pytest.mark.slow
+
 BROKEN = '''
 from lotbench.reducer import Drop, TokenReducer
 from lotbench.store.store import Store

@@ -13,6 +13,9 @@ from lotbench import registry
 from lotbench.conformance.checklist import Verdict, examine
 from lotbench.conformance.subject import Subject
 
+# One that shows at once and one that shows in training; the others are slow together.
+QUICK = ("drops [CLS]", "a parameter without gradient")
+
 
 @pytest.fixture
 def verdicts(tmp_path: Path) -> Callable[[str], list[Verdict]]:
@@ -27,7 +30,10 @@ def verdicts(tmp_path: Path) -> Callable[[str], list[Verdict]]:
     return judge
 
 
-@pytest.mark.parametrize("fault", FAULTS)
+@pytest.mark.parametrize(
+    "fault",
+    [pytest.param(name, marks=() if name in QUICK else pytest.mark.slow) for name in FAULTS],
+)
 def test_a_fault_is_caught_by_the_rule_it_breaks_and_no_other(fault: str, verdicts) -> None:
     body, title, words = FAULTS[fault]
     failed = [v for v in verdicts(body) if v.outcome == "failed"]

@@ -28,13 +28,18 @@ VARIANTS: list[tuple[str, dict[str, Any]]] = [
 
 
 @pytest.mark.parametrize("name", registry.names())
+@pytest.mark.slow
 def test_a_method_keeps_every_rule(name: str) -> None:
     verdicts = list(examine(Subject(registry.get(name))))
     assert len(verdicts) == COUNT
     assert [v for v in verdicts if v.outcome != "ok"] == []
 
 
-@pytest.mark.parametrize(("name", "values"), VARIANTS, ids=str)
+@pytest.mark.parametrize(
+    ("name", "values"),
+    [*VARIANTS[:1], *(pytest.param(*variant, marks=pytest.mark.slow) for variant in VARIANTS[1:])],
+    ids=str,
+)
 def test_a_variant_keeps_every_rule_but_the_real_run(name: str, values: dict[str, Any]) -> None:
     verdicts = list(islice(examine(Subject(registry.get(name), values)), COUNT - 1))
     broken = [v for v in verdicts if v.outcome not in ("ok", "not seen")]

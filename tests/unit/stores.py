@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -17,12 +15,6 @@ def write(folder: Path, record: dict) -> Path:
     kinds = {"pass_id": TimingPass, "map_id": Map, "trial_id": Trial}
     kind = next(kind for key, kind in kinds.items() if key in record)
     return Store(folder).write(kind.model_validate(record))
-
-
-def draw_in_a_new_process(module: str, folder: Path) -> None:
-    """Calls ``draw`` where neither memory addresses nor hash seeds are those of this process."""
-    code = f"from {module} import draw; draw({str(folder)!r})"
-    subprocess.run([sys.executable, "-c", code], check=True)
 
 
 def evaluation(

@@ -22,6 +22,9 @@ from lotbench.store.store import Store
 from lotbench.study import timing as study_timing
 from lotbench.study.timing import measure, pick
 
+# The command draws when it has timed, and these stores are left without a pass.
+UNTIMED = pytest.mark.filterwarnings("ignore:.*not drawn, no timings:UserWarning")
+
 
 def split(lengths) -> Split:
     """A split of these lengths; each text's seed is its row."""
@@ -105,6 +108,7 @@ def timed_store(tmp_path, monkeypatch):
     return tmp_path
 
 
+@UNTIMED
 @pytest.mark.parametrize(
     ("options", "code", "stored"), [([], 0, ["steady", "noisy"]), (["--strict"], 1, ["steady"])]
 )
@@ -145,6 +149,7 @@ def test_models_are_timed_against_dense_of_their_own_backbone_alone(timed_store,
     assert passes == []
 
 
+@UNTIMED
 def test_what_cannot_be_timed_costs_the_others_nothing(timed_store, monkeypatch):
     """A worker that dies ends its own pass; a contender that raises is named."""
     config = {"backbone": "tiny", "task": "other", "teacher": {}, "method": "lot"}
