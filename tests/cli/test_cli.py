@@ -84,6 +84,7 @@ def test_bad_input_is_one_message_and_exit_code_2(sweep_file, tmp_path, change, 
         assert word in done.stderr
 
 
+@pytest.mark.slow
 def test_dry_run_lists_the_trials_and_writes_nothing(sweep_file, tmp_path) -> None:
     done = call("sweep", sweep_file(), "--dry-run", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
@@ -109,6 +110,7 @@ def test_a_store_takes_no_trials_with_another_dense_model(sweep_file, tmp_path) 
         plan(*load_sweep(path), tmp_path)
 
 
+@pytest.mark.slow
 def test_one_trial_without_ray(tmp_path, trial_file) -> None:
     method = {"name": "lot", "top_p": 0.3, "router_learning_rate": 0.02}
     method["thresholds"] = [0.0, 0.5, 1.0]

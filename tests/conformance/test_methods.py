@@ -15,13 +15,13 @@ COUNT = sum(map(len, GROUPS))
 
 # Settings that change what a method does, not only how much.
 VARIANTS: list[tuple[str, dict[str, Any]]] = [
+    ("first-k", {"k": 5}),
     ("lot", {"preset": "paper"}),
     ("lot", {"decision_every": 2, "context_token": False, "guidance": "random"}),
     ("lot", {"guidance": "attention", "distillation": 1.0}),
     ("power-bert", {"unit": "share"}),
     ("power-bert", {"retention": [30, 20, 10, 5]}),
     ("random-drop", {"keep_ratio": [1.0, 0.7, 0.7, 0.2]}),
-    ("first-k", {"k": 5}),
     ("truncated", {"layers": 3}),
     ("tr-bert", {"samples": 2, "imitation_share": 0.0, "distillation": 0.0}),
 ]

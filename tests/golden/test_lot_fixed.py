@@ -39,6 +39,7 @@ def test_the_budget_moves_after_training(ratio: float, sizes: tuple[int, int]) -
 
 
 @pytest.mark.parametrize("every", [1, 2])
+@pytest.mark.slow
 def test_packing_asks_the_device_for_nothing_and_compiles_whole(
     reduced: Callable[..., ReducedEncoder],
     batch: Callable[..., Batch],

@@ -118,8 +118,9 @@ def test_the_figure_shows_values_and_the_line_where_they_cross_1():
 
 
 def test_the_line_goes_around_a_cell_that_does_not_pay():
+    record = map_record("m", "2025", {(1, 64): [1.5, 0.9], (1, 128): [2.0, 1.2]})
     with style.drawing():
-        figure = break_even(map_record("m", "2025", {(1, 64): [1.5, 0.9], (1, 128): [2.0, 1.2]}))
+        figure = break_even(Map.model_validate(record))
     (axes,) = figure.axes
     pieces = [sorted(zip(*line.get_data(), strict=True)) for line in axes.lines]
     assert pieces == [[(0.5, 0.5), (1.5, 0.5)], [(0.5, -0.5), (0.5, 0.5)]]

@@ -46,6 +46,7 @@ def test_every_figure_twice_the_same_bytes(tmp_path):
 
 
 @pytest.mark.filterwarnings("ignore:.*no timings")
+@pytest.mark.slow
 def test_the_users_matplotlib_settings_change_nothing_and_stay(tmp_path):
     import matplotlib
 
@@ -129,6 +130,7 @@ def test_what_the_figure_of_time_shows(tmp_path):
         assert "have it within attention" not in figure.get_supxlabel()
 
 
+@pytest.mark.slow
 def test_timings_from_before_shares_draw_the_other_figures(tmp_path, only_laid_out):
     fill(tmp_path, batch_sizes=[])
     old = contender("lot", 1.8, "l0", budget={"threshold": 0.3})

@@ -112,6 +112,7 @@ def timed_store(tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     ("options", "code", "stored"), [([], 0, ["steady", "noisy"]), (["--strict"], 1, ["steady"])]
 )
+@pytest.mark.slow
 def test_strict_stores_the_passes_that_are_not_noisy(timed_store, options, code, stored):
     done = CliRunner().invoke(cli.app, ["measure", str(timed_store), *options])
     assert done.exit_code == code, done.output
@@ -150,6 +151,7 @@ def test_models_are_timed_against_dense_of_their_own_backbone_alone(timed_store,
 
 
 @UNTIMED
+@pytest.mark.slow
 def test_what_cannot_be_timed_costs_the_others_nothing(timed_store, monkeypatch):
     """A worker that dies ends its own pass; a contender that raises is named."""
     config = {"backbone": "tiny", "task": "other", "teacher": {}, "method": "lot"}
