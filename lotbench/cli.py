@@ -1,4 +1,7 @@
-"""The command line; every import that costs time is inside its command."""
+"""The command line: results go to stdout, progress and notes to stderr.
+
+Every import that costs time is inside its command.
+"""
 
 from __future__ import annotations
 
@@ -30,18 +33,9 @@ StoreFolder = Annotated[Path, typer.Argument(help="A sweep's store, such as resu
 
 def main() -> None:
     """Run the command line: exit code 0 done, 1 trials or a timing pass failed, 2 bad input."""
-    import warnings
+    from lotbench.console import show_log
 
-    usual = warnings.showwarning
-
-    def show(message: Warning | str, category: type[Warning], *rest: Any) -> None:
-        # Our own are sentences to the user, not pointers into the code.
-        if category is UserWarning:
-            typer.echo(f"note: {message}", err=True)
-        else:
-            usual(message, category, *rest)
-
-    warnings.showwarning = show
+    show_log()
     try:
         app()
     except (InputError, PassFailed) as error:
@@ -74,10 +68,10 @@ def sweep(
         return
     from lotbench.study.sweep import run_sweep
 
-    report = run_sweep(planned, address, _say)
+    report = run_sweep(planned, address)
     if (report.folder / "trials").is_dir():
         _show(report.folder)
-    _say(
+    typer.echo(
         f"{report.ran} trials ran, {report.skipped} were done before, {len(report.failed)} failed; "
         f"{report.timed} timing passes added; store: {report.folder}"
     )
@@ -99,13 +93,14 @@ def run(
     from lotbench.config.load import load_trial
 
     config, place = load_trial(file, overrides or [])
-    from lotbench.console import progress
+    from lotbench.console import progress_bar
     from lotbench.study.plan import resolve
+    from lotbench.study.progress import listening
     from lotbench.study.trial import run_trial
 
     trial = resolve(config, place)
-    with progress() as advance:
-        result = run_trial(trial, folder, advance)
+    with progress_bar() as show, listening(show):
+        result = run_trial(trial, folder)
     if result.error is not None:
         typer.echo(f"failed: {result.error.kind}: {result.error.message}", err=True)
         if result.error.traceback is not None:
@@ -115,8 +110,10 @@ def run(
         budget = " ".join(f"{name}={value}" for name, value in point.budget.items())
         scores = " ".join(f"{name} {value:.4f}" for name, value in point.metrics.items())
         speed = f"{point.flops_speedup:.2f}x FLOPs"
-        _say(" ".join(filter(None, [f"{point.split}:", budget, scores, speed])))
-    _say(f"row: {folder / 'trials' / result.trial_id}.json; model: {folder / str(result.model)}")
+        typer.echo(" ".join(filter(None, [f"{point.split}:", budget, scores, speed])))
+    typer.echo(
+        f"row: {folder / 'trials' / result.trial_id}.json; model: {folder / str(result.model)}"
+    )
 
 
 @app.command()
@@ -147,15 +144,15 @@ def measure(
     store = Store(folder)
     if break_even:
         with store.lock():
-            count = timing.map_break_even(store, config, _say)
+            count = timing.map_break_even(store, config)
         _draw_maps(folder)
-        _say(f"maps added: {count}")
+        typer.echo(f"maps added: {count}")
         return
     block = config.measure or MeasureConfig()
     with store.lock():
-        done = timing.measure(store, block, again=True, strict=strict, progress=_say)
+        done = timing.measure(store, block, again=True, strict=strict)
     _show(folder)
-    _say(f"{done.written} timing passes added")
+    typer.echo(f"{done.written} timing passes added")
     for rows in done.refused:
         typer.echo(f"noisy, not stored: {rows}", err=True)
     if done.refused:
@@ -179,7 +176,7 @@ def schema() -> None:
 
     from lotbench.store.records import schema
 
-    _say(json.dumps(schema(), indent=1))
+    typer.echo(json.dumps(schema(), indent=1))
 
 
 @app.command()
@@ -222,7 +219,7 @@ def new_method(
     from lotbench.conformance.scaffold import write
 
     path = write(name, folder)
-    _say(f"wrote {path}; next: lotbench check {path}")
+    typer.echo(f"wrote {path}; next: lotbench check {path}")
 
 
 def _show(folder: Path) -> None:
@@ -239,10 +236,10 @@ def _draw(folder: Path) -> None:
 
     figures = plots.draw(folder)
     for path in figures:
-        _say(f"drew {path}")
+        typer.echo(f"drew {path}")
     figures += _draw_maps(folder)
     if written := readme.write(folder, figures):
-        _say(f"wrote {written}")
+        typer.echo(f"wrote {written}")
 
 
 def _draw_maps(folder: Path) -> list[Path]:
@@ -250,13 +247,8 @@ def _draw_maps(folder: Path) -> list[Path]:
 
     files = breakeven.draw(folder)
     for path in files:
-        _say(f"drew {path}")
+        typer.echo(f"drew {path}")
     return files
-
-
-def _say(line: str) -> None:
-    # Flushed, since a sweep's output is often read through a pipe while it runs.
-    print(line, flush=True)
 
 
 def _print(table: Any) -> None:

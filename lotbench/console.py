@@ -1,33 +1,78 @@
-"""What the command line draws: progress, the list of methods."""
+"""What the command line draws: the log, progress bars, checklists, the list of methods."""
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from rich.console import Console
     from rich.table import Table
 
     from lotbench.reducer import TokenReducer
 
-QUIET_SECONDS = 10.0
+log = logging.getLogger(__name__)
+
+LINE_SECONDS = 10.0
+"""Time between two lines of progress where there is no terminal for a bar."""
+
+
+def show_log() -> None:
+    """Write what LoTBench logs to stderr."""
+    ours = logging.getLogger("lotbench")
+    ours.setLevel(logging.INFO)
+    ours.addHandler(LogHandler())
+
+
+class LogHandler(logging.Handler):
+    """Writes progress as plain lines, and each warning once, as a note."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.notes: set[str] = set()
+
+    def emit(self, record: logging.LogRecord) -> None:
+        from rich.text import Text
+
+        text = Text(self.format(record))
+        if record.levelno >= logging.WARNING:
+            if text.plain in self.notes:
+                return
+            self.notes.add(text.plain)
+            text = Text(f"note: {text.plain}", "yellow")
+        stderr_console().print(text, soft_wrap=True)
+
+
+@cache
+def stderr_console() -> Console:
+    """The console on stderr; it is shared, so that lines appear above a running bar."""
+    from rich.console import Console
+
+    return Console(stderr=True)
 
 
 @contextmanager
-def progress() -> Iterator[Callable[[str, int, int], None]]:
-    """A function (what, done, total) that draws a bar on a terminal and plain lines elsewhere."""
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeRemainingColumn
+def progress_bar() -> Iterator[Callable[[str, int, int], None]]:
+    """A function (what, done, total) that draws a bar on a terminal and logs lines elsewhere."""
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        Progress,
+        TaskID,
+        TimeRemainingColumn,
+    )
 
-    console = Console(stderr=True)
+    console = stderr_console()
     if not console.is_terminal:
-        yield _plain()
+        yield _line_logger()
         return
     columns = ("{task.description}", BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns, console=console, transient=True) as bars:
-        known: dict[int, int] = {}
+        known: dict[int, TaskID] = {}
 
         def advance(what: str, done: int, total: int) -> None:
             if total not in known:
@@ -37,14 +82,15 @@ def progress() -> Iterator[Callable[[str, int, int], None]]:
         yield advance
 
 
-def _plain() -> Callable[[str, int, int], None]:
+def _line_logger() -> Callable[[str, int, int], None]:
+    """A function (what, done, total) that logs a line every `LINE_SECONDS` and at the end."""
     last = time.monotonic()
 
     def advance(what: str, done: int, total: int) -> None:
         nonlocal last
-        if done == total or time.monotonic() - last > QUIET_SECONDS:
+        if done == total or time.monotonic() - last > LINE_SECONDS:
             last = time.monotonic()
-            print(f"{what}: step {done} of {total}", flush=True)
+            log.info("%s: step %d of %d", what, done, total)
 
     return advance
 
@@ -77,8 +123,8 @@ def checklist(cls: type[TokenReducer], params: dict[str, Any], plugins: list[str
             elif verdict.detail:
                 line += Text(f": {verdict.detail}", "dim")
             console.print(line, soft_wrap=True)
-    said = ", ".join(f"{counts[outcome]} {outcome}" for outcome in marks if counts[outcome])
-    console.print(f"{cls.name}: {said} ({time.monotonic() - started:.0f} s)")
+    summary = ", ".join(f"{counts[outcome]} {outcome}" for outcome in marks if counts[outcome])
+    console.print(f"{cls.name}: {summary} ({time.monotonic() - started:.0f} s)")
     return not counts["failed"]
 
 

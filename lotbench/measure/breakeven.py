@@ -8,8 +8,9 @@ covers only what varies within a process.
 
 from __future__ import annotations
 
+import logging
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 import torch
@@ -26,6 +27,8 @@ from lotbench.measure.spec import Example, MapSpec
 from lotbench.reducer import Leap, Params, TokenReducer, Tokens
 from lotbench.store.record import Record
 from lotbench.store.records import Cell, KeepSpeedup, Map, MapBackbone, MapSetting
+
+log = logging.getLogger(__name__)
 
 LENGTHS, BATCH_SIZES = (32, 64, 128, 256, 512), (1, 8, 32)
 KEEPS = (0.1, 0.25, 0.5, 0.75, 0.9)
@@ -65,7 +68,6 @@ def run_maps(
     batch_sizes: Sequence[int] = BATCH_SIZES,
     keeps: Sequence[float] = KEEPS,
     seed: int = 0,
-    progress: Callable[[str], None] = print,
 ) -> Iterator[Map]:
     """Maps, one per setting, as each is done.
 
@@ -89,7 +91,7 @@ def run_maps(
     """
     for setting in launch.settings(devices, threads, dtypes):
         spec = MapSpec(setting, backbone, layers, lengths, batch_sizes, keeps, rounds, seed)
-        measured = launch.run_worker(__name__, spec, MeasuredMap, f"map on {setting}", progress)
+        measured = launch.run_worker(__name__, spec, MeasuredMap, f"map on {setting}")
         yield Map(**launch.provenance("map_id", *setting.parts), **dict(measured))
 
 
@@ -156,7 +158,7 @@ def _cell(spec: MapSpec, backbone: Backbone, routed: TokenReducer, length: int, 
     rounds = max(MIN_ROUNDS, min(spec.rounds, fitting))
     samples = protocol.run_rounds(calls, rounds, 0.0, spec.seed, timer)
     seconds = time.perf_counter() - start
-    launch.log(f"length {length}, batch {size}: {rounds} rounds, {seconds:.1f} s")
+    log.info("length %d, batch %d: %d rounds, %.1f s", length, size, rounds, seconds)
     fastest = protocol.fastest_dense(samples)
     speedups = [
         KeepSpeedup(

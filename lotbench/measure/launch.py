@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import platform
 import secrets
@@ -10,6 +11,7 @@ import sys
 import tempfile
 from collections import deque
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, TypeVar
@@ -22,6 +24,8 @@ from lotbench.measure.spec import DeviceSetting, MapSpec, PassSpec
 
 Spec = TypeVar("Spec")
 Result = TypeVar("Result")
+
+log = logging.getLogger(__name__)
 
 LOCK = Path(tempfile.gettempdir()) / "lotbench-timing.lock"
 ALLOCATOR = {
@@ -70,14 +74,10 @@ def settings(
     )
 
 
-def run_worker(
-    module: str,
-    spec: PassSpec | MapSpec,
-    kind: type[Result],
-    label: str,
-    progress: Callable[[str], None],
-) -> Result:
+def run_worker(module: str, spec: PassSpec | MapSpec, kind: type[Result], label: str) -> Result:
     """What ``python -m MODULE SPEC OUT LOCK`` writes to OUT, read as ``kind``.
+
+    Each line that the worker writes to stderr is logged after ``label``.
 
     Raises
     ------
@@ -99,7 +99,7 @@ def run_worker(
             try:
                 for line in worker.stderr or ():
                     tail.append(line.rstrip())
-                    progress(f"{label}: {line.rstrip()}")
+                    log.info("%s: %s", label, line.rstrip())
             except BaseException:
                 # An interrupted pass must not leave a worker that disturbs the next one.
                 worker.kill()
@@ -116,20 +116,23 @@ def run_worker(
 def work(kind: type[Spec], run: Callable[[Spec], object]) -> None:
     """A worker process: write ``run(SPEC)`` to OUT while no other pass runs on this machine.
 
+    Its log goes to stderr, which `run_worker` reads.
+
     Parameters
     ----------
     kind : type
         Of the spec.
     run : callable
     """
+    logging.basicConfig(level=logging.INFO, format="%(message)s")
     spec_path, out_path, lock = map(Path, sys.argv[1:])
     spec = TypeAdapter(kind).validate_json(spec_path.read_bytes())
-    with exclusive(lock, log):
+    with exclusive(lock):
         result = run(spec)
         out_path.write_bytes(TypeAdapter(type(result)).dump_json(result))
 
 
-def exclusive(lock: Path, progress: Callable[[str], None]):
+def exclusive(lock: Path) -> AbstractContextManager[object]:
     """The machine-wide lock that keeps two passes from slowing each other, held by the worker.
 
     The system frees it when its holder dies, so the process that times must be the holder.
@@ -140,7 +143,7 @@ def exclusive(lock: Path, progress: Callable[[str], None]):
     try:
         return held.acquire(timeout=0)
     except Timeout:
-        progress(f"waiting for another timing pass on this machine to finish ({lock})")
+        log.info("waiting for another timing pass on this machine to finish (%s)", lock)
         return held.acquire()
 
 
@@ -168,11 +171,6 @@ def provenance(key: str, *parts: str) -> dict[str, Any]:
         "git_commit": machine.git_commit(),
         "allocator": allocator(),
     }
-
-
-def log(text: str) -> None:
-    """Print a line of progress, which a worker sends through stderr."""
-    print(text, file=sys.stderr, flush=True)
 
 
 def _gpus() -> list[str]:

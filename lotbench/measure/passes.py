@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+import logging
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 from lotbench import engine
@@ -10,6 +11,8 @@ from lotbench.errors import InputError
 from lotbench.measure import launch, merge, protocol
 from lotbench.measure.spec import PassSpec, WorkerResult
 from lotbench.store.records import TimingPass
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -20,16 +23,10 @@ class PassResult:
     broken: dict[str, str]
 
 
-def run_pass(spec: PassSpec, progress: Callable[[str], None] = launch.log) -> Iterator[PassResult]:
+def run_pass(spec: PassSpec) -> Iterator[PassResult]:
     """One result per batch size, once all workers are done.
 
     A candidate that raises is left out.
-
-    Parameters
-    ----------
-    spec : PassSpec
-    progress : callable
-        Is given each line of progress.
 
     Raises
     ------
@@ -45,7 +42,7 @@ def run_pass(spec: PassSpec, progress: Callable[[str], None] = launch.log) -> It
     if not spec.examples:
         raise InputError("examples: nothing to time; raise measure.examples")
     label = f"timing {spec.task} on {spec.setting}"
-    progress(f"{label}: {len(names)} contenders")
+    log.info("%s: %d contenders", label, len(names))
     shares = merge.rounds_of_processes(spec.rounds)
     results = [
         launch.run_worker(
@@ -55,7 +52,6 @@ def run_pass(spec: PassSpec, progress: Callable[[str], None] = launch.log) -> It
             ),
             WorkerResult,
             f"{label}: process {process + 1} of {len(shares)}",
-            progress,
         )
         for process, rounds in enumerate(shares)
     ]

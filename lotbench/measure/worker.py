@@ -7,6 +7,7 @@ stderr, a line at a time.
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -35,6 +36,8 @@ from lotbench.measure.spec import (
 )
 from lotbench.reducer import Params, TokenReducer
 
+log = logging.getLogger(__name__)
+
 MEMORY_SHARE = 0.25
 """Share of the memory that the models of one group may fill."""
 
@@ -61,7 +64,7 @@ class Worker:
             models: dict[str, ReducedEncoder] = {}
             for size in self.spec.batch_sizes:
                 label = f"group {number} of {len(groups)}, batch {size}"
-                launch.log(f"{label}: {len(group)} contenders")
+                log.info("%s: %d contenders", label, len(group))
                 contenders = self._contenders(group, models, size, label)
                 with torch.inference_mode():
                     timed[size].append(self._time(contenders, number, label))
@@ -96,7 +99,7 @@ class Worker:
                         call()
             except Exception as error:
                 self.broken[name] = f"{type(error).__name__}: {error}".splitlines()[0]
-                launch.log(f"{label}: not timed: {name}: {self.broken[name]}")
+                log.warning("%s: not timed: %s: %s", label, name, self.broken[name])
             else:
                 contenders[name] = own
         return contenders
@@ -113,10 +116,8 @@ class Worker:
         start = time.perf_counter()
         seed = f"{spec.seed} {spec.process} {group}"
         samples = protocol.run_rounds(calls, spec.rounds, spec.min_seconds, seed, timer)
-        launch.log(
-            f"{label}: {passes} warm-up passes, {len(samples[protocol.DENSE])} rounds in "
-            f"{time.perf_counter() - start:.1f} s"
-        )
+        seconds, rounds = time.perf_counter() - start, len(samples[protocol.DENSE])
+        log.info("%s: %d warm-up passes, %d rounds in %.1f s", label, passes, rounds, seconds)
         events = timer.events if isinstance(timer, CudaTimer) else {}
         # After the timed rounds, because observing a call slows it.
         observations = self._observe(contenders) if spec.process == 0 else {}

@@ -7,8 +7,8 @@ bytes.
 
 from __future__ import annotations
 
+import logging
 import math
-import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.figure import Figure
 
+log = logging.getLogger(__name__)
+
 FIGURES = ("accuracy-vs-flops", "accuracy-vs-real", "real-vs-flops", "time-shares", "keep-ratio")
 
 
@@ -34,7 +36,7 @@ def draw(folder: str | Path) -> list[Path]:
     table = frame(folder)
     timings = Store(folder).timings()
     for sentence in missing(table):
-        warnings.warn(sentence, stacklevel=2)
+        log.warning(sentence)
     files = []
     with style.drawing():
         for task, rows in points(table).groupby("task"):

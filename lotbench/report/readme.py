@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import warnings
+import logging
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,6 +17,8 @@ from lotbench.store.store import Store
 if TYPE_CHECKING:
     import pandas as pd
 
+log = logging.getLogger(__name__)
+
 WRITTEN = "`lotbench plot` writes this file"
 
 
@@ -27,7 +29,7 @@ def write(folder: str | Path, figures: list[Path]) -> Path | None:
     """
     path = Path(folder) / "README.md"
     if path.exists() and WRITTEN not in path.read_text(encoding="utf-8"):
-        warnings.warn(f"{path}: not replaced, `lotbench plot` did not write it", stacklevel=2)
+        log.warning("%s: not replaced, `lotbench plot` did not write it", path)
         return None
     path.write_text(text(folder, figures), encoding="utf-8")
     return path

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-import warnings
+import logging
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,6 +16,8 @@ from lotbench.store.store import Store
 
 if TYPE_CHECKING:
     import pandas as pd
+
+log = logging.getLogger(__name__)
 
 Columns = dict[str, Any]
 """One row of the frame, or a part of it, by column."""
@@ -153,10 +155,10 @@ def _real_columns(store: Store) -> dict[tuple[str, str, str], Columns]:
     real: dict[tuple[str, str, str], Columns] = {}
     shown = store.newest_passes()
     for left_out in {t.pass_id for t in store.timings()} - {t.pass_id for t in shown}:
-        warnings.warn(
-            f"timing {left_out} left out: the newest pass in its setting is of another machine, "
+        log.warning(
+            "timing %s left out: the newest pass in its setting is of another machine, "
             "torch, transformers, choice of texts, protocol or engine",
-            stacklevel=3,
+            left_out,
         )
     for timing in shown:
         for contender in timing.contenders:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import warnings
+import logging
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TypeVar
@@ -12,6 +12,8 @@ from pydantic import ValidationError
 from lotbench.store import files
 from lotbench.store.record import complaint
 from lotbench.store.records import Map, Stored, TimingPass, Trial
+
+log = logging.getLogger(__name__)
 
 Kind = TypeVar("Kind", bound=Stored)
 
@@ -95,6 +97,6 @@ def _load(kind: type[Kind], path: Path) -> Kind | None:
             raise ValueError(f"holds {kind.ID} {record.id!r}, which is not its file name")
     except (OSError, ValueError) as error:
         why = complaint(error) if isinstance(error, ValidationError) else error
-        warnings.warn(f"{path}: skipped, {why}", stacklevel=4)
+        log.warning("%s: skipped, %s", path, why)
         return None
     return record

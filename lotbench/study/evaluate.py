@@ -14,13 +14,13 @@ from lotbench.data.task import Task
 from lotbench.data.tokens import Split
 from lotbench.engine.encoder import ReducedEncoder
 from lotbench.measure.flops import dense_flops, reduced_flops
-from lotbench.study.training import Progress, silent
+from lotbench.study.progress import report
 
 BATCH_SIZE = 32
 
 
 def evaluate(encoder: ReducedEncoder, split: Split, metrics: Sequence[str]) -> dict[str, Any]:
-    """Metrics, FLOPs (per example) and per-layer ratios of one model at its present budget.
+    """Metrics, FLOPs (per example) and per-layer ratios of one model at its current budget.
 
     Ratios are over all tokens of the split: tokens computed, keys seen and tokens in the
     feed-forward, each against the tokens of the texts.
@@ -66,14 +66,14 @@ def evaluate(encoder: ReducedEncoder, split: Split, metrics: Sequence[str]) -> d
 
 
 def evaluate_budgets(
-    encoder: ReducedEncoder, task: Task, budgets: Sequence[float], progress: Progress = silent
+    encoder: ReducedEncoder, task: Task, budgets: Sequence[float]
 ) -> list[dict[str, Any]]:
     """Evaluations on validation and selection at each budget, the trained one if none is given."""
     rows = []
     reducer = encoder.reducer
     values = budgets or [None]
     for number, value in enumerate(values):
-        progress("evaluate", number, len(values))
+        report("evaluate", number, len(values))
         with reducer.at_budget(value):
             budget = {reducer.budget_name: reducer.budget} if reducer.budget_name else {}
             for split in ("validation", "selection"):

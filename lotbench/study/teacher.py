@@ -31,7 +31,8 @@ from lotbench.engine.loading import fingerprint
 from lotbench.ragged import Ragged
 from lotbench.reducer import Leap, Params, TokenReducer, Tokens
 from lotbench.study.evaluate import evaluate
-from lotbench.study.training import Progress, resolve_precision, silent, train
+from lotbench.study.progress import report
+from lotbench.study.training import resolve_precision, train
 
 BATCH_SIZE = 32
 VERSION = 1
@@ -59,7 +60,6 @@ class Artefacts:
     config: TrialConfig
     task: Task
     tokenizer: Any
-    progress: Progress = silent
 
     @cached_property
     def key(self) -> str:
@@ -85,8 +85,7 @@ class Artefacts:
     def logits(self) -> np.ndarray:
         """Teacher logits of the train split, shape (N, C), float32."""
         path = self.folder / "logits.npy"
-        split, progress = self.task.train, self.progress
-        _once(path, lambda place: _save(place, teacher_logits(self._load(), split, progress)))
+        _once(path, lambda place: _save(place, teacher_logits(self._load(), self.task.train)))
         return np.load(path)
 
     def saliency(self, kind: str) -> np.ndarray:
@@ -96,8 +95,7 @@ class Artefacts:
         """
         compute = {"gradient": gradient_saliency, "attention": attention_saliency}[kind]
         path = self.folder / f"{kind}.npy"
-        split, progress = self.task.train, self.progress
-        _once(path, lambda place: _save(place, compute(self._load(), split, progress)))
+        _once(path, lambda place: _save(place, compute(self._load(), self.task.train)))
         return np.load(path)
 
     def attacher(self, needs: frozenset[str]) -> Callable[[Batch, np.ndarray], None] | None:
@@ -128,13 +126,13 @@ class Artefacts:
             config.backbone, self.task.n_labels, _Teacher, Params(), config.layers, config.seed
         ).to(device())
         split, settings = self.task.train, config.teacher
-        report = train(encoder, split, settings, config.seed, None, self.progress, settings.r_drop)
+        training = train(encoder, split, settings, config.seed, r_drop=settings.r_drop)
         card = {
             split: evaluate(encoder, getattr(self.task, split), self.task.metrics)["metrics"]
             for split in ("validation", "selection")
         }
         checkpoint.save(place, encoder, self.tokenizer, [], config.data.max_length)
-        (place / "training.json").write_text(json.dumps({"training": report, "metrics": card}))
+        (place / "training.json").write_text(json.dumps({"training": training, "metrics": card}))
 
 
 class _Teacher(TokenReducer):
@@ -154,21 +152,17 @@ class _Probe(TokenReducer):
         return Leap(keep, aux={"received": received.mean})
 
 
-def teacher_logits(
-    teacher: ReducedEncoder, split: Split, progress: Progress = silent
-) -> np.ndarray:
+def teacher_logits(teacher: ReducedEncoder, split: Split) -> np.ndarray:
     """Logits of every row, shape (N, C), float32."""
     out = np.zeros((len(split), teacher.backbone.config.num_labels), dtype=np.float32)
     device = next(teacher.parameters()).device
     with torch.inference_mode():
-        for rows in _batches("teacher logits", split, progress):
+        for rows in _batches("teacher logits", split):
             out[rows] = teacher(collate(split, rows).to(device)).logits.cpu().numpy()
     return out
 
 
-def gradient_saliency(
-    teacher: ReducedEncoder, split: Split, progress: Progress = silent
-) -> np.ndarray:
+def gradient_saliency(teacher: ReducedEncoder, split: Split) -> np.ndarray:
     """``sum_l || d logit_y / d h_l,i * h_l,i ||_2`` of every token (LoT, section 3.4).
 
     h_l are the inputs of the layers, y the gold label (the only logit for regression).
@@ -183,12 +177,10 @@ def gradient_saliency(
         parts = [(g.float() * h.float()).norm(dim=1) for g, h in pairs]
         return torch.stack(parts).sum(0)
 
-    return _per_token(teacher, split, compute, progress)
+    return _per_token(teacher, split, compute)
 
 
-def attention_saliency(
-    teacher: ReducedEncoder, split: Split, progress: Progress = silent
-) -> np.ndarray:
+def attention_saliency(teacher: ReducedEncoder, split: Split) -> np.ndarray:
     """Attention that each token receives, summed over the layers."""
     probe = _Probe(Params(), len(teacher.backbone.layers), teacher.backbone.width)
     probing = ReducedEncoder(teacher.backbone, probe).eval()
@@ -198,14 +190,11 @@ def attention_saliency(
         events = probing(batch).trace.decisions("after_attention")
         return torch.stack([event.decision.aux["received"] for event in events]).sum(0)
 
-    return _per_token(teacher, split, compute, progress)
+    return _per_token(teacher, split, compute)
 
 
 def _per_token(
-    encoder: ReducedEncoder,
-    split: Split,
-    compute: Callable[[Batch], Tensor],
-    progress: Progress,
+    encoder: ReducedEncoder, split: Split, compute: Callable[[Batch], Tensor]
 ) -> np.ndarray:
     device = next(encoder.parameters()).device
     # Only the order and the rough share of the values matter, and bf16 is far faster.
@@ -213,7 +202,7 @@ def _per_token(
     starts = np.concatenate([[0], np.cumsum(split.lengths)])
     out = np.zeros(starts[-1], dtype=np.float32)
     encoder.eval()
-    for rows in _batches("saliency", split, progress):
+    for rows in _batches("saliency", split):
         batch = collate(split, rows).to(device)
         with torch.autocast(device.type, torch.bfloat16, enabled=precision == "bf16"):
             values = compute(batch).detach().float().cpu().numpy()
@@ -225,12 +214,12 @@ def _per_token(
     return out
 
 
-def _batches(what: str, split: Split, progress: Progress) -> Iterator[np.ndarray]:
-    """The batches of a split from the shortest example to the longest, with progress."""
+def _batches(what: str, split: Split) -> Iterator[np.ndarray]:
+    """The batches of a split from the shortest example to the longest; reports progress."""
     found = batches(split, BATCH_SIZE, seed=None)
     for number, rows in enumerate(found, start=1):
         yield rows
-        progress(what, number, len(found))
+        report(what, number, len(found))
 
 
 def device() -> torch.device:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from itertools import groupby
 from pathlib import Path
@@ -26,7 +27,7 @@ from lotbench.store.store import Store
 from lotbench.study.checks import check_data
 from lotbench.study.teacher import Artefacts
 
-Say = Callable[[str], None]
+log = logging.getLogger(__name__)
 
 
 @dataclass
@@ -48,7 +49,6 @@ def measure(
     ids: set[str] | None = None,
     again: bool = False,
     strict: bool = False,
-    progress: Say = print,
 ) -> Measured:
     """Time the stored models of a sweep.
 
@@ -62,8 +62,6 @@ def measure(
         Also time what has been timed before; the new passes are added to the old ones.
     strict : bool
         Do not store a pass with noisy contenders.
-    progress : callable
-        Is given each line of progress.
 
     Raises
     ------
@@ -79,16 +77,16 @@ def measure(
     done = Measured()
     known = [] if again else store.newest_passes()
     for members in _with_one_dense_model(trials):
-        for results in _passes(store, config, members, known, progress):
+        for results in _passes(store, config, members, known):
             try:
                 for result in results:
-                    _keep(store, result, strict, done, progress)
+                    _keep(store, result, strict, done)
             except PassFailed as error:  # the other passes go on
                 done.failed.append(str(error))
     return done
 
 
-def map_break_even(store: Store, sweep: SweepConfig, progress: Say = print) -> int:
+def map_break_even(store: Store, sweep: SweepConfig) -> int:
     """The number of break-even maps added to the store, one per setting.
 
     A map shows from which length and keep ratio on reduction pays for the sweep's backbone on this
@@ -103,7 +101,6 @@ def map_break_even(store: Store, sweep: SweepConfig, progress: Say = print) -> i
         devices=config.devices,
         dtypes=config.dtypes,
         rounds=config.rounds,
-        progress=progress,
     ):
         store.write(record)
         written += 1
@@ -123,7 +120,7 @@ def _with_one_dense_model(trials: list[Trial]) -> list[list[Trial]]:
     return [list(members) for _, members in groupby(sorted(trials, key=key), key=key)]
 
 
-def _keep(store: Store, result: PassResult, strict: bool, done: Measured, progress: Say) -> None:
+def _keep(store: Store, result: PassResult, strict: bool, done: Measured) -> None:
     """Stores a record, unless it is too noisy."""
     record = result.record
     where = f"{record.task}, {record.setting.label}"
@@ -135,27 +132,24 @@ def _keep(store: Store, result: PassResult, strict: bool, done: Measured, progre
         store.write(record)
         done.written += 1
     if record.setting.processes == 1:
-        progress(
+        log.warning(
             "timed by one process: the intervals lack what differs between processes, "
-            f"so they are too narrow; {2 * merge.ROUNDS_EACH} rounds or more take several"
+            "so they are too narrow; %d rounds or more take several",
+            2 * merge.ROUNDS_EACH,
         )
 
 
 def _passes(
-    store: Store,
-    config: MeasureConfig,
-    trials: list[Trial],
-    known: list[TimingPass],
-    progress: Say,
+    store: Store, config: MeasureConfig, trials: list[Trial], known: list[TimingPass]
 ) -> Iterator[Iterator[PassResult]]:
     """The results of each setting in which some of these trials are not yet timed."""
     task, seed = trials[0].task, trials[0].seed
-    sizes = _batch_sizes(config, trials[0], progress)
+    sizes = _batch_sizes(config, trials[0])
     picked = Picked(examples=config.examples, run=max(config.batch_sizes))
     reduced = [trial for trial in trials if trial.method != "dense"]
-    candidates = [each for trial in reduced for each in _candidates(store, trial, progress)]
+    candidates = [each for trial in reduced for each in _candidates(store, trial)]
     if not reduced:
-        progress(f"{task}, seed {seed}: nothing but dense, so there is nothing to time")
+        log.info("%s, seed %d: nothing but dense, so there is nothing to time", task, seed)
     examples, dense = None, None
     for setting in launch.settings(config.devices, config.threads, config.dtypes):
         today = _conditions(setting, picked)
@@ -181,20 +175,20 @@ def _passes(
             seed=seed,
             picked=picked,
         )
-        yield passes.run_pass(spec, progress)
+        yield passes.run_pass(spec)
 
 
-def _batch_sizes(config: MeasureConfig, trial: Trial, progress: Say) -> list[int]:
+def _batch_sizes(config: MeasureConfig, trial: Trial) -> list[int]:
     """The batch sizes that the validation split can fill."""
     counts = [each.examples for each in trial.evaluations if each.split == "validation"]
     texts = min((count for count in counts if count is not None), default=0)
     for size in config.batch_sizes:
         if size > texts:
-            progress(f"{trial.task}: {texts} texts are too few for a batch of {size}")
+            log.warning("%s: %d texts are too few for a batch of %d", trial.task, texts, size)
     return [size for size in config.batch_sizes if size <= texts]
 
 
-def _candidates(store: Store, trial: Trial, progress: Say) -> list[Candidate]:
+def _candidates(store: Store, trial: Trial) -> list[Candidate]:
     """A trial's model at each of its budgets; none without a model of the method's version."""
     folder = store.model(trial)
     if folder is None:
@@ -202,7 +196,7 @@ def _candidates(store: Store, trial: Trial, progress: Say) -> list[Candidate]:
     try:
         checkpoint.method_of(folder)
     except InputError as error:
-        progress(f"not timed: {error}")
+        log.warning("not timed: %s", error)
         return []
     budgets = [each.budget for each in trial.evaluations if each.split == "validation"]
     return [

@@ -20,13 +20,10 @@ from lotbench.data.tokens import Split
 from lotbench.engine.encoder import ReducedEncoder
 from lotbench.errors import InputError
 from lotbench.reducer import Stage, Step, TokenReducer, distillation_loss, task_loss
-
-Progress = Callable[[str, int, int], None]
-"""Called with (what, steps done, steps in all)."""
+from lotbench.study.progress import report
 
 Attach = Callable[[Batch, np.ndarray], None]
 """Adds the artefacts of these rows (saliency, teacher logits) to a batch."""
-
 
 RESERVED_TERMS = {"task", "r_drop"}
 """Loss terms that the trainer adds; no method may return one of these names."""
@@ -41,10 +38,6 @@ class NonFiniteLoss(Exception):
 
     def __str__(self) -> str:
         return f"the {self.term} loss is not finite at step {self.step} of stage {self.stage!r}"
-
-
-def silent(what: str, done: int, total: int) -> None:
-    """Reports no progress."""
 
 
 def resolve_precision(asked: str, device: torch.device) -> str:
@@ -62,7 +55,6 @@ def train(
     config: TrainConfig,
     seed: int,
     attach: Attach | None = None,
-    progress: Progress = silent,
     r_drop: float = 0.0,
 ) -> dict[str, Any]:
     """Train in place; returns steps, examples, seconds, precision, threads and stage losses.
@@ -114,7 +106,7 @@ def train(
             if i >= steps - recent:
                 for name, value in values.items():
                     sums[name] += value / recent
-            progress(stage.name, done, total)
+            report(stage.name, done, total)
         stages.append({"name": stage.name, "steps": steps, "losses": dict(sums)})
     encoder.requires_grad_(True)
     encoder.eval()

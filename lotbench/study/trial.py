@@ -21,13 +21,12 @@ from lotbench.study.checks import check_comparable, check_data, check_teacher
 from lotbench.study.evaluate import evaluate_budgets
 from lotbench.study.plan import PlannedTrial
 from lotbench.study.teacher import Artefacts, device
-from lotbench.study.training import NonFiniteLoss, Progress, silent, train
+from lotbench.study.training import NonFiniteLoss, train
 
 
 def run_trial(
     trial: PlannedTrial,
     folder: Path,
-    progress: Progress = silent,
     catch_input_errors: bool = False,
 ) -> Trial:
     """The result of one trial, trained, evaluated and stored.
@@ -40,7 +39,6 @@ def run_trial(
     trial : PlannedTrial
     folder : Path
         The store.
-    progress : callable
     catch_input_errors : bool
         Let bad input, too, end the trial as failed, so that a sweep's other trials go on.
 
@@ -54,7 +52,7 @@ def run_trial(
         check_comparable(folder, store.done().values(), trial.config)
         backbone = read_config(trial.config.backbone)
         trial.check_fits(backbone.num_hidden_layers, backbone.hidden_size)
-        artefacts = prepare(trial, folder, progress)
+        artefacts = prepare(trial, folder)
         found = _train_and_evaluate(trial, artefacts, folder)
         as_json(found)  # a value that JSON does not have is a fault of the method
         row |= found
@@ -75,7 +73,7 @@ def run_trial(
     return result
 
 
-def prepare(trial: PlannedTrial, folder: Path, progress: Progress = silent) -> Artefacts:
+def prepare(trial: PlannedTrial, folder: Path) -> Artefacts:
     """The task and the shared artefacts of a trial, the teacher trained if it is missing.
 
     Raises
@@ -87,7 +85,7 @@ def prepare(trial: PlannedTrial, folder: Path, progress: Progress = silent) -> A
     config = trial.config
     tokenizer = load_tokenizer(config.backbone)
     task = load_task(config.task, config.data, tokenizer, config.seed, config.data_root)
-    artefacts = Artefacts(config, task, tokenizer, progress)
+    artefacts = Artefacts(config, task, tokenizer)
     others = _with_same_teacher(trial, folder)
     check_data(folder, task, others)
     check_teacher(folder, config.backbone, artefacts.key, others)
@@ -110,8 +108,8 @@ def _train_and_evaluate(trial: PlannedTrial, artefacts: Artefacts, folder: Path)
     config, task, model = trial.config, artefacts.task, f"models/{trial.id}"
     encoder = _start(trial, artefacts).to(device())
     attach = artefacts.attacher(encoder.reducer.needs)
-    training = train(encoder, task.train, config.train, config.seed, attach, artefacts.progress)
-    evaluations = evaluate_budgets(encoder, task, trial.budgets, artefacts.progress)
+    training = train(encoder, task.train, config.train, config.seed, attach)
+    evaluations = evaluate_budgets(encoder, task, trial.budgets)
     checkpoint.save(
         folder / model, encoder, artefacts.tokenizer, config.plugins, config.data.max_length
     )

@@ -111,13 +111,16 @@ def test_a_store_takes_no_trials_with_another_dense_model(sweep_file, tmp_path) 
 
 
 @pytest.mark.slow
-def test_one_trial_without_ray(tmp_path, trial_file) -> None:
+def test_one_trial_without_ray(tmp_path, trial_file, capfd) -> None:
     method = {"name": "lot", "top_p": 0.3, "router_learning_rate": 0.02}
     method["thresholds"] = [0.0, 0.5, 1.0]
     train = {"epochs": 4, "learning_rate": 3e-3, "batch_size": 16}
     path = trial_file("lot", train=train, method=method)
     done = call("run", path, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
+    # Progress is on stderr, the scores at each budget and the files on stdout.
+    assert "evaluate" not in done.stdout and ": step " in done.stderr
+    assert "validation: threshold=0.5 accuracy 0." in done.stdout
     (file,) = (tmp_path / "results/runs/trials").glob("*.json")
     row = json.loads(file.read_text())
     points = [e for e in row["evaluations"] if e["split"] == "validation"]
@@ -135,8 +138,10 @@ def test_one_trial_without_ray(tmp_path, trial_file) -> None:
     model.budget = 0.0
     assert model.reducer.threshold == 0.0
 
-    # The same trial again gives the same numbers to the last digit.
+    # The same trial again gives the same numbers to the last digit, and says nothing in Python.
+    capfd.readouterr()
     repeated = lotbench.run(path, tmp_path / "again")
+    assert capfd.readouterr() == ("", "")
     assert repeated.content()["evaluations"] == row["evaluations"]
 
 

@@ -1,5 +1,7 @@
 """Timing passes: settings, exclusiveness, and a real worker on a tiny random model."""
 
+import logging
+
 import pytest
 import torch
 
@@ -94,19 +96,22 @@ def test_names_must_be_unique_and_not_a_baseline(tmp_path):
         next(run_pass(spec(tmp_path, [], examples=[])))
 
 
-def test_a_pass_waits_for_another(tmp_path):
+def test_a_pass_waits_for_another(tmp_path, caplog, monkeypatch):
     from filelock import FileLock
 
-    lines = []
     holder = FileLock(tmp_path / "lock")
     holder.acquire()
 
-    def waiting(line):
-        lines.append(line)
-        holder.release()
+    class Release(logging.Handler):
+        """The other pass ends once this one has said that it waits."""
 
-    with launch.exclusive(tmp_path / "lock", waiting):
-        assert "waiting for another timing pass" in lines[0]
+        def emit(self, record):
+            holder.release()
+
+    monkeypatch.setattr(launch.log, "handlers", [Release()])
+    caplog.set_level(logging.INFO)
+    with launch.exclusive(tmp_path / "lock"):
+        assert "waiting for another timing pass" in caplog.text
 
 
 def test_a_worker_that_dies_is_quoted(tmp_path, monkeypatch):
@@ -168,9 +173,9 @@ def test_groups_keep_budgets_together_and_fit_memory():
 
 
 @pytest.mark.slow
-def test_a_pass_end_to_end(folders, tmp_path, monkeypatch):
+def test_a_pass_end_to_end(folders, tmp_path, monkeypatch, caplog):
     monkeypatch.setattr(launch, "LOCK", tmp_path / "lock")
-    lines = []
+    caplog.set_level(logging.INFO)
     asked = spec(
         folders / "teacher",
         [
@@ -183,12 +188,12 @@ def test_a_pass_end_to_end(folders, tmp_path, monkeypatch):
         min_seconds=0.0,
         picked=Picked(examples=5, run=2),
     )
-    results = list(run_pass(asked, lines.append))
+    results = list(run_pass(asked))
     records = [result.record for result in results]
     assert [result.broken for result in results] == [{}, {}]
     assert [record.setting.batch_size for record in records] == [1, 2]
     assert len({record.pass_id for record in records}) == 2
-    assert any("process 2 of 2: group 1 of 1, batch 2" in line for line in lines)
+    assert "process 2 of 2: group 1 of 1, batch 2" in caplog.text
     for record in records:
         assert record.task == "tiny"
         assert record.setting.threads == 1
@@ -236,22 +241,22 @@ def test_a_pass_end_to_end(folders, tmp_path, monkeypatch):
 
 
 @pytest.mark.slow
-def test_a_candidate_that_raises_is_left_out_and_named(folders, tmp_path, monkeypatch):
+def test_a_candidate_that_raises_is_left_out_and_named(folders, tmp_path, monkeypatch, caplog):
     monkeypatch.setattr(launch, "LOCK", tmp_path / "lock")
-    lines = []
+    caplog.set_level(logging.INFO)
     candidates = [
         candidate("nowhere", tmp_path / "nowhere"),
         candidate("odd", folders / "routed", threshold="high"),
         candidate("sound", folders / "routed", threshold=0.5),
     ]
     asked = spec(folders / "teacher", candidates, batch_sizes=(1, 2), rounds=8, min_seconds=0.0)
-    for result in run_pass(asked, lines.append):
+    for result in run_pass(asked):
         names = [row.name for row in result.record.contenders]
         assert names == [protocol.DENSE, protocol.PACKED, "sound"]
         assert set(result.broken) == {"nowhere", "odd"}
         assert result.broken["nowhere"].startswith("InputError: ")
         assert result.broken["odd"].startswith("InputError: ")
-    assert any("not timed: odd: InputError" in line for line in lines)
+    assert "not timed: odd: InputError" in caplog.text
 
 
 @pytest.mark.parametrize(
@@ -276,7 +281,7 @@ def test_a_pass_in_bfloat16(folders, tmp_path, monkeypatch):
         rounds=2,
         min_seconds=0.0,
     )
-    (result,) = run_pass(asked, lambda line: None)
+    (result,) = run_pass(asked)
     assert result.record.setting.dtype == "bf16"
     found = {row.name: row for row in result.record.contenders}
     assert all(min(row.samples) > 0 for row in found.values())

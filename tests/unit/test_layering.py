@@ -71,7 +71,7 @@ MAY_NEED = {
 
 # Package -> the files that may import it, as prefixes of their paths.
 KEPT_APART = {
-    "ray": ("lotbench/study/sweep.py",),
+    "ray": ("lotbench/study/cluster.py", "lotbench/study/announce.py"),
     "transformers": ("lotbench/engine/", "lotbench/conformance/"),
     "torch": (
         "lotbench/ragged.py",

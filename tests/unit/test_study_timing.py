@@ -1,6 +1,7 @@
 """Which examples a timing pass takes, and which passes are stored."""
 
 import itertools
+import logging
 from types import SimpleNamespace
 
 import numpy as np
@@ -21,9 +22,6 @@ from lotbench.store.records import TimingPass, Trial
 from lotbench.store.store import Store
 from lotbench.study import timing as study_timing
 from lotbench.study.timing import measure, pick
-
-# The command draws when it has timed, and these stores are left without a pass.
-UNTIMED = pytest.mark.filterwarnings("ignore:.*not drawn, no timings:UserWarning")
 
 
 def split(lengths) -> Split:
@@ -108,12 +106,11 @@ def timed_store(tmp_path, monkeypatch):
     return tmp_path
 
 
-@UNTIMED
 @pytest.mark.parametrize(
     ("options", "code", "stored"), [([], 0, ["steady", "noisy"]), (["--strict"], 1, ["steady"])]
 )
 @pytest.mark.slow
-def test_strict_stores_the_passes_that_are_not_noisy(timed_store, options, code, stored):
+def test_strict_stores_the_passes_that_are_not_noisy(timed_store, options, code, stored, caplog):
     done = CliRunner().invoke(cli.app, ["measure", str(timed_store), *options])
     assert done.exit_code == code, done.output
     assert [record.pass_id for record in Store(timed_store).timings()] == stored
@@ -121,17 +118,20 @@ def test_strict_stores_the_passes_that_are_not_noisy(timed_store, options, code,
     complaint = "noisy, not stored: toy, cpu-1t-b32-fp32: a\n"
     assert (complaint in done.output) is bool(options)
     assert ("raise rounds" in done.output) is bool(options)
-    assert "not timed" in done.output and "models/old" in done.output
-    assert done.output.count("timed by one process") == 1
+    (old,) = [line for line in caplog.messages if "not timed" in line]
+    assert "models/old" in old
+    assert len([line for line in caplog.messages if "timed by one process" in line]) == 1
 
 
-def test_models_are_timed_against_dense_of_their_own_backbone_alone(timed_store, monkeypatch):
+def test_models_are_timed_against_dense_of_their_own_backbone_alone(
+    timed_store, monkeypatch, caplog
+):
     other = {"backbone": "huge", "task": "toy", "teacher": {}, "method": "lot"}
     row = trial("b", "lot", [evaluation(0.9, 2.0)], model="models/a", config=other)
     write(timed_store, row)
     passes = []
 
-    def timed(spec, _):
+    def timed(spec):
         passes.append(([each.name for each in spec.candidates], spec.batch_sizes))
         return iter(())
 
@@ -140,19 +140,17 @@ def test_models_are_timed_against_dense_of_their_own_backbone_alone(timed_store,
         row = each.content()
         row["evaluations"][0]["examples"] = 5
         write(timed_store, row)
-    lines = []
-    measure(Store(timed_store), MeasureConfig(batch_sizes=[1, 5, 8]), progress=lines.append)
+    measure(Store(timed_store), MeasureConfig(batch_sizes=[1, 5, 8]))
     # Five texts fill no batch of eight.
     assert sorted(passes) == [(["a"], [1, 5]), (["b"], [1, 5])]
-    assert "toy: 5 texts are too few for a batch of 8" in lines
+    assert "toy: 5 texts are too few for a batch of 8" in caplog.messages
     passes.clear()
-    measure(Store(timed_store), MeasureConfig(batch_sizes=[8]), progress=lines.append)
+    measure(Store(timed_store), MeasureConfig(batch_sizes=[8]))
     assert passes == []
 
 
-@UNTIMED
 @pytest.mark.slow
-def test_what_cannot_be_timed_costs_the_others_nothing(timed_store, monkeypatch):
+def test_what_cannot_be_timed_costs_the_others_nothing(timed_store, monkeypatch, caplog):
     """A worker that dies ends its own pass; a contender that raises is named."""
     config = {"backbone": "tiny", "task": "other", "teacher": {}, "method": "lot"}
     row = trial("b", "lot", [evaluation(0.9, 2.0)], model="models/a", config=config, task="other")
@@ -160,7 +158,7 @@ def test_what_cannot_be_timed_costs_the_others_nothing(timed_store, monkeypatch)
     row = trial("c", "dense", [evaluation(0.9, 1.0)], seed=1, config=config | {"task": "toy"})
     write(timed_store, row)
 
-    def passes(spec, _):
+    def passes(spec):
         if (spec.task, spec.setting.threads) == ("other", 2):
             raise PassFailed("its last lines: killed")
         rows = [contender("dense", 1.0), contender("a", 1.8, "a")]
@@ -169,9 +167,9 @@ def test_what_cannot_be_timed_costs_the_others_nothing(timed_store, monkeypatch)
 
     count = itertools.count()
     monkeypatch.setattr(study_timing.passes, "run_pass", passes)
-    lines = []
+    caplog.set_level(logging.INFO)
     block = MeasureConfig(batch_sizes=[32], threads=[2, 1])
-    done = measure(Store(timed_store), block, progress=lines.append)
+    done = measure(Store(timed_store), block)
     stored = {record.pass_id: record for record in Store(timed_store).timings()}
     assert sorted(stored) == ["other-1-0", "toy-1-2", "toy-2-1"] and done.written == 3
     assert not any("broken" in record.content() for record in stored.values())
@@ -179,7 +177,7 @@ def test_what_cannot_be_timed_costs_the_others_nothing(timed_store, monkeypatch)
         "its last lines: killed",
         *["toy, cpu-1t-b32-fp32: a k=3: RuntimeError: no"] * 2,
     ]
-    assert "toy, seed 1: nothing but dense, so there is nothing to time" in lines
+    assert "toy, seed 1: nothing but dense, so there is nothing to time" in caplog.messages
     printed = CliRunner().invoke(cli.app, ["measure", str(timed_store), "--set", "threads=[2]"])
     assert printed.exit_code == 1 and "failed: its last lines: killed" in printed.output
 
@@ -195,7 +193,7 @@ def test_a_pass_on_another_machine_does_not_count(timed_store, monkeypatch):
         record = timing(name, created, [contender("a", 1.8, "a")], **setting) | origin
         write(timed_store, record)
         asked.clear()
-        measure(Store(timed_store), MeasureConfig(batch_sizes=[32]), progress=lambda _: None)
+        measure(Store(timed_store), MeasureConfig(batch_sizes=[32]))
         return len(asked)
 
     assert passes("a", "2025-01-01", here | {"device_name": "elsewhere"}, **origin) == 1

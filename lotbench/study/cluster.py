@@ -1,0 +1,252 @@
+"""Teachers and trials of a sweep on Ray: on this machine, or on a running cluster."""
+
+from __future__ import annotations
+
+import logging
+import os
+import socket
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+from lotbench import machine
+from lotbench.config.sections import TrialConfig
+from lotbench.engine import checkpoint
+from lotbench.errors import InputError
+from lotbench.store.store import Store
+from lotbench.study.plan import Plan, resolve
+from lotbench.study.status import StatusBoard, logging_statuses, posting
+from lotbench.study.trial import prepare, run_trial
+
+log = logging.getLogger(__name__)
+
+RETRIES = 1
+"""How often a trial is tried again if its worker dies, such as for lack of memory.  A failure of
+the trial itself is stored as its row, and is not tried again."""
+
+RAY_SETTINGS = {
+    # Workers keep their folder; `_set_up_worker` chooses it.
+    "RAY_CHDIR_TO_TRIAL_DIR": "0",
+    # LoTBench logs its own lines and stores its own rows instead of Tune's tables and logs.
+    "RAY_AIR_NEW_OUTPUT": "0",
+    "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
+    # Tune would take the first Ctrl-C as the end of its trials, and the timing pass would follow.
+    "TUNE_DISABLE_SIGINT_HANDLER": "1",
+    # Ray would otherwise hide the GPUs from a worker that asks for none, and warn about it.
+    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
+}
+
+
+def run_trials(planned: Plan, address: str | None = None) -> tuple[int, dict[str, str]]:
+    """How many of the trials to do succeeded, and why the others failed, by trial id.
+
+    Parameters
+    ----------
+    planned : Plan
+    address : str, optional
+        Of a running Ray cluster.
+
+    Raises
+    ------
+    InputError
+        If data or backbone are at fault, or no cluster answers at the address.
+    """
+    with _connected(address):
+        import ray
+        from ray.exceptions import RayError
+
+        actor: Any = ray.remote(num_cpus=0)(StatusBoard)
+        board = actor.remote()
+
+        def lines() -> list[str]:
+            with suppress(RayError):  # reported where the job is waited for
+                return ray.get(board.lines.remote(), timeout=10)
+            return []
+
+        with logging_statuses(lines):
+            _train_teachers(planned, board)
+            succeeded, failed = _tune(planned, board)
+    stored = {trial.trial_id for trial in Store(planned.folder).trials()}
+    for name in planned.todo.keys() - stored:
+        failed.setdefault(name, "the worker died; its log is under ray/")
+    return succeeded, failed
+
+
+@contextmanager
+def _connected(address: str | None) -> Iterator[None]:
+    """Inside, Ray runs: a cluster of its own on this machine, or the one at the address."""
+    # Ray reads them when it is imported, and its workers when they start.
+    os.environ.update(RAY_SETTINGS)
+    import ray
+
+    try:
+        if address is not None:
+            _check_reachable(address)
+        ray.init(
+            address=address or "local",  # by itself Ray would join a cluster that happens to run
+            num_cpus=None if address else machine.usable_cores(),
+            include_dashboard=False if address is None else None,
+            logging_level=logging.ERROR,
+            log_to_driver=False,
+            runtime_env={"env_vars": RAY_SETTINGS | _inherited()},
+        )
+    except (OSError, ValueError, RuntimeError) as error:
+        if address is None:
+            raise
+        raise InputError(
+            f"--address {address}: no Ray cluster there ({str(error).splitlines()[0]}); start one "
+            "with `ray start --head`, set RAY_AUTH_MODE=token if it asks for one, or leave "
+            "--address out"
+        ) from error
+    logging.getLogger("ray.tune").setLevel(logging.CRITICAL)  # `Announcer` names a dead worker
+    try:
+        yield
+    finally:
+        ray.shutdown()
+
+
+def _check_reachable(address: str) -> None:
+    """Raises an OSError if nothing answers at HOST:PORT; Ray itself tries for minutes."""
+    host, _, port = address.removeprefix("ray://").rpartition(":")
+    if port.isdigit():
+        socket.create_connection((host.strip("[]"), int(port)), timeout=10).close()
+
+
+def _train_teachers(planned: Plan, board: Any) -> None:
+    """Teachers, logits and saliency that the trials need, each once, as Ray tasks."""
+    import ray
+    from ray.exceptions import RayError, RayTaskError
+
+    shared: dict[str, list[TrialConfig]] = {}
+    for trial in planned.todo.values():
+        shared.setdefault(trial.config.teacher_key(), []).append(trial.config)
+    cpus, gpus = _share(ray.cluster_resources())
+    remote = ray.remote(num_cpus=cpus, num_gpus=gpus, max_retries=0)(_train_teacher)
+    started = time.perf_counter()
+    jobs = {
+        remote.remote(
+            [c.model_dump(mode="json") for c in configs], planned.folder, cpus, Path.cwd(), board
+        ): configs[0]
+        for configs in shared.values()
+    }
+    for number, (job, config) in enumerate(jobs.items(), start=1):
+        label = f"teacher {number}/{len(jobs)}: {config.task}, seed {config.seed}"
+        try:
+            metrics = ray.get(job)
+        except RayError as error:
+            cause = error.cause if isinstance(error, RayTaskError) else error
+            if isinstance(cause, InputError):
+                raise InputError(str(cause)) from None
+            # Its trials fail likewise, each in its own row; those of other teachers go on.
+            log.warning("%s: failed: %s", label, str(cause).strip().splitlines()[-1])
+            board.post.remote(_teacher_job(config), None)  # a worker that died could not
+            continue
+        shown = ", ".join(f"{name} {value:.4f}" for name, value in metrics.items())
+        log.info("%s: %s (%.0f s)", label, shown, time.perf_counter() - started)
+
+
+def _train_teacher(
+    configs: list[dict[str, Any]], folder: Path, threads: int, start: Path, board: Any
+) -> dict[str, float]:
+    """The metrics of these trials' teacher; it and what they need of it are in the cache."""
+    _set_up_worker(threads, start)
+    trials = [resolve(TrialConfig(**values)) for values in configs]
+    with posting(board.post.remote, _teacher_job(trials[0].config)):
+        artefacts = prepare(trials[0], folder)
+        teacher = checkpoint.load(artefacts.teacher()).backbone
+        for trial in trials:
+            # A method that refuses its parameters fails in its own trial, with its own row.
+            with suppress(Exception):
+                reducer = trial.method(trial.params, len(teacher.layers), teacher.width)
+                artefacts.attacher(reducer.needs)
+    return artefacts.teacher_card()["metrics"]["validation"]
+
+
+def _teacher_job(config: TrialConfig) -> str:
+    return f"teacher, {config.task}, seed {config.seed}"
+
+
+def _tune(planned: Plan, board: Any) -> tuple[int, dict[str, str]]:
+    """Train and score the trials side by side; returns what `run_trials` does."""
+    import ray
+    from ray import tune
+
+    from lotbench.study.announce import Announcer
+
+    cpus, gpus = _share(ray.cluster_resources())
+    trainable = tune.with_parameters(
+        _run_trial,
+        configs={
+            name: trial.config.model_dump(mode="json") for name, trial in planned.todo.items()
+        },
+        folder=planned.folder,
+        threads=cpus,
+        start=Path.cwd(),
+        board=board,
+    )
+    announcer = Announcer(planned, board)
+    tuner = tune.Tuner(
+        tune.with_resources(trainable, {"cpu": cpus, "gpu": gpus}),
+        param_space={"trial": tune.grid_search(list(planned.todo))},
+        # A fresh process for each trial: kernels keep memory for every shape they have met.
+        tune_config=tune.TuneConfig(
+            reuse_actors=False, trial_dirname_creator=lambda trial: trial.trial_id
+        ),
+        run_config=tune.RunConfig(
+            name="tune",
+            storage_path=str(planned.folder / "ray"),
+            verbose=0,
+            failure_config=tune.FailureConfig(max_failures=RETRIES),
+            callbacks=[announcer],
+        ),
+    )
+    tuner.fit()
+    return announcer.succeeded, announcer.failed
+
+
+def _run_trial(
+    chosen: dict[str, str],
+    configs: dict[str, Any],
+    folder: Path,
+    threads: int,
+    start: Path,
+    board: Any,
+) -> None:
+    """Runs the chosen trial in its worker."""
+    from ray import tune
+
+    _set_up_worker(threads, start)
+    trial = resolve(TrialConfig(**configs[chosen["trial"]]))
+    with posting(board.post.remote, trial.label):
+        result = run_trial(trial, folder, catch_input_errors=True)
+    tune.report({"status": result.status})
+
+
+def _set_up_worker(threads: int, start: Path) -> None:
+    """Sets the number of threads, and the folder in which the sweep was started.
+
+    Relative paths of a sweep file are relative to that folder, but the workers of a running
+    cluster are in the folder where the cluster was started.
+    """
+    import torch
+
+    torch.set_num_threads(threads)
+    with suppress(OSError):  # a machine without it can still read full paths
+        os.chdir(start)
+
+
+def _share(resources: Mapping[str, float]) -> tuple[int, float]:
+    """CPUs and GPU share of one trial or teacher: as many run side by side as the cores allow."""
+    cores, gpus = resources.get("CPU", 1), resources.get("GPU", 0)
+    # Fixed for a machine: the last digits of results depend on the number of threads.
+    threads = 1 if machine.usable_cores() < 8 else 4
+    cpus = min(threads, int(cores))
+    return cpus, max(1 / 8, min(1.0, gpus * cpus / cores)) if gpus else 0
+
+
+def _inherited() -> dict[str, str]:
+    """Variables that workers on other machines need as well."""
+    names = ("LOTBENCH_CACHE", "HF_HUB_OFFLINE", "HF_HOME")
+    return {name: os.environ[name] for name in names if name in os.environ}

@@ -1,0 +1,71 @@
+"""Results go to stdout; progress goes to stderr, and so does each note, once."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+
+import pytest
+from test_cli import call
+
+from lotbench.console import LogHandler, progress_bar
+from lotbench.store.records import Trial
+from lotbench.store.store import Store
+
+RATIOS = {"keep_ratio": [1.0], "key_ratio": [1.0], "ffn_ratio": [1.0]}
+DENSE = {
+    "trial_id": "dense",
+    "status": "done",
+    "task": "toy",
+    "method": "dense",
+    "seed": 0,
+    "params": {},
+    "backbone": "tiny",
+    "metric": "accuracy",
+    "evaluations": [
+        {
+            "budget": {},
+            "split": "validation",
+            "metrics": {"accuracy": 0.9},
+            "flops": 1.0,
+            "dense_flops": 1.0,
+            "flops_speedup": 1.0,
+            **RATIOS,
+        }
+    ],
+}
+
+
+@pytest.mark.slow
+def test_plot_lists_files_on_stdout_and_what_is_left_out_on_stderr(tmp_path: Path) -> None:
+    Store(tmp_path).write(Trial.model_validate(DENSE))
+    # Wider than any terminal, and what rich would read as markup.
+    damaged = tmp_path / "trials" / f"[red]{'x' * 150}.json"
+    damaged.write_text("{")
+    done = call("plot", tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert all(line.startswith(("drew ", "wrote ")) for line in done.stdout.splitlines())
+    assert f"wrote {tmp_path / 'README.md'}" in done.stdout.splitlines()
+    notes = done.stderr.splitlines()
+    assert all(line.startswith("note: ") for line in notes) and len(notes) == len(set(notes))
+    assert sum(line.startswith(f"note: {damaged}: skipped, ") for line in notes) == 1
+    assert any("not drawn, no timings" in line for line in notes)
+
+
+def test_progress_has_no_prefix_and_a_note_is_shown_once(capsys) -> None:
+    log = logging.Logger("lotbench")
+    log.addHandler(LogHandler())
+    for _ in range(2):
+        log.info("step %d of %d", 1, 2)
+        log.warning("%s: skipped", "a.json")
+    found = capsys.readouterr()
+    assert found.err.splitlines() == ["step 1 of 2", "note: a.json: skipped", "step 1 of 2"]
+    assert found.out == ""
+
+
+def test_without_a_terminal_the_end_of_each_work_is_a_line(caplog) -> None:
+    caplog.set_level(logging.INFO)
+    with progress_bar() as show:
+        for step in (1, 2):
+            show("train", step, 2)
+    assert caplog.messages == ["train: step 2 of 2"]
