@@ -1,8 +1,8 @@
-"""Ragged batches: sequences of different lengths laid end to end, without padding.
+"""Ragged batches: sequences of different lengths end to end, without padding.
 
-A batch of B sequences with T tokens in all is a flat tensor ``(T, ...)`` and a layout, the
+A batch of B sequences with T tokens in total is a flat tensor ``(T, ...)`` and a layout, the
 `Ragged` of this module.  Sequence b owns the rows ``cu_seqlens[b] : cu_seqlens[b + 1]``.
-Everything below is a pure function of the two.
+All functions below are pure.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from torch import Tensor
 
 
 class cached_property:
-    """A property that is computed once; that of functools has a lock that torch.compile refuses."""
+    """A property that is computed once; torch.compile refuses the lock of functools' own."""
 
     def __init__(self, compute: Callable[[Any], Any]) -> None:
         self.compute, self.__doc__ = compute, compute.__doc__
@@ -41,9 +41,9 @@ class Ragged:
     Attributes
     ----------
     cu_seqlens : Tensor, shape (B + 1,), int64
-        Where each sequence starts; the last entry is T.
+        Row at which each sequence starts; the last entry is T.
     sizes : tuple of int
-        The B lengths on the host, so that no shape question needs the device.
+        The B lengths as Python numbers, so that shapes are known without waiting for a device.
     """
 
     cu_seqlens: Tensor
@@ -51,7 +51,7 @@ class Ragged:
 
     @staticmethod
     def from_lengths(lengths: Tensor | Sequence[int], device: torch.device | None = None) -> Ragged:
-        """The layout of sequences with these lengths (one host synchronisation for a CUDA tensor).
+        """The layout of sequences with these lengths.  A CUDA tensor costs a host synchronisation.
 
         Raises
         ------
@@ -70,35 +70,38 @@ class Ragged:
 
     @property
     def batch_size(self) -> int:
+        """Number of sequences B."""
         return len(self.sizes)
 
     @cached_property
     def total(self) -> int:
+        """Number of tokens T."""
         return sum(self.sizes)
 
     @cached_property
     def max_length(self) -> int:
+        """Length of the longest sequence; 0 without sequences."""
         return max(self.sizes, default=0)
 
     @cached_property
     def uniform(self) -> bool:
-        """True if all sequences have one length, so that a view pads them."""
+        """True if all sequences have the same length, so that padding is a view."""
         return len(set(self.sizes)) <= 1
 
     @cached_property
     def lengths(self) -> Tensor:
-        """Lengths, shape (B,), int64, on the device."""
+        """Length of each sequence, shape (B,), int64, on the device."""
         return self.cu_seqlens.diff()
 
     @cached_property
     def sequence(self) -> Tensor:
-        """The sequence that owns each token, shape (T,), int64."""
+        """Index of the sequence that each token belongs to, shape (T,), int64."""
         ids = torch.arange(self.batch_size, device=self.cu_seqlens.device)
         return torch.repeat_interleave(ids, self.lengths, output_size=self.total)
 
     @cached_property
     def position(self) -> Tensor:
-        """Each token's place within its sequence, shape (T,), int64."""
+        """Position of each token within its sequence, shape (T,), int64."""
         places = torch.arange(self.total, device=self.cu_seqlens.device)
         return places - self.cu_seqlens[self.sequence]
 
@@ -109,44 +112,45 @@ class Ragged:
 
     @property
     def first(self) -> Tensor:
-        """The row of each sequence's first token, shape (B,), int64."""
+        """Row of the first token of each sequence, shape (B,), int64."""
         return self.cu_seqlens[:-1]
 
     def to(self, device: torch.device | str) -> Ragged:
+        """The layout on another device."""
         return Ragged(self.cu_seqlens.to(device), self.sizes)
 
 
 def segment_sum(values: Tensor, layout: Ragged) -> Tensor:
-    """Sum over each sequence: ``(T, ...) -> (B, ...)``; zero for an empty one, counts of bool."""
+    """Sum over each sequence, ``(T, ...) -> (B, ...)``; 0 if empty.  Bool values are counted."""
     if values.dtype == torch.bool:
         values = values.long()
     if layout.uniform and layout.batch_size and layout.max_length:
         return values.view(layout.batch_size, layout.max_length, *values.shape[1:]).sum(1)
     if values.dim() == 2 and values.is_floating_point():
         return segment_weighted_sum(None, values, layout)
-    # In half precision a sum of ones would end at 256.
+    # Summed in float32: in bfloat16 a sum of ones would stop at 256.
     wide = values.float() if values.dtype in (torch.bfloat16, torch.float16) else values
     out = wide.new_zeros(layout.batch_size, *values.shape[1:])
     return out.index_add(0, layout.sequence, wide).to(values.dtype)
 
 
 def segment_weighted_sum(weight: Tensor | None, values: Tensor, layout: Ragged) -> Tensor:
-    """Sum of ``weight * values`` over each sequence: ``(T,), (T, D) -> (B, D)``.
+    """Sum of ``weight * values`` over each sequence, ``(T,), (T, D) -> (B, D)``.
 
-    A weight of None is all ones.  One pass over the values, in a fixed order: the products are
-    never written to memory.
+    A weight of None is all ones.  The sum takes one pass over the values in a fixed order, without
+    a copy of the products.
     """
     rows = torch.arange(layout.total, device=values.device)
     return F.embedding_bag(rows, values, layout.first, mode="sum", per_sample_weights=weight)
 
 
 def segment_count(mask: Tensor, layout: Ragged) -> Tensor:
-    """True entries of each sequence: ``(T,) bool -> (B,) int64``."""
+    """Number of true entries in each sequence, ``(T,) bool -> (B,) int64``."""
     return segment_sum(mask.to(torch.int64), layout)
 
 
 def segment_mean(values: Tensor, layout: Ragged) -> Tensor:
-    """Mean over each sequence: ``(T, ...) -> (B, ...)``; zero for an empty one."""
+    """Mean over each sequence, ``(T, ...) -> (B, ...)``; 0 if empty."""
     total = segment_sum(values, layout)
     count = layout.lengths.clamp(min=1).to(total.dtype)
     return total / count.view(-1, *[1] * (values.dim() - 1))
@@ -163,7 +167,7 @@ def segment_softmax(scores: Tensor, layout: Ragged) -> Tensor:
 def segment_rank(scores: Tensor, layout: Ragged) -> Tensor:
     """Rank of each token within its sequence by descending score, shape (T,), int64.
 
-    The best token has rank 0; among equal scores the earlier token ranks first.
+    The highest score has rank 0; of equal scores the earlier token ranks first.
     """
     order = scores.argsort(descending=True, stable=True)
     order = order[layout.sequence[order].argsort(stable=True)]
@@ -173,17 +177,17 @@ def segment_rank(scores: Tensor, layout: Ragged) -> Tensor:
 
 
 def segment_topk(scores: Tensor, count: Tensor, layout: Ragged) -> Tensor:
-    """Mask of the ``count`` (B,) best tokens of each sequence, shape (T,), bool."""
+    """Mask of the ``count`` (B,) tokens with the highest scores per sequence, shape (T,), bool."""
     return segment_rank(scores, layout) < count[layout.sequence]
 
 
 def select(
     keep: Tensor, layout: Ragged, sizes: tuple[int, ...] | None = None
 ) -> tuple[Tensor, Ragged]:
-    """Rows where ``keep`` (T,) is true, shape (K,), and their layout.
+    """Rows where ``keep`` (T,) is true, shape (K,), int64, and the layout of these rows.
 
-    One host synchronisation, since packing needs the new lengths, unless their B ``sizes`` are
-    known; then shapes are static as well.
+    The new lengths cost one host synchronisation.  If they are given as ``sizes``, there is none,
+    and all shapes are static.
     """
     if sizes is None and keep.device.type == "cpu":
         rows = keep.nonzero().squeeze(1)
@@ -196,7 +200,7 @@ def select(
 
 
 def pad(values: Tensor, layout: Ragged, fill: float = 0.0) -> Tensor:
-    """Padded copy, or a view where no padding is needed: ``(T, ...) -> (B, max_length, ...)``."""
+    """Padded copy, ``(T, ...) -> (B, max_length, ...)``; a view if the lengths are equal."""
     shape = (layout.batch_size, layout.max_length, *values.shape[1:])
     if layout.uniform:
         return values.view(shape)
@@ -206,7 +210,7 @@ def pad(values: Tensor, layout: Ragged, fill: float = 0.0) -> Tensor:
 
 
 def unpad(padded: Tensor, layout: Ragged) -> Tensor:
-    """The inverse of `pad`: ``(B, max_length, ...) -> (T, ...)``."""
+    """The inverse of `pad`, ``(B, max_length, ...) -> (T, ...)``."""
     flat = padded.reshape(-1, *padded.shape[2:])
     if layout.uniform:
         return flat
@@ -214,10 +218,10 @@ def unpad(padded: Tensor, layout: Ragged) -> Tensor:
 
 
 def seeded_uniform(seed: Tensor, layout: Ragged) -> Tensor:
-    """Uniform numbers in [0, 1), shape (T,), float64, fixed by seed (B,) and position.
+    """Uniform random numbers in [0, 1), shape (T,), float64, from seed (B,) and position.
 
-    A counter-based generator (the splitmix64 finaliser on wrapping int64 arithmetic), so that a
-    token's number depends on nothing but its own sequence.
+    The generator is counter-based (the splitmix64 finaliser in wrapping int64 arithmetic), so the
+    number of a token depends only on the seed of its sequence and its position.
     """
     state = seed[layout.sequence] + (layout.position + 1) * -7046029254386353131
     for shift, factor in ((30, -4658895280553007687), (27, -7723592293110705685)):
@@ -227,5 +231,5 @@ def seeded_uniform(seed: Tensor, layout: Ragged) -> Tensor:
 
 
 def _shift_right(value: Tensor, bits: int) -> Tensor:
-    """Logical right shift of int64 (torch's own shift copies the sign)."""
+    """Logical right shift of int64 (torch's own shift keeps the sign)."""
     return (value >> bits) & ((1 << (64 - bits)) - 1)

@@ -1,4 +1,4 @@
-"""How each supported Hugging Face encoder is seen as embed, layers, classify.
+"""One adapter per supported Hugging Face model type: its embedding, layers and classifier.
 
 An adapter calls the model's own submodules and copies no weights.
 """
@@ -41,14 +41,15 @@ class BertAdapter:
         self.model = model
         self.encoder = getattr(model, model.base_model_prefix)
         self.ffn_width = model.config.intermediate_size
-        self.first_place = self.places_before(model.config)
+        self.first_position = self.position_offset(model.config)
 
     @staticmethod
-    def places_before(config: PretrainedConfig) -> int:
-        """Row of the position table that a text's first token has."""
+    def position_offset(config: PretrainedConfig) -> int:
+        """Row of the position table for the first token of a text."""
         return 0
 
     def layers(self) -> list[Layer]:
+        """The transformer layers, first to last."""
         views = []
         for layer in self.encoder.encoder.layer:
             attention = layer.attention.self
@@ -68,38 +69,42 @@ class BertAdapter:
         return views
 
     def embed(self, input_ids: Tensor, token_type_ids: Tensor, layout: Ragged) -> Tensor:
+        """Input of the first layer, ``(T,), (T,) -> (T, D)``."""
         parts = self.encoder.embeddings
         x = parts.word_embeddings(input_ids)
-        places = parts.position_embeddings.weight[self.first_place :][: layout.max_length]
+        positions = parts.position_embeddings.weight[self.first_position :][: layout.max_length]
         types = getattr(parts, "token_type_embeddings", None)
-        kinds = places.new_zeros(1, places.shape[1]) if types is None else types.weight
-        # Places and types are few: summed first, they are added once per token.
-        if not _one_type(token_type_ids):
-            row = layout.position * len(kinds) + (token_type_ids if len(kinds) > 1 else 0)
-            x += F.embedding(row, (places[:, None] + kinds).flatten(0, 1))
+        type_rows = positions.new_zeros(1, positions.shape[1]) if types is None else types.weight
+        # Both tables are small: they are summed first, so each token needs one addition.
+        if not _all_types_zero(token_type_ids):
+            count = len(type_rows)
+            row = layout.position * count + (token_type_ids if count > 1 else 0)
+            x += F.embedding(row, (positions[:, None] + type_rows).flatten(0, 1))
         else:
-            places = places + kinds[0]
+            positions = positions + type_rows[0]
             for part in x.split(layout.sizes):
-                part += places[: len(part)]
+                part += positions[: len(part)]
         return parts.dropout(parts.LayerNorm(x))
 
     def classify(self, first: Tensor) -> Tensor:
+        """Logits from the [CLS] states, ``(B, D) -> (B, C)``."""
         pooled = self.encoder.pooler(first[:, None])
         return self.model.classifier(self.model.dropout(pooled))
 
     def input_modules(self) -> list[nn.Linear]:
-        """The matrix products that every token passes before the first layer."""
+        """Linear layers that every token passes before the first layer."""
         return []
 
     def head_modules(self) -> list[nn.Linear]:
+        """Linear layers after the last transformer layer."""
         return [self.encoder.pooler.dense, self.model.classifier]
 
 
 class RobertaAdapter(BertAdapter):
-    """RoBERTa: positions start behind the padding id, and the head has its own dense layer."""
+    """RoBERTa: positions start after the padding id, and the head has its own dense layer."""
 
     @staticmethod
-    def places_before(config: PretrainedConfig) -> int:
+    def position_offset(config: PretrainedConfig) -> int:
         return config.pad_token_id + 1
 
     def classify(self, first: Tensor) -> Tensor:
@@ -110,7 +115,7 @@ class RobertaAdapter(BertAdapter):
 
 
 class ElectraAdapter(BertAdapter):
-    """ELECTRA: embeddings may be narrower than the model and are then projected."""
+    """ELECTRA: embeddings narrower than the model are projected to its width."""
 
     @property
     def _projection(self) -> nn.Module | None:
@@ -131,13 +136,13 @@ class ElectraAdapter(BertAdapter):
 
 
 class DistilBertAdapter(BertAdapter):
-    """DistilBERT: no token types, and other names in its layers."""
+    """DistilBERT: no token types, and different module names."""
 
     def __init__(self, model: nn.Module) -> None:
         self.model = model
         self.encoder = model.distilbert
         self.ffn_width = model.config.hidden_dim
-        self.first_place = self.places_before(model.config)
+        self.first_position = self.position_offset(model.config)
 
     def layers(self) -> list[Layer]:
         views = []
@@ -162,11 +167,11 @@ class DistilBertAdapter(BertAdapter):
         return [self.model.pre_classifier, self.model.classifier]
 
 
-def _one_type(token_type_ids: Tensor) -> bool:
-    """True if all token types are 0; checked only on a CPU without gradients.
+def _all_types_zero(token_type_ids: Tensor) -> bool:
+    """True if all token types are 0; False without a check where the check does not pay.
 
-    On a GPU the check would wait for the device, a compiler cannot follow it, and views of a
-    tensor with a gradient cannot be written in place.
+    It runs only on a CPU without gradients.  On a GPU it would wait for the device.  A compiler
+    cannot follow it.  With gradients, `embed` could not write into views.
     """
     if torch.is_grad_enabled() or torch.compiler.is_compiling() or not token_type_ids.is_cpu:
         return False
@@ -182,7 +187,7 @@ class _FeedForward:
     def __call__(self, x: Tensor) -> Tensor:
         y = self.inner(x)
         if getattr(self.activation, "act", None) is F.gelu and not torch.is_grad_enabled():
-            torch.ops.aten.gelu_(y)  # in place: a layer's widest tensor is not written twice
+            torch.ops.aten.gelu_(y)  # in place, since this is the layer's widest tensor
         else:
             y = self.activation(y)
         return self.output(y, x)

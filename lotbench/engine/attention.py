@@ -1,20 +1,22 @@
 """Attention over ragged batches with key weights.
 
 Weighted softmax: ``p_ij = w_j exp(s_ij) / sum_k w_k exp(s_ik)``.  A key of weight 1 is a normal
-token, 0 is absent.  As an additive ``log w`` it keeps the fused kernels usable.
+token; a key of weight 0 is absent.  The weight enters as an additive ``log w``, so fused kernels
+remain usable.
 
-On a GPU, hard weights run through variable-length attention where the installed torch has it,
-everything else through padded ``scaled_dot_product_attention``.  On a CPU the batch is cut into
-runs of neighbours of like length, on views.  Outside training nothing is padded, masked or copied:
-a kernel call there costs far less than padding does.
+On a GPU, attention without key weights uses the variable-length kernel if the installed torch has
+it.  Everything else uses padded ``scaled_dot_product_attention``.  On a CPU, training cuts the
+batch into runs: neighbouring sequences of similar length that share one padded call.  Inference on
+a CPU pads nothing: each sequence gets a call of its own on views, which costs far less than
+padding.
 
-In bf16 training on a CPU the products are explicit at every length, as in the eager attention of
-Hugging Face: together with the pass back, twice as fast as the fused kernel or more (measured up
-to 512 tokens), for two bytes kept per head and pair of tokens.
+In bf16 training on a CPU, attention consists of explicit matrix products at every length, as in
+the eager attention of Hugging Face.  Forward and backward together are at least twice as fast as
+the fused kernel (measured up to 512 tokens).  They keep two bytes per head and pair of tokens.
 
-Attention probabilities are not dropped out in training: no fused CPU kernel does that, and drawing
-a number for every head and pair of tokens takes longer than attention itself.  The other dropouts
-of the backbone stay as configured.
+Attention probabilities have no dropout in training: no fused CPU kernel supports it, and a random
+number for every head and pair of tokens takes longer than attention itself.  All other dropout
+of the backbone is applied as configured.
 """
 
 from __future__ import annotations
@@ -31,7 +33,7 @@ from torch import Tensor
 from lotbench.ragged import Ragged, pad, unpad
 from lotbench.reducer import Received
 
-# What a kernel call costs in training, forward and back, in cells (query-key pairs) of padding.
+# Cost of a kernel call in training, forward and backward, in padded query-key pairs.
 CALL_CELLS = 2048
 
 try:  # torch 2.10 and later
@@ -41,11 +43,11 @@ except ImportError:
 
 
 def log_weight(weight: Tensor) -> Tensor:
-    """``log w``: exactly -inf at 0, but a floor where a gradient must pass through w = 0.
+    """``log w``, shape (T,): -inf at w = 0, or a finite floor if ``w`` needs a gradient.
 
-    With floor f the weight used is ``f + (1 - f) w``: 1 stays exactly 1, and the gradient at 0 is
-    that of the weighted softmax itself.  f is far below rounding, since an absent token may have
-    a score far above the others', and half precision takes that of single.
+    With a floor f, the weight is ``f + (1 - f) w``.  A weight of 1 stays exactly 1, and the
+    gradient at 0 equals that of the weighted softmax.  f is far below rounding, because an absent
+    token may score far above the others.  Half precision uses the floor of single precision.
     """
     if weight.requires_grad:
         weight = weight.to(torch.promote_types(weight.dtype, torch.float32))
@@ -69,7 +71,7 @@ def attend(
     query : Tensor, shape (Tq, H, d)
     key, value : Tensor, shape (Tk, H, d)
     queries, keys : Ragged
-        Layouts of the two; sequence b attends to sequence b.
+        Layouts of queries and keys; sequence b attends to sequence b.
     key_weight : Tensor, shape (Tk,), or None
         Weights of the weighted softmax; None is all ones.
     """
@@ -89,7 +91,7 @@ def attend(
         return _padded(query, key, value, queries, keys, bias)
     if not torch.is_grad_enabled():
         return _one_by_one(query, key, value, queries, keys, bias)
-    runs = _cut(cuts, query, key, value, queries, keys, bias)
+    runs = _split_into_runs(cuts, query, key, value, queries, keys, bias)
     return torch.cat([_padded(*run) for run in runs])
 
 
@@ -103,23 +105,22 @@ def attend_and_receive(
 ) -> tuple[Tensor, Received]:
     """Attention output ``(T, H, d)`` and what each query token receives as a key.
 
-    The same numbers as `attend`, from explicit probabilities: methods that look at the attention
-    need those anyway, and a fused kernel beside them would multiply ``QK^T`` twice.
+    The numbers equal those of `attend`, but the probabilities are explicit: the received attention
+    needs them, and an additional fused kernel would compute ``QK^T`` twice.
 
     Parameters
     ----------
     query : Tensor, shape (T, H, d)
     key, value : Tensor, shape (Tk, H, d)
     layout, keys : Ragged
-        Layouts of queries and keys.  ``keys`` may hold more keys than ``layout`` at the end of
-        each sequence (a context token).
+        Layouts of queries and keys.  A sequence may have one more key at its end (a context token).
     key_weight : Tensor, shape (Tk,), or None
-        Queries of weight 0 are absent: what they give does not count.
+        Queries of weight 0 are absent: the attention they give is not counted.
     """
     cuts = _runs(layout, keys, query.device)
     if len(cuts) == 2:  # one run
         return _explicit(query, key, value, layout, keys, key_weight)
-    runs = _cut(cuts, query, key, value, layout, keys, key_weight)
+    runs = _split_into_runs(cuts, query, key, value, layout, keys, key_weight)
     parts = [_explicit(*run) for run in runs]
     received = Received(
         torch.cat([each.mean for _, each in parts]), torch.cat([each.own for _, each in parts])
@@ -135,7 +136,7 @@ def _explicit(
     keys: Ragged,
     key_weight: Tensor | None,
 ) -> tuple[Tensor, Received]:
-    """`attend_and_receive` of one padded batch."""
+    """`attend_and_receive` by explicit products on one padded batch."""
     q, k, v = (
         pad(x, sizes).transpose(1, 2) for x, sizes in ((query, layout), (key, keys), (value, keys))
     )
@@ -143,12 +144,12 @@ def _explicit(
     probabilities = _probabilities(q, k, _mask(keys, bias, query.dtype, query.device))
     heads = (probabilities.to(v.dtype) @ v).transpose(1, 2)
 
-    voice = pad(probabilities.new_ones(layout.total), layout)
+    counted = pad(probabilities.new_ones(layout.total), layout)
     if key_weight is not None:
-        voice = voice * (pad(key_weight.detach(), keys)[:, : layout.max_length] > 0)
-    shared = probabilities.mean(1) * voice.unsqueeze(-1)
-    mean = shared.sum(1)[:, : layout.max_length] / voice.sum(1, keepdim=True).clamp(min=1)
-    own = shared.diagonal(dim1=1, dim2=2)
+        counted = counted * (pad(key_weight.detach(), keys)[:, : layout.max_length] > 0)
+    given = probabilities.mean(1) * counted.unsqueeze(-1)
+    mean = given.sum(1)[:, : layout.max_length] / counted.sum(1, keepdim=True).clamp(min=1)
+    own = given.diagonal(dim1=1, dim2=2)
     return unpad(heads, layout), Received(unpad(mean, layout), unpad(own, layout))
 
 
@@ -176,16 +177,16 @@ def append_context(
     for b, part in enumerate(values.split(layout.sizes)):
         pieces += [part, context[b : b + 1]] if present[b] else [part]
     sizes = tuple(size + one for size, one in zip(layout.sizes, present, strict=True))
-    if all(present):  # the usual case, in which nothing has to be copied to the device
+    if all(present):  # the usual case needs no copy to the device
         shift = torch.arange(layout.batch_size + 1, device=values.device)
         return torch.cat(pieces), Ragged(layout.cu_seqlens + shift, sizes)
     return torch.cat(pieces), Ragged.from_lengths(sizes, device=values.device)
 
 
 def _runs(queries: Ragged, keys: Ragged, device: torch.device) -> list[int]:
-    """Where runs begin, and the batch's end: the sequences of a run share one padded call.
+    """First sequence of each run, then the batch size; a run shares one padded kernel call.
 
-    A sequence joins the run before it while its padding costs less than a call of its own.
+    A sequence joins the run before it unless the padding costs more than a call of its own.
     """
     if device.type != "cpu" or (queries.uniform and keys.uniform):
         return [0, queries.batch_size]
@@ -193,16 +194,16 @@ def _runs(queries: Ragged, keys: Ragged, device: torch.device) -> list[int]:
     cuts = [0]
     count = longest_query = longest_key = 0
     for b, (query, key) in enumerate(zip(queries.sizes, keys.sizes, strict=True)):
-        apart = count * longest_query * longest_key + query * key + call
+        separate = count * longest_query * longest_key + query * key + call
         longest_query, longest_key = max(longest_query, query), max(longest_key, key)
-        if count and (count + 1) * longest_query * longest_key > apart:
+        if count and (count + 1) * longest_query * longest_key > separate:
             cuts.append(b)
             count, longest_query, longest_key = 0, query, key
         count += 1
     return [*cuts, queries.batch_size]
 
 
-def _cut(
+def _split_into_runs(
     cuts: list[int],
     query: Tensor,
     key: Tensor,
@@ -211,7 +212,7 @@ def _cut(
     keys: Ragged,
     weight: Tensor | None,
 ) -> Iterator[tuple[Tensor, Tensor, Tensor, Ragged, Ragged, Tensor | None]]:
-    """The arguments of each run, as views."""
+    """The arguments of `_padded` or `_explicit` for each run, as views."""
     ends = list(pairwise(cuts))
     query_sizes = [queries.sizes[start:end] for start, end in ends]
     key_sizes = [keys.sizes[start:end] for start, end in ends]
@@ -239,7 +240,11 @@ def _one_by_one(
 
 
 def _varlen_fits(query: Tensor, key_weight: Tensor | None) -> bool:
-    """True if FlashAttention takes it: half precision, heads of 8 n <= 256, Ampere or newer."""
+    """True if FlashAttention can run.
+
+    It needs half precision, no weights, a head width of 8, 16, ... or 256, and an Ampere GPU or
+    newer.
+    """
     return (
         varlen_attn is not None
         and query.is_cuda
@@ -282,7 +287,7 @@ def _padded(
     )
     mask = _mask(keys, bias, query.dtype, query.device)
     if query.is_cpu and query.dtype == torch.bfloat16 and torch.is_grad_enabled():
-        with torch.autocast("cpu", enabled=False):  # it would keep the softmax in float32 as well
+        with torch.autocast("cpu", enabled=False):  # autocast would keep the softmax in float32
             heads = _probabilities(q, k, mask) @ v
     else:
         heads = F.scaled_dot_product_attention(q, k, v, mask)

@@ -1,6 +1,6 @@
-"""One view of every supported Hugging Face encoder.
+"""`Backbone`: one interface to every supported Hugging Face encoder.
 
-A backbone that is trained here is the Hugging Face model itself, and saves as one.
+It wraps the Hugging Face model itself, so a trained backbone is saved as a Hugging Face model.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from lotbench.ragged import Ragged
 
 
 class Backbone(nn.Module):
-    """A Hugging Face sequence classifier seen as embed, layers, classify.
+    """A Hugging Face sequence classifier as embedding, layers and classifier.
 
     Parameters
     ----------
@@ -41,21 +41,21 @@ class Backbone(nn.Module):
         self._adapter = ADAPTERS[kind](model)
         self.layers: tuple[Layer, ...] = tuple(self._adapter.layers())
         self.config = model.config
-        # Plain numbers: each look at a configuration of transformers takes microseconds.
+        # Copied, because reading a configuration of transformers takes microseconds each time.
         self.width: int = model.config.hidden_size
         self.heads: int = model.config.num_attention_heads
         self.ffn_width: int = self._adapter.ffn_width
 
-    # Attributes, so that `lotbench.measure.breakdown` can put a watched kernel in their place.
+    # Attributes, so that `lotbench.measure.breakdown` can replace them with timed ones.
     attend = staticmethod(attend)
     attend_and_receive = staticmethod(attend_and_receive)
 
     def embed(self, input_ids: Tensor, token_type_ids: Tensor, layout: Ragged) -> Tensor:
-        """Embedding output of every token, shape (T, D)."""
+        """Input of the first layer, ``(T,), (T,) -> (T, D)``."""
         return self._adapter.embed(input_ids, token_type_ids, layout)
 
     def classify(self, first: Tensor) -> Tensor:
-        """Logits from the [CLS] states: ``(B, D) -> (B, C)``."""
+        """Logits from the [CLS] states, ``(B, D) -> (B, C)``."""
         return self._adapter.classify(first)
 
     def input_modules(self) -> list[nn.Linear]:
@@ -63,15 +63,15 @@ class Backbone(nn.Module):
         return self._adapter.input_modules()
 
     def head_modules(self) -> list[nn.Linear]:
-        """Linear layers of the head."""
+        """Linear layers after the last transformer layer."""
         return self._adapter.head_modules()
 
     def split_heads(self, x: Tensor) -> Tensor:
-        """Rows with the heads apart: ``(T, D) -> (T, H, d)``."""
+        """The states split into heads, ``(T, D) -> (T, H, d)``."""
         return x.view(-1, self.heads, self.width // self.heads)
 
     def height(self, name: str) -> int:
-        """Where a parameter of this name is: 0 embeddings, l + 1 layer l, L + 1 the head."""
+        """Depth of the parameter: 0 in the embeddings, l + 1 in layer l, L + 1 in the head."""
         if "embeddings" in name:
             return 0
         layer = re.search(r"\.layer\.(\d+)\.", name)

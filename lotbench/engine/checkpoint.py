@@ -1,4 +1,4 @@
-"""Trained models on disk: a Hugging Face folder, the reducer's weights and a small card."""
+"""Trained models on disk: a Hugging Face folder, the method's weights and a card (JSON)."""
 
 from __future__ import annotations
 
@@ -23,7 +23,18 @@ CARD_KEYS = ("method", "version", "params", "n_labels", "max_length", "plugins")
 def save(
     folder: Path, encoder: ReducedEncoder, tokenizer: Any, plugins: list[str], max_length: int
 ) -> None:
-    """Write a model that `load` reads; the backbone is a plain Hugging Face folder."""
+    """Write a model to a folder; `load` reads it, and Hugging Face reads its backbone.
+
+    Parameters
+    ----------
+    folder : Path
+    encoder : ReducedEncoder
+    tokenizer : transformers.PreTrainedTokenizerBase
+    plugins : list of str
+        Plugins of the trial; the card names those that define the method.
+    max_length : int
+        Tokens at which texts are truncated.
+    """
     from safetensors.torch import save_file
 
     folder.mkdir(parents=True, exist_ok=True)
@@ -38,7 +49,7 @@ def save(
         "params": encoder.reducer.params.model_dump(mode="json", by_alias=True),
         "n_labels": encoder.backbone.config.num_labels,
         "max_length": max_length,
-        # In full, since the model may be loaded from another folder than it was trained from.
+        # Absolute, because the working directory may be another one when the model is loaded.
         "plugins": [
             str(Path(place).resolve()) if place.endswith(".py") else place
             for place in plugins
@@ -54,7 +65,7 @@ def read_card(folder: Path) -> dict[str, Any]:
     Raises
     ------
     InputError
-        If the folder holds no readable card.
+        If the folder has no card, or the card cannot be read.
     """
     path = Path(folder) / CARD
     try:
@@ -77,7 +88,7 @@ def method_of(folder: Path) -> type[TokenReducer]:
     Raises
     ------
     InputError
-        If the folder is no saved model, or was written by another version of the method.
+        If the folder is not a saved model, or another version of the method wrote it.
     """
     card = read_card(folder)
     for plugin in card["plugins"]:
@@ -98,7 +109,7 @@ def load(folder: Path) -> ReducedEncoder:
     Raises
     ------
     InputError
-        As for `method_of`, or if the weights do not fit.
+        As for `method_of`, or if the weights do not fit the card.
     """
     from safetensors import SafetensorError
     from safetensors.torch import load_file
@@ -126,7 +137,25 @@ def build(
     layers: int | None,
     seed: int,
 ) -> ReducedEncoder:
-    """A backbone with a freshly initialised reducer, seeded."""
+    """A backbone with a new reducer, initialised from the seed.
+
+    Parameters
+    ----------
+    backbone_name : str
+        See `lotbench.engine.loading.locate`.
+    n_labels : int
+        Classes; 1 for regression.
+    reducer_class : type
+    params : Params
+    layers : int or None
+        Keep only the first layers; None keeps all.
+    seed : int
+
+    Raises
+    ------
+    InputError
+        If the backbone cannot be loaded, or the parameters do not fit it.
+    """
     backbone = load_backbone(backbone_name, n_labels, layers, seed)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)

@@ -1,8 +1,8 @@
-"""The reduced encoder: a backbone under a method's decisions, in two modes that agree.
+"""`ReducedEncoder`: a backbone and a method, run in one of two modes with equal results.
 
-``packed`` computes only what the method keeps: unselected tokens are physically gone.
-``reference`` computes every token of every layer and lets the decisions act as weights, so that
-gradients flow through them; it is the definition that the packed path is tested against.
+``packed`` computes only the tokens that the method keeps; the others are not in the tensors.
+``reference`` computes every token of every layer and applies decisions as weights, so gradients
+flow through them.  It defines the result that the packed mode must give.
 """
 
 from __future__ import annotations
@@ -53,14 +53,14 @@ class ReducedEncoder(nn.Module):
         inputs : bool
             Also return the hidden states that enter each layer.
         reducer : TokenReducer, optional
-            Decides in the place of the encoder's own (a policy that explores, a forced decision).
+            Makes the decisions instead of the encoder's own reducer (such as a policy that explores).
         prefix : Prefix, optional
-            Go on from these states instead of the embeddings; the trace begins there.
+            Start from these states instead of the embeddings; the trace starts at their layer.
 
         Raises
         ------
         ValueError
-            If the mode is unknown, a decision is malformed, or a soft one reaches the packed path.
+            If the mode is unknown, a decision is malformed, or a decision in packed mode is soft.
         """
         reducer = self.reducer if reducer is None else reducer
         if mode not in MODES:
@@ -68,6 +68,6 @@ class ReducedEncoder(nn.Module):
         return MODES[mode](self.backbone, reducer, batch, inputs, prefix).outputs()
 
     def prefix(self, batch: Batch, layer: int) -> Prefix:
-        """What enters ``layer`` when the layers before it compute every token."""
-        nothing = TokenReducer(TokenReducer.Params(), layer, self.backbone.width)
-        return Prefix(layer, Packed(self.backbone, nothing, batch).tokens().hidden)
+        """The states that enter ``layer`` if all layers before it compute every token."""
+        keep_all = TokenReducer(TokenReducer.Params(), layer, self.backbone.width)
+        return Prefix(layer, Packed(self.backbone, keep_all, batch).tokens().hidden)

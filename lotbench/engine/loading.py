@@ -1,4 +1,4 @@
-"""Where a backbone, its configuration and its tokenizer are loaded from."""
+"""Load a backbone, its configuration and its tokenizer by name."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ if TYPE_CHECKING:
 
 
 def locate(name: str) -> str:
-    """The folder or hub id that a backbone's name stands for.
+    """The folder or hub id of a backbone's name.
 
-    ``package:pkg/folder`` is a folder inside an installed package; an existing folder is itself;
-    anything else is a hub id.
+    ``package:pkg/folder`` is a folder inside an installed package.  A path that starts with ``.``,
+    ``/`` or ``~`` is a folder.  Any other name is returned unchanged.
 
     Raises
     ------
@@ -33,7 +33,7 @@ def locate(name: str) -> str:
     """
     if name.startswith("package:"):
         package, _, inner = name.removeprefix("package:").partition("/")
-        # A dotted name would import its parent; packages of models stand at the top.
+        # Top-level packages only, since the lookup of a dotted name imports its parent.
         spec = importlib.util.find_spec(package) if package.isidentifier() else None
         if spec is None or not spec.submodule_search_locations:
             raise InputError(
@@ -51,7 +51,7 @@ def locate(name: str) -> str:
 
 
 def fingerprint(name: str) -> str:
-    """A hash of a backbone's configuration and weights; of a hub id, its commit there.
+    """A hash of a backbone's configuration and weights; for a hub id, its commit on the hub.
 
     Raises
     ------
@@ -78,11 +78,11 @@ def load_backbone(
     name : str
         See `locate`.
     n_labels : int
-        Classes; 1 for regression.  A head of another number of classes is replaced.
+        Classes; 1 for regression.  A head with a different number of classes is replaced.
     layers : int, optional
         Keep only the first layers.
     seed : int, optional
-        Seeds the head where the checkpoint has none that fits.
+        Seed of a new head, made if the checkpoint has none that fits.
 
     Raises
     ------
@@ -125,17 +125,17 @@ def load_backbone(
 def _check_complete(
     name: str, backbone: Backbone, missing: set[str], mismatched: set[str], other_head: bool
 ) -> None:
-    """Refuse a checkpoint whose missing weights transformers has filled with random ones.
+    """Refuse a checkpoint with missing weights, which transformers fills with random numbers.
 
-    Weights of the head may be missing; with ``other_head`` they may have another shape.
+    Weights of the head may be missing.  With ``other_head`` they may also differ in shape.
     """
-    of_head = {id(p) for module in backbone.head_modules() for p in module.parameters()}
-    head = {key for key, p in backbone.model.named_parameters() if id(p) in of_head}
+    head_ids = {id(p) for module in backbone.head_modules() for p in module.parameters()}
+    head = {key for key, p in backbone.model.named_parameters() if id(p) in head_ids}
     absent = sorted(missing - head)
-    unfit = sorted(mismatched - head if other_head else mismatched)
+    wrong_shape = sorted(mismatched - head if other_head else mismatched)
     for keys, fault in (
         (absent, "are missing"),
-        (unfit, "are of another shape than config.json's"),
+        (wrong_shape, "have another shape than config.json says"),
     ):
         if keys:
             few = ", ".join(keys[:3]) + (", ..." if len(keys) > 3 else "")
@@ -151,7 +151,7 @@ def read_config(name: str) -> PretrainedConfig:
     Raises
     ------
     InputError
-        If it cannot be read, is of an unsupported type, or asks for what the engine does not do.
+        If it cannot be read, is of an unsupported type, or is a decoder.
     """
     from huggingface_hub.errors import StrictDataclassError
     from transformers import AutoConfig
@@ -166,13 +166,15 @@ def read_config(name: str) -> PretrainedConfig:
             "supported: " + ", ".join(sorted(ADAPTERS))
         )
     if getattr(config, "is_decoder", False):
-        raise InputError(f"backbone {name!r}: config.json: is_decoder: an encoder is needed")
+        raise InputError(
+            f"backbone {name!r}: config.json: is_decoder: true; give a backbone that is an encoder"
+        )
     return config
 
 
 def max_tokens(config: PretrainedConfig) -> int:
-    """Tokens of the longest text that a backbone has positions for."""
-    return config.max_position_embeddings - ADAPTERS[config.model_type].places_before(config)
+    """Length of the longest text, in tokens, that a backbone has positions for."""
+    return config.max_position_embeddings - ADAPTERS[config.model_type].position_offset(config)
 
 
 def _unreadable(name: str, error: Exception) -> InputError:
@@ -185,7 +187,7 @@ def _unreadable(name: str, error: Exception) -> InputError:
 
 @contextmanager
 def quiet() -> Iterator[None]:
-    """Inside, transformers shows no progress bars and no warnings."""
+    """Hides the progress bars and warnings of transformers inside the block."""
     from transformers.utils import logging
 
     verbosity, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
@@ -202,12 +204,12 @@ def quiet() -> Iterator[None]:
 def load_tokenizer(name: str) -> PreTrainedTokenizerBase:
     """The tokenizer that belongs to a backbone (see `locate` for names).
 
-    Its ``model_max_length`` is no more than the backbone's positions, whatever its file says.
+    Its ``model_max_length`` is capped at the backbone's number of positions.
 
     Raises
     ------
     InputError
-        If it is missing, cannot be read, or has more tokens than the backbone.
+        If it is missing, cannot be read, or has a larger vocabulary than the backbone.
     """
     from transformers import AutoTokenizer
 
@@ -217,13 +219,15 @@ def load_tokenizer(name: str) -> PreTrainedTokenizerBase:
     except (OSError, ValueError) as error:
         first = str(error).strip().splitlines()[0]
         raise InputError(f"backbone {name!r}: its tokenizer cannot be loaded: {first}") from error
-    # Without tokenizer files, transformers makes one that has special tokens only.
+    # Without tokenizer files, transformers makes a tokenizer of special tokens only.
     if len(tokenizer) <= len(tokenizer.all_special_ids):
-        raise InputError(f"backbone {name!r}: it has no tokenizer; save its files there, too")
+        raise InputError(
+            f"backbone {name!r}: it has no tokenizer; save the tokenizer's files in the same folder"
+        )
     if len(tokenizer) > config.vocab_size:
         raise InputError(
             f"backbone {name!r}: its tokenizer has {len(tokenizer)} tokens, but config.json says "
-            f"vocab_size: {config.vocab_size}; save the two that belong together"
+            f"vocab_size: {config.vocab_size}; use the tokenizer that the backbone was trained with"
         )
     tokenizer.model_max_length = min(tokenizer.model_max_length, max_tokens(config))
     return tokenizer

@@ -1,6 +1,6 @@
-"""The packed mode: unselected tokens are gone.
+"""The packed mode: only the tokens that the method keeps are computed.
 
-Before a layer its tokens are gathered, after it their new states are written back.
+The tokens of a layer are gathered before it, and their new states are written back after it.
 """
 
 from __future__ import annotations
@@ -22,21 +22,21 @@ class Packed(Run):
         return self.finish(tokens, tokens.hidden[tokens.layout.first])
 
     def tokens(self) -> Tokens:
-        """The tokens that leave the last layer."""
+        """The tokens after the last layer."""
         tokens = Tokens(self.entry(), self.batch.layout, self.all_rows, self.batch)
         for index in self.layers():
             tokens = self.layer(index, tokens)
         return tokens
 
     def layer(self, index: int, tokens: Tokens) -> Tokens:
-        """The tokens that leave a layer, from those that enter it."""
+        """The tokens after a layer, given the tokens before it."""
         if self.keep_inputs:
             self.inputs.append(tokens.hidden)
         layer, shown = self.backbone.layers[index], tokens.layout
         outer = self.before_layer(index, tokens)
 
-        # carried: the tokens that go on; chosen: those of them that this layer computes;
-        # at: rows of the chosen among the carried, None where all are chosen.
+        # carried: the tokens that reach the next layer; chosen: the carried tokens that this layer
+        # computes; at: rows of the chosen within the carried, None if all are chosen.
         carried, at, context = tokens, None, None
         leapt: list[bool] = []
         if isinstance(outer, Drop):
@@ -62,54 +62,62 @@ class Packed(Run):
                 computed = x.index_copy(0, stay, computed.to(x.dtype))
             else:
                 self.keep_last_states(inner, attended)
-                carried, at = self.leave(carried, at, inner, stay, forward)
+                carried, at = self.remove(carried, at, inner, stay, forward)
 
         self.count(shown.lengths, chosen.layout.lengths, keys.lengths, forward.layout.lengths)
         hidden = computed if at is None else self.write(computed, at, carried.hidden)
-        # A drop within the layer leaves tokens that the earlier decision no longer fits.
+        # After a drop within the layer, the earlier decision does not fit the remaining tokens.
         previous = outer if isinstance(outer, Leap) and not isinstance(inner, Drop) else None
         return Tokens(hidden, carried.layout, carried.rows, self.batch, previous)
 
     def record(
         self, index: int, point: str, decision: Decision | None, tokens: Tokens
     ) -> Decision | None:
-        """The same decision, now an event of the trace; a soft one is refused."""
+        """The decision, checked and added to the trace.
+
+        Raises
+        ------
+        ValueError
+            If it is malformed or soft.
+        """
         decision = super().record(index, point, decision, tokens)
         if decision is not None and decision.weight is not None:
             raise ValueError("a soft decision (weight given) needs mode='reference'")
         return decision
 
     def gather(self, tokens: Tokens, decision: Decision) -> tuple[Tensor, Tokens]:
-        """The kept tokens, and before them their rows among those given."""
+        """Rows (K,) of the kept tokens among the given ones, and the kept tokens."""
         sizes = decision.sizes if isinstance(decision, Leap) else None
         at, layout = select(decision.keep, tokens.layout, sizes)
         rows = at if tokens.rows is self.all_rows else tokens.rows[at]
         return at, Tokens(tokens.hidden.index_select(0, at), layout, rows, self.batch)
 
-    def leave(
+    def remove(
         self, carried: Tokens, at: Tensor | None, decision: Drop, stay: Tensor, forward: Tokens
     ) -> tuple[Tokens, Tensor | None]:
-        """What is carried after a drop within a layer, and where the staying tokens are in it.
+        """The carried tokens after a drop within a layer, and the rows of ``forward`` in them.
 
         Parameters
         ----------
         carried : Tokens
         at : Tensor, or None
-            Rows of the computed tokens among the carried; None for all of them.
+            Rows of the computed tokens among the carried; None if all are computed.
         decision : Drop
-            About the computed tokens.
+            On the computed tokens.
         stay : Tensor
-            Rows, among the computed tokens, of those that it keeps: ``forward``.
+            Rows of the kept tokens among the computed.
+        forward : Tokens
+            The kept tokens.
         """
         if at is None:
             return forward, None
         keep = torch.ones_like(carried.rows, dtype=torch.bool).index_copy(0, at, decision.keep)
-        _, left = self.gather(carried, Drop(keep))
+        _, remaining = self.gather(carried, Drop(keep))
         new_rows = keep.cumsum(0) - 1
-        return left, new_rows[at[stay]]
+        return remaining, new_rows[at[stay]]
 
     def write(self, computed: Tensor, at: Tensor, hidden: Tensor) -> Tensor:
-        """The carried states with the computed ones at these rows, in place where that is safe."""
+        """The carried states with the computed ones at rows ``at``, in place where that is safe."""
         computed = computed.to(hidden.dtype)
         if torch.is_grad_enabled() or self.keep_inputs:
             return hidden.index_copy(0, at, computed)

@@ -1,6 +1,6 @@
-"""The reference mode: every token is computed, and decisions weigh keys and blend states.
+"""The reference mode: every token is computed; decisions weight keys and blend states.
 
-It defines what a decision means, and gradients flow through its weights.
+This mode defines what a decision means.  Gradients flow through the weights of decisions.
 """
 
 from __future__ import annotations
@@ -17,13 +17,13 @@ from lotbench.reducer import Drop, Leap, Outputs, Received, Tokens
 
 @dataclass(frozen=True)
 class States:
-    """All tokens between two layers.
+    """All tokens of the batch between two layers.
 
     Attributes
     ----------
     hidden : Tensor, shape (T, D)
     present : Tensor, shape (T,), bool
-        False for tokens that were dropped.
+        False for dropped tokens.
     previous : Leap or None
         The decision before the previous layer, while it still fits the tokens present.
     """
@@ -38,18 +38,18 @@ class Reference(Run):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        self.everyone = torch.ones_like(self.all_rows, dtype=torch.bool)
+        self.all_present = torch.ones_like(self.all_rows, dtype=torch.bool)
 
     def outputs(self) -> Outputs:
         """Outputs of the whole pass."""
-        states = States(self.entry(), self.everyone)
+        states = States(self.entry(), self.all_present)
         for index in self.layers():
             states = self.layer(index, states)
         first = states.hidden[self.batch.layout.first]
         return self.finish(self.shown(states.hidden, states.present), first)
 
     def layer(self, index: int, states: States) -> States:
-        """The states that leave a layer, from those that enter it."""
+        """The states after a layer, given the states before it."""
         if self.keep_inputs:
             self.inputs.append(states.hidden)
         layer, whole = self.backbone.layers[index], self.batch.layout
@@ -57,7 +57,7 @@ class Reference(Run):
         tokens = self.shown(hidden, present, states.previous)
         outer = self.before_layer(index, tokens)
 
-        # compute: the tokens that this layer changes; blend: by how much.
+        # compute: the tokens that this layer computes; blend: the weight of their new states.
         outer_factor = blend = context = None
         leapt: list[bool] = []
         if isinstance(outer, Drop):
@@ -65,7 +65,7 @@ class Reference(Run):
             hidden, present, outer_factor = self.drop(outer, tokens.rows, hidden, present)
         compute = present
         if isinstance(outer, Leap):
-            compute = self.spread(outer.keep, tokens.rows)
+            compute = self.scatter(outer.keep, tokens.rows)
             blend = self.leap_weight(outer, tokens.rows, hidden.dtype)
             if outer.context is not None:
                 context = outer.context
@@ -95,40 +95,40 @@ class Reference(Run):
 
         queries = segment_count(compute, whole)
         contexts = keys.lengths - whole.lengths
-        forward = compute if inner is None else self.spread(inner.keep, attended.rows)
+        forward = compute if inner is None else self.scatter(inner.keep, attended.rows)
         self.count(
             tokens.layout.lengths, queries, queries + contexts, segment_count(forward, whole)
         )
-        # A drop within the layer leaves tokens that the earlier decision no longer fits.
+        # After a drop within the layer, the earlier decision does not fit the remaining tokens.
         previous = outer if isinstance(outer, Leap) and not isinstance(inner, Drop) else None
         return States(y, present, previous)
 
     def shown(self, hidden: Tensor, mask: Tensor, previous: Leap | None = None) -> Tokens:
-        """The tokens of a mask (T,), gathered: what the method may see."""
-        if mask is self.everyone:
+        """The tokens of a mask (T,), gathered; a method sees only these."""
+        if mask is self.all_present:
             return Tokens(hidden, self.batch.layout, self.all_rows, self.batch, previous)
         rows, layout = select(mask, self.batch.layout)
         return Tokens(hidden[rows], layout, rows, self.batch, previous)
 
-    def spread(self, values: Tensor, rows: Tensor) -> Tensor:
-        """Values of the shown tokens on all tokens, zero elsewhere, shape (T,)."""
+    def scatter(self, values: Tensor, rows: Tensor) -> Tensor:
+        """The values of the tokens at ``rows``, zero for all others, shape (T,)."""
         if rows is self.all_rows:
             return values
         return values.new_zeros(self.batch.layout.total).index_copy(0, rows, values)
 
     def leap_weight(self, decision: Leap, rows: Tensor, dtype: torch.dtype) -> Tensor:
-        """The decision's weight on all tokens, shape (T,); bool where it is hard."""
+        """The decision's weight for all tokens, shape (T,); bool if it is hard."""
         if decision.weight is None:
-            return self.spread(decision.keep, rows)
-        return self.spread(decision.weight.to(dtype), rows)
+            return self.scatter(decision.keep, rows)
+        return self.scatter(decision.weight.to(dtype), rows)
 
     def drop(
         self, decision: Drop, rows: Tensor, hidden: Tensor, present: Tensor
     ) -> tuple[Tensor, Tensor, Tensor | None]:
-        """States and presence after a drop, and the factor (T, 1) that waits for the output."""
-        gone = rows[~decision.keep]
-        if gone.numel():
-            present = present.index_fill(0, gone, False)
+        """States and presence after a drop, and the factor (T, 1) on the layer's output, if any."""
+        removed = rows[~decision.keep]
+        if removed.numel():
+            present = present.index_fill(0, removed, False)
         if decision.weight is None:
             return hidden, present, None
         ones = torch.ones_like(hidden[:, 0])
@@ -139,7 +139,7 @@ class Reference(Run):
 
 
 def _blend(weight: Tensor, new: Tensor, old: Tensor) -> Tensor:
-    """``weight * new + (1 - weight) * old`` per token; a bool weight selects."""
+    """``weight * new + (1 - weight) * old`` per token; a bool weight selects one."""
     weight = weight.unsqueeze(1)
     if weight.dtype == torch.bool:
         return torch.where(weight, new, old)

@@ -1,10 +1,10 @@
-"""One forward pass: what both modes share.
+"""One forward pass: the part that both modes share.
 
-`lotbench.engine.packed` and `lotbench.engine.reference` each say how a layer is carried out.
+`lotbench.engine.packed` and `lotbench.engine.reference` define how a layer is computed.
 
-Queries, keys and values are three products.  One product of the three weights was tried on a CPU:
-within a model, where weights come from memory, a pass took 2% to 8% longer with 13 to 208 rows,
-and 1% less with 816.
+Queries, keys and values are three matrix products.  One product of the joined weights was measured
+on a CPU, within a model, where weights come from memory.  A pass took 2% to 8% longer with 13 to
+208 rows, and 1% less time with 816.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ from lotbench.reducer import (
 
 @dataclass(frozen=True)
 class Prefix:
-    """States ``hidden`` (T, D) of all tokens of a batch at the entry of ``layer``."""
+    """The states ``hidden`` (T, D) of all tokens of a batch that enter ``layer``."""
 
     layer: int
     hidden: Tensor
@@ -47,7 +47,7 @@ class Prefix:
 
 @dataclass
 class Run:
-    """One forward pass of a batch, and its record: trace, layer inputs, restored states.
+    """One forward pass of a batch; it records the trace, layer inputs and restored states.
 
     Parameters
     ----------
@@ -81,7 +81,7 @@ class Run:
         return range(first, self.reducer.active_layers)
 
     def entry(self) -> Tensor:
-        """States that enter the first of these layers, shape (T, D)."""
+        """States that enter the first layer of this pass, shape (T, D)."""
         batch = self.batch
         if self.prefix is None:
             return self.backbone.embed(batch.input_ids, batch.token_type_ids, batch.layout)
@@ -101,7 +101,7 @@ class Run:
     def record(
         self, index: int, point: str, decision: Decision | None, tokens: Tokens
     ) -> Decision | None:
-        """The same decision, now an event of the trace.
+        """The decision, checked and added to the trace.
 
         Raises
         ------
@@ -133,7 +133,7 @@ class Run:
         hidden : Tensor, shape (T, D)
         layout : Ragged
         context : Tensor, shape (B, D), or None
-            A key and value of its own in the sequences that are ``present`` (B bool).
+            An additional key and value, in the sequences where ``present`` (B bool) is true.
         weight : Tensor, shape (T,), or None
             Weight of each token as a key; a context weighs 1.
 
@@ -142,7 +142,7 @@ class Run:
         attended : Tensor, shape (T, D)
             States after the attention's output and residual.
         received : Received or None
-            What each token received, where the method asks for it.
+            The attention that each token received, if the method needs it.
         keys : Ragged
             Layout of the keys: the tokens and the contexts.
         """
@@ -163,7 +163,7 @@ class Run:
         return layer.attention_output(heads.flatten(1), hidden), received, keys
 
     def count(self, shown: Tensor, queries: Tensor, keys: Tensor, feed_forward: Tensor) -> None:
-        """Record a layer's counts, each (B,)."""
+        """Add a layer's token counts to the trace, each of shape (B,)."""
         trace = self.trace
         trace.shown.append(shown)
         trace.queries.append(queries)
@@ -171,13 +171,13 @@ class Run:
         trace.feed_forward.append(feed_forward)
 
     def keep_last_states(self, decision: Drop, tokens: Tokens) -> None:
-        """Record the states of the tokens that this drop removes, where it asks for that."""
+        """Record the states of the tokens that this drop removes, if it restores them."""
         if decision.restore:
-            gone = (~decision.keep).nonzero().squeeze(1)
-            self.restored.append((tokens.rows[gone], tokens.hidden[gone]))
+            removed = (~decision.keep).nonzero().squeeze(1)
+            self.restored.append((tokens.rows[removed], tokens.hidden[removed]))
 
     def finish(self, tokens: Tokens, first: Tensor) -> Outputs:
-        """The pass's outputs, from the tokens that are left and the [CLS] states (B, D)."""
+        """The outputs, given the remaining tokens and the [CLS] states ``first`` (B, D)."""
         logits = self.backbone.classify(first)
         hidden, layout, rows = tokens.hidden, tokens.layout, tokens.rows
         if self.restored:
