@@ -8,21 +8,23 @@ Implemented: routers on every layer, straight-through Gumbel-softmax training, i
 context token, gradient guidance from the fine-tuned dense teacher, and the ablations of each.
 
 Deviations from the paper
-- ``preset: recommended`` (the default) cuts the task gradient into the routers
+- ``preset: recommended`` (the default) stops the task gradient before the routers
   (``straight_through: false``), uses narrow routers with a smaller initial bias and their own
-  learning rate, and distils the teacher; ``preset: paper`` restores the published recipe.
-- The probability that is compared with ``threshold`` is a parameter after training (a post-hoc
-  budget); the paper takes the larger class, threshold 0.5.
-- The share of [CLS] is left out of the guidance labels, since the router does not decide on it.
+  learning rate, and distils the teacher.  Its guidance divides saliency by the sum, not by a
+  softmax, with a larger ``top_p`` and loss weight.  ``preset: paper`` restores the published
+  recipe.
+- ``threshold`` can change after training (the post-hoc budget): a token is processed if
+  P(process) exceeds it.  The paper takes the larger class, which is threshold 0.5.
+- Guidance labels ignore the saliency of [CLS], since the router does not decide on it.
 - ``decision_every``, ``distillation`` and ``guidance: attention | random | none`` are ours.
 
 Deviations from the released code, which differs from the paper
-- Skipped tokens are really skipped.  There they are computed all the same, their computed state
-  feeds the next layer and only the final output is blended.
-- Evaluation is deterministic.  There the Gumbel noise stays on.
-- The router's mean runs over real tokens.  There it includes padding.
-- The context token is the mean of the leaping tokens without [CLS], is used as a key and value
-  only and is absent when nobody leaps.  There it includes [CLS] and passes through the layer.
+- A layer does not compute skipped tokens.  There it computes them, their computed state enters
+  the next layer, and only the final output is blended.
+- Evaluation is deterministic.  There it has Gumbel noise.
+- The router's mean is over real tokens.  There it includes padding.
+- The context token is the mean of the leaping tokens without [CLS].  It is only a key and value,
+  and is absent if no token leaps.  There it includes [CLS] and passes through the layer.
 - Speed-up is measured in FLOPs and seconds.  There it is the mean share of kept tokens.
 - The best checkpoint is not chosen on the split that is reported.
 """
@@ -67,12 +69,12 @@ PRESETS: dict[str, dict[str, Any]] = {
     "recommended": {},
 }
 CACHED_TOKENS = 1024
-"""Tokens that a router on a CPU takes at a time, so that their states stay in the cache from the
-sum to the product: a quarter less time for 6,600 tokens of width 384 on an AMD EPYC."""
+"""Tokens that a router on a CPU processes at a time, so that their states stay in the cache.  This
+saves a quarter of the time for 6,600 tokens of width 384 on an AMD EPYC."""
 
 
 class Params(reducer.Params):
-    """Hyper-parameters; the published values are those of ``preset: paper``."""
+    """Hyper-parameters; ``preset: paper`` has the published values."""
 
     preset: Literal["recommended", "paper"] = "recommended"
     top_p: float = Field(0.5, gt=0, le=1, description="share of saliency that is processed")
@@ -121,7 +123,7 @@ class Router(nn.Module):
         return torch.cat([self.logits(hidden[part], mean, layout, part) for part in parts])
 
     def logits(self, hidden: Tensor, mean: Tensor | None, layout: Ragged, rows: slice) -> Tensor:
-        """`forward` of some rows of the layout, whose sequences have these means (B, D)."""
+        """`forward` of some rows of the layout; ``mean`` (B, D) is over each whole sequence."""
         if mean is not None and layout.batch_size > 1:
             hidden = mean.index_select(0, layout.sequence[rows]).add_(hidden)
         elif mean is not None:
@@ -130,7 +132,7 @@ class Router(nn.Module):
 
 
 class LeapOfThought(TokenReducer):
-    """Leap-of-Thought (see the module's docstring)."""
+    """Leap-of-Thought; see the docstring of this module."""
 
     Params: ClassVar[type[reducer.Params]] = Params
     name = "lot"
@@ -158,7 +160,7 @@ class LeapOfThought(TokenReducer):
         every = self.params.decision_every
         if layer % every and isinstance(tokens.previous, Leap):
             decision = replace(tokens.previous, aux={})
-            if decision.weight is None:  # who leaped is unchanged, and so is the mean
+            if decision.weight is None:  # the same tokens leap, and their mean is unchanged
                 return decision
         else:
             logits = self.routers[layer // every](tokens.hidden, tokens.layout).float()
@@ -173,7 +175,7 @@ class LeapOfThought(TokenReducer):
         return replace(decision, context=context)
 
     def choose(self, margin: Tensor, layout: Ragged) -> Leap:
-        """The hard decision from the routers' logit of ``P(process)``, shape (T,)."""
+        """The hard decision from the logit of ``P(process)``, shape (T,)."""
         return Leap((margin.sigmoid() > self.threshold) | layout.is_first)
 
     def _sample(self, logits: Tensor, layout: Ragged) -> Leap:
@@ -207,7 +209,7 @@ class LeapOfThought(TokenReducer):
             for event in trace.decisions()
             if "logits" in event.decision.aux
         ]
-        # At least 1: a batch may consist of texts of [CLS] alone.
+        # At least 1, since every text of a batch may be [CLS] alone.
         return torch.stack(losses).mean() / max(1, batch.layout.total - batch.layout.batch_size)
 
     def overhead_flops(self, layer: int, n_tokens: Tensor) -> Tensor | float:
@@ -225,11 +227,11 @@ class FixedBudgetParams(Params):
 
 
 class FixedBudget(LeapOfThought):
-    """Leap-of-Thought whose layers process the tokens of highest ``P(process)``, a fixed share.
+    """Leap-of-Thought with a fixed keep ratio; not in the paper.
 
-    Not in the paper.  A text of n tokens has ``ceil(keep_ratio * n)`` of them processed, [CLS]
-    among them, in every layer: shapes follow from the lengths alone, so nothing waits for the
-    device and the packed path can be compiled (``torch.compile(..., fullgraph=True)``).
+    In a text of n tokens, every layer processes [CLS] and the tokens of highest ``P(process)``,
+    ``ceil(keep_ratio * n)`` in total.  Shapes depend on the lengths alone, so nothing waits for
+    the device, and the packed path compiles (``torch.compile(..., fullgraph=True)``).
     """
 
     Params: ClassVar[type[reducer.Params]] = FixedBudgetParams
@@ -244,14 +246,14 @@ class FixedBudget(LeapOfThought):
 
     def choose(self, margin: Tensor, layout: Ragged) -> Leap:
         sizes = tuple(max(1, math.ceil(self.keep_ratio * size - 1e-6)) for size in layout.sizes)
-        # The same numbers on the device, computed there: a copy would be waited for.
+        # Computed again on the device, since a copy from the host would wait for it.
         count = (layout.lengths.double() * self.keep_ratio - 1e-6).ceil().clamp(min=1)
         score = margin.masked_fill(layout.is_first, math.inf)
         return Leap(segment_topk(score, count, layout), sizes=sizes)
 
 
 def mean_leaping(hidden: Tensor, keep: Tensor, layout: Ragged) -> Tensor:
-    """The context token: mean state of the tokens that leap, ``(T, D) -> (B, D)``; 0 if none."""
+    """The context token: mean state of the leaping tokens, ``(T, D) -> (B, D)``; 0 if none."""
     leaping = (~keep).to(hidden.dtype)
     count = segment_count(~keep, layout).clamp(min=1)
     return segment_weighted_sum(leaping, hidden, layout) / count.unsqueeze(1)
@@ -260,10 +262,10 @@ def mean_leaping(hidden: Tensor, keep: Tensor, layout: Ragged) -> Tensor:
 def guidance_labels(
     saliency: Tensor, layout: Ragged, top_p: float, normalisation: str = "sum"
 ) -> Tensor:
-    """Which tokens the routers should process, shape (T,), bool (section 3.4).
+    """Mask of the tokens that the routers should process, shape (T,), bool (section 3.4).
 
-    The longest run of tokens, by descending saliency, whose cumulative share stays below
-    ``top_p``, and at least one token.  [CLS] is always processed and left out of the shares.
+    It has the tokens of highest saliency, as many as keep the cumulative share below ``top_p``, but
+    at least one.  [CLS] is never in it: it has no share, and is processed without a label.
 
     Parameters
     ----------
@@ -277,7 +279,7 @@ def guidance_labels(
     if normalisation == "softmax":
         share = segment_softmax(saliency, layout).nan_to_num(0.0)
     else:
-        # The tiny summand gives a text without any saliency equal shares.
+        # The tiny addend gives equal shares to a text whose saliency is all zero.
         share = (saliency.clamp(min=0) + 1e-300).masked_fill(layout.is_first, 0.0)
         share = share / segment_sum(share, layout).clamp(min=1e-300)[layout.sequence]
     rank = segment_rank(saliency, layout)

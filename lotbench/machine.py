@@ -1,4 +1,4 @@
-"""What travels with every number: the machine, the versions and the commit."""
+"""The machine, the package versions and the commit, which are stored with every number."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ CGROUP = Path("/sys/fs/cgroup")
 
 
 def record() -> dict[str, Any]:
-    """The machine: cpu, cores, memory in GiB, gpus, os and libc."""
+    """The machine, as `lotbench.store.parts.Machine` describes it."""
     return {
         "cpu": cpu_model(),
         "cpu_id": cpu_id(),
@@ -43,7 +43,7 @@ def record() -> dict[str, Any]:
 
 
 def versions() -> dict[str, str]:
-    """Versions of Python and of the installed packages that can move a number."""
+    """Versions of Python and of the installed packages that can change a number."""
     found = {"python": platform.python_version()}
     for package in PACKAGES:
         try:
@@ -54,9 +54,9 @@ def versions() -> dict[str, str]:
 
 
 def git_commit() -> str | None:
-    """The commit that LoTBench runs from, with ``-dirty`` for local changes; None outside git."""
+    """The commit of LoTBench, with ``-dirty`` for local changes; None outside git."""
     here = Path(__file__).resolve()
-    # An environment inside somebody else's repository must not report that repository's commit.
+    # LoTBench may be installed inside another repository, whose commit would be wrong.
     if _run("git", "-C", str(here.parent), "ls-files", "--error-unmatch", here.name) is None:
         return None
     describe = ("describe", "--always", "--dirty", "--abbrev=40", "--exclude=*")
@@ -64,7 +64,7 @@ def git_commit() -> str | None:
 
 
 def cpu_model(cpuinfo: Path = CPUINFO) -> str:
-    """The processor's marketing name, or the architecture where the system does not tell."""
+    """The processor's marketing name, or the architecture if the name is unknown."""
     if cpuinfo.is_file():
         for line in cpuinfo.read_text(errors="replace").splitlines():
             key, _, value = line.partition(":")
@@ -78,7 +78,7 @@ def cpu_model(cpuinfo: Path = CPUINFO) -> str:
 
 
 def cpu_id(cpuinfo: Path = CPUINFO) -> str | None:
-    """Family, model and stepping, since clouds give many processors one marketing name."""
+    """Family, model and stepping, since in clouds many processors share one marketing name."""
     found: dict[str, str] = {}
     for line in cpuinfo.read_text(errors="replace").splitlines() if cpuinfo.is_file() else ():
         key, _, value = line.partition(":")
@@ -88,23 +88,23 @@ def cpu_id(cpuinfo: Path = CPUINFO) -> str | None:
 
 
 def fast_bf16(cpuinfo: Path = CPUINFO) -> bool:
-    """Whether a training step in bf16 is faster than in float32 on this processor.
+    """True if a training step in bf16 is faster than in float32 on this processor.
 
-    With AMX it is, and with the AVX-512 instructions on AMD.  On Intel these alone made it 1.4 to
-    1.7 times slower, and without either bf16 is emulated.
+    It is faster with AMX, and on AMD with the AVX-512 instructions for bf16.  On Intel, AVX-512
+    without AMX was 1.4 to 1.7 times slower than float32.  Without either, bf16 is emulated.
     """
     text = cpuinfo.read_text(errors="replace") if cpuinfo.is_file() else ""
     return "amx_bf16" in text or ("avx512_bf16" in text and "AuthenticAMD" in text)
 
 
 def usable_cores() -> int:
-    """Cores this process may use, which in a container can be fewer than the machine has."""
+    """Cores that this process may use; in a container, they can be fewer than the machine has."""
     found = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     return max(1, int(min(found or 1, container_cores())))
 
 
 def memory_gib() -> float | None:
-    """The memory of the machine or container, or None where the system does not tell."""
+    """Memory of the machine or container in GiB, or None if it is unknown."""
     try:
         size = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     except (AttributeError, OSError, ValueError):
@@ -113,28 +113,30 @@ def memory_gib() -> float | None:
 
 
 def container_cores(cgroup: Path = CGROUP) -> float:
-    """Cores that the time granted to a container amounts to; infinity without a limit."""
-    words = _words(cgroup / "cpu.max")
-    words = words or [
-        x for f in ("quota", "period") for x in _words(cgroup / f"cpu/cpu.cfs_{f}_us")
+    """CPU limit of a container, in cores; infinity without a limit."""
+    limits = _read_limits(cgroup / "cpu.max")
+    limits = limits or [
+        x for f in ("quota", "period") for x in _read_limits(cgroup / f"cpu/cpu.cfs_{f}_us")
     ]
-    if len(words) != 2 or words[0] in ("max", "-1"):
+    if len(limits) != 2 or limits[0] in ("max", "-1"):
         return math.inf
-    return int(words[0]) / int(words[1])
+    quota, period = map(int, limits)
+    return quota / period
 
 
 def container_bytes(cgroup: Path = CGROUP) -> float:
-    """Memory granted to a container; infinity without a limit."""
-    words = _words(cgroup / "memory.max") or _words(cgroup / "memory/memory.limit_in_bytes")
-    return math.inf if words in ([], ["max"]) else int(words[0])
+    """Memory limit of a container, in bytes; infinity without a limit."""
+    limits = _read_limits(cgroup / "memory.max")
+    limits = limits or _read_limits(cgroup / "memory/memory.limit_in_bytes")
+    return math.inf if limits in ([], ["max"]) else int(limits[0])
 
 
-def _words(file: Path) -> list[str]:
+def _read_limits(file: Path) -> list[str]:
     return file.read_text().split() if file.is_file() else []
 
 
 def gpus() -> list[dict[str, str]]:
-    """Name, memory and driver of every NVIDIA GPU; asked of the driver, so torch is not needed."""
+    """Name, memory and driver of every NVIDIA GPU; from the driver, so torch is not needed."""
     fields = ("name", "memory.total", "driver_version")
     text = _run("nvidia-smi", f"--query-gpu={','.join(fields)}", "--format=csv,noheader")
     rows = [[part.strip() for part in line.split(",")] for line in (text or "").splitlines()]

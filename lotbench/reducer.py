@@ -1,9 +1,9 @@
-"""The contract between a token-reduction method and the engine.
+"""The interface between a token-reduction method and the engine.
 
-A method is a `TokenReducer`.  Before a layer, or between its attention and its feed-forward,
-it is shown the tokens that are present and returns a `Decision`; the engine carries it out.
-A method holds no per-batch state: what its loss needs later travels in ``Decision.aux`` and
-comes back in the `Trace`.
+A method is a `TokenReducer`.  Before a layer, or between its attention and its feed-forward, it
+sees the tokens that are present and returns a `Decision`.  The engine applies the decision.
+A method keeps no per-batch state.  It puts what its loss needs into ``Decision.aux``; the loss
+finds it in the `Trace`.
 """
 
 from __future__ import annotations
@@ -26,21 +26,21 @@ from lotbench.validation import Report, report_at, validate
 
 
 class Params(BaseModel):
-    """Base of every method's hyper-parameters: frozen, unknown names refused."""
+    """Base class of every method's hyper-parameters: frozen; unknown names are errors."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
 @dataclass(frozen=True)
 class Received:
-    """Attention that each present token receives, averaged over heads.
+    """Attention that each present token receives, mean over heads.
 
     Attributes
     ----------
     mean : Tensor, shape (T,)
         Mean over the present query tokens of the sequence.
     own : Tensor, shape (T,)
-        The part a token gives itself (the diagonal), mean over heads.
+        Attention that a token gives itself (the diagonal), mean over heads.
     """
 
     mean: Tensor
@@ -55,15 +55,15 @@ class Leap:
     ----------
     keep : Tensor, shape (T,), bool
     weight : Tensor, shape (T,), or None
-        Differentiable stand-in for ``keep`` in soft stages: the state becomes
-        ``weight * layer(h) + (1 - weight) * h`` and the key weighs ``weight``.
+        Differentiable form of ``keep`` for soft stages: the state becomes
+        ``weight * layer(h) + (1 - weight) * h``, and ``weight`` is also the key's weight.
     context : Tensor, shape (B, D), or None
-        A key/value-only token, seen in the sequences where at least one token leaps.
+        A token that is only a key and value, in sequences where at least one token leaps.
     aux : dict
-        Whatever the method's loss needs; comes back in the Trace.
+        What the method's loss needs; the loss finds it in the Trace.
     sizes : tuple of B int, or None
-        Tokens kept of each sequence, where the method knows without asking ``keep``: packing
-        then waits for nothing, and its shapes are static.
+        Number of tokens kept in each sequence, if the method knows it without reading ``keep``.
+        Packing then does not wait for the device, and its shapes are static.
     """
 
     keep: Tensor
@@ -75,18 +75,19 @@ class Leap:
 
 @dataclass(frozen=True)
 class Drop:
-    """Tokens with ``keep=False`` never return.
+    """Tokens with ``keep=False`` are removed for good.
 
     Attributes
     ----------
     keep : Tensor, shape (T,), bool
     weight : Tensor, shape (T,), or None
-        Soft stages: the factor on each token's state, at once or at the layer's end.
+        For soft stages: a factor on each token's state.
     at_output : bool
-        Apply ``weight`` to the layer's output instead of at once.
+        Apply ``weight`` to the layer's output.  False applies it to the present state.
     restore : bool
-        Hand the last state of dropped tokens to the output (token-level tasks).
+        Put the last states of dropped tokens into the output (token-level tasks).
     aux : dict
+        What the method's loss needs; the loss finds it in the Trace.
     """
 
     keep: Tensor
@@ -100,7 +101,7 @@ Decision = Leap | Drop
 
 
 def malformed(decision: Any, tokens: Tokens) -> str | None:
-    """What is wrong with the form of a decision about these tokens; None if nothing."""
+    """What is wrong with the types and shapes of a decision on these tokens; None if nothing."""
     if not isinstance(decision, Leap | Drop):
         return f"returned {type(decision).__name__}; a Leap, a Drop or None is needed"
     shown, width = tokens.hidden.shape
@@ -126,17 +127,17 @@ def malformed(decision: Any, tokens: Tokens) -> str | None:
 
 @dataclass(frozen=True)
 class Tokens:
-    """The tokens a method decides about: those present, never others.
+    """The tokens that a method decides on: all that are present.
 
     Attributes
     ----------
     hidden : Tensor, shape (T, D)
-        Valid during the call: without gradients the packed path overwrites it later, so clone
+        Valid during the call only: without gradients the packed path overwrites it later.  Clone
         what goes into ``aux``.
     layout : Ragged
     rows : Tensor, shape (T,), int64
-        Row of each token in the batch as it was embedded (indexes ``batch.input_ids``,
-        ``batch.saliency``).
+        Row of each token in the whole batch; an index into ``batch.input_ids`` and
+        ``batch.saliency``.
     batch : Batch
     previous : Decision or None
         The decision before the previous layer, while it still fits these tokens.
@@ -150,13 +151,13 @@ class Tokens:
 
     @property
     def position(self) -> Tensor:
-        """Each token's place in the sequence as it was embedded, shape (T,), int64."""
+        """Position of each token in its whole sequence, shape (T,), int64."""
         return self.batch.layout.position[self.rows]
 
 
 @dataclass(frozen=True)
 class Event:
-    """One decision with the tokens it was about.
+    """One decision and the tokens that it is about.
 
     ``layout`` and ``rows`` describe the tokens shown (see `Tokens`).
     """
@@ -170,13 +171,13 @@ class Event:
 
 @dataclass
 class Trace:
-    """What was computed, per layer and sequence; every count is what the packed path computes.
+    """What the packed path computes, per layer and sequence.
 
     Attributes
     ----------
     shown, queries, keys, feed_forward : list of Tensor, each (B,), int64
         Per layer: tokens shown to the method before the layer, tokens computed, keys (tokens and
-        context) that are projected and seen, tokens in the feed-forward.
+        context), tokens in the feed-forward.
     events : list of Event
     """
 
@@ -187,26 +188,26 @@ class Trace:
     events: list[Event] = field(default_factory=list)
 
     def decisions(self, point: str = "before_layer") -> list[Event]:
-        """The events at one point, in layer order."""
+        """The events at one point, by layer."""
         return [event for event in self.events if event.point == point]
 
 
 @dataclass(frozen=True)
 class Outputs:
-    """What the encoder returns.
+    """The result of a forward pass.
 
     Attributes
     ----------
     logits : Tensor, shape (B, C)
     hidden : Tensor, shape (K, D)
-        Final states of the tokens that are present at the end (or restored).
+        Final states of the tokens that are present at the end or restored.
     layout : Ragged
         Layout of ``hidden``.
     rows : Tensor, shape (K,), int64
         Row of each of these tokens in the batch.
     trace : Trace
     inputs : tuple of Tensor
-        The hidden states that entered each layer, where they were asked for.
+        The hidden states that enter each layer; empty unless asked for.
     """
 
     logits: Tensor
@@ -227,8 +228,8 @@ class Stage:
     share : float
         Share of the trial's optimisation steps; the shares of a recipe sum to 1.
     soft : bool
-        True: decisions act as weights and every token is computed (``reference``), so that
-        gradients reach the decisions.  False: unselected tokens are gone (``packed``).
+        True: decisions act as weights and every token is computed (``reference``), so gradients
+        reach the decisions.  False: only kept tokens are computed (``packed``).
     learning_rates : dict of str to float
         Learning rates of the reducer's parameters by name prefix.  All other parameters use the
         trial's rate.
@@ -245,7 +246,7 @@ class Stage:
 
 @dataclass(frozen=True)
 class Step:
-    """What a training step is told: its stage, the progress in it, and a seeded generator."""
+    """What a training step receives: its stage, the progress in it, and a seeded generator."""
 
     stage: Stage
     progress: float  # 0 at the stage's first step, towards 1 at its last
@@ -265,11 +266,15 @@ class TokenReducer(nn.Module):
 
     Params: ClassVar[type[Params]] = Params
     name: ClassVar[str]
+    """Name in sweep files and results."""
     source: ClassVar[str] = ""
+    """Authors, venue and year."""
     version: ClassVar[int] = 1
+    """Part of every trial id; raise it when results change."""
     padded: ClassVar[bool] = False
-    """Timed as the untouched Hugging Face model on padded batches (the dense reference)."""
+    """True if it is timed as the untouched Hugging Face model on padded batches."""
     needs: ClassVar[frozenset[str]] = frozenset()
+    """What it uses: received_attention, saliency, attention_saliency, teacher_logits."""
     budget_name: ClassVar[str | None] = None
     """Name of the attribute that is the budget; None for a method without one."""
 
@@ -283,28 +288,34 @@ class TokenReducer(nn.Module):
 
     @property
     def budget(self) -> float:
-        """The post-hoc budget: set it to move a trained model along its curve.
+        """The post-hoc budget, which moves a trained model along its curve.
 
         Raises
         ------
         InputError
-            If the method has none, or could not be trained with such a value.
+            If the method has none, or the new value fails `check_budget`.
         """
-        return getattr(self, self._own_budget())
+        return getattr(self, self._budget_attribute())
 
     @budget.setter
     def budget(self, value: float) -> None:
-        name = self._own_budget()
+        name = self._budget_attribute()
         self.check_budget(self.params, value, report_at(name))
         setattr(self, name, value)
 
     @contextmanager
     def at_budget(self, value: float | None) -> Iterator[None]:
-        """Inside, the budget has this value; None leaves it as it is."""
+        """Sets the budget inside the block; None changes nothing.
+
+        Raises
+        ------
+        InputError
+            As for `budget`.
+        """
         if value is None:
             yield
             return
-        name = self._own_budget()
+        name = self._budget_attribute()
         before = getattr(self, name)
         self.budget = value
         try:
@@ -314,21 +325,21 @@ class TokenReducer(nn.Module):
 
     @classmethod
     def check_budget(cls, params: Params, value: float, report: Report) -> None:
-        """Refuse a budget that the method could not be trained with.
+        """Refuse a budget that is not valid as a hyper-parameter.
 
         Parameters
         ----------
         params : Params
-            The other hyper-parameters.  Where no field of theirs is the budget, any finite number
-            is taken.
+            The hyper-parameters.  If the budget is not one of their fields, every finite number
+            is valid.
         value : float
         report : Report
-            Writes the message, with the place of the value.
+            Adds the place of the value to the message.
 
         Raises
         ------
         InputError
-            If it is no finite number, or out of range.
+            If it is not a finite number, or out of range.
         """
         if not isinstance(value, Real) or isinstance(value, bool) or not _is_finite(value):
             raise InputError(report((), f"a finite number is needed (given: {value!r:.60})"))
@@ -336,7 +347,7 @@ class TokenReducer(nn.Module):
             values = params.model_dump(by_alias=True) | {cls.budget_name: value}
             validate(cls.Params, values, lambda _, message: report((), message))
 
-    def _own_budget(self) -> str:
+    def _budget_attribute(self) -> str:
         if self.budget_name is None:
             raise InputError(f"method {getattr(self, 'name', '')!r} has no budget after training")
         return self.budget_name
@@ -346,20 +357,20 @@ class TokenReducer(nn.Module):
         return [Stage("fine-tune")]
 
     def start_stage(self, stage: Stage) -> None:
-        """Called when a stage begins, before its optimiser is made; switch behaviour here.
+        """Called when a stage begins, before its optimiser exists; change behaviour here.
 
         To freeze parameters, name them in ``stage.frozen``.
         """
         self.stage = stage
 
     def before_layer(self, layer: int, tokens: Tokens) -> Decision | None:
-        """Decide which tokens layer ``layer`` computes."""
+        """Decision on the tokens that the layer computes; None keeps all."""
         return None
 
     def after_attention(self, layer: int, tokens: Tokens, received: Received) -> Decision | None:
-        """Decide between attention and feed-forward.
+        """Decision between attention and feed-forward; None keeps all.
 
-        ``received`` is given where ``needs`` has "received_attention", else None.
+        ``received`` is None unless ``needs`` has "received_attention".
         """
         return None
 
@@ -368,26 +379,26 @@ class TokenReducer(nn.Module):
         return {}
 
     def training_step(self, encoder: nn.Module, batch: Batch, step: Step) -> dict | None:
-        """Loss terms of a step of the method's own; None for forward, then `loss`."""
+        """All loss terms of a step; None lets the trainer run the encoder and `loss`."""
         return None
 
     def after_step(self) -> None:
-        """Called after each optimiser step, without gradients; project parameters here."""
+        """Called after each optimiser step, without gradients; clip parameters here."""
 
     def overhead_flops(self, layer: int, n_tokens: Tensor) -> Tensor | float:
-        """FLOPs (2 x multiply-adds) the method adds at a layer, for ``n_tokens`` (B,) shown."""
+        """FLOPs (2 x multiply-adds) of the method at a layer, given ``n_tokens`` (B,) shown."""
         return 0.0
 
 
 def _is_finite(number: Real) -> bool:
     try:
         return math.isfinite(number)
-    except OverflowError:  # a whole number beyond every float
+    except OverflowError:  # an integer too large for a float
         return False
 
 
 def task_loss(logits: Tensor, labels: Tensor, reduction: str = "mean") -> Tensor:
-    """Cross-entropy of ``(B, C)`` logits for int labels, mean squared error for float ones.
+    """Cross-entropy of ``(B, C)`` logits if labels (B,) are int, mean squared error if float.
 
     ``reduction="none"`` gives one loss per example, shape (B,).
     """
@@ -397,9 +408,9 @@ def task_loss(logits: Tensor, labels: Tensor, reduction: str = "mean") -> Tensor
 
 
 def distillation_loss(logits: Tensor, teacher: Tensor) -> Tensor:
-    """Divergence of ``(B, C)`` logits from the teacher's, in float32, mean over the examples.
+    """KL divergence of ``(B, C)`` logits from the teacher's, in float32, mean over examples.
 
-    The mean squared distance for a single logit (regression).
+    With a single logit (regression), it is the mean squared distance.
     """
     if logits.shape[1] == 1:
         return nn.functional.mse_loss(logits.float(), teacher.float())

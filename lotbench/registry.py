@@ -1,4 +1,4 @@
-"""Method names to classes: entry points of the group ``lotbench.methods``, and plugin files."""
+"""Find methods by name: entry points of the group ``lotbench.methods``, and plugins."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ def find(place: str) -> tuple[list[type[TokenReducer]], list[str]]:
     Raises
     ------
     InputError
-        If there is no such method, or its plugin is at fault.
+        If there is no such method, or its plugin cannot be loaded.
     """
     if place.endswith(".py"):
         return load_plugin(place), [str(Path(place).resolve())]
@@ -90,12 +90,12 @@ def find(place: str) -> tuple[list[type[TokenReducer]], list[str]]:
 
 
 def load_plugin(place: str) -> list[type[TokenReducer]]:
-    """The methods of a plugin, a path to a Python file or a module name, now registered.
+    """The methods of a plugin, which are registered; ``place`` is a Python file or a module name.
 
     Raises
     ------
     InputError
-        If it cannot be imported, holds no method, or takes a name that is in use.
+        If it cannot be imported, has no method, or uses a name that is in use.
     """
     module = _import(place)
     classes = [
@@ -107,7 +107,7 @@ def load_plugin(place: str) -> list[type[TokenReducer]]:
         and not cls.__name__.startswith("_")  # private: a helper of a method
     ]
     if not classes:
-        raise InputError(f"plugin {place}: no subclass of lotbench.reducer.TokenReducer in it")
+        raise InputError(f"plugin {place}: it has no subclass of lotbench.reducer.TokenReducer")
     fresh: dict[str, type[TokenReducer]] = {}
     for cls in classes:
         known = fresh.get(cls.name) or _plugins.get(cls.name, cls)
@@ -119,24 +119,24 @@ def load_plugin(place: str) -> list[type[TokenReducer]]:
 
 
 def make_params(cls: type[TokenReducer], values: dict, report: Report) -> Params:
-    """Validated hyper-parameters of a method; ``report`` writes the lines of an error.
+    """Validated hyper-parameters of a method; ``report`` adds the place to each error.
 
     Raises
     ------
     InputError
-        If a name is unknown, a value does not fit, or no JSON file could hold it.
+        If a name is unknown, a value is invalid, or JSON cannot represent a value.
     """
     params = validate(cls.Params, values, report)
     try:
         json.dumps(params.model_dump(mode="json", by_alias=True), allow_nan=False)
     except (TypeError, ValueError) as error:
-        message = f"a result cannot hold the parameters: {error}"
+        message = f"the parameters cannot be stored as JSON: {error}"
         raise InputError(report((), message)) from error
     return params
 
 
 def explain(error: BaseException, cls: type[TokenReducer]) -> str:
-    """An exception's message in one line, with the line of the method that it came from."""
+    """An exception's message in one line, with the line of the method's file that raised it."""
     lines = str(error).strip().splitlines() or ["no message"]
     home = getattr(sys.modules.get(cls.__module__), "__file__", None)
     own = [frame for frame in traceback.extract_tb(error.__traceback__) if frame.filename == home]
@@ -159,7 +159,7 @@ def is_home(place: str, cls: type[TokenReducer]) -> bool:
 def _module_name(path: Path) -> str:
     if path.suffix != ".py":
         return str(path)
-    # Made from the path, so that workers that load it again get the same class name.
+    # Made from the path, so that every worker that loads the file gets the same module name.
     return f"lotbench_plugin_{path.stem}_{sha256(str(path.resolve()).encode()).hexdigest()[:8]}"
 
 
@@ -195,13 +195,15 @@ def _checked(cls: object, place: str) -> type[TokenReducer]:
     if not (inspect.isclass(cls.Params) and issubclass(cls.Params, Params)):
         raise InputError(f"{place}: {cls.__name__}.Params must derive from lotbench.reducer.Params")
     if cls.budget is not TokenReducer.budget:
-        raise InputError(f"{place}: {cls.__name__}.budget: write budget_name = {cls.budget!r}")
+        raise InputError(
+            f"{place}: {cls.__name__}.budget is reserved; write budget_name = {cls.budget!r}"
+        )
     _check_hooks(cls, place)
     return cls
 
 
 def _check_hooks(cls: type[TokenReducer], place: str) -> None:
-    """Refuse hooks that the engine could not call, and misspelt ones, before any work is done."""
+    """Refuse hooks with wrong arguments and misspelt hooks, before any work is done."""
     for hook in HOOKS:
         own, base = getattr(cls, hook), getattr(TokenReducer, hook)
         wanted = list(inspect.signature(base).parameters)
@@ -216,5 +218,5 @@ def _check_hooks(cls: type[TokenReducer], place: str) -> None:
         meant = difflib.get_close_matches(name, DECIDE, n=1, cutoff=0.8)
         if not decides and inspect.isfunction(value) and meant:
             raise InputError(
-                f"{place}: {cls.__name__} decides nothing; {name}: did you mean {meant[0]!r}?"
+                f"{place}: {cls.__name__} makes no decisions; {name}: did you mean {meant[0]!r}?"
             )

@@ -53,7 +53,7 @@ class ReducedEncoder(nn.Module):
         inputs : bool
             Also return the hidden states that enter each layer.
         reducer : TokenReducer, optional
-            Makes the decisions instead of the encoder's own reducer (such as a policy that explores).
+            Decides instead of the encoder's own reducer (such as a policy that explores).
         prefix : Prefix, optional
             Start from these states instead of the embeddings; the trace starts at their layer.
 

@@ -167,7 +167,8 @@ def read_config(name: str) -> PretrainedConfig:
         )
     if getattr(config, "is_decoder", False):
         raise InputError(
-            f"backbone {name!r}: config.json: is_decoder: true; give a backbone that is an encoder"
+            f"backbone {name!r}: config.json: is_decoder: an encoder is needed; "
+            "choose another backbone"
         )
     return config
 

@@ -144,7 +144,7 @@ def test_what_a_plugin_imports_is_not_its_own(plugin) -> None:
 @pytest.mark.parametrize(
     ("text", "complaint"),
     [
-        ("x = 1", "no subclass of lotbench.reducer.TokenReducer in it"),
+        ("x = 1", "it has no subclass of lotbench.reducer.TokenReducer"),
         ("from lotbench.lot import LeapOfThought", "no subclass"),
         ("1 / 0", "ZeroDivisionError: division by zero"),
         ("def f(:", "SyntaxError"),
@@ -192,9 +192,9 @@ def test_a_bad_plugin_is_named_with_what_is_wrong(plugin, text: str, complaint: 
         ),
         (
             "def before_layers(self, layer, tokens): ...",
-            "Method decides nothing; before_layers: did you mean 'before_layer'?",
+            "Method makes no decisions; before_layers: did you mean 'before_layer'?",
         ),
-        ("budget = 'share'", "Method.budget: write budget_name = 'share'"),
+        ("budget = 'share'", "Method.budget is reserved; write budget_name = 'share'"),
     ],
 )
 def test_a_hook_that_cannot_be_called_is_named(plugin, hook: str, complaint: str) -> None:
@@ -323,7 +323,7 @@ def test_parameters_that_no_result_can_hold_are_refused() -> None:
             top: float = float("inf")
 
     (line,) = messages(Endless, {})
-    assert line.startswith("methods.lot: a result cannot hold the parameters: ")
+    assert line.startswith("methods.lot: the parameters cannot be stored as JSON: ")
 
 
 def test_every_mistake_is_listed() -> None:
