@@ -1,1 +1,1 @@
-"""Token-removal baselines and controls, one file per method, registered by entry point."""
+"""Baselines and controls: one file per method, each registered by an entry point."""

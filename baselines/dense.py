@@ -1,7 +1,7 @@
 """The dense reference: the fine-tuned encoder with every token kept.
 
-``dense`` runs the untouched Hugging Face model on padded batches; ``dense-packed`` runs the same
-weights through the ragged engine, which shows what removing padding alone buys.
+``dense`` is the untouched Hugging Face model on padded batches.  ``dense-packed`` runs the same
+weights in the ragged engine; it shows the speed-up from removing padding alone.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from lotbench.reducer import TokenReducer
 
 
 class Dense(TokenReducer):
-    """Every token through every layer; timed as the untouched model on padded input."""
+    """Every layer computes every token; timed as the untouched model on padded batches."""
 
     name = "dense"
     source = "the backbone's own paper"
@@ -18,7 +18,7 @@ class Dense(TokenReducer):
 
 
 class DensePacked(TokenReducer):
-    """Every token through every layer; timed on the packed path."""
+    """Every layer computes every token; timed on the packed path."""
 
     name = "dense-packed"
     source = "the backbone's own paper"

@@ -1,8 +1,8 @@
-"""The first k tokens of a text, fine-tuned: the control that reads only the beginning.
+"""Control: keep the first k tokens of a text, and fine-tune.
 
-Often strong on news, where the first sentences say it all.  A pair of texts is shortened as a
-tokenizer would, from the end of the longer one; where the backbone has no segments (RoBERTa) it
-counts as one text.  [CLS] is the first token and always in.
+It is often strong on news, where the first sentences suffice.  A pair of texts is shortened as a
+tokenizer does it, from the end of the longer text.  If the backbone has no segments (RoBERTa), a
+pair counts as one text.  [CLS] is the first token, so it is always kept.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ class Params(reducer.Params):
 
 
 class FirstK(TokenReducer):
-    """The first ``k`` tokens in all layers."""
+    """Keeps the first ``k`` tokens in all layers."""
 
     Params: ClassVar[type[reducer.Params]] = Params
     name = "first-k"
@@ -42,9 +42,9 @@ class FirstK(TokenReducer):
 
 
 def first_tokens(token_type_ids: Tensor, layout: Ragged, k: int) -> Tensor:
-    """The first ``k`` tokens of each sequence, shape (T,), bool.
+    """Mask of the first ``k`` tokens of each sequence, shape (T,), bool.
 
-    Where there are two segments, both are kept to the same place, the shorter one whole.
+    Two segments are cut at the same position; a shorter segment is kept whole.
     """
     second = token_type_ids > 0
     length_of_first = segment_count(~second, layout)[layout.sequence]

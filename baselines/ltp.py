@@ -6,31 +6,32 @@ code: kssteven418/LTP.
 
 Implemented
 - Score of a token in layer l: the mean, over heads and the query tokens that are still present,
-  of the attention probability it receives.  It is kept iff score > theta_l, and leaves before the
-  feed-forward of the same layer.  theta_l starts at ``final_threshold * l / L``.
+  of the attention probability it receives.  It is kept iff score > theta_l; otherwise it is
+  dropped before the feed-forward of the same layer.  theta_l starts at ``final_threshold * l / L``.
 - Soft stage: the output of each layer is multiplied by ``sigmoid((score - theta_l) / T)``; the
-  loss gains ``lambda`` times the mean of these masks; weights and thresholds learn together.
-- Hard stage: thresholds frozen, tokens really gone, the weights learn.
+  loss has an additional term, ``lambda`` times the mean of these masks.  Weights and thresholds are
+  trained together.
+- Hard stage: the thresholds are frozen, tokens are removed, and the weights are trained.
 
 Deviations from the paper
-- [CLS] is never removed; it has no mask and does not count in the regulariser.
+- [CLS] is never removed, since the classifier reads it.  It has no mask and is not regularised.
 - The thresholds have their own learning rate, 2e-4 by default.  The published 2e-5 moves them by a
   few thousandths at most in the few hundred steps of a trial.
-- ``final_threshold`` suits texts of about 100 tokens, as published: scores of a text sum to 1, so
-  the longer it is the smaller they are.
+- ``final_threshold`` has the published value, which fits texts of about 100 tokens: the scores of
+  a text sum to 1, so longer texts have smaller scores.
 - ``threshold_scale`` multiplies all thresholds after training (a post-hoc budget).
 
 Deviations from the released code
-- Scores are divided by the number of tokens still present.  There by the padded length, so that
-  thresholds depend on the padding, and a token that all others attend to loses score with every
-  token that goes, though thresholds are learned while none goes.  With a division by the length
-  of the text, lambda 0.5 ended at 33% on BBC News, at 9.7 times fewer FLOPs; as it is here, at
-  95% and 5.1 times.
-- Scores are taken from the probabilities before dropout.  There after it.
-- Removed tokens are gone.  There they are masked and computed all the same; the speed-up is that
-  of an analytic count.
-- A threshold below zero keeps everything; there it is cut at 1e-5.  No quantisation (the code
-  builds on I-BERT).
+- Scores are divided by the number of tokens still present.  There they are divided by the padded
+  length, so thresholds depend on the padding.  Scores also fall with every removed token, although
+  the thresholds are learned while no token is removed.  With a division by the length of the text,
+  lambda 0.5 reached 33% on BBC News at 9.7 times fewer FLOPs.  With the division used here, it
+  reached 95% at 5.1 times fewer.
+- Scores use the probabilities before dropout.  There they use them after dropout, which adds noise.
+- Removed tokens are not computed.  There they are masked but computed, and the speed-up is an
+  analytic count.
+- A threshold below zero keeps everything, as the rule says.  There it is clipped at 1e-5.
+- There is no quantisation, which is a separate technique.  The released code builds on I-BERT.
 """
 
 from __future__ import annotations
@@ -62,7 +63,7 @@ class Params(reducer.Params):
 
 
 class LearnedTokenPruning(TokenReducer):
-    """Learned Token Pruning (see the module's docstring)."""
+    """Learned Token Pruning; see the docstring of this module."""
 
     Params: ClassVar[type[reducer.Params]] = Params
     name = "ltp"
@@ -109,13 +110,13 @@ def initial_thresholds(final: float, n_layers: int) -> Tensor:
 
 
 def soft_mask(score: Tensor, theta: Tensor, temperature: float, layout: Ragged) -> Tensor:
-    """``sigmoid((score - theta) / T)`` of each token, 1 for [CLS], shape (T,)."""
+    """``sigmoid((score - theta) / T)`` of each token, but 1 for [CLS], shape (T,)."""
     mask = ((score.float() - theta) / temperature).sigmoid()
     return torch.where(layout.is_first, 1.0, mask)
 
 
 def mean_mask(mask: Tensor, layout: Ragged) -> Tensor:
-    """Mean over the texts of the mean mask of their tokens, [CLS] left out."""
+    """Mean over the texts of each text's mean mask without [CLS], a scalar."""
     share = segment_mean(mask.masked_fill(layout.is_first, 0.0), layout)
     n = layout.lengths.to(share.dtype)
     return (share * n / (n - 1).clamp(min=1)).mean()

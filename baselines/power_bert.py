@@ -5,32 +5,33 @@ BERT Inference via Progressive Word-vector Elimination", ICML 2020; sections 3.2
 3.3 (soft extract, mass, retention) and 3.4 (the three training stages); code: IBM/PoWER-BERT.
 
 Implemented
-- Significance of a token: the attention it receives, over all heads and query tokens, its own
-  excluded.
+- Significance of a token: the attention it receives from all other tokens, over all heads.
 - Configuration search: in layer l the token of rank k by significance is multiplied by a learned
-  r[l, k] in [0, 1], after the attention; the loss gains ``lambda * sum_l (l + 1) sum_k r[l, k]``.
+  r[l, k] in [0, 1], after the attention.  The loss has an additional term,
+  ``lambda * sum_l (l + 1) sum_k r[l, k]``.
 - Retention: ell_l = ceil(sum_k r[l, k]), made non-increasing.  The ell_l most significant tokens
-  go into the feed-forward and on; then the model is retrained.
-- The first of the paper's three stages, fine-tuning, is the shared teacher.
+  enter the feed-forward and the later layers; then the model is retrained.
+- Fine-tuning, the first of the paper's three stages, is the shared teacher.
 
 Deviations from the paper
-- [CLS] is always in and is not multiplied in the search; r ranks the other tokens, and
-  ell_l = 1 + ceil(sum_k r[l, k]).  The paper keeps it in the hard stage only.
-- Texts are not padded, so a text of n tokens has the ranks 0..n-1.  With ``unit: tokens`` (the
-  paper's) it keeps min(ell_l, n): texts shorter than ell_l are not reduced.  With ``unit: share``
-  r[l, .] spans the relative rank in [0, 1] and a text keeps its share ell_l / longest of its own
-  length, which the padded original cannot express.
-- The mass counts the ranks up to the longest training text seen in the search; the paper's
-  sequence length is a fixed number.
-- The default rate of r is 0.1.  The published 1e-4 to 1e-2 move r from 1 to 0 in thousands of
-  steps; a trial here has hundreds, and Adam moves r by at most its rate in each.  At 0.1 the
-  search settles within 70 steps, and lambda, not the number of steps, decides how much is kept.
-- ``retention`` (skips the search) and ``retention_scale`` (after training) are ours.
+- [CLS] is always kept and is not multiplied in the search, since the classifier reads it.  r has
+  the ranks of the other tokens, and ell_l = 1 + ceil(sum_k r[l, k]).  The paper protects [CLS] only
+  in the hard stage.
+- Texts are not padded, so a text of n tokens has the ranks 0..n-1.  With ``unit: tokens``, as in
+  the paper, it keeps min(ell_l, n) tokens, and texts shorter than ell_l are not reduced.  With
+  ``unit: share``, r[l, .] spans the relative rank in [0, 1], and a text keeps the share
+  ell_l / longest of its own length.  The padded original cannot express this.
+- The additional loss counts the ranks up to the longest text seen in the search, since texts are
+  not padded.  The paper has a fixed sequence length.
+- The default learning rate of r is 0.1.  Adam moves r by at most this rate per step, so the
+  published 1e-4 to 1e-2 need thousands of steps from 1 to 0; a trial here has hundreds.  At 0.1
+  the search settles within 70 steps, and lambda decides how many tokens are kept.
+- ``retention`` (skips the search) and ``retention_scale`` (a budget after training) are ours.
 
 Deviations from the released code
-- Retention is rounded up as in the paper; there it is rounded down.
-- The attention mask follows the kept tokens.  There it is cut to its first ell_l columns, whatever
-  tokens were kept.
+- Retention is rounded up, as in the paper.  There it is rounded down.
+- The attention mask has the columns of the kept tokens.  There it has the first ell_l columns,
+  whichever tokens were kept.
 - The best checkpoint is not chosen on the split that is reported.
 """
 
@@ -76,7 +77,7 @@ class Params(reducer.Params):
 
 
 class PowerBert(TokenReducer):
-    """PoWER-BERT (see the module's docstring)."""
+    """PoWER-BERT; see the docstring of this module."""
 
     Params: ClassVar[type[reducer.Params]] = Params
     name = "power-bert"
@@ -89,8 +90,9 @@ class PowerBert(TokenReducer):
         super().__init__(params, n_layers, width)
         self.retention_scale = 1.0
         whole, ell = _start(params, n_layers)
-        # Whole numbers, so that a model cast to half precision keeps what it learned.
-        self.register_buffer("retention", torch.tensor(ell))  # ell_l, of a text of this length:
+        # Integers, so that casting the model to half precision does not change them.  `retention`
+        # has the tokens kept after each layer, of a text with `longest` tokens.
+        self.register_buffer("retention", torch.tensor(ell))
         self.register_buffer("longest", torch.tensor(whole))
         self.weights = None
         if params.retention is None:
@@ -130,7 +132,7 @@ class PowerBert(TokenReducer):
         if self._searching:
             weight = soft_extract(self._weights()[layer], self._place(rank, tokens.layout))
             return Drop(torch.ones_like(tokens.layout.is_first), weight)
-        # The length a share refers to is that of the text, not of what is left of it.
+        # A share refers to the length of the whole text, not to the remaining tokens.
         kept = self._kept(layer, tokens.batch.layout.lengths)
         return Drop(rank < kept[tokens.layout.sequence])
 
@@ -147,7 +149,7 @@ class PowerBert(TokenReducer):
         return self.weights.clamp(0, 1)
 
     def _reachable(self) -> Tensor:
-        """r of the ranks that a text has had."""
+        """r at the ranks of the longest text so far, shape (L, longest - 1)."""
         return self._weights()[:, : int(self.longest) - 1]
 
     def _place(self, rank: Tensor, layout: Ragged) -> Tensor:
@@ -158,7 +160,7 @@ class PowerBert(TokenReducer):
         return rank - 1
 
     def _kept(self, layer: int, lengths: Tensor) -> Tensor:
-        """Tokens kept of texts of these lengths (B,), [CLS] included."""
+        """Tokens kept of texts with these lengths (B,), [CLS] included, shape (B,)."""
         ell = (self.retention[layer].double() * self.retention_scale).expand(lengths.shape)
         if self.params.unit == "share":
             ell = ell * lengths / self.longest
@@ -166,7 +168,7 @@ class PowerBert(TokenReducer):
 
 
 def _start(params: Params, n_layers: int) -> tuple[int, list[int]]:
-    """A length, and the tokens kept of it after each layer before training."""
+    """A text length, and the tokens of such a text kept after each layer before training."""
     if params.retention is None:
         longest = params.max_length if params.unit == "tokens" else 2
         return 2, [longest] * n_layers
@@ -181,14 +183,14 @@ def _start(params: Params, n_layers: int) -> tuple[int, list[int]]:
 
 
 def significance_rank(received: Received, layout: Ragged) -> Tensor:
-    """Rank of each token by attention received from the others, [CLS] first, shape (T,)."""
+    """Rank of each token by attention received from other tokens, [CLS] first, shape (T,)."""
     count = layout.lengths[layout.sequence].to(received.mean.dtype)
     significance = (received.mean * count - received.own).detach()
     return segment_rank(significance.masked_fill(layout.is_first, math.inf), layout)
 
 
 def soft_extract(weights: Tensor, place: Tensor) -> Tensor:
-    """Factor on each token: ``weights[place]``, 1 where ``place`` is negative ([CLS])."""
+    """Factor on each token: ``weights[place]``, but 1 if ``place`` is negative ([CLS]); (T,)."""
     return torch.where(place < 0, 1.0, weights[place.clamp(min=0)])
 
 
@@ -200,5 +202,5 @@ def mass_penalty(weights: Tensor) -> Tensor:
 
 def retention(mass: Tensor) -> Tensor:
     """Tokens kept after each layer, [CLS] included, from the mass (L,) of the others."""
-    # Sums of many float32 numbers miss a whole number by a little; that must not cost a token.
+    # A rounding error in the float32 sum must not add a token.
     return (1 + (mass.double() - 1e-4).ceil().clamp(min=0).long()).cummin(0).values

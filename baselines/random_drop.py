@@ -1,13 +1,13 @@
-"""Random tokens dropped, the rest fine-tuned: the control that selects nothing.
+"""Control: drop random tokens, and fine-tune; it does not select.
 
-A token-reduction method that does not beat it at the same FLOPs has not learned which tokens
-matter.  A text of n tokens keeps ``ceil(keep_ratio * n)`` of them, [CLS] always among them.
+A method that does not beat this control at the same FLOPs has not learned which tokens matter.  A
+text of n tokens keeps ``ceil(keep_ratio * n)`` tokens, [CLS] included.
 
-- At evaluation the choice is fixed by the text itself (its hash), so results are deterministic and
-  do not depend on the batch.  In training every step draws anew: the strongest form of this
-  control, since the model sees all of a text over time.
-- ``keep_ratio`` may be a list with one ratio per layer, for instance the ratios that a trained
-  method arrived at; then the tokens of a layer are always among those of the layer before.
+- In evaluation, the draw is seeded by a hash of the text, so it is deterministic and does not
+  depend on the batch.  In training, every step draws again.  This makes the control as strong as
+  possible, since the model sees all parts of a text over time.
+- ``keep_ratio`` may be a list with one ratio per layer, such as the ratios of a trained method.
+  The tokens of a layer are then a subset of the tokens of the layer before.
 """
 
 from __future__ import annotations
@@ -37,12 +37,12 @@ class Params(reducer.Params):
     def _within(cls, value: float | list[float]) -> float | list[float]:
         ratios = value if isinstance(value, list) else [value]
         if not all(0 <= ratio <= 1 for ratio in ratios):
-            raise ValueError("a share lies between 0 and 1")
+            raise ValueError("a share must lie between 0 and 1")
         return value
 
 
 class RandomDrop(TokenReducer):
-    """A random share of the tokens, before each layer where the share falls."""
+    """Drops random tokens before each layer where the share falls."""
 
     Params: ClassVar[type[reducer.Params]] = Params
     name = "random-drop"
@@ -70,16 +70,17 @@ class RandomDrop(TokenReducer):
         return Drop(random_keep(order, tokens.layout, ratio, tokens.batch.layout.lengths))
 
     def _ratio(self, layer: int) -> float:
-        """The share in a layer; a list never rises again."""
+        """The share kept in a layer: the smallest so far, since dropped tokens never return."""
         if isinstance(self.keep_ratio, list):
             return min(self.keep_ratio[: layer + 1])
         return self.keep_ratio
 
 
 def random_keep(order: Tensor, layout: Ragged, ratio: float, lengths: Tensor) -> Tensor:
-    """[CLS] and the tokens of smallest ``order``, ``ceil(ratio * length)`` in all, (T,) bool.
+    """Mask of [CLS] and the tokens of smallest ``order`` (T,), shape (T,), bool.
 
-    ``lengths`` (B,) are those of the texts, of which ``layout`` may hold only a part.
+    It has ``ceil(ratio * length)`` tokens of each text.  ``lengths`` (B,) are the full lengths of
+    the texts; ``layout`` has only the tokens that are still present.
     """
     rank = segment_rank(-order.masked_fill(layout.is_first, -math.inf), layout)
     count = (lengths.double() * ratio - 1e-6).ceil().clamp(min=1)

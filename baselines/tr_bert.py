@@ -1,42 +1,42 @@
-"""TR-BERT: policy networks, trained by REINFORCE, choose the tokens that go on, twice.
+"""TR-BERT: before two layers, a policy trained by REINFORCE chooses which tokens to keep.
 
 Source: Ye, Lin, Huang and Sun, "TR-BERT: Dynamic Token Reduction for Accelerating BERT
 Inference", NAACL 2021; sections 3.2 (policy), 3.3 (reward, REINFORCE, imitation), 3.4 (joint
 training with distillation); code: thunlp/TR-BERT.
 
 Implemented
-- Reduction before layers 1 and L // 2: a token goes on with probability
-  ``sigmoid(w2 gelu(W1 h))``; evaluation keeps the tokens whose probability is at least 0.5.
-- Policy stage, backbone frozen: K samples for each example, reward
-  ``-task loss - alpha * mean kept share``, the samples' mean as its baseline.  In the first half of
-  the steps one of the K samples keeps the tokens of highest saliency under the dense teacher, as
-  many as the policy expects to keep.
-- Joint stage: task loss and distillation from the dense teacher's logits, over the K samples, and
-  the policy loss.
-- The fine-tuning before is the shared teacher.
+- Reduction before layers 1 and L // 2: a token is kept with probability
+  ``sigmoid(w2 gelu(W1 h))``.  Evaluation keeps the tokens with a probability of at least 0.5.
+- Policy stage, backbone frozen: K samples per example, with the reward
+  ``-task loss - alpha * mean kept share``.  The mean over the samples is the baseline.  In the
+  first half of the steps, one of the K samples imitates the dense teacher: it keeps the tokens of
+  highest saliency, as many as the policy expects to keep.
+- Joint stage: task loss, distillation from the dense teacher's logits, and policy loss, over the K
+  samples.
+- The fine-tuning before these stages is the shared teacher.
 
-Made cheap
+Shortcuts that save time
 - The layers before the first reduction are computed once for all K samples.
 - Samples run packed: a token that a sample drops is not computed.
-- In the policy stage the backbone runs without gradients.
+- In the policy stage, the backbone runs without gradients.
 
 Deviations from the paper and the released code
-- [CLS] is always kept and does not count in the policy loss; there its forced choice does.
-- ``samples`` is 4 (published: 8), a fair setting on CPUs.
-- The policies have their own learning rate, 3e-3 (there 3e-5, over tens of thousands of steps).  At
-  1e-3 and less, some hundred steps leave the probabilities near 0.5, where few tokens reach the
-  cut though the samples kept many.
+- [CLS] is always kept and is not in the policy loss, since it is not a choice.  There it is in.
+- ``samples`` is 4 (published: 8), which halves the cost on CPUs.
+- The policies have their own learning rate, 3e-3 (there 3e-5, over tens of thousands of steps).
+  After some hundred steps at 1e-3 or less, the probabilities are still near 0.5.  Evaluation then
+  keeps few tokens, although the samples kept many.
 - ``alpha`` is 0.2, within the published range (0.01 to 5, by task); 1 keeps some 7% on BBC News.
-- Saliency is the shared gradient saliency of the whole encoder; there a gradient at each of the
-  two reductions.
-- The frozen backbone scores samples without dropout, as it will be used; there with it, which
-  adds noise to the reward.
-- The joint stage has the task loss and the distillation, as in the paper; the code puts the latter
-  in the place of the former.  The reward is the negative task loss in both stages.
-- Results do not depend on the batch; there a batch keeps as many tokens of each text as its
-  longest selection.
-- The selector's supervised initialisation, which the code uses on IMDB alone, is left out.
-- The cut at 0.5 is a post-hoc budget, ``threshold``.
+- Saliency is the gradient saliency of the whole encoder, which the methods share.  There it is a
+  gradient at each of the two reductions.
+- The frozen backbone scores samples without dropout, as in evaluation.  There it has dropout,
+  which adds noise to the reward.
+- The joint stage has task loss and distillation, as in the paper.  In the code, distillation
+  replaces the task loss.  The reward uses the task loss in both stages.
+- Results do not depend on the batch.  There every text of a batch keeps as many tokens as the
+  longest selection in it.
+- There is no supervised initialisation of the policies, which the code uses on IMDB alone.
+- ``threshold`` replaces the fixed 0.5 after training (the post-hoc budget).
 """
 
 from __future__ import annotations
@@ -81,7 +81,7 @@ class Params(reducer.Params):
 
 
 class Policy(nn.Module):
-    """Logit of keeping each token: ``w2 gelu(W1 h)``."""
+    """Logit of the probability that each token is kept: ``w2 gelu(W1 h)``."""
 
     def __init__(self, width: int, hidden: int) -> None:
         super().__init__()
@@ -95,7 +95,7 @@ class Policy(nn.Module):
 
 
 class TrBert(TokenReducer):
-    """TR-BERT (see the module's docstring)."""
+    """TR-BERT; see the docstring of this module."""
 
     Params: ClassVar[type[reducer.Params]] = Params
     name = "tr-bert"
@@ -121,7 +121,7 @@ class TrBert(TokenReducer):
         ]
 
     def policy(self, layer: int) -> Policy | None:
-        """The policy before this layer, None where there is no reduction."""
+        """The policy before this layer; None if there is no reduction."""
         if layer not in self.reduction_layers:
             return None
         return self.policies[self.reduction_layers.index(layer)]
@@ -163,7 +163,7 @@ class TrBert(TokenReducer):
 
 
 class _Explorer(TokenReducer):
-    """Draws each token's fate from the policies; the first ``imitators`` texts imitate saliency."""
+    """Samples decisions from the policies; the first ``imitators`` texts follow saliency."""
 
     def __init__(self, method: TrBert, generator: torch.Generator, imitators: int) -> None:
         super().__init__(method.params, method.n_layers, method.width)
@@ -173,7 +173,7 @@ class _Explorer(TokenReducer):
         policy = self.method.policy(layer)
         if policy is None:
             return None
-        # The only gradient of the policy stage, whose backbone runs without.
+        # The backbone has no gradients in the policy stage, but the policies do.
         with torch.enable_grad():
             logits = policy(tokens.hidden)
         layout, probability = tokens.layout, logits.detach().sigmoid()
@@ -189,14 +189,17 @@ class _Explorer(TokenReducer):
 
 
 def imitate(saliency: Tensor, probability: Tensor, layout: Ragged) -> Tensor:
-    """[CLS] and the tokens of highest saliency, as many as the policy expects to keep, (T,)."""
+    """Mask of [CLS] and the tokens of highest saliency, shape (T,), bool.
+
+    It has as many tokens as the policy expects to keep.
+    """
     expected = segment_sum(probability.masked_fill(layout.is_first, 1.0), layout)
     count = (expected + 0.5).floor().long()
     return segment_topk(saliency.masked_fill(layout.is_first, math.inf), count, layout)
 
 
 def action_surprise(event: Event) -> Tensor:
-    """Mean over the tokens but [CLS] of ``-log P(what was done)``, shape (B,)."""
+    """Mean of ``-log P(action)`` over all tokens but [CLS], shape (B,)."""
     logits, done = event.decision.aux["logits"], event.decision.keep
     surprise = F.binary_cross_entropy_with_logits(logits, done.to(logits.dtype), reduction="none")
     layout = event.layout
@@ -205,14 +208,14 @@ def action_surprise(event: Event) -> Tensor:
 
 
 def kept_share(trace: Trace, layout: Ragged) -> Tensor:
-    """Tokens kept at each reduction against the text's own, mean over reductions, shape (B,)."""
+    """Tokens kept over all tokens of the text, mean over the reductions, shape (B,)."""
     events = trace.decisions()
     kept = torch.stack([segment_count(e.decision.keep, e.layout) for e in events])
     return kept.double().mean(0).to(torch.float32) / layout.lengths
 
 
 def reinforce(reward: Tensor, surprise: Tensor, samples: int) -> Tensor:
-    """REINFORCE with the samples' mean as baseline.
+    """The REINFORCE loss, a scalar; the mean reward of the samples is the baseline.
 
     Parameters
     ----------

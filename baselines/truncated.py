@@ -1,7 +1,7 @@
-"""The first k layers of the backbone, fine-tuned: the control that removes layers, not tokens.
+"""Control: keep the first k layers of the backbone, and fine-tune; it removes layers, not tokens.
 
-A token-reduction method that does not beat it at the same FLOPs has shown nothing.  The head sits
-on the output of layer k - 1; the layers behind stay in the checkpoint and are never run.
+Token reduction is of no use unless it beats this control at the same FLOPs.  The head gets the
+output of layer k - 1.  The later layers remain in the checkpoint and never run.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ class Params(reducer.Params):
 
 
 class Truncated(TokenReducer):
-    """The first ``layers`` layers, every token."""
+    """Runs the first ``layers`` layers, with every token."""
 
     Params: ClassVar[type[reducer.Params]] = Params
     name = "truncated"
