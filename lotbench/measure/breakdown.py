@@ -1,8 +1,8 @@
-"""Where a model's time goes: deciding, moving rows, attention, feed-forward, the rest.
+"""The share of time in each section of a model: decisions, moves, attention, feed-forward, rest.
 
-A separate pass after the timed rounds.  It hooks a stopwatch to the modules of each layer, to the
-method's decisions and to the attention kernel, and removes it afterwards: the fast path never
-contains it.
+This is a separate pass after the timed rounds.  It attaches a stopwatch to the modules of each
+layer, to the method's decisions and to the attention kernel, and removes it afterwards, so the
+timed code does not contain it.
 """
 
 from __future__ import annotations
@@ -28,14 +28,14 @@ DECISIONS, RECEIVED, MOVES, ATTENTION, FEED_FORWARD, REST = SECTIONS = (
     "feed_forward",
     "rest",
 )
-"""In this order: the method's own work (routers, policies, ranks); the extra time of the attention
-kernel that also tells what tokens receive, over the plain kernel; selecting, gathering and writing
-back rows, with the engine's bookkeeping; projections, kernel and output of attention; the
-feed-forward; embedding, pooler and head."""
+"""In this order: the method's own work (routers, policies, ranks); the additional time of an
+attention kernel that also returns the received attention; selection, gather and write-back of
+rows, with the engine's bookkeeping; projections, kernel and output of attention; the feed-forward;
+embedding, pooler and classifier."""
 
 
 class Stopwatch:
-    """Seconds by section; one section runs at a time."""
+    """Counts seconds by section; one section is active at a time."""
 
     def __init__(self, clock: Callable[[], float]) -> None:
         self.clock = clock
@@ -44,13 +44,13 @@ class Stopwatch:
         self.since = clock()
 
     def enter(self, section: str) -> None:
-        """End the present section and start this one."""
+        """End the active section and start this one."""
         now = self.clock()
         self.seconds[self.section] += now - self.since
         self.section, self.since = section, now
 
-    def aside(self, work: Callable[[], Any]) -> float:
-        """Seconds that ``work`` takes; they count for no section."""
+    def time_apart(self, work: Callable[[], Any]) -> float:
+        """Seconds that ``work`` takes; they are not counted in any section."""
         start = self.clock()
         work()
         seconds = self.clock() - start
@@ -58,7 +58,7 @@ class Stopwatch:
         return seconds
 
     def move(self, seconds: float, section: str) -> None:
-        """Move seconds from the present section to another."""
+        """Move seconds from the active section to another."""
         self.seconds[section] += seconds
         self.seconds[self.section] -= seconds
 
@@ -69,16 +69,19 @@ def time_shares(
     padded: bool,
     clock: Callable[[], float] | None = None,
 ) -> dict[str, float]:
-    """The share of the calls' time that each of `SECTIONS` takes; they sum to 1.
+    """The share of the calls' time by section (see `SECTIONS`); the shares sum to 1.
 
     Parameters
     ----------
     encoder : ReducedEncoder
-        What the calls run; where they are ``padded``, they run its Hugging Face model.
+        The model that the calls run.
+    padded : bool
+        True if the calls run its Hugging Face model on padded batches.
     calls : sequence of callable
-        Run once each.
+        Each runs once.
     clock : callable, optional
-        Seconds; on a GPU it waits for the device, so kernels count where they were started.
+        Returns seconds.  On a GPU it waits for the device, so a kernel counts in the section
+        that starts it.
     """
     watch = Stopwatch(clock or _clock(encoder.backbone.model.device))
     with _watched(encoder, watch, REST if padded else MOVES):
@@ -87,15 +90,17 @@ def time_shares(
             call()
         watch.enter(REST)
     watch.section = ATTENTION
-    watch.move(-min(0.0, watch.seconds[RECEIVED]), RECEIVED)  # noise alone
+    watch.move(-min(0.0, watch.seconds[RECEIVED]), RECEIVED)  # negative through noise only
     total = sum(watch.seconds.values())
     return {section: seconds / total for section, seconds in watch.seconds.items()}
 
 
 @contextmanager
 def _watched(encoder: ReducedEncoder, watch: Stopwatch, between: str) -> Iterator[None]:
-    """Inside, the encoder's modules and decisions switch the stopwatch; ``between`` is the
-    section of what lies between them within the layers."""
+    """Lets the encoder's modules and decisions switch the stopwatch inside the block.
+
+    ``between`` is the section of all other code within the layers.
+    """
 
     def before(part: Any, section: str) -> None:
         hook = _modules(part)[0].register_forward_pre_hook(lambda *_: watch.enter(section))
@@ -106,7 +111,7 @@ def _watched(encoder: ReducedEncoder, watch: Stopwatch, between: str) -> Iterato
         stack.callback(hook.remove)
 
     def replace(owner: nn.Module, name: str, stand_in: Callable[..., Any]) -> None:
-        setattr(owner, name, stand_in)  # on the instance, in front of its class's own
+        setattr(owner, name, stand_in)  # on the instance, so it hides the method of the class
         stack.callback(delattr, owner, name)
 
     def around(name: str) -> None:
@@ -124,8 +129,8 @@ def _watched(encoder: ReducedEncoder, watch: Stopwatch, between: str) -> Iterato
     backbone, attend_and_receive = encoder.backbone, encoder.backbone.attend_and_receive
 
     def receiving(*arguments: Any) -> Any:
-        watch.aside(lambda: backbone.attend(*_fresh(arguments)))  # the first call is slow
-        without = watch.aside(lambda: backbone.attend(*_fresh(arguments)))
+        watch.time_apart(lambda: backbone.attend(*_fresh(arguments)))  # the first call is slow
+        without = watch.time_apart(lambda: backbone.attend(*_fresh(arguments)))
         start = watch.clock()
         result = attend_and_receive(*arguments)
         watch.move(watch.clock() - start - without, RECEIVED)
@@ -146,12 +151,12 @@ def _watched(encoder: ReducedEncoder, watch: Stopwatch, between: str) -> Iterato
 
 
 def _fresh(arguments: Sequence[Any]) -> list[Any]:
-    """The same arguments, with layouts that have cached nothing yet."""
+    """The same arguments, but with layouts whose caches are empty."""
     return [Ragged(x.cu_seqlens, x.sizes) if isinstance(x, Ragged) else x for x in arguments]
 
 
 def _modules(part: Any) -> list[nn.Module]:
-    """The modules of a layer's part, in the order in which they run."""
+    """The modules of a part of a layer, in the order in which they run."""
     if isinstance(part, nn.Module):
         return [part]
     return [value for value in vars(part).values() if isinstance(value, nn.Module)]

@@ -1,4 +1,4 @@
-"""A model as a list of calls, one per batch: padded or packed; and contenders in groups."""
+"""Contenders: a model as a list of calls, one per batch, padded or packed; and their groups."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from lotbench.store.record import Json
 Item = TypeVar("Item")
 
 GROUP_SIZE = 16
-"""Most contenders of a group: with more, the samples of one round lie too far apart in time."""
+"""Most contenders in a group: with more, the samples of one round are too far apart in time."""
 
 
 @dataclass(frozen=True)
@@ -56,7 +56,7 @@ def padded_inputs(
 ) -> dict[str, torch.Tensor]:
     """Keyword arguments of a Hugging Face model for one padded batch, each of shape (B, N).
 
-    A batch that needs no padding has no mask, which is the fastest way to call the model.
+    A batch that needs no padding has no mask, since the model is faster without one.
     """
     lengths = [len(example.input_ids) for example in examples]
     longest = max(lengths)
@@ -82,13 +82,13 @@ def packed_contender(
     device = encoder.backbone.model.device
     for value in budget.values():
         if value != encoder.reducer.budget:
-            # A copy, so that contenders of one model each keep their own budget.
+            # A copy, so that each contender of one model has its own budget.
             encoder = ReducedEncoder(encoder.backbone, deepcopy(encoder.reducer)).eval()
             encoder.reducer.budget = value
     batches = [ragged_batch(batch).to(device) for batch in chunks(examples, batch_size)]
 
     def call(batch: Batch) -> Outputs:
-        # A fresh layout: its cached properties are part of a real call's work.
+        # A new layout, since computing its cached properties is part of a real call.
         layout = Ragged(batch.layout.cu_seqlens, batch.layout.sizes)
         return encoder(replace(batch, layout=layout))
 
@@ -102,7 +102,7 @@ def packed_contender(
 
 
 def ragged_batch(examples: Sequence[Example]) -> Batch:
-    """The examples end to end, without labels."""
+    """The ragged batch of these examples, without labels."""
     return Batch.from_ids(
         [example.input_ids for example in examples],
         [example.token_type_ids for example in examples],
@@ -118,8 +118,17 @@ def plan_groups(
 ) -> list[list[Candidate]]:
     """Candidates in groups of at most ``limit`` whose models fit into ``capacity`` bytes.
 
-    All budgets of one model are in one group, even if they alone are more than ``limit``, so that
-    each model is loaded once.  Without candidates there is one empty group, which times dense.
+    All budgets of a model are in one group, even if they exceed ``limit``, so that each model is
+    loaded once.  Without candidates there is one empty group, which times dense.
+
+    Parameters
+    ----------
+    candidates : sequence of Candidate
+    size_of : callable
+        Bytes of the model in a folder.
+    capacity : float
+        Bytes.
+    limit : int
     """
     by_folder: dict[str, list[Candidate]] = {}
     for candidate in candidates:
@@ -137,7 +146,7 @@ def plan_groups(
 
 
 def model_bytes(folder: str) -> int:
-    """Size of a saved model's weights."""
+    """Size of a saved model's weights, in bytes."""
     return sum(path.stat().st_size for path in Path(folder).glob("*.safetensors"))
 
 

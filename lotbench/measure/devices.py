@@ -15,7 +15,7 @@ DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
 
 
 def prepare(setting: DeviceSetting) -> tuple[torch.device, torch.dtype]:
-    """Device and number format of a setting; sets PyTorch's threads and current device."""
+    """Device and number format of a setting; also sets PyTorch's threads and current device."""
     torch.set_num_threads(setting.threads)
     device = torch.device(setting.device)
     if device.type == "cuda":
@@ -29,9 +29,9 @@ def device_name(device: str) -> str:
 
 
 def memory_bytes(device: torch.device) -> float:
-    """The memory of the machine or the GPU; infinity where the system does not tell.
+    """Memory of the machine or the GPU, in bytes; infinity if it is unknown.
 
-    All of it, not what is free, because every process of a pass must come to the same groups.
+    It is the total, not the free memory, so that every process of a pass makes the same groups.
     """
     if device.type == "cuda":
         return torch.cuda.get_device_properties(device).total_memory
@@ -40,9 +40,9 @@ def memory_bytes(device: torch.device) -> float:
 
 
 class CudaTimer:
-    """Wall seconds with the device synchronised around every call.
+    """A timer of wall seconds that synchronises the GPU around every call.
 
-    Keeps, by contender, the wall seconds of every call and the event seconds of every pass.
+    It keeps, by contender, the wall seconds of every call and the CUDA event seconds of every pass.
     """
 
     def __init__(self, device: torch.device) -> None:

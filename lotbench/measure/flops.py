@@ -1,8 +1,8 @@
-"""Analytic FLOPs from a Trace.
+"""Analytic FLOPs, from the trace of a forward pass.
 
-Unit: floating-point operations, two per multiply-add, per example without padding.  Counted are
-the matrix products: projections, attention, feed-forward, the method's own, pooler and head.
-Element-wise work, softmax, norms and embeddings are not.
+Unit: floating-point operations, two per multiply-add, per example without padding.  Only matrix
+products count: projections, attention, feed-forward, the method's own, pooler and classifier.
+Element-wise operations, softmax, norms and embeddings do not count.
 """
 
 from __future__ import annotations
@@ -18,10 +18,10 @@ from lotbench.engine.backbone import Backbone
 from lotbench.engine.encoder import ReducedEncoder
 from lotbench.reducer import TokenReducer, Trace
 
-# fvcore counts these element-wise operations; the unit here does not.
+# Element-wise operations that fvcore counts and this module does not.
 UNCOUNTED = ("aten::layer_norm",)
 
-# Products of matrices and vectors that fvcore counts as nothing.
+# Products that fvcore counts as zero.
 UNSEEN = {
     *("aten::gru", "aten::lstm", "aten::rnn_tanh", "aten::rnn_relu"),
     *("aten::addbmm", "aten::addmv", "aten::baddbmm", "aten::bilinear", "aten::cdist"),
@@ -31,9 +31,9 @@ UNSEEN = {
 
 
 def reduced_flops(trace: Trace, backbone: Backbone, reducer: TokenReducer) -> Tensor:
-    """FLOPs of each sequence under a method, shape (B,), float64.
+    """FLOPs of each sequence with a method, shape (B,), float64.
 
-    Per layer with q computed tokens, k keys and f tokens in the feed-forward:
+    Per layer, with q computed tokens, k keys and f tokens in the feed-forward:
     ``2 D^2 (2q + 2k) + 4 q k D + 4 f D D_ff``, plus the method's own.
     """
     total = head_flops(backbone) + trace.shown[0].double() * input_flops(backbone)
@@ -59,7 +59,7 @@ def input_flops(backbone: Backbone) -> float:
 
 
 def head_flops(backbone: Backbone) -> float:
-    """FLOPs of everything after the last layer (pooler and classifier), per sequence."""
+    """FLOPs after the last layer (pooler and classifier), per sequence."""
     return _linear_flops(backbone.head_modules())
 
 
@@ -68,15 +68,16 @@ def _linear_flops(modules: list[nn.Linear]) -> float:
 
 
 def fvcore_flops(encoder: ReducedEncoder, batch: Batch) -> float:
-    """FLOPs of the packed path on one example by fvcore: its multiply-adds, times two.
+    """FLOPs of the packed path on one example, counted by fvcore: multiply-adds times two.
 
-    An independent count of what really runs.  fvcore needs a handle for what it counts as zero
-    (``scaled_dot_product_attention``, ``mv``, ``dot``) or cannot count (``matmul`` by a vector).
+    This is an independent count of the operations that run.  This function counts for fvcore what
+    fvcore counts as zero (``scaled_dot_product_attention``, ``mv``, ``dot``) or cannot count
+    (``matmul`` with a vector).
 
     Raises
     ------
     ValueError
-        If the batch holds more than one example, or the model calls what fvcore cannot count.
+        If the batch has more than one example, or the model has a product that fvcore cannot count.
     """
     from fvcore.nn import FlopCountAnalysis
 
@@ -101,7 +102,7 @@ def fvcore_flops(encoder: ReducedEncoder, batch: Batch) -> float:
 
 
 class _Logits(nn.Module):
-    """The packed path as a function of token ids alone, which is what a tracer can follow."""
+    """The packed path as a function of the token ids alone, which a tracer can follow."""
 
     def __init__(self, encoder: ReducedEncoder, batch: Batch) -> None:
         super().__init__()
@@ -119,6 +120,6 @@ def _attention_multiply_adds(inputs: list, outputs: list) -> Counter:
 
 
 def _product_multiply_adds(inputs: list, outputs: list) -> Counter:
-    """Multiply-adds of a product of matrices or vectors: its outputs, times the inner size."""
+    """Multiply-adds of a product of matrices or vectors: output size times inner size."""
     inner = inputs[0].type().sizes()[-1]
     return Counter({"product": prod(outputs[0].type().sizes()) * inner})

@@ -1,4 +1,4 @@
-"""Peak memory of a model's calls, beyond what is live before them."""
+"""Peak memory of a model's calls, without the memory in use before them."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from lotbench.measure.protocol import Call
 
 
 def peak_bytes(calls: Sequence[Call], device: torch.device) -> int:
-    """The most tensor memory that the calls, one after another, hold at a time, in bytes.
+    """Peak tensor memory during the calls, run in sequence, in bytes.
 
-    Weights and inputs are live before and do not count; nor does what a kernel library allocates
-    beside torch's allocator.
+    Weights and inputs do not count, since they exist before.  Memory that a kernel library
+    allocates without torch's allocator does not count either.
     """
     if device.type == "cuda":
         return _cuda_peak(calls, device)
@@ -27,7 +27,7 @@ def peak_bytes(calls: Sequence[Call], device: torch.device) -> int:
 
 
 def highest(changes: Iterable[int]) -> int:
-    """The highest level that allocations (positive) and releases (negative) reach, from 0."""
+    """The highest sum, starting from 0, of allocations (positive) and releases (negative)."""
     level = top = 0
     for change in changes:
         level += change

@@ -1,7 +1,7 @@
-"""One record per batch size, from the times of several worker processes.
+"""Merge the times of several worker processes into one record per batch size.
 
-A process lays out its memory once, and some layouts are faster than others.  That is the same in
-all of its rounds, so its own interval cannot show it; the intervals of several processes do.
+A process lays out its memory once, and some layouts are faster than others.  All rounds of
+a process share one layout, so only an interval over several processes includes this variation.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ ROUNDS_EACH = 4
 
 
 def rounds_of_processes(rounds: int) -> list[int]:
-    """The rounds of each process: one process for every four rounds."""
+    """Number of rounds for each process; there is one process for every four rounds."""
     count = max(1, rounds // ROUNDS_EACH)
     return [rounds // count + (number < rounds % count) for number in range(count)]
 
@@ -29,9 +29,9 @@ def merge(
     Parameters
     ----------
     spec : PassSpec
-        What all processes together were asked for.
+        The specification of the whole pass.
     results : sequence of WorkerResult
-        Of each process, the first one first.
+        One per process, in order.
     batch_size : int
     """
     broken = {name for result in results for name in result.broken}
@@ -66,7 +66,7 @@ def merge(
 def _completed(
     row: Contender, candidate: Candidate | None, groups: Sequence[Sequence[GroupTimes]]
 ) -> Contender:
-    """The row with its trial and budget and with what was observed beside the timed rounds."""
+    """The row with its trial, budget, call seconds and observations added."""
     name = row.name
     own = [process for group in groups for process in group if name in process.samples]
     calls = protocol.pool([process.calls for process in own], [name])[name]

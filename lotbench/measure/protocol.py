@@ -1,9 +1,9 @@
-"""The wall-clock protocol: interleaved rounds, paired ratios, and a noise floor beside them.
+"""The wall-clock protocol: interleaved rounds, paired ratios and a noise floor.
 
-Nothing here knows about models or devices.  A contender is a list of calls (one per batch), a
-timer says how long they took, and one *sample* is the seconds of one pass over all its calls.
-Every round takes one sample of every contender, in shuffled order, so that whatever slows the
-machine for a while slows everybody; speed-ups are medians of ratios within rounds.
+This module is independent of models and devices.  A contender is a list of calls, one per batch.
+A timer measures them, and a *sample* is the seconds of one pass over all calls of a contender.
+Every round takes one sample of every contender, in shuffled order, so a temporary slowdown of the
+machine affects all of them.  A speed-up is the median of ratios within rounds.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ VERSION = 1
 """Version of the rules of measurement; every pass records it.  Raise it when a rule changes."""
 
 DENSE, AGAIN, PACKED = BASELINES = "dense", "dense, again", "dense-packed"
-"""Untouched and padded, the same once more (A/A), and through the engine."""
+"""The untouched padded model, the same model again (A/A), and the same weights in the engine."""
 
 RESAMPLES = 4000
 WIDE = 0.10
@@ -35,7 +35,7 @@ STILL_FASTER, MAX_WARM_UP = 0.05, 10
 
 
 def wall(name: str, calls: Sequence[Call], clock: Callable[[], float] = time.perf_counter) -> float:
-    """Seconds that the calls take, one after another."""
+    """Seconds that the calls take in sequence."""
     start = clock()
     for call in calls:
         call()
@@ -43,7 +43,7 @@ def wall(name: str, calls: Sequence[Call], clock: Callable[[], float] = time.per
 
 
 class CallTimer:
-    """Like `wall`; also keeps the seconds of every call, by contender."""
+    """A timer like `wall` that also keeps the seconds of every call, by contender."""
 
     def __init__(self, clock: Callable[[], float] = time.perf_counter) -> None:
         self.clock = clock
@@ -59,9 +59,9 @@ class CallTimer:
 
 
 def warm_up(contenders: Mapping[str, Sequence[Call]], timer: Timer = wall) -> int:
-    """Number of passes until no contender gets faster (at least 2, at most 10).
+    """Number of passes until no contender gets faster, from 2 to 10.
 
-    Noise only slows, so a contender gets faster if it beats its best so far by over 5%.
+    Noise only slows, so a contender gets faster if it beats its best time by over 5%.
     """
     best = {name: timer(name, calls) for name, calls in contenders.items()}
     for done in range(2, MAX_WARM_UP + 1):
@@ -84,8 +84,8 @@ def run_rounds(
 ) -> Samples:
     """Seconds per pass of every contender, one sample per round, in round order.
 
-    Rounds go on until there are ``rounds`` of them and `DENSE`, which every ratio is paired with,
-    has taken ``min_seconds`` in all.
+    Rounds go on until there are ``rounds`` of them and `DENSE`, which is in every ratio, has taken
+    ``min_seconds`` in total.
     """
     order = list(contenders)
     shuffle = random.Random(seed).shuffle
@@ -106,10 +106,10 @@ def median_interval(
     ----------
     values : array, shape (n,)
     runs : sequence of int, optional
-        Number of values from each process, in their order.  Processes differ by more than their
-        rounds do, so a resample draws processes first, then the same number of rounds from each.
-        With five processes the interval is approximate: it covers some 90% where all variation
-        lies between them.
+        Number of values from each process, in order.  Processes differ by more than rounds of one
+        process, so a resample draws processes first, then as many rounds from each.  With five
+        processes the interval is approximate: if all variation is between processes, it covers
+        about 90%.
     """
     values = np.asarray(values, dtype=np.float64)
     sizes = np.array([len(values)] if runs is None else runs)
@@ -139,7 +139,7 @@ def speedup(
 
 
 def fastest_dense(samples: Samples) -> str:
-    """`PACKED` where it beats `DENSE` in the median round, else `DENSE`."""
+    """`PACKED` if it is faster than `DENSE` in the median round, else `DENSE`."""
     return PACKED if speedup(samples[DENSE], samples[PACKED]).median > 1 else DENSE
 
 
@@ -149,7 +149,7 @@ def noise_floor(
     seed: int = 0,
     runs: Sequence[int] | None = None,
 ) -> NoiseFloor:
-    """What dense shows against itself: the median deviation from 1, and the ratio's interval."""
+    """The noise of dense against itself: median deviation from 1, and interval of the ratio."""
     ratio = np.divide(first, again)
     interval = median_interval(ratio, seed, runs)
     return NoiseFloor(
@@ -173,13 +173,13 @@ def noisy(speed: Interval) -> bool:
 
 
 def pool(runs: Sequence[Mapping[str, list]], names: Iterable[str]) -> dict[str, list]:
-    """The lists of several runs under each of these names, end to end."""
+    """The lists of several runs joined, for each of these names."""
     return {name: [item for run in runs for item in run[name]] for name in names}
 
 
 @dataclass(frozen=True)
 class Summary:
-    """What the samples of one batch size show."""
+    """The results of one batch size."""
 
     fastest_dense: str
     noise_floor: NoiseFloor
@@ -190,9 +190,9 @@ class Summary:
 def summarise(groups: Sequence[Sequence[Samples]], examples: int, seed: int = 0) -> Summary:
     """Noise floor and one entry per contender, from the samples of one or more groups.
 
-    Every group includes the baselines, and a contender is compared with those of its own group.
-    Samples of several processes stand end to end; the entries of the baselines hold those of all
-    groups, process by process.
+    Every group includes the baselines, and a contender is compared with the baselines of its own
+    group.  Samples of several processes are joined.  The entries of the baselines have the samples
+    of all groups, process by process.
 
     Parameters
     ----------
@@ -201,12 +201,12 @@ def summarise(groups: Sequence[Sequence[Samples]], examples: int, seed: int = 0)
     examples : int
         Examples in one pass.
     """
-    # A process times every group with the same dense model in the same place.
+    # A process times all groups with the same dense model in the same memory.
     processes = list(zip(*groups, strict=True))
     pooled = pool([run for runs in processes for run in runs], BASELINES)
     rounds = [sum(len(run[DENSE]) for run in runs) for runs in processes]
     floor = noise_floor(pooled[DENSE], pooled[AGAIN], seed, rounds)
-    # One reference for the whole record, or a contender's number would depend on its group.
+    # One reference for the whole record, so that a speed-up does not depend on the group.
     fastest = fastest_dense(pooled)
 
     def entry(name: str, own: Samples, rounds: list[int], group: int | None) -> Contender:

@@ -1,4 +1,4 @@
-"""What travels between the process that asks for a measurement and its workers, as JSON."""
+"""The messages between a measuring process and its workers, sent as JSON."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from lotbench.store.record import Json
 from lotbench.store.records import Picked
 
 Samples = dict[str, list[float]]
-"""Seconds by contender; what one of them covers, a pass or a call, depends on the place."""
+"""Lists of seconds by contender, each entry for one pass or one call."""
 
 
 @dataclass(frozen=True)
 class DeviceSetting:
-    """What a worker process is started for."""
+    """The device, threads and number format of a worker process."""
 
     device: str
     threads: int
@@ -31,7 +31,7 @@ class DeviceSetting:
 
 @dataclass(frozen=True)
 class Candidate:
-    """A stored model at one budget, to be timed."""
+    """A stored model at one budget, to be timed; ``folder`` has the model."""
 
     name: str
     trial_id: str
@@ -59,18 +59,18 @@ class PassSpec:
     dense : str
         Folder of the fine-tuned dense model, the reference of every speed-up.
     candidates : sequence of Candidate
-        Of different names.
+        Their names must differ.
     examples : sequence of Example
     batch_sizes : sequence of int
     rounds : int
     min_seconds : float
         Least time of the dense model at each batch size.
     seed : int
-        Of the shuffled order and of the bootstrap.
+        Seed of the shuffled order and of the bootstrap.
     picked : Picked, optional
         How the examples were picked.
     process : int
-        Which of the pass's workers this is; its rounds and seconds are then its own share.
+        Number of this worker process; ``rounds`` and ``min_seconds`` are then its share.
     """
 
     task: str
@@ -88,7 +88,7 @@ class PassSpec:
 
 @dataclass(frozen=True)
 class Observation:
-    """What was read off passes beside the timed ones."""
+    """Measurements of a contender outside the timed rounds; ``peak_bytes`` is in bytes."""
 
     peak_bytes: int
     time_shares: dict[str, float]
@@ -106,7 +106,7 @@ class GroupTimes:
     events: Samples
     """On a GPU, seconds of each pass by CUDA events."""
     observations: dict[str, Observation]
-    """Of the first process alone."""
+    """Empty except in the first process."""
 
 
 @dataclass(frozen=True)
@@ -118,7 +118,7 @@ class WorkerResult:
     groups: dict[int, list[GroupTimes]]
     """By batch size."""
     broken: dict[str, str]
-    """Why candidates could not be timed, by name."""
+    """The reason why a candidate could not be timed, by name."""
 
 
 @dataclass(frozen=True)

@@ -1,11 +1,11 @@
-"""The results store: typed records in JSON files, and the tidy frame made of them.
+"""The results store: typed records in JSON files, and a tidy data frame of all records.
 
 Layout of a store ``results/<sweep>``::
 
     sweep.json              the resolved sweep
-    trials/<trial_id>.json  one trial, replaced when it is run again
+    trials/<trial_id>.json  one trial, replaced when it runs again
     timings/<pass_id>.json  one timing pass of one setting, never overwritten
     maps/<map_id>.json      one break-even map of one setting, never overwritten
 
-`lotbench.store.records` defines what the files hold, `lotbench.store.store` reads and writes them.
+`lotbench.store.records` defines the contents; `lotbench.store.store` reads and writes the files.
 """

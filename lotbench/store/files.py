@@ -1,7 +1,7 @@
-"""JSON files that appear only when complete, and the lock of a store.
+"""Atomic writes of JSON files, and the lock of a store.
 
-Many processes write at once and any of them may be killed at any moment, so a file is written
-under a temporary name and renamed.  Only names that end in ``.json`` are ever read.
+Many processes write at once, and any of them may be killed.  So a file is written under a temporary
+name and then renamed.  Only names that end in ``.json`` are read.
 """
 
 from __future__ import annotations
@@ -23,17 +23,25 @@ def as_json(value: Any) -> str:
     Raises
     ------
     ValueError, TypeError
-        If the value holds a NaN, an infinity or a type that JSON does not have.
+        If the value contains a NaN, an infinity or a type that JSON does not have.
     """
     return json.dumps(value, indent=1, allow_nan=False)
 
 
 def write_json(path: Path, value: Any) -> Path:
-    """The path, now holding ``value``; a reader sees the old file or the new one, never a part."""
-    # Serialised before any file exists, so that a value without a JSON form leaves nothing behind.
+    """Write ``value`` to the path, which is returned.
+
+    A reader sees the old file or the new one, never a part.
+
+    Raises
+    ------
+    ValueError, TypeError
+        As for `as_json`; the old file is not changed.
+    """
+    # Serialised first, so that an error leaves no file behind.
     text = as_json(value)
     path.parent.mkdir(parents=True, exist_ok=True)
-    # Next to its target, because a rename is atomic only within one file system.
+    # In the same folder, because a rename is atomic only within one file system.
     temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}.tmp")
     try:
         with temporary.open("x", encoding="utf-8") as file:
@@ -54,12 +62,12 @@ def read_json(path: Path) -> Any:
     OSError
         If the file cannot be read.
     ValueError
-        If it is not JSON; the message says why.
+        If it is not valid JSON; the message says why.
     """
     text = path.read_text(encoding="utf-8")
     try:
         value = json.loads(text, parse_constant=_refuse_constant)
-        # A lone surrogate is valid JSON, but a data frame cannot hold it.
+        # A lone surrogate is valid JSON, but a data frame cannot store it.
         if "\\ud" in text.lower():
             json.dumps(value, ensure_ascii=False).encode()
     except RecursionError:
@@ -69,30 +77,30 @@ def read_json(path: Path) -> Any:
 
 @contextmanager
 def lock(folder: Path) -> Iterator[None]:
-    """Keeps other sweeps and measurements out of a store while the block runs.
+    """Locks a store against other sweeps and measurements while the block runs.
 
     Raises
     ------
     InputError
-        If another process holds the lock, or the folder cannot be made.
+        If another process has the lock, or the folder cannot be created.
     """
     from filelock import FileLock, Timeout
 
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise InputError(f"{folder}: cannot be made ({error.strerror})") from error
-    held = FileLock(folder / "sweep.lock")
+        raise InputError(f"{folder}: cannot be created ({error.strerror})") from error
+    file_lock = FileLock(folder / "sweep.lock")
     try:
-        held.acquire(timeout=0)
+        file_lock.acquire(timeout=0)
     except Timeout:
         raise InputError(
-            f"{folder}: another process is at work in this store; wait for it, or rename your sweep"
+            f"{folder}: another process is using this store; wait for it, or rename your sweep"
         ) from None
     try:
         yield
     finally:
-        held.release()
+        file_lock.release()
 
 
 def _refuse_constant(name: str) -> NoReturn:

@@ -22,7 +22,7 @@ log = logging.getLogger(__name__)
 Columns = dict[str, Any]
 """One row of the frame, or a part of it, by column."""
 
-# Always in the frame, in this order, even when the store is empty.
+# Always in the frame, in this order, even if the store is empty.
 COLUMNS = (
     *("sweep", "trial_id", "task", "method", "seed", "status", "error", "created", "backbone"),
     "setting",
@@ -30,7 +30,7 @@ COLUMNS = (
     *("flops", "dense_flops", "flops_speedup", "keep_ratio"),
     *("train_seconds", "steps", "precision", "threads", "cpu"),
 )
-# A null in a row (an undefined correlation, say) must not turn a whole column into objects.
+# Converted to float, since a null (an undefined correlation) makes a column of objects.
 NUMBERS = (
     *("score", "teacher_score", "flops", "dense_flops", "flops_speedup", "keep_ratio"),
     "train_seconds",
@@ -40,8 +40,8 @@ NUMBERS = (
 def frame(folder: str | Path) -> pd.DataFrame:
     """The results of a store, one row per trial and evaluation.
 
-    A trial without evaluations has one row without scores.  ``setting`` is equal for trials that
-    differ only in their seed.  Each timing setting has the columns of its newest pass:
+    A trial without evaluations has one row without scores.  Trials that differ only in
+    their seed have the same ``setting``.  Each timing setting has columns from its newest pass:
 
     - ``real.<label>``: the speed-up against the fastest dense model, with its 95% interval in
       ``.low`` and ``.high``;
@@ -50,7 +50,7 @@ def frame(folder: str | Path) -> pd.DataFrame:
     - ``.flops``: the FLOPs speed-up on the timed texts alone;
     - ``.share.<section>``: the share of the time that a section takes.
 
-    A pass under other conditions than the newest one is left out, with a warning.
+    A pass with other `conditions` than the newest pass is skipped, with a warning.
 
     Raises
     ------
@@ -71,7 +71,7 @@ def frame(folder: str | Path) -> pd.DataFrame:
             records.append(own)
         for evaluation in evaluations:
             record = own | _evaluation_columns(trial, evaluation)
-            # The dense baselines may be timed without belonging to a trial.
+            # A pass may time the dense baselines without a trial of theirs.
             for owner in (f"{trial.method} {trial.seed}", trial.trial_id):
                 record |= real.get((trial.task, owner, record["budget"]), {})
             records.append(record)
@@ -100,7 +100,7 @@ def timed_settings(table: pd.DataFrame) -> list[str]:
 
 
 def flat(prefix: str, values: Mapping[str, Any]) -> Columns:
-    """Nested values as dotted columns; a list becomes JSON text, which can be grouped by."""
+    """Nested values as columns with dotted names; a list becomes JSON text, which is hashable."""
     found: Columns = {}
     for name, value in values.items():
         if isinstance(value, dict):
@@ -111,7 +111,7 @@ def flat(prefix: str, values: Mapping[str, Any]) -> Columns:
 
 
 def _trial_columns(trial: Trial) -> Columns:
-    """What all evaluations of a trial share."""
+    """The columns that all evaluations of a trial share."""
     columns = {name: getattr(trial, name) for name in ("trial_id", "task", "method", "seed")}
     columns |= {
         "status": trial.status,
@@ -154,11 +154,11 @@ def _real_columns(store: Store) -> dict[tuple[str, str, str], Columns]:
     """Wall-clock columns by (task, trial id or method and seed, budget); the newest pass wins."""
     real: dict[tuple[str, str, str], Columns] = {}
     shown = store.newest_passes()
-    for left_out in {t.pass_id for t in store.timings()} - {t.pass_id for t in shown}:
+    for skipped in {t.pass_id for t in store.timings()} - {t.pass_id for t in shown}:
         log.warning(
-            "timing %s left out: the newest pass in its setting is of another machine, "
-            "torch, transformers, choice of texts, protocol or engine",
-            left_out,
+            "timing %s skipped: the newest pass in its setting has another machine, torch, "
+            "transformers, choice of texts, protocol or engine; measure again to compare",
+            skipped,
         )
     for timing in shown:
         for contender in timing.contenders:
@@ -183,9 +183,9 @@ def _contender_columns(timing: TimingPass, contender: Contender) -> Columns:
 
 
 def _setting_hash(trial: Trial) -> str:
-    """A short hash of everything in a trial but its seed and the places of its plugins."""
+    """A short hash of a trial's configuration without its seed and plugin paths."""
     config = {k: v for k, v in (trial.config or {}).items() if k not in ("seed", "plugins")}
-    # Parameters as asked for, in the configuration: a default that is added later changes nothing.
+    # The configuration has only the given parameters, so a new default changes no hash.
     identity = [trial.task, trial.method, trial.backbone, config or trial.params]
     text = json.dumps(identity, sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:8]
@@ -196,7 +196,7 @@ def _budget_text(budget: Json) -> str:
 
 
 def _column_order(name: str) -> tuple[int, list[tuple[int, int, str]]]:
-    """Groups of columns in a fixed order, numbers inside names as numbers (layer 2 before 10)."""
+    """Sort key: groups in a fixed order, then numbers by value (layer 2 before layer 10)."""
     groups = ["param", "budget", "metric", "keep_ratio", "real"]
     parts = [(0, int(p), "") if p.isdecimal() else (1, 0, p) for p in name.split(".")]
     return groups.index(name.split(".")[0]), parts

@@ -1,4 +1,4 @@
-"""Parts of the records: machine, failure, training, teacher and data."""
+"""Parts of a record: machine, failure, training, teacher and data."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ class Machine(Record):
     cpu: str | None = None
     """Marketing name of the processor."""
     cpu_id: str | None = None
-    """Family, model and stepping, since clouds give many processors one marketing name."""
+    """Family, model and stepping, since in clouds many processors share one marketing name."""
     cores: int | None = None
     """Cores that the process may use."""
     memory_gib: Number | None = None
@@ -67,14 +67,14 @@ class Training(Record):
     device: str | None = None
     """``cpu`` or ``cuda``."""
     stages: list[Stage] | None = None
-    """Stages in their order."""
+    """The stages in order."""
 
 
 class Teacher(Record):
     """The dense model that a trial starts from."""
 
     key: str | None = None
-    """Hash of everything the teacher depends on."""
+    """Hash of the configuration that the teacher depends on."""
     training: Training | None = None
     """How it was trained."""
     metrics: dict[str, dict[str, Number | None]] | None = None
@@ -95,10 +95,10 @@ class Data(Record):
     validation_rows: int | None = None
     """Rows of the validation file."""
     removed_also_in_validation: int | None = None
-    """Training rows removed because their text is in the validation split, too."""
+    """Training rows removed because their text is also in the validation split."""
     removed_repeated: int | None = None
-    """Training rows removed because their text occurs before."""
+    """Training rows removed because an earlier row has the same text."""
     repeated_with_another_label: int | None = None
-    """How many of these have another label than the first."""
+    """How many of the repeated rows have another label than the first."""
     validation_repeated: int | None = None
-    """Validation rows whose text occurs before; they are kept."""
+    """Validation rows with the same text as an earlier row; they are kept."""

@@ -1,4 +1,4 @@
-"""The base class of all records: unknown keys are kept, and a file keeps the order of its keys."""
+"""The base class of all records; it keeps unknown keys and the order of keys in a file."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ from pydantic import (
 )
 
 Number = int | float
-"""Not `float` alone, which would turn 1 into 1.0 when an old file is written again."""
+"""An int stays an int, so that an old file is the same when it is written again."""
 Json = dict[str, JsonValue]
-"""An object whose keys LoTBench does not fix."""
+"""A JSON object with arbitrary keys."""
 
 EXPECTED = {
     "model_type": "an object",
@@ -37,8 +37,8 @@ EXPECTED = {
 class Record(BaseModel):
     """A part of a stored file.
 
-    Types are strict: nothing is converted.  A key that the class does not know is kept, so files of
-    a newer version survive an older one.
+    Types are strict: nothing is converted.  Unknown keys are kept, so an older version of LoTBench
+    can rewrite a file of a newer version.
     """
 
     model_config = ConfigDict(
@@ -70,12 +70,12 @@ class Record(BaseModel):
         return self.content() == other.content()
 
     def content(self) -> dict[str, Any]:
-        """What the file holds: the keys that were given, in their order, without defaults."""
+        """The content of the file: the given keys in order, without defaults."""
         return self.model_dump(exclude_unset=True)
 
 
 def complaint(error: ValidationError) -> str:
-    """What is wrong with a record, in a few words: missing keys, or the first wrong value."""
+    """What is wrong with a record, in brief: all missing keys, or the first wrong value."""
     faults = error.errors(include_url=False)
     missing = [_path(fault["loc"]) for fault in faults if fault["type"] == "missing"]
     if missing:
@@ -88,7 +88,7 @@ def complaint(error: ValidationError) -> str:
         return "nested too deeply"
     if kind == "value_error":
         return fault["msg"].removeprefix("Value error, ")
-    # The branches of a union have their names at the end of the path.
+    # For a union, pydantic adds the name of the branch to the path.
     if fault["loc"][-1:] == ("int",):
         loc, wanted = fault["loc"][:-1], "a number"
     else:

@@ -1,6 +1,6 @@
-"""What the files of a store hold: `Trial`, `TimingPass` and `Map`, field by field.
+"""The records of a store: `Trial`, `TimingPass` and `Map`, field by field.
 
-A field with a default may be absent, because an older version of LoTBench did not write it.
+A field with a default may be absent, since older versions of LoTBench did not write it.
 Unless a field says otherwise, times are seconds and FLOPs are floating-point operations, two per
 multiply-add.
 """
@@ -21,7 +21,7 @@ class Stored(Record):
 
     FOLDER: ClassVar[str]
     ID: ClassVar[str]
-    """Name of the field that is the file's name."""
+    """Name of the field with the file's name."""
 
     @property
     def id(self) -> str:
@@ -35,7 +35,7 @@ class Evaluation(Record):
     budget: Json
     """The budget by its name, such as ``{"threshold": 0.5}``; empty if the method has none."""
     split: str
-    """``validation`` (reported) or ``selection`` (for choices)."""
+    """``validation`` (for reports) or ``selection`` (to choose a model)."""
     examples: int | None = None
     """Texts of the split."""
     metrics: dict[str, Number | None]
@@ -73,7 +73,7 @@ class Trial(Stored):
     params: Json
     """The method's hyper-parameters, defaults filled in."""
     config: Json | None = None
-    """The whole trial as asked for; enough to run it again."""
+    """The configuration of the trial; enough to run it again."""
     created: str | None = None
     """Start of the trial, ISO 8601, UTC."""
     machine: Machine | None = None
@@ -82,12 +82,12 @@ class Trial(Stored):
     git_commit: str | None = None
     """Commit of LoTBench, with ``-dirty`` for local changes."""
     metric: str | None = None
-    """The main metric of the task; required of a trial that is done."""
+    """The main metric of the task; required if the trial is done."""
     teacher: Teacher | None = None
     data: Data | None = None
     training: Training | None = None
     evaluations: list[Evaluation] = Field(default_factory=list)
-    """Each budget on the validation and the selection split; required of a trial that is done."""
+    """Each budget on the validation and the selection split; required if the trial is done."""
     model: str | None = None
     """Folder of the trained model, relative to the store."""
 
@@ -117,7 +117,7 @@ class CallSeconds(Record):
     p90: Number
     """90th percentile."""
     p99: Number
-    """99th percentile; near the slowest call until there are hundreds."""
+    """99th percentile; close to the maximum unless there are hundreds of calls."""
     calls: int
     """How many calls were timed."""
 
@@ -128,7 +128,7 @@ class Contender(Record):
     name: str
     """Unique in its pass: trial id and budget, or ``dense`` or ``dense-packed``."""
     group: int | None = None
-    """Contenders timed side by side share a group; null for a dense model, which is in all."""
+    """Number of the group timed in the same rounds; null for dense models, which are in all."""
     seconds_per_example: Number | None = None
     """Median seconds of a pass over all batches, per text."""
     samples: list[Number] | None = None
@@ -157,7 +157,7 @@ class Contender(Record):
 
 
 class NoiseFloor(Record):
-    """What the dense model shows against itself."""
+    """The noise of a timing: the dense model against itself."""
 
     ratio: Number
     """Median deviation of the ratio from 1."""
@@ -170,7 +170,7 @@ class NoiseFloor(Record):
 
 
 class Group(Record):
-    """Contenders that were timed side by side."""
+    """Contenders that were timed in the same rounds."""
 
     rounds: int | list[int]
     """Rounds of each process; shape (processes,).  One number if there was one process."""
@@ -180,9 +180,9 @@ class Picked(Record):
     """How the timed texts were picked from the validation split."""
 
     examples: int
-    """Texts asked for."""
+    """Number of texts requested."""
     run: int
-    """Texts of neighbouring length that stay together."""
+    """Number of texts of neighbouring length in one run."""
 
 
 class Setting(Record):
@@ -197,19 +197,19 @@ class Setting(Record):
     dtype: str
     """Number format of weights and activations: ``fp32`` or ``bf16``."""
     batch_size: int
-    """Texts of a batch."""
+    """Texts per batch."""
     examples: int | None = None
     """Texts of one pass over all batches."""
     attention: str | None = None
     """Attention kernel of the padded dense model."""
     rounds: int | None = None
-    """Rounds asked for, all processes together."""
+    """Rounds requested, sum over all processes."""
     min_seconds: Number | None = None
-    """Least time of the dense model asked for, all processes together."""
+    """Least time of the dense model requested, sum over all processes."""
     seed: int | None = None
     """Seed of the shuffled order, of the bootstrap and of the timed trials."""
     processes: int | None = None
-    """Worker processes that were started one after another."""
+    """Number of worker processes, which ran in sequence."""
     picked: Picked | None = None
 
     @property
@@ -219,7 +219,7 @@ class Setting(Record):
 
 
 class Conditions(NamedTuple):
-    """What two passes must have in common for their numbers to be compared."""
+    """The conditions that must be equal for two passes to be comparable."""
 
     device_name: str | None
     cpu_id: str | None
@@ -231,7 +231,7 @@ class Conditions(NamedTuple):
 
 
 class TimingPass(Stored):
-    """The stored models of one task, timed in one setting at one batch size."""
+    """A timing pass over the stored models of one task, in one setting at one batch size."""
 
     FOLDER: ClassVar[str] = "timings"
     ID: ClassVar[str] = "pass_id"
@@ -251,7 +251,7 @@ class TimingPass(Stored):
     protocol: int = 1
     """Version of the rules of measurement."""
     engine: int = 1
-    """Version of the packed code; a higher one is faster or slower."""
+    """Version of the packed code; versions differ in speed."""
     setting: Setting
     fastest_dense: str | None = None
     """Name of the dense model that speed-ups are measured against."""
@@ -261,7 +261,7 @@ class TimingPass(Stored):
 
     @property
     def conditions(self) -> Conditions:
-        """What this pass must have in common with others to be compared with them."""
+        """The conditions of this pass; passes with equal conditions are comparable."""
         machine, versions = self.machine or Machine(), self.versions or {}
         picked = self.setting.picked
         return Conditions(
@@ -293,7 +293,7 @@ class MapSetting(Record):
     attention: str | None = None
     """Attention kernel of the padded dense model."""
     router_width: int
-    """Hidden width of the routers that run beside the fixed choice of tokens."""
+    """Hidden width of the routers, which run although the choice of tokens is fixed."""
 
     @property
     def label(self) -> str:
@@ -335,7 +335,7 @@ class Cell(Record):
 
 
 class Map(Stored):
-    """A break-even map: from which length, batch size and keep ratio on reduction pays."""
+    """A break-even map: the speed-up by text length, batch size and keep ratio."""
 
     FOLDER: ClassVar[str] = "maps"
     ID: ClassVar[str] = "map_id"

@@ -1,4 +1,4 @@
-"""`Store`: one folder of results, and the questions that the rest of LoTBench asks it."""
+"""`Store`: reads and writes one folder of results."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ Kind = TypeVar("Kind", bound=Stored)
 class Store:
     """The results of one sweep.
 
-    Reading never fails because of one file: a damaged one is named in a warning and skipped.
+    A damaged file is skipped with a warning, so reading does not fail.
     """
 
     def __init__(self, folder: str | Path) -> None:
@@ -32,16 +32,16 @@ class Store:
         return self._read(Trial)
 
     def done(self) -> dict[str, Trial]:
-        """The finished trials, by trial id; they need not be run again."""
+        """The finished trials by trial id; they need not run again."""
         return {trial.trial_id: trial for trial in self.trials() if trial.status == "done"}
 
     def trial(self, trial_id: str) -> Trial | None:
-        """The trial of this id, or None."""
+        """The trial with this id, or None."""
         path = self.folder / Trial.FOLDER / f"{trial_id}.json"
         return _load(Trial, path) if path.exists() else None
 
     def model(self, trial: Trial) -> Path | None:
-        """The folder of a trial's model, or None: reference results come without models."""
+        """The folder of a trial's model, or None; reference results have no models."""
         if trial.status != "done" or trial.model is None:
             return None
         folder = self.folder / trial.model
@@ -52,9 +52,9 @@ class Store:
         return sorted(self._read(TimingPass), key=lambda timing: (timing.created, timing.pass_id))
 
     def newest_passes(self) -> list[TimingPass]:
-        """The passes, oldest first, that can be compared with the newest of their task and setting.
+        """The passes, oldest first, that are comparable with the newest of their task and setting.
 
-        They share its `conditions`.
+        Comparable passes have the same `conditions`.
         """
         timings = self.timings()
         newest = {(own.task, own.setting.label): own.conditions for own in timings}
@@ -65,14 +65,14 @@ class Store:
         return sorted(self._read(Map), key=lambda each: (each.created, each.map_id))
 
     def write(self, record: Trial | TimingPass | Map) -> Path:
-        """The record's file; a trial replaces an older one of its id.
+        """Write a record and return its file; a trial replaces an older one with its id.
 
         Raises
         ------
         FileExistsError
-            If there is a timing pass or map of this id.
+            If there is a timing pass or map with this id.
         ValueError, TypeError
-            If the record holds what JSON does not have, such as a NaN.
+            If the record contains a value that JSON does not have, such as a NaN.
         """
         path = self.folder / record.FOLDER / f"{record.id}.json"
         if not isinstance(record, Trial) and path.exists():
@@ -80,7 +80,7 @@ class Store:
         return files.write_json(path, record.content())
 
     def lock(self) -> AbstractContextManager[None]:
-        """Keeps other sweeps and measurements out of the store; see `lotbench.store.files.lock`."""
+        """Locks the store against other processes; see `lotbench.store.files.lock`."""
         return files.lock(self.folder)
 
     def _read(self, kind: type[Kind]) -> list[Kind]:
@@ -94,7 +94,7 @@ def _load(kind: type[Kind], path: Path) -> Kind | None:
     try:
         record = kind.model_validate(files.read_json(path))
         if record.id != path.stem:
-            raise ValueError(f"holds {kind.ID} {record.id!r}, which is not its file name")
+            raise ValueError(f"its {kind.ID} is {record.id!r}, which is not its file name")
     except (OSError, ValueError) as error:
         why = complaint(error) if isinstance(error, ValidationError) else error
         log.warning("%s: skipped, %s", path, why)

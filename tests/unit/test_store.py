@@ -274,7 +274,7 @@ def test_a_column_is_of_one_machine(tmp_path, caplog):
     write(tmp_path, timing("old", "2025-01-01", old, device_name="Slide rule"))
     write(tmp_path, timing("new", "2025-01-02", [contender("a", 1.7, "a")]))
     table = frame(tmp_path).set_index("trial_id")
-    assert re.search("timing old left out: .* another machine", caplog.text)
+    assert re.search("timing old skipped: .* another machine", caplog.text)
     assert table.loc["a", "real.cpu-1t-b32-fp32"] == 1.7
     assert np.isnan(table.loc["b", "real.cpu-1t-b32-fp32"])
 
