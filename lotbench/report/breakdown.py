@@ -1,4 +1,4 @@
-"""The figure of where the time goes: one stacked bar per model, as long as its time."""
+"""The figure of time by section: one stacked bar per model; its length is the model's time."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-# The record's sections in the order of the bars, with the colours of all figures.
+# The sections of a timing pass in the order of the bars, with their names and colours.
 SECTIONS = {
     "attention": ("attention", looks.BLUE),
     "feed_forward": ("feed-forward", looks.SKY),
@@ -25,12 +25,12 @@ SECTIONS = {
     "gather_scatter": ("gather and scatter", looks.YELLOW),
     "rest": ("embedding and head", looks.GREY),
 }
-# Points a method may take.
+# Most bars of a method.
 BARS = 3
 
 
 def time_points(rows: pd.DataFrame) -> pd.DataFrame:
-    """The points that the figure shows: the dense models and some of each method's front."""
+    """The points in the figure: the dense models, and some points of each method's front."""
     import pandas as pd
 
     timed = rows[rows[_columns(rows)].notna().any(axis=1)]
@@ -43,8 +43,8 @@ def time_points(rows: pd.DataFrame) -> pd.DataFrame:
 def time_shares(rows: pd.DataFrame, trials: pd.DataFrame, devices: dict[str, str]) -> Figure:
     """Time by section, relative to the fastest dense model, for points on each method's front.
 
-    One panel per timing setting; a mark on each bar says where FLOPs alone, of the timed texts,
-    would end it.
+    There is one panel per timing setting.  A mark shows where the bar would end if time were
+    proportional to the FLOPs of the timed texts.
     """
     from matplotlib.figure import Figure
 
@@ -52,8 +52,8 @@ def time_shares(rows: pd.DataFrame, trials: pd.DataFrame, devices: dict[str, str
     labels = [name.split(".")[1] for name in _columns(chosen) if chosen[name].notna().any()]
     columns = min(len(labels), 2)
     lines = math.ceil(len(labels) / columns)
-    # Names and legend take 3.9 inches of the width; title and caption 0.9 of the height, title and
-    # labels of a panel 0.7, a bar 0.19.
+    # In inches.  Width: 3.9 for names and legend.  Height: 0.9 for title and caption, 0.7 for the
+    # title and labels of a panel, 0.19 for a bar.
     size = (3.9 + 2.6 * columns, 0.9 + lines * (0.7 + 0.19 * len(chosen)))
     figure = Figure(figsize=size, layout="constrained")
     grid = figure.subplots(lines, columns, sharey=True, squeeze=False)
@@ -93,13 +93,13 @@ def _bars(axes: Axes, chosen: pd.DataFrame, label: str) -> None:
 
 
 def _share(rows: pd.DataFrame, label: str, section: str) -> pd.Series:
-    """A section's share of the time; missing where the pass did not know the section."""
+    """A section's share of the time; missing if the pass did not measure the section."""
     name = f"real.{label}.share.{section}"
     return rows.reindex(columns=[name])[name]
 
 
 def _columns(rows: pd.DataFrame) -> list[str]:
-    """The columns ``real.<label>.share.attention``: every pass with shares has this one."""
+    """The columns ``real.<label>.share.attention``, which every pass with shares has."""
     return [name for name in rows if name.endswith(".share.attention")]
 
 

@@ -1,4 +1,4 @@
-"""The figure of the break-even map: speed-up by length and keep ratio, a panel per batch size."""
+"""The figure of a break-even map: speed-up by length and keep ratio, one panel per batch size."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ if TYPE_CHECKING:
 
 
 def draw(folder: str | Path) -> list[Path]:
-    """The files of a store's maps, ``figures/break-even-<setting>``; of equal settings the newest.
+    """Draw the newest map of each setting, and return the files ``figures/break-even-<setting>``.
 
-    None where nothing was mapped (see `lotbench measure --map`).
+    A store without maps gives no files (see `lotbench measure --map`).
     """
     newest = {record.setting.label: record for record in Store(folder).maps()}
     files = []
@@ -34,14 +34,14 @@ def draw(folder: str | Path) -> list[Path]:
 
 
 def break_even(record: Map) -> Figure:
-    """Heat maps of a map's record; the line of speed-up 1 is where reduction begins to pay."""
+    """The heat maps of a map; the line at speed-up 1 is where reduction starts to pay."""
     from matplotlib.colors import LogNorm
     from matplotlib.figure import Figure
 
     cells = sorted(record.cells, key=lambda cell: (cell.batch_size, cell.length))
     panels = {size: list(own) for size, own in groupby(cells, lambda cell: cell.batch_size)}
     medians = [speed.median for cell in cells for speed in cell.speedups]
-    # The same distance to both sides of 1, so that the neutral colour is break-even.
+    # Symmetric around 1 on the log scale, so that the neutral colour means break-even.
     reach = max(1.01, *medians, *(1 / median for median in medians))
     norm = LogNorm(1 / reach, reach)
     figure = Figure(figsize=(0.8 + 2.6 * len(panels), 3.3), layout="constrained")
@@ -89,7 +89,7 @@ def _heat_map(axes: Axes, cells: list[Cell], norm: Any) -> None:
 
 
 def _draw_break_even(axes: Axes, pays: np.ndarray) -> None:
-    """A line along the edges between the cells that pay and those that do not."""
+    """Draws a line between cells where reduction pays and cells where it does not."""
     line = {"color": BLACK, "linewidth": 1.6}
     for row, column in np.argwhere(pays[1:] != pays[:-1]):
         axes.plot([column - 0.5, column + 0.5], [row + 0.5, row + 0.5], **line)

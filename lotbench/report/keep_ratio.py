@@ -1,4 +1,4 @@
-"""The figure of the share of tokens that every layer computes."""
+"""The figure of the share of tokens that each layer computes."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.figure import Figure
 
-# Rows a method may take: enough for the shape of its front.
+# Most rows of a method, enough to show the shape of its front.
 MOST_ROWS = 6
 
 
 def keep_ratio(rows: pd.DataFrame, trials: pd.DataFrame) -> Figure:
-    """Share of tokens computed in every layer, for points on each method's front."""
+    """Share of tokens computed in each layer, for points on each method's front."""
     from matplotlib.figure import Figure
 
     reduced = reduced_points(rows)

@@ -6,7 +6,7 @@ import hashlib
 from collections.abc import Iterable
 from typing import Any
 
-# Okabe and Ito's palette, told apart with every kind of colour vision.
+# Okabe and Ito's palette, distinguishable with all kinds of colour vision.
 ORANGE, SKY, GREEN, YELLOW = "#E69F00", "#56B4E9", "#009E73", "#F0E442"
 BLUE, VERMILLION, PURPLE, BLACK = "#0072B2", "#D55E00", "#CC79A7", "#000000"
 GREY = "#777777"
@@ -24,7 +24,7 @@ CONTROLS = {
     "dense-packed": (GREY, "h"),
 }
 FIXED = METHODS | CONTROLS
-# Plugins draw from these (the dark end of Tol's muted palette), so they never look like the above.
+# The looks of plugins (dark colours of Tol's muted palette), which differ from all looks above.
 PLUGINS = [
     (colour, marker)
     for marker in ("<", ">", "p", "d", "8", "H")
@@ -33,7 +33,7 @@ PLUGINS = [
 
 
 def looks(methods: Iterable[str]) -> dict[str, tuple[str, str]]:
-    """Colour and marker per method: fixed for ours, by a hash of the name for plugins."""
+    """Colour and marker by method: fixed for built-in ones, from a hash of the name for plugins."""
     given: dict[str, tuple[str, str]] = {}
     for method in sorted(set(methods)):
         if method in FIXED:
@@ -47,7 +47,7 @@ def looks(methods: Iterable[str]) -> dict[str, tuple[str, str]]:
 
 
 def mark(look: tuple[str, str]) -> dict[str, Any]:
-    """How a point is drawn; the dark edge lifts yellow off the paper and parts close points."""
+    """Matplotlib arguments of a point; the dark edge makes yellow visible and separates points."""
     colour, marker = look
     size = 9 if marker == "*" else 5.5
     edge = {"markeredgecolor": "#222222", "markeredgewidth": 0.5}
@@ -55,7 +55,7 @@ def mark(look: tuple[str, str]) -> dict[str, Any]:
 
 
 def order(methods: Iterable[str]) -> list[str]:
-    """The methods as legends list them: Leap-of-Thought, baselines, plugins, controls, dense."""
+    """The methods in the order of legends: Leap-of-Thought, baselines, plugins, controls, dense."""
     ranked = [list(METHODS), [], list(CONTROLS)]
 
     def place(method: str) -> tuple[int, int, str]:

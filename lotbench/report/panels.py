@@ -1,4 +1,4 @@
-"""What figures of points share: a grid of panels, marks and intervals, the legend."""
+"""Shared parts of figures with points: panels, marks, intervals, legend and captions."""
 
 from __future__ import annotations
 
@@ -35,18 +35,18 @@ def panels(count: int, width: float, height: float) -> tuple[Figure, list[Axes]]
 
 
 def columns_of(count: int) -> int:
-    """How many of ``count`` panels stand side by side."""
+    """Number of panels in a row, given ``count`` panels."""
     return count if count <= 3 else 2 if count == 4 else 3
 
 
 def draw_points(
     axes: Axes, own: pd.DataFrame, x: str, y: str, look: tuple[str, str], faint: bool = False
 ) -> None:
-    """The points of a method; hollow where the wall-clock speed-up drowns in the timing noise."""
+    """Draws the points of a method, hollow if a wall-clock speed-up is within timing noise."""
     hollow = np.zeros(len(own), bool)
     for name in (f"{x}.flagged", f"{y}.flagged"):
         if name in own:
-            # Dense is within the noise of dense by definition.
+            # Dense is never hollow: it is the reference.
             hollow |= own[name].fillna(False).to_numpy(bool) & ~own["method"].isin(DENSE)
     shape = mark(look) | {"linestyle": ""}
     if faint:
@@ -57,14 +57,14 @@ def draw_points(
 
 
 def draw_intervals(axes: Axes, own: pd.DataFrame, x: str, y: str, colour: str) -> None:
-    """Intervals in both directions; those of a single seed have no length, except for timings."""
+    """Draws intervals in both directions; with a single seed, only timings have an interval."""
     thin = {"color": colour, "linewidth": 0.7, "alpha": 0.6, "zorder": 2}
     axes.hlines(own[y], own[f"{x}.low"], own[f"{x}.high"], **thin)
     axes.vlines(own[x], own[f"{y}.low"], own[f"{y}.high"], **thin)
 
 
 def legend(figure: Figure, methods: pd.Series, trials: pd.DataFrame, lines: bool) -> None:
-    """Adds the legend beside the panels; with ``lines`` where the figure joins fronts."""
+    """Adds the legend to the right of the panels; ``lines`` is true if fronts are drawn."""
     from matplotlib.lines import Line2D
 
     given = looks(trials["method"])
@@ -78,7 +78,7 @@ def legend(figure: Figure, methods: pd.Series, trials: pd.DataFrame, lines: bool
 
 
 def notes_on_points(rows: pd.DataFrame, trials: pd.DataFrame) -> list[str]:
-    """Caption: the seeds behind the points, and the trials that failed."""
+    """Notes for the caption: the number of seeds, and the failed trials."""
     notes = [words.seeds(rows)]
     if rows["seeds"].max() > 1:
         notes.append("bars from smallest to largest")
@@ -89,7 +89,7 @@ def notes_on_points(rows: pd.DataFrame, trials: pd.DataFrame) -> list[str]:
 
 
 def device_names(timings: list[TimingPass]) -> dict[str, str]:
-    """The name of the device behind every timing label; the newest pass wins, as in the frame."""
+    """The device name of every timing label, from its newest pass, as in the frame."""
     return {
         timing.setting.label: timing.setting.device_name or "unknown device" for timing in timings
     }
@@ -104,7 +104,7 @@ def timed_on(rows: pd.DataFrame, devices: dict[str, str]) -> str:
 
 
 def note_on_timings(rows: pd.DataFrame) -> str:
-    """Caption: what a real speed-up is held against, and what a hollow mark means."""
+    """Note for the caption: the reference of real speed-ups, and the meaning of hollow marks."""
     reduced = rows[~rows["method"].isin(DENSE)]
     flags = [f"real.{label}.flagged" for label in settings_of(rows)]
     noisy = any(reduced[flag].fillna(False).any() for flag in flags)

@@ -1,7 +1,6 @@
-"""Pareto fronts and what is read off them: seed means, hypervolume, the largest safe speed-up.
+"""Points over seeds, Pareto fronts, hypervolume, and the largest speed-up close to dense.
 
-Everything here is read off the validation curve and describes it. Choosing one model to deploy is a
-different act and belongs to the selection split.
+All functions describe the validation split.  To choose a model to deploy, use the selection split.
 """
 
 from __future__ import annotations
@@ -20,16 +19,17 @@ if TYPE_CHECKING:
 DENSE = ("dense", "dense-packed")
 KEY = ["task", "method", "setting", "budget"]
 DROPS = (0.5, 1.0, 2.0)
-# The hypervolume counts what lies above this many points below dense.
+# The hypervolume counts the area above dense minus this many points.
 FLOOR = 10.0
 # Scores are means of floats: 0.85 - 0.01 must still count as "within one point" of 0.85.
 SLACK = 1e-9
 
 
 def front(speedup: ArrayLike, score: ArrayLike) -> np.ndarray:
-    """True where no other point is at least as fast and as good, and better in one of the two.
+    """True for points on the Pareto front, shape (N,).
 
-    Of equal points one is on the front; a point with a missing coordinate never is.
+    No other point is at least as fast and as good as these, and better in one of the two.  Of equal
+    points, one is on the front.  A point with a missing coordinate is not.
     """
     import moocore
 
@@ -41,9 +41,9 @@ def front(speedup: ArrayLike, score: ArrayLike) -> np.ndarray:
 
 
 def hypervolume(speedup: ArrayLike, score: ArrayLike, floor: float) -> float:
-    """The area under the front on a log axis, in points of score times doublings of speed.
+    """The area under the front, in points of score times doublings of speed.
 
-    It lies right of speed-up 1 and above the score ``floor``; points outside add nothing.
+    The area is bounded by speed-up 1 and by the score ``floor``.  Points outside add nothing.
     """
     import moocore
 
@@ -58,14 +58,14 @@ def hypervolume(speedup: ArrayLike, score: ArrayLike, floor: float) -> float:
 def points(table: pd.DataFrame) -> pd.DataFrame:
     """One row per task, method, setting and budget: means over seeds on the validation split.
 
-    Scores and speed-ups have ``.low`` and ``.high``: the smallest and largest over the seeds, for
-    wall-clock speed-ups the outermost ends of the seeds' intervals. ``dense`` is the reference's
-    score with the same seeds, ``gain`` the score above it in points (negative below dense).
-    ``name`` says how a point differs from the others of its method; ``seeds`` counts trials,
-    ``real.<label>.seeds`` those of them that were timed.
+    Scores and speed-ups have ``.low`` and ``.high``: the smallest and largest over the seeds.  For
+    wall-clock speed-ups, they are the lowest and highest ends of the seeds' intervals.  ``dense``
+    is the score of dense with the same seeds.  ``gain`` is the score minus ``dense``, in points.
+    ``name`` has the parameters in which a point differs from others of its method.  ``seeds``
+    counts trials, and ``real.<label>.seeds`` counts the timed ones.
     """
     done = table[(table["status"] == "done") & (table["split"] == "validation")]
-    # A method whose version was raised leaves older rows behind: the newest stands.
+    # A new version of a method leaves its older rows in the store; the newest row counts.
     done = done.sort_values("created", kind="stable").drop_duplicates([*KEY, "seed"], keep="last")
     done = done.assign(dense=_dense_of_seed(done))
     columns: dict[str, tuple[str, str]] = {
@@ -80,7 +80,7 @@ def points(table: pd.DataFrame) -> pd.DataFrame:
             f"{name}.high": (name, "max"),
         }
     for name in (f"real.{label}" for label in timed_settings(table)):
-        # Passes that did not count the FLOPs of their texts are held against those of the split.
+        # Older passes have no FLOPs of their texts; the FLOPs of the split are used instead.
         flops = f"{name}.flops"
         done[flops] = done[flops].fillna(done["flops_speedup"]).where(done[name].notna())
         columns |= {each: (each, "mean") for each in (name, f"{name}.padded", flops)}
@@ -104,7 +104,7 @@ def settings_of(points: pd.DataFrame) -> list[str]:
 
 
 def reduced_points(points: pd.DataFrame) -> pd.DataFrame:
-    """The points of methods that remove tokens, as far as they say how many."""
+    """The points of methods other than dense with keep ratio, FLOPs speed-up and score."""
     known = points[["keep_ratio", "flops_speedup", "score"]].notna().all(axis=1)
     return points[~points["method"].isin(DENSE) & known]
 
@@ -129,9 +129,9 @@ def dense_scores(table: pd.DataFrame) -> dict[str, float]:
 def largest_speedups(table: pd.DataFrame, speedup: str = "flops_speedup") -> pd.DataFrame:
     """The fastest point of every task and method within 0.5, 1 and 2 points of dense.
 
-    One row per task, method and ``drop``; ``speedup`` and what follows are missing where no point
-    is good enough. Dense is that of the point's own seeds. The column to maximise is
-    ``flops_speedup`` or a ``real.<label>``.
+    There is one row per task, method and ``drop``.  ``speedup`` and later columns are missing if
+    no point is good enough.  A point is compared with dense of its own seeds.  The argument
+    ``speedup`` is the column to maximise: ``flops_speedup`` or a ``real.<label>``.
     """
     import pandas as pd
 
@@ -152,7 +152,7 @@ def largest_speedups(table: pd.DataFrame, speedup: str = "flops_speedup") -> pd.
 
 
 def ranking(table: pd.DataFrame, speedup: str = "flops_speedup") -> pd.DataFrame:
-    """The hypervolume of every task and method above dense minus 10 points, ranked (1 is best)."""
+    """The hypervolume of every task and method, with its rank in the task (1 is best)."""
     import pandas as pd
 
     dense = dense_scores(table)
@@ -167,7 +167,7 @@ def ranking(table: pd.DataFrame, speedup: str = "flops_speedup") -> pd.DataFrame
 
 
 def _dense_of_seed(done: pd.DataFrame) -> pd.Series:
-    """What the reference scores with each row's own seed, else with the seeds that it has."""
+    """The score of dense with each row's seed, or its mean score if it lacks that seed."""
     import pandas as pd
 
     dense = done[done["method"] == "dense"].groupby(["task", "seed"])["score"].mean()
@@ -176,7 +176,7 @@ def _dense_of_seed(done: pd.DataFrame) -> pd.Series:
 
 
 def _setting_names(done: pd.DataFrame) -> dict[str, str]:
-    """Per setting, the parameters in which it differs from the other settings of its method."""
+    """For each setting, the parameters in which it differs from other settings of its method."""
     names: dict[str, str] = {}
     for _, rows in done.groupby(["task", "method"]):
         settings = rows.drop_duplicates("setting").set_index("setting")
@@ -189,7 +189,7 @@ def _setting_names(done: pd.DataFrame) -> dict[str, str]:
             )
             for setting in settings.index
         }
-        # Settings may also differ outside the method, as after another number of epochs.
+        # Settings may also differ outside the method, such as in the number of epochs.
         shared = Counter(own.values())
         for setting, text in own.items():
             names[setting] = text if shared[text] == 1 else f"{text} #{setting}".strip()
@@ -197,5 +197,5 @@ def _setting_names(done: pd.DataFrame) -> dict[str, str]:
 
 
 def _short(value: object) -> str:
-    """A parameter as written in the configuration (integers in a sparse column became floats)."""
+    """A parameter as text; an integer that pandas made a float is written as an integer."""
     return f"{value:g}" if isinstance(value, float) else str(value)

@@ -1,8 +1,8 @@
 """The figures of a store, drawn from the store alone: ``draw("results/quickstart")``.
 
 Per task, as PNG and SVG in ``figures/``: ``<task>-accuracy-vs-flops``, ``<task>-accuracy-vs-real``,
-``<task>-real-vs-flops``, ``<task>-time-shares`` and ``<task>-keep-ratio``. Redrawing gives the same
-bytes.
+``<task>-real-vs-flops``, ``<task>-time-shares`` and ``<task>-keep-ratio``. Drawing again gives the
+same bytes.
 """
 
 from __future__ import annotations
@@ -32,7 +32,15 @@ FIGURES = ("accuracy-vs-flops", "accuracy-vs-real", "real-vs-flops", "time-share
 
 
 def draw(folder: str | Path) -> list[Path]:
-    """The files of all figures that the store has data for; the others are named in a warning."""
+    """Draw all figures that the store has data for, and return their files.
+
+    A warning names each figure that cannot be drawn.
+
+    Raises
+    ------
+    InputError
+        If the folder is not a store.
+    """
     table = frame(folder)
     timings = Store(folder).timings()
     for sentence in missing(table):
@@ -48,7 +56,7 @@ def draw(folder: str | Path) -> list[Path]:
 
 
 def missing(table: pd.DataFrame) -> list[str]:
-    """One sentence per figure that cannot be drawn from a frame: which, and why."""
+    """One sentence for each figure that cannot be drawn from a frame, with the reason."""
     sentences = []
     rows = points(table)
     for task in table["task"].unique():

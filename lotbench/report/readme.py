@@ -1,4 +1,4 @@
-"""The README.md of a store: what it holds, its figures, and the table of every point."""
+"""The README.md of a store: a summary, the figures, and the table of points of each task."""
 
 from __future__ import annotations
 
@@ -23,9 +23,10 @@ WRITTEN = "`lotbench plot` writes this file"
 
 
 def write(folder: str | Path, figures: list[Path]) -> Path | None:
-    """The README.md of a store, written anew around its figures; the same bytes each time.
+    """Write the README.md of a store with these figures, and return its path.
 
-    A README.md that somebody else wrote stays as it is: None, and a warning.
+    Writing again gives the same bytes.  A README.md that LoTBench did not write is not changed: a
+    warning says so, and the result is None.
     """
     path = Path(folder) / "README.md"
     if path.exists() and WRITTEN not in path.read_text(encoding="utf-8"):
@@ -36,7 +37,7 @@ def write(folder: str | Path, figures: list[Path]) -> Path | None:
 
 
 def text(folder: str | Path, figures: list[Path]) -> str:
-    """The Markdown of a store with the given figures, of which the PNG files are shown."""
+    """The Markdown text of a store; it shows the PNG files among the figures."""
     table = frame(folder)
     rows, floors = points(table), noise_floors(folder)
     devices = device_names(Store(folder).timings())
@@ -56,7 +57,7 @@ def text(folder: str | Path, figures: list[Path]) -> str:
 
 
 def summary(table: pd.DataFrame) -> str:
-    """What a store holds, in three sentences."""
+    """A summary of a store: trials, backbone and machine."""
     trials = table.drop_duplicates("trial_id")
     failed = int((trials["status"] == "failed").sum())
     tasks = [words.task_name(task) for task in words.distinct(trials["task"])]
@@ -83,7 +84,7 @@ def _markdown(content: PointTable) -> str:
 
 
 def _row(cells: list[str]) -> str:
-    """A row of points; the setting as code, so that its underscores stay."""
+    """A row of the table; the setting is code, so that Markdown keeps its underscores."""
     method, setting, *numbers = [cell.replace("|", r"\|") for cell in cells]
     return _line([_plain(method), f"`{setting}`" if setting else "", *map(_plain, numbers)])
 
@@ -93,5 +94,5 @@ def _line(cells: list[str]) -> str:
 
 
 def _plain(text: str) -> str:
-    """A text without what Markdown reads as emphasis or strike-through."""
+    """The text with escapes, so that Markdown shows ``*`` and ``~``."""
     return text.replace("*", r"\*").replace("~", r"\~")

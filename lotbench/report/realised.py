@@ -1,4 +1,4 @@
-"""The figure of how much of the FLOPs speed-up arrives as wall-clock speed-up."""
+"""The figure of wall-clock speed-up against FLOPs speed-up."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 def real_vs_flops(rows: pd.DataFrame, trials: pd.DataFrame, devices: dict[str, str]) -> Figure:
     """Wall-clock over FLOPs speed-up, one panel per timing setting.
 
-    Both are of the timed texts, where the pass counted their FLOPs.
+    Both are of the timed texts, if the pass has their FLOPs; else FLOPs are of the whole split.
     """
     settings = settings_of(rows)
     figure, axes = panels(len(settings), 2.9, 2.9)
@@ -42,7 +42,7 @@ def real_vs_flops(rows: pd.DataFrame, trials: pd.DataFrame, devices: dict[str, s
         panel.set_title(words.timing_setting(label))
         panel.set_xlabel("FLOPs speed-up (log scale)")
         panel.set_ylabel("Real speed-up (log scale)")
-    # The same limits both ways, so that the line of equality is the diagonal.
+    # The same limits on both axes, so that equality is the diagonal.
     both = [axis for panel in axes for axis in (panel.xaxis, panel.yaxis)]
     shown = [f"real.{label}{end}" for label in settings for end in ("", ".flops")]
     style.speedup_limits(both, rows, shown)

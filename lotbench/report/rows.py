@@ -1,4 +1,4 @@
-"""The rows and columns of a task's table of points: one definition for terminal and Markdown."""
+"""The table of points of a task, used for the terminal and for Markdown."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ FLOPS = f"FLOPs {words.TIMES}"
 
 @dataclass(frozen=True)
 class PointTable:
-    """Every point of one task as text, by method and FLOPs speed-up."""
+    """All points of one task as text, sorted by method and FLOPs speed-up."""
 
     title: str
     columns: list[str]
     groups: list[list[list[str]]]
-    """Per method its rows, each a text per column."""
+    """For each method its rows; a row has one text per column."""
     notes: list[str]
 
 
@@ -65,18 +65,18 @@ def _row(point: dict[str, Any], on_front: bool, labels: list[str]) -> list[str]:
 
 
 def _setting(point: dict[str, Any]) -> str:
-    """Parameters and budget of a point, each once."""
+    """Parameters and budget of a point, without repetition."""
     return " ".join(dict.fromkeys([*point["name"].split(), *point["budget"].split()]))
 
 
 def _seeds(point: dict[str, Any], labels: list[str]) -> str:
-    """How many seeds stand behind a score, and behind its wall-clock speed-ups if fewer do."""
+    """The number of seeds, and the number of timed seeds if it is smaller."""
     timed = {point[f"real.{label}.seeds"] for label in labels} - {0, point["seeds"]}
     return f"{point['seeds']}, {min(timed)} timed" if timed else str(point["seeds"])
 
 
 def _score(point: dict[str, Any]) -> str:
-    """The mean score, with the smallest and largest over the seeds if there are several."""
+    """The mean score, followed by the smallest and largest if there are several seeds."""
     if is_missing(point["score"]):
         return NONE
     mean, low, high = (
@@ -86,7 +86,7 @@ def _score(point: dict[str, Any]) -> str:
 
 
 def _real_speedup(point: dict[str, Any], column: str) -> str:
-    """A wall-clock speed-up with half the width of its interval, marked where it is doubtful."""
+    """A wall-clock speed-up with half the width of its interval, marked if flagged or noisy."""
     if is_missing(point[column]):
         return NONE
     half = (point[f"{column}.high"] - point[f"{column}.low"]) / 2
@@ -98,7 +98,7 @@ def _real_speedup(point: dict[str, Any], column: str) -> str:
 def _notes(
     task: str, labels: list[str], floors: dict[tuple[str, str], float], several: bool
 ) -> list[str]:
-    """What the marks of a table mean."""
+    """The meaning of the marks in the table."""
     notes = ["* on the method's front of score against FLOPs speed-up"]
     if several:
         notes.append("scores of several seeds: mean (smallest to largest)")
@@ -113,7 +113,7 @@ def _notes(
 
 
 def number(value: float) -> str:
-    """A speed-up with two decimals, a dash where it is missing."""
+    """A speed-up with two decimals, or a dash if it is missing."""
     return NONE if is_missing(value) else f"{value:.2f}"
 
 

@@ -1,4 +1,4 @@
-"""Figures of the score against dense, over the FLOPs or the real speed-up."""
+"""Figures of the score relative to dense, over the FLOPs or the wall-clock speed-up."""
 
 from __future__ import annotations
 
@@ -24,15 +24,15 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-# The axis reaches at most so many points below dense.
+# The axis ends at most this many points below dense.
 DEEPEST = 10.0
-# And at least so many, where a point lies below that: smaller differences are mostly noise.
+# And at least this many, if a point lies below the axis: smaller differences are mostly noise.
 SHALLOWEST = 2.0
 
 
 def accuracy_vs_flops(rows: pd.DataFrame, trials: pd.DataFrame) -> Figure:
     """Score over FLOPs speed-up, with the front of every method."""
-    # Packing alone saves no FLOPs: its point would hide that of dense.
+    # Without dense-packed: it saves no FLOPs, so its point would hide the point of dense.
     rows = rows[rows["method"] != "dense-packed"]
     figure, (axes,) = panels(1, 4.2, 3.1)
     _draw_scores(axes, rows, "flops_speedup", trials, label_lines=True)
@@ -61,10 +61,10 @@ def accuracy_vs_real(rows: pd.DataFrame, trials: pd.DataFrame, devices: dict[str
 
 
 def axis_depth(rows: pd.DataFrame) -> float:
-    """How many points below dense the axis reaches, a multiple of 0.5.
+    """The lower end of the axis in points below dense, a multiple of 0.5.
 
-    At most twice as deep as three quarters of the reduced models lie, so that these fill the axis,
-    at most 10 points, and no deeper than the deepest model within that.
+    It is at most 10, and at most twice the depth within which three quarters of the reduced models
+    lie, so that these fill the axis.  It is no deeper than the lowest model within these limits.
     """
     reduced = rows[~rows["method"].isin(DENSE)].dropna(subset=["gain"])
     if not len(reduced):
@@ -85,7 +85,7 @@ def _up_to_half(points: float) -> float:
 def _draw_scores(
     axes: Axes, rows: pd.DataFrame, speedup: str, trials: pd.DataFrame, label_lines: bool
 ) -> None:
-    """One panel of scores over a speed-up: all points, each method's front, the dense reference."""
+    """Draws one panel of scores over a speed-up: points, fronts and the line of dense."""
     given, depth = looks(trials["method"]), axis_depth(rows)
     for method in order(rows["method"]):
         own = rows[rows["method"] == method].dropna(subset=[speedup, "gain"]).sort_values(speedup)
@@ -95,7 +95,7 @@ def _draw_scores(
             axes.plot(curve[speedup], curve["gain"], color=colour, linewidth=0.6, alpha=0.6)
         draw_intervals(axes, own, speedup, "gain", colour)
         on_front = front(own[speedup], own["gain"])
-        # A line to a point below the axis shows where it lies.
+        # The line also goes to points below the axis.
         best = own[on_front]
         axes.plot(best[speedup], best["gain"], color=colour, linewidth=1.6, zorder=3)
         inside = own["gain"] >= -depth
@@ -125,7 +125,7 @@ def _signed(value: float, _: int) -> str:
 
 
 def _draw_dense(axes: Axes, label: str | None) -> None:
-    """The line of dense, labelled in the right margin if ``label`` is given."""
+    """Draws the line of dense, with ``label``, if given, in the right margin."""
     axes.axhline(0, color=GREY, linewidth=0.8, zorder=1)
     if label:
         place = {"xycoords": ("axes fraction", "data"), "textcoords": "offset points"}
@@ -149,7 +149,7 @@ def _drawn(rows: pd.DataFrame) -> pd.DataFrame:
 
 
 def _not_drawn(rows: pd.DataFrame) -> list[str]:
-    """Caption: how many points of which methods lie below the axis."""
+    """Note for the caption: how many points of each method lie below the axis."""
     depth = axis_depth(rows)
     hidden = rows[rows["gain"] < -depth]
     counts = [f"{(hidden['method'] == m).sum()} of {m}" for m in order(hidden["method"])]

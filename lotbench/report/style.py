@@ -1,4 +1,4 @@
-"""What all figures share: fonts, log axes, title and caption, files without a date."""
+"""Shared by all figures: fonts, log axes, title, caption, and files without a date."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ CAPTION_LETTER, TITLE_LETTER = 0.05, 0.082
 
 @contextlib.contextmanager
 def drawing() -> Iterator[None]:
-    """Inside, matplotlib draws as LoTBench does, whatever the user's own settings say."""
+    """Sets LoTBench's matplotlib settings inside the block, instead of the user's own."""
     import matplotlib
 
     with matplotlib.rc_context():
@@ -66,7 +66,7 @@ def title(figure: Figure, text: str) -> None:
 
 
 def caption(figure: Figure, lines: list[str]) -> None:
-    """Writes the small print at the foot of a figure; the layout makes room for it."""
+    """Writes the caption below a figure; the layout makes room for it."""
     room = int(figure.get_figwidth() / CAPTION_LETTER)
     wrapped = [part for line in lines for part in textwrap.wrap(line, room)]
     figure.supxlabel("\n".join(wrapped), x=0.01, ha="left", fontsize=6.5, color="#555555")
@@ -85,7 +85,7 @@ def log_speedup(axis: Axis, low: float, high: float) -> None:
 
 
 def speedup_limits(axes: list[Axis], rows: pd.DataFrame, names: list[str]) -> None:
-    """Gives all the axes the same log scale, wide enough for the named columns and their bars."""
+    """Gives all axes the same log scale, wide enough for the named columns and their intervals."""
     columns = [f"{name}{end}" for name in names for end in ("", ".low", ".high")]
     values = rows[columns].to_numpy(float).ravel()
     given = [math.log(value) for value in (1.0, *values) if math.isfinite(value) and value > 0]
@@ -95,8 +95,8 @@ def speedup_limits(axes: list[Axis], rows: pd.DataFrame, names: list[str]) -> No
 
 
 def save(figure: Figure, path: Path) -> list[Path]:
-    """The PNG and the SVG of a figure, without the date that would make every redraw differ."""
-    # Not with_suffix: a task's name may hold a dot.
+    """Save a figure as PNG and SVG, and return the files; without a date, they are reproducible."""
+    # Not with_suffix, since the name may contain a dot.
     files = [path.with_name(f"{path.name}{suffix}") for suffix in (".png", ".svg")]
     path.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(files[0], dpi=200)

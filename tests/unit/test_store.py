@@ -66,7 +66,7 @@ def damaged(**change) -> bytes:
         (b"\xff\xfe\x00", "decode"),
         (b"[1, 2]", "not a JSON object"),
         (b'{"trial_id": "bad"}', "no status, task, method, seed, params"),
-        (json.dumps(trial("other", "lot", [])).encode(), "holds trial_id 'other'"),
+        (json.dumps(trial("other", "lot", [])).encode(), "its trial_id is 'other'"),
         (
             damaged(evaluations=[{"budget": {}}]),
             r"no evaluations\.0\.split, evaluations\.0\.metrics",
@@ -173,7 +173,7 @@ def test_the_schema_describes_every_field():
     assert named.keys() <= found["Evaluation"]["properties"].keys()
 
 
-def test_a_store_answers_what_is_asked_of_it(tmp_path):
+def test_store_returns_its_trials_models_and_maps(tmp_path):
     store = Store(tmp_path)
     write(tmp_path, trial("a", "lot", [], model="models/a"))
     write(tmp_path, trial("b", "lot", [], model="models/b"))
@@ -187,7 +187,7 @@ def test_a_store_answers_what_is_asked_of_it(tmp_path):
     assert [each.map_id for each in store.maps()] == ["n", "m"]
     with (
         store.lock(),
-        pytest.raises(InputError, match="another process is at work"),
+        pytest.raises(InputError, match="another process is using"),
         Store(tmp_path).lock(),
     ):
         pass
