@@ -1,1 +1,1 @@
-"""Sweep and trial files: strict YAML, sections, grids, overrides, the trials of a sweep."""
+"""Sweep and trial files: strict YAML, sections, grids, overrides, and the trials of a sweep."""

@@ -1,4 +1,4 @@
-"""A configuration file as read: its data, and the line of every key."""
+"""A configuration file: its data, and the line of every key."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ class Document:
     Attributes
     ----------
     file : str
-        Its path as given; empty for data that no file holds.
+        Its path as given; empty for data without a file.
     data : dict
     places : dict
-        For each key path what a message shows: ``file:line``, or ``--set`` for a value from the
+        The origin of each key path, for messages: ``file:line``, or ``--set`` for a value from the
         command line.
     """
 
@@ -30,18 +30,18 @@ class Document:
     places: dict[KeyPath, str] = field(default_factory=dict)
 
     def fault(self, path: KeyPath, message: str) -> str:
-        """The message with file, line and key path before it."""
+        """The message, preceded by file, line and key path."""
         return ": ".join(filter(None, [self.line(path), dotted(path), message]))
 
     def line(self, path: KeyPath) -> str:
-        """``file:line`` of a key path, or of the nearest one around it that the file has."""
+        """``file:line`` of a key path, or of its nearest parent in the file."""
         while path and path not in self.places:
             path = path[:-1]
         return self.places.get(path, self.file)
 
     @contextmanager
     def at(self, path: KeyPath) -> Iterator[None]:
-        """Puts file and line before the message of an `InputError` that is raised inside."""
+        """Adds file and line to the message of an `InputError` from inside the block."""
         try:
             yield
         except InputError as error:
@@ -58,10 +58,10 @@ class Place:
     path : tuple
         Key path of the method's parameters.
     chosen : dict
-        For each key path of a grid, below ``path``, the way to the entry that the trial takes,
+        For each key path of a grid, relative to ``path``, the keys that lead to the chosen entry,
         such as ``("grid", 1)``.
     name : tuple
-        Key path of the method's name below ``path``; empty where the last key is the name.
+        Key path of the method's name, relative to ``path``; empty if the last key is the name.
     """
 
     document: Document
@@ -70,9 +70,9 @@ class Place:
     name: KeyPath = ()
 
     def fault(self, path: KeyPath, message: str) -> str:
-        """The message with file, line and key path before it; ``path`` is below the method's.
+        """The message, preceded by file, line and key path; ``path`` is relative to the parameters.
 
-        A fault of a grid's whole entry is reported at the key of the grid.
+        A fault in a whole grid entry is reported at the key of the grid.
         """
         full = self.path
         for depth, part in enumerate(path):

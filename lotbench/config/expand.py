@@ -12,8 +12,8 @@ from lotbench.config.sections import SweepConfig, TeacherConfig, TrialConfig
 def expand(sweep: SweepConfig, document: Document) -> list[tuple[TrialConfig, Place]]:
     """The trials of a sweep, each with its place in the file.
 
-    They follow the file: task, seed, method, block, grid.  A trial that several blocks describe
-    is listed once.
+    The order is that of the file: task, seed, method, block, grid.  A trial that several blocks
+    describe is listed once.
     """
     trials: dict[str, tuple[TrialConfig, Place]] = {}
     for (task, data), seed, (method, blocks) in product(
@@ -40,7 +40,7 @@ def expand(sweep: SweepConfig, document: Document) -> list[tuple[TrialConfig, Pl
 
 
 def _blocks(method: str, blocks: dict | list[dict]) -> list[tuple[tuple[str | int, ...], dict]]:
-    """The parameter blocks of a method, each with its key path below ``methods``."""
+    """The parameter blocks of a method, each with its key path relative to ``methods``."""
     if isinstance(blocks, list):
         return [((method, i), block) for i, block in enumerate(blocks)]
     return [((method,), blocks)]

@@ -1,4 +1,4 @@
-"""Grids among the parameters of a method: ``{grid: [first, second]}``."""
+"""Grids in the parameters of a method: ``{grid: [first, second]}``."""
 
 from __future__ import annotations
 
@@ -14,9 +14,10 @@ class Variant(NamedTuple):
     Attributes
     ----------
     value
-        Without grids.
+        The value, with one entry in place of every grid.
     chosen : dict
-        For the key path of each grid the way to the entry taken, such as ``("grid", 1)``.
+        For the key path of each grid, the keys that lead to the chosen entry, such as
+        ``("grid", 1)``.
     """
 
     value: Any
@@ -24,14 +25,14 @@ class Variant(NamedTuple):
 
 
 def variants(value: Any, path: KeyPath = ()) -> list[Variant]:
-    """Every variant of a value whose ``{grid: [...]}`` each stand for one of their entries.
+    """Every variant of a value: one for each choice of an entry from every ``{grid: [...]}``.
 
     The last grid of the file varies fastest.
 
     Raises
     ------
     ValueError
-        If a grid is empty, is not a list, or has other keys beside it.
+        If a grid is empty, is not a list, or has sibling keys.
     """
     if isinstance(value, dict) and "grid" in value:
         options = value["grid"]
@@ -53,7 +54,7 @@ def variants(value: Any, path: KeyPath = ()) -> list[Variant]:
 
 
 def has_grid(value: Any) -> bool:
-    """True if there is a grid anywhere inside."""
+    """True if the value contains a grid at any depth."""
     if isinstance(value, dict):
         return "grid" in value or any(map(has_grid, value.values()))
     return isinstance(value, list) and any(map(has_grid, value))

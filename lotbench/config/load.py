@@ -1,4 +1,4 @@
-"""Sweep and trial files, read and checked."""
+"""Read and check sweep and trial files."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class NamedTask(TaskConfig):
 
 
 class NamedMethod(Section):
-    """The method of a trial file; all other keys are its parameters."""
+    """The method of a trial file; all keys but ``name`` are its parameters."""
 
     model_config = ConfigDict(extra="allow")
     name: Name
@@ -60,7 +60,7 @@ def load_sweep(path: str | Path, overrides: Sequence[str] = ()) -> tuple[SweepCo
     Raises
     ------
     InputError
-        One line for each fault: file and line, key path, what is wrong and the mend.
+        One line per fault, with file, line, key path, what is wrong and how to mend it.
     """
     document = override(read_yaml(path), overrides)
     sweep = validate(SweepConfig, document.data, document.fault)
@@ -102,12 +102,12 @@ def load_trial(path: str | Path, overrides: Sequence[str] = ()) -> tuple[TrialCo
 
 
 def stored_sweep(folder: str | Path, overrides: Sequence[str] = ()) -> SweepConfig:
-    """The sweep of a store, with ``key=value`` overrides of its measure block.
+    """The sweep of a store, with ``key=value`` overrides in its ``measure`` section.
 
     Raises
     ------
     InputError
-        If the folder holds no sweep, or an override does not fit.
+        If the folder has no sweep, or an override is invalid.
     """
     path = Path(folder) / "sweep.json"
     if not path.is_file():

@@ -11,7 +11,7 @@ from lotbench.errors import InputError, near_misses
 from lotbench.validation import KeyPath, dotted
 
 NAMED_BY_THE_FILE: tuple[KeyPath, ...] = (("tasks",), ("methods",))
-"""Sections whose keys an override cannot add: a misspelt one would be one more task or method."""
+"""Sections where overrides cannot add keys, since a misspelt key would be a new task or method."""
 
 
 def override(document: Document, overrides: Sequence[str]) -> Document:
@@ -20,7 +20,7 @@ def override(document: Document, overrides: Sequence[str]) -> Document:
     Raises
     ------
     InputError
-        If an override does not parse, or names what the document cannot hold.
+        If an override cannot be parsed, or its key path does not fit the document.
     """
     for text in overrides:
         _apply(document, text)
@@ -28,7 +28,7 @@ def override(document: Document, overrides: Sequence[str]) -> Document:
 
 
 def _apply(document: Document, text: str) -> None:
-    """Set one value; sections on the way to it are made where they are absent."""
+    """Set one value; missing sections on its path are created."""
     name, equals, written = text.partition("=")
     keys = name.strip().split(".")
     if not equals or not all(keys):
@@ -51,7 +51,7 @@ def _apply(document: Document, text: str) -> None:
 
 
 def _step(document: Document, current: Any, path: KeyPath, key: str, text: str) -> str | int:
-    """The key or list index that ``key`` means at a path."""
+    """The key or list index that ``key`` stands for at a path."""
     if isinstance(current, dict):
         if path in NAMED_BY_THE_FILE and key not in current:
             raise InputError(

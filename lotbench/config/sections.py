@@ -15,7 +15,7 @@ Metric = Literal["accuracy", "f1", "matthews", "pearson", "spearman"]
 
 
 class Section(BaseModel):
-    """One section of a configuration: no unknown keys, no silent conversion, no change."""
+    """One section of a configuration: frozen, without unknown keys or silent conversion."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
 
@@ -39,7 +39,7 @@ def _threads(value: Any) -> Any:
 
 
 def _empty_if_none(value: Any) -> Any:
-    # People write `dense:` without a value for "with its defaults".
+    # `dense:` without a value means the default parameters.
     return {} if value is None else value
 
 
@@ -66,7 +66,7 @@ Seed = Annotated[int, Field(ge=0, lt=2**32)]
 
 
 class LimitConfig(Section):
-    """The most rows taken of each split, drawn at random; ``None`` takes all."""
+    """The maximum number of rows of each split, drawn at random; ``None`` takes all."""
 
     train: Positive | None = None
     validation: Positive | None = None
@@ -95,13 +95,13 @@ class TaskConfig(Section):
 class TrainConfig(Section):
     """How a model is trained; every method of a sweep gets the same number of steps.
 
-    ``learning_rate`` is the head's; ``layer_decay`` multiplies it once for each step down the
-    backbone: layer by layer, and once more for the embeddings.
+    ``learning_rate`` is the rate of the head.  ``layer_decay`` multiplies it once per layer, from
+    the last layer down, and once more for the embeddings.
     """
 
     epochs: float = Field(default=3.0, gt=0, le=10_000)
     learning_rate: float = Field(default=5e-5, gt=0)
-    # Left out of records and trial ids if it is 1, so that older ids stay.
+    # Not in records and trial ids if it is 1, so that older ids are unchanged.
     layer_decay: float = Field(default=1.0, gt=0, le=1, exclude_if=lambda decay: decay == 1)
     batch_size: Positive = 32
     weight_decay: float = Field(default=0.01, ge=0)
@@ -118,13 +118,13 @@ class TeacherConfig(TrainConfig):
 
     @classmethod
     def like(cls, train: TrainConfig, given: TeacherConfig | None) -> TeacherConfig:
-        """The settings of ``train``, with those that are given for the teacher in their place."""
+        """The settings of ``train``, replaced by those that the file gives for the teacher."""
         names = given.model_fields_set if given else ()
         return cls(**dict(train) | {name: getattr(given, name) for name in names})
 
 
 class MeasureConfig(Section):
-    """The settings of the timing pass; every combination is measured."""
+    """The settings of the timing passes; every combination is measured."""
 
     batch_sizes: Annotated[list[Positive], AfterValidator(_distinct)] = Field([1, 32], min_length=1)
     threads: list[Annotated[int | str, BeforeValidator(_threads)]] = Field([1], min_length=1)
@@ -167,8 +167,10 @@ class TrialConfig(Section):
     plugins: list[str] = Field([])
 
     def trial_id(self, version: int) -> str:
-        """The name of the trial's result; it changes with everything in the configuration that
-        changes the result.  What lies in the files of the data it does not see.
+        """The id of the trial: task, method, seed and a hash of the configuration.
+
+        The hash covers everything in the configuration that changes the result.  It does not cover
+        the contents of data files.
 
         Parameters
         ----------
@@ -179,8 +181,8 @@ class TrialConfig(Section):
         return f"{self.task}-{self.method}-s{self.seed}-{_digest(content)[:10]}"
 
     def teacher_key(self) -> str:
-        """A hash of exactly the configuration that the fine-tuned teacher depends on."""
-        # A teacher always starts from the pretrained weights, whatever its `init` says.
+        """A hash of the part of the configuration that the fine-tuned teacher depends on."""
+        # Without `init`, since a teacher always starts from the pretrained weights.
         fields = {"backbone", "layers", "data_root", "task", "data", "seed", "teacher"}
         content = self.model_dump(include=fields)
         content["teacher"].pop("init")
@@ -193,7 +195,7 @@ def _digest(content: dict[str, Any]) -> str:
 
 
 def _canonical(value: Any) -> Any:
-    """The value with 1.0 written as 1, so that two spellings of a number are one trial."""
+    """The value with 1.0 replaced by 1, so that both give the same trial id."""
     if isinstance(value, dict):
         return {key: _canonical(item) for key, item in value.items()}
     if isinstance(value, list | tuple):

@@ -12,13 +12,13 @@ class BuiltIn:
     Attributes
     ----------
     origin : str
-        ``glue`` (data root or hub), or the reader of an installed corpus.
+        ``glue`` (from the data root or the hub), or the package of an installed corpus.
     text : tuple of str
         One or two text columns; empty for a packaged corpus, which has no columns.
     metrics : tuple of str
-        The first is the main one.
+        The first is the main metric.
     validation_rows : int
-        Rows of a packaged corpus that are set aside for validation.
+        Validation rows, drawn from a packaged corpus.
     """
 
     origin: str

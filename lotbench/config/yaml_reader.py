@@ -16,7 +16,7 @@ from lotbench.validation import KeyPath, dotted
 
 class _Loader(yaml.SafeLoader):
     def compose_mapping_node(self, anchor: Any) -> yaml.MappingNode:
-        # Here, since `flatten_mapping` later adds merged keys (<<), which may be repeated.
+        # Checked before `flatten_mapping` adds merged keys (<<), which may repeat others.
         node = super().compose_mapping_node(anchor)
         first: dict[str, int] = {}
         for key, _ in node.value:
@@ -32,7 +32,7 @@ class _Loader(yaml.SafeLoader):
         return node
 
 
-# YAML 1.1 reads 5e-5 as text; everybody who writes it means a number.
+# YAML 1.1 reads 5e-5 as text, but it always means a number.
 _Loader.add_implicit_resolver(
     "tag:yaml.org,2002:float",
     re.compile(r"^[-+]?(\d+(\.\d*)?|\.\d+)[eE][-+]?\d+$"),
@@ -46,8 +46,8 @@ def read_yaml(path: str | Path) -> Document:
     Raises
     ------
     InputError
-        Missing or unreadable file, YAML that does not parse, duplicate key, a value that is no
-        text, number, truth value, list or mapping.
+        If the file cannot be read, is not valid YAML, has a duplicate key, or has a value that is
+        not a text, number, boolean, list or mapping.
     """
     try:
         text = Path(path).read_text(encoding="utf-8")
@@ -66,7 +66,7 @@ def parse(text: str, name: str) -> tuple[Any, dict[KeyPath, str]]:
     Raises
     ------
     InputError
-        As `read_yaml`.
+        As for `read_yaml`.
     """
     try:
         reader = _Reader(text, name)
@@ -81,7 +81,7 @@ def parse(text: str, name: str) -> tuple[Any, dict[KeyPath, str]]:
 
 
 class _Reader:
-    """Turns the nodes of a YAML text into plain values, and notes their places."""
+    """Turns the nodes of a YAML text into plain values, and records their lines."""
 
     def __init__(self, text: str, name: str) -> None:
         self.loader = _Loader(text)
@@ -113,13 +113,13 @@ class _Reader:
         return self.scalar(node, self.where(node, path))
 
     def scalar(self, node: yaml.Node, where: str) -> Any:
-        """A text, number, truth value or None."""
+        """A text, number, boolean or None."""
         written = node.value if isinstance(node.value, str) else "a list or mapping"
         try:
             value = self.loader.construct_object(node, deep=True)
         except yaml.YAMLError:
             raise
-        except Exception as error:  # pyyaml's constructors let through whatever Python raises
+        except Exception as error:  # pyyaml does not catch what Python's constructors raise
             kind = node.tag.rpartition(":")[2]
             raise InputError(
                 f"{where}: {written[:60]!r} is not a valid {kind}; put it in quotes"
@@ -130,7 +130,9 @@ class _Reader:
             kind = type(value).__name__
             raise InputError(f"{where}: {written!r} is a {kind}; put it in quotes")
         if isinstance(value, str) and re.search("[\0\ud800-\udfff]", value):
-            raise InputError(f"{where}: {value!r} has a character that no file name or text holds")
+            raise InputError(
+                f"{where}: {value!r} has a character that is not allowed in text; remove it"
+            )
         return value
 
     def where(self, node: yaml.Node, path: KeyPath = ()) -> str:
@@ -141,5 +143,5 @@ class _Reader:
 def _is_finite(number: float) -> bool:
     try:
         return math.isfinite(number)
-    except OverflowError:  # a whole number beyond every float
+    except OverflowError:  # an integer too large for a float
         return False

@@ -1,4 +1,4 @@
-"""Batches of a split: bucketed by length, collated without padding."""
+"""Batches of a split: grouped by length, without padding."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ MEGABATCH = 50
 
 
 def batches(split: Split, batch_size: int, seed: int | None) -> list[np.ndarray]:
-    """Row numbers of each batch; every example is in exactly one.
+    """Row numbers of each batch; every example is in exactly one batch.
 
-    With a seed, the split is shuffled and cut into megabatches of 50 batches; lengths are sorted
-    inside each, and then the batches are shuffled.  Without a seed, batches run from the shortest
-    example to the longest.
+    With a seed, the split is shuffled and cut into megabatches of 50 batches.  Each is sorted by
+    length and cut into batches, which are then shuffled.  Without a seed, the batches go from the
+    shortest example to the longest.
     """
     lengths = split.lengths
     if seed is None:

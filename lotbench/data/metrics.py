@@ -1,4 +1,4 @@
-"""Metrics of a split; higher is better."""
+"""Metrics of a split, all of them higher if better."""
 
 from __future__ import annotations
 
@@ -13,15 +13,20 @@ REGRESSION = ("pearson", "spearman")
 def compute_metrics(
     names: Sequence[str], logits: np.ndarray, labels: np.ndarray
 ) -> dict[str, float]:
-    """The named metrics, in points from 0 to 1 (correlations from -1).
+    """The named metrics, from 0 to 1 (correlations from -1 to 1).
 
     Parameters
     ----------
     names : sequence of str
-        Of `CLASSIFICATION` or `REGRESSION`.
+        Names in `CLASSIFICATION` or `REGRESSION`.
     logits : ndarray, shape (N, C)
         C = 1 for regression.
     labels : ndarray, shape (N,)
+
+    Raises
+    ------
+    ValueError
+        If the numbers of rows differ.
     """
     if len(logits) != len(labels):
         raise ValueError(f"{len(logits)} rows of logits for {len(labels)} labels")
@@ -38,7 +43,7 @@ def accuracy(predicted: np.ndarray, labels: np.ndarray) -> float:
 
 
 def f1(predicted: np.ndarray, labels: np.ndarray) -> float:
-    """F1 of class 1 where there are two classes, else the mean over the classes seen."""
+    """F1 of class 1 if there are two classes, else the mean F1 over the classes that occur."""
     classes = np.union1d(predicted, labels)
     if classes.max(initial=0) <= 1:
         classes = np.array([1])
@@ -53,7 +58,7 @@ def f1(predicted: np.ndarray, labels: np.ndarray) -> float:
 def matthews(predicted: np.ndarray, labels: np.ndarray) -> float:
     """Matthews correlation, for any number of classes; 0 for a constant prediction."""
     classes = np.union1d(predicted, labels)
-    # The correlation of the two one-hot encodings (Gorodkin, 2004).
+    # It equals the correlation of the two one-hot encodings (Gorodkin, 2004).
     return _correlation(predicted[:, None] == classes, labels[:, None] == classes)
 
 
@@ -63,7 +68,7 @@ def pearson(predicted: np.ndarray, labels: np.ndarray) -> float:
 
 
 def spearman(predicted: np.ndarray, labels: np.ndarray) -> float:
-    """Spearman rank correlation, ties at their mean rank; 0 for a constant prediction."""
+    """Spearman rank correlation, ties get their mean rank; 0 for a constant prediction."""
     from scipy.stats import rankdata
 
     return _correlation(rankdata(predicted), rankdata(labels))
@@ -71,9 +76,9 @@ def spearman(predicted: np.ndarray, labels: np.ndarray) -> float:
 
 def _correlation(a: np.ndarray, b: np.ndarray) -> float:
     a, b = np.asarray(a, dtype=np.float64), np.asarray(b, dtype=np.float64)
-    # Compared exactly: rounding in the mean would leave a small norm and a false correlation.
+    # An exact comparison, since rounding of the mean would give a small norm and a wrong result.
     if np.all(a == a[:1]) or np.all(b == b[:1]):
-        return 0.0  # a NaN would make every mean over trials a NaN
+        return 0.0  # not NaN, which would make every mean over trials NaN
     a, b = a - a.mean(axis=0), b - b.mean(axis=0)
     return float(np.sum(a * b) / np.sqrt(np.sum(a * a) * np.sum(b * b)))
 

@@ -1,4 +1,4 @@
-"""Where a task's rows come from: packaged corpora, GLUE, a local folder, the hub."""
+"""Read the rows of a task: from a packaged corpus, GLUE, a local folder or the hub."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ TEXT_NAMES = ("text", "sentence")
 
 @dataclass
 class Source:
-    """A task before tokenising; labels are class numbers, or floats for a regression."""
+    """A task before tokenising; labels are class numbers, or floats for a regression task."""
 
     train: Rows
     validation: Rows
@@ -48,7 +48,7 @@ def read_source(name: str, data: TaskConfig, data_root: str | None) -> Source:
     Raises
     ------
     InputError
-        Names the file or data set, the column and row, and the mend.
+        If the data cannot be read or a value is invalid; the message has file, column and row.
     """
     if data.subset and (data.source is None or Path(os.path.expanduser(data.source)).is_dir()):
         raise InputError(
@@ -66,7 +66,7 @@ def read_source(name: str, data: TaskConfig, data_root: str | None) -> Source:
         train, validation = _read_glue(name, built_in, data, data_root)
     else:
         if data.text or data.label:
-            raise InputError(f"tasks.{name}: this corpus has fixed fields; remove text and label")
+            raise InputError(f"tasks.{name}: its columns are fixed; remove text and label")
         train, validation = read_corpus(name, built_in)
     return _with_labels(name, data, built_in, train, validation)
 

@@ -1,4 +1,4 @@
-"""Tables of local folders and the hub, with every column and value checked."""
+"""Read tables from local folders and the hub, and check every column and value."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ VALIDATION_NAMES = ("validation", "valid", "val", "dev", "validation_matched", "
 
 @dataclass
 class Rows:
-    """One split as read: texts (one or two fields each), raw labels, and their origin."""
+    """One split before tokenising: texts (one or two fields each), raw labels, and their origin."""
 
     texts: list[tuple[str, ...]]
     labels: np.ndarray
@@ -31,7 +31,13 @@ class Rows:
 
 
 def find_split(folder: Path, names: Sequence[str]) -> Path:
-    """The one file of the first of these split names that the folder has."""
+    """The file of the first of these split names that the folder has.
+
+    Raises
+    ------
+    InputError
+        If there is no file, or more than one for a split.
+    """
     if not folder.is_dir():
         raise InputError(f"{folder}: no such folder; it should hold train.* and validation.*")
     for name in names:
@@ -49,7 +55,13 @@ def find_split(folder: Path, names: Sequence[str]) -> Path:
 
 
 def read_table(path: Path) -> pd.DataFrame:
-    """The file as a frame; CSV and TSV cells stay text, so that "NA" is a word."""
+    """The file as a frame; CSV and TSV cells stay text, so that "NA" is a word.
+
+    Raises
+    ------
+    InputError
+        If the file cannot be parsed.
+    """
     import pandas as pd
 
     if path.suffix == ".jsonl":
@@ -66,12 +78,12 @@ def read_table(path: Path) -> pd.DataFrame:
             # Tab-separated corpora (GLUE's) leave quotation marks unpaired inside the text.
             quoting=3 if path.suffix == ".tsv" else 0,
         )
-    except (OSError, ValueError) as error:  # pyarrow's and pandas' parser errors are ValueErrors
+    except (OSError, ValueError) as error:  # parser errors of pyarrow and pandas are ValueErrors
         reason = str(error).strip().split("\n")[0]
         raise InputError(f"{path}: cannot be read as {path.suffix[1:]}: {reason}") from error
-    if not isinstance(frame.index, pd.RangeIndex):  # pandas uses surplus fields as row names
+    if not isinstance(frame.index, pd.RangeIndex):  # pandas makes surplus fields the row index
         raise InputError(
-            f"{path}: its rows have more fields than its header; put texts that hold the "
+            f"{path}: its rows have more fields than its header; put texts with the "
             "separator in quotes, or save it as parquet"
         )
     return frame
@@ -99,13 +111,19 @@ def _json_lines(path: Path) -> list[dict[str, Any]]:
 def read_hub(
     source: str, subset: str | None, names: Sequence[str], mend: str
 ) -> dict[str, tuple[pd.DataFrame, str]]:
-    """Frames and places of the hub dataset's "train" and "validation" splits."""
+    """Frame and origin of the hub dataset's "train" and "validation" splits, by name.
+
+    Raises
+    ------
+    InputError
+        If the dataset cannot be loaded or lacks a split; ``mend`` is part of the message.
+    """
     import datasets
 
     title = source if subset is None else f"{source} ({subset})"
     try:
         loaded = datasets.load_dataset(source, subset)
-    except Exception as error:  # its exceptions share no base class
+    except Exception as error:  # exceptions of `datasets` have no common base class
         reason = str(error).strip().split("\n")[0] or type(error).__name__
         raise InputError(f"{title}: cannot be loaded from the hub: {reason}; {mend}") from error
     chosen = {"train": "train", "validation": next((n for n in names if n in loaded), names[0])}
@@ -121,7 +139,13 @@ def read_hub(
 
 
 def to_rows(frame: pd.DataFrame, text: Sequence[str], label: str, where: str, task: str) -> Rows:
-    """The text fields and labels of a frame, after checks that name file, column and row."""
+    """The text fields and labels of a frame, checked.
+
+    Raises
+    ------
+    InputError
+        If a column is missing or a text is invalid; the message has file, column and row.
+    """
     for key, column in [*(("text", name) for name in text), ("label", label)]:
         if column not in frame.columns:
             columns = [str(name) for name in frame.columns]
@@ -156,7 +180,13 @@ def _text_column(column: pd.Series, name: str, where: str) -> list[str]:
 
 
 def float_labels(rows: Rows, label: str) -> np.ndarray:
-    """Labels of a regression, shape (N,), float32."""
+    """Labels of a regression task, shape (N,), float32.
+
+    Raises
+    ------
+    InputError
+        If a label is not a finite number.
+    """
     values = np.empty(len(rows.labels), dtype=np.float32)
     for row, value in enumerate(rows.labels.tolist(), 1):
         try:
@@ -174,9 +204,14 @@ def float_labels(rows: Rows, label: str) -> np.ndarray:
 def class_labels(
     train: Rows, validation: Rows, label: str, task: str
 ) -> tuple[np.ndarray, np.ndarray, list[str | int]]:
-    """Class numbers of both splits, shape (N,), int64, and the names of the classes in order.
+    """Class numbers of both splits, each (N,), int64, and the names of the classes in order.
 
-    Integers and names alike are sorted and numbered from 0.
+    Integer labels and class names are sorted and numbered from 0.
+
+    Raises
+    ------
+    InputError
+        If a label is missing or of another type than the others, or there is only one class.
     """
     first, second = (_class_values(rows, label, task) for rows in (train, validation))
     if isinstance(first[0], str) != isinstance(second[0], str):
@@ -201,7 +236,7 @@ def class_labels(
 
 
 def _class_values(rows: Rows, label: str, task: str) -> list[Any]:
-    """The labels of a split: all integers, or all class names."""
+    """The labels of a split, all of them integers or all of them class names."""
     values = rows.labels.tolist()
     numbers = [_number(value) for value in values]
     named = any(isinstance(v, str) and n is None for v, n in zip(values, numbers, strict=True))
@@ -212,7 +247,7 @@ def _class_values(rows: Rows, label: str, task: str) -> list[Any]:
         if value is None or value == "" or (number is not None and math.isnan(number)):
             raise InputError(f"{place}: the label is missing; fill it in or remove the row")
         if named and not isinstance(value, str):
-            raise InputError(f"{place}: {value!r} is among class names; use one type only")
+            raise InputError(f"{place}: {value!r} is not text, as other labels are; use one type")
         if not named and number is None:
             raise InputError(f"{place}: {value!r} is neither an integer nor a class name")
         if not named and not number.is_integer():

@@ -1,4 +1,4 @@
-"""Tasks as token ids: a training, a selection and a validation split without leaks."""
+"""Load a task as token ids: training, selection and validation split, without overlap."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ from lotbench.data.tokens import Split, tokenise_rows
 from lotbench.errors import InputError
 
 SELECTION_SHARE, SELECTION_MOST = 0.1, 2000
-"""The selection set is a tenth of the training rows, at most 2000, which tell accuracies apart
-that differ by a point."""
+"""The selection split is a tenth of the training rows, at most 2000.  This is enough to measure a
+difference of one point of accuracy."""
 
 
 @dataclass
 class Task:
     """A task ready to train on.
 
-    ``selection`` is split off train, for all choices; ``validation`` is only reported.  ``notes``
-    holds the names of the classes and the counts of rows and duplicates.
+    ``selection`` is a part of the training rows, used for all choices.  ``validation`` is only for
+    reports.  ``notes`` has the names of the classes and the numbers of rows and duplicates.
     """
 
     name: str
@@ -42,13 +42,13 @@ def load_task(
 ) -> Task:
     """The task, read, limited and tokenised.
 
-    The seed draws the rows of a limited train split and of the selection set.  A limited
-    validation split has the same rows for every seed, so that seeds differ only by the model.
+    The seed selects the rows of a limited training split and of the selection split.  A limited
+    validation split has the same rows for every seed, so that all seeds have the same test.
 
     Raises
     ------
     InputError
-        Names the file or data set, the column and row, and the mend.
+        If the data are invalid; the message has file, column and row.
     """
     _check_length(name, data.max_length, tokenizer)
     source = read_source(name, data, data_root)
@@ -92,7 +92,7 @@ def _check_length(name: str, max_length: int, tokenizer: Any) -> None:
 
 
 def _without_leaks(source: Source) -> np.ndarray:
-    """Row numbers of train, each text once, without the texts of validation."""
+    """Training rows without repeated texts and without texts of the validation split, (N,)."""
     reported = set(source.validation.texts)
     seen: dict[tuple[str, ...], int] = {}
     leaks = repeated = conflicting = 0

@@ -1,4 +1,4 @@
-"""Texts as token ids, and the splits that hold them."""
+"""Tokenise texts into splits."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import numpy as np
 from lotbench.data.tables import Rows
 
 CHUNK = 2000
-"""Texts tokenised at once; the offsets of 25,000 long texts would take gigabytes."""
+"""Texts per call of the tokenizer; the offsets of 25,000 long texts would take gigabytes."""
 
 
 @dataclass
@@ -64,9 +64,9 @@ def tokenise_rows(rows: Rows, chosen: np.ndarray, tokenizer: Any, max_length: in
 def tokenise(
     texts: Sequence[tuple[str, ...]], tokenizer: Any, max_length: int
 ) -> tuple[list[list[int]], list[list[int]]]:
-    """Token ids and token types of texts that all have one field, or all two."""
+    """Token ids and token types of texts, which must all have the same number of fields."""
     fields = [list(column) for column in zip(*texts, strict=True)]
-    # All set here, because a tokenizer file may define padding and truncation.
+    # All set explicitly, because a tokenizer file may define padding and truncation.
     found = tokenizer(
         *fields,
         truncation=True,

@@ -179,7 +179,7 @@ def test_label_types_that_json_can_mix(tmp_path: Path, tokenizer: Any) -> None:
     (tmp_path / "validation.jsonl").write_text('{"text": "a", "label": 1}\n')
     train = tmp_path / "train.jsonl"
     for labels, expected in [
-        ([0, "pos"], "row 1: 0 is among class names; use one type only"),
+        ([0, "pos"], "row 1: 0 is not text, as other labels are; use one type"),
         ([0, [1]], "row 2: [1] is a list, neither an integer nor a class name"),
     ]:
         train.write_text("\n".join(json.dumps({"text": "a", "label": v}) for v in labels))
@@ -319,7 +319,7 @@ def test_damaged_package(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, tokeni
 
 def test_corpora_have_fixed_fields(tokenizer: Any) -> None:
     message = refusal(TaskConfig(text=["review"]), tokenizer, "imdb")
-    assert message == "tasks.imdb: this corpus has fixed fields; remove text and label"
+    assert message == "tasks.imdb: its columns are fixed; remove text and label"
 
 
 def test_film_corpora_are_told_apart_and_split_in_proportion(
