@@ -1,1 +1,1 @@
-"""The rules of the contract as code: what `lotbench check` and the test suite ask of a method."""
+"""The rules that every method must keep, as run by `lotbench check` and the test suite."""

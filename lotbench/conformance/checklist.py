@@ -1,4 +1,4 @@
-"""All rules in order, and their outcome for a method."""
+"""All rules of `lotbench check`, in order, and the verdict on each for a method."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ Outcome = Literal["ok", "failed", "not seen", "not run"]
 
 @dataclass(frozen=True)
 class Rule:
-    """A rule by its one-line title."""
+    """A rule: its one-line title and its check."""
 
     title: str
     check: Callable[[Subject], str]
@@ -26,30 +26,30 @@ class Rule:
 
 @dataclass(frozen=True)
 class Verdict:
-    """A rule's outcome; ``detail`` says what was seen, or what is wrong and on which input."""
+    """The outcome of a rule; ``detail`` says what was observed, or what is wrong on which input."""
 
     rule: Rule
     outcome: Outcome
     detail: str = ""
 
 
-# A group is run when all rules of the groups before it hold: it builds on them.
+# A group runs only if no rule of the groups before it has failed, since it builds on them.
 GROUPS: tuple[tuple[Rule, ...], ...] = (
     (Rule("class, stages, budget and needs are sound", rules.is_sound),),
     (Rule("decides in evaluation, in both modes", rules.runs),),
     (
         Rule("the first token is always kept", rules.keeps_first),
-        Rule("decisions are hard but in soft stages", rules.is_hard),
-        Rule("sizes that are promised are those of the mask", rules.keeps_its_promise),
-        Rule("nothing it is given is changed", rules.mutates_nothing),
+        Rule("decisions are hard, except in soft stages", rules.is_hard),
+        Rule("declared sizes equal the sizes of the mask", rules.has_right_sizes),
+        Rule("its inputs are not changed", rules.changes_no_input),
     ),
     (Rule("decisions in evaluation are deterministic", rules.is_deterministic),),
     (
         Rule("decisions in evaluation ignore the labels", rules.ignores_labels),
-        Rule("no other text of the batch matters", rules.ignores_neighbours),
+        Rule("a text does not depend on its batch", rules.ignores_neighbours),
         Rule("the packed path equals the reference", rules.modes_agree),
         Rule("keeping everything equals the untouched model", rules.equals_dense),
-        Rule("its FLOPs equal those that fvcore counts", rules.counts_flops),
+        Rule("its FLOPs equal the count of fvcore", rules.counts_flops),
         Rule("every stage trains", learning.trains),
     ),
     (
@@ -62,16 +62,22 @@ GROUPS: tuple[tuple[Rule, ...], ...] = (
 
 
 def examine(subject: Subject, begin: Callable[[Rule], None] | None = None) -> Iterator[Verdict]:
-    """The verdict on each rule, in order, as it is reached.
+    """Yields the verdict on each rule, in order.
+
+    Parameters
+    ----------
+    subject : Subject
+    begin : callable, optional
+        Called with each rule before its check.
 
     Raises
     ------
     InputError
-        If the hyper-parameters do not fit, or what the real run reads is not installed.
+        If the hyper-parameters are invalid, or the data of the real run are not installed.
     """
     _ = subject.params
     threads = torch.get_num_threads()
-    # Models this small gain nothing from a second thread, and on a busy machine they wait for it.
+    # A tiny model gains nothing from a second thread, and on a busy machine it waits for it.
     torch.set_num_threads(1)
     try:
         yield from _examine(subject, begin)
@@ -80,15 +86,15 @@ def examine(subject: Subject, begin: Callable[[Rule], None] | None = None) -> It
 
 
 def _examine(subject: Subject, begin: Callable[[Rule], None] | None) -> Iterator[Verdict]:
-    held = True
+    none_failed = True
     for group in GROUPS:
         verdicts = []
         for rule in group:
-            if held and begin is not None:
+            if none_failed and begin is not None:
                 begin(rule)
-            verdicts.append(_judge(rule, subject) if held else Verdict(rule, "not run"))
+            verdicts.append(_judge(rule, subject) if none_failed else Verdict(rule, "not run"))
             yield verdicts[-1]
-        held = held and all(verdict.outcome != "failed" for verdict in verdicts)
+        none_failed = none_failed and all(verdict.outcome != "failed" for verdict in verdicts)
 
 
 def _judge(rule: Rule, subject: Subject) -> Verdict:

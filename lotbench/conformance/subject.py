@@ -1,4 +1,4 @@
-"""A method under examination: a tiny random BERT around it, and ragged batches to decide about."""
+"""The method under test: tiny random BERTs that use it, and ragged batches of random texts."""
 
 from __future__ import annotations
 
@@ -32,23 +32,23 @@ LAYERS = 4
 LENGTHS = (40, 1, 17, 2, 29, 8, 3, 23, 12, 12, 12)
 RAGGED, UNIFORM = tuple(range(8)), (8, 9, 10)
 
-# A budget's own unit is unknown (a share, a threshold, a count), so these factors and values cross
-# the range of all of them; those that the method's parameters refuse are left out.
+# A budget may be a share, a threshold or a count, so these factors and values cover the range of
+# each.  Values that the method's parameters refuse are skipped.
 FACTORS, VALUES = (0.5, 0.25, 2, 4, 16, 64), (0.0, 0.3, 0.5, 0.7, 0.9, 0.99, 1.0)
 
 
 @dataclass
 class Setting:
-    """A model at a value of its budget."""
+    """A model at one value of its budget."""
 
     label: str
     _encoder: ReducedEncoder
     budget: float | None
-    """None where the method has no number as its budget."""
+    """None if the method has no budget, or one that is not a number."""
 
     @property
     def encoder(self) -> ReducedEncoder:
-        """The model, its budget set: settings share models."""
+        """The model, set to this budget; settings share models."""
         if self.budget is not None:
             self._encoder.reducer.budget = self.budget
         return self._encoder
@@ -56,7 +56,7 @@ class Setting:
 
 @dataclass
 class Trained:
-    """A model after training, the trainer's report, and each parameter's largest gradients."""
+    """A trained model, the trainer's report, and the largest gradients of each parameter."""
 
     encoder: ReducedEncoder
     report: dict[str, Any]
@@ -65,7 +65,7 @@ class Trained:
 
 @dataclass
 class Subject:
-    """A method with hyper-parameters, and everything the rules try it on.
+    """A method with hyper-parameters, and the models that the rules test.
 
     Parameters
     ----------
@@ -73,7 +73,7 @@ class Subject:
     values : dict
         Hyper-parameters; the defaults where not given.
     plugins : list of str
-        What to load so that the method's name is known.
+        Plugins that define the method; empty if it is installed.
     """
 
     cls: type[TokenReducer]
@@ -82,19 +82,26 @@ class Subject:
 
     @cached_property
     def params(self) -> Params:
+        """The validated hyper-parameters.
+
+        Raises
+        ------
+        InputError
+            If a value is invalid.
+        """
         return registry.make_params(self.cls, self.values, report_at(self.cls.name))
 
     def fresh(self) -> ReducedEncoder:
-        """A new model in evaluation mode, float32, seeded."""
+        """A new model with seeded weights, in evaluation mode and float32."""
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(0)
             reducer = self.cls(self.params, LAYERS, WIDTH)
         return ReducedEncoder(tiny_backbone(LAYERS), reducer).eval()
 
-    def shaken(self, seed: int) -> ReducedEncoder:
-        """A model whose method has large random weights, as if it had learned something odd.
+    def randomised(self, seed: int) -> ReducedEncoder:
+        """A model whose method has large random weights.
 
-        A fresh method often keeps everything, and then no rule would see it at work.
+        A fresh method often keeps every token, so the rules would not see it drop any.
         """
         encoder = self.fresh()
         generator = torch.Generator().manual_seed(seed)
@@ -111,34 +118,34 @@ class Subject:
 
     @cached_property
     def settings(self) -> list[Setting]:
-        """Models in float64: fresh and shaken, at budgets where they choose differently."""
+        """Models in float64, fresh and randomised, at budgets where their decisions differ."""
         chosen = []
         for label, encoder in (
             ("fresh", self.fresh()),
-            ("shaken", self.shaken(1)),
-            ("shaken again", self.shaken(2)),
+            ("randomised", self.randomised(1)),
+            ("randomised again", self.randomised(2)),
         ):
             encoder.double()
             budget = self.cls.budget_name
-            started = encoder.reducer.budget if budget else None
-            started = started if isinstance(started, int | float) else None
+            trained = encoder.reducer.budget if budget else None
+            trained = trained if isinstance(trained, int | float) else None
             distinct: dict[int, Setting] = {}
-            for value in [started, *self.ladder(started)]:
+            for value in [trained, *self.budgets_to_try(trained)]:
                 name = label if value is None else f"{label}, {budget}={value:g}"
-                if value != started and budget not in self.cls.Params.model_fields:
-                    name += f" (tried, as {budget} is no field of Params that could refuse it)"
+                if value != trained and budget not in self.cls.Params.model_fields:
+                    name += f" (tried, because no field of Params limits {budget})"
                 setting = Setting(name, encoder, value)
                 with on(self.cls, f"{name}, ragged batch"), torch.no_grad():
                     outputs = setting.encoder(batch(), reducer=Watch(encoder.reducer))
-                gone = sum(map(len, left_out(outputs.trace, batch()).values()))
-                distinct.setdefault(gone, setting)
-            by_share = [distinct[gone] for gone in sorted(distinct)]
+                left_out = sum(map(len, positions_left_out(outputs.trace, batch()).values()))
+                distinct.setdefault(left_out, setting)
+            by_share = [distinct[left_out] for left_out in sorted(distinct)]
             last = len(by_share) - 1
             chosen += [by_share[i] for i in sorted({round(i * last / 3) for i in range(4)})]
         return chosen
 
     def train(self) -> Trained:
-        """A fresh model after a few steps on random texts, and the gradients it saw."""
+        """A model trained for a few steps on random texts, and its gradients."""
         encoder, largest = self.fresh(), {}
 
         def note(name: str) -> Callable[[Tensor], None]:
@@ -153,7 +160,7 @@ class Subject:
             for name, parameter in encoder.named_parameters()
         ]
         needs = encoder.reducer.needs
-        # Two epochs are 12 steps; the shortest stage, too, gets one or more.
+        # Two epochs are 12 steps; more if the shortest stage would have none.
         shortest = min(stage.share for stage in encoder.reducer.stages() if stage.share)
         epochs = max(2, 2 / shortest / 6)
         config = TrainConfig(epochs=epochs, batch_size=8, learning_rate=1e-3, precision="fp32")
@@ -166,14 +173,14 @@ class Subject:
     def trained(self) -> Trained:
         return self.train()
 
-    def ladder(self, started: Any) -> list[float]:
-        """Values to try for the budget, from the trained one outwards."""
-        if not isinstance(started, int | float):
+    def budgets_to_try(self, trained: Any) -> list[float]:
+        """Other values to try for the budget: multiples of the trained value, then fixed values."""
+        if not isinstance(trained, int | float):
             return []
-        whole = isinstance(started, int)
-        tried = [started * factor for factor in FACTORS] + list(VALUES)
+        whole = isinstance(trained, int)
+        tried = [trained * factor for factor in FACTORS] + list(VALUES)
         values = dict.fromkeys(int(value) if whole else float(value) for value in tried)
-        return [value for value in values if value != started and self._accepts(value)]
+        return [value for value in values if value != trained and self._accepts(value)]
 
     def _accepts(self, value: float) -> bool:
         try:
@@ -184,18 +191,18 @@ class Subject:
 
     @cached_property
     def decides(self) -> bool:
-        """Whether the method leaves anything out: a hook that decides, or fewer layers."""
+        """True if the method has a hook that decides, or runs fewer layers."""
         own = [getattr(self.cls, h) is not getattr(TokenReducer, h) for h in registry.DECIDE]
         return any(own) or self.fresh().reducer.active_layers < LAYERS
 
 
 def batch(rows: tuple[int, ...] = RAGGED) -> Batch:
-    """The batch of these texts, each the same wherever it stands."""
+    """The batch of these texts; a text is the same in every batch."""
     return collate(_TEXTS, np.array(rows))
 
 
 def batches() -> list[tuple[str, Batch]]:
-    """Texts of many lengths, of one length, and a single token."""
+    """Three named batches: of many lengths, of equal lengths, and of a single token."""
     return [
         ("ragged batch", batch()),
         ("batch of equal lengths", batch(UNIFORM)),
@@ -204,12 +211,15 @@ def batches() -> list[tuple[str, Batch]]:
 
 
 def split(count: int) -> Split:
-    """Texts of random tokens whose label is told by their third token."""
+    """Random texts whose label depends on their third token."""
     return _random_split([3 + (7 * i) % 26 for i in range(count)], seed=1)
 
 
 def attach(needs: frozenset[str]) -> Callable[[Batch, np.ndarray], None]:
-    """Adds random artefacts, the same for a text in every batch, where a method needs them."""
+    """A function that adds the random saliency and teacher logits that a method needs.
+
+    A text gets the same values in every batch.
+    """
 
     def add(batch: Batch, rows: np.ndarray) -> None:
         if needs & {"saliency", "attention_saliency"}:
@@ -225,12 +235,12 @@ def attach(needs: frozenset[str]) -> Callable[[Batch, np.ndarray], None]:
     return add
 
 
-def left_out(trace: Trace, batch: Batch) -> dict[tuple[int, str, int], tuple[int, ...]]:
-    """Positions that each decision leaves out, by (layer, point, text)."""
+def positions_left_out(trace: Trace, batch: Batch) -> dict[tuple[int, str, int], tuple[int, ...]]:
+    """Positions that each decision leaves out, by drop or leap, by (layer, point, text)."""
     found: dict[tuple[int, str, int], tuple[int, ...]] = {}
     for event in trace.events:
-        gone, layout = select(~event.decision.keep, event.layout)
-        places = batch.layout.position[event.rows[gone]]
+        left_out, layout = select(~event.decision.keep, event.layout)
+        places = batch.layout.position[event.rows[left_out]]
         for text, part in zip(batch.index.tolist(), places.split(layout.sizes), strict=True):
             if part.numel():
                 found[event.layer, event.point, text] = tuple(part.tolist())
@@ -238,7 +248,7 @@ def left_out(trace: Trace, batch: Batch) -> dict[tuple[int, str, int], tuple[int
 
 
 def hugging_face_logits(backbone: Backbone, batch: Batch, layers: int) -> Tensor:
-    """Logits of the untouched model with its first ``layers`` layers, one text at a time."""
+    """Logits (B, C) of the untouched model with its first ``layers`` layers, text by text."""
     model = backbone.model
     if layers < len(backbone.layers):
         model = deepcopy(model)
@@ -252,7 +262,7 @@ def hugging_face_logits(backbone: Backbone, batch: Batch, layers: int) -> Tensor
 
 
 def _random_split(lengths: list[int] | tuple[int, ...], seed: int) -> Split:
-    """Texts whose token frequencies fall off as in language; the second half is a second text."""
+    """Text pairs whose token frequencies fall off as in language."""
     rng = np.random.default_rng(seed)
     ids = [np.minimum(rng.zipf(1.3, size), VOCABULARY - 1).tolist() for size in lengths]
     for row in ids:

@@ -1,4 +1,4 @@
-"""A small BERT with random weights, for everything that needs a model but no language."""
+"""A small BERT with random weights, for tests that need a model but no language."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ VOCABULARY, WIDTH, CLASSES = 200, 32, 3
 
 
 def tiny_backbone(layers: int, **changes: int | float) -> Backbone:
-    """A float32 BERT of width 32, the same weights for the same arguments.
+    """A float32 BERT of width 32; equal arguments give equal weights.
 
     Parameters
     ----------
     layers : int
     changes : int or float
-        What differs in its ``BertConfig``.
+        Fields of its ``BertConfig`` with other values.
     """
     from transformers import BertConfig, BertForSequenceClassification
 

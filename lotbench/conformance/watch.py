@@ -1,4 +1,4 @@
-"""A stand-in between the engine and a method that notes what the method must not do."""
+"""`Watch`: a wrapper around a method that records its faults."""
 
 from __future__ import annotations
 
@@ -11,19 +11,19 @@ from lotbench.ragged import segment_count
 from lotbench.reducer import Decision, Leap, Received, TokenReducer, Tokens, malformed
 
 ROUNDING = 1e-5
-"""What a straight-through weight, ``hard + (soft - soft.detach())``, may be off."""
+"""Rounding error allowed in a straight-through weight, ``hard + (soft - soft.detach())``."""
 
 
 class Watch(TokenReducer):
-    """Passes every question on to a method and repairs its answers.
+    """Calls the method for every decision, records faults, and repairs the decision.
 
-    Repaired, so that a fault shows under the rule it breaks and not as an error in the engine.
+    The repair keeps the engine from failing, so that a fault is reported by the rule it breaks.
 
     Parameters
     ----------
     method : TokenReducer
     soft : bool
-        Whether decisions may carry a weight.
+        True if decisions may have a weight.
 
     Attributes
     ----------
@@ -40,14 +40,14 @@ class Watch(TokenReducer):
         self.faults: dict[str, str] = {}
 
     def before_layer(self, layer: int, tokens: Tokens) -> Decision | None:
-        return self._ask("before_layer", layer, tokens)
+        return self._watched_call("before_layer", layer, tokens)
 
     def after_attention(
         self, layer: int, tokens: Tokens, received: Received | None
     ) -> Decision | None:
-        return self._ask("after_attention", layer, tokens, received)
+        return self._watched_call("after_attention", layer, tokens, received)
 
-    def _ask(
+    def _watched_call(
         self, point: str, layer: int, tokens: Tokens, *received: Received | None
     ) -> Decision | None:
         where = f"{point} of layer {layer}"
@@ -59,13 +59,13 @@ class Watch(TokenReducer):
         if decision is None or malformed(decision, tokens):
             return decision
         first = tokens.layout.is_first
-        lost = (first & ~decision.keep).nonzero().squeeze(1)
-        if lost.numel():
-            text = int(tokens.layout.sequence[lost[0]])
+        dropped = (first & ~decision.keep).nonzero().squeeze(1)
+        if dropped.numel():
+            text = int(tokens.layout.sequence[dropped[0]])
             size = tokens.layout.sizes[text]
             self.faults.setdefault(
                 "first token",
-                f"{where} leaves out the first token of {lost.numel()} of "
+                f"{where} leaves out the first token of {dropped.numel()} of "
                 f"{tokens.layout.batch_size} texts, among them text {text} ({size} tokens shown)",
             )
             decision = replace(decision, keep=decision.keep | first)
@@ -77,29 +77,29 @@ class Watch(TokenReducer):
             decision = replace(decision, weight=None)
         elif isinstance(decision, Leap) and decision.weight is not None:
             least, most = decision.weight.detach().aminmax()
-            if not (least >= -ROUNDING and most <= 1 + ROUNDING):  # NaN neither
+            if not (least >= -ROUNDING and most <= 1 + ROUNDING):  # also refuses NaN
                 self.faults.setdefault(
                     "soft",
-                    f"{where} returns weights from {least:.3g} to {most:.3g}; a leap's lie "
-                    "between 0 and 1",
+                    f"{where} returns weights from {least:.3g} to {most:.3g}; the weights of a "
+                    "Leap must be between 0 and 1",
                 )
                 decision = replace(decision, weight=decision.weight.nan_to_num().clamp(0, 1))
-        promised = getattr(decision, "sizes", None)
-        if promised is not None:
+        declared = getattr(decision, "sizes", None)
+        if declared is not None:
             kept = tuple(segment_count(decision.keep, tokens.layout).tolist())
-            if tuple(promised) != kept:
+            if tuple(declared) != kept:
                 self.faults.setdefault(
-                    "sizes", f"{where} promises sizes {promised}, but its mask keeps {kept}"
+                    "sizes", f"{where} declares sizes {declared}, but its mask keeps {kept}"
                 )
                 decision = replace(decision, sizes=None)
         return decision
 
 
 def difference(before: dict[str, Tensor], after: dict[str, Tensor]) -> str | None:
-    """The first tensor that is not what it was, and by how much; None if all are."""
+    """The first tensor that has changed, and by how much; None if none has."""
     for name in {**before, **after}:
         if name not in before or name not in after or before[name].shape != after[name].shape:
-            return f"{name} (another tensor stands in its place)"
+            return f"{name} (it was replaced by another tensor)"
         was, now = before[name], after[name].detach()
         changed = (was != now) & ~(was.isnan() & now.isnan())
         if changed.any():

@@ -1,4 +1,4 @@
-"""Fixtures of the benches: a backbone, texts, and paired ratios that end up in one table.
+"""Fixtures of the benchmarks: a backbone, texts, and a table of paired ratios.
 
 Every test is pinned to one thread and seeded by ``tests/conftest.py``.
 """
@@ -28,19 +28,19 @@ def _allocator() -> None:
 
 @pytest.fixture(scope="session")
 def backbone() -> Backbone:
-    """MiniLM with two labels, in float32 and eval mode; do not write to it."""
+    """MiniLM with two labels, in float32 and eval mode; do not change it."""
     return load_backbone(paired.BACKBONE, 2, seed=0).eval()
 
 
 @pytest.fixture(scope="session")
 def fresh_backbone() -> Callable[[], Backbone]:
-    """A function that loads MiniLM anew, to train it."""
+    """A function that loads a new copy of MiniLM, to train it."""
     return lambda: load_backbone(paired.BACKBONE, 2, seed=0)
 
 
 @pytest.fixture(scope="session")
 def make_batch(imdb: Split) -> Callable[[Sequence[int]], Batch]:
-    """A function that cuts a ragged batch out of film reviews, from its lengths."""
+    """A function that makes a ragged batch of given lengths from film reviews."""
     return lambda lengths: paired.cut(imdb, lengths)
 
 

@@ -1,4 +1,4 @@
-"""What the benches are made of, without pytest: so that other processes can import it, too."""
+"""Paired timings without pytest, so that other processes can import this module."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ SAMPLE, REFERENCE = 0.01, 0.5
 
 
 def keep_memory() -> None:
-    """The allocator as in a timing pass: page faults slow both sides of a ratio, by chance."""
+    """Sets the allocator as in a timing pass, since page faults add noise to a ratio."""
     if platform.libc_ver()[0] == "glibc":
         trim_threshold, top_pad, mmap_threshold = -1, -2, -3
         ctypes.CDLL(None).mallopt(mmap_threshold, 1 << 30)
@@ -37,7 +37,7 @@ def samples(
     rounds: int,
     training: bool,
 ) -> protocol.Samples:
-    """Seconds of all calls of either side, once through, one sample of each per round."""
+    """Seconds of one pass over the calls of each side, one sample of each per round."""
     with torch.inference_mode(not training):
         protocol.wall(CONTENDER, contender)
         times = int(SAMPLE / protocol.wall(CONTENDER, contender)) + 1
@@ -48,13 +48,13 @@ def samples(
 
 
 def texts(task: str, limit: int, max_length: int) -> Split:
-    """Training texts of a packaged task, without those set aside for selection."""
+    """Training texts of a packaged task, without the selection split."""
     data = TaskConfig(max_length=max_length, limit=LimitConfig(train=limit, validation=1))
     return load_task(task, data, load_tokenizer(BACKBONE), seed=0).train
 
 
 def cut(split: Split, lengths: Sequence[int]) -> Batch:
-    """A ragged batch of these lengths, cut out of the texts laid end to end.
+    """A ragged batch of these lengths, cut from the joined texts.
 
     Real text repeats its words, so their embeddings are read from the cache; drawn at random from
     the vocabulary, each would come from memory.

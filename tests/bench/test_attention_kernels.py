@@ -30,7 +30,7 @@ def mix(request):
 
 
 def padded_heads(rows: torch.Tensor, layout: Ragged) -> torch.Tensor:
-    """``(T, H, d) -> (B, H, max_length, d)``, a leaf of its own."""
+    """``(T, H, d) -> (B, H, max_length, d)``, a new leaf tensor."""
     heads = pad(rows.detach(), layout).transpose(1, 2).contiguous()
     return heads.requires_grad_(rows.requires_grad)
 

@@ -64,7 +64,7 @@ class FixedLeap(TokenReducer):
 
 
 class RoutedLeap(LeapOfThought):
-    """Leap-of-Thought whose routers run in full, but whose decisions are the fixed ones."""
+    """Leap-of-Thought whose routers run in full, but whose decisions are fixed."""
 
     masks: list[Tensor]
 
@@ -117,7 +117,7 @@ def sides(
 
 
 def measure(cells: list[Cell]) -> dict[Cell, protocol.Samples]:
-    """Samples of every cell, in a process of its own."""
+    """Samples of every cell, measured in a new process."""
     paired.keep_memory()
     torch.set_num_threads(1)
     torch.manual_seed(0)

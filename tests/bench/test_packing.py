@@ -1,4 +1,4 @@
-"""Packing and unpacking against a plain copy of all states, the least that memory allows."""
+"""Packing and unpacking against a plain copy of all states, the minimum memory traffic."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Routers of Leap-of-Thought against the layer that each of them may save.
+"""Leap-of-Thought routers against the layer that each of them may save.
 
 The ratio is how many times a router goes into its layer, the layer computing every token.
 """

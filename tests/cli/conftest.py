@@ -1,4 +1,4 @@
-"""A backbone and a task small enough to train in seconds, as folders a user might have."""
+"""Folders with a backbone and a task that train in seconds."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def backbone(tmp_path_factory) -> Path:
 
 @pytest.fixture(scope="session")
 def reviews(tmp_path_factory) -> Path:
-    """A folder of CSV files; the label is the one word that says it."""
+    """A folder of CSV files; one word of each text determines the label."""
     folder = tmp_path_factory.mktemp("reviews")
     draw = random.Random(0)
     for split, count in (("train", 120), ("validation", 40)):
@@ -88,6 +88,6 @@ def trial_file(tmp_path, backbone, reviews):
 
 @pytest.fixture(autouse=True)
 def _own_cache(tmp_path_factory, monkeypatch):
-    """Teachers of the tests stay out of the user's cache, but are shared between tests."""
+    """The tests share a teacher cache, apart from the user's cache."""
     cache = tmp_path_factory.getbasetemp() / "cache"
     monkeypatch.setenv("LOTBENCH_CACHE", str(cache))

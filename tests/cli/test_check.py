@@ -1,4 +1,4 @@
-"""`lotbench check` and `lotbench new-method`, as a plugin's author meets them."""
+"""`lotbench check` and `lotbench new-method` on plugin files."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def main(*arguments: str | Path) -> int:
 
 
 @pytest.mark.slow
-def test_a_new_method_passes_the_check_as_it_is(tmp_path: Path) -> None:
+def test_the_new_method_template_passes_the_check(tmp_path: Path) -> None:
     made = call("new-method", "long-states", cwd=tmp_path)
     assert made.returncode == 0, made.stderr
     assert "long_states.py" in made.stdout
@@ -66,8 +66,8 @@ def test_a_new_method_overwrites_nothing(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["Mine", "my_method", "1st", "-x", "a--b", "../a", "", "lot"])
-def test_a_name_that_will_not_do_is_refused(tmp_path: Path, name: str) -> None:
-    with pytest.raises(InputError, match=r"is no method name|in use"):
+def test_an_invalid_or_used_method_name_is_refused(tmp_path: Path, name: str) -> None:
+    with pytest.raises(InputError, match=r"is not a valid method name|in use"):
         main("new-method", "--output", tmp_path, "--", name)
     assert list(tmp_path.iterdir()) == []
 

@@ -1,4 +1,4 @@
-"""The command line on its own: start-up time, help, bad input, one trial, redrawing."""
+"""The command line without Ray: start-up time, help, bad input, single trials, figures."""
 
 from __future__ import annotations
 
@@ -94,7 +94,7 @@ def test_dry_run_lists_the_trials_and_writes_nothing(sweep_file, tmp_path) -> No
     assert len([line for line in done.stdout.splitlines() if "reviews-lot-s0-" in line]) == 2
 
 
-def test_a_store_takes_no_trials_with_another_dense_model(sweep_file, tmp_path) -> None:
+def test_sweep_refuses_a_store_of_another_dense_model(sweep_file, tmp_path) -> None:
     path = sweep_file()
     config = expand(*load_sweep(path))[0][0].model_dump(mode="json")
     row = {"trial_id": "a", "status": "done", "task": "reviews", "method": "dense", "seed": 0}
@@ -198,7 +198,7 @@ def test_trials_of_one_store_have_the_same_data_and_backbone(
 
 
 @pytest.mark.slow
-def test_a_run_joins_no_store_of_another_dense_model(tmp_path, trial_file) -> None:
+def test_run_refuses_a_store_of_another_dense_model(tmp_path, trial_file) -> None:
     assert lotbench.run(trial_file("dense"), tmp_path / "store").status == "done"
     with pytest.raises(lotbench.InputError, match=r"data\.max_length 32, now it is 16.*--results"):
         lotbench.run(trial_file("dense", max_length=16), tmp_path / "store")
@@ -217,7 +217,7 @@ class Endless(TokenReducer):
 
 
 @pytest.mark.slow
-def test_what_no_row_can_hold_fails_the_trial(tmp_path, trial_file, monkeypatch) -> None:
+def test_a_result_that_json_cannot_store_fails_the_trial(tmp_path, trial_file, monkeypatch) -> None:
     monkeypatch.setattr(registry, "_plugins", {})
     (tmp_path / "endless.py").write_text(ENDLESS)
     plugins = [str(tmp_path / "endless.py")]
@@ -226,7 +226,7 @@ def test_what_no_row_can_hold_fails_the_trial(tmp_path, trial_file, monkeypatch)
     assert trial.status == "failed" and "not JSON compliant" in trial.error.message
 
 
-def test_what_has_failed_before_comes_last(sweep_file, tmp_path) -> None:
+def test_previously_failed_trials_run_last(sweep_file, tmp_path) -> None:
     path = sweep_file()
     first = list(plan(*load_sweep(path), tmp_path).todo)
     row = {"trial_id": first[0], "status": "failed", "task": "reviews", "method": "dense"}
@@ -236,6 +236,6 @@ def test_what_has_failed_before_comes_last(sweep_file, tmp_path) -> None:
     assert list(plan(*load_sweep(path), tmp_path, 1).todo) == first[1:2]
 
 
-def test_load_refuses_a_folder_that_is_no_model(tmp_path) -> None:
+def test_load_refuses_a_folder_without_a_model(tmp_path) -> None:
     with pytest.raises(lotbench.InputError, match=r"lotbench\.json"):
         lotbench.load(tmp_path)

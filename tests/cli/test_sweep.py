@@ -1,4 +1,4 @@
-"""A whole sweep under Ray: trials, timing, figures, resuming, and a plugin that fails."""
+"""Whole sweeps with Ray: trials, timing, figures, resuming, and plugins that fail."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class Broken(TokenReducer):
         raise RuntimeError("no decision today")
 
 class Crooked(TokenReducer):
-    """Returns a mask that does not fit."""
+    """Returns a mask of the wrong shape."""
     name = "crooked"
 
     def before_layer(self, layer, tokens):
@@ -52,7 +52,7 @@ from pathlib import Path
 from lotbench.reducer import Drop, TokenReducer
 
 class Halved(TokenReducer):
-    """Keeps every other token, and takes its process down the first time."""
+    """Keeps every other token; kills its process the first time."""
     name = "halved"
 
     def before_layer(self, layer, tokens):
@@ -69,7 +69,7 @@ def room(tmp_path_factory) -> Path:
     return tmp_path_factory.mktemp("sweep")
 
 
-def test_a_sweep_from_start_to_figures_and_its_repetition(sweep_file, room, monkeypatch) -> None:
+def test_a_sweep_from_start_to_figures_and_again(sweep_file, room, monkeypatch) -> None:
     # One plugin is a file, named from where the sweep starts, the other an importable module.
     (room / "broken.py").write_text(BROKEN)
     (room / "modules").mkdir()
@@ -154,7 +154,7 @@ def test_killed_in_the_middle_and_run_again(sweep_file, reviews, room) -> None:
         assert file.stat().st_mtime_ns == written
 
 
-def test_a_teacher_that_fails_is_told_by_its_trials(sweep_file, room) -> None:
+def test_a_failed_teacher_fails_its_trials_with_its_message(sweep_file, room) -> None:
     teacher = {"learning_rate": 1e30, "batch_size": 16}
     path = sweep_file(name="diverged", measure=None, teacher=teacher)
     done = call("sweep", path, cwd=room)
@@ -165,7 +165,7 @@ def test_a_teacher_that_fails_is_told_by_its_trials(sweep_file, room) -> None:
     assert "teacher 1/1: reviews, seed 0: failed: " in done.stderr
 
 
-def test_an_address_where_nobody_answers_is_said_at_once(sweep_file, room) -> None:
+def test_an_unreachable_ray_address_is_reported_at_once(sweep_file, room) -> None:
     with socket.socket() as closed:  # bound, but not listening
         closed.bind(("127.0.0.1", 0))
         address = f"127.0.0.1:{closed.getsockname()[1]}"

@@ -1,4 +1,4 @@
-"""The conformance tests share one teacher, outside the user's cache, and one core."""
+"""Fixtures of the conformance tests: a shared teacher cache in a test folder, and one thread."""
 
 from __future__ import annotations
 

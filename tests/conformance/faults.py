@@ -1,4 +1,4 @@
-"""Methods that each break one rule of the contract, as the bodies of their classes."""
+"""Faulty methods, as class bodies; each breaks one rule."""
 
 from __future__ import annotations
 
@@ -85,7 +85,7 @@ FAULTS: dict[str, tuple[str, str, list[str]]] = {
             score = self.score(tokens)
             return Drop(score >= score.median())
         """,
-        "no other text",
+        "does not depend on its batch",
         ["text", "left out in a batch of 8", "alone"],
     ),
     "looks at its row in the split": (
@@ -94,7 +94,7 @@ FAULTS: dict[str, tuple[str, str, list[str]]] = {
             odd = (tokens.batch.index % 2)[tokens.layout.sequence]
             return Drop((odd == tokens.position % 2) | tokens.layout.is_first)
         """,
-        "no other text",
+        "does not depend on its batch",
         ["before_layer of layer 0, text 0", "in one row of its split", "in another"],
     ),
     "looks at the labels": (
@@ -111,7 +111,7 @@ FAULTS: dict[str, tuple[str, str, list[str]]] = {
         def before_layer(self, layer, tokens):
             tokens.hidden[-1] += 1
         """,
-        "nothing it is given is changed",
+        "its inputs are not changed",
         ["before_layer of layer 0 changes tokens.hidden (32 of", "numbers, by up to 1)"],
     ),
     "changes the batch in its loss": (
@@ -121,7 +121,7 @@ def loss(self, outputs, batch, trace):
     batch.labels += 1
     return {}
 """,
-        "nothing it is given is changed",
+        "its inputs are not changed",
         ["loss changes batch.labels (8 of 8 numbers, by up to 1)", "stage 'fine-tune'"],
     ),
     "changes the batch in its training step": (
@@ -130,7 +130,7 @@ def loss(self, outputs, batch, trace):
 def training_step(self, encoder, batch, step):
     batch.token_type_ids.fill_(1)
 """,
-        "nothing it is given is changed",
+        "its inputs are not changed",
         ["training_step changes batch.token_type_ids", "stage 'fine-tune'"],
     ),
     "drops [CLS] in its training step": (
@@ -188,14 +188,14 @@ def training_step(self, encoder, batch, step):
         "are hard",
         ["before_layer of layer 0 returns a weight", "training in stage 'fine-tune'"],
     ),
-    "promises fewer tokens than it keeps": (
+    "declares fewer tokens than it keeps": (
         """
         def before_layer(self, layer, tokens):
             sizes = tuple(max(1, size // 2) for size in tokens.layout.sizes)
             return Leap(self.half(tokens, self.score(tokens)), sizes=sizes)
         """,
-        "sizes that are promised",
-        ["before_layer of layer 0 promises sizes (20,", "but its mask keeps (20,"],
+        "declared sizes",
+        ["before_layer of layer 0 declares sizes (20,", "but its mask keeps (20,"],
     ),
     "raises": (
         """
@@ -273,7 +273,7 @@ def loss(self, outputs, batch, trace):
 def loss(self, outputs, batch, trace):
     return {"distance": (outputs.logits - batch.teacher_logits).sum()}
 """,
-        "nothing it is given is changed",  # the first rule that asks for the loss
+        "its inputs are not changed",  # the first rule that asks for the loss
         ["TypeError", "faulty.py", "in loss", "training in stage"],
     ),
     "not reproducible": (
@@ -300,16 +300,16 @@ def loss(self, outputs, batch, trace):
         "saved model",
         ["left out before", "after"],
     ),
-    "a stage that names nothing": (
+    "a stage that names no parameter": (
         SOUND
         + """
 def stages(self):
     return [Stage("only", learning_rates={"router": 1e-3})]
 """,
         "sound",
-        ["stage 'only' names 'router', which is no parameter", "none"],
+        ["stage 'only' names 'router', which is not a parameter", "none"],
     ),
-    "stages that are not a whole": (
+    "stages whose shares do not sum to 1": (
         SOUND
         + """
 def stages(self):
@@ -319,7 +319,7 @@ def stages(self):
         ["the shares of the stages sum to 0.9"],
     ),
     "needs that are a list": (SOUND + "\nneeds = ['saliency']", "sound", ["is a list; a set"]),
-    "a parameter that wants no gradient": (
+    "a parameter without a gradient": (
         SOUND
         + """
 def __init__(self, params, n_layers, width):
@@ -327,7 +327,7 @@ def __init__(self, params, n_layers, width):
     self.fixed = nn.Parameter(torch.randn(width, width), requires_grad=False)
 """,
         "sound",
-        ["fixed wants no gradient", "stage.frozen", "buffer"],
+        ["fixed has requires_grad=False", "stage.frozen", "buffer"],
     ),
     "a budget that breaks outside its range": (
         """
@@ -340,7 +340,7 @@ def __init__(self, params, n_layers, width):
                 return Drop((self.score(tokens) > odds * 3) | tokens.layout.is_first)
         """,
         "decides in evaluation",
-        ["ZeroDivisionError", "fresh, share=1 (tried, as share is no field of Params"],
+        ["ZeroDivisionError", "fresh, share=1 (tried, because no field of Params limits share"],
     ),
     "a leap's weight beyond 1": (
         """
@@ -356,8 +356,8 @@ def __init__(self, params, n_layers, width):
         "soft stages",
         ["weights from -50 to 50", "between 0 and 1"],
     ),
-    "a need that nobody knows": (SOUND + "\nneeds = {'attention'}", "sound", ["attention"]),
-    "a budget that is not there": (
+    "a need that does not exist": (SOUND + "\nneeds = {'attention'}", "sound", ["attention"]),
+    "a budget that does not exist": (
         SOUND + "\nbudget_name = 'cut'",
         "sound",
         ["'cut'", "no such attr"],

@@ -1,4 +1,4 @@
-"""Deliberately faulty methods: each is caught by the rule that it breaks, and by no other."""
+"""Every faulty method breaks the intended rule and no other."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Every registered method, installed ones of others included, against every rule."""
+"""Every registered method, from any installed package, keeps every rule."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Methods around a tiny BERT with random weights, and batches for it."""
+"""Fixtures of the golden tests: methods on a tiny random BERT, and batches."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The controls: random-drop, first-k and truncated on numbers worked by hand."""
+"""The controls random-drop, first-k and truncated, against hand-computed numbers."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def kept(encoder, batch) -> list[list[int]]:
         ]
 
 
-def test_random_keep_takes_the_smallest_draws_and_cls():
+def test_random_keep_selects_cls_and_the_smallest_draws():
     # 0.5 * 4 = 2: [CLS] and the draw 0.1.  ceil(0.5 * 3) = 2: [CLS] and 0.2.
     order = torch.tensor([0.9, 0.5, 0.1, 0.3, 0.8, 0.6, 0.2])
     layout = Ragged.from_lengths([4, 3])

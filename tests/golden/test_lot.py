@@ -1,4 +1,4 @@
-"""Leap-of-Thought against numbers worked by hand from the paper's equations."""
+"""Leap-of-Thought against numbers computed by hand from the paper's equations."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def lot(n_layers: int = 3, width: int = 32, **params: object) -> LeapOfThought:
 
 
 def undecided(method: LeapOfThought) -> LeapOfThought:
-    """Routers that keep about half of what they see, each token for reasons of its own."""
+    """Routers that keep about half of what they see, each with random weights."""
     for router in method.routers:
         torch.nn.init.normal_(router.inner.weight, std=1.0)
         torch.nn.init.normal_(router.outer.weight, std=0.5)
@@ -50,7 +50,7 @@ def hand_router(context: bool) -> Router:
 
 
 def test_router_by_hand() -> None:
-    """Two tokens (2, 0) and (-2, 8), beside a sequence of the one token (0, 6).
+    """Two tokens (2, 0) and (-2, 8), and a second sequence with the token (0, 6).
 
     The first sequence's mean is (0, 4), so the router sees (2, 4) and (-2, 12); layer norm of two
     numbers is -1, 1 (the smaller first), so W1 reads 1 in both: gelu(1) = 0.8413447 and
@@ -94,7 +94,7 @@ def test_router_is_the_same_in_cache_sized_parts(lengths: list[int], context: bo
 
 
 def test_no_gradient_through_the_mean() -> None:
-    """The mean is detached: token 1's logits say nothing to token 0's state."""
+    """The mean is detached: token 1's logits have no gradient in token 0's state."""
     hidden = torch.randn(3, 8, dtype=torch.float64, requires_grad=True)
     logits = Router(8, 4, 1.0, True).double()(hidden, Ragged.from_lengths([3]))
     (gradient,) = torch.autograd.grad(logits[1].sum(), hidden)
@@ -112,7 +112,7 @@ def test_initial_weights() -> None:
 
 @pytest.mark.parametrize("preset", ["paper", "recommended"])
 def test_training_starts_from_processing_everything(minilm: Backbone, make_batch, preset) -> None:
-    """At start P(process) is about sigmoid(2b): sigmoid(10) = 0.99995, sigmoid(4) = 0.98."""
+    """At the start, P(process) is about sigmoid(2b): sigmoid(10) = 0.99995, sigmoid(4) = 0.98."""
     method = lot(6, 384, preset=preset)
     batch = make_batch([[101, *range(2000, 2050), 102], [101, 2500, 102]])
     with torch.no_grad():
@@ -163,8 +163,8 @@ def test_threshold_is_the_post_hoc_budget() -> None:
     assert method.budget == method.threshold
 
 
-def test_context_is_the_mean_of_those_who_leap() -> None:
-    """Sequence 1: places 1 and 2 leap, (2, 4) and (4, 8): mean (3, 6); sequence 2: nobody."""
+def test_context_is_the_mean_of_the_leaping_tokens() -> None:
+    """Sequence 1: places 1 and 2 leap, (2, 4) and (4, 8): mean (3, 6); sequence 2: no token."""
     hidden = torch.tensor([[1.0, 1.0], [2, 4], [4, 8], [9, 9], [5, 5]])
     keep = torch.tensor([True, False, False, True, True])
     context = mean_leaping(hidden, keep, Ragged.from_lengths([4, 1]))
@@ -172,7 +172,7 @@ def test_context_is_the_mean_of_those_who_leap() -> None:
 
 
 @pytest.mark.parametrize("straight_through", [True, False])
-def test_no_context_without_the_switch(straight_through: bool) -> None:
+def test_no_context_token_if_it_is_switched_off(straight_through: bool) -> None:
     tokens = shown(torch.randn(4, 32, dtype=torch.float64), [4])
     method = lot(context_token=False, straight_through=straight_through)
     assert method.before_layer(0, tokens).context is None
@@ -257,7 +257,9 @@ def test_gumbel_noise_keeps_a_token_with_its_probability() -> None:
     assert keep[1:].double().mean().item() == pytest.approx(0.75, abs=5 * 0.0031)
 
 
-def test_task_gradient_reaches_the_routers_only_if_it_is_let(tiny: Backbone, make_batch) -> None:
+def test_task_gradient_reaches_routers_only_with_straight_through(
+    tiny: Backbone, make_batch
+) -> None:
     batch = make_batch([20, 8])
     for straight_through in (True, False):
         method = undecided(lot(straight_through=straight_through))
@@ -288,7 +290,7 @@ def test_paper_preset_has_the_published_values() -> None:
     assert stage.soft
 
 
-def test_what_is_given_wins_over_the_preset() -> None:
+def test_given_values_override_the_preset() -> None:
     params = Params(preset="paper", router_width=16, straight_through=False)
     assert (params.router_width, params.straight_through, params.router_bias) == (16, False, 5.0)
 
@@ -320,7 +322,7 @@ def test_overhead_is_the_papers_share_of_a_layer() -> None:
     assert method.overhead_flops(0, 1) / (24 * 384**2) == pytest.approx(0.0558, abs=1e-4)
 
 
-def test_overhead_counts_layers_that_decide() -> None:
+def test_overhead_counts_only_layers_with_a_router() -> None:
     method = lot(5, 384, decision_every=2)
     costs = [float(method.overhead_flops(layer, 1)) for layer in range(5)]
     # router width 32: 2 * 384 * 32 + 2 * 32 * 2 = 24,704

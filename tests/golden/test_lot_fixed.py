@@ -1,4 +1,4 @@
-"""Leap-of-Thought with a fixed budget: which tokens, and shapes that are known beforehand."""
+"""Leap-of-Thought with a fixed budget: the kept tokens, and static shapes."""
 
 from __future__ import annotations
 
@@ -31,8 +31,8 @@ def test_the_best_tokens_of_each_text_by_hand() -> None:
 
 
 @pytest.mark.parametrize(("ratio", "sizes"), [(0.1, (1, 1)), (0.3, (3, 1)), (1.0, (10, 2))])
-def test_the_budget_moves_after_training(ratio: float, sizes: tuple[int, int]) -> None:
-    """0.3 * 10 is 3, whatever floating point makes of it."""
+def test_the_budget_can_change_after_training(ratio: float, sizes: tuple[int, int]) -> None:
+    """0.3 * 10 counts as 3, despite floating-point error."""
     method = fixed()
     method.keep_ratio = ratio
     assert method.choose(torch.zeros(12), Ragged.from_lengths([10, 2])).sizes == sizes
@@ -40,7 +40,7 @@ def test_the_budget_moves_after_training(ratio: float, sizes: tuple[int, int]) -
 
 @pytest.mark.parametrize("every", [1, 2])
 @pytest.mark.slow
-def test_packing_asks_the_device_for_nothing_and_compiles_whole(
+def test_packing_needs_no_synchronisation_and_compiles_as_one_graph(
     reduced: Callable[..., ReducedEncoder],
     batch: Callable[..., Batch],
     monkeypatch: pytest.MonkeyPatch,

@@ -1,4 +1,4 @@
-"""The guidance of Leap-of-Thought and its loss against numbers worked by hand."""
+"""The guidance of Leap-of-Thought and its loss, against hand-computed numbers."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def lot(n_layers: int = 3, width: int = 32, **params: object) -> LeapOfThought:
 
 
 def labels_of(saliency: list[float], top_p: float, normalisation: str = "sum") -> list[int]:
-    """Labels of one text whose [CLS] comes first, with a saliency of its own that is large."""
+    """Labels of one text; its [CLS] comes first and has a large saliency."""
     values = torch.tensor([1000.0, *saliency])
     layout = Ragged.from_lengths([len(values)])
     labels = guidance_labels(values, layout, top_p, normalisation).long().tolist()
@@ -75,12 +75,12 @@ def test_labels_of_short_texts(normalisation: str) -> None:
 
 
 def test_labels_of_a_text_without_any_saliency() -> None:
-    """Shares of nothing are equal shares: a quarter each, so top_p 0.6 takes two in order."""
+    """Without saliency, shares are equal, a quarter each, so top_p 0.6 takes two in order."""
     assert labels_of([0, 0, 0, 0], 0.6) == [1, 1, 0, 0]
     assert labels_of([0, 0, 0, 0], 0.6, "softmax") == [1, 1, 0, 0]
 
 
-def test_tokens_without_saliency_are_not_labelled_beside_one_that_has_it() -> None:
+def test_tokens_without_saliency_are_not_labelled_if_another_has_some() -> None:
     # Cumulative 1 from the first on, which is not below any top_p.
     assert labels_of([0, 7, 0], 1.0) == [0, 1, 0]
 
@@ -174,12 +174,12 @@ def test_distillation_of_a_regression_is_the_squared_distance() -> None:
     assert terms["distillation"].item() == 1.0
 
 
-def test_no_guidance_no_loss() -> None:
+def test_without_guidance_there_is_no_loss() -> None:
     assert lot(guidance="none").loss(None, None, Trace()) == {}
     assert lot(loss_weight=0.0).loss(None, None, Trace()) == {}
 
 
-def test_needs_follow_the_switches() -> None:
+def test_needs_follow_the_parameters() -> None:
     assert lot().needs == {"saliency"}
     assert lot(guidance="none").needs == frozenset()
     assert lot(guidance="random").needs == frozenset()
@@ -188,7 +188,7 @@ def test_needs_follow_the_switches() -> None:
 
 
 def test_random_guidance_depends_on_the_text_alone() -> None:
-    """The same loss whatever the saliency says, and another for another text."""
+    """The loss does not depend on the saliency, but on the text."""
     method = lot(guidance="random")
     batch = with_saliency([1.0] * 12, [12])
     logits = torch.linspace(-2, 2, 24).view(12, 2).flip(0)

@@ -1,4 +1,4 @@
-"""LTP's thresholds, soft masks, regulariser and selection on numbers worked by hand."""
+"""Thresholds, soft masks, regulariser and selection of LTP, against hand-computed numbers."""
 
 from __future__ import annotations
 

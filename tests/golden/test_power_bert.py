@@ -1,4 +1,4 @@
-"""PoWER-BERT's significance, soft extract, mass and retention on numbers worked by hand."""
+"""Significance, soft extract, mass and retention of PoWER-BERT, against hand-computed numbers."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def tokens_of(batch) -> Tokens:
     return Tokens(torch.zeros(total, 16), batch.layout, torch.arange(total), batch)
 
 
-def test_significance_excludes_what_a_token_gives_itself():
+def test_significance_excludes_attention_to_itself():
     # One text of 4 tokens; significance = 4 * mean - own:
     #   token 1: 1.2 - 0.9 = 0.3    token 2: 1.0 - 0.1 = 0.9    token 3: 0.8 - 0.3 = 0.5
     # By the plain mean token 1 would come first.  [CLS] ranks first whatever it receives.
@@ -48,7 +48,7 @@ def test_retention_rounds_up_counts_cls_and_never_rises():
     assert power_bert.retention(mass).tolist() == [3, 3, 2, 1]
 
 
-def test_retention_is_not_one_more_for_a_rounding_error_of_the_sum():
+def test_a_rounding_error_does_not_raise_the_retention():
     assert power_bert.retention(torch.tensor([3.00001])).tolist() == [4]
 
 
@@ -70,7 +70,7 @@ def test_a_search_becomes_a_retention(reduced, batch):
     assert reducer.retention.tolist() == [4, 2]
 
 
-def test_a_text_without_ranks_of_its_own_is_refused(reduced, batch):
+def test_a_text_longer_than_the_ranks_is_refused(reduced, batch):
     reducer = reduced(PowerBert, layers=2, max_length=6).reducer
     with pytest.raises(InputError, match="max_length: 6, but a text has 7 tokens; raise it"):
         reducer.training_step(None, batch([4, 7]), step(SEARCH))

@@ -1,4 +1,4 @@
-"""Attention received, worked by hand, and its agreement with the plain attention."""
+"""Received attention, against hand-computed numbers and plain attention."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def test_received_is_the_mean_column_and_own_the_diagonal():
     assert heads.flatten().tolist() == pytest.approx([2, 4, 7])
 
 
-def test_an_absent_token_neither_receives_nor_votes():
+def test_an_absent_token_neither_receives_nor_gives_attention():
     weight = torch.tensor([1.0, 0.0, 1.0], dtype=torch.float64)
     _, received = attend_and_receive(QUERY, KEY, VALUE, LAYOUT, LAYOUT, weight)
     # Only query 0 votes, and only for key 0.

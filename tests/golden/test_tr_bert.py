@@ -1,4 +1,4 @@
-"""TR-BERT's policy loss, reward, imitation and distillation on numbers worked by hand."""
+"""Policy loss, reward, imitation and distillation of TR-BERT, against hand-computed numbers."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def test_surprise_is_the_mean_negative_log_probability_without_cls():
     assert float(surprise) == pytest.approx(wanted, rel=1e-5)
 
 
-def test_a_text_of_cls_alone_surprises_nobody():
+def test_a_text_of_cls_alone_has_no_surprise():
     assert float(tr_bert.action_surprise(event([True], [-3.0], [1]))) == 0.0
 
 
@@ -71,7 +71,7 @@ def test_distillation_is_the_divergence_from_the_teacher():
 @pytest.mark.parametrize(
     ("layers", "wanted"), [(12, [1, 6]), (6, [1, 3]), (3, [1]), (2, [1]), (1, [0])]
 )
-def test_reductions_stand_before_layer_1_and_the_middle(layers, wanted):
+def test_reductions_are_before_layer_1_and_the_middle_layer(layers, wanted):
     assert TrBert(TrBert.Params(), layers, 16).reduction_layers == wanted
 
 

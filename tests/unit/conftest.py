@@ -11,7 +11,7 @@ WORDS = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", *"abcdefgh"]
 
 @pytest.fixture(scope="session")
 def tokenizer() -> Any:
-    """One id per letter, in a file that asks for truncation and padding to 4, as some do."""
+    """One id per letter, in a file that sets truncation and padding to 4."""
     from tokenizers import Tokenizer, models, pre_tokenizers, processors
     from transformers import PreTrainedTokenizerFast
 

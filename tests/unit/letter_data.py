@@ -1,4 +1,4 @@
-"""Small folders of data in single letters, for the tests of tasks."""
+"""Small data folders whose texts are single letters."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Methods that decide by script, and an encoder written out plainly on padded tensors."""
+"""Methods with scripted decisions, and a plain encoder on padded tensors to compare with."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from lotbench.reducer import Decision, Drop, Leap, Params, Received, TokenReduce
 
 
 class Fixed(TokenReducer):
-    """Returns what a function of (layer, point, tokens) says."""
+    """Returns the decision of a function of (layer, point, tokens)."""
 
     name = "fixed"
 
@@ -161,7 +161,7 @@ class Plain:
 
 
 def keep_places(places: set[int], kind: type[Leap] | type[Drop] = Leap, **more):
-    """Keep the tokens at these places of their sequence."""
+    """Keeps the tokens at these positions of their sequence."""
 
     def decide(tokens: Tokens) -> Decision:
         keep = torch.tensor([int(p) in places for p in tokens.position])

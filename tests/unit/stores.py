@@ -1,4 +1,4 @@
-"""Small hand-made stores for the tests of results and report."""
+"""Small hand-made stores for tests of the store and the report."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A saved model as Python sees it: what it reads, what it refuses, what damage is named."""
+"""A loaded model in Python: inputs, budgets, and messages on bad input and damaged files."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ BERT = {
 
 @pytest.fixture
 def save(tmp_path, tokenizer):
-    """A function that saves a random model under a method and returns its folder."""
+    """A function that saves a random model with a method and returns its folder."""
 
     def write(cls=FirstK, kind="Bert", sizes=BERT, plugins=(), **params):
         config = getattr(transformers, f"{kind}Config")(**SIZES, **sizes)
@@ -44,7 +44,7 @@ def save(tmp_path, tokenizer):
     return write
 
 
-def test_a_model_wants_the_plugin_of_its_own_method_alone(save, tmp_path, monkeypatch) -> None:
+def test_a_card_lists_only_the_plugin_of_its_method(save, tmp_path, monkeypatch) -> None:
     monkeypatch.setattr(registry, "_plugins", {})
     text = "from lotbench.reducer import TokenReducer\nclass M(TokenReducer):\n    name = '{}'\n"
     files = [tmp_path / f"{name}.py" for name in ("mine", "other")]
@@ -69,7 +69,7 @@ def test_a_model_wants_the_plugin_of_its_own_method_alone(save, tmp_path, monkey
     assert lotbench.load(folder).reducer.name == "mine"
 
 
-def test_texts_and_pairs_may_stand_side_by_side(save) -> None:
+def test_texts_and_pairs_can_be_mixed(save) -> None:
     model = lotbench.load(save(k=8))
     logits = model(["a b c", ("a b", "c d e"), "h"])
     assert logits.shape == (3, 3)
@@ -85,7 +85,7 @@ def test_texts_and_pairs_may_stand_side_by_side(save) -> None:
         ([("a", None)], r"texts\[0\]"),
     ],
 )
-def test_what_is_no_text_is_refused(save, texts, words) -> None:
+def test_inputs_other_than_text_are_refused(save, texts, words) -> None:
     with pytest.raises(InputError, match=words):
         lotbench.load(save(k=8))(texts)
 
@@ -103,7 +103,7 @@ def test_a_pair_has_segments_only_where_the_backbone_has_them(save, tokenizer, m
     assert kept[0] != kept[1] == [True] * 4 + [False] * 2
 
 
-def test_a_budget_must_be_one_to_train_with(save) -> None:
+def test_an_invalid_budget_is_refused(save) -> None:
     model = lotbench.load(save(FixedBudget, keep_ratio=0.5))
     model.budget = 0.25
     assert model.reducer.keep_ratio == 0.25
@@ -116,7 +116,7 @@ def test_a_budget_must_be_one_to_train_with(save) -> None:
         model.threshold = 0.3
 
 
-def test_a_method_without_a_budget_says_so(save) -> None:
+def test_a_budget_for_a_method_without_one_is_refused(save) -> None:
     model = lotbench.load(save(Dense))
     with pytest.raises(InputError, match="method 'dense' has no budget"):
         model.budget = 0.3
@@ -124,7 +124,7 @@ def test_a_method_without_a_budget_says_so(save) -> None:
         _ = model.budget
 
 
-def test_a_budget_for_a_while_is_taken_back() -> None:
+def test_at_budget_restores_the_budget() -> None:
     method = FirstK(FirstK.Params(k=8), 2, 32)
     with method.at_budget(3):
         assert method.k == method.budget == 3
@@ -135,7 +135,7 @@ def test_a_budget_for_a_while_is_taken_back() -> None:
         assert method.k == 8
 
 
-def test_a_tokenizer_without_a_limit_gets_that_of_the_positions(save, tokenizer) -> None:
+def test_a_tokenizer_without_a_limit_gets_the_number_of_positions(save, tokenizer) -> None:
     folder = save(k=8)
     tokenizer.model_max_length = 10**30
     tokenizer.save_pretrained(folder)
@@ -168,7 +168,7 @@ def test_weights_that_do_not_fit_their_configuration_are_named(save) -> None:
         lotbench.load(folder)
 
 
-def test_a_file_is_no_model(tmp_path) -> None:
+def test_a_file_in_place_of_a_model_folder_is_refused(tmp_path) -> None:
     (tmp_path / "notes").write_text("x")
     with pytest.raises(InputError, match="not a saved model"):
         lotbench.load(tmp_path / "notes")

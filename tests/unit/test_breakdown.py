@@ -1,4 +1,4 @@
-"""Shares of time, on a clock that only the watched parts move."""
+"""Shares of time, with a clock that only the watched parts advance."""
 
 import pytest
 import torch
@@ -50,7 +50,7 @@ def clock(monkeypatch):
 
 @pytest.fixture
 def backbone(make_backbone, clock):
-    """A backbone in which some modules take their time."""
+    """A backbone in which some modules advance the clock."""
     model = make_backbone().float()
     bert = model.model.bert
 
@@ -75,7 +75,7 @@ def watch(encoder, calls, padded, clock):
         return time_shares(encoder, calls, padded, clock=lambda: clock[0])
 
 
-def test_every_second_of_the_packed_path_is_booked_to_its_section(backbone, make_batch, clock):
+def test_every_second_of_the_packed_path_counts_in_its_section(backbone, make_batch, clock):
     reducer = Costly(Params(), LAYERS, 32)
     reducer.clock = clock
     encoder, batch = ReducedEncoder(backbone, reducer), make_batch([5, 4])
@@ -94,7 +94,7 @@ def test_every_second_of_the_packed_path_is_booked_to_its_section(backbone, make
     assert sum(shares.values()) == pytest.approx(1)
 
 
-def test_the_padded_model_decides_and_moves_nothing(backbone, clock):
+def test_the_padded_model_has_no_decisions_and_moves(backbone, clock):
     encoder = ReducedEncoder(backbone, TokenReducer(Params(), LAYERS, 32))
     ids = torch.ones(2, 7, dtype=torch.int64)
     shares = watch(encoder, [lambda: backbone.model(input_ids=ids)], True, clock)
@@ -103,7 +103,7 @@ def test_the_padded_model_decides_and_moves_nothing(backbone, clock):
 
 
 @pytest.mark.parametrize(("explicit", "extra"), [(64, 48), (10, 0)])
-def test_received_attention_is_what_the_kernel_that_tells_takes_longer(
+def test_received_attention_is_the_additional_time_of_its_kernel(
     backbone, make_batch, clock, monkeypatch, explicit, extra
 ):
     def slow(name, seconds):
@@ -133,7 +133,7 @@ def test_received_attention_is_what_the_kernel_that_tells_takes_longer(
     assert shares == pytest.approx({name: value / total for name, value in seconds.items()})
 
 
-def test_nothing_of_the_stopwatch_stays(backbone, make_batch, clock):
+def test_the_stopwatch_is_removed_completely(backbone, make_batch, clock):
     reducer = Costly(Params(), LAYERS, 32)
     reducer.clock = clock
     encoder, batch = ReducedEncoder(backbone, reducer), make_batch([5, 4])

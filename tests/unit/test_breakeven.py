@@ -1,4 +1,4 @@
-"""The break-even map: what is timed, the record, the store, the figure, the command."""
+"""The break-even map: masks, rounds, record, figure and command."""
 
 import logging
 import subprocess

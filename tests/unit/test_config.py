@@ -1,4 +1,4 @@
-"""Sweep and trial files: what is read, what is refused, and how the refusal reads."""
+"""Sweep and trial files: valid files, faults, and their messages."""
 
 from __future__ import annotations
 
@@ -99,7 +99,7 @@ def test_expand_follows_the_file_and_varies_the_last_grid_fastest(tmp_path: Path
     assert len({t.trial_id(1) for t in trials}) == 20
 
 
-def test_list_of_blocks_is_several_grids_and_repetitions_count_once(tmp_path: Path) -> None:
+def test_list_of_blocks_is_several_grids_without_repeated_trials(tmp_path: Path) -> None:
     block = "  lot: [{a: {grid: [1, 2]}, b: 1}, {a: {grid: [2, 3]}, b: {grid: [1, 1.0]}}]\n"
     text = SWEEP.partition("  dense:\n")[0].replace("[0, 1]", "[0]") + block
     trials = [t for t in trials_of(write(tmp_path, text)) if t.task == "rte"]
@@ -139,7 +139,7 @@ def test_trial_id_is_stable(tmp_path: Path) -> None:
         ("seed=2", False, False),
     ],
 )
-def test_ids_change_with_what_changes_results(
+def test_ids_change_if_results_change(
     tmp_path: Path, override: str, same_trial: bool, same_teacher: bool
 ) -> None:
     path = write(tmp_path, TRIAL)
@@ -170,7 +170,7 @@ def test_overrides_parse_yaml_and_create_known_keys(tmp_path: Path) -> None:
     assert sweep.methods["lot"]["top_p"] == {"grid": [0.9]}
 
 
-def test_a_teacher_is_trained_as_the_trials_are_but_for_what_is_said(tmp_path: Path) -> None:
+def test_teacher_settings_default_to_the_training_settings(tmp_path: Path) -> None:
     train = ["train.learning_rate=1e-3", "train.batch_size=8"]
     trial = load_trial(write(tmp_path, TRIAL), [*train, "teacher.epochs=4"])
     assert trial.teacher == TeacherConfig(epochs=4, learning_rate=1e-3, batch_size=8)
@@ -301,7 +301,7 @@ def test_trial_file_faults(tmp_path: Path, old: str, new: str, expected: str) ->
     assert f"{path}{expected}" in str(caught.value)
 
 
-def test_task_of_ones_own_needs_no_known_name(tmp_path: Path) -> None:
+def test_a_task_with_a_source_can_have_any_name(tmp_path: Path) -> None:
     sweep = load_sweep(write(tmp_path, SWEEP.replace("  rte:", "  mine: {source: ./folder}")))
     assert isinstance(sweep, SweepConfig) and sweep.tasks["mine"].source == "./folder"
 

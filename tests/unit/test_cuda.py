@@ -1,4 +1,4 @@
-"""The engine on a GPU: the same function, and no wait for the device at a fixed budget."""
+"""The engine on a GPU: equal results, and no wait for the device with a fixed budget."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ def test_variable_length_attention_in_bfloat16_is_near_single(
     torch.testing.assert_close(half.float(), single, rtol=0.1, atol=0.1)
 
 
-def test_a_fixed_budget_waits_for_nothing_and_runs_as_a_graph(
+def test_a_fixed_budget_needs_no_synchronisation_and_runs_as_a_cuda_graph(
     make_backbone: Callable[..., Backbone], make_batch: Callable[..., Batch]
 ) -> None:
     encoder = routed(make_backbone(), FixedBudget, torch.float32)

@@ -1,4 +1,4 @@
-"""Tasks as token ids: splits without leaks, limits, batches, collation."""
+"""Tasks as token ids: splits without overlap, limits, batches, collation."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def test_selection_is_a_tenth_of_train_drawn_by_the_seed(tmp_path: Path, tokeniz
     assert first.validation.texts == other.validation.texts
 
 
-def test_selection_of_a_large_train_split_has_its_most(
+def test_selection_of_a_large_train_split_is_capped(
     tmp_path: Path, tokenizer: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("lotbench.data.task.SELECTION_MOST", 3)
@@ -68,7 +68,7 @@ def test_selection_of_a_large_train_split_has_its_most(
     assert (len(task.train), len(task.selection)) == (37, 3)
 
 
-def test_limit_comes_before_tokenising_and_keeps_one_validation_for_all_seeds(
+def test_limit_applies_before_tokenising_and_validation_is_the_same_for_all_seeds(
     tmp_path: Path, tokenizer: Any
 ) -> None:
     data = TaskConfig(**plain(tmp_path, 400).model_dump() | {"limit": {"train": 20}})

@@ -1,4 +1,4 @@
-"""The reduced encoder: against the untouched model, and its two modes against each other."""
+"""The reduced encoder: against the untouched model, and packed against reference."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ COUNTS = ("shown", "queries", "keys", "feed_forward")
 
 
 class KeepAll(TokenReducer):
-    """Keeps every token by the kind of decision it is told to return."""
+    """Keeps every token, with a given kind of decision."""
 
     name = "keep-all"
 
@@ -259,7 +259,7 @@ def test_neighbours_order_and_batch_size_change_nothing(tiny: Backbone, make_bat
 
 @pytest.mark.parametrize("mode", MODES)
 @pytest.mark.parametrize("grad", [True, False])
-def test_nothing_that_is_handed_out_is_written_to(
+def test_returned_and_shown_tensors_are_not_overwritten(
     tiny: Backbone, make_batch, mode: str, grad: bool
 ) -> None:
     """The batch during a forward, and what a method is shown while it decides."""
@@ -310,7 +310,7 @@ def test_a_repeated_forward_gives_the_same_bits(tiny: Backbone, make_batch) -> N
 
 
 def previous_seen(backbone: Backbone, batch: Batch, mode: str, drops: set[int]) -> list[bool]:
-    """Per layer, whether the previous Leap is on hand, where ``drops`` leave after attention 0."""
+    """Per layer, True if it has the previous Leap; ``drops`` are dropped after attention 0."""
     seen = []
 
     def decide(layer: int, point: str, tokens: Tokens) -> Decision | None:
@@ -329,14 +329,14 @@ def previous_seen(backbone: Backbone, batch: Batch, mode: str, drops: set[int]) 
 
 
 @pytest.mark.parametrize("mode", MODES)
-def test_previous_is_gone_after_a_drop_whoever_it_hit(tiny: Backbone, make_batch, mode) -> None:
+def test_previous_is_none_after_any_drop_within_a_layer(tiny: Backbone, make_batch, mode) -> None:
     # In the second case nobody is hit; whether a neighbour is must not decide what is shown.
     assert previous_seen(tiny, make_batch([5, 9]), mode, {7}) == [False, False, True]
     assert previous_seen(tiny, make_batch([5, 6]), mode, {7}) == [False, False, True]
 
 
 @pytest.mark.parametrize("mode", MODES)
-def test_a_restoring_drop_that_drops_nobody_still_restores(
+def test_a_restoring_drop_of_no_token_keeps_earlier_restored_states(
     tiny: Backbone, make_batch, mode: str
 ) -> None:
     def decide(layer: int, point: str, tokens: Tokens) -> Decision | None:
@@ -367,7 +367,7 @@ def test_a_restoring_drop_that_drops_nobody_still_restores(
         ),
     ],
 )
-def test_a_decision_of_the_wrong_form_is_named(
+def test_a_malformed_decision_is_a_clear_error(
     tiny, make_batch, mode: str, decision: object, complaint: str
 ) -> None:
     def decide(layer: int, point: str, tokens: Tokens) -> object:

@@ -1,4 +1,4 @@
-"""What the trace counts, and what removal does, worked by hand."""
+"""The counts in the trace, and the effect of drops, against hand-computed numbers."""
 
 from __future__ import annotations
 

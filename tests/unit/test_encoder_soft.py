@@ -26,7 +26,7 @@ SOFT = {
 
 
 def soft_encoder(backbone: Backbone, kind: str, weights: Tensor) -> ReducedEncoder:
-    """An encoder with these weights (L, T) at one point of every layer; nobody is dropped."""
+    """An encoder with these weights (L, T) at one point of every layer; no token is dropped."""
 
     def decide(layer: int, point: str, tokens: Tokens) -> Decision | None:
         keep = torch.ones_like(tokens.rows, dtype=torch.bool)
@@ -76,7 +76,7 @@ def test_soft_decisions_equal_the_plain_model(make_backbone, make_batch, kind: s
 def test_soft_values_do_not_depend_on_gradients_being_on(
     tiny: Backbone, make_batch, kind: str
 ) -> None:
-    """A frozen router, or a look under no_grad, sees the same soft model."""
+    """Results are the same with a frozen router or under no_grad."""
     batch = make_batch([6, 3])
     weights = random_weights(batch.layout)
     with_gradient = soft_encoder(tiny, kind, weights.clone().requires_grad_())(batch, "reference")

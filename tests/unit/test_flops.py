@@ -1,4 +1,4 @@
-"""Analytic FLOPs by hand, and against what fvcore counts in the packed path."""
+"""Analytic FLOPs against hand-computed numbers and against fvcore."""
 
 from __future__ import annotations
 

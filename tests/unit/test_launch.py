@@ -1,4 +1,4 @@
-"""Timing passes: settings, exclusiveness, and a real worker on a tiny random model."""
+"""Timing passes: settings, the lock, and a real worker on a tiny random model."""
 
 import logging
 
@@ -262,7 +262,7 @@ def test_a_candidate_that_raises_is_left_out_and_named(folders, tmp_path, monkey
 @pytest.mark.parametrize(
     ("rounds", "shares"), [(2, [2]), (7, [7]), (11, [6, 5]), (20, [4] * 5), (51, [5] * 3 + [4] * 9)]
 )
-def test_every_four_rounds_get_a_process_of_their_own(rounds, shares):
+def test_there_is_one_process_for_every_four_rounds(rounds, shares):
     assert merge.rounds_of_processes(rounds) == shares
 
 

@@ -1,4 +1,4 @@
-"""Who may import whom: the listing of the folders is the architecture.
+"""The allowed imports: the folders are the architecture.
 
 Imports are read from the source, wherever they stand in a file, so that one that is hidden in a
 function counts as well.
@@ -155,7 +155,7 @@ class Source:
 
 
 def _run(node: ast.AST) -> Iterator[ast.AST]:
-    """The nodes of a tree that Python carries out: all but those for type checkers."""
+    """The nodes of a tree that Python runs: all but those for type checkers."""
     yield node
     for child in ast.iter_child_nodes(node):
         if isinstance(child, ast.If) and ast.unparse(child.test) in CHECKING:
@@ -209,7 +209,7 @@ def sources() -> list[Source]:
 
 
 @pytest.mark.parametrize("source", sources(), ids=lambda source: source.path)
-def test_a_file_imports_only_what_stands_above_it(source: Source) -> None:
+def test_a_file_imports_only_allowed_modules(source: Source) -> None:
     assert complaints(source) == []
 
 
@@ -268,7 +268,7 @@ def test_every_file_that_is_named_here_exists(path: str) -> None:
 
 
 def test_no_modules_import_each_other_in_a_circle() -> None:
-    """Imports for type checkers alone do not count: they are not carried out."""
+    """Imports for type checkers do not count: they do not run."""
     TopologicalSorter(graph(sources())).prepare()  # raises CycleError, which names the circle
 
 
@@ -300,7 +300,7 @@ def test_an_import_for_type_checkers_makes_no_circle() -> None:
 
 @pytest.mark.parametrize("module", LIGHT)
 def test_what_must_start_fast_imports_nothing_heavy(module: str) -> None:
-    """In a fresh process, so that what is imported on the way counts too."""
+    """In a new process, so that indirect imports count, too."""
     code = f"import sys, {module}; print(*sys.modules)"
     done = subprocess.run(
         [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True

@@ -1,4 +1,4 @@
-"""What travels with every number."""
+"""The machine, versions and commit that are stored with every number."""
 
 import json
 import subprocess
@@ -49,7 +49,7 @@ def test_gpus_are_parsed_from_the_driver(monkeypatch):
     ]
 
 
-def test_no_driver_is_no_gpu(monkeypatch):
+def test_without_a_driver_there_is_no_gpu(monkeypatch):
     monkeypatch.setattr(machine, "_run", lambda *command: None)
     assert machine.gpus() == []
 
@@ -64,7 +64,7 @@ def test_versions_name_python_and_torch():
     assert versions["numpy"] == numpy.__version__
 
 
-def test_git_commit_is_head_of_the_sources_and_says_what_is_not_committed(tmp_path, monkeypatch):
+def test_git_commit_is_the_head_and_marks_local_changes(tmp_path, monkeypatch):
     source = tmp_path / "machine.py"
     source.write_text("one = 1\n")
     git = ["git", "-C", str(tmp_path), "-c", "user.name=a", "-c", "user.email=a@b"]
@@ -85,7 +85,7 @@ def test_git_commit_of_an_untracked_file_is_none(tmp_path, monkeypatch):
     assert machine.git_commit() is None
 
 
-def test_the_id_of_a_processor_tells_apart_what_has_one_name(tmp_path):
+def test_cpu_id_differs_for_processors_with_the_same_name(tmp_path):
     path = tmp_path / "cpuinfo"
     path.write_text(
         "cpu family\t: 6\nmodel\t\t: 143\nmodel name\t: Xeon\nstepping\t: 8\n\nmodel: 9\n"

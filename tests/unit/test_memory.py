@@ -1,4 +1,4 @@
-"""Peak memory, against sizes worked out by hand."""
+"""Peak memory against hand-computed sizes."""
 
 import torch
 
@@ -12,7 +12,7 @@ def test_the_highest_level():
     assert highest([]) == 0
 
 
-def test_temporaries_count_and_what_was_live_before_does_not():
+def test_temporaries_count_and_earlier_memory_does_not():
     x = torch.ones(1000, 25)  # 100,000 bytes
 
     def call():

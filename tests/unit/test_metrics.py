@@ -1,4 +1,4 @@
-"""Metrics against numbers worked by hand and against scipy."""
+"""Metrics against hand-computed numbers and scipy."""
 
 from __future__ import annotations
 

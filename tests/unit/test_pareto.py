@@ -1,4 +1,4 @@
-"""Fronts, hypervolumes and safe speed-ups against numbers worked by hand."""
+"""Fronts, hypervolumes and largest speed-ups against hand-computed numbers."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def test_front_skips_missing_points_and_keeps_one_of_equals():
 
 @settings(deadline=None, max_examples=50)
 @given(st.lists(st.tuples(st.integers(1, 9), st.integers(0, 9)), min_size=1, max_size=12))
-def test_front_is_what_nothing_dominates(pairs):
+def test_front_has_the_nondominated_points(pairs):
     mask = front([a for a, _ in pairs], [b for _, b in pairs])
     for pair, kept in zip(pairs, mask, strict=True):
         beaten = any(o[0] >= pair[0] and o[1] >= pair[1] and o != pair for o in pairs)
@@ -138,7 +138,7 @@ def test_largest_speedups_by_hand(store):
     assert np.isnan(real.loc[("lot", 1.0), "speedup"])
 
 
-def test_a_point_is_held_against_dense_of_its_own_seed(tmp_path):
+def test_a_point_is_compared_with_dense_of_its_own_seed(tmp_path):
     # Dense 89.0 and 91.0, mean 90.0.  One method on seed 0 alone, one on seed 1 alone.
     for seed, dense in ((0, 0.89), (1, 0.91)):
         write(tmp_path, trial(f"d{seed}", "dense", [evaluation(dense, 1.0)], seed=seed))

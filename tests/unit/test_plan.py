@@ -1,4 +1,4 @@
-"""Resolved trials: every refusal names file, line and key path, before any work."""
+"""Planned trials: every fault has file, line and key path, before any work starts."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ seed: 1
 
 
 class _Backbone:
-    """Stands for a backbone that would be downloaded."""
+    """Replaces a backbone that would be downloaded."""
 
     num_hidden_layers, hidden_size = 2, 8
 

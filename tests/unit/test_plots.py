@@ -1,4 +1,4 @@
-"""Figures are complete, readable and the same bytes when redrawn."""
+"""Figures are complete and readable, and drawing again gives the same bytes."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ DEVICES = {"cpu-1t-b1-fp32": "Abacus 9000", "cpu-1t-b32-fp32": "Abacus 9000"}
 
 @pytest.fixture
 def only_laid_out(monkeypatch):
-    """Figures are laid out but not written: half the time, and the layout's warnings are seen."""
+    """Figures are laid out but not written, which is faster and still shows layout warnings."""
 
     def lay_out(figure, path):
         figure.draw_without_rendering()
@@ -78,7 +78,7 @@ def test_scores_and_speedups_may_be_missing(tmp_path, only_laid_out):
     assert len(draw(tmp_path)) == 10
 
 
-def test_without_a_score_of_dense_nothing_is_drawn(tmp_path, caplog):
+def test_without_a_dense_score_nothing_is_drawn(tmp_path, caplog):
     write(tmp_path, trial("l", "lot", [evaluation(0.9, 2.0)], teacher=None))
     assert draw(tmp_path) == []
     assert "toy: no figures, neither dense nor the teacher" in caplog.text
@@ -198,7 +198,7 @@ def test_the_depth_of_the_axis(tmp_path, below, depth):
     assert axis_depth(points(frame(tmp_path))) == depth
 
 
-def test_looks_are_fixed_and_told_apart():
+def test_looks_are_fixed_and_distinct():
     assert looks.looks(["lot"])["lot"] == ("#D55E00", "o")
     many = looks.looks([*looks.FIXED, *(f"plugin-{number}" for number in range(20))])
     assert len(set(many.values())) == len(many)

@@ -27,7 +27,7 @@ def with_saliency(batch: Batch) -> Batch:
 def test_a_bfloat16_step_trains_backbone_and_routers(
     make_backbone, make_batch, preset: str, mode: str, lengths: list[int], bias: float | None
 ) -> None:
-    """``bias`` 0 makes about half of the tokens leap, the preset's own makes none."""
+    """With ``bias`` 0 about half of the tokens leap, with the preset's bias none."""
     backbone = make_backbone().float()
     given = {} if bias is None else {"router_bias": bias}
     method = LeapOfThought(Params(preset=preset, **given), 3, 32)

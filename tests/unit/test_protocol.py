@@ -1,4 +1,4 @@
-"""The wall-clock protocol, with a clock that does what it is told."""
+"""The wall-clock protocol, with a scripted clock."""
 
 import random
 
@@ -25,7 +25,7 @@ from lotbench.store.records import CallSeconds, Interval, NoiseFloor
 
 
 class Machine:
-    """A clock that only contenders move: each call costs what its cost function says."""
+    """A clock that only calls advance, each by the result of its cost function."""
 
     def __init__(self, costs):
         self.now = 0.0
@@ -94,14 +94,14 @@ def test_rounds_go_on_until_dense_has_its_seconds():
     assert len(samples[DENSE]) == len(samples["fast"]) == 5
 
 
-def test_warm_up_ends_when_nobody_gets_faster():
+def test_warm_up_ends_when_no_contender_gets_faster():
     # 8, 4, 2, 1, 1: the fifth pass is the first that is not over 5% faster than the best.
     cold = iter([8.0, 4.0, 2.0, 1.0, 1.0, 1.0])
     machine = Machine({DENSE: lambda _: 1.0, "cold": lambda _: next(cold)})
     assert warm_up(machine.contenders(), machine.timer) == 5
 
 
-def test_warm_up_does_not_mind_slow_passes_and_has_an_end():
+def test_warm_up_ignores_slow_passes_and_is_bounded():
     noisy = iter([1.0, 3.0])
     machine = Machine({DENSE: lambda _: next(noisy)})
     assert warm_up(machine.contenders(), machine.timer) == 2
@@ -220,7 +220,7 @@ def test_groups_pair_with_their_own_baselines():
     assert [group.rounds for group in summary.groups] == [[2], [3]]
 
 
-def test_processes_stand_end_to_end_and_widen_the_interval():
+def test_samples_of_processes_are_joined_and_widen_the_interval():
     # Steady in every process, but 2x, 3x and 4x faster than dense from one process to the next:
     # a resample of three processes may be all of the first or all of the last.
     runs = [
@@ -235,7 +235,7 @@ def test_processes_stand_end_to_end_and_widen_the_interval():
     assert found["a"].noisy
 
 
-def test_the_groups_of_a_process_are_no_processes():
+def test_groups_of_one_process_count_as_one_process():
     # Two processes, one twice as slow in the padded dense model, each with two groups.
     def run(dense, name):
         return group(dense=[dense] * 2, again=[dense] * 2, packed=[1.0] * 2, **{name: [1.0] * 2})

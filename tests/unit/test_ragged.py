@@ -1,4 +1,4 @@
-"""Ragged batches, from the layout up.
+"""Ragged batches, starting from the layout.
 
 The running example is a batch of three sequences with 3, 1 and 2 tokens:
 
@@ -39,13 +39,13 @@ filled_strategy = st.lists(st.integers(1, 7), min_size=1, max_size=6)
 
 
 def rows_of(layout: Ragged) -> list[slice]:
-    """Each sequence's rows, straight from the definition."""
+    """The rows of each sequence, from the definition."""
     bounds = layout.cu_seqlens.tolist()
     return [slice(*pair) for pair in itertools.pairwise(bounds)]
 
 
 def scores_for(layout: Ragged, seed: int, levels: int | None = None) -> Tensor:
-    """Random scores; with ``levels`` only that many different ones, so that ties abound."""
+    """Random scores; with ``levels`` only that many different values, so that many are equal."""
     generator = torch.Generator().manual_seed(seed)
     if levels:
         return torch.randint(0, levels, (layout.total,), generator=generator).double()

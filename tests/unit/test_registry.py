@@ -1,4 +1,4 @@
-"""Method names, plugins and hyper-parameters: every mistake is named with its mend."""
+"""Method names, plugins and hyper-parameters: messages say what is wrong and how to mend it."""
 
 from __future__ import annotations
 
@@ -62,12 +62,12 @@ def test_installed_methods_are_found() -> None:
 
 
 @pytest.mark.parametrize(("name", "meant"), [("lott", "lot"), ("dense-packd", "dense-packed")])
-def test_a_near_miss_is_answered_with_what_was_meant(name: str, meant: str) -> None:
+def test_a_misspelt_name_suggests_the_right_one(name: str, meant: str) -> None:
     with pytest.raises(InputError, match=f"unknown method '{name}'; did you mean '{meant}'"):
         registry.get(name)
 
 
-def test_a_far_miss_is_answered_with_all_there_is(entry_points) -> None:
+def test_an_unknown_name_lists_all_methods(entry_points) -> None:
     entry_points(("lot", "a:A"), ("dense", "b:B"))
     with pytest.raises(InputError, match="known: dense, lot"):
         registry.get("zzzzzz")
@@ -136,7 +136,7 @@ def test_a_plugin_may_be_a_module(plugin, monkeypatch: pytest.MonkeyPatch) -> No
     assert registry.get("mine") is cls
 
 
-def test_what_a_plugin_imports_is_not_its_own(plugin) -> None:
+def test_imported_classes_are_not_methods_of_a_plugin(plugin) -> None:
     text = "from lotbench.lot import LeapOfThought\n" + PLUGIN.format(name="mine")
     assert [cls.name for cls in registry.load_plugin(plugin(text))] == ["mine"]
 
@@ -205,7 +205,7 @@ def test_a_hook_that_cannot_be_called_is_named(plugin, hook: str, complaint: str
     assert complaint in str(error.value)
 
 
-def test_a_helper_beside_a_right_hook_may_have_a_name_like_it(plugin) -> None:
+def test_a_helper_may_have_a_name_similar_to_a_hook(plugin) -> None:
     hooks = "    def before_layer(self, layer, tokens): ...\n    def before_layers(self): ..."
     assert registry.load_plugin(plugin(PLUGIN.format(name="mine") + hooks))
 
@@ -246,7 +246,7 @@ def test_a_method_that_is_not_found_is_named(place: str, complaint: str) -> None
         registry.find(place)
 
 
-def test_an_exception_is_told_with_the_line_of_the_method(plugin) -> None:
+def test_an_exception_has_the_line_of_the_method(plugin) -> None:
     text = PLUGIN.format(name="mine") + "    def stages(self):\n        return [][3]"
     (cls,) = registry.load_plugin(plugin(text))
     try:
@@ -310,14 +310,14 @@ def test_an_unknown_name_is_answered_with_what_was_meant() -> None:
     ]
 
 
-def test_a_mistake_of_the_whole_has_no_empty_name() -> None:
+def test_a_fault_of_all_parameters_has_no_key() -> None:
     (line,) = messages(PowerBert, {"unit": "share", "retention": [3, 2]})
     assert line.startswith("methods.lot: with unit: share") and "given" not in line
     (line,) = messages(TokenReducer, {"a": 1})
     assert line == "methods.lot.a: unknown key; known: none"
 
 
-def test_parameters_that_no_result_can_hold_are_refused() -> None:
+def test_parameters_that_json_cannot_store_are_refused() -> None:
     class Endless(TokenReducer):
         class Params(Params):
             top: float = float("inf")
@@ -342,7 +342,7 @@ def test_a_preset_of_the_wrong_kind_is_named(preset: object) -> None:
     assert line.startswith("methods.lot.preset: ")
 
 
-def test_a_name_that_is_no_word_is_named() -> None:
+def test_a_parameter_name_that_is_not_text_is_reported() -> None:
     (line,) = messages(LeapOfThought, {1: 2})
     assert line.startswith("methods.lot.1: ")
 

@@ -1,4 +1,4 @@
-"""Tasks from folders, GLUE parquet, packaged corpora and the hub: content and refusals."""
+"""Tasks from folders, GLUE parquet, packaged corpora and the hub: rows and faults."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ def test_text_formats(
     assert len(task.train) + len(task.selection) == 2
 
 
-def test_validation_goes_before_test(tmp_path: Path, tokenizer: Any) -> None:
+def test_validation_is_preferred_to_test(tmp_path: Path, tokenizer: Any) -> None:
     data = plain(tmp_path)
     pd.DataFrame({"text": ["h"], "label": [-1]}).to_parquet(tmp_path / "test.parquet")
     assert len(load_task("mine", data, tokenizer, 0).validation) == 10
@@ -187,7 +187,7 @@ def test_label_types_that_json_can_mix(tmp_path: Path, tokenizer: Any) -> None:
         assert message == f"{train}: column 'label', {expected}"
 
 
-def test_half_a_character_is_named(tmp_path: Path, tokenizer: Any) -> None:
+def test_a_lone_surrogate_is_reported(tmp_path: Path, tokenizer: Any) -> None:
     (tmp_path / "validation.jsonl").write_text('{"text": "a", "label": 1}\n')
     train = tmp_path / "train.jsonl"
     train.write_text('{"text": "a", "label": 1}\n{"text": "a\\ud83d", "label": 0}\n')
@@ -322,7 +322,7 @@ def test_corpora_have_fixed_fields(tokenizer: Any) -> None:
     assert message == "tasks.imdb: its columns are fixed; remove text and label"
 
 
-def test_film_corpora_are_told_apart_and_split_in_proportion(
+def test_film_corpora_are_separate_and_stratified(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, tokenizer: Any
 ) -> None:
     (tmp_path / "data").mkdir()
@@ -364,7 +364,7 @@ def test_news_in_two_encodings(
         assert text[0].startswith(task.notes["classes"][label])
 
 
-def test_clean_mends_what_the_film_corpora_carry() -> None:
+def test_clean_removes_markup_and_control_characters() -> None:
     assert clean("fun.<br /><br />It&#345; s\x97well\x85 ok") == "fun. Itř s—well… ok"
     assert clean(" a\n\n b\tc ") == "a b c"
     assert clean("x <3 y <i>z</i>") == "x <3 y <i>z</i>"

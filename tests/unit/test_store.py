@@ -1,4 +1,4 @@
-"""The store survives kills, damage and concurrency, and its frame says what was written."""
+"""The store survives kills, damage and concurrency, and its frame has what was written."""
 
 from __future__ import annotations
 
@@ -154,7 +154,7 @@ def test_the_reference_results_are_read_and_written_byte_for_byte(kind):
         assert as_json(kind.model_validate(json.loads(text)).content()) == text, file
 
 
-def test_unknown_keys_whole_numbers_and_absent_keys_stay_as_they_are():
+def test_rewriting_keeps_unknown_keys_integers_and_absent_keys():
     given = {"note": [1], "median": 1, "low": 0.5, "later": {"b": 2, "a": 1}, "high": 2}
     row = {"name": "a", "speedup": given, "samples": None}
     record = TimingPass.model_validate(timing("p", "2025", [row]))
@@ -267,7 +267,7 @@ def test_the_newest_pass_that_timed_a_model_wins(tmp_path):
     assert list(noisy.isna()) == [False, True, False]
 
 
-def test_a_column_is_of_one_machine(tmp_path, caplog):
+def test_a_column_has_timings_of_one_machine(tmp_path, caplog):
     write(tmp_path, trial("a", "lot", [evaluation(0.9, 2.0)]))
     write(tmp_path, trial("b", "ltp", [evaluation(0.9, 2.0)]))
     old = [contender("a", 1.8, "a"), contender("b", 1.5, "b")]

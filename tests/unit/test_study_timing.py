@@ -1,4 +1,4 @@
-"""Which examples a timing pass takes, and which passes are stored."""
+"""The examples of a timing pass, and the passes that are stored."""
 
 import itertools
 import logging
@@ -39,7 +39,7 @@ def lengths(examples) -> list[int]:
 HUNDRED = split((37 * np.arange(100)) % 100 + 1)
 
 
-def test_two_runs_of_neighbours_stand_at_the_quarters():
+def test_two_runs_are_at_the_quarters_of_the_split():
     # Centres at 25 and 75 of 100, runs of 10: positions 20 to 29 and 70 to 79.
     assert lengths(pick(HUNDRED, 20, 10)) == [*range(21, 31), *range(71, 81)]
 
@@ -62,7 +62,7 @@ def test_batches_of_a_size_that_divides_the_run_hold_neighbours_alone(size):
         (500, 30, 3, 98),
     ],
 )
-def test_as_many_whole_runs_as_asked_for_or_as_there_are(count, run, runs, longest):
+def test_the_number_of_whole_runs_is_as_requested_or_as_available(count, run, runs, longest):
     found = lengths(pick(HUNDRED, count, run))
     assert len(found) == len(set(found)) == runs * run
     assert found == sorted(found) and found[-1] == longest
@@ -150,7 +150,7 @@ def test_models_are_timed_against_dense_of_their_own_backbone_alone(
 
 
 @pytest.mark.slow
-def test_what_cannot_be_timed_costs_the_others_nothing(timed_store, monkeypatch, caplog):
+def test_a_model_that_cannot_be_timed_does_not_stop_the_others(timed_store, monkeypatch, caplog):
     """A worker that dies ends its own pass; a contender that raises is named."""
     config = {"backbone": "tiny", "task": "other", "teacher": {}, "method": "lot"}
     row = trial("b", "lot", [evaluation(0.9, 2.0)], model="models/a", config=config, task="other")
@@ -209,7 +209,7 @@ def test_a_pass_on_another_machine_does_not_count(timed_store, monkeypatch):
     assert passes("f", "2025-01-06", here | {"device_name": "elsewhere"}, **origin) == 1
 
 
-def test_models_are_not_timed_on_data_that_they_never_saw(tmp_path, monkeypatch):
+def test_models_are_not_timed_on_changed_data(tmp_path, monkeypatch):
     config = {"backbone": "tiny", "task": "toy", "teacher": {}, "method": "lot"}
     row = trial("a", "lot", [evaluation(0.9, 2.0)], config=config, data={"fingerprint": "old"})
     changed = Trial.model_validate(row)

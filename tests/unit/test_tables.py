@@ -1,4 +1,4 @@
-"""Tables of a store, on the terminal and in its README.md, tell every point and hide no failure."""
+"""Tables on the terminal and in README.md show all points and failures."""
 
 from __future__ import annotations
 
@@ -82,7 +82,7 @@ def test_the_readme_has_the_points_of_the_console_in_their_order(tmp_path):
     assert places == sorted(places)
 
 
-def test_a_readme_of_somebody_else_stays(tmp_path, caplog):
+def test_a_readme_not_written_by_lotbench_is_kept(tmp_path, caplog):
     (fill(tmp_path) / "README.md").write_text("mine")
     assert readme.write(tmp_path, []) is None
     assert "README.md: not replaced" in caplog.text

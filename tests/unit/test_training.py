@@ -35,7 +35,7 @@ def split():
 
 @pytest.fixture
 def fresh(make_backbone):
-    """A function that makes a fresh single-precision encoder around a method."""
+    """A function that makes a new float32 encoder with a method."""
 
     def make(cls=TokenReducer, **params) -> ReducedEncoder:
         backbone = make_backbone().float()
@@ -82,7 +82,7 @@ def test_training_learns_and_repeats_to_the_last_bit(fresh, split):
     assert all(torch.equal(weights[0][name], weights[1][name]) for name in weights[0])
 
 
-def test_a_projection_follows_every_step(fresh, split):
+def test_after_step_is_called_after_every_step(fresh, split):
     class Clamped(TokenReducer):
         def __init__(self, *arguments):
             super().__init__(*arguments)
@@ -100,7 +100,7 @@ def test_a_projection_follows_every_step(fresh, split):
     assert encoder.reducer.weights.tolist() == [1, 1, 1]
 
 
-def test_decay_leaves_alone_what_a_method_learns_beside_layers(fresh, split):
+def test_weight_decay_skips_parameters_of_a_method_outside_linear_layers(fresh, split):
     encoder = fresh(PowerBert, **{"lambda": 0.0, "max_length": 40})
     train(encoder, split, config(weight_decay=0.5), seed=0)
     # No text reaches these ranks, so that nothing but decay could move them from 1.

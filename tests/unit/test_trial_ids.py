@@ -1,4 +1,4 @@
-"""Golden ids: stored results and cached teachers are found by them.
+"""Golden ids, by which stored results and cached teachers are found.
 
 A change here means that every stored result of the trial is lost.
 """
@@ -24,7 +24,7 @@ def ids(sweep: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> dict[str
 
 
 class _Backbone:
-    """Stands for a backbone that would be downloaded."""
+    """Replaces a backbone that would be downloaded."""
 
     num_hidden_layers, hidden_size = 12, 384
 

@@ -1,4 +1,4 @@
-"""Faults of validated data, each in one plain line."""
+"""Validation faults: one plain line each."""
 
 from __future__ import annotations
 
