@@ -336,7 +336,7 @@ def test_previous_is_none_after_any_drop_within_a_layer(tiny: Backbone, make_bat
 
 
 @pytest.mark.parametrize("mode", MODES)
-def test_a_restoring_drop_of_no_token_keeps_earlier_restored_states(
+def test_a_restoring_drop_does_not_restore_tokens_dropped_before(
     tiny: Backbone, make_batch, mode: str
 ) -> None:
     def decide(layer: int, point: str, tokens: Tokens) -> Decision | None:
@@ -346,7 +346,7 @@ def test_a_restoring_drop_of_no_token_keeps_earlier_restored_states(
 
     outputs = ReducedEncoder(tiny, Fixed(3, decide))(make_batch([4]), mode)
     assert outputs.rows.tolist() == [0, 1, 2, 3]
-    assert outputs.hidden[2:].abs().max() == 0  # dropped at layer 0 without leave to return
+    assert outputs.hidden[2:].abs().max() == 0  # dropped at layer 0 without restore
 
 
 @pytest.mark.parametrize("mode", MODES)
