@@ -77,7 +77,14 @@ class Params(reducer.Params):
 
 
 class PowerBert(TokenReducer):
-    """PoWER-BERT; see the docstring of this module."""
+    """PoWER-BERT; see the docstring of this module.
+
+    Raises
+    ------
+    InputError
+        If ``retention`` does not have one number per layer, or if a training text has more tokens
+        than ``max_length``.
+    """
 
     Params: ClassVar[type[reducer.Params]] = Params
     name = "power-bert"

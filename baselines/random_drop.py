@@ -42,7 +42,13 @@ class Params(reducer.Params):
 
 
 class RandomDrop(TokenReducer):
-    """Drops random tokens before each layer where the share falls."""
+    """Drops random tokens before each layer where the share falls.
+
+    Raises
+    ------
+    InputError
+        If ``keep_ratio`` is a list that does not have one share per layer.
+    """
 
     Params: ClassVar[type[reducer.Params]] = Params
     name = "random-drop"

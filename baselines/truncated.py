@@ -22,7 +22,13 @@ class Params(reducer.Params):
 
 
 class Truncated(TokenReducer):
-    """Runs the first ``layers`` layers, with every token."""
+    """Runs the first ``layers`` layers, with every token.
+
+    Raises
+    ------
+    InputError
+        If the backbone has fewer layers.
+    """
 
     Params: ClassVar[type[reducer.Params]] = Params
     name = "truncated"

@@ -136,6 +136,7 @@ class _Reader:
         return value
 
     def where(self, node: yaml.Node, path: KeyPath = ()) -> str:
+        """``name:line`` of a node, followed by its key path if given."""
         place = f"{self.loader.name}:{node.start_mark.line + 1}"
         return f"{place}: {dotted(path)}" if path else place
 

@@ -171,6 +171,7 @@ class Subject:
 
     @cached_property
     def trained(self) -> Trained:
+        """The result of `train`, computed once."""
         return self.train()
 
     def budgets_to_try(self, trained: Any) -> list[float]:
