@@ -65,6 +65,7 @@ class Params(reducer.Params):
 class LearnedTokenPruning(TokenReducer):
     """Learned Token Pruning; see the docstring of this module."""
 
+    params: Params
     Params: ClassVar[type[reducer.Params]] = Params
     name = "ltp"
     source = "Kim et al., KDD 2022"

@@ -48,7 +48,17 @@ from lotbench import reducer
 from lotbench.batch import Batch
 from lotbench.errors import InputError
 from lotbench.ragged import Ragged, segment_rank
-from lotbench.reducer import Drop, Outputs, Received, Stage, Step, TokenReducer, Tokens, Trace
+from lotbench.reducer import (
+    Drop,
+    Encoder,
+    Outputs,
+    Received,
+    Stage,
+    Step,
+    TokenReducer,
+    Tokens,
+    Trace,
+)
 
 SEARCH = "configuration search"
 
@@ -86,6 +96,9 @@ class PowerBert(TokenReducer):
         than ``max_length``.
     """
 
+    params: Params
+    retention: Tensor
+    longest: Tensor
     Params: ClassVar[type[reducer.Params]] = Params
     name = "power-bert"
     version = 2
@@ -120,7 +133,7 @@ class PowerBert(TokenReducer):
         if stage.name == "retrain" and self.weights is not None:
             self.retention.copy_(retention(self._reachable().detach().sum(1)))
 
-    def training_step(self, encoder: nn.Module, batch: Batch, step: Step) -> None:
+    def training_step(self, encoder: Encoder, batch: Batch, step: Step) -> None:
         if step.stage.name == SEARCH:
             if batch.layout.max_length > self.params.max_length:
                 raise InputError(
@@ -131,7 +144,7 @@ class PowerBert(TokenReducer):
         return None
 
     def after_step(self) -> None:
-        if self._searching:
+        if self._searching and self.weights is not None:
             self.weights.clamp_(0, 1)
 
     def after_attention(self, layer: int, tokens: Tokens, received: Received) -> Drop:
@@ -153,6 +166,7 @@ class PowerBert(TokenReducer):
         return self.training and self.stage is not None and self.stage.name == SEARCH
 
     def _weights(self) -> Tensor:
+        assert self.weights is not None, "only a given retention has no r"
         return self.weights.clamp(0, 1)
 
     def _reachable(self) -> Tensor:

@@ -51,17 +51,17 @@ from torch import Tensor, nn
 
 from lotbench import reducer
 from lotbench.batch import Batch
+from lotbench.losses import distillation_loss, task_loss
 from lotbench.ragged import Ragged, segment_count, segment_sum, segment_topk
 from lotbench.reducer import (
     Drop,
+    Encoder,
     Event,
     Stage,
     Step,
     TokenReducer,
     Tokens,
     Trace,
-    distillation_loss,
-    task_loss,
 )
 
 POLICY = "policy"
@@ -97,6 +97,7 @@ class Policy(nn.Module):
 class TrBert(TokenReducer):
     """TR-BERT; see the docstring of this module."""
 
+    params: Params
     Params: ClassVar[type[reducer.Params]] = Params
     name = "tr-bert"
     source = "Ye et al., NAACL 2021"
@@ -124,7 +125,9 @@ class TrBert(TokenReducer):
         """The policy before this layer; None if there is no reduction."""
         if layer not in self.reduction_layers:
             return None
-        return self.policies[self.reduction_layers.index(layer)]
+        policy = self.policies[self.reduction_layers.index(layer)]
+        assert isinstance(policy, Policy)
+        return policy
 
     def before_layer(self, layer: int, tokens: Tokens) -> Drop | None:
         policy = self.policy(layer)
@@ -133,7 +136,7 @@ class TrBert(TokenReducer):
         logits = policy(tokens.hidden)
         return Drop((logits.sigmoid() >= self.threshold) | tokens.layout.is_first)
 
-    def training_step(self, encoder: nn.Module, batch: Batch, step: Step) -> dict[str, Tensor]:
+    def training_step(self, encoder: Encoder, batch: Batch, step: Step) -> dict[str, Tensor]:
         frozen = step.stage.name == POLICY
         imitate = frozen and step.progress < self.params.imitation_share
         explorer = _Explorer(self, step.generator, batch.layout.batch_size if imitate else 0)
@@ -151,6 +154,7 @@ class TrBert(TokenReducer):
         if not frozen:
             terms["task"] = losses.mean()
             if self.params.distillation:
+                assert many.teacher_logits is not None, "in needs"
                 divergence = distillation_loss(outputs.logits, many.teacher_logits)
                 terms["distillation"] = self.params.distillation * divergence
         return terms
@@ -182,8 +186,9 @@ class _Explorer(TokenReducer):
         ).to(probability.device)
         keep = (draw < probability) | layout.is_first
         if self.imitators:
-            saliency = tokens.batch.saliency[tokens.rows]
-            imitated = imitate(saliency, probability, layout)
+            saliency = tokens.batch.saliency
+            assert saliency is not None, "in needs"
+            imitated = imitate(saliency[tokens.rows], probability, layout)
             keep = torch.where(layout.sequence < self.imitators, imitated, keep)
         return Drop(keep, aux={"logits": logits})
 

@@ -42,6 +42,7 @@ from torch import Tensor, nn
 
 from lotbench import reducer
 from lotbench.batch import Batch
+from lotbench.losses import distillation_loss
 from lotbench.ragged import (
     Ragged,
     seeded_uniform,
@@ -53,7 +54,7 @@ from lotbench.ragged import (
     segment_topk,
     segment_weighted_sum,
 )
-from lotbench.reducer import Leap, Outputs, Stage, TokenReducer, Tokens, Trace, distillation_loss
+from lotbench.reducer import Leap, Outputs, Stage, TokenReducer, Tokens, Trace
 
 PRESETS: dict[str, dict[str, Any]] = {
     "paper": {
@@ -134,6 +135,7 @@ class Router(nn.Module):
 class LeapOfThought(TokenReducer):
     """Leap-of-Thought; see the docstring of this module."""
 
+    params: Params
     Params: ClassVar[type[reducer.Params]] = Params
     name = "lot"
     version = 2
@@ -191,6 +193,7 @@ class LeapOfThought(TokenReducer):
         if self.params.guidance != "none" and self.params.loss_weight:
             terms["guidance"] = self.params.loss_weight * self._guidance(batch, trace)
         if self.params.distillation:
+            assert batch.teacher_logits is not None, "in needs"
             divergence = distillation_loss(outputs.logits, batch.teacher_logits)
             terms["distillation"] = self.params.distillation * divergence
         return terms
@@ -200,6 +203,7 @@ class LeapOfThought(TokenReducer):
         saliency = batch.saliency
         if self.params.guidance == "random":
             saliency = seeded_uniform(batch.text_seed, batch.layout).float()
+        assert saliency is not None, "in needs"
         labels = guidance_labels(
             saliency, batch.layout, self.params.top_p, self.params.share_normalisation
         ).long()

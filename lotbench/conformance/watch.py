@@ -7,8 +7,9 @@ from dataclasses import replace
 from torch import Tensor
 
 from lotbench.batch import Batch
+from lotbench.decision import malformed
 from lotbench.ragged import segment_count
-from lotbench.reducer import Decision, Leap, Received, TokenReducer, Tokens, malformed
+from lotbench.reducer import Decision, Leap, Received, TokenReducer, Tokens
 
 ROUNDING = 1e-5
 """Rounding error allowed in a straight-through weight, ``hard + (soft - soft.detach())``."""

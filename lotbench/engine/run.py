@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from lotbench.batch import Batch
+from lotbench.decision import malformed
 from lotbench.engine.adapters import Layer
 from lotbench.engine.attention import append_context
 from lotbench.engine.backbone import Backbone
@@ -29,7 +30,6 @@ from lotbench.reducer import (
     TokenReducer,
     Tokens,
     Trace,
-    malformed,
 )
 
 

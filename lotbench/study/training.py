@@ -19,7 +19,8 @@ from lotbench.data.batches import batches, collate
 from lotbench.data.tokens import Split
 from lotbench.engine.encoder import ReducedEncoder
 from lotbench.errors import InputError
-from lotbench.reducer import Stage, Step, TokenReducer, distillation_loss, task_loss
+from lotbench.losses import distillation_loss, task_loss
+from lotbench.reducer import Stage, Step, TokenReducer
 from lotbench.study.progress import report
 
 Attach = Callable[[Batch, np.ndarray], None]

@@ -12,7 +12,8 @@ import torch
 from lotbench.data.batches import batches, collate
 from lotbench.data.tokens import Split
 from lotbench.engine.encoder import ReducedEncoder
-from lotbench.reducer import Params, TokenReducer, task_loss
+from lotbench.losses import task_loss
+from lotbench.reducer import Params, TokenReducer
 from lotbench.study.teacher import BATCH_SIZE, gradient_saliency
 from lotbench.study.training import resolve_precision
 

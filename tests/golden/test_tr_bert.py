@@ -9,8 +9,9 @@ import torch
 
 from baselines import tr_bert
 from baselines.tr_bert import POLICY, TrBert
+from lotbench.losses import distillation_loss
 from lotbench.ragged import Ragged
-from lotbench.reducer import Drop, Event, Step, Trace, distillation_loss
+from lotbench.reducer import Drop, Event, Step, Trace
 
 
 def event(keep: list[bool], logits: list[float], lengths: list[int], layer: int = 1) -> Event:

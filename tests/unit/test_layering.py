@@ -19,7 +19,12 @@ import pytest
 ROOT = Path(__file__).parents[2]
 
 GROUND = {"lotbench.errors", "lotbench.ragged", "lotbench.validation"}
-CONTRACT = GROUND | {"lotbench.batch", "lotbench.reducer"}
+CONTRACT = GROUND | {
+    "lotbench.batch",
+    "lotbench.decision",
+    "lotbench.losses",
+    "lotbench.reducer",
+}
 METHODS = CONTRACT | {"lotbench.registry"}
 DATA = {
     "lotbench.errors",
@@ -41,7 +46,9 @@ MAY_IMPORT = {
     "lotbench.config": {"lotbench.errors", "lotbench.validation", "lotbench.config"},
     "lotbench.store": {"lotbench.errors", "lotbench.validation", "lotbench.store"},
     "lotbench.data": DATA,
-    "lotbench.reducer": GROUND | {"lotbench.batch"},
+    "lotbench.decision": GROUND | {"lotbench.batch"},
+    "lotbench.losses": set(),
+    "lotbench.reducer": GROUND | {"lotbench.batch", "lotbench.decision"},
     "lotbench.registry": CONTRACT,
     "lotbench.lot": CONTRACT,
     "lotbench.engine": METHODS | {"lotbench.engine"},
@@ -63,6 +70,8 @@ MAY_NEED = {
     "lotbench.validation": {"pydantic"},
     "lotbench.ragged": {"torch"},
     "lotbench.batch": {"torch", "numpy"},
+    "lotbench.decision": {"torch"},
+    "lotbench.losses": {"torch"},
     "lotbench.reducer": {"torch", "pydantic"},
     "lotbench.registry": set(),
     "lotbench.lot": {"torch", "pydantic"},
@@ -76,6 +85,8 @@ KEPT_APART = {
     "torch": (
         "lotbench/ragged.py",
         "lotbench/batch.py",
+        "lotbench/decision.py",
+        "lotbench/losses.py",
         "lotbench/reducer.py",
         "lotbench/lot.py",
         "lotbench/engine/",

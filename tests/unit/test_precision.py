@@ -8,9 +8,10 @@ from scripted import Fixed
 
 from lotbench.batch import Batch
 from lotbench.engine.encoder import ReducedEncoder
+from lotbench.losses import task_loss
 from lotbench.lot import LeapOfThought, Params
 from lotbench.ragged import segment_mean
-from lotbench.reducer import Leap, Tokens, task_loss
+from lotbench.reducer import Leap, Tokens
 
 
 def with_saliency(batch: Batch) -> Batch:
