@@ -11,7 +11,13 @@ The Python interface; torch is imported on first use::
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from lotbench.api import ReducedClassifier, load, run
+    from lotbench.engine.encoder import ReducedEncoder
+    from lotbench.errors import InputError
+    from lotbench.store.frame import frame as results
 
 __all__ = ["InputError", "ReducedClassifier", "ReducedEncoder", "load", "results", "run"]
 

@@ -122,7 +122,7 @@ class ReducedClassifier:
                 outputs = self._forward(every[start : start + batch_size], mode)
                 parts.append(outputs.logits)
                 traces.append(outputs.trace)
-        empty = torch.zeros(0, self.backbone.config.num_labels)
+        empty = torch.zeros(0, self.backbone.n_labels)
         logits = torch.cat(parts) if parts else empty
         return (logits, traces) if return_trace else logits
 

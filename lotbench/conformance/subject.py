@@ -150,6 +150,7 @@ class Subject:
 
         def note(name: str) -> Callable[[Tensor], None]:
             def hook(parameter: Tensor) -> None:
+                assert parameter.grad is not None, "the hook runs once it is there"
                 size = parameter.grad.abs()
                 largest[name] = torch.maximum(largest.get(name, size), size)
 
@@ -253,7 +254,8 @@ def hugging_face_logits(backbone: Backbone, batch: Batch, layers: int) -> Tensor
     model = backbone.model
     if layers < len(backbone.layers):
         model = deepcopy(model)
-        model.bert.encoder.layer = model.bert.encoder.layer[:layers]
+        every = list(model.get_submodule("bert.encoder.layer").children())
+        model.set_submodule("bert.encoder.layer", nn.ModuleList(every[:layers]))
     rows = zip(
         batch.input_ids.split(batch.layout.sizes),
         batch.token_type_ids.split(batch.layout.sizes),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import nn
 
@@ -10,7 +12,7 @@ from lotbench.engine.backbone import Backbone
 VOCABULARY, WIDTH, CLASSES = 200, 32, 3
 
 
-def tiny_backbone(layers: int, **changes: int | float) -> Backbone:
+def tiny_backbone(layers: int, **changes: Any) -> Backbone:
     """A float32 BERT of width 32; equal arguments give equal weights.
 
     Parameters
@@ -21,7 +23,7 @@ def tiny_backbone(layers: int, **changes: int | float) -> Backbone:
     """
     from transformers import BertConfig, BertForSequenceClassification
 
-    settings = {
+    settings: dict[str, Any] = {
         "vocab_size": VOCABULARY,
         "hidden_size": WIDTH,
         "num_attention_heads": 4,

@@ -131,7 +131,7 @@ def read_hub(
     for role, split in chosen.items():
         if split not in loaded:
             raise InputError(
-                f"{title}: no {split} split, only {', '.join(loaded)}; "
+                f"{title}: no {split} split, only {', '.join(map(str, loaded))}; "
                 "save it as a folder with train.* and validation.* and give that as `source`"
             )
         frames[role] = (loaded[split].to_pandas(), f"{title}, split {split}")
@@ -240,22 +240,28 @@ def _class_values(rows: Rows, label: str, task: str) -> list[Any]:
     values = rows.labels.tolist()
     numbers = [_number(value) for value in values]
     named = any(isinstance(v, str) and n is None for v, n in zip(values, numbers, strict=True))
+    whole: list[int] = []
     for row, (value, number) in enumerate(zip(values, numbers, strict=True), 1):
         place = f"{rows.where}: column {label!r}, row {row}"
         if isinstance(value, list | np.ndarray):
             raise InputError(f"{place}: {value!r} is a list, neither an integer nor a class name")
         if value is None or value == "" or (number is not None and math.isnan(number)):
             raise InputError(f"{place}: the label is missing; fill it in or remove the row")
-        if named and not isinstance(value, str):
-            raise InputError(f"{place}: {value!r} is not text, as other labels are; use one type")
-        if not named and number is None:
+        if named:
+            if not isinstance(value, str):
+                raise InputError(
+                    f"{place}: {value!r} is not text, as other labels are; use one type"
+                )
+            continue
+        if number is None:
             raise InputError(f"{place}: {value!r} is neither an integer nor a class name")
-        if not named and not number.is_integer():
+        if not number.is_integer():
             raise InputError(
                 f"{place}: {value!r} is not an integer; for a regression set "
                 f"tasks.{task}.regression: true"
             )
-    return values if named else [int(number) for number in numbers]
+        whole.append(int(number))
+    return values if named else whole
 
 
 def _number(value: Any) -> float | None:

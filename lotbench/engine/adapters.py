@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 import torch.nn.functional as F
@@ -16,7 +16,13 @@ from torch import Tensor, nn
 from lotbench.ragged import Ragged
 
 if TYPE_CHECKING:
-    from transformers import PretrainedConfig
+    from transformers import (
+        BertForSequenceClassification,
+        DistilBertForSequenceClassification,
+        ElectraForSequenceClassification,
+        PretrainedConfig,
+        RobertaForSequenceClassification,
+    )
 
 
 @dataclass(frozen=True)
@@ -37,11 +43,22 @@ class Layer:
 class BertAdapter:
     """BERT and the models that share its layer (MiniLM)."""
 
-    def __init__(self, model: nn.Module) -> None:
+    model: BertForSequenceClassification
+
+    def __init__(self, model: Any) -> None:
         self.model = model
         self.encoder = getattr(model, model.base_model_prefix)
-        self.ffn_width = model.config.intermediate_size
+        # Copied, because reading a configuration of transformers takes microseconds each time.
+        self.width: int = model.config.hidden_size
+        self.heads: int = model.config.num_attention_heads
+        self.vocabulary: int = model.config.vocab_size
+        self.n_labels: int = model.config.num_labels
+        self.ffn_width: int = self.inner_width()
         self.first_position = self.position_offset(model.config)
+
+    def inner_width(self) -> int:
+        """Width of the feed-forward's inner layer."""
+        return self.model.config.intermediate_size
 
     @staticmethod
     def position_offset(config: PretrainedConfig) -> int:
@@ -103,6 +120,8 @@ class BertAdapter:
 class RobertaAdapter(BertAdapter):
     """RoBERTa: positions start after the padding id, and the head has its own dense layer."""
 
+    model: RobertaForSequenceClassification
+
     @staticmethod
     def position_offset(config: PretrainedConfig) -> int:
         return config.pad_token_id + 1
@@ -117,8 +136,10 @@ class RobertaAdapter(BertAdapter):
 class ElectraAdapter(BertAdapter):
     """ELECTRA: embeddings narrower than the model are projected to its width."""
 
+    model: ElectraForSequenceClassification
+
     @property
-    def _projection(self) -> nn.Module | None:
+    def _projection(self) -> nn.Linear | None:
         return getattr(self.encoder, "embeddings_project", None)
 
     def embed(self, input_ids: Tensor, token_type_ids: Tensor, layout: Ragged) -> Tensor:
@@ -138,11 +159,10 @@ class ElectraAdapter(BertAdapter):
 class DistilBertAdapter(BertAdapter):
     """DistilBERT: no token types, and different module names."""
 
-    def __init__(self, model: nn.Module) -> None:
-        self.model = model
-        self.encoder = model.distilbert
-        self.ffn_width = model.config.hidden_dim
-        self.first_position = self.position_offset(model.config)
+    model: DistilBertForSequenceClassification
+
+    def inner_width(self) -> int:
+        return self.model.config.hidden_dim
 
     def layers(self) -> list[Layer]:
         views = []

@@ -76,7 +76,8 @@ def attend(
         Weights of the weighted softmax; None is all ones.
     """
     if _varlen_fits(query, key_weight):
-        return varlen_attn(
+        assert varlen_attn is not None
+        heads = varlen_attn(
             query,
             key,
             value,
@@ -85,6 +86,8 @@ def attend(
             queries.max_length,
             keys.max_length,
         )
+        assert isinstance(heads, Tensor)  # a pair only where the normaliser is asked for
+        return heads
     bias = None if key_weight is None else log_weight(key_weight).to(query.dtype)
     cuts = _runs(queries, keys, query.device)
     if len(cuts) == 2:  # one run

@@ -6,6 +6,7 @@ It wraps the Hugging Face model itself, so a trained backbone is saved as a Hugg
 from __future__ import annotations
 
 import re
+from typing import TYPE_CHECKING
 
 from torch import Tensor, nn
 
@@ -13,6 +14,9 @@ from lotbench.engine.adapters import ADAPTERS, Layer
 from lotbench.engine.attention import attend, attend_and_receive
 from lotbench.errors import InputError
 from lotbench.ragged import Ragged
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
 
 
 class Backbone(nn.Module):
@@ -29,7 +33,7 @@ class Backbone(nn.Module):
         If the model's type is not supported.
     """
 
-    def __init__(self, model: nn.Module) -> None:
+    def __init__(self, model: PreTrainedModel) -> None:
         super().__init__()
         kind = model.config.model_type
         if kind not in ADAPTERS:
@@ -41,10 +45,11 @@ class Backbone(nn.Module):
         self._adapter = ADAPTERS[kind](model)
         self.layers: tuple[Layer, ...] = tuple(self._adapter.layers())
         self.config = model.config
-        # Copied, because reading a configuration of transformers takes microseconds each time.
-        self.width: int = model.config.hidden_size
-        self.heads: int = model.config.num_attention_heads
-        self.ffn_width: int = self._adapter.ffn_width
+        self.width = self._adapter.width
+        self.heads = self._adapter.heads
+        self.ffn_width = self._adapter.ffn_width
+        self.vocabulary = self._adapter.vocabulary
+        self.n_labels = self._adapter.n_labels
 
     # Attributes, so that `lotbench.measure.breakdown` can replace them with timed ones.
     attend = staticmethod(attend)

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import nn
 
 from lotbench import registry
 from lotbench.engine.encoder import ReducedEncoder
@@ -47,7 +46,7 @@ def save(
         "method": encoder.reducer.name,
         "version": encoder.reducer.version,
         "params": encoder.reducer.params.model_dump(mode="json", by_alias=True),
-        "n_labels": encoder.backbone.config.num_labels,
+        "n_labels": encoder.backbone.n_labels,
         "max_length": max_length,
         # Absolute, because the working directory may be another one when the model is loaded.
         "plugins": [
@@ -132,7 +131,7 @@ def load(folder: Path) -> ReducedEncoder:
 def build(
     backbone_name: str,
     n_labels: int,
-    reducer_class: type,
+    reducer_class: type[TokenReducer],
     params: Any,
     layers: int | None,
     seed: int,
@@ -159,5 +158,5 @@ def build(
     backbone = load_backbone(backbone_name, n_labels, layers, seed)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        reducer: nn.Module = reducer_class(params, len(backbone.layers), backbone.width)
+        reducer = reducer_class(params, len(backbone.layers), backbone.width)
     return ReducedEncoder(backbone, reducer)

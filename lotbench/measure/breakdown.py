@@ -39,7 +39,7 @@ class Stopwatch:
 
     def __init__(self, clock: Callable[[], float]) -> None:
         self.clock = clock
-        self.seconds = dict.fromkeys(SECTIONS, 0.0)
+        self.seconds: dict[str, float] = dict.fromkeys(SECTIONS, 0.0)
         self.section = REST
         self.since = clock()
 

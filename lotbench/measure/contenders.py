@@ -81,6 +81,7 @@ def packed_contender(
     """The packed path at a budget, called once per ragged batch."""
     device = encoder.backbone.model.device
     for value in budget.values():
+        assert isinstance(value, int | float)
         if value != encoder.reducer.budget:
             # A copy, so that each contender of one model has its own budget.
             encoder = ReducedEncoder(encoder.backbone, deepcopy(encoder.reducer)).eval()
@@ -97,7 +98,7 @@ def packed_contender(
         counts = [reduced_flops(trace, encoder.backbone, encoder.reducer) for trace in traces]
         return float(torch.cat(counts).sum())
 
-    calls = [lambda batch=batch: call(batch).logits for batch in batches]
+    calls: list[Call] = [lambda batch=batch: call(batch).logits for batch in batches]
     return Contender(encoder, False, calls, flops)
 
 

@@ -100,7 +100,7 @@ def _share(rows: pd.DataFrame, label: str, section: str) -> pd.Series:
 
 def _columns(rows: pd.DataFrame) -> list[str]:
     """The columns ``real.<label>.share.attention``, which every pass with shares has."""
-    return [name for name in rows if name.endswith(".share.attention")]
+    return [name for name in map(str, rows) if name.endswith(".share.attention")]
 
 
 def _name(point: pd.Series) -> str:

@@ -24,7 +24,7 @@ def keep_ratio(rows: pd.DataFrame, trials: pd.DataFrame) -> Figure:
     from matplotlib.figure import Figure
 
     reduced = reduced_points(rows)
-    layers = [name for name in rows if name.startswith("keep_ratio.")]
+    layers = [name for name in map(str, rows) if name.startswith("keep_ratio.")]
     methods = order(reduced["method"])
     chosen = {method: along_front(reduced, method, MOST_ROWS) for method in methods}
     heights = [len(own) for own in chosen.values()]

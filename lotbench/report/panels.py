@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -48,7 +48,7 @@ def draw_points(
         if name in own:
             # Dense is never hollow: it is the reference.
             hollow |= own[name].fillna(False).to_numpy(bool) & ~own["method"].isin(DENSE)
-    shape = mark(look) | {"linestyle": ""}
+    shape: dict[str, Any] = mark(look) | {"linestyle": ""}
     if faint:
         shape |= {"markersize": 4, "alpha": 0.4, "zorder": 4}
     edge = {"markerfacecolor": "white", "markeredgecolor": look[0], "markeredgewidth": 1}

@@ -34,7 +34,7 @@ def front(speedup: ArrayLike, score: ArrayLike) -> np.ndarray:
     import moocore
 
     values = np.column_stack([np.asarray(speedup, float), np.asarray(score, float)])
-    mask = np.isfinite(values).all(axis=1)
+    mask: np.ndarray = np.all(np.isfinite(values), axis=1)
     if mask.any():
         mask[mask] = moocore.is_nondominated(values[mask], maximise=True)
     return mask
@@ -122,7 +122,8 @@ def dense_scores(table: pd.DataFrame) -> dict[str, float]:
     done = table[(table["status"] == "done") & (table["split"] == "validation")]
     for task, rows in done.groupby("task"):
         dense = rows.loc[rows["method"] == "dense", "score"].dropna()
-        scores[task] = float((dense if len(dense) else rows["teacher_score"]).astype(float).mean())
+        score = dense if len(dense) else rows["teacher_score"]
+        scores[str(task)] = float(score.astype(float).mean())
     return scores
 
 
@@ -157,7 +158,7 @@ def ranking(table: pd.DataFrame, speedup: str = "flops_speedup") -> pd.DataFrame
 
     dense = dense_scores(table)
     records = [
-        (task, method, hypervolume(rows[speedup], rows["score"], dense[task] - FLOOR / 100))
+        (task, method, hypervolume(rows[speedup], rows["score"], dense[str(task)] - FLOOR / 100))
         for (task, method), rows in points(table).groupby(["task", "method"])
         if method not in DENSE
     ]
@@ -180,7 +181,7 @@ def _setting_names(done: pd.DataFrame) -> dict[str, str]:
     names: dict[str, str] = {}
     for _, rows in done.groupby(["task", "method"]):
         settings = rows.drop_duplicates("setting").set_index("setting")
-        params = settings.loc[:, [name for name in settings if name.startswith("param.")]]
+        params = settings.loc[:, [name for name in map(str, settings) if name.startswith("param.")]]
         varying = params.loc[:, params.nunique(dropna=False) > 1]
         own = {
             setting: " ".join(

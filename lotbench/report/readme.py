@@ -46,11 +46,11 @@ def text(folder: str | Path, figures: list[Path]) -> str:
     parts.append(summary(table) + timed)
     shown = [path for path in figures if path.suffix == ".png"]
     for task, own in rows.groupby("task"):
-        parts.append(f"## {words.task_name(task)}")
+        parts.append(f"## {words.task_name(str(task))}")
         mine = [path for path in shown if path.stem.removeprefix(f"{task}-") in FIGURES]
         parts += [_image(path) for path in mine]
         shown = [path for path in shown if path not in mine]
-        parts.append(_markdown(point_table(task, own, table, floors)))
+        parts.append(_markdown(point_table(str(task), own, table, floors)))
     if shown:
         parts += ["## Break-even", *map(_image, shown)]
     return "\n\n".join(parts) + "\n"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Hashable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +16,9 @@ if TYPE_CHECKING:
 PLUS_MINUS = "\N{PLUS-MINUS SIGN}"
 NONE = "\N{EN DASH}"
 FLOPS = f"FLOPs {words.TIMES}"
+
+Point = Mapping[Hashable, Any]
+"""A row of `lotbench.report.pareto.points`, by column."""
 
 
 @dataclass(frozen=True)
@@ -50,7 +54,7 @@ def point_table(
     return PointTable(f"{task}, dense {reference}", columns, groups, notes)
 
 
-def _row(point: dict[str, Any], on_front: bool, labels: list[str]) -> list[str]:
+def _row(point: Point, on_front: bool, labels: list[str]) -> list[str]:
     kept = point["keep_ratio"]
     return [
         f"{point['method']} *" if on_front else point["method"],
@@ -64,18 +68,18 @@ def _row(point: dict[str, Any], on_front: bool, labels: list[str]) -> list[str]:
     ]
 
 
-def _setting(point: dict[str, Any]) -> str:
+def _setting(point: Point) -> str:
     """Parameters and budget of a point, without repetition."""
     return " ".join(dict.fromkeys([*point["name"].split(), *point["budget"].split()]))
 
 
-def _seeds(point: dict[str, Any], labels: list[str]) -> str:
+def _seeds(point: Point, labels: list[str]) -> str:
     """The number of seeds, and the number of timed seeds if it is smaller."""
     timed = {point[f"real.{label}.seeds"] for label in labels} - {0, point["seeds"]}
     return f"{point['seeds']}, {min(timed)} timed" if timed else str(point["seeds"])
 
 
-def _score(point: dict[str, Any]) -> str:
+def _score(point: Point) -> str:
     """The mean score, followed by the smallest and largest if there are several seeds."""
     if is_missing(point["score"]):
         return NONE
@@ -85,7 +89,7 @@ def _score(point: dict[str, Any]) -> str:
     return mean if point["seeds"] == 1 else f"{mean} ({low.rstrip('%')} to {high.rstrip('%')})"
 
 
-def _real_speedup(point: dict[str, Any], column: str) -> str:
+def _real_speedup(point: Point, column: str) -> str:
     """A wall-clock speed-up with half the width of its interval, marked if flagged or noisy."""
     if is_missing(point[column]):
         return NONE

@@ -69,13 +69,13 @@ def axis_depth(rows: pd.DataFrame) -> float:
     reduced = rows[~rows["method"].isin(DENSE)].dropna(subset=["gain"])
     if not len(reduced):
         return SHALLOWEST
-    limit = max(SHALLOWEST, 2 * (-reduced["gain"]).quantile(0.75))
+    limit = max(SHALLOWEST, 2 * float((-reduced["gain"]).quantile(0.75)))
     depth = _up_to_half(min(DEEPEST, limit))
     shown = reduced[reduced["gain"] >= -depth]
     if not len(shown):
         return depth
     least = 0.5 if len(shown) == len(reduced) else SHALLOWEST
-    return min(depth, _up_to_half(max(-shown["gain.low"].min(), least)))
+    return min(depth, _up_to_half(max(-float(shown["gain.low"].min()), least)))
 
 
 def _up_to_half(points: float) -> float:
@@ -104,7 +104,7 @@ def _draw_scores(
     metric = rows["score_name"].iloc[0]
     unit = "hundredths" if metric in words.CORRELATIONS else "points"
     axes.set_ylabel(f"{words.metric(metric)} against dense ({unit})")
-    _zoom(axes, depth, rows[["gain", "gain.high"]].max(axis=None))
+    _zoom(axes, depth, rows[["gain", "gain.high"]].max().max())
     dense = dense_scores(trials)[rows["task"].iloc[0]]
     _draw_dense(axes, f"dense {words.score(dense, metric)}" if label_lines else None)
 

@@ -5,14 +5,15 @@ from __future__ import annotations
 import contextlib
 import math
 import textwrap
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     import pandas as pd
-    from matplotlib.axis import Axis
+    from matplotlib.axis import XAxis, YAxis
     from matplotlib.figure import Figure
+    from matplotlib.typing import RcKeyType
 
 TICKS = (
     (0.01, 0.1, 1, 10, 100, 1000),
@@ -22,7 +23,7 @@ TICKS = (
     tuple(round(0.05 * step, 2) for step in range(1, 61)),
     tuple(round(0.01 * step, 2) for step in range(1, 301)),
 )
-SETTINGS = {
+SETTINGS: dict[RcKeyType, Any] = {
     "svg.hashsalt": "lotbench",
     "font.size": 8,
     "axes.titlesize": 8.5,
@@ -72,7 +73,7 @@ def caption(figure: Figure, lines: list[str]) -> None:
     figure.supxlabel("\n".join(wrapped), x=0.01, ha="left", fontsize=6.5, color="#555555")
 
 
-def log_speedup(axis: Axis, low: float, high: float) -> None:
+def log_speedup(axis: XAxis | YAxis, low: float, high: float) -> None:
     """Gives an axis a log scale over [low, high] with few, plain tick labels (1, 1.5, 2, 3, 5)."""
     from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 
@@ -84,7 +85,7 @@ def log_speedup(axis: Axis, low: float, high: float) -> None:
     axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
 
 
-def speedup_limits(axes: list[Axis], rows: pd.DataFrame, names: list[str]) -> None:
+def speedup_limits(axes: Sequence[XAxis | YAxis], rows: pd.DataFrame, names: list[str]) -> None:
     """Gives all axes the same log scale, wide enough for the named columns and their intervals."""
     columns = [f"{name}{end}" for name in names for end in ("", ".low", ".high")]
     values = rows[columns].to_numpy(float).ravel()

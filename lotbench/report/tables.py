@@ -41,8 +41,8 @@ def render(folder: str | Path) -> Group:
     rows, floors = points(table), noise_floors(folder)
     parts: list[Any] = []
     for task, own in rows.groupby("task"):
-        parts += [_points(point_table(task, own, table, floors)), Text()]
-        parts += [_largest_speedups(task, table), Text()]
+        parts += [_points(point_table(str(task), own, table, floors)), Text()]
+        parts += [_largest_speedups(str(task), table), Text()]
     if not parts:
         parts.append(Text("No trial is done and scored on validation."))
     failed = table[table["status"] == "failed"]

@@ -39,7 +39,8 @@ def task_name(task: str) -> str:
 def backbones(trials: pd.DataFrame) -> str:
     """The backbones of the trials, with the number of layers."""
     names = sorted({backbone_name(name) for name in distinct(trials["backbone"])})
-    layers = [int(name.split(".")[1]) for name in trials if name.startswith("keep_ratio.")]
+    columns = [str(name) for name in trials]
+    layers = [int(name.split(".")[1]) for name in columns if name.startswith("keep_ratio.")]
     words = listed(names) or "unknown backbone"
     return f"{words} ({count(max(layers) + 1, 'layer')})" if layers else words
 
