@@ -72,7 +72,7 @@ class ReducedClassifier:
     def __init__(self, folder: Path) -> None:
         self.encoder: ReducedEncoder = checkpoint.load(folder)
         self.tokenizer = load_tokenizer(str(folder.resolve()))
-        self.max_length: int = checkpoint.read_card(folder)["max_length"]
+        self.max_length: int = checkpoint.read_card(folder).max_length
 
     @property
     def reducer(self) -> TokenReducer:

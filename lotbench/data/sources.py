@@ -6,7 +6,7 @@ import os
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -27,6 +27,9 @@ from lotbench.data.tables import (
 from lotbench.errors import InputError, near_misses
 
 GLUE = "nyu-mll/glue"
+if TYPE_CHECKING:
+    import pandas as pd
+
 TEXT_NAMES = ("text", "sentence")
 
 
@@ -101,13 +104,13 @@ def _read_glue(
     return _both_splits(frames, data.text or list(task.text), data.label or "label", name)
 
 
-def _read_folder(folder: Path, names: Sequence[str]) -> dict[str, Any]:
+def _read_folder(folder: Path, names: Sequence[str]) -> dict[str, tuple[pd.DataFrame, str]]:
     files = {"train": find_split(folder, ["train"]), "validation": find_split(folder, names)}
     return {role: (read_table(file), str(file)) for role, file in files.items()}
 
 
 def _both_splits(
-    frames: dict[str, Any], text: list[str], label: str, name: str
+    frames: dict[str, tuple[pd.DataFrame, str]], text: list[str], label: str, name: str
 ) -> tuple[Rows, Rows]:
     (train, first), (validation, second) = frames["train"], frames["validation"]
     return to_rows(train, text, label, first, name), to_rows(validation, text, label, second, name)

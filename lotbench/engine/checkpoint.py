@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,33 @@ from lotbench.reducer import TokenReducer
 from lotbench.validation import report_at
 
 CARD = "lotbench.json"
-CARD_KEYS = ("method", "version", "params", "n_labels", "max_length", "plugins")
+
+
+@dataclass(frozen=True)
+class Card:
+    """What a saved model is, beside its weights.
+
+    Attributes
+    ----------
+    method : str
+    version : int
+        Of the method.
+    params : dict
+        Hyper-parameters of the method.
+    n_labels : int
+        Classes; 1 for regression.
+    max_length : int
+        Most tokens of a text.
+    plugins : list of str
+        Where the method is found if it is not installed.
+    """
+
+    method: str
+    version: int
+    params: dict[str, Any]
+    n_labels: int
+    max_length: int
+    plugins: list[str]
 
 
 def save(
@@ -42,23 +69,23 @@ def save(
     tokenizer.save_pretrained(folder)
     state = {name: value.contiguous() for name, value in encoder.reducer.state_dict().items()}
     save_file(state, folder / "reducer.safetensors")
-    card = {
-        "method": encoder.reducer.name,
-        "version": encoder.reducer.version,
-        "params": encoder.reducer.params.model_dump(mode="json", by_alias=True),
-        "n_labels": encoder.backbone.n_labels,
-        "max_length": max_length,
+    card = Card(
+        method=encoder.reducer.name,
+        version=encoder.reducer.version,
+        params=encoder.reducer.params.model_dump(mode="json", by_alias=True),
+        n_labels=encoder.backbone.n_labels,
+        max_length=max_length,
         # Absolute, because the working directory may be another one when the model is loaded.
-        "plugins": [
+        plugins=[
             str(Path(place).resolve()) if place.endswith(".py") else place
             for place in plugins
             if registry.is_home(place, type(encoder.reducer))
         ],
-    }
-    (folder / CARD).write_text(json.dumps(card, indent=2) + "\n")
+    )
+    (folder / CARD).write_text(json.dumps(asdict(card), indent=2) + "\n")
 
 
-def read_card(folder: Path) -> dict[str, Any]:
+def read_card(folder: Path) -> Card:
     """The card of a saved model.
 
     Raises
@@ -68,17 +95,18 @@ def read_card(folder: Path) -> dict[str, Any]:
     """
     path = Path(folder) / CARD
     try:
-        card = json.loads(path.read_text())
+        content = json.loads(path.read_text())
     except OSError:
         raise InputError(
             f"{folder}: not a saved model (no {CARD}); give the folder of a trial under models/"
         ) from None
     except ValueError as error:
         raise InputError(f"{path}: damaged ({error}); train the model again") from None
-    missing = [key for key in CARD_KEYS if not isinstance(card, dict) or key not in card]
+    keys = [field.name for field in fields(Card)]
+    missing = [key for key in keys if not isinstance(content, dict) or key not in content]
     if missing:
         raise InputError(f"{path}: damaged (no {', '.join(missing)}); train the model again")
-    return card
+    return Card(**{key: content[key] for key in keys})
 
 
 def method_of(folder: Path) -> type[TokenReducer]:
@@ -90,13 +118,13 @@ def method_of(folder: Path) -> type[TokenReducer]:
         If the folder is not a saved model, or another version of the method wrote it.
     """
     card = read_card(folder)
-    for plugin in card["plugins"]:
-        if not registry.is_installed(card["method"]):
+    for plugin in card.plugins:
+        if not registry.is_installed(card.method):
             registry.load_plugin(plugin)
-    cls = registry.get(card["method"])
-    if cls.version != card["version"]:
+    cls = registry.get(card.method)
+    if cls.version != card.version:
         raise InputError(
-            f"{folder / CARD}: version: the model was trained with version {card['version']} of "
+            f"{folder / CARD}: version: the model was trained with version {card.version} of "
             f"{cls.name!r}, this is version {cls.version}; train it again"
         )
     return cls
@@ -115,8 +143,8 @@ def load(folder: Path) -> ReducedEncoder:
 
     folder = Path(folder).resolve()
     card, cls = read_card(folder), method_of(folder)
-    params = registry.make_params(cls, card["params"], report_at(f"{folder / CARD}: params"))
-    backbone = load_backbone(str(folder), card["n_labels"])
+    params = registry.make_params(cls, card.params, report_at(f"{folder / CARD}: params"))
+    backbone = load_backbone(str(folder), card.n_labels)
     reducer = cls(params, len(backbone.layers), backbone.width)
     try:
         reducer.load_state_dict(load_file(folder / "reducer.safetensors"))
