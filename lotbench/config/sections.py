@@ -126,10 +126,14 @@ class TeacherConfig(TrainConfig):
 class MeasureConfig(Section):
     """The settings of the timing passes; every combination is measured."""
 
-    batch_sizes: Annotated[list[Positive], AfterValidator(_distinct)] = Field([1, 32], min_length=1)
-    threads: list[Annotated[int | str, BeforeValidator(_threads)]] = Field([1], min_length=1)
-    devices: list[Annotated[str, AfterValidator(_device)]] = Field(["cpu"], min_length=1)
-    dtypes: list[Literal["fp32", "bf16"]] = Field(["fp32"], min_length=1)
+    batch_sizes: Annotated[list[Positive], AfterValidator(_distinct)] = Field(
+        default=[1, 32], min_length=1
+    )
+    threads: list[Annotated[int | str, BeforeValidator(_threads)]] = Field(
+        default=[1], min_length=1
+    )
+    devices: list[Annotated[str, AfterValidator(_device)]] = Field(default=["cpu"], min_length=1)
+    dtypes: list[Literal["fp32", "bf16"]] = Field(default=["fp32"], min_length=1)
     examples: Positive = 64
     rounds: Positive = 20
     min_seconds: float = Field(default=1.0, ge=0)

@@ -53,7 +53,9 @@ class FixedLeaps(TokenReducer):
         self.method, self.masks = method, masks
 
     def before_layer(self, layer: int, tokens: Tokens) -> Leap:
-        return replace(self.method.before_layer(layer, tokens), keep=self.masks[layer])
+        decision = self.method.before_layer(layer, tokens)
+        assert isinstance(decision, Leap)
+        return replace(decision, keep=self.masks[layer])
 
 
 def run_maps(
@@ -110,7 +112,8 @@ def run(spec: MapSpec) -> MeasuredMap:
     backbone = backbone.eval().to(device, dtype)
     config, depth = backbone.config, len(backbone.layers)
     lot = registry.get("lot")
-    routed = lot(lot.Params(router_width=ROUTER_WIDTH), depth, backbone.width)
+    params = lot.Params.model_validate({"router_width": ROUTER_WIDTH})
+    routed = lot(params, depth, backbone.width)
     routed = routed.eval().to(device, dtype)
     cells = []
     for size in spec.batch_sizes:
@@ -138,7 +141,7 @@ def _cell(spec: MapSpec, backbone: Backbone, routed: TokenReducer, length: int, 
     """Speed-ups over the fastest dense at each keep ratio, for batches of full-length texts."""
     device = backbone.model.device
     generator = torch.Generator().manual_seed(spec.seed)
-    ids = torch.randint(1, backbone.config.vocab_size, (size, length), generator=generator)
+    ids = torch.randint(1, backbone.vocabulary, (size, length), generator=generator)
     examples = [Example(row, [0] * length) for row in ids.tolist()]
     nothing = TokenReducer(Params(), len(backbone.layers), backbone.width)
     dense = ReducedEncoder(backbone, nothing).eval()

@@ -114,7 +114,7 @@ class WorkerResult:
     """What one worker measured."""
 
     device_name: str
-    attention: str
+    attention: str | None
     groups: dict[int, list[GroupTimes]]
     """By batch size."""
     broken: dict[str, str]

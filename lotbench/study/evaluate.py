@@ -33,7 +33,7 @@ def evaluate(encoder: ReducedEncoder, split: Split, metrics: Sequence[str]) -> d
     device = next(encoder.parameters()).device
     encoder.eval()
     n_layers = len(encoder.backbone.layers)
-    logits = np.zeros((len(split), encoder.backbone.config.num_labels), dtype=np.float64)
+    logits = np.zeros((len(split), encoder.backbone.n_labels), dtype=np.float64)
     flops = dense = tokens = 0.0
     totals = {name: np.zeros(n_layers) for name in ("queries", "keys", "feed_forward")}
     with torch.inference_mode():

@@ -154,7 +154,7 @@ class _Probe(TokenReducer):
 
 def teacher_logits(teacher: ReducedEncoder, split: Split) -> np.ndarray:
     """Logits of every row, shape (N, C), float32."""
-    out = np.zeros((len(split), teacher.backbone.config.num_labels), dtype=np.float32)
+    out = np.zeros((len(split), teacher.backbone.n_labels), dtype=np.float32)
     device = next(teacher.parameters()).device
     with torch.inference_mode():
         for rows in _batches("teacher logits", split):

@@ -6,6 +6,7 @@ import math
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator
+from functools import reduce
 from typing import Any
 
 import numpy as np
@@ -94,7 +95,7 @@ def train(
             for name, value in values.items():
                 if not math.isfinite(value):
                     raise NonFiniteLoss(name, done, stage.name)
-            sum(terms.values()).backward()
+            reduce(torch.add, terms.values()).backward()
             nn.utils.clip_grad_norm_(
                 [p for group in optimiser.param_groups for p in group["params"]], config.clip
             )
