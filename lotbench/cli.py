@@ -51,8 +51,12 @@ def sweep(
     address: Annotated[
         str | None, typer.Option(help="Ray cluster to run on: 'auto' or an address.")
     ] = None,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only list the trials.")] = False,
-    max_trials: Annotated[int | None, typer.Option(min=1, help="Run at most so many now.")] = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="List the trials and what they cost; run none.")
+    ] = False,
+    max_trials: Annotated[
+        int | None, typer.Option(min=1, help="Run at most this many trials now.")
+    ] = None,
 ) -> None:
     """Train, score, time and draw every trial of a sweep; finished ones are skipped."""
     from lotbench.config.load import load_sweep
@@ -85,11 +89,11 @@ def sweep(
 def run(
     file: Annotated[Path, typer.Argument(help="The trial's YAML file.")],
     overrides: Overrides = None,
-    folder: Annotated[Path, typer.Option("--results", help="Store of the row.")] = Path(
-        "results/runs"
-    ),
+    folder: Annotated[
+        Path, typer.Option("--results", help="Store of the row and the model.")
+    ] = Path("results/runs"),
 ) -> None:
-    """Run one trial, without Ray."""
+    """Train and score one trial, without Ray."""
     from lotbench.config.load import load_trial
 
     config, place = load_trial(file, overrides or [])
@@ -124,11 +128,13 @@ def measure(
         typer.Option("--set", metavar="KEY=VALUE", help="Change a value of the measure block."),
     ] = None,
     strict: Annotated[
-        bool, typer.Option("--strict", help="Store no pass in which a speed-up is badly known.")
+        bool, typer.Option("--strict", help="Store no pass with a noisy speed-up.")
     ] = False,
     break_even: Annotated[
         bool,
-        typer.Option("--map", help="Instead, map from which length and keep ratio on it pays."),
+        typer.Option(
+            "--map", help="Map where reduction pays on this machine; time no stored model."
+        ),
     ] = False,
 ) -> None:
     """Time the stored models again; passes are added, never overwritten."""
@@ -212,8 +218,8 @@ def check(
 
 @app.command()
 def new_method(
-    name: Annotated[str, typer.Argument(help="Small letters, digits and hyphens.")],
-    folder: Annotated[Path, typer.Option("--output", help="Where the file goes.")] = Path("."),
+    name: Annotated[str, typer.Argument(help="Lower-case letters, digits and hyphens.")],
+    folder: Annotated[Path, typer.Option("--output", help="Folder of the file.")] = Path("."),
 ) -> None:
     """Write a small working method to start from, as a plugin file."""
     from lotbench.conformance.scaffold import write

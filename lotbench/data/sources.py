@@ -80,7 +80,7 @@ def _read_own(name: str, data: TaskConfig) -> tuple[Rows, Rows]:
     if folder.is_dir() or data.source.startswith((".", "/", "~")):
         frames = _read_folder(folder, VALIDATION_NAMES)
     else:
-        mend = "check the id and the network, or give a local folder as `source`"
+        mend = "check the id and the network, or the path if it is a local folder"
         frames = read_hub(data.source, data.subset, VALIDATION_NAMES, mend)
     columns = [str(column) for column in frames["train"][0].columns]
     text = data.text or [column for column in TEXT_NAMES if column in columns][:1]

@@ -59,7 +59,8 @@ def load_task(
     if len(chosen) <= n_selection:
         raise InputError(
             f"{source.train.where}: {len(chosen)} usable training rows are too few; "
-            "at least two are needed, one of them for the selection set"
+            "at least two are needed, one of them for the selection set (repeated texts and texts "
+            "that are also in the validation split are left out)"
         )
     reported = np.arange(len(source.validation.texts))
     if data.limit.validation is not None and data.limit.validation < len(reported):

@@ -119,6 +119,7 @@ def _train_teachers(planned: Plan, board: Any) -> None:
     import ray
     from ray.exceptions import RayError, RayTaskError
 
+    document = next(iter(planned.todo.values())).place.document
     shared: dict[str, list[TrialConfig]] = {}
     for trial in planned.todo.values():
         shared.setdefault(trial.config.teacher_key(), []).append(trial.config)
@@ -138,7 +139,8 @@ def _train_teachers(planned: Plan, board: Any) -> None:
         except RayError as error:
             cause = error.cause if isinstance(error, RayTaskError) else error
             if isinstance(cause, InputError):
-                raise InputError(str(cause)) from None
+                with document.at(("tasks", config.task)):
+                    raise InputError(str(cause)) from None
             # Its trials fail likewise, each in its own row; those of other teachers go on.
             log.warning("%s: failed: %s", label, str(cause).strip().splitlines()[-1])
             board.post.remote(_teacher_job(config), None)  # a worker that died could not

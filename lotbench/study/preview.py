@@ -40,7 +40,8 @@ def preview(planned: Plan) -> Table:
     for name, trial in planned.trials.items():
         config = trial.config
         if config.task not in tasks:
-            tasks[config.task] = _load(config, tokenizer)
+            with trial.place.document.at(("tasks", config.task)):
+                tasks[config.task] = _load(config, tokenizer)
             costs[config.task] = _cost(config, tasks[config.task])
         steps = total_steps(len(tasks[config.task].train), config.train)
         tera = costs[config.task] * steps * config.train.batch_size / 1e12

@@ -94,6 +94,17 @@ def test_dry_run_lists_the_trials_and_writes_nothing(sweep_file, tmp_path) -> No
     assert len([line for line in done.stdout.splitlines() if "reviews-lot-s0-" in line]) == 2
 
 
+def test_a_dry_run_names_file_and_line_of_a_task_without_data(sweep_file, tmp_path) -> None:
+    from lotbench.study.preview import preview
+
+    path = sweep_file(tasks={"reviews": {"source": str(tmp_path / "nowhere")}})
+    lines = path.read_text().splitlines()
+    with pytest.raises(lotbench.InputError) as caught:
+        preview(plan(*load_sweep(path), tmp_path))
+    assert str(caught.value).startswith(f"{path}:{lines.index('  reviews:') + 1}: ")
+    assert "nowhere" in str(caught.value)
+
+
 def test_sweep_refuses_a_store_of_another_dense_model(sweep_file, tmp_path) -> None:
     path = sweep_file()
     config = expand(*load_sweep(path))[0][0].model_dump(mode="json")

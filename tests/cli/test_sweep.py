@@ -165,6 +165,15 @@ def test_a_failed_teacher_fails_its_trials_with_its_message(sweep_file, room) ->
     assert "teacher 1/1: reviews, seed 0: failed: " in done.stderr
 
 
+def test_a_sweep_names_file_and_line_of_a_task_without_data(sweep_file, room) -> None:
+    path = sweep_file(name="no-data", tasks={"reviews": {"source": str(room / "nowhere")}})
+    lines = path.read_text().splitlines()
+    done = call("sweep", path, cwd=room)
+    assert done.returncode == 2, done.stderr
+    assert f"error: {path}:{lines.index('  reviews:') + 1}: " in done.stderr
+    assert "Traceback" not in done.stderr
+
+
 def test_an_unreachable_ray_address_is_reported_at_once(sweep_file, room) -> None:
     with socket.socket() as closed:  # bound, but not listening
         closed.bind(("127.0.0.1", 0))

@@ -217,6 +217,11 @@ def test_one_class_and_too_few_rows(tmp_path: Path, tokenizer: Any) -> None:
     assert refusal(data, tokenizer).startswith(f"{train}: column 'label' has one class only (1)")
     folder_of(tmp_path, one, {"text": ["b"], "label": [0]})
     assert refusal(data, tokenizer).startswith(f"{train}: 1 usable training rows are too few")
+    both = {"text": ["a", "b"], "label": [0, 1]}
+    folder_of(tmp_path, both, both)
+    message = refusal(data, tokenizer)
+    assert message.startswith(f"{train}: 0 usable training rows are too few")
+    assert "also in the validation split" in message
 
 
 def test_metrics_must_fit_the_labels(tmp_path: Path, tokenizer: Any) -> None:
