@@ -5,6 +5,7 @@ Every import that costs time is inside its command.
 
 from __future__ import annotations
 
+import errno
 import sys
 from pathlib import Path
 from typing import Annotated, Any
@@ -21,7 +22,9 @@ app = typer.Typer(
 )
 
 WIDEST = 180
-"""Columns of a table at most, where the terminal has fewer."""
+"""Most columns of a table on a narrower terminal."""
+UNWRITABLE = {errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC}
+"""Errors of a folder without permission, or of a disk that is read-only or full."""
 
 Overrides = Annotated[
     list[str] | None,
@@ -41,6 +44,12 @@ def main() -> None:
     except (InputError, PassFailed) as error:
         typer.echo(f"error: {error}", err=True)
         sys.exit(2 if isinstance(error, InputError) else 1)
+    except OSError as error:
+        if error.errno not in UNWRITABLE:
+            raise
+        where = f"{error.filename}: " if error.filename else ""
+        typer.echo(f"error: {where}{error.strerror}", err=True)
+        sys.exit(2)
 
 
 @app.command()

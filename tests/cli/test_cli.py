@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import os
 import re
 import resource
 import shutil
@@ -14,7 +16,7 @@ import pytest
 from safetensors.torch import load_file, save_file
 
 import lotbench
-from lotbench import registry
+from lotbench import cli, registry
 from lotbench.config.expand import expand
 from lotbench.config.load import load_sweep
 from lotbench.store.records import Trial
@@ -235,6 +237,21 @@ def test_a_result_that_json_cannot_store_fails_the_trial(tmp_path, trial_file, m
     lotbench.run(trial_file("endless", plugins=plugins), tmp_path / "store")
     (trial,) = Store(tmp_path / "store").trials()
     assert trial.status == "failed" and "not JSON compliant" in trial.error.message
+
+
+def test_a_folder_that_cannot_be_written_is_bad_input(monkeypatch, capsys) -> None:
+    monkeypatch.setattr("lotbench.console.show_log", lambda: None)
+
+    def fail(number: int) -> None:
+        raise OSError(number, os.strerror(number), "store/sweep.lock")
+
+    monkeypatch.setattr(cli, "app", lambda: fail(errno.EROFS))
+    with pytest.raises(SystemExit, match="2"):
+        cli.main()
+    assert capsys.readouterr().err == "error: store/sweep.lock: Read-only file system\n"
+    monkeypatch.setattr(cli, "app", lambda: fail(errno.ENOENT))
+    with pytest.raises(FileNotFoundError):  # a fault of the code keeps its traceback
+        cli.main()
 
 
 def test_previously_failed_trials_run_last(sweep_file, tmp_path) -> None:
