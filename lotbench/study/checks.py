@@ -10,9 +10,21 @@ from lotbench.data.task import Task
 from lotbench.errors import InputError
 from lotbench.store.frame import flat
 from lotbench.store.records import Trial
+from lotbench.validation import report_at, validate
 
 COMMON = {"backbone", "layers", "data_root", "data", "train", "teacher"}
 """What all trials of a task in one store have in common."""
+
+
+def stored_config(trial: Trial) -> TrialConfig:
+    """The configuration of a stored trial.
+
+    Raises
+    ------
+    InputError
+        If it is missing, or this version of LoTBench cannot read it.
+    """
+    return validate(TrialConfig, trial.config, report_at(f"trials/{trial.trial_id}.json: config"))
 
 
 def check_comparable(folder: Path, trials: Iterable[Trial], config: TrialConfig) -> None:

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from lotbench import engine, machine
-from lotbench.config.sections import MeasureConfig, SweepConfig, TrialConfig
+from lotbench.config.sections import MeasureConfig, SweepConfig
 from lotbench.data.task import load_task
 from lotbench.data.tokens import Split
 from lotbench.engine import checkpoint
@@ -24,7 +24,7 @@ from lotbench.measure.passes import PassResult
 from lotbench.measure.spec import Candidate, DeviceSetting, Example, PassSpec
 from lotbench.store.records import Conditions, Picked, TimingPass, Trial
 from lotbench.store.store import Store
-from lotbench.study.checks import check_data
+from lotbench.study.checks import check_data, stored_config
 from lotbench.study.teacher import Artefacts
 
 log = logging.getLogger(__name__)
@@ -107,15 +107,11 @@ def map_break_even(store: Store, sweep: SweepConfig) -> int:
     return written
 
 
-def _config(trial: Trial) -> TrialConfig:
-    return TrialConfig.model_validate(trial.config)
-
-
 def _with_one_dense_model(trials: list[Trial]) -> list[list[Trial]]:
     """The trials in groups with the same backbone, data, seed and teacher."""
 
     def key(trial: Trial) -> tuple[str, int, str]:
-        return trial.task, trial.seed, _config(trial).teacher_key()
+        return trial.task, trial.seed, stored_config(trial).teacher_key()
 
     return [list(members) for _, members in groupby(sorted(trials, key=key), key=key)]
 
@@ -243,7 +239,7 @@ def _inputs(
     store: Store, trials: list[Trial], measured: MeasureConfig
 ) -> tuple[list[Example], Path]:
     """Tokenised validation examples, and the folder of the dense model."""
-    config = _config(trials[0])
+    config = stored_config(trials[0])
     tokenizer = load_tokenizer(config.backbone)
     task = load_task(config.task, config.data, tokenizer, config.seed, config.data_root)
     check_data(store.folder, task, trials)

@@ -180,10 +180,20 @@ def _pass(encoder: ReducedEncoder, batch: Batch, step: Step) -> tuple[dict[str, 
 
 
 def _checked(terms: Any, reducer: TokenReducer, hook: str) -> dict[str, Tensor]:
-    """The loss terms that a method returns, refused where they are not scalars by name."""
+    """The loss terms that a method returns.
+
+    Raises
+    ------
+    ValueError
+        If they are not scalar tensors by name.
+    """
     wrong = type(terms).__name__
     if isinstance(terms, dict):
-        odd = [k for k, v in terms.items() if not (isinstance(v, Tensor) and v.numel() == 1)]
+        odd = [
+            name
+            for name, term in terms.items()
+            if not (isinstance(name, str) and isinstance(term, Tensor) and term.numel() == 1)
+        ]
         if not odd:
             return terms
         wrong = f"something else as {odd[0]!r}"

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 from lotbench import machine, registry
-from lotbench.config.sections import TrialConfig
 from lotbench.data.task import load_task
 from lotbench.engine import checkpoint
 from lotbench.engine.encoder import ReducedEncoder
@@ -17,7 +16,7 @@ from lotbench.errors import InputError
 from lotbench.store.files import as_json
 from lotbench.store.records import Trial
 from lotbench.store.store import Store
-from lotbench.study.checks import check_comparable, check_data, check_teacher
+from lotbench.study.checks import check_comparable, check_data, check_teacher, stored_config
 from lotbench.study.evaluate import evaluate_budgets
 from lotbench.study.plan import PlannedTrial
 from lotbench.study.teacher import Artefacts, device
@@ -54,7 +53,8 @@ def run_trial(
         trial.check_fits(backbone.num_hidden_layers, backbone.hidden_size)
         artefacts = prepare(trial, folder)
         found = _train_and_evaluate(trial, artefacts, folder)
-        as_json(found)  # a value that JSON does not have is a fault of the method
+        # A value that the record or JSON does not allow is a fault of the method.
+        as_json(Trial.model_validate(row | found).content())
         row |= found
     except NonFiniteLoss as error:
         row |= _failure("non-finite loss", str(error))
@@ -100,7 +100,7 @@ def _with_same_teacher(trial: PlannedTrial, folder: Path) -> list[Trial]:
         other
         for name, other in Store(folder).done().items()
         if name != trial.id and other.config
-        if TrialConfig.model_validate(other.config).teacher_key() == key
+        if stored_config(other).teacher_key() == key
     ]
 
 

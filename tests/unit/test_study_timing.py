@@ -182,6 +182,14 @@ def test_a_model_that_cannot_be_timed_does_not_stop_the_others(timed_store, monk
     assert printed.exit_code == 1 and "failed: its last lines: killed" in printed.output
 
 
+def test_a_stored_configuration_that_cannot_be_read_is_named(timed_store):
+    row = Store(timed_store).trial("a").content()
+    row["config"]["rounds"] = 3
+    write(timed_store, row)
+    with pytest.raises(InputError, match=r"^trials/a\.json: config\.rounds: unknown key"):
+        measure(Store(timed_store), MeasureConfig())
+
+
 def test_a_pass_on_another_machine_does_not_count(timed_store, monkeypatch):
     asked = []
     monkeypatch.setattr(study_timing.passes, "run_pass", lambda *_: asked.append(1) or iter(()))

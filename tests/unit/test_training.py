@@ -157,6 +157,17 @@ def test_r_drop_pulls_two_passes_together(make_batch):
     assert float(terms["r_drop"]) == pytest.approx(2.0 / 2 * (0.1438 + 0.1308) / 2, abs=1e-4)
 
 
+def test_a_loss_term_has_a_text_as_its_name(fresh, split):
+    class Numbered(TokenReducer):
+        name = "numbered"
+
+        def loss(self, outputs, batch, trace):
+            return {0: outputs.logits.sum()}
+
+    with pytest.raises(ValueError, match="loss returns something else as 0; a dict of scalar"):
+        train(fresh(Numbered), split, config(), seed=0)
+
+
 def test_a_loss_that_is_not_finite_ends_the_training(fresh, split):
     with pytest.raises(NonFiniteLoss, match="the task loss is not finite at step"):
         train(fresh(), split, config(learning_rate=1e30, epochs=20), seed=0)
