@@ -48,7 +48,7 @@ def load(folder: str | Path) -> ReducedClassifier:
 
 
 def _fields(text: Any, place: int) -> tuple[str, ...]:
-    """A text as one field, a pair as two."""
+    """A text as a tuple of one field, a pair as a tuple of two."""
     fields = (text,) if isinstance(text, str) else text
     sound = isinstance(fields, tuple | list) and len(fields) in (1, 2)
     if not sound or not all(isinstance(field, str) for field in fields):
@@ -132,7 +132,7 @@ class ReducedClassifier:
         return self
 
     def _forward(self, texts: Sequence[tuple[str, ...]], mode: Mode) -> Outputs:
-        # One by one, since single texts and pairs may stand side by side.
+        # One by one, because a list may have both single texts and pairs.
         found = [tokenise([fields], self.tokenizer, self.max_length) for fields in texts]
         ids = [row for rows, _ in found for row in rows]
         types = [row for _, rows in found for row in rows]

@@ -96,7 +96,7 @@ class Batch:
         return replace(self, **moved)
 
     def repeat(self, times: int) -> Batch:
-        """The whole batch this many times over, copy after copy (methods that sample)."""
+        """The batch repeated, copy after copy; for methods that sample."""
         tiled = {
             name: value.repeat(times, *[1] * (value.dim() - 1))
             for name, value in vars(self).items()

@@ -152,7 +152,7 @@ def measure(
 
     config = stored_sweep(folder, overrides or [])
     if break_even and strict:
-        raise InputError("--strict: a map shows its doubtful cells; give --map alone")
+        raise InputError("--strict: a map has no strict form; leave out --map or --strict")
     from lotbench.store.store import Store
     from lotbench.study import timing
 
@@ -267,7 +267,7 @@ def _draw_maps(folder: Path) -> list[Path]:
 
 
 def _print(table: Any) -> None:
-    """A table as wide as it needs: rich would leave out whole columns."""
+    """Print a table at its full width; at less, rich leaves out columns."""
     from rich.console import Console
 
     need = Console(width=WIDEST).measure(table).maximum

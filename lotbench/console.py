@@ -96,7 +96,7 @@ def _line_logger() -> Callable[[str, int, int], None]:
 
 
 def checklist(cls: type[TokenReducer], params: dict[str, Any], plugins: list[str]) -> bool:
-    """Draw a method's checklist rule by rule; whether no rule was broken."""
+    """Print a method's checklist, rule by rule; True if no rule is broken."""
     from collections import Counter
 
     from rich.console import Console

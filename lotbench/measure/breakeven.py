@@ -1,9 +1,9 @@
-"""The break-even map: from which length, batch size and keep ratio on reduction pays here.
+"""The break-even map: the lengths, batch sizes and keep ratios at which reduction is faster.
 
-No trained model is needed: every layer computes a fixed random choice of tokens, and the routers of
-Leap-of-Thought run in full, so the cost is that of a trained model.  Each device setting has one
+No trained model is needed.  Every layer computes a fixed random choice of tokens, and the routers
+of Leap-of-Thought also run, so the cost is that of a trained model.  Each device setting has one
 fresh, exclusive process (``python -m lotbench.measure.breakeven SPEC OUT LOCK``), so an interval
-covers only what varies within a process.
+includes only the variation within a process.
 """
 
 from __future__ import annotations
@@ -76,13 +76,13 @@ def run_maps(
     Parameters
     ----------
     backbone : str
-        See `lotbench.engine.loading.locate`; its pretrained weights will do.
+        See `lotbench.engine.loading.locate`; pretrained weights suffice.
     layers : int, optional
         Keep only the first layers.
     rounds : int
         Most rounds of a cell; a long cell gets fewer (see `MIN_ROUNDS`).
     lengths : sequence of int
-        Tokens; lengths that the backbone has no positions for are left out.
+        Tokens; lengths beyond the backbone's positions are skipped.
     keeps : sequence of float
         Shares of the tokens that every layer computes.
 

@@ -46,14 +46,14 @@ def settings(
 ) -> list[DeviceSetting]:
     """The settings that a measure block asks for, each once.
 
-    "all" threads are the cores this process may use; the device "auto" is the CPU and every GPU
-    found, "cuda" the first GPU.  A GPU is timed with the first number of threads only, because the
-    number hardly matters there.
+    The number of threads "all" is the number of usable cores.  The device "auto" is the CPU and
+    every GPU, and "cuda" is the first GPU.  A GPU is timed only with the first number of threads,
+    because the number hardly matters there.
 
     Raises
     ------
     InputError
-        If a GPU is asked for that is not there.
+        If the machine does not have a requested GPU.
     """
     counts = [machine.usable_cores() if count == "all" else int(count) for count in threads]
     found = [] if set(devices) <= {"cpu"} else _gpus()
@@ -75,7 +75,7 @@ def settings(
 
 
 def run_worker(module: str, spec: PassSpec | MapSpec, kind: type[Result], label: str) -> Result:
-    """What ``python -m MODULE SPEC OUT LOCK`` writes to OUT, read as ``kind``.
+    """The result of ``python -m MODULE SPEC OUT LOCK``, read from OUT as ``kind``.
 
     Each line that the worker writes to stderr is logged after ``label``.
 
@@ -114,7 +114,7 @@ def run_worker(module: str, spec: PassSpec | MapSpec, kind: type[Result], label:
 
 
 def work(kind: type[Spec], run: Callable[[Spec], object]) -> None:
-    """A worker process: write ``run(SPEC)`` to OUT while no other pass runs on this machine.
+    """The main function of a worker: writes ``run(SPEC)`` to OUT while no other pass runs here.
 
     Its log goes to stderr, which `run_worker` reads.
 
@@ -133,9 +133,9 @@ def work(kind: type[Spec], run: Callable[[Spec], object]) -> None:
 
 
 def exclusive(lock: Path) -> AbstractContextManager[object]:
-    """The machine-wide lock that keeps two passes from slowing each other, held by the worker.
+    """A lock for the whole machine, so that two passes do not slow each other.
 
-    The system frees it when its holder dies, so the process that times must be the holder.
+    The worker takes it, because the system frees the lock of a process that dies.
     """
     from filelock import FileLock, Timeout
 
@@ -148,10 +148,10 @@ def exclusive(lock: Path) -> AbstractContextManager[object]:
 
 
 def environment(threads: int) -> dict[str, str]:
-    """The worker's environment: pinned threads, and glibc's allocator kept from returning pages."""
+    """The worker's environment: the number of threads, and an allocator that keeps pages."""
     count = str(threads)
     extra = {"OMP_NUM_THREADS": count, "MKL_NUM_THREADS": count, "HF_HUB_OFFLINE": "1"}
-    # The profiler's log would read as progress.
+    # Without this, the profiler's log would appear as progress.
     return {**os.environ, **extra, "KINETO_LOG_LEVEL": "99", **allocator()}
 
 

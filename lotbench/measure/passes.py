@@ -31,7 +31,8 @@ def run_pass(spec: PassSpec) -> Iterator[PassResult]:
     Raises
     ------
     InputError
-        If two candidates share a name or take a baseline's, or there are no examples.
+        If two candidates have the same name, one has the name of a baseline, or there are no
+        examples.
     PassFailed
         If a worker dies.
     """

@@ -27,7 +27,7 @@ RETRIES = 1
 the trial itself is stored as its row, and is not tried again."""
 
 RAY_SETTINGS = {
-    # Workers keep their folder; `_set_up_worker` chooses it.
+    # `_set_up_worker` chooses the folder of a worker.
     "RAY_CHDIR_TO_TRIAL_DIR": "0",
     # LoTBench logs its own lines and stores its own rows instead of Tune's tables and logs.
     "RAY_AIR_NEW_OUTPUT": "0",
@@ -40,7 +40,7 @@ RAY_SETTINGS = {
 
 
 def run_trials(planned: Plan, address: str | None = None) -> tuple[int, dict[str, str]]:
-    """How many of the trials to do succeeded, and why the others failed, by trial id.
+    """The number of trials that succeeded, and why the others failed, by trial id.
 
     Parameters
     ----------
@@ -61,7 +61,7 @@ def run_trials(planned: Plan, address: str | None = None) -> tuple[int, dict[str
         board = actor.remote()
 
         def lines() -> list[str]:
-            with suppress(RayError):  # reported where the job is waited for
+            with suppress(RayError):  # raised again by the job itself
                 return ray.get(board.lines.remote(), timeout=10)
             return []
 
@@ -85,7 +85,7 @@ def _connected(address: str | None) -> Iterator[None]:
         if address is not None:
             _check_reachable(address)
         ray.init(
-            address=address or "local",  # by itself Ray would join a cluster that happens to run
+            address=address or "local",  # without an address Ray would join any running cluster
             num_cpus=None if address else machine.usable_cores(),
             include_dashboard=False if address is None else None,
             logging_level=logging.ERROR,
@@ -141,9 +141,9 @@ def _train_teachers(planned: Plan, board: Any) -> None:
             if isinstance(cause, InputError):
                 with document.at(("tasks", config.task)):
                     raise InputError(str(cause)) from None
-            # Its trials fail likewise, each in its own row; those of other teachers go on.
+            # Its trials fail too, each with its own row; the trials of other teachers still run.
             log.warning("%s: failed: %s", label, str(cause).strip().splitlines()[-1])
-            board.post.remote(_teacher_job(config), None)  # a worker that died could not
+            board.post.remote(_teacher_job(config), None)  # a worker that died could not remove it
             continue
         shown = ", ".join(f"{name} {value:.4f}" for name, value in metrics.items())
         log.info("%s: %s (%.0f s)", label, shown, time.perf_counter() - started)
@@ -152,7 +152,10 @@ def _train_teachers(planned: Plan, board: Any) -> None:
 def _train_teacher(
     configs: list[dict[str, Any]], folder: Path, threads: int, start: Path, board: Any
 ) -> dict[str, float]:
-    """The metrics of these trials' teacher; it and what they need of it are in the cache."""
+    """The metrics of the teacher of these trials.
+
+    Afterwards the teacher is in the cache, with the logits and saliency that the trials need.
+    """
     _set_up_worker(threads, start)
     trials = [resolve(TrialConfig(**values)) for values in configs]
     with posting(board.post.remote, _teacher_job(trials[0].config)):
@@ -171,7 +174,7 @@ def _teacher_job(config: TrialConfig) -> str:
 
 
 def _tune(planned: Plan, board: Any) -> tuple[int, dict[str, str]]:
-    """Train and score the trials side by side; returns what `run_trials` does."""
+    """Train and score the trials side by side; the result is that of `run_trials`."""
     import ray
     from ray import tune
 
@@ -240,7 +243,7 @@ def _set_up_worker(threads: int, start: Path) -> None:
 
 
 def _share(resources: Mapping[str, float]) -> tuple[int, float]:
-    """CPUs and GPU share of one trial or teacher: as many run side by side as the cores allow."""
+    """CPUs and GPU share of one trial or teacher; with these, all cores are in use."""
     cores, gpus = resources.get("CPU", 1), resources.get("GPU", 0)
     # Fixed for a machine: the last digits of results depend on the number of threads.
     threads = 1 if machine.usable_cores() < 8 else 4

@@ -68,7 +68,7 @@ def evaluate(encoder: ReducedEncoder, split: Split, metrics: Sequence[str]) -> d
 def evaluate_budgets(
     encoder: ReducedEncoder, task: Task, budgets: Sequence[float]
 ) -> list[dict[str, Any]]:
-    """Evaluations on validation and selection at each budget, the trained one if none is given."""
+    """Evaluations on validation and selection at each budget; by default at the trained one."""
     rows = []
     reducer = encoder.reducer
     values = budgets or [None]

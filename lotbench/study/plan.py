@@ -1,4 +1,4 @@
-"""What a sweep is to do: its trials, each resolved and checked, and those that are not done."""
+"""The plan of a sweep: its trials, resolved and checked, and those that are not done."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from lotbench.study.checks import check_comparable
 
 @dataclass(frozen=True)
 class PlannedTrial:
-    """A trial whose method and parameters are known to be sound.
+    """A trial whose method and parameters are valid.
 
     Attributes
     ----------

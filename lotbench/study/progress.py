@@ -1,4 +1,4 @@
-"""Progress in steps: whoever works calls `report`, whoever wants to show it calls `listening`."""
+"""Progress in steps: code that works calls `report`, code that shows it uses `listening`."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _listener: ContextVar[Listener | None] = ContextVar("listener", default=None)
 
 
 def report(what: str, done: int, total: int) -> None:
-    """Tell the listener that ``done`` of ``total`` steps are done; without one, nothing happens."""
+    """Tell the listener, if there is one, that ``done`` of ``total`` steps are done."""
     listener = _listener.get()
     if listener is not None:
         listener(what, done, total)

@@ -1,7 +1,7 @@
-"""Sweeps: what trials share first, then the trials side by side, then the timing pass.
+"""A sweep: first the teachers, then the trials side by side, then the timing passes.
 
-The results store is the truth for resuming: a finished trial is skipped, a failed one is tried
-again, and killing the process at any moment loses only the trials in flight.
+It resumes from its store: a finished trial is skipped, and a failed one is tried again.  If the
+process is killed, only the running trials are lost.
 """
 
 from __future__ import annotations
@@ -68,7 +68,7 @@ def run_sweep(planned: Plan, address: str | None = None) -> Report:
 
 
 def _time(planned: Plan, config: MeasureConfig, report: Report) -> None:
-    """Adds timing passes; what could not be timed is reported as failed."""
+    """Adds timing passes to the store; the report names the failed ones."""
     done = measure(Store(planned.folder), config, set(planned.trials))
     report.timed = done.written
     if done.failed:

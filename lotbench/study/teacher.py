@@ -99,7 +99,7 @@ class Artefacts:
         return np.load(path)
 
     def attacher(self, needs: frozenset[str]) -> Callable[[Batch, np.ndarray], None] | None:
-        """A function that adds to a batch what a method ``needs``; None if nothing."""
+        """A function that adds to a batch what a method ``needs``; None if it needs nothing."""
         logits = self.logits() if "teacher_logits" in needs else None
         kinds = {"saliency": "gradient", "attention_saliency": "attention"}
         kind = next((kinds[name] for name in kinds if name in needs), None)
@@ -197,7 +197,7 @@ def _per_token(
     encoder: ReducedEncoder, split: Split, compute: Callable[[Batch], Tensor]
 ) -> np.ndarray:
     device = next(encoder.parameters()).device
-    # Only the order and the rough share of the values matter, and bf16 is far faster.
+    # Only the order and the rough size of the values matter, and bf16 is far faster.
     precision = resolve_precision("auto", device)
     starts = np.concatenate([[0], np.cumsum(split.lengths)])
     out = np.zeros(starts[-1], dtype=np.float32)
@@ -233,7 +233,10 @@ def _save(place: Path, array: np.ndarray) -> None:
 
 
 def _once(path: Path, make: Callable[[Path], None]) -> None:
-    """Makes a file or folder unless it exists; one process makes it, and it appears complete."""
+    """Makes a file or folder unless it exists.
+
+    Only one process makes it, and the others never see a part of it.
+    """
     from filelock import FileLock
 
     if path.exists():

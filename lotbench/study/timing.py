@@ -89,8 +89,8 @@ def measure(
 def map_break_even(store: Store, sweep: SweepConfig) -> int:
     """The number of break-even maps added to the store, one per setting.
 
-    A map shows from which length and keep ratio on reduction pays for the sweep's backbone on this
-    machine.
+    A map shows at which lengths and keep ratios the sweep's backbone is faster with reduction, on
+    this machine.
     """
     config = sweep.measure or MeasureConfig()
     written = 0

@@ -154,17 +154,17 @@ def stage_steps(stages: list[Stage], total: int) -> list[tuple[Stage, int]]:
 
 
 def losses(encoder: ReducedEncoder, batch: Batch, step: Step, r_drop: float) -> dict[str, Tensor]:
-    """The loss terms of one step, scalars that are summed; with R-Drop those of two passes."""
+    """The loss terms of one step, scalars to be summed; R-Drop takes two passes."""
     terms = encoder.reducer.training_step(encoder, batch, step)
     if terms is not None:
         return _checked(terms, encoder.reducer, "training_step")
     if not r_drop:
         return _pass(encoder, batch, step)[0]
-    # R-Drop (Wu et al., 2021, equations 2 to 4), all of it halved.
+    # R-Drop (Wu et al., 2021, equations 2 to 4), with every term halved.
     (first, p), (second, q) = (_pass(encoder, batch, step) for _ in range(2))
     terms = {name: (first[name] + second[name]) / 2 for name in first}
-    apart = (distillation_loss(p, q) + distillation_loss(q, p)) / 2
-    return terms | {"r_drop": r_drop / 2 * apart}
+    divergence = (distillation_loss(p, q) + distillation_loss(q, p)) / 2
+    return terms | {"r_drop": r_drop / 2 * divergence}
 
 
 def _pass(encoder: ReducedEncoder, batch: Batch, step: Step) -> tuple[dict[str, Tensor], Tensor]:
@@ -257,13 +257,13 @@ def _optimiser(encoder: ReducedEncoder, stage: Stage, config: TrainConfig) -> to
 def _decay(name: str, parameter: nn.Parameter, config: TrainConfig) -> float:
     """Weight decay for the weights of linear layers and embeddings, 0 for all others.
 
-    Other parameters of a method (retention, thresholds) are moved by its loss alone.
+    Other parameters of a method (retention, thresholds) are changed only by its loss.
     """
     layer = parameter.dim() > 1 and name.rpartition(".")[2] == "weight"
     return config.weight_decay if layer else 0.0
 
 
 def _prefix(name: str, prefixes: Any) -> str | None:
-    """The longest of the prefixes that ``name`` starts with, at a dot or whole."""
+    """The longest prefix of a name, which it equals or which is followed by a dot; None if none."""
     fitting = [p for p in prefixes if name == p or name.startswith(p + ".")]
     return max(fitting, key=len, default=None)

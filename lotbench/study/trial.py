@@ -46,7 +46,7 @@ def run_trial(
     InputError
         If the configuration or the data is at fault.
     """
-    row, store = _describe(trial), Store(folder)
+    row, store = _known_fields(trial), Store(folder)
     try:
         check_comparable(folder, store.done().values(), trial.config)
         backbone = read_config(trial.config.backbone)
@@ -133,8 +133,8 @@ def _start(trial: PlannedTrial, artefacts: Artefacts) -> ReducedEncoder:
     return checkpoint.build(source, n_labels, trial.method, trial.params, layers, config.seed)
 
 
-def _describe(trial: PlannedTrial) -> dict[str, Any]:
-    """What is known of a trial's row before it is run."""
+def _known_fields(trial: PlannedTrial) -> dict[str, Any]:
+    """The fields of a row that are known before the trial runs."""
     config = trial.config
     return {
         "trial_id": trial.id,
