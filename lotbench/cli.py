@@ -23,8 +23,11 @@ app = typer.Typer(
 
 WIDEST = 180
 """Most columns of a table on a narrower terminal."""
-UNWRITABLE = {errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC}
-"""Errors of a folder without permission, or of a disk that is read-only or full."""
+UNWRITABLE = {
+    *(errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC),
+    *(errno.EEXIST, errno.ENOTDIR, errno.EISDIR),
+}
+"""No permission, a read-only or full disk, or a file in the place of a folder."""
 
 Overrides = Annotated[
     list[str] | None,
