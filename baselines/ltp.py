@@ -58,7 +58,7 @@ class Params(reducer.Params):
     lambda_: float = Field(0.1, ge=0, alias="lambda", description="weight of the mean mask")
     temperature: float = Field(1e-3, gt=0, description="of the soft mask")
     final_threshold: float = Field(0.01, ge=0, description="where the last threshold starts")
-    threshold_learning_rate: float = Field(2e-4, gt=0)
+    threshold_learning_rate: float = Field(2e-4, gt=0, description="of the thresholds")
     soft_share: float = Field(0.5, gt=0, lt=1, description="share of the steps with soft masks")
 
 

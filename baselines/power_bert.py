@@ -71,7 +71,9 @@ class Params(reducer.Params):
     lambda_: float = Field(1e-3, ge=0, alias="lambda", description="weight of the mass of r")
     retention_learning_rate: float = Field(0.1, gt=0, description="of r")
     search_share: float = Field(0.5, gt=0, lt=1, description="share of the steps that search")
-    unit: Literal["tokens", "share"] = "tokens"
+    unit: Literal["tokens", "share"] = Field(
+        "tokens", description="retention counts tokens, or is a share of the text"
+    )
     retention: list[float] | None = Field(
         None, description="tokens kept (or their share) after each layer; skips the search"
     )

@@ -72,8 +72,8 @@ class Params(reducer.Params):
 
     alpha: float = Field(0.2, ge=0, description="price of the kept share in the reward")
     samples: int = Field(4, ge=2, description="K; more cost more and learn more steadily")
-    policy_width: int = Field(32, ge=1)
-    policy_learning_rate: float = Field(3e-3, gt=0)
+    policy_width: int = Field(32, ge=1, description="hidden width of each policy")
+    policy_learning_rate: float = Field(3e-3, gt=0, description="of the policies")
     imitation_share: float = Field(0.5, ge=0, le=1, description="of the policy stage's steps")
     policy_share: float = Field(0.5, gt=0, lt=1, description="share of the steps for the policy")
     distillation: float = Field(1.0, ge=0, description="weight of the teacher's soft labels")

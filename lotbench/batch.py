@@ -81,13 +81,16 @@ class Batch:
             labels=torch.zeros(count, dtype=torch.int64)
             if labels is None
             else torch.as_tensor(labels),
-            index=torch.arange(count) if index is None else torch.as_tensor(index),
+            index=torch.arange(count)
+            if index is None
+            else torch.as_tensor(index, dtype=torch.int64),
             text_seed=torch.zeros(count, dtype=torch.int64)
             if text_seed is None
-            else torch.as_tensor(text_seed),
+            else torch.as_tensor(text_seed, dtype=torch.int64),
         )
 
     def to(self, device: torch.device | str) -> Batch:
+        """The batch on another device."""
         moved = {
             name: value.to(device)
             for name, value in vars(self).items()

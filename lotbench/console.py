@@ -25,7 +25,7 @@ def show_log() -> None:
     """Write what LoTBench logs to stderr."""
     ours = logging.getLogger("lotbench")
     ours.setLevel(logging.INFO)
-    ours.addHandler(LogHandler())
+    ours.handlers = [LogHandler()]  # one, however often it is called
 
 
 class LogHandler(logging.Handler):

@@ -77,19 +77,25 @@ saves a quarter of the time for 6,600 tokens of width 384 on an AMD EPYC."""
 class Params(reducer.Params):
     """Hyper-parameters; ``preset: paper`` has the published values."""
 
-    preset: Literal["recommended", "paper"] = "recommended"
+    preset: Literal["recommended", "paper"] = Field(
+        "recommended", description="values of the other parameters where the file gives none"
+    )
     top_p: float = Field(0.5, gt=0, le=1, description="share of saliency that is processed")
     loss_weight: float = Field(1.0, ge=0, description="weight of the guidance loss")
     threshold: float = Field(0.5, ge=0, le=1, description="process iff P(process) is above")
-    router_width: int = Field(32, ge=1)
+    router_width: int = Field(32, ge=1, description="hidden width of each router")
     router_bias: float = Field(2.0, description="initial bias (-b, +b): starts by processing")
     router_learning_rate: float | None = Field(2e-3, gt=0, description="null: the trial's own")
     straight_through: bool = Field(False, description="let the task gradient reach the routers")
     temperature: float = Field(1.0, gt=0, description="of the Gumbel-softmax")
-    context_token: bool = True
+    context_token: bool = Field(True, description="layers see the mean of the leaping tokens")
     router_context: bool = Field(True, description="add the sequence mean to the router's input")
-    guidance: Literal["gradient", "attention", "random", "none"] = "gradient"
-    share_normalisation: Literal["sum", "softmax"] = "sum"
+    guidance: Literal["gradient", "attention", "random", "none"] = Field(
+        "gradient", description="saliency that the routers learn from"
+    )
+    share_normalisation: Literal["sum", "softmax"] = Field(
+        "sum", description="how saliency becomes a share of its text"
+    )
     decision_every: int = Field(1, ge=1, description="reuse a decision for this many layers")
     distillation: float = Field(1.0, ge=0, description="weight of the teacher's soft labels")
 

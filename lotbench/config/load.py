@@ -63,6 +63,8 @@ def load_sweep(path: str | Path, overrides: Sequence[str] = ()) -> tuple[SweepCo
         One line per fault, with file, line, key path, what is wrong and how to mend it.
     """
     document = override(read_yaml(path), overrides)
+    if {"task", "method"} <= document.data.keys():
+        raise InputError(f"{path}: this is a trial file; use `lotbench run`")
     sweep = validate(SweepConfig, document.data, document.fault)
     for name, task in sweep.tasks.items():
         _check_known(document, ("tasks", name), name, task)
@@ -78,6 +80,8 @@ def load_trial(path: str | Path, overrides: Sequence[str] = ()) -> tuple[TrialCo
         As for `load_sweep`.
     """
     document = override(read_yaml(path), overrides)
+    if {"tasks", "methods"} <= document.data.keys():
+        raise InputError(f"{path}: this is a sweep file; use `lotbench sweep`")
     trial = validate(TrialFile, document.data, document.fault)
     data = TaskConfig(**{key: getattr(trial.task, key) for key in TaskConfig.model_fields})
     _check_known(document, ("task",), trial.task.name, data)

@@ -329,3 +329,10 @@ def test_import_is_light() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+def test_a_file_of_the_other_kind_names_its_command(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="this is a sweep file; use `lotbench sweep`"):
+        load_trial(write(tmp_path, SWEEP))
+    with pytest.raises(InputError, match="this is a trial file; use `lotbench run`"):
+        load_sweep(write(tmp_path, TRIAL))
