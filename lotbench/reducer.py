@@ -166,7 +166,7 @@ class TokenReducer(nn.Module):
         return getattr(self, self._budget_attribute())
 
     @budget.setter
-    def budget(self, value: float) -> None:
+    def budget(self, value: Any) -> None:
         name = self._budget_attribute()
         self.check_budget(self.params, value, report_at(name))
         setattr(self, name, value)
@@ -192,7 +192,7 @@ class TokenReducer(nn.Module):
             setattr(self, name, before)
 
     @classmethod
-    def check_budget(cls, params: Params, value: float, report: Report) -> None:
+    def check_budget(cls, params: Params, value: Any, report: Report) -> None:
         """Refuse a budget that is not valid as a hyper-parameter.
 
         Parameters
@@ -200,7 +200,8 @@ class TokenReducer(nn.Module):
         params : Params
             The hyper-parameters.  If the budget is not one of their fields, every finite number
             is valid.
-        value : float
+        value
+            What a file or a caller gives.
         report : Report
             Adds the place of the value to the message.
 

@@ -81,7 +81,6 @@ def packed_contender(
     """The packed path at a budget, called once per ragged batch."""
     device = encoder.backbone.model.device
     for value in budget.values():
-        assert isinstance(value, int | float)
         if value != encoder.reducer.budget:
             # A copy, so that each contender of one model has its own budget.
             encoder = ReducedEncoder(encoder.backbone, deepcopy(encoder.reducer)).eval()

@@ -159,6 +159,21 @@ def test_contenders_of_one_model_keep_their_own_budgets(folders):
     assert not torch.allclose(nothing, dense, atol=1e-3)
 
 
+def test_a_budget_that_is_a_list_is_timed_as_it_was_trained(tiny, make_batch):
+    """As of random-drop with one keep ratio per layer."""
+    from baselines.random_drop import RandomDrop
+    from lotbench.engine.encoder import ReducedEncoder
+    from lotbench.measure.contenders import packed_contender
+
+    ratios = [1.0, 0.5, 0.2]
+    reducer = RandomDrop(RandomDrop.Params.model_validate({"keep_ratio": ratios}), 3, 32)
+    encoder = ReducedEncoder(tiny, reducer.eval())
+    contender = packed_contender(encoder, EXAMPLES, 2, {"keep_ratio": ratios})
+    with torch.inference_mode():
+        logits = torch.cat([call() for call in contender.calls])
+    assert logits.shape == (len(EXAMPLES), 3)
+
+
 def test_groups_keep_budgets_together_and_fit_memory():
     from lotbench.measure.contenders import plan_groups
 
