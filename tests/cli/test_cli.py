@@ -49,6 +49,7 @@ def test_help_names_every_command() -> None:
         assert re.search(rf"^\W*{command} {{2,}}\w", text, re.MULTILINE), command
 
 
+@pytest.mark.slow
 def test_methods_lists_parameters_and_sources() -> None:
     text = call("methods").stdout
     for word in ("lot", "dense-packed", "top_p", "threshold", "Kim"):

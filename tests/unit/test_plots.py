@@ -71,6 +71,7 @@ def test_failures_alone_draw_nothing_and_say_so(tmp_path, caplog):
     assert missing(frame(tmp_path)) == ["no figures, the store has no trials"]
 
 
+@pytest.mark.slow
 def test_scores_and_speedups_may_be_missing(tmp_path, only_laid_out):
     fill(tmp_path)
     write(tmp_path, trial("n", "ltp", [evaluation(None, 2.0)]))
