@@ -28,8 +28,10 @@ class FirstK(TokenReducer):
 
     Params: ClassVar[type[reducer.Params]] = Params
     name = "first-k"
+    version = 2
     source = "control"
     budget_name = "k"
+    budget_range = (1, 512)
 
     def __init__(self, params: Params, n_layers: int, width: int) -> None:
         super().__init__(params, n_layers, width)

@@ -68,9 +68,11 @@ class LearnedTokenPruning(TokenReducer):
     params: Params
     Params: ClassVar[type[reducer.Params]] = Params
     name = "ltp"
+    version = 2
     source = "Kim et al., KDD 2022"
     needs = frozenset({"received_attention"})
     budget_name = "threshold_scale"
+    budget_range = (1e-3, 1e3)
 
     def __init__(self, params: Params, n_layers: int, width: int) -> None:
         super().__init__(params, n_layers, width)

@@ -103,10 +103,11 @@ class PowerBert(TokenReducer):
     longest: Tensor
     Params: ClassVar[type[reducer.Params]] = Params
     name = "power-bert"
-    version = 2
+    version = 3
     source = "Goyal et al., ICML 2020"
     needs = frozenset({"received_attention"})
     budget_name = "retention_scale"
+    budget_range = (1e-3, 1e3)
 
     def __init__(self, params: Params, n_layers: int, width: int) -> None:
         super().__init__(params, n_layers, width)

@@ -52,8 +52,10 @@ class RandomDrop(TokenReducer):
 
     Params: ClassVar[type[reducer.Params]] = Params
     name = "random-drop"
+    version = 2
     source = "control"
     budget_name = "keep_ratio"
+    budget_range = (0, 1)
 
     def __init__(self, params: Params, n_layers: int, width: int) -> None:
         super().__init__(params, n_layers, width)

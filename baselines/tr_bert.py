@@ -51,7 +51,7 @@ from torch import Tensor, nn
 
 from lotbench import reducer
 from lotbench.batch import Batch
-from lotbench.losses import distillation_loss, task_loss
+from lotbench.losses import task_loss
 from lotbench.ragged import Ragged, segment_count, segment_sum, segment_topk
 from lotbench.reducer import (
     Drop,
@@ -76,7 +76,6 @@ class Params(reducer.Params):
     policy_learning_rate: float = Field(3e-3, gt=0, description="of the policies")
     imitation_share: float = Field(0.5, ge=0, le=1, description="of the policy stage's steps")
     policy_share: float = Field(0.5, gt=0, lt=1, description="share of the steps for the policy")
-    distillation: float = Field(1.0, ge=0, description="weight of the teacher's soft labels")
     threshold: float = Field(0.5, ge=0, le=1, description="keep iff the probability reaches it")
 
 
@@ -100,8 +99,10 @@ class TrBert(TokenReducer):
     params: Params
     Params: ClassVar[type[reducer.Params]] = Params
     name = "tr-bert"
+    version = 2
     source = "Ye et al., NAACL 2021"
     budget_name = "threshold"
+    budget_range = (0, 1)
 
     def __init__(self, params: Params, n_layers: int, width: int) -> None:
         super().__init__(params, n_layers, width)
@@ -110,8 +111,7 @@ class TrBert(TokenReducer):
         self.policies = nn.ModuleList(
             Policy(width, params.policy_width) for _ in self.reduction_layers
         )
-        needs = {"saliency"} if params.imitation_share else set()
-        self.needs = frozenset(needs | ({"teacher_logits"} if params.distillation else set()))
+        self.needs = frozenset({"saliency"} if params.imitation_share else ())
 
     def stages(self) -> list[Stage]:
         rates = {"policies": self.params.policy_learning_rate}
@@ -152,11 +152,7 @@ class TrBert(TokenReducer):
         surprise = torch.stack([action_surprise(e) for e in outputs.trace.decisions()]).sum(0)
         terms = {"policy": reinforce(reward, surprise, self.params.samples)}
         if not frozen:
-            terms["task"] = losses.mean()
-            if self.params.distillation:
-                assert many.teacher_logits is not None, "in needs"
-                divergence = distillation_loss(outputs.logits, many.teacher_logits)
-                terms["distillation"] = self.params.distillation * divergence
+            terms |= step.objective(outputs.logits, many)
         return terms
 
     def overhead_flops(self, layer: int, n_tokens: Tensor) -> Tensor | float:

@@ -32,6 +32,7 @@ class Truncated(TokenReducer):
 
     Params: ClassVar[type[reducer.Params]] = Params
     name = "truncated"
+    version = 2
     source = "control"
 
     def __init__(self, params: Params, n_layers: int, width: int) -> None:

@@ -10,13 +10,13 @@ context token, gradient guidance from the fine-tuned dense teacher, and the abla
 Deviations from the paper
 - ``preset: recommended`` (the default) stops the task gradient before the routers
   (``straight_through: false``), uses narrow routers with a smaller initial bias and their own
-  learning rate, and distils the teacher.  Its guidance divides saliency by the sum, not by a
+  learning rate.  Its guidance divides saliency by the sum, not by a
   softmax, with a larger ``top_p`` and loss weight.  ``preset: paper`` restores the published
   recipe.
 - ``threshold`` can change after training (the post-hoc budget): a token is processed if
   P(process) exceeds it.  The paper takes the larger class, which is threshold 0.5.
 - Guidance labels ignore the saliency of [CLS], since the router does not decide on it.
-- ``decision_every``, ``distillation`` and ``guidance: attention | random | none`` are ours.
+- ``decision_every`` and ``guidance: attention | random | none`` are ours.
 
 Deviations from the released code, which differs from the paper
 - A layer does not compute skipped tokens.  There it computes them, their computed state enters
@@ -42,7 +42,6 @@ from torch import Tensor, nn
 
 from lotbench import reducer
 from lotbench.batch import Batch
-from lotbench.losses import distillation_loss
 from lotbench.ragged import (
     Ragged,
     seeded_uniform,
@@ -65,7 +64,6 @@ PRESETS: dict[str, dict[str, Any]] = {
         "share_normalisation": "softmax",
         "top_p": 0.3,
         "loss_weight": 0.05,
-        "distillation": 0.0,
     },
     "recommended": {},
 }
@@ -97,7 +95,6 @@ class Params(reducer.Params):
         "sum", description="how saliency becomes a share of its text"
     )
     decision_every: int = Field(1, ge=1, description="reuse a decision for this many layers")
-    distillation: float = Field(1.0, ge=0, description="weight of the teacher's soft labels")
 
     @model_validator(mode="before")
     @classmethod
@@ -144,9 +141,10 @@ class LeapOfThought(TokenReducer):
     params: Params
     Params: ClassVar[type[reducer.Params]] = Params
     name = "lot"
-    version = 2
+    version = 3
     source = "Kim et al., EMNLP 2023"
     budget_name = "threshold"
+    budget_range = (0, 1)
 
     def __init__(self, params: Params, n_layers: int, width: int) -> None:
         super().__init__(params, n_layers, width)
@@ -156,8 +154,7 @@ class LeapOfThought(TokenReducer):
             for _ in range(0, n_layers, params.decision_every)
         )
         guidance = {"gradient": {"saliency"}, "attention": {"attention_saliency"}}
-        needs = guidance.get(params.guidance, set())
-        self.needs = frozenset(needs | ({"teacher_logits"} if params.distillation else set()))
+        self.needs = frozenset(guidance.get(params.guidance, set()))
 
     def stages(self) -> list[Stage]:
         rate = self.params.router_learning_rate
@@ -195,14 +192,9 @@ class LeapOfThought(TokenReducer):
         return Leap(keep, straight)
 
     def loss(self, outputs: Outputs, batch: Batch, trace: Trace) -> dict[str, Tensor]:
-        terms = {}
-        if self.params.guidance != "none" and self.params.loss_weight:
-            terms["guidance"] = self.params.loss_weight * self._guidance(batch, trace)
-        if self.params.distillation:
-            assert batch.teacher_logits is not None, "in needs"
-            divergence = distillation_loss(outputs.logits, batch.teacher_logits)
-            terms["distillation"] = self.params.distillation * divergence
-        return terms
+        if self.params.guidance == "none" or not self.params.loss_weight:
+            return {}
+        return {"guidance": self.params.loss_weight * self._guidance(batch, trace)}
 
     def _guidance(self, batch: Batch, trace: Trace) -> Tensor:
         """Cross-entropy of the routers against the saliency labels (section 3.4)."""
@@ -246,7 +238,7 @@ class FixedBudget(LeapOfThought):
 
     Params: ClassVar[type[reducer.Params]] = FixedBudgetParams
     name = "lot-fixed"
-    version = 1
+    version = 2
     source = "Kim et al., EMNLP 2023, with a fixed budget"
     budget_name = "keep_ratio"
 

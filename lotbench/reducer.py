@@ -31,6 +31,7 @@ from lotbench.decision import (
     Trace,
 )
 from lotbench.errors import InputError
+from lotbench.losses import distillation_loss, task_loss
 from lotbench.validation import Report, report_at, validate
 
 __all__ = [
@@ -85,11 +86,32 @@ class Stage:
 
 @dataclass(frozen=True)
 class Step:
-    """What a training step receives: its stage, the progress in it, and a seeded generator."""
+    """What a training step receives: its stage, the progress in it, and a seeded generator.
+
+    ``distillation`` is the weight of the teacher's logits, the same for all methods.
+    """
 
     stage: Stage
     progress: float  # 0 at the stage's first step, towards 1 at its last
     generator: torch.Generator
+    distillation: float = 0.0
+
+    def objective(self, logits: Tensor, batch: Batch) -> dict[str, Tensor]:
+        """The loss terms that every method trains on: ``task``, and ``distillation`` if it is on.
+
+        The trainer adds them to `TokenReducer.loss`; a ``training_step`` of its own calls this.
+
+        Parameters
+        ----------
+        logits : Tensor, shape (B, C)
+        batch : Batch
+        """
+        terms = {"task": task_loss(logits, batch.labels)}
+        if self.distillation:
+            assert batch.teacher_logits is not None, "the trainer adds them"
+            divergence = distillation_loss(logits, batch.teacher_logits)
+            terms["distillation"] = self.distillation * divergence
+        return terms
 
 
 class Prefix(Protocol):
@@ -145,6 +167,8 @@ class TokenReducer(nn.Module):
     """What it uses: received_attention, saliency, attention_saliency, teacher_logits."""
     budget_name: ClassVar[str | None] = None
     """Name of the attribute that is the budget; None for a method without one."""
+    budget_range: ClassVar[tuple[float, float] | None] = None
+    """The budgets among which ``targets`` are searched; from 0 to 1, or both ends positive."""
 
     def __init__(self, params: Params, n_layers: int, width: int) -> None:
         super().__init__()
@@ -246,7 +270,7 @@ class TokenReducer(nn.Module):
         return None
 
     def loss(self, outputs: Outputs, batch: Batch, trace: Trace) -> dict[str, Tensor]:
-        """Weighted loss terms by name; the trainer adds the task loss."""
+        """Weighted loss terms by name; the trainer adds task loss and distillation."""
         return {}
 
     def training_step(self, encoder: Encoder, batch: Batch, step: Step) -> dict | None:

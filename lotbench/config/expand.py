@@ -32,6 +32,7 @@ def expand(sweep: SweepConfig, document: Document) -> list[tuple[TrialConfig, Pl
                     teacher=TeacherConfig.like(sweep.train, sweep.teacher),
                     method=method,
                     params=params,
+                    targets=sweep.targets,
                     plugins=sweep.plugins,
                 )
                 place = Place(document, ("methods", *path), chosen)

@@ -16,6 +16,7 @@ from lotbench.config.sections import (
     Section,
     Seed,
     SweepConfig,
+    Targets,
     TaskConfig,
     TeacherConfig,
     TrainConfig,
@@ -51,6 +52,7 @@ class TrialFile(Section):
     train: TrainConfig = TrainConfig()
     teacher: TeacherConfig | None = None
     method: NamedMethod
+    targets: Targets | None = None
     plugins: list[str] = Field([])
 
 
@@ -100,6 +102,7 @@ def load_trial(path: str | Path, overrides: Sequence[str] = ()) -> tuple[TrialCo
         teacher=TeacherConfig.like(trial.train, trial.teacher),
         method=trial.method.name,
         params=params,
+        targets=trial.targets,
         plugins=trial.plugins,
     )
     return config, Place(document, ("method",), name=("name",))

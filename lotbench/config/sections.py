@@ -63,12 +63,21 @@ def _blocks(value: Any) -> Any:
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]*$")]
 Positive = Annotated[int, Field(ge=1, lt=2**31)]
 Seed = Annotated[int, Field(ge=0, lt=2**32)]
+# FLOPs speed-ups over dense.
+Targets = Annotated[
+    list[Annotated[float, Field(gt=1, le=1000)]], Field(min_length=1), AfterValidator(_distinct)
+]
 
 
 class LimitConfig(Section):
-    """The maximum number of rows of each split, drawn at random; ``None`` takes all."""
+    """The maximum number of rows of each split, drawn at random; ``None`` takes all.
+
+    ``selection`` rows are taken out of the ``train`` rows; by default a tenth of them.
+    """
 
     train: Positive | None = None
+    # Not in records and ids if it is not given, so that older ids are unchanged.
+    selection: Positive | None = Field(default=None, exclude_if=lambda rows: rows is None)
     validation: Positive | None = None
 
 
@@ -92,8 +101,8 @@ class TaskConfig(Section):
     regression: bool | None = None
 
 
-class TrainConfig(Section):
-    """How a model is trained; every method of a sweep gets the same number of steps.
+class FitConfig(Section):
+    """How a model is trained: a teacher, or the model of a trial.
 
     ``learning_rate`` is the rate of the head.  ``layer_decay`` multiplies it once per layer, from
     the last layer down, and once more for the embeddings.
@@ -111,7 +120,19 @@ class TrainConfig(Section):
     init: Literal["teacher", "pretrained"] = "teacher"
 
 
-class TeacherConfig(TrainConfig):
+class TrainConfig(FitConfig):
+    """How the models of trials are trained; every method of a sweep gets the same.
+
+    ``distillation`` is the weight of the divergence from the teacher's logits.  With
+    ``steps: total``, the stages of a method share the steps of the epochs; with ``final``, its last
+    stage gets as many, and the stages before it come on top.
+    """
+
+    distillation: float = Field(default=1.0, ge=0)
+    steps: Literal["total", "final"] = "total"
+
+
+class TeacherConfig(FitConfig):
     """How the teacher is fine-tuned; ``r_drop`` is R-Drop's alpha (Wu et al., 2021)."""
 
     r_drop: float = Field(default=0.0, ge=0, exclude_if=lambda alpha: alpha == 0)
@@ -119,8 +140,9 @@ class TeacherConfig(TrainConfig):
     @classmethod
     def like(cls, train: TrainConfig, given: TeacherConfig | None) -> TeacherConfig:
         """The settings of ``train``, replaced by those that the file gives for the teacher."""
+        shared = {name: getattr(train, name) for name in FitConfig.model_fields}
         names = given.model_fields_set if given else ()
-        return cls(**dict(train) | {name: getattr(given, name) for name in names})
+        return cls(**shared | {name: getattr(given, name) for name in names})
 
 
 class MeasureConfig(Section):
@@ -151,6 +173,7 @@ class SweepConfig(Section):
     train: TrainConfig = TrainConfig()
     teacher: TeacherConfig | None = None
     methods: dict[Name, Annotated[Any, BeforeValidator(_blocks)]] = Field(min_length=1)
+    targets: Targets | None = None
     measure: MeasureConfig | None = None
     plugins: list[str] = Field([])
 
@@ -168,6 +191,7 @@ class TrialConfig(Section):
     teacher: TeacherConfig
     method: Name
     params: dict[str, Any] = Field({})
+    targets: Targets | None = Field(default=None, exclude_if=lambda targets: targets is None)
     plugins: list[str] = Field([])
 
     def trial_id(self, version: int) -> str:

@@ -165,7 +165,8 @@ class Subject:
         shortest = min(stage.share for stage in encoder.reducer.stages() if stage.share)
         epochs = max(2, 2 / shortest / 6)
         config = TrainConfig(epochs=epochs, batch_size=8, learning_rate=1e-3, precision="fp32")
-        report = train(encoder, split(48), config, seed=0, attach=attach(needs))
+        given = attach(needs | {"teacher_logits"})
+        report = train(encoder, split(48), config, seed=0, attach=given)
         for handle in handles:
             handle.remove()
         return Trained(encoder, report, largest)

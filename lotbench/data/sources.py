@@ -13,7 +13,6 @@ import numpy as np
 from lotbench.config.sections import TaskConfig
 from lotbench.config.tasks import BUILT_IN, BuiltIn
 from lotbench.data.corpora import read_corpus
-from lotbench.data.metrics import CLASSIFICATION, REGRESSION
 from lotbench.data.tables import (
     VALIDATION_NAMES,
     Rows,
@@ -25,6 +24,7 @@ from lotbench.data.tables import (
     to_rows,
 )
 from lotbench.errors import InputError, near_misses
+from lotbench.metrics import CLASSIFICATION, REGRESSION
 
 GLUE = "nyu-mll/glue"
 if TYPE_CHECKING:

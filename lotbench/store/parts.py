@@ -88,6 +88,8 @@ class Data(Record):
     """Hash of texts, tokens and labels of all splits."""
     train: int | None = None
     """Examples trained on, without the selection split."""
+    labels: dict[str, str | list[Number]] | None = None
+    """Labels of the validation and the selection split; see `lotbench.store.predictions`."""
     classes: list[str | int] | None = None
     """Names of the classes, by label; absent for regression."""
     train_rows: int | None = None

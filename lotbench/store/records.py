@@ -36,6 +36,8 @@ class Evaluation(Record):
     """The budget by its name, such as ``{"threshold": 0.5}``; empty if the method has none."""
     split: str
     """``validation`` (for reports) or ``selection`` (to choose a model)."""
+    target: Number | None = None
+    """The FLOPs speed-up that the budget was searched for, on the selection split."""
     examples: int | None = None
     """Texts of the split."""
     metrics: dict[str, Number | None]
@@ -52,6 +54,16 @@ class Evaluation(Record):
     """Tokens that serve as keys over all tokens, per layer; shape (layers,)."""
     ffn_ratio: list[Number] | None = None
     """Tokens in the feed-forward over all tokens, per layer; shape (layers,)."""
+    predictions: str | list[Number] | None = None
+    """Prediction for each text of the split, in order; see `lotbench.store.predictions`."""
+
+
+class Unreached(Record):
+    """A FLOPs speed-up that was asked for, and that no budget of the trained model gives."""
+
+    target: Number
+    nearest: Number
+    """The nearest FLOPs speed-up that a budget gives, on the selection split."""
 
 
 class Trial(Stored):
@@ -88,6 +100,8 @@ class Trial(Stored):
     training: Training | None = None
     evaluations: list[Evaluation] = Field(default_factory=list)
     """Each budget on the validation and the selection split; required if the trial is done."""
+    unreached: list[Unreached] | None = None
+    """The targets without an evaluation; null if the sweep has no targets."""
     model: str | None = None
     """Folder of the trained model, relative to the store."""
 

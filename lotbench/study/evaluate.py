@@ -3,20 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
 import torch
 
 from lotbench.data.batches import batches, collate
-from lotbench.data.metrics import compute_metrics
 from lotbench.data.task import Task
 from lotbench.data.tokens import Split
 from lotbench.engine.encoder import ReducedEncoder
 from lotbench.measure.flops import dense_flops, reduced_flops
+from lotbench.metrics import REGRESSION, compute_metrics, predictions
+from lotbench.store.predictions import encode
 from lotbench.study.progress import report
+from lotbench.study.targets import find_budgets
 
 BATCH_SIZE = 32
+SPLITS = ("validation", "selection")
+SEARCH_TEXTS = 256
+"""A search counts FLOPs some thirty times, and 256 texts give them to about a hundredth."""
 
 
 def evaluate(encoder: ReducedEncoder, split: Split, metrics: Sequence[str]) -> dict[str, Any]:
@@ -53,30 +59,90 @@ def evaluate(encoder: ReducedEncoder, split: Split, metrics: Sequence[str]) -> d
         raise FloatingPointError(
             f"the trained model's logits are not finite for {broken} of {len(split)} texts"
         )
+    regression = metrics[0] in REGRESSION
+    predicted = predictions(logits, regression)
     return {
         "examples": len(split),
-        "metrics": compute_metrics(metrics, logits, split.labels),
+        "metrics": compute_metrics(metrics, predicted, split.labels),
         "flops": flops / len(split),
         "dense_flops": dense / len(split),
         "flops_speedup": dense / flops,
         "keep_ratio": (totals["queries"] / tokens).tolist(),
         "key_ratio": (totals["keys"] / tokens).tolist(),
         "ffn_ratio": (totals["feed_forward"] / tokens).tolist(),
+        "predictions": encode(predicted, None if regression else logits.shape[1]),
     }
 
 
-def evaluate_budgets(
-    encoder: ReducedEncoder, task: Task, budgets: Sequence[float]
+def flops_speedup(encoder: ReducedEncoder, split: Split, rows: np.ndarray) -> float:
+    """Dense FLOPs over FLOPs at the current budget, both summed over some rows of a split."""
+    device = next(encoder.parameters()).device
+    encoder.eval()
+    flops = dense = 0.0
+    with torch.inference_mode():
+        for start in range(0, len(rows), BATCH_SIZE):
+            batch = collate(split, rows[start : start + BATCH_SIZE]).to(device)
+            trace = encoder(batch).trace
+            flops += float(reduced_flops(trace, encoder.backbone, encoder.reducer).sum())
+            dense += float(dense_flops(batch.layout.lengths, encoder.backbone).sum())
+    return dense / flops
+
+
+def score(
+    encoder: ReducedEncoder, task: Task, budgets: Sequence[float], targets: Sequence[float]
+) -> dict[str, Any]:
+    """The ``evaluations`` of a trained model on validation and selection, as a row stores them.
+
+    Parameters
+    ----------
+    encoder : ReducedEncoder
+    task : Task
+    budgets : sequence of float
+        Budgets to score; without any, and without targets, the trained one.
+    targets : sequence of float
+        FLOPs speed-ups whose budgets are searched and scored; ``unreached`` has those without one.
+    """
+    if not targets:
+        return {"evaluations": _at_budgets(encoder, task, [(b, {}) for b in budgets or [None]])}
+    found, unreached = find_budgets(
+        encoder.reducer, targets, partial(flops_speedup, encoder, task.selection, _sample(task))
+    )
+    chosen = [(budget, {"target": target}) for target, budget in found.items()]
+    return {
+        "evaluations": _at_budgets(encoder, task, chosen),
+        "unreached": [
+            {"target": target, "nearest": nearest} for target, nearest in unreached.items()
+        ],
+    }
+
+
+def stored_labels(task: Task) -> dict[str, str | list[float]]:
+    """The labels of the scored splits, as a row stores them."""
+    classes = None if task.regression else task.n_labels
+    return {name: encode(getattr(task, name).labels, classes) for name in SPLITS}
+
+
+def _at_budgets(
+    encoder: ReducedEncoder, task: Task, budgets: list[tuple[float | None, dict[str, Any]]]
 ) -> list[dict[str, Any]]:
-    """Evaluations on validation and selection at each budget; by default at the trained one."""
+    """Evaluations at each budget, with its own fields; None is the trained budget."""
     rows = []
     reducer = encoder.reducer
-    values = budgets or [None]
-    for number, value in enumerate(values):
-        report("evaluate", number, len(values))
+    for number, (value, own) in enumerate(budgets):
+        report("evaluate", number, len(budgets))
         with reducer.at_budget(value):
             budget = {reducer.budget_name: reducer.budget} if reducer.budget_name else {}
-            for split in ("validation", "selection"):
+            for split in SPLITS:
                 found = evaluate(encoder, getattr(task, split), task.metrics)
-                rows.append({"budget": budget, "split": split, **found})
+                rows.append({"budget": budget, "split": split, **own, **found})
     return rows
+
+
+def _sample(task: Task) -> np.ndarray:
+    """Rows of the selection split on which FLOPs are counted in a search, of evenly spread length.
+
+    All rows, or `SEARCH_TEXTS` of them.
+    """
+    by_length = np.argsort(task.selection.lengths, kind="stable")
+    count = min(len(by_length), SEARCH_TEXTS)
+    return by_length[np.linspace(0, len(by_length) - 1, count).round().astype(int)]

@@ -9,13 +9,14 @@ from typing import Any
 from lotbench import registry
 from lotbench.config.document import Document, Place
 from lotbench.config.expand import expand
-from lotbench.config.sections import SweepConfig, TrialConfig
+from lotbench.config.sections import Section, SweepConfig, Targets, TrialConfig
 from lotbench.engine.loading import read_config
 from lotbench.errors import InputError
 from lotbench.measure import launch
 from lotbench.reducer import Params, TokenReducer
 from lotbench.store.store import Store
 from lotbench.study.checks import check_comparable
+from lotbench.validation import validate
 
 
 @dataclass(frozen=True)
@@ -30,6 +31,9 @@ class PlannedTrial:
     params : Params
     budgets : tuple of float
         Post-hoc budgets to evaluate; empty for the trained budget alone.
+    targets : tuple of float
+        FLOPs speed-ups whose budgets are searched after training; empty if budgets are given, and
+        for a method without a budget.
     id : str
         The name under which the result is stored.
     place : Place
@@ -40,6 +44,7 @@ class PlannedTrial:
     method: type[TokenReducer]
     params: Params
     budgets: tuple[float, ...]
+    targets: tuple[float, ...]
     id: str
     place: Place
 
@@ -76,10 +81,10 @@ class PlannedTrial:
 
 
 def resolve(config: TrialConfig, place: Place | None = None) -> PlannedTrial:
-    """The trial with its method's class, parameters, budgets and id.
+    """The trial with its method's class, parameters, budgets or targets, and id.
 
-    The list of budgets is among the parameters under the plural of the budget's name
-    (``thresholds``).
+    Among the parameters may be a list of budgets under the plural of the budget's name
+    (``thresholds``), or ``targets``; both go before the targets of the sweep.
 
     Parameters
     ----------
@@ -103,18 +108,41 @@ def resolve(config: TrialConfig, place: Place | None = None) -> PlannedTrial:
     values = dict(config.params)
     key = f"{method.budget_name}s"
     budgets = values.pop(key, None) if method.budget_name else None
+    own = values.pop("targets", None)
     params = registry.make_params(method, values, place.fault)
     if budgets is not None:
         _check_budgets(method, params, budgets, key, place)
+    if own is not None:
+        own = validate(_Targets, {"targets": own}, place.fault).targets
+    shared = config.targets if budgets is None and method.budget_name else None
+    targets = shared if own is None else own
+    if targets and (budgets is not None or method.budget_range is None):
+        raise InputError(place.fault(("targets",) if own else (), _no_targets(method, key)))
     plugins = [str(Path(p).resolve()) if p.endswith(".py") else p for p in config.plugins]
+    # Without targets of no use, so that they change no trial id.
+    config = config.model_copy(update={"plugins": plugins, "targets": shared and targets})
     return PlannedTrial(
-        config.model_copy(update={"plugins": plugins}),
+        config,
         method,
         params,
         tuple(float(budget) for budget in budgets or ()),
+        tuple(targets or ()),
         config.trial_id(method.version),
         place,
     )
+
+
+class _Targets(Section):
+    targets: Targets
+
+
+def _no_targets(method: type[TokenReducer], key: str) -> str:
+    """Why a method cannot be given targets."""
+    if method.budget_name is None:
+        return f"{method.name} has no budget after training, so it cannot be moved to a target"
+    if method.budget_range is None:
+        return f"{method.name} does not say its budget_range, so list {key} instead of targets"
+    return f"give targets or {key}, not both"
 
 
 def _check_budgets(

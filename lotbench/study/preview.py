@@ -8,10 +8,11 @@ import torch
 
 from lotbench.config.sections import TrialConfig
 from lotbench.data.task import Task, load_task
-from lotbench.engine.loading import load_backbone, load_tokenizer
+from lotbench.engine.loading import load_backbone, load_tokenizer, read_config
 from lotbench.measure.flops import dense_flops
+from lotbench.reducer import Stage
 from lotbench.store.store import Store
-from lotbench.study.plan import Plan
+from lotbench.study.plan import Plan, PlannedTrial
 from lotbench.study.training import total_steps
 
 if TYPE_CHECKING:
@@ -43,7 +44,7 @@ def preview(planned: Plan) -> Table:
             with trial.place.document.at(("tasks", config.task)):
                 tasks[config.task] = _load(config, tokenizer)
             costs[config.task] = _cost(config, tasks[config.task])
-        steps = total_steps(len(tasks[config.task].train), config.train)
+        steps = total_steps(len(tasks[config.task].train), config.train, _stages(trial))
         tera = costs[config.task] * steps * config.train.batch_size / 1e12
         status = "done" if name in done else "to do" if name in planned.todo else "later"
         total += tera if status == "to do" else 0.0
@@ -53,6 +54,12 @@ def preview(planned: Plan) -> Table:
         f"{len(planned.todo)} trials to do, at most {total:.1f} TFLOPs, and the teachers"
     )
     return table
+
+
+def _stages(trial: PlannedTrial) -> list[Stage]:
+    backbone = read_config(trial.config.backbone)
+    n_layers = trial.config.layers or backbone.num_hidden_layers
+    return trial.method(trial.params, n_layers, backbone.hidden_size).stages()
 
 
 def _load(config: TrialConfig, tokenizer: object) -> Task:

@@ -15,19 +15,19 @@ from torch import Tensor, nn
 
 from lotbench import machine
 from lotbench.batch import Batch
-from lotbench.config.sections import TrainConfig
+from lotbench.config.sections import FitConfig, TrainConfig
 from lotbench.data.batches import batches, collate
 from lotbench.data.tokens import Split
 from lotbench.engine.encoder import ReducedEncoder
 from lotbench.errors import InputError
-from lotbench.losses import distillation_loss, task_loss
+from lotbench.losses import distillation_loss
 from lotbench.reducer import Stage, Step, TokenReducer
 from lotbench.study.progress import report
 
 Attach = Callable[[Batch, np.ndarray], None]
 """Adds the artefacts of these rows (saliency, teacher logits) to a batch."""
 
-RESERVED_TERMS = {"task", "r_drop"}
+RESERVED_TERMS = {"task", "distillation", "r_drop"}
 """Loss terms that the trainer adds; no method may return one of these names."""
 
 
@@ -54,14 +54,15 @@ def resolve_precision(asked: str, device: torch.device) -> str:
 def train(
     encoder: ReducedEncoder,
     split: Split,
-    config: TrainConfig,
+    config: FitConfig,
     seed: int,
     attach: Attach | None = None,
     r_drop: float = 0.0,
 ) -> dict[str, Any]:
     """Train in place; returns steps, examples, seconds, precision, threads and stage losses.
 
-    ``r_drop`` is the alpha of R-Drop; a method with its own training step ignores it.
+    ``r_drop`` is the alpha of R-Drop; a method with its own training step ignores it.  If
+    ``config`` asks for distillation, ``attach`` must add the teacher's logits.
 
     Raises
     ------
@@ -72,11 +73,13 @@ def train(
     precision = resolve_precision(config.precision, device)
     torch.manual_seed(seed)
     generator = torch.Generator(device).manual_seed(seed)
-    total = total_steps(len(split), config)
+    recipe = encoder.reducer.stages()
+    total = total_steps(len(split), config, recipe)
+    distillation = config.distillation if isinstance(config, TrainConfig) else 0.0
     stream = _stream(split, config.batch_size, seed)
     started, examples, done = time.perf_counter(), 0, 0
     stages = []
-    for stage, steps in stage_steps(encoder.reducer.stages(), total):
+    for stage, steps in stage_steps(recipe, total):
         encoder.reducer.start_stage(stage)
         optimiser = _optimiser(encoder, stage, config)
         schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, _linear(steps, config.warmup))
@@ -90,7 +93,8 @@ def train(
                 attach(batch, rows)
             batch = batch.to(device)
             with torch.autocast(device.type, torch.bfloat16, enabled=precision == "bf16"):
-                terms = losses(encoder, batch, Step(stage, i / steps, generator), r_drop)
+                step = Step(stage, i / steps, generator, distillation)
+                terms = losses(encoder, batch, step, r_drop)
             values = {name: float(term.detach()) for name, term in terms.items()}
             for name, value in values.items():
                 if not math.isfinite(value):
@@ -123,9 +127,12 @@ def train(
     }
 
 
-def total_steps(examples: int, config: TrainConfig) -> int:
-    """Optimisation steps of a trial, whatever its method."""
-    return max(1, round(config.epochs * math.ceil(examples / config.batch_size)))
+def total_steps(examples: int, config: FitConfig, stages: list[Stage]) -> int:
+    """Optimisation steps of all stages: those of the epochs, or more with ``steps: final``."""
+    steps = config.epochs * math.ceil(examples / config.batch_size)
+    if isinstance(config, TrainConfig) and config.steps == "final":
+        steps /= stages[-1].share
+    return max(1, round(steps))
 
 
 def stage_steps(stages: list[Stage], total: int) -> list[tuple[Stage, int]]:
@@ -176,7 +183,7 @@ def _pass(encoder: ReducedEncoder, batch: Batch, step: Step) -> tuple[dict[str, 
             f"method {encoder.reducer.name!r}: loss returns a term {name!r}, which the trainer "
             "adds by itself; give it another name"
         )
-    return {"task": task_loss(outputs.logits, batch.labels)} | own, outputs.logits
+    return step.objective(outputs.logits, batch) | own, outputs.logits
 
 
 def _checked(terms: Any, reducer: TokenReducer, hook: str) -> dict[str, Tensor]:
@@ -223,7 +230,7 @@ def _linear(steps: int, warmup: float) -> Callable[[int], float]:
     return factor
 
 
-def _optimiser(encoder: ReducedEncoder, stage: Stage, config: TrainConfig) -> torch.optim.AdamW:
+def _optimiser(encoder: ReducedEncoder, stage: Stage, config: FitConfig) -> torch.optim.AdamW:
     """AdamW with the stage's learning rates.
 
     Lower layers may learn more slowly: ULMFiT (Howard & Ruder, 2018, section 3.2).
@@ -254,7 +261,7 @@ def _optimiser(encoder: ReducedEncoder, stage: Stage, config: TrainConfig) -> to
     )
 
 
-def _decay(name: str, parameter: nn.Parameter, config: TrainConfig) -> float:
+def _decay(name: str, parameter: nn.Parameter, config: FitConfig) -> float:
     """Weight decay for the weights of linear layers and embeddings, 0 for all others.
 
     Other parameters of a method (retention, thresholds) are changed only by its loss.

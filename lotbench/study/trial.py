@@ -17,7 +17,7 @@ from lotbench.store.files import as_json
 from lotbench.store.records import Trial
 from lotbench.store.store import Store
 from lotbench.study.checks import check_comparable, check_data, check_teacher, stored_config
-from lotbench.study.evaluate import evaluate_budgets
+from lotbench.study.evaluate import score, stored_labels
 from lotbench.study.plan import PlannedTrial
 from lotbench.study.teacher import Artefacts, device
 from lotbench.study.training import NonFiniteLoss, train
@@ -107,18 +107,24 @@ def _with_same_teacher(trial: PlannedTrial, folder: Path) -> list[Trial]:
 def _train_and_evaluate(trial: PlannedTrial, artefacts: Artefacts, folder: Path) -> dict[str, Any]:
     config, task, model = trial.config, artefacts.task, f"models/{trial.id}"
     encoder = _start(trial, artefacts).to(device())
-    attach = artefacts.attacher(encoder.reducer.needs)
+    distilled = {"teacher_logits"} if config.train.distillation else set()
+    attach = artefacts.attacher(encoder.reducer.needs | distilled)
     training = train(encoder, task.train, config.train, config.seed, attach)
-    evaluations = evaluate_budgets(encoder, task, trial.budgets)
+    evaluations = score(encoder, task, trial.budgets, trial.targets)
     checkpoint.save(
         folder / model, encoder, artefacts.tokenizer, config.plugins, config.data.max_length
     )
     return {
         "metric": task.metrics[0],
         "teacher": {"key": artefacts.key, **artefacts.teacher_card()},
-        "data": {"fingerprint": task.fingerprint, "train": len(task.train), **task.notes},
+        "data": {
+            "fingerprint": task.fingerprint,
+            "train": len(task.train),
+            "labels": stored_labels(task),
+            **task.notes,
+        },
         "training": training,
-        "evaluations": evaluations,
+        **evaluations,
         "model": model,
     }
 

@@ -18,12 +18,12 @@ VARIANTS: list[tuple[str, dict[str, Any]]] = [
     ("first-k", {"k": 5}),
     ("lot", {"preset": "paper"}),
     ("lot", {"decision_every": 2, "context_token": False, "guidance": "random"}),
-    ("lot", {"guidance": "attention", "distillation": 1.0}),
+    ("lot", {"guidance": "attention"}),
     ("power-bert", {"unit": "share"}),
     ("power-bert", {"retention": [30, 20, 10, 5]}),
     ("random-drop", {"keep_ratio": [1.0, 0.7, 0.7, 0.2]}),
     ("truncated", {"layers": 3}),
-    ("tr-bert", {"samples": 2, "imitation_share": 0.0, "distillation": 0.0}),
+    ("tr-bert", {"samples": 2, "imitation_share": 0.0}),
 ]
 
 

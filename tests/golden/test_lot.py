@@ -19,7 +19,7 @@ ONE = Ragged.from_lengths([4])
 
 
 def lot(n_layers: int = 3, width: int = 32, **params: object) -> LeapOfThought:
-    return LeapOfThought(Params(**{"distillation": 0.0} | params), n_layers, width).double()
+    return LeapOfThought(Params(**params), n_layers, width).double()
 
 
 def undecided(method: LeapOfThought) -> LeapOfThought:
@@ -284,7 +284,7 @@ def test_paper_preset_has_the_published_values() -> None:
     assert params.context_token
     assert params.router_context
     assert (params.guidance, params.share_normalisation) == ("gradient", "softmax")
-    assert (params.decision_every, params.distillation) == (1, 0.0)
+    assert params.decision_every == 1
     (stage,) = LeapOfThought(params, 2, 8).stages()
     assert stage.learning_rates == {}  # one rate for everything
     assert stage.soft

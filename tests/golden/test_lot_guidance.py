@@ -14,11 +14,11 @@ from torch import Tensor
 from lotbench.batch import Batch
 from lotbench.lot import LeapOfThought, Params, guidance_labels
 from lotbench.ragged import Ragged
-from lotbench.reducer import Event, Leap, Outputs, Trace
+from lotbench.reducer import Event, Leap, Trace
 
 
 def lot(n_layers: int = 3, width: int = 32, **params: object) -> LeapOfThought:
-    return LeapOfThought(Params(**{"distillation": 0.0} | params), n_layers, width).double()
+    return LeapOfThought(Params(**params), n_layers, width).double()
 
 
 def labels_of(saliency: list[float], top_p: float, normalisation: str = "sum") -> list[int]:
@@ -151,29 +151,6 @@ def test_guidance_loss_of_texts_without_a_token_to_route_is_zero() -> None:
     assert logits.grad.tolist() == [[0, 0], [0, 0]]
 
 
-def test_distillation_by_hand() -> None:
-    """Teacher (1/2, 1/2), student (1/4, 3/4): KL = log 2 / 2 + log(2/3) / 2 = 0.1438410.
-
-    A second text agrees with its teacher: the mean is 0.0719205; times 2: 0.1438410.
-    """
-    batch = with_saliency([1.0, 1.0], [1, 1])
-    batch.teacher_logits = torch.zeros(2, 2)
-    logits = torch.tensor([[0.0, math.log(3)], [4.0, 4.0]])
-    outputs = Outputs(logits, None, batch.layout, None, Trace())
-    terms = lot(guidance="none", distillation=2.0).loss(outputs, batch, Trace())
-    assert set(terms) == {"distillation"}
-    assert terms["distillation"].item() == pytest.approx(0.1438410, abs=1e-6)
-
-
-def test_distillation_of_a_regression_is_the_squared_distance() -> None:
-    """Logits 1 and 2, teacher 3 and 2: (4 + 0) / 2 = 2; times 0.5: 1."""
-    batch = with_saliency([1.0, 1.0], [1, 1])
-    batch.teacher_logits = torch.tensor([[3.0], [2.0]])
-    outputs = Outputs(torch.tensor([[1.0], [2.0]]), None, batch.layout, None, Trace())
-    terms = lot(guidance="none", distillation=0.5).loss(outputs, batch, Trace())
-    assert terms["distillation"].item() == 1.0
-
-
 def test_without_guidance_there_is_no_loss() -> None:
     assert lot(guidance="none").loss(None, None, Trace()) == {}
     assert lot(loss_weight=0.0).loss(None, None, Trace()) == {}
@@ -183,8 +160,7 @@ def test_needs_follow_the_parameters() -> None:
     assert lot().needs == {"saliency"}
     assert lot(guidance="none").needs == frozenset()
     assert lot(guidance="random").needs == frozenset()
-    assert lot(guidance="random", distillation=1.0).needs == {"teacher_logits"}
-    assert LeapOfThought(Params(), 3, 32).needs == {"saliency", "teacher_logits"}
+    assert lot(guidance="attention").needs == {"attention_saliency"}
 
 
 def test_random_guidance_depends_on_the_text_alone() -> None:

@@ -101,7 +101,7 @@ def test_the_policy_stage_teaches_the_policies_alone(reduced, batch):
 
 def test_the_joint_stage_teaches_everything(reduced, batch):
     encoder = reduced(TrBert, samples=3).train()
-    step = Step(encoder.reducer.stages()[1], 0.0, torch.Generator().manual_seed(0))
+    step = Step(encoder.reducer.stages()[1], 0.0, torch.Generator().manual_seed(0), 1.0)
     terms = encoder.reducer.training_step(encoder, batch([9, 6]), step)
     assert set(terms) == {"policy", "task", "distillation"}
     sum(terms.values()).backward()

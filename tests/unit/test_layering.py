@@ -18,7 +18,7 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 
-GROUND = {"lotbench.errors", "lotbench.ragged", "lotbench.validation"}
+GROUND = {"lotbench.errors", "lotbench.metrics", "lotbench.ragged", "lotbench.validation"}
 CONTRACT = GROUND | {
     "lotbench.batch",
     "lotbench.decision",
@@ -29,6 +29,7 @@ METHODS = CONTRACT | {"lotbench.registry"}
 DATA = {
     "lotbench.errors",
     "lotbench.validation",
+    "lotbench.metrics",
     "lotbench.batch",
     "lotbench.config",
     "lotbench.data",
@@ -48,13 +49,19 @@ MAY_IMPORT = {
     "lotbench.data": DATA,
     "lotbench.decision": GROUND | {"lotbench.batch"},
     "lotbench.losses": set(),
-    "lotbench.reducer": GROUND | {"lotbench.batch", "lotbench.decision"},
+    "lotbench.metrics": set(),
+    "lotbench.reducer": GROUND | {"lotbench.batch", "lotbench.decision", "lotbench.losses"},
     "lotbench.registry": CONTRACT,
     "lotbench.lot": CONTRACT,
     "lotbench.engine": METHODS | {"lotbench.engine"},
     "lotbench.measure": MEASURE,
     "lotbench.study": STUDY,
-    "lotbench.report": {"lotbench.errors", "lotbench.store", "lotbench.report"},
+    "lotbench.report": {
+        "lotbench.errors",
+        "lotbench.metrics",
+        "lotbench.store",
+        "lotbench.report",
+    },
     "lotbench.conformance": STUDY | {"lotbench.conformance"},
     "lotbench.api": STUDY,
     "lotbench.console": METHODS | {"lotbench.conformance"},
@@ -72,6 +79,7 @@ MAY_NEED = {
     "lotbench.batch": {"torch", "numpy"},
     "lotbench.decision": {"torch"},
     "lotbench.losses": {"torch"},
+    "lotbench.metrics": {"numpy", "scipy"},
     "lotbench.reducer": {"torch", "pydantic"},
     "lotbench.registry": set(),
     "lotbench.lot": {"torch", "pydantic"},

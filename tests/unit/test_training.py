@@ -47,12 +47,14 @@ def fresh(make_backbone):
 
 
 def config(**changes) -> TrainConfig:
-    return TrainConfig(**{"epochs": 3, "batch_size": 8, "learning_rate": 1e-3, **changes})
+    return TrainConfig(
+        **{"epochs": 3, "distillation": 0.0, "batch_size": 8, "learning_rate": 1e-3, **changes}
+    )
 
 
 def test_steps_are_whole_and_sum_to_the_total():
     # 3 epochs of ceil(25 / 8) = 4 steps; shares of 0.3 and 0.7 end at round(3.6) = 4 and 12.
-    assert total_steps(25, config()) == 12
+    assert total_steps(25, config(), [Stage("all")]) == 12
     steps = [n for _, n in stage_steps([Stage("a", 0.3), Stage("b", 0.7)], 12)]
     assert steps == [4, 8]
 

@@ -1,4 +1,4 @@
-"""Metrics of a split, all of them higher if better."""
+"""Metrics of predictions, all of them higher if better."""
 
 from __future__ import annotations
 
@@ -10,8 +10,13 @@ CLASSIFICATION = ("accuracy", "f1", "matthews")
 REGRESSION = ("pearson", "spearman")
 
 
+def predictions(logits: np.ndarray, regression: bool) -> np.ndarray:
+    """The predicted class of each row of ``logits`` (N, C), or the value if it is a regression."""
+    return logits[:, 0] if regression else logits.argmax(axis=1)
+
+
 def compute_metrics(
-    names: Sequence[str], logits: np.ndarray, labels: np.ndarray
+    names: Sequence[str], predicted: np.ndarray, labels: np.ndarray
 ) -> dict[str, float]:
     """The named metrics, from 0 to 1 (correlations from -1 to 1).
 
@@ -19,22 +24,17 @@ def compute_metrics(
     ----------
     names : sequence of str
         Names in `CLASSIFICATION` or `REGRESSION`.
-    logits : ndarray, shape (N, C)
-        C = 1 for regression.
-    labels : ndarray, shape (N,)
+    predicted, labels : ndarray, shape (N,)
+        Classes, or values of a regression.
 
     Raises
     ------
     ValueError
         If the numbers of rows differ.
     """
-    if len(logits) != len(labels):
-        raise ValueError(f"{len(logits)} rows of logits for {len(labels)} labels")
-    scores: dict[str, float] = {}
-    for name in names:
-        values = logits[:, 0] if name in REGRESSION else logits.argmax(axis=1)
-        scores[name] = float(_METRICS[name](values, labels))
-    return scores
+    if len(predicted) != len(labels):
+        raise ValueError(f"{len(predicted)} predictions for {len(labels)} labels")
+    return {name: float(_METRICS[name](predicted, labels)) for name in names}
 
 
 def accuracy(predicted: np.ndarray, labels: np.ndarray) -> float:

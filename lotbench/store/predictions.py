@@ -1,0 +1,35 @@
+"""Predictions and labels of a split as a row stores them: readable, and a byte per text.
+
+Classes are one digit each, in base 36, without a separator: ``"0120"``.  Values of a regression,
+and classes of a task with more than 36 of them, are a list of numbers.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+DIGITS = "0123456789abcdefghijklmnopqrstuvwxyz"
+
+
+def encode(values: np.ndarray, classes: int | None) -> str | list[float]:
+    """Predictions or labels (N,) in the form of a row.
+
+    Parameters
+    ----------
+    values : ndarray, shape (N,)
+        Class numbers, or values of a regression, which are rounded to seven digits.
+    classes : int or None
+        Number of classes; None for a regression.
+    """
+    if classes is None:
+        return [float(f"{value:.7g}") for value in values]
+    if classes > len(DIGITS):
+        return [int(value) for value in values]
+    return "".join(DIGITS[value] for value in values)
+
+
+def decode(stored: str | list) -> np.ndarray:
+    """The values (N,) of a row: int64 classes, or float64 where the row has fractions."""
+    if isinstance(stored, str):
+        return np.array([int(digit, 36) for digit in stored], dtype=np.int64)
+    return np.array(stored)

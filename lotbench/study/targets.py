@@ -1,0 +1,113 @@
+"""The post-hoc budgets at which a trained model has the FLOPs speed-ups that are asked for."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from itertools import pairwise
+
+from lotbench.reducer import TokenReducer
+from lotbench.study.progress import report
+
+CLOSE = 0.01
+"""The search ends within a hundredth of the target."""
+REACHED = 0.1
+"""A budget of whole tokens moves in steps, so up to a tenth off counts as reached."""
+TRIES = 16
+"""Most budgets that are tried for a target."""
+LOGIT_END = 16.0
+"""The search from 0 to 1 goes to within 1e-7 of both ends: float32 probabilities end there."""
+
+
+def find_budgets(
+    reducer: TokenReducer, targets: Sequence[float], speedup: Callable[[], float]
+) -> tuple[dict[float, float], dict[float, float]]:
+    """The budget that reaches each target, and the nearest speed-up for targets that none reaches.
+
+    A root search between the ends of the method's ``budget_range``: it halves the interval and
+    interpolates in turn.  What is known from one target also narrows the search for the next.
+
+    Parameters
+    ----------
+    reducer : TokenReducer
+        Its budget is set during the search, and restored after it.
+    targets : sequence of float
+        FLOPs speed-ups.
+    speedup : callable
+        The FLOPs speed-up at the reducer's current budget.
+    """
+    search = _Search(reducer, speedup)
+    found: dict[float, float] = {}
+    unreached: dict[float, float] = {}
+    for number, target in enumerate(targets):
+        report("search budgets", number, len(targets))
+        place = search.nearest(target)
+        off = abs(math.log(search.known[place] / target))
+        if off <= REACHED and search.budget(place) not in found.values():
+            found[target] = search.budget(place)
+        else:
+            unreached[target] = search.known[place]
+    return found, unreached
+
+
+class _Search:
+    """Speed-ups by place in the range: 0 at its low end, 1 at its high end."""
+
+    def __init__(self, reducer: TokenReducer, speedup: Callable[[], float]) -> None:
+        assert reducer.budget_range is not None, "the plan has checked it"
+        self.reducer, self.speedup = reducer, speedup
+        self.low, self.high = reducer.budget_range
+        self.known: dict[float, float] = {}
+
+    def budget(self, place: float) -> float:
+        """The budget at a place: even steps of the logit from 0 to 1, else of the logarithm."""
+        if (self.low, self.high) == (0, 1):
+            value = 1 / (1 + math.exp(LOGIT_END * (1 - 2 * place)))
+        else:
+            value = self.low * (self.high / self.low) ** place
+        return round(value) if isinstance(self.reducer.budget, int) else float(f"{value:.8g}")
+
+    def try_place(self, place: float) -> float:
+        """The speed-up at a place, computed once per budget."""
+        if place not in self.known:
+            budget = self.budget(place)
+            same = next((p for p in self.known if self.budget(p) == budget), None)
+            if same is not None:
+                self.known[place] = self.known[same]
+            else:
+                with self.reducer.at_budget(budget):
+                    self.known[place] = self.speedup()
+        return self.known[place]
+
+    def nearest(self, target: float) -> float:
+        """The place whose speed-up is nearest to the target, after a search around it."""
+        self.try_place(0.0)
+        self.try_place(1.0)
+        for attempt in range(TRIES):
+            place = self._nearest_known(target)
+            bracket = self._bracket(target)
+            if abs(math.log(self.known[place] / target)) <= CLOSE or bracket is None:
+                break
+            left, right = bracket
+            if self.budget(left) == self.budget(right):
+                break
+            between = (left + right) / 2
+            if attempt % 2:
+                start, end = (math.log(self.known[each] / target) for each in bracket)
+                share = min(0.95, max(0.05, start / (start - end)))
+                between = left + share * (right - left)
+            self.try_place(between)
+        return self._nearest_known(target)
+
+    def _nearest_known(self, target: float) -> float:
+        return min(self.known, key=lambda place: abs(math.log(self.known[place] / target)))
+
+    def _bracket(self, target: float) -> tuple[float, float] | None:
+        """The narrowest two neighbouring places with the target between them, or None."""
+        places = sorted(self.known)
+        pairs = [
+            (left, right)
+            for left, right in pairwise(places)
+            if (self.known[left] < target) != (self.known[right] < target)
+        ]
+        return min(pairs, key=lambda pair: pair[1] - pair[0], default=None)
