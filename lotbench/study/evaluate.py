@@ -107,7 +107,9 @@ def score(
     found, unreached = find_budgets(
         encoder.reducer, targets, partial(flops_speedup, encoder, task.selection, _sample(task))
     )
-    chosen = [(budget, {"target": target}) for target, budget in found.items()]
+    chosen: list[tuple[float | None, dict[str, Any]]] = [
+        (budget, {"target": target}) for target, budget in found.items()
+    ]
     return {
         "evaluations": _at_budgets(encoder, task, chosen),
         "unreached": [
