@@ -13,7 +13,6 @@ class Dense(TokenReducer):
     """Every layer computes every token; timed as the untouched model on padded batches."""
 
     name = "dense"
-    version = 2
     source = "the backbone's own paper"
     padded = True
 
@@ -22,5 +21,4 @@ class DensePacked(TokenReducer):
     """Every layer computes every token; timed on the packed path."""
 
     name = "dense-packed"
-    version = 2
     source = "the backbone's own paper"
