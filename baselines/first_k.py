@@ -2,7 +2,8 @@
 
 It is often strong on news, where the first sentences suffice.  A pair of texts is shortened as a
 tokenizer does it, from the end of the longer text.  If the backbone has no segments (RoBERTa), a
-pair counts as one text.  [CLS] is the first token, so it is always kept.
+pair counts as one text.  [CLS] is the first token, so it is always kept.  All steps train the
+final model.
 """
 
 from __future__ import annotations

@@ -12,6 +12,8 @@ Implemented
 - Retention: ell_l = ceil(sum_k r[l, k]), made non-increasing.  The ell_l most significant tokens
   enter the feed-forward and the later layers; then the model is retrained.
 - Fine-tuning, the first of the paper's three stages, is the shared teacher.
+- Half of the steps search, and half retrain the final model (``search_share``; published: full
+  epochs for each stage).  ``train.steps: final`` gives the retraining all steps.
 
 Deviations from the paper
 - [CLS] is always kept and is not multiplied in the search, since the classifier reads it.  r has

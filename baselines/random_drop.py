@@ -1,7 +1,8 @@
 """Control: drop random tokens, and fine-tune; it does not select.
 
 A method that does not beat this control at the same FLOPs has not learned which tokens matter.  A
-text of n tokens keeps ``ceil(keep_ratio * n)`` tokens, [CLS] included.
+text of n tokens keeps ``ceil(keep_ratio * n)`` tokens, [CLS] included.  All steps train the final
+model.
 
 - In evaluation, the draw is seeded by a hash of the text, so it is deterministic and does not
   depend on the batch.  In training, every step draws again.  This makes the control as strong as

@@ -1,7 +1,8 @@
 """Control: keep the first k layers of the backbone, and fine-tune; it removes layers, not tokens.
 
 Token reduction is of no use unless it beats this control at the same FLOPs.  The head gets the
-output of layer k - 1.  The later layers remain in the checkpoint and never run.
+output of layer k - 1.  The later layers remain in the checkpoint and never run.  All steps train
+the final model.
 """
 
 from __future__ import annotations

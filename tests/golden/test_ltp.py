@@ -23,11 +23,32 @@ def test_thresholds_start_rising_linearly_from_zero():
 
 
 def test_soft_mask_is_a_sigmoid_of_the_distance_to_the_threshold():
-    score = torch.tensor([0.0, 0.003, 0.002, 0.0])
-    mask = ltp.soft_mask(score, torch.tensor(0.002), 1e-3, Ragged.from_lengths([4]))
-    # (0.003 - 0.002) / 0.001 = 1;  0;  -2; and 1 for [CLS] though its score is 0
+    score = torch.tensor([0.0, 0.3, 0.25, 0.15])
+    mask = ltp.soft_mask(score, torch.tensor(0.25), 0.2, Ragged.from_lengths([4]))
+    # (0.3 - 0.25) * 4 / 0.2 = 1;  0;  -0.1 * 4 / 0.2 = -2; and 1 for [CLS] though its score is 0
     wanted = [1, 1 / (1 + math.exp(-1)), 0.5, 1 / (1 + math.exp(2))]
     assert mask.tolist() == pytest.approx(wanted, rel=1e-5)
+
+
+def test_the_default_temperature_is_the_published_one_at_128_tokens():
+    score = torch.zeros(128)
+    score[1], score[2] = 0.011, 0.0085
+    temperature = LearnedTokenPruning.Params().temperature
+    mask = ltp.soft_mask(score, torch.tensor(0.01), temperature, Ragged.from_lengths([128]))
+    # 0.001 / 1e-3 = 1 and -0.0015 / 1e-3 = -1.5
+    wanted = [1 / (1 + math.exp(-1)), 1 / (1 + math.exp(1.5))]
+    assert mask[1:3].tolist() == pytest.approx(wanted, rel=1e-4)
+
+
+def test_the_mask_is_equally_soft_at_every_length():
+    # Scores of 1.5 and 0.5 mean scores against a threshold of one: 0.5 / 0.25 = 2, at n = 2 and 8.
+    layout = Ragged.from_lengths([2, 8])
+    n = torch.tensor([2.0] * 2 + [8.0] * 8)
+    score = torch.tensor([0, 1.5, 0, 1.5, 0.5, 1, 1, 1, 1, 1]) / n
+    short = ltp.soft_mask(score, torch.tensor(1 / 2), 0.25, layout)
+    long = ltp.soft_mask(score, torch.tensor(1 / 8), 0.25, layout)
+    assert float(short[1]) == float(long[3]) == pytest.approx(1 / (1 + math.exp(-2)))
+    assert float(long[4]) == pytest.approx(1 / (1 + math.exp(2)))
 
 
 def test_mean_mask_leaves_cls_out_and_weighs_texts_equally():
@@ -49,23 +70,24 @@ def test_selection_is_strict_and_scales(reduced, batch):
 
 
 def test_the_soft_stage_multiplies_the_output_and_prices_the_mask(reduced, batch):
-    reducer = reduced(LearnedTokenPruning, layers=2, lambda_=0.1).reducer.train()
+    reducer = reduced(LearnedTokenPruning, layers=2, lambda_=0.1, temperature=0.3).reducer.train()
     reducer.start_stage(reducer.stages()[0])
     assert reducer.stage.name == SOFT
     tokens = tokens_of(batch([3]))
     with torch.no_grad():
-        reducer.thresholds.copy_(torch.tensor([0.2, 0.4]))
+        reducer.thresholds.copy_(torch.tensor([0.2, 0.5]))
     received = Received(torch.tensor([0.2, 0.2, 0.2]), torch.zeros(3))
     decisions = [reducer.after_attention(layer, tokens, received) for layer in range(2)]
     assert all(decision.keep.all() and decision.at_output for decision in decisions)
-    # Layer 0: (0.2 - 0.2) / 0.001 -> 0.5 each.  Layer 1: -200 -> 0.  Mean 0.25, times 0.1.
+    # Layer 0: (0.2 - 0.2) * 3 / T = 0 -> 0.5 each.  Layer 1: -0.3 * 3 / 0.3 = -3 -> 0.04742587.
+    # The sum over the layers is 0.54742587, times 0.1.
     trace = Trace(
         events=[
             Event(layer, "after_attention", decision, tokens.layout, tokens.rows)
             for layer, decision in enumerate(decisions)
         ]
     )
-    assert reducer.loss(None, None, trace)["mask"].item() == pytest.approx(0.025)
+    assert reducer.loss(None, None, trace)["mask"].item() == pytest.approx(0.054742587)
 
 
 def test_tokens_leave_before_the_feed_forward_of_the_same_layer(reduced, batch):
