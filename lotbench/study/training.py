@@ -131,7 +131,7 @@ def total_steps(examples: int, config: FitConfig, stages: list[Stage]) -> int:
     """Optimisation steps of all stages: those of the epochs, or more with ``steps: final``."""
     steps = config.epochs * math.ceil(examples / config.batch_size)
     if isinstance(config, TrainConfig) and config.steps == "final":
-        steps /= stages[-1].share
+        steps /= next(stage.share for stage in reversed(stages) if stage.share)
     return max(1, round(steps))
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from letter_data import folder_of, letters, plain
+from letter_data import folder_of, letters, plain, refusal
 
 from lotbench.config.sections import TaskConfig
 from lotbench.data.batches import batches, collate
@@ -66,6 +66,30 @@ def test_selection_of_a_large_train_split_is_capped(
     monkeypatch.setattr("lotbench.data.task.SELECTION_MOST", 3)
     task = load_task("mine", plain(tmp_path), tokenizer, 0)
     assert (len(task.train), len(task.selection)) == (37, 3)
+
+
+def test_a_task_says_how_many_rows_select(tmp_path: Path, tokenizer: Any) -> None:
+    data = plain(tmp_path)
+    chosen = {"limit": {"train": 20, "selection": 15}}
+    task = load_task("mine", TaskConfig(**data.model_dump() | chosen), tokenizer, 0)
+    assert (len(task.train), len(task.selection), len(task.validation)) == (5, 15, 10)
+    assert not {*task.train.texts} & {*task.selection.texts}
+    # The rows are those of a plain limit, divided in another way.
+    limited = TaskConfig(**data.model_dump() | {"limit": {"train": 20}})
+    other = load_task("mine", limited, tokenizer, 0)
+    assert other.selection.texts == task.selection.texts[:2]
+    assert other.train.texts == task.selection.texts[2:] + task.train.texts
+
+
+@pytest.mark.parametrize("limit", [{"selection": 40}, {"train": 20, "selection": 20}])
+def test_a_selection_that_leaves_no_training_rows_is_refused(
+    tmp_path: Path, tokenizer: Any, limit: dict[str, int]
+) -> None:
+    data = TaskConfig(**plain(tmp_path).model_dump() | {"limit": limit})
+    rows = limit["selection"]
+    assert refusal(data, tokenizer).startswith(
+        f"tasks.mine.limit.selection: {rows} of {rows} usable training rows leave none to train on"
+    )
 
 
 def test_limit_applies_before_tokenising_and_validation_is_the_same_for_all_seeds(

@@ -52,11 +52,60 @@ def config(**changes) -> TrainConfig:
     )
 
 
+def step_of(distillation: float) -> Step:
+    return Step(Stage("fine-tune"), 0.0, torch.Generator(), distillation)
+
+
 def test_steps_are_whole_and_sum_to_the_total():
     # 3 epochs of ceil(25 / 8) = 4 steps; shares of 0.3 and 0.7 end at round(3.6) = 4 and 12.
     assert total_steps(25, config(), [Stage("all")]) == 12
     steps = [n for _, n in stage_steps([Stage("a", 0.3), Stage("b", 0.7)], 12)]
     assert steps == [4, 8]
+
+
+def test_steps_final_gives_the_last_stage_the_steps_of_the_epochs():
+    # 12 steps of the epochs; 12 / 0.75 = 16 in all, of which 4 come on top.
+    stages = [Stage("search", 0.25), Stage("retrain", 0.75)]
+    total = total_steps(25, config(steps="final"), stages)
+    assert [n for _, n in stage_steps(stages, total)] == [4, 12]
+    assert total_steps(25, config(steps="final"), [Stage("all")]) == 12
+    # A stage without a share does not train.
+    assert total_steps(25, config(steps="final"), [*stages, Stage("left out", 0.0)]) == 16
+    assert total_steps(25, config(steps="total"), stages) == 12
+
+
+@pytest.mark.parametrize("share", [0.1, 0.3, 0.5, 0.7, 0.95])
+def test_steps_final_is_exact_for_every_share(share):
+    stages = [Stage("first", 1 - share), Stage("last", share)]
+    for examples in range(80, 500, 7):
+        total = total_steps(examples, config(steps="final"), stages)
+        wanted = total_steps(examples, config(), stages)
+        assert stage_steps(stages, total)[-1] == (stages[-1], wanted)
+
+
+def test_a_stage_before_the_last_trains_on_top(fresh, split):
+    # 24 texts in batches of 8 for one epoch: 3 steps, which are half of all.
+    record = train(fresh(PowerBert, max_length=40), split, config(epochs=1, steps="final"), seed=0)
+    assert [stage["steps"] for stage in record["stages"]] == [3, 3]
+
+
+def test_the_objective_of_a_classification(make_batch):
+    batch = replace(make_batch([4]), labels=torch.tensor([0]))
+    batch.teacher_logits = torch.tensor([[0.0, 0.0]])
+    logits = torch.tensor([[0.0, math.log(3)]])
+    terms = step_of(distillation=0.5).objective(logits, batch)
+    # Teacher (1/2, 1/2), student (1/4, 3/4): 0.5 ln 2 + 0.5 ln(2/3) = 0.1438410, times 0.5.
+    assert float(terms["distillation"]) == pytest.approx(0.5 * 0.1438410, abs=1e-6)
+    assert float(terms["task"]) == pytest.approx(math.log(4))
+    assert set(step_of(distillation=0.0).objective(logits, batch)) == {"task"}
+
+
+def test_the_objective_of_a_regression_is_the_squared_distance(make_batch):
+    batch = replace(make_batch([4, 5]), labels=torch.tensor([2.5, 0.0]))
+    batch.teacher_logits = torch.tensor([[1.0], [3.0]])
+    terms = step_of(distillation=1.0).objective(torch.tensor([[2.0], [0.0]]), batch)
+    # (1 + 9) / 2 from the teacher; (0.25 + 0) / 2 from the labels.
+    assert (float(terms["distillation"]), float(terms["task"])) == (5.0, 0.125)
 
 
 def test_shares_that_do_not_sum_to_one_are_refused():

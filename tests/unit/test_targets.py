@@ -1,0 +1,198 @@
+"""Budgets found for FLOPs speed-ups: with known curves, and with a small model of every method."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+import torch
+
+from baselines.ltp import LearnedTokenPruning
+from lotbench import registry
+from lotbench.conformance.tiny import CLASSES, WIDTH, tiny_backbone
+from lotbench.data.task import Task
+from lotbench.data.tokens import Split
+from lotbench.engine.encoder import ReducedEncoder
+from lotbench.reducer import Params, TokenReducer
+from lotbench.study.evaluate import score
+from lotbench.study.targets import TRIES, find_budgets
+
+TARGETS = [1.5, 2.0, 3.0, 4.0, 6.0, 8.0, 12.0, 16.0]
+
+
+class Searched:
+    """A method without tokens, whose speed-up is a function of its budget; counts the calls."""
+
+    def __init__(self, start: float, ends: tuple[float, float], curve: Callable[[float], float]):
+        class Dial(TokenReducer):
+            name, budget_name, budget_range = "dial", "dial", ends
+            dial = start
+
+        self.reducer, self.curve = Dial(Params(), 2, 8), curve
+        self.tried: list[float] = []
+
+    def speedup(self) -> float:
+        self.tried.append(self.reducer.budget)
+        return self.curve(self.reducer.budget)
+
+    def find(self, targets: list[float]) -> tuple[dict[float, float], dict[float, float]]:
+        return find_budgets(self.reducer, targets, self.speedup)
+
+
+def sigmoid(x: float) -> float:
+    return 1 / (1 + math.exp(-x))
+
+
+CURVES = {
+    # Rises as the share of the tokens falls, up to 20 times.
+    "share": (0.5, (0, 1), lambda share: 1 / (0.05 + 0.95 * share)),
+    # Moves only where nearly all probabilities lie, between 0.9998 and 0.99995.
+    "steep threshold": (
+        0.5,
+        (0, 1),
+        lambda threshold: 1 + 19 * sigmoid((math.log(threshold / (1 - threshold)) - 9) / 0.2),
+    ),
+    "scale": (1.0, (1e-3, 1e3), lambda scale: 1 + 20 * scale / (5 + scale)),
+}
+
+
+@pytest.mark.parametrize("name", CURVES)
+def test_the_budget_of_every_target_is_within_a_hundredth(name: str) -> None:
+    start, ends, curve = CURVES[name]
+    search = Searched(start, ends, curve)
+    found, unreached = search.find(TARGETS)
+    assert list(found) == TARGETS and unreached == {}
+    for target, budget in found.items():
+        assert abs(math.log(curve(budget) / target)) <= 0.01
+        assert ends[0] <= budget <= ends[1]
+    # No budget is tried twice, and a target profits from what the others have shown.
+    assert len(set(search.tried)) == len(search.tried) <= 2 + 6 * len(TARGETS)
+    assert search.reducer.budget == start
+
+
+def test_a_target_beyond_both_ends_has_the_nearest_speed_up() -> None:
+    # From 3 (whole texts) to 6 (a single token).
+    search = Searched(0.5, (0, 1), lambda share: 6 - 3 * share)
+    found, unreached = search.find([1.5, 2.0, 4.0, 8.0])
+    assert list(found) == [4.0] and found[4.0] == pytest.approx(2 / 3, abs=0.02)
+    assert unreached == {
+        1.5: pytest.approx(3, rel=1e-5),
+        2.0: pytest.approx(3, rel=1e-5),
+        8.0: pytest.approx(6, rel=1e-5),
+    }
+
+
+def test_a_budget_of_whole_tokens_stays_whole() -> None:
+    # 100 tokens over k: 67, 50, 33, 8 and 6 tokens are nearest to the first five targets, 4% off
+    # at most.  Between 3 tokens (33.3) and 2 (50), no number is within a tenth of 40.
+    search = Searched(64, (1, 512), lambda k: 100 / min(k, 100))
+    found, unreached = search.find([1.5, 2.0, 3.0, 12.0, 16.0, 40.0])
+    assert found == {1.5: 67, 2.0: 50, 3.0: 33, 12.0: 8, 16.0: 6}
+    assert unreached == {40.0: pytest.approx(100 / 3)}
+    assert all(type(budget) is int for budget in [*search.tried, *found.values()])
+    assert search.reducer.budget == 64
+
+
+def test_a_jump_over_a_target_is_said_after_a_bounded_search() -> None:
+    search = Searched(0.5, (0, 1), lambda share: 2.0 if share > 0.3 else 10.0)
+    found, unreached = search.find([5.0])
+    assert (found, unreached) == ({}, {5.0: 10.0})
+    assert len(search.tried) <= 2 + TRIES
+
+
+def test_two_targets_do_not_share_a_budget() -> None:
+    search = Searched(64, (1, 512), lambda k: 100 / min(k, 100))
+    found, unreached = search.find([16.0, 16.5])
+    assert found == {16.0: 6}
+    assert unreached == {16.5: pytest.approx(100 / 6)}
+
+
+def test_the_budget_is_restored_if_a_count_fails() -> None:
+    def broken(share: float) -> float:
+        raise FloatingPointError
+
+    search = Searched(0.5, (0, 1), broken)
+    with pytest.raises(FloatingPointError):
+        search.find([2.0])
+    assert search.reducer.budget == 0.5
+
+
+def split_of(texts: int, seed: int) -> Split:
+    rng = np.random.default_rng(seed)
+    ids = [rng.integers(4, 200, size).tolist() for size in rng.integers(20, 60, texts)]
+    return Split(
+        ids,
+        [[0] * len(row) for row in ids],
+        np.arange(texts) % CLASSES,
+        np.arange(texts) + 1000 * seed,
+        [("x",)] * texts,
+    )
+
+
+@pytest.fixture(scope="module")
+def task() -> Task:
+    train, selection, validation = (split_of(texts, texts) for texts in (4, 24, 12))
+    return Task("tiny", CLASSES, False, ("accuracy",), train, selection, validation, "")
+
+
+def tiny(method: type[TokenReducer]) -> ReducedEncoder:
+    return ReducedEncoder(tiny_backbone(4), method(method.Params(), 4, WIDTH))
+
+
+SEARCHABLE = [name for name in registry.names() if registry.get(name).budget_range]
+
+
+@pytest.mark.parametrize("name", SEARCHABLE)
+def test_every_method_reaches_twice_the_speed_or_says_how_near_it_comes(
+    name: str, task: Task
+) -> None:
+    encoder = tiny(registry.get(name))
+    before = encoder.reducer.budget
+    result = score(encoder, task, [], [2.0, 1000.0])
+    assert encoder.reducer.budget == before
+    # Not even one token a text is a thousand times faster.
+    assert result["unreached"][-1]["target"] == 1000.0
+    nearest = result["unreached"][-1]["nearest"]
+    rows = {row["split"]: row for row in result["evaluations"]}
+    if nearest < 2:
+        assert rows == {}
+        assert result["unreached"][0] == {"target": 2.0, "nearest": nearest}
+        return
+    assert set(rows) == {"validation", "selection"}
+    assert {row["target"] for row in rows.values()} == {2.0}
+    assert rows["selection"]["flops_speedup"] == pytest.approx(2, rel=0.1)
+    assert rows["selection"]["budget"] == rows["validation"]["budget"]
+    assert [name for row in rows.values() for name in row["budget"]] == [
+        encoder.reducer.budget_name
+    ] * 2
+
+
+def test_all_our_methods_but_those_without_a_budget_are_searchable() -> None:
+    assert {"lot", "lot-fixed", "power-bert", "ltp", "tr-bert", "random-drop", "first-k"} <= {
+        *SEARCHABLE
+    }
+
+
+@pytest.mark.parametrize(
+    ("thresholds", "reached"),
+    [
+        ([-0.01, -0.01, -0.01, -0.01], False),  # keep every token at every scale
+        ([0.0, 0.0, 0.0, 0.0], False),
+        ([-0.01, 0.0, 0.005, 0.01], True),
+        ([0.0, 0.01, -0.01, 0.0], True),
+    ],
+)
+def test_thresholds_of_ltp_at_or_below_zero_do_not_break_the_search(
+    thresholds: list[float], reached: bool, task: Task
+) -> None:
+    encoder = tiny(LearnedTokenPruning)
+    with torch.no_grad():
+        encoder.reducer.thresholds.copy_(torch.tensor(thresholds))
+    result = score(encoder, task, [], [1.3])
+    if reached:
+        assert result["unreached"] == []
+        assert result["evaluations"][1]["flops_speedup"] == pytest.approx(1.3, rel=0.1)
+    else:
+        assert result == {"evaluations": [], "unreached": [{"target": 1.3, "nearest": 1.0}]}
