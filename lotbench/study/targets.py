@@ -9,8 +9,8 @@ from itertools import pairwise
 from lotbench.reducer import TokenReducer
 from lotbench.study.progress import report
 
-CLOSE = 0.01
-"""The search ends within a hundredth of the target."""
+CLOSE = 0.02
+"""The search ends within two hundredths of the target."""
 REACHED = 0.1
 """A budget of whole tokens moves in steps, so up to a tenth off counts as reached."""
 TRIES = 16
