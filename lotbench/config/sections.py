@@ -146,7 +146,10 @@ class TeacherConfig(FitConfig):
 
 
 class MeasureConfig(Section):
-    """The settings of the timing passes; every combination is measured."""
+    """The settings of the timing passes; every combination is measured.
+
+    ``targets`` are those of the trials' targets that are timed; by default all are.
+    """
 
     batch_sizes: Annotated[list[Positive], AfterValidator(_distinct)] = Field(
         default=[1, 32], min_length=1
@@ -156,6 +159,7 @@ class MeasureConfig(Section):
     )
     devices: list[Annotated[str, AfterValidator(_device)]] = Field(default=["cpu"], min_length=1)
     dtypes: list[Literal["fp32", "bf16"]] = Field(default=["fp32"], min_length=1)
+    targets: Targets | None = None
     examples: Positive = 64
     rounds: Positive = 20
     min_seconds: float = Field(default=1.0, ge=0)

@@ -143,7 +143,7 @@ def _passes(
     sizes = _batch_sizes(config, trials[0])
     picked = Picked(examples=config.examples, run=max(config.batch_sizes))
     reduced = [trial for trial in trials if trial.method != "dense"]
-    candidates = [each for trial in reduced for each in _candidates(store, trial)]
+    candidates = [each for trial in reduced for each in _candidates(store, trial, config)]
     if not reduced:
         log.info("%s, seed %d: nothing but dense, so there is nothing to time", task, seed)
     examples, dense = None, None
@@ -184,8 +184,8 @@ def _batch_sizes(config: MeasureConfig, trial: Trial) -> list[int]:
     return [size for size in config.batch_sizes if size <= texts]
 
 
-def _candidates(store: Store, trial: Trial) -> list[Candidate]:
-    """A trial's model at each of its budgets; none without a model of the method's version."""
+def _candidates(store: Store, trial: Trial, config: MeasureConfig) -> list[Candidate]:
+    """A trial's model at each budget to time; none without a model of the method's version."""
     folder = store.model(trial)
     if folder is None:
         return []
@@ -194,7 +194,12 @@ def _candidates(store: Store, trial: Trial) -> list[Candidate]:
     except InputError as error:
         log.warning("not timed: %s", error)
         return []
-    budgets = [each.budget for each in trial.evaluations if each.split == "validation"]
+    budgets = [
+        each.budget
+        for each in trial.evaluations
+        if each.split == "validation"
+        and (not config.targets or each.target is None or each.target in config.targets)
+    ]
     return [
         Candidate(
             name=" ".join([trial.trial_id, *(f"{k}={v}" for k, v in budget.items())]),

@@ -149,6 +149,26 @@ def test_models_are_timed_against_dense_of_their_own_backbone_alone(
     assert passes == []
 
 
+def test_only_the_targets_asked_for_are_timed(timed_store, monkeypatch):
+    row = Store(timed_store).trial("a").content()
+    points = {2: 0.5, 4: 0.7, 8: 0.9}
+    row["evaluations"] = [
+        evaluation(0.9, target, {"threshold": budget}, target=target)
+        for target, budget in points.items()
+    ]
+    write(timed_store, row)
+    timed = []
+
+    def record(spec):
+        timed.append([each.budget["threshold"] for each in spec.candidates])
+        return iter(())
+
+    monkeypatch.setattr(study_timing.passes, "run_pass", record)
+    measure(Store(timed_store), MeasureConfig(batch_sizes=[8], targets=[2, 8]))
+    measure(Store(timed_store), MeasureConfig(batch_sizes=[8]))
+    assert timed == [[0.5, 0.9], [0.5, 0.7, 0.9]]
+
+
 @pytest.mark.slow
 def test_a_model_that_cannot_be_timed_does_not_stop_the_others(timed_store, monkeypatch, caplog):
     """A worker that dies ends its own pass; a contender that raises is named."""
