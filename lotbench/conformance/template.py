@@ -29,6 +29,7 @@ class MyMethod(TokenReducer):
     source = "own idea"
     version = 1  # raise it when results change, so that finished trials run again
     budget_name = "keep_ratio"  # can change after training, so one model gives a whole curve
+    budget_range = (0, 1)  # where the budgets of the sweep's targets are searched
 
     def __init__(self, params: Params, n_layers: int, width: int) -> None:
         super().__init__(params, n_layers, width)

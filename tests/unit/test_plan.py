@@ -209,3 +209,103 @@ def test_without_a_file_the_key_path_is_named(tmp_path: Path) -> None:
     config, _ = load_trial(path, ["method.top_p=7"])
     with pytest.raises(InputError, match=r"^methods\.lot\.top_p: Input should be less"):
         resolve(config)
+
+
+TARGETS = SWEEP + "targets: [2, 4.0]\n"
+
+SCALED = """\
+from lotbench.reducer import TokenReducer
+
+class Scaled(TokenReducer):
+    name, budget_name, scale = "scaled", "scale", 1.0
+"""
+
+
+def planned(path: Path, text: str) -> dict[str, list]:
+    """The planned trials of a sweep by method, in the order of the file."""
+    path.write_text(text)
+    trials: dict[str, list] = {}
+    for trial in plan(*load_sweep(path), path.parent).trials.values():
+        trials.setdefault(trial.config.method, []).append(trial)
+    return trials
+
+
+def test_the_targets_of_a_sweep_are_for_methods_with_a_budget_and_no_list(tmp_path: Path) -> None:
+    trials = planned(tmp_path / "sweep.yaml", TARGETS)
+    assert {trial.targets for trial in trials["power-bert"]} == {(2.0, 4.0)}
+    assert [trial.config.targets for trial in trials["power-bert"]] == [[2.0, 4.0]] * 3
+    assert {(trial.targets, trial.budgets) for trial in trials["lot"]} == {((), (0.3, 0.5))}
+    assert [(trial.targets, trial.config.targets) for trial in trials["dense"]] == [((), None)]
+
+
+def test_targets_change_the_ids_of_the_trials_that_use_them_alone(tmp_path: Path) -> None:
+    without = planned(tmp_path / "without.yaml", SWEEP)
+    trials = planned(tmp_path / "sweep.yaml", TARGETS)
+    ids = {name: [trial.id for trial in group] for name, group in trials.items()}
+    before = {name: [trial.id for trial in group] for name, group in without.items()}
+    assert (ids["dense"], ids["lot"]) == (before["dense"], before["lot"])
+    assert not {*ids["power-bert"]} & {*before["power-bert"]}
+
+
+def test_the_targets_of_a_method_go_before_those_of_the_sweep(tmp_path: Path) -> None:
+    text = TARGETS.replace("- {unit: share}", "- {unit: share, targets: [3]}")
+    first, second, _ = planned(tmp_path / "sweep.yaml", text)["power-bert"]
+    assert (first.targets, second.targets) == ((3.0,), (2.0, 4.0))
+    again = resolve(TrialConfig(**first.config.model_dump(mode="json")))
+    assert (again.id, again.targets) == (first.id, first.targets)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        (
+            "thresholds: [0.3, 0.5]",
+            "thresholds: [0.3, 0.5]\n    targets: [2]",
+            "line 10: methods.lot.targets: give targets or thresholds, not both",
+        ),
+        (
+            "  dense:",
+            "  dense: {targets: [2]}",
+            "line 6: methods.dense.targets: dense has no budget after training",
+        ),
+        (
+            "unit: share",
+            "targets: [2, 0.5]",
+            "line 13: methods.power-bert.0.targets.1: Input should be greater than 1",
+        ),
+        (
+            "unit: share",
+            "targets: [2, 2]",
+            "line 13: methods.power-bert.0.targets: ",
+        ),
+    ],
+)
+def test_targets_that_do_not_fit_are_refused_with_their_place(
+    refusal, old: str, new: str, message: str
+) -> None:
+    found = refusal(old, new)
+    assert found.startswith(message)
+    assert "\n" not in found
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "line", "key"),
+    [
+        ("  dense:", "  scaled: {targets: [2]}", 7, "methods.scaled.targets"),
+        ("  dense:", "  scaled: {}\ntargets: [2]", 7, "methods.scaled"),
+    ],
+)
+def test_a_method_that_does_not_say_its_range_has_no_targets(
+    tmp_path: Path, old: str, new: str, line: int, key: str
+) -> None:
+    plugin = tmp_path / "scaled.py"
+    plugin.write_text(SCALED)
+    path = tmp_path / "sweep.yaml"
+    text = SWEEP.split("  lot:")[0].replace(old, new)
+    path.write_text(text.replace("name: small", f"name: small\nplugins: [{plugin}]"))
+    with pytest.raises(InputError) as caught:
+        plan(*load_sweep(path), tmp_path)
+    assert str(caught.value) == (
+        f"{path}:{line}: {key}: scaled does not say its budget_range, so list scales instead of "
+        "targets"
+    )
