@@ -41,6 +41,10 @@ class Leap:
     weight : Tensor, shape (T,), or None
         Differentiable form of ``keep`` for soft stages: the state becomes
         ``weight * layer(h) + (1 - weight) * h``, and ``weight`` is also the key's weight.
+    keys : Tensor, shape (T,), bool, or None
+        Tokens that the layer sees as keys even if they leap: their present states give keys and
+        values.  For a kept token it changes the key's weight alone, which is then 1 at any
+        ``weight``.
     context : Tensor, shape (B, D), or None
         A token that is only a key and value, in sequences where at least one token leaps.
     aux : dict
@@ -48,6 +52,8 @@ class Leap:
     sizes : tuple of B int, or None
         Number of tokens kept in each sequence, if the method knows it without reading ``keep``.
         Packing then does not wait for the device, and its shapes are static.
+    key_sizes : tuple of B int, or None
+        With ``keys``, the number of tokens `seen` in each sequence, for the same purpose.
     """
 
     keep: Tensor
@@ -55,6 +61,13 @@ class Leap:
     context: Tensor | None = None
     aux: dict[str, Any] = field(default_factory=dict)
     sizes: tuple[int, ...] | None = None
+    keys: Tensor | None = None
+    key_sizes: tuple[int, ...] | None = None
+
+    @property
+    def seen(self) -> Tensor:
+        """The tokens that are keys of the layer, kept or not, shape (T,), bool."""
+        return self.keep if self.keys is None else self.keep | self.keys
 
 
 @dataclass(frozen=True)
@@ -89,11 +102,12 @@ def malformed(decision: Any, tokens: Tokens) -> str | None:
     if not isinstance(decision, Leap | Drop):
         return f"returned {type(decision).__name__}; a Leap, a Drop or None is needed"
     shown, width = tokens.hidden.shape
-    context = decision.context if isinstance(decision, Leap) else None
+    leap = decision if isinstance(decision, Leap) else None
     wanted = {
         "keep": (decision.keep, "(T,)", (shown,), "bool"),
         "weight": (decision.weight, "(T,)", (shown,), "floating"),
-        "context": (context, "(B, D)", (tokens.layout.batch_size, width), "floating"),
+        "keys": (leap and leap.keys, "(T,)", (shown,), "bool"),
+        "context": (leap and leap.context, "(B, D)", (tokens.layout.batch_size, width), "floating"),
     }
     for name, (value, letters, shape, kind) in wanted.items():
         if value is None and name != "keep":
@@ -160,8 +174,8 @@ class Trace:
     Attributes
     ----------
     shown, queries, keys, feed_forward : list of Tensor, each (B,), int64
-        Per layer: tokens shown to the method before the layer, tokens computed, keys (tokens and
-        context), tokens in the feed-forward.
+        Per layer: tokens shown to the method before the layer, tokens computed, keys (tokens
+        computed, tokens seen while they leap, and context), tokens in the feed-forward.
     events : list of Event
     """
 

@@ -85,14 +85,16 @@ class Watch(TokenReducer):
                     "Leap must be between 0 and 1",
                 )
                 decision = replace(decision, weight=decision.weight.nan_to_num().clamp(0, 1))
-        declared = getattr(decision, "sizes", None)
-        if declared is not None:
-            kept = tuple(segment_count(decision.keep, tokens.layout).tolist())
-            if tuple(declared) != kept:
-                self.faults.setdefault(
-                    "sizes", f"{where} declares sizes {declared}, but its mask keeps {kept}"
-                )
-                decision = replace(decision, sizes=None)
+        if isinstance(decision, Leap):
+            declared = (("sizes", decision.keep, "keeps"), ("key_sizes", decision.seen, "sees"))
+            for name, mask, does in declared:
+                sizes = getattr(decision, name)
+                found = tuple(segment_count(mask, tokens.layout).tolist())
+                if sizes is not None and tuple(sizes) != found:
+                    self.faults.setdefault(
+                        "sizes", f"{where} declares {name} {sizes}, but its mask {does} {found}"
+                    )
+                    decision = replace(decision, **{name: None})
         return decision
 
 
@@ -125,6 +127,8 @@ def _shown(tokens: Tokens, received: Received | None = None) -> dict[str, Tensor
     }
     if tokens.previous is not None:
         found["tokens.previous.keep"] = tokens.previous.keep
+        if isinstance(tokens.previous, Leap) and tokens.previous.keys is not None:
+            found["tokens.previous.keys"] = tokens.previous.keys
     if received is not None:
         found |= {"received.mean": received.mean, "received.own": received.own}
     return found

@@ -105,6 +105,7 @@ def attend_and_receive(
     layout: Ragged,
     keys: Ragged,
     key_weight: Tensor | None = None,
+    asking: Tensor | None = None,
 ) -> tuple[Tensor, Received]:
     """Attention output ``(T, H, d)`` and what each query token receives as a key.
 
@@ -116,15 +117,21 @@ def attend_and_receive(
     query : Tensor, shape (T, H, d)
     key, value : Tensor, shape (Tk, H, d)
     layout, keys : Ragged
-        Layouts of queries and keys.  A sequence may have one more key at its end (a context token).
+        Layouts of queries and keys.  The keys of a sequence begin with its query tokens; others
+        may follow (tokens that leap, a context token).
     key_weight : Tensor, shape (Tk,), or None
-        Queries of weight 0 are absent: the attention they give is not counted.
+        Weights of the weighted softmax.
+    asking : Tensor, shape (T,), bool, or None
+        The queries that are present: attention that others give is not counted.  None is those
+        whose ``key_weight`` is above 0.
     """
     cuts = _runs(layout, keys, query.device)
     if len(cuts) == 2:  # one run
-        return _explicit(query, key, value, layout, keys, key_weight)
-    runs = _split_into_runs(cuts, query, key, value, layout, keys, key_weight)
-    parts = [_explicit(*run) for run in runs]
+        return _explicit(query, key, value, layout, keys, key_weight, asking)
+    runs = list(_split_into_runs(cuts, query, key, value, layout, keys, key_weight))
+    rows = [run[3].total for run in runs]
+    present = [None] * len(runs) if asking is None else asking.split(rows)
+    parts = [_explicit(*run, each) for run, each in zip(runs, present, strict=True)]
     received = Received(
         torch.cat([each.mean for _, each in parts]), torch.cat([each.own for _, each in parts])
     )
@@ -138,6 +145,7 @@ def _explicit(
     layout: Ragged,
     keys: Ragged,
     key_weight: Tensor | None,
+    asking: Tensor | None,
 ) -> tuple[Tensor, Received]:
     """`attend_and_receive` by explicit products on one padded batch."""
     q, k, v = (
@@ -148,7 +156,9 @@ def _explicit(
     heads = (probabilities.to(v.dtype) @ v).transpose(1, 2)
 
     counted = pad(probabilities.new_ones(layout.total), layout)
-    if key_weight is not None:
+    if asking is not None:
+        counted = counted * pad(asking, layout, fill=False)
+    elif key_weight is not None:
         counted = counted * (pad(key_weight.detach(), keys)[:, : layout.max_length] > 0)
     given = probabilities.mean(1) * counted.unsqueeze(-1)
     mean = given.sum(1)[:, : layout.max_length] / counted.sum(1, keepdim=True).clamp(min=1)

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from lotbench.engine.run import Run
-from lotbench.ragged import select
+from lotbench.ragged import Ragged, select
 from lotbench.reducer import Decision, Drop, Leap, Outputs, Tokens
 
 
@@ -37,7 +37,7 @@ class Packed(Run):
 
         # carried: the tokens that reach the next layer; chosen: the carried tokens that this layer
         # computes; at: rows of the chosen within the carried, None if all are chosen.
-        carried, at, context = tokens, None, None
+        carried, at, context, seen = tokens, None, None, None
         leapt: list[bool] = []
         if isinstance(outer, Drop):
             self.keep_last_states(outer, tokens)
@@ -45,12 +45,16 @@ class Packed(Run):
         chosen = carried
         if isinstance(outer, Leap):
             at, chosen = self.gather(carried, outer)
+            if outer.keys is not None:
+                seen = self.gather_keys(carried, outer)
             if outer.context is not None:
                 context = outer.context
                 sizes = zip(chosen.layout.sizes, shown.sizes, strict=True)
                 leapt = [kept < before for kept, before in sizes]
 
-        x, received, keys = self.attention(layer, chosen.hidden, chosen.layout, context, leapt)
+        x, received, keys = self.attention(
+            layer, chosen.hidden, chosen.layout, context, leapt, seen=seen
+        )
         attended = Tokens(x, chosen.layout, chosen.rows, self.batch)
         inner = self.after_attention(index, attended, received)
         if inner is None:
@@ -91,6 +95,12 @@ class Packed(Run):
         at, layout = select(decision.keep, tokens.layout, sizes)
         rows = at if tokens.rows is self.all_rows else tokens.rows[at]
         return at, Tokens(tokens.hidden.index_select(0, at), layout, rows, self.batch)
+
+    def gather_keys(self, tokens: Tokens, decision: Leap) -> tuple[Tensor, Ragged]:
+        """States of the tokens that the layer sees, and their layout; the kept come first."""
+        order = (tokens.layout.sequence * 2 + (~decision.keep).long()).argsort(stable=True)
+        at, layout = select(decision.seen[order], tokens.layout, decision.key_sizes)
+        return tokens.hidden.index_select(0, order[at]), layout
 
     def remove(
         self, carried: Tokens, at: Tensor | None, decision: Drop, stay: Tensor, forward: Tokens

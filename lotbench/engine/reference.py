@@ -57,22 +57,27 @@ class Reference(Run):
         tokens = self.shown(hidden, present, states.previous)
         outer = self.before_layer(index, tokens)
 
-        # compute: the tokens that this layer computes; blend: the weight of their new states.
+        # compute: the tokens that this layer computes; blend: the weight of their new states;
+        # seen: the tokens that are its keys.
         outer_factor = blend = context = None
         leapt: list[bool] = []
         if isinstance(outer, Drop):
             self.keep_last_states(outer, tokens)
             hidden, present, outer_factor = self.drop(outer, tokens.rows, hidden, present)
-        compute = present
+        compute = seen = present
         if isinstance(outer, Leap):
-            compute = self.scatter(outer.keep, tokens.rows)
+            compute = seen = self.scatter(outer.keep, tokens.rows)
             blend = self.leap_weight(outer, tokens.rows, hidden.dtype)
+            if outer.keys is not None:
+                seen = self.scatter(outer.seen, tokens.rows)
             if outer.context is not None:
                 context = outer.context
                 leapt = (segment_count(compute, whole) < tokens.layout.lengths).tolist()
 
-        weight = (compute if blend is None else blend).to(hidden.dtype)
-        x, received, keys = self.attention(layer, hidden, whole, context, leapt, weight)
+        weight = (seen if blend is None else blend).to(hidden.dtype)
+        if isinstance(outer, Leap) and outer.keys is not None:
+            weight = weight.masked_fill(self.scatter(outer.keys, tokens.rows), 1.0)
+        x, received, keys = self.attention(layer, hidden, whole, context, leapt, weight, compute)
         attended = self.shown(x, compute)
         if received is not None:
             received = Received(received.mean[attended.rows], received.own[attended.rows])
@@ -94,10 +99,11 @@ class Reference(Run):
             y = _blend(blend, y, hidden)
 
         queries = segment_count(compute, whole)
+        counted = queries if seen is compute else segment_count(seen, whole)
         contexts = keys.lengths - whole.lengths
         forward = compute if inner is None else self.scatter(inner.keep, attended.rows)
         self.count(
-            tokens.layout.lengths, queries, queries + contexts, segment_count(forward, whole)
+            tokens.layout.lengths, queries, counted + contexts, segment_count(forward, whole)
         )
         # After a drop within the layer, the earlier decision does not fit the remaining tokens.
         previous = outer if isinstance(outer, Leap) and not isinstance(inner, Drop) else None

@@ -124,6 +124,8 @@ class Run:
         context: Tensor | None = None,
         present: Sequence[bool] = (),
         weight: Tensor | None = None,
+        asking: Tensor | None = None,
+        seen: tuple[Tensor, Ragged] | None = None,
     ) -> tuple[Tensor, Received | None, Ragged]:
         """Attention of one layer.
 
@@ -136,6 +138,11 @@ class Run:
             An additional key and value, in the sequences where ``present`` (B bool) is true.
         weight : Tensor, shape (T,), or None
             Weight of each token as a key; a context weighs 1.
+        asking : Tensor, shape (T,), bool, or None
+            The tokens whose attention counts as received; None is all.
+        seen : (Tensor of shape (K, D), Ragged), or None
+            States and layout of the tokens that are keys, those of ``hidden`` first in each
+            sequence.  None is ``hidden`` itself.
 
         Returns
         -------
@@ -146,9 +153,9 @@ class Run:
         keys : Ragged
             Layout of the keys: the tokens and the contexts.
         """
-        source, keys = hidden, layout
+        source, keys = (hidden, layout) if seen is None else seen
         if context is not None:
-            source, keys = append_context(hidden, context.to(hidden.dtype), layout, present)
+            source, keys = append_context(source, context.to(hidden.dtype), keys, present)
             if weight is not None:
                 weight, _ = append_context(weight, weight.new_ones(len(present)), layout, present)
         backbone = self.backbone
@@ -157,7 +164,9 @@ class Run:
         value = backbone.split_heads(layer.value(source))
         received = None
         if self.wants_received:
-            heads, received = backbone.attend_and_receive(query, key, value, layout, keys, weight)
+            heads, received = backbone.attend_and_receive(
+                query, key, value, layout, keys, weight, asking
+            )
         else:
             heads = backbone.attend(query, key, value, layout, keys, weight)
         return layer.attention_output(heads.flatten(1), hidden), received, keys

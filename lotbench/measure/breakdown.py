@@ -129,8 +129,9 @@ def _watched(encoder: ReducedEncoder, watch: Stopwatch, between: str) -> Iterato
     backbone, attend_and_receive = encoder.backbone, encoder.backbone.attend_and_receive
 
     def receiving(*arguments: Any) -> Any:
-        watch.time_apart(lambda: backbone.attend(*_fresh(arguments)))  # the first call is slow
-        without = watch.time_apart(lambda: backbone.attend(*_fresh(arguments)))
+        shared = arguments[:-1]  # the last says whose attention counts as received
+        watch.time_apart(lambda: backbone.attend(*_fresh(shared)))  # the first call is slow
+        without = watch.time_apart(lambda: backbone.attend(*_fresh(shared)))
         start = watch.clock()
         result = attend_and_receive(*arguments)
         watch.move(watch.clock() - start - without, RECEIVED)

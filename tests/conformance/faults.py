@@ -197,6 +197,15 @@ def training_step(self, encoder, batch, step):
         "declared sizes",
         ["before_layer of layer 0 declares sizes (20,", "but its mask keeps (20,"],
     ),
+    "declares more keys than it sees": (
+        """
+        def before_layer(self, layer, tokens):
+            keep = self.half(tokens, self.score(tokens))
+            return Leap(keep, keys=~keep & (tokens.position < 30), key_sizes=tokens.layout.sizes)
+        """,
+        "declared sizes",
+        ["before_layer of layer 0 declares key_sizes (40,", "but its mask sees ("],
+    ),
     "raises": (
         """
         def before_layer(self, layer, tokens):

@@ -36,7 +36,8 @@ class Scripted(TokenReducer):
     """One kind of decision per (layer, point), from what it is shown: hidden states, attention.
 
     Since the choice depends on the states shown, two modes can only agree on it if they show the
-    same ones.  ``script[layer]`` is a pair of kinds: "", "leap", "context", "drop", "restore".
+    same ones.  ``script[layer]`` is a pair of kinds: "", "leap", "context", "keys", "both", "drop",
+    "restore".
     """
 
     name = "scripted"
@@ -72,8 +73,12 @@ class Scripted(TokenReducer):
         keep = (scores > bar) | tokens.layout.is_first
         if kind in ("drop", "restore"):
             return Drop(keep, restore=kind == "restore")
-        context = segment_mean(tokens.hidden, tokens.layout) if kind == "context" else None
-        return Leap(keep, context=context, aux={"scores": scores})
+        context = keys = None
+        if kind in ("context", "both"):
+            context = segment_mean(tokens.hidden, tokens.layout)
+        if kind in ("keys", "both"):  # among the kept as among the leaping
+            keys = tokens.position % 2 == 1
+        return Leap(keep, context=context, keys=keys, aux={"scores": scores})
 
 
 @dataclass

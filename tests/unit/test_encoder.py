@@ -116,7 +116,7 @@ def test_final_states_are_those_of_the_untouched_model(tiny: Backbone, make_batc
 # Packed against reference
 
 
-kinds = st.sampled_from(["", "leap", "context", "drop", "restore"])
+kinds = st.sampled_from(["", "leap", "context", "keys", "both", "drop", "restore"])
 
 
 @settings(max_examples=150)
@@ -139,7 +139,7 @@ def test_packed_equals_reference(
         assert packed.rows.equal(torch.arange(batch.layout.total))
 
 
-@pytest.mark.parametrize("kind", ["leap", "context", "drop", "restore"])
+@pytest.mark.parametrize("kind", ["leap", "context", "keys", "drop", "restore"])
 def test_packed_equals_reference_on_minilm(minilm: Backbone, make_batch, kind: str) -> None:
     script = [(kind, ""), ("", kind), (kind, kind)] * 2
     encoder = ReducedEncoder(minilm, Scripted(script, 0, 384))
@@ -149,7 +149,8 @@ def test_packed_equals_reference_on_minilm(minilm: Backbone, make_batch, kind: s
 
 
 @pytest.mark.parametrize(
-    "script", [[pair] * 3 for pair in product(["leap", "context", "drop"], ["", "leap", "restore"])]
+    "script",
+    [[pair] * 3 for pair in product(["leap", "context", "keys", "drop"], ["", "leap", "restore"])],
 )
 def test_gradients_of_packed_equal_those_of_reference(
     make_backbone, make_batch, script: list[tuple[str, str]]
@@ -238,7 +239,7 @@ def test_restored_states_are_the_last_ones(tiny: Backbone, make_batch, mode: str
 
 
 def test_neighbours_order_and_batch_size_change_nothing(tiny: Backbone, make_batch) -> None:
-    script = [("context", "leap"), ("drop", "leap"), ("context", "drop")]
+    script = [("context", "leap"), ("drop", "leap"), ("both", "drop")]
     encoder = ReducedEncoder(tiny, Scripted(script, 3, 32))
     batch = make_batch([9, 30, 2, 9, 1, 17])
     with torch.no_grad():
@@ -361,6 +362,8 @@ def test_a_restoring_drop_does_not_restore_tokens_dropped_before(
         ),
         (Leap(torch.ones(5)), r"keep has shape \(5,\) and dtype torch.float32"),
         (Leap(torch.ones(5) > 0, weight=torch.ones(5) > 0), "weight has .* floating are needed"),
+        (Leap(torch.ones(5) > 0, keys=torch.ones(5)), "keys has .* and bool are needed"),
+        (Leap(torch.ones(5) > 0, keys=torch.ones(4) > 0), r"keys has shape \(4,\)"),
         (
             Leap(torch.ones(5) > 0, context=torch.ones(1, 32)),
             r"context has shape \(1, 32\) .* \(B, D\) = \(2, 32\) and floating",
