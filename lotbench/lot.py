@@ -6,17 +6,34 @@ Routing", EMNLP 2023; sections 3.2 (router), 3.3 (straight-through training) and
 
 Implemented: routers on every layer, straight-through Gumbel-softmax training, identity leap,
 context token, gradient guidance from the fine-tuned dense teacher, and the ablations of each.
+There is one stage, so all of a trial's steps train the final model.
 
 Deviations from the paper
 - ``preset: recommended`` (the default) stops the task gradient before the routers
   (``straight_through: false``), uses narrow routers with a smaller initial bias and their own
-  learning rate.  Its guidance divides saliency by the sum, not by a
-  softmax, with a larger ``top_p`` and loss weight.  ``preset: paper`` restores the published
-  recipe.
+  learning rate.  Its guidance divides saliency by the sum, not by a softmax, with a larger
+  ``top_p`` and loss weight.
+- ``preset: paper`` restores the published routers, their straight-through training, ``top_p``,
+  loss weight and single learning rate, and the released code's softmax over texts padded to 128
+  tokens, the length of GLUE (a sweep sets ``saliency_length`` to its ``max_length``).  It does not
+  restore the rest of the training: the published models start from pretrained weights (here from
+  the fine-tuned teacher) and train for 5 epochs at a rate of 2e-5 without weight decay and with
+  dropout of attention probabilities.
 - ``threshold`` can change after training (the post-hoc budget): a token is processed if
   P(process) exceeds it.  The paper takes the larger class, which is threshold 0.5.
 - Guidance labels ignore the saliency of [CLS], since the router does not decide on it.
-- ``decision_every`` and ``guidance: attention | random | none`` are ours.
+- Guidance is a mean over the tokens that the batch's routers see.  There it is a mean over each
+  text first.
+- ``decision_every``, ``guidance: attention | random | none``, ``routing: drop``,
+  ``leaping_keys: all`` and ``detach_router`` are ours.
+
+Notes on the ablations
+- ``routing: drop`` has the same routers, guidance and objective, but a token that is not chosen
+  never returns.  Labels come from the saliency of the whole text.  With ``straight_through`` the
+  task gradient reaches a router through the states of the tokens that stay, since nothing is left
+  of the others.
+- The guidance loss also trains the backbone, unless ``detach_router`` is set.  It is about ten
+  times the task loss at the start of the recommended preset.
 
 Deviations from the released code, which differs from the paper
 - A layer does not compute skipped tokens.  There it computes them, their computed state enters
@@ -33,7 +50,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal, Self
 
 import torch
 import torch.nn.functional as F
@@ -53,7 +70,7 @@ from lotbench.ragged import (
     segment_topk,
     segment_weighted_sum,
 )
-from lotbench.reducer import Leap, Outputs, Stage, TokenReducer, Tokens, Trace
+from lotbench.reducer import Decision, Drop, Leap, Outputs, Stage, TokenReducer, Tokens, Trace
 
 PRESETS: dict[str, dict[str, Any]] = {
     "paper": {
@@ -62,6 +79,7 @@ PRESETS: dict[str, dict[str, Any]] = {
         "router_bias": 5.0,
         "router_learning_rate": None,
         "share_normalisation": "softmax",
+        "saliency_length": 128,
         "top_p": 0.3,
         "loss_weight": 0.05,
     },
@@ -86,7 +104,12 @@ class Params(reducer.Params):
     router_learning_rate: float | None = Field(2e-3, gt=0, description="null: the trial's own")
     straight_through: bool = Field(False, description="let the task gradient reach the routers")
     temperature: float = Field(1.0, gt=0, description="of the Gumbel-softmax")
-    context_token: bool = Field(True, description="layers see the mean of the leaping tokens")
+    routing: Literal["leap", "drop"] = Field(
+        "leap", description="may a token that is not chosen come back"
+    )
+    leaping_keys: Literal["context", "all", "none"] = Field(
+        "context", description="layers see leaping tokens as their mean, all of them, or not at all"
+    )
     router_context: bool = Field(True, description="add the sequence mean to the router's input")
     guidance: Literal["gradient", "attention", "random", "none"] = Field(
         "gradient", description="saliency that the routers learn from"
@@ -94,6 +117,10 @@ class Params(reducer.Params):
     share_normalisation: Literal["sum", "softmax"] = Field(
         "sum", description="how saliency becomes a share of its text"
     )
+    saliency_length: int | None = Field(
+        None, ge=1, description="softmax over texts padded to this length, the task's max_length"
+    )
+    detach_router: bool = Field(False, description="guidance does not train the backbone")
     decision_every: int = Field(1, ge=1, description="reuse a decision for this many layers")
 
     @model_validator(mode="before")
@@ -101,7 +128,20 @@ class Params(reducer.Params):
     def _fill_preset(cls, values: dict[str, Any]) -> dict[str, Any]:
         preset = values.get("preset", "recommended")
         # A preset that is not a string is reported by the field.
-        return {**(PRESETS.get(preset, {}) if isinstance(preset, str) else {}), **values}
+        defaults = PRESETS.get(preset, {}) if isinstance(preset, str) else {}
+        if values.get("routing") == "drop":
+            defaults = {**defaults, "leaping_keys": "none"}
+        if values.get("share_normalisation") == "sum":
+            defaults = {**defaults, "saliency_length": None}
+        return {**defaults, **values}
+
+    @model_validator(mode="after")
+    def _check_combinations(self) -> Self:
+        if self.routing == "drop" and self.leaping_keys != "none":
+            raise ValueError("routing: drop needs leaping_keys: none, since no token leaps")
+        if self.saliency_length is not None and self.share_normalisation != "softmax":
+            raise ValueError("saliency_length needs share_normalisation: softmax")
+        return self
 
 
 class Router(nn.Module):
@@ -161,23 +201,31 @@ class LeapOfThought(TokenReducer):
         rates = {} if rate is None else {"routers": rate}
         return [Stage("route", soft=self.params.straight_through, learning_rates=rates)]
 
-    def before_layer(self, layer: int, tokens: Tokens) -> Leap:
-        every = self.params.decision_every
+    def before_layer(self, layer: int, tokens: Tokens) -> Decision | None:
+        every, drops = self.params.decision_every, self.params.routing == "drop"
+        if layer % every and drops:
+            return None
         if layer % every and isinstance(tokens.previous, Leap):
             decision = replace(tokens.previous, aux={})
             if decision.weight is None:  # the same tokens leap, and their mean is unchanged
                 return decision
         else:
-            logits = self.routers[layer // every](tokens.hidden, tokens.layout).float()
+            hidden = tokens.hidden.detach() if self.params.detach_router else tokens.hidden
+            logits = self.routers[layer // every](hidden, tokens.layout).float()
             if self.training and self.params.straight_through:
                 decision = self._sample(logits, tokens.layout)
             else:
                 decision = self.choose(logits[:, 1] - logits[:, 0], tokens.layout)
             decision.aux["logits"] = logits
-        if not self.params.context_token:
-            return decision
-        context = mean_leaping(tokens.hidden, decision.keep, tokens.layout)
-        return replace(decision, context=context)
+        if drops:
+            return Drop(decision.keep, decision.weight, aux=decision.aux)
+        if self.params.leaping_keys == "context":
+            context = mean_leaping(tokens.hidden, decision.keep, tokens.layout)
+            return replace(decision, context=context)
+        if self.params.leaping_keys == "all":
+            keys = torch.ones_like(decision.keep)
+            return replace(decision, keys=keys, key_sizes=tokens.layout.sizes)
+        return decision
 
     def choose(self, margin: Tensor, layout: Ragged) -> Leap:
         """The hard decision from the logit of ``P(process)``, shape (T,)."""
@@ -202,17 +250,19 @@ class LeapOfThought(TokenReducer):
         if self.params.guidance == "random":
             saliency = seeded_uniform(batch.text_seed, batch.layout).float()
         assert saliency is not None, "in needs"
+        params = self.params
         labels = guidance_labels(
-            saliency, batch.layout, self.params.top_p, self.params.share_normalisation
+            saliency, batch.layout, params.top_p, params.share_normalisation, params.saliency_length
         ).long()
-        rest = ~batch.layout.is_first
-        losses = [
-            F.cross_entropy(event.decision.aux["logits"][rest], labels[rest], reduction="sum")
-            for event in trace.decisions()
-            if "logits" in event.decision.aux
-        ]
-        # At least 1, since every text of a batch may be [CLS] alone.
-        return torch.stack(losses).mean() / max(1, batch.layout.total - batch.layout.batch_size)
+        losses = []
+        for event in trace.decisions():
+            if "logits" in event.decision.aux:
+                rest, wanted = ~event.layout.is_first, labels[event.rows]
+                logits = event.decision.aux["logits"]
+                loss = F.cross_entropy(logits[rest], wanted[rest], reduction="sum")
+                # At least 1, since [CLS] may be all that is left of every text.
+                losses.append(loss / max(1, event.layout.total - event.layout.batch_size))
+        return torch.stack(losses).mean()
 
     def overhead_flops(self, layer: int, n_tokens: Tensor) -> Tensor | float:
         if layer % self.params.decision_every:
@@ -226,6 +276,9 @@ class FixedBudgetParams(Params):
 
     keep_ratio: float = Field(0.25, gt=0, le=1, description="share of a text that layers process")
     threshold: None = Field(None, description="not used: keep_ratio decides")
+    routing: Literal["leap"] = Field(
+        "leap", description="with drop, layers after the first would leave out nothing"
+    )
 
 
 class FixedBudget(LeapOfThought):
@@ -262,7 +315,11 @@ def mean_leaping(hidden: Tensor, keep: Tensor, layout: Ragged) -> Tensor:
 
 
 def guidance_labels(
-    saliency: Tensor, layout: Ragged, top_p: float, normalisation: str = "sum"
+    saliency: Tensor,
+    layout: Ragged,
+    top_p: float,
+    normalisation: str = "sum",
+    length: int | None = None,
 ) -> Tensor:
     """Mask of the tokens that the routers should process, shape (T,), bool (section 3.4).
 
@@ -276,10 +333,16 @@ def guidance_labels(
     top_p : float
     normalisation : "sum" or "softmax"
         How saliency becomes a share: divided by its sum, or softmax of the raw values.
+    length : int, optional
+        Softmax over the text padded to this length: padding has a saliency of 0 and takes a share.
     """
     saliency = saliency.double().masked_fill(layout.is_first, -torch.inf)
     if normalisation == "softmax":
         share = segment_softmax(saliency, layout).nan_to_num(0.0)
+        if length is not None:
+            padding = (length - layout.lengths).clamp(min=0)  # exp(0) each
+            total = segment_sum(saliency.exp(), layout).clamp(min=1e-300)
+            share = share / (1 + padding / total)[layout.sequence]
     else:
         # The tiny addend gives equal shares to a text whose saliency is all zero.
         share = (saliency.clamp(min=0) + 1e-300).masked_fill(layout.is_first, 0.0)

@@ -93,7 +93,7 @@ def sides(
     if width is None:
         reducer = FixedLeap(Params(), layers, backbone.width)
     else:  # no context token, since the limit has none
-        params = LeapOfThought.Params(router_width=width, context_token=False)
+        params = LeapOfThought.Params(router_width=width, leaping_keys="none")
         reducer = RoutedLeap(params, layers, backbone.width)
     reducer.masks = fixed_masks(cell, layers)
     encoder = ReducedEncoder(backbone, reducer).eval()

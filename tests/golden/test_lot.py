@@ -172,10 +172,18 @@ def test_context_is_the_mean_of_the_leaping_tokens() -> None:
 
 
 @pytest.mark.parametrize("straight_through", [True, False])
-def test_no_context_token_if_it_is_switched_off(straight_through: bool) -> None:
+@pytest.mark.parametrize("leaping_keys", ["context", "all", "none"])
+def test_what_layers_see_of_leaping_tokens(leaping_keys: str, straight_through: bool) -> None:
     tokens = shown(torch.randn(4, 32, dtype=torch.float64), [4])
-    method = lot(context_token=False, straight_through=straight_through)
-    assert method.before_layer(0, tokens).context is None
+    method = lot(leaping_keys=leaping_keys, straight_through=straight_through)
+    decision = method.before_layer(0, tokens)
+    assert (decision.context is not None) == (leaping_keys == "context")
+    assert (decision.weight is not None) == straight_through
+    if leaping_keys == "all":
+        assert decision.keys.all()
+        assert decision.key_sizes == (4,)
+    else:
+        assert decision.keys is None
 
 
 def test_evaluation_is_deterministic(tiny: Backbone, make_batch) -> None:
@@ -185,10 +193,14 @@ def test_evaluation_is_deterministic(tiny: Backbone, make_batch) -> None:
         assert encoder(batch).logits.equal(encoder(batch).logits)
 
 
+ROUTING = {"drop": {"routing": "drop"}, **{k: {"leaping_keys": k} for k in ("context", "all")}}
+
+
 @pytest.mark.parametrize("every", [1, 2, 3])
-def test_packed_equals_reference(tiny: Backbone, make_batch, every: int) -> None:
-    torch.manual_seed(1)  # routers that neither keep nor pass over everything, at any interval
-    encoder = ReducedEncoder(tiny, undecided(lot(decision_every=every))).eval()
+@pytest.mark.parametrize("routing", list(ROUTING))
+def test_packed_equals_reference(tiny: Backbone, make_batch, routing: str, every: int) -> None:
+    torch.manual_seed(8)  # routers that neither keep nor pass over everything, at any interval
+    encoder = ReducedEncoder(tiny, undecided(lot(decision_every=every, **ROUTING[routing]))).eval()
     batch = make_batch([30, 8, 1, 17])
     with torch.no_grad():
         packed, reference = encoder(batch, "packed"), encoder(batch, "reference")
@@ -216,6 +228,58 @@ def test_decision_every_reuses_the_decision(make_backbone, make_batch) -> None:
         assert context.any()
         assert decisions[again].context.equal(context)
     assert not decisions[2].keep.equal(decisions[0].keep)
+
+
+@pytest.mark.parametrize("mode", ["packed", "reference"])
+def test_dropped_tokens_never_return(make_backbone, make_batch, mode: str) -> None:
+    """Decisions at layers 0, 2 and 4; layers 1 and 3 compute what the one before them did.
+
+    Whoever a router sees was kept by all before it, and is all that the layer sees as keys.
+    """
+    backbone = make_backbone(num_hidden_layers=5)
+    method = undecided(lot(5, decision_every=2, routing="drop")).eval()
+    batch = make_batch([40, 9])
+    with torch.no_grad():
+        trace = ReducedEncoder(backbone, method)(batch, mode).trace
+    first, second, third = trace.decisions()
+    assert [event.layer for event in trace.decisions()] == [0, 2, 4]
+    assert second.rows.equal(first.rows[first.decision.keep])
+    assert third.rows.equal(second.rows[second.decision.keep])
+    assert 2 < third.rows.numel() < second.rows.numel() < 49
+    assert torch.stack(trace.keys).equal(torch.stack(trace.queries))
+    assert trace.queries[1].equal(trace.queries[0])
+    # The router reads the tokens that are left: 32 wide, 2 * 32 * 32 + 2 * 32 * 2 = 2,176 each.
+    assert method.overhead_flops(2, trace.shown[2]).equal(trace.shown[2] * 2_176)
+
+
+def test_a_leap_that_sees_all_differs_from_one_that_sees_none(tiny: Backbone, make_batch) -> None:
+    """In the first layer, the same tokens are queries, and keys are all or the queries alone."""
+    counts = {}
+    for keys in ("all", "none"):
+        torch.manual_seed(1)
+        encoder = ReducedEncoder(tiny, undecided(lot(leaping_keys=keys))).eval()
+        with torch.no_grad():
+            trace = encoder(make_batch([30, 8])).trace
+        counts[keys] = (trace.queries[0].tolist(), trace.keys[0].tolist())
+    queries, seen = counts["none"]
+    assert seen == queries
+    assert queries[0] < 30
+    assert counts["all"] == (queries, [30, 8])
+
+
+@pytest.mark.parametrize("detach", [True, False])
+def test_guidance_trains_the_backbone_unless_the_router_is_detached(
+    tiny: Backbone, make_batch, detach: bool
+) -> None:
+    batch = make_batch([20, 8])
+    batch.saliency = torch.rand(28)
+    method = lot(detach_router=detach)
+    outputs = ReducedEncoder(tiny, method)(batch)
+    method.loss(outputs, batch, outputs.trace)["guidance"].backward()
+    reached = any(p.grad is not None and bool(p.grad.any()) for p in tiny.parameters())
+    tiny.zero_grad()
+    assert reached != detach
+    assert all(p.grad is not None for p in method.parameters())
 
 
 # Straight-through Gumbel-softmax
@@ -261,15 +325,21 @@ def test_task_gradient_reaches_routers_only_with_straight_through(
     tiny: Backbone, make_batch
 ) -> None:
     batch = make_batch([20, 8])
-    for straight_through in (True, False):
-        method = undecided(lot(straight_through=straight_through))
+    cases = [(True, routing) for routing in ROUTING] + [(False, "context")]
+    for straight_through, routing in cases:
+        method = lot(straight_through=straight_through, **ROUTING[routing])
         (stage,) = method.stages()
         assert stage.soft == straight_through
         mode = "reference" if stage.soft else "packed"
         outputs = ReducedEncoder(tiny, method)(batch, mode)
         outputs.logits.square().sum().backward()
-        got = [p.grad is not None and bool(p.grad.any()) for p in method.parameters()]
-        assert all(got) if straight_through else not any(got)
+        got = [
+            {p.grad is not None and bool(p.grad.any()) for p in router.parameters()}
+            for router in method.routers
+        ]
+        # If all tokens are keys, what the others do in the last layer is nothing to [CLS].
+        last = straight_through and routing != "all"
+        assert got == [{straight_through}, {straight_through}, {last}]
         tiny.zero_grad()
 
 
@@ -281,9 +351,10 @@ def test_paper_preset_has_the_published_values() -> None:
     assert (params.top_p, params.loss_weight, params.threshold) == (0.3, 0.05, 0.5)
     assert (params.router_width, params.router_bias, params.temperature) == (256, 5.0, 1.0)
     assert params.straight_through
-    assert params.context_token
+    assert (params.routing, params.leaping_keys) == ("leap", "context")
     assert params.router_context
     assert (params.guidance, params.share_normalisation) == ("gradient", "softmax")
+    assert params.saliency_length == 128
     assert params.decision_every == 1
     (stage,) = LeapOfThought(params, 2, 8).stages()
     assert stage.learning_rates == {}  # one rate for everything
@@ -293,6 +364,25 @@ def test_paper_preset_has_the_published_values() -> None:
 def test_given_values_override_the_preset() -> None:
     params = Params(preset="paper", router_width=16, straight_through=False)
     assert (params.router_width, params.straight_through, params.router_bias) == (16, False, 5.0)
+
+
+def test_defaults_follow_the_routing_and_the_shares() -> None:
+    assert Params().leaping_keys == "context"
+    assert Params(routing="drop").leaping_keys == "none"
+    assert Params(preset="paper", share_normalisation="sum").saliency_length is None
+    assert Params(preset="paper", saliency_length=64).saliency_length == 64
+
+
+@pytest.mark.parametrize(
+    ("values", "complaint"),
+    [
+        ({"routing": "drop", "leaping_keys": "all"}, "routing: drop needs leaping_keys: none"),
+        ({"saliency_length": 64}, "saliency_length needs share_normalisation: softmax"),
+    ],
+)
+def test_what_does_not_go_together_is_refused(values: dict, complaint: str) -> None:
+    with pytest.raises(ValueError, match=complaint):
+        Params(**values)
 
 
 def test_a_router_rate_names_the_routers_parameters() -> None:

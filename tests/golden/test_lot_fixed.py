@@ -38,6 +38,12 @@ def test_the_budget_can_change_after_training(ratio: float, sizes: tuple[int, in
     assert method.choose(torch.zeros(12), Ragged.from_lengths([10, 2])).sizes == sizes
 
 
+def test_a_fixed_share_cannot_be_dropped() -> None:
+    with pytest.raises(ValueError, match=r"routing\n.*should be 'leap'"):
+        fixed(routing="drop")
+
+
+@pytest.mark.parametrize("keys", ["context", "all", "none"])
 @pytest.mark.parametrize("every", [1, 2])
 @pytest.mark.slow
 def test_packing_needs_no_synchronisation_and_compiles_as_one_graph(
@@ -45,8 +51,11 @@ def test_packing_needs_no_synchronisation_and_compiles_as_one_graph(
     batch: Callable[..., Batch],
     monkeypatch: pytest.MonkeyPatch,
     every: int,
+    keys: str,
 ) -> None:
-    encoder = reduced(FixedBudget, layers=3, keep_ratio=0.4, decision_every=every)
+    encoder = reduced(
+        FixedBudget, layers=3, keep_ratio=0.4, decision_every=every, leaping_keys=keys
+    )
     for router in encoder.reducer.routers:
         torch.nn.init.normal_(router.outer.weight, std=0.5)
     texts = batch([9, 4, 7])

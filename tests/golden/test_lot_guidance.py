@@ -14,18 +14,20 @@ from torch import Tensor
 from lotbench.batch import Batch
 from lotbench.lot import LeapOfThought, Params, guidance_labels
 from lotbench.ragged import Ragged
-from lotbench.reducer import Event, Leap, Trace
+from lotbench.reducer import Drop, Event, Leap, Trace
 
 
 def lot(n_layers: int = 3, width: int = 32, **params: object) -> LeapOfThought:
     return LeapOfThought(Params(**params), n_layers, width).double()
 
 
-def labels_of(saliency: list[float], top_p: float, normalisation: str = "sum") -> list[int]:
+def labels_of(
+    saliency: list[float], top_p: float, normalisation: str = "sum", length: int | None = None
+) -> list[int]:
     """Labels of one text; its [CLS] comes first and has a large saliency."""
     values = torch.tensor([1000.0, *saliency])
     layout = Ragged.from_lengths([len(values)])
-    labels = guidance_labels(values, layout, top_p, normalisation).long().tolist()
+    labels = guidance_labels(values, layout, top_p, normalisation, length).long().tolist()
     assert labels[0] == 0
     return labels[1:]
 
@@ -54,6 +56,44 @@ def test_softmax_labels_by_hand(top_p: float, expected: list[int]) -> None:
     # e^log 2 : e^log 3 : e^log 5 = 0.2, 0.3, 0.5; cumulative 0.5, 0.8, 1.0.
     saliency = [math.log(2), math.log(3), math.log(5)]
     assert labels_of(saliency, top_p, "softmax") == expected
+
+
+@pytest.mark.parametrize(
+    ("length", "top_p", "expected"),
+    [
+        # 5, 3 and 2 of 10 + (14 - 4) * e^0 = 20: cumulative 0.25, 0.4, 0.5.
+        (14, 0.24, [0, 0, 1]),
+        (14, 0.26, [0, 0, 1]),
+        (14, 0.45, [0, 1, 1]),
+        (14, 0.55, [1, 1, 1]),  # without padding 0.55 takes one, see above
+        # A text as long as that or longer has no padding.
+        (4, 0.55, [0, 0, 1]),
+        (2, 0.55, [0, 0, 1]),
+    ],
+)
+def test_softmax_labels_of_a_padded_text_by_hand(length, top_p: float, expected: list[int]) -> None:
+    saliency = [math.log(2), math.log(3), math.log(5)]
+    assert labels_of(saliency, top_p, "softmax", length) == expected
+
+
+def test_padding_is_that_of_each_text() -> None:
+    """Padded to 6: [CLS] 0 0 with 3 pads, shares 1/5; [CLS] 0 with 4, 1/5; [CLS] alone, none."""
+    layout = Ragged.from_lengths([3, 2, 1])
+    labels = [
+        guidance_labels(torch.zeros(6), layout, top_p, "softmax", 6).long().tolist()
+        for top_p in (0.39, 0.41)
+    ]
+    assert labels == [[0, 1, 0, 0, 1, 0], [0, 1, 1, 0, 1, 0]]
+
+
+def test_the_paper_preset_labels_as_over_128_places() -> None:
+    """Two equal tokens have half each without padding, so 0.3 takes one; with it a 127th each."""
+    batch = with_saliency([9.0, 0.0, 0.0], [3])
+    certain = torch.tensor([[0.0, 0.0], [-50.0, 50.0], [-50.0, 50.0]])
+    trace = trace_of([certain], batch.layout)
+    assert lot(preset="paper").loss(None, batch, trace)["guidance"].item() == 0
+    alone = lot(preset="paper", saliency_length=None).loss(None, batch, trace)["guidance"].item()
+    assert alone == pytest.approx(0.05 * 100 / 2)
 
 
 def test_softmax_depends_on_the_scale_and_sum_does_not() -> None:
@@ -140,6 +180,26 @@ def test_guidance_loss_by_hand() -> None:
     terms = lot(loss_weight=0.05, top_p=0.8).loss(None, batch, trace)
     assert set(terms) == {"guidance"}
     assert terms["guidance"].item() == pytest.approx(0.03825339, abs=1e-7)
+
+
+def test_guidance_loss_after_drops_by_hand() -> None:
+    """Saliency 4 : 3 : 1, top_p 0.9: labels 1 (0.5), 1 (0.875), 0.  The first token is dropped.
+
+    Layer 0, logits (0, log 3) for all three: -log 3/4 twice, -log 1/4: 1.9616585 / 3 = 0.6538862.
+    Layer 1 sees the other two: a label of 1 at (0, log 3), 0 at (0, log 3): 0.2876821 + 1.3862944,
+    half of it 0.8369882.  Mean over layers 0.7454372.
+    """
+    batch = with_saliency([9.0, 4.0, 3.0, 1.0], [4])
+    rest = torch.tensor([0, 2, 3])
+    events = []
+    for layer, rows in enumerate((torch.arange(4), rest)):
+        logits = torch.tensor([0.0, math.log(3)]).expand(len(rows), 2)
+        decision = Drop(torch.ones(len(rows)) > 0, aux={"logits": logits})
+        layout = Ragged.from_lengths([len(rows)])
+        events.append(Event(layer, "before_layer", decision, layout, rows))
+    method = lot(loss_weight=1.0, top_p=0.9, routing="drop")
+    loss = method.loss(None, batch, Trace(events=events))["guidance"]
+    assert loss.item() == pytest.approx(0.7454372, abs=1e-6)
 
 
 def test_guidance_loss_of_texts_without_a_token_to_route_is_zero() -> None:
