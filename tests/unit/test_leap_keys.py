@@ -120,9 +120,9 @@ def test_a_soft_leap_leaves_the_key_weight_of_a_seen_token_at_one(
 
 @pytest.mark.parametrize("mode", MODES)
 def test_a_seen_token_gives_no_attention(scalar: Backbone, make_batch, mode: str) -> None:
-    """Received attention is a mean over the computed tokens: [CLS] gives 0.2 to itself.
+    """Received attention is a mean over the computed tokens, 1 and 3; 5 between them is seen.
 
-    It gives 0.8 to the seen token, which is not shown between attention and feed-forward.
+    1 gives 1/21 to itself and 4/21 to 3, which gives 1/4161 to 1 and 64/4161 to itself.
     """
     received: list[Received] = []
 
@@ -133,10 +133,12 @@ def test_a_seen_token_gives_no_attention(scalar: Backbone, make_batch, mode: str
             assert given is not None
             received.append(given)
 
-    decide = leap([1, 0, 0], keys=torch.tensor([False, False, True]))
+    decide = leap([1, 0, 1], keys=torch.tensor([False, True, False]))
     ReducedEncoder(scalar, Receiving(1, decide))(make_batch([[1, 2, 3]]), mode)
-    assert received[0].mean.tolist() == pytest.approx([0.2], abs=1e-12)
-    assert received[0].own.tolist() == pytest.approx([0.2], abs=1e-12)
+    own = [1 / 21, 64 / 4161]
+    mean = [(own[0] + 1 / 4161) / 2, (4 / 21 + own[1]) / 2]
+    assert received[0].mean.tolist() == pytest.approx(mean, abs=1e-12)
+    assert received[0].own.tolist() == pytest.approx(own, abs=1e-12)
 
 
 def flops(backbone: Backbone, batch, decide: Callable[..., Decision | None]) -> float:
