@@ -26,13 +26,13 @@ Columns = dict[str, Any]
 COLUMNS = (
     *("sweep", "trial_id", "task", "method", "seed", "status", "error", "created", "backbone"),
     "setting",
-    *("split", "budget", "score_name", "score", "teacher_score"),
+    *("split", "target", "budget", "examples", "score_name", "score", "teacher_score"),
     *("flops", "dense_flops", "flops_speedup", "keep_ratio"),
     *("train_seconds", "steps", "precision", "threads", "cpu"),
 )
 # Converted to float, since a null (an undefined correlation) makes a column of objects.
 NUMBERS = (
-    *("score", "teacher_score", "flops", "dense_flops", "flops_speedup", "keep_ratio"),
+    *("target", "score", "teacher_score", "flops", "dense_flops", "flops_speedup", "keep_ratio"),
     "train_seconds",
 )
 
@@ -41,7 +41,9 @@ def frame(folder: str | Path) -> pd.DataFrame:
     """The results of a store, one row per trial and evaluation.
 
     A trial without evaluations has one row without scores.  Trials that differ only in
-    their seed have the same ``setting``.  Each timing setting has columns from its newest pass:
+    their seed have the same ``setting``.  ``target`` is the FLOPs speed-up that ``budget`` was
+    searched for, and missing if the budget was given.  ``examples`` counts the texts of the split.
+    Each timing setting has columns from its newest pass:
 
     - ``real.<label>``: the speed-up against the fastest dense model, with its 95% interval in
       ``.low`` and ``.high``;
@@ -140,7 +142,9 @@ def _evaluation_columns(trial: Trial, evaluation: Evaluation) -> Columns:
     columns |= {f"metric.{name}": value for name, value in evaluation.metrics.items()}
     return columns | {
         "split": evaluation.split,
-        "budget": _budget_text(evaluation.budget),
+        "target": evaluation.target,
+        "budget": budget_text(evaluation.budget),
+        "examples": evaluation.examples,
         "score": evaluation.metrics.get(metric),
         "teacher_score": teacher.get(evaluation.split, {}).get(metric),
         "flops": evaluation.flops,
@@ -163,7 +167,7 @@ def _real_columns(store: Store) -> dict[tuple[str, str, str], Columns]:
     for timing in shown:
         for contender in timing.contenders:
             owner = contender.trial_id or f"{contender.name} {timing.setting.seed}"
-            key = (timing.task, owner, _budget_text(contender.budget or {}))
+            key = (timing.task, owner, budget_text(contender.budget or {}))
             real.setdefault(key, {}).update(_contender_columns(timing, contender))
     return real
 
@@ -191,7 +195,8 @@ def _setting_hash(trial: Trial) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:8]
 
 
-def _budget_text(budget: Json) -> str:
+def budget_text(budget: Json) -> str:
+    """The budget as the frame writes it: ``threshold=0.5``, or an empty text."""
     return " ".join(f"{name}={value}" for name, value in sorted(budget.items()))
 
 

@@ -143,3 +143,35 @@ def fill(folder: Path, batch_sizes: Iterable[int] = (32, 1)) -> Path:
     for size in batch_sizes:
         write(folder, timing(f"p{size}", "2025", rows, batch_size=size))
     return folder
+
+
+def predicted(right: dict[str, int], speedup: float, **more: Any) -> list[dict]:
+    """Evaluations on both splits of 200 texts, of which so many are right; see `labels`."""
+    return [
+        evaluation(
+            count / 200,
+            speedup,
+            split=split,
+            examples=200,
+            predictions="1" * count + "0" * (200 - count),
+            **more,
+        )
+        for split, count in right.items()
+    ]
+
+
+def fill_predicted(folder: Path) -> Path:
+    """A store with predictions: dense, ltp at two targets, tr-bert at one of two."""
+
+    def both(selection: int, validation: int) -> dict[str, int]:
+        return {"selection": selection, "validation": validation}
+
+    data = {"labels": {split: "1" * 200 for split in ("selection", "validation")}}
+    write(folder, trial("d", "dense", predicted(both(180, 180), 1.0), data=data))
+    ltp = predicted(both(180, 179), 2.0, budget={"scale": 1.0}, target=2.0)
+    ltp += predicted(both(178, 178), 4.0, budget={"scale": 2.0}, target=4.0)
+    write(folder, trial("l", "ltp", ltp, data=data, unreached=[]))
+    slow = predicted(both(180, 181), 2.0, budget={"threshold": 0.1}, target=2.0)
+    missed = [{"target": 4.0, "nearest": 2.3}]
+    write(folder, trial("t", "tr-bert", slow, data=data, unreached=missed))
+    return folder
