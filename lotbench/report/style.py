@@ -45,6 +45,9 @@ SETTINGS: dict[RcKeyType, Any] = {
     "ytick.major.width": 0.6,
     "legend.frameon": False,
 }
+DPI = 200
+# Digits of a position, as a share of the figure.
+DIGITS = 5
 # The mean width of a letter, in inches.
 CAPTION_LETTER, TITLE_LETTER = 0.05, 0.082
 
@@ -96,10 +99,31 @@ def speedup_limits(axes: Sequence[XAxis | YAxis], rows: pd.DataFrame, names: lis
 
 
 def save(figure: Figure, path: Path) -> list[Path]:
-    """Save a figure as PNG and SVG, and return the files; without a date, they are reproducible."""
+    """Save a figure as PNG and SVG, and return the files.
+
+    They are reproducible: without a date, and with rounded positions.
+    """
+    _settle(figure)
     # Not with_suffix, since the name may contain a dot.
     files = [path.with_name(f"{path.name}{suffix}") for suffix in (".png", ".svg")]
     path.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(files[0], dpi=200)
+    figure.savefig(files[0], dpi=DPI)
     figure.savefig(files[1], metadata={"Date": None})
     return files
+
+
+def _settle(figure: Figure) -> None:
+    """Lays out a figure once, and rounds the positions of its axes.
+
+    The solver of the layout differs in the last digits from run to run, and the ids of an SVG are
+    hashes of positions.
+    """
+    # Text is wider or narrower at another resolution, and wider here than at the default one.
+    figure.set_dpi(DPI)
+    # Twice, since a second layout refines the first.
+    figure.draw_without_rendering()
+    figure.draw_without_rendering()
+    figure.set_layout_engine("none")
+    for axes in figure.axes:
+        left, bottom, width, height = (round(x, DIGITS) for x in axes.get_position().bounds)
+        axes.set_position((left, bottom, width, height))
