@@ -1,0 +1,79 @@
+"""Bootstrap draws and the metrics of all draws, against `compute_metrics` and scipy."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from lotbench.metrics import compute_metrics
+from lotbench.report import bootstrap
+
+
+def test_the_first_draw_is_the_sample_and_every_draw_has_as_many_texts():
+    found = bootstrap.weights(7, 0)
+    assert found.shape == (1 + bootstrap.DRAWS, 7)
+    assert (found[0] == 1).all()
+    assert (found.sum(axis=1) == 7).all()
+    # Each text is drawn once on average; the standard error is about 0.03.
+    assert found[1:].mean(axis=0) == pytest.approx(np.ones(7), abs=0.15)
+
+
+def test_draws_depend_on_their_key_alone():
+    first = bootstrap.weights(5, 1, 3).copy()
+    bootstrap.weights.cache_clear()
+    assert (bootstrap.weights(5, 1, 3) == first).all()
+    assert (bootstrap.weights(5, 1, 4) != first).any()
+
+
+@pytest.mark.parametrize("classes", [2, 4])
+@pytest.mark.parametrize("metric", ["accuracy", "f1", "matthews", "pearson", "spearman"])
+def test_a_draw_has_the_metric_of_its_texts(metric, classes):
+    generator = np.random.default_rng(classes)
+    # So few texts that some draws lack a class, or are constant.
+    labels = generator.integers(classes, size=6)
+    predictions = generator.integers(classes, size=(3, 6))
+    predictions[2] = 1
+    weights = bootstrap.weights(6, 9)[:200]
+    found = bootstrap.scores(metric, predictions, labels, weights)
+    for own, scores in zip(predictions, found, strict=True):
+        for counts, score in zip(weights, scores, strict=True):
+            texts = np.repeat(np.arange(6), counts.astype(int))
+            expected = compute_metrics([metric], own[texts], labels[texts])[metric]
+            assert score == pytest.approx(expected, abs=1e-9)
+
+
+@pytest.mark.parametrize("metric", ["pearson", "spearman"])
+def test_a_draw_of_fractions_has_the_metric_of_its_texts(metric):
+    generator = np.random.default_rng(1)
+    labels = 100 + generator.normal(size=30)
+    predictions = (labels + generator.normal(size=30))[None]
+    weights = bootstrap.weights(30, 9)[:50]
+    (found,) = bootstrap.scores(metric, predictions, labels, weights)
+    for counts, score in zip(weights, found, strict=True):
+        texts = np.repeat(np.arange(30), counts.astype(int))
+        expected = compute_metrics([metric], predictions[0][texts], labels[texts])[metric]
+        assert score == pytest.approx(expected, abs=1e-9)
+
+
+def test_many_models_are_scored_in_parts():
+    labels, predictions = np.array([0, 1, 1]), np.array([[0, 1, 1], [0, 0, 1]] * 200)
+    found = bootstrap.scores("f1", predictions, labels, np.ones((1, 3), np.float32))[:, 0]
+    assert found == pytest.approx([1.0, 2 / 3] * 200)
+
+
+def test_the_interval_of_an_accuracy_agrees_with_scipy():
+    hits = (np.random.default_rng(0).random(400) < 0.8).astype(int)
+    draws = bootstrap.scores("accuracy", hits[None], np.ones(400, int), bootstrap.weights(400, 0))
+    found = bootstrap.estimate(draws[0])
+    theirs = stats.bootstrap((hits,), np.mean, method="percentile", random_state=0)
+    assert found.value == hits.mean()
+    # The standard error is 0.02; the ends of two bootstraps of 1,000 draws differ by a tenth of it.
+    low, high = theirs.confidence_interval
+    assert found[1:] == pytest.approx((low, high), abs=0.004)
+
+
+def test_an_interval_is_unknown_without_predictions():
+    value, low, high = bootstrap.estimate(np.ones(5), sampled=False)
+    assert value == 1
+    assert np.isnan([low, high]).all()
