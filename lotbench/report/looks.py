@@ -10,11 +10,23 @@ from typing import Any
 ORANGE, SKY, GREEN, YELLOW = "#E69F00", "#56B4E9", "#009E73", "#F0E442"
 BLUE, VERMILLION, PURPLE, BLACK = "#0072B2", "#D55E00", "#CC79A7", "#000000"
 GREY = "#777777"
+# Reds for Leap-of-Thought: a shade and a marker for each variant of both recipes.
+MARKERS = {"": "o", ", one decision": "p", ", drop": "v", ", one decision, drop": "<"}
+SHADES = {
+    "ours": (VERMILLION, "#8F2D00", "#FF8F5C", "#B5651D"),
+    "paper": ("#A61C3C", "#5E1024", "#E8748A", "#7F4A50"),
+}
+LEAPS = {
+    f"LoT ({recipe}{variant})": (shade, marker)
+    for recipe, shades in SHADES.items()
+    for (variant, marker), shade in zip(MARKERS.items(), shades, strict=True)
+}
 METHODS = {
-    "lot": (VERMILLION, "o"),
-    "power-bert": (BLUE, "s"),
-    "ltp": (GREEN, "^"),
-    "tr-bert": (PURPLE, "D"),
+    **LEAPS,
+    "LoT (fixed budget)": ("#C98B6B", "d"),
+    "PoWER-BERT": (BLUE, "s"),
+    "LTP": (GREEN, "^"),
+    "TR-BERT": (PURPLE, "D"),
 }
 CONTROLS = {
     "random-drop": (ORANGE, "v"),
@@ -33,7 +45,7 @@ PLUGINS = [
 
 
 def looks(methods: Iterable[str]) -> dict[str, tuple[str, str]]:
-    """Colour and marker by method: fixed for built-in ones, from a hash of the name for plugins."""
+    """Colour and marker by written name: fixed for built-in methods, from a hash for plugins."""
     given: dict[str, tuple[str, str]] = {}
     for method in sorted(set(methods)):
         if method in FIXED:

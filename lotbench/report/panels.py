@@ -56,11 +56,22 @@ def draw_points(
     axes.plot(own[x][hollow], own[y][hollow], **(shape | edge))
 
 
-def draw_intervals(axes: Axes, own: pd.DataFrame, x: str, y: str, colour: str) -> None:
-    """Draws intervals in both directions; with a single seed, only timings have an interval."""
-    thin = {"color": colour, "linewidth": 0.7, "alpha": 0.6, "zorder": 2}
+def draw_intervals(
+    axes: Axes, own: pd.DataFrame, x: str, y: str, colour: str, shift: float = 0.0
+) -> None:
+    """Draws the intervals that are known, in both directions.
+
+    ``shift`` moves the vertical ones to the right, in points of type, so that those of several
+    methods at the same speed-up stand side by side.
+    """
+    from matplotlib.transforms import ScaledTranslation
+
+    thin: dict[str, Any] = {"color": colour, "linewidth": 0.7, "alpha": 0.6, "zorder": 2}
     axes.hlines(own[y], own[f"{x}.low"], own[f"{x}.high"], **thin)
-    axes.vlines(own[x], own[f"{y}.low"], own[f"{y}.high"], **thin)
+    figure = axes.get_figure(root=True)
+    assert figure is not None, "the axes are drawn on"
+    place = axes.transData + ScaledTranslation(shift / 72, 0, figure.dpi_scale_trans)
+    axes.vlines(own[x], own[f"{y}.low"], own[f"{y}.high"], **thin, transform=place)
 
 
 def legend(figure: Figure, methods: pd.Series, trials: pd.DataFrame, lines: bool) -> None:
@@ -81,7 +92,7 @@ def notes_on_points(rows: pd.DataFrame, trials: pd.DataFrame) -> list[str]:
     """Notes for the caption: the number of seeds, and the failed trials."""
     notes = [words.seeds(rows)]
     if rows["seeds"].max() > 1:
-        notes.append("bars from smallest to largest")
+        notes.append("bars of FLOPs: from smallest to largest")
     failed = int((trials["status"] == "failed").sum())
     if failed:
         notes.append(f"{words.count(failed, 'failed trial')} not shown")

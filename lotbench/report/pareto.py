@@ -1,6 +1,6 @@
-"""Points over seeds, Pareto fronts, hypervolume, and the largest speed-up close to dense.
+"""Points over seeds on the validation split, and their Pareto fronts.
 
-All functions describe the validation split.  To choose a model to deploy, use the selection split.
+To choose a model, use the selection split; `lotbench.report.statistics` does.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from lotbench.report.reference import references
 from lotbench.store.frame import timed_settings
 
 if TYPE_CHECKING:
@@ -17,12 +18,7 @@ if TYPE_CHECKING:
     from numpy.typing import ArrayLike
 
 DENSE = ("dense", "dense-packed")
-KEY = ["task", "method", "setting", "budget"]
-DROPS = (0.5, 1.0, 2.0)
-# The hypervolume counts the area above dense minus this many points.
-FLOOR = 10.0
-# Scores are means of floats: 0.85 - 0.01 must still count as "within one point" of 0.85.
-SLACK = 1e-9
+KEY = ["task", "method", "setting", "point"]
 
 
 def front(speedup: ArrayLike, score: ArrayLike) -> np.ndarray:
@@ -40,45 +36,42 @@ def front(speedup: ArrayLike, score: ArrayLike) -> np.ndarray:
     return mask
 
 
-def hypervolume(speedup: ArrayLike, score: ArrayLike, floor: float) -> float:
-    """The area under the front, in points of score times doublings of speed.
+def scored(table: pd.DataFrame) -> pd.DataFrame:
+    """The newest evaluation of every task, method, setting, point, split and seed.
 
-    The area is bounded by speed-up 1 and by the score ``floor``.  Points outside add nothing.
+    ``point`` is ``target=4`` if the budget was searched for a FLOPs speed-up, since the budget then
+    differs by seed; else it is the budget.
     """
-    import moocore
-
-    speed, points = np.asarray(speedup, float), 100 * np.asarray(score, float)
-    usable = np.isfinite(speed) & np.isfinite(points) & (speed > 0)
-    if not usable.any():
-        return 0.0
-    values = np.column_stack([np.log2(speed[usable]), points[usable]])
-    return float(moocore.hypervolume(values, ref=[0.0, 100 * floor], maximise=True))
+    done = table[(table["status"] == "done") & table["split"].notna()]
+    targets = ["" if target != target else f"target={target:g}" for target in done["target"]]
+    done = done.assign(point=done["budget"].where(done["target"].isna(), targets))
+    # A new version of a method leaves its older rows in the store; the newest row counts.
+    done = done.sort_values("created", kind="stable")
+    return done.drop_duplicates([*KEY, "split", "seed"], keep="last")
 
 
 def points(table: pd.DataFrame) -> pd.DataFrame:
-    """One row per task, method, setting and budget: means over seeds on the validation split.
+    """One row per task, method, setting and point: means over seeds on the validation split.
 
-    Scores and speed-ups have ``.low`` and ``.high``: the smallest and largest over the seeds.  For
-    wall-clock speed-ups, they are the lowest and highest ends of the seeds' intervals.  ``dense``
-    is the score of dense with the same seeds.  ``gain`` is the score minus ``dense``, in points.
-    ``name`` has the parameters in which a point differs from others of its method.  ``seeds``
-    counts trials, and ``real.<label>.seeds`` counts the timed ones.
+    FLOPs speed-ups have ``.low`` and ``.high``: the smallest and largest over the seeds.  For
+    wall-clock speed-ups, they are the lowest and highest ends of the seeds' intervals.  For scores
+    and gains they are missing; `lotbench.report.statistics.with_intervals` gives them.
+    ``reference`` is the score of the reference with the same seeds.  ``gain`` is the score minus
+    ``reference``, in points.  ``name`` has the parameters in which a point differs from others of
+    its method.  ``seeds`` counts trials, and ``real.<label>.seeds`` counts the timed ones.
     """
-    done = table[(table["status"] == "done") & (table["split"] == "validation")]
-    # A new version of a method leaves its older rows in the store; the newest row counts.
-    done = done.sort_values("created", kind="stable").drop_duplicates([*KEY, "seed"], keep="last")
-    done = done.assign(dense=_dense_of_seed(done))
+    every = scored(table)
+    done = every[every["split"] == "validation"]
+    done = done.assign(reference=_reference_of_seed(done, every))
     columns: dict[str, tuple[str, str]] = {
         "seeds": ("seed", "nunique"),
         "score_name": ("score_name", "first"),
-        "dense": ("dense", "mean"),
+        "reference": ("reference", "mean"),
+        "score": ("score", "mean"),
+        "flops_speedup": ("flops_speedup", "mean"),
+        "flops_speedup.low": ("flops_speedup", "min"),
+        "flops_speedup.high": ("flops_speedup", "max"),
     }
-    for name in ("score", "flops_speedup"):
-        columns |= {
-            name: (name, "mean"),
-            f"{name}.low": (name, "min"),
-            f"{name}.high": (name, "max"),
-        }
     for name in (f"real.{label}" for label in timed_settings(table)):
         # Older passes have no FLOPs of their texts; the FLOPs of the split are used instead.
         flops = f"{name}.flops"
@@ -91,8 +84,9 @@ def points(table: pd.DataFrame) -> pd.DataFrame:
     for name in (c for c in table.columns if c.startswith("keep_ratio") or ".share." in c):
         columns[name] = (name, "mean")
     result = done.groupby(KEY, sort=True).agg(**columns).reset_index()
-    for end in ("", ".low", ".high"):
-        result[f"gain{end}"] = 100 * (result[f"score{end}"] - result["dense"])
+    result["gain"] = 100 * (result["score"] - result["reference"])
+    intervals = [f"{name}{end}" for name in ("score", "gain") for end in (".low", ".high")]
+    result[intervals] = np.nan
     names = _setting_names(done)
     result.insert(4, "name", [names.get(setting, "") for setting in result["setting"]])
     return result
@@ -116,64 +110,13 @@ def along_front(points: pd.DataFrame, method: str, count: int) -> pd.DataFrame:
     return own.iloc[np.linspace(0, len(own) - 1, min(len(own), count)).round().astype(int)]
 
 
-def dense_scores(table: pd.DataFrame) -> dict[str, float]:
-    """The reference score of every task: the method ``dense``, else the dense teacher."""
-    scores: dict[str, float] = {}
-    done = table[(table["status"] == "done") & (table["split"] == "validation")]
-    for task, rows in done.groupby("task"):
-        dense = rows.loc[rows["method"] == "dense", "score"].dropna()
-        score = dense if len(dense) else rows["teacher_score"]
-        scores[str(task)] = float(score.astype(float).mean())
-    return scores
-
-
-def largest_speedups(table: pd.DataFrame, speedup: str = "flops_speedup") -> pd.DataFrame:
-    """The fastest point of every task and method within 0.5, 1 and 2 points of dense.
-
-    There is one row per task, method and ``drop``.  ``speedup`` and later columns are missing if
-    no point is good enough.  A point is compared with dense of its own seeds.  The argument
-    ``speedup`` is the column to maximise: ``flops_speedup`` or a ``real.<label>``.
-    """
-    import pandas as pd
-
-    records = []
-    for (task, method), rows in points(table).groupby(["task", "method"]):
-        if method in DENSE:
-            continue
-        for drop in DROPS:
-            record = {"task": task, "method": method, "drop": drop, "speedup": np.nan}
-            good = rows[rows["score"] >= rows["dense"] - drop / 100 - SLACK]
-            good = good.dropna(subset=[speedup])
-            if len(good):
-                best = good.loc[good[speedup].idxmax()]
-                record |= {"speedup": best[speedup], **best[["score", "name", "budget", "seeds"]]}
-            records.append(record)
-    columns = ["task", "method", "drop", "speedup", "score", "name", "budget", "seeds"]
-    return pd.DataFrame(records, columns=columns)
-
-
-def ranking(table: pd.DataFrame, speedup: str = "flops_speedup") -> pd.DataFrame:
-    """The hypervolume of every task and method, with its rank in the task (1 is best)."""
-    import pandas as pd
-
-    dense = dense_scores(table)
-    records = [
-        (task, method, hypervolume(rows[speedup], rows["score"], dense[str(task)] - FLOOR / 100))
-        for (task, method), rows in points(table).groupby(["task", "method"])
-        if method not in DENSE
+def _reference_of_seed(done: pd.DataFrame, every: pd.DataFrame) -> list[float]:
+    """The score of the reference with each row's seed, or its mean score if it lacks that seed."""
+    found = references(every)
+    return [
+        found[task].score_beside(seed) if task in found else np.nan
+        for task, seed in zip(done["task"], done["seed"], strict=True)
     ]
-    result = pd.DataFrame(records, columns=["task", "method", "hypervolume"])
-    rank = result.groupby("task")["hypervolume"].rank(ascending=False, method="min")
-    return result.assign(rank=rank.astype(int))
-
-
-def _dense_of_seed(done: pd.DataFrame) -> pd.Series:
-    """The score of dense with each row's seed, or its mean score if it lacks that seed."""
-    import pandas as pd
-
-    dense = done[done["method"] == "dense"].groupby(["task", "seed"])["score"].mean()
-    own = dense.reindex(pd.MultiIndex.from_frame(done[["task", "seed"]])).to_numpy(float)
-    return done["task"].map(dense_scores(done)).astype(float).where(np.isnan(own), own)
 
 
 def _setting_names(done: pd.DataFrame) -> dict[str, str]:

@@ -8,22 +8,20 @@ same bytes.
 from __future__ import annotations
 
 import logging
-import math
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lotbench.report import style
 from lotbench.report.breakdown import time_points, time_shares
+from lotbench.report.content import Content, read
 from lotbench.report.keep_ratio import keep_ratio
 from lotbench.report.panels import device_names
-from lotbench.report.pareto import dense_scores, points, reduced_points, settings_of
+from lotbench.report.pareto import reduced_points, settings_of
 from lotbench.report.realised import real_vs_flops
 from lotbench.report.scores import accuracy_vs_flops, accuracy_vs_real
-from lotbench.store.frame import frame
 from lotbench.store.store import Store
 
 if TYPE_CHECKING:
-    import pandas as pd
     from matplotlib.figure import Figure
 
 log = logging.getLogger(__name__)
@@ -41,30 +39,30 @@ def draw(folder: str | Path) -> list[Path]:
     InputError
         If the folder is not a store.
     """
-    table = frame(folder)
+    content = read(folder)
     timings = Store(folder).timings()
-    for sentence in missing(table):
+    for sentence in missing(content):
         log.warning(sentence)
     files = []
     with style.drawing():
-        for task, rows in points(table).groupby("task"):
-            trials = table[table["task"] == task]
+        for task in map(str, content.rows["task"].unique()):
+            if task not in content.references:
+                continue
             devices = device_names([timing for timing in timings if timing.task == task])
-            for name, figure in _figures(rows, trials, devices).items():
+            for name, figure in _figures(task, content, devices).items():
                 files += style.save(figure, Path(folder) / "figures" / f"{task}-{name}")
     return files
 
 
-def missing(table: pd.DataFrame) -> list[str]:
-    """One sentence for each figure that cannot be drawn from a frame, with the reason."""
+def missing(content: Content) -> list[str]:
+    """One sentence for each figure that cannot be drawn from a store, with the reason."""
     sentences = []
-    rows = points(table)
-    for task in table["task"].unique():
-        own = rows[rows["task"] == task]
+    for task in content.table["task"].unique():
+        own = content.rows[content.rows["task"] == task]
         if not len(own):
             sentences.append(f"{task}: no figures, no trial is done and scored on validation")
             continue
-        if not _has_dense(table, task):
+        if task not in content.references:
             sentences.append(f"{task}: no figures, neither dense nor the teacher has a score")
             continue
         if not settings_of(own):
@@ -75,25 +73,20 @@ def missing(table: pd.DataFrame) -> list[str]:
             sentences.append(f"{name}: not drawn, no timings with shares (see `lotbench measure`)")
         if not len(reduced_points(own)):
             sentences.append(f"{task}-keep-ratio: not drawn, no reduced model has keep ratios")
-    return sentences or ([] if len(table) else ["no figures, the store has no trials"])
+    return sentences or ([] if len(content.table) else ["no figures, the store has no trials"])
 
 
-def _figures(
-    rows: pd.DataFrame, trials: pd.DataFrame, devices: dict[str, str]
-) -> dict[str, Figure]:
+def _figures(task: str, content: Content, devices: dict[str, str]) -> dict[str, Figure]:
     """The figures of one task by the end of their file names."""
-    if not _has_dense(trials, rows["task"].iloc[0]):
-        return {}
-    figures = {"accuracy-vs-flops": accuracy_vs_flops(rows, trials)}
+    rows = content.rows[content.rows["task"] == task]
+    trials = content.table[content.table["task"] == task]
+    shown = rows, trials, content.references[task]
+    figures = {"accuracy-vs-flops": accuracy_vs_flops(*shown, content.open_ends(task))}
     if settings_of(rows):
-        figures["accuracy-vs-real"] = accuracy_vs_real(rows, trials, devices)
+        figures["accuracy-vs-real"] = accuracy_vs_real(*shown, devices)
         figures["real-vs-flops"] = real_vs_flops(rows, trials, devices)
     if len(time_points(rows)):
         figures["time-shares"] = time_shares(rows, trials, devices)
     if len(reduced_points(rows)):
         figures["keep-ratio"] = keep_ratio(rows, trials)
     return figures
-
-
-def _has_dense(table: pd.DataFrame, task: str) -> bool:
-    return math.isfinite(dense_scores(table).get(task, math.nan))

@@ -1,4 +1,4 @@
-"""The README.md of a store: a summary, the figures, and the table of points of each task."""
+"""The README.md of a store: a summary, and each task's overview, figures and table of points."""
 
 from __future__ import annotations
 
@@ -7,11 +7,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lotbench.report import words
+from lotbench.report.content import read
+from lotbench.report.overview import Overview, overview
 from lotbench.report.panels import device_names, timed_on
-from lotbench.report.pareto import points, settings_of
+from lotbench.report.pareto import settings_of
 from lotbench.report.plots import FIGURES
 from lotbench.report.rows import PointTable, point_table
-from lotbench.store.frame import frame, noise_floors
+from lotbench.store.frame import noise_floors
 from lotbench.store.store import Store
 
 if TYPE_CHECKING:
@@ -38,8 +40,8 @@ def write(folder: str | Path, figures: list[Path]) -> Path | None:
 
 def text(folder: str | Path, figures: list[Path]) -> str:
     """The Markdown text of a store; it shows the PNG files among the figures."""
-    table = frame(folder)
-    rows, floors = points(table), noise_floors(folder)
+    content, floors = read(folder), noise_floors(folder)
+    table, rows = content.table, content.rows
     devices = device_names(Store(folder).timings())
     timed = f" Timed on {timed_on(rows, devices)}." if settings_of(rows) else ""
     parts = [f"# {Path(folder).resolve().name}", f"{WRITTEN}; edits are lost."]
@@ -47,10 +49,13 @@ def text(folder: str | Path, figures: list[Path]) -> str:
     shown = [path for path in figures if path.suffix == ".png"]
     for task, own in rows.groupby("task"):
         parts.append(f"## {words.task_name(str(task))}")
+        opening = overview(str(task), content)
+        parts += [_overview(opening)] if opening else []
         mine = [path for path in shown if path.stem.removeprefix(f"{task}-") in FIGURES]
         parts += [_image(path) for path in mine]
         shown = [path for path in shown if path not in mine]
-        parts.append(_markdown(point_table(str(task), own, table, floors)))
+        reference = content.references.get(str(task))
+        parts.append(_markdown(point_table(str(task), own, reference, floors)))
     if shown:
         parts += ["## Break-even", *map(_image, shown)]
     return "\n\n".join(parts) + "\n"
@@ -73,6 +78,14 @@ def summary(table: pd.DataFrame) -> str:
 
 def _image(path: Path) -> str:
     return f"![{path.stem}](figures/{path.name})"
+
+
+def _overview(content: Overview) -> str:
+    """The overview in Markdown, under its title and above its notes."""
+    lines = [_line(content.columns), _line(["---"] + ["---:"] * (len(content.columns) - 1))]
+    lines += [_line([_plain("<br>".join(cell)) for cell in row]) for row in content.rows]
+    notes = [f"- {_plain(note)}" for note in content.notes]
+    return "\n".join([f"### {content.title}", "", *lines, "", *notes])
 
 
 def _markdown(content: PointTable) -> str:

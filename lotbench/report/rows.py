@@ -7,8 +7,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from lotbench.report import words
+from lotbench.report.bootstrap import Estimate
 from lotbench.report.looks import order
-from lotbench.report.pareto import dense_scores, front, settings_of
+from lotbench.report.pareto import front, settings_of
+from lotbench.report.reference import Reference
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -33,25 +35,29 @@ class PointTable:
 
 
 def point_table(
-    task: str, own: pd.DataFrame, table: pd.DataFrame, floors: dict[tuple[str, str], float]
+    task: str,
+    own: pd.DataFrame,
+    reference: Reference | None,
+    floors: dict[tuple[str, str], float],
 ) -> PointTable:
     """The table of a task's points; a star marks each method's front.
 
-    ``floors`` are the noise floors of the store, by task and timing setting.
+    ``reference`` is None if neither dense nor the teacher has a score.  ``floors`` are the noise
+    floors of the store, by task and timing setting.
     """
     labels = settings_of(own)
     metric = own["score_name"].iloc[0]
-    columns = ["method", "setting", "seeds", metric, "vs dense", "kept", FLOPS, *labels]
+    against = f"vs {reference.name if reference else 'dense'}"
+    columns = ["method", "setting", "seeds", metric, against, "kept", FLOPS, *labels]
     groups = []
     for method in order(own["method"]):
         ours = own[own["method"] == method].sort_values("flops_speedup")
         mask = front(ours["flops_speedup"], ours["gain"])
         points = zip(ours.to_dict("records"), mask, strict=True)
         groups.append([_row(point, on_front, labels) for point, on_front in points])
-    dense = dense_scores(table)[task]
-    reference = "without a score" if is_missing(dense) else words.score(dense, metric)
-    notes = _notes(task, labels, floors, several=bool(own["seeds"].max() > 1))
-    return PointTable(f"{task}, dense {reference}", columns, groups, notes)
+    shown = words.reference(reference, metric) if reference else "dense without a score"
+    notes = _notes(task, labels, floors, sampled=bool(own["score.low"].notna().any()))
+    return PointTable(f"{task}, {shown}", columns, groups, notes)
 
 
 def _row(point: Point, on_front: bool, labels: list[str]) -> list[str]:
@@ -61,16 +67,16 @@ def _row(point: Point, on_front: bool, labels: list[str]) -> list[str]:
         _setting(point),
         _seeds(point, labels),
         _score(point),
-        NONE if is_missing(point["gain"]) else f"{point['gain']:+.1f}",
+        NONE if is_missing(point["gain"]) else f"{round(point['gain'], 1) + 0.0:+.1f}",
         NONE if is_missing(kept) else f"{100 * kept:.0f}%",
         number(point["flops_speedup"]),
-        *(_real_speedup(point, f"real.{label}") for label in labels),
+        *(real_speedup(point, f"real.{label}") for label in labels),
     ]
 
 
 def _setting(point: Point) -> str:
-    """Parameters and budget of a point, without repetition."""
-    return " ".join(dict.fromkeys([*point["name"].split(), *point["budget"].split()]))
+    """Parameters and target or budget of a point, without repetition."""
+    return " ".join(dict.fromkeys([*point["name"].split(), *point["point"].split()]))
 
 
 def _seeds(point: Point, labels: list[str]) -> str:
@@ -80,16 +86,14 @@ def _seeds(point: Point, labels: list[str]) -> str:
 
 
 def _score(point: Point) -> str:
-    """The mean score, followed by the smallest and largest if there are several seeds."""
+    """The mean score with its interval, if it has one."""
     if is_missing(point["score"]):
         return NONE
-    mean, low, high = (
-        words.score(point[f"score{end}"], point["score_name"]) for end in ("", ".low", ".high")
-    )
-    return mean if point["seeds"] == 1 else f"{mean} ({low.rstrip('%')} to {high.rstrip('%')})"
+    value = Estimate(point["score"], point["score.low"], point["score.high"])
+    return words.score_with_interval(value, point["score_name"])
 
 
-def _real_speedup(point: Point, column: str) -> str:
+def real_speedup(point: Point, column: str) -> str:
     """A wall-clock speed-up with half the width of its interval, marked if flagged or noisy."""
     if is_missing(point[column]):
         return NONE
@@ -100,12 +104,12 @@ def _real_speedup(point: Point, column: str) -> str:
 
 
 def _notes(
-    task: str, labels: list[str], floors: dict[tuple[str, str], float], several: bool
+    task: str, labels: list[str], floors: dict[tuple[str, str], float], sampled: bool
 ) -> list[str]:
     """The meaning of the marks in the table."""
     notes = ["* on the method's front of score against FLOPs speed-up"]
-    if several:
-        notes.append("scores of several seeds: mean (smallest to largest)")
+    if sampled:
+        notes.append("scores: mean over seeds (95% interval over texts and seeds)")
     if labels:
         notes.append(
             f"real speed-ups (columns {', '.join(labels)}): against the fastest dense, "

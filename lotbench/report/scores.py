@@ -1,8 +1,9 @@
-"""Figures of the score relative to dense, over the FLOPs or the wall-clock speed-up."""
+"""Figures of the score relative to the reference, over the FLOPs or the wall-clock speed-up."""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Collection
 from typing import TYPE_CHECKING
 
 from lotbench.report import style, words
@@ -17,34 +18,51 @@ from lotbench.report.panels import (
     panels,
     timed_on,
 )
-from lotbench.report.pareto import DENSE, dense_scores, front, settings_of
+from lotbench.report.pareto import DENSE, front, settings_of
+from lotbench.report.reference import Reference
 
 if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-# The axis ends at most this many points below dense.
+# The axis ends at most this many points below the reference.
 DEEPEST = 10.0
 # And at least this many, if a point lies below the axis: smaller differences are mostly noise.
 SHALLOWEST = 2.0
 
 
-def accuracy_vs_flops(rows: pd.DataFrame, trials: pd.DataFrame) -> Figure:
-    """Score over FLOPs speed-up, with the front of every method."""
+# Space between the vertical bars of two methods, in points of type.
+BAR = 1.2
+# Length of the arrow of an open end, in points of type.
+ARROW = 16
+
+
+def accuracy_vs_flops(
+    rows: pd.DataFrame, trials: pd.DataFrame, reference: Reference, open_ends: Collection[str] = ()
+) -> Figure:
+    """Score over FLOPs speed-up, with the front of every method.
+
+    The front of a method in ``open_ends`` ends in an arrow: no faster model was scored.
+    """
     # Without dense-packed: it saves no FLOPs, so its point would hide the point of dense.
     rows = rows[rows["method"] != "dense-packed"]
     figure, (axes,) = panels(1, 4.2, 3.1)
-    _draw_scores(axes, rows, "flops_speedup", trials, label_lines=True)
+    _draw_scores(axes, rows, "flops_speedup", trials, reference, label_lines=True)
+    arrows = _draw_open_ends(axes, rows, trials, open_ends)
     axes.set_xlabel("FLOPs speed-up over dense (log scale)")
     style.speedup_limits([axes.xaxis], _drawn(rows), ["flops_speedup"])
     precision = words.listed(words.distinct(trials["precision"]))
     trained = [f"Trained in {precision}"] if precision else []
-    _finish(figure, rows, trials, words.trained_on(trials), trained)
+    if arrows:
+        trained.append("arrow: no faster model of the method was scored")
+    _finish(figure, rows, trials, reference, words.trained_on(trials), trained)
     return figure
 
 
-def accuracy_vs_real(rows: pd.DataFrame, trials: pd.DataFrame, devices: dict[str, str]) -> Figure:
+def accuracy_vs_real(
+    rows: pd.DataFrame, trials: pd.DataFrame, reference: Reference, devices: dict[str, str]
+) -> Figure:
     """Score over wall-clock speed-up, one panel per timing setting."""
     settings = settings_of(rows)
     reals = [f"real.{label}" for label in settings]
@@ -52,16 +70,17 @@ def accuracy_vs_real(rows: pd.DataFrame, trials: pd.DataFrame, devices: dict[str
     figure, axes = panels(len(settings), 3.1, 2.7)
     for index, (panel, label) in enumerate(zip(axes, settings, strict=True)):
         last = (index + 1) % columns_of(len(settings)) == 0 or index == len(settings) - 1
-        _draw_scores(panel, rows, f"real.{label}", trials, label_lines=last)
+        _draw_scores(panel, rows, f"real.{label}", trials, reference, label_lines=last)
         panel.set_title(words.timing_setting(label))
         panel.set_xlabel("Real speed-up (log scale)")
     style.speedup_limits([panel.xaxis for panel in axes], _drawn(rows), reals)
-    _finish(figure, rows, trials, timed_on(rows, devices), [note_on_timings(rows)])
+    machine = timed_on(rows, devices)
+    _finish(figure, rows, trials, reference, machine, [note_on_timings(rows)])
     return figure
 
 
 def axis_depth(rows: pd.DataFrame) -> float:
-    """The lower end of the axis in points below dense, a multiple of 0.5.
+    """The lower end of the axis in points below the reference, a multiple of 0.5.
 
     It is at most 10, and at most twice the depth within which three quarters of the reduced models
     lie, so that these fill the axis.  It is no deeper than the lowest model within these limits.
@@ -75,7 +94,8 @@ def axis_depth(rows: pd.DataFrame) -> float:
     if not len(shown):
         return depth
     least = 0.5 if len(shown) == len(reduced) else SHALLOWEST
-    return min(depth, _up_to_half(max(-float(shown["gain.low"].min()), least)))
+    lowest = float(shown[["gain", "gain.low"]].min().min())
+    return min(depth, _up_to_half(max(-lowest, least)))
 
 
 def _up_to_half(points: float) -> float:
@@ -83,34 +103,61 @@ def _up_to_half(points: float) -> float:
 
 
 def _draw_scores(
-    axes: Axes, rows: pd.DataFrame, speedup: str, trials: pd.DataFrame, label_lines: bool
+    axes: Axes,
+    rows: pd.DataFrame,
+    speedup: str,
+    trials: pd.DataFrame,
+    reference: Reference,
+    label_lines: bool,
 ) -> None:
-    """Draws one panel of scores over a speed-up: points, fronts and the line of dense."""
+    """Draws one panel of scores over a speed-up: points, fronts and the line of the reference."""
     given, depth = looks(trials["method"]), axis_depth(rows)
-    for method in order(rows["method"]):
+    methods = order(rows["method"])
+    for place, method in enumerate(methods):
         own = rows[rows["method"] == method].dropna(subset=[speedup, "gain"]).sort_values(speedup)
         colour = given[method][0]
         for _, curve in own.groupby("setting"):
             # One trained model at several budgets.
             axes.plot(curve[speedup], curve["gain"], color=colour, linewidth=0.6, alpha=0.6)
-        draw_intervals(axes, own, speedup, "gain", colour)
         on_front = front(own[speedup], own["gain"])
         # The line also goes to points below the axis.
         best = own[on_front]
         axes.plot(best[speedup], best["gain"], color=colour, linewidth=1.6, zorder=3)
+        shift = BAR * (place - (len(methods) - 1) / 2)
+        draw_intervals(axes, best, speedup, "gain", colour, shift)
         inside = own["gain"] >= -depth
         draw_points(axes, own[inside & ~on_front], speedup, "gain", given[method], faint=True)
         draw_points(axes, own[inside & on_front], speedup, "gain", given[method])
     metric = rows["score_name"].iloc[0]
     unit = "hundredths" if metric in words.CORRELATIONS else "points"
-    axes.set_ylabel(f"{words.metric(metric)} against dense ({unit})")
+    axes.set_ylabel(f"{words.metric(metric)} against {reference.name} ({unit})")
     _zoom(axes, depth, rows[["gain", "gain.high"]].max().max())
-    dense = dense_scores(trials)[rows["task"].iloc[0]]
-    _draw_dense(axes, f"dense {words.score(dense, metric)}" if label_lines else None)
+    _draw_reference(axes, words.reference(reference, metric) if label_lines else None)
+
+
+def _draw_open_ends(
+    axes: Axes, rows: pd.DataFrame, trials: pd.DataFrame, open_ends: Collection[str]
+) -> int:
+    """Draws a dashed arrow to the right of each open end inside the axis; returns their number."""
+    given, depth = looks(trials["method"]), axis_depth(rows)
+    drawn = 0
+    for method in order(open_ends):
+        own = rows[rows["method"] == method].dropna(subset=["flops_speedup", "gain"])
+        last = own.sort_values("flops_speedup").iloc[-1]
+        if last["gain"] < -depth:
+            continue
+        shape = {"arrowstyle": "<-", "linestyle": (0, (2, 1.5)), "color": given[method][0]}
+        start = (last["flops_speedup"], last["gain"])
+        # The arrow comes from the point, and its end is at the (empty) text.
+        place = {"xytext": (ARROW, 0), "textcoords": "offset points"}
+        arrow = axes.annotate("", start, **place, arrowprops=shape)
+        arrow.set_in_layout(False)
+        drawn += 1
+    return drawn
 
 
 def _zoom(axes: Axes, depth: float, highest: float) -> None:
-    """Ends the axis ``depth`` points below dense and at the highest point."""
+    """Ends the axis ``depth`` points below the reference and at the highest point."""
     from matplotlib.ticker import FuncFormatter, MaxNLocator
 
     high = max(0.0, highest)
@@ -124,8 +171,8 @@ def _signed(value: float, _: int) -> str:
     return f"{value:+g}".replace("-", "\N{MINUS SIGN}") if round(value, 6) else "0"
 
 
-def _draw_dense(axes: Axes, label: str | None) -> None:
-    """Draws the line of dense, with ``label``, if given, in the right margin."""
+def _draw_reference(axes: Axes, label: str | None) -> None:
+    """Draws the line of the reference, with ``label``, if given, in the right margin."""
     axes.axhline(0, color=GREY, linewidth=0.8, zorder=1)
     if label:
         place = {"xycoords": ("axes fraction", "data"), "textcoords": "offset points"}
@@ -135,12 +182,21 @@ def _draw_dense(axes: Axes, label: str | None) -> None:
 
 
 def _finish(
-    figure: Figure, rows: pd.DataFrame, trials: pd.DataFrame, machine: str, notes: list[str]
+    figure: Figure,
+    rows: pd.DataFrame,
+    trials: pd.DataFrame,
+    reference: Reference,
+    machine: str,
+    notes: list[str],
 ) -> None:
     """Adds title, legend and caption."""
+    if rows["gain.low"].notna().any():
+        points = "95% intervals over texts and seeds of points on a front"
+        notes = [*notes, f"vertical bars, side by side: {points}"]
     style.title(figure, words.title(trials, machine))
     legend(figure, rows["method"], trials, lines=True)
-    style.caption(figure, [*_not_drawn(rows), "; ".join([*notes, *notes_on_points(rows, trials)])])
+    notes = [*notes, *notes_on_points(rows, trials)]
+    style.caption(figure, [*_not_drawn(rows, reference), "; ".join(notes)])
 
 
 def _drawn(rows: pd.DataFrame) -> pd.DataFrame:
@@ -148,9 +204,10 @@ def _drawn(rows: pd.DataFrame) -> pd.DataFrame:
     return rows[rows["gain"] >= -axis_depth(rows)]
 
 
-def _not_drawn(rows: pd.DataFrame) -> list[str]:
+def _not_drawn(rows: pd.DataFrame, reference: Reference) -> list[str]:
     """Note for the caption: how many points of each method lie below the axis."""
     depth = axis_depth(rows)
     hidden = rows[rows["gain"] < -depth]
     counts = [f"{(hidden['method'] == m).sum()} of {m}" for m in order(hidden["method"])]
-    return [f"Not drawn, more than {depth:g} below dense: {', '.join(counts)}"] if counts else []
+    below = f"Not drawn, more than {depth:g} below {reference.name}"
+    return [f"{below}: {', '.join(counts)}"] if counts else []

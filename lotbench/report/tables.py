@@ -1,24 +1,16 @@
-"""Console tables of a store: all points, and the largest speed-ups close to dense."""
+"""Console tables of a store: the largest speed-ups close to the reference, and all points."""
 
 from __future__ import annotations
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from lotbench.report.looks import order
-from lotbench.report.pareto import (
-    DENSE,
-    DROPS,
-    largest_speedups,
-    points,
-    ranking,
-    settings_of,
-)
-from lotbench.report.rows import FLOPS, PointTable, number, point_table
-from lotbench.store.frame import frame, noise_floors
+from lotbench.report.content import read
+from lotbench.report.overview import Overview, overview
+from lotbench.report.rows import PointTable, point_table
+from lotbench.store.frame import noise_floors
 
 if TYPE_CHECKING:
-    import pandas as pd
     from rich.console import Group
     from rich.table import Table
 
@@ -26,8 +18,8 @@ if TYPE_CHECKING:
 def render(folder: str | Path) -> Group:
     """The tables of a store, ready for ``rich.print``.
 
-    Each task has all points, then the largest speed-ups close to dense.  Failed trials come last,
-    each with its error.
+    Each task has all points, then the largest speed-ups close to the reference.  Failed trials come
+    last, each with its error.
 
     Raises
     ------
@@ -37,15 +29,17 @@ def render(folder: str | Path) -> Group:
     from rich.console import Group
     from rich.text import Text
 
-    table = frame(folder)
-    rows, floors = points(table), noise_floors(folder)
+    content, floors = read(folder), noise_floors(folder)
     parts: list[Any] = []
-    for task, own in rows.groupby("task"):
-        parts += [_points(point_table(str(task), own, table, floors)), Text()]
-        parts += [_largest_speedups(str(task), table), Text()]
+    for task, own in content.rows.groupby("task"):
+        reference = content.references.get(str(task))
+        parts += [_points(point_table(str(task), own, reference, floors)), Text()]
+        opening = overview(str(task), content)
+        if opening:
+            parts += [_overview(opening), Text()]
     if not parts:
         parts.append(Text("No trial is done and scored on validation."))
-    failed = table[table["status"] == "failed"]
+    failed = content.table[content.table["status"] == "failed"]
     if len(failed):
         parts.append(Text(f"Failed trials: {len(failed)}", style="bold red"))
     for trial in failed.to_dict("records"):
@@ -70,28 +64,17 @@ def _points(content: PointTable) -> Table:
     return result
 
 
-def _largest_speedups(task: str, table: pd.DataFrame) -> Table:
-    """The largest speed-up of each method within 0.5, 1 and 2 points of dense, and hypervolume."""
-    rows = points(table)
-    measures = {FLOPS: "flops_speedup"}
-    measures |= {label: f"real.{label}" for label in settings_of(rows[rows["task"] == task])}
-    result = _table(f"{task}, largest speed-up within so many points of dense")
-    result.add_column("method", no_wrap=True)
-    result.add_column("speed-up", no_wrap=True)
-    for drop in DROPS:
-        result.add_column(f"{drop:g}", justify="right")
-    result.add_column("hypervolume", justify="right")
-    result.add_column("rank", justify="right")
-    largest = {name: largest_speedups(table, column) for name, column in measures.items()}
-    ranks = {name: ranking(table, column) for name, column in measures.items()}
-    for method in order(set(rows.loc[rows["task"] == task, "method"]) - set(DENSE)):
-        for name in measures:
-            cells = largest[name].query("task == @task and method == @method")
-            rank = ranks[name].query("task == @task and method == @method").iloc[0]
-            speedups = [number(value) for value in cells["speedup"]]
-            area, place = f"{rank['hypervolume']:.1f}", str(rank["rank"])
-            result.add_row(method, name, *speedups, area, place)
-        result.add_section()
+def _overview(content: Overview) -> Table:
+    """The largest speed-ups of each method close to the reference, and its hypervolume."""
+    from rich.markup import escape
+
+    result = _table(content.title)
+    result.add_column(content.columns[0], no_wrap=True)
+    for name in content.columns[1:]:
+        result.add_column(name.replace("-b", "\nb"), justify="right", overflow="fold")
+    for row in content.rows:
+        result.add_row(*(escape("\n".join(lines)) for lines in row))
+    result.caption = "\n".join(content.notes)
     return result
 
 

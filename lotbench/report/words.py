@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
+from lotbench.report.bootstrap import Estimate
+
 if TYPE_CHECKING:
     import pandas as pd
+
+    from lotbench.report.reference import Reference
 
 TIMES = "\N{MULTIPLICATION SIGN}"
 # Correlations are published as fractions, all other metrics in percent.
@@ -104,6 +109,38 @@ def metric(name: str) -> str:
 def score(value: float, name: str) -> str:
     """A score as figures and tables write it: ``86.4%``, or ``0.871`` for a correlation."""
     return f"{value:.3f}" if name in CORRELATIONS else f"{100 * value:.1f}%"
+
+
+def score_with_interval(value: Estimate, name: str) -> str:
+    """A score and its interval, if it is known: ``86.4% (85 to 88)``."""
+    if math.isnan(value.low):
+        return score(value.value, name)
+    if name in CORRELATIONS:
+        return with_interval(value)
+    return with_interval(Estimate(*(100 * each for each in value)), "%")
+
+
+def with_interval(value: Estimate, unit: str = "") -> str:
+    """A value and its interval with no more digits than the interval allows.
+
+    ``6.1x (4 to 8)``, ``-0.4 (-1.2 to 0.3)``; the bounds have one digit of half the width.
+    """
+    if math.isnan(value.low):
+        return f"{rounded(value.value, 1)}{unit}"
+    half = (value.high - value.low) / 2
+    digits = min(2, max(0, -math.floor(math.log10(half)))) if half > 0 else 1
+    low, high = rounded(value.low, digits), rounded(value.high, digits)
+    return f"{rounded(value.value, max(1, digits))}{unit} ({low} to {high})"
+
+
+def rounded(value: float, digits: int) -> str:
+    """A number with so many decimals, never ``-0.0``."""
+    return f"{round(value, digits) + 0.0:.{digits}f}"
+
+
+def reference(own: Reference, metric: str) -> str:
+    """The reference and its score: ``dense 86.4%``."""
+    return f"{own.name} {score(own.score, metric)}"
 
 
 def cost_and_score(point: pd.Series) -> str:

@@ -1,4 +1,4 @@
-"""Fronts, hypervolumes and largest speed-ups against hand-computed numbers."""
+"""Points, fronts and references against hand-computed numbers."""
 
 from __future__ import annotations
 
@@ -8,14 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from stores import contender, evaluation, failed, timing, trial, write
 
-from lotbench.report.pareto import (
-    dense_scores,
-    front,
-    hypervolume,
-    largest_speedups,
-    points,
-    ranking,
-)
+from lotbench.report.pareto import front, points, scored
+from lotbench.report.reference import references
 from lotbench.store.frame import frame
 
 
@@ -44,15 +38,6 @@ def test_front_has_the_nondominated_points(pairs):
     }
 
 
-def test_hypervolume_by_hand():
-    # Above 80 points: (2x, 86) covers 1 doubling times 6 points, (8x, 82) adds 2 doublings times 2.
-    assert hypervolume([2, 8], [0.86, 0.82], floor=0.80) == pytest.approx(6 + 4)
-    # A beaten point, one below the floor and one slower than dense add nothing.
-    more = hypervolume([2, 8, 2, 32, 0.5], [0.86, 0.82, 0.81, 0.79, 0.99], floor=0.80)
-    assert more == pytest.approx(10)
-    assert hypervolume([np.nan], [0.9], floor=0.8) == 0
-
-
 @pytest.fixture
 def store(tmp_path):
     """Dense at 90.0 on average, lot on two seeds with two budgets, ltp with two lambdas."""
@@ -74,12 +59,10 @@ def store(tmp_path):
 
 
 def test_points_are_means_over_seeds(store):
-    rows = points(frame(store)).set_index(["method", "budget", "name"])
+    rows = points(frame(store)).set_index(["method", "point", "name"])
     assert len(rows) == 5
     lot = rows.loc[("lot", "threshold=0.3", "")]
-    assert (lot["score"], lot["score.low"], lot["score.high"]) == pytest.approx(
-        (0.89, 0.885, 0.895)
-    )
+    assert lot["score"] == pytest.approx(0.89)
     # Speed-ups 2.05 and 1.95.
     assert (lot["flops_speedup"], lot["flops_speedup.low"]) == pytest.approx((2.0, 1.95))
     assert lot["seeds"] == 2
@@ -112,30 +95,38 @@ def test_only_the_validation_split_counts(tmp_path):
     assert list(points(frame(tmp_path))["score"]) == [0.9]
 
 
-def test_dense_is_the_dense_method_or_else_the_teacher(store, tmp_path_factory):
-    assert dense_scores(frame(store)) == pytest.approx({"toy": 0.90})
+def test_the_reference_is_dense_unless_the_teacher_is_better_on_selection(store, tmp_path_factory):
+    found = references(scored(frame(store)))["toy"]
+    assert (found.name, found.score) == ("dense", pytest.approx(0.90))
     bare = tmp_path_factory.mktemp("bare")
     write(bare, trial("a", "lot", [evaluation(0.9, 2.0)]))
-    assert dense_scores(frame(bare)) == {"toy": 0.89}
+    found = references(scored(frame(bare)))["toy"]
+    assert (found.name, found.score) == ("teacher", 0.89)
+    # Dense has 88.0 on selection, the teacher 90.0; on validation it is the other way round.
+    both = [evaluation(0.92, 1.0), evaluation(0.88, 1.0, split="selection")]
+    metrics = {"validation": {"accuracy": 0.89}, "selection": {"accuracy": 0.90}}
+    write(bare, trial("d", "dense", both, teacher={"metrics": metrics}))
+    found = references(scored(frame(bare)))["toy"]
+    assert (found.name, found.score) == ("teacher", 0.89)
 
 
-def test_largest_speedups_by_hand(store):
-    # Dense 90.0. lot: 89.0 at 2x, 87.0 at 4x. ltp: 89.6 at 1.5x, 70 at 3x.
-    table = largest_speedups(frame(store)).set_index(["method", "drop"])
-    expected = {
-        ("lot", 0.5): np.nan,
-        ("lot", 1.0): 2.0,
-        ("lot", 2.0): 2.0,
-        ("ltp", 0.5): 1.5,
-        ("ltp", 1.0): 1.5,
-        ("ltp", 2.0): 1.5,
-    }
-    assert table["speedup"].to_dict() == pytest.approx(expected, nan_ok=True)
-    assert table.loc[("ltp", 1.0), "name"] == "lambda=0.1"
-    assert table.loc[("lot", 1.0), "budget"] == "threshold=0.3"
-    real = largest_speedups(frame(store), "real.cpu-1t-b32-fp32").set_index(["method", "drop"])
-    assert real.loc[("ltp", 1.0), "speedup"] == pytest.approx(1.2)
-    assert np.isnan(real.loc[("lot", 1.0), "speedup"])
+def test_the_reference_is_the_dense_setting_that_is_better_on_selection(tmp_path):
+    for name, epochs, selection in (("a", 1, 0.90), ("b", 2, 0.95)):
+        both = [evaluation(0.9, 1.0), evaluation(selection, 1.0, split="selection")]
+        write(tmp_path, trial(name, "dense", both, config={"train": {"epochs": epochs}}))
+    assert references(scored(frame(tmp_path)))["toy"].selection == {0: 0.95}
+
+
+def test_points_of_a_target_are_one_point_whatever_budget_each_seed_needed(tmp_path):
+    for seed, threshold, speedup in ((0, 0.41, 3.9), (1, 0.47, 4.1)):
+        own = [evaluation(0.9, speedup, {"threshold": threshold}, target=4.0)]
+        own.append(evaluation(0.8, 8.0, {"threshold": 0.9}))
+        write(tmp_path, trial(f"a{seed}", "lot", own, seed=seed))
+    rows = points(frame(tmp_path)).set_index("point")
+    assert list(rows.index) == ["target=4", "threshold=0.9"]
+    own = rows.loc["target=4"]
+    assert (own["seeds"], own["flops_speedup"]) == (2, pytest.approx(4.0))
+    assert (own["flops_speedup.low"], own["flops_speedup.high"]) == (3.9, 4.1)
 
 
 def test_a_point_is_compared_with_dense_of_its_own_seed(tmp_path):
@@ -145,11 +136,8 @@ def test_a_point_is_compared_with_dense_of_its_own_seed(tmp_path):
     write(tmp_path, trial("a", "lot", [evaluation(0.885, 2.0)], seed=0))  # 0.5 below, not 1.5
     write(tmp_path, trial("b", "ltp", [evaluation(0.895, 3.0)], seed=1))  # 1.5 below, not 0.5
     rows = points(frame(tmp_path)).set_index("method")
-    assert rows["dense"].to_dict() == pytest.approx({"dense": 0.90, "lot": 0.89, "ltp": 0.91})
-    speedups = largest_speedups(frame(tmp_path)).set_index(["method", "drop"])["speedup"]
-    assert speedups["lot", 0.5] == 2.0
-    assert np.isnan(speedups["ltp", 1.0])
-    assert speedups["ltp", 2.0] == 3.0
+    assert rows["reference"].to_dict() == pytest.approx({"dense": 0.90, "lot": 0.89, "ltp": 0.91})
+    assert rows["gain"].to_dict() == pytest.approx({"dense": 0.0, "lot": -0.5, "ltp": -1.5})
 
 
 def test_real_stands_beside_the_flops_of_the_timed_texts(tmp_path):
@@ -163,29 +151,9 @@ def test_real_stands_beside_the_flops_of_the_timed_texts(tmp_path):
     assert flops.to_dict() == {"top_p=2": 1.6, "top_p=4": 4.0}
 
 
-def test_exactly_one_point_below_is_within_one_point(tmp_path):
-    # Means 82.5 and 81.5, whose difference as floats is a little over 0.01.
-    for seed, dense, reduced in ((0, 0.821, 0.810), (1, 0.824, 0.815), (2, 0.830, 0.820)):
-        write(tmp_path, trial(f"d{seed}", "dense", [evaluation(dense, 1.0)], seed=seed))
-        write(tmp_path, trial(f"l{seed}", "lot", [evaluation(reduced, 2.0)], seed=seed))
-    speedups = largest_speedups(frame(tmp_path)).set_index("drop")["speedup"]
-    assert speedups[1.0] == 2.0
-    assert np.isnan(speedups[0.5])
-
-
-def test_ranking_by_hand(store):
-    # Floor 80. lot: 9 points for 1 doubling, 7 for the second; ltp: 9.6 points for log2(1.5).
-    table = ranking(frame(store)).set_index("method")
-    assert table["hypervolume"].to_dict() == pytest.approx(
-        {"lot": 9 + 7, "ltp": 9.6 * np.log2(1.5)}
-    )
-    assert table["rank"].to_dict() == {"lot": 1, "ltp": 2}
-
-
 def test_a_store_of_failures_gives_empty_tables(tmp_path):
     write(tmp_path, failed("bad"))
-    table = frame(tmp_path)
-    assert len(points(table)) == len(largest_speedups(table)) == len(ranking(table)) == 0
+    assert len(points(frame(tmp_path))) == 0
 
 
 def test_the_seeds_that_were_timed_are_counted(tmp_path):

@@ -7,14 +7,20 @@ import subprocess
 import sys
 
 import pytest
-from stores import contender, evaluation, failed, fill, timing, trial, write
+from stores import contender, evaluation, failed, fill, fill_predicted, timing, trial, write
 
 from lotbench.report import looks, style, words
 from lotbench.report.breakdown import time_points, time_shares
-from lotbench.report.pareto import points
+from lotbench.report.content import read
 from lotbench.report.plots import FIGURES, draw, missing
 from lotbench.report.scores import accuracy_vs_flops, axis_depth
-from lotbench.store.frame import frame
+
+
+def flops_figure(folder):
+    content = read(folder)
+    reference = content.references["toy"]
+    return accuracy_vs_flops(content.rows, content.table, reference, content.open_ends("toy"))
+
 
 DEVICES = {"cpu-1t-b1-fp32": "Abacus 9000", "cpu-1t-b32-fp32": "Abacus 9000"}
 
@@ -68,7 +74,7 @@ def test_failures_alone_draw_nothing_and_say_so(tmp_path, caplog):
     assert draw(tmp_path) == []
     assert "toy: no figures" in caplog.text
     (tmp_path / "trials" / "bad.json").unlink()
-    assert missing(frame(tmp_path)) == ["no figures, the store has no trials"]
+    assert missing(read(tmp_path)) == ["no figures, the store has no trials"]
 
 
 @pytest.mark.slow
@@ -86,9 +92,8 @@ def test_without_a_dense_score_nothing_is_drawn(tmp_path, caplog):
 
 
 def test_what_the_flops_figure_shows(tmp_path):
-    table = frame(fill(tmp_path))
     with style.drawing():
-        figure = accuracy_vs_flops(points(table), table)
+        figure = flops_figure(fill(tmp_path))
         axes = figure.axes[0]
         assert figure.get_suptitle() == "TOY, BERT (2 layers), Abacus 9000, 1 thread"
         assert axes.get_ylabel() == "Accuracy against dense (points)"
@@ -98,7 +103,7 @@ def test_what_the_flops_figure_shows(tmp_path):
         fronts = [list(zip(*line.get_data(), strict=True)) for line in thick]
         assert [pytest.approx((2.0, -0.5)), pytest.approx((4.0, -5.0))] in fronts
         legend = [text.get_text() for text in figure.legends[0].texts]
-        assert legend == ["lot", "mine", "dense"]
+        assert legend == ["LoT (ours)", "mine", "dense"]
         caption = figure.get_supxlabel()
         assert "Trained in fp32" in caption
         assert "mean of 1 to 2 seeds" in caption
@@ -107,10 +112,10 @@ def test_what_the_flops_figure_shows(tmp_path):
 
 
 def test_what_the_figure_of_time_shows(tmp_path):
-    table = frame(fill(tmp_path))
-    rows = points(table)
+    content = read(fill(tmp_path))
+    rows, table = content.rows, content.table
     chosen = time_points(rows)
-    assert list(chosen["method"]) == ["dense", "lot", "lot", "mine"]
+    assert list(chosen["method"]) == ["dense", "LoT (ours)", "LoT (ours)", "mine"]
     with style.drawing():
         figure = time_shares(rows, table, DEVICES)
         one, many = figure.axes
@@ -124,7 +129,7 @@ def test_what_the_figure_of_time_shows(tmp_path):
         (marks,) = many.lines
         assert list(marks.get_xdata()) == pytest.approx([100, 50, 25, 100 / 3])
         labels = [label.get_text() for label in one.get_yticklabels()]
-        assert labels[1] == "lot  2.0\N{MULTIPLICATION SIGN}  89.5%"
+        assert labels[1] == "LoT (ours)  2.0\N{MULTIPLICATION SIGN}  89.5%"
         older = [name for name in rows if name.endswith("share.received_attention")]
         before = time_shares(rows.drop(columns=older), table, DEVICES)
         assert "have it within attention" in before.get_supxlabel()
@@ -146,19 +151,18 @@ def test_timings_from_before_shares_draw_the_other_figures(tmp_path, only_laid_o
     # Timed again in one setting: that one is drawn, without the models it leaves out.
     rows = [contender("lot", 1.8, "l0", budget={"threshold": 0.3})]
     write(tmp_path, timing("p2", "2026", rows, batch_size=1))
-    chosen = time_points(points(frame(tmp_path)))
-    assert list(chosen["budget"]) == ["threshold=0.3"]
+    chosen = time_points(read(tmp_path).rows)
+    assert list(chosen["point"]) == ["threshold=0.3"]
     assert len(draw(tmp_path)) == 10
 
 
 def test_a_correlation_is_not_in_percent(tmp_path):
     row = trial("a", "lot", [evaluation(None, 2.0, metrics={"pearson": 0.85})], metric="pearson")
     write(tmp_path, row | {"teacher": {"metrics": {"validation": {"pearson": 0.88}}}})
-    table = frame(tmp_path)
     with style.drawing():
-        axes = accuracy_vs_flops(points(table), table).axes[0]
-        assert axes.get_ylabel() == "Pearson correlation against dense (hundredths)"
-        assert "dense 0.880" in {text.get_text() for text in axes.texts}
+        axes = flops_figure(tmp_path).axes[0]
+        assert axes.get_ylabel() == "Pearson correlation against teacher (hundredths)"
+        assert "teacher 0.880" in {text.get_text() for text in axes.texts}
 
 
 def test_the_axis_fits_most_reduced_models(tmp_path):
@@ -168,13 +172,41 @@ def test_the_axis_fits_most_reduced_models(tmp_path):
     curve = [evaluation(score, 2.0 + n, {"k": n}) for n, score in enumerate(scores)]
     write(tmp_path, trial("d", "dense", [evaluation(0.90, 1.0)]))
     write(tmp_path, trial("l", "first-k", curve))
-    table = frame(tmp_path)
-    figure = accuracy_vs_flops(points(table), table)
+    figure = flops_figure(tmp_path)
     axes = figure.axes[0]
     assert axes.get_ylim() == pytest.approx((-2.5 - 0.15, 0.15))
     marks = [y for line in axes.lines if line.get_marker() == "P" for y in line.get_ydata()]
     assert sorted(marks) == pytest.approx([-2.4, -1.2, -0.8, -0.4])
     assert "Not drawn, more than 2.5 below dense: 1 of first-k" in figure.get_supxlabel()
+
+
+def test_intervals_and_open_ends_are_drawn(tmp_path):
+    figure = flops_figure(fill_predicted(tmp_path))
+    axes = figure.axes[0]
+    # LTP at 2x and 4x, TR-BERT at 2x; dense against itself has no interval.
+    upright = [
+        segment
+        for lines in axes.collections
+        for segment in lines.get_segments()
+        if segment[0][0] == segment[1][0] and segment[0][1] < segment[1][1]
+    ]
+    assert [segment[0][0] for segment in upright] == pytest.approx([2.0, 4.0, 2.0])
+    assert all(low <= -0.5 <= high for (_, low), (_, high) in upright[:1])
+    (arrow,) = [text for text in axes.texts if text.arrow_patch is not None]
+    assert arrow.xy == pytest.approx((4.0, -1.0))
+    caption = " ".join(figure.get_supxlabel().split())
+    assert "vertical bars, side by side: 95% intervals over texts and seeds" in caption
+    assert "arrow: no faster model of the method was scored" in caption
+
+
+def test_positions_are_rounded_before_saving(tmp_path, monkeypatch):
+    from matplotlib.figure import Figure
+
+    monkeypatch.setattr(Figure, "savefig", lambda *_, **__: None)
+    figure = flops_figure(fill(tmp_path))
+    style.save(figure, tmp_path / "figure")
+    bounds = figure.axes[0].get_position().bounds
+    assert list(bounds) == pytest.approx([round(edge, 5) for edge in bounds], abs=1e-12)
 
 
 @pytest.mark.parametrize(
@@ -196,20 +228,21 @@ def test_the_depth_of_the_axis(tmp_path, below, depth):
     write(tmp_path, trial("d", "dense", [evaluation(0.80, 1.0)]))
     curve = [evaluation(0.80 - drop / 100, 2.0, {"k": n}) for n, drop in enumerate(below)]
     write(tmp_path, trial("l", "lot", curve))
-    assert axis_depth(points(frame(tmp_path))) == depth
+    assert axis_depth(read(tmp_path).rows) == depth
 
 
 def test_looks_are_fixed_and_distinct():
-    assert looks.looks(["lot"])["lot"] == ("#D55E00", "o")
+    assert looks.looks(["LoT (ours)"])["LoT (ours)"] == ("#D55E00", "o")
     many = looks.looks([*looks.FIXED, *(f"plugin-{number}" for number in range(20))])
     assert len(set(many.values())) == len(many)
     one = looks.looks(["plugin-3"])["plugin-3"]
-    assert looks.looks(["lot", "plugin-3", "ltp"])["plugin-3"] == one
+    assert looks.looks(["LoT (ours)", "plugin-3", "LTP"])["plugin-3"] == one
 
 
 def test_methods_come_before_controls_and_dense_last():
-    names = ["mine", "dense", "random-drop", "ltp", "lot", "a"]
-    assert looks.order(names) == ["lot", "ltp", "a", "mine", "random-drop", "dense"]
+    names = ["mine", "dense", "random-drop", "LTP", "LoT (paper)", "LoT (ours)", "a"]
+    first = ["LoT (ours)", "LoT (paper)", "LTP"]
+    assert looks.order(names) == [*first, "a", "mine", "random-drop", "dense"]
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,150 @@
+"""The table that opens a task: the largest speed-ups of every method, hypervolume and rank."""
+
+from __future__ import annotations
+
+import math
+from collections import defaultdict
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from lotbench.report import words
+from lotbench.report.bootstrap import estimate
+from lotbench.report.content import Content
+from lotbench.report.looks import order
+from lotbench.report.pareto import KEY, settings_of
+from lotbench.report.rows import NONE, real_speedup
+from lotbench.report.statistics import DROPS, FLOOR, Area, Choice, Evidence, ties
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+AT_LEAST = "\N{GREATER-THAN OR EQUAL TO}"
+# The model whose wall-clock speed-up is shown.
+TIMED_DROP = 1.0
+
+
+@dataclass(frozen=True)
+class Overview:
+    """The table of one task as text; a cell has one or two lines."""
+
+    title: str
+    columns: list[str]
+    rows: list[list[list[str]]]
+    """For each method its cells, each a list of lines."""
+    notes: list[str]
+
+
+def overview(task: str, content: Content) -> Overview | None:
+    """The overview of a task; None if it has no reference or no method besides dense."""
+    found = content.evidence.get(task)
+    if found is None or not found.methods:
+        return None
+    rows = content.rows[content.rows["task"] == task]
+    metric, labels = rows["score_name"].iloc[0], settings_of(rows)
+    choices = {
+        drop: {method: found.largest_speedup(method, drop) for method in found.candidates}
+        for drop in DROPS
+    }
+    tied = {drop: ties(own) for drop, own in choices.items()}
+    areas = found.areas()
+    lines = []
+    for method in order(found.methods):
+        own = rows[rows["method"] == method]
+        cells = [_choice(choices[drop].get(method), method in tied[drop]) for drop in DROPS]
+        cells += [*_area(areas.get(method)), [str(own["setting"].nunique())], [str(len(own))]]
+        cells.append([str(own["seeds"].max())])
+        timed = choices[TIMED_DROP].get(method)
+        cells += [[_real(timed, own, f"real.{label}")] for label in labels]
+        lines.append([[method], *cells])
+    columns = ["method", *(f"within {drop:g}" for drop in DROPS), "hypervolume", "rank"]
+    columns += ["settings", "points", "seeds", *labels]
+    score = _reference(found, metric)
+    title = f"{task}, largest FLOPs speed-up within so many points of {score}"
+    return Overview(title, columns, lines, _notes(task, content, found, bool(labels)))
+
+
+def _choice(own: Choice | None, tied: bool) -> list[str]:
+    """The speed-up with its marks, and below it the score against the reference."""
+    if own is None:
+        return [NONE]
+    if own.model is None:
+        some = own.speedup.high > 1
+        return [f"none (to {words.rounded(own.speedup.high, 1)}{words.TIMES})" if some else "none"]
+    mark, tie = f"{AT_LEAST} " * own.open_end, " tie" * tied
+    return [
+        f"{mark}{words.with_interval(own.speedup, words.TIMES)}{tie}",
+        words.with_interval(own.margin),
+    ]
+
+
+def _area(own: Area | None) -> list[list[str]]:
+    return [[NONE], [NONE]] if own is None else [[words.with_interval(own.value)], [str(own.rank)]]
+
+
+def _real(own: Choice | None, rows: pd.DataFrame, column: str) -> str:
+    """The wall-clock speed-up of the chosen model."""
+    if own is None or own.model is None:
+        return NONE
+    model = (own.model.method, own.model.setting, own.model.point)
+    points = rows.set_index(KEY[1:]).loc[[model]].to_dict("records")
+    return real_speedup(points[0], column)
+
+
+def _reference(found: Evidence, metric: str) -> str:
+    """The reference with its score: ``dense 97.8% (96.4 to 98.9)``."""
+    draws = found.reference.score("validation")
+    sampled = found.reference.method == "dense" and found.reference.sampled("validation")
+    return f"{found.reference.method} {words.score_with_interval(estimate(draws, sampled), metric)}"
+
+
+def _notes(task: str, content: Content, found: Evidence, timed: bool) -> list[str]:
+    done = content.table[(content.table["task"] == task) & content.table["split"].notna()]
+    sizes = {
+        split: words.listed([f"{int(n)}" for n in words.distinct(own["examples"])]) or "?"
+        for split, own in done.groupby("split")
+    }
+    notes = [
+        f"models are chosen on selection ({sizes.get('selection', 'no')} texts) and read on "
+        f"validation ({sizes.get('validation', 'no')} texts): the fastest that is within so many "
+        "points of the reference; below it, its score minus the reference's, in points",
+        "the reference is the better of dense and the teacher on selection",
+    ]
+    if found.reference.method == "teacher":
+        notes.append("rows lack the teacher's predictions, so intervals take its score as exact")
+    if all(own.sampled for own in found.candidates.values()):
+        notes.append(
+            "in brackets: 95% bootstrap intervals of choosing and reading, over texts and seeds"
+        )
+    else:
+        notes.append("models without stored predictions have no intervals and no ties")
+    notes += [
+        f"{AT_LEAST} no faster model of the method was scored, so it may go further",
+        "tie: not significantly slower than the largest",
+        f"hypervolume: points above the reference minus {FLOOR:g}, times doublings of speed up to "
+        f"{found.end:.2f}{words.TIMES}, which every method reaches; ranks differ where the "
+        "intervals of the difference exclude 0",
+        "settings and points: how many were tried",
+    ]
+    if timed:
+        notes.append(
+            f"columns of devices: wall-clock speed-up of the model within {TIMED_DROP:g} point"
+        )
+    return notes + _unreached(task, content)
+
+
+def _unreached(task: str, content: Content) -> list[str]:
+    """The targets that methods did not reach, each with the nearest speed-up."""
+    trials = content.table.drop_duplicates("trial_id").set_index("trial_id")
+    nearest: dict[str, dict[float, list[float]]] = defaultdict(lambda: defaultdict(list))
+    for own in content.missed:
+        if trials.loc[own.trial_id, "task"] == task:
+            nearest[str(trials.loc[own.trial_id, "method"])][own.target].append(own.nearest)
+    parts = []
+    for method in order(nearest):
+        targets = [
+            f"{target:g} ({min(values, key=lambda value: abs(math.log(value / target))):.1f})"
+            for target, values in sorted(nearest[method].items())
+        ]
+        parts.append(f"{method} {', '.join(targets)}")
+    note = f"targets that some trials did not reach (nearest speed-up): {'; '.join(parts)}"
+    return [note] if parts else []

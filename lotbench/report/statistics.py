@@ -1,0 +1,254 @@
+"""What the models of a task show: largest speed-ups, hypervolumes, ranks and ties, with intervals.
+
+A model is chosen on the selection split and read on the validation split.  An interval is of this
+whole procedure: in every bootstrap draw of texts and seeds, models are chosen and read anew.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from lotbench.report.bootstrap import Estimate, estimate
+from lotbench.report.models import Model, models, teacher
+from lotbench.report.pareto import DENSE, KEY, scored
+from lotbench.report.reference import references
+from lotbench.store.answers import Answers, Key, Missed
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+DROPS = (0.5, 1.0, 2.0)
+# The hypervolume counts the area above the reference minus this many points.
+FLOOR = 10.0
+# Scores are means of floats: 0.85 - 0.01 must still count as "within one point" of 0.85.
+SLACK = 1e-9
+
+
+@dataclass(frozen=True)
+class Candidates:
+    """The models of one method that can be chosen; every array is (models, 1 + draws)."""
+
+    models: list[Model]
+    sampled: bool
+    """True if the draws give intervals."""
+    margins: dict[str, np.ndarray]
+    """Score minus that of the reference with the same seeds, in points, by split."""
+    speedups: dict[str, np.ndarray]
+    """FLOPs speed-up by split."""
+
+
+@dataclass(frozen=True)
+class Choice:
+    """The fastest model of a method within so many points of the reference."""
+
+    model: Model | None
+    """None if no model is good enough; then the reference itself, at speed-up 1, is read."""
+    speedup: Estimate
+    margin: Estimate
+    """Score minus that of the reference on validation, in points."""
+    open_end: bool
+    """True if no faster model was scored, although the method may have one."""
+    draws: np.ndarray
+    """The speed-up in every draw, shape (1 + draws,)."""
+    sampled: bool
+
+
+@dataclass(frozen=True)
+class Area:
+    """The hypervolume of a method."""
+
+    value: Estimate
+    rank: int
+    """1 plus the number of methods that are larger with an interval of the difference above 0."""
+
+
+class Evidence:
+    """All models of one task, compared with its reference.
+
+    Attributes
+    ----------
+    models : list of Model
+        All of them, dense included.
+    reference : Model
+    candidates : dict
+        By method, without dense: `Candidates`, of models with every seed of their setting.  Empty
+        if the reference lacks scores on a split.
+    end : float
+        The largest speed-up on which every method was scored.
+    """
+
+    def __init__(
+        self, models: list[Model], reference: Model, missed: Mapping[tuple[str, str], float]
+    ) -> None:
+        """``missed`` has the largest target that was not reached, by method and setting."""
+        self.models, self.reference, self.missed = models, reference, missed
+        self.methods = sorted({own.method for own in models} - set(DENSE))
+        self.candidates = {
+            method: self._candidates(own)
+            for method in self.methods
+            if (own := _complete([each for each in models if each.method == method]))
+            and reference.complete
+        }
+        fastest = [own.speedups["validation"][:, 0].max() for own in self.candidates.values()]
+        self.end = float(min(fastest, default=1.0))
+
+    def reference_beside(self, model: Model, split: str) -> np.ndarray:
+        """The score of the reference with the model's seeds, or with its own; (1 + draws,)."""
+        shared = set(model.seeds) <= set(self.reference.seeds)
+        return self.reference.score(split, model.seeds if shared else None)
+
+    def margin(self, model: Model, split: str = "validation") -> np.ndarray:
+        """Score minus that of the reference, in points, shape (1 + draws,)."""
+        return 100 * (model.score(split) - self.reference_beside(model, split))
+
+    def largest_speedup(self, method: str, drop: float) -> Choice:
+        """The fastest model at most ``drop`` points below the reference."""
+        own = self.candidates[method]
+        good = own.margins["selection"] >= -drop - 100 * SLACK
+        best = np.where(good, own.speedups["selection"], -np.inf).argmax(axis=0)[None]
+        some: np.ndarray = np.any(good, axis=0)
+        draws = np.where(some, _taken(own.speedups["validation"], best), 1.0)
+        margins = np.where(some, _taken(own.margins["validation"], best), 0.0)
+        model = own.models[best[0, 0]] if some[0] else None
+        last = best[0, 0] == own.speedups["selection"][:, 0].argmax()
+        return Choice(
+            model,
+            estimate(draws, own.sampled),
+            estimate(margins, own.sampled),
+            bool(some[0] and last and self.is_open(method)),
+            draws,
+            own.sampled,
+        )
+
+    def is_open(self, method: str) -> bool:
+        """False if the method cannot go faster: all its settings missed a faster target."""
+        own = self.candidates[method]
+        fastest: dict[str | None, float] = {}
+        for model, speedup in zip(own.models, own.speedups["selection"][:, 0], strict=True):
+            fastest[model.setting] = max(speedup, fastest.get(model.setting, 0.0))
+        return not all(
+            self.missed.get((method, str(setting)), 0.0) > speedup
+            for setting, speedup in fastest.items()
+        )
+
+    def areas(self) -> dict[str, Area]:
+        """The hypervolume of every method over the common range of speed-ups, from 1 to ``end``."""
+        draws = {method: self._area(own) for method, own in self.candidates.items()}
+        sampled = {method: own.sampled for method, own in self.candidates.items()}
+        found = {}
+        for method, own in draws.items():
+            better = [
+                estimate(other - own, sampled[method] and sampled[rival])
+                for rival, other in draws.items()
+            ]
+            least = [each.value if np.isnan(each.low) else each.low for each in better]
+            rank = 1 + sum(value > SLACK for value in least)
+            found[method] = Area(estimate(own, sampled[method]), rank)
+        return found
+
+    def _candidates(self, own: list[Model]) -> Candidates:
+        splits = ("selection", "validation")
+        sampled = all(each.sampled(split) for each in [*own, self.reference] for split in splits)
+        margins = {split: np.stack([self.margin(each, split) for each in own]) for split in splits}
+        speedups = {split: np.stack([each.speedup(split) for each in own]) for split in splits}
+        return Candidates(own, sampled, margins, speedups)
+
+    def _area(self, own: Candidates) -> np.ndarray:
+        on_front = _on_front(own.speedups["selection"], own.margins["selection"])
+        height = np.where(on_front, own.margins["validation"] + FLOOR, 0.0)
+        return area(own.speedups["validation"], height, self.end)
+
+
+def evidence(
+    table: pd.DataFrame, answers: Mapping[Key, Answers], missed: Sequence[Missed]
+) -> dict[str, Evidence]:
+    """The evidence of every task of a frame that has a reference."""
+    done = scored(table)
+    found = {}
+    trials = table.drop_duplicates("trial_id")
+    names = (trials[name].astype(str) for name in ("task", "method", "setting"))
+    owners = dict(zip(trials["trial_id"], zip(*names, strict=True), strict=True))
+    for task, reference in references(done).items():
+        own = models(done[done["task"] == task], answers)
+        dense = [m for m in own if m.method == "dense" and m.setting == reference.setting]
+        largest: dict[tuple[str, str], float] = {}
+        for each in missed:
+            own_task, method, setting = owners[each.trial_id]
+            if own_task == task:
+                key = method, setting
+                largest[key] = max(each.target, largest.get(key, 0.0))
+        model = teacher(reference) if reference.name == "teacher" else dense[0]
+        found[task] = Evidence(own, model, largest)
+    return found
+
+
+def ties(choices: Mapping[str, Choice]) -> set[str]:
+    """The methods whose speed-up does not differ from the largest, by a paired bootstrap.
+
+    The method with the largest is among them only if another one ties with it.
+    """
+    chosen = {method: own for method, own in choices.items() if own.model and own.sampled}
+    if not chosen:
+        return set()
+    best = max(chosen, key=lambda method: chosen[method].speedup.value)
+    tied = set()
+    for method, own in chosen.items():
+        ratio = estimate(np.log(own.draws / chosen[best].draws))
+        if ratio.low <= 0 <= ratio.high:
+            tied.add(method)
+    return tied if len(tied) > 1 else set()
+
+
+def with_intervals(rows: pd.DataFrame, found: Mapping[str, Evidence]) -> pd.DataFrame:
+    """Points with ``.low`` and ``.high`` of score and gain, where there are predictions."""
+    rows = rows.set_index(KEY)
+    for task, own in found.items():
+        for model in own.models:
+            place = (task, model.method, model.setting, model.point)
+            if place not in rows.index or not model.sampled("validation"):
+                continue
+            score = estimate(model.score("validation"))
+            margin = estimate(own.margin(model), own.reference.sampled("validation"))
+            columns = ["score.low", "score.high", "gain.low", "gain.high"]
+            rows.loc[place, columns] = [*score[1:], *margin[1:]]
+    return rows.reset_index()
+
+
+def area(speedups: np.ndarray, heights: np.ndarray, end: float) -> np.ndarray:
+    """The area under the best points, in height times doublings of speed, shape (draws,).
+
+    A point covers all speed-ups from 1 to its own, or to ``end`` if that is less.  Both arrays have
+    shape (points, draws); heights below 0 add nothing.
+    """
+    order = np.argsort(-speedups, axis=0, kind="stable")
+    place = np.log2(np.clip(np.take_along_axis(speedups, order, axis=0), 1.0, end))
+    highest = np.maximum.accumulate(np.maximum(np.take_along_axis(heights, order, axis=0), 0.0))
+    widths = place - np.vstack([place[1:], np.zeros_like(place[:1])])
+    return (widths * highest).sum(axis=0)
+
+
+def _on_front(speedups: np.ndarray, margins: np.ndarray) -> np.ndarray:
+    """True where no other point of the draw is as fast and as good; shape (points, draws)."""
+    order = np.lexsort((-margins, -speedups), axis=0)
+    ordered = np.take_along_axis(margins, order, axis=0)
+    before = np.maximum.accumulate(ordered)[:-1]
+    above = np.vstack([np.ones_like(ordered[:1], bool), ordered[1:] > before])
+    found = np.empty_like(above)
+    np.put_along_axis(found, order, above, axis=0)
+    return found
+
+
+def _complete(models: list[Model]) -> list[Model]:
+    """The models that are scored on both splits with every seed of their setting."""
+    seeds: dict[str | None, int] = {}
+    for own in models:
+        seeds[own.setting] = max(len(own.seeds), seeds.get(own.setting, 0))
+    return [own for own in models if own.complete and len(own.seeds) == seeds[own.setting]]
+
+
+def _taken(values: np.ndarray, places: np.ndarray) -> np.ndarray:
+    return np.take_along_axis(values, places, axis=0)[0]

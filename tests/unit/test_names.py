@@ -1,0 +1,66 @@
+"""Names of methods and of the variants of Leap-of-Thought."""
+
+from __future__ import annotations
+
+import pytest
+from stores import evaluation, failed, trial, write
+
+from lotbench.report import looks
+from lotbench.report.names import name, named
+from lotbench.store.frame import frame
+
+OLD = {"preset": None, "decision_every": None, "routing": None}
+
+
+@pytest.mark.parametrize(
+    ("method", "params", "expected"),
+    [
+        ("lot", {}, "LoT (ours)"),
+        ("lot", {"preset": "recommended", "decision_every": 1, "routing": "leap"}, "LoT (ours)"),
+        ("lot", {"preset": "paper"}, "LoT (paper)"),
+        ("lot", {"decision_every": 3}, "LoT (ours)"),
+        ("lot", {"decision_every": 6}, "LoT (ours, one decision)"),
+        ("lot", {"preset": "paper", "decision_every": 12}, "LoT (paper, one decision)"),
+        ("lot", {"routing": "drop"}, "LoT (ours, drop)"),
+        ("lot", {"decision_every": 6, "routing": "drop"}, "LoT (ours, one decision, drop)"),
+        ("lot-fixed", {}, "LoT (fixed budget)"),
+        ("power-bert", {}, "PoWER-BERT"),
+        ("ltp", {}, "LTP"),
+        ("tr-bert", {}, "TR-BERT"),
+        ("random-drop", {}, "random-drop"),
+        ("mine", {"preset": "paper"}, "mine"),
+    ],
+)
+def test_the_name_of_a_method(method, params, expected):
+    assert name(method, OLD | params, layers=6) == expected
+
+
+def test_every_variant_has_a_look_of_its_own():
+    variants = [
+        name("lot", {"preset": preset, "decision_every": every, "routing": routing}, layers=6)
+        for preset in ("paper", "recommended")
+        for every in (1, 6)
+        for routing in ("leap", "drop")
+    ]
+    assert set(variants) == set(looks.LEAPS)
+    assert len({colour for colour, _ in looks.LEAPS.values()}) == 8
+
+
+def test_the_frame_is_named_row_by_row(tmp_path):
+    # Two layers, so a decision for every two layers is the only one.
+    params = ({}, {"decision_every": 2}, {"preset": "paper", "decision_every": 1})
+    for number, own in enumerate(params):
+        write(tmp_path, trial(f"a{number}", "lot", [evaluation(0.9, 2.0)], params=own))
+    write(tmp_path, failed("b"))
+    names = named(frame(tmp_path)).set_index("trial_id")["method"].to_dict()
+    assert names == {
+        "a0": "LoT (ours)",
+        "a1": "LoT (ours, one decision)",
+        "a2": "LoT (paper)",
+        "b": "LTP",
+    }
+
+
+def test_an_empty_frame_is_named(tmp_path):
+    write(tmp_path, failed("b"))
+    assert len(named(frame(tmp_path).iloc[:0])) == 0

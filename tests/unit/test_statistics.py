@@ -1,0 +1,281 @@
+"""Choosing on selection, reading on validation, and the intervals of both, by hand."""
+
+from __future__ import annotations
+
+import moocore
+import numpy as np
+import pytest
+from scipy import stats
+from simulated import Rows, hits
+
+from lotbench.report.bootstrap import LEVEL
+from lotbench.report.models import difference
+from lotbench.report.pareto import points
+from lotbench.report.statistics import FLOOR, area, ties, with_intervals
+from lotbench.store.answers import Missed
+
+
+def toy() -> Rows:
+    """Dense at 90.0 and 85.0, and a method at three targets; one text is half a point."""
+    rows = Rows()
+    rows.add("dense", hits(180), hits(170))
+    rows.add("ltp", hits(179), hits(173), 2, (2.0, 2.1))
+    rows.add("ltp", hits(178), hits(160), 4, (4.0, 3.9))
+    rows.add("ltp", hits(170), hits(170), 8, (8.0, 7.8))
+    return rows
+
+
+def test_a_model_is_chosen_on_selection_and_read_on_validation():
+    found = toy().evidence()
+    half, one, two = (found.largest_speedup("ltp", drop) for drop in (0.5, 1.0, 2.0))
+    assert (half.speedup.value, half.margin.value) == pytest.approx((2.1, 1.5))
+    assert half.model is not None
+    assert half.model.point == "target=2"
+    assert (one.speedup.value, one.margin.value) == pytest.approx((3.9, -5.0))
+    # At 8x it is 5 points below dense on selection, though equal on validation.
+    assert two.speedup.value == pytest.approx(3.9)
+
+
+def test_the_interval_is_of_choosing_and_reading():
+    rows = toy()
+    del rows.rows[-2:]
+    # Without the model at 8x, the draws of selection choose between 1x (none), 2.1x and 3.9x.
+    found = rows.evidence().largest_speedup("ltp", 1.0)
+    assert set(np.round(found.draws, 6)) == {1.0, 2.1, 3.9}
+    # 4x loses 2 texts of 200: it is within a point if a draw has at most 2 of these two: 0.677.
+    assert np.mean(np.isclose(found.draws, 3.9)) == pytest.approx(0.677, abs=0.05)
+    assert (found.speedup.low, found.speedup.high) == pytest.approx((1.0, 3.9))
+
+
+def test_without_a_good_model_the_reference_is_read():
+    rows = Rows()
+    rows.add("dense", hits(180), hits(170))
+    rows.add("ltp", hits(100), hits(170), 2, (2.0, 2.0))
+    found = rows.evidence().largest_speedup("ltp", 1.0)
+    assert found.model is None
+    assert found.speedup == (1.0, 1.0, 1.0)
+    assert found.margin == (0.0, 0.0, 0.0)
+
+
+def test_an_end_is_open_until_every_setting_missed_a_faster_target():
+    rows = Rows()
+    rows.add("dense", hits(180), hits(170))
+    rows.add("ltp", hits(180), hits(170), 2, (2.0, 2.0))
+    missed = Missed("ltp-a-0", 4.0, 2.2)
+    assert rows.evidence().largest_speedup("ltp", 1.0).open_end
+    assert not rows.evidence([missed]).largest_speedup("ltp", 1.0).open_end
+    # A slower target that no budget gives says nothing about the fast end.
+    assert rows.evidence([Missed("ltp-a-0", 1.5, 1.8)]).largest_speedup("ltp", 1.0).open_end
+    rows.add("ltp", hits(180), hits(170), 1.5, (1.5, 1.5), setting="b")
+    assert rows.evidence([missed]).largest_speedup("ltp", 1.0).open_end
+    both = [missed, Missed("ltp-b-0", 4.0, 1.5)]
+    assert not rows.evidence(both).largest_speedup("ltp", 1.0).open_end
+    assert not toy().evidence().largest_speedup("ltp", 1.0).open_end
+
+
+def test_the_reference_is_the_better_of_dense_and_teacher_on_selection():
+    assert toy().evidence().reference.method == "dense"
+    rows = Rows(teacher={"selection": 0.91, "validation": 0.80})
+    rows.add("dense", hits(180), hits(170))
+    rows.add("ltp", hits(181), hits(170), 2, (2.0, 2.0))
+    found = rows.evidence()
+    assert found.reference.method == "teacher"
+    # 85.0 against 80.0, taken as exact: the interval is that of the score alone.
+    choice = found.largest_speedup("ltp", 1.0)
+    assert choice.margin.value == pytest.approx(5.0)
+    (model,) = found.candidates["ltp"].models
+    assert found.margin(model) == pytest.approx(100 * model.score("validation") - 80)
+    worse = Rows(teacher={"selection": 0.89, "validation": 0.99})
+    worse.add("dense", hits(180), hits(170))
+    assert worse.evidence().reference.method == "dense"
+
+
+def test_without_scores_of_the_reference_nothing_is_chosen():
+    rows = Rows(teacher={"validation": 0.80})
+    rows.add("ltp", hits(181), hits(170), 2, (2.0, 2.0))
+    found = rows.evidence()
+    assert (found.methods, found.candidates, found.areas()) == (["ltp"], {}, {})
+
+
+def test_a_model_is_compared_with_the_reference_of_its_own_seeds():
+    rows = Rows()
+    for seed, right in ((0, 160), (1, 180)):
+        rows.add("dense", hits(right), hits(right), seed=seed)
+    rows.add("ltp", hits(160), hits(160), 2, (2.0, 2.0), seed=0)
+    assert rows.evidence().largest_speedup("ltp", 0.5).margin.value == pytest.approx(0.0)
+
+
+def test_a_point_that_lacks_a_seed_is_no_candidate():
+    rows = Rows()
+    for seed in (0, 1):
+        rows.add("dense", hits(180), hits(170), seed=seed)
+        rows.add("ltp", hits(180), hits(170), 2, (2.0, 2.0), seed=seed)
+    rows.add("ltp", hits(180), hits(170), 4, (4.0, 4.0), seed=1)
+    assert rows.evidence().largest_speedup("ltp", 1.0).speedup.value == 2.0
+
+
+def test_seeds_are_drawn_too():
+    # Every text is right with seed 0 and wrong with seed 1, so only the draw of seeds counts.
+    rows = Rows()
+    rows.add("dense", hits(200), hits(200), seed=0)
+    rows.add("dense", hits(0), hits(0), seed=1)
+    (model,) = rows.evidence().models
+    draws = model.score("validation")[1:]
+    assert np.unique(draws).tolist() == [0.0, 0.5, 1.0]
+    assert np.mean(draws == 0.5) == pytest.approx(0.5, abs=0.06)
+
+
+def test_the_paired_difference_agrees_with_scipy():
+    generator = np.random.default_rng(3)
+    easy = generator.random(400)
+    one, two = easy < 0.85, (easy < 0.80) ^ (generator.random(400) < 0.02)
+    rows = Rows()
+    rows.add("dense", one, one)
+    rows.add("ltp", two, two, 2, (2.0, 2.0))
+    dense, ltp = rows.evidence().models
+    found = difference(ltp, dense)
+    mine = 100 * (two.astype(float) - one)
+    theirs = stats.bootstrap((mine,), np.mean, method="percentile", random_state=0)
+    assert found.value == pytest.approx(mine.mean())
+    assert found[1:] == pytest.approx(tuple(theirs.confidence_interval), abs=0.35)
+    # Pairing matters: unpaired, the interval would be more than twice as wide.
+    assert found.high - found.low < 0.6 * (4 * 2.6)
+
+
+def test_models_without_common_seeds_or_texts_are_not_compared():
+    rows = Rows()
+    rows.add("dense", hits(3, 4), hits(3, 4), seed=0)
+    rows.add("ltp", hits(3, 4), hits(3, 4), 2, (2.0, 2.0), seed=1)
+    rows.add("tr-bert", hits(3, 5), hits(3, 5), 2, (2.0, 2.0), seed=0)
+    dense, ltp, other = rows.evidence().models
+    with pytest.raises(ValueError, match="share no seed"):
+        difference(dense, ltp)
+    with pytest.raises(ValueError, match="other texts"):
+        difference(dense, other)
+
+
+def test_methods_that_do_not_differ_tie():
+    generator = np.random.default_rng(0)
+    rows = Rows()
+    dense = generator.random(500) < 0.9
+    rows.add("dense", dense, dense)
+    # Two methods lose a few texts at 4x or 3x, and one loses half of them at 2x.
+    few = dense & (generator.random(500) < 0.99)
+    rows.add("ltp", dense, dense, 3, (3.0, 3.0))
+    rows.add("ltp", few, few, 4, (4.0, 4.0))
+    rows.add("tr-bert", few, few, 4.1, (4.1, 4.1))
+    rows.add("tr-bert", dense, dense, 2.5, (2.5, 2.5))
+    rows.add("first-k", dense, dense, 1.2, (1.2, 1.2))
+    rows.add("first-k", dense & (generator.random(500) < 0.5), dense, 5, (5.0, 5.0))
+    found = rows.evidence()
+    choices = {method: found.largest_speedup(method, 1.0) for method in found.candidates}
+    assert ties(choices) == {"ltp", "tr-bert"}
+    assert ties({"first-k": choices["first-k"]}) == set()
+
+
+def test_area_by_hand_and_by_moocore():
+    # Up to 8x: (2, 6) covers 1 doubling at 6, (16, 2) two more at 2; (4, -1) adds nothing.
+    speedups, heights = np.array([[2.0], [16.0], [4.0]]), np.array([[6.0], [2.0], [-1.0]])
+    assert area(speedups, heights, 8.0) == pytest.approx([6 + 4])
+    generator = np.random.default_rng(0)
+    speedups, heights = generator.uniform(0.5, 20, (6, 50)), generator.uniform(-3, 10, (6, 50))
+    found = area(speedups, heights, 12.0)
+    for own, speed, height in zip(found, speedups.T, heights.T, strict=True):
+        values = np.column_stack([np.log2(np.minimum(speed, 12)), height])
+        assert own == pytest.approx(moocore.hypervolume(values, ref=[0, 0], maximise=True))
+
+
+def test_the_hypervolume_is_over_the_common_range_and_of_the_front_on_selection():
+    rows = toy()
+    rows.add("first-k", hits(180), hits(170), 4, (4.0, 4.0))
+    rows.add("first-k", hits(170), hits(200), 2, (2.0, 2.0))
+    found = rows.evidence()
+    # first-k ends at 4x.  Its model at 2x is worse on selection than the one at 4x, so it is off
+    # the front, however good on validation.
+    assert found.end == 4.0
+    areas = found.areas()
+    assert areas["first-k"].value.value == pytest.approx(2 * FLOOR)
+    # ltp: 11.5 up to 2.1x; then 3.9x at 5 and 7.8x at 10, which covers all of the range.
+    expected = 11.5 * np.log2(2.1) + 10 * (2 - np.log2(2.1))
+    assert areas["ltp"].value.value == pytest.approx(expected)
+
+
+def test_ranks_are_shared_unless_the_difference_is_beyond_doubt():
+    generator = np.random.default_rng(1)
+    rows = Rows()
+    dense = generator.random(400) < 0.9
+    rows.add("dense", dense, dense)
+    for method, kept in (("ltp", 0.98), ("tr-bert", 0.985), ("first-k", 0.8), ("truncated", 0.6)):
+        own = dense & (generator.random(400) < kept)
+        rows.add(method, own, own, 4, (4.0, 4.0))
+    ranks = {method: own.rank for method, own in rows.evidence().areas().items()}
+    assert ranks["ltp"] == ranks["tr-bert"] == 1
+    assert ranks["first-k"] == ranks["truncated"] == 3
+
+
+def test_points_get_intervals_where_there_are_predictions():
+    rows = toy()
+    table = rows.frame.assign(**{"keep_ratio": 1.0, "param.k": 1})
+    found = with_intervals(points(table), {"toy": rows.evidence()}).set_index("point")
+    own = found.loc["target=4"]
+    assert (own["score"], own["gain"]) == pytest.approx((0.8, -5.0))
+    # The standard error of 80% on 200 texts is 2.8 points; of 10 texts that dense has right and
+    # the model has not, 1.5 points.
+    assert own["score.high"] - own["score.low"] == pytest.approx(4 * 0.028, abs=0.02)
+    assert own["gain.high"] - own["gain.low"] == pytest.approx(4 * 1.54, abs=1.0)
+    rows.answers.clear()
+    bare = with_intervals(points(table), {"toy": rows.evidence()})
+    assert bare[["score.low", "gain.high"]].isna().all(axis=None)
+
+
+@pytest.mark.parametrize("drop", [2.0, 4.0, 8.0])
+def test_half_of_the_targets_change_nothing_beyond_the_interval(drop):
+    """A model at 16x is ``drop`` points below dense; the loss grows with the doublings of speed."""
+    generator = np.random.default_rng(int(drop))
+    every = (1.5, 2, 3, 4, 6, 8, 12, 16)
+    dense, sparse = Rows(), Rows()
+    for seed in range(3):
+        level = {split: generator.random(1000) for split in ("selection", "validation")}
+        sides = [level["selection"] < 0.9, level["validation"] < 0.9]
+        for rows in (dense, sparse):
+            rows.add("dense", *sides, seed=seed)
+        for place, target in enumerate(every):
+            lost = drop / 100 * (np.log2(target) / 4) ** 2
+            # Training anew flips 2% of the answers either way.
+            own = [
+                (level[split] < 0.9 - lost) ^ (generator.random(1000) < 0.02 * (level[split] > 0.8))
+                for split in ("selection", "validation")
+            ]
+            for rows in (dense, sparse)[: 1 + place % 2]:
+                rows.add("ltp", *own, target, (target, target), seed=seed)
+    many, few = dense.evidence(), sparse.evidence()
+    assert len(many.candidates["ltp"].models) == 2 * len(few.candidates["ltp"].models)
+    whole = many.areas()["ltp"].value
+    assert whole.low <= few.areas()["ltp"].value.value <= whole.high
+    for within in (0.5, 1.0, 2.0):
+        interval = many.largest_speedup("ltp", within).speedup
+        assert interval.low <= few.largest_speedup("ltp", within).speedup.value <= interval.high
+
+
+def test_intervals_cover_the_truth():
+    """Of 60 simulated tests of a model at 80%, about 95% of the intervals have 80% inside."""
+    generator = np.random.default_rng(5)
+    covered = 0
+    for _ in range(60):
+        rows = Rows()
+        rows.add("dense", hits(3, 4), generator.random(300) < 0.8)
+        (model,) = rows.evidence().models
+        low, high = np.percentile(model.score("validation")[1:], [50 - LEVEL / 2, 50 + LEVEL / 2])
+        covered += low <= 0.8 <= high
+    assert covered >= 53
+
+
+def test_exactly_one_point_below_is_within_one_point():
+    # Means of three seeds, 82.5 and 81.5, whose difference as floats is a little over 0.01.
+    rows = Rows()
+    for seed, dense, reduced in ((0, 821, 810), (1, 824, 815), (2, 830, 820)):
+        rows.add("dense", hits(dense, 1000), hits(9, 10), seed=seed)
+        rows.add("ltp", hits(reduced, 1000), hits(9, 10), 2, (2.0, 2.0), seed=seed)
+    found = rows.evidence()
+    assert found.largest_speedup("ltp", 1.0).speedup.value == 2.0
+    assert found.largest_speedup("ltp", 0.5).model is None
