@@ -121,8 +121,8 @@ def _notes(task: str, content: Content, found: Evidence, timed: bool) -> list[st
         f"{AT_LEAST} no faster model of the method was scored, so it may go further",
         "tie: not significantly slower than the largest",
         f"hypervolume: points above the reference minus {FLOOR:g}, times doublings of speed up to "
-        f"{found.end:.2f}{words.TIMES}, which every method reaches; ranks differ where the "
-        "intervals of the difference exclude 0",
+        f"{found.end:.2f}{words.TIMES}; a method adds nothing where it cannot go; ranks differ "
+        "where the intervals of the difference exclude 0",
         "settings and points: how many were tried",
     ]
     if timed:

@@ -78,7 +78,7 @@ class Evidence:
         By method, without dense: `Candidates`, of models with every seed of their setting.  Empty
         if the reference lacks scores on a split.
     end : float
-        The largest speed-up on which every method was scored.
+        The largest speed-up up to which every method was scored, or cannot go.
     """
 
     def __init__(
@@ -93,8 +93,7 @@ class Evidence:
             if (own := _complete([each for each in models if each.method == method]))
             and reference.complete
         }
-        fastest = [own.speedups["validation"][:, 0].max() for own in self.candidates.values()]
-        self.end = float(min(fastest, default=1.0))
+        self.end = self._common_end()
 
     def reference_beside(self, model: Model, split: str) -> np.ndarray:
         """The score of the reference with the model's seeds, or with its own; (1 + draws,)."""
@@ -149,6 +148,19 @@ class Evidence:
             rank = 1 + sum(value > SLACK for value in least)
             found[method] = Area(estimate(own, sampled[method]), rank)
         return found
+
+    def _common_end(self) -> float:
+        """The least of the fastest models, without methods that cannot go faster.
+
+        A method whose settings have one model each, such as fewer layers, has no curve that could
+        be longer.  If all methods ended by themselves, it is the fastest model of all.
+        """
+        fastest: dict[bool, list[float]] = {True: [], False: []}
+        for method, own in self.candidates.items():
+            curve = len(own.models) > len({model.setting for model in own.models})
+            speedup = own.speedups["validation"][:, 0].max()
+            fastest[curve and self.is_open(method)].append(float(speedup))
+        return min(fastest[True], default=max(fastest[False], default=1.0))
 
     def _candidates(self, own: list[Model]) -> Candidates:
         splits = ("selection", "validation")

@@ -200,6 +200,18 @@ def test_the_hypervolume_is_over_the_common_range_and_of_the_front_on_selection(
     assert areas["ltp"].value.value == pytest.approx(expected)
 
 
+def test_a_method_that_cannot_go_faster_does_not_shorten_the_range():
+    rows = toy()
+    rows.add("tr-bert", hits(180), hits(170), 2, (2.0, 2.0))
+    rows.add("tr-bert", hits(180), hits(170), 3, (3.0, 3.0))
+    rows.add("truncated", hits(150), hits(150), 1.5, (1.5, 1.5))
+    assert rows.evidence().end == 3.0
+    found = rows.evidence([Missed("tr-bert-a-0", 4.0, 3.0)])
+    assert found.end == 7.8
+    # Nothing between 3x and 7.8x.
+    assert found.areas()["tr-bert"].value.value == pytest.approx(FLOOR * np.log2(3))
+
+
 def test_ranks_are_shared_unless_the_difference_is_beyond_doubt():
     generator = np.random.default_rng(1)
     rows = Rows()
