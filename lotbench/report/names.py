@@ -19,7 +19,8 @@ NAMES = {
 def named(table: pd.DataFrame) -> pd.DataFrame:
     """A frame whose ``method`` is the written name, such as ``LoT (ours)``.
 
-    Everything that goes by method (fronts, ranks, legends, colours) then treats variants apart.
+    Its registered name is in ``registered``.  Everything that goes by ``method`` (fronts, ranks,
+    legends, colours) then treats variants apart.
     """
     ratios = table[[name for name in map(str, table) if name.startswith("keep_ratio.")]]
     # A failed trial has no keep ratios; the other trials say how many layers there are.
@@ -32,7 +33,7 @@ def named(table: pd.DataFrame) -> pd.DataFrame:
         name(method, dict(zip(params, own, strict=True)), count)
         for method, count, *own in zip(table["method"], layers, *params.values(), strict=True)
     ]
-    return table.assign(method=names)
+    return table.assign(method=names, registered=table["method"])
 
 
 def name(method: str, params: Mapping[str, Any], layers: int) -> str:

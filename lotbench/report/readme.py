@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from lotbench.report import words
 from lotbench.report.content import read
+from lotbench.report.differences import differences
 from lotbench.report.overview import Overview, overview
 from lotbench.report.panels import device_names, timed_on
 from lotbench.report.pareto import settings_of
@@ -51,6 +52,7 @@ def text(folder: str | Path, figures: list[Path]) -> str:
         parts.append(f"## {words.task_name(str(task))}")
         opening = overview(str(task), content)
         parts += [_overview(opening)] if opening else []
+        parts += map(_overview, differences(str(task), content))
         mine = [path for path in shown if path.stem.removeprefix(f"{task}-") in FIGURES]
         parts += [_image(path) for path in mine]
         shown = [path for path in shown if path not in mine]

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lotbench.report.content import read
+from lotbench.report.differences import differences
 from lotbench.report.overview import Overview, overview
 from lotbench.report.rows import PointTable, point_table
 from lotbench.store.frame import noise_floors
@@ -37,6 +38,8 @@ def render(folder: str | Path) -> Group:
         opening = overview(str(task), content)
         if opening:
             parts += [_overview(opening), Text()]
+        for each in differences(str(task), content):
+            parts += [_overview(each), Text()]
     if not parts:
         parts.append(Text("No trial is done and scored on validation."))
     failed = content.table[content.table["status"] == "failed"]

@@ -1,0 +1,143 @@
+"""The table of what one change is worth: settings of a method against their centre, in pairs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from lotbench.report import words
+from lotbench.report.bootstrap import Estimate, estimate
+from lotbench.report.content import Content
+from lotbench.report.models import Model
+from lotbench.report.overview import Overview
+from lotbench.report.rows import NONE
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+PARAM = "param."
+# Columns of single targets: more would make the table too wide to read.
+MOST_TARGETS = 4
+
+Params = Mapping[str, Any]
+"""The parameters in which settings differ, by name; None where a setting lacks one."""
+
+
+def differences(task: str, content: Content) -> list[Overview]:
+    """For each method with several settings on a task, what each setting is worth.
+
+    Every setting is compared with the one that differs least from all others, at equal targets, on
+    the texts and seeds that both have.  A setting without targets or predictions is left out.
+    """
+    found = content.evidence.get(task)
+    if found is None:
+        return []
+    table = content.table[content.table["task"] == task]
+    tables = []
+    for method, own in table[table["target"].notna()].groupby("registered"):
+        params = varying(own)
+        curves: dict[str, dict[float, Model]] = {setting: {} for setting in params}
+        for model in found.models:
+            target = model.point.removeprefix("target=")
+            usable = model.complete and model.sampled("validation") and target != model.point
+            if model.setting in curves and usable:
+                curves[model.setting][float(target)] = model
+        curves = {setting: curve for setting, curve in curves.items() if curve}
+        if len(curves) > 1:
+            tables.append(_table(task, str(method), params, curves))
+    return tables
+
+
+def varying(table: pd.DataFrame) -> dict[str, Params]:
+    """The parameters in which the settings of a frame differ, by setting."""
+    settings = table.drop_duplicates("setting").to_dict("records")
+    names = [name for name in map(str, table) if name.startswith(PARAM)]
+    names = [name for name in names if table[name].nunique(dropna=False) > 1]
+    return {
+        row["setting"]: {
+            name.removeprefix(PARAM): None if row[name] != row[name] else row[name]
+            for name in names
+        }
+        for row in settings
+    }
+
+
+def centre(params: Mapping[str, Params], seeds: Mapping[str, int]) -> str:
+    """The setting with most seeds, and of these the one that differs least from all others."""
+
+    def far(setting: str) -> tuple[int, int]:
+        changes = [change(params[other], params[setting]) for other in seeds]
+        return -seeds[setting], sum(map(len, changes))
+
+    return min(seeds, key=far)
+
+
+def change(own: Params, other: Params) -> dict[str, Any]:
+    """The parameters of one setting that differ from another's."""
+    return {name: value for name, value in own.items() if value != other[name]}
+
+
+def _table(
+    task: str, method: str, params: dict[str, Params], curves: dict[str, dict[float, Model]]
+) -> Overview:
+    seeds = {
+        setting: max(len(model.seeds) for model in curve.values())
+        for setting, curve in curves.items()
+    }
+    base = centre(params, seeds)
+    shown = _spread(sorted({target for curve in curves.values() for target in curve}))
+    rows = []
+    for setting, curve in curves.items():
+        pairs = _pairs(curve, curves[base]) if setting != base else {}
+        if pairs:
+            mean = estimate(np.mean([draws for _, draws in pairs.values()], axis=0))
+            cells = [_cell(estimate(pairs[t][1])) if t in pairs else NONE for t in shown]
+            count = max(count for count, _ in pairs.values())
+            name = _written(change(params[setting], params[base]))
+            line = [name, str(count), str(len(pairs)), _cell(mean), *cells]
+            rows.append([[cell] for cell in line])
+    columns = ["change", "seeds", "targets", "mean", *(f"{t:g}{words.TIMES}" for t in shown)]
+    title = (
+        f"{task}, {method}: score of a setting minus that of {_written(params[base])}, in points"
+    )
+    notes = [
+        "on validation, at equal FLOPs speed-ups, paired by seed and text; in brackets the 95% "
+        "bootstrap interval over texts and seeds; * where it excludes 0",
+        "mean: over the targets that both settings reach",
+    ]
+    return Overview(title, columns, rows, notes)
+
+
+def _pairs(
+    own: Mapping[float, Model], other: Mapping[float, Model]
+) -> dict[float, tuple[int, np.ndarray]]:
+    """By target: the number of seeds that both have, and the difference in points in every draw."""
+    found = {}
+    for target in own.keys() & other.keys():
+        a, b = own[target], other[target]
+        seeds = tuple(seed for seed in a.seeds if seed in b.seeds)
+        if seeds:
+            draws = 100 * (a.score("validation", seeds) - b.score("validation", seeds))
+            found[target] = len(seeds), draws
+    return found
+
+
+def _cell(value: Estimate) -> str:
+    mark = " *" if value.low > 0 or value.high < 0 else ""
+    return words.with_interval(value) + mark
+
+
+def _spread(targets: list[float]) -> list[float]:
+    """At most four of the targets, evenly chosen."""
+    places = np.linspace(0, len(targets) - 1, min(len(targets), MOST_TARGETS)).round().astype(int)
+    return [targets[place] for place in places]
+
+
+def _written(params: Params) -> str:
+    """``top_p=0.5 routing=drop``."""
+    return " ".join(
+        f"{name}={f'{value:g}' if isinstance(value, float) else value}".replace("None", "none")
+        for name, value in params.items()
+    )

@@ -1,0 +1,75 @@
+"""The worth of one change: settings in pairs at equal targets, by hand."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+from simulated import Rows, hits
+
+from lotbench.report import words
+from lotbench.report.content import Content
+from lotbench.report.differences import centre, change, differences, varying
+from lotbench.report.rows import NONE
+
+
+def content(rows: Rows, params: dict[str, dict]) -> Content:
+    """The content of simulated rows whose settings have these parameters."""
+    table = rows.frame.assign(registered=rows.frame["method"])
+    for name in next(iter(params.values())):
+        table[f"param.{name}"] = [params.get(own, {}).get(name) for own in table["setting"]]
+    return Content(table, pd.DataFrame(), {"toy": rows.evidence()}, [], {})
+
+
+def test_a_setting_is_compared_in_pairs_at_the_targets_that_both_reach() -> None:
+    rows = Rows()
+    rows.add("dense", hits(180), hits(180), setting="d")
+    for seed in (0, 1):
+        rows.add("lot", hits(180), hits(170), 2, (2, 2), seed, "leap")
+        rows.add("lot", hits(180), hits(150), 4, (4, 4), seed, "leap")
+        rows.add("lot", hits(180), hits(166), 2, (2, 2), seed, "drop")
+        rows.add("lot", hits(180), hits(130), 4, (4, 4), seed, "drop")
+        rows.add("lot", hits(180), hits(100), 8, (8, 8), seed, "drop")
+    rows.add("lot", hits(180), hits(170), 2, (2, 2), 0, "wide")
+    params = {
+        "leap": {"routing": "leap", "width": 32},
+        "drop": {"routing": "drop", "width": 32},
+        "wide": {"routing": "leap", "width": 256},
+    }
+    (found,) = differences("toy", content(rows, params))
+    # Of 200 texts, one is half a point.  4 fewer are 2 points, 20 fewer are 10; 8x has no partner.
+    assert found.columns == [
+        "change",
+        "seeds",
+        "targets",
+        "mean",
+        *(f"{t}{words.TIMES}" for t in (2, 4, 8)),
+    ]
+    drop, wide = ([" ".join(cell) for cell in row] for row in found.rows)
+    assert drop[:3] == ["routing=drop", "2", "2"]
+    assert [float(cell.split()[0]) for cell in drop[3:6]] == [-6.0, -2.0, -10.0]
+    # 20 of 200 texts differ, each draw has 20 of them give or take 4: the interval excludes 0.
+    assert drop[5].endswith("*") and drop[6] == NONE
+    # The same answers: no difference in any draw, over the one seed that both have.
+    assert wide == ["width=256", "1", "1", "0.0 (0.0 to 0.0)", "0.0 (0.0 to 0.0)", NONE, NONE]
+    assert "minus that of routing=leap width=32" in found.title
+
+
+def test_rows_without_targets_have_no_table() -> None:
+    rows = Rows()
+    rows.add("dense", hits(180), hits(180), setting="d")
+    rows.add("lot", hits(180), hits(170), np.nan, (2, 2), 0, "a")
+    rows.add("lot", hits(180), hits(160), np.nan, (2, 2), 0, "b")
+    assert differences("toy", content(rows, {"a": {"k": 1}, "b": {"k": 2}})) == []
+
+
+def test_the_centre_has_most_seeds_and_differs_least() -> None:
+    params = {"a": {"x": 1, "y": 1}, "b": {"x": 1, "y": 2}, "c": {"x": 3, "y": 1}}
+    # a differs from b and c in one parameter each; b and c differ from one another in two.
+    assert centre(params, {"a": 1, "b": 1, "c": 1}) == "a"
+    assert centre(params, {"a": 1, "b": 1, "c": 2}) == "c"
+    assert change(params["b"], params["c"]) == {"x": 1, "y": 2}
+
+
+def test_parameters_that_never_vary_are_left_out() -> None:
+    table = pd.DataFrame({"setting": ["a", "b"], "param.x": [1, 1], "param.y": [0.5, np.nan]})
+    assert varying(table) == {"a": {"y": 0.5}, "b": {"y": None}}
