@@ -11,8 +11,8 @@ from lotbench.study.progress import report
 
 CLOSE = 0.02
 """The search ends within two hundredths of the target."""
-REACHED = 0.1
-"""A budget of whole tokens moves in steps, so up to a tenth off counts as reached."""
+REACHED = 0.15
+"""A budget of whole tokens moves in steps, so up to 15% off counts as reached."""
 TRIES = 16
 """Most budgets that are tried for a target."""
 LOGIT_END = 16.0

@@ -86,7 +86,7 @@ def test_a_target_beyond_both_ends_has_the_nearest_speed_up() -> None:
 
 def test_a_budget_of_whole_tokens_stays_whole() -> None:
     # 100 tokens over k: 66, 50, 33, 8 and 6 tokens are near the first five targets, 4% off
-    # at most.  Between 3 tokens (33.3) and 2 (50), no number is within a tenth of 40.
+    # at most.  Between 3 tokens (33.3) and 2 (50), no number is within 15% of 40.
     search = Searched(64, (1, 512), lambda k: 100 / min(k, 100))
     found, unreached = search.find([1.5, 2.0, 3.0, 12.0, 16.0, 40.0])
     assert found == {1.5: 66, 2.0: 50, 3.0: 33, 12.0: 8, 16.0: 6}
