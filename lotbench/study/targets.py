@@ -89,8 +89,6 @@ class _Search:
             if abs(math.log(self.known[place] / target)) <= CLOSE or bracket is None:
                 break
             left, right = bracket
-            if self.budget(left) == self.budget(right):
-                break
             between = (left + right) / 2
             if attempt % 2:
                 start, end = (math.log(self.known[each] / target) for each in bracket)
