@@ -182,14 +182,15 @@ def plan(sweep: SweepConfig, document: Document, root: Path, max_trials: int | N
     Raises
     ------
     InputError
-        If a method, parameter, plugin or device is at fault, or the store holds trials that must
-        not be compared with these.
+        If a method, parameter, plugin, device or timed target is at fault, or the store holds
+        trials that must not be compared with these.
     """
     if sweep.measure is not None:
         with document.at(("measure", "devices")):
             launch.settings(sweep.measure.devices, sweep.measure.threads, sweep.measure.dtypes)
     folder = (root / sweep.name).resolve()
     trials = _resolve_all(sweep, document)
+    _check_timed_targets(sweep, document, trials)
     store = Store(folder)
     done = store.done()
     for trial in {trial.config.task: trial for trial in trials.values()}.values():
@@ -204,6 +205,18 @@ def plan(sweep: SweepConfig, document: Document, root: Path, max_trials: int | N
         for trial in todo.values():
             trial.check_fits(backbone.num_hidden_layers, backbone.hidden_size)
     return Plan(sweep, folder, trials, dict(list(todo.items())[:max_trials]))
+
+
+def _check_timed_targets(
+    sweep: SweepConfig, document: Document, trials: dict[str, PlannedTrial]
+) -> None:
+    """Refuses to time a target that no trial is asked for, where others are."""
+    asked = {target for trial in trials.values() for target in trial.targets}
+    for i, target in enumerate((sweep.measure and sweep.measure.targets) or ()):
+        if asked and target not in asked:
+            known = ", ".join(f"{each:g}" for each in sorted(asked))
+            message = f"{target:g} is not a target of any method (known: {known})"
+            raise InputError(document.fault(("measure", "targets", i), message))
 
 
 def _resolve_all(sweep: SweepConfig, document: Document) -> dict[str, PlannedTrial]:

@@ -135,6 +135,11 @@ def refusal(tmp_path: Path) -> Callable[..., str]:
             "name: small\nmeasure: {devices: [cuda:77]}",
             "line 2: measure.devices: no cuda:77 on this machine",
         ),
+        (
+            "name: small",
+            "name: small\ntargets: [2, 4]\nmeasure: {targets: [4, 5]}",
+            "line 3: measure.targets.1: 5 is not a target of any method (known: 2, 4)",
+        ),
     ],
 )
 def test_a_fault_has_file_line_and_key_path(refusal, old: str, new: str, message: str) -> None:
