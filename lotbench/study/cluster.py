@@ -18,7 +18,7 @@ from lotbench.errors import InputError
 from lotbench.store.store import Store
 from lotbench.study.plan import Plan, resolve
 from lotbench.study.status import StatusBoard, logging_statuses, posting
-from lotbench.study.trial import prepare, run_trial
+from lotbench.study.trial import needed, prepare, run_trial
 
 log = logging.getLogger(__name__)
 
@@ -165,7 +165,7 @@ def _train_teacher(
             # A method that refuses its parameters fails in its own trial, with its own row.
             with suppress(Exception):
                 reducer = trial.method(trial.params, len(teacher.layers), teacher.width)
-                artefacts.attacher(reducer.needs)
+                artefacts.attacher(needed(trial.config, reducer))
     return artefacts.teacher_card()["metrics"]["validation"]
 
 

@@ -57,9 +57,13 @@ def preview(planned: Plan) -> Table:
 
 
 def _stages(trial: PlannedTrial) -> list[Stage]:
+    """The method's stages; a single one if its code raises, since its trial will say so."""
     backbone = read_config(trial.config.backbone)
     n_layers = trial.config.layers or backbone.num_hidden_layers
-    return trial.method(trial.params, n_layers, backbone.hidden_size).stages()
+    try:
+        return trial.method(trial.params, n_layers, backbone.hidden_size).stages()
+    except Exception:
+        return [Stage("unknown")]
 
 
 def _load(config: TrialConfig, tokenizer: object) -> Task:

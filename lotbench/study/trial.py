@@ -8,11 +8,13 @@ from pathlib import Path
 from typing import Any
 
 from lotbench import machine, registry
+from lotbench.config.sections import TrialConfig
 from lotbench.data.task import load_task
 from lotbench.engine import checkpoint
 from lotbench.engine.encoder import ReducedEncoder
 from lotbench.engine.loading import load_tokenizer, read_config
 from lotbench.errors import InputError
+from lotbench.reducer import TokenReducer
 from lotbench.store.files import as_json
 from lotbench.store.records import Trial
 from lotbench.store.store import Store
@@ -93,6 +95,11 @@ def prepare(trial: PlannedTrial, folder: Path) -> Artefacts:
     return artefacts
 
 
+def needed(config: TrialConfig, reducer: TokenReducer) -> frozenset[str]:
+    """What a trial trains on beside the text: what its method needs, and what distillation does."""
+    return reducer.needs | ({"teacher_logits"} if config.train.distillation else set())
+
+
 def _with_same_teacher(trial: PlannedTrial, folder: Path) -> list[Trial]:
     """Other finished trials whose configuration asks for the same teacher."""
     key = trial.config.teacher_key()
@@ -107,8 +114,7 @@ def _with_same_teacher(trial: PlannedTrial, folder: Path) -> list[Trial]:
 def _train_and_evaluate(trial: PlannedTrial, artefacts: Artefacts, folder: Path) -> dict[str, Any]:
     config, task, model = trial.config, artefacts.task, f"models/{trial.id}"
     encoder = _start(trial, artefacts).to(device())
-    distilled = {"teacher_logits"} if config.train.distillation else set()
-    attach = artefacts.attacher(encoder.reducer.needs | distilled)
+    attach = artefacts.attacher(needed(config, encoder.reducer))
     training = train(encoder, task.train, config.train, config.seed, attach)
     evaluations = score(encoder, task, trial.budgets, trial.targets)
     checkpoint.save(

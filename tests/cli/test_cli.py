@@ -108,6 +108,31 @@ def test_a_dry_run_names_file_and_line_of_a_task_without_data(sweep_file, tmp_pa
     assert "nowhere" in str(caught.value)
 
 
+def test_a_dry_run_lists_a_method_whose_code_raises(sweep_file, tmp_path) -> None:
+    from lotbench.study.preview import preview
+
+    plugin = tmp_path / "broken.py"
+    plugin.write_text(
+        "from lotbench.reducer import TokenReducer\n"
+        "class Broken(TokenReducer):\n"
+        "    name = 'broken'\n"
+        "    def __init__(self, *given):\n"
+        "        raise KeyError('oops')\n"
+    )
+    path = sweep_file(methods={"broken": {}}, plugins=[str(plugin)])
+    assert preview(plan(*load_sweep(path), tmp_path)).row_count == 1
+
+
+def test_a_trial_needs_the_logits_of_its_teacher_only_for_distillation(sweep_file) -> None:
+    from lotbench.reducer import Params, TokenReducer
+    from lotbench.study.trial import needed
+
+    method = TokenReducer(Params(), 2, 8)
+    for weight, names in ((1, {"teacher_logits"}), (0, set())):
+        document = load_sweep(sweep_file(), [f"train.distillation={weight}"])
+        assert needed(expand(*document)[0][0], method) == names
+
+
 def test_sweep_refuses_a_store_of_another_dense_model(sweep_file, tmp_path) -> None:
     path = sweep_file()
     config = expand(*load_sweep(path))[0][0].model_dump(mode="json")
