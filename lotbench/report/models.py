@@ -72,25 +72,29 @@ class Model:
         return all(np.isfinite(each).all() for each in values)
 
 
-def difference(a: Model, b: Model, split: str = "validation") -> bootstrap.Estimate:
-    """How many points ``a`` is better than ``b``: a paired bootstrap over shared seeds and texts.
+def shared_seeds(a: Model, b: Model) -> tuple[int, ...]:
+    """The seeds that both models have."""
+    return tuple(seed for seed in a.seeds if seed in b.seeds)
 
-    The two tie if 0 is in the interval.
+
+def difference(a: Model, b: Model, split: str = "validation") -> np.ndarray:
+    """How many points ``a`` is better than ``b`` in every draw of shared seeds and texts.
+
+    Shape (1 + draws,).  The two tie if 0 is in the interval.
 
     Raises
     ------
     ValueError
         If they share no seed, or if their texts differ.
     """
-    seeds = tuple(seed for seed in a.seeds if seed in b.seeds)
+    seeds = shared_seeds(a, b)
     if not seeds:
         raise ValueError(f"{a.method} and {b.method} share no seed")
     for seed in seeds:
         own, other = (each.sides[split].labels[each.seeds.index(seed)] for each in (a, b))
         if own is not None and other is not None and not np.array_equal(own, other):
             raise ValueError(f"{a.method} and {b.method} have other texts with seed {seed}")
-    draws = 100 * (a.score(split, seeds) - b.score(split, seeds))
-    return bootstrap.estimate(draws, a.sampled(split) and b.sampled(split))
+    return 100 * (a.score(split, seeds) - b.score(split, seeds))
 
 
 def models(done: pd.DataFrame, answers: Mapping[Key, Answers]) -> list[Model]:

@@ -26,8 +26,8 @@ def test_a_setting_is_compared_in_pairs_at_the_targets_that_both_reach() -> None
     for seed in (0, 1):
         rows.add("lot", hits(180), hits(170), 2, (2, 2), seed, "leap")
         rows.add("lot", hits(180), hits(150), 4, (4, 4), seed, "leap")
-        rows.add("lot", hits(180), hits(166), 2, (2, 2), seed, "drop")
-        rows.add("lot", hits(180), hits(130), 4, (4, 4), seed, "drop")
+        rows.add("lot", hits(180), hits(166), 2, (2, 2.2), seed, "drop")
+        rows.add("lot", hits(180), hits(130), 4, (4, 4.4), seed, "drop")
         rows.add("lot", hits(180), hits(100), 8, (8, 8), seed, "drop")
     rows.add("lot", hits(180), hits(170), 2, (2, 2), 0, "wide")
     params = {
@@ -41,16 +41,19 @@ def test_a_setting_is_compared_in_pairs_at_the_targets_that_both_reach() -> None
         "change",
         "seeds",
         "targets",
+        "speed",
         "mean",
         *(f"{t}{words.TIMES}" for t in (2, 4, 8)),
     ]
     drop, wide = ([" ".join(cell) for cell in row] for row in found.rows)
-    assert drop[:3] == ["routing=drop", "2", "2"]
-    assert [float(cell.split()[0]) for cell in drop[3:6]] == [-6.0, -2.0, -10.0]
+    # On validation, drop is a tenth faster at both targets.
+    assert drop[:4] == ["routing=drop", "2", "2", "1.10"]
+    assert [float(cell.split()[0]) for cell in drop[4:7]] == [-6.0, -2.0, -10.0]
     # 20 of 200 texts differ, each draw has 20 of them give or take 4: the interval excludes 0.
-    assert drop[5].endswith("*") and drop[6] == NONE
+    assert drop[6].endswith("*") and drop[7] == NONE
     # The same answers: no difference in any draw, over the one seed that both have.
-    assert wide == ["width=256", "1", "1", "0.0 (0.0 to 0.0)", "0.0 (0.0 to 0.0)", NONE, NONE]
+    same = "0.0 (0.0 to 0.0)"
+    assert wide == ["width=256", "1", "1", "1.00", same, same, NONE, NONE]
     assert "minus that of routing=leap width=32" in found.title
 
 

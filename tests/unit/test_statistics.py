@@ -8,7 +8,7 @@ import pytest
 from scipy import stats
 from simulated import Rows, hits
 
-from lotbench.report.bootstrap import LEVEL
+from lotbench.report.bootstrap import LEVEL, estimate
 from lotbench.report.models import difference
 from lotbench.report.pareto import points
 from lotbench.report.statistics import FLOOR, area, ties, with_intervals
@@ -133,7 +133,7 @@ def test_the_paired_difference_agrees_with_scipy():
     rows.add("dense", one, one)
     rows.add("ltp", two, two, 2, (2.0, 2.0))
     dense, ltp = rows.evidence().models
-    found = difference(ltp, dense)
+    found = estimate(difference(ltp, dense))
     mine = 100 * (two.astype(float) - one)
     theirs = stats.bootstrap((mine,), np.mean, method="percentile", random_state=0)
     assert found.value == pytest.approx(mine.mean())
