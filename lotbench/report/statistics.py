@@ -6,6 +6,7 @@ whole procedure: in every bootstrap draw of texts and seeds, models are chosen a
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -82,9 +83,12 @@ class Evidence:
     """
 
     def __init__(
-        self, models: list[Model], reference: Model, missed: Mapping[tuple[str, str], float]
+        self,
+        models: list[Model],
+        reference: Model,
+        missed: Mapping[tuple[str, str], Sequence[Missed]],
     ) -> None:
-        """``missed`` has the largest target that was not reached, by method and setting."""
+        """``missed`` has the targets that were not reached, by method and setting."""
         self.models, self.reference, self.missed = models, reference, missed
         self.methods = sorted({own.method for own in models} - set(DENSE))
         self.candidates = {
@@ -124,13 +128,13 @@ class Evidence:
         )
 
     def is_open(self, method: str) -> bool:
-        """False if the method cannot go faster: all its settings missed a faster target."""
+        """False if the method cannot go faster: no setting gets as far as its next target."""
         own = self.candidates[method]
         fastest: dict[str | None, float] = {}
         for model, speedup in zip(own.models, own.speedups["selection"][:, 0], strict=True):
             fastest[model.setting] = max(speedup, fastest.get(model.setting, 0.0))
         return not all(
-            self.missed.get((method, str(setting)), 0.0) > speedup
+            _ends(self.missed.get((method, str(setting)), ()), speedup)
             for setting, speedup in fastest.items()
         )
 
@@ -187,14 +191,13 @@ def evidence(
     for task, reference in references(done).items():
         own = models(done[done["task"] == task], answers)
         dense = [m for m in own if m.method == "dense" and m.setting == reference.setting]
-        largest: dict[tuple[str, str], float] = {}
+        lacking: dict[tuple[str, str], list[Missed]] = defaultdict(list)
         for each in missed:
             own_task, method, setting = owners[each.trial_id]
             if own_task == task:
-                key = method, setting
-                largest[key] = max(each.target, largest.get(key, 0.0))
+                lacking[method, setting].append(each)
         model = teacher(reference) if reference.name == "teacher" else dense[0]
-        found[task] = Evidence(own, model, largest)
+        found[task] = Evidence(own, model, lacking)
     return found
 
 
@@ -228,6 +231,16 @@ def with_intervals(rows: pd.DataFrame, found: Mapping[str, Evidence]) -> pd.Data
             columns = ["score.low", "score.high", "gain.low", "gain.high"]
             rows.loc[place, columns] = [*score[1:], *margin[1:]]
     return rows.reset_index()
+
+
+def _ends(missed: Sequence[Missed], fastest: float) -> bool:
+    """True if a seed does not get as far as the first target that is faster than ``fastest``.
+
+    A budget of whole tokens may jump over a target; then it can go further.
+    """
+    beyond = [each for each in missed if each.target > fastest]
+    target = min((each.target for each in beyond), default=np.inf)
+    return any(each.nearest < target for each in beyond if each.target == target)
 
 
 def area(speedups: np.ndarray, heights: np.ndarray, end: float) -> np.ndarray:

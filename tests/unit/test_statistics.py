@@ -73,6 +73,16 @@ def test_an_end_is_open_until_every_setting_missed_a_faster_target():
     assert not toy().evidence().largest_speedup("ltp", 1.0).open_end
 
 
+def test_a_method_that_jumps_over_a_target_can_go_further():
+    rows = Rows()
+    rows.add("dense", hits(180), hits(170))
+    rows.add("first-k", hits(180), hits(170), 6, (5.5, 5.5))
+    # 4 tokens are 5.5 times as fast and 3 tokens 9.1 times: 8 was missed, but not since k ends.
+    jump, far = Missed("first-k-a-0", 8.0, 9.1), Missed("first-k-a-0", 16.0, 13.7)
+    assert rows.evidence([jump, far]).is_open("first-k")
+    assert not rows.evidence([far]).is_open("first-k")
+
+
 def test_the_reference_is_the_better_of_dense_and_teacher_on_selection():
     assert toy().evidence().reference.method == "dense"
     rows = Rows(teacher={"selection": 0.91, "validation": 0.80})
