@@ -46,7 +46,7 @@ def differences(task: str, content: Content) -> list[Overview]:
                 curves[model.setting][float(target)] = model
         curves = {setting: curve for setting, curve in curves.items() if curve}
         if len(curves) > 1:
-            tables.append(_table(task, str(method), params, curves))
+            tables.append(_table(f"{task}, {method}", params, curves, found.areas_on_selection()))
     return tables
 
 
@@ -80,15 +80,20 @@ def change(own: Params, other: Params) -> dict[str, Any]:
 
 
 def _table(
-    task: str, method: str, params: dict[str, Params], curves: dict[str, dict[float, Model]]
+    title: str,
+    params: dict[str, Params],
+    curves: dict[str, dict[float, Model]],
+    areas: Mapping[str, float],
 ) -> Overview:
+    """The table of one method; ``areas`` are the hypervolumes on selection, by setting."""
     seeds = {
         setting: max(len(model.seeds) for model in curve.values())
         for setting, curve in curves.items()
     }
     base = centre(params, seeds)
     shown = _spread(sorted({target for curve in curves.values() for target in curve}))
-    rows = []
+    first = [_written(params[base]), str(seeds[base]), str(len(curves[base])), _area(areas, base)]
+    rows = [[[cell] for cell in [*first, *[NONE] * (2 + len(shown))]]]
     for setting, curve in curves.items():
         pairs = _pairs(curve, curves[base]) if setting != base else {}
         if pairs:
@@ -97,20 +102,20 @@ def _table(
             count = max(pair.seeds for pair in pairs.values())
             speed = np.exp(np.mean([pair.speed for pair in pairs.values()]))
             name = _written(change(params[setting], params[base]))
-            line = [name, str(count), str(len(pairs)), f"{speed:.2f}", _cell(mean), *cells]
-            rows.append([[cell] for cell in line])
-    columns = ["change", "seeds", "targets", "speed", "mean"]
+            line = [name, str(count), str(len(pairs)), _area(areas, setting)]
+            rows.append([[cell] for cell in [*line, f"{speed:.2f}", _cell(mean), *cells]])
+    columns = ["change", "seeds", "targets", "selection", "speed", "mean"]
     columns += [f"{t:g}{words.TIMES}" for t in shown]
-    title = (
-        f"{task}, {method}: score of a setting minus that of {_written(params[base])}, in points"
-    )
     notes = [
-        "on validation, at equal targets, paired by seed and text; in brackets the 95% bootstrap "
-        "interval over texts and seeds; * where it excludes 0",
+        "each setting by what differs from the first row, and its score minus that of the first "
+        "row, in points: on validation, at equal targets, paired by seed and text; in brackets the "
+        "95% bootstrap interval over texts and seeds",
+        "* where the interval excludes 0; one in twenty does so by chance",
+        "selection: hypervolume on the selection split, by which settings are chosen",
         "mean: over the targets that both settings reach; speed: the setting's FLOPs speed-up over "
         "the other's there, which is not exactly 1, since budgets are searched on other texts",
     ]
-    return Overview(title, columns, rows, notes)
+    return Overview(f"{title}, what a change is worth", columns, rows, notes)
 
 
 class _Pair(NamedTuple):
@@ -140,6 +145,10 @@ def _speedup(model: Model, seeds: tuple[int, ...]) -> float:
     """The mean FLOPs speed-up on validation over some of its seeds."""
     places = [model.seeds.index(seed) for seed in seeds]
     return float(model.sides["validation"].speedups[places].mean())
+
+
+def _area(areas: Mapping[str, float], setting: str) -> str:
+    return f"{areas[setting]:.1f}" if setting in areas else NONE
 
 
 def _cell(value: Estimate) -> str:

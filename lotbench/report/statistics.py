@@ -153,6 +153,18 @@ class Evidence:
             found[method] = Area(estimate(own, sampled[method]), rank)
         return found
 
+    def areas_on_selection(self) -> dict[str, float]:
+        """The hypervolume of every setting on selection, by which a setting is chosen."""
+        found: dict[str, float] = {}
+        for own in self.candidates.values():
+            for setting in {str(model.setting) for model in own.models}:
+                rows = [str(model.setting) == setting for model in own.models]
+                speedups, margins = (
+                    each["selection"][rows] for each in (own.speedups, own.margins)
+                )
+                found[setting] = float(area(speedups, margins + FLOOR, self.end)[0])
+        return found
+
     def _common_end(self) -> float:
         """The least of the fastest models, without methods that cannot go faster.
 

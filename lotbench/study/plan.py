@@ -108,19 +108,20 @@ def resolve(config: TrialConfig, place: Place | None = None) -> PlannedTrial:
     values = dict(config.params)
     key = f"{method.budget_name}s"
     budgets = values.pop(key, None) if method.budget_name else None
-    own = values.pop("targets", None)
+    own = None
+    if "targets" in values:
+        own = validate(_Targets, {"targets": values.pop("targets")}, place.fault).targets
     params = registry.make_params(method, values, place.fault)
     if budgets is not None:
         _check_budgets(method, params, budgets, key, place)
-    if own is not None:
-        own = validate(_Targets, {"targets": own}, place.fault).targets
-    shared = config.targets if budgets is None and method.budget_name else None
+    of_sweep = budgets is None and own is None and method.budget_name is not None
+    shared = config.targets if of_sweep else None
     targets = shared if own is None else own
     if targets and (budgets is not None or method.budget_range is None):
         raise InputError(place.fault(("targets",) if own else (), _no_targets(method, key)))
     plugins = [str(Path(p).resolve()) if p.endswith(".py") else p for p in config.plugins]
     # Without targets of no use, so that they change no trial id.
-    config = config.model_copy(update={"plugins": plugins, "targets": shared and targets})
+    config = config.model_copy(update={"plugins": plugins, "targets": shared})
     return PlannedTrial(
         config,
         method,

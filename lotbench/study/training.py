@@ -131,7 +131,8 @@ def total_steps(examples: int, config: FitConfig, stages: list[Stage]) -> int:
     """Optimisation steps of all stages: those of the epochs, or more with ``steps: final``."""
     steps = config.epochs * math.ceil(examples / config.batch_size)
     if isinstance(config, TrainConfig) and config.steps == "final":
-        steps /= next(stage.share for stage in reversed(stages) if stage.share)
+        # Without any share, `stage_steps` complains.
+        steps /= next((stage.share for stage in reversed(stages) if stage.share), 1.0)
     return max(1, round(steps))
 
 

@@ -37,24 +37,22 @@ def test_a_setting_is_compared_in_pairs_at_the_targets_that_both_reach() -> None
     }
     (found,) = differences("toy", content(rows, params))
     # Of 200 texts, one is half a point.  4 fewer are 2 points, 20 fewer are 10; 8x has no partner.
-    assert found.columns == [
-        "change",
-        "seeds",
-        "targets",
-        "speed",
-        "mean",
-        *(f"{t}{words.TIMES}" for t in (2, 4, 8)),
-    ]
-    drop, wide = ([" ".join(cell) for cell in row] for row in found.rows)
+    targets = [f"{target}{words.TIMES}" for target in (2, 4, 8)]
+    assert found.columns == ["change", "seeds", "targets", "selection", "speed", "mean", *targets]
+    base, drop, wide = ([" ".join(cell) for cell in row] for row in found.rows)
+    # All are as good as dense on selection, 10 points above the floor: leap over two doublings of
+    # speed, drop over three.
+    assert base[0] in ("width=32 routing=leap", "routing=leap width=32")
+    assert base[1:4] == ["2", "2", "20.0"] and set(base[4:]) == {NONE}
     # On validation, drop is a tenth faster at both targets.
-    assert drop[:4] == ["routing=drop", "2", "2", "1.10"]
-    assert [float(cell.split()[0]) for cell in drop[4:7]] == [-6.0, -2.0, -10.0]
+    assert drop[:4] == ["routing=drop", "2", "2", "30.0"] and drop[4] == "1.10"
+    assert [float(cell.split()[0]) for cell in drop[5:8]] == [-6.0, -2.0, -10.0]
     # 20 of 200 texts differ, each draw has 20 of them give or take 4: the interval excludes 0.
-    assert drop[6].endswith("*") and drop[7] == NONE
+    assert drop[7].endswith("*") and drop[8] == NONE
     # The same answers: no difference in any draw, over the one seed that both have.
     same = "0.0 (0.0 to 0.0)"
-    assert wide == ["width=256", "1", "1", "1.00", same, same, NONE, NONE]
-    assert "minus that of routing=leap width=32" in found.title
+    assert wide[:4] == ["width=256", "1", "1", "10.0"]
+    assert wide[4:] == ["1.00", same, same, NONE, NONE]
 
 
 def test_rows_without_targets_have_no_table() -> None:
