@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -17,12 +19,11 @@ from lotbench.report.rows import NONE
 if TYPE_CHECKING:
     import pandas as pd
 
-PARAM = "param."
 # Columns of single targets: more would make the table too wide to read.
 MOST_TARGETS = 4
 
 Params = Mapping[str, Any]
-"""The parameters in which settings differ, by name; None where a setting lacks one."""
+"""The parameters in which settings differ, by name; None where the file gives none."""
 
 
 def differences(task: str, content: Content) -> list[Overview]:
@@ -51,17 +52,16 @@ def differences(task: str, content: Content) -> list[Overview]:
 
 
 def varying(table: pd.DataFrame) -> dict[str, Params]:
-    """The parameters in which the settings of a frame differ, by setting."""
-    settings = table.drop_duplicates("setting").to_dict("records")
-    names = [name for name in map(str, table) if name.startswith(PARAM)]
-    names = [name for name in names if table[name].nunique(dropna=False) > 1]
-    return {
-        row["setting"]: {
-            name.removeprefix(PARAM): None if row[name] != row[name] else row[name]
-            for name in names
-        }
-        for row in settings
-    }
+    """The given parameters in which the settings of a frame differ, by setting."""
+    rows = table.drop_duplicates("setting").to_dict("records")
+    given = {row["setting"]: json.loads(row["given"]) for row in rows}
+    names = {name: None for own in given.values() for name in own}
+    differing = [
+        name
+        for name in names
+        if any(own.get(name) != other.get(name) for own, other in pairwise(given.values()))
+    ]
+    return {setting: {name: own.get(name) for name in differing} for setting, own in given.items()}
 
 
 def centre(params: Mapping[str, Params], seeds: Mapping[str, int]) -> str:
@@ -92,7 +92,13 @@ def _table(
     }
     base = centre(params, seeds)
     shown = _spread(sorted({target for curve in curves.values() for target in curve}))
-    first = [_written(params[base]), str(seeds[base]), str(len(curves[base])), _area(areas, base)]
+    own = {name: value for name, value in params[base].items() if value is not None}
+    first = [
+        _written(own) or "defaults",
+        str(seeds[base]),
+        str(len(curves[base])),
+        _area(areas, base),
+    ]
     rows = [[[cell] for cell in [*first, *[NONE] * (2 + len(shown))]]]
     for setting, curve in curves.items():
         pairs = _pairs(curve, curves[base]) if setting != base else {}
@@ -165,6 +171,6 @@ def _spread(targets: list[float]) -> list[float]:
 def _written(params: Params) -> str:
     """``top_p=0.5 routing=drop``."""
     return " ".join(
-        f"{name}={f'{value:g}' if isinstance(value, float) else value}".replace("None", "none")
+        f"{name}={f'{value:g}' if isinstance(value, float) else value}".replace("None", "default")
         for name, value in params.items()
     )

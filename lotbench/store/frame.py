@@ -25,7 +25,7 @@ Columns = dict[str, Any]
 # Always in the frame, in this order, even if the store is empty.
 COLUMNS = (
     *("sweep", "trial_id", "task", "method", "seed", "status", "error", "created", "backbone"),
-    "setting",
+    *("setting", "given"),
     *("split", "target", "budget", "examples", "score_name", "score", "teacher_score"),
     *("flops", "dense_flops", "flops_speedup", "keep_ratio"),
     *("train_seconds", "steps", "precision", "threads", "cpu"),
@@ -41,9 +41,10 @@ def frame(folder: str | Path) -> pd.DataFrame:
     """The results of a store, one row per trial and evaluation.
 
     A trial without evaluations has one row without scores.  Trials that differ only in
-    their seed have the same ``setting``.  ``target`` is the FLOPs speed-up that ``budget`` was
-    searched for, and missing if the budget was given.  ``examples`` counts the texts of the split.
-    Each timing setting has columns from its newest pass:
+    their seed have the same ``setting``.  ``given`` has the parameters that their file gives, as
+    JSON; ``param.<name>`` are all of them, with defaults.  ``target`` is the FLOPs speed-up that
+    ``budget`` was searched for, and missing if the budget was given.  ``examples`` counts the texts
+    of the split.  Each timing setting has columns from its newest pass:
 
     - ``real.<label>``: the speed-up against the fastest dense model, with its 95% interval in
       ``.low`` and ``.high``;
@@ -120,6 +121,7 @@ def _trial_columns(trial: Trial) -> Columns:
         "created": trial.created,
         "backbone": trial.backbone,
         "setting": _setting_hash(trial),
+        "given": json.dumps((trial.config or {}).get("params") or {}, sort_keys=True),
         "score_name": trial.metric,
         "cpu": trial.machine and trial.machine.cpu,
     }

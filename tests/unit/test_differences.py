@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import numpy as np
 import pandas as pd
 from simulated import Rows, hits
@@ -15,8 +17,7 @@ from lotbench.report.rows import NONE
 def content(rows: Rows, params: dict[str, dict]) -> Content:
     """The content of simulated rows whose settings have these parameters."""
     table = rows.frame.assign(registered=rows.frame["method"])
-    for name in next(iter(params.values())):
-        table[f"param.{name}"] = [params.get(own, {}).get(name) for own in table["setting"]]
+    table["given"] = [json.dumps(params.get(own, {})) for own in table["setting"]]
     return Content(table, pd.DataFrame(), {"toy": rows.evidence()}, [], {})
 
 
@@ -72,5 +73,6 @@ def test_the_centre_has_most_seeds_and_differs_least() -> None:
 
 
 def test_parameters_that_never_vary_are_left_out() -> None:
-    table = pd.DataFrame({"setting": ["a", "b"], "param.x": [1, 1], "param.y": [0.5, np.nan]})
+    given = ['{"x": 1, "y": 0.5}', '{"x": 1}']
+    table = pd.DataFrame({"setting": ["a", "b"], "given": given})
     assert varying(table) == {"a": {"y": 0.5}, "b": {"y": None}}
