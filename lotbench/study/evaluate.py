@@ -101,15 +101,17 @@ def score(
         Budgets to score; without any, and without targets, the trained one.
     targets : sequence of float
         FLOPs speed-ups whose budgets are searched and scored; ``unreached`` has those without one.
+        A model that ends before a target is also scored at its end.
     """
     if not targets:
         return {"evaluations": _at_budgets(encoder, task, [(b, {}) for b in budgets or [None]])}
-    found, unreached = find_budgets(
+    found, unreached, fastest = find_budgets(
         encoder.reducer, targets, partial(flops_speedup, encoder, task.selection, _sample(task))
     )
     chosen: list[tuple[float | None, dict[str, Any]]] = [
         (budget, {"target": target}) for target, budget in found.items()
     ]
+    chosen += [] if fastest is None else [(fastest, {})]
     return {
         "evaluations": _at_budgets(encoder, task, chosen),
         "unreached": [

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from itertools import pairwise
+from typing import NamedTuple
 
 from lotbench.reducer import TokenReducer
 from lotbench.study.progress import report
@@ -19,10 +20,21 @@ LOGIT_END = 16.0
 """The search from 0 to 1 goes to within 1e-7 of both ends: float32 probabilities end there."""
 
 
+class Budgets(NamedTuple):
+    """What a search has found."""
+
+    found: dict[float, float]
+    """The budget of each target that is reached."""
+    unreached: dict[float, float]
+    """The nearest speed-up to each other target."""
+    fastest: float | None
+    """The budget of the fastest model, if a faster one was asked for and no target has it."""
+
+
 def find_budgets(
     reducer: TokenReducer, targets: Sequence[float], speedup: Callable[[], float]
-) -> tuple[dict[float, float], dict[float, float]]:
-    """The budget that reaches each target, and the nearest speed-up for targets that none reaches.
+) -> Budgets:
+    """The budgets that reach the targets.
 
     A root search between the ends of the method's ``budget_range``: it halves the interval and
     interpolates in turn.  What is known from one target also narrows the search for the next.
@@ -47,7 +59,12 @@ def find_budgets(
             found[target] = search.budget(place)
         else:
             unreached[target] = search.known[place]
-    return found, unreached
+    # An end of the range, so that all seeds have the same budget.
+    end = max((0.0, 1.0), key=search.try_place)
+    beyond = any(target > search.known[end] for target in unreached)
+    known = [search.speed_of(budget) for budget in found.values()]
+    alone = all(search.known[end] > (1 + CLOSE) * speed for speed in known)
+    return Budgets(found, unreached, search.budget(end) if beyond and alone else None)
 
 
 class _Search:
@@ -66,6 +83,10 @@ class _Search:
         else:
             value = self.low * (self.high / self.low) ** place
         return round(value) if isinstance(self.reducer.budget, int) else float(f"{value:.8g}")
+
+    def speed_of(self, budget: float) -> float:
+        """The speed-up at a budget that was tried."""
+        return next(self.known[place] for place in self.known if self.budget(place) == budget)
 
     def try_place(self, place: float) -> float:
         """The speed-up at a place, computed once per budget."""

@@ -17,7 +17,7 @@ from lotbench.data.tokens import Split
 from lotbench.engine.encoder import ReducedEncoder
 from lotbench.reducer import Params, TokenReducer
 from lotbench.study.evaluate import score
-from lotbench.study.targets import TRIES, find_budgets
+from lotbench.study.targets import TRIES, Budgets, find_budgets
 
 TARGETS = [1.5, 2.0, 3.0, 4.0, 6.0, 8.0, 12.0, 16.0]
 
@@ -37,7 +37,7 @@ class Searched:
         self.tried.append(self.reducer.budget)
         return self.curve(self.reducer.budget)
 
-    def find(self, targets: list[float]) -> tuple[dict[float, float], dict[float, float]]:
+    def find(self, targets: list[float]) -> Budgets:
         return find_budgets(self.reducer, targets, self.speedup)
 
 
@@ -62,7 +62,7 @@ CURVES = {
 def test_the_budget_of_every_target_is_within_two_hundredths(name: str) -> None:
     start, ends, curve = CURVES[name]
     search = Searched(start, ends, curve)
-    found, unreached = search.find(TARGETS)
+    found, unreached, _ = search.find(TARGETS)
     assert list(found) == TARGETS and unreached == {}
     for target, budget in found.items():
         assert abs(math.log(curve(budget) / target)) <= 0.02
@@ -75,20 +75,28 @@ def test_the_budget_of_every_target_is_within_two_hundredths(name: str) -> None:
 def test_a_target_beyond_both_ends_has_the_nearest_speed_up() -> None:
     # From 3 (whole texts) to 6 (a single token).
     search = Searched(0.5, (0, 1), lambda share: 6 - 3 * share)
-    found, unreached = search.find([1.5, 2.0, 4.0, 8.0])
+    found, unreached, fastest = search.find([1.5, 2.0, 4.0, 8.0])
     assert list(found) == [4.0] and found[4.0] == pytest.approx(2 / 3, abs=0.02)
     assert unreached == {
         1.5: pytest.approx(3, rel=1e-5),
         2.0: pytest.approx(3, rel=1e-5),
         8.0: pytest.approx(6, rel=1e-5),
     }
+    # The end of the range, where 6x is; 4x is slower.
+    assert fastest is not None and fastest < 1e-6
+
+
+def test_the_end_is_left_out_if_no_faster_target_is_asked_for_or_one_has_it() -> None:
+    for targets in ([4.0, 5.0], [4.0, 6.0], [4.0, 6.0, 8.0], [1.5, 4.0]):
+        search = Searched(0.5, (0, 1), lambda share: 6 - 3 * share)
+        assert search.find(targets).fastest is None
 
 
 def test_a_budget_of_whole_tokens_stays_whole() -> None:
     # 100 tokens over k: 66, 50, 33, 8 and 6 tokens are near the first five targets, 4% off
     # at most.  Between 3 tokens (33.3) and 2 (50), no number is within 15% of 40.
     search = Searched(64, (1, 512), lambda k: 100 / min(k, 100))
-    found, unreached = search.find([1.5, 2.0, 3.0, 12.0, 16.0, 40.0])
+    found, unreached, _ = search.find([1.5, 2.0, 3.0, 12.0, 16.0, 40.0])
     assert found == {1.5: 66, 2.0: 50, 3.0: 33, 12.0: 8, 16.0: 6}
     assert unreached == {40.0: pytest.approx(100 / 3)}
     assert all(type(budget) is int for budget in [*search.tried, *found.values()])
@@ -97,14 +105,14 @@ def test_a_budget_of_whole_tokens_stays_whole() -> None:
 
 def test_a_jump_over_a_target_is_said_after_a_bounded_search() -> None:
     search = Searched(0.5, (0, 1), lambda share: 2.0 if share > 0.3 else 10.0)
-    found, unreached = search.find([5.0])
+    found, unreached, _ = search.find([5.0])
     assert (found, unreached) == ({}, {5.0: 10.0})
     assert len(search.tried) <= 2 + TRIES
 
 
 def test_two_targets_do_not_share_a_budget() -> None:
     search = Searched(64, (1, 512), lambda k: 100 / min(k, 100))
-    found, unreached = search.find([16.0, 16.5])
+    found, unreached, _ = search.find([16.0, 16.5])
     assert found == {16.0: 6}
     assert unreached == {16.5: pytest.approx(100 / 6)}
 
@@ -155,7 +163,11 @@ def test_every_method_reaches_twice_the_speed_or_says_how_near_it_comes(
     # Not even one token a text is a thousand times faster.
     assert result["unreached"][-1]["target"] == 1000.0
     nearest = result["unreached"][-1]["nearest"]
-    rows = {row["split"]: row for row in result["evaluations"]}
+    *others, validation, selection = result["evaluations"]
+    # The end of the method, without a target.
+    assert "target" not in validation
+    assert selection["flops_speedup"] == pytest.approx(nearest, rel=0.1)
+    rows = {row["split"]: row for row in others}
     if nearest < 2:
         assert rows == {}
         assert result["unreached"][0] == {"target": 2.0, "nearest": nearest}
@@ -195,4 +207,5 @@ def test_thresholds_of_ltp_at_or_below_zero_do_not_break_the_search(
         assert result["unreached"] == []
         assert result["evaluations"][1]["flops_speedup"] == pytest.approx(1.3, rel=0.1)
     else:
-        assert result == {"evaluations": [], "unreached": [{"target": 1.3, "nearest": 1.0}]}
+        assert result["unreached"] == [{"target": 1.3, "nearest": 1.0}]
+        assert [row["flops_speedup"] for row in result["evaluations"]] == [1.0, 1.0]
