@@ -197,7 +197,8 @@ def evidence(
     """The evidence of every task of a frame that has a reference."""
     done = scored(table)
     found = {}
-    trials = table.drop_duplicates("trial_id")
+    # Of the newest rows alone: an older version of a method may have ended elsewhere.
+    trials = done.drop_duplicates("trial_id")
     names = (trials[name].astype(str) for name in ("task", "method", "setting"))
     owners = dict(zip(trials["trial_id"], zip(*names, strict=True), strict=True))
     for task, reference in references(done).items():
@@ -205,7 +206,7 @@ def evidence(
         dense = [m for m in own if m.method == "dense" and m.setting == reference.setting]
         lacking: dict[tuple[str, str], list[Missed]] = defaultdict(list)
         for each in missed:
-            own_task, method, setting = owners[each.trial_id]
+            own_task, method, setting = owners.get(each.trial_id, ("", "", ""))
             if own_task == task:
                 lacking[method, setting].append(each)
         model = teacher(reference) if reference.name == "teacher" else dense[0]

@@ -83,6 +83,15 @@ def test_a_method_that_jumps_over_a_target_can_go_further():
     assert not rows.evidence([far]).is_open("first-k")
 
 
+def test_what_an_older_version_missed_does_not_count():
+    rows = Rows()
+    rows.add("dense", hits(180), hits(170))
+    rows.add("ltp", hits(180), hits(170), 2, (2.0, 2.0))
+    rows.rows += [row | {"trial_id": "old", "created": "2024"} for row in rows.rows[-2:]]
+    assert rows.evidence([Missed("old", 4.0, 2.2)]).is_open("ltp")
+    assert not rows.evidence([Missed("ltp-a-0", 4.0, 2.2)]).is_open("ltp")
+
+
 def test_the_reference_is_the_better_of_dense_and_teacher_on_selection():
     assert toy().evidence().reference.method == "dense"
     rows = Rows(teacher={"selection": 0.91, "validation": 0.80})
