@@ -1,4 +1,4 @@
-"""The table that opens a task: the largest speed-ups of every method, hypervolume and rank."""
+"""The table that opens a task: the largest speed-ups of every method, area and rank."""
 
 from __future__ import annotations
 
@@ -8,12 +8,13 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from lotbench.report import words
+from lotbench.report.area import FLOOR
 from lotbench.report.bootstrap import estimate
 from lotbench.report.content import Content
 from lotbench.report.looks import order
 from lotbench.report.pareto import KEY, settings_of
 from lotbench.report.rows import NONE, real_speedup
-from lotbench.report.statistics import DROPS, FLOOR, Area, Choice, Evidence, ties
+from lotbench.report.statistics import DROPS, Area, Choice, Evidence, ties
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -56,7 +57,7 @@ def overview(task: str, content: Content) -> Overview | None:
         timed = choices[TIMED_DROP].get(method)
         cells += [[_real(timed, own, f"real.{label}")] for label in labels]
         lines.append([[method], *cells])
-    columns = ["method", *(f"within {drop:g}" for drop in DROPS), "hypervolume", "rank"]
+    columns = ["method", *(f"within {drop:g}" for drop in DROPS), "area", "rank"]
     columns += ["settings", "points", "seeds", *labels]
     score = _reference(found, metric)
     title = f"{task}, largest FLOPs speed-up within so many points of {score}"
@@ -120,9 +121,10 @@ def _notes(task: str, content: Content, found: Evidence, timed: bool) -> list[st
     notes += [
         f"{AT_LEAST} no faster model of the method was scored, so it may go further",
         "tie: not significantly slower than the largest",
-        f"hypervolume: points above the reference minus {FLOOR:g}, times doublings of speed up to "
-        f"{found.end:.2f}{words.TIMES}; a method adds nothing where it cannot go; ranks differ "
-        "where the intervals of the difference exclude 0",
+        f"area: under the front from the reference at 1{words.TIMES} to {found.end:.1f}"
+        f"{words.TIMES}, in points above the reference minus {FLOOR:g}, times doublings of speed; "
+        "a method adds nothing where it cannot go; ranks differ where the intervals of the "
+        "difference exclude 0",
         "settings and points: how many were tried",
     ]
     if timed:

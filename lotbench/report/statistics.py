@@ -1,4 +1,4 @@
-"""What the models of a task show: largest speed-ups, hypervolumes, ranks and ties, with intervals.
+"""What the models of a task show: largest speed-ups, areas under fronts, ranks and ties, with intervals.
 
 A model is chosen on the selection split and read on the validation split.  An interval is of this
 whole procedure: in every bootstrap draw of texts and seeds, models are chosen and read anew.
@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from lotbench.report.area import area, on_front
 from lotbench.report.bootstrap import Estimate, estimate
 from lotbench.report.models import Model, models, teacher
 from lotbench.report.pareto import DENSE, KEY, scored
@@ -23,8 +24,6 @@ if TYPE_CHECKING:
     import pandas as pd
 
 DROPS = (0.5, 1.0, 2.0)
-# The hypervolume counts the area above the reference minus this many points.
-FLOOR = 10.0
 # Scores are means of floats: 0.85 - 0.01 must still count as "within one point" of 0.85.
 SLACK = 1e-9
 
@@ -60,7 +59,7 @@ class Choice:
 
 @dataclass(frozen=True)
 class Area:
-    """The hypervolume of a method."""
+    """The area under the front of a method."""
 
     value: Estimate
     rank: int
@@ -139,7 +138,7 @@ class Evidence:
         )
 
     def areas(self) -> dict[str, Area]:
-        """The hypervolume of every method over the common range of speed-ups, from 1 to ``end``."""
+        """The area under the front of every method, from speed-up 1 to ``end``."""
         draws = {method: self._area(own) for method, own in self.candidates.items()}
         sampled = {method: own.sampled for method, own in self.candidates.items()}
         found = {}
@@ -154,15 +153,15 @@ class Evidence:
         return found
 
     def areas_on_selection(self) -> dict[str, float]:
-        """The hypervolume of every setting on selection, by which a setting is chosen."""
+        """The area under the front of every setting on selection, by which a setting is chosen."""
         found: dict[str, float] = {}
         for own in self.candidates.values():
             for setting in {str(model.setting) for model in own.models}:
                 rows = [str(model.setting) == setting for model in own.models]
-                speedups, margins = (
-                    each["selection"][rows] for each in (own.speedups, own.margins)
-                )
-                found[setting] = float(area(speedups, margins + FLOOR, self.end)[0])
+                speedups = own.speedups["selection"][rows, :1]
+                margins = own.margins["selection"][rows, :1]
+                front = on_front(speedups, margins)
+                found[setting] = float(area(speedups, margins, front, self.end)[0])
         return found
 
     def _common_end(self) -> float:
@@ -186,9 +185,8 @@ class Evidence:
         return Candidates(own, sampled, margins, speedups)
 
     def _area(self, own: Candidates) -> np.ndarray:
-        on_front = _on_front(own.speedups["selection"], own.margins["selection"])
-        height = np.where(on_front, own.margins["validation"] + FLOOR, 0.0)
-        return area(own.speedups["validation"], height, self.end)
+        front = on_front(own.speedups["selection"], own.margins["selection"])
+        return area(own.speedups["validation"], own.margins["validation"], front, self.end)
 
 
 def evidence(
@@ -254,30 +252,6 @@ def _ends(missed: Sequence[Missed], fastest: float) -> bool:
     beyond = [each for each in missed if each.target > fastest]
     target = min((each.target for each in beyond), default=np.inf)
     return any(each.nearest < target for each in beyond if each.target == target)
-
-
-def area(speedups: np.ndarray, heights: np.ndarray, end: float) -> np.ndarray:
-    """The area under the best points, in height times doublings of speed, shape (draws,).
-
-    A point covers all speed-ups from 1 to its own, or to ``end`` if that is less.  Both arrays have
-    shape (points, draws); heights below 0 add nothing.
-    """
-    order = np.argsort(-speedups, axis=0, kind="stable")
-    place = np.log2(np.clip(np.take_along_axis(speedups, order, axis=0), 1.0, end))
-    highest = np.maximum.accumulate(np.maximum(np.take_along_axis(heights, order, axis=0), 0.0))
-    widths = place - np.vstack([place[1:], np.zeros_like(place[:1])])
-    return (widths * highest).sum(axis=0)
-
-
-def _on_front(speedups: np.ndarray, margins: np.ndarray) -> np.ndarray:
-    """True where no other point of the draw is as fast and as good; shape (points, draws)."""
-    order = np.lexsort((-margins, -speedups), axis=0)
-    ordered = np.take_along_axis(margins, order, axis=0)
-    before = np.maximum.accumulate(ordered)[:-1]
-    above = np.vstack([np.ones_like(ordered[:1], bool), ordered[1:] > before])
-    found = np.empty_like(above)
-    np.put_along_axis(found, order, above, axis=0)
-    return found
 
 
 def _complete(models: list[Model]) -> list[Model]:

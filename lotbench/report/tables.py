@@ -68,7 +68,7 @@ def _points(content: PointTable) -> Table:
 
 
 def _overview(content: Overview) -> Table:
-    """The largest speed-ups of each method close to the reference, and its hypervolume."""
+    """The largest speed-ups of each method close to the reference, and its area."""
     from rich.markup import escape
 
     result = _table(content.title)

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import moocore
 import numpy as np
 import pytest
 from scipy import stats
 from simulated import Rows, hits
 
+from lotbench.report.area import FLOOR, area, on_front
 from lotbench.report.bootstrap import LEVEL, estimate
 from lotbench.report.models import difference
-from lotbench.report.pareto import points
-from lotbench.report.statistics import FLOOR, area, ties, with_intervals
+from lotbench.report.pareto import front, points
+from lotbench.report.statistics import ties, with_intervals
 from lotbench.store.answers import Missed
 
 
@@ -192,19 +192,35 @@ def test_methods_that_do_not_differ_tie():
     assert ties({"first-k": choices["first-k"]}) == set()
 
 
-def test_area_by_hand_and_by_moocore():
-    # Up to 8x: (2, 6) covers 1 doubling at 6, (16, 2) two more at 2; (4, -1) adds nothing.
-    speedups, heights = np.array([[2.0], [16.0], [4.0]]), np.array([[6.0], [2.0], [-1.0]])
-    assert area(speedups, heights, 8.0) == pytest.approx([6 + 4])
+def test_area_by_hand():
+    # Heights 10 at 1x, 6 at 2x and 2 at 32x; up to 8x: the line from 6 to 2 is at 4 half way.
+    speedups, margins = np.array([[32.0], [2.0], [4.0]]), np.array([[-8.0], [-4.0], [-20.0]])
+    chosen = np.array([[True], [True], [False]])
+    assert area(speedups, margins, chosen, 8.0) == pytest.approx([8 + 2 * (6 + 4) / 2])
+    # With the point below the floor, heights of 4x and 32x are 0 and 2.
+    every = np.ones_like(chosen)
+    assert area(speedups, margins, every, 8.0) == pytest.approx([8 + 6 / 2 + 2 / 3 / 2])
+    # Nothing beyond the last point.
+    assert area(speedups[1:2], margins[1:2], every[:1], 8.0) == pytest.approx([8])
+
+
+def test_area_and_front_of_every_draw_agree_with_numpy_and_moocore():
     generator = np.random.default_rng(0)
-    speedups, heights = generator.uniform(0.5, 20, (6, 50)), generator.uniform(-3, 10, (6, 50))
-    found = area(speedups, heights, 12.0)
-    for own, speed, height in zip(found, speedups.T, heights.T, strict=True):
-        values = np.column_stack([np.log2(np.minimum(speed, 12)), height])
-        assert own == pytest.approx(moocore.hypervolume(values, ref=[0, 0], maximise=True))
+    speedups, margins = generator.uniform(0.5, 20, (6, 50)), generator.uniform(-13, 2, (6, 50))
+    chosen = on_front(speedups, margins)
+    found = area(speedups, margins, chosen, 12.0)
+    for own, *columns in zip(found, speedups.T, margins.T, chosen.T, strict=True):
+        speed, margin, used = columns
+        assert front(speed, margin).tolist() == used.tolist()
+        order = np.argsort(speed[used])
+        places = np.concatenate([[0.0], np.log2(np.maximum(speed[used][order], 1))])
+        heights = np.concatenate([[FLOOR], np.maximum(margin[used][order] + FLOOR, 0)])
+        grid = np.linspace(0, np.log2(12), 200001)
+        curve = np.interp(grid, places, heights, right=0.0)
+        assert own == pytest.approx(np.trapezoid(curve, grid), abs=1e-3)
 
 
-def test_the_hypervolume_is_over_the_common_range_and_of_the_front_on_selection():
+def test_the_area_is_over_the_common_range_and_of_the_front_on_selection():
     rows = toy()
     rows.add("first-k", hits(180), hits(170), 4, (4.0, 4.0))
     rows.add("first-k", hits(170), hits(200), 2, (2.0, 2.0))
@@ -214,8 +230,11 @@ def test_the_hypervolume_is_over_the_common_range_and_of_the_front_on_selection(
     assert found.end == 4.0
     areas = found.areas()
     assert areas["first-k"].value.value == pytest.approx(2 * FLOOR)
-    # ltp: 11.5 up to 2.1x; then 3.9x at 5 and 7.8x at 10, which covers all of the range.
-    expected = 11.5 * np.log2(2.1) + 10 * (2 - np.log2(2.1))
+    # ltp: 10 at 1x, 11.5 at 2.1x, 5 at 3.9x, 10 at 7.8x, one doubling later.
+    at = np.log2([2.1, 3.9])
+    last = 5 + 5 * (2 - at[1])
+    expected = at[0] * (10 + 11.5) / 2 + (at[1] - at[0]) * (11.5 + 5) / 2
+    expected += (2 - at[1]) * (5 + last) / 2
     assert areas["ltp"].value.value == pytest.approx(expected)
 
 
