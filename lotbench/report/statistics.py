@@ -1,4 +1,4 @@
-"""What the models of a task show: largest speed-ups, areas under fronts, ranks and ties, with intervals.
+"""What the models of a task show: largest speed-ups, areas, ranks and ties, with intervals.
 
 A model is chosen on the selection split and read on the validation split.  An interval is of this
 whole procedure: in every bootstrap draw of texts and seeds, models are chosen and read anew.
