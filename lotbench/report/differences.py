@@ -13,8 +13,8 @@ from lotbench.report import words
 from lotbench.report.bootstrap import Estimate, estimate
 from lotbench.report.content import Content
 from lotbench.report.models import Model, difference, shared_seeds
-from lotbench.report.overview import Overview
 from lotbench.report.rows import NONE
+from lotbench.report.table import Table
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -26,7 +26,7 @@ Params = Mapping[str, Any]
 """The parameters in which settings differ, by name; None where the file gives none."""
 
 
-def differences(task: str, content: Content) -> list[Overview]:
+def differences(task: str, content: Content) -> list[Table]:
     """For each method with several settings on a task, what each setting is worth.
 
     Every setting is compared with the one that differs least from all others, at equal targets, on
@@ -84,7 +84,7 @@ def _table(
     params: dict[str, Params],
     curves: dict[str, dict[float, Model]],
     areas: Mapping[str, float],
-) -> Overview:
+) -> Table:
     """The table of one method; ``areas`` are those on selection, by setting."""
     seeds = {
         setting: max(len(model.seeds) for model in curve.values())
@@ -99,7 +99,7 @@ def _table(
         str(len(curves[base])),
         _area(areas, base),
     ]
-    rows = [[[cell] for cell in [*first, *[NONE] * (2 + len(shown))]]]
+    rows = [[*first, *[NONE] * (2 + len(shown))]]
     for setting, curve in curves.items():
         pairs = _pairs(curve, curves[base]) if setting != base else {}
         if pairs:
@@ -109,7 +109,7 @@ def _table(
             speed = np.exp(np.mean([pair.speed for pair in pairs.values()]))
             name = _written(change(params[setting], params[base]))
             line = [name, str(count), str(len(pairs)), _area(areas, setting)]
-            rows.append([[cell] for cell in [*line, f"{speed:.2f}", _cell(mean), *cells]])
+            rows.append([*line, f"{speed:.2f}", _cell(mean), *cells])
     columns = ["change", "seeds", "targets", "selection", "speed", "mean"]
     columns += [f"{t:g}{words.TIMES}" for t in shown]
     notes = [
@@ -121,7 +121,7 @@ def _table(
         "mean: over the targets that both settings reach; speed: the setting's FLOPs speed-up over "
         "the other's there, which is not exactly 1, since budgets are searched on other texts",
     ]
-    return Overview(f"{title}, what a change is worth", columns, rows, notes)
+    return Table(f"{title}, what a change is worth", columns, [rows], notes)
 
 
 class _Pair(NamedTuple):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from lotbench.report import words
@@ -15,6 +14,7 @@ from lotbench.report.looks import order
 from lotbench.report.pareto import KEY, settings_of
 from lotbench.report.rows import NONE, real_speedup
 from lotbench.report.statistics import DROPS, Area, Choice, Evidence, ties
+from lotbench.report.table import Table
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -24,18 +24,7 @@ AT_LEAST = "\N{GREATER-THAN OR EQUAL TO}"
 TIMED_DROP = 1.0
 
 
-@dataclass(frozen=True)
-class Overview:
-    """The table of one task as text; a cell has one or two lines."""
-
-    title: str
-    columns: list[str]
-    rows: list[list[list[str]]]
-    """For each method its cells, each a list of lines."""
-    notes: list[str]
-
-
-def overview(task: str, content: Content) -> Overview | None:
+def overview(task: str, content: Content) -> Table | None:
     """The overview of a task; None if it has no reference or no method besides dense."""
     found = content.evidence.get(task)
     if found is None or not found.methods:
@@ -52,34 +41,32 @@ def overview(task: str, content: Content) -> Overview | None:
     for method in order(found.methods):
         own = rows[rows["method"] == method]
         cells = [_choice(choices[drop].get(method), method in tied[drop]) for drop in DROPS]
-        cells += [*_area(areas.get(method)), [str(own["setting"].nunique())], [str(len(own))]]
-        cells.append([str(own["seeds"].max())])
+        cells += [*_area(areas.get(method)), str(own["setting"].nunique()), str(len(own))]
+        cells.append(str(own["seeds"].max()))
         timed = choices[TIMED_DROP].get(method)
-        cells += [[_real(timed, own, f"real.{label}")] for label in labels]
-        lines.append([[method], *cells])
+        cells += [_real(timed, own, f"real.{label}") for label in labels]
+        lines.append([method, *cells])
     columns = ["method", *(f"within {drop:g}" for drop in DROPS), "area", "rank"]
     columns += ["settings", "points", "seeds", *labels]
     score = _reference(found, metric)
     title = f"{task}, largest FLOPs speed-up within so many points of {score}"
-    return Overview(title, columns, lines, _notes(task, content, found, bool(labels)))
+    return Table(title, columns, [lines], _notes(task, content, found, bool(labels)))
 
 
-def _choice(own: Choice | None, tied: bool) -> list[str]:
+def _choice(own: Choice | None, tied: bool) -> str:
     """The speed-up with its marks, and below it the score against the reference."""
     if own is None:
-        return [NONE]
+        return NONE
     if own.model is None:
         some = own.speedup.high > 1
-        return [f"none (to {words.rounded(own.speedup.high, 1)}{words.TIMES})" if some else "none"]
+        return f"none (to {words.rounded(own.speedup.high, 1)}{words.TIMES})" if some else "none"
     mark, tie = f"{AT_LEAST} " * own.open_end, " tie" * tied
-    return [
-        f"{mark}{words.with_interval(own.speedup, words.TIMES)}{tie}",
-        words.with_interval(own.margin),
-    ]
+    speedup = words.with_interval(own.speedup, words.TIMES)
+    return f"{mark}{speedup}{tie}\n{words.with_interval(own.margin)}"
 
 
-def _area(own: Area | None) -> list[list[str]]:
-    return [[NONE], [NONE]] if own is None else [[words.with_interval(own.value)], [str(own.rank)]]
+def _area(own: Area | None) -> list[str]:
+    return [NONE, NONE] if own is None else [words.with_interval(own.value), str(own.rank)]
 
 
 def _real(own: Choice | None, rows: pd.DataFrame, column: str) -> str:

@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING
 from lotbench.report import words
 from lotbench.report.content import read
 from lotbench.report.differences import differences
-from lotbench.report.overview import Overview, overview
+from lotbench.report.overview import overview
 from lotbench.report.panels import device_names, timed_on
 from lotbench.report.pareto import settings_of
 from lotbench.report.plots import FIGURES
-from lotbench.report.rows import PointTable, point_table
+from lotbench.report.rows import point_table
+from lotbench.report.table import Table
 from lotbench.store.frame import noise_floors
 from lotbench.store.store import Store
 
@@ -51,8 +52,8 @@ def text(folder: str | Path, figures: list[Path]) -> str:
     for task, own in rows.groupby("task"):
         parts.append(f"## {words.task_name(str(task))}")
         opening = overview(str(task), content)
-        parts += [_overview(opening)] if opening else []
-        parts += map(_overview, differences(str(task), content))
+        parts += [_markdown(opening)] if opening else []
+        parts += map(_markdown, differences(str(task), content))
         mine = [path for path in shown if path.stem.removeprefix(f"{task}-") in FIGURES]
         parts += [_image(path) for path in mine]
         shown = [path for path in shown if path not in mine]
@@ -82,26 +83,23 @@ def _image(path: Path) -> str:
     return f"![{path.stem}](figures/{path.name})"
 
 
-def _overview(content: Overview) -> str:
-    """The overview in Markdown, under its title and above its notes."""
-    lines = [_line(content.columns), _line(["---"] + ["---:"] * (len(content.columns) - 1))]
-    lines += [_line([_plain("<br>".join(cell)) for cell in row]) for row in content.rows]
+def _markdown(content: Table) -> str:
+    """The table in Markdown, under its title and above its notes."""
+    left = 1 + content.setting
+    lines = [_line(content.columns)]
+    lines.append(_line(["---"] * left + ["---:"] * (len(content.columns) - left)))
+    lines += [_row(row, content.setting) for rows in content.groups for row in rows]
     notes = [f"- {_plain(note)}" for note in content.notes]
     return "\n".join([f"### {content.title}", "", *lines, "", *notes])
 
 
-def _markdown(content: PointTable) -> str:
-    """The table in Markdown, under its title and above its notes."""
-    lines = [_line(content.columns), _line(["---"] * 2 + ["---:"] * (len(content.columns) - 2))]
-    lines += [_row(row) for rows in content.groups for row in rows]
-    notes = _plain("; ".join(content.notes))
-    return "\n".join([f"### {content.title}", "", *lines, "", f"{notes}."])
-
-
-def _row(cells: list[str]) -> str:
-    """A row of the table; the setting is code, so that Markdown keeps its underscores."""
-    method, setting, *numbers = [cell.replace("|", r"\|") for cell in cells]
-    return _line([_plain(method), f"`{setting}`" if setting else "", *map(_plain, numbers)])
+def _row(row: list[str], setting: bool) -> str:
+    """A row of the table; a setting is code, so that Markdown keeps its underscores."""
+    cells = [cell.replace("|", r"\|").replace("\n", "<br>") for cell in row]
+    written = [_plain(cell) for cell in cells]
+    if setting:
+        written[1] = f"`{cells[1]}`" if cells[1] else ""
+    return _line(written)
 
 
 def _line(cells: list[str]) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Hashable, Mapping
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from lotbench.report import words
@@ -11,6 +10,7 @@ from lotbench.report.bootstrap import Estimate
 from lotbench.report.looks import order
 from lotbench.report.pareto import front, settings_of
 from lotbench.report.reference import Reference
+from lotbench.report.table import Table
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -23,24 +23,13 @@ Point = Mapping[Hashable, Any]
 """A row of `lotbench.report.pareto.points`, by column."""
 
 
-@dataclass(frozen=True)
-class PointTable:
-    """All points of one task as text, sorted by method and FLOPs speed-up."""
-
-    title: str
-    columns: list[str]
-    groups: list[list[list[str]]]
-    """For each method its rows; a row has one text per column."""
-    notes: list[str]
-
-
 def point_table(
     task: str,
     own: pd.DataFrame,
     reference: Reference | None,
     floors: dict[tuple[str, str], float],
-) -> PointTable:
-    """The table of a task's points; a star marks each method's front.
+) -> Table:
+    """All points of a task by method and FLOPs speed-up; a star marks each method's front.
 
     ``reference`` is None if neither dense nor the teacher has a score.  ``floors`` are the noise
     floors of the store, by task and timing setting.
@@ -57,7 +46,7 @@ def point_table(
         groups.append([_row(point, on_front, labels) for point, on_front in points])
     shown = words.reference(reference, metric) if reference else "dense without a score"
     notes = _notes(task, labels, floors, sampled=bool(own["score.low"].notna().any()))
-    return PointTable(f"{task}, {shown}", columns, groups, notes)
+    return Table(f"{task}, {shown}", columns, groups, notes, setting=True)
 
 
 def _row(point: Point, on_front: bool, labels: list[str]) -> list[str]:

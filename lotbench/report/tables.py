@@ -7,13 +7,14 @@ from typing import TYPE_CHECKING, Any
 
 from lotbench.report.content import read
 from lotbench.report.differences import differences
-from lotbench.report.overview import Overview, overview
-from lotbench.report.rows import PointTable, point_table
+from lotbench.report.overview import overview
+from lotbench.report.rows import point_table
+from lotbench.report.table import Table
 from lotbench.store.frame import noise_floors
 
 if TYPE_CHECKING:
     from rich.console import Group
-    from rich.table import Table
+    from rich.table import Table as RichTable
 
 
 def render(folder: str | Path) -> Group:
@@ -34,12 +35,12 @@ def render(folder: str | Path) -> Group:
     parts: list[Any] = []
     for task, own in content.rows.groupby("task"):
         reference = content.references.get(str(task))
-        parts += [_points(point_table(str(task), own, reference, floors)), Text()]
+        parts += [_shown(point_table(str(task), own, reference, floors)), Text()]
         opening = overview(str(task), content)
         if opening:
-            parts += [_overview(opening), Text()]
+            parts += [_shown(opening), Text()]
         for each in differences(str(task), content):
-            parts += [_overview(each), Text()]
+            parts += [_shown(each), Text()]
     if not parts:
         parts.append(Text("No trial is done and scored on validation."))
     failed = content.table[content.table["status"] == "failed"]
@@ -50,43 +51,27 @@ def render(folder: str | Path) -> Group:
     return Group(*parts)
 
 
-def _points(content: PointTable) -> Table:
+def _shown(content: Table) -> RichTable:
+    """The table for the terminal, under its title and above its notes."""
+    from rich import box
+    from rich import table as rich_table
     from rich.markup import escape
 
-    result = _table(content.title)
-    result.add_column(content.columns[0], no_wrap=True)
-    result.add_column(content.columns[1], overflow="fold", min_width=16)
-    for name in content.columns[2:]:
+    # Narrow, since rich drops whole columns if the terminal is too narrow.
+    result = rich_table.Table(
+        title=escape(content.title), box=box.SIMPLE, padding=(0, 1, 0, 0), pad_edge=False
+    )
+    result.title_justify = result.caption_justify = "left"
+    method, *others = content.columns
+    result.add_column(method, no_wrap=True)
+    if content.setting:
+        result.add_column(others.pop(0), overflow="fold", min_width=16)
+    for name in others:
         # Two short lines instead of one wide column.
-        result.add_column(name.replace("-b", "\nb"), justify="right")
+        result.add_column(name.replace("-b", "\nb"), justify="right", overflow="fold")
     for rows in content.groups:
         for row in rows:
             result.add_row(*map(escape, row))
         result.add_section()
     result.caption = "\n".join(content.notes)
-    return result
-
-
-def _overview(content: Overview) -> Table:
-    """The largest speed-ups of each method close to the reference, and its area."""
-    from rich.markup import escape
-
-    result = _table(content.title)
-    result.add_column(content.columns[0], no_wrap=True)
-    for name in content.columns[1:]:
-        result.add_column(name.replace("-b", "\nb"), justify="right", overflow="fold")
-    for row in content.rows:
-        result.add_row(*(escape("\n".join(lines)) for lines in row))
-    result.caption = "\n".join(content.notes)
-    return result
-
-
-def _table(title: str) -> Table:
-    from rich import box
-    from rich.markup import escape
-    from rich.table import Table
-
-    # Narrow, since rich drops whole columns if the terminal is too narrow.
-    result = Table(title=escape(title), box=box.SIMPLE, padding=(0, 1, 0, 0), pad_edge=False)
-    result.title_justify = result.caption_justify = "left"
     return result

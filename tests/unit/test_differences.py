@@ -40,7 +40,7 @@ def test_a_setting_is_compared_in_pairs_at_the_targets_that_both_reach() -> None
     # Of 200 texts, one is half a point.  4 fewer are 2 points, 20 fewer are 10; 8x has no partner.
     targets = [f"{target}{words.TIMES}" for target in (2, 4, 8)]
     assert found.columns == ["change", "seeds", "targets", "selection", "speed", "mean", *targets]
-    base, drop, wide = ([" ".join(cell) for cell in row] for row in found.rows)
+    base, drop, wide = found.groups[0]
     # All are as good as dense on selection, 10 points above the floor: leap over two doublings of
     # speed, drop over three.
     assert base[0] in ("width=32 routing=leap", "routing=leap width=32")

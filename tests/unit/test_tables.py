@@ -44,8 +44,8 @@ def test_without_scores_on_selection_nothing_is_chosen(tmp_path):
     opening = overview("toy", content)
     assert opening is not None
     assert opening.title.endswith("within so many points of dense 90.0%")
-    (row,) = [row for row in opening.rows if row[0] == ["LoT (ours)"]]
-    assert row[1:6] == [[NONE]] * 5
+    (row,) = [row for row in opening.groups[0] if row[0] == "LoT (ours)"]
+    assert row[1:6] == [NONE] * 5
     assert any("models are chosen on selection (no texts)" in note for note in opening.notes)
 
 
@@ -57,19 +57,20 @@ def test_the_overview_has_choices_intervals_marks_and_missed_targets(tmp_path):
     assert opening.title == (
         "toy, largest FLOPs speed-up within so many points of dense 90.0% (86 to 94)"
     )
-    ltp, other = opening.rows
+    ltp, other = opening.groups[0]
     # 2x is at 90.0 on selection, 4x at 89.0; on validation they are at 89.5 and 89.0.
-    speedup, margin = ltp[1]
+    speedup, margin = ltp[1].splitlines()
     assert speedup.startswith(f"2.0{TIMES} (")
     assert margin.startswith("-0.5 (")
-    assert ltp[2][0].startswith(f"{AT_LEAST} 4.0{TIMES} (")
-    assert ltp[2][0].endswith(" tie")
-    assert ltp[5:9] == [["1"], ["1"], ["2"], ["1"]]
+    speedup, _ = ltp[2].splitlines()
+    assert speedup.startswith(f"{AT_LEAST} 4.0{TIMES} (")
+    assert speedup.endswith(" tie")
+    assert ltp[5:9] == ["1", "1", "2", "1"]
     # The wall-clock speed-up of the model within 1 point.
-    assert ltp[9] == ["3.10 ±0.10"]
+    assert ltp[9] == "3.10 ±0.10"
     # TR-BERT missed 4x, so its end at 2x is not open.
-    assert other[0] == ["TR-BERT"]
-    assert other[1][0].startswith(f"2.0{TIMES} (2.0 to 2.0)")
+    assert other[0] == "TR-BERT"
+    assert other[1].startswith(f"2.0{TIMES} (2.0 to 2.0)")
     notes = " ".join(opening.notes)
     assert "selection (200 texts) and read on validation (200 texts)" in notes
     assert "did not reach (nearest speed-up): TR-BERT 4 (2.3)" in notes
@@ -107,7 +108,7 @@ def test_an_old_store_says_that_it_has_no_intervals(tmp_path):
     write(tmp_path, trial("d", "dense", dense))
     opening = overview("toy", read(tmp_path))
     assert opening is not None
-    assert opening.rows[0][1] == [f"{AT_LEAST} 2.0{TIMES}", "-2.0"]
+    assert opening.groups[0][0][1] == f"{AT_LEAST} 2.0{TIMES}\n-2.0"
     assert any("no intervals and no ties" in note for note in opening.notes)
 
 
