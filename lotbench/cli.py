@@ -188,6 +188,25 @@ def plot(folder: StoreFolder) -> None:
 
 
 @app.command()
+def validate(
+    folders: Annotated[list[Path], typer.Argument(help="Stores to check.", metavar="RESULTS...")],
+) -> None:
+    """Check that the numbers of a store agree with each other; exit code 1 if some do not."""
+    from lotbench.audit.audit import audit
+
+    found = [audit(folder) for folder in folders]
+    for own in found:
+        for fault in own.faults:
+            typer.echo(f"{own.folder}: {fault}")
+        counts = ", ".join(f"{count} {kind}" for kind, count in own.counts.items())
+        lacking = ", ".join(f"{what} ({count} files)" for what, count in own.unchecked.items())
+        missing = f"; not there to check: {lacking}" if lacking else ""
+        typer.echo(f"{own.folder}: {counts}; {len(own.faults) or 'no'} faults{missing}")
+    if any(own.faults for own in found):
+        raise typer.Exit(1)
+
+
+@app.command()
 def schema() -> None:
     """Write the JSON schema of the stored records: trials, timing passes and maps."""
     import json

@@ -210,7 +210,7 @@ class TrialConfig(Section):
             The ``version`` of the method's class.
         """
         content = {**self.model_dump(exclude={"plugins"}), "version": version}
-        return f"{self.task}-{self.method}-s{self.seed}-{_digest(content)[:10]}"
+        return f"{self.task}-{self.method}-s{self.seed}-{digest(content)[:10]}"
 
     def teacher_key(self) -> str:
         """A hash of the part of the configuration that the fine-tuned teacher depends on."""
@@ -218,10 +218,11 @@ class TrialConfig(Section):
         fields = {"backbone", "layers", "data_root", "task", "data", "seed", "teacher"}
         content = self.model_dump(include=fields)
         content["teacher"].pop("init")
-        return _digest(content)[:16]
+        return digest(content)[:16]
 
 
-def _digest(content: dict[str, Any]) -> str:
+def digest(content: dict[str, Any]) -> str:
+    """A hash of a configuration; 1 and 1.0 give the same."""
     text = json.dumps(_canonical(content), sort_keys=True, separators=(",", ":"), allow_nan=False)
     return hashlib.sha256(text.encode()).hexdigest()
 

@@ -45,8 +45,32 @@ def test_help_answers_in_half_a_second() -> None:
 
 def test_help_names_every_command() -> None:
     text = call("--help").stdout
-    for command in ("sweep", "run", "measure", "plot", "methods", "check", "new-method"):
+    for command in (
+        *("sweep", "run", "measure", "plot", "validate", "methods", "check", "new-method"),
+    ):
         assert re.search(rf"^\W*{command} {{2,}}\w", text, re.MULTILINE), command
+
+
+def test_validate_names_what_does_not_add_up_and_needs_no_torch(tmp_path) -> None:
+    store = Path(__file__).parents[2] / "results" / "reference" / "leap_or_drop_short"
+    shutil.copytree(store / "trials", tmp_path / "trials")
+    blocked = "import sys; sys.modules |= dict.fromkeys(('torch', 'ray', 'transformers'))"
+    command = [sys.executable, "-c", f"{blocked}; from lotbench.cli import main; main()"]
+
+    def validate() -> subprocess.CompletedProcess:
+        return subprocess.run([*command, "validate", tmp_path], capture_output=True, text=True)
+
+    good = validate()
+    assert (good.returncode, good.stderr) == (0, "")
+    assert good.stdout.endswith(" trials; no faults\n")
+    path = next((tmp_path / "trials").iterdir())
+    row = json.loads(path.read_text())
+    row["evaluations"][0]["metrics"]["accuracy"] = 0.99
+    path.write_text(json.dumps(row))
+    bad = validate()
+    assert bad.returncode == 1
+    assert f"{path.name}: evaluations.0.metrics.accuracy: 0.99, but" in bad.stdout
+    assert "1 faults" in bad.stdout
 
 
 @pytest.mark.slow

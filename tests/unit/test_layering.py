@@ -62,10 +62,18 @@ MAY_IMPORT = {
         "lotbench.store",
         "lotbench.report",
     },
+    "lotbench.audit": {
+        "lotbench.errors",
+        "lotbench.metrics",
+        "lotbench.config",
+        "lotbench.store",
+        "lotbench.audit",
+    },
     "lotbench.conformance": STUDY | {"lotbench.conformance"},
     "lotbench.api": STUDY,
     "lotbench.console": METHODS | {"lotbench.conformance"},
-    "lotbench.cli": STUDY | {"lotbench.report", "lotbench.console", "lotbench.conformance"},
+    "lotbench.cli": STUDY
+    | {"lotbench.audit", "lotbench.report", "lotbench.console", "lotbench.conformance"},
     "lotbench": STUDY | {"lotbench.report", "lotbench.api"},
     "baselines": CONTRACT,
 }
