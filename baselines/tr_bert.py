@@ -142,7 +142,8 @@ class TrBert(TokenReducer):
         if policy is None:
             return None
         logits = policy(tokens.hidden)
-        return Drop((logits.sigmoid() >= self.threshold) | tokens.layout.is_first)
+        keep = (logits.sigmoid() >= self.threshold) | tokens.layout.is_first
+        return Drop(keep, aux={"logits": logits})
 
     def training_step(self, encoder: Encoder, batch: Batch, step: Step) -> dict[str, Tensor]:
         frozen = step.stage.name == POLICY

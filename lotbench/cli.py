@@ -207,6 +207,42 @@ def validate(
 
 
 @app.command()
+def inspect(
+    folders: Annotated[
+        list[Path], typer.Argument(help="Trained models, one or more.", metavar="MODEL...")
+    ],
+    text: Annotated[
+        list[str] | None, typer.Option("--text", help="A text; give it twice for a pair.")
+    ] = None,
+    split: Annotated[
+        str | None, typer.Option("--split", help="validation or selection, instead of a text.")
+    ] = None,
+    target: Annotated[
+        float | None, typer.Option(help="Use the budget of this FLOPs speed-up, from the row.")
+    ] = None,
+    output: Annotated[
+        Path | None, typer.Option(help="Folder for the figure (PNG, SVG) and an HTML page.")
+    ] = None,
+) -> None:
+    """Show which tokens trained models process, layer by layer."""
+    if bool(text) == bool(split):
+        raise InputError("give either --text TEXT or --split validation")
+    if split not in (None, "validation", "selection"):
+        raise InputError(f"--split {split}: validation or selection is needed")
+    if text and len(text) > 2:
+        raise InputError(f"--text: one text, or the two of a pair; {len(text)} are given")
+    from lotbench.inspection import inspect as inspection
+
+    if text:
+        table, files = inspection.of_text(folders, text, target, output)
+    else:
+        table, files = inspection.of_split(folders, str(split), target, output)
+    _print(table)
+    for path in files:
+        typer.echo(f"wrote {path}")
+
+
+@app.command()
 def schema() -> None:
     """Write the JSON schema of the stored records: trials, timing passes and maps."""
     import json

@@ -45,9 +45,8 @@ def test_help_answers_in_half_a_second() -> None:
 
 def test_help_names_every_command() -> None:
     text = call("--help").stdout
-    for command in (
-        *("sweep", "run", "measure", "plot", "validate", "methods", "check", "new-method"),
-    ):
+    first = ("sweep", "run", "measure", "plot", "validate", "inspect")
+    for command in (*first, "methods", "check", "new-method"):
         assert re.search(rf"^\W*{command} {{2,}}\w", text, re.MULTILINE), command
 
 
@@ -206,6 +205,18 @@ def test_one_trial_without_ray(tmp_path, trial_file, capfd) -> None:
     repeated = lotbench.run(path, tmp_path / "again")
     assert capfd.readouterr() == ("", "")
     assert repeated.content()["evaluations"] == row["evaluations"]
+    # What the trained model keeps, at a budget of training, for a text and over a split.
+    model = tmp_path / "results/runs" / row["model"]
+    shown = call("inspect", model, "--text", "a superb film", "--output", tmp_path / "seen")
+    assert shown.returncode == 0, shown.stderr
+    assert "superb" in shown.stdout and "saliency" in shown.stdout
+    assert (tmp_path / "seen/inspect-text.html").exists()
+    over = call("inspect", model, "--split", "validation")
+    assert over.returncode == 0, over.stderr
+    assert "40 texts" in over.stdout
+    bad = call("inspect", model, "--text", "a", "--target", "4")
+    assert bad.returncode == 2
+    assert "has no budget for it (targets there: none)" in bad.stderr
 
 
 @pytest.mark.slow

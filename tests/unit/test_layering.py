@@ -71,9 +71,16 @@ MAY_IMPORT = {
     },
     "lotbench.conformance": STUDY | {"lotbench.conformance"},
     "lotbench.api": STUDY,
+    "lotbench.inspection": STUDY | {"lotbench.api", "lotbench.report", "lotbench.inspection"},
     "lotbench.console": METHODS | {"lotbench.conformance"},
     "lotbench.cli": STUDY
-    | {"lotbench.audit", "lotbench.report", "lotbench.console", "lotbench.conformance"},
+    | {
+        "lotbench.audit",
+        "lotbench.inspection",
+        "lotbench.report",
+        "lotbench.console",
+        "lotbench.conformance",
+    },
     "lotbench": STUDY | {"lotbench.report", "lotbench.api"},
     "baselines": CONTRACT,
 }
@@ -109,6 +116,8 @@ KEPT_APART = {
         "lotbench/measure/",
         "lotbench/study/",
         "lotbench/conformance/",
+        "lotbench/inspection/trace.py",
+        "lotbench/inspection/model.py",
         "lotbench/api.py",
         "baselines/",
     ),

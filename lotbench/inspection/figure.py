@@ -1,0 +1,121 @@
+"""Routes and shares as figures."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from lotbench.inspection.route import COLOURS, WORDS, Fate, Route
+from lotbench.inspection.split import Kept
+from lotbench.report import style
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+LONGEST = 80
+"""Most tokens of a figure; a longer text is cut there, and the title says so."""
+
+
+def of_text(routes: Sequence[Route], path: Path) -> list[Path]:
+    """Layers by tokens for every model, one above the other; PNG and SVG."""
+    from matplotlib.figure import Figure
+    from matplotlib.patches import Patch
+
+    shown = routes[0].tokens[:LONGEST]
+    saliency = routes[0].saliency
+    heights = [0.6 + 0.2 * len(route.fates) for route in routes] + [0.5] * (saliency is not None)
+    width = max(6.0, 1.2 + 0.21 * len(shown))
+    with style.drawing():
+        figure = Figure(figsize=(width, 1.3 + sum(heights)), layout="constrained")
+        axes = figure.subplots(len(heights), 1, squeeze=False, height_ratios=heights)[:, 0]
+        for axis, route in zip(axes, routes, strict=False):
+            _grid(axis, route, len(shown))
+        if saliency is not None:
+            axes[-1].bar(range(len(shown)), saliency[: len(shown)], color="#555555", width=0.8)
+            axes[-1].set(xlim=(-0.5, len(shown) - 0.5), yticks=[])
+            axes[-1].set_title("teacher's saliency", loc="left")
+            axes[-1].spines["left"].set_visible(False)
+        for axis in axes:
+            axis.grid(False)
+            axis.set_xticks([])
+        axes[-1].set_xticks(range(len(shown)), shown, rotation=90)
+        patches = [Patch(color=COLOURS[fate], label=WORDS[fate]) for fate in reversed(Fate)]
+        figure.legend(handles=patches, loc="outside lower left", ncols=len(patches))
+        every = len(routes[0].tokens)
+        cut = "" if every <= LONGEST else f" (its first {LONGEST} of {every} tokens)"
+        style.title(figure, f"One text through the layers{cut}")
+        return style.save(figure, path)
+
+
+def _grid(axis: Axes, route: Route, n_tokens: int) -> None:
+    """The fates as colours; the router's probability of what was decided is written inside."""
+    from matplotlib.colors import ListedColormap
+
+    fates = route.fates[:, :n_tokens]
+    layers = len(fates)
+    axis.imshow(
+        fates,
+        cmap=ListedColormap([COLOURS[fate] for fate in Fate]),
+        vmin=min(Fate) - 0.5,
+        vmax=max(Fate) + 0.5,
+        aspect="auto",
+        interpolation="nearest",
+    )
+    # White lines between the cells.
+    axis.set_xticks(np.arange(-0.5, n_tokens), minor=True)
+    axis.set_yticks(np.arange(-0.5, layers), minor=True)
+    axis.tick_params(which="both", length=0)
+    for line in np.arange(-0.5, n_tokens):
+        axis.axvline(line, color="white", linewidth=0.6)
+    for line in np.arange(-0.5, layers):
+        axis.axhline(line, color="white", linewidth=0.6)
+    for (layer, place), value in np.ndenumerate(route.confidence[:, :n_tokens]):
+        if np.isfinite(value):
+            dark = fates[layer, place] == Fate.PROCESSED
+            colour = "white" if dark else "#333333"
+            axis.text(
+                place, layer, f"{100 * value:.0f}", ha="center", va="center", size=4.5, color=colour
+            )
+    axis.set_yticks(range(layers), [str(layer + 1) for layer in range(layers)])
+    axis.set_ylabel("layer")
+    axis.set_title(route.title, loc="left")
+    for spine in axis.spines.values():
+        spine.set_visible(False)
+
+
+def of_split(found: Sequence[Kept], path: Path) -> list[Path]:
+    """Heat maps of every model: kinds of tokens by layer, and places by layer; PNG and SVG."""
+    from matplotlib.figure import Figure
+
+    with style.drawing():
+        figure = Figure(figsize=(7.5, 0.7 + 2.1 * len(found)), layout="constrained")
+        axes = figure.subplots(len(found), 2, squeeze=False)
+        for (left, right), own in zip(axes, found, strict=True):
+            names = [f"{sort} ({count})" for sort, (_, count) in own.kinds.items()]
+            _heat(left, np.array([share for share, _ in own.kinds.values()]), names)
+            tenth = 100 // len(own.places)
+            places = [f"{tenth * k} to {tenth * (k + 1)}%" for k in range(len(own.places))]
+            _heat(right, own.places, places)
+            left.set_title(f"{own.name}: kind of token", loc="left")
+            right.set_title("place in the text", loc="left")
+        texts = f"{found[0].texts} texts"
+        style.title(figure, f"Share of the tokens that layers compute, in percent, {texts}")
+        return style.save(figure, path)
+
+
+def _heat(axis: Axes, shares: np.ndarray, names: list[str]) -> None:
+    layers = shares.shape[1]
+    axis.imshow(shares, cmap="Blues", vmin=0, vmax=1.15, aspect="auto")
+    for (row, layer), share in np.ndenumerate(shares):
+        colour = "white" if share > 0.6 else "#333333"
+        axis.text(layer, row, f"{100 * share:.0f}", ha="center", va="center", size=6, color=colour)
+    axis.set_yticks(range(len(names)), names)
+    axis.set_xticks(range(layers), [str(layer + 1) for layer in range(layers)])
+    axis.set_xlabel("layer")
+    axis.grid(False)
+    axis.tick_params(length=0)
+    for spine in axis.spines.values():
+        spine.set_visible(False)

@@ -1,0 +1,81 @@
+"""What ``lotbench inspect`` shows and writes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from lotbench.errors import InputError
+from lotbench.inspection import figure, page, terminal
+from lotbench.inspection.split import kept
+
+if TYPE_CHECKING:
+    from rich.console import Group
+
+    from lotbench.inspection.model import Inspected
+
+TEXT, SPLIT = "inspect-text", "inspect-split"
+"""Names of the files."""
+
+
+def of_text(
+    folders: Sequence[Path], fields: Sequence[str], target: float | None, output: Path | None
+) -> tuple[Group, list[Path]]:
+    """One text, or a pair, through the layers of every model.
+
+    Parameters
+    ----------
+    folders : sequence of Path
+        Trained models.
+    fields : sequence of str
+        The text, or the two of a pair.
+    target : float, optional
+        See `lotbench.inspection.model.Inspected`.
+    output : Path, optional
+        Where figure and page are written.
+
+    Returns
+    -------
+    rich.console.Group, list of Path
+        For the terminal, and the files.
+
+    Raises
+    ------
+    InputError
+        If a folder holds no model, the target is unknown, or the models divide texts differently.
+    """
+    text = fields[0] if len(fields) == 1 else (fields[0], fields[1])
+    models = _opened(folders, target)
+    routes = [next(own.routes([text])) for own in models]
+    if any(route.tokens != routes[0].tokens for route in routes):
+        raise InputError("the models have different tokenizers or lengths; inspect them one by one")
+    routes[0] = replace(routes[0], saliency=models[0].saliency(text))
+    files = []
+    if output:
+        files = figure.of_text(routes, output / TEXT)
+        files.append(page.write("One text through the layers", routes, [], output / f"{TEXT}.html"))
+    return terminal.of_text(routes), files
+
+
+def of_split(
+    folders: Sequence[Path], split: str, target: float | None, output: Path | None
+) -> tuple[Group, list[Path]]:
+    """Which kinds of tokens, places and words every model computes, over its split.
+
+    Parameters, results and errors are those of `of_text`, with the name of a split.
+    """
+    found = [kept(own.name, own.routes(own.texts(split))) for own in _opened(folders, target)]
+    files = []
+    if output:
+        files = figure.of_split(found, output / SPLIT)
+        files.append(page.write(f"Tokens of {split}", [], found, output / f"{SPLIT}.html"))
+    return terminal.of_split(found), files
+
+
+def _opened(folders: Sequence[Path], target: float | None) -> list[Inspected]:
+    # Here, so that drawing needs no torch.
+    from lotbench.inspection.model import Inspected
+
+    return [Inspected(folder, target) for folder in folders]

@@ -1,0 +1,148 @@
+"""Trained models with their rows: routes of texts, at the budget of a target."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+import torch
+from pydantic import TypeAdapter
+
+from lotbench.api import ReducedClassifier, Text, load
+from lotbench.data.task import load_task
+from lotbench.data.tokens import Split, text_seed, tokenise
+from lotbench.engine import checkpoint
+from lotbench.errors import InputError
+from lotbench.inspection import trace
+from lotbench.inspection.route import Route
+from lotbench.report import names
+from lotbench.store.records import Trial
+from lotbench.store.store import Store
+from lotbench.study.checks import check_data, stored_config
+from lotbench.study.teacher import cache_folder, gradient_saliency, teacher_logits
+
+TOGETHER = 32
+"""Texts of one forward pass."""
+
+
+@dataclass
+class Inspected:
+    """A trained model, and its row if its folder is in a store.
+
+    Attributes
+    ----------
+    folder : Path
+    target : float, optional
+        The FLOPs speed-up whose budget is used; None is the budget of training.
+    """
+
+    folder: Path
+    target: float | None = None
+
+    def __post_init__(self) -> None:
+        self.folder = self.folder.resolve()
+        self.model: ReducedClassifier = load(self.folder)
+        if self.target is not None:
+            self.model.budget = self._budget(self.target)
+
+    def _budget(self, target: float) -> float:
+        """The budget that the row has for a target."""
+        evaluations = self.row.evaluations if self.row else []
+        for own in evaluations:
+            if own.target == target:
+                return TypeAdapter(float).validate_python(*own.budget.values())
+        known = sorted({own.target for own in evaluations if own.target is not None})
+        listed = ", ".join(f"{each:g}" for each in known) or "none"
+        raise InputError(
+            f"--target {target:g}: the row of {self.folder.name} has no budget for it "
+            f"(targets there: {listed})"
+        )
+
+    @cached_property
+    def row(self) -> Trial | None:
+        """The trial of the model: a store has its models in ``models/<trial id>``."""
+        return Store(self.folder.parents[1]).trial(self.folder.name)
+
+    @property
+    def name(self) -> str:
+        """The method as tables write it, and the target or budget."""
+        reducer = self.model.reducer
+        params = reducer.params.model_dump()
+        chosen = {key: params.get(key) for key in ("preset", "decision_every", "routing")}
+        method = names.name(reducer.name, chosen, len(self.model.backbone.layers))
+        if self.target is not None:
+            return f"{method} at {self.target:g}x FLOPs"
+        if reducer.budget_name is None:
+            return method
+        return f"{method} {reducer.budget_name}={self.model.budget:g}"
+
+    def routes(self, texts: Sequence[Text]) -> Iterator[Route]:
+        """The route of each text or text pair, in order."""
+        layers = len(self.model.backbone.layers)
+        for start in range(0, len(texts), TOGETHER):
+            some = texts[start : start + TOGETHER]
+            found = self.model(some, batch_size=TOGETHER, return_trace=True)
+            assert isinstance(found, tuple), "with a trace"
+            logits, (own,) = found
+            words = [self.tokens(text) for text in some]
+            ends = np.cumsum([len(tokens) for tokens in words])
+            fates = trace.fates(own, int(ends[-1]), layers)
+            sure = trace.confidence(own, int(ends[-1]), layers)
+            for place, (tokens, end) in enumerate(zip(words, ends, strict=True)):
+                part = slice(end - len(tokens), end)
+                answer = self._answer(logits[place])
+                yield Route(self.name, answer, tokens, fates[:, part], sure[:, part])
+
+    def texts(self, split: str) -> list[Text]:
+        """The texts of ``validation`` or ``selection`` of the model's trial.
+
+        Raises
+        ------
+        InputError
+            If the model is not in a store, or its data cannot be read or has changed.
+        """
+        if self.row is None or self.row.config is None:
+            raise InputError(f"{self.folder}: not in a store, so its data is not known; use --text")
+        config = stored_config(self.row)
+        tokenizer = self.model.tokenizer
+        task = load_task(config.task, config.data, tokenizer, config.seed, config.data_root)
+        check_data(self.folder.parents[1], task, [self.row])
+        return [own if len(own) > 1 else own[0] for own in getattr(task, split).texts]
+
+    def tokens(self, text: Text) -> list[str]:
+        """The tokens of a text, as the tokenizer writes them."""
+        (ids,), _ = tokenise([_fields(text)], self.model.tokenizer, self.model.max_length)
+        return [str(self.model.tokenizer.convert_ids_to_tokens(each)) for each in ids]
+
+    def saliency(self, text: Text) -> np.ndarray | None:
+        """The teacher's saliency as a share of the largest, (n,); None without a cached teacher.
+
+        That of the class which the teacher predicts; see `lotbench.study.teacher`.
+        """
+        key = self.row and self.row.teacher and self.row.teacher.key
+        folder = cache_folder() / "teachers" / str(key) / "model"
+        if not key or not folder.is_dir():
+            return None
+        fields = _fields(text)
+        ids, types = tokenise([fields], self.model.tokenizer, self.model.max_length)
+        split = Split(ids, types, np.zeros(1, np.int64), np.array([text_seed(fields)]), [fields])
+        teacher = checkpoint.load(folder)
+        split.labels = teacher_logits(teacher, split).argmax(axis=1)
+        values = gradient_saliency(teacher, split)
+        return values / max(float(values.max()), 1e-30)
+
+    def _answer(self, logits: torch.Tensor) -> str:
+        if len(logits) == 1:
+            return f"{float(logits[0]):.2f}"
+        share = torch.softmax(logits.float(), dim=0)
+        place = int(share.argmax())
+        classes = (self.row and self.row.data and self.row.data.classes) or []
+        name = classes[place] if place < len(classes) else f"class {place}"
+        return f"{name} ({float(share[place]):.2f})"
+
+
+def _fields(text: Text) -> tuple[str, ...]:
+    return (text,) if isinstance(text, str) else text

@@ -1,0 +1,60 @@
+"""`Route`: what one model does with the tokens of one text.  Drawing needs this file alone."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import IntEnum
+
+import numpy as np
+
+
+class Fate(IntEnum):
+    """What happens to a token in a layer."""
+
+    REMOVED = 0
+    """It is gone, in an earlier layer or before this one."""
+    LEAPT = 1
+    """It skips the layer and stays available."""
+    ATTENTION = 2
+    """It takes part in the attention and is removed, or skips the feed-forward, after it."""
+    PROCESSED = 3
+
+
+WORDS = {
+    Fate.PROCESSED: "processed",
+    Fate.ATTENTION: "attention only",
+    Fate.LEAPT: "leapt",
+    Fate.REMOVED: "removed",
+}
+COLOURS = {
+    Fate.PROCESSED: "#1B5E8C",
+    Fate.ATTENTION: "#7FB2D6",
+    Fate.LEAPT: "#F2C14E",
+    Fate.REMOVED: "#ECECEC",
+}
+
+
+@dataclass(frozen=True)
+class Route:
+    """A text of n tokens through the L layers of a model."""
+
+    name: str
+    """The model in a few words."""
+    answer: str
+    """What it predicts, such as ``positive (0.98)``."""
+    tokens: list[str]
+    fates: np.ndarray
+    """A `Fate` for every layer and token, shape (L, n)."""
+    confidence: np.ndarray
+    """The router's probability that the layer processes the token, (L, n); NaN without a router."""
+    saliency: np.ndarray | None = None
+    """The teacher's saliency as a share of the largest, shape (n,)."""
+
+    @property
+    def kept(self) -> float:
+        """Tokens that layers compute over all tokens."""
+        return float((self.fates >= Fate.ATTENTION).mean())
+
+    @property
+    def title(self) -> str:
+        return f"{self.name}: {self.answer}, layers compute {100 * self.kept:.0f}% of the tokens"

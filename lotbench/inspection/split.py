@@ -1,0 +1,95 @@
+"""What a model keeps over many texts: which kinds of tokens, places and words, layer by layer."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import numpy as np
+
+from lotbench.inspection.route import Fate, Route
+
+PLACES = 10
+"""Parts of equal length that a text is divided into."""
+RARE = 10
+"""A word that occurs less often is not listed."""
+LISTED = 12
+KINDS = ("special", "stop word", "word", "word piece", "number", "punctuation")
+# The most frequent function words of English, each between two spaces.
+STOP_WORDS = (
+    " a about after all also am an and any are as at be because been before being but by can "
+    "could did do does for from had has have he her hers him his how i if in into is it its "
+    "just me more most my no nor not of on only or other our out over own same she should so "
+    "some such than that the their them then there these they this those through to too under "
+    "until up very was we were what when where which while who whom why will with would you "
+    "your "
+)
+
+
+@dataclass(frozen=True)
+class Kept:
+    """The share of tokens that layers compute, over the texts of a split."""
+
+    name: str
+    """The model in a few words."""
+    texts: int
+    kinds: dict[str, tuple[np.ndarray, int]]
+    """By kind of token: share in each layer (L,), and how many tokens there are."""
+    places: np.ndarray
+    """By tenth of the text from its beginning to its end, shape (10, L)."""
+    most: list[tuple[str, float, int]]
+    """The words that are computed most: word, mean share over the layers, occurrences."""
+    least: list[tuple[str, float, int]]
+
+
+def kept(name: str, routes: Iterable[Route]) -> Kept:
+    """The shares over all routes of one model."""
+    by_kind: dict[str, list[np.ndarray]] = defaultdict(list)
+    by_place: dict[int, list[np.ndarray]] = defaultdict(list)
+    by_word: dict[str, list[float]] = defaultdict(list)
+    texts = 0
+    for route in routes:
+        texts += 1
+        computed = (route.fates >= Fate.ATTENTION).astype(float)
+        for place, token in enumerate(route.tokens):
+            own, sort = computed[:, place], kind(token)
+            by_kind[sort].append(own)
+            by_place[PLACES * place // len(route.tokens)].append(own)
+            if sort in ("word", "stop word"):
+                by_word[_plain(token)].append(own.mean())
+    words = [
+        (word, float(np.mean(shares)), len(shares))
+        for word, shares in by_word.items()
+        if len(shares) >= RARE
+    ]
+    most = sorted(words, key=lambda own: (-own[1], -own[2], own[0]))
+    least = sorted(words, key=lambda own: (own[1], -own[2], own[0]))
+    kinds = {sort: by_kind[sort] for sort in KINDS if by_kind[sort]}
+    return Kept(
+        name,
+        texts,
+        {sort: (np.mean(own, axis=0), len(own)) for sort, own in kinds.items()},
+        np.array([np.mean(by_place[place], axis=0) for place in sorted(by_place)]),
+        most[:LISTED],
+        least[:LISTED],
+    )
+
+
+def kind(token: str) -> str:
+    """The kind of a token, one of `KINDS`."""
+    plain = _plain(token)
+    if token.startswith(("[", "<")) and token.endswith(("]", ">")) and len(token) > 2:
+        return "special"
+    if token.startswith("##"):
+        return "word piece"
+    if not any(letter.isalnum() for letter in plain):
+        return "punctuation"
+    if plain.isdigit():
+        return "number"
+    return "stop word" if f" {plain.lower()} " in STOP_WORDS else "word"
+
+
+def _plain(token: str) -> str:
+    """The token without the marks that tokenizers put at the beginning of words."""
+    return token.lstrip("\u0120\u2581")

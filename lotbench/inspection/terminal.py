@@ -1,0 +1,109 @@
+"""Routes and shares in the terminal."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from lotbench.inspection.route import COLOURS, WORDS, Fate, Route
+from lotbench.inspection.split import Kept
+
+if TYPE_CHECKING:
+    from rich.console import Group
+    from rich.table import Table
+    from rich.text import Text
+
+MARKS = {
+    Fate.PROCESSED: "\N{FULL BLOCK}",
+    Fate.ATTENTION: "\N{MEDIUM SHADE}",
+    Fate.LEAPT: "\N{UPWARDS ARROW}",
+    Fate.REMOVED: "\N{MIDDLE DOT}",
+}
+BAR, LONGEST_BAR = "\N{LOWER SEVEN EIGHTHS BLOCK}", 8
+
+
+def of_text(routes: Sequence[Route]) -> Group:
+    """One line per token: its fate in each layer of every model, and the saliency."""
+    from rich.console import Group
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False)
+    table.add_column("token", no_wrap=True)
+    for route in routes:
+        table.add_column(f"{route.name}\nlayer {''.join(_digits(len(route.fates)))}", no_wrap=True)
+        if np.isfinite(route.confidence).any():
+            table.add_column("router\nfirst layer", justify="right")
+    saliency = routes[0].saliency
+    if saliency is not None:
+        table.add_column("teacher's\nsaliency", no_wrap=True)
+    for place, token in enumerate(routes[0].tokens):
+        cells: list[Text] = [Text(token)]
+        for route in routes:
+            cells.append(_marks(route.fates[:, place]))
+            if np.isfinite(route.confidence).any():
+                cells.append(_confidence(route.confidence[:, place]))
+        if saliency is not None:
+            cells.append(Text(BAR * round(LONGEST_BAR * float(saliency[place]))))
+        table.add_row(*cells)
+    legend = Text("  ").join(
+        Text.assemble((" " * 6 + MARKS[fate], COLOURS[fate]), f" {WORDS[fate]}") for fate in MARKS
+    )
+    return Group(*(Text(route.title) for route in routes), table, legend)
+
+
+def _digits(layers: int) -> list[str]:
+    return [str((layer + 1) % 10) for layer in range(layers)]
+
+
+def _marks(fates: np.ndarray) -> Text:
+    from rich.text import Text
+
+    marks = [(MARKS[Fate(fate)], COLOURS[Fate(fate)]) for fate in fates]
+    return Text.assemble(" " * len("layer "), *marks)
+
+
+def _confidence(values: np.ndarray) -> Text:
+    from rich.text import Text
+
+    known = values[np.isfinite(values)]
+    return Text(f"{known[0]:.2f}" if len(known) else "")
+
+
+def of_split(found: Sequence[Kept]) -> Group:
+    """For every model its shares by kind, place and word."""
+    from rich.console import Group
+
+    return Group(*(part for own in found for part in _of_model(own)))
+
+
+def _of_model(own: Kept) -> list[Table | Text]:
+    from rich.text import Text
+
+    layers = own.places.shape[1]
+    kinds = {f"{sort} ({count})": share for sort, (share, count) in own.kinds.items()}
+    tenth = 100 // len(own.places)
+    places = {f"{tenth * k} to {tenth * (k + 1)}%": share for k, share in enumerate(own.places)}
+    parts = [
+        Text(f"{own.name}, {own.texts} texts: share of the tokens that layers compute"),
+        _shares("kind of token (how many)", kinds, layers),
+        _shares("place in the text", places, layers),
+    ]
+    for title, words in (("computed most", own.most), ("computed least", own.least)):
+        listed = ", ".join(f"{word} {100 * share:.0f}%" for word, share, _ in words)
+        parts.append(Text(f"words {title}: {listed or 'none occurs often enough'}"))
+    return [*parts, Text()]
+
+
+def _shares(title: str, rows: dict[str, np.ndarray], layers: int) -> Table:
+    from rich.table import Table
+
+    table = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False)
+    table.add_column(title)
+    for layer in range(layers):
+        table.add_column(f"layer {layer + 1}", justify="right")
+    for name, shares in rows.items():
+        table.add_row(name, *(f"{100 * share:.0f}%" for share in shares))
+    return table

@@ -1,0 +1,50 @@
+"""Fates and confidences of tokens, from the trace of a forward pass."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+
+from lotbench.decision import Event, Leap, Trace
+from lotbench.inspection.route import Fate
+
+
+def fates(trace: Trace, n_tokens: int, layers: int) -> np.ndarray:
+    """A `Fate` for every layer and token of a batch, shape (layers, n_tokens)."""
+    found = np.full((layers, n_tokens), Fate.REMOVED)
+    present = np.arange(n_tokens)
+    points = {(event.layer, event.point): event for event in trace.events}
+    for layer in range(len(trace.queries)):
+        before = points.get((layer, "before_layer"))
+        found[layer, present] = Fate.PROCESSED
+        if before is not None:
+            leaps = isinstance(before.decision, Leap)
+            found[layer, _left_out(before)] = Fate.LEAPT if leaps else Fate.REMOVED
+            present = present if leaps else _kept(before)
+        after = points.get((layer, "after_attention"))
+        if after is not None:
+            found[layer, _left_out(after)] = Fate.ATTENTION
+            present = present if isinstance(after.decision, Leap) else _kept(after)
+    return found
+
+
+def confidence(trace: Trace, n_tokens: int, layers: int) -> np.ndarray:
+    """The routers' probability to process a token, (layers, n_tokens); NaN where none decides.
+
+    A router's logits (T, 2) are in the ``aux`` of its decision, or (T,) for a single logit.
+    """
+    found = np.full((layers, n_tokens), np.nan)
+    for event in trace.decisions():
+        logits = event.decision.aux.get("logits")
+        if isinstance(logits, torch.Tensor):
+            margin = logits if logits.ndim == 1 else logits[:, 1] - logits[:, 0]
+            found[event.layer, event.rows.cpu().numpy()] = margin.float().sigmoid().cpu().numpy()
+    return found
+
+
+def _kept(event: Event) -> np.ndarray:
+    return event.rows[event.decision.keep].cpu().numpy()
+
+
+def _left_out(event: Event) -> np.ndarray:
+    return event.rows[~event.decision.keep].cpu().numpy()

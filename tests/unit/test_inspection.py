@@ -1,0 +1,172 @@
+"""What `lotbench inspect` shows: fates of tokens from a trace, shares over texts, files."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from scripted import Fixed
+
+from baselines.first_k import FirstK
+from lotbench.batch import Batch
+from lotbench.conformance.tiny import tiny_backbone
+from lotbench.engine import checkpoint
+from lotbench.engine.encoder import ReducedEncoder
+from lotbench.errors import InputError
+from lotbench.inspection import inspect, page, terminal, trace
+from lotbench.inspection.route import Fate, Route
+from lotbench.inspection.split import kept, kind
+from lotbench.lot import LeapOfThought
+from lotbench.reducer import Drop, Leap
+
+GONE, LEAPT, HALF, FULL = Fate
+
+
+def mask(tokens, rows) -> torch.Tensor:
+    """True where a token's row in the batch is one of these."""
+    return torch.isin(tokens.rows, torch.tensor(rows))
+
+
+def test_fates_of_leaps_and_drops_at_both_points() -> None:
+    # Two texts: rows 0 to 3 and 4 to 6.
+    batch = Batch.from_ids([[2, 4, 5, 3], [2, 6, 3]], [[0] * 4, [0] * 3])
+
+    def decide(layer, point, tokens):
+        if (layer, point) == (0, "before_layer"):
+            return Leap(mask(tokens, [0, 2, 4]))
+        if (layer, point) == (1, "before_layer"):
+            return Drop(mask(tokens, [0, 1, 2, 4, 5]))
+        if (layer, point) == (1, "after_attention"):
+            return Drop(mask(tokens, [0, 1, 4]))
+        return None
+
+    encoder = ReducedEncoder(tiny_backbone(3), Fixed(3, decide)).eval()
+    with torch.inference_mode():
+        found = trace.fates(encoder(batch).trace, 7, 3)
+    assert found.tolist() == [
+        [FULL, LEAPT, FULL, LEAPT, FULL, LEAPT, LEAPT],
+        [FULL, FULL, HALF, GONE, FULL, HALF, GONE],
+        [FULL, FULL, GONE, GONE, FULL, GONE, GONE],
+    ]
+
+
+def test_layers_that_a_method_does_not_run_remove_every_token() -> None:
+    batch = Batch.from_ids([[2, 4, 3]], [[0] * 3])
+    reducer = Fixed(2, lambda *_: None)
+    reducer.active_layers = 1
+    with torch.inference_mode():
+        own = ReducedEncoder(tiny_backbone(2), reducer).eval()(batch).trace
+    assert trace.fates(own, 3, 2).tolist() == [[FULL] * 3, [GONE] * 3]
+    assert np.isnan(trace.confidence(own, 3, 2)).all()
+
+
+def test_confidence_is_the_probability_to_process() -> None:
+    logits = torch.tensor([[0.0, 0.0], [1.0, 0.0], [0.0, 3.0]])
+    batch = Batch.from_ids([[2, 4, 3]], [[0] * 3])
+    keep = torch.tensor([True, False, True])
+
+    def decide(layer, point, tokens):
+        if point == "before_layer":
+            aux = {"logits": logits if layer == 0 else torch.tensor([2.0, -2.0, 0.0])}
+            return Leap(keep, aux=aux)
+        return None
+
+    with torch.inference_mode():
+        own = ReducedEncoder(tiny_backbone(2), Fixed(2, decide)).eval()(batch).trace
+    expected = [[0.5, 0.268941, 0.952574], [0.880797, 0.119203, 0.5]]
+    assert trace.confidence(own, 3, 2) == pytest.approx(np.array(expected), abs=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("token", "expected"),
+    [
+        *(("[CLS]", "special"), ("</s>", "special"), ("[", "punctuation")),
+        *(("the", "stop word"), ("The", "stop word"), ("\u0120the", "stop word")),
+        *(("film", "word"), ("\u2581film", "word"), ("##ing", "word piece"), ("12", "number")),
+        *((",", "punctuation"), ("he ", "word")),
+    ],
+)
+def test_kinds_of_tokens(token, expected) -> None:
+    assert kind(token) == expected
+
+
+def route(tokens: list[str], fates: list[list[int]], **more) -> Route:
+    own = np.array(fates)
+    return Route("lot", "good (0.90)", tokens, own, np.full(own.shape, np.nan), **more)
+
+
+def test_shares_by_kind_place_and_word() -> None:
+    one = route(
+        ["[CLS]", "the", "film", ","], [[FULL, LEAPT, FULL, GONE], [FULL, GONE, HALF, GONE]]
+    )
+    found = kept("lot", [one] * 10)
+    assert found.texts == 10
+    shares = {name: (share.tolist(), count) for name, (share, count) in found.kinds.items()}
+    assert shares == {
+        "special": ([1, 1], 10),
+        "stop word": ([0, 0], 10),
+        "word": ([1, 1], 10),
+        "punctuation": ([0, 0], 10),
+    }
+    # Four tokens lie in the tenths 0, 2, 5 and 7.
+    assert found.places.tolist() == [[1, 1], [0, 0], [1, 1], [0, 0]]
+    assert found.most == [("film", 1.0, 10), ("the", 0.0, 10)]
+    assert found.least[0] == ("the", 0.0, 10)
+    # A word that occurs nine times is too rare.
+    assert kept("lot", [one] * 9).most == []
+
+
+def test_the_page_escapes_texts_and_has_no_scripts(tmp_path) -> None:
+    own = route(["<script>", "b"], [[FULL, GONE]], saliency=np.array([1.0, 0.5]))
+    text = page.write("One text", [own], [kept("lot", [own])], tmp_path / "a.html").read_text()
+    assert "&lt;script&gt;" in text
+    assert "<script" not in text
+    assert 'title="b, layer 1: removed"' in text
+
+
+def test_the_terminal_has_a_line_per_token() -> None:
+    from rich.console import Console
+
+    one = route(["a", "b"], [[FULL, LEAPT], [HALF, GONE]], saliency=np.array([1.0, 0.25]))
+    console = Console(width=120)
+    with console.capture() as captured:
+        console.print(terminal.of_text([one]))
+    lines = [line.split() for line in captured.get().splitlines()]
+    assert ["a", "\u2588\u2592", "\u2587" * 8] in lines
+    assert ["b", "\u2191\u00b7", "\u2587" * 2] in lines
+    assert "layers compute 50% of the tokens" in captured.get()
+
+
+@pytest.fixture
+def saved(tmp_path, tokenizer):
+    """Saves a random model and returns its folder."""
+
+    def write(cls, name, max_length=30, **params):
+        backbone = tiny_backbone(2)
+        torch.manual_seed(0)
+        encoder = ReducedEncoder(backbone, cls(cls.Params(**params), 2, backbone.width))
+        folder = tmp_path / "models" / name
+        checkpoint.save(folder, encoder, tokenizer, [], max_length)
+        return folder
+
+    return write
+
+
+@pytest.mark.slow
+def test_models_without_a_store_and_files(saved, tmp_path) -> None:
+    folders = [saved(LeapOfThought, "lot"), saved(FirstK, "first", k=2)]
+    group, files = inspect.of_text(folders, ["a b c"], None, tmp_path / "out")
+    assert [path.name for path in files] == [
+        "inspect-text.png",
+        "inspect-text.svg",
+        "inspect-text.html",
+    ]
+    assert all(path.stat().st_size > 1000 for path in files)
+    assert [str(part) for part in group.renderables][1].startswith("first-k k=2: class ")
+    assert "40% of the tokens" in str(group.renderables[1])  # [CLS] a of [CLS] a b c [SEP]
+    with pytest.raises(InputError, match="not in a store, so its data is not known"):
+        inspect.of_split(folders, "validation", None, None)
+    with pytest.raises(InputError, match=r"--target 4: .* \(targets there: none\)"):
+        inspect.of_text(folders, ["a"], 4.0, None)
+    with pytest.raises(InputError, match="different tokenizers or lengths"):
+        inspect.of_text([folders[0], saved(FirstK, "short", 3, k=2)], ["a b c"], None, None)
