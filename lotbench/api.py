@@ -36,15 +36,22 @@ def run(path: str | Path, results: str | Path = "results/runs") -> Trial:
     return run_trial(resolve(*load_trial(path)), Path(results))
 
 
-def load(folder: str | Path) -> ReducedClassifier:
+def load(folder: str | Path, plugins: Sequence[str] = ()) -> ReducedClassifier:
     """A trained model from the folder of a trial's model.
+
+    Parameters
+    ----------
+    folder : path
+    plugins : sequence of str
+        Files or modules to import for a method that is not installed.  No other code is imported,
+        whatever the model's card names.
 
     Raises
     ------
     InputError
-        If the folder holds no saved model.
+        If the folder holds no saved model, or its method is neither installed nor in ``plugins``.
     """
-    return ReducedClassifier(Path(folder))
+    return ReducedClassifier(Path(folder), plugins)
 
 
 def _fields(text: Any, place: int) -> tuple[str, ...]:
@@ -69,8 +76,8 @@ class ReducedClassifier:
 
     __slots__ = ("encoder", "max_length", "tokenizer")  # a misspelt attribute is an error
 
-    def __init__(self, folder: Path) -> None:
-        self.encoder: ReducedEncoder = checkpoint.load(folder)
+    def __init__(self, folder: Path, plugins: Sequence[str] = ()) -> None:
+        self.encoder: ReducedEncoder = checkpoint.load(folder, plugins)
         self.tokenizer = load_tokenizer(str(folder.resolve()))
         self.max_length: int = checkpoint.read_card(folder).max_length
 

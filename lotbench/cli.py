@@ -34,6 +34,12 @@ Overrides = Annotated[
     typer.Option("--set", metavar="KEY.PATH=VALUE", help="Change one value of the file."),
 ]
 Root = Annotated[Path, typer.Option("--results", help="Folder that holds the stores.")]
+Plugins = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--plugin", metavar="FILE", help="Import this file or module, which defines a method."
+    ),
+]
 StoreFolder = Annotated[Path, typer.Argument(help="A sweep's store, such as results/quickstart.")]
 
 
@@ -142,6 +148,7 @@ def measure(
     strict: Annotated[
         bool, typer.Option("--strict", help="Store no pass with a noisy speed-up.")
     ] = False,
+    plugins: Plugins = None,
     break_even: Annotated[
         bool,
         typer.Option(
@@ -168,7 +175,7 @@ def measure(
         return
     block = config.measure or MeasureConfig()
     with store.lock():
-        done = timing.measure(store, block, again=True, strict=strict)
+        done = timing.measure(store, block, again=True, strict=strict, plugins=plugins or [])
     _show(folder)
     typer.echo(f"{done.written} timing passes added")
     for rows in done.refused:

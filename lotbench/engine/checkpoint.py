@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ import torch
 from lotbench import registry
 from lotbench.engine.encoder import ReducedEncoder
 from lotbench.engine.loading import load_backbone, quiet
-from lotbench.errors import InputError
+from lotbench.errors import InputError, near_misses
 from lotbench.reducer import TokenReducer
 from lotbench.validation import report_at
 
@@ -35,7 +36,7 @@ class Card:
     max_length : int
         Most tokens of a text.
     plugins : list of str
-        Where the method is found if it is not installed.
+        Where the method was found if it is not installed; a message names it, nothing imports it.
     """
 
     method: str
@@ -109,18 +110,27 @@ def read_card(folder: Path) -> Card:
     return Card(**{key: content[key] for key in keys})
 
 
-def method_of(folder: Path) -> type[TokenReducer]:
+def method_of(folder: Path, plugins: Sequence[str] = ()) -> type[TokenReducer]:
     """The method of a saved model.
+
+    Parameters
+    ----------
+    folder : Path
+    plugins : sequence of str
+        Files or modules that the caller allows to be imported.  The plugins that the card names are
+        not imported, since a card may come from anyone.
 
     Raises
     ------
     InputError
-        If the folder is not a saved model, or another version of the method wrote it.
+        If the folder is not a saved model, the method is neither installed nor in ``plugins``, or
+        another version of the method wrote the model.
     """
     card = read_card(folder)
-    for plugin in card.plugins:
-        if not registry.is_installed(card.method):
-            registry.load_plugin(plugin)
+    for plugin in plugins:
+        registry.load_plugin(plugin)
+    if card.method not in registry.names():
+        raise InputError(_not_allowed(folder, card))
     cls = registry.get(card.method)
     if cls.version != card.version:
         raise InputError(
@@ -130,8 +140,20 @@ def method_of(folder: Path) -> type[TokenReducer]:
     return cls
 
 
-def load(folder: Path) -> ReducedEncoder:
-    """A saved model in evaluation mode, float32, on the CPU.
+def _not_allowed(folder: Path, card: Card) -> str:
+    fault = f"{folder / CARD}: method: {card.method!r} is not installed"
+    if not card.plugins:
+        return f"{fault}; {near_misses(card.method, registry.names())}"
+    named = " and ".join(card.plugins)
+    options = " ".join(f"--plugin {plugin}" for plugin in card.plugins)
+    return (
+        f"{fault}, and the plugin that the card names, {named}, was not imported; if you trust "
+        f"it, allow it with plugins={card.plugins!r} (command line: {options})"
+    )
+
+
+def load(folder: Path, plugins: Sequence[str] = ()) -> ReducedEncoder:
+    """A saved model in evaluation mode, float32, on the CPU; ``plugins`` as for `method_of`.
 
     Raises
     ------
@@ -142,7 +164,7 @@ def load(folder: Path) -> ReducedEncoder:
     from safetensors.torch import load_file
 
     folder = Path(folder).resolve()
-    card, cls = read_card(folder), method_of(folder)
+    card, cls = read_card(folder), method_of(folder, plugins)
     params = registry.make_params(cls, card.params, report_at(f"{folder / CARD}: params"))
     backbone = load_backbone(str(folder), card.n_labels)
     reducer = cls(params, len(backbone.layers), backbone.width)

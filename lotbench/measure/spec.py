@@ -71,6 +71,8 @@ class PassSpec:
         How the examples were picked.
     process : int
         Number of this worker process; ``rounds`` and ``min_seconds`` are then its share.
+    plugins : sequence of str
+        Files or modules with the candidates' methods that the worker may import.
     """
 
     task: str
@@ -84,6 +86,7 @@ class PassSpec:
     seed: int = 0
     picked: Picked | None = None
     process: int = 0
+    plugins: Sequence[str] = ()
 
 
 @dataclass(frozen=True)

@@ -73,7 +73,7 @@ class Worker:
         return WorkerResult(name, attention, timed, self.broken)
 
     def _load(self, folder: str) -> ReducedEncoder:
-        return load(Path(folder)).to(self.device, self.dtype)
+        return load(Path(folder), self.spec.plugins).to(self.device, self.dtype)
 
     def _contenders(
         self,

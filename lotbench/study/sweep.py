@@ -69,7 +69,8 @@ def run_sweep(planned: Plan, address: str | None = None) -> Report:
 
 def _time(planned: Plan, config: MeasureConfig, report: Report) -> None:
     """Adds timing passes to the store; the report names the failed ones."""
-    done = measure(Store(planned.folder), config, set(planned.trials))
+    ids, plugins = set(planned.trials), planned.sweep.plugins
+    done = measure(Store(planned.folder), config, ids, plugins=plugins)
     report.timed = done.written
     if done.failed:
         report.failed["timing"] = "\n".join(done.failed)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import groupby
 from pathlib import Path
@@ -49,6 +49,7 @@ def measure(
     ids: set[str] | None = None,
     again: bool = False,
     strict: bool = False,
+    plugins: Sequence[str] = (),
 ) -> Measured:
     """Time the stored models of a sweep.
 
@@ -62,6 +63,8 @@ def measure(
         Also time what has been timed before; the new passes are added to the old ones.
     strict : bool
         Do not store a pass with noisy contenders.
+    plugins : sequence of str
+        Files or modules with methods that may be imported; those that the store names are not.
 
     Raises
     ------
@@ -77,7 +80,7 @@ def measure(
     done = Measured()
     known = [] if again else store.newest_passes()
     for members in _with_one_dense_model(trials):
-        for results in _passes(store, config, members, known):
+        for results in _passes(store, config, members, known, plugins):
             try:
                 for result in results:
                     _keep(store, result, strict, done)
@@ -136,14 +139,18 @@ def _keep(store: Store, result: PassResult, strict: bool, done: Measured) -> Non
 
 
 def _passes(
-    store: Store, config: MeasureConfig, trials: list[Trial], known: list[TimingPass]
+    store: Store,
+    config: MeasureConfig,
+    trials: list[Trial],
+    known: list[TimingPass],
+    plugins: Sequence[str],
 ) -> Iterator[Iterator[PassResult]]:
     """The results of each setting in which some of these trials are not yet timed."""
     task, seed = trials[0].task, trials[0].seed
     sizes = _batch_sizes(config, trials[0])
     picked = Picked(examples=config.examples, run=max(config.batch_sizes))
     reduced = [trial for trial in trials if trial.method != "dense"]
-    candidates = [each for trial in reduced for each in _candidates(store, trial, config)]
+    candidates = [each for trial in reduced for each in _candidates(store, trial, config, plugins)]
     if not reduced:
         log.info("%s, seed %d: nothing but dense, so there is nothing to time", task, seed)
     examples, dense = None, None
@@ -170,6 +177,7 @@ def _passes(
             min_seconds=config.min_seconds,
             seed=seed,
             picked=picked,
+            plugins=plugins,
         )
         yield passes.run_pass(spec)
 
@@ -184,13 +192,15 @@ def _batch_sizes(config: MeasureConfig, trial: Trial) -> list[int]:
     return [size for size in config.batch_sizes if size <= texts]
 
 
-def _candidates(store: Store, trial: Trial, config: MeasureConfig) -> list[Candidate]:
+def _candidates(
+    store: Store, trial: Trial, config: MeasureConfig, plugins: Sequence[str]
+) -> list[Candidate]:
     """A trial's model at each budget to time; none without a model of the method's version."""
     folder = store.model(trial)
     if folder is None:
         return []
     try:
-        checkpoint.method_of(folder)
+        checkpoint.method_of(folder, plugins)
     except InputError as error:
         log.warning("not timed: %s", error)
         return []

@@ -55,18 +55,45 @@ def test_a_card_lists_only_the_plugin_of_its_method(save, tmp_path, monkeypatch)
     for method, wanted, params in ((cls, plugins[:1], {}), (FirstK, [], {"k": 8})):
         folder = save(method, plugins=plugins, **params)
         assert json.loads((folder / "lotbench.json").read_text())["plugins"] == wanted
-        files[1].unlink(missing_ok=True)
-        assert lotbench.load(folder).reducer.name == method.name
+        assert lotbench.load(folder, wanted).reducer.name == method.name
     # As an entry point the method needs its file no more.
     folder = save(cls, plugins=plugins)
-    files[0].unlink()
     monkeypatch.setattr(registry, "_plugins", {})
-    with pytest.raises(InputError, match=r"mine\.py: no such file"):
-        lotbench.load(folder)
     point = EntryPoint("mine", "a_module:M", registry.GROUP)
     monkeypatch.setattr(EntryPoint, "load", lambda _: cls)
     monkeypatch.setattr(registry, "entry_points", lambda group: [point])
     assert lotbench.load(folder).reducer.name == "mine"
+
+
+@pytest.mark.parametrize("place", ["file", "relative", "module"])
+def test_a_model_imports_no_plugin_that_the_caller_did_not_name(
+    place, save, tmp_path, monkeypatch
+) -> None:
+    monkeypatch.setattr(registry, "_plugins", {})
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(tmp_path)
+    file = tmp_path / f"a_plugin_of_a_{place}.py"
+    file.write_text(
+        "from pathlib import Path\n"
+        "from lotbench.reducer import TokenReducer\n"
+        "Path('imported').touch()\n"
+        "class M(TokenReducer):\n    name = 'mine'\n"
+    )
+    named = {"file": str(file), "relative": f"./{file.name}", "module": file.stem}[place]
+    folder = save(Dense)
+    card = json.loads((folder / "lotbench.json").read_text())
+    card |= {"method": "mine", "version": 1, "plugins": [named]}
+    (folder / "lotbench.json").write_text(json.dumps(card))
+    words = rf"lotbench\.json: method: 'mine' is not installed.*{file.stem}.*--plugin .*{file.stem}"
+    with pytest.raises(InputError, match=words):
+        lotbench.load(folder)
+    assert not (tmp_path / "imported").exists()
+    assert lotbench.load(folder, plugins=[named]).reducer.name == "mine"
+    assert (tmp_path / "imported").exists()
+    card["plugins"] = []
+    (folder / "lotbench.json").write_text(json.dumps(card | {"method": "firstk"}))
+    with pytest.raises(InputError, match=r"'firstk' is not installed; did you mean 'first-k'"):
+        lotbench.load(folder)
 
 
 def test_texts_and_pairs_can_be_mixed(save) -> None:

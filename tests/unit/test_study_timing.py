@@ -106,6 +106,36 @@ def timed_store(tmp_path, monkeypatch):
     return tmp_path
 
 
+def test_measure_imports_only_the_plugins_that_the_caller_names(
+    timed_store, tmp_path, caplog, monkeypatch
+):
+    plugin = tmp_path / "a_plugin_to_time.py"
+    plugin.write_text(
+        "from pathlib import Path\n"
+        "from lotbench.reducer import TokenReducer\n"
+        "Path(__file__).with_suffix('.imported').touch()\n"
+        "class M(TokenReducer):\n    name = 'method-to-time'\n"
+    )
+    write_json(
+        timed_store / "models" / "a" / "lotbench.json",
+        {"method": "method-to-time", "version": 1, "plugins": [str(plugin)], "params": {}}
+        | {"n_labels": 2, "max_length": 128},
+    )
+    specs = []
+    monkeypatch.setattr(
+        study_timing.passes, "run_pass", lambda spec: specs.append(spec) or iter(())
+    )
+    store = Store(timed_store)
+    measure(store, MeasureConfig(), again=True)
+    assert (
+        "'method-to-time' is not installed" in caplog.text and f"--plugin {plugin}" in caplog.text
+    )
+    assert not specs and not plugin.with_suffix(".imported").exists()
+    measure(store, MeasureConfig(), again=True, plugins=[str(plugin)])
+    assert [each.trial_id for each in specs[0].candidates] == ["a"]
+    assert specs[0].plugins == [str(plugin)]
+
+
 @pytest.mark.parametrize(
     ("options", "code", "stored"), [([], 0, ["steady", "noisy"]), (["--strict"], 1, ["steady"])]
 )
