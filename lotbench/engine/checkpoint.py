@@ -4,47 +4,45 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, fields
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import torch
+from pydantic import BaseModel, ConfigDict, Field
 
 from lotbench import registry
+from lotbench.engine.checksums import checksums, verify
 from lotbench.engine.encoder import ReducedEncoder
-from lotbench.engine.loading import load_backbone, quiet
+from lotbench.engine.loading import check_finite, load_backbone, quiet
+from lotbench.engine.modelfiles import Labels, in_file, read_object
 from lotbench.errors import InputError, near_misses
 from lotbench.reducer import TokenReducer
-from lotbench.validation import report_at
+from lotbench.validation import report_at, validate
 
-CARD = "lotbench.json"
+CARD, REDUCER = "lotbench.json", "reducer.safetensors"
 
 
-@dataclass(frozen=True)
-class Card:
-    """What a saved model is, beside its weights.
+class Card(BaseModel):
+    """What a saved model is, beside its weights."""
 
-    Attributes
-    ----------
-    method : str
-    version : int
-        Of the method.
-    params : dict
-        Hyper-parameters of the method.
-    n_labels : int
-        Classes; 1 for regression.
-    max_length : int
-        Most tokens of a text.
-    plugins : list of str
-        Where the method was found if it is not installed; a message names it, nothing imports it.
-    """
+    # Other keys are those of another version of LoTBench.
+    model_config = ConfigDict(
+        frozen=True, strict=True, extra="ignore", use_attribute_docstrings=True
+    )
 
     method: str
     version: int
+    """Of the method."""
     params: dict[str, Any]
-    n_labels: int
-    max_length: int
+    """Hyper-parameters of the method."""
+    n_labels: Labels
+    """Classes; 1 for regression."""
+    max_length: Annotated[int, Field(ge=1, lt=2**31)]
+    """Most tokens of a text."""
     plugins: list[str]
+    """Where the method was found if it is not installed; a message names it, nothing imports it."""
+    files: dict[str, str] = Field({})
+    """Checksums of the other files by name; models of older versions have none."""
 
 
 def save(
@@ -65,11 +63,12 @@ def save(
     from safetensors.torch import save_file
 
     folder.mkdir(parents=True, exist_ok=True)
+    (folder / CARD).unlink(missing_ok=True)  # without a card, what follows is no model yet
     with quiet():
         encoder.backbone.model.save_pretrained(folder)
     tokenizer.save_pretrained(folder)
     state = {name: value.contiguous() for name, value in encoder.reducer.state_dict().items()}
-    save_file(state, folder / "reducer.safetensors")
+    save_file(state, folder / REDUCER)
     card = Card(
         method=encoder.reducer.name,
         version=encoder.reducer.version,
@@ -82,8 +81,9 @@ def save(
             for place in plugins
             if registry.is_home(place, type(encoder.reducer))
         ],
+        files=checksums(folder),
     )
-    (folder / CARD).write_text(json.dumps(asdict(card), indent=2) + "\n")
+    (folder / CARD).write_text(json.dumps(card.model_dump(), indent=2) + "\n")
 
 
 def read_card(folder: Path) -> Card:
@@ -95,19 +95,11 @@ def read_card(folder: Path) -> Card:
         If the folder has no card, or the card cannot be read.
     """
     path = Path(folder) / CARD
-    try:
-        content = json.loads(path.read_text())
-    except OSError:
+    if not path.is_file():
         raise InputError(
             f"{folder}: not a saved model (no {CARD}); give the folder of a trial under models/"
-        ) from None
-    except ValueError as error:
-        raise InputError(f"{path}: damaged ({error}); train the model again") from None
-    keys = [field.name for field in fields(Card)]
-    missing = [key for key in keys if not isinstance(content, dict) or key not in content]
-    if missing:
-        raise InputError(f"{path}: damaged (no {', '.join(missing)}); train the model again")
-    return Card(**{key: content[key] for key in keys})
+        )
+    return validate(Card, read_object(path), in_file(path))
 
 
 def method_of(folder: Path, plugins: Sequence[str] = ()) -> type[TokenReducer]:
@@ -160,22 +152,53 @@ def load(folder: Path, plugins: Sequence[str] = ()) -> ReducedEncoder:
     InputError
         As for `method_of`, or if the weights do not fit the card.
     """
+    folder = Path(folder).resolve()
+    card, cls = read_card(folder), method_of(folder, plugins)
+    verify(folder, card.files, CARD)
+    params = registry.make_params(cls, card.params, report_at(f"{folder / CARD}: params"))
+    backbone = load_backbone(str(folder), card.n_labels, whole=True)
+    try:
+        reducer = cls(params, len(backbone.layers), backbone.width)
+    except Exception as error:
+        why = registry.explain(error, cls)
+        raise InputError(f"{folder / CARD}: params: method {cls.name!r} refuses: {why}") from error
+    _fill(reducer, folder / REDUCER)
+    return ReducedEncoder(backbone, reducer).eval()
+
+
+def _fill(reducer: TokenReducer, path: Path) -> None:
+    """Load the weights of a method.
+
+    Raises
+    ------
+    InputError
+        If the file cannot be read, or a weight is missing, not finite, of another shape or of
+        another kind than the method's.
+    """
     from safetensors import SafetensorError
     from safetensors.torch import load_file
 
-    folder = Path(folder).resolve()
-    card, cls = read_card(folder), method_of(folder, plugins)
-    params = registry.make_params(cls, card.params, report_at(f"{folder / CARD}: params"))
-    backbone = load_backbone(str(folder), card.n_labels)
-    reducer = cls(params, len(backbone.layers), backbone.width)
     try:
-        reducer.load_state_dict(load_file(folder / "reducer.safetensors"))
-    except (OSError, RuntimeError, SafetensorError) as error:
-        raise InputError(
-            f"{folder / 'reducer.safetensors'}: {error}; the file does not fit the card, "
-            "train the model again"
-        ) from error
-    return ReducedEncoder(backbone, reducer).eval()
+        given = load_file(path)
+    except (OSError, ValueError, SafetensorError) as error:
+        raise InputError(f"{path}: damaged ({error}); train the model again") from error
+    wanted = reducer.state_dict()
+    for key in sorted(wanted.keys() | given.keys()):
+        own, found = wanted.get(key), given.get(key)
+        kinds = [
+            None if x is None else (tuple(x.shape), x.is_floating_point()) for x in (own, found)
+        ]
+        if kinds[0] != kinds[1]:
+            raise InputError(
+                f"{path}: {key}: {_described(found)} in the file, {_described(own)} in the method; "
+                "the file does not fit the card, train the model again"
+            )
+    reducer.load_state_dict(given)
+    check_finite(str(path), reducer)
+
+
+def _described(weight: torch.Tensor | None) -> str:
+    return "none" if weight is None else f"{tuple(weight.shape)} {weight.dtype}"
 
 
 def build(

@@ -14,6 +14,15 @@ import torch
 
 from lotbench.engine.adapters import ADAPTERS
 from lotbench.engine.backbone import Backbone
+from lotbench.engine.modelfiles import (
+    ADAPTER,
+    INDEX,
+    WEIGHTS,
+    check_config,
+    check_tokenizer,
+    check_weights,
+    weight_names,
+)
 from lotbench.errors import InputError
 
 if TYPE_CHECKING:
@@ -69,7 +78,11 @@ def fingerprint(name: str) -> str:
 
 
 def load_backbone(
-    name: str, n_labels: int, layers: int | None = None, seed: int | None = None
+    name: str,
+    n_labels: int,
+    layers: int | None = None,
+    seed: int | None = None,
+    whole: bool = False,
 ) -> Backbone:
     """A pretrained backbone with a classification head, in float32.
 
@@ -83,13 +96,15 @@ def load_backbone(
         Keep only the first layers.
     seed : int, optional
         Seed of a new head, made if the checkpoint has none that fits.
+    whole : bool
+        Refuse a checkpoint without a head that fits, as a trained model has to have one.
 
     Raises
     ------
     InputError
-        If the checkpoint cannot be read, has no safetensors, or is of an unsupported type.
+        If the checkpoint cannot be read, has no safetensors, has weights that are missing or not
+        finite, or is of an unsupported type.
     """
-    from safetensors import SafetensorError
     from transformers import AutoModelForSequenceClassification
 
     config = read_config(name)
@@ -100,6 +115,12 @@ def load_backbone(
                 f"layers of {name!r}"
             )
         config.num_hidden_layers = layers
+    _check_files(name, config)
+    if whole and config.num_labels != n_labels:
+        raise InputError(
+            f"{name}: the card says n_labels: {n_labels}, but config.json has {config.num_labels} "
+            "labels; train the model again"
+        )
     other_head = config.num_labels != n_labels
     config.num_labels = n_labels
     try:
@@ -114,24 +135,78 @@ def load_backbone(
                 ignore_mismatched_sizes=True,
                 output_loading_info=True,
             )
-    except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
+    except Exception as error:  # the files are anyone's, and so are the exceptions
         raise _unreadable(name, error) from error
     backbone = Backbone(model)
     mismatched = {key for key, *_ in report["mismatched_keys"]}
-    _check_complete(name, backbone, set(report["missing_keys"]), mismatched, other_head)
+    _check_complete(name, backbone, set(report["missing_keys"]), mismatched, other_head, whole)
+    if whole and report["unexpected_keys"]:
+        few = ", ".join(sorted(report["unexpected_keys"])[:3])
+        raise InputError(f"{name}: config.json has no place for the weights {few}; train it again")
+    check_finite(name, backbone)
     return backbone
 
 
+def check_finite(name: str, module: torch.nn.Module) -> None:
+    """Refuse weights that are NaN or infinite; ``name`` is the file or folder they are from.
+
+    Raises
+    ------
+    InputError
+        Names the first such weight.
+    """
+    for key, weight in module.named_parameters():
+        # The sum first, since it needs no memory; it may overflow where every weight is finite.
+        if not weight.detach().sum().isfinite() and not weight.isfinite().all():
+            raise InputError(f"{name}: {key} has a NaN or an infinity; train the model again")
+
+
+def _check_files(name: str, config: PretrainedConfig) -> None:
+    """Refuse weight files that are no safetensors, or of another size than the configuration's."""
+    where = locate(name)
+    if (Path(where) / ADAPTER).exists():
+        raise InputError(f"{where}/{ADAPTER}: adapters are not supported; merge it into the model")
+    index = _files(where, INDEX)
+    files = _files(where, *(weight_names(index[0]) if index else [WEIGHTS]))
+    if files:  # without any, transformers says what it looked for
+        check_weights(files, config, config.num_hidden_layers)
+
+
+def _files(where: str, *names: str) -> list[Path]:
+    """Those of the files that a folder or hub repository has; those of the hub are fetched.
+
+    Raises
+    ------
+    InputError
+        If the hub does not answer.
+    """
+    from transformers.utils.hub import cached_file
+
+    try:
+        found = [
+            cached_file(where, name, _raise_exceptions_for_missing_entries=False) for name in names
+        ]
+    except (OSError, ValueError) as error:
+        raise _unreadable(where, error) from error
+    return [Path(path) for path in found if path is not None]
+
+
 def _check_complete(
-    name: str, backbone: Backbone, missing: set[str], mismatched: set[str], other_head: bool
+    name: str,
+    backbone: Backbone,
+    missing: set[str],
+    mismatched: set[str],
+    other_head: bool,
+    whole: bool,
 ) -> None:
     """Refuse a checkpoint with missing weights, which transformers fills with random numbers.
 
-    Weights of the head may be missing.  With ``other_head`` they may also differ in shape.
+    Unless it has to be ``whole``, weights of the head may be missing.  With ``other_head`` they may
+    also differ in shape.
     """
     head_ids = {id(p) for module in backbone.head_modules() for p in module.parameters()}
     head = {key for key, p in backbone.model.named_parameters() if id(p) in head_ids}
-    absent = sorted(missing - head)
+    absent = sorted(missing - (set() if whole else head))
     wrong_shape = sorted(mismatched - head if other_head else mismatched)
     for keys, fault in (
         (absent, "are missing"),
@@ -153,12 +228,13 @@ def read_config(name: str) -> PretrainedConfig:
     InputError
         If it cannot be read, is of an unsupported type, or is a decoder.
     """
-    from huggingface_hub.errors import StrictDataclassError
     from transformers import AutoConfig
 
+    for path in _files(locate(name), "config.json"):
+        check_config(path)
     try:
         config = AutoConfig.from_pretrained(locate(name), trust_remote_code=False)
-    except (OSError, ValueError, KeyError, TypeError, StrictDataclassError) as error:
+    except Exception as error:  # the file is anyone's, and so are the exceptions
         raise _unreadable(name, error) from error
     if config.model_type not in ADAPTERS:
         raise InputError(
@@ -170,6 +246,11 @@ def read_config(name: str) -> PretrainedConfig:
             f"backbone {name!r}: config.json: is_decoder: an encoder is needed; "
             "choose another backbone"
         )
+    if max_tokens(config) < 1:
+        raise InputError(
+            f"backbone {name!r}: config.json: pad_token_id: {config.pad_token_id} leaves none of "
+            f"the {config.max_position_embeddings} positions for tokens"
+        )
     return config
 
 
@@ -179,11 +260,16 @@ def max_tokens(config: PretrainedConfig) -> int:
 
 
 def _unreadable(name: str, error: Exception) -> InputError:
-    first = (str(error).strip().splitlines() or [type(error).__name__])[0]
     return InputError(
-        f"backbone {name!r} cannot be loaded: {first} (a hub id needs network access; "
+        f"backbone {name!r} cannot be loaded: {_first_line(error)} (a hub id needs network access; "
         "a local folder needs config.json and model.safetensors)"
     )
+
+
+def _first_line(error: BaseException) -> str:
+    lines = str(error).strip().splitlines()
+    kind = "" if isinstance(error, OSError | ValueError) else f"{type(error).__name__}: "
+    return f"{kind}{lines[0]:.300}" if lines else type(error).__name__
 
 
 @contextmanager
@@ -215,19 +301,29 @@ def load_tokenizer(name: str) -> PreTrainedTokenizerBase:
     from transformers import AutoTokenizer
 
     config = read_config(name)
+    where = locate(name)
+    if Path(where).is_dir():
+        check_tokenizer(Path(where))
     try:
-        tokenizer = AutoTokenizer.from_pretrained(locate(name), trust_remote_code=False)
-    except (OSError, ValueError) as error:
-        first = str(error).strip().splitlines()[0]
-        raise InputError(f"backbone {name!r}: its tokenizer cannot be loaded: {first}") from error
+        tokenizer = AutoTokenizer.from_pretrained(where, trust_remote_code=False)
+        tokenizer("a text", "its pair")
+        last = max(tokenizer.get_vocab().values(), default=0)
+    except (KeyboardInterrupt, SystemExit):
+        raise
+    except BaseException as error:  # a panic of the tokenizers library is no Exception
+        raise InputError(
+            f"backbone {name!r}: its tokenizer cannot be loaded: {_first_line(error)}; save "
+            "tokenizer.json and tokenizer_config.json again"
+        ) from error
     # Without tokenizer files, transformers makes a tokenizer of special tokens only.
     if len(tokenizer) <= len(tokenizer.all_special_ids):
         raise InputError(
             f"backbone {name!r}: it has no tokenizer; save the tokenizer's files in the same folder"
         )
-    if len(tokenizer) > config.vocab_size:
+    count = max(len(tokenizer), last + 1)
+    if count > config.vocab_size:
         raise InputError(
-            f"backbone {name!r}: its tokenizer has {len(tokenizer)} tokens, but config.json says "
+            f"backbone {name!r}: its tokenizer has {count} tokens, but config.json says "
             f"vocab_size: {config.vocab_size}; use the tokenizer that the backbone was trained with"
         )
     tokenizer.model_max_length = min(tokenizer.model_max_length, max_tokens(config))

@@ -5,7 +5,21 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+import torch
+import transformers
 
+from baselines.first_k import FirstK
+from lotbench.engine import checkpoint
+from lotbench.engine.backbone import Backbone
+from lotbench.engine.encoder import ReducedEncoder
+
+SIZES = {"vocab_size": 12, "max_position_embeddings": 40, "num_labels": 3}
+BERT = {
+    "hidden_size": 32,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 4,
+    "intermediate_size": 48,
+}
 WORDS = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", *"abcdefgh"]
 
 
@@ -30,3 +44,18 @@ def tokenizer() -> Any:
         model_max_length=512,
         model_input_names=["input_ids", "token_type_ids", "attention_mask"],
     )
+
+
+@pytest.fixture
+def save(tmp_path, tokenizer):
+    """A function that saves a random model with a method and returns its folder."""
+
+    def write(cls=FirstK, kind="Bert", sizes=BERT, plugins=(), **params):
+        config = getattr(transformers, f"{kind}Config")(**SIZES, **sizes)
+        torch.manual_seed(0)
+        model = getattr(transformers, f"{kind}ForSequenceClassification")(config)
+        encoder = ReducedEncoder(Backbone(model), cls(cls.Params(**params), 2, 32))
+        checkpoint.save(tmp_path / "model", encoder, tokenizer, list(plugins), 30)
+        return tmp_path / "model"
+
+    return write

@@ -7,41 +7,14 @@ from importlib.metadata import EntryPoint
 
 import pytest
 import torch
-import transformers
 
 import lotbench
 from baselines.dense import Dense
 from baselines.first_k import FirstK
 from lotbench import registry
 from lotbench.data.tokens import tokenise
-from lotbench.engine import checkpoint
-from lotbench.engine.backbone import Backbone
-from lotbench.engine.encoder import ReducedEncoder
 from lotbench.errors import InputError
 from lotbench.lot import FixedBudget
-
-SIZES = {"vocab_size": 12, "max_position_embeddings": 40, "num_labels": 3}
-BERT = {
-    "hidden_size": 32,
-    "num_hidden_layers": 2,
-    "num_attention_heads": 4,
-    "intermediate_size": 48,
-}
-
-
-@pytest.fixture
-def save(tmp_path, tokenizer):
-    """A function that saves a random model with a method and returns its folder."""
-
-    def write(cls=FirstK, kind="Bert", sizes=BERT, plugins=(), **params):
-        config = getattr(transformers, f"{kind}Config")(**SIZES, **sizes)
-        torch.manual_seed(0)
-        model = getattr(transformers, f"{kind}ForSequenceClassification")(config)
-        encoder = ReducedEncoder(Backbone(model), cls(cls.Params(**params), 2, 32))
-        checkpoint.save(tmp_path / "model", encoder, tokenizer, list(plugins), 30)
-        return tmp_path / "model"
-
-    return write
 
 
 def test_a_card_lists_only_the_plugin_of_its_method(save, tmp_path, monkeypatch) -> None:
@@ -163,36 +136,10 @@ def test_at_budget_restores_the_budget() -> None:
 
 
 def test_a_tokenizer_without_a_limit_gets_the_number_of_positions(save, tokenizer) -> None:
-    folder = save(k=8)
     tokenizer.model_max_length = 10**30
-    tokenizer.save_pretrained(folder)
+    folder = save(k=8)
     tokenizer.model_max_length = 512
     assert lotbench.load(folder).tokenizer.model_max_length == 40
-
-
-@pytest.mark.parametrize(
-    ("name", "content", "words"),
-    [
-        ("lotbench.json", b"{}", r"lotbench\.json: damaged \(no method, version"),
-        ("lotbench.json", b"[]", r"lotbench\.json: damaged"),
-        ("lotbench.json", b"{", r"lotbench\.json: damaged"),
-        ("model.safetensors", b"\x00" * 40, "cannot be loaded"),
-        ("reducer.safetensors", b"\x00" * 40, r"reducer\.safetensors"),
-    ],
-)
-def test_a_damaged_model_is_named(save, name, content, words) -> None:
-    folder = save(FixedBudget)
-    (folder / name).write_bytes(content)
-    with pytest.raises(InputError, match=words):
-        lotbench.load(folder)
-
-
-def test_weights_that_do_not_fit_their_configuration_are_named(save) -> None:
-    folder = save(k=8)
-    config = json.loads((folder / "config.json").read_text())
-    (folder / "config.json").write_text(json.dumps(config | {"intermediate_size": 64}))
-    with pytest.raises(InputError, match=r"6 weights .* another shape .*intermediate\.dense"):
-        lotbench.load(folder)
 
 
 def test_a_file_in_place_of_a_model_folder_is_refused(tmp_path) -> None:
