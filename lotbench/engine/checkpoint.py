@@ -166,6 +166,25 @@ def load(folder: Path, plugins: Sequence[str] = ()) -> ReducedEncoder:
     return ReducedEncoder(backbone, reducer).eval()
 
 
+def check(folder: Path) -> Card:
+    """The card of a saved model that is whole.
+
+    Its files are compared with their checksums; a model without checksums is loaded.
+
+    Raises
+    ------
+    InputError
+        As for `load`.
+    """
+    card = read_card(folder)
+    if card.files:
+        method_of(folder)
+        verify(folder, card.files, CARD)
+    else:
+        load(folder)
+    return card
+
+
 def _fill(reducer: TokenReducer, path: Path) -> None:
     """Load the weights of a method.
 

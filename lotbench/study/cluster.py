@@ -17,7 +17,7 @@ from lotbench.engine import checkpoint
 from lotbench.errors import InputError
 from lotbench.store.store import Store
 from lotbench.study.plan import Plan, resolve
-from lotbench.study.status import StatusBoard, logging_statuses, posting
+from lotbench.study.status import StatusBoard, logging_statuses, noting, posting
 from lotbench.study.trial import needed, prepare, run_trial
 
 log = logging.getLogger(__name__)
@@ -135,7 +135,7 @@ def _train_teachers(planned: Plan, board: Any) -> None:
     for number, (job, config) in enumerate(jobs.items(), start=1):
         label = f"teacher {number}/{len(jobs)}: {config.task}, seed {config.seed}"
         try:
-            metrics = ray.get(job)
+            metrics, notes = ray.get(job)
         except RayError as error:
             cause = error.cause if isinstance(error, RayTaskError) else error
             if isinstance(cause, InputError):
@@ -145,20 +145,22 @@ def _train_teachers(planned: Plan, board: Any) -> None:
             log.warning("%s: failed: %s", label, str(cause).strip().splitlines()[-1])
             board.post.remote(_teacher_job(config), None)  # a worker that died could not remove it
             continue
+        for note in notes:
+            log.warning(note)
         shown = ", ".join(f"{name} {value:.4f}" for name, value in metrics.items())
         log.info("%s: %s (%.0f s)", label, shown, time.perf_counter() - started)
 
 
 def _train_teacher(
     configs: list[dict[str, Any]], folder: Path, threads: int, start: Path, board: Any
-) -> dict[str, float]:
-    """The metrics of the teacher of these trials.
+) -> tuple[dict[str, float], list[str]]:
+    """The metrics of the teacher of these trials, and the warnings on the way.
 
     Afterwards the teacher is in the cache, with the logits and saliency that the trials need.
     """
     _set_up_worker(threads, start)
     trials = [resolve(TrialConfig(**values)) for values in configs]
-    with posting(board.post.remote, _teacher_job(trials[0].config)):
+    with noting() as notes, posting(board.post.remote, _teacher_job(trials[0].config)):
         artefacts = prepare(trials[0], folder)
         teacher = checkpoint.load(artefacts.teacher()).backbone
         for trial in trials:
@@ -166,7 +168,7 @@ def _train_teacher(
             with suppress(Exception):
                 reducer = trial.method(trial.params, len(teacher.layers), teacher.width)
                 artefacts.attacher(needed(trial.config, reducer))
-    return artefacts.teacher_card()["metrics"]["validation"]
+        return artefacts.teacher_card()["metrics"]["validation"], notes
 
 
 def _teacher_job(config: TrialConfig) -> str:

@@ -59,6 +59,23 @@ def posting(
 
 
 @contextmanager
+def noting() -> Iterator[list[str]]:
+    """Inside, LoTBench's warnings are collected, for a worker whose log the user does not see."""
+    notes: list[str] = []
+
+    class Collector(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            notes.append(record.getMessage())
+
+    collector, ours = Collector(logging.WARNING), logging.getLogger("lotbench")
+    ours.addHandler(collector)
+    try:
+        yield notes
+    finally:
+        ours.removeHandler(collector)
+
+
+@contextmanager
 def logging_statuses(
     lines: Callable[[], list[str]], seconds: float = LOG_SECONDS
 ) -> Iterator[None]:

@@ -1,14 +1,11 @@
 """What trials share: the fine-tuned teacher, its logits and its saliency, computed once.
 
-Each is in the cache under a hash of exactly what it depends on.  It is written to a temporary
-folder first, so that no file in the cache is incomplete.
+Each is in the cache under a hash of exactly what it depends on; see `lotbench.study.cache`.
 """
 
 from __future__ import annotations
 
 import json
-import os
-import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
@@ -28,20 +25,19 @@ from lotbench.data.tokens import Split
 from lotbench.engine import checkpoint
 from lotbench.engine.encoder import ReducedEncoder
 from lotbench.engine.loading import fingerprint
+from lotbench.errors import InputError
 from lotbench.ragged import Ragged
 from lotbench.reducer import Leap, Params, TokenReducer, Tokens
+from lotbench.store.files import read_json
+from lotbench.study.cache import cache_folder, once, stored_array
 from lotbench.study.evaluate import evaluate
 from lotbench.study.progress import report
 from lotbench.study.training import resolve_precision, train
 
 BATCH_SIZE = 32
+TRAINING = "training.json"
 VERSION = 1
 """Raised with every change of teachers, their logits or saliency, so that old ones are not used."""
-
-
-def cache_folder() -> Path:
-    """The folder of shared artefacts: ``LOTBENCH_CACHE``, or ``~/.cache/lotbench``."""
-    return Path(os.environ.get("LOTBENCH_CACHE", "~/.cache/lotbench")).expanduser()
 
 
 @dataclass
@@ -74,19 +70,33 @@ class Artefacts:
 
     def teacher(self) -> Path:
         """Folder of the fine-tuned dense teacher (see `checkpoint.load`)."""
+        return self._teacher
+
+    @cached_property
+    def _teacher(self) -> Path:
+        """The folder, checked once."""
         folder = self.folder / "model"
-        _once(folder, self._train_teacher)
+        once(folder, self._train_teacher, self._check_teacher)
         return folder
+
+    def _check_teacher(self, folder: Path) -> None:
+        card = checkpoint.check(folder)
+        if (card.method, card.n_labels) != (_Teacher.name, self.task.n_labels):
+            raise InputError(f"{folder}: {card.method} with {card.n_labels} labels, no teacher")
+        _read_training(folder)
 
     def teacher_card(self) -> dict[str, Any]:
         """Metrics of the teacher on validation and selection, and how it was trained."""
-        return json.loads((self.teacher() / "training.json").read_text())
+        return _read_training(self.teacher())
 
     def logits(self) -> np.ndarray:
         """Teacher logits of the train split, shape (N, C), float32."""
-        path = self.folder / "logits.npy"
-        _once(path, lambda place: _save(place, teacher_logits(self._load(), self.task.train)))
-        return np.load(path)
+        split = self.task.train
+        shape = (len(split), self.task.n_labels)
+        teacher = self.teacher()  # first, since a new teacher removes old logits
+        return stored_array(
+            teacher.parent / "logits.npy", shape, lambda: teacher_logits(self._load(), split)
+        )
 
     def saliency(self, kind: str) -> np.ndarray:
         """Saliency of the train split's tokens, end to end in row order, float32.
@@ -94,9 +104,12 @@ class Artefacts:
         ``kind`` is "gradient" or "attention".
         """
         compute = {"gradient": gradient_saliency, "attention": attention_saliency}[kind]
-        path = self.folder / f"{kind}.npy"
-        _once(path, lambda place: _save(place, compute(self._load(), self.task.train)))
-        return np.load(path)
+        split = self.task.train
+        shape = (int(split.lengths.sum()),)
+        teacher = self.teacher()
+        return stored_array(
+            teacher.parent / f"{kind}.npy", shape, lambda: compute(self._load(), split)
+        )
 
     def attacher(self, needs: frozenset[str]) -> Callable[[Batch, np.ndarray], None] | None:
         """A function that adds to a batch what a method ``needs``; None if it needs nothing."""
@@ -121,6 +134,8 @@ class Artefacts:
         return checkpoint.load(self.teacher()).to(device())
 
     def _train_teacher(self, place: Path) -> None:
+        for path in self.folder.glob("*.npy"):
+            path.unlink()  # of a teacher that was damaged
         config = self.config
         encoder = checkpoint.build(
             config.backbone, self.task.n_labels, _Teacher, Params(), config.layers, config.seed
@@ -131,8 +146,22 @@ class Artefacts:
             split: evaluate(encoder, getattr(self.task, split), self.task.metrics)["metrics"]
             for split in ("validation", "selection")
         }
+        place.mkdir()
+        # Before the model, whose card has the checksum of each file.
+        (place / TRAINING).write_text(json.dumps({"training": training, "metrics": card}))
         checkpoint.save(place, encoder, self.tokenizer, [], config.data.max_length)
-        (place / "training.json").write_text(json.dumps({"training": training, "metrics": card}))
+
+
+def _read_training(folder: Path) -> dict[str, Any]:
+    """How a teacher was trained, and its metrics by split.
+
+    Raises
+    ------
+    ValueError, KeyError
+        If the file is damaged.
+    """
+    content = read_json(folder / TRAINING)
+    return {"training": dict(content["training"]), "metrics": dict(content["metrics"])}
 
 
 class _Teacher(TokenReducer):
@@ -225,32 +254,3 @@ def _batches(what: str, split: Split) -> Iterator[np.ndarray]:
 def device() -> torch.device:
     """Where training and evaluation run: the first GPU, else the CPU."""
     return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-
-
-def _save(place: Path, array: np.ndarray) -> None:
-    with place.open("wb") as file:
-        np.save(file, array)
-
-
-def _once(path: Path, make: Callable[[Path], None]) -> None:
-    """Makes a file or folder unless it exists.
-
-    Only one process makes it, and the others never see a part of it.
-    """
-    from filelock import FileLock
-
-    if path.exists():
-        return
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with FileLock(f"{path}.lock"):
-        if path.exists():
-            return
-        # Under the lock, a folder that exists was left by a process that was killed.
-        temporary = path.parent / f".making-{path.name}"
-        shutil.rmtree(temporary, ignore_errors=True)
-        temporary.mkdir()
-        try:
-            make(temporary / path.name)
-            os.replace(temporary / path.name, path)
-        finally:
-            shutil.rmtree(temporary, ignore_errors=True)

@@ -272,6 +272,36 @@ def test_trials_of_one_store_have_the_same_data_and_backbone(
 
 
 @pytest.mark.slow
+def test_a_damaged_cache_is_named_and_made_anew(tmp_path, trial_file, monkeypatch, caplog) -> None:
+    monkeypatch.setenv("LOTBENCH_CACHE", str(tmp_path / "cache"))
+    path = trial_file("lot", method={"name": "lot", "top_p": 0.3})
+    wanted = lotbench.run(path, tmp_path / "store").evaluations
+    (folder,) = (tmp_path / "cache/teachers").iterdir()
+    names = ("model/model.safetensors", "model/training.json", "logits.npy", "gradient.npy")
+    for name in names:
+        whole = (folder / name).read_bytes()
+        # A checksum finds what has the right length.
+        (folder / name).write_bytes(whole[:-90] + bytes(reversed(whole[-90:-20])) + whole[-20:])
+        caplog.clear()
+        assert lotbench.run(path, tmp_path / "store").evaluations == wanted
+        assert (
+            f"{folder / name}: damaged" in caplog.text or f"{folder}/model: damaged" in caplog.text
+        )
+        assert "made anew" in caplog.text and Path(name).name in caplog.text
+        if name != "model/training.json":  # it has the seconds of the training
+            assert (folder / name).read_bytes() == whole
+    # As an older version wrote it, without checksums: shapes are checked, and nothing is made anew.
+    card = json.loads((folder / "model/lotbench.json").read_text())
+    del card["files"]
+    (folder / "model/lotbench.json").write_text(json.dumps(card))
+    for name in ("logits.npy", "gradient.npy"):
+        (folder / name).write_bytes((folder / name).read_bytes()[:-16])
+    before = {name: (folder / name).stat().st_mtime_ns for name in names}
+    assert lotbench.run(path, tmp_path / "store").evaluations == wanted
+    assert before == {name: (folder / name).stat().st_mtime_ns for name in names}
+
+
+@pytest.mark.slow
 def test_run_refuses_a_store_of_another_dense_model(tmp_path, trial_file) -> None:
     assert lotbench.run(trial_file("dense"), tmp_path / "store").status == "done"
     with pytest.raises(lotbench.InputError, match=r"data\.max_length 32, now it is 16.*--results"):

@@ -6,7 +6,7 @@ import threading
 import pytest
 
 from lotbench.study.progress import report
-from lotbench.study.status import StatusBoard, logging_statuses, posting
+from lotbench.study.status import StatusBoard, logging_statuses, noting, posting
 
 
 def test_a_board_has_the_latest_status_of_each_running_job():
@@ -60,3 +60,12 @@ def test_statuses_are_logged_until_the_work_is_done_or_fails(caplog):
     assert set(caplog.messages) == {"half"}
     heard.clear()
     assert not heard.wait(0.05)
+
+
+def test_the_warnings_of_a_worker_are_collected():
+    ours = logging.getLogger("lotbench.somewhere")
+    with noting() as notes:
+        ours.warning("%s: damaged", "a.npy")
+        ours.info("step 3")
+    ours.warning("later")
+    assert notes == ["a.npy: damaged"]

@@ -1,0 +1,112 @@
+"""The cache of what trials share: each file or folder is made once, and checked when it is read.
+
+It is written to a temporary folder first, so that no file in the cache is incomplete.  What is
+damaged later is named and made anew.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+
+log = logging.getLogger(__name__)
+
+DIGEST = 16
+"""Bytes of the checksum behind an array."""
+
+
+def cache_folder() -> Path:
+    """The folder of shared artefacts: ``LOTBENCH_CACHE``, or ``~/.cache/lotbench``."""
+    return Path(os.environ.get("LOTBENCH_CACHE", "~/.cache/lotbench")).expanduser()
+
+
+def once(path: Path, make: Callable[[Path], None], check: Callable[[Path], object]) -> None:
+    """Makes a file or folder, unless it exists and is whole.
+
+    Only one process makes it, and the others never see a part of it.
+
+    Parameters
+    ----------
+    path : Path
+    make : callable
+        Writes it to the given place.
+    check : callable
+        Raises if what is at the given place is damaged.
+    """
+    from filelock import FileLock
+
+    if path.exists() and _fault(path, check) is None:
+        return
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with FileLock(f"{path}.lock"):
+        if path.exists():
+            fault = _fault(path, check)  # another process may have made it anew
+            if fault is None:
+                return
+            log.warning("%s: damaged (%s), so it is made anew", path, fault)
+        # Under the lock, a folder that exists was left by a process that was killed.
+        temporary = path.parent / f".making-{path.name}"
+        shutil.rmtree(temporary, ignore_errors=True)
+        temporary.mkdir()
+        try:
+            make(temporary / path.name)
+            if path.is_dir():  # a folder is not replaced by a rename
+                shutil.rmtree(path)
+            os.replace(temporary / path.name, path)
+        finally:
+            shutil.rmtree(temporary, ignore_errors=True)
+
+
+def stored_array(
+    path: Path, shape: tuple[int, ...], compute: Callable[[], np.ndarray]
+) -> np.ndarray:
+    """The float32 array of a file, computed and stored if the file is missing or damaged."""
+
+    def make(place: Path) -> None:
+        array = np.ascontiguousarray(compute(), dtype=np.float32)
+        with place.open("wb") as file:
+            np.save(file, array)
+            file.write(_digest(array))  # numpy reads no further than the array
+
+    once(path, make, lambda place: _read(place, shape))
+    return _read(path, shape)
+
+
+def _read(path: Path, shape: tuple[int, ...]) -> np.ndarray:
+    """The array of a file.
+
+    Raises
+    ------
+    ValueError
+        If it has another shape, or is not what was written.  Older files have no checksum.
+    """
+    with path.open("rb") as file:
+        array = np.load(file, allow_pickle=False)
+        digest = file.read(DIGEST + 1)
+    if array.dtype != np.float32 or array.shape != shape:
+        raise ValueError(f"{array.dtype} of shape {array.shape}, not float32 of shape {shape}")
+    if digest and digest != _digest(array):
+        raise ValueError("its checksum does not fit")
+    return array
+
+
+def _digest(array: np.ndarray) -> bytes:
+    import xxhash
+
+    return xxhash.xxh3_128_digest(np.ascontiguousarray(array).view(np.uint8).data)
+
+
+def _fault(path: Path, check: Callable[[Path], object]) -> str | None:
+    """What is wrong with a file or folder of the cache, or None."""
+    try:
+        check(path)
+    except Exception as error:  # damaged files raise whatever their readers raise
+        first = (str(error).splitlines() or [type(error).__name__])[0]
+        # Without the path, which stands before it, and without the mend, since it is mended.
+        return first.removeprefix(str(path)).lstrip("/: ").partition("; ")[0]
+    return None
