@@ -20,7 +20,7 @@ from lotbench.errors import InputError
 from lotbench.reducer import Outputs, TokenReducer, Trace
 from lotbench.store.records import Trial
 from lotbench.study.plan import resolve
-from lotbench.study.trial import run_trial
+from lotbench.study.trial import run_alone
 
 Text = str | tuple[str, str]
 
@@ -31,9 +31,9 @@ def run(path: str | Path, results: str | Path = "results/runs") -> Trial:
     Raises
     ------
     InputError
-        If the trial file, the data or a plugin is at fault.
+        If the trial file, the data or a plugin is at fault, or another process uses the store.
     """
-    return run_trial(resolve(*load_trial(path)), Path(results))
+    return run_alone(resolve(*load_trial(path)), Path(results))
 
 
 def load(folder: str | Path, plugins: Sequence[str] = ()) -> ReducedClassifier:

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import errno
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -25,9 +27,9 @@ WIDEST = 180
 """Most columns of a table on a narrower terminal."""
 UNWRITABLE = {
     *(errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC),
-    *(errno.EEXIST, errno.ENOTDIR, errno.EISDIR),
+    *(errno.EEXIST, errno.ENOTDIR, errno.EISDIR, errno.EDQUOT, errno.ENAMETOOLONG),
 }
-"""No permission, a read-only or full disk, or a file in the place of a folder."""
+"""No permission, a read-only or full disk, a file in the place of a folder, or a long name."""
 
 Overrides = Annotated[
     list[str] | None,
@@ -43,8 +45,24 @@ Plugins = Annotated[
 StoreFolder = Annotated[Path, typer.Argument(help="A sweep's store, such as results/quickstart.")]
 
 
+class Interrupted(Exception):
+    """Ctrl-C; the message says what is kept and how to go on."""
+
+
+@contextmanager
+def _kept(what: str) -> Iterator[None]:
+    """Inside, Ctrl-C ends the command with a sentence, where typer would say nothing."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        raise Interrupted(f"interrupted; {what}") from None
+
+
 def main() -> None:
-    """Run the command line: exit code 0 done, 1 trials or a timing pass failed, 2 bad input."""
+    """Run the command line.
+
+    Exit code 0 is done, 1 trials or a timing pass failed, 2 bad input, 130 interrupted.
+    """
     from lotbench.console import show_log
 
     show_log()
@@ -53,6 +71,9 @@ def main() -> None:
     except (InputError, PassFailed) as error:
         typer.echo(f"error: {error}", err=True)
         sys.exit(2 if isinstance(error, InputError) else 1)
+    except Interrupted as error:
+        typer.echo(f"\n{error}", err=True)
+        sys.exit(130)
     except OSError as error:
         if error.errno not in UNWRITABLE:
             raise
@@ -90,7 +111,8 @@ def sweep(
         return
     from lotbench.study.sweep import run_sweep
 
-    report = run_sweep(planned, address)
+    with _kept("finished trials and timing passes are kept; run it again to go on"):
+        report = run_sweep(planned, address)
     if (report.folder / "trials").is_dir():
         _show(report.folder)
     typer.echo(
@@ -118,11 +140,15 @@ def run(
     from lotbench.console import progress_bar
     from lotbench.study.plan import resolve
     from lotbench.study.progress import listening
-    from lotbench.study.trial import run_trial
+    from lotbench.study.trial import run_alone
 
     trial = resolve(config, place)
-    with progress_bar() as show, listening(show):
-        result = run_trial(trial, folder)
+    with (
+        _kept("nothing of this trial is kept but its teacher; run it again"),
+        progress_bar() as show,
+        listening(show),
+    ):
+        result = run_alone(trial, folder)
     if result.error is not None:
         typer.echo(f"failed: {result.error.kind}: {result.error.message}", err=True)
         if result.error.traceback is not None:
@@ -168,13 +194,13 @@ def measure(
 
     store = Store(folder)
     if break_even:
-        with store.lock():
+        with _kept("maps that are done are kept; run it again for the others"), store.lock():
             count = timing.map_break_even(store, config)
         _draw_maps(folder)
         typer.echo(f"maps added: {count}")
         return
     block = config.measure or MeasureConfig()
-    with store.lock():
+    with _kept("timing passes that are done are kept; run it again for the others"), store.lock():
         done = timing.measure(store, block, again=True, strict=strict, plugins=plugins or [])
     _show(folder)
     typer.echo(f"{done.written} timing passes added")
@@ -191,7 +217,11 @@ def measure(
 @app.command()
 def plot(folder: StoreFolder) -> None:
     """Redraw every figure of a store and write its README.md, from the store alone."""
-    _draw(folder)
+    if not _draw(folder):
+        from lotbench.report import tables
+
+        _print(tables.render(folder))
+        raise typer.Exit(2)
 
 
 @app.command()
@@ -310,16 +340,27 @@ def _show(folder: Path) -> None:
     _print(tables.render(folder))
 
 
-def _draw(folder: Path) -> None:
-    """Draw every figure of a store and write its README.md."""
+def _draw(folder: Path) -> bool:
+    """Draw every figure of a store and write its README.md; False if the store is read-only."""
     from lotbench.report import plots, readme
 
-    figures = plots.draw(folder)
-    for path in figures:
-        typer.echo(f"drew {path}")
-    figures += _draw_maps(folder)
-    if written := readme.write(folder, figures):
-        typer.echo(f"wrote {written}")
+    try:
+        figures = plots.draw(folder)
+        for path in figures:
+            typer.echo(f"drew {path}")
+        figures += _draw_maps(folder)
+        if written := readme.write(folder, figures):
+            typer.echo(f"wrote {written}")
+    except OSError as error:
+        if error.errno not in UNWRITABLE:
+            raise
+        typer.echo(
+            f"not drawn: {error.filename or folder}: {error.strerror}; to have figures and "
+            "README.md, copy the store to a folder that can be written and plot it there",
+            err=True,
+        )
+        return False
+    return True
 
 
 def _draw_maps(folder: Path) -> list[Path]:

@@ -1,4 +1,4 @@
-"""The error for bad input, and that of a dead timing worker; all else keeps its traceback."""
+"""The error for bad input, and that of a dead worker; all else keeps its traceback."""
 
 
 class InputError(Exception):
@@ -9,7 +9,7 @@ class InputError(Exception):
 
 
 class PassFailed(RuntimeError):
-    """A timing worker died; the message holds its last lines, and the command exits with 1."""
+    """A timing worker or Ray died; the message says what is known, and the command exits with 1."""
 
 
 def near_misses(name: str, known: list[str]) -> str:

@@ -42,6 +42,7 @@ class Packed(Run):
         if isinstance(outer, Drop):
             self.keep_last_states(outer, tokens)
             _, carried = self.gather(tokens, outer)
+            self.check_left(index, "before_layer", carried)
         chosen = carried
         if isinstance(outer, Leap):
             at, chosen = self.gather(carried, outer)
@@ -67,6 +68,7 @@ class Packed(Run):
             else:
                 self.keep_last_states(inner, attended)
                 carried, at = self.remove(carried, at, inner, stay, forward)
+                self.check_left(index, "after_attention", carried)
 
         self.count(shown.lengths, chosen.layout.lengths, keys.lengths, forward.layout.lengths)
         hidden = computed if at is None else self.write(computed, at, carried.hidden)
@@ -88,6 +90,20 @@ class Packed(Run):
         if decision is not None and decision.weight is not None:
             raise ValueError("a soft decision (weight given) needs mode='reference'")
         return decision
+
+    def check_left(self, index: int, point: str, tokens: Tokens) -> None:
+        """Refuses a drop of all tokens of a text.
+
+        Raises
+        ------
+        ValueError
+            Names the method, where it dropped them, and the text.
+        """
+        if 0 in tokens.layout.sizes:
+            raise ValueError(
+                f"{self.named(index, point)}: drops every token of text "
+                f"{tokens.layout.sizes.index(0)}; keep its first, which the classifier reads"
+            )
 
     def gather(self, tokens: Tokens, decision: Decision) -> tuple[Tensor, Tokens]:
         """Rows (K,) of the kept tokens among the given ones, and the kept tokens."""

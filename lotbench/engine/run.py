@@ -111,10 +111,14 @@ class Run:
         if decision is not None:
             fault = malformed(decision, tokens)
             if fault:
-                name = getattr(self.reducer, "name", type(self.reducer).__name__)
-                raise ValueError(f"method {name!r}: {point} of layer {index}: {fault}")
+                raise ValueError(f"{self.named(index, point)}: {fault}")
             self.trace.events.append(Event(index, point, decision, tokens.layout, tokens.rows))
         return decision
+
+    def named(self, index: int, point: str) -> str:
+        """The method and one of its decisions, for a message."""
+        name = getattr(self.reducer, "name", type(self.reducer).__name__)
+        return f"method {name!r}: {point} of layer {index}"
 
     def attention(
         self,

@@ -28,6 +28,11 @@ def encode(values: np.ndarray, classes: int | None) -> str | list[float]:
     return "".join(DIGITS[value] for value in values)
 
 
+def readable(stored: str | list) -> bool:
+    """True if `decode` can read it."""
+    return not isinstance(stored, str) or set(stored) <= set(DIGITS)
+
+
 def decode(stored: str | list) -> np.ndarray:
     """The values (N,) of a row: int64 classes, or float64 where the row has fractions."""
     if isinstance(stored, str):

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import reprlib
-from typing import Any, Self
+from typing import Annotated, Any, Self
 
 from pydantic import (
+    AfterValidator,
     BaseModel,
     ConfigDict,
     Field,
@@ -18,8 +19,27 @@ from pydantic import (
     model_validator,
 )
 
-Number = int | float
+LARGEST = 1e300
+
+
+def _ordinary(value: int | float) -> int | float:
+    if abs(value) > LARGEST:  # 1e999 in a file is infinite, too
+        raise ValueError("a number is beyond 1e300")
+    return value
+
+
+def _above_zero(value: int | float) -> int | float:
+    if value <= 0:
+        raise ValueError("a ratio is not above zero")
+    return value
+
+
+Number = Annotated[int | float, AfterValidator(_ordinary)]
 """An int stays an int, so that an old file is the same when it is written again."""
+Ratio = Annotated[Number, AfterValidator(_above_zero)]
+"""A number above zero: figures have log axes."""
+Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9:._-]*$")]
+"""Part of a file's name, so nothing that leads out of its folder."""
 Json = dict[str, JsonValue]
 """A JSON object with arbitrary keys."""
 
@@ -31,6 +51,7 @@ EXPECTED = {
     "int_type": "a whole number",
     "float_type": "a number",
     "bool_type": "true or false",
+    "string_pattern_mismatch": "a name of letters, digits, dots, hyphens and underscores",
 }
 
 
@@ -87,7 +108,8 @@ def complaint(error: ValidationError) -> str:
     if kind == "recursion_depth_exceeded":
         return "nested too deeply"
     if kind == "value_error":
-        return fault["msg"].removeprefix("Value error, ")
+        where = f"{_path(fault['loc'])}: " if fault["loc"] else ""
+        return where + fault["msg"].removeprefix("Value error, ")
     # For a union, pydantic adds the name of the branch to the path.
     if fault["loc"][-1:] == ("int",):
         loc, wanted = fault["loc"][:-1], "a number"

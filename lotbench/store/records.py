@@ -7,13 +7,15 @@ multiply-add.
 
 from __future__ import annotations
 
-from typing import Any, ClassVar, Literal, NamedTuple, Self
+from pathlib import Path
+from typing import Annotated, Any, ClassVar, Literal, NamedTuple, Self
 
 from pydantic import Field, model_validator
 from pydantic.json_schema import models_json_schema
 
 from lotbench.store.parts import Data, Failure, Machine, Teacher, Training
-from lotbench.store.record import Json, Number, Record
+from lotbench.store.predictions import readable
+from lotbench.store.record import Json, Name, Number, Ratio, Record
 
 
 class Stored(Record):
@@ -32,7 +34,7 @@ class Stored(Record):
 class Evaluation(Record):
     """One trained model at one budget on one split."""
 
-    budget: Json
+    budget: dict[str, Number]
     """The budget by its name, such as ``{"threshold": 0.5}``; empty if the method has none."""
     split: str
     """``validation`` (for reports) or ``selection`` (to choose a model)."""
@@ -42,11 +44,11 @@ class Evaluation(Record):
     """Texts of the split."""
     metrics: dict[str, Number | None]
     """Scores by metric, from 0 to 1, correlations from -1 to 1; null where undefined."""
-    flops: Number | None = None
+    flops: Ratio | None = None
     """FLOPs per text without padding, mean over the split."""
-    dense_flops: Number | None = None
+    dense_flops: Ratio | None = None
     """FLOPs per text of the dense model."""
-    flops_speedup: Number | None = None
+    flops_speedup: Ratio | None = None
     """Dense FLOPs over FLOPs, both summed over the split."""
     keep_ratio: list[Number] | None = None
     """Tokens computed over all tokens, per layer; shape (layers,)."""
@@ -77,9 +79,9 @@ class Trial(Stored):
     status: Literal["done", "failed"]
     error: Failure | None = None
     """Null if the trial is done."""
-    task: str
+    task: Name
     method: str
-    seed: int
+    seed: Annotated[int, Field(ge=0, lt=2**63)]
     backbone: str | None = None
     """Hub id or folder of the pretrained model."""
     params: Json
@@ -114,13 +116,34 @@ class Trial(Stored):
             raise ValueError("metric is None, not a text")
         return self
 
+    @model_validator(mode="after")
+    def _can_be_read(self) -> Self:
+        """What a report reads of a row, beyond the types of its fields."""
+        if not isinstance((self.config or {}).get("params") or {}, dict):
+            raise ValueError("config.params is not an object")
+        if self.model is not None and ("\0" in self.model or ".." in Path(self.model).parts):
+            raise ValueError(f"model is {self.model!r:.60}, not a folder of the store")
+        labels = (self.data and self.data.labels) or {}
+        known = {f"data.labels.{split}": stored for split, stored in labels.items()}
+        for place, own in enumerate(self.evaluations):
+            name, wanted = f"evaluations.{place}.predictions", labels.get(own.split)
+            known[name] = own.predictions or ""
+            if own.predictions is not None and wanted is not None:
+                counts = len(own.predictions), len(wanted)
+                if counts[0] != counts[1]:
+                    raise ValueError(f"{name} has {counts[0]} texts, not {counts[1]} as the labels")
+        for name, stored in known.items():
+            if not readable(stored):
+                raise ValueError(f"{name} has a character that is no label")
+        return self
+
 
 class Interval(Record):
     """A median and its 95% bootstrap interval."""
 
-    median: Number
-    low: Number
-    high: Number
+    median: Ratio
+    low: Ratio
+    high: Ratio
 
 
 class CallSeconds(Record):
@@ -164,7 +187,7 @@ class Contender(Record):
     """Peak of tensor memory in a call, in bytes, without weights and inputs."""
     time_shares: dict[str, Number] | None = None
     """Share of the time by section, such as ``attention``; they sum to 1."""
-    flops_speedup: Number | None = None
+    flops_speedup: Ratio | None = None
     """Dense FLOPs over FLOPs on the timed texts alone."""
     event_samples: list[Number] | None = None
     """On a GPU, seconds of each pass by CUDA events; shape (rounds,)."""
@@ -202,13 +225,13 @@ class Picked(Record):
 class Setting(Record):
     """Where and how a pass was timed."""
 
-    device: str
+    device: Name
     """``cpu``, or a GPU such as ``cuda:0``."""
     device_name: str | None = None
     """Marketing name of the processor or GPU."""
     threads: int
     """CPU threads of PyTorch."""
-    dtype: str
+    dtype: Name
     """Number format of weights and activations: ``fp32`` or ``bf16``."""
     batch_size: int
     """Texts per batch."""
@@ -261,7 +284,7 @@ class TimingPass(Stored):
     """Commit of LoTBench, with ``-dirty`` for local changes."""
     allocator: dict[str, str] | None = None
     """Variables of the C library's memory allocator that were set."""
-    task: str
+    task: Name
     protocol: int = 1
     """Version of the rules of measurement."""
     engine: int = 1
@@ -292,13 +315,13 @@ class TimingPass(Stored):
 class MapSetting(Record):
     """Where and how a break-even map was timed."""
 
-    device: str
+    device: Name
     """``cpu``, or a GPU such as ``cuda:0``."""
     device_name: str
     """Marketing name of the processor or GPU."""
     threads: int
     """CPU threads of PyTorch."""
-    dtype: str
+    dtype: Name
     """Number format of weights and activations: ``fp32`` or ``bf16``."""
     rounds: int | None = None
     """Most rounds of a cell."""
@@ -342,7 +365,7 @@ class Cell(Record):
     """Rounds that were timed."""
     fastest_dense: str | None = None
     """Name of the dense model that speed-ups are measured against."""
-    speedups: list[KeepSpeedup]
+    speedups: list[KeepSpeedup] = Field(min_length=1)
     """One per keep ratio."""
     samples: dict[str, list[Number]] | None = None
     """Seconds of each round, by dense model or keep ratio; each of shape (rounds,)."""
@@ -367,7 +390,13 @@ class Map(Stored):
     """Variables of the C library's memory allocator that were set."""
     setting: MapSetting
     backbone: MapBackbone
-    cells: list[Cell]
+    cells: list[Cell] = Field(min_length=1)
+
+    @model_validator(mode="after")
+    def _same_keeps(self) -> Self:
+        if len({tuple(each.keep for each in cell.speedups) for cell in self.cells}) > 1:
+            raise ValueError("the cells have different keep ratios")
+        return self
 
 
 def schema() -> dict[str, Any]:

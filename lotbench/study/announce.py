@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import logging
+import re
 import time
 from typing import Any
 
+from ray.exceptions import OutOfMemoryError
 from ray.tune import Callback
 
 from lotbench.store.records import Trial
 from lotbench.store.store import Store
 from lotbench.study.plan import Plan
+from lotbench.study.trial import store_lost
 
 log = logging.getLogger(__name__)
 
@@ -38,7 +41,12 @@ class Announcer(Callback):
         self._announce(trial.config["trial"])
 
     def on_trial_error(self, iteration: int, trials: list, trial: Any, **info: Any) -> None:
-        self._announce(trial.config["trial"])
+        name = trial.config["trial"]
+        result = self.store.trial(name)
+        if result is None or result == self.before.get(name):
+            why = died(trial.get_pickled_error())
+            store_lost(self.planned.todo[name], self.planned.folder, why)
+        self._announce(name)
 
     def on_trial_recover(self, iteration: int, trials: list, trial: Any, **info: Any) -> None:
         label = self.planned.todo[trial.config["trial"]].label
@@ -46,19 +54,29 @@ class Announcer(Callback):
 
     def _announce(self, name: str) -> None:
         result = self.store.trial(name)
-        if result is None or result == self.before.get(name):
-            outcome = self.failed[name] = "died; its log is under ray/"
+        if result is None:
+            outcome = self.failed[name] = "its row is gone"
         elif result.error is not None:
             message = (result.error.message or "").splitlines()[:1]
             outcome = self.failed[name] = f"failed: {result.error.kind}: {''.join(message)}"
         else:
             self.succeeded += 1
-            outcome = scores(result)
+            outcome = scores(result) + ("" if result.model else " (its model was not kept)")
         label = self.planned.todo[name].label
         self.board.post.remote(label, None)  # a worker that died could not remove its status
         count = f"{self.succeeded + len(self.failed)}/{len(self.planned.todo)}"
         seconds = time.perf_counter() - self.started
         log.info("[%s, %.0f s] %s: %s", count, seconds, label, outcome)
+
+
+def died(error: BaseException | None) -> str:
+    """Why a worker died, in a line, as far as Ray knows."""
+    text = " ".join(str(error or "").split())
+    if isinstance(error, OutOfMemoryError) or "low on memory" in text:
+        return "the machine ran out of memory, and Ray ended the worker; give trials more of it"
+    detail = re.search(r"Worker exit detail: ([^.]*)", text)
+    said = f" ({detail[1]})" if detail else ""
+    return f"its process was killed, left or crashed{said}; its log is under ray/"
 
 
 def scores(trial: Trial) -> str:

@@ -2,18 +2,54 @@
 
 from __future__ import annotations
 
+import logging
+import shutil
 from collections.abc import Iterable
 from pathlib import Path
 
 from lotbench.config.sections import TrialConfig
 from lotbench.data.task import Task
+from lotbench.engine.loading import locate
 from lotbench.errors import InputError
 from lotbench.store.frame import flat
 from lotbench.store.records import Trial
 from lotbench.validation import report_at, validate
 
+log = logging.getLogger(__name__)
+
 COMMON = {"backbone", "layers", "data_root", "data", "train", "teacher"}
 """What all trials of a task in one store have in common."""
+
+
+ROOM = 32 * 2**20
+"""Bytes for rows, logs and the other files of a model."""
+
+
+def check_room(folder: Path, backbone: str, trials: int = 1) -> None:
+    """Refuses a store on a disk without room for one model; warns if there is none for all.
+
+    Raises
+    ------
+    InputError
+        If less is free than the weights of the backbone and `ROOM`.
+    """
+    place = Path(locate(backbone))
+    size = sum(path.stat().st_size for path in place.glob("*.safetensors"))
+    free = shutil.disk_usage(folder).free
+    if free < size + ROOM:
+        raise InputError(
+            f"{folder}: {free / 1e6:.0f} MB are free, but a trained model needs "
+            f"{(size + ROOM) / 1e6:.0f}; free some, or use another disk with --results"
+        )
+    if free < trials * size + ROOM:
+        log.warning(
+            "%s: %.1f GB are free, but the models of %d trials need about %.1f; without room, rows "
+            "are kept and models are not",
+            folder,
+            free / 1e9,
+            trials,
+            trials * size / 1e9,
+        )
 
 
 def stored_config(trial: Trial) -> TrialConfig:

@@ -14,11 +14,11 @@ from typing import Any
 from lotbench import machine
 from lotbench.config.sections import TrialConfig
 from lotbench.engine import checkpoint
-from lotbench.errors import InputError
+from lotbench.errors import InputError, PassFailed
 from lotbench.store.store import Store
 from lotbench.study.plan import Plan, resolve
 from lotbench.study.status import StatusBoard, logging_statuses, noting, posting
-from lotbench.study.trial import needed, prepare, run_trial
+from lotbench.study.trial import needed, prepare, run_trial, store_lost
 
 log = logging.getLogger(__name__)
 
@@ -52,10 +52,13 @@ def run_trials(planned: Plan, address: str | None = None) -> tuple[int, dict[str
     ------
     InputError
         If data or backbone are at fault, or no cluster answers at the address.
+    PassFailed
+        If Ray stops, since its node died.
     """
     with _connected(address):
         import ray
         from ray.exceptions import RayError
+        from ray.tune import TuneError
 
         actor: Any = ray.remote(num_cpus=0)(StatusBoard)
         board = actor.remote()
@@ -65,12 +68,19 @@ def run_trials(planned: Plan, address: str | None = None) -> tuple[int, dict[str
                 return ray.get(board.lines.remote(), timeout=10)
             return []
 
-        with logging_statuses(lines):
-            _train_teachers(planned, board)
-            succeeded, failed = _tune(planned, board)
+        try:
+            with logging_statuses(lines):
+                _train_teachers(planned, board)
+                succeeded, failed = _tune(planned, board)
+        except (RayError, TuneError) as error:
+            raise PassFailed(
+                f"Ray stopped ({str(error).strip().splitlines()[0]:.200}); finished trials are "
+                "kept, run it again to go on"
+            ) from error
     stored = {trial.trial_id for trial in Store(planned.folder).trials()}
     for name in planned.todo.keys() - stored:
-        failed.setdefault(name, "the worker died; its log is under ray/")
+        why = failed.setdefault(name, "its worker died; its log is under ray/")
+        store_lost(planned.todo[name], planned.folder, why)
     return succeeded, failed
 
 

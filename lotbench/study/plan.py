@@ -18,6 +18,9 @@ from lotbench.store.store import Store
 from lotbench.study.checks import check_comparable
 from lotbench.validation import validate
 
+LONGEST_ID = 200
+"""Letters; file systems allow 255 bytes, and timing passes and figures add some fifty."""
+
 
 @dataclass(frozen=True)
 class PlannedTrial:
@@ -122,13 +125,20 @@ def resolve(config: TrialConfig, place: Place | None = None) -> PlannedTrial:
     plugins = [str(Path(p).resolve()) if p.endswith(".py") else p for p in config.plugins]
     # Without targets of no use, so that they change no trial id.
     config = config.model_copy(update={"plugins": plugins, "targets": shared})
+    name = config.trial_id(method.version)
+    if len(name) > LONGEST_ID:
+        message = (
+            f"the names of task and method are {len(name) - LONGEST_ID} letters too long for the "
+            "names of files; shorten them"
+        )
+        raise InputError(place.fault((), message))
     return PlannedTrial(
         config,
         method,
         params,
         tuple(float(budget) for budget in budgets or ()),
         tuple(targets or ()),
-        config.trial_id(method.version),
+        name,
         place,
     )
 

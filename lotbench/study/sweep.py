@@ -13,6 +13,7 @@ from pathlib import Path
 from lotbench.config.sections import MeasureConfig
 from lotbench.store.files import write_json
 from lotbench.store.store import Store
+from lotbench.study.checks import check_room
 from lotbench.study.cluster import run_trials
 from lotbench.study.plan import Plan
 from lotbench.study.timing import measure
@@ -52,6 +53,7 @@ def run_sweep(planned: Plan, address: str | None = None) -> Report:
         report = Report(folder, skipped=sum(name in done for name in planned.trials))
         write_json(folder / "sweep.json", sweep.model_dump(mode="json"))
         if planned.todo:
+            check_room(folder, sweep.backbone, len(planned.todo))
             report.ran, report.failed = run_trials(planned, address)
         else:
             log.info("all %d trials are done", len(planned.trials))

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import logging
+import shutil
 import traceback
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
+
+from safetensors import SafetensorError
 
 from lotbench import machine, registry
 from lotbench.config.sections import TrialConfig
@@ -18,11 +22,19 @@ from lotbench.reducer import TokenReducer
 from lotbench.store.files import as_json
 from lotbench.store.records import Trial
 from lotbench.store.store import Store
-from lotbench.study.checks import check_comparable, check_data, check_teacher, stored_config
+from lotbench.study.checks import (
+    check_comparable,
+    check_data,
+    check_room,
+    check_teacher,
+    stored_config,
+)
 from lotbench.study.evaluate import score, stored_labels
 from lotbench.study.plan import PlannedTrial
 from lotbench.study.teacher import Artefacts, device
 from lotbench.study.training import NonFiniteLoss, train
+
+log = logging.getLogger(__name__)
 
 
 def run_trial(
@@ -32,8 +44,8 @@ def run_trial(
 ) -> Trial:
     """The result of one trial, trained, evaluated and stored.
 
-    A loss that is not finite, or an exception inside a method, ends the trial as ``failed``; its
-    ``error`` says why.
+    A loss that is not finite, or an exception or exit inside a method, ends the trial as
+    ``failed``; its ``error`` says why.
 
     Parameters
     ----------
@@ -65,14 +77,55 @@ def run_trial(
         if not catch_input_errors:
             raise
         row |= _failure("bad input", str(error))
-    except Exception as error:
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:  # a method may call sys.exit, and that has a row, too
         row |= _failure(type(error).__name__, registry.explain(error, trial.method))
         row["error"]["traceback"] = traceback.format_exc()
-    result = Trial.model_validate(row)
-    # A failure does not replace an earlier success.
-    if result.status == "done" or trial.id not in store.done():
+    return _keep(store, Trial.model_validate(row))
+
+
+def run_alone(trial: PlannedTrial, folder: Path) -> Trial:
+    """The result of `run_trial` while no other process writes to the store.
+
+    Raises
+    ------
+    InputError
+        As for `run_trial`, or if another process uses the store, or its disk is full.
+    """
+    with Store(folder).lock():
+        check_room(folder, trial.config.backbone)
+        return run_trial(trial, folder)
+
+
+def store_lost(trial: PlannedTrial, folder: Path, why: str) -> Trial:
+    """The failed row of a trial whose worker died before it could store one."""
+    row = _known_fields(trial) | _failure("worker died", why)
+    return _keep(Store(folder), Trial.model_validate(row))
+
+
+def _keep(store: Store, result: Trial) -> Trial:
+    """Stores a row, which is returned; a failure does not replace an earlier success.
+
+    On a disk without room for it, the trial's model makes room: scores are worth more.
+    """
+    if result.status != "done" and result.trial_id in store.done():
+        return result
+    try:
+        store.write(result)
+    except OSError as error:
+        if result.model is None:
+            raise
+        _remove_model(store.folder, result.trial_id, error)
+        result = Trial.model_validate(result.content() | {"model": None})
         store.write(result)
     return result
+
+
+def _remove_model(folder: Path, trial_id: str, error: Exception) -> None:
+    model = folder / "models" / trial_id
+    shutil.rmtree(model, ignore_errors=True)
+    log.warning("%s: the model was not kept, the scores are (%s)", model, error)
 
 
 def prepare(trial: PlannedTrial, folder: Path) -> Artefacts:
@@ -117,9 +170,13 @@ def _train_and_evaluate(trial: PlannedTrial, artefacts: Artefacts, folder: Path)
     attach = artefacts.attacher(needed(config, encoder.reducer))
     training = train(encoder, task.train, config.train, config.seed, attach)
     evaluations = score(encoder, task, trial.budgets, trial.targets)
-    checkpoint.save(
-        folder / model, encoder, artefacts.tokenizer, config.plugins, config.data.max_length
-    )
+    try:
+        checkpoint.save(
+            folder / model, encoder, artefacts.tokenizer, config.plugins, config.data.max_length
+        )
+    except (OSError, SafetensorError) as error:  # a full disk, most of the time
+        _remove_model(folder, trial.id, error)
+        model = None
     return {
         "metric": task.metrics[0],
         "teacher": {"key": artefacts.key, **artefacts.teacher_card()},

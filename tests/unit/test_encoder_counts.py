@@ -52,3 +52,16 @@ def test_counts_of_drops_at_both_points(tiny: Backbone, make_batch, mode: str) -
     assert [t.tolist() for t in trace.keys] == [[4, 2], [4, 2], [3, 2]]
     assert [t.tolist() for t in trace.feed_forward] == [[4, 2], [3, 2], [3, 2]]
     assert outputs.rows.tolist() == [0, 1, 2, 5, 6]
+
+
+@pytest.mark.parametrize("at", ["before_layer", "after_attention"])
+def test_a_drop_of_every_token_names_method_layer_and_text(
+    tiny: Backbone, make_batch, at: str
+) -> None:
+    def decide(layer: int, point: str, tokens: Tokens) -> Drop | None:
+        return Drop(tokens.layout.sequence != 1) if (layer, point) == (1, at) else None
+
+    encoder = ReducedEncoder(tiny, Fixed(3, decide))
+    words = rf"method 'fixed': {at} of layer 1: drops every token of text 1; keep its first"
+    with pytest.raises(ValueError, match=words):
+        encoder(make_batch([3, 2, 4]))

@@ -83,6 +83,26 @@ def damaged(**change) -> bytes:
         (b"[" * 100_000 + b"]" * 100_000, "nested too deeply"),
         (damaged(task=json.loads("[" * 600 + "]" * 600)), r"task is \[\[.*, not a text"),
         (damaged(params={"x": json.loads("[" * 600 + "]" * 600)}), "nested too deeply"),
+        (damaged(evaluations=[evaluation(10**400, 2.0)]), r"metrics\.accuracy: .* beyond 1e300"),
+        (damaged(evaluations=[evaluation(0.5, 2.0) | {"flops_speedup": 0}]), "not above zero"),
+        (damaged(evaluations=[evaluation(0.5, 2.0, {"k": [1]})]), r"budget\.k is \[1\]"),
+        (damaged(seed=10**400), "seed is 1000.*, not less than"),
+        (damaged(task="../../x"), r"task is '\.\./\.\./x', not a name"),
+        (damaged(model="models/\0"), "model is .*, not a folder of the store"),
+        (damaged(model="../../etc"), "model is .*, not a folder of the store"),
+        (damaged(config={"params": [1]}), "config.params is not an object"),
+        (damaged(data={"labels": {"validation": "01!"}}), "labels.validation has a character"),
+        (
+            damaged(evaluations=[evaluation(0.5, 2.0, predictions="0$")]),
+            r"evaluations\.0\.predictions has a character",
+        ),
+        (
+            damaged(
+                evaluations=[evaluation(0.5, 2.0, predictions="01")],
+                data={"labels": {"validation": "010"}},
+            ),
+            r"evaluations\.0\.predictions has 2 texts, not 3",
+        ),
     ],
 )
 def test_a_damaged_file_is_named_and_skipped(tmp_path, caplog, content, reason):
@@ -102,6 +122,10 @@ def test_a_damaged_file_is_named_and_skipped(tmp_path, caplog, content, reason):
         ({"machine": "Slide rule"}, "machine is 'Slide rule', not an object"),
         ({"contenders": [contender("a", 1.0, 7)]}, r"contenders\.0\.trial_id is 7, not a text"),
         ({"engine": "1"}, "engine is '1', not a whole number"),
+        (
+            {"contenders": [contender("a", 1.0) | {"speedup": {"median": 0, "low": 0, "high": 1}}]},
+            r"contenders\.0\.speedup\.median: a ratio is not above zero",
+        ),
     ],
 )
 def test_a_damaged_pass_is_named_and_skipped(tmp_path, caplog, change, reason):
@@ -182,8 +206,8 @@ def test_store_returns_its_trials_models_and_maps(tmp_path):
     assert list(store.done()) == ["a", "b"]
     assert store.trial("c").status == "failed" and store.trial("d") is None
     assert [store.model(each) for each in store.trials()] == [tmp_path / "models" / "a", None, None]
-    write(tmp_path, map_record("n", "2025-01", {}))
-    write(tmp_path, map_record("m", "2025-02", {}))
+    write(tmp_path, map_record("n", "2025-01", {(1, 32): (1.2,)}))
+    write(tmp_path, map_record("m", "2025-02", {(1, 32): (1.2,)}))
     assert [each.map_id for each in store.maps()] == ["n", "m"]
     with (
         store.lock(),
