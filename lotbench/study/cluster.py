@@ -102,11 +102,14 @@ def _connected(address: str | None) -> Iterator[None]:
             log_to_driver=False,
             runtime_env={"env_vars": RAY_SETTINGS | _inherited()},
         )
-    except (OSError, ValueError, RuntimeError) as error:
+    except Exception as error:  # Ray raises bare ones, too
+        first = (str(error).strip().splitlines() or [type(error).__name__])[0]
         if address is None:
-            raise
+            raise PassFailed(
+                f"Ray did not start ({first:.200}); nothing is lost, run it again"
+            ) from error
         raise InputError(
-            f"--address {address}: no Ray cluster there ({str(error).splitlines()[0]}); start one "
+            f"--address {address}: no Ray cluster there ({first}); start one "
             "with `ray start --head`, set RAY_AUTH_MODE=token if it asks for one, or leave "
             "--address out"
         ) from error
