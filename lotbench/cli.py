@@ -260,6 +260,7 @@ def inspect(
     output: Annotated[
         Path | None, typer.Option(help="Folder for the figure (PNG, SVG) and an HTML page.")
     ] = None,
+    plugins: Plugins = None,
 ) -> None:
     """Show which tokens trained models process, layer by layer."""
     if bool(text) == bool(split):
@@ -268,8 +269,11 @@ def inspect(
         raise InputError(f"--split {split}: validation or selection is needed")
     if text and len(text) > 2:
         raise InputError(f"--text: one text, or the two of a pair; {len(text)} are given")
+    from lotbench import registry
     from lotbench.inspection import inspect as inspection
 
+    for plugin in plugins or []:
+        registry.load_plugin(plugin)
     if text:
         table, files = inspection.of_text(folders, text, target, output)
     else:

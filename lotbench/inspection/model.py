@@ -21,8 +21,9 @@ from lotbench.inspection.route import Route
 from lotbench.report import names
 from lotbench.store.records import Trial
 from lotbench.store.store import Store
+from lotbench.study.cache import cache_folder
 from lotbench.study.checks import check_data, stored_config
-from lotbench.study.teacher import cache_folder, gradient_saliency, teacher_logits
+from lotbench.study.teacher import gradient_saliency, teacher_logits
 
 TOGETHER = 32
 """Texts of one forward pass."""
