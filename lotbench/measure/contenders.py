@@ -17,7 +17,7 @@ from lotbench.measure.protocol import Call
 from lotbench.measure.spec import Candidate, Example
 from lotbench.ragged import Ragged
 from lotbench.reducer import Outputs
-from lotbench.store.record import Json
+from lotbench.store.record import Budget
 
 Item = TypeVar("Item")
 
@@ -76,7 +76,7 @@ def padded_inputs(
 
 
 def packed_contender(
-    encoder: ReducedEncoder, examples: Sequence[Example], batch_size: int, budget: Json
+    encoder: ReducedEncoder, examples: Sequence[Example], batch_size: int, budget: Budget
 ) -> Contender:
     """The packed path at a budget, called once per ragged batch."""
     device = encoder.backbone.model.device

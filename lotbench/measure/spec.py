@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from lotbench.store.record import Json
+from lotbench.store.record import Budget
 from lotbench.store.records import Picked
 
 Samples = dict[str, list[float]]
@@ -36,7 +36,7 @@ class Candidate:
     name: str
     trial_id: str
     folder: str
-    budget: Json = field(default_factory=dict)
+    budget: Budget = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

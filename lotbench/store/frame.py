@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lotbench.errors import InputError
-from lotbench.store.record import Json
+from lotbench.store.record import Budget
 from lotbench.store.records import Contender, Evaluation, TimingPass, Trial
 from lotbench.store.store import Store
 
@@ -197,7 +197,7 @@ def _setting_hash(trial: Trial) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:8]
 
 
-def budget_text(budget: Json) -> str:
+def budget_text(budget: Budget) -> str:
     """The budget as the frame writes it: ``threshold=0.5``, or an empty text."""
     return " ".join(f"{name}={value}" for name, value in sorted(budget.items()))
 

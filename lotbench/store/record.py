@@ -40,6 +40,8 @@ Ratio = Annotated[Number, AfterValidator(_above_zero)]
 """A number above zero: figures have log axes."""
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9:._-]*$")]
 """Part of a file's name, so nothing that leads out of its folder."""
+Budget = dict[str, Number]
+"""A budget by its name, such as ``{"threshold": 0.5}``; empty if the method has none."""
 Json = dict[str, JsonValue]
 """A JSON object with arbitrary keys."""
 

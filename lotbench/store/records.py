@@ -15,7 +15,7 @@ from pydantic.json_schema import models_json_schema
 
 from lotbench.store.parts import Data, Failure, Machine, Teacher, Training
 from lotbench.store.predictions import check_answers
-from lotbench.store.record import Json, Name, Number, Ratio, Record
+from lotbench.store.record import Budget, Json, Name, Number, Ratio, Record
 
 
 class Stored(Record):
@@ -34,8 +34,7 @@ class Stored(Record):
 class Evaluation(Record):
     """One trained model at one budget on one split."""
 
-    budget: dict[str, Number]
-    """The budget by its name, such as ``{"threshold": 0.5}``; empty if the method has none."""
+    budget: Budget
     split: str
     """``validation`` (for reports) or ``selection`` (to choose a model)."""
     target: Number | None = None
@@ -168,7 +167,7 @@ class Contender(Record):
     """True if the interval is wider than 10% of the median."""
     trial_id: str | None = None
     """Null for the dense models."""
-    budget: Json | None = None
+    budget: Budget | None = None
     """See `Evaluation`."""
     call_seconds: CallSeconds | None = None
     peak_bytes: int | None = None
