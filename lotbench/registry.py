@@ -9,6 +9,7 @@ import inspect
 import json
 import sys
 import traceback
+from functools import cache
 from hashlib import sha256
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
@@ -26,9 +27,15 @@ HOOKS = (
 _plugins: dict[str, type[TokenReducer]] = {}
 
 
+@cache
+def _installed() -> tuple[EntryPoint, ...]:
+    """The entry points of methods; read once, since it takes reading every package's metadata."""
+    return tuple(entry_points(group=GROUP))
+
+
 def names() -> list[str]:
     """Names of all known methods, sorted."""
-    return sorted({*(point.name for point in entry_points(group=GROUP)), *_plugins})
+    return sorted({*(point.name for point in _installed()), *_plugins})
 
 
 def get(name: str) -> type[TokenReducer]:
@@ -40,7 +47,7 @@ def get(name: str) -> type[TokenReducer]:
         If the name is unknown, registered twice, or its module cannot be imported.
     """
     found: dict[str, EntryPoint] = {}
-    for point in entry_points(group=GROUP):
+    for point in _installed():
         if point.name == name:
             found[point.value] = point
     if len(found) + (name in _plugins) > 1:
@@ -148,7 +155,7 @@ def explain(error: BaseException, cls: type[TokenReducer]) -> str:
 
 def is_installed(name: str) -> bool:
     """True if a method of this name is an entry point."""
-    return any(point.name == name for point in entry_points(group=GROUP))
+    return any(point.name == name for point in _installed())
 
 
 def is_home(place: str, cls: type[TokenReducer]) -> bool:
@@ -202,6 +209,7 @@ def _checked(cls: object, place: str) -> type[TokenReducer]:
     return cls
 
 
+@cache
 def _check_hooks(cls: type[TokenReducer], place: str) -> None:
     """Refuse hooks with wrong arguments and misspelt hooks, before any work is done."""
     for hook in HOOKS:

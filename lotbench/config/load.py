@@ -7,25 +7,29 @@ from pathlib import Path
 
 from pydantic import ConfigDict, Field
 
+from lotbench.config.bounds import TRIALS, written
 from lotbench.config.document import Document, Place
+from lotbench.config.expand import number_of_trials
 from lotbench.config.grid import has_grid
 from lotbench.config.overrides import override
 from lotbench.config.sections import (
+    Layers,
     Name,
-    Positive,
+    Plugins,
     Section,
     Seed,
     SweepConfig,
     Targets,
     TaskConfig,
     TeacherConfig,
+    Text,
     TrainConfig,
     TrialConfig,
 )
-from lotbench.config.tasks import BUILT_IN
+from lotbench.config.tasks import unusable
 from lotbench.config.yaml_reader import read_yaml
-from lotbench.errors import InputError, near_misses
-from lotbench.validation import KeyPath, validate
+from lotbench.errors import InputError
+from lotbench.validation import validate
 
 
 class NamedTask(TaskConfig):
@@ -44,16 +48,16 @@ class NamedMethod(Section):
 class TrialFile(Section):
     """A trial file: a sweep file with singular keys and no grids."""
 
-    backbone: str
-    layers: Positive | None = None
-    data_root: str | None = None
+    backbone: Text
+    layers: Layers | None = None
+    data_root: Text | None = None
     task: NamedTask
     seed: Seed = 0
     train: TrainConfig = TrainConfig()
     teacher: TeacherConfig | None = None
     method: NamedMethod
     targets: Targets | None = None
-    plugins: list[str] = Field([])
+    plugins: Plugins = Field([])
 
 
 def load_sweep(path: str | Path, overrides: Sequence[str] = ()) -> tuple[SweepConfig, Document]:
@@ -68,8 +72,20 @@ def load_sweep(path: str | Path, overrides: Sequence[str] = ()) -> tuple[SweepCo
     if {"task", "method"} <= document.data.keys():
         raise InputError(f"{path}: this is a trial file; use `lotbench run`")
     sweep = validate(SweepConfig, document.data, document.fault)
+    faults = []
     for name, task in sweep.tasks.items():
-        _check_known(document, ("tasks", name), name, task)
+        if fault := unusable(name, task.source):
+            faults.append(document.fault(("tasks", name, *fault.path), fault.message))
+    if (many := number_of_trials(sweep)) > TRIALS:
+        faults.append(
+            document.fault(
+                ("methods",),
+                f"{written(many)} trials (tasks x seeds x methods x grids); a sweep has at most "
+                f"{TRIALS:,}, so divide it",
+            )
+        )
+    if faults:
+        raise InputError("\n".join(faults))
     return sweep, document
 
 
@@ -86,7 +102,8 @@ def load_trial(path: str | Path, overrides: Sequence[str] = ()) -> tuple[TrialCo
         raise InputError(f"{path}: this is a sweep file; use `lotbench sweep`")
     trial = validate(TrialFile, document.data, document.fault)
     data = TaskConfig(**{key: getattr(trial.task, key) for key in TaskConfig.model_fields})
-    _check_known(document, ("task",), trial.task.name, data)
+    if fault := unusable(trial.task.name, data.source):
+        raise InputError(document.fault(("task", *fault.path), fault.message))
     params = trial.method.model_extra or {}
     if has_grid(params):
         message = "a trial has no grids: give one value, or run a sweep"
@@ -122,12 +139,3 @@ def stored_sweep(folder: str | Path, overrides: Sequence[str] = ()) -> SweepConf
     measured = [f"measure.{text}" for text in overrides]
     document = override(read_yaml(path), measured)
     return validate(SweepConfig, document.data, document.fault)
-
-
-def _check_known(document: Document, path: KeyPath, name: str, task: TaskConfig) -> None:
-    if task.source is None and name not in BUILT_IN:
-        message = (
-            f"no built-in task {name!r}; {near_misses(name, list(BUILT_IN))} "
-            "For your own data give `source`: a folder or a hub dataset id"
-        )
-        raise InputError(document.fault(path, message))

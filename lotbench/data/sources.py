@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from lotbench.config.sections import TaskConfig
-from lotbench.config.tasks import BUILT_IN, BuiltIn
+from lotbench.config.tasks import BUILT_IN, BuiltIn, is_folder, unusable
 from lotbench.data.corpora import read_corpus
 from lotbench.data.tables import (
     VALIDATION_NAMES,
@@ -23,8 +23,9 @@ from lotbench.data.tables import (
     read_table,
     to_rows,
 )
-from lotbench.errors import InputError, near_misses
+from lotbench.errors import InputError
 from lotbench.metrics import CLASSIFICATION, REGRESSION
+from lotbench.validation import dotted
 
 GLUE = "nyu-mll/glue"
 if TYPE_CHECKING:
@@ -53,16 +54,13 @@ def read_source(name: str, data: TaskConfig, data_root: str | None) -> Source:
     InputError
         If the data cannot be read or a value is invalid; the message has file, column and row.
     """
-    if data.subset and (data.source is None or Path(os.path.expanduser(data.source)).is_dir()):
+    if data.subset and (data.source is None or is_folder(data.source)):
         raise InputError(
             f"tasks.{name}.subset: only a hub dataset given as `source` has one; remove it"
         )
-    built_in = None if data.source else BUILT_IN.get(name)
-    if built_in is None and data.source is None:
-        raise InputError(
-            f"tasks.{name}: no built-in task {name!r}; {near_misses(name, list(BUILT_IN))} "
-            "For your own data give `source`: a folder or a hub dataset id"
-        )
+    if fault := unusable(name, data.source):
+        raise InputError(f"{dotted(('tasks', name, *fault.path))}: {fault.message}")
+    built_in = None if data.source else BUILT_IN[name]
     if built_in is None:
         train, validation = _read_own(name, data)
     elif built_in.origin == "glue":
@@ -76,9 +74,8 @@ def read_source(name: str, data: TaskConfig, data_root: str | None) -> Source:
 
 def _read_own(name: str, data: TaskConfig) -> tuple[Rows, Rows]:
     assert data.source is not None
-    folder = Path(os.path.expanduser(data.source))
-    if folder.is_dir() or data.source.startswith((".", "/", "~")):
-        frames = _read_folder(folder, VALIDATION_NAMES)
+    if is_folder(data.source):
+        frames = _read_folder(Path(os.path.expanduser(data.source)), VALIDATION_NAMES)
     else:
         mend = "check the id and the network, or the path if it is a local folder"
         frames = read_hub(data.source, data.subset, VALIDATION_NAMES, mend)

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from lotbench import registry
+from lotbench.config.bounds import BUDGETS
 from lotbench.config.document import Document, Place
 from lotbench.config.expand import expand
 from lotbench.config.sections import Section, SweepConfig, Targets, TrialConfig
@@ -53,6 +54,11 @@ class PlannedTrial:
         """The trial in a few words: task, method, parameters, seed."""
         params = [f"{name}={value}" for name, value in self.config.params.items()]
         return " ".join([self.config.task, self.config.method, *params, f"seed={self.config.seed}"])
+
+    @property
+    def built(self) -> tuple[Any, ...]:
+        """What the method's object is built from, apart from the backbone's width."""
+        return self.method, self.params.model_dump_json(), self.config.layers
 
     def check_fits(self, n_layers: int, width: int) -> None:
         """Builds the method for the backbone, so that what does not fit is found before training.
@@ -153,6 +159,9 @@ def _check_budgets(
     if not numbers or not budgets or len(set(budgets)) < len(budgets):
         message = f"a list of different numbers is needed (given: {budgets!r:.60})"
         raise InputError(place.fault((key,), message))
+    if len(budgets) > BUDGETS:
+        message = f"{len(budgets)} budgets; a model is scored at {BUDGETS} at most"
+        raise InputError(place.fault((key,), message))
     for i, budget in enumerate(budgets):
         method.check_budget(params, budget, lambda _, message, i=i: place.fault((key, i), message))
 
@@ -203,7 +212,8 @@ def plan(sweep: SweepConfig, document: Document, root: Path, max_trials: int | N
     if todo:
         with document.at(("backbone",)):
             backbone = read_config(sweep.backbone)
-        for trial in todo.values():
+        # Once for all tasks and seeds, since building a method takes milliseconds.
+        for trial in {trial.built: trial for trial in todo.values()}.values():
             trial.check_fits(backbone.num_hidden_layers, backbone.hidden_size)
     return Plan(sweep, folder, trials, dict(list(todo.items())[:max_trials]))
 

@@ -87,16 +87,18 @@ def refusal(tmp_path: Path) -> Callable[..., str]:
             "line 6: methods.dense.grid.1.width: unknown key; known: none",
         ),
         ("top_p", "topp", "line 8: methods.lot.topp: unknown key; did you mean 'top_p'?"),
+        ("top_p: 0.3", "top_p: ~", "line 8: methods.lot.top_p: Input should be a valid number"),
         (
             "top_p: 0.3",
             "top_p: 3",
-            "line 8: methods.lot.top_p: Input should be less than or equal to 1 (given: 3)",
+            "line 8: methods.lot.top_p: Input should be less than or equal to 1 and "
+            "greater than 0 (given: 3)",
         ),
         (
             "[1.0, 0.1]",
             "[1.0, -1]",
             "line 10: methods.lot.loss_weight: "
-            "Input should be greater than or equal to 0 (given: -1)",
+            "Input should be greater than or equal to 0 and less than or equal to 1e+06 ",
         ),
         ("  lot:", "  lott:", "line 7: methods.lott: unknown method 'lott'; did you mean 'lot'"),
         (
