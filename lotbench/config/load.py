@@ -28,8 +28,8 @@ from lotbench.config.sections import (
 )
 from lotbench.config.tasks import unusable
 from lotbench.config.yaml_reader import read_yaml
-from lotbench.errors import InputError
-from lotbench.validation import validate
+from lotbench.errors import Faults, InputError
+from lotbench.validation import KeyPath, validate
 
 
 class NamedTask(TaskConfig):
@@ -72,20 +72,18 @@ def load_sweep(path: str | Path, overrides: Sequence[str] = ()) -> tuple[SweepCo
     if {"task", "method"} <= document.data.keys():
         raise InputError(f"{path}: this is a trial file; use `lotbench run`")
     sweep = validate(SweepConfig, document.data, document.fault)
-    faults = []
+    faults = Faults()
     for name, task in sweep.tasks.items():
-        if fault := unusable(name, task.source):
-            faults.append(document.fault(("tasks", name, *fault.path), fault.message))
-    if (many := number_of_trials(sweep)) > TRIALS:
-        faults.append(
-            document.fault(
-                ("methods",),
+        with faults.collected():
+            _check_known(document, ("tasks", name), name, task)
+    with faults.collected():
+        if (many := number_of_trials(sweep)) > TRIALS:
+            message = (
                 f"{written(many)} trials (tasks x seeds x methods x grids); a sweep has at most "
-                f"{TRIALS:,}, so divide it",
+                f"{TRIALS:,}, so divide it"
             )
-        )
-    if faults:
-        raise InputError("\n".join(faults))
+            raise InputError(document.fault(("methods",), message))
+    faults.check()
     return sweep, document
 
 
@@ -102,8 +100,7 @@ def load_trial(path: str | Path, overrides: Sequence[str] = ()) -> tuple[TrialCo
         raise InputError(f"{path}: this is a sweep file; use `lotbench sweep`")
     trial = validate(TrialFile, document.data, document.fault)
     data = TaskConfig(**{key: getattr(trial.task, key) for key in TaskConfig.model_fields})
-    if fault := unusable(trial.task.name, data.source):
-        raise InputError(document.fault(("task", *fault.path), fault.message))
+    _check_known(document, ("task",), trial.task.name, data)
     params = trial.method.model_extra or {}
     if has_grid(params):
         message = "a trial has no grids: give one value, or run a sweep"
@@ -139,3 +136,8 @@ def stored_sweep(folder: str | Path, overrides: Sequence[str] = ()) -> SweepConf
     measured = [f"measure.{text}" for text in overrides]
     document = override(read_yaml(path), measured)
     return validate(SweepConfig, document.data, document.fault)
+
+
+def _check_known(document: Document, path: KeyPath, name: str, task: TaskConfig) -> None:
+    if fault := unusable(name, task.source):
+        raise InputError(document.fault((*path, *fault.path), fault.message))

@@ -13,17 +13,16 @@ import numpy as np
 from lotbench.config.sections import TaskConfig
 from lotbench.config.tasks import BUILT_IN, BuiltIn, is_folder, unusable
 from lotbench.data.corpora import read_corpus
+from lotbench.data.labels import class_labels, float_labels
 from lotbench.data.tables import (
     VALIDATION_NAMES,
     Rows,
-    class_labels,
     find_split,
-    float_labels,
     read_hub,
     read_table,
     to_rows,
 )
-from lotbench.errors import InputError
+from lotbench.errors import Faults, InputError
 from lotbench.metrics import CLASSIFICATION, REGRESSION
 from lotbench.validation import dotted
 
@@ -103,14 +102,23 @@ def _read_glue(
 
 def _read_folder(folder: Path, names: Sequence[str]) -> dict[str, tuple[pd.DataFrame, str]]:
     files = {"train": find_split(folder, ["train"]), "validation": find_split(folder, names)}
-    return {role: (read_table(file), str(file)) for role, file in files.items()}
+    frames, faults = {}, Faults()
+    for role, file in files.items():
+        with faults.collected():
+            frames[role] = read_table(file), str(file)
+    faults.check()
+    return frames
 
 
 def _both_splits(
     frames: dict[str, tuple[pd.DataFrame, str]], text: list[str], label: str, name: str
 ) -> tuple[Rows, Rows]:
-    (train, first), (validation, second) = frames["train"], frames["validation"]
-    return to_rows(train, text, label, first, name), to_rows(validation, text, label, second, name)
+    rows, faults = {}, Faults()
+    for role, (frame, where) in frames.items():
+        with faults.collected():
+            rows[role] = to_rows(frame, text, label, where, name)
+    faults.check()
+    return rows["train"], rows["validation"]
 
 
 def _with_labels(
@@ -141,8 +149,6 @@ def _with_labels(
         *labels, names = class_labels(train, validation, label, name)
         n_labels = len(names)
         notes["classes"] = names
-        if unseen := sorted({*labels[1].tolist()} - {*labels[0].tolist()}):
-            notes["classes_never_in_train"] = [names[i] for i in unseen]
     for rows, values in zip((train, validation), labels, strict=True):
         rows.labels = np.asarray(values)
     return Source(train, validation, n_labels, regression, metrics, notes)

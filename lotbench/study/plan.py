@@ -12,7 +12,7 @@ from lotbench.config.document import Document, Place
 from lotbench.config.expand import expand
 from lotbench.config.sections import Section, SweepConfig, Targets, TrialConfig
 from lotbench.engine.loading import read_config
-from lotbench.errors import InputError
+from lotbench.errors import Faults, InputError
 from lotbench.measure import launch
 from lotbench.reducer import Params, TokenReducer
 from lotbench.store.store import Store
@@ -104,9 +104,11 @@ def resolve(config: TrialConfig, place: Place | None = None) -> PlannedTrial:
         If a plugin, the method or a parameter is unknown or does not fit.
     """
     place = place or Place(Document(""), ("methods", config.method))
+    faults = Faults()
     for i, plugin in enumerate(config.plugins):
-        with place.document.at(("plugins", i)):
+        with faults.collected(), place.document.at(("plugins", i)):
             registry.load_plugin(plugin)
+    faults.check()
     try:
         method = registry.get(config.method)
     except InputError as error:
@@ -233,13 +235,10 @@ def _check_timed_targets(
 def _resolve_all(sweep: SweepConfig, document: Document) -> dict[str, PlannedTrial]:
     """The resolved trials by id; the faults of all of them are in one message."""
     trials: dict[str, PlannedTrial] = {}
-    faults: dict[str, None] = {}
+    faults = Faults()
     for config, place in expand(sweep, document):
-        try:
+        with faults.collected():
             trial = resolve(config, place)
             trials[trial.id] = trial
-        except InputError as error:
-            faults |= dict.fromkeys(str(error).splitlines())
-    if faults:
-        raise InputError("\n".join(faults))
+    faults.check()
     return trials

@@ -76,6 +76,12 @@ def test_texts_and_pairs_can_be_mixed(save) -> None:
     torch.testing.assert_close(logits[1:2], model([("a b", "c d e")]), rtol=0, atol=1e-5)
 
 
+@pytest.mark.parametrize("batch_size", [0, -1, True, 2.0])
+def test_a_batch_has_one_text_or_more(save, batch_size) -> None:
+    with pytest.raises(InputError, match=r"^batch_size: an integer of 1 or more is needed, not"):
+        lotbench.load(save())(["a"], batch_size=batch_size)
+
+
 @pytest.mark.parametrize(
     ("texts", "words"),
     [

@@ -237,6 +237,23 @@ def test_merge_key_is_not_a_duplicate(tmp_path: Path) -> None:
         ("name: small", 'plugins: ["a\\0.py"]', ":1: plugins.0: 'a\\x00.py' has a character"),
         ("some/encoder", '"\\ud800"', ":2: backbone: '\\ud800' has a character that"),
         ("  dense:", "  dense: {grid: [1, 2]}", ":9: methods.dense: a method has a mapping of"),
+        (
+            "epochs: 2",
+            "epochs: 1e-300",
+            ":7: train.epochs: Input should be greater than or eq",
+        ),
+        ("learning_rate: 5e-5", "learning_rate: 1e9", ":7: train.learning_rate: Input should be l"),
+        (
+            "max_length: 64",
+            "text: topic, label: topic",
+            ":4: tasks.sst2: text: column 'topic' is the label; choose another text column",
+        ),
+        ("max_length: 64", "text: [a, a]", ":4: tasks.sst2.text: names a value twice: ['a', 'a']"),
+        (
+            "  rte:",
+            "  mine: {source: csv}",
+            ":5: tasks.mine.source: 'csv' is neither a folder ",
+        ),
         ("threads: [1, all]", "dtypes: fp32", ":11: measure.dtypes: Input should be a valid list"),
         ("max_length: 64", "metrics: [acc]", ":4: tasks.sst2.metrics.0: Input should be 'accu"),
         ("  rte:", "  sts2:", ":5: tasks.sts2: no built-in task 'sts2'; did you mean 's"),

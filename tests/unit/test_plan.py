@@ -121,6 +121,26 @@ def refusal(tmp_path: Path) -> Callable[..., str]:
             "[1, x]",
             "line 17: methods.power-bert.1.retention.grid.1.1: Input should be",
         ),
+        (
+            "{unit: share}",
+            "{retention_scales: [1, -0.5]}",
+            "line 13: methods.power-bert.0.retention_scales.1: 0 or more is needed; its range is ",
+        ),
+        (
+            "  dense:",
+            "  ltp: {threshold_scales: [-1]}",
+            "line 6: methods.ltp.threshold_scales.0: 0 or more is needed; its range is 0.001 ",
+        ),
+        (
+            "  dense:",
+            "  random-drop: {keep_ratio: 0}",
+            "line 6: methods.random-drop.keep_ratio: a share must be greater than 0 and at most 1",
+        ),
+        (
+            "[0.3, 0.5]",
+            f"[{', '.join(str(i / 1000) for i in range(201))}]",
+            "line 9: methods.lot.thresholds: 201 budgets; a model is scored at 200 at most",
+        ),
         ("name: small", "name: small\nlayers: 3", "line 2: layers: 3, but the backbone has only 2"),
         (
             "  dense:",
@@ -129,7 +149,7 @@ def refusal(tmp_path: Path) -> Callable[..., str]:
         ),
         (
             "name: small",
-            "name: small\nplugins: [baselines.ltp, nowhere.py]",
+            "name: small\nplugins: [nowhere.py]",
             "line 2: plugin",
         ),
         (
@@ -155,6 +175,13 @@ def test_a_value_from_the_command_line_is_named_so(refusal) -> None:
     first, second = found.splitlines()
     assert first.startswith("--set: methods.lot.topp: unknown key")
     assert second.startswith("--set: methods.power-bert.1.retention: ")
+
+
+def test_one_wrong_plugin_hides_no_other(refusal) -> None:
+    found = refusal("name: small", "name: small\nplugins:\n  - nowhere.py\n  - no_such_module")
+    first, second = found.splitlines()
+    assert first == "line 3: plugin nowhere.py: no such file"
+    assert second.startswith("line 4: plugin no_such_module: ModuleNotFoundError")
 
 
 def test_the_faults_of_all_trials_are_in_one_message(refusal) -> None:

@@ -7,7 +7,7 @@ from importlib.metadata import EntryPoint
 from pathlib import Path
 
 import pytest
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from baselines.power_bert import PowerBert
 from lotbench import registry
@@ -324,6 +324,35 @@ def test_parameters_that_json_cannot_store_are_refused() -> None:
 
     (line,) = messages(Endless, {})
     assert line.startswith("methods.lot: the parameters cannot be stored as JSON: ")
+
+
+@pytest.mark.parametrize("value", [True, "0.5", [0.5]])
+def test_numbers_are_not_made_of_other_types(value: object) -> None:
+    (line,) = messages(LeapOfThought, {"top_p": value})
+    assert line.startswith("methods.lot.top_p: Input should be a valid number")
+    (line,) = messages(LeapOfThought, {"detach_router": 1})
+    assert line == "methods.lot.detach_router: Input should be a valid boolean (given: 1)"
+
+
+def test_types_that_yaml_lacks_are_made_of_those_that_it_has() -> None:
+    class Own(Params):
+        span: tuple[float, float] = (0.0, 1.0)
+        folder: Path = Path()
+        half: float = 1.0
+
+        @field_validator("half", mode="before")
+        @classmethod
+        def _half(cls, value: object) -> object:
+            return 0.5 if value == "half" else value
+
+    class Method(TokenReducer):
+        Params = Own
+
+    values = {"span": [1, 2], "folder": "a", "half": "half"}
+    made = registry.make_params(Method, values, report_at(""))
+    assert made == Own(span=(1.0, 2.0), folder=Path("a"), half=0.5)
+    (line,) = messages(Method, {"span": [1, "2"]})
+    assert line.startswith("methods.lot.span.1: Input should be a valid number")
 
 
 def test_every_mistake_is_listed() -> None:
