@@ -116,7 +116,7 @@ def run(
 
     trial = resolve(config, place)
     with progress_bar() as show, listening(show):
-        result = run_trial(trial, folder)
+        result = run_trial(trial, folder, dump=sys.__stderr__)
     if result.error is not None:
         typer.echo(f"failed: {result.error.kind}: {result.error.message}", err=True)
         if result.error.traceback is not None:

@@ -20,6 +20,7 @@ from lotbench.config.bounds import (
     BUDGETS,
     ENTRIES,
     LAYERS,
+    MINUTES,
     SEEDS,
     TRIAL_VALUES,
     TRIALS,
@@ -27,6 +28,9 @@ from lotbench.config.bounds import (
     written,
 )
 from lotbench.config.grid import count, size, variants
+
+MAX_MINUTES = 24 * 60.0
+"""Time limit of a trial where a file gives none."""
 
 Metric = Literal["accuracy", "f1", "matthews", "pearson", "spearman"]
 
@@ -166,11 +170,16 @@ class TrainConfig(FitConfig):
 
     ``distillation`` is the weight of the divergence from the teacher's logits.  With
     ``steps: total``, the stages of a method share the steps of the epochs; with ``final``, its last
-    stage gets as many, and the stages before it come on top.
+    stage gets as many, and the stages before it come on top.  A trial that takes more than
+    ``max_minutes`` is ended and has failed.
     """
 
     distillation: float = Field(default=1.0, ge=0, le=1000)
     steps: Literal["total", "final"] = "total"
+    # In no trial id, since it changes no result; nor in records, if it is not given.
+    max_minutes: float = Field(
+        default=MAX_MINUTES, gt=0, le=MINUTES, exclude_if=lambda minutes: minutes == MAX_MINUTES
+    )
 
 
 class TeacherConfig(FitConfig):
@@ -256,7 +265,8 @@ class TrialConfig(Section):
         version : int
             The ``version`` of the method's class.
         """
-        content = {**self.model_dump(exclude={"plugins"}), "version": version}
+        free = {"plugins": True, "train": {"max_minutes"}}
+        content = {**self.model_dump(exclude=free), "version": version}
         return f"{self.task}-{self.method}-s{self.seed}-{digest(content)[:10]}"
 
     def teacher_key(self) -> str:

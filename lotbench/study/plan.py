@@ -11,6 +11,7 @@ from lotbench.config.bounds import BUDGETS
 from lotbench.config.document import Document, Place
 from lotbench.config.expand import expand
 from lotbench.config.sections import Section, SweepConfig, Targets, TrialConfig
+from lotbench.deadline import TimeUp, limited
 from lotbench.engine.loading import read_config
 from lotbench.errors import Faults, InputError
 from lotbench.measure import launch
@@ -18,6 +19,9 @@ from lotbench.reducer import Params, TokenReducer
 from lotbench.store.store import Store
 from lotbench.study.checks import check_comparable
 from lotbench.validation import validate
+
+BUILD_SECONDS = 60.0
+"""Time limit for building a method."""
 
 
 @dataclass(frozen=True)
@@ -78,7 +82,11 @@ class PlannedTrial:
             message = f"{layers}, but the backbone has only {n_layers} layers"
             raise InputError(self.place.document.fault(("layers",), message))
         try:
-            self.method(self.params, layers, width)
+            with limited(BUILD_SECONDS):
+                self.method(self.params, layers, width)
+        except TimeUp as error:
+            message = f"building it {registry.explain(error, self.method)}; see its __init__"
+            raise InputError(self.place.fault((), message)) from error
         except InputError as error:
             message = str(error).removeprefix(f"{self.config.method}: ")
             raise InputError(self.place.fault((), message)) from error

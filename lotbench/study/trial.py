@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import re
+import sys
 import traceback
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from lotbench import machine, registry
 from lotbench.config.sections import TrialConfig
 from lotbench.data.task import load_task
+from lotbench.deadline import TimeUp, duration, limited
 from lotbench.engine import checkpoint
 from lotbench.engine.encoder import ReducedEncoder
 from lotbench.engine.loading import load_tokenizer, read_config
@@ -21,19 +24,23 @@ from lotbench.store.store import Store
 from lotbench.study.checks import check_comparable, check_data, check_teacher, stored_config
 from lotbench.study.evaluate import score, stored_labels
 from lotbench.study.plan import PlannedTrial
+from lotbench.study.progress import following
 from lotbench.study.teacher import Artefacts, device
 from lotbench.study.training import NonFiniteLoss, train
+
+TIME_LIMIT = "time limit"
 
 
 def run_trial(
     trial: PlannedTrial,
     folder: Path,
     catch_input_errors: bool = False,
+    dump: IO[str] | None = None,
 ) -> Trial:
     """The result of one trial, trained, evaluated and stored.
 
-    A loss that is not finite, or an exception inside a method, ends the trial as ``failed``; its
-    ``error`` says why.
+    A loss that is not finite, an exception inside a method, or the time limit ends the trial as
+    ``failed``; its ``error`` says why.
 
     Parameters
     ----------
@@ -42,6 +49,8 @@ def run_trial(
         The store.
     catch_input_errors : bool
         Let bad input, too, end the trial as failed, so that a sweep's other trials go on.
+    dump : file, optional
+        For the traceback of a process that must be ended, see `limited`.
 
     Raises
     ------
@@ -49,30 +58,58 @@ def run_trial(
         If the configuration or the data is at fault.
     """
     row, store = _known_fields(trial), Store(folder)
-    try:
-        check_comparable(folder, store.done().values(), trial.config)
-        backbone = read_config(trial.config.backbone)
-        trial.check_fits(backbone.num_hidden_layers, backbone.hidden_size)
-        artefacts = prepare(trial, folder)
-        found = _train_and_evaluate(trial, artefacts, folder)
-        # A value that the record or JSON does not allow is a fault of the method.
-        as_json(Trial.model_validate(row | found).content())
-        row |= found
-    except NonFiniteLoss as error:
-        row |= _failure("non-finite loss", str(error))
-        row["error"] |= {"step": error.step, "term": error.term}
-    except InputError as error:
-        if not catch_input_errors:
-            raise
-        row |= _failure("bad input", str(error))
-    except Exception as error:
-        row |= _failure(type(error).__name__, registry.explain(error, trial.method))
-        row["error"]["traceback"] = traceback.format_exc()
-    result = Trial.model_validate(row)
-    # A failure does not replace an earlier success.
-    if result.status == "done" or trial.id not in store.done():
-        store.write(result)
-    return result
+    with following() as place:
+        try:
+            with limited(trial.config.train.max_minutes * 60, dump):
+                row |= _result(trial, folder, row)
+        except TimeUp as error:
+            error.args = (f"{error} (train.max_minutes), in {place()}",)
+            row |= _failure(TIME_LIMIT, registry.explain(error, trial.method))
+        except NonFiniteLoss as error:
+            row |= _failure("non-finite loss", str(error))
+            row["error"] |= {"step": error.step, "term": error.term}
+        except InputError as error:
+            if not catch_input_errors:
+                raise
+            row |= _failure("bad input", str(error))
+        except Exception as error:
+            row |= _failure(type(error).__name__, registry.explain(error, trial.method))
+            row["error"]["traceback"] = traceback.format_exc()
+    return _stored(row, store)
+
+
+def store_ended(trial: PlannedTrial, folder: Path, dump: str) -> Trial:
+    """The failed row, stored, of a trial whose process had to be ended.
+
+    Parameters
+    ----------
+    trial : PlannedTrial
+    folder : Path
+        The store.
+    dump : str
+        What faulthandler wrote: the places of all threads.
+    """
+    home = getattr(sys.modules.get(trial.method.__module__), "__file__", None)
+    places = re.findall(r'File "(.+)", line (\d+) in (.+)', dump)
+    own = [f" ({Path(file).name}, line {n}, in {name})" for file, n, name in places if file == home]
+    message = (
+        f"took more than {duration(trial.config.train.max_minutes * 60)} (train.max_minutes) in a "
+        f"call that could not be interrupted{''.join(own[:1])}"
+    )
+    row = _known_fields(trial) | _failure(TIME_LIMIT, message)
+    row["error"]["traceback"] = dump
+    return _stored(row, Store(folder))
+
+
+def _result(trial: PlannedTrial, folder: Path, row: dict[str, Any]) -> dict[str, Any]:
+    """The fields of a row that a trial finds out."""
+    check_comparable(folder, Store(folder).done().values(), trial.config)
+    backbone = read_config(trial.config.backbone)
+    trial.check_fits(backbone.num_hidden_layers, backbone.hidden_size)
+    found = _train_and_evaluate(trial, prepare(trial, folder), folder)
+    # A value that the record or JSON does not allow is a fault of the method.
+    as_json(Trial.model_validate(row | found).content())
+    return found
 
 
 def prepare(trial: PlannedTrial, folder: Path) -> Artefacts:
@@ -163,6 +200,14 @@ def _known_fields(trial: PlannedTrial) -> dict[str, Any]:
         "versions": machine.versions(),
         "git_commit": machine.git_commit(),
     }
+
+
+def _stored(row: dict[str, Any], store: Store) -> Trial:
+    """The row as a record, written unless it is a failure after an earlier success."""
+    result = Trial.model_validate(row)
+    if result.status == "done" or result.trial_id not in store.done():
+        store.write(result)
+    return result
 
 
 def _failure(kind: str, message: str) -> dict[str, Any]:

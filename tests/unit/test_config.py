@@ -128,6 +128,7 @@ def test_trial_id_is_stable(tmp_path: Path) -> None:
         ("plugins=[mine.py]", True, True),
         ("train.epochs=2.0", True, True),
         ("method.top_p=0.31", False, True),
+        ("train.max_minutes=5", True, True),
         ("train.init=pretrained", False, True),
         ("train.epochs=3", False, False),
         ("train.layer_decay=1.0", True, True),

@@ -184,6 +184,28 @@ def test_one_wrong_plugin_hides_no_other(refusal) -> None:
     assert second.startswith("line 4: plugin no_such_module: ModuleNotFoundError")
 
 
+ENDLESS = """\
+from lotbench.reducer import TokenReducer
+
+class Endless(TokenReducer):
+    name = "endless"
+
+    def __init__(self, params, n_layers, width):
+        while True:
+            pass
+"""
+
+
+def test_a_method_that_is_never_built_is_refused(refusal, tmp_path, monkeypatch) -> None:
+    monkeypatch.setattr("lotbench.study.plan.BUILD_SECONDS", 0.2)
+    (tmp_path / "endless.py").write_text(ENDLESS)
+    text = f"plugins: [{tmp_path}/endless.py]\n" + SWEEP.replace("  dense:", "  endless:")
+    assert refusal(SWEEP, text) == (
+        "line 7: methods.endless: building it took more than 0.2 s (endless.py, line 7, in "
+        "__init__); see its __init__"
+    )
+
+
 def test_the_faults_of_all_trials_are_in_one_message(refusal) -> None:
     text = SWEEP.replace("top_p", "topp").replace("unit:", "units:")
     assert len(refusal(SWEEP, text).splitlines()) == 2
