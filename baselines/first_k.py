@@ -21,7 +21,7 @@ from lotbench.reducer import Drop, TokenReducer, Tokens
 class Params(reducer.Params):
     """Hyper-parameters."""
 
-    k: int = Field(64, ge=1, description="tokens kept, [CLS] included")
+    k: int = Field(64, ge=1, le=65_536, description="tokens kept, [CLS] included")
 
 
 class FirstK(TokenReducer):

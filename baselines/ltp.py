@@ -73,10 +73,12 @@ class Params(reducer.Params):
 
     model_config = ConfigDict(populate_by_name=True)
 
-    lambda_: float = Field(0.1, ge=0, alias="lambda", description="weight of the summed masks")
-    temperature: float = Field(0.128, gt=0, description="of the mask, in mean scores (1/n)")
-    final_threshold: float = Field(0.01, ge=0, description="where the last threshold starts")
-    threshold_learning_rate: float = Field(2e-4, gt=0, description="of the thresholds")
+    lambda_: float = Field(
+        0.1, ge=0, le=1e6, alias="lambda", description="weight of the summed masks"
+    )
+    temperature: float = Field(0.128, gt=0, le=1e3, description="of the mask, in mean scores (1/n)")
+    final_threshold: float = Field(0.01, ge=0, le=1, description="where the last threshold starts")
+    threshold_learning_rate: float = Field(2e-4, gt=0, le=10, description="of the thresholds")
     soft_share: float = Field(0.5, gt=0, lt=1, description="share of the steps with soft masks")
 
 

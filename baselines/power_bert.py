@@ -70,8 +70,10 @@ class Params(reducer.Params):
 
     model_config = ConfigDict(populate_by_name=True)
 
-    lambda_: float = Field(1e-3, ge=0, alias="lambda", description="weight of the mass of r")
-    retention_learning_rate: float = Field(0.1, gt=0, description="of r")
+    lambda_: float = Field(
+        1e-3, ge=0, le=1e6, alias="lambda", description="weight of the mass of r"
+    )
+    retention_learning_rate: float = Field(0.1, gt=0, le=10, description="of r")
     search_share: float = Field(0.5, gt=0, lt=1, description="share of the steps that search")
     unit: Literal["tokens", "share"] = Field(
         "tokens", description="retention counts tokens, or is a share of the text"
@@ -79,7 +81,9 @@ class Params(reducer.Params):
     retention: list[float] | None = Field(
         None, description="tokens kept (or their share) after each layer; skips the search"
     )
-    max_length: int = Field(512, ge=2, description="ranks that r has: the longest text possible")
+    max_length: int = Field(
+        512, ge=2, le=65_536, description="ranks that r has: the longest text possible"
+    )
 
     @model_validator(mode="after")
     def _fits_the_unit(self) -> Params:

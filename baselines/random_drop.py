@@ -37,8 +37,8 @@ class Params(reducer.Params):
     @classmethod
     def _within(cls, value: float | list[float]) -> float | list[float]:
         ratios = value if isinstance(value, list) else [value]
-        if not all(0 <= ratio <= 1 for ratio in ratios):
-            raise ValueError("a share must lie between 0 and 1")
+        if not all(0 < ratio <= 1 for ratio in ratios):
+            raise ValueError("a share must be greater than 0 and at most 1")
         return value
 
 

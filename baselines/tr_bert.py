@@ -78,10 +78,10 @@ class Params(reducer.Params):
     questions 0.1 to 5 (SQuAD 5).
     """
 
-    alpha: float = Field(0.2, ge=0, description="price of the kept share in the reward")
-    samples: int = Field(4, ge=2, description="K; more cost more and learn more steadily")
-    policy_width: int = Field(32, ge=1, description="hidden width of each policy")
-    policy_learning_rate: float = Field(3e-3, gt=0, description="of the policies")
+    alpha: float = Field(0.2, ge=0, le=1e6, description="price of the kept share in the reward")
+    samples: int = Field(4, ge=2, le=1000, description="K; more cost more and learn more steadily")
+    policy_width: int = Field(32, ge=1, le=8192, description="hidden width of each policy")
+    policy_learning_rate: float = Field(3e-3, gt=0, le=10, description="of the policies")
     imitation_share: float = Field(0.5, ge=0, le=1, description="of the policy stage's steps")
     policy_share: float = Field(0.5, gt=0, lt=1, description="share of the steps for the policy")
     threshold: float = Field(0.5, ge=0, le=1, description="keep iff the probability reaches it")

@@ -19,7 +19,9 @@ from lotbench.reducer import TokenReducer
 class Params(reducer.Params):
     """Hyper-parameters."""
 
-    layers: int | None = Field(None, ge=1, description="layers that are run; null: half of them")
+    layers: int | None = Field(
+        None, ge=1, le=1000, description="layers that are run; null: half of them"
+    )
 
 
 class Truncated(TokenReducer):

@@ -118,8 +118,10 @@ class ReducedClassifier:
         Raises
         ------
         InputError
-            If ``texts`` is not a sequence of texts or pairs.
+            If ``texts`` is not a sequence of texts or pairs, or ``batch_size`` is not 1 or more.
         """
+        if type(batch_size) is not int or batch_size < 1:
+            raise InputError(f"batch_size: an integer of 1 or more is needed, not {batch_size!r}")
         if isinstance(texts, str):
             raise InputError("a list of texts is needed, not one text: model([text])")
         every = [_fields(text, place) for place, text in enumerate(texts)]

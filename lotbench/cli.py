@@ -148,7 +148,7 @@ def run(
         progress_bar() as show,
         listening(show),
     ):
-        result = run_alone(trial, folder)
+        result = run_alone(trial, folder, sys.__stderr__)
     if result.error is not None:
         typer.echo(f"failed: {result.error.kind}: {result.error.message}", err=True)
         if result.error.traceback is not None:

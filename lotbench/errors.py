@@ -1,11 +1,36 @@
 """The error for bad input, and that of a dead worker; all else keeps its traceback."""
 
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 
 class InputError(Exception):
     """Bad input from outside (YAML, data, plugin, checkpoint): names the place and the mend.
 
     The command line prints the message alone and exits with code 2.
     """
+
+
+class Faults:
+    """The messages of several checks, so that one fault hides no other."""
+
+    def __init__(self) -> None:
+        self.messages: dict[str, None] = {}
+
+    @contextmanager
+    def collected(self) -> Iterator[None]:
+        """Keeps the message of an `InputError` from inside the block, which ends there."""
+        try:
+            yield
+        except InputError as error:
+            self.messages |= dict.fromkeys(str(error).splitlines())
+
+    def check(self) -> None:
+        """Raises one `InputError` with every message, each once; nothing if there is none."""
+        if self.messages:
+            raise InputError("\n".join(self.messages))
 
 
 class PassFailed(RuntimeError):

@@ -97,13 +97,17 @@ class Params(reducer.Params):
         "recommended", description="values of the other parameters where the file gives none"
     )
     top_p: float = Field(0.5, gt=0, le=1, description="share of saliency that is processed")
-    loss_weight: float = Field(1.0, ge=0, description="weight of the guidance loss")
+    loss_weight: float = Field(1.0, ge=0, le=1e6, description="weight of the guidance loss")
     threshold: float = Field(0.5, ge=0, le=1, description="process iff P(process) is above")
-    router_width: int = Field(32, ge=1, description="hidden width of each router")
-    router_bias: float = Field(2.0, description="initial bias (-b, +b): starts by processing")
-    router_learning_rate: float | None = Field(2e-3, gt=0, description="null: the trial's own")
+    router_width: int = Field(32, ge=1, le=8192, description="hidden width of each router")
+    router_bias: float = Field(
+        2.0, ge=-100, le=100, description="initial bias (-b, +b): starts by processing"
+    )
+    router_learning_rate: float | None = Field(
+        2e-3, gt=0, le=10, description="null: the trial's own"
+    )
     straight_through: bool = Field(False, description="let the task gradient reach the routers")
-    temperature: float = Field(1.0, gt=0, description="of the Gumbel-softmax")
+    temperature: float = Field(1.0, ge=1e-3, le=1e3, description="of the Gumbel-softmax")
     routing: Literal["leap", "drop"] = Field(
         "leap", description="may a token that is not chosen come back"
     )
@@ -118,10 +122,15 @@ class Params(reducer.Params):
         "sum", description="how saliency becomes a share of its text"
     )
     saliency_length: int | None = Field(
-        None, ge=1, description="softmax over texts padded to this length, the task's max_length"
+        None,
+        ge=1,
+        le=65_536,
+        description="softmax over texts padded to this length, the task's max_length",
     )
     detach_router: bool = Field(False, description="guidance does not train the backbone")
-    decision_every: int = Field(1, ge=1, description="reuse a decision for this many layers")
+    decision_every: int = Field(
+        1, ge=1, le=1000, description="reuse a decision for this many layers"
+    )
 
     @model_validator(mode="before")
     @classmethod

@@ -32,7 +32,7 @@ from lotbench.decision import (
 )
 from lotbench.errors import InputError
 from lotbench.losses import distillation_loss, task_loss
-from lotbench.validation import Report, report_at, validate
+from lotbench.validation import Report, report_at, strict_numbers, validate
 
 __all__ = [
     "Decision",
@@ -53,9 +53,18 @@ __all__ = [
 
 
 class Params(BaseModel):
-    """Base class of every method's hyper-parameters: frozen; unknown names are errors."""
+    """Base class of every method's hyper-parameters.
+
+    They are frozen, unknown names are errors, and numbers and booleans are not made of other
+    types: ``top_p: true`` and ``top_p: "0.5"`` are errors.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
+
+    @classmethod
+    def __get_pydantic_core_schema__(cls, source: Any, handler: Any) -> Any:
+        # Not `strict` for the whole model, which would refuse a list where a tuple is declared.
+        return strict_numbers(handler(source))
 
 
 @dataclass(frozen=True)
@@ -223,7 +232,7 @@ class TokenReducer(nn.Module):
         ----------
         params : Params
             The hyper-parameters.  If the budget is not one of their fields, every finite number
-            is valid.
+            is valid, but for a method with a ``budget_range`` none below 0.
         value
             What a file or a caller gives.
         report : Report
@@ -239,6 +248,10 @@ class TokenReducer(nn.Module):
         if cls.budget_name in cls.Params.model_fields:
             values = params.model_dump(by_alias=True) | {cls.budget_name: value}
             validate(cls.Params, values, lambda _, message: report((), message))
+        elif cls.budget_range is not None and value < 0:
+            low, high = cls.budget_range
+            message = f"0 or more is needed; its range is {low:g} to {high:g} (given: {value!r})"
+            raise InputError(report((), message))
 
     def _budget_attribute(self) -> str:
         if self.budget_name is None:

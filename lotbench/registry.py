@@ -9,10 +9,12 @@ import inspect
 import json
 import sys
 import traceback
+from functools import cache
 from hashlib import sha256
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 
+from lotbench.deadline import limited
 from lotbench.errors import InputError, near_misses
 from lotbench.reducer import Params, TokenReducer
 from lotbench.validation import Report, validate
@@ -23,12 +25,20 @@ HOOKS = (
     *("__init__", "stages", "start_stage", "loss", "training_step", "after_step"),
     *("overhead_flops", *DECIDE),
 )
+IMPORT_SECONDS = 60.0
+"""Time limit for importing a plugin."""
 _plugins: dict[str, type[TokenReducer]] = {}
+
+
+@cache
+def _installed() -> tuple[EntryPoint, ...]:
+    """The entry points of methods; read once, since it takes reading every package's metadata."""
+    return tuple(entry_points(group=GROUP))
 
 
 def names() -> list[str]:
     """Names of all known methods, sorted."""
-    return sorted({*(point.name for point in entry_points(group=GROUP)), *_plugins})
+    return sorted({*(point.name for point in _installed()), *_plugins})
 
 
 def get(name: str) -> type[TokenReducer]:
@@ -40,7 +50,7 @@ def get(name: str) -> type[TokenReducer]:
         If the name is unknown, registered twice, or its module cannot be imported.
     """
     found: dict[str, EntryPoint] = {}
-    for point in entry_points(group=GROUP):
+    for point in _installed():
         if point.name == name:
             found[point.value] = point
     if len(found) + (name in _plugins) > 1:
@@ -148,7 +158,7 @@ def explain(error: BaseException, cls: type[TokenReducer]) -> str:
 
 def is_installed(name: str) -> bool:
     """True if a method of this name is an entry point."""
-    return any(point.name == name for point in entry_points(group=GROUP))
+    return any(point.name == name for point in _installed())
 
 
 def is_home(place: str, cls: type[TokenReducer]) -> bool:
@@ -167,7 +177,8 @@ def _import(place: str):
     path = Path(place)
     if path.suffix != ".py":
         try:
-            return importlib.import_module(place)
+            with limited(IMPORT_SECONDS):
+                return importlib.import_module(place)
         except (Exception, SystemExit) as error:
             raise InputError(f"plugin {place}: {type(error).__name__}: {error}") from error
     if not path.is_file():
@@ -180,7 +191,8 @@ def _import(place: str):
     module = importlib.util.module_from_spec(spec)
     sys.modules[name] = module
     try:
-        spec.loader.exec_module(module)
+        with limited(IMPORT_SECONDS):
+            spec.loader.exec_module(module)
     except (Exception, SystemExit) as error:
         del sys.modules[name]
         raise InputError(f"plugin {place}: {type(error).__name__}: {error}") from error
@@ -202,6 +214,7 @@ def _checked(cls: object, place: str) -> type[TokenReducer]:
     return cls
 
 
+@cache
 def _check_hooks(cls: type[TokenReducer], place: str) -> None:
     """Refuse hooks with wrong arguments and misspelt hooks, before any work is done."""
     for hook in HOOKS:

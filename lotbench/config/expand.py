@@ -5,8 +5,14 @@ from __future__ import annotations
 from itertools import product
 
 from lotbench.config.document import Document, Place
-from lotbench.config.grid import variants
+from lotbench.config.grid import count, variants
 from lotbench.config.sections import SweepConfig, TeacherConfig, TrialConfig
+
+
+def number_of_trials(sweep: SweepConfig) -> int:
+    """The trials that `expand` makes, or more where several blocks describe the same one."""
+    blocks = [block for name, given in sweep.methods.items() for _, block in _blocks(name, given)]
+    return len(sweep.tasks) * len(sweep.seeds) * sum(map(count, blocks))
 
 
 def expand(sweep: SweepConfig, document: Document) -> list[tuple[TrialConfig, Place]]:

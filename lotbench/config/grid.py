@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from itertools import product
 from typing import Any, NamedTuple
 
@@ -51,6 +52,24 @@ def variants(value: Any, path: KeyPath = ()) -> list[Variant]:
         parts = [variants(item, (*path, i)) for i, item in enumerate(value)]
         return [_joined(_values(c), c) for c in product(*parts)]
     return [Variant(value, {})]
+
+
+def count(value: Any) -> int:
+    """The number of `variants`, found without making them."""
+    if isinstance(value, dict) and isinstance(value.get("grid"), list):
+        return sum(map(count, value["grid"]))
+    if isinstance(value, dict):
+        return math.prod(map(count, value.values()))
+    return math.prod(map(count, value)) if isinstance(value, list) else 1
+
+
+def size(value: Any) -> int:
+    """The most values that a variant has."""
+    if isinstance(value, dict) and isinstance(value.get("grid"), list):
+        return max(map(size, value["grid"]), default=0)
+    if isinstance(value, dict):
+        return 1 + sum(map(size, value.values()))
+    return 1 + sum(map(size, value)) if isinstance(value, list) else 1
 
 
 def has_grid(value: Any) -> bool:

@@ -7,24 +7,28 @@ from pathlib import Path
 
 from pydantic import ConfigDict, Field
 
+from lotbench.config.bounds import TRIALS, written
 from lotbench.config.document import Document, Place
+from lotbench.config.expand import number_of_trials
 from lotbench.config.grid import has_grid
 from lotbench.config.overrides import override
 from lotbench.config.sections import (
+    Layers,
     Name,
-    Positive,
+    Plugins,
     Section,
     Seed,
     SweepConfig,
     Targets,
     TaskConfig,
     TeacherConfig,
+    Text,
     TrainConfig,
     TrialConfig,
 )
-from lotbench.config.tasks import BUILT_IN
+from lotbench.config.tasks import unusable
 from lotbench.config.yaml_reader import read_yaml
-from lotbench.errors import InputError, near_misses
+from lotbench.errors import Faults, InputError
 from lotbench.validation import KeyPath, validate
 
 
@@ -44,16 +48,16 @@ class NamedMethod(Section):
 class TrialFile(Section):
     """A trial file: a sweep file with singular keys and no grids."""
 
-    backbone: str
-    layers: Positive | None = None
-    data_root: str | None = None
+    backbone: Text
+    layers: Layers | None = None
+    data_root: Text | None = None
     task: NamedTask
     seed: Seed = 0
     train: TrainConfig = TrainConfig()
     teacher: TeacherConfig | None = None
     method: NamedMethod
     targets: Targets | None = None
-    plugins: list[str] = Field([])
+    plugins: Plugins = Field([])
 
 
 def load_sweep(path: str | Path, overrides: Sequence[str] = ()) -> tuple[SweepConfig, Document]:
@@ -68,8 +72,18 @@ def load_sweep(path: str | Path, overrides: Sequence[str] = ()) -> tuple[SweepCo
     if {"task", "method"} <= document.data.keys():
         raise InputError(f"{path}: this is a trial file; use `lotbench run`")
     sweep = validate(SweepConfig, document.data, document.fault)
+    faults = Faults()
     for name, task in sweep.tasks.items():
-        _check_known(document, ("tasks", name), name, task)
+        with faults.collected():
+            _check_known(document, ("tasks", name), name, task)
+    with faults.collected():
+        if (many := number_of_trials(sweep)) > TRIALS:
+            message = (
+                f"{written(many)} trials (tasks x seeds x methods x grids); a sweep has at most "
+                f"{TRIALS:,}, so divide it"
+            )
+            raise InputError(document.fault(("methods",), message))
+    faults.check()
     return sweep, document
 
 
@@ -125,9 +139,5 @@ def stored_sweep(folder: str | Path, overrides: Sequence[str] = ()) -> SweepConf
 
 
 def _check_known(document: Document, path: KeyPath, name: str, task: TaskConfig) -> None:
-    if task.source is None and name not in BUILT_IN:
-        message = (
-            f"no built-in task {name!r}; {near_misses(name, list(BUILT_IN))} "
-            "For your own data give `source`: a folder or a hub dataset id"
-        )
-        raise InputError(document.fault(path, message))
+    if fault := unusable(name, task.source):
+        raise InputError(document.fault((*path, *fault.path), fault.message))

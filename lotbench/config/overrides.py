@@ -13,6 +13,9 @@ from lotbench.validation import KeyPath, dotted
 NAMED_BY_THE_FILE: tuple[KeyPath, ...] = (("tasks",), ("methods",))
 """Sections where overrides cannot add keys, since a misspelt key would be a new task or method."""
 
+SHOWN = 80
+"""Characters of an override that a message repeats."""
+
 
 def override(document: Document, overrides: Sequence[str]) -> Document:
     """The document, changed in place by overrides of the form ``a.b=c``, each read as YAML.
@@ -31,6 +34,7 @@ def _apply(document: Document, text: str) -> None:
     """Set one value; missing sections on its path are created."""
     name, equals, written = text.partition("=")
     keys = name.strip().split(".")
+    text = _shown(text)
     if not equals or not all(keys):
         raise InputError(f"--set {text}: expected key.path=value, such as train.epochs=2")
     value, _ = parse(written, f"--set {text}")
@@ -67,3 +71,9 @@ def _step(document: Document, current: Any, path: KeyPath, key: str, text: str) 
         f"--set {text}: {dotted(path)} is a list of {len(current)}; "
         f"name an entry by its number, such as {dotted((*path, 0))}"
     )
+
+
+def _shown(text: str) -> str:
+    """The override in a message: in one line, cut where it is long."""
+    text = text if text.isprintable() else repr(text)[1:-1]
+    return text if len(text) <= SHOWN else f"{text[:SHOWN]}..."

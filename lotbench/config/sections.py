@@ -5,11 +5,32 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    model_validator,
+)
 
-from lotbench.config.grid import variants
+from lotbench.config.bounds import (
+    BUDGETS,
+    ENTRIES,
+    LAYERS,
+    MINUTES,
+    SEEDS,
+    TRIAL_VALUES,
+    TRIALS,
+    WIDTH,
+    written,
+)
+from lotbench.config.grid import count, size, variants
+
+MAX_MINUTES = 24 * 60.0
+"""Time limit of a trial where a file gives none."""
 
 Metric = Literal["accuracy", "f1", "matthews", "pearson", "spearman"]
 
@@ -43,8 +64,12 @@ def _empty_if_none(value: Any) -> Any:
     return {} if value is None else value
 
 
-def _list_if_text(value: Any) -> Any:
-    return [value] if isinstance(value, str) else value
+def _columns(value: Any) -> Any:
+    """One or two text columns as a list."""
+    columns = [value] if isinstance(value, str) else value
+    if columns is None or (isinstance(columns, list) and 1 <= len(columns) <= 2):
+        return columns
+    raise ValueError("a column, or a list of one or two columns, is needed")
 
 
 def _blocks(value: Any) -> Any:
@@ -52,6 +77,14 @@ def _blocks(value: Any) -> Any:
     value = _empty_if_none(value)
     blocks = value if isinstance(value, list) else [value]
     mappings = [isinstance(block, dict) for block in blocks]
+    if (many := sum(map(count, blocks))) > TRIALS:
+        raise ValueError(
+            f"its grids multiply to {written(many)} trials; a sweep has at most {TRIALS:,}"
+        )
+    if (most := max(map(size, blocks), default=0)) > TRIAL_VALUES:
+        raise ValueError(
+            f"{written(most)} values among the parameters of one trial; at most {TRIAL_VALUES:,}"
+        )
     if all(mappings):
         mappings += [isinstance(chosen.value, dict) for b in blocks for chosen in variants(b)]
     if not blocks or not all(mappings):
@@ -59,14 +92,20 @@ def _blocks(value: Any) -> Any:
     return value
 
 
-# Names become parts of file names and of --set paths.
-Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]*$")]
+# Names become parts of --set paths and of file names, which have at most 255 characters.
+Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]*$", max_length=100)]
+Text = Annotated[str, Field(min_length=1)]
 Positive = Annotated[int, Field(ge=1, lt=2**31)]
+Layers = Annotated[int, Field(ge=1, le=LAYERS)]
+BatchSize = Annotated[int, Field(ge=1, le=WIDTH)]
 Seed = Annotated[int, Field(ge=0, lt=2**32)]
 # FLOPs speed-ups over dense.
 Targets = Annotated[
-    list[Annotated[float, Field(gt=1, le=1000)]], Field(min_length=1), AfterValidator(_distinct)
+    list[Annotated[float, Field(gt=1, le=1000)]],
+    Field(min_length=1, max_length=BUDGETS),
+    AfterValidator(_distinct),
 ]
+Plugins = Annotated[list[Text], Field(max_length=ENTRIES)]
 
 
 class LimitConfig(Section):
@@ -88,17 +127,23 @@ class TaskConfig(Section):
     local folder, or the id of a hub dataset with its configuration in ``subset``.
     """
 
-    source: str | None = None
-    subset: str | None = None
+    source: Text | None = None
+    subset: Text | None = None
     limit: LimitConfig = LimitConfig()
-    max_length: int = Field(default=128, ge=8)
+    max_length: int = Field(default=128, ge=8, le=WIDTH)
     text: Annotated[
-        Annotated[list[str], Field(min_length=1, max_length=2)] | None,
-        BeforeValidator(_list_if_text),
+        Annotated[list[Text], AfterValidator(_distinct)] | None, BeforeValidator(_columns)
     ] = None
-    label: str | None = None
+    label: Text | None = None
     metrics: Annotated[list[Metric], Field(min_length=1), AfterValidator(_distinct)] | None = None
     regression: bool | None = None
+
+    @model_validator(mode="after")
+    def _label_is_no_text(self) -> Self:
+        label = self.label or "label"
+        if label in (self.text or ()):
+            raise ValueError(f"text: column {label!r} is the label; choose another text column")
+        return self
 
 
 class FitConfig(Section):
@@ -108,12 +153,12 @@ class FitConfig(Section):
     the last layer down, and once more for the embeddings.
     """
 
-    epochs: float = Field(default=3.0, gt=0, le=10_000)
-    learning_rate: float = Field(default=5e-5, gt=0)
+    epochs: float = Field(default=3.0, ge=1e-3, le=10_000)
+    learning_rate: float = Field(default=5e-5, gt=0, le=1)
     # Not in records and trial ids if it is 1, so that older ids are unchanged.
     layer_decay: float = Field(default=1.0, gt=0, le=1, exclude_if=lambda decay: decay == 1)
-    batch_size: Positive = 32
-    weight_decay: float = Field(default=0.01, ge=0)
+    batch_size: BatchSize = 32
+    weight_decay: float = Field(default=0.01, ge=0, le=10)
     warmup: float = Field(default=0.06, ge=0, le=1)
     clip: float = Field(default=1.0, gt=0)
     precision: Literal["auto", "fp32", "bf16"] = "auto"
@@ -125,17 +170,22 @@ class TrainConfig(FitConfig):
 
     ``distillation`` is the weight of the divergence from the teacher's logits.  With
     ``steps: total``, the stages of a method share the steps of the epochs; with ``final``, its last
-    stage gets as many, and the stages before it come on top.
+    stage gets as many, and the stages before it come on top.  A trial that takes more than
+    ``max_minutes`` is ended and has failed.
     """
 
-    distillation: float = Field(default=1.0, ge=0)
+    distillation: float = Field(default=1.0, ge=0, le=1000)
     steps: Literal["total", "final"] = "total"
+    # In no trial id, since it changes no result; nor in records, if it is not given.
+    max_minutes: float = Field(
+        default=MAX_MINUTES, gt=0, le=MINUTES, exclude_if=lambda minutes: minutes == MAX_MINUTES
+    )
 
 
 class TeacherConfig(FitConfig):
     """How the teacher is fine-tuned; ``r_drop`` is R-Drop's alpha (Wu et al., 2021)."""
 
-    r_drop: float = Field(default=0.0, ge=0, exclude_if=lambda alpha: alpha == 0)
+    r_drop: float = Field(default=0.0, ge=0, le=1000, exclude_if=lambda alpha: alpha == 0)
 
     @classmethod
     def like(cls, train: TrainConfig, given: TeacherConfig | None) -> TeacherConfig:
@@ -151,43 +201,49 @@ class MeasureConfig(Section):
     ``targets`` are those of the trials' targets that are timed; by default all are.
     """
 
-    batch_sizes: Annotated[list[Positive], AfterValidator(_distinct)] = Field(
-        default=[1, 32], min_length=1
+    batch_sizes: Annotated[list[BatchSize], AfterValidator(_distinct)] = Field(
+        default=[1, 32], min_length=1, max_length=ENTRIES
     )
     threads: list[Annotated[int | str, BeforeValidator(_threads)]] = Field(
-        default=[1], min_length=1
+        default=[1], min_length=1, max_length=ENTRIES
     )
-    devices: list[Annotated[str, AfterValidator(_device)]] = Field(default=["cpu"], min_length=1)
-    dtypes: list[Literal["fp32", "bf16"]] = Field(default=["fp32"], min_length=1)
+    devices: list[Annotated[str, AfterValidator(_device)]] = Field(
+        default=["cpu"], min_length=1, max_length=ENTRIES
+    )
+    dtypes: list[Literal["fp32", "bf16"]] = Field(
+        default=["fp32"], min_length=1, max_length=ENTRIES
+    )
     targets: Targets | None = None
-    examples: Positive = 64
-    rounds: Positive = 20
-    min_seconds: float = Field(default=1.0, ge=0)
+    examples: int = Field(default=64, ge=1, le=1_000_000)
+    rounds: int = Field(default=20, ge=1, le=100_000)
+    min_seconds: float = Field(default=1.0, ge=0, le=3600)
 
 
 class SweepConfig(Section):
     """A whole sweep: tasks x seeds x methods x grids."""
 
     name: Name
-    backbone: str
-    layers: Positive | None = None
-    data_root: str | None = None
+    backbone: Text
+    layers: Layers | None = None
+    data_root: Text | None = None
     tasks: dict[Name, Annotated[TaskConfig, BeforeValidator(_empty_if_none)]] = Field(min_length=1)
-    seeds: Annotated[list[Seed], AfterValidator(_distinct)] = Field([0], min_length=1)
+    seeds: Annotated[list[Seed], AfterValidator(_distinct)] = Field(
+        [0], min_length=1, max_length=SEEDS
+    )
     train: TrainConfig = TrainConfig()
     teacher: TeacherConfig | None = None
     methods: dict[Name, Annotated[Any, BeforeValidator(_blocks)]] = Field(min_length=1)
     targets: Targets | None = None
     measure: MeasureConfig | None = None
-    plugins: list[str] = Field([])
+    plugins: Plugins = Field([])
 
 
 class TrialConfig(Section):
     """One trial: one method with fixed parameters on one task with one seed."""
 
-    backbone: str
-    layers: Positive | None = None
-    data_root: str | None = None
+    backbone: Text
+    layers: Layers | None = None
+    data_root: Text | None = None
     task: Name
     data: TaskConfig = TaskConfig()
     seed: Seed = 0
@@ -196,7 +252,7 @@ class TrialConfig(Section):
     method: Name
     params: dict[str, Any] = Field({})
     targets: Targets | None = Field(default=None, exclude_if=lambda targets: targets is None)
-    plugins: list[str] = Field([])
+    plugins: Plugins = Field([])
 
     def trial_id(self, version: int) -> str:
         """The id of the trial: task, method, seed and a hash of the configuration.
@@ -209,7 +265,8 @@ class TrialConfig(Section):
         version : int
             The ``version`` of the method's class.
         """
-        content = {**self.model_dump(exclude={"plugins"}), "version": version}
+        free = {"plugins": True, "train": {"max_minutes"}}
+        content = {**self.model_dump(exclude=free), "version": version}
         return f"{self.task}-{self.method}-s{self.seed}-{digest(content)[:10]}"
 
     def teacher_key(self) -> str:

@@ -2,7 +2,15 @@
 
 from __future__ import annotations
 
+import os
+import re
 from dataclasses import dataclass
+from typing import NamedTuple
+
+from lotbench.errors import near_misses
+from lotbench.validation import KeyPath
+
+HUB_ID = r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*"
 
 
 @dataclass(frozen=True)
@@ -42,3 +50,39 @@ BUILT_IN: dict[str, BuiltIn] = {
     "cola": BuiltIn("glue", ("sentence",), ("matthews", "accuracy")),
     "stsb": BuiltIn("glue", ("sentence1", "sentence2"), ("pearson", "spearman"), regression=True),
 }
+
+
+class Fault(NamedTuple):
+    """What is wrong with a task, and at which key below it."""
+
+    path: KeyPath
+    message: str
+
+
+def unusable(name: str, source: str | None) -> Fault | None:
+    """Why a task of this name and source cannot be read, as far as a file alone shows it.
+
+    A source that is neither a folder nor ``owner/name`` is refused: ``datasets`` takes names such
+    as ``csv`` for a format, and reads whatever lies in the working directory.
+    """
+    if source is None:
+        if name in BUILT_IN:
+            return None
+        message = (
+            f"no built-in task {name!r}; {near_misses(name, list(BUILT_IN))} "
+            "For your own data give `source`: a folder or a hub dataset id"
+        )
+        return Fault((), message)
+    if is_folder(source) or re.fullmatch(HUB_ID, source):
+        return None
+    message = (
+        f"{source[:80]!r} is neither a folder here nor a hub dataset id such as "
+        "'cornell-movie-review-data/rotten_tomatoes'; give a path that starts with ./ or /, or "
+        "owner/name"
+    )
+    return Fault(("source",), message)
+
+
+def is_folder(source: str) -> bool:
+    """True if a source is a local folder, or written as one, so that it is not on the hub."""
+    return source.startswith((".", "/", "~")) or os.path.isdir(source)

@@ -9,12 +9,46 @@ from typing import Any
 
 import yaml
 
+from lotbench.config.bounds import DEPTH, FILE_BYTES, VALUES, written
 from lotbench.config.document import Document
 from lotbench.errors import InputError
 from lotbench.validation import KeyPath, dotted
 
 
 class _Loader(yaml.SafeLoader):
+    """Composes nodes within the bounds; an alias counts as what it stands for."""
+
+    def __init__(self, stream: str) -> None:
+        super().__init__(stream)
+        self.depth = self.count = 0
+        self.sizes: dict[int, tuple[int, int]] = {}  # of each node: its values and its depth
+
+    def compose_node(self, parent: Any, index: Any) -> Any:
+        line = self.peek_event().start_mark.line + 1
+        self.depth, self.count = self.depth + 1, self.count + 1
+        self._check(line, self.count, self.depth)
+        node = super().compose_node(parent, index)
+        self.depth -= 1
+        if node is not None and id(node) not in self.sizes:
+            # A node that is not finished contains itself, which `_Reader` refuses.
+            inner = [self.sizes.get(id(child), (1, 1)) for child in _children(node)]
+            size = 1 + sum(count for count, _ in inner)
+            self.sizes[id(node)] = size, 1 + max([0, *(depth for _, depth in inner)])
+            self._check(line, *self.sizes[id(node)])
+        return node
+
+    def _check(self, line: int, count: int, depth: int) -> None:
+        if depth > DEPTH:
+            raise InputError(
+                f"{self.name}:{line}: nested more than {DEPTH} levels deep, aliases included; "
+                "write it flatter"
+            )
+        if count > VALUES:
+            raise InputError(
+                f"{self.name}:{line}: {written(count)} values or more, aliases written out; "
+                f"at most {VALUES:,} are read"
+            )
+
     def compose_mapping_node(self, anchor: Any) -> yaml.MappingNode:
         # Checked before `flatten_mapping` adds merged keys (<<), which may repeat others.
         node = super().compose_mapping_node(anchor)
@@ -30,6 +64,12 @@ class _Loader(yaml.SafeLoader):
                 )
             first[key.value] = line
         return node
+
+
+def _children(node: yaml.Node) -> list[yaml.Node]:
+    if isinstance(node, yaml.MappingNode):
+        return [child for pair in node.value for child in pair]
+    return node.value if isinstance(node, yaml.SequenceNode) else []
 
 
 # YAML 1.1 reads 5e-5 as text, but it always means a number.
@@ -50,8 +90,15 @@ def read_yaml(path: str | Path) -> Document:
         not a text, number, boolean, list or mapping.
     """
     try:
-        text = Path(path).read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
+        with Path(path).open("rb") as file:
+            content = file.read(FILE_BYTES + 1)
+        if len(content) > FILE_BYTES:
+            raise InputError(
+                f"{path}: larger than {FILE_BYTES:,} bytes, the most that is read of a "
+                "configuration; divide it"
+            )
+        text = content.decode()
+    except (OSError, ValueError) as error:  # ValueError: not UTF-8, or a NUL in the path
         reason = getattr(error, "strerror", None) or "not UTF-8 text"
         raise InputError(f"{path}: cannot read the configuration file ({reason})") from error
     data, places = parse(text, str(path))
@@ -76,8 +123,12 @@ def parse(text: str, name: str) -> tuple[Any, dict[KeyPath, str]]:
         mark = error.problem_mark or error.context_mark
         line = f":{mark.line + 1}" if mark else ""
         raise InputError(f"{name}{line}: not valid YAML: {error.problem}") from error
-    except (yaml.YAMLError, RecursionError) as error:
-        raise InputError(f"{name}: not valid YAML: {error}") from error
+    except yaml.reader.ReaderError as error:
+        line = text.count("\n", 0, error.position) + 1
+        raise InputError(
+            f"{name}:{line}: not valid YAML: the character #x{error.character:04x} is not "
+            "allowed; remove it"
+        ) from error
 
 
 class _Reader:

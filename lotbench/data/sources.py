@@ -11,20 +11,20 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from lotbench.config.sections import TaskConfig
-from lotbench.config.tasks import BUILT_IN, BuiltIn
+from lotbench.config.tasks import BUILT_IN, BuiltIn, is_folder, unusable
 from lotbench.data.corpora import read_corpus
+from lotbench.data.labels import class_labels, float_labels
 from lotbench.data.tables import (
     VALIDATION_NAMES,
     Rows,
-    class_labels,
     find_split,
-    float_labels,
     read_hub,
     read_table,
     to_rows,
 )
-from lotbench.errors import InputError, near_misses
+from lotbench.errors import Faults, InputError
 from lotbench.metrics import CLASSIFICATION, REGRESSION
+from lotbench.validation import dotted
 
 GLUE = "nyu-mll/glue"
 if TYPE_CHECKING:
@@ -53,16 +53,13 @@ def read_source(name: str, data: TaskConfig, data_root: str | None) -> Source:
     InputError
         If the data cannot be read or a value is invalid; the message has file, column and row.
     """
-    if data.subset and (data.source is None or Path(os.path.expanduser(data.source)).is_dir()):
+    if data.subset and (data.source is None or is_folder(data.source)):
         raise InputError(
             f"tasks.{name}.subset: only a hub dataset given as `source` has one; remove it"
         )
-    built_in = None if data.source else BUILT_IN.get(name)
-    if built_in is None and data.source is None:
-        raise InputError(
-            f"tasks.{name}: no built-in task {name!r}; {near_misses(name, list(BUILT_IN))} "
-            "For your own data give `source`: a folder or a hub dataset id"
-        )
+    if fault := unusable(name, data.source):
+        raise InputError(f"{dotted(('tasks', name, *fault.path))}: {fault.message}")
+    built_in = None if data.source else BUILT_IN[name]
     if built_in is None:
         train, validation = _read_own(name, data)
     elif built_in.origin == "glue":
@@ -76,9 +73,8 @@ def read_source(name: str, data: TaskConfig, data_root: str | None) -> Source:
 
 def _read_own(name: str, data: TaskConfig) -> tuple[Rows, Rows]:
     assert data.source is not None
-    folder = Path(os.path.expanduser(data.source))
-    if folder.is_dir() or data.source.startswith((".", "/", "~")):
-        frames = _read_folder(folder, VALIDATION_NAMES)
+    if is_folder(data.source):
+        frames = _read_folder(Path(os.path.expanduser(data.source)), VALIDATION_NAMES)
     else:
         mend = "check the id and the network, or the path if it is a local folder"
         frames = read_hub(data.source, data.subset, VALIDATION_NAMES, mend)
@@ -106,14 +102,23 @@ def _read_glue(
 
 def _read_folder(folder: Path, names: Sequence[str]) -> dict[str, tuple[pd.DataFrame, str]]:
     files = {"train": find_split(folder, ["train"]), "validation": find_split(folder, names)}
-    return {role: (read_table(file), str(file)) for role, file in files.items()}
+    frames, faults = {}, Faults()
+    for role, file in files.items():
+        with faults.collected():
+            frames[role] = read_table(file), str(file)
+    faults.check()
+    return frames
 
 
 def _both_splits(
     frames: dict[str, tuple[pd.DataFrame, str]], text: list[str], label: str, name: str
 ) -> tuple[Rows, Rows]:
-    (train, first), (validation, second) = frames["train"], frames["validation"]
-    return to_rows(train, text, label, first, name), to_rows(validation, text, label, second, name)
+    rows, faults = {}, Faults()
+    for role, (frame, where) in frames.items():
+        with faults.collected():
+            rows[role] = to_rows(frame, text, label, where, name)
+    faults.check()
+    return rows["train"], rows["validation"]
 
 
 def _with_labels(
@@ -144,8 +149,6 @@ def _with_labels(
         *labels, names = class_labels(train, validation, label, name)
         n_labels = len(names)
         notes["classes"] = names
-        if unseen := sorted({*labels[1].tolist()} - {*labels[0].tolist()}):
-            notes["classes_never_in_train"] = [names[i] for i in unseen]
     for rows, values in zip((train, validation), labels, strict=True):
         rows.labels = np.asarray(values)
     return Source(train, validation, n_labels, regression, metrics, notes)

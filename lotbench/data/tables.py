@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -78,8 +77,8 @@ def read_table(path: Path) -> pd.DataFrame:
             # Tab-separated corpora (GLUE's) leave quotation marks unpaired inside the text.
             quoting=3 if path.suffix == ".tsv" else 0,
         )
-    except (OSError, ValueError) as error:  # parser errors of pyarrow and pandas are ValueErrors
-        reason = str(error).strip().split("\n")[0]
+    except Exception as error:  # on damaged files pyarrow and pandas raise what they like
+        reason = str(error).strip().split("\n")[0] or type(error).__name__
         raise InputError(f"{path}: cannot be read as {path.suffix[1:]}: {reason}") from error
     if not isinstance(frame.index, pd.RangeIndex):  # pandas makes surplus fields the row index
         raise InputError(
@@ -95,13 +94,16 @@ def _json_lines(path: Path) -> list[dict[str, Any]]:
         lines = path.read_text(encoding="utf-8-sig").split("\n")
     except UnicodeDecodeError as error:
         raise InputError(f"{path}: not UTF-8 text ({error.reason} at {error.start})") from error
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read: {error.strerror}") from error
     for number, line in enumerate(lines, 1):
         if not line.strip():
             continue
         try:
             row = json.loads(line)
-        except json.JSONDecodeError as error:
-            raise InputError(f"{path}:{number}: not valid JSON: {error.msg}") from error
+        except (ValueError, RecursionError) as error:  # also thousands of digits or brackets
+            reason = getattr(error, "msg", None) or str(error).split(";")[0]
+            raise InputError(f"{path}:{number}: not valid JSON: {reason}") from error
         if not isinstance(row, dict):
             raise InputError(f"{path}:{number}: each line should be an object with named fields")
         rows.append(row)
@@ -153,6 +155,13 @@ def to_rows(frame: pd.DataFrame, text: Sequence[str], label: str, where: str, ta
                 f"{where}: no column {column!r}; {near_misses(column, columns)} "
                 f"Set tasks.{task}.{key} to one of: {', '.join(columns)}"
             )
+        if list(frame.columns).count(column) > 1:
+            raise InputError(f"{where}: two columns are named {column!r}; rename one of them")
+    if label in text:
+        raise InputError(
+            f"{where}: column {label!r} would be text and label; set tasks.{task}.text or "
+            f"tasks.{task}.label to another column"
+        )
     if not len(frame):
         raise InputError(f"{where}: the split has no rows")
     fields = [_text_column(frame[name], name, where) for name in text]
@@ -162,110 +171,47 @@ def to_rows(frame: pd.DataFrame, text: Sequence[str], label: str, where: str, ta
 def _text_column(column: pd.Series, name: str, where: str) -> list[str]:
     values = column.tolist()
     for row, value in enumerate(values, 1):
+        place = f"{where}: column {name!r}, row {row}"
         if not isinstance(value, str):
-            missing = value is None or value != value
+            listed = isinstance(value, list | np.ndarray)
+            missing = not listed and is_missing(value)
             raise InputError(
-                f"{where}: column {name!r}, row {row}: "
-                f"{'the text is missing' if missing else f'{value!r} is not text'}; "
+                f"{place}: {'the text is missing' if missing else f'{shown(value)} is not text'}; "
                 "remove the row, or choose another text column"
             )
-        try:
-            value.encode()
-        except UnicodeEncodeError:
-            raise InputError(
-                f"{where}: column {name!r}, row {row}: {value!r} is not valid Unicode; correct "
-                "or remove the row"
-            ) from None
+        valid_text(value, place)
     return values
 
 
-def float_labels(rows: Rows, label: str) -> np.ndarray:
-    """Labels of a regression task, shape (N,), float32.
+def valid_text(value: str, place: str) -> str:
+    """The text itself.
 
     Raises
     ------
     InputError
-        If a label is not a finite number.
+        If it has half of a surrogate pair, which JSON can write and UTF-8 cannot.
     """
-    values = np.empty(len(rows.labels), dtype=np.float32)
-    for row, value in enumerate(rows.labels.tolist(), 1):
-        try:
-            values[row - 1] = value
-        except (TypeError, ValueError):
-            values[row - 1] = np.nan
-        if not np.isfinite(values[row - 1]):
-            raise InputError(
-                f"{rows.where}: column {label!r}, row {row}: {value!r} is not a finite number; "
-                "a regression needs one in every row"
-            )
-    return values
-
-
-def class_labels(
-    train: Rows, validation: Rows, label: str, task: str
-) -> tuple[np.ndarray, np.ndarray, list[str | int]]:
-    """Class numbers of both splits, each (N,), int64, and the names of the classes in order.
-
-    Integer labels and class names are sorted and numbered from 0.
-
-    Raises
-    ------
-    InputError
-        If a label is missing or of another type than the others, or there is only one class.
-    """
-    first, second = (_class_values(rows, label, task) for rows in (train, validation))
-    if isinstance(first[0], str) != isinstance(second[0], str):
-        raise InputError(
-            f"{validation.where}: column {label!r} has labels such as {second[0]!r}, but "
-            f"{train.where} has {first[0]!r}; use integers or names in both"
-        )
-    if set(second) == {-1} and -1 not in first:
-        raise InputError(
-            f"{validation.where}: column {label!r} is -1 in every row, which marks hidden labels; "
-            "use a split that has labels"
-        )
-    names = sorted({*first, *second})
-    if len(names) < 2:
-        raise InputError(
-            f"{train.where}: column {label!r} has one class only ({names[0]!r}); "
-            "a classifier needs two"
-        )
-    number = {name: i for i, name in enumerate(names)}
-    numbered = [np.array([number[v] for v in values], np.int64) for values in (first, second)]
-    return numbered[0], numbered[1], names
-
-
-def _class_values(rows: Rows, label: str, task: str) -> list[Any]:
-    """The labels of a split, all of them integers or all of them class names."""
-    values = rows.labels.tolist()
-    numbers = [_number(value) for value in values]
-    named = any(isinstance(v, str) and n is None for v, n in zip(values, numbers, strict=True))
-    whole: list[int] = []
-    for row, (value, number) in enumerate(zip(values, numbers, strict=True), 1):
-        place = f"{rows.where}: column {label!r}, row {row}"
-        if isinstance(value, list | np.ndarray):
-            raise InputError(f"{place}: {value!r} is a list, neither an integer nor a class name")
-        if value is None or value == "" or (number is not None and math.isnan(number)):
-            raise InputError(f"{place}: the label is missing; fill it in or remove the row")
-        if named:
-            if not isinstance(value, str):
-                raise InputError(
-                    f"{place}: {value!r} is not text, as other labels are; use one type"
-                )
-            continue
-        if number is None:
-            raise InputError(f"{place}: {value!r} is neither an integer nor a class name")
-        if not number.is_integer():
-            raise InputError(
-                f"{place}: {value!r} is not an integer; for a regression set "
-                f"tasks.{task}.regression: true"
-            )
-        whole.append(int(number))
-    return values if named else whole
-
-
-def _number(value: Any) -> float | None:
     try:
-        return float(value)
-    except (TypeError, ValueError):
-        return None
+        value.encode()
+    except UnicodeEncodeError:
+        raise InputError(
+            f"{place}: {shown(value)} is not valid Unicode; correct or remove the row"
+        ) from None
+    return value
+
+
+def is_missing(value: Any) -> bool:
+    """True for None, NaN and pandas' marks of a missing value."""
+    import pandas as pd
+
+    return value is None or value is pd.NA or value is pd.NaT or value != value
+
+
+def shown(value: Any) -> str:
+    """A value in a message, cut where it is long."""
+    try:
+        text = repr(value)
+    except ValueError:  # an integer of thousands of digits
+        return "an integer of thousands of digits"
+    text = " ".join(text.split())
+    return text if len(text) <= 60 else f"{text[:60]}..."

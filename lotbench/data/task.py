@@ -69,6 +69,12 @@ def load_task(
             "at least two are needed, one of them for the selection set (repeated texts and texts "
             "that are also in the validation split are left out)"
         )
+    if not source.regression and len({*source.train.labels[chosen[n_selection:]].tolist()}) < 2:
+        raise InputError(
+            f"{source.train.where}: the {len(chosen) - n_selection} rows that are left to train on "
+            f"have one class only; raise tasks.{name}.limit.train, or add rows (repeated texts and "
+            "texts that are also in the validation split are left out)"
+        )
     reported = np.arange(len(source.validation.texts))
     if data.limit.validation is not None and data.limit.validation < len(reported):
         shuffled = np.random.default_rng(0).permutation(reported)

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import logging
 import shutil
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
+from typing import Any
 
 from lotbench.config.sections import TrialConfig
 from lotbench.data.task import Task
@@ -71,11 +72,11 @@ def check_comparable(folder: Path, trials: Iterable[Trial], config: TrialConfig)
     InputError
         Names what differs from one of the trials.
     """
-    wanted = flat("", config.model_dump(mode="json", include=COMMON))
+    wanted = _common(config.model_dump(mode="json"))
     for trial in trials:
         if trial.task != config.task or not trial.config:
             continue
-        held = flat("", {key: trial.config.get(key) for key in COMMON})
+        held = _common(trial.config)
         for key in {**wanted, **held}:  # a setting that changes nothing is in neither
             if held.get(key) != wanted.get(key):
                 raise InputError(
@@ -83,6 +84,13 @@ def check_comparable(folder: Path, trials: Iterable[Trial], config: TrialConfig)
                     f"it is {wanted.get(key)}; all trials of a store need the same dense model, so "
                     "use another store (a sweep: --set name=..., a run: --results ...)"
                 )
+
+
+def _common(config: Mapping[str, Any]) -> dict[str, Any]:
+    """The settings of a configuration that all trials of a task have in common, by dotted name."""
+    found = flat("", {key: config.get(key) for key in COMMON})
+    found.pop(".train.max_minutes", None)  # it changes no result
+    return found
 
 
 def check_data(folder: Path, task: Task, trials: Iterable[Trial]) -> None:

@@ -13,18 +13,21 @@ from typing import Any
 
 from lotbench import machine
 from lotbench.config.sections import TrialConfig
+from lotbench.deadline import limited
 from lotbench.engine import checkpoint
 from lotbench.errors import InputError, PassFailed
 from lotbench.store.store import Store
 from lotbench.study.plan import Plan, resolve
 from lotbench.study.status import StatusBoard, logging_statuses, noting, posting
-from lotbench.study.trial import needed, prepare, run_trial, store_lost
+from lotbench.study.trial import needed, prepare, run_trial, store_ended, store_lost
 
 log = logging.getLogger(__name__)
 
 RETRIES = 1
 """How often a trial is tried again if its worker dies, such as for lack of memory.  A failure of
 the trial itself is stored as its row, and is not tried again."""
+
+WAITING = "waiting for Ray to start a worker"
 
 RAY_SETTINGS = {
     # `_set_up_worker` chooses the folder of a worker.
@@ -65,7 +68,7 @@ def run_trials(planned: Plan, address: str | None = None) -> tuple[int, dict[str
 
         def lines() -> list[str]:
             with suppress(RayError):  # raised again by the job itself
-                return ray.get(board.lines.remote(), timeout=10)
+                return ray.get(board.lines.remote(), timeout=10) or [WAITING]
             return []
 
         try:
@@ -173,7 +176,9 @@ def _train_teacher(
     """
     _set_up_worker(threads, start)
     trials = [resolve(TrialConfig(**values)) for values in configs]
-    with noting() as notes, posting(board.post.remote, _teacher_job(trials[0].config)):
+    seconds = trials[0].config.train.max_minutes * 60
+    job = _teacher_job(trials[0].config)
+    with noting() as notes, posting(board.post.remote, job), limited(seconds):
         artefacts = prepare(trials[0], folder)
         teacher = checkpoint.load(artefacts.teacher()).backbone
         for trial in trials:
@@ -239,8 +244,15 @@ def _run_trial(
 
     _set_up_worker(threads, start)
     trial = resolve(TrialConfig(**configs[chosen["trial"]]))
-    with posting(board.post.remote, trial.label):
-        result = run_trial(trial, folder, catch_input_errors=True)
+    ended = folder / "ray" / f"ended-{trial.id}.txt"
+    ended.parent.mkdir(parents=True, exist_ok=True)
+    if ended.is_file() and (dump := ended.read_text()):
+        # The first attempt ended its own process; a second one would end in the same way.
+        result = store_ended(trial, folder, dump)
+    else:
+        with posting(board.post.remote, trial.label), ended.open("w") as file:
+            result = run_trial(trial, folder, catch_input_errors=True, dump=file)
+    ended.unlink()
     tune.report({"status": result.status})
 
 

@@ -7,11 +7,13 @@ from pathlib import Path
 from typing import Any
 
 from lotbench import registry
+from lotbench.config.bounds import BUDGETS
 from lotbench.config.document import Document, Place
 from lotbench.config.expand import expand
 from lotbench.config.sections import Section, SweepConfig, Targets, TrialConfig
+from lotbench.deadline import TimeUp, limited
 from lotbench.engine.loading import read_config
-from lotbench.errors import InputError
+from lotbench.errors import Faults, InputError
 from lotbench.measure import launch
 from lotbench.reducer import Params, TokenReducer
 from lotbench.store.store import Store
@@ -20,6 +22,8 @@ from lotbench.validation import validate
 
 LONGEST_ID = 200
 """Letters; file systems allow 255 bytes, and timing passes and figures add some fifty."""
+BUILD_SECONDS = 60.0
+"""Time limit for building a method."""
 
 
 @dataclass(frozen=True)
@@ -57,6 +61,11 @@ class PlannedTrial:
         params = [f"{name}={value}" for name, value in self.config.params.items()]
         return " ".join([self.config.task, self.config.method, *params, f"seed={self.config.seed}"])
 
+    @property
+    def built(self) -> tuple[Any, ...]:
+        """What the method's object is built from, apart from the backbone's width."""
+        return self.method, self.params.model_dump_json(), self.config.layers
+
     def check_fits(self, n_layers: int, width: int) -> None:
         """Builds the method for the backbone, so that what does not fit is found before training.
 
@@ -75,7 +84,11 @@ class PlannedTrial:
             message = f"{layers}, but the backbone has only {n_layers} layers"
             raise InputError(self.place.document.fault(("layers",), message))
         try:
-            self.method(self.params, layers, width)
+            with limited(BUILD_SECONDS):
+                self.method(self.params, layers, width)
+        except TimeUp as error:
+            message = f"building it {registry.explain(error, self.method)}; see its __init__"
+            raise InputError(self.place.fault((), message)) from error
         except InputError as error:
             message = str(error).removeprefix(f"{self.config.method}: ")
             raise InputError(self.place.fault((), message)) from error
@@ -101,9 +114,11 @@ def resolve(config: TrialConfig, place: Place | None = None) -> PlannedTrial:
         If a plugin, the method or a parameter is unknown or does not fit.
     """
     place = place or Place(Document(""), ("methods", config.method))
+    faults = Faults()
     for i, plugin in enumerate(config.plugins):
-        with place.document.at(("plugins", i)):
+        with faults.collected(), place.document.at(("plugins", i)):
             registry.load_plugin(plugin)
+    faults.check()
     try:
         method = registry.get(config.method)
     except InputError as error:
@@ -163,6 +178,9 @@ def _check_budgets(
     if not numbers or not budgets or len(set(budgets)) < len(budgets):
         message = f"a list of different numbers is needed (given: {budgets!r:.60})"
         raise InputError(place.fault((key,), message))
+    if len(budgets) > BUDGETS:
+        message = f"{len(budgets)} budgets; a model is scored at {BUDGETS} at most"
+        raise InputError(place.fault((key,), message))
     for i, budget in enumerate(budgets):
         method.check_budget(params, budget, lambda _, message, i=i: place.fault((key, i), message))
 
@@ -213,7 +231,8 @@ def plan(sweep: SweepConfig, document: Document, root: Path, max_trials: int | N
     if todo:
         with document.at(("backbone",)):
             backbone = read_config(sweep.backbone)
-        for trial in todo.values():
+        # Once for all tasks and seeds, since building a method takes milliseconds.
+        for trial in {trial.built: trial for trial in todo.values()}.values():
             trial.check_fits(backbone.num_hidden_layers, backbone.hidden_size)
     return Plan(sweep, folder, trials, dict(list(todo.items())[:max_trials]))
 
@@ -233,13 +252,10 @@ def _check_timed_targets(
 def _resolve_all(sweep: SweepConfig, document: Document) -> dict[str, PlannedTrial]:
     """The resolved trials by id; the faults of all of them are in one message."""
     trials: dict[str, PlannedTrial] = {}
-    faults: dict[str, None] = {}
+    faults = Faults()
     for config, place in expand(sweep, document):
-        try:
+        with faults.collected():
             trial = resolve(config, place)
             trials[trial.id] = trial
-        except InputError as error:
-            faults |= dict.fromkeys(str(error).splitlines())
-    if faults:
-        raise InputError("\n".join(faults))
+    faults.check()
     return trials

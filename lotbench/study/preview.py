@@ -8,6 +8,7 @@ import torch
 
 from lotbench.config.sections import TrialConfig
 from lotbench.data.task import Task, load_task
+from lotbench.deadline import duration
 from lotbench.engine.loading import load_backbone, load_tokenizer, read_config
 from lotbench.measure.flops import dense_flops
 from lotbench.reducer import Stage
@@ -50,8 +51,10 @@ def preview(planned: Plan) -> Table:
         total += tera if status == "to do" else 0.0
         params = " ".join(f"{key}={value}" for key, value in config.params.items())
         table.add_row(name, params, status, str(steps), f"{tera:.1f}")
+    limit = duration(planned.sweep.train.max_minutes * 60)
     table.caption = (
-        f"{len(planned.todo)} trials to do, at most {total:.1f} TFLOPs, and the teachers"
+        f"{len(planned.todo)} trials to do, at most {total:.1f} TFLOPs, and the teachers; a trial "
+        f"ends after {limit} at the latest (train.max_minutes)"
     )
     return table
 

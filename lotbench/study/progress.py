@@ -20,6 +20,24 @@ def report(what: str, done: int, total: int) -> None:
 
 
 @contextmanager
+def following() -> Iterator[Callable[[], str]]:
+    """Inside, the last progress is kept too; the function says it: ``stage 'route', step 3 of 9``.
+
+    The listener outside goes on listening.
+    """
+    outer, last = _listener.get(), "preparation"
+
+    def listener(what: str, done: int, total: int) -> None:
+        nonlocal last
+        last = f"stage {what!r}, step {done} of {total}"
+        if outer is not None:
+            outer(what, done, total)
+
+    with listening(listener):
+        yield lambda: last
+
+
+@contextmanager
 def listening(listener: Listener) -> Iterator[None]:
     """Inside, `report` calls this listener instead of the one outside."""
     token = _listener.set(listener)

@@ -16,21 +16,33 @@ LOG_SECONDS = 60.0
 POST_SECONDS = 15.0
 
 
+QUIET_SECONDS = 120.0
+"""A job that has posted nothing for so long is said to be quiet."""
+
+
 class StatusBoard:
     """The latest status of each running job."""
 
-    def __init__(self) -> None:
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self.clock = clock
         self.statuses: dict[str, str] = {}
+        self.posted: dict[str, float] = {}
 
     def post(self, job: str, status: str | None) -> None:
         """Replace the status of a job; None removes it."""
         self.statuses.pop(job, None)
         if status is not None:
-            self.statuses[job] = status
+            self.statuses[job], self.posted[job] = status, self.clock()
 
     def lines(self) -> list[str]:
-        """One line per job, the latest status last."""
-        return [f"{job}: {status}" for job, status in self.statuses.items()]
+        """One line per job, the latest status last; it says for how long a job has been quiet."""
+        return [f"{job}: {status}{self._quiet(job)}" for job, status in self.statuses.items()]
+
+    def _quiet(self, job: str) -> str:
+        seconds = self.clock() - self.posted[job]
+        if seconds < QUIET_SECONDS:
+            return ""
+        return f", nothing new for {seconds / 60:.0f} min (train.max_minutes ends it)"
 
 
 @contextmanager
@@ -41,9 +53,10 @@ def posting(
 ) -> Iterator[None]:
     """Inside, the progress of a job is posted: at once when its work changes, else every 15 s.
 
-    Afterwards its status is removed.
+    Before its first progress it has started.  Afterwards its status is removed.
     """
     last, at = "", 0.0
+    post(job, "started")
 
     def listener(what: str, done: int, total: int) -> None:
         nonlocal last, at

@@ -86,6 +86,7 @@ def train(
         sums: dict[str, float] = defaultdict(float)
         recent = max(1, steps // 4)
         encoder.train()
+        report(stage.name, done, total)
         for i in range(steps):
             rows = next(stream)
             batch = collate(split, rows)

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import logging
+import re
 import shutil
+import sys
 import traceback
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from safetensors import SafetensorError
 
 from lotbench import machine, registry
 from lotbench.config.sections import TrialConfig
 from lotbench.data.task import load_task
+from lotbench.deadline import TimeUp, duration, limited
 from lotbench.engine import checkpoint
 from lotbench.engine.encoder import ReducedEncoder
 from lotbench.engine.loading import load_tokenizer, read_config
@@ -31,21 +34,25 @@ from lotbench.study.checks import (
 )
 from lotbench.study.evaluate import score, stored_labels
 from lotbench.study.plan import PlannedTrial
+from lotbench.study.progress import following
 from lotbench.study.teacher import Artefacts, device
 from lotbench.study.training import NonFiniteLoss, train
 
 log = logging.getLogger(__name__)
+
+TIME_LIMIT = "time limit"
 
 
 def run_trial(
     trial: PlannedTrial,
     folder: Path,
     catch_input_errors: bool = False,
+    dump: IO[str] | None = None,
 ) -> Trial:
     """The result of one trial, trained, evaluated and stored.
 
-    A loss that is not finite, or an exception or exit inside a method, ends the trial as
-    ``failed``; its ``error`` says why.
+    A loss that is not finite, an exception or exit inside a method, or the time limit ends the
+    trial as ``failed``; its ``error`` says why.
 
     Parameters
     ----------
@@ -54,6 +61,8 @@ def run_trial(
         The store.
     catch_input_errors : bool
         Let bad input, too, end the trial as failed, so that a sweep's other trials go on.
+    dump : file, optional
+        For the traceback of a process that must be ended, see `limited`.
 
     Raises
     ------
@@ -61,31 +70,29 @@ def run_trial(
         If the configuration or the data is at fault.
     """
     row, store = _known_fields(trial), Store(folder)
-    try:
-        check_comparable(folder, store.done().values(), trial.config)
-        backbone = read_config(trial.config.backbone)
-        trial.check_fits(backbone.num_hidden_layers, backbone.hidden_size)
-        artefacts = prepare(trial, folder)
-        found = _train_and_evaluate(trial, artefacts, folder)
-        # A value that the record or JSON does not allow is a fault of the method.
-        as_json(Trial.model_validate(row | found).content())
-        row |= found
-    except NonFiniteLoss as error:
-        row |= _failure("non-finite loss", str(error))
-        row["error"] |= {"step": error.step, "term": error.term}
-    except InputError as error:
-        if not catch_input_errors:
+    with following() as place:
+        try:
+            with limited(trial.config.train.max_minutes * 60, dump):
+                row |= _result(trial, folder, row)
+        except TimeUp as error:
+            error.args = (f"{error} (train.max_minutes), in {place()}",)
+            row |= _failure(TIME_LIMIT, registry.explain(error, trial.method))
+        except NonFiniteLoss as error:
+            row |= _failure("non-finite loss", str(error))
+            row["error"] |= {"step": error.step, "term": error.term}
+        except InputError as error:
+            if not catch_input_errors:
+                raise
+            row |= _failure("bad input", str(error))
+        except KeyboardInterrupt:
             raise
-        row |= _failure("bad input", str(error))
-    except KeyboardInterrupt:
-        raise
-    except BaseException as error:  # a method may call sys.exit, and that has a row, too
-        row |= _failure(type(error).__name__, registry.explain(error, trial.method))
-        row["error"]["traceback"] = traceback.format_exc()
+        except BaseException as error:  # a method may call sys.exit, and that has a row, too
+            row |= _failure(type(error).__name__, registry.explain(error, trial.method))
+            row["error"]["traceback"] = traceback.format_exc()
     return _keep(store, Trial.model_validate(row))
 
 
-def run_alone(trial: PlannedTrial, folder: Path) -> Trial:
+def run_alone(trial: PlannedTrial, folder: Path, dump: IO[str] | None = None) -> Trial:
     """The result of `run_trial` while no other process writes to the store.
 
     Raises
@@ -95,13 +102,47 @@ def run_alone(trial: PlannedTrial, folder: Path) -> Trial:
     """
     with Store(folder).lock():
         check_room(folder, trial.config.backbone)
-        return run_trial(trial, folder)
+        return run_trial(trial, folder, dump=dump)
 
 
 def store_lost(trial: PlannedTrial, folder: Path, why: str) -> Trial:
     """The failed row of a trial whose worker died before it could store one."""
     row = _known_fields(trial) | _failure("worker died", why)
     return _keep(Store(folder), Trial.model_validate(row))
+
+
+def store_ended(trial: PlannedTrial, folder: Path, dump: str) -> Trial:
+    """The failed row, stored, of a trial whose process had to be ended.
+
+    Parameters
+    ----------
+    trial : PlannedTrial
+    folder : Path
+        The store.
+    dump : str
+        What faulthandler wrote: the places of all threads.
+    """
+    home = getattr(sys.modules.get(trial.method.__module__), "__file__", None)
+    places = re.findall(r'File "(.+)", line (\d+) in (.+)', dump)
+    own = [f" ({Path(file).name}, line {n}, in {name})" for file, n, name in places if file == home]
+    message = (
+        f"took more than {duration(trial.config.train.max_minutes * 60)} (train.max_minutes) in a "
+        f"call that could not be interrupted{''.join(own[:1])}"
+    )
+    row = _known_fields(trial) | _failure(TIME_LIMIT, message)
+    row["error"]["traceback"] = dump
+    return _keep(Store(folder), Trial.model_validate(row))
+
+
+def _result(trial: PlannedTrial, folder: Path, row: dict[str, Any]) -> dict[str, Any]:
+    """The fields of a row that a trial finds out."""
+    check_comparable(folder, Store(folder).done().values(), trial.config)
+    backbone = read_config(trial.config.backbone)
+    trial.check_fits(backbone.num_hidden_layers, backbone.hidden_size)
+    found = _train_and_evaluate(trial, prepare(trial, folder), folder)
+    # A value that the record or JSON does not allow is a fault of the method.
+    as_json(Trial.model_validate(row | found).content())
+    return found
 
 
 def _keep(store: Store, result: Trial) -> Trial:

@@ -34,7 +34,7 @@ def test_a_card_lists_only_the_plugin_of_its_method(save, tmp_path, monkeypatch)
     monkeypatch.setattr(registry, "_plugins", {})
     point = EntryPoint("mine", "a_module:M", registry.GROUP)
     monkeypatch.setattr(EntryPoint, "load", lambda _: cls)
-    monkeypatch.setattr(registry, "entry_points", lambda group: [point])
+    monkeypatch.setattr(registry, "_installed", lambda: [point])
     assert lotbench.load(folder).reducer.name == "mine"
 
 
@@ -74,6 +74,12 @@ def test_texts_and_pairs_can_be_mixed(save) -> None:
     logits = model(["a b c", ("a b", "c d e"), "h"])
     assert logits.shape == (3, 3)
     torch.testing.assert_close(logits[1:2], model([("a b", "c d e")]), rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize("batch_size", [0, -1, True, 2.0])
+def test_a_batch_has_one_text_or_more(save, batch_size) -> None:
+    with pytest.raises(InputError, match=r"^batch_size: an integer of 1 or more is needed, not"):
+        lotbench.load(save())(["a"], batch_size=batch_size)
 
 
 @pytest.mark.parametrize(
@@ -129,7 +135,7 @@ def test_at_budget_restores_the_budget() -> None:
     with method.at_budget(3):
         assert method.k == method.budget == 3
     assert method.k == 8
-    with pytest.raises(InputError, match=r"k: .*greater than or equal to 1 \(given: 0\)"):
+    with pytest.raises(InputError, match=r"k: .*greater than or equal to 1 and .*\(given: 0\)"):
         method.budget = 0
     with method.at_budget(None):
         assert method.k == 8

@@ -18,7 +18,13 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 
-GROUND = {"lotbench.errors", "lotbench.metrics", "lotbench.ragged", "lotbench.validation"}
+GROUND = {
+    "lotbench.deadline",
+    "lotbench.errors",
+    "lotbench.metrics",
+    "lotbench.ragged",
+    "lotbench.validation",
+}
 CONTRACT = GROUND | {
     "lotbench.batch",
     "lotbench.decision",
@@ -40,6 +46,7 @@ STUDY = MEASURE | DATA | {"lotbench.study"}
 # For each room of the house, the rooms it may import; its own is among them where it is a folder.
 MAY_IMPORT = {
     "lotbench.errors": set(),
+    "lotbench.deadline": set(),
     "lotbench.ragged": {"lotbench.errors"},
     "lotbench.validation": {"lotbench.errors"},
     "lotbench.machine": {"lotbench.errors"},
@@ -88,6 +95,7 @@ MAY_IMPORT = {
 # Rooms that name all they need of the world outside; elsewhere it is free.
 MAY_NEED = {
     "lotbench.errors": set(),
+    "lotbench.deadline": set(),
     "lotbench.machine": set(),
     "lotbench.validation": {"pydantic"},
     "lotbench.ragged": {"torch"},

@@ -87,16 +87,18 @@ def refusal(tmp_path: Path) -> Callable[..., str]:
             "line 6: methods.dense.grid.1.width: unknown key; known: none",
         ),
         ("top_p", "topp", "line 8: methods.lot.topp: unknown key; did you mean 'top_p'?"),
+        ("top_p: 0.3", "top_p: ~", "line 8: methods.lot.top_p: Input should be a valid number"),
         (
             "top_p: 0.3",
             "top_p: 3",
-            "line 8: methods.lot.top_p: Input should be less than or equal to 1 (given: 3)",
+            "line 8: methods.lot.top_p: Input should be less than or equal to 1 and "
+            "greater than 0 (given: 3)",
         ),
         (
             "[1.0, 0.1]",
             "[1.0, -1]",
             "line 10: methods.lot.loss_weight: "
-            "Input should be greater than or equal to 0 (given: -1)",
+            "Input should be greater than or equal to 0 and less than or equal to 1e+06 ",
         ),
         ("  lot:", "  lott:", "line 7: methods.lott: unknown method 'lott'; did you mean 'lot'"),
         (
@@ -119,6 +121,26 @@ def refusal(tmp_path: Path) -> Callable[..., str]:
             "[1, x]",
             "line 17: methods.power-bert.1.retention.grid.1.1: Input should be",
         ),
+        (
+            "{unit: share}",
+            "{retention_scales: [1, -0.5]}",
+            "line 13: methods.power-bert.0.retention_scales.1: 0 or more is needed; its range is ",
+        ),
+        (
+            "  dense:",
+            "  ltp: {threshold_scales: [-1]}",
+            "line 6: methods.ltp.threshold_scales.0: 0 or more is needed; its range is 0.001 ",
+        ),
+        (
+            "  dense:",
+            "  random-drop: {keep_ratio: 0}",
+            "line 6: methods.random-drop.keep_ratio: a share must be greater than 0 and at most 1",
+        ),
+        (
+            "[0.3, 0.5]",
+            f"[{', '.join(str(i / 1000) for i in range(201))}]",
+            "line 9: methods.lot.thresholds: 201 budgets; a model is scored at 200 at most",
+        ),
         ("name: small", "name: small\nlayers: 3", "line 2: layers: 3, but the backbone has only 2"),
         (
             "  dense:",
@@ -127,7 +149,7 @@ def refusal(tmp_path: Path) -> Callable[..., str]:
         ),
         (
             "name: small",
-            "name: small\nplugins: [baselines.ltp, nowhere.py]",
+            "name: small\nplugins: [nowhere.py]",
             "line 2: plugin",
         ),
         (
@@ -153,6 +175,35 @@ def test_a_value_from_the_command_line_is_named_so(refusal) -> None:
     first, second = found.splitlines()
     assert first.startswith("--set: methods.lot.topp: unknown key")
     assert second.startswith("--set: methods.power-bert.1.retention: ")
+
+
+def test_one_wrong_plugin_hides_no_other(refusal) -> None:
+    found = refusal("name: small", "name: small\nplugins:\n  - nowhere.py\n  - no_such_module")
+    first, second = found.splitlines()
+    assert first == "line 3: plugin nowhere.py: no such file"
+    assert second.startswith("line 4: plugin no_such_module: ModuleNotFoundError")
+
+
+ENDLESS = """\
+from lotbench.reducer import TokenReducer
+
+class Endless(TokenReducer):
+    name = "endless"
+
+    def __init__(self, params, n_layers, width):
+        while True:
+            pass
+"""
+
+
+def test_a_method_that_is_never_built_is_refused(refusal, tmp_path, monkeypatch) -> None:
+    monkeypatch.setattr("lotbench.study.plan.BUILD_SECONDS", 0.2)
+    (tmp_path / "endless.py").write_text(ENDLESS)
+    text = f"plugins: [{tmp_path}/endless.py]\n" + SWEEP.replace("  dense:", "  endless:")
+    assert refusal(SWEEP, text) == (
+        "line 7: methods.endless: building it took more than 0.2 s (endless.py, line 7, in "
+        "__init__); see its __init__"
+    )
 
 
 def test_the_faults_of_all_trials_are_in_one_message(refusal) -> None:

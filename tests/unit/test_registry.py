@@ -7,7 +7,7 @@ from importlib.metadata import EntryPoint
 from pathlib import Path
 
 import pytest
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from baselines.power_bert import PowerBert
 from lotbench import registry
@@ -47,7 +47,7 @@ def entry_points(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
 
     def install(*points: tuple[str, str]) -> None:
         made = [EntryPoint(name, value, registry.GROUP) for name, value in points]
-        monkeypatch.setattr(registry, "entry_points", lambda group: made)
+        monkeypatch.setattr(registry, "_installed", lambda: made)
 
     return install
 
@@ -299,6 +299,13 @@ def messages(cls: type[TokenReducer], values: dict) -> list[str]:
     return str(error.value).splitlines()
 
 
+def test_an_import_that_never_ends_is_refused(plugin, monkeypatch) -> None:
+    monkeypatch.setattr(registry, "IMPORT_SECONDS", 0.2)
+    place = plugin("while True:\n    pass\n")
+    with pytest.raises(InputError, match=r"^plugin .*plugin.py: TimeUp: took more than 0.2 s$"):
+        registry.load_plugin(place)
+
+
 def test_good_values_pass() -> None:
     params = registry.make_params(LeapOfThought, {"top_p": 0.3}, report_at("methods.lot"))
     assert params.top_p == 0.3
@@ -326,12 +333,43 @@ def test_parameters_that_json_cannot_store_are_refused() -> None:
     assert line.startswith("methods.lot: the parameters cannot be stored as JSON: ")
 
 
+@pytest.mark.parametrize("value", [True, "0.5", [0.5]])
+def test_numbers_are_not_made_of_other_types(value: object) -> None:
+    (line,) = messages(LeapOfThought, {"top_p": value})
+    assert line.startswith("methods.lot.top_p: Input should be a valid number")
+    (line,) = messages(LeapOfThought, {"detach_router": 1})
+    assert line == "methods.lot.detach_router: Input should be a valid boolean (given: 1)"
+
+
+def test_types_that_yaml_lacks_are_made_of_those_that_it_has() -> None:
+    class Own(Params):
+        span: tuple[float, float] = (0.0, 1.0)
+        folder: Path = Path()
+        half: float = 1.0
+
+        @field_validator("half", mode="before")
+        @classmethod
+        def _half(cls, value: object) -> object:
+            return 0.5 if value == "half" else value
+
+    class Method(TokenReducer):
+        Params = Own
+
+    values = {"span": [1, 2], "folder": "a", "half": "half"}
+    made = registry.make_params(Method, values, report_at(""))
+    assert made == Own(span=(1.0, 2.0), folder=Path("a"), half=0.5)
+    (line,) = messages(Method, {"span": [1, "2"]})
+    assert line.startswith("methods.lot.span.1: Input should be a valid number")
+
+
 def test_every_mistake_is_listed() -> None:
     found = messages(LeapOfThought, {"top_p": 0, "threshold": "high", "preset": "papper"})
     assert len(found) == 3
     wanted = "Input should be 'recommended' or 'paper'"
     assert found[0] == f'methods.lot.preset: {wanted} (given: "papper")'
-    assert found[1] == "methods.lot.top_p: Input should be greater than 0 (given: 0)"
+    assert found[1] == (
+        "methods.lot.top_p: Input should be greater than 0 and less than or equal to 1 (given: 0)"
+    )
     assert found[2].startswith("methods.lot.threshold: Input should be a valid number")
     assert found[2].endswith('(given: "high")')
 

@@ -22,13 +22,12 @@ def test_class_names_are_numbered_in_sorted_order(tmp_path: Path, tokenizer: Any
     data = folder_of(
         tmp_path,
         {"text": letters(4), "label": ["pos", "neg", "neutral", "pos"]},
-        {"text": ["h", "g"], "label": ["neutral", "very"]},
+        {"text": ["h", "g"], "label": ["neutral", "pos"]},
     )
     task = load_task("mine", data, tokenizer, 0)
-    assert task.n_labels == 4
-    assert task.notes["classes"] == ["neg", "neutral", "pos", "very"]
-    assert task.notes["classes_never_in_train"] == ["very"]
-    assert task.validation.labels.tolist() == [1, 3]
+    assert task.n_labels == 3
+    assert task.notes["classes"] == ["neg", "neutral", "pos"]
+    assert task.validation.labels.tolist() == [1, 2]
     assert task.validation.labels.dtype == np.int64
 
 
@@ -47,25 +46,30 @@ CSV = 'text,label\nNA,1\n"q, e",0\n'
 
 
 @pytest.mark.parametrize(
-    ("suffix", "content", "first"),
+    ("suffix", "content", "more", "first"),
     [
-        ("csv", CSV, "NA"),
-        ("tsv", 'text\tlabel\n"q b\t1\nq c\t0\n', '"q b'),
-        ("jsonl", '{"text": "q", "label": 1}\n\n{"text": "q b", "label": 0}\n', "q"),
+        ("csv", CSV, "g,1\nh,0\n", "NA"),
+        ("tsv", 'text\tlabel\n"q b\t1\nq c\t0\n', "g\t1\nh\t0\n", '"q b'),
+        (
+            "jsonl",
+            '{"text": "q", "label": 1}\n\n{"text": "q b", "label": 0}\n',
+            '{"text": "g", "label": 1}\n{"text": "h", "label": 0}\n',
+            "q",
+        ),
     ],
 )
 def test_text_formats(
-    tmp_path: Path, tokenizer: Any, suffix: str, content: str, first: str
+    tmp_path: Path, tokenizer: Any, suffix: str, content: str, more: str, first: str
 ) -> None:
     (tmp_path / f"train.{suffix}").write_text(
-        content.replace("q", "r").replace("NA", "null"), encoding="utf-8-sig"
+        content.replace("q", "r").replace("NA", "null") + more, encoding="utf-8-sig"
     )
     (tmp_path / f"dev.{suffix}").write_text(content)
     task = load_task("mine", TaskConfig(source=str(tmp_path)), tokenizer, 0)
     assert task.validation.texts[0] == (first,)
     assert task.validation.labels.tolist() == [1, 0]
     # The byte-order mark of the train file is no part of its first column's name.
-    assert len(task.train) + len(task.selection) == 2
+    assert len(task.train) + len(task.selection) == 4
 
 
 def test_validation_is_preferred_to_test(tmp_path: Path, tokenizer: Any) -> None:
@@ -133,12 +137,14 @@ def test_missing_columns(tmp_path: Path, tokenizer: Any) -> None:
         f"{train}: set tasks.mine.text to one or two of the columns: words, labels"
     )
     data = data.model_copy(update={"text": ["word"]})
-    assert refusal(data, tokenizer) == (
-        f"{train}: no column 'word'; did you mean 'words'? "
+    # A fault of one file hides none of the other.
+    assert refusal(data, tokenizer).splitlines() == [
+        f"{file}: no column 'word'; did you mean 'words'? "
         "Set tasks.mine.text to one of: words, labels"
-    )
+        for file in (train, tmp_path / "validation.parquet")
+    ]
     data = data.model_copy(update={"text": ["words"]})
-    assert refusal(data, tokenizer) == (
+    assert refusal(data, tokenizer).splitlines()[0] == (
         f"{train}: no column 'label'; did you mean 'labels'? "
         "Set tasks.mine.label to one of: words, labels"
     )
@@ -156,6 +162,7 @@ NAN = float("nan")
         (["a", "b"], [0.0, 0.5], "column 'label', row 2: 0.5 is not an integer; for a regression"),
         (["a", "b"], [-1, -1], "column 'label' is -1 in every row, which marks hidden labels"),
         (["a", "b"], ["x", "y"], "column 'label' has labels such as 'x', but"),
+        (["a", "b"], [1, 2], "column 'label', row 2: no training row has the label 2; add some"),
         (["a", None], [0, 1], "column 'text', row 2: the text is missing"),
         ([3, 4], [0, 1], "column 'text', row 1: 3 is not text"),
         (["a", "b"], [[0], [0, 1]], "column 'label', row 1: array([0]) is a list, neither"),
@@ -216,8 +223,13 @@ def test_one_class_and_too_few_rows(tmp_path: Path, tokenizer: Any) -> None:
     train = tmp_path / "train.parquet"
     assert refusal(data, tokenizer).startswith(f"{train}: column 'label' has one class only (1)")
     folder_of(tmp_path, one, {"text": ["b"], "label": [0]})
-    assert refusal(data, tokenizer).startswith(f"{train}: 1 usable training rows are too few")
+    assert refusal(data, tokenizer).startswith(f"{train}: column 'label' has one class only (1)")
     both = {"text": ["a", "b"], "label": [0, 1]}
+    folder_of(tmp_path, both, {"text": ["b"], "label": [0]})
+    assert refusal(data, tokenizer).startswith(f"{train}: 1 usable training rows are too few")
+    folder_of(tmp_path, both, {"text": ["c"], "label": [0]})
+    message = refusal(data, tokenizer)
+    assert message.startswith(f"{train}: the 1 rows that are left to train on have one class only")
     folder_of(tmp_path, both, both)
     message = refusal(data, tokenizer)
     assert message.startswith(f"{train}: 0 usable training rows are too few")

@@ -19,10 +19,24 @@ def test_a_board_has_the_latest_status_of_each_running_job():
     assert board.lines() == ["a: 2 of 3"]
 
 
+def test_a_line_says_for_how_long_a_job_has_been_quiet():
+    now = [0.0]
+    board = StatusBoard(lambda: now[0])
+    with posting(board.post, "small lot"):
+        assert board.lines() == ["small lot: started"]
+        report("route", 12, 90)
+        now[0] = 119.0
+        assert board.lines() == ["small lot: route, step 12 of 90"]
+        now[0] = 420.0
+        (line,) = board.lines()
+    assert line.startswith("small lot: route, step 12 of 90, nothing new for 7 min (train.max_min")
+
+
 def test_progress_is_posted_every_quarter_of_a_minute_and_removed_at_the_end():
     board, now = StatusBoard(), [0.0]
     seen = []
     with posting(board.post, "teacher", lambda: now[0]):
+        assert board.lines() == ["teacher: started"]
         for step in range(1, 41):
             report("fine-tune", step, 40)
             seen += board.lines()
