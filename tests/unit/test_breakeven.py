@@ -128,7 +128,7 @@ def test_the_line_goes_around_a_cell_that_does_not_pay():
 
 def test_no_line_where_reduction_always_pays():
     with style.drawing():
-        record = map_record("m", "2025", {(1, 8): [3, 2], (1, 16): [3, 2], (8, 8): [4]})
+        record = map_record("m", "2025", {(1, 8): [3, 2], (1, 16): [3, 2], (8, 8): [4, 3]})
         figure = break_even(Map.model_validate(record))
     assert [axes.get_title() for axes in figure.axes] == ["Batch 1", "Batch 8"]
     assert not any(axes.lines for axes in figure.axes)
