@@ -41,10 +41,10 @@ class FirstK(TokenReducer):
     def before_layer(self, layer: int, tokens: Tokens) -> Drop | None:
         if layer:
             return None
-        return Drop(first_tokens(tokens.batch.token_type_ids, tokens.layout, int(self.k)))
+        return Drop(first_tokens(tokens.batch.token_type_ids, tokens.layout, self.k))
 
 
-def first_tokens(token_type_ids: Tensor, layout: Ragged, k: int) -> Tensor:
+def first_tokens(token_type_ids: Tensor, layout: Ragged, k: float | Tensor) -> Tensor:
     """Mask of the first ``k`` tokens of each sequence, shape (T,), bool.
 
     Two segments are cut at the same position; a shorter segment is kept whole.

@@ -169,7 +169,8 @@ class Router(nn.Module):
     def forward(self, hidden: Tensor, layout: Ragged) -> Tensor:
         """``(T, D) -> (T, 2)``."""
         mean = segment_mean(hidden.detach(), layout) if self.context else None
-        if torch.is_grad_enabled() or not hidden.is_cpu or layout.total <= CACHED_TOKENS:
+        one_part = layout.traced or torch.is_grad_enabled() or not hidden.is_cpu
+        if one_part or layout.total <= CACHED_TOKENS:
             return self.logits(hidden, mean, layout, slice(None))
         starts = range(0, layout.total, CACHED_TOKENS)
         parts = [slice(start, start + CACHED_TOKENS) for start in starts]
@@ -177,7 +178,7 @@ class Router(nn.Module):
 
     def logits(self, hidden: Tensor, mean: Tensor | None, layout: Ragged, rows: slice) -> Tensor:
         """`forward` of some rows of the layout; ``mean`` (B, D) is over each whole sequence."""
-        if mean is not None and layout.batch_size > 1:
+        if mean is not None and (layout.traced or layout.batch_size > 1):
             hidden = mean.index_select(0, layout.sequence[rows]).add_(hidden)
         elif mean is not None:
             hidden = hidden + mean
@@ -233,7 +234,8 @@ class LeapOfThought(TokenReducer):
             return replace(decision, context=context)
         if self.params.leaping_keys == "all":
             keys = torch.ones_like(decision.keep)
-            return replace(decision, keys=keys, key_sizes=tokens.layout.sizes)
+            sizes = None if tokens.layout.traced else tokens.layout.sizes
+            return replace(decision, keys=keys, key_sizes=sizes)
         return decision
 
     def choose(self, margin: Tensor, layout: Ragged) -> Leap:
@@ -309,7 +311,9 @@ class FixedBudget(LeapOfThought):
         self.keep_ratio = params.keep_ratio
 
     def choose(self, margin: Tensor, layout: Ragged) -> Leap:
-        sizes = tuple(max(1, math.ceil(self.keep_ratio * size - 1e-6)) for size in layout.sizes)
+        sizes = None
+        if not layout.traced:
+            sizes = tuple(max(1, math.ceil(self.keep_ratio * size - 1e-6)) for size in layout.sizes)
         # Computed again on the device, since a copy from the host would wait for it.
         count = (layout.lengths.double() * self.keep_ratio - 1e-6).ceil().clamp(min=1)
         score = margin.masked_fill(layout.is_first, math.inf)

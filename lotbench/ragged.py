@@ -3,6 +3,9 @@
 A batch of B sequences with T tokens in total is a flat tensor ``(T, ...)`` and a layout, the
 `Ragged` of this module.  Sequence b owns the rows ``cu_seqlens[b] : cu_seqlens[b + 1]``.
 All functions below are pure.
+
+An exported graph must hold for every batch, so its layouts are `Traced`: lengths and indices are
+tensors of the graph, and no size is a Python number.
 """
 
 from __future__ import annotations
@@ -10,7 +13,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Any
+from typing import Any, ClassVar, cast
 
 import torch
 import torch.nn.functional as F
@@ -48,6 +51,8 @@ class Ragged:
 
     cu_seqlens: Tensor
     sizes: tuple[int, ...]
+    traced: ClassVar[bool] = False
+    """True while a graph is exported: ``sizes`` is then unknown, `lengths` is not."""
 
     @staticmethod
     def from_lengths(lengths: Tensor | Sequence[int], device: torch.device | None = None) -> Ragged:
@@ -120,10 +125,105 @@ class Ragged:
         return Ragged(self.cu_seqlens.to(device), self.sizes)
 
 
+class Traced(Ragged):
+    """The layout of a ragged batch in a graph that is exported.
+
+    Parameters
+    ----------
+    cu_seqlens, lengths, sequence : Tensor
+        As in `Ragged`.
+    total, max_length : int
+        Symbols of the exporter; ``max_length`` may be more than the longest sequence.
+    """
+
+    traced = True
+
+    def __init__(
+        self, cu_seqlens: Tensor, lengths: Tensor, sequence: Tensor, total: int, max_length: int
+    ) -> None:
+        given = {"lengths": lengths, "sequence": sequence, "total": total, "max_length": max_length}
+        for name, value in {"cu_seqlens": cu_seqlens, **given}.items():
+            object.__setattr__(self, name, value)
+
+    @staticmethod
+    def of_mask(mask: Tensor) -> tuple[Tensor, Traced]:
+        """Rows of the true entries in the flattened mask ``(B, S)``, shape (T,), and the layout."""
+        width = mask.shape[1]
+        rows, lengths = mask.flatten().nonzero().squeeze(1), mask.long().sum(1)
+        starts = F.pad(lengths.cumsum(0), (1, 0))
+        return rows, Traced(starts, lengths, rows // width, rows.shape[0], width)
+
+    @property
+    def sizes(self) -> tuple[int, ...]:
+        raise NotImplementedError(
+            "layout.sizes is unknown in an exported graph; use layout.lengths, a tensor, or ask "
+            "layout.traced first"
+        )
+
+    @property
+    def batch_size(self) -> int:
+        return self.lengths.shape[0]
+
+    @property
+    def uniform(self) -> bool:
+        return False  # never known before the graph runs
+
+    @cached_property
+    def inside(self) -> Tensor:
+        """True at the places of a padded batch that have a token, shape (B, max_length), bool."""
+        places = torch.arange(self.max_length, device=self.cu_seqlens.device)
+        return places < self.lengths[:, None]
+
+    @cached_property
+    def grid(self) -> Tensor:
+        """Row of the token at each place of a padded batch, shape (B, max_length); any if none."""
+        places = torch.arange(self.max_length, device=self.cu_seqlens.device)
+        return (self.first[:, None] + places).clamp(max=self.total - 1)
+
+    @cached_property
+    def members(self) -> Tensor:
+        """True where a token belongs to a sequence, shape (B, T), bool."""
+        ids = torch.arange(self.batch_size, device=self.cu_seqlens.device)
+        return ids[:, None] == self.sequence
+
+    def count(self, values: Tensor) -> Tensor:
+        """Sum of integers ``(T,) -> (B,)``."""
+        return F.pad(values.cumsum(0), (1, 0)).index_select(0, self.cu_seqlens).diff()
+
+    def select(self, keep: Tensor) -> tuple[Tensor, Traced]:
+        """See `lotbench.ragged.select`."""
+        rows, lengths = keep.nonzero().squeeze(1), self.count(keep.long())
+        starts = F.pad(lengths.cumsum(0), (1, 0))
+        sequence, longest = self.sequence.index_select(0, rows), lengths.max().item()
+        # Not int(longest), which would ask the exporter for its value.
+        return rows, Traced(starts, lengths, sequence, rows.shape[0], cast(int, longest))
+
+    def append(self, present: Tensor) -> Traced:
+        """The layout with a row for each sequence after all others, where ``present`` (B,)."""
+        layout = Traced(
+            self.cu_seqlens,
+            self.lengths + present,
+            self.sequence,
+            self.total + self.batch_size,
+            self.max_length + 1,
+        )
+        extra = self.total + torch.arange(self.batch_size, device=self.cu_seqlens.device)
+        object.__setattr__(layout, "grid", torch.cat([self.grid, extra[:, None]], 1))
+        object.__setattr__(layout, "inside", torch.cat([self.inside, present[:, None]], 1))
+        return layout
+
+    def to(self, device: torch.device | str) -> Traced:
+        raise NotImplementedError("an exported graph stays on its device")
+
+
 def segment_sum(values: Tensor, layout: Ragged) -> Tensor:
     """Sum over each sequence, ``(T, ...) -> (B, ...)``; 0 if empty.  Bool values are counted."""
     if values.dtype == torch.bool:
         values = values.long()
+    if isinstance(layout, Traced) and values.dim() == 1:
+        if values.is_floating_point():
+            return torch.where(layout.members, values, 0).sum(1)
+        return layout.count(values)
     if layout.uniform and layout.batch_size and layout.max_length:
         return values.view(layout.batch_size, layout.max_length, *values.shape[1:]).sum(1)
     if values.dim() == 2 and values.is_floating_point():
@@ -140,6 +240,9 @@ def segment_weighted_sum(weight: Tensor | None, values: Tensor, layout: Ragged) 
     A weight of None is all ones.  The sum takes one pass over the values in a fixed order, without
     a copy of the products.
     """
+    if isinstance(layout, Traced):
+        ones = values.new_ones(layout.total) if weight is None else weight
+        return torch.where(layout.members, ones, 0) @ values
     rows = torch.arange(layout.total, device=values.device)
     return F.embedding_bag(rows, values, layout.first, mode="sum", per_sample_weights=weight)
 
@@ -169,6 +272,12 @@ def segment_rank(scores: Tensor, layout: Ragged) -> Tensor:
 
     The highest score has rank 0; of equal scores the earlier token ranks first.
     """
+    if isinstance(layout, Traced):
+        # Padding has the lowest score and is behind all tokens, so it ranks last.
+        lowest = -torch.inf if scores.is_floating_point() else torch.iinfo(scores.dtype).min
+        order = pad(scores, layout, lowest).argsort(dim=1, descending=True, stable=True)
+        places = torch.arange(layout.max_length, device=scores.device).expand_as(order)
+        return unpad(torch.empty_like(order).scatter(1, order, places), layout)
     order = scores.argsort(descending=True, stable=True)
     order = order[layout.sequence[order].argsort(stable=True)]
     rank = torch.empty_like(order)
@@ -189,6 +298,8 @@ def select(
     The new lengths cost one host synchronisation.  If they are given as ``sizes``, there is none,
     and all shapes are static.
     """
+    if isinstance(layout, Traced):
+        return layout.select(keep)
     if sizes is None and keep.device.type == "cpu":
         rows = keep.nonzero().squeeze(1)
         starts = torch.searchsorted(rows, layout.cu_seqlens)
@@ -201,12 +312,23 @@ def select(
 
 def pad(values: Tensor, layout: Ragged, fill: float = 0.0) -> Tensor:
     """Padded copy, ``(T, ...) -> (B, max_length, ...)``; a view if the lengths are equal."""
+    if isinstance(layout, Traced):
+        inside = layout.inside.view(*layout.inside.shape, *[1] * (values.dim() - 1))
+        return torch.where(inside, pad_any(values, layout), fill)
     shape = (layout.batch_size, layout.max_length, *values.shape[1:])
     if layout.uniform:
         return values.view(shape)
     rows = layout.sequence * layout.max_length + layout.position
     flat = values.new_full((shape[0] * shape[1], *shape[2:]), fill)
     return flat.index_copy(0, rows, values).view(shape)
+
+
+def pad_any(values: Tensor, layout: Ragged) -> Tensor:
+    """`pad` with any finite numbers in the padding, if ``values`` are finite."""
+    if isinstance(layout, Traced):
+        rows = F.embedding(layout.grid, values.flatten(1)) if values.dim() > 2 else None
+        return values[layout.grid] if rows is None else rows.unflatten(-1, values.shape[1:])
+    return pad(values, layout)
 
 
 def unpad(padded: Tensor, layout: Ragged) -> Tensor:

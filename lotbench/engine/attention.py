@@ -30,7 +30,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from lotbench.ragged import Ragged, pad, unpad
+from lotbench.ragged import Ragged, Traced, pad, pad_any, unpad
 from lotbench.reducer import Received
 
 # Cost of a kernel call in training, forward and backward, in padded query-key pairs.
@@ -149,7 +149,8 @@ def _explicit(
 ) -> tuple[Tensor, Received]:
     """`attend_and_receive` by explicit products on one padded batch."""
     q, k, v = (
-        pad(x, sizes).transpose(1, 2) for x, sizes in ((query, layout), (key, keys), (value, keys))
+        pad_any(x, sizes).transpose(1, 2)
+        for x, sizes in ((query, layout), (key, keys), (value, keys))
     )
     bias = None if key_weight is None else log_weight(key_weight).to(query.dtype)
     probabilities = _probabilities(q, k, _mask(keys, bias, query.dtype, query.device))
@@ -173,17 +174,24 @@ def _probabilities(query: Tensor, key: Tensor, mask: Tensor | None) -> Tensor:
 
 
 def append_context(
-    values: Tensor, context: Tensor, layout: Ragged, present: Sequence[bool]
+    values: Tensor, context: Tensor, layout: Ragged, present: Sequence[bool] | Tensor
 ) -> tuple[Tensor, Ragged]:
     """Rows with one context row at the end of each sequence that has one, and their layout.
+
+    In a graph that is exported, the context rows are behind all others; the layout skips those
+    that are not present.
 
     Parameters
     ----------
     values : Tensor, shape (T, ...)
     context : Tensor, shape (B, ...)
-    present : sequence of B bool
-        The sequences that have a context.
+    present : sequence of B bool, or Tensor
+        The sequences that have a context; a tensor if the layout is traced.
     """
+    if isinstance(layout, Traced):
+        assert isinstance(present, Tensor)
+        return torch.cat([values, context]), layout.append(present)
+    assert not isinstance(present, Tensor)
     if not any(present):
         return values, layout
     pieces: list[Tensor] = []
@@ -201,7 +209,7 @@ def _runs(queries: Ragged, keys: Ragged, device: torch.device) -> list[int]:
 
     A sequence joins the run before it unless the padding costs more than a call of its own.
     """
-    if device.type != "cpu" or (queries.uniform and keys.uniform):
+    if device.type != "cpu" or queries.traced or (queries.uniform and keys.uniform):
         return [0, queries.batch_size]
     call = CALL_CELLS if torch.is_grad_enabled() else 0
     cuts = [0]
@@ -281,6 +289,9 @@ def _mask(
     if bias is None:
         if keys.uniform:
             return None
+        if isinstance(keys, Traced):
+            weight = torch.zeros((), dtype=dtype, device=device)
+            return torch.where(keys.inside, weight, -torch.inf)[:, None, None, :]
         bias = torch.zeros(keys.total, dtype=dtype, device=device)
     return pad(bias, keys, fill=-torch.inf)[:, None, None, :]
 
@@ -295,11 +306,13 @@ def _padded(
 ) -> Tensor:
     """`attend` by one padded kernel call."""
     q, k, v = (
-        pad(x, layout).transpose(1, 2)
+        pad_any(x, layout).transpose(1, 2)
         for x, layout in ((query, queries), (key, keys), (value, keys))
     )
     mask = _mask(keys, bias, query.dtype, query.device)
-    if query.is_cpu and query.dtype == torch.bfloat16 and torch.is_grad_enabled():
+    if queries.traced:  # the fused operator asks for sizes
+        heads = _probabilities(q, k, mask) @ v
+    elif query.is_cpu and query.dtype == torch.bfloat16 and torch.is_grad_enabled():
         with torch.autocast("cpu", enabled=False):  # autocast would keep the softmax in float32
             heads = _probabilities(q, k, mask) @ v
     else:

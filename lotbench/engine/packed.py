@@ -5,6 +5,9 @@ The tokens of a layer are gathered before it, and their new states are written b
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass
+
 import torch
 from torch import Tensor
 
@@ -13,8 +16,32 @@ from lotbench.ragged import Ragged, select
 from lotbench.reducer import Decision, Drop, Leap, Outputs, Tokens
 
 
+@dataclass(frozen=True)
+class Last:
+    """What a layer with a leap leaves behind, in case the next layer keeps the same tokens.
+
+    Attributes
+    ----------
+    keep : Tensor, shape (T,), bool
+        The mask of the decision.
+    at : Tensor, shape (K,)
+        Rows of the kept tokens among those shown.
+    kept : Tokens
+        The kept tokens after the layer.
+    base : Tensor, shape (T, D)
+        States of the tokens shown; only those of the leaping tokens are of use.
+    """
+
+    keep: Tensor
+    at: Tensor
+    kept: Tokens
+    base: Tensor
+
+
 class Packed(Run):
     """A forward pass that computes only what the method keeps."""
+
+    last: Last | None = None
 
     def outputs(self) -> Outputs:
         """Outputs of the whole pass."""
@@ -38,20 +65,21 @@ class Packed(Run):
         # carried: the tokens that reach the next layer; chosen: the carried tokens that this layer
         # computes; at: rows of the chosen within the carried, None if all are chosen.
         carried, at, context, seen = tokens, None, None, None
-        leapt: list[bool] = []
+        leapt: Sequence[bool] | Tensor = ()
+        repeats = isinstance(outer, Leap) and self.last is not None and self.last.keep is outer.keep
+        last = self.last if repeats else None
         if isinstance(outer, Drop):
             self.keep_last_states(outer, tokens)
             _, carried = self.gather(tokens, outer)
             self.check_left(index, "before_layer", carried)
         chosen = carried
         if isinstance(outer, Leap):
-            at, chosen = self.gather(carried, outer)
+            at, chosen = (last.at, last.kept) if last else self.gather(carried, outer)
             if outer.keys is not None:
                 seen = self.gather_keys(carried, outer)
             if outer.context is not None:
                 context = outer.context
-                sizes = zip(chosen.layout.sizes, shown.sizes, strict=True)
-                leapt = [kept < before for kept, before in sizes]
+                leapt = fewer(chosen.layout, shown)
 
         x, received, keys = self.attention(
             layer, chosen.hidden, chosen.layout, context, leapt, seen=seen
@@ -71,7 +99,14 @@ class Packed(Run):
                 self.check_left(index, "after_attention", carried)
 
         self.count(shown.lengths, chosen.layout.lengths, keys.lengths, forward.layout.lengths)
-        hidden = computed if at is None else self.write(computed, at, carried.hidden)
+        hidden, self.last = computed, None
+        if at is not None:
+            computed = computed.to(carried.hidden.dtype)
+            base = last.base if last else carried.hidden
+            hidden = self.write(computed, at, base)
+            if isinstance(outer, Leap) and not isinstance(inner, Drop):
+                kept = Tokens(computed, chosen.layout, chosen.rows, self.batch)
+                self.last = Last(outer.keep, at, kept, base)
         # After a drop within the layer, the earlier decision does not fit the remaining tokens.
         previous = outer if isinstance(outer, Leap) and not isinstance(inner, Drop) else None
         return Tokens(hidden, carried.layout, carried.rows, self.batch, previous)
@@ -144,7 +179,14 @@ class Packed(Run):
 
     def write(self, computed: Tensor, at: Tensor, hidden: Tensor) -> Tensor:
         """The carried states with the computed ones at rows ``at``, in place where that is safe."""
-        computed = computed.to(hidden.dtype)
-        if torch.is_grad_enabled() or self.keep_inputs:
+        # A graph that is exported has all but the last write of a decision removed.
+        if torch.is_grad_enabled() or self.keep_inputs or self.batch.layout.traced:
             return hidden.index_copy(0, at, computed)
         return hidden.index_copy_(0, at, computed)
+
+
+def fewer(kept: Ragged, shown: Ragged) -> Sequence[bool] | Tensor:
+    """The sequences that have fewer tokens in the first layout than in the second, B bool."""
+    if shown.traced:
+        return kept.lengths < shown.lengths
+    return [few < many for few, many in zip(kept.sizes, shown.sizes, strict=True)]

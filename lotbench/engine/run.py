@@ -126,7 +126,7 @@ class Run:
         hidden: Tensor,
         layout: Ragged,
         context: Tensor | None = None,
-        present: Sequence[bool] = (),
+        present: Sequence[bool] | Tensor = (),
         weight: Tensor | None = None,
         asking: Tensor | None = None,
         seen: tuple[Tensor, Ragged] | None = None,
