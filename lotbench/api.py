@@ -11,7 +11,9 @@ from torch import Tensor
 
 from lotbench.batch import Batch
 from lotbench.config.load import load_trial
-from lotbench.data.tokens import text_seed, tokenise
+from lotbench.data.tokens import checked, text_seed, tokenise_each
+from lotbench.deploy.classifier import ExportedClassifier
+from lotbench.deploy.folder import is_exported
 from lotbench.engine import checkpoint
 from lotbench.engine.backbone import Backbone
 from lotbench.engine.encoder import Mode, ReducedEncoder
@@ -36,8 +38,8 @@ def run(path: str | Path, results: str | Path = "results/runs") -> Trial:
     return run_alone(resolve(*load_trial(path)), Path(results))
 
 
-def load(folder: str | Path, plugins: Sequence[str] = ()) -> ReducedClassifier:
-    """A trained model from the folder of a trial's model.
+def load(folder: str | Path, plugins: Sequence[str] = ()) -> ReducedClassifier | ExportedClassifier:
+    """A trained model from the folder of a trial's model, or an exported one from its folder.
 
     Parameters
     ----------
@@ -49,18 +51,12 @@ def load(folder: str | Path, plugins: Sequence[str] = ()) -> ReducedClassifier:
     Raises
     ------
     InputError
-        If the folder holds no saved model, or its method is neither installed nor in ``plugins``.
+        If the folder holds no model, or its method is neither installed nor in ``plugins``; an
+        exported model needs no method.
     """
+    if is_exported(Path(folder)):
+        return ExportedClassifier(Path(folder))
     return ReducedClassifier(Path(folder), plugins)
-
-
-def _fields(text: Any, place: int) -> tuple[str, ...]:
-    """A text as a tuple of one field, a pair as a tuple of two."""
-    fields = (text,) if isinstance(text, str) else text
-    sound = isinstance(fields, tuple | list) and len(fields) in (1, 2)
-    if not sound or not all(isinstance(field, str) for field in fields):
-        raise InputError(f"texts[{place}]: a text or a pair of texts is needed, not {text!r}")
-    return tuple(fields)
 
 
 class ReducedClassifier:
@@ -122,9 +118,7 @@ class ReducedClassifier:
         """
         if type(batch_size) is not int or batch_size < 1:
             raise InputError(f"batch_size: an integer of 1 or more is needed, not {batch_size!r}")
-        if isinstance(texts, str):
-            raise InputError("a list of texts is needed, not one text: model([text])")
-        every = [_fields(text, place) for place, text in enumerate(texts)]
+        every = checked(texts)
         parts, traces = [], []
         with torch.inference_mode():
             for start in range(0, len(every), batch_size):
@@ -141,9 +135,6 @@ class ReducedClassifier:
         return self
 
     def _forward(self, texts: Sequence[tuple[str, ...]], mode: Mode) -> Outputs:
-        # One by one, because a list may have both single texts and pairs.
-        found = [tokenise([fields], self.tokenizer, self.max_length) for fields in texts]
-        ids = [row for rows, _ in found for row in rows]
-        types = [row for _, rows in found for row in rows]
+        ids, types = tokenise_each(texts, self.tokenizer, self.max_length)
         batch = Batch.from_ids(ids, types, text_seed=[text_seed(fields) for fields in texts])
         return self.encoder(batch.to(next(self.encoder.parameters()).device), mode=mode)

@@ -284,6 +284,29 @@ def inspect(
 
 
 @app.command()
+def export(
+    model: Annotated[
+        Path, typer.Argument(help="Folder of a trained model, models/... in a store.")
+    ],
+    folder: Annotated[Path, typer.Argument(help="New folder for the exported model.")],
+    backend: Annotated[
+        str,
+        typer.Option(help="onnx-fp32, onnx-int8, openvino-fp32 or openvino-bf16."),
+    ] = "onnx-fp32",
+    budget: Annotated[
+        float | None, typer.Option(help="The method's budget; that of training by default.")
+    ] = None,
+    plugins: Plugins = None,
+) -> None:
+    """Write a trained model as an ONNX file that runs without LoTBench."""
+    from lotbench.deploy.folder import write
+    from lotbench.report.measured import measured
+
+    about = write(model, folder, backend, budget, measured(model), plugins or [])
+    typer.echo(f"wrote {folder}/model.onnx ({about.method}, {about.backend}) and README.md")
+
+
+@app.command()
 def schema() -> None:
     """Write the JSON schema of the stored records: trials, timing passes and maps."""
     import json

@@ -10,7 +10,7 @@ from typing import Literal
 import torch
 
 from lotbench import registry
-from lotbench.conformance import learning, rules
+from lotbench.conformance import exported, learning, rules
 from lotbench.conformance.outcome import Broken, NotSeen, crash
 from lotbench.conformance.subject import Subject
 from lotbench.deadline import TimeUp, limited
@@ -63,6 +63,7 @@ GROUPS: tuple[tuple[Rule, ...], ...] = (
         Rule("training is reproducible", learning.is_reproducible),
         Rule("a saved model decides as before", learning.survives_saving),
     ),
+    (Rule("the exported graph equals the packed path", exported.equals_packed),),
     (Rule("learns real text with fewer tokens", learning.learns),),
 )
 

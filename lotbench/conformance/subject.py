@@ -91,19 +91,19 @@ class Subject:
         """
         return registry.make_params(self.cls, self.values, report_at(self.cls.name))
 
-    def fresh(self) -> ReducedEncoder:
+    def fresh(self, layers: int = LAYERS) -> ReducedEncoder:
         """A new model with seeded weights, in evaluation mode and float32."""
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(0)
-            reducer = self.cls(self.params, LAYERS, WIDTH)
-        return ReducedEncoder(tiny_backbone(LAYERS), reducer).eval()
+            reducer = self.cls(self.params, layers, WIDTH)
+        return ReducedEncoder(tiny_backbone(layers), reducer).eval()
 
-    def randomised(self, seed: int) -> ReducedEncoder:
+    def randomised(self, seed: int, layers: int = LAYERS) -> ReducedEncoder:
         """A model whose method has large random weights.
 
         A fresh method often keeps every token, so the rules would not see it drop any.
         """
-        encoder = self.fresh()
+        encoder = self.fresh(layers)
         generator = torch.Generator().manual_seed(seed)
         with torch.no_grad():
             for parameter in encoder.reducer.parameters():

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from lotbench.data.tables import Rows
+from lotbench.errors import InputError
 
 CHUNK = 2000
 """Texts per call of the tokenizer; the offsets of 25,000 long texts would take gigabytes."""
@@ -80,6 +81,36 @@ def tokenise(
         # RoBERTa has one token type, whatever its tokenizer reports for a pair.
         types = [[0] * len(row) for row in ids]
     return ids, types
+
+
+def checked(texts: Any) -> list[tuple[str, ...]]:
+    """Texts and pairs of texts as tuples of one and two fields.
+
+    Raises
+    ------
+    InputError
+        If it is not a list of texts or pairs; the message names the place.
+    """
+    if isinstance(texts, str):
+        raise InputError("a list of texts is needed, not one text: model([text])")
+    return [_fields(text, place) for place, text in enumerate(texts)]
+
+
+def _fields(text: Any, place: int) -> tuple[str, ...]:
+    """A text as a tuple of one field, a pair as a tuple of two."""
+    fields = (text,) if isinstance(text, str) else text
+    sound = isinstance(fields, tuple | list) and len(fields) in (1, 2)
+    if not sound or not all(isinstance(field, str) for field in fields):
+        raise InputError(f"texts[{place}]: a text or a pair of texts is needed, not {text!r}")
+    return tuple(fields)
+
+
+def tokenise_each(
+    texts: Sequence[tuple[str, ...]], tokenizer: Any, max_length: int
+) -> tuple[list[list[int]], list[list[int]]]:
+    """`tokenise` for a list that may have both single texts and pairs."""
+    found = [tokenise([fields], tokenizer, max_length) for fields in texts]
+    return [row for rows, _ in found for row in rows], [row for _, rows in found for row in rows]
 
 
 def text_seed(fields: Iterable[str]) -> int:

@@ -328,3 +328,10 @@ def test_previously_failed_trials_run_last(sweep_file, tmp_path) -> None:
 def test_load_refuses_a_folder_without_a_model(tmp_path) -> None:
     with pytest.raises(lotbench.InputError, match=r"lotbench\.json"):
         lotbench.load(tmp_path)
+
+
+def test_export_refuses_what_is_no_model(tmp_path: Path) -> None:
+    done = call("export", tmp_path, tmp_path / "new")
+    assert done.returncode == 2
+    assert "not a saved model" in done.stderr and "Traceback" not in done.stderr
+    assert not (tmp_path / "new").exists()

@@ -40,6 +40,7 @@ DATA = {
     "lotbench.config",
     "lotbench.data",
 }
+DEPLOY = METHODS | DATA | {"lotbench.engine", "lotbench.deploy"}
 MEASURE = METHODS | {"lotbench.machine", "lotbench.store", "lotbench.engine", "lotbench.measure"}
 STUDY = MEASURE | DATA | {"lotbench.study"}
 
@@ -61,6 +62,7 @@ MAY_IMPORT = {
     "lotbench.registry": CONTRACT,
     "lotbench.lot": CONTRACT,
     "lotbench.engine": METHODS | {"lotbench.engine"},
+    "lotbench.deploy": DEPLOY,
     "lotbench.measure": MEASURE,
     "lotbench.study": STUDY,
     "lotbench.report": {
@@ -76,13 +78,14 @@ MAY_IMPORT = {
         "lotbench.store",
         "lotbench.audit",
     },
-    "lotbench.conformance": STUDY | {"lotbench.conformance"},
-    "lotbench.api": STUDY,
+    "lotbench.conformance": STUDY | {"lotbench.conformance", "lotbench.deploy"},
+    "lotbench.api": STUDY | {"lotbench.deploy"},
     "lotbench.inspection": STUDY | {"lotbench.api", "lotbench.report", "lotbench.inspection"},
     "lotbench.console": METHODS | {"lotbench.conformance"},
     "lotbench.cli": STUDY
     | {
         "lotbench.audit",
+        "lotbench.deploy",
         "lotbench.inspection",
         "lotbench.report",
         "lotbench.console",
@@ -121,6 +124,7 @@ KEPT_APART = {
         "lotbench/reducer.py",
         "lotbench/lot.py",
         "lotbench/engine/",
+        "lotbench/deploy/",
         "lotbench/measure/",
         "lotbench/study/",
         "lotbench/conformance/",
@@ -130,6 +134,9 @@ KEPT_APART = {
         "baselines/",
     ),
 }
+
+for package in ("onnx", "onnx_ir", "onnxscript", "onnxruntime", "openvino"):
+    KEPT_APART[package] = ("lotbench/deploy/",)
 
 RELATIVE = "."
 
@@ -146,12 +153,16 @@ HEAVY = {
     "scipy",
     "fvcore",
     "moocore",
+    "onnx",
+    "onnxruntime",
+    "openvino",
 }
 LIGHT = (
     "lotbench",
     "lotbench.store.frame",
     "lotbench.config.load",
     "lotbench.machine",
+    "lotbench.deploy.session",
     "lotbench.measure.launch",
     "lotbench.report.plots",
     "lotbench.report.tables",

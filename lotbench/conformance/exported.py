@@ -1,0 +1,98 @@
+"""The rule on exported models: the ONNX graph equals the packed path."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from copy import deepcopy
+
+import numpy as np
+
+from lotbench.batch import Batch
+from lotbench.conformance.outcome import Broken, NotSeen, on
+from lotbench.conformance.rules import answer
+from lotbench.conformance.subject import RAGGED, Subject, batch, batches
+from lotbench.deploy.graph import export
+from lotbench.deploy.session import Session, feed, open_session
+from lotbench.engine.encoder import ReducedEncoder
+from lotbench.errors import InputError
+
+CLOSE = 1e-4
+SHALLOW = 2
+"""Layers of the exported model, since each costs seconds; all layers if the method needs them."""
+
+
+def equals_packed(subject: Subject) -> str:
+    """The exported graph gives the logits of the packed path, in float32.
+
+    Texts on which float32 and float64 decide differently are counted and not compared.
+
+    Raises
+    ------
+    NotSeen
+        If an installed package or the method does not allow an export; the message says why.
+    """
+    encoder = _shallow(subject)
+    try:
+        exported = export(encoder)
+    except InputError as error:
+        raise NotSeen(str(error)) from None
+    session = open_session(exported.model.SerializeToString(), "onnx-fp32", threads=1)
+    budget = exported.budget if isinstance(exported.budget, int | float) else None
+    movable = budget is not None and exported.fixed is None
+    compared = flipped = 0
+    most = 0.0
+    for value in [budget, *(subject.budgets_to_try(budget) if movable else [])]:
+        if value is not None:
+            encoder.reducer.budget = value
+        at = "" if value is None else f", {encoder.reducer.budget_name}={value:g}"
+        for name, data in _inputs():
+            with on(subject.cls, name + at):
+                off, flips = _compare(encoder, session, data, value if movable else None)
+            compared, flipped = compared + len(off), flipped + flips
+            most = max([most, *off])
+    fixed = "" if exported.fixed is None else f"; the budget is fixed: {exported.fixed}"
+    return f"logits of {compared} texts within {most:.0e}, {flipped} decided differently{fixed}"
+
+
+def _shallow(subject: Subject) -> ReducedEncoder:
+    """The model to export, in float32; its method has large random weights."""
+    try:
+        return subject.randomised(1, SHALLOW)
+    except InputError:  # such as one parameter for each layer
+        return subject.randomised(1)
+
+
+def _inputs() -> Iterator[tuple[str, Batch]]:
+    """All batches of the other rules, and texts alone."""
+    yield from batches()
+    for text in (RAGGED[0], RAGGED[3]):
+        yield f"text {text} alone", batch((text,))
+
+
+def _compare(
+    encoder: ReducedEncoder, session: Session, data: Batch, budget: float | None
+) -> tuple[list[float], int]:
+    """Differences of logits by text, and the number of texts that were not compared.
+
+    Raises
+    ------
+    Broken
+        If a difference is too large.
+    """
+    packed, exact = answer(encoder, data), answer(deepcopy(encoder).double(), data)
+    keys = {**packed.left_out, **exact.left_out}
+    flipped = {key[2] for key in keys if packed.left_out.get(key) != exact.left_out.get(key)}
+    rows = [x.split(data.layout.sizes) for x in (data.input_ids, data.token_type_ids)]
+    ids, types = ([row.tolist() for row in split] for split in rows)
+    logits = session(feed(session.inputs, ids, types, data.text_seed.tolist(), budget=budget))
+    off = []
+    for text, own in zip(data.index.tolist(), logits, strict=True):
+        if text in flipped:
+            continue
+        off.append(float(np.abs(own - packed.logits[text].numpy()).max()))
+        if not off[-1] <= CLOSE:
+            raise Broken(
+                f"text {text}: logits of the exported graph and of the packed path differ by "
+                f"{off[-1]:.1e}"
+            )
+    return off, len(flipped)

@@ -1,0 +1,1 @@
+"""Trained models as files: export to ONNX, and the sessions that run the file."""

@@ -1,0 +1,163 @@
+"""The folder of an exported model: graph, configuration, tokenizer and model card."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import Any
+
+from lotbench.deploy import card
+from lotbench.deploy.graph import SEED, Exported, export
+from lotbench.deploy.quantise import quantised
+from lotbench.deploy.session import BACKENDS, open_session
+from lotbench.engine import checkpoint
+from lotbench.engine.encoder import ReducedEncoder
+from lotbench.engine.loading import load_tokenizer
+from lotbench.errors import InputError, near_misses
+
+log = logging.getLogger(__name__)
+
+MODEL, CONFIG, ABOUT = "model.onnx", "config.json", "lotbench"
+
+
+@dataclass(frozen=True)
+class About:
+    """What ``config.json`` says under the key ``lotbench``.
+
+    Attributes
+    ----------
+    method, version
+        The method and its version.
+    backend : str
+        The runtime and precision that the model was exported for.
+    budget_name : str or None
+        None if the method has no budget.
+    budget : float or None
+        The budget, if the method has one.
+    budget_input : bool
+        True if the budget is an input of the graph.
+    max_length : int
+        Most tokens of a text.
+    n_labels : int
+        Classes; 1 for regression.
+    """
+
+    method: str
+    version: int
+    backend: str
+    budget_name: str | None
+    budget: Any
+    budget_input: bool
+    max_length: int
+    n_labels: int
+
+
+def is_exported(folder: Path) -> bool:
+    """True if the folder holds an exported model."""
+    return (folder / MODEL).is_file()
+
+
+def write(
+    source: Path,
+    folder: Path,
+    backend: str,
+    budget: float | None,
+    measured: str,
+    plugins: Sequence[str] = (),
+) -> About:
+    """Export a trained model.
+
+    Parameters
+    ----------
+    source : Path
+        Folder of the trained model.
+    folder : Path
+        New or empty.
+    backend : str
+        One of `lotbench.deploy.session.BACKENDS`.
+    budget : float or None
+        None is the budget of training.
+    measured : str
+        Measured numbers for the model card, as Markdown; may be empty.
+    plugins : sequence of str
+        Files or modules to import for a method that is not installed.
+
+    Raises
+    ------
+    InputError
+        If the model cannot be read or exported, the backend is unknown or not installed, the
+        budget is invalid, or the folder is not empty.
+    """
+    if backend not in BACKENDS:
+        raise InputError(f"--backend {backend}: unknown; {near_misses(backend, list(BACKENDS))}")
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise InputError(f"{folder}: not empty; give a new folder")
+    encoder, trained = checkpoint.load(source, plugins), checkpoint.read_card(source)
+    tokenizer = load_tokenizer(str(source.resolve()))
+    if budget is not None:
+        whole = encoder.reducer.budget_name and isinstance(encoder.reducer.budget, int)
+        encoder.reducer.budget = int(budget) if whole and budget.is_integer() else budget
+    log.info("exporting %s; this takes up to a minute", source)
+    exported = export(encoder)
+    model = exported.model
+    if backend == "onnx-int8":
+        model = quantised(model)
+    content = model.SerializeToString()
+    open_session(content, backend, threads=1)  # refuses what the runtime cannot load
+    about = _about(encoder, exported, backend, trained.max_length)
+
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / MODEL).write_bytes(content)
+    encoder.backbone.config.save_pretrained(folder)
+    config = json.loads((folder / CONFIG).read_text())
+    (folder / CONFIG).write_text(json.dumps(config | {ABOUT: asdict(about)}, indent=2) + "\n")
+    tokenizer.save_pretrained(folder)
+    needs_seed = SEED in {value.name for value in model.graph.input}
+    text = card.text(about, source, tokenizer, exported.fixed, needs_seed, measured)
+    (folder / "README.md").write_text(text)
+    return about
+
+
+def _about(encoder: ReducedEncoder, exported: Exported, backend: str, max_length: int) -> About:
+    reducer = encoder.reducer
+    return About(
+        method=reducer.name,
+        version=reducer.version,
+        backend=backend,
+        budget_name=reducer.budget_name,
+        budget=exported.budget,
+        budget_input=reducer.budget_name is not None and exported.fixed is None,
+        max_length=max_length,
+        n_labels=encoder.backbone.n_labels,
+    )
+
+
+def read_about(folder: Path) -> About:
+    """What an exported model is.
+
+    Raises
+    ------
+    InputError
+        If ``config.json`` is missing or damaged.
+    """
+    path = folder / CONFIG
+    try:
+        content = json.loads(path.read_text())
+    except (OSError, ValueError, RecursionError) as error:
+        raise InputError(f"{path}: cannot be read ({error}); export the model again") from None
+    about = content.get(ABOUT) if isinstance(content, dict) else None
+    names = [field.name for field in fields(About)]
+    missing = [name for name in names if not isinstance(about, dict) or name not in about]
+    if missing:
+        raise InputError(
+            f"{path}: no {ABOUT}.{missing[0]}; export the model again with lotbench export"
+        )
+    assert isinstance(about, dict)
+    found = About(**{name: about[name] for name in names})
+    numbers = found.max_length, found.n_labels
+    if not all(type(number) is int and number > 0 for number in numbers):
+        raise InputError(f"{path}: {ABOUT}: max_length and n_labels must be positive numbers")
+    return found

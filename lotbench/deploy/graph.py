@@ -1,0 +1,272 @@
+"""A reduced encoder as one ONNX graph.
+
+The packed path of the engine is exported as it is, for every method.  All layouts are `Traced`, so
+the graph gathers and scatters by tensors of its own and holds for any batch size and length.
+A method with ``padded = True`` is exported as the untouched Hugging Face model.
+"""
+
+from __future__ import annotations
+
+import logging
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager, redirect_stderr, redirect_stdout
+from dataclasses import dataclass
+from io import StringIO
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor, nn
+
+from lotbench import registry
+from lotbench.batch import Batch
+from lotbench.deploy.needs import need
+from lotbench.engine.encoder import ReducedEncoder
+from lotbench.errors import InputError
+from lotbench.ragged import Traced
+
+if TYPE_CHECKING:
+    import onnx
+    import onnx_ir as ir
+
+INPUTS = ("input_ids", "attention_mask", "token_type_ids")
+"""The inputs of every graph, int64 of shape (batch, length)."""
+BUDGET, SEED, OUTPUT = "budget", "text_seed", "logits"
+OPSET = 20
+"""The first with one operator for GELU."""
+
+
+@dataclass(frozen=True)
+class Exported:
+    """An ONNX graph of a method.
+
+    Attributes
+    ----------
+    model : onnx.ModelProto
+    budget : float or None
+        The budget of the graph: the default of the input `BUDGET` if ``fixed`` is None.
+    fixed : str or None
+        Why the budget is no input of the graph; None if it is, or if the method has no budget.
+    """
+
+    model: onnx.ModelProto
+    budget: Any
+    fixed: str | None
+
+
+class _GivenBatch(Batch):
+    """A batch that has only what the graph is given."""
+
+    def __init__(self, **given: Any) -> None:
+        vars(self).update(given)
+
+    def __getattr__(self, name: str) -> Any:
+        raise NotImplementedError(f"it reads batch.{name}, which an exported model is not given")
+
+
+class _Graph(nn.Module):
+    """The function that is exported: padded inputs to logits."""
+
+    def __init__(self, encoder: ReducedEncoder) -> None:
+        super().__init__()
+        self.encoder = encoder
+
+    def forward(
+        self,
+        input_ids: Tensor,
+        attention_mask: Tensor,
+        token_type_ids: Tensor,
+        extra: dict[str, Tensor],
+    ) -> Tensor:
+        encoder, reducer = self.encoder, self.encoder.reducer
+        rows, layout = Traced.of_mask(attention_mask.bool())
+        seed = {SEED: extra[SEED]} if SEED in extra else {}
+        batch = _GivenBatch(
+            input_ids=input_ids.flatten().index_select(0, rows),
+            token_type_ids=token_type_ids.flatten().index_select(0, rows),
+            layout=layout,
+            **seed,
+        )
+        if BUDGET not in extra:
+            return encoder(batch).logits
+        assert reducer.budget_name is not None, "only a method with a budget gets it as an input"
+        before = getattr(reducer, reducer.budget_name)
+        setattr(reducer, reducer.budget_name, extra[BUDGET])  # not checked: it has no value yet
+        try:
+            return encoder(batch).logits
+        finally:
+            setattr(reducer, reducer.budget_name, before)
+
+
+class _Dense(nn.Module):
+    """The untouched Hugging Face model."""
+
+    def __init__(self, encoder: ReducedEncoder) -> None:
+        super().__init__()
+        self.model = encoder.backbone.model
+
+    def forward(
+        self,
+        input_ids: Tensor,
+        attention_mask: Tensor,
+        token_type_ids: Tensor,
+        extra: dict[str, Tensor],
+    ) -> Tensor:
+        types = {} if self.model.config.model_type == "distilbert" else {INPUTS[2]: token_type_ids}
+        return self.model(input_ids=input_ids, attention_mask=attention_mask, **types).logits
+
+
+def export(encoder: ReducedEncoder) -> Exported:
+    """The graph of a model at its present budget.
+
+    The budget is an input of the graph, unless the method needs its value while it is exported.
+
+    Raises
+    ------
+    InputError
+        If the method does what a graph cannot; the message names the method and the line.
+    """
+    need("onnx", "onnxscript")
+    reducer = encoder.reducer
+    budget = reducer.budget if reducer.budget_name else None
+    seed = {SEED: torch.zeros(2, dtype=torch.int64)} if _reads_seed(encoder) else {}
+    fixed = None
+    if isinstance(budget, int | float):
+        kind = torch.int64 if isinstance(budget, int) else torch.float64
+        try:
+            given = {**seed, BUDGET: torch.tensor(budget, dtype=kind)}
+            return Exported(_export(encoder, given, budget), budget, None)
+        except InputError as error:
+            fixed = str(error)
+    elif budget is not None:
+        fixed = "it is not a number"
+    return Exported(_export(encoder, seed, None), budget, fixed)
+
+
+def _reads_seed(encoder: ReducedEncoder) -> bool:
+    """True if the method draws at random, seeded by the text."""
+    read = []
+
+    class Watched(Batch):
+        def __getattribute__(self, name: str) -> Any:
+            if name == SEED:
+                read.append(name)
+            return super().__getattribute__(name)
+
+    ids = [[0] * 4, [0] * 7]
+    with torch.no_grad():
+        encoder(Watched(**vars(Batch.from_ids(ids))))
+    return bool(read)
+
+
+def _export(encoder: ReducedEncoder, extra: dict[str, Tensor], budget: Any) -> onnx.ModelProto:
+    """The graph with the additional inputs ``extra``; ``budget`` is a default value.
+
+    Raises
+    ------
+    InputError
+        As for `export`.
+    """
+    ids = torch.ones(2, 8, dtype=torch.int64)
+    mask = ids.clone()
+    mask[1, 5:] = 0
+    dynamic = torch.export.Dim.DYNAMIC
+    sizes = {0: dynamic, 1: dynamic}
+    module = (_Dense if encoder.reducer.padded else _Graph)(encoder).eval()
+    shapes = (
+        sizes,
+        sizes,
+        sizes,
+        {name: {0: dynamic} if x.dim() else {} for name, x in extra.items()},
+    )
+    names = [*INPUTS, *extra]
+    with quiet(), torch.no_grad():
+        try:
+            program = torch.export.export(
+                module, (ids, mask, torch.zeros_like(ids), extra), dynamic_shapes=shapes
+            )
+            program.graph.eliminate_dead_code()  # the counts of the trace
+            made = torch.onnx.export(
+                program,
+                input_names=names,
+                output_names=[OUTPUT],
+                opset_version=OPSET,
+                custom_translation_table={torch.ops.aten.sort.stable: _stable_sort},
+                optimize=False,  # slow, and the runtimes optimise the graph when they load it
+                verbose=False,
+            )
+        except Exception as error:
+            name = getattr(encoder.reducer, "name", "")
+            raise InputError(f"method {name!r}: {_explain(error, encoder)}") from error
+        assert made is not None
+        _tidy(made.model)
+        return _finished(made.model_proto, budget)
+
+
+def _explain(error: Exception, encoder: ReducedEncoder) -> str:
+    """Why the graph could not be made, in one line."""
+    why = registry.explain(error, type(encoder.reducer))
+    if "data-dependent" in str(error):
+        return f"Python code depends on the value of a tensor, which a graph cannot follow: {why}"
+    return why
+
+
+def _stable_sort(self: Any, stable: bool | None, dim: int = -1, descending: bool = False) -> Any:
+    """aten.sort.stable: TopK puts the first of equal values first."""
+    from onnxscript import opset20 as op
+
+    size: Any = op.Shape(self, start=dim, end=None if dim == -1 else dim + 1)
+    return op.TopK(self, size, axis=dim, largest=descending, sorted=True)
+
+
+def _tidy(model: ir.Model) -> None:
+    """Computes what is constant, and removes what is computed twice or not used."""
+    from onnx_ir.passes import Sequential, common
+    from onnxscript.optimizer import fold_constants
+
+    # Without limits: the transposed weights of 3-d products are constants, and only those are
+    # quantised.
+    fold_constants(model, input_size_limit=2**31, output_size_limit=2**31)
+    Sequential(
+        common.InlinePass(),
+        common.IdentityEliminationPass(),
+        common.CommonSubexpressionEliminationPass(),
+        common.RemoveUnusedNodesPass(),
+        common.RemoveUnusedFunctionsPass(),
+        common.RemoveUnusedOpsetsPass(),
+    )(model)
+
+
+def _finished(model: onnx.ModelProto, budget: Any) -> onnx.ModelProto:
+    """The graph with named sizes, and with a default value of the budget if there is one."""
+    from onnx import TensorProto, helper
+
+    graph = model.graph
+    sizes = ("batch", "length")
+    for value in [*graph.input, *graph.output]:
+        for axis, name in zip(value.type.tensor_type.shape.dim, sizes, strict=False):
+            if axis.dim_param or value.name in INPUTS:
+                axis.dim_param = name
+    del graph.value_info[:]  # it names the sizes as the exporter did
+    present = {value.name for value in graph.input}
+    for name in INPUTS:  # a model without token types still takes them
+        if name not in present:
+            graph.input.append(helper.make_tensor_value_info(name, TensorProto.INT64, sizes))
+    if budget is not None:
+        (given,) = [value for value in graph.input if value.name == BUDGET]
+        kind = given.type.tensor_type.elem_type
+        graph.initializer.append(helper.make_tensor(BUDGET, kind, [], [budget]))
+    return model
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Hides what the exporter logs, warns about and prints; exceptions say what matters."""
+    disabled = logging.root.manager.disable
+    logging.disable(logging.CRITICAL)
+    try:
+        with warnings.catch_warnings(), redirect_stdout(StringIO()), redirect_stderr(StringIO()):
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logging.disable(disabled)

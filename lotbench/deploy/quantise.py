@@ -1,0 +1,38 @@
+"""Quantise the weights of a graph to int8, by ONNX Runtime's dynamic quantisation."""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from lotbench.deploy.graph import quiet
+from lotbench.deploy.needs import need
+
+if TYPE_CHECKING:
+    import onnx
+
+
+def quantised(model: onnx.ModelProto) -> onnx.ModelProto:
+    """The graph with int8 weights in the matrix products of the backbone.
+
+    Activations are quantised when the graph runs.  The products of the method itself (routers,
+    policies) stay in float32: they are small, and their decisions are sensitive to rounding.
+    """
+    need("onnx", "onnxruntime")
+    import onnx
+    from onnxruntime.quantization import QuantType, quantize_dynamic
+
+    own = {each.name for each in model.graph.initializer if ".reducer." in f".{each.name}"}
+    excluded = [node.name for node in model.graph.node if own & set(node.input)]
+    with tempfile.TemporaryDirectory() as folder, quiet():
+        path = Path(folder) / "model.onnx"
+        quantize_dynamic(
+            model,
+            path,
+            op_types_to_quantize=["MatMul"],
+            per_channel=True,
+            weight_type=QuantType.QInt8,
+            nodes_to_exclude=excluded,
+        )
+        return onnx.load(path)

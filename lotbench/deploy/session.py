@@ -1,0 +1,173 @@
+"""Sessions that run an exported model: ONNX Runtime and OpenVINO behind one call.
+
+Nothing here needs torch, so a process that only runs a model starts fast.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Literal, Protocol, get_args
+
+import numpy as np
+
+from lotbench.deploy.needs import need
+from lotbench.errors import InputError, near_misses
+
+Backend = Literal["onnx-fp32", "onnx-int8", "openvino-fp32", "openvino-bf16"]
+BACKENDS: tuple[Backend, ...] = get_args(Backend)
+"""The runtime and the precision; ``onnx-int8`` runs a model whose weights are quantised."""
+
+Feed = Mapping[str, np.ndarray]
+
+
+class Session(Protocol):
+    """A loaded model.
+
+    Attributes
+    ----------
+    inputs : tuple of str
+        Names of its inputs; the budget is optional.
+    """
+
+    inputs: tuple[str, ...]
+
+    def __call__(self, feed: Feed) -> np.ndarray:
+        """Logits, shape (B, C), float32; ``feed`` has an array for each input."""
+        ...
+
+
+def open_session(model: Path | bytes, backend: str, threads: int | None = None) -> Session:
+    """A model ready to run.
+
+    Parameters
+    ----------
+    model : Path or bytes
+        ``model.onnx`` or its content.  For ``onnx-int8`` its weights must be quantised already.
+    backend : str
+        One of `BACKENDS`.
+    threads : int, optional
+        Threads of one call; as many as the runtime chooses by default.
+
+    Raises
+    ------
+    InputError
+        If the backend is unknown or not installed, or the runtime refuses the file.
+    """
+    if backend not in BACKENDS:
+        raise InputError(f"unknown backend {backend!r}; {near_misses(backend, list(BACKENDS))}")
+    kind = _OpenVino if backend.startswith("openvino") else _OnnxRuntime
+    try:
+        return kind(model, backend, threads)
+    except InputError:
+        raise
+    except Exception as error:  # both libraries have exceptions of their own
+        name = model if isinstance(model, Path) else "the model"
+        lines = str(error).strip().splitlines() or [type(error).__name__]
+        raise InputError(
+            f"{name}: {backend} cannot load it: {lines[0]}; export it again"
+        ) from error
+
+
+class _OnnxRuntime:
+    def __init__(self, model: Path | bytes, backend: str, threads: int | None) -> None:
+        need("onnxruntime")
+        import onnxruntime
+
+        options = onnxruntime.SessionOptions()
+        options.log_severity_level = 3  # errors only
+        if threads is not None:
+            options.intra_op_num_threads = threads
+            options.inter_op_num_threads = 1
+        source = str(model) if isinstance(model, Path) else model
+        self._session = onnxruntime.InferenceSession(
+            source, options, providers=["CPUExecutionProvider"]
+        )
+        given = [*self._session.get_inputs(), *self._session.get_overridable_initializers()]
+        self.inputs = tuple(each.name for each in given)
+
+    def __call__(self, feed: Feed) -> np.ndarray:
+        return np.asarray(self._session.run(None, dict(feed))[0])
+
+
+class _OpenVino:
+    def __init__(self, model: Path | bytes, backend: str, threads: int | None) -> None:
+        need("openvino", "onnx")
+        import openvino
+
+        content, self._defaults = _without_defaults(model)
+        settings: dict[str, Any] = {
+            "INFERENCE_PRECISION_HINT": "bf16" if backend.endswith("bf16") else "f32",
+            "PERFORMANCE_HINT": "LATENCY",
+        }
+        if threads is not None:
+            settings["INFERENCE_NUM_THREADS"] = threads
+        core = openvino.Core()
+        compiled = core.compile_model(core.read_model(content), "CPU", settings)
+        self._request = compiled.create_infer_request()
+        self.inputs = tuple(each.get_any_name() for each in compiled.inputs)
+
+    def __call__(self, feed: Feed) -> np.ndarray:
+        self._request.infer({**self._defaults, **feed})
+        return self._request.get_output_tensor(0).data.copy()
+
+
+def _without_defaults(model: Path | bytes) -> tuple[bytes, dict[str, np.ndarray]]:
+    """The model with all inputs required, and their default values.
+
+    OpenVINO takes an input with a default value for a constant.
+    """
+    import onnx
+    from onnx import numpy_helper
+
+    content = model.read_bytes() if isinstance(model, Path) else model
+    loaded = onnx.load_from_string(content)
+    names = {value.name for value in loaded.graph.input}
+    optional = [each for each in loaded.graph.initializer if each.name in names]
+    if not optional:
+        return content, {}
+    defaults = {each.name: numpy_helper.to_array(each) for each in optional}
+    for each in optional:
+        loaded.graph.initializer.remove(each)
+    return loaded.SerializeToString(), defaults
+
+
+def feed(
+    names: Sequence[str],
+    input_ids: Sequence[Sequence[int]],
+    token_type_ids: Sequence[Sequence[int]],
+    text_seed: Sequence[int],
+    padding: int = 0,
+    budget: float | None = None,
+) -> dict[str, np.ndarray]:
+    """The padded arrays of B texts.
+
+    Parameters
+    ----------
+    names : sequence of str
+        Inputs of the session; others are left out.
+    input_ids, token_type_ids : B sequences of int
+        Without padding.
+    text_seed : B int
+        For methods that draw at random.
+    padding : int
+        Token id of padding.
+    budget : float, optional
+        None takes the default of the model.
+    """
+    longest = max(map(len, input_ids))
+    shape = (len(input_ids), longest)
+    ids, types = np.full(shape, padding, np.int64), np.zeros(shape, np.int64)
+    mask = np.zeros(shape, np.int64)
+    for row, (own, own_types) in enumerate(zip(input_ids, token_type_ids, strict=True)):
+        ids[row, : len(own)], types[row, : len(own)] = own, own_types
+        mask[row, : len(own)] = 1
+    arrays = {
+        "input_ids": ids,
+        "attention_mask": mask,
+        "token_type_ids": types,
+        "text_seed": np.asarray(text_seed, np.int64),
+    }
+    if budget is not None:
+        arrays["budget"] = np.asarray(budget, np.int64 if isinstance(budget, int) else np.float64)
+    return {name: value for name, value in arrays.items() if name in names}

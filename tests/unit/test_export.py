@@ -1,0 +1,237 @@
+"""Exported models: the folder, its card, and what is refused."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+import onnx
+import pytest
+import torch
+import transformers
+from torch import Tensor
+
+import lotbench
+from baselines.first_k import FirstK
+from baselines.random_drop import RandomDrop
+from lotbench import registry
+from lotbench.conformance.scaffold import write as new_method
+from lotbench.conformance.tiny import tiny_backbone
+from lotbench.deploy import folder as deploy
+from lotbench.deploy import needs
+from lotbench.deploy.graph import export
+from lotbench.deploy.session import feed, open_session
+from lotbench.engine import checkpoint
+from lotbench.engine.encoder import ReducedEncoder
+from lotbench.errors import InputError
+from lotbench.reducer import Drop, TokenReducer, Tokens
+from lotbench.report.measured import measured
+from lotbench.store.store import Store
+
+TEXTS = ["a b c d e f g", "h", ("a b", "c d e"), "b a"]
+
+
+def make_encoder(cls: type[TokenReducer], layers: int = 2, **params: Any) -> ReducedEncoder:
+    backbone = tiny_backbone(layers, max_position_embeddings=40)
+    return ReducedEncoder(backbone, cls(cls.Params(**params), layers, 32)).eval()
+
+
+@pytest.fixture
+def save(tmp_path, tokenizer):
+    """A function that saves a random model with a method, in a store, and returns its folder."""
+
+    def write(cls: type[TokenReducer], layers: int = 2, plugins=(), **params: Any) -> Path:
+        folder = tmp_path / "store" / "models" / "letters-s0"
+        checkpoint.save(folder, make_encoder(cls, layers, **params), tokenizer, list(plugins), 30)
+        return folder
+
+    return write
+
+
+def logits_of(texts: list[str], folder: Path) -> Tensor:
+    """What the snippet of the card prints, in a process without LoTBench."""
+    (code,) = re.findall(r"```python\n(.*?)```", (folder / "README.md").read_text(), re.DOTALL)
+    code = code.replace('["the first text", "another one"]', repr(texts))
+    code += """
+import json, sys
+assert not {'lotbench', 'torch', 'transformers'} & set(sys.modules)
+print(json.dumps(session.run(["logits"], feed)[0].tolist()))
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=folder, capture_output=True, text=True, check=True
+    )
+    return torch.tensor(json.loads(done.stdout.splitlines()[-1]))
+
+
+def test_a_saved_model_is_exported_and_runs_without_lotbench(save, tmp_path) -> None:
+    source, folder = save(FirstK, layers=1, k=4), tmp_path / "exported"
+    about = deploy.write(source, folder, "onnx-fp32", None, "")
+    assert (about.budget_name, about.budget, about.budget_input) == ("k", 4, True)
+    trained, model = lotbench.load(source), lotbench.load(folder)
+    for k in (4, 2, 30):
+        trained.budget = model.budget = k
+        torch.testing.assert_close(model(TEXTS), trained(TEXTS), rtol=0, atol=1e-5)
+        torch.testing.assert_close(model(TEXTS, batch_size=1), trained(TEXTS), rtol=0, atol=1e-5)
+    assert model([]).shape == (0, 3)
+    for wrong in (2.5, "2", float("nan"), True):
+        with pytest.raises(InputError, match="k: a whole number is needed"):
+            model.budget = wrong
+    # The default budget is that of the export.
+    trained.budget = 4
+    singles = ["a b c d e f g", "h"]
+    torch.testing.assert_close(logits_of(singles, folder), trained(singles), rtol=0, atol=1e-5)
+    card = (folder / "README.md").read_text()
+    assert "the model does not come from a store" in card and "`k`, 4 by default" in card
+    assert {path.name for path in folder.iterdir()} >= {"model.onnx", "config.json", "README.md"}
+    config = transformers.AutoConfig.from_pretrained(folder)
+    assert config.num_labels == 3
+    with pytest.raises(InputError, match="not empty"):
+        deploy.write(source, folder, "onnx-fp32", None, "")
+
+    session = open_session(folder / "model.onnx", "openvino-fp32", threads=1)
+    arrays = feed(session.inputs, [[2, 4, 5, 6, 7, 3], [2, 3]], [[0] * 6, [0] * 2], [0, 0])
+    found = session(arrays), session(arrays | {"budget": np.asarray(2)})
+    trained.budget = 2
+    for logits, budget in zip(found, (4, 2), strict=True):
+        trained.budget = budget
+        torch.testing.assert_close(
+            torch.from_numpy(logits), trained(["a b c d", ""]), rtol=0, atol=1e-4
+        )
+
+
+@pytest.mark.slow
+def test_a_new_method_exports_unchanged(save, tmp_path, monkeypatch) -> None:
+    monkeypatch.setattr(registry, "_plugins", {})
+    plugin = str(new_method("long-states", tmp_path))
+    (cls,) = registry.load_plugin(plugin)
+    source = save(cls, plugins=[plugin])
+    for backend, close in (("onnx-fp32", 1e-5), ("onnx-int8", 0.5)):
+        folder = tmp_path / backend
+        about = deploy.write(source, folder, backend, 0.3, "", [plugin])
+        assert (about.budget, about.budget_input) == (0.3, True)
+        trained, model = lotbench.load(source, [plugin]), lotbench.load(folder)
+        trained.budget = 0.3
+        torch.testing.assert_close(model(TEXTS), trained(TEXTS), rtol=0, atol=close)
+    quantised = onnx.load(tmp_path / "onnx-int8" / "model.onnx").graph.node
+    products = sum(node.op_type == "MatMulInteger" for node in quantised)
+    assert products == 2 * 6 + 2  # six products a layer, pooler and classifier
+
+
+class Reads(TokenReducer):
+    """Decides in a way that the test gives."""
+
+    name = "reads"
+    budget_name = "share"
+    share = 0.5
+    decide: ClassVar[Any]
+
+    def before_layer(self, layer: int, tokens: Tokens) -> Drop | None:
+        return None if layer else Drop(type(self).decide(self, tokens) | tokens.layout.is_first)
+
+
+def by_value(method: Reads, tokens: Tokens) -> Tensor:
+    return tokens.hidden[:, 0] > (1.0 if tokens.hidden.max() > 0 else 0.0)
+
+
+def by_sizes(method: Reads, tokens: Tokens) -> Tensor:
+    return torch.cat([torch.arange(size) < 2 for size in tokens.layout.sizes])
+
+
+def by_labels(method: Reads, tokens: Tokens) -> Tensor:
+    return tokens.batch.labels[tokens.layout.sequence] > 0
+
+
+@pytest.mark.parametrize(
+    ("decide", "words"),
+    [
+        (by_value, "method 'reads': Python code depends on the value of a tensor"),
+        (by_sizes, "use layout.lengths"),
+        (by_labels, "reads batch.labels, which an exported model is not given"),
+    ],
+)
+def test_what_a_graph_cannot_do_is_refused_with_its_line(decide, words, monkeypatch) -> None:
+    monkeypatch.setattr(Reads, "decide", decide, raising=False)
+    with pytest.raises(InputError) as caught:
+        export(make_encoder(Reads, 1))
+    message = str(caught.value)
+    assert (
+        words in message
+        and f"test_export.py, line {decide.__code__.co_firstlineno + 1}, in" in (message)
+    )
+    assert "\n" not in message
+
+
+@pytest.mark.slow
+def test_a_budget_that_python_reads_is_fixed_in_the_graph(monkeypatch) -> None:
+    def decide(method: Reads, tokens: Tokens) -> Tensor:
+        return tokens.hidden[:, 0] > (1.0 if method.share > 0.7 else 0.0)
+
+    monkeypatch.setattr(Reads, "decide", decide, raising=False)
+    made = export(make_encoder(Reads, 1))
+    assert made.budget == 0.5 and "value of a tensor" in str(made.fixed)
+    assert "budget" not in {value.name for value in made.model.graph.input}
+
+
+@pytest.mark.slow
+def test_a_method_that_draws_gets_the_seeds_of_the_texts() -> None:
+    made = export(make_encoder(RandomDrop, 1, keep_ratio=0.5))
+    assert "text_seed" in {value.name for value in made.model.graph.input}
+
+
+def test_what_is_wrong_with_the_arguments_is_said(save, tmp_path, monkeypatch) -> None:
+    source = save(FirstK, layers=1, k=4)
+    with pytest.raises(InputError, match=r"onnx-int9: unknown; did you mean 'onnx-int8'"):
+        deploy.write(source, tmp_path / "x", "onnx-int9", None, "")
+    with pytest.raises(InputError, match="k"):
+        deploy.write(source, tmp_path / "x", "onnx-fp32", -3.0, "")
+    monkeypatch.setattr(needs.importlib.util, "find_spec", lambda name: None)
+    with pytest.raises(InputError, match=r"pip install 'lotbench\[deploy\]'"):
+        deploy.write(source, tmp_path / "x", "onnx-fp32", None, "")
+    assert not (tmp_path / "x").exists()
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        ("{", "cannot be read"),
+        ("[]", "no lotbench.method"),
+        ('{"lotbench": {"method": "lot"}}', "no lotbench.version"),
+    ],
+)
+def test_a_damaged_folder_is_refused(content, words, tmp_path) -> None:
+    (tmp_path / "model.onnx").write_bytes(b"")
+    (tmp_path / "config.json").write_text(content)
+    with pytest.raises(InputError, match=words):
+        lotbench.load(tmp_path)
+
+
+def test_a_file_that_no_runtime_reads_is_refused(tmp_path) -> None:
+    path = tmp_path / "model.onnx"
+    path.write_bytes(b"no model")
+    for backend in ("onnx-fp32", "openvino-fp32"):
+        with pytest.raises(InputError, match=r"model\.onnx: .* cannot load it"):
+            open_session(path, backend)
+
+
+def test_the_card_has_the_numbers_of_the_store(tmp_path) -> None:
+    trials = Path(__file__).parents[2] / "results" / "reference" / "rotten_tomatoes" / "trials"
+    path = sorted(trials.glob("*-lot-s0-*.json"))[0]
+    trial = Store(trials.parent).trial(path.stem)
+    assert trial is not None and trial.model is not None
+    model = tmp_path / trial.model
+    assert measured(model) == ""
+    model.mkdir(parents=True)
+    (tmp_path / "trials").mkdir()
+    (tmp_path / "trials" / path.name).write_text(path.read_text())
+    table = measured(model).splitlines()
+    rows = [own for own in trial.evaluations if own.split == "validation"]
+    assert len(table) == 4 + len(rows)
+    score, speed = rows[0].metrics["accuracy"], rows[0].flops_speedup
+    assert f"{score:.4f} (" in table[4] and f"{speed:.2f}x" in table[4]
+    low, high = map(float, re.findall(r"\((.*) to (.*)\)", table[4])[0])
+    assert low < score < high and high - low < 0.2
