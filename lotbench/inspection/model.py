@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from pydantic import TypeAdapter
 
-from lotbench.api import ReducedClassifier, Text, load
+from lotbench.api import ReducedClassifier, Text
 from lotbench.data.task import load_task
 from lotbench.data.tokens import Split, text_seed, tokenise
 from lotbench.engine import checkpoint
@@ -45,7 +45,7 @@ class Inspected:
 
     def __post_init__(self) -> None:
         self.folder = self.folder.resolve()
-        self.model: ReducedClassifier = load(self.folder)
+        self.model = ReducedClassifier(self.folder)
         if self.target is not None:
             self.model.budget = self._budget(self.target)
 
