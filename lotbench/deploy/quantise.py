@@ -25,6 +25,7 @@ def quantised(model: onnx.ModelProto) -> onnx.ModelProto:
 
     own = {each.name for each in model.graph.initializer if ".reducer." in f".{each.name}"}
     excluded = [node.name for node in model.graph.node if own & set(node.input)]
+    excluded += [f"{name}_MatMul" for name in excluded]  # as the quantiser renames them
     with tempfile.TemporaryDirectory() as folder, quiet():
         path = Path(folder) / "model.onnx"
         quantize_dynamic(

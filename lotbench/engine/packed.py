@@ -134,7 +134,7 @@ class Packed(Run):
         ValueError
             Names the method, where it dropped them, and the text.
         """
-        if 0 in tokens.layout.sizes:
+        if not tokens.layout.traced and 0 in tokens.layout.sizes:
             raise ValueError(
                 f"{self.named(index, point)}: drops every token of text "
                 f"{tokens.layout.sizes.index(0)}; keep its first, which the classifier reads"

@@ -25,10 +25,12 @@ from lotbench.conformance.tiny import tiny_backbone
 from lotbench.deploy import folder as deploy
 from lotbench.deploy import needs
 from lotbench.deploy.graph import export
+from lotbench.deploy.quantise import quantised
 from lotbench.deploy.session import feed, open_session
 from lotbench.engine import checkpoint
 from lotbench.engine.encoder import ReducedEncoder
 from lotbench.errors import InputError
+from lotbench.lot import LeapOfThought
 from lotbench.reducer import Drop, TokenReducer, Tokens
 from lotbench.report.measured import measured
 from lotbench.store.store import Store
@@ -120,6 +122,14 @@ def test_a_new_method_exports_unchanged(save, tmp_path, monkeypatch) -> None:
     quantised = onnx.load(tmp_path / "onnx-int8" / "model.onnx").graph.node
     products = sum(node.op_type == "MatMulInteger" for node in quantised)
     assert products == 2 * 6 + 2  # six products a layer, pooler and classifier
+
+
+@pytest.mark.slow
+def test_the_products_of_the_method_are_not_quantised() -> None:
+    made = quantised(export(make_encoder(LeapOfThought, 1)).model)
+    kept = [node for node in made.graph.node if any(".reducer." in name for name in node.input)]
+    assert sum(node.op_type == "MatMul" for node in kept) == 2  # of the router
+    assert sum(node.op_type == "MatMulInteger" for node in made.graph.node) == 6 + 2
 
 
 class Reads(TokenReducer):
