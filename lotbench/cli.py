@@ -112,16 +112,16 @@ def sweep(
     from lotbench.study.sweep import run_sweep
 
     with _kept("finished trials and timing passes are kept; run it again to go on"):
-        report = run_sweep(planned, address)
-    if (report.folder / "trials").is_dir():
-        _show(report.folder)
+        done = run_sweep(planned, address)
+    if (done.folder / "trials").is_dir():
+        _show(done.folder)
     typer.echo(
-        f"{report.ran} trials ran, {report.skipped} were done before, {len(report.failed)} failed; "
-        f"{report.timed} timing passes added; store: {report.folder}"
+        f"{done.ran} trials ran, {done.skipped} were done before, {len(done.failed)} failed; "
+        f"{done.timed} timing passes added; store: {done.folder}"
     )
-    for name, why in report.failed.items():
+    for name, why in done.failed.items():
         typer.echo(f"failed: {name}: {why}", err=True)
-    if report.failed:
+    if done.failed:
         raise typer.Exit(1)
 
 
@@ -304,6 +304,23 @@ def export(
 
     about = write(model, folder, backend, budget, measured(model), plugins or [])
     typer.echo(f"wrote {folder}/model.onnx ({about.method}, {about.backend}) and README.md")
+
+
+@app.command()
+def report(
+    folders: Annotated[
+        list[Path], typer.Argument(help="One or several stores.", metavar="RESULTS...")
+    ],
+    output: Annotated[
+        Path | None,
+        typer.Option(help="The HTML file; report.html in the store, or here for several stores."),
+    ] = None,
+) -> None:
+    """Write one HTML file that shows and explains stores, and their tables in other formats."""
+    from lotbench.report.html import page
+
+    for path in page.write(folders, output):
+        typer.echo(f"wrote {path}")
 
 
 @app.command()

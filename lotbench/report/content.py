@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from lotbench.report import words
 from lotbench.report.names import named
 from lotbench.report.pareto import points, scored
 from lotbench.report.reference import Reference, references
@@ -35,6 +36,13 @@ class Content:
         """The methods of a task whose fastest model may not be the fastest that they can do."""
         own = self.evidence[task]
         return {method for method in own.candidates if own.is_open(method)}
+
+    def texts(self, task: str, split: str) -> str:
+        """How many texts a split of a task has: ``1500``; ``1500 and 500`` if trials differ."""
+        own = self.table[(self.table["task"] == task) & (self.table["split"] == split)]
+        if not len(own):
+            return "no"
+        return words.listed([f"{int(n)}" for n in words.distinct(own["examples"])]) or "?"
 
 
 def read(folder: str | Path) -> Content:

@@ -11,6 +11,7 @@ from lotbench.report.area import FLOOR
 from lotbench.report.bootstrap import estimate
 from lotbench.report.content import Content
 from lotbench.report.looks import order
+from lotbench.report.models import SPLITS
 from lotbench.report.pareto import KEY, settings_of
 from lotbench.report.rows import NONE, real_speedup
 from lotbench.report.statistics import DROPS, Area, Choice, Evidence, ties
@@ -48,7 +49,7 @@ def overview(task: str, content: Content) -> Table | None:
         lines.append([method, *cells])
     columns = ["method", *(f"within {drop:g}" for drop in DROPS), "area", "rank"]
     columns += ["settings", "points", "seeds", *labels]
-    score = _reference(found, metric)
+    score = reference(found, metric)
     title = f"{task}, largest FLOPs speed-up within so many points of {score}"
     return Table(title, columns, [lines], _notes(task, content, found, bool(labels)))
 
@@ -78,7 +79,7 @@ def _real(own: Choice | None, rows: pd.DataFrame, column: str) -> str:
     return real_speedup(points[0], column)
 
 
-def _reference(found: Evidence, metric: str) -> str:
+def reference(found: Evidence, metric: str) -> str:
     """The reference with its score: ``dense 97.8% (96.4 to 98.9)``."""
     draws = found.reference.score("validation")
     sampled = found.reference.method == "dense" and found.reference.sampled("validation")
@@ -86,14 +87,10 @@ def _reference(found: Evidence, metric: str) -> str:
 
 
 def _notes(task: str, content: Content, found: Evidence, timed: bool) -> list[str]:
-    done = content.table[(content.table["task"] == task) & content.table["split"].notna()]
-    sizes = {
-        split: words.listed([f"{int(n)}" for n in words.distinct(own["examples"])]) or "?"
-        for split, own in done.groupby("split")
-    }
+    selection, validation = (content.texts(task, split) for split in SPLITS)
     notes = [
-        f"models are chosen on selection ({sizes.get('selection', 'no')} texts) and read on "
-        f"validation ({sizes.get('validation', 'no')} texts): the fastest that is within so many "
+        f"models are chosen on selection ({selection} texts) and read on "
+        f"validation ({validation} texts): the fastest that is within so many "
         "points of the reference; below it, its score minus the reference's, in points",
         "the reference is the better of dense and the teacher on selection",
     ]

@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING
 from lotbench.report import words
 from lotbench.report.content import read
 from lotbench.report.differences import differences
+from lotbench.report.markdown import markdown
 from lotbench.report.overview import overview
 from lotbench.report.panels import device_names, timed_on
 from lotbench.report.pareto import settings_of
 from lotbench.report.plots import FIGURES
 from lotbench.report.rows import point_table
-from lotbench.report.table import Table
 from lotbench.store.frame import noise_floors
 from lotbench.store.store import Store
 
@@ -52,13 +52,13 @@ def text(folder: str | Path, figures: list[Path]) -> str:
     for task, own in rows.groupby("task"):
         parts.append(f"## {words.task_name(str(task))}")
         opening = overview(str(task), content)
-        parts += [_markdown(opening)] if opening else []
-        parts += map(_markdown, differences(str(task), content))
+        parts += [markdown(opening)] if opening else []
+        parts += map(markdown, differences(str(task), content))
         mine = [path for path in shown if path.stem.removeprefix(f"{task}-") in FIGURES]
         parts += [_image(path) for path in mine]
         shown = [path for path in shown if path not in mine]
         reference = content.references.get(str(task))
-        parts.append(_markdown(point_table(str(task), own, reference, floors)))
+        parts.append(markdown(point_table(str(task), own, reference, floors)))
     if shown:
         parts += ["## Break-even", *map(_image, shown)]
     return "\n\n".join(parts) + "\n"
@@ -81,31 +81,3 @@ def summary(table: pd.DataFrame) -> str:
 
 def _image(path: Path) -> str:
     return f"![{path.stem}](figures/{path.name})"
-
-
-def _markdown(content: Table) -> str:
-    """The table in Markdown, under its title and above its notes."""
-    left = 1 + content.setting
-    lines = [_line(content.columns)]
-    lines.append(_line(["---"] * left + ["---:"] * (len(content.columns) - left)))
-    lines += [_row(row, content.setting) for rows in content.groups for row in rows]
-    notes = [f"- {_plain(note)}" for note in content.notes]
-    return "\n".join([f"### {content.title}", "", *lines, "", *notes])
-
-
-def _row(row: list[str], setting: bool) -> str:
-    """A row of the table; a setting is code, so that Markdown keeps its underscores."""
-    cells = [cell.replace("|", r"\|").replace("\n", "<br>") for cell in row]
-    written = [_plain(cell) for cell in cells]
-    if setting:
-        written[1] = f"`{cells[1]}`" if cells[1] else ""
-    return _line(written)
-
-
-def _line(cells: list[str]) -> str:
-    return f"| {' | '.join(cells)} |"
-
-
-def _plain(text: str) -> str:
-    """The text with escapes, so that Markdown shows ``*`` and ``~``."""
-    return text.replace("*", r"\*").replace("~", r"\~")

@@ -53,7 +53,7 @@ def _row(point: Point, on_front: bool, labels: list[str]) -> list[str]:
     kept = point["keep_ratio"]
     return [
         f"{point['method']} *" if on_front else point["method"],
-        _setting(point),
+        setting_of(point),
         _seeds(point, labels),
         _score(point),
         NONE if is_missing(point["gain"]) else f"{round(point['gain'], 1) + 0.0:+.1f}",
@@ -63,7 +63,7 @@ def _row(point: Point, on_front: bool, labels: list[str]) -> list[str]:
     ]
 
 
-def _setting(point: Point) -> str:
+def setting_of(point: Point) -> str:
     """Parameters and target or budget of a point, without repetition."""
     return " ".join(dict.fromkeys([*point["name"].split(), *point["point"].split()]))
 

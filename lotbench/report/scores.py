@@ -79,6 +79,11 @@ def accuracy_vs_real(
     return figure
 
 
+def gain_title(metric: str, reference: Reference) -> str:
+    """The label of the axis of gains."""
+    return f"{words.metric(metric)} against {reference.name} ({words.unit(metric)})"
+
+
 def axis_depth(rows: pd.DataFrame) -> float:
     """The lower end of the axis in points below the reference, a multiple of 0.5.
 
@@ -129,8 +134,7 @@ def _draw_scores(
         draw_points(axes, own[inside & ~on_front], speedup, "gain", given[method], faint=True)
         draw_points(axes, own[inside & on_front], speedup, "gain", given[method])
     metric = rows["score_name"].iloc[0]
-    unit = "hundredths" if metric in words.CORRELATIONS else "points"
-    axes.set_ylabel(f"{words.metric(metric)} against {reference.name} ({unit})")
+    axes.set_ylabel(gain_title(metric, reference))
     _zoom(axes, depth, rows[["gain", "gain.high"]].max().max())
     _draw_reference(axes, words.reference(reference, metric) if label_lines else None)
 
@@ -196,7 +200,7 @@ def _finish(
     style.title(figure, words.title(trials, machine))
     legend(figure, rows["method"], trials, lines=True)
     notes = [*notes, *notes_on_points(rows, trials)]
-    style.caption(figure, [*_not_drawn(rows, reference), "; ".join(notes)])
+    style.caption(figure, [*not_drawn(rows, reference), "; ".join(notes)])
 
 
 def _drawn(rows: pd.DataFrame) -> pd.DataFrame:
@@ -204,8 +208,8 @@ def _drawn(rows: pd.DataFrame) -> pd.DataFrame:
     return rows[rows["gain"] >= -axis_depth(rows)]
 
 
-def _not_drawn(rows: pd.DataFrame, reference: Reference) -> list[str]:
-    """Note for the caption: how many points of each method lie below the axis."""
+def not_drawn(rows: pd.DataFrame, reference: Reference) -> list[str]:
+    """Note for the caption, if there is one: how many points of each method lie below the axis."""
     depth = axis_depth(rows)
     hidden = rows[rows["gain"] < -depth]
     counts = [f"{(hidden['method'] == m).sum()} of {m}" for m in order(hidden["method"])]

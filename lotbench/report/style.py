@@ -81,21 +81,31 @@ def log_speedup(axis: XAxis | YAxis, low: float, high: float) -> None:
     from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 
     axis.axes.set(**{f"{axis.axis_name}scale": "log", f"{axis.axis_name}lim": (low, high)})
-    inside = [[tick for tick in ticks if low <= tick <= high] for ticks in TICKS]
-    fitting = [ticks for ticks in inside if len(ticks) <= 8]
-    axis.set_major_locator(FixedLocator(max(fitting, key=len)))
+    axis.set_major_locator(FixedLocator(ticks(low, high)))
     axis.set_minor_locator(NullLocator())
     axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
 
 
+def ticks(low: float, high: float) -> list[float]:
+    """The ticks of a log axis over [low, high]: as many as possible, and at most eight."""
+    inside = [[tick for tick in each if low <= tick <= high] for each in TICKS]
+    return max((each for each in inside if len(each) <= 8), key=len)
+
+
 def speedup_limits(axes: Sequence[XAxis | YAxis], rows: pd.DataFrame, names: list[str]) -> None:
     """Gives all axes the same log scale, wide enough for the named columns and their intervals."""
+    low, high = speedup_range(rows, names)
+    for axis in axes:
+        log_speedup(axis, low, high)
+
+
+def speedup_range(rows: pd.DataFrame, names: list[str]) -> tuple[float, float]:
+    """The limits of a log axis with 1, the named columns and their intervals, with a margin."""
     columns = [f"{name}{end}" for name in names for end in ("", ".low", ".high")]
     values = rows[columns].to_numpy(float).ravel()
     given = [math.log(value) for value in (1.0, *values) if math.isfinite(value) and value > 0]
     margin = max(0.06 * (max(given) - min(given)), 0.02)
-    for axis in axes:
-        log_speedup(axis, math.exp(min(given) - margin), math.exp(max(given) + margin))
+    return math.exp(min(given) - margin), math.exp(max(given) + margin)
 
 
 def save(figure: Figure, path: Path) -> list[Path]:

@@ -106,6 +106,11 @@ def metric(name: str) -> str:
     return CORRELATIONS.get(name, "F1" if name == "f1" else name.capitalize())
 
 
+def unit(name: str) -> str:
+    """The unit of differences of a metric: hundredths for correlations, points for all others."""
+    return "hundredths" if name in CORRELATIONS else "points"
+
+
 def score(value: float, name: str) -> str:
     """A score as figures and tables write it: ``86.4%``, or ``0.871`` for a correlation."""
     return f"{value:.3f}" if name in CORRELATIONS else f"{100 * value:.1f}%"

@@ -10,6 +10,10 @@ import numpy as np
 
 DIGITS = "0123456789abcdefghijklmnopqrstuvwxyz"
 
+# The value of every digit by its byte, and -1 for other bytes.
+PLACES = np.full(256, -1)
+PLACES[np.frombuffer(DIGITS.encode(), np.uint8)] = np.arange(len(DIGITS))
+
 
 def encode(values: np.ndarray, classes: int | None) -> str | list[float]:
     """Predictions or labels (N,) in the form of a row.
@@ -43,7 +47,16 @@ def check_answers(name: str, stored: str | list | None, labels: str | list | Non
 
 
 def decode(stored: str | list) -> np.ndarray:
-    """The values (N,) of a row: int64 classes, or float64 where the row has fractions."""
+    """The values (N,) of a row: int64 classes, or float64 where the row has fractions.
+
+    Raises
+    ------
+    ValueError
+        If a text has a character that is no digit.
+    """
     if isinstance(stored, str):
-        return np.array([int(digit, 36) for digit in stored], dtype=np.int64)
+        values = PLACES[np.frombuffer(stored.encode("latin-1"), np.uint8)]
+        if (values < 0).any():
+            raise ValueError(f"predictions have {stored[values.argmin()]!r}, which is no digit")
+        return values
     return np.array(stored)

@@ -175,3 +175,14 @@ def fill_predicted(folder: Path) -> Path:
     missed = [{"target": 4.0, "nearest": 2.3}]
     write(folder, trial("t", "tr-bert", slow, data=data, unreached=missed))
     return folder
+
+
+def copied(source: Path, folder: Path, trials: int) -> Path:
+    """A store with so many trials: those of another store, again and again with other seeds."""
+    rows = [trial.content() for trial in Store(source).trials()]
+    for place in range(trials):
+        row = dict(rows[place % len(rows)])
+        row["seed"] += 100 * (place // len(rows))
+        row["trial_id"] = f"{row['trial_id']}-{place}"
+        write(folder, row)
+    return folder

@@ -1,0 +1,1 @@
+"""The report of stores as one HTML file."""

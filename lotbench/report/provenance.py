@@ -1,0 +1,217 @@
+"""Where the numbers of a store are from: machines, versions, configurations and commands."""
+
+from __future__ import annotations
+
+import json
+from collections import defaultdict
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from lotbench.report import words
+from lotbench.report.rows import PLUS_MINUS
+from lotbench.report.table import Table
+from lotbench.store.records import TimingPass, Trial
+
+Config = dict[str, Any]
+"""A configuration as JSON."""
+
+UNKNOWN = "not recorded"
+# Sections of a configuration that a sweep file shares among its trials.
+SHARED = ("backbone", "layers", "train", "teacher")
+
+
+@dataclass(frozen=True)
+class Setting:
+    """One configuration, which may have run with several seeds."""
+
+    name: str
+    seeds: list[int]
+    trials: list[str]
+    commits: list[str]
+    file: str
+    """The trial file in YAML that runs it again, with the first seed."""
+
+
+@dataclass(frozen=True)
+class Provenance:
+    """All that one needs to run a store again."""
+
+    facts: list[tuple[str, str]]
+    """Machines, commits and the like: what it is, and its value."""
+    versions: Table | None
+    sweep: str | None
+    """The resolved sweep file in YAML."""
+    settings: list[Setting]
+    commands: list[str]
+    notes: list[str]
+    """What the commands do not make again."""
+
+
+def provenance(folder: Path, trials: list[Trial], passes: list[TimingPass]) -> Provenance:
+    """The provenance of a store, from its records and its sweep file."""
+    path = folder / "sweep.json"
+    sweep = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else None
+    others = [names for trial in trials if sweep and (names := _differing(trial, sweep))]
+    stale = len(others) == len(trials)
+    return Provenance(
+        facts=_facts(trials, passes),
+        versions=_versions([*trials, *passes]),
+        sweep=_yaml(sweep) if sweep else None,
+        settings=_settings(trials),
+        commands=_commands(folder, trials, passes, sweep is not None and not stale),
+        notes=_notes(trials, others, sweep is not None),
+    )
+
+
+def failures(trials: list[Trial]) -> Table | None:
+    """The failed trials, each with its error; None if there is none."""
+    rows = []
+    for trial in trials:
+        if trial.status != "failed":
+            continue
+        error = trial.error
+        step = f" (step {error.step})" if error and error.step is not None else ""
+        what = f"{error.kind}: {error.message}{step}" if error else UNKNOWN
+        rows.append([trial.trial_id, what])
+    if not rows:
+        return None
+    return Table("Failed trials", ["trial", "error"], [rows], [], setting=True)
+
+
+def noisy(passes: list[TimingPass]) -> Table | None:
+    """The timed models whose interval is wider than 10% of the speed-up; None if there is none."""
+    rows = []
+    for timing in passes:
+        for own in timing.contenders:
+            if own.noisy:
+                speed = own.speedup
+                half = f"{speed.median:.2f} {PLUS_MINUS}{(speed.high - speed.low) / 2:.2f}"
+                wide = f"{100 * (speed.high - speed.low) / speed.median:.0f}%"
+                rows.append([own.name, timing.setting.label, half, wide])
+    if not rows:
+        return None
+    columns = ["model", "timing setting", "speed-up", "width of the interval"]
+    note = "measure again on a quieter machine or with more rounds (see `lotbench measure`)"
+    return Table("Noisy timings", columns, [sorted(rows)], [note], setting=True)
+
+
+def _facts(trials: list[Trial], passes: list[TimingPass]) -> list[tuple[str, str]]:
+    found: dict[str, list[str]] = defaultdict(list)
+    for what, records in (("Trained on", trials), ("Timed on", passes)):
+        for record in records:
+            found[what].append(_machine(record))
+    found["Trials ran"] = [_days([trial.created for trial in trials])] if trials else []
+    found["Commit of LoTBench"] = [own.git_commit or UNKNOWN for own in [*trials, *passes]]
+    found["Data"] = [_data(trial) for trial in trials if trial.data]
+    return [(name, "; ".join(dict.fromkeys(values))) for name, values in found.items() if values]
+
+
+def _machine(record: Trial | TimingPass) -> str:
+    machine = record.machine
+    if machine is None or machine.cpu is None:
+        return UNKNOWN
+    parts = [machine.cpu]
+    parts += [words.count(machine.cores, "core")] if machine.cores else []
+    parts += [f"{machine.memory_gib:g} GiB"] if machine.memory_gib else []
+    parts += [gpu.get("name", "GPU") for gpu in machine.gpus or []]
+    return ", ".join([*parts, *([machine.os] if machine.os else [])])
+
+
+def _days(moments: list[str | None]) -> str:
+    days = sorted({moment[:10] for moment in moments if moment})
+    return " to ".join(dict.fromkeys([days[0], days[-1]])) if days else UNKNOWN
+
+
+def _data(trial: Trial) -> str:
+    assert trial.data is not None, "asked of trials with data"
+    size = f", {trial.data.train} texts to train on" if trial.data.train else ""
+    return f"{trial.task} {trial.data.fingerprint or UNKNOWN}{size}"
+
+
+def _versions(records: list[Trial | TimingPass]) -> Table | None:
+    found: dict[str, set[str]] = defaultdict(set)
+    for record in records:
+        for name, version in (record.versions or {}).items():
+            found[name].add(version)
+    rows = [[name, ", ".join(sorted(found[name]))] for name in found]
+    return Table("Versions", ["package", "version"], [rows], [], setting=True) if rows else None
+
+
+def _differing(trial: Trial, sweep: Config) -> set[str]:
+    """The sections in which a trial's configuration differs from the sweep file."""
+    config: Config = trial.config or {}
+    same_task = config.get("data") == (sweep.get("tasks") or {}).get(trial.task)
+    names = {name for name in SHARED if config.get(name) != sweep.get(name)}
+    return names if same_task else names | {"tasks"}
+
+
+def _notes(trials: list[Trial], others: list[set[str]], swept: bool) -> list[str]:
+    notes = []
+    if not swept:
+        notes.append("The store has no sweep file; run the trial files below.")
+    if others:
+        which = "All" if len(others) == len(trials) else f"{len(others)} of {len(trials)}"
+        names = words.listed(sorted(set.union(*others)))
+        notes.append(
+            f"{which} trials have another configuration than the sweep file (in {names}); run "
+            "their trial files below."
+        )
+    if any((trial.git_commit or "").endswith("-dirty") for trial in trials):
+        notes.append("Some trials ran with local changes to LoTBench that no commit holds.")
+    return notes
+
+
+def _settings(trials: list[Trial]) -> list[Setting]:
+    groups: dict[str, list[Trial]] = defaultdict(list)
+    for trial in trials:
+        if trial.config:
+            same = {key: value for key, value in trial.config.items() if key != "seed"}
+            groups[json.dumps(same, sort_keys=True)].append(trial)
+    found = []
+    for own in groups.values():
+        config: Config = own[0].config or {}
+        params = " ".join(f"{k}={v}" for k, v in (config.get("params") or {}).items())
+        name = f"{own[0].task}, {own[0].method} {params}".strip()
+        seeds = sorted({trial.seed for trial in own})
+        ids = [trial.trial_id for trial in own]
+        commits = sorted({trial.git_commit or UNKNOWN for trial in own})
+        found.append(Setting(name, seeds, ids, commits, _yaml(_trial_file(config))))
+    return found
+
+
+def _trial_file(config: Config) -> Config:
+    """A trial file with the configuration of a row; missing sections take their defaults."""
+    named = {
+        "task": {"name": config.get("task"), **_given(config.get("data") or {})},
+        "method": {"name": config.get("method"), **(config.get("params") or {})},
+    }
+    same = {k: v for k, v in config.items() if k not in ("task", "data", "method", "params")}
+    return _given({**same, **named})
+
+
+def _given(values: Config) -> Config:
+    """The values that are not null, which is what a missing key means."""
+    return {key: value for key, value in values.items() if value is not None}
+
+
+def _commands(
+    folder: Path, trials: list[Trial], passes: list[TimingPass], swept: bool
+) -> list[str]:
+    """The shell commands that make the store again."""
+    name = folder.resolve().name
+    newest = sorted(trials, key=lambda own: (own.created or "", own.trial_id))
+    commits = [own.git_commit for own in newest if own.git_commit]
+    lines = [f"git checkout {commit.removesuffix('-dirty')}" for commit in commits[-1:]]
+    if swept:
+        lines.append(f"lotbench sweep {folder}/sweep.json --set name={name}-again")
+        again = f"results/{name}-again"
+        lines += [f"lotbench measure {again}"] if passes else []
+        lines.append(f"lotbench report {again}")
+    return lines
+
+
+def _yaml(content: Any) -> str:
+    return yaml.safe_dump(content, sort_keys=False, allow_unicode=True)
