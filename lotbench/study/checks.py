@@ -18,10 +18,8 @@ from lotbench.validation import report_at, validate
 
 log = logging.getLogger(__name__)
 
-COMMON = {"backbone", "layers", "data_root", "data", "train", "teacher"}
+COMMON = ("backbone", "layers", "data_root", "data", "train", "teacher")
 """What all trials of a task in one store have in common."""
-
-
 ROOM = 32 * 2**20
 """Bytes for rows, logs and the other files of a model."""
 
