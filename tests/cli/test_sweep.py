@@ -158,7 +158,8 @@ def test_killed_in_the_middle_and_run_again(sweep_file, reviews, room) -> None:
 
 
 def test_a_failed_teacher_fails_its_trials_with_its_message(sweep_file, room) -> None:
-    teacher = {"learning_rate": 1e30, "batch_size": 16}
+    # The decay multiplies every weight by about -9 in each step.
+    teacher = {"epochs": 4, "learning_rate": 1.0, "weight_decay": 10, "batch_size": 4}
     path = sweep_file(name="diverged", measure=None, teacher=teacher)
     done = call("sweep", path, cwd=room)
     assert done.returncode == 1, done.stderr

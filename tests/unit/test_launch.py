@@ -261,7 +261,7 @@ def test_a_candidate_that_raises_is_left_out_and_named(folders, tmp_path, monkey
     caplog.set_level(logging.INFO)
     candidates = [
         candidate("nowhere", tmp_path / "nowhere"),
-        candidate("odd", folders / "routed", threshold="high"),
+        candidate("odd", folders / "routed", threshold=7.0),
         candidate("sound", folders / "routed", threshold=0.5),
     ]
     asked = spec(folders / "teacher", candidates, batch_sizes=(1, 2), rounds=8, min_seconds=0.0)

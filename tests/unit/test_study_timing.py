@@ -9,11 +9,12 @@ import pytest
 from stores import contender, evaluation, timing, trial, write
 from typer.testing import CliRunner
 
-from lotbench import cli, machine
+from lotbench import cli, engine, machine
 from lotbench.config.sections import MeasureConfig
 from lotbench.data.tokens import Split
 from lotbench.errors import InputError, PassFailed
 from lotbench.lot import LeapOfThought
+from lotbench.measure import protocol
 from lotbench.measure.contenders import chunks
 from lotbench.measure.passes import PassResult
 from lotbench.measure.spec import Example
@@ -246,6 +247,7 @@ def test_a_pass_on_another_machine_does_not_count(timed_store, monkeypatch):
     picked = {"examples": 64, "run": 32}
     here = {"device_name": study_timing.device_name("cpu"), "picked": picked}
     origin = {"machine": machine.record(), "versions": machine.versions()}
+    origin |= {"protocol": protocol.VERSION, "engine": engine.VERSION}
 
     def passes(name, created, setting, **origin):
         record = timing(name, created, [contender("a", 1.8, "a")], **setting) | origin
@@ -261,7 +263,7 @@ def test_a_pass_on_another_machine_does_not_count(timed_store, monkeypatch):
         assert passes(f"c-{library}", "2025-01-03", here, **origin | other) == 1
     assert passes("d", "2025-01-04", here, **origin | {"machine": {"cpu_id": "0-0-0"}}) == 1
     for version in ("protocol", "engine"):
-        assert passes(f"d-{version}", "2025-01-04", here, **origin, **{version: 0}) == 1
+        assert passes(f"d-{version}", "2025-01-04", here, **origin | {version: 0}) == 1
     assert passes("e", "2025-01-05", here, **origin) == 0
     # What a newer pass of another machine has superseded is timed anew.
     assert passes("f", "2025-01-06", here | {"device_name": "elsewhere"}, **origin) == 1
