@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-if TYPE_CHECKING:
-    from lotbench.deploy.folder import About
+from lotbench.deploy.about import About
 
 SNIPPET = """\
 import numpy

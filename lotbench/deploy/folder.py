@@ -5,11 +5,11 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, fields
 from pathlib import Path
-from typing import Any
 
 from lotbench.deploy import card
+from lotbench.deploy.about import About
 from lotbench.deploy.graph import SEED, Exported, export
 from lotbench.deploy.quantise import quantised
 from lotbench.deploy.session import BACKENDS, open_session
@@ -21,38 +21,6 @@ from lotbench.errors import InputError, near_misses
 log = logging.getLogger(__name__)
 
 MODEL, CONFIG, ABOUT = "model.onnx", "config.json", "lotbench"
-
-
-@dataclass(frozen=True)
-class About:
-    """What ``config.json`` says under the key ``lotbench``.
-
-    Attributes
-    ----------
-    method, version
-        The method and its version.
-    backend : str
-        The runtime and precision that the model was exported for.
-    budget_name : str or None
-        None if the method has no budget.
-    budget : float or None
-        The budget, if the method has one.
-    budget_input : bool
-        True if the budget is an input of the graph.
-    max_length : int
-        Most tokens of a text.
-    n_labels : int
-        Classes; 1 for regression.
-    """
-
-    method: str
-    version: int
-    backend: str
-    budget_name: str | None
-    budget: Any
-    budget_input: bool
-    max_length: int
-    n_labels: int
 
 
 def is_exported(folder: Path) -> bool:

@@ -1,0 +1,38 @@
+"""What an exported model is, as its configuration says."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+
+@dataclass(frozen=True)
+class About:
+    """What ``config.json`` says under the key ``lotbench``.
+
+    Attributes
+    ----------
+    method, version
+        The method and its version.
+    backend : str
+        The runtime and precision that the model was exported for.
+    budget_name : str or None
+        None if the method has no budget.
+    budget : float or None
+        The budget, if the method has one.
+    budget_input : bool
+        True if the budget is an input of the graph.
+    max_length : int
+        Most tokens of a text.
+    n_labels : int
+        Classes; 1 for regression.
+    """
+
+    method: str
+    version: int
+    backend: str
+    budget_name: str | None
+    budget: Any
+    budget_input: bool
+    max_length: int
+    n_labels: int
