@@ -11,14 +11,13 @@ from torch import Tensor
 
 from lotbench.batch import Batch
 from lotbench.config.load import load_trial
-from lotbench.data.tokens import checked, text_seed, tokenise_each
+from lotbench.data.tokens import batched, text_seed, tokenise_each
 from lotbench.deploy.classifier import ExportedClassifier
 from lotbench.deploy.folder import is_exported
 from lotbench.engine import checkpoint
 from lotbench.engine.backbone import Backbone
 from lotbench.engine.encoder import Mode, ReducedEncoder
 from lotbench.engine.loading import load_tokenizer
-from lotbench.errors import InputError
 from lotbench.reducer import Outputs, TokenReducer, Trace
 from lotbench.store.records import Trial
 from lotbench.study.plan import resolve
@@ -116,13 +115,10 @@ class ReducedClassifier:
         InputError
             If ``texts`` is not a sequence of texts or pairs, or ``batch_size`` is not 1 or more.
         """
-        if type(batch_size) is not int or batch_size < 1:
-            raise InputError(f"batch_size: an integer of 1 or more is needed, not {batch_size!r}")
-        every = checked(texts)
         parts, traces = [], []
         with torch.inference_mode():
-            for start in range(0, len(every), batch_size):
-                outputs = self._forward(every[start : start + batch_size], mode)
+            for some in batched(texts, batch_size):
+                outputs = self._forward(some, mode)
                 parts.append(outputs.logits)
                 traces.append(outputs.trace)
         empty = torch.zeros(0, self.backbone.n_labels)

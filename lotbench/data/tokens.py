@@ -117,3 +117,17 @@ def text_seed(fields: Iterable[str]) -> int:
     """A stable, non-negative hash of a text or text pair."""
     digest = hashlib.blake2b("\0".join(fields).encode(), digest_size=8).digest()
     return int.from_bytes(digest, "big") >> 1
+
+
+def batched(texts: Any, batch_size: Any) -> list[list[tuple[str, ...]]]:
+    """The texts or pairs of `checked` in batches, in their order.
+
+    Raises
+    ------
+    InputError
+        As for `checked`, or if ``batch_size`` is not 1 or more.
+    """
+    if type(batch_size) is not int or batch_size < 1:
+        raise InputError(f"batch_size: an integer of 1 or more is needed, not {batch_size!r}")
+    every = checked(texts)
+    return [every[start : start + batch_size] for start in range(0, len(every), batch_size)]

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from lotbench.data.tokens import checked, text_seed, tokenise_each
+from lotbench.data.tokens import batched, text_seed, tokenise_each
 from lotbench.deploy.folder import MODEL, read_about
 from lotbench.deploy.session import Session, feed, open_session
 from lotbench.engine.loading import load_tokenizer
@@ -84,13 +84,7 @@ class ExportedClassifier:
         InputError
             If ``texts`` is not a sequence of texts or pairs, or ``batch_size`` is not 1 or more.
         """
-        if type(batch_size) is not int or batch_size < 1:
-            raise InputError(f"batch_size: an integer of 1 or more is needed, not {batch_size!r}")
-        every = checked(texts)
-        parts = [
-            self._logits(every[start : start + batch_size])
-            for start in range(0, len(every), batch_size)
-        ]
+        parts = [self._logits(some) for some in batched(texts, batch_size)]
         return torch.cat(parts) if parts else torch.zeros(0, self._about.n_labels)
 
     def _logits(self, texts: Sequence[tuple[str, ...]]) -> Tensor:
