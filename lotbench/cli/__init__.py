@@ -1,0 +1,52 @@
+"""The command line: results go to stdout, progress and notes to stderr.
+
+Every import that costs time is inside its command.
+"""
+
+from __future__ import annotations
+
+import sys
+
+import typer
+
+from lotbench.cli import methods, models, running, stores
+from lotbench.cli.interruption import Interrupted
+from lotbench.cli.output import UNWRITABLE
+from lotbench.errors import InputError, PassFailed
+
+app = typer.Typer(
+    help="Benchmarks and ablations for token reduction in transformer encoders.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+for command in (
+    *(running.sweep, running.run, running.measure),
+    *(stores.plot, stores.validate, models.inspect, models.export, stores.report, stores.schema),
+    *(methods.methods, methods.check, methods.new_method),
+):
+    app.command()(command)
+
+
+def main() -> None:
+    """Run the command line.
+
+    Exit code 0 is done, 1 trials or a timing pass failed, 2 bad input, 130 interrupted.
+    """
+    from lotbench.console import show_log
+
+    show_log()
+    try:
+        app()
+    except (InputError, PassFailed) as error:
+        typer.echo(f"error: {error}", err=True)
+        sys.exit(2 if isinstance(error, InputError) else 1)
+    except Interrupted as error:
+        typer.echo(f"\n{error}", err=True)
+        sys.exit(130)
+    except OSError as error:
+        if error.errno not in UNWRITABLE:
+            raise
+        where = f"{error.filename}: " if error.filename else ""
+        typer.echo(f"error: {where}{error.strerror}", err=True)
+        sys.exit(2)

@@ -1,0 +1,73 @@
+"""Commands that read trained models: inspect, export."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from lotbench.cli.options import Plugins
+from lotbench.cli.output import show_table
+from lotbench.errors import InputError
+
+
+def inspect(
+    folders: Annotated[
+        list[Path], typer.Argument(help="Trained models, one or more.", metavar="MODEL...")
+    ],
+    text: Annotated[
+        list[str] | None, typer.Option("--text", help="A text; give it twice for a pair.")
+    ] = None,
+    split: Annotated[
+        str | None, typer.Option("--split", help="validation or selection, instead of a text.")
+    ] = None,
+    target: Annotated[
+        float | None, typer.Option(help="Use the budget of this FLOPs speed-up, from the row.")
+    ] = None,
+    output: Annotated[
+        Path | None, typer.Option(help="Folder for the figure (PNG, SVG) and an HTML page.")
+    ] = None,
+    plugins: Plugins = None,
+) -> None:
+    """Show which tokens trained models process, layer by layer."""
+    if bool(text) == bool(split):
+        raise InputError("give either --text TEXT or --split validation")
+    if split not in (None, "validation", "selection"):
+        raise InputError(f"--split {split}: validation or selection is needed")
+    if text and len(text) > 2:
+        raise InputError(f"--text: one text, or the two of a pair; {len(text)} are given")
+    from lotbench import registry
+    from lotbench.inspection import inspect as inspection
+
+    for plugin in plugins or []:
+        registry.load_plugin(plugin)
+    if text:
+        table, files = inspection.of_text(folders, text, target, output)
+    else:
+        table, files = inspection.of_split(folders, str(split), target, output)
+    show_table(table)
+    for path in files:
+        typer.echo(f"wrote {path}")
+
+
+def export(
+    model: Annotated[
+        Path, typer.Argument(help="Folder of a trained model, models/... in a store.")
+    ],
+    folder: Annotated[Path, typer.Argument(help="New folder for the exported model.")],
+    backend: Annotated[
+        str,
+        typer.Option(help="onnx-fp32, onnx-int8, openvino-fp32 or openvino-bf16."),
+    ] = "onnx-fp32",
+    budget: Annotated[
+        float | None, typer.Option(help="The method's budget; that of training by default.")
+    ] = None,
+    plugins: Plugins = None,
+) -> None:
+    """Write a trained model as an ONNX file that runs without LoTBench."""
+    from lotbench.deploy.folder import write
+    from lotbench.report.measured import measured
+
+    about = write(model, folder, backend, budget, measured(model), plugins or [])
+    typer.echo(f"wrote {folder}/model.onnx ({about.method}, {about.backend}) and README.md")

@@ -1,0 +1,71 @@
+"""What several commands print and draw."""
+
+from __future__ import annotations
+
+import errno
+from pathlib import Path
+from typing import Any
+
+import typer
+
+WIDEST = 180
+"""Most columns of a table on a narrower terminal."""
+UNWRITABLE = {
+    *(errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC),
+    *(errno.EEXIST, errno.ENOTDIR, errno.EISDIR, errno.EDQUOT, errno.ENAMETOOLONG),
+}
+"""No permission, a read-only or full disk, a file in the place of a folder, or a long name."""
+
+
+def show(folder: Path) -> None:
+    """Draw the figures of a store and print its tables."""
+    from lotbench.report import tables
+
+    draw(folder)
+    show_table(tables.render(folder))
+
+
+def draw(folder: Path) -> bool:
+    """Draw every figure of a store and write its README.md; False if the store is read-only."""
+    from lotbench.report import plots, readme
+
+    try:
+        figures = plots.draw(folder)
+        for path in figures:
+            typer.echo(f"drew {path}")
+        figures += draw_maps(folder)
+        if written := readme.write(folder, figures):
+            typer.echo(f"wrote {written}")
+    except OSError as error:
+        if error.errno not in UNWRITABLE:
+            raise
+        typer.echo(
+            f"not drawn: {error.filename or folder}: {error.strerror}; to have figures and "
+            "README.md, copy the store to a folder that can be written and plot it there",
+            err=True,
+        )
+        return False
+    return True
+
+
+def draw_maps(folder: Path) -> list[Path]:
+    from lotbench.report import breakeven
+
+    files = breakeven.draw(folder)
+    for path in files:
+        typer.echo(f"drew {path}")
+    return files
+
+
+def show_table(table: Any) -> None:
+    """Print a table at its full width; at less, rich leaves out columns."""
+    from rich.console import Console
+
+    need = Console(width=WIDEST).measure(table).maximum
+    Console(width=max(Console().width, need)).print(table)
+
+
+def counted(number: int, thing: str) -> str:
+    """``1 trial`` or ``2 trials``."""
+    ending = "" if number == 1 else "es" if thing.endswith("s") else "s"
+    return f"{number} {thing}{ending}"

@@ -1,0 +1,144 @@
+"""Commands that train and time: sweep, run, measure."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from lotbench.cli.interruption import kept
+from lotbench.cli.options import Overrides, Plugins, Root, StoreFolder
+from lotbench.cli.output import counted, draw_maps, show, show_table
+from lotbench.errors import InputError
+
+
+def sweep(
+    file: Annotated[Path, typer.Argument(help="The sweep's YAML file.")],
+    overrides: Overrides = None,
+    root: Root = Path("results"),
+    address: Annotated[
+        str | None, typer.Option(help="Ray cluster to run on: 'auto' or an address.")
+    ] = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="List the trials and what they cost; run none.")
+    ] = False,
+    max_trials: Annotated[
+        int | None, typer.Option(min=1, help="Run at most this many trials now.")
+    ] = None,
+) -> None:
+    """Train, score, time and draw every trial of a sweep; finished ones are skipped."""
+    from lotbench.config.load import load_sweep
+
+    config, document = load_sweep(file, overrides or [])
+    from lotbench.study.plan import plan
+
+    planned = plan(config, document, root, max_trials)
+    if dry_run:
+        from lotbench.study.preview import preview
+
+        show_table(preview(planned))
+        return
+    from lotbench.study.sweep import run_sweep
+
+    with kept("finished trials and timing passes are kept; run it again to go on"):
+        done = run_sweep(planned, address)
+    if (done.folder / "trials").is_dir():
+        show(done.folder)
+    typer.echo(
+        f"{counted(done.ran, 'trial')} ran, {done.skipped} were done before, "
+        f"{len(done.failed)} failed; "
+        f"{counted(done.timed, 'timing pass')} added; store: {done.folder}"
+    )
+    for name, why in done.failed.items():
+        typer.echo(f"failed: {name}: {why}", err=True)
+    if done.failed:
+        raise typer.Exit(1)
+
+
+def run(
+    file: Annotated[Path, typer.Argument(help="The trial's YAML file.")],
+    overrides: Overrides = None,
+    folder: Annotated[
+        Path, typer.Option("--results", help="Store of the row and the model.")
+    ] = Path("results/runs"),
+) -> None:
+    """Train and score one trial, without Ray."""
+    from lotbench.config.load import load_trial
+
+    config, place = load_trial(file, overrides or [])
+    from lotbench.console import progress_bar
+    from lotbench.study.plan import resolve
+    from lotbench.study.progress import listening
+    from lotbench.study.trial import run_alone
+
+    trial = resolve(config, place)
+    with (
+        kept("nothing of this trial is kept but its teacher; run it again"),
+        progress_bar() as show,
+        listening(show),
+    ):
+        result = run_alone(trial, folder, sys.__stderr__)
+    if result.error is not None:
+        typer.echo(f"failed: {result.error.kind}: {result.error.message}", err=True)
+        if result.error.traceback is not None:
+            typer.echo(result.error.traceback, err=True)
+        raise typer.Exit(1)
+    for point in result.evaluations:
+        budget = " ".join(f"{name}={value}" for name, value in point.budget.items())
+        scores = " ".join(f"{name} {value:.4f}" for name, value in point.metrics.items())
+        speed = f"{point.flops_speedup:.2f}x FLOPs"
+        typer.echo(" ".join(filter(None, [f"{point.split}:", budget, scores, speed])))
+    typer.echo(
+        f"row: {folder / 'trials' / result.trial_id}.json; model: {folder / str(result.model)}"
+    )
+
+
+def measure(
+    folder: StoreFolder,
+    overrides: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="KEY=VALUE", help="Change a value of the measure block."),
+    ] = None,
+    strict: Annotated[
+        bool, typer.Option("--strict", help="Store no pass with a noisy speed-up.")
+    ] = False,
+    plugins: Plugins = None,
+    break_even: Annotated[
+        bool,
+        typer.Option(
+            "--map", help="Map where reduction pays on this machine; time no stored model."
+        ),
+    ] = False,
+) -> None:
+    """Time the stored models again; passes are added, never overwritten."""
+    from lotbench.config.load import stored_sweep
+    from lotbench.config.sections import MeasureConfig
+
+    config = stored_sweep(folder, overrides or [])
+    if break_even and strict:
+        raise InputError("--strict: a map has no strict form; leave out --map or --strict")
+    from lotbench.store.store import Store
+    from lotbench.study import timing
+
+    store = Store(folder)
+    if break_even:
+        with kept("maps that are done are kept; run it again for the others"), store.lock():
+            count = timing.map_break_even(store, config)
+        draw_maps(folder)
+        typer.echo(f"maps added: {count}")
+        return
+    block = config.measure or MeasureConfig()
+    with kept("timing passes that are done are kept; run it again for the others"), store.lock():
+        done = timing.measure(store, block, again=True, strict=strict, plugins=plugins or [])
+    show(folder)
+    typer.echo(f"{counted(done.written, 'timing pass')} added")
+    for rows in done.refused:
+        typer.echo(f"noisy, not stored: {rows}", err=True)
+    if done.refused:
+        typer.echo("measure on a quieter machine, or raise rounds (--set rounds=50)", err=True)
+    for why in done.failed:
+        typer.echo(f"failed: {why}", err=True)
+    if done.refused or done.failed:
+        raise typer.Exit(1)

@@ -1,0 +1,64 @@
+"""Commands that read stores: plot, validate, report, schema."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from lotbench.cli.options import StoreFolder
+from lotbench.cli.output import counted, draw, show_table
+
+
+def plot(folder: StoreFolder) -> None:
+    """Redraw every figure of a store and write its README.md, from the store alone."""
+    if not draw(folder):
+        from lotbench.report import tables
+
+        show_table(tables.render(folder))
+        raise typer.Exit(2)
+
+
+def validate(
+    folders: Annotated[list[Path], typer.Argument(help="Stores to check.", metavar="RESULTS...")],
+) -> None:
+    """Check that the numbers of a store agree with each other; exit code 1 if some do not."""
+    from lotbench.audit.audit import audit
+
+    found = [audit(folder) for folder in folders]
+    for own in found:
+        for fault in own.faults:
+            typer.echo(f"{own.folder}: {fault}")
+        counts = ", ".join(counted(n, kind.removesuffix("s")) for kind, n in own.counts.items())
+        lacking = ", ".join(f"{what} ({counted(n, 'file')})" for what, n in own.unchecked.items())
+        missing = f"; not there to check: {lacking}" if lacking else ""
+        faults = counted(len(own.faults), "fault") if own.faults else "no faults"
+        typer.echo(f"{own.folder}: {counts}; {faults}{missing}")
+    if any(own.faults for own in found):
+        raise typer.Exit(1)
+
+
+def report(
+    folders: Annotated[
+        list[Path], typer.Argument(help="One or several stores.", metavar="RESULTS...")
+    ],
+    output: Annotated[
+        Path | None,
+        typer.Option(help="The HTML file; report.html in the store, or here for several stores."),
+    ] = None,
+) -> None:
+    """Write one HTML file that shows and explains stores, and their tables in other formats."""
+    from lotbench.report.html import page
+
+    for path in page.write(folders, output):
+        typer.echo(f"wrote {path}")
+
+
+def schema() -> None:
+    """Write the JSON schema of the stored records: trials, timing passes and maps."""
+    import json
+
+    from lotbench.store.records import schema
+
+    typer.echo(json.dumps(schema(), indent=1))
