@@ -31,7 +31,8 @@ for command in (
 def main() -> None:
     """Run the command line.
 
-    Exit code 0 is done, 1 trials or a timing pass failed, 2 bad input, 130 interrupted.
+    Exit code 0 is done, 1 trials or a timing pass failed, 2 bad input, 130 Ctrl-C, 143
+    SIGTERM.
     """
     from lotbench.console import show_log
 
@@ -43,7 +44,7 @@ def main() -> None:
         sys.exit(2 if isinstance(error, InputError) else 1)
     except Interrupted as error:
         typer.echo(f"\n{error}", err=True)
-        sys.exit(130)
+        sys.exit(error.code)
     except OSError as error:
         if error.errno not in UNWRITABLE:
             raise

@@ -1,19 +1,40 @@
-"""Ctrl-C: a command ends with a sentence."""
+"""Ctrl-C and SIGTERM: a command ends with a sentence that says what is kept."""
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 
 class Interrupted(Exception):
-    """Ctrl-C; the message says what is kept and how to go on."""
+    """The message says what is kept and how to go on.
+
+    Attributes
+    ----------
+    code : int
+        The exit code: 130 for Ctrl-C, 143 for SIGTERM.
+    """
+
+    def __init__(self, message: str, code: int) -> None:
+        super().__init__(message)
+        self.code = code
 
 
 @contextmanager
 def kept(what: str) -> Iterator[None]:
-    """Inside, Ctrl-C ends the command with a sentence, where typer would say nothing."""
+    """Inside, Ctrl-C and SIGTERM end the command with a sentence, where typer would say nothing."""
+    said, number = "interrupted", signal.SIGINT
+
+    def terminate(*_: object) -> None:
+        nonlocal said, number
+        said, number = "terminated", signal.SIGTERM
+        raise KeyboardInterrupt  # so that both clean up in the same way
+
+    before = signal.signal(signal.SIGTERM, terminate)
     try:
         yield
     except KeyboardInterrupt:
-        raise Interrupted(f"interrupted; {what}") from None
+        raise Interrupted(f"{said}; {what}", 128 + number) from None
+    finally:
+        signal.signal(signal.SIGTERM, before)

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import logging
 import os
+import signal
 import socket
+import threading
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -94,6 +96,7 @@ def _connected(address: str | None) -> Iterator[None]:
     os.environ.update(RAY_SETTINGS)
     import ray
 
+    terminate = signal.getsignal(signal.SIGTERM)
     try:
         if address is not None:
             _check_reachable(address)
@@ -116,6 +119,8 @@ def _connected(address: str | None) -> Iterator[None]:
             "with `ray start --head`, set RAY_AUTH_MODE=token if it asks for one, or leave "
             "--address out"
         ) from error
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGTERM, terminate)  # Ray's own would leave without a word
     logging.getLogger("ray.tune").setLevel(logging.CRITICAL)  # `Announcer` names a dead worker
     try:
         yield

@@ -6,6 +6,7 @@ import errno
 import json
 import os
 import shutil
+import signal
 from pathlib import Path
 
 import pytest
@@ -19,18 +20,29 @@ from lotbench.study.checks import check_room
 from lotbench.study.plan import plan
 
 
-def test_ctrl_c_says_what_is_kept(monkeypatch, capsys, tmp_path, sweep_file) -> None:
+def ctrl_c(*_) -> None:
+    raise KeyboardInterrupt
+
+
+def sigterm(*_) -> None:
+    signal.raise_signal(signal.SIGTERM)
+
+
+@pytest.mark.parametrize(
+    ("interrupt", "code", "said"), [(ctrl_c, 130, "interrupted"), (sigterm, 143, "terminated")]
+)
+def test_ctrl_c_and_sigterm_say_what_is_kept(
+    interrupt, code, said, monkeypatch, capsys, tmp_path, sweep_file
+) -> None:
     monkeypatch.setattr("lotbench.console.show_log", lambda: None)
-
-    def interrupt(*_) -> None:
-        raise KeyboardInterrupt
-
     monkeypatch.setattr("lotbench.study.sweep.run_trials", interrupt)
     given = ["lotbench", "sweep", str(sweep_file()), "--results", str(tmp_path)]
     monkeypatch.setattr("sys.argv", given)
-    with pytest.raises(SystemExit, match="130"):
+    before = signal.getsignal(signal.SIGTERM)
+    with pytest.raises(SystemExit, match=str(code)):
         cli.main()
-    words = "interrupted; finished trials and timing passes are kept; run it again to go on\n"
+    assert signal.getsignal(signal.SIGTERM) is before
+    words = f"{said}; finished trials and timing passes are kept; run it again to go on\n"
     assert capsys.readouterr().err == "\n" + words
 
 
