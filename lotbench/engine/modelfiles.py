@@ -78,7 +78,8 @@ class _TokenizerConfig(_File):
 
     model_max_length: Annotated[float, Field(ge=1)] | Annotated[int, Field(ge=1)] = 1
     model_input_names: list[str] = Field([])
-    tokenizer_class: str | None = None
+    # An empty one gives another tokenizer without a word.
+    tokenizer_class: Annotated[str, Field(min_length=1)] | None = None
     padding_side: Literal["left", "right"] = "right"
     truncation_side: Literal["left", "right"] = "right"
 

@@ -109,6 +109,7 @@ def test_a_card_cannot_name_files_elsewhere(save) -> None:
         ("tokenizer_config.json", {"model_max_length": "x"}, r"tokenizer_config\.json: model_max"),
         ("tokenizer_config.json", {"model_input_names": 3}, r"tokenizer_config\.json: model_input"),
         ("tokenizer_config.json", {"tokenizer_class": 7}, r"tokenizer_config\.json: tokenizer_cl"),
+        ("tokenizer_config.json", {"tokenizer_class": ""}, r"tokenizer_config\.json: tokenizer_cl"),
         ("tokenizer.json", {"model": 3}, r"tokenizer cannot be loaded.*tokenizer\.json"),
         ("tokenizer.json", {"model": None}, r"tokenizer cannot be loaded.*tokenizer\.json"),
     ],
