@@ -32,6 +32,7 @@ def equals_packed(subject: Subject) -> str:
         If an installed package or the method does not allow an export; the message says why.
     """
     encoder = _shallow(subject)
+    exact = deepcopy(encoder).double()
     try:
         exported = export(encoder)
     except InputError as error:
@@ -43,11 +44,11 @@ def equals_packed(subject: Subject) -> str:
     most = 0.0
     for value in [budget, *(subject.budgets_to_try(budget) if movable else [])]:
         if value is not None:
-            encoder.reducer.budget = value
+            encoder.reducer.budget = exact.reducer.budget = value
         at = "" if value is None else f", {encoder.reducer.budget_name}={value:g}"
         for name, data in _inputs():
             with on(subject.cls, name + at):
-                off, flips = _compare(encoder, session, data, value if movable else None)
+                off, flips = _compare(encoder, exact, session, data, value if movable else None)
             compared, flipped = compared + len(off), flipped + flips
             most = max([most, *off])
     fixed = "" if exported.fixed is None else f"; the budget is fixed: {exported.fixed}"
@@ -70,18 +71,31 @@ def _inputs() -> Iterator[tuple[str, Batch]]:
 
 
 def _compare(
-    encoder: ReducedEncoder, session: Session, data: Batch, budget: float | None
+    encoder: ReducedEncoder,
+    exact: ReducedEncoder,
+    session: Session,
+    data: Batch,
+    budget: float | None,
 ) -> tuple[list[float], int]:
     """Differences of logits by text, and the number of texts that were not compared.
+
+    Parameters
+    ----------
+    encoder : ReducedEncoder
+    exact : ReducedEncoder
+        The same in float64.
+    session : Session
+    data : Batch
+    budget : float or None
 
     Raises
     ------
     Broken
         If a difference is too large.
     """
-    packed, exact = answer(encoder, data), answer(deepcopy(encoder).double(), data)
-    keys = {**packed.left_out, **exact.left_out}
-    flipped = {key[2] for key in keys if packed.left_out.get(key) != exact.left_out.get(key)}
+    packed, wanted = answer(encoder, data), answer(exact, data)
+    keys = {**packed.left_out, **wanted.left_out}
+    flipped = {key[2] for key in keys if packed.left_out.get(key) != wanted.left_out.get(key)}
     rows = [x.split(data.layout.sizes) for x in (data.input_ids, data.token_type_ids)]
     ids, types = ([row.tolist() for row in split] for split in rows)
     logits = session(feed(session.inputs, ids, types, data.text_seed.tolist(), budget=budget))
