@@ -18,6 +18,10 @@ PACKAGES = (
     "transformers",
     "tokenizers",
     "safetensors",
+    "onnx",
+    "onnxscript",
+    "onnxruntime",
+    "openvino",
     "datasets",
     "ray",
     "numpy",
@@ -95,6 +99,16 @@ def fast_bf16(cpuinfo: Path = CPUINFO) -> bool:
     """
     text = cpuinfo.read_text(errors="replace") if cpuinfo.is_file() else ""
     return "amx_bf16" in text or ("avx512_bf16" in text and "AuthenticAMD" in text)
+
+
+def native_formats(cpuinfo: Path = CPUINFO) -> set[str]:
+    """Which of ``bf16`` and ``int8`` this processor has instructions for."""
+    flags = set(cpuinfo.read_text(errors="replace").split()) if cpuinfo.is_file() else set()
+    native = {
+        "bf16": {"amx_bf16", "avx512_bf16"},
+        "int8": {"amx_int8", "avx512_vnni", "avx_vnni"},
+    }
+    return {name for name, any_of in native.items() if any_of & flags}
 
 
 def usable_cores() -> int:

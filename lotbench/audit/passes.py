@@ -7,8 +7,8 @@ from collections.abc import Iterator, Mapping
 import numpy as np
 
 from lotbench.audit.fault import Fault, close
-from lotbench.store.frame import budget_text
 from lotbench.store.records import Contender, TimingPass, Trial
+from lotbench.store.timed import budget_text
 
 DENSE = "dense"
 

@@ -9,9 +9,9 @@ from datetime import UTC, datetime
 from lotbench.audit.fault import Fault, close
 from lotbench.config.sections import digest
 from lotbench.metrics import CLASSIFICATION, REGRESSION, compute_metrics
-from lotbench.store.frame import budget_text
 from lotbench.store.predictions import decode
 from lotbench.store.records import Evaluation, Map, TimingPass, Trial
+from lotbench.store.timed import budget_text
 
 VERSIONS = range(1, 100)
 """Versions of a method that a trial id may be of; rows do not say which."""

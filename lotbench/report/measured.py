@@ -6,9 +6,9 @@ from pathlib import Path
 
 from lotbench.report import bootstrap
 from lotbench.store.answers import answers
-from lotbench.store.frame import budget_text
 from lotbench.store.records import Evaluation, Trial
 from lotbench.store.store import Store
+from lotbench.store.timed import budget_text
 
 
 def measured(model: Path) -> str:

@@ -7,9 +7,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from lotbench.store.frame import budget_text
 from lotbench.store.predictions import decode
 from lotbench.store.store import Store
+from lotbench.store.timed import budget_text
 
 Key = tuple[str, str, str]
 """Trial id, split and budget, as in the frame."""

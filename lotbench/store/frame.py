@@ -4,23 +4,23 @@ from __future__ import annotations
 
 import hashlib
 import json
-import logging
-from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from lotbench.errors import InputError
-from lotbench.store.record import Budget
-from lotbench.store.records import Contender, Evaluation, TimingPass, Trial
+from lotbench.store.records import Evaluation, Trial
 from lotbench.store.store import Store
+from lotbench.store.timed import (
+    Columns,
+    budget_text,
+    columns,
+    flat,
+    timed_models,
+    without_backend,
+)
 
 if TYPE_CHECKING:
     import pandas as pd
-
-log = logging.getLogger(__name__)
-
-Columns = dict[str, Any]
-"""One row of the frame, or a part of it, by column."""
 
 # Always in the frame, in this order, even if the store is empty.
 COLUMNS = (
@@ -44,14 +44,25 @@ def frame(folder: str | Path) -> pd.DataFrame:
     their seed have the same ``setting``.  ``given`` has the parameters that their file gives, as
     JSON; ``param.<name>`` are all of them, with defaults.  ``target`` is the FLOPs speed-up that
     ``budget`` was searched for, and missing if the budget was given.  ``examples`` counts the texts
-    of the split.  Each timing setting has columns from its newest pass:
+    of the split.
 
-    - ``real.<label>``: the speed-up against the fastest dense model, with its 95% interval in
-      ``.low`` and ``.high``;
-    - ``.padded``: the speed-up against the padded dense model;
-    - ``.flagged`` and ``.noisy``: see `lotbench.store.records.Contender`;
-    - ``.flops``: the FLOPs speed-up on the timed texts alone;
-    - ``.share.<section>``: the share of the time that a section takes.
+    Each timing setting, such as ``cpu-1t-b32``, has columns from its newest pass, for the backend
+    in which the model is fastest and holds its score (see `lotbench.store.timed.best_backend`):
+
+    - ``real.<label>``: ``x best``, the speed-up against the fastest dense model of any backend that
+      holds its score, with its 95% interval in ``.low`` and ``.high``;
+    - ``.backend``: the name of the backend;
+    - ``.same``, with ``.low`` and ``.high``: ``x same``, against dense of the same backend;
+    - ``.score``: the score in that backend, on the split of the row;
+    - ``.seconds``: seconds per text; ``.p50``, ``.p90``, ``.p95``, ``.p99``: seconds of a call;
+    - ``.flagged`` and ``.noisy``: see `lotbench.store.records.Speedup`;
+    - ``.flops``: the FLOPs speed-up on the timed texts alone.
+
+    Each backend has columns of its own under ``real.<label>-<backend>``: that column is ``x same``
+    and ``.best`` is ``x best``, both with intervals; ``.padded`` is the speed-up against the padded
+    dense model, and ``.share.<section>`` the share of the time that a section takes (torch only).
+    An older pass has the columns of one backend, under a label with its number format
+    (``cpu-1t-b32-fp32``).
 
     A pass with other `conditions` than the newest pass is skipped, with a warning.
 
@@ -65,7 +76,7 @@ def frame(folder: str | Path) -> pd.DataFrame:
     store = Store(folder)
     if not (store.folder / Trial.FOLDER).is_dir():
         raise InputError(f"{folder}: no results here (a store has a folder 'trials')")
-    real = _real_columns(store)
+    real = timed_models(store)
     records = []
     for trial in store.trials():
         own = _trial_columns(trial) | {"sweep": store.folder.resolve().name}
@@ -76,13 +87,16 @@ def frame(folder: str | Path) -> pd.DataFrame:
             record = own | _evaluation_columns(trial, evaluation)
             # A pass may time the dense baselines without a trial of theirs.
             for owner in (f"{trial.method} {trial.seed}", trial.trial_id):
-                record |= real.get((trial.task, owner, record["budget"]), {})
+                timed = real.get((trial.task, owner, record["budget"]), {})
+                record |= columns(timed, evaluation.split)
             records.append(record)
     names = {name: None for record in records for name in record if name not in COLUMNS}
     table = pd.DataFrame(records, columns=[*COLUMNS, *sorted(names, key=_column_order)])
     for name in table.columns:
         if name.endswith((".flagged", ".noisy")):
             table[name] = table[name].astype("boolean")
+        elif name.endswith(".backend"):
+            continue
         elif name in NUMBERS or name.startswith(("metric.", "real.", "keep_ratio.")):
             table[name] = table[name].astype(float)
     return table
@@ -97,20 +111,14 @@ def noise_floors(folder: str | Path) -> dict[tuple[str, str], float]:
     }
 
 
-def timed_settings(table: pd.DataFrame) -> list[str]:
-    """The labels of the timing settings in a frame, in column order."""
+def timed_labels(table: pd.DataFrame) -> list[str]:
+    """The labels of all columns ``real.<label>`` in a frame: settings, with and without backend."""
     return [name[5:] for name in table.columns if name.startswith("real.") and name.count(".") == 1]
 
 
-def flat(prefix: str, values: Mapping[str, Any]) -> Columns:
-    """Nested values as columns with dotted names; a list becomes JSON text, which is hashable."""
-    found: Columns = {}
-    for name, value in values.items():
-        if isinstance(value, dict):
-            found |= flat(f"{prefix}.{name}", value)
-        else:
-            found[f"{prefix}.{name}"] = json.dumps(value) if isinstance(value, list) else value
-    return found
+def timed_settings(table: pd.DataFrame) -> list[str]:
+    """The labels of the timing settings in a frame, in column order."""
+    return [label for label in timed_labels(table) if without_backend(label) == label]
 
 
 def _trial_columns(trial: Trial) -> Columns:
@@ -156,38 +164,6 @@ def _evaluation_columns(trial: Trial, evaluation: Evaluation) -> Columns:
     }
 
 
-def _real_columns(store: Store) -> dict[tuple[str, str, str], Columns]:
-    """Wall-clock columns by (task, trial id or method and seed, budget); the newest pass wins."""
-    real: dict[tuple[str, str, str], Columns] = {}
-    shown = store.newest_passes()
-    for skipped in {t.pass_id for t in store.timings()} - {t.pass_id for t in shown}:
-        log.warning(
-            "timing %s skipped: the newest pass in its setting has another machine, torch, "
-            "transformers, choice of texts, protocol or engine; measure again to compare",
-            skipped,
-        )
-    for timing in shown:
-        for contender in timing.contenders:
-            owner = contender.trial_id or f"{contender.name} {timing.setting.seed}"
-            key = (timing.task, owner, budget_text(contender.budget or {}))
-            real.setdefault(key, {}).update(_contender_columns(timing, contender))
-    return real
-
-
-def _contender_columns(timing: TimingPass, contender: Contender) -> Columns:
-    label, padded = f"real.{timing.setting.label}", contender.speedup_padded
-    return {
-        label: contender.speedup.median,
-        f"{label}.low": contender.speedup.low,
-        f"{label}.high": contender.speedup.high,
-        f"{label}.padded": padded and padded.median,
-        f"{label}.flagged": contender.flagged,
-        f"{label}.noisy": contender.noisy,
-        f"{label}.flops": contender.flops_speedup,
-        **flat(f"{label}.share", contender.time_shares or {}),
-    }
-
-
 def _setting_hash(trial: Trial) -> str:
     """A short hash of a trial's configuration without its seed and plugin paths."""
     config = {k: v for k, v in (trial.config or {}).items() if k not in ("seed", "plugins")}
@@ -195,11 +171,6 @@ def _setting_hash(trial: Trial) -> str:
     identity = [trial.task, trial.method, trial.backbone, config or trial.params]
     text = json.dumps(identity, sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:8]
-
-
-def budget_text(budget: Budget) -> str:
-    """The budget as the frame writes it: ``threshold=0.5``, or an empty text."""
-    return " ".join(f"{name}={value}" for name, value in sorted(budget.items()))
 
 
 def _column_order(name: str) -> tuple[int, list[tuple[int, int, str]]]:

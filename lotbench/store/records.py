@@ -13,9 +13,13 @@ from typing import Annotated, Any, ClassVar, Literal, NamedTuple, Self
 from pydantic import Field, model_validator
 from pydantic.json_schema import models_json_schema
 
+from lotbench import backends
 from lotbench.store.parts import Data, Failure, Machine, Teacher, Training
 from lotbench.store.predictions import check_answers
 from lotbench.store.record import Budget, Json, Name, Number, Ratio, Record
+
+TOLERANCE = 0.005
+"""A backend that costs a model no more of its score than this may stand for the model."""
 
 
 class Stored(Record):
@@ -133,6 +137,31 @@ class Interval(Record):
     high: Ratio
 
 
+class Speedup(Interval):
+    """A speed-up, and whether it can be told from the noise."""
+
+    flagged: bool
+    """True if it may be 1: noisy, within the noise floor, or 1 is in the interval."""
+    noisy: bool
+    """True if the interval is wider than 10% of the median."""
+
+
+class BackendScore(Record):
+    """The score of a timed model in its backend, on one split."""
+
+    score: Number | None
+    """The main metric of the task; null where undefined."""
+    change: Number | None
+    """The score minus that of the same model in ``torch-fp32``."""
+    flips: int | None
+    """Texts that the model classifies otherwise than in ``torch-fp32``; null for a regression."""
+
+    @property
+    def held(self) -> bool:
+        """True if the score is at most half a point below that in ``torch-fp32``."""
+        return self.change is not None and self.change >= -TOLERANCE
+
+
 class CallSeconds(Record):
     """How long one call, which is one batch, takes."""
 
@@ -140,6 +169,8 @@ class CallSeconds(Record):
     """Median seconds of a call."""
     p90: Number
     """90th percentile."""
+    p95: Number | None = None
+    """95th percentile."""
     p99: Number
     """99th percentile; close to the maximum unless there are hundreds of calls."""
     calls: int
@@ -147,10 +178,12 @@ class CallSeconds(Record):
 
 
 class Contender(Record):
-    """One timed model at one budget."""
+    """One timed model at one budget, in one backend."""
 
     name: str
-    """Unique in its pass: trial id and budget, or ``dense`` or ``dense-packed``."""
+    """Unique in its pass and backend: trial id and budget, or ``dense`` or ``dense-packed``."""
+    backend: Name | None = None
+    """What runs the model (`lotbench.backends`); null in older passes: torch in `Setting.dtype`."""
     group: int | None = None
     """Number of the group timed in the same rounds; null for dense models, which are in all."""
     seconds_per_example: Number | None = None
@@ -158,24 +191,30 @@ class Contender(Record):
     samples: list[Number] | None = None
     """Seconds of each pass over all batches, process by process; shape (rounds,)."""
     speedup: Interval
-    """How many times faster than the fastest dense model, paired by round."""
+    """``x same``: how many times faster than the fastest dense model of the same backend, paired by
+    round."""
     speedup_padded: Interval | None = None
-    """The same against the padded dense model."""
+    """The same against the padded dense model of the same backend."""
     flagged: bool | None = None
-    """True if the speed-up may be 1: noisy, within the noise floor, or 1 is in the interval."""
+    """As `Speedup.flagged`, for ``speedup``."""
     noisy: bool | None = None
-    """True if the interval is wider than 10% of the median."""
+    """As `Speedup.noisy`, for ``speedup``."""
+    speedup_best: Speedup | None = None
+    """``x best``: how many times faster than the fastest dense model of any backend in the pass
+    that holds its score; null in older passes, and if no dense model holds it."""
+    scores: dict[str, BackendScore] | None = None
+    """The score in this backend by split: ``selection`` and ``validation``."""
     trial_id: str | None = None
     """Null for the dense models."""
     budget: Budget | None = None
     """See `Evaluation`."""
     call_seconds: CallSeconds | None = None
     peak_bytes: int | None = None
-    """Peak of tensor memory in a call, in bytes, without weights and inputs."""
+    """Peak of tensor memory in a call, in bytes, without weights and inputs; torch only."""
     time_shares: dict[str, Number] | None = None
-    """Share of the time by section, such as ``attention``; they sum to 1."""
+    """Share of the time by section, such as ``attention``; they sum to 1; torch only."""
     flops_speedup: Ratio | None = None
-    """Dense FLOPs over FLOPs on the timed texts alone."""
+    """Dense FLOPs over FLOPs on the timed texts alone; torch only."""
     event_samples: list[Number] | None = None
     """On a GPU, seconds of each pass by CUDA events; shape (rounds,)."""
 
@@ -191,6 +230,15 @@ class NoiseFloor(Record):
     """High end of the ratio's 95% interval."""
     samples: list[Number] | None = None
     """Seconds of each pass of the second dense model; shape (rounds,)."""
+
+
+class Unable(Record):
+    """A stored model at one budget that a backend cannot run."""
+
+    trial_id: str
+    budget: Budget
+    backend: Name
+    why: str
 
 
 class Group(Record):
@@ -217,9 +265,11 @@ class Setting(Record):
     device_name: str | None = None
     """Marketing name of the processor or GPU."""
     threads: int
-    """CPU threads of PyTorch."""
-    dtype: Name
-    """Number format of weights and activations: ``fp32`` or ``bf16``."""
+    """CPU threads."""
+    dtype: Name | None = None
+    """In older passes the number format of all models: ``fp32`` or ``bf16``; else null."""
+    backends: list[Name] | None = None
+    """The backends of the pass; each has dense models.  Null in older passes."""
     batch_size: int
     """Texts per batch."""
     examples: int | None = None
@@ -238,8 +288,9 @@ class Setting(Record):
 
     @property
     def label(self) -> str:
-        """The setting in one word, such as ``cpu-1t-b32-fp32``."""
-        return f"{self.device}-{self.threads}t-b{self.batch_size}-{self.dtype}"
+        """The setting in one word, such as ``cpu-1t-b32``; older passes end in ``-fp32``."""
+        dtype = f"-{self.dtype}" if self.dtype else ""
+        return f"{self.device}-{self.threads}t-b{self.batch_size}{dtype}"
 
 
 class Conditions(NamedTuple):
@@ -252,6 +303,10 @@ class Conditions(NamedTuple):
     picked: tuple[int, int] | None
     protocol: int
     engine: int
+    backends: tuple[str, ...]
+    """``x best`` depends on the backends of the pass."""
+    runtimes: tuple[str | None, ...]
+    """Versions of the packages that these backends need."""
 
 
 class TimingPass(Stored):
@@ -277,11 +332,21 @@ class TimingPass(Stored):
     engine: int = 1
     """Version of the packed code; versions differ in speed."""
     setting: Setting
+    dense_model: str | None = None
+    """Trial id of the dense model, or the key of its teacher."""
+    metric: str | None = None
+    """The main metric, which ``scores`` are in."""
     fastest_dense: str | None = None
-    """Name of the dense model that speed-ups are measured against."""
+    """In older passes the name of the dense model that speed-ups are measured against."""
+    fastest: dict[str, str] | None = None
+    """By backend, the name of the faster dense model: the reference of ``x same``."""
+    best: Name | None = None
+    """The backend whose fastest dense model is the reference of ``x best``."""
     noise_floor: NoiseFloor | None = None
     groups: list[Group] | None = None
     contenders: list[Contender]
+    unable: list[Unable] | None = None
+    """What no time can be measured of."""
 
     @property
     def conditions(self) -> Conditions:
@@ -296,7 +361,13 @@ class TimingPass(Stored):
             picked and (picked.examples, picked.run),
             self.protocol,
             self.engine,
+            tuple(self.setting.backends or ()),
+            backends.runtimes(self.setting.backends or (), versions),
         )
+
+    def backend(self, contender: Contender) -> str:
+        """What ran a contender, in older passes too."""
+        return contender.backend or f"torch-{self.setting.dtype}"
 
 
 class MapSetting(Record):

@@ -12,8 +12,8 @@ from lotbench.config.sections import TrialConfig
 from lotbench.data.task import Task
 from lotbench.engine.loading import locate
 from lotbench.errors import InputError
-from lotbench.store.frame import flat
 from lotbench.store.records import Trial
+from lotbench.store.timed import flat
 from lotbench.validation import report_at, validate
 
 log = logging.getLogger(__name__)

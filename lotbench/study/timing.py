@@ -232,6 +232,8 @@ def _conditions(setting: DeviceSetting, picked: Picked) -> Conditions:
         picked=(picked.examples, picked.run),
         protocol=protocol.VERSION,
         engine=engine.VERSION,
+        backends=(),
+        runtimes=(),
     )
 
 

@@ -77,6 +77,28 @@ def contender(name: str, speedup: float, trial_id: str | None = None, **more: An
     }
 
 
+def in_backend(
+    name: str, backend: str, same: float, best: float | None, change: float, seconds: float, **more
+) -> dict:
+    """A contender of a pass over backends; its score is 0.9 plus the change in both splits."""
+    score = {"score": 0.9 + change, "change": change, "flips": round(abs(100 * change))}
+    found = contender(name, same, more.pop("trial_id", None), backend=backend, **more)
+    found |= {"seconds_per_example": seconds}
+    found |= {"scores": {"selection": dict(score), "validation": dict(score)}}
+    if best is not None:
+        ends = {"median": best, "low": best - 0.2, "high": best + 0.2}
+        found["speedup_best"] = ends | {"flagged": False, "noisy": True}
+    return found
+
+
+def over_backends(name: str, created: str, contenders: list[dict], **setting: Any) -> dict:
+    """A pass over the backends of its contenders, whose best dense is in openvino-bf16."""
+    names = sorted({own["backend"] for own in contenders})
+    found = timing(name, created, contenders, **{"backends": names, **setting})
+    del found["setting"]["dtype"]
+    return found | {"metric": "accuracy", "best": "openvino-bf16"}
+
+
 def shares() -> dict:
     return {
         "decisions": 0.05,

@@ -40,8 +40,11 @@ DATA = {
     "lotbench.config",
     "lotbench.data",
 }
+PLACE = {"lotbench.machine", "lotbench.backends"}
 DEPLOY = METHODS | DATA | {"lotbench.engine", "lotbench.deploy"}
-MEASURE = METHODS | {"lotbench.machine", "lotbench.store", "lotbench.engine", "lotbench.measure"}
+MEASURE = (
+    METHODS | PLACE | {"lotbench.store", "lotbench.engine", "lotbench.deploy", "lotbench.measure"}
+)
 STUDY = MEASURE | DATA | {"lotbench.study"}
 
 # For each room of the house, the rooms it may import; its own is among them where it is a folder.
@@ -51,9 +54,20 @@ MAY_IMPORT = {
     "lotbench.ragged": {"lotbench.errors"},
     "lotbench.validation": {"lotbench.errors"},
     "lotbench.machine": {"lotbench.errors"},
+    "lotbench.backends": {"lotbench.errors", "lotbench.machine"},
     "lotbench.batch": GROUND,
-    "lotbench.config": {"lotbench.errors", "lotbench.validation", "lotbench.config"},
-    "lotbench.store": {"lotbench.errors", "lotbench.validation", "lotbench.store"},
+    "lotbench.config": {
+        "lotbench.errors",
+        "lotbench.backends",
+        "lotbench.validation",
+        "lotbench.config",
+    },
+    "lotbench.store": {
+        "lotbench.errors",
+        "lotbench.backends",
+        "lotbench.validation",
+        "lotbench.store",
+    },
     "lotbench.data": DATA,
     "lotbench.decision": GROUND | {"lotbench.batch"},
     "lotbench.losses": set(),
@@ -101,6 +115,7 @@ MAY_NEED = {
     "lotbench.errors": set(),
     "lotbench.deadline": set(),
     "lotbench.machine": set(),
+    "lotbench.backends": set(),
     "lotbench.validation": {"pydantic"},
     "lotbench.ragged": {"torch"},
     "lotbench.batch": {"torch", "numpy"},

@@ -12,7 +12,17 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from stores import contender, evaluation, failed, map_record, timing, trial, write
+from stores import (
+    contender,
+    evaluation,
+    failed,
+    in_backend,
+    map_record,
+    over_backends,
+    timing,
+    trial,
+    write,
+)
 
 from lotbench.errors import InputError
 from lotbench.store.files import as_json, write_json
@@ -338,3 +348,40 @@ def test_no_store_and_an_empty_store(tmp_path):
     assert Store(tmp_path).trials() == []
     (tmp_path / "trials").mkdir()
     assert len(frame(tmp_path)) == 0
+
+
+def test_the_frame_has_each_backend_and_the_best_that_holds_the_score(tmp_path):
+    budget = {"k": 1}
+    write(tmp_path, trial("a", "lot", [evaluation(0.9, 2.0, budget)]))
+    write(tmp_path, trial("d", "dense", [evaluation(0.9, 1.0)]))
+    own = {"trial_id": "a", "budget": budget}
+    rows = [
+        in_backend("dense", "torch-fp32", 1.0, 0.25, 0.0, 0.8, flops_speedup=1.0),
+        in_backend("dense", "openvino-bf16", 1.0, 1.0, -0.004, 0.2),
+        in_backend("a k=1", "torch-fp32", 1.6, 0.4, 0.0, 0.5, flops_speedup=1.9, **own),
+        in_backend("a k=1", "openvino-bf16", 2.0, 2.0, -0.005, 0.1, **own),
+        in_backend("a k=1", "onnx-int8", 3.0, 4.0, -0.006, 0.05, **own),  # 0.6 points lost
+    ]
+    write(tmp_path, over_backends("t", "2025-01-01", rows))
+    write(tmp_path, timing("old", "2024-01-01", [contender("a k=1", 1.7, "a", budget=budget)]))
+    table = frame(tmp_path).set_index("method")
+    assert timed_settings(table) == ["cpu-1t-b32", "cpu-1t-b32-fp32"]
+    assert list(table["real.cpu-1t-b32"].loc[["lot", "dense"]]) == [2.0, 1.0]
+    lot = table.loc["lot"]
+    assert lot["real.cpu-1t-b32.backend"] == "openvino-bf16"
+    assert (lot["real.cpu-1t-b32.same"], lot["real.cpu-1t-b32.low"]) == (2.0, 1.8)
+    assert (lot["real.cpu-1t-b32.score"], lot["real.cpu-1t-b32.seconds"]) == (0.895, 0.1)
+    assert lot["real.cpu-1t-b32.flops"] == 1.9  # counted by torch, on the same texts
+    assert (lot["real.cpu-1t-b32.flagged"], lot["real.cpu-1t-b32.noisy"]) == (False, True)
+    assert (lot["real.cpu-1t-b32-onnx-int8"], lot["real.cpu-1t-b32-onnx-int8.best"]) == (3.0, 4.0)
+    assert lot["real.cpu-1t-b32-onnx-int8.score"] == 0.894
+    assert lot["real.cpu-1t-b32-fp32"] == 1.7  # the older pass
+
+
+def test_passes_over_other_backends_are_not_comparable(tmp_path):
+    write(tmp_path, trial("a", "lot", [evaluation(0.9, 2.0)]))
+    one = [in_backend("a", "torch-fp32", 1.0, 1.0, 0.0, 1.0, trial_id="a")]
+    two = [*one, in_backend("a", "onnx-fp32", 1.0, 1.0, 0.0, 0.5, trial_id="a")]
+    for name, rows in (("a", one), ("b", two)):
+        write(tmp_path, over_backends(name, f"2025-01-01{name}", rows))
+    assert [own.pass_id for own in Store(tmp_path).newest_passes()] == ["b"]
