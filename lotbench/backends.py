@@ -11,7 +11,7 @@ import shutil
 from collections.abc import Iterable, Mapping
 
 from lotbench import machine
-from lotbench.errors import InputError, near_misses
+from lotbench.errors import InputError
 
 EXPORTER = ("onnx", "onnxscript")
 PACKAGES: dict[str, tuple[str, ...]] = {
@@ -66,7 +66,7 @@ def chosen(given: Iterable[str] | None, device: str) -> list[str]:
     Raises
     ------
     InputError
-        If a name is unknown, a package is missing, or nothing runs on the device.
+        If a package is missing, or nothing runs on the device.
     """
     if given is None:
         fast = machine.native_formats() if device == "cpu" else {"bf16"}
@@ -75,8 +75,6 @@ def chosen(given: Iterable[str] | None, device: str) -> list[str]:
     else:
         names = list(given)
     for name in names:
-        if name not in BACKENDS:
-            raise InputError(f"measure.backends: {name!r}: {near_misses(name, list(BACKENDS))}")
         if lacking := missing(name):
             raise InputError(
                 f"measure.backends: {name} needs {', '.join(lacking)}; install it"

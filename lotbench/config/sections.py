@@ -16,6 +16,7 @@ from pydantic import (
     model_validator,
 )
 
+from lotbench.backends import BACKENDS
 from lotbench.config.bounds import (
     BUDGETS,
     ENTRIES,
@@ -28,6 +29,7 @@ from lotbench.config.bounds import (
     written,
 )
 from lotbench.config.grid import count, size, variants
+from lotbench.errors import near_misses
 
 MAX_MINUTES = 24 * 60.0
 """Time limit of a trial where a file gives none."""
@@ -50,6 +52,12 @@ def _distinct(values: list[Any]) -> list[Any]:
 def _device(value: str) -> str:
     if re.fullmatch(r"cpu|auto|cuda(:\d+)?", value) is None:
         raise ValueError("a device is cpu, cuda, cuda:<number>, or auto (all there are)")
+    return value
+
+
+def _backend(value: str) -> str:
+    if value not in BACKENDS:
+        raise ValueError(f"no backend {value!r}; {near_misses(value, list(BACKENDS))}")
     return value
 
 
@@ -198,7 +206,8 @@ class TeacherConfig(FitConfig):
 class MeasureConfig(Section):
     """The settings of the timing passes; every combination is measured.
 
-    ``targets`` are those of the trials' targets that are timed; by default all are.
+    ``targets`` are those of the trials' targets that are timed; by default all are.  The default
+    ``backends`` are those of `lotbench.backends.chosen`.
     """
 
     batch_sizes: Annotated[list[BatchSize], AfterValidator(_distinct)] = Field(
@@ -210,9 +219,14 @@ class MeasureConfig(Section):
     devices: list[Annotated[str, AfterValidator(_device)]] = Field(
         default=["cpu"], min_length=1, max_length=ENTRIES
     )
-    dtypes: list[Literal["fp32", "bf16"]] = Field(
-        default=["fp32"], min_length=1, max_length=ENTRIES
-    )
+    backends: (
+        Annotated[
+            list[Annotated[str, AfterValidator(_backend)]],
+            Field(min_length=1, max_length=len(BACKENDS)),
+            AfterValidator(_distinct),
+        ]
+        | None
+    ) = None
     targets: Targets | None = None
     examples: int = Field(default=64, ge=1, le=1_000_000)
     rounds: int = Field(default=20, ge=1, le=100_000)

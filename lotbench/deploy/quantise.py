@@ -13,6 +13,14 @@ if TYPE_CHECKING:
     import onnx
 
 
+def quantise_file(source: Path, target: Path) -> None:
+    """Writes the quantised form of a graph's file."""
+    need("onnx")
+    import onnx
+
+    target.write_bytes(quantised(onnx.load(source)).SerializeToString())
+
+
 def quantised(model: onnx.ModelProto) -> onnx.ModelProto:
     """The graph with int8 weights in the matrix products of the backbone.
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 
 import torch
@@ -22,7 +22,7 @@ from lotbench.engine.encoder import ReducedEncoder
 from lotbench.engine.loading import load_backbone, max_tokens
 from lotbench.measure import launch, protocol
 from lotbench.measure.contenders import packed_contender, padded_contender
-from lotbench.measure.devices import CudaTimer, device_name, prepare
+from lotbench.measure.devices import DTYPES, CudaTimer, device_name, prepare
 from lotbench.measure.spec import Example, MapSpec
 from lotbench.reducer import Leap, Params, TokenReducer, Tokens
 from lotbench.store.record import Record
@@ -64,7 +64,7 @@ def run_maps(
     layers: int | None = None,
     threads: Sequence[int | str] = (1,),
     devices: Sequence[str] = ("cpu",),
-    dtypes: Sequence[str] = ("fp32",),
+    dtypes: Iterable[str] = ("fp32",),
     rounds: int = 20,
     lengths: Sequence[int] = LENGTHS,
     batch_sizes: Sequence[int] = BATCH_SIZES,
@@ -91,10 +91,13 @@ def run_maps(
     PassFailed
         If a worker dies.
     """
-    for setting in launch.settings(devices, threads, dtypes):
-        spec = MapSpec(setting, backbone, layers, lengths, batch_sizes, keeps, rounds, seed)
-        measured = launch.run_worker(__name__, spec, MeasuredMap, f"map on {setting}")
-        yield Map(**launch.provenance("map_id", *setting.parts), **dict(measured))
+    for setting in launch.settings(devices, threads):
+        for dtype in dict.fromkeys(dtypes):
+            sizes = lengths, batch_sizes, keeps
+            spec = MapSpec(setting, dtype, backbone, layers, *sizes, rounds, seed)
+            label = f"map on {setting}, {dtype}"
+            measured = launch.run_worker(__name__, spec, MeasuredMap, label)
+            yield Map(**launch.provenance("map_id", *setting.parts, dtype), **dict(measured))
 
 
 class MeasuredMap(Record):
@@ -107,7 +110,7 @@ class MeasuredMap(Record):
 
 def run(spec: MapSpec) -> MeasuredMap:
     """The map of one setting, one cell per length and batch size."""
-    device, dtype = prepare(spec.setting)
+    device, dtype = prepare(spec.setting), DTYPES[spec.dtype]
     backbone = load_backbone(spec.backbone, 2, spec.layers, spec.seed)
     backbone = backbone.eval().to(device, dtype)
     config, depth = backbone.config, len(backbone.layers)
@@ -126,7 +129,7 @@ def run(spec: MapSpec) -> MeasuredMap:
             device=spec.setting.device,
             device_name=device_name(spec.setting.device),
             threads=spec.setting.threads,
-            dtype=spec.setting.dtype,
+            dtype=spec.dtype,
             rounds=spec.rounds,
             seed=spec.seed,
             attention=config._attn_implementation,

@@ -1,18 +1,19 @@
-"""Contenders: a model as a list of calls, one per batch, padded or packed; and their groups."""
+"""Contenders: a model in a backend as a list of calls, one per batch; and their groups."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from copy import deepcopy
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any, TypeVar
 
 import torch
 
 from lotbench.batch import Batch
+from lotbench.deploy.session import Session, feed
 from lotbench.engine.encoder import ReducedEncoder
 from lotbench.measure.flops import dense_flops, reduced_flops
+from lotbench.measure.models import Compiled, Model
 from lotbench.measure.protocol import Call
 from lotbench.measure.spec import Candidate, Example
 from lotbench.ragged import Ragged
@@ -26,29 +27,82 @@ GROUP_SIZE = 16
 
 
 @dataclass(frozen=True)
-class Contender:
-    """A model and its calls, one per batch."""
+class Watched:
+    """The engine behind a contender's calls: what can be observed of it."""
 
     encoder: ReducedEncoder
     padded: bool
     """True for the Hugging Face model on padded batches, False for the packed path."""
-    calls: list[Call]
     flops: Callable[[], float]
     """FLOPs of one pass over the calls."""
+
+
+@dataclass(frozen=True)
+class Contender:
+    """The calls of a model, one per batch; each returns logits, shape (B, C)."""
+
+    calls: list[Call]
+    watched: Watched | None = None
+    """None for compiled and exported models."""
+
+
+def contender(
+    model: Model, candidate: Candidate, examples: Sequence[Example], batch_size: int
+) -> Contender:
+    """A candidate's calls on these examples, in their order."""
+    if isinstance(model, Compiled):
+        return Contender(_padded_calls(model.encoder, model.run, examples, batch_size))
+    if not isinstance(model, ReducedEncoder):
+        return exported_contender(model, examples, batch_size, candidate.budget)
+    if model.reducer.padded:
+        return padded_contender(model, examples, batch_size)
+    return packed_contender(model, examples, batch_size, candidate.budget)
+
+
+def exported_contender(
+    session: Session, examples: Sequence[Example], batch_size: int, budget: Budget
+) -> Contender:
+    """An exported graph, called once per padded batch.
+
+    The mask is an input of the graph, so it is always given.
+    """
+    (value,) = budget.values() or (None,)
+    feeds = [
+        feed(
+            session.inputs,
+            [example.input_ids for example in batch],
+            [example.token_type_ids for example in batch],
+            [example.text_seed for example in batch],
+            budget=value,
+        )
+        for batch in chunks(examples, batch_size)
+    ]
+    return Contender([lambda arrays=arrays: session(arrays) for arrays in feeds])
 
 
 def padded_contender(
     encoder: ReducedEncoder, examples: Sequence[Example], batch_size: int
 ) -> Contender:
     """The untouched Hugging Face model, called once per padded batch."""
-    model = encoder.backbone.model.eval()
-    calls = []
-    for batch in chunks(examples, batch_size):
-        inputs = padded_inputs(batch, model.config, model.device)
-        calls.append(lambda inputs=inputs: model(**inputs).logits)
+    calls = _padded_calls(encoder, encoder.backbone.model.eval(), examples, batch_size)
     lengths = torch.tensor([len(example.input_ids) for example in examples])
     total = float(dense_flops(lengths, encoder.backbone).sum())
-    return Contender(encoder, True, calls, lambda: total)
+    return Contender(calls, Watched(encoder, True, lambda: total))
+
+
+def _padded_calls(
+    encoder: ReducedEncoder,
+    model: Callable[..., Any],
+    examples: Sequence[Example],
+    batch_size: int,
+) -> list[Call]:
+    """Calls of a form of the encoder's Hugging Face model."""
+    own = encoder.backbone.model
+    calls = []
+    for batch in chunks(examples, batch_size):
+        inputs = padded_inputs(batch, own.config, own.device)
+        calls.append(lambda inputs=inputs: model(**inputs).logits)
+    return calls
 
 
 def padded_inputs(
@@ -98,7 +152,7 @@ def packed_contender(
         return float(torch.cat(counts).sum())
 
     calls: list[Call] = [lambda batch=batch: call(batch).logits for batch in batches]
-    return Contender(encoder, False, calls, flops)
+    return Contender(calls, Watched(encoder, False, flops))
 
 
 def ragged_batch(examples: Sequence[Example]) -> Batch:
@@ -112,42 +166,37 @@ def ragged_batch(examples: Sequence[Example]) -> Batch:
 
 def plan_groups(
     candidates: Sequence[Candidate],
-    size_of: Callable[[str], int],
+    size_of: Callable[[Candidate], int],
     capacity: float,
     limit: int = GROUP_SIZE,
 ) -> list[list[Candidate]]:
     """Candidates in groups of at most ``limit`` whose models fit into ``capacity`` bytes.
 
-    All budgets of a model are in one group, even if they exceed ``limit``, so that each model is
-    loaded once.  Without candidates there is one empty group, which times dense.
+    All budgets of a model in one backend are in one group, even if they exceed ``limit``, so that
+    each is loaded once.  Without candidates there is one empty group, which times dense.
 
     Parameters
     ----------
     candidates : sequence of Candidate
     size_of : callable
-        Bytes of the model in a folder.
+        Bytes of a candidate's model.
     capacity : float
         Bytes.
     limit : int
     """
-    by_folder: dict[str, list[Candidate]] = {}
+    by_model: dict[tuple[str, ...], list[Candidate]] = {}
     for candidate in candidates:
-        by_folder.setdefault(candidate.folder, []).append(candidate)
+        by_model.setdefault(candidate.model, []).append(candidate)
     groups: list[list[Candidate]] = [[]]
     used = 0.0
-    for folder, members in by_folder.items():
-        size = size_of(folder)
+    for members in by_model.values():
+        size = size_of(members[0])
         if groups[-1] and (len(groups[-1]) + len(members) > limit or used + size > capacity):
             groups.append([])
             used = 0.0
         groups[-1].extend(members)
         used += size
     return groups
-
-
-def model_bytes(folder: str) -> int:
-    """Size of a saved model's weights, in bytes."""
-    return sum(path.stat().st_size for path in Path(folder).glob("*.safetensors"))
 
 
 def chunks(items: Sequence[Item], size: int) -> list[Sequence[Item]]:

@@ -14,13 +14,13 @@ from lotbench.measure.spec import DeviceSetting, Samples
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
 
 
-def prepare(setting: DeviceSetting) -> tuple[torch.device, torch.dtype]:
-    """Device and number format of a setting; also sets PyTorch's threads and current device."""
+def prepare(setting: DeviceSetting) -> torch.device:
+    """The device of a setting; also sets PyTorch's threads and current device."""
     torch.set_num_threads(setting.threads)
     device = torch.device(setting.device)
     if device.type == "cuda":
         torch.cuda.set_device(device)  # events are recorded on the current device
-    return device, DTYPES[setting.dtype]
+    return device
 
 
 def device_name(device: str) -> str:

@@ -42,7 +42,6 @@ TAIL = 15
 def settings(
     devices: Sequence[str] = ("cpu",),
     threads: Sequence[int | str] = (1,),
-    dtypes: Sequence[str] = ("fp32",),
 ) -> list[DeviceSetting]:
     """The settings that a measure block asks for, each once.
 
@@ -66,10 +65,9 @@ def settings(
         places += ["cpu", *found] if device == "auto" else [named]
     return list(
         dict.fromkeys(
-            DeviceSetting(device, count, dtype)
+            DeviceSetting(device, count)
             for device in places
             for count in (counts if device == "cpu" else counts[:1])
-            for dtype in dtypes
         )
     )
 

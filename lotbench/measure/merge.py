@@ -7,9 +7,11 @@ a process share one layout, so only an interval over several processes includes 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
 
 from lotbench.measure import protocol
-from lotbench.measure.spec import Candidate, GroupTimes, PassSpec, WorkerResult
+from lotbench.measure.spec import GroupTimes, PassSpec, WorkerResult, key
 from lotbench.store.records import Contender, Setting
 
 ROUNDS_EACH = 4
@@ -35,18 +37,18 @@ def merge(
     batch_size : int
     """
     broken = {name for result in results for name in result.broken}
-    known = {each.name: each for each in spec.candidates if each.name not in broken}
+    candidates = [each for each in spec.candidates if each.key not in broken]
     groups = list(zip(*(result.groups[batch_size] for result in results), strict=True))
-    wanted = {*protocol.BASELINES, *known}
+    dropped = {each.key for each in spec.candidates} & broken
     samples = [
-        [{k: v for k, v in process.samples.items() if k in wanted} for process in group]
+        [{k: v for k, v in process.samples.items() if k not in dropped} for process in group]
         for group in groups
     ]
     setting = Setting(
         device=spec.setting.device,
         device_name=results[0].device_name,
         threads=spec.setting.threads,
-        dtype=spec.setting.dtype,
+        backends=list(dict.fromkeys(each.backend for each in spec.dense)),
         batch_size=batch_size,
         examples=len(spec.examples),
         attention=results[0].attention,
@@ -56,26 +58,19 @@ def merge(
         processes=len(results),
         **({} if spec.picked is None else {"picked": spec.picked}),
     )
-    summary = protocol.summarise(samples, len(spec.examples), spec.seed)
-    rows = [_completed(row, known.get(row.name), groups) for row in summary.contenders]
-    return setting, protocol.Summary(
-        summary.fastest_dense, summary.noise_floor, summary.groups, rows
-    )
+    summary = protocol.summarise(samples, spec.dense, candidates, len(spec.examples), spec.seed)
+    rows = [_completed(row, groups) for row in summary.contenders]
+    return setting, replace(summary, contenders=rows)
 
 
-def _completed(
-    row: Contender, candidate: Candidate | None, groups: Sequence[Sequence[GroupTimes]]
-) -> Contender:
-    """The row with its trial, budget, call seconds and observations added."""
-    name = row.name
+def _completed(row: Contender, groups: Sequence[Sequence[GroupTimes]]) -> Contender:
+    """The row with its call seconds and observations added."""
+    name = key(row.name, row.backend or "")
     own = [process for group in groups for process in group if name in process.samples]
     calls = protocol.pool([process.calls for process in own], [name])[name]
-    found = {
-        "trial_id": candidate and candidate.trial_id,
-        "budget": candidate.budget if candidate else {},
-        "call_seconds": protocol.percentiles(calls),
-        **vars(own[0].observations[name]),
-    }
+    found: dict[str, Any] = {"call_seconds": protocol.percentiles(calls)}
+    if name in own[0].observations:
+        found |= vars(own[0].observations[name])
     if own[0].events:
         found["event_samples"] = protocol.pool([each.events for each in own], [name])[name]
     return row.model_copy(update=found)

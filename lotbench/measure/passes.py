@@ -17,7 +17,7 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class PassResult:
-    """The record of one batch size, and why candidates are not in it, by name."""
+    """The record of one batch size, and why candidates failed, by key."""
 
     record: TimingPass
     broken: dict[str, str]
@@ -31,19 +31,21 @@ def run_pass(spec: PassSpec) -> Iterator[PassResult]:
     Raises
     ------
     InputError
-        If two candidates have the same name, one has the name of a baseline, or there are no
-        examples.
+        If two candidates of a backend have the same name, one has the name of a baseline, or there
+        are no examples.
     PassFailed
         If a worker dies.
     """
-    names = [candidate.name for candidate in spec.candidates]
-    for name in names:
-        if names.count(name) > 1 or name in protocol.BASELINES:
-            raise InputError(f"contenders: the name {name!r} is taken; every name must be unique")
+    names = [each.key for each in (*spec.dense, *spec.candidates)]
+    for each in spec.candidates:
+        if names.count(each.key) > 1 or each.name in protocol.BASELINES:
+            raise InputError(
+                f"contenders: the name {each.name!r} is taken; every name must be unique"
+            )
     if not spec.examples:
         raise InputError("examples: nothing to time; raise measure.examples")
     label = f"timing {spec.task} on {spec.setting}"
-    log.info("%s: %d contenders", label, len(names))
+    log.info("%s: %d contenders and %d dense", label, len(spec.candidates), len(spec.dense))
     shares = merge.rounds_of_processes(spec.rounds)
     results = [
         launch.run_worker(
@@ -57,16 +59,18 @@ def run_pass(spec: PassSpec) -> Iterator[PassResult]:
         for process, rounds in enumerate(shares)
     ]
     broken = {name: why for result in results for name, why in result.broken.items()}
-    device, threads, dtype = spec.setting.parts
     for size in spec.batch_sizes:
         setting, summary = merge.merge(spec, results, size)
-        parts = (spec.task, device, threads, f"b{size}", dtype)
+        parts = (spec.task, *spec.setting.parts, f"b{size}")
         record = TimingPass(
             **launch.provenance("pass_id", *parts),
             task=spec.task,
             protocol=protocol.VERSION,
             engine=engine.VERSION,
             setting=setting,
+            dense_model=spec.dense_model,
+            metric=spec.metric,
             **vars(summary),
+            **({"unable": list(spec.unable)} if spec.unable else {}),
         )
         yield PassResult(record, broken)

@@ -10,19 +10,19 @@ from __future__ import annotations
 
 import random
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
 import numpy as np
 
-from lotbench.measure.spec import Samples
-from lotbench.store.records import CallSeconds, Contender, Group, Interval, NoiseFloor
+from lotbench.measure.spec import Candidate, Samples, key
+from lotbench.store.records import CallSeconds, Contender, Group, Interval, NoiseFloor, Speedup
 
 Call = Callable[[], object]
 Timer = Callable[[str, Sequence[Call]], float]
 
-VERSION = 1
+VERSION = 2
 """Version of the rules of measurement; every pass records it.  Raise it when a rule changes."""
 
 DENSE, AGAIN, PACKED = BASELINES = "dense", "dense, again", "dense-packed"
@@ -81,16 +81,22 @@ def run_rounds(
     min_seconds: float,
     seed: int | str,
     timer: Timer = wall,
+    dense: Collection[str] = (DENSE,),
 ) -> Samples:
     """Seconds per pass of every contender, one sample per round, in round order.
 
-    Rounds go on until there are ``rounds`` of them and `DENSE`, which is in every ratio, has taken
-    ``min_seconds`` in total.
+    Rounds go on until there are ``rounds`` of them and each ``dense``, which are in the ratios, has
+    taken ``min_seconds`` in total.
     """
     order = list(contenders)
     shuffle = random.Random(seed).shuffle
     samples: Samples = {name: [] for name in order}
-    while len(samples[DENSE]) < rounds or sum(samples[DENSE]) < min_seconds:
+
+    def done() -> bool:
+        taken = [samples[name] for name in dense]
+        return len(taken[0]) >= rounds and min(map(sum, taken)) >= min_seconds
+
+    while not done():
         shuffle(order)
         for name in order:
             samples[name].append(timer(name, contenders[name]))
@@ -123,9 +129,9 @@ def median_interval(
 
 
 def percentiles(seconds: Sequence[float]) -> CallSeconds:
-    """The 50th, 90th and 99th percentile of the calls' seconds, and the number of calls."""
-    p50, p90, p99 = np.percentile(seconds, [50, 90, 99])
-    return CallSeconds(p50=float(p50), p90=float(p90), p99=float(p99), calls=len(seconds))
+    """The 50th, 90th, 95th and 99th percentile of the calls' seconds, and the number of calls."""
+    p50, p90, p95, p99 = map(float, np.percentile(seconds, [50, 90, 95, 99]))
+    return CallSeconds(p50=p50, p90=p90, p95=p95, p99=p99, calls=len(seconds))
 
 
 def speedup(
@@ -138,9 +144,10 @@ def speedup(
     return median_interval(np.divide(reference, samples), seed, runs)
 
 
-def fastest_dense(samples: Samples) -> str:
-    """`PACKED` if it is faster than `DENSE` in the median round, else `DENSE`."""
-    return PACKED if speedup(samples[DENSE], samples[PACKED]).median > 1 else DENSE
+def fastest_dense(samples: Samples, names: Sequence[str] = (DENSE, PACKED)) -> str:
+    """The name that is fastest in the median round, paired with the first; of equals, the first."""
+    first = samples[names[0]]
+    return max(names, key=lambda name: np.median(np.divide(first, samples[name])))
 
 
 def noise_floor(
@@ -179,52 +186,120 @@ def pool(runs: Sequence[Mapping[str, list]], names: Iterable[str]) -> dict[str, 
 
 @dataclass(frozen=True)
 class Summary:
-    """The results of one batch size."""
+    """The results of one batch size; see `lotbench.store.records.TimingPass`."""
 
-    fastest_dense: str
+    fastest: dict[str, str]
+    best: str | None
     noise_floor: NoiseFloor
     groups: list[Group]
     contenders: list[Contender]
 
 
-def summarise(groups: Sequence[Sequence[Samples]], examples: int, seed: int = 0) -> Summary:
+def summarise(
+    groups: Sequence[Sequence[Samples]],
+    dense: Sequence[Candidate],
+    candidates: Sequence[Candidate],
+    examples: int,
+    seed: int,
+) -> Summary:
     """Noise floor and one entry per contender, from the samples of one or more groups.
 
-    Every group includes the baselines, and a contender is compared with the baselines of its own
-    group.  Samples of several processes are joined.  The entries of the baselines have the samples
-    of all groups, process by process.
+    Every group includes the dense models, and a contender is compared with the dense models of its
+    own group.  Samples of several processes are joined.  The entries of the dense models have the
+    samples of all groups, process by process.
 
     Parameters
     ----------
-    groups : sequence of sequences of dict, name to samples
+    groups : sequence of sequences of dict, key to samples
         For each group one dict per process (see `run_rounds`).
+    dense : sequence of Candidate
+        Those of each backend; the noise floor is that of the first.
+    candidates : sequence of Candidate
+        Those that are in the samples get an entry.
     examples : int
         Examples in one pass.
+    seed : int
     """
-    # A process times all groups with the same dense model in the same memory.
+    # A process times all groups with the same dense models in the same memory.
     processes = list(zip(*groups, strict=True))
-    pooled = pool([run for runs in processes for run in runs], BASELINES)
-    rounds = [sum(len(run[DENSE]) for run in runs) for runs in processes]
-    floor = noise_floor(pooled[DENSE], pooled[AGAIN], seed, rounds)
+    names = [each.key for each in dense]
+    first, again = names[0], key(AGAIN, dense[0].backend)
+    pooled = pool([run for runs in processes for run in runs], [*names, again])
+    rounds = [sum(len(run[first]) for run in runs) for runs in processes]
+    floor = noise_floor(pooled[first], pooled[again], seed, rounds)
     # One reference for the whole record, so that a speed-up does not depend on the group.
-    fastest = fastest_dense(pooled)
+    fastest = fastest_of_backends(pooled, dense)
+    best = best_dense(pooled, list(fastest.values()))
 
-    def entry(name: str, own: Samples, rounds: list[int], group: int | None) -> Contender:
-        speed = speedup(own[fastest], own[name], seed, rounds)
+    def entry(
+        candidate: Candidate, own: Samples, rounds: list[int], group: int | None
+    ) -> Contender:
+        samples, same = own[candidate.key], fastest[candidate.backend]
+        speed = judged(own[same.key], samples, floor, seed, rounds, candidate == same)
         return Contender(
-            name=name,
+            name=candidate.name,
+            backend=candidate.backend,
             group=group,
-            seconds_per_example=float(np.median(own[name])) / examples,
-            samples=own[name],
-            speedup=speed,
-            speedup_padded=speedup(own[DENSE], own[name], seed, rounds),
-            flagged=name != fastest and flagged(speed, floor),
-            noisy=noisy(speed),
+            seconds_per_example=float(np.median(samples)) / examples,
+            samples=samples,
+            speedup=Interval(median=speed.median, low=speed.low, high=speed.high),
+            speedup_padded=speedup(own[key(DENSE, candidate.backend)], samples, seed, rounds),
+            flagged=speed.flagged,
+            noisy=speed.noisy,
+            speedup_best=best
+            and judged(own[best.key], samples, floor, seed, rounds, candidate == best),
+            scores=candidate.scores,
+            trial_id=candidate.trial_id,
+            budget=candidate.budget,
         )
 
-    rows = [entry(name, pooled, rounds, None) for name in (DENSE, PACKED)]
-    sizes = [[len(run[DENSE]) for run in group] for group in groups]
+    rows = [entry(each, pooled, rounds, None) for each in dense]
+    sizes = [[len(run[first]) for run in group] for group in groups]
     for number, (group, own) in enumerate(zip(groups, sizes, strict=True)):
         samples = pool(group, group[0])
-        rows += [entry(name, samples, own, number) for name in samples if name not in pooled]
-    return Summary(fastest, floor, [Group(rounds=own) for own in sizes], rows)
+        rows += [entry(each, samples, own, number) for each in candidates if each.key in samples]
+    return Summary(
+        fastest={backend: each.name for backend, each in fastest.items()},
+        best=best and best.backend,
+        noise_floor=floor,
+        groups=[Group(rounds=own) for own in sizes],
+        contenders=rows,
+    )
+
+
+def fastest_of_backends(samples: Samples, dense: Sequence[Candidate]) -> dict[str, Candidate]:
+    """The faster dense model of each backend, padded or packed: the reference of ``x same``."""
+    by_key = {each.key: each for each in dense}
+    found = {}
+    for backend in dict.fromkeys(each.backend for each in dense):
+        names = [each.key for each in dense if each.backend == backend]
+        found[backend] = by_key[fastest_dense(samples, names)]
+    return found
+
+
+def best_dense(samples: Samples, fastest: Sequence[Candidate]) -> Candidate | None:
+    """The fastest dense model that holds its score on the selection split; None if none does.
+
+    It is the reference of ``x best``.
+    """
+    held = {each.key: each for each in fastest if each.held}
+    return held[fastest_dense(samples, list(held))] if held else None
+
+
+def judged(
+    reference: Sequence[float],
+    samples: Sequence[float],
+    floor: NoiseFloor,
+    seed: int,
+    runs: Sequence[int],
+    itself: bool,
+) -> Speedup:
+    """A speed-up and whether it can be told from the noise; against itself it is not flagged."""
+    speed = speedup(reference, samples, seed, runs)
+    return Speedup(
+        median=speed.median,
+        low=speed.low,
+        high=speed.high,
+        flagged=not itself and flagged(speed, floor),
+        noisy=noisy(speed),
+    )

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+from lotbench import backends
 from lotbench.store.record import Budget
-from lotbench.store.records import Picked
+from lotbench.store.records import BackendScore, Picked, Unable
 
 Samples = dict[str, list[float]]
 """Lists of seconds by contender, each entry for one pass or one call."""
@@ -14,29 +15,68 @@ Samples = dict[str, list[float]]
 
 @dataclass(frozen=True)
 class DeviceSetting:
-    """The device, threads and number format of a worker process."""
+    """The device and threads of a worker process."""
 
     device: str
     threads: int
-    dtype: str
 
     @property
-    def parts(self) -> tuple[str, str, str]:
-        """The setting as parts of a file name, such as ``cpu``, ``1t``, ``fp32``."""
-        return self.device.replace(":", ""), f"{self.threads}t", self.dtype
+    def parts(self) -> tuple[str, str]:
+        """The setting as parts of a file name, such as ``cpu``, ``1t``."""
+        return self.device.replace(":", ""), f"{self.threads}t"
 
     def __str__(self) -> str:
-        return f"{self.device}, {self.threads} threads, {self.dtype}"
+        return f"{self.device}, {self.threads} threads"
+
+
+def key(name: str, backend: str) -> str:
+    """The name of a contender within a pass: ``onnx-int8: dense``."""
+    return f"{backend}: {name}"
 
 
 @dataclass(frozen=True)
 class Candidate:
-    """A stored model at one budget, to be timed; ``folder`` has the model."""
+    """A stored model at one budget in one backend, to be timed.
+
+    Parameters
+    ----------
+    name : str
+        Unique in its backend.
+    trial_id : str, optional
+        None for a dense model that speed-ups are measured against.
+    folder : str
+        Has the model.
+    budget : dict
+    backend : str
+        One of `lotbench.backends.BACKENDS`.
+    graph : str, optional
+        The file of the exported graph, for a backend that runs one.
+    scores : dict
+        Scores in the backend, by split.
+    """
 
     name: str
-    trial_id: str
+    trial_id: str | None
     folder: str
     budget: Budget = field(default_factory=dict)
+    backend: str = backends.TORCH
+    graph: str | None = None
+    scores: dict[str, BackendScore] = field(default_factory=dict)
+
+    @property
+    def key(self) -> str:
+        """Its name within a pass."""
+        return key(self.name, self.backend)
+
+    @property
+    def held(self) -> bool:
+        """True if it holds its score on the selection split; see `BackendScore.held`."""
+        return "selection" in self.scores and self.scores["selection"].held
+
+    @property
+    def model(self) -> tuple[str, str, str]:
+        """Equal for candidates that share one loaded model."""
+        return self.backend, self.folder, self.graph or ""
 
 
 @dataclass(frozen=True)
@@ -56,10 +96,11 @@ class PassSpec:
     ----------
     task : str
     setting : DeviceSetting
-    dense : str
-        Folder of the fine-tuned dense model, the reference of every speed-up.
+    dense : sequence of Candidate
+        The dense models, padded and packed, that speed-ups are measured against; a padded one for
+        each backend of the candidates.
     candidates : sequence of Candidate
-        Their names must differ.
+        Their names must differ within a backend.
     examples : sequence of Example
     batch_sizes : sequence of int
     rounds : int
@@ -73,11 +114,13 @@ class PassSpec:
         Number of this worker process; ``rounds`` and ``min_seconds`` are then its share.
     plugins : sequence of str
         Files or modules with the candidates' methods that the worker may import.
+    dense_model, metric, unable
+        For the record; see `lotbench.store.records.TimingPass`.
     """
 
     task: str
     setting: DeviceSetting
-    dense: str
+    dense: Sequence[Candidate]
     candidates: Sequence[Candidate]
     examples: Sequence[Example]
     batch_sizes: Sequence[int] = (1, 32)
@@ -87,11 +130,14 @@ class PassSpec:
     picked: Picked | None = None
     process: int = 0
     plugins: Sequence[str] = ()
+    dense_model: str | None = None
+    metric: str | None = None
+    unable: Sequence[Unable] = ()
 
 
 @dataclass(frozen=True)
 class Observation:
-    """Measurements of a contender outside the timed rounds; ``peak_bytes`` is in bytes."""
+    """Measurements of a torch model outside the timed rounds; ``peak_bytes`` is in bytes."""
 
     peak_bytes: int
     time_shares: dict[str, float]
@@ -100,7 +146,7 @@ class Observation:
 
 @dataclass(frozen=True)
 class GroupTimes:
-    """One group of contenders at one batch size; every dict is by contender."""
+    """One group of contenders at one batch size; every dict is by contender (see `key`)."""
 
     samples: Samples
     """Seconds of each pass over all calls."""
@@ -109,7 +155,7 @@ class GroupTimes:
     events: Samples
     """On a GPU, seconds of each pass by CUDA events."""
     observations: dict[str, Observation]
-    """Empty except in the first process."""
+    """Empty except in the first process, and without the backends other than torch."""
 
 
 @dataclass(frozen=True)
@@ -121,7 +167,7 @@ class WorkerResult:
     groups: dict[int, list[GroupTimes]]
     """By batch size."""
     broken: dict[str, str]
-    """The reason why a candidate could not be timed, by name."""
+    """The reason why a candidate could not be timed, by its key."""
 
 
 @dataclass(frozen=True)
@@ -129,6 +175,7 @@ class MapSpec:
     """A break-even map in one setting; see `lotbench.measure.breakeven.run_maps`."""
 
     setting: DeviceSetting
+    dtype: str
     backbone: str
     layers: int | None
     lengths: Sequence[int]

@@ -10,31 +10,24 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Sequence
-from pathlib import Path
 
 import torch
 
-from lotbench.engine.checkpoint import load
 from lotbench.engine.encoder import ReducedEncoder
 from lotbench.measure import launch, memory, protocol
 from lotbench.measure.breakdown import time_shares
-from lotbench.measure.contenders import (
-    Contender,
-    model_bytes,
-    packed_contender,
-    padded_contender,
-    plan_groups,
-)
+from lotbench.measure.contenders import Contender, contender, plan_groups
 from lotbench.measure.devices import CudaTimer, device_name, memory_bytes, prepare
+from lotbench.measure.flops import dense_flops
+from lotbench.measure.models import Model, load_model, model_bytes, packed_dense
 from lotbench.measure.spec import (
     Candidate,
-    Example,
     GroupTimes,
     Observation,
     PassSpec,
     WorkerResult,
+    key,
 )
-from lotbench.reducer import Params, TokenReducer
 
 log = logging.getLogger(__name__)
 
@@ -47,12 +40,15 @@ class Worker:
 
     def __init__(self, spec: PassSpec) -> None:
         self.spec = spec
-        self.device, self.dtype = prepare(spec.setting)
+        self.device = prepare(spec.setting)
         self.examples = sorted(spec.examples, key=lambda example: len(example.input_ids))
-        self.dense = self._load(spec.dense)
-        backbone = self.dense.backbone
-        nothing = TokenReducer(Params(), len(backbone.layers), backbone.width)
-        self.packed = ReducedEncoder(backbone, nothing).eval()
+        self.dense: dict[str, Model] = {}
+        for each in spec.dense:
+            padded = self.dense.get(key(protocol.DENSE, each.backend))
+            shared = each.name == protocol.PACKED and isinstance(padded, ReducedEncoder)
+            self.dense[each.key] = packed_dense(padded) if shared else self._load(each)
+        encoders = [each for each in self.dense.values() if isinstance(each, ReducedEncoder)]
+        self.backbone = encoders[0].backbone if encoders else None
         self.broken: dict[str, str] = {}
 
     def run(self) -> WorkerResult:
@@ -61,39 +57,41 @@ class Worker:
         groups = plan_groups(self.spec.candidates, model_bytes, capacity)
         timed: dict[int, list[GroupTimes]] = {size: [] for size in self.spec.batch_sizes}
         for number, group in enumerate(groups, start=1):
-            models: dict[str, ReducedEncoder] = {}
+            models: dict[tuple[str, ...], Model] = {}
             for size in self.spec.batch_sizes:
                 label = f"group {number} of {len(groups)}, batch {size}"
                 log.info("%s: %d contenders", label, len(group))
                 contenders = self._contenders(group, models, size, label)
                 with torch.inference_mode():
                     timed[size].append(self._time(contenders, number, label))
-        attention = self.dense.backbone.config._attn_implementation
+        attention = self.backbone and self.backbone.config._attn_implementation
         name = device_name(self.spec.setting.device)
         return WorkerResult(name, attention, timed, self.broken)
 
-    def _load(self, folder: str) -> ReducedEncoder:
-        return load(Path(folder), self.spec.plugins).to(self.device, self.dtype)
+    def _load(self, candidate: Candidate) -> Model:
+        return load_model(candidate, self.device, self.spec.setting.threads, self.spec.plugins)
 
     def _contenders(
         self,
         group: Sequence[Candidate],
-        models: dict[str, ReducedEncoder],
+        models: dict[tuple[str, ...], Model],
         size: int,
         label: str,
     ) -> dict[str, Contender]:
-        """The baselines and those of the group that run; ``models`` keeps what is loaded."""
+        """The dense models and those of the group that run; ``models`` keeps what is loaded."""
         contenders = {
-            protocol.DENSE: padded_contender(self.dense, self.examples, size),
-            protocol.AGAIN: padded_contender(self.dense, self.examples, size),
-            protocol.PACKED: packed_contender(self.packed, self.examples, size, {}),
+            each.key: contender(self.dense[each.key], each, self.examples, size)
+            for each in self.spec.dense
         }
+        first = self.spec.dense[0]
+        again = contender(self.dense[first.key], first, self.examples, size)
+        contenders[key(protocol.AGAIN, first.backend)] = Contender(again.calls)
         for candidate in group:
-            name, folder = candidate.name, candidate.folder
+            name = candidate.key
             try:  # a model that raises must not end the pass of the others
-                if folder not in models:
-                    models[folder] = self._load(folder)
-                own = _contender(models[folder], self.examples, size, candidate)
+                if candidate.model not in models:
+                    models[candidate.model] = self._load(candidate)
+                own = contender(models[candidate.model], candidate, self.examples, size)
                 with torch.inference_mode():
                     for call in own.calls:
                         call()
@@ -107,7 +105,7 @@ class Worker:
     def _time(self, contenders: dict[str, Contender], group: int, label: str) -> GroupTimes:
         """The times of one group at one batch size."""
         spec = self.spec
-        calls = {name: contender.calls for name, contender in contenders.items()}
+        calls = {name: own.calls for name, own in contenders.items()}
         timer = CudaTimer(self.device) if self.device.type == "cuda" else protocol.CallTimer()
         passes = protocol.warm_up(calls, timer)
         timer.calls.clear()
@@ -115,8 +113,9 @@ class Worker:
             timer.events.clear()
         start = time.perf_counter()
         seed = f"{spec.seed} {spec.process} {group}"
-        samples = protocol.run_rounds(calls, spec.rounds, spec.min_seconds, seed, timer)
-        seconds, rounds = time.perf_counter() - start, len(samples[protocol.DENSE])
+        dense = [each.key for each in spec.dense]
+        samples = protocol.run_rounds(calls, spec.rounds, spec.min_seconds, seed, timer, dense)
+        seconds, rounds = time.perf_counter() - start, len(samples[dense[0]])
         log.info("%s: %d warm-up passes, %d rounds in %.1f s", label, passes, rounds, seconds)
         events = timer.events if isinstance(timer, CudaTimer) else {}
         # After the timed rounds, because observing a call slows it.
@@ -124,24 +123,20 @@ class Worker:
         return GroupTimes(samples, timer.calls, events, observations)
 
     def _observe(self, contenders: dict[str, Contender]) -> dict[str, Observation]:
-        dense = contenders[protocol.DENSE].flops()
+        """What torch models cost beside their time; the others cannot be observed."""
+        if self.backbone is None:
+            return {}
+        lengths = torch.tensor([len(example.input_ids) for example in self.examples])
+        dense = float(dense_flops(lengths, self.backbone).sum())
         return {
             name: Observation(
                 peak_bytes=memory.peak_bytes(own.calls, self.device),
-                time_shares=time_shares(own.encoder, own.calls, own.padded),
-                flops_speedup=dense / own.flops(),
+                time_shares=time_shares(watched.encoder, own.calls, watched.padded),
+                flops_speedup=dense / watched.flops(),
             )
             for name, own in contenders.items()
-            if name != protocol.AGAIN
+            if (watched := own.watched) is not None
         }
-
-
-def _contender(
-    model: ReducedEncoder, examples: Sequence[Example], size: int, candidate: Candidate
-) -> Contender:
-    if model.reducer.padded:
-        return padded_contender(model, examples, size)
-    return packed_contender(model, examples, size, candidate.budget)
 
 
 if __name__ == "__main__":

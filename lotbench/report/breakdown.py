@@ -10,6 +10,7 @@ import numpy as np
 from lotbench.report import looks, style, words
 from lotbench.report.panels import timed_on
 from lotbench.report.pareto import DENSE, along_front, reduced_points
+from lotbench.store.timed import without_backend
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -67,7 +68,9 @@ def time_shares(rows: pd.DataFrame, trials: pd.DataFrame, devices: dict[str, str
     figure.legend(handles, names, loc="outside right center", fontsize=7)
     style.title(figure, words.title(trials, timed_on(chosen, devices)))
     small = "Beside the bars: FLOPs speed-up and score of points on each method's front"
-    notes = ["Timed against the fastest dense model", f"{small}; {words.seeds(chosen)}"]
+    of_backend = " of the same backend" * any(without_backend(name) != name for name in labels)
+    notes = [f"Timed against the fastest dense model{of_backend}"]
+    notes.append(f"{small}; {words.seeds(chosen)}")
     if any(_share(chosen, label, "received_attention").isna().all() for label in labels):
         notes.append("Passes without attention received have it within attention")
     style.caption(figure, notes)

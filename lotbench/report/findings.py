@@ -224,6 +224,8 @@ def _fastest(choices: Choices, rows: pd.DataFrame, column: str) -> str:
     ]
     value = Estimate(own[column], own[f"{column}.low"], own[f"{column}.high"])
     text = f"{first} runs {words.with_interval(value, words.TIMES)} as fast"
+    if own.get(f"{column}.backend"):
+        text += f" in {own[f'{column}.backend']}"
     if own[f"{column}.flagged"] is True:
         text += ", within timing noise"
     return text + (f", not told apart from {words.listed(near)}" if near else "")

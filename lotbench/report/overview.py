@@ -13,7 +13,7 @@ from lotbench.report.content import Content
 from lotbench.report.looks import order
 from lotbench.report.models import SPLITS
 from lotbench.report.pareto import KEY, settings_of
-from lotbench.report.rows import NONE, real_speedup
+from lotbench.report.rows import NONE, timed_cells, timed_columns
 from lotbench.report.statistics import DROPS, Area, Choice, Evidence, ties
 from lotbench.report.table import Table
 
@@ -45,10 +45,11 @@ def overview(task: str, content: Content) -> Table | None:
         cells += [*_area(areas.get(method)), str(own["setting"].nunique()), str(len(own))]
         cells.append(str(own["seeds"].max()))
         timed = choices[TIMED_DROP].get(method)
-        cells += [_real(timed, own, f"real.{label}") for label in labels]
+        cells += [cell for label in labels for cell in _real(timed, own, label)]
         lines.append([method, *cells])
     columns = ["method", *(f"within {drop:g}" for drop in DROPS), "area", "rank"]
-    columns += ["settings", "points", "seeds", *labels]
+    columns += ["settings", "points", "seeds"]
+    columns += [name for label in labels for name in timed_columns(rows, label)]
     score = reference(found, metric)
     title = f"{task}, largest FLOPs speed-up within so many points of {score}"
     return Table(title, columns, [lines], _notes(task, content, found, bool(labels)))
@@ -70,13 +71,13 @@ def _area(own: Area | None) -> list[str]:
     return [NONE, NONE] if own is None else [words.with_interval(own.value), str(own.rank)]
 
 
-def _real(own: Choice | None, rows: pd.DataFrame, column: str) -> str:
-    """The wall-clock speed-up of the chosen model."""
+def _real(own: Choice | None, rows: pd.DataFrame, label: str) -> list[str]:
+    """The wall-clock speed-ups of the chosen model."""
     if own is None or own.model is None:
-        return NONE
+        return [NONE] * len(timed_columns(rows, label))
     model = (own.model.method, own.model.setting, own.model.point)
     points = rows.set_index(KEY[1:]).loc[[model]].to_dict("records")
-    return real_speedup(points[0], column)
+    return timed_cells(points[0], label)
 
 
 def reference(found: Evidence, metric: str) -> str:

@@ -9,8 +9,9 @@ import numpy as np
 
 from lotbench.report import words
 from lotbench.report.looks import looks, mark, order
-from lotbench.report.pareto import DENSE, settings_of
+from lotbench.report.pareto import DENSE, backends_of, labels_of, settings_of
 from lotbench.store.records import TimingPass
+from lotbench.store.timed import without_backend
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -108,9 +109,9 @@ def device_names(timings: list[TimingPass]) -> dict[str, str]:
 
 def timed_on(rows: pd.DataFrame, devices: dict[str, str]) -> str:
     """The machine of a wall-clock figure: the devices and threads of its settings."""
-    settings = settings_of(rows)
+    settings = {without_backend(label) for label in labels_of(rows)}
     names = sorted({words.machine_name(devices[label]) for label in settings})
-    threads = sorted({int(label.rsplit("-", 3)[1][:-1]) for label in settings})
+    threads = sorted({words.threads_of(label) for label in settings})
     return ", ".join([words.listed(names), words.in_threads(threads)])
 
 
@@ -119,4 +120,7 @@ def note_on_timings(rows: pd.DataFrame) -> str:
     reduced = rows[~rows["method"].isin(DENSE)]
     flags = [f"real.{label}.flagged" for label in settings_of(rows)]
     noisy = any(reduced[flag].fillna(False).any() for flag in flags)
-    return f"Timed against the fastest dense model{'; hollow: within timing noise' * noisy}"
+    against = "Timed against the fastest dense model"
+    if backends_of(rows):
+        against += " of any backend (x best), each in its own fastest backend"
+    return f"{against}{'; hollow: within timing noise' * noisy}"

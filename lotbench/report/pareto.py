@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from lotbench.report.reference import references
-from lotbench.store.frame import timed_settings
+from lotbench.store.frame import timed_labels
+from lotbench.store.timed import without_backend
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -72,15 +73,22 @@ def points(table: pd.DataFrame) -> pd.DataFrame:
         "flops_speedup.low": ("flops_speedup", "min"),
         "flops_speedup.high": ("flops_speedup", "max"),
     }
-    for name in (f"real.{label}" for label in timed_settings(table)):
-        # Older passes have no FLOPs of their texts; the FLOPs of the split are used instead.
+    for name in (f"real.{label}" for label in timed_labels(table)):
+        # Some passes have no FLOPs of their texts; the FLOPs of the split are used instead.
         flops = f"{name}.flops"
         done[flops] = done[flops].fillna(done["flops_speedup"]).where(done[name].notna())
-        columns |= {each: (each, "mean") for each in (name, f"{name}.padded", flops)}
-        columns |= {f"{name}.low": (f"{name}.low", "min"), f"{name}.high": (f"{name}.high", "max")}
+        kinds = (name, f"{name}.same", f"{name}.best")
+        means = (*kinds, f"{name}.padded", flops, f"{name}.score", f"{name}.seconds")
+        columns |= {each: (each, "mean") for each in means if each in done}
+        for each in kinds:
+            if each in done:
+                columns |= {f"{each}.low": (f"{each}.low", "min")}
+                columns |= {f"{each}.high": (f"{each}.high", "max")}
         columns[f"{name}.seeds"] = (name, "count")
         columns |= {f"{flops}.low": (flops, "min"), f"{flops}.high": (flops, "max")}
         columns |= {f"{name}{end}": (f"{name}{end}", "max") for end in (".flagged", ".noisy")}
+    for name in (c for c in table.columns if c.startswith("real.") and c.endswith(".backend")):
+        columns[name] = (name, _listed)
     for name in (c for c in table.columns if c.startswith("keep_ratio") or ".share." in c):
         columns[name] = (name, "mean")
     result = done.groupby(KEY, sort=True).agg(**columns).reset_index()
@@ -94,7 +102,22 @@ def points(table: pd.DataFrame) -> pd.DataFrame:
 
 def settings_of(points: pd.DataFrame) -> list[str]:
     """The timing settings with at least one point."""
-    return [label for label in timed_settings(points) if points[f"real.{label}"].notna().any()]
+    return [label for label in labels_of(points) if without_backend(label) == label]
+
+
+def backends_of(points: pd.DataFrame) -> list[str]:
+    """The labels of timing settings and backends with at least one point."""
+    return [label for label in labels_of(points) if without_backend(label) != label]
+
+
+def labels_of(points: pd.DataFrame) -> list[str]:
+    """The timing labels, with and without backend, with at least one point."""
+    return [label for label in timed_labels(points) if points[f"real.{label}"].notna().any()]
+
+
+def _listed(names: pd.Series) -> str:
+    """The backends of the seeds, each once."""
+    return " or ".join(sorted(set(names.dropna())))
 
 
 def reduced_points(points: pd.DataFrame) -> pd.DataFrame:

@@ -90,7 +90,8 @@ def noisy(passes: list[TimingPass]) -> Table | None:
                 speed = own.speedup
                 half = f"{speed.median:.2f} {PLUS_MINUS}{(speed.high - speed.low) / 2:.2f}"
                 wide = f"{100 * (speed.high - speed.low) / speed.median:.0f}%"
-                rows.append([own.name, timing.setting.label, half, wide])
+                where = timing.setting.label + (f"-{own.backend}" if own.backend else "")
+                rows.append([own.name, where, half, wide])
     if not rows:
         return None
     columns = ["model", "timing setting", "speed-up", "width of the interval"]

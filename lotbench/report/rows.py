@@ -18,6 +18,11 @@ if TYPE_CHECKING:
 PLUS_MINUS = "\N{PLUS-MINUS SIGN}"
 NONE = "\N{EN DASH}"
 FLOPS = f"FLOPs {words.TIMES}"
+BACKENDS = (
+    "x best: in the backend in which the model is fastest and at most half a point below its "
+    "score in torch-fp32, against the fastest dense model of any backend of which the same holds; "
+    "x same: against dense of the same backend"
+)
 
 Point = Mapping[Hashable, Any]
 """A row of `lotbench.report.pareto.points`, by column."""
@@ -37,7 +42,8 @@ def point_table(
     labels = settings_of(own)
     metric = own["score_name"].iloc[0]
     against = f"vs {reference.name if reference else 'dense'}"
-    columns = ["method", "setting", "seeds", metric, against, "kept", FLOPS, *labels]
+    columns = ["method", "setting", "seeds", metric, against, "kept", FLOPS]
+    columns += [name for label in labels for name in timed_columns(own, label)]
     groups = []
     for method in order(own["method"]):
         ours = own[own["method"] == method].sort_values("flops_speedup")
@@ -45,7 +51,7 @@ def point_table(
         points = zip(ours.to_dict("records"), mask, strict=True)
         groups.append([_row(point, on_front, labels) for point, on_front in points])
     shown = words.reference(reference, metric) if reference else "dense without a score"
-    notes = _notes(task, labels, floors, sampled=bool(own["score.low"].notna().any()))
+    notes = _notes(task, own, labels, floors)
     return Table(f"{task}, {shown}", columns, groups, notes, setting=True)
 
 
@@ -59,7 +65,7 @@ def _row(point: Point, on_front: bool, labels: list[str]) -> list[str]:
         NONE if is_missing(point["gain"]) else f"{round(point['gain'], 1) + 0.0:+.1f}",
         NONE if is_missing(kept) else f"{100 * kept:.0f}%",
         number(point["flops_speedup"]),
-        *(real_speedup(point, f"real.{label}") for label in labels),
+        *(cell for label in labels for cell in timed_cells(point, label)),
     ]
 
 
@@ -82,28 +88,46 @@ def _score(point: Point) -> str:
     return words.score_with_interval(value, point["score_name"])
 
 
-def real_speedup(point: Point, column: str) -> str:
+def timed_columns(rows: pd.DataFrame, label: str) -> list[str]:
+    """The columns of a timing setting; an older pass has one backend, so it has one column."""
+    if f"real.{label}.backend" not in rows:
+        return [label]
+    return [f"{label} {name}" for name in ("x best", "x same", "backend")]
+
+
+def timed_cells(point: Point, label: str) -> list[str]:
+    """The cells of `timed_columns`."""
+    column = f"real.{label}"
+    cells = [_real_speedup(point, column)]
+    if f"{column}.backend" in point:
+        cells += [_real_speedup(point, f"{column}.same"), point[f"{column}.backend"] or NONE]
+    return cells
+
+
+def _real_speedup(point: Point, column: str) -> str:
     """A wall-clock speed-up with half the width of its interval, marked if flagged or noisy."""
     if is_missing(point[column]):
         return NONE
     half = (point[f"{column}.high"] - point[f"{column}.low"]) / 2
-    flagged = "~" if point[f"{column}.flagged"] is True else ""
-    mark = "!" if point[f"{column}.noisy"] is True else flagged
+    flagged = "~" if point.get(f"{column}.flagged") is True else ""
+    mark = "!" if point.get(f"{column}.noisy") is True else flagged
     return f"{mark}{number(point[column])} {PLUS_MINUS}{number(half)}"
 
 
 def _notes(
-    task: str, labels: list[str], floors: dict[tuple[str, str], float], sampled: bool
+    task: str, own: pd.DataFrame, labels: list[str], floors: dict[tuple[str, str], float]
 ) -> list[str]:
     """The meaning of the marks in the table."""
     notes = ["* on the method's front of score against FLOPs speed-up"]
-    if sampled:
+    if own["score.low"].notna().any():
         notes.append("scores: mean over seeds (95% interval over texts and seeds)")
     if labels:
         notes.append(
             f"real speed-ups (columns {', '.join(labels)}): against the fastest dense, "
             f"{PLUS_MINUS}half the interval, ~ within timing noise, ! interval wider than 10%"
         )
+        if any(f"real.{label}.backend" in own for label in labels):
+            notes.append(BACKENDS)
         noise = [f"{100 * floors[task, x]:.1f}% ({x})" for x in labels if (task, x) in floors]
         notes.append("dense against itself differs by " + ", ".join(noise or ["?"]))
     return notes

@@ -154,9 +154,18 @@ def cost_and_score(point: pd.Series) -> str:
 
 
 def timing_setting(label: str) -> str:
-    """A timing label in words: ``cpu-1t-b32-fp32`` becomes ``CPU, 1 thread, batch 32, fp32``."""
-    device, threads, batch, dtype = label.rsplit("-", 3)
-    return f"{device.upper()}, {in_threads([threads[:-1]])}, batch {batch[1:]}, {dtype}"
+    """A timing label in words: ``cpu-1t-b32`` becomes ``CPU, 1 thread, batch 32``.
+
+    What follows the batch size, a backend or in older passes a number format, comes last.
+    """
+    device, threads, batch, *rest = label.split("-", 3)
+    parts = [device.upper(), in_threads([threads[:-1]]), f"batch {batch[1:]}", *rest]
+    return ", ".join(parts)
+
+
+def threads_of(label: str) -> int:
+    """The threads of a timing label."""
+    return int(label.split("-")[1][:-1])
 
 
 def seeds(points: pd.DataFrame) -> str:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from lotbench import registry
+from lotbench import backends, registry
 from lotbench.config.bounds import BUDGETS
 from lotbench.config.document import Document, Place
 from lotbench.config.expand import expand
@@ -211,12 +211,15 @@ def plan(sweep: SweepConfig, document: Document, root: Path, max_trials: int | N
     Raises
     ------
     InputError
-        If a method, parameter, plugin, device or timed target is at fault, or the store holds
-        trials that must not be compared with these.
+        If a method, parameter, plugin, device, backend or timed target is at fault, or the store
+        holds trials that must not be compared with these.
     """
     if sweep.measure is not None:
         with document.at(("measure", "devices")):
-            launch.settings(sweep.measure.devices, sweep.measure.threads, sweep.measure.dtypes)
+            settings = launch.settings(sweep.measure.devices, sweep.measure.threads)
+        with document.at(("measure", "backends")):
+            for setting in settings:
+                backends.chosen(sweep.measure.backends, setting.device)
     folder = (root / sweep.name).resolve()
     trials = _resolve_all(sweep, document)
     _check_timed_targets(sweep, document, trials)

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import logging
 import math
+import tempfile
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import groupby
 from pathlib import Path
 
 import numpy as np
 
-from lotbench import engine, machine
+from lotbench import backends, engine, machine
 from lotbench.config.sections import MeasureConfig, SweepConfig
-from lotbench.data.task import load_task
+from lotbench.data.task import Task, load_task
 from lotbench.data.tokens import Split
 from lotbench.engine import checkpoint
 from lotbench.engine.loading import load_tokenizer
@@ -21,10 +22,12 @@ from lotbench.errors import InputError, PassFailed
 from lotbench.measure import breakeven, launch, merge, passes, protocol
 from lotbench.measure.devices import device_name
 from lotbench.measure.passes import PassResult
-from lotbench.measure.spec import Candidate, DeviceSetting, Example, PassSpec
+from lotbench.measure.spec import Candidate, DeviceSetting, Example, PassSpec, key
 from lotbench.store.records import Conditions, Picked, TimingPass, Trial
 from lotbench.store.store import Store
+from lotbench.study.cache import cache_folder
 from lotbench.study.checks import check_data, stored_config
+from lotbench.study.scoring import Prepared, Preparer, known_scores
 from lotbench.study.teacher import Artefacts
 
 log = logging.getLogger(__name__)
@@ -35,7 +38,8 @@ class Measured:
     """How many records were stored, and what was not.
 
     ``refused`` has one line for each record that was too noisy: task, setting, noisy contenders.
-    ``failed`` names the contenders that raised and the workers that died.
+    ``failed`` names the contenders that raised and the workers that died.  What a backend cannot
+    run is in neither; the passes record it.
     """
 
     written: int = 0
@@ -81,12 +85,21 @@ def measure(
     known = [] if again else store.newest_passes()
     for members in _with_one_dense_model(trials):
         for results in _passes(store, config, members, known, plugins):
+            done.failed += results.failed
             try:
-                for result in results:
+                for result in results.records:
                     _keep(store, result, strict, done)
             except PassFailed as error:  # the other passes go on
                 done.failed.append(str(error))
     return done
+
+
+@dataclass(frozen=True)
+class Results:
+    """The results of one setting as they come, and what failed before."""
+
+    records: Iterator[PassResult]
+    failed: list[str]
 
 
 def map_break_even(store: Store, sweep: SweepConfig) -> int:
@@ -96,13 +109,14 @@ def map_break_even(store: Store, sweep: SweepConfig) -> int:
     this machine.
     """
     config = sweep.measure or MeasureConfig()
+    torches = [name for name in config.backends or () if backends.is_torch(name)]
     written = 0
     for record in breakeven.run_maps(
         backbone=sweep.backbone,
         layers=sweep.layers,
         threads=config.threads,
         devices=config.devices,
-        dtypes=config.dtypes,
+        dtypes=[name.split("-")[1] for name in torches or [backends.TORCH]],
         rounds=config.rounds,
     ):
         store.write(record)
@@ -124,7 +138,7 @@ def _keep(store: Store, result: PassResult, strict: bool, done: Measured) -> Non
     record = result.record
     where = f"{record.task}, {record.setting.label}"
     done.failed += [f"{where}: {name}: {why}" for name, why in result.broken.items()]
-    noisy = [contender.name for contender in record.contenders if contender.noisy]
+    noisy = [key(own.name, record.backend(own)) for own in record.contenders if own.noisy]
     if strict and noisy:
         done.refused.append(f"{where}: {', '.join(noisy)}")
     else:
@@ -144,42 +158,89 @@ def _passes(
     trials: list[Trial],
     known: list[TimingPass],
     plugins: Sequence[str],
-) -> Iterator[Iterator[PassResult]]:
+) -> Iterator[Results]:
     """The results of each setting in which some of these trials are not yet timed."""
     task, seed = trials[0].task, trials[0].seed
     sizes = _batch_sizes(config, trials[0])
     picked = Picked(examples=config.examples, run=max(config.batch_sizes))
     reduced = [trial for trial in trials if trial.method != "dense"]
-    candidates = [each for trial in reduced for each in _candidates(store, trial, config, plugins)]
+    candidates = [_candidates(store, trial, config, plugins) for trial in reduced]
     if not reduced:
         log.info("%s, seed %d: nothing but dense, so there is nothing to time", task, seed)
-    examples, dense = None, None
-    for setting in launch.settings(config.devices, config.threads, config.dtypes):
-        today = _conditions(setting, picked)
-        comparable = [each for each in known if each.task == task and each.conditions == today]
-        missing = [
-            candidate
-            for candidate in candidates
-            if any(not _timed(comparable, setting, size, candidate) for size in sizes)
-        ]
-        if not missing:
-            continue
-        if examples is None or dense is None:
-            examples, dense = _inputs(store, trials, config)
-        spec = PassSpec(
-            task=task,
-            setting=setting,
-            dense=str(dense),
-            candidates=missing,
-            examples=examples,
-            batch_sizes=sizes,
-            rounds=config.rounds,
-            min_seconds=config.min_seconds,
-            seed=seed,
-            picked=picked,
-            plugins=plugins,
-        )
-        yield passes.run_pass(spec)
+    inputs, preparer = None, None
+    cache_folder().mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix="graphs-", dir=cache_folder()) as graphs:
+        for setting in launch.settings(config.devices, config.threads):
+            names = backends.chosen(config.backends, setting.device)
+            today = _conditions(setting, picked, names)
+            comparable = [each for each in known if each.task == task and each.conditions == today]
+            missing = [
+                candidate
+                for candidate in _in_backends(candidates, names)
+                if any(not _timed(comparable, setting, size, candidate) for size in sizes)
+            ]
+            if not missing:
+                continue
+            if inputs is None or preparer is None:
+                inputs = _inputs(store, trials, config)
+                preparer = Preparer(
+                    inputs.task,
+                    trials,
+                    inputs.dense_trial,
+                    inputs.dense_model,
+                    Path(graphs),
+                    known_scores(store.timings()),
+                    plugins,
+                )
+            # Scoring would disturb the pass of another process, and be disturbed.
+            with launch.exclusive(launch.LOCK):
+                dense, found = _prepare(preparer, inputs, names, missing, setting.device)
+            spec = PassSpec(
+                task=task,
+                setting=setting,
+                dense=dense,
+                candidates=found.candidates,
+                examples=inputs.examples,
+                batch_sizes=sizes,
+                rounds=config.rounds,
+                min_seconds=config.min_seconds,
+                seed=seed,
+                picked=picked,
+                plugins=plugins,
+                dense_model=inputs.dense_model,
+                metric=preparer.metric,
+                unable=found.unable,
+            )
+            yield Results(passes.run_pass(spec) if dense else iter(()), found.failed)
+
+
+def _in_backends(candidates: list[list[Candidate]], names: list[str]) -> Iterator[Candidate]:
+    """Each model in each backend at each budget, so that what shares a model is together."""
+    for own in candidates:
+        for backend in names:
+            if not backends.is_compiled(backend):
+                yield from (replace(each, backend=backend) for each in own)
+
+
+def _prepare(
+    preparer: Preparer, inputs: Inputs, names: list[str], missing: list[Candidate], device: str
+) -> tuple[list[Candidate], Prepared]:
+    """The dense models of each backend, and the candidates in the backends that run dense."""
+    wanted = [
+        Candidate(name, None, str(inputs.dense), backend=backend)
+        for backend in names
+        for name in (protocol.DENSE, protocol.PACKED)
+        if name == protocol.DENSE or not backends.is_compiled(backend)
+    ]
+    dense = preparer.prepare(wanted, device)
+    able = {each.backend for each in dense.candidates if each.name == protocol.DENSE}
+    found = preparer.prepare([each for each in missing if each.backend in able], device)
+    found.failed += dense.failed
+    found.failed += [
+        f"{preparer.task.name}: {key(each.trial_id, each.backend)}: {each.why}"
+        for each in dense.unable
+    ]
+    return [each for each in dense.candidates if each.backend in able], found
 
 
 def _batch_sizes(config: MeasureConfig, trial: Trial) -> list[int]:
@@ -221,7 +282,7 @@ def _candidates(
     ]
 
 
-def _conditions(setting: DeviceSetting, picked: Picked) -> Conditions:
+def _conditions(setting: DeviceSetting, picked: Picked, names: list[str]) -> Conditions:
     """The conditions of a pass on this machine today."""
     versions = machine.versions()
     return Conditions(
@@ -232,30 +293,44 @@ def _conditions(setting: DeviceSetting, picked: Picked) -> Conditions:
         picked=(picked.examples, picked.run),
         protocol=protocol.VERSION,
         engine=engine.VERSION,
-        backends=(),
-        runtimes=(),
+        backends=tuple(names),
+        runtimes=backends.runtimes(names, versions),
     )
 
 
 def _timed(
     known: list[TimingPass], setting: DeviceSetting, size: int, candidate: Candidate
 ) -> bool:
-    """True if one of the passes timed a candidate in a setting."""
-    wanted = (setting.device, setting.threads, setting.dtype, size)
+    """True if one of the passes timed a candidate in a setting, or found that it cannot run."""
+    wanted = (setting.device, setting.threads, size)
     for record in known:
         own = record.setting
-        if (own.device, own.threads, own.dtype, own.batch_size) == wanted and any(
-            each.trial_id == candidate.trial_id and each.budget == candidate.budget
-            for each in record.contenders
+        if (own.device, own.threads, own.batch_size) == wanted and any(
+            each.trial_id == candidate.trial_id
+            and each.budget == candidate.budget
+            and each.backend == candidate.backend
+            for each in (*record.contenders, *(record.unable or ()))
         ):
             return True
     return False
 
 
-def _inputs(
-    store: Store, trials: list[Trial], measured: MeasureConfig
-) -> tuple[list[Example], Path]:
-    """Tokenised validation examples, and the folder of the dense model."""
+@dataclass(frozen=True)
+class Inputs:
+    """What the passes of a task need: its data, the timed texts, and the dense model."""
+
+    task: Task
+    examples: list[Example]
+    dense: Path
+    """Folder of the dense model."""
+    dense_trial: Trial | None
+    """None if the dense model is the teacher."""
+    dense_model: str
+    """Trial id of the dense model, or the key of the teacher."""
+
+
+def _inputs(store: Store, trials: list[Trial], measured: MeasureConfig) -> Inputs:
+    """Tokenised validation examples, and the dense model."""
     config = stored_config(trials[0])
     tokenizer = load_tokenizer(config.backbone)
     task = load_task(config.task, config.data, tokenizer, config.seed, config.data_root)
@@ -264,8 +339,9 @@ def _inputs(
     for trial in trials:
         folder = store.model(trial)
         if trial.method == "dense" and folder is not None:
-            return examples, folder.resolve()
-    return examples, Artefacts(config, task, tokenizer).teacher().resolve()
+            return Inputs(task, examples, folder.resolve(), trial, trial.trial_id)
+    artefacts = Artefacts(config, task, tokenizer)
+    return Inputs(task, examples, artefacts.teacher().resolve(), None, artefacts.key)
 
 
 def pick(split: Split, count: int, run: int) -> list[Example]:

@@ -57,8 +57,7 @@ def test_decisions_are_fixed_and_the_routers_and_the_context_token_run(tiny, mak
 @pytest.mark.parametrize(("seconds", "rounds"), [(0.0, 5), (1e9, 7)])
 def test_a_long_cell_gets_fewer_rounds(make_backbone, routed, monkeypatch, seconds, rounds):
     monkeypatch.setattr(breakeven, "CELL_SECONDS", seconds)
-    setting = DeviceSetting("cpu", 1, "fp32")
-    spec = MapSpec(setting, "tiny", None, [6], [2], [0.5], rounds=7, seed=0)
+    spec = MapSpec(DeviceSetting("cpu", 1), "fp32", "tiny", None, [6], [2], [0.5], rounds=7, seed=0)
     with torch.inference_mode():
         cell = breakeven._cell(spec, make_backbone(), routed, 6, 2)
     assert cell.rounds == rounds

@@ -255,7 +255,11 @@ def test_merge_key_is_not_a_duplicate(tmp_path: Path) -> None:
             "  mine: {source: csv}",
             ":5: tasks.mine.source: 'csv' is neither a folder ",
         ),
-        ("threads: [1, all]", "dtypes: fp32", ":11: measure.dtypes: Input should be a valid list"),
+        (
+            "threads: [1, all]",
+            "backends: onnx",
+            ":11: measure.backends: Input should be a valid list",
+        ),
         ("max_length: 64", "metrics: [acc]", ":4: tasks.sst2.metrics.0: Input should be 'accu"),
         ("  rte:", "  sts2:", ":5: tasks.sts2: no built-in task 'sts2'; did you mean 's"),
         ("  rte:", "  r.te:", ":5: tasks.r.te: a name has only letters, digits, - and _"),

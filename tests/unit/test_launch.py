@@ -1,11 +1,13 @@
 """Timing passes: settings, the lock, and a real worker on a tiny random model."""
 
 import logging
+from dataclasses import replace
 
 import pytest
 import torch
 
 from lotbench import engine, machine
+from lotbench.backends import TORCH
 from lotbench.errors import InputError, PassFailed
 from lotbench.measure import devices, launch, merge, protocol
 from lotbench.measure.launch import settings
@@ -48,29 +50,31 @@ def candidate(name, folder, **budget):
     return Candidate(name, name.split("@")[0], str(folder), budget)
 
 
-def spec(dense, candidates, **more):
+def spec(dense, candidates, backends=(TORCH,), **more):
     """A pass over the five examples on one thread."""
-    setting = DeviceSetting("cpu", 1, more.pop("dtype", "fp32"))
+    models = [
+        Candidate(name, None, str(dense), backend=backend)
+        for backend in backends
+        for name in (protocol.DENSE, protocol.PACKED)
+    ]
     given = {"task": "tiny", "examples": EXAMPLES, **more}
-    return PassSpec(setting=setting, dense=str(dense), candidates=candidates, **given)
+    setting = DeviceSetting("cpu", 1)
+    return PassSpec(setting=setting, dense=models, candidates=candidates, **given)
 
 
-def test_settings_cross_devices_threads_and_dtypes(monkeypatch):
+def test_settings_cross_devices_and_threads(monkeypatch):
     monkeypatch.setattr(launch.machine, "usable_cores", lambda: 4)
     monkeypatch.setattr(launch, "_gpus", lambda: ["cuda:0"])
-    assert settings(["auto"], [1, "all", 4], ["fp32", "bf16"]) == [
-        DeviceSetting("cpu", 1, "fp32"),
-        DeviceSetting("cpu", 1, "bf16"),
-        DeviceSetting("cpu", 4, "fp32"),
-        DeviceSetting("cpu", 4, "bf16"),
-        DeviceSetting("cuda:0", 1, "fp32"),
-        DeviceSetting("cuda:0", 1, "bf16"),
+    assert settings(["auto"], [1, "all", 4]) == [
+        DeviceSetting("cpu", 1),
+        DeviceSetting("cpu", 4),
+        DeviceSetting("cuda:0", 1),
     ]
 
 
 def test_a_gpu_that_is_not_there_is_refused(monkeypatch):
     monkeypatch.setattr(launch, "_gpus", lambda: ["cuda:0"])
-    assert settings(["cuda"]) == [DeviceSetting("cuda:0", 1, "fp32")]
+    assert settings(["cuda"]) == [DeviceSetting("cuda:0", 1)]
     with pytest.raises(InputError, match=r"measure\.devices: no cuda:3 .*found: cuda:0"):
         settings(["cpu", "cuda:3"])
     monkeypatch.setattr(launch, "_gpus", list)
@@ -178,7 +182,8 @@ def test_groups_keep_budgets_together_and_fit_memory():
     from lotbench.measure.contenders import plan_groups
 
     items = [candidate(f"{folder}@{i}", folder) for i in range(2) for folder in "abc"]
-    groups = plan_groups(items, {"a": 4, "b": 5, "c": 7}.get, capacity=10)
+    sizes = {"a": 4, "b": 5, "c": 7}
+    groups = plan_groups(items, lambda each: sizes[each.folder], capacity=10)
     assert [[each.name for each in group] for group in groups] == [
         ["a@0", "a@1", "b@0", "b@1"],
         ["c@0", "c@1"],
@@ -268,10 +273,9 @@ def test_a_candidate_that_raises_is_left_out_and_named(folders, tmp_path, monkey
     for result in run_pass(asked):
         names = [row.name for row in result.record.contenders]
         assert names == [protocol.DENSE, protocol.PACKED, "sound"]
-        assert set(result.broken) == {"nowhere", "odd"}
-        assert result.broken["nowhere"].startswith("InputError: ")
-        assert result.broken["odd"].startswith("InputError: ")
-    assert "not timed: odd: InputError" in caplog.text
+        assert set(result.broken) == {"torch-fp32: nowhere", "torch-fp32: odd"}
+        assert all(why.startswith("InputError: ") for why in result.broken.values())
+    assert "not timed: torch-fp32: odd: InputError" in caplog.text
 
 
 @pytest.mark.parametrize(
@@ -284,20 +288,21 @@ def test_there_is_one_process_for_every_four_rounds(rounds, shares):
 @pytest.mark.slow
 def test_a_pass_in_bfloat16(folders, tmp_path, monkeypatch):
     monkeypatch.setattr(launch, "LOCK", tmp_path / "lock")
+    candidates = [
+        candidate("routed", folders / "routed", threshold=0.5),
+        candidate("scored", folders / "scored", threshold_scale=1.0),
+        candidate("scored@100", folders / "scored", threshold_scale=100.0),
+    ]
     asked = spec(
         folders / "teacher",
-        [
-            candidate("routed", folders / "routed", threshold=0.5),
-            candidate("scored", folders / "scored", threshold_scale=1.0),
-            candidate("scored@100", folders / "scored", threshold_scale=100.0),
-        ],
+        [replace(each, backend="torch-bf16") for each in candidates],
+        ["torch-bf16"],
         batch_sizes=(2,),
-        dtype="bf16",
         rounds=2,
         min_seconds=0.0,
     )
     (result,) = run_pass(asked)
-    assert result.record.setting.dtype == "bf16"
+    assert result.record.setting.backends == ["torch-bf16"]
     found = {row.name: row for row in result.record.contenders}
     assert all(min(row.samples) > 0 for row in found.values())
     # A hundred times the threshold leaves [CLS] alone: in half precision too, that is less work.

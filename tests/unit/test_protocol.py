@@ -5,6 +5,7 @@ import random
 import numpy as np
 import pytest
 
+from lotbench.backends import TORCH
 from lotbench.measure.protocol import (
     AGAIN,
     DENSE,
@@ -21,7 +22,8 @@ from lotbench.measure.protocol import (
     wall,
     warm_up,
 )
-from lotbench.store.records import CallSeconds, Interval, NoiseFloor
+from lotbench.measure.spec import Candidate, key
+from lotbench.store.records import BackendScore, CallSeconds, Interval, NoiseFloor
 
 
 class Machine:
@@ -69,7 +71,7 @@ def test_a_call_timer_keeps_every_call_and_times_the_pass():
 def test_percentiles_show_the_tail():
     # 1 to 101: the 50th of the 100 steps between them ends at 51, the 90th at 91.
     seconds = [float(number) for number in range(101, 0, -1)]
-    assert percentiles(seconds) == CallSeconds(p50=51.0, p90=91.0, p99=100.0, calls=101)
+    assert percentiles(seconds) == CallSeconds(p50=51.0, p90=91.0, p95=96.0, p99=100.0, calls=101)
     # One call in ten is ten times slower: the median does not show it.
     tail = percentiles([1.0] * 9 + [10.0])
     assert tail.p50 == 1.0 and tail.p99 > 9.0
@@ -158,9 +160,24 @@ def test_flagged_and_noisy_rows(median, low, high, is_flagged, is_noisy):
     assert noisy(speed) is is_noisy
 
 
+NAMES = {"dense": DENSE, "again": AGAIN, "packed": PACKED}
+
+
 def group(**samples):
-    names = {"dense": DENSE, "again": AGAIN, "packed": PACKED}
-    return {names.get(key, key): value for key, value in samples.items()}
+    """Samples in torch-fp32."""
+    return {key(NAMES.get(name, name), TORCH): value for name, value in samples.items()}
+
+
+def model(name, backend=TORCH, change=0.0):
+    score = BackendScore(score=0.9 + change, change=change, flips=0)
+    own = None if name in (DENSE, PACKED) else name
+    return Candidate(name, own, "folder", backend=backend, scores={"selection": score})
+
+
+def summary_of(groups, examples=1):
+    names = [name for group in groups for own in group[0] for name in [own.split(": ")[1]]]
+    others = [model(name) for name in dict.fromkeys(names) if name not in (DENSE, AGAIN, PACKED)]
+    return summarise(groups, [model(DENSE), model(PACKED)], others, examples, seed=0)
 
 
 def rows(summary):
@@ -169,11 +186,11 @@ def rows(summary):
 
 def test_summary_compares_with_the_fastest_dense():
     # Packed dense is 1.25 times faster than padded, so it is the reference: lot is 2x, not 2.5x.
-    summary = summarise(
+    summary = summary_of(
         [[group(dense=[5.0] * 4, again=[5.0] * 4, packed=[4.0] * 4, lot=[2.0] * 4)]], examples=8
     )
     found = rows(summary)
-    assert summary.fastest_dense == PACKED
+    assert summary.fastest == {TORCH: PACKED} and summary.best == TORCH
     assert found["lot"].speedup.median == 2.0
     assert found["lot"].speedup_padded.median == 2.5
     assert found["lot"].seconds_per_example == 0.25
@@ -185,9 +202,80 @@ def test_summary_compares_with_the_fastest_dense():
     assert summary.noise_floor.samples == [5.0] * 4
 
 
+INT8, BF16 = "onnx-int8", "openvino-bf16"
+
+
+@pytest.mark.parametrize(
+    ("lost", "best", "speeds"),
+    [
+        # int8 dense (2 s) is the fastest: lot is 2 / 1.5 in torch, and 2 / 0.5 = 4x in int8.
+        (0.005, INT8, {TORCH: 2 / 1.5, INT8: 4.0, BF16: 2.0}),
+        # It loses 0.6 points, so bf16 (3 s) stands for dense.
+        (0.006, BF16, {TORCH: 2.0, INT8: 6.0, BF16: 3.0}),
+    ],
+)
+def test_same_is_dense_of_the_same_backend_and_best_that_of_any(lost, best, speeds):
+    dense = {TORCH: (6.0, 8.0), INT8: (2.5, 2.0), BF16: (3.0, 4.0)}  # padded and packed
+    lot = {TORCH: 1.5, INT8: 0.5, BF16: 1.0}
+    samples = {key(AGAIN, TORCH): [6.0] * 3}
+    for backend, seconds in dense.items():
+        pair = zip((DENSE, PACKED), seconds, strict=True)
+        samples |= {key(name, backend): [each] * 3 for name, each in pair}
+        samples[key("lot", backend)] = [lot[backend]] * 3
+    changes = {TORCH: 0.0, INT8: -lost, BF16: -0.001}
+    summary = summarise(
+        [[samples]],
+        [model(name, backend, changes[backend]) for backend in dense for name in (DENSE, PACKED)],
+        [model("lot", backend) for backend in dense],
+        examples=1,
+        seed=0,
+    )
+    assert summary.fastest == {TORCH: DENSE, INT8: PACKED, BF16: DENSE}
+    assert summary.best == best
+    found = {(row.name, row.backend): row for row in summary.contenders}
+    same = {backend: found["lot", backend].speedup.median for backend in dense}
+    assert same == {TORCH: 4.0, INT8: 4.0, BF16: 3.0}
+    for backend, speed in speeds.items():
+        own = found["lot", backend].speedup_best
+        assert (own.median, own.low, own.high) == pytest.approx((speed, speed, speed))
+        assert own.flagged is own.noisy is False
+    # Padded dense in torch is slower than the best, which is 1x and not flagged.
+    assert found[DENSE, TORCH].speedup_best.median == pytest.approx(speeds[TORCH] / 4)
+    itself = found[summary.fastest[best], best].speedup_best
+    assert (itself.median, itself.flagged) == (1.0, False)
+
+
+def test_the_interval_of_best_is_over_processes():
+    # lot is 2x, 3x and 4x faster than int8 dense in three processes, always 2x than its own dense.
+    runs = [
+        {
+            key(DENSE, TORCH): [2 * lot],
+            key(AGAIN, TORCH): [2 * lot],
+            key(DENSE, INT8): [12.0],
+            key("lot", TORCH): [lot],
+        }
+        for lot in (6.0, 4.0, 3.0)
+    ]
+    dense = [model(DENSE, TORCH, change=-0.1), model(DENSE, INT8)]
+    (own,) = [
+        row for row in summarise([runs], dense, [model("lot")], 1, 0).contenders if row.group == 0
+    ]
+    assert (own.speedup.low, own.speedup.median, own.speedup.high) == (2.0, 2.0, 2.0)
+    best = own.speedup_best
+    assert (best.low, best.median, best.high, best.noisy) == (2.0, 3.0, 4.0, True)
+
+
+def test_without_a_dense_model_that_holds_its_score_there_is_no_best():
+    samples = {key(name, INT8): [1.0] for name in (DENSE, AGAIN, "lot")}
+    lost = [model(DENSE, INT8, change=-0.02)]
+    summary = summarise([[samples]], lost, [model("lot", INT8)], 1, 0)
+    assert summary.best is None
+    assert [row.speedup_best for row in summary.contenders] == [None, None]
+
+
 def test_summary_flags_what_noise_explains():
     # Dense against itself deviates by 0.1, 0.1, 0.1; "same" is 1.05x, "fast" 2x.
-    summary = summarise(
+    summary = summary_of(
         [
             [
                 group(
@@ -202,7 +290,7 @@ def test_summary_flags_what_noise_explains():
         examples=1,
     )
     found = rows(summary)
-    assert summary.fastest_dense == DENSE
+    assert summary.fastest == {TORCH: DENSE}
     assert summary.noise_floor.ratio == pytest.approx(0.1)
     assert found["same"].flagged and not found["fast"].flagged
     assert not found["same"].noisy
@@ -212,7 +300,7 @@ def test_groups_pair_with_their_own_baselines():
     # The second group ran on a machine half as fast; both contenders are 2x faster than dense.
     first = group(dense=[2.0, 2.0], again=[2.0, 2.0], packed=[2.5, 2.5], a=[1.0, 1.0])
     second = group(dense=[4.0] * 3, again=[4.0] * 3, packed=[5.0] * 3, b=[2.0] * 3)
-    summary = summarise([[first], [second]], examples=1)
+    summary = summary_of([[first], [second]])
     found = rows(summary)
     assert found["a"].speedup.median == found["b"].speedup.median == 2.0
     assert (found["a"].group, found["b"].group) == (0, 1)
@@ -227,7 +315,7 @@ def test_samples_of_processes_are_joined_and_widen_the_interval():
         group(dense=[12.0] * n, again=[12.0] * n, packed=[24.0] * n, a=[12.0 / speed] * n)
         for n, speed in ((2, 2), (2, 3), (3, 4))
     ]
-    summary = summarise([runs], examples=1)
+    summary = summary_of([runs])
     found = rows(summary)
     assert found["a"].samples == [6.0, 6.0, 4.0, 4.0, 3.0, 3.0, 3.0]
     assert found["a"].speedup == Interval(median=3.0, low=2.0, high=4.0)
@@ -240,7 +328,7 @@ def test_groups_of_one_process_count_as_one_process():
     def run(dense, name):
         return group(dense=[dense] * 2, again=[dense] * 2, packed=[1.0] * 2, **{name: [1.0] * 2})
 
-    summary = summarise([[run(4.0, "a"), run(8.0, "a")], [run(4.0, "b"), run(8.0, "b")]], 1)
+    summary = summary_of([[run(4.0, "a"), run(8.0, "a")], [run(4.0, "b"), run(8.0, "b")]])
     found = rows(summary)
     assert found[DENSE].samples == [4.0] * 4 + [8.0] * 4
     # Of two processes a resample is twice the first in one of four cases; of four, 1 in 16.

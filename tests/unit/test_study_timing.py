@@ -10,6 +10,7 @@ from stores import contender, evaluation, timing, trial, write
 from typer.testing import CliRunner
 
 from lotbench import cli, engine, machine
+from lotbench.backends import TORCH
 from lotbench.config.sections import MeasureConfig
 from lotbench.data.tokens import Split
 from lotbench.errors import InputError, PassFailed
@@ -22,6 +23,7 @@ from lotbench.store.files import write_json
 from lotbench.store.records import TimingPass, Trial
 from lotbench.store.store import Store
 from lotbench.study import timing as study_timing
+from lotbench.study.scoring import Prepared, Preparer
 from lotbench.study.timing import measure, pick
 
 
@@ -103,7 +105,12 @@ def timed_store(tmp_path, monkeypatch):
         yield result(timing("noisy", "2025-01-02", [rows[0], rows[1] | {"noisy": True}]))
 
     monkeypatch.setattr(study_timing.passes, "run_pass", passes)
-    monkeypatch.setattr(study_timing, "_inputs", lambda *_: ([Example([2], [0])] * 32, tmp_path))
+    task = SimpleNamespace(name="toy", metrics=("accuracy",))
+    inputs = study_timing.Inputs(task, [Example([2], [0])] * 32, tmp_path, None, "key")
+    monkeypatch.setattr(study_timing, "_inputs", lambda *_: inputs)
+    monkeypatch.setattr(Preparer, "prepare", lambda _, given, device: Prepared(list(given)))
+    monkeypatch.setattr(study_timing.backends, "chosen", lambda *_: [TORCH])
+    monkeypatch.setenv("LOTBENCH_CACHE", str(tmp_path / "cache"))
     return tmp_path
 
 
@@ -146,7 +153,7 @@ def test_strict_stores_the_passes_that_are_not_noisy(timed_store, options, code,
     assert done.exit_code == code, done.output
     assert [record.pass_id for record in Store(timed_store).timings()] == stored
     assert f"{len(stored)} timing passes added" in done.output
-    complaint = "noisy, not stored: toy, cpu-1t-b32-fp32: a\n"
+    complaint = "noisy, not stored: toy, cpu-1t-b32-fp32: torch-fp32: a\n"
     assert (complaint in done.output) is bool(options)
     assert ("raise rounds" in done.output) is bool(options)
     (old,) = [line for line in caplog.messages if "not timed" in line]
@@ -250,7 +257,8 @@ def test_a_pass_on_another_machine_does_not_count(timed_store, monkeypatch):
     origin |= {"protocol": protocol.VERSION, "engine": engine.VERSION}
 
     def passes(name, created, setting, **origin):
-        record = timing(name, created, [contender("a", 1.8, "a")], **setting) | origin
+        rows = [contender("a", 1.8, "a", backend=TORCH)]
+        record = timing(name, created, rows, backends=[TORCH], **setting) | origin
         write(timed_store, record)
         asked.clear()
         measure(Store(timed_store), MeasureConfig(batch_sizes=[32]))

@@ -22,7 +22,13 @@ def tip(point: Point, labels: list[str], reference: Reference) -> dict[str, str]
         if not is_missing(point[f"real.{label}"]):
             value = words.with_interval(_estimate(point, f"real.{label}"), words.TIMES)
             noise = ", noisy" if point[f"real.{label}.noisy"] is True else ""
-            found[words.timing_setting(label)] = f"{value}{noise}"
+            name = words.timing_setting(label)
+            if f"real.{label}.backend" in point:
+                same = words.with_interval(_estimate(point, f"real.{label}.same"), words.TIMES)
+                found[f"{name}, x best"] = f"{value}{noise}, in {point[f'real.{label}.backend']}"
+                found[f"{name}, x same"] = same
+            else:
+                found[name] = f"{value}{noise}"
     if not is_missing(point["keep_ratio"]):
         found["tokens kept"] = f"{100 * point['keep_ratio']:.0f}%"
     return found | {"seeds": str(point["seeds"])}
