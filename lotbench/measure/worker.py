@@ -45,8 +45,10 @@ class Worker:
         self.dense: dict[str, Model] = {}
         for each in spec.dense:
             padded = self.dense.get(key(protocol.DENSE, each.backend))
-            shared = each.name == protocol.PACKED and isinstance(padded, ReducedEncoder)
-            self.dense[each.key] = packed_dense(padded) if shared else self._load(each)
+            if each.name == protocol.PACKED and isinstance(padded, ReducedEncoder):
+                self.dense[each.key] = packed_dense(padded)  # so that both share their weights
+            else:
+                self.dense[each.key] = self._load(each)
         encoders = [each for each in self.dense.values() if isinstance(each, ReducedEncoder)]
         self.backbone = encoders[0].backbone if encoders else None
         self.broken: dict[str, str] = {}

@@ -6,7 +6,7 @@ To choose a model, use the selection split; `lotbench.report.statistics` does.
 from __future__ import annotations
 
 from collections import Counter
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -64,7 +64,7 @@ def points(table: pd.DataFrame) -> pd.DataFrame:
     every = scored(table)
     done = every[every["split"] == "validation"]
     done = done.assign(reference=_reference_of_seed(done, every))
-    columns: dict[str, tuple[str, str]] = {
+    columns: dict[str, tuple[str, Any]] = {
         "seeds": ("seed", "nunique"),
         "score_name": ("score_name", "first"),
         "reference": ("reference", "mean"),

@@ -158,10 +158,9 @@ class Preparer:
         found = {}
         for split, (score, predicted) in own.items():
             expected, answered = known[split]
-            defined = score is not None and expected is not None
             found[split] = BackendScore(
                 score=score,
-                change=score - expected if defined else None,
+                change=None if score is None or expected is None else score - expected,
                 flips=None if regression else int((predicted != answered).sum()),
             )
         return found

@@ -76,6 +76,7 @@ def wanted(folders):
     return dense, lot
 
 
+@pytest.mark.slow
 def test_a_pass_over_two_backends(folders, task, tmp_path, monkeypatch):
     store = tmp_path / "store"
     rows = [evaluation(0.5, 2.0, {"threshold": x}, examples=6) for x in (0.0, 1.0)]
