@@ -26,7 +26,7 @@ def inspect(
         float | None, typer.Option(help="Use the budget of this FLOPs speed-up, from the row.")
     ] = None,
     output: Annotated[
-        Path | None, typer.Option(help="Folder for the figure (PNG, SVG) and an HTML page.")
+        Path | None, typer.Option(help="Folder for the figure and an HTML page.")
     ] = None,
     plugins: Plugins = None,
 ) -> None:

@@ -20,7 +20,7 @@ LONGEST = 80
 
 
 def of_text(routes: Sequence[Route], path: Path) -> list[Path]:
-    """Layers by tokens for every model, one above the other; PNG and SVG."""
+    """Layers by tokens for every model, one above the other."""
     from matplotlib.figure import Figure
     from matplotlib.patches import Patch
 
@@ -87,7 +87,7 @@ def _grid(axis: Axes, route: Route, n_tokens: int) -> None:
 
 
 def of_split(found: Sequence[Kept], path: Path) -> list[Path]:
-    """Heat maps of every model: kinds of tokens by layer, and places by layer; PNG and SVG."""
+    """Heat maps of every model: kinds of tokens by layer, and places by layer."""
     from matplotlib.figure import Figure
 
     with style.drawing():

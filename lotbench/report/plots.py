@@ -1,8 +1,7 @@
 """The figures of a store, drawn from the store alone: ``draw("results/quickstart")``.
 
-Per task, as PNG and SVG in ``figures/``: ``<task>-accuracy-vs-flops``, ``<task>-accuracy-vs-real``,
-``<task>-real-vs-flops``, ``<task>-time-shares`` and ``<task>-keep-ratio``. Drawing again gives the
-same bytes.
+Per task, as PNG, SVG and PDF in ``figures/``: ``<task>-`` and a name of `FIGURES`. Drawing again
+gives the same bytes.
 """
 
 from __future__ import annotations

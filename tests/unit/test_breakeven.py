@@ -143,7 +143,7 @@ def test_the_newest_map_of_a_setting_is_drawn_twice_the_same(tmp_path):
     assert {path.name for path in first} == {
         f"break-even-{device}-1t-fp32.{kind}"
         for device in ("cpu", "cuda0")
-        for kind in ("png", "svg")
+        for kind in ("png", "svg", "pdf")
     }
     assert b"5.00" not in first[tmp_path / "figures/break-even-cpu-1t-fp32.svg"]
     for path in first:

@@ -159,6 +159,7 @@ def test_models_without_a_store_and_files(saved, tmp_path) -> None:
     assert [path.name for path in files] == [
         "inspect-text.png",
         "inspect-text.svg",
+        "inspect-text.pdf",
         "inspect-text.html",
     ]
     assert all(path.stat().st_size > 1000 for path in files)

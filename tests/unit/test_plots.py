@@ -31,7 +31,7 @@ def only_laid_out(monkeypatch):
 
     def lay_out(figure, path):
         figure.draw_without_rendering()
-        return [path.with_name(f"{path.name}{suffix}") for suffix in (".png", ".svg")]
+        return [path.with_name(f"{path.name}{suffix}") for suffix in style.FORMATS]
 
     monkeypatch.setattr(style, "save", lay_out)
 
@@ -44,12 +44,14 @@ def test_every_figure_twice_the_same_bytes(tmp_path):
     with subprocess.Popen([sys.executable, "-c", code]) as other:
         files = draw(here)
     assert other.returncode == 0
-    names = {f"toy-{name}{suffix}" for name in FIGURES for suffix in (".png", ".svg")}
+    names = {f"toy-{name}{suffix}" for name in FIGURES for suffix in style.FORMATS}
     assert {path.name for path in files} == names
     assert {path.parent for path in files} == {here / "figures"}
     again = {path.name: path.read_bytes() for path in (there / "figures").iterdir()}
     assert {path.name: path.read_bytes() for path in files} == again
-    assert all(path.read_bytes()[:4] == b"\x89PNG" for path in files if path.suffix == ".png")
+    starts = {".png": b"\x89PNG", ".svg": b"<?xml", ".pdf": b"%PDF-"}
+    assert all(path.read_bytes().startswith(starts[path.suffix]) for path in files)
+    assert not [path for path in files if b"Date" in path.read_bytes()]
 
 
 @pytest.mark.slow
@@ -82,7 +84,7 @@ def test_scores_and_speedups_may_be_missing(tmp_path, only_laid_out):
     fill(tmp_path)
     write(tmp_path, trial("n", "ltp", [evaluation(None, 2.0)]))
     write(tmp_path, trial("o", "ltp", [{"budget": {}, "split": "validation", "metrics": {}}]))
-    assert len(draw(tmp_path)) == 10
+    assert len(draw(tmp_path)) == 15
 
 
 def test_without_a_dense_score_nothing_is_drawn(tmp_path, caplog):
@@ -153,7 +155,7 @@ def test_timings_from_before_shares_draw_the_other_figures(tmp_path, only_laid_o
     write(tmp_path, timing("p2", "2026", rows, batch_size=1))
     chosen = time_points(read(tmp_path).rows)
     assert list(chosen["point"]) == ["threshold=0.3"]
-    assert len(draw(tmp_path)) == 10
+    assert len(draw(tmp_path)) == 15
 
 
 def test_a_correlation_is_not_in_percent(tmp_path):
