@@ -17,7 +17,8 @@ from lotbench.report.keep_ratio import keep_ratio
 from lotbench.report.panels import device_names
 from lotbench.report.pareto import reduced_points, settings_of
 from lotbench.report.realised import real_vs_flops
-from lotbench.report.scores import accuracy_vs_flops, accuracy_vs_real
+from lotbench.report.scores import accuracy_vs_flops, accuracy_vs_real, gain_title
+from lotbench.report.settings import setting_grids, setting_map
 from lotbench.store.store import Store
 
 if TYPE_CHECKING:
@@ -25,7 +26,10 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-FIGURES = ("accuracy-vs-flops", "accuracy-vs-real", "real-vs-flops", "time-shares", "keep-ratio")
+FIGURES = (
+    *("accuracy-vs-flops", "accuracy-vs-real", "real-vs-flops", "time-shares", "keep-ratio"),
+    "settings",
+)
 
 
 def draw(folder: str | Path) -> list[Path]:
@@ -88,4 +92,8 @@ def _figures(task: str, content: Content, devices: dict[str, str]) -> dict[str, 
         figures["time-shares"] = time_shares(rows, trials, devices)
     if len(reduced_points(rows)):
         figures["keep-ratio"] = keep_ratio(rows, trials)
+    grids = setting_grids(task, content)
+    if grids:
+        label = gain_title(rows["score_name"].iloc[0], content.references[task])
+        figures["settings"] = setting_map(rows, trials, label, grids)
     return figures
