@@ -1,4 +1,4 @@
-"""Commands that read stores: plot, validate, report, schema."""
+"""Commands that read stores: plot, validate, report, recommend, schema."""
 
 from __future__ import annotations
 
@@ -53,6 +53,35 @@ def report(
 
     for path in page.write(folders, output):
         typer.echo(f"wrote {path}")
+
+
+def recommend(
+    folder: StoreFolder,
+    drop: Annotated[
+        float, typer.Option("--max-drop", min=0, help="Most points below the reference.")
+    ],
+    p95: Annotated[
+        str | None, typer.Option(help="Most time of 95% of the calls, such as 20ms.")
+    ] = None,
+    batch: Annotated[int, typer.Option(min=1, help="Texts of a call.")] = 1,
+    threads: Annotated[int, typer.Option(min=1, help="CPU threads.")] = 1,
+    device: Annotated[str, typer.Option(help="cpu, cuda or one GPU, such as cuda:0.")] = "cpu",
+    as_json: Annotated[bool, typer.Option("--json", help="Write JSON, for scripts.")] = False,
+) -> None:
+    """Name the fastest trained model within limits, or the nearest; exit code 1 if none is."""
+    import json
+
+    from lotbench.report import advice
+    from lotbench.report.recommend import Limits, recommend
+
+    limits = Limits(drop, advice.seconds(p95) if p95 else None, batch, threads, device)
+    found = recommend(folder, limits)
+    if as_json:
+        typer.echo(json.dumps([advice.as_json(own, folder, limits) for own in found], indent=1))
+    else:
+        typer.echo("\n\n".join(advice.as_text(own, folder, limits) for own in found))
+    if any(own.choice is None for own in found):
+        raise typer.Exit(1)
 
 
 def schema() -> None:

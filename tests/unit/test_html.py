@@ -8,6 +8,7 @@ import json
 import re
 import subprocess
 import sys
+import time
 from html.parser import HTMLParser
 from itertools import pairwise
 from pathlib import Path
@@ -177,8 +178,13 @@ def test_torch_and_ray_are_not_needed(tmp_path):
 def test_a_large_store_gives_a_small_page(tmp_path):
     folder = copied(ROOT / "results" / "reference" / "rotten_tomatoes", tmp_path, 200)
     assert len(Store(folder).done()) == 200
+    start = time.perf_counter()
     (written, *_) = page.write([folder])
-    assert written.stat().st_size < 6e6
+    seconds, size = time.perf_counter() - start, written.stat().st_size
+    print(f"200 trials: {seconds:.1f} s, {size / 1e6:.1f} MB")
+    assert size < 6e6
+    # It takes under 10 seconds on a free core, and tests run on busy ones.
+    assert seconds < 120
 
 
 def test_several_stores_are_told_apart(tmp_path):

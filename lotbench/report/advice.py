@@ -1,0 +1,199 @@
+"""A recommendation in words and as JSON."""
+
+from __future__ import annotations
+
+import math
+import re
+import shlex
+from pathlib import Path
+from typing import Any
+
+from lotbench.errors import InputError
+from lotbench.report import words
+from lotbench.report.bootstrap import Estimate
+from lotbench.report.latency import call_seconds, is_tie, times_slower
+from lotbench.report.recommend import Advice, Candidate, Limits
+from lotbench.report.statistics import SLACK
+from lotbench.store.store import Store
+
+EXPORTED = ("onnx", "openvino")
+UNITS = {"ms": 1e-3, "s": 1.0}
+
+
+def seconds(text: str) -> float:
+    """The seconds of a text such as ``20ms`` or ``0.02s``.
+
+    Raises
+    ------
+    InputError
+        If it is not a positive number with one of these units.
+    """
+    found = re.fullmatch(r"(\d+(?:\.\d+)?)\s*(ms|s)", text.strip())
+    if found is None or float(found[1]) == 0:
+        raise InputError(f"--p95 {text}: a time with its unit is needed, such as 20ms or 0.02s")
+    return float(found[1]) * UNITS[found[2]]
+
+
+def as_text(advice: Advice, folder: Path, limits: Limits) -> str:
+    """The advice in lines: the choice with its numbers, who lost and why, and what to run next."""
+    own = advice.choice
+    if own is None:
+        assert advice.nearest is not None, "nothing was chosen"
+        lines = [
+            f"{advice.task}: no model keeps to {_limits(limits)}; the nearest is "
+            f"{_name(advice.nearest)}",
+            *_facts(advice.nearest, advice, limits),
+            f"  {'why not':<13}{_past(advice.nearest, limits)}",
+        ]
+        return "\n".join(lines)
+    lines = [f"{advice.task}: {_name(own)}", *_facts(own, advice, limits)]
+    lines.append(f"  {'runner-up':<13}{_runner_up(advice)}")
+    if advice.passed_over is not None:
+        past = _past(advice.passed_over, limits)
+        lines.append(f"  {'faster, but':<13}{_name(advice.passed_over)}: {past}")
+    lines.append(f"  {'next':<13}{_next(own, folder)}")
+    return "\n".join(lines)
+
+
+def as_json(advice: Advice, folder: Path, limits: Limits) -> dict[str, Any]:
+    """The advice for scripts; seconds, and points against the reference."""
+    chosen, second = advice.choice, advice.runner_up
+    ratio = times_slower(second.timed, chosen.timed) if chosen and second else None
+    return {
+        "task": advice.task,
+        "reference": advice.reference,
+        "meets": chosen is not None,
+        "model": _record(chosen or advice.nearest, folder),
+        "runner_up": _record(second, folder),
+        "runner_up_times_slower": _interval(ratio) if ratio else None,
+        "tie": is_tie(ratio, second.timed, chosen.timed) if chosen and second and ratio else None,
+        "why_not": None if chosen or not advice.nearest else _past(advice.nearest, limits),
+        "next": _export(chosen, folder) if chosen else None,
+    }
+
+
+def _name(own: Candidate) -> str:
+    at = f" at {own.budget}" if own.budget else ""
+    return f"{own.method}{at} in {own.backend} ({own.trial_id})"
+
+
+def _facts(own: Candidate, advice: Advice, limits: Limits) -> list[str]:
+    timing, _ = own.timed
+    selection, validation = (
+        f"{words.with_interval(own.margins[split])} {words.unit(own.metric)} against "
+        f"{advice.reference}"
+        for split in ("selection", "validation")
+    )
+    past = own.margins["validation"].value < -limits.drop - 100 * SLACK
+    machine = words.machine_name(timing.setting.device_name or "unknown device")
+    threads = words.in_threads([limits.threads])
+    p95 = "" if own.p95 is None else f", 95% of the calls within {_ms(own.p95)} ms"
+    where = f"batch {limits.batch}, {threads}, {machine}, {timing.created[:10]}"
+    latency = words.with_interval(Estimate(*(1e3 * s for s in call_seconds(own.timed))), " ms")
+    lines = {
+        "selection": f"{selection} (chosen by this)",
+        "validation": f"{words.score_with_interval(own.score, own.metric)}, {validation}"
+        + "; past the limit there" * past,
+        "latency": f"{latency} a call{p95}; {where}",
+    }
+    return [f"  {name:<13}{line}" for name, line in lines.items()]
+
+
+def _runner_up(advice: Advice) -> str:
+    """The next fastest, and why it lost."""
+    own, second = advice.choice, advice.runner_up
+    assert own is not None, "something was chosen"
+    if second is None:
+        return "none, no other model keeps to the limits"
+    ratio = times_slower(second.timed, own.timed)
+    text = words.with_interval(ratio, words.TIMES)
+    better = second.margins["selection"].value - own.margins["selection"].value
+    score = f"its score on selection is {better:+.1f} {words.unit(own.metric)} from the choice's"
+    if is_tie(ratio, second.timed, own.timed):
+        return f"{_name(second)}: a tie, it takes {text} the time; {score}"
+    if math.isnan(ratio.low):
+        return f"{_name(second)}: slower, {text} the time, but no interval is known; {score}"
+    return f"{_name(second)}: slower, {text} the time; {score}"
+
+
+def _past(own: Candidate, limits: Limits) -> str:
+    """Which limits it is past, and by how much."""
+    points, share = own.excess(limits)
+    parts = []
+    if points:
+        margin = words.with_interval(own.margins["selection"])
+        unit = words.unit(own.metric)
+        parts.append(
+            f"{margin} {unit} on selection, {points:.1f} past the limit of {limits.drop:g}"
+        )
+    if limits.p95 is not None and own.p95 is None:
+        parts.append("its 95th percentile was not measured")
+    elif limits.p95 is not None and own.p95 is not None and share:
+        parts.append(f"95% of its calls within {_ms(own.p95)} ms, allowed are {_ms(limits.p95)} ms")
+    return "; ".join(parts)
+
+
+def _limits(limits: Limits) -> str:
+    text = f"a drop of {limits.drop:g}"
+    return text if limits.p95 is None else f"{text} and a 95th percentile of {_ms(limits.p95)} ms"
+
+
+def _next(own: Candidate, folder: Path) -> str:
+    command = _export(own, folder)
+    if command is None:
+        return f"{folder} has no models: run its sweep, then recommend on the new store"
+    if own.backend.startswith(EXPORTED):
+        return command
+    return f"{command}  (as a file it runs in another backend than {own.backend}; time it there)"
+
+
+def _export(own: Candidate, folder: Path) -> str | None:
+    """The command that exports a model; None if the store does not have the model."""
+    store = Store(folder)
+    trial = store.trial(own.trial_id)
+    model = store.model(trial) if trial else None
+    if trial is None or model is None:
+        return None
+    parts = ["lotbench", "export", str(model), "exported"]
+    if own.backend.startswith(EXPORTED):
+        parts += ["--backend", own.backend]
+    if own.budget:
+        parts += ["--budget", own.budget.partition("=")[2]]
+    plugins = (trial.config or {}).get("plugins")
+    for plugin in plugins if isinstance(plugins, list) else []:
+        parts += ["--plugin", str(plugin)]
+    return shlex.join(parts)
+
+
+def _record(own: Candidate | None, folder: Path) -> dict[str, Any] | None:
+    if own is None:
+        return None
+    store = Store(folder)
+    trial = store.trial(own.trial_id)
+    model = store.model(trial) if trial else None
+    return {
+        "trial_id": own.trial_id,
+        "folder": str(model) if model else None,
+        "method": own.method,
+        "budget": own.budget,
+        "backend": own.backend,
+        "metric": own.metric,
+        "selection_margin": _interval(own.margins["selection"]),
+        "validation_margin": _interval(own.margins["validation"]),
+        "validation_score": _interval(own.score),
+        "call_seconds": _interval(call_seconds(own.timed)),
+        "p95_seconds": own.p95,
+        "timing": own.timed[0].pass_id,
+    }
+
+
+def _interval(value: Estimate) -> dict[str, float | None]:
+    """An estimate as JSON, which has no NaN."""
+    return {
+        name: None if math.isnan(each) else each
+        for name, each in zip(("value", "low", "high"), value, strict=True)
+    }
+
+
+def _ms(value: float) -> str:
+    return f"{1e3 * value:.3g}"

@@ -1,0 +1,77 @@
+"""How long a call of a timed model takes, and whether one of two is faster, with intervals."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from lotbench.report.bootstrap import DRAWS, SEED, Estimate, estimate
+from lotbench.store.records import Contender, TimingPass
+
+# First number of the key of draws of rounds; draws of texts have smaller ones.
+ROUNDS = 3
+
+Timed = tuple[TimingPass, Contender]
+"""A contender with the pass that timed it."""
+
+
+def call_seconds(timed: Timed) -> Estimate:
+    """Seconds of a call, which is one batch: the median over rounds, with its 95% interval.
+
+    Without stored rounds, there is no interval.
+    """
+    timing, own = timed
+    assert own.seconds_per_example is not None, "a candidate has it"
+    value = own.seconds_per_example * timing.setting.batch_size
+    if not own.samples:
+        return Estimate(value, np.nan, np.nan)
+    medians = _medians(np.asarray(own.samples, float), _processes(timed), 0)
+    return estimate(value * medians / medians[0])
+
+
+def times_slower(slow: Timed, fast: Timed) -> Estimate:
+    """The seconds of one model over those of another, with the 95% interval of the ratio.
+
+    Models of one group are compared round by round.
+    """
+    (pass_a, a), (pass_b, b) = slow, fast
+    assert a.seconds_per_example and b.seconds_per_example, "a candidate has it"
+    value = a.seconds_per_example / b.seconds_per_example
+    if not a.samples or not b.samples:
+        return Estimate(value, np.nan, np.nan)
+    one, other = np.asarray(a.samples, float), np.asarray(b.samples, float)
+    if pass_a is pass_b and a.group == b.group and len(one) == len(other):
+        draws = _medians(one / other, _processes(slow), 0)
+    else:
+        draws = _medians(one, _processes(slow), 0) / _medians(other, _processes(fast), 1)
+    return estimate(draws)
+
+
+def is_tie(ratio: Estimate, slow: Timed, fast: Timed) -> bool:
+    """True if a ratio may be 1: 1 is in its interval, or it is within a pass's noise floor."""
+    floors = [own.noise_floor.ratio for own, _ in (slow, fast) if own.noise_floor]
+    return ratio.low <= 1 <= ratio.high or abs(ratio.value - 1) <= max(floors, default=0.0)
+
+
+def _processes(timed: Timed) -> list[int]:
+    """The rounds of each process that timed a contender."""
+    timing, own = timed
+    groups = timing.groups or []
+    mine = groups if own.group is None else groups[own.group : own.group + 1]
+    rounds = [[each.rounds] if isinstance(each.rounds, int) else each.rounds for each in mine]
+    counts = [count for each in rounds for count in each]
+    return counts if sum(counts) == len(own.samples or []) else [len(own.samples or [])]
+
+
+def _medians(values: np.ndarray, processes: list[int], key: int) -> np.ndarray:
+    """The median of the values, then those of draws over processes and their rounds; (1 + DRAWS,).
+
+    Equal keys and processes give equal draws.
+    """
+    parts = np.split(values, np.cumsum(processes)[:-1])
+    generator = np.random.default_rng([SEED, ROUNDS, key])
+    found = [np.median(values)]
+    for _ in range(DRAWS):
+        chosen = generator.integers(len(parts), size=len(parts))
+        drawn = [generator.choice(parts[place], len(parts[place])) for place in chosen]
+        found.append(np.median(np.concatenate(drawn)))
+    return np.array(found)

@@ -1,0 +1,205 @@
+"""Recommendations with choices worked by hand."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from stores import in_backend, over_backends, predicted, timing, trial, write
+
+from lotbench.errors import InputError
+from lotbench.report import advice
+from lotbench.report.latency import call_seconds, is_tie, times_slower
+from lotbench.report.recommend import Limits, recommend
+from lotbench.store.records import TimingPass
+
+ROOT = Path(__file__).parents[2]
+POINT = Limits(drop=1.0, p95=None, batch=1, threads=1, device="cpu")
+
+
+def calls(p95: float) -> dict:
+    return {"p50": p95 / 2, "p90": p95, "p95": p95, "p99": p95, "calls": 100}
+
+
+def timed(name, backend, seconds, change=0.0, p95=None, **more) -> dict:
+    """A contender with four equal rounds of 100 texts."""
+    more = {"samples": [100 * seconds] * 4, **more}
+    if p95 is not None:
+        more["call_seconds"] = calls(p95)
+    budget = {"scale": 1.0} if name == "l" else {"scale": 2.0} if name == "m" else {}
+    return in_backend(
+        name, backend, 2.0, 1.5, change, seconds, trial_id=name, budget=budget, **more
+    )
+
+
+@pytest.fixture
+def store(tmp_path):
+    """Dense has 180 of 200 texts; l loses 2 of them (1 point) on selection, m 3 (1.5 points)."""
+    data = {"labels": {split: "1" * 200 for split in ("selection", "validation")}}
+    write(
+        tmp_path,
+        trial("d", "dense", predicted({"selection": 180, "validation": 180}, 1), data=data),
+    )
+    own = predicted({"selection": 178, "validation": 176}, 2, budget={"scale": 1.0})
+    write(tmp_path, trial("l", "ltp", own, data=data, model="models/l"))
+    own = predicted({"selection": 177, "validation": 180}, 4, budget={"scale": 2.0})
+    write(tmp_path, trial("m", "tr-bert", own, data=data))
+    (tmp_path / "models" / "l").mkdir(parents=True)
+    rows = [
+        timed("d", "torch-fp32", 0.020, p95=0.030),
+        timed("d", "onnx-int8", 0.008, p95=0.012),
+        timed("l", "torch-fp32", 0.010, p95=0.015),
+        timed("l", "onnx-fp32", 0.005, p95=0.009),
+        timed("l", "onnx-int8", 0.004, change=-0.001, p95=0.005),
+        timed("m", "onnx-int8", 0.002, p95=0.003),
+    ]
+    write(tmp_path, over_backends("p", "2025", rows, batch_size=1, examples=100))
+    return tmp_path
+
+
+def test_the_fastest_within_the_drop_is_chosen_on_selection(store) -> None:
+    (found,) = recommend(store, POINT)
+    # m is too bad on selection (better on validation), and int8 costs l a tenth of a point.
+    assert found.choice and found.runner_up and found.passed_over
+    assert (found.choice.trial_id, found.choice.backend) == ("l", "onnx-fp32")
+    assert (found.runner_up.trial_id, found.runner_up.backend) == ("d", "onnx-int8")
+    assert (found.passed_over.trial_id, found.passed_over.backend) == ("l", "onnx-int8")
+    assert found.choice.margins["selection"].value == pytest.approx(-1.0)
+    assert found.choice.margins["validation"].value == pytest.approx(-2.0)
+    assert found.choice.score.value == pytest.approx(0.88)
+    assert found.choice.score.low < 0.88 < found.choice.score.high
+    text = advice.as_text(found, store, POINT)
+    assert text.startswith("toy: LTP at scale=1.0 in onnx-fp32 (l)\n")
+    assert "past the limit there" in text
+    assert "onnx-int8 (d): slower, 1.6" in text
+    command = f"lotbench export {store}/models/l exported --backend onnx-fp32 --budget 1.0"
+    assert text.splitlines()[-1].split(None, 1) == ["next", command]
+
+
+def test_a_looser_drop_chooses_a_faster_model(store) -> None:
+    (found,) = recommend(store, Limits(1.5, None, 1, 1, "cpu"))
+    assert found.choice is not None
+    assert found.choice.trial_id == "m"
+    # The store does not have its model.
+    assert "has no models" in advice.as_text(found, store, POINT)
+
+
+def test_a_limit_of_time_excludes_what_is_good_enough(store) -> None:
+    limits = Limits(1.0, advice.seconds("4ms"), 1, 1, "cpu")
+    (found,) = recommend(store, limits)
+    # l in onnx-fp32 is within a point and needs 9 ms; m is fast enough and half a point past.
+    assert found.choice is None and found.nearest is not None
+    assert (found.nearest.trial_id, found.nearest.backend) == ("l", "onnx-fp32")
+    text = advice.as_text(found, store, limits)
+    assert "no model keeps to a drop of 1 and a 95th percentile of 4 ms; the nearest is LTP" in text
+    assert "95% of its calls within 9 ms, allowed are 4 ms" in text
+
+
+def test_nothing_is_good_enough(store) -> None:
+    (store / "trials" / "d.json").unlink()
+    limits = Limits(0.0, None, 1, 1, "cpu")
+    teacher = {"metrics": {split: {"accuracy": 0.9} for split in ("selection", "validation")}}
+    for name, method, right in (("l", "ltp", 178), ("m", "tr-bert", 177)):
+        budget = {"scale": 1.0 if name == "l" else 2.0}
+        own = predicted({"selection": right, "validation": right}, 2, budget=budget)
+        data = {"labels": {split: "1" * 200 for split in ("selection", "validation")}}
+        write(store, trial(name, method, own, data=data, teacher=teacher))
+    (found,) = recommend(store, limits)
+    assert (found.reference, found.choice) == ("teacher", None)
+    assert found.nearest is not None
+    # The best score, and of equal ones the faster backend.
+    assert (found.nearest.trial_id, found.nearest.backend) == ("l", "onnx-fp32")
+    assert found.nearest.excess(limits)[0] == pytest.approx(1.0)
+
+
+def passes(one: list[float], other: list[float], floor: float = 0.0):
+    rows = [
+        timed("l", "torch-fp32", float(np.median(one)) / 100, samples=one, group=0),
+        timed("m", "torch-fp32", float(np.median(other)) / 100, samples=other, group=0),
+    ]
+    record = over_backends("p", "2025", rows, batch_size=1, examples=100)
+    record |= {"noise_floor": {"ratio": floor}, "groups": [{"rounds": [2, 2]}]}
+    own = TimingPass.model_validate(record)
+    return (own, own.contenders[0]), (own, own.contenders[1])
+
+
+def test_models_of_a_group_are_compared_round_by_round() -> None:
+    # The machine slows down by half, and one model is always 10% slower than the other.
+    fast = [1.0, 1.5, 1.0, 1.5]
+    slow, quick = passes([1.1 * each for each in fast], fast)
+    ratio = times_slower(slow, quick)
+    assert tuple(ratio) == pytest.approx((1.1, 1.1, 1.1))
+    assert not is_tie(ratio, slow, quick)
+    low, high = call_seconds(quick)[1:]
+    assert (low, high) == pytest.approx((0.010, 0.015))
+    # A noise floor of 20% hides 10%.
+    slow, quick = passes([1.1 * each for each in fast], fast, floor=0.2)
+    assert is_tie(times_slower(slow, quick), slow, quick)
+
+
+def test_a_difference_within_its_interval_is_a_tie(store) -> None:
+    rows = [
+        timed("d", "torch-fp32", 0.0101, samples=[1.0, 1.1, 0.9, 1.04], group=0),
+        timed("l", "torch-fp32", 0.0100, samples=[1.1, 1.0, 1.0, 0.9], group=0),
+    ]
+    write(store, over_backends("q", "2026", rows, batch_size=4, examples=100))
+    limits = Limits(1.0, None, 4, 1, "cpu")
+    (found,) = recommend(store, limits)
+    assert found.choice and found.runner_up
+    assert (found.choice.trial_id, found.runner_up.trial_id) == ("l", "d")
+    text = advice.as_text(found, store, limits)
+    assert "a tie, it takes" in text
+    assert "its score on selection is +1.0 points from the choice's" in text
+    assert advice.as_json(found, store, limits)["tie"] is True
+
+
+def test_what_is_not_timed_is_told(store) -> None:
+    with pytest.raises(InputError, match=r"batch 8 .*timed are cpu-1t-b1\. .*batch_sizes=\[8\]"):
+        recommend(store, Limits(1.0, None, 8, 1, "cpu"))
+    with pytest.raises(InputError, match="nothing is timed on cuda"):
+        recommend(store, Limits(1.0, None, 1, 1, "cuda"))
+    with pytest.raises(InputError, match="a time with its unit is needed"):
+        advice.seconds("20")
+
+
+def test_older_passes_have_no_95th_percentile(store) -> None:
+    (store / "timings" / "p.json").unlink()
+    own = in_backend("l", "", 2, None, 0.0, 0.01, trial_id="l", budget={"scale": 1.0})
+    old = {key: value for key, value in own.items() if key not in ("backend", "scores")}
+    write(store, timing("o", "2024", [old], batch_size=1))
+    (found,) = recommend(store, POINT)
+    assert found.choice is not None
+    assert (found.choice.backend, found.choice.p95) == ("torch-fp32", None)
+    with pytest.raises(InputError, match="have no 95th percentile; time again"):
+        recommend(store, Limits(1.0, 0.02, 1, 1, "cpu"))
+
+
+def command(store, *options: str) -> subprocess.CompletedProcess[str]:
+    """The command line, where torch and ray cannot be imported."""
+    code = (
+        "import sys; sys.modules['torch'] = sys.modules['ray'] = None\n"
+        "from lotbench.cli import main; main()"
+    )
+    words = [sys.executable, "-c", code, "recommend", str(store), *options]
+    return subprocess.run(words, cwd=ROOT, capture_output=True, text=True)
+
+
+def test_the_command_without_torch_and_ray(store) -> None:
+    done = command(store, "--max-drop", "1", "--p95", "0.02s", "--json")
+    assert done.returncode == 0, done.stderr
+    (found,) = json.loads(done.stdout)
+    assert found["meets"] is True
+    assert (found["model"]["trial_id"], found["model"]["backend"]) == ("l", "onnx-fp32")
+    assert found["model"]["selection_margin"]["value"] == pytest.approx(-1.0)
+    assert found["model"]["call_seconds"]["value"] == pytest.approx(0.005)
+    assert found["runner_up_times_slower"]["value"] == pytest.approx(1.6)
+    assert (found["tie"], found["why_not"]) == (False, None)
+    assert found["next"].startswith("lotbench export ")
+    none = command(store, "--max-drop", "1", "--p95", "1ms")
+    assert none.returncode == 1
+    assert "the nearest is" in none.stdout
+    assert command(store, "--max-drop", "1", "--batch", "3").returncode == 2
