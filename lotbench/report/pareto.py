@@ -91,7 +91,8 @@ def points(table: pd.DataFrame) -> pd.DataFrame:
         columns[name] = (name, _listed)
     for name in (c for c in table.columns if c.startswith("keep_ratio") or ".share." in c):
         columns[name] = (name, "mean")
-    result = done.groupby(KEY, sort=True).agg(**columns).reset_index()
+    # A copy joins the columns, else pandas warns of fragments.
+    result = done.groupby(KEY, sort=True).agg(**columns).copy().reset_index()
     result["gain"] = 100 * (result["score"] - result["reference"])
     intervals = [f"{name}{end}" for name in ("score", "gain") for end in (".low", ".high")]
     result[intervals] = np.nan

@@ -92,14 +92,16 @@ def frame(folder: str | Path) -> pd.DataFrame:
             records.append(record)
     names = {name: None for record in records for name in record if name not in COLUMNS}
     table = pd.DataFrame(records, columns=[*COLUMNS, *sorted(names, key=_column_order)])
+    types = {}
     for name in table.columns:
         if name.endswith((".flagged", ".noisy")):
-            table[name] = table[name].astype("boolean")
+            types[name] = "boolean"
         elif name.endswith(".backend"):
             continue
         elif name in NUMBERS or name.startswith(("metric.", "real.", "keep_ratio.")):
-            table[name] = table[name].astype(float)
-    return table
+            types[name] = "float"
+    # A copy joins the columns, else pandas warns of fragments.
+    return table.astype(types).copy()
 
 
 def noise_floors(folder: str | Path) -> dict[tuple[str, str], float]:
