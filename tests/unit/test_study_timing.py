@@ -152,7 +152,8 @@ def test_strict_stores_the_passes_that_are_not_noisy(timed_store, options, code,
     done = CliRunner().invoke(cli.app, ["measure", str(timed_store), *options])
     assert done.exit_code == code, done.output
     assert [record.pass_id for record in Store(timed_store).timings()] == stored
-    assert f"{len(stored)} timing passes added" in done.output
+    said = "2 timing passes added" if len(stored) == 2 else "1 timing pass added"
+    assert said in done.output
     complaint = "noisy, not stored: toy, cpu-1t-b32-fp32: torch-fp32: a\n"
     assert (complaint in done.output) is bool(options)
     assert ("raise rounds" in done.output) is bool(options)
