@@ -44,6 +44,7 @@ def merge(
         [{k: v for k, v in process.samples.items() if k not in dropped} for process in group]
         for group in groups
     ]
+    picked: dict[str, Any] = {} if spec.picked is None else {"picked": spec.picked}
     setting = Setting(
         device=spec.setting.device,
         device_name=results[0].device_name,
@@ -56,7 +57,7 @@ def merge(
         min_seconds=spec.min_seconds,
         seed=spec.seed,
         processes=len(results),
-        **({} if spec.picked is None else {"picked": spec.picked}),
+        **picked,
     )
     summary = protocol.summarise(samples, spec.dense, candidates, len(spec.examples), spec.seed)
     rows = [_completed(row, groups) for row in summary.contenders]

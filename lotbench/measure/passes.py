@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from typing import Any
 
 from lotbench import engine
 from lotbench.errors import InputError
@@ -59,6 +60,7 @@ def run_pass(spec: PassSpec) -> Iterator[PassResult]:
         for process, rounds in enumerate(shares)
     ]
     broken = {name: why for result in results for name, why in result.broken.items()}
+    unable: dict[str, Any] = {"unable": list(spec.unable)} if spec.unable else {}
     for size in spec.batch_sizes:
         setting, summary = merge.merge(spec, results, size)
         parts = (spec.task, *spec.setting.parts, f"b{size}")
@@ -71,6 +73,6 @@ def run_pass(spec: PassSpec) -> Iterator[PassResult]:
             dense_model=spec.dense_model,
             metric=spec.metric,
             **vars(summary),
-            **({"unable": list(spec.unable)} if spec.unable else {}),
+            **unable,
         )
         yield PassResult(record, broken)
