@@ -7,8 +7,9 @@ from collections.abc import Iterator, Mapping
 import numpy as np
 
 from lotbench.audit.fault import Fault, close
-from lotbench.store.records import Contender, TimingPass, Trial
+from lotbench.store.records import TimingPass, Trial
 from lotbench.store.timed import budget_text
+from lotbench.store.timing_parts import Contender
 
 DENSE = "dense"
 RATIOS = ("speedup", "speedup_padded", "speedup_best")

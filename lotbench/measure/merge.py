@@ -12,7 +12,7 @@ from typing import Any
 
 from lotbench.measure import protocol
 from lotbench.measure.spec import GroupTimes, PassSpec, WorkerResult, key
-from lotbench.store.records import Contender, Setting
+from lotbench.store.timing_parts import Contender, Setting
 
 ROUNDS_EACH = 4
 

@@ -17,7 +17,7 @@ from itertools import pairwise
 import numpy as np
 
 from lotbench.measure.spec import Candidate, Samples, key
-from lotbench.store.records import CallSeconds, Contender, Group, Interval, NoiseFloor, Speedup
+from lotbench.store.timing_parts import CallSeconds, Contender, Group, Interval, NoiseFloor, Speedup
 
 Call = Callable[[], object]
 Timer = Callable[[str, Sequence[Call]], float]

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from lotbench import backends
 from lotbench.store.record import Budget
-from lotbench.store.records import BackendScore, Picked, Unable
+from lotbench.store.timing_parts import BackendScore, Picked, Unable
 
 Samples = dict[str, list[float]]
 """Lists of seconds by contender, each entry for one pass or one call."""

@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 
 from lotbench.report.bootstrap import DRAWS, SEED, Estimate, estimate
-from lotbench.store.records import Contender, TimingPass
+from lotbench.store.records import TimingPass
+from lotbench.store.timing_parts import Contender
 
 # First number of the key of draws of rounds; draws of texts have smaller ones.
 ROUNDS = 3

@@ -55,7 +55,7 @@ def frame(folder: str | Path) -> pd.DataFrame:
     - ``.same``, with ``.low`` and ``.high``: ``x same``, against dense of the same backend;
     - ``.score``: the score in that backend, on the split of the row;
     - ``.seconds``: seconds per text; ``.p50``, ``.p90``, ``.p95``, ``.p99``: seconds of a call;
-    - ``.flagged`` and ``.noisy``: see `lotbench.store.records.Speedup`;
+    - ``.flagged`` and ``.noisy``: see `lotbench.store.timing_parts.Speedup`;
     - ``.flops``: the FLOPs speed-up on the timed texts alone.
 
     Each backend has columns of its own under ``real.<label>-<backend>``: that column is ``x same``

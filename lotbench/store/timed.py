@@ -9,8 +9,9 @@ from typing import Any
 
 from lotbench import backends
 from lotbench.store.record import Budget
-from lotbench.store.records import Contender, Interval, TimingPass
+from lotbench.store.records import TimingPass
 from lotbench.store.store import Store
+from lotbench.store.timing_parts import Contender, Interval
 
 log = logging.getLogger(__name__)
 

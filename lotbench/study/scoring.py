@@ -25,8 +25,9 @@ from lotbench.measure.models import Model, load_model, load_torch
 from lotbench.measure.spec import Candidate, Example
 from lotbench.metrics import REGRESSION, compute_metrics, predictions
 from lotbench.store.predictions import decode
-from lotbench.store.records import BackendScore, TimingPass, Trial, Unable
+from lotbench.store.records import TimingPass, Trial
 from lotbench.store.timed import budget_text
+from lotbench.store.timing_parts import BackendScore, Unable
 from lotbench.study.evaluate import BATCH_SIZE, SPLITS
 
 log = logging.getLogger(__name__)

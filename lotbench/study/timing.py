@@ -23,8 +23,9 @@ from lotbench.measure import breakeven, launch, merge, passes, protocol
 from lotbench.measure.devices import device_name
 from lotbench.measure.passes import PassResult
 from lotbench.measure.spec import Candidate, DeviceSetting, Example, PassSpec, key
-from lotbench.store.records import Conditions, Picked, TimingPass, Trial
+from lotbench.store.records import Conditions, TimingPass, Trial
 from lotbench.store.store import Store
+from lotbench.store.timing_parts import Picked
 from lotbench.study.cache import cache_folder
 from lotbench.study.checks import check_data, stored_config
 from lotbench.study.scoring import Prepared, Preparer, known_scores

@@ -13,8 +13,8 @@ from lotbench.measure import devices, launch, merge, protocol
 from lotbench.measure.launch import settings
 from lotbench.measure.passes import run_pass
 from lotbench.measure.spec import Candidate, DeviceSetting, Example, PassSpec
-from lotbench.store.records import Picked
 from lotbench.store.store import Store
+from lotbench.store.timing_parts import Picked
 
 
 def tiny_encoder(method, **params):

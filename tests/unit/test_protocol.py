@@ -23,7 +23,7 @@ from lotbench.measure.protocol import (
     warm_up,
 )
 from lotbench.measure.spec import Candidate, key
-from lotbench.store.records import BackendScore, CallSeconds, Interval, NoiseFloor
+from lotbench.store.timing_parts import BackendScore, CallSeconds, Interval, NoiseFloor
 
 
 class Machine:

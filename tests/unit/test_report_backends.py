@@ -92,7 +92,7 @@ def test_a_model_that_holds_its_score_nowhere_has_no_best(store):
 
 def test_passes_of_an_older_version_are_read_as_they_were():
     """Of one backend, in float32, with one speed-up."""
-    folder = REFERENCE / "bbc"
+    folder = REFERENCE / "imdb"
     passes = Store(folder).timings()
     assert passes and all(own.setting.dtype == "fp32" for own in passes)
     for own in passes:
