@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
+from damage import damage_file
 
 LABELS: tuple[Any, ...] = (
     *(None, "", "x", "1_0", "1e999", 0.5, 1e300, True, [1], {"a": 1}, -1, 2**53 + 1, 10**400),
@@ -74,35 +75,8 @@ def _write(path: Path, rows: list[dict[str, Any]]) -> None:
 
 
 def _damage(draw: random.Random, path: Path) -> None:
-    """Bytes changed, cut, put in or doubled; another ending; a folder or a link in its place."""
-    if not path.is_file():
-        return
-    content = bytearray(path.read_bytes())
-    way = draw.randrange(8)
-    place = draw.randrange(len(content) + 1)
-    if way == 0:
-        del content[place:]
-    elif way == 1:
-        for _ in range(draw.randint(1, 20)):
-            if content:
-                content[draw.randrange(len(content))] = draw.randrange(256)
-    elif way == 2:
-        content[place:place] = draw.choice(
-            (b"\0", b"\xff\xfe", b'"', b"[" * 5000, b"9" * 5000, b"\n\n", b"\r", b",,,", b"{}\n")
-        )
-    elif way == 3:
-        content *= 2
-    elif way == 4:
+    """Another ending, or what `damage_file` does."""
+    if path.is_file() and not draw.randrange(8):
         path.rename(path.with_suffix(draw.choice((".csv", ".jsonl", ".parquet", ".tsv", ".txt"))))
-        return
-    elif way == 5:
-        path.unlink()
-        path.mkdir()
-        return
-    elif way == 6:
-        path.unlink()
-        path.symlink_to(draw.choice(("/nowhere", path.name, "/dev/null")))
-        return
     else:
-        content.clear()
-    path.write_bytes(content)
+        damage_file(draw, path)
