@@ -5,6 +5,7 @@ from dataclasses import replace
 
 import pytest
 import torch
+from tiny_models import save, tiny_encoder
 
 from lotbench import engine, machine
 from lotbench.backends import TORCH
@@ -17,29 +18,11 @@ from lotbench.store.store import Store
 from lotbench.store.timing_parts import Picked
 
 
-def tiny_encoder(method, **params):
-    from lotbench import registry
-    from lotbench.conformance.tiny import WIDTH, tiny_backbone
-    from lotbench.engine.encoder import ReducedEncoder
-
-    torch.manual_seed(0)
-    cls = registry.get(method)
-    backbone = tiny_backbone(2, num_labels=2)
-    return ReducedEncoder(backbone, cls(cls.Params(**params), 2, WIDTH)).eval()
-
-
-class NoTokenizer:
-    def save_pretrained(self, folder):
-        pass
-
-
 @pytest.fixture(scope="module")
 def folders(tmp_path_factory):
-    from lotbench.engine.checkpoint import save
-
     root = tmp_path_factory.mktemp("models")
     for name, method in (("teacher", "dense"), ("routed", "lot"), ("scored", "ltp")):
-        save(root / name, tiny_encoder(method), NoTokenizer(), [], 32)
+        save(root / name, tiny_encoder(method))
     return root
 
 

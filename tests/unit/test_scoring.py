@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 from stores import evaluation, trial, write
+from tiny_models import save, tiny_encoder
 
 from lotbench.audit.audit import audit
 from lotbench.backends import TORCH
@@ -24,27 +25,12 @@ pytest.importorskip("onnxscript")
 ONNX = "onnx-fp32"
 
 
-class NoTokenizer:
-    def save_pretrained(self, folder):
-        pass
-
-
 @pytest.fixture(scope="module")
 def folders(tmp_path_factory):
-    import torch
-
-    from lotbench import registry
-    from lotbench.conformance.tiny import WIDTH, tiny_backbone
-    from lotbench.engine.checkpoint import save
-    from lotbench.engine.encoder import ReducedEncoder
-
     root = tmp_path_factory.mktemp("models")
     for name in ("dense", "lot"):
-        torch.manual_seed(0)
-        cls = registry.get(name)
         # One layer, since each costs seconds in the export.
-        encoder = ReducedEncoder(tiny_backbone(1, num_labels=2), cls(cls.Params(), 1, WIDTH))
-        save(root / name, encoder.eval(), NoTokenizer(), [], 32)
+        save(root / name, tiny_encoder(name, 1))
     return root
 
 
