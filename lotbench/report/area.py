@@ -6,6 +6,8 @@ import numpy as np
 
 # Heights are counted from the reference's score minus this many points.
 FLOOR = 10.0
+# Methods whose scored speed-ups end below this have no common range to compare areas in.
+LEAST_END = 1.2
 
 
 def area(speedups: np.ndarray, margins: np.ndarray, chosen: np.ndarray, end: float) -> np.ndarray:

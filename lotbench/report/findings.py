@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from lotbench.report import words
+from lotbench.report.area import LEAST_END
 from lotbench.report.bootstrap import Estimate, estimate
 from lotbench.report.content import Content
 from lotbench.report.looks import order
@@ -20,8 +21,6 @@ if TYPE_CHECKING:
 
 # The drops beside the main one, which is `TIMED_DROP`.
 CLOSER, FARTHER = 0.5, 2.0
-# Methods whose scored speed-ups end below this have no common range to compare areas in.
-LEAST_END = 1.2
 # Timing settings that the sentence names; the table has all.
 MOST_SETTINGS = 3
 

@@ -1,7 +1,7 @@
 """The figures of a store, drawn from the store alone: ``draw("results/quickstart")``.
 
-Per task, as PNG, SVG and PDF in ``figures/``: ``<task>-`` and a name of `FIGURES`. Drawing again
-gives the same bytes.
+As PNG, SVG and PDF in ``figures/``: per task ``<task>-`` and a name of `FIGURES`, and for several
+tasks `ALL_TASKS`.  Drawing again gives the same bytes.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lotbench.report import style
+from lotbench.report.all_tasks import all_tasks_figure, drops_of
 from lotbench.report.breakdown import time_points, time_shares
 from lotbench.report.content import Content, read
 from lotbench.report.keep_ratio import keep_ratio
@@ -30,6 +31,7 @@ FIGURES = (
     *("accuracy-vs-flops", "accuracy-vs-real", "real-vs-flops", "time-shares", "keep-ratio"),
     "settings",
 )
+ALL_TASKS = "all-tasks"
 
 
 def draw(folder: str | Path) -> list[Path]:
@@ -54,6 +56,10 @@ def draw(folder: str | Path) -> list[Path]:
             devices = device_names([timing for timing in timings if timing.task == task])
             for name, figure in _figures(task, content, devices).items():
                 files += style.save(figure, Path(folder) / "figures" / f"{task}-{name}")
+        compared = drops_of(content)
+        if compared:
+            figure = all_tasks_figure(compared, content.table)
+            files += style.save(figure, Path(folder) / "figures" / ALL_TASKS)
     return files
 
 

@@ -7,13 +7,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lotbench.report import words
+from lotbench.report.all_tasks import all_tasks, drops_of
 from lotbench.report.content import read
 from lotbench.report.differences import differences
 from lotbench.report.markdown import markdown
 from lotbench.report.overview import overview
 from lotbench.report.panels import device_names, timed_on
 from lotbench.report.pareto import settings_of
-from lotbench.report.plots import FIGURES
+from lotbench.report.plots import ALL_TASKS, FIGURES
 from lotbench.report.rows import point_table
 from lotbench.store.frame import noise_floors
 from lotbench.store.store import Store
@@ -49,6 +50,11 @@ def text(folder: str | Path, figures: list[Path]) -> str:
     parts = [f"# {Path(folder).resolve().name}", f"{WRITTEN}; edits are lost."]
     parts.append(summary(table) + timed)
     shown = [path for path in figures if path.suffix == ".png"]
+    compared = drops_of(content)
+    if compared:
+        parts += ["## All tasks", markdown(all_tasks(compared))]
+        parts += [_image(path) for path in shown if path.stem == ALL_TASKS]
+    shown = [path for path in shown if path.stem != ALL_TASKS]
     for task, own in rows.groupby("task"):
         parts.append(f"## {words.task_name(str(task))}")
         opening = overview(str(task), content)

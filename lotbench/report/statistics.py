@@ -139,18 +139,11 @@ class Evidence:
 
     def areas(self) -> dict[str, Area]:
         """The area under the front of every method, from speed-up 1 to ``end``."""
-        draws = {method: self._area(own) for method, own in self.candidates.items()}
-        sampled = {method: own.sampled for method, own in self.candidates.items()}
-        found = {}
-        for method, own in draws.items():
-            better = [
-                estimate(other - own, sampled[method] and sampled[rival])
-                for rival, other in draws.items()
-            ]
-            least = [each.value if np.isnan(each.low) else each.low for each in better]
-            rank = 1 + sum(value > SLACK for value in least)
-            found[method] = Area(estimate(own, sampled[method]), rank)
-        return found
+        return ranked(self.area_draws(), {m: own.sampled for m, own in self.candidates.items()})
+
+    def area_draws(self) -> dict[str, np.ndarray]:
+        """The area under the front of every method in every draw, shape (1 + draws,)."""
+        return {method: self._area(own) for method, own in self.candidates.items()}
 
     def areas_on_selection(self) -> dict[str, float]:
         """The area under the front of every setting on selection, by which a setting is chosen."""
@@ -209,6 +202,20 @@ def evidence(
                 lacking[method, setting].append(each)
         model = teacher(reference) if reference.name == "teacher" else dense[0]
         found[task] = Evidence(own, model, lacking)
+    return found
+
+
+def ranked(draws: Mapping[str, np.ndarray], sampled: Mapping[str, bool]) -> dict[str, Area]:
+    """Areas of methods with their ranks, from their draws, each of shape (1 + draws,)."""
+    found = {}
+    for method, own in draws.items():
+        better = [
+            estimate(other - own, sampled[method] and sampled[rival])
+            for rival, other in draws.items()
+        ]
+        least = [each.value if np.isnan(each.low) else each.low for each in better]
+        rank = 1 + sum(value > SLACK for value in least)
+        found[method] = Area(estimate(own, sampled[method]), rank)
     return found
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Table:
-    """A table of one task.  A cell may have several lines."""
+    """A table of a report.  A cell may have several lines."""
 
     title: str
     columns: list[str]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from lotbench.report.all_tasks import all_tasks, drops_of
 from lotbench.report.content import read
 from lotbench.report.differences import differences
 from lotbench.report.overview import overview
@@ -20,8 +21,9 @@ if TYPE_CHECKING:
 def render(folder: str | Path) -> Group:
     """The tables of a store, ready for ``rich.print``.
 
-    Each task has all points, then the largest speed-ups close to the reference.  Failed trials come
-    last, each with its error.
+    Each task has all points, then the largest speed-ups close to the reference.  A store with
+    several tasks has the mean drops over all of them after that.  Failed trials come last, each
+    with its error.
 
     Raises
     ------
@@ -41,6 +43,9 @@ def render(folder: str | Path) -> Group:
             parts += [_shown(opening), Text()]
         for each in differences(str(task), content):
             parts += [_shown(each), Text()]
+    compared = drops_of(content)
+    if compared:
+        parts += [_shown(all_tasks(compared)), Text()]
     if not parts:
         parts.append(Text("No trial is done and scored on validation."))
     failed = content.table[content.table["status"] == "failed"]

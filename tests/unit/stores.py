@@ -182,20 +182,22 @@ def predicted(right: dict[str, int], speedup: float, **more: Any) -> list[dict]:
     ]
 
 
-def fill_predicted(folder: Path) -> Path:
-    """A store with predictions: dense, ltp at two targets, tr-bert at one of two."""
+def fill_predicted(folder: Path, task: str = "toy") -> Path:
+    """A store with predictions of a task: dense, ltp at two targets, tr-bert at one of two."""
 
     def both(selection: int, validation: int) -> dict[str, int]:
         return {"selection": selection, "validation": validation}
 
-    data = {"labels": {split: "1" * 200 for split in ("selection", "validation")}}
-    write(folder, trial("d", "dense", predicted(both(180, 180), 1.0), data=data))
+    labels = {split: "1" * 200 for split in ("selection", "validation")}
+    own = {"task": task, "data": {"labels": labels}}
+    mark = "" if task == "toy" else f"-{task}"
+    write(folder, trial(f"d{mark}", "dense", predicted(both(180, 180), 1.0), **own))
     ltp = predicted(both(180, 179), 2.0, budget={"scale": 1.0}, target=2.0)
     ltp += predicted(both(178, 178), 4.0, budget={"scale": 2.0}, target=4.0)
-    write(folder, trial("l", "ltp", ltp, data=data, unreached=[]))
+    write(folder, trial(f"l{mark}", "ltp", ltp, **own, unreached=[]))
     slow = predicted(both(180, 181), 2.0, budget={"threshold": 0.1}, target=2.0)
     missed = [{"target": 4.0, "nearest": 2.3}]
-    write(folder, trial("t", "tr-bert", slow, data=data, unreached=missed))
+    write(folder, trial(f"t{mark}", "tr-bert", slow, **own, unreached=missed))
     return folder
 
 

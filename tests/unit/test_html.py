@@ -197,6 +197,19 @@ def test_several_stores_are_told_apart(tmp_path):
     assert text.count("Within 1 point of dense, LTP saves most") == 2
 
 
+def test_tasks_of_all_stores_are_summarised(tmp_path):
+    stores = [fill_predicted(tmp_path / "one"), fill_predicted(tmp_path / "two")]
+    page.write([*stores, fill_predicted(tmp_path / "three", "imdb")], tmp_path / "r.html")
+    with (tmp_path / "r-tables" / "all-tasks.csv").open(encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    assert list(rows[0]) == ["method", "TOY, one", "TOY, two", "IMDB", "mean", "rank"]
+    assert [row["method"] for row in rows] == ["LTP", "TR-BERT"]
+    tags = Tags((tmp_path / "r.html").read_text(encoding="utf-8"))
+    assert "Mean drop below the reference, in points" in tags.text
+    text = (tmp_path / "r-tables" / "tables.md").read_text(encoding="utf-8")
+    assert text.startswith("### Mean drop below the reference, in points")
+
+
 def test_bad_input_is_told(tmp_path):
     fill_predicted(tmp_path / "s")
     with pytest.raises(InputError, match="no results here"):

@@ -9,7 +9,7 @@ import sys
 import pytest
 from stores import contender, evaluation, failed, fill, fill_predicted, timing, trial, write
 
-from lotbench.report import looks, style, words
+from lotbench.report import looks, readme, style, words
 from lotbench.report.breakdown import time_points, time_shares
 from lotbench.report.content import read
 from lotbench.report.plots import FIGURES, draw, missing
@@ -71,6 +71,16 @@ def test_without_timings_the_missing_figures_are_named(tmp_path, only_laid_out, 
     files = draw(fill(tmp_path, batch_sizes=[]))
     assert re.search(r"toy-accuracy-vs-real, .* not drawn, no timings", caplog.text)
     assert {path.stem for path in files} == {"toy-accuracy-vs-flops", "toy-keep-ratio"}
+
+
+def test_a_store_with_two_tasks_has_a_summary(tmp_path, only_laid_out):
+    fill_predicted(tmp_path)
+    assert "all-tasks" not in {path.stem for path in draw(tmp_path)}
+    files = draw(fill_predicted(tmp_path, "imdb"))
+    assert "all-tasks" in {path.stem for path in files}
+    text = readme.text(tmp_path, files)
+    assert text.index("## All tasks") < text.index("![all-tasks]") < text.index("## IMDB")
+    assert "Break-even" not in text
 
 
 def test_failures_alone_draw_nothing_and_say_so(tmp_path, caplog):

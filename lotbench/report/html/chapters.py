@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lotbench.report import words
+from lotbench.report.all_tasks import all_tasks, drops
 from lotbench.report.content import Content, read
 from lotbench.report.differences import differences
 from lotbench.report.findings import findings
@@ -22,6 +24,7 @@ from lotbench.report.provenance import Provenance, failures, noisy, provenance
 from lotbench.report.readme import summary
 from lotbench.report.rows import point_table
 from lotbench.report.scores import not_drawn
+from lotbench.report.statistics import Evidence
 from lotbench.report.table import Table
 from lotbench.store.frame import noise_floors
 from lotbench.store.store import Store
@@ -48,6 +51,7 @@ class Chapter:
     id: str
     task: str
     name: str
+    evidence: Evidence | None
     findings: list[str]
     marks: list[Mark]
     fronts: list[Chart]
@@ -92,6 +96,22 @@ def sections(folders: list[Path]) -> list[Section]:
         _section(folder, f"{name}-{place}" if names.count(name) > 1 else name, f"s{place}")
         for place, (folder, name) in enumerate(zip(folders, names, strict=True), 1)
     ]
+
+
+def summary_of_tasks(found: Sequence[Section]) -> Table | None:
+    """The mean drops over all chapters; None if fewer than two can be compared.
+
+    A task that several stores have is shown with the name of each.
+    """
+    names = [chapter.name for store in found for chapter in store.chapters]
+    tasks = {
+        chapter.name if names.count(chapter.name) == 1 else f"{chapter.name}, {store.name}": own
+        for store in found
+        for chapter in store.chapters
+        if (own := chapter.evidence)
+    }
+    compared = drops(tasks)
+    return all_tasks(compared) if compared else None
 
 
 def _section(folder: Path, name: str, place: str) -> Section:
@@ -139,6 +159,7 @@ def _chapter(
         id=place,
         task=task,
         name=words.task_name(task),
+        evidence=content.evidence.get(task),
         findings=findings(task, content),
         marks=given,
         fronts=fronts,

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from lotbench.errors import InputError
 from lotbench.report.html import twins
-from lotbench.report.html.chapters import Section, sections
+from lotbench.report.html.chapters import Section, sections, summary_of_tasks
 from lotbench.report.table import Table
 
 if TYPE_CHECKING:
@@ -78,6 +78,7 @@ def render(found: list[Section]) -> str:
     package = files("lotbench.report.html")
     return environment.get_template("report.html.j2").render(
         sections=found,
+        all_tasks=summary_of_tasks(found),
         style=Markup((package / "templates" / "report.css").read_text(encoding="utf-8")),
         code=Markup((package / "templates" / "report.js").read_text(encoding="utf-8")),
         libraries=[

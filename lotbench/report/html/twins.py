@@ -6,7 +6,7 @@ import csv
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from lotbench.report.html.chapters import Chapter, Section
+from lotbench.report.html.chapters import Section, summary_of_tasks
 from lotbench.report.markdown import markdown, plain
 from lotbench.report.table import Table
 
@@ -22,7 +22,7 @@ LATEX = {
 def write(stores: Sequence[Section], page: Path) -> list[Path]:
     """Write the tables into a folder beside a page, ``report-tables``, and return their files.
 
-    They are ``tables.md``, ``tables.tex`` and ``<store>-<task>-<table>.csv``.
+    They are ``tables.md``, ``tables.tex``, ``<store>-<task>-<table>.csv`` and ``all-tasks.csv``.
     """
     folder = page.with_name(f"{page.stem}-tables")
     folder.mkdir(exist_ok=True)
@@ -30,8 +30,8 @@ def write(stores: Sequence[Section], page: Path) -> list[Path]:
     text.write_text(as_markdown(stores), encoding="utf-8")
     latex.write_text(as_latex(stores), encoding="utf-8")
     written = [text, latex]
-    for store, task, name, table in _tables(stores):
-        path = folder / f"{store.name}-{task.task}-{name}.csv"
+    for name, table in _tables(stores):
+        path = folder / f"{name}.csv"
         with path.open("w", encoding="utf-8", newline="") as file:
             writer = csv.writer(file, lineterminator="\n")
             writer.writerow(table.columns)
@@ -42,7 +42,8 @@ def write(stores: Sequence[Section], page: Path) -> list[Path]:
 
 def as_markdown(stores: Sequence[Section]) -> str:
     """The sentences and tables of all stores."""
-    parts = []
+    summary = summary_of_tasks(stores)
+    parts = [markdown(summary)] if summary else []
     for store in stores:
         parts += [f"# {store.name}", store.summary]
         for task in store.chapters:
@@ -55,8 +56,7 @@ def as_markdown(stores: Sequence[Section]) -> str:
 def as_latex(stores: Sequence[Section]) -> str:
     """The tables, each as a ``longtable`` with its title and its notes."""
     parts = [r"% Needs \usepackage{booktabs,longtable}."]
-    for store, task, name, table in _tables(stores):
-        parts.append(_longtable(table, f"tab:{store.name}-{task.task}-{name}"))
+    parts += [_longtable(table, f"tab:{name}") for name, table in _tables(stores)]
     return "\n\n".join(parts)
 
 
@@ -89,8 +89,12 @@ def _one_line(cell: str) -> str:
     return cell.replace("\n", "; ")
 
 
-def _tables(stores: Sequence[Section]) -> Iterator[tuple[Section, Chapter, str, Table]]:
+def _tables(stores: Sequence[Section]) -> Iterator[tuple[str, Table]]:
+    """The tables, each with its name."""
+    summary = summary_of_tasks(stores)
+    if summary:
+        yield "all-tasks", summary
     for store in stores:
         for task in store.chapters:
             for name, table in task.tables.items():
-                yield store, task, name, table
+                yield f"{store.name}-{task.task}-{name}", table

@@ -1,0 +1,62 @@
+"""Mean drops over several tasks, by hand."""
+
+import numpy as np
+import pandas as pd
+import pytest
+from simulated import Rows, hits
+
+from lotbench.report.all_tasks import all_tasks, all_tasks_figure, drops
+from lotbench.report.rows import NONE
+
+
+def task(**points):
+    """Evidence with dense at 90% and methods that have one model at 4x each."""
+    rows = Rows()
+    rows.add("dense", hits(180), hits(180))
+    for method, right in points.items():
+        rows.add(method.replace("_", "-"), hits(right), hits(right), 4, (4.0, 4.0))
+    return rows.evidence()
+
+
+def test_mean_drops_by_hand():
+    # A line from the reference to 4x: 5 points below it there are 2.5 in the mean.
+    found = drops({"A": task(ltp=170, tr_bert=180), "B": task(ltp=176)})
+    assert found.tasks["A"]["ltp"].value == pytest.approx(2.5)
+    assert found.tasks["A"]["tr-bert"].value == pytest.approx(0)
+    assert found.tasks["B"]["ltp"].value == pytest.approx(1)
+    low, high = found.tasks["A"]["ltp"][1:]
+    assert low < 2.5 < high
+    # tr-bert is missing on B, and one method alone has nobody to be compared with.
+    assert not found.mean
+    assert all_tasks(found).columns == ["method", "A", "B"]
+
+
+def test_the_mean_over_tasks_is_ranked_by_pairs():
+    tasks = {"A": task(ltp=170, tr_bert=120), "B": task(ltp=176, tr_bert=176, first_k=100)}
+    found = drops(tasks)
+    assert found.mean["ltp"].value.value == pytest.approx((2.5 + 1) / 2)
+    # 30 points below at 4x: the height is 10 at 1x and 0 at 4x.
+    assert found.mean["tr-bert"].value.value == pytest.approx((5 + 1) / 2)
+    assert {method: own.rank for method, own in found.mean.items()} == {"ltp": 1, "tr-bert": 2}
+    lines = {row[0]: row for row in all_tasks(found).groups[0]}
+    assert lines["ltp"][3].startswith("1.8 (")
+    assert lines["ltp"][4] == "1"
+    assert lines["first-k"][1] == NONE
+    assert lines["first-k"][3:] == [NONE, NONE]
+
+
+def test_one_task_and_tasks_without_a_common_range_are_not_compared():
+    short = Rows()
+    short.add("dense", hits(180), hits(180))
+    short.add("ltp", hits(180), hits(180), 1.1, (1.1, 1.1))
+    assert drops({"A": task(ltp=170)}) is None
+    assert drops({"A": task(ltp=170), "B": short.evidence()}) is None
+
+
+def test_the_figure_has_a_panel_per_task_and_one_for_the_mean():
+    found = drops({"A": task(ltp=170, tr_bert=175), "B": task(ltp=176, tr_bert=170)})
+    trials = pd.DataFrame({"backbone": ["bert"], "cpu": ["a"], "threads": [1]})
+    figure = all_tasks_figure(found, trials)
+    assert [axes.get_title("left") for axes in figure.axes] == ["A", "B", "all tasks"]
+    places = [[line.get_xdata()[0] for line in axes.lines] for axes in figure.axes]
+    assert np.allclose(places, [[2.5, 1.25], [1, 2.5], [1.75, 1.875]])
