@@ -14,6 +14,7 @@ from pydantic import Field, model_validator
 from pydantic.json_schema import models_json_schema
 
 from lotbench import backends
+from lotbench.metrics import Metric
 from lotbench.store.parts import Data, Failure, Machine, Teacher, Training
 from lotbench.store.predictions import check_answers
 from lotbench.store.record import Budget, Json, Name, Number, Ratio, Record
@@ -103,7 +104,7 @@ class Trial(Stored):
     """Versions of Python and of the packages that can move a number."""
     git_commit: str | None = None
     """Commit of LoTBench, with ``-dirty`` for local changes."""
-    metric: str | None = None
+    metric: Metric | None = None
     """The main metric of the task; required if the trial is done."""
     teacher: Teacher | None = None
     data: Data | None = None

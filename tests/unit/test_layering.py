@@ -59,12 +59,14 @@ MAY_IMPORT = {
     "lotbench.config": {
         "lotbench.errors",
         "lotbench.backends",
+        "lotbench.metrics",
         "lotbench.validation",
         "lotbench.config",
     },
     "lotbench.store": {
         "lotbench.errors",
         "lotbench.backends",
+        "lotbench.metrics",
         "lotbench.validation",
         "lotbench.store",
     },

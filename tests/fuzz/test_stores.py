@@ -1,0 +1,72 @@
+"""Damaged stores: read, with a note that names each file that is left out, or refused.
+
+Seeded, in one process, without training.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from damage import copied, damage_file, damage_value
+from stores import fill, fill_predicted, map_record, write
+
+from lotbench.audit.audit import audit
+from lotbench.report import breakeven, plots, readme, tables
+from lotbench.report.html import page
+from lotbench.store.store import Store
+
+pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("default")]
+
+STORES = 200
+DRAWN = 20
+"""One store in so many is drawn, too: its figures take longer than all else."""
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A timed store with predictions and a map."""
+    folder = tmp_path_factory.mktemp("store")
+    fill_predicted(fill(folder, (32,)))
+    cells = {(1, 32): [0.5, 1.2], (1, 64): [0.7, 1.5]}
+    write(folder, map_record("n", "2025-01", cells))
+    return folder
+
+
+def records(folder: Path) -> int:
+    own = Store(folder)
+    return len(own.trials()) + len(own.timings()) + len(own.maps())
+
+
+def test_damaged_stores(
+    store: Path,
+    tmp_path: Path,
+    verdicts: Any,
+    times: int,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    folder, whole = tmp_path / "store", records(store)
+    names = sorted(path.relative_to(store) for path in store.rglob("*.json"))
+    for number in range(STORES * times):
+        draw = random.Random(1_000_003 + number)
+        path = copied(store, folder) / draw.choice(names)
+        damage: Callable = damage_value if draw.random() < 0.8 else damage_file
+        what = damage(draw, path)
+
+        def work(path: Path = path, drawn: bool = number % DRAWN == 0) -> None:
+            tables.render(folder)
+            readme.text(folder, [])
+            audit(folder)
+            if drawn:
+                plots.draw(folder)
+                breakeven.draw(folder)
+                page.write([folder], None)
+            caplog.clear()
+            lost = records(folder) < whole
+            assert not lost or any(str(path) in note for note in caplog.messages), "silent"
+
+        label = f"store {number}, {path.name}: {what or damage.__name__}"
+        verdicts.judge(label, work, lambda line: line.startswith(str(folder)))
