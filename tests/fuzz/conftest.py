@@ -12,7 +12,7 @@ import pytest
 
 from lotbench.errors import InputError
 
-SECONDS = 20
+SECONDS = 60
 """A damaged input that takes longer hangs."""
 
 

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import re
+
 import numpy as np
 import pytest
 from stores import evaluation, trial, write
 
 from lotbench.report import style, words
 from lotbench.report.content import read
+from lotbench.report.html.grids import settings
+from lotbench.report.html.page import write as write_page
 from lotbench.report.plots import draw
+from lotbench.report.rows import NONE
 from lotbench.report.settings import setting_grids, setting_map
 
 
@@ -49,6 +54,21 @@ def test_settings_are_rows_and_targets_are_columns(store) -> None:
     expected = [[1, -1, np.nan], [0, -5, np.nan], [-2, -20, -30]]
     assert grid.gains == pytest.approx(np.array(expected), nan_ok=True)
     assert grid.speedups is None
+
+
+def test_a_page_has_them_as_a_table(store) -> None:
+    (own,) = setting_grids("toy", read(store))
+    grid = settings(own, depth=10.0)
+    assert (grid.title, grid.columns) == ("LTP", own.columns)
+    rows = dict(grid.groups[0][1])
+    assert [cell.text for cell in rows["1"]] == ["-2.0", "-20.0", "-30.0"]
+    assert [cell.level for cell in rows["1"]] == pytest.approx([-0.2, -1, -1])
+    assert rows["0.02 *"][0].level == pytest.approx(0.1)
+    assert (rows["0.1"][0].text, rows["0.1"][2].text) == ("+0.0", NONE)
+    (page,) = [path for path in write_page([store]) if path.suffix == ".html"]
+    text = page.read_text(encoding="utf-8")
+    assert "What each setting is worth" in text
+    assert re.search(r'<td class="below" style="--level:0.\d\d">-2.0</td>', text)
 
 
 def test_budgets_have_their_speedups(tmp_path) -> None:

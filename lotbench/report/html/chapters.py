@@ -14,7 +14,7 @@ from lotbench.report.content import Content, read
 from lotbench.report.differences import differences
 from lotbench.report.findings import findings
 from lotbench.report.html.charts import Spec, front_chart, realised_chart
-from lotbench.report.html.grids import Bars, Grid, break_even, keep_ratios, time_bars
+from lotbench.report.html.grids import Bars, Grid, break_even, keep_ratios, settings, time_bars
 from lotbench.report.html.marks import Mark, marks
 from lotbench.report.looks import order
 from lotbench.report.overview import overview
@@ -23,7 +23,8 @@ from lotbench.report.pareto import settings_of
 from lotbench.report.provenance import Provenance, failures, noisy, provenance
 from lotbench.report.readme import summary
 from lotbench.report.rows import point_table
-from lotbench.report.scores import not_drawn
+from lotbench.report.scores import axis_depth, not_drawn
+from lotbench.report.settings import setting_grids
 from lotbench.report.statistics import Evidence
 from lotbench.report.table import Table
 from lotbench.store.frame import noise_floors
@@ -60,6 +61,7 @@ class Chapter:
     differences: list[Table]
     points: Table | None
     keep_ratios: Grid | None
+    settings: list[Grid]
     time_bars: list[Bars]
 
     @property
@@ -168,6 +170,7 @@ def _chapter(
         differences=differences(task, content),
         points=point_table(task, rows, reference, floors) if len(rows) else None,
         keep_ratios=keep_ratios(rows) if len(rows) else None,
+        settings=[settings(own, axis_depth(rows)) for own in setting_grids(task, content)],
         time_bars=time_bars(rows) if len(rows) else [],
     )
 

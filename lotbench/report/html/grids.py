@@ -1,4 +1,4 @@
-"""Tables of a page that are pictures, too: keep ratios, shares of time and break-even maps."""
+"""Tables of a page with colours or bars: keep ratios, settings, time, break-even maps."""
 
 from __future__ import annotations
 
@@ -7,12 +7,15 @@ from dataclasses import dataclass
 from itertools import groupby
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from lotbench.report import words
 from lotbench.report.breakdown import SECTIONS, time_points
 from lotbench.report.keep_ratio import MOST_ROWS
 from lotbench.report.looks import order
 from lotbench.report.pareto import along_front, reduced_points
 from lotbench.report.rows import NONE, is_missing
+from lotbench.report.settings import SettingGrid
 from lotbench.store.records import KeepSpeedup, Map
 
 if TYPE_CHECKING:
@@ -25,7 +28,7 @@ class Cell:
 
     text: str
     level: float
-    """From 0 to 1, or from -1 to 1 around break-even; 0 without a number."""
+    """From 0 to 1, or from -1 to 1 around a middle; 0 without a number."""
 
 
 @dataclass(frozen=True)
@@ -85,6 +88,20 @@ def keep_ratios(rows: pd.DataFrame) -> Grid | None:
     return Grid("Tokens computed in each layer", "Layer", columns, groups, note)
 
 
+def settings(own: SettingGrid, depth: float) -> Grid:
+    """What each setting of a method is worth at each budget or target.
+
+    ``depth`` is how many points below the reference have the full colour.
+    """
+    speedups = np.full_like(own.gains, np.nan) if own.speedups is None else own.speedups
+    lines = [
+        (setting, [_gain(*cell, depth) for cell in zip(gains, speeds, strict=True)])
+        for setting, gains, speeds in zip(own.settings, own.gains, speedups, strict=True)
+    ]
+    note = f"Rows: {', '.join(own.parameters)}. Columns: {own.budget}."
+    return Grid(own.method, "Setting", own.columns, [(own.method, lines)], note)
+
+
 def time_bars(rows: pd.DataFrame) -> list[Bars]:
     """Time by section, relative to the fastest dense model, for points on each method's front."""
     chosen = time_points(rows) if len(rows) else rows
@@ -134,6 +151,13 @@ def _bar(point: pd.Series, label: str) -> Bar:
 
 def _share(value: float) -> Cell:
     return Cell(NONE, 0) if is_missing(value) else Cell(f"{100 * value:.0f}", value)
+
+
+def _gain(gain: float, speedup: float, depth: float) -> Cell:
+    if math.isnan(gain):
+        return Cell(NONE, 0)
+    at = "" if math.isnan(speedup) else f" ({speedup:.1f}{words.TIMES})"
+    return Cell(f"{round(gain, 1) + 0.0:+.1f}{at}", max(-1.0, min(1.0, gain / depth)))
 
 
 def _speedup(speed: KeepSpeedup, reach: float) -> Cell:
