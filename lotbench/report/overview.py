@@ -16,6 +16,7 @@ from lotbench.report.pareto import KEY, settings_of
 from lotbench.report.rows import NONE, timed_cells, timed_columns
 from lotbench.report.statistics import DROPS, Area, Choice, Evidence, ties
 from lotbench.report.table import Table
+from lotbench.report.training_cost import training_costs
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -37,22 +38,26 @@ def overview(task: str, content: Content) -> Table | None:
         for drop in DROPS
     }
     tied = {drop: ties(own) for drop, own in choices.items()}
-    areas = found.areas()
+    areas, costs = found.areas(), training_costs(task, content)
+    trained = any(method in costs for method in found.methods)
     lines = []
     for method in order(found.methods):
         own = rows[rows["method"] == method]
         cells = [_choice(choices[drop].get(method), method in tied[drop]) for drop in DROPS]
         cells += [*_area(areas.get(method)), str(own["setting"].nunique()), str(len(own))]
         cells.append(str(own["seeds"].max()))
+        if trained:
+            cells.append(f"{costs[method]:.1f}{words.TIMES}" if method in costs else NONE)
         timed = choices[TIMED_DROP].get(method)
         cells += [cell for label in labels for cell in _real(timed, own, label)]
         lines.append([method, *cells])
     columns = ["method", *(f"within {drop:g}" for drop in DROPS), "area", "rank"]
     columns += ["settings", "points", "seeds"]
+    columns += ["training"] * trained
     columns += [name for label in labels for name in timed_columns(rows, label)]
     score = reference(found, metric)
     title = f"{task}, largest FLOPs speed-up within so many points of {score}"
-    return Table(title, columns, [lines], _notes(task, content, found, bool(labels)))
+    return Table(title, columns, [lines], _notes(task, content, found, trained, bool(labels)))
 
 
 def _choice(own: Choice | None, tied: bool) -> str:
@@ -87,7 +92,7 @@ def reference(found: Evidence, metric: str) -> str:
     return f"{found.reference.method} {words.score_with_interval(estimate(draws, sampled), metric)}"
 
 
-def _notes(task: str, content: Content, found: Evidence, timed: bool) -> list[str]:
+def _notes(task: str, content: Content, found: Evidence, trained: bool, timed: bool) -> list[str]:
     selection, validation = (content.texts(task, split) for split in SPLITS)
     notes = [
         f"models are chosen on selection ({selection} texts) and read on "
@@ -112,6 +117,11 @@ def _notes(task: str, content: Content, found: Evidence, timed: bool) -> list[st
         "difference exclude 0",
         "settings and points: how many were tried",
     ]
+    if trained:
+        notes.append(
+            "training: wall-clock of training against dense with the same seed, the median over "
+            "trials; a rough number, since trials train side by side"
+        )
     if timed:
         notes.append(
             f"columns of devices: wall-clock speed-up of the model within {TIMED_DROP:g} point"

@@ -20,6 +20,7 @@ from lotbench.report.pareto import reduced_points, settings_of
 from lotbench.report.realised import real_vs_flops
 from lotbench.report.scores import accuracy_vs_flops, accuracy_vs_real, gain_title
 from lotbench.report.settings import setting_grids, setting_map
+from lotbench.report.training_cost import gain_vs_training
 from lotbench.store.store import Store
 
 if TYPE_CHECKING:
@@ -29,7 +30,7 @@ log = logging.getLogger(__name__)
 
 FIGURES = (
     *("accuracy-vs-flops", "accuracy-vs-real", "real-vs-flops", "time-shares", "keep-ratio"),
-    "settings",
+    *("settings", "gain-vs-training"),
 )
 ALL_TASKS = "all-tasks"
 
@@ -102,4 +103,7 @@ def _figures(task: str, content: Content, devices: dict[str, str]) -> dict[str, 
     if grids:
         label = gain_title(rows["score_name"].iloc[0], content.references[task])
         figures["settings"] = setting_map(rows, trials, label, grids)
+    cost = gain_vs_training(task, content)
+    if cost:
+        figures["gain-vs-training"] = cost
     return figures

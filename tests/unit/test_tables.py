@@ -65,9 +65,10 @@ def test_the_overview_has_choices_intervals_marks_and_missed_targets(tmp_path):
     speedup, _ = ltp[2].splitlines()
     assert speedup.startswith(f"{AT_LEAST} 4.0{TIMES} (")
     assert speedup.endswith(" tie")
-    assert ltp[5:9] == ["1", "1", "2", "1"]
+    # Rank, settings, points, seeds, and training time against dense.
+    assert ltp[5:10] == ["1", "1", "2", "1", f"1.0{TIMES}"]
     # The wall-clock speed-up of the model within 1 point.
-    assert ltp[9] == "3.10 ±0.10"
+    assert ltp[10] == "3.10 ±0.10"
     # TR-BERT missed 4x, so its end at 2x is not open.
     assert other[0] == "TR-BERT"
     assert other[1].startswith(f"2.0{TIMES} (2.0 to 2.0)")
@@ -147,7 +148,7 @@ def test_the_readme_tells_what_the_store_holds(tmp_path):
     assert lot == expected
     widths = [line.count(" | ") for line in lines if line.startswith("|")]
     # The overview of two methods, then the list of four points; each with its two head lines.
-    assert widths == [10] * 4 + [8] * 6
+    assert widths == [11] * 4 + [8] * 6
     assert lines.index("## TOY") < lines.index(f"- {NOTE}") < lines.index("### toy, dense 90.0%")
     assert readme.write(tmp_path, figures).read_text() == text
 
