@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Literal
 
 import numpy as np
 
-Metric = Literal["accuracy", "f1", "matthews", "pearson", "spearman"]
 CLASSIFICATION = ("accuracy", "f1", "matthews")
 REGRESSION = ("pearson", "spearman")
+METRICS = (*CLASSIFICATION, *REGRESSION)
 
 
 def predictions(logits: np.ndarray, regression: bool) -> np.ndarray:

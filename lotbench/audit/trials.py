@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 
 from lotbench.audit.fault import Fault, close
 from lotbench.config.sections import digest
-from lotbench.metrics import CLASSIFICATION, REGRESSION, compute_metrics
+from lotbench.metrics import METRICS, compute_metrics
 from lotbench.store.predictions import decode
 from lotbench.store.records import Evaluation, Map, TimingPass, Trial
 from lotbench.store.timed import budget_text
@@ -110,7 +110,7 @@ def _scores(trial: Trial, own: Evaluation) -> Iterator[tuple[str, str]]:
         counts = f"{len(predicted)} predictions, {len(labels)} labels, {own.examples} examples"
         yield "predictions", counts
         return
-    known = [name for name in own.metrics if name in (*CLASSIFICATION, *REGRESSION)]
+    known = [name for name in own.metrics if name in METRICS]
     for name, value in compute_metrics(known, predicted, labels).items():
         score = own.metrics[name]
         if score is not None and not close(score, value):

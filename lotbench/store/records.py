@@ -14,7 +14,7 @@ from pydantic import Field, model_validator
 from pydantic.json_schema import models_json_schema
 
 from lotbench import backends
-from lotbench.metrics import Metric
+from lotbench.metrics import METRICS
 from lotbench.store.parts import Data, Failure, Machine, Teacher, Training
 from lotbench.store.predictions import check_answers
 from lotbench.store.record import Budget, Json, Name, Number, Ratio, Record
@@ -104,7 +104,7 @@ class Trial(Stored):
     """Versions of Python and of the packages that can move a number."""
     git_commit: str | None = None
     """Commit of LoTBench, with ``-dirty`` for local changes."""
-    metric: Metric | None = None
+    metric: str | None = None
     """The main metric of the task; required if the trial is done."""
     teacher: Teacher | None = None
     data: Data | None = None
@@ -123,6 +123,8 @@ class Trial(Stored):
             raise ValueError(f"no {', '.join(missing)}")
         if self.status == "done" and self.metric is None:
             raise ValueError("metric is None, not a text")
+        if self.metric is not None and self.metric not in METRICS:
+            raise ValueError(f"metric is {self.metric!r:.60}, not one of {', '.join(METRICS)}")
         if not isinstance((self.config or {}).get("params") or {}, dict):
             raise ValueError("config.params is not an object")
         if self.model is not None and ("\0" in self.model or ".." in Path(self.model).parts):

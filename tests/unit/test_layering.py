@@ -59,7 +59,6 @@ MAY_IMPORT = {
     "lotbench.config": {
         "lotbench.errors",
         "lotbench.backends",
-        "lotbench.metrics",
         "lotbench.validation",
         "lotbench.config",
     },
