@@ -13,7 +13,7 @@ from lotbench.report import words
 from lotbench.report.bootstrap import Estimate, estimate
 from lotbench.report.content import Content
 from lotbench.report.models import Model, difference, shared_seeds
-from lotbench.report.rows import NONE
+from lotbench.report.rows import NONE, is_missing
 from lotbench.report.table import Table
 
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 MOST_TARGETS = 4
 
 Params = Mapping[str, Any]
-"""The parameters in which settings differ, by name; None where the file gives none."""
+"""The parameters in which settings differ, by name; None where a row has no value."""
 
 
 def differences(task: str, content: Content) -> list[Table]:
@@ -52,16 +52,31 @@ def differences(task: str, content: Content) -> list[Table]:
 
 
 def varying(table: pd.DataFrame) -> dict[str, Params]:
-    """The given parameters in which the settings of a frame differ, by setting."""
+    """The parameters that some file gives and in which the settings of a frame differ, by setting.
+
+    Where a file does not give one, it has the method's default from the row.
+    """
     rows = table.drop_duplicates("setting").to_dict("records")
     given = {row["setting"]: json.loads(row["given"]) for row in rows}
     names = {name: None for own in given.values() for name in own}
+    values = {
+        row["setting"]: {
+            name: given[row["setting"]].get(name, _default(row, name)) for name in names
+        }
+        for row in rows
+    }
     differing = [
         name
         for name in names
-        if any(own.get(name) != other.get(name) for own, other in pairwise(given.values()))
+        if any(own[name] != other[name] for own, other in pairwise(values.values()))
     ]
-    return {setting: {name: own.get(name) for name in differing} for setting, own in given.items()}
+    return {setting: {name: own[name] for name in differing} for setting, own in values.items()}
+
+
+def _default(row: Mapping[Any, Any], name: str) -> Any:
+    """The value of a parameter in a row; None where older rows lack it."""
+    value = row.get(f"param.{name}")
+    return None if is_missing(value) else value
 
 
 def centre(params: Mapping[str, Params], seeds: Mapping[str, int]) -> str:

@@ -59,7 +59,7 @@ def setting_grids(task: str, content: Content) -> list[SettingGrid]:
         counts = own.groupby("point")["setting"].nunique()
         if (counts > 1).sum() > 1:
             table = content.table[content.table["method"] == method]
-            grids.append(_grid(method, own, _values(table[table["task"] == task]), areas))
+            grids.append(_grid(method, own, varying(table[table["task"] == task]), areas))
     return grids
 
 
@@ -129,20 +129,6 @@ def _grid(
         gains,
         None if targets else speedups,
     )
-
-
-def _values(table: pd.DataFrame) -> dict[str, dict[str, Any]]:
-    """The parameters in which the settings differ, by setting; a missing one has its default."""
-    first = table.drop_duplicates("setting").set_index("setting")
-    found: dict[str, dict[str, Any]] = {}
-    for setting, given in varying(table).items():
-        found[setting] = {
-            name: first[f"param.{name}"].get(setting)
-            if value is None and f"param.{name}" in first
-            else value
-            for name, value in given.items()
-        }
-    return found
 
 
 def _heat_map(axes: Axes, grid: SettingGrid, norm: Any) -> None:

@@ -76,3 +76,10 @@ def test_parameters_that_never_vary_are_left_out() -> None:
     given = ['{"x": 1, "y": 0.5}', '{"x": 1}']
     table = pd.DataFrame({"setting": ["a", "b"], "given": given})
     assert varying(table) == {"a": {"y": 0.5}, "b": {"y": None}}
+
+
+def test_a_parameter_that_a_file_leaves_out_has_its_default() -> None:
+    given = ['{"top_p": 0.5}', '{"routing": "drop"}']
+    columns = {"param.top_p": [0.5, 0.5], "param.routing": ["leap", "drop"]}
+    table = pd.DataFrame({"setting": ["a", "b"], "given": given, **columns})
+    assert varying(table) == {"a": {"routing": "leap"}, "b": {"routing": "drop"}}
