@@ -43,12 +43,13 @@ def write(folders: Sequence[str | Path], output: Path | None = None) -> list[Pat
     if path.suffix != ".html":
         raise InputError(f"--output: {path} does not end in .html; the tables take its name, too")
     found = sections(paths)
+    summary = summary_of_tasks(found)
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(render(found), encoding="utf-8")
-    return [path, *twins.write(found, path)]
+    path.write_text(render(found, summary), encoding="utf-8")
+    return [path, *twins.write(found, summary, path)]
 
 
-def render(found: list[Section]) -> str:
+def render(found: list[Section], summary: Table | None) -> str:
     """The page as text."""
     from jinja2 import Environment, PackageLoader, StrictUndefined
     from markupsafe import Markup
@@ -78,7 +79,7 @@ def render(found: list[Section]) -> str:
     package = files("lotbench.report.html")
     return environment.get_template("report.html.j2").render(
         sections=found,
-        all_tasks=summary_of_tasks(found),
+        all_tasks=summary,
         style=Markup((package / "templates" / "report.css").read_text(encoding="utf-8")),
         code=Markup((package / "templates" / "report.js").read_text(encoding="utf-8")),
         libraries=[

@@ -6,7 +6,7 @@ import csv
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from lotbench.report.html.chapters import Section, summary_of_tasks
+from lotbench.report.html.chapters import Section
 from lotbench.report.markdown import markdown, plain
 from lotbench.report.table import Table
 
@@ -19,7 +19,7 @@ LATEX = {
 }
 
 
-def write(stores: Sequence[Section], page: Path) -> list[Path]:
+def write(stores: Sequence[Section], summary: Table | None, page: Path) -> list[Path]:
     """Write the tables into a folder beside a page, ``report-tables``, and return their files.
 
     They are ``tables.md``, ``tables.tex``, ``<store>-<task>-<table>.csv`` and ``all-tasks.csv``.
@@ -27,10 +27,10 @@ def write(stores: Sequence[Section], page: Path) -> list[Path]:
     folder = page.with_name(f"{page.stem}-tables")
     folder.mkdir(exist_ok=True)
     text, latex = folder / "tables.md", folder / "tables.tex"
-    text.write_text(as_markdown(stores), encoding="utf-8")
-    latex.write_text(as_latex(stores), encoding="utf-8")
+    text.write_text(as_markdown(stores, summary), encoding="utf-8")
+    latex.write_text(as_latex(stores, summary), encoding="utf-8")
     written = [text, latex]
-    for name, table in _tables(stores):
+    for name, table in _tables(stores, summary):
         path = folder / f"{name}.csv"
         with path.open("w", encoding="utf-8", newline="") as file:
             writer = csv.writer(file, lineterminator="\n")
@@ -40,9 +40,8 @@ def write(stores: Sequence[Section], page: Path) -> list[Path]:
     return written
 
 
-def as_markdown(stores: Sequence[Section]) -> str:
-    """The sentences and tables of all stores."""
-    summary = summary_of_tasks(stores)
+def as_markdown(stores: Sequence[Section], summary: Table | None) -> str:
+    """The summary over all tasks, then the sentences and tables of all stores."""
     parts = [markdown(summary)] if summary else []
     for store in stores:
         parts += [f"# {store.name}", store.summary]
@@ -53,10 +52,10 @@ def as_markdown(stores: Sequence[Section]) -> str:
     return "\n\n".join(parts) + "\n"
 
 
-def as_latex(stores: Sequence[Section]) -> str:
+def as_latex(stores: Sequence[Section], summary: Table | None) -> str:
     """The tables, each as a ``longtable`` with its title and its notes."""
     parts = [r"% Needs \usepackage{booktabs,longtable}."]
-    parts += [_longtable(table, f"tab:{name}") for name, table in _tables(stores)]
+    parts += [_longtable(table, f"tab:{name}") for name, table in _tables(stores, summary)]
     return "\n\n".join(parts)
 
 
@@ -89,9 +88,8 @@ def _one_line(cell: str) -> str:
     return cell.replace("\n", "; ")
 
 
-def _tables(stores: Sequence[Section]) -> Iterator[tuple[str, Table]]:
+def _tables(stores: Sequence[Section], summary: Table | None) -> Iterator[tuple[str, Table]]:
     """The tables, each with its name."""
-    summary = summary_of_tasks(stores)
     if summary:
         yield "all-tasks", summary
     for store in stores:
