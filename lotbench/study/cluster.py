@@ -9,7 +9,7 @@ import socket
 import threading
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,7 @@ from lotbench.engine import checkpoint
 from lotbench.errors import InputError, PassFailed
 from lotbench.store.store import Store
 from lotbench.study.plan import Plan, resolve
+from lotbench.study.ray_death import ray_death_ends_it
 from lotbench.study.status import StatusBoard, logging_statuses, noting, posting
 from lotbench.study.trial import needed, prepare, run_trial, store_ended, store_lost
 
@@ -123,7 +124,8 @@ def _connected(address: str | None) -> Iterator[None]:
         signal.signal(signal.SIGTERM, terminate)  # Ray's own would leave without a word
     logging.getLogger("ray.tune").setLevel(logging.CRITICAL)  # `Announcer` names a dead worker
     try:
-        yield
+        with nullcontext() if address else ray_death_ends_it():
+            yield
     finally:
         ray.shutdown()
 

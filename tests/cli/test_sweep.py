@@ -4,14 +4,11 @@ from __future__ import annotations
 
 import os
 import shutil
-import signal
 import socket
-import subprocess
-import time
 from pathlib import Path
 
 import pytest
-from test_cli import LOTBENCH, call
+from test_cli import call
 
 import lotbench
 from lotbench.store.store import Store
@@ -130,31 +127,6 @@ def test_a_sweep_from_start_to_figures_and_again(sweep_file, room, monkeypatch) 
     bare = call("sweep", path, "--set", f"methods={{dense: {{}}, lot: {methods['lot']}}}", cwd=room)
     assert bare.returncode == 0, bare.stderr
     assert "not timed: the rows here came without models" in bare.stderr
-
-
-def test_killed_in_the_middle_and_run_again(sweep_file, reviews, room) -> None:
-    # The folder is given relative to where the sweep is started; workers find it all the same.
-    task = {"source": os.path.relpath(reviews, room), "max_length": 32}
-    path = sweep_file(name="killed", measure=None, tasks={"reviews": task})
-    trials = room / "results/killed/trials"
-    with subprocess.Popen(
-        [*LOTBENCH, "sweep", str(path)],
-        cwd=room,
-        start_new_session=True,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-    ) as process:
-        deadline = time.monotonic() + 120
-        while not list(trials.glob("*.json")) and time.monotonic() < deadline:
-            time.sleep(0.05)
-        os.killpg(process.pid, signal.SIGKILL)
-    finished = {p: p.stat().st_mtime_ns for p in trials.glob("*.json")}
-    assert finished
-    done = call("sweep", path, cwd=room)
-    assert done.returncode == 0, done.stderr
-    assert len(Store(room / "results/killed").done()) == 3
-    for file, written in finished.items():
-        assert file.stat().st_mtime_ns == written
 
 
 def test_a_failed_teacher_fails_its_trials_with_its_message(sweep_file, room) -> None:

@@ -1,0 +1,137 @@
+"""A sweep that is killed again and again ends with what an undisturbed one has."""
+
+from __future__ import annotations
+
+import os
+import random
+import re
+import signal
+import subprocess
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from test_cli import LOTBENCH, call
+
+import lotbench
+from lotbench.store.store import Store
+
+pytestmark = pytest.mark.slow
+
+TRAINING, TIMING = r"teacher 1/1: ", r"contenders and \d+ dense"
+"""What a sweep logs when its trials, and its timing pass, begin."""
+METHODS = {"dense": {}, "lot": {"top_p": {"grid": [0.2, 0.4, 0.6, 0.8]}, "thresholds": [0.3, 0.7]}}
+PATIENCE = 120
+
+
+def wait(until: Callable[[], object], what: str) -> None:
+    deadline = time.monotonic() + PATIENCE
+    while not until():
+        assert time.monotonic() < deadline, what
+        time.sleep(0.02)
+
+
+def processes(folder: Path) -> list[str]:
+    """The command lines of all processes that work in the folder."""
+    found = []
+    for path in Path("/proc").glob("[0-9]*"):
+        try:
+            if (path / "cwd").readlink() == folder:
+                found.append((path / "cmdline").read_text().replace("\0", " ")[:80])
+        except OSError:  # it has ended, or is another user's
+            continue
+    return found
+
+
+class Attacked:
+    """A sweep that is started, and stopped a while after a line of its log."""
+
+    def __init__(self, path: Path, room: Path) -> None:
+        self.path, self.room, self.log = path, room, room / "log"
+        self.store = Store(room / "results" / "attacked")
+
+    def stop(self, line: str, delay: float, send: Callable[[subprocess.Popen], None]) -> int:
+        """The exit code; what was stored before is still there, and nothing runs on."""
+        before = self._files()
+        with (
+            self.log.open("w") as log,
+            subprocess.Popen(
+                [*LOTBENCH, "sweep", str(self.path)], cwd=self.room, stdout=log, stderr=log
+            ) as process,
+        ):
+            wait(lambda: re.search(line, self.log.read_text()), f"no {line!r} in {self.log}")
+            time.sleep(delay)
+            send(process)
+            code = process.wait(PATIENCE)
+        wait(lambda: not processes(self.room), f"still running: {processes(self.room)}")
+        after = self._files()
+        assert before.items() <= after.items()
+        assert len(self.store.trials()) == sum(path.parent.name == "trials" for path in after)
+        return code
+
+    def _files(self) -> dict[Path, int]:
+        paths = [*self.store.folder.glob("trials/*.json"), *self.store.folder.glob("timings/*")]
+        return {path: path.stat().st_mtime_ns for path in paths}
+
+
+def test_kills_at_random_moments_lose_nothing_and_change_nothing(
+    sweep_file, reviews, tmp_path
+) -> None:
+    # The folder is given relative to where the sweep is started; workers find it all the same.
+    task = {"source": os.path.relpath(reviews, tmp_path), "max_length": 32}
+    shared: dict[str, Any] = {"tasks": {"reviews": task}, "methods": METHODS}
+    draw = random.Random(20)
+    attacked = Attacked(sweep_file(name="attacked", **shared), tmp_path)
+    for _ in range(7):
+        # An empty line is there at once; when few trials are left, they might end before the kill.
+        late = len(attacked.store.done()) < 3 and draw.random() < 2 / 3
+        code = attacked.stop(TRAINING * late, draw.uniform(0, 4), subprocess.Popen.kill)
+        assert code == -signal.SIGKILL
+    done = call("sweep", attacked.path, "--set", "measure=null", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    for _ in range(3):
+        code = attacked.stop(TIMING, draw.uniform(0, 4), subprocess.Popen.kill)
+        assert code == -signal.SIGKILL
+    assert not attacked.store.timings()
+    done = call("sweep", attacked.path, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    frame = lotbench.results(attacked.store.folder)
+    assert frame[frame.split == "validation"]["real.cpu-1t-b4"].notna().all()
+    quiet = sweep_file(name="quiet", measure=None, **shared)
+    assert call("sweep", quiet, cwd=tmp_path).returncode == 0
+    wanted = Store(tmp_path / "results/quiet").done()
+    assert len(wanted) == 5
+    assert {name: trial.evaluations for name, trial in attacked.store.done().items()} == {
+        name: trial.evaluations for name, trial in wanted.items()
+    }
+
+
+def kill_ray(process: subprocess.Popen) -> None:
+    """Kills the raylet, the process of Ray that starts workers."""
+    children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
+    (raylet,) = (
+        int(child)
+        for child in children
+        if "raylet/raylet" in Path(f"/proc/{child}/cmdline").read_text()
+    )
+    os.kill(raylet, signal.SIGKILL)
+
+
+@pytest.mark.parametrize(
+    ("send", "code", "words"),
+    [
+        (subprocess.Popen.terminate, 143, "terminated; finished trials and timing passes are kept"),
+        (kill_ray, 1, "Ray stopped .*; finished trials are kept, run it again to go on"),
+    ],
+)
+def test_sigterm_and_the_death_of_ray_end_in_one_sentence(
+    send, code, words, sweep_file, tmp_path
+) -> None:
+    methods = {"dense": {}, "lot": {"top_p": {"grid": [0.2, 0.4, 0.6, 0.8]}}}
+    attacked = Attacked(sweep_file(name="attacked", methods=methods, measure=None), tmp_path)
+    assert attacked.stop(r"\[1/5", 0.5, send) == code
+    log = attacked.log.read_text()
+    assert re.search(words, log) and "Traceback" not in log
+    assert attacked.store.done()
