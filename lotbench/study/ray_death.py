@@ -9,9 +9,12 @@ import _thread
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import TYPE_CHECKING
 
 from lotbench.errors import PassFailed
+
+if TYPE_CHECKING:
+    import psutil
 
 NEEDED = ("raylet", "gcs_server")
 """The processes without which no trial can start; Ray works without its others."""
@@ -22,14 +25,15 @@ EVERY = 0.5
 @contextmanager
 def ray_death_ends_it() -> Iterator[None]:
     """Inside, the death of a process that Ray needs on this machine is a `PassFailed`."""
-    from ray._private import worker
+    import psutil
 
-    node: Any = worker._global_node  # there is no public way to Ray's processes
+    children = [(child, child.name()) for child in psutil.Process().children()]
+    needed = [(child, name) for child, name in children if name in NEEDED]
     over, dead = threading.Event(), []
 
     def watch() -> None:
         while not over.wait(EVERY):
-            dead.extend(name for name, _ in node.dead_processes() if name in NEEDED)
+            dead.extend(name for child, name in needed if _is_dead(child))
             if dead:
                 _thread.interrupt_main()
                 return
@@ -47,3 +51,13 @@ def ray_death_ends_it() -> Iterator[None]:
     finally:
         over.set()
         watcher.join()
+
+
+def _is_dead(process: psutil.Process) -> bool:
+    """True for a zombie, too: nobody has asked for its exit code."""
+    import psutil
+
+    try:
+        return not process.is_running() or process.status() == psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return True

@@ -12,6 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 from test_cli import LOTBENCH, call
 
@@ -34,15 +35,9 @@ def wait(until: Callable[[], object], what: str) -> None:
 
 
 def processes(folder: Path) -> list[str]:
-    """The command lines of all processes that work in the folder."""
-    found = []
-    for path in Path("/proc").glob("[0-9]*"):
-        try:
-            if (path / "cwd").readlink() == folder:
-                found.append((path / "cmdline").read_text().replace("\0", " ")[:80])
-        except OSError:  # it has ended, or is another user's
-            continue
-    return found
+    """The names of all processes that work in the folder."""
+    every = psutil.process_iter(["cwd", "name"])  # None for what another user runs
+    return [each.info["name"] for each in every if each.info["cwd"] == str(folder)]
 
 
 class Attacked:
@@ -110,13 +105,10 @@ def test_kills_at_random_moments_lose_nothing_and_change_nothing(
 
 def kill_ray(process: subprocess.Popen) -> None:
     """Kills the raylet, the process of Ray that starts workers."""
-    children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
     (raylet,) = (
-        int(child)
-        for child in children
-        if "raylet/raylet" in Path(f"/proc/{child}/cmdline").read_text()
+        child for child in psutil.Process(process.pid).children() if child.name() == "raylet"
     )
-    os.kill(raylet, signal.SIGKILL)
+    raylet.kill()
 
 
 @pytest.mark.parametrize(
