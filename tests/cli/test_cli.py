@@ -331,6 +331,7 @@ def test_load_refuses_a_folder_without_a_model(tmp_path) -> None:
         lotbench.load(tmp_path)
 
 
+@pytest.mark.slow
 def test_export_refuses_what_is_no_model(tmp_path: Path) -> None:
     done = call("export", tmp_path, tmp_path / "new")
     assert done.returncode == 2

@@ -49,11 +49,8 @@ def test_a_method_keeps_every_rule(name: str) -> None:
     assert [v for v in verdicts if v.outcome != "ok"] == []
 
 
-@pytest.mark.parametrize(
-    ("name", "values"),
-    [*VARIANTS[:1], *(pytest.param(*variant, marks=pytest.mark.slow) for variant in VARIANTS[1:])],
-    ids=str,
-)
+@pytest.mark.parametrize(("name", "values"), VARIANTS, ids=str)
+@pytest.mark.slow
 def test_a_variant_keeps_every_rule_but_the_real_run(name: str, values: dict[str, Any]) -> None:
     keeps_its_rules(name, values, COUNT - 1)
 

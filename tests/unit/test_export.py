@@ -70,6 +70,7 @@ print(json.dumps(session.run(["logits"], feed)[0].tolist()))
     return torch.tensor(json.loads(done.stdout.splitlines()[-1]))
 
 
+@pytest.mark.slow
 def test_a_saved_model_is_exported_and_runs_without_lotbench(save, tmp_path) -> None:
     source, folder = save(FirstK, layers=1, k=4), tmp_path / "exported"
     about = deploy.write(source, folder, "onnx-fp32", None, "")

@@ -150,6 +150,7 @@ def test_texts_of_a_store_are_no_code(tmp_path):
     assert "<b>x</b>" in Tags(text).text
 
 
+@pytest.mark.slow
 def test_the_same_store_gives_the_same_bytes(tmp_path):
     fill(tmp_path)
     code = "import sys; from lotbench.report.html import page; page.write([sys.argv[1]])"

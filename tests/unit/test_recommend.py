@@ -188,6 +188,7 @@ def command(store, *options: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(words, cwd=ROOT, capture_output=True, text=True)
 
 
+@pytest.mark.slow
 def test_the_command_without_torch_and_ray(store) -> None:
     done = command(store, "--max-drop", "1", "--p95", "0.02s", "--json")
     assert done.returncode == 0, done.stderr

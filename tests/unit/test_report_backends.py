@@ -68,6 +68,7 @@ def test_a_setting_is_one_panel_and_shares_are_those_of_torch(store):
     assert words.timing_setting(f"{LABEL}-fp32") == "CPU, 1 thread, batch 32, fp32"
 
 
+@pytest.mark.slow
 def test_figures_and_page_are_made(store, tmp_path):
     write(store, timing("old", "2024-01-01", [contender("a", 1.7, "a", time_shares=shares())]))
     names = {path.name for path in plots.draw(store)}

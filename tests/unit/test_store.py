@@ -158,6 +158,7 @@ def _write_for_ever(folder, worker):
         turn += 1
 
 
+@pytest.mark.slow
 def test_killed_and_concurrent_writers_never_leave_half_a_row(tmp_path, caplog):
     context = multiprocessing.get_context("spawn")
     workers = [
