@@ -6,6 +6,7 @@ import pytest
 from simulated import Rows, hits
 
 from lotbench.report.all_tasks import all_tasks, all_tasks_figure, drops
+from lotbench.report.html.summary import MEAN, chart
 from lotbench.report.rows import NONE
 
 
@@ -60,3 +61,14 @@ def test_the_figure_has_a_panel_per_task_and_one_for_the_mean():
     assert [axes.get_title("left") for axes in figure.axes] == ["A", "B", "all tasks"]
     places = [[line.get_xdata()[0] for line in axes.lines] for axes in figure.axes]
     assert np.allclose(places, [[2.5, 1.25], [1, 2.5], [1.75, 1.875]])
+
+
+def test_the_chart_of_a_page_has_the_best_at_the_top():
+    found = drops({"A": task(ltp=170, tr_bert=180), "B": task(ltp=176, tr_bert=176, first_k=178)})
+    spec = chart(found)
+    assert spec["encoding"]["y"]["sort"] == ["tr-bert", "ltp", "first-k"]
+    values = {(value["method"], value["task"]): value for value in spec["data"]["values"]}
+    assert values["ltp", MEAN]["x"] == pytest.approx(1.75)
+    assert values["ltp", MEAN]["low"] < 1.75 < values["ltp", MEAN]["high"]
+    assert values["first-k", "B"]["x"] == pytest.approx(0.5)
+    assert ("first-k", MEAN) not in values

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lotbench.report import words
-from lotbench.report.all_tasks import all_tasks, drops
 from lotbench.report.content import Content, read
 from lotbench.report.differences import differences
 from lotbench.report.findings import findings
@@ -98,22 +96,6 @@ def sections(folders: list[Path]) -> list[Section]:
         _section(folder, f"{name}-{place}" if names.count(name) > 1 else name, f"s{place}")
         for place, (folder, name) in enumerate(zip(folders, names, strict=True), 1)
     ]
-
-
-def summary_of_tasks(found: Sequence[Section]) -> Table | None:
-    """The mean drops over all chapters; None if fewer than two can be compared.
-
-    A task that several stores have is shown with the name of each.
-    """
-    names = [chapter.name for store in found for chapter in store.chapters]
-    tasks = {
-        chapter.name if names.count(chapter.name) == 1 else f"{chapter.name}, {store.name}": own
-        for store in found
-        for chapter in store.chapters
-        if (own := chapter.evidence)
-    }
-    compared = drops(tasks)
-    return all_tasks(compared) if compared else None
 
 
 def _section(folder: Path, name: str, place: str) -> Section:

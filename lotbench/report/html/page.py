@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 from lotbench.errors import InputError
 from lotbench.report.html import twins
-from lotbench.report.html.chapters import Section, sections, summary_of_tasks
+from lotbench.report.html.chapters import Section, sections
+from lotbench.report.html.summary import Summary, summary_of_tasks
 from lotbench.report.table import Table
 
 if TYPE_CHECKING:
@@ -46,10 +47,10 @@ def write(folders: Sequence[str | Path], output: Path | None = None) -> list[Pat
     summary = summary_of_tasks(found)
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(render(found, summary), encoding="utf-8")
-    return [path, *twins.write(found, summary, path)]
+    return [path, *twins.write(found, summary.table if summary else None, path)]
 
 
-def render(found: list[Section], summary: Table | None) -> str:
+def render(found: list[Section], summary: Summary | None) -> str:
     """The page as text."""
     from jinja2 import Environment, PackageLoader, StrictUndefined
     from markupsafe import Markup
@@ -79,7 +80,7 @@ def render(found: list[Section], summary: Table | None) -> str:
     package = files("lotbench.report.html")
     return environment.get_template("report.html.j2").render(
         sections=found,
-        all_tasks=summary,
+        summary=summary,
         style=Markup((package / "templates" / "report.css").read_text(encoding="utf-8")),
         code=Markup((package / "templates" / "report.js").read_text(encoding="utf-8")),
         libraries=[

@@ -42,9 +42,9 @@
     await hide(plot);
   }
 
-  // The methods that the buttons of a task hide in all of its charts.
+  // The methods that the buttons of a task hide in all of its charts; the summary has no buttons.
   function hidden(article) {
-    const off = article.querySelectorAll('.legend [aria-pressed="false"]');
+    const off = (article ?? new DocumentFragment()).querySelectorAll('.legend [aria-pressed="false"]');
     return [...off].map((button) => button.dataset.method);
   }
 
