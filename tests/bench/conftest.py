@@ -17,6 +17,7 @@ from lotbench.data.tokens import Split
 from lotbench.engine.backbone import Backbone
 from lotbench.engine.loading import load_backbone
 from lotbench.measure import protocol
+from lotbench.store.timing_parts import Interval
 
 Ratio = Callable[..., float]
 
@@ -57,18 +58,18 @@ def imdb() -> Split:
 
 
 @pytest.fixture(scope="module")
-def table(request: pytest.FixtureRequest) -> Iterator[dict[str, dict[str, float]]]:
-    """Paired ratios by label; printed when the module is done."""
-    rows: dict[str, dict[str, float]] = {}
+def table(request: pytest.FixtureRequest) -> Iterator[dict[str, tuple[Interval, float]]]:
+    """Paired ratios and the contender's seconds by label; printed when the module is done."""
+    rows: dict[str, tuple[Interval, float]] = {}
     yield rows
     print(f"\n\n{request.module.RATIO}, one thread, torch {torch.__version__}")
-    for label, ratio in rows.items():
-        interval = f"({ratio['low']:.3f} to {ratio['high']:.3f})"
-        print(f"{label:<46}{ratio['median']:>9.3f} {interval:<18}{ratio['ms']:>10.3f} ms")
+    for label, (ratio, seconds) in rows.items():
+        interval = f"({ratio.low:.3f} to {ratio.high:.3f})"
+        print(f"{label:<52}{ratio.median:>9.3f} {interval:<18}{1000 * seconds:>10.3f} ms")
 
 
 @pytest.fixture
-def record(benchmark, table: dict[str, dict[str, float]]) -> Ratio:
+def record(benchmark, table: dict[str, tuple[Interval, float]]) -> Ratio:
     """A function: median of the paired ratios, reference / contender, of one or more processes.
 
     The ratio goes to the table and, with its 95% interval, to the record of pytest-benchmark,
@@ -85,7 +86,6 @@ def record(benchmark, table: dict[str, dict[str, float]]) -> Ratio:
         rounds = [len(run[protocol.DENSE]) for run in runs]
         ratio = protocol.speedup(*both.values(), runs=rounds)
         seconds = statistics.median(both[paired.CONTENDER])
-        ratio["ms"] = 1000 * seconds
         with torch.inference_mode(not training):
             benchmark.pedantic(
                 protocol.wall,
@@ -93,9 +93,9 @@ def record(benchmark, table: dict[str, dict[str, float]]) -> Ratio:
                 rounds=3,
                 iterations=min(int(paired.SAMPLE / seconds) + 1, 100),
             )
-        table[label] = ratio
-        benchmark.extra_info.update(ratio)
-        return ratio["median"]
+        table[label] = ratio, seconds
+        benchmark.extra_info.update(ratio.model_dump())
+        return ratio.median
 
     return ratio_of
 

@@ -1,0 +1,176 @@
+"""Exported graphs against the physical limit, in ONNX Runtime on one thread.
+
+The limit is the exported dense model fed sequences that are really as short as the kept tokens,
+plus the time of the routers on all tokens; 1 means that leaving tokens out is free.  Each of
+several processes measures all selected cells, and a cell's ratio is the median of all rounds.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+from concurrent.futures import ProcessPoolExecutor
+from functools import cache
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import paired
+import pytest
+import torch
+from torch import Tensor, nn
+
+from baselines.dense import Dense
+from baselines.first_k import FirstK
+from lotbench.batch import Batch
+from lotbench.deploy.graph import export, quiet
+from lotbench.deploy.quantise import quantise_file
+from lotbench.deploy.session import Session, feed, open_session
+from lotbench.engine.encoder import ReducedEncoder
+from lotbench.lot import FixedBudget
+from lotbench.machine import native_formats
+from lotbench.measure import protocol
+from lotbench.reducer import TokenReducer
+
+RATIO = "limit / exported"
+PROCESSES, ROUNDS = 3, 5
+TARGETS = {"onnx-fp32": 0.85, "onnx-int8": 0.70}
+# The first keeps the same tokens in every layer; the second has a router before every layer.
+METHODS: dict[str, tuple[type[TokenReducer], dict]] = {
+    "first tokens": (FirstK, {"k": 16}),
+    "routers 32": (FixedBudget, {"router_context": False, "leaping_keys": "none"}),
+}
+
+
+class Cell(NamedTuple):
+    """One setting: backend, method, the share of tokens kept, and the size of the batch."""
+
+    backend: str
+    method: str
+    keep: float
+    batch: int
+    length: int
+
+    @property
+    def kept(self) -> int:
+        return round(self.keep * self.length)
+
+    def __str__(self) -> str:
+        tokens = f"{self.batch} x {self.length} tokens"
+        return f"{self.backend}, {self.method}, keep {self.keep:.0%}, {tokens}"
+
+
+CELLS = [
+    Cell(backend, method, keep, batch, length)
+    for backend in TARGETS
+    for method in METHODS
+    for keep in (0.1, 0.3)
+    for batch in (1, 32)
+    for length in (128, 256, 512)
+]
+
+
+class Routers(nn.Module):
+    """All routers of a model on the same tokens."""
+
+    def __init__(self, reducer: FixedBudget) -> None:
+        super().__init__()
+        self.routers = reducer.routers
+
+    def forward(self, hidden: Tensor) -> Tensor:
+        """``(T, D) -> (T, 2)``."""
+        parts = [
+            router.outer(nn.functional.gelu(router.inner(router.norm(hidden))))
+            for router in self.routers
+        ]
+        return torch.stack(parts).sum(0)
+
+
+@pytest.fixture(scope="module")
+def graphs(backbone, tmp_path_factory) -> Path:
+    """A folder with the graphs of both methods, of dense and of the routers, in both precisions."""
+    folder = tmp_path_factory.mktemp("graphs")
+    layers, width = len(backbone.layers), backbone.width
+    for name, (cls, values) in {"dense": (Dense, {}), **METHODS}.items():
+        reducer = cls(cls.Params(**values), layers, width)
+        model = export(ReducedEncoder(backbone, reducer).eval()).model
+        path = folder / f"{name}-onnx-fp32.onnx"
+        path.write_bytes(model.SerializeToString())
+        quantise_file(path, folder / f"{name}-onnx-int8.onnx")
+        if isinstance(reducer, FixedBudget):
+            rows = torch.export.Dim.DYNAMIC
+            with quiet(), torch.no_grad():
+                made = torch.onnx.export(
+                    Routers(reducer).eval(),
+                    (torch.zeros(8, width),),
+                    input_names=["hidden"],
+                    dynamic_shapes=({0: rows},),
+                    dynamo=True,
+                    optimize=False,
+                )
+            (folder / "routers-onnx-fp32.onnx").write_bytes(made.model_proto.SerializeToString())
+    return folder
+
+
+@cache
+def session(path: Path, backend: str) -> Session:
+    return open_session(path, backend, threads=1)
+
+
+def sides(
+    cell: Cell, folder: Path, whole: Batch
+) -> tuple[list[protocol.Call], list[protocol.Call]]:
+    """The calls of the limit and of the exported graph."""
+    ids = whole.input_ids.view(cell.batch, cell.length).tolist()
+    short = [row[: cell.kept] for row in ids]
+    seeds = [0] * cell.batch
+
+    def call(name: str, rows: list[list[int]], budget: float | None = None) -> protocol.Call:
+        own = session(folder / f"{name}-{cell.backend}.onnx", cell.backend)
+        types = [[0] * len(row) for row in rows]
+        arrays = feed(own.inputs, rows, types, seeds, budget=budget)
+        return lambda: own(arrays)
+
+    limit = [call("dense", short)]
+    if cell.method == "first tokens":
+        return limit, [call(cell.method, ids, cell.kept)]
+    router = session(folder / "routers-onnx-fp32.onnx", "onnx-fp32")
+    states = {"hidden": np.random.default_rng(0).normal(size=(whole.layout.total, 384))}
+    states = {name: value.astype(np.float32) for name, value in states.items()}
+    return [*limit, lambda: router(states)], [call(cell.method, ids, cell.kept / cell.length)]
+
+
+def measure(cells: list[Cell], folder: Path) -> dict[Cell, protocol.Samples]:
+    """Samples of every cell, measured in a new process."""
+    paired.keep_memory()
+    torch.set_num_threads(1)
+    reviews = paired.texts("imdb", 100, 256)
+    found = {}
+    for cell in cells:
+        whole = paired.cut(reviews, [cell.length] * cell.batch)
+        found[cell] = paired.samples(*sides(cell, folder, whole), rounds=ROUNDS, training=False)
+    return found
+
+
+def is_native(cell: Cell) -> bool:
+    return cell.backend.split("-")[1] in {"fp32", *native_formats()}
+
+
+@pytest.fixture(scope="module")
+def runs(request: pytest.FixtureRequest, graphs: Path) -> list[dict[Cell, protocol.Samples]]:
+    """What each process measured of the selected cells."""
+    cells = [
+        item.callspec.params["cell"]
+        for item in request.session.items
+        if item.module is request.module and is_native(item.callspec.params["cell"])
+    ]
+    spawn = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(1, spawn, max_tasks_per_child=1) as pool:
+        return list(pool.map(measure, [cells] * PROCESSES, [graphs] * PROCESSES))
+
+
+@pytest.mark.parametrize("cell", CELLS, ids=str)
+def test_an_exported_graph_is_near_the_physical_limit(graphs, make_batch, runs, record, cell):
+    if not is_native(cell):
+        pytest.skip(f"this processor has no instructions for {cell.backend}")
+    _, exported = sides(cell, graphs, make_batch([cell.length] * cell.batch))
+    assert record(str(cell), [run[cell] for run in runs], exported) >= TARGETS[cell.backend]
