@@ -9,6 +9,7 @@ import secrets
 import subprocess
 import sys
 import tempfile
+import threading
 from collections import deque
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
@@ -90,6 +91,7 @@ def run_worker(module: str, spec: PassSpec | MapSpec, kind: type[Result], label:
         with subprocess.Popen(
             command,
             env=environment(spec.setting.threads),
+            stdin=subprocess.PIPE,  # nothing is written; the worker sees that it is closed
             stderr=subprocess.PIPE,
             text=True,
             errors="replace",
@@ -114,7 +116,8 @@ def run_worker(module: str, spec: PassSpec | MapSpec, kind: type[Result], label:
 def work(kind: type[Spec], run: Callable[[Spec], object]) -> None:
     """The main function of a worker: writes ``run(SPEC)`` to OUT while no other pass runs here.
 
-    Its log goes to stderr, which `run_worker` reads.
+    Its log goes to stderr, which `run_worker` reads.  It ends when the process that started it
+    has died, of whatever, so that it disturbs no later pass.
 
     Parameters
     ----------
@@ -123,11 +126,17 @@ def work(kind: type[Spec], run: Callable[[Spec], object]) -> None:
     run : callable
     """
     logging.basicConfig(level=logging.INFO, format="%(message)s")
+    threading.Thread(target=_end_with_parent, daemon=True).start()
     spec_path, out_path, lock = map(Path, sys.argv[1:])
     spec = TypeAdapter(kind).validate_json(spec_path.read_bytes())
     with exclusive(lock):
         result = run(spec)
         out_path.write_bytes(TypeAdapter(type(result)).dump_json(result))
+
+
+def _end_with_parent() -> None:
+    sys.stdin.read()  # returns when the other end is closed
+    os._exit(1)
 
 
 def exclusive(lock: Path) -> AbstractContextManager[object]:

@@ -19,8 +19,6 @@ VARIANTS: list[tuple[str, dict[str, Any]]] = [
     ("lot", {"preset": "paper"}),
     ("lot", {"decision_every": 2, "leaping_keys": "none", "guidance": "random"}),
     ("lot", {"decision_every": 2, "leaping_keys": "all"}),
-    ("lot", {"straight_through": True, "leaping_keys": "all"}),
-    ("lot", {"straight_through": True, "leaping_keys": "none"}),
     ("lot", {"routing": "drop"}),
     ("lot", {"routing": "drop", "decision_every": 2}),
     ("lot", {"preset": "paper", "routing": "drop", "decision_every": 2}),
@@ -36,6 +34,8 @@ VARIANTS: list[tuple[str, dict[str, Any]]] = [
 OF_TRAINING: list[tuple[str, dict[str, Any]]] = [
     ("lot", {"guidance": "attention"}),
     ("lot", {"detach_router": True}),
+    ("lot", {"straight_through": True, "leaping_keys": "all"}),
+    ("lot", {"straight_through": True, "leaping_keys": "none"}),
     ("lot", {"routing": "drop", "straight_through": True}),
     ("tr-bert", {"samples": 2, "imitation_share": 0.0}),
 ]

@@ -16,7 +16,7 @@ from lotbench.errors import InputError
 
 REFERENCE = Path(__file__).parents[2] / "results" / "reference"
 STORES = sorted(path.parent for path in REFERENCE.glob("*/trials"))
-TIMED = next(path.parent for path in sorted(REFERENCE.glob("*/timings")))
+TIMED = REFERENCE / "bbc"
 WITH_PREDICTIONS = REFERENCE / "rotten_tomatoes"
 
 Json = dict[str, Any]
@@ -221,7 +221,8 @@ def outside(content: Json) -> None:
 
 
 def shares(content: Json) -> None:
-    content["contenders"][-1]["time_shares"]["rest"] += 0.2
+    row = next(own for own in content["contenders"] if own["backend"].startswith("torch-"))
+    row["time_shares"]["rest"] += 0.2
 
 
 @pytest.mark.parametrize(

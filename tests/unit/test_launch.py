@@ -1,6 +1,8 @@
 """Timing passes: settings, the lock, and a real worker on a tiny random model."""
 
 import logging
+import subprocess
+import sys
 from dataclasses import replace
 
 import pytest
@@ -173,6 +175,17 @@ def test_groups_keep_budgets_together_and_fit_memory():
     ]
     assert [len(g) for g in plan_groups(items, lambda _: 1, 99, limit=4)] == [4, 2]
     assert plan_groups([], lambda _: 1, 1) == [[]]
+
+
+def test_a_worker_ends_with_the_process_that_started_it():
+    code = (
+        "import threading, time; from lotbench.measure.launch import _end_with_parent as end; "
+        "threading.Thread(target=end, daemon=True).start(); time.sleep(60)"
+    )
+    command = [sys.executable, "-c", code]
+    with subprocess.Popen(command, stdin=subprocess.PIPE) as worker:
+        worker.stdin.close()
+        assert worker.wait(30) == 1
 
 
 @pytest.mark.slow
