@@ -87,7 +87,7 @@ def test_kills_at_random_moments_lose_nothing_and_change_nothing(
     done = call("sweep", attacked.path, "--set", "measure=null", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     for _ in range(3):
-        code = attacked.stop(TIMING, draw.uniform(0, 4), subprocess.Popen.kill)
+        code = attacked.stop(TIMING, draw.uniform(0, 2.5), subprocess.Popen.kill)
         assert code == -signal.SIGKILL
     assert not attacked.store.timings()
     done = call("sweep", attacked.path, cwd=tmp_path)
