@@ -116,8 +116,8 @@ def run_worker(module: str, spec: PassSpec | MapSpec, kind: type[Result], label:
 def work(kind: type[Spec], run: Callable[[Spec], object]) -> None:
     """The main function of a worker: writes ``run(SPEC)`` to OUT while no other pass runs here.
 
-    Its log goes to stderr, which `run_worker` reads.  It ends when the process that started it
-    has died, of whatever, so that it disturbs no later pass.
+    Its log goes to stderr, which `run_worker` reads.  It ends with the process that started
+    it, however that one ends, so that it disturbs no later pass.
 
     Parameters
     ----------
