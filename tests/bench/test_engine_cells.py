@@ -8,14 +8,12 @@ so each of several measures all selected cells, and a cell's ratio is the median
 
 from __future__ import annotations
 
-import multiprocessing
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import replace
-from typing import NamedTuple
 
 import paired
 import pytest
 import torch
+from paired import Cell, Measured, in_processes
 from torch import Tensor
 
 from lotbench.batch import Batch
@@ -23,7 +21,6 @@ from lotbench.engine.backbone import Backbone
 from lotbench.engine.encoder import ReducedEncoder
 from lotbench.engine.loading import load_backbone
 from lotbench.lot import LeapOfThought
-from lotbench.machine import native_formats
 from lotbench.measure import protocol
 from lotbench.measure.devices import DTYPES
 from lotbench.ragged import Ragged
@@ -33,20 +30,6 @@ RATIO = "limit / packed"
 PROCESSES, ROUNDS = 5, 5
 WIDTHS = {"no router": None, "router 32": 32, "router 256": 256}
 TARGET, WITH_ROUTERS = 0.95, {"fp32": 0.92, "bf16": 0.90}
-
-
-class Cell(NamedTuple):
-    """One setting: precision, method, the share of tokens kept, and the size of the batch."""
-
-    precision: str
-    method: str
-    keep: float
-    batch: int
-    length: int
-
-    def __str__(self) -> str:
-        tokens = f"{self.batch} x {self.length} tokens"
-        return f"{self.precision}, {self.method}, keep {self.keep:.0%}, {tokens}"
 
 
 CELLS = [
@@ -85,7 +68,7 @@ def fixed_masks(cell: Cell, layers: int) -> list[Tensor]:
     for _ in range(layers):
         score = torch.rand(cell.batch, cell.length, generator=generator)
         score[:, 0] = 2.0
-        kept = score.argsort(1, descending=True).argsort(1) < round(cell.keep * cell.length)
+        kept = score.argsort(1, descending=True).argsort(1) < cell.kept
         masks.append(kept.flatten())
     return masks
 
@@ -101,10 +84,10 @@ def sides(
         params = LeapOfThought.Params(router_width=width, leaping_keys="none")
         reducer = RoutedLeap(params, layers, backbone.width)
     reducer.masks = fixed_masks(cell, layers)
-    dtype = DTYPES[cell.precision]
+    dtype = DTYPES[cell.runs_in]
     encoder = ReducedEncoder(backbone, reducer).eval().to(dtype=dtype)
     ids = whole.input_ids.view(cell.batch, cell.length)
-    short = ids[:, : round(cell.keep * cell.length)].contiguous()
+    short = ids[:, : cell.kept].contiguous()
     types = torch.zeros_like(short)
     hidden = torch.randn(cell.batch * cell.length, backbone.width, dtype=dtype)
 
@@ -122,7 +105,7 @@ def sides(
     return [limit, routers], [packed]
 
 
-def measure(cells: list[Cell]) -> dict[Cell, protocol.Samples]:
+def measure(cells: list[Cell]) -> Measured:
     """Samples of every cell, measured in a new process."""
     paired.keep_memory()
     torch.set_num_threads(1)
@@ -131,9 +114,7 @@ def measure(cells: list[Cell]) -> dict[Cell, protocol.Samples]:
     reviews = paired.texts("imdb", 100, 256)
     return {
         cell: paired.samples(
-            *sides(
-                cell, backbones[cell.precision], paired.cut(reviews, [cell.length] * cell.batch)
-            ),
+            *sides(cell, backbones[cell.runs_in], paired.cut(reviews, [cell.length] * cell.batch)),
             rounds=ROUNDS,
             training=False,
         )
@@ -141,28 +122,16 @@ def measure(cells: list[Cell]) -> dict[Cell, protocol.Samples]:
     }
 
 
-def is_native(cell: Cell) -> bool:
-    return cell.precision in {"fp32", *native_formats()}
-
-
 @pytest.fixture(scope="module")
-def runs(request: pytest.FixtureRequest) -> list[dict[Cell, protocol.Samples]]:
-    """What each process measured of the selected cells."""
-    cells = [
-        item.callspec.params["cell"]
-        for item in request.session.items
-        if item.module is request.module and is_native(item.callspec.params["cell"])
-    ]
-    spawn = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(1, spawn, max_tasks_per_child=1) as pool:
-        return list(pool.map(measure, [cells] * PROCESSES))
+def runs(request: pytest.FixtureRequest) -> list[Measured]:
+    return in_processes(request, measure, PROCESSES)
 
 
 @pytest.mark.parametrize("cell", CELLS, ids=str)
 def test_packed_engine_is_near_the_physical_limit(fresh_backbone, make_batch, runs, record, cell):
-    if not is_native(cell):
-        pytest.skip(f"this processor has no instructions for {cell.precision}")
+    if not cell.is_native:
+        pytest.skip(f"this processor has no instructions for {cell.runs_in}")
     backbone = fresh_backbone().eval()
     _, packed = sides(cell, backbone, make_batch([cell.length] * cell.batch))
-    target = TARGET if WIDTHS[cell.method] is None else WITH_ROUTERS[cell.precision]
+    target = TARGET if WIDTHS[cell.method] is None else WITH_ROUTERS[cell.runs_in]
     assert record(str(cell), [run[cell] for run in runs], packed) >= target

@@ -7,16 +7,14 @@ several processes measures all selected cells, and a cell's ratio is the median 
 
 from __future__ import annotations
 
-import multiprocessing
-from concurrent.futures import ProcessPoolExecutor
 from functools import cache
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 import paired
 import pytest
 import torch
+from paired import Cell, Measured, in_processes
 from torch import Tensor, nn
 
 from baselines.dense import Dense
@@ -27,7 +25,6 @@ from lotbench.deploy.quantise import quantise_file
 from lotbench.deploy.session import Session, feed, open_session
 from lotbench.engine.encoder import ReducedEncoder
 from lotbench.lot import FixedBudget
-from lotbench.machine import native_formats
 from lotbench.measure import protocol
 from lotbench.reducer import TokenReducer
 
@@ -39,24 +36,6 @@ METHODS: dict[str, tuple[type[TokenReducer], dict]] = {
     "first tokens": (FirstK, {"k": 16}),
     "routers 32": (FixedBudget, {"router_context": False, "leaping_keys": "none"}),
 }
-
-
-class Cell(NamedTuple):
-    """One setting: backend, method, the share of tokens kept, and the size of the batch."""
-
-    backend: str
-    method: str
-    keep: float
-    batch: int
-    length: int
-
-    @property
-    def kept(self) -> int:
-        return round(self.keep * self.length)
-
-    def __str__(self) -> str:
-        tokens = f"{self.batch} x {self.length} tokens"
-        return f"{self.backend}, {self.method}, keep {self.keep:.0%}, {tokens}"
 
 
 CELLS = [
@@ -125,7 +104,7 @@ def sides(
     seeds = [0] * cell.batch
 
     def call(name: str, rows: list[list[int]], budget: float | None = None) -> protocol.Call:
-        own = session(folder / f"{name}-{cell.backend}.onnx", cell.backend)
+        own = session(folder / f"{name}-{cell.runs_in}.onnx", cell.runs_in)
         types = [[0] * len(row) for row in rows]
         arrays = feed(own.inputs, rows, types, seeds, budget=budget)
         return lambda: own(arrays)
@@ -139,7 +118,7 @@ def sides(
     return [*limit, lambda: router(states)], [call(cell.method, ids, cell.kept / cell.length)]
 
 
-def measure(cells: list[Cell], folder: Path) -> dict[Cell, protocol.Samples]:
+def measure(cells: list[Cell], folder: Path) -> Measured:
     """Samples of every cell, measured in a new process."""
     paired.keep_memory()
     torch.set_num_threads(1)
@@ -151,26 +130,14 @@ def measure(cells: list[Cell], folder: Path) -> dict[Cell, protocol.Samples]:
     return found
 
 
-def is_native(cell: Cell) -> bool:
-    return cell.backend.split("-")[1] in {"fp32", *native_formats()}
-
-
 @pytest.fixture(scope="module")
-def runs(request: pytest.FixtureRequest, graphs: Path) -> list[dict[Cell, protocol.Samples]]:
-    """What each process measured of the selected cells."""
-    cells = [
-        item.callspec.params["cell"]
-        for item in request.session.items
-        if item.module is request.module and is_native(item.callspec.params["cell"])
-    ]
-    spawn = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(1, spawn, max_tasks_per_child=1) as pool:
-        return list(pool.map(measure, [cells] * PROCESSES, [graphs] * PROCESSES))
+def runs(request: pytest.FixtureRequest, graphs: Path) -> list[Measured]:
+    return in_processes(request, measure, PROCESSES, graphs)
 
 
 @pytest.mark.parametrize("cell", CELLS, ids=str)
 def test_an_exported_graph_is_near_the_physical_limit(graphs, make_batch, runs, record, cell):
-    if not is_native(cell):
-        pytest.skip(f"this processor has no instructions for {cell.backend}")
+    if not cell.is_native:
+        pytest.skip(f"this processor has no instructions for {cell.runs_in}")
     _, exported = sides(cell, graphs, make_batch([cell.length] * cell.batch))
-    assert record(str(cell), [run[cell] for run in runs], exported) >= TARGETS[cell.backend]
+    assert record(str(cell), [run[cell] for run in runs], exported) >= TARGETS[cell.runs_in]

@@ -170,8 +170,7 @@ def test_torch_and_ray_are_not_needed(tmp_path):
         "from lotbench.cli import main; main()"
     )
     command = [sys.executable, "-c", code, "report", str(tmp_path)]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
     assert done.stdout.splitlines()[0] == f"wrote {tmp_path}/report.html"
 
 
