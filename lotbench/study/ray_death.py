@@ -1,20 +1,22 @@
 """Ends a sweep in one sentence when a process of Ray itself dies.
 
-Ray would leave the whole process some time later, with its own log in place of a message.
+Ray would end this process some time later, without a word of LoTBench, whatever is done meanwhile:
+even an exception would often come too late.
 """
 
 from __future__ import annotations
 
-import _thread
+import logging
+import os
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from lotbench.errors import PassFailed
-
 if TYPE_CHECKING:
     import psutil
+
+log = logging.getLogger(__name__)
 
 NEEDED = ("raylet", "gcs_server")
 """The processes without which no trial can start; Ray works without its others."""
@@ -24,30 +26,25 @@ EVERY = 0.5
 
 @contextmanager
 def ray_death_ends_it() -> Iterator[None]:
-    """Inside, the death of a process that Ray needs on this machine is a `PassFailed`."""
+    """Inside, the death of a process that Ray needs on this machine ends this one, with code 1."""
     import psutil
 
     children = [(child, child.name()) for child in psutil.Process().children()]
     needed = [(child, name) for child, name in children if name in NEEDED]
-    over, dead = threading.Event(), []
+    over = threading.Event()
 
     def watch() -> None:
         while not over.wait(EVERY):
-            dead.extend(name for child, name in needed if _is_dead(child))
-            if dead:
-                _thread.interrupt_main()
-                return
+            for child, name in needed:
+                if _is_dead(child):
+                    kept = "finished trials are kept, run it again to go on"
+                    log.error("Ray stopped (its %s died); %s", name, kept)
+                    os._exit(1)
 
     watcher = threading.Thread(target=watch, daemon=True)
     watcher.start()
     try:
         yield
-    except KeyboardInterrupt:
-        if not dead:
-            raise
-        raise PassFailed(
-            f"Ray stopped (its {dead[0]} died); finished trials are kept, run it again to go on"
-        ) from None
     finally:
         over.set()
         watcher.join()

@@ -87,9 +87,7 @@ def test_kills_at_random_moments_lose_nothing_and_change_nothing(
         late = len(attacked.store.done()) < 3 and draw.random() < 2 / 3
         code = attacked.stop(TRAINING * late, draw.uniform(0, 4), subprocess.Popen.kill)
         assert code == -signal.SIGKILL
-    done = call("sweep", attacked.path, "--set", "measure=null", cwd=tmp_path)
-    assert done.returncode == 0, done.stderr
-    for _ in range(3):
+    for _ in range(3):  # the first one trains what is missing
         code = attacked.stop(TIMING, draw.uniform(0, 2.5), subprocess.Popen.kill)
         assert code == -signal.SIGKILL
     assert not attacked.store.timings()
