@@ -322,9 +322,10 @@ class FixedBudget(LeapOfThought):
 
 def mean_leaping(hidden: Tensor, keep: Tensor, layout: Ragged) -> Tensor:
     """The context token: mean state of the leaping tokens, ``(T, D) -> (B, D)``; 0 if none."""
-    leaping = (~keep).to(hidden.dtype)
-    count = segment_count(~keep, layout).clamp(min=1)
-    return segment_weighted_sum(leaping, hidden, layout) / count.unsqueeze(1)
+    leaps = ~keep
+    count = segment_count(leaps, layout).clamp(min=1)
+    total = segment_weighted_sum(leaps.to(hidden.dtype), hidden, layout)
+    return total / count.unsqueeze(1)
 
 
 def guidance_labels(

@@ -99,6 +99,11 @@ class Ragged:
         return self.cu_seqlens.diff()
 
     @cached_property
+    def rows(self) -> Tensor:
+        """Row of each token, 0 to T - 1, shape (T,), int64."""
+        return torch.arange(self.total, device=self.cu_seqlens.device)
+
+    @cached_property
     def sequence(self) -> Tensor:
         """Index of the sequence that each token belongs to, shape (T,), int64."""
         ids = torch.arange(self.batch_size, device=self.cu_seqlens.device)
@@ -107,8 +112,7 @@ class Ragged:
     @cached_property
     def position(self) -> Tensor:
         """Position of each token within its sequence, shape (T,), int64."""
-        places = torch.arange(self.total, device=self.cu_seqlens.device)
-        return places - self.cu_seqlens[self.sequence]
+        return self.rows - self.cu_seqlens[self.sequence]
 
     @cached_property
     def is_first(self) -> Tensor:
@@ -218,14 +222,14 @@ class Traced(Ragged):
 
 def segment_sum(values: Tensor, layout: Ragged) -> Tensor:
     """Sum over each sequence, ``(T, ...) -> (B, ...)``; 0 if empty.  Bool values are counted."""
+    if layout.uniform and layout.batch_size and layout.max_length:
+        return values.view(layout.batch_size, layout.max_length, *values.shape[1:]).sum(1)
     if values.dtype == torch.bool:
         values = values.long()
     if isinstance(layout, Traced) and values.dim() == 1:
         if values.is_floating_point():
             return torch.where(layout.members, values, 0).sum(1)
         return layout.count(values)
-    if layout.uniform and layout.batch_size and layout.max_length:
-        return values.view(layout.batch_size, layout.max_length, *values.shape[1:]).sum(1)
     if values.dim() == 2 and values.is_floating_point():
         return segment_weighted_sum(None, values, layout)
     # Summed in float32: in bfloat16 a sum of ones would stop at 256.
@@ -243,13 +247,12 @@ def segment_weighted_sum(weight: Tensor | None, values: Tensor, layout: Ragged) 
     if isinstance(layout, Traced):
         ones = values.new_ones(layout.total) if weight is None else weight
         return torch.where(layout.members, ones, 0) @ values
-    rows = torch.arange(layout.total, device=values.device)
-    return F.embedding_bag(rows, values, layout.first, mode="sum", per_sample_weights=weight)
+    return F.embedding_bag(layout.rows, values, layout.first, mode="sum", per_sample_weights=weight)
 
 
 def segment_count(mask: Tensor, layout: Ragged) -> Tensor:
     """Number of true entries in each sequence, ``(T,) bool -> (B,) int64``."""
-    return segment_sum(mask.to(torch.int64), layout)
+    return segment_sum(mask, layout)
 
 
 def segment_mean(values: Tensor, layout: Ragged) -> Tensor:
@@ -279,7 +282,8 @@ def segment_rank(scores: Tensor, layout: Ragged) -> Tensor:
         places = torch.arange(layout.max_length, device=scores.device).expand_as(order)
         return unpad(torch.empty_like(order).scatter(1, order, places), layout)
     order = scores.argsort(descending=True, stable=True)
-    order = order[layout.sequence[order].argsort(stable=True)]
+    if layout.batch_size > 1:
+        order = order[layout.sequence[order].argsort(stable=True)]
     rank = torch.empty_like(order)
     rank[order] = layout.position
     return rank

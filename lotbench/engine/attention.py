@@ -156,13 +156,18 @@ def _explicit(
     probabilities = _probabilities(q, k, _mask(keys, bias, query.dtype, query.device))
     heads = (probabilities.to(v.dtype) @ v).transpose(1, 2)
 
-    counted = pad(probabilities.new_ones(layout.total), layout)
-    if asking is not None:
-        counted = counted * pad(asking, layout, fill=False)
-    elif key_weight is not None:
-        counted = counted * (pad(key_weight.detach(), keys)[:, : layout.max_length] > 0)
-    given = probabilities.mean(1) * counted.unsqueeze(-1)
-    mean = given.sum(1)[:, : layout.max_length] / counted.sum(1, keepdim=True).clamp(min=1)
+    given = probabilities.mean(1)
+    if layout.uniform and asking is None and key_weight is None:  # every query counts
+        number = given.new_full((), max(1, layout.max_length))
+    else:
+        counted = pad(probabilities.new_ones(layout.total), layout)
+        if asking is not None:
+            counted = counted * pad(asking, layout, fill=False)
+        elif key_weight is not None:
+            counted = counted * (pad(key_weight.detach(), keys)[:, : layout.max_length] > 0)
+        given = given * counted.unsqueeze(-1)
+        number = counted.sum(1, keepdim=True).clamp(min=1)
+    mean = given.sum(1)[:, : layout.max_length] / number
     own = given.diagonal(dim1=1, dim2=2)
     return unpad(heads, layout), Received(unpad(mean, layout), unpad(own, layout))
 

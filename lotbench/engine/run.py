@@ -12,7 +12,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import torch
 from torch import Tensor
 
 from lotbench.batch import Batch
@@ -72,8 +71,7 @@ class Run:
         self.inputs: list[Tensor] = []
         self.restored: list[tuple[Tensor, Tensor]] = []  # rows in the batch, last states
         self.wants_received = "received_attention" in self.reducer.needs
-        layout = self.batch.layout
-        self.all_rows = torch.arange(layout.total, device=layout.cu_seqlens.device)
+        self.all_rows = self.batch.layout.rows
 
     def layers(self) -> range:
         """Indices of the layers that this pass runs."""
