@@ -6,6 +6,7 @@ Nothing here needs torch, so a process that only runs a model starts fast.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import cache
 from pathlib import Path
 from typing import Any, Literal, Protocol, get_args
 
@@ -93,8 +94,6 @@ class _OnnxRuntime:
 class _OpenVino:
     def __init__(self, model: Path | bytes, backend: str, threads: int | None) -> None:
         need("openvino", "onnx")
-        import openvino
-
         content, self._defaults = _without_defaults(model)
         settings: dict[str, Any] = {
             "INFERENCE_PRECISION_HINT": "bf16" if backend.endswith("bf16") else "f32",
@@ -102,7 +101,7 @@ class _OpenVino:
         }
         if threads is not None:
             settings["INFERENCE_NUM_THREADS"] = threads
-        core = openvino.Core()
+        core = _openvino_core()
         compiled = core.compile_model(core.read_model(content), "CPU", settings)
         self._request = compiled.create_infer_request()
         self.inputs = tuple(each.get_any_name() for each in compiled.inputs)
@@ -110,6 +109,19 @@ class _OpenVino:
     def __call__(self, feed: Feed) -> np.ndarray:
         self._request.infer({**self._defaults, **feed})
         return self._request.get_output_tensor(0).data.copy()
+
+
+@cache
+def _openvino_core() -> Any:
+    """OpenVINO's runtime, one for the process.
+
+    A runtime replaces the thread's stack for signal handlers and puts the former one back when it
+    ends.  If two overlap, the first to end frees a stack that the second puts back, and the next
+    signal ends the process with a segmentation fault.
+    """
+    import openvino
+
+    return openvino.Core()
 
 
 def _without_defaults(model: Path | bytes) -> tuple[bytes, dict[str, np.ndarray]]:

@@ -229,6 +229,33 @@ def test_a_file_that_no_runtime_reads_is_refused(tmp_path) -> None:
             open_session(path, backend)
 
 
+SIGNAL_AFTER_TWO_SESSIONS = """
+import os, signal, sys
+from pathlib import Path
+from lotbench.deploy.session import open_session
+first, second = (open_session(Path(sys.argv[1]), "openvino-fp32") for _ in range(2))
+del first
+del second
+signal.signal(signal.SIGTERM, lambda *_: print("handled"))
+os.kill(os.getpid(), signal.SIGTERM)
+"""
+
+
+def test_a_signal_after_openvino_ends_in_its_handler(tmp_path) -> None:
+    # In a process of its own, since what fails is a segmentation fault.
+    path = tmp_path / "model.onnx"
+    text = (
+        '<ir_version: 10, opset_import: ["" : 18]> one (float[n] x) => (float[n] y) { y = Relu(x) }'
+    )
+    onnx.save(onnx.parser.parse_model(text), path)
+    done = subprocess.run(
+        [sys.executable, "-c", SIGNAL_AFTER_TWO_SESSIONS, str(path)],
+        capture_output=True,
+        text=True,
+    )
+    assert (done.returncode, done.stdout) == (0, "handled\n"), done.stderr
+
+
 def test_the_card_has_the_numbers_of_the_store(tmp_path) -> None:
     trials = Path(__file__).parents[2] / "results" / "reference" / "rotten_tomatoes" / "trials"
     path = sorted(trials.glob("*-lot-s0-*.json"))[0]
