@@ -61,7 +61,7 @@ def graphs(backbone, tmp_path_factory) -> Path:
 
 
 def calls_of(cell: Cell, folder: Path) -> list[protocol.Call]:
-    """A call for each batch; no two batches have the same number of tokens."""
+    """A call for each batch; at batch 1 no two have the same length, but kept counts repeat."""
     generator = torch.Generator().manual_seed(0)
     reviews = paired.texts("imdb", 1200, cell.length)
     shape = (CALLS if cell.batch == 1 else CALLS // 4, cell.batch)
