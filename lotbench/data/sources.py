@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -71,10 +71,30 @@ def read_source(name: str, data: TaskConfig, data_root: str | None) -> Source:
     return _with_labels(name, data, built_in, train, validation)
 
 
+def find_files(name: str, data: TaskConfig, data_root: str | None) -> dict[str, Path]:
+    """The files of the "train" and "validation" splits; empty if no local folder holds the task.
+
+    Raises
+    ------
+    InputError
+        If the folder or one of the files is missing.
+    """
+    if data.source is not None:
+        if not is_folder(data.source):
+            return {}
+        folder, names = Path(os.path.expanduser(data.source)), VALIDATION_NAMES
+    elif name in BUILT_IN and BUILT_IN[name].origin == "glue" and data_root is not None:
+        folder = Path(os.path.expanduser(data_root)) / name
+        names = (BUILT_IN[name].validation, "validation")
+    else:
+        return {}
+    return {"train": find_split(folder, ["train"]), "validation": find_split(folder, names)}
+
+
 def _read_own(name: str, data: TaskConfig) -> tuple[Rows, Rows]:
     assert data.source is not None
-    if is_folder(data.source):
-        frames = _read_folder(Path(os.path.expanduser(data.source)), VALIDATION_NAMES)
+    if files := find_files(name, data, None):
+        frames = _read_files(files)
     else:
         mend = "check the id and the network, or the path if it is a local folder"
         frames = read_hub(data.source, data.subset, VALIDATION_NAMES, mend)
@@ -91,17 +111,15 @@ def _read_own(name: str, data: TaskConfig) -> tuple[Rows, Rows]:
 def _read_glue(
     name: str, task: BuiltIn, data: TaskConfig, data_root: str | None
 ) -> tuple[Rows, Rows]:
-    names = [task.validation, "validation"]
-    if data_root is None:
-        mend = "check the network, or set data_root to a folder with <task>/train.parquet"
-        frames = read_hub(GLUE, name, names, mend)
+    if files := find_files(name, data, data_root):
+        frames = _read_files(files)
     else:
-        frames = _read_folder(Path(os.path.expanduser(data_root)) / name, names)
+        mend = "check the network, or set data_root to a folder with <task>/train.parquet"
+        frames = read_hub(GLUE, name, [task.validation, "validation"], mend)
     return _both_splits(frames, data.text or list(task.text), data.label or "label", name)
 
 
-def _read_folder(folder: Path, names: Sequence[str]) -> dict[str, tuple[pd.DataFrame, str]]:
-    files = {"train": find_split(folder, ["train"]), "validation": find_split(folder, names)}
+def _read_files(files: Mapping[str, Path]) -> dict[str, tuple[pd.DataFrame, str]]:
     frames, faults = {}, Faults()
     for role, file in files.items():
         with faults.collected():

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from lotbench.config.sections import MeasureConfig
+from lotbench.data.sources import find_files
 from lotbench.store.files import write_json
 from lotbench.store.store import Store
 from lotbench.study.checks import check_room
@@ -53,6 +54,7 @@ def run_sweep(planned: Plan, address: str | None = None) -> Report:
         report = Report(folder, skipped=sum(name in done for name in planned.trials))
         write_json(folder / "sweep.json", sweep.model_dump(mode="json"))
         if planned.todo:
+            _check_files(planned)
             check_room(folder, sweep.backbone, len(planned.todo))
             report.ran, report.failed = run_trials(planned, address)
         else:
@@ -67,6 +69,13 @@ def run_sweep(planned: Plan, address: str | None = None) -> Report:
                     "trains some"
                 )
     return report
+
+
+def _check_files(planned: Plan) -> None:
+    """Refuses missing data before Ray starts, which takes longer than to look."""
+    for trial in planned.todo.values():
+        with trial.place.document.at(("tasks", trial.config.task)):
+            find_files(trial.config.task, trial.config.data, trial.config.data_root)
 
 
 def _time(planned: Plan, config: MeasureConfig, report: Report) -> None:

@@ -11,7 +11,10 @@ import pytest
 from test_cli import call
 
 import lotbench
+from lotbench import cli
+from lotbench.errors import InputError
 from lotbench.store.store import Store
+from lotbench.study import sweep as study_sweep
 
 # Each starts Ray and trains: a quarter of a minute or more.
 pytestmark = pytest.mark.slow
@@ -129,6 +132,7 @@ def test_a_sweep_from_start_to_figures_and_again(sweep_file, room, monkeypatch) 
     assert "not timed: the rows here came without models" in bare.stderr
 
 
+@pytest.mark.long
 def test_a_failed_teacher_fails_its_trials_with_its_message(sweep_file, room) -> None:
     # The decay multiplies every weight by about -9 in each step.
     teacher = {"epochs": 4, "learning_rate": 1.0, "weight_decay": 10, "batch_size": 4}
@@ -141,13 +145,28 @@ def test_a_failed_teacher_fails_its_trials_with_its_message(sweep_file, room) ->
     assert "teacher 1/1: reviews, seed 0: failed: " in done.stderr
 
 
-def test_a_sweep_names_file_and_line_of_a_task_without_data(sweep_file, room) -> None:
+def test_a_sweep_names_file_and_line_of_missing_data_before_ray_starts(
+    sweep_file, room, monkeypatch
+) -> None:
+    monkeypatch.setattr(study_sweep, "run_trials", lambda *_: pytest.fail("Ray would start"))
     path = sweep_file(name="no-data", tasks={"reviews": {"source": str(room / "nowhere")}})
-    lines = path.read_text().splitlines()
+    with pytest.raises(InputError, match=rf"^{path}:{line(path, '  reviews:')}: .*no such folder"):
+        cli.app(["sweep", str(path), "--results", str(room)], standalone_mode=False)
+
+
+@pytest.mark.long
+def test_a_sweep_names_file_and_line_of_wrong_data(sweep_file, reviews, room) -> None:
+    wrong = {"source": str(reviews), "label": "stars"}
+    path = sweep_file(name="wrong-data", tasks={"reviews": wrong})
     done = call("sweep", path, cwd=room)
     assert done.returncode == 2, done.stderr
-    assert f"error: {path}:{lines.index('  reviews:') + 1}: " in done.stderr
-    assert "Traceback" not in done.stderr
+    assert f"error: {path}:{line(path, '  reviews:')}: " in done.stderr
+    assert "no column 'stars'" in done.stderr and "Traceback" not in done.stderr
+
+
+def line(path: Path, text: str) -> int:
+    """The number of the line with this text."""
+    return path.read_text().splitlines().index(text) + 1
 
 
 def test_an_unreachable_ray_address_is_reported_at_once(sweep_file, room) -> None:
