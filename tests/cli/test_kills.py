@@ -19,7 +19,7 @@ from test_cli import LOTBENCH, call
 import lotbench
 from lotbench.store.store import Store
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.long]
 
 TRAINING, TIMING = r"teacher 1/1: ", r"contenders and \d+ dense"
 """What a sweep logs when its trials, and its timing pass, begin."""

@@ -70,6 +70,7 @@ def test_an_endless_loop_ends_as_a_failed_row(trial_file, plugin, tmp_path) -> N
 
 
 @pytest.mark.slow
+@pytest.mark.long
 def test_a_sweep_goes_on_after_trials_that_never_end(sweep_file, plugin, tmp_path) -> None:
     path = sweep_file(
         plugins=[str(plugin)],

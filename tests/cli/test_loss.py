@@ -7,7 +7,7 @@ from test_cli import call
 
 from lotbench.store.store import Store
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.long]
 
 DEADLY = """
 import os

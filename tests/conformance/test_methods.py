@@ -51,12 +51,14 @@ def test_a_method_keeps_every_rule(name: str) -> None:
 
 @pytest.mark.parametrize(("name", "values"), VARIANTS, ids=str)
 @pytest.mark.slow
+@pytest.mark.long
 def test_a_variant_keeps_every_rule_but_the_real_run(name: str, values: dict[str, Any]) -> None:
     keeps_its_rules(name, values, COUNT - 1)
 
 
 @pytest.mark.parametrize(("name", "values"), OF_TRAINING, ids=str)
 @pytest.mark.slow
+@pytest.mark.long
 def test_a_setting_of_training_keeps_every_rule_before_the_export(
     name: str, values: dict[str, Any]
 ) -> None:

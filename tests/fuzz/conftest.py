@@ -63,5 +63,5 @@ def verdicts(capsys: pytest.CaptureFixture[str]) -> Iterator[Verdicts]:
 
 @pytest.fixture
 def times() -> int:
-    """Factor on the number of inputs: ``LOTBENCH_FUZZ=10 pytest tests/fuzz``."""
+    """Factor on the number of inputs: ``LOTBENCH_FUZZ=10 pytest tests/fuzz -m slow``."""
     return int(os.environ.get("LOTBENCH_FUZZ", "1"))

@@ -19,7 +19,7 @@ from lotbench.report import breakeven, plots, readme, tables
 from lotbench.report.html import page
 from lotbench.store.store import Store
 
-pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("default")]
+pytestmark = [pytest.mark.slow, pytest.mark.long, pytest.mark.filterwarnings("default")]
 
 STORES = 200
 DRAWN = 50
