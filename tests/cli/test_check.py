@@ -26,6 +26,7 @@ def main(*arguments: str | Path) -> int:
 
 
 @pytest.mark.slow
+@pytest.mark.long
 def test_the_new_method_template_passes_the_check(tmp_path: Path) -> None:
     made = call("new-method", "long-states", cwd=tmp_path)
     assert made.returncode == 0, made.stderr
