@@ -6,7 +6,7 @@ All compare in float64 on a tiny random BERT, where a difference cannot be round
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator, Set
+from collections.abc import Set
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,6 +19,7 @@ from lotbench.conformance.outcome import Broken, NotSeen, on
 from lotbench.conformance.subject import (
     CLASSES,
     LAYERS,
+    MODES,
     RAGGED,
     UNIFORM,
     Subject,
@@ -35,7 +36,6 @@ from lotbench.reducer import Outputs, Stage, Step, TokenReducer
 from lotbench.study.training import stage_steps
 
 NEEDS = frozenset({"received_attention", "saliency", "attention_saliency", "teacher_logits"})
-MODES: tuple[Mode, ...] = ("packed", "reference")
 EXACT, CLOSE = 1e-10, 1e-8
 
 
@@ -77,7 +77,7 @@ def is_sound(subject: Subject) -> str:
 
 def runs(subject: Subject) -> str:
     """Decisions have the right form, and logits are finite, in both modes."""
-    for label, name, mode, _, outputs in _watched(subject):
+    for label, name, mode, _, outputs in subject.watched:
         if not outputs.logits.isfinite().all():
             raise Broken(f"logits that are not finite; {label}, {name}, {mode}")
     count = len(subject.settings)
@@ -239,20 +239,9 @@ def _charges_each_text(encoder: ReducedEncoder) -> None:
                 )
 
 
-def _watched(subject: Subject) -> Iterator[tuple[str, str, Mode, Watch, Outputs]]:
-    """A watched forward pass for every setting, batch and mode."""
-    for setting in subject.settings:
-        for name, data in batches():
-            for mode in MODES:
-                watch = Watch(setting.encoder.reducer)
-                with on(subject.cls, f"{setting.label}, {name}, {mode}"), torch.no_grad():
-                    outputs = setting.encoder(data, mode, reducer=watch)
-                yield setting.label, name, mode, watch, outputs
-
-
 def _no_fault(subject: Subject, kind: str) -> str:
     """Raises `Broken` if the method has a fault of this kind in evaluation or training."""
-    for label, name, mode, watch, _ in _watched(subject):
+    for label, name, mode, watch, _ in subject.watched:
         if kind in watch.faults:
             raise Broken(f"{watch.faults[kind]}; {label}, {name}, {mode}")
     encoder = subject.fresh()

@@ -21,14 +21,15 @@ from lotbench.conformance.watch import Watch
 from lotbench.data.batches import collate
 from lotbench.data.tokens import Split, text_seed
 from lotbench.engine.backbone import Backbone
-from lotbench.engine.encoder import ReducedEncoder
+from lotbench.engine.encoder import Mode, ReducedEncoder
 from lotbench.errors import InputError
 from lotbench.ragged import select
-from lotbench.reducer import Params, TokenReducer, Trace
+from lotbench.reducer import Outputs, Params, TokenReducer, Trace
 from lotbench.study.training import train
 from lotbench.validation import report_at
 
 LAYERS = 4
+MODES: tuple[Mode, ...] = ("packed", "reference")
 LENGTHS = (40, 1, 17, 2, 29, 8, 3, 23, 12, 12, 12)
 RAGGED, UNIFORM = tuple(range(8)), (8, 9, 10)
 
@@ -143,6 +144,19 @@ class Subject:
             last = len(by_share) - 1
             chosen += [by_share[i] for i in sorted({round(i * last / 3) for i in range(4)})]
         return chosen
+
+    @cached_property
+    def watched(self) -> list[tuple[str, str, Mode, Watch, Outputs]]:
+        """A watched forward pass for every setting, batch and mode, and its outputs."""
+        passes = []
+        for setting in self.settings:
+            for name, data in batches():
+                for mode in MODES:
+                    watch = Watch(setting.encoder.reducer)
+                    with on(self.cls, f"{setting.label}, {name}, {mode}"), torch.no_grad():
+                        outputs = setting.encoder(data, mode, reducer=watch)
+                    passes.append((setting.label, name, mode, watch, outputs))
+        return passes
 
     def train(self) -> Trained:
         """A model trained for a few steps on random texts, and its gradients."""
