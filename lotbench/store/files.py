@@ -7,6 +7,7 @@ name and then renamed.  Only names that end in ``.json`` are read.
 from __future__ import annotations
 
 import json
+import math
 import os
 import uuid
 from collections.abc import Iterator
@@ -66,7 +67,7 @@ def read_json(path: Path) -> Any:
     """
     text = path.read_text(encoding="utf-8")
     try:
-        value = json.loads(text, parse_constant=_refuse_constant)
+        value = json.loads(text, parse_constant=_refuse_constant, parse_float=_finite)
         # A lone surrogate is valid JSON, but a data frame cannot store it.
         if "\\ud" in text.lower():
             json.dumps(value, ensure_ascii=False).encode()
@@ -105,3 +106,10 @@ def lock(folder: Path) -> Iterator[None]:
 
 def _refuse_constant(name: str) -> NoReturn:
     raise ValueError(f"{name} is not a JSON number")
+
+
+def _finite(text: str) -> float:
+    value = float(text)
+    if math.isinf(value):
+        raise ValueError(f"{text:.20} is too large for a number")
+    return value

@@ -90,6 +90,7 @@ def damaged(**change) -> bytes:
         (damaged(metric=None), "metric is None, not a text"),
         (damaged(metric="x"), "metric is 'x', not one of accuracy, f1, matthews, p"),
         (damaged(params={"x": float("nan")}), "NaN is not a JSON number"),
+        (damaged(params={"x": "N"}).replace(b'"N"', b"1e400"), "1e400 is too large for a number"),
         (damaged(method="\ud800"), "surrogates not allowed"),
         (b"[" * 100_000 + b"]" * 100_000, "nested too deeply"),
         (damaged(task=json.loads("[" * 600 + "]" * 600)), r"task is \[\[.*, not a text"),
