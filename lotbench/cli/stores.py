@@ -58,12 +58,12 @@ def report(
 def recommend(
     folder: StoreFolder,
     drop: Annotated[
-        float, typer.Option("--max-drop", min=0, help="Most points below the reference.")
+        float, typer.Option("--max-drop", min=0, help="Largest drop below the reference, in points.")
     ],
     p95: Annotated[
-        str | None, typer.Option(help="Most time of 95% of the calls, such as 20ms.")
+        str | None, typer.Option(help="Longest 95th percentile of the time of a call, such as 20ms.")
     ] = None,
-    batch: Annotated[int, typer.Option(min=1, help="Texts of a call.")] = 1,
+    batch: Annotated[int, typer.Option(min=1, help="Texts per call (batch size).")] = 1,
     threads: Annotated[int, typer.Option(min=1, help="CPU threads.")] = 1,
     device: Annotated[str, typer.Option(help="cpu, cuda or one GPU, such as cuda:0.")] = "cpu",
     as_json: Annotated[bool, typer.Option("--json", help="Write JSON, for scripts.")] = False,

@@ -1,6 +1,8 @@
-"""The area under a method's front: its score against the doublings of its speed."""
+"""The area of a method: the score of its best model at every speed-up, over doublings of speed."""
 
 from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 
@@ -8,48 +10,86 @@ import numpy as np
 FLOOR = 10.0
 # Methods whose scored speed-ups end below this have no common range to compare areas in.
 LEAST_END = 1.2
+# Speed-ups per doubling at which the height is read.
+STEPS = 50
 
 
-def area(speedups: np.ndarray, margins: np.ndarray, chosen: np.ndarray, end: float) -> np.ndarray:
+def area(
+    speedups: np.ndarray,
+    deciding: np.ndarray,
+    margins: np.ndarray,
+    settings: Sequence[str | None],
+    end: float,
+) -> np.ndarray:
     """The area from speed-up 1 to ``end``, in points times doublings of speed, shape (draws,).
 
-    The curve starts at the reference (speed-up 1, height ``FLOOR``) and has straight lines between
-    the chosen points, since a budget can be set anywhere between two scored ones.  So it depends
-    little on how many points were scored.  Beyond its last point it is 0.
+    At every speed-up the method is as good as its best model there.  A budget can be set between
+    two scored ones of a setting; its score is then taken from the straight line between these.  The
+    first line starts at the reference, and a setting with one model has none.  A scored model that
+    is faster than asked for counts, too.  Beyond the fastest model the height is 0.
 
     Parameters
     ----------
-    speedups : ndarray, shape (points, draws)
-    margins : ndarray, shape (points, draws)
-        Score minus the reference's, in points.  Below ``-FLOOR`` the height is 0.
-    chosen : ndarray of bool, shape (points, draws)
-        The points on the front.
+    speedups : ndarray, shape (models, draws)
+    deciding : ndarray, shape (models, draws)
+        Score minus the reference's, in points, on the split by which the best model is chosen.
+    margins : ndarray, shape (models, draws)
+        The same on the split that is read.  The height is this plus ``FLOOR``, at least 0.
+    settings : sequence of length models
+        The setting of each model.
     end : float
     """
+    count = max(1, round(STEPS * np.log2(end)))
+    width = np.log2(end) / count
+    places = width * (np.arange(count) + 0.5)
+    best = np.full((count, speedups.shape[1]), -np.inf)
+    height = np.zeros_like(best)
+    for setting in dict.fromkeys(settings):
+        own = [row for row, other in enumerate(settings) if other == setting]
+        for chosen, read in _available(speedups[own], deciding[own], margins[own], places):
+            better = chosen > best
+            best = np.where(better, chosen, best)
+            height = np.where(better, np.maximum(read + FLOOR, 0), height)
+    return width * height.sum(axis=0)
+
+
+def _available(
+    speedups: np.ndarray, deciding: np.ndarray, margins: np.ndarray, places: np.ndarray
+) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """What one setting offers at each place: on its line, and of its models from there on.
+
+    Each is a pair of arrays (places, draws): ``deciding``, -inf where there is none, and
+    ``margins``.
+    """
     order = np.argsort(speedups, axis=0, kind="stable")
-    place, height, used = (
-        np.take_along_axis(own, order, axis=0)
-        for own in (np.log2(np.maximum(speedups, 1)), np.maximum(margins + FLOOR, 0), chosen)
+    reference = np.zeros_like(speedups[:1])
+    place, *scores = (
+        np.vstack([reference, np.take_along_axis(own, order, axis=0)])
+        for own in (np.log2(np.maximum(speedups, 1)), deciding, margins)
     )
-    start = np.ones_like(used[:1])
-    place = np.vstack([0.0 * start, place])
-    height = np.vstack([FLOOR * start, height])
-    # A point that is not chosen repeats the one before it, which adds a line of no length.
-    rows = np.arange(len(place))[:, None] * np.vstack([start, used])
-    last = np.maximum.accumulate(rows, axis=0)
-    place, height = (np.take_along_axis(own, last, axis=0) for own in (place, height))
-    width = np.diff(place, axis=0)
-    inside = np.clip(np.log2(end) - place[:-1], 0, width)
-    slope = np.diff(height, axis=0) / np.where(width > 0, width, 1)
-    return (inside * (height[:-1] + slope * inside / 2)).sum(axis=0)
+    # The row of the next model that is faster than each place.
+    after = (place[None] <= places[:, None, None]).sum(axis=1)
+    reached = after < len(place)
+    after = np.minimum(after, len(place) - 1)
+    if len(speedups) > 1:
+        start, stop = _rows(place, after - 1), _rows(place, after)
+        share = (places[:, None] - start) / np.where(stop > start, stop - start, 1)
+        chosen, read = (
+            _rows(own, after - 1) * (1 - share) + _rows(own, after) * share for own in scores
+        )
+        yield np.where(reached, chosen, -np.inf), read
+    best = _rows(_best_from(scores[0]), after)
+    yield np.where(reached, _rows(scores[0], best), -np.inf), _rows(scores[1], best)
 
 
-def on_front(speedups: np.ndarray, margins: np.ndarray) -> np.ndarray:
-    """True where no other point of the draw is as fast and as good; shape (points, draws)."""
-    order = np.lexsort((-margins, -speedups), axis=0)
-    ordered = np.take_along_axis(margins, order, axis=0)
-    before = np.maximum.accumulate(ordered)[:-1]
-    above = np.vstack([np.ones_like(ordered[:1], bool), ordered[1:] > before])
-    found = np.empty_like(above)
-    np.put_along_axis(found, order, above, axis=0)
-    return found
+def _best_from(values: np.ndarray) -> np.ndarray:
+    """For each row the row of the largest value from there on, the last of equals; same shape."""
+    backwards = values[::-1]
+    peak = np.maximum.accumulate(backwards, axis=0)
+    first = np.vstack([np.ones_like(values[:1], bool), backwards[1:] > peak[:-1]])
+    row = np.maximum.accumulate(np.arange(len(values))[:, None] * first, axis=0)
+    return (len(values) - 1 - row)[::-1]
+
+
+def _rows(values: np.ndarray, rows: np.ndarray) -> np.ndarray:
+    return np.take_along_axis(values, rows, axis=0)

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from lotbench.report.area import area, on_front
+from lotbench.report.area import area
 from lotbench.report.bootstrap import Estimate, estimate
 from lotbench.report.models import Model, models, teacher
 from lotbench.report.pareto import DENSE, KEY, scored
@@ -153,8 +153,8 @@ class Evidence:
                 rows = [str(model.setting) == setting for model in own.models]
                 speedups = own.speedups["selection"][rows, :1]
                 margins = own.margins["selection"][rows, :1]
-                front = on_front(speedups, margins)
-                found[setting] = float(area(speedups, margins, front, self.end)[0])
+                names = [setting] * len(speedups)
+                found[setting] = float(area(speedups, margins, margins, names, self.end)[0])
         return found
 
     def _common_end(self) -> float:
@@ -178,8 +178,9 @@ class Evidence:
         return Candidates(own, sampled, margins, speedups)
 
     def _area(self, own: Candidates) -> np.ndarray:
-        front = on_front(own.speedups["selection"], own.margins["selection"])
-        return area(own.speedups["validation"], own.margins["validation"], front, self.end)
+        settings = [model.setting for model in own.models]
+        margins = own.margins["selection"], own.margins["validation"]
+        return area(own.speedups["validation"], *margins, settings, self.end)
 
 
 def evidence(

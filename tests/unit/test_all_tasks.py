@@ -20,13 +20,13 @@ def task(**points):
 
 
 def test_mean_drops_by_hand():
-    # A line from the reference to 4x: 5 points below it there are 2.5 in the mean.
+    # The one model of each method, 5 points below at 4x, is its best one from 1x on.
     found = drops({"A": task(ltp=170, tr_bert=180), "B": task(ltp=176)})
-    assert found.tasks["A"]["ltp"].value == pytest.approx(2.5)
+    assert found.tasks["A"]["ltp"].value == pytest.approx(5)
     assert found.tasks["A"]["tr-bert"].value == pytest.approx(0)
-    assert found.tasks["B"]["ltp"].value == pytest.approx(1)
+    assert found.tasks["B"]["ltp"].value == pytest.approx(2)
     low, high = found.tasks["A"]["ltp"][1:]
-    assert low < 2.5 < high
+    assert low < 5 < high
     # tr-bert is missing on B, and one method alone has nobody to be compared with.
     assert not found.mean
     assert all_tasks(found).columns == ["method", "A", "B"]
@@ -35,12 +35,12 @@ def test_mean_drops_by_hand():
 def test_the_mean_over_tasks_is_ranked_by_pairs():
     tasks = {"A": task(ltp=170, tr_bert=120), "B": task(ltp=176, tr_bert=176, first_k=100)}
     found = drops(tasks)
-    assert found.mean["ltp"].value.value == pytest.approx((2.5 + 1) / 2)
-    # 30 points below at 4x: the height is 10 at 1x and 0 at 4x.
-    assert found.mean["tr-bert"].value.value == pytest.approx((5 + 1) / 2)
+    assert found.mean["ltp"].value.value == pytest.approx((5 + 2) / 2)
+    # 30 points below count as 10.
+    assert found.mean["tr-bert"].value.value == pytest.approx((10 + 2) / 2)
     assert {method: own.rank for method, own in found.mean.items()} == {"ltp": 1, "tr-bert": 2}
     lines = {row[0]: row for row in all_tasks(found).groups[0]}
-    assert lines["ltp"][3].startswith("1.8 (")
+    assert lines["ltp"][3].startswith("3.5 (")
     assert lines["ltp"][4] == "1"
     assert lines["first-k"][1] == NONE
     assert lines["first-k"][3:] == [NONE, NONE]
@@ -60,7 +60,7 @@ def test_the_figure_has_a_panel_per_task_and_one_for_the_mean():
     figure = all_tasks_figure(found, trials)
     assert [axes.get_title("left") for axes in figure.axes] == ["A", "B", "all tasks"]
     places = [[line.get_xdata()[0] for line in axes.lines] for axes in figure.axes]
-    assert np.allclose(places, [[2.5, 1.25], [1, 2.5], [1.75, 1.875]])
+    assert np.allclose(places, [[5, 2.5], [2, 5], [3.5, 3.75]])
 
 
 def test_the_chart_of_a_page_has_the_best_at_the_top():
@@ -68,7 +68,7 @@ def test_the_chart_of_a_page_has_the_best_at_the_top():
     spec = chart(found)
     assert spec["encoding"]["y"]["sort"] == ["tr-bert", "ltp", "first-k"]
     values = {(value["method"], value["task"]): value for value in spec["data"]["values"]}
-    assert values["ltp", MEAN]["x"] == pytest.approx(1.75)
-    assert values["ltp", MEAN]["low"] < 1.75 < values["ltp", MEAN]["high"]
-    assert values["first-k", "B"]["x"] == pytest.approx(0.5)
+    assert values["ltp", MEAN]["x"] == pytest.approx(3.5)
+    assert values["ltp", MEAN]["low"] < 3.5 < values["ltp", MEAN]["high"]
+    assert values["first-k", "B"]["x"] == pytest.approx(1)
     assert ("first-k", MEAN) not in values
