@@ -112,7 +112,7 @@ class Ragged:
     @cached_property
     def position(self) -> Tensor:
         """Position of each token within its sequence, shape (T,), int64."""
-        return self.rows - self.cu_seqlens[self.sequence]
+        return self.rows - self.first[self.sequence]
 
     @cached_property
     def is_first(self) -> Tensor:
@@ -134,7 +134,7 @@ class Traced(Ragged):
 
     Parameters
     ----------
-    cu_seqlens, lengths, sequence : Tensor
+    lengths, sequence : Tensor
         As in `Ragged`.
     total, max_length : int
         Symbols of the exporter; ``max_length`` may be more than the longest sequence.
@@ -142,11 +142,9 @@ class Traced(Ragged):
 
     traced = True
 
-    def __init__(
-        self, cu_seqlens: Tensor, lengths: Tensor, sequence: Tensor, total: int, max_length: int
-    ) -> None:
+    def __init__(self, lengths: Tensor, sequence: Tensor, total: int, max_length: int) -> None:
         given = {"lengths": lengths, "sequence": sequence, "total": total, "max_length": max_length}
-        for name, value in {"cu_seqlens": cu_seqlens, **given}.items():
+        for name, value in given.items():
             object.__setattr__(self, name, value)
 
     @staticmethod
@@ -154,8 +152,15 @@ class Traced(Ragged):
         """Rows of the true entries in the flattened mask ``(B, S)``, shape (T,), and the layout."""
         width = mask.shape[1]
         rows, lengths = mask.flatten().nonzero().squeeze(1), mask.long().sum(1)
-        starts = F.pad(lengths.cumsum(0), (1, 0))
-        return rows, Traced(starts, lengths, rows // width, rows.shape[0], width)
+        return rows, Traced(lengths, rows // width, rows.shape[0], width)
+
+    @cached_property
+    def cu_seqlens(self) -> Tensor:
+        return F.pad(self.lengths.cumsum(0), (1, 0))
+
+    @cached_property
+    def first(self) -> Tensor:
+        return self.lengths.cumsum(0) - self.lengths
 
     @property
     def sizes(self) -> tuple[int, ...]:
@@ -175,43 +180,38 @@ class Traced(Ragged):
     @cached_property
     def inside(self) -> Tensor:
         """True at the places of a padded batch that have a token, shape (B, max_length), bool."""
-        places = torch.arange(self.max_length, device=self.cu_seqlens.device)
+        places = torch.arange(self.max_length, device=self.lengths.device)
         return places < self.lengths[:, None]
 
     @cached_property
     def grid(self) -> Tensor:
         """Row of the token at each place of a padded batch, shape (B, max_length); any if none."""
-        places = torch.arange(self.max_length, device=self.cu_seqlens.device)
+        places = torch.arange(self.max_length, device=self.lengths.device)
         return (self.first[:, None] + places).clamp(max=self.total - 1)
 
     @cached_property
     def members(self) -> Tensor:
         """True where a token belongs to a sequence, shape (B, T), bool."""
-        ids = torch.arange(self.batch_size, device=self.cu_seqlens.device)
+        ids = torch.arange(self.batch_size, device=self.lengths.device)
         return ids[:, None] == self.sequence
-
-    def count(self, values: Tensor) -> Tensor:
-        """Sum of integers ``(T,) -> (B,)``."""
-        return F.pad(values.cumsum(0), (1, 0)).index_select(0, self.cu_seqlens).diff()
 
     def select(self, keep: Tensor) -> tuple[Tensor, Traced]:
         """See `lotbench.ragged.select`."""
-        rows, lengths = keep.nonzero().squeeze(1), self.count(keep.long())
-        starts = F.pad(lengths.cumsum(0), (1, 0))
+        rows, lengths = keep.nonzero().squeeze(1), segment_count(keep, self)
         sequence, longest = self.sequence.index_select(0, rows), lengths.max().item()
         # Not int(longest), which would ask the exporter for its value.
-        return rows, Traced(starts, lengths, sequence, rows.shape[0], cast(int, longest))
+        return rows, Traced(lengths, sequence, rows.shape[0], cast(int, longest))
 
     def append(self, present: Tensor) -> Traced:
         """The layout with a row for each sequence after all others, where ``present`` (B,)."""
         layout = Traced(
-            self.cu_seqlens,
             self.lengths + present,
             self.sequence,
             self.total + self.batch_size,
             self.max_length + 1,
         )
-        extra = self.total + torch.arange(self.batch_size, device=self.cu_seqlens.device)
+        extra = self.total + torch.arange(self.batch_size, device=self.lengths.device)
+        object.__setattr__(layout, "first", self.first)
         object.__setattr__(layout, "grid", torch.cat([self.grid, extra[:, None]], 1))
         object.__setattr__(layout, "inside", torch.cat([self.inside, present[:, None]], 1))
         return layout
@@ -224,12 +224,12 @@ def segment_sum(values: Tensor, layout: Ragged) -> Tensor:
     """Sum over each sequence, ``(T, ...) -> (B, ...)``; 0 if empty.  Bool values are counted."""
     if layout.uniform and layout.batch_size and layout.max_length:
         return values.view(layout.batch_size, layout.max_length, *values.shape[1:]).sum(1)
+    if isinstance(layout, Traced) and values.dim() == 1:
+        if values.dtype == torch.bool:
+            return (layout.members & values).sum(1)
+        return torch.where(layout.members, values, 0).sum(1)
     if values.dtype == torch.bool:
         values = values.long()
-    if isinstance(layout, Traced) and values.dim() == 1:
-        if values.is_floating_point():
-            return torch.where(layout.members, values, 0).sum(1)
-        return layout.count(values)
     if values.dim() == 2 and values.is_floating_point():
         return segment_weighted_sum(None, values, layout)
     # Summed in float32: in bfloat16 a sum of ones would stop at 256.
@@ -245,8 +245,8 @@ def segment_weighted_sum(weight: Tensor | None, values: Tensor, layout: Ragged) 
     a copy of the products.
     """
     if isinstance(layout, Traced):
-        ones = values.new_ones(layout.total) if weight is None else weight
-        return torch.where(layout.members, ones, 0) @ values
+        members = layout.members.to(values.dtype)
+        return (members if weight is None else members * weight) @ values
     return F.embedding_bag(layout.rows, values, layout.first, mode="sum", per_sample_weights=weight)
 
 
@@ -330,8 +330,7 @@ def pad(values: Tensor, layout: Ragged, fill: float = 0.0) -> Tensor:
 def pad_any(values: Tensor, layout: Ragged) -> Tensor:
     """`pad` with any finite numbers in the padding, if ``values`` are finite."""
     if isinstance(layout, Traced):
-        rows = F.embedding(layout.grid, values.flatten(1)) if values.dim() > 2 else None
-        return values[layout.grid] if rows is None else rows.unflatten(-1, values.shape[1:])
+        return values[layout.grid]
     return pad(values, layout)
 
 

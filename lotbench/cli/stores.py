@@ -58,10 +58,10 @@ def report(
 def recommend(
     folder: StoreFolder,
     drop: Annotated[
-        float, typer.Option("--max-drop", min=0, help="Largest drop below the reference, in points.")
+        float, typer.Option("--max-drop", min=0, help="Largest drop below the reference in points.")
     ],
     p95: Annotated[
-        str | None, typer.Option(help="Longest 95th percentile of the time of a call, such as 20ms.")
+        str | None, typer.Option(help="Longest 95th percentile of the time of a call: 20ms.")
     ] = None,
     batch: Annotated[int, typer.Option(min=1, help="Texts per call (batch size).")] = 1,
     threads: Annotated[int, typer.Option(min=1, help="CPU threads.")] = 1,

@@ -20,6 +20,7 @@ from torch import Tensor, nn
 
 from lotbench import registry
 from lotbench.batch import Batch
+from lotbench.deploy import translate
 from lotbench.deploy.needs import need
 from lotbench.engine.encoder import ReducedEncoder
 from lotbench.errors import InputError
@@ -191,7 +192,7 @@ def _export(encoder: ReducedEncoder, extra: dict[str, Tensor], budget: Any) -> o
                 input_names=names,
                 output_names=[OUTPUT],
                 opset_version=OPSET,
-                custom_translation_table={torch.ops.aten.sort.stable: _stable_sort},
+                custom_translation_table=translate.table(),
                 optimize=False,  # slow, and the runtimes optimise the graph when they load it
                 verbose=False,
             )
@@ -209,14 +210,6 @@ def _explain(error: Exception, encoder: ReducedEncoder) -> str:
     if "data-dependent" in str(error):
         return f"Python code depends on the value of a tensor, which a graph cannot follow: {why}"
     return why
-
-
-def _stable_sort(self: Any, stable: bool | None, dim: int = -1, descending: bool = False) -> Any:
-    """aten.sort.stable: TopK puts the first of equal values first."""
-    from onnxscript import opset20 as op
-
-    size: Any = op.Shape(self, start=dim, end=None if dim == -1 else dim + 1)
-    return op.TopK(self, size, axis=dim, largest=descending, sorted=True)
 
 
 def _tidy(model: ir.Model) -> None:
