@@ -9,7 +9,9 @@ from __future__ import annotations
 import logging
 import os
 import shutil
-from collections.abc import Callable
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -60,6 +62,29 @@ def once(path: Path, make: Callable[[Path], None], check: Callable[[Path], objec
             os.replace(temporary / path.name, path)
         finally:
             shutil.rmtree(temporary, ignore_errors=True)
+
+
+@contextmanager
+def scratch(kind: str) -> Iterator[Path]:
+    """A folder for large files of this process, which is removed at the end.
+
+    Those that killed processes left are removed, too.
+    """
+    from filelock import FileLock, Timeout
+
+    cache = cache_folder()
+    cache.mkdir(parents=True, exist_ok=True)
+    with ExitStack() as used:
+        with FileLock(cache / f"{kind}.lock"):
+            for left in cache.glob(f"{kind}-*"):
+                try:
+                    with FileLock(left / "lock", timeout=0):
+                        shutil.rmtree(left)
+                except Timeout:  # its process lives
+                    continue
+            folder = used.enter_context(tempfile.TemporaryDirectory(prefix=f"{kind}-", dir=cache))
+            used.enter_context(FileLock(Path(folder) / "lock"))
+        yield Path(folder)
 
 
 def stored_array(

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import math
-import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import groupby
@@ -26,7 +25,7 @@ from lotbench.measure.spec import Candidate, DeviceSetting, Example, PassSpec, k
 from lotbench.store.records import Conditions, TimingPass, Trial
 from lotbench.store.store import Store
 from lotbench.store.timing_parts import Picked
-from lotbench.study.cache import cache_folder
+from lotbench.study.cache import scratch
 from lotbench.study.checks import check_data, stored_config
 from lotbench.study.scoring import Prepared, Preparer, known_scores
 from lotbench.study.teacher import Artefacts
@@ -169,8 +168,7 @@ def _passes(
     if not reduced:
         log.info("%s, seed %d: nothing but dense, so there is nothing to time", task, seed)
     inputs, preparer = None, None
-    cache_folder().mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix="graphs-", dir=cache_folder()) as graphs:
+    with scratch("graphs") as graphs:
         for setting in launch.settings(config.devices, config.threads):
             names = backends.chosen(config.backends, setting.device)
             today = _conditions(setting, picked, names)
@@ -189,7 +187,7 @@ def _passes(
                     trials,
                     inputs.dense_trial,
                     inputs.dense_model,
-                    Path(graphs),
+                    graphs,
                     known_scores(store.timings()),
                     plugins,
                 )

@@ -7,7 +7,7 @@ import re
 import numpy as np
 import pytest
 
-from lotbench.study.cache import once, stored_array
+from lotbench.study.cache import once, scratch, stored_array
 
 WANTED = np.arange(6, dtype=np.float32).reshape(3, 2)
 
@@ -90,3 +90,12 @@ def test_what_cannot_be_made_leaves_the_old_file(tmp_path) -> None:
         stored_array(path, (3, 2), nothing)
     assert np.load(path).shape == (2, 3)
     assert sorted(each.name for each in tmp_path.iterdir()) == ["logits.npy", "logits.npy.lock"]
+
+
+def test_what_a_killed_process_left_is_removed(tmp_path, monkeypatch) -> None:
+    monkeypatch.setenv("LOTBENCH_CACHE", str(tmp_path))
+    (tmp_path / "graphs-left").mkdir()
+    (tmp_path / "graphs-left" / "0.onnx").touch()
+    with scratch("graphs") as first, scratch("graphs") as second:
+        assert {path.name for path in tmp_path.glob("graphs-*")} == {first.name, second.name}
+    assert not list(tmp_path.glob("graphs-*"))
