@@ -7,11 +7,14 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 import onnxruntime
+import pytest
 import torch
 from torch import Tensor, nn
 
 from lotbench.deploy import translate
 from lotbench.deploy.graph import OPSET, quiet
+
+pytestmark = pytest.mark.slow
 
 
 class Functions(nn.Module):
