@@ -191,7 +191,7 @@ class Traced(Ragged):
 
     @cached_property
     def members(self) -> Tensor:
-        """True where a token belongs to a sequence, shape (B, T), bool."""
+        """True where a token belongs to a sequence, (B, T), bool: quadratic in the batch size."""
         ids = torch.arange(self.batch_size, device=self.lengths.device)
         return ids[:, None] == self.sequence
 
@@ -245,8 +245,9 @@ def segment_weighted_sum(weight: Tensor | None, values: Tensor, layout: Ragged) 
     a copy of the products.
     """
     if isinstance(layout, Traced):
-        members = layout.members.to(values.dtype)
-        return (members if weight is None else members * weight) @ values
+        members = layout.members
+        part = members.to(values.dtype) if weight is None else torch.where(members, weight, 0)
+        return part @ values
     return F.embedding_bag(layout.rows, values, layout.first, mode="sum", per_sample_weights=weight)
 
 

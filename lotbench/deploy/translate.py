@@ -1,8 +1,8 @@
 """Shorter translations of some operators than those of the exporter.
 
-PyTorch's exporter writes every case of an operator as the same chain of small ones, such as seven
+PyTorch's exporter writes every case of an operator as the same chain of small ones, such as eight
 for a row index.  On short texts these chains take as long as what they serve.  Each function here
-writes the plain case of one operator and leaves all others to the exporter.
+writes the plain case of one operator and leaves its other cases to the exporter.
 """
 
 from __future__ import annotations
@@ -70,7 +70,7 @@ def _slice(self: Any, dim: Any = 0, start: Any = None, end: Any = None, step: An
 def _view(self: Any, size: Any) -> Any:
     op, library = _library()
     known = [each if isinstance(each, int) else -1 for each in size]
-    if size and known.count(-1) <= 1:
+    if size and 0 not in known and known.count(-1) <= 1:
         return op.Reshape(self, op.Constant(value_ints=known))
     return library.aten_view(self, size)
 

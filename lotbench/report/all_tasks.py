@@ -36,7 +36,7 @@ class Drops(NamedTuple):
 def drops(tasks: Mapping[str, Evidence]) -> Drops | None:
     """The mean drops; None if fewer than two tasks have whole curves to compare.
 
-    The mean drop is the height of the front below the reference, in points, in the mean over the
+    The mean drop is how far the best model is below the reference, in points, in the mean over the
     doublings of speed from 1 to `Evidence.end`.  It is at most ``FLOOR``, which also counts where a
     method cannot go.
     """

@@ -39,6 +39,8 @@ def area(
         The setting of each model.
     end : float
     """
+    if end <= 1:
+        return np.zeros(speedups.shape[1])
     count = max(1, round(STEPS * np.log2(end)))
     width = np.log2(end) / count
     places = width * (np.arange(count) + 0.5)
@@ -61,12 +63,15 @@ def _available(
     Each is a pair of arrays (places, draws): ``deciding``, -inf where there is none, and
     ``margins``.
     """
-    order = np.argsort(speedups, axis=0, kind="stable")
+    # Of equal speed-ups the best is last, where the line to the next one starts.
+    order = np.lexsort((deciding, speedups), axis=0)
     reference = np.zeros_like(speedups[:1])
     place, *scores = (
         np.vstack([reference, np.take_along_axis(own, order, axis=0)])
         for own in (np.log2(np.maximum(speedups, 1)), deciding, margins)
     )
+    # No line starts at a model that is no faster than the reference.
+    scores = [np.where(place > 0, own, 0) for own in scores]
     # The row of the next model that is faster than each place.
     after = (place[None] <= places[:, None, None]).sum(axis=1)
     reached = after < len(place)

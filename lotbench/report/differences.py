@@ -132,7 +132,7 @@ def _table(
         "row, in points: on validation, at equal targets, paired by seed and text; in brackets the "
         "95% bootstrap interval over texts and seeds",
         "* where the interval excludes 0; one in twenty does so by chance",
-        "selection: area under the front on the selection split, by which settings are chosen",
+        "selection: area on the selection split, by which settings are chosen",
         "mean: over the targets that both settings reach; speed: the setting's FLOPs speed-up over "
         "the other's there, which is not exactly 1, since budgets are searched on other texts",
     ]

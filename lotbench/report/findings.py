@@ -161,7 +161,7 @@ def _in_resamples(choices: Choices) -> str:
 
 
 def _curve(found: Evidence) -> str:
-    """The largest area under a front."""
+    """The largest area."""
     areas = found.areas()
     if found.end < LEAST_END:
         return f"No whole curves are compared: some end at {found.end:.2f}{words.TIMES}."
@@ -169,16 +169,16 @@ def _curve(found: Evidence) -> str:
     value = words.with_interval(areas[first].value)
     upto = f"Over all speed-ups up to {_value(found.end)}"
     if len(areas) == 1:
-        return f"{upto}, the area under the front of {first} is {value}; no other has one."
+        return f"{upto}, the area of {first} is {value}; no other has one."
     shared = [method for method in order(areas) if areas[method].rank == 1 and method != first]
     if shared:
-        return f"{upto}, {first} has the largest area under its front, {value}, in a tie with " + (
+        return f"{upto}, {first} has the largest area, {value}, in a tie with " + (
             f"{words.listed(shared)}."
         )
     sampled = found.candidates[first].sampled
     second = min((method for method in areas if method != first), key=lambda m: areas[m].rank)
     lead = "clearly the" if sampled and found.candidates[second].sampled else "the"
-    return f"{upto}, {first} has {lead} largest area under its front, {value}; {second} is next."
+    return f"{upto}, {first} has {lead} largest area, {value}; {second} is next."
 
 
 def _timed(choices: Choices, rows: pd.DataFrame, unit: str) -> str:

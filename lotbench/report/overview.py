@@ -111,7 +111,7 @@ def _notes(task: str, content: Content, found: Evidence, trained: bool, timed: b
     notes += [
         f"{AT_LEAST} no faster model of the method was scored, so it may go further",
         "tie: not significantly slower than the largest",
-        f"area: under the front from the reference at 1{words.TIMES} to {found.end:.1f}"
+        f"area: of the best model at every speed-up from 1{words.TIMES} to {found.end:.1f}"
         f"{words.TIMES}, in points above the reference minus {FLOOR:g}, times doublings of speed; "
         "a method adds nothing where it cannot go; ranks differ where the intervals of the "
         "difference exclude 0",

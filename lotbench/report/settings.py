@@ -94,7 +94,7 @@ def setting_map(
     label = reference.replace(" (", "\n(")
     figure.colorbar(image, ax=list(axes), label=label, extend="both", **bar)
     style.title(figure, words.title(trials, words.trained_on(trials)))
-    notes = ["*: the largest area under the front on selection, by which a setting is chosen"]
+    notes = ["*: the largest area on selection, by which a setting is chosen"]
     if any(grid.speedups is not None for grid in grids):
         notes.append(f"with {words.TIMES}: FLOPs speed-up")
     style.caption(figure, ["; ".join([*notes, f"scores on validation, {words.seeds(rows)}"])])

@@ -59,7 +59,7 @@ class Choice:
 
 @dataclass(frozen=True)
 class Area:
-    """The area under the front of a method."""
+    """The area of a method."""
 
     value: Estimate
     rank: int
@@ -138,15 +138,15 @@ class Evidence:
         )
 
     def areas(self) -> dict[str, Area]:
-        """The area under the front of every method, from speed-up 1 to ``end``."""
+        """The area of every method, from speed-up 1 to ``end``."""
         return ranked(self.area_draws(), {m: own.sampled for m, own in self.candidates.items()})
 
     def area_draws(self) -> dict[str, np.ndarray]:
-        """The area under the front of every method in every draw, shape (1 + draws,)."""
+        """The area of every method in every draw, shape (1 + draws,)."""
         return {method: self._area(own) for method, own in self.candidates.items()}
 
     def areas_on_selection(self) -> dict[str, float]:
-        """The area under the front of every setting on selection, by which a setting is chosen."""
+        """The area of every setting on selection, by which a setting is chosen."""
         found: dict[str, float] = {}
         for own in self.candidates.values():
             for setting in {str(model.setting) for model in own.models}:

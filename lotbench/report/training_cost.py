@@ -1,4 +1,4 @@
-"""What training a method costs, against the area under its front."""
+"""What training a method costs, against its area."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def gain_vs_training(task: str, content: Content) -> Figure | None:
     ends = [costs[method] for method in shown]
     style.log_speedup(axes.xaxis, 0.8 * min([*ends, 1.0]), 1.25 * max([*ends, 1.0]))
     axes.set_xlabel("training time of a trial, dense = 1")
-    axes.set_ylabel("area under the front")
+    axes.set_ylabel("area")
     figure.legend(loc="outside right center")
     style.title(figure, words.title(trials, words.trained_on(trials)))
     notes = (

@@ -66,11 +66,11 @@ def once(path: Path, make: Callable[[Path], None], check: Callable[[Path], objec
 
 @contextmanager
 def scratch(kind: str) -> Iterator[Path]:
-    """A folder for large files of this process, which is removed at the end.
+    """A folder for large files of this process, removed at the end.
 
-    Those that killed processes left are removed, too.
+    Folders that killed processes left are removed first.
     """
-    from filelock import FileLock, Timeout
+    from filelock import FileLock
 
     cache = cache_folder()
     cache.mkdir(parents=True, exist_ok=True)
@@ -79,8 +79,8 @@ def scratch(kind: str) -> Iterator[Path]:
             for left in cache.glob(f"{kind}-*"):
                 try:
                     with FileLock(left / "lock", timeout=0):
-                        shutil.rmtree(left)
-                except Timeout:  # its process lives
+                        shutil.rmtree(left, ignore_errors=True)
+                except OSError:  # its process lives, or it is another user's
                     continue
             folder = used.enter_context(tempfile.TemporaryDirectory(prefix=f"{kind}-", dir=cache))
             used.enter_context(FileLock(Path(folder) / "lock"))

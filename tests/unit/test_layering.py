@@ -47,7 +47,7 @@ MEASURE = (
 )
 STUDY = MEASURE | DATA | {"lotbench.study"}
 
-# For each room of the house, the rooms it may import; its own is among them where it is a folder.
+# For each part, the parts it may import; its own is among them where it is a folder.
 MAY_IMPORT = {
     "lotbench.errors": set(),
     "lotbench.deadline": set(),
@@ -196,7 +196,7 @@ class Source:
     text: str
 
     @property
-    def room(self) -> str:
+    def part(self) -> str:
         """``lotbench.engine`` for everything in that folder, ``baselines`` for every baseline."""
         parts = self.module.split(".")
         return parts[0] if parts[0] == "baselines" else ".".join(parts[:2])
@@ -246,25 +246,25 @@ def graph(files: list[Source]) -> dict[str, set[str]]:
 def complaints(source: Source) -> list[str]:
     """What a file imports and should not."""
     found = []
-    if source.room not in MAY_IMPORT:
-        return [f"{source.path}: not in the layout; give it a room in the design and here"]
+    if source.part not in MAY_IMPORT:
+        return [f"{source.path}: not in the layout; give it a place in the design and here"]
     for name in source.imports():
         top = name.split(".")[0]
         if name == RELATIVE:
-            found.append(f"{source.path}: a relative import, which hides the room it names")
+            found.append(f"{source.path}: a relative import, which hides the part it names")
             continue
         if top in ("lotbench", "baselines"):
-            room = Source("", name, "").room
-            if room not in MAY_IMPORT[source.room]:
+            part = Source("", name, "").part
+            if part not in MAY_IMPORT[source.part]:
                 found.append(f"{source.path} imports {name}")
             continue
         if top in sys.stdlib_module_names:
             continue
-        if top not in MAY_NEED.get(source.room, {top}):
+        if top not in MAY_NEED.get(source.part, {top}):
             found.append(f"{source.path} imports {name}")
         if not source.path.startswith(KEPT_APART.get(top, source.path)):
             found.append(f"{source.path} imports {name}")
-    if source.room != "baselines":
+    if source.part != "baselines":
         found += [f"{source.path} names {name}" for name in source.names()]
     return found
 

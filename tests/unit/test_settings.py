@@ -104,7 +104,7 @@ def test_what_the_figure_shows(store) -> None:
         assert scale.get_ylabel() == "Accuracy against dense\n(points)"
         shown = [text.get_text().replace("\N{MINUS SIGN}", "-") for text in panel.texts]
         assert shown == ["+1.0", "-1.0", "+0.0", "-5.0", "-2.0", "-20.0", "-30.0"]
-        assert "*: the largest area under the front on selection" in figure.get_supxlabel()
+        assert "*: the largest area on selection" in figure.get_supxlabel()
 
 
 @pytest.mark.slow

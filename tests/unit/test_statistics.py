@@ -204,6 +204,18 @@ def test_area_by_hand():
     # A setting with one model has no line, and there is nothing beyond the last one.
     assert area(speedups[1:2], margins[1:2], margins[1:2], ["a"], 8.0) == pytest.approx([6])
     assert area(speedups[:2], margins[:2], margins[:2], ["a", "b"], 8.0) == pytest.approx([6 + 4])
+    assert area(speedups, margins, margins, ["a"] * 3, 0.9) == 0
+    # A model that is no faster than the reference changes nothing, however good or bad.
+    slow = np.vstack([speedups, [[0.9]]]), np.vstack([margins, [[-3.0]]])
+    assert area(slow[0], slow[1], slow[1], ["a"] * 4, 8.0) == pytest.approx(found)
+
+
+def test_of_equal_speedups_the_order_does_not_matter():
+    speedups, margins = np.array([[2.0], [2.0], [4.0]]), np.array([[-1.0], [-5.0], [-4.0]])
+    for order in ([0, 1, 2], [1, 0, 2]):
+        found = area(speedups[order], margins[order], margins[order], ["a"] * 3, 4.0)
+        # The line to the worse of the two, at least the better one's 9, and from there to 6.
+        assert found == pytest.approx([0.2 * 9.5 + 0.8 * 9 + 7.5], abs=0.01)
 
 
 def test_a_setting_that_is_worse_changes_no_area():
@@ -228,7 +240,11 @@ def test_the_area_of_every_draw_agrees_with_the_best_of_all_models_and_lines():
             rows = [row for row in np.argsort(places) if settings[row] == setting]
             line = np.log2([1, *np.maximum(places[rows], 1)])
             if np.log2(speed) < line[-1]:
-                ends = [np.interp(np.log2(speed), line, [0, *own[rows]]) for own in (wanted, read)]
+                faster = places[rows] > 1
+                ends = [
+                    np.interp(np.log2(speed), line, [0, *np.where(faster, own[rows], 0)])
+                    for own in (wanted, read)
+                ]
                 offers.append((ends[0], ends[1]))
         height = max(offers)[1] + FLOOR if offers else 0.0
         expected[draw] += max(height, 0.0) * np.log2(12) / count
