@@ -200,7 +200,7 @@ def _export(encoder: ReducedEncoder, extra: dict[str, Tensor], budget: Any) -> o
             name = getattr(encoder.reducer, "name", "")
             raise InputError(f"method {name!r}: {_explain(error, encoder)}") from error
         assert made is not None
-        _tidy(made.model)
+        tidy(made.model)
         return _finished(made.model_proto, budget)
 
 
@@ -212,7 +212,7 @@ def _explain(error: Exception, encoder: ReducedEncoder) -> str:
     return why
 
 
-def _tidy(model: ir.Model) -> None:
+def tidy(model: ir.Model) -> None:
     """Computes what is constant, and removes what is computed twice or not used."""
     from onnx_ir.passes import Sequential, common
     from onnxscript.optimizer import fold_constants

@@ -2,7 +2,8 @@
 
 PyTorch's exporter writes every case of an operator as the same chain of small ones, such as eight
 for a row index.  On short texts these chains take as long as what they serve.  Each function here
-writes the plain case of one operator and leaves its other cases to the exporter.
+writes the plain case of one operator and leaves its other cases to the exporter.  The exporter has
+no stable sort, so that one is written whole.
 """
 
 from __future__ import annotations
@@ -32,7 +33,7 @@ def table() -> dict[Callable, Callable]:
 
 
 def _stable_sort(self: Any, stable: Any, dim: Any = -1, descending: Any = False) -> Any:
-    """TopK puts the first of equal values first; the exporter has no stable sort."""
+    """TopK puts the first of equal values first."""
     op, _ = _library()
     size = op.Shape(self, start=dim, end=None if dim == -1 else dim + 1)
     return op.TopK(self, size, axis=dim, largest=descending, sorted=True)

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from lotbench.deploy import translate
-from lotbench.deploy.graph import OPSET, _tidy, quiet
+from lotbench.deploy.graph import OPSET, quiet, tidy
 
 pytestmark = pytest.mark.slow
 
@@ -45,7 +45,7 @@ def operators(computed: Sequence[Callable[..., Tensor]]) -> Counter[str]:
             verbose=False,
         )
     assert made is not None
-    _tidy(made.model)
+    tidy(made.model)
     session = onnxruntime.InferenceSession(made.model_proto.SerializeToString())
     names = [value.name for value in session.get_inputs()]
     given = dict(zip(["states", "rows", "mask"], values, strict=True))
