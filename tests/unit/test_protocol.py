@@ -174,6 +174,12 @@ def model(name, backend=TORCH, change=0.0):
     return Candidate(name, own, "folder", backend=backend, scores={"selection": score})
 
 
+@pytest.mark.parametrize(("wrong", "held"), [(3, True), (4, False)])
+def test_exactly_half_a_point_is_held(wrong, held):
+    score, before = (502 - wrong) / 600, 502 / 600
+    assert BackendScore(score=score, change=score - before, flips=wrong).held is held
+
+
 def summary_of(groups, examples=1):
     names = [name for group in groups for own in group[0] for name in [own.split(": ")[1]]]
     others = [model(name) for name in dict.fromkeys(names) if name not in (DENSE, AGAIN, PACKED)]
