@@ -66,7 +66,7 @@ def chosen(given: Iterable[str] | None, device: str) -> list[str]:
     Raises
     ------
     InputError
-        If a package is missing, or nothing runs on the device.
+        If a package is missing, or if nothing but the dense model runs on the device.
     """
     if given is None:
         fast = machine.native_formats() if device == "cpu" else {"bf16"}
@@ -85,6 +85,8 @@ def chosen(given: Iterable[str] | None, device: str) -> list[str]:
         found = [name for name in found if not is_exported(name)]
     if not found:
         raise InputError(f"measure.backends: none of them runs on {device}; add {TORCH}")
+    if all(map(is_compiled, found)):
+        raise InputError(f"measure.backends: {found[0]} runs the dense model alone; add {TORCH}")
     return found
 
 

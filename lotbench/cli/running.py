@@ -13,6 +13,9 @@ from lotbench.cli.options import Overrides, Plugins, Root, StoreFolder
 from lotbench.cli.output import counted, draw_maps, show, show_table
 from lotbench.errors import InputError
 
+MAPPED = ("threads", "devices", "backends", "rounds")
+"""The keys of a measure block that a map uses."""
+
 
 def sweep(
     file: Annotated[Path, typer.Argument(help="The sweep's YAML file.")],
@@ -119,6 +122,12 @@ def measure(
     config = stored_sweep(folder, overrides or [])
     if break_even and strict:
         raise InputError("--strict: a map has no strict form; leave out --map or --strict")
+    unused = [own for own in overrides or [] if own.partition("=")[0].strip() not in MAPPED]
+    if break_even and (unused or plugins):
+        raise InputError(
+            f"{f'--set {unused[0]}' if unused else '--plugin'}: a map does not use it; "
+            f"--map goes with --set of {', '.join(MAPPED)}"
+        )
     from lotbench.store.store import Store
     from lotbench.study import timing
 

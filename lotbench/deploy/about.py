@@ -2,8 +2,18 @@
 
 from __future__ import annotations
 
+import operator
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
+
+BOUNDS: dict[str, tuple[Callable[[float, float], bool], str]] = {
+    "minimum": (operator.ge, "at least"),
+    "exclusiveMinimum": (operator.gt, "more than"),
+    "maximum": (operator.le, "at most"),
+    "exclusiveMaximum": (operator.lt, "less than"),
+}
+"""By keyword of JSON Schema: does a value keep to the bound, and how to say it."""
 
 
 @dataclass(frozen=True)
@@ -22,6 +32,8 @@ class About:
         The budget, if the method has one.
     budget_input : bool
         True if the budget is an input of the graph.
+    budget_bounds : dict
+        What the budget may be, as in JSON Schema: ``minimum``, ``exclusiveMinimum``, ``maximum``.
     max_length : int
         Most tokens of a text.
     n_labels : int
@@ -34,5 +46,6 @@ class About:
     budget_name: str | None
     budget: Any
     budget_input: bool
+    budget_bounds: dict[str, float]
     max_length: int
     n_labels: int

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from numbers import Real
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ import torch
 from torch import Tensor
 
 from lotbench.data.tokens import batched, text_seed, tokenise_each
+from lotbench.deploy.about import BOUNDS
 from lotbench.deploy.folder import MODEL, read_about
 from lotbench.deploy.session import Session, feed, open_session
 from lotbench.engine.loading import load_tokenizer
@@ -23,8 +25,6 @@ class ExportedClassifier:
     Parameters
     ----------
     folder : Path
-    threads : int, optional
-        Threads of the runtime.
 
     Attributes
     ----------
@@ -41,9 +41,9 @@ class ExportedClassifier:
 
     __slots__ = ("_about", "_budget", "_padding", "max_length", "session", "tokenizer")
 
-    def __init__(self, folder: Path, threads: int | None = None) -> None:
+    def __init__(self, folder: Path) -> None:
         self._about = read_about(folder)
-        self.session: Session = open_session(folder / MODEL, self._about.backend, threads)
+        self.session: Session = open_session(folder / MODEL, self._about.backend)
         self.tokenizer: Any = load_tokenizer(str(folder.resolve()))
         self.max_length: int = self._about.max_length
         self._budget = self._about.budget
@@ -56,7 +56,8 @@ class ExportedClassifier:
         Raises
         ------
         InputError
-            If the method has none, if it is fixed in the graph, or if the value is not finite.
+            If the method has none, if it is fixed in the graph, or if the value is no finite number
+            within its bounds.
         """
         if self._about.budget_name is None:
             raise InputError(f"method {self._about.method!r} has no budget after training")
@@ -70,11 +71,15 @@ class ExportedClassifier:
                 f"{name} is fixed to {before!r} in the exported graph; export again with --budget"
             )
         whole = isinstance(before, int)
-        number = isinstance(value, int | float) and not isinstance(value, bool)
-        if not number or not math.isfinite(value) or (whole and value != int(value)):
+        number = float(value) if isinstance(value, Real) and not isinstance(value, bool) else None
+        if number is None or not math.isfinite(number) or (whole and number % 1):
             kind = "whole" if whole else "finite"
             raise InputError(f"{name}: a {kind} number is needed (given: {value!r:.60})")
-        self._budget = int(value) if whole else float(value)
+        for keyword, bound in self._about.budget_bounds.items():
+            holds, words = BOUNDS[keyword]
+            if not holds(number, bound):
+                raise InputError(f"{name}: {words} {bound} is needed (given: {value!r:.60})")
+        self._budget = int(number) if whole else number
 
     def __call__(self, texts: Sequence[str | tuple[str, str]], batch_size: int = 32) -> Tensor:
         """Logits of texts or text pairs, shape (N, C), in their order.

@@ -9,7 +9,7 @@ from dataclasses import asdict, fields
 from pathlib import Path
 
 from lotbench.deploy import card
-from lotbench.deploy.about import About
+from lotbench.deploy.about import BOUNDS, About
 from lotbench.deploy.graph import SEED, Exported, export
 from lotbench.deploy.quantise import quantised
 from lotbench.deploy.session import BACKENDS, open_session
@@ -17,6 +17,7 @@ from lotbench.engine import checkpoint
 from lotbench.engine.encoder import ReducedEncoder
 from lotbench.engine.loading import load_tokenizer
 from lotbench.errors import InputError, near_misses
+from lotbench.reducer import TokenReducer
 
 log = logging.getLogger(__name__)
 
@@ -98,9 +99,18 @@ def _about(encoder: ReducedEncoder, exported: Exported, backend: str, max_length
         budget_name=reducer.budget_name,
         budget=exported.budget,
         budget_input=reducer.budget_name is not None and exported.fixed is None,
+        budget_bounds=_bounds(reducer),
         max_length=max_length,
         n_labels=encoder.backbone.n_labels,
     )
+
+
+def _bounds(reducer: TokenReducer) -> dict[str, float]:
+    """What the budget may be, as far as its field or the method's range says it."""
+    schema = reducer.Params.model_json_schema(by_alias=False).get("properties", {})
+    field = schema.get(reducer.budget_name, {})
+    found = {name: field[name] for name in BOUNDS if name in field}
+    return found or ({} if reducer.budget_range is None else {"minimum": 0})
 
 
 def read_about(folder: Path) -> About:
@@ -128,4 +138,11 @@ def read_about(folder: Path) -> About:
     numbers = found.max_length, found.n_labels
     if not all(type(number) is int and number > 0 for number in numbers):
         raise InputError(f"{path}: {ABOUT}: max_length and n_labels must be positive numbers")
+    bounds = found.budget_bounds
+    if not isinstance(bounds, dict) or not all(
+        name in BOUNDS and isinstance(bound, int | float) for name, bound in bounds.items()
+    ):
+        raise InputError(f"{path}: {ABOUT}.budget_bounds must have numbers; export it again")
+    if not isinstance(found.backend, str):
+        raise InputError(f"{path}: {ABOUT}.backend must be a name (given: {found.backend!r:.60})")
     return found

@@ -113,7 +113,8 @@ class _Dense(nn.Module):
         token_type_ids: Tensor,
         extra: dict[str, Tensor],
     ) -> Tensor:
-        types = {} if self.model.config.model_type == "distilbert" else {INPUTS[2]: token_type_ids}
+        typed = getattr(self.model.config, "type_vocab_size", 0) > 1  # as where dense is timed
+        types = {INPUTS[2]: token_type_ids} if typed else {}
         return self.model(input_ids=input_ids, attention_mask=attention_mask, **types).logits
 
 

@@ -33,7 +33,7 @@ def table() -> dict[Callable, Callable]:
 
 
 def _stable_sort(self: Any, stable: Any, dim: Any = -1, descending: Any = False) -> Any:
-    """TopK puts the first of equal values first."""
+    """ONNX: TopK puts the first of equal values first (for OpenVINO see `session`)."""
     op, _ = _library()
     size = op.Shape(self, start=dim, end=None if dim == -1 else dim + 1)
     return op.TopK(self, size, axis=dim, largest=descending, sorted=True)

@@ -174,7 +174,13 @@ class DistilBertAdapter(BertAdapter):
                     attention.k_lin,
                     attention.v_lin,
                     _Residual(attention.out_lin, layer.sa_layer_norm),
-                    _DistilFeedForward(layer.ffn.ff_chunk, layer.output_layer_norm),
+                    _DistilFeedForward(
+                        layer.ffn.lin1,
+                        layer.ffn.activation,
+                        layer.ffn.lin2,
+                        layer.ffn.dropout,
+                        layer.output_layer_norm,
+                    ),
                 )
             )
         return views
@@ -224,11 +230,14 @@ class _Residual:
 
 @dataclass(frozen=True)
 class _DistilFeedForward:
-    inner: Callable[[Tensor], Tensor]
+    inner: nn.Module
+    activation: Callable[[Tensor], Tensor]
+    outer: nn.Module
+    dropout: nn.Module
     norm: nn.Module
 
     def __call__(self, x: Tensor) -> Tensor:
-        return self.norm(self.inner(x) + x)
+        return self.norm(self.dropout(self.outer(self.activation(self.inner(x)))) + x)
 
 
 ADAPTERS: dict[str, type[BertAdapter]] = {

@@ -246,6 +246,11 @@ def read_config(name: str) -> PretrainedConfig:
             f"backbone {name!r}: config.json: is_decoder: an encoder is needed; "
             "choose another backbone"
         )
+    if config.model_type == "roberta" and config.pad_token_id is None:
+        raise InputError(
+            f"backbone {name!r}: config.json: pad_token_id: null; RoBERTa's positions start after "
+            "it, so give the id of padding"
+        )
     if max_tokens(config) < 1:
         raise InputError(
             f"backbone {name!r}: config.json: pad_token_id: {config.pad_token_id} leaves none of "

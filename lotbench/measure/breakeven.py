@@ -80,7 +80,7 @@ def run_maps(
     layers : int, optional
         Keep only the first layers.
     rounds : int
-        Most rounds of a cell; a long cell gets fewer (see `MIN_ROUNDS`).
+        Most rounds of a cell; a long cell gets fewer, but at least `MIN_ROUNDS`.
     lengths : sequence of int
         Tokens; lengths beyond the backbone's positions are skipped.
     keeps : sequence of float

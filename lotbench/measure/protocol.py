@@ -278,7 +278,7 @@ def fastest_of_backends(samples: Samples, dense: Sequence[Candidate]) -> dict[st
 
 
 def best_dense(samples: Samples, fastest: Sequence[Candidate]) -> Candidate | None:
-    """The fastest dense model that holds its score on the selection split; None if none does.
+    """The fastest of these that holds its score on the selection split; None if none does.
 
     It is the reference of ``x best``.
     """

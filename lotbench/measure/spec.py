@@ -75,8 +75,11 @@ class Candidate:
 
     @property
     def model(self) -> tuple[str, str, str]:
-        """Equal for candidates that share one loaded model."""
-        return self.backend, self.folder, self.graph or ""
+        """Equal for candidates that share one loaded model.
+
+        The padded and the packed dense model have the same folder, but do not share one.
+        """
+        return self.backend, self.folder, self.graph or ("" if self.trial_id else self.name)
 
 
 @dataclass(frozen=True)

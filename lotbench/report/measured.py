@@ -30,7 +30,7 @@ def measured(model: Path) -> str:
     head = [
         f"Trial `{trial.trial_id}`: {trial.metric} on the validation split of `{trial.task}` with "
         "a 95% bootstrap interval over its texts, and the FLOPs speed-up over the dense model. "
-        "Scored in PyTorch, in the precision of training, before the export.",
+        "Scored in PyTorch in float32, before the export.",
         "",
         f"| budget | {trial.metric} | texts | FLOPs speed-up |",
         "| --- | --- | --- | --- |",

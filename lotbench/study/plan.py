@@ -137,6 +137,7 @@ def resolve(config: TrialConfig, place: Place | None = None) -> PlannedTrial:
     targets = shared if own is None else own
     if targets and (budgets is not None or method.budget_range is None):
         raise InputError(place.fault(("targets",) if own else (), _no_targets(method, key)))
+    whole = isinstance(getattr(params, method.budget_name or "", None), int)
     plugins = [str(Path(p).resolve()) if p.endswith(".py") else p for p in config.plugins]
     # Without targets of no use, so that they change no trial id.
     config = config.model_copy(update={"plugins": plugins, "targets": shared})
@@ -151,7 +152,7 @@ def resolve(config: TrialConfig, place: Place | None = None) -> PlannedTrial:
         config,
         method,
         params,
-        tuple(float(budget) for budget in budgets or ()),
+        tuple(budget if whole else float(budget) for budget in budgets or ()),
         tuple(targets or ()),
         name,
         place,

@@ -236,12 +236,14 @@ def _logits(model: Model, candidate: Candidate, split: Split) -> np.ndarray:
 def known_scores(passes: Iterable[TimingPass]) -> dict[ScoreKey, Scores]:
     """The scores in these passes that were computed on this machine, with the same packages."""
     today = _origin(machine.cpu_id(), machine.versions(), engine.VERSION)
+    gpus = {torch.cuda.get_device_name(number) for number in range(torch.cuda.device_count())}
     found: dict[ScoreKey, Scores] = {}
     for own in passes:
         cpu_id = own.machine and own.machine.cpu_id
-        if _origin(cpu_id, own.versions or {}, own.engine) != today:
+        device, name = own.setting.device.split(":")[0], own.setting.device_name
+        known = _origin(cpu_id, own.versions or {}, own.engine) == today
+        if not known or (device == "cuda" and name not in gpus):
             continue
-        device = own.setting.device.split(":")[0]
         for each in own.contenders:
             if each.scores:
                 owner = each.trial_id or f"{each.name} {own.dense_model}"

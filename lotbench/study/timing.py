@@ -16,7 +16,7 @@ from lotbench.config.sections import MeasureConfig, SweepConfig
 from lotbench.data.task import Task, load_task
 from lotbench.data.tokens import Split
 from lotbench.engine import checkpoint
-from lotbench.engine.loading import load_tokenizer
+from lotbench.engine.loading import load_tokenizer, read_config
 from lotbench.errors import InputError, PassFailed
 from lotbench.measure import breakeven, launch, merge, passes, protocol
 from lotbench.measure.devices import device_name
@@ -107,16 +107,24 @@ def map_break_even(store: Store, sweep: SweepConfig) -> int:
 
     A map shows at which lengths and keep ratios the sweep's backbone is faster with reduction, on
     this machine.
+
+    Raises
+    ------
+    InputError
+        If the backbone cannot be read, or no backend of the sweep is PyTorch.
     """
     config = sweep.measure or MeasureConfig()
-    torches = [name for name in config.backends or () if backends.is_torch(name)]
+    torches = [name for name in config.backends or (backends.TORCH,) if backends.is_torch(name)]
+    if not torches:
+        raise InputError("measure.backends: a map runs PyTorch alone; add torch-fp32 or torch-bf16")
+    read_config(sweep.backbone)  # what is wrong with it is not for a worker to say
     written = 0
     for record in breakeven.run_maps(
         backbone=sweep.backbone,
         layers=sweep.layers,
         threads=config.threads,
         devices=config.devices,
-        dtypes=[name.split("-")[1] for name in torches or [backends.TORCH]],
+        dtypes=[name.split("-")[1] for name in torches],
         rounds=config.rounds,
     ):
         store.write(record)

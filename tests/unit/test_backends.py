@@ -54,6 +54,11 @@ def test_a_gpu_runs_torch_and_compile(installed):
         chosen(["onnx-fp32"], "cuda:0")
 
 
+def test_the_dense_model_alone_is_not_enough(installed):
+    with pytest.raises(InputError, match="compile-fp32 runs the dense model alone; add torch-fp32"):
+        chosen(["compile-fp32", "compile-bf16"], "cpu")
+
+
 def test_runtimes_are_the_versions_of_what_the_backends_need():
     versions = {"onnx": "1", "onnxruntime": "2", "openvino": "3"}
     assert runtimes(["torch-fp32"], versions) == ()

@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from tiny_models import random_model
 
 from lotbench.engine import packed
 from lotbench.engine.backbone import Backbone
@@ -55,10 +56,7 @@ def backbone(make_backbone, clock):
     bert = model.model.bert
 
     def costs(module, seconds):
-        def spend(*_):
-            clock[0] += seconds
-
-        module.register_forward_hook(spend)
+        spend(clock, module, seconds)
 
     costs(bert.embeddings.word_embeddings, 100)
     for layer in bert.encoder.layer:
@@ -68,6 +66,15 @@ def backbone(make_backbone, clock):
         costs(layer.output.LayerNorm, 8)
     costs(bert.pooler.dense, 200)
     return model
+
+
+def spend(clock, module, seconds):
+    """Lets each call of a module advance the clock."""
+
+    def advance(*_):
+        clock[0] += seconds
+
+    module.register_forward_hook(advance)
 
 
 def watch(encoder, calls, padded, clock):
@@ -92,6 +99,19 @@ def test_every_second_of_the_packed_path_counts_in_its_section(backbone, make_ba
     total = sum(seconds.values())
     assert shares == pytest.approx({name: value / total for name, value in seconds.items()})
     assert sum(shares.values()) == pytest.approx(1)
+
+
+def test_both_products_of_every_feed_forward_count_in_it(make_batch, clock):
+    # DistilBERT's own feed-forward is one module, which the packed path does not call.
+    model = random_model("distilbert", LAYERS)
+    for layer in model.distilbert.transformer.layer:
+        for part in (layer.ffn.lin1, layer.ffn.lin2):
+            spend(clock, part, 1)
+    encoder = ReducedEncoder(Backbone(model), TokenReducer(Params(), LAYERS, 32))
+    batch, ids = make_batch([5, 4]), torch.ones(2, 7, dtype=torch.int64)
+    for padded, call in ((False, lambda: encoder(batch)), (True, lambda: model(input_ids=ids))):
+        shares = watch(encoder, [call], padded, clock)
+        assert shares[FEED_FORWARD] == 1
 
 
 def test_the_padded_model_has_no_decisions_and_moves(backbone, clock):

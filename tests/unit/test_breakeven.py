@@ -11,6 +11,7 @@ from typer.testing import CliRunner
 
 from lotbench import cli, registry
 from lotbench.engine.encoder import ReducedEncoder
+from lotbench.errors import InputError
 from lotbench.measure import breakeven, launch, protocol
 from lotbench.measure.breakeven import FixedLeaps, random_mask, run_maps
 from lotbench.measure.spec import DeviceSetting, MapSpec
@@ -19,6 +20,7 @@ from lotbench.report.breakeven import break_even, draw
 from lotbench.store.files import write_json
 from lotbench.store.records import Map, MapBackbone
 from lotbench.store.store import Store
+from lotbench.study import timing
 
 
 @pytest.fixture
@@ -163,6 +165,7 @@ def test_the_command_maps_the_backbone_of_the_sweep(tmp_path, monkeypatch):
         yield Map.model_validate(map_record("m", "2025", {(1, 64): [2.0]}))
 
     monkeypatch.setattr(breakeven, "run_maps", maps)
+    monkeypatch.setattr(timing, "read_config", lambda name: None)
     command = ["measure", str(tmp_path), "--map"]
     done = CliRunner().invoke(cli.app, [*command, "--set", "threads=[2]", "--set", "rounds=9"])
     assert done.exit_code == 0, done.output
@@ -170,5 +173,14 @@ def test_the_command_maps_the_backbone_of_the_sweep(tmp_path, monkeypatch):
     assert (given["backbone"], given["layers"]) == ("tiny", 2)
     assert (given["threads"], given["rounds"]) == ([2], 9)
     assert len(Store(tmp_path).maps()) == 1
-    refused = CliRunner().invoke(cli.app, [*command, "--strict"])
-    assert "--strict" in str(refused.exception)
+    for wrong, words in (
+        (["--strict"], "--strict"),
+        (["--set", "batch_sizes=[4]"], "--set batch_sizes=[4]: a map does not use it; --map goes"),
+        (["--plugin", "mine.py"], "--plugin: a map does not use it"),
+        (["--set", "backends=[onnx-fp32]"], "measure.backends: a map runs PyTorch alone; add"),
+    ):
+        refused = CliRunner().invoke(cli.app, [*command, *wrong])
+        assert words in str(refused.exception)
+    monkeypatch.undo()
+    refused = CliRunner().invoke(cli.app, command)
+    assert isinstance(refused.exception, InputError) and "'tiny'" in str(refused.exception)

@@ -6,6 +6,7 @@ import json
 import re
 import subprocess
 import sys
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -14,20 +15,24 @@ import onnx
 import pytest
 import torch
 import transformers
+from tiny_models import random_model
 from torch import Tensor
 
 import lotbench
 from baselines.first_k import FirstK
 from baselines.random_drop import RandomDrop
 from lotbench import registry
+from lotbench.batch import Batch
 from lotbench.conformance.scaffold import write as new_method
 from lotbench.conformance.tiny import tiny_backbone
 from lotbench.deploy import folder as deploy
 from lotbench.deploy import needs
+from lotbench.deploy.about import About
 from lotbench.deploy.graph import export
 from lotbench.deploy.quantise import quantised
 from lotbench.deploy.session import feed, open_session
 from lotbench.engine import checkpoint
+from lotbench.engine.backbone import Backbone
 from lotbench.engine.encoder import ReducedEncoder
 from lotbench.errors import InputError
 from lotbench.lot import LeapOfThought
@@ -84,6 +89,9 @@ def test_a_saved_model_is_exported_and_runs_without_lotbench(save, tmp_path) -> 
     for wrong in (2.5, "2", float("nan"), True):
         with pytest.raises(InputError, match="k: a whole number is needed"):
             model.budget = wrong
+    with pytest.raises(InputError, match="k: at least 1 is needed"):
+        model.budget = 0
+    model.budget = np.int64(4)
     # The default budget is that of the export.
     trained.budget = 4
     singles = ["a b c d e f g", "h"]
@@ -189,9 +197,31 @@ def test_a_budget_that_python_reads_is_fixed_in_the_graph(monkeypatch) -> None:
 
 
 @pytest.mark.slow
-def test_a_method_that_draws_gets_the_seeds_of_the_texts() -> None:
-    made = export(make_encoder(RandomDrop, 1, keep_ratio=0.5))
-    assert "text_seed" in {value.name for value in made.model.graph.input}
+def test_a_method_that_draws_gets_the_seeds_of_the_texts(save, tmp_path) -> None:
+    source, folder = save(RandomDrop, layers=1, keep_ratio=0.5), tmp_path / "exported"
+    deploy.write(source, folder, "onnx-fp32", None, "")
+    texts = ["a b c d e f g", "h a"]
+    expected = lotbench.load(source)(texts)
+    torch.testing.assert_close(logits_of(texts, folder), expected, rtol=0, atol=1e-5)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("backend", ["onnx-fp32", "openvino-fp32"])
+@pytest.mark.parametrize("kind", ["bert", "distilbert", "electra", "roberta"])
+def test_every_backbone_exports_and_pairs_keep_the_same_tokens(kind, backend) -> None:
+    # In a pair, tokens of both texts have equal ranks.
+    torch.manual_seed(0)
+    backbone = Backbone(random_model(kind, layers=1))
+    encoder = ReducedEncoder(backbone, FirstK(FirstK.Params(k=3), 1, 32))
+    ids = [[2, 9, 8, 7, 3, 11, 12, 13, 3], [2, 6, 3], [2, 5, 3, 7, 3]]
+    types = [[0] * 5 + [1] * 4, [0] * 3, [0] * 3 + [1] * 2]
+    session = open_session(export(encoder.eval()).model.SerializeToString(), backend, threads=1)
+    padding = encoder.backbone.config.pad_token_id
+    for k in (1, 2, 3, 5):
+        found = session(feed(session.inputs, ids, types, [0] * 3, padding, k))
+        with torch.no_grad(), encoder.reducer.at_budget(k):
+            expected = encoder(Batch.from_ids(ids, types)).logits
+        torch.testing.assert_close(torch.from_numpy(found), expected, rtol=0, atol=1e-4)
 
 
 def test_what_is_wrong_with_the_arguments_is_said(save, tmp_path, monkeypatch) -> None:
@@ -206,12 +236,20 @@ def test_what_is_wrong_with_the_arguments_is_said(save, tmp_path, monkeypatch) -
     assert not (tmp_path / "x").exists()
 
 
+def about(**changes: Any) -> str:
+    """The configuration of an exported model."""
+    told = About("lot", 3, "onnx-fp32", "threshold", 0.5, True, {"minimum": 0}, 30, 2)
+    return json.dumps({"lotbench": asdict(told) | changes})
+
+
 @pytest.mark.parametrize(
     ("content", "words"),
     [
         ("{", "cannot be read"),
         ("[]", "no lotbench.method"),
         ('{"lotbench": {"method": "lot"}}', "no lotbench.version"),
+        (about(backend=5), r"lotbench\.backend must be a name \(given: 5\)"),
+        (about(budget_bounds={"minimum": "0"}), r"lotbench\.budget_bounds must have numbers"),
     ],
 )
 def test_a_damaged_folder_is_refused(content, words, tmp_path) -> None:

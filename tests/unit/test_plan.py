@@ -250,6 +250,17 @@ def test_a_trial_is_resolved_with_class_parameters_budgets_and_id(tmp_path: Path
     assert trial.label == "sst2 lot top_p=0.3 thresholds=[0.3, 0.5] loss_weight=0.1 seed=0"
 
 
+def test_a_list_of_whole_budgets_stays_whole(tmp_path: Path) -> None:
+    path = tmp_path / "sweep.yaml"
+    path.write_text(SWEEP.replace("  dense:\n", "  first-k: {ks: [8, 16]}\n"))
+    trial = next(iter(plan(*load_sweep(path), tmp_path).trials.values()))
+    reducer = trial.method(trial.params, 2, 8)
+    for budget in trial.budgets:  # a float would be refused
+        with reducer.at_budget(budget):
+            assert reducer.budget == budget
+    assert trial.budgets == (8, 16)
+
+
 def test_a_worker_rebuilds_the_same_trial(tmp_path: Path) -> None:
     path = tmp_path / "sweep.yaml"
     path.write_text(SWEEP)

@@ -71,6 +71,8 @@ def test_a_pass_over_two_backends(folders, task, tmp_path, monkeypatch):
     dense, lot = wanted(folders)
     dense, lot = (preparer.prepare(each, "cpu") for each in (dense, lot))
     assert not dense.unable + dense.failed + lot.unable + lot.failed
+    # The padded and the packed dense model are not scored as one.
+    assert len({each.model for each in dense.candidates}) == 4
     # One graph for both budgets of lot.
     assert len(list(tmp_path.glob("*.onnx"))) == 3
     for each in (*dense.candidates, *lot.candidates):
@@ -127,7 +129,10 @@ def test_a_pass_over_two_backends(folders, task, tmp_path, monkeypatch):
     for own in (dense, lot):
         found = again.prepare(own.candidates, "cpu").candidates
         assert [each.scores for each in found] == [each.scores for each in own.candidates]
-    # But not for another dense model.
+    # But not on another GPU.
+    gpu = record.setting.model_copy(update={"device": "cuda:0", "device_name": "another"})
+    assert known_scores([record.model_copy(update={"setting": gpu})]) == {}
+    # Nor for another dense model.
     other = Preparer(task, [row], None, "another", tmp_path, known_scores([record]), [])
     assert len(other.prepare(dense.candidates, "cpu").failed) == 4
 

@@ -6,11 +6,43 @@ from pathlib import Path
 from typing import Any
 
 import torch
+import transformers
 
 from lotbench import registry
 from lotbench.conformance.tiny import WIDTH, tiny_backbone
 from lotbench.engine import checkpoint
 from lotbench.engine.encoder import ReducedEncoder
+
+SIZES = {
+    "hidden_size": 32,
+    "num_attention_heads": 4,
+    "intermediate_size": 64,
+    "vocab_size": 100,
+    "max_position_embeddings": 66,
+    "initializer_range": 0.3,
+}
+DISTIL = {"dim": 32, "n_heads": 4, "hidden_dim": 64}
+SHARED = ("vocab_size", "max_position_embeddings", "initializer_range")
+KINDS: dict[str, tuple[str, dict[str, Any]]] = {
+    "bert": ("Bert", SIZES),
+    "bert, another activation": ("Bert", {**SIZES, "hidden_act": "gelu_new"}),
+    "roberta": ("Roberta", {**SIZES, "type_vocab_size": 1}),
+    "electra": ("Electra", {**SIZES, "embedding_size": 32}),
+    "electra, narrow embeddings": ("Electra", {**SIZES, "embedding_size": 16}),
+    "distilbert": ("DistilBert", {**DISTIL, **{key: SIZES[key] for key in SHARED}}),
+    "distilbert, chunked": (
+        "DistilBert",
+        {**DISTIL, **{key: SIZES[key] for key in SHARED}, "chunk_size_feed_forward": 1},
+    ),
+}
+
+
+def random_model(kind: str, layers: int = 3) -> Any:
+    """A random Hugging Face model of this kind for three classes, in evaluation mode."""
+    name, sizes = KINDS[kind]
+    count = "n_layers" if name == "DistilBert" else "num_hidden_layers"
+    config = getattr(transformers, f"{name}Config")(num_labels=3, **(sizes | {count: layers}))
+    return getattr(transformers, f"{name}ForSequenceClassification")(config).eval()
 
 
 class NoTokenizer:
