@@ -33,9 +33,11 @@ def faults(path: str, timing: TimingPass, rows: Mapping[str, Trial]) -> Iterator
 
 
 def unchecked(timing: TimingPass, rows: Mapping[str, Trial]) -> Iterator[str]:
-    """What a pass refers to that the store lacks."""
+    """What a pass or the store lacks, so that a check is left out."""
     if any(own.trial_id and own.trial_id not in rows for own in timing.contenders):
         yield "rows of timed models"
+    if not all(own.samples for own in timing.contenders):
+        yield "samples"
 
 
 def _trial(

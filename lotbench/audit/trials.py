@@ -10,7 +10,7 @@ from lotbench.audit.fault import Fault, close
 from lotbench.config.sections import digest
 from lotbench.metrics import METRICS, compute_metrics
 from lotbench.store.predictions import decode
-from lotbench.store.records import Evaluation, Map, TimingPass, Trial
+from lotbench.store.records import Evaluation, Map, TimingPass, Trial, without_limit
 from lotbench.store.timed import budget_text
 
 VERSIONS = range(1, 100)
@@ -36,6 +36,8 @@ def unchecked(trial: Trial) -> Iterator[str]:
         yield "configuration"
     if trial.status == "done" and not all(own.predictions for own in trial.evaluations):
         yield "predictions"
+    if trial.status == "done" and not (trial.data and trial.data.labels):
+        yield "labels"
 
 
 def provenance(path: str, record: Trial | TimingPass | Map) -> Iterator[Fault]:
@@ -64,7 +66,7 @@ def _identity(path: str, trial: Trial) -> Iterator[Fault]:
         own = getattr(trial, key)
         if config.get(key) != own:
             yield Fault(path, key, f"{own!r}, but the configuration has {config.get(key)!r}")
-    hashed = {key: value for key, value in config.items() if key != "plugins"}
+    hashed = {key: value for key, value in without_limit(config).items() if key != "plugins"}
     start = f"{trial.task}-{trial.method}-s{trial.seed}-"
     ids = (start + digest({**hashed, "version": version})[:10] for version in VERSIONS)
     if trial.trial_id not in ids:

@@ -96,9 +96,7 @@ def of_split(found: Sequence[Kept], path: Path) -> list[Path]:
         for (left, right), own in zip(axes, found, strict=True):
             names = [f"{sort} ({count})" for sort, (_, count) in own.kinds.items()]
             _heat(left, np.array([share for share, _ in own.kinds.values()]), names)
-            tenth = 100 // len(own.places)
-            places = [f"{tenth * k} to {tenth * (k + 1)}%" for k in range(len(own.places))]
-            _heat(right, own.places, places)
+            _heat(right, np.array([*own.places.values()]), [*own.places])
             left.set_title(f"{own.name}: kind of token", loc="left")
             right.set_title("place in the text", loc="left")
         texts = f"{found[0].texts} texts"

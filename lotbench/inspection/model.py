@@ -65,7 +65,7 @@ class Inspected:
     @cached_property
     def row(self) -> Trial | None:
         """The trial of the model: a store has its models in ``models/<trial id>``."""
-        return Store(self.folder.parents[1]).trial(self.folder.name)
+        return Store(self.folder.parent.parent).trial(self.folder.name)
 
     @property
     def name(self) -> str:
@@ -78,7 +78,7 @@ class Inspected:
             return f"{method} at {self.target:g}x FLOPs"
         if reducer.budget_name is None:
             return method
-        return f"{method} {reducer.budget_name}={self.model.budget:g}"
+        return f"{method} {reducer.budget_name}={self.model.budget}"
 
     def routes(self, texts: Sequence[Text]) -> Iterator[Route]:
         """The route of each text or text pair, in order."""
@@ -110,7 +110,7 @@ class Inspected:
         config = stored_config(self.row)
         tokenizer = self.model.tokenizer
         task = load_task(config.task, config.data, tokenizer, config.seed, config.data_root)
-        check_data(self.folder.parents[1], task, [self.row])
+        check_data(self.folder.parent.parent, task, [self.row])
         return [own if len(own) > 1 else own[0] for own in getattr(task, split).texts]
 
     def tokens(self, text: Text) -> list[str]:

@@ -68,7 +68,7 @@ td { border: 1px solid var(--line); min-width: 1.5rem; height: 1.5rem; text-alig
 <div class="wide" tabindex="0" role="region" aria-label="{{ heading }}"><table class="share">
 <caption>Share of the tokens that layers compute, by {{ heading }}</caption>
 <thead><tr><th scope="col">{{ heading }}</th>
-{% for layer in range(own.places.shape[1]) %}<th scope="col">layer {{ layer + 1 }}</th>{% endfor %}
+{% for layer in rows[0][1] %}<th scope="col">layer {{ loop.index }}</th>{% endfor %}
 </tr></thead>
 <tbody>{% for name, shares in rows %}<tr><th scope="row">{{ name }}</th>
 {% for share in shares %}<td style="background: rgb(27 94 140 / {{ share|round(2) }});
@@ -106,6 +106,4 @@ def write(title: str, routes: Sequence[Route], found: Sequence[Kept], path: Path
 
 def _tables(own: Kept) -> list[tuple[str, list[tuple[str, Any]]]]:
     kinds = [(f"{sort} ({count})", share) for sort, (share, count) in own.kinds.items()]
-    tenth = 100 // len(own.places)
-    places = [(f"{tenth * k} to {tenth * (k + 1)}%", row) for k, row in enumerate(own.places)]
-    return [("kind of token", kinds), ("place in the text", places)]
+    return [("kind of token", kinds), ("place in the text", [*own.places.items()])]

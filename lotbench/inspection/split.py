@@ -36,8 +36,8 @@ class Kept:
     texts: int
     kinds: dict[str, tuple[np.ndarray, int]]
     """By kind of token: share in each layer (L,), and how many tokens there are."""
-    places: np.ndarray
-    """By tenth of the text from its beginning to its end, shape (10, L)."""
+    places: dict[str, np.ndarray]
+    """By tenth of the text from its beginning to its end, such as ``0 to 10%``, each (L,)."""
     most: list[tuple[str, float, int]]
     """The words that are computed most: word, mean share over the layers, occurrences."""
     least: list[tuple[str, float, int]]
@@ -70,7 +70,10 @@ def kept(name: str, routes: Iterable[Route]) -> Kept:
         name,
         texts,
         {sort: (np.mean(own, axis=0), len(own)) for sort, own in kinds.items()},
-        np.array([np.mean(by_place[place], axis=0) for place in sorted(by_place)]),
+        {
+            f"{place * 100 // PLACES} to {(place + 1) * 100 // PLACES}%": np.mean(own, axis=0)
+            for place, own in sorted(by_place.items())
+        },
         most[:LISTED],
         least[:LISTED],
     )

@@ -82,14 +82,12 @@ def of_split(found: Sequence[Kept]) -> Group:
 def _of_model(own: Kept) -> list[Table | Text]:
     from rich.text import Text
 
-    layers = own.places.shape[1]
     kinds = {f"{sort} ({count})": share for sort, (share, count) in own.kinds.items()}
-    tenth = 100 // len(own.places)
-    places = {f"{tenth * k} to {tenth * (k + 1)}%": share for k, share in enumerate(own.places)}
+    layers = len(next(iter(own.places.values())))
     parts = [
         Text(f"{own.name}, {own.texts} texts: share of the tokens that layers compute"),
         _shares("kind of token (how many)", kinds, layers),
-        _shares("place in the text", places, layers),
+        _shares("place in the text", own.places, layers),
     ]
     for title, words in (("computed most", own.most), ("computed least", own.least)):
         listed = ", ".join(f"{word} {100 * share:.0f}%" for word, share, _ in words)

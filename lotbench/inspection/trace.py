@@ -24,7 +24,8 @@ def fates(trace: Trace, n_tokens: int, layers: int) -> np.ndarray:
         after = points.get((layer, "after_attention"))
         if after is not None:
             found[layer, _left_out(after)] = Fate.ATTENTION
-            present = present if isinstance(after.decision, Leap) else _kept(after)
+            if not isinstance(after.decision, Leap):  # what leapt before it stays
+                present = np.setdiff1d(present, _left_out(after))
     return found
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from lotbench.report import looks, style, words
-from lotbench.report.panels import timed_on
+from lotbench.report.panels import Devices, timed_on
 from lotbench.report.pareto import DENSE, along_front, reduced_points
 from lotbench.store.timed import without_backend
 
@@ -41,7 +41,7 @@ def time_points(rows: pd.DataFrame) -> pd.DataFrame:
     return pd.concat(parts, ignore_index=True)
 
 
-def time_shares(rows: pd.DataFrame, trials: pd.DataFrame, devices: dict[str, str]) -> Figure:
+def time_shares(rows: pd.DataFrame, trials: pd.DataFrame, devices: Devices) -> Figure:
     """Time by section, relative to the fastest dense model, for points on each method's front.
 
     There is one panel per timing setting.  A mark shows where the bar would end if time were

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from contextlib import suppress
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -156,7 +157,7 @@ def _pairs(own: Mapping[float, Model], other: Mapping[float, Model]) -> dict[flo
     for target in sorted(own.keys() & other.keys()):
         a, b = own[target], other[target]
         seeds = shared_seeds(a, b)
-        if seeds:
+        with suppress(ValueError):  # no shared seed, or other texts
             speed = np.log(_speedup(a, seeds) / _speedup(b, seeds))
             found[target] = _Pair(len(seeds), difference(a, b), speed)
     return found

@@ -176,7 +176,8 @@ def _curve(found: Evidence) -> str:
             f"{words.listed(shared)}."
         )
     sampled = found.candidates[first].sampled
-    second = min((method for method in areas if method != first), key=lambda m: areas[m].rank)
+    others = (method for method in areas if method != first)
+    second = max(others, key=lambda method: areas[method].value.value)
     lead = "clearly the" if sampled and found.candidates[second].sampled else "the"
     return f"{upto}, {first} has {lead} largest area, {value}; {second} is next."
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import zip_longest
+
 import numpy as np
 
 from lotbench.report.bootstrap import DRAWS, SEED, Estimate, estimate
@@ -59,7 +61,8 @@ def _processes(timed: Timed) -> list[int]:
     groups = timing.groups or []
     mine = groups if own.group is None else groups[own.group : own.group + 1]
     rounds = [[each.rounds] if isinstance(each.rounds, int) else each.rounds for each in mine]
-    counts = [count for each in rounds for count in each]
+    # A process times all groups, and a dense model in each of them.
+    counts = [sum(own) for own in zip_longest(*rounds, fillvalue=0)]
     return counts if sum(counts) == len(own.samples or []) else [len(own.samples or [])]
 
 

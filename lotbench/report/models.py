@@ -57,6 +57,13 @@ class Model:
         rows = [self.seeds.index(seed) for seed in seeds]
         return (_shares(seeds) * self.sides[split].scores[rows].T).sum(axis=1)
 
+    def score_beside(self, split: str, seeds: tuple[int, ...]) -> np.ndarray:
+        """Mean score over these seeds in all draws; a seed that it lacks counts with its mean."""
+        own = self.sides[split].scores
+        mean = own.mean(axis=0)
+        rows = [own[self.seeds.index(seed)] if seed in self.seeds else mean for seed in seeds]
+        return (_shares(seeds) * np.stack(rows).T).sum(axis=1)
+
     def speedup(self, split: str) -> np.ndarray:
         """Mean FLOPs speed-up over drawn seeds, shape (1 + draws,)."""
         return _shares(self.seeds) @ self.sides[split].speedups

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from collections import defaultdict
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -17,6 +19,9 @@ if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
+
+Devices = Mapping[str, set[str]]
+"""The names of the devices behind every timing label."""
 
 
 def panels(count: int, width: float, height: float) -> tuple[Figure, list[Axes]]:
@@ -100,17 +105,19 @@ def notes_on_points(rows: pd.DataFrame, trials: pd.DataFrame) -> list[str]:
     return notes
 
 
-def device_names(timings: list[TimingPass]) -> dict[str, str]:
-    """The device name of every timing label, from its newest pass, as in the frame."""
-    return {
-        timing.setting.label: timing.setting.device_name or "unknown device" for timing in timings
-    }
+def device_names(timings: list[TimingPass]) -> dict[str, set[str]]:
+    """The devices of every timing label, of the newest pass of each task, as in the frame."""
+    newest = {(timing.task, timing.setting.label): timing.setting for timing in timings}
+    found: dict[str, set[str]] = defaultdict(set)
+    for (_, label), setting in newest.items():
+        found[label].add(setting.device_name or "unknown device")
+    return found
 
 
-def timed_on(rows: pd.DataFrame, devices: dict[str, str]) -> str:
+def timed_on(rows: pd.DataFrame, devices: Devices) -> str:
     """The machine of a wall-clock figure: the devices and threads of its settings."""
     settings = {without_backend(label) for label in labels_of(rows)}
-    names = sorted({words.machine_name(devices[label]) for label in settings})
+    names = sorted({words.machine_name(own) for label in settings for own in devices[label]})
     threads = sorted({words.threads_of(label) for label in settings})
     return ", ".join([words.listed(names), words.in_threads(threads)])
 

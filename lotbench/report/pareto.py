@@ -46,8 +46,10 @@ def scored(table: pd.DataFrame) -> pd.DataFrame:
     done = table[(table["status"] == "done") & table["split"].notna()]
     targets = ["" if target != target else f"target={target:g}" for target in done["target"]]
     done = done.assign(point=done["budget"].where(done["target"].isna(), targets))
-    # A new version of a method leaves its older rows in the store; the newest row counts.
-    done = done.sort_values("created", kind="stable")
+    # A new version of a method leaves its older trials in the store; the newest trial counts.
+    done = done.sort_values("created", kind="stable", na_position="first")
+    newest = done.drop_duplicates(["task", "method", "setting", "seed"], keep="last")
+    done = done[done["trial_id"].isin(newest["trial_id"])]
     return done.drop_duplicates([*KEY, "split", "seed"], keep="last")
 
 

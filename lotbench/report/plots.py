@@ -15,7 +15,7 @@ from lotbench.report.all_tasks import all_tasks_figure, drops_of
 from lotbench.report.breakdown import time_points, time_shares
 from lotbench.report.content import Content, read
 from lotbench.report.keep_ratio import keep_ratio
-from lotbench.report.panels import device_names
+from lotbench.report.panels import Devices, device_names
 from lotbench.report.pareto import reduced_points, settings_of
 from lotbench.report.realised import real_vs_flops
 from lotbench.report.scores import accuracy_vs_flops, accuracy_vs_real, gain_title
@@ -86,7 +86,7 @@ def missing(content: Content) -> list[str]:
     return sentences or ([] if len(content.table) else ["no figures, the store has no trials"])
 
 
-def _figures(task: str, content: Content, devices: dict[str, str]) -> dict[str, Figure]:
+def _figures(task: str, content: Content, devices: Devices) -> dict[str, Figure]:
     """The figures of one task by the end of their file names."""
     rows = content.rows[content.rows["task"] == task]
     trials = content.table[content.table["task"] == task]

@@ -10,9 +10,11 @@ from typing import Any
 
 import yaml
 
+from lotbench.errors import InputError
 from lotbench.report import words
 from lotbench.report.rows import PLUS_MINUS
 from lotbench.report.table import Table
+from lotbench.store.files import read_json
 from lotbench.store.records import TimingPass, Trial
 
 Config = dict[str, Any]
@@ -53,7 +55,7 @@ class Provenance:
 def provenance(folder: Path, trials: list[Trial], passes: list[TimingPass]) -> Provenance:
     """The provenance of a store, from its records and its sweep file."""
     path = folder / "sweep.json"
-    sweep = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else None
+    sweep = _sweep(path) if path.is_file() else None
     others = [names for trial in trials if sweep and (names := _differing(trial, sweep))]
     stale = len(others) == len(trials)
     return Provenance(
@@ -132,6 +134,23 @@ def _data(trial: Trial) -> str:
     return f"{trial.task} {trial.data.fingerprint or UNKNOWN}{size}"
 
 
+def _sweep(path: Path) -> Config:
+    """The sweep of a store.
+
+    Raises
+    ------
+    InputError
+        If the file is damaged.
+    """
+    try:
+        sweep = read_json(path)
+    except (OSError, ValueError) as error:
+        raise InputError(f"{path}: cannot be read: {error}") from error
+    if not isinstance(sweep, dict):
+        raise InputError(f"{path}: not a sweep; copy it again, or remove it")
+    return sweep
+
+
 def _versions(records: list[Trial | TimingPass]) -> Table | None:
     found: dict[str, set[str]] = defaultdict(set)
     for record in records:
@@ -174,7 +193,7 @@ def _settings(trials: list[Trial]) -> list[Setting]:
     found = []
     for own in groups.values():
         config: Config = own[0].config or {}
-        params = " ".join(f"{k}={v}" for k, v in (config.get("params") or {}).items())
+        params = " ".join(f"{k}={v}" for k, v in _section(config, "params").items())
         name = f"{own[0].task}, {own[0].method} {params}".strip()
         seeds = sorted({trial.seed for trial in own})
         ids = [trial.trial_id for trial in own]
@@ -186,11 +205,17 @@ def _settings(trials: list[Trial]) -> list[Setting]:
 def _trial_file(config: Config) -> Config:
     """A trial file with the configuration of a row; missing sections take their defaults."""
     named = {
-        "task": {"name": config.get("task"), **_given(config.get("data") or {})},
-        "method": {"name": config.get("method"), **(config.get("params") or {})},
+        "task": {"name": config.get("task"), **_given(_section(config, "data"))},
+        "method": {"name": config.get("method"), **_section(config, "params")},
     }
     same = {k: v for k, v in config.items() if k not in ("task", "data", "method", "params")}
     return _given({**same, **named})
+
+
+def _section(config: Config, name: str) -> Config:
+    """A section of a row's configuration; empty if it is none."""
+    found = config.get(name)
+    return found if isinstance(found, dict) else {}
 
 
 def _given(values: Config) -> Config:

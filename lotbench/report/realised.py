@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from lotbench.report import style, words
 from lotbench.report.looks import GREY, looks, order
 from lotbench.report.panels import (
+    Devices,
     draw_intervals,
     draw_points,
     legend,
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 
-def real_vs_flops(rows: pd.DataFrame, trials: pd.DataFrame, devices: dict[str, str]) -> Figure:
+def real_vs_flops(rows: pd.DataFrame, trials: pd.DataFrame, devices: Devices) -> Figure:
     """Wall-clock over FLOPs speed-up, one panel per timing setting.
 
     Both are of the timed texts, if the pass has their FLOPs; else FLOPs are of the whole split.

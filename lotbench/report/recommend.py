@@ -6,6 +6,7 @@ the margins are of its own seed.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,6 +23,8 @@ from lotbench.report.pareto import scored
 from lotbench.report.statistics import SLACK, Evidence
 from lotbench.store.store import Store
 from lotbench.store.timed import timed_models
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -101,13 +104,22 @@ def recommend(folder: str | Path, limits: Limits) -> list[Advice]:
     Raises
     ------
     InputError
-        If the folder is not a store, or if it has no times or scores to choose by.
+        If the folder is not a store, or if no task has times and scores to choose by.
     """
     content, store = read(folder), Store(folder)
     tasks = [str(task) for task in content.table["task"].unique()]
     if not tasks:
         raise InputError(f"{folder}: no trials to choose from")
-    found = {task: _candidates(task, content, store, limits) for task in tasks}
+    found, missing = {}, []
+    for task in tasks:
+        try:
+            found[task] = _candidates(task, content, store, limits)
+        except InputError as error:
+            missing.append(str(error))
+    if not found:
+        raise InputError("\n".join(missing))
+    for message in missing:
+        log.warning(message)
     return [_advice(task, own, content, limits) for task, own in found.items()]
 
 
@@ -187,7 +199,6 @@ def _candidate(
 ) -> Iterator[Candidate]:
     """The candidate of a row in a backend; nothing if a score is missing."""
     seeds, reference = (row["seed"],), found.reference
-    beside = seeds if row["seed"] in reference.seeds else None
     margins: dict[str, Estimate] = {}
     score = Estimate(np.nan, np.nan, np.nan)
     for split in ("selection", "validation"):
@@ -196,7 +207,7 @@ def _candidate(
         if change is None:
             return
         own = model.score(split, seeds) + change
-        margin = 100 * (own - reference.score(split, beside))
+        margin = 100 * (own - reference.score_beside(split, seeds))
         if not np.isfinite(margin[0]):
             return
         sampled = model.sampled(split)
@@ -210,6 +221,8 @@ def _why_none(store: Store, task: str, limits: Limits, settings: set[str]) -> st
     where = f"{limits.device}, threads {limits.threads}, batch {limits.batch}"
     have = f"timed are {', '.join(sorted(settings))}" if settings else "no model is timed"
     block = f"batch_sizes=[{limits.batch}]' --set 'threads=[{limits.threads}]"
+    if limits.device != "cpu":
+        block += f"' --set 'devices=[{limits.device}]"
     return (
         f"{store.folder}: {task}: nothing is timed on {where} and scored on both splits; {have}. "
         f"To time it: lotbench measure {store.folder} --set '{block}'"

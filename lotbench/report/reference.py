@@ -57,9 +57,12 @@ def _best(candidates: list[Reference]) -> Reference:
     if not known:
         return candidates[0]
     shared = set.intersection(*(set(own.selection) for own in known))
-    return max(
-        known, key=lambda own: np.mean([own.selection[seed] for seed in shared or own.selection])
-    )
+
+    def mean(own: Reference) -> float:
+        # Rounding must not decide between equal scores.
+        return round(float(np.mean([own.selection[seed] for seed in shared or own.selection])), 9)
+
+    return max(known, key=mean)
 
 
 def _by_seed(rows: pd.DataFrame, column: str) -> tuple[dict[int, float], dict[int, float]]:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from lotbench.report import style, words
 from lotbench.report.looks import GREY, looks, order
 from lotbench.report.panels import (
+    Devices,
     columns_of,
     draw_intervals,
     draw_points,
@@ -61,7 +62,7 @@ def accuracy_vs_flops(
 
 
 def accuracy_vs_real(
-    rows: pd.DataFrame, trials: pd.DataFrame, reference: Reference, devices: dict[str, str]
+    rows: pd.DataFrame, trials: pd.DataFrame, reference: Reference, devices: Devices
 ) -> Figure:
     """Score over wall-clock speed-up, one panel per timing setting."""
     settings = settings_of(rows)

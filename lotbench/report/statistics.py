@@ -99,9 +99,8 @@ class Evidence:
         self.end = self._common_end()
 
     def reference_beside(self, model: Model, split: str) -> np.ndarray:
-        """The score of the reference with the model's seeds, or with its own; (1 + draws,)."""
-        shared = set(model.seeds) <= set(self.reference.seeds)
-        return self.reference.score(split, model.seeds if shared else None)
+        """The score of the reference with the seeds of a model, shape (1 + draws,)."""
+        return self.reference.score_beside(split, model.seeds)
 
     def margin(self, model: Model, split: str = "validation") -> np.ndarray:
         """Score minus that of the reference, in points, shape (1 + draws,)."""
@@ -264,10 +263,10 @@ def _ends(missed: Sequence[Missed], fastest: float) -> bool:
 
 def _complete(models: list[Model]) -> list[Model]:
     """The models that are scored on both splits with every seed of their setting."""
-    seeds: dict[str | None, int] = {}
+    seeds: dict[str | None, set[int]] = defaultdict(set)
     for own in models:
-        seeds[own.setting] = max(len(own.seeds), seeds.get(own.setting, 0))
-    return [own for own in models if own.complete and len(own.seeds) == seeds[own.setting]]
+        seeds[own.setting].update(own.seeds)
+    return [own for own in models if own.complete and set(own.seeds) == seeds[own.setting]]
 
 
 def _taken(values: np.ndarray, places: np.ndarray) -> np.ndarray:

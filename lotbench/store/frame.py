@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lotbench.errors import InputError
-from lotbench.store.records import Evaluation, Trial
+from lotbench.store.records import Evaluation, Trial, without_limit
 from lotbench.store.store import Store
 from lotbench.store.timed import (
     Columns,
@@ -16,7 +16,6 @@ from lotbench.store.timed import (
     columns,
     flat,
     timed_models,
-    without_backend,
 )
 
 if TYPE_CHECKING:
@@ -118,11 +117,6 @@ def timed_labels(table: pd.DataFrame) -> list[str]:
     return [name[5:] for name in table.columns if name.startswith("real.") and name.count(".") == 1]
 
 
-def timed_settings(table: pd.DataFrame) -> list[str]:
-    """The labels of the timing settings in a frame, in column order."""
-    return [label for label in timed_labels(table) if without_backend(label) == label]
-
-
 def _trial_columns(trial: Trial) -> Columns:
     """The columns that all evaluations of a trial share."""
     columns = {name: getattr(trial, name) for name in ("trial_id", "task", "method", "seed")}
@@ -168,7 +162,8 @@ def _evaluation_columns(trial: Trial, evaluation: Evaluation) -> Columns:
 
 def _setting_hash(trial: Trial) -> str:
     """A short hash of a trial's configuration without its seed and plugin paths."""
-    config = {k: v for k, v in (trial.config or {}).items() if k not in ("seed", "plugins")}
+    config = without_limit(trial.config or {})
+    config = {k: v for k, v in config.items() if k not in ("seed", "plugins")}
     # The configuration has only the given parameters, so a new default changes no hash.
     identity = [trial.task, trial.method, trial.backbone, config or trial.params]
     text = json.dumps(identity, sort_keys=True)

@@ -45,7 +45,7 @@ class Evaluation(Record):
     """One trained model at one budget on one split."""
 
     budget: Budget
-    split: str
+    split: Literal["validation", "selection"]
     """``validation`` (for reports) or ``selection`` (to choose a model)."""
     target: Number | None = None
     """The FLOPs speed-up that the budget was searched for, on the selection split."""
@@ -72,8 +72,8 @@ class Evaluation(Record):
 class Unreached(Record):
     """A FLOPs speed-up that was asked for, and that no budget of the trained model gives."""
 
-    target: Number
-    nearest: Number
+    target: Ratio
+    nearest: Ratio
     """The nearest FLOPs speed-up that a budget gives, on the selection split."""
 
 
@@ -221,7 +221,7 @@ class MapSetting(Record):
     """``cpu``, or a GPU such as ``cuda:0``."""
     device_name: str
     """Marketing name of the processor or GPU."""
-    threads: int
+    threads: Annotated[int, Field(ge=1)]
     """CPU threads of PyTorch."""
     dtype: Name
     """Number format of weights and activations: ``fp32`` or ``bf16``."""
@@ -309,3 +309,11 @@ def schema() -> dict[str, Any]:
         (Map, "validation"),
     ]
     return models_json_schema(stored, title="Records of a LoTBench store")[1]
+
+
+def without_limit(config: dict[str, Any]) -> dict[str, Any]:
+    """A trial's configuration without its time limit, which changes no result."""
+    train = config.get("train")
+    if not isinstance(train, dict):
+        return config
+    return config | {"train": {key: own for key, own in train.items() if key != "max_minutes"}}

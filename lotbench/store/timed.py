@@ -56,6 +56,7 @@ def best_backend(timed: Timed, label: str) -> str | None:
         and own.seconds_per_example is not None
         and own.speedup_best is not None
         and own.scores
+        and "selection" in own.scores
         and own.scores["selection"].held
     }
     return min(held, key=lambda backend: held[backend]) if held else None

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
+from pydantic import Field
+
 from lotbench.store.record import Budget, Name, Number, Ratio, Record
 
 TOLERANCE = 0.005
@@ -66,7 +70,7 @@ class Contender(Record):
     """What runs the model (`lotbench.backends`); null in older passes: torch in `Setting.dtype`."""
     group: int | None = None
     """Number of the group timed in the same rounds; null for dense models, which are in all."""
-    seconds_per_example: Number | None = None
+    seconds_per_example: Ratio | None = None
     """Median seconds of a pass over all batches, per text."""
     samples: list[Number] | None = None
     """Seconds of each pass over all batches, process by process; shape (rounds,)."""
@@ -144,7 +148,7 @@ class Setting(Record):
     """``cpu``, or a GPU such as ``cuda:0``."""
     device_name: str | None = None
     """Marketing name of the processor or GPU."""
-    threads: int
+    threads: Annotated[int, Field(ge=1)]
     """CPU threads."""
     dtype: Name | None = None
     """In older passes the number format of all models: ``fp32`` or ``bf16``; else null."""

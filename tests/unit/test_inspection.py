@@ -50,6 +50,21 @@ def test_fates_of_leaps_and_drops_at_both_points() -> None:
     ]
 
 
+def test_a_token_that_leapt_stays_though_the_layer_drops_another() -> None:
+    batch = Batch.from_ids([[2, 4, 3]], [[0] * 3])
+
+    def decide(layer, point, tokens):
+        if layer:
+            return None
+        if point == "before_layer":
+            return Leap(mask(tokens, [0, 2]))
+        return Drop(mask(tokens, [0]))
+
+    with torch.inference_mode():
+        own = ReducedEncoder(tiny_backbone(2), Fixed(2, decide)).eval()(batch).trace
+    assert trace.fates(own, 3, 2).tolist() == [[FULL, LEAPT, HALF], [FULL, FULL, GONE]]
+
+
 def test_layers_that_a_method_does_not_run_remove_every_token() -> None:
     batch = Batch.from_ids([[2, 4, 3]], [[0] * 3])
     reducer = Fixed(2, lambda *_: None)
@@ -109,7 +124,13 @@ def test_shares_by_kind_place_and_word() -> None:
         "punctuation": ([0, 0], 10),
     }
     # Four tokens lie in the tenths 0, 2, 5 and 7.
-    assert found.places.tolist() == [[1, 1], [0, 0], [1, 1], [0, 0]]
+    places = {name: share.tolist() for name, share in found.places.items()}
+    assert places == {
+        "0 to 10%": [1, 1],
+        "20 to 30%": [0, 0],
+        "50 to 60%": [1, 1],
+        "70 to 80%": [0, 0],
+    }
     assert found.most == [("film", 1.0, 10), ("the", 0.0, 10)]
     assert found.least[0] == ("the", 0.0, 10)
     # A word that occurs nine times is too rare.

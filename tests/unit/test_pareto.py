@@ -80,6 +80,21 @@ def test_points_take_the_newest_of_two_trials_with_equal_setting_and_seed(tmp_pa
     assert (row["score"], row["seeds"]) == (0.9, 1)
 
 
+def test_a_point_of_an_older_trial_that_the_newest_lacks_is_left_out(tmp_path):
+    for name, created, targets in (("old", None, (2, 4)), ("new", "2025", (2,))):
+        rows = [evaluation(0.9, target, target=target) for target in targets]
+        write(tmp_path, trial(name, "lot", rows, created=created))
+    assert points(frame(tmp_path))["point"].tolist() == ["target=2"]
+
+
+def test_a_time_limit_makes_no_other_setting(tmp_path):
+    for seed, train in ((0, {"epochs": 1}), (1, {"epochs": 1, "max_minutes": 9})):
+        rows = [evaluation(0.9, 2.0)]
+        write(tmp_path, trial(f"s{seed}", "lot", rows, seed=seed, config={"train": train}))
+    (row,) = points(frame(tmp_path)).to_dict("records")
+    assert row["seeds"] == 2
+
+
 def test_settings_that_differ_outside_the_method_get_different_names(tmp_path):
     for name, epochs in (("a", 1), ("b", 2)):
         rows = [evaluation(0.9, 2.0)]

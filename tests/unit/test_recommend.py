@@ -13,7 +13,7 @@ from stores import in_backend, over_backends, predicted, timing, trial, write
 
 from lotbench.errors import InputError
 from lotbench.report import advice
-from lotbench.report.latency import call_seconds, is_tie, times_slower
+from lotbench.report.latency import _processes, call_seconds, is_tie, times_slower
 from lotbench.report.recommend import Limits, recommend
 from lotbench.store.records import TimingPass
 
@@ -141,6 +141,21 @@ def test_models_of_a_group_are_compared_round_by_round() -> None:
     assert is_tie(times_slower(slow, quick), slow, quick)
 
 
+def test_a_process_that_times_two_groups_is_one_process() -> None:
+    rows = [timed("dense", "torch-fp32", 0.01, samples=[1.0] * 18)]
+    record = over_backends("p", "2025", rows, batch_size=1, examples=100)
+    own = TimingPass.model_validate(record | {"groups": [{"rounds": [4, 6]}, {"rounds": [5, 3]}]})
+    assert _processes((own, own.contenders[0])) == [9, 9]
+
+
+def test_a_task_that_was_not_timed_does_not_hide_the_others(store, caplog) -> None:
+    rows = predicted({"selection": 180, "validation": 180}, 1)
+    write(store, trial("o", "dense", rows, task="other"))
+    (found,) = recommend(store, POINT)
+    assert found.task == "toy"
+    assert "other: nothing is timed on cpu" in caplog.text
+
+
 def test_a_difference_within_its_interval_is_a_tie(store) -> None:
     rows = [
         timed("d", "torch-fp32", 0.0101, samples=[1.0, 1.1, 0.9, 1.04], group=0),
@@ -160,7 +175,7 @@ def test_a_difference_within_its_interval_is_a_tie(store) -> None:
 def test_what_is_not_timed_is_told(store) -> None:
     with pytest.raises(InputError, match=r"batch 8 .*timed are cpu-1t-b1\. .*batch_sizes=\[8\]"):
         recommend(store, Limits(1.0, None, 8, 1, "cpu"))
-    with pytest.raises(InputError, match="nothing is timed on cuda"):
+    with pytest.raises(InputError, match=r"nothing is timed on cuda.*devices=\[cuda\]"):
         recommend(store, Limits(1.0, None, 1, 1, "cuda"))
     with pytest.raises(InputError, match="a time with its unit is needed"):
         advice.seconds("20")

@@ -57,7 +57,7 @@ def test_a_setting_is_one_panel_and_shares_are_those_of_torch(store):
         f"{LABEL}-{name}" for name in ("onnx-int8", "openvino-bf16", "torch-fp32")
     ]
     assert "(x best)" in note_on_timings(rows)
-    assert timed_on(rows, {LABEL: "Abacus 9000"}) == "Abacus 9000, 1 thread"
+    assert timed_on(rows, {LABEL: {"Abacus 9000"}}) == "Abacus 9000, 1 thread"
     (share,) = {name for name in time_points(rows) if str(name).endswith(".share.attention")}
     assert share == f"real.{LABEL}-torch-fp32.share.attention"
     assert words.timing_setting(LABEL) == "CPU, 1 thread, batch 32"

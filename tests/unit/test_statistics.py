@@ -132,6 +132,31 @@ def test_a_point_that_lacks_a_seed_is_no_candidate():
     rows.add("ltp", hits(180), hits(170), 4, (4.0, 4.0), seed=1)
     assert rows.evidence().largest_speedup("ltp", 1.0).speedup.value == 2.0
 
+    # Nor if other points lack other seeds.
+    rows.add("ltp", hits(180), hits(170), 8, (8.0, 8.0), seed=2)
+    assert rows.evidence().candidates == {}
+
+
+def test_a_seed_that_the_reference_lacks_is_compared_with_its_mean():
+    rows = Rows()
+    rows.add("dense", hits(160), hits(160), seed=0)
+    rows.add("dense", hits(180), hits(180), seed=1)
+    for seed in (0, 2):
+        rows.add("ltp", hits(160), hits(160), 2, (2.0, 2.0), seed=seed)
+    # 0 points against seed 0, and 5 against the mean of 85%.
+    found = rows.evidence()
+    (own,) = (model for model in found.models if model.method == "ltp")
+    assert found.margin(own)[0] == pytest.approx(-2.5)
+
+
+def test_rounding_does_not_decide_between_dense_and_teacher():
+    # The mean of three teacher scores of 0.8 is 0.8000000000000002.
+    rows = Rows(teacher={"selection": 0.8, "validation": 0.9})
+    rows.add("dense", hits(160), hits(170))
+    for target in (2, 4):
+        rows.add("ltp", hits(160), hits(160), target, (target, target))
+    assert rows.evidence().reference.method == "dense"
+
 
 def test_seeds_are_drawn_too():
     # Every text is right with seed 0 and wrong with seed 1, so only the draw of seeds counts.

@@ -25,8 +25,9 @@ from stores import (
 )
 
 from lotbench.errors import InputError
+from lotbench.report.pareto import settings_of
 from lotbench.store.files import as_json, write_json
-from lotbench.store.frame import frame, noise_floors, timed_settings
+from lotbench.store.frame import frame, noise_floors
 from lotbench.store.records import Evaluation, Map, TimingPass, Trial, schema
 from lotbench.store.store import Store
 
@@ -294,7 +295,7 @@ def test_the_newest_pass_that_timed_a_model_wins(tmp_path):
     write(tmp_path, timing("b", "2025-01-02", new))
     write(tmp_path, timing("c", "2025-01-02", [], batch_size=1))
     table = frame(tmp_path)
-    assert timed_settings(table) == ["cpu-1t-b32-fp32"]
+    assert settings_of(table) == ["cpu-1t-b32-fp32"]
     assert list(table["real.cpu-1t-b32-fp32"]) == [1.7, 2.5, 0.9]
     assert list(table["real.cpu-1t-b32-fp32.padded"]) == [3.4, 5.0, 1.8]
     assert list(table["real.cpu-1t-b32-fp32.low"]) == pytest.approx([1.6, 2.4, 0.8])
@@ -368,7 +369,7 @@ def test_the_frame_has_each_backend_and_the_best_that_holds_the_score(tmp_path):
     write(tmp_path, over_backends("t", "2025-01-01", rows))
     write(tmp_path, timing("old", "2024-01-01", [contender("a k=1", 1.7, "a", budget=budget)]))
     table = frame(tmp_path).set_index("method")
-    assert timed_settings(table) == ["cpu-1t-b32", "cpu-1t-b32-fp32"]
+    assert settings_of(table) == ["cpu-1t-b32", "cpu-1t-b32-fp32"]
     assert list(table["real.cpu-1t-b32"].loc[["lot", "dense"]]) == [2.0, 1.0]
     lot = table.loc["lot"]
     assert lot["real.cpu-1t-b32.backend"] == "openvino-bf16"
