@@ -24,7 +24,9 @@ Deviations from the paper
   ``unit: share``, r[l, .] spans the relative rank in [0, 1], and a text keeps the share
   ell_l / longest of its own length.  The padded original cannot express this.
 - The additional loss counts the ranks up to the longest text seen in the search, since texts are
-  not padded.  The paper has a fixed sequence length.
+  not padded.  The paper has a fixed sequence length.  A rank that appears late in the search has
+  less time to be removed, so with ``unit: share`` the retention depends a little on when the
+  longest text is drawn.
 - The default learning rate of r is 0.1.  Adam moves r by at most this rate per step, so the
   published 1e-4 to 1e-2 need thousands of steps from 1 to 0; a trial here has hundreds.  At 0.1
   the search settles within 70 steps, and lambda decides how many tokens are kept.

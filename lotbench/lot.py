@@ -19,6 +19,7 @@ Deviations from the paper
   restore the rest of the training: the published models start from pretrained weights (here from
   the fine-tuned teacher) and train for 5 epochs at a rate of 2e-5 without weight decay and with
   dropout of attention probabilities.
+- No gradient passes through the mean that the router adds to a token.
 - ``threshold`` can change after training (the post-hoc budget): a token is processed if
   P(process) exceeds it.  The paper takes the larger class, which is threshold 0.5.
 - Guidance labels ignore the saliency of [CLS], since the router does not decide on it.
@@ -154,7 +155,10 @@ class Params(reducer.Params):
 
 
 class Router(nn.Module):
-    """Logits (leap, process) of each token: ``W2 gelu(W1 LN(h_i + mean_j h_j))`` (section 3.2)."""
+    """Logits (leap, process) of each token: ``W2 gelu(W1 LN(h_i + mean_j h_j))`` (section 3.2).
+
+    The mean is detached.
+    """
 
     def __init__(self, width: int, hidden: int, bias: float, context: bool) -> None:
         super().__init__()
@@ -287,6 +291,9 @@ class FixedBudgetParams(Params):
 
     keep_ratio: float = Field(0.25, gt=0, le=1, description="share of a text that layers process")
     threshold: None = Field(None, description="not used: keep_ratio decides")
+    straight_through: Literal[False] = Field(
+        False, description="sampled decisions would not keep to keep_ratio"
+    )
     routing: Literal["leap"] = Field(
         "leap", description="with drop, layers after the first would leave out nothing"
     )

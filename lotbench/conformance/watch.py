@@ -127,8 +127,10 @@ def _shown(tokens: Tokens, received: Received | None = None) -> dict[str, Tensor
     }
     if tokens.previous is not None:
         found["tokens.previous.keep"] = tokens.previous.keep
-        if isinstance(tokens.previous, Leap) and tokens.previous.keys is not None:
-            found["tokens.previous.keys"] = tokens.previous.keys
+        for name in ("weight", "keys", "context"):
+            value = getattr(tokens.previous, name, None)
+            if value is not None:
+                found[f"tokens.previous.{name}"] = value
     if received is not None:
         found |= {"received.mean": received.mean, "received.own": received.own}
     return found

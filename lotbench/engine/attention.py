@@ -49,6 +49,7 @@ def log_weight(weight: Tensor) -> Tensor:
     gradient at 0 equals that of the weighted softmax.  f is far below rounding, because an absent
     token may score far above the others.  Half precision uses the floor of single precision.
     """
+    weight = weight.clamp(min=0)  # rounding may leave a little less
     if weight.requires_grad:
         weight = weight.to(torch.promote_types(weight.dtype, torch.float32))
         floor = torch.finfo(weight.dtype).eps ** 2

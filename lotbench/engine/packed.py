@@ -102,7 +102,8 @@ class Packed(Run):
         hidden, self.last = computed, None
         if at is not None:
             computed = computed.to(carried.hidden.dtype)
-            base = last.base if last else carried.hidden
+            # A drop within the layer has renumbered the carried tokens.
+            base = last.base if last and not isinstance(inner, Drop) else carried.hidden
             hidden = self.write(computed, at, base)
             if isinstance(outer, Leap) and not isinstance(inner, Drop):
                 kept = Tokens(computed, chosen.layout, chosen.rows, self.batch)

@@ -15,7 +15,7 @@ from lotbench.data.tokens import Split
 from lotbench.engine.encoder import ReducedEncoder
 from lotbench.measure.flops import dense_flops, reduced_flops
 from lotbench.metrics import REGRESSION, compute_metrics, predictions
-from lotbench.store.predictions import encode
+from lotbench.store.predictions import decode, encode
 from lotbench.study.progress import report
 from lotbench.study.targets import find_budgets
 
@@ -61,6 +61,8 @@ def evaluate(encoder: ReducedEncoder, split: Split, metrics: Sequence[str]) -> d
         )
     regression = metrics[0] in REGRESSION
     predicted = predictions(logits, regression)
+    if regression:  # as the row stores them, so that they give the same score
+        predicted = decode(encode(predicted, None))
     return {
         "examples": len(split),
         "metrics": compute_metrics(metrics, predicted, split.labels),
@@ -101,7 +103,8 @@ def score(
         Budgets to score; without any, and without targets, the trained one.
     targets : sequence of float
         FLOPs speed-ups whose budgets are searched and scored; ``unreached`` has those without one.
-        A model that ends before a target is also scored at its end.
+        A model that ends before a target is also scored at its end, and one whose trained budget is
+        no number also at that.
     """
     if not targets:
         return {"evaluations": _at_budgets(encoder, task, [(b, {}) for b in budgets or [None]])}
@@ -112,6 +115,8 @@ def score(
         (budget, {"target": target}) for target, budget in found.items()
     ]
     chosen += [] if fastest is None else [(fastest, {})]
+    if not isinstance(encoder.reducer.budget, int | float):
+        chosen.append((None, {}))  # one number for each layer, which no target gives
     return {
         "evaluations": _at_budgets(encoder, task, chosen),
         "unreached": [
@@ -135,7 +140,8 @@ def _at_budgets(
     for number, (value, own) in enumerate(budgets):
         report("evaluate", number, len(budgets))
         with reducer.at_budget(value):
-            budget = {reducer.budget_name: reducer.budget} if reducer.budget_name else {}
+            value = reducer.budget if reducer.budget_name else None
+            budget = {reducer.budget_name: value} if isinstance(value, int | float) else {}
             for split in SPLITS:
                 found = evaluate(encoder, getattr(task, split), task.metrics)
                 rows.append({"budget": budget, "split": split, **own, **found})

@@ -1,6 +1,7 @@
 """What trials share: the fine-tuned teacher, its logits and its saliency, computed once.
 
-Each is in the cache under a hash of exactly what it depends on; see `lotbench.study.cache`.
+Each is in the cache under a hash of its data, settings and weights; see `lotbench.study.cache`.
+With ``precision: auto``, machines that share a cache take what the first of them computed.
 """
 
 from __future__ import annotations

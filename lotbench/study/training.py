@@ -241,10 +241,10 @@ def _optimiser(encoder: ReducedEncoder, stage: Stage, config: FitConfig) -> torc
     if "backbone" in stage.frozen:
         encoder.backbone.requires_grad_(False)
     groups: dict[tuple[float, float], list[nn.Parameter]] = defaultdict(list)
-    top = len(encoder.backbone.layers) + 1
+    top = encoder.reducer.active_layers + 1
     for name, parameter in encoder.backbone.named_parameters():
         if parameter.requires_grad:
-            below = top - encoder.backbone.height(name)
+            below = max(0, top - encoder.backbone.height(name))
             rate = config.learning_rate * config.layer_decay**below
             groups[rate, _decay(name, parameter, config)].append(parameter)
     for name, parameter in encoder.reducer.named_parameters():

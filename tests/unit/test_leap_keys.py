@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from lotbench.engine.backbone import Backbone
 from lotbench.engine.encoder import ReducedEncoder
 from lotbench.measure.flops import fvcore_flops, reduced_flops
-from lotbench.reducer import Decision, Leap, Received, Tokens
+from lotbench.reducer import Decision, Drop, Leap, Received, Tokens
 
 MODES = ("packed", "reference")
 
@@ -211,3 +211,18 @@ def test_a_decision_made_again_sees_the_same_keys(tiny: Backbone, make_batch, mo
     outputs = ReducedEncoder(tiny, Fixed(3, decide))(make_batch([4]), mode, inputs=True)
     assert [k.tolist() for k in outputs.trace.keys] == [[3]] * 3
     assert outputs.hidden[3].equal(outputs.inputs[0][3])
+
+
+def test_a_decision_made_again_may_be_followed_by_a_drop(tiny: Backbone, make_batch) -> None:
+    """The layer then writes into the states of the tokens that are left."""
+
+    def decide(layer: int, point: str, tokens: Tokens) -> Decision | None:
+        if point == "before_layer":
+            return tokens.previous if layer else Leap(torch.tensor([1, 1, 0, 0]) > 0)
+        return Drop(torch.tensor([1, 0]) > 0) if layer == 1 else None
+
+    encoder, batch = ReducedEncoder(tiny, Fixed(3, decide)), make_batch([4])
+    packed, reference = encoder(batch, "packed"), encoder(batch, "reference")
+    assert packed.rows.tolist() == [0, 2, 3]
+    torch.testing.assert_close(packed.logits, reference.logits)
+    torch.testing.assert_close(packed.hidden, reference.hidden)

@@ -11,12 +11,15 @@ import pytest
 import torch
 
 from baselines.power_bert import PowerBert
+from baselines.random_drop import RandomDrop
+from baselines.truncated import Truncated
 from lotbench.config.sections import TrainConfig
 from lotbench.data.tokens import Split
 from lotbench.engine.encoder import ReducedEncoder
 from lotbench.errors import InputError
 from lotbench.reducer import Params, Stage, Step, TokenReducer
-from lotbench.study.evaluate import evaluate
+from lotbench.store.records import Evaluation
+from lotbench.study.evaluate import evaluate, score
 from lotbench.study.training import NonFiniteLoss, losses, stage_steps, total_steps, train
 
 
@@ -188,6 +191,25 @@ def test_layer_decay_lowers_the_rate_step_by_step_down_to_the_embeddings(fresh, 
     }
     moved = {name: float((after[name] - before[name]).abs().max()) for name in rates}
     assert moved == pytest.approx(rates, rel=1e-3)
+
+
+def test_layer_decay_counts_from_the_last_layer_that_runs(fresh, split):
+    encoder = fresh(Truncated, layers=1)
+    once = config(epochs=1, batch_size=24, learning_rate=1e-2, weight_decay=0.0, layer_decay=0.5)
+    name = "bert.encoder.layer.0.output.dense.weight"
+    before = encoder.backbone.model.state_dict()[name].clone()
+    train(encoder, split, once, seed=0)
+    moved = (encoder.backbone.model.state_dict()[name] - before).abs().max()
+    assert float(moved) == pytest.approx(0.005, rel=1e-3)
+
+
+def test_a_budget_for_each_layer_is_scored_beside_targets(fresh, split):
+    encoder = fresh(RandomDrop, keep_ratio=[1.0, 0.5, 0.5])
+    task = SimpleNamespace(validation=split, selection=split, metrics=("accuracy",))
+    found = score(encoder, task, (), (1.5,))["evaluations"]
+    assert [list(own["budget"]) for own in found] == [["keep_ratio"]] * 2 + [[]] * 2
+    for own in found:
+        Evaluation.model_validate(own)
 
 
 def test_r_drop_pulls_two_passes_together(make_batch):
