@@ -82,7 +82,11 @@ def run(
         progress_bar() as show,
         listening(show),
     ):
-        result = run_alone(trial, folder, sys.__stderr__)
+        try:
+            result = run_alone(trial, folder, sys.__stderr__)
+        except InputError as error:  # the data's keys are those of a sweep, which has many tasks
+            message = str(error).replace(f"tasks.{config.task}.", "task.")
+            raise InputError(message) from error
     if result.error is not None:
         typer.echo(f"failed: {result.error.kind}: {result.error.message}", err=True)
         if result.error.traceback is not None:
@@ -139,6 +143,7 @@ def measure(
         typer.echo(f"maps added: {count}")
         return
     block = config.measure or MeasureConfig()
+    timing.check_targets(store, block)
     with kept("timing passes that are done are kept; run it again for the others"), store.lock():
         done = timing.measure(store, block, again=True, strict=strict, plugins=plugins or [])
     show(folder)

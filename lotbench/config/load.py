@@ -139,5 +139,5 @@ def stored_sweep(folder: str | Path, overrides: Sequence[str] = ()) -> SweepConf
 
 
 def _check_known(document: Document, path: KeyPath, name: str, task: TaskConfig) -> None:
-    if fault := unusable(name, task.source):
+    if fault := unusable(name, task.source, task.subset):
         raise InputError(document.fault((*path, *fault.path), fault.message))

@@ -59,12 +59,14 @@ class Fault(NamedTuple):
     message: str
 
 
-def unusable(name: str, source: str | None) -> Fault | None:
-    """Why a task of this name and source cannot be read, as far as a file alone shows it.
+def unusable(name: str, source: str | None, subset: str | None) -> Fault | None:
+    """Why a task of this name, source and subset cannot be read, as far as a file alone shows it.
 
     A source that is neither a folder nor ``owner/name`` is refused: ``datasets`` takes names such
     as ``csv`` for a format, and reads whatever lies in the working directory.
     """
+    if subset and (source is None or is_folder(source)):
+        return Fault(("subset",), "only a hub dataset given as `source` has one; remove it")
     if source is None:
         if name in BUILT_IN:
             return None

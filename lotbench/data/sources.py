@@ -53,11 +53,7 @@ def read_source(name: str, data: TaskConfig, data_root: str | None) -> Source:
     InputError
         If the data cannot be read or a value is invalid; the message has file, column and row.
     """
-    if data.subset and (data.source is None or is_folder(data.source)):
-        raise InputError(
-            f"tasks.{name}.subset: only a hub dataset given as `source` has one; remove it"
-        )
-    if fault := unusable(name, data.source):
+    if fault := unusable(name, data.source, data.subset):
         raise InputError(f"{dotted(('tasks', name, *fault.path))}: {fault.message}")
     built_in = None if data.source else BUILT_IN[name]
     if built_in is None:

@@ -126,7 +126,10 @@ def read_hub(
     try:
         loaded = datasets.load_dataset(source, subset)
     except Exception as error:  # exceptions of `datasets` have no common base class
-        reason = str(error).strip().split("\n")[0] or type(error).__name__
+        lines = str(error).strip().splitlines() or [type(error).__name__]
+        reason = lines[0]
+        if subset is None and "config name" in reason.lower():  # the next line lists them
+            reason, mend = " ".join(lines[:2]), "give one of them as the task's `subset`"
         raise InputError(f"{title}: cannot be loaded from the hub: {reason}; {mend}") from error
     chosen = {"train": "train", "validation": next((n for n in names if n in loaded), names[0])}
     frames = {}

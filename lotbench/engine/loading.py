@@ -69,12 +69,34 @@ def fingerprint(name: str) -> str:
     """
     folder = Path(locate(name))
     if not folder.is_dir():
-        return str(getattr(read_config(name), "_commit_hash", None))
+        from transformers.utils.hub import extract_commit_hash
+
+        read_config(name)
+        (path,) = _files(name, "config.json")
+        return str(extract_commit_hash(str(path), None))
     digest = blake2b(digest_size=16)
     for path in sorted([*folder.glob("config.json"), *folder.glob("*.safetensors")]):
         with path.open("rb") as file:
             digest.update(file_digest(file, "blake2b").digest())
     return digest.hexdigest()
+
+
+def weight_bytes(name: str) -> int:
+    """Size of a backbone's weights in float32; for a hub id, of what its configuration describes.
+
+    Raises
+    ------
+    InputError
+        As for `locate`, or if the configuration cannot be read.
+    """
+    folder = Path(locate(name))
+    if folder.is_dir():
+        return sum(path.stat().st_size for path in folder.glob("*.safetensors"))
+    from transformers import AutoModelForSequenceClassification
+
+    with torch.device("meta"):  # shapes alone
+        model = AutoModelForSequenceClassification.from_config(read_config(name))
+    return 4 * sum(parameter.numel() for parameter in model.parameters())
 
 
 def load_backbone(

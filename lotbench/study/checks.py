@@ -10,7 +10,7 @@ from typing import Any
 
 from lotbench.config.sections import TrialConfig
 from lotbench.data.task import Task
-from lotbench.engine.loading import locate
+from lotbench.engine.loading import weight_bytes
 from lotbench.errors import InputError
 from lotbench.store.records import Trial
 from lotbench.store.timed import flat
@@ -32,8 +32,7 @@ def check_room(folder: Path, backbone: str, trials: int = 1) -> None:
     InputError
         If less is free than the weights of the backbone and `ROOM`.
     """
-    place = Path(locate(backbone))
-    size = sum(path.stat().st_size for path in place.glob("*.safetensors"))
+    size = weight_bytes(backbone)
     free = shutil.disk_usage(folder).free
     if free < size + ROOM:
         raise InputError(

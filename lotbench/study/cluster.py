@@ -155,8 +155,11 @@ def _train_teachers(planned: Plan, board: Any) -> None:
         ): configs[0]
         for configs in shared.values()
     }
-    for number, (job, config) in enumerate(jobs.items(), start=1):
-        label = f"teacher {number}/{len(jobs)}: {config.task}, seed {config.seed}"
+    left = list(jobs)
+    while left:  # in the order in which they end, so that bad data is found at once
+        (job,), left = ray.wait(left)
+        config = jobs[job]
+        label = f"teacher {len(jobs) - len(left)}/{len(jobs)}: {config.task}, seed {config.seed}"
         try:
             metrics, notes = ray.get(job)
         except RayError as error:
@@ -165,7 +168,8 @@ def _train_teachers(planned: Plan, board: Any) -> None:
                 with document.at(("tasks", config.task)):
                     raise InputError(str(cause)) from None
             # Its trials fail too, each with its own row; the trials of other teachers still run.
-            log.warning("%s: failed: %s", label, str(cause).strip().splitlines()[-1])
+            why = str(cause).strip().splitlines() or [type(cause).__name__]
+            log.warning("%s: failed: %s", label, why[-1])
             board.post.remote(_teacher_job(config), None)  # a worker that died could not remove it
             continue
         for note in notes:
@@ -219,6 +223,8 @@ def _tune(planned: Plan, board: Any) -> tuple[int, dict[str, str]]:
         board=board,
     )
     announcer = Announcer(planned, board)
+    for old in (planned.folder / "ray").glob("ended-*.txt"):  # of a sweep that was interrupted
+        old.unlink()
     tuner = tune.Tuner(
         tune.with_resources(trainable, {"cpu": cpus, "gpu": gpus}),
         param_space={"trial": tune.grid_search(list(planned.todo))},

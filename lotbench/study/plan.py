@@ -137,6 +137,8 @@ def resolve(config: TrialConfig, place: Place | None = None) -> PlannedTrial:
     targets = shared if own is None else own
     if targets and (budgets is not None or method.budget_range is None):
         raise InputError(place.fault(("targets",) if own else (), _no_targets(method, key)))
+    if targets:
+        _check_range(method, params, place)
     whole = isinstance(getattr(params, method.budget_name or "", None), int)
     plugins = [str(Path(p).resolve()) if p.endswith(".py") else p for p in config.plugins]
     # Without targets of no use, so that they change no trial id.
@@ -170,6 +172,22 @@ def _no_targets(method: type[TokenReducer], key: str) -> str:
     if method.budget_range is None:
         return f"{method.name} does not say its budget_range, so list {key} instead of targets"
     return f"give targets or {key}, not both"
+
+
+def _check_range(method: type[TokenReducer], params: Params, place: Place) -> None:
+    """Refuses a range of budgets that targets cannot be searched in."""
+    assert method.budget_range is not None, "a method without it gets no targets"
+    low, high = method.budget_range
+    if (low, high) == (0, 1):  # the ends themselves are not tried
+        return
+    name = f"{method.__name__}.budget_range"
+    if not 0 < low < high:
+        message = f"{name}: (0, 1), or two positive ends in order (given: {low:g}, {high:g})"
+        raise InputError(place.fault((), message))
+    for end in (low, high):
+        method.check_budget(
+            params, end, lambda _, why, end=end: place.fault((), f"{name}: {end:g}: {why}")
+        )
 
 
 def _check_budgets(

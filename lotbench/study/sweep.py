@@ -10,7 +10,7 @@ import logging
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from lotbench.config.sections import MeasureConfig
+from lotbench.config.sections import MeasureConfig, TeacherConfig
 from lotbench.data.sources import find_files
 from lotbench.store.files import write_json
 from lotbench.store.store import Store
@@ -52,7 +52,10 @@ def run_sweep(planned: Plan, address: str | None = None) -> Report:
     with store.lock():
         done = store.done()
         report = Report(folder, skipped=sum(name in done for name in planned.trials))
-        write_json(folder / "sweep.json", sweep.model_dump(mode="json"))
+        # With every value that the trials have, so that the file makes the same store again.
+        teacher = TeacherConfig.like(sweep.train, sweep.teacher)
+        resolved = sweep.model_copy(update={"teacher": teacher})
+        write_json(folder / "sweep.json", resolved.model_dump(mode="json"))
         if planned.todo:
             _check_files(planned)
             check_room(folder, sweep.backbone, len(planned.todo))

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from lotbench import backends, engine, machine
+from lotbench import backends, engine, machine, registry
 from lotbench.config.sections import MeasureConfig, SweepConfig
 from lotbench.data.task import Task, load_task
 from lotbench.data.tokens import Split
@@ -73,8 +73,10 @@ def measure(
     Raises
     ------
     InputError
-        If the store holds no finished trial with a model.
+        If the store holds no finished trial with a model, or if a plugin is at fault.
     """
+    for plugin in plugins:
+        registry.load_plugin(plugin)
     trials = [trial for trial in store.done().values() if ids is None or trial.trial_id in ids]
     if not any(map(store.model, trials)):
         raise InputError(
@@ -92,6 +94,25 @@ def measure(
             except PassFailed as error:  # the other passes go on
                 done.failed.append(str(error))
     return done
+
+
+def check_targets(store: Store, config: MeasureConfig) -> None:
+    """Refuses to time a target that no stored trial has.
+
+    Raises
+    ------
+    InputError
+        Names the target and those that the trials have.
+    """
+    every = [each.target for trial in store.done().values() for each in trial.evaluations]
+    known = sorted({target for target in every if target is not None})
+    for target in config.targets or ():
+        if target not in known:
+            names = ", ".join(f"{each:g}" for each in known) or "none"
+            raise InputError(
+                f"measure.targets: {target:g} is not a target of the trials of {store.folder} "
+                f"(known: {names})"
+            )
 
 
 @dataclass(frozen=True)

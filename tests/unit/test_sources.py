@@ -286,6 +286,15 @@ def test_hub_failure_is_one_clear_error(monkeypatch: pytest.MonkeyPatch, tokeniz
     message = refusal(TaskConfig(source="some/data"), tokenizer)
     assert message.startswith("some/data: cannot be loaded from the hub: Couldn't reach it; check")
 
+    def unnamed(*_: Any) -> None:
+        raise ValueError("Config name is missing.\nPlease pick one among ['a', 'b']\nExample: ...")
+
+    monkeypatch.setattr(datasets, "load_dataset", unnamed)
+    assert refusal(TaskConfig(source="some/data"), tokenizer).endswith(
+        "Config name is missing. Please pick one among ['a', 'b']; give one of them as the task's "
+        "`subset`"
+    )
+
 
 def test_hub_dataset(monkeypatch: pytest.MonkeyPatch, tokenizer: Any) -> None:
     import datasets

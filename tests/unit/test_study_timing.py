@@ -142,6 +142,8 @@ def test_measure_imports_only_the_plugins_that_the_caller_names(
     measure(store, MeasureConfig(), again=True, plugins=[str(plugin)])
     assert [each.trial_id for each in specs[0].candidates] == ["a"]
     assert specs[0].plugins == [str(plugin)]
+    with pytest.raises(InputError, match=r"absent\.py"):
+        measure(store, MeasureConfig(), again=True, plugins=["absent.py"])
 
 
 @pytest.mark.parametrize(
@@ -206,6 +208,9 @@ def test_only_the_targets_asked_for_are_timed(timed_store, monkeypatch):
     measure(Store(timed_store), MeasureConfig(batch_sizes=[8], targets=[2, 8]))
     measure(Store(timed_store), MeasureConfig(batch_sizes=[8]))
     assert timed == [[0.5, 0.9], [0.5, 0.7, 0.9]]
+    wrong = CliRunner().invoke(cli.app, ["measure", str(timed_store), "--set", "targets=[3]"])
+    assert "3 is not a target of the trials" in str(wrong.exception)
+    assert str(wrong.exception).endswith("(known: 2, 4, 8)")
 
 
 @pytest.mark.slow
