@@ -103,6 +103,11 @@ class _OpenVino:
             settings["INFERENCE_NUM_THREADS"] = threads
         core = _openvino_core()
         graph = core.read_model(content)
+        if any("text_seed" in each.get_names() for each in graph.inputs):
+            raise InputError(
+                f"{backend} cannot run a method that draws at random: it computes in 32 bits, and "
+                "the draws need 64; take onnx-fp32 or onnx-int8"
+            )
         _sort_stably(graph)
         compiled = core.compile_model(graph, "CPU", settings)
         self._request = compiled.create_infer_request()

@@ -203,6 +203,8 @@ def test_a_method_that_draws_gets_the_seeds_of_the_texts(save, tmp_path) -> None
     texts = ["a b c d e f g", "h a"]
     expected = lotbench.load(source)(texts)
     torch.testing.assert_close(logits_of(texts, folder), expected, rtol=0, atol=1e-5)
+    with pytest.raises(InputError, match="openvino-fp32 cannot run a method that draws at random"):
+        deploy.write(source, tmp_path / "other", "openvino-fp32", None, "")
 
 
 @pytest.mark.slow
