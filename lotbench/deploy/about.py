@@ -33,7 +33,7 @@ class About:
     budget_input : bool
         True if the budget is an input of the graph.
     budget_bounds : dict
-        What the budget may be, as in JSON Schema: ``minimum``, ``exclusiveMinimum``, ``maximum``.
+        What the budget may be, in keywords of JSON Schema, such as ``minimum`` (see `BOUNDS`).
     max_length : int
         Most tokens of a text.
     n_labels : int

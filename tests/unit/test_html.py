@@ -14,25 +14,20 @@ from itertools import pairwise
 from pathlib import Path
 
 import pytest
-import yaml
 from stores import (
-    contender,
     copied,
     evaluation,
     fill,
     fill_predicted,
     map_record,
-    timing,
     trial,
     write,
 )
 
-from lotbench.config.load import load_trial
 from lotbench.errors import InputError
 from lotbench.report.content import read
 from lotbench.report.html import charts, grids, marks, page
 from lotbench.report.looks import FIXED
-from lotbench.report.provenance import provenance
 from lotbench.store.records import Map
 from lotbench.store.store import Store
 
@@ -343,62 +338,6 @@ def test_a_map_is_coloured_around_break_even():
     assert [cell.level for cell in first[1][0][1]] == pytest.approx([0.5, 0.0])
     assert [cell.level for cell in second[1][0][1]] == pytest.approx([-0.5, 1.0])
     assert second[0] == "Batch 8"
-
-
-def test_a_trial_file_runs_a_row_again(tmp_path):
-    """For every configuration of a reference store."""
-    folder = ROOT / "results" / "reference" / "rotten_tomatoes"
-    store = Store(folder)
-    trials = {trial.trial_id: trial for trial in store.trials()}
-    found = provenance(folder, list(trials.values()), [])
-    assert sum(len(own.trials) for own in found.settings) == len(trials)
-    for own in found.settings:
-        file = tmp_path / "trial.yaml"
-        file.write_text(own.file, encoding="utf-8")
-        config, _ = load_trial(file, [])
-        row = trials[own.trials[0]].config
-        assert row is not None
-        again = config.model_dump(mode="json", by_alias=True)
-        for name in ("task", "method", "params", "data", "seed", "backbone"):
-            assert again[name] == row[name], name
-        for name in ("train", "teacher"):
-            assert {key: again[name][key] for key in row[name]} == row[name]
-
-
-def test_the_sweep_files_of_the_reference_stores_describe_their_trials():
-    for folder in (ROOT / "results" / "reference").iterdir():
-        found = provenance(folder, Store(folder).trials(), [])
-        assert not [note for note in found.notes if "another configuration" in note], folder
-
-
-def test_commands_and_notes_tell_what_can_be_run_again(tmp_path):
-    sweep = {"backbone": "b", "layers": None, "train": {}, "teacher": {}, "tasks": {"toy": {}}}
-    same = {"backbone": "b", "layers": None, "train": {}, "teacher": {}, "data": {}, "seed": 0}
-    (tmp_path / "sweep.json").write_text(json.dumps(sweep))
-    rows = [evaluation(0.9, 1.0)]
-    write(tmp_path, trial("a", "dense", rows, config=same, git_commit="abc-dirty"))
-    other = same | {"train": {"epochs": 9}}
-    write(tmp_path, trial("b", "ltp", rows, config=other, git_commit="abc"))
-    write(tmp_path, timing("p", "2025", [contender("dense", 1.0, "a")]))
-    store = Store(tmp_path)
-    found = provenance(tmp_path, store.trials(), store.timings())
-    name = f"{tmp_path.name}-again"
-    assert found.commands == [
-        "git checkout abc",
-        f"lotbench sweep {tmp_path}/sweep.json --set name={name}",
-        f"lotbench measure results/{name}",
-        f"lotbench report results/{name}",
-    ]
-    first, second = found.notes
-    assert first.startswith("1 of 2 trials have another configuration")
-    assert "(in train)" in first
-    assert "local changes" in second
-    assert found.sweep is not None
-    assert yaml.safe_load(found.sweep) == sweep
-    for damaged in ("", "[1]"):
-        (tmp_path / "sweep.json").write_text(damaged)
-        with pytest.raises(InputError, match=r"sweep\.json: "):
-            provenance(tmp_path, store.trials(), [])
 
 
 def test_libraries_are_those_of_the_list():

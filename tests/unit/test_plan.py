@@ -281,14 +281,6 @@ def test_without_a_file_the_key_path_is_named(tmp_path: Path) -> None:
 TARGETS = SWEEP + "targets: [2, 4.0]\n"
 
 SCALED = """\
-from lotbench.reducer import TokenReducer
-
-class Scaled(TokenReducer):
-    name, budget_name, scale = "scaled", "scale", 1.0
-"""
-
-
-RANGED = """\
 from pydantic import Field
 from lotbench import reducer
 
@@ -368,45 +360,33 @@ def test_targets_that_do_not_fit_are_refused_with_their_place(
     assert "\n" not in found
 
 
+NO_RANGE = "scaled does not say its budget_range, so list ks instead of targets"
+NOT_IN_ORDER = "Scaled.budget_range: (0, 1), or two positive ends in order (given: "
+
+
 @pytest.mark.parametrize(
-    ("ends", "words"),
+    ("ends", "new", "place", "message"),
     [
-        ((0, 10), "Scaled.budget_range: (0, 1), or two positive ends in order (given: 0, 10)"),
-        ((8, 4), "Scaled.budget_range: (0, 1), or two positive ends in order (given: 8, 4)"),
-        ((1, 512), "Scaled.budget_range: 512: Input should be less than or equal to 64"),
+        (None, "  scaled: {targets: [2]}", "7: methods.scaled.targets", NO_RANGE),
+        (None, "  scaled: {}\ntargets: [2]", "7: methods.scaled", NO_RANGE),
+        ((0, 10), "  scaled: {targets: [2]}", "7: methods.scaled", NOT_IN_ORDER + "0, 10)"),
+        ((8, 4), "  scaled: {targets: [2]}", "7: methods.scaled", NOT_IN_ORDER + "8, 4)"),
+        (
+            (1, 512),
+            "  scaled: {targets: [2]}",
+            "7: methods.scaled",
+            "Scaled.budget_range: 512: Input should be less than or equal to 64 (given: 512)",
+        ),
     ],
 )
 def test_a_range_without_targets_in_it_is_refused_before_training(
-    tmp_path: Path, ends: tuple[int, int], words: str
-) -> None:
-    plugin = tmp_path / "ranged.py"
-    plugin.write_text(RANGED.format(ends=ends))
-    path = tmp_path / "sweep.yaml"
-    text = SWEEP.split("  lot:")[0].replace("  dense:", "  scaled: {targets: [2]}")
-    path.write_text(text.replace("name: small", f"name: small\nplugins: [{plugin}]"))
-    with pytest.raises(InputError) as caught:
-        plan(*load_sweep(path), tmp_path)
-    assert str(caught.value).startswith(f"{path}:7: methods.scaled: {words}")
-
-
-@pytest.mark.parametrize(
-    ("old", "new", "line", "key"),
-    [
-        ("  dense:", "  scaled: {targets: [2]}", 7, "methods.scaled.targets"),
-        ("  dense:", "  scaled: {}\ntargets: [2]", 7, "methods.scaled"),
-    ],
-)
-def test_a_method_that_does_not_say_its_range_has_no_targets(
-    tmp_path: Path, old: str, new: str, line: int, key: str
+    tmp_path: Path, ends: tuple[int, int] | None, new: str, place: str, message: str
 ) -> None:
     plugin = tmp_path / "scaled.py"
-    plugin.write_text(SCALED)
+    plugin.write_text(SCALED.format(ends=ends))
     path = tmp_path / "sweep.yaml"
-    text = SWEEP.split("  lot:")[0].replace(old, new)
+    text = SWEEP.split("  lot:")[0].replace("  dense:", new)
     path.write_text(text.replace("name: small", f"name: small\nplugins: [{plugin}]"))
     with pytest.raises(InputError) as caught:
         plan(*load_sweep(path), tmp_path)
-    assert str(caught.value) == (
-        f"{path}:{line}: {key}: scaled does not say its budget_range, so list scales instead of "
-        "targets"
-    )
+    assert str(caught.value) == f"{path}:{place}: {message}"
