@@ -1,20 +1,21 @@
-"""Names in figures and tables: of tasks, backbones, machines, metrics, settings and seeds."""
+"""Words of figures, tables and sentences: names, numbers with intervals, machines and seeds."""
 
 from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterable
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterable, Mapping, Sequence
 
-from lotbench.report.bootstrap import Estimate
-
-if TYPE_CHECKING:
-    import pandas as pd
-
-    from lotbench.report.reference import Reference
+from lotbench.statistics.bootstrap import Estimate
+from lotbench.statistics.reference import Reference
+from lotbench.statistics.runs import Run
+from lotbench.statistics.scored import Scored
+from lotbench.statistics.timed import Where
 
 TIMES = "\N{MULTIPLICATION SIGN}"
+PLUS_MINUS = "\N{PLUS-MINUS SIGN}"
+MINUS = "\N{MINUS SIGN}"
+NONE = "\N{EN DASH}"
 # Correlations are published as fractions, all other metrics in percent.
 CORRELATIONS = {
     "pearson": "Pearson correlation",
@@ -23,13 +24,13 @@ CORRELATIONS = {
 }
 
 
-def title(trials: pd.DataFrame, machine: str) -> str:
+def title(runs: Sequence[Run], machine: str) -> str:
     """The title of a figure: task, backbone and machine.
 
     ``BBC News, MiniLM (6 layers), AMD EPYC, 1 thread``.
     """
-    tasks = [task_name(task) for task in distinct(trials["task"])]
-    return ", ".join([*tasks, backbones(trials), machine])
+    tasks = [task_name(task) for task in sorted({run.task for run in runs})]
+    return ", ".join([*tasks, backbones(runs), machine])
 
 
 def task_name(task: str) -> str:
@@ -41,13 +42,13 @@ def task_name(task: str) -> str:
     )
 
 
-def backbones(trials: pd.DataFrame) -> str:
+def backbones(runs: Sequence[Run]) -> str:
     """The backbones of the trials, with the number of layers."""
-    names = sorted({backbone_name(name) for name in distinct(trials["backbone"])})
-    columns = [str(name) for name in trials]
-    layers = [int(name.split(".")[1]) for name in columns if name.startswith("keep_ratio.")]
+    names = sorted({backbone_name(run.trial.backbone) for run in runs if run.trial.backbone})
+    ratios = [own.keep_ratio or () for run in runs for own in run.trial.evaluations]
+    layers = max(map(len, ratios), default=0)
     words = listed(names) or "unknown backbone"
-    return f"{words} ({count(max(layers) + 1, 'layer')})" if layers else words
+    return f"{words} ({count(layers, 'layer')})" if layers else words
 
 
 def backbone_name(reference: str) -> str:
@@ -72,17 +73,19 @@ def machine_name(name: str) -> str:
     return " ".join(plain.split()) or name
 
 
-def trained_on(trials: pd.DataFrame) -> str:
+def trained_on(runs: Sequence[Run]) -> str:
     """The CPU and threads that the trials were trained on."""
-    names = sorted({machine_name(name) for name in distinct(trials["cpu"])})
+    machines = [run.trial.machine for run in runs]
+    names = sorted({machine_name(own.cpu) for own in machines if own and own.cpu})
+    trainings = [run.trial.training for run in runs]
+    counts = sorted({own.threads for own in trainings if own and own.threads})
     parts = [listed(names) or "unknown machine"]
-    counts = distinct(trials["threads"])
     return ", ".join([*parts, in_threads(counts)] if counts else parts)
 
 
-def in_threads(counts: Iterable[Any]) -> str:
+def in_threads(counts: Iterable[int]) -> str:
     """``1 thread``, ``1 and 2 threads``."""
-    numbers = [str(int(number)) for number in counts]
+    numbers = [str(number) for number in counts]
     return f"{listed(numbers)} thread{'' if numbers == ['1'] else 's'}"
 
 
@@ -94,11 +97,6 @@ def count(number: int, thing: str) -> str:
 def listed(names: list[str]) -> str:
     """``a``, ``a and b``, ``a, b and c``."""
     return " and ".join(filter(None, [", ".join(names[:-1]), *names[-1:]]))
-
-
-def distinct(column: pd.Series) -> list[Any]:
-    """The distinct values of a column, sorted, without missing values."""
-    return sorted(column.dropna().unique())
 
 
 def metric(name: str) -> str:
@@ -148,29 +146,37 @@ def reference(own: Reference, metric: str) -> str:
     return f"{own.name} {score(own.score, metric)}"
 
 
-def cost_and_score(point: pd.Series) -> str:
-    """The FLOPs speed-up and the score of a point, to label its row."""
-    return f"{point['flops_speedup']:.1f}{TIMES}  {score(point['score'], point['score_name'])}"
+def cost_and_score(own: Scored) -> str:
+    """The FLOPs speed-up and the score of a model, to label its row."""
+    return f"{own.flops.value:.1f}{TIMES}  {score(own.score.value, own.metric)}"
 
 
-def timing_setting(label: str) -> str:
-    """A timing label in words: ``cpu-1t-b32`` becomes ``CPU, 1 thread, batch 32``.
-
-    What follows the batch size, a backend or in older passes a number format, comes last.
-    """
-    device, threads, batch, *rest = label.split("-", 3)
-    parts = [device.upper(), in_threads([threads[:-1]]), f"batch {batch[1:]}", *rest]
-    return ", ".join(parts)
+def signed(value: float) -> str:
+    """A difference with one decimal and its sign: ``+0.4``."""
+    return f"{round(value, 1) + 0.0:+.1f}"
 
 
-def threads_of(label: str) -> int:
-    """The threads of a timing label."""
-    return int(label.split("-")[1][:-1])
+def speedup(value: float) -> str:
+    """A speed-up with two decimals, or a dash if it is missing."""
+    return NONE if math.isnan(value) else f"{value:.2f}"
 
 
-def seeds(points: pd.DataFrame) -> str:
-    """The number of seeds of the points in a figure."""
-    low, high = points["seeds"].min(), points["seeds"].max()
+def timing_setting(where: Where) -> str:
+    """A timing setting in words: ``CPU, 1 thread, batch 32``."""
+    return f"{where.device.upper()}, {in_threads([where.threads])}, batch {where.batch_size}"
+
+
+def timed_on(wheres: Iterable[Where], devices: Mapping[Where, set[str]]) -> str:
+    """The machines and threads of timing settings: ``AMD EPYC, 1 thread``."""
+    wheres = list(wheres)
+    names = sorted({machine_name(own) for where in wheres for own in devices[where]})
+    return ", ".join([listed(names), in_threads(sorted({where.threads for where in wheres}))])
+
+
+def seeds(models: Iterable[Scored]) -> str:
+    """The number of seeds of the models in a figure."""
+    counts = [own.seeds for own in models]
+    low, high = min(counts), max(counts)
     if high == 1:
         return "1 seed"
     return f"mean of {high if low == high else f'{low} to {high}'} seeds"

@@ -6,18 +6,14 @@ from itertools import zip_longest
 
 import numpy as np
 
-from lotbench.report.bootstrap import DRAWS, SEED, Estimate, estimate
-from lotbench.store.records import TimingPass
-from lotbench.store.timing_parts import Contender
+from lotbench.statistics.bootstrap import DRAWS, SEED, Estimate, estimate
+from lotbench.statistics.timed import Measured
 
 # First number of the key of draws of rounds; draws of texts have smaller ones.
 ROUNDS = 3
 
-Timed = tuple[TimingPass, Contender]
-"""A contender with the pass that timed it."""
 
-
-def call_seconds(timed: Timed) -> Estimate:
+def call_seconds(timed: Measured) -> Estimate:
     """Seconds of a call, which is one batch: the median over rounds, with its 95% interval.
 
     Without stored rounds, there is no interval.
@@ -31,7 +27,7 @@ def call_seconds(timed: Timed) -> Estimate:
     return estimate(value * medians / medians[0])
 
 
-def times_slower(slow: Timed, fast: Timed) -> Estimate:
+def times_slower(slow: Measured, fast: Measured) -> Estimate:
     """The seconds of one model over those of another, with the 95% interval of the ratio.
 
     Models of one group are compared round by round.
@@ -49,13 +45,13 @@ def times_slower(slow: Timed, fast: Timed) -> Estimate:
     return estimate(draws)
 
 
-def is_tie(ratio: Estimate, slow: Timed, fast: Timed) -> bool:
+def is_tie(ratio: Estimate, slow: Measured, fast: Measured) -> bool:
     """True if a ratio may be 1: 1 is in its interval, or it is within a pass's noise floor."""
     floors = [own.noise_floor.ratio for own, _ in (slow, fast) if own.noise_floor]
     return ratio.low <= 1 <= ratio.high or abs(ratio.value - 1) <= max(floors, default=0.0)
 
 
-def _processes(timed: Timed) -> list[int]:
+def _processes(timed: Measured) -> list[int]:
     """The rounds of each process that timed a contender."""
     timing, own = timed
     groups = timing.groups or []

@@ -29,6 +29,9 @@ class Estimate(NamedTuple):
     high: float
 
 
+UNKNOWN = Estimate(np.nan, np.nan, np.nan)
+
+
 @lru_cache(maxsize=16)
 def weights(count: int, *key: int) -> np.ndarray:
     """How often each of ``count`` texts or seeds is in each draw; float32 (1 + DRAWS, count).
@@ -44,9 +47,9 @@ def weights(count: int, *key: int) -> np.ndarray:
     return found
 
 
-def estimate(draws: np.ndarray, sampled: bool = True) -> Estimate:
-    """The first of the values, and the percentile interval of the others if ``sampled``."""
-    if not sampled or not np.isfinite(draws).all():
+def estimate(draws: np.ndarray) -> Estimate:
+    """The first of the values, and the percentile interval of the others if all are finite."""
+    if not np.isfinite(draws).all():
         return Estimate(float(draws[0]), np.nan, np.nan)
     low, high = np.percentile(draws[1:], [(100 - LEVEL) / 2, (100 + LEVEL) / 2])
     return Estimate(float(draws[0]), float(low), float(high))

@@ -1,0 +1,150 @@
+"""The scores of a model over its seeds, on both splits and in all bootstrap draws."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+
+from lotbench.statistics import bootstrap
+from lotbench.statistics.reference import Reference
+from lotbench.statistics.runs import Row
+from lotbench.store.predictions import decode
+
+Splits = Literal["selection", "validation"]
+SPLITS: tuple[Splits, Splits] = ("selection", "validation")
+# First number of the key of draws, so that texts and seeds are drawn independently.
+VALIDATION, SELECTION, SEEDS = range(3)
+
+
+@dataclass(frozen=True, eq=False)
+class Side:
+    """One model on one split, seed by seed."""
+
+    scores: np.ndarray
+    """Score in every draw of texts, the sample first; NaN where a seed has none; shape (seeds,
+    1 + draws)."""
+    speedups: np.ndarray
+    """FLOPs speed-up on the split; NaN where a seed has none; shape (seeds,)."""
+    labels: tuple[np.ndarray | None, ...]
+    """Labels of the texts by seed, each of shape (N,); None for the teacher."""
+
+
+@dataclass(frozen=True, eq=False)
+class Drawn:
+    """A model over its seeds; models with the same seeds have the same draws of seeds."""
+
+    seeds: tuple[int, ...]
+    sides: dict[Splits, Side]
+
+    def score(self, split: Splits, seeds: tuple[int, ...] | None = None) -> np.ndarray:
+        """Mean score over drawn seeds and texts, shape (1 + draws,).
+
+        ``seeds`` are by default its own; one that it lacks counts with its mean.
+        """
+        own, seeds = self.sides[split].scores, seeds or self.seeds
+        mean = own.mean(axis=0)
+        rows = [own[self.seeds.index(seed)] if seed in self.seeds else mean for seed in seeds]
+        return (_shares(seeds) * np.stack(rows).T).sum(axis=1)
+
+    def speedup(self, split: Splits) -> np.ndarray:
+        """Mean FLOPs speed-up over drawn seeds, shape (1 + draws,)."""
+        return _shares(self.seeds) @ self.sides[split].speedups
+
+    @property
+    def complete(self) -> bool:
+        """True if every seed has a score and a speed-up on both splits."""
+        values = [each for own in self.sides.values() for each in (own.scores, own.speedups)]
+        return all(np.isfinite(each).all() for each in values)
+
+
+def shared_seeds(a: Drawn, b: Drawn) -> tuple[int, ...]:
+    """The seeds that both models have."""
+    return tuple(seed for seed in a.seeds if seed in b.seeds)
+
+
+def difference(a: Drawn, b: Drawn, split: Splits = "validation") -> np.ndarray:
+    """How many points ``a`` is better than ``b`` in every draw of shared seeds and texts.
+
+    Shape (1 + draws,).  The two tie if 0 is in the interval.
+
+    Raises
+    ------
+    ValueError
+        If they share no seed, or if their texts differ.
+    """
+    seeds = shared_seeds(a, b)
+    if not seeds:
+        raise ValueError("the two models share no seed")
+    for seed in seeds:
+        own, other = (each.sides[split].labels[each.seeds.index(seed)] for each in (a, b))
+        if own is not None and other is not None and not np.array_equal(own, other):
+            raise ValueError(f"the two models have other texts with seed {seed}")
+    return 100 * (a.score(split, seeds) - b.score(split, seeds))
+
+
+def drawn(rows: Iterable[Row], draws: dict[Row, np.ndarray]) -> Drawn:
+    """A model from its rows, and their scores in all draws."""
+    by_split: dict[str, dict[int, Row]] = {split: {} for split in SPLITS}
+    for row in rows:
+        by_split[row.split][row.run.seed] = row
+    seeds = tuple(sorted({seed for own in by_split.values() for seed in own}))
+    missing = np.full(1 + bootstrap.DRAWS, np.nan)
+    sides: dict[Splits, Side] = {}
+    for split in SPLITS:
+        found = [by_split[split].get(seed) for seed in seeds]
+        sides[split] = Side(
+            np.stack([missing if row is None else draws[row] for row in found]),
+            np.array([np.nan if row is None else _speedup(row) for row in found]),
+            tuple(None if row is None else _labels(row) for row in found),
+        )
+    return Drawn(seeds, sides)
+
+
+def teacher(reference: Reference) -> Drawn:
+    """The teacher as a model; rows do not have its predictions, so its scores are constants."""
+    seeds = tuple(sorted(reference.validation))
+    sides: dict[Splits, Side] = {}
+    for split in SPLITS:
+        own = getattr(reference, split)
+        scores = np.array([[own.get(seed, np.nan)] for seed in seeds])
+        constant = np.repeat(scores, 1 + bootstrap.DRAWS, axis=1)
+        sides[split] = Side(constant, np.ones(len(seeds)), (None,) * len(seeds))
+    return Drawn(seeds, sides)
+
+
+def draws_of(rows: Sequence[Row]) -> dict[Row, np.ndarray]:
+    """The score of every row in all draws of its texts, the sample first; each (1 + draws,)."""
+    groups: dict[tuple, list[Row]] = defaultdict(list)
+    found = {row: np.full(1 + bootstrap.DRAWS, np.nan) for row in rows}
+    for row in rows:
+        if row.score is not None:
+            # All seeds have the same validation texts; the selection texts differ by seed.
+            key = (VALIDATION,) if row.split == "validation" else (SELECTION, row.run.seed)
+            groups[key, row.run.trial.metric, _labels(row).tobytes()].append(row)
+    for (key, metric, _), own in groups.items():
+        labels = _labels(own[0])
+        predictions = np.stack([decode(row.evaluation.predictions) for row in own])
+        weights = bootstrap.weights(len(labels), *key)
+        scores = bootstrap.scores(metric, predictions, labels, weights)
+        found.update(zip(own, scores, strict=True))
+    return found
+
+
+def _speedup(row: Row) -> float:
+    speedup = row.evaluation.flops_speedup
+    return np.nan if speedup is None else speedup
+
+
+def _labels(row: Row) -> np.ndarray:
+    data = row.run.trial.data
+    assert data is not None and data.labels is not None, "a finished trial has them"
+    return decode(data.labels[row.split])
+
+
+def _shares(seeds: tuple[int, ...]) -> np.ndarray:
+    """The share of each seed in each draw, shape (1 + draws, seeds)."""
+    return bootstrap.weights(len(seeds), SEEDS, *seeds).astype(float) / len(seeds)

@@ -1,0 +1,194 @@
+"""The two public frames of a store: its results, and its timings."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from lotbench.statistics.bootstrap import estimate
+from lotbench.statistics.drawn import draws_of
+from lotbench.statistics.runs import Row, Run
+from lotbench.statistics.study import Study
+from lotbench.store.records import TimingPass
+from lotbench.store.timing_parts import Contender, Interval
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+# Always in a frame, in this order, even if the store is empty.
+RESULTS = (
+    *("store", "trial_id", "task", "method", "name", "setting", "seed", "status", "error"),
+    *("created", "backbone", "split", "target", "budget_name", "budget", "examples"),
+    *("metric", "score", "score_low", "score_high", "teacher_score"),
+    *("flops", "dense_flops", "flops_speedup", "keep_ratio"),
+    *("train_seconds", "steps", "precision", "threads", "cpu"),
+)
+TIMINGS = (
+    *("store", "pass_id", "task", "trial_id", "model", "budget_name", "budget"),
+    *("backend", "device", "threads", "batch_size", "reference"),
+    *("speedup", "speedup_low", "speedup_high", "flagged", "noisy"),
+    *("seconds", "p50", "p90", "p95", "p99", "score_selection", "score_validation"),
+    *("flops_speedup", "peak_bytes", "cpu"),
+)
+NUMBERS = ("target", "budget", "score", "teacher_score", "flops", "flops_speedup", "keep_ratio")
+
+Columns = dict[str, Any]
+
+
+def results(folder: str | Path) -> pd.DataFrame:
+    """One row per trial, budget and split; a trial without scores has one row.
+
+    ``method`` is the registered name, ``name`` the written one, such as ``LoT (ours)``; trials that
+    differ only in their seed have the same ``setting``.  ``target`` is the FLOPs speed-up that
+    ``budget`` was searched for, and missing if the budget was given; ``budget_name`` says what the
+    budget is, such as ``threshold``.  ``score`` is the main metric of the task, from ``score_low``
+    to ``score_high`` (95% bootstrap interval over the texts).  ``flops`` are per text;
+    ``keep_ratio`` is the mean over the layers, ``keep_ratio.<layer>`` that of a layer.
+    ``metric.<name>`` are all metrics, ``param.<name>`` all parameters of the method.
+
+    Raises
+    ------
+    InputError
+        If the folder is not a store.
+    """
+    study = Study(folder)
+    pairs = [
+        (run, [Row(run, own) for own in run.trial.evaluations] if not run.failed else [])
+        for run in study.runs
+    ]
+    draws = draws_of([row for _, rows in pairs for row in rows])
+    records = []
+    for run, rows in pairs:
+        own = {"store": study.name} | _of_trial(run)
+        records += [own | _of_evaluation(row) | _interval(draws[row]) for row in rows] or [own]
+    return _frame(records, RESULTS)
+
+
+def timings(folder: str | Path) -> pd.DataFrame:
+    """One row per timed model, budget, backend, device, threads, batch size and reference.
+
+    ``reference`` is what the model is compared with: ``same``, the fastest dense model of the same
+    backend; ``best``, the fastest dense model of any backend that holds its score; or ``padded``,
+    the padded dense model of the same backend.  ``speedup`` has its 95% interval; ``flagged`` and
+    ``noisy`` are those of `lotbench.store.timing_parts.Speedup`.  ``seconds`` are per text,
+    ``p50`` to ``p99`` seconds of a call, which is one batch.  ``flops_speedup`` is that of the
+    timed texts; ``share.<section>`` are shares of the time.  ``model`` names dense models, which
+    may have no trial.  Join with `results` on ``trial_id``, ``budget_name`` and ``budget``.
+
+    A pass with other `conditions` than the newest pass of its setting is skipped, with a warning.
+
+    Raises
+    ------
+    InputError
+        If the folder is not a store.
+    """
+    study = Study(folder)
+    records = []
+    for timing in study.shown_passes:
+        for own in timing.contenders:
+            common = {"store": study.name} | _of_contender(timing, own)
+            flags = {"flagged": own.flagged, "noisy": own.noisy}
+            records.append(common | {"reference": "same"} | _speedup(own.speedup) | flags)
+            if own.speedup_best is not None:
+                best = own.speedup_best
+                flags = {"flagged": best.flagged, "noisy": best.noisy}
+                records.append(common | {"reference": "best"} | _speedup(best) | flags)
+            if own.speedup_padded is not None:
+                records.append(common | {"reference": "padded"} | _speedup(own.speedup_padded))
+    return _frame(records, TIMINGS)
+
+
+def _frame(records: list[Columns], first: tuple[str, ...]) -> pd.DataFrame:
+    import pandas as pd
+
+    others = {name: None for record in records for name in record if name not in first}
+    table = pd.DataFrame(records, columns=[*first, *sorted(others, key=_column_order)])
+    # A null, such as an undefined correlation, makes a column of objects.
+    numbers = [c for c in table if c in NUMBERS or str(c).startswith(("metric.", "keep_ratio."))]
+    return table.astype(dict.fromkeys(numbers, "float"))
+
+
+def _of_trial(run: Run) -> Columns:
+    trial, error = run.trial, run.trial.error
+    found: Columns = {
+        name: getattr(trial, name)
+        for name in ("trial_id", "task", "method", "seed", "status", "created", "backbone")
+    }
+    found |= {"name": run.method, "setting": run.setting, "metric": trial.metric}
+    found["cpu"] = trial.machine and trial.machine.cpu
+    if error:
+        found["error"] = error_text(run)
+    if trial.training:
+        found["train_seconds"] = trial.training.seconds
+        found |= {name: getattr(trial.training, name) for name in ("steps", "precision", "threads")}
+    return found | _flat("param", trial.params)
+
+
+def error_text(run: Run) -> str:
+    """Why a trial failed: ``NonFiniteLoss: task loss is nan (step 37)``."""
+    error = run.trial.error
+    if error is None:
+        return ""
+    step = f" (step {error.step})" if error.step is not None else ""
+    return f"{error.kind}: {error.message}{step}"
+
+
+def _of_evaluation(row: Row) -> Columns:
+    own = row.evaluation
+    ratios = own.keep_ratio or []
+    found: Columns = {f"keep_ratio.{layer}": ratio for layer, ratio in enumerate(ratios)}
+    found |= {f"metric.{name}": value for name, value in own.metrics.items()}
+    fields = ("split", "target", "examples", "flops", "dense_flops", "flops_speedup")
+    return found | {name: getattr(own, name) for name in fields} | _budget(own) | {
+        "score": row.score,
+        "teacher_score": row.run.teacher_score(row.split),
+        "keep_ratio": sum(ratios) / len(ratios) if ratios else None,
+    }
+
+
+def _of_contender(timing: TimingPass, own: Contender) -> Columns:
+    setting, calls = timing.setting, own.call_seconds
+    found: Columns = {name: getattr(setting, name) for name in ("device", "threads", "batch_size")}
+    found |= {f"score_{split}": score.score for split, score in (own.scores or {}).items()}
+    found |= {name: getattr(calls, name) for name in ("p50", "p90", "p95", "p99") if calls}
+    found |= {f"share.{name}": share for name, share in (own.time_shares or {}).items()}
+    fields = ("trial_id", "backend", "flops_speedup", "peak_bytes")
+    return found | {name: getattr(own, name) for name in fields} | _budget(own) | {
+        "pass_id": timing.pass_id,
+        "task": timing.task,
+        "model": own.name,
+        "seconds": own.seconds_per_example,
+        "cpu": timing.machine and timing.machine.cpu,
+    }
+
+
+def _budget(own: Any) -> Columns:
+    return {"budget_name": own.budget.name, "budget": own.budget.value} if own.budget else {}
+
+
+def _interval(draws: Any) -> Columns:
+    _, low, high = estimate(draws)
+    return {"score_low": low, "score_high": high}
+
+
+def _speedup(own: Interval) -> Columns:
+    return {"speedup": own.median, "speedup_low": own.low, "speedup_high": own.high}
+
+
+def _flat(prefix: str, values: Mapping[str, Any]) -> Columns:
+    """Nested values as columns with dotted names; a list becomes JSON text, which is hashable."""
+    found: Columns = {}
+    for name, value in values.items():
+        if isinstance(value, dict):
+            found |= _flat(f"{prefix}.{name}", value)
+        else:
+            found[f"{prefix}.{name}"] = json.dumps(value) if isinstance(value, list) else value
+    return found
+
+
+def _column_order(name: str) -> tuple[str, list[tuple[int, int, str]]]:
+    """Sort key: by prefix, then numbers by value (layer 2 before layer 10)."""
+    parts = [(0, int(p), "") if p.isdecimal() else (1, 0, p) for p in name.split(".")]
+    return name.split(".")[0], parts

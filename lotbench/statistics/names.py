@@ -1,0 +1,35 @@
+"""The names of methods in tables and figures, with variants of Leap-of-Thought told apart."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+NAMES = {
+    "lot-fixed": "LoT (fixed budget)",
+    "power-bert": "PoWER-BERT",
+    "ltp": "LTP",
+    "tr-bert": "TR-BERT",
+}
+
+
+def name(method: str, params: Mapping[str, Any], layers: int) -> str:
+    """The written name of a method; plugins and controls keep their own.
+
+    Parameters
+    ----------
+    method : str
+        Its registered name.
+    params : mapping
+        ``preset``, ``decision_every`` and ``routing`` of ``lot``; rows may lack newer ones.
+    layers : int
+        Number of layers of the model; 0 if it is not known.
+    """
+    if method != "lot":
+        return NAMES.get(method, method)
+    parts = ["paper" if params.get("preset") == "paper" else "ours"]
+    if 0 < layers <= (params.get("decision_every") or 0):
+        parts.append("one decision")
+    if params.get("routing") == "drop":
+        parts.append("drop")
+    return f"LoT ({', '.join(parts)})"

@@ -1,0 +1,102 @@
+"""Trials under their written names, and their newest evaluations."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from lotbench.statistics.names import name
+from lotbench.store.records import Evaluation, Trial, without_limit
+
+
+@dataclass(frozen=True, eq=False)
+class Run:
+    """A trial under its written name."""
+
+    trial: Trial
+    method: str
+    """The written name, such as ``LoT (ours)``; variants of a method are told apart by it."""
+    setting: str
+    """A hash of the configuration without its seed; equal for the seeds of a setting."""
+
+    @property
+    def task(self) -> str:
+        return self.trial.task
+
+    @property
+    def seed(self) -> int:
+        return self.trial.seed
+
+    @property
+    def failed(self) -> bool:
+        return self.trial.status == "failed"
+
+    def teacher_score(self, split: str) -> float | None:
+        """The main metric of the teacher on a split; None if it is not known."""
+        metrics = (self.trial.teacher and self.trial.teacher.metrics) or {}
+        return metrics.get(split, {}).get(str(self.trial.metric))
+
+
+@dataclass(frozen=True, eq=False)
+class Row:
+    """One evaluation of a trial."""
+
+    run: Run
+    evaluation: Evaluation
+
+    @property
+    def split(self) -> str:
+        return self.evaluation.split
+
+    @property
+    def at(self) -> str:
+        """``target=4`` if the budget was searched for a FLOPs speed-up, else the budget.
+
+        A searched budget differs by seed, its target does not.
+        """
+        target = self.evaluation.target
+        return f"target={target:g}" if target is not None else str(self.evaluation.budget or "")
+
+    @property
+    def score(self) -> float | None:
+        """The main metric; None where it is undefined."""
+        return self.evaluation.metrics.get(str(self.run.trial.metric))
+
+
+def runs_of(trials: Sequence[Trial]) -> list[Run]:
+    """The trials under their written names, in their order."""
+    # A failed trial has no keep ratios; the other trials say how many layers there are.
+    most = max((_layers(trial) for trial in trials), default=0)
+    return [
+        Run(trial, name(trial.method, trial.params, _layers(trial) or most), setting_of(trial))
+        for trial in trials
+    ]
+
+
+def newest_rows(runs: Iterable[Run]) -> list[Row]:
+    """The evaluations of the newest finished trial of every task, method, setting and seed.
+
+    A new version of a method leaves its older trials in the store.
+    """
+    done = [run for run in runs if not run.failed and run.trial.evaluations]
+    done.sort(key=lambda run: run.trial.created or "")
+    newest = {(run.task, run.method, run.setting, run.seed): run for run in done}
+    rows = (Row(run, own) for run in newest.values() for own in run.trial.evaluations)
+    # A budget that was found for two targets close to each other has a row for each.
+    return list({(row.run, row.at, row.split): row for row in rows}.values())
+
+
+def setting_of(trial: Trial) -> str:
+    """A short hash of a trial's configuration without its seed and plugin paths."""
+    config = without_limit(trial.config or {})
+    config = {k: v for k, v in config.items() if k not in ("seed", "plugins")}
+    # The configuration has only the given parameters, so a new default changes no hash.
+    identity = [trial.task, trial.method, trial.backbone, config or trial.params]
+    text = json.dumps(identity, sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()[:8]
+
+
+def _layers(trial: Trial) -> int:
+    return max((len(own.keep_ratio or ()) for own in trial.evaluations), default=0)

@@ -1,0 +1,184 @@
+"""Scored models: a method with one setting at one target or budget, over its seeds."""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from lotbench.statistics.bootstrap import UNKNOWN, Estimate, estimate
+from lotbench.statistics.drawn import Drawn, draws_of, drawn
+from lotbench.statistics.runs import Row
+from lotbench.statistics.timed import Clocks, Timed, Where, in_best_backend, in_every_backend
+
+if TYPE_CHECKING:
+    from numpy.typing import ArrayLike
+
+DENSE = ("dense", "dense-packed")
+
+
+@dataclass(frozen=True, eq=False)
+class Scored:
+    """A scored model; its numbers are of the validation split."""
+
+    task: str
+    method: str
+    """The written name."""
+    setting: str
+    at: str
+    """The target or budget, see `Row.at`."""
+    name: str
+    """The parameters in which its setting differs from others of the method."""
+    metric: str
+    seeds: int
+    """How many are scored on validation; 0 if the model is scored on selection alone."""
+    drawn: Drawn
+    score: Estimate
+    """Mean over the seeds, with its interval over texts and seeds."""
+    gain: Estimate
+    """Score minus that of the reference with the same seeds, in points; NaN without a reference."""
+    flops: Estimate
+    """FLOPs speed-up: mean, smallest and largest of the seeds."""
+    keep_ratios: tuple[float, ...]
+    """Share of the tokens that each layer computes, mean over the seeds."""
+    timed: dict[Where, Timed]
+    """By timing setting, in its best backend."""
+    backends: dict[tuple[Where, str], Timed]
+    """By timing setting and backend."""
+
+    @property
+    def target(self) -> float | None:
+        """The FLOPs speed-up that its budgets were searched for."""
+        kind, _, value = self.at.partition("=")
+        return float(value) if kind == "target" else None
+
+    @property
+    def keep_ratio(self) -> float | None:
+        """Share of the tokens that the layers compute, in the mean."""
+        return float(np.mean(self.keep_ratios)) if self.keep_ratios else None
+
+    @property
+    def reduces(self) -> bool:
+        """True for methods other than dense with a keep ratio."""
+        return self.method not in DENSE and bool(self.keep_ratios)
+
+
+def scored_models(rows: Sequence[Row], reference: Drawn | str | None, clocks: Clocks) -> list[Scored]:
+    """The scored models of one task from its newest rows, by method, setting and target or budget.
+
+    ``reference`` is the teacher's scores, or the setting of the dense model that is the reference.
+    """
+    draws, names = draws_of(rows), _names(rows)
+    groups: dict[tuple[str, str, str], list[Row]] = defaultdict(list)
+    for row in rows:
+        groups[row.run.method, row.run.setting, row.at].append(row)
+    models = {key: drawn(groups[key], draws) for key in sorted(groups)}
+    if isinstance(reference, str):
+        reference = next(own for key, own in models.items() if key[:2] == ("dense", reference))
+    return [
+        _scored(own, groups[own], model, reference, names[own[1]], clocks)
+        for own, model in models.items()
+    ]
+
+
+def _scored(
+    key: tuple[str, str, str],
+    rows: list[Row],
+    own: Drawn,
+    reference: Drawn | None,
+    name: str,
+    clocks: Clocks,
+) -> Scored:
+    by_seed = {row.run.seed: row for row in rows if row.split == "validation"}
+    by_seed = {seed: by_seed[seed] for seed in sorted(by_seed)}
+    seeds, trial = tuple(by_seed), rows[0].run.trial
+    speedups = [each.evaluation.flops_speedup for each in by_seed.values()]
+    known = [each for each in speedups if each is not None]
+    score = own.score("validation", seeds) if seeds else None
+    gain = UNKNOWN
+    if score is not None and reference is not None:
+        gain = estimate(100 * (score - reference.score("validation", seeds)))
+    ratios = [each.evaluation.keep_ratio for each in by_seed.values() if each.evaluation.keep_ratio]
+    return Scored(
+        trial.task,
+        *key,
+        name,
+        str(trial.metric),
+        len(seeds),
+        own,
+        UNKNOWN if score is None else estimate(score),
+        gain,
+        Estimate(float(np.mean(known)), min(known), max(known)) if known else UNKNOWN,
+        tuple(map(float, np.mean(ratios, axis=0))) if ratios else (),
+        in_best_backend(by_seed, clocks),
+        in_every_backend(by_seed, clocks),
+    )
+
+
+def front(speedup: ArrayLike, score: ArrayLike) -> np.ndarray:
+    """True for the models on the Pareto front, shape (N,).
+
+    No other model is at least as fast and as good as these, and better in one of the two.  Of equal
+    models, one is on the front.  A model with a missing coordinate is not.
+    """
+    import moocore
+
+    values = np.column_stack([np.asarray(speedup, float), np.asarray(score, float)])
+    mask: np.ndarray = np.all(np.isfinite(values), axis=1)
+    if mask.any():
+        mask[mask] = moocore.is_nondominated(values[mask], maximise=True)
+    return mask
+
+
+def on_front(models: Iterable[Scored], method: str) -> list[Scored]:
+    """The models of a method on its front of score against FLOPs speed-up, slowest first."""
+    own = [each for each in models if each.method == method]
+    mask = front([each.flops.value for each in own], [each.gain.value for each in own])
+    best = [each for each, chosen in zip(own, mask, strict=True) if chosen]
+    return sorted(best, key=lambda each: each.flops.value)
+
+
+def along_front(models: Iterable[Scored], method: str, count: int) -> list[Scored]:
+    """At most ``count`` models of a method's front, evenly chosen, slowest first."""
+    own = on_front(models, method)
+    places = np.linspace(0, len(own) - 1, min(len(own), count)).round().astype(int)
+    return [own[place] for place in places]
+
+
+def wheres(models: Iterable[Scored]) -> list[Where]:
+    """The timing settings in which any of the models was timed."""
+    return sorted({where for own in models for where in own.timed})
+
+
+def _names(rows: Sequence[Row]) -> dict[str, str]:
+    """For each setting, the parameters in which it differs from other settings of its method."""
+    methods: dict[str, dict[str, Mapping[str, Any]]] = defaultdict(dict)
+    for row in rows:
+        methods[row.run.method].setdefault(row.run.setting, row.run.trial.params)
+    names: dict[str, str] = {}
+    for settings in methods.values():
+        params = sorted({name for own in settings.values() for name in own})
+        varying = [
+            name for name in params if len({str(own.get(name)) for own in settings.values()}) > 1
+        ]
+        own = {
+            setting: " ".join(f"{name}={written(values[name])}" for name in varying if _has(values, name))
+            for setting, values in settings.items()
+        }
+        # Settings may also differ outside the method, such as in the number of epochs.
+        shared = Counter(own.values())
+        for setting, text in own.items():
+            names[setting] = text if shared[text] == 1 else f"{text} #{setting}".strip()
+    return names
+
+
+def _has(values: Mapping[str, Any], name: str) -> bool:
+    return values.get(name) is not None
+
+
+def written(value: Any) -> str:
+    """A parameter as text: ``0.002``, ``leap``, ``[0.3, 0.5]``."""
+    return f"{value:g}" if isinstance(value, float) else str(value)

@@ -1,0 +1,168 @@
+"""A store, read once: what tables, figures, sentences and advice are made of."""
+
+from __future__ import annotations
+
+import logging
+from collections import defaultdict
+from functools import cached_property
+from pathlib import Path
+
+from lotbench.errors import InputError
+from lotbench.statistics.drawn import Drawn, teacher
+from lotbench.statistics.evidence import Evidence
+from lotbench.statistics.reference import Reference, reference_of
+from lotbench.statistics.runs import Row, Run, newest_rows, runs_of
+from lotbench.statistics.scored import Scored, scored_models
+from lotbench.statistics.timed import Clocks, Where
+from lotbench.store.records import Map, TimingPass, Trial, Unreached
+from lotbench.store.store import Store
+
+log = logging.getLogger(__name__)
+
+
+class Study:
+    """The trials, passes, scored models and evidence of a store.
+
+    Each is computed on first use and kept; a command makes one study and hands it on.
+    """
+
+    def __init__(self, folder: str | Path) -> None:
+        """
+        Raises
+        ------
+        InputError
+            If the folder is not a store.
+        """
+        self.folder = Path(folder)
+        self.store = Store(self.folder)
+        if not (self.folder / Trial.FOLDER).is_dir():
+            raise InputError(f"{folder}: no results here (a store has a folder 'trials')")
+
+    @property
+    def name(self) -> str:
+        return self.folder.resolve().name
+
+    @cached_property
+    def trials(self) -> list[Trial]:
+        """All trials, by trial id."""
+        return self.store.trials()
+
+    @cached_property
+    def passes(self) -> list[TimingPass]:
+        """All timing passes, oldest first."""
+        return self.store.timings()
+
+    @cached_property
+    def shown_passes(self) -> list[TimingPass]:
+        """The passes, oldest first, that are comparable with the newest of their task and setting.
+
+        The others are skipped with a warning.
+        """
+        newest = {(own.task, own.setting.label): own.conditions for own in self.passes}
+        shown = []
+        for own in self.passes:
+            if own.conditions == newest[own.task, own.setting.label]:
+                shown.append(own)
+                continue
+            log.warning(
+                "timing %s skipped: the newest pass in its setting has another machine, torch, "
+                "transformers, choice of texts, protocol, engine, backends or runtimes; measure "
+                "again to compare",
+                own.pass_id,
+            )
+        return shown
+
+    @cached_property
+    def maps(self) -> list[Map]:
+        """The newest break-even map of every setting."""
+        return list({own.setting.label: own for own in self.store.maps()}.values())
+
+    @cached_property
+    def runs(self) -> list[Run]:
+        """All trials under their written names."""
+        return runs_of(self.trials)
+
+    @cached_property
+    def tasks(self) -> list[str]:
+        return list(dict.fromkeys(run.task for run in self.runs))
+
+    def runs_on(self, task: str) -> list[Run]:
+        """The trials on a task."""
+        return [run for run in self.runs if run.task == task]
+
+    @cached_property
+    def clocks(self) -> Clocks:
+        """What was timed."""
+        return Clocks(self.shown_passes)
+
+    @cached_property
+    def rows(self) -> dict[str, list[Row]]:
+        """The newest evaluations by task."""
+        found: dict[str, list[Row]] = {task: [] for task in self.tasks}
+        for row in newest_rows(self.runs):
+            found[row.run.task].append(row)
+        return found
+
+    @cached_property
+    def references(self) -> dict[str, Reference]:
+        """By task; a task without a score of dense or the teacher has none."""
+        found = {task: reference_of(rows) for task, rows in self.rows.items()}
+        return {task: own for task, own in found.items() if own is not None}
+
+    @cached_property
+    def models(self) -> dict[str, list[Scored]]:
+        """The scored models by task, by method, setting and target or budget."""
+        found = {}
+        for task, rows in self.rows.items():
+            reference: Drawn | str | None = None
+            if own := self.references.get(task):
+                reference = own.setting or teacher(own)
+            found[task] = scored_models(rows, reference, self.clocks)
+        return found
+
+    def validated(self, task: str) -> list[Scored]:
+        """The models of a task that are scored on validation."""
+        return [own for own in self.models.get(task, ()) if own.seeds]
+
+    @cached_property
+    def missed(self) -> dict[str, dict[tuple[str, str], list[Unreached]]]:
+        """The targets that the newest trials did not reach: by task, then by method and setting."""
+        found: dict[str, dict[tuple[str, str], list[Unreached]]] = {}
+        for task, rows in self.rows.items():
+            own: dict[tuple[str, str], list[Unreached]] = defaultdict(list)
+            for run in dict.fromkeys(row.run for row in rows):
+                own[run.method, run.setting] += run.trial.unreached or []
+            found[task] = own
+        return found
+
+    @cached_property
+    def evidence(self) -> dict[str, Evidence]:
+        """By task; a task without a reference has none."""
+        found = {}
+        for task, own in self.references.items():
+            models = self.models[task]
+            dense = [m.drawn for m in models if (m.method, m.setting) == ("dense", own.setting)]
+            drawn = teacher(own) if own.setting is None else dense[0]
+            found[task] = Evidence(models, own, drawn, self.missed[task])
+        return found
+
+    def device_names(self, task: str) -> dict[Where, set[str]]:
+        """The devices of every timing setting of a task."""
+        found: dict[Where, set[str]] = defaultdict(set)
+        for timing in self.shown_passes:
+            if timing.task == task:
+                found[Where.of(timing)].add(timing.setting.device_name or "unknown device")
+        return found
+
+    def noise_floors(self, task: str) -> dict[Where, float]:
+        """By timing setting of a task, how far dense timed twice differs from 1 (newest pass)."""
+        return {
+            Where.of(timing): timing.noise_floor.ratio
+            for timing in self.passes
+            if timing.task == task and timing.noise_floor is not None
+        }
+
+    def texts(self, task: str, split: str) -> list[int]:
+        """How many texts a split of a task has; several numbers if trials differ."""
+        evaluations = [own for run in self.runs_on(task) for own in run.trial.evaluations]
+        return sorted({own.examples for own in evaluations if own.split == split and own.examples})
