@@ -4,60 +4,57 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
-from typing import TYPE_CHECKING
 
-from lotbench.report import words
-from lotbench.report.area import FLOOR
-from lotbench.report.bootstrap import estimate
-from lotbench.report.content import Content
-from lotbench.report.looks import order
-from lotbench.report.models import SPLITS
-from lotbench.report.pareto import KEY, settings_of
-from lotbench.report.rows import NONE, timed_cells, timed_columns
-from lotbench.report.statistics import DROPS, Area, Choice, Evidence, ties
-from lotbench.report.table import Table
-from lotbench.report.training_cost import training_costs
-
-if TYPE_CHECKING:
-    import pandas as pd
+from lotbench.report import text
+from lotbench.report.figures.looks import order
+from lotbench.report.tables.render import Table
+from lotbench.report.text import NONE, TIMES
+from lotbench.statistics.area import FLOOR
+from lotbench.statistics.bootstrap import estimate
+from lotbench.statistics.costs import training_costs
+from lotbench.statistics.drawn import SPLITS
+from lotbench.statistics.evidence import DROPS, Area, Choice, Evidence, ties
+from lotbench.statistics.scored import Scored
+from lotbench.statistics.study import Study
 
 AT_LEAST = "\N{GREATER-THAN OR EQUAL TO}"
-# The model whose wall-clock speed-up is shown.
-TIMED_DROP = 1.0
 
 
-def overview(task: str, content: Content) -> Table | None:
-    """The overview of a task; None if it has no reference or no method besides dense."""
-    found = content.evidence.get(task)
+def overview(task: str, study: Study) -> Table | None:
+    """The overview of a task; None if it has no reference or no method other than dense."""
+    found = study.evidence.get(task)
     if found is None or not found.methods:
         return None
-    rows = content.rows[content.rows["task"] == task]
-    metric, labels = rows["score_name"].iloc[0], settings_of(rows)
+    models = study.validated(task)
     choices = {
-        drop: {method: found.largest_speedup(method, drop) for method in found.candidates}
+        drop: {method: found.largest_speedup(method, drop) for method in found.curves}
         for drop in DROPS
     }
     tied = {drop: ties(own) for drop, own in choices.items()}
-    areas, costs = found.areas(), training_costs(task, content)
+    areas, costs = found.areas(), training_costs(study.runs_on(task))
     trained = any(method in costs for method in found.methods)
     lines = []
     for method in order(found.methods):
-        own = rows[rows["method"] == method]
         cells = [_choice(choices[drop].get(method), method in tied[drop]) for drop in DROPS]
-        cells += [*_area(areas.get(method)), str(own["setting"].nunique()), str(len(own))]
-        cells.append(str(own["seeds"].max()))
+        cells += _area(areas.get(method))
         if trained:
-            cells.append(f"{costs[method]:.1f}{words.TIMES}" if method in costs else NONE)
-        timed = choices[TIMED_DROP].get(method)
-        cells += [cell for label in labels for cell in _real(timed, own, label)]
+            cells.append(f"{costs[method]:.1f}{TIMES}" if method in costs else NONE)
+        cells.append(_tried([own for own in models if own.method == method]))
         lines.append([method, *cells])
     columns = ["method", *(f"within {drop:g}" for drop in DROPS), "area", "rank"]
-    columns += ["settings", "points", "seeds"]
-    columns += ["training"] * trained
-    columns += [name for label in labels for name in timed_columns(rows, label)]
-    score = reference(found, metric)
+    columns += [*["training"] * trained, "tried"]
+    score = reference(found, models[0].metric)
     title = f"{task}, largest FLOPs speed-up within so many points of {score}"
-    return Table(title, columns, [lines], _notes(task, content, found, trained, bool(labels)))
+    return Table(title, columns, [lines], _notes(task, study, found, trained))
+
+
+def reference(found: Evidence, metric: str) -> str:
+    """The reference with its score: ``dense 97.8% (96.4 to 98.9)``."""
+    own = found.reference
+    if own.name == "teacher":
+        return text.reference(own, metric)
+    value = estimate(found.drawn.score("validation"))
+    return f"{own.name} {text.score_with_interval(value, metric)}"
 
 
 def _choice(own: Choice | None, tied: bool) -> str:
@@ -66,76 +63,63 @@ def _choice(own: Choice | None, tied: bool) -> str:
         return NONE
     if own.model is None:
         some = own.speedup.high > 1
-        return f"none (to {words.rounded(own.speedup.high, 1)}{words.TIMES})" if some else "none"
+        upto = f"{text.rounded(own.speedup.high, 1)}{TIMES}"
+        return f"none\nresamples: to {upto}" if some else "none"
     mark, tie = f"{AT_LEAST} " * own.open_end, " tie" * tied
-    speedup = words.with_interval(own.speedup, words.TIMES)
-    return f"{mark}{speedup}{tie}\n{words.with_interval(own.margin)}"
+    speedup = text.with_interval(own.speedup, TIMES)
+    return f"{mark}{speedup}{tie}\n{text.with_interval(own.margin)}"
 
 
 def _area(own: Area | None) -> list[str]:
-    return [NONE, NONE] if own is None else [words.with_interval(own.value), str(own.rank)]
+    return [NONE, NONE] if own is None else [text.with_interval(own.value), str(own.rank)]
 
 
-def _real(own: Choice | None, rows: pd.DataFrame, label: str) -> list[str]:
-    """The wall-clock speed-ups of the chosen model."""
-    if own is None or own.model is None:
-        return [NONE] * len(timed_columns(rows, label))
-    model = (own.model.method, own.model.setting, own.model.point)
-    points = rows.set_index(KEY[1:]).loc[[model]].to_dict("records")
-    return timed_cells(points[0], label)
+def _tried(models: list[Scored]) -> str:
+    """How many settings, models and seeds a method was tried with."""
+    settings = text.count(len({own.setting for own in models}), "setting")
+    seeds = text.count(max((own.seeds for own in models), default=0), "seed")
+    return f"{text.count(len(models), 'model')}\n{settings}, {seeds}"
 
 
-def reference(found: Evidence, metric: str) -> str:
-    """The reference with its score: ``dense 97.8% (96.4 to 98.9)``."""
-    draws = found.reference.score("validation")
-    sampled = found.reference.method == "dense" and found.reference.sampled("validation")
-    return f"{found.reference.method} {words.score_with_interval(estimate(draws, sampled), metric)}"
-
-
-def _notes(task: str, content: Content, found: Evidence, trained: bool, timed: bool) -> list[str]:
-    selection, validation = (content.texts(task, split) for split in SPLITS)
+def _notes(task: str, study: Study, found: Evidence, trained: bool) -> list[str]:
+    selection, validation = (texts(task, split, study) for split in SPLITS)
     notes = [
-        f"models are chosen on selection ({selection} texts) and read on "
-        f"validation ({validation} texts): the fastest that is within so many "
-        "points of the reference; below it, its score minus the reference's, in points",
+        f"models are chosen on selection ({selection} texts) and read on validation ({validation} "
+        "texts): the fastest that is within so many points of the reference, and below it its "
+        "score minus that of the reference, in points",
         "the reference is the better of dense and the teacher on selection",
-    ]
-    if found.reference.method == "teacher":
-        notes.append("rows lack the teacher's predictions, so intervals take its score as exact")
-    if all(own.sampled for own in found.candidates.values()):
-        notes.append(
-            "in brackets: 95% bootstrap intervals of choosing and reading, over texts and seeds"
-        )
-    else:
-        notes.append("models without stored predictions have no intervals and no ties")
-    notes += [
+        "in brackets: 95% intervals of choosing and reading, over resampled texts and seeds "
+        "(bootstrap)",
+        "none: no model is that close; resamples: how fast one that is close enough in some "
+        "resamples can be",
         f"{AT_LEAST} no faster model of the method was scored, so it may go further",
-        "tie: not significantly slower than the largest",
-        f"area: of the best model at every speed-up from 1{words.TIMES} to {found.end:.1f}"
-        f"{words.TIMES}, in points above the reference minus {FLOOR:g}, times doublings of speed; "
-        "a method adds nothing where it cannot go; ranks differ where the intervals of the "
-        "difference exclude 0",
-        "settings and points: how many were tried",
+        "tie: the difference from the largest speed-up is inside its interval",
+        f"area: of the best model at every speed-up from 1{TIMES} to {found.end:.1f}{TIMES}, in "
+        f"points above the reference minus {FLOOR:g}, times doublings of speed; a method adds "
+        "nothing where it cannot go; rank: 1 plus the methods that are larger with an interval of "
+        "the difference above 0",
     ]
+    if found.reference.name == "teacher":
+        notes.append("rows lack the teacher's predictions, so intervals take its score as exact")
     if trained:
         notes.append(
             "training: wall-clock of training against dense with the same seed, the median over "
             "trials; a rough number, since trials train side by side"
         )
-    if timed:
-        notes.append(
-            f"columns of devices: wall-clock speed-up of the model within {TIMED_DROP:g} point"
-        )
-    return notes + _unreached(task, content)
+    return notes + _unreached(task, study)
 
 
-def _unreached(task: str, content: Content) -> list[str]:
+def texts(task: str, split: str, study: Study) -> str:
+    """How many texts a split of a task has: ``1500``; ``500 and 1500`` if trials differ."""
+    return text.listed([str(count) for count in study.texts(task, split)]) or "no"
+
+
+def _unreached(task: str, study: Study) -> list[str]:
     """The targets that methods did not reach, each with the nearest speed-up."""
-    trials = content.table.drop_duplicates("trial_id").set_index("trial_id")
     nearest: dict[str, dict[float, list[float]]] = defaultdict(lambda: defaultdict(list))
-    for own in content.missed:
-        if trials.loc[own.trial_id, "task"] == task:
-            nearest[str(trials.loc[own.trial_id, "method"])][own.target].append(own.nearest)
+    for (method, _), missed in study.missed[task].items():
+        for own in missed:
+            nearest[method][own.target].append(own.nearest)
     parts = []
     for method in order(nearest):
         targets = [
