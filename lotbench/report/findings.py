@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 
 from lotbench.report import text
-from lotbench.report.figures.looks import order
+from lotbench.report.looks import order
 from lotbench.report.tables.clock import TIMED_DROP
 from lotbench.report.tables.overview import reference, texts
 from lotbench.report.text import TIMES

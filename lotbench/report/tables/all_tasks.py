@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from lotbench.report import text
-from lotbench.report.figures.looks import order
+from lotbench.report.looks import order
 from lotbench.report.tables.render import Table
 from lotbench.report.text import NONE, TIMES
 from lotbench.statistics.area import FLOOR

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from lotbench.report import text
-from lotbench.report.figures.looks import order
+from lotbench.report.looks import order
 from lotbench.report.tables.render import Table
 from lotbench.report.text import NONE, PLUS_MINUS, TIMES
 from lotbench.statistics.bootstrap import Estimate

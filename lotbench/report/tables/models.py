@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 from lotbench.report import text
-from lotbench.report.figures.looks import order
+from lotbench.report.looks import order
 from lotbench.report.tables.clock import model_name
 from lotbench.report.tables.render import Table
 from lotbench.report.text import NONE, TIMES

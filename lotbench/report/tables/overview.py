@@ -6,7 +6,7 @@ import math
 from collections import defaultdict
 
 from lotbench.report import text
-from lotbench.report.figures.looks import order
+from lotbench.report.looks import order
 from lotbench.report.tables.render import Table
 from lotbench.report.text import NONE, TIMES
 from lotbench.statistics.area import FLOOR
