@@ -5,16 +5,15 @@ from __future__ import annotations
 import math
 import re
 import shlex
-from pathlib import Path
 from typing import Any
 
 from lotbench.errors import InputError
-from lotbench.report import words
-from lotbench.report.bootstrap import Estimate
-from lotbench.report.latency import call_seconds, is_tie, times_slower
-from lotbench.report.recommend import Advice, Candidate, Limits
-from lotbench.report.statistics import SLACK
-from lotbench.store.store import Store
+from lotbench.report import text as words
+from lotbench.report.recommend import Advice, Limits, Option
+from lotbench.statistics.bootstrap import Estimate
+from lotbench.statistics.evidence import SLACK
+from lotbench.statistics.latency import call_seconds, is_tie, times_slower
+from lotbench.statistics.study import Study
 
 EXPORTED = ("onnx", "openvino")
 UNITS = {"ms": 1e-3, "s": 1.0}
@@ -34,7 +33,7 @@ def seconds(text: str) -> float:
     return float(found[1]) * UNITS[found[2]]
 
 
-def as_text(advice: Advice, folder: Path, limits: Limits) -> str:
+def as_text(advice: Advice, study: Study, limits: Limits) -> str:
     """The advice in lines: the choice with its numbers, who lost and why, and what to run next."""
     own = advice.choice
     if own is None:
@@ -51,34 +50,34 @@ def as_text(advice: Advice, folder: Path, limits: Limits) -> str:
     if advice.passed_over is not None:
         past = _past(advice.passed_over, limits)
         lines.append(f"  {'faster, but':<13}{_name(advice.passed_over)}: {past}")
-    lines.append(f"  {'next':<13}{_next(own, folder)}")
+    lines.append(f"  {'next':<13}{_next(own, study)}")
     return "\n".join(lines)
 
 
-def as_json(advice: Advice, folder: Path, limits: Limits) -> dict[str, Any]:
+def as_json(advice: Advice, study: Study, limits: Limits) -> dict[str, Any]:
     """The advice for scripts; seconds, and points against the reference."""
     chosen, second = advice.choice, advice.runner_up
-    ratio = times_slower(second.timed, chosen.timed) if chosen and second else None
+    ratio = times_slower(second.measured, chosen.measured) if chosen and second else None
     return {
         "task": advice.task,
         "reference": advice.reference,
         "meets": chosen is not None,
-        "model": _record(chosen or advice.nearest, folder),
-        "runner_up": _record(second, folder),
+        "model": _record(chosen or advice.nearest, study),
+        "runner_up": _record(second, study),
         "runner_up_times_slower": _interval(ratio) if ratio else None,
-        "tie": is_tie(ratio, second.timed, chosen.timed) if chosen and second and ratio else None,
+        "tie": is_tie(ratio, second.measured, chosen.measured) if chosen and second and ratio else None,
         "why_not": None if chosen or not advice.nearest else _past(advice.nearest, limits),
-        "next": _export(chosen, folder) if chosen else None,
+        "next": _export(chosen, study) if chosen else None,
     }
 
 
-def _name(own: Candidate) -> str:
+def _name(own: Option) -> str:
     at = f" at {own.budget}" if own.budget else ""
     return f"{own.method}{at} in {own.backend} ({own.trial_id})"
 
 
-def _facts(own: Candidate, advice: Advice, limits: Limits) -> list[str]:
-    timing, _ = own.timed
+def _facts(own: Option, advice: Advice, limits: Limits) -> list[str]:
+    timing, _ = own.measured
     selection, validation = (
         f"{words.with_interval(own.margins[split])} {words.unit(own.metric)} against "
         f"{advice.reference}"
@@ -89,7 +88,7 @@ def _facts(own: Candidate, advice: Advice, limits: Limits) -> list[str]:
     threads = words.in_threads([limits.threads])
     p95 = "" if own.p95 is None else f", 95% of the calls within {_ms(own.p95)} ms"
     where = f"batch {limits.batch}, {threads}, {machine}, {timing.created[:10]}"
-    latency = words.with_interval(Estimate(*(1e3 * s for s in call_seconds(own.timed))), " ms")
+    latency = words.with_interval(Estimate(*(1e3 * s for s in call_seconds(own.measured))), " ms")
     lines = {
         "selection": f"{selection} (chosen by this)",
         "validation": f"{words.score_with_interval(own.score, own.metric)}, {validation}"
@@ -105,18 +104,18 @@ def _runner_up(advice: Advice) -> str:
     assert own is not None, "something was chosen"
     if second is None:
         return "none, no other model keeps to the limits"
-    ratio = times_slower(second.timed, own.timed)
+    ratio = times_slower(second.measured, own.measured)
     text = words.with_interval(ratio, words.TIMES)
     better = second.margins["selection"].value - own.margins["selection"].value
     score = f"its score on selection is {better:+.1f} {words.unit(own.metric)} from the choice's"
-    if is_tie(ratio, second.timed, own.timed):
+    if is_tie(ratio, second.measured, own.measured):
         return f"{_name(second)}: a tie, it takes {text} the time; {score}"
     if math.isnan(ratio.low):
         return f"{_name(second)}: slower, {text} the time, but no interval is known; {score}"
     return f"{_name(second)}: slower, {text} the time; {score}"
 
 
-def _past(own: Candidate, limits: Limits) -> str:
+def _past(own: Option, limits: Limits) -> str:
     """Which limits it is past, and by how much."""
     points, share = own.excess(limits)
     parts = []
@@ -138,18 +137,18 @@ def _limits(limits: Limits) -> str:
     return text if limits.p95 is None else f"{text} and a 95th percentile of {_ms(limits.p95)} ms"
 
 
-def _next(own: Candidate, folder: Path) -> str:
-    command = _export(own, folder)
+def _next(own: Option, study: Study) -> str:
+    command = _export(own, study)
     if command is None:
-        return f"{folder} has no models: run its sweep, then recommend on the new store"
+        return f"{study.folder} has no models: run its sweep, then recommend on the new store"
     if own.backend.startswith(EXPORTED):
         return command
     return f"{command}  (as a file it runs in another backend than {own.backend}; time it there)"
 
 
-def _export(own: Candidate, folder: Path) -> str | None:
+def _export(own: Option, study: Study) -> str | None:
     """The command that exports a model; None if the store does not have the model."""
-    store = Store(folder)
+    store = study.store
     trial = store.trial(own.trial_id)
     model = store.model(trial) if trial else None
     if trial is None or model is None:
@@ -158,32 +157,32 @@ def _export(own: Candidate, folder: Path) -> str | None:
     if own.backend.startswith(EXPORTED):
         parts += ["--backend", own.backend]
     if own.budget:
-        parts += ["--budget", own.budget.partition("=")[2]]
+        parts += ["--budget", str(own.budget.value)]
     plugins = (trial.config or {}).get("plugins")
     for plugin in plugins if isinstance(plugins, list) else []:
         parts += ["--plugin", str(plugin)]
     return shlex.join(parts)
 
 
-def _record(own: Candidate | None, folder: Path) -> dict[str, Any] | None:
+def _record(own: Option | None, study: Study) -> dict[str, Any] | None:
     if own is None:
         return None
-    store = Store(folder)
+    store = study.store
     trial = store.trial(own.trial_id)
     model = store.model(trial) if trial else None
     return {
         "trial_id": own.trial_id,
         "folder": str(model) if model else None,
         "method": own.method,
-        "budget": own.budget,
+        "budget": str(own.budget or ""),
         "backend": own.backend,
         "metric": own.metric,
         "selection_margin": _interval(own.margins["selection"]),
         "validation_margin": _interval(own.margins["validation"]),
         "validation_score": _interval(own.score),
-        "call_seconds": _interval(call_seconds(own.timed)),
+        "call_seconds": _interval(call_seconds(own.measured)),
         "p95_seconds": own.p95,
-        "timing": own.timed[0].pass_id,
+        "timing": own.measured.timing.pass_id,
     }
 
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from lotbench.report import bootstrap
-from lotbench.store.answers import answers
-from lotbench.store.records import Evaluation, Trial
-from lotbench.store.store import Store
-from lotbench.store.timed import budget_text
+from lotbench.errors import InputError
+from lotbench.statistics.bootstrap import estimate
+from lotbench.statistics.drawn import draws_of
+from lotbench.statistics.runs import Row
+from lotbench.statistics.study import Study
 
 
 def measured(model: Path) -> str:
@@ -17,17 +17,21 @@ def measured(model: Path) -> str:
     Empty if the folder is not the model of a finished trial in a store.
     """
     folder = model.resolve()
-    store = Store(folder.parent.parent)
-    found = [
-        trial for trial in store.trials() if (own := store.model(trial)) and own.resolve() == folder
-    ]
-    if not found:
+    try:
+        study = Study(folder.parent.parent)
+    except InputError:
         return ""
-    (trial,) = found
-    rows = [
-        _row(store.folder, trial, own) for own in trial.evaluations if own.split == "validation"
-    ]
-    head = [
+    for run in study.runs:
+        own = study.store.model(run.trial)
+        if own is not None and own.resolve() == folder:
+            rows = [Row(run, each) for each in run.trial.evaluations if each.split == "validation"]
+            return _table(rows)
+    return ""
+
+
+def _table(rows: list[Row]) -> str:
+    trial, draws = rows[0].run.trial, draws_of(rows)
+    lines = [
         f"Trial `{trial.trial_id}`: {trial.metric} on the validation split of `{trial.task}` with "
         "a 95% bootstrap interval over its texts, and the FLOPs speed-up over the dense model. "
         "Scored in PyTorch in float32, before the export.",
@@ -35,19 +39,9 @@ def measured(model: Path) -> str:
         f"| budget | {trial.metric} | texts | FLOPs speed-up |",
         "| --- | --- | --- | --- |",
     ]
-    return "\n".join([*head, *rows])
-
-
-def _row(folder: Path, trial: Trial, own: Evaluation) -> str:
-    budget = budget_text(own.budget)
-    assert trial.metric is not None, "the trial is done"
-    value = own.metrics.get(trial.metric)
-    score = "undefined" if value is None else f"{value:.4f}"
-    given = answers(folder).get((trial.trial_id, own.split, budget))
-    if given is not None and value is not None:
-        draws = bootstrap.weights(len(given.labels))
-        found = bootstrap.scores(trial.metric, given.predictions[None], given.labels, draws)
-        low, high = bootstrap.estimate(found[0])[1:]
-        score += f" ({low:.4f} to {high:.4f})"
-    speed = "unknown" if own.flops_speedup is None else f"{own.flops_speedup:.2f}x"
-    return f"| {budget or 'none'} | {score} | {own.examples or 'unknown'} | {speed} |"
+    for row in rows:
+        own, (_, low, high) = row.evaluation, estimate(draws[row])
+        value = "undefined" if row.score is None else f"{row.score:.4f} ({low:.4f} to {high:.4f})"
+        speed = "unknown" if own.flops_speedup is None else f"{own.flops_speedup:.2f}x"
+        lines.append(f"| {own.budget or 'none'} | {value} | {own.examples or 'unknown'} | {speed} |")
+    return "\n".join(lines)

@@ -9,20 +9,18 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
 
 import numpy as np
 
+from lotbench.budget import Budget
 from lotbench.errors import InputError
-from lotbench.report.bootstrap import Estimate, estimate
-from lotbench.report.content import Content, read
-from lotbench.report.latency import Timed
-from lotbench.report.models import Model
-from lotbench.report.pareto import scored
-from lotbench.report.statistics import SLACK, Evidence
-from lotbench.store.store import Store
-from lotbench.store.timed import timed_models
+from lotbench.statistics.bootstrap import UNKNOWN, Estimate, estimate
+from lotbench.statistics.drawn import SPLITS
+from lotbench.statistics.evidence import SLACK, Evidence
+from lotbench.statistics.runs import Row
+from lotbench.statistics.scored import Scored
+from lotbench.statistics.study import Study
+from lotbench.statistics.timed import Clocked, Measured
 
 log = logging.getLogger(__name__)
 
@@ -42,31 +40,29 @@ class Limits:
 
 
 @dataclass(frozen=True)
-class Candidate:
+class Option:
     """A trained model at one budget in one backend, scored and timed."""
 
     trial_id: str
     method: str
-    budget: str
+    budget: Budget | None
     backend: str
     metric: str
     margins: dict[str, Estimate]
     """Score minus that of the reference with the same seed, in points, by split."""
     score: Estimate
     """On validation."""
-    timed: Timed
+    measured: Measured
 
     @property
     def seconds(self) -> float:
         """Median seconds per text."""
-        value = self.timed[1].seconds_per_example
-        assert value is not None, "what has no time is no candidate"
-        return value
+        return self.measured.contender.seconds_per_example
 
     @property
     def p95(self) -> float | None:
         """Seconds of a call that 95% of the calls keep to; None in older passes."""
-        calls = self.timed[1].call_seconds
+        calls = self.measured.contender.call_seconds
         return calls.p95 if calls else None
 
     def excess(self, limits: Limits) -> tuple[float, float]:
@@ -88,45 +84,44 @@ class Advice:
     task: str
     reference: str
     """``dense`` or ``teacher``."""
-    choice: Candidate | None
+    choice: Option | None
     """The fastest that keeps to the limits; None if there is none."""
-    runner_up: Candidate | None
+    runner_up: Option | None
     """The next fastest that keeps to the limits."""
-    nearest: Candidate | None
+    nearest: Option | None
     """If nothing keeps to the limits: what comes nearest."""
-    passed_over: Candidate | None
+    passed_over: Option | None
     """Of those that are faster than the choice, the one that is least past a limit."""
 
 
-def recommend(folder: str | Path, limits: Limits) -> list[Advice]:
+def recommend(study: Study, limits: Limits) -> list[Advice]:
     """The advice for every task of a store.
 
     Raises
     ------
     InputError
-        If the folder is not a store, or if no task has times and scores to choose by.
+        If no task has times and scores to choose by.
     """
-    content, store = read(folder), Store(folder)
-    tasks = [str(task) for task in content.table["task"].unique()]
-    if not tasks:
-        raise InputError(f"{folder}: no trials to choose from")
+    if not study.tasks:
+        raise InputError(f"{study.folder}: no trials to choose from")
     found, missing = {}, []
-    for task in tasks:
+    for task in study.tasks:
         try:
-            found[task] = _candidates(task, content, store, limits)
+            found[task] = _options(task, study, limits)
         except InputError as error:
             missing.append(str(error))
     if not found:
         raise InputError("\n".join(missing))
     for message in missing:
         log.warning(message)
-    return [_advice(task, own, content, limits) for task, own in found.items()]
+    return [
+        _advice(task, study.references[task].name, own, limits) for task, own in found.items()
+    ]
 
 
-def _advice(task: str, found: list[Candidate], content: Content, limits: Limits) -> Advice:
+def _advice(task: str, reference: str, found: list[Option], limits: Limits) -> Advice:
     found = sorted(found, key=lambda own: own.seconds)
     good = [own for own in found if own.excess(limits) == (0.0, 0.0)]
-    reference = content.references[task].name
     if not good:
         return Advice(task, reference, None, None, _nearest(found, limits), None)
     faster = [own for own in found if own.seconds < good[0].seconds]
@@ -134,10 +129,10 @@ def _advice(task: str, found: list[Candidate], content: Content, limits: Limits)
     return Advice(task, reference, good[0], good[1] if good[1:] else None, None, passed_over)
 
 
-def _nearest(found: list[Candidate], limits: Limits) -> Candidate:
-    """The candidate that is least past the limits."""
+def _nearest(found: list[Option], limits: Limits) -> Option:
+    """The option that is least past the limits."""
 
-    def rank(own: Candidate) -> tuple[bool, float, float]:
+    def rank(own: Option) -> tuple[bool, float, float]:
         points, share = own.excess(limits)
         # Within the drop, time decides; else the score, first among those that are fast enough.
         return (points > 0, points > 0 and share > 0, points or share)
@@ -145,7 +140,7 @@ def _nearest(found: list[Candidate], limits: Limits) -> Candidate:
     return min(found, key=rank)
 
 
-def _candidates(task: str, content: Content, store: Store, limits: Limits) -> list[Candidate]:
+def _options(task: str, study: Study, limits: Limits) -> list[Option]:
     """Every model of a task, at every budget and in every backend, that is scored and timed here.
 
     Raises
@@ -153,77 +148,68 @@ def _candidates(task: str, content: Content, store: Store, limits: Limits) -> li
     InputError
         If nothing of the task is, with what is there instead.
     """
-    found = content.evidence.get(task)
+    found = study.evidence.get(task)
     if found is None:
-        raise InputError(f"{store.folder}: {task}: neither dense nor the teacher has a score")
-    models = {(own.method, own.setting, own.point): own for own in found.models}
-    timed = timed_models(store)
-    rows = scored(content.table)
-    rows = rows[(rows["task"] == task) & (rows["split"] == "selection")]
-    rows = rows.drop_duplicates(["trial_id", "budget"])
-    candidates, settings = [], set()
-    for row in rows.to_dict("records"):
-        model = models[row["method"], row["setting"], row["point"]]
-        # A pass may time the dense baseline without its trial.
-        owners = row["trial_id"], f"{row['registered']} {row['seed']}"
-        here = {}
-        for owner in owners:
-            here |= timed.get((task, owner, row["budget"]), {})
-        settings |= {own.setting.label for own, _ in here.values()}
-        for backend, own in _newest(here, limits).items():
-            candidates += _candidate(row, backend, own, model, found)
-    if not candidates:
-        raise InputError(_why_none(store, task, limits, settings))
-    if limits.p95 is not None and all(own.p95 is None for own in candidates):
+        raise InputError(f"{study.folder}: {task}: neither dense nor the teacher has a score")
+    models = {(own.method, own.setting, own.at): own for own in found.models}
+    rows = {
+        (row.run, row.evaluation.budget): row
+        for row in study.rows[task]
+        if row.split == "selection"
+    }
+    options, timed = [], set()
+    for row in rows.values():
+        clocked = study.clocks.of(row)
+        timed |= {str(where) for where, _ in clocked}
+        for measured in _newest(clocked, limits):
+            model = models[row.run.method, row.run.setting, row.at]
+            options += _option(row, measured, model, found)
+    if not options:
+        raise InputError(_why_none(study, task, limits, timed))
+    if limits.p95 is not None and all(own.p95 is None for own in options):
         raise InputError(
-            f"--p95: the timing passes of {store.folder} have no 95th percentile; time again with "
-            f"`lotbench measure {store.folder}`"
+            f"--p95: the timing passes of {study.folder} have no 95th percentile; time again with "
+            f"`lotbench measure {study.folder}`"
         )
-    return candidates
+    return options
 
 
-def _newest(timed: dict[tuple[str, str], Timed], limits: Limits) -> dict[str, Timed]:
-    """What the newest passes with this batch, threads and device timed, by backend."""
-    found: dict[str, Timed] = {}
-    for (_, backend), (timing, own) in sorted(timed.items(), key=lambda each: each[1][0].created):
-        setting = timing.setting
-        same = setting.batch_size == limits.batch and setting.threads == limits.threads
-        device = limits.device in (setting.device, setting.device.partition(":")[0])
-        if same and device and own.seconds_per_example is not None:
-            found[backend] = timing, own
-    return found
+def _newest(clocked: Clocked, limits: Limits) -> list[Measured]:
+    """What was timed with this batch, threads and device; of several GPUs, the newest pass."""
+    found: dict[str, Measured] = {}
+    for (where, backend), own in sorted(clocked.items(), key=lambda each: each[1].timing.created):
+        same = (where.batch_size, where.threads) == (limits.batch, limits.threads)
+        if same and limits.device in (where.device, where.device.partition(":")[0]):
+            found[backend] = own
+    return list(found.values())
 
 
-def _candidate(
-    row: dict[Any, Any], backend: str, timed: Timed, model: Model, found: Evidence
-) -> Iterator[Candidate]:
-    """The candidate of a row in a backend; nothing if a score is missing."""
-    seeds, reference = (row["seed"],), found.reference
+def _option(row: Row, measured: Measured, model: Scored, found: Evidence) -> Iterator[Option]:
+    """The option of a row in a backend; nothing if a score is missing."""
+    seeds, own, trial = (row.run.seed,), measured.contender, row.run.trial
     margins: dict[str, Estimate] = {}
-    score = Estimate(np.nan, np.nan, np.nan)
-    for split in ("selection", "validation"):
-        scores = timed[1].scores
-        change = scores[split].change if scores and split in scores else 0.0
+    score = UNKNOWN
+    for split in SPLITS:
+        change = own.scores[split].change if split in own.scores else 0.0
         if change is None:
             return
-        own = model.score(split, seeds) + change
-        margin = 100 * (own - reference.score_beside(split, seeds))
+        scores = model.drawn.score(split, seeds) + change
+        margin = 100 * (scores - found.drawn.score(split, seeds))
         if not np.isfinite(margin[0]):
             return
-        sampled = model.sampled(split)
-        margins[split] = estimate(margin, sampled and reference.sampled(split))
-        score = estimate(own, sampled)
-    names = row["trial_id"], row["method"], row["budget"], backend, row["score_name"]
-    yield Candidate(*names, margins, score, timed)
+        margins[split], score = estimate(margin), estimate(scores)
+    budget, metric = row.evaluation.budget, str(trial.metric)
+    names = trial.trial_id, row.run.method, budget, own.backend, metric
+    yield Option(*names, margins, score, measured)
 
 
-def _why_none(store: Store, task: str, limits: Limits, settings: set[str]) -> str:
+def _why_none(study: Study, task: str, limits: Limits, timed: set[str]) -> str:
     where = f"{limits.device}, threads {limits.threads}, batch {limits.batch}"
-    have = f"timed are {', '.join(sorted(settings))}" if settings else "no model is timed"
+    have = f"timed are {', '.join(sorted(timed))}" if timed else "no model is timed"
     block = f"batch_sizes=[{limits.batch}]' --set 'threads=[{limits.threads}]"
     if limits.device != "cpu":
         block += f"' --set 'devices=[{limits.device}]"
     return (
-        f"{store.folder}: {task}: nothing is timed on {where} and scored on both splits; {have}. "
-        f"To time it: lotbench measure {store.folder} --set '{block}'"
+        f"{study.folder}: {task}: nothing is timed on {where} and scored on both splits; {have}. "
+        f"To time it: lotbench measure {study.folder} --set '{block}'"
     )

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
@@ -51,6 +52,15 @@ class Choice:
     """True if no faster model was scored, although the method may have one."""
     draws: np.ndarray
     """The speed-up in every draw, shape (1 + draws,)."""
+
+
+class Margin(NamedTuple):
+    """A model and its score minus that of the reference on validation, in points."""
+
+    model: Scored
+    value: Estimate
+    draws: np.ndarray
+    """Shape (1 + draws,)."""
 
 
 @dataclass(frozen=True)
@@ -113,6 +123,17 @@ class Evidence:
             bool(some[0] and last and self.is_open(method)),
             draws,
         )
+
+    def at_target(self, target: float) -> dict[str, Margin]:
+        """By method, its best model at a target: chosen on selection, read on validation."""
+        found = {}
+        for method, own in self.curves.items():
+            places = [place for place, each in enumerate(own.models) if each.target == target]
+            if places:
+                best = max(places, key=lambda place: own.margins["selection"][place, 0])
+                draws = own.margins["validation"][best]
+                found[method] = Margin(own.models[best], estimate(draws), draws)
+        return found
 
     def is_open(self, method: str) -> bool:
         """False if the method cannot go faster: no setting gets as far as its next target."""

@@ -4,11 +4,16 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
+from typing import Any
 
 from lotbench.statistics.names import name
 from lotbench.store.records import Evaluation, Trial, without_limit
+
+Params = Mapping[str, Any]
+"""The parameters in which settings differ, by name; None where a row has no value."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -86,6 +91,29 @@ def newest_rows(runs: Iterable[Run]) -> list[Row]:
     rows = (Row(run, own) for run in newest.values() for own in run.trial.evaluations)
     # A budget that was found for two targets close to each other has a row for each.
     return list({(row.run, row.at, row.split): row for row in rows}.values())
+
+
+def varying(runs: Iterable[Run]) -> dict[str, Params]:
+    """The parameters that some trial file gives and in which settings differ, by setting.
+
+    Where a file does not give one, it has the method's default from the row.
+    """
+    given: dict[str, Params] = {}
+    defaults: dict[str, Params] = {}
+    for run in runs:
+        given.setdefault(run.setting, (run.trial.config or {}).get("params") or {})
+        defaults.setdefault(run.setting, run.trial.params)
+    names = dict.fromkeys(name for own in given.values() for name in own)
+    values = {
+        setting: {name: own.get(name, defaults[setting].get(name)) for name in names}
+        for setting, own in given.items()
+    }
+    differing = [
+        name
+        for name in names
+        if any(own[name] != other[name] for own, other in pairwise(values.values()))
+    ]
+    return {setting: {name: own[name] for name in differing} for setting, own in values.items()}
 
 
 def setting_of(trial: Trial) -> str:

@@ -3,21 +3,24 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from textwrap import shorten
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from lotbench.statistics.bootstrap import UNKNOWN, Estimate, estimate
 from lotbench.statistics.drawn import Drawn, draws_of, drawn
-from lotbench.statistics.runs import Row
+from lotbench.statistics.runs import Params, Row, Run, varying
 from lotbench.statistics.timed import Clocks, Timed, Where, in_best_backend, in_every_backend
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike
 
 DENSE = ("dense", "dense-packed")
+# Most letters of the parameters in a setting's name.
+LONGEST_NAME = 60
 
 
 @dataclass(frozen=True, eq=False)
@@ -155,30 +158,27 @@ def wheres(models: Iterable[Scored]) -> list[Where]:
 
 def _names(rows: Sequence[Row]) -> dict[str, str]:
     """For each setting, the parameters in which it differs from other settings of its method."""
-    methods: dict[str, dict[str, Mapping[str, Any]]] = defaultdict(dict)
+    methods: dict[str, list[Run]] = defaultdict(list)
     for row in rows:
-        methods[row.run.method].setdefault(row.run.setting, row.run.trial.params)
+        methods[row.run.method].append(row.run)
     names: dict[str, str] = {}
-    for settings in methods.values():
-        params = sorted({name for own in settings.values() for name in own})
-        varying = [
-            name for name in params if len({str(own.get(name)) for own in settings.values()}) > 1
-        ]
+    for runs in methods.values():
         own = {
-            setting: " ".join(f"{name}={written(values[name])}" for name in varying if _has(values, name))
-            for setting, values in settings.items()
+            setting: written({name: each for name, each in params.items() if each is not None})
+            for setting, params in varying(runs).items()
         }
         # Settings may also differ outside the method, such as in the number of epochs.
         shared = Counter(own.values())
         for setting, text in own.items():
-            names[setting] = text if shared[text] == 1 else f"{text} #{setting}".strip()
+            short = len(text) <= LONGEST_NAME and (shared[text] == 1)
+            cut = shorten(text, LONGEST_NAME, placeholder=" ...")
+            names[setting] = text if short else f"{cut} #{setting}".strip()
     return names
 
 
-def _has(values: Mapping[str, Any], name: str) -> bool:
-    return values.get(name) is not None
-
-
-def written(value: Any) -> str:
-    """A parameter as text: ``0.002``, ``leap``, ``[0.3, 0.5]``."""
-    return f"{value:g}" if isinstance(value, float) else str(value)
+def written(params: Params) -> str:
+    """Parameters as text: ``top_p=0.5 routing=drop``."""
+    return " ".join(
+        f"{name}={f'{value:g}' if isinstance(value, float) else value}".replace("None", "default")
+        for name, value in params.items()
+    )

@@ -1,4 +1,4 @@
-"""Where the numbers of a store are from: machines, versions, configurations and commands."""
+"""Where the numbers of a store are from: machines, versions, configurations, commands, faults."""
 
 from __future__ import annotations
 
@@ -11,9 +11,12 @@ from typing import Any
 import yaml
 
 from lotbench.errors import InputError
-from lotbench.report import words
-from lotbench.report.rows import PLUS_MINUS
-from lotbench.report.table import Table
+from lotbench.report import text
+from lotbench.report.tables.render import Table
+from lotbench.report.text import PLUS_MINUS
+from lotbench.statistics.frames import error_text
+from lotbench.statistics.study import Study
+from lotbench.statistics.timed import Where
 from lotbench.store.files import read_json
 from lotbench.store.records import TimingPass, Trial
 
@@ -26,7 +29,7 @@ SHARED = ("backbone", "layers", "train", "teacher")
 
 
 @dataclass(frozen=True)
-class Setting:
+class Configuration:
     """One configuration, which may have run with several seeds."""
 
     name: str
@@ -38,7 +41,7 @@ class Setting:
 
 
 @dataclass(frozen=True)
-class Provenance:
+class Origin:
     """All that one needs to run a store again."""
 
     facts: list[tuple[str, str]]
@@ -46,59 +49,57 @@ class Provenance:
     versions: Table | None
     sweep: str | None
     """The resolved sweep file in YAML."""
-    settings: list[Setting]
+    configurations: list[Configuration]
     commands: list[str]
     notes: list[str]
     """What the commands do not make again."""
 
 
-def provenance(folder: Path, trials: list[Trial], passes: list[TimingPass]) -> Provenance:
-    """The provenance of a store, from its records and its sweep file."""
+def origin(study: Study) -> Origin:
+    """The origin of a store, from its records and its sweep file.
+
+    Raises
+    ------
+    InputError
+        If the sweep file is damaged.
+    """
+    folder, trials, passes = study.folder, study.trials, study.passes
     path = folder / "sweep.json"
     sweep = _sweep(path) if path.is_file() else None
     others = [names for trial in trials if sweep and (names := _differing(trial, sweep))]
     stale = len(others) == len(trials)
-    return Provenance(
+    return Origin(
         facts=_facts(trials, passes),
         versions=_versions([*trials, *passes]),
         sweep=_yaml(sweep) if sweep else None,
-        settings=_settings(trials),
+        configurations=_configurations(trials),
         commands=_commands(folder, trials, passes, sweep is not None and not stale),
         notes=_notes(trials, others, sweep is not None),
     )
 
 
-def failures(trials: list[Trial]) -> Table | None:
+def failures(study: Study) -> Table | None:
     """The failed trials, each with its error; None if there is none."""
-    rows = []
-    for trial in trials:
-        if trial.status != "failed":
-            continue
-        error = trial.error
-        step = f" (step {error.step})" if error and error.step is not None else ""
-        what = f"{error.kind}: {error.message}{step}" if error else UNKNOWN
-        rows.append([trial.trial_id, what])
-    if not rows:
-        return None
-    return Table("Failed trials", ["trial", "error"], [rows], [], setting=True)
+    rows = [[run.trial.trial_id, error_text(run) or UNKNOWN] for run in study.runs if run.failed]
+    return Table("Failed trials", ["trial", "error"], [rows], [], texts=2) if rows else None
 
 
-def noisy(passes: list[TimingPass]) -> Table | None:
+def wide_timings(study: Study) -> Table | None:
     """The timed models whose interval is wider than 10% of the speed-up; None if there is none."""
     rows = []
-    for timing in passes:
+    for timing in study.shown_passes:
         for own in timing.contenders:
             if own.noisy:
                 speed = own.speedup
                 half = f"{speed.median:.2f} {PLUS_MINUS}{(speed.high - speed.low) / 2:.2f}"
                 wide = f"{100 * (speed.high - speed.low) / speed.median:.0f}%"
-                where = timing.setting.label + (f"-{own.backend}" if own.backend else "")
-                rows.append([own.name, where, half, wide])
+                where = text.timing_setting(Where.of(timing))
+                rows.append([own.name, f"{where}, {own.backend}", half, wide])
     if not rows:
         return None
-    columns = ["model", "timing setting", "speed-up", "width of the interval"]
+    columns = ["model", "timed on", "same backend", "width of the interval"]
     note = "measure again on a quieter machine or with more rounds (see `lotbench measure`)"
-    return Table("Noisy timings", columns, [sorted(rows)], [note], setting=True)
+    return Table("Timings with an interval wider than 10%", columns, [sorted(rows)], [note], texts=2)
 
 
 def _facts(trials: list[Trial], passes: list[TimingPass]) -> list[tuple[str, str]]:
@@ -117,7 +118,7 @@ def _machine(record: Trial | TimingPass) -> str:
     if machine is None or machine.cpu is None:
         return UNKNOWN
     parts = [machine.cpu]
-    parts += [words.count(machine.cores, "core")] if machine.cores else []
+    parts += [text.count(machine.cores, "core")] if machine.cores else []
     parts += [f"{machine.memory_gib:g} GiB"] if machine.memory_gib else []
     parts += [gpu.get("name", "GPU") for gpu in machine.gpus or []]
     return ", ".join([*parts, *([machine.os] if machine.os else [])])
@@ -157,7 +158,7 @@ def _versions(records: list[Trial | TimingPass]) -> Table | None:
         for name, version in (record.versions or {}).items():
             found[name].add(version)
     rows = [[name, ", ".join(sorted(found[name]))] for name in found]
-    return Table("Versions", ["package", "version"], [rows], [], setting=True) if rows else None
+    return Table("Versions", ["package", "version"], [rows], [], texts=2) if rows else None
 
 
 def _differing(trial: Trial, sweep: Config) -> set[str]:
@@ -174,7 +175,7 @@ def _notes(trials: list[Trial], others: list[set[str]], swept: bool) -> list[str
         notes.append("The store has no sweep file; run the trial files below.")
     if others:
         which = "All" if len(others) == len(trials) else f"{len(others)} of {len(trials)}"
-        names = words.listed(sorted(set.union(*others)))
+        names = text.listed(sorted(set.union(*others)))
         notes.append(
             f"{which} trials have another configuration than the sweep file (in {names}); run "
             "their trial files below."
@@ -184,7 +185,7 @@ def _notes(trials: list[Trial], others: list[set[str]], swept: bool) -> list[str
     return notes
 
 
-def _settings(trials: list[Trial]) -> list[Setting]:
+def _configurations(trials: list[Trial]) -> list[Configuration]:
     groups: dict[str, list[Trial]] = defaultdict(list)
     for trial in trials:
         if trial.config:
@@ -198,7 +199,7 @@ def _settings(trials: list[Trial]) -> list[Setting]:
         seeds = sorted({trial.seed for trial in own})
         ids = [trial.trial_id for trial in own]
         commits = sorted({trial.git_commit or UNKNOWN for trial in own})
-        found.append(Setting(name, seeds, ids, commits, _yaml(_trial_file(config))))
+        found.append(Configuration(name, seeds, ids, commits, _yaml(_trial_file(config))))
     return found
 
 

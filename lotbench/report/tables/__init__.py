@@ -1,0 +1,4 @@
+"""The tables of a store: `overview`, `clock`, `models`, `differences`, `all_tasks`, `origin`.
+
+Each makes a `render.Table`, which `render` writes for the terminal and as Markdown, LaTeX and CSV.
+"""

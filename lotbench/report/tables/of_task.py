@@ -1,0 +1,25 @@
+"""The tables of a task by name."""
+
+from __future__ import annotations
+
+from lotbench.report.tables.clock import chosen_clock, clock
+from lotbench.report.tables.differences import differences
+from lotbench.report.tables.models import all_models
+from lotbench.report.tables.overview import overview
+from lotbench.report.tables.render import Table
+from lotbench.statistics.study import Study
+
+Tables = dict[str, Table]
+
+
+def tables(task: str, study: Study) -> tuple[Tables, Tables]:
+    """The tables that open a task, and the long ones that close it."""
+    opening = {"overview": overview(task, study), "clock": chosen_clock(task, study)}
+    opening |= {f"changes-{place}": own for place, own in enumerate(differences(task, study), 1)}
+    models = all_models(task, study) if study.validated(task) else None
+    closing = {"models": models, "timings": clock(task, study)}
+    return _there(opening), _there(closing)
+
+
+def _there(some: dict[str, Table | None]) -> Tables:
+    return {name: own for name, own in some.items() if own is not None}

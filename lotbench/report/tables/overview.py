@@ -1,0 +1,131 @@
+"""The table that opens a task: the largest speed-ups of every method, area and rank."""
+
+from __future__ import annotations
+
+import math
+from collections import defaultdict
+
+from lotbench.report import text
+from lotbench.report.looks import order
+from lotbench.report.tables.render import Table
+from lotbench.report.text import NONE, TIMES
+from lotbench.statistics.area import FLOOR
+from lotbench.statistics.bootstrap import estimate
+from lotbench.statistics.costs import training_costs
+from lotbench.statistics.drawn import SPLITS
+from lotbench.statistics.evidence import DROPS, Area, Choice, Evidence, ties
+from lotbench.statistics.scored import Scored
+from lotbench.statistics.study import Study
+
+AT_LEAST = "\N{GREATER-THAN OR EQUAL TO}"
+
+
+def overview(task: str, study: Study) -> Table | None:
+    """The overview of a task; None if it has no reference or no method other than dense."""
+    found = study.evidence.get(task)
+    if found is None or not found.methods:
+        return None
+    models = study.validated(task)
+    choices = {
+        drop: {method: found.largest_speedup(method, drop) for method in found.curves}
+        for drop in DROPS
+    }
+    tied = {drop: ties(own) for drop, own in choices.items()}
+    areas, costs = found.areas(), training_costs(study.runs_on(task))
+    trained = any(method in costs for method in found.methods)
+    lines = []
+    for method in order(found.methods):
+        cells = [_choice(choices[drop].get(method), method in tied[drop]) for drop in DROPS]
+        cells += _area(areas.get(method))
+        if trained:
+            cells.append(f"{costs[method]:.1f}{TIMES}" if method in costs else NONE)
+        cells.append(_tried([own for own in models if own.method == method]))
+        lines.append([method, *cells])
+    columns = ["method", *(f"within {drop:g}" for drop in DROPS), "area", "rank"]
+    columns += [*["training"] * trained, "tried"]
+    score = reference(found, models[0].metric)
+    title = f"{task}, largest FLOPs speed-up within so many points of {score}"
+    return Table(title, columns, [lines], _notes(task, study, found, trained))
+
+
+def reference(found: Evidence, metric: str) -> str:
+    """The reference with its score: ``dense 97.8% (96.4 to 98.9)``."""
+    own = found.reference
+    if own.name == "teacher":
+        return text.reference(own, metric)
+    value = estimate(found.drawn.score("validation"))
+    return f"{own.name} {text.score_with_interval(value, metric)}"
+
+
+def _choice(own: Choice | None, tied: bool) -> str:
+    """The speed-up with its marks, and below it the score against the reference."""
+    if own is None:
+        return NONE
+    if own.model is None:
+        some = own.speedup.high > 1
+        upto = f"{text.rounded(own.speedup.high, 1)}{TIMES}"
+        return f"none\nresamples: to {upto}" if some else "none"
+    mark, tie = f"{AT_LEAST} " * own.open_end, " tie" * tied
+    speedup = text.with_interval(own.speedup, TIMES)
+    return f"{mark}{speedup}{tie}\n{text.with_interval(own.margin)}"
+
+
+def _area(own: Area | None) -> list[str]:
+    return [NONE, NONE] if own is None else [text.with_interval(own.value), str(own.rank)]
+
+
+def _tried(models: list[Scored]) -> str:
+    """How many settings, models and seeds a method was tried with."""
+    settings = text.count(len({own.setting for own in models}), "setting")
+    seeds = text.count(max((own.seeds for own in models), default=0), "seed")
+    return f"{text.count(len(models), 'model')}\n{settings}, {seeds}"
+
+
+def _notes(task: str, study: Study, found: Evidence, trained: bool) -> list[str]:
+    selection, validation = (texts(task, split, study) for split in SPLITS)
+    notes = [
+        f"models are chosen on selection ({selection} texts) and read on validation ({validation} "
+        "texts): the fastest that is within so many points of the reference, and below it its "
+        "score minus that of the reference, in points",
+        "the reference is the better of dense and the teacher on selection",
+        "in brackets: 95% intervals of choosing and reading, over resampled texts and seeds "
+        "(bootstrap)",
+        "none: no model is that close; resamples: how fast one that is close enough in some "
+        "resamples can be",
+        f"{AT_LEAST} no faster model of the method was scored, so it may go further",
+        "tie: the difference from the largest speed-up is inside its interval",
+        f"area: of the best model at every speed-up from 1{TIMES} to {found.end:.1f}{TIMES}, in "
+        f"points above the reference minus {FLOOR:g}, times doublings of speed; a method adds "
+        "nothing where it cannot go; rank: 1 plus the methods that are larger with an interval of "
+        "the difference above 0",
+    ]
+    if found.reference.name == "teacher":
+        notes.append("rows lack the teacher's predictions, so intervals take its score as exact")
+    if trained:
+        notes.append(
+            "training: wall-clock of training against dense with the same seed, the median over "
+            "trials; a rough number, since trials train side by side"
+        )
+    return notes + _unreached(task, study)
+
+
+def texts(task: str, split: str, study: Study) -> str:
+    """How many texts a split of a task has: ``1500``; ``500 and 1500`` if trials differ."""
+    return text.listed([str(count) for count in study.texts(task, split)]) or "no"
+
+
+def _unreached(task: str, study: Study) -> list[str]:
+    """The targets that methods did not reach, each with the nearest speed-up."""
+    nearest: dict[str, dict[float, list[float]]] = defaultdict(lambda: defaultdict(list))
+    for (method, _), missed in study.missed[task].items():
+        for own in missed:
+            nearest[method][own.target].append(own.nearest)
+    parts = []
+    for method in order(nearest):
+        targets = [
+            f"{target:g} ({min(values, key=lambda value: abs(math.log(value / target))):.1f})"
+            for target, values in sorted(nearest[method].items())
+        ]
+        parts.append(f"{method} {', '.join(targets)}")
+    note = f"targets that some trials did not reach (nearest speed-up): {'; '.join(parts)}"
+    return [note] if parts else []

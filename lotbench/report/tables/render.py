@@ -1,0 +1,125 @@
+"""A table as text, and its forms: terminal, Markdown, LaTeX and CSV."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from rich.table import Table as RichTable
+
+# What LaTeX writes in another way than pandas does.
+LATEX = {
+    "\N{MULTIPLICATION SIGN}": r"$\times$",
+    "\N{PLUS-MINUS SIGN}": r"$\pm$",
+    "\N{GREATER-THAN OR EQUAL TO}": r"$\geq$",
+    "\N{EN DASH}": "--",
+}
+# Beginnings of a cell that a spreadsheet computes.
+FORMULA = ("=", "+", "-", "@")
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table of a report.  A cell may have several lines."""
+
+    title: str
+    columns: list[str]
+    groups: list[list[list[str]]]
+    """Groups of rows, set apart in the terminal; a row has one cell per column."""
+    notes: list[str]
+    texts: int = 1
+    """How many columns from the left are texts and not numbers."""
+
+    def rows(self) -> Iterator[list[str]]:
+        """All rows, each cell in one line."""
+        for group in self.groups:
+            for row in group:
+                yield [cell.replace("\n", "; ") for cell in row]
+
+
+def terminal(content: Table) -> RichTable:
+    """The table for the terminal, under its title and above its notes."""
+    from rich import box
+    from rich.markup import escape
+    from rich.table import Table as RichTable
+
+    # Narrow, since rich drops whole columns if the terminal is too narrow.
+    result = RichTable(
+        title=escape(content.title), box=box.SIMPLE, padding=(0, 1, 0, 0), pad_edge=False
+    )
+    result.title_justify = result.caption_justify = "left"
+    for place, name in enumerate(content.columns):
+        if place == 0:
+            result.add_column(name, no_wrap=True)
+        elif place < content.texts:
+            result.add_column(name, overflow="fold", min_width=16)
+        else:
+            result.add_column(name, justify="right", overflow="fold")
+    for rows in content.groups:
+        for row in rows:
+            result.add_row(*map(escape, row))
+        result.add_section()
+    result.caption = escape("\n".join(content.notes))
+    return result
+
+
+def markdown(content: Table) -> str:
+    """The table in Markdown, under its title and above its notes."""
+    numbers = len(content.columns) - content.texts
+    lines = [_line(content.columns), _line(["---"] * content.texts + ["---:"] * numbers)]
+    lines += [_line(map(plain, row)) for group in content.groups for row in group]
+    notes = [f"- {plain(note)}" for note in content.notes]
+    return "\n".join([f"### {plain(content.title)}", "", *lines, "", *notes])
+
+
+def plain(text: str) -> str:
+    """The text with escapes, so that Markdown shows it as it is."""
+    for sign in r"\*~_|<":
+        text = text.replace(sign, f"\\{sign}")
+    return text.replace("\n", "<br>")
+
+
+def latex(content: Table, label: str) -> str:
+    """The table as a ``longtable`` with its title; its notes are comments above it."""
+    import pandas as pd
+
+    text = pd.DataFrame([*content.rows()], columns=content.columns).to_latex(
+        index=False,
+        escape=True,
+        longtable=True,
+        column_format="l" * content.texts + "r" * (len(content.columns) - content.texts),
+        caption=_escaped(content.title),
+        label=label,
+    )
+    for sign, written in LATEX.items():
+        text = text.replace(sign, written)
+    notes = "\n".join(f"% {note}" for note in content.notes)
+    return f"{notes}\n{text}"
+
+
+def as_csv(content: Table) -> str:
+    """The table as CSV, without title and notes; no cell is a formula to a spreadsheet."""
+    file = io.StringIO()
+    writer = csv.writer(file, lineterminator="\n")
+    writer.writerow(content.columns)
+    writer.writerows([_no_formula(cell) for cell in row] for row in content.rows())
+    return file.getvalue()
+
+
+def _no_formula(cell: str) -> str:
+    number = cell.removeprefix("+").removeprefix("-")[:1].isdigit()
+    return f"'{cell}" if cell.startswith(FORMULA) and not number else cell
+
+
+def _escaped(text: str) -> str:
+    for sign in "&%_#":
+        text = text.replace(sign, f"\\{sign}")
+    return text
+
+
+def _line(cells: Iterable[str]) -> str:
+    return f"| {' | '.join(cells)} |"
