@@ -10,6 +10,7 @@ from lotbench.report import text
 from lotbench.report.figures import chart, style
 from lotbench.report.figures.panels import panels
 from lotbench.report.looks import looks, mark, order, page_marks
+from lotbench.report.tables.all_tasks import explained
 from lotbench.statistics.bootstrap import Estimate
 from lotbench.statistics.drops import Drops
 from lotbench.statistics.runs import Run
@@ -43,7 +44,7 @@ def figure(found: Drops, runs: Sequence[Run]) -> Figure:
     grid[0].invert_yaxis()
     grid[0].set_xlim(left=min(0.0, grid[0].get_xlim()[0]))
     style.title(result, f"All tasks, {text.backbones(runs)}, {text.trained_on(runs)}")
-    style.caption(result, [f"{text.mean_drop(found)}; lines: 95% intervals over texts and seeds"])
+    style.caption(result, [f"{explained(found)}; lines: 95% intervals over texts and seeds"])
     return result
 
 

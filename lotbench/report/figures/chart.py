@@ -14,6 +14,7 @@ from lotbench.report import text
 from lotbench.report.figures import style
 from lotbench.report.figures.panels import Shown
 from lotbench.report.looks import GREY, PageMark, order
+from lotbench.report.tables.clock import model_name
 from lotbench.statistics.reference import Reference
 from lotbench.statistics.scored import Scored, wheres
 from lotbench.statistics.timed import Where
@@ -56,11 +57,9 @@ def values(own: Sequence[Shown], reference: Reference) -> list[dict[str, Any]]:
 
 def tip(own: Scored, settings: Iterable[Where], reference: Reference) -> dict[str, str]:
     """What hovering over a model shows: configuration, scores and speed-ups with intervals."""
-    # A budget may be one of the parameters, too.
-    configuration = dict.fromkeys([*own.name.split(), *own.at.split()])
     found = {
         "title": own.method,
-        "configuration": " ".join(configuration) or "defaults",
+        "configuration": model_name(own) or "defaults",
         text.metric(own.metric): text.score_with_interval(own.score, own.metric),
         f"against {reference.name}": text.with_interval(own.gain),
         "FLOPs speed-up": f"{text.speedup(own.flops.value)}{text.TIMES}",
@@ -70,8 +69,8 @@ def tip(own: Scored, settings: Iterable[Where], reference: Reference) -> dict[st
         if timed and timed.best:
             name = text.timing_setting(where)
             best = f"{text.with_interval(timed.best, text.TIMES)}{', noisy' * timed.noisy}"
-            found[f"{name}, x best"] = f"{best}, in {timed.backend}"
-            found[f"{name}, x same"] = text.with_interval(timed.same, text.TIMES)
+            found[name] = f"{best}, in {timed.backend}"
+            found[f"{name}, same backend"] = text.with_interval(timed.same, text.TIMES)
     if own.keep_ratio is not None:
         found["tokens kept"] = f"{100 * own.keep_ratio:.0f}%"
     return found | {"seeds": str(own.seeds)}
@@ -85,7 +84,9 @@ def rounded(value: float) -> float:
 def counted(own: Sequence[Shown]) -> str:
     """How many models of which methods a chart shows, for its description."""
     methods = text.listed(order(each.model.method for each in own)) or "no method"
-    return f"{text.count(len(own), 'model')} of {methods}; all numbers are in the table of models."
+    return (
+        f"{text.count(len(own), 'model')} of {methods}; all numbers are in the table of all models."
+    )
 
 
 def spec(

@@ -24,7 +24,7 @@ from lotbench.report.figures import (
     time_shares,
 )
 from lotbench.report.figures.panels import reduced, timed_models
-from lotbench.statistics.drops import drops_of
+from lotbench.report.tables.all_tasks import drops_of
 from lotbench.statistics.study import Study
 
 if TYPE_CHECKING:

@@ -22,7 +22,6 @@ from lotbench.report.figures.panels import (
     gain,
     legend,
     looks_of,
-    note_on_timings,
     notes_on_models,
     panels,
     real,
@@ -31,6 +30,7 @@ from lotbench.report.figures.panels import (
     timed_title,
 )
 from lotbench.report.looks import GREY, PageMark, order
+from lotbench.report.tables.clock import real_speedups
 from lotbench.statistics.reference import Reference
 from lotbench.statistics.scored import DENSE, Scored, wheres
 from lotbench.statistics.study import Study
@@ -151,7 +151,7 @@ def real_figure(study: Study, task: str) -> Figure | None:
     values = ends(each.x for own in fronts for each in own.inside)
     style.speedup_limits([panel.xaxis for panel in axes], values)
     style.title(figure, timed_title(study, task, wheres(models)))
-    _finish(figure, study, task, fronts[0], [note_on_timings(models)])
+    _finish(figure, study, task, fronts[0], [real_speedups(models)])
     return figure
 
 
@@ -251,7 +251,7 @@ def _draw(axes: Axes, own: Front, given: Looks, label_line: bool) -> None:
         draw_marks(axes, others, given[method], faint=True)
         draw_marks(axes, [each for each in inside if each.on_front], given[method])
     axes.set_ylabel(own.gain_title)
-    _zoom(axes, *own.limits(own.models))
+    style.points_axis(axes, *own.limits(own.models))
     axes.axhline(0, color=GREY, linewidth=0.8, zorder=1)
     if label_line:
         axes.annotate(
@@ -285,18 +285,6 @@ def _draw_open_ends(axes: Axes, own: Front, given: Looks) -> int:
         arrow.set_in_layout(False)
         drawn += 1
     return drawn
-
-
-def _zoom(axes: Axes, low: float, high: float) -> None:
-    from matplotlib.ticker import FuncFormatter, MaxNLocator
-
-    axes.set_ylim(low, high)
-    axes.yaxis.set_major_locator(MaxNLocator(nbins=7, steps=[1, 2, 5, 10]))
-    axes.yaxis.set_major_formatter(FuncFormatter(_signed))
-
-
-def _signed(value: float, _: int) -> str:
-    return f"{value:+g}".replace("-", text.MINUS) if round(value, 6) else "0"
 
 
 def _finish(figure: Figure, study: Study, task: str, own: Front, notes: list[str]) -> None:

@@ -69,8 +69,6 @@ def page_grid(study: Study, task: str) -> HeatGrid | None:
     maps = data(study, task)
     if not maps:
         return None
-    note = (
-        "Percent of all tokens; next to the rows: FLOPs speed-up and score of models on a front."
-    )
+    note = "Percent of all tokens; next to the rows: FLOPs speed-up and score of models on a front."
     title = "Tokens computed in each layer"
     return grid(title, "Layer", maps, lambda percent: percent / 100, note)

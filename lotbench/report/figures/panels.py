@@ -34,7 +34,9 @@ class Shown:
     """True if its wall-clock speed-up is within timing noise."""
 
 
-def shown(models: Iterable[Scored], x: Coordinate, y: Coordinate, where: Where | None = None) -> list[Shown]:
+def shown(
+    models: Iterable[Scored], x: Coordinate, y: Coordinate, where: Where | None = None
+) -> list[Shown]:
     """The models that have both coordinates, by method in the order of legends, then by ``x``.
 
     ``where`` is the timing setting of the coordinates, if they are of one.
@@ -182,15 +184,3 @@ def notes_on_models(models: Sequence[Scored], runs: Sequence[Run]) -> list[str]:
 def timed_title(study: Study, task: str, settings: Iterable[Where]) -> str:
     """The title of a wall-clock figure, with the devices and threads of its settings."""
     return text.title(study.runs_on(task), text.timed_on(settings, study.device_names(task)))
-
-
-def note_on_timings(models: Iterable[Scored]) -> str:
-    """Note for the caption: the reference of real speed-ups, and the meaning of hollow marks."""
-    noisy = any(
-        timed.flagged for own in models if own.method not in DENSE for timed in own.timed.values()
-    )
-    against = (
-        "Timed against the fastest dense model of any backend (x best), each in its own fastest "
-        "backend"
-    )
-    return f"{against}{'; hollow: within timing noise' * noisy}"

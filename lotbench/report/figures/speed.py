@@ -14,7 +14,6 @@ from lotbench.report.figures.panels import (
     ends,
     legend,
     looks_of,
-    note_on_timings,
     notes_on_models,
     panels,
     real,
@@ -24,6 +23,7 @@ from lotbench.report.figures.panels import (
     timed_title,
 )
 from lotbench.report.looks import GREY, PageMark, order
+from lotbench.report.tables.clock import real_speedups
 from lotbench.statistics.reference import Reference
 from lotbench.statistics.scored import wheres
 from lotbench.statistics.study import Study
@@ -77,7 +77,7 @@ def figure(study: Study, task: str) -> Figure | None:
     style.speedup_limits(both, _values(speeds))
     style.title(result, timed_title(study, task, wheres(models)))
     legend(result, (own.method for own in models), given, lines=False)
-    notes = [note_on_timings(models), *notes_on_models(models, study.runs_on(task))]
+    notes = [real_speedups(models), *notes_on_models(models, study.runs_on(task))]
     style.caption(result, ["; ".join(notes)])
     return result
 

@@ -6,11 +6,15 @@ import contextlib
 import io
 import math
 import textwrap
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from lotbench.report.text import MINUS
+from lotbench.store.files import write_bytes
+
 if TYPE_CHECKING:
+    from matplotlib.axes import Axes
     from matplotlib.axis import XAxis, YAxis
     from matplotlib.figure import Figure
     from matplotlib.typing import RcKeyType
@@ -63,13 +67,13 @@ CAPTION_LETTER, TITLE_LETTER = 0.05, 0.082
 
 
 @contextlib.contextmanager
-def drawing() -> Iterator[None]:
-    """Sets LoTBench's matplotlib settings inside the block, instead of the user's own."""
+def drawing(more: Mapping[RcKeyType, Any] | None = None) -> Iterator[None]:
+    """Sets LoTBench's matplotlib settings, and ``more``, in the block, not the user's own."""
     import matplotlib
 
     with matplotlib.rc_context():
         matplotlib.rcdefaults()
-        matplotlib.rcParams.update(SETTINGS)
+        matplotlib.rcParams.update({**SETTINGS, **(more or {})})
         yield
 
 
@@ -94,6 +98,18 @@ def log_speedup(axis: XAxis | YAxis, low: float, high: float) -> None:
     axis.set_major_locator(FixedLocator(ticks(low, high)))
     axis.set_minor_locator(NullLocator())
     axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+
+
+def points_axis(axes: Axes, low: float, high: float) -> None:
+    """Gives the y axis the limits [low, high] and tick labels with their signs."""
+    from matplotlib.ticker import FuncFormatter, MaxNLocator
+
+    def signed(value: float, _: int) -> str:
+        return f"{value:+g}".replace("-", MINUS) if round(value, 6) else "0"
+
+    axes.set_ylim(low, high)
+    axes.yaxis.set_major_locator(MaxNLocator(nbins=7, steps=[1, 2, 5, 10]))
+    axes.yaxis.set_major_formatter(FuncFormatter(signed))
 
 
 def ticks(low: float, high: float) -> list[float]:
@@ -129,7 +145,7 @@ def save(figure: Figure, path: Path) -> list[Path]:
         figure.savefig(content, format=form, **options)
         # Not with_suffix, since the name may contain a dot.
         files.append(path.with_name(f"{path.name}.{form}"))
-        files[-1].write_bytes(content.getvalue())
+        write_bytes(files[-1], content.getvalue())
     return files
 
 

@@ -1,35 +1,27 @@
-"""What a page shows: a chapter for every task, and a section for every store."""
+"""What a page shows: of every store its tasks, its maps and its origin."""
 
 from __future__ import annotations
 
+import math
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
-from typing import TYPE_CHECKING
 
-from lotbench.report import words
-from lotbench.report.content import Content, read
-from lotbench.report.differences import differences
+from lotbench.report import text
+from lotbench.report.figures import break_even, front, keep_ratio, settings, speed, time_shares
+from lotbench.report.figures.chart import Spec
+from lotbench.report.figures.heat import HeatGrid
+from lotbench.report.figures.panels import notes_on_models
 from lotbench.report.findings import findings
-from lotbench.report.html.charts import Spec, front_chart, realised_chart
-from lotbench.report.html.grids import Bars, Grid, break_even, keep_ratios, settings, time_bars
-from lotbench.report.html.marks import Mark, marks
-from lotbench.report.looks import order
-from lotbench.report.overview import overview
-from lotbench.report.panels import device_names, note_on_timings, notes_on_points, timed_on
-from lotbench.report.pareto import settings_of
-from lotbench.report.provenance import Provenance, failures, noisy, provenance
+from lotbench.report.looks import PageMark, order, page_marks
 from lotbench.report.readme import summary
-from lotbench.report.rows import point_table
-from lotbench.report.scores import axis_depth, not_drawn
-from lotbench.report.settings import setting_grids
-from lotbench.report.statistics import Evidence
-from lotbench.report.table import Table
-from lotbench.store.frame import noise_floors
-from lotbench.store.store import Store
-
-if TYPE_CHECKING:
-    import pandas as pd
+from lotbench.report.tables.clock import real_speedups
+from lotbench.report.tables.of_task import Tables, tables
+from lotbench.report.tables.origin import Origin, failures, origin, wide_timings
+from lotbench.report.tables.render import Table
+from lotbench.statistics.evidence import Evidence
+from lotbench.statistics.scored import Scored, wheres
+from lotbench.statistics.study import Study
 
 ON_DIAGONAL = "On the diagonal, time falls as FLOPs do; below the dashed line, dense is faster"
 
@@ -52,22 +44,19 @@ class Chapter:
     name: str
     evidence: Evidence | None
     findings: list[str]
-    marks: list[Mark]
+    marks: list[PageMark]
     fronts: list[Chart]
-    realised: list[Chart]
-    overview: Table | None
-    differences: list[Table]
-    points: Table | None
-    keep_ratios: Grid | None
-    settings: list[Grid]
-    time_bars: list[Bars]
+    speeds: list[Chart]
+    opening: Tables
+    closing: Tables
+    keep_ratios: HeatGrid | None
+    settings: list[HeatGrid]
+    time_bars: list[time_shares.Bars]
 
     @property
-    def tables(self) -> dict[str, Table]:
-        """The tables by the end of their file names."""
-        named = {"overview": self.overview, "points": self.points}
-        named |= {f"changes-{place}": own for place, own in enumerate(self.differences, 1)}
-        return {name: own for name, own in named.items() if own is not None}
+    def changes(self) -> Tables:
+        """The tables of what a change is worth."""
+        return {name: own for name, own in self.opening.items() if name.startswith("changes")}
 
     @property
     def headline(self) -> str:
@@ -76,100 +65,86 @@ class Chapter:
 
 
 @dataclass(frozen=True)
-class Section:
+class StorePage:
     """One store."""
 
     id: str
     name: str
     summary: str
     chapters: list[Chapter]
-    maps: list[Grid]
+    maps: list[HeatGrid]
     failures: Table | None
     noisy: Table | None
-    provenance: Provenance
+    origin: Origin
 
 
-def sections(folders: list[Path]) -> list[Section]:
-    """The sections of the stores, in their order."""
-    names = [folder.resolve().name for folder in folders]
+def store_pages(studies: Sequence[Study]) -> list[StorePage]:
+    """What the page shows of each store, under a name that no other store of the page has."""
+    names = [study.name for study in studies]
     return [
-        _section(folder, f"{name}-{place}" if names.count(name) > 1 else name, f"s{place}")
-        for place, (folder, name) in enumerate(zip(folders, names, strict=True), 1)
+        StorePage(
+            id=f"s{place}",
+            name=f"{study.name}-{place}" if names.count(study.name) > 1 else study.name,
+            summary=summary(study) if study.trials else "No trials.",
+            chapters=[_chapter(study, task, f"s{place}-{_slug(task)}") for task in study.tasks],
+            maps=[break_even.page_grid(record) for record in study.maps],
+            failures=failures(study),
+            noisy=wide_timings(study),
+            origin=origin(study),
+        )
+        for place, study in enumerate(studies, 1)
     ]
 
 
-def _section(folder: Path, name: str, place: str) -> Section:
-    """The section of a store under a name that no other store of the page has."""
-    content, floors, store = read(folder), noise_floors(folder), Store(folder)
-    trials, passes = store.trials(), store.timings()
-    devices = device_names(passes)
-    newest = {record.setting.label: record for record in store.maps()}
-    timed = f" Timed on {timed_on(content.rows, devices)}." if settings_of(content.rows) else ""
-    return Section(
-        id=place,
-        name=name,
-        summary=summary(content.table) + timed if len(content.table) else "No trials.",
-        chapters=[
-            _chapter(str(task), f"{place}-{_slug(str(task))}", content, floors)
-            for task in content.table["task"].unique()
-        ],
-        maps=[break_even(record) for record in newest.values()],
-        failures=failures(trials),
-        noisy=noisy(store.newest_passes()),
-        provenance=provenance(folder, trials, passes),
-    )
-
-
-def _chapter(
-    task: str, place: str, content: Content, floors: dict[tuple[str, str], float]
-) -> Chapter:
-    rows = content.rows[content.rows["task"] == task]
-    trials = content.table[content.table["task"] == task]
-    reference = content.references.get(task)
-    given = marks(order(rows["method"]), trials["method"])
-    fronts: list[Chart] = []
-    realised: list[Chart] = []
-    if reference and rows["gain"].notna().any():
-        fronts.append(_flops_front(task, content, rows, trials, given))
-        for label in settings_of(rows):
-            timed = rows[rows[f"real.{label}"].notna()]
-            notes = [*not_drawn(timed, reference), note_on_timings(timed)]
-            spec = front_chart(timed, reference, given, label)
-            setting = words.timing_setting(label)
-            fronts.append(Chart(f"Score and real speed: {setting}", notes, spec))
-            spec = realised_chart(timed, reference, given, label)
-            realised.append(Chart(setting, [ON_DIAGONAL], spec))
+def _chapter(study: Study, task: str, place: str) -> Chapter:
+    models = study.validated(task)
+    methods = order(own.method for own in models)
+    marks = page_marks(methods, (run.method for run in study.runs_on(task)))
+    fronts, speeds = [], []
+    if any(math.isfinite(own.gain.value) for own in models):
+        fronts = [_flops_chart(study, task, marks), *_real_charts(study, task, models, marks)]
+        reference = study.references[task]
+        for own in speed.data(study, task):
+            spec = speed.page_chart(own, reference, marks)
+            speeds.append(Chart(text.timing_setting(own.where), [ON_DIAGONAL], spec))
+    opening, closing = tables(task, study)
     return Chapter(
         id=place,
         task=task,
-        name=words.task_name(task),
-        evidence=content.evidence.get(task),
-        findings=findings(task, content),
-        marks=given,
+        name=text.task_name(task),
+        evidence=study.evidence.get(task),
+        findings=findings(task, study),
+        marks=marks,
         fronts=fronts,
-        realised=realised,
-        overview=overview(task, content),
-        differences=differences(task, content),
-        points=point_table(task, rows, reference, floors) if len(rows) else None,
-        keep_ratios=keep_ratios(rows) if len(rows) else None,
-        settings=[settings(own, axis_depth(rows)) for own in setting_grids(task, content)],
-        time_bars=time_bars(rows) if len(rows) else [],
+        speeds=speeds,
+        opening=opening,
+        closing=closing,
+        keep_ratios=keep_ratio.page_grid(study, task),
+        settings=settings.page_grids(study, task),
+        time_bars=time_shares.data(models),
     )
 
 
-def _flops_front(
-    task: str, content: Content, rows: pd.DataFrame, trials: pd.DataFrame, given: list[Mark]
-) -> Chart:
-    """The front over FLOPs; dense-packed, which saves none, would hide dense."""
-    shown, reference = rows[rows["method"] != "dense-packed"], content.references[task]
-    ends = content.open_ends(task)
-    notes = [*not_drawn(shown, reference), *notes_on_points(shown, trials)]
-    notes += ["an arrow: no faster model of the method was scored"] if ends else []
-    if shown["gain.low"].notna().any():
-        notes.append("lines: 95% intervals over texts and seeds of points on a front")
-    spec = front_chart(shown, reference, given, open_ends=ends)
-    return Chart("Score and FLOPs saved", notes, spec)
+def _flops_chart(study: Study, task: str, marks: list[PageMark]) -> Chart:
+    own = front.over_flops(study, task)
+    notes = [*front.not_drawn(own), *notes_on_models(own.models, study.runs_on(task))]
+    notes += ["an arrow: no faster model of the method was scored"] * bool(own.open_ends)
+    notes.append("lines: 95% intervals over texts and seeds of models on a front")
+    return Chart("Score and FLOPs saved", notes, front.page_chart(own, marks))
 
 
-def _slug(text: str) -> str:
-    return re.sub(r"[^a-z0-9]+", "-", text.lower()).strip("-")
+def _real_charts(
+    study: Study, task: str, models: list[Scored], marks: list[PageMark]
+) -> list[Chart]:
+    charts = []
+    for where in wheres(models):
+        timed = [own for own in models if where in own.timed]
+        own = front.over_real(study, task, where, timed)
+        notes = [*front.not_drawn(own), real_speedups(timed)]
+        title = f"Score and real speed: {text.timing_setting(where)}"
+        charts.append(Chart(title, notes, front.page_chart(own, marks)))
+    return charts
+
+
+def _slug(task: str) -> str:
+    return re.sub(r"[^a-z0-9]+", "-", task.lower()).strip("-")
