@@ -129,7 +129,8 @@ def front(speedup: ArrayLike, score: ArrayLike) -> np.ndarray:
     """
     import moocore
 
-    values = np.column_stack([np.asarray(speedup, float), np.asarray(score, float)])
+    # Rounding must not decide between equal models.
+    values = np.column_stack([speedup, score]).astype(float).round(9)
     mask: np.ndarray = np.all(np.isfinite(values), axis=1)
     if mask.any():
         mask[mask] = moocore.is_nondominated(values[mask], maximise=True)
