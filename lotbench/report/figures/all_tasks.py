@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -105,8 +104,6 @@ def _values(found: Drops) -> Iterator[dict[str, Any]]:
 
 
 def _value(method: str, task: str, estimate: Estimate) -> dict[str, Any]:
+    value, low, high = (round(each, 3) for each in estimate)
     tip = {"title": method, task: text.with_interval(estimate)}
-    value = {"method": method, "task": task, "x": round(estimate.value, 3), "tip": tip}
-    if not math.isnan(estimate.low):
-        value |= {"low": round(estimate.low, 3), "high": round(estimate.high, 3)}
-    return value
+    return {"method": method, "task": task, "x": value, "low": low, "high": high, "tip": tip}
