@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from lotbench.report import text
 from lotbench.report.figures import chart, style
-from lotbench.report.figures.panels import panels
+from lotbench.report.figures.base import panels
 from lotbench.report.looks import looks, mark, order, page_marks
 from lotbench.report.tables.all_tasks import explained
 from lotbench.statistics.bootstrap import Estimate

@@ -23,7 +23,7 @@ from lotbench.report.figures import (
     style,
     time_shares,
 )
-from lotbench.report.figures.panels import reduced, timed_models
+from lotbench.report.figures.base import reduced
 from lotbench.report.tables.all_tasks import drops_of
 from lotbench.statistics.study import Study
 
@@ -80,7 +80,7 @@ def missing(study: Study) -> list[str]:
         if task not in study.references:
             sentences.append(f"{task}: no figures, neither dense nor the teacher has a score")
             continue
-        if not timed_models(study, task):
+        if not any(own.timed for own in models):
             names = f"{task}-accuracy-vs-real, {task}-real-vs-flops and {task}-time-shares"
             sentences.append(f"{names}: not drawn, no timings (see `lotbench measure`)")
         elif not time_shares.chosen(models):
