@@ -101,7 +101,8 @@ def varying(runs: Iterable[Run]) -> dict[str, Params]:
     given: dict[str, Params] = {}
     defaults: dict[str, Params] = {}
     for run in runs:
-        given.setdefault(run.setting, (run.trial.config or {}).get("params") or {})
+        own = (run.trial.config or {}).get("params")
+        given.setdefault(run.setting, own if isinstance(own, dict) else {})
         defaults.setdefault(run.setting, run.trial.params)
     names = dict.fromkeys(name for own in given.values() for name in own)
     values = {

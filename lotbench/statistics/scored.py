@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from lotbench.statistics.bootstrap import UNKNOWN, Estimate, estimate
-from lotbench.statistics.drawn import Drawn, draws_of, drawn
+from lotbench.statistics.drawn import Drawn, drawn, draws_of
 from lotbench.statistics.runs import Params, Row, Run, varying
 from lotbench.statistics.timed import Clocks, Timed, Where, in_best_backend, in_every_backend
 
@@ -69,7 +69,9 @@ class Scored:
         return self.method not in DENSE and bool(self.keep_ratios)
 
 
-def scored_models(rows: Sequence[Row], reference: Drawn | str | None, clocks: Clocks) -> list[Scored]:
+def scored_models(
+    rows: Sequence[Row], reference: Drawn | str | None, clocks: Clocks
+) -> list[Scored]:
     """The scored models of one task from its newest rows, by method, setting and target or budget.
 
     ``reference`` is the teacher's scores, or the setting of the dense model that is the reference.

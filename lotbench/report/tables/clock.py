@@ -85,7 +85,9 @@ def _half(speedup: Estimate) -> str:
 
 def _notes(task: str, study: Study) -> list[str]:
     floors = study.noise_floors(task)
-    noise = [f"{100 * floors[where]:.1f}% ({text.timing_setting(where)})" for where in sorted(floors)]
+    noise = [
+        f"{100 * floors[where]:.1f}% ({text.timing_setting(where)})" for where in sorted(floors)
+    ]
     return [
         f"real {TIMES}: the model in its fastest backend against the fastest dense model of any "
         f"backend; same backend {TIMES}: against the fastest dense model of that backend",
@@ -100,7 +102,5 @@ def real_speedups(models: Sequence[Scored]) -> str:
     """Note for a caption: what real speed-ups are against, and what hollow marks mean."""
     reduced = [own for own in models if own.method not in DENSE]
     noisy = any(timed.flagged for own in reduced for timed in own.timed.values())
-    against = (
-        "Timed against the fastest dense model of any backend, each model in its own fastest backend"
-    )
+    against = "Timed against the fastest dense model of any backend, each model in its own fastest backend"
     return f"{against}{'; hollow: within timing noise' * noisy}"
