@@ -9,7 +9,6 @@ from typing import Any
 from lotbench.store.records import Map, TimingPass, Trial
 from lotbench.store.store import Store
 
-
 TEXTS = 1000
 """Texts of a split, all of class 1."""
 

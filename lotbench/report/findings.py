@@ -120,7 +120,8 @@ def _at_target(target: float, margins: Mapping[str, Margin], unit: str) -> str:
     first = [method for method in order(margins) if areas[method].rank == 1]
     where = f"At {target:g}{TIMES} fewer FLOPs"
     if len(first) == 1:
-        return f"{where}, {first[0]} is ahead, with {text.with_interval(margins[first[0]].value)} {unit}."
+        gain = text.with_interval(margins[first[0]].value)
+        return f"{where}, {first[0]} is ahead, with {gain} {unit}."
     values = [margins[method].value.value for method in first]
     who = "all methods tie" if len(first) == len(margins) else f"{text.listed(first)} tie"
     return f"{where}, no method is ahead: {who} ({_range(values)} {unit})."

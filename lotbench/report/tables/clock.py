@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 from lotbench.report import text
 from lotbench.report.looks import order
 from lotbench.report.tables.render import Table
@@ -96,11 +94,3 @@ def _notes(task: str, study: Study) -> list[str]:
         "interval is wider than 10%",
         f"dense against itself (A/A noise): {', '.join(noise) or NONE}",
     ]
-
-
-def real_speedups(models: Sequence[Scored]) -> str:
-    """Note for a caption: what real speed-ups are against, and what hollow marks mean."""
-    reduced = [own for own in models if own.method not in DENSE]
-    noisy = any(timed.flagged for own in reduced for timed in own.timed.values())
-    against = "Timed against the fastest dense model of any backend, each model in its own fastest backend"
-    return f"{against}{'; hollow: within timing noise' * noisy}"
