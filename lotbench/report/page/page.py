@@ -1,4 +1,4 @@
-"""Write the report of stores: one HTML file that needs no other, and its tables beside it."""
+"""Write the report of stores: one HTML file that needs no other, and its tables next to it."""
 
 from __future__ import annotations
 
@@ -10,10 +10,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lotbench.errors import InputError
-from lotbench.report.html import twins
-from lotbench.report.html.chapters import Section, sections
-from lotbench.report.html.summary import Summary, summary_of_tasks
-from lotbench.report.table import Table
+from lotbench.report.figures import all_tasks
+from lotbench.report.page import twins
+from lotbench.report.page.chapters import StorePage, store_pages
+from lotbench.report.tables.all_tasks import all_tasks as drops_table
+from lotbench.report.tables.render import Table
+from lotbench.statistics.drops import Drops, drops
+from lotbench.statistics.study import Study
+from lotbench.store.files import write_text
 
 if TYPE_CHECKING:
     from markupsafe import Markup
@@ -25,7 +29,7 @@ LONG = 12
 NUMBER = re.compile(r"[-+]?\d+(?:\.\d+)?")
 
 
-def write(folders: Sequence[str | Path], output: Path | None = None) -> list[Path]:
+def write(studies: Sequence[Study], output: Path | None = None) -> list[Path]:
     """Write the report of stores and return its files, the HTML file first.
 
     The same stores give the same bytes.  Without ``output`` it is ``report.html``, in the store if
@@ -34,23 +38,39 @@ def write(folders: Sequence[str | Path], output: Path | None = None) -> list[Pat
     Raises
     ------
     InputError
-        If a folder is not a store or is given twice, or if ``output`` is no name of an HTML file.
+        If a store is given twice, or if ``output`` is no name of an HTML file.
     """
-    paths = [Path(folder) for folder in folders]
-    twice = {path for path in paths if [own.resolve() for own in paths].count(path.resolve()) > 1}
+    folders = [study.folder for study in studies]
+    twice = {own for own in folders if [o.resolve() for o in folders].count(own.resolve()) > 1}
     if twice:
         raise InputError(f"{min(twice)}: given twice; name each store once")
-    path = output or (paths[0] if len(paths) == 1 else Path()) / "report.html"
+    path = output or (folders[0] if len(folders) == 1 else Path()) / "report.html"
     if path.suffix != ".html":
         raise InputError(f"--output: {path} does not end in .html; the tables take its name, too")
-    found = sections(paths)
-    summary = summary_of_tasks(found)
+    stores = store_pages(studies)
+    compared = _compared(stores)
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(render(found, summary), encoding="utf-8")
-    return [path, *twins.write(found, summary.table if summary else None, path)]
+    write_text(path, render(stores, compared))
+    return [path, *twins.write(stores, drops_table(compared) if compared else None, path)]
 
 
-def render(found: list[Section], summary: Summary | None) -> str:
+def _compared(stores: list[StorePage]) -> Drops | None:
+    """The mean drops over all tasks; None if fewer than two can be compared.
+
+    A task that several stores have is shown with the name of each.
+    """
+    names = [chapter.name for store in stores for chapter in store.chapters]
+    return drops(
+        {
+            chapter.name if names.count(chapter.name) == 1 else f"{chapter.name}, {store.name}": own
+            for store in stores
+            for chapter in store.chapters
+            if (own := chapter.evidence)
+        }
+    )
+
+
+def render(stores: list[StorePage], compared: Drops | None) -> str:
     """The page as text."""
     from jinja2 import Environment, PackageLoader, StrictUndefined
     from markupsafe import Markup
@@ -68,7 +88,7 @@ def render(found: list[Section], summary: Summary | None) -> str:
         return Markup(text.replace("<", r"\u003c"))
 
     environment = Environment(
-        loader=PackageLoader("lotbench.report.html"),
+        loader=PackageLoader("lotbench.report.page"),
         autoescape=True,
         trim_blocks=True,
         lstrip_blocks=True,
@@ -77,10 +97,11 @@ def render(found: list[Section], summary: Summary | None) -> str:
     environment.filters["code"] = _code
     environment.globals |= {"chart": chart, "script": script, "charts": charts}
     environment.globals |= {"rank": rank, "is_long": is_long}
-    package = files("lotbench.report.html")
+    package = files("lotbench.report.page")
     return environment.get_template("report.html.j2").render(
-        sections=found,
-        summary=summary,
+        stores=stores,
+        compared=drops_table(compared) if compared else None,
+        compared_chart=all_tasks.page_chart(compared) if compared else None,
         style=Markup((package / "templates" / "report.css").read_text(encoding="utf-8")),
         code=Markup((package / "templates" / "report.js").read_text(encoding="utf-8")),
         libraries=[

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import contextlib
+import io
 import math
 import textwrap
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from lotbench.report.text import MINUS
+from lotbench.store.files import write_bytes
+
 if TYPE_CHECKING:
-    import pandas as pd
+    from matplotlib.axes import Axes
     from matplotlib.axis import XAxis, YAxis
     from matplotlib.figure import Figure
     from matplotlib.typing import RcKeyType
@@ -46,13 +50,15 @@ SETTINGS: dict[RcKeyType, Any] = {
     "xtick.major.width": 0.6,
     "ytick.major.width": 0.6,
     "legend.frameon": False,
+    # Names of methods and tokens may have dollar signs and backslashes.
+    "text.parse_math": False,
 }
 DPI = 200
 # How each format is written; without its date.
 FORMATS: dict[str, dict[str, Any]] = {
-    ".png": {"dpi": DPI},
-    ".svg": {"metadata": {"Date": None}},
-    ".pdf": {"metadata": {"CreationDate": None}},
+    "png": {"dpi": DPI},
+    "svg": {"metadata": {"Date": None}},
+    "pdf": {"metadata": {"CreationDate": None}},
 }
 # Digits of a position, as a share of the figure.
 DIGITS = 5
@@ -61,13 +67,13 @@ CAPTION_LETTER, TITLE_LETTER = 0.05, 0.082
 
 
 @contextlib.contextmanager
-def drawing() -> Iterator[None]:
-    """Sets LoTBench's matplotlib settings inside the block, instead of the user's own."""
+def drawing(more: Mapping[RcKeyType, Any] | None = None) -> Iterator[None]:
+    """Sets LoTBench's matplotlib settings, and ``more``, in the block, not the user's own."""
     import matplotlib
 
     with matplotlib.rc_context():
         matplotlib.rcdefaults()
-        matplotlib.rcParams.update(SETTINGS)
+        matplotlib.rcParams.update({**SETTINGS, **(more or {})})
         yield
 
 
@@ -94,23 +100,33 @@ def log_speedup(axis: XAxis | YAxis, low: float, high: float) -> None:
     axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
 
 
+def points_axis(axes: Axes, low: float, high: float) -> None:
+    """Gives the y axis the limits [low, high] and tick labels with their signs."""
+    from matplotlib.ticker import FuncFormatter, MaxNLocator
+
+    def signed(value: float, _: int) -> str:
+        return f"{value:+g}".replace("-", MINUS) if round(value, 6) else "0"
+
+    axes.set_ylim(low, high)
+    axes.yaxis.set_major_locator(MaxNLocator(nbins=7, steps=[1, 2, 5, 10]))
+    axes.yaxis.set_major_formatter(FuncFormatter(signed))
+
+
 def ticks(low: float, high: float) -> list[float]:
     """The ticks of a log axis over [low, high]: as many as possible, and at most eight."""
     inside = [[tick for tick in each if low <= tick <= high] for each in TICKS]
     return max((each for each in inside if len(each) <= 8), key=len)
 
 
-def speedup_limits(axes: Sequence[XAxis | YAxis], rows: pd.DataFrame, names: list[str]) -> None:
-    """Gives all axes the same log scale, wide enough for the named columns and their intervals."""
-    low, high = speedup_range(rows, names)
+def speedup_limits(axes: Sequence[XAxis | YAxis], values: Iterable[float]) -> None:
+    """Gives all axes the same log scale, wide enough for 1 and the values."""
+    low, high = speedup_range(values)
     for axis in axes:
         log_speedup(axis, low, high)
 
 
-def speedup_range(rows: pd.DataFrame, names: list[str]) -> tuple[float, float]:
-    """The limits of a log axis with 1, the named columns and their intervals, with a margin."""
-    columns = [f"{name}{end}" for name in names for end in ("", ".low", ".high")]
-    values = rows[columns].to_numpy(float).ravel()
+def speedup_range(values: Iterable[float]) -> tuple[float, float]:
+    """The limits of a log axis with 1 and the values that are numbers, with a margin."""
     given = [math.log(value) for value in (1.0, *values) if math.isfinite(value) and value > 0]
     margin = max(0.06 * (max(given) - min(given)), 0.02)
     return math.exp(min(given) - margin), math.exp(max(given) + margin)
@@ -122,12 +138,15 @@ def save(figure: Figure, path: Path) -> list[Path]:
     They are reproducible: without a date, and with rounded positions.
     """
     _settle(figure)
-    # Not with_suffix, since the name may contain a dot.
-    files = {suffix: path.with_name(f"{path.name}{suffix}") for suffix in FORMATS}
     path.parent.mkdir(parents=True, exist_ok=True)
-    for suffix, options in FORMATS.items():
-        figure.savefig(files[suffix], **options)
-    return list(files.values())
+    files = []
+    for form, options in FORMATS.items():
+        content = io.BytesIO()
+        figure.savefig(content, format=form, **options)
+        # Not with_suffix, since the name may contain a dot.
+        files.append(path.with_name(f"{path.name}.{form}"))
+        write_bytes(files[-1], content.getvalue())
+    return files
 
 
 def _settle(figure: Figure) -> None:

@@ -1,0 +1,112 @@
+"""The mean drop of every method on each task, and over all tasks."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Any
+
+from lotbench.report import text
+from lotbench.report.figures import chart, style
+from lotbench.report.figures.panels import panels
+from lotbench.report.looks import looks, mark, order, page_marks
+from lotbench.report.tables.all_tasks import explained
+from lotbench.statistics.bootstrap import Estimate
+from lotbench.statistics.drops import Drops
+from lotbench.statistics.runs import Run
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+MEAN = "mean over all tasks"
+# Height of a method on a page, in pixels.
+ROW = 26
+
+
+def figure(found: Drops, runs: Sequence[Run]) -> Figure:
+    """The mean drops with their intervals: a panel per task, and one for their mean."""
+    methods = order(set().union(*found.tasks.values()))
+    given = looks(methods)
+    shown = dict(found.tasks)
+    if found.mean:
+        shown["all tasks"] = {method: own.value for method, own in found.mean.items()}
+    result, grid = panels(len(shown), 2.2, 0.5 + 0.2 * len(methods))
+    for axes, (name, own) in zip(grid, shown.items(), strict=True):
+        for place, method in enumerate(methods):
+            if method not in own:
+                continue
+            value, low, high = own[method]
+            axes.hlines(place, low, high, color=given[method][0], linewidth=1.2)
+            axes.plot(value, place, linestyle="", **mark(given[method]))
+        axes.set_title(name, loc="left", fontweight="bold")
+        axes.set_xlabel("mean drop, in points")
+    grid[0].set_yticks(range(len(methods)), methods)
+    grid[0].invert_yaxis()
+    grid[0].set_xlim(left=min(0.0, grid[0].get_xlim()[0]))
+    style.title(result, f"All tasks, {text.backbones(runs)}, {text.trained_on(runs)}")
+    style.caption(result, [f"{explained(found)}; lines: 95% intervals over texts and seeds"])
+    return result
+
+
+def page_chart(found: Drops) -> chart.Spec:
+    """A line per method, the best at the top: its mean with the interval, and faint each task."""
+    methods = order(set().union(*found.tasks.values()))
+    # In the order of legends where equal.
+    best = sorted(order(found.mean), key=lambda method: found.mean[method].value.value)
+    rows = best + [method for method in methods if method not in found.mean]
+    of_mean, by_method = {"filter": f"datum.task === '{MEAN}'"}, chart.by_method(methods)
+    symbols = {"fill": by_method, "shape": by_method, "tooltip": {"field": "tip"}}
+    return {
+        "$schema": chart.SCHEMA,
+        "description": f"Mean drop of {text.listed(rows)}; all numbers are in the table below.",
+        "data": {"values": list(_values(found))},
+        "params": [{"name": "off", "value": []}],
+        "width": "container",
+        "height": {"step": ROW},
+        "encoding": {
+            "x": {
+                "field": "x",
+                "type": "quantitative",
+                "title": "Mean drop below the reference, in points",
+            },
+            "y": {"field": "method", "type": "nominal", "sort": rows, "title": None},
+            "color": by_method,
+        },
+        "layer": [
+            {
+                "transform": [{"filter": f"datum.task !== '{MEAN}'"}],
+                "mark": {"type": "point", "opacity": 0.45},
+                "encoding": symbols | {"size": {"value": chart.SMALL}},
+            },
+            {
+                "transform": [of_mean],
+                "mark": {"type": "rule", "strokeWidth": 2, "aria": False},
+                "encoding": {
+                    "x": {"field": "low", "type": "quantitative"},
+                    "x2": {"field": "high"},
+                },
+            },
+            {
+                "transform": [of_mean],
+                "mark": {"type": "point"},
+                "encoding": symbols | {"size": {"value": chart.LARGE}},
+            },
+        ],
+        "usermeta": {"marks": [own._asdict() for own in page_marks(methods, methods)]},
+    }
+
+
+def _values(found: Drops) -> Iterator[dict[str, Any]]:
+    for task, own in found.tasks.items():
+        for method, estimate in own.items():
+            yield _value(method, task, estimate)
+    for method in order(found.mean):
+        yield _value(method, MEAN, found.mean[method].value)
+
+
+def _value(method: str, task: str, estimate: Estimate) -> dict[str, Any]:
+    tip = {"title": method, task: text.with_interval(estimate)}
+    value = {"method": method, "task": task, "x": round(estimate.value, 3), "tip": tip}
+    if not math.isnan(estimate.low):
+        value |= {"low": round(estimate.low, 3), "high": round(estimate.high, 3)}
+    return value

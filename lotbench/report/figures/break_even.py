@@ -1,0 +1,112 @@
+"""Break-even maps: speed-up by length of the text and keep ratio."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from itertools import groupby
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from lotbench.report import text
+from lotbench.report.figures import style
+from lotbench.report.figures.heat import HeatGrid, HeatMap, draw, grid
+from lotbench.report.looks import BLACK
+from lotbench.store.records import KeepSpeedup, Map
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+
+def draw_maps(folder: Path, records: Iterable[Map]) -> list[Path]:
+    """Draw the newest map of each setting, and return the files ``figures/break-even-<setting>``.
+
+    ``records`` are the maps of the store ``folder``, oldest first.
+    """
+    newest = {record.setting.label: record for record in records}
+    files = []
+    with style.drawing():
+        for label, record in newest.items():
+            files += style.save(figure(record), folder / "figures" / f"break-even-{label}")
+    return files
+
+
+def data(record: Map) -> list[HeatMap]:
+    """Speed-ups by length and keep ratio, one map per batch size."""
+    cells = sorted(record.cells, key=lambda cell: (cell.batch_size, cell.length))
+    columns = [f"{100 * speed.keep:g}%" for speed in cells[0].speedups]
+    maps = []
+    for size, group in groupby(cells, lambda cell: cell.batch_size):
+        own = list(group)
+        values = np.array([[speed.median for speed in cell.speedups] for cell in own])
+        texts = [[_written(speed) for speed in cell.speedups] for cell in own]
+        maps.append(HeatMap(f"Batch {size}", [str(c.length) for c in own], columns, values, texts))
+    return maps
+
+
+def figure(record: Map) -> Figure:
+    """The figure; the line at speed-up 1 is where reduction starts to pay."""
+    from matplotlib.colors import LogNorm
+    from matplotlib.figure import Figure
+
+    maps = data(record)
+    reach = _reach(maps)
+    result = Figure(figsize=(0.8 + 2.6 * len(maps), 3.3), layout="constrained")
+    panels = result.subplots(1, len(maps), squeeze=False)[0]
+    for axes, own in zip(panels, maps, strict=True):
+        draw(axes, own, "PuOr_r", LogNorm(1 / reach, reach), fontsize=7)
+        _draw_line(axes, own.values >= 1)
+        axes.invert_yaxis()
+        axes.set_xlabel("Tokens computed")
+        axes.set_title(own.title)
+    panels[0].set_ylabel("Tokens per text")
+    setting, backbone = record.setting, record.backbone
+    model = f"{text.backbone_name(backbone.name)} ({text.count(backbone.layers, 'layer')})"
+    machine = text.machine_name(setting.device_name)
+    threads = text.in_threads([setting.threads])
+    style.title(result, f"Break-even map, {model}, {machine}, {threads}")
+    fewest = min(cell.rounds for cell in record.cells)
+    style.caption(
+        result,
+        [
+            f"Speed-up over the fastest dense model, {setting.dtype}; at least {fewest} rounds",
+            f"Layers {backbone.width} wide; random tokens leap, routers of width "
+            f"{setting.router_width} run",
+            "Line: break-even; ~: the interval holds 1",
+        ],
+    )
+    return result
+
+
+def page_grid(record: Map) -> HeatGrid:
+    """The tables of a page."""
+    maps = data(record)
+    reach = math.log(_reach(maps))
+    note = (
+        "Speed-up over the fastest dense model by length of the text and share of the tokens "
+        "computed; blue: faster, orange: slower, ~: the interval holds 1."
+    )
+    corner = "Tokens per text"
+    return grid(record.setting.label, corner, maps, lambda x: math.log(x) / reach, note)
+
+
+def _written(speed: KeepSpeedup) -> str:
+    return f"{'~' * (speed.low <= 1 <= speed.high)}{speed.median:.2f}"
+
+
+def _reach(maps: list[HeatMap]) -> float:
+    """The end of the scale, symmetric around 1, so that the neutral colour means break-even."""
+    medians = [float(value) for own in maps for value in own.values.flat]
+    return max(1.01, *medians, *(1 / median for median in medians))
+
+
+def _draw_line(axes: Axes, pays: np.ndarray) -> None:
+    """Draws a line between cells where reduction pays and cells where it does not."""
+    line = {"color": BLACK, "linewidth": 1.6}
+    for row, column in np.argwhere(pays[1:] != pays[:-1]):
+        axes.plot([column - 0.5, column + 0.5], [row + 0.5, row + 0.5], **line)
+    for row, column in np.argwhere(pays[:, 1:] != pays[:, :-1]):
+        axes.plot([column + 0.5, column + 0.5], [row - 0.5, row + 0.5], **line)

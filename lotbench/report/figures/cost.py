@@ -1,0 +1,65 @@
+"""Area against training time: what a method's training costs, and what it brings."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+from lotbench.report import text
+from lotbench.report.figures import style
+from lotbench.report.looks import looks, mark, order
+from lotbench.statistics.area import FLOOR, LEAST_END
+from lotbench.statistics.bootstrap import Estimate
+from lotbench.statistics.costs import training_costs
+from lotbench.statistics.study import Study
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+
+class Cost(NamedTuple):
+    """A method with its training time against dense and its area."""
+
+    method: str
+    training: float
+    area: Estimate
+
+
+def data(study: Study, task: str) -> list[Cost]:
+    """The methods that have both; none if there is no common range of speed-ups."""
+    evidence = study.evidence[task]
+    if evidence.end < LEAST_END:
+        return []
+    areas, costs = evidence.areas(), training_costs(study.runs_on(task))
+    return [Cost(m, costs[m], areas[m].value) for m in order(areas) if m in costs]
+
+
+def figure(study: Study, task: str) -> Figure | None:
+    """The figure; None if fewer than two methods have both."""
+    from matplotlib.figure import Figure
+
+    costs = data(study, task)
+    if len(costs) < 2:
+        return None
+    result = Figure(figsize=(5.2, 3.2), layout="constrained")
+    axes = result.subplots()
+    given = looks(own.method for own in costs)
+    for method, training, (value, low, high) in costs:
+        line = {"color": given[method][0], "linewidth": 1.0, "alpha": 0.7, "zorder": 2}
+        axes.vlines(training, low, high, **line)
+        axes.plot(training, value, linestyle="", label=method, **mark(given[method]))
+    axes.set_ylim(bottom=0)
+    ends = [1.0, *(own.training for own in costs)]
+    style.log_speedup(axes.xaxis, 0.8 * min(ends), 1.25 * max(ends))
+    axes.set_xlabel("training time of a trial, dense = 1")
+    axes.set_ylabel("area")
+    result.legend(loc="outside right center")
+    runs = study.runs_on(task)
+    style.title(result, text.title(runs, text.trained_on(runs)))
+    note = (
+        f"area: in points above the reference minus {FLOOR:g}, times doublings of FLOPs speed-up, "
+        f"to {study.evidence[task].end:.1f}{text.TIMES}; lines: 95% intervals over texts and "
+        "seeds; training time: wall-clock, the median over trials against dense with the same "
+        "seed, a rough number"
+    )
+    style.caption(result, [note])
+    return result

@@ -1,0 +1,91 @@
+"""The figures of a store: `FIGURES` says where each is made.
+
+They are PNG, SVG and PDF files in ``figures/``: per task ``<task>-`` and a name of `FIGURES`, for
+several tasks `ALL_TASKS`, for break-even maps ``break-even-<setting>``, and `HERO`.  Drawing again
+gives the same bytes.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from lotbench.report.figures import (
+    all_tasks,
+    cost,
+    front,
+    hero,
+    keep_ratio,
+    settings,
+    speed,
+    style,
+    time_shares,
+)
+from lotbench.report.figures.panels import reduced, timed_models
+from lotbench.report.tables.all_tasks import drops_of
+from lotbench.statistics.study import Study
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+log = logging.getLogger(__name__)
+
+# Each gives None if the store has no data for it.
+FIGURES: dict[str, Callable[[Study, str], Figure | None]] = {
+    "accuracy-vs-flops": front.flops_figure,
+    "accuracy-vs-real": front.real_figure,
+    "real-vs-flops": speed.figure,
+    "time-shares": time_shares.figure,
+    "keep-ratio": keep_ratio.figure,
+    "settings": settings.figure,
+    "gain-vs-training": cost.figure,
+}
+ALL_TASKS = "all-tasks"
+HERO = "hero"
+
+
+def draw(study: Study) -> list[Path]:
+    """Draw all figures that a store has data for, and return their files.
+
+    A warning names each figure that cannot be drawn.
+    """
+    for sentence in missing(study):
+        log.warning(sentence)
+    folder, files = study.folder / "figures", []
+    with style.drawing():
+        for task in study.references:
+            for name, figure in FIGURES.items():
+                if drawn := figure(study, task):
+                    files += style.save(drawn, folder / f"{task}-{name}")
+        if compared := drops_of(study):
+            files += style.save(all_tasks.figure(compared, study.runs), folder / ALL_TASKS)
+    first = next(iter(study.references), None)
+    if first is not None:
+        with style.drawing(hero.SETTINGS):
+            if drawn := hero.figure(study, first):
+                files += style.save(drawn, folder / HERO)
+    return files
+
+
+def missing(study: Study) -> list[str]:
+    """One sentence for each figure that cannot be drawn from a store, with the reason."""
+    sentences = []
+    for task in study.tasks:
+        models = study.validated(task)
+        if not models:
+            sentences.append(f"{task}: no figures, no trial is done and scored on validation")
+            continue
+        if task not in study.references:
+            sentences.append(f"{task}: no figures, neither dense nor the teacher has a score")
+            continue
+        if not timed_models(study, task):
+            names = f"{task}-accuracy-vs-real, {task}-real-vs-flops and {task}-time-shares"
+            sentences.append(f"{names}: not drawn, no timings (see `lotbench measure`)")
+        elif not time_shares.chosen(models):
+            name = f"{task}-time-shares"
+            sentences.append(f"{name}: not drawn, no timings with shares (see `lotbench measure`)")
+        if not reduced(models):
+            sentences.append(f"{task}-keep-ratio: not drawn, no reduced model has keep ratios")
+    return sentences or ([] if study.trials else ["no figures, the store has no trials"])

@@ -1,0 +1,297 @@
+"""Score against speed-up, with the front of every method: over FLOPs, and over real speed."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import dataclass
+from itertools import groupby
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from lotbench.report import text
+from lotbench.report.figures import chart, style
+from lotbench.report.figures.panels import (
+    Shown,
+    columns_of,
+    draw_intervals,
+    draw_marks,
+    ends,
+    flops,
+    gain,
+    legend,
+    looks_of,
+    notes_on_models,
+    panels,
+    real,
+    shown,
+    timed_models,
+    timed_title,
+)
+from lotbench.report.looks import GREY, PageMark, order
+from lotbench.report.tables.clock import real_speedups
+from lotbench.statistics.reference import Reference
+from lotbench.statistics.scored import DENSE, Scored, wheres
+from lotbench.statistics.study import Study
+from lotbench.statistics.timed import Where
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+Looks = dict[str, tuple[str, str]]
+
+# The axis ends at most this many points below the reference.
+DEEPEST = 10.0
+# And at least this many, if a model lies below the axis: smaller differences are mostly noise.
+SHALLOWEST = 2.0
+# Space between the vertical bars of two methods, in points of type.
+BAR = 1.2
+# The same on a page, as a share of the axis.
+PAGE_BAR = 0.0016
+# Share of an axis that is left free at its ends.
+MARGIN = 0.06
+# Length of the arrow of an open end, in points of type.
+ARROW = 16
+
+
+@dataclass(frozen=True)
+class Front:
+    """Scores over one kind of speed-up."""
+
+    where: Where | None
+    """The timing setting; None for FLOPs."""
+    reference: Reference
+    metric: str
+    models: list[Scored]
+    """All models that the chart is about; those without a coordinate are not in ``shown``."""
+    shown: list[Shown]
+    depth: float
+    """Where the axis ends, in points below the reference."""
+    open_ends: Collection[str]
+    """The methods of which no faster model than the fastest one was scored."""
+
+    @property
+    def gain_title(self) -> str:
+        """The label of the axis of gains."""
+        return gain_title(self.metric, self.reference)
+
+    @property
+    def inside(self) -> list[Shown]:
+        """The models above the lower end of the axis."""
+        return [own for own in self.shown if own.y.value >= -self.depth]
+
+    def limits(self, models: Iterable[Scored]) -> tuple[float, float]:
+        """The limits of the axis of gains, with room for these models and their intervals."""
+        gains = [(own.gain.value, own.gain.high) for own in models]
+        high = float(np.nanmax([(0.0, 0.0), *gains]))
+        margin = MARGIN * (high + self.depth)
+        return -self.depth - margin, high + margin
+
+
+def over_flops(study: Study, task: str) -> Front:
+    """Scores over FLOPs speed-ups.
+
+    Without dense-packed: it saves no FLOPs, so its mark would hide that of dense.
+    """
+    models = [own for own in study.validated(task) if own.method != "dense-packed"]
+    ends = study.evidence[task].open_ends
+    return _front(study, task, None, models, shown(models, flops, gain), ends)
+
+
+def over_real(study: Study, task: str, where: Where, models: list[Scored]) -> Front:
+    """Scores over real speed-ups in a timing setting; the axis has room for all ``models``."""
+    return _front(study, task, where, models, shown(models, real(where), gain, where), ())
+
+
+def _front(
+    study: Study,
+    task: str,
+    where: Where | None,
+    models: list[Scored],
+    own: list[Shown],
+    open_ends: Collection[str],
+) -> Front:
+    depth, metric = axis_depth(models), models[0].metric
+    return Front(where, study.references[task], metric, models, own, depth, open_ends)
+
+
+def flops_figure(study: Study, task: str) -> Figure:
+    """The figure over FLOPs; the front of a method with an open end ends in an arrow."""
+    own, given = over_flops(study, task), looks_of(study, task)
+    figure, (axes,) = panels(1, 4.2, 3.1)
+    _draw(axes, own, given, label_line=True)
+    arrows = _draw_open_ends(axes, own, given)
+    axes.set_xlabel("FLOPs speed-up over dense (log scale)")
+    style.speedup_limits([axes.xaxis], ends(each.x for each in own.inside))
+    runs = study.runs_on(task)
+    formats = {run.trial.training.precision for run in runs if run.trial.training}
+    precision = text.listed(sorted(each for each in formats if each))
+    notes = [f"Trained in {precision}"] if precision else []
+    if arrows:
+        notes.append("arrow: no faster model of the method was scored")
+    style.title(figure, text.title(runs, text.trained_on(runs)))
+    _finish(figure, study, task, own, notes)
+    return figure
+
+
+def real_figure(study: Study, task: str) -> Figure | None:
+    """The figure over real speed-ups, one panel per timing setting; None without timings."""
+    models, given = timed_models(study, task), looks_of(study, task)
+    if not models:
+        return None
+    fronts = [over_real(study, task, where, models) for where in wheres(models)]
+    figure, axes = panels(len(fronts), 3.1, 2.7)
+    for index, (panel, own) in enumerate(zip(axes, fronts, strict=True)):
+        last = (index + 1) % columns_of(len(fronts)) == 0 or index == len(fronts) - 1
+        _draw(panel, own, given, label_line=last)
+        panel.set_title(text.timing_setting(own.where))
+        panel.set_xlabel("Real speed-up (log scale)")
+    values = ends(each.x for own in fronts for each in own.inside)
+    style.speedup_limits([panel.xaxis for panel in axes], values)
+    style.title(figure, timed_title(study, task, wheres(models)))
+    _finish(figure, study, task, fronts[0], [real_speedups(models)])
+    return figure
+
+
+def page_chart(own: Front, marks: list[PageMark]) -> chart.Spec:
+    """The chart of a page."""
+    seen, methods = own.inside, [mark.method for mark in marks]
+    low, high = style.speedup_range(ends(each.x for each in seen))
+    drawn = order(each.model.method for each in own.shown)
+    values = chart.values(own.shown, own.reference)
+    last = {each.model.method: place for place, each in enumerate(own.shown)}
+    for place, (value, each) in enumerate(zip(values, own.shown, strict=True)):
+        method = each.model.method
+        value["open"] = method in own.open_ends and place == last[method]
+        value["shown"] = each.y.value >= -own.depth
+        shift = PAGE_BAR * (drawn.index(method) - (len(drawn) - 1) / 2)
+        value["bar"] = chart.rounded(value["x"] * (high / low) ** shift)
+    where = own.where and text.timing_setting(own.where)
+    against = f"real speed-up on {where}" if where else "FLOPs speed-up"
+    axis = {
+        "title": own.gain_title,
+        "scale": {"domain": list(own.limits(each.model for each in own.shown)), "nice": False},
+        "axis": {"labelExpr": chart.SIGNED, "tickCount": 6},
+    }
+    return chart.spec(
+        f"{own.gain_title} over {against}. {chart.counted(seen)}",
+        values,
+        chart.log_axis(low, high, f"{'Real' if where else 'FLOPs'} speed-up (log scale)"),
+        axis,
+        marks,
+        [
+            chart.level(0),
+            chart.name(text.reference(own.reference, own.metric), 0),
+            chart.line("setting", "datum.curve", 1, 0.3),
+            chart.line("method", "datum.front", 2, 1),
+            chart.interval("y", "datum.front && datum.shown", {"x": {"field": "bar"}}),
+            chart.interval("x", "datum.front && datum.shown"),
+            chart.arrows(),
+            chart.symbols(methods, "datum.shown && !datum.front", chart.SMALL, 0.45),
+            chart.symbols(methods, "datum.shown && datum.front", chart.LARGE, 1),
+        ],
+    )
+
+
+def gain_title(metric: str, reference: Reference) -> str:
+    """The label of an axis of gains."""
+    return f"{text.metric(metric)} against {reference.name} ({text.unit(metric)})"
+
+
+def axis_depth(models: Iterable[Scored]) -> float:
+    """The lower end of the axis in points below the reference, a multiple of 0.5.
+
+    It is at most 10, and at most twice the depth within which three quarters of the reduced models
+    lie, so that these fill the axis.  It is no deeper than the lowest model within these limits.
+    """
+    gains = [own.gain for own in models if own.method not in DENSE]
+    gains = [each for each in gains if math.isfinite(each.value)]
+    if not gains:
+        return SHALLOWEST
+    limit = max(SHALLOWEST, 2 * float(np.quantile([-each.value for each in gains], 0.75)))
+    depth = _up_to_half(min(DEEPEST, limit))
+    inside = [each for each in gains if each.value >= -depth]
+    if not inside:
+        return depth
+    least = 0.5 if len(inside) == len(gains) else SHALLOWEST
+    lowest = float(np.nanmin([each[:2] for each in inside]))
+    return min(depth, _up_to_half(max(-lowest, least)))
+
+
+def not_drawn(own: Front) -> list[str]:
+    """Note for the caption, if there is one: how many models of each method are below the axis."""
+    hidden = [each.method for each in own.models if each.gain.value < -own.depth]
+    counts = [f"{hidden.count(method)} of {method}" for method in order(hidden)]
+    below = f"Not drawn, more than {own.depth:g} below {own.reference.name}"
+    return [f"{below}: {', '.join(counts)}"] if counts else []
+
+
+def _up_to_half(points: float) -> float:
+    return math.ceil(2 * points) / 2
+
+
+def _draw(axes: Axes, own: Front, given: Looks, label_line: bool) -> None:
+    """Draws one panel: models, fronts and the line of the reference."""
+    methods = order(each.method for each in own.models)
+    for place, method in enumerate(methods):
+        ours = [each for each in own.shown if each.model.method == method]
+        colour = given[method][0]
+        by_setting = sorted(ours, key=lambda each: each.model.setting)
+        for _, curve in groupby(by_setting, lambda each: each.model.setting):
+            # One trained model at several budgets.
+            _line(axes, list(curve), colour, linewidth=0.6, alpha=0.6)
+        # The line also goes to models below the axis.
+        best = [each for each in ours if each.on_front]
+        _line(axes, best, colour, linewidth=1.6, zorder=3)
+        draw_intervals(axes, best, colour, BAR * (place - (len(methods) - 1) / 2))
+        inside = [each for each in ours if each.y.value >= -own.depth]
+        others = [each for each in inside if not each.on_front]
+        draw_marks(axes, others, given[method], faint=True)
+        draw_marks(axes, [each for each in inside if each.on_front], given[method])
+    axes.set_ylabel(own.gain_title)
+    style.points_axis(axes, *own.limits(own.models))
+    axes.axhline(0, color=GREY, linewidth=0.8, zorder=1)
+    if label_line:
+        axes.annotate(
+            text.reference(own.reference, own.metric),
+            (1, 0),
+            xytext=(3, 0),
+            xycoords=("axes fraction", "data"),
+            textcoords="offset points",
+            va="center",
+            fontsize=7,
+            color="#444444",
+        )
+
+
+def _line(axes: Axes, own: Sequence[Shown], colour: str, **shape: float) -> None:
+    axes.plot([each.x.value for each in own], [each.y.value for each in own], color=colour, **shape)
+
+
+def _draw_open_ends(axes: Axes, own: Front, given: Looks) -> int:
+    """Draws a dashed arrow to the right of each open end inside the axis; returns their number."""
+    last = {each.model.method: each for each in own.shown}
+    drawn = 0
+    for method in order(own.open_ends):
+        end = last[method]
+        if end.y.value < -own.depth:
+            continue
+        shape = {"arrowstyle": "<-", "linestyle": (0, (2, 1.5)), "color": given[method][0]}
+        # The arrow comes from the mark, and its end is at the (empty) text.
+        place = {"xytext": (ARROW, 0), "textcoords": "offset points"}
+        arrow = axes.annotate("", (end.x.value, end.y.value), **place, arrowprops=shape)
+        arrow.set_in_layout(False)
+        drawn += 1
+    return drawn
+
+
+def _finish(figure: Figure, study: Study, task: str, own: Front, notes: list[str]) -> None:
+    """Adds legend and caption."""
+    if any(math.isfinite(each.gain.low) for each in own.models):
+        bars = "95% intervals over texts and seeds of models on a front"
+        notes = [*notes, f"vertical bars, side by side: {bars}"]
+    legend(figure, (each.method for each in own.models), looks_of(study, task), lines=True)
+    notes = [*notes, *notes_on_models(own.models, study.runs_on(task))]
+    style.caption(figure, [*not_drawn(own), "; ".join(notes)])

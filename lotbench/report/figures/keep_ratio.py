@@ -1,0 +1,74 @@
+"""The share of tokens that each layer computes, along each method's front."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from lotbench.report import text
+from lotbench.report.figures import style
+from lotbench.report.figures.heat import HeatGrid, HeatMap, draw, grid
+from lotbench.report.figures.panels import reduced
+from lotbench.report.looks import order
+from lotbench.statistics.scored import along_front
+from lotbench.statistics.study import Study
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+# Most rows of a method, enough to show the shape of its front.
+MOST_ROWS = 6
+
+
+def data(study: Study, task: str) -> list[HeatMap]:
+    """Percent of the tokens by model and layer, one map per method."""
+    models = reduced(study.validated(task))
+    layers = max((len(own.keep_ratios) for own in models), default=0)
+    maps = []
+    for method in order(own.method for own in models):
+        own = along_front(models, method, MOST_ROWS)
+        values = np.full((len(own), layers), np.nan)
+        for row, model in zip(values, own, strict=True):
+            row[: len(model.keep_ratios)] = [100 * ratio for ratio in model.keep_ratios]
+        texts = [[f"{value:.0f}" for value in row] for row in values]
+        columns = [str(layer + 1) for layer in range(layers)]
+        maps.append(HeatMap(method, list(map(text.cost_and_score, own)), columns, values, texts))
+    return maps
+
+
+def figure(study: Study, task: str) -> Figure | None:
+    """The figure, one panel per method; None if no reduced model has keep ratios."""
+    from matplotlib.colors import Normalize
+    from matplotlib.figure import Figure
+
+    maps = data(study, task)
+    if not maps:
+        return None
+    heights = [len(own.rows) for own in maps]
+    width = max(2.1 + 0.33 * len(maps[0].columns), 4.6)
+    height = 1.25 + 0.2 * sum(heights) + 0.28 * len(heights)
+    result = Figure(figsize=(width, height), layout="constrained")
+    panels = result.subplots(len(maps), 1, sharex=True, squeeze=False, height_ratios=heights)[:, 0]
+    norm = Normalize(0, 100)
+    images = [draw(axes, own, "cividis", norm) for axes, own in zip(panels, maps, strict=True)]
+    for axes, own in zip(panels, maps, strict=True):
+        axes.set_title(own.title, loc="left", fontweight="bold", pad=3)
+    panels[-1].set_xlabel("Layer")
+    bar = {"aspect": 25, "shrink": min(0.9, 2.5 / height), "anchor": (0, 1)}
+    result.colorbar(images[0], ax=list(panels), label="Tokens computed (%)", **bar)
+    runs = study.runs_on(task)
+    style.title(result, text.title(runs, text.trained_on(runs)))
+    small = "Next to the rows: FLOPs speed-up and score of models on each method's front"
+    style.caption(result, [f"{small}; {text.seeds(reduced(study.validated(task)))}"])
+    return result
+
+
+def page_grid(study: Study, task: str) -> HeatGrid | None:
+    """The tables of a page; None if no reduced model has keep ratios."""
+    maps = data(study, task)
+    if not maps:
+        return None
+    note = "Percent of all tokens; next to the rows: FLOPs speed-up and score of models on a front."
+    title = "Tokens computed in each layer"
+    return grid(title, "Layer", maps, lambda percent: percent / 100, note)

@@ -1,0 +1,186 @@
+"""Shared parts of figures of scored models: panels, marks, intervals, legend and captions."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from lotbench.report import text
+from lotbench.report.looks import looks, mark, order
+from lotbench.statistics.bootstrap import UNKNOWN, Estimate
+from lotbench.statistics.runs import Run
+from lotbench.statistics.scored import DENSE, Scored, front
+from lotbench.statistics.study import Study
+from lotbench.statistics.timed import Where
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+Coordinate = Callable[[Scored], Estimate]
+
+
+@dataclass(frozen=True)
+class Shown:
+    """A scored model in a chart."""
+
+    model: Scored
+    x: Estimate
+    y: Estimate
+    on_front: bool
+    hollow: bool
+    """True if its wall-clock speed-up is within timing noise."""
+
+
+def shown(
+    models: Iterable[Scored], x: Coordinate, y: Coordinate, where: Where | None = None
+) -> list[Shown]:
+    """The models that have both coordinates, by method in the order of legends, then by ``x``.
+
+    ``where`` is the timing setting of the coordinates, if they are of one.
+    """
+    found = []
+    own = [m for m in models if math.isfinite(x(m).value) and math.isfinite(y(m).value)]
+    for method in order(m.method for m in own):
+        ours = [m for m in own if m.method == method]
+        ours.sort(key=lambda m: (x(m).value, y(m).value))
+        best = front([x(m).value for m in ours], [y(m).value for m in ours])
+        for model, on_front in zip(ours, best, strict=True):
+            # Dense is never hollow: it is the reference.
+            hollow = where is not None and model.timed[where].flagged and method not in DENSE
+            found.append(Shown(model, x(model), y(model), bool(on_front), hollow))
+    return found
+
+
+def flops(own: Scored) -> Estimate:
+    """The FLOPs speed-up of a model."""
+    return own.flops
+
+
+def gain(own: Scored) -> Estimate:
+    """The score of a model against the reference, in points."""
+    return own.gain
+
+
+def real(where: Where) -> Coordinate:
+    """The wall-clock speed-up (x best) in a timing setting; unknown if not timed there."""
+
+    def coordinate(own: Scored) -> Estimate:
+        timed = own.timed.get(where)
+        return timed.best if timed and timed.best else UNKNOWN
+
+    return coordinate
+
+
+def timed_flops(where: Where) -> Coordinate:
+    """The FLOPs speed-up on the texts timed in a setting; unknown if not timed there."""
+    return lambda own: own.timed[where].flops if where in own.timed else UNKNOWN
+
+
+def ends(values: Iterable[Estimate]) -> list[float]:
+    """The values and the ends of their intervals."""
+    return [each for value in values for each in value]
+
+
+def timed_models(study: Study, task: str) -> list[Scored]:
+    """The models of a task that were timed, in any setting."""
+    return [own for own in study.validated(task) if own.timed]
+
+
+def reduced(models: Iterable[Scored]) -> list[Scored]:
+    """The models of methods other than dense with keep ratios, FLOPs speed-up and score."""
+    return [
+        own
+        for own in models
+        if own.reduces and math.isfinite(own.flops.value) and math.isfinite(own.score.value)
+    ]
+
+
+def panels(count: int, width: float, height: float) -> tuple[Figure, list[Axes]]:
+    """A figure of ``count`` panels of the given size, in inches, that share their axes."""
+    from matplotlib.figure import Figure
+
+    columns = columns_of(count)
+    lines = math.ceil(count / columns)
+    figure = Figure(figsize=(1.3 + width * columns, 0.7 + height * lines), layout="constrained")
+    grid = figure.subplots(lines, columns, sharex=True, sharey=True, squeeze=False)
+    axes = list(grid.flat)
+    for spare in axes[count:]:
+        spare.set_visible(False)
+    for panel in axes:
+        panel.tick_params(labelbottom=True, labelleft=True)
+    return figure, axes[:count]
+
+
+def columns_of(count: int) -> int:
+    """Number of panels in a row, given ``count`` panels."""
+    return count if count <= 3 else 2 if count == 4 else 3
+
+
+def draw_marks(
+    axes: Axes, own: Sequence[Shown], look: tuple[str, str], faint: bool = False
+) -> None:
+    """Draws the marks of a method's models."""
+    shape: dict[str, Any] = mark(look) | {"linestyle": ""}
+    if faint:
+        shape |= {"markersize": 4, "alpha": 0.4, "zorder": 4}
+    edge = {"markerfacecolor": "white", "markeredgecolor": look[0], "markeredgewidth": 1}
+    for hollow, style in ((False, shape), (True, shape | edge)):
+        places = [(each.x.value, each.y.value) for each in own if each.hollow is hollow]
+        axes.plot([x for x, _ in places], [y for _, y in places], **style)
+
+
+def draw_intervals(axes: Axes, own: Sequence[Shown], colour: str, shift: float = 0.0) -> None:
+    """Draws the intervals that are known, in both directions.
+
+    ``shift`` moves the vertical ones to the right, in points of type, so that those of several
+    methods at the same speed-up stand side by side.
+    """
+    from matplotlib.transforms import ScaledTranslation
+
+    thin: dict[str, Any] = {"color": colour, "linewidth": 0.7, "alpha": 0.6, "zorder": 2}
+    x, y = [each.x for each in own], [each.y for each in own]
+    axes.hlines([v.value for v in y], [v.low for v in x], [v.high for v in x], **thin)
+    figure = axes.get_figure(root=True)
+    assert figure is not None, "the axes are drawn on"
+    place = axes.transData + ScaledTranslation(shift / 72, 0, figure.dpi_scale_trans)
+    thin["transform"] = place
+    axes.vlines([v.value for v in x], [v.low for v in y], [v.high for v in y], **thin)
+
+
+def looks_of(study: Study, task: str) -> dict[str, tuple[str, str]]:
+    """Colour and marker of every method of a task, failed ones too."""
+    return looks(run.method for run in study.runs_on(task))
+
+
+def legend(
+    figure: Figure, methods: Iterable[str], given: dict[str, tuple[str, str]], lines: bool
+) -> None:
+    """Adds the legend to the right of the panels; ``lines`` is true if fronts are drawn."""
+    from matplotlib.lines import Line2D
+
+    join = "-" if lines else ""
+    handles = [
+        Line2D([], [], linestyle=join, linewidth=1.6, label=method, **mark(given[method]))
+        for method in order(methods)
+    ]
+    extra, _ = figure.axes[0].get_legend_handles_labels()
+    figure.legend(handles=[*handles, *extra], loc="outside right center")
+
+
+def notes_on_models(models: Sequence[Scored], runs: Sequence[Run]) -> list[str]:
+    """Notes for the caption: the number of seeds, and the failed trials."""
+    notes = [text.seeds(models)]
+    if max(own.seeds for own in models) > 1:
+        notes.append("bars of FLOPs: from smallest to largest")
+    failed = sum(run.failed for run in runs)
+    if failed:
+        notes.append(f"{text.count(failed, 'failed trial')} not shown")
+    return notes
+
+
+def timed_title(study: Study, task: str, settings: Iterable[Where]) -> str:
+    """The title of a wall-clock figure, with the devices and threads of its settings."""
+    return text.title(study.runs_on(task), text.timed_on(settings, study.device_names(task)))

@@ -1,0 +1,154 @@
+"""What each setting of a method is worth: a heat map of settings by budget."""
+
+from __future__ import annotations
+
+import math
+from collections import defaultdict
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from lotbench.report import text
+from lotbench.report.figures import style
+from lotbench.report.figures.front import axis_depth, gain_title
+from lotbench.report.figures.heat import HeatGrid, HeatMap, draw, grid
+from lotbench.report.looks import order
+from lotbench.statistics.runs import Params, varying
+from lotbench.statistics.scored import DENSE, Scored
+from lotbench.statistics.study import Study
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+CHOSEN = "*: the largest area on selection, by which a setting is chosen"
+
+
+@dataclass(frozen=True)
+class SettingMap:
+    """The settings of one method at the budgets or targets that they share."""
+
+    heat: HeatMap
+    """Score minus the reference's in points, by setting and budget; a star marks the setting with
+    the largest area on selection."""
+    parameters: list[str]
+    """The parameters in which the settings differ."""
+    budget: str
+    """What the columns are: ``FLOPs speed-up`` for targets, else the name of the budget."""
+    speedups: np.ndarray | None
+    """FLOPs speed-up of every cell, if the columns are not targets."""
+
+
+def data(study: Study, task: str) -> list[SettingMap]:
+    """One map for each method with several settings that share at least two budgets or targets."""
+    models = [own for own in study.validated(task) if own.method not in DENSE]
+    models = [own for own in models if math.isfinite(own.gain.value)]
+    evidence = study.evidence.get(task)
+    areas = evidence.areas_on_selection() if evidence else {}
+    maps = []
+    for method in order(own.method for own in models):
+        own = [each for each in models if each.method == method]
+        # Where there are targets, the budget of training is one more that few settings share.
+        own = [each for each in own if each.target is not None] or own
+        settings: dict[str, set[str]] = defaultdict(set)
+        for each in own:
+            settings[each.at].add(each.setting)
+        if sum(len(each) > 1 for each in settings.values()) > 1:
+            params = varying(run for run in study.runs_on(task) if run.method == method)
+            maps.append(_map(own, params, areas))
+    return maps
+
+
+def figure(study: Study, task: str) -> Figure | None:
+    """The figure, one panel per method; None if no method has settings to compare."""
+    from matplotlib.colors import Normalize
+    from matplotlib.figure import Figure
+
+    maps, models = data(study, task), study.validated(task)
+    if not maps:
+        return None
+    norm = Normalize(-axis_depth(models), 0)
+    heights = [0.75 + (0.2 if own.speedups is None else 0.32) * len(own.heat.rows) for own in maps]
+    width = max(5.0, 2.6 + 0.5 * max(len(own.heat.columns) for own in maps))
+    result = Figure(figsize=(width, 0.9 + sum(heights)), layout="constrained")
+    panels = result.subplots(len(maps), 1, squeeze=False, height_ratios=heights)[:, 0]
+    images = [draw(axes, own.heat, "cividis", norm) for axes, own in zip(panels, maps, strict=True)]
+    for axes, own in zip(panels, maps, strict=True):
+        axes.set_title(own.heat.title, loc="left", fontweight="bold", pad=3)
+        axes.set_title(", ".join(own.parameters), loc="right", fontsize=7, pad=3)
+        axes.set_xlabel(own.budget)
+    bar = {"aspect": 25, "shrink": min(0.9, 2.5 / sum(heights)), "anchor": (0, 1)}
+    # In two lines, since the figure of one method is not high.
+    label = gain_title(models[0].metric, study.references[task]).replace(" (", "\n(")
+    result.colorbar(images[0], ax=list(panels), label=label, extend="both", **bar)
+    runs = study.runs_on(task)
+    style.title(result, text.title(runs, text.trained_on(runs)))
+    speeds = ["in brackets: FLOPs speed-up"] if any(o.speedups is not None for o in maps) else []
+    notes = [CHOSEN, *speeds, f"scores on validation, {text.seeds(models)}"]
+    style.caption(result, ["; ".join(notes)])
+    return result
+
+
+def page_grids(study: Study, task: str) -> list[HeatGrid]:
+    """The tables of a page, one per method."""
+    depth = axis_depth(study.validated(task))
+    return [
+        grid(
+            own.heat.title,
+            "Setting",
+            [own.heat],
+            lambda gain: gain / depth,
+            f"Rows: {', '.join(own.parameters)}. Columns: {own.budget}.",
+        )
+        for own in data(study, task)
+    ]
+
+
+def _map(own: list[Scored], params: dict[str, Params], areas: dict[str, float]) -> SettingMap:
+    """The map of the models of one method."""
+    models = {(each.setting, each.at): each for each in own}
+    scored = {each.setting for each in own}
+    settings = [setting for setting in params if setting in scored]
+    settings.sort(key=lambda setting: [_rank(value) for value in params[setting].values()])
+    budgets = sorted({each.at for each in own}, key=lambda at: _place(own, at))
+    kinds = {at.partition("=")[0] for at in budgets}
+    kind = kinds.pop() if len(kinds) == 1 else ""
+    columns = [at.partition("=")[2] if kind else at for at in budgets]
+    columns = [f"{column}{text.TIMES}" for column in columns] if kind == "target" else columns
+    gains, speedups = (np.full((len(settings), len(budgets)), np.nan) for _ in range(2))
+    texts = [[text.NONE] * len(budgets) for _ in settings]
+    for line, setting in enumerate(settings):
+        for column, at in enumerate(budgets):
+            if each := models.get((setting, at)):
+                gains[line, column], speedups[line, column] = each.gain.value, each.flops.value
+                speed = "" if kind == "target" else f"\n({each.flops.value:.1f}{text.TIMES})"
+                texts[line][column] = f"{text.signed(each.gain.value)}{speed}"
+    best = max(settings, key=lambda setting: areas.get(setting, -math.inf))
+    stars = {best: " *"} if best in areas else {}
+    rows = [f"{_written(params[setting])}{stars.get(setting, '')}" for setting in settings]
+    return SettingMap(
+        HeatMap(own[0].method, rows, columns, gains, texts),
+        list(params[settings[0]]),
+        "FLOPs speed-up" if kind == "target" else kind or "budget",
+        None if kind == "target" else speedups,
+    )
+
+
+def _place(own: list[Scored], at: str) -> tuple[float, float]:
+    """The place of a target or budget among the columns: by target, then by mean speed-up."""
+    models = [each for each in own if each.at == at]
+    return models[0].target or 0.0, float(np.mean([each.flops.value for each in models]))
+
+
+def _rank(value: Any) -> tuple[bool, float, str]:
+    """Numbers by value, then texts."""
+    number = isinstance(value, int | float)
+    return (False, float(value), "") if number else (True, 0.0, str(value))
+
+
+def _written(params: Params) -> str:
+    """``0.1``; ``0.1, 0.002`` for two parameters."""
+    return ", ".join(
+        "default" if value is None else f"{value:g}" if isinstance(value, float) else str(value)
+        for value in params.values()
+    )

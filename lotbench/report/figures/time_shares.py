@@ -1,0 +1,159 @@
+"""Time by section: one stacked bar per model; its length is the model's time."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from lotbench.report import looks, text
+from lotbench.report.figures import style
+from lotbench.report.figures.panels import reduced, timed_title
+from lotbench.statistics.scored import DENSE, Scored, along_front
+from lotbench.statistics.study import Study
+from lotbench.statistics.timed import Where
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+# The sections of a timing pass in the order of the bars, with their names and colours.
+SECTIONS = {
+    "attention": ("attention", looks.BLUE),
+    "feed_forward": ("feed-forward", looks.SKY),
+    "received_attention": ("attention received", looks.PURPLE),
+    "decisions": ("decisions (routers, ranks)", looks.VERMILLION),
+    "gather_scatter": ("gather and scatter", looks.YELLOW),
+    "rest": ("embedding and head", looks.GREY),
+}
+# Most bars of a method.
+MOST_BARS = 3
+
+
+@dataclass(frozen=True)
+class Bar:
+    """The time of one model, in percent of that of the fastest dense model of its backend."""
+
+    model: Scored
+    total: float
+    parts: list[float | None]
+    """By section; None if the pass did not measure it."""
+    flops: float | None
+    """The FLOPs, in percent of dense."""
+
+    @property
+    def label(self) -> str:
+        """FLOPs speed-up and score."""
+        return text.cost_and_score(self.model)
+
+
+@dataclass(frozen=True)
+class Bars:
+    """Time by section in one timing setting and backend, one bar per model."""
+
+    where: Where
+    backend: str
+    rows: list[Bar]
+
+    @property
+    def title(self) -> str:
+        """``CPU, 1 thread, batch 32, torch-fp32``"""
+        return f"{text.timing_setting(self.where)}, {self.backend}"
+
+    @property
+    def sections(self) -> list[tuple[str, str]]:
+        """Name and colour, in the order of the bars."""
+        return list(SECTIONS.values())
+
+    @property
+    def longest(self) -> float:
+        """The length of the longest bar or mark."""
+        return max(max(bar.total, bar.flops or 0) for bar in self.rows)
+
+
+def chosen(models: Sequence[Scored]) -> list[Scored]:
+    """The models with bars: the dense ones, and some of each method's front, with shares."""
+    timed = [own for own in models if any(each.shares for each in own.backends.values())]
+    found = [own for method in DENSE for own in timed if own.method == method]
+    own = reduced(timed)
+    for method in looks.order(each.method for each in own):
+        found += along_front(own, method, MOST_BARS)
+    return found
+
+
+def data(models: Sequence[Scored]) -> list[Bars]:
+    """The bars of `chosen` models, by timing setting and backend with shares."""
+    own = chosen(models)
+    places = sorted({place for each in own for place, at in each.backends.items() if at.shares})
+    found = []
+    for where, backend in places:
+        rows = [_bar(each, where, backend) for each in own if (where, backend) in each.backends]
+        found.append(Bars(where, backend, rows))
+    return found
+
+
+def figure(study: Study, task: str) -> Figure | None:
+    """The figure, one panel per timing setting and backend; None without shares.
+
+    A mark shows where the bar would end if time were proportional to the FLOPs of the timed texts.
+    """
+    from matplotlib.figure import Figure
+
+    models = chosen(study.validated(task))
+    bars = data(models)
+    if not bars:
+        return None
+    columns = min(len(bars), 2)
+    lines = math.ceil(len(bars) / columns)
+    # In inches.  Width: 3.9 for names and legend.  Height: 0.9 for title and caption, 0.7 for the
+    # title and labels of a panel, 0.19 for a bar.
+    size = (3.9 + 2.6 * columns, 0.9 + lines * (0.7 + 0.19 * len(models)))
+    result = Figure(figsize=size, layout="constrained")
+    grid = result.subplots(lines, columns, sharey=True, squeeze=False)
+    for spare in grid.flat[len(bars) :]:
+        spare.set_visible(False)
+    for axes, own in zip(grid.flat, bars, strict=False):
+        _draw(axes, own, models)
+    names = [f"{own.method}  {text.cost_and_score(own)}" for own in models]
+    grid[0, 0].set_yticks(range(len(models)), names)
+    grid[0, 0].invert_yaxis()
+    result.legend(*grid[0, 0].get_legend_handles_labels(), loc="outside right center", fontsize=7)
+    style.title(result, timed_title(study, task, {own.where for own in bars}))
+    small = "Next to the bars: FLOPs speed-up and score of models on each method's front"
+    notes = ["Timed against the fastest dense model of the same backend"]
+    notes.append(f"{small}; {text.seeds(models)}")
+    received = list(SECTIONS).index("received_attention")
+    if any(all(bar.parts[received] is None for bar in own.rows) for own in bars):
+        notes.append("Passes without attention received have it within attention")
+    style.caption(result, notes)
+    return result
+
+
+def _bar(own: Scored, where: Where, backend: str) -> Bar:
+    timed = own.backends[where, backend]
+    total = 100 / timed.same.value
+    parts = [timed.shares.get(section) for section in SECTIONS]
+    return Bar(
+        own,
+        total,
+        [None if share is None else total * share for share in parts],
+        100 / timed.flops.value if math.isfinite(timed.flops.value) else None,
+    )
+
+
+def _draw(axes: Axes, own: Bars, models: list[Scored]) -> None:
+    places = [models.index(bar.model) for bar in own.rows]
+    left = [0.0] * len(places)
+    for index, (name, colour) in enumerate(own.sections):
+        width = [bar.parts[index] or 0.0 for bar in own.rows]
+        axes.barh(places, width, left=left, height=0.75, color=colour, label=name)
+        left = [start + part for start, part in zip(left, width, strict=True)]
+    flops = [math.nan if bar.flops is None else bar.flops for bar in own.rows]
+    mark = {"marker": "|", "markersize": 9, "markeredgewidth": 1.5, "color": looks.BLACK}
+    axes.plot(flops, places, **mark, linestyle="", label="FLOPs of dense (%)")
+    axes.set_title(own.title)
+    axes.set_xlabel("Time, fastest dense = 100")
+    axes.margins(y=0.01)
+    axes.grid(False, axis="y")
+    axes.tick_params(axis="y", length=0)

@@ -1,1 +1,0 @@
-"""The report of stores as one HTML file."""

@@ -1,0 +1,150 @@
+"""What a page shows: of every store its tasks, its maps and its origin."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from lotbench.report import text
+from lotbench.report.figures import break_even, front, keep_ratio, settings, speed, time_shares
+from lotbench.report.figures.chart import Spec
+from lotbench.report.figures.heat import HeatGrid
+from lotbench.report.figures.panels import notes_on_models
+from lotbench.report.findings import findings
+from lotbench.report.looks import PageMark, order, page_marks
+from lotbench.report.readme import summary
+from lotbench.report.tables.clock import real_speedups
+from lotbench.report.tables.of_task import Tables, tables
+from lotbench.report.tables.origin import Origin, failures, origin, wide_timings
+from lotbench.report.tables.render import Table
+from lotbench.statistics.evidence import Evidence
+from lotbench.statistics.scored import Scored, wheres
+from lotbench.statistics.study import Study
+
+ON_DIAGONAL = "On the diagonal, time falls as FLOPs do; below the dashed line, dense is faster"
+
+
+@dataclass(frozen=True)
+class Chart:
+    """A chart with its caption."""
+
+    title: str
+    notes: list[str]
+    spec: Spec
+
+
+@dataclass(frozen=True)
+class Chapter:
+    """One task of a store."""
+
+    id: str
+    task: str
+    name: str
+    evidence: Evidence | None
+    findings: list[str]
+    marks: list[PageMark]
+    fronts: list[Chart]
+    speeds: list[Chart]
+    opening: Tables
+    closing: Tables
+    keep_ratios: HeatGrid | None
+    settings: list[HeatGrid]
+    time_bars: list[time_shares.Bars]
+
+    @property
+    def changes(self) -> Tables:
+        """The tables of what a change is worth."""
+        return {name: own for name, own in self.opening.items() if name.startswith("changes")}
+
+    @property
+    def headline(self) -> str:
+        """The sentence on the winner, or why there is none."""
+        return self.findings[min(1, len(self.findings) - 1)]
+
+
+@dataclass(frozen=True)
+class StorePage:
+    """One store."""
+
+    id: str
+    name: str
+    summary: str
+    chapters: list[Chapter]
+    maps: list[HeatGrid]
+    failures: Table | None
+    noisy: Table | None
+    origin: Origin
+
+
+def store_pages(studies: Sequence[Study]) -> list[StorePage]:
+    """What the page shows of each store, under a name that no other store of the page has."""
+    names = [study.name for study in studies]
+    return [
+        StorePage(
+            id=f"s{place}",
+            name=f"{study.name}-{place}" if names.count(study.name) > 1 else study.name,
+            summary=summary(study) if study.trials else "No trials.",
+            chapters=[_chapter(study, task, f"s{place}-{_slug(task)}") for task in study.tasks],
+            maps=[break_even.page_grid(record) for record in study.maps],
+            failures=failures(study),
+            noisy=wide_timings(study),
+            origin=origin(study),
+        )
+        for place, study in enumerate(studies, 1)
+    ]
+
+
+def _chapter(study: Study, task: str, place: str) -> Chapter:
+    models = study.validated(task)
+    methods = order(own.method for own in models)
+    marks = page_marks(methods, (run.method for run in study.runs_on(task)))
+    fronts, speeds = [], []
+    if any(math.isfinite(own.gain.value) for own in models):
+        fronts = [_flops_chart(study, task, marks), *_real_charts(study, task, models, marks)]
+        reference = study.references[task]
+        for own in speed.data(study, task):
+            spec = speed.page_chart(own, reference, marks)
+            speeds.append(Chart(text.timing_setting(own.where), [ON_DIAGONAL], spec))
+    opening, closing = tables(task, study)
+    return Chapter(
+        id=place,
+        task=task,
+        name=text.task_name(task),
+        evidence=study.evidence.get(task),
+        findings=findings(task, study),
+        marks=marks,
+        fronts=fronts,
+        speeds=speeds,
+        opening=opening,
+        closing=closing,
+        keep_ratios=keep_ratio.page_grid(study, task),
+        settings=settings.page_grids(study, task),
+        time_bars=time_shares.data(models),
+    )
+
+
+def _flops_chart(study: Study, task: str, marks: list[PageMark]) -> Chart:
+    own = front.over_flops(study, task)
+    notes = [*front.not_drawn(own), *notes_on_models(own.models, study.runs_on(task))]
+    notes += ["an arrow: no faster model of the method was scored"] * bool(own.open_ends)
+    notes.append("lines: 95% intervals over texts and seeds of models on a front")
+    return Chart("Score and FLOPs saved", notes, front.page_chart(own, marks))
+
+
+def _real_charts(
+    study: Study, task: str, models: list[Scored], marks: list[PageMark]
+) -> list[Chart]:
+    charts = []
+    for where in wheres(models):
+        timed = [own for own in models if where in own.timed]
+        own = front.over_real(study, task, where, timed)
+        notes = [*front.not_drawn(own), real_speedups(timed)]
+        title = f"Score and real speed: {text.timing_setting(where)}"
+        charts.append(Chart(title, notes, front.page_chart(own, marks)))
+    return charts
+
+
+def _slug(task: str) -> str:
+    return re.sub(r"[^a-z0-9]+", "-", task.lower()).strip("-")

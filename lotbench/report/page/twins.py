@@ -1,0 +1,49 @@
+"""The tables of a report in Markdown, LaTeX and CSV."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from lotbench.report.page.chapters import StorePage
+from lotbench.report.tables.render import Table, as_csv, latex, markdown, plain
+from lotbench.store.files import write_text
+
+
+def write(stores: Sequence[StorePage], compared: Table | None, page: Path) -> list[Path]:
+    """Write the tables into a folder next to a page, ``report-tables``, and return their files.
+
+    They are ``tables.md``, ``tables.tex``, ``<store>-<task>-<table>.csv`` and ``all-tasks.csv``.
+    """
+    folder = page.with_name(f"{page.stem}-tables")
+    folder.mkdir(exist_ok=True)
+    named = dict(_tables(stores, compared))
+    parts = [r"% Needs \usepackage{booktabs,longtable}."]
+    parts += [latex(table, f"tab:{name}") for name, table in named.items()]
+    texts = {"tables.md": _as_markdown(stores, compared), "tables.tex": "\n\n".join(parts)}
+    texts |= {f"{name}.csv": as_csv(table) for name, table in named.items()}
+    for name, content in texts.items():
+        write_text(folder / name, content)
+    return [folder / name for name in texts]
+
+
+def _as_markdown(stores: Sequence[StorePage], compared: Table | None) -> str:
+    """The table over all tasks, then the sentences and tables of all stores."""
+    parts = [markdown(compared)] if compared else []
+    for store in stores:
+        parts += [f"# {store.name}", store.summary]
+        for task in store.chapters:
+            parts.append(f"## {task.name}")
+            parts.append("\n".join(f"- {plain(sentence)}" for sentence in task.findings))
+            parts += map(markdown, [*task.opening.values(), *task.closing.values()])
+    return "\n\n".join(parts) + "\n"
+
+
+def _tables(stores: Sequence[StorePage], compared: Table | None) -> Iterator[tuple[str, Table]]:
+    """The tables, each with its name."""
+    if compared:
+        yield "all-tasks", compared
+    for store in stores:
+        for task in store.chapters:
+            for name, table in (task.opening | task.closing).items():
+                yield f"{store.name}-{task.task}-{name}", table
