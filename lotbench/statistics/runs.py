@@ -117,6 +117,21 @@ def varying(runs: Iterable[Run]) -> dict[str, Params]:
     return {setting: {name: own[name] for name in differing} for setting, own in values.items()}
 
 
+def centre(params: Mapping[str, Params], seeds: Mapping[str, int]) -> str:
+    """The setting with most seeds, and of these the one that differs least from all others."""
+
+    def far(setting: str) -> tuple[int, int]:
+        changes = [change(params[other], params[setting]) for other in seeds]
+        return -seeds[setting], sum(map(len, changes))
+
+    return min(seeds, key=far)
+
+
+def change(own: Params, other: Params) -> dict[str, Any]:
+    """The parameters of one setting that differ from another's."""
+    return {name: value for name, value in own.items() if value != other[name]}
+
+
 def setting_of(trial: Trial) -> str:
     """A short hash of a trial's configuration without its seed and plugin paths."""
     config = without_limit(trial.config or {})

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from simulated import Rows, hits
 
-from lotbench.report.tables.differences import centre, change, differences
+from lotbench.report.tables.differences import differences
 from lotbench.report.text import NONE, TIMES
-from lotbench.statistics.runs import Run, varying
+from lotbench.statistics.runs import Run, centre, change, varying
 from lotbench.store.records import Trial
 
 
