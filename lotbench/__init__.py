@@ -5,7 +5,8 @@ The Python interface; torch is imported on first use::
     trial = lotbench.run("trial.yaml")                  # one trial, no Ray
     model = lotbench.load("results/quickstart/models/...")
     logits = model(["a text", ("a pair", "of texts")])
-    frame = lotbench.results("results/quickstart")      # tidy DataFrame
+    scores = lotbench.results("results/quickstart")     # tidy DataFrame of scored models
+    times = lotbench.timings("results/quickstart")      # tidy DataFrame of timed models
     encoder = lotbench.ReducedEncoder(backbone, reducer)
 """
 
@@ -17,17 +18,21 @@ if TYPE_CHECKING:
     from lotbench.api import ReducedClassifier, load, run
     from lotbench.engine.encoder import ReducedEncoder
     from lotbench.errors import InputError
-    from lotbench.store.frame import frame as results
+    from lotbench.statistics.frames import results, timings
 
-__all__ = ["InputError", "ReducedClassifier", "ReducedEncoder", "load", "results", "run"]
+__all__ = [
+    *("InputError", "ReducedClassifier", "ReducedEncoder"),
+    *("load", "results", "run", "timings"),
+]
 
 _HOME = {
     "InputError": ("lotbench.errors", "InputError"),
     "ReducedClassifier": ("lotbench.api", "ReducedClassifier"),
     "ReducedEncoder": ("lotbench.engine.encoder", "ReducedEncoder"),
     "load": ("lotbench.api", "load"),
-    "results": ("lotbench.store.frame", "frame"),
+    "results": ("lotbench.statistics.frames", "results"),
     "run": ("lotbench.api", "run"),
+    "timings": ("lotbench.statistics.frames", "timings"),
 }
 
 

@@ -9,6 +9,9 @@ from typing import Any
 from lotbench.store.records import Map, TimingPass, Trial
 from lotbench.store.store import Store
 
+TEXTS = 1000
+"""Texts of a split, all of class 1."""
+
 
 def write(folder: Path, record: dict) -> Path:
     """The file of a trial, timing pass or map, told apart by the name of its id."""
@@ -20,12 +23,14 @@ def write(folder: Path, record: dict) -> Path:
 def evaluation(
     score: float | None, speedup: float, budget: dict | None = None, **more: Any
 ) -> dict:
-    """An evaluation of two layers that keep 1 and 1 / speedup of the tokens."""
+    """An evaluation of two layers that keep 1 and 1 / speedup of the tokens; see `labels`."""
+    right = round(TEXTS * (score or 0))
     return {
         "budget": budget or {},
         "split": "validation",
-        "examples": 100,
+        "examples": TEXTS,
         "metrics": {"accuracy": score},
+        "predictions": "1" * right + "0" * (TEXTS - right),
         "flops": 600.0 / speedup,
         "dense_flops": 600.0,
         "flops_speedup": speedup,
@@ -48,6 +53,7 @@ def trial(name: str, method: str, evaluations: list[dict], seed: int = 0, **more
         "config": {"seed": seed, "plugins": []},
         "metric": "accuracy",
         "teacher": {"key": "k", "metrics": {"validation": {"accuracy": 0.89}}},
+        "data": {"labels": {split: "1" * TEXTS for split in ("selection", "validation")}},
         "training": {"steps": 10, "seconds": 2.5, "precision": "fp32", "threads": 1},
         "evaluations": evaluations,
         "machine": {"cpu": "Abacus 9000"},
@@ -62,17 +68,23 @@ def failed(name: str, method: str = "ltp") -> dict:
 
 
 def contender(name: str, speedup: float, trial_id: str | None = None, **more: Any) -> dict:
+    """A contender in torch-fp32, which is the best backend of its pass."""
+    flags = {name: more.get(name, False) for name in ("flagged", "noisy")}
     interval = {"median": speedup, "low": speedup - 0.1, "high": speedup + 0.1}
     padded = {"median": 2 * speedup, "low": speedup, "high": 3 * speedup}
+    score = {"score": 0.9, "change": 0.0, "flips": 0}
     return {
         "name": name,
+        "backend": "torch-fp32",
         "trial_id": trial_id,
         "budget": {},
+        "seconds_per_example": 0.01 / speedup,
         "speedup": interval,
         "speedup_padded": padded,
-        "flagged": False,
-        "noisy": False,
+        "speedup_best": interval | flags,
+        "scores": {"selection": score, "validation": score},
         "time_shares": shares(),
+        **flags,
         **more,
     }
 
@@ -85,18 +97,15 @@ def in_backend(
     found = contender(name, same, more.pop("trial_id", None), backend=backend, **more)
     found |= {"seconds_per_example": seconds}
     found |= {"scores": {"selection": dict(score), "validation": dict(score)}}
-    if best is not None:
-        ends = {"median": best, "low": best - 0.2, "high": best + 0.2}
-        found["speedup_best"] = ends | {"flagged": False, "noisy": True}
-    return found
+    ends = best and {"median": best, "low": best - 0.2, "high": best + 0.2}
+    return found | {"speedup_best": ends and ends | {"flagged": False, "noisy": True}}
 
 
 def over_backends(name: str, created: str, contenders: list[dict], **setting: Any) -> dict:
     """A pass over the backends of its contenders, whose best dense is in openvino-bf16."""
     names = sorted({own["backend"] for own in contenders})
     found = timing(name, created, contenders, **{"backends": names, **setting})
-    del found["setting"]["dtype"]
-    return found | {"metric": "accuracy", "best": "openvino-bf16"}
+    return found | {"best": "openvino-bf16"}
 
 
 def shares() -> dict:
@@ -111,12 +120,21 @@ def shares() -> dict:
 
 
 def timing(name: str, created: str, contenders: list[dict], **setting: Any) -> dict:
-    where = {"device": "cpu", "device_name": "Abacus 9000", "threads": 1, "dtype": "fp32"}
+    where = {"device": "cpu", "device_name": "Abacus 9000", "threads": 1}
     return {
         "pass_id": name,
         "created": created,
         "task": "toy",
-        "setting": {**where, "batch_size": 32, "processes": 2, "seed": 0, **setting},
+        "metric": "accuracy",
+        "best": "torch-fp32",
+        "setting": {
+            **where,
+            "backends": ["torch-fp32"],
+            "batch_size": 32,
+            "processes": 2,
+            "seed": 0,
+            **setting,
+        },
         "noise_floor": {"ratio": 0.01},
         "contenders": contenders,
     }

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import errno
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import typer
+
+if TYPE_CHECKING:
+    from lotbench.statistics.study import Study
 
 WIDEST = 180
 """Most columns of a table on a narrower terminal."""
@@ -19,42 +22,35 @@ UNWRITABLE = {
 
 def show(folder: Path) -> None:
     """Draw the figures of a store and print its tables."""
-    from lotbench.report import tables
+    from lotbench.report.tables.console import console
+    from lotbench.statistics.study import Study
 
-    draw(folder)
-    show_table(tables.render(folder))
+    study = Study(folder)
+    draw(study)
+    show_table(console(study))
 
 
-def draw(folder: Path) -> bool:
+def draw(study: Study) -> bool:
     """Draw every figure of a store and write its README.md; False if the store is read-only."""
-    from lotbench.report import plots, readme
+    from lotbench.report import readme
+    from lotbench.report.figures.draw import draw
 
     try:
-        figures = plots.draw(folder)
+        figures = draw(study)
         for path in figures:
             typer.echo(f"drew {path}")
-        figures += draw_maps(folder)
-        if written := readme.write(folder, figures):
+        if written := readme.write(study, figures):
             typer.echo(f"wrote {written}")
     except OSError as error:
         if error.errno not in UNWRITABLE:
             raise
         typer.echo(
-            f"not drawn: {error.filename or folder}: {error.strerror}; to have figures and "
+            f"not drawn: {error.filename or study.folder}: {error.strerror}; to have figures and "
             "README.md, copy the store to a folder that can be written and plot it there",
             err=True,
         )
         return False
     return True
-
-
-def draw_maps(folder: Path) -> list[Path]:
-    from lotbench.report import breakeven
-
-    files = breakeven.draw(folder)
-    for path in files:
-        typer.echo(f"drew {path}")
-    return files
 
 
 def show_table(table: Any) -> None:

@@ -10,7 +10,7 @@ import typer
 
 from lotbench.cli.interruption import kept
 from lotbench.cli.options import Overrides, Plugins, Root, StoreFolder
-from lotbench.cli.output import counted, draw_maps, show, show_table
+from lotbench.cli.output import counted, draw, show, show_table
 from lotbench.errors import InputError
 
 MAPPED = ("threads", "devices", "backends", "rounds")
@@ -132,6 +132,7 @@ def measure(
             f"{f'--set {unused[0]}' if unused else '--plugin'}: a map does not use it; "
             f"--map goes with --set of {', '.join(MAPPED)}"
         )
+    from lotbench.statistics.study import Study
     from lotbench.store.store import Store
     from lotbench.study import timing
 
@@ -139,7 +140,7 @@ def measure(
     if break_even:
         with kept("maps that are done are kept; run it again for the others"), store.lock():
             count = timing.map_break_even(store, config)
-        draw_maps(folder)
+        draw(Study(folder))
         typer.echo(f"maps added: {count}")
         return
     block = config.measure or MeasureConfig()

@@ -13,10 +13,12 @@ from lotbench.cli.output import counted, draw, show_table
 
 def plot(folder: StoreFolder) -> None:
     """Redraw every figure of a store and write its README.md, from the store alone."""
-    if not draw(folder):
-        from lotbench.report import tables
+    from lotbench.report.tables.console import console
+    from lotbench.statistics.study import Study
 
-        show_table(tables.render(folder))
+    study = Study(folder)
+    if not draw(study):
+        show_table(console(study))
         raise typer.Exit(2)
 
 
@@ -49,7 +51,7 @@ def report(
     ] = None,
 ) -> None:
     """Write one HTML file that shows and explains stores, and their tables in other formats."""
-    from lotbench.report.html import page
+    from lotbench.report.page import page
 
     for path in page.write(folders, output):
         typer.echo(f"wrote {path}")
@@ -73,13 +75,15 @@ def recommend(
 
     from lotbench.report import advice
     from lotbench.report.recommend import Limits, recommend
+    from lotbench.statistics.study import Study
 
     limits = Limits(drop, advice.seconds(p95) if p95 else None, batch, threads, device)
-    found = recommend(folder, limits)
+    study = Study(folder)
+    found = recommend(study, limits)
     if as_json:
-        typer.echo(json.dumps([advice.as_json(own, folder, limits) for own in found], indent=1))
+        typer.echo(json.dumps([advice.as_json(own, study, limits) for own in found], indent=1))
     else:
-        typer.echo("\n\n".join(advice.as_text(own, folder, limits) for own in found))
+        typer.echo("\n\n".join(advice.as_text(own, study, limits) for own in found))
     if any(own.choice is None for own in found):
         raise typer.Exit(1)
 

@@ -65,7 +65,9 @@ def as_json(advice: Advice, study: Study, limits: Limits) -> dict[str, Any]:
         "model": _record(chosen or advice.nearest, study),
         "runner_up": _record(second, study),
         "runner_up_times_slower": _interval(ratio) if ratio else None,
-        "tie": is_tie(ratio, second.measured, chosen.measured) if chosen and second and ratio else None,
+        "tie": is_tie(ratio, second.measured, chosen.measured)
+        if chosen and second and ratio
+        else None,
         "why_not": None if chosen or not advice.nearest else _past(advice.nearest, limits),
         "next": _export(chosen, study) if chosen else None,
     }

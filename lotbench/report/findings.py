@@ -68,14 +68,17 @@ def _compared(task: str, study: Study, found: Evidence, models: list[Scored]) ->
 def _within(found: Evidence, choices: Mapping[str, Choice], unit: str) -> str:
     """Who saves most within the drop: a winner, or the methods that tie, or none."""
     limit = f"{TIMED_DROP:g} {unit.removesuffix('s')}"
-    close = f"Within {limit} of {'the ' * (found.reference.name == 'teacher')}{found.reference.name}"
+    close = (
+        f"Within {limit} of {'the ' * (found.reference.name == 'teacher')}{found.reference.name}"
+    )
     good = {method: own for method, own in choices.items() if own.model}
     if not good:
         return f"{close}: none. {_nearest(found, unit)}"
     kept = {method: own for method, own in good.items() if own.margin.value >= -TIMED_DROP - SLACK}
     lost = [method for method in order(good) if method not in kept]
     verb = "is" if len(lost) == 1 else "are"
-    missed = f" {text.listed(lost)} {verb} chosen, too, but past the limit on validation." if lost else ""
+    missed = f" {text.listed(lost)} {verb} that close on selection, but not on validation."
+    missed = missed if lost else ""
     if not kept:
         return f"{close}: none on validation.{missed}"
     tied = ties(kept)
@@ -92,8 +95,8 @@ def _within(found: Evidence, choices: Mapping[str, Choice], unit: str) -> str:
     if own.speedup.low <= 1:
         return f"{close}, no saving is sure: {leader} has {saving} at {gain}.{missed}"
     further = " No faster model of it was scored, so it may go further." * own.open_end
-    alone = "" if len(choices) > len(good) or len(good) > 1 else ", the only method,"
-    return f"{close}, {leader}{alone} saves most: {saving} at {gain}.{further}{missed}"
+    who = f"{leader} saves most:" if len(choices) > 1 else f"{leader}, the only method, has"
+    return f"{close}, {who} {saving} at {gain}.{further}{missed}"
 
 
 def _nearest(found: Evidence, unit: str) -> str:
@@ -117,7 +120,8 @@ def _at_target(target: float, margins: Mapping[str, Margin], unit: str) -> str:
     first = [method for method in order(margins) if areas[method].rank == 1]
     where = f"At {target:g}{TIMES} fewer FLOPs"
     if len(first) == 1:
-        return f"{where}, {first[0]} is ahead, with {text.with_interval(margins[first[0]].value)} {unit}."
+        gain = text.with_interval(margins[first[0]].value)
+        return f"{where}, {first[0]} is ahead, with {gain} {unit}."
     values = [margins[method].value.value for method in first]
     who = "all methods tie" if len(first) == len(margins) else f"{text.listed(first)} tie"
     return f"{where}, no method is ahead: {who} ({_range(values)} {unit})."

@@ -43,5 +43,7 @@ def _table(rows: list[Row]) -> str:
         own, (_, low, high) = row.evaluation, estimate(draws[row])
         value = "undefined" if row.score is None else f"{row.score:.4f} ({low:.4f} to {high:.4f})"
         speed = "unknown" if own.flops_speedup is None else f"{own.flops_speedup:.2f}x"
-        lines.append(f"| {own.budget or 'none'} | {value} | {own.examples or 'unknown'} | {speed} |")
+        lines.append(
+            f"| {own.budget or 'none'} | {value} | {own.examples or 'unknown'} | {speed} |"
+        )
     return "\n".join(lines)

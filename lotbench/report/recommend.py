@@ -114,9 +114,7 @@ def recommend(study: Study, limits: Limits) -> list[Advice]:
         raise InputError("\n".join(missing))
     for message in missing:
         log.warning(message)
-    return [
-        _advice(task, study.references[task].name, own, limits) for task, own in found.items()
-    ]
+    return [_advice(task, study.references[task].name, own, limits) for task, own in found.items()]
 
 
 def _advice(task: str, reference: str, found: list[Option], limits: Limits) -> Advice:

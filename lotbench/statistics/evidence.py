@@ -239,9 +239,7 @@ def _complete(models: list[Scored]) -> list[Scored]:
     for own in models:
         seeds[own.setting].update(own.drawn.seeds)
     return [
-        own
-        for own in models
-        if own.drawn.complete and set(own.drawn.seeds) == seeds[own.setting]
+        own for own in models if own.drawn.complete and set(own.drawn.seeds) == seeds[own.setting]
     ]
 
 

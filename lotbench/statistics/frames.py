@@ -141,11 +141,16 @@ def _of_evaluation(row: Row) -> Columns:
     found: Columns = {f"keep_ratio.{layer}": ratio for layer, ratio in enumerate(ratios)}
     found |= {f"metric.{name}": value for name, value in own.metrics.items()}
     fields = ("split", "target", "examples", "flops", "dense_flops", "flops_speedup")
-    return found | {name: getattr(own, name) for name in fields} | _budget(own) | {
-        "score": row.score,
-        "teacher_score": row.run.teacher_score(row.split),
-        "keep_ratio": sum(ratios) / len(ratios) if ratios else None,
-    }
+    return (
+        found
+        | {name: getattr(own, name) for name in fields}
+        | _budget(own)
+        | {
+            "score": row.score,
+            "teacher_score": row.run.teacher_score(row.split),
+            "keep_ratio": sum(ratios) / len(ratios) if ratios else None,
+        }
+    )
 
 
 def _of_contender(timing: TimingPass, own: Contender) -> Columns:
@@ -155,13 +160,18 @@ def _of_contender(timing: TimingPass, own: Contender) -> Columns:
     found |= {name: getattr(calls, name) for name in ("p50", "p90", "p95", "p99") if calls}
     found |= {f"share.{name}": share for name, share in (own.time_shares or {}).items()}
     fields = ("trial_id", "backend", "flops_speedup", "peak_bytes")
-    return found | {name: getattr(own, name) for name in fields} | _budget(own) | {
-        "pass_id": timing.pass_id,
-        "task": timing.task,
-        "model": own.name,
-        "seconds": own.seconds_per_example,
-        "cpu": timing.machine and timing.machine.cpu,
-    }
+    return (
+        found
+        | {name: getattr(own, name) for name in fields}
+        | _budget(own)
+        | {
+            "pass_id": timing.pass_id,
+            "task": timing.task,
+            "model": own.name,
+            "seconds": own.seconds_per_example,
+            "cpu": timing.machine and timing.machine.cpu,
+        }
+    )
 
 
 def _budget(own: Any) -> Columns:

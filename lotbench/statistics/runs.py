@@ -101,7 +101,8 @@ def varying(runs: Iterable[Run]) -> dict[str, Params]:
     given: dict[str, Params] = {}
     defaults: dict[str, Params] = {}
     for run in runs:
-        given.setdefault(run.setting, (run.trial.config or {}).get("params") or {})
+        own = (run.trial.config or {}).get("params")
+        given.setdefault(run.setting, own if isinstance(own, dict) else {})
         defaults.setdefault(run.setting, run.trial.params)
     names = dict.fromkeys(name for own in given.values() for name in sorted(own))
     values = {
@@ -114,6 +115,21 @@ def varying(runs: Iterable[Run]) -> dict[str, Params]:
         if any(own[name] != other[name] for own, other in pairwise(values.values()))
     ]
     return {setting: {name: own[name] for name in differing} for setting, own in values.items()}
+
+
+def centre(params: Mapping[str, Params], seeds: Mapping[str, int]) -> str:
+    """The setting with most seeds, and of these the one that differs least from all others."""
+
+    def far(setting: str) -> tuple[int, int]:
+        changes = [change(params[other], params[setting]) for other in seeds]
+        return -seeds[setting], sum(map(len, changes))
+
+    return min(seeds, key=far)
+
+
+def change(own: Params, other: Params) -> dict[str, Any]:
+    """The parameters of one setting that differ from another's."""
+    return {name: value for name, value in own.items() if value != other[name]}
 
 
 def setting_of(trial: Trial) -> str:

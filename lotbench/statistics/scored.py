@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from lotbench.statistics.bootstrap import UNKNOWN, Estimate, estimate
-from lotbench.statistics.drawn import Drawn, draws_of, drawn
-from lotbench.statistics.runs import Params, Row, Run, varying
+from lotbench.statistics.drawn import Drawn, drawn, draws_of
+from lotbench.statistics.runs import Params, Row, Run, centre, change, varying
 from lotbench.statistics.timed import Clocks, Timed, Where, in_best_backend, in_every_backend
 
 if TYPE_CHECKING:
@@ -69,7 +69,9 @@ class Scored:
         return self.method not in DENSE and bool(self.keep_ratios)
 
 
-def scored_models(rows: Sequence[Row], reference: Drawn | str | None, clocks: Clocks) -> list[Scored]:
+def scored_models(
+    rows: Sequence[Row], reference: Drawn | str | None, clocks: Clocks
+) -> list[Scored]:
     """The scored models of one task from its newest rows, by method, setting and target or budget.
 
     ``reference`` is the teacher's scores, or the setting of the dense model that is the reference.
@@ -129,8 +131,8 @@ def front(speedup: ArrayLike, score: ArrayLike) -> np.ndarray:
     """
     import moocore
 
-    # Rounding must not decide between equal models.
-    values = np.column_stack([speedup, score]).astype(float).round(9)
+    # Rounding must not decide between equal scores.
+    values = np.column_stack([np.asarray(speedup, float), np.round(np.asarray(score, float), 9)])
     mask: np.ndarray = np.all(np.isfinite(values), axis=1)
     if mask.any():
         mask[mask] = moocore.is_nondominated(values[mask], maximise=True)
@@ -158,22 +160,27 @@ def wheres(models: Iterable[Scored]) -> list[Where]:
 
 
 def _names(rows: Sequence[Row]) -> dict[str, str]:
-    """For each setting, the parameters in which it differs from other settings of its method."""
+    """For each setting, the parameters in which it differs from other settings of its method.
+
+    If these are many, it is named by its changes from the setting in the centre.
+    """
     methods: dict[str, list[Run]] = defaultdict(list)
     for row in rows:
         methods[row.run.method].append(row.run)
     names: dict[str, str] = {}
     for runs in methods.values():
-        own = {
-            setting: written({name: each for name, each in params.items() if each is not None})
-            for setting, params in varying(runs).items()
-        }
+        params = varying(runs)
+        base = centre(params, Counter(run.setting for run in dict.fromkeys(runs)))
+        own = {}
+        for setting, values in params.items():
+            given = {name: each for name, each in values.items() if each is not None}
+            if len(written(given)) > LONGEST_NAME and setting != base:
+                given = change(values, params[base])
+            own[setting] = shorten(written(given), LONGEST_NAME, placeholder=" ...")
         # Settings may also differ outside the method, such as in the number of epochs.
         shared = Counter(own.values())
         for setting, text in own.items():
-            short = len(text) <= LONGEST_NAME and (shared[text] == 1)
-            cut = shorten(text, LONGEST_NAME, placeholder=" ...")
-            names[setting] = text if short else f"{cut} #{setting}".strip()
+            names[setting] = text if shared[text] == 1 else f"{text} #{setting}".strip()
     return names
 
 

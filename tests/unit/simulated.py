@@ -1,19 +1,28 @@
-"""Rows of one task with the hits of every text, for tests of statistics."""
+"""Trials of one task with the hits of every text, for tests of statistics."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
-import pandas as pd
 
-from lotbench.report.statistics import Evidence, evidence
-from lotbench.store.answers import Answers, Missed
+from lotbench.statistics.evidence import Evidence
+from lotbench.statistics.runs import Run
+from lotbench.statistics.study import Study
+from lotbench.store.records import Trial
+
+
+class Missed(NamedTuple):
+    """A target that a trial did not reach."""
+
+    trial_id: str
+    target: float
+    nearest: float
 
 
 class Rows:
-    """The frame and the predictions of a task ``toy``, filled row by row.
+    """The trials of a task ``toy``, filled row by row.
 
     All labels are 1, so that a prediction is a hit.
     """
@@ -21,51 +30,78 @@ class Rows:
     def __init__(self, teacher: dict[str, float] | None = None) -> None:
         """``teacher`` has its score by split."""
         self.teacher = teacher or {}
-        self.rows: list[dict[str, Any]] = []
-        self.answers: dict[tuple[str, str, str], Answers] = {}
+        self.trials: dict[str, dict[str, Any]] = {}
+        self.settings: dict[str, str] = {}
+        self.params: dict[str, dict[str, Any]] = {}
+        """The parameters that trial files give, by setting."""
 
     def add(
         self,
         method: str,
         selection: np.ndarray,
         validation: np.ndarray,
-        target: float = np.nan,
+        target: float | None = None,
         speedups: tuple[float, float] | None = None,
         seed: int = 0,
         setting: str = "a",
+        **more: Any,
     ) -> None:
         """One model: its hits on both splits, and its speed-ups on them, which default to 1."""
-        trial_id, budget = f"{method}-{setting}-{seed}", f"k={target:g}"
-        for place, (split, hits) in enumerate(
-            zip(("selection", "validation"), (selection, validation), strict=True)
+        name = more.get("trial_id", f"{method}-{setting}-{seed}")
+        self.settings[name] = setting
+        own = self.trials.setdefault(name, self._trial(name, method, seed) | more)
+        for split, hits, speedup in zip(
+            ("selection", "validation"),
+            (selection, validation),
+            speedups or (1.0, 1.0),
+            strict=True,
         ):
-            own = Answers(np.asarray(hits, int), np.ones(len(hits), int))
-            self.answers[trial_id, split, budget] = own
-            self.rows.append(
+            hits = np.asarray(hits, int)
+            own["data"]["labels"][split] = "1" * len(hits)
+            own["evaluations"].append(
                 {
-                    "task": "toy",
-                    "trial_id": trial_id,
-                    "method": method,
-                    "setting": setting,
-                    "seed": seed,
-                    "status": "done",
-                    "created": "2025",
                     "split": split,
                     "target": target,
-                    "budget": budget,
-                    "score_name": "accuracy",
-                    "score": float(np.mean(hits)),
-                    "teacher_score": self.teacher.get(split, np.nan),
-                    "flops_speedup": (speedups or (1.0, 1.0))[place],
+                    "budget": {"k": target or 0},
+                    "metrics": {"accuracy": float(np.mean(hits))},
+                    "flops_speedup": speedup,
+                    "predictions": "".join(map(str, hits)),
                 }
             )
 
-    @property
-    def frame(self) -> pd.DataFrame:
-        return pd.DataFrame(self.rows)
+    def study(self, missed: Sequence[Missed] = ()) -> Study:
+        """The study of the trials."""
+        unreached = {name: [] for name in self.trials}
+        for own in missed:
+            unreached[own.trial_id].append({"target": own.target, "nearest": own.nearest})
+        runs = []
+        for name, row in self.trials.items():
+            setting = self.settings[name]
+            config = {"params": self.params.get(setting, {})}
+            trial = Trial.model_validate(row | {"unreached": unreached[name], "config": config})
+            runs.append(Run(trial, row["method"], setting))
+        study = Study.__new__(Study)
+        study.__dict__.update(runs=runs, passes=[], shown_passes=[])
+        return study
 
     def evidence(self, missed: Sequence[Missed] = ()) -> Evidence:
-        return evidence(self.frame, self.answers, missed)["toy"]
+        return self.study(missed).evidence["toy"]
+
+    def _trial(self, name: str, method: str, seed: int) -> dict[str, Any]:
+        metrics = {split: {"accuracy": score} for split, score in self.teacher.items()}
+        return {
+            "trial_id": name,
+            "task": "toy",
+            "method": method,
+            "seed": seed,
+            "status": "done",
+            "created": "2025",
+            "params": {},
+            "metric": "accuracy",
+            "teacher": {"metrics": metrics},
+            "data": {"labels": {}},
+            "evaluations": [],
+        }
 
 
 def hits(right: int, texts: int = 200) -> np.ndarray:

@@ -15,7 +15,7 @@ from lotbench.statistics.timed import Timed, Where
 
 # The model of a method whose wall-clock speed-up opens a task: within so many points.
 TIMED_DROP = 1.0
-COLUMNS = [f"real {TIMES}", f"same backend {TIMES}", "fastest backend"]
+COLUMNS = [f"FLOPs {TIMES}", f"real {TIMES}", f"same backend {TIMES}", "fastest backend"]
 
 
 def chosen_clock(task: str, study: Study) -> Table | None:
@@ -50,7 +50,7 @@ def clock(task: str, study: Study) -> Table | None:
         groups.append([_row(each, where) for each in own])
     if not groups:
         return None
-    columns = ["method", "setting", "timed on", "seeds", f"FLOPs {TIMES}", *COLUMNS]
+    columns = ["method", "setting", "timed on", "seeds", *COLUMNS]
     notes = _notes(task, study)
     if any(own.method in DENSE for own in models):
         notes.append(
@@ -68,13 +68,14 @@ def model_name(own: Scored) -> str:
 def _row(own: Scored, where: Where) -> list[str]:
     timed = own.timed[where]
     first = [own.method, model_name(own), text.timing_setting(where), str(timed.seeds)]
-    return [*first, text.speedup(own.flops.value), *_cells(timed)]
+    return [*first, *_cells(timed)]
 
 
 def _cells(own: Timed) -> list[str]:
     assert own.best is not None, "the best backend has it"
     mark = "!" if own.noisy else "~" * own.flagged
-    return [f"{mark}{_half(own.best)}", _half(own.same), own.backend]
+    flops = text.speedup(own.flops.value)
+    return [flops, f"{mark}{_half(own.best)}", _half(own.same), own.backend]
 
 
 def _half(speedup: Estimate) -> str:
@@ -85,8 +86,11 @@ def _half(speedup: Estimate) -> str:
 
 def _notes(task: str, study: Study) -> list[str]:
     floors = study.noise_floors(task)
-    noise = [f"{100 * floors[where]:.1f}% ({text.timing_setting(where)})" for where in sorted(floors)]
+    noise = [
+        f"{100 * floors[where]:.1f}% ({text.timing_setting(where)})" for where in sorted(floors)
+    ]
     return [
+        f"FLOPs {TIMES}: FLOPs speed-up on the timed texts",
         f"real {TIMES}: the model in its fastest backend against the fastest dense model of any "
         f"backend; same backend {TIMES}: against the fastest dense model of that backend",
         "a backend counts for a model if it costs at most half a point of the score in torch-fp32",
@@ -100,7 +104,5 @@ def real_speedups(models: Sequence[Scored]) -> str:
     """Note for a caption: what real speed-ups are against, and what hollow marks mean."""
     reduced = [own for own in models if own.method not in DENSE]
     noisy = any(timed.flagged for own in reduced for timed in own.timed.values())
-    against = (
-        "Timed against the fastest dense model of any backend, each model in its own fastest backend"
-    )
+    against = "Timed against the fastest dense model of any backend, each model in its fastest one"
     return f"{against}{'; hollow: within timing noise' * noisy}"

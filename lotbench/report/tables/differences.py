@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from contextlib import suppress
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
@@ -13,7 +13,7 @@ from lotbench.report.tables.render import Table
 from lotbench.report.text import NONE, TIMES
 from lotbench.statistics.bootstrap import Estimate, estimate
 from lotbench.statistics.drawn import Drawn, difference, shared_seeds
-from lotbench.statistics.runs import Params, varying
+from lotbench.statistics.runs import Params, centre, change, varying
 from lotbench.statistics.scored import Scored, written
 from lotbench.statistics.study import Study
 
@@ -46,21 +46,6 @@ def differences(task: str, study: Study) -> list[Table]:
         if len(curves) > 1:
             tables.append(_table(f"{task}, {method}", params, curves, found.areas_on_selection()))
     return tables
-
-
-def centre(params: Mapping[str, Params], seeds: Mapping[str, int]) -> str:
-    """The setting with most seeds, and of these the one that differs least from all others."""
-
-    def far(setting: str) -> tuple[int, int]:
-        changes = [change(params[other], params[setting]) for other in seeds]
-        return -seeds[setting], sum(map(len, changes))
-
-    return min(seeds, key=far)
-
-
-def change(own: Params, other: Params) -> dict[str, Any]:
-    """The parameters of one setting that differ from another's."""
-    return {name: value for name, value in own.items() if value != other[name]}
 
 
 def _table(

@@ -99,7 +99,9 @@ def wide_timings(study: Study) -> Table | None:
         return None
     columns = ["model", "timed on", "same backend", "width of the interval"]
     note = "measure again on a quieter machine or with more rounds (see `lotbench measure`)"
-    return Table("Timings with an interval wider than 10%", columns, [sorted(rows)], [note], texts=2)
+    return Table(
+        "Timings with an interval wider than 10%", columns, [sorted(rows)], [note], texts=2
+    )
 
 
 def _facts(trials: list[Trial], passes: list[TimingPass]) -> list[tuple[str, str]]:

@@ -9,15 +9,17 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from stores import in_backend, over_backends, predicted, timing, trial, write
+from stores import in_backend, over_backends, predicted, trial, write
 
 from lotbench.errors import InputError
 from lotbench.report import advice
-from lotbench.report.latency import _processes, call_seconds, is_tie, times_slower
 from lotbench.report.recommend import Limits, recommend
+from lotbench.statistics.latency import _processes, call_seconds, is_tie, times_slower
+from lotbench.statistics.study import Study
+from lotbench.statistics.timed import Measured
 from lotbench.store.records import TimingPass
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 POINT = Limits(drop=1.0, p95=None, batch=1, threads=1, device="cpu")
 
 
@@ -62,7 +64,7 @@ def store(tmp_path):
 
 
 def test_the_fastest_within_the_drop_is_chosen_on_selection(store) -> None:
-    (found,) = recommend(store, POINT)
+    (found,) = recommend(Study(store), POINT)
     # m is too bad on selection (better on validation), and int8 costs l a tenth of a point.
     assert found.choice and found.runner_up and found.passed_over
     assert (found.choice.trial_id, found.choice.backend) == ("l", "onnx-fp32")
@@ -72,7 +74,7 @@ def test_the_fastest_within_the_drop_is_chosen_on_selection(store) -> None:
     assert found.choice.margins["validation"].value == pytest.approx(-2.0)
     assert found.choice.score.value == pytest.approx(0.88)
     assert found.choice.score.low < 0.88 < found.choice.score.high
-    text = advice.as_text(found, store, POINT)
+    text = advice.as_text(found, Study(store), POINT)
     assert text.startswith("toy: LTP at scale=1.0 in onnx-fp32 (l)\n")
     assert "past the limit there" in text
     assert "onnx-int8 (d): slower, 1.6" in text
@@ -81,20 +83,20 @@ def test_the_fastest_within_the_drop_is_chosen_on_selection(store) -> None:
 
 
 def test_a_looser_drop_chooses_a_faster_model(store) -> None:
-    (found,) = recommend(store, Limits(1.5, None, 1, 1, "cpu"))
+    (found,) = recommend(Study(store), Limits(1.5, None, 1, 1, "cpu"))
     assert found.choice is not None
     assert found.choice.trial_id == "m"
     # The store does not have its model.
-    assert "has no models" in advice.as_text(found, store, POINT)
+    assert "has no models" in advice.as_text(found, Study(store), POINT)
 
 
 def test_a_limit_of_time_excludes_what_is_good_enough(store) -> None:
     limits = Limits(1.0, advice.seconds("4ms"), 1, 1, "cpu")
-    (found,) = recommend(store, limits)
+    (found,) = recommend(Study(store), limits)
     # l in onnx-fp32 is within a point and needs 9 ms; m is fast enough and half a point past.
     assert found.choice is None and found.nearest is not None
     assert (found.nearest.trial_id, found.nearest.backend) == ("l", "onnx-fp32")
-    text = advice.as_text(found, store, limits)
+    text = advice.as_text(found, Study(store), limits)
     assert "no model keeps to a drop of 1 and a 95th percentile of 4 ms; the nearest is LTP" in text
     assert "95% of its calls within 9 ms, allowed are 4 ms" in text
 
@@ -108,7 +110,7 @@ def test_nothing_is_good_enough(store) -> None:
         own = predicted({"selection": right, "validation": right}, 2, budget=budget)
         data = {"labels": {split: "1" * 200 for split in ("selection", "validation")}}
         write(store, trial(name, method, own, data=data, teacher=teacher))
-    (found,) = recommend(store, limits)
+    (found,) = recommend(Study(store), limits)
     assert (found.reference, found.choice) == ("teacher", None)
     assert found.nearest is not None
     # The best score, and of equal ones the faster backend.
@@ -124,7 +126,7 @@ def passes(one: list[float], other: list[float], floor: float = 0.0):
     record = over_backends("p", "2025", rows, batch_size=1, examples=100)
     record |= {"noise_floor": {"ratio": floor}, "groups": [{"rounds": [2, 2]}]}
     own = TimingPass.model_validate(record)
-    return (own, own.contenders[0]), (own, own.contenders[1])
+    return Measured(own, own.contenders[0]), Measured(own, own.contenders[1])
 
 
 def test_models_of_a_group_are_compared_round_by_round() -> None:
@@ -145,13 +147,14 @@ def test_a_process_that_times_two_groups_is_one_process() -> None:
     rows = [timed("dense", "torch-fp32", 0.01, samples=[1.0] * 18)]
     record = over_backends("p", "2025", rows, batch_size=1, examples=100)
     own = TimingPass.model_validate(record | {"groups": [{"rounds": [4, 6]}, {"rounds": [5, 3]}]})
-    assert _processes((own, own.contenders[0])) == [9, 9]
+    assert _processes(Measured(own, own.contenders[0])) == [9, 9]
 
 
 def test_a_task_that_was_not_timed_does_not_hide_the_others(store, caplog) -> None:
     rows = predicted({"selection": 180, "validation": 180}, 1)
-    write(store, trial("o", "dense", rows, task="other"))
-    (found,) = recommend(store, POINT)
+    data = {"labels": {split: "1" * 200 for split in ("selection", "validation")}}
+    write(store, trial("o", "dense", rows, task="other", data=data))
+    (found,) = recommend(Study(store), POINT)
     assert found.task == "toy"
     assert "other: nothing is timed on cpu" in caplog.text
 
@@ -163,34 +166,22 @@ def test_a_difference_within_its_interval_is_a_tie(store) -> None:
     ]
     write(store, over_backends("q", "2026", rows, batch_size=4, examples=100))
     limits = Limits(1.0, None, 4, 1, "cpu")
-    (found,) = recommend(store, limits)
+    (found,) = recommend(Study(store), limits)
     assert found.choice and found.runner_up
     assert (found.choice.trial_id, found.runner_up.trial_id) == ("l", "d")
-    text = advice.as_text(found, store, limits)
+    text = advice.as_text(found, Study(store), limits)
     assert "a tie, it takes" in text
     assert "its score on selection is +1.0 points from the choice's" in text
-    assert advice.as_json(found, store, limits)["tie"] is True
+    assert advice.as_json(found, Study(store), limits)["tie"] is True
 
 
 def test_what_is_not_timed_is_told(store) -> None:
     with pytest.raises(InputError, match=r"batch 8 .*timed are cpu-1t-b1\. .*batch_sizes=\[8\]"):
-        recommend(store, Limits(1.0, None, 8, 1, "cpu"))
+        recommend(Study(store), Limits(1.0, None, 8, 1, "cpu"))
     with pytest.raises(InputError, match=r"nothing is timed on cuda.*devices=\[cuda\]"):
-        recommend(store, Limits(1.0, None, 1, 1, "cuda"))
+        recommend(Study(store), Limits(1.0, None, 1, 1, "cuda"))
     with pytest.raises(InputError, match="a time with its unit is needed"):
         advice.seconds("20")
-
-
-def test_older_passes_have_no_95th_percentile(store) -> None:
-    (store / "timings" / "p.json").unlink()
-    own = in_backend("l", "", 2, None, 0.0, 0.01, trial_id="l", budget={"scale": 1.0})
-    old = {key: value for key, value in own.items() if key not in ("backend", "scores")}
-    write(store, timing("o", "2024", [old], batch_size=1))
-    (found,) = recommend(store, POINT)
-    assert found.choice is not None
-    assert (found.choice.backend, found.choice.p95) == ("torch-fp32", None)
-    with pytest.raises(InputError, match="have no 95th percentile; time again"):
-        recommend(store, Limits(1.0, 0.02, 1, 1, "cpu"))
 
 
 def command(store, *options: str) -> subprocess.CompletedProcess[str]:

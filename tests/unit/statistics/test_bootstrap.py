@@ -7,7 +7,7 @@ import pytest
 from scipy import stats
 
 from lotbench.metrics import compute_metrics
-from lotbench.report import bootstrap
+from lotbench.statistics import bootstrap
 
 
 def test_the_first_draw_is_the_sample_and_every_draw_has_as_many_texts():
@@ -73,7 +73,7 @@ def test_the_interval_of_an_accuracy_agrees_with_scipy():
     assert found[1:] == pytest.approx((low, high), abs=0.004)
 
 
-def test_an_interval_is_unknown_without_predictions():
-    value, low, high = bootstrap.estimate(np.ones(5), sampled=False)
+def test_an_interval_is_unknown_where_a_draw_is():
+    value, low, high = bootstrap.estimate(np.array([1.0, np.nan, 1.0]))
     assert value == 1
     assert np.isnan([low, high]).all()

@@ -2,23 +2,12 @@
 
 from __future__ import annotations
 
-import json
-
-import numpy as np
-import pandas as pd
 from simulated import Rows, hits
 
-from lotbench.report import words
-from lotbench.report.content import Content
-from lotbench.report.differences import centre, change, differences, varying
-from lotbench.report.rows import NONE
-
-
-def content(rows: Rows, params: dict[str, dict]) -> Content:
-    """The content of simulated rows whose settings have these parameters."""
-    table = rows.frame.assign(registered=rows.frame["method"])
-    table["given"] = [json.dumps(params.get(own, {})) for own in table["setting"]]
-    return Content(table, pd.DataFrame(), {"toy": rows.evidence()}, [], {})
+from lotbench.report.tables.differences import differences
+from lotbench.report.text import NONE, TIMES
+from lotbench.statistics.runs import Run, centre, change, varying
+from lotbench.store.records import Trial
 
 
 def test_a_setting_is_compared_in_pairs_at_the_targets_that_both_reach() -> None:
@@ -31,37 +20,39 @@ def test_a_setting_is_compared_in_pairs_at_the_targets_that_both_reach() -> None
         rows.add("lot", hits(180), hits(130), 4, (4, 4.4), seed, "drop")
         rows.add("lot", hits(180), hits(100), 8, (8, 8), seed, "drop")
     rows.add("lot", hits(180), hits(170), 2, (2, 2), 0, "wide")
-    params = {
+    rows.params = {
         "leap": {"routing": "leap", "width": 32},
         "drop": {"routing": "drop", "width": 32},
         "wide": {"routing": "leap", "width": 256},
     }
-    (found,) = differences("toy", content(rows, params))
+    (found,) = differences("toy", rows.study())
     # Of 200 texts, one is half a point.  4 fewer are 2 points, 20 fewer are 10; 8x has no partner.
-    targets = [f"{target}{words.TIMES}" for target in (2, 4, 8)]
-    assert found.columns == ["change", "seeds", "targets", "selection", "speed", "mean", *targets]
+    targets = [f"{target}{TIMES}" for target in (2, 4, 8)]
+    assert found.columns == ["change", "area on selection", "speed", "mean", *targets]
     base, drop, wide = found.groups[0]
     # All are as good as dense on selection, 10 points above the floor: leap over two doublings of
     # speed, drop over three.
-    assert base[0] in ("width=32 routing=leap", "routing=leap width=32")
-    assert base[1:4] == ["2", "2", "20.0"] and set(base[4:]) == {NONE}
+    name, tried = base[0].split("\n")
+    assert name in ("width=32 routing=leap", "routing=leap width=32")
+    assert tried == "2 seeds, 2 targets"
+    assert base[1] == "20.0" and set(base[2:]) == {NONE}
     # On validation, drop is a tenth faster at both targets.
-    assert drop[:4] == ["routing=drop", "2", "2", "30.0"] and drop[4] == "1.10"
-    assert [float(cell.split()[0]) for cell in drop[5:8]] == [-6.0, -2.0, -10.0]
+    assert drop[:3] == ["routing=drop\n2 seeds, 2 targets", "30.0", "1.10"]
+    assert [float(cell.split()[0]) for cell in drop[3:6]] == [-6.0, -2.0, -10.0]
     # 20 of 200 texts differ, each draw has 20 of them give or take 4: the interval excludes 0.
-    assert drop[7].endswith("*") and drop[8] == NONE
+    assert drop[5].endswith("*") and drop[6] == NONE
     # The same answers: no difference in any draw, over the one seed that both have.
     same = "0.0 (0.0 to 0.0)"
-    assert wide[:4] == ["width=256", "1", "1", "10.0"]
-    assert wide[4:] == ["1.00", same, same, NONE, NONE]
+    assert wide == ["width=256\n1 seed, 1 target", "10.0", "1.00", same, same, NONE, NONE]
 
 
 def test_rows_without_targets_have_no_table() -> None:
     rows = Rows()
     rows.add("dense", hits(180), hits(180), setting="d")
-    rows.add("lot", hits(180), hits(170), np.nan, (2, 2), 0, "a")
-    rows.add("lot", hits(180), hits(160), np.nan, (2, 2), 0, "b")
-    assert differences("toy", content(rows, {"a": {"k": 1}, "b": {"k": 2}})) == []
+    rows.add("lot", hits(180), hits(170), None, (2, 2), 0, "a")
+    rows.add("lot", hits(180), hits(160), None, (2, 2), 0, "b")
+    rows.params = {"a": {"k": 1}, "b": {"k": 2}}
+    assert differences("toy", rows.study()) == []
 
 
 def test_the_centre_has_most_seeds_and_differs_least() -> None:
@@ -72,14 +63,21 @@ def test_the_centre_has_most_seeds_and_differs_least() -> None:
     assert change(params["b"], params["c"]) == {"x": 1, "y": 2}
 
 
+def runs(defaults: dict, *given: dict) -> list[Run]:
+    """Trials of settings a and b, whose files give these parameters."""
+    row = {"trial_id": "t", "status": "failed", "task": "toy", "method": "lot", "seed": 0}
+    row |= {"params": defaults}
+    return [
+        Run(Trial.model_validate(row | {"config": {"params": own}}), "lot", setting)
+        for setting, own in zip("ab", given, strict=True)
+    ]
+
+
 def test_parameters_that_never_vary_are_left_out() -> None:
-    given = ['{"x": 1, "y": 0.5}', '{"x": 1}']
-    table = pd.DataFrame({"setting": ["a", "b"], "given": given})
-    assert varying(table) == {"a": {"y": 0.5}, "b": {"y": None}}
+    found = varying(runs({}, {"x": 1, "y": 0.5}, {"x": 1}))
+    assert found == {"a": {"y": 0.5}, "b": {"y": None}}
 
 
 def test_a_parameter_that_a_file_leaves_out_has_its_default() -> None:
-    given = ['{"top_p": 0.5}', '{"routing": "drop"}']
-    columns = {"param.top_p": [0.5, 0.5], "param.routing": ["leap", "drop"]}
-    table = pd.DataFrame({"setting": ["a", "b"], "given": given, **columns})
-    assert varying(table) == {"a": {"routing": "leap"}, "b": {"routing": "drop"}}
+    found = varying(runs({"top_p": 0.5, "routing": "leap"}, {"top_p": 0.5}, {"routing": "drop"}))
+    assert found == {"a": {"routing": "leap"}, "b": {"routing": "drop"}}

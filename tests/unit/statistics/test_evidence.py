@@ -5,14 +5,12 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from scipy import stats
-from simulated import Rows, hits
+from simulated import Missed, Rows, hits
 
-from lotbench.report.area import FLOOR, STEPS, area
-from lotbench.report.bootstrap import LEVEL, estimate
-from lotbench.report.models import difference
-from lotbench.report.pareto import points
-from lotbench.report.statistics import ties, with_intervals
-from lotbench.store.answers import Missed
+from lotbench.statistics.area import FLOOR, STEPS, area
+from lotbench.statistics.bootstrap import LEVEL, estimate
+from lotbench.statistics.drawn import difference
+from lotbench.statistics.evidence import ties
 
 
 def toy() -> Rows:
@@ -30,7 +28,7 @@ def test_a_model_is_chosen_on_selection_and_read_on_validation():
     half, one, two = (found.largest_speedup("ltp", drop) for drop in (0.5, 1.0, 2.0))
     assert (half.speedup.value, half.margin.value) == pytest.approx((2.1, 1.5))
     assert half.model is not None
-    assert half.model.point == "target=2"
+    assert half.model.at == "target=2"
     assert (one.speedup.value, one.margin.value) == pytest.approx((3.9, -5.0))
     # At 8x it is 5 points below dense on selection, though equal on validation.
     assert two.speedup.value == pytest.approx(3.9)
@@ -38,7 +36,7 @@ def test_a_model_is_chosen_on_selection_and_read_on_validation():
 
 def test_the_interval_is_of_choosing_and_reading():
     rows = toy()
-    del rows.rows[-2:]
+    del rows.trials["ltp-a-0"]["evaluations"][-2:]
     # Without the model at 8x, the draws of selection choose between 1x (none), 2.1x and 3.9x.
     found = rows.evidence().largest_speedup("ltp", 1.0)
     assert set(np.round(found.draws, 6)) == {1.0, 2.1, 3.9}
@@ -87,33 +85,34 @@ def test_what_an_older_version_missed_does_not_count():
     rows = Rows()
     rows.add("dense", hits(180), hits(170))
     rows.add("ltp", hits(180), hits(170), 2, (2.0, 2.0))
-    rows.rows += [row | {"trial_id": "old", "created": "2024"} for row in rows.rows[-2:]]
+    rows.add("ltp", hits(180), hits(170), 2, (2.0, 2.0), trial_id="old", created="2024")
     assert rows.evidence([Missed("old", 4.0, 2.2)]).is_open("ltp")
     assert not rows.evidence([Missed("ltp-a-0", 4.0, 2.2)]).is_open("ltp")
 
 
 def test_the_reference_is_the_better_of_dense_and_teacher_on_selection():
-    assert toy().evidence().reference.method == "dense"
+    assert toy().evidence().reference.name == "dense"
     rows = Rows(teacher={"selection": 0.91, "validation": 0.80})
     rows.add("dense", hits(180), hits(170))
     rows.add("ltp", hits(181), hits(170), 2, (2.0, 2.0))
     found = rows.evidence()
-    assert found.reference.method == "teacher"
+    assert found.reference.name == "teacher"
     # 85.0 against 80.0, taken as exact: the interval is that of the score alone.
     choice = found.largest_speedup("ltp", 1.0)
     assert choice.margin.value == pytest.approx(5.0)
-    (model,) = found.candidates["ltp"].models
-    assert found.margin(model) == pytest.approx(100 * model.score("validation") - 80)
+    (model,) = found.curves["ltp"].models
+    own = model.drawn.score("validation")
+    assert found.margin(model, "validation") == pytest.approx(100 * own - 80)
     worse = Rows(teacher={"selection": 0.89, "validation": 0.99})
     worse.add("dense", hits(180), hits(170))
-    assert worse.evidence().reference.method == "dense"
+    assert worse.evidence().reference.name == "dense"
 
 
 def test_without_scores_of_the_reference_nothing_is_chosen():
     rows = Rows(teacher={"validation": 0.80})
     rows.add("ltp", hits(181), hits(170), 2, (2.0, 2.0))
     found = rows.evidence()
-    assert (found.methods, found.candidates, found.areas()) == (["ltp"], {}, {})
+    assert (found.methods, found.curves, found.areas()) == (["ltp"], {}, {})
 
 
 def test_a_model_is_compared_with_the_reference_of_its_own_seeds():
@@ -124,7 +123,7 @@ def test_a_model_is_compared_with_the_reference_of_its_own_seeds():
     assert rows.evidence().largest_speedup("ltp", 0.5).margin.value == pytest.approx(0.0)
 
 
-def test_a_point_that_lacks_a_seed_is_no_candidate():
+def test_a_model_that_lacks_a_seed_cannot_be_chosen():
     rows = Rows()
     for seed in (0, 1):
         rows.add("dense", hits(180), hits(170), seed=seed)
@@ -132,9 +131,9 @@ def test_a_point_that_lacks_a_seed_is_no_candidate():
     rows.add("ltp", hits(180), hits(170), 4, (4.0, 4.0), seed=1)
     assert rows.evidence().largest_speedup("ltp", 1.0).speedup.value == 2.0
 
-    # Nor if other points lack other seeds.
+    # Nor if other models lack other seeds.
     rows.add("ltp", hits(180), hits(170), 8, (8.0, 8.0), seed=2)
-    assert rows.evidence().candidates == {}
+    assert rows.evidence().curves == {}
 
 
 def test_a_seed_that_the_reference_lacks_is_compared_with_its_mean():
@@ -146,7 +145,7 @@ def test_a_seed_that_the_reference_lacks_is_compared_with_its_mean():
     # 0 points against seed 0, and 5 against the mean of 85%.
     found = rows.evidence()
     (own,) = (model for model in found.models if model.method == "ltp")
-    assert found.margin(own)[0] == pytest.approx(-2.5)
+    assert own.gain.value == pytest.approx(-2.5)
 
 
 def test_rounding_does_not_decide_between_dense_and_teacher():
@@ -155,7 +154,7 @@ def test_rounding_does_not_decide_between_dense_and_teacher():
     rows.add("dense", hits(160), hits(170))
     for target in (2, 4):
         rows.add("ltp", hits(160), hits(160), target, (target, target))
-    assert rows.evidence().reference.method == "dense"
+    assert rows.evidence().reference.name == "dense"
 
 
 def test_seeds_are_drawn_too():
@@ -164,7 +163,7 @@ def test_seeds_are_drawn_too():
     rows.add("dense", hits(200), hits(200), seed=0)
     rows.add("dense", hits(0), hits(0), seed=1)
     (model,) = rows.evidence().models
-    draws = model.score("validation")[1:]
+    draws = model.drawn.score("validation")[1:]
     assert np.unique(draws).tolist() == [0.0, 0.5, 1.0]
     assert np.mean(draws == 0.5) == pytest.approx(0.5, abs=0.06)
 
@@ -176,7 +175,7 @@ def test_the_paired_difference_agrees_with_scipy():
     rows = Rows()
     rows.add("dense", one, one)
     rows.add("ltp", two, two, 2, (2.0, 2.0))
-    dense, ltp = rows.evidence().models
+    dense, ltp = (own.drawn for own in rows.evidence().models)
     found = estimate(difference(ltp, dense))
     mine = 100 * (two.astype(float) - one)
     theirs = stats.bootstrap((mine,), np.mean, method="percentile", random_state=0)
@@ -191,7 +190,7 @@ def test_models_without_common_seeds_or_texts_are_not_compared():
     rows.add("dense", hits(3, 4), hits(3, 4), seed=0)
     rows.add("ltp", hits(3, 4), hits(3, 4), 2, (2.0, 2.0), seed=1)
     rows.add("tr-bert", hits(3, 5), hits(3, 5), 2, (2.0, 2.0), seed=0)
-    dense, ltp, other = rows.evidence().models
+    dense, ltp, other = (own.drawn for own in rows.evidence().models)
     with pytest.raises(ValueError, match="share no seed"):
         difference(dense, ltp)
     with pytest.raises(ValueError, match="other texts"):
@@ -212,7 +211,7 @@ def test_methods_that_do_not_differ_tie():
     rows.add("first-k", dense, dense, 1.2, (1.2, 1.2))
     rows.add("first-k", dense & (generator.random(500) < 0.5), dense, 5, (5.0, 5.0))
     found = rows.evidence()
-    choices = {method: found.largest_speedup(method, 1.0) for method in found.candidates}
+    choices = {method: found.largest_speedup(method, 1.0) for method in found.curves}
     assert ties(choices) == {"ltp", "tr-bert"}
     assert ties({"first-k": choices["first-k"]}) == set()
 
@@ -319,19 +318,21 @@ def test_ranks_are_shared_unless_the_difference_is_beyond_doubt():
     assert ranks["first-k"] == ranks["truncated"] == 3
 
 
-def test_points_get_intervals_where_there_are_predictions():
-    rows = toy()
-    table = rows.frame.assign(**{"keep_ratio": 1.0, "param.k": 1})
-    found = with_intervals(points(table), {"toy": rows.evidence()}).set_index("point")
-    own = found.loc["target=4"]
-    assert (own["score"], own["gain"]) == pytest.approx((0.8, -5.0))
+def test_a_model_has_intervals_of_score_and_gain():
+    (own,) = (model for model in toy().evidence().models if model.target == 4)
+    assert (own.score.value, own.gain.value) == pytest.approx((0.8, -5.0))
     # The standard error of 80% on 200 texts is 2.8 points; of 10 texts that dense has right and
     # the model has not, 1.5 points.
-    assert own["score.high"] - own["score.low"] == pytest.approx(4 * 0.028, abs=0.02)
-    assert own["gain.high"] - own["gain.low"] == pytest.approx(4 * 1.54, abs=1.0)
-    rows.answers.clear()
-    bare = with_intervals(points(table), {"toy": rows.evidence()})
-    assert bare[["score.low", "gain.high"]].isna().all(axis=None)
+    assert own.score.high - own.score.low == pytest.approx(4 * 0.028, abs=0.02)
+    assert own.gain.high - own.gain.low == pytest.approx(4 * 1.54, abs=1.0)
+
+
+def test_at_a_target_each_method_has_its_best_setting_on_selection():
+    rows = toy()
+    rows.add("ltp", hits(180), hits(150), 4, (4.0, 4.0), setting="b")
+    found = rows.evidence().at_target(4)
+    assert (found["ltp"].model.setting, found["ltp"].value.value) == ("b", pytest.approx(-10.0))
+    assert rows.evidence().at_target(3) == {}
 
 
 @pytest.mark.parametrize("drop", [2.0, 4.0, 8.0])
@@ -355,7 +356,7 @@ def test_half_of_the_targets_change_nothing_beyond_the_interval(drop):
             for rows in (dense, sparse)[: 1 + place % 2]:
                 rows.add("ltp", *own, target, (target, target), seed=seed)
     many, few = dense.evidence(), sparse.evidence()
-    assert len(many.candidates["ltp"].models) == 2 * len(few.candidates["ltp"].models)
+    assert len(many.curves["ltp"].models) == 2 * len(few.curves["ltp"].models)
     whole = many.areas()["ltp"].value
     assert whole.low <= few.areas()["ltp"].value.value <= whole.high
     for within in (0.5, 1.0, 2.0):
@@ -371,7 +372,9 @@ def test_intervals_cover_the_truth():
         rows = Rows()
         rows.add("dense", hits(3, 4), generator.random(300) < 0.8)
         (model,) = rows.evidence().models
-        low, high = np.percentile(model.score("validation")[1:], [50 - LEVEL / 2, 50 + LEVEL / 2])
+        low, high = np.percentile(
+            model.drawn.score("validation")[1:], [50 - LEVEL / 2, 50 + LEVEL / 2]
+        )
         covered += low <= 0.8 <= high
     assert covered >= 53
 

@@ -6,10 +6,8 @@ import pytest
 from stores import evaluation, failed, trial, write
 
 from lotbench.report import looks
-from lotbench.report.names import name, named
-from lotbench.store.frame import frame
-
-OLD = {"preset": None, "decision_every": None, "routing": None}
+from lotbench.statistics.names import name
+from lotbench.statistics.study import Study
 
 
 @pytest.mark.parametrize(
@@ -32,7 +30,7 @@ OLD = {"preset": None, "decision_every": None, "routing": None}
     ],
 )
 def test_the_name_of_a_method(method, params, expected):
-    assert name(method, OLD | params, layers=6) == expected
+    assert name(method, params, layers=6) == expected
 
 
 def test_every_variant_has_a_look_of_its_own():
@@ -46,21 +44,15 @@ def test_every_variant_has_a_look_of_its_own():
     assert len({colour for colour, _ in looks.LEAPS.values()}) == 8
 
 
-def test_the_frame_is_named_row_by_row(tmp_path):
+def test_trials_are_named_one_by_one(tmp_path):
     # Two layers, so a decision for every two layers is the only one.
     params = ({}, {"decision_every": 2}, {"preset": "paper", "decision_every": 1})
     for number, own in enumerate(params):
         write(tmp_path, trial(f"a{number}", "lot", [evaluation(0.9, 2.0)], params=own))
     write(tmp_path, failed("b"))
-    names = named(frame(tmp_path)).set_index("trial_id")["method"].to_dict()
-    assert names == {
-        "a0": "LoT (ours)",
-        "a1": "LoT (ours, one decision)",
-        "a2": "LoT (paper)",
-        "b": "LTP",
-    }
-
-
-def test_an_empty_frame_is_named(tmp_path):
-    write(tmp_path, failed("b"))
-    assert len(named(frame(tmp_path).iloc[:0])) == 0
+    assert [run.method for run in Study(tmp_path).runs] == [
+        "LoT (ours)",
+        "LoT (ours, one decision)",
+        "LoT (paper)",
+        "LTP",
+    ]

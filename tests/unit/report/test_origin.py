@@ -11,20 +11,20 @@ from stores import contender, evaluation, timing, trial, write
 
 from lotbench.config.load import load_trial
 from lotbench.errors import InputError
-from lotbench.report.provenance import provenance
-from lotbench.store.store import Store
+from lotbench.report.tables.origin import origin
+from lotbench.statistics.study import Study
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 
 
 def test_a_trial_file_runs_a_row_again(tmp_path):
     """For every configuration of a reference store."""
     folder = ROOT / "results" / "reference" / "rotten_tomatoes"
-    store = Store(folder)
-    trials = {trial.trial_id: trial for trial in store.trials()}
-    found = provenance(folder, list(trials.values()), [])
-    assert sum(len(own.trials) for own in found.settings) == len(trials)
-    for own in found.settings:
+    study = Study(folder)
+    trials = {trial.trial_id: trial for trial in study.trials}
+    found = origin(study)
+    assert sum(len(own.trials) for own in found.configurations) == len(trials)
+    for own in found.configurations:
         file = tmp_path / "trial.yaml"
         file.write_text(own.file, encoding="utf-8")
         config, _ = load_trial(file, [])
@@ -39,7 +39,7 @@ def test_a_trial_file_runs_a_row_again(tmp_path):
 
 def test_the_sweep_files_of_the_reference_stores_describe_their_trials():
     for folder in (ROOT / "results" / "reference").iterdir():
-        found = provenance(folder, Store(folder).trials(), [])
+        found = origin(Study(folder))
         assert not [note for note in found.notes if "another configuration" in note], folder
 
 
@@ -52,8 +52,7 @@ def test_commands_and_notes_tell_what_can_be_run_again(tmp_path):
     other = same | {"train": {"epochs": 9}}
     write(tmp_path, trial("b", "ltp", rows, config=other, git_commit="abc"))
     write(tmp_path, timing("p", "2025", [contender("dense", 1.0, "a")]))
-    store = Store(tmp_path)
-    found = provenance(tmp_path, store.trials(), store.timings())
+    found = origin(Study(tmp_path))
     name = f"{tmp_path.name}-again"
     assert found.commands == [
         "git checkout abc",
@@ -70,4 +69,4 @@ def test_commands_and_notes_tell_what_can_be_run_again(tmp_path):
     for damaged in ("", "[1]"):
         (tmp_path / "sweep.json").write_text(damaged)
         with pytest.raises(InputError, match=r"sweep\.json: "):
-            provenance(tmp_path, store.trials(), [])
+            origin(Study(tmp_path))

@@ -1,0 +1,151 @@
+"""The sentences of a report are true: of winners, ties, nothing, one method."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from stores import contender, evaluation, failed, fill, fill_predicted, timing, trial, write
+
+from lotbench.report.findings import findings
+from lotbench.statistics.study import Study
+
+X = "\N{MULTIPLICATION SIGN}"
+
+
+def sentences(folder: Path) -> list[str]:
+    return findings("toy", Study(folder))
+
+
+def both(selection: float, validation: float, speedup: float, **more) -> list[dict]:
+    """Evaluations on both splits of 1000 texts, whose first texts are right."""
+    scores = {"selection": selection, "validation": validation}
+    return [evaluation(score, speedup, split=split, **more) for split, score in scores.items()]
+
+
+def store(folder: Path, **methods: list[tuple[float, float, float]]) -> Path:
+    """A store of dense at 90%, and methods as (selection, validation, speed-up and target)."""
+    write(folder, trial("d", "dense", both(0.9, 0.9, 1.0)))
+    for method, models in methods.items():
+        rows = [
+            row
+            for selection, validation, speedup in models
+            for row in both(selection, validation, speedup, budget={"b": speedup}, target=speedup)
+        ]
+        write(folder, trial(method, method, rows))
+    return folder
+
+
+def test_methods_that_tie_win_nothing(tmp_path):
+    opening, main, targets, curve, clock = sentences(fill_predicted(tmp_path))
+    assert opening.startswith("2 methods with 3 models (1 seed) against dense 90.0% (")
+    assert "chosen on 200 selection texts, read on 200 validation texts." in opening
+    # LTP at 4x is one point below dense on both splits; TR-BERT ends at 2x.
+    assert main == (
+        f"Within 1 point of dense, no method is ahead: LTP and TR-BERT tie, with 2.0{X} to 4.0{X} "
+        "fewer FLOPs."
+    )
+    # At 2x TR-BERT has two texts more, the same that LTP has otherwise; alone at 4x, LTP wins
+    # nothing.
+    assert targets.startswith(f"At 2{X} fewer FLOPs, ")
+    assert f"At 4{X}" not in targets
+    assert curve.startswith(f"Over all speed-ups up to 4.0{X}, LTP has the largest area")
+    assert clock.startswith("Nothing was timed")
+
+
+def test_at_most_five_sentences_without_doubled_spaces_or_dots(tmp_path):
+    found = sentences(fill_predicted(tmp_path))
+    assert len(found) == 5
+    for text in found:
+        assert text.endswith(".")
+        assert not re.search(r"  |\.\.| [.,;]", text)
+
+
+def test_a_winner_that_misses_its_limit_on_validation_is_none(tmp_path):
+    store(tmp_path, ltp=[(0.895, 0.86, 3.0)])
+    assert sentences(tmp_path)[1] == (
+        "Within 1 point of dense: none on validation. LTP is that close on selection, but not "
+        "on validation."
+    )
+
+
+def test_nothing_wins(tmp_path):
+    store(tmp_path, ltp=[(0.7, 0.6, 3.0)], mine=[(0.8, 0.75, 2.0)])
+    # The nearest on selection, with its loss on validation.
+    assert sentences(tmp_path)[1] == (
+        f"Within 1 point of dense: none. The nearest is mine: 2.0{X} fewer FLOPs at -15.0 "
+        "(-17 to -13) points on validation."
+    )
+
+
+def test_one_method_is_not_ahead_of_anything(tmp_path):
+    store(tmp_path, ltp=[(0.9, 0.9, 3.0), (0.9, 0.9, 4.0)])
+    _, main, *others = sentences(tmp_path)
+    assert main.startswith(f"Within 1 point of dense, LTP, the only method, has 4.0{X}")
+    assert "ahead" not in " ".join([main, *others])
+
+
+def test_a_clear_winner_is_named(tmp_path):
+    store(tmp_path, ltp=[(0.9, 0.9, 4.0)], mine=[(0.9, 0.9, 2.0)])
+    # All answers are those of dense, so every resample chooses these models.
+    main = sentences(tmp_path)[1]
+    assert main.startswith(f"Within 1 point of dense, LTP saves most: 4.0{X} (4.0")
+    write(tmp_path, trial("n", "other", both(0.9, 0.9, 4.0, target=4.0)))
+    assert "no method is ahead: LTP and other tie, with 4.0" in sentences(tmp_path)[1]
+
+
+def test_at_a_target_the_better_method_is_ahead_and_equal_ones_tie(tmp_path):
+    models = {"ltp": [(0.9, 0.9, 2.0)], "mine": [(0.9, 0.9, 2.0)], "slow": [(0.8, 0.8, 2.0)]}
+    targets = sentences(store(tmp_path / "a", **models))[2]
+    assert targets == f"At 2{X} fewer FLOPs, no method is ahead: LTP and mine tie (0.0 points)."
+    del models["mine"]
+    targets = sentences(store(tmp_path / "b", **models))[2]
+    assert targets.startswith(f"At 2{X} fewer FLOPs, LTP is ahead, with 0.0")
+
+
+def test_no_reference_only_dense_and_only_failures(tmp_path):
+    bare = {"teacher": None}
+    write(tmp_path / "a", trial("l", "ltp", both(0.9, 0.9, 2.0), **bare))
+    assert "nothing to compare with" in sentences(tmp_path / "a")[0]
+    write(tmp_path / "b", trial("d", "dense", both(0.9, 0.9, 1.0)))
+    assert sentences(tmp_path / "b")[1].startswith("Only dense models are here")
+    write(tmp_path / "c", failed("f"))
+    assert sentences(tmp_path / "c") == ["No trial is done and scored on validation."]
+
+
+def test_rows_without_selection_name_no_winner(tmp_path):
+    opening, why = sentences(fill(tmp_path))
+    assert opening.startswith("2 methods with 3 models (mean of 1 to 2 seeds)")
+    assert why.startswith("No winner is named")
+
+
+def test_correlations_are_in_hundredths(tmp_path):
+    values = [0.1, 0.5, 0.9, 0.3]
+    for name, method, speedup in (("d", "dense", 1.0), ("l", "ltp", 2.0)):
+        rows = [
+            evaluation(None, speedup, split=split, metrics={"pearson": 1.0}, predictions=values)
+            for split in ("selection", "validation")
+        ]
+        data = {"labels": {split: values for split in ("selection", "validation")}}
+        write(tmp_path, trial(name, method, rows, metric="pearson", teacher=None, data=data))
+    assert "Within 1 hundredth of dense, LTP" in sentences(tmp_path)[1]
+
+
+def test_the_clock_names_those_that_tie(tmp_path):
+    store(tmp_path, ltp=[(0.9, 0.9, 3.0)], mine=[(0.9, 0.9, 2.0)], slow=[(0.5, 0.5, 9.0)])
+    rows = [
+        contender("dense", 1.0, "d"),
+        contender("ltp", 2.5, "ltp", budget={"b": 3.0}),
+        contender("mine", 2.4, "mine", budget={"b": 2.0}),
+        contender("slow", 8.0, "slow", budget={"b": 9.0}),
+    ]
+    write(tmp_path, timing("p", "2025", rows))
+    # 2.4 to 2.6 and 2.3 to 2.5 meet; slow is not within a point.
+    clock = sentences(tmp_path)[-1]
+    assert clock == (
+        "On the clock, against the fastest dense model of any backend, of the models within 1 "
+        f"point: LTP and mine tie at 2.4{X} to 2.5{X} (CPU, 1 thread, batch 32)."
+    )
+    rows[1] = contender("ltp", 3.5, "ltp", budget={"b": 3.0})
+    write(tmp_path, timing("q", "2026", rows))
+    assert f"LTP runs 3.5{X} (3.4 to 3.6) as fast in torch-fp32 (CPU" in sentences(tmp_path)[-1]
