@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from lotbench.report.figures import (
     all_tasks,
+    break_even,
     cost,
     front,
     hero,
@@ -61,10 +62,12 @@ def draw(study: Study) -> list[Path]:
                     files += style.save(drawn, folder / f"{task}-{name}")
         if compared := drops_of(study):
             files += style.save(all_tasks.figure(compared, study.runs), folder / ALL_TASKS)
-    first = next(iter(study.references), None)
-    if first is not None:
-        with style.drawing(hero.SETTINGS):
-            if drawn := hero.figure(study, first):
+        for record in study.maps:
+            name = f"break-even-{record.setting.label}"
+            files += style.save(break_even.figure(record), folder / name)
+    with style.drawing(hero.SETTINGS):
+        for task in study.tasks[:1]:
+            if drawn := hero.figure(study, task):
                 files += style.save(drawn, folder / HERO)
     return files
 
