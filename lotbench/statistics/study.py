@@ -35,7 +35,7 @@ class Study:
         """
         self.folder = Path(folder)
         self.store = Store(self.folder)
-        if not (self.folder / Trial.FOLDER).is_dir():
+        if not any((self.folder / own.FOLDER).is_dir() for own in (Trial, Map)):
             raise InputError(f"{folder}: no results here (a store has a folder 'trials')")
 
     @property

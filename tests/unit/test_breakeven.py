@@ -1,12 +1,10 @@
-"""The break-even map: masks, rounds, record, figure and command."""
+"""The break-even map: masks, rounds, record and command."""
 
 import logging
-import subprocess
-import sys
 
 import pytest
 import torch
-from stores import map_record, write
+from stores import map_record
 from typer.testing import CliRunner
 
 from lotbench import cli, registry
@@ -15,8 +13,6 @@ from lotbench.errors import InputError
 from lotbench.measure import breakeven, launch, protocol
 from lotbench.measure.breakeven import FixedLeaps, random_mask, run_maps
 from lotbench.measure.spec import DeviceSetting, MapSpec
-from lotbench.report import style
-from lotbench.report.breakeven import break_even, draw
 from lotbench.store.files import write_json
 from lotbench.store.records import Map, MapBackbone
 from lotbench.store.store import Store
@@ -99,60 +95,6 @@ def test_a_map_end_to_end(make_backbone, tmp_path, monkeypatch, caplog):
     assert store.maps() == [record]
     with pytest.raises(FileExistsError, match="never overwritten"):
         store.write(record)
-
-
-def test_the_figure_shows_values_and_the_line_where_they_cross_1():
-    # Speed-up grows with the length and falls with the keep ratio: 0.9 to 2.0.
-    record = map_record("m", "2025", {(1, 64): [0.95, 0.9], (1, 128): [2.0, 1.2]})
-    with style.drawing():
-        figure = break_even(Map.model_validate(record))
-    (axes,) = figure.axes
-    assert [text.get_text() for text in axes.texts] == ["~0.95", "~0.90", "2.00", "1.20"]
-    assert [label.get_text() for label in axes.get_xticklabels()] == ["10%", "50%"]
-    assert [label.get_text() for label in axes.get_yticklabels()] == ["64", "128"]
-    # Both keep ratios pay with 128 tokens, none with 64: a line between them, a piece per column.
-    pieces = [sorted(zip(*line.get_data(), strict=True)) for line in axes.lines]
-    assert pieces == [[(-0.5, 0.5), (0.5, 0.5)], [(0.5, 0.5), (1.5, 0.5)]]
-    title = figure.get_suptitle().replace("\n", " ")
-    assert title == "Break-even map, tiny (2 layers), Abacus 9000, 1 thread"
-    assert "dense model, fp32; at least 5 rounds" in figure.get_supxlabel().replace("\n", " ")
-
-
-def test_the_line_goes_around_a_cell_that_does_not_pay():
-    record = map_record("m", "2025", {(1, 64): [1.5, 0.9], (1, 128): [2.0, 1.2]})
-    with style.drawing():
-        figure = break_even(Map.model_validate(record))
-    (axes,) = figure.axes
-    pieces = [sorted(zip(*line.get_data(), strict=True)) for line in axes.lines]
-    assert pieces == [[(0.5, 0.5), (1.5, 0.5)], [(0.5, -0.5), (0.5, 0.5)]]
-
-
-def test_no_line_where_reduction_always_pays():
-    with style.drawing():
-        record = map_record("m", "2025", {(1, 8): [3, 2], (1, 16): [3, 2], (8, 8): [4, 3]})
-        figure = break_even(Map.model_validate(record))
-    assert [axes.get_title() for axes in figure.axes] == ["Batch 1", "Batch 8"]
-    assert not any(axes.lines for axes in figure.axes)
-
-
-@pytest.mark.slow
-def test_the_newest_map_of_a_setting_is_drawn_twice_the_same(tmp_path):
-    cells = {(1, 64): [0.9, 0.8], (1, 128): [2.0, 1.2], (8, 64): [1.1, 0.9], (8, 128): [2, 1.5]}
-    write(tmp_path, map_record("b", "2025-01", {(1, 64): [5.0]}))
-    write(tmp_path, map_record("a", "2025-02", cells))
-    write(tmp_path, map_record("c", "2025-01", cells, device="cuda:0"))
-    first = {path: path.read_bytes() for path in draw(tmp_path)}
-    assert {path.name for path in first} == {
-        f"break-even-{device}-1t-fp32.{kind}"
-        for device in ("cpu", "cuda0")
-        for kind in ("png", "svg", "pdf")
-    }
-    assert b"5.00" not in first[tmp_path / "figures/break-even-cpu-1t-fp32.svg"]
-    for path in first:
-        path.unlink()
-    code = f"from lotbench.report.breakeven import draw; draw({str(tmp_path)!r})"
-    subprocess.run([sys.executable, "-c", code], check=True)
-    assert {path: path.read_bytes() for path in first} == first
 
 
 def test_the_command_maps_the_backbone_of_the_sweep(tmp_path, monkeypatch):

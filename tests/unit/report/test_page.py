@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import hashlib
 import json
+import os
 import re
 import subprocess
 import sys
@@ -19,19 +20,18 @@ from stores import (
     evaluation,
     fill,
     fill_predicted,
-    map_record,
     trial,
     write,
 )
 
 from lotbench.errors import InputError
-from lotbench.report.content import read
-from lotbench.report.html import charts, grids, marks, page
-from lotbench.report.looks import FIXED
-from lotbench.store.records import Map
+from lotbench.report import looks
+from lotbench.report.figures import front, time_shares
+from lotbench.report.page import page
+from lotbench.statistics.study import Study
 from lotbench.store.store import Store
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 VENDOR = Path(page.__file__).parent / "vendor"
 
 
@@ -62,7 +62,8 @@ class Tags(HTMLParser):
 
 
 def report(folder: Path, *more: Path) -> str:
-    return page.write([folder, *more], folder / "out.html")[0].read_text(encoding="utf-8")
+    studies = [Study(own) for own in (folder, *more)]
+    return page.write(studies, folder / "out.html")[0].read_text(encoding="utf-8")
 
 
 def specs(text: str) -> list[dict]:
@@ -90,7 +91,7 @@ def test_a_page_has_all_parts(shown):
     parts = (
         *("2 methods with 3 models", "LoT (ours)", "NonFiniteLoss: task loss is nan (step 37)"),
         *("Noisy timings", "3.10 \u00b10.10", "Abacus 9000", "Run it again", "embedding and head"),
-        *("Tokens computed in each layer", "All points", "Every configuration as a trial file"),
+        *("Tokens computed in each layer", "All models", "Every configuration as a trial file"),
     )
     for part in parts:
         assert part in text
@@ -126,8 +127,8 @@ def test_charts_say_what_they_show(shown):
     found = specs(shown)
     assert len(found) == 5
     assert found[0]["description"] == (
-        "Accuracy against dense (points) over FLOPs speed-up. 4 points of LoT (ours), mine and "
-        "dense; all numbers are in the table of all points."
+        "Accuracy against dense (points) over FLOPs speed-up. 4 models of LoT (ours), mine and "
+        "dense; all numbers are in the table of all models."
     )
     buttons = [own for own in Tags(shown).of("button") if own.get("data-method")]
     assert [own["data-method"] for own in buttons] == ["LoT (ours)", "mine", "dense"]
@@ -148,11 +149,14 @@ def test_texts_of_a_store_are_no_code(tmp_path):
 @pytest.mark.slow
 def test_the_same_store_gives_the_same_bytes(tmp_path):
     fill(tmp_path)
-    code = "import sys; from lotbench.report.html import page; page.write([sys.argv[1]])"
+    code = (
+        "import sys; from lotbench.report.page import page\n"
+        "from lotbench.statistics.study import Study; page.write([Study(sys.argv[1])])"
+    )
     seen = set()
     for seed in "01":
         command = [sys.executable, "-c", code, str(tmp_path)]
-        subprocess.run(command, check=True, cwd=ROOT, env={"PYTHONHASHSEED": seed})
+        subprocess.run(command, check=True, cwd=ROOT, env=os.environ | {"PYTHONHASHSEED": seed})
         files = [tmp_path / "report.html", *sorted((tmp_path / "report-tables").iterdir())]
         seen.add(tuple(file.read_bytes() for file in files))
     assert len(seen) == 1
@@ -174,7 +178,7 @@ def test_a_large_store_gives_a_small_page(tmp_path):
     folder = copied(ROOT / "results" / "reference" / "rotten_tomatoes", tmp_path, 200)
     assert len(Store(folder).done()) == 200
     start = time.perf_counter()
-    (written, *_) = page.write([folder])
+    (written, *_) = page.write([Study(folder)])
     seconds, size = time.perf_counter() - start, written.stat().st_size
     print(f"200 trials: {seconds:.1f} s, {size / 1e6:.1f} MB")
     assert size < 6e6
@@ -184,17 +188,18 @@ def test_a_large_store_gives_a_small_page(tmp_path):
 
 def test_several_stores_are_told_apart(tmp_path):
     one, two = fill(tmp_path / "a" / "same"), fill_predicted(tmp_path / "b" / "same")
-    written = page.write([one, two], tmp_path / "both.html")
+    written = page.write([Study(one), Study(two)], tmp_path / "both.html")
     names = {path.name for path in written}
-    assert {"same-1-toy-points.csv", "same-2-toy-points.csv"} <= names
+    assert {"same-1-toy-models.csv", "same-2-toy-models.csv"} <= names
     text = Tags(written[0].read_text(encoding="utf-8")).text
     assert "At a glance" in text
-    assert text.count("Within 1 point of dense, LTP saves most") == 2
+    assert text.count("LTP and TR-BERT tie, with") == 2
 
 
 def test_tasks_of_all_stores_are_summarised(tmp_path):
-    stores = [fill_predicted(tmp_path / "one"), fill_predicted(tmp_path / "two")]
-    page.write([*stores, fill_predicted(tmp_path / "three", "imdb")], tmp_path / "r.html")
+    folders = [fill_predicted(tmp_path / "one"), fill_predicted(tmp_path / "two")]
+    folders.append(fill_predicted(tmp_path / "three", "imdb"))
+    page.write([Study(folder) for folder in folders], tmp_path / "r.html")
     with (tmp_path / "r-tables" / "all-tasks.csv").open(encoding="utf-8") as file:
         rows = list(csv.DictReader(file))
     assert list(rows[0]) == ["method", "TOY, one", "TOY, two", "IMDB", "mean", "rank"]
@@ -207,12 +212,10 @@ def test_tasks_of_all_stores_are_summarised(tmp_path):
 
 def test_bad_input_is_told(tmp_path):
     fill_predicted(tmp_path / "s")
-    with pytest.raises(InputError, match="no results here"):
-        page.write([tmp_path])
     with pytest.raises(InputError, match=r"does not end in \.html"):
-        page.write([tmp_path / "s"], tmp_path / "a.md")
+        page.write([Study(tmp_path / "s")], tmp_path / "a.md")
     with pytest.raises(InputError, match="given twice"):
-        page.write([tmp_path / "s", tmp_path / "s" / ".." / "s"])
+        page.write([Study(tmp_path / "s"), Study(tmp_path / "s" / ".." / "s")])
 
 
 def test_an_empty_store_and_a_store_of_failures_have_a_page(tmp_path):
@@ -223,9 +226,9 @@ def test_an_empty_store_and_a_store_of_failures_have_a_page(tmp_path):
 
 
 def test_the_tables_are_written_in_other_formats(tmp_path):
-    page.write([fill_predicted(tmp_path / "my_store")], tmp_path / "r.html")
+    page.write([Study(fill_predicted(tmp_path / "my_store"))], tmp_path / "r.html")
     folder = tmp_path / "r-tables"
-    with (folder / "my_store-toy-points.csv").open(encoding="utf-8") as file:
+    with (folder / "my_store-toy-models.csv").open(encoding="utf-8") as file:
         rows = list(csv.DictReader(file))
     assert [row["method"] for row in rows] == ["LTP *", "LTP *", "TR-BERT *", "dense *"]
     # 178 of 200 texts, one point below dense.
@@ -238,24 +241,23 @@ def test_the_tables_are_written_in_other_formats(tmp_path):
     assert r"FLOPs $\times$" in latex
     assert r"$\geq$" in latex
     assert latex.count(r"\begin{longtable}") == latex.count(r"\end{longtable}") == 2
-    assert r"\caption{toy, dense 90.0\%}" in latex
+    assert r"\caption{toy, all models, dense 90.0\%}" in latex
     assert r"my\_store" not in latex
-    assert r"\label{tab:my_store-toy-points}" in latex
+    assert r"\label{tab:my_store-toy-models}" in latex
     text = (folder / "tables.md").read_text(encoding="utf-8")
-    assert "- Within 1 point of dense, LTP saves most" in text
-    assert r"| LTP \* | `target=4` |" in text
+    assert "LTP has the largest area" in text
+    assert r"| LTP \* | target=4 |" in text
 
 
-def front_values(folder: Path, label: str | None = None) -> list[dict]:
-    content = read(folder)
-    own = content.references["toy"]
-    given = marks.marks(content.rows["method"].unique(), content.rows["method"])
-    ends = content.open_ends("toy")
-    spec = charts.front_chart(content.rows, own, given, label, ends)
-    return spec["data"]["values"]
+def front_values(folder: Path, chart: int = 0) -> list[dict]:
+    study = Study(folder)
+    methods = [own.method for own in study.validated("toy")]
+    return front.page_charts(study, "toy", looks.page_marks(methods, methods))[chart].spec["data"][
+        "values"
+    ]
 
 
-def test_points_of_a_front(tmp_path):
+def test_models_of_a_front(tmp_path):
     found = {(v["method"], v["x"]): v for v in front_values(fill_predicted(tmp_path))}
     assert set(found) == {("LTP", 2.0), ("LTP", 4.0), ("TR-BERT", 2.0), ("dense", 1.0)}
     fast = found["LTP", 4.0]
@@ -271,37 +273,48 @@ def test_points_of_a_front(tmp_path):
     assert fast["tip"]["FLOPs speed-up"] == "4.00\u00d7"
 
 
-def test_points_within_noise_are_hollow_and_tips_have_the_clock(tmp_path):
-    found = front_values(fill(tmp_path), "cpu-1t-b1-fp32")
+def test_models_within_noise_are_hollow_and_tips_have_the_clock(tmp_path):
+    found = front_values(fill(tmp_path), 1)
     hollow = {own["method"]: own["hollow"] for own in found}
     assert hollow == {"LoT (ours)": True, "mine": True, "dense": False}
     (mine,) = [own for own in found if own["method"] == "mine"]
     assert mine["x"] == 1.02
-    assert mine["tip"]["CPU, 1 thread, batch 1, fp32"] == "1.0\u00d7 (0.9 to 1.1)"
+    assert mine["tip"]["CPU, 1 thread, batch 1"] == "1.0\u00d7 (0.9 to 1.1), in torch-fp32"
 
 
-def test_points_below_the_axis_are_not_shown(tmp_path):
+def test_models_below_the_axis_are_not_shown(tmp_path):
     write(tmp_path, trial("d", "dense", [evaluation(0.9, 1.0)]))
     curve = [evaluation(0.9 - drop, 2.0 + drop, {"b": drop}) for drop in (0.01, 0.015, 0.5)]
     write(tmp_path, trial("l", "ltp", curve))
     shown = {own["x"]: own["shown"] for own in front_values(tmp_path)}
     assert shown == {1.0: True, 2.01: True, 2.015: True, 2.5: False}
-    assert "Not drawn, more than 2 below dense: 1 of LTP." in Tags(report(tmp_path)).text
+    assert "Not drawn, more than 2.5 below dense: 1 of LTP." in Tags(report(tmp_path)).text
 
 
-@pytest.mark.parametrize("background", [marks.LIGHT, marks.DARK])
-def test_marks_stand_out(background):
-    found = marks.marks([*FIXED, "plug-in"], [*FIXED, "plug-in"])
-    for mark in found:
-        colour = mark.light if background == marks.LIGHT else mark.dark
-        assert marks.contrast(colour, background) >= 3
-    assert len({(mark.shape, mark.dark) for mark in found}) == len(found)
+def contrast(colour: str, background: str) -> float:
+    """The WCAG's contrast of two colours, from 1 to 21."""
+
+    def luminance(text: str) -> float:
+        channels = [int(text[place : place + 2], 16) / 255 for place in (1, 3, 5)]
+        r, g, b = [c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in channels]
+        return 0.2126 * r + 0.7152 * g + 0.0722 * b
+
+    low, high = sorted(map(luminance, (colour, background)))
+    return (high + 0.05) / (low + 0.05)
 
 
-def test_contrast_is_the_wcags():
-    assert marks.contrast("#000000", "#FFFFFF") == pytest.approx(21)
-    assert marks.contrast("#777777", "#FFFFFF") == pytest.approx(4.48, abs=0.01)
-    assert marks.readable("#0072B2", marks.LIGHT) == "#0072B2"
+def test_marks_stand_out_on_light_and_dark_pages():
+    assert contrast("#000000", "#FFFFFF") == pytest.approx(21)
+    assert contrast("#777777", "#FFFFFF") == pytest.approx(4.48, abs=0.01)
+    style = (VENDOR.parent / "templates" / "report.css").read_text(encoding="utf-8")
+    assert re.findall("--page: (#[0-9a-f]+);", style) == ["#fff", "#15181d"]
+    names = [*looks.FIXED, *(f"plugin-{number}" for number in range(len(looks.PLUGINS)))]
+    found = looks.page_marks(names, names)
+    assert {own.shape for own in found} == set(looks.SHAPES.values())
+    for own in found:
+        assert contrast(own.light, "#FFFFFF") >= 3, own
+        assert contrast(own.dark, "#15181D") >= 4.5, own
+    assert len({(own.shape, own.dark) for own in found[: len(looks.FIXED)]}) == len(looks.FIXED)
 
 
 @pytest.mark.parametrize(
@@ -320,24 +333,12 @@ def test_cells_are_sorted_by_their_first_number(cell, number):
 
 
 def test_bars_of_time(tmp_path):
-    content = read(fill(tmp_path))
-    (bars, _) = grids.time_bars(content.rows)
+    (bars, _) = time_shares.data(Study(fill(tmp_path)).validated("toy"))
     dense, *others = bars.rows
-    assert (dense.method, dense.total) == ("dense", 100)
+    assert (dense.model.method, dense.total) == ("dense", 100)
     assert dense.parts[:2] == pytest.approx([26, 50])
     assert others[0].total == pytest.approx(100 / 1.8)
     assert sum(part for part in others[0].parts if part) == pytest.approx(others[0].total)
-
-
-def test_a_map_is_coloured_around_break_even():
-    own = Map.model_validate(map_record("m", "2025", {(1, 64): [2.0, 1.0], (8, 64): [0.5, 4.0]}))
-    grid = grids.break_even(own)
-    assert grid.columns == ["10%", "50%"]
-    (first, second) = grid.groups
-    assert [cell.text for cell in first[1][0][1]] == ["2.00", "~1.00"]
-    assert [cell.level for cell in first[1][0][1]] == pytest.approx([0.5, 0.0])
-    assert [cell.level for cell in second[1][0][1]] == pytest.approx([-0.5, 1.0])
-    assert second[0] == "Batch 8"
 
 
 def test_libraries_are_those_of_the_list():

@@ -1,13 +1,13 @@
 """Mean drops over several tasks, by hand."""
 
 import numpy as np
-import pandas as pd
 import pytest
 from simulated import Rows, hits
 
-from lotbench.report.all_tasks import all_tasks, all_tasks_figure, drops
-from lotbench.report.html.summary import MEAN, chart
-from lotbench.report.rows import NONE
+from lotbench.report.figures.all_tasks import MEAN, figure, page_chart
+from lotbench.report.tables.all_tasks import all_tasks
+from lotbench.report.text import NONE
+from lotbench.statistics.drops import drops
 
 
 def task(**points):
@@ -56,16 +56,15 @@ def test_one_task_and_tasks_without_a_common_range_are_not_compared():
 
 def test_the_figure_has_a_panel_per_task_and_one_for_the_mean():
     found = drops({"A": task(ltp=170, tr_bert=175), "B": task(ltp=176, tr_bert=170)})
-    trials = pd.DataFrame({"backbone": ["bert"], "cpu": ["a"], "threads": [1]})
-    figure = all_tasks_figure(found, trials)
-    assert [axes.get_title("left") for axes in figure.axes] == ["A", "B", "all tasks"]
-    places = [[line.get_xdata()[0] for line in axes.lines] for axes in figure.axes]
+    drawn = figure(found, [])
+    assert [axes.get_title("left") for axes in drawn.axes] == ["A", "B", "all tasks"]
+    places = [[line.get_xdata()[0] for line in axes.lines] for axes in drawn.axes]
     assert np.allclose(places, [[5, 2.5], [2, 5], [3.5, 3.75]])
 
 
 def test_the_chart_of_a_page_has_the_best_at_the_top():
     found = drops({"A": task(ltp=170, tr_bert=180), "B": task(ltp=176, tr_bert=176, first_k=178)})
-    spec = chart(found)
+    spec = page_chart(found)
     assert spec["encoding"]["y"]["sort"] == ["tr-bert", "ltp", "first-k"]
     values = {(value["method"], value["task"]): value for value in spec["data"]["values"]}
     assert values["ltp", MEAN]["x"] == pytest.approx(3.5)

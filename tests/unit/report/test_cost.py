@@ -5,9 +5,10 @@ from __future__ import annotations
 import pytest
 from stores import evaluation, fill_predicted, trial, write
 
-from lotbench.report.content import read
-from lotbench.report.overview import overview
-from lotbench.report.training_cost import gain_vs_training, training_costs
+from lotbench.report.figures.cost import figure
+from lotbench.report.tables.overview import overview
+from lotbench.statistics.costs import training_costs
+from lotbench.statistics.study import Study
 
 
 def trained(folder, name, method, seconds, seed=0):
@@ -22,25 +23,25 @@ def test_training_is_against_dense_with_the_same_seed(tmp_path) -> None:
     for seed, seconds in enumerate((5.0, 30.0, 10.0)):
         trained(tmp_path, f"l{seed}", "ltp", seconds, seed)
     trained(tmp_path, "t9", "tr-bert", 5.0, seed=9)  # no dense has its seed
-    assert training_costs("toy", read(tmp_path)) == {"LTP": 0.5, "dense": 1.0}
+    assert training_costs(Study(tmp_path).runs_on("toy")) == {"LTP": 0.5, "dense": 1.0}
 
 
 def test_table_and_figure_show_it(tmp_path) -> None:
     fill_predicted(tmp_path)
     row = tmp_path / "trials" / "l.json"
     row.write_text(row.read_text().replace('"seconds": 2.5', '"seconds": 7.5'))
-    content = read(tmp_path)
-    table = overview("toy", content)
+    study = Study(tmp_path)
+    table = overview("toy", study)
     assert table is not None
     place = table.columns.index("training")
     assert {line[0]: line[place] for line in table.groups[0]} == {
         "LTP": "3.0\N{MULTIPLICATION SIGN}",
         "TR-BERT": "1.0\N{MULTIPLICATION SIGN}",
     }
-    figure = gain_vs_training("toy", content)
-    assert figure is not None
-    (axes,) = figure.axes
-    areas = content.evidence["toy"].areas()
+    drawn = figure(study, "toy")
+    assert drawn is not None
+    (axes,) = drawn.axes
+    areas = study.evidence["toy"].areas()
     points = {line.get_label(): (line.get_xdata()[0], line.get_ydata()[0]) for line in axes.lines}
     assert points["LTP"] == pytest.approx((3.0, areas["LTP"].value.value))
     assert points["TR-BERT"] == pytest.approx((1.0, areas["TR-BERT"].value.value))
@@ -50,7 +51,7 @@ def test_without_training_times_there_is_neither_column_nor_figure(tmp_path) -> 
     fill_predicted(tmp_path)
     for row in (tmp_path / "trials").glob("*.json"):
         row.write_text(row.read_text().replace('"seconds": 2.5', '"seconds": null'))
-    content = read(tmp_path)
-    table = overview("toy", content)
+    study = Study(tmp_path)
+    table = overview("toy", study)
     assert table is not None and "training" not in table.columns
-    assert gain_vs_training("toy", content) is None
+    assert figure(study, "toy") is None

@@ -8,13 +8,12 @@ import numpy as np
 import pytest
 from stores import evaluation, trial, write
 
-from lotbench.report import style, words
-from lotbench.report.content import read
-from lotbench.report.html.grids import settings
-from lotbench.report.html.page import write as write_page
-from lotbench.report.plots import draw
-from lotbench.report.rows import NONE
-from lotbench.report.settings import setting_grids, setting_map
+from lotbench.report.figures import style
+from lotbench.report.figures.front import axis_depth
+from lotbench.report.figures.settings import data, figure, page_grids
+from lotbench.report.page import page
+from lotbench.report.text import NONE, TIMES
+from lotbench.statistics.study import Study
 
 
 def setting(folder, name, method, params, scores, own_budget=None):
@@ -46,27 +45,29 @@ def store(tmp_path):
 
 def test_settings_are_rows_and_targets_are_columns(store) -> None:
     # Those of "mine" share no target.
-    (grid,) = setting_grids("toy", read(store))
-    assert (grid.method, grid.parameters, grid.budget) == ("LTP", ["lambda"], "FLOPs speed-up")
+    (own,) = data(Study(store), "toy")
+    assert (own.heat.title, own.parameters, own.budget) == ("LTP", ["lambda"], "FLOPs speed-up")
     # The default of lambda, 0.1, is from the row.  The middle has no loss and the first gains.
-    assert grid.settings == ["0.02 *", "0.1", "1"]
-    assert grid.columns == [f"{target}{words.TIMES}" for target in (2, 4, 8)]
+    assert own.heat.rows == ["0.02 *", "0.1", "1"]
+    assert own.heat.columns == [f"{target}{TIMES}" for target in (2, 4, 8)]
     expected = [[1, -1, np.nan], [0, -5, np.nan], [-2, -20, -30]]
-    assert grid.gains == pytest.approx(np.array(expected), nan_ok=True)
-    assert grid.speedups is None
+    assert own.heat.values == pytest.approx(np.array(expected), nan_ok=True)
+    assert own.speedups is None
 
 
 def test_a_page_has_them_as_a_table(store) -> None:
-    (own,) = setting_grids("toy", read(store))
-    grid = settings(own, depth=10.0)
-    assert (grid.title, grid.columns) == ("LTP", own.columns)
+    study = Study(store)
+    depth = axis_depth(study.validated("toy"))
+    (grid,) = page_grids(study, "toy")
+    assert (grid.title, grid.columns) == ("LTP", [f"{target}{TIMES}" for target in (2, 4, 8)])
     rows = dict(grid.groups[0][1])
     assert [cell.text for cell in rows["1"]] == ["-2.0", "-20.0", "-30.0"]
-    assert [cell.level for cell in rows["1"]] == pytest.approx([-0.2, -1, -1])
-    assert rows["0.02 *"][0].level == pytest.approx(0.1)
+    # The colour is full at the depth of the axis.
+    assert 2 < depth < 20
+    assert [cell.level for cell in rows["1"]] == pytest.approx([-2 / depth, -1, -1])
+    assert rows["0.02 *"][0].level == pytest.approx(1 / depth)
     assert (rows["0.1"][0].text, rows["0.1"][2].text) == ("+0.0", NONE)
-    (page,) = [path for path in write_page([store]) if path.suffix == ".html"]
-    text = page.read_text(encoding="utf-8")
+    text = page.write([study])[0].read_text(encoding="utf-8")
     assert "What each setting is worth" in text
     assert re.search(r'<td class="below" style="--level:0.\d\d">-2.0</td>', text)
 
@@ -80,34 +81,24 @@ def test_budgets_have_their_speedups(tmp_path) -> None:
         ]
         config = {"seed": 0, "plugins": [], "params": {"alpha": weight, "kind": "x"}}
         write(tmp_path, trial(f"t{weight}", "tr-bert", points, config=config))
-    (grid,) = setting_grids("toy", read(tmp_path))
+    (own,) = data(Study(tmp_path), "toy")
     # Nothing is scored on selection, so no setting can be chosen.
-    assert (grid.settings, grid.budget, grid.columns) == (
-        ["0.1", "0.5"],
-        "threshold",
-        ["0.3", "0.7"],
-    )
-    assert grid.speedups is not None
-    assert grid.speedups.tolist() == [[2.0, 4.0], [3.0, 6.0]]
+    assert (own.heat.rows, own.heat.columns) == (["0.1", "0.5"], ["0.3", "0.7"])
+    assert own.budget == "threshold"
+    assert own.speedups is not None
+    assert own.speedups.tolist() == [[2.0, 4.0], [3.0, 6.0]]
+    assert own.heat.texts[0] == [f"-2.0\n(2.0{TIMES})", f"-4.0\n(4.0{TIMES})"]
 
 
 def test_what_the_figure_shows(store) -> None:
-    content = read(store)
-    rows = content.rows
-    grids = setting_grids("toy", content)
     with style.drawing():
-        figure = setting_map(rows, content.table, "Accuracy against dense (points)", grids)
-        figure.draw_without_rendering()
-        panel, scale = figure.axes
+        drawn = figure(Study(store), "toy")
+        assert drawn is not None
+        drawn.draw_without_rendering()
+        panel, scale = drawn.axes
         assert panel.get_title(loc="left") == "LTP"
-        assert panel.get_title(loc="right") == "lambda"
         assert scale.get_ylabel() == "Accuracy against dense\n(points)"
-        shown = [text.get_text().replace("\N{MINUS SIGN}", "-") for text in panel.texts]
+        shown = [own.get_text().replace("\N{MINUS SIGN}", "-") for own in panel.texts]
         assert shown == ["+1.0", "-1.0", "+0.0", "-5.0", "-2.0", "-20.0", "-30.0"]
-        assert "*: the largest area on selection" in figure.get_supxlabel()
-
-
-@pytest.mark.slow
-def test_the_figure_is_drawn_with_the_others(store) -> None:
-    names = {path.name for path in draw(store)}
-    assert {f"toy-settings{suffix}" for suffix in style.FORMATS} <= names
+        assert "Rows of LTP: lambda" in drawn.get_supxlabel()
+        assert "*: the largest area on selection" in drawn.get_supxlabel()

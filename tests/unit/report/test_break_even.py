@@ -1,0 +1,69 @@
+"""The break-even map as a figure and on a page."""
+
+import pytest
+from stores import map_record, write
+
+from lotbench.report.figures import break_even, style
+from lotbench.report.figures.draw import draw
+from lotbench.statistics.study import Study
+from lotbench.store.records import Map
+
+
+def test_the_figure_shows_values_and_the_line_where_they_cross_1():
+    # Speed-up grows with the length and falls with the keep ratio: 0.9 to 2.0.
+    record = map_record("m", "2025", {(1, 64): [0.95, 0.9], (1, 128): [2.0, 1.2]})
+    with style.drawing():
+        figure = break_even.figure(Map.model_validate(record))
+    (axes,) = figure.axes
+    assert [own.get_text() for own in axes.texts] == ["~0.95", "~0.90", "2.00", "1.20"]
+    assert [label.get_text() for label in axes.get_xticklabels()] == ["10%", "50%"]
+    assert [label.get_text() for label in axes.get_yticklabels()] == ["64", "128"]
+    # Both keep ratios pay with 128 tokens, none with 64: a line between them, a piece per column.
+    pieces = [sorted(zip(*line.get_data(), strict=True)) for line in axes.lines]
+    assert pieces == [[(-0.5, 0.5), (0.5, 0.5)], [(0.5, 0.5), (1.5, 0.5)]]
+    title = figure.get_suptitle().replace("\n", " ")
+    assert title == "Break-even map, tiny (2 layers), Abacus 9000, 1 thread"
+    assert "dense model, fp32; at least 5 rounds" in figure.get_supxlabel().replace("\n", " ")
+
+
+def test_the_line_goes_around_a_cell_that_does_not_pay():
+    record = map_record("m", "2025", {(1, 64): [1.5, 0.9], (1, 128): [2.0, 1.2]})
+    with style.drawing():
+        figure = break_even.figure(Map.model_validate(record))
+    (axes,) = figure.axes
+    pieces = [sorted(zip(*line.get_data(), strict=True)) for line in axes.lines]
+    assert pieces == [[(0.5, 0.5), (1.5, 0.5)], [(0.5, -0.5), (0.5, 0.5)]]
+
+
+def test_no_line_where_reduction_always_pays():
+    record = map_record("m", "2025", {(1, 8): [3, 2], (1, 16): [3, 2], (8, 8): [4, 3]})
+    with style.drawing():
+        figure = break_even.figure(Map.model_validate(record))
+    assert [axes.get_title() for axes in figure.axes] == ["Batch 1", "Batch 8"]
+    assert not any(axes.lines for axes in figure.axes)
+
+
+def test_the_newest_map_of_a_setting_is_drawn(tmp_path):
+    cells = {(1, 64): [0.9, 0.8], (1, 128): [2.0, 1.2], (8, 64): [1.1, 0.9], (8, 128): [2, 1.5]}
+    write(tmp_path, map_record("b", "2025-01", {(1, 64): [5.0]}))
+    write(tmp_path, map_record("a", "2025-02", cells))
+    write(tmp_path, map_record("c", "2025-01", cells, device="cuda:0"))
+    first = {path.name: path.read_bytes() for path in draw(Study(tmp_path))}
+    assert set(first) == {
+        f"break-even-{device}-1t-fp32.{kind}"
+        for device in ("cpu", "cuda0")
+        for kind in ("png", "svg", "pdf")
+    }
+    assert b"5.00" not in first["break-even-cpu-1t-fp32.svg"]
+    assert {path.name: path.read_bytes() for path in draw(Study(tmp_path))} == first
+
+
+def test_a_map_is_coloured_around_break_even():
+    own = Map.model_validate(map_record("m", "2025", {(1, 64): [2.0, 1.0], (8, 64): [0.5, 4.0]}))
+    grid = break_even.page_grid(own)
+    assert grid.columns == ["10%", "50%"]
+    (first, second) = grid.groups
+    assert [cell.text for cell in first[1][0][1]] == ["2.00", "~1.00"]
+    assert [cell.level for cell in first[1][0][1]] == pytest.approx([0.5, 0.0])
+    assert [cell.level for cell in second[1][0][1]] == pytest.approx([-0.5, 1.0])
+    assert second[0] == "Batch 8"
