@@ -49,11 +49,13 @@ def headline(task: str, study: Study) -> Table | None:
             real = model.timed[where].best if where in model.timed else None
             cells.append(_cell(real, tie) if real else NONE)
         lines.append([method, *cells])
-    columns = ["method", "FLOPs saved", *(f"real, {text.timing_setting(w)}" for w in timed)]
-    first, seeds = study.runs_on(task), text.seeds(models)
+    one = len({(where.device, where.threads) for where in timed}) == 1
+    settings = [f"batch {w.batch_size}" if one else text.timing_setting(w) for w in timed]
+    columns = ["method", "FLOPs saved", *(f"real, {setting}" for setting in settings)]
+    runs = study.runs_on(task)
     machine = text.timed_on(timed, study.device_names(task)) if timed else ""
     notes = [
-        f"{text.title(first, text.trained_on(first))}; {seeds}; reference: "
+        f"{text.title(runs, text.trained_on(runs))}; {text.seeds(models)}; reference: "
         f"{reference(found, models[0].metric)}",
         f"FLOPs saved: by the fastest model that is within {TIMED_DROP:g} point of the reference on "
         "selection, and on validation, too; none: no model is",
