@@ -62,8 +62,9 @@ def report(
 ) -> None:
     """Write one HTML file that shows and explains stores, and their tables in other formats."""
     from lotbench.report.page import page
+    from lotbench.statistics.study import Study
 
-    for path in page.write(folders, output):
+    for path in page.write([Study(folder) for folder in folders], output):
         typer.echo(f"wrote {path}")
 
 

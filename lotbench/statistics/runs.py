@@ -104,7 +104,7 @@ def varying(runs: Iterable[Run]) -> dict[str, Params]:
         own = (run.trial.config or {}).get("params")
         given.setdefault(run.setting, own if isinstance(own, dict) else {})
         defaults.setdefault(run.setting, run.trial.params)
-    names = dict.fromkeys(name for own in given.values() for name in own)
+    names = dict.fromkeys(name for own in given.values() for name in sorted(own))
     values = {
         setting: {name: own.get(name, defaults[setting].get(name)) for name in names}
         for setting, own in given.items()

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from lotbench.report import text
 from lotbench.report.figures import chart, style
-from lotbench.report.figures.panels import panels
+from lotbench.report.figures.base import panels
 from lotbench.report.looks import looks, mark, order, page_marks
 from lotbench.report.tables.all_tasks import explained
 from lotbench.statistics.bootstrap import Estimate
@@ -105,8 +104,6 @@ def _values(found: Drops) -> Iterator[dict[str, Any]]:
 
 
 def _value(method: str, task: str, estimate: Estimate) -> dict[str, Any]:
+    value, low, high = (round(each, 3) for each in estimate)
     tip = {"title": method, task: text.with_interval(estimate)}
-    value = {"method": method, "task": task, "x": round(estimate.value, 3), "tip": tip}
-    if not math.isnan(estimate.low):
-        value |= {"low": round(estimate.low, 3), "high": round(estimate.high, 3)}
-    return value
+    return {"method": method, "task": task, "x": value, "low": low, "high": high, "tip": tip}

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
 from itertools import groupby
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -19,19 +17,6 @@ from lotbench.store.records import KeepSpeedup, Map
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
-
-
-def draw_maps(folder: Path, records: Iterable[Map]) -> list[Path]:
-    """Draw the newest map of each setting, and return the files ``figures/break-even-<setting>``.
-
-    ``records`` are the maps of the store ``folder``, oldest first.
-    """
-    newest = {record.setting.label: record for record in records}
-    files = []
-    with style.drawing():
-        for label, record in newest.items():
-            files += style.save(figure(record), folder / "figures" / f"break-even-{label}")
-    return files
 
 
 def data(record: Map) -> list[HeatMap]:

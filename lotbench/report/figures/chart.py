@@ -8,11 +8,12 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from lotbench.report import text
 from lotbench.report.figures import style
-from lotbench.report.figures.panels import Shown
+from lotbench.report.figures.base import Shown
 from lotbench.report.looks import GREY, PageMark, order
 from lotbench.report.tables.clock import model_name
 from lotbench.statistics.reference import Reference
@@ -30,6 +31,15 @@ GUIDE = {"strokeWidth": 1, "aria": False, "clip": True}
 PLAIN: Spec = {"color": {"value": GREY}}
 # Sizes of marks, and of one under the pointer.
 LARGE, SMALL, NEAR = 70, 38, 170
+
+
+@dataclass(frozen=True)
+class Chart:
+    """A chart with its caption."""
+
+    title: str
+    notes: list[str]
+    spec: Spec
 
 
 def values(own: Sequence[Shown], reference: Reference) -> list[dict[str, Any]]:

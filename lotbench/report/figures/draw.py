@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from lotbench.report.figures import (
     all_tasks,
+    break_even,
     cost,
     front,
     hero,
@@ -23,7 +24,7 @@ from lotbench.report.figures import (
     style,
     time_shares,
 )
-from lotbench.report.figures.panels import reduced, timed_models
+from lotbench.report.figures.base import reduced
 from lotbench.report.tables.all_tasks import drops_of
 from lotbench.statistics.study import Study
 
@@ -61,10 +62,12 @@ def draw(study: Study) -> list[Path]:
                     files += style.save(drawn, folder / f"{task}-{name}")
         if compared := drops_of(study):
             files += style.save(all_tasks.figure(compared, study.runs), folder / ALL_TASKS)
-    first = next(iter(study.references), None)
-    if first is not None:
-        with style.drawing(hero.SETTINGS):
-            if drawn := hero.figure(study, first):
+        for record in study.maps:
+            name = f"break-even-{record.setting.label}"
+            files += style.save(break_even.figure(record), folder / name)
+    with style.drawing(hero.SETTINGS):
+        for task in study.tasks[:1]:
+            if drawn := hero.figure(study, task):
                 files += style.save(drawn, folder / HERO)
     return files
 
@@ -80,7 +83,7 @@ def missing(study: Study) -> list[str]:
         if task not in study.references:
             sentences.append(f"{task}: no figures, neither dense nor the teacher has a score")
             continue
-        if not timed_models(study, task):
+        if not any(own.timed for own in models):
             names = f"{task}-accuracy-vs-real, {task}-real-vs-flops and {task}-time-shares"
             sentences.append(f"{names}: not drawn, no timings (see `lotbench measure`)")
         elif not time_shares.chosen(models):

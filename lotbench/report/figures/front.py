@@ -6,29 +6,14 @@ import math
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from itertools import groupby
-from typing import TYPE_CHECKING
+from operator import attrgetter
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from lotbench.report import text
-from lotbench.report.figures import chart, style
-from lotbench.report.figures.panels import (
-    Shown,
-    columns_of,
-    draw_intervals,
-    draw_marks,
-    ends,
-    flops,
-    gain,
-    legend,
-    looks_of,
-    notes_on_models,
-    panels,
-    real,
-    shown,
-    timed_models,
-    timed_title,
-)
+from lotbench.report.figures import base, chart, style
+from lotbench.report.figures.base import Shown
 from lotbench.report.looks import GREY, PageMark, order
 from lotbench.report.tables.clock import real_speedups
 from lotbench.statistics.reference import Reference
@@ -82,12 +67,27 @@ class Front:
         """The models above the lower end of the axis."""
         return [own for own in self.shown if own.y.value >= -self.depth]
 
-    def limits(self, models: Iterable[Scored]) -> tuple[float, float]:
-        """The limits of the axis of gains, with room for these models and their intervals."""
-        gains = [(own.gain.value, own.gain.high) for own in models]
+    @property
+    def limits(self) -> tuple[float, float]:
+        """The limits of the axis of gains, with room for all models and their intervals."""
+        gains = [(own.gain.value, own.gain.high) for own in self.models]
         high = float(np.nanmax([(0.0, 0.0), *gains]))
         margin = MARGIN * (high + self.depth)
         return -self.depth - margin, high + margin
+
+
+def data(study: Study, task: str, models: list[Scored], where: Where | None = None) -> Front:
+    """The scores of models; the axis has room for all of them."""
+    x = base.real(where) if where else attrgetter("flops")
+    return Front(
+        where,
+        study.references[task],
+        models[0].metric,
+        models,
+        base.shown(models, x, attrgetter("gain"), where),
+        axis_depth(models),
+        () if where else study.evidence[task].open_ends,
+    )
 
 
 def over_flops(study: Study, task: str) -> Front:
@@ -95,36 +95,17 @@ def over_flops(study: Study, task: str) -> Front:
 
     Without dense-packed: it saves no FLOPs, so its mark would hide that of dense.
     """
-    models = [own for own in study.validated(task) if own.method != "dense-packed"]
-    ends = study.evidence[task].open_ends
-    return _front(study, task, None, models, shown(models, flops, gain), ends)
-
-
-def over_real(study: Study, task: str, where: Where, models: list[Scored]) -> Front:
-    """Scores over real speed-ups in a timing setting; the axis has room for all ``models``."""
-    return _front(study, task, where, models, shown(models, real(where), gain, where), ())
-
-
-def _front(
-    study: Study,
-    task: str,
-    where: Where | None,
-    models: list[Scored],
-    own: list[Shown],
-    open_ends: Collection[str],
-) -> Front:
-    depth, metric = axis_depth(models), models[0].metric
-    return Front(where, study.references[task], metric, models, own, depth, open_ends)
+    return data(study, task, [m for m in study.validated(task) if m.method != "dense-packed"])
 
 
 def flops_figure(study: Study, task: str) -> Figure:
     """The figure over FLOPs; the front of a method with an open end ends in an arrow."""
-    own, given = over_flops(study, task), looks_of(study, task)
-    figure, (axes,) = panels(1, 4.2, 3.1)
+    own, given = over_flops(study, task), base.looks_of(study, task)
+    figure, (axes,) = base.panels(1, 4.2, 3.1)
     _draw(axes, own, given, label_line=True)
     arrows = _draw_open_ends(axes, own, given)
     axes.set_xlabel("FLOPs speed-up over dense (log scale)")
-    style.speedup_limits([axes.xaxis], ends(each.x for each in own.inside))
+    style.speedup_limits([axes.xaxis], base.ends(each.x for each in own.inside))
     runs = study.runs_on(task)
     formats = {run.trial.training.precision for run in runs if run.trial.training}
     precision = text.listed(sorted(each for each in formats if each))
@@ -138,27 +119,42 @@ def flops_figure(study: Study, task: str) -> Figure:
 
 def real_figure(study: Study, task: str) -> Figure | None:
     """The figure over real speed-ups, one panel per timing setting; None without timings."""
-    models, given = timed_models(study, task), looks_of(study, task)
+    models, given = [m for m in study.validated(task) if m.timed], base.looks_of(study, task)
     if not models:
         return None
-    fronts = [over_real(study, task, where, models) for where in wheres(models)]
-    figure, axes = panels(len(fronts), 3.1, 2.7)
-    for index, (panel, own) in enumerate(zip(axes, fronts, strict=True)):
-        last = (index + 1) % columns_of(len(fronts)) == 0 or index == len(fronts) - 1
-        _draw(panel, own, given, label_line=last)
-        panel.set_title(text.timing_setting(own.where))
+    fronts = {where: data(study, task, models, where) for where in wheres(models)}
+    figure, axes = base.panels(len(fronts), 3.1, 2.7)
+    for index, (panel, where) in enumerate(zip(axes, fronts, strict=True)):
+        last = (index + 1) % base.columns_of(len(fronts)) == 0 or index == len(fronts) - 1
+        _draw(panel, fronts[where], given, label_line=last)
+        panel.set_title(text.timing_setting(where))
         panel.set_xlabel("Real speed-up (log scale)")
-    values = ends(each.x for own in fronts for each in own.inside)
+    values = base.ends(each.x for own in fronts.values() for each in own.inside)
     style.speedup_limits([panel.xaxis for panel in axes], values)
-    style.title(figure, timed_title(study, task, wheres(models)))
-    _finish(figure, study, task, fronts[0], [real_speedups(models)])
+    style.title(figure, base.timed_title(study, task, wheres(models)))
+    _finish(figure, study, task, next(iter(fronts.values())), [real_speedups(models)])
     return figure
 
 
-def page_chart(own: Front, marks: list[PageMark]) -> chart.Spec:
-    """The chart of a page."""
+def page_charts(study: Study, task: str, marks: list[PageMark]) -> list[chart.Chart]:
+    """The charts of a page: over FLOPs, and over real speed-ups in each timing setting."""
+    own = over_flops(study, task)
+    notes = [*not_drawn(own), *base.notes_on_models(own.models, study.runs_on(task))]
+    notes += ["an arrow: no faster model of the method was scored"] * bool(own.open_ends)
+    notes.append("lines: 95% intervals over texts and seeds of models on a front")
+    charts = [chart.Chart("Score and FLOPs saved", notes, _spec(own, marks))]
+    for where in wheres(study.validated(task)):
+        timed = [each for each in study.validated(task) if where in each.timed]
+        own = data(study, task, timed, where)
+        title = f"Score and real speed: {text.timing_setting(where)}"
+        notes = [*not_drawn(own), real_speedups(timed)]
+        charts.append(chart.Chart(title, notes, _spec(own, marks)))
+    return charts
+
+
+def _spec(own: Front, marks: list[PageMark]) -> chart.Spec:
     seen, methods = own.inside, [mark.method for mark in marks]
-    low, high = style.speedup_range(ends(each.x for each in seen))
+    low, high = style.speedup_range(base.ends(each.x for each in seen))
     drawn = order(each.model.method for each in own.shown)
     values = chart.values(own.shown, own.reference)
     last = {each.model.method: place for place, each in enumerate(own.shown)}
@@ -172,7 +168,7 @@ def page_chart(own: Front, marks: list[PageMark]) -> chart.Spec:
     against = f"real speed-up on {where}" if where else "FLOPs speed-up"
     axis = {
         "title": own.gain_title,
-        "scale": {"domain": list(own.limits(each.model for each in own.shown)), "nice": False},
+        "scale": {"domain": list(own.limits), "nice": False},
         "axis": {"labelExpr": chart.SIGNED, "tickCount": 6},
     }
     return chart.spec(
@@ -245,13 +241,13 @@ def _draw(axes: Axes, own: Front, given: Looks, label_line: bool) -> None:
         # The line also goes to models below the axis.
         best = [each for each in ours if each.on_front]
         _line(axes, best, colour, linewidth=1.6, zorder=3)
-        draw_intervals(axes, best, colour, BAR * (place - (len(methods) - 1) / 2))
+        base.draw_intervals(axes, best, colour, BAR * (place - (len(methods) - 1) / 2))
         inside = [each for each in ours if each.y.value >= -own.depth]
         others = [each for each in inside if not each.on_front]
-        draw_marks(axes, others, given[method], faint=True)
-        draw_marks(axes, [each for each in inside if each.on_front], given[method])
+        base.draw_marks(axes, others, given[method], faint=True)
+        base.draw_marks(axes, [each for each in inside if each.on_front], given[method])
     axes.set_ylabel(own.gain_title)
-    style.points_axis(axes, *own.limits(own.models))
+    style.points_axis(axes, *own.limits)
     axes.axhline(0, color=GREY, linewidth=0.8, zorder=1)
     if label_line:
         axes.annotate(
@@ -266,7 +262,7 @@ def _draw(axes: Axes, own: Front, given: Looks, label_line: bool) -> None:
         )
 
 
-def _line(axes: Axes, own: Sequence[Shown], colour: str, **shape: float) -> None:
+def _line(axes: Axes, own: Sequence[Shown], colour: str, **shape: Any) -> None:
     axes.plot([each.x.value for each in own], [each.y.value for each in own], color=colour, **shape)
 
 
@@ -289,9 +285,7 @@ def _draw_open_ends(axes: Axes, own: Front, given: Looks) -> int:
 
 def _finish(figure: Figure, study: Study, task: str, own: Front, notes: list[str]) -> None:
     """Adds legend and caption."""
-    if any(math.isfinite(each.gain.low) for each in own.models):
-        bars = "95% intervals over texts and seeds of models on a front"
-        notes = [*notes, f"vertical bars, side by side: {bars}"]
-    legend(figure, (each.method for each in own.models), looks_of(study, task), lines=True)
-    notes = [*notes, *notes_on_models(own.models, study.runs_on(task))]
+    base.legend(figure, own.models, base.looks_of(study, task), lines=True)
+    bars = "vertical bars, side by side: 95% intervals over texts and seeds of models on a front"
+    notes = [*notes, bars, *base.notes_on_models(own.models, study.runs_on(task))]
     style.caption(figure, [*not_drawn(own), "; ".join(notes)])

@@ -61,7 +61,7 @@ def data(study: Study, task: str) -> list[Line]:
 
     Empty if the task has no Leap-of-Thought, or fewer than three of these methods.
     """
-    areas = study.evidence[task].areas()
+    areas = study.evidence[task].areas() if task in study.evidence else {}
 
     def best(names: Iterable[str]) -> list[str]:
         there = [name for name in names if name in areas]

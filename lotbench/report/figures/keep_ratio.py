@@ -8,8 +8,8 @@ import numpy as np
 
 from lotbench.report import text
 from lotbench.report.figures import style
+from lotbench.report.figures.base import reduced
 from lotbench.report.figures.heat import HeatGrid, HeatMap, draw, grid
-from lotbench.report.figures.panels import reduced
 from lotbench.report.looks import order
 from lotbench.statistics.scored import along_front
 from lotbench.statistics.study import Study

@@ -75,7 +75,6 @@ def figure(study: Study, task: str) -> Figure | None:
     images = [draw(axes, own.heat, "cividis", norm) for axes, own in zip(panels, maps, strict=True)]
     for axes, own in zip(panels, maps, strict=True):
         axes.set_title(own.heat.title, loc="left", fontweight="bold", pad=3)
-        axes.set_title(", ".join(own.parameters), loc="right", fontsize=7, pad=3)
         axes.set_xlabel(own.budget)
     bar = {"aspect": 25, "shrink": min(0.9, 2.5 / sum(heights)), "anchor": (0, 1)}
     # In two lines, since the figure of one method is not high.
@@ -85,7 +84,8 @@ def figure(study: Study, task: str) -> Figure | None:
     style.title(result, text.title(runs, text.trained_on(runs)))
     speeds = ["in brackets: FLOPs speed-up"] if any(o.speedups is not None for o in maps) else []
     notes = [CHOSEN, *speeds, f"scores on validation, {text.seeds(models)}"]
-    style.caption(result, ["; ".join(notes)])
+    rows = [f"Rows of {own.heat.title}: {', '.join(own.parameters)}" for own in maps]
+    style.caption(result, [*rows, "; ".join(notes)])
     return result
 
 

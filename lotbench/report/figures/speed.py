@@ -6,22 +6,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from lotbench.report import text
-from lotbench.report.figures import chart, style
-from lotbench.report.figures.panels import (
-    Shown,
-    draw_intervals,
-    draw_marks,
-    ends,
-    legend,
-    looks_of,
-    notes_on_models,
-    panels,
-    real,
-    shown,
-    timed_flops,
-    timed_models,
-    timed_title,
-)
+from lotbench.report.figures import base, chart, style
+from lotbench.report.figures.base import Shown
 from lotbench.report.looks import GREY, PageMark, order
 from lotbench.report.tables.clock import real_speedups
 from lotbench.statistics.reference import Reference
@@ -32,6 +18,8 @@ from lotbench.statistics.timed import Where
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
+ON_DIAGONAL = "On the diagonal, time falls as FLOPs do; below the dashed line, dense is faster"
+
 
 @dataclass(frozen=True)
 class Speeds:
@@ -40,51 +28,56 @@ class Speeds:
     where: Where
     shown: list[Shown]
 
-    @property
-    def limits(self) -> tuple[float, float]:
-        """The limits of both axes."""
-        return style.speedup_range(_values([self]))
-
 
 def data(study: Study, task: str) -> list[Speeds]:
     """The speed-ups in each timing setting."""
-    models = timed_models(study, task)
-    return [
-        Speeds(where, shown(models, timed_flops(where), real(where), where))
-        for where in wheres(models)
-    ]
+    found = []
+    for where in wheres(study.validated(task)):
+        timed = [own for own in study.validated(task) if where in own.timed]
+        own = base.shown(timed, lambda m, at=where: m.timed[at].flops, base.real(where), where)
+        found.append(Speeds(where, own))
+    return found
 
 
 def figure(study: Study, task: str) -> Figure | None:
     """The figure, one panel per timing setting; None without timings."""
-    speeds, models, given = data(study, task), timed_models(study, task), looks_of(study, task)
+    speeds, given = data(study, task), base.looks_of(study, task)
     if not speeds:
         return None
-    result, axes = panels(len(speeds), 2.9, 2.9)
+    models = [own for own in study.validated(task) if own.timed]
+    result, axes = base.panels(len(speeds), 2.9, 2.9)
     thin = {"color": GREY, "linewidth": 0.8}
     for panel, own in zip(axes, speeds, strict=True):
         panel.axline((1, 1), (2, 2), **thin, label="real = FLOPs")
         panel.axhline(1, **thin, linestyle=(0, (4, 2)), label="as fast as dense")
         for method in order(each.model.method for each in own.shown):
             ours = [each for each in own.shown if each.model.method == method]
-            draw_intervals(panel, ours, given[method][0])
-            draw_marks(panel, ours, given[method])
+            base.draw_intervals(panel, ours, given[method][0])
+            base.draw_marks(panel, ours, given[method])
         panel.set_title(text.timing_setting(own.where))
         panel.set_xlabel("FLOPs speed-up (log scale)")
         panel.set_ylabel("Real speed-up (log scale)")
     # The same limits on both axes, so that equality is the diagonal.
     both = [axis for panel in axes for axis in (panel.xaxis, panel.yaxis)]
     style.speedup_limits(both, _values(speeds))
-    style.title(result, timed_title(study, task, wheres(models)))
-    legend(result, (own.method for own in models), given, lines=False)
-    notes = [real_speedups(models), *notes_on_models(models, study.runs_on(task))]
+    style.title(result, base.timed_title(study, task, wheres(models)))
+    base.legend(result, models, given, lines=False)
+    notes = [real_speedups(models), *base.notes_on_models(models, study.runs_on(task))]
     style.caption(result, ["; ".join(notes)])
     return result
 
 
-def page_chart(own: Speeds, reference: Reference, marks: list[PageMark]) -> chart.Spec:
-    """The chart of a page."""
-    low, high = own.limits
+def page_charts(study: Study, task: str, marks: list[PageMark]) -> list[chart.Chart]:
+    """The charts of a page, one per timing setting."""
+    notes, reference = [ON_DIAGONAL], study.references[task]
+    return [
+        chart.Chart(text.timing_setting(own.where), notes, _spec(own, reference, marks))
+        for own in data(study, task)
+    ]
+
+
+def _spec(own: Speeds, reference: Reference, marks: list[PageMark]) -> chart.Spec:
+    low, high = style.speedup_range(_values([own]))
     diagonal = [{"x": low, "y": low}, {"x": high, "y": high}]
     where, methods = text.timing_setting(own.where), [mark.method for mark in marks]
     return chart.spec(
@@ -108,4 +101,4 @@ def page_chart(own: Speeds, reference: Reference, marks: list[PageMark]) -> char
 
 
 def _values(speeds: list[Speeds]) -> list[float]:
-    return ends(value for own in speeds for each in own.shown for value in (each.x, each.y))
+    return base.ends(value for own in speeds for each in own.shown for value in (each.x, each.y))

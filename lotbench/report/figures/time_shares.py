@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from lotbench.report import looks, text
 from lotbench.report.figures import style
-from lotbench.report.figures.panels import reduced, timed_title
+from lotbench.report.figures.base import reduced, timed_title
 from lotbench.statistics.scored import DENSE, Scored, along_front
 from lotbench.statistics.study import Study
 from lotbench.statistics.timed import Where

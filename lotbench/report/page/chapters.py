@@ -9,30 +9,16 @@ from dataclasses import dataclass
 
 from lotbench.report import text
 from lotbench.report.figures import break_even, front, keep_ratio, settings, speed, time_shares
-from lotbench.report.figures.chart import Spec
+from lotbench.report.figures.chart import Chart
 from lotbench.report.figures.heat import HeatGrid
-from lotbench.report.figures.panels import notes_on_models
 from lotbench.report.findings import findings
 from lotbench.report.looks import PageMark, order, page_marks
 from lotbench.report.readme import summary
-from lotbench.report.tables.clock import real_speedups
 from lotbench.report.tables.of_task import Tables, tables
 from lotbench.report.tables.origin import Origin, failures, origin, wide_timings
 from lotbench.report.tables.render import Table
 from lotbench.statistics.evidence import Evidence
-from lotbench.statistics.scored import Scored, wheres
 from lotbench.statistics.study import Study
-
-ON_DIAGONAL = "On the diagonal, time falls as FLOPs do; below the dashed line, dense is faster"
-
-
-@dataclass(frozen=True)
-class Chart:
-    """A chart with its caption."""
-
-    title: str
-    notes: list[str]
-    spec: Spec
 
 
 @dataclass(frozen=True)
@@ -100,13 +86,7 @@ def _chapter(study: Study, task: str, place: str) -> Chapter:
     models = study.validated(task)
     methods = order(own.method for own in models)
     marks = page_marks(methods, (run.method for run in study.runs_on(task)))
-    fronts, speeds = [], []
-    if any(math.isfinite(own.gain.value) for own in models):
-        fronts = [_flops_chart(study, task, marks), *_real_charts(study, task, models, marks)]
-        reference = study.references[task]
-        for own in speed.data(study, task):
-            spec = speed.page_chart(own, reference, marks)
-            speeds.append(Chart(text.timing_setting(own.where), [ON_DIAGONAL], spec))
+    scored = any(math.isfinite(own.gain.value) for own in models)
     opening, closing = tables(task, study)
     return Chapter(
         id=place,
@@ -115,35 +95,14 @@ def _chapter(study: Study, task: str, place: str) -> Chapter:
         evidence=study.evidence.get(task),
         findings=findings(task, study),
         marks=marks,
-        fronts=fronts,
-        speeds=speeds,
+        fronts=front.page_charts(study, task, marks) if scored else [],
+        speeds=speed.page_charts(study, task, marks) if scored else [],
         opening=opening,
         closing=closing,
         keep_ratios=keep_ratio.page_grid(study, task),
         settings=settings.page_grids(study, task),
         time_bars=time_shares.data(models),
     )
-
-
-def _flops_chart(study: Study, task: str, marks: list[PageMark]) -> Chart:
-    own = front.over_flops(study, task)
-    notes = [*front.not_drawn(own), *notes_on_models(own.models, study.runs_on(task))]
-    notes += ["an arrow: no faster model of the method was scored"] * bool(own.open_ends)
-    notes.append("lines: 95% intervals over texts and seeds of models on a front")
-    return Chart("Score and FLOPs saved", notes, front.page_chart(own, marks))
-
-
-def _real_charts(
-    study: Study, task: str, models: list[Scored], marks: list[PageMark]
-) -> list[Chart]:
-    charts = []
-    for where in wheres(models):
-        timed = [own for own in models if where in own.timed]
-        own = front.over_real(study, task, where, timed)
-        notes = [*front.not_drawn(own), real_speedups(timed)]
-        title = f"Score and real speed: {text.timing_setting(where)}"
-        charts.append(Chart(title, notes, front.page_chart(own, marks)))
-    return charts
 
 
 def _slug(task: str) -> str:

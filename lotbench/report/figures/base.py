@@ -54,16 +54,6 @@ def shown(
     return found
 
 
-def flops(own: Scored) -> Estimate:
-    """The FLOPs speed-up of a model."""
-    return own.flops
-
-
-def gain(own: Scored) -> Estimate:
-    """The score of a model against the reference, in points."""
-    return own.gain
-
-
 def real(where: Where) -> Coordinate:
     """The wall-clock speed-up (x best) in a timing setting; unknown if not timed there."""
 
@@ -74,19 +64,9 @@ def real(where: Where) -> Coordinate:
     return coordinate
 
 
-def timed_flops(where: Where) -> Coordinate:
-    """The FLOPs speed-up on the texts timed in a setting; unknown if not timed there."""
-    return lambda own: own.timed[where].flops if where in own.timed else UNKNOWN
-
-
 def ends(values: Iterable[Estimate]) -> list[float]:
     """The values and the ends of their intervals."""
     return [each for value in values for each in value]
-
-
-def timed_models(study: Study, task: str) -> list[Scored]:
-    """The models of a task that were timed, in any setting."""
-    return [own for own in study.validated(task) if own.timed]
 
 
 def reduced(models: Iterable[Scored]) -> list[Scored]:
@@ -156,15 +136,15 @@ def looks_of(study: Study, task: str) -> dict[str, tuple[str, str]]:
 
 
 def legend(
-    figure: Figure, methods: Iterable[str], given: dict[str, tuple[str, str]], lines: bool
+    figure: Figure, models: Iterable[Scored], given: dict[str, tuple[str, str]], lines: bool
 ) -> None:
-    """Adds the legend to the right of the panels; ``lines`` is true if fronts are drawn."""
+    """Adds the methods to the right of the panels; ``lines`` is true if fronts are drawn."""
     from matplotlib.lines import Line2D
 
     join = "-" if lines else ""
     handles = [
         Line2D([], [], linestyle=join, linewidth=1.6, label=method, **mark(given[method]))
-        for method in order(methods)
+        for method in order(own.method for own in models)
     ]
     extra, _ = figure.axes[0].get_legend_handles_labels()
     figure.legend(handles=[*handles, *extra], loc="outside right center")
