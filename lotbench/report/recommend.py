@@ -192,7 +192,7 @@ def _option(row: Row, measured: Measured, model: Scored, found: Evidence) -> Ite
         if change is None:
             return
         scores = model.drawn.score(split, seeds) + change
-        margin = 100 * (scores - found.drawn.score(split, seeds))
+        margin = 100 * (scores - found.reference.drawn.score(split, seeds))
         if not np.isfinite(margin[0]):
             return
         margins[split], score = estimate(margin), estimate(scores)

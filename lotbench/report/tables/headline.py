@@ -57,8 +57,8 @@ def headline(task: str, study: Study) -> Table | None:
     notes = [
         f"{text.title(runs, text.trained_on(runs))}; {text.seeds(models)}; reference: "
         f"{reference(found, models[0].metric)}",
-        f"FLOPs saved: by the fastest model that is within {TIMED_DROP:g} point of the reference on "
-        "selection, and on validation, too; none: no model is",
+        f"FLOPs saved: by the fastest model within {TIMED_DROP:g} point of the reference on "
+        "selection, if it is on validation, too; else none",
         "tie: the difference from the largest number of the column is inside its interval",
     ]
     if timed:
