@@ -21,8 +21,13 @@ if TYPE_CHECKING:
     from lotbench.statistics.frames import results, timings
 
 __all__ = [
-    *("InputError", "ReducedClassifier", "ReducedEncoder"),
-    *("load", "results", "run", "timings"),
+    "InputError",
+    "ReducedClassifier",
+    "ReducedEncoder",
+    "load",
+    "results",
+    "run",
+    "timings",
 ]
 
 _HOME = {

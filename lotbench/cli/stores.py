@@ -11,7 +11,13 @@ from lotbench.cli.options import StoreFolder
 from lotbench.cli.output import counted, draw, show_table
 
 
-def plot(folder: StoreFolder) -> None:
+def plot(
+    folder: StoreFolder,
+    into: Annotated[
+        Path | None,
+        typer.Option(help="A page in Markdown; its marked table is written, too.", metavar="PAGE"),
+    ] = None,
+) -> None:
     """Redraw every figure of a store and write its README.md, from the store alone."""
     from lotbench.report.tables.console import console
     from lotbench.statistics.study import Study
@@ -20,6 +26,10 @@ def plot(folder: StoreFolder) -> None:
     if not draw(study):
         show_table(console(study))
         raise typer.Exit(2)
+    if into is not None:
+        from lotbench.report.tables import headline
+
+        typer.echo(f"wrote {headline.write(study, into)}")
 
 
 def validate(

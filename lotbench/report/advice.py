@@ -74,8 +74,9 @@ def as_json(advice: Advice, study: Study, limits: Limits) -> dict[str, Any]:
 
 
 def _name(own: Option) -> str:
-    at = f" at {own.budget}" if own.budget else ""
-    return f"{own.method}{at} in {own.backend} ({own.trial_id})"
+    run, budget = own.row.run, own.row.evaluation.budget
+    at = f" at {budget}" if budget else ""
+    return f"{run.method}{at} in {own.backend} ({run.trial.trial_id})"
 
 
 def _facts(own: Option, advice: Advice, limits: Limits) -> list[str]:
@@ -88,7 +89,7 @@ def _facts(own: Option, advice: Advice, limits: Limits) -> list[str]:
     past = own.margins["validation"].value < -limits.drop - 100 * SLACK
     machine = words.machine_name(timing.setting.device_name or "unknown device")
     threads = words.in_threads([limits.threads])
-    p95 = "" if own.p95 is None else f", 95% of the calls within {_ms(own.p95)} ms"
+    p95 = f", 95% of the calls within {_ms(own.p95)} ms"
     where = f"batch {limits.batch}, {threads}, {machine}, {timing.created[:10]}"
     latency = words.with_interval(Estimate(*(1e3 * s for s in call_seconds(own.measured))), " ms")
     lines = {
@@ -110,11 +111,8 @@ def _runner_up(advice: Advice) -> str:
     text = words.with_interval(ratio, words.TIMES)
     better = second.margins["selection"].value - own.margins["selection"].value
     score = f"its score on selection is {better:+.1f} {words.unit(own.metric)} from the choice's"
-    if is_tie(ratio, second.measured, own.measured):
-        return f"{_name(second)}: a tie, it takes {text} the time; {score}"
-    if math.isnan(ratio.low):
-        return f"{_name(second)}: slower, {text} the time, but no interval is known; {score}"
-    return f"{_name(second)}: slower, {text} the time; {score}"
+    tie = is_tie(ratio, second.measured, own.measured)
+    return f"{_name(second)}: {'a tie, it takes' if tie else 'slower,'} {text} the time; {score}"
 
 
 def _past(own: Option, limits: Limits) -> str:
@@ -127,9 +125,7 @@ def _past(own: Option, limits: Limits) -> str:
         parts.append(
             f"{margin} {unit} on selection, {points:.1f} past the limit of {limits.drop:g}"
         )
-    if limits.p95 is not None and own.p95 is None:
-        parts.append("its 95th percentile was not measured")
-    elif limits.p95 is not None and own.p95 is not None and share:
+    if limits.p95 is not None and share:
         parts.append(f"95% of its calls within {_ms(own.p95)} ms, allowed are {_ms(limits.p95)} ms")
     return "; ".join(parts)
 
@@ -150,16 +146,15 @@ def _next(own: Option, study: Study) -> str:
 
 def _export(own: Option, study: Study) -> str | None:
     """The command that exports a model; None if the store does not have the model."""
-    store = study.store
-    trial = store.trial(own.trial_id)
-    model = store.model(trial) if trial else None
-    if trial is None or model is None:
+    trial, budget = own.row.run.trial, own.row.evaluation.budget
+    model = study.store.model(trial)
+    if model is None:
         return None
     parts = ["lotbench", "export", str(model), "exported"]
     if own.backend.startswith(EXPORTED):
         parts += ["--backend", own.backend]
-    if own.budget:
-        parts += ["--budget", str(own.budget.value)]
+    if budget:
+        parts += ["--budget", str(budget.value)]
     plugins = (trial.config or {}).get("plugins")
     for plugin in plugins if isinstance(plugins, list) else []:
         parts += ["--plugin", str(plugin)]
@@ -169,14 +164,13 @@ def _export(own: Option, study: Study) -> str | None:
 def _record(own: Option | None, study: Study) -> dict[str, Any] | None:
     if own is None:
         return None
-    store = study.store
-    trial = store.trial(own.trial_id)
-    model = store.model(trial) if trial else None
+    run = own.row.run
+    model = study.store.model(run.trial)
     return {
-        "trial_id": own.trial_id,
+        "trial_id": run.trial.trial_id,
         "folder": str(model) if model else None,
-        "method": own.method,
-        "budget": str(own.budget or ""),
+        "method": run.method,
+        "budget": str(own.row.evaluation.budget or ""),
         "backend": own.backend,
         "metric": own.metric,
         "selection_margin": _interval(own.margins["selection"]),

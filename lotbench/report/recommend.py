@@ -12,7 +12,6 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from lotbench.budget import Budget
 from lotbench.errors import InputError
 from lotbench.statistics.bootstrap import UNKNOWN, Estimate, estimate
 from lotbench.statistics.drawn import SPLITS
@@ -43,16 +42,21 @@ class Limits:
 class Option:
     """A trained model at one budget in one backend, scored and timed."""
 
-    trial_id: str
-    method: str
-    budget: Budget | None
-    backend: str
-    metric: str
+    row: Row
+    """Its scores on selection in ``torch-fp32``."""
+    measured: Measured
     margins: dict[str, Estimate]
     """Score minus that of the reference with the same seed, in points, by split."""
     score: Estimate
     """On validation."""
-    measured: Measured
+
+    @property
+    def metric(self) -> str:
+        return str(self.row.run.trial.metric)
+
+    @property
+    def backend(self) -> str:
+        return self.measured.contender.backend
 
     @property
     def seconds(self) -> float:
@@ -60,21 +64,15 @@ class Option:
         return self.measured.contender.seconds_per_example
 
     @property
-    def p95(self) -> float | None:
-        """Seconds of a call that 95% of the calls keep to; None in older passes."""
-        calls = self.measured.contender.call_seconds
-        return calls.p95 if calls else None
+    def p95(self) -> float:
+        """Seconds of a call that 95% of the calls keep to."""
+        return self.measured.contender.call_seconds.p95
 
     def excess(self, limits: Limits) -> tuple[float, float]:
         """How far past the limits: points, and the share of the allowed seconds; 0 if it keeps."""
-        points = max(0.0, -self.margins["selection"].value - limits.drop)
-        if limits.p95 is None:
-            share = 0.0
-        elif self.p95 is None:
-            share = np.inf
-        else:
-            share = max(0.0, self.p95 / limits.p95 - 1)
-        return points if points > 100 * SLACK else 0.0, share
+        points = -self.margins["selection"].value - limits.drop
+        share = self.p95 / limits.p95 - 1 if limits.p95 else 0.0
+        return points if points > 100 * SLACK else 0.0, max(0.0, share)
 
 
 @dataclass(frozen=True)
@@ -164,11 +162,6 @@ def _options(task: str, study: Study, limits: Limits) -> list[Option]:
             options += _option(row, measured, model, found)
     if not options:
         raise InputError(_why_none(study, task, limits, timed))
-    if limits.p95 is not None and all(own.p95 is None for own in options):
-        raise InputError(
-            f"--p95: the timing passes of {study.folder} have no 95th percentile; time again with "
-            f"`lotbench measure {study.folder}`"
-        )
     return options
 
 
@@ -183,22 +176,18 @@ def _newest(clocked: Clocked, limits: Limits) -> list[Measured]:
 
 
 def _option(row: Row, measured: Measured, model: Scored, found: Evidence) -> Iterator[Option]:
-    """The option of a row in a backend; nothing if a score is missing."""
-    seeds, own, trial = (row.run.seed,), measured.contender, row.run.trial
-    margins: dict[str, Estimate] = {}
-    score = UNKNOWN
+    """The option of a row in a backend; nothing if a score is undefined."""
+    seeds, margins, score = (row.run.seed,), {}, UNKNOWN
     for split in SPLITS:
-        change = own.scores[split].change if split in own.scores else 0.0
+        change = measured.contender.scores[split].change
         if change is None:
             return
         scores = model.drawn.score(split, seeds) + change
-        margin = 100 * (scores - found.drawn.score(split, seeds))
+        margin = 100 * (scores - found.reference.drawn.score(split, seeds))
         if not np.isfinite(margin[0]):
             return
         margins[split], score = estimate(margin), estimate(scores)
-    budget, metric = row.evaluation.budget, str(trial.metric)
-    names = trial.trial_id, row.run.method, budget, own.backend, metric
-    yield Option(*names, margins, score, measured)
+    yield Option(row, measured, margins, score)
 
 
 def _why_none(study: Study, task: str, limits: Limits, timed: set[str]) -> str:

@@ -10,11 +10,10 @@ from typing import Literal
 import numpy as np
 
 from lotbench.statistics import bootstrap
-from lotbench.statistics.reference import Reference
 from lotbench.statistics.runs import Row
 from lotbench.store.predictions import decode
 
-Splits = Literal["selection", "validation"]
+Splits = Literal["validation", "selection"]
 SPLITS: tuple[Splits, Splits] = ("selection", "validation")
 # First number of the key of draws, so that texts and seeds are drawn independently.
 VALIDATION, SELECTION, SEEDS = range(3)
@@ -53,6 +52,11 @@ class Drawn:
     def speedup(self, split: Splits) -> np.ndarray:
         """Mean FLOPs speed-up over drawn seeds, shape (1 + draws,)."""
         return _shares(self.seeds) @ self.sides[split].speedups
+
+    def by_seed(self, split: Splits) -> dict[int, float]:
+        """The score of every seed that has one."""
+        scores = zip(self.seeds, self.sides[split].scores[:, 0], strict=True)
+        return {seed: float(score) for seed, score in scores if np.isfinite(score)}
 
     @property
     def complete(self) -> bool:
@@ -101,18 +105,6 @@ def drawn(rows: Iterable[Row], draws: dict[Row, np.ndarray]) -> Drawn:
             np.array([np.nan if row is None else _speedup(row) for row in found]),
             tuple(None if row is None else _labels(row) for row in found),
         )
-    return Drawn(seeds, sides)
-
-
-def teacher(reference: Reference) -> Drawn:
-    """The teacher as a model; rows do not have its predictions, so its scores are constants."""
-    seeds = tuple(sorted(reference.validation))
-    sides: dict[Splits, Side] = {}
-    for split in SPLITS:
-        own = getattr(reference, split)
-        scores = np.array([[own.get(seed, np.nan)] for seed in seeds])
-        constant = np.repeat(scores, 1 + bootstrap.DRAWS, axis=1)
-        sides[split] = Side(constant, np.ones(len(seeds)), (None,) * len(seeds))
     return Drawn(seeds, sides)
 
 

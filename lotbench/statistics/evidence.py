@@ -15,7 +15,7 @@ import numpy as np
 
 from lotbench.statistics.area import area
 from lotbench.statistics.bootstrap import Estimate, estimate
-from lotbench.statistics.drawn import SPLITS, Drawn, Splits
+from lotbench.statistics.drawn import SPLITS, Splits
 from lotbench.statistics.reference import Reference
 from lotbench.statistics.scored import DENSE, Scored
 from lotbench.store.records import Unreached
@@ -87,17 +87,14 @@ class Evidence:
         The largest speed-up up to which every method was scored, or cannot go.
     """
 
-    def __init__(
-        self, models: list[Scored], reference: Reference, drawn: Drawn, missed: Missed
-    ) -> None:
-        """``drawn`` has the scores of the reference in all draws."""
-        self.models, self.reference, self.drawn, self.missed = models, reference, drawn, missed
+    def __init__(self, models: list[Scored], reference: Reference, missed: Missed) -> None:
+        self.models, self.reference, self.missed = models, reference, missed
         self.methods = sorted({own.method for own in models} - set(DENSE))
         self.curves = {
             method: self._curve(own)
             for method in self.methods
             if (own := _complete([each for each in models if each.method == method]))
-            and drawn.complete
+            and reference.drawn.complete
         }
         self.end = self._common_end()
 
@@ -189,7 +186,7 @@ class Evidence:
     def margin(self, model: Scored, split: Splits) -> np.ndarray:
         """Score minus that of the reference with the same seeds, in points, shape (1 + draws,)."""
         own = model.drawn
-        return 100 * (own.score(split) - self.drawn.score(split, own.seeds))
+        return 100 * (own.score(split) - self.reference.drawn.score(split, own.seeds))
 
     def _area(self, own: Curve) -> np.ndarray:
         settings = [model.setting for model in own.models]

@@ -3,67 +3,63 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
+from lotbench.statistics import bootstrap
+from lotbench.statistics.drawn import SPLITS, Drawn, Side, Splits
 from lotbench.statistics.runs import Row
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Reference:
-    """The model that others are compared with, and its scores by seed."""
+    """The model that others are compared with."""
 
     name: str
     """``dense`` or ``teacher``."""
-    setting: str | None
-    """The setting of dense; None for the teacher."""
-    selection: dict[int, float]
-    validation: dict[int, float]
+    drawn: Drawn
 
     @property
     def score(self) -> float:
         """Mean score over the seeds on validation."""
-        return float(np.mean(list(self.validation.values())))
+        return float(np.mean(list(self.drawn.by_seed("validation").values())))
 
 
-def reference_of(rows: Sequence[Row]) -> Reference | None:
-    """The reference of a task with these rows; None if neither dense nor the teacher has a score.
+def reference_of(dense: Mapping[str, Drawn], rows: Sequence[Row]) -> Reference | None:
+    """The reference of a task; None if neither dense nor the teacher has a score.
 
-    Dense and the teacher are compared on the seeds that both have.  If both are equal, or neither
-    has a score on selection, it is dense.
+    Dense (its settings are in ``dense``) and the teacher (of these rows) are compared on the seeds
+    that both have.  If both are equal, or neither has a score on selection, it is dense.
     """
-    dense = defaultdict(list)
-    for row in rows:
-        if row.run.method == "dense":
-            dense[row.run.setting].append((row.split, row.run.seed, row.score))
-    candidates = [Reference("dense", own, *_by_seed(dense[own])) for own in sorted(dense)]
-    teachers = [(row.split, row.run.seed, row.run.teacher_score(row.split)) for row in rows]
-    candidates.append(Reference("teacher", None, *_by_seed(teachers)))
-    candidates = [own for own in candidates if own.validation]
-    known = [own for own in candidates if own.selection]
+    candidates = [Reference("dense", dense[setting]) for setting in sorted(dense)]
+    candidates.append(Reference("teacher", _teacher(rows)))
+    candidates = [own for own in candidates if own.drawn.by_seed("validation")]
+    known = [own for own in candidates if own.drawn.by_seed("selection")]
     if not known:
         return candidates[0] if candidates else None
-    shared = set.intersection(*(set(own.selection) for own in known))
+    shared = set.intersection(*(set(own.drawn.by_seed("selection")) for own in known))
 
     def mean(own: Reference) -> float:
+        scores = own.drawn.by_seed("selection")
         # Rounding must not decide between equal scores.
-        return round(float(np.mean([own.selection[seed] for seed in shared or own.selection])), 9)
+        return round(float(np.mean([scores[seed] for seed in shared or scores])), 9)
 
     return max(known, key=mean)
 
 
-def _by_seed(
-    scores: Iterable[tuple[str, int, float | None]],
-) -> tuple[dict[int, float], dict[int, float]]:
-    """The mean score by seed on the selection and on the validation split."""
-    found: dict[str, dict[int, list[float]]] = {"selection": {}, "validation": {}}
-    for split, seed, score in scores:
+def _teacher(rows: Sequence[Row]) -> Drawn:
+    """The teacher as a model; rows do not have its predictions, so its scores are constants."""
+    found: dict[tuple[Splits, int], list[float]] = defaultdict(list)
+    for row in rows:
+        score = row.run.teacher_score(row.split)
         if score is not None:
-            found[split].setdefault(seed, []).append(score)
-    means = [
-        {seed: float(np.mean(own)) for seed, own in sorted(found[split].items())}
-        for split in ("selection", "validation")
-    ]
-    return means[0], means[1]
+            found[row.split, row.run.seed].append(score)
+    seeds = tuple(sorted({seed for split, seed in found if split == "validation"}))
+    sides: dict[Splits, Side] = {}
+    for split in SPLITS:
+        means = [[np.mean(found.get((split, seed), [np.nan]))] for seed in seeds]
+        constant = np.repeat(np.reshape(means, (-1, 1)), 1 + bootstrap.DRAWS, axis=1)
+        sides[split] = Side(constant, np.ones(len(seeds)), (None,) * len(seeds))
+    return Drawn(seeds, sides)

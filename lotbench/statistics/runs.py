@@ -7,7 +7,7 @@ import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Any
+from typing import Any, Literal
 
 from lotbench.statistics.names import name
 from lotbench.store.records import Evaluation, Trial, without_limit
@@ -52,7 +52,7 @@ class Row:
     evaluation: Evaluation
 
     @property
-    def split(self) -> str:
+    def split(self) -> Literal["validation", "selection"]:
         return self.evaluation.split
 
     @property

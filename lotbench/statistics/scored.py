@@ -12,6 +12,7 @@ import numpy as np
 
 from lotbench.statistics.bootstrap import UNKNOWN, Estimate, estimate
 from lotbench.statistics.drawn import Drawn, drawn, draws_of
+from lotbench.statistics.reference import Reference, reference_of
 from lotbench.statistics.runs import Params, Row, Run, centre, change, varying
 from lotbench.statistics.timed import Clocks, Timed, Where, in_best_backend, in_every_backend
 
@@ -69,31 +70,30 @@ class Scored:
         return self.method not in DENSE and bool(self.keep_ratios)
 
 
-def scored_models(
-    rows: Sequence[Row], reference: Drawn | str | None, clocks: Clocks
-) -> list[Scored]:
-    """The scored models of one task from its newest rows, by method, setting and target or budget.
+def scored_models(rows: Sequence[Row], clocks: Clocks) -> tuple[list[Scored], Reference | None]:
+    """The scored models of one task from its newest rows, and the reference among them.
 
-    ``reference`` is the teacher's scores, or the setting of the dense model that is the reference.
+    The models are in the order of method, setting, and target or budget.
     """
     draws, names = draws_of(rows), _names(rows)
     groups: dict[tuple[str, str, str], list[Row]] = defaultdict(list)
     for row in rows:
         groups[row.run.method, row.run.setting, row.at].append(row)
     models = {key: drawn(groups[key], draws) for key in sorted(groups)}
-    if isinstance(reference, str):
-        reference = next(own for key, own in models.items() if key[:2] == ("dense", reference))
-    return [
-        _scored(own, groups[own], model, reference, names[own[1]], clocks)
-        for own, model in models.items()
+    dense = {key[1]: own for key, own in reversed(models.items()) if key[0] == "dense"}
+    reference = reference_of(dense, rows)
+    scored = [
+        _scored(key, groups[key], own, reference, names[key[1]], clocks)
+        for key, own in models.items()
     ]
+    return scored, reference
 
 
 def _scored(
     key: tuple[str, str, str],
     rows: list[Row],
     own: Drawn,
-    reference: Drawn | None,
+    reference: Reference | None,
     name: str,
     clocks: Clocks,
 ) -> Scored:
@@ -105,7 +105,7 @@ def _scored(
     score = own.score("validation", seeds) if seeds else None
     gain = UNKNOWN
     if score is not None and reference is not None:
-        gain = estimate(100 * (score - reference.score("validation", seeds)))
+        gain = estimate(100 * (score - reference.drawn.score("validation", seeds)))
     ratios = [each.evaluation.keep_ratio for each in by_seed.values() if each.evaluation.keep_ratio]
     return Scored(
         trial.task,

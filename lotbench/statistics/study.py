@@ -8,9 +8,8 @@ from functools import cached_property
 from pathlib import Path
 
 from lotbench.errors import InputError
-from lotbench.statistics.drawn import Drawn, teacher
 from lotbench.statistics.evidence import Evidence
-from lotbench.statistics.reference import Reference, reference_of
+from lotbench.statistics.reference import Reference
 from lotbench.statistics.runs import Row, Run, newest_rows, runs_of
 from lotbench.statistics.scored import Scored, scored_models
 from lotbench.statistics.timed import Clocks, Where
@@ -104,21 +103,18 @@ class Study:
         return found
 
     @cached_property
+    def _scored(self) -> dict[str, tuple[list[Scored], Reference | None]]:
+        return {task: scored_models(rows, self.clocks) for task, rows in self.rows.items()}
+
+    @property
     def references(self) -> dict[str, Reference]:
         """By task; a task without a score of dense or the teacher has none."""
-        found = {task: reference_of(rows) for task, rows in self.rows.items()}
-        return {task: own for task, own in found.items() if own is not None}
+        return {task: own for task, (_, own) in self._scored.items() if own is not None}
 
-    @cached_property
+    @property
     def models(self) -> dict[str, list[Scored]]:
         """The scored models by task, by method, setting and target or budget."""
-        found = {}
-        for task, rows in self.rows.items():
-            reference: Drawn | str | None = None
-            if own := self.references.get(task):
-                reference = own.setting or teacher(own)
-            found[task] = scored_models(rows, reference, self.clocks)
-        return found
+        return {task: models for task, (models, _) in self._scored.items()}
 
     def validated(self, task: str) -> list[Scored]:
         """The models of a task that are scored on validation."""
@@ -138,13 +134,10 @@ class Study:
     @cached_property
     def evidence(self) -> dict[str, Evidence]:
         """By task; a task without a reference has none."""
-        found = {}
-        for task, own in self.references.items():
-            models = self.models[task]
-            dense = [m.drawn for m in models if (m.method, m.setting) == ("dense", own.setting)]
-            drawn = teacher(own) if own.setting is None else dense[0]
-            found[task] = Evidence(models, own, drawn, self.missed[task])
-        return found
+        return {
+            task: Evidence(self.models[task], own, self.missed[task])
+            for task, own in self.references.items()
+        }
 
     def device_names(self, task: str) -> dict[Where, set[str]]:
         """The devices of every timing setting of a task."""

@@ -1,4 +1,4 @@
-"""The results store: typed records in JSON files, and a tidy data frame of all records.
+"""The results store: typed records in JSON files.
 
 Layout of a store ``results/<sweep>``::
 

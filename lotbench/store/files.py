@@ -40,13 +40,26 @@ def write_json(path: Path, value: Any) -> Path:
         As for `as_json`; the old file is not changed.
     """
     # Serialised first, so that an error leaves no file behind.
-    text = as_json(value)
+    return write_text(path, as_json(value))
+
+
+def write_text(path: Path, text: str) -> Path:
+    """Write a text to the path, which is returned; see `write_bytes`."""
+    return write_bytes(path, text.encode("utf-8"))
+
+
+def write_bytes(path: Path, content: bytes) -> Path:
+    """Write a file, whose path is returned.
+
+    A reader sees the old file or the new one, never a part.  A link in its place is replaced, so
+    nothing outside the folder is written.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     # In the same folder, because a rename is atomic only within one file system.
     temporary = path.with_name(f".{uuid.uuid4().hex}.tmp")
     try:
-        with temporary.open("x", encoding="utf-8") as file:
-            file.write(text)
+        with temporary.open("xb") as file:
+            file.write(content)
             file.flush()
             os.fsync(file.fileno())
         os.replace(temporary, path)

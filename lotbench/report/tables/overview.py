@@ -53,7 +53,7 @@ def reference(found: Evidence, metric: str) -> str:
     own = found.reference
     if own.name == "teacher":
         return text.reference(own, metric)
-    value = estimate(found.drawn.score("validation"))
+    value = estimate(own.drawn.score("validation"))
     return f"{own.name} {text.score_with_interval(value, metric)}"
 
 

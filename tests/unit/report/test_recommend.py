@@ -67,9 +67,12 @@ def test_the_fastest_within_the_drop_is_chosen_on_selection(store) -> None:
     (found,) = recommend(Study(store), POINT)
     # m is too bad on selection (better on validation), and int8 costs l a tenth of a point.
     assert found.choice and found.runner_up and found.passed_over
-    assert (found.choice.trial_id, found.choice.backend) == ("l", "onnx-fp32")
-    assert (found.runner_up.trial_id, found.runner_up.backend) == ("d", "onnx-int8")
-    assert (found.passed_over.trial_id, found.passed_over.backend) == ("l", "onnx-int8")
+    assert (found.choice.row.run.trial.trial_id, found.choice.backend) == ("l", "onnx-fp32")
+    assert (found.runner_up.row.run.trial.trial_id, found.runner_up.backend) == ("d", "onnx-int8")
+    assert (found.passed_over.row.run.trial.trial_id, found.passed_over.backend) == (
+        "l",
+        "onnx-int8",
+    )
     assert found.choice.margins["selection"].value == pytest.approx(-1.0)
     assert found.choice.margins["validation"].value == pytest.approx(-2.0)
     assert found.choice.score.value == pytest.approx(0.88)
@@ -85,7 +88,7 @@ def test_the_fastest_within_the_drop_is_chosen_on_selection(store) -> None:
 def test_a_looser_drop_chooses_a_faster_model(store) -> None:
     (found,) = recommend(Study(store), Limits(1.5, None, 1, 1, "cpu"))
     assert found.choice is not None
-    assert found.choice.trial_id == "m"
+    assert found.choice.row.run.trial.trial_id == "m"
     # The store does not have its model.
     assert "has no models" in advice.as_text(found, Study(store), POINT)
 
@@ -95,7 +98,7 @@ def test_a_limit_of_time_excludes_what_is_good_enough(store) -> None:
     (found,) = recommend(Study(store), limits)
     # l in onnx-fp32 is within a point and needs 9 ms; m is fast enough and half a point past.
     assert found.choice is None and found.nearest is not None
-    assert (found.nearest.trial_id, found.nearest.backend) == ("l", "onnx-fp32")
+    assert (found.nearest.row.run.trial.trial_id, found.nearest.backend) == ("l", "onnx-fp32")
     text = advice.as_text(found, Study(store), limits)
     assert "no model keeps to a drop of 1 and a 95th percentile of 4 ms; the nearest is LTP" in text
     assert "95% of its calls within 9 ms, allowed are 4 ms" in text
@@ -114,7 +117,7 @@ def test_nothing_is_good_enough(store) -> None:
     assert (found.reference, found.choice) == ("teacher", None)
     assert found.nearest is not None
     # The best score, and of equal ones the faster backend.
-    assert (found.nearest.trial_id, found.nearest.backend) == ("l", "onnx-fp32")
+    assert (found.nearest.row.run.trial.trial_id, found.nearest.backend) == ("l", "onnx-fp32")
     assert found.nearest.excess(limits)[0] == pytest.approx(1.0)
 
 
@@ -168,7 +171,10 @@ def test_a_difference_within_its_interval_is_a_tie(store) -> None:
     limits = Limits(1.0, None, 4, 1, "cpu")
     (found,) = recommend(Study(store), limits)
     assert found.choice and found.runner_up
-    assert (found.choice.trial_id, found.runner_up.trial_id) == ("l", "d")
+    assert (found.choice.row.run.trial.trial_id, found.runner_up.row.run.trial.trial_id) == (
+        "l",
+        "d",
+    )
     text = advice.as_text(found, Study(store), limits)
     assert "a tie, it takes" in text
     assert "its score on selection is +1.0 points from the choice's" in text

@@ -152,7 +152,7 @@ def test_the_reference_is_the_dense_setting_that_is_better_on_selection(tmp_path
     for name, epochs, selection in (("a", 1, 0.90), ("b", 2, 0.95)):
         both = [evaluation(0.9, 1.0), evaluation(selection, 1.0, split="selection")]
         write(tmp_path, trial(name, "dense", both, config={"train": {"epochs": epochs}}))
-    assert Study(tmp_path).references["toy"].selection == {0: 0.95}
+    assert Study(tmp_path).references["toy"].drawn.by_seed("selection") == {0: 0.95}
 
 
 def test_a_target_is_one_model_whatever_budget_each_seed_needed(tmp_path):

@@ -1,0 +1,101 @@
+"""The one table of a front page: what each method saves within one point, and how fast it is."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+
+from lotbench.errors import InputError
+from lotbench.report import text
+from lotbench.report.looks import order
+from lotbench.report.tables.clock import TIMED_DROP
+from lotbench.report.tables.overview import reference
+from lotbench.report.tables.render import Table, markdown
+from lotbench.report.text import NONE, TIMES
+from lotbench.statistics.bootstrap import Estimate
+from lotbench.statistics.evidence import SLACK, ties
+from lotbench.statistics.scored import Scored, wheres
+from lotbench.statistics.study import Study
+from lotbench.statistics.timed import Where
+from lotbench.store.files import write_text
+
+BEGIN = "<!-- table: written by lotbench plot -->"
+END = "<!-- end of table -->"
+
+
+def headline(task: str, study: Study) -> Table | None:
+    """A line per method, one number per cell; None if the task has no reference."""
+    found, models = study.evidence.get(task), study.validated(task)
+    if found is None or not found.curves:
+        return None
+    choices = {method: found.largest_speedup(method, TIMED_DROP) for method in found.curves}
+    kept = {
+        method: own
+        for method, own in choices.items()
+        if own.model and own.margin.value >= -TIMED_DROP - SLACK
+    }
+    tied = ties(kept)
+    chosen = {method: own.model for method, own in kept.items() if own.model}
+    timed = wheres(chosen.values())
+    fastest = {where: _fastest(chosen.values(), where) for where in timed}
+    lines = []
+    for method in order(found.methods):
+        if method not in chosen:
+            lines.append([method, "none", *[NONE] * len(timed)])
+            continue
+        model, cells = chosen[method], [_cell(kept[method].speedup, method in tied)]
+        for where in timed:
+            tie = len(fastest[where]) > 1 and model in fastest[where]
+            real = model.timed[where].best if where in model.timed else None
+            cells.append(_cell(real, tie) if real else NONE)
+        lines.append([method, *cells])
+    one = len({(where.device, where.threads) for where in timed}) == 1
+    settings = [f"batch {w.batch_size}" if one else text.timing_setting(w) for w in timed]
+    columns = ["method", "FLOPs saved", *(f"real, {setting}" for setting in settings)]
+    runs = study.runs_on(task)
+    machine = text.timed_on(timed, study.device_names(task)) if timed else ""
+    notes = [
+        f"{text.title(runs, text.trained_on(runs))}; {text.seeds(models)}; reference: "
+        f"{reference(found, models[0].metric)}",
+        f"FLOPs saved: by the fastest model within {TIMED_DROP:g} point of the reference on "
+        "selection, if it is on validation, too; else none",
+        "tie: the difference from the largest number of the column is inside its interval",
+    ]
+    if timed:
+        notes.append(
+            f"real: wall-clock speed-up of that model in its fastest backend over the fastest "
+            f"dense model of any backend, on {machine}; {NONE}: not timed"
+        )
+    title = f"{text.task_name(task)}: speed-up within {TIMED_DROP:g} point of dense"
+    return Table(title, columns, [lines], notes)
+
+
+def write(study: Study, page: Path) -> Path:
+    """Write the headline of a store's first task between the markers of a Markdown page.
+
+    Raises
+    ------
+    InputError
+        If the page has no markers, or the store no headline.
+    """
+    content = page.read_text(encoding="utf-8") if page.is_file() else ""
+    before, begin, rest = content.partition(BEGIN)
+    _, end, after = rest.partition(END)
+    if not begin or not end:
+        raise InputError(f"--into {page}: no table is marked there; write {BEGIN} and {END}")
+    table = headline(study.tasks[0], study) if study.tasks else None
+    if table is None:
+        raise InputError(f"{study.folder}: no method can be compared with dense, so no table")
+    return write_text(page, f"{before}{BEGIN}\n{markdown(table)}\n{END}{after}")
+
+
+def _cell(speedup: Estimate, tie: bool) -> str:
+    return f"{text.rounded(speedup.value, 1)}{TIMES}{' tie' * tie}"
+
+
+def _fastest(models: Iterable[Scored], where: Where) -> list[Scored]:
+    """The models whose interval in a timing setting reaches that of the fastest."""
+    timed = [own for own in models if where in own.timed]
+    speeds = {own: own.timed[where].best or own.timed[where].same for own in timed}
+    first = max(speeds.values(), key=lambda own: own.value, default=None)
+    return [own for own, speed in speeds.items() if first and speed.high >= first.low]
