@@ -40,7 +40,7 @@ def figure(found: Drops, runs: Sequence[Run]) -> Figure:
         axes.set_title(name, loc="left", fontweight="bold")
         axes.set_xlabel("mean drop, in points")
     grid[0].set_yticks(range(len(methods)), methods)
-    grid[0].invert_yaxis()
+    grid[0].set_ylim(len(methods) - 0.5, -0.5)
     grid[0].set_xlim(left=min(0.0, grid[0].get_xlim()[0]))
     style.title(result, f"All tasks, {text.backbones(runs)}, {text.trained_on(runs)}")
     style.caption(result, [f"{explained(found)}; lines: 95% intervals over texts and seeds"])

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -50,10 +49,26 @@ class Line:
         """FLOPs speed-ups."""
         return [own.flops.value for own in self.models]
 
+    def speedup_at(self, gain: float) -> float:
+        """Where the line falls to a gain; its end if it does not."""
+        falling = [-each for each in self.gains]
+        return float(np.exp(np.interp(-gain, falling, np.log(self.speedups))))
+
     @property
     def gains(self) -> list[float]:
         """Points above the reference."""
         return [own.gain.value for own in self.models]
+
+
+class Label(NamedTuple):
+    """Where the name of a method stands."""
+
+    x: float
+    y: float
+    right: bool
+    """True if it is to the right of its place."""
+    above: bool
+    """True if it is above its place."""
 
 
 def data(study: Study, task: str) -> list[Line]:
@@ -93,15 +108,17 @@ def figure(study: Study, task: str) -> Figure | None:
     for line in reversed(lines):
         shape = {"linewidth": 3.2 if line is first else 2.0, "marker": "o", "markersize": 4.5}
         axes.plot(line.speedups, line.gains, color=given[line.method][0], **shape)
-    style.log_speedup(axes.xaxis, 1, 1.05 * max(own.flops.value for own in models))
     depth = axis_depth(models)
+    ends = [line.speedup_at(-depth) for line in lines]
+    style.log_speedup(axes.xaxis, 1, 1.05 * max(ends))
     style.points_axis(axes, -depth, max(*high, *(own.gain.value for own in models)))
-    _label(axes, lines, depth, given)
+    _label(axes, lines, given)
     metric, reference = models[0].metric, study.references[task]
     axes.set_xlabel("FLOPs speed-up over dense (log scale)")
     axes.set_ylabel(gain_title(metric, reference))
-    dense = {"xytext": (4, 3), "textcoords": "offset points", "fontsize": 11, "color": "#444444"}
-    axes.annotate(text.reference(reference, metric), (1, 0), **dense)
+    place = {"xytext": (-4, 3), "textcoords": "offset points", "ha": "right"}
+    words = text.reference(reference, metric)
+    axes.annotate(words, (axes.get_xlim()[1], 0), **place, fontsize=11, color="#444444")
     runs = study.runs_on(task)
     result.suptitle(f"{text.task_name(task)}, {text.backbones(runs)}", x=0.01, ha="left")
     note = f"Band: 95% interval of {first.method}; {text.seeds(models)}"
@@ -109,41 +126,37 @@ def figure(study: Study, task: str) -> Figure | None:
     return result
 
 
-def _label(
-    axes: Axes, lines: Sequence[Line], depth: float, given: dict[str, tuple[str, str]]
-) -> None:
+def _label(axes: Axes, lines: Sequence[Line], given: dict[str, tuple[str, str]]) -> None:
     """Writes the name of each method at the end of its line, or where the line leaves the axis."""
-    weights = {line.method: "bold" if line is lines[0] else "normal" for line in lines}
+    from matplotlib.patheffects import withStroke
 
-    def write(line: Line, x: float, y: float, gap: tuple[float, float], place: str) -> None:
-        axes.annotate(
-            line.method.replace(", ", ",\n"),
-            (x, y),
-            xytext=gap,
-            textcoords="offset points",
-            ha=place,
-            va="center" if gap[1] == 0 else "bottom",
-            color=given[line.method][0],
-            weight=weights[line.method],
-        )
-
-    stay = sorted((line for line in lines if line.gains[-1] >= -depth), key=lambda o: -o.gains[-1])
     bottom, top = axes.get_ylim()
+    step = STEP * (top - bottom)
+    stay = sorted((own for own in lines if own.gains[-1] >= bottom), key=lambda own: -own.gains[-1])
+    labels: dict[str, Label] = {}
     lowest = top
     for line in stay:
-        lowest = min(line.gains[-1], lowest - STEP * (top - bottom))
-        write(line, line.speedups[-1], lowest, (GAP, 0), "left")
-    # Where each line leaves the axis; its label is on the side with more room.
-    leave = {
-        line.method: float(np.interp(depth, [-y for y in line.gains], np.log(line.speedups)))
-        for line in lines
-        if line not in stay
-    }
-    places = [0.0, *sorted(leave.values()), float(np.log(axes.get_xlim()[1]))]
-    for line in lines:
-        if line.method in leave:
-            x = leave[line.method]
-            index = places.index(x, 1)
-            left = x - places[index - 1] > places[index + 1] - x
-            gap = (-GAP if left else GAP, GAP)
-            write(line, math.exp(x), -depth, gap, "right" if left else "left")
+        lowest = min(line.gains[-1], lowest - step)
+        labels[line.method] = Label(line.speedups[-1], lowest, True, False)
+    # Labels of lines that leave the axis are on the side with more room, one above the other.
+    leave = sorted((own for own in lines if own not in stay), key=lambda o: o.speedup_at(bottom))
+    places = [1.0, *(own.speedup_at(bottom) for own in leave), axes.get_xlim()[1]]
+    gaps = np.diff(np.log(places))
+    left = [own for own, gap, after in zip(leave, gaps, gaps[1:], strict=False) if gap > after]
+    right = [own for own in reversed(leave) if own not in left]
+    for is_right, group in ((False, left), (True, right)):
+        for place, line in enumerate(group):
+            height = bottom + place * step
+            labels[line.method] = Label(line.speedup_at(height), height, is_right, True)
+    for method, own in labels.items():
+        axes.annotate(
+            method.replace(", ", ",\n"),
+            (own.x, own.y),
+            xytext=(GAP if own.right else -GAP, GAP * own.above),
+            textcoords="offset points",
+            ha="left" if own.right else "right",
+            va="bottom" if own.above else "center",
+            path_effects=[withStroke(linewidth=3, foreground="white")],
+            color=given[method][0],
+            weight="bold" if method == lines[0].method else "normal",
+        )
