@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -10,7 +10,8 @@ import numpy as np
 
 from lotbench.inspection.route import COLOURS, WORDS, Fate, Route
 from lotbench.inspection.split import Kept
-from lotbench.report import style
+from lotbench.report.figures import style
+from lotbench.report.figures.heat import HeatMap, draw
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -94,26 +95,21 @@ def of_split(found: Sequence[Kept], path: Path) -> list[Path]:
         figure = Figure(figsize=(7.5, 0.7 + 2.1 * len(found)), layout="constrained")
         axes = figure.subplots(len(found), 2, squeeze=False)
         for (left, right), own in zip(axes, found, strict=True):
-            names = [f"{sort} ({count})" for sort, (_, count) in own.kinds.items()]
-            _heat(left, np.array([share for share, _ in own.kinds.values()]), names)
-            _heat(right, np.array([*own.places.values()]), [*own.places])
-            left.set_title(f"{own.name}: kind of token", loc="left")
-            right.set_title("place in the text", loc="left")
+            kinds = {f"{sort} ({count})": share for sort, (share, count) in own.kinds.items()}
+            _heat(left, f"{own.name}: kind of token", kinds)
+            _heat(right, "place in the text", own.places)
         texts = f"{found[0].texts} texts"
         style.title(figure, f"Share of the tokens that layers compute, in percent, {texts}")
         return style.save(figure, path)
 
 
-def _heat(axis: Axes, shares: np.ndarray, names: list[str]) -> None:
-    layers = shares.shape[1]
-    axis.imshow(shares, cmap="Blues", vmin=0, vmax=1.15, aspect="auto")
-    for (row, layer), share in np.ndenumerate(shares):
-        colour = "white" if share > 0.6 else "#333333"
-        axis.text(layer, row, f"{100 * share:.0f}", ha="center", va="center", size=6, color=colour)
-    axis.set_yticks(range(len(names)), names)
-    axis.set_xticks(range(layers), [str(layer + 1) for layer in range(layers)])
-    axis.set_xlabel("layer")
-    axis.grid(False)
-    axis.tick_params(length=0)
-    for spine in axis.spines.values():
-        spine.set_visible(False)
+def _heat(axes: Axes, title: str, shares: Mapping[str, np.ndarray]) -> None:
+    """The share that each layer computes, by row."""
+    from matplotlib.colors import Normalize
+
+    values = 100 * np.array([*shares.values()])
+    columns = [str(layer + 1) for layer in range(values.shape[1])]
+    texts = [[f"{share:.0f}" for share in row] for row in values]
+    draw(axes, HeatMap(title, [*shares], columns, values, texts), "Blues", Normalize(0, 115))
+    axes.set_title(title, loc="left")
+    axes.set_xlabel("layer")

@@ -60,7 +60,7 @@ def test_a_store_that_cannot_be_written_is_shown(monkeypatch, capsys, tmp_path) 
     def refuse(figure, path) -> None:
         raise OSError(errno.EROFS, os.strerror(errno.EROFS), f"{path}.png")
 
-    monkeypatch.setattr("lotbench.report.style.save", refuse)
+    monkeypatch.setattr("lotbench.report.figures.style.save", refuse)
     monkeypatch.setattr("sys.argv", ["lotbench", "plot", str(tmp_path)])
     with pytest.raises(SystemExit, match="2"):
         cli.main()
