@@ -111,5 +111,4 @@ def _heat(axes: Axes, title: str, shares: Mapping[str, np.ndarray]) -> None:
     columns = [str(layer + 1) for layer in range(values.shape[1])]
     texts = [[f"{share:.0f}" for share in row] for row in values]
     draw(axes, HeatMap(title, [*shares], columns, values, texts), "Blues", Normalize(0, 115))
-    axes.set_title(title, loc="left")
     axes.set_xlabel("layer")

@@ -15,8 +15,11 @@ from damage import copied, damage_file, damage_value
 from stores import fill, fill_predicted, map_record, write
 
 from lotbench.audit.audit import audit
-from lotbench.report import breakeven, plots, readme, tables
-from lotbench.report.html import page
+from lotbench.report import readme
+from lotbench.report.figures.draw import draw as draw_figures
+from lotbench.report.page import page
+from lotbench.report.tables.console import console
+from lotbench.statistics.study import Study
 from lotbench.store.store import Store
 
 pytestmark = [pytest.mark.slow, pytest.mark.long, pytest.mark.filterwarnings("default")]
@@ -58,10 +61,11 @@ def test_damaged_stores(
 
         def work(path: Path = path, number: int = number) -> None:
             audit(folder)
-            tables.render(folder)
+            study = Study(folder)
+            console(study)
             if number % DRAWN == 0:
-                page.write([folder], None)
-                readme.write(folder, plots.draw(folder) + breakeven.draw(folder))
+                page.write([study], None)
+                readme.write(study, draw_figures(study))
             caplog.clear()
             lost = records(folder) < whole
             assert not lost or any(str(path) in note for note in caplog.messages), "silent"

@@ -46,7 +46,6 @@ def figure(record: Map) -> Figure:
         _draw_line(axes, own.values >= 1)
         axes.invert_yaxis()
         axes.set_xlabel("Tokens computed")
-        axes.set_title(own.title)
     panels[0].set_ylabel("Tokens per text")
     setting, backbone = record.setting, record.backbone
     model = f"{text.backbone_name(backbone.name)} ({text.count(backbone.layers, 'layer')})"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from lotbench.report import text
 from lotbench.report.figures import style
@@ -16,21 +16,16 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 
-class Cost(NamedTuple):
-    """A method with its training time against dense and its area."""
+def data(study: Study, task: str) -> dict[str, tuple[float, Estimate]]:
+    """By method its training time against dense and its area, where it has both.
 
-    method: str
-    training: float
-    area: Estimate
-
-
-def data(study: Study, task: str) -> list[Cost]:
-    """The methods that have both; none if there is no common range of speed-ups."""
+    Empty if there is no common range of speed-ups.
+    """
     evidence = study.evidence[task]
     if evidence.end < LEAST_END:
-        return []
+        return {}
     areas, costs = evidence.areas(), training_costs(study.runs_on(task))
-    return [Cost(m, costs[m], areas[m].value) for m in order(areas) if m in costs]
+    return {m: (costs[m], areas[m].value) for m in order(areas) if m in costs}
 
 
 def figure(study: Study, task: str) -> Figure | None:
@@ -42,13 +37,13 @@ def figure(study: Study, task: str) -> Figure | None:
         return None
     result = Figure(figsize=(5.2, 3.2), layout="constrained")
     axes = result.subplots()
-    given = looks(own.method for own in costs)
-    for method, training, (value, low, high) in costs:
+    given = looks(costs)
+    for method, (training, (value, low, high)) in costs.items():
         line = {"color": given[method][0], "linewidth": 1.0, "alpha": 0.7, "zorder": 2}
         axes.vlines(training, low, high, **line)
         axes.plot(training, value, linestyle="", label=method, **mark(given[method]))
     axes.set_ylim(bottom=0)
-    ends = [1.0, *(own.training for own in costs)]
+    ends = [1.0, *(training for training, _ in costs.values())]
     style.log_speedup(axes.xaxis, 0.8 * min(ends), 1.25 * max(ends))
     axes.set_xlabel("training time of a trial, dense = 1")
     axes.set_ylabel("area")

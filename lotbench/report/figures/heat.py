@@ -57,7 +57,7 @@ class HeatGrid:
 
 
 def draw(axes: Axes, own: HeatMap, cmap: str, norm: Normalize, fontsize: float = 6) -> AxesImage:
-    """Draws a heat map on axes, the first row at the top."""
+    """Draws a heat map on axes under its title, the first row at the top."""
     image = axes.imshow(own.values, cmap=cmap, norm=norm, aspect="auto")
     luma = image.to_rgba(own.values)[..., :3] @ LUMA
     for (row, column), value in np.ndenumerate(own.values):
@@ -66,6 +66,7 @@ def draw(axes: Axes, own: HeatMap, cmap: str, norm: Normalize, fontsize: float =
             cell = own.texts[row][column].replace("-", text.MINUS)
             place = {"ha": "center", "va": "center", "fontsize": fontsize, "color": tone}
             axes.text(column, row, cell, **place)
+    axes.set_title(own.title, loc="left", fontweight="bold", pad=3)
     axes.set_xticks(range(len(own.columns)), own.columns)
     axes.set_yticks(range(len(own.rows)), own.rows)
     axes.tick_params(length=0)

@@ -52,8 +52,6 @@ def figure(study: Study, task: str) -> Figure | None:
     panels = result.subplots(len(maps), 1, sharex=True, squeeze=False, height_ratios=heights)[:, 0]
     norm = Normalize(0, 100)
     images = [draw(axes, own, "cividis", norm) for axes, own in zip(panels, maps, strict=True)]
-    for axes, own in zip(panels, maps, strict=True):
-        axes.set_title(own.title, loc="left", fontweight="bold", pad=3)
     panels[-1].set_xlabel("Layer")
     bar = {"aspect": 25, "shrink": min(0.9, 2.5 / height), "anchor": (0, 1)}
     result.colorbar(images[0], ax=list(panels), label="Tokens computed (%)", **bar)

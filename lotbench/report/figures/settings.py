@@ -21,6 +21,7 @@ from lotbench.statistics.study import Study
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
+TARGETS = "FLOPs speed-up"
 CHOSEN = "*: the largest area on selection, by which a setting is chosen"
 
 
@@ -34,9 +35,7 @@ class SettingMap:
     parameters: list[str]
     """The parameters in which the settings differ."""
     budget: str
-    """What the columns are: ``FLOPs speed-up`` for targets, else the name of the budget."""
-    speedups: np.ndarray | None
-    """FLOPs speed-up of every cell, if the columns are not targets."""
+    """What the columns are: `TARGETS`, or the name of the budget; then cells have speed-ups."""
 
 
 def data(study: Study, task: str) -> list[SettingMap]:
@@ -68,13 +67,13 @@ def figure(study: Study, task: str) -> Figure | None:
     if not maps:
         return None
     norm = Normalize(-axis_depth(models), 0)
-    heights = [0.75 + (0.2 if own.speedups is None else 0.32) * len(own.heat.rows) for own in maps]
+    lines = [0.2 if own.budget == TARGETS else 0.32 for own in maps]
+    heights = [0.75 + line * len(own.heat.rows) for line, own in zip(lines, maps, strict=True)]
     width = max(5.0, 2.6 + 0.5 * max(len(own.heat.columns) for own in maps))
     result = Figure(figsize=(width, 0.9 + sum(heights)), layout="constrained")
     panels = result.subplots(len(maps), 1, squeeze=False, height_ratios=heights)[:, 0]
     images = [draw(axes, own.heat, "cividis", norm) for axes, own in zip(panels, maps, strict=True)]
     for axes, own in zip(panels, maps, strict=True):
-        axes.set_title(own.heat.title, loc="left", fontweight="bold", pad=3)
         axes.set_xlabel(own.budget)
     bar = {"aspect": 25, "shrink": min(0.9, 2.5 / sum(heights)), "anchor": (0, 1)}
     # In two lines, since the figure of one method is not high.
@@ -82,7 +81,7 @@ def figure(study: Study, task: str) -> Figure | None:
     result.colorbar(images[0], ax=list(panels), label=label, extend="both", **bar)
     runs = study.runs_on(task)
     style.title(result, text.title(runs, text.trained_on(runs)))
-    speeds = ["in brackets: FLOPs speed-up"] if any(o.speedups is not None for o in maps) else []
+    speeds = ["in brackets: FLOPs speed-up"] * any(own.budget != TARGETS for own in maps)
     notes = [CHOSEN, *speeds, f"scores on validation, {text.seeds(models)}"]
     rows = [f"Rows of {own.heat.title}: {', '.join(own.parameters)}" for own in maps]
     style.caption(result, [*rows, "; ".join(notes)])
@@ -115,23 +114,20 @@ def _map(own: list[Scored], params: dict[str, Params], areas: dict[str, float]) 
     kind = kinds.pop() if len(kinds) == 1 else ""
     columns = [at.partition("=")[2] if kind else at for at in budgets]
     columns = [f"{column}{text.TIMES}" for column in columns] if kind == "target" else columns
-    gains, speedups = (np.full((len(settings), len(budgets)), np.nan) for _ in range(2))
+    gains = np.full((len(settings), len(budgets)), np.nan)
     texts = [[text.NONE] * len(budgets) for _ in settings]
     for line, setting in enumerate(settings):
         for column, at in enumerate(budgets):
             if each := models.get((setting, at)):
-                gains[line, column], speedups[line, column] = each.gain.value, each.flops.value
+                gains[line, column] = each.gain.value
                 speed = "" if kind == "target" else f"\n({each.flops.value:.1f}{text.TIMES})"
                 texts[line][column] = f"{text.signed(each.gain.value)}{speed}"
     best = max(settings, key=lambda setting: areas.get(setting, -math.inf))
     stars = {best: " *"} if best in areas else {}
     rows = [f"{_written(params[setting])}{stars.get(setting, '')}" for setting in settings]
-    return SettingMap(
-        HeatMap(own[0].method, rows, columns, gains, texts),
-        list(params[settings[0]]),
-        "FLOPs speed-up" if kind == "target" else kind or "budget",
-        None if kind == "target" else speedups,
-    )
+    heat = HeatMap(own[0].method, rows, columns, gains, texts)
+    budget = TARGETS if kind == "target" else kind or "budget"
+    return SettingMap(heat, list(params[settings[0]]), budget)
 
 
 def _place(own: list[Scored], at: str) -> tuple[float, float]:

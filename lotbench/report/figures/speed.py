@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from lotbench.report import text
@@ -10,7 +9,6 @@ from lotbench.report.figures import base, chart, style
 from lotbench.report.figures.base import Shown
 from lotbench.report.looks import GREY, PageMark, order
 from lotbench.report.tables.clock import real_speedups
-from lotbench.statistics.reference import Reference
 from lotbench.statistics.scored import wheres
 from lotbench.statistics.study import Study
 from lotbench.statistics.timed import Where
@@ -21,21 +19,13 @@ if TYPE_CHECKING:
 ON_DIAGONAL = "On the diagonal, time falls as FLOPs do; below the dashed line, dense is faster"
 
 
-@dataclass(frozen=True)
-class Speeds:
-    """Real over FLOPs speed-ups in one timing setting."""
-
-    where: Where
-    shown: list[Shown]
-
-
-def data(study: Study, task: str) -> list[Speeds]:
-    """The speed-ups in each timing setting."""
-    found = []
+def data(study: Study, task: str) -> dict[Where, list[Shown]]:
+    """The models by timing setting: real (y) over FLOPs speed-up (x)."""
+    found = {}
     for where in wheres(study.validated(task)):
         timed = [own for own in study.validated(task) if where in own.timed]
-        own = base.shown(timed, lambda m, at=where: m.timed[at].flops, base.real(where), where)
-        found.append(Speeds(where, own))
+        x = {own: own.timed[where].flops for own in timed}
+        found[where] = base.shown(timed, x.__getitem__, base.real(where), where)
     return found
 
 
@@ -47,19 +37,19 @@ def figure(study: Study, task: str) -> Figure | None:
     models = [own for own in study.validated(task) if own.timed]
     result, axes = base.panels(len(speeds), 2.9, 2.9)
     thin = {"color": GREY, "linewidth": 0.8}
-    for panel, own in zip(axes, speeds, strict=True):
+    for panel, (where, shown) in zip(axes, speeds.items(), strict=True):
         panel.axline((1, 1), (2, 2), **thin, label="real = FLOPs")
         panel.axhline(1, **thin, linestyle=(0, (4, 2)), label="as fast as dense")
-        for method in order(each.model.method for each in own.shown):
-            ours = [each for each in own.shown if each.model.method == method]
+        for method in order(each.model.method for each in shown):
+            ours = [each for each in shown if each.model.method == method]
             base.draw_intervals(panel, ours, given[method][0])
             base.draw_marks(panel, ours, given[method])
-        panel.set_title(text.timing_setting(own.where))
+        panel.set_title(text.timing_setting(where))
         panel.set_xlabel("FLOPs speed-up (log scale)")
         panel.set_ylabel("Real speed-up (log scale)")
     # The same limits on both axes, so that equality is the diagonal.
     both = [axis for panel in axes for axis in (panel.xaxis, panel.yaxis)]
-    style.speedup_limits(both, _values(speeds))
+    style.speedup_limits(both, _values([each for own in speeds.values() for each in own]))
     style.title(result, base.timed_title(study, task, wheres(models)))
     base.legend(result, models, given, lines=False)
     notes = [real_speedups(models), *base.notes_on_models(models, study.runs_on(task))]
@@ -69,20 +59,23 @@ def figure(study: Study, task: str) -> Figure | None:
 
 def page_charts(study: Study, task: str, marks: list[PageMark]) -> list[chart.Chart]:
     """The charts of a page, one per timing setting."""
-    notes, reference = [ON_DIAGONAL], study.references[task]
-    return [
-        chart.Chart(text.timing_setting(own.where), notes, _spec(own, reference, marks))
-        for own in data(study, task)
-    ]
+    charts = []
+    for where, shown in data(study, task).items():
+        values, name = chart.values(shown, study.references[task]), text.timing_setting(where)
+        description = f"Real speed-up over FLOPs speed-up, {name}. {chart.counted(shown)}"
+        spec = _spec(description, values, style.speedup_range(_values(shown)), marks)
+        charts.append(chart.Chart(name, [ON_DIAGONAL], spec))
+    return charts
 
 
-def _spec(own: Speeds, reference: Reference, marks: list[PageMark]) -> chart.Spec:
-    low, high = style.speedup_range(_values([own]))
+def _spec(
+    description: str, values: list[chart.Spec], limits: tuple[float, float], marks: list[PageMark]
+) -> chart.Spec:
+    low, high = limits
     diagonal = [{"x": low, "y": low}, {"x": high, "y": high}]
-    where, methods = text.timing_setting(own.where), [mark.method for mark in marks]
     return chart.spec(
-        f"Real speed-up over FLOPs speed-up, {where}. {chart.counted(own.shown)}",
-        chart.values(own.shown, reference),
+        description,
+        values,
         chart.log_axis(low, high, "FLOPs speed-up (log scale)"),
         chart.log_axis(low, high, "Real speed-up (log scale)"),
         marks,
@@ -95,10 +88,10 @@ def _spec(own: Speeds, reference: Reference, marks: list[PageMark]) -> chart.Spe
             },
             chart.interval("y", "true"),
             chart.interval("x", "true"),
-            chart.symbols(methods, "true", chart.LARGE, 1),
+            chart.symbols([mark.method for mark in marks], "true", chart.LARGE, 1),
         ],
     )
 
 
-def _values(speeds: list[Speeds]) -> list[float]:
-    return base.ends(value for own in speeds for each in own.shown for value in (each.x, each.y))
+def _values(shown: list[Shown]) -> list[float]:
+    return base.ends(value for each in shown for value in (each.x, each.y))

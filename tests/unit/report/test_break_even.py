@@ -39,7 +39,7 @@ def test_no_line_where_reduction_always_pays():
     record = map_record("m", "2025", {(1, 8): [3, 2], (1, 16): [3, 2], (8, 8): [4, 3]})
     with style.drawing():
         figure = break_even.figure(Map.model_validate(record))
-    assert [axes.get_title() for axes in figure.axes] == ["Batch 1", "Batch 8"]
+    assert [axes.get_title("left") for axes in figure.axes] == ["Batch 1", "Batch 8"]
     assert not any(axes.lines for axes in figure.axes)
 
 
