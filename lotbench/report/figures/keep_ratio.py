@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -23,7 +24,7 @@ MOST_ROWS = 6
 
 def data(study: Study, task: str) -> list[HeatMap]:
     """Percent of the tokens by model and layer, one map per method."""
-    models = reduced(study.validated(task))
+    models = [own for own in reduced(study.validated(task)) if math.isfinite(own.gain.value)]
     layers = max((len(own.keep_ratios) for own in models), default=0)
     maps = []
     for method in order(own.method for own in models):

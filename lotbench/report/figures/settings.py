@@ -83,8 +83,8 @@ def figure(study: Study, task: str) -> Figure | None:
     style.title(result, text.title(runs, text.trained_on(runs)))
     speeds = ["in brackets: FLOPs speed-up"] * any(own.budget != TARGETS for own in maps)
     notes = [CHOSEN, *speeds, f"scores on validation, {text.seeds(models)}"]
-    rows = [f"Rows of {own.heat.title}: {', '.join(own.parameters)}" for own in maps]
-    style.caption(result, [*rows, "; ".join(notes)])
+    rows = "; ".join(f"{own.heat.title} by {', '.join(own.parameters)}" for own in maps)
+    style.caption(result, [f"Rows: {rows}", "; ".join(notes)])
     return result
 
 

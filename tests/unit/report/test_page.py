@@ -225,6 +225,13 @@ def test_an_empty_store_and_a_store_of_failures_have_a_page(tmp_path):
     assert "Only dense models are here" in report(tmp_path)
 
 
+def test_a_task_without_a_reference_has_no_charts(tmp_path):
+    write(tmp_path, trial("l", "lot", [evaluation(0.9, 2.0)], teacher=None))
+    text = report(tmp_path)
+    assert specs(text) == []
+    assert "Tokens computed in each layer" not in text
+
+
 def test_the_tables_are_written_in_other_formats(tmp_path):
     page.write([Study(fill_predicted(tmp_path / "my_store"))], tmp_path / "r.html")
     folder = tmp_path / "r-tables"

@@ -100,5 +100,5 @@ def test_what_the_figure_shows(store) -> None:
         assert scale.get_ylabel() == "Accuracy against dense\n(points)"
         shown = [own.get_text().replace("\N{MINUS SIGN}", "-") for own in panel.texts]
         assert shown == ["+1.0", "-1.0", "+0.0", "-5.0", "-2.0", "-20.0", "-30.0"]
-        assert "Rows of LTP: lambda" in drawn.get_supxlabel()
+        assert "Rows: LTP by lambda" in drawn.get_supxlabel()
         assert "*: the largest area on selection" in drawn.get_supxlabel()
