@@ -1,4 +1,4 @@
-"""Commands that read stores: plot, validate, report, recommend, schema."""
+"""Commands that read stores: plot, validate, report, recommend."""
 
 from __future__ import annotations
 
@@ -82,12 +82,3 @@ def recommend(
         typer.echo("\n\n".join(advice.as_text(own, folder, limits) for own in found))
     if any(own.choice is None for own in found):
         raise typer.Exit(1)
-
-
-def schema() -> None:
-    """Write the JSON schema of the stored records: trials, timing passes and maps."""
-    import json
-
-    from lotbench.store.records import schema
-
-    typer.echo(json.dumps(schema(), indent=1))

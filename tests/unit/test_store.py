@@ -28,7 +28,7 @@ from lotbench.errors import InputError
 from lotbench.report.pareto import settings_of
 from lotbench.store.files import as_json, write_json
 from lotbench.store.frame import frame, noise_floors
-from lotbench.store.records import Evaluation, Map, TimingPass, Trial, schema
+from lotbench.store.records import Map, TimingPass, Trial
 from lotbench.store.store import Store
 
 REFERENCE = Path(__file__).parents[2] / "results" / "reference"
@@ -53,7 +53,7 @@ def test_a_row_replaces_an_older_one_of_the_same_trial(tmp_path):
 
 def test_a_nan_is_refused_and_leaves_nothing_behind(tmp_path):
     write(tmp_path, trial("a", "lot", []))
-    with pytest.raises(ValueError, match="JSON compliant"):
+    with pytest.raises(ValueError, match="nan is not within"):
         write(tmp_path, trial("a", "lot", [evaluation(float("nan"), 2.0)]))
     assert os.listdir(tmp_path / "trials") == ["a.json"]
     assert Store(tmp_path).trials() == [Trial.model_validate(trial("a", "lot", []))]
@@ -69,53 +69,61 @@ def damaged(**change) -> bytes:
     return json.dumps(trial("bad", "lot", []) | change).encode()
 
 
+def answered(labels: str | list, predictions: str | list, classes: int | None = None) -> bytes:
+    data = {"labels": {"validation": labels}, "classes": classes and list(range(classes))}
+    own = evaluation(0.5, 2.0, predictions=predictions)
+    return damaged(evaluations=[own], data=data)
+
+
 @pytest.mark.parametrize(
     ("content", "reason"),
     [
         (b'{"trial_id": "bad", "sta', "Unterminated"),
         (b"", "Expecting value"),
         (b"\xff\xfe\x00", "decode"),
-        (b"[1, 2]", "not a JSON object"),
-        (b'{"trial_id": "bad"}', "no status, task, method, seed, params"),
+        (b"[1, 2]", "dictionary"),
+        (b'{"trial_id": "bad"}', "status: "),
         (json.dumps(trial("other", "lot", [])).encode(), "its trial_id is 'other'"),
-        (
-            damaged(evaluations=[{"budget": {}}]),
-            r"no evaluations\.0\.split, evaluations\.0\.metrics",
-        ),
-        (damaged(params=None), "params is None, not an object"),
-        (damaged(evaluations=3), "evaluations is 3, not a list"),
-        (damaged(training=[1]), r"training is \[1\], not an object"),
-        (damaged(evaluations=[evaluation("high", 2.0)]), "accuracy is 'high', not a number"),
-        (damaged(machine={"cpu": ["x"]}), r"machine\.cpu is \['x'\], not a text"),
-        (damaged(seed=True), "seed is True, not a whole number"),
+        (damaged(evaluations=[{"budget": {}}]), r"evaluations\.0\.split: "),
+        (damaged(params=None), "params: "),
+        (damaged(evaluations=3), "evaluations: .* list"),
+        (damaged(training=[1]), "training: "),
+        (damaged(evaluations=[evaluation("high", 2.0)]), r"0\.metrics\.accuracy: "),
+        (damaged(machine={"cpu": ["x"]}), r"machine\.cpu: .* string"),
+        (damaged(seed=True), "seed: .* integer"),
         (damaged(metric=None), "metric is None, not a text"),
         (damaged(metric="x"), "metric is 'x', not one of accuracy, f1, matthews, p"),
         (damaged(params={"x": float("nan")}), "NaN is not a JSON number"),
         (damaged(params={"x": "N"}).replace(b'"N"', b"1e400"), "1e400 is too large for a number"),
         (damaged(method="\ud800"), "surrogates not allowed"),
         (b"[" * 100_000 + b"]" * 100_000, "nested too deeply"),
-        (damaged(task=json.loads("[" * 600 + "]" * 600)), r"task is \[\[.*, not a text"),
+        (damaged(task=json.loads("[" * 600 + "]" * 600)), "task: .* string"),
         (damaged(params={"x": json.loads("[" * 600 + "]" * 600)}), "nested too deeply"),
-        (damaged(evaluations=[evaluation(10**400, 2.0)]), r"metrics\.accuracy: .* beyond 1e300"),
-        (damaged(evaluations=[evaluation(0.5, 2.0) | {"flops_speedup": 0}]), "not above zero"),
-        (damaged(evaluations=[evaluation(0.5, 2.0, {"k": [1]})]), r"budget.* is \[1\]"),
-        (damaged(seed=10**400), "seed is 1000.*, not less than"),
-        (damaged(task="../../x"), r"task is '\.\./\.\./x', not a name"),
+        (damaged(evaluations=[evaluation(10**400, 2.0)]), r"metrics\.accuracy: .* is not within"),
+        (
+            damaged(evaluations=[evaluation(0.5, 2.0) | {"flops_speedup": 0}]),
+            "flops_speedup: 0 is not within",
+        ),
+        (damaged(evaluations=[evaluation(0.5, 2.0) | {"flops": 1e-9}]), "flops: 1e-09 is not with"),
+        (damaged(evaluations=[evaluation(1.5, 2.0)]), r"metrics\.accuracy: 1\.5 is not within"),
+        (damaged(evaluations=[evaluation(0.5, 2.0, keep_ratio=[1.2])]), r"keep_ratio\.0: 1\.2"),
+        (damaged(evaluations=[evaluation(0.5, 2.0, {"k": [1]})]), r"evaluations\.0\.budget\..*: "),
+        (damaged(seed=10**400), "seed: .* less than"),
+        (damaged(task="../../x"), "task: "),
         (damaged(model="models/\0"), "model is .*, not a folder of the store"),
         (damaged(model="../../etc"), "model is .*, not a folder of the store"),
         (damaged(config={"params": [1]}), "config.params is not an object"),
-        (damaged(data={"labels": {"validation": "01!"}}), "labels.validation has a character"),
+        (answered("01!", "010"), r"data\.labels\.validation has '!', which is no class"),
+        (answered("010", "0$1"), r"evaluations\.0\.predictions has '\$', which is no class"),
+        (answered("010", "021", classes=2), r"predictions has '2', which is no class"),
+        (answered([0, 1, 0], [0, 3000, 1], classes=40), "predictions has 3000, which is no class"),
         (
-            damaged(evaluations=[evaluation(0.5, 2.0, predictions="0$")]),
-            r"evaluations\.0\.predictions has a character",
+            answered([0, 1, -5], [0, 1, 1], classes=40),
+            "labels.validation has -5, which is no class",
         ),
-        (
-            damaged(
-                evaluations=[evaluation(0.5, 2.0, predictions="01")],
-                data={"labels": {"validation": "010"}},
-            ),
-            r"evaluations\.0\.predictions has 2 texts, not 3",
-        ),
+        (answered([0, 1, 0.5], [0, 1, 1], classes=40), "validation has 0.5, which is no class"),
+        (answered([0, 1, 2**31], [0, 1, 1]), "validation has 2147483648, which is no class"),
+        (answered("010", "01"), r"evaluations\.0\.predictions has 2 texts, not 3"),
     ],
 )
 def test_a_damaged_file_is_named_and_skipped(tmp_path, caplog, content, reason):
@@ -127,18 +135,26 @@ def test_a_damaged_file_is_named_and_skipped(tmp_path, caplog, content, reason):
     assert list(frame(tmp_path)["trial_id"]) == ["a"]
 
 
+def sped_up(median: float, low: float, high: float) -> dict:
+    speedup = {"median": median, "low": low, "high": high}
+    return {"contenders": [contender("a", 1.0) | {"speedup": speedup}]}
+
+
 @pytest.mark.parametrize(
     ("change", "reason"),
     [
-        ({"noise_floor": [0.1]}, r"noise_floor is \[0\.1\], not an object"),
-        ({"noise_floor": {"low": 1}}, r"no noise_floor\.ratio"),
-        ({"machine": "Slide rule"}, "machine is 'Slide rule', not an object"),
-        ({"contenders": [contender("a", 1.0, 7)]}, r"contenders\.0\.trial_id is 7, not a text"),
-        ({"engine": "1"}, "engine is '1', not a whole number"),
-        (
-            {"contenders": [contender("a", 1.0) | {"speedup": {"median": 0, "low": 0, "high": 1}}]},
-            r"contenders\.0\.speedup\.median: a ratio is not above zero",
-        ),
+        ({"noise_floor": [0.1]}, "noise_floor: "),
+        ({"noise_floor": {"low": 1}}, r"noise_floor\.ratio: "),
+        ({"machine": "Slide rule"}, "machine: "),
+        ({"contenders": [contender("a", 1.0, 7)]}, r"contenders\.0\.trial_id: .* string"),
+        ({"engine": "1"}, "engine: .* integer"),
+        (sped_up(0, 0, 1), r"contenders\.0\.speedup\.median: 0 is not within"),
+        (sped_up(1e-320, 1e-320, 1), r"speedup\.median: .* is not within"),
+        (sped_up(2.0, 1.0, 1e299), r"speedup\.high: .* is not within"),
+        (sped_up(3.0, 1.0, 2.0), r"contenders\.0\.speedup: the median 3 is outside the interval"),
+        ({"contenders": [contender("a", 1.0, samples=[0.1, 0])]}, r"samples\.1: 0 is not within"),
+        ({"contenders": [contender("a", 1.0, time_shares={"rest": 1.2})]}, "time_shares.rest: 1.2"),
+        ({"contenders": [contender("a", 1.0, budget={"a": 1, "b": 2})]}, "more than one budget"),
     ],
 )
 def test_a_damaged_pass_is_named_and_skipped(tmp_path, caplog, change, reason):
@@ -146,7 +162,7 @@ def test_a_damaged_pass_is_named_and_skipped(tmp_path, caplog, change, reason):
     write_json(tmp_path / "timings" / "bad.json", timing("bad", "2025-01-01", []) | change)
     assert noise_floors(tmp_path) == {}
     (note,) = caplog.messages
-    assert re.search(rf"bad\.json: skipped, {reason}", note)
+    assert re.search(rf"bad\.json: skipped, .*{reason}", note)
     assert len(frame(tmp_path)) == 1
 
 
@@ -183,7 +199,7 @@ def test_killed_and_concurrent_writers_never_leave_half_a_row(tmp_path, caplog):
     assert Store(tmp_path).done().keys() == names
 
 
-@pytest.mark.parametrize("kind", [Trial, TimingPass, Map])
+@pytest.mark.parametrize("kind", [Trial, TimingPass])
 def test_the_reference_results_are_read_and_written_byte_for_byte(kind):
     files = list(REFERENCE.glob(f"*/{kind.FOLDER}/*.json"))
     assert files
@@ -192,23 +208,20 @@ def test_the_reference_results_are_read_and_written_byte_for_byte(kind):
         assert as_json(kind.model_validate(json.loads(text)).content()) == text, file
 
 
+def test_a_map_is_read_and_written_but_for_the_order_of_its_keys():
+    for file in REFERENCE.glob(f"*/{Map.FOLDER}/*.json"):
+        content = json.loads(file.read_text())
+        found = Map.model_validate(content).content()
+        assert json.dumps(found, sort_keys=True) == json.dumps(content, sort_keys=True)
+
+
 def test_rewriting_keeps_unknown_keys_integers_and_absent_keys():
-    given = {"note": [1], "median": 1, "low": 0.5, "later": {"b": 2, "a": 1}, "high": 2}
-    row = {"name": "a", "speedup": given, "samples": None}
+    given = {"median": 1, "low": 0.5, "high": 2, "note": [1], "later": {"b": 2, "a": 1}}
+    row = {"name": "a", "samples": None, "speedup": given}
     record = TimingPass.model_validate(timing("p", "2025", [row]))
     assert as_json(record.content()["contenders"]) == as_json([row])
     assert (record.protocol, record.engine) == (1, 1)
     assert not {"protocol", "engine"} & record.content().keys()
-
-
-def test_the_schema_describes_every_field():
-    found = schema()["$defs"]
-    assert {"Trial", "Evaluation", "TimingPass", "Contender", "Map", "Cell"} <= found.keys()
-    assert found["Evaluation"]["required"] == ["budget", "split", "metrics"]
-    assert "shape (layers,)" in found["Evaluation"]["properties"]["keep_ratio"]["description"]
-    # A row of the schema is a row of the store.
-    named = Evaluation.model_validate(evaluation(0.9, 2.0)).content()
-    assert named.keys() <= found["Evaluation"]["properties"].keys()
 
 
 def test_store_returns_its_trials_models_and_maps(tmp_path):
