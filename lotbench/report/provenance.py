@@ -10,12 +10,11 @@ from typing import Any
 
 import yaml
 
-from lotbench.errors import InputError
 from lotbench.report import words
 from lotbench.report.rows import PLUS_MINUS
 from lotbench.report.table import Table
-from lotbench.store.files import read_json
 from lotbench.store.records import TimingPass, Trial
+from lotbench.store.store import Store
 
 Config = dict[str, Any]
 """A configuration as JSON."""
@@ -54,8 +53,7 @@ class Provenance:
 
 def provenance(folder: Path, trials: list[Trial], passes: list[TimingPass]) -> Provenance:
     """The provenance of a store, from its records and its sweep file."""
-    path = folder / "sweep.json"
-    sweep = _sweep(path) if path.is_file() else None
+    sweep = Store(folder).sweep()
     others = [names for trial in trials if sweep and (names := _differing(trial, sweep))]
     stale = len(others) == len(trials)
     return Provenance(
@@ -134,23 +132,6 @@ def _data(trial: Trial) -> str:
     return f"{trial.task} {trial.data.fingerprint or UNKNOWN}{size}"
 
 
-def _sweep(path: Path) -> Config:
-    """The sweep of a store.
-
-    Raises
-    ------
-    InputError
-        If the file is damaged.
-    """
-    try:
-        sweep = read_json(path)
-    except (OSError, ValueError) as error:
-        raise InputError(f"{path}: cannot be read: {error}") from error
-    if not isinstance(sweep, dict):
-        raise InputError(f"{path}: not a sweep; copy it again, or remove it")
-    return sweep
-
-
 def _versions(records: list[Trial | TimingPass]) -> Table | None:
     found: dict[str, set[str]] = defaultdict(set)
     for record in records:
@@ -163,7 +144,7 @@ def _versions(records: list[Trial | TimingPass]) -> Table | None:
 def _differing(trial: Trial, sweep: Config) -> set[str]:
     """The sections in which a trial's configuration differs from the sweep file."""
     config: Config = trial.config or {}
-    same_task = config.get("data") == (sweep.get("tasks") or {}).get(trial.task)
+    same_task = config.get("data") == sweep["tasks"].get(trial.task)
     names = {name for name in SHARED if config.get(name) != sweep.get(name)}
     return names if same_task else names | {"tasks"}
 

@@ -19,6 +19,7 @@ from pydantic import (
 from lotbench.budget import Budget
 
 
+# Numbers are `int | float`, since an int stays an int when a file is written again.
 def _within(low: float, high: float, slack: float = 0.0) -> AfterValidator:
     """Refuses numbers outside a range, whose ends are allowed, and NaN."""
 
@@ -38,8 +39,8 @@ def _budget(value: Any) -> Any:
     return next((Budget(*pair) for pair in value.items()), None)
 
 
-# An int stays an int, so that an old file is the same when it is written again.
-Number = Annotated[int | float, _within(-1e300, 1e300)]
+Number = Annotated[int | float, _within(-1e60, 1e60)]
+"""Far beyond float32, and so that a square is finite."""
 Count = Annotated[int, Field(ge=0, lt=2**63)]
 Share = Annotated[int | float, _within(0, 1, slack=1e-9)]
 """From 0 to 1, but for rounding."""

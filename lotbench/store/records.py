@@ -167,6 +167,13 @@ class Trial(Stored):
         return self
 
 
+class SweepRecord(Record):
+    """The resolved sweep file of a store; older ones have other keys."""
+
+    tasks: dict[str, Json]
+    """Where the data of each task is, by its name."""
+
+
 class Conditions(NamedTuple):
     """The conditions that must be equal for two passes to be comparable."""
 

@@ -26,6 +26,7 @@ from stores import (
 
 from lotbench.errors import InputError
 from lotbench.report.pareto import settings_of
+from lotbench.store import files
 from lotbench.store.files import as_json, write_json
 from lotbench.store.frame import frame, noise_floors
 from lotbench.store.records import Map, TimingPass, Trial
@@ -242,6 +243,52 @@ def test_store_returns_its_trials_models_and_maps(tmp_path):
         Store(tmp_path).lock(),
     ):
         pass
+
+
+def test_a_store_reads_a_file_again_only_if_it_has_changed(tmp_path, monkeypatch, caplog):
+    for name in "ab":
+        write(tmp_path, trial(name, "lot", []))
+    (tmp_path / "trials" / "bad.json").write_text("{")
+    read = []
+    own = files.read_json
+    monkeypatch.setattr(files, "read_json", lambda path: read.append(path.stem) or own(path))
+    store = Store(tmp_path)
+    first = store.trials()
+    assert store.trials() == [*first] and read == ["a", "b", "bad"] and len(caplog.messages) == 1
+    write(tmp_path, failed("b"))
+    assert [own.status for own in store.trials()] == ["done", "failed"]
+    assert store.trial("b").status == "failed" and read[3:] == ["b"]
+    (tmp_path / "trials" / "b.json").unlink()
+    assert [own.trial_id for own in store.trials()] == ["a"]
+
+
+def test_nothing_is_written_through_a_link(tmp_path):
+    store, other = tmp_path / "store", tmp_path / "other"
+    write(store, trial("a", "lot", []))
+    (other / "trials").mkdir(parents=True)
+    outside = other / "trials" / "b.json"
+    outside.write_text("mine")
+    (store / "trials" / "b.json").symlink_to(outside)
+    write(store, trial("b", "lot", []))
+    assert outside.read_text() == "mine" and len(Store(store).trials()) == 2
+    (store / "timings").symlink_to(other)
+    with pytest.raises(InputError, match=r"timings: a link, which may lead out of the store"):
+        write(store, timing("p", "2025-01-01", []))
+    (store / "sweep.lock").symlink_to(outside)
+    with pytest.raises(InputError, match=r"sweep\.lock: a link"), Store(store).lock():
+        pass
+    assert outside.read_text() == "mine" and os.listdir(other) == ["trials"]
+
+
+def test_rows_that_are_no_regular_files_are_skipped(tmp_path, caplog):
+    write(tmp_path, trial("a", "lot", []))
+    os.mkfifo(tmp_path / "trials" / "pipe.json")
+    (tmp_path / "trials" / "zero.json").symlink_to("/dev/zero")
+    (tmp_path / "trials" / "folder.json").mkdir()
+    (tmp_path / "trials" / "nowhere.json").symlink_to(tmp_path / "nowhere")
+    assert [own.trial_id for own in Store(tmp_path).trials()] == ["a"]
+    whys = [message.rpartition("skipped, ")[2] for message in caplog.messages]
+    assert whys == ["not a regular file", "No such file or directory", *whys[:1] * 2]
 
 
 def test_a_timing_pass_is_never_overwritten(tmp_path):
