@@ -11,7 +11,7 @@ from lotbench.store.predictions import decode
 from lotbench.store.store import Store
 
 Key = tuple[str, str, str]
-"""Trial id, split and budget, as in the frame."""
+"""Trial id, split and budget, as in the frame; of a teacher its key, the split and no budget."""
 
 
 class Answers(NamedTuple):
@@ -30,15 +30,22 @@ class Missed(NamedTuple):
 
 
 def answers(folder: str | Path) -> dict[Key, Answers]:
-    """The predictions of every evaluation that has them; older rows have none."""
+    """The predictions of every evaluation and teacher that has them; older rows have none."""
     found: dict[Key, Answers] = {}
     for trial in Store(folder).trials():
         labels = (trial.data and trial.data.labels) or {}
         decoded = {split: decode(stored) for split, stored in labels.items()}
-        for own in trial.evaluations:
-            if own.predictions is not None and own.split in decoded:
-                key = (trial.trial_id, own.split, str(own.budget or ""))
-                found[key] = Answers(decode(own.predictions), decoded[own.split])
+        stored = {
+            (trial.trial_id, own.split, str(own.budget or "")): own.predictions
+            for own in trial.evaluations
+        }
+        if (teacher := trial.teacher) and teacher.key:
+            stored |= {
+                (teacher.key, split, ""): own for split, own in (teacher.predictions or {}).items()
+            }
+        for key, own in stored.items():
+            if own is not None and key[1] in decoded:
+                found[key] = Answers(decode(own), decoded[key[1]])
     return found
 
 

@@ -26,6 +26,15 @@ def test_values_of_a_regression_are_fractions(tmp_path):
     assert np.array_equal(found.labels, [1.0, 2.5])
 
 
+def test_predictions_of_a_teacher_stand_under_its_key(tmp_path):
+    teacher = {"key": "k", "metrics": {}, "predictions": {"validation": "110", "selection": "1"}}
+    data = {"labels": {"validation": "100"}}
+    write(tmp_path, trial("a", "lot", [], data=data, teacher=teacher))
+    (key, own), *others = answers(tmp_path).items()
+    assert (key, others) == (("k", "validation", ""), [])
+    assert (own.predictions.tolist(), own.labels.tolist()) == ([1, 1, 0], [1, 0, 0])
+
+
 def test_older_rows_have_neither_predictions_nor_missed_targets(tmp_path):
     write(tmp_path, trial("a", "lot", [evaluation(0.9, 2.0)]))
     assert answers(tmp_path) == {}
