@@ -24,7 +24,7 @@ def validate(
     folders: Annotated[list[Path], typer.Argument(help="Stores to check.", metavar="RESULTS...")],
 ) -> None:
     """Check that the numbers of a store agree with each other; exit code 1 if some do not."""
-    from lotbench.audit.audit import audit
+    from lotbench.audit import audit
 
     found = [audit(folder) for folder in folders]
     for own in found:

@@ -14,7 +14,7 @@ import pytest
 from damage import copied, damage_file, damage_value
 from stores import fill, fill_predicted, map_record, write
 
-from lotbench.audit.audit import audit
+from lotbench.audit import audit
 from lotbench.report import breakeven, plots, readme, tables
 from lotbench.report.html import page
 from lotbench.store.store import Store

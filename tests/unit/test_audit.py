@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from lotbench.audit.audit import audit
+from lotbench.audit import audit
 from lotbench.errors import InputError
 
 REFERENCE = Path(__file__).parents[2] / "results" / "reference"
@@ -188,10 +188,16 @@ def test_tampering_with_a_row_is_found(row, edit, place):
     assert any(f"{row.name}: {place}" in fault for fault in found), found
 
 
+@pytest.mark.parametrize(("version", "faults"), [(2, 0), (1, 1)])
+def test_the_id_is_of_the_version_in_the_row(row, version, faults):
+    found = change(row, lambda content: content.update(version=version))
+    assert len(found) == faults and all("trial_id: is not the id" in own for own in found)
+
+
 def test_a_row_under_another_name_is_found(row):
     row.rename(row.with_name("rotten_tomatoes-ltp-s0-0000000000.json"))
     (found,) = audit(row.parents[1]).faults
-    assert "is not the name of the file" in str(found)
+    assert "which is not its file name" in str(found)
 
 
 def quicker(content: Json) -> None:

@@ -3,7 +3,7 @@
 import pytest
 from stores import contender, evaluation, in_backend, over_backends, shares, timing, trial, write
 
-from lotbench.audit.audit import audit
+from lotbench.audit import audit
 from lotbench.report import plots, words
 from lotbench.report.breakdown import time_points
 from lotbench.report.content import read
