@@ -7,7 +7,6 @@ multiply-add.
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, NamedTuple, Self
 
 from pydantic import Field, model_validator
@@ -126,22 +125,18 @@ class Trial(Stored):
     """Each budget on the validation and the selection split; required if the trial is done."""
     unreached: list[Unreached] | None = None
     """The targets without an evaluation; null if the sweep has no targets."""
-    model: str | None = None
+    model: Annotated[str, Field(pattern=r"^models/[A-Za-z0-9][^/\x00]*$")] | None = None
     """Folder of the trained model, relative to the store."""
 
     @model_validator(mode="after")
     def _can_be_read(self) -> Self:
-        missing = [key for key in ("metric", "evaluations") if key not in self.model_fields_set]
-        if self.status == "done" and missing:
-            raise ValueError(f"no {', '.join(missing)}")
-        if self.status == "done" and self.metric is None:
-            raise ValueError("metric is None, not a text")
+        scored = self.metric is not None and "evaluations" in self.model_fields_set
+        if self.status == "done" and not scored:
+            raise ValueError("a finished trial needs metric and evaluations")
         if self.metric is not None and self.metric not in METRICS:
             raise ValueError(f"metric is {self.metric!r:.60}, not one of {', '.join(METRICS)}")
         if not isinstance((self.config or {}).get("params") or {}, dict):
             raise ValueError("config.params is not an object")
-        if self.model is not None and ("\0" in self.model or ".." in Path(self.model).parts):
-            raise ValueError(f"model is {self.model!r:.60}, not a folder of the store")
         return self
 
     @model_validator(mode="after")
@@ -182,8 +177,8 @@ class Conditions(NamedTuple):
     torch: str | None
     transformers: str | None
     picked: tuple[int, int] | None
-    protocol: Count
-    engine: Count
+    protocol: int
+    engine: int
     backends: tuple[str, ...]
     """``x best`` depends on the backends of the pass."""
     runtimes: tuple[str | None, ...]
@@ -208,9 +203,9 @@ class TimingPass(Stored):
     allocator: dict[str, str] | None = None
     """Variables of the C library's memory allocator that were set."""
     task: FileName
-    protocol: int = 1
+    protocol: Count = 1
     """Version of the rules of measurement."""
-    engine: int = 1
+    engine: Count = 1
     """Version of the packed code; versions differ in speed."""
     setting: TimingSetting
     dense_model: str | None = None
