@@ -17,7 +17,7 @@ from lotbench.store.records import Map, Stored, SweepRecord, TimingPass, Trial
 log = logging.getLogger(__name__)
 
 Kind = TypeVar("Kind", bound=Stored)
-Content = TypeVar("Content", bound=Record)
+AnyRecord = TypeVar("AnyRecord", bound=Record)
 
 
 class Store:
@@ -142,7 +142,7 @@ def read_record(kind: type[Kind], path: Path) -> Kind:
     return record
 
 
-def _checked(kind: type[Content], path: Path) -> Content:
+def _checked(kind: type[AnyRecord], path: Path) -> AnyRecord:
     try:
         return kind.model_validate(files.read_json(path))
     except ValidationError as error:
