@@ -23,8 +23,7 @@ app = typer.Typer(
 for command in (
     *(running.sweep, running.run, running.measure),
     *(stores.plot, stores.validate, models.inspect, models.export, stores.report),
-    *(stores.recommend, stores.schema),
-    *(methods.methods, methods.check, methods.new_method),
+    *(stores.recommend, methods.methods, methods.check, methods.new_method),
 ):
     app.command()(command)
 

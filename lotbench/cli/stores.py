@@ -1,4 +1,4 @@
-"""Commands that read stores: plot, validate, report, recommend, schema."""
+"""Commands that read stores: plot, validate, report, recommend."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def validate(
     folders: Annotated[list[Path], typer.Argument(help="Stores to check.", metavar="RESULTS...")],
 ) -> None:
     """Check that the numbers of a store agree with each other; exit code 1 if some do not."""
-    from lotbench.audit.audit import audit
+    from lotbench.audit import audit
 
     found = [audit(folder) for folder in folders]
     for own in found:
@@ -97,12 +97,3 @@ def recommend(
         typer.echo("\n\n".join(advice.as_text(own, study, limits) for own in found))
     if any(own.choice is None for own in found):
         raise typer.Exit(1)
-
-
-def schema() -> None:
-    """Write the JSON schema of the stored records: trials, timing passes and maps."""
-    import json
-
-    from lotbench.store.records import schema
-
-    typer.echo(json.dumps(schema(), indent=1))

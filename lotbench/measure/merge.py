@@ -12,7 +12,7 @@ from typing import Any
 
 from lotbench.measure import protocol
 from lotbench.measure.spec import GroupTimes, PassSpec, WorkerResult, key
-from lotbench.store.timing_parts import Contender, Setting
+from lotbench.store.timing_parts import Contender, TimingSetting
 
 ROUNDS_EACH = 4
 
@@ -25,7 +25,7 @@ def rounds_of_processes(rounds: int) -> list[int]:
 
 def merge(
     spec: PassSpec, results: Sequence[WorkerResult], batch_size: int
-) -> tuple[Setting, protocol.Summary]:
+) -> tuple[TimingSetting, protocol.Summary]:
     """Setting, noise floor and contenders of one batch size.
 
     Parameters
@@ -45,7 +45,7 @@ def merge(
         for group in groups
     ]
     picked: dict[str, Any] = {} if spec.picked is None else {"picked": spec.picked}
-    setting = Setting(
+    setting = TimingSetting(
         device=spec.setting.device,
         device_name=results[0].device_name,
         threads=spec.setting.threads,

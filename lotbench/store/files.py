@@ -1,4 +1,4 @@
-"""Atomic writes of JSON files, and the lock of a store.
+"""Atomic writes of files, reading of JSON files, and the lock of a store.
 
 Many processes write at once, and any of them may be killed.  So a file is written under a temporary
 name and then renamed.  Only names that end in ``.json`` are read.
@@ -32,27 +32,23 @@ def as_json(value: Any) -> str:
 def write_json(path: Path, value: Any) -> Path:
     """Write ``value`` to the path, which is returned.
 
-    A reader sees the old file or the new one, never a part.
-
     Raises
     ------
     ValueError, TypeError
         As for `as_json`; the old file is not changed.
     """
-    # Serialised first, so that an error leaves no file behind.
     return write_text(path, as_json(value))
 
 
 def write_text(path: Path, text: str) -> Path:
     """Write a text to the path, which is returned; see `write_bytes`."""
-    return write_bytes(path, text.encode("utf-8"))
+    return write_bytes(path, text.encode())
 
 
 def write_bytes(path: Path, content: bytes) -> Path:
-    """Write a file, whose path is returned.
+    """Write a file to the path, which is returned.
 
-    A reader sees the old file or the new one, never a part.  A link in its place is replaced, so
-    nothing outside the folder is written.
+    A reader sees the old file or the new one, never a part.  A link is replaced, not followed.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     # In the same folder, because a rename is atomic only within one file system.
@@ -68,6 +64,19 @@ def write_bytes(path: Path, content: bytes) -> Path:
     return path
 
 
+def subfolder(store: Path, name: str) -> Path:
+    """The folder of this name in a store, created if it is missing.
+
+    Raises
+    ------
+    InputError
+        If it is a link: a store from somebody else must not lead out of itself.
+    """
+    _refuse_link(store / name)
+    (store / name).mkdir(parents=True, exist_ok=True)
+    return store / name
+
+
 def read_json(path: Path) -> Any:
     """The value of a JSON file.
 
@@ -78,6 +87,8 @@ def read_json(path: Path) -> Any:
     ValueError
         If it is not valid JSON; the message says why.
     """
+    if path.exists() and not path.is_file():  # a pipe or a device may never end
+        raise ValueError("not a regular file")
     text = path.read_text(encoding="utf-8")
     try:
         value = json.loads(text, parse_constant=_refuse_constant, parse_float=_finite)
@@ -96,7 +107,7 @@ def lock(folder: Path) -> Iterator[None]:
     Raises
     ------
     InputError
-        If another process has the lock, or the folder cannot be created.
+        If another process has the lock, the folder cannot be created, or the lock is a link.
     """
     from filelock import FileLock, Timeout
 
@@ -104,6 +115,7 @@ def lock(folder: Path) -> Iterator[None]:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise InputError(f"{folder}: cannot be created ({error.strerror})") from error
+    _refuse_link(folder / "sweep.lock")
     file_lock = FileLock(folder / "sweep.lock")
     try:
         file_lock.acquire(timeout=0)
@@ -115,6 +127,11 @@ def lock(folder: Path) -> Iterator[None]:
         yield
     finally:
         file_lock.release()
+
+
+def _refuse_link(path: Path) -> None:
+    if path.is_symlink():
+        raise InputError(f"{path}: a link, which may lead out of the store; remove it")
 
 
 def _refuse_constant(name: str) -> NoReturn:

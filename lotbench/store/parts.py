@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from lotbench.store.record import Number, Record
+from lotbench.store.record import Count, Number, Record, Score, Seconds
 
 
 class Machine(Record):
@@ -12,7 +12,7 @@ class Machine(Record):
     """Marketing name of the processor."""
     cpu_id: str | None = None
     """Family, model and stepping, since in clouds many processors share one marketing name."""
-    cores: int | None = None
+    cores: Count | None = None
     """Cores that the process may use."""
     memory_gib: Number | None = None
     """Memory of the machine or container, in GiB."""
@@ -35,17 +35,17 @@ class Failure(Record):
     """What the exception says, with the place in the method's file."""
     traceback: str | None = None
     """Python's traceback of an exception inside the method."""
-    step: int | None = None
+    step: Count | None = None
     """Optimisation step of a loss that is not finite."""
     term: str | None = None
     """Name of the loss term that is not finite."""
 
 
-class Stage(Record):
+class StageRecord(Record):
     """One stage of training; most methods have one."""
 
     name: str | None = None
-    steps: int | None = None
+    steps: Count | None = None
     """Optimisation steps."""
     losses: dict[str, Number | None] | None = None
     """Mean of each loss term over the last quarter of the stage, by name."""
@@ -54,19 +54,19 @@ class Stage(Record):
 class Training(Record):
     """What a training run did."""
 
-    steps: int | None = None
+    steps: Count | None = None
     """Optimisation steps."""
-    examples: int | None = None
+    examples: Count | None = None
     """Examples seen, counted once per epoch."""
-    seconds: Number | None = None
+    seconds: Seconds | None = None
     """Wall-clock time."""
     precision: str | None = None
     """Number format of the forward and backward pass: ``fp32`` or ``bf16``."""
-    threads: int | None = None
+    threads: Count | None = None
     """CPU threads of PyTorch."""
     device: str | None = None
     """``cpu`` or ``cuda``."""
-    stages: list[Stage] | None = None
+    stages: list[StageRecord] | None = None
     """The stages in order."""
 
 
@@ -77,8 +77,10 @@ class Teacher(Record):
     """Hash of the configuration that the teacher depends on."""
     training: Training | None = None
     """How it was trained."""
-    metrics: dict[str, dict[str, Number | None]] | None = None
+    metrics: dict[str, dict[str, Score | None]] | None = None
     """Scores by split and metric; see `Evaluation`."""
+    predictions: dict[str, str | list[Number]] | None = None
+    """Prediction for each text by split; null in older rows; see `lotbench.store.predictions`."""
 
 
 class Data(Record):
@@ -86,21 +88,21 @@ class Data(Record):
 
     fingerprint: str | None = None
     """Hash of texts, tokens and labels of all splits."""
-    train: int | None = None
+    train: Count | None = None
     """Examples trained on, without the selection split."""
     labels: dict[str, str | list[Number]] | None = None
     """Labels of the validation and the selection split; see `lotbench.store.predictions`."""
     classes: list[str | int] | None = None
     """Names of the classes, by label; absent for regression."""
-    train_rows: int | None = None
+    train_rows: Count | None = None
     """Rows of the training file."""
-    validation_rows: int | None = None
+    validation_rows: Count | None = None
     """Rows of the validation file."""
-    removed_also_in_validation: int | None = None
+    removed_also_in_validation: Count | None = None
     """Training rows removed because their text is also in the validation split."""
-    removed_repeated: int | None = None
+    removed_repeated: Count | None = None
     """Training rows removed because an earlier row has the same text."""
-    repeated_with_another_label: int | None = None
+    repeated_with_another_label: Count | None = None
     """How many of the repeated rows have another label than the first."""
-    validation_repeated: int | None = None
+    validation_repeated: Count | None = None
     """Validation rows with the same text as an earlier row; they are kept."""

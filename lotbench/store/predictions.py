@@ -32,18 +32,41 @@ def encode(values: np.ndarray, classes: int | None) -> str | list[float]:
     return "".join(DIGITS[value] for value in values)
 
 
-def check_answers(name: str, stored: str | list | None, labels: str | list | None) -> None:
-    """Refuses predictions or labels that `decode` cannot read, or not as many as there are labels.
+def check_answers(
+    name: str,
+    stored: str | list | None,
+    classes: int | None,
+    labels: str | list | None = None,
+) -> None:
+    """Refuses predictions or labels that `decode` cannot read or that are no classes.
+
+    Parameters
+    ----------
+    name : str
+        What they are.
+    stored : str, list or None
+    classes : int or None
+        Number of classes; None for a regression.
+    labels : str or list, optional
+        There must be as many.
 
     Raises
     ------
     ValueError
         Names them.
     """
-    if stored is not None and labels is not None and len(stored) != len(labels):
+    if stored is None:
+        return
+    if labels is not None and len(stored) != len(labels):
         raise ValueError(f"{name} has {len(stored)} texts, not {len(labels)} as the labels")
-    if isinstance(stored, str) and not set(stored) <= set(DIGITS):
-        raise ValueError(f"{name} has a character that is no label")
+    if isinstance(stored, str):
+        wrong = set(stored) - set(DIGITS[:classes])
+    elif classes is not None:
+        wrong = {own for own in stored if not (isinstance(own, int) and 0 <= own < classes)}
+    else:
+        return
+    if wrong:
+        raise ValueError(f"{name} has {min(wrong, key=str)!r:.20}, which is no class")
 
 
 def decode(stored: str | list) -> np.ndarray:

@@ -1,9 +1,9 @@
-"""The base class of all records; it keeps unknown keys and the order of keys in a file."""
+"""The base class of all records, and the types of their fields with the ranges they allow."""
 
 from __future__ import annotations
 
 import reprlib
-from typing import Annotated, Any, Self
+from typing import Annotated, Any
 
 from pydantic import (
     AfterValidator,
@@ -12,30 +12,23 @@ from pydantic import (
     ConfigDict,
     Field,
     JsonValue,
-    ModelWrapValidatorHandler,
     PlainSerializer,
-    PrivateAttr,
-    SerializerFunctionWrapHandler,
     ValidationError,
-    model_serializer,
-    model_validator,
 )
 
 from lotbench.budget import Budget
 
-LARGEST = 1e300
 
+# Numbers are `int | float`, since an int stays an int when a file is written again.
+def _within(low: float, high: float, slack: float = 0.0) -> AfterValidator:
+    """Refuses numbers outside a range, whose ends are allowed, and NaN."""
 
-def _ordinary(value: int | float) -> int | float:
-    if abs(value) > LARGEST:  # 1e999 in a file is infinite, too
-        raise ValueError("a number is beyond 1e300")
-    return value
+    def check(value: int | float) -> int | float:
+        if not low - slack <= value <= high + slack:
+            raise ValueError(f"{value!s:.20} is not within {low:g} and {high:g}")
+        return value
 
-
-def _above_zero(value: int | float) -> int | float:
-    if value <= 0:
-        raise ValueError("a ratio is not above zero")
-    return value
+    return AfterValidator(check)
 
 
 def _budget(value: Any) -> Any:
@@ -46,11 +39,18 @@ def _budget(value: Any) -> Any:
     return next((Budget(*pair) for pair in value.items()), None)
 
 
-Number = Annotated[int | float, AfterValidator(_ordinary)]
-"""An int stays an int, so that an old file is the same when it is written again."""
-Ratio = Annotated[Number, AfterValidator(_above_zero)]
-"""A number above zero: figures have log axes."""
-Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9:._-]*$")]
+Number = Annotated[int | float, _within(-1e60, 1e60)]
+"""Far beyond float32, and so that a square is finite."""
+Count = Annotated[int, Field(ge=0, lt=2**63)]
+Share = Annotated[int | float, _within(0, 1, slack=1e-9)]
+"""From 0 to 1, but for rounding."""
+Score = Annotated[int | float, _within(-1, 1, slack=1e-9)]
+"""From 0 to 1, correlations from -1, but for rounding."""
+Ratio = Annotated[int | float, _within(1e-6, 1e6)]
+"""Above zero, since figures have log axes."""
+Flops = Annotated[int | float, _within(1, 1e30)]
+Seconds = Annotated[int | float, _within(1e-9, 1e9)]
+FileName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9:._-]*$")]
 """Part of a file's name, so nothing that leads out of its folder."""
 StoredBudget = Annotated[
     Budget | None,
@@ -61,17 +61,6 @@ StoredBudget = Annotated[
 Json = dict[str, JsonValue]
 """A JSON object with arbitrary keys."""
 
-EXPECTED = {
-    "model_type": "an object",
-    "dict_type": "an object",
-    "list_type": "a list",
-    "string_type": "a text",
-    "int_type": "a whole number",
-    "float_type": "a number",
-    "bool_type": "true or false",
-    "string_pattern_mismatch": "a name of letters, digits, dots, hyphens and underscores",
-}
-
 
 class Record(BaseModel):
     """A part of a stored file.
@@ -80,62 +69,24 @@ class Record(BaseModel):
     can rewrite a file of a newer version.
     """
 
-    model_config = ConfigDict(
-        extra="allow", strict=True, frozen=True, use_attribute_docstrings=True
-    )
+    model_config = ConfigDict(extra="allow", strict=True, frozen=True)
 
     # Pydantic's way to give unknown keys a type, here any JSON of limited depth.
     __pydantic_extra__: dict[str, JsonValue] = Field(init=False)  # pyright: ignore[reportIncompatibleVariableOverride]
 
-    _keys: tuple[str, ...] = PrivateAttr(())
-
-    @model_validator(mode="wrap")
-    @classmethod
-    def _remember_keys(cls, data: Any, handler: ModelWrapValidatorHandler[Self]) -> Self:
-        record = handler(data)
-        if isinstance(data, dict):
-            record._keys = tuple(data)
-        return record
-
-    @model_serializer(mode="wrap")
-    def _in_order(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        found = handler(self)
-        return {key: found[key] for key in dict.fromkeys((*self._keys, *found)) if key in found}
-
-    def __eq__(self, other: object) -> bool:
-        """True if both have the same keys and values, in any order."""
-        if not isinstance(other, Record) or type(other) is not type(self):
-            return False
-        return self.content() == other.content()
-
     def content(self) -> dict[str, Any]:
-        """The content of the file: the given keys in order, without defaults."""
+        """The content of the file, in the order of the fields, without defaults."""
         return self.model_dump(exclude_unset=True)
 
 
 def complaint(error: ValidationError) -> str:
-    """What is wrong with a record, in brief: all missing keys, or the first wrong value."""
-    faults = error.errors(include_url=False)
-    missing = [_path(fault["loc"]) for fault in faults if fault["type"] == "missing"]
-    if missing:
-        return f"no {', '.join(missing)}"
-    fault = faults[0]
-    kind = fault["type"]
-    if not fault["loc"] and kind == "model_type":
-        return "not a JSON object"
-    if kind == "recursion_depth_exceeded":
+    """The first fault of a record: its key path, the message and the given value."""
+    fault = error.errors(include_url=False)[0]
+    if fault["type"] == "recursion_depth_exceeded":
         return "nested too deeply"
-    if kind == "value_error":
-        where = f"{_path(fault['loc'])}: " if fault["loc"] else ""
-        return where + fault["msg"].removeprefix("Value error, ")
     # For a union, pydantic adds the name of the branch to the path.
-    if fault["loc"][-1:] == ("int",):
-        loc, wanted = fault["loc"][:-1], "a number"
-    else:
-        loc = fault["loc"]
-        wanted = EXPECTED.get(kind, fault["msg"].removeprefix("Input should be "))
-    return f"{_path(loc)} is {reprlib.repr(fault['input'])}, not {wanted}"
-
-
-def _path(loc: tuple[str | int, ...]) -> str:
-    return ".".join(map(str, loc))
+    path = ".".join(str(part) for part in fault["loc"] if part not in ("int", "float"))
+    message = fault["msg"].removeprefix("Value error, ")
+    if fault["type"] not in ("missing", "value_error"):
+        message += f" (given: {reprlib.repr(fault['input'])})"
+    return f"{path}: {message}" if path else message

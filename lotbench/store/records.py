@@ -7,23 +7,33 @@ multiply-add.
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, NamedTuple, Self
 
 from pydantic import Field, model_validator
-from pydantic.json_schema import models_json_schema
 
 from lotbench import backends
-from lotbench.metrics import METRICS
+from lotbench.metrics import CLASSIFICATION, METRICS
 from lotbench.store.parts import Data, Failure, Machine, Teacher, Training
-from lotbench.store.predictions import check_answers
-from lotbench.store.record import Json, Name, Number, Ratio, Record, StoredBudget
+from lotbench.store.predictions import DIGITS, check_answers
+from lotbench.store.record import (
+    Count,
+    FileName,
+    Flops,
+    Json,
+    Number,
+    Ratio,
+    Record,
+    Score,
+    Seconds,
+    Share,
+    StoredBudget,
+)
 from lotbench.store.timing_parts import (
     Contender,
     Group,
     Interval,
     NoiseFloor,
-    Setting,
+    TimingSetting,
     Unable,
 )
 
@@ -47,23 +57,23 @@ class Evaluation(Record):
     budget: StoredBudget
     split: Literal["validation", "selection"]
     """``validation`` (for reports) or ``selection`` (to choose a model)."""
-    target: Number | None = None
+    target: Ratio | None = None
     """The FLOPs speed-up that the budget was searched for, on the selection split."""
-    examples: int | None = None
+    examples: Count | None = None
     """Texts of the split."""
-    metrics: dict[str, Number | None]
+    metrics: dict[str, Score | None]
     """Scores by metric, from 0 to 1, correlations from -1 to 1; null where undefined."""
-    flops: Ratio | None = None
+    flops: Flops | None = None
     """FLOPs per text without padding, mean over the split."""
-    dense_flops: Ratio | None = None
+    dense_flops: Flops | None = None
     """FLOPs per text of the dense model."""
     flops_speedup: Ratio | None = None
     """Dense FLOPs over FLOPs, both summed over the split."""
-    keep_ratio: list[Number] | None = None
+    keep_ratio: list[Share] | None = None
     """Tokens computed over all tokens, per layer; shape (layers,)."""
-    key_ratio: list[Number] | None = None
+    key_ratio: list[Share] | None = None
     """Tokens that serve as keys over all tokens, per layer; shape (layers,)."""
-    ffn_ratio: list[Number] | None = None
+    ffn_ratio: list[Share] | None = None
     """Tokens in the feed-forward over all tokens, per layer; shape (layers,)."""
     predictions: str | list[Number] | None = None
     """Prediction for each text of the split, in order; see `lotbench.store.predictions`."""
@@ -88,8 +98,10 @@ class Trial(Stored):
     status: Literal["done", "failed"]
     error: Failure | None = None
     """Null if the trial is done."""
-    task: Name
+    task: FileName
     method: str
+    version: Count | None = None
+    """Version of the method; null in older rows."""
     seed: Annotated[int, Field(ge=0, lt=2**63)]
     backbone: str | None = None
     """Hub id or folder of the pretrained model."""
@@ -113,28 +125,48 @@ class Trial(Stored):
     """Each budget on the validation and the selection split; required if the trial is done."""
     unreached: list[Unreached] | None = None
     """The targets without an evaluation; null if the sweep has no targets."""
-    model: str | None = None
+    model: Annotated[str, Field(pattern=r"^models/[A-Za-z0-9][^/\x00]*$")] | None = None
     """Folder of the trained model, relative to the store."""
 
     @model_validator(mode="after")
     def _can_be_read(self) -> Self:
-        missing = [key for key in ("metric", "evaluations") if key not in self.model_fields_set]
-        if self.status == "done" and missing:
-            raise ValueError(f"no {', '.join(missing)}")
-        if self.status == "done" and self.metric is None:
-            raise ValueError("metric is None, not a text")
+        scored = self.metric is not None and "evaluations" in self.model_fields_set
+        if self.status == "done" and not scored:
+            raise ValueError("a finished trial needs metric and evaluations")
         if self.metric is not None and self.metric not in METRICS:
             raise ValueError(f"metric is {self.metric!r:.60}, not one of {', '.join(METRICS)}")
         if not isinstance((self.config or {}).get("params") or {}, dict):
             raise ValueError("config.params is not an object")
-        if self.model is not None and ("\0" in self.model or ".." in Path(self.model).parts):
-            raise ValueError(f"model is {self.model!r:.60}, not a folder of the store")
-        labels = (self.data and self.data.labels) or {}
-        for i, own in enumerate(self.evaluations):
-            check_answers(f"evaluations.{i}.predictions", own.predictions, labels.get(own.split))
-        for split, stored in labels.items():
-            check_answers(f"data.labels.{split}", stored, None)
         return self
+
+    @model_validator(mode="after")
+    def _answers_fit(self) -> Self:
+        """Refuses predictions and labels that are no classes, or of other texts."""
+        metrics = {self.metric, *(name for own in self.evaluations for name in own.metrics)}
+        labels = (self.data and self.data.labels) or {}
+        classes = None
+        if not metrics.isdisjoint(CLASSIFICATION):
+            classes = len((self.data and self.data.classes) or DIGITS)
+        for split, stored in labels.items():
+            check_answers(f"data.labels.{split}", stored, classes)
+        predicted = [
+            (f"evaluations.{i}.predictions", own.split, own.predictions)
+            for i, own in enumerate(self.evaluations)
+        ]
+        teacher = (self.teacher and self.teacher.predictions) or {}
+        predicted += [
+            (f"teacher.predictions.{split}", split, own) for split, own in teacher.items()
+        ]
+        for name, split, stored in predicted:
+            check_answers(name, stored, classes, labels.get(split))
+        return self
+
+
+class SweepRecord(Record):
+    """The resolved sweep file of a store; older ones have other keys."""
+
+    tasks: dict[str, Json]
+    """Where the data of each task is, by its name."""
 
 
 class Conditions(NamedTuple):
@@ -170,12 +202,12 @@ class TimingPass(Stored):
     """Commit of LoTBench, with ``-dirty`` for local changes."""
     allocator: dict[str, str] | None = None
     """Variables of the C library's memory allocator that were set."""
-    task: Name
-    protocol: int = 1
+    task: FileName
+    protocol: Count = 1
     """Version of the rules of measurement."""
-    engine: int = 1
+    engine: Count = 1
     """Version of the packed code; versions differ in speed."""
-    setting: Setting
+    setting: TimingSetting
     dense_model: str | None = None
     """Trial id of the dense model, or the key of its teacher."""
     metric: str | None = None
@@ -184,13 +216,13 @@ class TimingPass(Stored):
     """In older passes the name of the dense model that speed-ups are measured against."""
     fastest: dict[str, str] | None = None
     """By backend, the name of the faster dense model: the reference of ``x same``."""
-    best: Name | None = None
+    best: FileName | None = None
     """The backend whose fastest dense model is the reference of ``x best``."""
     noise_floor: NoiseFloor | None = None
     groups: list[Group] | None = None
     contenders: list[Contender]
     unable: list[Unable] | None = None
-    """What no time can be measured of."""
+    """Models that a backend cannot run."""
 
     @property
     def conditions(self) -> Conditions:
@@ -217,21 +249,21 @@ class TimingPass(Stored):
 class MapSetting(Record):
     """Where and how a break-even map was timed."""
 
-    device: Name
+    device: FileName
     """``cpu``, or a GPU such as ``cuda:0``."""
     device_name: str
     """Marketing name of the processor or GPU."""
     threads: Annotated[int, Field(ge=1)]
     """CPU threads of PyTorch."""
-    dtype: Name
+    dtype: FileName
     """Number format of weights and activations: ``fp32`` or ``bf16``."""
-    rounds: int | None = None
+    rounds: Count | None = None
     """Most rounds of a cell."""
-    seed: int | None = None
+    seed: Count | None = None
     """Seed of the random tokens and choices."""
     attention: str | None = None
     """Attention kernel of the padded dense model."""
-    router_width: int
+    router_width: Count
     """Hidden width of the routers, which run although the choice of tokens is fixed."""
 
     @property
@@ -245,31 +277,31 @@ class MapBackbone(Record):
 
     name: str
     """Hub id or folder."""
-    layers: int
-    width: int
+    layers: Count
+    width: Count
 
 
 class KeepSpeedup(Interval):
     """Speed-up over the fastest dense model at one keep ratio."""
 
-    keep: Number
+    keep: Share
     """Share of the tokens that every layer computes."""
 
 
 class Cell(Record):
     """One text length at one batch size."""
 
-    length: int
+    length: Count
     """Tokens of each text."""
-    batch_size: int
+    batch_size: Count
     """Texts of the batch."""
-    rounds: int
+    rounds: Count
     """Rounds that were timed."""
     fastest_dense: str | None = None
     """Name of the dense model that speed-ups are measured against."""
     speedups: list[KeepSpeedup] = Field(min_length=1)
     """One per keep ratio."""
-    samples: dict[str, list[Number]] | None = None
+    samples: dict[str, list[Seconds]] | None = None
     """Seconds of each round, by dense model or keep ratio; each of shape (rounds,)."""
 
 
@@ -299,16 +331,6 @@ class Map(Stored):
         if len({tuple(each.keep for each in cell.speedups) for cell in self.cells}) > 1:
             raise ValueError("the cells have different keep ratios")
         return self
-
-
-def schema() -> dict[str, Any]:
-    """The JSON schema of every record, by name under ``$defs``."""
-    stored: list[tuple[type[Stored], Literal["validation"]]] = [
-        (Trial, "validation"),
-        (TimingPass, "validation"),
-        (Map, "validation"),
-    ]
-    return models_json_schema(stored, title="Records of a LoTBench store")[1]
 
 
 def without_limit(config: dict[str, Any]) -> dict[str, Any]:

@@ -5,27 +5,31 @@ from __future__ import annotations
 import logging
 from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from pydantic import ValidationError
 
+from lotbench.errors import InputError
 from lotbench.store import files
-from lotbench.store.record import complaint
-from lotbench.store.records import Map, Stored, TimingPass, Trial
+from lotbench.store.record import Record, complaint
+from lotbench.store.records import Map, Stored, SweepRecord, TimingPass, Trial
 
 log = logging.getLogger(__name__)
 
 Kind = TypeVar("Kind", bound=Stored)
+AnyRecord = TypeVar("AnyRecord", bound=Record)
 
 
 class Store:
     """The results of one sweep.
 
-    A damaged file is skipped with a warning, so reading does not fail.
+    A damaged file is skipped with a warning, so reading does not fail.  A file is read again only
+    if it has changed.
     """
 
     def __init__(self, folder: str | Path) -> None:
         self.folder = Path(folder)
+        self._known: dict[Path, tuple[object, Any]] = {}
 
     def trials(self) -> list[Trial]:
         """All trials, by trial id."""
@@ -38,7 +42,7 @@ class Store:
     def trial(self, trial_id: str) -> Trial | None:
         """The trial with this id, or None."""
         path = self.folder / Trial.FOLDER / f"{trial_id}.json"
-        return _load(Trial, path) if path.exists() else None
+        return self._load(Trial, path) if path.exists() else None
 
     def model(self, trial: Trial) -> Path | None:
         """The folder of a trial's model, or None; reference results have no models."""
@@ -46,6 +50,23 @@ class Store:
             return None
         folder = self.folder / trial.model
         return folder if folder.is_dir() else None
+
+    def sweep(self) -> dict[str, Any] | None:
+        """The resolved sweep file, its keys in order, or None.
+
+        Raises
+        ------
+        InputError
+            If the file is damaged.
+        """
+        path = self.folder / "sweep.json"
+        if not path.exists():
+            return None
+        try:
+            _checked(SweepRecord, path)
+            return files.read_json(path)
+        except ValueError as error:
+            raise InputError(f"{path}: {error}; copy it again, or remove it") from None
 
     def timings(self) -> list[TimingPass]:
         """All timing passes, oldest first."""
@@ -73,8 +94,10 @@ class Store:
             If there is a timing pass or map with this id.
         ValueError, TypeError
             If the record contains a value that JSON does not have, such as a NaN.
+        InputError
+            If the folder of such records is a link.
         """
-        path = self.folder / record.FOLDER / f"{record.id}.json"
+        path = files.subfolder(self.folder, record.FOLDER) / f"{record.id}.json"
         if not isinstance(record, Trial) and path.exists():
             raise FileExistsError(f"{path}: a measurement is never overwritten")
         return files.write_json(path, record.content())
@@ -86,17 +109,43 @@ class Store:
     def _read(self, kind: type[Kind]) -> list[Kind]:
         """The records of a kind, by file name."""
         paths = sorted((self.folder / kind.FOLDER).glob("*.json"))
-        return [record for path in paths if (record := _load(kind, path)) is not None]
+        return [record for path in paths if (record := self._load(kind, path)) is not None]
+
+    def _load(self, kind: type[Kind], path: Path) -> Kind | None:
+        """The record of a file; None, with a warning, if the file is damaged."""
+        try:
+            own = path.stat()
+            state = own.st_mtime_ns, own.st_size, own.st_ino
+        except OSError as error:
+            state = str(error)
+        if path not in self._known or self._known[path][0] != state:
+            record = None
+            try:
+                record = read_record(kind, path)
+            except ValueError as error:
+                log.warning("%s: skipped, %s", path, error)
+            self._known[path] = state, record
+        return self._known[path][1]
 
 
-def _load(kind: type[Kind], path: Path) -> Kind | None:
-    """The record of a file; None, with a warning, if the file is damaged."""
-    try:
-        record = kind.model_validate(files.read_json(path))
-        if record.id != path.stem:
-            raise ValueError(f"its {kind.ID} is {record.id!r}, which is not its file name")
-    except (OSError, ValueError) as error:
-        why = complaint(error) if isinstance(error, ValidationError) else error
-        log.warning("%s: skipped, %s", path, why)
-        return None
+def read_record(kind: type[Kind], path: Path) -> Kind:
+    """The record of a file.
+
+    Raises
+    ------
+    ValueError
+        If the file is damaged; the message says why, in a line without the path.
+    """
+    record = _checked(kind, path)
+    if record.id != path.stem:
+        raise ValueError(f"its {kind.ID} is {record.id!r}, which is not its file name")
     return record
+
+
+def _checked(kind: type[AnyRecord], path: Path) -> AnyRecord:
+    try:
+        return kind.model_validate(files.read_json(path))
+    except ValidationError as error:
+        raise ValueError(complaint(error)) from None
+    except OSError as error:
+        raise ValueError(error.strerror) from None

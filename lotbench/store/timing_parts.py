@@ -2,11 +2,21 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
-from lotbench.store.record import Name, Number, Ratio, Record, StoredBudget
+from lotbench.store.record import (
+    Count,
+    FileName,
+    Number,
+    Ratio,
+    Record,
+    Score,
+    Seconds,
+    Share,
+    StoredBudget,
+)
 
 TOLERANCE = 0.005
 """A backend that costs a model no more of its score than this may stand for the model."""
@@ -18,6 +28,13 @@ class Interval(Record):
     median: Ratio
     low: Ratio
     high: Ratio
+
+    @model_validator(mode="after")
+    def _is_in_order(self) -> Self:
+        slack = 1 + 1e-9
+        if not self.low <= self.median * slack or not self.median <= self.high * slack:
+            raise ValueError(f"the median {self.median:.6g} is outside the interval")
+        return self
 
 
 class Speedup(Interval):
@@ -32,11 +49,11 @@ class Speedup(Interval):
 class BackendScore(Record):
     """The score of a timed model in its backend, on one split."""
 
-    score: Number | None
+    score: Score | None
     """The main metric of the task; null where undefined."""
     change: Number | None
     """The score minus that of the same model in ``torch-fp32``."""
-    flips: int | None
+    flips: Count | None
     """Texts that the model classifies otherwise than in ``torch-fp32``; null for a regression."""
 
     @property
@@ -49,15 +66,15 @@ class BackendScore(Record):
 class CallSeconds(Record):
     """How long one call, which is one batch, takes."""
 
-    p50: Number
+    p50: Seconds
     """Median seconds of a call."""
-    p90: Number
+    p90: Seconds
     """90th percentile."""
-    p95: Number | None = None
+    p95: Seconds | None = None
     """95th percentile."""
-    p99: Number
+    p99: Seconds
     """99th percentile; close to the maximum unless there are hundreds of calls."""
-    calls: int
+    calls: Count
     """How many calls were timed."""
 
 
@@ -66,13 +83,14 @@ class Contender(Record):
 
     name: str
     """Unique in its pass and backend: trial id and budget, or ``dense`` or ``dense-packed``."""
-    backend: Name | None = None
-    """What runs the model (`lotbench.backends`); null in older passes: torch in `Setting.dtype`."""
-    group: int | None = None
+    backend: FileName | None = None
+    """What runs the model (`lotbench.backends`); null in older passes: torch in
+    `TimingSetting.dtype`."""
+    group: Count | None = None
     """Number of the group timed in the same rounds; null for dense models, which are in all."""
-    seconds_per_example: Ratio | None = None
+    seconds_per_example: Seconds | None = None
     """Median seconds of a pass over all batches, per text."""
-    samples: list[Number] | None = None
+    samples: list[Seconds] | None = None
     """Seconds of each pass over all batches, process by process; shape (rounds,)."""
     speedup: Interval
     """``x same``: how many times faster than the fastest dense model of the same backend, paired by
@@ -93,9 +111,9 @@ class Contender(Record):
     budget: StoredBudget = None
     """See `Evaluation`."""
     call_seconds: CallSeconds | None = None
-    peak_bytes: int | None = None
+    peak_bytes: Count | None = None
     """Peak of tensor memory in a call, in bytes, without weights and inputs; torch only."""
-    time_shares: dict[str, Number] | None = None
+    time_shares: dict[str, Share] | None = None
     """Share of the time by section, such as ``attention``; they sum to 1; torch only."""
     flops_speedup: Ratio | None = None
     """Dense FLOPs over FLOPs on the timed texts alone; torch only."""
@@ -108,11 +126,11 @@ class NoiseFloor(Record):
 
     ratio: Number
     """Median deviation of the ratio from 1."""
-    low: Number | None = None
+    low: Ratio | None = None
     """Low end of the ratio's 95% interval."""
-    high: Number | None = None
+    high: Ratio | None = None
     """High end of the ratio's 95% interval."""
-    samples: list[Number] | None = None
+    samples: list[Seconds] | None = None
     """Seconds of each pass of the second dense model; shape (rounds,)."""
 
 
@@ -121,52 +139,52 @@ class Unable(Record):
 
     trial_id: str
     budget: StoredBudget
-    backend: Name
+    backend: FileName
     why: str
 
 
 class Group(Record):
     """Contenders that were timed in the same rounds."""
 
-    rounds: int | list[int]
+    rounds: Count | list[Count]
     """Rounds of each process; shape (processes,).  One number if there was one process."""
 
 
 class Picked(Record):
     """How the timed texts were picked from the validation split."""
 
-    examples: int
+    examples: Count
     """Number of texts requested."""
-    run: int
+    run: Count
     """Number of texts of neighbouring length in one run."""
 
 
-class Setting(Record):
+class TimingSetting(Record):
     """Where and how a pass was timed."""
 
-    device: Name
+    device: FileName
     """``cpu``, or a GPU such as ``cuda:0``."""
     device_name: str | None = None
     """Marketing name of the processor or GPU."""
     threads: Annotated[int, Field(ge=1)]
     """CPU threads."""
-    dtype: Name | None = None
+    dtype: FileName | None = None
     """In older passes the number format of all models: ``fp32`` or ``bf16``; else null."""
-    backends: list[Name] | None = None
+    backends: list[FileName] | None = None
     """The backends of the pass; each has dense models.  Null in older passes."""
-    batch_size: int
+    batch_size: Count
     """Texts per batch."""
-    examples: int | None = None
+    examples: Count | None = None
     """Texts of one pass over all batches."""
     attention: str | None = None
     """Attention kernel of the padded dense model."""
-    rounds: int | None = None
+    rounds: Count | None = None
     """Rounds requested, sum over all processes."""
     min_seconds: Number | None = None
     """Least time of the dense model requested, sum over all processes."""
-    seed: int | None = None
+    seed: Count | None = None
     """Seed of the shuffled order, of the bootstrap and of the timed trials."""
-    processes: int | None = None
+    processes: Count | None = None
     """Number of worker processes, which ran in sequence."""
     picked: Picked | None = None
 

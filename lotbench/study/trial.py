@@ -11,6 +11,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import IO, Any
 
+from pydantic import ValidationError
 from safetensors import SafetensorError
 
 from lotbench import machine, registry
@@ -23,6 +24,7 @@ from lotbench.engine.loading import load_tokenizer, read_config
 from lotbench.errors import InputError
 from lotbench.reducer import TokenReducer
 from lotbench.store.files import as_json
+from lotbench.store.record import complaint
 from lotbench.store.records import Trial
 from lotbench.store.store import Store
 from lotbench.study.checks import (
@@ -141,7 +143,10 @@ def _result(trial: PlannedTrial, folder: Path, row: dict[str, Any]) -> dict[str,
     trial.check_fits(backbone.num_hidden_layers, backbone.hidden_size)
     found = _train_and_evaluate(trial, prepare(trial, folder), folder)
     # A value that the record or JSON does not allow is a fault of the method.
-    as_json(Trial.model_validate(row | found).content())
+    try:
+        as_json(Trial.model_validate(row | found).content())
+    except ValidationError as error:
+        raise ValueError(complaint(error)) from None
     return found
 
 

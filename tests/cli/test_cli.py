@@ -298,7 +298,7 @@ def test_a_result_that_json_cannot_store_fails_the_trial(tmp_path, trial_file, m
     plugins = [str(tmp_path / "endless.py")]
     lotbench.run(trial_file("endless", plugins=plugins), tmp_path / "store")
     (trial,) = Store(tmp_path / "store").trials()
-    assert trial.status == "failed" and "not JSON compliant" in trial.error.message
+    assert trial.status == "failed" and "nan is not within" in trial.error.message
 
 
 def test_a_folder_that_cannot_be_written_is_bad_input(monkeypatch, capsys) -> None:

@@ -14,7 +14,7 @@ import pytest
 from damage import copied, damage_file, damage_value
 from stores import fill, fill_predicted, map_record, write
 
-from lotbench.audit.audit import audit
+from lotbench.audit import audit
 from lotbench.report import readme
 from lotbench.report.figures.draw import draw as draw_figures
 from lotbench.report.page import page

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from lotbench.audit.audit import audit
+from lotbench.audit import audit
 from lotbench.errors import InputError
 
 REFERENCE = Path(__file__).parents[2] / "results" / "reference"
@@ -178,7 +178,7 @@ def wrong_type(content: Json) -> None:
         (no_machine, "machine: missing"),
         (no_commit, "git_commit: missing"),
         (tomorrow, "created: 2999-01-01T00:00:00+00:00 is in the future"),
-        (impossible, "evaluations.0.keep_ratio: a share is not between 0 and 1"),
+        (impossible, "not a record: evaluations.0.keep_ratio.0: 1.2 is not within 0 and 1"),
         (wrong_type, "not a record: evaluations.0.flops"),
     ],
     ids=lambda value: getattr(value, "__name__", ""),
@@ -188,10 +188,16 @@ def test_tampering_with_a_row_is_found(row, edit, place):
     assert any(f"{row.name}: {place}" in fault for fault in found), found
 
 
+@pytest.mark.parametrize(("version", "faults"), [(2, 0), (1, 1)])
+def test_the_id_is_of_the_version_in_the_row(row, version, faults):
+    found = change(row, lambda content: content.update(version=version))
+    assert len(found) == faults and all("trial_id: is not the id" in own for own in found)
+
+
 def test_a_row_under_another_name_is_found(row):
     row.rename(row.with_name("rotten_tomatoes-ltp-s0-0000000000.json"))
     (found,) = audit(row.parents[1]).faults
-    assert "is not the name of the file" in str(found)
+    assert "which is not its file name" in str(found)
 
 
 def quicker(content: Json) -> None:
@@ -233,7 +239,7 @@ def shares(content: Json) -> None:
         (other_median, "seconds_per_example"),
         (not_scored, "budget"),
         (fewer_rounds, "samples"),
-        (outside, "speedup_padded: the median is outside the interval"),
+        (outside, "speedup_padded: the median 3.31628 is outside the interval"),
         (shares, "time_shares: they sum to 1.2, not 1"),
         (no_machine, "machine: missing"),
     ],

@@ -3,7 +3,7 @@
 import pytest
 from stores import evaluation, in_backend, over_backends, trial, write
 
-from lotbench.audit.audit import audit
+from lotbench.audit import audit
 from lotbench.store.records import TimingPass
 
 

@@ -5,7 +5,7 @@ import pytest
 from stores import evaluation, trial, write
 from tiny_models import save, tiny_encoder
 
-from lotbench.audit.audit import audit
+from lotbench.audit import audit
 from lotbench.backends import TORCH
 from lotbench.budget import Budget
 from lotbench.data.task import Task

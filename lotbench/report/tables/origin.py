@@ -10,14 +10,12 @@ from typing import Any
 
 import yaml
 
-from lotbench.errors import InputError
 from lotbench.report import text
 from lotbench.report.tables.render import Table
 from lotbench.report.text import PLUS_MINUS
 from lotbench.statistics.frames import error_text
 from lotbench.statistics.study import Study
 from lotbench.statistics.timed import Where
-from lotbench.store.files import read_json
 from lotbench.store.records import TimingPass, Trial
 
 Config = dict[str, Any]
@@ -64,8 +62,7 @@ def origin(study: Study) -> Origin:
         If the sweep file is damaged.
     """
     folder, trials, passes = study.folder, study.trials, study.passes
-    path = folder / "sweep.json"
-    sweep = _sweep(path) if path.is_file() else None
+    sweep = study.store.sweep()
     others = [names for trial in trials if sweep and (names := _differing(trial, sweep))]
     stale = len(others) == len(trials)
     return Origin(
@@ -137,23 +134,6 @@ def _data(trial: Trial) -> str:
     return f"{trial.task} {trial.data.fingerprint or UNKNOWN}{size}"
 
 
-def _sweep(path: Path) -> Config:
-    """The sweep of a store.
-
-    Raises
-    ------
-    InputError
-        If the file is damaged.
-    """
-    try:
-        sweep = read_json(path)
-    except (OSError, ValueError) as error:
-        raise InputError(f"{path}: cannot be read: {error}") from error
-    if not isinstance(sweep, dict):
-        raise InputError(f"{path}: not a sweep; copy it again, or remove it")
-    return sweep
-
-
 def _versions(records: list[Trial | TimingPass]) -> Table | None:
     found: dict[str, set[str]] = defaultdict(set)
     for record in records:
@@ -166,7 +146,7 @@ def _versions(records: list[Trial | TimingPass]) -> Table | None:
 def _differing(trial: Trial, sweep: Config) -> set[str]:
     """The sections in which a trial's configuration differs from the sweep file."""
     config: Config = trial.config or {}
-    same_task = config.get("data") == (sweep.get("tasks") or {}).get(trial.task)
+    same_task = config.get("data") == sweep["tasks"].get(trial.task)
     names = {name for name in SHARED if config.get(name) != sweep.get(name)}
     return names if same_task else names | {"tasks"}
 

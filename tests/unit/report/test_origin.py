@@ -66,7 +66,8 @@ def test_commands_and_notes_tell_what_can_be_run_again(tmp_path):
     assert "local changes" in second
     assert found.sweep is not None
     assert yaml.safe_load(found.sweep) == sweep
-    for damaged in ("", "[1]"):
+    deep = '{"a": ' * 400 + "1" + "}" * 400
+    for damaged in ("", "[1]", "{}", '{"tasks": [1]}', f'{{"tasks": {{"toy": {deep}}}}}'):
         (tmp_path / "sweep.json").write_text(damaged)
         with pytest.raises(InputError, match=r"sweep\.json: "):
             origin(Study(tmp_path))
