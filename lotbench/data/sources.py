@@ -53,16 +53,15 @@ def read_source(name: str, data: TaskConfig, data_root: str | None) -> Source:
     InputError
         If the data cannot be read or a value is invalid; the message has file, column and row.
     """
-    if fault := unusable(name, data.source, data.subset):
-        raise InputError(f"{dotted(('tasks', name, *fault.path))}: {fault.message}")
+    if fault := unusable(name, data):
+        path, message = fault
+        raise InputError(f"{dotted(('tasks', name, *path))}: {message}")
     built_in = None if data.source else BUILT_IN[name]
     if built_in is None:
         train, validation = _read_own(name, data)
     elif built_in.origin == "glue":
         train, validation = _read_glue(name, built_in, data, data_root)
     else:
-        if data.text or data.label:
-            raise InputError(f"tasks.{name}: its columns are fixed; remove text and label")
         train, validation = read_corpus(name, built_in)
     return _with_labels(name, data, built_in, train, validation)
 
@@ -92,16 +91,17 @@ def _read_own(name: str, data: TaskConfig) -> tuple[Rows, Rows]:
     if files := find_files(name, data, None):
         frames = _read_files(files)
     else:
-        mend = "check the id and the network, or the path if it is a local folder"
-        frames = read_hub(data.source, data.subset, VALIDATION_NAMES, mend)
+        advice = "check the id, its `subset` and the network, or the path of a local folder"
+        frames = read_hub(data.source, data.subset, VALIDATION_NAMES, advice)
     columns = [str(column) for column in frames["train"][0].columns]
-    text = data.text or [column for column in TEXT_NAMES if column in columns][:1]
+    label = data.label or "label"
+    text = data.text or [name for name in TEXT_NAMES if name in columns and name != label][:1]
     if not text:
         raise InputError(
             f"{frames['train'][1]}: set tasks.{name}.text to one or two of the columns: "
             + ", ".join(columns)
         )
-    return _both_splits(frames, text, data.label or "label", name)
+    return _both_splits(frames, text, label, name)
 
 
 def _read_glue(
@@ -110,8 +110,8 @@ def _read_glue(
     if files := find_files(name, data, data_root):
         frames = _read_files(files)
     else:
-        mend = "check the network, or set data_root to a folder with <task>/train.parquet"
-        frames = read_hub(GLUE, name, [task.validation, "validation"], mend)
+        advice = "check the network, or set data_root to a folder with <task>/train.parquet"
+        frames = read_hub(GLUE, name, [task.validation, "validation"], advice)
     return _both_splits(frames, data.text or list(task.text), data.label or "label", name)
 
 
@@ -142,18 +142,15 @@ def _with_labels(
     if data.regression is not None:
         regression = data.regression
     allowed = REGRESSION if regression else CLASSIFICATION
-    if data.metrics:
-        metrics = tuple(data.metrics)
-    elif built_in is not None and built_in.metrics[0] in allowed:
-        metrics = built_in.metrics
-    else:
-        metrics = REGRESSION if regression else ("accuracy",)
-    for metric in metrics:
-        if metric not in allowed:
-            kind = "regression" if regression else "classification"
-            raise InputError(
-                f"tasks.{name}.metrics: {metric!r} does not fit a {kind}; use {', '.join(allowed)}"
-            )
+    usual = ("pearson", "spearman") if regression else ("accuracy",)
+    if built_in is not None and built_in.metrics[0] in allowed:
+        usual = built_in.metrics
+    metrics = tuple(data.metrics or usual)
+    if unfit := [metric for metric in metrics if metric not in allowed]:
+        kind = "regression" if regression else "classification"
+        raise InputError(
+            f"tasks.{name}.metrics: {unfit[0]!r} does not fit a {kind}; use {', '.join(allowed)}"
+        )
     notes: dict[str, Any] = {}
     label = data.label or "label"
     if regression:
