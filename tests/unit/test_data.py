@@ -88,7 +88,7 @@ def test_a_selection_that_leaves_no_training_rows_is_refused(
     data = TaskConfig(**plain(tmp_path).model_dump() | {"limit": limit})
     rows = limit["selection"]
     assert refusal(data, tokenizer).startswith(
-        f"tasks.mine.limit.selection: {rows} of {rows} usable training rows leave none to train on"
+        f"{tmp_path / 'train.parquet'}: {rows} usable training rows leave none to train on after"
     )
 
 
