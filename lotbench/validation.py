@@ -88,9 +88,9 @@ def _faults(model: type[BaseModel], data: Any, error: ValidationError) -> dict[K
         found.setdefault(_key_path(data, fault), []).append(fault)
     messages = {}
     for path, faults in found.items():
-        inner = [other for other in found if len(other) > len(path) and other[: len(path)] == path]
-        # The union has a branch of the right kind, whose own fault says more.
-        if inner and all(len(fault["loc"]) > len(path) for fault in faults):
+        inner = (other for other in found if other != path and other[: len(path)] == path)
+        # A union with a branch of the right kind, whose own fault says more.
+        if all(len(fault["loc"]) > len(path) for fault in faults) and any(inner):
             continue
         if faults[0]["type"] == "extra_forbidden":
             known = list(_fields(_model_at(model, path[:-1])))
