@@ -30,7 +30,7 @@ PLAIN = {
 NUMBERS = ("int", "float")
 """Branches of a union, which pydantic adds to a location."""
 
-GRID = "a grid is allowed only among the parameters of a method"
+GRID = "a grid is allowed only among the parameters of a method in a sweep"
 
 
 def dotted(path: KeyPath) -> str:

@@ -53,7 +53,7 @@ def _settings(sweep: SweepConfig, document: Document) -> Iterator[tuple[dict, Pl
 
 def _variants(value: Any, place: Place) -> Iterator[tuple[Any, Place]]:
     """The value for every choice of an entry from every grid; the last grid varies fastest."""
-    path = grid_in(value)
+    path = _grid_in(value)
     if path is None:
         yield value, place
         return
@@ -68,14 +68,14 @@ def _variants(value: Any, place: Place) -> Iterator[tuple[Any, Place]]:
         yield from _variants(_replaced(value, path, entry), chosen)
 
 
-def grid_in(value: Any, path: KeyPath = ()) -> KeyPath | None:
+def _grid_in(value: Any, path: KeyPath = ()) -> KeyPath | None:
     """The key path of the first grid at any depth; None if there is none."""
     if isinstance(value, dict) and "grid" in value:
         return path
     items = value.items() if isinstance(value, dict) else []
     if isinstance(value, list):
         items = enumerate(value)
-    found = (grid_in(item, (*path, key)) for key, item in items)
+    found = (_grid_in(item, (*path, key)) for key, item in items)
     return next((each for each in found if each is not None), None)
 
 

@@ -9,7 +9,6 @@ from pathlib import Path
 from pydantic import ConfigDict, Field
 
 from lotbench.config.document import Document, Place, read_document
-from lotbench.config.expand import grid_in
 from lotbench.config.sections import (
     NonEmpty,
     Positive,
@@ -89,17 +88,13 @@ def load_trial(path: str | Path, overrides: Sequence[str] = ()) -> tuple[TrialCo
     trial = validate(TrialFile, document.data, document.fault)
     data = TaskConfig(**{key: getattr(trial.task, key) for key in TaskConfig.model_fields})
     _check_known(document, ("task",), trial.task.name, data)
-    params = trial.method.model_extra or {}
-    if grid_in(params) is not None:
-        message = "a trial has no grids: give one value, or run a sweep"
-        raise InputError(document.fault(("method",), message))
     config = TrialConfig.of(
         trial,
         task=trial.task.name,
         data=data,
         seed=trial.seed,
         method=trial.method.name,
-        params=params,
+        params=trial.method.model_extra or {},
     )
     return config, Place(document, ("method",), name=("name",))
 
@@ -113,12 +108,12 @@ def stored_sweep(folder: str | Path, overrides: Sequence[str] = ()) -> SweepConf
         If the folder has no sweep, or an override is invalid.
     """
     path = Path(folder) / "sweep.json"
-    if not path.is_file():
-        raise InputError(f"{folder}: no sweep here (a store has a file sweep.json)")
     try:
+        if not path.is_file():
+            raise ValueError("no such file; a store has one")
         data = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError) as error:
-        raise InputError(f"{path}: cannot be read as JSON: {error}") from error
+        raise InputError(f"{path}: cannot be read as a stored sweep: {error}") from error
     document = Document(str(path), data).override([f"measure.{text}" for text in overrides])
     return validate(SweepConfig, document.data, document.fault)
 

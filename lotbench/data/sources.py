@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
@@ -27,9 +27,6 @@ from lotbench.metrics import CLASSIFICATION, REGRESSION
 from lotbench.validation import dotted
 
 GLUE = "nyu-mll/glue"
-if TYPE_CHECKING:
-    import pandas as pd
-
 TEXT_NAMES = ("text", "sentence")
 
 
@@ -57,17 +54,15 @@ def read_source(name: str, data: TaskConfig, data_root: str | None) -> Source:
         path, message = fault
         raise InputError(f"{dotted(('tasks', name, *path))}: {message}")
     built_in = None if data.source else BUILT_IN[name]
-    if built_in is None:
-        train, validation = _read_own(name, data)
-    elif built_in.origin == "glue":
-        train, validation = _read_glue(name, built_in, data, data_root)
-    else:
+    if built_in is not None and not built_in.text:
         train, validation = read_corpus(name, built_in)
+    else:
+        train, validation = _read_tables(name, built_in, data, data_root)
     return _with_labels(name, data, built_in, train, validation)
 
 
-def find_files(name: str, data: TaskConfig, data_root: str | None) -> dict[str, Path]:
-    """The files of the "train" and "validation" splits; empty if no local folder holds the task.
+def find_files(name: str, data: TaskConfig, data_root: str | None) -> list[Path]:
+    """The files of the train and validation split; empty if no local folder holds the task.
 
     Raises
     ------
@@ -76,63 +71,48 @@ def find_files(name: str, data: TaskConfig, data_root: str | None) -> dict[str, 
     """
     if data.source is not None:
         if not is_folder(data.source):
-            return {}
+            return []
         folder, names = Path(os.path.expanduser(data.source)), VALIDATION_NAMES
     elif name in BUILT_IN and BUILT_IN[name].origin == "glue" and data_root is not None:
         folder = Path(os.path.expanduser(data_root)) / name
         names = (BUILT_IN[name].validation, "validation")
     else:
-        return {}
-    return {"train": find_split(folder, ["train"]), "validation": find_split(folder, names)}
+        return []
+    return [find_split(folder, ["train"]), find_split(folder, names)]
 
 
-def _read_own(name: str, data: TaskConfig) -> tuple[Rows, Rows]:
-    assert data.source is not None
-    if files := find_files(name, data, None):
-        frames = _read_files(files)
-    else:
+def _read_tables(
+    name: str, built_in: BuiltIn | None, data: TaskConfig, data_root: str | None
+) -> list[Rows]:
+    """The rows of both splits of a task with columns, from local files or the hub."""
+    label = data.label or "label"
+    if files := find_files(name, data, data_root):
+        frames = _each(lambda file: (read_table(file), str(file)), files)
+    elif built_in is None:
+        assert data.source is not None, "a task without a source is built in"
         advice = "check the id, its `subset` and the network, or the path of a local folder"
         frames = read_hub(data.source, data.subset, VALIDATION_NAMES, advice)
-    columns = [str(column) for column in frames["train"][0].columns]
-    label = data.label or "label"
-    text = data.text or [name for name in TEXT_NAMES if name in columns and name != label][:1]
-    if not text:
-        raise InputError(
-            f"{frames['train'][1]}: set tasks.{name}.text to one or two of the columns: "
-            + ", ".join(columns)
-        )
-    return _both_splits(frames, text, label, name)
-
-
-def _read_glue(
-    name: str, task: BuiltIn, data: TaskConfig, data_root: str | None
-) -> tuple[Rows, Rows]:
-    if files := find_files(name, data, data_root):
-        frames = _read_files(files)
     else:
         advice = "check the network, or set data_root to a folder with <task>/train.parquet"
-        frames = read_hub(GLUE, name, [task.validation, "validation"], advice)
-    return _both_splits(frames, data.text or list(task.text), data.label or "label", name)
+        frames = read_hub(GLUE, name, [built_in.validation, "validation"], advice)
+    usual = [column for column in TEXT_NAMES if column != label]
+    if built_in is not None:
+        text = data.text or list(built_in.text)
+    else:
+        text = (
+            data.text or [each for each in usual if each in frames[0][0].columns][:1] or usual[:1]
+        )
+    return _each(lambda found: to_rows(found[0], text, label, found[1], name), frames)
 
 
-def _read_files(files: Mapping[str, Path]) -> dict[str, tuple[pd.DataFrame, str]]:
-    frames, faults = {}, Faults()
-    for role, file in files.items():
+def _each(work: Callable[[Any], Any], given: Iterable[Any]) -> list[Any]:
+    """The result for both splits; a fault of one hides none of the other."""
+    results, faults = [], Faults()
+    for each in given:
         with faults.collected():
-            frames[role] = read_table(file), str(file)
+            results.append(work(each))
     faults.check()
-    return frames
-
-
-def _both_splits(
-    frames: dict[str, tuple[pd.DataFrame, str]], text: list[str], label: str, name: str
-) -> tuple[Rows, Rows]:
-    rows, faults = {}, Faults()
-    for role, (frame, where) in frames.items():
-        with faults.collected():
-            rows[role] = to_rows(frame, text, label, where, name)
-    faults.check()
-    return rows["train"], rows["validation"]
+    return results
 
 
 def _with_labels(

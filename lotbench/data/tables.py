@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from lotbench.errors import InputError, near_misses
+from lotbench.errors import InputError
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -37,22 +37,19 @@ def find_split(folder: Path, names: Sequence[str]) -> Path:
     InputError
         If there is no file, or more than one for a split.
     """
-    if not folder.is_dir():
-        raise InputError(f"{folder}: no such folder; it should hold train.* and validation.*")
+    found: list[Path] = []
     for name in names:
         # Regular files only, since a pipe would not end.
         found = [folder / f"{name}{end}" for end in SUFFIXES if (folder / f"{name}{end}").is_file()]
         if found:
             break
-    else:
-        raise InputError(
-            f"{folder}: no {names[0]} file; expected {' or '.join(names)} "
-            f"with one of the endings {', '.join(SUFFIXES)}"
-        )
-    if len(found) > 1:
-        both = " and ".join(path.name for path in found)
-        raise InputError(f"{folder}: has {both}; keep one file per split")
-    return found[0]
+    if len(found) == 1:
+        return found[0]
+    why = " and ".join(path.name for path in found) or f"no {names[0]} file"
+    raise InputError(
+        f"{folder}: {why if folder.is_dir() else 'no such folder'}; it should have one file named "
+        f"{' or '.join(names)}, with one of the endings {', '.join(SUFFIXES)}"
+    )
 
 
 def read_table(path: Path) -> pd.DataFrame:
@@ -110,8 +107,8 @@ def _json_lines(path: Path) -> list[dict[str, Any]]:
 
 def read_hub(
     source: str, subset: str | None, names: Sequence[str], advice: str
-) -> dict[str, tuple[pd.DataFrame, str]]:
-    """Frame and origin of the hub dataset's "train" and "validation" splits, by name.
+) -> list[tuple[pd.DataFrame, str]]:
+    """Frame and origin of the hub dataset's train split and of its first split of these names.
 
     Raises
     ------
@@ -123,20 +120,15 @@ def read_hub(
     title = source if subset is None else f"{source} ({subset})"
     try:
         loaded = datasets.load_dataset(source, subset)
+        splits = ["train", next((name for name in names if name in loaded), names[0])]
+        if missing := [split for split in splits if split not in loaded]:
+            raise ValueError(f"it has no {missing[0]} split, only {', '.join(map(str, loaded))}")
+        frames: list[Any] = [loaded[split].to_pandas() for split in splits]
     except Exception as error:  # exceptions of `datasets` have no common base class
         # The second line lists the subsets where one is missing.
         reason = " ".join(str(error).strip().splitlines()[:2]) or type(error).__name__
         raise InputError(f"{title}: cannot be loaded from the hub: {reason}; {advice}") from error
-    chosen = {"train": "train", "validation": next((n for n in names if n in loaded), names[0])}
-    frames = {}
-    for role, split in chosen.items():
-        if split not in loaded:
-            raise InputError(
-                f"{title}: no {split} split, only {', '.join(map(str, loaded))}; "
-                "save it as a folder with train.* and validation.* and give that as `source`"
-            )
-        frames[role] = (loaded[split].to_pandas(), f"{title}, split {split}")
-    return frames
+    return [(frame, f"{title}, split {split}") for frame, split in zip(frames, splits, strict=True)]
 
 
 def to_rows(frame: pd.DataFrame, text: Sequence[str], label: str, where: str, task: str) -> Rows:
@@ -152,8 +144,7 @@ def to_rows(frame: pd.DataFrame, text: Sequence[str], label: str, where: str, ta
         if columns.count(column) != 1:
             raise InputError(
                 f"{where}: {'several columns' if column in columns else 'no column'} {column!r}; "
-                f"{near_misses(column, columns)} "
-                f"Set tasks.{task}.{key} to one of: {', '.join(columns)}"
+                f"set tasks.{task}.{key} to one of: {', '.join(columns)}"
             )
     if not len(frame):
         raise InputError(f"{where}: the split has no rows")

@@ -51,7 +51,11 @@ def load_task(
     InputError
         If the data are invalid; the message has file, column and row.
     """
-    _check_length(name, data.max_length, tokenizer)
+    if data.max_length > tokenizer.model_max_length:
+        raise InputError(
+            f"tasks.{name}.max_length: {data.max_length} is more than the "
+            f"{tokenizer.model_max_length} tokens that the backbone can read"
+        )
     source = read_source(name, data, data_root)
     kept = _without_leaks(source)
     rng = np.random.default_rng(seed)
@@ -86,16 +90,6 @@ def load_task(
         fingerprint=_fingerprint(splits),
         notes=source.notes,
     )
-
-
-def _check_length(name: str, max_length: int, tokenizer: Any) -> None:
-    if not tokenizer.is_fast:
-        raise InputError(f"task {name!r}: the backbone's tokenizer has no fast version")
-    if max_length > tokenizer.model_max_length:
-        raise InputError(
-            f"tasks.{name}.max_length: {max_length} is more than the "
-            f"{tokenizer.model_max_length} tokens that the backbone can read"
-        )
 
 
 def _without_leaks(source: Source) -> np.ndarray:

@@ -91,7 +91,7 @@ def test_both_files_of_a_folder_are_reported(tmp_path: Path) -> None:
 
 def test_a_text_column_that_is_the_label_is_not_the_text(tmp_path: Path) -> None:
     data = labels_of(tmp_path, "csv", "text,label\na,1\nb,0\n", "text,label\na,1\n")
-    with pytest.raises(InputError, match=r"train.csv: set tasks.mine.text to"):
+    with pytest.raises(InputError, match=r"train.csv: no column 'sentence'; set tas"):
         read_source("mine", data.model_copy(update={"label": "text"}), None)
 
 

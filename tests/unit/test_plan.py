@@ -217,6 +217,7 @@ def test_a_backbone_that_cannot_be_read_has_a_line(refusal, monkeypatch) -> None
     ("old", "new", "message"),
     [
         ("top_p", "topp", "line 5: method.topp: unknown key; did you mean 'top_p'?"),
+        ("top_p: 0.3", "top_p: {grid: [0.3]}", "line 5: method.top_p: a grid is allowed only am"),
         ("name: lot", "name: lott", "line 4: method.name: unknown method 'lott'; did you mean"),
         ("[0.3, 0.5]", "[0.3, 7]", "line 6: method.thresholds.1: Input should be less than or"),
         ("seed: 1", "plugins:\n  - nowhere.py", "line 9: plugin nowhere.py: no such file"),
