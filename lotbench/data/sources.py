@@ -87,7 +87,7 @@ def _read_tables(
     """The rows of both splits of a task with columns, from local files or the hub."""
     label = data.label or "label"
     if files := find_files(name, data, data_root):
-        frames = _each(lambda file: (read_table(file), str(file)), files)
+        frames = _of_both(lambda file: (read_table(file), str(file)), files)
     elif built_in is None:
         assert data.source is not None, "a task without a source is built in"
         advice = "check the id, its `subset` and the network, or the path of a local folder"
@@ -95,22 +95,19 @@ def _read_tables(
     else:
         advice = "check the network, or set data_root to a folder with <task>/train.parquet"
         frames = read_hub(GLUE, name, [built_in.validation, "validation"], advice)
-    usual = [column for column in TEXT_NAMES if column != label]
-    if built_in is not None:
-        text = data.text or list(built_in.text)
-    else:
-        text = (
-            data.text or [each for each in usual if each in frames[0][0].columns][:1] or usual[:1]
-        )
-    return _each(lambda found: to_rows(found[0], text, label, found[1], name), frames)
+    columns = frames[0][0].columns
+    free = [column for column in TEXT_NAMES if column != label]
+    usual = sorted(free, key=lambda column: column not in columns)[:1]
+    text = data.text or list(built_in.text if built_in else usual)
+    return _of_both(lambda found: to_rows(found[0], text, label, found[1], name), frames)
 
 
-def _each(work: Callable[[Any], Any], given: Iterable[Any]) -> list[Any]:
+def _of_both(work: Callable[[Any], Any], given: Iterable[Any]) -> list[Any]:
     """The result for both splits; a fault of one hides none of the other."""
     results, faults = [], Faults()
-    for each in given:
+    for one in given:
         with faults.collected():
-            results.append(work(each))
+            results.append(work(one))
     faults.check()
     return results
 

@@ -45,10 +45,10 @@ def find_split(folder: Path, names: Sequence[str]) -> Path:
             break
     if len(found) == 1:
         return found[0]
-    why = " and ".join(path.name for path in found) or f"no {names[0]} file"
+    missing = f"no {names[0]} file" if folder.is_dir() else "no such folder"
     raise InputError(
-        f"{folder}: {why if folder.is_dir() else 'no such folder'}; it should have one file named "
-        f"{' or '.join(names)}, with one of the endings {', '.join(SUFFIXES)}"
+        f"{folder}: {' and '.join(path.name for path in found) or missing}; it should have one "
+        f"file named {' or '.join(names)}, with one of the endings {', '.join(SUFFIXES)}"
     )
 
 

@@ -100,7 +100,7 @@ def test_limit_applies_before_tokenising_and_validation_is_the_same_for_all_seed
     seen: list[int] = []
 
     class Counting:
-        is_fast, model_max_length = True, 512
+        model_max_length = 512
         model_input_names = tokenizer.model_input_names
 
         def __call__(self, texts: list[str], **options: Any) -> Any:

@@ -89,6 +89,12 @@ def test_both_files_of_a_folder_are_reported(tmp_path: Path) -> None:
     assert second.startswith(f"{tmp_path / 'validation.jsonl'}: cannot be read as jsonl: line 1: i")
 
 
+def test_text_is_preferred_to_sentence(tmp_path: Path) -> None:
+    frame = {"sentence": ["a", "b"], "text": ["c", "d"], "label": [0, 1]}
+    source = read_source("mine", folder_of(tmp_path, frame, frame), None)
+    assert source.train.texts == [("c",), ("d",)]
+
+
 def test_a_text_column_that_is_the_label_is_not_the_text(tmp_path: Path) -> None:
     data = labels_of(tmp_path, "csv", "text,label\na,1\nb,0\n", "text,label\na,1\n")
     with pytest.raises(InputError, match=r"train.csv: no column 'sentence'; set tas"):
