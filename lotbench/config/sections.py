@@ -63,24 +63,21 @@ def _listed(value: Any) -> Any:
     return [value] if isinstance(value, str) else value
 
 
+SOME = Field(min_length=1)
+DISTINCT = AfterValidator(_distinct)
 # Names become parts of --set paths and of file names, which have at most 255 characters.
 Slug = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]*$", max_length=100)]
 NonEmpty = Annotated[str, Field(min_length=1)]
 Positive = Annotated[int, Field(ge=1, lt=2**31)]
 Seed = Annotated[int, Field(ge=0, lt=2**32)]
 # FLOPs speed-ups over dense.
-Targets = Annotated[
-    list[Annotated[float, Field(gt=1, le=1000)]],
-    Field(min_length=1),
-    AfterValidator(_distinct),
-]
-Columns = Annotated[list[NonEmpty], Field(min_length=1, max_length=2), AfterValidator(_distinct)]
-Metrics = Annotated[
-    list[Annotated[str, _one_of("metric", METRICS)]],
-    Field(min_length=1),
-    AfterValidator(_distinct),
-]
+Targets = Annotated[list[Annotated[float, Field(gt=1, le=1000)]], SOME, DISTINCT]
+Columns = Annotated[list[NonEmpty], Field(min_length=1, max_length=2), DISTINCT]
+Metrics = Annotated[list[Annotated[str, _one_of("metric", METRICS)]], SOME, DISTINCT]
+Backends = Annotated[list[Annotated[str, _one_of("backend", BACKENDS)]], SOME, DISTINCT]
+Device = Annotated[str, AfterValidator(_device)]
 Parameters = dict[str, Any]
+Blocks = Annotated[Parameters | Annotated[list[Parameters], SOME], BeforeValidator(_empty_if_none)]
 
 
 class LimitConfig(Section):
@@ -175,19 +172,10 @@ class MeasureConfig(Section):
     ``backends`` are those of `lotbench.backends.chosen`.
     """
 
-    batch_sizes: Annotated[list[Positive], AfterValidator(_distinct)] = Field(
-        default=[1, 32], min_length=1
-    )
-    threads: list[Annotated[int, Field(ge=1)] | Literal["all"]] = Field(default=[1], min_length=1)
-    devices: list[Annotated[str, AfterValidator(_device)]] = Field(default=["cpu"], min_length=1)
-    backends: (
-        Annotated[
-            list[Annotated[str, _one_of("backend", BACKENDS)]],
-            Field(min_length=1),
-            AfterValidator(_distinct),
-        ]
-        | None
-    ) = None
+    batch_sizes: Annotated[list[Positive], SOME, DISTINCT] = Field([1, 32])
+    threads: list[Positive | Literal["all"]] = Field([1], min_length=1)
+    devices: list[Device] = Field(["cpu"], min_length=1)
+    backends: Backends | None = None
     targets: Targets | None = None
     examples: int = Field(default=64, ge=1, le=1_000_000)
     rounds: int = Field(default=20, ge=1, le=100_000)
@@ -202,16 +190,10 @@ class SweepConfig(Section):
     layers: Positive | None = None
     data_root: NonEmpty | None = None
     tasks: dict[Slug, Annotated[TaskConfig, BeforeValidator(_empty_if_none)]] = Field(min_length=1)
-    seeds: Annotated[list[Seed], AfterValidator(_distinct)] = Field([0], min_length=1)
+    seeds: Annotated[list[Seed], SOME, DISTINCT] = Field([0])
     train: TrainConfig = TrainConfig()
     teacher: TeacherConfig | None = None
-    methods: dict[
-        Slug,
-        Annotated[
-            Parameters | Annotated[list[Parameters], Field(min_length=1)],
-            BeforeValidator(_empty_if_none),
-        ],
-    ] = Field(min_length=1)
+    methods: dict[Slug, Blocks] = Field(min_length=1)
     targets: Targets | None = None
     measure: MeasureConfig | None = None
     plugins: list[NonEmpty] = Field([])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from typing import Any, ClassVar
 
@@ -91,9 +92,12 @@ def _build(
     if isinstance(node, yaml.SequenceNode):
         return [inner(i, item, item) for i, item in enumerate(node.value)]
     try:
-        return loader.construct_object(node)
+        value = loader.construct_object(node)
+        if isinstance(value, float) and not math.isfinite(value):
+            raise ValueError
+        return value
     except (LookupError, ValueError) as error:  # `!!int x`, or an integer of 5,000 digits
         kind = node.tag.removeprefix(TAG)
         raise _fault(
-            node, f"{node.value[:60]!r} is not a valid {kind}; put it in quotes"
+            node, f"{node.value[:60]!r} is not a valid {kind}; put a text in quotes"
         ) from error
