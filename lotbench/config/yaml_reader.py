@@ -93,10 +93,10 @@ def _build(
         return [inner(i, item, item) for i, item in enumerate(node.value)]
     try:
         value = loader.construct_object(node)
-        if isinstance(value, float) and not math.isfinite(value):
+        if isinstance(value, int | float) and not math.isfinite(value):
             raise ValueError
         return value
-    except (LookupError, ValueError) as error:  # `!!int x`, or an integer of 5,000 digits
+    except (ArithmeticError, LookupError, ValueError) as error:  # `!!int x`, or 400 digits
         kind = node.tag.removeprefix(TAG)
         raise _fault(
             node, f"{node.value[:60]!r} is not a valid {kind}; put a text in quotes"
