@@ -1,4 +1,4 @@
-"""The error for bad input, and that of a dead worker; all else keeps its traceback."""
+"""The errors that users see without a traceback: bad input, and a dead worker."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from contextlib import contextmanager
 
 
 class InputError(Exception):
-    """Bad input from outside (YAML, data, plugin, checkpoint): names the place and the mend.
+    """Bad input from outside (YAML, data, plugin, checkpoint): names the place and the remedy.
 
     The command line prints the message alone and exits with code 2.
     """
@@ -21,7 +21,7 @@ class Faults:
 
     @contextmanager
     def collected(self) -> Iterator[None]:
-        """Keeps the message of an `InputError` from inside the block, which ends there."""
+        """Keeps the message of an `InputError` that ends the block."""
         try:
             yield
         except InputError as error:
@@ -34,7 +34,7 @@ class Faults:
 
 
 class PassFailed(RuntimeError):
-    """A timing worker or Ray died; the message says what is known, and the command exits with 1."""
+    """A timing worker or Ray died; the command prints the message and exits with code 1."""
 
 
 def near_misses(name: str, known: list[str]) -> str:

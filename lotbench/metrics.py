@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
-import numpy as np
-
-CLASSIFICATION = ("accuracy", "f1", "matthews")
-REGRESSION = ("pearson", "spearman")
-METRICS = (*CLASSIFICATION, *REGRESSION)
+if TYPE_CHECKING:
+    import numpy as np
 
 
 def predictions(logits: np.ndarray, regression: bool) -> np.ndarray:
@@ -24,7 +22,7 @@ def compute_metrics(
     Parameters
     ----------
     names : sequence of str
-        Names in `CLASSIFICATION` or `REGRESSION`.
+        Names in `METRICS`.
     predicted, labels : ndarray, shape (N,)
         Classes, or values of a regression.
 
@@ -35,16 +33,18 @@ def compute_metrics(
     """
     if len(predicted) != len(labels):
         raise ValueError(f"{len(predicted)} predictions for {len(labels)} labels")
-    return {name: float(_METRICS[name](predicted, labels)) for name in names}
+    return {name: float(METRICS[name](predicted, labels)) for name in names}
 
 
 def accuracy(predicted: np.ndarray, labels: np.ndarray) -> float:
     """The share of correct predictions."""
-    return float(np.mean(predicted == labels))
+    return float((predicted == labels).mean())
 
 
 def f1(predicted: np.ndarray, labels: np.ndarray) -> float:
     """F1 of class 1 if there are two classes, else the mean F1 over the classes that occur."""
+    import numpy as np
+
     classes = np.union1d(predicted, labels)
     if classes.max(initial=0) <= 1:
         classes = np.array([1])
@@ -58,6 +58,8 @@ def f1(predicted: np.ndarray, labels: np.ndarray) -> float:
 
 def matthews(predicted: np.ndarray, labels: np.ndarray) -> float:
     """Matthews correlation, for any number of classes; 0 for a constant prediction."""
+    import numpy as np
+
     classes = np.union1d(predicted, labels)
     # It equals the correlation of the two one-hot encodings (Gorodkin, 2004).
     return _correlation(predicted[:, None] == classes, labels[:, None] == classes)
@@ -76,6 +78,8 @@ def spearman(predicted: np.ndarray, labels: np.ndarray) -> float:
 
 
 def _correlation(a: np.ndarray, b: np.ndarray) -> float:
+    import numpy as np
+
     a, b = np.asarray(a, dtype=np.float64), np.asarray(b, dtype=np.float64)
     # An exact comparison, since rounding of the mean would give a small norm and a wrong result.
     if np.all(a == a[:1]) or np.all(b == b[:1]):
@@ -84,10 +88,6 @@ def _correlation(a: np.ndarray, b: np.ndarray) -> float:
     return float(np.sum(a * b) / np.sqrt(np.sum(a * a) * np.sum(b * b)))
 
 
-_METRICS: dict[str, Callable[[np.ndarray, np.ndarray], float]] = {
-    "accuracy": accuracy,
-    "f1": f1,
-    "matthews": matthews,
-    "pearson": pearson,
-    "spearman": spearman,
-}
+CLASSIFICATION = {"accuracy": accuracy, "f1": f1, "matthews": matthews}
+REGRESSION = {"pearson": pearson, "spearman": spearman}
+METRICS = CLASSIFICATION | REGRESSION

@@ -32,7 +32,7 @@ from lotbench.decision import (
 )
 from lotbench.errors import InputError
 from lotbench.losses import distillation_loss, task_loss
-from lotbench.validation import Report, report_at, strict_numbers, validate
+from lotbench.validation import Wording, report_at, strict_numbers, validate
 
 __all__ = [
     "Decision",
@@ -225,7 +225,7 @@ class TokenReducer(nn.Module):
             setattr(self, name, before)
 
     @classmethod
-    def check_budget(cls, params: Params, value: Any, report: Report) -> None:
+    def check_budget(cls, params: Params, value: Any, report: Wording) -> None:
         """Refuse a budget that is not valid as a hyper-parameter.
 
         Parameters
@@ -235,7 +235,7 @@ class TokenReducer(nn.Module):
             is valid, but for a method with a ``budget_range`` none below 0.
         value
             What a file or a caller gives.
-        report : Report
+        report : Wording
             Adds the place of the value to the message.
 
         Raises

@@ -17,7 +17,7 @@ from pathlib import Path
 from lotbench.deadline import limited
 from lotbench.errors import InputError, near_misses
 from lotbench.reducer import Params, TokenReducer
-from lotbench.validation import Report, validate
+from lotbench.validation import Wording, validate
 
 GROUP = "lotbench.methods"
 DECIDE = ("before_layer", "after_attention")
@@ -128,7 +128,7 @@ def load_plugin(place: str) -> list[type[TokenReducer]]:
     return classes
 
 
-def make_params(cls: type[TokenReducer], values: dict, report: Report) -> Params:
+def make_params(cls: type[TokenReducer], values: dict, report: Wording) -> Params:
     """Validated hyper-parameters of a method; ``report`` adds the place to each error.
 
     Raises

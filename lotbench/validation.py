@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable
 from typing import Any, TypeVar, get_args
 
 from pydantic import BaseModel, ValidationError
@@ -12,29 +12,25 @@ from pydantic.fields import FieldInfo
 from lotbench.errors import InputError, near_misses
 
 KeyPath = tuple[str | int, ...]
-Report = Callable[[KeyPath, str], str]
+Wording = Callable[[KeyPath, str], str]
 """Makes a line of a message from a key path and what is wrong there."""
 
-Model = TypeVar("Model", bound=BaseModel)
+Checked = TypeVar("Checked", bound=BaseModel)
 
 PLAIN = {
     "missing": "required, but missing",
     "invalid_key": "a name must be text",
     "string_pattern_mismatch": "a name has only letters, digits, - and _",
-    "model_type": "a mapping of keys to values is needed",
-    "model_attributes_type": "a mapping of keys to values is needed",
-    "dict_type": "a mapping of keys to values is needed",
+    "model_type": "Input should be a mapping of keys to values",
+    "model_attributes_type": "Input should be a mapping of keys to values",
+    "dict_type": "Input should be a mapping of keys to values",
 }
 """Messages by pydantic's type of error, where its own speak of Python."""
 
-BOUNDS = {
-    "greater_than": "greater than",
-    "greater_than_equal": "greater than or equal to",
-    "less_than": "less than",
-    "less_than_equal": "less than or equal to",
-}
+NUMBERS = ("int", "float")
+"""Branches of a union, which pydantic adds to a location."""
 
-GRID = "a grid is allowed only among the parameters of a method"
+GRID = "a grid is allowed only among the parameters of a method in a sweep"
 
 
 def dotted(path: KeyPath) -> str:
@@ -42,12 +38,12 @@ def dotted(path: KeyPath) -> str:
     return ".".join(map(str, path))
 
 
-def report_at(where: str) -> Report:
-    """A report with a fixed place before the key path, such as ``methods.lot``."""
+def report_at(where: str) -> Wording:
+    """A wording with a fixed place before the key path, such as ``methods.lot``."""
     return lambda path, message: f"{dotted((*filter(None, [where]), *path))}: {message}"
 
 
-def validate(model: type[Model], data: Any, report: Report) -> Model:
+def validate(model: type[Checked], data: Any, report: Wording) -> Checked:
     """The data as an instance of the model.
 
     Raises
@@ -58,8 +54,19 @@ def validate(model: type[Model], data: Any, report: Report) -> Model:
     try:
         return model.model_validate(data)
     except ValidationError as error:
-        faults = explain(model, data, error)
+        faults = _faults(model, data, error)
         raise InputError("\n".join(report(*fault) for fault in faults.items())) from None
+
+
+def first_fault(error: ValidationError) -> str:
+    """The first fault of a record with its key path, such as ``seed: required, but missing``."""
+    found = [
+        (tuple(part for part in fault["loc"] if part not in NUMBERS), fault)
+        for fault in error.errors(include_url=False)
+    ]
+    path = found[0][0]
+    message = _message([fault for other, fault in found if other == path])
+    return f"{dotted(path)}: {message}" if path else message
 
 
 def strict_numbers(schema: Any) -> Any:
@@ -74,18 +81,22 @@ def strict_numbers(schema: Any) -> Any:
     return inner | strict
 
 
-def explain(model: type[BaseModel], data: Any, error: ValidationError) -> dict[KeyPath, str]:
-    """What is wrong, by key path.  Branches of a union that fail at one place share a message."""
+def _faults(model: type[BaseModel], data: Any, error: ValidationError) -> dict[KeyPath, str]:
+    """The messages by key path.  Branches of a union that fail at one place share a message."""
     found: dict[KeyPath, list[Any]] = {}
     for fault in error.errors():
         found.setdefault(_key_path(data, fault), []).append(fault)
     messages = {}
     for path, faults in found.items():
-        inner = [other for other in found if len(other) > len(path) and other[: len(path)] == path]
-        # The union has a branch of the right kind, whose own fault says more.
-        if inner and all(len(fault["loc"]) > len(path) for fault in faults):
+        inner = (other for other in found if other != path and other[: len(path)] == path)
+        # A union with a branch of the right kind, whose own fault says more.
+        if all(len(fault["loc"]) > len(path) for fault in faults) and any(inner):
             continue
-        messages[path] = _message(model, path, faults)
+        if faults[0]["type"] == "extra_forbidden":
+            known = list(_fields(_model_at(model, path[:-1])))
+            messages[path] = f"unknown key; {near_misses(str(path[-1]), known)}"
+        else:
+            messages[path] = _message(faults)
     return messages
 
 
@@ -105,58 +116,19 @@ def _key_path(data: Any, fault: Any) -> KeyPath:
     return tuple(path)
 
 
-def _message(model: type[BaseModel], path: KeyPath, faults: list[Any]) -> str:
+def _message(faults: list[Any]) -> str:
+    """Faults of one place in a line: the message of each union branch, and the given value."""
     kind, given = faults[0]["type"], faults[0]["input"]
-    if kind == "extra_forbidden":
-        return f"unknown key; {near_misses(str(path[-1]), _known(model, path[:-1]))}"
-    if kind == "missing":
-        return PLAIN[kind]
-    if isinstance(given, dict) and "grid" in given and kind != "value_error":
+    if kind != "value_error" and isinstance(given, dict) and "grid" in given:
         return GRID
-    texts = [PLAIN.get(fault["type"]) or _shortened(fault["msg"]) for fault in faults]
-    if kind in BOUNDS:
-        texts[0] += _other_bounds(model, path, kind)
-    first, *others = dict.fromkeys(texts)
+    texts = [PLAIN.get(fault["type"], str(fault["msg"])) for fault in faults]
+    first, *others = dict.fromkeys(text.replace(" after validation", "") for text in texts)
+    first = first.removeprefix("Value error, ")
     message = " or ".join([first, *(text.removeprefix("Input should be ") for text in others)])
-    whole = isinstance(given, dict) and kind == "value_error"
-    return message if whole else f"{message} (given: {_as_written(given)})"
-
-
-def _other_bounds(model: type[BaseModel], path: KeyPath, failed: str) -> str:
-    """The bound of a number that it keeps, beside the one that it misses: `` and less than 1``."""
-    parts = [part for part in path if isinstance(part, str)]
-    field = _fields(_model_at(model, tuple(parts[:-1]))).get(parts[-1]) if parts else None
-    if field is None:
-        return ""
-    found = dict(_bounds_in([*field.metadata, field.annotation]))
-    others = [f" and {BOUNDS[kind]} {found[kind]:g}" for kind in found if kind != failed]
-    return others[0] if len(others) == 1 else ""
-
-
-def _bounds_in(parts: Iterable[Any]) -> Iterator[tuple[str, float]]:
-    """The bounds in annotations and their metadata, at any depth, by pydantic's type of error."""
-    for part in parts:
-        for kind, name in zip(BOUNDS, ("gt", "ge", "lt", "le"), strict=True):
-            if isinstance(bound := getattr(part, name, None), int | float):
-                yield kind, bound
-        if not isinstance(part, type):
-            yield from _bounds_in([*getattr(part, "metadata", ()), *get_args(part)])
-
-
-def _shortened(text: str) -> str:
-    return text.removeprefix("Value error, ").replace(" after validation", "")
-
-
-def _as_written(value: Any) -> str:
-    try:
-        return json.dumps(value, default=str)[:60]
-    except (TypeError, ValueError):  # keys that are not text, whole numbers without end
-        return type(value).__name__
-
-
-def _known(model: type[BaseModel], path: KeyPath) -> list[str]:
-    """The keys of the model at a key path, as a file names them."""
-    return list(_fields(_model_at(model, path)))
+    # Of a whole section, the fault has named its key.
+    if kind == "missing" or (kind == "value_error" and isinstance(given, dict)):
+        return message
+    return f"{message} (given: {json.dumps(given, default=str, skipkeys=True)[:60]})"
 
 
 def _model_at(model: type[BaseModel], path: KeyPath) -> type[BaseModel]:

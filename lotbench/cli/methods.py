@@ -27,9 +27,8 @@ def check(
     """Check a method against every rule of the contract; exit code 1 if one is broken."""
     from lotbench import registry
     from lotbench.config.document import Document
-    from lotbench.config.overrides import override
 
-    params = override(Document("--set"), overrides or []).data
+    params = Document("--set").override(overrides or []).data
     classes, plugins = registry.find(method)
     from lotbench.console import checklist
 

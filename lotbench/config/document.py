@@ -1,14 +1,21 @@
-"""A configuration file: its data, and the line of every key."""
+"""A configuration file: its data, the line of every key, and overrides from the command line."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
-from lotbench.errors import InputError
+from lotbench.config.yaml_reader import parse
+from lotbench.errors import InputError, near_misses
 from lotbench.validation import KeyPath, dotted
+
+FILE_BYTES = 1_000_000
+"""The most that is read of a configuration file."""
+NAMED_BY_THE_FILE: tuple[KeyPath, ...] = (("tasks",), ("methods",))
+"""Sections where overrides cannot add keys, since a misspelt key would be a new task or method."""
 
 
 @dataclass
@@ -41,11 +48,77 @@ class Document:
 
     @contextmanager
     def at(self, path: KeyPath) -> Iterator[None]:
-        """Adds file and line to the message of an `InputError` from inside the block."""
+        """Adds file and line to the message of an `InputError` that ends the block."""
         try:
             yield
         except InputError as error:
             raise InputError(": ".join(filter(None, [self.line(path), str(error)]))) from error
+
+    def override(self, texts: Sequence[str]) -> Document:
+        """Sets values in place, each given as ``a.b=c`` with ``c`` in YAML; returns the document.
+
+        Missing sections on the way are created.
+
+        Raises
+        ------
+        InputError
+            If an override cannot be parsed, or its key path does not fit the document.
+        """
+        for text in texts:
+            name, equals, written = text.partition("=")
+            keys = name.strip().split(".")
+            if not equals or not all(keys):
+                message = "expected key.path=value, such as train.epochs=2"
+                raise InputError(f"--set {text[:80]!r}: {message}")
+            value, _ = parse(written, f"--set {name}")
+            self._set(keys, value)
+        return self
+
+    def _set(self, keys: Sequence[str], value: Any) -> None:
+        current: Any = self.data
+        path: KeyPath = ()
+        for key in keys:
+            path = (*path, self._step(current, path, key))
+            if len(path) == len(keys):
+                current[path[-1]] = value
+            elif isinstance(current, dict) and current.get(key) is None:
+                current[key] = {}
+            current = current[path[-1]]
+        for old in [place for place in self.places if place[: len(path)] == path]:
+            del self.places[old]
+        self.places[path] = "--set"
+
+    def _step(self, current: Any, path: KeyPath, key: str) -> str | int:
+        """The key, or index of a list, that ``key`` stands for at a path."""
+        known = list(current) if isinstance(current, dict) else []
+        if isinstance(current, list):
+            known = [str(i) for i in range(len(current))]
+        if key not in known and (path in NAMED_BY_THE_FILE or not isinstance(current, dict)):
+            full = dotted((*path, key))
+            raise InputError(f"--set: {self.file} has no {full}; {near_misses(key, known)}")
+        return int(key) if isinstance(current, list) else key
+
+
+def read_document(path: str | Path) -> Document:
+    """The YAML file as a `Document`.
+
+    Raises
+    ------
+    InputError
+        If the file cannot be read, or is not a mapping in strict YAML.
+    """
+    try:
+        with Path(path).open("rb") as file:
+            content = file.read(FILE_BYTES + 1)
+        if len(content) > FILE_BYTES:
+            raise ValueError(f"larger than {FILE_BYTES:,} bytes; divide it")
+        data, places = parse(content.decode(), str(path))
+        if not isinstance(data, dict):
+            raise ValueError("a configuration is a mapping of keys to values; see sweeps/")
+    except (OSError, ValueError) as error:  # ValueError: also text that is not UTF-8
+        reason = getattr(error, "strerror", None) or error
+        raise InputError(f"{path}: cannot be read as a configuration: {reason}") from error
+    return Document(str(path), data, places)
 
 
 @dataclass(frozen=True)

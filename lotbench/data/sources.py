@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
@@ -27,9 +27,6 @@ from lotbench.metrics import CLASSIFICATION, REGRESSION
 from lotbench.validation import dotted
 
 GLUE = "nyu-mll/glue"
-if TYPE_CHECKING:
-    import pandas as pd
-
 TEXT_NAMES = ("text", "sentence")
 
 
@@ -53,22 +50,19 @@ def read_source(name: str, data: TaskConfig, data_root: str | None) -> Source:
     InputError
         If the data cannot be read or a value is invalid; the message has file, column and row.
     """
-    if fault := unusable(name, data.source, data.subset):
-        raise InputError(f"{dotted(('tasks', name, *fault.path))}: {fault.message}")
+    if fault := unusable(name, data):
+        path, message = fault
+        raise InputError(f"{dotted(('tasks', name, *path))}: {message}")
     built_in = None if data.source else BUILT_IN[name]
-    if built_in is None:
-        train, validation = _read_own(name, data)
-    elif built_in.origin == "glue":
-        train, validation = _read_glue(name, built_in, data, data_root)
-    else:
-        if data.text or data.label:
-            raise InputError(f"tasks.{name}: its columns are fixed; remove text and label")
+    if built_in is not None and not built_in.text:
         train, validation = read_corpus(name, built_in)
+    else:
+        train, validation = _read_tables(name, built_in, data, data_root)
     return _with_labels(name, data, built_in, train, validation)
 
 
-def find_files(name: str, data: TaskConfig, data_root: str | None) -> dict[str, Path]:
-    """The files of the "train" and "validation" splits; empty if no local folder holds the task.
+def find_files(name: str, data: TaskConfig, data_root: str | None) -> list[Path]:
+    """The files of the train and validation split; empty if no local folder holds the task.
 
     Raises
     ------
@@ -77,62 +71,45 @@ def find_files(name: str, data: TaskConfig, data_root: str | None) -> dict[str, 
     """
     if data.source is not None:
         if not is_folder(data.source):
-            return {}
+            return []
         folder, names = Path(os.path.expanduser(data.source)), VALIDATION_NAMES
     elif name in BUILT_IN and BUILT_IN[name].origin == "glue" and data_root is not None:
         folder = Path(os.path.expanduser(data_root)) / name
         names = (BUILT_IN[name].validation, "validation")
     else:
-        return {}
-    return {"train": find_split(folder, ["train"]), "validation": find_split(folder, names)}
+        return []
+    return [find_split(folder, ["train"]), find_split(folder, names)]
 
 
-def _read_own(name: str, data: TaskConfig) -> tuple[Rows, Rows]:
-    assert data.source is not None
-    if files := find_files(name, data, None):
-        frames = _read_files(files)
-    else:
-        mend = "check the id and the network, or the path if it is a local folder"
-        frames = read_hub(data.source, data.subset, VALIDATION_NAMES, mend)
-    columns = [str(column) for column in frames["train"][0].columns]
-    text = data.text or [column for column in TEXT_NAMES if column in columns][:1]
-    if not text:
-        raise InputError(
-            f"{frames['train'][1]}: set tasks.{name}.text to one or two of the columns: "
-            + ", ".join(columns)
-        )
-    return _both_splits(frames, text, data.label or "label", name)
-
-
-def _read_glue(
-    name: str, task: BuiltIn, data: TaskConfig, data_root: str | None
-) -> tuple[Rows, Rows]:
+def _read_tables(
+    name: str, built_in: BuiltIn | None, data: TaskConfig, data_root: str | None
+) -> list[Rows]:
+    """The rows of both splits of a task with columns, from local files or the hub."""
+    label = data.label or "label"
     if files := find_files(name, data, data_root):
-        frames = _read_files(files)
+        frames = _of_both(lambda file: (read_table(file), str(file)), files)
+    elif built_in is None:
+        assert data.source is not None, "a task without a source is built in"
+        advice = "check the id, its `subset` and the network, or the path of a local folder"
+        frames = read_hub(data.source, data.subset, VALIDATION_NAMES, advice)
     else:
-        mend = "check the network, or set data_root to a folder with <task>/train.parquet"
-        frames = read_hub(GLUE, name, [task.validation, "validation"], mend)
-    return _both_splits(frames, data.text or list(task.text), data.label or "label", name)
+        advice = "check the network, or set data_root to a folder with <task>/train.parquet"
+        frames = read_hub(GLUE, name, [built_in.validation, "validation"], advice)
+    columns = frames[0][0].columns
+    free = [column for column in TEXT_NAMES if column != label]
+    usual = sorted(free, key=lambda column: column not in columns)[:1]
+    text = data.text or list(built_in.text if built_in else usual)
+    return _of_both(lambda found: to_rows(found[0], text, label, found[1], name), frames)
 
 
-def _read_files(files: Mapping[str, Path]) -> dict[str, tuple[pd.DataFrame, str]]:
-    frames, faults = {}, Faults()
-    for role, file in files.items():
+def _of_both(work: Callable[[Any], Any], given: Iterable[Any]) -> list[Any]:
+    """The result for both splits; a fault of one hides none of the other."""
+    results, faults = [], Faults()
+    for one in given:
         with faults.collected():
-            frames[role] = read_table(file), str(file)
+            results.append(work(one))
     faults.check()
-    return frames
-
-
-def _both_splits(
-    frames: dict[str, tuple[pd.DataFrame, str]], text: list[str], label: str, name: str
-) -> tuple[Rows, Rows]:
-    rows, faults = {}, Faults()
-    for role, (frame, where) in frames.items():
-        with faults.collected():
-            rows[role] = to_rows(frame, text, label, where, name)
-    faults.check()
-    return rows["train"], rows["validation"]
+    return results
 
 
 def _with_labels(
@@ -142,18 +119,15 @@ def _with_labels(
     if data.regression is not None:
         regression = data.regression
     allowed = REGRESSION if regression else CLASSIFICATION
-    if data.metrics:
-        metrics = tuple(data.metrics)
-    elif built_in is not None and built_in.metrics[0] in allowed:
-        metrics = built_in.metrics
-    else:
-        metrics = REGRESSION if regression else ("accuracy",)
-    for metric in metrics:
-        if metric not in allowed:
-            kind = "regression" if regression else "classification"
-            raise InputError(
-                f"tasks.{name}.metrics: {metric!r} does not fit a {kind}; use {', '.join(allowed)}"
-            )
+    usual = ("pearson", "spearman") if regression else ("accuracy",)
+    if built_in is not None and built_in.metrics[0] in allowed:
+        usual = built_in.metrics
+    metrics = tuple(data.metrics or usual)
+    if unfit := [metric for metric in metrics if metric not in allowed]:
+        kind = "regression" if regression else "classification"
+        raise InputError(
+            f"tasks.{name}.metrics: {unfit[0]!r} does not fit a {kind}; use {', '.join(allowed)}"
+        )
     notes: dict[str, Any] = {}
     label = data.label or "label"
     if regression:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from lotbench.errors import InputError, near_misses
+from lotbench.errors import InputError
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -37,19 +37,18 @@ def find_split(folder: Path, names: Sequence[str]) -> Path:
     InputError
         If there is no file, or more than one for a split.
     """
-    if not folder.is_dir():
-        raise InputError(f"{folder}: no such folder; it should hold train.* and validation.*")
+    found: list[Path] = []
     for name in names:
+        # Regular files only, since a pipe would not end.
         found = [folder / f"{name}{end}" for end in SUFFIXES if (folder / f"{name}{end}").is_file()]
-        if len(found) > 1:
-            raise InputError(
-                f"{folder}: both {found[0].name} and {found[1].name}; keep one file per split"
-            )
         if found:
-            return found[0]
+            break
+    if len(found) == 1:
+        return found[0]
+    missing = f"no {names[0]} file" if folder.is_dir() else "no such folder"
     raise InputError(
-        f"{folder}: no {names[0]} file; expected {' or '.join(names)} "
-        f"with one of the endings {', '.join(SUFFIXES)}"
+        f"{folder}: {' and '.join(path.name for path in found) or missing}; it should have one "
+        f"file named {' or '.join(names)}, with one of the endings {', '.join(SUFFIXES)}"
     )
 
 
@@ -63,9 +62,9 @@ def read_table(path: Path) -> pd.DataFrame:
     """
     import pandas as pd
 
-    if path.suffix == ".jsonl":
-        return pd.DataFrame(_json_lines(path), dtype=object)
     try:
+        if path.suffix == ".jsonl":
+            return pd.DataFrame(_json_lines(path), dtype=object)
         if path.suffix == ".parquet":
             return pd.read_parquet(path)
         frame = pd.read_csv(
@@ -77,70 +76,59 @@ def read_table(path: Path) -> pd.DataFrame:
             # Tab-separated corpora (GLUE's) leave quotation marks unpaired inside the text.
             quoting=3 if path.suffix == ".tsv" else 0,
         )
+        # pandas takes the first field of such rows for their names, without a warning.
+        if not isinstance(frame.index, pd.RangeIndex):
+            raise ValueError(
+                "its rows have more fields than its header; put texts with the separator in "
+                "quotes, or save it as parquet"
+            )
     except Exception as error:  # on damaged files pyarrow and pandas raise what they like
         reason = str(error).strip().split("\n")[0] or type(error).__name__
         raise InputError(f"{path}: cannot be read as {path.suffix[1:]}: {reason}") from error
-    if not isinstance(frame.index, pd.RangeIndex):  # pandas makes surplus fields the row index
-        raise InputError(
-            f"{path}: its rows have more fields than its header; put texts with the "
-            "separator in quotes, or save it as parquet"
-        )
     return frame
 
 
 def _json_lines(path: Path) -> list[dict[str, Any]]:
     rows = []
-    try:
-        lines = path.read_text(encoding="utf-8-sig").split("\n")
-    except UnicodeDecodeError as error:
-        raise InputError(f"{path}: not UTF-8 text ({error.reason} at {error.start})") from error
-    except OSError as error:
-        raise InputError(f"{path}: cannot be read: {error.strerror}") from error
-    for number, line in enumerate(lines, 1):
+    for number, line in enumerate(path.read_text(encoding="utf-8-sig").split("\n"), 1):
         if not line.strip():
             continue
         try:
             row = json.loads(line)
-        except (ValueError, RecursionError) as error:  # also thousands of digits or brackets
-            reason = getattr(error, "msg", None) or str(error).split(";")[0]
-            raise InputError(f"{path}:{number}: not valid JSON: {reason}") from error
+            # JSON can write half of a surrogate pair, and the tokenizer cannot read it.
+            json.dumps(row, ensure_ascii=False).encode()
+        except (ValueError, RecursionError) as error:
+            raise ValueError(f"line {number}: {getattr(error, 'msg', error)}") from error
         if not isinstance(row, dict):
-            raise InputError(f"{path}:{number}: each line should be an object with named fields")
+            raise ValueError(f"line {number}: it should be an object with named fields")
         rows.append(row)
     return rows
 
 
 def read_hub(
-    source: str, subset: str | None, names: Sequence[str], mend: str
-) -> dict[str, tuple[pd.DataFrame, str]]:
-    """Frame and origin of the hub dataset's "train" and "validation" splits, by name.
+    source: str, subset: str | None, names: Sequence[str], advice: str
+) -> list[tuple[pd.DataFrame, str]]:
+    """Frame and origin of the hub dataset's train split and of its first split of these names.
 
     Raises
     ------
     InputError
-        If the dataset cannot be loaded or lacks a split; ``mend`` is part of the message.
+        If the dataset cannot be loaded or lacks a split; ``advice`` is part of the message.
     """
     import datasets
 
     title = source if subset is None else f"{source} ({subset})"
     try:
         loaded = datasets.load_dataset(source, subset)
+        splits = ["train", next((name for name in names if name in loaded), names[0])]
+        if missing := [split for split in splits if split not in loaded]:
+            raise ValueError(f"it has no {missing[0]} split, only {', '.join(map(str, loaded))}")
+        frames: list[Any] = [loaded[split].to_pandas() for split in splits]
     except Exception as error:  # exceptions of `datasets` have no common base class
-        lines = str(error).strip().splitlines() or [type(error).__name__]
-        reason = lines[0]
-        if subset is None and "config name" in reason.lower():  # the next line lists them
-            reason, mend = " ".join(lines[:2]), "give one of them as the task's `subset`"
-        raise InputError(f"{title}: cannot be loaded from the hub: {reason}; {mend}") from error
-    chosen = {"train": "train", "validation": next((n for n in names if n in loaded), names[0])}
-    frames = {}
-    for role, split in chosen.items():
-        if split not in loaded:
-            raise InputError(
-                f"{title}: no {split} split, only {', '.join(map(str, loaded))}; "
-                "save it as a folder with train.* and validation.* and give that as `source`"
-            )
-        frames[role] = (loaded[split].to_pandas(), f"{title}, split {split}")
-    return frames
+        # The second line lists the subsets where one is missing.
+        reason = " ".join(str(error).strip().splitlines()[:2]) or type(error).__name__
+        raise InputError(f"{title}: cannot be loaded from the hub: {reason}; {advice}") from error
+    return [(frame, f"{title}, split {split}") for frame, split in zip(frames, splits, strict=True)]
 
 
 def to_rows(frame: pd.DataFrame, text: Sequence[str], label: str, where: str, task: str) -> Rows:
@@ -151,20 +139,13 @@ def to_rows(frame: pd.DataFrame, text: Sequence[str], label: str, where: str, ta
     InputError
         If a column is missing or a text is invalid; the message has file, column and row.
     """
+    columns = [str(name) for name in frame.columns]
     for key, column in [*(("text", name) for name in text), ("label", label)]:
-        if column not in frame.columns:
-            columns = [str(name) for name in frame.columns]
+        if columns.count(column) != 1:
             raise InputError(
-                f"{where}: no column {column!r}; {near_misses(column, columns)} "
-                f"Set tasks.{task}.{key} to one of: {', '.join(columns)}"
+                f"{where}: {'several columns' if column in columns else 'no column'} {column!r}; "
+                f"set tasks.{task}.{key} to one of: {', '.join(columns)}"
             )
-        if list(frame.columns).count(column) > 1:
-            raise InputError(f"{where}: two columns are named {column!r}; rename one of them")
-    if label in text:
-        raise InputError(
-            f"{where}: column {label!r} would be text and label; set tasks.{task}.text or "
-            f"tasks.{task}.label to another column"
-        )
     if not len(frame):
         raise InputError(f"{where}: the split has no rows")
     fields = [_text_column(frame[name], name, where) for name in text]
@@ -174,47 +155,14 @@ def to_rows(frame: pd.DataFrame, text: Sequence[str], label: str, where: str, ta
 def _text_column(column: pd.Series, name: str, where: str) -> list[str]:
     values = column.tolist()
     for row, value in enumerate(values, 1):
-        place = f"{where}: column {name!r}, row {row}"
         if not isinstance(value, str):
-            listed = isinstance(value, list | np.ndarray)
-            missing = not listed and is_missing(value)
             raise InputError(
-                f"{place}: {'the text is missing' if missing else f'{shown(value)} is not text'}; "
+                f"{where}: column {name!r}, row {row}: {shown(value)} is not text; "
                 "remove the row, or choose another text column"
             )
-        valid_text(value, place)
     return values
 
 
-def valid_text(value: str, place: str) -> str:
-    """The text itself.
-
-    Raises
-    ------
-    InputError
-        If it has half of a surrogate pair, which JSON can write and UTF-8 cannot.
-    """
-    try:
-        value.encode()
-    except UnicodeEncodeError:
-        raise InputError(
-            f"{place}: {shown(value)} is not valid Unicode; correct or remove the row"
-        ) from None
-    return value
-
-
-def is_missing(value: Any) -> bool:
-    """True for None, NaN and pandas' marks of a missing value."""
-    import pandas as pd
-
-    return value is None or value is pd.NA or value is pd.NaT or value != value
-
-
 def shown(value: Any) -> str:
-    """A value in a message, cut where it is long."""
-    try:
-        text = repr(value)
-    except ValueError:  # an integer of thousands of digits
-        return "an integer of thousands of digits"
-    text = " ".join(text.split())
-    return text if len(text) <= 60 else f"{text[:60]}..."
+    """A value in a message: in one line, cut where it is long."""
+    return " ".join(repr(value).split())[:60]

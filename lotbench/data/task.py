@@ -16,6 +16,7 @@ from lotbench.errors import InputError
 SELECTION_SHARE, SELECTION_MOST = 0.1, 2000
 """The selection split is a tenth of the training rows, at most 2000, unless the task says how many
 it has.  With 2000 texts a difference of one point of accuracy can be seen."""
+LEFT_OUT = "(repeated texts and texts of the validation split are left out)"
 
 
 @dataclass
@@ -50,30 +51,26 @@ def load_task(
     InputError
         If the data are invalid; the message has file, column and row.
     """
-    _check_length(name, data.max_length, tokenizer)
+    if data.max_length > tokenizer.model_max_length:
+        raise InputError(
+            f"tasks.{name}.max_length: {data.max_length} is more than the "
+            f"{tokenizer.model_max_length} tokens that the backbone can read"
+        )
     source = read_source(name, data, data_root)
     kept = _without_leaks(source)
     rng = np.random.default_rng(seed)
     chosen = rng.permutation(kept)[: data.limit.train]
     tenth = min(max(1, round(SELECTION_SHARE * len(chosen))), SELECTION_MOST)
     n_selection = data.limit.selection or tenth
-    if data.limit.selection is not None and len(chosen) <= n_selection:
-        raise InputError(
-            f"tasks.{name}.limit.selection: {n_selection} of {len(chosen)} usable training rows "
-            "leave none to train on (repeated texts and texts that are also in the validation "
-            "split are left out)"
-        )
     if len(chosen) <= n_selection:
         raise InputError(
-            f"{source.train.where}: {len(chosen)} usable training rows are too few; "
-            "at least two are needed, one of them for the selection set (repeated texts and texts "
-            "that are also in the validation split are left out)"
+            f"{source.train.where}: {len(chosen)} usable training rows leave none to train on "
+            f"after {n_selection} for selection; add rows, or change tasks.{name}.limit {LEFT_OUT}"
         )
     if not source.regression and len({*source.train.labels[chosen[n_selection:]].tolist()}) < 2:
         raise InputError(
             f"{source.train.where}: the {len(chosen) - n_selection} rows that are left to train on "
-            f"have one class only; raise tasks.{name}.limit.train, or add rows (repeated texts and "
-            "texts that are also in the validation split are left out)"
+            f"have one class only; raise tasks.{name}.limit.train, or add rows {LEFT_OUT}"
         )
     reported = np.arange(len(source.validation.texts))
     if data.limit.validation is not None and data.limit.validation < len(reported):
@@ -93,16 +90,6 @@ def load_task(
         fingerprint=_fingerprint(splits),
         notes=source.notes,
     )
-
-
-def _check_length(name: str, max_length: int, tokenizer: Any) -> None:
-    if not tokenizer.is_fast:
-        raise InputError(f"task {name!r}: the backbone's tokenizer has no fast version")
-    if max_length > tokenizer.model_max_length:
-        raise InputError(
-            f"tasks.{name}.max_length: {max_length} is more than the "
-            f"{tokenizer.model_max_length} tokens that the backbone can read"
-        )
 
 
 def _without_leaks(source: Source) -> np.ndarray:

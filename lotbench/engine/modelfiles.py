@@ -13,7 +13,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from lotbench.errors import InputError
-from lotbench.validation import Report, dotted, validate
+from lotbench.validation import Wording, dotted, validate
 
 LARGEST_JSON = 256 * 2**20
 """Bytes; the largest tokenizers have some 30 MB."""
@@ -105,7 +105,7 @@ def read_object(path: Path) -> dict[str, Any]:
     return content
 
 
-def in_file(path: Path) -> Report:
+def in_file(path: Path) -> Wording:
     """A report that names file and field."""
     return lambda key, fault: f"{path}: {dotted(key)}: {fault}"
 

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 from lotbench import backends, registry
-from lotbench.config.bounds import BUDGETS
 from lotbench.config.document import Document, Place
 from lotbench.config.expand import expand
 from lotbench.config.sections import Section, SweepConfig, Targets, TrialConfig
@@ -196,9 +195,6 @@ def _check_budgets(
     numbers = isinstance(budgets, list) and all(type(x) in (int, float) for x in budgets)
     if not numbers or not budgets or len(set(budgets)) < len(budgets):
         message = f"a list of different numbers is needed (given: {budgets!r:.60})"
-        raise InputError(place.fault((key,), message))
-    if len(budgets) > BUDGETS:
-        message = f"{len(budgets)} budgets; a model is scored at {BUDGETS} at most"
         raise InputError(place.fault((key,), message))
     for i, budget in enumerate(budgets):
         method.check_budget(params, budget, lambda _, message, i=i: place.fault((key, i), message))

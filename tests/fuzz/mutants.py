@@ -119,7 +119,7 @@ def bases() -> list[str]:
 
 def mutants(count: int, seed: int) -> Iterator[Mutant]:
     """So many damaged files."""
-    sound, ways = bases(), (characters, lines, values, values, keys, bombs, overrides)
+    sound, ways = bases(), (characters, lines, values, values, keys, sizes, overrides)
     for number in range(count):
         draw = random.Random(seed * 1_000_003 + number)
         mutant = Mutant(draw.choice(sound))
@@ -193,17 +193,13 @@ def keys(mutant: Mutant, draw: random.Random) -> Mutant:
     return Mutant(f"{mutant.text[:place]}{extra}, {mutant.text[place:]}", mutant.overrides)
 
 
-def bombs(mutant: Mutant, draw: random.Random) -> Mutant:
-    """Aliases that multiply, grids that multiply, nesting, and long lists."""
+def sizes(mutant: Mutant, draw: random.Random) -> Mutant:
+    """Grids that multiply, nesting, and long lists."""
     size = draw.choice((3, 8, 12, 40))
-    aliases = "".join(
-        f"b{i}: &b{i} [{', '.join([f'*b{i - 1}' if i else 'x'] * 9)}]\n" for i in range(size)
-    )
     grids = ", ".join(f"p{i}: {{grid: [{', '.join(map(str, range(9)))}]}}" for i in range(size))
     numbers = ", ".join(map(str, range(10 ** draw.randint(2, 4))))
     extra = draw.choice(
         (
-            aliases,
             f"methods:\n  lot: {{{grids}}}\n",
             f"seeds: [{numbers}]\n",
             "methods: " + "{a: " * size * 30 + "1" + "}" * size * 30 + "\n",

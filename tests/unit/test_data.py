@@ -88,7 +88,7 @@ def test_a_selection_that_leaves_no_training_rows_is_refused(
     data = TaskConfig(**plain(tmp_path).model_dump() | {"limit": limit})
     rows = limit["selection"]
     assert refusal(data, tokenizer).startswith(
-        f"tasks.mine.limit.selection: {rows} of {rows} usable training rows leave none to train on"
+        f"{tmp_path / 'train.parquet'}: {rows} usable training rows leave none to train on after"
     )
 
 
@@ -100,7 +100,7 @@ def test_limit_applies_before_tokenising_and_validation_is_the_same_for_all_seed
     seen: list[int] = []
 
     class Counting:
-        is_fast, model_max_length = True, 512
+        model_max_length = 512
         model_input_names = tokenizer.model_input_names
 
         def __call__(self, texts: list[str], **options: Any) -> Any:

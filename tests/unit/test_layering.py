@@ -61,6 +61,7 @@ MAY_IMPORT = {
     "lotbench.config": {
         "lotbench.errors",
         "lotbench.backends",
+        "lotbench.metrics",
         "lotbench.validation",
         "lotbench.config",
     },

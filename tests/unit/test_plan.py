@@ -91,14 +91,13 @@ def refusal(tmp_path: Path) -> Callable[..., str]:
         (
             "top_p: 0.3",
             "top_p: 3",
-            "line 8: methods.lot.top_p: Input should be less than or equal to 1 and "
-            "greater than 0 (given: 3)",
+            "line 8: methods.lot.top_p: Input should be less than or equal to 1 (given: 3)",
         ),
         (
             "[1.0, 0.1]",
             "[1.0, -1]",
             "line 10: methods.lot.loss_weight: "
-            "Input should be greater than or equal to 0 and less than or equal to 1e+06 ",
+            "Input should be greater than or equal to 0 (given: -1)",
         ),
         ("  lot:", "  lott:", "line 7: methods.lott: unknown method 'lott'; did you mean 'lot'"),
         (
@@ -135,11 +134,6 @@ def refusal(tmp_path: Path) -> Callable[..., str]:
             "  dense:",
             "  random-drop: {keep_ratio: 0}",
             "line 6: methods.random-drop.keep_ratio: a share must be greater than 0 and at most 1",
-        ),
-        (
-            "[0.3, 0.5]",
-            f"[{', '.join(str(i / 1000) for i in range(201))}]",
-            "line 9: methods.lot.thresholds: 201 budgets; a model is scored at 200 at most",
         ),
         ("name: small", "name: small\nlayers: 3", "line 2: layers: 3, but the backbone has only 2"),
         (
@@ -223,6 +217,7 @@ def test_a_backbone_that_cannot_be_read_has_a_line(refusal, monkeypatch) -> None
     ("old", "new", "message"),
     [
         ("top_p", "topp", "line 5: method.topp: unknown key; did you mean 'top_p'?"),
+        ("top_p: 0.3", "top_p: {grid: [0.3]}", "line 5: method.top_p: a grid is allowed only am"),
         ("name: lot", "name: lott", "line 4: method.name: unknown method 'lott'; did you mean"),
         ("[0.3, 0.5]", "[0.3, 7]", "line 6: method.thresholds.1: Input should be less than or"),
         ("seed: 1", "plugins:\n  - nowhere.py", "line 9: plugin nowhere.py: no such file"),

@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import Any, Literal
 
 import pytest
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from lotbench.errors import InputError
-from lotbench.validation import report_at, validate
+from lotbench.validation import first_fault, report_at, validate
 
 
 class Inner(BaseModel):
@@ -48,8 +48,8 @@ class Model(BaseModel):
             {"ratio": [1, {}]},
             ["at.ratio.1: Input should be a valid number (given: {})"],
         ),
-        ({"inner": 3}, ["at.inner: a mapping of keys to values is needed (given: 3)"]),
-        ({"named": [1]}, ["at.named: a mapping of keys to values is needed (given: [1])"]),
+        ({"inner": 3}, ["at.inner: Input should be a mapping of keys to values (given: 3)"]),
+        ({"named": [1]}, ["at.named: Input should be a mapping of keys to values (given: [1])"]),
         ({"inner": {"widht": 3}}, ["at.inner.widht: unknown key; did you mean 'width'?"]),
         ({"inner": {"lamda": 3}}, ["at.inner.lamda: unknown key; did you mean 'lambda'?"]),
         ({"named": {"a": "b", "c": 1}}, ["at.named.a: Input should be a valid integer"]),
@@ -65,9 +65,36 @@ def test_each_fault_is_a_line_with_its_key_path(data: dict[str, Any], lines: lis
         assert line.startswith(wanted)
 
 
-def test_a_value_that_cannot_be_written_is_named_by_its_type() -> None:
-    with pytest.raises(InputError, match=r"^needed: .* \(given: dict\)$"):
-        validate(Model, {"needed": {(1, 2): 3}}, report_at(""))
+class Measured(BaseModel):
+    model_config = ConfigDict(strict=True)
+    seed: int
+    ratio: int | float
+
+    @field_validator("ratio")
+    @classmethod
+    def _positive(cls, value: float) -> float:
+        if value <= 0:
+            raise ValueError("a ratio is not above zero")
+        return value
+
+
+@pytest.mark.parametrize(
+    ("data", "message"),
+    [
+        ({"ratio": 2}, "seed: required, but missing"),
+        ({"seed": "x", "ratio": 2}, 'seed: Input should be a valid integer (given: "x")'),
+        (
+            {"seed": 1, "ratio": "x"},
+            'ratio: Input should be a valid integer or a valid number (given: "x")',
+        ),
+        ({"seed": 1, "ratio": 0}, "ratio: a ratio is not above zero (given: 0)"),
+        ([1], "Input should be a mapping of keys to values (given: [1])"),
+    ],
+)
+def test_the_first_fault_of_a_record_has_its_key_path(data: object, message: str) -> None:
+    with pytest.raises(ValidationError) as caught:
+        Measured.model_validate(data)
+    assert first_fault(caught.value) == message
 
 
 def test_good_data_become_the_model() -> None:
