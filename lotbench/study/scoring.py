@@ -103,7 +103,7 @@ class Preparer:
             except Exception as error:  # a model must not end the pass of the others
                 why = str(error).splitlines()[0] if str(error) else type(error).__name__
                 log.warning("%s: not timed: %s: %s", self.task.name, each.key, why)
-                refused = isinstance(error, InputError) and backends.is_exported(each.backend)
+                refused = isinstance(error, InputError) and backends.BY_NAME[each.backend].exported
                 if refused or isinstance(error, FloatingPointError):  # as it would be next time
                     done.unable.append(_unable(each, why))
                 else:
@@ -113,7 +113,7 @@ class Preparer:
         return done
 
     def _prepared(self, candidate: Candidate, device: torch.device) -> Candidate:
-        if backends.is_exported(candidate.backend):
+        if backends.BY_NAME[candidate.backend].exported:
             candidate = replace(candidate, graph=str(self._graph(candidate)))
         owner = candidate.trial_id or f"{candidate.name} {self.dense_model}"
         key = (owner, candidate.backend, budget_text(candidate.budget), device.type)
@@ -253,6 +253,6 @@ def known_scores(passes: Iterable[TimingPass]) -> dict[ScoreKey, Scores]:
 
 
 def _origin(cpu_id: str | None, versions: Mapping[str, str], engine: int) -> tuple[object, ...]:
-    packages = ("torch", "transformers"), *backends.PACKAGES.values()
+    packages = ("torch", "transformers"), *(own.packages for own in backends.BY_NAME.values())
     names = sorted({name for some in packages for name in some})
     return cpu_id, engine, *(versions.get(name) for name in names)

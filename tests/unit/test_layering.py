@@ -41,7 +41,7 @@ DATA = {
     "lotbench.data",
 }
 PLACE = {"lotbench.machine", "lotbench.backends"}
-DEPLOY = METHODS | DATA | {"lotbench.engine", "lotbench.deploy"}
+DEPLOY = METHODS | PLACE | DATA | {"lotbench.engine", "lotbench.deploy"}
 MEASURE = (
     METHODS | PLACE | {"lotbench.store", "lotbench.engine", "lotbench.deploy", "lotbench.measure"}
 )
@@ -81,6 +81,7 @@ MAY_IMPORT = {
     "lotbench.measure": MEASURE,
     "lotbench.study": STUDY,
     "lotbench.report": {
+        "lotbench.backends",
         "lotbench.errors",
         "lotbench.metrics",
         "lotbench.store",
