@@ -305,7 +305,7 @@ def _candidates(
     ]
     return [
         Candidate(
-            name=" ".join([trial.trial_id, *(f"{k}={v}" for k, v in budget.items())]),
+            name=f"{trial.trial_id} {budget or ''}".strip(),
             trial_id=trial.trial_id,
             folder=str(folder.resolve()),
             budget=budget,
