@@ -133,19 +133,23 @@ def measure(
             f"--map goes with --set of {', '.join(MAPPED)}"
         )
     from lotbench.store.store import Store
-    from lotbench.study import timing
 
     store = Store(folder)
     if break_even:
+        from lotbench.timing.maps import map_break_even
+
         with kept("maps that are done are kept; run it again for the others"), store.lock():
-            count = timing.map_break_even(store, config)
+            count = map_break_even(store, config)
         draw_maps(folder)
         typer.echo(f"maps added: {count}")
         return
+    from lotbench.timing.run import time_models
+    from lotbench.timing.select import check_targets
+
     block = config.measure or MeasureConfig()
-    timing.check_targets(store, block)
+    check_targets(store, block)
     with kept("timing passes that are done are kept; run it again for the others"), store.lock():
-        done = timing.measure(store, block, again=True, strict=strict, plugins=plugins or [])
+        done = time_models(store, block, again=True, strict=strict, plugins=plugins or [])
     show(folder)
     typer.echo(f"{counted(done.written, 'timing pass')} added")
     for rows in done.refused:
