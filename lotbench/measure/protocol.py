@@ -34,16 +34,8 @@ WIDE = 0.10
 STILL_FASTER, MAX_WARM_UP = 0.05, 10
 
 
-def wall(name: str, calls: Sequence[Call], clock: Callable[[], float] = time.perf_counter) -> float:
-    """Seconds that the calls take in sequence."""
-    start = clock()
-    for call in calls:
-        call()
-    return clock() - start
-
-
 class CallTimer:
-    """A timer like `wall` that also keeps the seconds of every call, by contender."""
+    """A timer that also keeps the seconds of every call, by contender."""
 
     def __init__(self, clock: Callable[[], float] = time.perf_counter) -> None:
         self.clock = clock
@@ -60,7 +52,7 @@ class CallTimer:
         return ticks[-1] - ticks[0]
 
 
-def warm_up(contenders: Mapping[str, Sequence[Call]], timer: Timer = wall) -> int:
+def warm_up(contenders: Mapping[str, Sequence[Call]], timer: Timer) -> int:
     """Number of passes until no contender gets faster, from 2 to 10.
 
     Noise only slows, so a contender gets faster if it beats its best time by over 5%.
@@ -82,7 +74,7 @@ def run_rounds(
     rounds: int,
     min_seconds: float,
     seed: int | str,
-    timer: Timer = wall,
+    timer: Timer,
     dense: Collection[str] = (DENSE,),
 ) -> Samples:
     """Seconds per pass of every contender, one sample per round, in round order.

@@ -6,12 +6,13 @@ import logging
 import math
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
 from lotbench.backends import BY_NAME
+from lotbench.config.sections import MeasureConfig
 from lotbench.data.task import Task, load_task
 from lotbench.data.tokens import Split
 from lotbench.deploy.graph import export
@@ -20,7 +21,7 @@ from lotbench.engine.loading import load_tokenizer
 from lotbench.errors import InputError
 from lotbench.measure import launch, protocol
 from lotbench.measure.calls import load_engine
-from lotbench.measure.spec import Entry, Example, key
+from lotbench.measure.spec import Entry, Example, PassSpec, key
 from lotbench.store.store import Store
 from lotbench.store.timing_parts import Unable
 from lotbench.study.checks import check_data, stored_config
@@ -31,66 +32,71 @@ from lotbench.timing.select import Selection
 log = logging.getLogger(__name__)
 
 
-@dataclass
-class Prepared:
-    """The models of a selection that are ready to be timed, and why others are not."""
+def prepare(
+    store: Store,
+    selection: Selection,
+    config: MeasureConfig,
+    folder: Path,
+    plugins: Sequence[str],
+) -> tuple[list[PassSpec], list[str]]:
+    """A pass for each setting of a selection, and why models failed that are in none.
 
-    task: Task
-    examples: list[Example]
-    dense_folder: str
-    dense_model: str
-    """Trial id of the dense model, or the key of the teacher."""
-    dense: list[Entry] = field(default_factory=list)
-    entries: dict[str, Entry] = field(default_factory=dict)
-    """By key."""
-    unable: list[Unable] = field(default_factory=list)
-    """What a backend cannot run, now or another time."""
-    failed: list[str] = field(default_factory=list)
-
-
-def prepare(store: Store, selection: Selection, folder: Path, plugins: Sequence[str]) -> Prepared:
-    """The models of a selection, exported to a folder and scored in their backends.
-
-    A model that raises is left out.
+    The models are exported to the folder and scored in their backends.
     """
-    done = _open(store, selection)
-    rows = {str(own.resolve()): t for t in selection.trials if (own := store.model(t))}
-    scorer = Scorer(done.task, rows, selection.device, plugins)
-    dense = [
-        Entry(name, None, done.dense_folder, backend=backend)
+    task, dense_folder, dense_model = _open(store, selection)
+    rows = {str(own.resolve()): each for each in selection.trials if (own := store.model(each))}
+    scorer = Scorer(task, rows, selection.device, plugins)
+    models = [
+        Entry(name, None, dense_folder, backend=backend)
         for backend in selection.backends
         for name in (protocol.DENSE, protocol.PACKED)
         if name == protocol.DENSE or not BY_NAME[backend].compiled
     ]
     # Scoring would disturb the pass of another process, and be disturbed.
     with launch.exclusive(launch.LOCK):
-        ready = _ready(done, dense, scorer, folder, plugins)
-        done.failed += [
-            f"{done.task.name}: {key(each.trial_id, each.backend)}: {each.why}"
-            for each in done.unable
+        dense, unable, failed = _ready(models, scorer, folder, plugins)
+        failed += [
+            f"{task.name}: {key(each.trial_id, each.backend)}: {each.why}" for each in unable
         ]
-        done.unable.clear()
-        able = {each.backend for each in ready if each.name == protocol.DENSE}
-        done.dense = [each for each in ready if each.backend in able]
+        able = {each.backend for each in dense if each.name == protocol.DENSE}
         wanted = {each.key: each for own in selection.entries.values() for each in own}
         reduced = [each for each in wanted.values() if each.backend in able]
-        done.entries = {each.key: each for each in _ready(done, reduced, scorer, folder, plugins)}
-    return done
+        ready, unable, broken = _ready(reduced, scorer, folder, plugins)
+    by_key = {each.key: each for each in ready}
+    specs = [
+        PassSpec(
+            task=task.name,
+            setting=setting,
+            dense=[each for each in dense if each.backend in able],
+            entries=[by_key[each.key] for each in entries if each.key in by_key],
+            examples=pick(task.validation, selection.picked.examples, selection.picked.run),
+            picked=selection.picked,
+            batch_sizes=selection.batch_sizes,
+            rounds=config.rounds,
+            min_seconds=config.min_seconds,
+            seed=selection.trials[0].seed,
+            plugins=plugins,
+            dense_model=dense_model,
+            metric=task.metrics[0],
+            unable=unable,
+        )
+        for setting, entries in selection.entries.items()
+    ]
+    return specs if able else [], failed + broken
 
 
-def _open(store: Store, selection: Selection) -> Prepared:
-    """The task and the texts to be timed, and the dense model: a trial, or else the teacher."""
+def _open(store: Store, selection: Selection) -> tuple[Task, str, str]:
+    """The task, and the folder and the name of the dense model: a trial's, or else the teacher."""
     config = stored_config(selection.trials[0])
     tokenizer = load_tokenizer(config.backbone)
     task = load_task(config.task, config.data, tokenizer, config.seed, config.data_root)
     check_data(store.folder, task, selection.trials)
-    examples = pick(task.validation, selection.picked.examples, selection.picked.run)
     for trial in selection.trials:
         folder = store.model(trial)
         if trial.method == "dense" and folder is not None:
-            return Prepared(task, examples, str(folder.resolve()), trial.trial_id)
-    artefacts = Artefacts(config, task, tokenizer)
-    return Prepared(task, examples, str(artefacts.teacher().resolve()), artefacts.key)
+            return task, str(folder.resolve()), trial.trial_id
+    teacher = Artefacts(config, task, tokenizer)
+    return task, str(teacher.teacher().resolve()), teacher.key
 
 
 def pick(split: Split, count: int, run: int) -> list[Example]:
@@ -117,11 +123,14 @@ def pick(split: Split, count: int, run: int) -> list[Example]:
 
 
 def _ready(
-    done: Prepared, entries: Sequence[Entry], scorer: Scorer, folder: Path, plugins: Sequence[str]
-) -> list[Entry]:
-    """Those of the entries that can be timed, with graphs and scores; ``done`` has the others."""
+    entries: Sequence[Entry], scorer: Scorer, folder: Path, plugins: Sequence[str]
+) -> tuple[list[Entry], list[Unable], list[str]]:
+    """The entries with graphs and scores, those that a backend can never run, and failures."""
     ready: list[Entry] = []
+    unable: list[Unable] = []
+    failed: list[str] = []
     refused: dict[str, InputError] = {}
+    task = scorer.task.name
     for each in entries:
         try:
             if BY_NAME[each.backend].exported:
@@ -129,17 +138,16 @@ def _ready(
             ready.append(replace(each, scores=scorer.scores(each)))
         except Exception as error:  # a model must not end the pass of the others
             why = str(error).splitlines()[0] if str(error) else type(error).__name__
-            log.warning("%s: not timed: %s: %s", done.task.name, each.key, why)
+            log.warning("%s: not timed: %s: %s", task, each.key, why)
             final = isinstance(error, InputError) and BY_NAME[each.backend].exported
             if final or isinstance(error, FloatingPointError):  # as it would be next time
                 owner = each.trial_id or each.name
-                done.unable.append(
+                unable.append(
                     Unable(trial_id=owner, budget=each.budget, backend=each.backend, why=why)
                 )
             else:
-                why = f"{type(error).__name__}: {why}"
-                done.failed.append(f"{done.task.name}: {each.key}: {why}")
-    return ready
+                failed.append(f"{task}: {each.key}: {type(error).__name__}: {why}")
+    return ready, unable, failed
 
 
 def _graph(

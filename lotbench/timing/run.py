@@ -10,13 +10,13 @@ from lotbench import registry
 from lotbench.config.sections import MeasureConfig
 from lotbench.errors import PassFailed
 from lotbench.measure import launch
-from lotbench.measure.spec import DeviceSetting, PassSpec, WorkerResult, key
+from lotbench.measure.spec import PassSpec, WorkerResult, key
 from lotbench.store.records import TimingPass
 from lotbench.store.store import Store
 from lotbench.study.cache import scratch
 from lotbench.timing.merge import ROUNDS_EACH, merge, rounds_of_processes
-from lotbench.timing.prepare import Prepared, prepare
-from lotbench.timing.select import Selection, select
+from lotbench.timing.prepare import prepare
+from lotbench.timing.select import select
 
 log = logging.getLogger(__name__)
 
@@ -68,44 +68,17 @@ def time_models(
     done = Measured()
     for selection in select(store, config, ids, again, plugins):
         with scratch("graphs") as folder:
-            prepared = prepare(store, selection, folder, plugins)
-            done.failed += prepared.failed
-            for setting in selection.entries if prepared.dense else ():
+            specs, failed = prepare(store, selection, config, folder, plugins)
+            done.failed += failed
+            for spec in specs:
                 try:
-                    records, broken = run_pass(_spec(selection, prepared, setting, config, plugins))
+                    records, broken = run_pass(spec)
                 except PassFailed as error:  # the other passes go on
                     done.failed.append(str(error))
                     continue
                 for record in records:
                     _keep(store, record, broken, strict, done)
     return done
-
-
-def _spec(
-    selection: Selection,
-    prepared: Prepared,
-    setting: DeviceSetting,
-    config: MeasureConfig,
-    plugins: Sequence[str],
-) -> PassSpec:
-    """The pass over what is prepared of a selection, in one setting."""
-    entries, ready = selection.entries[setting], prepared.entries
-    return PassSpec(
-        task=prepared.task.name,
-        setting=setting,
-        dense=prepared.dense,
-        entries=[ready[each.key] for each in entries if each.key in ready],
-        examples=prepared.examples,
-        picked=selection.picked,
-        batch_sizes=selection.batch_sizes,
-        rounds=config.rounds,
-        min_seconds=config.min_seconds,
-        seed=selection.trials[0].seed,
-        plugins=plugins,
-        dense_model=prepared.dense_model,
-        metric=prepared.task.metrics[0],
-        unable=prepared.unable,
-    )
 
 
 def run_pass(spec: PassSpec) -> tuple[list[TimingPass], dict[str, str]]:

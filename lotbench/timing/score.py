@@ -11,7 +11,6 @@ from dataclasses import replace
 from functools import cache
 from hashlib import sha256
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -38,13 +37,8 @@ log = logging.getLogger(__name__)
 
 Scores = dict[str, BackendScore]
 SCORES = TypeAdapter(Scores)
-
-
-class Predicted(NamedTuple):
-    """Main metric (None where undefined) and predictions (N,) of a model on a split."""
-
-    score: float | None
-    values: np.ndarray
+Predicted = tuple[float | None, np.ndarray]
+"""Main metric (None where undefined) and predictions (N,) of a model on a split."""
 
 
 class Scorer:
@@ -113,7 +107,7 @@ class Scorer:
         if key not in self.references:
             trial = self.rows.get(entry.folder)
             found = {
-                own.split: Predicted(own.metrics.get(self.metric), decode(own.predictions))
+                own.split: (own.metrics.get(self.metric), decode(own.predictions))
                 for own in (trial.evaluations if trial else ())
                 if own.budget == entry.budget and own.predictions is not None
             }
@@ -151,7 +145,7 @@ class Scorer:
                 raise FloatingPointError(f"logits of {broken} of {len(split)} texts not finite")
             values = predictions(logits, self.regression)
             value = compute_metrics([self.metric], values, split.labels)[self.metric]
-            found[name] = Predicted(value if math.isfinite(value) else None, values)
+            found[name] = (value if math.isfinite(value) else None), values
         log.info("%s: scored in %.1f s", entry.key, time.perf_counter() - start)
         return found
 

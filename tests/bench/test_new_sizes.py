@@ -101,10 +101,11 @@ def measure(cells: list[Cell], folder: Path) -> Measured:
     for cell in cells:
         calls = calls_of(cell, folder)
         with torch.inference_mode():
-            protocol.wall(paired.CONTENDER, calls[:1])  # what a process does only once
-            new = [protocol.wall(paired.CONTENDER, [call]) for call in calls[1:]]
+            timer = protocol.CallTimer()
+            timer(paired.CONTENDER, calls[:1])  # what a process does only once
+            new = [timer(paired.CONTENDER, [call]) for call in calls[1:]]
             later = [
-                statistics.median(protocol.wall(protocol.DENSE, [call]) for _ in range(LATER))
+                statistics.median(timer(protocol.DENSE, [call]) for _ in range(LATER))
                 for call in calls[1:]
             ]
         found[cell] = {protocol.DENSE: later, paired.CONTENDER: new}

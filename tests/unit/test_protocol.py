@@ -19,7 +19,6 @@ from lotbench.measure.protocol import (
     percentiles,
     run_rounds,
     speedup,
-    wall,
     warm_up,
 )
 from lotbench.measure.spec import Entry, key
@@ -45,7 +44,7 @@ class Machine:
         return run
 
     def timer(self, name, calls):
-        return wall(name, calls, clock=lambda: self.now)
+        return CallTimer(lambda: self.now)(name, calls)
 
 
 def steady(**costs):

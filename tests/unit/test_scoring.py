@@ -17,14 +17,14 @@ from lotbench.data.task import Task
 from lotbench.data.tokens import Split
 from lotbench.errors import InputError
 from lotbench.measure import launch
-from lotbench.measure.spec import DeviceSetting, Entry, Example
+from lotbench.measure.spec import DeviceSetting, Entry
 from lotbench.measure.worker import Worker
 from lotbench.store.frame import frame
 from lotbench.store.records import Trial
 from lotbench.store.store import Store
 from lotbench.store.timing_parts import Picked
-from lotbench.timing import prepare, run
-from lotbench.timing.prepare import Prepared
+from lotbench.timing import prepare
+from lotbench.timing.run import run_pass
 from lotbench.timing.score import Scorer
 from lotbench.timing.select import Selection
 
@@ -68,10 +68,7 @@ def store(folders, task, tmp_path, monkeypatch):
     found = Store(tmp_path / "store")
     write(found.folder, trial("a", "lot", ROWS, model="models/a"))
     shutil.copytree(folders / "lot", found.folder / "models" / "a")
-    splits = task.validation.input_ids, task.validation.token_type_ids
-    examples = [Example(*pair) for pair in zip(*splits, strict=True)]
-    dense = str(folders / "dense")
-    monkeypatch.setattr(prepare, "_open", lambda *_: Prepared(task, examples, dense, "key"))
+    monkeypatch.setattr(prepare, "_open", lambda *_: (task, str(folders / "dense"), "key"))
     return found
 
 
@@ -91,14 +88,14 @@ def selected(store) -> Selection:
 def test_models_are_prepared_and_timed_in_two_backends(store, tmp_path, monkeypatch):
     selection, graphs = selected(store), tmp_path / "graphs"
     graphs.mkdir()
-    prepared = prepare.prepare(store, selection, graphs, [])
-    assert not prepared.unable + prepared.failed
+    config = MeasureConfig(rounds=3, min_seconds=0.0)
+    ((spec,), failed) = prepare.prepare(store, selection, config, graphs, [])
+    assert not [*spec.unable, *failed]
     # The padded and the packed dense model are not scored as one.
-    assert len({each.model for each in prepared.dense}) == 4
+    assert len({each.model for each in spec.dense}) == 4
     # One graph for both budgets of lot.
     assert len(list(graphs.glob("*.onnx"))) == 3
-    ready = [*prepared.dense, *prepared.entries.values()]
-    for each in ready:
+    for each in (*spec.dense, *spec.entries):
         assert (each.graph is not None) is (each.backend == ONNX)
         assert set(each.scores) == {"validation", "selection"}
         # The exported graph answers as the engine does.
@@ -106,9 +103,7 @@ def test_models_are_prepared_and_timed_in_two_backends(store, tmp_path, monkeypa
         assert each.held
 
     monkeypatch.setattr(launch, "run_worker", lambda module, spec, kind, label: Worker(spec).run())
-    (setting,) = selection.entries
-    config = MeasureConfig(rounds=3, min_seconds=0.0)
-    ((record,), broken) = run.run_pass(run._spec(selection, prepared, setting, config, []))
+    ((record,), broken) = run_pass(spec)
     assert not broken and record.setting.backends == [TORCH, ONNX]
     assert record.setting.label == "cpu-1t-b2" and record.setting.dtype is None
     assert len(record.contenders) == 8 and set(record.fastest) == {TORCH, ONNX}
@@ -135,11 +130,10 @@ def test_models_are_prepared_and_timed_in_two_backends(store, tmp_path, monkeypa
     monkeypatch.setattr(
         Scorer, "_predicted", lambda own, each: scored.append(each.key) or predicted(own, each)
     )
-    again = prepare.prepare(store, selection, graphs, [])
-    assert [*again.dense, *again.entries.values()] == ready and not scored
+    assert prepare.prepare(store, selection, config, graphs, []) == ([spec], []) and not scored
     card = store.folder / "models" / "a" / "lotbench.json"
     card.write_text(card.read_text() + " ")
-    prepare.prepare(store, selection, graphs, [])
+    prepare.prepare(store, selection, config, graphs, [])
     assert {key.split(" ")[1] for key in scored} == {"a"} and len(scored) == 4
 
 
@@ -154,13 +148,13 @@ def test_what_cannot_be_exported_is_named_once_and_the_rest_goes_on(store, tmp_p
     monkeypatch.setattr(
         prepare, "export", lambda own: (refuse if own.reducer.budget_name else export)(own)
     )
-    found = prepare.prepare(store, selected(store), tmp_path, [])
-    assert [each.backend for each in found.entries.values()] == [TORCH, TORCH]
-    assert len(tried) == 1 and found.failed == []
-    assert [(each.trial_id, each.budget, each.backend) for each in found.unable] == [
+    ((spec,), failed) = prepare.prepare(store, selected(store), MeasureConfig(), tmp_path, [])
+    assert [each.backend for each in spec.entries] == [TORCH, TORCH]
+    assert len(tried) == 1 and not failed
+    assert [(each.trial_id, each.budget, each.backend) for each in spec.unable] == [
         ("a", Budget("threshold", x), ONNX) for x in (0.0, 1.0)
     ]
-    assert found.unable[0].why == "method 'lot': it reads batch.labels"
+    assert spec.unable[0].why == "method 'lot': it reads batch.labels"
 
 
 def test_change_and_flips_are_against_the_predictions_in_the_row(

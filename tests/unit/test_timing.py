@@ -17,12 +17,12 @@ from lotbench.errors import InputError, PassFailed
 from lotbench.lot import LeapOfThought
 from lotbench.measure import protocol
 from lotbench.measure.calls import chunks
-from lotbench.measure.spec import Entry, Example
+from lotbench.measure.spec import Entry, Example, PassSpec
 from lotbench.store.files import write_json
 from lotbench.store.records import TimingPass, Trial
 from lotbench.store.store import Store
 from lotbench.timing import prepare, run, select
-from lotbench.timing.prepare import Prepared, pick
+from lotbench.timing.prepare import pick
 from lotbench.timing.run import time_models
 
 
@@ -81,12 +81,15 @@ def test_an_example_keeps_its_text_seed():
     assert example == Example([2] * 5, [2] * 5, text_seed=2)
 
 
-def ready(store, selection, folder, plugins) -> Prepared:
-    """All that is selected, without graphs and scores."""
-    task = SimpleNamespace(name=selection.trials[0].task, metrics=("accuracy",))
-    dense = [Entry("dense", None, "dense")]
-    entries = {each.key: each for own in selection.entries.values() for each in own}
-    return Prepared(task, [Example([2], [0])] * 32, "dense", "key", dense, entries)
+def ready(store, selection, config, folder, plugins):
+    """A pass over all that is selected in each setting, without graphs and scores."""
+    dense, examples = [Entry("dense", None, "dense")], [Example([2], [0])] * 32
+    sizes, more = selection.batch_sizes, {"plugins": plugins}
+    task = selection.trials[0].task
+    return [
+        PassSpec(task, setting, dense, entries, examples, selection.picked, sizes, **more)
+        for setting, entries in selection.entries.items()
+    ], []
 
 
 @pytest.fixture
