@@ -124,13 +124,11 @@ def measure(
     from lotbench.config.sections import MeasureConfig
 
     config = stored_sweep(folder, overrides or [])
-    if break_even and strict:
-        raise InputError("--strict: a map has no strict form; leave out --map or --strict")
-    unused = [own for own in overrides or [] if own.partition("=")[0].strip() not in MAPPED]
-    if break_even and (unused or plugins):
+    sets = [own for own in overrides or [] if own.partition("=")[0].strip() not in MAPPED]
+    given = ["--strict"] * strict + [f"--set {own}" for own in sets] + ["--plugin"] * bool(plugins)
+    if break_even and given:
         raise InputError(
-            f"{f'--set {unused[0]}' if unused else '--plugin'}: a map does not use it; "
-            f"--map goes with --set of {', '.join(MAPPED)}"
+            f"{given[0]}: a map does not use it; --map goes with --set of {', '.join(MAPPED)}"
         )
     from lotbench.store.store import Store
 

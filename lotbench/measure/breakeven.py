@@ -66,7 +66,7 @@ def run_map(spec: MapSpec) -> Map:
     """
     label = f"map on {spec.setting}, {spec.dtype}"
     measured = launch.run_worker(__name__, spec, MeasuredMap, label)
-    origin = launch.provenance("map_id", *spec.setting.parts, spec.dtype)
+    origin = launch.origin("map_id", *spec.setting.parts, spec.dtype)
     return Map(**origin, **dict(measured))
 
 

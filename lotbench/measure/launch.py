@@ -167,7 +167,7 @@ def allocator() -> dict[str, str]:
     return dict(ALLOCATOR) if platform.libc_ver()[0] == "glibc" else {}
 
 
-def provenance(key: str, *parts: str) -> dict[str, Any]:
+def origin(key: str, *parts: str) -> dict[str, Any]:
     """The first fields of a record: its id (under ``key``), time, machine, versions and commit."""
     now = datetime.now(UTC)
     return {

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import torch
@@ -51,7 +51,7 @@ class Worker:
     def run(self) -> WorkerResult:
         """Time every group of entries at every batch size."""
         capacity = memory_bytes(self.device) * MEMORY_SHARE
-        groups = plan_groups(self.spec.entries, model_bytes, capacity)
+        groups = plan_groups(self.spec.entries, capacity)
         timed: dict[int, list[GroupTimes]] = {size: [] for size in self.spec.batch_sizes}
         for number, group in enumerate(groups, start=1):
             models: dict[tuple[str, ...], Loaded] = {}
@@ -127,25 +127,11 @@ class Worker:
         }
 
 
-def plan_groups(
-    entries: Sequence[Entry],
-    size_of: Callable[[Entry], int],
-    capacity: float,
-    limit: int = GROUP_SIZE,
-) -> list[list[Entry]]:
-    """Entries in groups of at most ``limit`` whose models fit into ``capacity`` bytes.
+def plan_groups(entries: Sequence[Entry], capacity: float) -> list[list[Entry]]:
+    """Entries in groups of at most `GROUP_SIZE` whose models fit into ``capacity`` bytes.
 
-    All budgets of a model in one backend are in one group, even if they exceed ``limit``, so that
+    All budgets of a model in one backend are in one group, even if they exceed its size, so that
     each is loaded once.  Without entries there is one empty group, which times dense.
-
-    Parameters
-    ----------
-    entries : sequence of Entry
-    size_of : callable
-        Bytes of an entry's model.
-    capacity : float
-        Bytes.
-    limit : int
     """
     by_model: dict[tuple[str, ...], list[Entry]] = {}
     for entry in entries:
@@ -153,8 +139,9 @@ def plan_groups(
     groups: list[list[Entry]] = [[]]
     used = 0.0
     for members in by_model.values():
-        size = size_of(members[0])
-        if groups[-1] and (len(groups[-1]) + len(members) > limit or used + size > capacity):
+        size = model_bytes(members[0])
+        full = len(groups[-1]) + len(members) > GROUP_SIZE or used + size > capacity
+        if groups[-1] and full:
             groups.append([])
             used = 0.0
         groups[-1].extend(members)

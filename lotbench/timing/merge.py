@@ -45,7 +45,7 @@ def merge(spec: PassSpec, results: Sequence[WorkerResult], batch_size: int) -> T
     found = protocol.compare(samples, spec.dense, spec.entries, len(spec.examples), spec.seed)
     unable: dict[str, Any] = {"unable": list(spec.unable)} if spec.unable else {}
     return TimingPass(
-        **launch.provenance("pass_id", spec.task, *spec.setting.parts, f"b{batch_size}"),
+        **launch.origin("pass_id", spec.task, *spec.setting.parts, f"b{batch_size}"),
         task=spec.task,
         protocol=protocol.VERSION,
         engine=engine.VERSION,

@@ -16,7 +16,7 @@ from lotbench.budget import Budget
 from lotbench.engine.checkpoint import load
 from lotbench.engine.encoder import ReducedEncoder
 from lotbench.errors import InputError, PassFailed
-from lotbench.measure import devices, launch, protocol
+from lotbench.measure import devices, launch, protocol, worker
 from lotbench.measure.calls import Packed, Padded, chunks, packed_dense, padded_inputs
 from lotbench.measure.launch import settings
 from lotbench.measure.spec import DeviceSetting, Entry, Example, PassSpec
@@ -144,16 +144,18 @@ def test_a_budget_that_is_a_list_is_timed_as_it_was_trained(tiny):
     assert logits(Packed(ReducedEncoder(tiny, reducer.eval()))).shape == (len(EXAMPLES), 3)
 
 
-def test_groups_keep_budgets_together_and_fit_memory():
+def test_groups_keep_budgets_together_and_fit_memory(monkeypatch):
     items = [entry(f"{folder}@{i}", folder) for i in range(2) for folder in "abc"]
     sizes = {"a": 4, "b": 5, "c": 7}
-    groups = plan_groups(items, lambda each: sizes[each.folder], capacity=10)
+    monkeypatch.setattr(worker, "model_bytes", lambda each: sizes[each.folder])
+    groups = plan_groups(items, 10)
     assert [[each.name for each in group] for group in groups] == [
         ["a@0", "a@1", "b@0", "b@1"],
         ["c@0", "c@1"],
     ]
-    assert [len(g) for g in plan_groups(items, lambda _: 1, 99, limit=4)] == [4, 2]
-    assert plan_groups([], lambda _: 1, 1) == [[]]
+    monkeypatch.setattr(worker, "GROUP_SIZE", 4)
+    assert [len(group) for group in plan_groups(items, 99)] == [4, 2]
+    assert plan_groups([], 1) == [[]]
 
 
 def test_a_worker_ends_with_the_process_that_started_it():
@@ -162,9 +164,9 @@ def test_a_worker_ends_with_the_process_that_started_it():
         "threading.Thread(target=end, daemon=True).start(); time.sleep(60)"
     )
     command = [sys.executable, "-c", code]
-    with subprocess.Popen(command, stdin=subprocess.PIPE) as worker:
-        worker.stdin.close()
-        assert worker.wait(30) == 1
+    with subprocess.Popen(command, stdin=subprocess.PIPE) as process:
+        process.stdin.close()
+        assert process.wait(30) == 1
 
 
 @pytest.mark.slow
