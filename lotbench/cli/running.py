@@ -124,29 +124,31 @@ def measure(
     from lotbench.config.sections import MeasureConfig
 
     config = stored_sweep(folder, overrides or [])
-    if break_even and strict:
-        raise InputError("--strict: a map has no strict form; leave out --map or --strict")
-    unused = [own for own in overrides or [] if own.partition("=")[0].strip() not in MAPPED]
-    if break_even and (unused or plugins):
+    sets = [own for own in overrides or [] if own.partition("=")[0].strip() not in MAPPED]
+    given = ["--strict"] * strict + [f"--set {own}" for own in sets] + ["--plugin"] * bool(plugins)
+    if break_even and given:
         raise InputError(
-            f"{f'--set {unused[0]}' if unused else '--plugin'}: a map does not use it; "
-            f"--map goes with --set of {', '.join(MAPPED)}"
+            f"{given[0]}: a map does not use it; --map goes with --set of {', '.join(MAPPED)}"
         )
     from lotbench.statistics.study import Study
     from lotbench.store.store import Store
-    from lotbench.study import timing
 
     store = Store(folder)
     if break_even:
+        from lotbench.timing.maps import map_break_even
+
         with kept("maps that are done are kept; run it again for the others"), store.lock():
-            count = timing.map_break_even(store, config)
+            count = map_break_even(store, config)
         draw(Study(folder))
         typer.echo(f"maps added: {count}")
         return
+    from lotbench.timing.run import time_models
+    from lotbench.timing.select import check_targets
+
     block = config.measure or MeasureConfig()
-    timing.check_targets(store, block)
+    check_targets(store, block)
     with kept("timing passes that are done are kept; run it again for the others"), store.lock():
-        done = timing.measure(store, block, again=True, strict=strict, plugins=plugins or [])
+        done = time_models(store, block, again=True, strict=strict, plugins=plugins or [])
     show(folder)
     typer.echo(f"{counted(done.written, 'timing pass')} added")
     for rows in done.refused:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 
 import torch
@@ -21,8 +21,8 @@ from lotbench.engine.backbone import Backbone
 from lotbench.engine.encoder import ReducedEncoder
 from lotbench.engine.loading import load_backbone, max_tokens
 from lotbench.measure import launch, protocol
-from lotbench.measure.contenders import packed_contender, padded_contender
-from lotbench.measure.devices import DTYPES, CudaTimer, device_name, prepare
+from lotbench.measure.calls import Packed, Padded, packed_dense
+from lotbench.measure.devices import DTYPES, device_name, occupy, timer_for
 from lotbench.measure.spec import Example, MapSpec
 from lotbench.reducer import Leap, Params, TokenReducer, Tokens
 from lotbench.store.record import Record
@@ -30,8 +30,6 @@ from lotbench.store.records import Cell, KeepSpeedup, Map, MapBackbone, MapSetti
 
 log = logging.getLogger(__name__)
 
-LENGTHS, BATCH_SIZES = (32, 64, 128, 256, 512), (1, 8, 32)
-KEEPS = (0.1, 0.25, 0.5, 0.75, 0.9)
 ROUTER_WIDTH = 32
 MIN_ROUNDS, CELL_SECONDS = 5, 4.0
 """A cell gets as many rounds as fit into its seconds, and never fewer than five."""
@@ -58,46 +56,18 @@ class FixedLeaps(TokenReducer):
         return replace(decision, keep=self.masks[layer])
 
 
-def run_maps(
-    *,
-    backbone: str,
-    layers: int | None = None,
-    threads: Sequence[int | str] = (1,),
-    devices: Sequence[str] = ("cpu",),
-    dtypes: Iterable[str] = ("fp32",),
-    rounds: int = 20,
-    lengths: Sequence[int] = LENGTHS,
-    batch_sizes: Sequence[int] = BATCH_SIZES,
-    keeps: Sequence[float] = KEEPS,
-    seed: int = 0,
-) -> Iterator[Map]:
-    """Maps, one per setting, as each is done.
-
-    Parameters
-    ----------
-    backbone : str
-        See `lotbench.engine.loading.locate`; pretrained weights suffice.
-    layers : int, optional
-        Keep only the first layers.
-    rounds : int
-        Most rounds of a cell; a long cell gets fewer, but at least `MIN_ROUNDS`.
-    lengths : sequence of int
-        Tokens; lengths beyond the backbone's positions are skipped.
-    keeps : sequence of float
-        Shares of the tokens that every layer computes.
+def run_map(spec: MapSpec) -> Map:
+    """The map of one setting, measured in a process of its own.
 
     Raises
     ------
     PassFailed
-        If a worker dies.
+        If the worker dies.
     """
-    for setting in launch.settings(devices, threads):
-        for dtype in dict.fromkeys(dtypes):
-            sizes = lengths, batch_sizes, keeps
-            spec = MapSpec(setting, dtype, backbone, layers, *sizes, rounds, seed)
-            label = f"map on {setting}, {dtype}"
-            measured = launch.run_worker(__name__, spec, MeasuredMap, label)
-            yield Map(**launch.provenance("map_id", *setting.parts, dtype), **dict(measured))
+    label = f"map on {spec.setting}, {spec.dtype}"
+    measured = launch.run_worker(__name__, spec, MeasuredMap, label)
+    origin = launch.origin("map_id", *spec.setting.parts, spec.dtype)
+    return Map(**origin, **dict(measured))
 
 
 class MeasuredMap(Record):
@@ -110,7 +80,7 @@ class MeasuredMap(Record):
 
 def run(spec: MapSpec) -> MeasuredMap:
     """The map of one setting, one cell per length and batch size."""
-    device, dtype = prepare(spec.setting), DTYPES[spec.dtype]
+    device, dtype = occupy(spec.setting), DTYPES[spec.dtype]
     backbone = load_backbone(spec.backbone, 2, spec.layers, spec.seed)
     backbone = backbone.eval().to(device, dtype)
     config, depth = backbone.config, len(backbone.layers)
@@ -145,19 +115,17 @@ def _cell(spec: MapSpec, backbone: Backbone, routed: TokenReducer, length: int, 
     device = backbone.model.device
     generator = torch.Generator().manual_seed(spec.seed)
     ids = torch.randint(1, backbone.vocabulary, (size, length), generator=generator)
-    examples = [Example(row, [0] * length) for row in ids.tolist()]
-    nothing = TokenReducer(Params(), len(backbone.layers), backbone.width)
-    dense = ReducedEncoder(backbone, nothing).eval()
-    contenders = {
-        protocol.DENSE: padded_contender(dense, examples, size),
-        protocol.PACKED: packed_contender(dense, examples, size, None),
+    batches = [[Example(row, [0] * length) for row in ids.tolist()]]
+    dense = packed_dense(backbone)
+    calls = {
+        protocol.DENSE: Padded(dense).calls(batches).calls,
+        protocol.PACKED: Packed(dense).calls(batches).calls,
     }
     for keep in spec.keeps:
         masks = [random_mask(keep, size, length, generator).to(device) for _ in backbone.layers]
         encoder = ReducedEncoder(backbone, FixedLeaps(routed, masks)).eval()
-        contenders[str(keep)] = packed_contender(encoder, examples, size, None)
-    calls = {name: contender.calls for name, contender in contenders.items()}
-    timer = CudaTimer(device) if device.type == "cuda" else protocol.wall
+        calls[str(keep)] = Packed(encoder).calls(batches).calls
+    timer = timer_for(device)
     start = time.perf_counter()
     passes = protocol.warm_up(calls, timer)
     fitting = int(CELL_SECONDS * passes / (time.perf_counter() - start))

@@ -8,13 +8,13 @@ from collections.abc import Iterable
 import torch
 
 from lotbench import machine
-from lotbench.measure.protocol import Call
+from lotbench.measure.protocol import Call, CallTimer
 from lotbench.measure.spec import DeviceSetting, Samples
 
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
 
 
-def prepare(setting: DeviceSetting) -> torch.device:
+def occupy(setting: DeviceSetting) -> torch.device:
     """The device of a setting; also sets PyTorch's threads and current device."""
     torch.set_num_threads(setting.threads)
     device = torch.device(setting.device)
@@ -37,6 +37,11 @@ def memory_bytes(device: torch.device) -> float:
         return torch.cuda.get_device_properties(device).total_memory
     known = machine.memory_gib()
     return float("inf") if known is None else known * 2**30
+
+
+def timer_for(device: torch.device) -> CallTimer | CudaTimer:
+    """A new timer of calls on this device."""
+    return CudaTimer(device) if device.type == "cuda" else CallTimer()
 
 
 class CudaTimer:

@@ -23,8 +23,8 @@ from lotbench import machine
 from lotbench.errors import InputError, PassFailed
 from lotbench.measure.spec import DeviceSetting, MapSpec, PassSpec
 
-Spec = TypeVar("Spec")
-Result = TypeVar("Result")
+Sent = TypeVar("Sent")
+Returned = TypeVar("Returned")
 
 log = logging.getLogger(__name__)
 
@@ -73,7 +73,7 @@ def settings(
     )
 
 
-def run_worker(module: str, spec: PassSpec | MapSpec, kind: type[Result], label: str) -> Result:
+def run_worker(module: str, spec: PassSpec | MapSpec, kind: type[Returned], label: str) -> Returned:
     """The result of ``python -m MODULE SPEC OUT LOCK``, read from OUT as ``kind``.
 
     Each line that the worker writes to stderr is logged after ``label``.
@@ -113,7 +113,7 @@ def run_worker(module: str, spec: PassSpec | MapSpec, kind: type[Result], label:
         return TypeAdapter(kind).validate_json(out_path.read_bytes())
 
 
-def work(kind: type[Spec], run: Callable[[Spec], object]) -> None:
+def work(kind: type[Sent], run: Callable[[Sent], object]) -> None:
     """The main function of a worker: writes ``run(SPEC)`` to OUT while no other pass runs here.
 
     Its log goes to stderr, which `run_worker` reads.  It ends with the process that started
@@ -167,7 +167,7 @@ def allocator() -> dict[str, str]:
     return dict(ALLOCATOR) if platform.libc_ver()[0] == "glibc" else {}
 
 
-def provenance(key: str, *parts: str) -> dict[str, Any]:
+def origin(key: str, *parts: str) -> dict[str, Any]:
     """The first fields of a record: its id (under ``key``), time, machine, versions and commit."""
     now = datetime.now(UTC)
     return {

@@ -16,7 +16,7 @@ from itertools import pairwise
 
 import numpy as np
 
-from lotbench.measure.spec import Candidate, Samples, key
+from lotbench.measure.spec import Entry, Samples, key
 from lotbench.store.timing_parts import CallSeconds, Contender, Group, Interval, NoiseFloor, Speedup
 
 Call = Callable[[], object]
@@ -34,20 +34,14 @@ WIDE = 0.10
 STILL_FASTER, MAX_WARM_UP = 0.05, 10
 
 
-def wall(name: str, calls: Sequence[Call], clock: Callable[[], float] = time.perf_counter) -> float:
-    """Seconds that the calls take in sequence."""
-    start = clock()
-    for call in calls:
-        call()
-    return clock() - start
-
-
 class CallTimer:
-    """A timer like `wall` that also keeps the seconds of every call, by contender."""
+    """A timer that also keeps the seconds of every call, by contender."""
 
     def __init__(self, clock: Callable[[], float] = time.perf_counter) -> None:
         self.clock = clock
         self.calls: Samples = {}
+        self.events: Samples = {}
+        """Empty: only a GPU has events."""
 
     def __call__(self, name: str, calls: Sequence[Call]) -> float:
         ticks = [self.clock()]
@@ -58,7 +52,7 @@ class CallTimer:
         return ticks[-1] - ticks[0]
 
 
-def warm_up(contenders: Mapping[str, Sequence[Call]], timer: Timer = wall) -> int:
+def warm_up(contenders: Mapping[str, Sequence[Call]], timer: Timer) -> int:
     """Number of passes until no contender gets faster, from 2 to 10.
 
     Noise only slows, so a contender gets faster if it beats its best time by over 5%.
@@ -80,7 +74,7 @@ def run_rounds(
     rounds: int,
     min_seconds: float,
     seed: int | str,
-    timer: Timer = wall,
+    timer: Timer,
     dense: Collection[str] = (DENSE,),
 ) -> Samples:
     """Seconds per pass of every contender, one sample per round, in round order.
@@ -185,7 +179,7 @@ def pool(runs: Sequence[Mapping[str, list]], names: Iterable[str]) -> dict[str, 
 
 
 @dataclass(frozen=True)
-class Summary:
+class Comparison:
     """The results of one batch size; see `lotbench.store.records.TimingPass`."""
 
     fastest: dict[str, str]
@@ -195,13 +189,13 @@ class Summary:
     contenders: list[Contender]
 
 
-def summarise(
+def compare(
     groups: Sequence[Sequence[Samples]],
-    dense: Sequence[Candidate],
-    candidates: Sequence[Candidate],
+    dense: Sequence[Entry],
+    entries: Sequence[Entry],
     examples: int,
     seed: int,
-) -> Summary:
+) -> Comparison:
     """Noise floor and one entry per contender, from the samples of one or more groups.
 
     Every group includes the dense models, and a contender is compared with the dense models of its
@@ -212,9 +206,9 @@ def summarise(
     ----------
     groups : sequence of sequences of dict, key to samples
         For each group one dict per process (see `run_rounds`).
-    dense : sequence of Candidate
+    dense : sequence of Entry
         Those of each backend; the noise floor is that of the first.
-    candidates : sequence of Candidate
+    entries : sequence of Entry
         Those that are in the samples get an entry.
     examples : int
         Examples in one pass.
@@ -231,34 +225,32 @@ def summarise(
     fastest = fastest_of_backends(pooled, dense)
     best = best_dense(pooled, list(fastest.values()))
 
-    def entry(
-        candidate: Candidate, own: Samples, rounds: list[int], group: int | None
-    ) -> Contender:
-        samples, same = own[candidate.key], fastest[candidate.backend]
-        speed = judged(own[same.key], samples, floor, seed, rounds, candidate == same)
+    def judge(entry: Entry, own: Samples, rounds: list[int], group: int | None) -> Contender:
+        samples, same = own[entry.key], fastest[entry.backend]
+        speed = judged(own[same.key], samples, floor, seed, rounds, entry == same)
         return Contender(
-            name=candidate.name,
-            backend=candidate.backend,
+            name=entry.name,
+            backend=entry.backend,
             group=group,
             seconds_per_example=float(np.median(samples)) / examples,
             samples=samples,
             speedup=Interval(median=speed.median, low=speed.low, high=speed.high),
-            speedup_padded=speedup(own[key(DENSE, candidate.backend)], samples, seed, rounds),
+            speedup_padded=speedup(own[key(DENSE, entry.backend)], samples, seed, rounds),
             flagged=speed.flagged,
             noisy=speed.noisy,
             speedup_best=best
-            and judged(own[best.key], samples, floor, seed, rounds, candidate == best),
-            scores=candidate.scores,
-            trial_id=candidate.trial_id,
-            budget=candidate.budget,
+            and judged(own[best.key], samples, floor, seed, rounds, entry == best),
+            scores=entry.scores,
+            trial_id=entry.trial_id,
+            budget=entry.budget,
         )
 
-    rows = [entry(each, pooled, rounds, None) for each in dense]
+    rows = [judge(each, pooled, rounds, None) for each in dense]
     sizes = [[len(run[first]) for run in group] for group in groups]
     for number, (group, own) in enumerate(zip(groups, sizes, strict=True)):
         samples = pool(group, group[0])
-        rows += [entry(each, samples, own, number) for each in candidates if each.key in samples]
-    return Summary(
+        rows += [judge(each, samples, own, number) for each in entries if each.key in samples]
+    return Comparison(
         fastest={backend: each.name for backend, each in fastest.items()},
         best=best and best.backend,
         noise_floor=floor,
@@ -267,7 +259,7 @@ def summarise(
     )
 
 
-def fastest_of_backends(samples: Samples, dense: Sequence[Candidate]) -> dict[str, Candidate]:
+def fastest_of_backends(samples: Samples, dense: Sequence[Entry]) -> dict[str, Entry]:
     """The faster dense model of each backend, padded or packed: the reference of ``x same``."""
     by_key = {each.key: each for each in dense}
     found = {}
@@ -277,7 +269,7 @@ def fastest_of_backends(samples: Samples, dense: Sequence[Candidate]) -> dict[st
     return found
 
 
-def best_dense(samples: Samples, fastest: Sequence[Candidate]) -> Candidate | None:
+def best_dense(samples: Samples, fastest: Sequence[Entry]) -> Entry | None:
     """The fastest of these that holds its score on the selection split; None if none does.
 
     It is the reference of ``x best``.

@@ -35,7 +35,7 @@ def key(name: str, backend: str) -> str:
 
 
 @dataclass(frozen=True)
-class Candidate:
+class Entry:
     """A stored model at one budget in one backend, to be timed.
 
     Parameters
@@ -75,7 +75,7 @@ class Candidate:
 
     @property
     def model(self) -> tuple[str, str, str]:
-        """Equal for candidates that share one loaded model.
+        """Equal for entries that share one loaded model.
 
         The padded and the packed dense model have the same folder, but do not share one.
         """
@@ -99,38 +99,38 @@ class PassSpec:
     ----------
     task : str
     setting : DeviceSetting
-    dense : sequence of Candidate
+    dense : sequence of Entry
         The dense models, padded and packed, that speed-ups are measured against; a padded one for
-        each backend of the candidates.
-    candidates : sequence of Candidate
+        each backend of the entries.
+    entries : sequence of Entry
         Their names must differ within a backend.
     examples : sequence of Example
+    picked : Picked
+        How the examples were picked.
     batch_sizes : sequence of int
     rounds : int
     min_seconds : float
         Least time of the dense model at each batch size.
     seed : int
         Seed of the shuffled order and of the bootstrap.
-    picked : Picked, optional
-        How the examples were picked.
     process : int
         Number of this worker process; ``rounds`` and ``min_seconds`` are then its share.
     plugins : sequence of str
-        Files or modules with the candidates' methods that the worker may import.
+        Files or modules with the entries' methods that the worker may import.
     dense_model, metric, unable
         For the record; see `lotbench.store.records.TimingPass`.
     """
 
     task: str
     setting: DeviceSetting
-    dense: Sequence[Candidate]
-    candidates: Sequence[Candidate]
+    dense: Sequence[Entry]
+    entries: Sequence[Entry]
     examples: Sequence[Example]
+    picked: Picked
     batch_sizes: Sequence[int] = (1, 32)
     rounds: int = 20
     min_seconds: float = 1.0
     seed: int = 0
-    picked: Picked | None = None
     process: int = 0
     plugins: Sequence[str] = ()
     dense_model: str | None = None
@@ -165,24 +165,43 @@ class GroupTimes:
 class WorkerResult:
     """What one worker measured."""
 
-    device_name: str
     attention: str | None
+    """The kernel of the dense model."""
     groups: dict[int, list[GroupTimes]]
     """By batch size."""
     broken: dict[str, str]
-    """The reason why a candidate could not be timed, by its key."""
+    """The reason why an entry could not be timed, by its key."""
 
 
 @dataclass(frozen=True)
 class MapSpec:
-    """A break-even map in one setting; see `lotbench.measure.breakeven.run_maps`."""
+    """A break-even map in one setting.
+
+    Parameters
+    ----------
+    setting : DeviceSetting
+    dtype : str
+        ``fp32`` or ``bf16``.
+    backbone : str
+        See `lotbench.engine.loading.locate`; pretrained weights suffice.
+    layers : int or None
+        Keep only the first layers.
+    rounds : int
+        Most rounds of a cell; a long cell gets fewer.
+    lengths : sequence of int
+        Tokens; lengths beyond the backbone's positions are skipped.
+    batch_sizes : sequence of int
+    keeps : sequence of float
+        Shares of the tokens that every layer computes.
+    seed : int
+    """
 
     setting: DeviceSetting
     dtype: str
     backbone: str
     layers: int | None
-    lengths: Sequence[int]
-    batch_sizes: Sequence[int]
-    keeps: Sequence[float]
     rounds: int
-    seed: int
+    lengths: Sequence[int] = (32, 64, 128, 256, 512)
+    batch_sizes: Sequence[int] = (1, 8, 32)
+    keeps: Sequence[float] = (0.1, 0.25, 0.5, 0.75, 0.9)
+    seed: int = 0

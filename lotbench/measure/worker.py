@@ -10,56 +10,51 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Sequence
+from pathlib import Path
 
 import torch
 
-from lotbench.engine.encoder import ReducedEncoder
 from lotbench.measure import launch, memory, protocol
 from lotbench.measure.breakdown import time_shares
-from lotbench.measure.contenders import Contender, contender, plan_groups
-from lotbench.measure.devices import CudaTimer, device_name, memory_bytes, prepare
+from lotbench.measure.calls import Calls, Loaded, Packed, Padded, chunks, load_entry, packed_dense
+from lotbench.measure.devices import memory_bytes, occupy, timer_for
 from lotbench.measure.flops import dense_flops
-from lotbench.measure.models import Model, load_model, model_bytes, packed_dense
-from lotbench.measure.spec import (
-    Candidate,
-    GroupTimes,
-    Observation,
-    PassSpec,
-    WorkerResult,
-    key,
-)
+from lotbench.measure.spec import Entry, GroupTimes, Observation, PassSpec, WorkerResult, key
 
 log = logging.getLogger(__name__)
 
 MEMORY_SHARE = 0.25
 """Share of the memory that the models of one group may fill."""
+GROUP_SIZE = 16
+"""Most entries in a group: with more, the samples of one round are too far apart in time."""
 
 
 class Worker:
-    """The dense model and the candidates of one pass, on one device."""
+    """The dense models and the entries of one pass, on one device."""
 
     def __init__(self, spec: PassSpec) -> None:
         self.spec = spec
-        self.device = prepare(spec.setting)
+        self.device = occupy(spec.setting)
         self.examples = sorted(spec.examples, key=lambda example: len(example.input_ids))
-        self.dense: dict[str, Model] = {}
+        self.dense: dict[str, Loaded] = {}
         for each in spec.dense:
             padded = self.dense.get(key(protocol.DENSE, each.backend))
-            if each.name == protocol.PACKED and isinstance(padded, ReducedEncoder):
-                self.dense[each.key] = packed_dense(padded)  # so that both share their weights
+            if each.name == protocol.PACKED and isinstance(padded, Padded):
+                # So that both share their weights.
+                self.dense[each.key] = Packed(packed_dense(padded.encoder.backbone))
             else:
                 self.dense[each.key] = self._load(each)
-        encoders = [each for each in self.dense.values() if isinstance(each, ReducedEncoder)]
-        self.backbone = encoders[0].backbone if encoders else None
+        padded = [each for each in self.dense.values() if isinstance(each, Padded)]
+        self.backbone = padded[0].encoder.backbone if padded else None
         self.broken: dict[str, str] = {}
 
     def run(self) -> WorkerResult:
-        """Time every group of candidates at every batch size."""
+        """Time every group of entries at every batch size."""
         capacity = memory_bytes(self.device) * MEMORY_SHARE
-        groups = plan_groups(self.spec.candidates, model_bytes, capacity)
+        groups = plan_groups(self.spec.entries, capacity)
         timed: dict[int, list[GroupTimes]] = {size: [] for size in self.spec.batch_sizes}
         for number, group in enumerate(groups, start=1):
-            models: dict[tuple[str, ...], Model] = {}
+            models: dict[tuple[str, ...], Loaded] = {}
             for size in self.spec.batch_sizes:
                 label = f"group {number} of {len(groups)}, batch {size}"
                 log.info("%s: %d contenders", label, len(group))
@@ -67,65 +62,56 @@ class Worker:
                 with torch.inference_mode():
                     timed[size].append(self._time(contenders, number, label))
         attention = self.backbone and self.backbone.config._attn_implementation
-        name = device_name(self.spec.setting.device)
-        return WorkerResult(name, attention, timed, self.broken)
+        return WorkerResult(attention, timed, self.broken)
 
-    def _load(self, candidate: Candidate) -> Model:
-        return load_model(candidate, self.device, self.spec.setting.threads, self.spec.plugins)
+    def _load(self, entry: Entry) -> Loaded:
+        return load_entry(entry, self.device, self.spec.setting.threads, self.spec.plugins)
 
     def _contenders(
         self,
-        group: Sequence[Candidate],
-        models: dict[tuple[str, ...], Model],
+        group: Sequence[Entry],
+        models: dict[tuple[str, ...], Loaded],
         size: int,
         label: str,
-    ) -> dict[str, Contender]:
+    ) -> dict[str, Calls]:
         """The dense models and those of the group that run; ``models`` keeps what is loaded."""
-        contenders = {
-            each.key: contender(self.dense[each.key], each, self.examples, size)
-            for each in self.spec.dense
-        }
+        batches = chunks(self.examples, size)
+        contenders = {name: model.calls(batches) for name, model in self.dense.items()}
         first = self.spec.dense[0]
-        again = contender(self.dense[first.key], first, self.examples, size)
-        contenders[key(protocol.AGAIN, first.backend)] = Contender(again.calls)
-        for candidate in group:
-            name = candidate.key
+        again = self.dense[first.key].calls(batches).calls
+        contenders[key(protocol.AGAIN, first.backend)] = Calls(again)
+        for entry in group:
             try:  # a model that raises must not end the pass of the others
-                if candidate.model not in models:
-                    models[candidate.model] = self._load(candidate)
-                own = contender(models[candidate.model], candidate, self.examples, size)
+                if entry.model not in models:
+                    models[entry.model] = self._load(entry)
+                own = models[entry.model].calls(batches, entry.budget)
                 with torch.inference_mode():
                     for call in own.calls:
                         call()
             except Exception as error:
-                self.broken[name] = f"{type(error).__name__}: {error}".splitlines()[0]
-                log.warning("%s: not timed: %s: %s", label, name, self.broken[name])
+                self.broken[entry.key] = f"{type(error).__name__}: {error}".splitlines()[0]
+                log.warning("%s: not timed: %s: %s", label, entry.key, self.broken[entry.key])
             else:
-                contenders[name] = own
+                contenders[entry.key] = own
         return contenders
 
-    def _time(self, contenders: dict[str, Contender], group: int, label: str) -> GroupTimes:
+    def _time(self, contenders: dict[str, Calls], group: int, label: str) -> GroupTimes:
         """The times of one group at one batch size."""
         spec = self.spec
         calls = {name: own.calls for name, own in contenders.items()}
-        timer = CudaTimer(self.device) if self.device.type == "cuda" else protocol.CallTimer()
-        passes = protocol.warm_up(calls, timer)
-        timer.calls.clear()
-        if isinstance(timer, CudaTimer):
-            timer.events.clear()
-        start = time.perf_counter()
+        passes = protocol.warm_up(calls, timer_for(self.device))
+        start, timer = time.perf_counter(), timer_for(self.device)
         seed = f"{spec.seed} {spec.process} {group}"
         dense = [each.key for each in spec.dense]
         samples = protocol.run_rounds(calls, spec.rounds, spec.min_seconds, seed, timer, dense)
         seconds, rounds = time.perf_counter() - start, len(samples[dense[0]])
         log.info("%s: %d warm-up passes, %d rounds in %.1f s", label, passes, rounds, seconds)
-        events = timer.events if isinstance(timer, CudaTimer) else {}
         # After the timed rounds, because observing a call slows it.
         observations = self._observe(contenders) if spec.process == 0 else {}
-        return GroupTimes(samples, timer.calls, events, observations)
+        return GroupTimes(samples, timer.calls, timer.events, observations)
 
-    def _observe(self, contenders: dict[str, Contender]) -> dict[str, Observation]:
-        """What torch models cost beside their time; the others cannot be observed."""
+    def _observe(self, contenders: dict[str, Calls]) -> dict[str, Observation]:
+        """Memory, shares of time and FLOPs of the torch models; others cannot be observed."""
         if self.backbone is None:
             return {}
         lengths = torch.tensor([len(example.input_ids) for example in self.examples])
@@ -133,12 +119,41 @@ class Worker:
         return {
             name: Observation(
                 peak_bytes=memory.peak_bytes(own.calls, self.device),
-                time_shares=time_shares(watched.encoder, own.calls, watched.padded),
-                flops_speedup=dense / watched.flops(),
+                time_shares=time_shares(own.encoder, own.calls, own.encoder.reducer.padded),
+                flops_speedup=dense / own.flops(),
             )
             for name, own in contenders.items()
-            if (watched := own.watched) is not None
+            if own.encoder is not None and own.flops is not None
         }
+
+
+def plan_groups(entries: Sequence[Entry], capacity: float) -> list[list[Entry]]:
+    """Entries in groups of at most `GROUP_SIZE` whose models fit into ``capacity`` bytes.
+
+    All budgets of a model in one backend are in one group, even if they exceed its size, so that
+    each is loaded once.  Without entries there is one empty group, which times dense.
+    """
+    by_model: dict[tuple[str, ...], list[Entry]] = {}
+    for entry in entries:
+        by_model.setdefault(entry.model, []).append(entry)
+    groups: list[list[Entry]] = [[]]
+    used = 0.0
+    for members in by_model.values():
+        size = model_bytes(members[0])
+        full = len(groups[-1]) + len(members) > GROUP_SIZE or used + size > capacity
+        if groups[-1] and full:
+            groups.append([])
+            used = 0.0
+        groups[-1].extend(members)
+        used += size
+    return groups
+
+
+def model_bytes(entry: Entry) -> int:
+    """Size of an entry's saved weights, in bytes."""
+    if entry.graph is not None:
+        return Path(entry.graph).stat().st_size
+    return sum(path.stat().st_size for path in Path(entry.folder).glob("*.safetensors"))
 
 
 if __name__ == "__main__":

@@ -7,6 +7,7 @@ import re
 import shlex
 from typing import Any
 
+from lotbench.backends import EXPORTED
 from lotbench.errors import InputError
 from lotbench.report import text as words
 from lotbench.report.recommend import Advice, Limits, Option
@@ -15,7 +16,6 @@ from lotbench.statistics.evidence import SLACK
 from lotbench.statistics.latency import call_seconds, is_tie, times_slower
 from lotbench.statistics.study import Study
 
-EXPORTED = ("onnx", "openvino")
 UNITS = {"ms": 1e-3, "s": 1.0}
 
 
@@ -139,7 +139,7 @@ def _next(own: Option, study: Study) -> str:
     command = _export(own, study)
     if command is None:
         return f"{study.folder} has no models: run its sweep, then recommend on the new store"
-    if own.backend.startswith(EXPORTED):
+    if own.backend in EXPORTED:
         return command
     return f"{command}  (as a file it runs in another backend than {own.backend}; time it there)"
 
@@ -151,7 +151,7 @@ def _export(own: Option, study: Study) -> str | None:
     if model is None:
         return None
     parts = ["lotbench", "export", str(model), "exported"]
-    if own.backend.startswith(EXPORTED):
+    if own.backend in EXPORTED:
         parts += ["--backend", own.backend]
     if budget:
         parts += ["--budget", str(budget.value)]

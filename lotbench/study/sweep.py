@@ -17,7 +17,7 @@ from lotbench.store.store import Store
 from lotbench.study.checks import check_room
 from lotbench.study.cluster import run_trials
 from lotbench.study.plan import Plan
-from lotbench.study.timing import measure
+from lotbench.timing.run import time_models
 
 log = logging.getLogger(__name__)
 
@@ -84,7 +84,7 @@ def _check_files(planned: Plan) -> None:
 def _time(planned: Plan, config: MeasureConfig, report: Report) -> None:
     """Adds timing passes to the store; the report names the failed ones."""
     ids, plugins = set(planned.trials), planned.sweep.plugins
-    done = measure(Store(planned.folder), config, ids, plugins=plugins)
+    done = time_models(Store(planned.folder), config, ids, plugins=plugins)
     report.timed = done.written
     if done.failed:
         report.failed["timing"] = "\n".join(done.failed)

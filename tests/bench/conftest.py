@@ -88,7 +88,7 @@ def record(benchmark, table: dict[str, tuple[Interval, float]]) -> Ratio:
         seconds = statistics.median(both[paired.CONTENDER])
         with torch.inference_mode(not training):
             benchmark.pedantic(
-                protocol.wall,
+                protocol.CallTimer(),
                 (paired.CONTENDER, contender),
                 rounds=3,
                 iterations=min(int(paired.SAMPLE / seconds) + 1, 100),

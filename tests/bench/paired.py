@@ -85,11 +85,12 @@ def samples(
 ) -> protocol.Samples:
     """Seconds of one pass over the calls of each side, one sample of each per round."""
     with torch.inference_mode(not training):
-        protocol.wall(CONTENDER, contender)
-        times = int(SAMPLE / protocol.wall(CONTENDER, contender)) + 1
+        timer = protocol.CallTimer()
+        timer(CONTENDER, contender)
+        times = int(SAMPLE / timer(CONTENDER, contender)) + 1
         calls = {protocol.DENSE: [*reference] * times, CONTENDER: [*contender] * times}
-        protocol.warm_up(calls)
-        timed = protocol.run_rounds(calls, rounds, REFERENCE, seed=0)
+        protocol.warm_up(calls, timer)
+        timed = protocol.run_rounds(calls, rounds, REFERENCE, 0, timer)
     return {name: [each / times for each in seconds] for name, seconds in timed.items()}
 
 

@@ -19,7 +19,7 @@ from lotbench.data.batches import batches, collate
 from lotbench.data.tokens import Split
 from lotbench.engine.encoder import ReducedEncoder
 from lotbench.losses import task_loss
-from lotbench.measure.contenders import padded_inputs
+from lotbench.measure.calls import padded_inputs
 from lotbench.measure.spec import Example
 from lotbench.reducer import Params, TokenReducer
 from lotbench.study.training import resolve_precision

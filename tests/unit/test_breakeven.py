@@ -11,12 +11,12 @@ from lotbench import cli, registry
 from lotbench.engine.encoder import ReducedEncoder
 from lotbench.errors import InputError
 from lotbench.measure import breakeven, launch, protocol
-from lotbench.measure.breakeven import FixedLeaps, random_mask, run_maps
+from lotbench.measure.breakeven import FixedLeaps, random_mask, run_map
 from lotbench.measure.spec import DeviceSetting, MapSpec
 from lotbench.store.files import write_json
 from lotbench.store.records import Map, MapBackbone
 from lotbench.store.store import Store
-from lotbench.study import timing
+from lotbench.timing import maps
 
 
 @pytest.fixture
@@ -55,7 +55,7 @@ def test_decisions_are_fixed_and_the_routers_and_the_context_token_run(tiny, mak
 @pytest.mark.parametrize(("seconds", "rounds"), [(0.0, 5), (1e9, 7)])
 def test_a_long_cell_gets_fewer_rounds(make_backbone, routed, monkeypatch, seconds, rounds):
     monkeypatch.setattr(breakeven, "CELL_SECONDS", seconds)
-    spec = MapSpec(DeviceSetting("cpu", 1), "fp32", "tiny", None, [6], [2], [0.5], rounds=7, seed=0)
+    spec = MapSpec(DeviceSetting("cpu", 1), "fp32", "tiny", None, rounds=7, keeps=[0.5])
     with torch.inference_mode():
         cell = breakeven._cell(spec, make_backbone(), routed, 6, 2)
     assert cell.rounds == rounds
@@ -67,15 +67,9 @@ def test_a_map_end_to_end(make_backbone, tmp_path, monkeypatch, caplog):
     monkeypatch.setattr(launch, "LOCK", tmp_path / "lock")
     make_backbone(num_labels=2).float().model.save_pretrained(tmp_path / "tiny")
     caplog.set_level(logging.INFO)
-    (record,) = run_maps(
-        backbone=str(tmp_path / "tiny"),
-        layers=2,
-        dtypes=["bf16"],
-        rounds=5,
-        lengths=[8, 16, 512],
-        batch_sizes=[1, 2],
-        keeps=[0.25, 0.5],
-    )
+    setting, backbone = DeviceSetting("cpu", 1), str(tmp_path / "tiny")
+    spec = MapSpec(setting, "bf16", backbone, 2, 5, [8, 16, 512], [1, 2], [0.25, 0.5])
+    record = run_map(spec)
     # The backbone has 64 positions.
     places = [(cell.batch_size, cell.length) for cell in record.cells]
     assert places == [(1, 8), (1, 16), (2, 8), (2, 16)]
@@ -100,20 +94,19 @@ def test_a_map_end_to_end(make_backbone, tmp_path, monkeypatch, caplog):
 def test_the_command_maps_the_backbone_of_the_sweep(tmp_path, monkeypatch):
     sweep = {"name": "toy", "backbone": "tiny", "layers": 2, "tasks": {"sst2": None}}
     write_json(tmp_path / "sweep.json", sweep | {"methods": {"lot": None}})
-    given = {}
+    given = []
 
-    def maps(**options):
-        given.update(options)
-        yield Map.model_validate(map_record("m", "2025", {(1, 64): [2.0]}))
+    def mapped(spec):
+        given.append(spec)
+        return Map.model_validate(map_record("m", "2025", {(1, 64): [2.0]}))
 
-    monkeypatch.setattr(breakeven, "run_maps", maps)
-    monkeypatch.setattr(timing, "read_config", lambda name: None)
+    monkeypatch.setattr(breakeven, "run_map", mapped)
+    monkeypatch.setattr(maps, "read_config", lambda name: None)
     command = ["measure", str(tmp_path), "--map"]
     done = CliRunner().invoke(cli.app, [*command, "--set", "threads=[2]", "--set", "rounds=9"])
     assert done.exit_code == 0, done.output
     assert "maps added: 1" in done.output and "break-even-cpu-1t-fp32.png" in done.output
-    assert (given["backbone"], given["layers"]) == ("tiny", 2)
-    assert (given["threads"], given["rounds"]) == ([2], 9)
+    assert given == [MapSpec(DeviceSetting("cpu", 2), "fp32", "tiny", 2, rounds=9)]
     assert len(Store(tmp_path).maps()) == 1
     for wrong, words in (
         (["--strict"], "--strict"),

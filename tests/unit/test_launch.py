@@ -9,16 +9,22 @@ import pytest
 import torch
 from tiny_models import save, tiny_encoder
 
+from baselines.random_drop import RandomDrop
 from lotbench import engine, machine
 from lotbench.backends import TORCH
 from lotbench.budget import Budget
+from lotbench.engine.checkpoint import load
+from lotbench.engine.encoder import ReducedEncoder
 from lotbench.errors import InputError, PassFailed
-from lotbench.measure import devices, launch, merge, protocol
+from lotbench.measure import devices, launch, protocol, worker
+from lotbench.measure.calls import Packed, Padded, chunks, packed_dense, padded_inputs
 from lotbench.measure.launch import settings
-from lotbench.measure.passes import run_pass
-from lotbench.measure.spec import Candidate, DeviceSetting, Example, PassSpec
+from lotbench.measure.spec import DeviceSetting, Entry, Example, PassSpec
+from lotbench.measure.worker import plan_groups
 from lotbench.store.store import Store
 from lotbench.store.timing_parts import Picked
+from lotbench.timing.merge import rounds_of_processes
+from lotbench.timing.run import run_pass
 
 
 @pytest.fixture(scope="module")
@@ -32,20 +38,19 @@ def folders(tmp_path_factory):
 EXAMPLES = [Example([2, *range(5, 5 + n), 3], [0] * (n + 2)) for n in (3, 7, 1, 9, 4)]
 
 
-def candidate(name, folder, budget=None):
-    return Candidate(name, name.split("@")[0], str(folder), budget)
+def entry(name, folder, budget=None):
+    return Entry(name, name.split("@")[0], str(folder), budget)
 
 
-def spec(dense, candidates, backends=(TORCH,), **more):
+def spec(dense, entries, backends=(TORCH,), **more):
     """A pass over the five examples on one thread."""
     models = [
-        Candidate(name, None, str(dense), backend=backend)
+        Entry(name, None, str(dense), backend=backend)
         for backend in backends
         for name in (protocol.DENSE, protocol.PACKED)
     ]
-    given = {"task": "tiny", "examples": EXAMPLES, **more}
-    setting = DeviceSetting("cpu", 1)
-    return PassSpec(setting=setting, dense=models, candidates=candidates, **given)
+    setting, picked = DeviceSetting("cpu", 1), Picked(examples=5, run=2)
+    return PassSpec("tiny", setting, models, entries, EXAMPLES, picked, **more)
 
 
 def test_settings_cross_devices_and_threads(monkeypatch):
@@ -77,15 +82,6 @@ def test_environment_pins_threads_and_the_allocator(monkeypatch):
     assert launch.allocator() == {}
 
 
-def test_names_must_be_unique_and_not_a_baseline(tmp_path):
-    for names in (["a", "a"], [protocol.DENSE]):
-        candidates = [candidate(name, tmp_path) for name in names]
-        with pytest.raises(InputError, match="is taken"):
-            next(run_pass(spec(tmp_path, candidates)))
-    with pytest.raises(InputError, match=r"measure\.examples"):
-        next(run_pass(spec(tmp_path, [], examples=[])))
-
-
 def test_a_pass_waits_for_another(tmp_path, caplog, monkeypatch):
     from filelock import FileLock
 
@@ -111,73 +107,55 @@ def test_a_worker_that_dies_is_quoted(tmp_path, monkeypatch):
     monkeypatch.setattr(launch.sys, "executable", str(script))
     monkeypatch.setattr(launch, "LOCK", tmp_path / "lock")
     with pytest.raises(PassFailed, match=r"(?s)exit code 3.*loading\nout of memory"):
-        list(run_pass(spec(tmp_path, [])))
+        run_pass(spec(tmp_path, []))
 
 
-def test_padded_inputs_and_ragged_batch_hold_the_same_tokens(folders):
-    from lotbench.conformance.tiny import WIDTH
-    from lotbench.engine.checkpoint import load
-    from lotbench.measure.contenders import padded_inputs, ragged_batch
-    from lotbench.reducer import Params, TokenReducer
+def logits(model, budget=None):
+    with torch.inference_mode():
+        return torch.cat([call() for call in model.calls(chunks(EXAMPLES, 2), budget).calls])
 
+
+def test_padded_and_packed_calls_hold_the_same_tokens(folders):
     encoder = load(folders / "teacher")
     inputs = padded_inputs(EXAMPLES, encoder.backbone.config, torch.device("cpu"))
     assert inputs["attention_mask"].sum(1).tolist() == [5, 9, 3, 11, 6]
     alone = padded_inputs(EXAMPLES[:1], encoder.backbone.config, torch.device("cpu"))
     assert "attention_mask" not in alone
-    encoder.reducer = TokenReducer(Params(), 2, WIDTH)
-    with torch.inference_mode():
-        padded = encoder.backbone.model(**inputs).logits
-        packed = encoder(ragged_batch(EXAMPLES)).logits
-    torch.testing.assert_close(padded, packed, atol=1e-5, rtol=0)
+    packed = Packed(packed_dense(encoder.backbone))
+    torch.testing.assert_close(logits(Padded(encoder)), logits(packed), atol=1e-5, rtol=0)
 
 
-def test_contenders_of_one_model_keep_their_own_budgets(folders):
-    from lotbench.engine.checkpoint import load
-    from lotbench.measure.contenders import packed_contender, padded_contender
-
-    def outputs(contender):
-        return torch.cat([call() for call in contender.calls])
-
+def test_calls_of_one_model_keep_their_own_budgets(folders):
     encoder = load(folders / "routed")
+    # Above threshold 0 every token is processed; above 1 none but the first.
+    budgets = [Budget("threshold", value) for value in (0.0, 1.0)]
+    some, none = (Packed(encoder).calls(chunks(EXAMPLES, 2), budget) for budget in budgets)
     with torch.inference_mode():
-        # Above threshold 0 every token is processed; above 1 none but the first.
-        some, none = (
-            packed_contender(encoder, EXAMPLES, 2, Budget("threshold", x)) for x in (0.0, 1.0)
-        )
-        everything, nothing = outputs(some), outputs(none)
-        dense = outputs(padded_contender(encoder, EXAMPLES, 2))
+        everything, nothing = (torch.cat([run() for run in own.calls]) for own in (some, none))
+    dense = logits(Padded(encoder))
     torch.testing.assert_close(everything, dense, atol=1e-5, rtol=0)
     assert not torch.allclose(nothing, dense, atol=1e-3)
 
 
-def test_a_budget_that_is_a_list_is_timed_as_it_was_trained(tiny, make_batch):
+def test_a_budget_that_is_a_list_is_timed_as_it_was_trained(tiny):
     """As of random-drop with one keep ratio per layer."""
-    from baselines.random_drop import RandomDrop
-    from lotbench.engine.encoder import ReducedEncoder
-    from lotbench.measure.contenders import packed_contender
-
     ratios = [1.0, 0.5, 0.2]
     reducer = RandomDrop(RandomDrop.Params.model_validate({"keep_ratio": ratios}), 3, 32)
-    encoder = ReducedEncoder(tiny, reducer.eval())
-    contender = packed_contender(encoder, EXAMPLES, 2, None)
-    with torch.inference_mode():
-        logits = torch.cat([call() for call in contender.calls])
-    assert logits.shape == (len(EXAMPLES), 3)
+    assert logits(Packed(ReducedEncoder(tiny, reducer.eval()))).shape == (len(EXAMPLES), 3)
 
 
-def test_groups_keep_budgets_together_and_fit_memory():
-    from lotbench.measure.contenders import plan_groups
-
-    items = [candidate(f"{folder}@{i}", folder) for i in range(2) for folder in "abc"]
+def test_groups_keep_budgets_together_and_fit_memory(monkeypatch):
+    items = [entry(f"{folder}@{i}", folder) for i in range(2) for folder in "abc"]
     sizes = {"a": 4, "b": 5, "c": 7}
-    groups = plan_groups(items, lambda each: sizes[each.folder], capacity=10)
+    monkeypatch.setattr(worker, "model_bytes", lambda each: sizes[each.folder])
+    groups = plan_groups(items, 10)
     assert [[each.name for each in group] for group in groups] == [
         ["a@0", "a@1", "b@0", "b@1"],
         ["c@0", "c@1"],
     ]
-    assert [len(g) for g in plan_groups(items, lambda _: 1, 99, limit=4)] == [4, 2]
-    assert plan_groups([], lambda _: 1, 1) == [[]]
+    monkeypatch.setattr(worker, "GROUP_SIZE", 4)
+    assert [len(group) for group in plan_groups(items, 99)] == [4, 2]
+    assert plan_groups([], 1) == [[]]
 
 
 def test_a_worker_ends_with_the_process_that_started_it():
@@ -186,9 +164,9 @@ def test_a_worker_ends_with_the_process_that_started_it():
         "threading.Thread(target=end, daemon=True).start(); time.sleep(60)"
     )
     command = [sys.executable, "-c", code]
-    with subprocess.Popen(command, stdin=subprocess.PIPE) as worker:
-        worker.stdin.close()
-        assert worker.wait(30) == 1
+    with subprocess.Popen(command, stdin=subprocess.PIPE) as process:
+        process.stdin.close()
+        assert process.wait(30) == 1
 
 
 @pytest.mark.slow
@@ -198,18 +176,16 @@ def test_a_pass_end_to_end(folders, tmp_path, monkeypatch, caplog):
     asked = spec(
         folders / "teacher",
         [
-            candidate("routed@0.0", folders / "routed", budget=Budget("threshold", 0.0)),
-            candidate("routed@1.0", folders / "routed", budget=Budget("threshold", 1.0)),
-            candidate("teacher-trial", folders / "teacher"),
+            entry("routed@0.0", folders / "routed", budget=Budget("threshold", 0.0)),
+            entry("routed@1.0", folders / "routed", budget=Budget("threshold", 1.0)),
+            entry("teacher-trial", folders / "teacher"),
         ],
         batch_sizes=(1, 2),
         rounds=8,
         min_seconds=0.0,
-        picked=Picked(examples=5, run=2),
     )
-    results = list(run_pass(asked))
-    records = [result.record for result in results]
-    assert [result.broken for result in results] == [{}, {}]
+    records, broken = run_pass(asked)
+    assert not broken
     assert [record.setting.batch_size for record in records] == [1, 2]
     assert len({record.pass_id for record in records}) == 2
     assert "process 2 of 2: group 1 of 1, batch 2" in caplog.text
@@ -260,20 +236,21 @@ def test_a_pass_end_to_end(folders, tmp_path, monkeypatch, caplog):
 
 
 @pytest.mark.slow
-def test_a_candidate_that_raises_is_left_out_and_named(folders, tmp_path, monkeypatch, caplog):
+def test_an_entry_that_raises_is_left_out_and_named(folders, tmp_path, monkeypatch, caplog):
     monkeypatch.setattr(launch, "LOCK", tmp_path / "lock")
     caplog.set_level(logging.INFO)
-    candidates = [
-        candidate("nowhere", tmp_path / "nowhere"),
-        candidate("odd", folders / "routed", budget=Budget("threshold", 7.0)),
-        candidate("sound", folders / "routed", budget=Budget("threshold", 0.5)),
+    entries = [
+        entry("nowhere", tmp_path / "nowhere"),
+        entry("odd", folders / "routed", budget=Budget("threshold", 7.0)),
+        entry("sound", folders / "routed", budget=Budget("threshold", 0.5)),
     ]
-    asked = spec(folders / "teacher", candidates, batch_sizes=(1, 2), rounds=8, min_seconds=0.0)
-    for result in run_pass(asked):
-        names = [row.name for row in result.record.contenders]
+    asked = spec(folders / "teacher", entries, batch_sizes=(1, 2), rounds=8, min_seconds=0.0)
+    records, broken = run_pass(asked)
+    assert set(broken) == {"torch-fp32: nowhere", "torch-fp32: odd"}
+    assert all(why.startswith("InputError: ") for why in broken.values())
+    for record in records:
+        names = [row.name for row in record.contenders]
         assert names == [protocol.DENSE, protocol.PACKED, "sound"]
-        assert set(result.broken) == {"torch-fp32: nowhere", "torch-fp32: odd"}
-        assert all(why.startswith("InputError: ") for why in result.broken.values())
     assert "not timed: torch-fp32: odd: InputError" in caplog.text
 
 
@@ -281,28 +258,28 @@ def test_a_candidate_that_raises_is_left_out_and_named(folders, tmp_path, monkey
     ("rounds", "shares"), [(2, [2]), (7, [7]), (11, [6, 5]), (20, [4] * 5), (51, [5] * 3 + [4] * 9)]
 )
 def test_there_is_one_process_for_every_four_rounds(rounds, shares):
-    assert merge.rounds_of_processes(rounds) == shares
+    assert rounds_of_processes(rounds) == shares
 
 
 @pytest.mark.slow
 def test_a_pass_in_bfloat16(folders, tmp_path, monkeypatch):
     monkeypatch.setattr(launch, "LOCK", tmp_path / "lock")
-    candidates = [
-        candidate("routed", folders / "routed", budget=Budget("threshold", 0.5)),
-        candidate("scored", folders / "scored", budget=Budget("threshold_scale", 1.0)),
-        candidate("scored@100", folders / "scored", budget=Budget("threshold_scale", 100.0)),
+    entries = [
+        entry("routed", folders / "routed", budget=Budget("threshold", 0.5)),
+        entry("scored", folders / "scored", budget=Budget("threshold_scale", 1.0)),
+        entry("scored@100", folders / "scored", budget=Budget("threshold_scale", 100.0)),
     ]
     asked = spec(
         folders / "teacher",
-        [replace(each, backend="torch-bf16") for each in candidates],
+        [replace(each, backend="torch-bf16") for each in entries],
         ["torch-bf16"],
         batch_sizes=(2,),
         rounds=2,
         min_seconds=0.0,
     )
-    (result,) = run_pass(asked)
-    assert result.record.setting.backends == ["torch-bf16"]
-    found = {row.name: row for row in result.record.contenders}
+    ((record,), _) = run_pass(asked)
+    assert record.setting.backends == ["torch-bf16"]
+    found = {row.name: row for row in record.contenders}
     assert all(min(row.samples) > 0 for row in found.values())
     # A hundred times the threshold leaves [CLS] alone: in half precision too, that is less work.
     assert found["scored@100"].peak_bytes < found["scored"].peak_bytes

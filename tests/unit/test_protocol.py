@@ -11,6 +11,7 @@ from lotbench.measure.protocol import (
     DENSE,
     PACKED,
     CallTimer,
+    compare,
     flagged,
     median_interval,
     noise_floor,
@@ -18,11 +19,9 @@ from lotbench.measure.protocol import (
     percentiles,
     run_rounds,
     speedup,
-    summarise,
-    wall,
     warm_up,
 )
-from lotbench.measure.spec import Candidate, key
+from lotbench.measure.spec import Entry, key
 from lotbench.store.timing_parts import BackendScore, CallSeconds, Interval, NoiseFloor
 
 
@@ -45,7 +44,7 @@ class Machine:
         return run
 
     def timer(self, name, calls):
-        return wall(name, calls, clock=lambda: self.now)
+        return CallTimer(lambda: self.now)(name, calls)
 
 
 def steady(**costs):
@@ -171,7 +170,7 @@ def group(**samples):
 def model(name, backend=TORCH, change=0.0):
     score = BackendScore(score=0.9 + change, change=change, flips=0)
     own = None if name in (DENSE, PACKED) else name
-    return Candidate(name, own, "folder", backend=backend, scores={"selection": score})
+    return Entry(name, own, "folder", backend=backend, scores={"selection": score})
 
 
 @pytest.mark.parametrize(("wrong", "held"), [(3, True), (4, False)])
@@ -180,23 +179,23 @@ def test_exactly_half_a_point_is_held(wrong, held):
     assert BackendScore(score=score, change=score - before, flips=wrong).held is held
 
 
-def summary_of(groups, examples=1):
+def compared(groups, examples=1):
     names = [name for group in groups for own in group[0] for name in [own.split(": ")[1]]]
     others = [model(name) for name in dict.fromkeys(names) if name not in (DENSE, AGAIN, PACKED)]
-    return summarise(groups, [model(DENSE), model(PACKED)], others, examples, seed=0)
+    return compare(groups, [model(DENSE), model(PACKED)], others, examples, seed=0)
 
 
-def rows(summary):
-    return {row.name: row for row in summary.contenders}
+def rows(comparison):
+    return {row.name: row for row in comparison.contenders}
 
 
-def test_summary_compares_with_the_fastest_dense():
+def test_models_are_compared_with_the_fastest_dense():
     # Packed dense is 1.25 times faster than padded, so it is the reference: lot is 2x, not 2.5x.
-    summary = summary_of(
+    comparison = compared(
         [[group(dense=[5.0] * 4, again=[5.0] * 4, packed=[4.0] * 4, lot=[2.0] * 4)]], examples=8
     )
-    found = rows(summary)
-    assert summary.fastest == {TORCH: PACKED} and summary.best == TORCH
+    found = rows(comparison)
+    assert comparison.fastest == {TORCH: PACKED} and comparison.best == TORCH
     assert found["lot"].speedup.median == 2.0
     assert found["lot"].speedup_padded.median == 2.5
     assert found["lot"].seconds_per_example == 0.25
@@ -204,8 +203,8 @@ def test_summary_compares_with_the_fastest_dense():
     assert found[DENSE].speedup.median == 0.8
     assert found[PACKED].flagged is False  # exactly 1, but against itself
     assert AGAIN not in found
-    assert summary.noise_floor.ratio == 0.0
-    assert summary.noise_floor.samples == [5.0] * 4
+    assert comparison.noise_floor.ratio == 0.0
+    assert comparison.noise_floor.samples == [5.0] * 4
 
 
 INT8, BF16 = "onnx-int8", "openvino-bf16"
@@ -229,16 +228,16 @@ def test_same_is_dense_of_the_same_backend_and_best_that_of_any(lost, best, spee
         samples |= {key(name, backend): [each] * 3 for name, each in pair}
         samples[key("lot", backend)] = [lot[backend]] * 3
     changes = {TORCH: 0.0, INT8: -lost, BF16: -0.001}
-    summary = summarise(
+    comparison = compare(
         [[samples]],
         [model(name, backend, changes[backend]) for backend in dense for name in (DENSE, PACKED)],
         [model("lot", backend) for backend in dense],
         examples=1,
         seed=0,
     )
-    assert summary.fastest == {TORCH: DENSE, INT8: PACKED, BF16: DENSE}
-    assert summary.best == best
-    found = {(row.name, row.backend): row for row in summary.contenders}
+    assert comparison.fastest == {TORCH: DENSE, INT8: PACKED, BF16: DENSE}
+    assert comparison.best == best
+    found = {(row.name, row.backend): row for row in comparison.contenders}
     same = {backend: found["lot", backend].speedup.median for backend in dense}
     assert same == {TORCH: 4.0, INT8: 4.0, BF16: 3.0}
     for backend, speed in speeds.items():
@@ -247,7 +246,7 @@ def test_same_is_dense_of_the_same_backend_and_best_that_of_any(lost, best, spee
         assert own.flagged is own.noisy is False
     # Padded dense in torch is slower than the best, which is 1x and not flagged.
     assert found[DENSE, TORCH].speedup_best.median == pytest.approx(speeds[TORCH] / 4)
-    itself = found[summary.fastest[best], best].speedup_best
+    itself = found[comparison.fastest[best], best].speedup_best
     assert (itself.median, itself.flagged) == (1.0, False)
 
 
@@ -264,7 +263,7 @@ def test_the_interval_of_best_is_over_processes():
     ]
     dense = [model(DENSE, TORCH, change=-0.1), model(DENSE, INT8)]
     (own,) = [
-        row for row in summarise([runs], dense, [model("lot")], 1, 0).contenders if row.group == 0
+        row for row in compare([runs], dense, [model("lot")], 1, 0).contenders if row.group == 0
     ]
     assert (own.speedup.low, own.speedup.median, own.speedup.high) == (2.0, 2.0, 2.0)
     best = own.speedup_best
@@ -274,14 +273,14 @@ def test_the_interval_of_best_is_over_processes():
 def test_without_a_dense_model_that_holds_its_score_there_is_no_best():
     samples = {key(name, INT8): [1.0] for name in (DENSE, AGAIN, "lot")}
     lost = [model(DENSE, INT8, change=-0.02)]
-    summary = summarise([[samples]], lost, [model("lot", INT8)], 1, 0)
-    assert summary.best is None
-    assert [row.speedup_best for row in summary.contenders] == [None, None]
+    comparison = compare([[samples]], lost, [model("lot", INT8)], 1, 0)
+    assert comparison.best is None
+    assert [row.speedup_best for row in comparison.contenders] == [None, None]
 
 
-def test_summary_flags_what_noise_explains():
+def test_the_comparison_flags_what_noise_explains():
     # Dense against itself deviates by 0.1, 0.1, 0.1; "same" is 1.05x, "fast" 2x.
-    summary = summary_of(
+    comparison = compared(
         [
             [
                 group(
@@ -295,9 +294,9 @@ def test_summary_flags_what_noise_explains():
         ],
         examples=1,
     )
-    found = rows(summary)
-    assert summary.fastest == {TORCH: DENSE}
-    assert summary.noise_floor.ratio == pytest.approx(0.1)
+    found = rows(comparison)
+    assert comparison.fastest == {TORCH: DENSE}
+    assert comparison.noise_floor.ratio == pytest.approx(0.1)
     assert found["same"].flagged and not found["fast"].flagged
     assert not found["same"].noisy
 
@@ -306,12 +305,12 @@ def test_groups_pair_with_their_own_baselines():
     # The second group ran on a machine half as fast; both contenders are 2x faster than dense.
     first = group(dense=[2.0, 2.0], again=[2.0, 2.0], packed=[2.5, 2.5], a=[1.0, 1.0])
     second = group(dense=[4.0] * 3, again=[4.0] * 3, packed=[5.0] * 3, b=[2.0] * 3)
-    summary = summary_of([[first], [second]])
-    found = rows(summary)
+    comparison = compared([[first], [second]])
+    found = rows(comparison)
     assert found["a"].speedup.median == found["b"].speedup.median == 2.0
     assert (found["a"].group, found["b"].group) == (0, 1)
     assert found[DENSE].samples == [2.0, 2.0, 4.0, 4.0, 4.0]
-    assert [group.rounds for group in summary.groups] == [[2], [3]]
+    assert [group.rounds for group in comparison.groups] == [[2], [3]]
 
 
 def test_samples_of_processes_are_joined_and_widen_the_interval():
@@ -321,11 +320,11 @@ def test_samples_of_processes_are_joined_and_widen_the_interval():
         group(dense=[12.0] * n, again=[12.0] * n, packed=[24.0] * n, a=[12.0 / speed] * n)
         for n, speed in ((2, 2), (2, 3), (3, 4))
     ]
-    summary = summary_of([runs])
-    found = rows(summary)
+    comparison = compared([runs])
+    found = rows(comparison)
     assert found["a"].samples == [6.0, 6.0, 4.0, 4.0, 3.0, 3.0, 3.0]
     assert found["a"].speedup == Interval(median=3.0, low=2.0, high=4.0)
-    assert [group.rounds for group in summary.groups] == [[2, 2, 3]]
+    assert [group.rounds for group in comparison.groups] == [[2, 2, 3]]
     assert found["a"].noisy
 
 
@@ -334,12 +333,12 @@ def test_groups_of_one_process_count_as_one_process():
     def run(dense, name):
         return group(dense=[dense] * 2, again=[dense] * 2, packed=[1.0] * 2, **{name: [1.0] * 2})
 
-    summary = summary_of([[run(4.0, "a"), run(8.0, "a")], [run(4.0, "b"), run(8.0, "b")]])
-    found = rows(summary)
+    comparison = compared([[run(4.0, "a"), run(8.0, "a")], [run(4.0, "b"), run(8.0, "b")]])
+    found = rows(comparison)
     assert found[DENSE].samples == [4.0] * 4 + [8.0] * 4
     # Of two processes a resample is twice the first in one of four cases; of four, 1 in 16.
     assert (found[DENSE].speedup.low, found[DENSE].speedup.high) == (1 / 8, 1 / 4)
-    assert [group.rounds for group in summary.groups] == [[2, 2]] * 2
+    assert [group.rounds for group in comparison.groups] == [[2, 2]] * 2
 
 
 def test_a_process_weighs_the_same_whatever_its_rounds():

@@ -1,24 +1,32 @@
 """Models that are exported, scored and timed in two backends, on a tiny random model."""
 
+import shutil
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
+import torch
 from stores import evaluation, trial, write
 from tiny_models import save, tiny_encoder
 
 from lotbench.audit import audit
 from lotbench.backends import TORCH
 from lotbench.budget import Budget
+from lotbench.config.sections import MeasureConfig
 from lotbench.data.task import Task
 from lotbench.data.tokens import Split
-from lotbench.measure import launch, protocol
-from lotbench.measure.passes import run_pass
-from lotbench.measure.spec import Candidate, DeviceSetting, Example, PassSpec
+from lotbench.errors import InputError
+from lotbench.measure import launch
+from lotbench.measure.spec import DeviceSetting, Entry
 from lotbench.measure.worker import Worker
 from lotbench.store.frame import frame
 from lotbench.store.records import Trial
 from lotbench.store.store import Store
-from lotbench.study import scoring
-from lotbench.study.scoring import Preparer, known_scores
+from lotbench.store.timing_parts import Picked
+from lotbench.timing import prepare
+from lotbench.timing.run import run_pass
+from lotbench.timing.score import Scorer
+from lotbench.timing.select import Selection
 
 pytest.importorskip("onnxruntime")
 pytest.importorskip("onnxscript")
@@ -49,34 +57,45 @@ def task():
     return Task("toy", 2, False, ("accuracy",), *parts, fingerprint="f")
 
 
-def wanted(folders):
-    dense = [
-        Candidate(name, None, str(folders / "dense"), backend=backend)
+ROWS = [evaluation(0.5, 2.0, {"threshold": x}, examples=6) for x in (0.0, 1.0)]
+
+
+@pytest.fixture
+def store(folders, task, tmp_path, monkeypatch):
+    """A store with one model of two budgets; its dense model is the teacher."""
+    monkeypatch.setenv("LOTBENCH_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr(launch, "LOCK", tmp_path / "lock")
+    found = Store(tmp_path / "store")
+    write(found.folder, trial("a", "lot", ROWS, model="models/a"))
+    shutil.copytree(folders / "lot", found.folder / "models" / "a")
+    monkeypatch.setattr(prepare, "_open", lambda *_: (task, str(folders / "dense"), "key"))
+    return found
+
+
+def selected(store) -> Selection:
+    """The model in torch and ONNX, on one thread."""
+    (row,) = store.trials()
+    entries = [
+        Entry(f"a {own.budget}", "a", str(store.model(row)), own.budget, backend)
         for backend in (TORCH, ONNX)
-        for name in (protocol.DENSE, protocol.PACKED)
+        for own in row.evaluations
     ]
-    lot = [
-        Candidate(f"a threshold={x}", "a", str(folders / "lot"), Budget("threshold", x), backend)
-        for backend in (TORCH, ONNX)
-        for x in (0.0, 1.0)
-    ]
-    return dense, lot
+    setting, picked = DeviceSetting("cpu", 1), Picked(examples=6, run=2)
+    return Selection([row], "cpu", [TORCH, ONNX], [2], picked, {setting: entries})
 
 
 @pytest.mark.slow
-def test_a_pass_over_two_backends(folders, task, tmp_path, monkeypatch):
-    store = tmp_path / "store"
-    rows = [evaluation(0.5, 2.0, {"threshold": x}, examples=6) for x in (0.0, 1.0)]
-    row = Trial.model_validate(trial("a", "lot", rows))
-    preparer = Preparer(task, [row], None, "key", tmp_path, {}, [])
-    dense, lot = wanted(folders)
-    dense, lot = (preparer.prepare(each, "cpu") for each in (dense, lot))
-    assert not dense.unable + dense.failed + lot.unable + lot.failed
+def test_models_are_prepared_and_timed_in_two_backends(store, tmp_path, monkeypatch):
+    selection, graphs = selected(store), tmp_path / "graphs"
+    graphs.mkdir()
+    config = MeasureConfig(rounds=3, min_seconds=0.0)
+    ((spec,), failed) = prepare.prepare(store, selection, config, graphs, [])
+    assert not [*spec.unable, *failed]
     # The padded and the packed dense model are not scored as one.
-    assert len({each.model for each in dense.candidates}) == 4
+    assert len({each.model for each in spec.dense}) == 4
     # One graph for both budgets of lot.
-    assert len(list(tmp_path.glob("*.onnx"))) == 3
-    for each in (*dense.candidates, *lot.candidates):
+    assert len(list(graphs.glob("*.onnx"))) == 3
+    for each in (*spec.dense, *spec.entries):
         assert (each.graph is not None) is (each.backend == ONNX)
         assert set(each.scores) == {"validation", "selection"}
         # The exported graph answers as the engine does.
@@ -84,25 +103,8 @@ def test_a_pass_over_two_backends(folders, task, tmp_path, monkeypatch):
         assert each.held
 
     monkeypatch.setattr(launch, "run_worker", lambda module, spec, kind, label: Worker(spec).run())
-    examples = [
-        Example(*pair)
-        for pair in zip(task.validation.input_ids, task.validation.token_type_ids, strict=True)
-    ]
-    spec = PassSpec(
-        "toy",
-        DeviceSetting("cpu", 1),
-        dense.candidates,
-        lot.candidates,
-        examples,
-        (2,),
-        rounds=3,
-        min_seconds=0.0,
-        dense_model="key",
-        metric="accuracy",
-    )
-    (result,) = run_pass(spec)
-    record = result.record
-    assert not result.broken and record.setting.backends == [TORCH, ONNX]
+    ((record,), broken) = run_pass(spec)
+    assert not broken and record.setting.backends == [TORCH, ONNX]
     assert record.setting.label == "cpu-1t-b2" and record.setting.dtype is None
     assert len(record.contenders) == 8 and set(record.fastest) == {TORCH, ONNX}
     best = max(
@@ -116,49 +118,43 @@ def test_a_pass_over_two_backends(folders, task, tmp_path, monkeypatch):
         assert (own.time_shares is None) is (own.backend == ONNX)
         assert (own.peak_bytes is None) is (own.flops_speedup is None) is (own.backend == ONNX)
 
-    write(store, trial("a", "lot", rows))
-    Store(store).write(record)
-    assert not [fault for fault in audit(store).faults if fault.file.startswith("timings")]
-    (_, other) = frame(store).to_dict("records")
+    store.write(record)
+    assert not [fault for fault in audit(store.folder).faults if fault.file.startswith("timings")]
+    (_, other) = frame(store.folder).to_dict("records")
     assert other["real.cpu-1t-b2.backend"] in (TORCH, ONNX)
     assert other["real.cpu-1t-b2-onnx-fp32"] > 0 and other["real.cpu-1t-b2.flops"] > 1
 
-    # Scored once: the record has what another setting needs.
-    monkeypatch.setattr(scoring, "_logits", None)
-    monkeypatch.setattr(Preparer, "_graph", lambda *_: tmp_path)
-    again = Preparer(task, [row], None, "key", tmp_path, known_scores([record]), [])
-    for own in (dense, lot):
-        found = again.prepare(own.candidates, "cpu").candidates
-        assert [each.scores for each in found] == [each.scores for each in own.candidates]
-    # But not on another GPU.
-    gpu = record.setting.model_copy(update={"device": "cuda:0", "device_name": "another"})
-    assert known_scores([record.model_copy(update={"setting": gpu})]) == {}
-    # Nor for another dense model.
-    other = Preparer(task, [row], None, "another", tmp_path, known_scores([record]), [])
-    assert len(other.prepare(dense.candidates, "cpu").failed) == 4
+    # Scored once, even if the pass is interrupted; a changed model is scored again.
+    scored = []
+    predicted = Scorer._predicted
+    monkeypatch.setattr(
+        Scorer, "_predicted", lambda own, each: scored.append(each.key) or predicted(own, each)
+    )
+    assert prepare.prepare(store, selection, config, graphs, []) == ([spec], []) and not scored
+    card = store.folder / "models" / "a" / "lotbench.json"
+    card.write_text(card.read_text() + " ")
+    prepare.prepare(store, selection, config, graphs, [])
+    assert {key.split(" ")[1] for key in scored} == {"a"} and len(scored) == 4
 
 
-def test_what_cannot_be_exported_is_named_once_and_the_rest_goes_on(
-    folders, task, tmp_path, monkeypatch
-):
-    from lotbench.errors import InputError
-
+def test_what_cannot_be_exported_is_named_once_and_the_rest_goes_on(store, tmp_path, monkeypatch):
     tried = []
 
     def refuse(encoder):
         tried.append(encoder)
-        raise InputError("method 'lot': it reads batch.labels")
+        raise InputError(f"method {encoder.reducer.name!r}: it reads batch.labels")
 
-    monkeypatch.setattr(scoring, "export", refuse)
-    row = Trial.model_validate(trial("a", "lot", [evaluation(0.5, 2.0, {"threshold": 1.0})]))
-    preparer = Preparer(task, [row], None, "key", tmp_path, {}, [])
-    found = preparer.prepare(wanted(folders)[1], "cpu")
-    assert [each.backend for each in found.candidates] == [TORCH, TORCH]
-    assert len(tried) == 1 and found.failed == []
-    assert [(each.trial_id, each.budget, each.backend) for each in found.unable] == [
+    export = prepare.export
+    monkeypatch.setattr(
+        prepare, "export", lambda own: (refuse if own.reducer.budget_name else export)(own)
+    )
+    ((spec,), failed) = prepare.prepare(store, selected(store), MeasureConfig(), tmp_path, [])
+    assert [each.backend for each in spec.entries] == [TORCH, TORCH]
+    assert len(tried) == 1 and not failed
+    assert [(each.trial_id, each.budget, each.backend) for each in spec.unable] == [
         ("a", Budget("threshold", x), ONNX) for x in (0.0, 1.0)
     ]
-    assert found.unable[0].why == "method 'lot': it reads batch.labels"
+    assert spec.unable[0].why == "method 'lot': it reads batch.labels"
 
 
 def test_change_and_flips_are_against_the_predictions_in_the_row(
@@ -173,13 +169,21 @@ def test_change_and_flips_are_against_the_predictions_in_the_row(
             evaluation(1.0, 2.0, {"threshold": 1.0}, split="selection", predictions="0101"),
         ],
     )
-    answers = {6: [1, 1, 0, 1, 0, 0], 4: [0, 1, 0, 1]}
-    monkeypatch.setattr(scoring, "load_model", lambda *_: "model")
-    monkeypatch.setattr(scoring, "_logits", lambda _, __, own: np.eye(2)[answers[len(own)]])
-    preparer = Preparer(task, [Trial.model_validate(row)], None, "key", tmp_path, {}, [])
-    candidate = Candidate("a", "a", str(folders / "lot"), Budget("threshold", 1.0), "torch-bf16")
-    (own,) = preparer.prepare([candidate], "cpu").candidates
-    assert own.scores["validation"].score == pytest.approx(4 / 6)
-    assert own.scores["validation"].change == pytest.approx(-1 / 6)
-    assert (own.scores["validation"].flips, own.scores["selection"].flips) == (1, 0)
-    assert own.held and not own.scores["validation"].held  # chosen on selection
+    # By length: validation has 8, 3, 7, 5, 10, 4 tokens, selection 4, 11, 6, 3.
+    answers = {6: [1, 0, 1, 0, 1, 0], 4: [1, 0, 0, 1]}
+    model = SimpleNamespace(
+        calls=lambda batches, budget: SimpleNamespace(
+            calls=[lambda: torch.eye(2)[answers[len(batches[0])]]]
+        )
+    )
+    monkeypatch.setattr("lotbench.timing.score.load_entry", lambda *_: model)
+    monkeypatch.setenv("LOTBENCH_CACHE", str(tmp_path))
+    folder = str(folders / "lot")
+    scorer = Scorer(task, {folder: Trial.model_validate(row)}, "cpu", [])
+    entry = Entry("a", "a", folder, Budget("threshold", 1.0), "torch-bf16")
+    scores = scorer.scores(entry)
+    assert scores["validation"].score == pytest.approx(4 / 6)
+    assert scores["validation"].change == pytest.approx(-1 / 6)
+    assert (scores["validation"].flips, scores["selection"].flips) == (1, 0)
+    # Whether a backend holds the score is chosen on selection.
+    assert scores["selection"].held and not scores["validation"].held

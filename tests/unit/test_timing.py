@@ -16,15 +16,14 @@ from lotbench.data.tokens import Split
 from lotbench.errors import InputError, PassFailed
 from lotbench.lot import LeapOfThought
 from lotbench.measure import protocol
-from lotbench.measure.contenders import chunks
-from lotbench.measure.passes import PassResult
-from lotbench.measure.spec import Example
+from lotbench.measure.calls import chunks
+from lotbench.measure.spec import Entry, Example, PassSpec
 from lotbench.store.files import write_json
 from lotbench.store.records import TimingPass, Trial
 from lotbench.store.store import Store
-from lotbench.study import timing as study_timing
-from lotbench.study.scoring import Prepared, Preparer
-from lotbench.study.timing import measure, pick
+from lotbench.timing import prepare, run, select
+from lotbench.timing.prepare import pick
+from lotbench.timing.run import time_models
 
 
 def split(lengths) -> Split:
@@ -82,8 +81,23 @@ def test_an_example_keeps_its_text_seed():
     assert example == Example([2] * 5, [2] * 5, text_seed=2)
 
 
-def result(record, **broken) -> PassResult:
-    return PassResult(TimingPass.model_validate(record), broken)
+def ready(store, selection, config, folder, plugins):
+    """A pass over all that is selected in each setting, without graphs and scores."""
+    dense, examples = [Entry("dense", None, "dense")], [Example([2], [0])] * 32
+    sizes, more = selection.batch_sizes, {"plugins": plugins}
+    task = selection.trials[0].task
+    return [
+        PassSpec(task, setting, dense, entries, examples, selection.picked, sizes, **more)
+        for setting, entries in selection.entries.items()
+    ], []
+
+
+@pytest.fixture
+def passes(monkeypatch):
+    """The specs of the passes that are run; they have no records."""
+    specs = []
+    monkeypatch.setattr(run, "run_pass", lambda spec: specs.append(spec) or ([], {}))
+    return specs
 
 
 @pytest.fixture
@@ -99,23 +113,19 @@ def timed_store(tmp_path, monkeypatch):
         row = trial(name, "lot", [evaluation(0.9, 2.0)], model=f"models/{name}", config=config)
         write(tmp_path, row)
 
-    def passes(*_):
-        rows = [contender("dense", 1.0), contender("a", 1.8, "a")]
-        yield result(timing("steady", "2025-01-01", rows, batch_size=1, processes=1))
-        yield result(timing("noisy", "2025-01-02", [rows[0], rows[1] | {"noisy": True}]))
-
-    monkeypatch.setattr(study_timing.passes, "run_pass", passes)
-    task = SimpleNamespace(name="toy", metrics=("accuracy",))
-    inputs = study_timing.Inputs(task, [Example([2], [0])] * 32, tmp_path, None, "key")
-    monkeypatch.setattr(study_timing, "_inputs", lambda *_: inputs)
-    monkeypatch.setattr(Preparer, "prepare", lambda _, given, device: Prepared(list(given)))
-    monkeypatch.setattr(study_timing.backends, "chosen", lambda *_: [TORCH])
+    rows = [contender("dense", 1.0), contender("a", 1.8, "a")]
+    steady = timing("steady", "2025-01-01", rows, batch_size=1, processes=1)
+    noisy = timing("noisy", "2025-01-02", [rows[0], rows[1] | {"noisy": True}])
+    records = [TimingPass.model_validate(each) for each in (steady, noisy)]
+    monkeypatch.setattr(run, "run_pass", lambda _: (records, {}))
+    monkeypatch.setattr(run, "prepare", ready)
+    monkeypatch.setattr(select.backends, "chosen", lambda *_: [TORCH])
     monkeypatch.setenv("LOTBENCH_CACHE", str(tmp_path / "cache"))
     return tmp_path
 
 
 def test_measure_imports_only_the_plugins_that_the_caller_names(
-    timed_store, tmp_path, caplog, monkeypatch
+    timed_store, tmp_path, caplog, passes
 ):
     plugin = tmp_path / "a_plugin_to_time.py"
     plugin.write_text(
@@ -129,21 +139,17 @@ def test_measure_imports_only_the_plugins_that_the_caller_names(
         {"method": "method-to-time", "version": 1, "plugins": [str(plugin)], "params": {}}
         | {"n_labels": 2, "max_length": 128},
     )
-    specs = []
-    monkeypatch.setattr(
-        study_timing.passes, "run_pass", lambda spec: specs.append(spec) or iter(())
-    )
     store = Store(timed_store)
-    measure(store, MeasureConfig(), again=True)
+    time_models(store, MeasureConfig(), again=True)
     assert (
         "'method-to-time' is not installed" in caplog.text and f"--plugin {plugin}" in caplog.text
     )
-    assert not specs and not plugin.with_suffix(".imported").exists()
-    measure(store, MeasureConfig(), again=True, plugins=[str(plugin)])
-    assert [each.trial_id for each in specs[0].candidates] == ["a"]
-    assert specs[0].plugins == [str(plugin)]
+    assert not passes and not plugin.with_suffix(".imported").exists()
+    time_models(store, MeasureConfig(), again=True, plugins=[str(plugin)])
+    assert [each.trial_id for each in passes[0].entries] == ["a"]
+    assert passes[0].plugins == [str(plugin)]
     with pytest.raises(InputError, match=r"absent\.py"):
-        measure(store, MeasureConfig(), again=True, plugins=["absent.py"])
+        time_models(store, MeasureConfig(), again=True, plugins=["absent.py"])
 
 
 @pytest.mark.parametrize(
@@ -164,33 +170,25 @@ def test_strict_stores_the_passes_that_are_not_noisy(timed_store, options, code,
     assert len([line for line in caplog.messages if "timed by one process" in line]) == 1
 
 
-def test_models_are_timed_against_dense_of_their_own_backbone_alone(
-    timed_store, monkeypatch, caplog
-):
+def test_models_are_timed_against_dense_of_their_own_backbone_alone(timed_store, passes, caplog):
     other = {"backbone": "huge", "task": "toy", "teacher": {}, "method": "lot"}
     row = trial("b", "lot", [evaluation(0.9, 2.0)], model="models/a", config=other)
     write(timed_store, row)
-    passes = []
-
-    def timed(spec):
-        passes.append(([each.name for each in spec.candidates], spec.batch_sizes))
-        return iter(())
-
-    monkeypatch.setattr(study_timing.passes, "run_pass", timed)
     for each in Store(timed_store).trials():
         row = each.content()
         row["evaluations"][0]["examples"] = 5
         write(timed_store, row)
-    measure(Store(timed_store), MeasureConfig(batch_sizes=[1, 5, 8]))
+    time_models(Store(timed_store), MeasureConfig(batch_sizes=[1, 5, 8]))
     # Five texts fill no batch of eight.
-    assert sorted(passes) == [(["a"], [1, 5]), (["b"], [1, 5])]
+    found = [([each.name for each in spec.entries], spec.batch_sizes) for spec in passes]
+    assert sorted(found) == [(["a"], [1, 5]), (["b"], [1, 5])]
     assert "toy: 5 texts are too few for a batch of 8" in caplog.messages
     passes.clear()
-    measure(Store(timed_store), MeasureConfig(batch_sizes=[8]))
+    time_models(Store(timed_store), MeasureConfig(batch_sizes=[8]))
     assert passes == []
 
 
-def test_only_the_targets_asked_for_are_timed(timed_store, monkeypatch):
+def test_only_the_targets_asked_for_are_timed(timed_store, passes):
     row = Store(timed_store).trial("a").content()
     points = {2: 0.5, 4: 0.7, 8: 0.9}
     row["evaluations"] = [
@@ -198,15 +196,9 @@ def test_only_the_targets_asked_for_are_timed(timed_store, monkeypatch):
         for target, budget in points.items()
     ]
     write(timed_store, row)
-    timed = []
-
-    def record(spec):
-        timed.append([each.budget.value for each in spec.candidates])
-        return iter(())
-
-    monkeypatch.setattr(study_timing.passes, "run_pass", record)
-    measure(Store(timed_store), MeasureConfig(batch_sizes=[8], targets=[2, 8]))
-    measure(Store(timed_store), MeasureConfig(batch_sizes=[8]))
+    time_models(Store(timed_store), MeasureConfig(batch_sizes=[8], targets=[2, 8]))
+    time_models(Store(timed_store), MeasureConfig(batch_sizes=[8]))
+    timed = [[each.budget.value for each in spec.entries] for spec in passes]
     assert timed == [[0.5, 0.9], [0.5, 0.7, 0.9]]
     wrong = CliRunner().invoke(cli.app, ["measure", str(timed_store), "--set", "targets=[3]"])
     assert "3 is not a target of the trials" in str(wrong.exception)
@@ -222,18 +214,19 @@ def test_a_model_that_cannot_be_timed_does_not_stop_the_others(timed_store, monk
     row = trial("c", "dense", [evaluation(0.9, 1.0)], seed=1, config=config | {"task": "toy"})
     write(timed_store, row)
 
-    def passes(spec):
+    def timed(spec):
         if (spec.task, spec.setting.threads) == ("other", 2):
             raise PassFailed("its last lines: killed")
         rows = [contender("dense", 1.0), contender("a", 1.8, "a")]
         record = timing(f"{spec.task}-{spec.setting.threads}-{next(count)}", "2025-01-01", rows)
-        yield result(record, **({"a k=3": "RuntimeError: no"} if spec.task == "toy" else {}))
+        broken = {"a k=3": "RuntimeError: no"} if spec.task == "toy" else {}
+        return [TimingPass.model_validate(record)], broken
 
     count = itertools.count()
-    monkeypatch.setattr(study_timing.passes, "run_pass", passes)
+    monkeypatch.setattr(run, "run_pass", timed)
     caplog.set_level(logging.INFO)
     block = MeasureConfig(batch_sizes=[32], threads=[2, 1])
-    done = measure(Store(timed_store), block)
+    done = time_models(Store(timed_store), block)
     stored = {record.pass_id: record for record in Store(timed_store).timings()}
     assert sorted(stored) == ["other-1-0", "toy-1-2", "toy-2-1"] and done.written == 3
     assert not any("broken" in record.content() for record in stored.values())
@@ -251,44 +244,42 @@ def test_a_stored_configuration_that_cannot_be_read_is_named(timed_store):
     row["config"]["rounds"] = 3
     write(timed_store, row)
     with pytest.raises(InputError, match=r"^trials/a\.json: config\.rounds: unknown key"):
-        measure(Store(timed_store), MeasureConfig())
+        time_models(Store(timed_store), MeasureConfig())
 
 
-def test_a_pass_on_another_machine_does_not_count(timed_store, monkeypatch):
-    asked = []
-    monkeypatch.setattr(study_timing.passes, "run_pass", lambda *_: asked.append(1) or iter(()))
+def test_a_pass_on_another_machine_does_not_count(timed_store, passes):
     picked = {"examples": 64, "run": 32}
-    here = {"device_name": study_timing.device_name("cpu"), "picked": picked}
+    here = {"device_name": select.device_name("cpu"), "picked": picked}
     origin = {"machine": machine.record(), "versions": machine.versions()}
     origin |= {"protocol": protocol.VERSION, "engine": engine.VERSION}
 
-    def passes(name, created, setting, **origin):
+    def again(name, created, setting, **origin):
         rows = [contender("a", 1.8, "a", backend=TORCH)]
         record = timing(name, created, rows, backends=[TORCH], **setting) | origin
         write(timed_store, record)
-        asked.clear()
-        measure(Store(timed_store), MeasureConfig(batch_sizes=[32]))
-        return len(asked)
+        passes.clear()
+        time_models(Store(timed_store), MeasureConfig(batch_sizes=[32]))
+        return len(passes)
 
-    assert passes("a", "2025-01-01", here | {"device_name": "elsewhere"}, **origin) == 1
-    assert passes("b", "2025-01-02", here | {"picked": {"examples": 32, "run": 32}}, **origin) == 1
+    assert again("a", "2025-01-01", here | {"device_name": "elsewhere"}, **origin) == 1
+    assert again("b", "2025-01-02", here | {"picked": {"examples": 32, "run": 32}}, **origin) == 1
     for library in ("torch", "transformers"):
         other = {"versions": machine.versions() | {library: "0.1"}}
-        assert passes(f"c-{library}", "2025-01-03", here, **origin | other) == 1
-    assert passes("d", "2025-01-04", here, **origin | {"machine": {"cpu_id": "0-0-0"}}) == 1
+        assert again(f"c-{library}", "2025-01-03", here, **origin | other) == 1
+    assert again("d", "2025-01-04", here, **origin | {"machine": {"cpu_id": "0-0-0"}}) == 1
     for version in ("protocol", "engine"):
-        assert passes(f"d-{version}", "2025-01-04", here, **origin | {version: 0}) == 1
-    assert passes("e", "2025-01-05", here, **origin) == 0
+        assert again(f"d-{version}", "2025-01-04", here, **origin | {version: 0}) == 1
+    assert again("e", "2025-01-05", here, **origin) == 0
     # What a newer pass of another machine has superseded is timed anew.
-    assert passes("f", "2025-01-06", here | {"device_name": "elsewhere"}, **origin) == 1
+    assert again("f", "2025-01-06", here | {"device_name": "elsewhere"}, **origin) == 1
 
 
 def test_models_are_not_timed_on_changed_data(tmp_path, monkeypatch):
     config = {"backbone": "tiny", "task": "toy", "teacher": {}, "method": "lot"}
     row = trial("a", "lot", [evaluation(0.9, 2.0)], config=config, data={"fingerprint": "old"})
     changed = Trial.model_validate(row)
-    monkeypatch.setattr(study_timing, "load_tokenizer", lambda _: None)
+    monkeypatch.setattr(prepare, "load_tokenizer", lambda _: None)
     task = SimpleNamespace(name="toy", fingerprint="new")
-    monkeypatch.setattr(study_timing, "load_task", lambda *_: task)
+    monkeypatch.setattr(prepare, "load_task", lambda *_: task)
     with pytest.raises(InputError, match="the data of toy is no longer what its trials"):
-        study_timing._inputs(Store(tmp_path), [changed], MeasureConfig())
+        prepare._open(Store(tmp_path), SimpleNamespace(trials=[changed]))

@@ -7,11 +7,13 @@ a process share one layout, so only an interval over several processes includes 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import Any
 
-from lotbench.measure import protocol
+from lotbench import engine
+from lotbench.measure import launch, protocol
+from lotbench.measure.devices import device_name
 from lotbench.measure.spec import GroupTimes, PassSpec, WorkerResult, key
+from lotbench.store.records import TimingPass
 from lotbench.store.timing_parts import Contender, TimingSetting
 
 ROUNDS_EACH = 4
@@ -23,10 +25,8 @@ def rounds_of_processes(rounds: int) -> list[int]:
     return [rounds // count + (number < rounds % count) for number in range(count)]
 
 
-def merge(
-    spec: PassSpec, results: Sequence[WorkerResult], batch_size: int
-) -> tuple[TimingSetting, protocol.Summary]:
-    """Setting, noise floor and contenders of one batch size.
+def merge(spec: PassSpec, results: Sequence[WorkerResult], batch_size: int) -> TimingPass:
+    """The record of one batch size; entries that raised in a process are left out.
 
     Parameters
     ----------
@@ -37,31 +37,41 @@ def merge(
     batch_size : int
     """
     broken = {name for result in results for name in result.broken}
-    candidates = [each for each in spec.candidates if each.key not in broken]
     groups = list(zip(*(result.groups[batch_size] for result in results), strict=True))
-    dropped = {each.key for each in spec.candidates} & broken
     samples = [
-        [{k: v for k, v in process.samples.items() if k not in dropped} for process in group]
+        [{k: v for k, v in process.samples.items() if k not in broken} for process in group]
         for group in groups
     ]
-    picked: dict[str, Any] = {} if spec.picked is None else {"picked": spec.picked}
-    setting = TimingSetting(
-        device=spec.setting.device,
-        device_name=results[0].device_name,
-        threads=spec.setting.threads,
-        backends=list(dict.fromkeys(each.backend for each in spec.dense)),
-        batch_size=batch_size,
-        examples=len(spec.examples),
-        attention=results[0].attention,
-        rounds=spec.rounds,
-        min_seconds=spec.min_seconds,
-        seed=spec.seed,
-        processes=len(results),
-        **picked,
+    found = protocol.compare(samples, spec.dense, spec.entries, len(spec.examples), spec.seed)
+    unable: dict[str, Any] = {"unable": list(spec.unable)} if spec.unable else {}
+    return TimingPass(
+        **launch.origin("pass_id", spec.task, *spec.setting.parts, f"b{batch_size}"),
+        task=spec.task,
+        protocol=protocol.VERSION,
+        engine=engine.VERSION,
+        setting=TimingSetting(
+            device=spec.setting.device,
+            device_name=device_name(spec.setting.device),
+            threads=spec.setting.threads,
+            backends=list(dict.fromkeys(each.backend for each in spec.dense)),
+            batch_size=batch_size,
+            examples=len(spec.examples),
+            attention=results[0].attention,
+            rounds=spec.rounds,
+            min_seconds=spec.min_seconds,
+            seed=spec.seed,
+            processes=len(results),
+            picked=spec.picked,
+        ),
+        dense_model=spec.dense_model,
+        metric=spec.metric,
+        fastest=found.fastest,
+        best=found.best,
+        noise_floor=found.noise_floor,
+        groups=found.groups,
+        contenders=[_completed(row, groups) for row in found.contenders],
+        **unable,
     )
-    summary = protocol.summarise(samples, spec.dense, candidates, len(spec.examples), spec.seed)
-    rows = [_completed(row, groups) for row in summary.contenders]
-    return setting, replace(summary, contenders=rows)
 
 
 def _completed(row: Contender, groups: Sequence[Sequence[GroupTimes]]) -> Contender:

@@ -1,0 +1,185 @@
+"""The calls of a model in a backend, one per batch; the clock times them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from copy import deepcopy
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any, TypeVar
+
+import torch
+
+from lotbench.backends import BY_NAME
+from lotbench.batch import Batch
+from lotbench.budget import Budget
+from lotbench.deploy.session import Session, feed, open_session
+from lotbench.engine.backbone import Backbone
+from lotbench.engine.checkpoint import load
+from lotbench.engine.encoder import ReducedEncoder
+from lotbench.measure.devices import DTYPES
+from lotbench.measure.flops import dense_flops, reduced_flops
+from lotbench.measure.protocol import PACKED, Call
+from lotbench.measure.spec import Entry, Example
+from lotbench.ragged import Ragged
+from lotbench.reducer import Outputs, Params, TokenReducer
+
+Item = TypeVar("Item")
+Batches = Sequence[Sequence[Example]]
+
+
+@dataclass(frozen=True)
+class Calls:
+    """The calls of a model, one per batch; each returns logits, shape (B, C)."""
+
+    calls: list[Call]
+    encoder: ReducedEncoder | None = None
+    """The engine behind them, which can be observed; None for compiled and exported models."""
+    flops: Callable[[], float] | None = None
+    """FLOPs of one pass over the calls."""
+
+
+@dataclass(frozen=True)
+class Padded:
+    """A dense model on padded batches: the untouched Hugging Face model, or its compiled form."""
+
+    encoder: ReducedEncoder
+    compiled: bool = False
+
+    def calls(self, batches: Batches, budget: Budget | None = None) -> Calls:
+        """The calls on these batches; dense has no budget."""
+        model = self.encoder.backbone.model.eval()
+        inputs = [padded_inputs(batch, model.config, model.device) for batch in batches]
+        run = self._compiled if self.compiled else model
+        calls: list[Call] = [lambda given=given: run(**given).logits for given in inputs]
+        if self.compiled:
+            return Calls(calls)
+        lengths = torch.tensor([len(each.input_ids) for batch in batches for each in batch])
+        total = float(dense_flops(lengths, self.encoder.backbone).sum())
+        return Calls(calls, self.encoder, lambda: total)
+
+    @cached_property
+    def _compiled(self) -> Callable[..., Any]:
+        """The model compiled for batches of any size and length."""
+        return torch.compile(self.encoder.backbone.model.eval(), dynamic=True)
+
+
+@dataclass(frozen=True)
+class Packed:
+    """A model in the engine, on ragged batches."""
+
+    encoder: ReducedEncoder
+
+    def calls(self, batches: Batches, budget: Budget | None = None) -> Calls:
+        """The calls on these batches at a budget; None is the trained one."""
+        encoder = self.encoder
+        if budget and budget.value != encoder.reducer.budget:
+            # A copy, so that each budget of one model has its own.
+            encoder = ReducedEncoder(encoder.backbone, deepcopy(encoder.reducer)).eval()
+            encoder.reducer.budget = budget.value
+        ragged = [
+            Batch.from_ids(
+                [example.input_ids for example in batch],
+                [example.token_type_ids for example in batch],
+                text_seed=[example.text_seed for example in batch],
+            ).to(encoder.backbone.model.device)
+            for batch in batches
+        ]
+
+        def call(batch: Batch) -> Outputs:
+            # A new layout, since computing its cached properties is part of a real call.
+            layout = Ragged(batch.layout.cu_seqlens, batch.layout.sizes)
+            return encoder(replace(batch, layout=layout))
+
+        def flops() -> float:
+            traces = [call(batch).trace for batch in ragged]
+            counts = [reduced_flops(trace, encoder.backbone, encoder.reducer) for trace in traces]
+            return float(torch.cat(counts).sum())
+
+        return Calls([lambda batch=batch: call(batch).logits for batch in ragged], encoder, flops)
+
+
+@dataclass(frozen=True)
+class Exported:
+    """An exported graph in a runtime, on padded batches."""
+
+    session: Session
+
+    def calls(self, batches: Batches, budget: Budget | None = None) -> Calls:
+        """The calls on these batches; the mask is an input of the graph, so it is always given."""
+        feeds = [
+            feed(
+                self.session.inputs,
+                [example.input_ids for example in batch],
+                [example.token_type_ids for example in batch],
+                [example.text_seed for example in batch],
+                budget=budget and budget.value,
+            )
+            for batch in batches
+        ]
+        return Calls([lambda arrays=arrays: self.session(arrays) for arrays in feeds])
+
+
+Loaded = Padded | Packed | Exported
+"""A model in its backend."""
+
+
+def load_entry(
+    entry: Entry, device: torch.device, threads: int, plugins: Sequence[str] = ()
+) -> Loaded:
+    """The model of an entry in its backend.
+
+    Raises
+    ------
+    InputError
+        If the model cannot be read, or the runtime refuses the graph.
+    """
+    if entry.graph is not None:
+        return Exported(open_session(Path(entry.graph), entry.backend, threads))
+    backend = BY_NAME[entry.backend]
+    encoder = load_engine(entry, plugins).to(device, DTYPES[backend.precision])
+    return Padded(encoder, backend.compiled) if encoder.reducer.padded else Packed(encoder)
+
+
+def load_engine(entry: Entry, plugins: Sequence[str] = ()) -> ReducedEncoder:
+    """The model of an entry in the engine, in float32 on the CPU, at its trained budget."""
+    encoder = load(Path(entry.folder), plugins).eval()
+    if entry.trial_id is None and entry.name == PACKED:
+        return packed_dense(encoder.backbone)
+    return encoder
+
+
+def packed_dense(backbone: Backbone) -> ReducedEncoder:
+    """The dense model on the packed path."""
+    nothing = TokenReducer(Params(), len(backbone.layers), backbone.width)
+    return ReducedEncoder(backbone, nothing).eval()
+
+
+def padded_inputs(
+    examples: Sequence[Example], config: Any, device: torch.device
+) -> dict[str, torch.Tensor]:
+    """Keyword arguments of a Hugging Face model for one padded batch, each of shape (B, N).
+
+    A batch that needs no padding has no mask, since the model is faster without one.
+    """
+    lengths = [len(example.input_ids) for example in examples]
+    longest = max(lengths)
+
+    def table(rows: list[list[int]], fill: int) -> torch.Tensor:
+        padded = [row + [fill] * (longest - len(row)) for row in rows]
+        return torch.tensor(padded, device=device)
+
+    ids = [example.input_ids for example in examples]
+    inputs = {"input_ids": table(ids, config.pad_token_id or 0)}
+    if getattr(config, "type_vocab_size", 0) > 1:
+        inputs["token_type_ids"] = table([example.token_type_ids for example in examples], 0)
+    if min(lengths) < longest:
+        mask = torch.arange(longest)[None] < torch.tensor(lengths)[:, None]
+        inputs["attention_mask"] = mask.to(device, torch.int64)
+    return inputs
+
+
+def chunks(items: Sequence[Item], size: int) -> list[Sequence[Item]]:
+    """The items in order, ``size`` at a time; the last chunk may be smaller."""
+    return [items[start : start + size] for start in range(0, len(items), size)]

@@ -1,0 +1,185 @@
+"""Prepare stored models for their passes: the timed texts, the exported graphs, the scores."""
+
+from __future__ import annotations
+
+import logging
+import math
+import time
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+
+from lotbench.backends import BY_NAME
+from lotbench.config.sections import MeasureConfig
+from lotbench.data.task import Task, load_task
+from lotbench.data.tokens import Split
+from lotbench.deploy.graph import export
+from lotbench.deploy.quantise import quantise_file
+from lotbench.engine.loading import load_tokenizer
+from lotbench.errors import InputError
+from lotbench.measure import launch, protocol
+from lotbench.measure.calls import load_engine
+from lotbench.measure.spec import Entry, Example, PassSpec, key
+from lotbench.store.store import Store
+from lotbench.store.timing_parts import Unable
+from lotbench.study.checks import check_data, stored_config
+from lotbench.study.teacher import Artefacts
+from lotbench.timing.score import Scorer, example_of
+from lotbench.timing.select import Selection
+
+log = logging.getLogger(__name__)
+
+
+def prepare(
+    store: Store,
+    selection: Selection,
+    config: MeasureConfig,
+    folder: Path,
+    plugins: Sequence[str],
+) -> tuple[list[PassSpec], list[str]]:
+    """A pass for each setting of a selection, and why models failed that are in none.
+
+    The models are exported to the folder and scored in their backends.
+    """
+    task, dense_folder, dense_model = _open(store, selection)
+    rows = {str(own.resolve()): each for each in selection.trials if (own := store.model(each))}
+    scorer = Scorer(task, rows, selection.device, plugins)
+    models = [
+        Entry(name, None, dense_folder, backend=backend)
+        for backend in selection.backends
+        for name in (protocol.DENSE, protocol.PACKED)
+        if name == protocol.DENSE or not BY_NAME[backend].compiled
+    ]
+    # Scoring would disturb the pass of another process, and be disturbed.
+    with launch.exclusive(launch.LOCK):
+        dense, unable, failed = _ready(models, scorer, folder, plugins)
+        failed += [
+            f"{task.name}: {key(each.trial_id, each.backend)}: {each.why}" for each in unable
+        ]
+        able = {each.backend for each in dense if each.name == protocol.DENSE}
+        wanted = {each.key: each for own in selection.entries.values() for each in own}
+        reduced = [each for each in wanted.values() if each.backend in able]
+        ready, unable, broken = _ready(reduced, scorer, folder, plugins)
+    by_key = {each.key: each for each in ready}
+    specs = [
+        PassSpec(
+            task=task.name,
+            setting=setting,
+            dense=[each for each in dense if each.backend in able],
+            entries=[by_key[each.key] for each in entries if each.key in by_key],
+            examples=pick(task.validation, selection.picked.examples, selection.picked.run),
+            picked=selection.picked,
+            batch_sizes=selection.batch_sizes,
+            rounds=config.rounds,
+            min_seconds=config.min_seconds,
+            seed=selection.trials[0].seed,
+            plugins=plugins,
+            dense_model=dense_model,
+            metric=task.metrics[0],
+            unable=unable,
+        )
+        for setting, entries in selection.entries.items()
+    ]
+    return specs if able else [], failed + broken
+
+
+def _open(store: Store, selection: Selection) -> tuple[Task, str, str]:
+    """The task, and the folder and the name of the dense model: a trial's, or else the teacher."""
+    config = stored_config(selection.trials[0])
+    tokenizer = load_tokenizer(config.backbone)
+    task = load_task(config.task, config.data, tokenizer, config.seed, config.data_root)
+    check_data(store.folder, task, selection.trials)
+    for trial in selection.trials:
+        folder = store.model(trial)
+        if trial.method == "dense" and folder is not None:
+            return task, str(folder.resolve()), trial.trial_id
+    teacher = Artefacts(config, task, tokenizer)
+    return task, str(teacher.teacher().resolve()), teacher.key
+
+
+def pick(split: Split, count: int, run: int) -> list[Example]:
+    """About ``count`` examples of a split: runs of neighbours in length, evenly spread.
+
+    A pass over the split sorted by length sees batches of neighbours; a batch over all lengths
+    would be mostly padding.  The runs are cut from the split sorted by length, with their centres
+    at the quantiles (i + 0.5) / runs.  Any batch size that divides ``run`` gets only neighbours.
+
+    Parameters
+    ----------
+    split : Split
+    count : int
+        Rounded up to whole runs, as long as the split has enough texts.
+    run : int
+        Examples of one run: the largest batch size.
+    """
+    order = np.argsort(split.lengths, kind="stable")
+    run = min(run, len(order))
+    runs = min(math.ceil(count / run), len(order) // run)
+    centres = (np.arange(runs) + 0.5) / runs * len(order)
+    starts = np.floor(centres - run / 2).astype(int)
+    return [example_of(split, row) for start in starts for row in order[start : start + run]]
+
+
+def _ready(
+    entries: Sequence[Entry], scorer: Scorer, folder: Path, plugins: Sequence[str]
+) -> tuple[list[Entry], list[Unable], list[str]]:
+    """The entries with graphs and scores, those that a backend can never run, and failures."""
+    ready: list[Entry] = []
+    unable: list[Unable] = []
+    failed: list[str] = []
+    refused: dict[str, InputError] = {}
+    task = scorer.task.name
+    for each in entries:
+        try:
+            if BY_NAME[each.backend].exported:
+                each = replace(each, graph=str(_graph(each, folder, plugins, refused)))
+            ready.append(replace(each, scores=scorer.scores(each)))
+        except Exception as error:  # a model must not end the pass of the others
+            why = str(error).splitlines()[0] if str(error) else type(error).__name__
+            log.warning("%s: not timed: %s: %s", task, each.key, why)
+            final = isinstance(error, InputError) and BY_NAME[each.backend].exported
+            if final or isinstance(error, FloatingPointError):  # as it would be next time
+                owner = each.trial_id or each.name
+                unable.append(
+                    Unable(trial_id=owner, budget=each.budget, backend=each.backend, why=why)
+                )
+            else:
+                failed.append(f"{task}: {each.key}: {type(error).__name__}: {why}")
+    return ready, unable, failed
+
+
+def _graph(
+    entry: Entry, folder: Path, plugins: Sequence[str], refused: dict[str, InputError]
+) -> Path:
+    """The file of an entry's graph; one for all budgets, if the budget is an input.
+
+    Raises
+    ------
+    InputError
+        If the model cannot be exported; ``refused`` keeps it, so that no budget tries again.
+    """
+    model = entry.trial_id or entry.name
+    if model in refused:
+        raise refused[model]
+    shared, fixed = folder / f"{model}.onnx", folder / f"{entry.name}.onnx"
+    path = shared if shared.exists() else fixed
+    if not path.exists():
+        encoder, start = load_engine(entry, plugins), time.perf_counter()
+        if entry.budget:
+            encoder.reducer.budget = entry.budget.value
+        try:
+            found = export(encoder)
+        except InputError as error:
+            refused[model] = error
+            raise
+        path = shared if found.fixed is None else fixed
+        path.write_bytes(found.model.SerializeToString())
+        log.info("%s: exported in %.1f s", entry.name, time.perf_counter() - start)
+    if BY_NAME[entry.backend].precision != "int8":
+        return path
+    quantised = path.with_suffix(".int8.onnx")
+    if not quantised.exists():
+        quantise_file(path, quantised)
+    return quantised

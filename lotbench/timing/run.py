@@ -1,0 +1,128 @@
+"""The timing passes of a store: selected, prepared and run."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+
+from lotbench import registry
+from lotbench.config.sections import MeasureConfig
+from lotbench.errors import PassFailed
+from lotbench.measure import launch
+from lotbench.measure.spec import PassSpec, WorkerResult, key
+from lotbench.store.records import TimingPass
+from lotbench.store.store import Store
+from lotbench.study.cache import scratch
+from lotbench.timing.merge import ROUNDS_EACH, merge, rounds_of_processes
+from lotbench.timing.prepare import prepare
+from lotbench.timing.select import select
+
+log = logging.getLogger(__name__)
+
+
+@dataclass
+class Measured:
+    """How many records were stored, and what was not.
+
+    ``refused`` has one line for each record that was too noisy: task, setting, noisy contenders.
+    ``failed`` names the entries that raised and the workers that died.  What a backend cannot run
+    is in neither; the passes record it.
+    """
+
+    written: int = 0
+    refused: list[str] = field(default_factory=list)
+    failed: list[str] = field(default_factory=list)
+
+
+def time_models(
+    store: Store,
+    config: MeasureConfig,
+    ids: set[str] | None = None,
+    again: bool = False,
+    strict: bool = False,
+    plugins: Sequence[str] = (),
+) -> Measured:
+    """Time the stored models of a sweep.
+
+    Parameters
+    ----------
+    store : Store
+    config : MeasureConfig
+    ids : set of str, optional
+        Only these trials.
+    again : bool
+        Also time what has been timed before; the new passes are added to the old ones.
+    strict : bool
+        Do not store a pass with noisy contenders.
+    plugins : sequence of str
+        Files or modules with methods that may be imported; those that the store names are not.
+
+    Raises
+    ------
+    InputError
+        If the store holds no finished trial with a model, or if a plugin is at fault.
+    """
+    for plugin in plugins:
+        registry.load_plugin(plugin)
+    done = Measured()
+    for selection in select(store, config, ids, again, plugins):
+        with scratch("graphs") as folder:
+            specs, failed = prepare(store, selection, config, folder, plugins)
+            done.failed += failed
+            for spec in specs:
+                try:
+                    records, broken = run_pass(spec)
+                except PassFailed as error:  # the other passes go on
+                    done.failed.append(str(error))
+                    continue
+                for record in records:
+                    _keep(store, record, broken, strict, done)
+    return done
+
+
+def run_pass(spec: PassSpec) -> tuple[list[TimingPass], dict[str, str]]:
+    """A record for each batch size, and why entries could not be timed, by their keys.
+
+    The worker processes run one after another.
+
+    Raises
+    ------
+    PassFailed
+        If a worker dies.
+    """
+    label = f"timing {spec.task} on {spec.setting}"
+    log.info("%s: %d contenders and %d dense", label, len(spec.entries), len(spec.dense))
+    shares = rounds_of_processes(spec.rounds)
+    min_seconds = spec.min_seconds / len(shares)
+    results = [
+        launch.run_worker(
+            "lotbench.measure.worker",
+            replace(spec, process=process, rounds=rounds, min_seconds=min_seconds),
+            WorkerResult,
+            f"{label}: process {process + 1} of {len(shares)}",
+        )
+        for process, rounds in enumerate(shares)
+    ]
+    broken = {name: why for result in results for name, why in result.broken.items()}
+    return [merge(spec, results, size) for size in spec.batch_sizes], broken
+
+
+def _keep(
+    store: Store, record: TimingPass, broken: dict[str, str], strict: bool, done: Measured
+) -> None:
+    """Stores a record, unless it is too noisy."""
+    where = f"{record.task}, {record.setting.label}"
+    done.failed += [f"{where}: {name}: {why}" for name, why in broken.items()]
+    noisy = [key(own.name, record.backend(own)) for own in record.contenders if own.noisy]
+    if strict and noisy:
+        done.refused.append(f"{where}: {', '.join(noisy)}")
+    else:
+        store.write(record)
+        done.written += 1
+    if record.setting.processes == 1:
+        log.warning(
+            "timed by one process: the intervals lack what differs between processes, "
+            "so they are too narrow; %d rounds or more take several",
+            2 * ROUNDS_EACH,
+        )

@@ -1,0 +1,155 @@
+"""The score of a model in its backend, beside which its time stands; computed once."""
+
+from __future__ import annotations
+
+import json
+import logging
+import math
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from functools import cache
+from hashlib import sha256
+from pathlib import Path
+
+import numpy as np
+import torch
+from pydantic import TypeAdapter, ValidationError
+
+from lotbench import backends, engine, machine
+from lotbench.budget import Budget
+from lotbench.data.task import Task
+from lotbench.data.tokens import Split
+from lotbench.engine.checksums import checksums
+from lotbench.measure import protocol
+from lotbench.measure.calls import Loaded, chunks, load_entry
+from lotbench.measure.devices import device_name
+from lotbench.measure.spec import Entry, Example
+from lotbench.metrics import REGRESSION, compute_metrics, predictions
+from lotbench.store.files import write_json
+from lotbench.store.predictions import decode
+from lotbench.store.records import Trial
+from lotbench.store.timing_parts import BackendScore
+from lotbench.study.cache import cache_folder
+from lotbench.study.evaluate import BATCH_SIZE, SPLITS
+
+log = logging.getLogger(__name__)
+
+Scores = dict[str, BackendScore]
+SCORES = TypeAdapter(Scores)
+Predicted = tuple[float | None, np.ndarray]
+"""Main metric (None where undefined) and predictions (N,) of a model on a split."""
+
+
+class Scorer:
+    """Scores the models of one task on a device.
+
+    Parameters
+    ----------
+    task : Task
+    rows : mapping of str to Trial
+        By folder of the model; its predictions in ``torch-fp32`` are taken from its row.
+    device : str
+    plugins : sequence of str
+        Files or modules with methods that may be imported.
+    """
+
+    def __init__(
+        self, task: Task, rows: Mapping[str, Trial], device: str, plugins: Sequence[str]
+    ) -> None:
+        self.task, self.metric = task, task.metrics[0]
+        self.rows, self.device, self.plugins = rows, device, plugins
+        self.regression = self.metric in REGRESSION
+        self.references: dict[tuple[str, Budget | None], dict[str, Predicted]] = {}
+        self.checksums = cache(checksums)
+        self.loaded: tuple[object, Loaded | None] = (None, None)
+
+    def scores(self, entry: Entry) -> Scores:
+        """The scores of both splits, against those in ``torch-fp32``; from the cache if there.
+
+        Raises
+        ------
+        FloatingPointError
+            If a logit is not finite.
+        """
+        path = self._cached(entry)
+        try:
+            return SCORES.validate_json(path.read_bytes())
+        except (OSError, ValidationError):  # not there, or damaged
+            pass
+        known = self._reference(entry)
+        # The packed path of dense computes the same in torch-fp32, so it is not scored again.
+        own = known if entry.backend == backends.TORCH else self._predicted(entry)
+        found = {}
+        for split, (score, values) in own.items():
+            expected, answered = known[split]
+            found[split] = BackendScore(
+                score=score,
+                change=None if score is None or expected is None else score - expected,
+                flips=None if self.regression else int((values != answered).sum()),
+            )
+        write_json(path, SCORES.dump_python(found))
+        return found
+
+    def _cached(self, entry: Entry) -> Path:
+        """The file of an entry's scores, named by all that they depend on."""
+        parts = [
+            *(self.checksums(Path(entry.folder)), self.task.fingerprint, self.metric),
+            *(entry.name, entry.budget, entry.backend, device_name(self.device)),
+            *(machine.cpu_id(), machine.versions(), engine.VERSION),
+        ]
+        digest = sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
+        return cache_folder() / "scores" / f"{digest[:32]}.json"
+
+    def _reference(self, entry: Entry) -> dict[str, Predicted]:
+        """What a model predicts in ``torch-fp32``: from its row, or computed."""
+        key = (entry.folder, entry.budget)
+        if key not in self.references:
+            trial = self.rows.get(entry.folder)
+            found = {
+                own.split: (own.metrics.get(self.metric), decode(own.predictions))
+                for own in (trial.evaluations if trial else ())
+                if own.budget == entry.budget and own.predictions is not None
+            }
+            if set(found) != set(SPLITS):
+                name = entry.name if entry.trial_id else protocol.DENSE
+                in_torch = replace(entry, name=name, backend=backends.TORCH, graph=None)
+                found = self._predicted(in_torch)
+            self.references[key] = found
+        return self.references[key]
+
+    def _predicted(self, entry: Entry) -> dict[str, Predicted]:
+        """What a model predicts in its backend, in batches of `BATCH_SIZE` from short to long.
+
+        Raises
+        ------
+        FloatingPointError
+            If a logit is not finite.
+        """
+        if self.loaded[0] != entry.model:
+            device, threads = torch.device(self.device), machine.usable_cores()
+            self.loaded = entry.model, load_entry(entry, device, threads, self.plugins)
+        model, start = self.loaded[1], time.perf_counter()
+        assert model is not None, "loaded above"
+        found = {}
+        for name in SPLITS:
+            split: Split = getattr(self.task, name)
+            order = np.argsort(split.lengths, kind="stable")
+            batches = chunks([example_of(split, row) for row in order], BATCH_SIZE)
+            with torch.inference_mode():
+                calls = model.calls(batches, entry.budget).calls
+                parts = [torch.as_tensor(call()).float().cpu().numpy() for call in calls]
+            logits = np.concatenate(parts)[np.argsort(order)]
+            broken = int((~np.isfinite(logits)).any(1).sum())
+            if broken:
+                raise FloatingPointError(f"logits of {broken} of {len(split)} texts not finite")
+            values = predictions(logits, self.regression)
+            value = compute_metrics([self.metric], values, split.labels)[self.metric]
+            found[name] = (value if math.isfinite(value) else None), values
+        log.info("%s: scored in %.1f s", entry.key, time.perf_counter() - start)
+        return found
+
+
+def example_of(split: Split, row: int) -> Example:
+    """A text of a split, tokenised."""
+    return Example(split.input_ids[row], split.token_type_ids[row], int(split.text_seed[row]))

@@ -1,0 +1,186 @@
+"""The stored models that are still to be timed."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from itertools import groupby
+
+from lotbench import backends, engine, machine
+from lotbench.config.sections import MeasureConfig
+from lotbench.engine import checkpoint
+from lotbench.errors import InputError
+from lotbench.measure import launch, protocol
+from lotbench.measure.devices import device_name
+from lotbench.measure.spec import DeviceSetting, Entry
+from lotbench.store.records import Conditions, TimingPass, Trial
+from lotbench.store.store import Store
+from lotbench.store.timing_parts import Picked
+from lotbench.study.checks import stored_config
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Selection:
+    """The models of one task and one dense model that are to be timed on a device."""
+
+    trials: list[Trial]
+    """All trials with this dense model, and the dense trial if there is one."""
+    device: str
+    backends: list[str]
+    batch_sizes: list[int]
+    picked: Picked
+    """How the timed texts are picked."""
+    entries: dict[DeviceSetting, list[Entry]]
+    """By setting, the models at each budget in each backend."""
+
+
+def select(
+    store: Store, config: MeasureConfig, ids: set[str] | None, again: bool, plugins: Sequence[str]
+) -> list[Selection]:
+    """What is to be timed: all of it ``again``, or what no comparable pass of the store has.
+
+    Raises
+    ------
+    InputError
+        If the store holds no finished trial with a model.
+    """
+    trials = [trial for trial in store.done().values() if ids is None or trial.trial_id in ids]
+    if not any(map(store.model, trials)):
+        raise InputError(
+            f"{store.folder}: no stored models to time; to train some, run the sweep with "
+            "--results and another folder"
+        )
+    known = [] if again else store.newest_passes()
+    picked = Picked(examples=config.examples, run=max(config.batch_sizes))
+    found = []
+    for own in _with_one_dense_model(trials):
+        task, sizes = own[0].task, _batch_sizes(config, own[0])
+        reduced = [trial for trial in own if trial.method != "dense"]
+        if not reduced:
+            log.info(
+                "%s, seed %d: nothing but dense, so there is nothing to time", task, own[0].seed
+            )
+        models = [_entries(store, trial, config, plugins) for trial in reduced]
+        settings = launch.settings(config.devices, config.threads)
+        for device, on_device in groupby(settings, key=lambda setting: setting.device):
+            names = backends.chosen(config.backends, device)
+            today = _conditions(device, picked, names)
+            timed = _timed(each for each in known if each.task == task and each.conditions == today)
+            # In this order, so that what shares a loaded model is together.
+            wanted = [
+                replace(each, backend=name)
+                for budgets in models
+                for name in names
+                if not backends.BY_NAME[name].compiled
+                for each in budgets
+            ]
+            missing = {
+                setting: [each for each in wanted if not timed >= _needed(each, setting, sizes)]
+                for setting in on_device
+            }
+            if any(missing.values()):
+                entries = {setting: some for setting, some in missing.items() if some}
+                found.append(Selection(own, device, names, sizes, picked, entries))
+    return found
+
+
+def check_targets(store: Store, config: MeasureConfig) -> None:
+    """Refuses to time a target that no stored trial has.
+
+    Raises
+    ------
+    InputError
+        Names the target and those that the trials have.
+    """
+    every = [each.target for trial in store.done().values() for each in trial.evaluations]
+    known = sorted({target for target in every if target is not None})
+    for target in config.targets or ():
+        if target not in known:
+            names = ", ".join(f"{each:g}" for each in known) or "none"
+            raise InputError(
+                f"measure.targets: {target:g} is not a target of the trials of {store.folder} "
+                f"(known: {names})"
+            )
+
+
+def _with_one_dense_model(trials: list[Trial]) -> list[list[Trial]]:
+    """The trials in groups with the same backbone, data, seed and teacher."""
+
+    def key(trial: Trial) -> tuple[str, int, str]:
+        return trial.task, trial.seed, stored_config(trial).teacher_key()
+
+    return [list(members) for _, members in groupby(sorted(trials, key=key), key=key)]
+
+
+def _batch_sizes(config: MeasureConfig, trial: Trial) -> list[int]:
+    """The batch sizes that the validation split can fill."""
+    counts = [each.examples for each in trial.evaluations if each.split == "validation"]
+    texts = min((count for count in counts if count is not None), default=0)
+    for size in config.batch_sizes:
+        if size > texts:
+            log.warning("%s: %d texts are too few for a batch of %d", trial.task, texts, size)
+    return [size for size in config.batch_sizes if size <= texts]
+
+
+def _entries(
+    store: Store, trial: Trial, config: MeasureConfig, plugins: Sequence[str]
+) -> list[Entry]:
+    """A trial's model at each budget to time; none without a model of the method's version."""
+    folder = store.model(trial)
+    if folder is None:
+        return []
+    try:
+        checkpoint.method_of(folder, plugins)
+    except InputError as error:
+        log.warning("not timed: %s", error)
+        return []
+    budgets = [
+        each.budget
+        for each in trial.evaluations
+        if each.split == "validation"
+        and (not config.targets or each.target is None or each.target in config.targets)
+    ]
+    return [
+        Entry(
+            name=f"{trial.trial_id} {budget or ''}".strip(),
+            trial_id=trial.trial_id,
+            folder=str(folder.resolve()),
+            budget=budget,
+        )
+        for budget in dict.fromkeys(budgets)
+    ]
+
+
+def _conditions(device: str, picked: Picked, names: list[str]) -> Conditions:
+    """The conditions of a pass on this machine today."""
+    versions = machine.versions()
+    return Conditions(
+        device_name=device_name(device),
+        cpu_id=machine.cpu_id(),
+        torch=versions.get("torch"),
+        transformers=versions.get("transformers"),
+        picked=(picked.examples, picked.run),
+        protocol=protocol.VERSION,
+        engine=engine.VERSION,
+        backends=tuple(names),
+        runtimes=backends.runtimes(names, versions),
+    )
+
+
+def _needed(entry: Entry, setting: DeviceSetting, sizes: list[int]) -> set[tuple[object, ...]]:
+    """What `_timed` has of an entry that is timed in a setting at each batch size."""
+    own = entry.trial_id, entry.budget, entry.backend
+    return {(setting.device, setting.threads, size, *own) for size in sizes}
+
+
+def _timed(passes: Iterable[TimingPass]) -> set[tuple[object, ...]]:
+    """The models that were timed, or found unable, each with device, threads and batch size."""
+    return {
+        (own.device, own.threads, own.batch_size, each.trial_id, each.budget, each.backend)
+        for record in passes
+        for own in [record.setting]
+        for each in (*record.contenders, *(record.unable or ()))
+    }
