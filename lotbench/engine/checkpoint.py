@@ -5,16 +5,17 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
 import torch
-from pydantic import BaseModel, ConfigDict, Field
 
 from lotbench import registry
+from lotbench.batch import Batch
+from lotbench.engine.card import ModelCard
 from lotbench.engine.checksums import checksums, verify
 from lotbench.engine.encoder import ReducedEncoder
 from lotbench.engine.loading import check_finite, load_backbone, quiet
-from lotbench.engine.modelfiles import Labels, in_file, read_object
+from lotbench.engine.modelfiles import in_file, read_object
 from lotbench.errors import InputError, near_misses
 from lotbench.reducer import TokenReducer
 from lotbench.validation import report_at, validate
@@ -22,27 +23,13 @@ from lotbench.validation import report_at, validate
 CARD, REDUCER = "lotbench.json", "reducer.safetensors"
 
 
-class Card(BaseModel):
-    """What a saved model is, beside its weights."""
+class Card(ModelCard):
+    """The card of a saved model."""
 
-    # Other keys are those of another version of LoTBench.
-    model_config = ConfigDict(
-        frozen=True, strict=True, extra="ignore", use_attribute_docstrings=True
-    )
-
-    method: str
-    version: int
-    """Of the method."""
     params: dict[str, Any]
     """Hyper-parameters of the method."""
-    n_labels: Labels
-    """Classes; 1 for regression."""
-    max_length: Annotated[int, Field(ge=1, lt=2**31)]
-    """Most tokens of a text."""
     plugins: list[str]
     """Where the method was found if it is not installed; a message names it, nothing imports it."""
-    files: dict[str, str] = Field({})
-    """Checksums of the other files by name; models of older versions have none."""
 
 
 def save(
@@ -158,15 +145,34 @@ def load(folder: Path, plugins: Sequence[str] = ()) -> ReducedEncoder:
     params = registry.make_params(cls, card.params, report_at(f"{folder / CARD}: params"))
     backbone = load_backbone(str(folder), card.n_labels, whole=True)
     try:
-        reducer = cls(params, len(backbone.layers), backbone.width)
+        encoder = ReducedEncoder(backbone, cls(params, len(backbone.layers), backbone.width)).eval()
     except Exception as error:
         why = registry.explain(error, cls)
         raise InputError(f"{folder / CARD}: params: method {cls.name!r} refuses: {why}") from error
-    _fill(reducer, folder / REDUCER)
-    return ReducedEncoder(backbone, reducer).eval()
+    _fill(encoder.reducer, folder / REDUCER)
+    _try(encoder, folder)
+    return encoder
 
 
-def check(folder: Path) -> Card:
+def _try(encoder: ReducedEncoder, folder: Path) -> None:
+    """Refuse a model that does not give a text finite logits.
+
+    Raises
+    ------
+    InputError
+        Names the folder.
+    """
+    try:
+        with torch.inference_mode():
+            logits = encoder(Batch.from_ids([[0, 0]])).logits
+        if not logits.isfinite().all():
+            raise ValueError("its logits are not finite")
+    except Exception as error:
+        why = registry.explain(error, type(encoder.reducer))
+        raise InputError(f"{folder}: a text cannot be computed: {why}; train it again") from error
+
+
+def verified_card(folder: Path) -> Card:
     """The card of a saved model that is whole.
 
     Its files are compared with their checksums; a model without checksums is loaded.
@@ -191,33 +197,16 @@ def _fill(reducer: TokenReducer, path: Path) -> None:
     Raises
     ------
     InputError
-        If the file cannot be read, or a weight is missing, not finite, of another shape or of
-        another kind than the method's.
+        If the file cannot be read, its weights do not fit the method, or one is not finite.
     """
-    from safetensors import SafetensorError
     from safetensors.torch import load_file
 
     try:
-        given = load_file(path)
-    except (OSError, ValueError, SafetensorError) as error:
-        raise InputError(f"{path}: damaged ({error}); train the model again") from error
-    wanted = reducer.state_dict()
-    for key in sorted(wanted.keys() | given.keys()):
-        own, found = wanted.get(key), given.get(key)
-        kinds = [
-            None if x is None else (tuple(x.shape), x.is_floating_point()) for x in (own, found)
-        ]
-        if kinds[0] != kinds[1]:
-            raise InputError(
-                f"{path}: {key}: {_described(found)} in the file, {_described(own)} in the method; "
-                "the file does not fit the card, train the model again"
-            )
-    reducer.load_state_dict(given)
+        reducer.load_state_dict(load_file(path))
+    except Exception as error:  # those of safetensors have no base of their own
+        why = " ".join(str(error).split())
+        raise InputError(f"{path}: damaged ({why}); train the model again") from error
     check_finite(str(path), reducer)
-
-
-def _described(weight: torch.Tensor | None) -> str:
-    return "none" if weight is None else f"{tuple(weight.shape)} {weight.dtype}"
 
 
 def build(
