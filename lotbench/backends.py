@@ -9,47 +9,74 @@ from __future__ import annotations
 import importlib.util
 import shutil
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 
 from lotbench import machine
 from lotbench.errors import InputError
 
+INSTALL = "pip install 'lotbench[deploy]'"
+
+
+@dataclass(frozen=True)
+class Backend:
+    """A runtime at a precision."""
+
+    runtime: str
+    precision: str
+    """Of weights and activations; with ``int8`` only the weights are quantised beforehand."""
+    packages: tuple[str, ...] = ()
+    exported: bool = False
+    """True if it runs an exported graph."""
+    compiled: bool = False
+    """True if it runs the dense model alone."""
+
+    @property
+    def name(self) -> str:
+        """Such as ``onnx-int8``."""
+        return f"{self.runtime}-{self.precision}"
+
+    @property
+    def missing(self) -> list[str]:
+        """What it needs and this machine lacks."""
+        compiler = not self.compiled or any(map(shutil.which, ("g++", "clang++")))
+        return missing(*self.packages) + ([] if compiler else ["g++"])
+
+
 EXPORTER = ("onnx", "onnxscript")
-PACKAGES: dict[str, tuple[str, ...]] = {
-    "torch-fp32": (),
-    "torch-bf16": (),
-    "compile-fp32": (),
-    "compile-bf16": (),
-    "onnx-fp32": (*EXPORTER, "onnxruntime"),
-    "onnx-int8": (*EXPORTER, "onnxruntime"),
-    "openvino-fp32": (*EXPORTER, "openvino"),
-    "openvino-bf16": (*EXPORTER, "openvino"),
+BY_NAME = {
+    each.name: each
+    for each in (
+        Backend("torch", "fp32"),
+        Backend("torch", "bf16"),
+        Backend("compile", "fp32", compiled=True),
+        Backend("compile", "bf16", compiled=True),
+        Backend("onnx", "fp32", (*EXPORTER, "onnxruntime"), exported=True),
+        Backend("onnx", "int8", (*EXPORTER, "onnxruntime"), exported=True),
+        Backend("openvino", "fp32", (*EXPORTER, "openvino"), exported=True),
+        Backend("openvino", "bf16", (*EXPORTER, "openvino"), exported=True),
+    )
 }
-BACKENDS = tuple(PACKAGES)
+BACKENDS = tuple(BY_NAME)
+EXPORTED = tuple(name for name, each in BY_NAME.items() if each.exported)
 TORCH = "torch-fp32"
 """The backend in which trials are scored."""
 
 
-def is_torch(backend: str) -> bool:
-    """True for the engine in PyTorch, which runs trained models as they are."""
-    return backend.startswith("torch-")
+def missing(*packages: str) -> list[str]:
+    """Those of the packages that are not installed."""
+    return [name for name in packages if importlib.util.find_spec(name) is None]
 
 
-def is_compiled(backend: str) -> bool:
-    """True for ``torch.compile``, which runs the dense model alone."""
-    return backend.startswith("compile-")
+def need(*packages: str) -> None:
+    """Refuse to go on without these packages.
 
-
-def is_exported(backend: str) -> bool:
-    """True if the backend runs an exported graph."""
-    return bool(PACKAGES[backend])
-
-
-def missing(backend: str) -> list[str]:
-    """What this backend needs and this machine lacks."""
-    lacking = [name for name in PACKAGES[backend] if importlib.util.find_spec(name) is None]
-    if is_compiled(backend) and not any(map(shutil.which, ("g++", "clang++"))):
-        lacking.append("g++")
-    return lacking
+    Raises
+    ------
+    InputError
+        If one is not installed.
+    """
+    if lacking := missing(*packages):
+        raise InputError(f"{', '.join(lacking)} is not installed; install it with: {INSTALL}")
 
 
 def chosen(given: Iterable[str] | None, device: str) -> list[str]:
@@ -69,28 +96,30 @@ def chosen(given: Iterable[str] | None, device: str) -> list[str]:
         If a package is missing, or if nothing but the dense model runs on the device.
     """
     if given is None:
-        fast = machine.native_formats() if device == "cpu" else {"bf16"}
-        names = [name for name in BACKENDS if name.split("-")[1] in {"fp32", *fast}]
-        names = [name for name in names if not missing(name)]
+        native = {"fp32", *(machine.native_formats() if device == "cpu" else ["bf16"])}
+        found = [own for own in BY_NAME.values() if own.precision in native and not own.missing]
     else:
-        names = list(given)
-    for name in names:
-        if lacking := missing(name):
+        names = set(given)
+        found = [own for own in BY_NAME.values() if own.name in names]
+    for own in found:
+        if lacking := own.missing:
             raise InputError(
-                f"measure.backends: {name} needs {', '.join(lacking)}; install it"
-                + (" with: pip install 'lotbench[deploy]'" if is_exported(name) else "")
+                f"measure.backends: {own.name} needs {', '.join(lacking)}; install it"
+                + (f" with: {INSTALL}" if own.exported else "")
             )
-    found = [name for name in BACKENDS if name in names]
     if device != "cpu":
-        found = [name for name in found if not is_exported(name)]
+        found = [own for own in found if not own.exported]
     if not found:
         raise InputError(f"measure.backends: none of them runs on {device}; add {TORCH}")
-    if all(map(is_compiled, found)):
-        raise InputError(f"measure.backends: {found[0]} runs the dense model alone; add {TORCH}")
-    return found
+    if all(own.compiled for own in found):
+        raise InputError(
+            f"measure.backends: {found[0].name} runs the dense model alone; add {TORCH}"
+        )
+    return [own.name for own in found]
 
 
 def runtimes(names: Iterable[str], versions: Mapping[str, str]) -> tuple[str | None, ...]:
     """The versions of the packages that these backends need."""
-    packages = sorted({package for name in names for package in PACKAGES.get(name, ())})
+    known = [BY_NAME[name] for name in names if name in BY_NAME]
+    packages = sorted({package for own in known for package in own.packages})
     return tuple(versions.get(package) for package in packages)

@@ -8,7 +8,6 @@ import numpy as np
 
 from lotbench.audit.fault import Fault, close
 from lotbench.store.records import TimingPass, Trial
-from lotbench.store.timed import budget_text
 from lotbench.store.timing_parts import Contender
 
 DENSE = "dense"
@@ -51,10 +50,8 @@ def _trial(
         return
     if trial.task != timing.task:
         yield "trial_id", f"{own.trial_id} is of another task"
-    if own.budget is not None:
-        scored = {budget_text(each.budget) for each in trial.evaluations}
-        if budget_text(own.budget) not in scored:
-            yield "budget", f"{own.trial_id} was not scored at {budget_text(own.budget)}"
+    if own.budget not in {each.budget for each in trial.evaluations}:
+        yield "budget", f"{own.trial_id} was not scored at {own.budget or 'no budget'}"
 
 
 def _times(own: Contender, timing: TimingPass) -> Iterator[tuple[str, str]]:
@@ -134,7 +131,7 @@ def _scores(
         if score.score is None or score.change is None:
             continue
         for each in trial.evaluations if trial and timing.metric else ():
-            same = each.split == split and budget_text(each.budget) == budget_text(own.budget or {})
+            same = (each.split, each.budget) == (split, own.budget)
             if not same or each.predictions is None:  # the change is against these predictions
                 continue
             expected = each.metrics.get(timing.metric or "")

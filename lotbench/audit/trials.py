@@ -11,7 +11,6 @@ from lotbench.config.sections import digest
 from lotbench.metrics import METRICS, compute_metrics
 from lotbench.store.predictions import decode
 from lotbench.store.records import Evaluation, Map, TimingPass, Trial, without_limit
-from lotbench.store.timed import budget_text
 
 VERSIONS = range(1, 100)
 """Versions of a method that a trial id may be of; rows do not say which."""
@@ -80,10 +79,10 @@ def _identity(path: str, trial: Trial) -> Iterator[Fault]:
 
 
 def _evaluations(path: str, trial: Trial) -> Iterator[Fault]:
-    keys = [(own.split, budget_text(own.budget)) for own in trial.evaluations]
+    keys = [(own.split, own.budget) for own in trial.evaluations]
     for (split, budget), count in Counter(keys).items():
         if count > 1:
-            name = f"{split} {budget}".strip()
+            name = f"{split} {budget or ''}".strip()
             yield Fault(path, "evaluations", f"{count} evaluations of {name}")
     by_split = Counter(split for split, _ in keys)
     if len(set(by_split.values())) > 1:

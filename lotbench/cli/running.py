@@ -93,7 +93,7 @@ def run(
             typer.echo(result.error.traceback, err=True)
         raise typer.Exit(1)
     for point in result.evaluations:
-        budget = " ".join(f"{name}={value}" for name, value in point.budget.items())
+        budget = str(point.budget or "")
         scores = " ".join(f"{name} {value:.4f}" for name, value in point.metrics.items())
         speed = f"{point.flops_speedup:.2f}x FLOPs"
         typer.echo(" ".join(filter(None, [f"{point.split}:", budget, scores, speed])))

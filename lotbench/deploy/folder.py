@@ -8,11 +8,12 @@ from collections.abc import Sequence
 from dataclasses import asdict, fields
 from pathlib import Path
 
+from lotbench.backends import EXPORTED
 from lotbench.deploy import card
 from lotbench.deploy.about import BOUNDS, About
 from lotbench.deploy.graph import SEED, Exported, export
 from lotbench.deploy.quantise import quantised
-from lotbench.deploy.session import BACKENDS, open_session
+from lotbench.deploy.session import open_session
 from lotbench.engine import checkpoint
 from lotbench.engine.encoder import ReducedEncoder
 from lotbench.engine.loading import load_tokenizer
@@ -46,7 +47,7 @@ def write(
     folder : Path
         New or empty.
     backend : str
-        One of `lotbench.deploy.session.BACKENDS`.
+        One of `lotbench.backends.EXPORTED`.
     budget : float or None
         None is the budget of training.
     measured : str
@@ -60,8 +61,8 @@ def write(
         If the model cannot be read or exported, the backend is unknown or not installed, the
         budget is invalid, or the folder is not empty.
     """
-    if backend not in BACKENDS:
-        raise InputError(f"--backend {backend}: unknown; {near_misses(backend, list(BACKENDS))}")
+    if backend not in EXPORTED:
+        raise InputError(f"--backend {backend}: unknown; {near_misses(backend, list(EXPORTED))}")
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise InputError(f"{folder}: not empty; give a new folder")
     encoder, trained = checkpoint.load(source, plugins), checkpoint.read_card(source)

@@ -19,9 +19,9 @@ import torch
 from torch import Tensor, nn
 
 from lotbench import registry
+from lotbench.backends import need
 from lotbench.batch import Batch
 from lotbench.deploy import translate
-from lotbench.deploy.needs import need
 from lotbench.engine.encoder import ReducedEncoder
 from lotbench.errors import InputError
 from lotbench.ragged import Traced

@@ -6,8 +6,8 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from lotbench.backends import need
 from lotbench.deploy.graph import quiet
-from lotbench.deploy.needs import need
 
 if TYPE_CHECKING:
     import onnx

@@ -8,16 +8,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from functools import cache
 from pathlib import Path
-from typing import Any, Literal, Protocol, get_args
+from typing import Any, Protocol
 
 import numpy as np
 
-from lotbench.deploy.needs import need
+from lotbench.backends import BY_NAME, EXPORTED, Backend, need
 from lotbench.errors import InputError, near_misses
-
-Backend = Literal["onnx-fp32", "onnx-int8", "openvino-fp32", "openvino-bf16"]
-BACKENDS: tuple[Backend, ...] = get_args(Backend)
-"""The runtime and the precision; ``onnx-int8`` runs a model whose weights are quantised."""
 
 Feed = Mapping[str, np.ndarray]
 
@@ -46,7 +42,7 @@ def open_session(model: Path | bytes, backend: str, threads: int | None = None) 
     model : Path or bytes
         ``model.onnx`` or its content.  For ``onnx-int8`` its weights must be quantised already.
     backend : str
-        One of `BACKENDS`.
+        One of `lotbench.backends.EXPORTED`.
     threads : int, optional
         Threads of one call; as many as the runtime chooses by default.
 
@@ -55,11 +51,12 @@ def open_session(model: Path | bytes, backend: str, threads: int | None = None) 
     InputError
         If the backend is unknown or not installed, or the runtime refuses the file.
     """
-    if backend not in BACKENDS:
-        raise InputError(f"unknown backend {backend!r}; {near_misses(backend, list(BACKENDS))}")
-    kind = _OpenVino if backend.startswith("openvino") else _OnnxRuntime
+    if backend not in EXPORTED:
+        raise InputError(f"unknown backend {backend!r}; {near_misses(backend, list(EXPORTED))}")
+    own = BY_NAME[backend]
+    kind = _OpenVino if own.runtime == "openvino" else _OnnxRuntime
     try:
-        return kind(model, backend, threads)
+        return kind(model, own, threads)
     except InputError:
         raise
     except Exception as error:  # both libraries have exceptions of their own
@@ -71,7 +68,7 @@ def open_session(model: Path | bytes, backend: str, threads: int | None = None) 
 
 
 class _OnnxRuntime:
-    def __init__(self, model: Path | bytes, backend: str, threads: int | None) -> None:
+    def __init__(self, model: Path | bytes, backend: Backend, threads: int | None) -> None:
         need("onnxruntime")
         import onnxruntime
 
@@ -92,11 +89,11 @@ class _OnnxRuntime:
 
 
 class _OpenVino:
-    def __init__(self, model: Path | bytes, backend: str, threads: int | None) -> None:
+    def __init__(self, model: Path | bytes, backend: Backend, threads: int | None) -> None:
         need("openvino", "onnx")
         content, self._defaults = _without_defaults(model)
         settings: dict[str, Any] = {
-            "INFERENCE_PRECISION_HINT": "bf16" if backend.endswith("bf16") else "f32",
+            "INFERENCE_PRECISION_HINT": "bf16" if backend.precision == "bf16" else "f32",
             "PERFORMANCE_HINT": "LATENCY",
         }
         if threads is not None:
@@ -105,8 +102,8 @@ class _OpenVino:
         graph = core.read_model(content)
         if any("text_seed" in each.get_names() for each in graph.inputs):
             raise InputError(
-                f"{backend} cannot run a method that draws at random: it computes in 32 bits, and "
-                "the draws need 64; take onnx-fp32 or onnx-int8"
+                f"{backend.name} cannot run a method that draws at random: it computes in 32 bits, "
+                "and the draws need 64; take onnx-fp32 or onnx-int8"
             )
         _sort_stably(graph)
         compiled = core.compile_model(graph, "CPU", settings)

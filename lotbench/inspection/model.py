@@ -9,7 +9,6 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from pydantic import TypeAdapter
 
 from lotbench.api import ReducedClassifier, Text
 from lotbench.data.task import load_task
@@ -53,8 +52,8 @@ class Inspected:
         """The budget that the row has for a target."""
         evaluations = self.row.evaluations if self.row else []
         for own in evaluations:
-            if own.target == target:
-                return TypeAdapter(float).validate_python(*own.budget.values())
+            if own.budget and own.target == target:
+                return own.budget.value
         known = sorted({own.target for own in evaluations if own.target is not None})
         listed = ", ".join(f"{each:g}" for each in known) or "none"
         raise InputError(

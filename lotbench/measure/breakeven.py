@@ -150,12 +150,12 @@ def _cell(spec: MapSpec, backbone: Backbone, routed: TokenReducer, length: int, 
     dense = ReducedEncoder(backbone, nothing).eval()
     contenders = {
         protocol.DENSE: padded_contender(dense, examples, size),
-        protocol.PACKED: packed_contender(dense, examples, size, {}),
+        protocol.PACKED: packed_contender(dense, examples, size, None),
     }
     for keep in spec.keeps:
         masks = [random_mask(keep, size, length, generator).to(device) for _ in backbone.layers]
         encoder = ReducedEncoder(backbone, FixedLeaps(routed, masks)).eval()
-        contenders[str(keep)] = packed_contender(encoder, examples, size, {})
+        contenders[str(keep)] = packed_contender(encoder, examples, size, None)
     calls = {name: contender.calls for name, contender in contenders.items()}
     timer = CudaTimer(device) if device.type == "cuda" else protocol.wall
     start = time.perf_counter()

@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 import torch
 
 from lotbench.batch import Batch
+from lotbench.budget import Budget
 from lotbench.deploy.session import Session, feed
 from lotbench.engine.encoder import ReducedEncoder
 from lotbench.measure.flops import dense_flops, reduced_flops
@@ -18,7 +19,6 @@ from lotbench.measure.protocol import Call
 from lotbench.measure.spec import Candidate, Example
 from lotbench.ragged import Ragged
 from lotbench.reducer import Outputs
-from lotbench.store.record import Budget
 
 Item = TypeVar("Item")
 
@@ -60,20 +60,19 @@ def contender(
 
 
 def exported_contender(
-    session: Session, examples: Sequence[Example], batch_size: int, budget: Budget
+    session: Session, examples: Sequence[Example], batch_size: int, budget: Budget | None
 ) -> Contender:
     """An exported graph, called once per padded batch.
 
     The mask is an input of the graph, so it is always given.
     """
-    (value,) = budget.values() or (None,)
     feeds = [
         feed(
             session.inputs,
             [example.input_ids for example in batch],
             [example.token_type_ids for example in batch],
             [example.text_seed for example in batch],
-            budget=value,
+            budget=budget and budget.value,
         )
         for batch in chunks(examples, batch_size)
     ]
@@ -130,15 +129,14 @@ def padded_inputs(
 
 
 def packed_contender(
-    encoder: ReducedEncoder, examples: Sequence[Example], batch_size: int, budget: Budget
+    encoder: ReducedEncoder, examples: Sequence[Example], batch_size: int, budget: Budget | None
 ) -> Contender:
     """The packed path at a budget, called once per ragged batch."""
     device = encoder.backbone.model.device
-    for value in budget.values():
-        if value != encoder.reducer.budget:
-            # A copy, so that each contender of one model has its own budget.
-            encoder = ReducedEncoder(encoder.backbone, deepcopy(encoder.reducer)).eval()
-            encoder.reducer.budget = value
+    if budget and budget.value != encoder.reducer.budget:
+        # A copy, so that each contender of one model has its own budget.
+        encoder = ReducedEncoder(encoder.backbone, deepcopy(encoder.reducer)).eval()
+        encoder.reducer.budget = budget.value
     batches = [ragged_batch(batch).to(device) for batch in chunks(examples, batch_size)]
 
     def call(batch: Batch) -> Outputs:

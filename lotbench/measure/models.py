@@ -42,8 +42,10 @@ def load_model(
     """
     if candidate.graph is not None:
         return open_session(Path(candidate.graph), candidate.backend, threads)
-    encoder = load_torch(candidate, plugins).to(device, DTYPES[candidate.backend.split("-")[1]])
-    if backends.is_compiled(candidate.backend):
+    encoder = load_torch(candidate, plugins).to(
+        device, DTYPES[backends.BY_NAME[candidate.backend].precision]
+    )
+    if backends.BY_NAME[candidate.backend].compiled:
         run = torch.compile(encoder.backbone.model.eval(), dynamic=True)
         return Compiled(encoder, run)
     return encoder

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from lotbench import backends
-from lotbench.store.record import Budget
+from lotbench.budget import Budget
 from lotbench.store.timing_parts import BackendScore, Picked, Unable
 
 Samples = dict[str, list[float]]
@@ -46,7 +46,7 @@ class Candidate:
         None for a dense model that speed-ups are measured against.
     folder : str
         Has the model.
-    budget : dict
+    budget : Budget, optional
     backend : str
         One of `lotbench.backends.BACKENDS`.
     graph : str, optional
@@ -58,7 +58,7 @@ class Candidate:
     name: str
     trial_id: str | None
     folder: str
-    budget: Budget = field(default_factory=dict)
+    budget: Budget | None = None
     backend: str = backends.TORCH
     graph: str | None = None
     scores: dict[str, BackendScore] = field(default_factory=dict)

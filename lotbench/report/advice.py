@@ -8,6 +8,7 @@ import shlex
 from pathlib import Path
 from typing import Any
 
+from lotbench.backends import EXPORTED
 from lotbench.errors import InputError
 from lotbench.report import words
 from lotbench.report.bootstrap import Estimate
@@ -16,7 +17,6 @@ from lotbench.report.recommend import Advice, Candidate, Limits
 from lotbench.report.statistics import SLACK
 from lotbench.store.store import Store
 
-EXPORTED = ("onnx", "openvino")
 UNITS = {"ms": 1e-3, "s": 1.0}
 
 
@@ -142,7 +142,7 @@ def _next(own: Candidate, folder: Path) -> str:
     command = _export(own, folder)
     if command is None:
         return f"{folder} has no models: run its sweep, then recommend on the new store"
-    if own.backend.startswith(EXPORTED):
+    if own.backend in EXPORTED:
         return command
     return f"{command}  (as a file it runs in another backend than {own.backend}; time it there)"
 
@@ -155,7 +155,7 @@ def _export(own: Candidate, folder: Path) -> str | None:
     if trial is None or model is None:
         return None
     parts = ["lotbench", "export", str(model), "exported"]
-    if own.backend.startswith(EXPORTED):
+    if own.backend in EXPORTED:
         parts += ["--backend", own.backend]
     if own.budget:
         parts += ["--budget", own.budget.partition("=")[2]]

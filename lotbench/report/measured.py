@@ -8,7 +8,6 @@ from lotbench.report import bootstrap
 from lotbench.store.answers import answers
 from lotbench.store.records import Evaluation, Trial
 from lotbench.store.store import Store
-from lotbench.store.timed import budget_text
 
 
 def measured(model: Path) -> str:
@@ -39,7 +38,7 @@ def measured(model: Path) -> str:
 
 
 def _row(folder: Path, trial: Trial, own: Evaluation) -> str:
-    budget = budget_text(own.budget)
+    budget = str(own.budget or "")
     assert trial.metric is not None, "the trial is done"
     value = own.metrics.get(trial.metric)
     score = "undefined" if value is None else f"{value:.4f}"

@@ -9,7 +9,6 @@ import numpy as np
 
 from lotbench.store.predictions import decode
 from lotbench.store.store import Store
-from lotbench.store.timed import budget_text
 
 Key = tuple[str, str, str]
 """Trial id, split and budget, as in the frame."""
@@ -38,7 +37,7 @@ def answers(folder: str | Path) -> dict[Key, Answers]:
         decoded = {split: decode(stored) for split, stored in labels.items()}
         for own in trial.evaluations:
             if own.predictions is not None and own.split in decoded:
-                key = (trial.trial_id, own.split, budget_text(own.budget))
+                key = (trial.trial_id, own.split, str(own.budget or ""))
                 found[key] = Answers(decode(own.predictions), decoded[own.split])
     return found
 

@@ -12,7 +12,6 @@ from lotbench.store.records import Evaluation, Trial, without_limit
 from lotbench.store.store import Store
 from lotbench.store.timed import (
     Columns,
-    budget_text,
     columns,
     flat,
     timed_models,
@@ -143,13 +142,13 @@ def _evaluation_columns(trial: Trial, evaluation: Evaluation) -> Columns:
     """Scores and costs of one trained model at one budget."""
     metric, ratios = str(trial.metric), evaluation.keep_ratio or []
     teacher = (trial.teacher and trial.teacher.metrics) or {}
-    columns = flat("budget", evaluation.budget)
+    columns = flat("budget", dict([evaluation.budget] if evaluation.budget else []))
     columns |= {f"keep_ratio.{layer}": ratio for layer, ratio in enumerate(ratios)}
     columns |= {f"metric.{name}": value for name, value in evaluation.metrics.items()}
     return columns | {
         "split": evaluation.split,
         "target": evaluation.target,
-        "budget": budget_text(evaluation.budget),
+        "budget": str(evaluation.budget or ""),
         "examples": evaluation.examples,
         "score": evaluation.metrics.get(metric),
         "teacher_score": teacher.get(evaluation.split, {}).get(metric),

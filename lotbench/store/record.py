@@ -8,16 +8,20 @@ from typing import Annotated, Any, Self
 from pydantic import (
     AfterValidator,
     BaseModel,
+    BeforeValidator,
     ConfigDict,
     Field,
     JsonValue,
     ModelWrapValidatorHandler,
+    PlainSerializer,
     PrivateAttr,
     SerializerFunctionWrapHandler,
     ValidationError,
     model_serializer,
     model_validator,
 )
+
+from lotbench.budget import Budget
 
 LARGEST = 1e300
 
@@ -34,14 +38,26 @@ def _above_zero(value: int | float) -> int | float:
     return value
 
 
+def _budget(value: Any) -> Any:
+    if not isinstance(value, dict):
+        return value
+    if len(value) > 1:
+        raise ValueError("more than one budget")
+    return next((Budget(*pair) for pair in value.items()), None)
+
+
 Number = Annotated[int | float, AfterValidator(_ordinary)]
 """An int stays an int, so that an old file is the same when it is written again."""
 Ratio = Annotated[Number, AfterValidator(_above_zero)]
 """A number above zero: figures have log axes."""
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9:._-]*$")]
 """Part of a file's name, so nothing that leads out of its folder."""
-Budget = dict[str, Number]
-"""A budget by its name, such as ``{"threshold": 0.5}``; empty if the method has none."""
+StoredBudget = Annotated[
+    Budget | None,
+    BeforeValidator(_budget),
+    PlainSerializer(lambda own: {own.name: own.value} if own else {}),
+]
+"""A budget, in a file ``{"threshold": 0.5}``; ``{}`` if the method has none."""
 Json = dict[str, JsonValue]
 """A JSON object with arbitrary keys."""
 

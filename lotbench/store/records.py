@@ -17,7 +17,7 @@ from lotbench import backends
 from lotbench.metrics import METRICS
 from lotbench.store.parts import Data, Failure, Machine, Teacher, Training
 from lotbench.store.predictions import check_answers
-from lotbench.store.record import Budget, Json, Name, Number, Ratio, Record
+from lotbench.store.record import Json, Name, Number, Ratio, Record, StoredBudget
 from lotbench.store.timing_parts import (
     Contender,
     Group,
@@ -44,7 +44,7 @@ class Stored(Record):
 class Evaluation(Record):
     """One trained model at one budget on one split."""
 
-    budget: Budget
+    budget: StoredBudget
     split: Literal["validation", "selection"]
     """``validation`` (for reports) or ``selection`` (to choose a model)."""
     target: Number | None = None

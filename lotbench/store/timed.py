@@ -8,7 +8,6 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from lotbench import backends
-from lotbench.store.record import Budget
 from lotbench.store.records import TimingPass
 from lotbench.store.store import Store
 from lotbench.store.timing_parts import Contender, Interval
@@ -37,7 +36,7 @@ def timed_models(store: Store) -> dict[Owner, Timed]:
     for timing in shown:
         for own in timing.contenders:
             owner = own.trial_id or f"{own.name} {timing.setting.seed}"
-            key = (timing.task, owner, budget_text(own.budget or {}))
+            key = (timing.task, owner, str(own.budget or ""))
             where = timing.setting.label, timing.backend(own)
             found.setdefault(key, {})[where] = timing, own
     return found
@@ -132,11 +131,6 @@ def flat(prefix: str, values: Mapping[str, Any]) -> Columns:
         else:
             found[f"{prefix}.{name}"] = json.dumps(value) if isinstance(value, list) else value
     return found
-
-
-def budget_text(budget: Budget) -> str:
-    """The budget as the frame writes it: ``threshold=0.5``, or an empty text."""
-    return " ".join(f"{name}={value}" for name, value in sorted(budget.items()))
 
 
 def without_backend(label: str) -> str:

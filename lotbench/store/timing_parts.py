@@ -6,7 +6,7 @@ from typing import Annotated
 
 from pydantic import Field
 
-from lotbench.store.record import Budget, Name, Number, Ratio, Record
+from lotbench.store.record import Name, Number, Ratio, Record, StoredBudget
 
 TOLERANCE = 0.005
 """A backend that costs a model no more of its score than this may stand for the model."""
@@ -90,7 +90,7 @@ class Contender(Record):
     """The score in this backend by split: ``selection`` and ``validation``."""
     trial_id: str | None = None
     """Null for the dense models."""
-    budget: Budget | None = None
+    budget: StoredBudget = None
     """See `Evaluation`."""
     call_seconds: CallSeconds | None = None
     peak_bytes: int | None = None
@@ -120,7 +120,7 @@ class Unable(Record):
     """A stored model at one budget that a backend cannot run."""
 
     trial_id: str
-    budget: Budget
+    budget: StoredBudget
     backend: Name
     why: str
 

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from lotbench.budget import Budget
 from lotbench.data.batches import batches, collate
 from lotbench.data.task import Task
 from lotbench.data.tokens import Split
@@ -140,8 +141,9 @@ def _at_budgets(
     for number, (value, own) in enumerate(budgets):
         report("evaluate", number, len(budgets))
         with reducer.at_budget(value):
-            value = reducer.budget if reducer.budget_name else None
-            budget = {reducer.budget_name: value} if isinstance(value, int | float) else {}
+            name = reducer.budget_name
+            value = reducer.budget if name else None  # for some methods a list with one per layer
+            budget = Budget(name, value) if name and isinstance(value, int | float) else None
             for split in SPLITS:
                 found = evaluate(encoder, getattr(task, split), task.metrics)
                 rows.append({"budget": budget, "split": split, **own, **found})

@@ -14,6 +14,7 @@ import numpy as np
 import torch
 
 from lotbench import backends, engine, machine
+from lotbench.budget import Budget
 from lotbench.data.task import Task
 from lotbench.data.tokens import Split
 from lotbench.deploy.graph import export
@@ -26,7 +27,6 @@ from lotbench.measure.spec import Candidate, Example
 from lotbench.metrics import REGRESSION, compute_metrics, predictions
 from lotbench.store.predictions import decode
 from lotbench.store.records import TimingPass, Trial
-from lotbench.store.timed import budget_text
 from lotbench.store.timing_parts import BackendScore, Unable
 from lotbench.study.evaluate import BATCH_SIZE, SPLITS
 
@@ -35,7 +35,7 @@ log = logging.getLogger(__name__)
 INT8 = "onnx-int8"
 
 Scores = dict[str, BackendScore]
-ScoreKey = tuple[str, str, str, str]
+ScoreKey = tuple[str, str, Budget | None, str]
 """Trial id or dense model, backend, budget, and ``cpu`` or ``cuda``."""
 
 
@@ -90,8 +90,8 @@ class Preparer:
         self.dense, self.dense_model = dense, dense_model
         self.graphs, self.plugins = graphs, plugins
         self.known = dict(known)
-        self.exported: dict[tuple[str, ...], Path | InputError] = {}
-        self.references: dict[tuple[str, str], dict[str, Answers]] = {}
+        self.exported: dict[tuple[object, ...], Path | InputError] = {}
+        self.references: dict[tuple[str, Budget | None], dict[str, Answers]] = {}
         self.loaded: tuple[object, Model | None] = (None, None)
 
     def prepare(self, candidates: Iterable[Candidate], device: str) -> Prepared:
@@ -103,7 +103,7 @@ class Preparer:
             except Exception as error:  # a model must not end the pass of the others
                 why = str(error).splitlines()[0] if str(error) else type(error).__name__
                 log.warning("%s: not timed: %s: %s", self.task.name, each.key, why)
-                refused = isinstance(error, InputError) and backends.is_exported(each.backend)
+                refused = isinstance(error, InputError) and backends.BY_NAME[each.backend].exported
                 if refused or isinstance(error, FloatingPointError):  # as it would be next time
                     done.unable.append(_unable(each, why))
                 else:
@@ -113,10 +113,10 @@ class Preparer:
         return done
 
     def _prepared(self, candidate: Candidate, device: torch.device) -> Candidate:
-        if backends.is_exported(candidate.backend):
+        if backends.BY_NAME[candidate.backend].exported:
             candidate = replace(candidate, graph=str(self._graph(candidate)))
         owner = candidate.trial_id or f"{candidate.name} {self.dense_model}"
-        key = (owner, candidate.backend, budget_text(candidate.budget), device.type)
+        key = (owner, candidate.backend, candidate.budget, device.type)
         if key not in self.known:
             self.known[key] = self._scores(candidate, device)
         return replace(candidate, scores=self.known[key])
@@ -124,11 +124,11 @@ class Preparer:
     def _graph(self, candidate: Candidate) -> Path:
         """The file of a candidate's graph; one for all budgets, if the budget is an input."""
         model = (candidate.folder, "" if candidate.trial_id else candidate.name)
-        fixed = (*model, budget_text(candidate.budget))
+        fixed = (*model, candidate.budget)
         if model not in self.exported and fixed not in self.exported:
             encoder = load_torch(candidate, self.plugins)
-            for value in candidate.budget.values():
-                encoder.reducer.budget = value
+            if candidate.budget:
+                encoder.reducer.budget = candidate.budget.value
             start = time.perf_counter()
             try:
                 found = export(encoder)
@@ -168,7 +168,7 @@ class Preparer:
 
     def _reference(self, candidate: Candidate, device: torch.device) -> dict[str, Answers]:
         """What a model answers in ``torch-fp32``: from its row, or computed."""
-        key = (candidate.folder, budget_text(candidate.budget))
+        key = (candidate.folder, candidate.budget)
         if key not in self.references:
             trial = self.rows.get(candidate.trial_id) if candidate.trial_id else self.dense
             found = {} if trial is None else self._stored(trial, key[1])
@@ -179,11 +179,11 @@ class Preparer:
             self.references[key] = found
         return self.references[key]
 
-    def _stored(self, trial: Trial, budget: str) -> dict[str, Answers]:
+    def _stored(self, trial: Trial, budget: Budget | None) -> dict[str, Answers]:
         return {
             own.split: Answers(own.metrics.get(self.metric), decode(own.predictions))
             for own in trial.evaluations
-            if budget_text(own.budget) == budget and own.predictions is not None
+            if own.budget == budget and own.predictions is not None
         }
 
     def _answers(self, candidate: Candidate, device: torch.device) -> dict[str, Answers]:
@@ -247,12 +247,12 @@ def known_scores(passes: Iterable[TimingPass]) -> dict[ScoreKey, Scores]:
         for each in own.contenders:
             if each.scores:
                 owner = each.trial_id or f"{each.name} {own.dense_model}"
-                key = (owner, own.backend(each), budget_text(each.budget or {}), device)
+                key = (owner, own.backend(each), each.budget, device)
                 found[key] = each.scores
     return found
 
 
 def _origin(cpu_id: str | None, versions: Mapping[str, str], engine: int) -> tuple[object, ...]:
-    packages = ("torch", "transformers"), *backends.PACKAGES.values()
+    packages = ("torch", "transformers"), *(own.packages for own in backends.BY_NAME.values())
     names = sorted({name for some in packages for name in some})
     return cpu_id, engine, *(versions.get(name) for name in names)

@@ -135,7 +135,11 @@ def map_break_even(store: Store, sweep: SweepConfig) -> int:
         If the backbone cannot be read, or no backend of the sweep is PyTorch.
     """
     config = sweep.measure or MeasureConfig()
-    torches = [name for name in config.backends or (backends.TORCH,) if backends.is_torch(name)]
+    torches = [
+        own.precision
+        for own in map(backends.BY_NAME.__getitem__, config.backends or [backends.TORCH])
+        if own.runtime == "torch"
+    ]
     if not torches:
         raise InputError("measure.backends: a map runs PyTorch alone; add torch-fp32 or torch-bf16")
     read_config(sweep.backbone)  # what is wrong with it is not for a worker to say
@@ -145,7 +149,7 @@ def map_break_even(store: Store, sweep: SweepConfig) -> int:
         layers=sweep.layers,
         threads=config.threads,
         devices=config.devices,
-        dtypes=[name.split("-")[1] for name in torches],
+        dtypes=torches,
         rounds=config.rounds,
     ):
         store.write(record)
@@ -246,7 +250,7 @@ def _in_backends(candidates: list[list[Candidate]], names: list[str]) -> Iterato
     """Each model in each backend at each budget, so that what shares a model is together."""
     for own in candidates:
         for backend in names:
-            if not backends.is_compiled(backend):
+            if not backends.BY_NAME[backend].compiled:
                 yield from (replace(each, backend=backend) for each in own)
 
 
@@ -258,7 +262,7 @@ def _prepare(
         Candidate(name, None, str(inputs.dense), backend=backend)
         for backend in names
         for name in (protocol.DENSE, protocol.PACKED)
-        if name == protocol.DENSE or not backends.is_compiled(backend)
+        if name == protocol.DENSE or not backends.BY_NAME[backend].compiled
     ]
     dense = preparer.prepare(wanted, device)
     able = {each.backend for each in dense.candidates if each.name == protocol.DENSE}
@@ -301,7 +305,7 @@ def _candidates(
     ]
     return [
         Candidate(
-            name=" ".join([trial.trial_id, *(f"{k}={v}" for k, v in budget.items())]),
+            name=f"{trial.trial_id} {budget or ''}".strip(),
             trial_id=trial.trial_id,
             folder=str(folder.resolve()),
             budget=budget,

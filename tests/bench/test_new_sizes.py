@@ -17,10 +17,11 @@ import torch
 from paired import Cell, Measured, in_processes
 
 from baselines.dense import Dense
+from lotbench.backends import EXPORTED
 from lotbench.batch import Batch
 from lotbench.deploy.graph import export
 from lotbench.deploy.quantise import quantise_file
-from lotbench.deploy.session import BACKENDS, feed, open_session
+from lotbench.deploy.session import feed, open_session
 from lotbench.engine.backbone import Backbone
 from lotbench.engine.encoder import ReducedEncoder
 from lotbench.engine.loading import load_backbone
@@ -54,7 +55,7 @@ def graphs(backbone, tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("graphs")
     for cell in CELLS:
         path = folder / f"{cell.method}.onnx"
-        if cell.runs_in in BACKENDS and not path.exists():
+        if cell.runs_in in EXPORTED and not path.exists():
             path.write_bytes(export(model_of(cell, backbone)).model.SerializeToString())
             quantise_file(path, folder / f"{cell.method}-int8.onnx")
     return folder
@@ -69,7 +70,7 @@ def calls_of(cell: Cell, folder: Path) -> list[protocol.Call]:
     order = torch.randperm(cell.length // 2, generator=generator) + cell.length // 2
     lengths[:, 0] = order[: shape[0]]
     batches = [paired.cut(reviews, row) for row in lengths.tolist()]
-    if cell.runs_in not in BACKENDS:
+    if cell.runs_in not in EXPORTED:
         backbone = load_backbone(paired.BACKBONE, 2, seed=0)
         encoder = model_of(cell, backbone).to(dtype=DTYPES[cell.runs_in])
         return [lambda batch=batch: encoder(batch) for batch in batches]

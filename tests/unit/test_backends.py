@@ -2,14 +2,14 @@
 
 import pytest
 
-from lotbench import backends, machine
-from lotbench.backends import BACKENDS, chosen, runtimes
+from lotbench import machine
+from lotbench.backends import BACKENDS, Backend, chosen, runtimes
 from lotbench.errors import InputError
 
 
 @pytest.fixture
 def installed(monkeypatch):
-    monkeypatch.setattr(backends, "missing", lambda name: [])
+    monkeypatch.setattr(Backend, "missing", [])
 
 
 @pytest.mark.parametrize(
@@ -34,7 +34,7 @@ def test_the_default_is_what_the_processor_has_instructions_for(
 
 def test_what_is_not_installed_is_left_out_or_refused(monkeypatch):
     lacking = {"onnx-fp32": ["onnxruntime"], "compile-fp32": ["g++"]}
-    monkeypatch.setattr(backends, "missing", lambda name: lacking.get(name, []))
+    monkeypatch.setattr(Backend, "missing", property(lambda own: lacking.get(own.name, [])))
     monkeypatch.setattr(machine, "native_formats", set)
     assert chosen(None, "cpu") == ["torch-fp32", "openvino-fp32"]
     message = (

@@ -21,12 +21,11 @@ from torch import Tensor
 import lotbench
 from baselines.first_k import FirstK
 from baselines.random_drop import RandomDrop
-from lotbench import registry
+from lotbench import backends, registry
 from lotbench.batch import Batch
 from lotbench.conformance.scaffold import write as new_method
 from lotbench.conformance.tiny import tiny_backbone
 from lotbench.deploy import folder as deploy
-from lotbench.deploy import needs
 from lotbench.deploy.about import About
 from lotbench.deploy.graph import export
 from lotbench.deploy.quantise import quantised
@@ -232,7 +231,7 @@ def test_what_is_wrong_with_the_arguments_is_said(save, tmp_path, monkeypatch) -
         deploy.write(source, tmp_path / "x", "onnx-int9", None, "")
     with pytest.raises(InputError, match="k"):
         deploy.write(source, tmp_path / "x", "onnx-fp32", -3.0, "")
-    monkeypatch.setattr(needs.importlib.util, "find_spec", lambda name: None)
+    monkeypatch.setattr(backends.importlib.util, "find_spec", lambda name: None)
     with pytest.raises(InputError, match=r"pip install 'lotbench\[deploy\]'"):
         deploy.write(source, tmp_path / "x", "onnx-fp32", None, "")
     assert not (tmp_path / "x").exists()

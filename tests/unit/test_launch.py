@@ -11,6 +11,7 @@ from tiny_models import save, tiny_encoder
 
 from lotbench import engine, machine
 from lotbench.backends import TORCH
+from lotbench.budget import Budget
 from lotbench.errors import InputError, PassFailed
 from lotbench.measure import devices, launch, merge, protocol
 from lotbench.measure.launch import settings
@@ -31,7 +32,7 @@ def folders(tmp_path_factory):
 EXAMPLES = [Example([2, *range(5, 5 + n), 3], [0] * (n + 2)) for n in (3, 7, 1, 9, 4)]
 
 
-def candidate(name, folder, **budget):
+def candidate(name, folder, budget=None):
     return Candidate(name, name.split("@")[0], str(folder), budget)
 
 
@@ -141,7 +142,9 @@ def test_contenders_of_one_model_keep_their_own_budgets(folders):
     encoder = load(folders / "routed")
     with torch.inference_mode():
         # Above threshold 0 every token is processed; above 1 none but the first.
-        some, none = (packed_contender(encoder, EXAMPLES, 2, {"threshold": x}) for x in (0.0, 1.0))
+        some, none = (
+            packed_contender(encoder, EXAMPLES, 2, Budget("threshold", x)) for x in (0.0, 1.0)
+        )
         everything, nothing = outputs(some), outputs(none)
         dense = outputs(padded_contender(encoder, EXAMPLES, 2))
     torch.testing.assert_close(everything, dense, atol=1e-5, rtol=0)
@@ -157,7 +160,7 @@ def test_a_budget_that_is_a_list_is_timed_as_it_was_trained(tiny, make_batch):
     ratios = [1.0, 0.5, 0.2]
     reducer = RandomDrop(RandomDrop.Params.model_validate({"keep_ratio": ratios}), 3, 32)
     encoder = ReducedEncoder(tiny, reducer.eval())
-    contender = packed_contender(encoder, EXAMPLES, 2, {"keep_ratio": ratios})
+    contender = packed_contender(encoder, EXAMPLES, 2, None)
     with torch.inference_mode():
         logits = torch.cat([call() for call in contender.calls])
     assert logits.shape == (len(EXAMPLES), 3)
@@ -195,8 +198,8 @@ def test_a_pass_end_to_end(folders, tmp_path, monkeypatch, caplog):
     asked = spec(
         folders / "teacher",
         [
-            candidate("routed@0.0", folders / "routed", threshold=0.0),
-            candidate("routed@1.0", folders / "routed", threshold=1.0),
+            candidate("routed@0.0", folders / "routed", budget=Budget("threshold", 0.0)),
+            candidate("routed@1.0", folders / "routed", budget=Budget("threshold", 1.0)),
             candidate("teacher-trial", folders / "teacher"),
         ],
         batch_sizes=(1, 2),
@@ -248,7 +251,7 @@ def test_a_pass_end_to_end(folders, tmp_path, monkeypatch, caplog):
         assert found["routed@0.0"].flops_speedup < 1 < found["routed@1.0"].flops_speedup
         for name, routed in (("routed@0.0", True), (protocol.DENSE, False)):
             assert (found[name].time_shares["decisions"] > 0) is routed
-        assert found["routed@1.0"].budget == {"threshold": 1.0}
+        assert found["routed@1.0"].budget == Budget("threshold", 1.0)
         assert found["routed@1.0"].trial_id == "routed"
         Store(tmp_path).write(record)
     assert {each.pass_id: each for each in Store(tmp_path).timings()} == {
@@ -262,8 +265,8 @@ def test_a_candidate_that_raises_is_left_out_and_named(folders, tmp_path, monkey
     caplog.set_level(logging.INFO)
     candidates = [
         candidate("nowhere", tmp_path / "nowhere"),
-        candidate("odd", folders / "routed", threshold=7.0),
-        candidate("sound", folders / "routed", threshold=0.5),
+        candidate("odd", folders / "routed", budget=Budget("threshold", 7.0)),
+        candidate("sound", folders / "routed", budget=Budget("threshold", 0.5)),
     ]
     asked = spec(folders / "teacher", candidates, batch_sizes=(1, 2), rounds=8, min_seconds=0.0)
     for result in run_pass(asked):
@@ -285,9 +288,9 @@ def test_there_is_one_process_for_every_four_rounds(rounds, shares):
 def test_a_pass_in_bfloat16(folders, tmp_path, monkeypatch):
     monkeypatch.setattr(launch, "LOCK", tmp_path / "lock")
     candidates = [
-        candidate("routed", folders / "routed", threshold=0.5),
-        candidate("scored", folders / "scored", threshold_scale=1.0),
-        candidate("scored@100", folders / "scored", threshold_scale=100.0),
+        candidate("routed", folders / "routed", budget=Budget("threshold", 0.5)),
+        candidate("scored", folders / "scored", budget=Budget("threshold_scale", 1.0)),
+        candidate("scored@100", folders / "scored", budget=Budget("threshold_scale", 100.0)),
     ]
     asked = spec(
         folders / "teacher",

@@ -19,6 +19,7 @@ import pytest
 ROOT = Path(__file__).parents[2]
 
 GROUND = {
+    "lotbench.budget",
     "lotbench.deadline",
     "lotbench.errors",
     "lotbench.metrics",
@@ -40,8 +41,8 @@ DATA = {
     "lotbench.config",
     "lotbench.data",
 }
-PLACE = {"lotbench.machine", "lotbench.backends"}
-DEPLOY = METHODS | DATA | {"lotbench.engine", "lotbench.deploy"}
+PLACE = {"lotbench.budget", "lotbench.machine", "lotbench.backends"}
+DEPLOY = METHODS | PLACE | DATA | {"lotbench.engine", "lotbench.deploy"}
 MEASURE = (
     METHODS | PLACE | {"lotbench.store", "lotbench.engine", "lotbench.deploy", "lotbench.measure"}
 )
@@ -50,6 +51,7 @@ STUDY = MEASURE | DATA | {"lotbench.study"}
 # For each part, the parts it may import; its own is among them where it is a folder.
 MAY_IMPORT = {
     "lotbench.errors": set(),
+    "lotbench.budget": set(),
     "lotbench.deadline": set(),
     "lotbench.ragged": {"lotbench.errors"},
     "lotbench.validation": {"lotbench.errors"},
@@ -63,6 +65,7 @@ MAY_IMPORT = {
         "lotbench.config",
     },
     "lotbench.store": {
+        "lotbench.budget",
         "lotbench.errors",
         "lotbench.backends",
         "lotbench.metrics",
@@ -81,6 +84,7 @@ MAY_IMPORT = {
     "lotbench.measure": MEASURE,
     "lotbench.study": STUDY,
     "lotbench.report": {
+        "lotbench.backends",
         "lotbench.errors",
         "lotbench.metrics",
         "lotbench.store",
@@ -114,6 +118,7 @@ MAY_IMPORT = {
 # Rooms that name all they need of the world outside; elsewhere it is free.
 MAY_NEED = {
     "lotbench.errors": set(),
+    "lotbench.budget": set(),
     "lotbench.deadline": set(),
     "lotbench.machine": set(),
     "lotbench.backends": set(),

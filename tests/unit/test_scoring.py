@@ -7,6 +7,7 @@ from tiny_models import save, tiny_encoder
 
 from lotbench.audit.audit import audit
 from lotbench.backends import TORCH
+from lotbench.budget import Budget
 from lotbench.data.task import Task
 from lotbench.data.tokens import Split
 from lotbench.measure import launch, protocol
@@ -55,7 +56,7 @@ def wanted(folders):
         for name in (protocol.DENSE, protocol.PACKED)
     ]
     lot = [
-        Candidate(f"a threshold={x}", "a", str(folders / "lot"), {"threshold": x}, backend)
+        Candidate(f"a threshold={x}", "a", str(folders / "lot"), Budget("threshold", x), backend)
         for backend in (TORCH, ONNX)
         for x in (0.0, 1.0)
     ]
@@ -155,7 +156,7 @@ def test_what_cannot_be_exported_is_named_once_and_the_rest_goes_on(
     assert [each.backend for each in found.candidates] == [TORCH, TORCH]
     assert len(tried) == 1 and found.failed == []
     assert [(each.trial_id, each.budget, each.backend) for each in found.unable] == [
-        ("a", {"threshold": x}, ONNX) for x in (0.0, 1.0)
+        ("a", Budget("threshold", x), ONNX) for x in (0.0, 1.0)
     ]
     assert found.unable[0].why == "method 'lot': it reads batch.labels"
 
@@ -176,7 +177,7 @@ def test_change_and_flips_are_against_the_predictions_in_the_row(
     monkeypatch.setattr(scoring, "load_model", lambda *_: "model")
     monkeypatch.setattr(scoring, "_logits", lambda _, __, own: np.eye(2)[answers[len(own)]])
     preparer = Preparer(task, [Trial.model_validate(row)], None, "key", tmp_path, {}, [])
-    candidate = Candidate("a", "a", str(folders / "lot"), {"threshold": 1.0}, "torch-bf16")
+    candidate = Candidate("a", "a", str(folders / "lot"), Budget("threshold", 1.0), "torch-bf16")
     (own,) = preparer.prepare([candidate], "cpu").candidates
     assert own.scores["validation"].score == pytest.approx(4 / 6)
     assert own.scores["validation"].change == pytest.approx(-1 / 6)

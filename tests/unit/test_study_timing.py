@@ -201,7 +201,7 @@ def test_only_the_targets_asked_for_are_timed(timed_store, monkeypatch):
     timed = []
 
     def record(spec):
-        timed.append([each.budget["threshold"] for each in spec.candidates])
+        timed.append([each.budget.value for each in spec.candidates])
         return iter(())
 
     monkeypatch.setattr(study_timing.passes, "run_pass", record)
