@@ -69,5 +69,5 @@ def export(
     from lotbench.deploy.folder import write
     from lotbench.report.measured import measured
 
-    about = write(model, folder, backend, budget, measured(model), plugins or [])
-    typer.echo(f"wrote {folder}/model.onnx ({about.method}, {about.backend}) and README.md")
+    card = write(model, folder, backend, budget, measured(model), plugins or [])
+    typer.echo(f"wrote {folder}/model.onnx ({card.method}, {card.backend}) and README.md")

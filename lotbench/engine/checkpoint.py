@@ -5,22 +5,45 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import torch
+from pydantic import BaseModel, ConfigDict, Field
 
 from lotbench import registry
 from lotbench.batch import Batch
-from lotbench.engine.card import ModelCard
 from lotbench.engine.checksums import checksums, verify
 from lotbench.engine.encoder import ReducedEncoder
 from lotbench.engine.loading import check_finite, load_backbone, quiet
-from lotbench.engine.modelfiles import in_file, read_object
+from lotbench.engine.modelfiles import in_file, one_line, read_object
 from lotbench.errors import InputError, near_misses
 from lotbench.reducer import TokenReducer
 from lotbench.validation import report_at, validate
 
 CARD, REDUCER = "lotbench.json", "reducer.safetensors"
+
+
+class ModelCard(BaseModel):
+    """What a trained model is, besides its files; shared by saved and exported ones."""
+
+    # Other keys are those of another version of LoTBench.
+    model_config = ConfigDict(
+        frozen=True,
+        strict=True,
+        extra="ignore",
+        allow_inf_nan=False,
+        use_attribute_docstrings=True,
+    )
+
+    method: str
+    version: int
+    """Of the method."""
+    n_labels: Annotated[int, Field(ge=1, le=100_000)]
+    """Classes; 1 for regression."""
+    max_length: Annotated[int, Field(ge=1, lt=2**31)]
+    """Most tokens of a text."""
+    files: dict[str, str] = Field({})
+    """Checksums of the other files by name; models of older versions have none."""
 
 
 class Card(ModelCard):
@@ -204,8 +227,7 @@ def _fill(reducer: TokenReducer, path: Path) -> None:
     try:
         reducer.load_state_dict(load_file(path))
     except Exception as error:  # those of safetensors have no base of their own
-        why = " ".join(str(error).split())
-        raise InputError(f"{path}: damaged ({why}); train the model again") from error
+        raise InputError(f"{path}: damaged ({one_line(error)}); train the model again") from error
     check_finite(str(path), reducer)
 
 

@@ -20,6 +20,7 @@ from lotbench.engine.modelfiles import (
     check_config,
     check_folder,
     count_weights,
+    one_line,
     read_object,
     weight_names,
 )
@@ -289,9 +290,8 @@ def _reading(name: str, part: str) -> Iterator[None]:
         if not isinstance(error, Exception) and type(error).__name__ != "PanicException":
             raise
         kind = "" if isinstance(error, OSError | ValueError) else f"{type(error).__name__}: "
-        why = " ".join(str(error).split())
         raise InputError(
-            f"backbone {name!r}: {part} cannot be loaded: {kind}{why:.300} (a hub id "
+            f"backbone {name!r}: {part} cannot be loaded: {kind}{one_line(error)} (a hub id "
             "needs network access; a local folder needs config.json, model.safetensors, "
             "tokenizer.json and tokenizer_config.json)"
         ) from error

@@ -63,6 +63,11 @@ def in_file(path: Path) -> Report:
     return lambda key, fault: f"{path}: {dotted(key)}: {fault}"
 
 
+def one_line(error: BaseException) -> str:
+    """The message of a library's exception, which may have many lines."""
+    return f"{' '.join(str(error).split()):.300}"
+
+
 def check_folder(folder: Path) -> None:
     """Refuse a model's folder with an adapter, or with what is no file, such as a pipe.
 
