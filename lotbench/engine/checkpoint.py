@@ -160,7 +160,8 @@ def load(folder: Path, plugins: Sequence[str] = ()) -> ReducedEncoder:
     Raises
     ------
     InputError
-        As for `method_of`, or if the weights do not fit the card.
+        As for `method_of`, or if a file is damaged, the weights do not fit the card, or the model
+        gives no finite logits for a text.
     """
     folder = Path(folder).resolve()
     card, cls = read_card(folder), method_of(folder, plugins)
@@ -169,30 +170,19 @@ def load(folder: Path, plugins: Sequence[str] = ()) -> ReducedEncoder:
     backbone = load_backbone(str(folder), card.n_labels, whole=True)
     try:
         encoder = ReducedEncoder(backbone, cls(params, len(backbone.layers), backbone.width)).eval()
-    except Exception as error:
-        why = registry.explain(error, cls)
-        raise InputError(f"{folder / CARD}: params: method {cls.name!r} refuses: {why}") from error
-    _fill(encoder.reducer, folder / REDUCER)
-    _try(encoder, folder)
-    return encoder
-
-
-def _try(encoder: ReducedEncoder, folder: Path) -> None:
-    """Refuse a model that does not give a text finite logits.
-
-    Raises
-    ------
-    InputError
-        Names the folder.
-    """
-    try:
-        with torch.inference_mode():
+        _fill(encoder.reducer, folder / REDUCER)
+        with torch.no_grad():
             logits = encoder(Batch.from_ids([[0, 0]])).logits
         if not logits.isfinite().all():
             raise ValueError("its logits are not finite")
-    except Exception as error:
-        why = registry.explain(error, type(encoder.reducer))
-        raise InputError(f"{folder}: a text cannot be computed: {why}; train it again") from error
+    except InputError:
+        raise
+    except Exception as error:  # the method's own, or of sizes that do not fit
+        why = registry.explain(error, cls)
+        raise InputError(
+            f"{folder}: {cls.name!r} with the params of {CARD} does not run: {why}"
+        ) from error
+    return encoder
 
 
 def verified_card(folder: Path) -> Card:

@@ -243,7 +243,7 @@ def test_a_method_that_refuses_the_parameters_of_a_card_is_named(save, monkeypat
         raise KeyError("no table")
 
     monkeypatch.setattr("baselines.first_k.FirstK.__init__", fail)
-    with pytest.raises(InputError, match=r"lotbench\.json: params: method 'first-k' .*no table"):
+    with pytest.raises(InputError, match=r"'first-k' with the params of lotbench\.json .*no table"):
         lotbench.load(folder)
 
 
