@@ -13,7 +13,7 @@ from lotbench.batch import Batch
 from lotbench.config.load import load_trial
 from lotbench.data.tokens import batched, text_seed, tokenise_each
 from lotbench.deploy.classifier import ExportedClassifier
-from lotbench.deploy.folder import is_exported
+from lotbench.deploy.folder import MODEL
 from lotbench.engine import checkpoint
 from lotbench.engine.backbone import Backbone
 from lotbench.engine.encoder import Mode, ReducedEncoder
@@ -53,7 +53,7 @@ def load(folder: str | Path, plugins: Sequence[str] = ()) -> ReducedClassifier |
         If the folder holds no model, or its method is neither installed nor in ``plugins``; an
         exported model needs no method.
     """
-    if is_exported(Path(folder)):
+    if (Path(folder) / MODEL).is_file():
         return ExportedClassifier(Path(folder))
     return ReducedClassifier(Path(folder), plugins)
 

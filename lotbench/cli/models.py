@@ -31,12 +31,12 @@ def inspect(
     plugins: Plugins = None,
 ) -> None:
     """Show which tokens trained models process, layer by layer."""
-    if bool(text) == bool(split):
-        raise InputError("give either --text TEXT or --split validation")
+    if bool(text) == bool(split) or len(text or []) > 2:
+        raise InputError("give --text TEXT, twice for a pair, or --split validation")
     if split not in (None, "validation", "selection"):
         raise InputError(f"--split {split}: validation or selection is needed")
-    if text and len(text) > 2:
-        raise InputError(f"--text: one text, or the two of a pair; {len(text)} are given")
+    if any("\ud800" <= sign <= "\udfff" for sign in "".join(text or [])):
+        raise InputError("--text: it is not valid UTF-8")
     from lotbench import registry
     from lotbench.inspection import inspect as inspection
 
@@ -69,5 +69,5 @@ def export(
     from lotbench.deploy.folder import write
     from lotbench.report.measured import measured
 
-    about = write(model, folder, backend, budget, measured(model), plugins or [])
-    typer.echo(f"wrote {folder}/model.onnx ({about.method}, {about.backend}) and README.md")
+    card = write(model, folder, backend, budget, measured(model), plugins or [])
+    typer.echo(f"wrote {folder}/model.onnx ({card.method}, {card.backend}) and README.md")

@@ -1,11 +1,75 @@
-"""The model card of an exported model."""
+"""The card of an exported model: a record in ``config.json``, and Markdown for readers."""
 
 from __future__ import annotations
 
+import operator
+from collections.abc import Callable
+from numbers import Real
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
-from lotbench.deploy.about import About
+from pydantic import model_validator
+
+from lotbench.backends import EXPORTED
+from lotbench.engine.checkpoint import ModelCard
+from lotbench.errors import near_misses
+
+Bound = Literal["minimum", "exclusiveMinimum", "maximum", "exclusiveMaximum"]
+"""A keyword of JSON Schema."""
+BOUNDS: dict[Bound, tuple[Callable[[Any, Any], bool], str]] = {
+    "minimum": (operator.ge, "at least"),
+    "exclusiveMinimum": (operator.gt, "more than"),
+    "maximum": (operator.le, "at most"),
+    "exclusiveMaximum": (operator.lt, "less than"),
+}
+"""Does a value keep to the bound, and how to say it."""
+
+
+class ExportedCard(ModelCard):
+    """The card of an exported model."""
+
+    backend: str
+    """The runtime and precision that the model was exported for."""
+    budget_name: str | None
+    """None if the method has no budget."""
+    budget: Any
+    """The budget of the export."""
+    budget_input: bool
+    """True if the budget is an input of the graph."""
+    budget_bounds: dict[Bound, int | float]
+    """What the budget may be."""
+
+    @model_validator(mode="after")
+    def _is_sound(self) -> ExportedCard:
+        if self.backend not in EXPORTED:
+            raise ValueError(f"backend: {near_misses(self.backend, list(EXPORTED))}")
+        if self.budget_input:
+            self.checked_budget(self.budget)
+        return self
+
+    def checked_budget(self, value: Any) -> float:
+        """The budget as the graph takes it.
+
+        Raises
+        ------
+        ValueError
+            If it is not finite, not whole though the graph's is, or out of bounds.
+        """
+        whole = isinstance(self.budget, int)
+        number: Any = value if isinstance(value, Real) and not isinstance(value, bool) else None
+        if number is None or not abs(number) < 2**63 or (whole and number % 1):
+            kind = "whole" if whole else "finite"
+            raise ValueError(
+                f"{self.budget_name}: a {kind} number is needed (given: {value!r:.60})"
+            )
+        for keyword, bound in self.budget_bounds.items():
+            holds, words = BOUNDS[keyword]
+            if not holds(number, bound):
+                raise ValueError(
+                    f"{self.budget_name}: {words} {bound} is needed (given: {value!r:.60})"
+                )
+        return int(number) if whole else float(number)
+
 
 SNIPPET = """\
 {imports}import numpy
@@ -29,19 +93,19 @@ feed["text_seed"] = [int.from_bytes(digest, "big") >> 1 for digest in digests]
 """
 
 
-def text(
-    about: About,
+def markdown(
+    card: ExportedCard,
     source: Path,
     tokenizer: Any,
     fixed: str | None,
     needs_seed: bool,
     measured: str,
 ) -> str:
-    """The card as Markdown.
+    """The card for readers.
 
     Parameters
     ----------
-    about : About
+    card : ExportedCard
     source : Path
         Folder of the trained model.
     tokenizer : transformers.PreTrainedTokenizerBase
@@ -60,40 +124,40 @@ def text(
     }
     parts = [
         f"# {source.resolve().name}",
-        f"An encoder for text {'classification' if about.n_labels > 1 else 'regression'} with the "
-        f"method `{about.method}` (version {about.version}). `model.onnx` is one graph, "
-        f"{runs[about.backend]}.",
+        f"An encoder for text {'classification' if card.n_labels > 1 else 'regression'} with the "
+        f"method `{card.method}` (version {card.version}). `model.onnx` is one graph, "
+        f"{runs[card.backend]}.",
         "Inputs: `input_ids`, `attention_mask`, `token_type_ids`, int64, of any batch and length "
-        f"up to {about.max_length} tokens; each text has at least one token. Output: `logits` "
-        f"(batch, {about.n_labels}).",
+        f"up to {card.max_length} tokens; each text has at least one token. Output: `logits` "
+        f"(batch, {card.n_labels}).",
     ]
     if needs_seed:
         parts.append(
             "The method draws at random, so the graph has a fourth input: `text_seed` (batch), "
             "int64, a hash of each text."
         )
-    if about.budget_input:
+    if card.budget_input:
         parts.append(
             f"The optional input `budget` is a number (no dimension, "
-            f"{'int64' if isinstance(about.budget, int) else 'float64'}): the method's "
-            f"`{about.budget_name}`, {about.budget!r} by default. It moves speed against accuracy. "
+            f"{'int64' if isinstance(card.budget, int) else 'float64'}): the method's "
+            f"`{card.budget_name}`, {card.budget!r} by default. It moves speed against accuracy. "
             "ONNX Runtime warns that it is no constant; that is meant."
         )
-    elif about.budget_name:
+    elif card.budget_name:
         parts.append(
-            f"`{about.budget_name}` is fixed to {about.budget!r} and is no input of the graph: "
+            f"`{card.budget_name}` is fixed to {card.budget!r} and is no input of the graph: "
             f"{fixed}"
         )
-    parts += ["## Use", f"```python\n{_snippet(about, tokenizer, needs_seed)}```"]
+    parts += ["## Use", f"```python\n{_snippet(card, tokenizer, needs_seed)}```"]
     parts.append('With LoTBench: `lotbench.load(folder)(["a text"])`.')
     parts += ["## Measured", measured or "Nothing: the model does not come from a store."]
     return "\n\n".join(parts) + "\n"
 
 
-def _snippet(about: About, tokenizer: Any, needs_seed: bool) -> str:
+def _snippet(card: ExportedCard, tokenizer: Any, needs_seed: bool) -> str:
     typed = "token_type_ids" in tokenizer.model_input_names
     return SNIPPET.format(
-        max_length=about.max_length,
+        max_length=card.max_length,
         pad_id=tokenizer.pad_token_id or 0,
         pad_token=tokenizer.pad_token or "[PAD]",
         imports="import hashlib\n\n" if needs_seed else "",

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
-from numbers import Real
 from pathlib import Path
 from typing import Any
 
@@ -12,10 +10,10 @@ import torch
 from torch import Tensor
 
 from lotbench.data.tokens import batched, text_seed, tokenise_each
-from lotbench.deploy.about import BOUNDS
-from lotbench.deploy.folder import MODEL, read_about
+from lotbench.deploy.folder import MODEL, read_card
 from lotbench.deploy.session import Session, feed, open_session
 from lotbench.engine.loading import load_tokenizer
+from lotbench.engine.modelfiles import one_line
 from lotbench.errors import InputError
 
 
@@ -39,15 +37,18 @@ class ExportedClassifier:
         If the folder is damaged, or the runtime is not installed.
     """
 
-    __slots__ = ("_about", "_budget", "_padding", "max_length", "session", "tokenizer")
+    __slots__ = ("_budget", "_card", "_file", "_padding", "max_length", "session", "tokenizer")
 
     def __init__(self, folder: Path) -> None:
-        self._about = read_about(folder)
-        self.session: Session = open_session(folder / MODEL, self._about.backend)
+        self._card = read_card(folder)
+        self._file = folder / MODEL
+        self.session: Session = open_session(self._file, self._card.backend)
         self.tokenizer: Any = load_tokenizer(str(folder.resolve()))
-        self.max_length: int = self._about.max_length
-        self._budget = self._about.budget
+        self.max_length: int = self._card.max_length
+        self._budget = self._card.budget
         self._padding: int = self.tokenizer.pad_token_id or 0
+        if not self(["a text"]).isfinite().all():
+            raise InputError(f"{self._file}: its logits are not finite; export the model again")
 
     @property
     def budget(self) -> Any:
@@ -59,27 +60,21 @@ class ExportedClassifier:
             If the method has none, if it is fixed in the graph, or if the value is no finite number
             within its bounds.
         """
-        if self._about.budget_name is None:
-            raise InputError(f"method {self._about.method!r} has no budget after training")
+        if self._card.budget_name is None:
+            raise InputError(f"method {self._card.method!r} has no budget after training")
         return self._budget
 
     @budget.setter
     def budget(self, value: Any) -> None:
-        name, before = self._about.budget_name, self.budget
-        if not self._about.budget_input:
+        name, before = self._card.budget_name, self.budget
+        if not self._card.budget_input:
             raise InputError(
                 f"{name} is fixed to {before!r} in the exported graph; export again with --budget"
             )
-        whole = isinstance(before, int)
-        number = float(value) if isinstance(value, Real) and not isinstance(value, bool) else None
-        if number is None or not math.isfinite(number) or (whole and number % 1):
-            kind = "whole" if whole else "finite"
-            raise InputError(f"{name}: a {kind} number is needed (given: {value!r:.60})")
-        for keyword, bound in self._about.budget_bounds.items():
-            holds, words = BOUNDS[keyword]
-            if not holds(number, bound):
-                raise InputError(f"{name}: {words} {bound} is needed (given: {value!r:.60})")
-        self._budget = int(number) if whole else number
+        try:
+            self._budget = self._card.checked_budget(value)
+        except ValueError as error:
+            raise InputError(str(error)) from None
 
     def __call__(self, texts: Sequence[str | tuple[str, str]], batch_size: int = 32) -> Tensor:
         """Logits of texts or text pairs, shape (N, C), in their order.
@@ -90,11 +85,17 @@ class ExportedClassifier:
             If ``texts`` is not a sequence of texts or pairs, or ``batch_size`` is not 1 or more.
         """
         parts = [self._logits(some) for some in batched(texts, batch_size)]
-        return torch.cat(parts) if parts else torch.zeros(0, self._about.n_labels)
+        return torch.cat(parts) if parts else torch.zeros(0, self._card.n_labels)
 
     def _logits(self, texts: Sequence[tuple[str, ...]]) -> Tensor:
         ids, types = tokenise_each(texts, self.tokenizer, self.max_length)
         seeds = [text_seed(fields) for fields in texts]
-        budget = self._budget if self._about.budget_input else None
+        budget = self._budget if self._card.budget_input else None
         arrays = feed(self.session.inputs, ids, types, seeds, self._padding, budget)
-        return torch.from_numpy(self.session(arrays))
+        try:
+            logits = self.session(arrays)
+            if logits.shape != (len(texts), self._card.n_labels):
+                raise ValueError(f"its logits have the shape {logits.shape}")
+        except Exception as error:  # both runtimes have exceptions of their own
+            raise InputError(f"{self._file}: it does not run: {one_line(error)}") from error
+        return torch.from_numpy(logits)

@@ -4,30 +4,30 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Sequence
-from dataclasses import asdict, fields
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
-from lotbench.backends import EXPORTED
-from lotbench.deploy import card
-from lotbench.deploy.about import BOUNDS, About
-from lotbench.deploy.graph import SEED, Exported, export
+from lotbench.backends import EXPORTED, need
+from lotbench.deploy.card import BOUNDS, ExportedCard, markdown
+from lotbench.deploy.graph import SEED, export
 from lotbench.deploy.quantise import quantised
 from lotbench.deploy.session import open_session
 from lotbench.engine import checkpoint
-from lotbench.engine.encoder import ReducedEncoder
+from lotbench.engine.checksums import checksums, verify
 from lotbench.engine.loading import load_tokenizer
+from lotbench.engine.modelfiles import in_file, one_line, read_object
 from lotbench.errors import InputError, near_misses
 from lotbench.reducer import TokenReducer
+from lotbench.validation import validate
+
+if TYPE_CHECKING:
+    from google.protobuf.message import Message
 
 log = logging.getLogger(__name__)
 
-MODEL, CONFIG, ABOUT = "model.onnx", "config.json", "lotbench"
-
-
-def is_exported(folder: Path) -> bool:
-    """True if the folder holds an exported model."""
-    return (folder / MODEL).is_file()
+MODEL, CONFIG, CARD = "model.onnx", "config.json", "lotbench"
+"""The graph, and the key of the card in the backbone's configuration."""
 
 
 def write(
@@ -37,7 +37,7 @@ def write(
     budget: float | None,
     measured: str,
     plugins: Sequence[str] = (),
-) -> About:
+) -> ExportedCard:
     """Export a trained model.
 
     Parameters
@@ -77,36 +77,32 @@ def write(
         model = quantised(model)
     content = model.SerializeToString()
     open_session(content, backend, threads=1)  # refuses what the runtime cannot load
-    about = _about(encoder, exported, backend, trained.max_length)
-
+    reducer = encoder.reducer
     folder.mkdir(parents=True, exist_ok=True)
     (folder / MODEL).write_bytes(content)
-    encoder.backbone.config.save_pretrained(folder)
-    config = json.loads((folder / CONFIG).read_text())
-    (folder / CONFIG).write_text(json.dumps(config | {ABOUT: asdict(about)}, indent=2) + "\n")
     tokenizer.save_pretrained(folder)
-    needs_seed = SEED in {value.name for value in model.graph.input}
-    text = card.text(about, source, tokenizer, exported.fixed, needs_seed, measured)
-    (folder / "README.md").write_text(text)
-    return about
-
-
-def _about(encoder: ReducedEncoder, exported: Exported, backend: str, max_length: int) -> About:
-    reducer = encoder.reducer
-    return About(
+    card = ExportedCard(
         method=reducer.name,
         version=reducer.version,
+        n_labels=encoder.backbone.n_labels,
+        max_length=trained.max_length,
+        files=checksums(folder),
         backend=backend,
         budget_name=reducer.budget_name,
         budget=exported.budget,
         budget_input=reducer.budget_name is not None and exported.fixed is None,
         budget_bounds=_bounds(reducer),
-        max_length=max_length,
-        n_labels=encoder.backbone.n_labels,
     )
+    encoder.backbone.config.save_pretrained(folder)
+    config = json.loads((folder / CONFIG).read_text()) | {CARD: card.model_dump()}
+    (folder / CONFIG).write_text(json.dumps(config, indent=2) + "\n")
+    needs_seed = SEED in {value.name for value in model.graph.input}
+    text = markdown(card, source, tokenizer, exported.fixed, needs_seed, measured)
+    (folder / "README.md").write_text(text)
+    return card
 
 
-def _bounds(reducer: TokenReducer) -> dict[str, float]:
+def _bounds(reducer: TokenReducer) -> dict[Any, Any]:
     """What the budget may be, as far as its field or the method's range says it."""
     schema = reducer.Params.model_json_schema(by_alias=False).get("properties", {})
     field = schema.get(reducer.budget_name, {})
@@ -114,36 +110,49 @@ def _bounds(reducer: TokenReducer) -> dict[str, float]:
     return found or ({} if reducer.budget_range is None else {"minimum": 0})
 
 
-def read_about(folder: Path) -> About:
-    """What an exported model is.
+def read_card(folder: Path) -> ExportedCard:
+    """The card of an exported model that is whole.
 
     Raises
     ------
     InputError
-        If ``config.json`` is missing or damaged.
+        If the card or a file is missing or damaged, or the graph may read other files or hang.
     """
     path = folder / CONFIG
+    where = in_file(path)
+    content = read_object(path).get(CARD)
+    card = validate(ExportedCard, content, lambda key, fault: where((CARD, *key), fault))
+    verify(folder, card.files, CONFIG)
+    _check_graph(folder / MODEL)
+    return card
+
+
+def _check_graph(path: Path) -> None:
+    """Refuse a graph with weights in another file, which may lie anywhere, or with a loop.
+
+    Raises
+    ------
+    InputError
+        Names the file.
+    """
+    need("onnx")
+    import onnx
+
     try:
-        content = json.loads(path.read_text())
-    except (OSError, ValueError, RecursionError) as error:
-        raise InputError(f"{path}: cannot be read ({error}); export the model again") from None
-    about = content.get(ABOUT) if isinstance(content, dict) else None
-    names = [field.name for field in fields(About)]
-    missing = [name for name in names if not isinstance(about, dict) or name not in about]
-    if missing:
-        raise InputError(
-            f"{path}: no {ABOUT}.{missing[0]}; export the model again with lotbench export"
-        )
-    assert isinstance(about, dict)
-    found = About(**{name: about[name] for name in names})
-    numbers = found.max_length, found.n_labels
-    if not all(type(number) is int and number > 0 for number in numbers):
-        raise InputError(f"{path}: {ABOUT}: max_length and n_labels must be positive numbers")
-    bounds = found.budget_bounds
-    if not isinstance(bounds, dict) or not all(
-        name in BOUNDS and isinstance(bound, int | float) for name, bound in bounds.items()
-    ):
-        raise InputError(f"{path}: {ABOUT}.budget_bounds must have numbers; export it again")
-    if not isinstance(found.backend, str):
-        raise InputError(f"{path}: {ABOUT}.backend must be a name (given: {found.backend!r:.60})")
-    return found
+        model = onnx.load(path, load_external_data=False)
+        for part in _parts(model):
+            if isinstance(part, onnx.TensorProto) and part.data_location:
+                raise ValueError(f"the weights of {part.name} are in another file")
+            if isinstance(part, onnx.NodeProto) and part.op_type in ("Loop", "Scan"):
+                raise ValueError(f"{part.name} is a loop")
+    except Exception as error:  # protobuf has exceptions of its own
+        raise InputError(f"{path}: damaged ({one_line(error)}); export the model again") from error
+
+
+def _parts(message: Message) -> Iterator[Message]:
+    """A message and all that it holds, at any depth."""
+    yield message
+    for field, value in message.ListFields():
+        if field.message_type is not None:
+            for part in value if hasattr(value, "__len__") else [value]:
+                yield from _parts(part)

@@ -11,10 +11,11 @@ import torch
 from pydantic import BaseModel, ConfigDict, Field
 
 from lotbench import registry
+from lotbench.batch import Batch
 from lotbench.engine.checksums import checksums, verify
 from lotbench.engine.encoder import ReducedEncoder
 from lotbench.engine.loading import check_finite, load_backbone, quiet
-from lotbench.engine.modelfiles import Labels, in_file, read_object
+from lotbench.engine.modelfiles import in_file, one_line, read_object
 from lotbench.errors import InputError, near_misses
 from lotbench.reducer import TokenReducer
 from lotbench.validation import report_at, validate
@@ -22,27 +23,36 @@ from lotbench.validation import report_at, validate
 CARD, REDUCER = "lotbench.json", "reducer.safetensors"
 
 
-class Card(BaseModel):
-    """What a saved model is, beside its weights."""
+class ModelCard(BaseModel):
+    """What a trained model is, besides its files; shared by saved and exported ones."""
 
     # Other keys are those of another version of LoTBench.
     model_config = ConfigDict(
-        frozen=True, strict=True, extra="ignore", use_attribute_docstrings=True
+        frozen=True,
+        strict=True,
+        extra="ignore",
+        allow_inf_nan=False,
+        use_attribute_docstrings=True,
     )
 
     method: str
     version: int
     """Of the method."""
-    params: dict[str, Any]
-    """Hyper-parameters of the method."""
-    n_labels: Labels
+    n_labels: Annotated[int, Field(ge=1, le=100_000)]
     """Classes; 1 for regression."""
     max_length: Annotated[int, Field(ge=1, lt=2**31)]
     """Most tokens of a text."""
-    plugins: list[str]
-    """Where the method was found if it is not installed; a message names it, nothing imports it."""
     files: dict[str, str] = Field({})
     """Checksums of the other files by name; models of older versions have none."""
+
+
+class Card(ModelCard):
+    """The card of a saved model."""
+
+    params: dict[str, Any]
+    """Hyper-parameters of the method."""
+    plugins: list[str]
+    """Where the method was found if it is not installed; a message names it, nothing imports it."""
 
 
 def save(
@@ -150,7 +160,8 @@ def load(folder: Path, plugins: Sequence[str] = ()) -> ReducedEncoder:
     Raises
     ------
     InputError
-        As for `method_of`, or if the weights do not fit the card.
+        As for `method_of`, or if a file is damaged, the weights do not fit the card, or the model
+        gives no finite logits for a text.
     """
     folder = Path(folder).resolve()
     card, cls = read_card(folder), method_of(folder, plugins)
@@ -158,15 +169,23 @@ def load(folder: Path, plugins: Sequence[str] = ()) -> ReducedEncoder:
     params = registry.make_params(cls, card.params, report_at(f"{folder / CARD}: params"))
     backbone = load_backbone(str(folder), card.n_labels, whole=True)
     try:
-        reducer = cls(params, len(backbone.layers), backbone.width)
-    except Exception as error:
+        encoder = ReducedEncoder(backbone, cls(params, len(backbone.layers), backbone.width)).eval()
+        _fill(encoder.reducer, folder / REDUCER)
+        with torch.no_grad():
+            logits = encoder(Batch.from_ids([[0, 0]])).logits
+        if not logits.isfinite().all():
+            raise ValueError("its logits are not finite")
+    except InputError:
+        raise
+    except Exception as error:  # the method's own, or of sizes that do not fit
         why = registry.explain(error, cls)
-        raise InputError(f"{folder / CARD}: params: method {cls.name!r} refuses: {why}") from error
-    _fill(reducer, folder / REDUCER)
-    return ReducedEncoder(backbone, reducer).eval()
+        raise InputError(
+            f"{folder}: {cls.name!r} with the params of {CARD} does not run: {why}"
+        ) from error
+    return encoder
 
 
-def check(folder: Path) -> Card:
+def verified_card(folder: Path) -> Card:
     """The card of a saved model that is whole.
 
     Its files are compared with their checksums; a model without checksums is loaded.
@@ -191,33 +210,15 @@ def _fill(reducer: TokenReducer, path: Path) -> None:
     Raises
     ------
     InputError
-        If the file cannot be read, or a weight is missing, not finite, of another shape or of
-        another kind than the method's.
+        If the file cannot be read, its weights do not fit the method, or one is not finite.
     """
-    from safetensors import SafetensorError
     from safetensors.torch import load_file
 
     try:
-        given = load_file(path)
-    except (OSError, ValueError, SafetensorError) as error:
-        raise InputError(f"{path}: damaged ({error}); train the model again") from error
-    wanted = reducer.state_dict()
-    for key in sorted(wanted.keys() | given.keys()):
-        own, found = wanted.get(key), given.get(key)
-        kinds = [
-            None if x is None else (tuple(x.shape), x.is_floating_point()) for x in (own, found)
-        ]
-        if kinds[0] != kinds[1]:
-            raise InputError(
-                f"{path}: {key}: {_described(found)} in the file, {_described(own)} in the method; "
-                "the file does not fit the card, train the model again"
-            )
-    reducer.load_state_dict(given)
+        reducer.load_state_dict(load_file(path))
+    except Exception as error:  # those of safetensors have no base of their own
+        raise InputError(f"{path}: damaged ({one_line(error)}); train the model again") from error
     check_finite(str(path), reducer)
-
-
-def _described(weight: torch.Tensor | None) -> str:
-    return "none" if weight is None else f"{tuple(weight.shape)} {weight.dtype}"
 
 
 def build(

@@ -7,8 +7,8 @@ from pathlib import Path
 
 from lotbench.errors import InputError
 
-SUFFIXES = {".json", ".safetensors", ".txt", ".model"}
-"""Files of a model; transformers reads no others."""
+SUFFIXES = {".json", ".safetensors", ".txt", ".model", ".onnx"}
+"""Files of a model; no others are read."""
 
 
 def checksums(folder: Path) -> dict[str, str]:

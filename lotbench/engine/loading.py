@@ -8,19 +8,20 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from hashlib import blake2b, file_digest
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 
 from lotbench.engine.adapters import ADAPTERS
 from lotbench.engine.backbone import Backbone
 from lotbench.engine.modelfiles import (
-    ADAPTER,
     INDEX,
     WEIGHTS,
     check_config,
-    check_tokenizer,
-    check_weights,
+    check_folder,
+    count_weights,
+    one_line,
+    read_object,
     weight_names,
 )
 from lotbench.errors import InputError
@@ -67,11 +68,11 @@ def fingerprint(name: str) -> str:
     InputError
         As for `locate`, or if the configuration cannot be read.
     """
+    read_config(name)
     folder = Path(locate(name))
     if not folder.is_dir():
         from transformers.utils.hub import extract_commit_hash
 
-        read_config(name)
         (path,) = _files(name, "config.json")
         return str(extract_commit_hash(str(path), None))
     digest = blake2b(digest_size=16)
@@ -92,11 +93,16 @@ def weight_bytes(name: str) -> int:
     folder = Path(locate(name))
     if folder.is_dir():
         return sum(path.stat().st_size for path in folder.glob("*.safetensors"))
+    return 4 * _described_weights(read_config(name))
+
+
+def _described_weights(config: PretrainedConfig) -> int:
+    """The numbers in the model that a configuration describes."""
     from transformers import AutoModelForSequenceClassification
 
     with torch.device("meta"):  # shapes alone
-        model = AutoModelForSequenceClassification.from_config(read_config(name))
-    return 4 * sum(parameter.numel() for parameter in model.parameters())
+        model = AutoModelForSequenceClassification.from_config(config)
+    return sum(parameter.numel() for parameter in model.parameters())
 
 
 def load_backbone(
@@ -130,6 +136,7 @@ def load_backbone(
     from transformers import AutoModelForSequenceClassification
 
     config = read_config(name)
+    _check_size(name, config)
     if layers is not None:
         if not 1 <= layers <= config.num_hidden_layers:
             raise InputError(
@@ -137,34 +144,21 @@ def load_backbone(
                 f"layers of {name!r}"
             )
         config.num_hidden_layers = layers
-    _check_files(name, config)
-    if whole and config.num_labels != n_labels:
-        raise InputError(
-            f"{name}: the card says n_labels: {n_labels}, but config.json has {config.num_labels} "
-            "labels; train the model again"
-        )
-    other_head = config.num_labels != n_labels
+    new_head = not whole and config.num_labels != n_labels
     config.num_labels = n_labels
-    try:
-        with quiet(), torch.random.fork_rng(devices=[]):
-            torch.manual_seed(0 if seed is None else seed)
-            model, report = AutoModelForSequenceClassification.from_pretrained(
-                locate(name),
-                config=config,
-                dtype=torch.float32,
-                use_safetensors=True,
-                trust_remote_code=False,
-                ignore_mismatched_sizes=True,
-                output_loading_info=True,
-            )
-    except Exception as error:  # the files are anyone's, and so are the exceptions
-        raise _unreadable(name, error) from error
+    with _reading(name, "its model"), torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0 if seed is None else seed)
+        model, report = AutoModelForSequenceClassification.from_pretrained(
+            locate(name),
+            config=config,
+            dtype=torch.float32,
+            use_safetensors=True,
+            trust_remote_code=False,
+            ignore_mismatched_sizes=True,
+            output_loading_info=True,
+        )
     backbone = Backbone(model)
-    mismatched = {key for key, *_ in report["mismatched_keys"]}
-    _check_complete(name, backbone, set(report["missing_keys"]), mismatched, other_head, whole)
-    if whole and report["unexpected_keys"]:
-        few = ", ".join(sorted(report["unexpected_keys"])[:3])
-        raise InputError(f"{name}: config.json has no place for the weights {few}; train it again")
+    _check_complete(name, backbone, report, new_head, whole)
     check_finite(name, backbone)
     return backbone
 
@@ -183,15 +177,24 @@ def check_finite(name: str, module: torch.nn.Module) -> None:
             raise InputError(f"{name}: {key} has a NaN or an infinity; train the model again")
 
 
-def _check_files(name: str, config: PretrainedConfig) -> None:
-    """Refuse weight files that are no safetensors, or of another size than the configuration's."""
+def _check_size(name: str, config: PretrainedConfig) -> None:
+    """Refuse weights that are no safetensors, or are far fewer than a configuration describes.
+
+    Transformers would make up the missing ones, whatever memory they need.
+    """
     where = locate(name)
-    if (Path(where) / ADAPTER).exists():
-        raise InputError(f"{where}/{ADAPTER}: adapters are not supported; merge it into the model")
     index = _files(where, INDEX)
     files = _files(where, *(weight_names(index[0]) if index else [WEIGHTS]))
-    if files:  # without any, transformers says what it looked for
-        check_weights(files, config, config.num_hidden_layers)
+    if not files:  # transformers says what it looked for
+        return
+    with _reading(name, "config.json"):
+        described = _described_weights(config)
+    found = count_weights(files)
+    if described > 2 * found:
+        raise InputError(
+            f"backbone {name!r}: config.json describes {described} weights, but {files[0].name} "
+            f"has {found}; save the model with its configuration again"
+        )
 
 
 def _files(where: str, *names: str) -> list[Path]:
@@ -204,38 +207,31 @@ def _files(where: str, *names: str) -> list[Path]:
     """
     from transformers.utils.hub import cached_file
 
-    try:
+    with _reading(where, names[0]):
         found = [
             cached_file(where, name, _raise_exceptions_for_missing_entries=False) for name in names
         ]
-    except (OSError, ValueError) as error:
-        raise _unreadable(where, error) from error
     return [Path(path) for path in found if path is not None]
 
 
 def _check_complete(
-    name: str,
-    backbone: Backbone,
-    missing: set[str],
-    mismatched: set[str],
-    other_head: bool,
-    whole: bool,
+    name: str, backbone: Backbone, report: dict[str, Any], new_head: bool, whole: bool
 ) -> None:
     """Refuse a checkpoint with missing weights, which transformers fills with random numbers.
 
-    Unless it has to be ``whole``, weights of the head may be missing.  With ``other_head`` they may
+    Unless it has to be ``whole``, weights of the head may be missing.  With ``new_head`` they may
     also differ in shape.
     """
     head_ids = {id(p) for module in backbone.head_modules() for p in module.parameters()}
     head = {key for key, p in backbone.model.named_parameters() if id(p) in head_ids}
-    absent = sorted(missing - (set() if whole else head))
-    wrong_shape = sorted(mismatched - head if other_head else mismatched)
+    mismatched = {key for key, *_ in report["mismatched_keys"]}
     for keys, fault in (
-        (absent, "are missing"),
-        (wrong_shape, "have another shape than config.json says"),
+        (set(report["missing_keys"]) - (set() if whole else head), "are missing"),
+        (mismatched - (head if new_head else set()), "have another shape than config.json says"),
+        (set(report["unexpected_keys"]) if whole else (), "have no place in config.json"),
     ):
         if keys:
-            few = ", ".join(keys[:3]) + (", ..." if len(keys) > 3 else "")
+            few = ", ".join(sorted(keys)[:3]) + (", ..." if len(keys) > 3 else "")
             raise InputError(
                 f"backbone {name!r}: {len(keys)} weights of model.safetensors {fault}: {few}; "
                 "save the whole model with its configuration again"
@@ -252,32 +248,21 @@ def read_config(name: str) -> PretrainedConfig:
     """
     from transformers import AutoConfig
 
-    for path in _files(locate(name), "config.json"):
+    where = locate(name)
+    if Path(where).is_dir():
+        check_folder(Path(where))
+    for path in _files(where, "config.json"):
         check_config(path)
-    try:
-        config = AutoConfig.from_pretrained(locate(name), trust_remote_code=False)
-    except Exception as error:  # the file is anyone's, and so are the exceptions
-        raise _unreadable(name, error) from error
+    with _reading(name, "config.json"):
+        config = AutoConfig.from_pretrained(where, trust_remote_code=False)
     if config.model_type not in ADAPTERS:
         raise InputError(
             f"backbone {name!r} is of type {config.model_type!r}, which is not supported; "
             "supported: " + ", ".join(sorted(ADAPTERS))
         )
-    if getattr(config, "is_decoder", False):
-        raise InputError(
-            f"backbone {name!r}: config.json: is_decoder: an encoder is needed; "
-            "choose another backbone"
-        )
-    if config.model_type == "roberta" and config.pad_token_id is None:
-        raise InputError(
-            f"backbone {name!r}: config.json: pad_token_id: null; RoBERTa's positions start after "
-            "it, so give the id of padding"
-        )
-    if max_tokens(config) < 1:
-        raise InputError(
-            f"backbone {name!r}: config.json: pad_token_id: {config.pad_token_id} leaves none of "
-            f"the {config.max_position_embeddings} positions for tokens"
-        )
+    with _reading(name, "config.json"):
+        if max_tokens(config) < 1:
+            raise ValueError("max_position_embeddings leaves no position for a token")
     return config
 
 
@@ -286,17 +271,30 @@ def max_tokens(config: PretrainedConfig) -> int:
     return config.max_position_embeddings - ADAPTERS[config.model_type].position_offset(config)
 
 
-def _unreadable(name: str, error: Exception) -> InputError:
-    return InputError(
-        f"backbone {name!r} cannot be loaded: {_first_line(error)} (a hub id needs network access; "
-        "a local folder needs config.json and model.safetensors)"
-    )
+@contextmanager
+def _reading(name: str, part: str) -> Iterator[None]:
+    """Words what transformers raises inside the block; the files, and so the errors, are anyone's.
 
-
-def _first_line(error: BaseException) -> str:
-    lines = str(error).strip().splitlines()
-    kind = "" if isinstance(error, OSError | ValueError) else f"{type(error).__name__}: "
-    return f"{kind}{lines[0]:.300}" if lines else type(error).__name__
+    Raises
+    ------
+    InputError
+        Names the backbone.
+    """
+    try:
+        with quiet():
+            yield
+    except InputError:
+        raise
+    except BaseException as error:
+        # A panic of the tokenizers library is no Exception.
+        if not isinstance(error, Exception) and type(error).__name__ != "PanicException":
+            raise
+        kind = "" if isinstance(error, OSError | ValueError) else f"{type(error).__name__}: "
+        raise InputError(
+            f"backbone {name!r}: {part} cannot be loaded: {kind}{one_line(error)} (a hub id "
+            "needs network access; a local folder needs config.json, model.safetensors, "
+            "tokenizer.json and tokenizer_config.json)"
+        ) from error
 
 
 @contextmanager
@@ -325,33 +323,25 @@ def load_tokenizer(name: str) -> PreTrainedTokenizerBase:
     InputError
         If it is missing, cannot be read, or has a larger vocabulary than the backbone.
     """
-    from transformers import AutoTokenizer
+    import transformers
 
     config = read_config(name)
     where = locate(name)
-    if Path(where).is_dir():
-        check_tokenizer(Path(where))
-    try:
-        tokenizer = AutoTokenizer.from_pretrained(where, trust_remote_code=False)
+    with _reading(name, "its tokenizer"):
+        for path in _files(where, "tokenizer_config.json"):
+            kind = read_object(path).get("tokenizer_class")
+            if kind is not None and not hasattr(transformers, kind):  # it would take another one
+                raise ValueError(f"{path}: tokenizer_class: transformers has no {kind!r}")
+        tokenizer = transformers.AutoTokenizer.from_pretrained(where, trust_remote_code=False)
         tokenizer("a text", "its pair")
-        last = max(tokenizer.get_vocab().values(), default=0)
-    except (KeyboardInterrupt, SystemExit):
-        raise
-    except BaseException as error:  # a panic of the tokenizers library is no Exception
-        raise InputError(
-            f"backbone {name!r}: its tokenizer cannot be loaded: {_first_line(error)}; save "
-            "tokenizer.json and tokenizer_config.json again"
-        ) from error
-    # Without tokenizer files, transformers makes a tokenizer of special tokens only.
-    if len(tokenizer) <= len(tokenizer.all_special_ids):
-        raise InputError(
-            f"backbone {name!r}: it has no tokenizer; save the tokenizer's files in the same folder"
-        )
-    count = max(len(tokenizer), last + 1)
-    if count > config.vocab_size:
-        raise InputError(
-            f"backbone {name!r}: its tokenizer has {count} tokens, but config.json says "
-            f"vocab_size: {config.vocab_size}; use the tokenizer that the backbone was trained with"
-        )
-    tokenizer.model_max_length = min(tokenizer.model_max_length, max_tokens(config))
+        tokenizer.model_max_length = min(tokenizer.model_max_length, max_tokens(config))
+        # Without tokenizer files, transformers makes a tokenizer of special tokens only.
+        if len(tokenizer) <= len(tokenizer.all_special_ids):
+            raise ValueError("no tokenizer; save its files in the same folder")
+        count = max(len(tokenizer), max(tokenizer.get_vocab().values()) + 1)
+        if count > config.vocab_size:
+            raise ValueError(
+                f"it has {count} tokens, but config.json says vocab_size: "
+                f"{config.vocab_size}; use the tokenizer that the backbone was trained with"
+            )
     return tokenizer

@@ -1,12 +1,11 @@
-"""Checks of a model's files before transformers reads them: a fault is named by file and field.
-
-Nothing of the size that a file claims is built before the claim is checked.
+"""Checks of a model's files before transformers reads them: what would run code or hang, or give
+wrong numbers without an error.  All else is left to transformers.
 """
 
 from __future__ import annotations
 
 import json
-import re
+import math
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -16,72 +15,28 @@ from lotbench.errors import InputError
 from lotbench.validation import Wording, dotted, validate
 
 LARGEST_JSON = 256 * 2**20
-"""Bytes; the largest tokenizers have some 30 MB."""
-INDEX = "model.safetensors.index.json"
-WEIGHTS = "model.safetensors"
-ADAPTER = "adapter_config.json"
+"""Bytes."""
+INDEX, WEIGHTS, ADAPTER = "model.safetensors.index.json", "model.safetensors", "adapter_config.json"
 WEIGHT_TYPES = {"F64", "F32", "F16", "BF16"}
-TOKENIZER_FILES = ("tokenizer_config.json", "special_tokens_map.json", "added_tokens.json")
 
-Count = Annotated[int, Field(ge=1, le=1_000_000)]
 Layers = Annotated[int, Field(ge=1, le=1000)]
-Labels = Annotated[int, Field(ge=1, le=100_000)]
-Share = Annotated[float, Field(ge=0, le=1)]
-Names = Annotated[dict[str, Any], Field(max_length=100_000)]
 
 
-class _File(BaseModel):
-    """The fields of a file that are checked; others are transformers' own business."""
+class _Config(BaseModel):
+    """Fields of ``config.json`` that transformers takes as they are, or ignores."""
 
-    model_config = ConfigDict(strict=True, extra="ignore", allow_inf_nan=False)
+    model_config = ConfigDict(strict=True, extra="ignore")
 
-
-class _Config(_File):
-    """``config.json``; a field with a default may be absent, but not null."""
-
-    model_type: str
+    # Transformers builds as many before it looks at the weights.
     num_hidden_layers: Layers = 1
     n_layers: Layers = 1
-    num_attention_heads: Count = 1
-    n_heads: Count = 1
-    hidden_size: Count = 1
-    embedding_size: Count = 1
-    dim: Count = 1
-    intermediate_size: Count = 1
-    hidden_dim: Count = 1
-    vocab_size: Annotated[int, Field(ge=1, le=10_000_000)] = 1
-    max_position_embeddings: Count = 1
-    type_vocab_size: Annotated[int, Field(ge=0, le=1000)] = 1
-    chunk_size_feed_forward: Annotated[int, Field(ge=0)] = 0
-    pad_token_id: Annotated[int, Field(ge=0)] | None = None
-    num_labels: Labels = 1
-    id2label: Names | None = None
-    label2id: Names | None = None
-    hidden_act: str = ""
-    activation: str = ""
-    layer_norm_eps: Share = 0.0
-    hidden_dropout_prob: Share = 0.0
-    attention_probs_dropout_prob: Share = 0.0
-    dropout: Share = 0.0
-    attention_dropout: Share = 0.0
-    seq_classif_dropout: Share = 0.0
-    classifier_dropout: Share | None = None
-    initializer_range: Annotated[float, Field(ge=0, le=1000)] = 0.0
+    num_labels: Annotated[int, Field(ge=1, le=100_000)] = 1
+    is_decoder: Literal[False] = False
+    # Transformers 5 has no others and says nothing.
     position_embedding_type: Literal["absolute"] | None = None
     # Others may be fetched from the hub, and would run code from there.
     attn_implementation: Literal["eager", "sdpa"] | None = None
     quantization_config: None = None
-
-
-class _TokenizerConfig(_File):
-    """``tokenizer_config.json``."""
-
-    model_max_length: Annotated[float, Field(ge=1)] | Annotated[int, Field(ge=1)] = 1
-    model_input_names: list[str] = Field([])
-    # An empty one gives another tokenizer without a word.
-    tokenizer_class: Annotated[str, Field(min_length=1)] | None = None
-    padding_side: Literal["left", "right"] = "right"
-    truncation_side: Literal["left", "right"] = "right"
 
 
 def read_object(path: Path) -> dict[str, Any]:
@@ -90,18 +45,16 @@ def read_object(path: Path) -> dict[str, Any]:
     Raises
     ------
     InputError
-        If it is missing, larger than `LARGEST_JSON`, not valid JSON, or not an object.
+        If it is no regular file, larger than `LARGEST_JSON`, not valid JSON, or not an object.
     """
     try:
-        if path.stat().st_size > LARGEST_JSON:
-            raise InputError(f"{path}: more than {LARGEST_JSON >> 20} MB; it was not read")
+        if not path.is_file() or path.stat().st_size > LARGEST_JSON:
+            raise ValueError(f"no regular file of at most {LARGEST_JSON >> 20} MB")
         content = json.loads(path.read_text(encoding="utf-8"))
-    except RecursionError:
-        raise InputError(f"{path}: damaged (nested too deeply)") from None
-    except (OSError, ValueError) as error:
+        if not isinstance(content, dict):
+            raise ValueError("not a JSON object")
+    except (OSError, ValueError, RecursionError) as error:
         raise InputError(f"{path}: damaged ({error})") from None
-    if not isinstance(content, dict):
-        raise InputError(f"{path}: damaged (not a JSON object)")
     return content
 
 
@@ -110,107 +63,75 @@ def in_file(path: Path) -> Wording:
     return lambda key, fault: f"{path}: {dotted(key)}: {fault}"
 
 
-def check_config(path: Path) -> None:
-    """Refuse a ``config.json`` with a field of the wrong type or beyond its bounds.
+def one_line(error: BaseException) -> str:
+    """The message of a library's exception, which may have many lines."""
+    return f"{' '.join(str(error).split()):.300}"
+
+
+def check_folder(folder: Path) -> None:
+    """Refuse a model's folder with an adapter, or with what is no file, such as a pipe.
 
     Raises
     ------
     InputError
-        Names every such field.
+        Names the first such entry.
+    """
+    for path in sorted(folder.iterdir()):
+        if path.name == ADAPTER:
+            raise InputError(f"{path}: adapters are not supported; merge it into the model")
+        if path.exists() and not (path.is_file() or path.is_dir()):
+            raise InputError(f"{path}: not a regular file, so it was not read")
+
+
+def check_config(path: Path) -> None:
+    """Refuse a ``config.json`` that would run code or hang, or give wrong numbers.
+
+    Raises
+    ------
+    InputError
+        Names every field at fault.
     """
     validate(_Config, read_object(path), in_file(path))
 
 
-def check_tokenizer(folder: Path) -> None:
-    """Refuse a folder whose tokenizer files are not what they have to be.
-
-    Raises
-    ------
-    InputError
-        Names file and field.
-    """
-    for name in (*TOKENIZER_FILES, "tokenizer.json"):
-        path = folder / name
-        if path.is_file():
-            content = read_object(path)
-            if name == "tokenizer_config.json":
-                validate(_TokenizerConfig, content, in_file(path))
-
-
 def weight_names(index: Path) -> list[str]:
-    """The files that an index names, all of them safetensors files beside it.
+    """The files that an index names, all of them safetensors files of its folder.
 
     Raises
     ------
     InputError
         If it cannot be read, or names another kind of file, which might run code.
     """
-    content = read_object(index)
-    for field in ("weight_map", "metadata"):
-        if not isinstance(content.get(field), dict):
-            raise InputError(f"{index}: {field}: a mapping is needed; save the model again")
-    table = content["weight_map"]
-    for name in table.values():
-        plain = isinstance(name, str) and Path(name).name == name
-        if not plain or not name.endswith(".safetensors"):
+    table = read_object(index).get("weight_map")
+    names = set(map(str, table.values())) if isinstance(table, dict) else {str(table)}
+    for name in names:
+        if Path(name).name != name or not name.endswith(".safetensors"):
             raise InputError(
                 f"{index}: weight_map: {name!r:.60} is not a safetensors file of this folder; save "
                 "the weights as safetensors"
             )
-    return sorted(set(table.values()))
+    return sorted(names)
 
 
-def check_weights(files: list[Path], config: Any, layers: int) -> None:
-    """Refuse weights that do not have the sizes of a configuration, from their headers alone.
-
-    Parameters
-    ----------
-    files : list of Path
-        Of one model.
-    config : transformers.PretrainedConfig
-    layers : int
-        Layers that will be used.
+def count_weights(files: list[Path]) -> int:
+    """The numbers in safetensors files, from their headers alone.
 
     Raises
     ------
     InputError
-        Names the file and the field of ``config.json``.
+        If a file is damaged, or its weights are no floats, such as quantised ones.
     """
     from safetensors import SafetensorError, safe_open
 
-    depth = 0
+    count = 0
     for path in files:
         try:
             with safe_open(path, "pt") as opened:
                 for key in opened.keys():  # noqa: SIM118 (it is no mapping)
                     part = opened.get_slice(key)
-                    _check_weight(path, key, part.get_dtype(), part.get_shape(), config)
-                    layer = re.search(r"\.layer\.(\d{1,6})\.", f".{key}")
-                    depth = max(depth, int(layer[1]) + 1 if layer else 0)
-        except (OSError, SafetensorError) as error:
+                    if key.endswith((".weight", ".bias")) and part.get_dtype() not in WEIGHT_TYPES:
+                        raise ValueError(f"{key} is {part.get_dtype()}, which is no float")
+                    count += math.prod(part.get_shape())
+        except (OSError, ValueError, SafetensorError) as error:
             raise InputError(f"{path}: damaged ({error}); save the model again") from None
-    if depth < layers:
-        where = files[0].with_name("config.json")
-        raise InputError(
-            f"{where}: num_hidden_layers: {layers} layers are asked for, but {files[0].name} has "
-            f"{depth}"
-        )
-
-
-def _check_weight(path: Path, key: str, dtype: str, shape: list[int], config: Any) -> None:
-    if key.endswith((".weight", ".bias")) and dtype not in WEIGHT_TYPES:
-        raise InputError(f"{path}: {key} is {dtype}; weights of {', '.join(WEIGHT_TYPES)} needed")
-    rows = {
-        "word_embeddings.weight": "vocab_size",
-        "position_embeddings.weight": "max_position_embeddings",
-        "intermediate.dense.weight": "intermediate_size",
-        "ffn.lin1.weight": "hidden_dim",
-        "query.weight": "hidden_size",
-        "q_lin.weight": "dim",
-    }
-    for end, field in rows.items():
-        if key.endswith(end) and shape[:1] != [getattr(config, field)]:
-            raise InputError(
-                f"{path.with_name('config.json')}: {field}: {getattr(config, field)}, but {key} in "
-                f"{path.name} has shape {shape}; save the model with its configuration again"
-            )
+    return count

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -15,6 +17,8 @@ from lotbench.report.figures.heat import HeatMap, draw
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+
+log = logging.getLogger(__name__)
 
 LONGEST = 80
 """Most tokens of a figure; a longer text is cut there, and the title says so."""
@@ -48,7 +52,12 @@ def of_text(routes: Sequence[Route], path: Path) -> list[Path]:
         every = len(routes[0].tokens)
         cut = "" if every <= LONGEST else f" (its first {LONGEST} of {every} tokens)"
         style.title(figure, f"One text through the layers{cut}")
-        return style.save(figure, path)
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.filterwarnings("always", "Glyph .* missing from font")
+            files = style.save(figure, path)
+    if any("Glyph" in str(each.message) for each in caught):  # one for each character and format
+        log.warning("%s: the font lacks some characters; the HTML page shows them", files[0])
+    return files
 
 
 def _grid(axis: Axes, route: Route, n_tokens: int) -> None:

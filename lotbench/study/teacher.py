@@ -81,7 +81,7 @@ class Artefacts:
         return folder
 
     def _check_teacher(self, folder: Path) -> None:
-        card = checkpoint.check(folder)
+        card = checkpoint.verified_card(folder)
         if (card.method, card.n_labels) != (_Teacher.name, self.task.n_labels):
             raise InputError(f"{folder}: {card.method} with {card.n_labels} labels, no teacher")
         _read_training(folder)

@@ -76,6 +76,40 @@ def damage_file(draw: random.Random, path: Path) -> None:
     path.write_bytes(content)
 
 
+def damage_graph(draw: random.Random, path: Path) -> str:
+    """A graph changed in one place, in the words of the change."""
+    import numpy as np
+    import onnx
+    from onnx import numpy_helper
+
+    model = onnx.load(path)
+    graph = model.graph
+    way = draw.choice(("weight", "weight", "transpose", "input", "type", "node", "wire", "outside"))
+    node = draw.choice(graph.node)
+    weight = draw.choice([own for own in graph.initializer if own.name != "budget"])
+    if way == "weight":
+        values = np.atleast_1d(numpy_helper.to_array(weight))
+        broken = draw.choice((np.nan, np.inf)) if values.dtype == np.float32 else -1
+        values = draw.choice((np.roll(values, 1, axis=0), np.full_like(values, broken)))
+        weight.CopyFrom(numpy_helper.from_array(values, weight.name))
+    elif way == "transpose":
+        (last,) = [own for own in graph.node if "logits" in own.output]
+        last.output[list(last.output).index("logits")] = "turned"
+        graph.node.append(onnx.helper.make_node("Transpose", ["turned"], ["logits"], "turn"))
+    elif way == "input":
+        draw.choice(graph.input).name = draw.choice(("x", "", "logits", "token_type_ids"))
+    elif way == "type":
+        draw.choice(graph.input).type.tensor_type.elem_type = draw.choice((0, 1, 6, 9, 10**6))
+    elif way == "node":
+        node.op_type = draw.choice(("Loop", "Relu", "Nothing", "", "Add", "Transpose"))
+    elif way == "wire" and node.input:
+        node.input[draw.randrange(len(node.input))] = draw.choice(("", "x", "input_ids", "logits"))
+    elif way == "outside":
+        onnx.external_data_helper.set_external_data(weight, "/etc/passwd")
+    path.write_bytes(model.SerializeToString())
+    return way
+
+
 def copied(source: Path, folder: Path) -> Path:
     """A fresh copy in the place of the last one."""
     shutil.rmtree(folder, ignore_errors=True)

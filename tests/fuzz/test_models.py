@@ -12,9 +12,10 @@ from typing import Any
 
 import pytest
 import torch
-from damage import copied, damage_file, damage_value
+from damage import copied, damage_file, damage_graph, damage_value
 
 import lotbench
+from lotbench.deploy.folder import write as export
 from lotbench.engine import checkpoint
 from lotbench.engine.backbone import Backbone
 from lotbench.engine.encoder import ReducedEncoder
@@ -26,18 +27,23 @@ pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("default")]
 MODELS = 100
 
 TEXTS = ["a superb film", ("the plot", "has no end")]
-JSON = ("lotbench.json", "lotbench.json", "config.json", "config.json", "tokenizer_config.json")
-FILES = (*JSON, "tokenizer.json", "model.safetensors", "reducer.safetensors")
+CARDS = {"saved": "lotbench.json", "exported": "config.json"}
+FILES = {
+    "saved": ("lotbench.json", "lotbench.json", "reducer.safetensors", "model.safetensors"),
+    "exported": ("model.onnx", "model.onnx", "model.onnx", "config.json"),
+}
+SHARED = ("config.json", "config.json", "tokenizer_config.json", "tokenizer.json")
 
 # What changes a result and may: settings, and words of the vocabulary.
 SETTINGS = {
     *(("lotbench.json", "max_length"), ("lotbench.json", "params"), ("tokenizer.json", "model")),
     *(("config.json", "num_attention_heads"), ("config.json", "layer_norm_eps")),
+    ("config.json", "lotbench"),
 }
 
 
 @pytest.fixture(scope="module")
-def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def saved(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A narrow random BERT with MiniLM's tokenizer and Leap-of-Thought."""
     from transformers import BertConfig, BertForSequenceClassification
 
@@ -52,27 +58,45 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def test_damaged_models(model: Path, tmp_path: Path, verdicts: Any, times: int) -> None:
+@pytest.fixture(scope="module")
+def exported(saved: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("exported")
+    export(saved, folder, "onnx-fp32", None, "")
+    return folder
+
+
+def without_checksums(card: Path) -> None:
+    """The card as an older version of LoTBench wrote it."""
+    content = json.loads(card.read_text())
+    del content.get("lotbench", content)["files"]
+    card.write_text(json.dumps(content))
+
+
+@pytest.mark.parametrize("kind", CARDS)
+def test_damaged_models(
+    kind: str, tmp_path: Path, verdicts: Any, times: int, request: pytest.FixtureRequest
+) -> None:
+    model = request.getfixturevalue(kind)
     folder, wanted = tmp_path / "model", lotbench.load(model)(TEXTS)
     for number in range(MODELS * times):
         draw = random.Random(1_000_003 + number)
         copied(model, folder)
         older = bool(number % 2)
-        if older:  # without checksums, which would find it all
-            card = json.loads((folder / "lotbench.json").read_text())
-            del card["files"]
-            (folder / "lotbench.json").write_text(json.dumps(card))
-        path = folder / draw.choice(FILES)
-        by_value = path.suffix == ".json" and draw.random() < 0.8
-        what = damage_value(draw, path) if by_value else damage_file(draw, path)
+        if older:  # checksums would find it all
+            without_checksums(folder / CARDS[kind])
+        path = folder / draw.choice(FILES[kind] + SHARED)
+        damage = damage_file
+        if draw.random() < 0.8:
+            damage = {".json": damage_value, ".onnx": damage_graph}.get(path.suffix, damage_file)
+        what = damage(draw, path)
 
         def work(name: str = path.name, what: Any = what, older: bool = older) -> None:
             logits = lotbench.load(folder)(TEXTS)
             assert isinstance(logits, torch.Tensor) and logits.isfinite().all()
             meant = what is not None and (name, what[0]) in SETTINGS
             # Another weight is a weight, too, unless a checksum tells.
-            meant |= older and name.endswith(".safetensors")
+            meant |= older and name.endswith((".safetensors", ".onnx"))
             assert meant or logits.equal(wanted), "silent"
 
-        label = f"model {number}, {path.name}: {what or 'bytes'}"
+        label = f"{kind} {number}, {path.name}: {what or 'bytes'}"
         verdicts.judge(label, work, lambda line: str(folder) in line)

@@ -145,10 +145,7 @@ def test_weights_of_another_shape_are_named(n_labels: int, tmp_path: Path) -> No
         name = "bert.embeddings.word_embeddings.weight"
         weights[name] = weights[name][:-1].clone()
 
-    with pytest.raises(
-        InputError,
-        match=r"vocab_size: 100, but \S+word_embeddings\S+ in model\.safetensors has shape \[99",
-    ):
+    with pytest.raises(InputError, match=r"another shape .*: bert\.embeddings\.word_embeddings"):
         load_backbone(edited(tmp_path, random_model("bert"), cut), n_labels)
 
 
@@ -157,8 +154,8 @@ def test_weights_of_another_shape_are_named(n_labels: int, tmp_path: Path) -> No
     [
         ("bert", "hidden_size", "wide", "hidden_size"),
         ("bert", "max_position_embeddings", None, "max_position_embeddings"),
-        ("bert", "is_decoder", True, "is_decoder: an encoder is needed"),
-        ("roberta", "pad_token_id", None, "pad_token_id: null; RoBERTa's positions start after"),
+        ("bert", "is_decoder", True, r"config\.json: is_decoder"),
+        ("roberta", "pad_token_id", None, r"config\.json cannot be loaded"),
     ],
 )
 def test_a_configuration_that_does_not_fit_is_named(
@@ -174,7 +171,7 @@ def test_a_configuration_that_does_not_fit_is_named(
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_backbone_without_tokenizer_is_refused(kind: str, tmp_path: Path) -> None:
     random_model(kind).save_pretrained(tmp_path)
-    with pytest.raises(InputError, match=r"no tokenizer|tokenizer cannot be loaded"):
+    with pytest.raises(InputError, match="its tokenizer cannot be loaded"):
         load_tokenizer(str(tmp_path))
 
 

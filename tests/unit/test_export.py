@@ -6,7 +6,6 @@ import json
 import re
 import subprocess
 import sys
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -26,7 +25,7 @@ from lotbench.batch import Batch
 from lotbench.conformance.scaffold import write as new_method
 from lotbench.conformance.tiny import tiny_backbone
 from lotbench.deploy import folder as deploy
-from lotbench.deploy.about import About
+from lotbench.deploy.card import ExportedCard
 from lotbench.deploy.graph import export
 from lotbench.deploy.quantise import quantised
 from lotbench.deploy.session import feed, open_session
@@ -237,26 +236,84 @@ def test_what_is_wrong_with_the_arguments_is_said(save, tmp_path, monkeypatch) -
     assert not (tmp_path / "x").exists()
 
 
-def about(**changes: Any) -> str:
-    """The configuration of an exported model."""
-    told = About("lot", 3, "onnx-fp32", "threshold", 0.5, True, {"minimum": 0}, 30, 2)
-    return json.dumps({"lotbench": asdict(told) | changes})
+CARD = {
+    "method": "lot",
+    "version": 3,
+    "backend": "onnx-fp32",
+    "budget_name": "threshold",
+    "budget": 0.5,
+    "budget_input": True,
+    "budget_bounds": {"minimum": 0},
+    "max_length": 30,
+    "n_labels": 2,
+}
+"""As folders of older versions have it, without checksums."""
 
 
 @pytest.mark.parametrize(
     ("content", "words"),
     [
-        ("{", "cannot be read"),
-        ("[]", "no lotbench.method"),
-        ('{"lotbench": {"method": "lot"}}', "no lotbench.version"),
-        (about(backend=5), r"lotbench\.backend must be a name \(given: 5\)"),
-        (about(budget_bounds={"minimum": "0"}), r"lotbench\.budget_bounds must have numbers"),
+        ("{", r"config\.json: damaged"),
+        ("[]", r"config\.json: damaged"),
+        ("{}", r"config\.json: lotbench: a mapping"),
+        ({"version": None}, r"lotbench\.version: .*integer"),
+        ({"backend": 5}, r"lotbench\.backend: .*string"),
+        ({"backend": "onnx-int9"}, r"lotbench: backend: did you mean 'onnx-int8'"),
+        ({"budget_bounds": {"minimum": "0"}}, r"lotbench\.budget_bounds\.minimum"),
+        ({"budget_bounds": {"least": 0}}, r"lotbench\.budget_bounds\.least"),
+        ({"budget": -1}, r"lotbench: threshold: at least 0 is needed \(given: -1\)"),
+        ({"budget": "0.5"}, r"lotbench: threshold: a finite number is needed"),
+        ({"budget": 10**400}, r"lotbench: threshold: a whole number is needed"),
+        ({"max_length": 0}, r"lotbench\.max_length"),
+        ({"files": {"model.onnx": "xxh3:0"}}, r"model\.onnx: damaged or changed"),
+        ({"files": {"../x": "xxh3:0"}}, r"x: missing, but config\.json lists it"),
+        ({}, r"model\.onnx: damaged"),
     ],
 )
 def test_a_damaged_folder_is_refused(content, words, tmp_path) -> None:
-    (tmp_path / "model.onnx").write_bytes(b"")
+    (tmp_path / "model.onnx").write_bytes(b"no graph")
+    if isinstance(content, dict):
+        content = json.dumps({"lotbench": CARD | content})
     (tmp_path / "config.json").write_text(content)
     with pytest.raises(InputError, match=words):
+        lotbench.load(tmp_path)
+
+
+def test_an_older_card_is_read() -> None:
+    assert ExportedCard.model_validate(CARD).model_dump() == CARD | {"files": {}}
+
+
+GRAPH = """<ir_version: 10, opset_import: ["" : 20]>
+one (int64[batch, length] input_ids, int64[batch, length] attention_mask, bool go)
+=> (int64[batch, length] logits)
+<int64[1] weight = {1}> { %s }
+"""
+
+
+@pytest.mark.parametrize(
+    ("body", "words"),
+    [
+        ("logits = Add(input_ids, weight)", "the weights of weight are in another file"),
+        (
+            "none = Constant<value_int: int = 9223372036854775807>() "
+            "logits = Loop(none, go, input_ids) <body = forever "
+            "(int64 i, bool on, int64[2, 2] x) => (bool again, int64[2, 2] y) "
+            "{ again = Identity(on) y = Identity(x) }>",
+            "is a loop",
+        ),
+    ],
+)
+def test_a_graph_that_reads_other_files_or_loops_is_refused(body, words, tmp_path) -> None:
+    secret = tmp_path / "secret"
+    secret.write_bytes(bytes(8))
+    model = onnx.parser.parse_model(GRAPH % body)
+    if "weight" in body:
+        (weight,) = model.graph.initializer
+        weight.CopyFrom(onnx.numpy_helper.from_array(np.ones(1, np.int64), weight.name))
+        onnx.external_data_helper.set_external_data(weight, str(secret))
+    (tmp_path / "model.onnx").write_bytes(model.SerializeToString())
+    (tmp_path / "config.json").write_text(json.dumps({"lotbench": CARD}))
+    with pytest.raises(InputError, match=rf"model\.onnx: damaged \(.*{words}"):
         lotbench.load(tmp_path)
 
 

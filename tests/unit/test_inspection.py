@@ -9,11 +9,12 @@ from scripted import Fixed
 
 from baselines.first_k import FirstK
 from lotbench.batch import Batch
+from lotbench.cli import models
 from lotbench.conformance.tiny import tiny_backbone
 from lotbench.engine import checkpoint
 from lotbench.engine.encoder import ReducedEncoder
 from lotbench.errors import InputError
-from lotbench.inspection import inspect, page, terminal, trace
+from lotbench.inspection import figure, inspect, page, terminal, trace
 from lotbench.inspection.route import Fate, Route
 from lotbench.inspection.split import kept, kind
 from lotbench.lot import LeapOfThought
@@ -192,3 +193,15 @@ def test_models_without_a_store_and_files(saved, tmp_path) -> None:
         inspect.of_text(folders, ["a"], 4.0, None)
     with pytest.raises(InputError, match="different tokenizers or lengths"):
         inspect.of_text([folders[0], saved(FirstK, "short", 3, k=2)], ["a b c"], None, None)
+
+
+def test_characters_that_the_font_lacks_are_said_once(tmp_path, caplog) -> None:
+    files = figure.of_text([route(["\u4e00", "\u90e8", "film"], [[FULL] * 3])], tmp_path / "text")
+    assert caplog.messages == [
+        f"{files[0]}: the font lacks some characters; the HTML page shows them"
+    ]
+
+
+def test_a_text_that_is_no_unicode_is_refused(tmp_path) -> None:
+    with pytest.raises(InputError, match="--text: it is not valid UTF-8"):
+        models.inspect([tmp_path], text=["a \udcff film"])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import pickle
 import shutil
 from pathlib import Path
@@ -77,7 +78,7 @@ def test_a_card_cannot_name_files_elsewhere(save) -> None:
 @pytest.mark.parametrize(
     ("name", "change", "words"),
     [
-        ("lotbench.json", {"n_labels": 2}, r"n_labels: 2, but config\.json has 3 labels"),
+        ("lotbench.json", {"n_labels": 2}, r"classifier\.bias"),
         ("lotbench.json", {"n_labels": 10**12}, r"lotbench\.json: n_labels: .*100000"),
         ("lotbench.json", {"n_labels": True}, r"lotbench\.json: n_labels: .*integer"),
         ("lotbench.json", {"max_length": 0}, r"lotbench\.json: max_length: .*1"),
@@ -89,27 +90,26 @@ def test_a_card_cannot_name_files_elsewhere(save) -> None:
         ("lotbench.json", {"method": ["lot"]}, r"lotbench\.json: method"),
         ("lotbench.json", {"method": "first"}, r"lotbench\.json: method: 'first' is not installed"),
         ("config.json", {"num_hidden_layers": 10**5}, r"config\.json: num_hidden_layers: .*1000"),
-        ("config.json", {"num_hidden_layers": 900}, r"num_hidden_layers: 900.*has 2"),
-        ("config.json", {"num_hidden_layers": 1}, r"no place for the weights \S+layer\.1\."),
+        ("config.json", {"num_hidden_layers": 900}, r"config\.json describes \d+ weights"),
+        ("config.json", {"num_hidden_layers": 1}, r"no place in config\.json: \S+layer\.1\."),
         ("config.json", {"num_labels": 10**12}, r"config\.json: num_labels: .*100000"),
-        ("config.json", {"num_labels": 5, "id2label": None}, r"n_labels: 3, .* 5 labels"),
-        ("config.json", {"hidden_size": 10**5}, r"config\.json: hidden_size: 100000, but"),
-        ("config.json", {"hidden_size": "32"}, r"config\.json: hidden_size: .*integer"),
-        ("config.json", {"vocab_size": 10**7}, r"config\.json: vocab_size: 10000000, but"),
-        ("config.json", {"intermediate_size": 64}, r"intermediate_size: 64, but \S+dense\.weight"),
-        ("config.json", {"num_attention_heads": 5}, r"cannot be loaded.*5"),
-        ("config.json", {"num_attention_heads": 0}, r"config\.json: num_attention_heads"),
-        ("config.json", {"hidden_act": "sigh"}, r"cannot be loaded.*sigh"),
-        ("config.json", {"hidden_dropout_prob": 7}, r"config\.json: hidden_dropout_prob"),
-        ("config.json", {"layer_norm_eps": None}, r"config\.json: layer_norm_eps"),
+        ("config.json", {"hidden_size": 10**5}, r"config\.json describes \d+ weights"),
+        ("config.json", {"hidden_size": "32"}, r"config\.json cannot be loaded.*hidden_size"),
+        ("config.json", {"vocab_size": 10**7}, r"config\.json describes \d+ weights"),
+        ("config.json", {"intermediate_size": 64}, r"another shape .*dense\.weight"),
+        ("config.json", {"num_attention_heads": 5}, r"config\.json cannot be loaded.*5"),
+        ("config.json", {"num_attention_heads": 0}, r"config\.json cannot be loaded"),
+        ("config.json", {"hidden_act": "sigh"}, r"config\.json cannot be loaded.*sigh"),
+        ("config.json", {"hidden_dropout_prob": 7}, r"config\.json cannot be loaded.*dropout"),
+        ("config.json", {"layer_norm_eps": None}, r"config\.json cannot be loaded.*layer_norm_eps"),
         ("config.json", {"position_embedding_type": "relative_key"}, r"position_embedding_type"),
         ("config.json", {"attn_implementation": "some/kernel"}, r"attn_implementation"),
         ("config.json", {"quantization_config": {"bits": 4}}, r"quantization_config"),
-        ("config.json", {"model_type": None}, r"config\.json: model_type"),
-        ("tokenizer_config.json", {"model_max_length": "x"}, r"tokenizer_config\.json: model_max"),
-        ("tokenizer_config.json", {"model_input_names": 3}, r"tokenizer_config\.json: model_input"),
-        ("tokenizer_config.json", {"tokenizer_class": 7}, r"tokenizer_config\.json: tokenizer_cl"),
-        ("tokenizer_config.json", {"tokenizer_class": ""}, r"tokenizer_config\.json: tokenizer_cl"),
+        ("config.json", {"model_type": None}, r"config\.json cannot be loaded"),
+        ("tokenizer_config.json", {"model_max_length": "x"}, r"tokenizer cannot be loaded"),
+        ("tokenizer_config.json", {"model_input_names": 3}, r"tokenizer cannot be loaded"),
+        ("tokenizer_config.json", {"tokenizer_class": 7}, r"tokenizer cannot be loaded"),
+        ("tokenizer_config.json", {"tokenizer_class": "x"}, r"tokenizer_class: .* has no 'x'"),
         ("tokenizer.json", {"model": 3}, r"tokenizer cannot be loaded.*tokenizer\.json"),
         ("tokenizer.json", {"model": None}, r"tokenizer cannot be loaded.*tokenizer\.json"),
     ],
@@ -122,22 +122,18 @@ def test_a_wrong_value_is_named_by_file_and_field(name, change, words, save) -> 
 
 
 @pytest.mark.parametrize(
-    ("content", "words"),
-    [
-        (b"", "damaged"),
-        (b"{", "damaged"),
-        (b"[]", "damaged"),
-        (b"\xff\xfe", "damaged"),
-        (b"[" * 10**5, "damaged"),
-        (b'{"a":' * 10**5, "nested too deeply"),
-    ],
+    "content", [b"", b"{", b"[]", b"\xff\xfe", b"[" * 10**5, b'{"a":' * 10**5, None]
 )
 @pytest.mark.parametrize("name", ["lotbench.json", "config.json", "tokenizer.json"])
-def test_a_file_that_is_no_json_object_is_named(name, content, words, save) -> None:
-    folder = without_checksums(save(k=8))
-    (folder / name).write_bytes(content)
-    with pytest.raises(InputError, match=rf"/{name}: .*{words}|lotbench\.json: method: required"):
-        lotbench.load(folder)
+def test_a_file_that_is_no_json_object_is_named(name, content, save) -> None:
+    path = without_checksums(save(k=8)) / name
+    path.unlink()
+    if content is None:
+        os.mkfifo(path)  # reading it would wait for ever
+    else:
+        path.write_bytes(content)
+    with pytest.raises(InputError, match=rf"/{name}: |tokenizer cannot be loaded|not a saved mod"):
+        lotbench.load(path.parent)
 
 
 def test_a_card_without_fields_names_them(save) -> None:
@@ -159,23 +155,30 @@ def test_a_card_without_fields_names_them(save) -> None:
         ),
         ("model", put("classifier.bias", float("nan")), r"classifier\.bias has a NaN"),
         ("model", put("bert.embeddings.LayerNorm.weight", float("inf")), r"LayerNorm\.weight has"),
-        ("model", lambda w: w.update({"extra": torch.zeros(1)}), r"no place for the weights extra"),
+        (
+            "model",
+            lambda w: w.update({"extra": torch.zeros(1)}),
+            r"no place in config\.json: extra",
+        ),
         (
             "model",
             lambda w: w.update({"classifier.bias": torch.zeros(3, dtype=torch.int8)}),
-            r"model\.safetensors: classifier\.bias is I8",
+            r"model\.safetensors: damaged \(classifier\.bias is I8",
         ),
-        ("reducer", lambda w: w.pop("routers.0.outer.bias"), r"reducer\.safetensors: .*: none in"),
-        ("reducer", lambda w: w.update(more=torch.zeros(2)), r"more: \(2,\) .* none in the method"),
+        (
+            "reducer",
+            lambda w: w.pop("routers.0.outer.bias"),
+            r"reducer\.safetensors: .*Missing.*outer\.bias",
+        ),
+        (
+            "reducer",
+            lambda w: w.update(more=torch.zeros(2)),
+            r"reducer\.safetensors: .*Unexpected.*more",
+        ),
         (
             "reducer",
             lambda w: w.update({"routers.0.outer.bias": torch.zeros(7)}),
-            r"outer\.bias: \(7,\) torch\.float32 in the file, \(",
-        ),
-        (
-            "reducer",
-            lambda w: w.update({"routers.0.outer.bias": torch.zeros(2, dtype=torch.int64)}),
-            r"outer\.bias: \(2,\) torch\.int64 in the file, \(2,\) torch\.float32",
+            r"reducer\.safetensors: .*mismatch for routers\.0\.outer\.bias",
         ),
         ("reducer", put("routers.1.outer.weight", float("nan")), r"reducer\.safetensors: .* a NaN"),
     ],
@@ -212,7 +215,7 @@ def test_an_index_names_safetensors_files_of_its_folder_only(save, tmp_path) -> 
         with pytest.raises(InputError, match=r"index\.json: weight_map: .* not a safetensors file"):
             lotbench.load(indexed(folder, dict.fromkeys(weights, name)))
     for table in (None, ["model-1.safetensors"]):
-        with pytest.raises(InputError, match=r"index\.json: weight_map: a mapping"):
+        with pytest.raises(InputError, match=r"index\.json: weight_map: .*not a safetensors file"):
             lotbench.load(indexed(folder, table))
     assert not (tmp_path / "opened").exists()
     assert lotbench.load(indexed(folder, dict.fromkeys(weights, "model-1.safetensors")))
@@ -240,7 +243,7 @@ def test_a_method_that_refuses_the_parameters_of_a_card_is_named(save, monkeypat
         raise KeyError("no table")
 
     monkeypatch.setattr("baselines.first_k.FirstK.__init__", fail)
-    with pytest.raises(InputError, match=r"lotbench\.json: params: method 'first-k' .*no table"):
+    with pytest.raises(InputError, match=r"'first-k' with the params of lotbench\.json .*no table"):
         lotbench.load(folder)
 
 
