@@ -191,6 +191,18 @@ class Trace:
 
 
 @dataclass(frozen=True)
+class Prefix:
+    """The states ``hidden`` (T, D) of all tokens of a batch that enter ``layer``."""
+
+    layer: int
+    hidden: Tensor
+
+    def repeat(self, times: int) -> Prefix:
+        """The prefix of ``batch.repeat(times)``."""
+        return Prefix(self.layer, self.hidden.repeat(times, 1))
+
+
+@dataclass(frozen=True)
 class Outputs:
     """The result of a forward pass.
 

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from numbers import Real
-from typing import Any, ClassVar, Literal, Protocol, Self
+from typing import Any, ClassVar, Literal, Protocol
 
 import torch
 from pydantic import BaseModel, ConfigDict
@@ -26,6 +26,7 @@ from lotbench.decision import (
     Event,
     Leap,
     Outputs,
+    Prefix,
     Received,
     Tokens,
     Trace,
@@ -121,14 +122,6 @@ class Step:
             divergence = distillation_loss(logits, batch.teacher_logits)
             terms["distillation"] = self.distillation * divergence
         return terms
-
-
-class Prefix(Protocol):
-    """The states of a batch's tokens before a layer, from which a pass may start."""
-
-    def repeat(self, times: int) -> Self:
-        """The prefix of ``batch.repeat(times)``."""
-        ...
 
 
 class Encoder(Protocol):

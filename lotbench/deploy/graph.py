@@ -24,7 +24,7 @@ from lotbench.deploy import translate
 from lotbench.deploy.needs import need
 from lotbench.engine.encoder import ReducedEncoder
 from lotbench.errors import InputError
-from lotbench.ragged import Traced
+from lotbench.traced import Traced
 
 if TYPE_CHECKING:
     import onnx
@@ -81,12 +81,11 @@ class _Graph(nn.Module):
     ) -> Tensor:
         encoder, reducer = self.encoder, self.encoder.reducer
         rows, layout = Traced.of_mask(attention_mask.bool())
-        seed = {SEED: extra[SEED]} if SEED in extra else {}
         batch = _GivenBatch(
             input_ids=input_ids.flatten().index_select(0, rows),
             token_type_ids=token_type_ids.flatten().index_select(0, rows),
             layout=layout,
-            **seed,
+            text_seed=extra[SEED],
         )
         if BUDGET not in extra:
             return encoder(batch).logits
@@ -131,34 +130,17 @@ def export(encoder: ReducedEncoder) -> Exported:
     need("onnx", "onnxscript")
     reducer = encoder.reducer
     budget = reducer.budget if reducer.budget_name else None
-    seed = {SEED: torch.zeros(2, dtype=torch.int64)} if _reads_seed(encoder) else {}
     fixed = None
     if isinstance(budget, int | float):
         kind = torch.int64 if isinstance(budget, int) else torch.float64
         try:
-            given = {**seed, BUDGET: torch.tensor(budget, dtype=kind)}
+            given = {BUDGET: torch.tensor(budget, dtype=kind)}
             return Exported(_export(encoder, given, budget), budget, None)
         except InputError as error:
             fixed = str(error)
     elif budget is not None:
         fixed = "it is not a number"
-    return Exported(_export(encoder, seed, None), budget, fixed)
-
-
-def _reads_seed(encoder: ReducedEncoder) -> bool:
-    """True if the method draws at random, seeded by the text."""
-    read = []
-
-    class Watched(Batch):
-        def __getattribute__(self, name: str) -> Any:
-            if name == SEED:
-                read.append(name)
-            return super().__getattribute__(name)
-
-    ids = [[0] * 4, [0] * 7]
-    with torch.no_grad():
-        encoder(Watched(**vars(Batch.from_ids(ids))))
-    return bool(read)
+    return Exported(_export(encoder, {}, None), budget, fixed)
 
 
 def _export(encoder: ReducedEncoder, extra: dict[str, Tensor], budget: Any) -> onnx.ModelProto:
@@ -172,6 +154,7 @@ def _export(encoder: ReducedEncoder, extra: dict[str, Tensor], budget: Any) -> o
     ids = torch.ones(2, 8, dtype=torch.int64)
     mask = ids.clone()
     mask[1, 5:] = 0
+    extra = {SEED: torch.zeros(2, dtype=torch.int64), **extra}
     dynamic = torch.export.Dim.DYNAMIC
     sizes = {0: dynamic, 1: dynamic}
     module = (_Dense if encoder.reducer.padded else _Graph)(encoder).eval()
@@ -182,7 +165,7 @@ def _export(encoder: ReducedEncoder, extra: dict[str, Tensor], budget: Any) -> o
         {name: {0: dynamic} if x.dim() else {} for name, x in extra.items()},
     )
     names = [*INPUTS, *extra]
-    with quiet(), torch.no_grad():
+    with silent(), torch.no_grad():
         try:
             program = torch.export.export(
                 module, (ids, mask, torch.zeros_like(ids), extra), dynamic_shapes=shapes
@@ -233,7 +216,7 @@ def tidy(model: ir.Model) -> None:
 
 def _finished(model: onnx.ModelProto, budget: Any) -> onnx.ModelProto:
     """The graph with named sizes, and with a default value of the budget if there is one."""
-    from onnx import TensorProto, helper
+    from onnx import helper
 
     graph = model.graph
     sizes = ("batch", "length")
@@ -242,10 +225,9 @@ def _finished(model: onnx.ModelProto, budget: Any) -> onnx.ModelProto:
             if axis.dim_param or value.name in INPUTS:
                 axis.dim_param = name
     del graph.value_info[:]  # it names the sizes as the exporter did
-    present = {value.name for value in graph.input}
-    for name in INPUTS:  # a model without token types still takes them
-        if name not in present:
-            graph.input.append(helper.make_tensor_value_info(name, TensorProto.INT64, sizes))
+    read = {name for node in graph.node for name in node.input}
+    if SEED not in read:  # the method does not draw at random
+        graph.input.remove(next(value for value in graph.input if value.name == SEED))
     if budget is not None:
         (given,) = [value for value in graph.input if value.name == BUDGET]
         kind = given.type.tensor_type.elem_type
@@ -254,7 +236,7 @@ def _finished(model: onnx.ModelProto, budget: Any) -> onnx.ModelProto:
 
 
 @contextmanager
-def quiet() -> Iterator[None]:
+def silent() -> Iterator[None]:
     """Hides what the exporter logs, warns about and prints; exceptions say what matters."""
     disabled = logging.root.manager.disable
     logging.disable(logging.CRITICAL)

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from lotbench.deploy import translate
-from lotbench.deploy.graph import OPSET, quiet, tidy
+from lotbench.deploy.graph import OPSET, silent, tidy
 
 pytestmark = pytest.mark.slow
 
@@ -35,7 +35,7 @@ def operators(computed: Sequence[Callable[..., Tensor]]) -> Counter[str]:
     )
     sizes = tuple({0: torch.export.Dim.DYNAMIC} for _ in values)
     functions = Functions(computed)
-    with quiet(), torch.no_grad():
+    with silent(), torch.no_grad():
         made = torch.onnx.export(
             torch.export.export(functions, values, dynamic_shapes=sizes),
             input_names=["states", "rows", "mask"],
