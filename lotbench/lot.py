@@ -51,7 +51,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
-from typing import Any, ClassVar, Literal, Self
+from typing import Any, Literal, Self
 
 import torch
 import torch.nn.functional as F
@@ -187,7 +187,6 @@ class LeapOfThought(TokenReducer):
     """Leap-of-Thought; see the docstring of this module."""
 
     params: Params
-    Params: ClassVar[type[reducer.Params]] = Params
     name = "lot"
     version = 3
     source = "Kim et al., EMNLP 2023"
@@ -300,7 +299,7 @@ class FixedBudget(LeapOfThought):
     the device, and the packed path compiles (``torch.compile(..., fullgraph=True)``).
     """
 
-    Params: ClassVar[type[reducer.Params]] = FixedBudgetParams
+    params: FixedBudgetParams
     name = "lot-fixed"
     version = 2
     source = "Kim et al., EMNLP 2023, with a fixed budget"

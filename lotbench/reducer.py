@@ -8,7 +8,9 @@ finds it in the `Trace`.
 
 from __future__ import annotations
 
+import inspect
 import math
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -157,6 +159,7 @@ class TokenReducer(nn.Module):
     """
 
     Params: ClassVar[type[Params]] = Params
+    """Class of ``params``: that of the annotation ``params: ...`` if a method has one."""
     name: str
     """Name in sweep files and results."""
     source: ClassVar[str] = ""
@@ -171,6 +174,13 @@ class TokenReducer(nn.Module):
     """Name of the attribute that is the budget; None for a method without one."""
     budget_range: ClassVar[tuple[float, float] | None] = None
     """The budgets among which ``targets`` are searched; from 0 to 1, or both ends positive."""
+
+    def __init_subclass__(cls) -> None:
+        declared = inspect.get_annotations(cls).get("params")
+        if declared is not None and "Params" not in vars(cls):
+            if isinstance(declared, str):
+                declared = getattr(sys.modules[cls.__module__], declared)
+            type.__setattr__(cls, "Params", declared)
 
     def __init__(self, params: Params, n_layers: int, width: int) -> None:
         super().__init__()

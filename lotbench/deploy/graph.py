@@ -190,7 +190,7 @@ def _export(encoder: ReducedEncoder, extra: dict[str, Tensor], budget: Any) -> o
 
 def _explain(error: Exception, encoder: ReducedEncoder) -> str:
     """Why the graph could not be made, in one line."""
-    why = registry.explain(error, type(encoder.reducer))
+    why = registry.located(error, type(encoder.reducer))
     if "data-dependent" in str(error):
         return f"Python code depends on the value of a tensor, which a graph cannot follow: {why}"
     return why

@@ -160,7 +160,7 @@ def load(folder: Path, plugins: Sequence[str] = ()) -> ReducedEncoder:
     try:
         reducer = cls(params, len(backbone.layers), backbone.width)
     except Exception as error:
-        why = registry.explain(error, cls)
+        why = registry.located(error, cls)
         raise InputError(f"{folder / CARD}: params: method {cls.name!r} refuses: {why}") from error
     _fill(reducer, folder / REDUCER)
     return ReducedEncoder(backbone, reducer).eval()
