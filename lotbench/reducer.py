@@ -98,7 +98,7 @@ class Stage:
 
 @dataclass(frozen=True)
 class Step:
-    """What a training step receives: its stage, the progress in it, and a seeded generator.
+    """The input of a training step: its stage, the progress in it, and a seeded generator.
 
     ``distillation`` is the weight of the teacher's logits, the same for all methods.
     """
@@ -141,7 +141,7 @@ class Encoder(Protocol):
         ...
 
     def prefix(self, batch: Batch, layer: int) -> Prefix:
-        """What enters ``layer`` when the layers before it compute every token."""
+        """The states that enter ``layer`` when the layers before it compute every token."""
         ...
 
     def train(self, mode: bool = True) -> Any: ...

@@ -182,13 +182,13 @@ def _export(encoder: ReducedEncoder, extra: dict[str, Tensor], budget: Any) -> o
             )
         except Exception as error:
             name = getattr(encoder.reducer, "name", "")
-            raise InputError(f"method {name!r}: {_explain(error, encoder)}") from error
+            raise InputError(f"method {name!r}: {_why(error, encoder)}") from error
         assert made is not None
         tidy(made.model)
         return _finished(made.model_proto, budget)
 
 
-def _explain(error: Exception, encoder: ReducedEncoder) -> str:
+def _why(error: Exception, encoder: ReducedEncoder) -> str:
     """Why the graph could not be made, in one line."""
     why = registry.located(error, type(encoder.reducer))
     if "data-dependent" in str(error):

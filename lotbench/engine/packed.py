@@ -18,7 +18,7 @@ from lotbench.reducer import Decision, Drop, Leap, Outputs, Tokens
 
 @dataclass(frozen=True)
 class Last:
-    """What a layer with a leap leaves behind, in case the next layer keeps the same tokens.
+    """Rows and states after a layer with a leap, for a next layer that keeps the same tokens.
 
     Attributes
     ----------
@@ -54,7 +54,7 @@ class PackedRun(Run):
         return tokens
 
     def layer(self, index: int, tokens: Tokens, last: Last | None) -> tuple[Tokens, Last | None]:
-        """The tokens after a layer, given those before it and what the previous layer left."""
+        """The tokens after a layer, given those before it, and the `Last` that it leaves."""
         if self.keep_inputs:
             self.inputs.append(tokens.hidden)
         layer, shown = self.backbone.layers[index], tokens.layout

@@ -1,4 +1,4 @@
-"""What ``lotbench inspect`` shows and writes."""
+"""The output of ``lotbench inspect``, in the terminal and in files."""
 
 from __future__ import annotations
 
