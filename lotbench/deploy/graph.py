@@ -11,6 +11,7 @@ import logging
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
+from copy import copy
 from dataclasses import dataclass
 from io import StringIO
 from typing import TYPE_CHECKING, Any
@@ -80,6 +81,11 @@ class _Graph(nn.Module):
         extra: dict[str, Tensor],
     ) -> Tensor:
         encoder, reducer = self.encoder, self.encoder.reducer
+        if reducer.padded:
+            model = encoder.backbone.model
+            typed = getattr(model.config, "type_vocab_size", 0) > 1  # as where dense is timed
+            types = {INPUTS[2]: token_type_ids} if typed else {}
+            return model(input_ids=input_ids, attention_mask=attention_mask, **types).logits
         rows, layout = Traced.of_mask(attention_mask.bool())
         batch = _GivenBatch(
             input_ids=input_ids.flatten().index_select(0, rows),
@@ -87,34 +93,11 @@ class _Graph(nn.Module):
             layout=layout,
             text_seed=extra[SEED],
         )
-        if BUDGET not in extra:
-            return encoder(batch).logits
-        assert reducer.budget_name is not None, "only a method with a budget gets it as an input"
-        before = getattr(reducer, reducer.budget_name)
-        setattr(reducer, reducer.budget_name, extra[BUDGET])  # not checked: it has no value yet
-        try:
-            return encoder(batch).logits
-        finally:
-            setattr(reducer, reducer.budget_name, before)
-
-
-class _Dense(nn.Module):
-    """The untouched Hugging Face model."""
-
-    def __init__(self, encoder: ReducedEncoder) -> None:
-        super().__init__()
-        self.model = encoder.backbone.model
-
-    def forward(
-        self,
-        input_ids: Tensor,
-        attention_mask: Tensor,
-        token_type_ids: Tensor,
-        extra: dict[str, Tensor],
-    ) -> Tensor:
-        typed = getattr(self.model.config, "type_vocab_size", 0) > 1  # as where dense is timed
-        types = {INPUTS[2]: token_type_ids} if typed else {}
-        return self.model(input_ids=input_ids, attention_mask=attention_mask, **types).logits
+        if BUDGET in extra:
+            name, reducer = reducer.budget_name, copy(reducer)
+            assert name is not None, "only a method with a budget has the input"
+            setattr(reducer, name, extra[BUDGET])  # not checked: it has no value yet
+        return encoder(batch, reducer=reducer).logits
 
 
 def export(encoder: ReducedEncoder) -> Exported:
@@ -157,18 +140,14 @@ def _export(encoder: ReducedEncoder, extra: dict[str, Tensor], budget: Any) -> o
     extra = {SEED: torch.zeros(2, dtype=torch.int64), **extra}
     dynamic = torch.export.Dim.DYNAMIC
     sizes = {0: dynamic, 1: dynamic}
-    module = (_Dense if encoder.reducer.padded else _Graph)(encoder).eval()
-    shapes = (
-        sizes,
-        sizes,
-        sizes,
-        {name: {0: dynamic} if x.dim() else {} for name, x in extra.items()},
-    )
+    given = {name: {0: dynamic} if x.dim() else {} for name, x in extra.items()}
     names = [*INPUTS, *extra]
     with silent(), torch.no_grad():
         try:
             program = torch.export.export(
-                module, (ids, mask, torch.zeros_like(ids), extra), dynamic_shapes=shapes
+                _Graph(encoder).eval(),
+                (ids, mask, torch.zeros_like(ids), extra),
+                dynamic_shapes=(sizes, sizes, sizes, given),
             )
             program.graph.eliminate_dead_code()  # the counts of the trace
             made = torch.onnx.export(
