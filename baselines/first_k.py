@@ -8,8 +8,6 @@ final model.
 
 from __future__ import annotations
 
-from typing import ClassVar
-
 from pydantic import Field
 from torch import Tensor
 
@@ -27,7 +25,7 @@ class Params(reducer.Params):
 class FirstK(TokenReducer):
     """Keeps the first ``k`` tokens in all layers."""
 
-    Params: ClassVar[type[reducer.Params]] = Params
+    params: Params
     name = "first-k"
     version = 2
     source = "control"

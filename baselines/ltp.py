@@ -49,8 +49,6 @@ Deviations from the released code
 
 from __future__ import annotations
 
-from typing import ClassVar
-
 import torch
 from pydantic import ConfigDict, Field
 from torch import Tensor, nn
@@ -86,7 +84,6 @@ class LearnedTokenPruning(TokenReducer):
     """Learned Token Pruning; see the docstring of this module."""
 
     params: Params
-    Params: ClassVar[type[reducer.Params]] = Params
     name = "ltp"
     version = 2
     source = "Kim et al., KDD 2022"

@@ -42,7 +42,7 @@ Deviations from the released code
 from __future__ import annotations
 
 import math
-from typing import ClassVar, Literal
+from typing import Literal
 
 import torch
 from pydantic import ConfigDict, Field, model_validator
@@ -109,7 +109,6 @@ class PowerBert(TokenReducer):
     params: Params
     retention: Tensor
     longest: Tensor
-    Params: ClassVar[type[reducer.Params]] = Params
     name = "power-bert"
     version = 3
     source = "Goyal et al., ICML 2020"

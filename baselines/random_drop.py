@@ -14,7 +14,6 @@ model.
 from __future__ import annotations
 
 import math
-from typing import ClassVar
 
 import torch
 from pydantic import Field, field_validator
@@ -51,7 +50,7 @@ class RandomDrop(TokenReducer):
         If ``keep_ratio`` is a list that does not have one share per layer.
     """
 
-    Params: ClassVar[type[reducer.Params]] = Params
+    params: Params
     name = "random-drop"
     version = 2
     source = "control"

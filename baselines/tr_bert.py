@@ -46,7 +46,6 @@ Deviations from the paper and the released code
 from __future__ import annotations
 
 import math
-from typing import ClassVar
 
 import torch
 import torch.nn.functional as F
@@ -105,7 +104,6 @@ class TrBert(TokenReducer):
     """TR-BERT; see the docstring of this module."""
 
     params: Params
-    Params: ClassVar[type[reducer.Params]] = Params
     name = "tr-bert"
     version = 2
     source = "Ye et al., NAACL 2021"

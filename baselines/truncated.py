@@ -7,8 +7,6 @@ the final model.
 
 from __future__ import annotations
 
-from typing import ClassVar
-
 from pydantic import Field
 
 from lotbench import reducer
@@ -33,7 +31,7 @@ class Truncated(TokenReducer):
         If the backbone has fewer layers.
     """
 
-    Params: ClassVar[type[reducer.Params]] = Params
+    params: Params
     name = "truncated"
     version = 2
     source = "control"

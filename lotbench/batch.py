@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from itertools import chain
 
 import numpy as np
@@ -72,21 +73,15 @@ class Batch:
         if token_type_ids is not None and [len(types) for types in token_type_ids] != lengths:
             raise ValueError("an example has another number of token types than of tokens")
         count, total = len(lengths), sum(lengths)
+        zeros = partial(torch.zeros, dtype=torch.int64)
+        integers = partial(torch.as_tensor, dtype=torch.int64)
         return Batch(
             input_ids=_flat(input_ids, total),
-            token_type_ids=torch.zeros(total, dtype=torch.int64)
-            if token_type_ids is None
-            else _flat(token_type_ids, total),
+            token_type_ids=zeros(total) if token_type_ids is None else _flat(token_type_ids, total),
             layout=Ragged.from_lengths(lengths),
-            labels=torch.zeros(count, dtype=torch.int64)
-            if labels is None
-            else torch.as_tensor(labels),
-            index=torch.arange(count)
-            if index is None
-            else torch.as_tensor(index, dtype=torch.int64),
-            text_seed=torch.zeros(count, dtype=torch.int64)
-            if text_seed is None
-            else torch.as_tensor(text_seed, dtype=torch.int64),
+            labels=zeros(count) if labels is None else torch.as_tensor(labels),
+            index=torch.arange(count) if index is None else integers(index),
+            text_seed=zeros(count) if text_seed is None else integers(text_seed),
         )
 
     def to(self, device: torch.device | str) -> Batch:

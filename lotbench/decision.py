@@ -1,4 +1,4 @@
-"""What a method is shown, what it returns, and the record of a pass.
+"""The tokens that a method is shown, the decision that it returns, and the record of a pass.
 
 Part of the contract: methods import these names from `lotbench.reducer`.
 """
@@ -98,7 +98,7 @@ Decision = Leap | Drop
 
 
 def malformed(decision: Any, tokens: Tokens) -> str | None:
-    """What is wrong with the types and shapes of a decision on these tokens; None if nothing."""
+    """The first fault in types and shapes of a decision on these tokens; None if there is none."""
     if not isinstance(decision, Leap | Drop):
         return f"returned {type(decision).__name__}; a Leap, a Drop or None is needed"
     shown, width = tokens.hidden.shape
@@ -169,7 +169,7 @@ class Event:
 
 @dataclass
 class Trace:
-    """What the packed path computes, per layer and sequence.
+    """The tokens that the packed path computes, per layer and sequence.
 
     Attributes
     ----------
@@ -188,6 +188,18 @@ class Trace:
     def decisions(self, point: str = "before_layer") -> list[Event]:
         """The events at one point, by layer."""
         return [event for event in self.events if event.point == point]
+
+
+@dataclass(frozen=True)
+class Prefix:
+    """The states ``hidden`` (T, D) of all tokens of a batch that enter ``layer``."""
+
+    layer: int
+    hidden: Tensor
+
+    def repeat(self, times: int) -> Prefix:
+        """The prefix of ``batch.repeat(times)``."""
+        return Prefix(self.layer, self.hidden.repeat(times, 1))
 
 
 @dataclass(frozen=True)

@@ -8,12 +8,14 @@ finds it in the `Trace`.
 
 from __future__ import annotations
 
+import inspect
 import math
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from numbers import Real
-from typing import Any, ClassVar, Literal, Protocol, Self
+from typing import Any, ClassVar, Literal, Protocol
 
 import torch
 from pydantic import BaseModel, ConfigDict
@@ -26,6 +28,7 @@ from lotbench.decision import (
     Event,
     Leap,
     Outputs,
+    Prefix,
     Received,
     Tokens,
     Trace,
@@ -95,7 +98,7 @@ class Stage:
 
 @dataclass(frozen=True)
 class Step:
-    """What a training step receives: its stage, the progress in it, and a seeded generator.
+    """The input of a training step: its stage, the progress in it, and a seeded generator.
 
     ``distillation`` is the weight of the teacher's logits, the same for all methods.
     """
@@ -123,14 +126,6 @@ class Step:
         return terms
 
 
-class Prefix(Protocol):
-    """The states of a batch's tokens before a layer, from which a pass may start."""
-
-    def repeat(self, times: int) -> Self:
-        """The prefix of ``batch.repeat(times)``."""
-        ...
-
-
 class Encoder(Protocol):
     """The reduced encoder as a training step sees it (`lotbench.engine.encoder`)."""
 
@@ -146,7 +141,7 @@ class Encoder(Protocol):
         ...
 
     def prefix(self, batch: Batch, layer: int) -> Prefix:
-        """What enters ``layer`` when the layers before it compute every token."""
+        """The states that enter ``layer`` when the layers before it compute every token."""
         ...
 
     def train(self, mode: bool = True) -> Any: ...
@@ -164,6 +159,7 @@ class TokenReducer(nn.Module):
     """
 
     Params: ClassVar[type[Params]] = Params
+    """Class of ``params``: that of the annotation ``params: ...`` if a method has one."""
     name: str
     """Name in sweep files and results."""
     source: ClassVar[str] = ""
@@ -178,6 +174,13 @@ class TokenReducer(nn.Module):
     """Name of the attribute that is the budget; None for a method without one."""
     budget_range: ClassVar[tuple[float, float] | None] = None
     """The budgets among which ``targets`` are searched; from 0 to 1, or both ends positive."""
+
+    def __init_subclass__(cls) -> None:
+        declared = inspect.get_annotations(cls).get("params")
+        if declared is not None and "Params" not in vars(cls):
+            if isinstance(declared, str):
+                declared = getattr(sys.modules[cls.__module__], declared)
+            type.__setattr__(cls, "Params", declared)
 
     def __init__(self, params: Params, n_layers: int, width: int) -> None:
         super().__init__()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import importlib
 import importlib.util
 import inspect
@@ -13,8 +12,8 @@ from functools import cache
 from hashlib import sha256
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
+from types import ModuleType
 
-from lotbench.deadline import limited
 from lotbench.errors import InputError, near_misses
 from lotbench.reducer import Params, TokenReducer
 from lotbench.validation import Wording, validate
@@ -25,8 +24,6 @@ HOOKS = (
     *("__init__", "stages", "start_stage", "loss", "training_step", "after_step"),
     *("overhead_flops", *DECIDE),
 )
-IMPORT_SECONDS = 60.0
-"""Time limit for importing a plugin."""
 _plugins: dict[str, type[TokenReducer]] = {}
 
 
@@ -47,34 +44,24 @@ def get(name: str) -> type[TokenReducer]:
     Raises
     ------
     InputError
-        If the name is unknown, registered twice, or its module cannot be imported.
+        If the name is unknown, installed twice, or its module cannot be imported.
     """
-    found: dict[str, EntryPoint] = {}
-    for point in _installed():
-        if point.name == name:
-            found[point.value] = point
-    if len(found) + (name in _plugins) > 1:
-        places = [*found, *([_plugins[name].__module__] if name in _plugins else [])]
-        raise InputError(f"method {name!r} is registered twice: {', '.join(places)}; rename one")
     if name in _plugins:
         return _plugins[name]
+    # By place, since an editable install may list an entry point twice.
+    found = {point.value: point for point in _installed() if point.name == name}
+    if len(found) > 1:
+        raise InputError(f"method {name!r} is registered twice: {', '.join(found)}; rename one")
     if not found:
         raise InputError(f"unknown method {name!r}; {near_misses(name, names())}")
-    (point,) = found.values()
-    try:
-        cls = _checked(point.load(), point.value)
-        if cls.name != name:
-            raise InputError(
-                f"entry point {name!r} ({point.value}): the class is named {cls.name!r}; "
-                "give both the same name"
-            )
-        return cls
-    except InputError:
-        raise
-    except Exception as error:
+    ((place, point),) = found.items()
+    cls = _checked(getattr(_import(point.module), point.attr, None), place)
+    if cls.name != name:
         raise InputError(
-            f"method {name!r} ({point.value}) cannot be loaded: {type(error).__name__}: {error}"
-        ) from error
+            f"entry point {name!r} ({place}): the class is named {cls.name!r}; "
+            "give both the same name"
+        )
+    return cls
 
 
 def find(place: str) -> tuple[list[type[TokenReducer]], list[str]]:
@@ -112,19 +99,16 @@ def load_plugin(place: str) -> list[type[TokenReducer]]:
         _checked(cls, place)
         for _, cls in inspect.getmembers(module, inspect.isclass)
         if issubclass(cls, TokenReducer)
-        and cls is not TokenReducer
         and cls.__module__ == module.__name__
         and not cls.__name__.startswith("_")  # private: a helper of a method
     ]
     if not classes:
         raise InputError(f"plugin {place}: it has no subclass of lotbench.reducer.TokenReducer")
-    fresh: dict[str, type[TokenReducer]] = {}
+    used = {point.name: None for point in _installed()} | _plugins
     for cls in classes:
-        known = fresh.get(cls.name) or _plugins.get(cls.name, cls)
-        if known is not cls or is_installed(cls.name):
+        if used.setdefault(cls.name, cls) is not cls:
             raise InputError(f"plugin {place}: the name {cls.name!r} is in use; choose another")
-        fresh[cls.name] = cls
-    _plugins.update(fresh)
+    _plugins.update({cls.name: cls for cls in classes})
     return classes
 
 
@@ -145,20 +129,19 @@ def make_params(cls: type[TokenReducer], values: dict, report: Wording) -> Param
     return params
 
 
-def explain(error: BaseException, cls: type[TokenReducer]) -> str:
+def decides(cls: type[TokenReducer]) -> bool:
+    """True if the method has a hook that decides on tokens."""
+    return any(getattr(cls, hook) is not getattr(TokenReducer, hook) for hook in DECIDE)
+
+
+def located(error: BaseException, cls: type[TokenReducer]) -> str:
     """An exception's message in one line, with the line of the method's file that raised it."""
-    lines = str(error).strip().splitlines() or ["no message"]
+    first = next(iter(str(error).strip().splitlines()), "no message")
     home = getattr(sys.modules.get(cls.__module__), "__file__", None)
     own = [frame for frame in traceback.extract_tb(error.__traceback__) if frame.filename == home]
-    place = (
-        f" ({Path(home).name}, line {own[-1].lineno}, in {own[-1].name})" if home and own else ""
-    )
-    return lines[0] + place
-
-
-def is_installed(name: str) -> bool:
-    """True if a method of this name is an entry point."""
-    return any(point.name == name for point in _installed())
+    if home is None or not own:
+        return first
+    return f"{first} ({Path(home).name}, line {own[-1].lineno}, in {own[-1].name})"
 
 
 def is_home(place: str, cls: type[TokenReducer]) -> bool:
@@ -173,33 +156,27 @@ def _module_name(path: Path) -> str:
     return f"lotbench_plugin_{path.stem}_{sha256(str(path.resolve()).encode()).hexdigest()[:8]}"
 
 
-def _import(place: str):
-    path = Path(place)
-    if path.suffix != ".py":
-        try:
-            with limited(IMPORT_SECONDS):
-                return importlib.import_module(place)
-        except (Exception, SystemExit) as error:
-            raise InputError(f"plugin {place}: {type(error).__name__}: {error}") from error
-    if not path.is_file():
+def _import(place: str) -> ModuleType:
+    path, name = Path(place), _module_name(Path(place))
+    if path.suffix == ".py" and not path.is_file():
         raise InputError(f"plugin {place}: no such file")
-    name = _module_name(path)
     if name in sys.modules:
         return sys.modules[name]
-    spec = importlib.util.spec_from_file_location(name, path)
-    assert spec is not None and spec.loader is not None  # it is a file that ends in .py
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[name] = module
     try:
-        with limited(IMPORT_SECONDS):
-            spec.loader.exec_module(module)
+        if path.suffix != ".py":
+            return importlib.import_module(name)
+        spec = importlib.util.spec_from_file_location(name, path)
+        assert spec is not None and spec.loader is not None  # it is a file that ends in .py
+        sys.modules[name] = module = importlib.util.module_from_spec(spec)
+        spec.loader.exec_module(module)
     except (Exception, SystemExit) as error:
-        del sys.modules[name]
+        sys.modules.pop(name, None)
         raise InputError(f"plugin {place}: {type(error).__name__}: {error}") from error
     return module
 
 
 def _checked(cls: object, place: str) -> type[TokenReducer]:
+    """The class, if it is a method whose hooks can be called."""
     if not (inspect.isclass(cls) and issubclass(cls, TokenReducer)):
         raise InputError(f"{place} is not a subclass of lotbench.reducer.TokenReducer")
     if not isinstance(getattr(cls, "name", None), str):
@@ -210,26 +187,16 @@ def _checked(cls: object, place: str) -> type[TokenReducer]:
         raise InputError(
             f"{place}: {cls.__name__}.budget is reserved; write budget_name = {cls.budget!r}"
         )
-    _check_hooks(cls, place)
-    return cls
-
-
-@cache
-def _check_hooks(cls: type[TokenReducer], place: str) -> None:
-    """Refuse hooks with wrong arguments and misspelt hooks, before any work is done."""
     for hook in HOOKS:
-        own, base = getattr(cls, hook), getattr(TokenReducer, hook)
-        wanted = list(inspect.signature(base).parameters)
+        wanted = list(inspect.signature(getattr(TokenReducer, hook)).parameters)
         try:
-            inspect.signature(own).bind(*wanted)
+            inspect.signature(getattr(cls, hook)).bind(*wanted)
         except TypeError as error:
             raise InputError(
                 f"{place}: {cls.__name__}.{hook} is called as {hook}({', '.join(wanted)}): {error}"
             ) from None
-    decides = [h for h in DECIDE if getattr(cls, h) is not getattr(TokenReducer, h)]
-    for name, value in vars(cls).items():
-        meant = difflib.get_close_matches(name, DECIDE, n=1, cutoff=0.8)
-        if not decides and inspect.isfunction(value) and meant:
-            raise InputError(
-                f"{place}: {cls.__name__} makes no decisions; {name}: did you mean {meant[0]!r}?"
-            )
+    similar = [n for n in vars(cls) if n.startswith(("before_", "after_")) and n not in HOOKS]
+    if similar and not decides(cls):
+        meant = near_misses(similar[0], list(DECIDE))
+        raise InputError(f"{place}: {cls.__name__} makes no decisions; {similar[0]}: {meant}")
+    return cls

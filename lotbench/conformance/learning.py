@@ -22,7 +22,7 @@ from lotbench.config.sections import (
 )
 from lotbench.conformance.outcome import Broken, on
 from lotbench.conformance.rules import CLOSE, answer, compare
-from lotbench.conformance.subject import LAYERS, Subject, batches
+from lotbench.conformance.subject import TINY_LAYERS, Subject, batches
 from lotbench.data.batches import collate
 from lotbench.data.task import load_task
 from lotbench.engine import checkpoint
@@ -63,10 +63,10 @@ def gives_gradients(subject: Subject) -> str:
         found = gradients.get(f"reducer.{name}", torch.zeros_like(parameter))
         if not found.any():
             missing.append(name)
-        elif found.dim() and len(found) == LAYERS:
+        elif found.dim() and len(found) == TINY_LAYERS:
             missing += [f"{name}[{i}]" for i, row in enumerate(found) if not row.any()]
     for name, _ in encoder.backbone.named_parameters():
-        unused = active < encoder.backbone.height(name) <= LAYERS
+        unused = active < encoder.backbone.height(name) <= TINY_LAYERS
         if all("backbone" in stage.frozen for stage in stages) or unused:
             continue
         count += 1

@@ -36,4 +36,4 @@ def on(cls: type[TokenReducer], where: str) -> Iterator[None]:
 
 def crash(error: Exception, cls: type[TokenReducer]) -> str:
     """An exception in one line, with the line of the method that raised it."""
-    return f"{type(error).__name__}: {registry.explain(error, cls)}"
+    return f"{type(error).__name__}: {registry.located(error, cls)}"

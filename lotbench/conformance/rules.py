@@ -18,9 +18,8 @@ from lotbench.batch import Batch
 from lotbench.conformance.outcome import Broken, NotSeen, on
 from lotbench.conformance.subject import (
     CLASSES,
-    LAYERS,
-    MODES,
     RAGGED,
+    TINY_LAYERS,
     UNIFORM,
     Subject,
     attach,
@@ -29,8 +28,8 @@ from lotbench.conformance.subject import (
     hugging_face_logits,
     positions_left_out,
 )
-from lotbench.conformance.watch import Watch, difference, tensors
-from lotbench.engine.encoder import Mode, ReducedEncoder
+from lotbench.conformance.watch import Watch, changed, tensors
+from lotbench.engine.encoder import MODES, Mode, ReducedEncoder
 from lotbench.measure.flops import fvcore_flops, reduced_flops
 from lotbench.reducer import Outputs, Stage, Step, TokenReducer
 from lotbench.study.training import stage_steps
@@ -41,7 +40,7 @@ EXACT, CLOSE = 1e-10, 1e-8
 
 def is_sound(subject: Subject) -> str:
     """The class can be built, and what it declares exists."""
-    with on(subject.cls, f"built for {LAYERS} layers"):
+    with on(subject.cls, f"built for {TINY_LAYERS} layers"):
         reducer = subject.fresh().reducer
         stages = reducer.stages()
         if not stages or not all(isinstance(stage, Stage) for stage in stages):
@@ -80,8 +79,8 @@ def runs(subject: Subject) -> str:
     for label, name, mode, _, outputs in subject.watched:
         if not outputs.logits.isfinite().all():
             raise Broken(f"logits that are not finite; {label}, {name}, {mode}")
-    count = len(subject.settings)
-    return f"{count} settings x {len(batches())} batches x 2 modes"
+    count = len(subject.cases)
+    return f"{count} cases x {len(batches())} batches x 2 modes"
 
 
 def keeps_first(subject: Subject) -> str:
@@ -106,27 +105,27 @@ def changes_no_input(subject: Subject) -> str:
 
 def is_deterministic(subject: Subject) -> str:
     """The same batch gives the same decisions and logits, for any random state."""
-    for setting in subject.settings:
+    for case in subject.cases:
         for name, data in batches():
-            with on(subject.cls, f"{setting.label}, {name}"):
+            with on(subject.cls, f"{case.label}, {name}"):
                 torch.manual_seed(1)
                 np.random.seed(1)
                 random.seed(1)
-                one = answer(setting.encoder, data)
+                one = answer(case.encoder, data)
                 torch.manual_seed(2)
                 np.random.seed(2)
                 random.seed(2)
-                compare(one, answer(setting.encoder, data), "at first", "the second time", 0.0)
+                compare(one, answer(case.encoder, data), "at first", "the second time", 0.0)
     return ""
 
 
 def ignores_labels(subject: Subject) -> str:
     """Decisions in evaluation do not depend on the labels."""
-    for setting in subject.settings:
-        data, changed = batch(), batch()
-        changed.labels = (changed.labels + 1) % CLASSES
-        with on(subject.cls, f"{setting.label}, ragged batch"):
-            one, other = answer(setting.encoder, data), answer(setting.encoder, changed)
+    for case in subject.cases:
+        data, relabelled = batch(), batch()
+        relabelled.labels = (relabelled.labels + 1) % CLASSES
+        with on(subject.cls, f"{case.label}, ragged batch"):
+            one, other = answer(case.encoder, data), answer(case.encoder, relabelled)
             compare(one, other, "with one label", "with another", 0.0)
     return ""
 
@@ -136,19 +135,19 @@ def ignores_neighbours(subject: Subject) -> str:
     half = len(RAGGED) // 2
     elsewhere = batch()
     elsewhere.index = elsewhere.index.flip(0) + 100
-    for setting in subject.settings:
-        together = answer(setting.encoder, batch())
-        with on(subject.cls, setting.label):
-            other = answer(setting.encoder, elsewhere, named=batch())
+    for case in subject.cases:
+        together = answer(case.encoder, batch())
+        with on(subject.cls, case.label):
+            other = answer(case.encoder, elsewhere, named=batch())
             compare(together, other, "in one row of its split", "in another", 0.0)
         for how, rows in (
             *((f"alone (text {row})", (row,)) for row in RAGGED),
             ("in a batch in reverse order", RAGGED[::-1]),
             ("in a batch of half the size", RAGGED[half:]),
-            ("beside other texts", (*UNIFORM, *RAGGED)),
+            ("among other texts", (*UNIFORM, *RAGGED)),
         ):
-            with on(subject.cls, setting.label):
-                other = answer(setting.encoder, batch(rows))
+            with on(subject.cls, case.label):
+                other = answer(case.encoder, batch(rows))
                 compare(together, other, f"in a batch of {len(RAGGED)}", how, CLOSE)
     return ""
 
@@ -156,10 +155,10 @@ def ignores_neighbours(subject: Subject) -> str:
 def modes_agree(subject: Subject) -> str:
     """The packed path equals the reference: decisions, counts, logits."""
     most = 0.0
-    for setting in subject.settings:
+    for case in subject.cases:
         for name, data in batches():
-            with on(subject.cls, f"{setting.label}, {name}"):
-                packed, reference = (answer(setting.encoder, data, mode) for mode in MODES)
+            with on(subject.cls, f"{case.label}, {name}"):
+                packed, reference = (answer(case.encoder, data, mode) for mode in MODES)
                 off = compare(packed, reference, "packed", "in the reference", CLOSE)
                 most = max(most, off)
                 for counted in ("shown", "queries", "keys", "feed_forward"):
@@ -174,10 +173,10 @@ def modes_agree(subject: Subject) -> str:
 def equals_dense(subject: Subject) -> str:
     """A text with all tokens kept has the logits of the untouched model."""
     seen, most = 0, 0.0
-    for setting in subject.settings:
+    for case in subject.cases:
         for name, data in batches():
-            encoder = setting.encoder
-            with on(subject.cls, f"{setting.label}, {name}"):
+            encoder = case.encoder
+            with on(subject.cls, f"{case.label}, {name}"):
                 found = answer(encoder, data)
             touched = {text for _, _, text in found.left_out}
             whole = torch.tensor([text not in touched for text in data.index.tolist()])
@@ -189,7 +188,7 @@ def equals_dense(subject: Subject) -> str:
                 text = int(data.index[whole][off.argmax()])
                 raise Broken(
                     f"text {text}: logits differ by {worst:.1e} from the untouched model, "
-                    f"though every token was kept; {setting.label}, {name}"
+                    f"though every token was kept; {case.label}, {name}"
                 )
             # Texts of up to three tokens do not count: most methods keep them whole.
             seen += int((whole & (data.layout.lengths > 3)).sum())
@@ -201,13 +200,13 @@ def equals_dense(subject: Subject) -> str:
 
 def counts_flops(subject: Subject) -> str:
     """Analytic FLOPs equal twice fvcore's multiply-adds of the packed path, in any batch."""
-    for i, setting in enumerate(subject.settings):
-        with on(subject.cls, f"{setting.label}, ragged batch"):
-            _charges_each_text(setting.encoder)
+    for i, case in enumerate(subject.cases):
+        with on(subject.cls, f"{case.label}, ragged batch"):
+            _charges_each_text(case.encoder)
         for row in (0, 1 + i % (len(RAGGED) - 1)):
-            data, encoder = batch((row,)), setting.encoder
+            data, encoder = batch((row,)), case.encoder
             size = data.layout.total
-            with on(subject.cls, f"text {row} ({size} tokens), {setting.label}"):
+            with on(subject.cls, f"text {row} ({size} tokens), {case.label}"):
                 trace = answer(encoder, data).outputs.trace
                 ours = reduced_flops(trace, encoder.backbone, encoder.reducer)
                 counted = fvcore_flops(encoder, data)
@@ -269,9 +268,8 @@ def _watch_stage(subject: Subject, encoder: ReducedEncoder, stage: Stage, kind: 
             given = {**tensors(data), "logits": outputs.logits, "hidden": outputs.hidden}
             before = {name: value.detach().clone() for name, value in given.items()}
             encoder.reducer.loss(outputs, data, outputs.trace)
-            changed = difference(before, given | tensors(data))
-            if changed:
-                raise Broken(f"loss changes {changed}")
+            if altered := changed(before, given | tensors(data)):
+                raise Broken(f"loss changes {altered}")
         if kind in watch.faults:
             raise Broken(watch.faults[kind])
 
@@ -291,9 +289,8 @@ def _watch_training_step(encoder: ReducedEncoder, data: Batch, stage: Stage, kin
         encoder.reducer.training_step(encoder, data, step)
     finally:
         del encoder.forward
-    changed = difference(before, tensors(data))
-    if kind == "mutation" and changed:
-        raise Broken(f"training_step changes {changed}")
+    if kind == "mutation" and (altered := changed(before, tensors(data))):
+        raise Broken(f"training_step changes {altered}")
     for watch in watches:
         if kind in watch.faults:
             raise Broken(f"{watch.faults[kind]} (training_step)")

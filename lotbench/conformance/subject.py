@@ -21,15 +21,14 @@ from lotbench.conformance.watch import Watch
 from lotbench.data.batches import collate
 from lotbench.data.tokens import Split, text_seed
 from lotbench.engine.backbone import Backbone
-from lotbench.engine.encoder import Mode, ReducedEncoder
+from lotbench.engine.encoder import MODES, Mode, ReducedEncoder
 from lotbench.errors import InputError
 from lotbench.ragged import select
 from lotbench.reducer import Outputs, Params, TokenReducer, Trace
 from lotbench.study.training import train
 from lotbench.validation import report_at
 
-LAYERS = 4
-MODES: tuple[Mode, ...] = ("packed", "reference")
+TINY_LAYERS = 4
 LENGTHS = (40, 1, 17, 2, 29, 8, 3, 23, 12, 12, 12)
 RAGGED, UNIFORM = tuple(range(8)), (8, 9, 10)
 
@@ -39,7 +38,7 @@ FACTORS, VALUES = (0.5, 0.25, 2, 4, 16, 64), (0.0, 0.3, 0.5, 0.7, 0.9, 0.99, 1.0
 
 
 @dataclass
-class Setting:
+class Case:
     """A model at one value of its budget."""
 
     label: str
@@ -49,7 +48,7 @@ class Setting:
 
     @property
     def encoder(self) -> ReducedEncoder:
-        """The model, set to this budget; settings share models."""
+        """The model, set to this budget; cases share models."""
         if self.budget is not None:
             self._encoder.reducer.budget = self.budget
         return self._encoder
@@ -92,14 +91,14 @@ class Subject:
         """
         return registry.make_params(self.cls, self.values, report_at(self.cls.name))
 
-    def fresh(self, layers: int = LAYERS) -> ReducedEncoder:
+    def fresh(self, layers: int = TINY_LAYERS) -> ReducedEncoder:
         """A new model with seeded weights, in evaluation mode and float32."""
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(0)
             reducer = self.cls(self.params, layers, WIDTH)
         return ReducedEncoder(tiny_backbone(layers), reducer).eval()
 
-    def randomised(self, seed: int, layers: int = LAYERS) -> ReducedEncoder:
+    def randomised(self, seed: int, layers: int = TINY_LAYERS) -> ReducedEncoder:
         """A model whose method has large random weights.
 
         A fresh method often keeps every token, so the rules would not see it drop any.
@@ -118,7 +117,7 @@ class Subject:
         return encoder.eval()
 
     @cached_property
-    def settings(self) -> list[Setting]:
+    def cases(self) -> list[Case]:
         """Models in float64, fresh and randomised, at budgets where their decisions differ."""
         chosen = []
         for label, encoder in (
@@ -130,16 +129,16 @@ class Subject:
             budget = self.cls.budget_name
             trained = encoder.reducer.budget if budget else None
             trained = trained if isinstance(trained, int | float) else None
-            distinct: dict[int, Setting] = {}
+            distinct: dict[int, Case] = {}
             for value in [trained, *self.budgets_to_try(trained)]:
                 name = label if value is None else f"{label}, {budget}={value:g}"
                 if value != trained and budget not in self.cls.Params.model_fields:
                     name += f" (tried, because no field of Params limits {budget})"
-                setting = Setting(name, encoder, value)
+                case = Case(name, encoder, value)
                 with on(self.cls, f"{name}, ragged batch"), torch.no_grad():
-                    outputs = setting.encoder(batch(), reducer=Watch(encoder.reducer))
+                    outputs = case.encoder(batch(), reducer=Watch(encoder.reducer))
                 left_out = sum(map(len, positions_left_out(outputs.trace, batch()).values()))
-                distinct.setdefault(left_out, setting)
+                distinct.setdefault(left_out, case)
             by_share = [distinct[left_out] for left_out in sorted(distinct)]
             last = len(by_share) - 1
             chosen += [by_share[i] for i in sorted({round(i * last / 3) for i in range(4)})]
@@ -147,15 +146,15 @@ class Subject:
 
     @cached_property
     def watched(self) -> list[tuple[str, str, Mode, Watch, Outputs]]:
-        """A watched forward pass for every setting, batch and mode, and its outputs."""
+        """A watched forward pass for every case, batch and mode, and its outputs."""
         passes = []
-        for setting in self.settings:
+        for case in self.cases:
             for name, data in batches():
                 for mode in MODES:
-                    watch = Watch(setting.encoder.reducer)
-                    with on(self.cls, f"{setting.label}, {name}, {mode}"), torch.no_grad():
-                        outputs = setting.encoder(data, mode, reducer=watch)
-                    passes.append((setting.label, name, mode, watch, outputs))
+                    watch = Watch(case.encoder.reducer)
+                    with on(self.cls, f"{case.label}, {name}, {mode}"), torch.no_grad():
+                        outputs = case.encoder(data, mode, reducer=watch)
+                    passes.append((case.label, name, mode, watch, outputs))
         return passes
 
     def train(self) -> Trained:
@@ -209,8 +208,7 @@ class Subject:
     @cached_property
     def decides(self) -> bool:
         """True if the method has a hook that decides, or runs fewer layers."""
-        own = [getattr(self.cls, h) is not getattr(TokenReducer, h) for h in registry.DECIDE]
-        return any(own) or self.fresh().reducer.active_layers < LAYERS
+        return registry.decides(self.cls) or self.fresh().reducer.active_layers < TINY_LAYERS
 
 
 def batch(rows: tuple[int, ...] = RAGGED) -> Batch:

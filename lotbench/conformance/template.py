@@ -7,7 +7,6 @@ matter more than one with a short state.
 from __future__ import annotations
 
 import math
-from typing import ClassVar
 
 from pydantic import Field
 
@@ -24,7 +23,7 @@ class Params(reducer.Params):
 class MyMethod(TokenReducer):
     """Keeps ``keep_ratio`` of the tokens from the second layer on."""
 
-    Params: ClassVar[type[reducer.Params]] = Params
+    params: Params
     name = "my-method"  # what sweep files call it
     source = "own idea"
     version = 1  # raise it when results change, so that finished trials run again

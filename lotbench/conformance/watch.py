@@ -54,9 +54,8 @@ class Watch(TokenReducer):
         where = f"{point} of layer {layer}"
         before = {name: t.detach().clone() for name, t in _shown(tokens, *received).items()}
         decision = getattr(self.method, point)(layer, tokens, *received)
-        changed = difference(before, _shown(tokens, *received))
-        if changed:
-            self.faults.setdefault("mutation", f"{where} changes {changed}")
+        if altered := changed(before, _shown(tokens, *received)):
+            self.faults.setdefault("mutation", f"{where} changes {altered}")
         if decision is None or malformed(decision, tokens):
             return decision
         first = tokens.layout.is_first
@@ -98,15 +97,15 @@ class Watch(TokenReducer):
         return decision
 
 
-def difference(before: dict[str, Tensor], after: dict[str, Tensor]) -> str | None:
+def changed(before: dict[str, Tensor], after: dict[str, Tensor]) -> str | None:
     """The first tensor that has changed, and by how much; None if none has."""
     for name in {**before, **after}:
         if name not in before or name not in after or before[name].shape != after[name].shape:
             return f"{name} (it was replaced by another tensor)"
         was, now = before[name], after[name].detach()
-        changed = (was != now) & ~(was.isnan() & now.isnan())
-        if changed.any():
-            count = int(changed.sum())
+        other = (was != now) & ~(was.isnan() & now.isnan())
+        if other.any():
+            count = int(other.sum())
             most = float((was.double() - now.double()).abs().max())
             return f"{name} ({count} of {was.numel()} numbers, by up to {most:.2g})"
     return None

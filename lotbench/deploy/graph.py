@@ -11,6 +11,7 @@ import logging
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
+from copy import copy
 from dataclasses import dataclass
 from io import StringIO
 from typing import TYPE_CHECKING, Any
@@ -24,7 +25,7 @@ from lotbench.batch import Batch
 from lotbench.deploy import translate
 from lotbench.engine.encoder import ReducedEncoder
 from lotbench.errors import InputError
-from lotbench.ragged import Traced
+from lotbench.traced import Traced
 
 if TYPE_CHECKING:
     import onnx
@@ -80,42 +81,23 @@ class _Graph(nn.Module):
         extra: dict[str, Tensor],
     ) -> Tensor:
         encoder, reducer = self.encoder, self.encoder.reducer
+        if reducer.padded:
+            model = encoder.backbone.model
+            typed = getattr(model.config, "type_vocab_size", 0) > 1  # as where dense is timed
+            types = {INPUTS[2]: token_type_ids} if typed else {}
+            return model(input_ids=input_ids, attention_mask=attention_mask, **types).logits
         rows, layout = Traced.of_mask(attention_mask.bool())
-        seed = {SEED: extra[SEED]} if SEED in extra else {}
         batch = _GivenBatch(
             input_ids=input_ids.flatten().index_select(0, rows),
             token_type_ids=token_type_ids.flatten().index_select(0, rows),
             layout=layout,
-            **seed,
+            text_seed=extra[SEED],
         )
-        if BUDGET not in extra:
-            return encoder(batch).logits
-        assert reducer.budget_name is not None, "only a method with a budget gets it as an input"
-        before = getattr(reducer, reducer.budget_name)
-        setattr(reducer, reducer.budget_name, extra[BUDGET])  # not checked: it has no value yet
-        try:
-            return encoder(batch).logits
-        finally:
-            setattr(reducer, reducer.budget_name, before)
-
-
-class _Dense(nn.Module):
-    """The untouched Hugging Face model."""
-
-    def __init__(self, encoder: ReducedEncoder) -> None:
-        super().__init__()
-        self.model = encoder.backbone.model
-
-    def forward(
-        self,
-        input_ids: Tensor,
-        attention_mask: Tensor,
-        token_type_ids: Tensor,
-        extra: dict[str, Tensor],
-    ) -> Tensor:
-        typed = getattr(self.model.config, "type_vocab_size", 0) > 1  # as where dense is timed
-        types = {INPUTS[2]: token_type_ids} if typed else {}
-        return self.model(input_ids=input_ids, attention_mask=attention_mask, **types).logits
+        if BUDGET in extra:
+            name, reducer = reducer.budget_name, copy(reducer)
+            assert name is not None, "only a method with a budget has the input"
+            setattr(reducer, name, extra[BUDGET])  # not checked: it has no value yet
+        return encoder(batch, reducer=reducer).logits
 
 
 def export(encoder: ReducedEncoder) -> Exported:
@@ -131,34 +113,17 @@ def export(encoder: ReducedEncoder) -> Exported:
     need("onnx", "onnxscript")
     reducer = encoder.reducer
     budget = reducer.budget if reducer.budget_name else None
-    seed = {SEED: torch.zeros(2, dtype=torch.int64)} if _reads_seed(encoder) else {}
     fixed = None
     if isinstance(budget, int | float):
         kind = torch.int64 if isinstance(budget, int) else torch.float64
         try:
-            given = {**seed, BUDGET: torch.tensor(budget, dtype=kind)}
+            given = {BUDGET: torch.tensor(budget, dtype=kind)}
             return Exported(_export(encoder, given, budget), budget, None)
         except InputError as error:
             fixed = str(error)
     elif budget is not None:
         fixed = "it is not a number"
-    return Exported(_export(encoder, seed, None), budget, fixed)
-
-
-def _reads_seed(encoder: ReducedEncoder) -> bool:
-    """True if the method draws at random, seeded by the text."""
-    read = []
-
-    class Watched(Batch):
-        def __getattribute__(self, name: str) -> Any:
-            if name == SEED:
-                read.append(name)
-            return super().__getattribute__(name)
-
-    ids = [[0] * 4, [0] * 7]
-    with torch.no_grad():
-        encoder(Watched(**vars(Batch.from_ids(ids))))
-    return bool(read)
+    return Exported(_export(encoder, {}, None), budget, fixed)
 
 
 def _export(encoder: ReducedEncoder, extra: dict[str, Tensor], budget: Any) -> onnx.ModelProto:
@@ -172,20 +137,17 @@ def _export(encoder: ReducedEncoder, extra: dict[str, Tensor], budget: Any) -> o
     ids = torch.ones(2, 8, dtype=torch.int64)
     mask = ids.clone()
     mask[1, 5:] = 0
+    extra = {SEED: torch.zeros(2, dtype=torch.int64), **extra}
     dynamic = torch.export.Dim.DYNAMIC
     sizes = {0: dynamic, 1: dynamic}
-    module = (_Dense if encoder.reducer.padded else _Graph)(encoder).eval()
-    shapes = (
-        sizes,
-        sizes,
-        sizes,
-        {name: {0: dynamic} if x.dim() else {} for name, x in extra.items()},
-    )
+    given = {name: {0: dynamic} if x.dim() else {} for name, x in extra.items()}
     names = [*INPUTS, *extra]
-    with quiet(), torch.no_grad():
+    with silent(), torch.no_grad():
         try:
             program = torch.export.export(
-                module, (ids, mask, torch.zeros_like(ids), extra), dynamic_shapes=shapes
+                _Graph(encoder).eval(),
+                (ids, mask, torch.zeros_like(ids), extra),
+                dynamic_shapes=(sizes, sizes, sizes, given),
             )
             program.graph.eliminate_dead_code()  # the counts of the trace
             made = torch.onnx.export(
@@ -199,15 +161,15 @@ def _export(encoder: ReducedEncoder, extra: dict[str, Tensor], budget: Any) -> o
             )
         except Exception as error:
             name = getattr(encoder.reducer, "name", "")
-            raise InputError(f"method {name!r}: {_explain(error, encoder)}") from error
+            raise InputError(f"method {name!r}: {_why(error, encoder)}") from error
         assert made is not None
         tidy(made.model)
         return _finished(made.model_proto, budget)
 
 
-def _explain(error: Exception, encoder: ReducedEncoder) -> str:
+def _why(error: Exception, encoder: ReducedEncoder) -> str:
     """Why the graph could not be made, in one line."""
-    why = registry.explain(error, type(encoder.reducer))
+    why = registry.located(error, type(encoder.reducer))
     if "data-dependent" in str(error):
         return f"Python code depends on the value of a tensor, which a graph cannot follow: {why}"
     return why
@@ -233,7 +195,7 @@ def tidy(model: ir.Model) -> None:
 
 def _finished(model: onnx.ModelProto, budget: Any) -> onnx.ModelProto:
     """The graph with named sizes, and with a default value of the budget if there is one."""
-    from onnx import TensorProto, helper
+    from onnx import helper
 
     graph = model.graph
     sizes = ("batch", "length")
@@ -242,10 +204,9 @@ def _finished(model: onnx.ModelProto, budget: Any) -> onnx.ModelProto:
             if axis.dim_param or value.name in INPUTS:
                 axis.dim_param = name
     del graph.value_info[:]  # it names the sizes as the exporter did
-    present = {value.name for value in graph.input}
-    for name in INPUTS:  # a model without token types still takes them
-        if name not in present:
-            graph.input.append(helper.make_tensor_value_info(name, TensorProto.INT64, sizes))
+    read = {name for node in graph.node for name in node.input}
+    if SEED not in read:  # the method does not draw at random
+        graph.input.remove(next(value for value in graph.input if value.name == SEED))
     if budget is not None:
         (given,) = [value for value in graph.input if value.name == BUDGET]
         kind = given.type.tensor_type.elem_type
@@ -254,7 +215,7 @@ def _finished(model: onnx.ModelProto, budget: Any) -> onnx.ModelProto:
 
 
 @contextmanager
-def quiet() -> Iterator[None]:
+def silent() -> Iterator[None]:
     """Hides what the exporter logs, warns about and prints; exceptions say what matters."""
     disabled = logging.root.manager.disable
     logging.disable(logging.CRITICAL)

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lotbench.backends import need
-from lotbench.deploy.graph import quiet
+from lotbench.deploy.graph import silent
 
 if TYPE_CHECKING:
     import onnx
@@ -34,7 +34,7 @@ def quantised(model: onnx.ModelProto) -> onnx.ModelProto:
     own = {each.name for each in model.graph.initializer if ".reducer." in f".{each.name}"}
     excluded = [node.name for node in model.graph.node if own & set(node.input)]
     excluded += [f"{name}_MatMul" for name in excluded]  # as the quantiser renames them
-    with tempfile.TemporaryDirectory() as folder, quiet():
+    with tempfile.TemporaryDirectory() as folder, silent():
         path = Path(folder) / "model.onnx"
         quantize_dynamic(
             model,

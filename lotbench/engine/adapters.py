@@ -93,7 +93,7 @@ class BertAdapter:
         types = getattr(parts, "token_type_embeddings", None)
         type_rows = positions.new_zeros(1, positions.shape[1]) if types is None else types.weight
         # Both tables are small: they are summed first, so each token needs one addition.
-        if layout.traced or not _all_types_zero(token_type_ids):
+        if layout.known_sizes is None or not _all_types_zero(token_type_ids):
             count = len(type_rows)
             row = layout.position * count + (token_type_ids if count > 1 else 0)
             x += F.embedding(row, (positions[:, None] + type_rows).flatten(0, 1))

@@ -22,7 +22,7 @@ of the backbone is applied as configured.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from functools import cache
 from itertools import pairwise
 
@@ -30,7 +30,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from lotbench.ragged import Ragged, Traced, pad, pad_any, unpad
+from lotbench.ragged import Ragged, pad, unpad
 from lotbench.reducer import Received
 
 # Cost of a kernel call in training, forward and backward, in padded query-key pairs.
@@ -150,8 +150,7 @@ def _explicit(
 ) -> tuple[Tensor, Received]:
     """`attend_and_receive` by explicit products on one padded batch."""
     q, k, v = (
-        pad_any(x, sizes).transpose(1, 2)
-        for x, sizes in ((query, layout), (key, keys), (value, keys))
+        own.pad_any(x).transpose(1, 2) for x, own in ((query, layout), (key, keys), (value, keys))
     )
     bias = None if key_weight is None else log_weight(key_weight).to(query.dtype)
     probabilities = _probabilities(q, k, _mask(keys, bias, query.dtype, query.device))
@@ -179,43 +178,13 @@ def _probabilities(query: Tensor, key: Tensor, mask: Tensor | None) -> Tensor:
     return (scores if mask is None else scores + mask).softmax(-1)
 
 
-def append_context(
-    values: Tensor, context: Tensor, layout: Ragged, present: Sequence[bool] | Tensor
-) -> tuple[Tensor, Ragged]:
-    """Rows with one context row at the end of each sequence that has one, and their layout.
-
-    In a graph that is exported, the context rows are behind all others; the layout skips those
-    that are not present.
-
-    Parameters
-    ----------
-    values : Tensor, shape (T, ...)
-    context : Tensor, shape (B, ...)
-    present : sequence of B bool, or Tensor
-        The sequences that have a context; a tensor if the layout is traced.
-    """
-    if isinstance(layout, Traced):
-        assert isinstance(present, Tensor)
-        return torch.cat([values, context]), layout.append(present)
-    assert not isinstance(present, Tensor)
-    if not any(present):
-        return values, layout
-    pieces: list[Tensor] = []
-    for b, part in enumerate(values.split(layout.sizes)):
-        pieces += [part, context[b : b + 1]] if present[b] else [part]
-    sizes = tuple(size + one for size, one in zip(layout.sizes, present, strict=True))
-    if all(present):  # the usual case needs no copy to the device
-        shift = torch.arange(layout.batch_size + 1, device=values.device)
-        return torch.cat(pieces), Ragged(layout.cu_seqlens + shift, sizes)
-    return torch.cat(pieces), Ragged.from_lengths(sizes, device=values.device)
-
-
 def _runs(queries: Ragged, keys: Ragged, device: torch.device) -> list[int]:
     """First sequence of each run, then the batch size; a run shares one padded kernel call.
 
     A sequence joins the run before it unless the padding costs more than a call of its own.
     """
-    if device.type != "cpu" or queries.traced or (queries.uniform and keys.uniform):
+    uniform = queries.uniform and keys.uniform
+    if device.type != "cpu" or queries.known_sizes is None or uniform:
         return [0, queries.batch_size]
     call = CALL_CELLS if torch.is_grad_enabled() else 0
     cuts = [0]
@@ -292,14 +261,12 @@ def _mask(
     keys: Ragged, bias: Tensor | None, dtype: torch.dtype, device: torch.device
 ) -> Tensor | None:
     """Additive mask ``(B, 1, 1, max key)``: log weights, -inf on padding; None if all zero."""
-    if bias is None:
-        if keys.uniform:
-            return None
-        if isinstance(keys, Traced):
-            weight = torch.zeros((), dtype=dtype, device=device)
-            return torch.where(keys.inside, weight, -torch.inf)[:, None, None, :]
-        bias = torch.zeros(keys.total, dtype=dtype, device=device)
-    return pad(bias, keys, fill=-torch.inf)[:, None, None, :]
+    if bias is not None:
+        return pad(bias, keys, fill=-torch.inf)[:, None, None, :]
+    if keys.uniform:
+        return None
+    weight = torch.zeros((), dtype=dtype, device=device)
+    return torch.where(keys.inside, weight, -torch.inf)[:, None, None, :]
 
 
 def _padded(
@@ -312,11 +279,10 @@ def _padded(
 ) -> Tensor:
     """`attend` by one padded kernel call."""
     q, k, v = (
-        pad_any(x, layout).transpose(1, 2)
-        for x, layout in ((query, queries), (key, keys), (value, keys))
+        own.pad_any(x).transpose(1, 2) for x, own in ((query, queries), (key, keys), (value, keys))
     )
     mask = _mask(keys, bias, query.dtype, query.device)
-    if queries.traced:  # the fused operator asks for sizes
+    if queries.known_sizes is None:  # the fused operator asks for sizes
         heads = _probabilities(q, k, mask) @ v
     elif query.is_cpu and query.dtype == torch.bfloat16 and torch.is_grad_enabled():
         with torch.autocast("cpu", enabled=False):  # autocast would keep the softmax in float32

@@ -178,7 +178,7 @@ def load(folder: Path, plugins: Sequence[str] = ()) -> ReducedEncoder:
     except InputError:
         raise
     except Exception as error:  # the method's own, or of sizes that do not fit
-        why = registry.explain(error, cls)
+        why = registry.located(error, cls)
         raise InputError(
             f"{folder}: {cls.name!r} with the params of {CARD} does not run: {why}"
         ) from error

@@ -13,13 +13,15 @@ from torch import nn
 
 from lotbench.batch import Batch
 from lotbench.engine.backbone import Backbone
-from lotbench.engine.packed import Packed
-from lotbench.engine.reference import Reference
-from lotbench.engine.run import Prefix
-from lotbench.reducer import Outputs, TokenReducer
+from lotbench.engine.packed import PackedRun
+from lotbench.engine.reference import ReferenceRun
+from lotbench.reducer import Outputs, Prefix, TokenReducer
 
 Mode = Literal["packed", "reference"]
-MODES: dict[Mode, type[Packed | Reference]] = {"packed": Packed, "reference": Reference}
+MODES: dict[Mode, type[PackedRun | ReferenceRun]] = {
+    "packed": PackedRun,
+    "reference": ReferenceRun,
+}
 
 
 class ReducedEncoder(nn.Module):
@@ -70,4 +72,4 @@ class ReducedEncoder(nn.Module):
     def prefix(self, batch: Batch, layer: int) -> Prefix:
         """The states that enter ``layer`` if all layers before it compute every token."""
         keep_all = TokenReducer(TokenReducer.Params(), layer, self.backbone.width)
-        return Prefix(layer, Packed(self.backbone, keep_all, batch).tokens().hidden)
+        return Prefix(layer, PackedRun(self.backbone, keep_all, batch).tokens().hidden)

@@ -18,7 +18,7 @@ from lotbench.reducer import Decision, Drop, Leap, Outputs, Tokens
 
 @dataclass(frozen=True)
 class Last:
-    """What a layer with a leap leaves behind, in case the next layer keeps the same tokens.
+    """Rows and states after a layer with a leap, for a next layer that keeps the same tokens.
 
     Attributes
     ----------
@@ -38,10 +38,8 @@ class Last:
     base: Tensor
 
 
-class Packed(Run):
+class PackedRun(Run):
     """A forward pass that computes only what the method keeps."""
-
-    last: Last | None = None
 
     def outputs(self) -> Outputs:
         """Outputs of the whole pass."""
@@ -50,13 +48,13 @@ class Packed(Run):
 
     def tokens(self) -> Tokens:
         """The tokens after the last layer."""
-        tokens = Tokens(self.entry(), self.batch.layout, self.all_rows, self.batch)
+        tokens, last = Tokens(self.entry(), self.batch.layout, self.all_rows, self.batch), None
         for index in self.layers():
-            tokens = self.layer(index, tokens)
+            tokens, last = self.layer(index, tokens, last)
         return tokens
 
-    def layer(self, index: int, tokens: Tokens) -> Tokens:
-        """The tokens after a layer, given the tokens before it."""
+    def layer(self, index: int, tokens: Tokens, last: Last | None) -> tuple[Tokens, Last | None]:
+        """The tokens after a layer, given those before it, and the `Last` that it leaves."""
         if self.keep_inputs:
             self.inputs.append(tokens.hidden)
         layer, shown = self.backbone.layers[index], tokens.layout
@@ -66,8 +64,8 @@ class Packed(Run):
         # computes; at: rows of the chosen within the carried, None if all are chosen.
         carried, at, context, seen = tokens, None, None, None
         leapt: Sequence[bool] | Tensor = ()
-        repeats = isinstance(outer, Leap) and self.last is not None and self.last.keep is outer.keep
-        last = self.last if repeats else None
+        if last is not None and not (isinstance(outer, Leap) and last.keep is outer.keep):
+            last = None
         if isinstance(outer, Drop):
             self.keep_last_states(outer, tokens)
             _, carried = self.gather(tokens, outer)
@@ -79,7 +77,7 @@ class Packed(Run):
                 seen = self.gather_keys(carried, outer)
             if outer.context is not None:
                 context = outer.context
-                leapt = fewer(chosen.layout, shown)
+                leapt = chosen.layout.below(shown)
 
         x, received, keys = self.attention(
             layer, chosen.hidden, chosen.layout, context, leapt, seen=seen
@@ -99,7 +97,7 @@ class Packed(Run):
                 self.check_left(index, "after_attention", carried)
 
         self.count(shown.lengths, chosen.layout.lengths, keys.lengths, forward.layout.lengths)
-        hidden, self.last = computed, None
+        hidden, left = computed, None
         if at is not None:
             computed = computed.to(carried.hidden.dtype)
             # A drop within the layer has renumbered the carried tokens.
@@ -107,10 +105,10 @@ class Packed(Run):
             hidden = self.write(computed, at, base)
             if isinstance(outer, Leap) and not isinstance(inner, Drop):
                 kept = Tokens(computed, chosen.layout, chosen.rows, self.batch)
-                self.last = Last(outer.keep, at, kept, base)
+                left = Last(outer.keep, at, kept, base)
         # After a drop within the layer, the earlier decision does not fit the remaining tokens.
         previous = outer if isinstance(outer, Leap) and not isinstance(inner, Drop) else None
-        return Tokens(hidden, carried.layout, carried.rows, self.batch, previous)
+        return Tokens(hidden, carried.layout, carried.rows, self.batch, previous), left
 
     def record(
         self, index: int, point: str, decision: Decision | None, tokens: Tokens
@@ -135,10 +133,11 @@ class Packed(Run):
         ValueError
             Names the method, where it dropped them, and the text.
         """
-        if not tokens.layout.traced and 0 in tokens.layout.sizes:
+        sizes = tokens.layout.known_sizes or ()
+        if 0 in sizes:
             raise ValueError(
-                f"{self.named(index, point)}: drops every token of text "
-                f"{tokens.layout.sizes.index(0)}; keep its first, which the classifier reads"
+                f"{self.named(index, point)}: drops every token of text {sizes.index(0)}; keep its "
+                "first, which the classifier reads"
             )
 
     def gather(self, tokens: Tokens, decision: Decision) -> tuple[Tensor, Tokens]:
@@ -181,13 +180,7 @@ class Packed(Run):
     def write(self, computed: Tensor, at: Tensor, hidden: Tensor) -> Tensor:
         """The carried states with the computed ones at rows ``at``, in place where that is safe."""
         # A graph that is exported has all but the last write of a decision removed.
-        if torch.is_grad_enabled() or self.keep_inputs or self.batch.layout.traced:
+        exported = self.batch.layout.known_sizes is None
+        if torch.is_grad_enabled() or self.keep_inputs or exported:
             return hidden.index_copy(0, at, computed)
         return hidden.index_copy_(0, at, computed)
-
-
-def fewer(kept: Ragged, shown: Ragged) -> Sequence[bool] | Tensor:
-    """The sequences that have fewer tokens in the first layout than in the second, B bool."""
-    if shown.traced:
-        return kept.lengths < shown.lengths
-    return [few < many for few, many in zip(kept.sizes, shown.sizes, strict=True)]

@@ -33,7 +33,7 @@ class States:
     previous: Leap | None = None
 
 
-class Reference(Run):
+class ReferenceRun(Run):
     """A forward pass that computes every token of every layer."""
 
     def __post_init__(self) -> None:

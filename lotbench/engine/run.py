@@ -17,7 +17,6 @@ from torch import Tensor
 from lotbench.batch import Batch
 from lotbench.decision import malformed
 from lotbench.engine.adapters import Layer
-from lotbench.engine.attention import append_context
 from lotbench.engine.backbone import Backbone
 from lotbench.ragged import Ragged
 from lotbench.reducer import (
@@ -25,23 +24,12 @@ from lotbench.reducer import (
     Drop,
     Event,
     Outputs,
+    Prefix,
     Received,
     TokenReducer,
     Tokens,
     Trace,
 )
-
-
-@dataclass(frozen=True)
-class Prefix:
-    """The states ``hidden`` (T, D) of all tokens of a batch that enter ``layer``."""
-
-    layer: int
-    hidden: Tensor
-
-    def repeat(self, times: int) -> Prefix:
-        """The prefix of ``batch.repeat(times)``."""
-        return Prefix(self.layer, self.hidden.repeat(times, 1))
 
 
 @dataclass
@@ -157,9 +145,9 @@ class Run:
         """
         source, keys = (hidden, layout) if seen is None else seen
         if context is not None:
-            source, keys = append_context(source, context.to(hidden.dtype), keys, present)
+            source, keys = keys.append(source, context.to(hidden.dtype), present)
             if weight is not None:
-                weight, _ = append_context(weight, weight.new_ones(len(present)), layout, present)
+                weight, _ = layout.append(weight, weight.new_ones(len(present)), present)
         backbone = self.backbone
         query = backbone.split_heads(layer.query(hidden))
         key = backbone.split_heads(layer.key(source))

@@ -1,4 +1,4 @@
-"""What ``lotbench inspect`` shows and writes."""
+"""The output of ``lotbench inspect``, in the terminal and in files."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def of_text(
     InputError
         If a folder holds no model, the target is unknown, or the models divide texts differently.
     """
-    text = fields[0] if len(fields) == 1 else (fields[0], fields[1])
+    text = tuple(fields)
     models = _opened(folders, target)
     routes = [next(own.routes([text])) for own in models]
     if any(route.tokens != routes[0].tokens for route in routes):

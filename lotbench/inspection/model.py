@@ -10,10 +10,11 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from lotbench.api import ReducedClassifier, Text
+from lotbench.batch import Batch
 from lotbench.data.task import load_task
 from lotbench.data.tokens import Split, text_seed, tokenise
 from lotbench.engine import checkpoint
+from lotbench.engine.loading import load_tokenizer
 from lotbench.errors import InputError
 from lotbench.inspection import trace
 from lotbench.inspection.route import Route
@@ -44,9 +45,11 @@ class Inspected:
 
     def __post_init__(self) -> None:
         self.folder = self.folder.resolve()
-        self.model = ReducedClassifier(self.folder)
+        self.encoder = checkpoint.load(self.folder)
+        self.tokenizer = load_tokenizer(str(self.folder))
+        self.max_length = checkpoint.read_card(self.folder).max_length
         if self.target is not None:
-            self.model.budget = self._budget(self.target)
+            self.encoder.reducer.budget = self._budget(self.target)
 
     def _budget(self, target: float) -> float:
         """The budget that the row has for a target."""
@@ -69,34 +72,34 @@ class Inspected:
     @property
     def name(self) -> str:
         """The method as tables write it, and the target or budget."""
-        reducer = self.model.reducer
+        reducer = self.encoder.reducer
         params = reducer.params.model_dump()
         chosen = {key: params.get(key) for key in ("preset", "decision_every", "routing")}
-        method = names.name(reducer.name, chosen, len(self.model.backbone.layers))
+        method = names.name(reducer.name, chosen, len(self.encoder.backbone.layers))
         if self.target is not None:
             return f"{method} at {self.target:g}x FLOPs"
         if reducer.budget_name is None:
             return method
-        return f"{method} {reducer.budget_name}={self.model.budget}"
+        return f"{method} {reducer.budget_name}={reducer.budget}"
 
-    def routes(self, texts: Sequence[Text]) -> Iterator[Route]:
+    def routes(self, texts: Sequence[tuple[str, ...]]) -> Iterator[Route]:
         """The route of each text or text pair, in order."""
-        layers = len(self.model.backbone.layers)
+        layers = len(self.encoder.backbone.layers)
         for start in range(0, len(texts), TOGETHER):
             some = texts[start : start + TOGETHER]
-            found = self.model(some, batch_size=TOGETHER, return_trace=True)
-            assert isinstance(found, tuple), "with a trace"
-            logits, (own,) = found
-            words = [self.tokens(text) for text in some]
-            ends = np.cumsum([len(tokens) for tokens in words])
-            fates = trace.fates(own, int(ends[-1]), layers)
-            sure = trace.confidence(own, int(ends[-1]), layers)
-            for place, (tokens, end) in enumerate(zip(words, ends, strict=True)):
-                part = slice(end - len(tokens), end)
-                answer = self._answer(logits[place])
-                yield Route(self.name, answer, tokens, fates[:, part], sure[:, part])
+            ids, types = tokenise(some, self.tokenizer, self.max_length)
+            batch = Batch.from_ids(ids, types, text_seed=[text_seed(fields) for fields in some])
+            with torch.inference_mode():
+                outputs = self.encoder(batch)
+            fates = trace.fates(outputs.trace, batch.layout.total, layers)
+            sure = trace.confidence(outputs.trace, batch.layout.total, layers)
+            end = 0
+            for row, logits in zip(ids, outputs.logits, strict=True):
+                part, end = slice(end, end + len(row)), end + len(row)
+                tokens = [str(self.tokenizer.convert_ids_to_tokens(each)) for each in row]
+                yield Route(self.name, self._answer(logits), tokens, fates[:, part], sure[:, part])
 
-    def texts(self, split: str) -> list[Text]:
+    def texts(self, split: str) -> list[tuple[str, ...]]:
         """The texts of ``validation`` or ``selection`` of the model's trial.
 
         Raises
@@ -107,17 +110,11 @@ class Inspected:
         if self.row is None or self.row.config is None:
             raise InputError(f"{self.folder}: not in a store, so its data is not known; use --text")
         config = stored_config(self.row)
-        tokenizer = self.model.tokenizer
-        task = load_task(config.task, config.data, tokenizer, config.seed, config.data_root)
+        task = load_task(config.task, config.data, self.tokenizer, config.seed, config.data_root)
         check_data(self.folder.parent.parent, task, [self.row])
-        return [own if len(own) > 1 else own[0] for own in getattr(task, split).texts]
+        return getattr(task, split).texts
 
-    def tokens(self, text: Text) -> list[str]:
-        """The tokens of a text, as the tokenizer writes them."""
-        (ids,), _ = tokenise([_fields(text)], self.model.tokenizer, self.model.max_length)
-        return [str(self.model.tokenizer.convert_ids_to_tokens(each)) for each in ids]
-
-    def saliency(self, text: Text) -> np.ndarray | None:
+    def saliency(self, fields: tuple[str, ...]) -> np.ndarray | None:
         """The teacher's saliency as a share of the largest, (n,); None without a cached teacher.
 
         That of the class which the teacher predicts; see `lotbench.study.teacher`.
@@ -126,8 +123,7 @@ class Inspected:
         folder = cache_folder() / "teachers" / str(key) / "model"
         if not key or not folder.is_dir():
             return None
-        fields = _fields(text)
-        ids, types = tokenise([fields], self.model.tokenizer, self.model.max_length)
+        ids, types = tokenise([fields], self.tokenizer, self.max_length)
         split = Split(ids, types, np.zeros(1, np.int64), np.array([text_seed(fields)]), [fields])
         teacher = checkpoint.load(folder)
         split.labels = teacher_logits(teacher, split).argmax(axis=1)
@@ -142,7 +138,3 @@ class Inspected:
         classes = (self.row and self.row.data and self.row.data.classes) or []
         name = classes[place] if place < len(classes) else f"class {place}"
         return f"{name} ({float(share[place]):.2f})"
-
-
-def _fields(text: Text) -> tuple[str, ...]:
-    return (text,) if isinstance(text, str) else text

@@ -9,7 +9,7 @@ import numpy as np
 
 
 class Fate(IntEnum):
-    """What happens to a token in a layer."""
+    """The fate of a token in a layer."""
 
     REMOVED = 0
     """It is gone, in an earlier layer or before this one."""
@@ -41,7 +41,7 @@ class Route:
     name: str
     """The model in a few words."""
     answer: str
-    """What it predicts, such as ``positive (0.98)``."""
+    """Its prediction, such as ``positive (0.98)``."""
     tokens: list[str]
     fates: np.ndarray
     """A `Fate` for every layer and token, shape (L, n)."""

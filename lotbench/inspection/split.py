@@ -1,4 +1,4 @@
-"""What a model keeps over many texts: which kinds of tokens, places and words, layer by layer."""
+"""Shares of tokens that a model computes over many texts: by kind, place and word, and layer."""
 
 from __future__ import annotations
 

@@ -33,7 +33,8 @@ def of_text(routes: Sequence[Route]) -> Group:
     table = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False)
     table.add_column("token", no_wrap=True)
     for route in routes:
-        table.add_column(f"{route.name}\nlayer {''.join(_digits(len(route.fates)))}", no_wrap=True)
+        layers = "".join(str((layer + 1) % 10) for layer in range(len(route.fates)))
+        table.add_column(f"{route.name}\nlayer {layers}", no_wrap=True)
         if np.isfinite(route.confidence).any():
             table.add_column("router\nfirst layer", justify="right")
     saliency = routes[0].saliency
@@ -44,7 +45,8 @@ def of_text(routes: Sequence[Route]) -> Group:
         for route in routes:
             cells.append(_marks(route.fates[:, place]))
             if np.isfinite(route.confidence).any():
-                cells.append(_confidence(route.confidence[:, place]))
+                known = route.confidence[:, place][np.isfinite(route.confidence[:, place])]
+                cells.append(Text(f"{known[0]:.2f}" if len(known) else ""))
         if saliency is not None:
             cells.append(Text(BAR * round(LONGEST_BAR * float(saliency[place]))))
         table.add_row(*cells)
@@ -54,22 +56,11 @@ def of_text(routes: Sequence[Route]) -> Group:
     return Group(*(Text(route.title) for route in routes), table, legend)
 
 
-def _digits(layers: int) -> list[str]:
-    return [str((layer + 1) % 10) for layer in range(layers)]
-
-
 def _marks(fates: np.ndarray) -> Text:
     from rich.text import Text
 
     marks = [(MARKS[Fate(fate)], COLOURS[Fate(fate)]) for fate in fates]
     return Text.assemble(" " * len("layer "), *marks)
-
-
-def _confidence(values: np.ndarray) -> Text:
-    from rich.text import Text
-
-    known = values[np.isfinite(values)]
-    return Text(f"{known[0]:.2f}" if len(known) else "")
 
 
 def of_split(found: Sequence[Kept]) -> Group:

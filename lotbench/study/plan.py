@@ -86,7 +86,7 @@ class PlannedTrial:
             with limited(BUILD_SECONDS):
                 self.method(self.params, layers, width)
         except TimeUp as error:
-            message = f"building it {registry.explain(error, self.method)}; see its __init__"
+            message = f"building it {registry.located(error, self.method)}; see its __init__"
             raise InputError(self.place.fault((), message)) from error
         except InputError as error:
             message = str(error).removeprefix(f"{self.config.method}: ")

@@ -78,7 +78,7 @@ def run_trial(
                 row |= _result(trial, folder, row)
         except TimeUp as error:
             error.args = (f"{error} (train.max_minutes), in {place()}",)
-            row |= _failure(TIME_LIMIT, registry.explain(error, trial.method))
+            row |= _failure(TIME_LIMIT, registry.located(error, trial.method))
         except NonFiniteLoss as error:
             row |= _failure("non-finite loss", str(error))
             row["error"] |= {"step": error.step, "term": error.term}
@@ -89,7 +89,7 @@ def run_trial(
         except KeyboardInterrupt:
             raise
         except BaseException as error:  # a method may call sys.exit, and that has a row, too
-            row |= _failure(type(error).__name__, registry.explain(error, trial.method))
+            row |= _failure(type(error).__name__, registry.located(error, trial.method))
             row["error"]["traceback"] = traceback.format_exc()
     return _keep(store, Trial.model_validate(row))
 

@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from baselines.dense import Dense
 from baselines.first_k import FirstK
 from lotbench.batch import Batch
-from lotbench.deploy.graph import export, quiet
+from lotbench.deploy.graph import export, silent
 from lotbench.deploy.quantise import quantise_file
 from lotbench.deploy.session import Session, feed, open_session
 from lotbench.engine.encoder import ReducedEncoder
@@ -77,7 +77,7 @@ def graphs(backbone, tmp_path_factory) -> Path:
         quantise_file(path, folder / f"{name}-onnx-int8.onnx")
         if isinstance(reducer, FixedBudget):
             rows = torch.export.Dim.DYNAMIC
-            with quiet(), torch.no_grad():
+            with silent(), torch.no_grad():
                 made = torch.onnx.export(
                     Routers(reducer).eval(),
                     (torch.zeros(8, width),),

@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from lotbench.engine import attention
-from lotbench.engine.attention import append_context, attend, attend_and_receive, log_weight
-from lotbench.ragged import Ragged, pad
+from lotbench.engine.attention import attend, attend_and_receive, log_weight
+from lotbench.ragged import Ragged
 
 HEADS, DEPTH = 2, 3
 
@@ -266,13 +266,13 @@ def test_a_run_ends_where_padding_costs_more_than_a_call(monkeypatch: pytest.Mon
 
 @pytest.mark.parametrize("function", [attend, attend_and_receive])
 def test_nothing_is_padded_outside_training(function, monkeypatch: pytest.MonkeyPatch) -> None:
-    layout = Ragged.from_lengths([5, 5, 7])
+    layout, plain = Ragged.from_lengths([5, 5, 7]), Ragged.pad
 
-    def spy(values, sizes, fill=0.0):
-        assert sizes.uniform
-        return pad(values, sizes, fill)
+    def spy(own, values, fill=0.0):
+        assert own.uniform
+        return plain(own, values, fill)
 
-    monkeypatch.setattr(attention, "pad", spy)
+    monkeypatch.setattr(Ragged, "pad", spy)
     with torch.no_grad():
         function(*qkv(layout, layout), layout, layout)
     with pytest.raises(AssertionError):
@@ -286,7 +286,7 @@ def test_nothing_is_padded_outside_training(function, monkeypatch: pytest.Monkey
 def test_context_comes_last_in_its_own_sequence(present: list[bool]) -> None:
     layout = Ragged.from_lengths([3, 1, 2])
     values, context = torch.arange(6.0).view(6, 1), 100 + torch.arange(3.0).view(3, 1)
-    longer, sizes = append_context(values, context, layout, present)
+    longer, sizes = layout.append(values, context, present)
     rows = [[0, 1, 2], [3], [4, 5]]
     for b, owner in enumerate(present):
         rows[b] += [100 + b] * owner

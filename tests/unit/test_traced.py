@@ -17,7 +17,6 @@ from lotbench.engine.encoder import ReducedEncoder
 from lotbench.lot import FixedBudget, LeapOfThought
 from lotbench.ragged import (
     Ragged,
-    Traced,
     pad,
     seeded_uniform,
     segment_count,
@@ -30,6 +29,7 @@ from lotbench.ragged import (
     select,
     unpad,
 )
+from lotbench.traced import Traced
 
 LENGTHS = [3, 1, 5, 2]
 
@@ -92,8 +92,9 @@ def test_a_selection_is_padded_to_its_own_longest_text() -> None:
 
 
 def test_an_appended_row_is_the_last_column_where_it_is_present() -> None:
-    layout = traced([2, 1]).append(torch.tensor([False, True]))
-    padded = pad(torch.tensor([10.0, 11.0, 20.0, 98.0, 99.0]), layout, fill=-1.0)
+    tokens, extra = torch.tensor([10.0, 11.0, 20.0]), torch.tensor([98.0, 99.0])
+    values, layout = traced([2, 1]).append(tokens, extra, torch.tensor([False, True]))
+    padded = pad(values, layout, fill=-1.0)
     assert padded.tolist() == [[10, 11, -1], [20, -1, 99]]
     assert layout.lengths.tolist() == [2, 2]
 

@@ -1,0 +1,131 @@
+"""The layout of a ragged batch in a graph that is exported.
+
+The graph must hold for every batch, so lengths and indices are tensors of the graph, and no size
+is a Python number.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import cast
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from lotbench.ragged import Ragged, cached_property, unpad
+
+
+class Traced(Ragged):
+    """A layout of which no size is known.
+
+    Parameters
+    ----------
+    lengths, sequence : Tensor
+        As in `Ragged`.
+    total, max_length : int
+        Symbols of the exporter; ``max_length`` may be more than the longest sequence.
+    """
+
+    def __init__(self, lengths: Tensor, sequence: Tensor, total: int, max_length: int) -> None:
+        vars(self).update(lengths=lengths, sequence=sequence, total=total, max_length=max_length)
+
+    @staticmethod
+    def of_mask(mask: Tensor) -> tuple[Tensor, Traced]:
+        """Rows of the true entries in the flattened mask ``(B, S)``, shape (T,), and the layout."""
+        width = mask.shape[1]
+        rows, lengths = mask.flatten().nonzero().squeeze(1), mask.long().sum(1)
+        return rows, Traced(lengths, rows // width, rows.shape[0], width)
+
+    @cached_property
+    def cu_seqlens(self) -> Tensor:
+        return F.pad(self.lengths.cumsum(0), (1, 0))
+
+    @cached_property
+    def first(self) -> Tensor:
+        return self.lengths.cumsum(0) - self.lengths
+
+    @property
+    def sizes(self) -> tuple[int, ...]:
+        raise NotImplementedError(
+            "layout.sizes is unknown in an exported graph; use layout.lengths, a tensor, or "
+            "layout.known_sizes, which is then None"
+        )
+
+    @property
+    def known_sizes(self) -> None:
+        return None
+
+    @property
+    def uniform(self) -> bool:
+        return False  # never known before the graph runs
+
+    @property
+    def batch_size(self) -> int:
+        return self.lengths.shape[0]
+
+    @cached_property
+    def grid(self) -> Tensor:
+        """Row of the token at each place of a padded batch, shape (B, max_length); any if none."""
+        places = torch.arange(self.max_length, device=self.lengths.device)
+        return (self.first[:, None] + places).clamp(max=self.total - 1)
+
+    @cached_property
+    def members(self) -> Tensor:
+        """True where a token belongs to a sequence, (B, T), bool: quadratic in the batch size."""
+        ids = torch.arange(self.batch_size, device=self.lengths.device)
+        return ids[:, None] == self.sequence
+
+    def to(self, device: torch.device | str) -> Traced:
+        raise NotImplementedError("an exported graph stays on its device")
+
+    def sum(self, values: Tensor) -> Tensor:
+        if values.dim() > 1:
+            return super().sum(values)
+        if values.dtype == torch.bool:
+            return (self.members & values).sum(1)
+        return torch.where(self.members, values, 0).sum(1)
+
+    def weighted_sum(self, weight: Tensor | None, values: Tensor) -> Tensor:
+        if weight is None:
+            return self.members.to(values.dtype) @ values
+        return torch.where(self.members, weight, 0) @ values
+
+    def rank(self, scores: Tensor) -> Tensor:
+        # Padding has the lowest score and is behind all tokens, so it ranks last.
+        lowest = -torch.inf if scores.is_floating_point() else torch.iinfo(scores.dtype).min
+        order = self.pad(scores, lowest).argsort(dim=1, descending=True, stable=True)
+        places = torch.arange(self.max_length, device=scores.device).expand_as(order)
+        return unpad(torch.empty_like(order).scatter(1, order, places), self)
+
+    def select(self, keep: Tensor, sizes: tuple[int, ...] | None) -> tuple[Tensor, Traced]:
+        rows, lengths = keep.nonzero().squeeze(1), self.sum(keep)
+        sequence, longest = self.sequence.index_select(0, rows), lengths.max().item()
+        # Not int(longest), which would ask the exporter for its value.
+        return rows, Traced(lengths, sequence, rows.shape[0], cast(int, longest))
+
+    def pad(self, values: Tensor, fill: float = 0.0) -> Tensor:
+        inside = self.inside.view(*self.inside.shape, *[1] * (values.dim() - 1))
+        return torch.where(inside, self.pad_any(values), fill)
+
+    def pad_any(self, values: Tensor) -> Tensor:
+        return values[self.grid]
+
+    def below(self, other: Ragged) -> Tensor:
+        return self.lengths < other.lengths
+
+    def append(
+        self, values: Tensor, extra: Tensor, present: Sequence[bool] | Tensor
+    ) -> tuple[Tensor, Traced]:
+        """See `Ragged.append`; the new rows are behind all others, whether present or not."""
+        assert isinstance(present, Tensor)
+        added = self.total + torch.arange(self.batch_size, device=self.lengths.device)
+        layout = Traced(
+            self.lengths + present, self.sequence, self.total + self.batch_size, self.max_length + 1
+        )
+        vars(layout).update(
+            first=self.first,
+            grid=torch.cat([self.grid, added[:, None]], 1),
+            inside=torch.cat([self.inside, present[:, None]], 1),
+        )
+        return torch.cat([values, extra]), layout
