@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from lotbench.store.frame import frame as results
 
 __all__ = ["InputError", "ReducedClassifier", "ReducedEncoder", "load", "results", "run"]
+__version__ = "0.1.0"
 
 _HOME = {
     "InputError": ("lotbench.errors", "InputError"),
