@@ -29,6 +29,7 @@ __all__ = [
     "run",
     "timings",
 ]
+__version__ = "0.1.0"
 
 _HOME = {
     "InputError": ("lotbench.errors", "InputError"),

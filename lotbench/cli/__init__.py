@@ -11,21 +11,22 @@ import typer
 
 from lotbench.cli import methods, models, running, stores
 from lotbench.cli.interruption import Interrupted
+from lotbench.cli.options import Version
 from lotbench.cli.output import UNWRITABLE
 from lotbench.errors import InputError, PassFailed
 
-app = typer.Typer(
-    help="Benchmarks and ablations for token reduction in transformer encoders.",
-    no_args_is_help=True,
-    add_completion=False,
-    pretty_exceptions_enable=False,
-)
+app = typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False)
 for command in (
     *(running.sweep, running.run, running.measure),
     *(stores.plot, stores.validate, models.inspect, models.export, stores.report),
     *(stores.recommend, methods.methods, methods.check, methods.new_method),
 ):
     app.command()(command)
+
+
+@app.callback()
+def lotbench(version: Version = False) -> None:
+    """Benchmarks and ablations for token reduction in transformer encoders."""
 
 
 def main() -> None:

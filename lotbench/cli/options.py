@@ -1,4 +1,4 @@
-"""Options and arguments that several commands have."""
+"""Options and arguments that several commands have, and how their values are read."""
 
 from __future__ import annotations
 
@@ -6,6 +6,38 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+
+import lotbench
+from lotbench.errors import InputError, near_misses
+
+SHIPPED = {path.stem: path for path in Path(lotbench.__file__).parent.glob("sweeps/*.yaml")}
+"""The sweeps of the project by name; their folder is a link in a clone."""
+
+
+def sweep_file(given: Path) -> Path:
+    """The given file, ``NAME.yaml`` in this folder, or the sweep of that name in LoTBench.
+
+    Raises
+    ------
+    InputError
+        If a name without an ending is none of these.
+    """
+    if given.suffix or given.is_file():
+        return given
+    own = given.with_suffix(".yaml")
+    if own.is_file():
+        return own
+    if str(given) not in SHIPPED:
+        raise InputError(f"{given}: no such file or sweep; {near_misses(str(given), [*SHIPPED])}")
+    return SHIPPED[str(given)]
+
+
+def version(wanted: bool) -> None:
+    """Print the version and end."""
+    if wanted:
+        typer.echo(f"lotbench {lotbench.__version__}")
+        raise typer.Exit
+
 
 Overrides = Annotated[
     list[str] | None,
@@ -19,3 +51,16 @@ Plugins = Annotated[
     ),
 ]
 StoreFolder = Annotated[Path, typer.Argument(help="A sweep's store, such as results/quickstart.")]
+SweepFile = Annotated[
+    Path,
+    typer.Argument(
+        help="A YAML file, or the name of a sweep that comes with LoTBench: "
+        + ", ".join(sorted(SHIPPED)),
+        metavar="SWEEP",
+        callback=sweep_file,
+    ),
+]
+Version = Annotated[
+    bool,
+    typer.Option("--version", callback=version, is_eager=True, help="Print the version."),
+]

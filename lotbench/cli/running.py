@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from lotbench.cli.interruption import kept
-from lotbench.cli.options import Overrides, Plugins, Root, StoreFolder
+from lotbench.cli.options import Overrides, Plugins, Root, StoreFolder, SweepFile
 from lotbench.cli.output import counted, draw, show, show_table
 from lotbench.errors import InputError
 
@@ -18,7 +18,7 @@ MAPPED = ("threads", "devices", "backends", "rounds")
 
 
 def sweep(
-    file: Annotated[Path, typer.Argument(help="The sweep's YAML file.")],
+    file: SweepFile,
     overrides: Overrides = None,
     root: Root = Path("results"),
     address: Annotated[

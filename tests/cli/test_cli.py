@@ -17,13 +17,15 @@ from safetensors.torch import load_file, save_file
 
 import lotbench
 from lotbench import cli, registry
+from lotbench.cli import options
 from lotbench.config.expand import expand
 from lotbench.config.load import load_sweep
 from lotbench.store.records import Trial
 from lotbench.store.store import Store
 from lotbench.study.plan import plan
 
-LOTBENCH = [sys.executable, "-c", "from lotbench.cli import main; main()"]
+LOTBENCH = [sys.executable, "-m", "lotbench"]
+ROOT = Path(__file__).parents[2]
 
 
 def call(*arguments: str | Path, cwd: Path | None = None) -> subprocess.CompletedProcess:
@@ -46,12 +48,33 @@ def test_help_answers_in_half_a_second() -> None:
 def test_help_names_every_command() -> None:
     text = call("--help").stdout
     first = ("sweep", "run", "measure", "plot", "report", "validate", "inspect")
-    for command in (*first, "methods", "check", "new-method"):
+    for command in (*first, "methods", "check", "new-method", "recommend", "export"):
         assert re.search(rf"^\W*{command} {{2,}}\w", text, re.MULTILINE), command
 
 
+def test_the_version_is_that_of_the_package() -> None:
+    command = [sys.executable, "-m", "lotbench", "--version"]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert done.stdout == f"lotbench {lotbench.__version__}\n"
+    assert f"version: {lotbench.__version__}\n" in (ROOT / "CITATION.cff").read_text()
+
+
+def test_a_sweep_is_a_file_or_a_name(tmp_path, monkeypatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "mine.yaml").touch()
+    (tmp_path / "bare").touch()
+    assert options.sweep_file(Path("mine")) == Path("mine.yaml")
+    for file in ("bare", "no/such.yaml"):  # a missing file is refused when it is read
+        assert options.sweep_file(Path(file)) == Path(file)
+    assert options.sweep_file(Path("bbc")).samefile(ROOT / "sweeps" / "bbc.yaml")
+    (tmp_path / "bbc.yaml").touch()
+    assert options.sweep_file(Path("bbc")) == Path("bbc.yaml")
+    with pytest.raises(lotbench.InputError, match="did you mean 'quickstart'"):
+        options.sweep_file(Path("quikstart"))
+
+
 def test_validate_names_what_does_not_add_up_and_needs_no_torch(tmp_path) -> None:
-    store = Path(__file__).parents[2] / "results" / "reference" / "leap_or_drop_short"
+    store = ROOT / "results" / "reference" / "leap_or_drop_short"
     shutil.copytree(store / "trials", tmp_path / "trials")
     blocked = "import sys; sys.modules |= dict.fromkeys(('torch', 'ray', 'transformers'))"
     command = [sys.executable, "-c", f"{blocked}; from lotbench.cli import main; main()"]
