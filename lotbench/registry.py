@@ -14,7 +14,6 @@ from hashlib import sha256
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 
-from lotbench.deadline import limited
 from lotbench.errors import InputError, near_misses
 from lotbench.reducer import Params, TokenReducer
 from lotbench.validation import Report, validate
@@ -25,8 +24,6 @@ HOOKS = (
     *("__init__", "stages", "start_stage", "loss", "training_step", "after_step"),
     *("overhead_flops", *DECIDE),
 )
-IMPORT_SECONDS = 60.0
-"""Time limit for importing a plugin."""
 _plugins: dict[str, type[TokenReducer]] = {}
 
 
@@ -177,8 +174,7 @@ def _import(place: str):
     path = Path(place)
     if path.suffix != ".py":
         try:
-            with limited(IMPORT_SECONDS):
-                return importlib.import_module(place)
+            return importlib.import_module(place)
         except (Exception, SystemExit) as error:
             raise InputError(f"plugin {place}: {type(error).__name__}: {error}") from error
     if not path.is_file():
@@ -191,8 +187,7 @@ def _import(place: str):
     module = importlib.util.module_from_spec(spec)
     sys.modules[name] = module
     try:
-        with limited(IMPORT_SECONDS):
-            spec.loader.exec_module(module)
+        spec.loader.exec_module(module)
     except (Exception, SystemExit) as error:
         del sys.modules[name]
         raise InputError(f"plugin {place}: {type(error).__name__}: {error}") from error

@@ -41,7 +41,7 @@ class Failure(Record):
     """Name of the loss term that is not finite."""
 
 
-class Stage(Record):
+class StageRecord(Record):
     """One stage of training; most methods have one."""
 
     name: str | None = None
@@ -66,7 +66,7 @@ class Training(Record):
     """CPU threads of PyTorch."""
     device: str | None = None
     """``cpu`` or ``cuda``."""
-    stages: list[Stage] | None = None
+    stages: list[StageRecord] | None = None
     """The stages in order."""
 
 

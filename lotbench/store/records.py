@@ -90,6 +90,8 @@ class Trial(Stored):
     """Null if the trial is done."""
     task: Name
     method: str
+    version: int | None = None
+    """Version of the method; older rows have none."""
     seed: Annotated[int, Field(ge=0, lt=2**63)]
     backbone: str | None = None
     """Hub id or folder of the pretrained model."""

@@ -6,12 +6,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from lotbench import backends, registry
 from lotbench.config.bounds import BUDGETS
 from lotbench.config.document import Document, Place
 from lotbench.config.expand import expand
 from lotbench.config.sections import Section, SweepConfig, Targets, TrialConfig
-from lotbench.deadline import TimeUp, limited
 from lotbench.engine.loading import read_config
 from lotbench.errors import Faults, InputError
 from lotbench.measure import launch
@@ -22,8 +23,6 @@ from lotbench.validation import validate
 
 LONGEST_ID = 200
 """Letters; file systems allow 255 bytes, and timing passes and figures add some fifty."""
-BUILD_SECONDS = 60.0
-"""Time limit for building a method."""
 
 
 @dataclass(frozen=True)
@@ -84,11 +83,7 @@ class PlannedTrial:
             message = f"{layers}, but the backbone has only {n_layers} layers"
             raise InputError(self.place.document.fault(("layers",), message))
         try:
-            with limited(BUILD_SECONDS):
-                self.method(self.params, layers, width)
-        except TimeUp as error:
-            message = f"building it {registry.explain(error, self.method)}; see its __init__"
-            raise InputError(self.place.fault((), message)) from error
+            self.method(self.params, layers, width)
         except InputError as error:
             message = str(error).removeprefix(f"{self.config.method}: ")
             raise InputError(self.place.fault((), message)) from error
@@ -114,15 +109,7 @@ def resolve(config: TrialConfig, place: Place | None = None) -> PlannedTrial:
         If a plugin, the method or a parameter is unknown or does not fit.
     """
     place = place or Place(Document(""), ("methods", config.method))
-    faults = Faults()
-    for i, plugin in enumerate(config.plugins):
-        with faults.collected(), place.document.at(("plugins", i)):
-            registry.load_plugin(plugin)
-    faults.check()
-    try:
-        method = registry.get(config.method)
-    except InputError as error:
-        raise InputError(place.fault(place.name, str(error))) from error
+    method = _method(config, place)
     values = dict(config.params)
     key = f"{method.budget_name}s"
     budgets = values.pop(key, None) if method.budget_name else None
@@ -159,6 +146,28 @@ def resolve(config: TrialConfig, place: Place | None = None) -> PlannedTrial:
         name,
         place,
     )
+
+
+def _method(config: TrialConfig, place: Place) -> type[TokenReducer]:
+    """The method's class.
+
+    Plugins are imported for it, but none changes what torch computes with: their code also runs in
+    the workers of other methods.
+    """
+    threads, dtype = torch.get_num_threads(), torch.get_default_dtype()
+    faults = Faults()
+    try:
+        for i, plugin in enumerate(config.plugins):
+            with faults.collected(), place.document.at(("plugins", i)):
+                registry.load_plugin(plugin)
+        faults.check()
+        try:
+            return registry.get(config.method)
+        except InputError as error:
+            raise InputError(place.fault(place.name, str(error))) from error
+    finally:
+        torch.set_num_threads(threads)
+        torch.set_default_dtype(dtype)
 
 
 class _Targets(Section):

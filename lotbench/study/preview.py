@@ -8,12 +8,12 @@ import torch
 
 from lotbench.config.sections import TrialConfig
 from lotbench.data.task import Task, load_task
-from lotbench.deadline import duration
 from lotbench.engine.loading import load_backbone, load_tokenizer, read_config
 from lotbench.measure.flops import dense_flops
 from lotbench.reducer import Stage
 from lotbench.store.store import Store
 from lotbench.study.plan import Plan, PlannedTrial
+from lotbench.study.progress import duration
 from lotbench.study.training import total_steps
 
 if TYPE_CHECKING:

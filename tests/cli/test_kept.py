@@ -38,7 +38,7 @@ def test_ctrl_c_and_sigterm_say_what_is_kept(
     interrupt, code, said, monkeypatch, capsys, tmp_path, sweep_file
 ) -> None:
     monkeypatch.setattr("lotbench.console.show_log", lambda: None)
-    monkeypatch.setattr("lotbench.study.sweep.run_trials", interrupt)
+    monkeypatch.setattr("lotbench.study.cluster.run_trials", interrupt)
     given = ["lotbench", "sweep", str(sweep_file()), "--results", str(tmp_path)]
     monkeypatch.setattr("sys.argv", given)
     before = signal.getsignal(signal.SIGTERM)

@@ -20,7 +20,6 @@ ROOT = Path(__file__).parents[2]
 
 GROUND = {
     "lotbench.budget",
-    "lotbench.deadline",
     "lotbench.errors",
     "lotbench.metrics",
     "lotbench.ragged",
@@ -52,7 +51,6 @@ STUDY = MEASURE | DATA | {"lotbench.study"}
 MAY_IMPORT = {
     "lotbench.errors": set(),
     "lotbench.budget": set(),
-    "lotbench.deadline": set(),
     "lotbench.ragged": {"lotbench.errors"},
     "lotbench.validation": {"lotbench.errors"},
     "lotbench.machine": {"lotbench.errors"},
@@ -118,7 +116,6 @@ MAY_IMPORT = {
 MAY_NEED = {
     "lotbench.errors": set(),
     "lotbench.budget": set(),
-    "lotbench.deadline": set(),
     "lotbench.machine": set(),
     "lotbench.backends": set(),
     "lotbench.validation": {"pydantic"},
@@ -135,7 +132,7 @@ MAY_NEED = {
 
 # Package -> the files that may import it, as prefixes of their paths.
 KEPT_APART = {
-    "ray": ("lotbench/study/cluster.py", "lotbench/study/announce.py"),
+    "ray": ("lotbench/study/cluster.py", "lotbench/study/workers.py"),
     "transformers": ("lotbench/engine/", "lotbench/conformance/"),
     "torch": (
         "lotbench/ragged.py",
