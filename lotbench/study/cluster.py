@@ -168,28 +168,25 @@ def _train_teachers(planned: Plan, board: Any, cpus: int, gpus: float) -> None:
     for trial in planned.todo.values():
         shared.setdefault(trial.config.teacher_key(), []).append(trial.config)
     remote = ray.remote(num_cpus=cpus, num_gpus=gpus, max_retries=0)(_train_teacher)
-    jobs, tasks, ended = {}, {}, {}
-    for key, configs in shared.items():
-        label = f"teacher, {configs[0].task}, seed {configs[0].seed}"
-        jobs[key] = _job(planned, key, label, configs, cpus)
-        tasks[key] = remote.remote(jobs[key], board)
-    started, left = time.perf_counter(), list(tasks)
+    names = {key: f"{configs[0].task}, seed {configs[0].seed}" for key, configs in shared.items()}
+    tasks = {
+        key: remote.remote(_job(planned, key, f"teacher, {names[key]}", configs, cpus), board)
+        for key, configs in shared.items()
+    }
+    started, left, ended = time.perf_counter(), dict(tasks), {}
     while left:  # in the order in which they end, so that bad data is found at once
-        done, _ = ray.wait([tasks[key] for key in left], timeout=1)
+        done, _ = ray.wait(list(left.values()), timeout=1)
         ended |= _look(board, lambda job: ray.cancel(tasks[job.id], force=True))
-        for key in [key for key in left if tasks[key] in done]:
-            left.remove(key)
+        for key in [key for key, task in left.items() if task in done]:
+            del left[key]
             board.end.remote(key)  # a worker that died could not
-            config = shared[key][0]
-            label = (
-                f"teacher {len(tasks) - len(left)}/{len(tasks)}: {config.task}, seed {config.seed}"
-            )
+            label = f"teacher {len(tasks) - len(left)}/{len(tasks)}: {names[key]}"
             try:
                 metrics, notes = ray.get(tasks[key])
             except RayError as error:
                 cause = error.cause if isinstance(error, RayTaskError) else error
                 if isinstance(cause, InputError):
-                    with document.at(("tasks", config.task)):
+                    with document.at(("tasks", shared[key][0].task)):
                         raise InputError(str(cause)) from None
                 # Its trials fail too, each with its own row; those of other teachers still run.
                 why = str(cause).strip().splitlines() or [type(cause).__name__]
@@ -215,7 +212,7 @@ def _train_teacher(job: Job, board: Any) -> tuple[dict[str, int | float | None],
         wanted = []
         for trial in trials:
             # A method that refuses its parameters fails in its own trial, with its own row.
-            with suppress(Exception):
+            with suppress(Exception, SystemExit):
                 reducer = trial.method(trial.params, len(teacher.layers), teacher.width)
                 wanted.append(needed(trial.config, reducer))
         for needs in wanted:

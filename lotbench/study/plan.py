@@ -21,9 +21,6 @@ from lotbench.store.store import Store
 from lotbench.study.checks import check_comparable
 from lotbench.validation import validate
 
-LONGEST_ID = 200
-"""Letters; file systems allow 255 bytes, and timing passes and figures add some fifty."""
-
 
 @dataclass(frozen=True)
 class PlannedTrial:
@@ -62,7 +59,7 @@ class PlannedTrial:
 
     @property
     def built(self) -> tuple[Any, ...]:
-        """What the method's object is built from, apart from the backbone's width."""
+        """Everything that the method's object is built from but the backbone's width."""
         return self.method, self.params.model_dump_json(), self.config.layers
 
     def check_fits(self, n_layers: int, width: int) -> None:
@@ -87,7 +84,7 @@ class PlannedTrial:
         except InputError as error:
             message = str(error).removeprefix(f"{self.config.method}: ")
             raise InputError(self.place.fault((), message)) from error
-        except Exception:
+        except (Exception, SystemExit):
             return  # a fault of the method's code: its trial fails and stores the traceback
 
 
@@ -130,20 +127,13 @@ def resolve(config: TrialConfig, place: Place | None = None) -> PlannedTrial:
     plugins = [str(Path(p).resolve()) if p.endswith(".py") else p for p in config.plugins]
     # Without targets of no use, so that they change no trial id.
     config = config.model_copy(update={"plugins": plugins, "targets": shared})
-    name = config.trial_id(method.version)
-    if len(name) > LONGEST_ID:
-        message = (
-            f"the names of task and method are {len(name) - LONGEST_ID} letters too long for the "
-            "names of files; shorten them"
-        )
-        raise InputError(place.fault((), message))
     return PlannedTrial(
         config,
         method,
         params,
         tuple(budget if whole else float(budget) for budget in budgets or ()),
         tuple(targets or ()),
-        name,
+        config.trial_id(method.version),
         place,
     )
 

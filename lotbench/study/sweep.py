@@ -23,7 +23,7 @@ log = logging.getLogger(__name__)
 
 @dataclass
 class SweepResult:
-    """What a sweep did: numbers of trials and timing passes, and why trials failed, by id."""
+    """Numbers of trials and timing passes of a sweep, and why trials failed, by id."""
 
     folder: Path
     ran: int = 0

@@ -21,7 +21,7 @@ LOGIT_END = 16.0
 
 
 class Budgets(NamedTuple):
-    """What a search has found."""
+    """The result of a search."""
 
     found: dict[float, float]
     """The budget of each target that is reached."""

@@ -1,4 +1,4 @@
-"""What trials share: the fine-tuned teacher, its logits and its saliency, computed once.
+"""The artefacts that trials share: a fine-tuned teacher, its logits and saliency, computed once.
 
 Each is in the cache under a hash of its data, settings and weights; see `lotbench.study.cache`.
 With ``precision: auto``, machines that share a cache take what the first of them computed.
@@ -51,7 +51,7 @@ class Artefacts:
         Any trial of the (backbone, task, seed, teacher settings) they belong to.
     task : Task
     tokenizer
-        Saved beside the teacher.
+        Saved with the teacher.
     """
 
     config: TrialConfig

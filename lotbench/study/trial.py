@@ -152,7 +152,7 @@ def _keep(store: Store, result: Trial) -> Trial:
         if result.model is None:
             raise
         _remove_model(store.folder, result.trial_id, error)
-        result = Trial.model_validate(result.content() | {"model": None})
+        result = result.model_copy(update={"model": None})
         store.write(result)
     return result
 
@@ -176,7 +176,12 @@ def prepare(trial: PlannedTrial, folder: Path) -> Artefacts:
     tokenizer = load_tokenizer(config.backbone)
     task = load_task(config.task, config.data, tokenizer, config.seed, config.data_root)
     artefacts = Artefacts(config, task, tokenizer)
-    others = _with_same_teacher(trial, folder)
+    key = config.teacher_key()
+    others = [
+        other
+        for name, other in Store(folder).done().items()
+        if name != trial.id and other.config and stored_config(other).teacher_key() == key
+    ]
     check_data(folder, task, others)
     check_teacher(folder, config.backbone, artefacts.key, others)
     artefacts.teacher()
@@ -184,19 +189,8 @@ def prepare(trial: PlannedTrial, folder: Path) -> Artefacts:
 
 
 def needed(config: TrialConfig, reducer: TokenReducer) -> frozenset[str]:
-    """What a trial trains on beside the text: what its method needs, and what distillation does."""
+    """The artefacts that a trial trains on: those of its method, and those of distillation."""
     return reducer.needs | ({"teacher_logits"} if config.train.distillation else set())
-
-
-def _with_same_teacher(trial: PlannedTrial, folder: Path) -> list[Trial]:
-    """Other finished trials whose configuration asks for the same teacher."""
-    key = trial.config.teacher_key()
-    return [
-        other
-        for name, other in Store(folder).done().items()
-        if name != trial.id and other.config
-        if stored_config(other).teacher_key() == key
-    ]
 
 
 def _train_and_score(trial: PlannedTrial, folder: Path) -> dict[str, Any]:
