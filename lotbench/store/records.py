@@ -91,7 +91,7 @@ class Trial(Stored):
     task: Name
     method: str
     version: int | None = None
-    """Version of the method; older rows have none."""
+    """Version of the method; null in older rows."""
     seed: Annotated[int, Field(ge=0, lt=2**63)]
     backbone: str | None = None
     """Hub id or folder of the pretrained model."""

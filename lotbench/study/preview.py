@@ -64,7 +64,7 @@ def _stages(trial: PlannedTrial) -> list[Stage]:
     n_layers = trial.config.layers or backbone.num_hidden_layers
     try:
         return trial.method(trial.params, n_layers, backbone.hidden_size).stages()
-    except Exception:
+    except (Exception, SystemExit):
         return [Stage("unknown")]
 
 

@@ -82,6 +82,6 @@ def test_a_sweep_goes_on_after_trials_that_never_end(sweep_file, plugin, tmp_pat
         assert rows[name].error.kind == "time limit"
         assert rows[name].error.message == (
             "took more than 24 s (train.max_minutes) in a call that did not return, so its worker "
-            "was ended; its last news was: fine-tune, step 0 of 8"
+            "was ended; its last news was: fine-tune, step 0 of 7"
         )
     assert "tried again" not in done.stderr
