@@ -24,6 +24,7 @@ LINE_SECONDS = 60.0
 POST_SECONDS = 15.0
 QUIET_SECONDS = 120.0
 """A job that has posted nothing for so long is said to be quiet."""
+WAITING = "waiting for Ray to start a worker"
 
 
 @dataclass
@@ -87,7 +88,7 @@ class Board:
         if now - self.said < LINE_SECONDS:
             return [], reasons
         self.said = now
-        return [_line(job, now) for job in self.jobs.values()], reasons
+        return [_line(job, now) for job in self.jobs.values()] or [WAITING], reasons
 
 
 def _line(job: Job, now: float) -> str:

@@ -22,6 +22,8 @@ def job(name: str, seconds: float = 3600) -> Job:
 
 def test_a_board_says_once_a_minute_what_each_job_does(now):
     board = Board()
+    now[0] += 60
+    assert board.look() == (["waiting for Ray to start a worker"], [])
     for name in "abc":
         assert board.begin(job(name))
     for name, status in (("a", "1 of 3"), ("b", "1 of 9"), ("a", "2 of 3"), ("gone", "1 of 1")):
@@ -29,8 +31,8 @@ def test_a_board_says_once_a_minute_what_each_job_does(now):
     assert board.look() == ([], [])
     now[0] += 60
     assert board.look() == (["small a: 2 of 3", "small b: 1 of 9", "small c: started"], [])
-    board.end("b")
-    board.end("never begun")
+    for name in ("b", "never begun"):
+        board.end(name)
     now[0] += 59
     assert board.look() == ([], [])
     now[0] += 300
