@@ -23,7 +23,7 @@ class Interrupted(Exception):
 
 @contextmanager
 def kept(what: str) -> Iterator[None]:
-    """Inside, Ctrl-C and SIGTERM end the command with a sentence, where typer would say nothing."""
+    """Makes Ctrl-C and SIGTERM end the block with a sentence; typer would say nothing."""
     said, number = "interrupted", signal.SIGINT
 
     def terminate(*_: object) -> None:

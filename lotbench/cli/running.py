@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -83,7 +82,7 @@ def run(
         listening(show),
     ):
         try:
-            result = run_alone(trial, folder, sys.__stderr__)
+            result = run_alone(trial, folder)
         except InputError as error:  # the data's keys are those of a sweep, which has many tasks
             message = str(error).replace(f"tasks.{config.task}.", "task.")
             raise InputError(message) from error

@@ -44,8 +44,8 @@ FLOAT32 = 1e-4
 def trains(subject: Subject) -> str:
     """Every stage runs and its losses are finite."""
     with on(subject.cls, "training a tiny model on random texts"):
-        stages = subject.trained.report["stages"]
-    return ", ".join(f"{stage['name']}: {' + '.join(stage['losses'])}" for stage in stages)
+        stages = subject.trained.report.stages or []
+    return ", ".join(f"{stage.name}: {' + '.join(stage.losses or {})}" for stage in stages)
 
 
 def gives_gradients(subject: Subject) -> str:
@@ -89,7 +89,7 @@ def is_reproducible(subject: Subject) -> str:
     with on(subject.cls, "training the same model a second time"):
         again = subject.train()
         _compare(subject, again.encoder, "of the first training", "of the second")
-    return f"{again.report['steps']} steps"
+    return f"{again.report.steps} steps"
 
 
 def survives_saving(subject: Subject) -> str:
@@ -136,8 +136,8 @@ def learns(subject: Subject) -> str:
         threshold = share + 3 * (share * (1 - share) / len(labels)) ** 0.5
         summary = ""
         for value in _budgets(subject, encoder):
-            found = evaluate(encoder, task.validation, task.metrics)
-            kept, score = float(np.mean(found["ffn_ratio"])), found["metrics"]["accuracy"]
+            found = evaluate(encoder, task, "validation")
+            kept, score = float(np.mean(found.ffn_ratio or ())), found.metrics["accuracy"]
             at = f" at {encoder.reducer.budget_name}={value:g}" if value is not None else ""
             summary = (
                 f"accuracy {score:.2f} (chance {share:.2f}), {kept:.0%} of the tokens kept{at}"

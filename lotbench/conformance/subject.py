@@ -25,6 +25,7 @@ from lotbench.engine.encoder import MODES, Mode, ReducedEncoder
 from lotbench.errors import InputError
 from lotbench.ragged import select
 from lotbench.reducer import Outputs, Params, TokenReducer, Trace
+from lotbench.store.parts import Training
 from lotbench.study.training import train
 from lotbench.validation import report_at
 
@@ -59,7 +60,7 @@ class Trained:
     """A trained model, the trainer's report, and the largest gradients of each parameter."""
 
     encoder: ReducedEncoder
-    report: dict[str, Any]
+    report: Training
     gradients: dict[str, Tensor]
 
 

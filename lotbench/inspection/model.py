@@ -18,7 +18,7 @@ from lotbench.engine.loading import load_tokenizer
 from lotbench.errors import InputError
 from lotbench.inspection import trace
 from lotbench.inspection.route import Route
-from lotbench.report import names
+from lotbench.statistics import names
 from lotbench.store.records import Trial
 from lotbench.store.store import Store
 from lotbench.study.cache import cache_folder

@@ -1,7 +1,7 @@
 """The cache of what trials share: each file or folder is made once, and checked when it is read.
 
 It is written to a temporary folder first, so that no file in the cache is incomplete.  What is
-damaged later is named and made anew.
+damaged later is named and rebuilt.
 """
 
 from __future__ import annotations
@@ -47,10 +47,10 @@ def once(path: Path, make: Callable[[Path], None], check: Callable[[Path], objec
     path.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(f"{path}.lock"):
         if path.exists():
-            fault = _fault(path, check)  # another process may have made it anew
+            fault = _fault(path, check)  # another process may have rebuilt it
             if fault is None:
                 return
-            log.warning("%s: damaged (%s), so it is made anew", path, fault)
+            log.warning("%s: damaged (%s), so it is rebuilt", path, fault)
         # Under the lock, a folder that exists was left by a process that was killed.
         temporary = path.parent / f".making-{path.name}"
         shutil.rmtree(temporary, ignore_errors=True)
@@ -127,11 +127,11 @@ def _digest(array: np.ndarray) -> bytes:
 
 
 def _fault(path: Path, check: Callable[[Path], object]) -> str | None:
-    """What is wrong with a file or folder of the cache, or None."""
+    """The fault of a file or folder of the cache, or None."""
     try:
         check(path)
     except Exception as error:  # damaged files raise whatever their readers raise
         first = (str(error).splitlines() or [type(error).__name__])[0]
-        # Without the path, which stands before it, and without the mend, since it is mended.
+        # Without path and advice: the caller prints the path and rebuilds the file.
         return first.removeprefix(str(path)).lstrip("/: ").partition("; ")[0]
     return None

@@ -1,10 +1,10 @@
-"""Whether a store may take a trial: one dense model, one data set and one teacher for all."""
+"""Checks that a store may take a trial: one dense model, data set and teacher for all."""
 
 from __future__ import annotations
 
 import logging
 import shutil
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -13,13 +13,12 @@ from lotbench.data.task import Task
 from lotbench.engine.loading import weight_bytes
 from lotbench.errors import InputError
 from lotbench.store.records import Trial
-from lotbench.store.timed import flat
 from lotbench.validation import report_at, validate
 
 log = logging.getLogger(__name__)
 
 COMMON = ("backbone", "layers", "data_root", "data", "train", "teacher")
-"""What all trials of a task in one store have in common."""
+"""Settings that all trials of a task in one store have in common."""
 ROOM = 32 * 2**20
 """Bytes for rows, logs and the other files of a model."""
 
@@ -77,7 +76,7 @@ def check_comparable(folder: Path, trials: Iterable[Trial], config: TrialConfig)
         for key in {**wanted, **held}:  # a setting that changes nothing is in neither
             if held.get(key) != wanted.get(key):
                 raise InputError(
-                    f"{folder}: holds trials of {trial.task} with {key[1:]} {held.get(key)}, now "
+                    f"{folder}: holds trials of {trial.task} with {key} {held.get(key)}, now "
                     f"it is {wanted.get(key)}; all trials of a store need the same dense model, so "
                     "use another store (a sweep: --set name=..., a run: --results ...)"
                 )
@@ -85,9 +84,17 @@ def check_comparable(folder: Path, trials: Iterable[Trial], config: TrialConfig)
 
 def _common(config: Mapping[str, Any]) -> dict[str, Any]:
     """The settings of a configuration that all trials of a task have in common, by dotted name."""
-    found = flat("", {key: config.get(key) for key in COMMON})
-    found.pop(".train.max_minutes", None)  # it changes no result
+    found = dict(pair for key in COMMON for pair in _flat(key, config.get(key)))
+    found.pop("train.max_minutes", None)  # it changes no result
     return found
+
+
+def _flat(name: str, value: Any) -> Iterator[tuple[str, Any]]:
+    if not isinstance(value, dict):
+        yield name, value
+        return
+    for key, own in value.items():
+        yield from _flat(f"{name}.{key}", own)
 
 
 def check_data(folder: Path, task: Task, trials: Iterable[Trial]) -> None:

@@ -1,28 +1,37 @@
-"""Teachers and trials of a sweep on Ray: on this machine, or on a running cluster."""
+"""Teachers and trials of a sweep on Ray, on this machine or on a running cluster.
+
+It imports Ray, so import it where Ray runs.
+"""
 
 from __future__ import annotations
 
 import logging
 import os
+import re
 import signal
 import socket
 import threading
 import time
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, nullcontext, suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from logging.handlers import BufferingHandler
 from pathlib import Path
 from typing import Any
 
+import ray
+from ray import tune
+from ray.exceptions import RayError, RayTaskError
+
 from lotbench import machine
 from lotbench.config.sections import TrialConfig
-from lotbench.deadline import limited
 from lotbench.engine import checkpoint
 from lotbench.errors import InputError, PassFailed
+from lotbench.store.records import Trial
 from lotbench.store.store import Store
-from lotbench.study.plan import Plan, resolve
-from lotbench.study.ray_death import ray_death_ends_it
-from lotbench.study.status import StatusBoard, logging_statuses, noting, posting
-from lotbench.study.trial import needed, prepare, run_trial, store_ended, store_lost
+from lotbench.study.plan import Plan
+from lotbench.study.progress import limited
+from lotbench.study.trial import TIME_LIMIT, needed, prepare, run_trial, store_lost
+from lotbench.study.workers import Board, Job, working
 
 log = logging.getLogger(__name__)
 
@@ -30,10 +39,8 @@ RETRIES = 1
 """How often a trial is tried again if its worker dies, such as for lack of memory.  A failure of
 the trial itself is stored as its row, and is not tried again."""
 
-WAITING = "waiting for Ray to start a worker"
-
 RAY_SETTINGS = {
-    # `_set_up_worker` chooses the folder of a worker.
+    # `working` chooses the folder of a worker.
     "RAY_CHDIR_TO_TRIAL_DIR": "0",
     # LoTBench logs its own lines and stores its own rows instead of Tune's tables and logs.
     "RAY_AIR_NEW_OUTPUT": "0",
@@ -43,6 +50,8 @@ RAY_SETTINGS = {
     # Ray would otherwise hide the GPUs from a worker that asks for none, and warn about it.
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
 }
+INHERITED = ("LOTBENCH_CACHE", "HF_HUB_OFFLINE", "HF_HOME")
+"""Variables that workers on other machines need as well."""
 
 
 def run_trials(planned: Plan, address: str | None = None) -> tuple[int, dict[str, str]]:
@@ -62,42 +71,24 @@ def run_trials(planned: Plan, address: str | None = None) -> tuple[int, dict[str
         If Ray stops, since its node died.
     """
     with _connected(address):
-        import ray
-        from ray.exceptions import RayError
-        from ray.tune import TuneError
-
-        actor: Any = ray.remote(num_cpus=0)(StatusBoard)
-        board = actor.remote()
-
-        def lines() -> list[str]:
-            with suppress(RayError):  # raised again by the job itself
-                return ray.get(board.lines.remote(), timeout=10) or [WAITING]
-            return []
-
         try:
-            with logging_statuses(lines):
-                _train_teachers(planned, board)
-                succeeded, failed = _tune(planned, board)
-        except (RayError, TuneError) as error:
+            board: Any = ray.remote(num_cpus=0)(Board).remote()
+            cpus, gpus = _share()
+            _train_teachers(planned, board, cpus, gpus)
+            return _train_trials(planned, board, cpus, gpus)
+        except (RayError, tune.TuneError) as error:
             raise PassFailed(
                 f"Ray stopped ({str(error).strip().splitlines()[0]:.200}); finished trials are "
                 "kept, run it again to go on"
             ) from error
-    stored = {trial.trial_id for trial in Store(planned.folder).trials()}
-    for name in planned.todo.keys() - stored:
-        why = failed.setdefault(name, "its worker died; its log is under ray/")
-        store_lost(planned.todo[name], planned.folder, why)
-    return succeeded, failed
 
 
 @contextmanager
 def _connected(address: str | None) -> Iterator[None]:
-    """Inside, Ray runs: a cluster of its own on this machine, or the one at the address."""
-    # Ray reads them when it is imported, and its workers when they start.
+    """Runs Ray while the block does: on this machine, or the cluster at the address."""
     os.environ.update(RAY_SETTINGS)
-    import ray
-
     terminate = signal.getsignal(signal.SIGTERM)
+    inherited = {name: os.environ[name] for name in INHERITED if name in os.environ}
     try:
         if address is not None:
             _check_reachable(address)
@@ -107,7 +98,7 @@ def _connected(address: str | None) -> Iterator[None]:
             include_dashboard=False if address is None else None,
             logging_level=logging.ERROR,
             log_to_driver=False,
-            runtime_env={"env_vars": RAY_SETTINGS | _inherited()},
+            runtime_env={"env_vars": RAY_SETTINGS | inherited},
         )
     except Exception as error:  # Ray raises bare ones, too
         first = (str(error).strip().splitlines() or [type(error).__name__])[0]
@@ -124,8 +115,7 @@ def _connected(address: str | None) -> Iterator[None]:
         signal.signal(signal.SIGTERM, terminate)  # Ray's own would leave without a word
     logging.getLogger("ray.tune").setLevel(logging.CRITICAL)  # `Announcer` names a dead worker
     try:
-        with nullcontext() if address else ray_death_ends_it():
-            yield
+        yield
     finally:
         ray.shutdown()
 
@@ -137,97 +127,112 @@ def _check_reachable(address: str) -> None:
         socket.create_connection((host.strip("[]"), int(port)), timeout=10).close()
 
 
-def _train_teachers(planned: Plan, board: Any) -> None:
-    """Teachers, logits and saliency that the trials need, each once, as Ray tasks."""
-    import ray
-    from ray.exceptions import RayError, RayTaskError
+def _share() -> tuple[int, float]:
+    """CPUs and GPU share of one trial or teacher; with these, all cores are in use.
 
+    Raises
+    ------
+    InputError
+        If no node has a CPU: Ray would wait for one for ever.
+    """
+    nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
+    largest = int(max(node.get("CPU", 0) for node in nodes))
+    if largest == 0:
+        raise InputError("--address: no node of this Ray cluster has a CPU; add one that has")
+    # Fixed for a machine: the last digits of results depend on the number of threads.
+    cpus = min(1 if machine.usable_cores() < 8 else 4, largest)
+    cores, gpus = (sum(node.get(kind, 0) for node in nodes) for kind in ("CPU", "GPU"))
+    return cpus, max(1 / 8, min(1.0, gpus * cpus / cores)) if gpus else 0
+
+
+def _job(planned: Plan, name: str, label: str, configs: list[TrialConfig], threads: int) -> Job:
+    values = [config.model_dump(mode="json") for config in configs]
+    seconds = configs[0].train.max_minutes * 60
+    return Job(name, label, values, seconds, planned.folder, threads, Path.cwd())
+
+
+def _look(board: Any, end: Callable[[Job], object]) -> dict[str, str]:
+    """Why jobs are ended that hang past their limit, by id; logs what each job does, when due."""
+    lines, hung = ray.get(board.look.remote())
+    for line in lines:
+        log.info(line)
+    for job, _ in hung:
+        end(job)
+    return {job.id: why for job, why in hung}
+
+
+def _train_teachers(planned: Plan, board: Any, cpus: int, gpus: float) -> None:
+    """Teachers, logits and saliency that the trials need, each once, as Ray tasks."""
     document = next(iter(planned.todo.values())).place.document
     shared: dict[str, list[TrialConfig]] = {}
     for trial in planned.todo.values():
         shared.setdefault(trial.config.teacher_key(), []).append(trial.config)
-    cpus, gpus = _share(ray.cluster_resources())
     remote = ray.remote(num_cpus=cpus, num_gpus=gpus, max_retries=0)(_train_teacher)
-    started = time.perf_counter()
-    jobs = {
-        remote.remote(
-            [c.model_dump(mode="json") for c in configs], planned.folder, cpus, Path.cwd(), board
-        ): configs[0]
-        for configs in shared.values()
+    names = {key: f"{configs[0].task}, seed {configs[0].seed}" for key, configs in shared.items()}
+    tasks = {
+        key: remote.remote(_job(planned, key, f"teacher, {names[key]}", configs, cpus), board)
+        for key, configs in shared.items()
     }
-    left = list(jobs)
+    started, left, ended = time.perf_counter(), dict(tasks), {}
     while left:  # in the order in which they end, so that bad data is found at once
-        (job,), left = ray.wait(left)
-        config = jobs[job]
-        label = f"teacher {len(jobs) - len(left)}/{len(jobs)}: {config.task}, seed {config.seed}"
-        try:
-            metrics, notes = ray.get(job)
-        except RayError as error:
-            cause = error.cause if isinstance(error, RayTaskError) else error
-            if isinstance(cause, InputError):
-                with document.at(("tasks", config.task)):
-                    raise InputError(str(cause)) from None
-            # Its trials fail too, each with its own row; the trials of other teachers still run.
-            why = str(cause).strip().splitlines() or [type(cause).__name__]
-            log.warning("%s: failed: %s", label, why[-1])
-            board.post.remote(_teacher_job(config), None)  # a worker that died could not remove it
-            continue
-        for note in notes:
-            log.warning(note)
-        shown = ", ".join(f"{name} {value:.4f}" for name, value in metrics.items())
-        log.info("%s: %s (%.0f s)", label, shown, time.perf_counter() - started)
+        done, _ = ray.wait(list(left.values()), timeout=1)
+        ended |= _look(board, lambda job: ray.cancel(tasks[job.id], force=True))
+        for key in [key for key, task in left.items() if task in done]:
+            del left[key]
+            board.end.remote(key)  # a worker that died could not
+            label = f"teacher {len(tasks) - len(left)}/{len(tasks)}: {names[key]}"
+            try:
+                metrics, notes = ray.get(tasks[key])
+            except RayError as error:
+                cause = error.cause if isinstance(error, RayTaskError) else error
+                if isinstance(cause, InputError):
+                    with document.at(("tasks", shared[key][0].task)):
+                        raise InputError(str(cause)) from None
+                # Its trials fail too, each with its own row; those of other teachers still run.
+                why = str(cause).strip().splitlines() or [type(cause).__name__]
+                log.warning("%s: failed: %s", label, ended.get(key, why[-1]))
+                continue
+            for note in notes:
+                log.warning(note)
+            shown = ", ".join(f"{name} {value:.4f}" for name, value in metrics.items())
+            log.info("%s: %s (%.0f s)", label, shown, time.perf_counter() - started)
 
 
-def _train_teacher(
-    configs: list[dict[str, Any]], folder: Path, threads: int, start: Path, board: Any
-) -> tuple[dict[str, float], list[str]]:
+def _train_teacher(job: Job, board: Any) -> tuple[dict[str, int | float | None], list[str]]:
     """The metrics of the teacher of these trials, and the warnings on the way.
 
     Afterwards the teacher is in the cache, with the logits and saliency that the trials need.
     """
-    _set_up_worker(threads, start)
-    trials = [resolve(TrialConfig(**values)) for values in configs]
-    seconds = trials[0].config.train.max_minutes * 60
-    job = _teacher_job(trials[0].config)
-    with noting() as notes, posting(board.post.remote, job), limited(seconds):
-        artefacts = prepare(trials[0], folder)
+    notes = BufferingHandler(1000)  # the user does not see the log of a worker
+    notes.setLevel(logging.WARNING)
+    logging.getLogger("lotbench").addHandler(notes)
+    with working(job, board) as trials, limited(job.seconds):
+        artefacts = prepare(trials[0], job.folder)
         teacher = checkpoint.load(artefacts.teacher()).backbone
+        wanted = []
         for trial in trials:
             # A method that refuses its parameters fails in its own trial, with its own row.
-            with suppress(Exception):
+            with suppress(Exception, SystemExit):
                 reducer = trial.method(trial.params, len(teacher.layers), teacher.width)
-                artefacts.attacher(needed(trial.config, reducer))
-        return artefacts.teacher_card()["metrics"]["validation"], notes
+                wanted.append(needed(trial.config, reducer))
+        for needs in wanted:
+            artefacts.attacher(needs)
+        metrics = artefacts.record().metrics or {}
+        return metrics["validation"], [note.getMessage() for note in notes.buffer]
 
 
-def _teacher_job(config: TrialConfig) -> str:
-    return f"teacher, {config.task}, seed {config.seed}"
-
-
-def _tune(planned: Plan, board: Any) -> tuple[int, dict[str, str]]:
+def _train_trials(planned: Plan, board: Any, cpus: int, gpus: float) -> tuple[int, dict[str, str]]:
     """Train and score the trials side by side; the result is that of `run_trials`."""
-    import ray
-    from ray import tune
-
-    from lotbench.study.announce import Announcer
-
-    cpus, gpus = _share(ray.cluster_resources())
-    trainable = tune.with_parameters(
-        _run_trial,
-        configs={
-            name: trial.config.model_dump(mode="json") for name, trial in planned.todo.items()
-        },
-        folder=planned.folder,
-        threads=cpus,
-        start=Path.cwd(),
-        board=board,
-    )
+    jobs = {
+        name: _job(planned, name, trial.label, [trial.config], cpus)
+        for name, trial in planned.todo.items()
+    }
     announcer = Announcer(planned, board)
-    for old in (planned.folder / "ray").glob("ended-*.txt"):  # of a sweep that was interrupted
-        old.unlink()
-    tuner = tune.Tuner(
-        tune.with_resources(trainable, {"cpu": cpus, "gpu": gpus}),
-        param_space={"trial": tune.grid_search(list(planned.todo))},
+    tune.Tuner(
+        tune.with_resources(
+            tune.with_parameters(_run_trial, jobs=jobs, board=board), {"cpu": cpus, "gpu": gpus}
+        ),
+        param_space={"trial": tune.grid_search(list(jobs))},
         # A fresh process for each trial: kernels keep memory for every shape they have met.
         tune_config=tune.TuneConfig(
             reuse_actors=False, trial_dirname_creator=lambda trial: trial.trial_id
@@ -239,59 +244,84 @@ def _tune(planned: Plan, board: Any) -> tuple[int, dict[str, str]]:
             failure_config=tune.FailureConfig(max_failures=RETRIES),
             callbacks=[announcer],
         ),
-    )
-    tuner.fit()
+    ).fit()
     return announcer.succeeded, announcer.failed
 
 
-def _run_trial(
-    chosen: dict[str, str],
-    configs: dict[str, Any],
-    folder: Path,
-    threads: int,
-    start: Path,
-    board: Any,
-) -> None:
+def _run_trial(chosen: dict[str, str], jobs: dict[str, Job], board: Any) -> None:
     """Runs the chosen trial in its worker."""
-    from ray import tune
-
-    _set_up_worker(threads, start)
-    trial = resolve(TrialConfig(**configs[chosen["trial"]]))
-    ended = folder / "ray" / f"ended-{trial.id}.txt"
-    ended.parent.mkdir(parents=True, exist_ok=True)
-    if ended.is_file() and (dump := ended.read_text()):
-        # The first attempt ended its own process; a second one would end in the same way.
-        result = store_ended(trial, folder, dump)
-    else:
-        with posting(board.post.remote, trial.label), ended.open("w") as file:
-            result = run_trial(trial, folder, catch_input_errors=True, dump=file)
-    ended.unlink()
-    tune.report({"status": result.status})
+    job = jobs[chosen["trial"]]
+    with working(job, board) as trials:
+        for trial in trials:
+            run_trial(trial, job.folder, catch_input_errors=True)
+    tune.report({"trial": job.id})
 
 
-def _set_up_worker(threads: int, start: Path) -> None:
-    """Sets the number of threads, and the folder in which the sweep was started.
+class Announcer(tune.Callback):
+    """Logs each finished trial, ends those that hang, and stores the rows of lost workers.
 
-    Relative paths of a sweep file are relative to that folder, but the workers of a running
-    cluster are in the folder where the cluster was started.
+    Attributes
+    ----------
+    succeeded : int
+        How many trials succeeded.
+    failed : dict of str
+        Why the others failed, by trial id.
     """
-    import torch
 
-    torch.set_num_threads(threads)
-    with suppress(OSError):  # a machine without it can still read full paths
-        os.chdir(start)
+    def __init__(self, planned: Plan, board: Any) -> None:
+        self.planned, self.board, self.store = planned, board, Store(planned.folder)
+        self.before = {trial.trial_id: trial for trial in self.store.trials()}
+        self.started = time.perf_counter()
+        self.ended: dict[str, str] = {}
+        self.succeeded = 0
+        self.failed: dict[str, str] = {}
+
+    def on_step_end(self, iteration: int, trials: list, **info: Any) -> None:
+        self.ended |= _look(self.board, lambda job: ray.kill(job.worker))
+
+    def on_trial_recover(self, iteration: int, trials: list, trial: Any, **info: Any) -> None:
+        if (name := trial.config["trial"]) not in self.ended:
+            log.warning("%s: its worker died, tried again", self.planned.todo[name].label)
+
+    def on_trial_complete(self, iteration: int, trials: list, trial: Any, **info: Any) -> None:
+        self._announce(trial)
+
+    def on_trial_error(self, iteration: int, trials: list, trial: Any, **info: Any) -> None:
+        self._announce(trial)
+
+    def _announce(self, trial: Any) -> None:
+        name = trial.config["trial"]
+        self.board.end.remote(name)  # a worker that died could not
+        planned, row = self.planned.todo[name], self.store.trial(name)
+        if row is None or row == self.before.get(name):
+            late = self.ended.get(name)
+            kind = "worker died" if late is None else TIME_LIMIT
+            row = store_lost(planned, self.planned.folder, kind, late or _died(trial))
+        if row.error is None:
+            self.succeeded += 1
+            outcome = _scores(row) + ("" if row.model else " (its model was not kept)")
+        else:
+            first = (row.error.message or "").partition("\n")[0]
+            outcome = self.failed[name] = f"failed: {row.error.kind}: {first}"
+        count = f"{self.succeeded + len(self.failed)}/{len(self.planned.todo)}"
+        seconds = time.perf_counter() - self.started
+        log.info("[%s, %.0f s] %s: %s", count, seconds, planned.label, outcome)
 
 
-def _share(resources: Mapping[str, float]) -> tuple[int, float]:
-    """CPUs and GPU share of one trial or teacher; with these, all cores are in use."""
-    cores, gpus = resources.get("CPU", 1), resources.get("GPU", 0)
-    # Fixed for a machine: the last digits of results depend on the number of threads.
-    threads = 1 if machine.usable_cores() < 8 else 4
-    cpus = min(threads, int(cores))
-    return cpus, max(1 / 8, min(1.0, gpus * cpus / cores)) if gpus else 0
+def _died(trial: Any) -> str:
+    """Why the worker of a trial of Tune died, in a line, as far as Ray knows."""
+    file = Path(trial.error_file or "")
+    text = " ".join(file.read_text().split()) if file.is_file() else ""
+    if "OutOfMemoryError" in text or "low on memory" in text:
+        return "the machine ran out of memory, and Ray ended the worker; give trials more of it"
+    detail = re.search(r"Worker exit detail: ([^.]*)", text)
+    said = f" ({detail[1]})" if detail else ""
+    return f"its process was killed, left or crashed{said}; its log is under ray/"
 
 
-def _inherited() -> dict[str, str]:
-    """Variables that workers on other machines need as well."""
-    names = ("LOTBENCH_CACHE", "HF_HUB_OFFLINE", "HF_HOME")
-    return {name: os.environ[name] for name in names if name in os.environ}
+def _scores(trial: Trial) -> str:
+    """The validation score and FLOPs speed-up at each budget."""
+    metric = str(trial.metric)
+    points = [each for each in trial.evaluations if each.split == "validation"]
+    shown = [f"{each.metrics[metric]:.4f} at {each.flops_speedup:.2f}x" for each in points]
+    return f"{metric} {', '.join(shown)}"

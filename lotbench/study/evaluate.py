@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import partial
-from typing import Any
+from typing import Literal
 
 import numpy as np
 import torch
@@ -17,35 +17,48 @@ from lotbench.engine.encoder import ReducedEncoder
 from lotbench.measure.flops import dense_flops, reduced_flops
 from lotbench.metrics import REGRESSION, compute_metrics, predictions
 from lotbench.store.predictions import decode, encode
-from lotbench.study.progress import report
+from lotbench.store.records import Evaluation, Unreached
+from lotbench.study.progress import post
 from lotbench.study.targets import find_budgets
 
 BATCH_SIZE = 32
-SPLITS = ("validation", "selection")
+SplitName = Literal["validation", "selection"]
+SPLITS: tuple[SplitName, ...] = ("validation", "selection")
 SEARCH_TEXTS = 128
 """A search counts FLOPs some thirty times, and 128 texts give them to about two hundredths."""
 
 
-def evaluate(encoder: ReducedEncoder, split: Split, metrics: Sequence[str]) -> dict[str, Any]:
+def evaluate(
+    encoder: ReducedEncoder, task: Task, split: SplitName, target: float | None = None
+) -> Evaluation:
     """Metrics, FLOPs (per example) and per-layer ratios of one model at its current budget.
 
     Ratios are over all tokens of the split: tokens computed, keys seen and tokens in the
     feed-forward, each against the tokens of the texts.
+
+    Parameters
+    ----------
+    encoder : ReducedEncoder
+    task : Task
+    split : "validation" or "selection"
+    target : float, optional
+        The FLOPs speed-up that the budget was searched for.
 
     Raises
     ------
     FloatingPointError
         If a logit is not finite: the metrics and FLOPs of such a model mean nothing.
     """
+    texts: Split = getattr(task, split)
     device = next(encoder.parameters()).device
     encoder.eval()
     n_layers = len(encoder.backbone.layers)
-    logits = np.zeros((len(split), encoder.backbone.n_labels), dtype=np.float64)
+    logits = np.zeros((len(texts), encoder.backbone.n_labels), dtype=np.float64)
     flops = dense = tokens = 0.0
     totals = {name: np.zeros(n_layers) for name in ("queries", "keys", "feed_forward")}
     with torch.inference_mode():
-        for rows in batches(split, BATCH_SIZE, seed=None):
-            batch = collate(split, rows).to(device)
+        for rows in batches(texts, BATCH_SIZE, seed=None):
+            batch = collate(texts, rows).to(device)
             outputs = encoder(batch)
             logits[rows] = outputs.logits.double().cpu().numpy()
             trace = outputs.trace
@@ -58,23 +71,28 @@ def evaluate(encoder: ReducedEncoder, split: Split, metrics: Sequence[str]) -> d
     broken = int((~np.isfinite(logits)).any(1).sum())
     if broken:
         raise FloatingPointError(
-            f"the trained model's logits are not finite for {broken} of {len(split)} texts"
+            f"the trained model's logits are not finite for {broken} of {len(texts)} texts"
         )
-    regression = metrics[0] in REGRESSION
+    regression = task.metrics[0] in REGRESSION
     predicted = predictions(logits, regression)
     if regression:  # as the row stores them, so that they give the same score
         predicted = decode(encode(predicted, None))
-    return {
-        "examples": len(split),
-        "metrics": compute_metrics(metrics, predicted, split.labels),
-        "flops": flops / len(split),
-        "dense_flops": dense / len(split),
-        "flops_speedup": dense / flops,
-        "keep_ratio": (totals["queries"] / tokens).tolist(),
-        "key_ratio": (totals["keys"] / tokens).tolist(),
-        "ffn_ratio": (totals["feed_forward"] / tokens).tolist(),
-        "predictions": encode(predicted, None if regression else logits.shape[1]),
-    }
+    name = encoder.reducer.budget_name
+    value = encoder.reducer.budget if name else None  # of some methods a list with one per layer
+    return Evaluation(
+        budget=Budget(name, value) if name and isinstance(value, int | float) else None,
+        split=split,
+        **({} if target is None else {"target": target}),
+        examples=len(texts),
+        metrics={**compute_metrics(task.metrics, predicted, texts.labels)},
+        flops=flops / len(texts),
+        dense_flops=dense / len(texts),
+        flops_speedup=dense / flops,
+        keep_ratio=(totals["queries"] / tokens).tolist(),
+        key_ratio=(totals["keys"] / tokens).tolist(),
+        ffn_ratio=(totals["feed_forward"] / tokens).tolist(),
+        predictions=encode(predicted, None if regression else logits.shape[1]),
+    )
 
 
 def flops_speedup(encoder: ReducedEncoder, split: Split, rows: np.ndarray) -> float:
@@ -93,8 +111,8 @@ def flops_speedup(encoder: ReducedEncoder, split: Split, rows: np.ndarray) -> fl
 
 def score(
     encoder: ReducedEncoder, task: Task, budgets: Sequence[float], targets: Sequence[float]
-) -> dict[str, Any]:
-    """The ``evaluations`` of a trained model on validation and selection, as a row stores them.
+) -> tuple[list[Evaluation], list[Unreached] | None]:
+    """Evaluations of a trained model on validation and selection, and the targets without one.
 
     Parameters
     ----------
@@ -103,51 +121,34 @@ def score(
     budgets : sequence of float
         Budgets to score; without any, and without targets, the trained one.
     targets : sequence of float
-        FLOPs speed-ups whose budgets are searched and scored; ``unreached`` has those without one.
-        A model that ends before a target is also scored at its end, and one whose trained budget is
-        no number also at that.
+        FLOPs speed-ups whose budgets are searched and scored; without any, none are unreached, and
+        the second result is None.  A model that ends before a target is also scored at its end, and
+        one whose trained budget is no number also at that.
     """
-    if not targets:
-        return {"evaluations": _at_budgets(encoder, task, [(b, {}) for b in budgets or [None]])}
-    found, unreached, fastest = find_budgets(
-        encoder.reducer, targets, partial(flops_speedup, encoder, task.selection, _sample(task))
-    )
-    chosen: list[tuple[float | None, dict[str, Any]]] = [
-        (budget, {"target": target}) for target, budget in found.items()
-    ]
-    chosen += [] if fastest is None else [(fastest, {})]
-    if not isinstance(encoder.reducer.budget, int | float):
-        chosen.append((None, {}))  # one number for each layer, which no target gives
-    return {
-        "evaluations": _at_budgets(encoder, task, chosen),
-        "unreached": [
-            {"target": target, "nearest": nearest} for target, nearest in unreached.items()
-        ],
-    }
+    # Budgets, and the targets that they are for.
+    chosen: list[tuple[float | None, float | None]] = [(own, None) for own in budgets or [None]]
+    unreached = None
+    if targets:
+        speedup = partial(flops_speedup, encoder, task.selection, _sample(task))
+        found, missed, fastest = find_budgets(encoder.reducer, targets, speedup)
+        unreached = [Unreached(target=target, nearest=near) for target, near in missed.items()]
+        chosen = [(budget, target) for target, budget in found.items()]
+        if fastest is not None:
+            chosen.append((fastest, None))
+        if not isinstance(encoder.reducer.budget, int | float):
+            chosen.append((None, None))  # one number for each layer, which no target gives
+    evaluations = []
+    for number, (budget, target) in enumerate(chosen):
+        post("evaluate", number, len(chosen))
+        with encoder.reducer.at_budget(budget):
+            evaluations += [evaluate(encoder, task, split, target) for split in SPLITS]
+    return evaluations, unreached
 
 
 def stored_labels(task: Task) -> dict[str, str | list[float]]:
     """The labels of the scored splits, as a row stores them."""
     classes = None if task.regression else task.n_labels
     return {name: encode(getattr(task, name).labels, classes) for name in SPLITS}
-
-
-def _at_budgets(
-    encoder: ReducedEncoder, task: Task, budgets: list[tuple[float | None, dict[str, Any]]]
-) -> list[dict[str, Any]]:
-    """Evaluations at each budget, with its own fields; None is the trained budget."""
-    rows = []
-    reducer = encoder.reducer
-    for number, (value, own) in enumerate(budgets):
-        report("evaluate", number, len(budgets))
-        with reducer.at_budget(value):
-            name = reducer.budget_name
-            value = reducer.budget if name else None  # for some methods a list with one per layer
-            budget = Budget(name, value) if name and isinstance(value, int | float) else None
-            for split in SPLITS:
-                found = evaluate(encoder, getattr(task, split), task.metrics)
-                rows.append({"budget": budget, "split": split, **own, **found})
-    return rows
 
 
 def _sample(task: Task) -> np.ndarray:

@@ -6,11 +6,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from lotbench import backends, registry
 from lotbench.config.document import Document, Place
 from lotbench.config.expand import expand
 from lotbench.config.sections import Section, SweepConfig, Targets, TrialConfig
-from lotbench.deadline import TimeUp, limited
 from lotbench.engine.loading import read_config
 from lotbench.errors import Faults, InputError
 from lotbench.measure import launch
@@ -18,11 +19,6 @@ from lotbench.reducer import Params, TokenReducer
 from lotbench.store.store import Store
 from lotbench.study.checks import check_comparable
 from lotbench.validation import validate
-
-LONGEST_ID = 200
-"""Letters; file systems allow 255 bytes, and timing passes and figures add some fifty."""
-BUILD_SECONDS = 60.0
-"""Time limit for building a method."""
 
 
 @dataclass(frozen=True)
@@ -62,7 +58,7 @@ class PlannedTrial:
 
     @property
     def built(self) -> tuple[Any, ...]:
-        """What the method's object is built from, apart from the backbone's width."""
+        """Everything that the method's object is built from but the backbone's width."""
         return self.method, self.params.model_dump_json(), self.config.layers
 
     def check_fits(self, n_layers: int, width: int) -> None:
@@ -83,15 +79,11 @@ class PlannedTrial:
             message = f"{layers}, but the backbone has only {n_layers} layers"
             raise InputError(self.place.document.fault(("layers",), message))
         try:
-            with limited(BUILD_SECONDS):
-                self.method(self.params, layers, width)
-        except TimeUp as error:
-            message = f"building it {registry.located(error, self.method)}; see its __init__"
-            raise InputError(self.place.fault((), message)) from error
+            self.method(self.params, layers, width)
         except InputError as error:
             message = str(error).removeprefix(f"{self.config.method}: ")
             raise InputError(self.place.fault((), message)) from error
-        except Exception:
+        except (Exception, SystemExit):
             return  # a fault of the method's code: its trial fails and stores the traceback
 
 
@@ -113,15 +105,7 @@ def resolve(config: TrialConfig, place: Place | None = None) -> PlannedTrial:
         If a plugin, the method or a parameter is unknown or does not fit.
     """
     place = place or Place(Document(""), ("methods", config.method))
-    faults = Faults()
-    for i, plugin in enumerate(config.plugins):
-        with faults.collected(), place.document.at(("plugins", i)):
-            registry.load_plugin(plugin)
-    faults.check()
-    try:
-        method = registry.get(config.method)
-    except InputError as error:
-        raise InputError(place.fault(place.name, str(error))) from error
+    method = _method(config, place)
     values = dict(config.params)
     key = f"{method.budget_name}s"
     budgets = values.pop(key, None) if method.budget_name else None
@@ -142,22 +126,37 @@ def resolve(config: TrialConfig, place: Place | None = None) -> PlannedTrial:
     plugins = [str(Path(p).resolve()) if p.endswith(".py") else p for p in config.plugins]
     # Without targets of no use, so that they change no trial id.
     config = config.model_copy(update={"plugins": plugins, "targets": shared})
-    name = config.trial_id(method.version)
-    if len(name) > LONGEST_ID:
-        message = (
-            f"the names of task and method are {len(name) - LONGEST_ID} letters too long for the "
-            "names of files; shorten them"
-        )
-        raise InputError(place.fault((), message))
     return PlannedTrial(
         config,
         method,
         params,
         tuple(budget if whole else float(budget) for budget in budgets or ()),
         tuple(targets or ()),
-        name,
+        config.trial_id(method.version),
         place,
     )
+
+
+def _method(config: TrialConfig, place: Place) -> type[TokenReducer]:
+    """The method's class.
+
+    Plugins are imported for it, but none changes what torch computes with: their code also runs in
+    the workers of other methods.
+    """
+    threads, dtype = torch.get_num_threads(), torch.get_default_dtype()
+    faults = Faults()
+    try:
+        for i, plugin in enumerate(config.plugins):
+            with faults.collected(), place.document.at(("plugins", i)):
+                registry.load_plugin(plugin)
+        faults.check()
+        try:
+            return registry.get(config.method)
+        except InputError as error:
+            raise InputError(place.fault(place.name, str(error))) from error
+    finally:
+        torch.set_num_threads(threads)
+        torch.set_default_dtype(dtype)
 
 
 class _Targets(Section):

@@ -1,4 +1,4 @@
-"""What a sweep would do: its trials, which are done, and what each costs."""
+"""The trials of a sweep before it runs: which are done, and what each costs."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING
 import torch
 
 from lotbench.config.sections import TrialConfig
-from lotbench.data.task import Task, load_task
-from lotbench.deadline import duration
+from lotbench.data.task import load_task
 from lotbench.engine.loading import load_backbone, load_tokenizer, read_config
 from lotbench.measure.flops import dense_flops
 from lotbench.reducer import Stage
 from lotbench.store.store import Store
 from lotbench.study.plan import Plan, PlannedTrial
+from lotbench.study.progress import duration
 from lotbench.study.training import total_steps
 
 if TYPE_CHECKING:
@@ -35,18 +35,17 @@ def preview(planned: Plan) -> Table:
 
     done = Store(planned.folder).done()
     tokenizer = load_tokenizer(planned.sweep.backbone)
-    tasks: dict[str, Task] = {}
-    costs: dict[str, float] = {}
+    sizes: dict[str, tuple[int, float]] = {}
     table = Table("trial", "parameters", "status", "steps", "TFLOPs to train")
     total = 0.0
     for name, trial in planned.trials.items():
         config = trial.config
-        if config.task not in tasks:
+        if config.task not in sizes:
             with trial.place.document.at(("tasks", config.task)):
-                tasks[config.task] = _load(config, tokenizer)
-            costs[config.task] = _cost(config, tasks[config.task])
-        steps = total_steps(len(tasks[config.task].train), config.train, _stages(trial))
-        tera = costs[config.task] * steps * config.train.batch_size / 1e12
+                sizes[config.task] = _size(config, tokenizer)
+        examples, flops = sizes[config.task]
+        steps = total_steps(examples, config.train, _stages(trial))
+        tera = flops * steps * config.train.batch_size / 1e12
         status = "done" if name in done else "to do" if name in planned.todo else "later"
         total += tera if status == "to do" else 0.0
         params = " ".join(f"{key}={value}" for key, value in config.params.items())
@@ -65,15 +64,13 @@ def _stages(trial: PlannedTrial) -> list[Stage]:
     n_layers = trial.config.layers or backbone.num_hidden_layers
     try:
         return trial.method(trial.params, n_layers, backbone.hidden_size).stages()
-    except Exception:
+    except (Exception, SystemExit):
         return [Stage("unknown")]
 
 
-def _load(config: TrialConfig, tokenizer: object) -> Task:
-    return load_task(config.task, config.data, tokenizer, config.seed, config.data_root)
-
-
-def _cost(config: TrialConfig, task: Task) -> float:
-    """FLOPs of one training example, forward and backward."""
+def _size(config: TrialConfig, tokenizer: object) -> tuple[int, float]:
+    """Examples to train on, and FLOPs of one, forward and backward."""
+    task = load_task(config.task, config.data, tokenizer, config.seed, config.data_root)
     backbone = load_backbone(config.backbone, task.n_labels, config.layers)
-    return 3 * float(dense_flops(torch.from_numpy(task.train.lengths), backbone).mean())
+    flops = dense_flops(torch.from_numpy(task.train.lengths), backbone)
+    return len(task.train), 3 * float(flops.mean())

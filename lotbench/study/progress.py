@@ -1,7 +1,8 @@
-"""Progress in steps: code that works calls `report`, code that shows it uses `listening`."""
+"""Progress in steps: code that works calls `post`; who shows or limits the work listens."""
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -12,7 +13,11 @@ Listener = Callable[[str, int, int], None]
 _listener: ContextVar[Listener | None] = ContextVar("listener", default=None)
 
 
-def report(what: str, done: int, total: int) -> None:
+class TimeUp(Exception):
+    """The work took longer than its limit; the message says where it was."""
+
+
+def post(what: str, done: int, total: int) -> None:
     """Tell the listener, if there is one, that ``done`` of ``total`` steps are done."""
     listener = _listener.get()
     if listener is not None:
@@ -20,28 +25,41 @@ def report(what: str, done: int, total: int) -> None:
 
 
 @contextmanager
-def following() -> Iterator[Callable[[], str]]:
-    """Inside, the last progress is kept too; the function says it: ``stage 'route', step 3 of 9``.
-
-    The listener outside goes on listening.
-    """
-    outer, last = _listener.get(), "preparation"
-
-    def listener(what: str, done: int, total: int) -> None:
-        nonlocal last
-        last = f"stage {what!r}, step {done} of {total}"
-        if outer is not None:
-            outer(what, done, total)
-
-    with listening(listener):
-        yield lambda: last
-
-
-@contextmanager
 def listening(listener: Listener) -> Iterator[None]:
-    """Inside, `report` calls this listener instead of the one outside."""
+    """Makes `post` call this listener instead of the one outside while the block runs."""
     token = _listener.set(listener)
     try:
         yield
     finally:
         _listener.reset(token)
+
+
+@contextmanager
+def limited(seconds: float) -> Iterator[None]:
+    """Makes the first `post` after so many seconds raise `TimeUp`.
+
+    The listener outside goes on listening.
+    """
+    outer, end = _listener.get(), time.monotonic() + seconds
+
+    def listener(what: str, done: int, total: int) -> None:
+        if outer is not None:
+            outer(what, done, total)
+        if time.monotonic() > end:
+            raise TimeUp(f"{over_limit(seconds)}, in stage {what!r}, step {done} of {total}")
+
+    with listening(listener):
+        yield
+
+
+def over_limit(seconds: float) -> str:
+    """``took more than 24 h (train.max_minutes)``."""
+    return f"took more than {duration(seconds)} (train.max_minutes)"
+
+
+def duration(seconds: float) -> str:
+    """A time in its largest unit: ``90 s`` or ``24 h``."""
+    for unit, size in (("h", 3600), ("min", 60)):
+        if seconds >= 2 * size:
+            return f"{seconds / size:.4g} {unit}"
+    return f"{seconds:.3g} s"

@@ -10,12 +10,11 @@ import logging
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from lotbench.config.sections import MeasureConfig, TeacherConfig
+from lotbench.config.sections import TeacherConfig
 from lotbench.data.sources import find_files
 from lotbench.store.files import write_json
 from lotbench.store.store import Store
 from lotbench.study.checks import check_room
-from lotbench.study.cluster import run_trials
 from lotbench.study.plan import Plan
 from lotbench.timing.run import time_models
 
@@ -23,8 +22,8 @@ log = logging.getLogger(__name__)
 
 
 @dataclass
-class Report:
-    """What a sweep did: numbers of trials and timing passes, and why trials failed, by id."""
+class SweepResult:
+    """Numbers of trials and timing passes of a sweep, and why trials failed, by id."""
 
     folder: Path
     ran: int = 0
@@ -33,7 +32,7 @@ class Report:
     timed: int = 0
 
 
-def run_sweep(planned: Plan, address: str | None = None) -> Report:
+def run_sweep(planned: Plan, address: str | None = None) -> SweepResult:
     """Run the trials of a sweep that are not done, and time it.
 
     Parameters
@@ -51,40 +50,35 @@ def run_sweep(planned: Plan, address: str | None = None) -> Report:
     store = Store(folder)
     with store.lock():
         done = store.done()
-        report = Report(folder, skipped=sum(name in done for name in planned.trials))
+        result = SweepResult(folder, skipped=sum(name in done for name in planned.trials))
         # With every value that the trials have, so that the file makes the same store again.
         teacher = TeacherConfig.like(sweep.train, sweep.teacher)
         resolved = sweep.model_copy(update={"teacher": teacher})
         write_json(folder / "sweep.json", resolved.model_dump(mode="json"))
         if planned.todo:
-            _check_files(planned)
-            check_room(folder, sweep.backbone, len(planned.todo))
-            report.ran, report.failed = run_trials(planned, address)
+            _check(planned)
+            from lotbench.study.cluster import run_trials  # it imports Ray, which takes seconds
+
+            result.ran, result.failed = run_trials(planned, address)
         else:
             log.info("all %d trials are done", len(planned.trials))
         done = [trial for name, trial in store.done().items() if name in planned.trials]
-        if sweep.measure is not None and done:
-            if any(map(store.model, done)):
-                _time(planned, sweep.measure, report)
-            else:
-                log.warning(
-                    "not timed: the rows here came without models; --results with another folder "
-                    "trains some"
-                )
-    return report
+        if sweep.measure is not None and any(map(store.model, done)):
+            timed = time_models(store, sweep.measure, set(planned.trials), plugins=sweep.plugins)
+            result.timed = timed.written
+            if timed.failed:
+                result.failed["timing"] = "\n".join(timed.failed)
+        elif sweep.measure is not None and done:
+            log.warning(
+                "not timed: the rows here came without models; --results with another folder "
+                "trains some"
+            )
+    return result
 
 
-def _check_files(planned: Plan) -> None:
-    """Refuses missing data before Ray starts, which takes longer than to look."""
+def _check(planned: Plan) -> None:
+    """Refuses missing data and a full disk before Ray starts, which takes longer than to look."""
     for trial in planned.todo.values():
         with trial.place.document.at(("tasks", trial.config.task)):
             find_files(trial.config.task, trial.config.data, trial.config.data_root)
-
-
-def _time(planned: Plan, config: MeasureConfig, report: Report) -> None:
-    """Adds timing passes to the store; the report names the failed ones."""
-    ids, plugins = set(planned.trials), planned.sweep.plugins
-    done = time_models(Store(planned.folder), config, ids, plugins=plugins)
-    report.timed = done.written
-    if done.failed:
-        report.failed["timing"] = "\n".join(done.failed)
+    check_room(planned.folder, planned.sweep.backbone, len(planned.todo))

@@ -8,7 +8,7 @@ from itertools import pairwise
 from typing import NamedTuple
 
 from lotbench.reducer import TokenReducer
-from lotbench.study.progress import report
+from lotbench.study.progress import post
 
 CLOSE = 0.02
 """The search ends within two hundredths of the target."""
@@ -21,7 +21,7 @@ LOGIT_END = 16.0
 
 
 class Budgets(NamedTuple):
-    """What a search has found."""
+    """The result of a search."""
 
     found: dict[float, float]
     """The budget of each target that is reached."""
@@ -52,7 +52,7 @@ def find_budgets(
     found: dict[float, float] = {}
     unreached: dict[float, float] = {}
     for number, target in enumerate(targets):
-        report("search budgets", number, len(targets))
+        post("search budgets", number, len(targets))
         place = search.nearest(target)
         off = abs(math.log(search.known[place] / target))
         if off <= REACHED and search.budget(place) not in found.values():

@@ -1,4 +1,4 @@
-"""What trials share: the fine-tuned teacher, its logits and its saliency, computed once.
+"""The artefacts that trials share: a fine-tuned teacher, its logits and saliency, computed once.
 
 Each is in the cache under a hash of its data, settings and weights; see `lotbench.study.cache`.
 With ``precision: auto``, machines that share a cache take what the first of them computed.
@@ -30,12 +30,12 @@ from lotbench.errors import InputError
 from lotbench.ragged import Ragged
 from lotbench.reducer import Leap, Params, TokenReducer, Tokens
 from lotbench.store.files import read_json
+from lotbench.store.parts import Teacher
 from lotbench.study.cache import cache_folder, once, stored_array
-from lotbench.study.evaluate import evaluate
-from lotbench.study.progress import report
-from lotbench.study.training import resolve_precision, train
+from lotbench.study.evaluate import BATCH_SIZE, SPLITS, evaluate
+from lotbench.study.progress import post
+from lotbench.study.training import device, resolve_precision, train
 
-BATCH_SIZE = 32
 TRAINING = "training.json"
 VERSION = 1
 """Raised with every change of teachers, their logits or saliency, so that old ones are not used."""
@@ -51,7 +51,7 @@ class Artefacts:
         Any trial of the (backbone, task, seed, teacher settings) they belong to.
     task : Task
     tokenizer
-        Saved beside the teacher.
+        Saved with the teacher.
     """
 
     config: TrialConfig
@@ -82,13 +82,16 @@ class Artefacts:
 
     def _check_teacher(self, folder: Path) -> None:
         card = checkpoint.verified_card(folder)
-        if (card.method, card.n_labels) != (_Teacher.name, self.task.n_labels):
+        if (card.method, card.n_labels) != (_Dense.name, self.task.n_labels):
             raise InputError(f"{folder}: {card.method} with {card.n_labels} labels, no teacher")
-        _read_training(folder)
+        self._read(folder)
 
-    def teacher_card(self) -> dict[str, Any]:
-        """Metrics of the teacher on validation and selection, and how it was trained."""
-        return _read_training(self.teacher())
+    def _read(self, folder: Path) -> Teacher:
+        return Teacher.model_validate({"key": self.key, **read_json(folder / TRAINING)})
+
+    def record(self) -> Teacher:
+        """The teacher as a row stores it, with its metrics on validation and selection."""
+        return self._read(self.teacher())
 
     def logits(self) -> np.ndarray:
         """Teacher logits of the train split, shape (N, C), float32."""
@@ -139,33 +142,19 @@ class Artefacts:
             path.unlink()  # of a teacher that was damaged
         config = self.config
         encoder = checkpoint.build(
-            config.backbone, self.task.n_labels, _Teacher, Params(), config.layers, config.seed
+            config.backbone, self.task.n_labels, _Dense, Params(), config.layers, config.seed
         ).to(device())
         split, settings = self.task.train, config.teacher
         training = train(encoder, split, settings, config.seed, r_drop=settings.r_drop)
-        card = {
-            split: evaluate(encoder, getattr(self.task, split), self.task.metrics)["metrics"]
-            for split in ("validation", "selection")
-        }
+        metrics = {name: evaluate(encoder, self.task, name).metrics for name in SPLITS}
+        content = {"training": training.content(), "metrics": metrics}
         place.mkdir()
         # Before the model, whose card has the checksum of each file.
-        (place / TRAINING).write_text(json.dumps({"training": training, "metrics": card}))
+        (place / TRAINING).write_text(json.dumps(content))
         checkpoint.save(place, encoder, self.tokenizer, [], config.data.max_length)
 
 
-def _read_training(folder: Path) -> dict[str, Any]:
-    """How a teacher was trained, and its metrics by split.
-
-    Raises
-    ------
-    ValueError, KeyError
-        If the file is damaged.
-    """
-    content = read_json(folder / TRAINING)
-    return {"training": dict(content["training"]), "metrics": dict(content["metrics"])}
-
-
-class _Teacher(TokenReducer):
+class _Dense(TokenReducer):
     """The dense teacher; saved under the name of the dense method, which loads it."""
 
     name = "dense"
@@ -249,9 +238,4 @@ def _batches(what: str, split: Split) -> Iterator[np.ndarray]:
     found = batches(split, BATCH_SIZE, seed=None)
     for number, rows in enumerate(found, start=1):
         yield rows
-        report(what, number, len(found))
-
-
-def device() -> torch.device:
-    """Where training and evaluation run: the first GPU, else the CPU."""
-    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        post(what, number, len(found))

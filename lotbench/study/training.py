@@ -22,7 +22,8 @@ from lotbench.engine.encoder import ReducedEncoder
 from lotbench.errors import InputError
 from lotbench.losses import distillation_loss
 from lotbench.reducer import Stage, Step, TokenReducer
-from lotbench.study.progress import report
+from lotbench.store.parts import StageRecord, Training
+from lotbench.study.progress import post
 
 Attach = Callable[[Batch, np.ndarray], None]
 """Adds the artefacts of these rows (saliency, teacher logits) to a batch."""
@@ -42,6 +43,11 @@ class NonFiniteLoss(Exception):
         return f"the {self.term} loss is not finite at step {self.step} of stage {self.stage!r}"
 
 
+def device() -> torch.device:
+    """Where training and scoring run: the first GPU, else the CPU."""
+    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+
 def resolve_precision(asked: str, device: torch.device) -> str:
     """ "fp32" or "bf16": what ``auto`` means on this hardware."""
     if asked != "auto":
@@ -58,7 +64,7 @@ def train(
     seed: int,
     attach: Attach | None = None,
     r_drop: float = 0.0,
-) -> dict[str, Any]:
+) -> Training:
     """Train in place; returns steps, examples, seconds, precision, threads and stage losses.
 
     ``r_drop`` is the alpha of R-Drop; a method with its own training step ignores it.  If
@@ -86,7 +92,7 @@ def train(
         sums: dict[str, float] = defaultdict(float)
         recent = max(1, steps // 4)
         encoder.train()
-        report(stage.name, done, total)
+        post(stage.name, done, total)
         for i in range(steps):
             rows = next(stream)
             batch = collate(split, rows)
@@ -113,19 +119,19 @@ def train(
             if i >= steps - recent:
                 for name, value in values.items():
                     sums[name] += value / recent
-            report(stage.name, done, total)
-        stages.append({"name": stage.name, "steps": steps, "losses": dict(sums)})
+            post(stage.name, done, total)
+        stages.append(StageRecord(name=stage.name, steps=steps, losses=dict(sums)))
     encoder.requires_grad_(True)
     encoder.eval()
-    return {
-        "steps": done,
-        "examples": examples,
-        "seconds": time.perf_counter() - started,
-        "precision": precision,
-        "threads": torch.get_num_threads(),
-        "device": device.type,
-        "stages": stages,
-    }
+    return Training(
+        steps=done,
+        examples=examples,
+        seconds=time.perf_counter() - started,
+        precision=precision,
+        threads=torch.get_num_threads(),
+        device=device.type,
+        stages=stages,
+    )
 
 
 def total_steps(examples: int, config: FitConfig, stages: list[Stage]) -> int:

@@ -3,27 +3,26 @@
 from __future__ import annotations
 
 import logging
-import re
 import shutil
-import sys
 import traceback
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
+import torch
 from pydantic import ValidationError
 from safetensors import SafetensorError
 
 from lotbench import machine, registry
 from lotbench.config.sections import TrialConfig
 from lotbench.data.task import load_task
-from lotbench.deadline import TimeUp, duration, limited
 from lotbench.engine import checkpoint
 from lotbench.engine.encoder import ReducedEncoder
 from lotbench.engine.loading import load_tokenizer, read_config
 from lotbench.errors import InputError
 from lotbench.reducer import TokenReducer
 from lotbench.store.files import as_json
+from lotbench.store.parts import Failure
 from lotbench.store.record import complaint
 from lotbench.store.records import Trial
 from lotbench.store.store import Store
@@ -36,21 +35,16 @@ from lotbench.study.checks import (
 )
 from lotbench.study.evaluate import score, stored_labels
 from lotbench.study.plan import PlannedTrial
-from lotbench.study.progress import following
-from lotbench.study.teacher import Artefacts, device
-from lotbench.study.training import NonFiniteLoss, train
+from lotbench.study.progress import TimeUp, limited
+from lotbench.study.teacher import Artefacts
+from lotbench.study.training import NonFiniteLoss, device, train
 
 log = logging.getLogger(__name__)
 
 TIME_LIMIT = "time limit"
 
 
-def run_trial(
-    trial: PlannedTrial,
-    folder: Path,
-    catch_input_errors: bool = False,
-    dump: IO[str] | None = None,
-) -> Trial:
+def run_trial(trial: PlannedTrial, folder: Path, catch_input_errors: bool = False) -> Trial:
     """The result of one trial, trained, evaluated and stored.
 
     A loss that is not finite, an exception or exit inside a method, or the time limit ends the
@@ -63,38 +57,28 @@ def run_trial(
         The store.
     catch_input_errors : bool
         Let bad input, too, end the trial as failed, so that a sweep's other trials go on.
-    dump : file, optional
-        For the traceback of a process that must be ended, see `limited`.
 
     Raises
     ------
     InputError
         If the configuration or the data is at fault.
     """
-    row, store = _known_fields(trial), Store(folder)
-    with following() as place:
-        try:
-            with limited(trial.config.train.max_minutes * 60, dump):
-                row |= _result(trial, folder, row)
-        except TimeUp as error:
-            error.args = (f"{error} (train.max_minutes), in {place()}",)
-            row |= _failure(TIME_LIMIT, registry.located(error, trial.method))
-        except NonFiniteLoss as error:
-            row |= _failure("non-finite loss", str(error))
-            row["error"] |= {"step": error.step, "term": error.term}
-        except InputError as error:
-            if not catch_input_errors:
-                raise
-            row |= _failure("bad input", str(error))
-        except KeyboardInterrupt:
+    started = _now()
+    torch.manual_seed(trial.config.seed)  # whatever ran in this process before
+    try:
+        with limited(trial.config.train.max_minutes * 60):
+            row = _row(trial, started, **_train_and_score(trial, folder))
+        as_json(row.content())  # what JSON does not allow is a fault of the method
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:  # a method may call sys.exit, and that has a row, too
+        if isinstance(error, InputError) and not catch_input_errors:
             raise
-        except BaseException as error:  # a method may call sys.exit, and that has a row, too
-            row |= _failure(type(error).__name__, registry.located(error, trial.method))
-            row["error"]["traceback"] = traceback.format_exc()
-    return _keep(store, Trial.model_validate(row))
+        row = _row(trial, started, _failure(error, trial))
+    return _keep(Store(folder), row)
 
 
-def run_alone(trial: PlannedTrial, folder: Path, dump: IO[str] | None = None) -> Trial:
+def run_alone(trial: PlannedTrial, folder: Path) -> Trial:
     """The result of `run_trial` while no other process writes to the store.
 
     Raises
@@ -104,50 +88,59 @@ def run_alone(trial: PlannedTrial, folder: Path, dump: IO[str] | None = None) ->
     """
     with Store(folder).lock():
         check_room(folder, trial.config.backbone)
-        return run_trial(trial, folder, dump=dump)
+        return run_trial(trial, folder)
 
 
-def store_lost(trial: PlannedTrial, folder: Path, why: str) -> Trial:
-    """The failed row of a trial whose worker died before it could store one."""
-    row = _known_fields(trial) | _failure("worker died", why)
-    return _keep(Store(folder), Trial.model_validate(row))
+def store_lost(trial: PlannedTrial, folder: Path, kind: str, why: str) -> Trial:
+    """The failed row of a trial whose worker ended before it could store one."""
+    return _keep(Store(folder), _row(trial, _now(), Failure(kind=kind, message=why)))
 
 
-def store_ended(trial: PlannedTrial, folder: Path, dump: str) -> Trial:
-    """The failed row, stored, of a trial whose process had to be ended.
-
-    Parameters
-    ----------
-    trial : PlannedTrial
-    folder : Path
-        The store.
-    dump : str
-        What faulthandler wrote: the places of all threads.
-    """
-    home = getattr(sys.modules.get(trial.method.__module__), "__file__", None)
-    places = re.findall(r'File "(.+)", line (\d+) in (.+)', dump)
-    own = [f" ({Path(file).name}, line {n}, in {name})" for file, n, name in places if file == home]
-    message = (
-        f"took more than {duration(trial.config.train.max_minutes * 60)} (train.max_minutes) in a "
-        f"call that could not be interrupted{''.join(own[:1])}"
+def _row(trial: PlannedTrial, started: str, error: Failure | None = None, **found: Any) -> Trial:
+    """The row of a trial; ``found`` has the fields that a trial finds out."""
+    config = trial.config
+    return Trial.model_validate(
+        {
+            "trial_id": trial.id,
+            "status": "failed" if error else "done",
+            "error": error,
+            "task": config.task,
+            "method": config.method,
+            "version": trial.method.version,
+            "seed": config.seed,
+            "backbone": config.backbone,
+            "params": trial.params.model_dump(mode="json", by_alias=True),
+            "config": config.model_dump(mode="json"),
+            "created": started,
+            "machine": machine.record(),
+            "versions": machine.versions(),
+            "git_commit": machine.git_commit(),
+            **found,
+        }
     )
-    row = _known_fields(trial) | _failure(TIME_LIMIT, message)
-    row["error"]["traceback"] = dump
-    return _keep(Store(folder), Trial.model_validate(row))
 
 
-def _result(trial: PlannedTrial, folder: Path, row: dict[str, Any]) -> dict[str, Any]:
-    """The fields of a row that a trial finds out."""
-    check_comparable(folder, Store(folder).done().values(), trial.config)
-    backbone = read_config(trial.config.backbone)
-    trial.check_fits(backbone.num_hidden_layers, backbone.hidden_size)
-    found = _train_and_evaluate(trial, prepare(trial, folder), folder)
-    # A value that the record or JSON does not allow is a fault of the method.
-    try:
-        as_json(Trial.model_validate(row | found).content())
-    except ValidationError as error:
-        raise ValueError(complaint(error)) from None
-    return found
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="seconds")
+
+
+def _failure(error: BaseException, trial: PlannedTrial) -> Failure:
+    """The record of what ended a trial."""
+    match error:
+        case TimeUp():
+            return Failure(kind=TIME_LIMIT, message=str(error))
+        case ValidationError():  # a value that the record does not allow
+            return Failure(kind="ValueError", message=complaint(error))
+        case InputError():
+            return Failure(kind="bad input", message=str(error))
+        case NonFiniteLoss():
+            kind, message = "non-finite loss", str(error)
+            return Failure(kind=kind, message=message, step=error.step, term=error.term)
+    return Failure(
+        kind=type(error).__name__,
+        message=registry.located(error, trial.method),
+        traceback="".join(traceback.format_exception(error)),
+    )
 
 
 def _keep(store: Store, result: Trial) -> Trial:
@@ -163,7 +156,7 @@ def _keep(store: Store, result: Trial) -> Trial:
         if result.model is None:
             raise
         _remove_model(store.folder, result.trial_id, error)
-        result = Trial.model_validate(result.content() | {"model": None})
+        result = result.model_copy(update={"model": None})
         store.write(result)
     return result
 
@@ -187,7 +180,12 @@ def prepare(trial: PlannedTrial, folder: Path) -> Artefacts:
     tokenizer = load_tokenizer(config.backbone)
     task = load_task(config.task, config.data, tokenizer, config.seed, config.data_root)
     artefacts = Artefacts(config, task, tokenizer)
-    others = _with_same_teacher(trial, folder)
+    key = config.teacher_key()
+    others = [
+        other
+        for name, other in Store(folder).done().items()
+        if name != trial.id and other.config and stored_config(other).teacher_key() == key
+    ]
     check_data(folder, task, others)
     check_teacher(folder, config.backbone, artefacts.key, others)
     artefacts.teacher()
@@ -195,27 +193,22 @@ def prepare(trial: PlannedTrial, folder: Path) -> Artefacts:
 
 
 def needed(config: TrialConfig, reducer: TokenReducer) -> frozenset[str]:
-    """What a trial trains on beside the text: what its method needs, and what distillation does."""
+    """The artefacts that a trial trains on: those of its method, and those of distillation."""
     return reducer.needs | ({"teacher_logits"} if config.train.distillation else set())
 
 
-def _with_same_teacher(trial: PlannedTrial, folder: Path) -> list[Trial]:
-    """Other finished trials whose configuration asks for the same teacher."""
-    key = trial.config.teacher_key()
-    return [
-        other
-        for name, other in Store(folder).done().items()
-        if name != trial.id and other.config
-        if stored_config(other).teacher_key() == key
-    ]
-
-
-def _train_and_evaluate(trial: PlannedTrial, artefacts: Artefacts, folder: Path) -> dict[str, Any]:
-    config, task, model = trial.config, artefacts.task, f"models/{trial.id}"
+def _train_and_score(trial: PlannedTrial, folder: Path) -> dict[str, Any]:
+    """The fields of a row that a trial finds out; its model is saved."""
+    config = trial.config
+    check_comparable(folder, Store(folder).done().values(), config)
+    pretrained = read_config(config.backbone)
+    trial.check_fits(pretrained.num_hidden_layers, pretrained.hidden_size)
+    artefacts = prepare(trial, folder)
+    task, model = artefacts.task, f"models/{trial.id}"
     encoder = _start(trial, artefacts).to(device())
     attach = artefacts.attacher(needed(config, encoder.reducer))
     training = train(encoder, task.train, config.train, config.seed, attach)
-    evaluations = score(encoder, task, trial.budgets, trial.targets)
+    evaluations, unreached = score(encoder, task, trial.budgets, trial.targets)
     try:
         checkpoint.save(
             folder / model, encoder, artefacts.tokenizer, config.plugins, config.data.max_length
@@ -223,17 +216,15 @@ def _train_and_evaluate(trial: PlannedTrial, artefacts: Artefacts, folder: Path)
     except (OSError, SafetensorError) as error:  # a full disk, most of the time
         _remove_model(folder, trial.id, error)
         model = None
+    labels, notes = stored_labels(task), task.notes
+    data = {"fingerprint": task.fingerprint, "train": len(task.train), "labels": labels, **notes}
     return {
         "metric": task.metrics[0],
-        "teacher": {"key": artefacts.key, **artefacts.teacher_card()},
-        "data": {
-            "fingerprint": task.fingerprint,
-            "train": len(task.train),
-            "labels": stored_labels(task),
-            **task.notes,
-        },
+        "teacher": artefacts.record(),
+        "data": data,
         "training": training,
-        **evaluations,
+        "evaluations": evaluations,
+        **({} if unreached is None else {"unreached": unreached}),
         "model": model,
     }
 
@@ -246,27 +237,3 @@ def _start(trial: PlannedTrial, artefacts: Artefacts) -> ReducedEncoder:
     layers = None if from_teacher else config.layers
     n_labels = artefacts.task.n_labels
     return checkpoint.build(source, n_labels, trial.method, trial.params, layers, config.seed)
-
-
-def _known_fields(trial: PlannedTrial) -> dict[str, Any]:
-    """The fields of a row that are known before the trial runs."""
-    config = trial.config
-    return {
-        "trial_id": trial.id,
-        "status": "done",
-        "error": None,
-        "task": config.task,
-        "method": config.method,
-        "seed": config.seed,
-        "backbone": config.backbone,
-        "params": trial.params.model_dump(mode="json", by_alias=True),
-        "config": config.model_dump(mode="json"),
-        "created": datetime.now(UTC).isoformat(timespec="seconds"),
-        "machine": machine.record(),
-        "versions": machine.versions(),
-        "git_commit": machine.git_commit(),
-    }
-
-
-def _failure(kind: str, message: str) -> dict[str, Any]:
-    return {"status": "failed", "error": {"kind": kind, "message": message}}

@@ -15,12 +15,10 @@ import pytest
 
 import lotbench
 from lotbench import cli
-from lotbench.config.load import load_sweep
 from lotbench.engine.loading import locate, weight_bytes
 from lotbench.store.records import Trial
 from lotbench.store.store import Store
 from lotbench.study.checks import check_room
-from lotbench.study.plan import plan
 
 
 def ctrl_c(*_) -> None:
@@ -38,7 +36,7 @@ def test_ctrl_c_and_sigterm_say_what_is_kept(
     interrupt, code, said, monkeypatch, capsys, tmp_path, sweep_file
 ) -> None:
     monkeypatch.setattr("lotbench.console.show_log", lambda: None)
-    monkeypatch.setattr("lotbench.study.sweep.run_trials", interrupt)
+    monkeypatch.setattr("lotbench.study.cluster.run_trials", interrupt)
     given = ["lotbench", "sweep", str(sweep_file()), "--results", str(tmp_path)]
     monkeypatch.setattr("sys.argv", given)
     before = signal.getsignal(signal.SIGTERM)
@@ -73,16 +71,6 @@ def test_run_takes_the_lock_of_its_store(trial_file, tmp_path) -> None:
     with Store(tmp_path).lock(), pytest.raises(lotbench.InputError, match="another process is"):
         lotbench.run(trial_file("dense"), tmp_path)
     assert not Store(tmp_path).trials()
-
-
-def test_names_that_are_too_long_for_files_are_refused_before_training(
-    sweep_file, reviews, tmp_path, monkeypatch
-) -> None:
-    # A task and a plugin's method may have 100 letters each.
-    monkeypatch.setattr("lotbench.study.plan.LONGEST_ID", 110)
-    path = sweep_file(tasks={"x" * 100: {"source": str(reviews)}})
-    with pytest.raises(lotbench.InputError, match=r"sweep\.yaml:\d+: .* letters too long"):
-        plan(*load_sweep(path), tmp_path)
 
 
 def test_a_fault_of_the_data_has_the_key_of_a_trial_file(trial_file, tmp_path) -> None:
@@ -147,7 +135,7 @@ def test_a_disk_that_fills_up_costs_the_model_and_not_the_row(
 
 
 @pytest.mark.slow
-def test_a_damaged_cache_is_named_and_made_anew(tmp_path, trial_file, monkeypatch, caplog) -> None:
+def test_a_damaged_cache_is_named_and_rebuilt(tmp_path, trial_file, monkeypatch, caplog) -> None:
     monkeypatch.setenv("LOTBENCH_CACHE", str(tmp_path / "cache"))
     path = trial_file("lot", method={"name": "lot", "top_p": 0.3})
     wanted = lotbench.run(path, tmp_path / "store").evaluations
@@ -162,10 +150,10 @@ def test_a_damaged_cache_is_named_and_made_anew(tmp_path, trial_file, monkeypatc
         assert (
             f"{folder / name}: damaged" in caplog.text or f"{folder}/model: damaged" in caplog.text
         )
-        assert "made anew" in caplog.text and Path(name).name in caplog.text
+        assert "rebuilt" in caplog.text and Path(name).name in caplog.text
         if name != "model/training.json":  # it has the seconds of the training
             assert (folder / name).read_bytes() == whole
-    # As an older version wrote it, without checksums: shapes are checked, and nothing is made anew.
+    # As an older version wrote it, without checksums: shapes are checked, and nothing is rebuilt.
     card = json.loads((folder / "model/lotbench.json").read_text())
     del card["files"]
     (folder / "model/lotbench.json").write_text(json.dumps(card))

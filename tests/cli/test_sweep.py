@@ -15,13 +15,17 @@ import lotbench
 from lotbench import cli
 from lotbench.errors import InputError
 from lotbench.store.store import Store
-from lotbench.study import sweep as study_sweep
+from lotbench.study import cluster
 
 # Each starts Ray and trains: a quarter of a minute or more.
 pytestmark = pytest.mark.slow
 
 BROKEN = '''
+import torch
+
 from lotbench.reducer import Drop, TokenReducer
+
+torch.set_num_threads(3)  # every worker imports this file
 
 class Broken(TokenReducer):
     """Raises in its first layer."""
@@ -90,9 +94,9 @@ def test_a_sweep_from_start_to_figures_and_again(sweep_file, room, monkeypatch) 
     assert (room / "grave").exists()
     assert "halved seed=0: its worker died, tried again" in done.stderr
     assert "6/6, " in done.stderr and "3 trials ran, 0 were done before, 3 failed" in done.stdout
-    assert "RuntimeError: no decision today (broken.py, line 9, in before_layer)" in done.stderr
+    assert "RuntimeError: no decision today (broken.py, line 13, in before_layer)" in done.stderr
     assert "'crooked': before_layer of layer 0: keep has shape" in done.stderr
-    assert "KeyError: 'absent' (broken.py, line 24, in __init__)" in done.stderr
+    assert "KeyError: 'absent' (broken.py, line 28, in __init__)" in done.stderr
     assert "Traceback" not in done.stderr
     folder = room / "results/small"
     trials = {trial.method: trial for trial in Store(folder).trials()}
@@ -105,6 +109,7 @@ def test_a_sweep_from_start_to_figures_and_again(sweep_file, room, monkeypatch) 
         "unbuilt": "failed",
     }
     assert "no decision today" in trials["broken"].error.traceback
+    assert {own.training.threads for own in trials.values() if own.training} <= {1, 4}
     # The stored sweep has every value, so that it makes the same trials again.
     sweep = json.loads((folder / "sweep.json").read_text())
     assert sweep["teacher"] == trials["lot"].config["teacher"]
@@ -152,7 +157,7 @@ def test_a_failed_teacher_fails_its_trials_with_its_message(sweep_file, room) ->
 def test_a_sweep_names_file_and_line_of_missing_data_before_ray_starts(
     sweep_file, room, monkeypatch
 ) -> None:
-    monkeypatch.setattr(study_sweep, "run_trials", lambda *_: pytest.fail("Ray would start"))
+    monkeypatch.setattr(cluster, "run_trials", lambda *_: pytest.fail("Ray would start"))
     path = sweep_file(name="no-data", tasks={"reviews": {"source": str(room / "nowhere")}})
     with pytest.raises(InputError, match=rf"^{path}:{line(path, '  reviews:')}: .*no such folder"):
         cli.app(["sweep", str(path), "--results", str(room)], standalone_mode=False)

@@ -1,4 +1,4 @@
-"""The cache makes each thing once, and makes anew what is damaged."""
+"""The cache makes each thing once, and rebuilds what is damaged."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def shifted(path) -> None:
         (lambda path: np.save(path, np.array([{}]), allow_pickle=True), "damaged"),
     ],
 )
-def test_a_damaged_array_is_named_and_made_anew(tmp_path, caplog, damage, words) -> None:
+def test_a_damaged_array_is_named_and_rebuilt(tmp_path, caplog, damage, words) -> None:
     path = tmp_path / "saliency.npy"
     stored_array(path, (3, 2), lambda: WANTED)
     whole = path.read_bytes()
@@ -59,7 +59,7 @@ def test_a_damaged_array_is_named_and_made_anew(tmp_path, caplog, damage, words)
     assert stored_array(path, (3, 2), lambda: WANTED).tolist() == WANTED.tolist()
     assert path.read_bytes() == whole
     (note,) = caplog.messages
-    assert note.startswith(f"{path}: damaged (") and note.endswith("so it is made anew")
+    assert note.startswith(f"{path}: damaged (") and note.endswith("so it is rebuilt")
     assert re.search(words, note)
 
 
@@ -80,7 +80,7 @@ def test_a_damaged_folder_is_replaced_as_a_whole(tmp_path, caplog) -> None:
     once(folder, make, check)
     assert [path.name for path in folder.iterdir()] == ["weights"]
     check(folder)
-    assert caplog.messages == [f"{folder}: damaged (no weights), so it is made anew"]
+    assert caplog.messages == [f"{folder}: damaged (no weights), so it is rebuilt"]
 
 
 def test_what_cannot_be_made_leaves_the_old_file(tmp_path) -> None:

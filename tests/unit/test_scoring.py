@@ -6,6 +6,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
+from lotbench.store.frame import frame
 from stores import evaluation, trial, write
 from tiny_models import save, tiny_encoder
 
@@ -19,7 +20,6 @@ from lotbench.errors import InputError
 from lotbench.measure import launch
 from lotbench.measure.spec import DeviceSetting, Entry
 from lotbench.measure.worker import Worker
-from lotbench.store.frame import frame
 from lotbench.store.records import Trial
 from lotbench.store.store import Store
 from lotbench.store.timing_parts import Picked

@@ -6,16 +6,16 @@ import io
 
 import numpy as np
 import pytest
-from rich.console import Console
-from stores import contender, evaluation, failed, fill, fill_predicted, timing, trial, write
-
-from lotbench.report import readme
 from lotbench.report.bootstrap import Estimate
 from lotbench.report.content import read
 from lotbench.report.overview import AT_LEAST, overview
 from lotbench.report.rows import NONE
-from lotbench.report.tables import render
 from lotbench.report.words import TIMES, score_with_interval, with_interval
+from rich.console import Console
+from stores import contender, evaluation, failed, fill, fill_predicted, timing, trial, write
+
+from lotbench.report import readme
+from lotbench.report.tables import render
 
 NOTE = "the reference is the better of dense and the teacher on selection"
 

@@ -16,6 +16,7 @@ from lotbench.data.task import Task
 from lotbench.data.tokens import Split
 from lotbench.engine.encoder import ReducedEncoder
 from lotbench.reducer import Params, TokenReducer
+from lotbench.store.records import Unreached
 from lotbench.study.evaluate import score
 from lotbench.study.targets import TRIES, Budgets, find_budgets
 
@@ -158,25 +159,26 @@ def test_every_method_reaches_twice_the_speed_or_says_how_near_it_comes(
 ) -> None:
     encoder = tiny(registry.get(name))
     before = encoder.reducer.budget
-    result = score(encoder, task, [], [2.0, 1000.0])
+    evaluations, unreached = score(encoder, task, [], [2.0, 1000.0])
     assert encoder.reducer.budget == before
+    assert unreached
     # Not even one token a text is a thousand times faster.
-    assert result["unreached"][-1]["target"] == 1000.0
-    nearest = result["unreached"][-1]["nearest"]
-    *others, validation, selection = result["evaluations"]
+    assert unreached[-1].target == 1000.0
+    nearest = unreached[-1].nearest
+    *others, validation, selection = evaluations
     # The end of the method, without a target.
-    assert "target" not in validation
-    assert selection["flops_speedup"] == pytest.approx(nearest, rel=0.1)
-    rows = {row["split"]: row for row in others}
+    assert "target" not in validation.content()
+    assert selection.flops_speedup == pytest.approx(nearest, rel=0.1)
+    rows = {row.split: row for row in others}
     if nearest < 2:
         assert rows == {}
-        assert result["unreached"][0] == {"target": 2.0, "nearest": nearest}
+        assert unreached[0].content() == {"target": 2.0, "nearest": nearest}
         return
     assert set(rows) == {"validation", "selection"}
-    assert {row["target"] for row in rows.values()} == {2.0}
-    assert rows["selection"]["flops_speedup"] == pytest.approx(2, rel=0.1)
-    assert rows["selection"]["budget"] == rows["validation"]["budget"]
-    assert {row["budget"].name for row in rows.values()} == {encoder.reducer.budget_name}
+    assert {row.target for row in rows.values()} == {2.0}
+    assert rows["selection"].flops_speedup == pytest.approx(2, rel=0.1)
+    assert rows["selection"].budget == rows["validation"].budget
+    assert {row.budget.name for row in rows.values()} == {encoder.reducer.budget_name}
 
 
 def test_all_our_methods_but_those_without_a_budget_are_searchable() -> None:
@@ -200,10 +202,10 @@ def test_thresholds_of_ltp_at_or_below_zero_do_not_break_the_search(
     encoder = tiny(LearnedTokenPruning)
     with torch.no_grad():
         encoder.reducer.thresholds.copy_(torch.tensor(thresholds))
-    result = score(encoder, task, [], [1.3])
+    evaluations, unreached = score(encoder, task, [], [1.3])
     if reached:
-        assert result["unreached"] == []
-        assert result["evaluations"][1]["flops_speedup"] == pytest.approx(1.3, rel=0.1)
+        assert unreached == []
+        assert evaluations[1].flops_speedup == pytest.approx(1.3, rel=0.1)
     else:
-        assert result["unreached"] == [{"target": 1.3, "nearest": 1.0}]
-        assert [row["flops_speedup"] for row in result["evaluations"]] == [1.0, 1.0]
+        assert unreached == [Unreached(target=1.3, nearest=1.0)]
+        assert [row.flops_speedup for row in evaluations] == [1.0, 1.0]

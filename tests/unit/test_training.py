@@ -18,7 +18,6 @@ from lotbench.data.tokens import Split
 from lotbench.engine.encoder import ReducedEncoder
 from lotbench.errors import InputError
 from lotbench.reducer import Params, Stage, Step, TokenReducer
-from lotbench.store.records import Evaluation
 from lotbench.study.evaluate import evaluate, score
 from lotbench.study.training import NonFiniteLoss, losses, stage_steps, total_steps, train
 
@@ -59,6 +58,14 @@ def step_of(distillation: float) -> Step:
     return Step(Stage("fine-tune"), 0.0, torch.Generator(), distillation)
 
 
+def task_of(split: Split) -> SimpleNamespace:
+    return SimpleNamespace(validation=split, selection=split, metrics=("accuracy",))
+
+
+def accuracy(encoder: ReducedEncoder, split: Split) -> float:
+    return evaluate(encoder, task_of(split), "validation").metrics["accuracy"]
+
+
 def test_steps_are_whole_and_sum_to_the_total():
     # 3 epochs of ceil(25 / 8) = 4 steps; shares of 0.3 and 0.7 end at round(3.6) = 4 and 12.
     assert total_steps(25, config(), [Stage("all")]) == 12
@@ -89,7 +96,7 @@ def test_steps_final_is_exact_for_every_share(share):
 def test_a_stage_before_the_last_trains_on_top(fresh, split):
     # 24 texts in batches of 8 for one epoch: 3 steps, which are half of all.
     record = train(fresh(PowerBert, max_length=40), split, config(epochs=1, steps="final"), seed=0)
-    assert [stage["steps"] for stage in record["stages"]] == [3, 3]
+    assert [stage.steps for stage in record.stages] == [3, 3]
 
 
 def test_the_objective_of_a_classification(make_batch):
@@ -124,15 +131,15 @@ def test_a_stage_that_would_be_skipped_is_refused():
 
 
 def test_training_learns_and_repeats_to_the_last_bit(fresh, split):
-    before = evaluate(fresh(), split, ("accuracy",))["metrics"]["accuracy"]
+    before = accuracy(fresh(), split)
     weights = []
     for _ in range(2):
         encoder = fresh()
         record = train(encoder, split, config(epochs=20), seed=3)
         weights.append(encoder.backbone.model.state_dict())
-    after = evaluate(encoder, split, ("accuracy",))["metrics"]["accuracy"]
+    after = accuracy(encoder, split)
     assert after > before
-    assert (record["steps"], record["examples"]) == (60, 480)
+    assert (record.steps, record.examples) == (60, 480)
     assert all(torch.equal(weights[0][name], weights[1][name]) for name in weights[0])
 
 
@@ -205,13 +212,8 @@ def test_layer_decay_counts_from_the_last_layer_that_runs(fresh, split):
 
 def test_a_budget_for_each_layer_is_scored_beside_targets(fresh, split):
     encoder = fresh(RandomDrop, keep_ratio=[1.0, 0.5, 0.5])
-    task = SimpleNamespace(validation=split, selection=split, metrics=("accuracy",))
-    found = score(encoder, task, (), (1.5,))["evaluations"]
-    assert [own["budget"] and own["budget"].name for own in found] == ["keep_ratio"] * 2 + [
-        None
-    ] * 2
-    for own in found:
-        Evaluation.model_validate(own)
+    found, _ = score(encoder, task_of(split), (), (1.5,))
+    assert [own.budget and own.budget.name for own in found] == ["keep_ratio"] * 2 + [None] * 2
 
 
 def test_r_drop_pulls_two_passes_together(make_batch):
@@ -255,4 +257,4 @@ def test_a_model_that_is_not_finite_has_no_scores(fresh, split):
     with torch.no_grad():
         encoder.backbone.model.classifier.bias.fill_(torch.nan)
     with pytest.raises(FloatingPointError, match="24 of 24 texts"):
-        evaluate(encoder, split, ("accuracy",))
+        evaluate(encoder, task_of(split), "validation")

@@ -1,0 +1,138 @@
+"""Workers of Ray: each is set up and posts its progress to a board, which names those that hang."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import ray
+import torch
+
+from lotbench.config.sections import TrialConfig
+from lotbench.study.plan import PlannedTrial, resolve
+from lotbench.study.progress import listening, over_limit
+
+GRACE_SECONDS = 60.0
+"""Time after the limit in which a job can end by itself, at its next step."""
+LINE_SECONDS = 60.0
+"""Time between two lines on each job."""
+POST_SECONDS = 15.0
+QUIET_SECONDS = 120.0
+"""A job that has posted nothing for so long is said to be quiet."""
+WAITING = "waiting for Ray to start a worker"
+
+
+@dataclass
+class Job:
+    """The work of one worker: a trial, or the teacher of some trials."""
+
+    id: str
+    label: str
+    configs: list[dict[str, Any]]
+    """Of the trials, as JSON."""
+    seconds: float
+    """The time limit."""
+    folder: Path
+    """The store."""
+    threads: int
+    start: Path
+    """The folder in which the sweep was started."""
+    status: str = "started"
+    begun: float = 0.0
+    posted: float = 0.0
+    worker: Any = None
+    """The actor that runs it; None for a task of Ray."""
+
+
+class Board:
+    """The running jobs and their latest status; an actor of Ray."""
+
+    def __init__(self) -> None:
+        self.jobs: dict[str, Job] = {}
+        self.hung: set[str] = set()
+        self.said = time.monotonic()
+
+    def begin(self, job: Job) -> bool:
+        """Adds a job; False if it hung before, so that it must not be tried again."""
+        if job.id not in self.hung:
+            job.begun = job.posted = time.monotonic()
+            self.jobs[job.id] = job
+        return job.id not in self.hung
+
+    def post(self, job_id: str, status: str) -> None:
+        """Replaces the status of a job, if it is there."""
+        if job := self.jobs.get(job_id):
+            job.status, job.posted = status, time.monotonic()
+
+    def end(self, job_id: str) -> None:
+        """Removes a job, if it is there."""
+        self.jobs.pop(job_id, None)
+
+    def look(self) -> tuple[list[str], list[tuple[Job, str]]]:
+        """Once a minute a line on each job; and the jobs that hang past their limit, with a reason.
+
+        The latter are removed, since they must be ended.
+        """
+        now = time.monotonic()
+        hung = [job for job in self.jobs.values() if now > job.begun + job.seconds + GRACE_SECONDS]
+        for job in hung:
+            self.hung.add(job.id)
+            self.end(job.id)
+        why = "in a call that did not return, so its worker was ended; its last news was:"
+        reasons = [(job, f"{over_limit(job.seconds)} {why} {job.status}") for job in hung]
+        if now - self.said < LINE_SECONDS:
+            return [], reasons
+        self.said = now
+        return [_line(job, now) for job in self.jobs.values()] or [WAITING], reasons
+
+
+def _line(job: Job, now: float) -> str:
+    quiet = now - job.posted
+    if quiet < QUIET_SECONDS:
+        return f"{job.label}: {job.status}"
+    note = f"nothing new for {quiet / 60:.0f} min (train.max_minutes ends it)"
+    return f"{job.label}: {job.status}, {note}"
+
+
+@contextmanager
+def working(job: Job, board: Any) -> Iterator[list[PlannedTrial]]:
+    """The resolved trials of a job, in a worker that is set up and posts its progress.
+
+    Empty if the job must not be tried again.
+    """
+    # Relative paths of a sweep file are relative to where the sweep was started, but the workers of
+    # a running cluster are in the folder where the cluster was started.
+    with suppress(OSError):  # a machine without it can still read full paths
+        os.chdir(job.start)
+    context = ray.get_runtime_context()
+    job.worker = context.current_actor if context.get_actor_id() else None
+    if not ray.get(board.begin.remote(job)):
+        yield []
+        return
+    try:
+        trials = [resolve(TrialConfig(**config)) for config in job.configs]
+        torch.set_num_threads(job.threads)
+        with posting(lambda status: board.post.remote(job.id, status)):
+            yield trials
+    finally:
+        board.end.remote(job.id)
+
+
+@contextmanager
+def posting(post_status: Callable[[str], object]) -> Iterator[None]:
+    """Posts the progress while the block runs: on every new phase, otherwise every 15 s."""
+    last, at = "", 0.0
+
+    def listener(what: str, done: int, total: int) -> None:
+        nonlocal last, at
+        if what != last or time.monotonic() - at >= POST_SECONDS:
+            last, at = what, time.monotonic()
+            post_status(f"{what}, step {done} of {total}")
+
+    with listening(listener):
+        yield
