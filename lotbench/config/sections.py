@@ -172,9 +172,9 @@ class MeasureConfig(Section):
     ``backends`` are those of `lotbench.backends.chosen`.
     """
 
-    batch_sizes: Annotated[list[Positive], SOME, DISTINCT] = Field([1, 32])
-    threads: list[Positive | Literal["all"]] = Field([1], min_length=1)
-    devices: list[Device] = Field(["cpu"], min_length=1)
+    batch_sizes: Annotated[list[Positive], SOME, DISTINCT] = Field(default=[1, 32])
+    threads: list[Positive | Literal["all"]] = Field(default=[1], min_length=1)
+    devices: list[Device] = Field(default=["cpu"], min_length=1)
     backends: Backends | None = None
     targets: Targets | None = None
     examples: int = Field(default=64, ge=1, le=1_000_000)
@@ -190,7 +190,7 @@ class SweepConfig(Section):
     layers: Positive | None = None
     data_root: NonEmpty | None = None
     tasks: dict[Slug, Annotated[TaskConfig, BeforeValidator(_empty_if_none)]] = Field(min_length=1)
-    seeds: Annotated[list[Seed], SOME, DISTINCT] = Field([0])
+    seeds: Annotated[list[Seed], SOME, DISTINCT] = Field(default=[0])
     train: TrainConfig = TrainConfig()
     teacher: TeacherConfig | None = None
     methods: dict[Slug, Blocks] = Field(min_length=1)

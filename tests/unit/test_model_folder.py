@@ -84,7 +84,7 @@ def test_a_card_cannot_name_files_elsewhere(save) -> None:
         ("lotbench.json", {"max_length": 0}, r"lotbench\.json: max_length: .*1"),
         ("lotbench.json", {"max_length": "30"}, r"lotbench\.json: max_length"),
         ("lotbench.json", {"version": None}, r"lotbench\.json: version"),
-        ("lotbench.json", {"params": [1]}, r"lotbench\.json: params: a mapping"),
+        ("lotbench.json", {"params": [1]}, r"lotbench\.json: params: Input should be a mapping"),
         ("lotbench.json", {"params": {"kk": 3}}, r"lotbench\.json: params\.kk: unknown key"),
         ("lotbench.json", {"plugins": "x.py"}, r"lotbench\.json: plugins"),
         ("lotbench.json", {"method": ["lot"]}, r"lotbench\.json: method"),
