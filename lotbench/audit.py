@@ -110,15 +110,9 @@ def _unchecked(record: Trial | TimingPass | Map, rows: Rows) -> Iterator[str]:
     if isinstance(record, Trial):
         if record.config is None:
             yield "configuration"
-        if record.status == "done" and not all(own.predictions for own in record.evaluations):
-            yield "predictions"
-        if record.status == "done" and not (record.data and record.data.labels):
-            yield "labels"
     elif isinstance(record, TimingPass):
         if any(own.trial_id and own.trial_id not in rows for own in record.contenders):
             yield "rows of timed models"
-        if not all(own.samples for own in record.contenders):
-            yield "samples"
 
 
 def _provenance(record: Trial | TimingPass | Map) -> Iterator[Complaint]:
@@ -178,7 +172,7 @@ def _evaluations(trial: Trial) -> Iterator[Complaint]:
 def _scores(trial: Trial, own: Evaluation) -> Iterator[Complaint]:
     """The scores are those of the predictions and labels."""
     stored = ((trial.data and trial.data.labels) or {}).get(own.split)
-    if own.predictions is None or stored is None:
+    if stored is None:
         return
     if len(stored) != own.examples:
         yield "examples", f"{own.examples}, but there are {len(stored)} labels"
@@ -193,18 +187,14 @@ def _scores(trial: Trial, own: Evaluation) -> Iterator[Complaint]:
 
 def _flops(trial: Trial, own: Evaluation) -> Iterator[Complaint]:
     """The speed-up agrees with FLOPs, keep ratios and target."""
-    if own.flops_speedup is None:
-        return
-    if own.flops and own.dense_flops:
-        ratio = own.dense_flops / own.flops
-        if not _close(ratio, own.flops_speedup):
-            yield "flops_speedup", f"{own.flops_speedup:.6g}, but its FLOPs give {ratio:.6g}"
-    if own.keep_ratio and own.key_ratio and own.ffn_ratio:
-        means = [float(np.mean(each)) for each in (own.keep_ratio, own.key_ratio, own.ffn_ratio)]
-        low, high = _bounds(means, _longest(trial))
-        if not low <= 1 / own.flops_speedup <= high:
-            span = f"between {1 / high:.3g} and {1 / low:.3g}"
-            yield "flops_speedup", f"{own.flops_speedup:.4g}, but the keep ratios allow {span}"
+    ratio = own.dense_flops / own.flops
+    if not _close(ratio, own.flops_speedup):
+        yield "flops_speedup", f"{own.flops_speedup:.6g}, but its FLOPs give {ratio:.6g}"
+    means = [float(np.mean(each)) for each in (own.keep_ratio, own.key_ratio, own.ffn_ratio)]
+    low, high = _bounds(means, _longest(trial))
+    if not low <= 1 / own.flops_speedup <= high:
+        span = f"between {1 / high:.3g} and {1 / low:.3g}"
+        yield "flops_speedup", f"{own.flops_speedup:.4g}, but the keep ratios allow {span}"
     if own.target and own.split == "selection":
         off = own.flops_speedup / own.target
         if not 1 / (1 + TARGET) <= off <= 1 + TARGET:
@@ -249,16 +239,15 @@ def _shared(trial: Trial) -> Iterator[tuple[str, Any, Any]]:
         for split, labels in (data.labels or {}).items():
             yield f"data.labels.{split}", ("labels", own, split), labels
         for place, each in enumerate(trial.evaluations):
-            if each.dense_flops is not None:
-                group = "FLOPs", own, trial.backbone, str(config.get("layers")), each.split
-                yield f"evaluations.{place}.dense_flops", group, each.dense_flops
+            group = "FLOPs", own, trial.backbone, str(config.get("layers")), each.split
+            yield f"evaluations.{place}.dense_flops", group, each.dense_flops
     if teacher and teacher.key and teacher.metrics:
         yield "teacher.metrics", ("teacher", teacher.key), teacher.metrics
 
 
 def _pass(timing: TimingPass, rows: Rows) -> Iterator[Complaint]:
     """A pass agrees with itself and with the trials."""
-    by_name = {(own.name, timing.backend(own)): own for own in timing.contenders}
+    by_name = {(own.name, own.backend): own for own in timing.contenders}
     if len(by_name) < len(timing.contenders):
         yield "contenders", "two of one backend have the same name"
     yield from _references(timing, by_name)
@@ -271,33 +260,28 @@ def _pass(timing: TimingPass, rows: Rows) -> Iterator[Complaint]:
 
 def _references(timing: TimingPass, by_name: ByName) -> Iterator[Complaint]:
     """The dense models that others are measured against are timed, and the best is as claimed."""
-    fastest = timing.fastest or {}
-    for backend, name in fastest.items():
+    for backend, name in timing.fastest.items():
         if (name, backend) not in by_name:
             yield "fastest", f"no {name} in {backend} was timed"
-    if timing.best is None or not fastest:
+    if timing.best is None:
         return
-    best = by_name.get((fastest.get(timing.best, ""), timing.best))
+    best = by_name.get((timing.fastest.get(timing.best, ""), timing.best))
     if best is None:
         yield "best", f"{timing.best} has no dense model"
         return
-    if not _held(best):
+    if not best.scores["selection"].held:
         yield "best", f"dense in {timing.best} does not hold its score on selection"
-    for backend, name in fastest.items():
+    for backend, name in timing.fastest.items():
         own = by_name.get((name, backend))
-        if own and _held(own) and own.samples and len(own.samples) == len(best.samples or ()):
-            ratio = float(np.median(np.divide(best.samples or (), own.samples)))
+        if own and own.scores["selection"].held and len(own.samples) == len(best.samples):
+            ratio = float(np.median(np.divide(best.samples, own.samples)))
             if ratio > 1 + SLACK:
                 yield "best", f"dense in {backend} is {ratio:.3g} times faster"
 
 
-def _held(own: Contender) -> bool:
-    return bool(own.scores and "selection" in own.scores and own.scores["selection"].held)
-
-
 def _times(timing: TimingPass, own: Contender) -> Iterator[Complaint]:
     """The time per text is the median of the samples, and the shares are of the whole."""
-    if own.samples and own.seconds_per_example and timing.setting.examples:
+    if timing.setting.examples:
         median = float(np.median(own.samples)) / timing.setting.examples
         if not _close(own.seconds_per_example, median):
             yield "seconds_per_example", f"{own.seconds_per_example:.6g}, not {median:.6g}"
@@ -307,14 +291,13 @@ def _times(timing: TimingPass, own: Contender) -> Iterator[Complaint]:
 
 def _speedups(timing: TimingPass, own: Contender, by_name: ByName) -> Iterator[Complaint]:
     """The speed-ups are the medians of the ratios of the samples, round by round."""
-    backend, fastest, best = timing.backend(own), timing.fastest or {}, timing.best or ""
-    same = fastest.get(backend) or timing.fastest_dense or ""
+    backend, fastest, best = own.backend, timing.fastest, timing.best or ""
     for key, interval, dense in (
-        ("speedup", own.speedup, by_name.get((same, backend))),
+        ("speedup", own.speedup, by_name.get((fastest.get(backend, ""), backend))),
         ("speedup_padded", own.speedup_padded, by_name.get(("dense", backend))),
         ("speedup_best", own.speedup_best, by_name.get((fastest.get(best, ""), best))),
     ):
-        if interval is None or dense is None or not own.samples or not dense.samples:
+        if interval is None or dense is None:
             continue
         reference = np.array(dense.samples, float)
         if own.group is not None:
@@ -330,7 +313,7 @@ def _speedups(timing: TimingPass, own: Contender, by_name: ByName) -> Iterator[C
 
 def _rounds(timing: TimingPass, group: int, total: int) -> np.ndarray:
     """Which samples of a dense model, which is in all groups, are of one group's rounds."""
-    sizes = [[g.rounds] if isinstance(g.rounds, int) else g.rounds for g in timing.groups or []]
+    sizes = [group.rounds for group in timing.groups]
     # Process by process, and within a process group by group.
     owner = [
         number
@@ -348,14 +331,14 @@ def _against_row(timing: TimingPass, own: Contender, trial: Trial) -> Iterator[C
     scored = {each.split: each for each in trial.evaluations if each.budget == own.budget}
     if not scored:
         yield "budget", f"{own.trial_id} was not scored at {own.budget or 'no budget'}"
-    for split, score in (own.scores or {}).items():
+    for split, score in own.scores.items():
         row = scored.get(split)
         # The change is against the predictions of the row.
-        if row is None or row.predictions is None or score.score is None or score.change is None:
+        if row is None or score.score is None or score.change is None:
             continue
         before, expected = score.score - score.change, row.metrics.get(timing.metric or "")
         if expected is not None and abs(before - expected) > 1e-6:
             yield f"scores.{split}.score", f"less change {before:.6g}, the row has {expected:.6g}"
-        moved, flips = abs(score.change) * (row.examples or 0), score.flips
+        moved, flips = abs(score.change) * row.examples, score.flips
         if timing.metric == "accuracy" and flips is not None and moved > flips + 0.5:
             yield f"scores.{split}.flips", f"{flips} texts, but {moved:.0f} changed the score"

@@ -42,8 +42,7 @@ def _table(rows: list[Row]) -> str:
     for row in rows:
         own, (_, low, high) = row.evaluation, estimate(draws[row])
         value = "undefined" if row.score is None else f"{row.score:.4f} ({low:.4f} to {high:.4f})"
-        speed = "unknown" if own.flops_speedup is None else f"{own.flops_speedup:.2f}x"
         lines.append(
-            f"| {own.budget or 'none'} | {value} | {own.examples or 'unknown'} | {speed} |"
+            f"| {own.budget or 'none'} | {value} | {own.examples} | {own.flops_speedup:.2f}x |"
         )
     return "\n".join(lines)

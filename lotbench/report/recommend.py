@@ -66,7 +66,8 @@ class Option:
     @property
     def p95(self) -> float:
         """Seconds of a call that 95% of the calls keep to."""
-        return self.measured.contender.call_seconds.p95
+        calls = self.measured.contender.call_seconds
+        return calls.p95 if calls else np.inf
 
     def excess(self, limits: Limits) -> tuple[float, float]:
         """How far past the limits: points, and the share of the allowed seconds; 0 if it keeps."""

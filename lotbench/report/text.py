@@ -45,7 +45,7 @@ def task_name(task: str) -> str:
 def backbones(runs: Sequence[Run]) -> str:
     """The backbones of the trials, with the number of layers."""
     names = sorted({backbone_name(run.trial.backbone) for run in runs if run.trial.backbone})
-    ratios = [own.keep_ratio or () for run in runs for own in run.trial.evaluations]
+    ratios = (own.keep_ratio for run in runs for own in run.trial.evaluations)
     layers = max(map(len, ratios), default=0)
     words = listed(names) or "unknown backbone"
     return f"{words} ({count(layers, 'layer')})" if layers else words

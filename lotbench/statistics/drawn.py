@@ -102,7 +102,7 @@ def drawn(rows: Iterable[Row], draws: dict[Row, np.ndarray]) -> Drawn:
         found = [by_split[split].get(seed) for seed in seeds]
         sides[split] = Side(
             np.stack([missing if row is None else draws[row] for row in found]),
-            np.array([np.nan if row is None else _speedup(row) for row in found]),
+            np.array([row.evaluation.flops_speedup if row else np.nan for row in found]),
             tuple(None if row is None else _labels(row) for row in found),
         )
     return Drawn(seeds, sides)
@@ -124,11 +124,6 @@ def draws_of(rows: Sequence[Row]) -> dict[Row, np.ndarray]:
         scores = bootstrap.scores(metric, predictions, labels, weights)
         found.update(zip(own, scores, strict=True))
     return found
-
-
-def _speedup(row: Row) -> float:
-    speedup = row.evaluation.flops_speedup
-    return np.nan if speedup is None else speedup
 
 
 def _labels(row: Row) -> np.ndarray:

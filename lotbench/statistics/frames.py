@@ -137,7 +137,7 @@ def error_text(run: Run) -> str:
 
 def _of_evaluation(row: Row) -> Columns:
     own = row.evaluation
-    ratios = own.keep_ratio or []
+    ratios = own.keep_ratio
     found: Columns = {f"keep_ratio.{layer}": ratio for layer, ratio in enumerate(ratios)}
     found |= {f"metric.{name}": value for name, value in own.metrics.items()}
     fields = ("split", "target", "examples", "flops", "dense_flops", "flops_speedup")
@@ -156,7 +156,7 @@ def _of_evaluation(row: Row) -> Columns:
 def _of_contender(timing: TimingPass, own: Contender) -> Columns:
     setting, calls = timing.setting, own.call_seconds
     found: Columns = {name: getattr(setting, name) for name in ("device", "threads", "batch_size")}
-    found |= {f"score_{split}": score.score for split, score in (own.scores or {}).items()}
+    found |= {f"score_{split}": score.score for split, score in own.scores.items()}
     found |= {name: getattr(calls, name) for name in ("p50", "p90", "p95", "p99") if calls}
     found |= {f"share.{name}": share for name, share in (own.time_shares or {}).items()}
     fields = ("trial_id", "backend", "flops_speedup", "peak_bytes")

@@ -14,15 +14,9 @@ ROUNDS = 3
 
 
 def call_seconds(timed: Measured) -> Estimate:
-    """Seconds of a call, which is one batch: the median over rounds, with its 95% interval.
-
-    Without stored rounds, there is no interval.
-    """
+    """Seconds of a call, which is one batch: the median over rounds, with its 95% interval."""
     timing, own = timed
-    assert own.seconds_per_example is not None, "a candidate has it"
     value = own.seconds_per_example * timing.setting.batch_size
-    if not own.samples:
-        return Estimate(value, np.nan, np.nan)
     medians = _medians(np.asarray(own.samples, float), _processes(timed), 0)
     return estimate(value * medians / medians[0])
 
@@ -33,10 +27,6 @@ def times_slower(slow: Measured, fast: Measured) -> Estimate:
     Models of one group are compared round by round.
     """
     (pass_a, a), (pass_b, b) = slow, fast
-    assert a.seconds_per_example and b.seconds_per_example, "a candidate has it"
-    value = a.seconds_per_example / b.seconds_per_example
-    if not a.samples or not b.samples:
-        return Estimate(value, np.nan, np.nan)
     one, other = np.asarray(a.samples, float), np.asarray(b.samples, float)
     if pass_a is pass_b and a.group == b.group and len(one) == len(other):
         draws = _medians(one / other, _processes(slow), 0)
@@ -54,12 +44,11 @@ def is_tie(ratio: Estimate, slow: Measured, fast: Measured) -> bool:
 def _processes(timed: Measured) -> list[int]:
     """The rounds of each process that timed a contender."""
     timing, own = timed
-    groups = timing.groups or []
+    groups = timing.groups
     mine = groups if own.group is None else groups[own.group : own.group + 1]
-    rounds = [[each.rounds] if isinstance(each.rounds, int) else each.rounds for each in mine]
     # A process times all groups, and a dense model in each of them.
-    counts = [sum(own) for own in zip_longest(*rounds, fillvalue=0)]
-    return counts if sum(counts) == len(own.samples or []) else [len(own.samples or [])]
+    counts = [sum(own) for own in zip_longest(*(each.rounds for each in mine), fillvalue=0)]
+    return counts if sum(counts) == len(own.samples) else [len(own.samples)]
 
 
 def _medians(values: np.ndarray, processes: list[int], key: int) -> np.ndarray:

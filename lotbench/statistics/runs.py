@@ -143,4 +143,4 @@ def setting_of(trial: Trial) -> str:
 
 
 def _layers(trial: Trial) -> int:
-    return max((len(own.keep_ratio or ()) for own in trial.evaluations), default=0)
+    return max((len(own.keep_ratio) for own in trial.evaluations), default=0)

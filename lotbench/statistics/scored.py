@@ -101,7 +101,6 @@ def _scored(
     by_seed = {seed: by_seed[seed] for seed in sorted(by_seed)}
     seeds, trial = tuple(by_seed), rows[0].run.trial
     speedups = [each.evaluation.flops_speedup for each in by_seed.values()]
-    known = [each for each in speedups if each is not None]
     score = own.score("validation", seeds) if seeds else None
     gain = UNKNOWN
     if score is not None and reference is not None:
@@ -116,7 +115,7 @@ def _scored(
         own,
         UNKNOWN if score is None else estimate(score),
         gain,
-        Estimate(float(np.mean(known)), min(known), max(known)) if known else UNKNOWN,
+        Estimate(float(np.mean(speedups)), min(speedups), max(speedups)) if seeds else UNKNOWN,
         tuple(map(float, np.mean(ratios, axis=0))) if ratios else (),
         in_best_backend(by_seed, clocks),
         in_every_backend(by_seed, clocks),

@@ -136,7 +136,6 @@ def _timed(where: Where, found: list[tuple[Row, Measured, float | None]]) -> Tim
     known = [each for each in best if each is not None]
     # Some passes have no FLOPs of their texts; the FLOPs of the split are used instead.
     flops = [row.evaluation.flops_speedup if own is None else own for row, _, own in found]
-    counted = [np.nan if each is None else each for each in flops]
     sections = dict.fromkeys(name for own in contenders for name in own.time_shares or ())
     return Timed(
         where,
@@ -144,7 +143,7 @@ def _timed(where: Where, found: list[tuple[Row, Measured, float | None]]) -> Tim
         len(found),
         _over_seeds(known) if len(known) == len(best) else None,
         _over_seeds([own.speedup for own in contenders]),
-        Estimate(float(np.mean(counted)), min(counted), max(counted)),
+        Estimate(float(np.mean(flops)), min(flops), max(flops)),
         any(each.flagged for each in known),
         any(each.noisy for each in known),
         {

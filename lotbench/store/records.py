@@ -59,23 +59,23 @@ class Evaluation(Record):
     """``validation`` (for reports) or ``selection`` (to choose a model)."""
     target: Ratio | None = None
     """The FLOPs speed-up that the budget was searched for, on the selection split."""
-    examples: Count | None = None
+    examples: Count
     """Texts of the split."""
     metrics: dict[str, Score | None]
     """Scores by metric, from 0 to 1, correlations from -1 to 1; null where undefined."""
-    flops: Flops | None = None
+    flops: Flops
     """FLOPs per text without padding, mean over the split."""
-    dense_flops: Flops | None = None
+    dense_flops: Flops
     """FLOPs per text of the dense model."""
-    flops_speedup: Ratio | None = None
+    flops_speedup: Ratio
     """Dense FLOPs over FLOPs, both summed over the split."""
-    keep_ratio: list[Share] | None = None
+    keep_ratio: list[Share]
     """Tokens computed over all tokens, per layer; shape (layers,)."""
-    key_ratio: list[Share] | None = None
+    key_ratio: list[Share]
     """Tokens that serve as keys over all tokens, per layer; shape (layers,)."""
-    ffn_ratio: list[Share] | None = None
+    ffn_ratio: list[Share]
     """Tokens in the feed-forward over all tokens, per layer; shape (layers,)."""
-    predictions: str | list[Number] | None = None
+    predictions: str | list[Number]
     """Prediction for each text of the split, in order; see `lotbench.store.predictions`."""
 
 
@@ -158,6 +158,8 @@ class Trial(Stored):
             (f"teacher.predictions.{split}", split, own) for split, own in teacher.items()
         ]
         for name, split, stored in predicted:
+            if split not in labels:
+                raise ValueError(f"data.labels has none of the {split} split")
             check_answers(name, stored, classes, labels.get(split))
         return self
 
@@ -203,23 +205,21 @@ class TimingPass(Stored):
     allocator: dict[str, str] | None = None
     """Variables of the C library's memory allocator that were set."""
     task: FileName
-    protocol: Count = 1
+    protocol: Count
     """Version of the rules of measurement."""
-    engine: Count = 1
+    engine: Count
     """Version of the packed code; versions differ in speed."""
     setting: TimingSetting
     dense_model: str | None = None
     """Trial id of the dense model, or the key of its teacher."""
     metric: str | None = None
     """The main metric, which ``scores`` are in."""
-    fastest_dense: str | None = None
-    """In older passes the name of the dense model that speed-ups are measured against."""
-    fastest: dict[str, str] | None = None
+    fastest: dict[str, str]
     """By backend, the name of the faster dense model: the reference of ``x same``."""
     best: FileName | None = None
     """The backend whose fastest dense model is the reference of ``x best``."""
     noise_floor: NoiseFloor | None = None
-    groups: list[Group] | None = None
+    groups: list[Group]
     contenders: list[Contender]
     unable: list[Unable] | None = None
     """Models that a backend cannot run."""
@@ -237,13 +237,9 @@ class TimingPass(Stored):
             picked and (picked.examples, picked.run),
             self.protocol,
             self.engine,
-            tuple(self.setting.backends or ()),
-            backends.runtimes(self.setting.backends or (), versions),
+            tuple(self.setting.backends),
+            backends.runtimes(self.setting.backends, versions),
         )
-
-    def backend(self, contender: Contender) -> str:
-        """What ran a contender, in older passes too."""
-        return contender.backend or f"torch-{self.setting.dtype}"
 
 
 class MapSetting(Record):

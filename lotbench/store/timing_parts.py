@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Self
+from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
@@ -63,6 +63,10 @@ class BackendScore(Record):
         return self.change is not None and self.change >= -TOLERANCE - 1e-9
 
 
+Scores = dict[Literal["selection", "validation"], BackendScore]
+"""Scores by split."""
+
+
 class CallSeconds(Record):
     """How long one call, which is one batch, takes."""
 
@@ -70,7 +74,7 @@ class CallSeconds(Record):
     """Median seconds of a call."""
     p90: Seconds
     """90th percentile."""
-    p95: Seconds | None = None
+    p95: Seconds
     """95th percentile."""
     p99: Seconds
     """99th percentile; close to the maximum unless there are hundreds of calls."""
@@ -83,29 +87,28 @@ class Contender(Record):
 
     name: str
     """Unique in its pass and backend: trial id and budget, or ``dense`` or ``dense-packed``."""
-    backend: FileName | None = None
-    """What runs the model (`lotbench.backends`); null in older passes: torch in
-    `TimingSetting.dtype`."""
+    backend: FileName
+    """What runs the model; see `lotbench.backends`."""
     group: Count | None = None
     """Number of the group timed in the same rounds; null for dense models, which are in all."""
-    seconds_per_example: Seconds | None = None
+    seconds_per_example: Seconds
     """Median seconds of a pass over all batches, per text."""
-    samples: list[Seconds] | None = None
+    samples: list[Seconds] = Field(min_length=1)
     """Seconds of each pass over all batches, process by process; shape (rounds,)."""
     speedup: Interval
     """``x same``: how many times faster than the fastest dense model of the same backend, paired by
     round."""
-    speedup_padded: Interval | None = None
+    speedup_padded: Interval
     """The same against the padded dense model of the same backend."""
-    flagged: bool | None = None
+    flagged: bool
     """As `Speedup.flagged`, for ``speedup``."""
-    noisy: bool | None = None
+    noisy: bool
     """As `Speedup.noisy`, for ``speedup``."""
     speedup_best: Speedup | None = None
     """``x best``: how many times faster than the fastest dense model of any backend in the pass
-    that holds its score; null in older passes, and if no dense model holds it."""
-    scores: dict[str, BackendScore] | None = None
-    """The score in this backend by split: ``selection`` and ``validation``."""
+    that holds its score; null if no dense model holds it."""
+    scores: Annotated[Scores, Field(min_length=2)]
+    """The score in this backend by split."""
     trial_id: str | None = None
     """Null for the dense models."""
     budget: StoredBudget = None
@@ -146,8 +149,8 @@ class Unable(Record):
 class Group(Record):
     """Contenders that were timed in the same rounds."""
 
-    rounds: Count | list[Count]
-    """Rounds of each process; shape (processes,).  One number if there was one process."""
+    rounds: list[Count]
+    """Rounds of each process; shape (processes,)."""
 
 
 class Picked(Record):
@@ -168,10 +171,8 @@ class TimingSetting(Record):
     """Marketing name of the processor or GPU."""
     threads: Annotated[int, Field(ge=1)]
     """CPU threads."""
-    dtype: FileName | None = None
-    """In older passes the number format of all models: ``fp32`` or ``bf16``; else null."""
-    backends: list[FileName] | None = None
-    """The backends of the pass; each has dense models.  Null in older passes."""
+    backends: list[FileName]
+    """The backends of the pass; each has dense models."""
     batch_size: Count
     """Texts per batch."""
     examples: Count | None = None
@@ -190,6 +191,5 @@ class TimingSetting(Record):
 
     @property
     def label(self) -> str:
-        """The setting in one word, such as ``cpu-1t-b32``; older passes end in ``-fp32``."""
-        dtype = f"-{self.dtype}" if self.dtype else ""
-        return f"{self.device}-{self.threads}t-b{self.batch_size}{dtype}"
+        """The setting in one word, such as ``cpu-1t-b32``."""
+        return f"{self.device}-{self.threads}t-b{self.batch_size}"

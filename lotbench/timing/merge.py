@@ -76,7 +76,7 @@ def merge(spec: PassSpec, results: Sequence[WorkerResult], batch_size: int) -> T
 
 def _completed(row: Contender, groups: Sequence[Sequence[GroupTimes]]) -> Contender:
     """The row with its call seconds and observations added."""
-    name = key(row.name, row.backend or "")
+    name = key(row.name, row.backend)
     own = [process for group in groups for process in group if name in process.samples]
     calls = protocol.pool([process.calls for process in own], [name])[name]
     found: dict[str, Any] = {"call_seconds": protocol.percentiles(calls)}
