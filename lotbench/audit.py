@@ -110,9 +110,10 @@ def _unchecked(record: Trial | TimingPass | Map, rows: Rows) -> Iterator[str]:
     if isinstance(record, Trial):
         if record.config is None:
             yield "configuration"
-    elif isinstance(record, TimingPass):
-        if any(own.trial_id and own.trial_id not in rows for own in record.contenders):
-            yield "rows of timed models"
+    elif isinstance(record, TimingPass) and any(
+        own.trial_id and own.trial_id not in rows for own in record.contenders
+    ):
+        yield "rows of timed models"
 
 
 def _provenance(record: Trial | TimingPass | Map) -> Iterator[Complaint]:

@@ -60,6 +60,8 @@ def validate(model: type[Checked], data: Any, report: Wording) -> Checked:
 
 def first_fault(error: ValidationError) -> str:
     """The first fault of a record with its key path, such as ``seed: required, but missing``."""
+    if any(fault["type"] == "recursion_depth_exceeded" for fault in error.errors()):
+        return "nested too deeply"
     found = [
         (tuple(part for part in fault["loc"] if part not in NUMBERS), fault)
         for fault in error.errors(include_url=False)

@@ -42,7 +42,7 @@ def sweep(
 
         show_table(preview(planned))
         return
-    from lotbench.study.sweep import run_sweep
+    from lotbench.sweep import run_sweep
 
     with kept("finished trials and timing passes are kept; run it again to go on"):
         done = run_sweep(planned, address)

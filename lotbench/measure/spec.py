@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from lotbench import backends
 from lotbench.budget import Budget
-from lotbench.store.timing_parts import BackendScore, Picked, Unable
+from lotbench.store.timing_parts import Picked, Scores, Unable
 
 Samples = dict[str, list[float]]
 """Lists of seconds by contender, each entry for one pass or one call."""
@@ -61,7 +61,7 @@ class Entry:
     budget: Budget | None = None
     backend: str = backends.TORCH
     graph: str | None = None
-    scores: dict[str, BackendScore] = field(default_factory=dict)
+    scores: Scores = field(default_factory=dict)
 
     @property
     def key(self) -> str:

@@ -26,7 +26,7 @@ def write(study: Study, figures: list[Path]) -> Path | None:
     warning says so, and the result is None.
     """
     path = study.folder / "README.md"
-    if path.exists() and WRITTEN not in path.read_text(encoding="utf-8"):
+    if path.exists() and (not path.is_file() or WRITTEN not in path.read_text(encoding="utf-8")):
         log.warning("%s: not replaced, `lotbench plot` did not write it", path)
         return None
     write_text(path, page(study, figures))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import reprlib
 from typing import Annotated, Any
 
 from pydantic import (
@@ -13,7 +12,6 @@ from pydantic import (
     Field,
     JsonValue,
     PlainSerializer,
-    ValidationError,
 )
 
 from lotbench.budget import Budget
@@ -77,16 +75,3 @@ class Record(BaseModel):
     def content(self) -> dict[str, Any]:
         """The content of the file, in the order of the fields, without defaults."""
         return self.model_dump(exclude_unset=True)
-
-
-def complaint(error: ValidationError) -> str:
-    """The first fault of a record: its key path, the message and the given value."""
-    fault = error.errors(include_url=False)[0]
-    if fault["type"] == "recursion_depth_exceeded":
-        return "nested too deeply"
-    # For a union, pydantic adds the name of the branch to the path.
-    path = ".".join(str(part) for part in fault["loc"] if part not in ("int", "float"))
-    message = fault["msg"].removeprefix("Value error, ")
-    if fault["type"] not in ("missing", "value_error"):
-        message += f" (given: {reprlib.repr(fault['input'])})"
-    return f"{path}: {message}" if path else message

@@ -11,8 +11,9 @@ from pydantic import ValidationError
 
 from lotbench.errors import InputError
 from lotbench.store import files
-from lotbench.store.record import Record, complaint
+from lotbench.store.record import Record
 from lotbench.store.records import Map, Stored, SweepRecord, TimingPass, Trial
+from lotbench.validation import first_fault
 
 log = logging.getLogger(__name__)
 
@@ -146,6 +147,6 @@ def _checked(kind: type[AnyRecord], path: Path) -> AnyRecord:
     try:
         return kind.model_validate(files.read_json(path))
     except ValidationError as error:
-        raise ValueError(complaint(error)) from None
+        raise ValueError(first_fault(error)) from None
     except OSError as error:
         raise ValueError(error.strerror) from None

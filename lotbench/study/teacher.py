@@ -146,8 +146,12 @@ class Artefacts:
         ).to(device())
         split, settings = self.task.train, config.teacher
         training = train(encoder, split, settings, config.seed, r_drop=settings.r_drop)
-        metrics = {name: evaluate(encoder, self.task, name).metrics for name in SPLITS}
-        content = {"training": training.content(), "metrics": metrics}
+        found = {name: evaluate(encoder, self.task, name) for name in SPLITS}
+        content = {
+            "training": training.content(),
+            "metrics": {name: own.metrics for name, own in found.items()},
+            "predictions": {name: own.predictions for name, own in found.items()},
+        }
         place.mkdir()
         # Before the model, whose card has the checksum of each file.
         (place / TRAINING).write_text(json.dumps(content))

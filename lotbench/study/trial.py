@@ -23,7 +23,6 @@ from lotbench.errors import InputError
 from lotbench.reducer import TokenReducer
 from lotbench.store.files import as_json
 from lotbench.store.parts import Failure
-from lotbench.store.record import complaint
 from lotbench.store.records import Trial
 from lotbench.store.store import Store
 from lotbench.study.checks import (
@@ -38,6 +37,7 @@ from lotbench.study.plan import PlannedTrial
 from lotbench.study.progress import TimeUp, limited
 from lotbench.study.teacher import Artefacts
 from lotbench.study.training import NonFiniteLoss, device, train
+from lotbench.validation import first_fault
 
 log = logging.getLogger(__name__)
 
@@ -130,7 +130,7 @@ def _failure(error: BaseException, trial: PlannedTrial) -> Failure:
         case TimeUp():
             return Failure(kind=TIME_LIMIT, message=str(error))
         case ValidationError():  # a value that the record does not allow
-            return Failure(kind="ValueError", message=complaint(error))
+            return Failure(kind="ValueError", message=first_fault(error))
         case InputError():
             return Failure(kind="bad input", message=str(error))
         case NonFiniteLoss():

@@ -29,13 +29,12 @@ from lotbench.metrics import REGRESSION, compute_metrics, predictions
 from lotbench.store.files import write_json
 from lotbench.store.predictions import decode
 from lotbench.store.records import Trial
-from lotbench.store.timing_parts import BackendScore
+from lotbench.store.timing_parts import BackendScore, Scores
 from lotbench.study.cache import cache_folder
 from lotbench.study.evaluate import BATCH_SIZE, SPLITS
 
 log = logging.getLogger(__name__)
 
-Scores = dict[str, BackendScore]
 SCORES = TypeAdapter(Scores)
 Predicted = tuple[float | None, np.ndarray]
 """Main metric (None where undefined) and predictions (N,) of a model on a split."""

@@ -27,6 +27,7 @@ from lotbench.report.figures import (
 from lotbench.report.figures.base import reduced
 from lotbench.report.tables.all_tasks import drops_of
 from lotbench.statistics.study import Study
+from lotbench.store.files import subfolder
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -54,7 +55,7 @@ def draw(study: Study) -> list[Path]:
     """
     for sentence in missing(study):
         log.warning(sentence)
-    folder, files = study.folder / "figures", []
+    folder, files = subfolder(study.folder, "figures"), []
     with style.drawing():
         for task in study.references:
             for name, figure in FIGURES.items():

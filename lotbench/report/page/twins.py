@@ -7,7 +7,7 @@ from pathlib import Path
 
 from lotbench.report.page.chapters import StorePage
 from lotbench.report.tables.render import Table, as_csv, latex, markdown, plain
-from lotbench.store.files import write_text
+from lotbench.store.files import subfolder, write_text
 
 
 def write(stores: Sequence[StorePage], compared: Table | None, page: Path) -> list[Path]:
@@ -15,8 +15,7 @@ def write(stores: Sequence[StorePage], compared: Table | None, page: Path) -> li
 
     They are ``tables.md``, ``tables.tex``, ``<store>-<task>-<table>.csv`` and ``all-tasks.csv``.
     """
-    folder = page.with_name(f"{page.stem}-tables")
-    folder.mkdir(exist_ok=True)
+    folder = subfolder(page.parent, f"{page.stem}-tables")
     named = dict(_tables(stores, compared))
     parts = [r"% Needs \usepackage{booktabs,longtable}."]
     parts += [latex(table, f"tab:{name}") for name, table in named.items()]
