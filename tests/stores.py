@@ -24,7 +24,7 @@ def evaluation(
     score: float | None, speedup: float, budget: dict | None = None, **more: Any
 ) -> dict:
     """An evaluation of two layers that keep 1 and 1 / speedup of the tokens; see `labels`."""
-    right = round(TEXTS * (score or 0))
+    right = round(TEXTS * score) if isinstance(score, float) and 0 <= score <= 1 else 0
     return {
         "budget": budget or {},
         "split": "validation",
@@ -34,7 +34,7 @@ def evaluation(
         "flops": 600.0 / speedup,
         "dense_flops": 600.0,
         "flops_speedup": speedup,
-        "keep_ratio": [1.0, 1 / speedup],
+        **dict.fromkeys(("keep_ratio", "key_ratio", "ffn_ratio"), [1.0, 1 / speedup]),
         **more,
     }
 
@@ -79,6 +79,7 @@ def contender(name: str, speedup: float, trial_id: str | None = None, **more: An
         "trial_id": trial_id,
         "budget": {},
         "seconds_per_example": 0.01 / speedup,
+        "samples": [1.0 / speedup] * 4,
         "speedup": interval,
         "speedup_padded": padded,
         "speedup_best": interval | flags,
@@ -128,7 +129,11 @@ def timing(name: str, created: str, contenders: list[dict], **setting: Any) -> d
         "created": created,
         "task": "toy",
         "metric": "accuracy",
+        "protocol": 1,
+        "engine": 1,
+        "fastest": {},
         "best": "torch-fp32",
+        "groups": [],
         "setting": {
             **where,
             "backends": ["torch-fp32"],

@@ -63,8 +63,12 @@ class Rows:
                     "split": split,
                     "target": target,
                     "budget": {"k": target or 0},
+                    "examples": len(hits),
                     "metrics": {"accuracy": float(np.mean(hits))},
+                    "flops": 600 / speedup,
+                    "dense_flops": 600,
                     "flops_speedup": speedup,
+                    **dict.fromkeys(("keep_ratio", "key_ratio", "ffn_ratio"), [1 / speedup]),
                     "predictions": "".join(map(str, hits)),
                 }
             )

@@ -12,13 +12,16 @@ HEAVY = {
     *("torch", "transformers", "datasets", "ray", "pandas", "matplotlib", "scipy", "fvcore"),
     *("moocore", "onnx", "onnxruntime", "openvino"),
 }
-MODULES = ("lotbench", "lotbench.machine", "lotbench.deploy.session", "lotbench.measure.launch")
+MODULES = (
+    *("lotbench", "lotbench.audit", "lotbench.machine"),
+    *("lotbench.deploy.session", "lotbench.measure.launch"),
+)
 PACKAGES = (
     "lotbench.cli",
     "lotbench.config",
     "lotbench.store",
+    "lotbench.statistics",
     "lotbench.report",
-    "lotbench.audit",
 )
 CODE = f"""
 import pkgutil, sys
