@@ -69,20 +69,13 @@ def select(
             names = backends.chosen(config.backends, device)
             today = _conditions(device, picked, names)
             timed = _timed(each for each in known if each.task == task and each.conditions == today)
-            # In this order, so that what shares a loaded model is together.
-            wanted = [
-                replace(each, backend=name)
-                for budgets in models
-                for name in names
-                if not backends.BY_NAME[name].compiled
-                for each in budgets
-            ]
-            missing = {
-                setting: [each for each in wanted if not timed >= _needed(each, setting, sizes)]
+            wanted = _in_backends(models, names)
+            entries = {
+                setting: missing
                 for setting in on_device
+                if (missing := [e for e in wanted if not timed >= _needed(e, setting, sizes)])
             }
-            if any(missing.values()):
-                entries = {setting: some for setting, some in missing.items() if some}
+            if entries:
                 found.append(Selection(own, device, names, sizes, picked, entries))
     return found
 
@@ -152,6 +145,12 @@ def _entries(
         )
         for budget in dict.fromkeys(budgets)
     ]
+
+
+def _in_backends(models: list[list[Entry]], names: list[str]) -> list[Entry]:
+    """Each model in each backend at each budget, so that what shares a loaded model is together."""
+    reducing = [name for name in names if not backends.BY_NAME[name].compiled]
+    return [replace(each, backend=name) for own in models for name in reducing for each in own]
 
 
 def _conditions(device: str, picked: Picked, names: list[str]) -> Conditions:
