@@ -172,8 +172,7 @@ class Router(nn.Module):
         """``(T, D) -> (T, 2)``."""
         mean = segment_mean(hidden.detach(), layout) if self.context else None
 
-        def logits(rows: slice) -> Tensor:
-            x = hidden[rows]
+        def logits(x: Tensor, rows: slice) -> Tensor:
             if mean is not None and layout.batch_size > 1:
                 x = mean.index_select(0, layout.sequence[rows]).add_(x)
             elif mean is not None:

@@ -291,17 +291,18 @@ def unpad(padded: Tensor, layout: Ragged) -> Tensor:
     return flat.index_select(0, layout.sequence * layout.max_length + layout.position)
 
 
-def in_parts(compute: Callable[[slice], Tensor], hidden: Tensor, layout: Ragged) -> Tensor:
-    """``compute`` of slices of the rows of ``hidden`` (T, D), joined.
+def in_parts(compute: Callable[[Tensor, slice], Tensor], hidden: Tensor, layout: Ragged) -> Tensor:
+    """``compute(hidden[rows], rows)`` of slices of the rows of ``hidden`` (T, D), joined.
 
     On a CPU without gradients, a slice is so short that its states stay in the cache; elsewhere it
     is all rows.
     """
     together = layout.known_sizes is None or torch.is_grad_enabled() or not hidden.is_cpu
     if together or layout.total <= CACHED_TOKENS:
-        return compute(slice(None))
+        return compute(hidden, slice(None))
     starts = range(0, layout.total, CACHED_TOKENS)
-    return torch.cat([compute(slice(start, start + CACHED_TOKENS)) for start in starts])
+    parts = [slice(start, start + CACHED_TOKENS) for start in starts]
+    return torch.cat([compute(hidden[part], part) for part in parts])
 
 
 def seeded_uniform(seed: Tensor, layout: Ragged) -> Tensor:

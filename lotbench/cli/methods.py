@@ -41,7 +41,7 @@ def new_method(
     folder: Annotated[Path, typer.Option("--output", help="Folder of the file.")] = Path("."),
 ) -> None:
     """Write a small working method to start from, as a plugin file."""
-    from lotbench.conformance.scaffold import write
+    from lotbench.conformance.scaffold import write_method
 
-    path = write(name, folder)
+    path = write_method(name, folder)
     typer.echo(f"wrote {path}; next: lotbench check {path}")

@@ -11,7 +11,7 @@ from lotbench.errors import InputError
 EXAMPLE = Path(__file__).with_name("template.py")
 
 
-def write(name: str, folder: Path) -> Path:
+def write_method(name: str, folder: Path) -> Path:
     """The path of a new method's file, written to ``folder``.
 
     Raises

@@ -22,7 +22,7 @@ from baselines.first_k import FirstK
 from baselines.random_drop import RandomDrop
 from lotbench import backends, registry
 from lotbench.batch import Batch
-from lotbench.conformance.scaffold import write as new_method
+from lotbench.conformance.scaffold import write_method
 from lotbench.conformance.tiny import tiny_backbone
 from lotbench.deploy import folder as deploy
 from lotbench.deploy.card import ExportedCard
@@ -116,7 +116,7 @@ def test_a_saved_model_is_exported_and_runs_without_lotbench(save, tmp_path) -> 
 @pytest.mark.slow
 def test_a_new_method_exports_unchanged(save, tmp_path, monkeypatch) -> None:
     monkeypatch.setattr(registry, "_plugins", {})
-    plugin = str(new_method("long-states", tmp_path))
+    plugin = str(write_method("long-states", tmp_path))
     (cls,) = registry.load_plugin(plugin)
     source = save(cls, plugins=[plugin])
     for backend, close in (("onnx-fp32", 1e-5), ("onnx-int8", 0.5)):
