@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from lotbench.backends import EXPORTED, need
 from lotbench.deploy.card import BOUNDS, ExportedCard, markdown
-from lotbench.deploy.graph import SEED, export
+from lotbench.deploy.graph import BUDGET, SEED, export
 from lotbench.deploy.quantise import quantised
 from lotbench.deploy.session import open_session
 from lotbench.engine import checkpoint
@@ -123,12 +123,14 @@ def read_card(folder: Path) -> ExportedCard:
     content = read_object(path).get(CARD)
     card = validate(ExportedCard, content, lambda key, fault: where((CARD, *key), fault))
     verify(folder, card.files, CONFIG)
-    _check_graph(folder / MODEL)
+    _check_graph(folder / MODEL, card)
     return card
 
 
-def _check_graph(path: Path) -> None:
+def _check_graph(path: Path, card: ExportedCard) -> None:
     """Refuse a graph with weights in another file, which may lie anywhere, or with a loop.
+
+    Refused is also one without the budget that its card says is an input.
 
     Raises
     ------
@@ -145,6 +147,8 @@ def _check_graph(path: Path) -> None:
                 raise ValueError(f"the weights of {part.name} are in another file")
             if isinstance(part, onnx.NodeProto) and part.op_type in ("Loop", "Scan"):
                 raise ValueError(f"{part.name} is a loop")
+        if card.budget_input and BUDGET not in {value.name for value in model.graph.input}:
+            raise ValueError("the budget is no input")
     except Exception as error:  # protobuf has exceptions of its own
         raise InputError(f"{path}: damaged ({one_line(error)}); export the model again") from error
 

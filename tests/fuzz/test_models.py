@@ -34,11 +34,12 @@ FILES = {
 }
 SHARED = ("config.json", "config.json", "tokenizer_config.json", "tokenizer.json")
 
-# What changes a result and may: settings, and words of the vocabulary.
+# What changes a result and may: settings, and words of the vocabulary and their roles.
 SETTINGS = {
     *(("lotbench.json", "max_length"), ("lotbench.json", "params"), ("tokenizer.json", "model")),
     *(("config.json", "num_attention_heads"), ("config.json", "layer_norm_eps")),
     ("config.json", "lotbench"),
+    *(("tokenizer_config.json", f"{role}_token") for role in ("cls", "sep", "unk")),
 }
 
 
