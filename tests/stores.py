@@ -34,7 +34,7 @@ def evaluation(
         "flops": 600.0 / speedup,
         "dense_flops": 600.0,
         "flops_speedup": speedup,
-        **dict.fromkeys(("keep_ratio", "key_ratio", "ffn_ratio"), [1.0, 1 / speedup]),
+        **{name: [1.0, 1 / speedup] for name in ("keep_ratio", "key_ratio", "ffn_ratio")},
         **more,
     }
 

@@ -68,7 +68,7 @@ class Rows:
                     "flops": 600 / speedup,
                     "dense_flops": 600,
                     "flops_speedup": speedup,
-                    **dict.fromkeys(("keep_ratio", "key_ratio", "ffn_ratio"), [1 / speedup]),
+                    **{name: [1 / speedup] for name in ("keep_ratio", "key_ratio", "ffn_ratio")},
                     "predictions": "".join(map(str, hits)),
                 }
             )
