@@ -97,8 +97,10 @@ MAY_IMPORT = {
     "lotbench.api": STUDY | {"lotbench.deploy"},
     "lotbench.inspection": STUDY | {"lotbench.api", "lotbench.report", "lotbench.inspection"},
     "lotbench.console": METHODS | {"lotbench.conformance"},
+    "lotbench.__main__": {"lotbench.cli"},
     "lotbench.cli": STUDY
     | {
+        "lotbench",
         "lotbench.cli",
         "lotbench.audit",
         "lotbench.deploy",
