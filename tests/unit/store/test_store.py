@@ -29,7 +29,7 @@ from lotbench.store.files import as_json, write_json
 from lotbench.store.records import Map, TimingPass, Trial
 from lotbench.store.store import Store
 
-REFERENCE = Path(__file__).parents[2] / "results" / "reference"
+REFERENCE = Path(__file__).parents[3] / "results" / "reference"
 
 
 def test_a_row_comes_back_as_written(tmp_path):
