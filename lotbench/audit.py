@@ -122,7 +122,8 @@ def _provenance(record: Trial | TimingPass | Map) -> Iterator[Complaint]:
         yield "machine", "missing"
     if not record.versions:
         yield "versions", "missing"
-    if not record.git_commit:
+    # An installed package has a version instead of a commit.
+    if not record.git_commit and "lotbench" not in (record.versions or {}):
         yield "git_commit", "missing"
     try:
         created = datetime.fromisoformat(record.created or "")
