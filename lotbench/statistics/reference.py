@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from lotbench.statistics import bootstrap
-from lotbench.statistics.drawn import SPLITS, Drawn, Side, Splits
+from lotbench.statistics.drawn import SPLITS, Drawn, Side, Splits, draws_of
 from lotbench.statistics.runs import Row
 
 
@@ -20,6 +20,11 @@ class Reference:
     name: str
     """``dense`` or ``teacher``."""
     drawn: Drawn
+
+    @property
+    def exact(self) -> bool:
+        """True if it has no interval, since rows lack its predictions."""
+        return bool((np.ptp(self.drawn.sides["validation"].scores, axis=1) == 0).all())
 
     @property
     def score(self) -> float:
@@ -50,16 +55,26 @@ def reference_of(dense: Mapping[str, Drawn], rows: Sequence[Row]) -> Reference |
 
 
 def _teacher(rows: Sequence[Row]) -> Drawn:
-    """The teacher as a model; rows do not have its predictions, so its scores are constants."""
-    found: dict[tuple[Splits, int], list[float]] = defaultdict(list)
+    """The teacher as a model; where rows lack its predictions, its scores are constants."""
+    scores: dict[tuple[Splits, int], list[float]] = defaultdict(list)
+    answered: dict[tuple[Splits, int], Row] = {}
     for row in rows:
-        score = row.run.teacher_score(row.split)
+        key, score = (row.split, row.run.seed), row.run.teacher_score(row.split)
         if score is not None:
-            found[row.split, row.run.seed].append(score)
-    seeds = tuple(sorted({seed for split, seed in found if split == "validation"}))
+            scores[key].append(score)
+            predictions = (row.run.trial.teacher and row.run.trial.teacher.predictions) or {}
+            if row.split in predictions:
+                answered[key] = row.of_teacher(predictions[row.split], score)
+    draws = draws_of(list(answered.values()))
+    seeds = tuple(sorted({seed for split, seed in scores if split == "validation"}))
     sides: dict[Splits, Side] = {}
     for split in SPLITS:
-        means = [[np.mean(found.get((split, seed), [np.nan]))] for seed in seeds]
-        constant = np.repeat(np.reshape(means, (-1, 1)), 1 + bootstrap.DRAWS, axis=1)
-        sides[split] = Side(constant, np.ones(len(seeds)), (None,) * len(seeds))
+        own = [
+            draws[answered[split, seed]]
+            if (split, seed) in answered
+            else np.full(1 + bootstrap.DRAWS, np.mean(scores.get((split, seed), [np.nan])))
+            for seed in seeds
+        ]
+        shape = (len(seeds), 1 + bootstrap.DRAWS)
+        sides[split] = Side(np.reshape(own, shape), np.ones(len(seeds)), (None,) * len(seeds))
     return Drawn(seeds, sides)

@@ -51,7 +51,7 @@ def overview(task: str, study: Study) -> Table | None:
 def reference(found: Evidence, metric: str) -> str:
     """The reference with its score: ``dense 97.8% (96.4 to 98.9)``."""
     own = found.reference
-    if own.name == "teacher":
+    if own.exact:
         return text.reference(own, metric)
     value = estimate(own.drawn.score("validation"))
     return f"{own.name} {text.score_with_interval(value, metric)}"
@@ -99,7 +99,7 @@ def _notes(task: str, study: Study, found: Evidence, trained: bool) -> list[str]
         "nothing where it cannot go; rank: 1 plus the methods that are larger with an interval of "
         "the difference above 0",
     ]
-    if found.reference.name == "teacher":
+    if found.reference.exact:
         notes.append("rows lack the teacher's predictions, so intervals take its score as exact")
     if trained:
         notes.append(

@@ -388,3 +388,17 @@ def test_exactly_one_point_below_is_within_one_point():
     found = rows.evidence()
     assert found.largest_speedup("ltp", 1.0).speedup.value == 2.0
     assert found.largest_speedup("ltp", 0.5).model is None
+
+
+def test_the_teacher_is_drawn_where_rows_have_its_predictions():
+    rows = Rows(teacher={"selection": 0.91, "validation": 0.90})
+    rows.add("dense", hits(180), hits(170))
+    rows.add("ltp", hits(182), hits(180), 2, (2.0, 2.0))
+    assert rows.evidence().reference.exact
+    answers = {"selection": "1" * 182 + "0" * 18, "validation": "1" * 180 + "0" * 20}
+    for row in rows.trials.values():
+        row["teacher"]["predictions"] = answers
+    found = rows.evidence()
+    assert (found.reference.name, found.reference.exact) == ("teacher", False)
+    # Its answers are those of the model, so nothing differs in any draw.
+    assert found.largest_speedup("ltp", 0.5).margin == (0.0, 0.0, 0.0)
