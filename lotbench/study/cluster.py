@@ -77,9 +77,11 @@ def run_trials(planned: Plan, address: str | None = None) -> tuple[int, dict[str
             _train_teachers(planned, board, cpus, gpus)
             return _train_trials(planned, board, cpus, gpus)
         except (RayError, tune.TuneError) as error:
+            lines = str(error).strip().splitlines() or [type(error).__name__]
+            # Those of Tune are whole tracebacks.
+            why = lines[-1 if lines[0].startswith("Traceback") else 0]
             raise PassFailed(
-                f"Ray stopped ({str(error).strip().splitlines()[0]:.200}); finished trials are "
-                "kept, run it again to go on"
+                f"Ray stopped ({why:.200}); finished trials are kept, run it again to go on"
             ) from error
 
 
