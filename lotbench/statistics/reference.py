@@ -59,7 +59,8 @@ def _teacher(rows: Sequence[Row]) -> Drawn:
     scores: dict[tuple[Splits, int], list[float]] = defaultdict(list)
     answered: dict[tuple[Splits, int], Row] = {}
     for row in rows:
-        key, score = (row.split, row.run.seed), row.run.teacher_score(row.split)
+        key: tuple[Splits, int] = (row.split, row.run.seed)
+        score = row.run.teacher_score(row.split)
         if score is not None:
             scores[key].append(score)
             predictions = (row.run.trial.teacher and row.run.trial.teacher.predictions) or {}
