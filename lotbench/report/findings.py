@@ -41,13 +41,14 @@ def findings(task: str, study: Study) -> list[str]:
         return [opening, f"No winner is named: {why}, so none can be chosen fairly."]
     unit = text.unit(models[0].metric)
     choices = {method: found.largest_speedup(method, TIMED_DROP) for method in found.curves}
+    kept = {method: own for method, own in choices.items() if _is_kept(own)}
     at_targets = [_at_target(target, found.at_target(target), unit) for target in TARGETS]
     sentences = [
         opening,
         _within(found, choices, unit),
         " ".join(filter(None, at_targets)),
         _curve(found),
-        _on_the_clock(choices, models, unit),
+        _on_the_clock(kept, models, unit),
     ]
     return [sentence for sentence in sentences if sentence]
 
@@ -74,7 +75,7 @@ def _within(found: Evidence, choices: Mapping[str, Choice], unit: str) -> str:
     good = {method: own for method, own in choices.items() if own.model}
     if not good:
         return f"{close}: none. {_nearest(found, unit)}"
-    kept = {method: own for method, own in good.items() if own.margin.value >= -TIMED_DROP - SLACK}
+    kept = {method: own for method, own in good.items() if _is_kept(own)}
     lost = [method for method in order(good) if method not in kept]
     verb = "is" if len(lost) == 1 else "are"
     missed = f" {text.listed(lost)} {verb} that close on selection, but not on validation."
@@ -97,6 +98,11 @@ def _within(found: Evidence, choices: Mapping[str, Choice], unit: str) -> str:
     further = " No faster model of it was scored, so it may go further." * own.open_end
     who = f"{leader} saves most:" if len(choices) > 1 else f"{leader}, the only method, has"
     return f"{close}, {who} {saving} at {gain}.{further}{missed}"
+
+
+def _is_kept(own: Choice) -> bool:
+    """True if the chosen model is within the limit on validation, too."""
+    return own.model is not None and own.margin.value >= -TIMED_DROP - SLACK
 
 
 def _nearest(found: Evidence, unit: str) -> str:
