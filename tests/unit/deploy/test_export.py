@@ -255,7 +255,7 @@ CARD = {
     [
         ("{", r"config\.json: damaged"),
         ("[]", r"config\.json: damaged"),
-        ("{}", r"config\.json: lotbench: a mapping"),
+        ("{}", r"config\.json: lotbench: .*mapping"),
         ({"version": None}, r"lotbench\.version: .*integer"),
         ({"backend": 5}, r"lotbench\.backend: .*string"),
         ({"backend": "onnx-int9"}, r"lotbench: backend: did you mean 'onnx-int8'"),

@@ -276,7 +276,8 @@ def test_a_pass_on_another_machine_does_not_count(timed_store, passes):
 
 def test_models_are_not_timed_on_changed_data(tmp_path, monkeypatch):
     config = {"backbone": "tiny", "task": "toy", "teacher": {}, "method": "lot"}
-    row = trial("a", "lot", [evaluation(0.9, 2.0)], config=config, data={"fingerprint": "old"})
+    row = trial("a", "lot", [evaluation(0.9, 2.0)], config=config)
+    row["data"]["fingerprint"] = "old"
     changed = Trial.model_validate(row)
     monkeypatch.setattr(prepare, "load_tokenizer", lambda _: None)
     task = SimpleNamespace(name="toy", fingerprint="new")
