@@ -118,4 +118,6 @@ def test_the_command_maps_the_backbone_of_the_sweep(tmp_path, monkeypatch):
         assert words in str(refused.exception)
     monkeypatch.undo()
     refused = CliRunner().invoke(cli.app, command)
-    assert isinstance(refused.exception, InputError) and "no such folder: ./tiny" in str(refused.exception)
+    assert isinstance(refused.exception, InputError) and "no such folder: ./tiny" in str(
+        refused.exception
+    )
