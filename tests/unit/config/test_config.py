@@ -242,9 +242,11 @@ FAULTS = [
     ("max_length: 64", "metrics: [acc]", 4, "tasks.sst2.metrics.0: no metric 'acc'; did you m"),
     ("  rte:", "  mine: {source: csv}", 5, "tasks.mine.source: 'csv' is neither a folder "),
     ("  rte:", "  imdb: {text: review}", 5, "tasks.imdb: its columns are fixed; remove text"),
+    ("  rte:", "  imdb: {subset: x}", 5, "tasks.imdb.subset: "),
     ("  rte:", "  sts2:", 5, "tasks.sts2: no built-in task 'sts2'; did you mean 's"),
     ("  rte:", "  r.te:", 5, "tasks.r.te: a name has only letters, digits, - and _"),
     ("[0, 1]", "[1, 1]", 6, "seeds: names a value twice: [1, 1]"),
+    ("threads: [1, all]", "batch_sizes: [4, 4]", 11, "measure.batch_sizes: names a value twice"),
     ("threads: [1, all]", "devices: [gpu]", 11, "measure.devices.0: a device is cpu, cuda,"),
     # Grids.
     ("epochs: 2", "epochs: {grid: [1]}", 7, "train.epochs: a grid is allowed only among"),
