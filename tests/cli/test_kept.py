@@ -12,11 +12,11 @@ import sys
 from pathlib import Path
 
 import pytest
+from stores import evaluation, trial, write
 
 import lotbench
 from lotbench import cli
 from lotbench.engine.loading import locate, weight_bytes
-from lotbench.store.records import Trial
 from lotbench.store.store import Store
 from lotbench.study.checks import check_room
 
@@ -49,11 +49,7 @@ def test_ctrl_c_and_sigterm_say_what_is_kept(
 
 def test_a_store_that_cannot_be_written_is_shown(monkeypatch, capsys, tmp_path) -> None:
     monkeypatch.setattr("lotbench.console.show_log", lambda: None)
-    row = {"trial_id": "a", "status": "done", "task": "reviews", "method": "dense", "seed": 0}
-    point = {"budget": {}, "split": "validation", "metrics": {"accuracy": 0.875}}
-    point |= {"flops": 2, "dense_flops": 2, "flops_speedup": 1, "examples": 8}
-    row |= {"params": {}, "metric": "accuracy", "evaluations": [point]}
-    Store(tmp_path).write(Trial.model_validate(row))
+    write(tmp_path, trial("d", "dense", [evaluation(0.875, 1.0)]))
 
     def refuse(figure, path) -> None:
         raise OSError(errno.EROFS, os.strerror(errno.EROFS), f"{path}.png")

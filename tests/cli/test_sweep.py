@@ -113,13 +113,11 @@ def test_a_sweep_from_start_to_figures_and_again(sweep_file, room, monkeypatch) 
     # The stored sweep has every value, so that it makes the same trials again.
     sweep = json.loads((folder / "sweep.json").read_text())
     assert sweep["teacher"] == trials["lot"].config["teacher"]
-    frame = lotbench.results(folder)
-    timed = frame[(frame.method == "lot") & (frame.split == "validation")]
-    assert len(timed) == 2 and timed["real.cpu-1t-b4"].notna().all()
-    # The timing processes import the sweep's own plugins.
-    halved = frame[(frame.method == "halved") & (frame.split == "validation")]
-    assert halved["real.cpu-1t-b4"].notna().all()
+    frame, timed = lotbench.results(folder), lotbench.timings(folder)
     assert frame[frame.status == "done"].teacher_score.notna().all()
+    # Both budgets of lot; the timing processes import the sweep's own plugins.
+    same = timed[(timed.reference == "same") & (timed.batch_size == 4)].trial_id.value_counts()
+    assert [same[trials[name].trial_id] for name in ("lot", "halved")] == [2, 1]
     names = {p.name for p in (folder / "figures").glob("*.png")}
     for figure in ("accuracy-vs-flops", "accuracy-vs-real", "real-vs-flops"):
         assert f"reviews-{figure}.png" in names

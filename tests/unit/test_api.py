@@ -32,8 +32,8 @@ def test_a_card_lists_only_the_plugin_of_its_method(save, tmp_path, monkeypatch)
     # As an entry point the method needs its file no more.
     folder = save(cls, plugins=plugins)
     monkeypatch.setattr(registry, "_plugins", {})
-    point = EntryPoint("mine", "a_module:M", registry.GROUP)
-    monkeypatch.setattr(EntryPoint, "load", lambda _: cls)
+    point = EntryPoint("mine", "mine:M", registry.GROUP)
+    monkeypatch.syspath_prepend(tmp_path)
     monkeypatch.setattr(registry, "_installed", lambda: [point])
     assert lotbench.load(folder).reducer.name == "mine"
 

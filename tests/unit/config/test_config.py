@@ -198,122 +198,78 @@ def test_merge_key_is_not_a_duplicate(tmp_path: Path) -> None:
     assert sweep.teacher == TeacherConfig(epochs=3.0, learning_rate=5e-5)
 
 
-@pytest.mark.parametrize(
-    ("old", "new", "expected"),
-    [
-        (
-            "seeds: [0, 1]",
-            "seeds: [0]\nseeds: [1]",
-            ":7: not valid YAML: duplicate key 'seeds' (fi",
-        ),
-        ("{epochs: 2,", "{epochs: 2, epochs: 3,", ":7: not valid YAML: duplicate key 'epochs'"),
-        ("  dense:", "  1: {}", ":9: not valid YAML: key '1' is not text; put it in quotes"),
-        ("  dense:", "  ? [a]\n  : {}", ":9: not valid YAML: key "),
-        ("seeds: [0, 1]", "seeds: [0, 1", ":7: not valid YAML: expected ',' or ']'"),
-        ("seeds: [0, 1]", "seeds: [\a]", ":6: not valid YAML: unacceptable character #x0007"),
-        ("epochs: 2", "epochs: !!int ''", ":7: not valid YAML: '' is not a valid int; put a te"),
-        (
-            "epochs: 2",
-            "epochs: !!timestamp x",
-            ":7: not valid YAML: could not determine a construct",
-        ),
-        ("epochs: 2", "epochs: " + 5000 * "9", ":7: not valid YAML: '9999"),
-        ("name: small", "plugins: &p [*p]", ":1: not valid YAML: maximum recursion depth exceeded"),
-        (
-            "name: small",
-            "plugins: " + 5000 * "[",
-            ":1: not valid YAML: maximum recursion depth exc",
-        ),
-        (
-            "name: small",
-            "#" + "x" * 10**6,
-            ": cannot be read as a configuration: larger than 1,000,",
-        ),
-        ("name: small\n", "", ": name: required, but missing"),
-        ("name: small", f"name: {'n' * 101}", ":1: name: String should have at most 100 char"),
-        ("some/encoder", '"\\ud800"', ":2: backbone: Input should be a valid string"),
-        ("seeds:", "seed:", ":6: seed: unknown key; did you mean 'seeds'"),
-        ("epochs: 2", "epoch: 2", ":7: train.epoch: unknown key; did you mean 'epochs'"),
-        ("{train: 100}", "{trian: 1}", ":4: tasks.sst2.limit.trian: unknown key; did you mean"),
-        (
-            "{train: 100}",
-            "3",
-            ":4: tasks.sst2.limit: Input should be a mapping of keys to values (g",
-        ),
-        ("epochs: 2", "epochs: '2'", ":7: train.epochs: Input should be a valid number"),
-        ("epochs: 2", "epochs: true", ":7: train.epochs: Input should be a valid number"),
-        ("epochs: 2", "epochs: 2024-13-45", ":7: train.epochs: Input should be a valid number"),
-        ("epochs: 2", "epochs: .nan", ":7: not valid YAML: '.nan' is not a valid float"),
-        (
-            "epochs: 2",
-            "epochs: 0",
-            ":7: train.epochs: Input should be greater than or equal to 0.001",
-        ),
-        ("epochs: 2", "epochs: 1e308", ":7: train.epochs: Input should be less than or equal to"),
-        ("epochs: 2", "epochs: {grid: [1]}", ":7: train.epochs: a grid is allowed only among"),
-        ("[0.3, 0.5]", "[.inf]", ":10: not valid YAML: '.inf' is not a valid float"),
-        ("max_length: 64", "max_length: 6.5", ":4: tasks.sst2.max_length: Input should be a"),
-        (
-            "max_length: 64",
-            "text: 3",
-            ":4: tasks.sst2.text: Input should be a valid list (given: 3)",
-        ),
-        (
-            "max_length: 64",
-            "text: []",
-            ":4: tasks.sst2.text: List should have at least 1 item, not 0",
-        ),
-        ("max_length: 64", "text: [a, a]", ":4: tasks.sst2.text: names a value twice: ['a', 'a']"),
-        (
-            "max_length: 64",
-            "label: a, text: a",
-            ":4: tasks.sst2: text: column 'a' is the label; cho",
-        ),
-        (
-            "max_length: 64",
-            "metrics: [acc]",
-            ":4: tasks.sst2.metrics.0: no metric 'acc'; did you m",
-        ),
-        ("  rte:", "  mine: {source: csv}", ":5: tasks.mine.source: 'csv' is neither a folder "),
-        ("  rte:", "  imdb: {text: review}", ":5: tasks.imdb: its columns are fixed; remove text"),
-        ("  rte:", "  sts2:", ":5: tasks.sts2: no built-in task 'sts2'; did you mean 's"),
-        ("  rte:", "  r.te:", ":5: tasks.r.te: a name has only letters, digits, - and _"),
-        ("[0, 1]", "[1, 1]", ":6: seeds: names a value twice: [1, 1]"),
-        ("[0, 1]", "[]", ":6: seeds: List should have at least 1 item, not 0"),
-        ("[1, all]", "[1, al]", ":11: measure.threads.1: Input should be a valid integer or 'all'"),
-        ("[1, all]", "[0]", ":11: measure.threads.0: Input should be greater than or equal to 1"),
-        (
-            "threads: [1, all]",
-            "backends: onnx",
-            ":11: measure.backends: Input should be a valid li",
-        ),
-        ("threads: [1, all]", "devices: [gpu]", ":11: measure.devices.0: a device is cpu, cuda,"),
-        ("[0.1, 0.3]", "0.1", ":10: methods.lot.top_p: a grid is written {grid: [first, second"),
-        ("[32, 256]", "[]", ":10: methods.lot.router.width: a grid is written {grid: [first"),
-        ("[32, 256]", "[{grid: 3}]", ":10: methods.lot.router.width: a grid is written"),
-        ("  dense:", "  dense: {grid: [1, 2]}", ":9: methods.dense: a method has a mapping of"),
-        (
-            "  dense:",
-            "  dense: 3",
-            ":9: methods.dense: Input should be a mapping of keys to values o",
-        ),
-        ("  dense:", "  dense: [{}, 3]", ":9: methods.dense.1: Input should be a mapping of keys"),
-        ("  dense:", "  dense: []", ":9: methods.dense: "),
-        ("[0.1, 0.3]", f"{[*range(999)]}", ":8: methods: more than 2,000 trials (tasks x seeds x "),
-        (
-            "  dense:",
-            f"  dense: {{{GRIDS}}}",
-            ":8: methods: more than 2,000 trials (tasks x seeds x ",
-        ),
-    ],
-)
+YAML = "not valid YAML: "
+FAULTS = [
+    # What YAML itself refuses.
+    ("seeds: [0, 1]", "seeds: [0]\nseeds: [1]", 7, YAML + "duplicate key 'seeds' (fi"),
+    ("{epochs: 2,", "{epochs: 2, epochs: 3,", 7, YAML + "duplicate key 'epochs'"),
+    ("  dense:", "  1: {}", 9, YAML + "key '1' is not text; put it in quotes"),
+    ("  dense:", "  ? [a]\n  : {}", 9, YAML + "key "),
+    ("seeds: [0, 1]", "seeds: [0, 1", 7, YAML),
+    ("seeds: [0, 1]", "seeds: [\a]", 6, YAML),
+    ("epochs: 2", "epochs: !!int ''", 7, YAML),
+    ("epochs: 2", "epochs: !!timestamp x", 7, YAML),
+    ("epochs: 2", "epochs: " + 5000 * "9", 7, YAML),
+    ("epochs: 2", "epochs: .nan", 7, YAML),
+    ("[0.3, 0.5]", "[.inf]", 10, YAML),
+    ("name: small", "plugins: &p [*p]", 1, YAML),
+    ("name: small", "plugins: " + 5000 * "[", 1, YAML),
+    ("name: small", "#" + "x" * 10**6, None, "cannot be read as a configuration: larger than"),
+    # Keys that are missing or unknown.
+    ("name: small\n", "", None, "name: required, but missing"),
+    ("seeds:", "seed:", 6, "seed: unknown key; did you mean 'seeds'"),
+    ("epochs: 2", "epoch: 2", 7, "train.epoch: unknown key; did you mean 'epochs'"),
+    ("{train: 100}", "{trian: 1}", 4, "tasks.sst2.limit.trian: unknown key; did you mean"),
+    # Values of another kind, or out of range.
+    ("name: small", f"name: {'n' * 101}", 1, "name: "),
+    ("some/encoder", '"\\ud800"', 2, "backbone: "),
+    ("{train: 100}", "3", 4, "tasks.sst2.limit: Input should be a mapping of keys to values (g"),
+    ("epochs: 2", "epochs: '2'", 7, "train.epochs: "),
+    ("epochs: 2", "epochs: true", 7, "train.epochs: "),
+    ("epochs: 2", "epochs: 2024-13-45", 7, "train.epochs: "),
+    ("epochs: 2", "epochs: 0", 7, "train.epochs: "),
+    ("epochs: 2", "epochs: 1e308", 7, "train.epochs: "),
+    ("max_length: 64", "max_length: 6.5", 4, "tasks.sst2.max_length: "),
+    ("max_length: 64", "text: 3", 4, "tasks.sst2.text: "),
+    ("max_length: 64", "text: []", 4, "tasks.sst2.text: "),
+    ("[0, 1]", "[]", 6, "seeds: "),
+    ("[1, all]", "[1, al]", 11, "measure.threads.1: Input should be a valid integer or 'all'"),
+    ("[1, all]", "[0]", 11, "measure.threads.0: "),
+    ("threads: [1, all]", "backends: onnx", 11, "measure.backends: "),
+    # What the values mean.
+    ("max_length: 64", "text: [a, a]", 4, "tasks.sst2.text: names a value twice: ['a', 'a']"),
+    ("max_length: 64", "label: a, text: a", 4, "tasks.sst2: text: column 'a' is the label"),
+    ("max_length: 64", "metrics: [acc]", 4, "tasks.sst2.metrics.0: no metric 'acc'; did you m"),
+    ("  rte:", "  mine: {source: csv}", 5, "tasks.mine.source: 'csv' is neither a folder "),
+    ("  rte:", "  imdb: {text: review}", 5, "tasks.imdb: its columns are fixed; remove text"),
+    ("  rte:", "  imdb: {subset: x}", 5, "tasks.imdb.subset: "),
+    ("  rte:", "  sts2:", 5, "tasks.sts2: no built-in task 'sts2'; did you mean 's"),
+    ("  rte:", "  r.te:", 5, "tasks.r.te: a name has only letters, digits, - and _"),
+    ("[0, 1]", "[1, 1]", 6, "seeds: names a value twice: [1, 1]"),
+    ("threads: [1, all]", "batch_sizes: [4, 4]", 11, "measure.batch_sizes: names a value twice"),
+    ("threads: [1, all]", "devices: [gpu]", 11, "measure.devices.0: a device is cpu, cuda,"),
+    # Grids.
+    ("epochs: 2", "epochs: {grid: [1]}", 7, "train.epochs: a grid is allowed only among"),
+    ("[0.1, 0.3]", "0.1", 10, "methods.lot.top_p: a grid is written {grid: [first, second"),
+    ("[32, 256]", "[]", 10, "methods.lot.router.width: a grid is written {grid: [first"),
+    ("[32, 256]", "[{grid: 3}]", 10, "methods.lot.router.width: a grid is written"),
+    ("  dense:", "  dense: {grid: [1, 2]}", 9, "methods.dense: a method has a mapping of"),
+    ("  dense:", "  dense: 3", 9, "methods.dense: Input should be a mapping of keys to values o"),
+    ("  dense:", "  dense: [{}, 3]", 9, "methods.dense.1: Input should be a mapping of keys"),
+    ("  dense:", "  dense: []", 9, "methods.dense: "),
+    ("[0.1, 0.3]", f"{[*range(999)]}", 8, "methods: more than 2,000 trials (tasks x seeds x "),
+    ("  dense:", f"  dense: {{{GRIDS}}}", 8, "methods: more than 2,000 trials (tasks x seeds x "),
+]
+
+
+@pytest.mark.parametrize(("old", "new", "line", "fault"), FAULTS)
 def test_a_fault_names_file_line_and_key_path(
-    tmp_path: Path, old: str, new: str, expected: str
+    tmp_path: Path, old: str, new: str, line: int | None, fault: str
 ) -> None:
     assert old in SWEEP
     path = write(tmp_path, SWEEP.replace(old, new))
     message = refusal(path)
-    assert message.startswith(f"{path}:") and expected in message
+    assert message.startswith(f"{path}:{line}: {fault}" if line else f"{path}: {fault}")
     assert "\n" not in message
 
 

@@ -206,22 +206,23 @@ def test_a_method_that_draws_gets_the_seeds_of_the_texts(save, tmp_path) -> None
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("backend", ["onnx-fp32", "openvino-fp32"])
 @pytest.mark.parametrize("kind", ["bert", "distilbert", "electra", "roberta"])
-def test_every_backbone_exports_and_pairs_keep_the_same_tokens(kind, backend) -> None:
+def test_every_backbone_exports_and_pairs_keep_the_same_tokens(kind) -> None:
     # In a pair, tokens of both texts have equal ranks.
     torch.manual_seed(0)
     backbone = Backbone(random_model(kind, layers=1))
     encoder = ReducedEncoder(backbone, FirstK(FirstK.Params(k=3), 1, 32))
     ids = [[2, 9, 8, 7, 3, 11, 12, 13, 3], [2, 6, 3], [2, 5, 3, 7, 3]]
     types = [[0] * 5 + [1] * 4, [0] * 3, [0] * 3 + [1] * 2]
-    session = open_session(export(encoder.eval()).model.SerializeToString(), backend, threads=1)
+    graph = export(encoder.eval()).model.SerializeToString()
     padding = encoder.backbone.config.pad_token_id
-    for k in (1, 2, 3, 5):
-        found = session(feed(session.inputs, ids, types, [0] * 3, padding, k))
-        with torch.no_grad(), encoder.reducer.at_budget(k):
-            expected = encoder(Batch.from_ids(ids, types)).logits
-        torch.testing.assert_close(torch.from_numpy(found), expected, rtol=0, atol=1e-4)
+    for backend in ("onnx-fp32", "openvino-fp32"):
+        session = open_session(graph, backend, threads=1)
+        for k in (1, 2, 3, 5):
+            found = session(feed(session.inputs, ids, types, [0] * 3, padding, k))
+            with torch.no_grad(), encoder.reducer.at_budget(k):
+                expected = encoder(Batch.from_ids(ids, types)).logits
+            torch.testing.assert_close(torch.from_numpy(found), expected, rtol=0, atol=1e-4)
 
 
 def test_what_is_wrong_with_the_arguments_is_said(save, tmp_path, monkeypatch) -> None:
@@ -255,7 +256,7 @@ CARD = {
     [
         ("{", r"config\.json: damaged"),
         ("[]", r"config\.json: damaged"),
-        ("{}", r"config\.json: lotbench: a mapping"),
+        ("{}", r"config\.json: lotbench: .*mapping"),
         ({"version": None}, r"lotbench\.version: .*integer"),
         ({"backend": 5}, r"lotbench\.backend: .*string"),
         ({"backend": "onnx-int9"}, r"lotbench: backend: did you mean 'onnx-int8'"),

@@ -92,7 +92,7 @@ def test_a_map_end_to_end(make_backbone, tmp_path, monkeypatch, caplog):
 
 
 def test_the_command_maps_the_backbone_of_the_sweep(tmp_path, monkeypatch):
-    sweep = {"name": "toy", "backbone": "tiny", "layers": 2, "tasks": {"sst2": None}}
+    sweep = {"name": "toy", "backbone": "./tiny", "layers": 2, "tasks": {"sst2": None}}
     write_json(tmp_path / "sweep.json", sweep | {"methods": {"lot": None}})
     given = []
 
@@ -106,7 +106,7 @@ def test_the_command_maps_the_backbone_of_the_sweep(tmp_path, monkeypatch):
     done = CliRunner().invoke(cli.app, [*command, "--set", "threads=[2]", "--set", "rounds=9"])
     assert done.exit_code == 0, done.output
     assert "maps added: 1" in done.output and "break-even-cpu-1t-fp32.png" in done.output
-    assert given == [MapSpec(DeviceSetting("cpu", 2), "fp32", "tiny", 2, rounds=9)]
+    assert given == [MapSpec(DeviceSetting("cpu", 2), "fp32", "./tiny", 2, rounds=9)]
     assert len(Store(tmp_path).maps()) == 1
     for wrong, words in (
         (["--strict"], "--strict"),
@@ -118,4 +118,6 @@ def test_the_command_maps_the_backbone_of_the_sweep(tmp_path, monkeypatch):
         assert words in str(refused.exception)
     monkeypatch.undo()
     refused = CliRunner().invoke(cli.app, command)
-    assert isinstance(refused.exception, InputError) and "'tiny'" in str(refused.exception)
+    assert isinstance(refused.exception, InputError) and "no such folder: ./tiny" in str(
+        refused.exception
+    )

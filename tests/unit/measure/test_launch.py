@@ -22,7 +22,7 @@ from lotbench.measure.launch import settings
 from lotbench.measure.spec import DeviceSetting, Entry, Example, PassSpec
 from lotbench.measure.worker import plan_groups
 from lotbench.store.store import Store
-from lotbench.store.timing_parts import Picked
+from lotbench.store.timing_parts import BackendScore, Picked
 from lotbench.timing.merge import rounds_of_processes
 from lotbench.timing.run import run_pass
 
@@ -38,14 +38,17 @@ def folders(tmp_path_factory):
 EXAMPLES = [Example([2, *range(5, 5 + n), 3], [0] * (n + 2)) for n in (3, 7, 1, 9, 4)]
 
 
+SCORES = dict.fromkeys(("selection", "validation"), BackendScore(score=0.5, change=0.0, flips=0))
+
+
 def entry(name, folder, budget=None):
-    return Entry(name, name.split("@")[0], str(folder), budget)
+    return Entry(name, name.split("@")[0], str(folder), budget, scores=SCORES)
 
 
 def spec(dense, entries, backends=(TORCH,), **more):
     """A pass over the five examples on one thread."""
     models = [
-        Entry(name, None, str(dense), backend=backend)
+        Entry(name, None, str(dense), backend=backend, scores=SCORES)
         for backend in backends
         for name in (protocol.DENSE, protocol.PACKED)
     ]

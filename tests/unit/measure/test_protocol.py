@@ -169,8 +169,9 @@ def group(**samples):
 
 def model(name, backend=TORCH, change=0.0):
     score = BackendScore(score=0.9 + change, change=change, flips=0)
+    scores = dict.fromkeys(("selection", "validation"), score)
     own = None if name in (DENSE, PACKED) else name
-    return Entry(name, own, "folder", backend=backend, scores={"selection": score})
+    return Entry(name, own, "folder", backend=backend, scores=scores)
 
 
 @pytest.mark.parametrize(("wrong", "held"), [(3, True), (4, False)])

@@ -6,7 +6,6 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
-from lotbench.store.frame import frame
 from stores import evaluation, trial, write
 from tiny_models import save, tiny_encoder
 
@@ -20,6 +19,7 @@ from lotbench.errors import InputError
 from lotbench.measure import launch
 from lotbench.measure.spec import DeviceSetting, Entry
 from lotbench.measure.worker import Worker
+from lotbench.statistics.frames import timings
 from lotbench.store.records import Trial
 from lotbench.store.store import Store
 from lotbench.store.timing_parts import Picked
@@ -57,7 +57,12 @@ def task():
     return Task("toy", 2, False, ("accuracy",), *parts, fingerprint="f")
 
 
-ROWS = [evaluation(0.5, 2.0, {"threshold": x}, examples=6) for x in (0.0, 1.0)]
+LABELS = {"data": {"labels": {"selection": "0101", "validation": "010101"}}}
+# What the model answers; there are no answers on selection, so it is scored in torch, too.
+ROWS = [
+    evaluation(3 / 6, 2.0, {"threshold": 0.0}, examples=6, predictions="000000"),
+    evaluation(4 / 6, 2.0, {"threshold": 1.0}, examples=6, predictions="010000"),
+]
 
 
 @pytest.fixture
@@ -66,7 +71,7 @@ def store(folders, task, tmp_path, monkeypatch):
     monkeypatch.setenv("LOTBENCH_CACHE", str(tmp_path / "cache"))
     monkeypatch.setattr(launch, "LOCK", tmp_path / "lock")
     found = Store(tmp_path / "store")
-    write(found.folder, trial("a", "lot", ROWS, model="models/a"))
+    write(found.folder, trial("a", "lot", ROWS, model="models/a", **LABELS))
     shutil.copytree(folders / "lot", found.folder / "models" / "a")
     monkeypatch.setattr(prepare, "_open", lambda *_: (task, str(folders / "dense"), "key"))
     return found
@@ -105,7 +110,7 @@ def test_models_are_prepared_and_timed_in_two_backends(store, tmp_path, monkeypa
     monkeypatch.setattr(launch, "run_worker", lambda module, spec, kind, label: Worker(spec).run())
     ((record,), broken) = run_pass(spec)
     assert not broken and record.setting.backends == [TORCH, ONNX]
-    assert record.setting.label == "cpu-1t-b2" and record.setting.dtype is None
+    assert record.setting.label == "cpu-1t-b2"
     assert len(record.contenders) == 8 and set(record.fastest) == {TORCH, ONNX}
     best = max(
         (own for own in record.contenders if own.trial_id is None),
@@ -120,9 +125,9 @@ def test_models_are_prepared_and_timed_in_two_backends(store, tmp_path, monkeypa
 
     store.write(record)
     assert not [fault for fault in audit(store.folder).faults if fault.file.startswith("timings")]
-    (_, other) = frame(store.folder).to_dict("records")
-    assert other["real.cpu-1t-b2.backend"] in (TORCH, ONNX)
-    assert other["real.cpu-1t-b2-onnx-fp32"] > 0 and other["real.cpu-1t-b2.flops"] > 1
+    frame = timings(store.folder)
+    assert set(frame.backend) == {TORCH, ONNX} and min(frame.speedup) > 0
+    assert set(frame.trial_id.dropna()) == {"a"} and frame.flops_speedup.max() > 1
 
     # Scored once, even if the pass is interrupted; a changed model is scored again.
     scored = []
@@ -165,9 +170,12 @@ def test_change_and_flips_are_against_the_predictions_in_the_row(
         "a",
         "lot",
         [
-            evaluation(5 / 6, 2.0, {"threshold": 1.0}, predictions="010100"),
-            evaluation(1.0, 2.0, {"threshold": 1.0}, split="selection", predictions="0101"),
+            evaluation(5 / 6, 2.0, {"threshold": 1.0}, predictions="010100", examples=6),
+            evaluation(
+                1.0, 2.0, {"threshold": 1.0}, split="selection", predictions="0101", examples=4
+            ),
         ],
+        **LABELS,
     )
     # By length: validation has 8, 3, 7, 5, 10, 4 tokens, selection 4, 11, 6, 3.
     answers = {6: [1, 0, 1, 0, 1, 0], 4: [1, 0, 0, 1]}

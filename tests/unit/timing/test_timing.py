@@ -162,7 +162,7 @@ def test_strict_stores_the_passes_that_are_not_noisy(timed_store, options, code,
     assert [record.pass_id for record in Store(timed_store).timings()] == stored
     said = "2 timing passes added" if len(stored) == 2 else "1 timing pass added"
     assert said in done.output
-    complaint = "noisy, not stored: toy, cpu-1t-b32-fp32: torch-fp32: a\n"
+    complaint = "noisy, not stored: toy, cpu-1t-b32: torch-fp32: a\n"
     assert (complaint in done.output) is bool(options)
     assert ("raise rounds" in done.output) is bool(options)
     (old,) = [line for line in caplog.messages if "not timed" in line]
@@ -232,7 +232,7 @@ def test_a_model_that_cannot_be_timed_does_not_stop_the_others(timed_store, monk
     assert not any("broken" in record.content() for record in stored.values())
     assert done.failed == [
         "its last lines: killed",
-        *["toy, cpu-1t-b32-fp32: a k=3: RuntimeError: no"] * 2,
+        *["toy, cpu-1t-b32: a k=3: RuntimeError: no"] * 2,
     ]
     assert "toy, seed 1: nothing but dense, so there is nothing to time" in caplog.messages
     printed = CliRunner().invoke(cli.app, ["measure", str(timed_store), "--set", "threads=[2]"])
@@ -276,7 +276,8 @@ def test_a_pass_on_another_machine_does_not_count(timed_store, passes):
 
 def test_models_are_not_timed_on_changed_data(tmp_path, monkeypatch):
     config = {"backbone": "tiny", "task": "toy", "teacher": {}, "method": "lot"}
-    row = trial("a", "lot", [evaluation(0.9, 2.0)], config=config, data={"fingerprint": "old"})
+    row = trial("a", "lot", [evaluation(0.9, 2.0)], config=config)
+    row["data"]["fingerprint"] = "old"
     changed = Trial.model_validate(row)
     monkeypatch.setattr(prepare, "load_tokenizer", lambda _: None)
     task = SimpleNamespace(name="toy", fingerprint="new")
