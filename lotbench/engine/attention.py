@@ -22,9 +22,10 @@ of the backbone is applied as configured.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import cache
 from itertools import pairwise
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -35,11 +36,6 @@ from lotbench.reducer import Received
 
 # Cost of a kernel call in training, forward and backward, in padded query-key pairs.
 CALL_CELLS = 2048
-
-try:  # torch 2.10 and later
-    from torch.nn.attention.varlen import varlen_attn
-except ImportError:
-    varlen_attn = None
 
 
 def log_weight(weight: Tensor) -> Tensor:
@@ -76,9 +72,8 @@ def attend(
     key_weight : Tensor, shape (Tk,), or None
         Weights of the weighted softmax; None is all ones.
     """
-    if _varlen_fits(query, key_weight):
-        assert varlen_attn is not None
-        heads = varlen_attn(
+    if varlen := _varlen(query, key_weight):
+        heads = varlen(
             query,
             key,
             value,
@@ -235,26 +230,29 @@ def _one_by_one(
     return torch.cat([each.transpose(1, 2) for each in heads], 1)[0]
 
 
-def _varlen_fits(query: Tensor, key_weight: Tensor | None) -> bool:
-    """True if FlashAttention can run.
+def _varlen(query: Tensor, key_weight: Tensor | None) -> Callable[..., Any] | None:
+    """The variable-length kernel, if it can run.
 
-    It needs half precision, no weights, a head width of 8, 16, ... or 256, and an Ampere GPU or
-    newer.
+    It needs half precision, no weights, and a head width of 8, 16, ... or 256.
     """
-    return (
-        varlen_attn is not None
-        and query.is_cuda
-        and query.dtype in (torch.float16, torch.bfloat16)
-        and key_weight is None
-        and query.shape[-1] % 8 == 0
-        and query.shape[-1] <= 256
-        and _has_flash(query.device)
-    )
+    half = query.dtype in (torch.float16, torch.bfloat16)
+    fits = query.shape[-1] % 8 == 0 and query.shape[-1] <= 256
+    return _flash(query.device) if query.is_cuda and half and fits and key_weight is None else None
 
 
 @cache
-def _has_flash(device: torch.device) -> bool:
-    return torch.cuda.get_device_capability(device) >= (8, 0)
+def _flash(device: torch.device) -> Callable[..., Any] | None:
+    """The kernel of torch 2.10 and later, for an Ampere GPU or newer.
+
+    Imported here, since the import takes seconds.
+    """
+    if torch.cuda.get_device_capability(device) < (8, 0):
+        return None
+    try:
+        from torch.nn.attention.varlen import varlen_attn
+    except ImportError:
+        return None
+    return varlen_attn
 
 
 def _mask(

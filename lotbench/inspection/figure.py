@@ -74,11 +74,8 @@ def _grid(axis: Axes, route: Route, n_tokens: int) -> None:
         aspect="auto",
         interpolation="nearest",
     )
-    # White lines between the cells.
-    axis.set_xticks(np.arange(-0.5, n_tokens), minor=True)
-    axis.set_yticks(np.arange(-0.5, layers), minor=True)
-    axis.tick_params(which="both", length=0)
-    for line in np.arange(-0.5, n_tokens):
+    axis.tick_params(length=0)
+    for line in np.arange(-0.5, n_tokens):  # white lines between the cells
         axis.axvline(line, color="white", linewidth=0.6)
     for line in np.arange(-0.5, layers):
         axis.axhline(line, color="white", linewidth=0.6)
@@ -103,10 +100,10 @@ def of_split(found: Sequence[Kept], path: Path) -> list[Path]:
     with style.drawing():
         figure = Figure(figsize=(7.5, 0.7 + 2.1 * len(found)), layout="constrained")
         axes = figure.subplots(len(found), 2, squeeze=False)
-        for (left, right), own in zip(axes, found, strict=True):
-            kinds = {f"{sort} ({count})": share for sort, (share, count) in own.kinds.items()}
-            _heat(left, f"{own.name}: kind of token", kinds)
-            _heat(right, "place in the text", own.places)
+        for row, own in zip(axes, found, strict=True):
+            names = (f"{own.name}: ", "")
+            for axis, name, (title, shares) in zip(row, names, own.tables.items(), strict=True):
+                _heat(axis, name + title, shares)
         texts = f"{found[0].texts} texts"
         style.title(figure, f"Share of the tokens that layers compute, in percent, {texts}")
         return style.save(figure, path)
