@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from copy import deepcopy
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -174,12 +175,11 @@ class Subject:
             parameter.register_post_accumulate_grad_hook(note(name))
             for name, parameter in encoder.named_parameters()
         ]
-        needs = encoder.reducer.needs
         # Two epochs are 12 steps; more if the shortest stage would have none.
         shortest = min(stage.share for stage in encoder.reducer.stages() if stage.share)
         epochs = max(2, 2 / shortest / 6)
         config = TrainConfig(epochs=epochs, batch_size=8, learning_rate=1e-3, precision="fp32")
-        given = attach(needs | {"teacher_logits"})
+        given = attach(encoder.reducer.needs | {"teacher_logits"})
         report = train(encoder, split(48), config, seed=0, attach=given)
         for handle in handles:
             handle.remove()
@@ -197,14 +197,12 @@ class Subject:
         whole = isinstance(trained, int)
         tried = [trained * factor for factor in FACTORS] + list(VALUES)
         values = dict.fromkeys(int(value) if whole else float(value) for value in tried)
-        return [value for value in values if value != trained and self._accepts(value)]
-
-    def _accepts(self, value: float) -> bool:
-        try:
-            self.cls.check_budget(self.params, value, report_at(""))
-        except InputError:
-            return False
-        return True
+        found = []
+        for value in values:
+            with suppress(InputError):
+                self.cls.check_budget(self.params, value, report_at(""))
+                found += [] if value == trained else [value]
+        return found
 
     @cached_property
     def decides(self) -> bool:
@@ -270,12 +268,9 @@ def hugging_face_logits(backbone: Backbone, batch: Batch, layers: int) -> Tensor
         model = deepcopy(model)
         every = list(model.get_submodule("bert.encoder.layer").children())
         model.set_submodule("bert.encoder.layer", nn.ModuleList(every[:layers]))
-    rows = zip(
-        batch.input_ids.split(batch.layout.sizes),
-        batch.token_type_ids.split(batch.layout.sizes),
-        strict=True,
-    )
-    return torch.cat([model(ids[None], token_type_ids=types[None]).logits for ids, types in rows])
+    rows = [x.split(batch.layout.sizes) for x in (batch.input_ids, batch.token_type_ids)]
+    pairs = zip(*rows, strict=True)
+    return torch.cat([model(ids[None], token_type_ids=types[None]).logits for ids, types in pairs])
 
 
 def _random_split(lengths: list[int] | tuple[int, ...], seed: int) -> Split:
