@@ -41,6 +41,8 @@ class Last:
 class PackedRun(Run):
     """A forward pass that computes only what the method keeps."""
 
+    soft = False
+
     def outputs(self) -> Outputs:
         """Outputs of the whole pass."""
         tokens = self.tokens()
@@ -109,21 +111,6 @@ class PackedRun(Run):
         # After a drop within the layer, the earlier decision does not fit the remaining tokens.
         previous = outer if isinstance(outer, Leap) and not isinstance(inner, Drop) else None
         return Tokens(hidden, carried.layout, carried.rows, self.batch, previous), left
-
-    def record(
-        self, index: int, point: str, decision: Decision | None, tokens: Tokens
-    ) -> Decision | None:
-        """The decision, checked and added to the trace.
-
-        Raises
-        ------
-        ValueError
-            If it is malformed or soft.
-        """
-        decision = super().record(index, point, decision, tokens)
-        if decision is not None and decision.weight is not None:
-            raise ValueError("a soft decision (weight given) needs mode='reference'")
-        return decision
 
     def check_left(self, index: int, point: str, tokens: Tokens) -> None:
         """Refuses a drop of all tokens of a text.

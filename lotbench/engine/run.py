@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import ClassVar
 
 from torch import Tensor
 
@@ -47,6 +48,9 @@ class Run:
     prefix : Prefix or None
         Start from these states instead of the embeddings.
     """
+
+    soft: ClassVar[bool] = True
+    """True if decisions may have a weight."""
 
     backbone: Backbone
     reducer: TokenReducer
@@ -92,12 +96,14 @@ class Run:
         Raises
         ------
         ValueError
-            If it is malformed.
+            If it is malformed, or soft in a mode that cannot carry it out.
         """
         if decision is not None:
             fault = malformed(decision, tokens)
             if fault:
                 raise ValueError(f"{self.named(index, point)}: {fault}")
+            if decision.weight is not None and not self.soft:
+                raise ValueError("a soft decision (weight given) needs mode='reference'")
             self.trace.events.append(Event(index, point, decision, tokens.layout, tokens.rows))
         return decision
 

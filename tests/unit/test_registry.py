@@ -186,10 +186,6 @@ def test_a_bad_plugin_is_named_with_what_is_wrong(plugin, text: str, complaint: 
             "def overhead_flops(self, layer, n_tokens, width): ...",
             "Method.overhead_flops is called as overhead_flops(self, layer, n_tokens): missing",
         ),
-        (
-            "def before_layers(self, layer, tokens): ...",
-            "Method makes no decisions; before_layers: did you mean 'before_layer'?",
-        ),
         ("budget = 'share'", "Method.budget is reserved; write budget_name = 'share'"),
     ],
 )
