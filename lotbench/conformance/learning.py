@@ -133,10 +133,12 @@ def learns(subject: Subject) -> str:
         # Three standard deviations above always guessing the most frequent label.
         threshold = share + 3 * (share * (1 - share) / len(labels)) ** 0.5
         summary = ""
-        for value in _budgets(subject, encoder):
-            found = evaluate(encoder, task, "validation")
-            kept, score = float(np.mean(found.ffn_ratio or ())), found.metrics["accuracy"]
-            at = f" at {encoder.reducer.budget_name}={value:g}" if value is not None else ""
+        trained = encoder.reducer.budget if subject.cls.budget_name else None
+        for value in [trained, *subject.budgets_to_try(trained)]:
+            with encoder.reducer.at_budget(None if value is trained else value):
+                found = evaluate(encoder, task, "validation")
+            kept, score = float(np.mean(found.ffn_ratio)), found.metrics["accuracy"]
+            at = f" at {found.budget}" if found.budget else ""
             summary = (
                 f"accuracy {score:.2f} (chance {share:.2f}), {kept:.0%} of the tokens kept{at}"
             )
@@ -157,15 +159,6 @@ def _compare(subject: Subject, other: ReducedEncoder, how: str, otherwise: str) 
     for name, data in batches():
         with on(subject.cls, name):
             compare(answer(encoder, data), answer(other, data), how, otherwise, CLOSE)
-
-
-def _budgets(subject: Subject, encoder: ReducedEncoder):
-    """Sets the model to its trained budget, then to others; yields each after setting it."""
-    trained_budget = encoder.reducer.budget if subject.cls.budget_name else None
-    yield trained_budget if isinstance(trained_budget, int | float) else None
-    for value in subject.budgets_to_try(trained_budget):
-        encoder.reducer.budget = value
-        yield value
 
 
 def _compare_modes(encoder: ReducedEncoder, split: Any) -> str:

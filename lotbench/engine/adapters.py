@@ -67,23 +67,15 @@ class BertAdapter:
 
     def layers(self) -> list[Layer]:
         """The transformer layers, first to last."""
-        views = []
-        for layer in self.encoder.encoder.layer:
-            attention = layer.attention.self
-            views.append(
-                Layer(
-                    attention.query,
-                    attention.key,
-                    attention.value,
-                    layer.attention.output,
-                    _FeedForward(
-                        layer.intermediate.dense,
-                        layer.intermediate.intermediate_act_fn,
-                        layer.output,
-                    ),
-                )
-            )
-        return views
+        return [self.layer(each) for each in self.encoder.encoder.layer]
+
+    def layer(self, layer: Any) -> Layer:
+        """The parts of a transformer layer."""
+        attention, inner = layer.attention.self, layer.intermediate
+        forward = _FeedForward(inner.dense, inner.intermediate_act_fn, layer.output)
+        return Layer(
+            attention.query, attention.key, attention.value, layer.attention.output, forward
+        )
 
     def embed(self, input_ids: Tensor, token_type_ids: Tensor, layout: Ragged) -> Tensor:
         """Input of the first layer, ``(T,), (T,) -> (T, D)``."""
@@ -165,25 +157,15 @@ class DistilBertAdapter(BertAdapter):
         return self.model.config.hidden_dim
 
     def layers(self) -> list[Layer]:
-        views = []
-        for layer in self.encoder.transformer.layer:
-            attention = layer.attention
-            views.append(
-                Layer(
-                    attention.q_lin,
-                    attention.k_lin,
-                    attention.v_lin,
-                    _Residual(attention.out_lin, layer.sa_layer_norm),
-                    _DistilFeedForward(
-                        layer.ffn.lin1,
-                        layer.ffn.activation,
-                        layer.ffn.lin2,
-                        layer.ffn.dropout,
-                        layer.output_layer_norm,
-                    ),
-                )
-            )
-        return views
+        return [self.layer(each) for each in self.encoder.transformer.layer]
+
+    def layer(self, layer: Any) -> Layer:
+        attention, ffn = layer.attention, layer.ffn
+        output = _Residual(attention.out_lin, layer.sa_layer_norm)
+        forward = _DistilFeedForward(
+            ffn.lin1, ffn.activation, ffn.lin2, ffn.dropout, layer.output_layer_norm
+        )
+        return Layer(attention.q_lin, attention.k_lin, attention.v_lin, output, forward)
 
     def classify(self, first: Tensor) -> Tensor:
         pooled = self.model.pre_classifier(first).relu()

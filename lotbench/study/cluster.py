@@ -208,7 +208,7 @@ def _train_teacher(job: Job, board: Any) -> tuple[dict[str, int | float | None],
     logging.getLogger("lotbench").addHandler(notes)
     with working(job, board) as trials, limited(job.seconds):
         artefacts = prepare(trials[0], job.folder)
-        teacher = checkpoint.load(artefacts.teacher()).backbone
+        teacher = checkpoint.load(artefacts.teacher).backbone
         wanted = []
         for trial in trials:
             # A method that refuses its parameters fails in its own trial, with its own row.
@@ -284,12 +284,6 @@ class Announcer(tune.Callback):
             log.warning("%s: its worker died, tried again", self.planned.todo[name].label)
 
     def on_trial_complete(self, iteration: int, trials: list, trial: Any, **info: Any) -> None:
-        self._announce(trial)
-
-    def on_trial_error(self, iteration: int, trials: list, trial: Any, **info: Any) -> None:
-        self._announce(trial)
-
-    def _announce(self, trial: Any) -> None:
         name = trial.config["trial"]
         self.board.end.remote(name)  # a worker that died could not
         planned, row = self.planned.todo[name], self.store.trial(name)
@@ -306,6 +300,8 @@ class Announcer(tune.Callback):
         count = f"{self.succeeded + len(self.failed)}/{len(self.planned.todo)}"
         seconds = time.perf_counter() - self.started
         log.info("[%s, %.0f s] %s: %s", count, seconds, planned.label, outcome)
+
+    on_trial_error = on_trial_complete
 
 
 def _died(trial: Any) -> str:
