@@ -7,7 +7,7 @@ from contextlib import suppress
 from copy import deepcopy
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -39,21 +39,11 @@ RAGGED, UNIFORM = tuple(range(8)), (8, 9, 10)
 FACTORS, VALUES = (0.5, 0.25, 2, 4, 16, 64), (0.0, 0.3, 0.5, 0.7, 0.9, 0.99, 1.0)
 
 
-@dataclass
-class Case:
+class Case(NamedTuple):
     """A model at one value of its budget."""
 
     label: str
-    _encoder: ReducedEncoder
-    budget: float | None
-    """None if the method has no budget, or one that is not a number."""
-
-    @property
-    def encoder(self) -> ReducedEncoder:
-        """The model, set to this budget; cases share models."""
-        if self.budget is not None:
-            self._encoder.reducer.budget = self.budget
-        return self._encoder
+    encoder: ReducedEncoder
 
 
 @dataclass
@@ -136,11 +126,13 @@ class Subject:
                 name = label if value is None else f"{label}, {budget}={value:g}"
                 if value != trained and budget not in self.cls.Params.model_fields:
                     name += f" (tried, because no field of Params limits {budget})"
-                case = Case(name, encoder, value)
+                own = deepcopy(encoder)
+                if value is not None:
+                    own.reducer.budget = value
                 with on(self.cls, f"{name}, ragged batch"), torch.no_grad():
-                    outputs = case.encoder(batch(), reducer=Watch(encoder.reducer))
+                    outputs = own(batch(), reducer=Watch(own.reducer))
                 left_out = sum(map(len, positions_left_out(outputs.trace, batch()).values()))
-                distinct.setdefault(left_out, case)
+                distinct.setdefault(left_out, Case(name, own))
             by_share = [distinct[left_out] for left_out in sorted(distinct)]
             last = len(by_share) - 1
             chosen += [by_share[i] for i in sorted({round(i * last / 3) for i in range(4)})]

@@ -60,7 +60,7 @@ class PackedRun(Run):
         if self.keep_inputs:
             self.inputs.append(tokens.hidden)
         layer, shown = self.backbone.layers[index], tokens.layout
-        outer = self.before_layer(index, tokens)
+        outer = self.decide("before_layer", index, tokens)
 
         # carried: the tokens that reach the next layer; chosen: the carried tokens that this layer
         # computes; at: rows of the chosen within the carried, None if all are chosen.
@@ -84,7 +84,7 @@ class PackedRun(Run):
             layer, chosen.hidden, chosen.layout, context, leapt, seen=seen
         )
         attended = Tokens(x, chosen.layout, chosen.rows, self.batch)
-        inner = self.after_attention(index, attended, received)
+        inner = self.decide("after_attention", index, attended, received)
         if inner is None:
             forward, computed = attended, layer.feed_forward(x)
         else:

@@ -55,7 +55,7 @@ class ReferenceRun(Run):
         layer, whole = self.backbone.layers[index], self.batch.layout
         hidden, present = states.hidden, states.present
         tokens = self.shown(hidden, present, states.previous)
-        outer = self.before_layer(index, tokens)
+        outer = self.decide("before_layer", index, tokens)
 
         # compute: the tokens that this layer computes; blend: the weight of their new states;
         # seen: the tokens that are its keys.
@@ -80,7 +80,7 @@ class ReferenceRun(Run):
         attended = self.shown(x, compute)
         if received is not None:
             received = Received(received.mean[attended.rows], received.own[attended.rows])
-        inner = self.after_attention(index, attended, received)
+        inner = self.decide("after_attention", index, attended, received)
 
         inner_factor = inner_blend = None
         if isinstance(inner, Leap):

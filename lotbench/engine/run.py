@@ -75,27 +75,26 @@ class Run:
             return self.backbone.embed(batch.input_ids, batch.token_type_ids, batch.layout)
         return self.prefix.hidden.clone()  # the packed path writes in place
 
-    def before_layer(self, index: int, tokens: Tokens) -> Decision | None:
-        """The method's decision before a layer, checked and recorded."""
-        return self.record(index, "before_layer", self.reducer.before_layer(index, tokens), tokens)
-
-    def after_attention(
-        self, index: int, tokens: Tokens, received: Received | None
+    def decide(
+        self, point: str, index: int, tokens: Tokens, *received: Received | None
     ) -> Decision | None:
-        """The method's decision between attention and feed-forward, checked and recorded."""
-        decision = self.reducer.after_attention(index, tokens, received)
-        return self.record(index, "after_attention", decision, tokens)
+        """The method's decision before a layer or after its attention, checked and recorded.
 
-    def record(
-        self, index: int, point: str, decision: Decision | None, tokens: Tokens
-    ) -> Decision | None:
-        """The decision, checked and added to the trace.
+        Parameters
+        ----------
+        point : "before_layer" or "after_attention"
+        index : int
+            Of the layer.
+        tokens : Tokens
+        received : Received or None
+            Only after attention.
 
         Raises
         ------
         ValueError
             If it is malformed, or soft in a mode that cannot carry it out.
         """
+        decision = getattr(self.reducer, point)(index, tokens, *received)
         if decision is not None:
             fault = malformed(decision, tokens)
             if fault:

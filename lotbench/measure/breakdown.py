@@ -164,11 +164,9 @@ def _modules(part: Any) -> list[nn.Module]:
 
 
 def _clock(device: torch.device) -> Callable[[], float]:
-    if device.type != "cuda":
-        return time.perf_counter
-
-    def synchronised() -> float:
-        torch.cuda.synchronize(device)
+    def seconds() -> float:
+        if device.type == "cuda":
+            torch.cuda.synchronize(device)
         return time.perf_counter()
 
-    return synchronised
+    return seconds

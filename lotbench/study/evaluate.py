@@ -131,7 +131,11 @@ def score(
     chosen: list[tuple[float | None, float | None]] = [(own, None) for own in budgets or [None]]
     unreached = None
     if targets:
-        speedup = partial(flops_speedup, encoder, task.selection, _sample(task))
+        # All rows of the selection split, or some of evenly spread length.
+        rows = np.argsort(task.selection.lengths, kind="stable")
+        count = min(len(rows), SEARCH_TEXTS)
+        rows = rows[np.linspace(0, len(rows) - 1, count).round().astype(int)]
+        speedup = partial(flops_speedup, encoder, task.selection, rows)
         found, missed, fastest = find_budgets(encoder.reducer, targets, speedup)
         unreached = [Unreached(target=target, nearest=near) for target, near in missed.items()]
         chosen = [(budget, target) for target, budget in found.items()]
@@ -151,13 +155,3 @@ def stored_labels(task: Task) -> dict[str, str | list[float]]:
     """The labels of the scored splits, as a row stores them."""
     classes = None if task.regression else task.n_labels
     return {name: encode(getattr(task, name).labels, classes) for name in SPLITS}
-
-
-def _sample(task: Task) -> np.ndarray:
-    """Rows of the selection split on which FLOPs are counted in a search, of evenly spread length.
-
-    All rows, or `SEARCH_TEXTS` of them.
-    """
-    by_length = np.argsort(task.selection.lengths, kind="stable")
-    count = min(len(by_length), SEARCH_TEXTS)
-    return by_length[np.linspace(0, len(by_length) - 1, count).round().astype(int)]
