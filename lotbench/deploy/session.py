@@ -94,7 +94,11 @@ class OpenVino:
                 f"{backend.name} cannot run a method that draws at random: it computes in 32 bits, "
                 "and the draws need 64; take onnx-fp32 or onnx-int8"
             )
-        _sort_stably(graph)
+        # Of equal integers the first ranks first, as in ONNX.  Floats keep the default: a stable
+        # sort of 256 numbers takes several times as long, and equal floats are rare.
+        for each in graph.get_ops():
+            if each.get_type_name() == "TopK" and each.input(0).get_element_type().is_integral():
+                each.set_attribute("stable", True)
         compiled = core.compile_model(graph, "CPU", settings)
         self._request = compiled.create_infer_request()
         self.inputs = tuple(each.get_any_name() for each in compiled.inputs)
@@ -119,17 +123,6 @@ def _openvino_core() -> Any:
     import openvino
 
     return openvino.Core()
-
-
-def _sort_stably(graph: Any) -> None:
-    """Lets the first of equal integers rank first, as in ONNX.
-
-    Floats keep the default: a stable sort of 256 numbers takes several times as long, and equal
-    floats are rare.
-    """
-    for each in graph.get_ops():
-        if each.get_type_name() == "TopK" and each.input(0).get_element_type().is_integral():
-            each.set_attribute("stable", True)
 
 
 def _without_defaults(model: Path | bytes) -> tuple[bytes, dict[str, np.ndarray]]:

@@ -162,9 +162,8 @@ class DistilBertAdapter(BertAdapter):
     def layer(self, layer: Any) -> Layer:
         attention, ffn = layer.attention, layer.ffn
         output = _Residual(attention.out_lin, layer.sa_layer_norm)
-        forward = _DistilFeedForward(
-            ffn.lin1, ffn.activation, ffn.lin2, ffn.dropout, layer.output_layer_norm
-        )
+        outer = _Residual(nn.Sequential(ffn.lin2, ffn.dropout), layer.output_layer_norm)
+        forward = _FeedForward(ffn.lin1, ffn.activation, outer)
         return Layer(attention.q_lin, attention.k_lin, attention.v_lin, output, forward)
 
     def classify(self, first: Tensor) -> Tensor:
@@ -190,7 +189,7 @@ def _all_types_zero(token_type_ids: Tensor) -> bool:
 class _FeedForward:
     inner: nn.Module
     activation: Callable[[Tensor], Tensor]
-    output: nn.Module
+    output: Callable[[Tensor, Tensor], Tensor]
 
     def __call__(self, x: Tensor) -> Tensor:
         y = self.inner(x)
@@ -208,18 +207,6 @@ class _Residual:
 
     def __call__(self, heads: Tensor, residual: Tensor) -> Tensor:
         return self.norm(self.linear(heads) + residual)
-
-
-@dataclass(frozen=True)
-class _DistilFeedForward:
-    inner: nn.Module
-    activation: Callable[[Tensor], Tensor]
-    outer: nn.Module
-    dropout: nn.Module
-    norm: nn.Module
-
-    def __call__(self, x: Tensor) -> Tensor:
-        return self.norm(self.dropout(self.outer(self.activation(self.inner(x)))) + x)
 
 
 ADAPTERS: dict[str, type[BertAdapter]] = {

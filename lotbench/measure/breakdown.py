@@ -160,7 +160,9 @@ def _modules(part: Any) -> list[nn.Module]:
     """The modules of a part of a layer, in the order in which they run."""
     if isinstance(part, nn.Module):
         return [part]
-    return [value for value in vars(part).values() if isinstance(value, nn.Module)]
+    return [
+        module for value in getattr(part, "__dict__", {}).values() for module in _modules(value)
+    ]
 
 
 def _clock(device: torch.device) -> Callable[[], float]:

@@ -97,7 +97,7 @@ def test_an_installed_method_of_another_name_is_refused(entry_points) -> None:
         ("no.such.module:A", r"no\.such\.module: ModuleNotFoundError"),
         ("breaks_at_once:Method", "breaks_at_once: ZeroDivisionError"),
         ("lotbench.lot:NoSuchClass", "lotbench.lot:NoSuchClass is not a subclass of"),
-        ("lotbench.lot:PRESETS", "lotbench.lot:PRESETS is not a subclass of"),
+        ("lotbench.lot:PAPER", "lotbench.lot:PAPER is not a subclass of"),
         ("lotbench.lot:Params", "lotbench.lot:Params is not a subclass of"),
     ],
 )
