@@ -149,9 +149,3 @@ def score(
         with encoder.reducer.at_budget(budget):
             evaluations += [evaluate(encoder, task, split, target) for split in SPLITS]
     return evaluations, unreached
-
-
-def stored_labels(task: Task) -> dict[str, str | list[float]]:
-    """The labels of the scored splits, as a row stores them."""
-    classes = None if task.regression else task.n_labels
-    return {name: encode(getattr(task, name).labels, classes) for name in SPLITS}

@@ -27,7 +27,6 @@ from lotbench.engine import checkpoint
 from lotbench.engine.encoder import ReducedEncoder
 from lotbench.engine.loading import fingerprint
 from lotbench.errors import InputError
-from lotbench.ragged import Ragged
 from lotbench.reducer import Leap, Params, TokenReducer, Tokens
 from lotbench.store.files import read_json
 from lotbench.store.parts import Teacher
@@ -160,7 +159,6 @@ class _Dense(TokenReducer):
 class _Probe(TokenReducer):
     """Keeps everything and records the attention that each token receives."""
 
-    name = "attention-probe"
     needs = frozenset({"received_attention"})
 
     def after_attention(self, layer: int, tokens: Tokens, received: Any) -> Leap:
@@ -222,11 +220,9 @@ def _per_token(
         batch = collate(split, rows).to(device)
         with torch.autocast(device.type, torch.bfloat16, enabled=precision == "bf16"):
             values = compute(batch).detach().float().cpu().numpy()
-        layout: Ragged = batch.layout
-        begin = 0
-        for row, size in zip(rows, layout.sizes, strict=True):
-            out[starts[row] : starts[row] + size] = values[begin : begin + size]
-            begin += size
+        ends = np.cumsum(split.lengths[rows])
+        for row, own in zip(rows, np.split(values, ends[:-1]), strict=True):
+            out[starts[row] : starts[row + 1]] = own
     return out
 
 

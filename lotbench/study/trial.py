@@ -22,6 +22,7 @@ from lotbench.errors import InputError
 from lotbench.reducer import TokenReducer
 from lotbench.store.files import as_json
 from lotbench.store.parts import Failure
+from lotbench.store.predictions import encode
 from lotbench.store.records import Trial
 from lotbench.store.store import Store
 from lotbench.study.checks import (
@@ -31,7 +32,7 @@ from lotbench.study.checks import (
     check_teacher,
     stored_config,
 )
-from lotbench.study.evaluate import score, stored_labels
+from lotbench.study.evaluate import SPLITS, score
 from lotbench.study.plan import PlannedTrial
 from lotbench.study.progress import TimeUp, limited
 from lotbench.study.teacher import Artefacts
@@ -223,12 +224,13 @@ def _train_and_score(trial: PlannedTrial, folder: Path) -> dict[str, Any]:
     except (OSError, SafetensorError) as error:  # a full disk, most of the time
         _remove_model(folder, trial.id, error)
         model = None
-    labels, notes = stored_labels(task), task.notes
-    data = {"fingerprint": task.fingerprint, "train": len(task.train), "labels": labels, **notes}
+    classes = None if task.regression else task.n_labels
+    labels = {name: encode(getattr(task, name).labels, classes) for name in SPLITS}
+    data = {"fingerprint": task.fingerprint, "train": len(task.train), "labels": labels}
     return {
         "metric": task.metrics[0],
         "teacher": artefacts.record(),
-        "data": data,
+        "data": data | task.notes,
         "training": training,
         "evaluations": evaluations,
         **({} if unreached is None else {"unreached": unreached}),
