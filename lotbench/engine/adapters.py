@@ -109,26 +109,13 @@ class BertAdapter:
         return [self.encoder.pooler.dense, self.model.classifier]
 
 
-class RobertaAdapter(BertAdapter):
-    """RoBERTa: positions start after the padding id, and the head has its own dense layer."""
-
-    model: RobertaForSequenceClassification
-
-    @staticmethod
-    def position_offset(config: PretrainedConfig) -> int:
-        return config.pad_token_id + 1
-
-    def classify(self, first: Tensor) -> Tensor:
-        return self.model.classifier(first[:, None])
-
-    def head_modules(self) -> list[nn.Linear]:
-        return [self.model.classifier.dense, self.model.classifier.out_proj]
-
-
 class ElectraAdapter(BertAdapter):
-    """ELECTRA: embeddings narrower than the model are projected to its width."""
+    """ELECTRA: embeddings narrower than the model are projected to its width.
 
-    model: ElectraForSequenceClassification
+    The head has its own dense layer.
+    """
+
+    model: ElectraForSequenceClassification | RobertaForSequenceClassification
 
     @property
     def _projection(self) -> nn.Linear | None:
@@ -146,6 +133,14 @@ class ElectraAdapter(BertAdapter):
 
     def head_modules(self) -> list[nn.Linear]:
         return [self.model.classifier.dense, self.model.classifier.out_proj]
+
+
+class RobertaAdapter(ElectraAdapter):
+    """RoBERTa: positions start after the padding id; it has the head of ELECTRA, no projection."""
+
+    @staticmethod
+    def position_offset(config: PretrainedConfig) -> int:
+        return config.pad_token_id + 1
 
 
 class DistilBertAdapter(BertAdapter):

@@ -91,7 +91,9 @@ def _connected(address: str | None) -> Iterator[None]:
     inherited = {name: os.environ[name] for name in INHERITED if name in os.environ}
     try:
         if address is not None:
-            _check_reachable(address)
+            host, _, port = address.removeprefix("ray://").rpartition(":")
+            if port.isdigit():  # raises an OSError at once, where Ray would try for minutes
+                socket.create_connection((host.strip("[]"), int(port)), timeout=10).close()
         ray.init(
             address=address or "local",  # without an address Ray would join any running cluster
             num_cpus=None if address else machine.usable_cores(),
@@ -118,13 +120,6 @@ def _connected(address: str | None) -> Iterator[None]:
         yield
     finally:
         ray.shutdown()
-
-
-def _check_reachable(address: str) -> None:
-    """Raises an OSError if nothing answers at HOST:PORT; Ray itself tries for minutes."""
-    host, _, port = address.removeprefix("ray://").rpartition(":")
-    if port.isdigit():
-        socket.create_connection((host.strip("[]"), int(port)), timeout=10).close()
 
 
 def _share() -> tuple[int, float]:
