@@ -81,8 +81,6 @@ class Drop:
         For soft stages: a factor on each token's state.
     at_output : bool
         Apply ``weight`` to the layer's output.  False applies it to the present state.
-    restore : bool
-        Put the last states of dropped tokens into the output (token-level tasks).
     aux : dict
         What the method's loss needs; the loss finds it in the Trace.
     """
@@ -90,7 +88,6 @@ class Drop:
     keep: Tensor
     weight: Tensor | None = None
     at_output: bool = False
-    restore: bool = False
     aux: dict[str, Any] = field(default_factory=dict)
 
 
@@ -210,7 +207,7 @@ class Outputs:
     ----------
     logits : Tensor, shape (B, C)
     hidden : Tensor, shape (K, D)
-        Final states of the tokens that are present at the end or restored.
+        Final states of the tokens that are present at the end.
     layout : Ragged
         Layout of ``hidden``.
     rows : Tensor, shape (K,), int64

@@ -74,18 +74,15 @@ from lotbench.ragged import (
 )
 from lotbench.reducer import Decision, Drop, Leap, Outputs, Stage, TokenReducer, Tokens, Trace
 
-PRESETS: dict[str, dict[str, Any]] = {
-    "paper": {
-        "straight_through": True,
-        "router_width": 256,
-        "router_bias": 5.0,
-        "router_learning_rate": None,
-        "share_normalisation": "softmax",
-        "saliency_length": 128,
-        "top_p": 0.3,
-        "loss_weight": 0.05,
-    },
-    "recommended": {},
+PAPER = {
+    "straight_through": True,
+    "router_width": 256,
+    "router_bias": 5.0,
+    "router_learning_rate": None,
+    "share_normalisation": "softmax",
+    "saliency_length": 128,
+    "top_p": 0.3,
+    "loss_weight": 0.05,
 }
 
 
@@ -134,9 +131,7 @@ class Params(reducer.Params):
     @model_validator(mode="before")
     @classmethod
     def _fill_preset(cls, values: dict[str, Any]) -> dict[str, Any]:
-        preset = values.get("preset", "recommended")
-        # A preset that is not a string is reported by the field.
-        defaults = PRESETS.get(preset, {}) if isinstance(preset, str) else {}
+        defaults: dict[str, Any] = PAPER if values.get("preset") == "paper" else {}
         if values.get("routing") == "drop":
             defaults = {**defaults, "leaping_keys": "none"}
         if values.get("share_normalisation") == "sum":

@@ -9,7 +9,6 @@ finds it in the `Trace`.
 from __future__ import annotations
 
 import inspect
-import math
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -246,7 +245,8 @@ class TokenReducer(nn.Module):
         InputError
             If it is not a finite number, or out of range.
         """
-        if not isinstance(value, Real) or isinstance(value, bool) or not _is_finite(value):
+        number: Any = value if isinstance(value, Real) and not isinstance(value, bool) else None
+        if number is None or not abs(number) < 2**63:
             raise InputError(report((), f"a finite number is needed (given: {value!r:.60})"))
         if cls.budget_name in cls.Params.model_fields:
             values = params.model_dump(by_alias=True) | {cls.budget_name: value}
@@ -299,10 +299,3 @@ class TokenReducer(nn.Module):
     def overhead_flops(self, layer: int, n_tokens: Tensor) -> Tensor | float:
         """FLOPs (2 x multiply-adds) of the method at a layer, given ``n_tokens`` (B,) shown."""
         return 0.0
-
-
-def _is_finite(number: Real) -> bool:
-    try:
-        return math.isfinite(number)
-    except OverflowError:  # an integer too large for a float
-        return False

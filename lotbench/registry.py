@@ -195,8 +195,4 @@ def _checked(cls: object, place: str) -> type[TokenReducer]:
             raise InputError(
                 f"{place}: {cls.__name__}.{hook} is called as {hook}({', '.join(wanted)}): {error}"
             ) from None
-    similar = [n for n in vars(cls) if n.startswith(("before_", "after_")) and n not in HOOKS]
-    if similar and not decides(cls):
-        meant = near_misses(similar[0], list(DECIDE))
-        raise InputError(f"{place}: {cls.__name__} makes no decisions; {similar[0]}: {meant}")
     return cls

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from typing import Literal
 
 import torch
@@ -33,15 +34,19 @@ class Verdict:
     detail: str = ""
 
 
+def _no(kind: str) -> Callable[[Subject], str]:
+    return partial(rules.no_fault, kind=kind)
+
+
 # A group runs only if no rule of the groups before it has failed, since it builds on them.
 GROUPS: tuple[tuple[Rule, ...], ...] = (
     (Rule("class, stages, budget and needs are sound", rules.is_sound),),
     (Rule("decides in evaluation, in both modes", rules.runs),),
     (
-        Rule("the first token is always kept", rules.keeps_first),
-        Rule("decisions are hard, except in soft stages", rules.is_hard),
-        Rule("declared sizes equal the sizes of the mask", rules.has_right_sizes),
-        Rule("its inputs are not changed", rules.changes_no_input),
+        Rule("the first token is always kept", _no("first token")),
+        Rule("decisions are hard, except in soft stages", _no("soft")),
+        Rule("declared sizes equal the sizes of the mask", _no("sizes")),
+        Rule("its inputs are not changed", _no("mutation")),
     ),
     (Rule("decisions in evaluation are deterministic", rules.is_deterministic),),
     (
@@ -80,22 +85,21 @@ def examine(subject: Subject, begin: Callable[[Rule], None] | None = None) -> It
     threads = torch.get_num_threads()
     # A tiny model gains nothing from a second thread, and on a busy machine it waits for it.
     torch.set_num_threads(1)
+    failed = False
     try:
-        yield from _examine(subject, begin)
+        for group in GROUPS:
+            builds_on_failed = failed
+            for rule in group:
+                if builds_on_failed:
+                    yield Verdict(rule, "not run")
+                    continue
+                if begin is not None:
+                    begin(rule)
+                verdict = _judge(rule, subject)
+                failed = failed or verdict.outcome == "failed"
+                yield verdict
     finally:
         torch.set_num_threads(threads)
-
-
-def _examine(subject: Subject, begin: Callable[[Rule], None] | None) -> Iterator[Verdict]:
-    none_failed = True
-    for group in GROUPS:
-        verdicts = []
-        for rule in group:
-            if none_failed and begin is not None:
-                begin(rule)
-            verdicts.append(_judge(rule, subject) if none_failed else Verdict(rule, "not run"))
-            yield verdicts[-1]
-        none_failed = none_failed and all(verdict.outcome != "failed" for verdict in verdicts)
 
 
 def _judge(rule: Rule, subject: Subject) -> Verdict:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from copy import deepcopy
 
 import numpy as np
@@ -31,7 +30,10 @@ def equals_packed(subject: Subject) -> str:
     NotSeen
         If an installed package or the method does not allow an export; the message says why.
     """
-    encoder = _shallow(subject)
+    try:
+        encoder = subject.randomised(1, SHALLOW)
+    except InputError:  # such as one parameter for each layer
+        encoder = subject.randomised(1)
     exact = deepcopy(encoder).double()
     try:
         exported = export(encoder)
@@ -40,34 +42,20 @@ def equals_packed(subject: Subject) -> str:
     session = open_session(exported.model.SerializeToString(), "onnx-fp32", threads=1)
     budget = exported.budget if isinstance(exported.budget, int | float) else None
     movable = budget is not None and exported.fixed is None
+    alone = [(f"text {text} alone", batch((text,))) for text in (RAGGED[0], RAGGED[3])]
     compared = flipped = 0
     most = 0.0
     for value in [budget, *(subject.budgets_to_try(budget) if movable else [])]:
         if value is not None:
             encoder.reducer.budget = exact.reducer.budget = value
         at = "" if value is None else f", {encoder.reducer.budget_name}={value:g}"
-        for name, data in _inputs():
+        for name, data in [*batches(), *alone]:
             with on(subject.cls, name + at):
                 off, flips = _compare(encoder, exact, session, data, value if movable else None)
             compared, flipped = compared + len(off), flipped + flips
             most = max([most, *off])
     fixed = "" if exported.fixed is None else f"; the budget is fixed: {exported.fixed}"
     return f"logits of {compared} texts within {most:.0e}, {flipped} decided differently{fixed}"
-
-
-def _shallow(subject: Subject) -> ReducedEncoder:
-    """The model to export, in float32; its method has large random weights."""
-    try:
-        return subject.randomised(1, SHALLOW)
-    except InputError:  # such as one parameter for each layer
-        return subject.randomised(1)
-
-
-def _inputs() -> Iterator[tuple[str, Batch]]:
-    """All batches of the other rules, and texts alone."""
-    yield from batches()
-    for text in (RAGGED[0], RAGGED[3]):
-        yield f"text {text} alone", batch((text,))
 
 
 def _compare(
@@ -94,8 +82,7 @@ def _compare(
         If a difference is too large.
     """
     packed, wanted = answer(encoder, data), answer(exact, data)
-    keys = {**packed.left_out, **wanted.left_out}
-    flipped = {key[2] for key in keys if packed.left_out.get(key) != wanted.left_out.get(key)}
+    flipped = packed.flipped(wanted)
     rows = [x.split(data.layout.sizes) for x in (data.input_ids, data.token_type_ids)]
     ids, types = ([row.tolist() for row in split] for split in rows)
     logits = session(feed(session.inputs, ids, types, data.text_seed.tolist(), budget=budget))

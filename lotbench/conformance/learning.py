@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import random
 import tempfile
 from copy import deepcopy
 from pathlib import Path
@@ -21,16 +20,16 @@ from lotbench.config.sections import (
     TrialConfig,
 )
 from lotbench.conformance.outcome import Broken, on
-from lotbench.conformance.rules import CLOSE, answer, compare
+from lotbench.conformance.rules import CLOSE, answer, compare, seed_all
 from lotbench.conformance.subject import TINY_LAYERS, Subject, batches
 from lotbench.data.batches import collate
 from lotbench.data.task import load_task
 from lotbench.engine import checkpoint
 from lotbench.engine.encoder import ReducedEncoder
 from lotbench.engine.loading import load_tokenizer
-from lotbench.reducer import Stage
 from lotbench.study.evaluate import evaluate
 from lotbench.study.plan import resolve
+from lotbench.study.training import prefix_of
 from lotbench.study.trial import run_trial
 
 # BBC News (five classes) and two layers of a real encoder: seconds on one core.
@@ -57,7 +56,7 @@ def gives_gradients(subject: Subject) -> str:
     stages, active = encoder.reducer.stages(), encoder.reducer.active_layers
     missing, count = [], 0
     for name, parameter in encoder.reducer.named_parameters():
-        if all(_frozen(name, stage) for stage in stages):
+        if all("reducer" in stage.frozen or prefix_of(name, stage.frozen) for stage in stages):
             continue
         count += 1
         found = gradients.get(f"reducer.{name}", torch.zeros_like(parameter))
@@ -84,8 +83,7 @@ def gives_gradients(subject: Subject) -> str:
 
 def is_reproducible(subject: Subject) -> str:
     """Training twice with one seed gives the same logits, for any global random state."""
-    for module in (torch.manual_seed, np.random.seed, random.seed):
-        module(4321)
+    seed_all(4321)
     with on(subject.cls, "training the same model a second time"):
         again = subject.train()
         _compare(subject, again.encoder, "of the first training", "of the second")
@@ -135,10 +133,12 @@ def learns(subject: Subject) -> str:
         # Three standard deviations above always guessing the most frequent label.
         threshold = share + 3 * (share * (1 - share) / len(labels)) ** 0.5
         summary = ""
-        for value in _budgets(subject, encoder):
-            found = evaluate(encoder, task, "validation")
-            kept, score = float(np.mean(found.ffn_ratio or ())), found.metrics["accuracy"]
-            at = f" at {encoder.reducer.budget_name}={value:g}" if value is not None else ""
+        trained = encoder.reducer.budget if subject.cls.budget_name else None
+        for value in [trained, *subject.budgets_to_try(trained)]:
+            with encoder.reducer.at_budget(None if value is trained else value):
+                found = evaluate(encoder, task, "validation")
+            kept, score = float(np.mean(found.ffn_ratio)), found.metrics["accuracy"]
+            at = f" at {found.budget}" if found.budget else ""
             summary = (
                 f"accuracy {score:.2f} (chance {share:.2f}), {kept:.0%} of the tokens kept{at}"
             )
@@ -161,15 +161,6 @@ def _compare(subject: Subject, other: ReducedEncoder, how: str, otherwise: str) 
             compare(answer(encoder, data), answer(other, data), how, otherwise, CLOSE)
 
 
-def _budgets(subject: Subject, encoder: ReducedEncoder):
-    """Sets the model to its trained budget, then to others; yields each after setting it."""
-    trained_budget = encoder.reducer.budget if subject.cls.budget_name else None
-    yield trained_budget if isinstance(trained_budget, int | float) else None
-    for value in subject.budgets_to_try(trained_budget):
-        encoder.reducer.budget = value
-        yield value
-
-
 def _compare_modes(encoder: ReducedEncoder, split: Any) -> str:
     """How often the two modes decide differently in float32 on real texts.
 
@@ -181,16 +172,9 @@ def _compare_modes(encoder: ReducedEncoder, split: Any) -> str:
     rows = np.arange(0, len(split), 5)
     data = collate(split, rows)
     packed, reference = answer(encoder, data), answer(encoder, data, "reference")
-    keys = {**packed.left_out, **reference.left_out}
-    flipped = {key[2] for key in keys if packed.left_out.get(key) != reference.left_out.get(key)}
+    flipped = packed.flipped(reference)
     for text in packed.logits.keys() - flipped:
         off = float((packed.logits[text] - reference.logits[text]).abs().max())
         if off > FLOAT32:
             raise Broken(f"text {text}: float32 logits of packed and reference differ by {off:.1e}")
     return f"float32: the modes decide differently on {len(flipped)} of {len(rows)} texts"
-
-
-def _frozen(name: str, stage: Stage) -> bool:
-    return "reducer" in stage.frozen or any(
-        name == prefix or name.startswith(prefix + ".") for prefix in stage.frozen
-    )

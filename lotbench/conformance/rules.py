@@ -32,7 +32,7 @@ from lotbench.conformance.watch import Watch, changed, tensors
 from lotbench.engine.encoder import MODES, Mode, ReducedEncoder
 from lotbench.measure.flops import fvcore_flops, reduced_flops
 from lotbench.reducer import Outputs, Stage, Step, TokenReducer
-from lotbench.study.training import stage_steps
+from lotbench.study.training import prefix_of, stage_steps
 
 NEEDS = frozenset({"received_attention", "saliency", "attention_saliency", "teacher_logits"})
 EXACT, CLOSE = 1e-10, 1e-8
@@ -50,7 +50,7 @@ def is_sound(subject: Subject) -> str:
         for stage in stages:
             named = [f for f in stage.frozen if f not in ("backbone", "reducer")]
             for prefix in [*named, *stage.learning_rates]:
-                if not any(name == prefix or name.startswith(prefix + ".") for name in names):
+                if not any(prefix_of(name, [prefix]) for name in names):
                     raise Broken(
                         f"stage {stage.name!r} names {prefix!r}, which is not a parameter; "
                         f"its parameters: {', '.join(names) or 'none'}"
@@ -83,40 +83,22 @@ def runs(subject: Subject) -> str:
     return f"{count} cases x {len(batches())} batches x 2 modes"
 
 
-def keeps_first(subject: Subject) -> str:
-    """Every decision keeps the first token, in evaluation and training."""
-    return _no_fault(subject, "first token")
-
-
-def is_hard(subject: Subject) -> str:
-    """Decisions have no weight in evaluation and in hard stages."""
-    return _no_fault(subject, "soft")
-
-
-def has_right_sizes(subject: Subject) -> str:
-    """If a decision declares sizes, they equal the sizes of its mask."""
-    return _no_fault(subject, "sizes")
-
-
-def changes_no_input(subject: Subject) -> str:
-    """The method changes no tensor that it is given."""
-    return _no_fault(subject, "mutation")
-
-
 def is_deterministic(subject: Subject) -> str:
     """The same batch gives the same decisions and logits, for any random state."""
     for case in subject.cases:
         for name, data in batches():
             with on(subject.cls, f"{case.label}, {name}"):
-                torch.manual_seed(1)
-                np.random.seed(1)
-                random.seed(1)
+                seed_all(1)
                 one = answer(case.encoder, data)
-                torch.manual_seed(2)
-                np.random.seed(2)
-                random.seed(2)
+                seed_all(2)
                 compare(one, answer(case.encoder, data), "at first", "the second time", 0.0)
     return ""
+
+
+def seed_all(number: int) -> None:
+    """Sets the random state of the whole process, which no method may depend on."""
+    for module in (torch.manual_seed, np.random.seed, random.seed):
+        module(number)
 
 
 def ignores_labels(subject: Subject) -> str:
@@ -166,7 +148,11 @@ def modes_agree(subject: Subject) -> str:
                         torch.stack(getattr(a.outputs.trace, counted)) for a in (packed, reference)
                     )
                     if not one.equal(other):
-                        raise Broken(f"{counted}: {_first_difference(one, other)}")
+                        layer, text = (one != other).nonzero()[0].tolist()
+                        raise Broken(
+                            f"{counted}: layer {layer}, text {text}: {int(one[layer, text])} "
+                            f"packed, {int(other[layer, text])} in the reference"
+                        )
     return f"logits within {most:.0e}"
 
 
@@ -238,8 +224,8 @@ def _charges_each_text(encoder: ReducedEncoder) -> None:
                 )
 
 
-def _no_fault(subject: Subject, kind: str) -> str:
-    """Raises `Broken` if the method has a fault of this kind in evaluation or training."""
+def no_fault(subject: Subject, kind: str) -> str:
+    """Decisions have no fault of this kind (see `Watch`), in evaluation and training."""
     for label, name, mode, watch, _ in subject.watched:
         if kind in watch.faults:
             raise Broken(f"{watch.faults[kind]}; {label}, {name}, {mode}")
@@ -249,29 +235,27 @@ def _no_fault(subject: Subject, kind: str) -> str:
         # Evaluation in the middle of a stage, then training.
         for training in (False, True):
             encoder.train(training)
-            _watch_stage(subject, encoder, stage, kind)
+            where = f"{'training' if training else 'evaluation'} in stage {stage.name!r}"
+            with on(subject.cls, where):
+                _watch_stage(encoder, stage, kind)
     return ""
 
 
-def _watch_stage(subject: Subject, encoder: ReducedEncoder, stage: Stage, kind: str) -> None:
+def _watch_stage(encoder: ReducedEncoder, stage: Stage, kind: str) -> None:
     data = batch()
+    watch = Watch(encoder.reducer, stage.soft and encoder.training)
     if encoder.training:
         attach(encoder.reducer.needs)(data, data.index.numpy())
-    soft = stage.soft and encoder.training
-    watch = Watch(encoder.reducer, soft)
-    where = f"{'training' if encoder.training else 'evaluation'} in stage {stage.name!r}"
-    with on(subject.cls, where):
-        if encoder.training:
-            _watch_training_step(encoder, data, stage, kind)
-        outputs = encoder(data, "reference" if soft else "packed", reducer=watch)
-        if encoder.training and kind == "mutation":
-            given = {**tensors(data), "logits": outputs.logits, "hidden": outputs.hidden}
-            before = {name: value.detach().clone() for name, value in given.items()}
-            encoder.reducer.loss(outputs, data, outputs.trace)
-            if altered := changed(before, given | tensors(data)):
-                raise Broken(f"loss changes {altered}")
-        if kind in watch.faults:
-            raise Broken(watch.faults[kind])
+        _watch_training_step(encoder, data, stage, kind)
+    outputs = encoder(data, "reference" if watch.soft else "packed", reducer=watch)
+    if encoder.training and kind == "mutation":
+        given = {**tensors(data), "logits": outputs.logits, "hidden": outputs.hidden}
+        before = {name: value.detach().clone() for name, value in given.items()}
+        encoder.reducer.loss(outputs, data, outputs.trace)
+        if altered := changed(before, given | tensors(data)):
+            raise Broken(f"loss changes {altered}")
+    if kind in watch.faults:
+        raise Broken(watch.faults[kind])
 
 
 def _watch_training_step(encoder: ReducedEncoder, data: Batch, stage: Stage, kind: str) -> None:
@@ -303,6 +287,11 @@ class Answer:
     outputs: Outputs
     logits: dict[int, Tensor]
     left_out: dict[tuple[int, str, int], tuple[int, ...]]
+
+    def flipped(self, other: Answer) -> set[int]:
+        """The texts on which another answer has other decisions."""
+        keys = {**self.left_out, **other.left_out}
+        return {key[2] for key in keys if self.left_out.get(key) != other.left_out.get(key)}
 
 
 @torch.no_grad()
@@ -340,11 +329,3 @@ def compare(one: Answer, other: Answer, how: str, otherwise: str, tolerance: flo
             raise Broken(f"text {text}: logits {how} and {otherwise} differ by {off:.1e}")
         most = max(most, off)
     return most
-
-
-def _first_difference(one: Tensor, other: Tensor) -> str:
-    layer, text = (one != other).nonzero()[0].tolist()
-    return (
-        f"layer {layer}, text {text}: {int(one[layer, text])} packed, "
-        f"{int(other[layer, text])} in the reference"
-    )

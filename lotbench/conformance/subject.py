@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from copy import deepcopy
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -38,21 +39,11 @@ RAGGED, UNIFORM = tuple(range(8)), (8, 9, 10)
 FACTORS, VALUES = (0.5, 0.25, 2, 4, 16, 64), (0.0, 0.3, 0.5, 0.7, 0.9, 0.99, 1.0)
 
 
-@dataclass
-class Case:
+class Case(NamedTuple):
     """A model at one value of its budget."""
 
     label: str
-    _encoder: ReducedEncoder
-    budget: float | None
-    """None if the method has no budget, or one that is not a number."""
-
-    @property
-    def encoder(self) -> ReducedEncoder:
-        """The model, set to this budget; cases share models."""
-        if self.budget is not None:
-            self._encoder.reducer.budget = self.budget
-        return self._encoder
+    encoder: ReducedEncoder
 
 
 @dataclass
@@ -135,11 +126,13 @@ class Subject:
                 name = label if value is None else f"{label}, {budget}={value:g}"
                 if value != trained and budget not in self.cls.Params.model_fields:
                     name += f" (tried, because no field of Params limits {budget})"
-                case = Case(name, encoder, value)
+                own = deepcopy(encoder)
+                if value is not None:
+                    own.reducer.budget = value
                 with on(self.cls, f"{name}, ragged batch"), torch.no_grad():
-                    outputs = case.encoder(batch(), reducer=Watch(encoder.reducer))
+                    outputs = own(batch(), reducer=Watch(own.reducer))
                 left_out = sum(map(len, positions_left_out(outputs.trace, batch()).values()))
-                distinct.setdefault(left_out, case)
+                distinct.setdefault(left_out, Case(name, own))
             by_share = [distinct[left_out] for left_out in sorted(distinct)]
             last = len(by_share) - 1
             chosen += [by_share[i] for i in sorted({round(i * last / 3) for i in range(4)})]
@@ -174,12 +167,11 @@ class Subject:
             parameter.register_post_accumulate_grad_hook(note(name))
             for name, parameter in encoder.named_parameters()
         ]
-        needs = encoder.reducer.needs
         # Two epochs are 12 steps; more if the shortest stage would have none.
         shortest = min(stage.share for stage in encoder.reducer.stages() if stage.share)
         epochs = max(2, 2 / shortest / 6)
         config = TrainConfig(epochs=epochs, batch_size=8, learning_rate=1e-3, precision="fp32")
-        given = attach(needs | {"teacher_logits"})
+        given = attach(encoder.reducer.needs | {"teacher_logits"})
         report = train(encoder, split(48), config, seed=0, attach=given)
         for handle in handles:
             handle.remove()
@@ -197,14 +189,12 @@ class Subject:
         whole = isinstance(trained, int)
         tried = [trained * factor for factor in FACTORS] + list(VALUES)
         values = dict.fromkeys(int(value) if whole else float(value) for value in tried)
-        return [value for value in values if value != trained and self._accepts(value)]
-
-    def _accepts(self, value: float) -> bool:
-        try:
-            self.cls.check_budget(self.params, value, report_at(""))
-        except InputError:
-            return False
-        return True
+        found = []
+        for value in values:
+            with suppress(InputError):
+                self.cls.check_budget(self.params, value, report_at(""))
+                found += [] if value == trained else [value]
+        return found
 
     @cached_property
     def decides(self) -> bool:
@@ -270,12 +260,9 @@ def hugging_face_logits(backbone: Backbone, batch: Batch, layers: int) -> Tensor
         model = deepcopy(model)
         every = list(model.get_submodule("bert.encoder.layer").children())
         model.set_submodule("bert.encoder.layer", nn.ModuleList(every[:layers]))
-    rows = zip(
-        batch.input_ids.split(batch.layout.sizes),
-        batch.token_type_ids.split(batch.layout.sizes),
-        strict=True,
-    )
-    return torch.cat([model(ids[None], token_type_ids=types[None]).logits for ids, types in rows])
+    rows = [x.split(batch.layout.sizes) for x in (batch.input_ids, batch.token_type_ids)]
+    pairs = zip(*rows, strict=True)
+    return torch.cat([model(ids[None], token_type_ids=types[None]).logits for ids, types in pairs])
 
 
 def _random_split(lengths: list[int] | tuple[int, ...], seed: int) -> Split:

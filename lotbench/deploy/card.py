@@ -71,26 +71,12 @@ class ExportedCard(ModelCard):
         return int(number) if whole else float(number)
 
 
-SNIPPET = """\
-{imports}import numpy
-import onnxruntime
-from tokenizers import Tokenizer
-
-tokenizer = Tokenizer.from_file("tokenizer.json")
-tokenizer.enable_truncation({max_length})
-tokenizer.enable_padding(pad_id={pad_id}, pad_token="{pad_token}")
-given = ["the first text", "another one"]
-texts = tokenizer.encode_batch(given)
-feed = {{"input_ids": [t.ids for t in texts], "attention_mask": [t.attention_mask for t in texts]}}
-feed["token_type_ids"] = {types}
-{seeds}feed = {{name: numpy.array(rows) for name, rows in feed.items()}}
-session = onnxruntime.InferenceSession("model.onnx", providers=["CPUExecutionProvider"])
-print(session.run(["logits"], feed)[0])
-"""
-SEEDS = """\
-digests = [hashlib.blake2b(text.encode(), digest_size=8).digest() for text in given]
-feed["text_seed"] = [int.from_bytes(digest, "big") >> 1 for digest in digests]
-"""
+RUNS = {
+    "onnx-fp32": "in float32",
+    "onnx-int8": "with int8 weights (dynamic quantisation by ONNX Runtime)",
+    "openvino-fp32": "in float32; exported for OpenVINO",
+    "openvino-bf16": "in float32; exported for OpenVINO, which computes in bf16 by a hint",
+}
 
 
 def markdown(
@@ -116,51 +102,21 @@ def markdown(
     measured : str
         Measured numbers as Markdown; may be empty.
     """
-    runs = {
-        "onnx-fp32": "in float32",
-        "onnx-int8": "with int8 weights (dynamic quantisation by ONNX Runtime)",
-        "openvino-fp32": "in float32; exported for OpenVINO",
-        "openvino-bf16": "in float32; exported for OpenVINO, which computes in bf16 by a hint",
-    }
-    parts = [
-        f"# {source.resolve().name}",
-        f"An encoder for text {'classification' if card.n_labels > 1 else 'regression'} with the "
-        f"method `{card.method}` (version {card.version}). `model.onnx` is one graph, "
-        f"{runs[card.backend]}.",
-        "Inputs: `input_ids`, `attention_mask`, `token_type_ids`, int64, of any batch and length "
-        f"up to {card.max_length} tokens; each text has at least one token. Output: `logits` "
-        f"(batch, {card.n_labels}).",
-    ]
-    if needs_seed:
-        parts.append(
-            "The method draws at random, so the graph has a fourth input: `text_seed` (batch), "
-            "int64, a hash of each text."
-        )
-    if card.budget_input:
-        parts.append(
-            f"The optional input `budget` is a number (no dimension, "
-            f"{'int64' if isinstance(card.budget, int) else 'float64'}): the method's "
-            f"`{card.budget_name}`, {card.budget!r} by default. It moves speed against accuracy. "
-            "ONNX Runtime warns that it is no constant; that is meant."
-        )
-    elif card.budget_name:
-        parts.append(
-            f"`{card.budget_name}` is fixed to {card.budget!r} and is no input of the graph: "
-            f"{fixed}"
-        )
-    parts += ["## Use", f"```python\n{_snippet(card, tokenizer, needs_seed)}```"]
-    parts.append('With LoTBench: `lotbench.load(folder)(["a text"])`.')
-    parts += ["## Measured", measured or "Nothing: the model does not come from a store."]
-    return "\n\n".join(parts) + "\n"
+    from jinja2 import Environment, PackageLoader
 
-
-def _snippet(card: ExportedCard, tokenizer: Any, needs_seed: bool) -> str:
-    typed = "token_type_ids" in tokenizer.model_input_names
-    return SNIPPET.format(
-        max_length=card.max_length,
-        pad_id=tokenizer.pad_token_id or 0,
-        pad_token=tokenizer.pad_token or "[PAD]",
-        imports="import hashlib\n\n" if needs_seed else "",
-        seeds=SEEDS if needs_seed else "",
-        types="[t.type_ids for t in texts]" if typed else "[[0] * len(t) for t in texts]",
+    environment = Environment(
+        loader=PackageLoader("lotbench.deploy"),
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+    )
+    return environment.get_template("card.md.j2").render(
+        name=source.resolve().name,
+        card=card,
+        runs=RUNS,
+        budget=repr(card.budget),
+        fixed=fixed,
+        needs_seed=needs_seed,
+        tokenizer=tokenizer,
+        measured=measured,
     )

@@ -161,18 +161,14 @@ def _export(encoder: ReducedEncoder, extra: dict[str, Tensor], budget: Any) -> o
             )
         except Exception as error:
             name = getattr(encoder.reducer, "name", "")
-            raise InputError(f"method {name!r}: {_why(error, encoder)}") from error
+            why = registry.located(error, type(encoder.reducer))
+            if "data-dependent" in str(error):
+                python = "Python code depends on the value of a tensor, which a graph cannot follow"
+                why = f"{python}: {why}"
+            raise InputError(f"method {name!r}: {why}") from error
         assert made is not None
         tidy(made.model)
         return _finished(made.model_proto, budget)
-
-
-def _why(error: Exception, encoder: ReducedEncoder) -> str:
-    """Why the graph could not be made, in one line."""
-    why = registry.located(error, type(encoder.reducer))
-    if "data-dependent" in str(error):
-        return f"Python code depends on the value of a tensor, which a graph cannot follow: {why}"
-    return why
 
 
 def tidy(model: ir.Model) -> None:

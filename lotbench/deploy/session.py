@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from functools import cache
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 
@@ -16,22 +16,6 @@ from lotbench.backends import BY_NAME, EXPORTED, Backend, need
 from lotbench.errors import InputError, near_misses
 
 Feed = Mapping[str, np.ndarray]
-
-
-class Session(Protocol):
-    """A loaded model.
-
-    Attributes
-    ----------
-    inputs : tuple of str
-        Names of its inputs; the budget is optional.
-    """
-
-    inputs: tuple[str, ...]
-
-    def __call__(self, feed: Feed) -> np.ndarray:
-        """Logits, shape (B, C), float32; ``feed`` has an array for each input."""
-        ...
 
 
 def open_session(model: Path | bytes, backend: str, threads: int | None = None) -> Session:
@@ -54,7 +38,7 @@ def open_session(model: Path | bytes, backend: str, threads: int | None = None) 
     if backend not in EXPORTED:
         raise InputError(f"unknown backend {backend!r}; {near_misses(backend, list(EXPORTED))}")
     own = BY_NAME[backend]
-    kind = _OpenVino if own.runtime == "openvino" else _OnnxRuntime
+    kind = OpenVino if own.runtime == "openvino" else OnnxRuntime
     try:
         return kind(model, own, threads)
     except InputError:
@@ -67,7 +51,9 @@ def open_session(model: Path | bytes, backend: str, threads: int | None = None) 
         ) from error
 
 
-class _OnnxRuntime:
+class OnnxRuntime:
+    """A model in ONNX Runtime; ``inputs`` names its inputs, of which the budget is optional."""
+
     def __init__(self, model: Path | bytes, backend: Backend, threads: int | None) -> None:
         need("onnxruntime")
         import onnxruntime
@@ -85,10 +71,13 @@ class _OnnxRuntime:
         self.inputs = tuple(each.name for each in given)
 
     def __call__(self, feed: Feed) -> np.ndarray:
+        """Logits, shape (B, C), float32; ``feed`` has an array for each input."""
         return np.asarray(self._session.run(None, dict(feed))[0])
 
 
-class _OpenVino:
+class OpenVino:
+    """The same in OpenVINO."""
+
     def __init__(self, model: Path | bytes, backend: Backend, threads: int | None) -> None:
         need("openvino", "onnx")
         content, self._defaults = _without_defaults(model)
@@ -105,7 +94,11 @@ class _OpenVino:
                 f"{backend.name} cannot run a method that draws at random: it computes in 32 bits, "
                 "and the draws need 64; take onnx-fp32 or onnx-int8"
             )
-        _sort_stably(graph)
+        # Of equal integers the first ranks first, as in ONNX.  Floats keep the default: a stable
+        # sort of 256 numbers takes several times as long, and equal floats are rare.
+        for each in graph.get_ops():
+            if each.get_type_name() == "TopK" and each.input(0).get_element_type().is_integral():
+                each.set_attribute("stable", True)
         compiled = core.compile_model(graph, "CPU", settings)
         self._request = compiled.create_infer_request()
         self.inputs = tuple(each.get_any_name() for each in compiled.inputs)
@@ -113,6 +106,10 @@ class _OpenVino:
     def __call__(self, feed: Feed) -> np.ndarray:
         self._request.infer({**self._defaults, **feed})
         return self._request.get_output_tensor(0).data.copy()
+
+
+Session = OnnxRuntime | OpenVino
+"""A loaded model."""
 
 
 @cache
@@ -126,17 +123,6 @@ def _openvino_core() -> Any:
     import openvino
 
     return openvino.Core()
-
-
-def _sort_stably(graph: Any) -> None:
-    """Lets the first of equal integers rank first, as in ONNX.
-
-    Floats keep the default: a stable sort of 256 numbers takes several times as long, and equal
-    floats are rare.
-    """
-    for each in graph.get_ops():
-        if each.get_type_name() == "TopK" and each.input(0).get_element_type().is_integral():
-            each.set_attribute("stable", True)
 
 
 def _without_defaults(model: Path | bytes) -> tuple[bytes, dict[str, np.ndarray]]:

@@ -67,23 +67,15 @@ class BertAdapter:
 
     def layers(self) -> list[Layer]:
         """The transformer layers, first to last."""
-        views = []
-        for layer in self.encoder.encoder.layer:
-            attention = layer.attention.self
-            views.append(
-                Layer(
-                    attention.query,
-                    attention.key,
-                    attention.value,
-                    layer.attention.output,
-                    _FeedForward(
-                        layer.intermediate.dense,
-                        layer.intermediate.intermediate_act_fn,
-                        layer.output,
-                    ),
-                )
-            )
-        return views
+        return [self.layer(each) for each in self.encoder.encoder.layer]
+
+    def layer(self, layer: Any) -> Layer:
+        """The parts of a transformer layer."""
+        attention, inner = layer.attention.self, layer.intermediate
+        forward = _FeedForward(inner.dense, inner.intermediate_act_fn, layer.output)
+        return Layer(
+            attention.query, attention.key, attention.value, layer.attention.output, forward
+        )
 
     def embed(self, input_ids: Tensor, token_type_ids: Tensor, layout: Ragged) -> Tensor:
         """Input of the first layer, ``(T,), (T,) -> (T, D)``."""
@@ -117,26 +109,13 @@ class BertAdapter:
         return [self.encoder.pooler.dense, self.model.classifier]
 
 
-class RobertaAdapter(BertAdapter):
-    """RoBERTa: positions start after the padding id, and the head has its own dense layer."""
-
-    model: RobertaForSequenceClassification
-
-    @staticmethod
-    def position_offset(config: PretrainedConfig) -> int:
-        return config.pad_token_id + 1
-
-    def classify(self, first: Tensor) -> Tensor:
-        return self.model.classifier(first[:, None])
-
-    def head_modules(self) -> list[nn.Linear]:
-        return [self.model.classifier.dense, self.model.classifier.out_proj]
-
-
 class ElectraAdapter(BertAdapter):
-    """ELECTRA: embeddings narrower than the model are projected to its width."""
+    """ELECTRA: embeddings narrower than the model are projected to its width.
 
-    model: ElectraForSequenceClassification
+    The head has its own dense layer.
+    """
+
+    model: ElectraForSequenceClassification | RobertaForSequenceClassification
 
     @property
     def _projection(self) -> nn.Linear | None:
@@ -156,6 +135,14 @@ class ElectraAdapter(BertAdapter):
         return [self.model.classifier.dense, self.model.classifier.out_proj]
 
 
+class RobertaAdapter(ElectraAdapter):
+    """RoBERTa: positions start after the padding id; it has the head of ELECTRA, no projection."""
+
+    @staticmethod
+    def position_offset(config: PretrainedConfig) -> int:
+        return config.pad_token_id + 1
+
+
 class DistilBertAdapter(BertAdapter):
     """DistilBERT: no token types, and different module names."""
 
@@ -165,25 +152,14 @@ class DistilBertAdapter(BertAdapter):
         return self.model.config.hidden_dim
 
     def layers(self) -> list[Layer]:
-        views = []
-        for layer in self.encoder.transformer.layer:
-            attention = layer.attention
-            views.append(
-                Layer(
-                    attention.q_lin,
-                    attention.k_lin,
-                    attention.v_lin,
-                    _Residual(attention.out_lin, layer.sa_layer_norm),
-                    _DistilFeedForward(
-                        layer.ffn.lin1,
-                        layer.ffn.activation,
-                        layer.ffn.lin2,
-                        layer.ffn.dropout,
-                        layer.output_layer_norm,
-                    ),
-                )
-            )
-        return views
+        return [self.layer(each) for each in self.encoder.transformer.layer]
+
+    def layer(self, layer: Any) -> Layer:
+        attention, ffn = layer.attention, layer.ffn
+        output = _Residual(attention.out_lin, layer.sa_layer_norm)
+        outer = _Residual(nn.Sequential(ffn.lin2, ffn.dropout), layer.output_layer_norm)
+        forward = _FeedForward(ffn.lin1, ffn.activation, outer)
+        return Layer(attention.q_lin, attention.k_lin, attention.v_lin, output, forward)
 
     def classify(self, first: Tensor) -> Tensor:
         pooled = self.model.pre_classifier(first).relu()
@@ -208,7 +184,7 @@ def _all_types_zero(token_type_ids: Tensor) -> bool:
 class _FeedForward:
     inner: nn.Module
     activation: Callable[[Tensor], Tensor]
-    output: nn.Module
+    output: Callable[[Tensor, Tensor], Tensor]
 
     def __call__(self, x: Tensor) -> Tensor:
         y = self.inner(x)
@@ -226,18 +202,6 @@ class _Residual:
 
     def __call__(self, heads: Tensor, residual: Tensor) -> Tensor:
         return self.norm(self.linear(heads) + residual)
-
-
-@dataclass(frozen=True)
-class _DistilFeedForward:
-    inner: nn.Module
-    activation: Callable[[Tensor], Tensor]
-    outer: nn.Module
-    dropout: nn.Module
-    norm: nn.Module
-
-    def __call__(self, x: Tensor) -> Tensor:
-        return self.norm(self.dropout(self.outer(self.activation(self.inner(x)))) + x)
 
 
 ADAPTERS: dict[str, type[BertAdapter]] = {

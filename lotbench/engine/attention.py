@@ -22,9 +22,10 @@ of the backbone is applied as configured.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import cache
 from itertools import pairwise
+from typing import Any, NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -36,10 +37,19 @@ from lotbench.reducer import Received
 # Cost of a kernel call in training, forward and backward, in padded query-key pairs.
 CALL_CELLS = 2048
 
-try:  # torch 2.10 and later
-    from torch.nn.attention.varlen import varlen_attn
-except ImportError:
-    varlen_attn = None
+
+class Heads(NamedTuple):
+    """The tensors and layouts of one call, and the weights of the keys or their logarithms.
+
+    ``(Tq, H, d)``, twice ``(Tk, H, d)``, and ``(Tk,)``.
+    """
+
+    query: Tensor
+    key: Tensor
+    value: Tensor
+    queries: Ragged
+    keys: Ragged
+    weight: Tensor | None
 
 
 def log_weight(weight: Tensor) -> Tensor:
@@ -76,9 +86,8 @@ def attend(
     key_weight : Tensor, shape (Tk,), or None
         Weights of the weighted softmax; None is all ones.
     """
-    if _varlen_fits(query, key_weight):
-        assert varlen_attn is not None
-        heads = varlen_attn(
+    if varlen := _varlen(query, key_weight):
+        heads = varlen(
             query,
             key,
             value,
@@ -90,13 +99,13 @@ def attend(
         assert isinstance(heads, Tensor)  # a pair only where the normaliser is asked for
         return heads
     bias = None if key_weight is None else log_weight(key_weight).to(query.dtype)
+    heads = Heads(query, key, value, queries, keys, bias)
     cuts = _runs(queries, keys, query.device)
     if len(cuts) == 2:  # one run
-        return _padded(query, key, value, queries, keys, bias)
+        return _padded(heads)
     if not torch.is_grad_enabled():
-        return _one_by_one(query, key, value, queries, keys, bias)
-    runs = _split_into_runs(cuts, query, key, value, queries, keys, bias)
-    return torch.cat([_padded(*run) for run in runs])
+        return _one_by_one(heads)
+    return torch.cat([_padded(run) for run in _split_into_runs(cuts, heads)])
 
 
 def attend_and_receive(
@@ -126,49 +135,41 @@ def attend_and_receive(
         The queries that are present: attention that others give is not counted.  None is those
         whose ``key_weight`` is above 0.
     """
+    heads = Heads(query, key, value, layout, keys, key_weight)
     cuts = _runs(layout, keys, query.device)
     if len(cuts) == 2:  # one run
-        return _explicit(query, key, value, layout, keys, key_weight, asking)
-    runs = list(_split_into_runs(cuts, query, key, value, layout, keys, key_weight))
-    rows = [run[3].total for run in runs]
+        return _explicit(heads, asking)
+    runs = list(_split_into_runs(cuts, heads))
+    rows = [run.queries.total for run in runs]
     present = [None] * len(runs) if asking is None else asking.split(rows)
-    parts = [_explicit(*run, each) for run, each in zip(runs, present, strict=True)]
+    parts = [_explicit(run, each) for run, each in zip(runs, present, strict=True)]
     received = Received(
         torch.cat([each.mean for _, each in parts]), torch.cat([each.own for _, each in parts])
     )
     return torch.cat([heads for heads, _ in parts]), received
 
 
-def _explicit(
-    query: Tensor,
-    key: Tensor,
-    value: Tensor,
-    layout: Ragged,
-    keys: Ragged,
-    key_weight: Tensor | None,
-    asking: Tensor | None,
-) -> tuple[Tensor, Received]:
+def _explicit(given: Heads, asking: Tensor | None) -> tuple[Tensor, Received]:
     """`attend_and_receive` by explicit products on one padded batch."""
-    q, k, v = (
-        own.pad_any(x).transpose(1, 2) for x, own in ((query, layout), (key, keys), (value, keys))
-    )
-    bias = None if key_weight is None else log_weight(key_weight).to(query.dtype)
-    probabilities = _probabilities(q, k, _mask(keys, bias, query.dtype, query.device))
+    layout, keys, key_weight = given.queries, given.keys, given.weight
+    q, k, v = _batched(given)
+    bias = None if key_weight is None else log_weight(key_weight).to(q.dtype)
+    probabilities = _probabilities(q, k, _mask(keys, bias, q))
     heads = (probabilities.to(v.dtype) @ v).transpose(1, 2)
 
-    given = probabilities.mean(1)
+    shares = probabilities.mean(1)
     if layout.uniform and asking is None and key_weight is None:  # every query counts
-        number = given.new_full((), max(1, layout.max_length))
+        number = shares.new_full((), max(1, layout.max_length))
     else:
         counted = pad(probabilities.new_ones(layout.total), layout)
         if asking is not None:
             counted = counted * pad(asking, layout, fill=False)
         elif key_weight is not None:
             counted = counted * (pad(key_weight.detach(), keys)[:, : layout.max_length] > 0)
-        given = given * counted.unsqueeze(-1)
+        shares = shares * counted.unsqueeze(-1)
         number = counted.sum(1, keepdim=True).clamp(min=1)
-    mean = given.sum(1)[:, : layout.max_length] / number
-    own = given.diagonal(dim1=1, dim2=2)
+    mean = shares.sum(1)[:, : layout.max_length] / number
+    own = shares.diagonal(dim1=1, dim2=2)
     return unpad(heads, layout), Received(unpad(mean, layout), unpad(own, layout))
 
 
@@ -199,16 +200,9 @@ def _runs(queries: Ragged, keys: Ragged, device: torch.device) -> list[int]:
     return [*cuts, queries.batch_size]
 
 
-def _split_into_runs(
-    cuts: list[int],
-    query: Tensor,
-    key: Tensor,
-    value: Tensor,
-    queries: Ragged,
-    keys: Ragged,
-    weight: Tensor | None,
-) -> Iterator[tuple[Tensor, Tensor, Tensor, Ragged, Ragged, Tensor | None]]:
-    """The arguments of `_padded` or `_explicit` for each run, as views."""
+def _split_into_runs(cuts: list[int], whole: Heads) -> Iterator[Heads]:
+    """Each run, as views."""
+    query, key, value, queries, keys, weight = whole
     ends = list(pairwise(cuts))
     query_sizes = [queries.sizes[start:end] for start, end in ends]
     key_sizes = [keys.sizes[start:end] for start, end in ends]
@@ -216,18 +210,12 @@ def _split_into_runs(
     weights = [None] * len(ends) if weight is None else weight.split(key_rows)
     parts = (query.split(query_rows), key.split(key_rows), value.split(key_rows))
     for q, k, v, nq, nk, w in zip(*parts, query_sizes, key_sizes, weights, strict=True):
-        yield q, k, v, Ragged.from_lengths(nq), Ragged.from_lengths(nk), w
+        yield Heads(q, k, v, Ragged.from_lengths(nq), Ragged.from_lengths(nk), w)
 
 
-def _one_by_one(
-    query: Tensor,
-    key: Tensor,
-    value: Tensor,
-    queries: Ragged,
-    keys: Ragged,
-    bias: Tensor | None,
-) -> Tensor:
+def _one_by_one(whole: Heads) -> Tensor:
     """`attend` by one kernel call per sequence, on views."""
+    query, key, value, queries, keys, bias = whole
     q, k, v = (x.unsqueeze(0).transpose(1, 2) for x in (query, key, value))
     masks = [None] * keys.batch_size if bias is None else bias.view(1, -1).split(keys.sizes, 1)
     parts = (q.split(queries.sizes, 2), k.split(keys.sizes, 2), v.split(keys.sizes, 2), masks)
@@ -235,58 +223,56 @@ def _one_by_one(
     return torch.cat([each.transpose(1, 2) for each in heads], 1)[0]
 
 
-def _varlen_fits(query: Tensor, key_weight: Tensor | None) -> bool:
-    """True if FlashAttention can run.
+def _varlen(query: Tensor, key_weight: Tensor | None) -> Callable[..., Any] | None:
+    """The variable-length kernel, if it can run.
 
-    It needs half precision, no weights, a head width of 8, 16, ... or 256, and an Ampere GPU or
-    newer.
+    It needs half precision, no weights, and a head width of 8, 16, ... or 256.
     """
-    return (
-        varlen_attn is not None
-        and query.is_cuda
-        and query.dtype in (torch.float16, torch.bfloat16)
-        and key_weight is None
-        and query.shape[-1] % 8 == 0
-        and query.shape[-1] <= 256
-        and _has_flash(query.device)
-    )
+    half = query.dtype in (torch.float16, torch.bfloat16)
+    fits = query.shape[-1] % 8 == 0 and query.shape[-1] <= 256
+    return _flash(query.device) if query.is_cuda and half and fits and key_weight is None else None
 
 
 @cache
-def _has_flash(device: torch.device) -> bool:
-    return torch.cuda.get_device_capability(device) >= (8, 0)
+def _flash(device: torch.device) -> Callable[..., Any] | None:
+    """The kernel of torch 2.10 and later, for an Ampere GPU or newer.
+
+    Imported here, since the import takes seconds.
+    """
+    if torch.cuda.get_device_capability(device) < (8, 0):
+        return None
+    try:
+        from torch.nn.attention.varlen import varlen_attn
+    except ImportError:
+        return None
+    return varlen_attn
 
 
-def _mask(
-    keys: Ragged, bias: Tensor | None, dtype: torch.dtype, device: torch.device
-) -> Tensor | None:
+def _mask(keys: Ragged, bias: Tensor | None, query: Tensor) -> Tensor | None:
     """Additive mask ``(B, 1, 1, max key)``: log weights, -inf on padding; None if all zero."""
     if bias is not None:
         return pad(bias, keys, fill=-torch.inf)[:, None, None, :]
     if keys.uniform:
         return None
-    weight = torch.zeros((), dtype=dtype, device=device)
-    return torch.where(keys.inside, weight, -torch.inf)[:, None, None, :]
+    return torch.where(keys.inside, query.new_zeros(()), -torch.inf)[:, None, None, :]
 
 
-def _padded(
-    query: Tensor,
-    key: Tensor,
-    value: Tensor,
-    queries: Ragged,
-    keys: Ragged,
-    bias: Tensor | None,
-) -> Tensor:
+def _batched(given: Heads) -> tuple[Tensor, Tensor, Tensor]:
+    """Padded queries, keys and values, each ``(B, H, longest, d)``."""
+    query, key, value, queries, keys, _ = given
+    q, k, v = queries.pad_any(query), keys.pad_any(key), keys.pad_any(value)
+    return q.transpose(1, 2), k.transpose(1, 2), v.transpose(1, 2)
+
+
+def _padded(given: Heads) -> Tensor:
     """`attend` by one padded kernel call."""
-    q, k, v = (
-        own.pad_any(x).transpose(1, 2) for x, own in ((query, queries), (key, keys), (value, keys))
-    )
-    mask = _mask(keys, bias, query.dtype, query.device)
-    if queries.known_sizes is None:  # the fused operator asks for sizes
+    q, k, v = _batched(given)
+    mask = _mask(given.keys, given.weight, q)
+    if given.queries.known_sizes is None:  # the fused operator asks for sizes
         heads = _probabilities(q, k, mask) @ v
-    elif query.is_cpu and query.dtype == torch.bfloat16 and torch.is_grad_enabled():
+    elif q.is_cpu and q.dtype == torch.bfloat16 and torch.is_grad_enabled():
         with torch.autocast("cpu", enabled=False):  # autocast would keep the softmax in float32
             heads = _probabilities(q, k, mask) @ v
     else:
         heads = F.scaled_dot_product_attention(q, k, v, mask)
-    return unpad(heads.transpose(1, 2), queries)
+    return unpad(heads.transpose(1, 2), given.queries)

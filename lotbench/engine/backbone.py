@@ -13,7 +13,6 @@ from torch import Tensor, nn
 from lotbench.engine.adapters import ADAPTERS, Layer
 from lotbench.engine.attention import attend, attend_and_receive
 from lotbench.errors import InputError
-from lotbench.ragged import Ragged
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -42,34 +41,17 @@ class Backbone(nn.Module):
                 + ", ".join(sorted(ADAPTERS))
             )
         self.model = model
-        self._adapter = ADAPTERS[kind](model)
-        self.layers: tuple[Layer, ...] = tuple(self._adapter.layers())
+        adapter = ADAPTERS[kind](model)
+        self.layers: tuple[Layer, ...] = tuple(adapter.layers())
+        self.embed, self.classify = adapter.embed, adapter.classify
+        self.input_modules, self.head_modules = adapter.input_modules, adapter.head_modules
         self.config = model.config
-        self.width = self._adapter.width
-        self.heads = self._adapter.heads
-        self.ffn_width = self._adapter.ffn_width
-        self.vocabulary = self._adapter.vocabulary
-        self.n_labels = self._adapter.n_labels
+        self.width, self.heads, self.ffn_width = adapter.width, adapter.heads, adapter.ffn_width
+        self.vocabulary, self.n_labels = adapter.vocabulary, adapter.n_labels
 
     # Attributes, so that `lotbench.measure.breakdown` can replace them with timed ones.
     attend = staticmethod(attend)
     attend_and_receive = staticmethod(attend_and_receive)
-
-    def embed(self, input_ids: Tensor, token_type_ids: Tensor, layout: Ragged) -> Tensor:
-        """Input of the first layer, ``(T,), (T,) -> (T, D)``."""
-        return self._adapter.embed(input_ids, token_type_ids, layout)
-
-    def classify(self, first: Tensor) -> Tensor:
-        """Logits from the [CLS] states, ``(B, D) -> (B, C)``."""
-        return self._adapter.classify(first)
-
-    def input_modules(self) -> list[nn.Linear]:
-        """Linear layers that every token passes before the first layer."""
-        return self._adapter.input_modules()
-
-    def head_modules(self) -> list[nn.Linear]:
-        """Linear layers after the last transformer layer."""
-        return self._adapter.head_modules()
 
     def split_heads(self, x: Tensor) -> Tensor:
         """The states split into heads, ``(T, D) -> (T, H, d)``."""

@@ -132,7 +132,15 @@ def method_of(folder: Path, plugins: Sequence[str] = ()) -> type[TokenReducer]:
     for plugin in plugins:
         registry.load_plugin(plugin)
     if card.method not in registry.names():
-        raise InputError(_not_allowed(folder, card))
+        fault = f"{folder / CARD}: method: {card.method!r} is not installed"
+        if not card.plugins:
+            raise InputError(f"{fault}; {near_misses(card.method, registry.names())}")
+        named = " and ".join(card.plugins)
+        options = " ".join(f"--plugin {plugin}" for plugin in card.plugins)
+        raise InputError(
+            f"{fault}, and the plugin that the card names, {named}, was not imported; if you trust "
+            f"it, allow it with plugins={card.plugins!r} (command line: {options})"
+        )
     cls = registry.get(card.method)
     if cls.version != card.version:
         raise InputError(
@@ -140,18 +148,6 @@ def method_of(folder: Path, plugins: Sequence[str] = ()) -> type[TokenReducer]:
             f"{cls.name!r}, this is version {cls.version}; train it again"
         )
     return cls
-
-
-def _not_allowed(folder: Path, card: Card) -> str:
-    fault = f"{folder / CARD}: method: {card.method!r} is not installed"
-    if not card.plugins:
-        return f"{fault}; {near_misses(card.method, registry.names())}"
-    named = " and ".join(card.plugins)
-    options = " ".join(f"--plugin {plugin}" for plugin in card.plugins)
-    return (
-        f"{fault}, and the plugin that the card names, {named}, was not imported; if you trust "
-        f"it, allow it with plugins={card.plugins!r} (command line: {options})"
-    )
 
 
 def load(folder: Path, plugins: Sequence[str] = ()) -> ReducedEncoder:

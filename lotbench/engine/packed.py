@@ -41,6 +41,8 @@ class Last:
 class PackedRun(Run):
     """A forward pass that computes only what the method keeps."""
 
+    soft = False
+
     def outputs(self) -> Outputs:
         """Outputs of the whole pass."""
         tokens = self.tokens()
@@ -58,7 +60,7 @@ class PackedRun(Run):
         if self.keep_inputs:
             self.inputs.append(tokens.hidden)
         layer, shown = self.backbone.layers[index], tokens.layout
-        outer = self.before_layer(index, tokens)
+        outer = self.decide("before_layer", index, tokens)
 
         # carried: the tokens that reach the next layer; chosen: the carried tokens that this layer
         # computes; at: rows of the chosen within the carried, None if all are chosen.
@@ -67,7 +69,6 @@ class PackedRun(Run):
         if last is not None and not (isinstance(outer, Leap) and last.keep is outer.keep):
             last = None
         if isinstance(outer, Drop):
-            self.keep_last_states(outer, tokens)
             _, carried = self.gather(tokens, outer)
             self.check_left(index, "before_layer", carried)
         chosen = carried
@@ -83,7 +84,7 @@ class PackedRun(Run):
             layer, chosen.hidden, chosen.layout, context, leapt, seen=seen
         )
         attended = Tokens(x, chosen.layout, chosen.rows, self.batch)
-        inner = self.after_attention(index, attended, received)
+        inner = self.decide("after_attention", index, attended, received)
         if inner is None:
             forward, computed = attended, layer.feed_forward(x)
         else:
@@ -92,7 +93,6 @@ class PackedRun(Run):
             if isinstance(inner, Leap):
                 computed = x.index_copy(0, stay, computed.to(x.dtype))
             else:
-                self.keep_last_states(inner, attended)
                 carried, at = self.remove(carried, at, inner, stay, forward)
                 self.check_left(index, "after_attention", carried)
 
@@ -109,21 +109,6 @@ class PackedRun(Run):
         # After a drop within the layer, the earlier decision does not fit the remaining tokens.
         previous = outer if isinstance(outer, Leap) and not isinstance(inner, Drop) else None
         return Tokens(hidden, carried.layout, carried.rows, self.batch, previous), left
-
-    def record(
-        self, index: int, point: str, decision: Decision | None, tokens: Tokens
-    ) -> Decision | None:
-        """The decision, checked and added to the trace.
-
-        Raises
-        ------
-        ValueError
-            If it is malformed or soft.
-        """
-        decision = super().record(index, point, decision, tokens)
-        if decision is not None and decision.weight is not None:
-            raise ValueError("a soft decision (weight given) needs mode='reference'")
-        return decision
 
     def check_left(self, index: int, point: str, tokens: Tokens) -> None:
         """Refuses a drop of all tokens of a text.

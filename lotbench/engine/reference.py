@@ -55,14 +55,13 @@ class ReferenceRun(Run):
         layer, whole = self.backbone.layers[index], self.batch.layout
         hidden, present = states.hidden, states.present
         tokens = self.shown(hidden, present, states.previous)
-        outer = self.before_layer(index, tokens)
+        outer = self.decide("before_layer", index, tokens)
 
         # compute: the tokens that this layer computes; blend: the weight of their new states;
         # seen: the tokens that are its keys.
         outer_factor = blend = context = None
         leapt: list[bool] = []
         if isinstance(outer, Drop):
-            self.keep_last_states(outer, tokens)
             hidden, present, outer_factor = self.drop(outer, tokens.rows, hidden, present)
         compute = seen = present
         if isinstance(outer, Leap):
@@ -81,13 +80,12 @@ class ReferenceRun(Run):
         attended = self.shown(x, compute)
         if received is not None:
             received = Received(received.mean[attended.rows], received.own[attended.rows])
-        inner = self.after_attention(index, attended, received)
+        inner = self.decide("after_attention", index, attended, received)
 
         inner_factor = inner_blend = None
         if isinstance(inner, Leap):
             inner_blend = self.leap_weight(inner, attended.rows, x.dtype)
         elif isinstance(inner, Drop):
-            self.keep_last_states(inner, attended)
             x, present, inner_factor = self.drop(inner, attended.rows, x, present)
         y = layer.feed_forward(x)
         for factor in (outer_factor, inner_factor):

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import ClassVar
 
 from torch import Tensor
 
@@ -21,7 +22,6 @@ from lotbench.engine.backbone import Backbone
 from lotbench.ragged import Ragged
 from lotbench.reducer import (
     Decision,
-    Drop,
     Event,
     Outputs,
     Prefix,
@@ -34,7 +34,7 @@ from lotbench.reducer import (
 
 @dataclass
 class Run:
-    """One forward pass of a batch; it records the trace, layer inputs and restored states.
+    """One forward pass of a batch; it records the trace and layer inputs.
 
     Parameters
     ----------
@@ -48,6 +48,9 @@ class Run:
         Start from these states instead of the embeddings.
     """
 
+    soft: ClassVar[bool] = True
+    """True if decisions may have a weight."""
+
     backbone: Backbone
     reducer: TokenReducer
     batch: Batch
@@ -57,7 +60,6 @@ class Run:
     def __post_init__(self) -> None:
         self.trace = Trace()
         self.inputs: list[Tensor] = []
-        self.restored: list[tuple[Tensor, Tensor]] = []  # rows in the batch, last states
         self.wants_received = "received_attention" in self.reducer.needs
         self.all_rows = self.batch.layout.rows
 
@@ -73,31 +75,32 @@ class Run:
             return self.backbone.embed(batch.input_ids, batch.token_type_ids, batch.layout)
         return self.prefix.hidden.clone()  # the packed path writes in place
 
-    def before_layer(self, index: int, tokens: Tokens) -> Decision | None:
-        """The method's decision before a layer, checked and recorded."""
-        return self.record(index, "before_layer", self.reducer.before_layer(index, tokens), tokens)
-
-    def after_attention(
-        self, index: int, tokens: Tokens, received: Received | None
+    def decide(
+        self, point: str, index: int, tokens: Tokens, *received: Received | None
     ) -> Decision | None:
-        """The method's decision between attention and feed-forward, checked and recorded."""
-        decision = self.reducer.after_attention(index, tokens, received)
-        return self.record(index, "after_attention", decision, tokens)
+        """The method's decision before a layer or after its attention, checked and recorded.
 
-    def record(
-        self, index: int, point: str, decision: Decision | None, tokens: Tokens
-    ) -> Decision | None:
-        """The decision, checked and added to the trace.
+        Parameters
+        ----------
+        point : "before_layer" or "after_attention"
+        index : int
+            Of the layer.
+        tokens : Tokens
+        received : Received or None
+            Only after attention.
 
         Raises
         ------
         ValueError
-            If it is malformed.
+            If it is malformed, or soft in a mode that cannot carry it out.
         """
+        decision = getattr(self.reducer, point)(index, tokens, *received)
         if decision is not None:
             fault = malformed(decision, tokens)
             if fault:
                 raise ValueError(f"{self.named(index, point)}: {fault}")
+            if decision.weight is not None and not self.soft:
+                raise ValueError("a soft decision (weight given) needs mode='reference'")
             self.trace.events.append(Event(index, point, decision, tokens.layout, tokens.rows))
         return decision
 
@@ -169,19 +172,9 @@ class Run:
         trace.keys.append(keys)
         trace.feed_forward.append(feed_forward)
 
-    def keep_last_states(self, decision: Drop, tokens: Tokens) -> None:
-        """Record the states of the tokens that this drop removes, if it restores them."""
-        if decision.restore:
-            removed = (~decision.keep).nonzero().squeeze(1)
-            self.restored.append((tokens.rows[removed], tokens.hidden[removed]))
-
     def finish(self, tokens: Tokens, first: Tensor) -> Outputs:
         """The outputs, given the remaining tokens and the [CLS] states ``first`` (B, D)."""
         logits = self.backbone.classify(first)
-        hidden, layout, rows = tokens.hidden, tokens.layout, tokens.rows
-        if self.restored:
-            everything = hidden.new_zeros(self.batch.layout.total, hidden.shape[1])
-            for at, states in [*self.restored, (rows, hidden)]:
-                everything = everything.index_copy(0, at, states.to(everything.dtype))
-            hidden, layout, rows = everything, self.batch.layout, self.all_rows
-        return Outputs(logits, hidden, layout, rows, self.trace, tuple(self.inputs))
+        return Outputs(
+            logits, tokens.hidden, tokens.layout, tokens.rows, self.trace, tuple(self.inputs)
+        )

@@ -6,7 +6,7 @@ import logging
 import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -74,21 +74,16 @@ def _grid(axis: Axes, route: Route, n_tokens: int) -> None:
         aspect="auto",
         interpolation="nearest",
     )
-    # White lines between the cells.
-    axis.set_xticks(np.arange(-0.5, n_tokens), minor=True)
-    axis.set_yticks(np.arange(-0.5, layers), minor=True)
-    axis.tick_params(which="both", length=0)
-    for line in np.arange(-0.5, n_tokens):
+    axis.tick_params(length=0)
+    for line in np.arange(-0.5, n_tokens):  # white lines between the cells
         axis.axvline(line, color="white", linewidth=0.6)
     for line in np.arange(-0.5, layers):
         axis.axhline(line, color="white", linewidth=0.6)
+    middle: dict[str, Any] = {"ha": "center", "va": "center", "size": 4.5}
     for (layer, place), value in np.ndenumerate(route.confidence[:, :n_tokens]):
         if np.isfinite(value):
-            dark = fates[layer, place] == Fate.PROCESSED
-            colour = "white" if dark else "#333333"
-            axis.text(
-                place, layer, f"{100 * value:.0f}", ha="center", va="center", size=4.5, color=colour
-            )
+            colour = "white" if fates[layer, place] == Fate.PROCESSED else "#333333"
+            axis.text(place, layer, f"{100 * value:.0f}", color=colour, **middle)
     axis.set_yticks(range(layers), [str(layer + 1) for layer in range(layers)])
     axis.set_ylabel("layer")
     axis.set_title(route.title, loc="left")
@@ -103,10 +98,10 @@ def of_split(found: Sequence[Kept], path: Path) -> list[Path]:
     with style.drawing():
         figure = Figure(figsize=(7.5, 0.7 + 2.1 * len(found)), layout="constrained")
         axes = figure.subplots(len(found), 2, squeeze=False)
-        for (left, right), own in zip(axes, found, strict=True):
-            kinds = {f"{sort} ({count})": share for sort, (share, count) in own.kinds.items()}
-            _heat(left, f"{own.name}: kind of token", kinds)
-            _heat(right, "place in the text", own.places)
+        for row, own in zip(axes, found, strict=True):
+            names = (f"{own.name}: ", "")
+            for axis, name, (title, shares) in zip(row, names, own.tables.items(), strict=True):
+                _heat(axis, name + title, shares)
         texts = f"{found[0].texts} texts"
         style.title(figure, f"Share of the tokens that layers compute, in percent, {texts}")
         return style.save(figure, path)

@@ -42,6 +42,12 @@ class Kept:
     """The words that are computed most: word, mean share over the layers, occurrences."""
     least: list[tuple[str, float, int]]
 
+    @property
+    def tables(self) -> dict[str, dict[str, np.ndarray]]:
+        """The shares of layers by kind and by place: tables by title, their rows by label."""
+        kinds = {f"{sort} ({count})": share for sort, (share, count) in self.kinds.items()}
+        return {"kind of token": kinds, "place in the text": self.places}
+
 
 def kept(name: str, routes: Iterable[Route]) -> Kept:
     """The shares over all routes of one model."""

@@ -43,7 +43,9 @@ def of_text(routes: Sequence[Route]) -> Group:
     for place, token in enumerate(routes[0].tokens):
         cells: list[Text] = [Text(token)]
         for route in routes:
-            cells.append(_marks(route.fates[:, place]))
+            fates = [Fate(fate) for fate in route.fates[:, place]]
+            marks = [(MARKS[fate], COLOURS[fate]) for fate in fates]
+            cells.append(Text.assemble(" " * len("layer "), *marks))
             if np.isfinite(route.confidence).any():
                 known = route.confidence[:, place][np.isfinite(route.confidence[:, place])]
                 cells.append(Text(f"{known[0]:.2f}" if len(known) else ""))
@@ -56,42 +58,30 @@ def of_text(routes: Sequence[Route]) -> Group:
     return Group(*(Text(route.title) for route in routes), table, legend)
 
 
-def _marks(fates: np.ndarray) -> Text:
-    from rich.text import Text
-
-    marks = [(MARKS[Fate(fate)], COLOURS[Fate(fate)]) for fate in fates]
-    return Text.assemble(" " * len("layer "), *marks)
-
-
 def of_split(found: Sequence[Kept]) -> Group:
     """For every model its shares by kind, place and word."""
     from rich.console import Group
-
-    return Group(*(part for own in found for part in _of_model(own)))
-
-
-def _of_model(own: Kept) -> list[Table | Text]:
     from rich.text import Text
 
-    kinds = {f"{sort} ({count})": share for sort, (share, count) in own.kinds.items()}
-    layers = len(next(iter(own.places.values())))
-    parts = [
-        Text(f"{own.name}, {own.texts} texts: share of the tokens that layers compute"),
-        _shares("kind of token (how many)", kinds, layers),
-        _shares("place in the text", own.places, layers),
-    ]
-    for title, words in (("computed most", own.most), ("computed least", own.least)):
-        listed = ", ".join(f"{word} {100 * share:.0f}%" for word, share, _ in words)
-        parts.append(Text(f"words {title}: {listed or 'none occurs often enough'}"))
-    return [*parts, Text()]
+    parts: list[Table | Text] = []
+    for own in found:
+        parts.append(
+            Text(f"{own.name}, {own.texts} texts: share of the tokens that layers compute")
+        )
+        parts += [_shares(title, rows) for title, rows in own.tables.items()]
+        for title, words in (("computed most", own.most), ("computed least", own.least)):
+            listed = ", ".join(f"{word} {100 * share:.0f}%" for word, share, _ in words)
+            parts.append(Text(f"words {title}: {listed or 'none occurs often enough'}"))
+        parts.append(Text())
+    return Group(*parts)
 
 
-def _shares(title: str, rows: dict[str, np.ndarray], layers: int) -> Table:
+def _shares(title: str, rows: dict[str, np.ndarray]) -> Table:
     from rich.table import Table
 
     table = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False)
     table.add_column(title)
-    for layer in range(layers):
+    for layer in range(len(next(iter(rows.values())))):
         table.add_column(f"layer {layer + 1}", justify="right")
     for name, shares in rows.items():
         table.add_row(name, *(f"{100 * share:.0f}%" for share in shares))

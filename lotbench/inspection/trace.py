@@ -20,7 +20,7 @@ def fates(trace: Trace, n_tokens: int, layers: int) -> np.ndarray:
         if before is not None:
             leaps = isinstance(before.decision, Leap)
             found[layer, _left_out(before)] = Fate.LEAPT if leaps else Fate.REMOVED
-            present = present if leaps else _kept(before)
+            present = present if leaps else np.setdiff1d(present, _left_out(before))
         after = points.get((layer, "after_attention"))
         if after is not None:
             found[layer, _left_out(after)] = Fate.ATTENTION
@@ -41,10 +41,6 @@ def confidence(trace: Trace, n_tokens: int, layers: int) -> np.ndarray:
             margin = logits if logits.ndim == 1 else logits[:, 1] - logits[:, 0]
             found[event.layer, event.rows.cpu().numpy()] = margin.float().sigmoid().cpu().numpy()
     return found
-
-
-def _kept(event: Event) -> np.ndarray:
-    return event.rows[event.decision.keep].cpu().numpy()
 
 
 def _left_out(event: Event) -> np.ndarray:

@@ -160,15 +160,15 @@ def _modules(part: Any) -> list[nn.Module]:
     """The modules of a part of a layer, in the order in which they run."""
     if isinstance(part, nn.Module):
         return [part]
-    return [value for value in vars(part).values() if isinstance(value, nn.Module)]
+    return [
+        module for value in getattr(part, "__dict__", {}).values() for module in _modules(value)
+    ]
 
 
 def _clock(device: torch.device) -> Callable[[], float]:
-    if device.type != "cuda":
-        return time.perf_counter
-
-    def synchronised() -> float:
-        torch.cuda.synchronize(device)
+    def seconds() -> float:
+        if device.type == "cuda":
+            torch.cuda.synchronize(device)
         return time.perf_counter()
 
-    return synchronised
+    return seconds

@@ -25,7 +25,6 @@ from lotbench.measure.calls import Packed, Padded, packed_dense
 from lotbench.measure.devices import DTYPES, device_name, occupy, timer_for
 from lotbench.measure.spec import Example, MapSpec
 from lotbench.reducer import Leap, Params, TokenReducer, Tokens
-from lotbench.store.record import Record
 from lotbench.store.records import Cell, KeepSpeedup, Map, MapBackbone, MapSetting
 
 log = logging.getLogger(__name__)
@@ -64,21 +63,10 @@ def run_map(spec: MapSpec) -> Map:
     PassFailed
         If the worker dies.
     """
-    label = f"map on {spec.setting}, {spec.dtype}"
-    measured = launch.run_worker(__name__, spec, MeasuredMap, label)
-    origin = launch.origin("map_id", *spec.setting.parts, spec.dtype)
-    return Map(**origin, **dict(measured))
+    return launch.run_worker(__name__, spec, Map, f"map on {spec.setting}, {spec.dtype}")
 
 
-class MeasuredMap(Record):
-    """What the worker measures: a `Map` without its provenance."""
-
-    setting: MapSetting
-    backbone: MapBackbone
-    cells: list[Cell]
-
-
-def run(spec: MapSpec) -> MeasuredMap:
+def run(spec: MapSpec) -> Map:
     """The map of one setting, one cell per length and batch size."""
     device, dtype = occupy(spec.setting), DTYPES[spec.dtype]
     backbone = load_backbone(spec.backbone, 2, spec.layers, spec.seed)
@@ -86,15 +74,16 @@ def run(spec: MapSpec) -> MeasuredMap:
     config, depth = backbone.config, len(backbone.layers)
     lot = registry.get("lot")
     params = lot.Params.model_validate({"router_width": ROUTER_WIDTH})
-    routed = lot(params, depth, backbone.width)
-    routed = routed.eval().to(device, dtype)
-    cells = []
-    for size in spec.batch_sizes:
-        for length in spec.lengths:
-            if length <= max_tokens(config):
-                with torch.inference_mode():
-                    cells.append(_cell(spec, backbone, routed, length, size))
-    return MeasuredMap(
+    routed = lot(params, depth, backbone.width).eval().to(device, dtype)
+    with torch.inference_mode():
+        cells = [
+            _cell(spec, backbone, routed, length, size)
+            for size in spec.batch_sizes
+            for length in spec.lengths
+            if length <= max_tokens(config)
+        ]
+    return Map(
+        **launch.origin("map_id", *spec.setting.parts, spec.dtype),
         setting=MapSetting(
             device=spec.setting.device,
             device_name=device_name(spec.setting.device),

@@ -78,13 +78,10 @@ class Packed:
             # A copy, so that each budget of one model has its own.
             encoder = ReducedEncoder(encoder.backbone, deepcopy(encoder.reducer)).eval()
             encoder.reducer.budget = budget.value
+        device = encoder.backbone.model.device
+        columns = [zip(*batch, strict=True) for batch in batches]
         ragged = [
-            Batch.from_ids(
-                [example.input_ids for example in batch],
-                [example.token_type_ids for example in batch],
-                text_seed=[example.text_seed for example in batch],
-            ).to(encoder.backbone.model.device)
-            for batch in batches
+            Batch.from_ids(ids, types, text_seed=seeds).to(device) for ids, types, seeds in columns
         ]
 
         def call(batch: Batch) -> Outputs:
@@ -108,15 +105,10 @@ class Exported:
 
     def calls(self, batches: Batches, budget: Budget | None = None) -> Calls:
         """The calls on these batches; the mask is an input of the graph, so it is always given."""
+        columns = [zip(*batch, strict=True) for batch in batches]
         feeds = [
-            feed(
-                self.session.inputs,
-                [example.input_ids for example in batch],
-                [example.token_type_ids for example in batch],
-                [example.text_seed for example in batch],
-                budget=budget and budget.value,
-            )
-            for batch in batches
+            feed(self.session.inputs, ids, types, seeds, budget=budget and budget.value)
+            for ids, types, seeds in columns
         ]
         return Calls([lambda arrays=arrays: self.session(arrays) for arrays in feeds])
 
@@ -163,21 +155,14 @@ def padded_inputs(
 
     A batch that needs no padding has no mask, since the model is faster without one.
     """
-    lengths = [len(example.input_ids) for example in examples]
-    longest = max(lengths)
-
-    def table(rows: list[list[int]], fill: int) -> torch.Tensor:
-        padded = [row + [fill] * (longest - len(row)) for row in rows]
-        return torch.tensor(padded, device=device)
-
-    ids = [example.input_ids for example in examples]
-    inputs = {"input_ids": table(ids, config.pad_token_id or 0)}
+    ids, types, seeds = zip(*examples, strict=True)
+    names = ["input_ids"]
     if getattr(config, "type_vocab_size", 0) > 1:
-        inputs["token_type_ids"] = table([example.token_type_ids for example in examples], 0)
-    if min(lengths) < longest:
-        mask = torch.arange(longest)[None] < torch.tensor(lengths)[:, None]
-        inputs["attention_mask"] = mask.to(device, torch.int64)
-    return inputs
+        names.append("token_type_ids")
+    if len(set(map(len, ids))) > 1:
+        names.append("attention_mask")
+    arrays = feed(names, ids, types, seeds, config.pad_token_id or 0)
+    return {name: torch.from_numpy(rows).to(device) for name, rows in arrays.items()}
 
 
 def chunks(items: Sequence[Item], size: int) -> list[Sequence[Item]]:

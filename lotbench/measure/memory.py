@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from itertools import accumulate
 
 import torch
 
@@ -16,7 +17,11 @@ def peak_bytes(calls: Sequence[Call], device: torch.device) -> int:
     allocates without torch's allocator does not count either.
     """
     if device.type == "cuda":
-        return _cuda_peak(calls, device)
+        before = torch.cuda.memory_allocated(device)
+        torch.cuda.reset_peak_memory_stats(device)
+        for call in calls:
+            call()
+        return torch.cuda.max_memory_allocated(device) - before
     from torch.profiler import ProfilerActivity, profile
 
     with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as profiler:
@@ -31,16 +36,4 @@ def peak_bytes(calls: Sequence[Call], device: torch.device) -> int:
 
 def highest(changes: Iterable[int]) -> int:
     """The highest sum, starting from 0, of allocations (positive) and releases (negative)."""
-    level = top = 0
-    for change in changes:
-        level += change
-        top = max(top, level)
-    return top
-
-
-def _cuda_peak(calls: Sequence[Call], device: torch.device) -> int:
-    before = torch.cuda.memory_allocated(device)
-    torch.cuda.reset_peak_memory_stats(device)
-    for call in calls:
-        call()
-    return torch.cuda.max_memory_allocated(device) - before
+    return max(accumulate(changes, initial=0))

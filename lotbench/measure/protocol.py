@@ -152,13 +152,8 @@ def noise_floor(
 ) -> NoiseFloor:
     """The noise of dense against itself: median deviation from 1, and interval of the ratio."""
     ratio = np.divide(first, again)
-    interval = median_interval(ratio, seed, runs)
-    return NoiseFloor(
-        ratio=float(np.median(np.abs(ratio - 1))),
-        low=interval.low,
-        high=interval.high,
-        samples=list(again),
-    )
+    own, off = median_interval(ratio, seed, runs), float(np.median(np.abs(ratio - 1)))
+    return NoiseFloor(ratio=off, low=own.low, high=own.high, samples=list(again))
 
 
 def flagged(speed: Interval, floor: NoiseFloor) -> bool:
@@ -288,10 +283,5 @@ def judged(
 ) -> Speedup:
     """A speed-up and whether it can be told from the noise; against itself it is not flagged."""
     speed = speedup(reference, samples, seed, runs)
-    return Speedup(
-        median=speed.median,
-        low=speed.low,
-        high=speed.high,
-        flagged=not itself and flagged(speed, floor),
-        noisy=noisy(speed),
-    )
+    unsure = not itself and flagged(speed, floor)
+    return Speedup(**dict(speed), flagged=unsure, noisy=noisy(speed))

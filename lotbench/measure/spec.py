@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from lotbench import backends
 from lotbench.budget import Budget
@@ -82,8 +83,7 @@ class Entry:
         return self.backend, self.folder, self.graph or ("" if self.trial_id else self.name)
 
 
-@dataclass(frozen=True)
-class Example:
+class Example(NamedTuple):
     """One tokenised text; ``text_seed`` is for methods that draw at random."""
 
     input_ids: list[int]

@@ -93,7 +93,9 @@ def _connected(address: str | None) -> Iterator[None]:
     inherited = {name: os.environ[name] for name in INHERITED if name in os.environ}
     try:
         if address is not None:
-            _check_reachable(address)
+            host, _, port = address.removeprefix("ray://").rpartition(":")
+            if port.isdigit():  # raises an OSError at once, where Ray would try for minutes
+                socket.create_connection((host.strip("[]"), int(port)), timeout=10).close()
         ray.init(
             address=address or "local",  # without an address Ray would join any running cluster
             num_cpus=None if address else machine.usable_cores(),
@@ -120,13 +122,6 @@ def _connected(address: str | None) -> Iterator[None]:
         yield
     finally:
         ray.shutdown()
-
-
-def _check_reachable(address: str) -> None:
-    """Raises an OSError if nothing answers at HOST:PORT; Ray itself tries for minutes."""
-    host, _, port = address.removeprefix("ray://").rpartition(":")
-    if port.isdigit():
-        socket.create_connection((host.strip("[]"), int(port)), timeout=10).close()
 
 
 def _share() -> tuple[int, float]:
@@ -210,7 +205,7 @@ def _train_teacher(job: Job, board: Any) -> tuple[dict[str, int | float | None],
     logging.getLogger("lotbench").addHandler(notes)
     with working(job, board) as trials, limited(job.seconds):
         artefacts = prepare(trials[0], job.folder)
-        teacher = checkpoint.load(artefacts.teacher()).backbone
+        teacher = checkpoint.load(artefacts.teacher).backbone
         wanted = []
         for trial in trials:
             # A method that refuses its parameters fails in its own trial, with its own row.
@@ -286,12 +281,6 @@ class Announcer(tune.Callback):
             log.warning("%s: its worker died, tried again", self.planned.todo[name].label)
 
     def on_trial_complete(self, iteration: int, trials: list, trial: Any, **info: Any) -> None:
-        self._announce(trial)
-
-    def on_trial_error(self, iteration: int, trials: list, trial: Any, **info: Any) -> None:
-        self._announce(trial)
-
-    def _announce(self, trial: Any) -> None:
         name = trial.config["trial"]
         self.board.end.remote(name)  # a worker that died could not
         planned, row = self.planned.todo[name], self.store.trial(name)
@@ -308,6 +297,8 @@ class Announcer(tune.Callback):
         count = f"{self.succeeded + len(self.failed)}/{len(self.planned.todo)}"
         seconds = time.perf_counter() - self.started
         log.info("[%s, %.0f s] %s: %s", count, seconds, planned.label, outcome)
+
+    on_trial_error = on_trial_complete
 
 
 def _died(trial: Any) -> str:

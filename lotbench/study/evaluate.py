@@ -16,6 +16,7 @@ from lotbench.data.tokens import Split
 from lotbench.engine.encoder import ReducedEncoder
 from lotbench.measure.flops import dense_flops, reduced_flops
 from lotbench.metrics import REGRESSION, compute_metrics, predictions
+from lotbench.reducer import Outputs
 from lotbench.store.predictions import decode, encode
 from lotbench.store.records import Evaluation, Unreached
 from lotbench.study.progress import post
@@ -50,24 +51,18 @@ def evaluate(
         If a logit is not finite: the metrics and FLOPs of such a model mean nothing.
     """
     texts: Split = getattr(task, split)
-    device = next(encoder.parameters()).device
-    encoder.eval()
     n_layers = len(encoder.backbone.layers)
     logits = np.zeros((len(texts), encoder.backbone.n_labels), dtype=np.float64)
     flops = dense = tokens = 0.0
     totals = {name: np.zeros(n_layers) for name in ("queries", "keys", "feed_forward")}
-    with torch.inference_mode():
-        for rows in batches(texts, BATCH_SIZE, seed=None):
-            batch = collate(texts, rows).to(device)
-            outputs = encoder(batch)
-            logits[rows] = outputs.logits.double().cpu().numpy()
-            trace = outputs.trace
-            flops += float(reduced_flops(trace, encoder.backbone, encoder.reducer).sum())
-            dense += float(dense_flops(batch.layout.lengths, encoder.backbone).sum())
-            tokens += batch.layout.total
-            for name, total in totals.items():
-                counts = torch.stack(getattr(trace, name)).sum(1).cpu().numpy()
-                total[: len(counts)] += counts
+    for rows in batches(texts, BATCH_SIZE, seed=None):
+        outputs, reduced, full = _forward(encoder, texts, rows)
+        logits[rows] = outputs.logits.double().cpu().numpy()
+        flops, dense = flops + reduced, dense + full
+        tokens += int(texts.lengths[rows].sum())
+        for name, total in totals.items():
+            counts = torch.stack(getattr(outputs.trace, name)).sum(1).cpu().numpy()
+            total[: len(counts)] += counts
     broken = int((~np.isfinite(logits)).any(1).sum())
     if broken:
         raise FloatingPointError(
@@ -97,16 +92,23 @@ def evaluate(
 
 def flops_speedup(encoder: ReducedEncoder, split: Split, rows: np.ndarray) -> float:
     """Dense FLOPs over FLOPs at the current budget, both summed over some rows of a split."""
-    device = next(encoder.parameters()).device
-    encoder.eval()
     flops = dense = 0.0
-    with torch.inference_mode():
-        for start in range(0, len(rows), BATCH_SIZE):
-            batch = collate(split, rows[start : start + BATCH_SIZE]).to(device)
-            trace = encoder(batch).trace
-            flops += float(reduced_flops(trace, encoder.backbone, encoder.reducer).sum())
-            dense += float(dense_flops(batch.layout.lengths, encoder.backbone).sum())
+    for start in range(0, len(rows), BATCH_SIZE):
+        _, reduced, full = _forward(encoder, split, rows[start : start + BATCH_SIZE])
+        flops, dense = flops + reduced, dense + full
     return dense / flops
+
+
+@torch.inference_mode()
+def _forward(
+    encoder: ReducedEncoder, split: Split, rows: np.ndarray
+) -> tuple[Outputs, float, float]:
+    """Outputs of a batch in evaluation mode, its FLOPs, and those of dense."""
+    batch = collate(split, rows).to(next(encoder.parameters()).device)
+    outputs = encoder.eval()(batch)
+    reduced = reduced_flops(outputs.trace, encoder.backbone, encoder.reducer)
+    dense = dense_flops(batch.layout.lengths, encoder.backbone)
+    return outputs, float(reduced.sum()), float(dense.sum())
 
 
 def score(
@@ -129,7 +131,11 @@ def score(
     chosen: list[tuple[float | None, float | None]] = [(own, None) for own in budgets or [None]]
     unreached = None
     if targets:
-        speedup = partial(flops_speedup, encoder, task.selection, _sample(task))
+        # All rows of the selection split, or some of evenly spread length.
+        rows = np.argsort(task.selection.lengths, kind="stable")
+        count = min(len(rows), SEARCH_TEXTS)
+        rows = rows[np.linspace(0, len(rows) - 1, count).round().astype(int)]
+        speedup = partial(flops_speedup, encoder, task.selection, rows)
         found, missed, fastest = find_budgets(encoder.reducer, targets, speedup)
         unreached = [Unreached(target=target, nearest=near) for target, near in missed.items()]
         chosen = [(budget, target) for target, budget in found.items()]
@@ -143,19 +149,3 @@ def score(
         with encoder.reducer.at_budget(budget):
             evaluations += [evaluate(encoder, task, split, target) for split in SPLITS]
     return evaluations, unreached
-
-
-def stored_labels(task: Task) -> dict[str, str | list[float]]:
-    """The labels of the scored splits, as a row stores them."""
-    classes = None if task.regression else task.n_labels
-    return {name: encode(getattr(task, name).labels, classes) for name in SPLITS}
-
-
-def _sample(task: Task) -> np.ndarray:
-    """Rows of the selection split on which FLOPs are counted in a search, of evenly spread length.
-
-    All rows, or `SEARCH_TEXTS` of them.
-    """
-    by_length = np.argsort(task.selection.lengths, kind="stable")
-    count = min(len(by_length), SEARCH_TEXTS)
-    return by_length[np.linspace(0, len(by_length) - 1, count).round().astype(int)]

@@ -235,7 +235,13 @@ def plan(sweep: SweepConfig, document: Document, root: Path, max_trials: int | N
             for setting in settings:
                 backends.chosen(sweep.measure.backends, setting.device)
     folder = (root / sweep.name).resolve()
-    trials = _resolve_all(sweep, document)
+    trials: dict[str, PlannedTrial] = {}
+    faults = Faults()  # of all trials, in one message
+    for config, place in expand(sweep, document):
+        with faults.collected():
+            trial = resolve(config, place)
+            trials[trial.id] = trial
+    faults.check()
     _check_timed_targets(sweep, document, trials)
     store = Store(folder)
     done = store.done()
@@ -264,15 +270,3 @@ def _check_timed_targets(
             known = ", ".join(f"{each:g}" for each in sorted(asked))
             message = f"{target:g} is not a target of any method (known: {known})"
             raise InputError(document.fault(("measure", "targets", i), message))
-
-
-def _resolve_all(sweep: SweepConfig, document: Document) -> dict[str, PlannedTrial]:
-    """The resolved trials by id; the faults of all of them are in one message."""
-    trials: dict[str, PlannedTrial] = {}
-    faults = Faults()
-    for config, place in expand(sweep, document):
-        with faults.collected():
-            trial = resolve(config, place)
-            trials[trial.id] = trial
-    faults.check()
-    return trials

@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from lotbench.config.sections import TrialConfig
 from lotbench.data.task import load_task
 from lotbench.engine.loading import load_backbone, load_tokenizer, read_config
 from lotbench.measure.flops import dense_flops
@@ -42,7 +41,11 @@ def preview(planned: Plan) -> Table:
         config = trial.config
         if config.task not in sizes:
             with trial.place.document.at(("tasks", config.task)):
-                sizes[config.task] = _size(config, tokenizer)
+                task = load_task(config.task, config.data, tokenizer, config.seed, config.data_root)
+                backbone = load_backbone(config.backbone, task.n_labels, config.layers)
+            flops = dense_flops(torch.from_numpy(task.train.lengths), backbone)
+            # Forward and backward.
+            sizes[config.task] = len(task.train), 3 * float(flops.mean())
         examples, flops = sizes[config.task]
         steps = total_steps(examples, config.train, _stages(trial))
         tera = flops * steps * config.train.batch_size / 1e12
@@ -66,11 +69,3 @@ def _stages(trial: PlannedTrial) -> list[Stage]:
         return trial.method(trial.params, n_layers, backbone.hidden_size).stages()
     except (Exception, SystemExit):
         return [Stage("unknown")]
-
-
-def _size(config: TrialConfig, tokenizer: object) -> tuple[int, float]:
-    """Examples to train on, and FLOPs of one, forward and backward."""
-    task = load_task(config.task, config.data, tokenizer, config.seed, config.data_root)
-    backbone = load_backbone(config.backbone, task.n_labels, config.layers)
-    flops = dense_flops(torch.from_numpy(task.train.lengths), backbone)
-    return len(task.train), 3 * float(flops.mean())

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from functools import cache
 from itertools import pairwise
 from typing import NamedTuple
 
@@ -62,7 +63,7 @@ def find_budgets(
     # An end of the range, so that all seeds have the same budget.
     end = max((0.0, 1.0), key=search.try_place)
     beyond = any(target > search.known[end] for target in unreached)
-    known = [search.speed_of(budget) for budget in found.values()]
+    known = map(search.speed_at, found.values())
     alone = all(search.known[end] > (1 + CLOSE) * speed for speed in known)
     return Budgets(found, unreached, search.budget(end) if beyond and alone else None)
 
@@ -73,6 +74,7 @@ class _Search:
     def __init__(self, reducer: TokenReducer, speedup: Callable[[], float]) -> None:
         assert reducer.budget_range is not None, "the plan has checked it"
         self.reducer, self.speedup = reducer, speedup
+        self.speed_at = cache(self._speed_at)
         self.low, self.high = reducer.budget_range
         self.known: dict[float, float] = {}
 
@@ -84,20 +86,13 @@ class _Search:
             value = self.low * (self.high / self.low) ** place
         return round(value) if isinstance(self.reducer.budget, int) else float(f"{value:.8g}")
 
-    def speed_of(self, budget: float) -> float:
-        """The speed-up at a budget that was tried."""
-        return next(self.known[place] for place in self.known if self.budget(place) == budget)
+    def _speed_at(self, budget: float) -> float:
+        with self.reducer.at_budget(budget):
+            return self.speedup()
 
     def try_place(self, place: float) -> float:
         """The speed-up at a place, computed once per budget."""
-        if place not in self.known:
-            budget = self.budget(place)
-            same = next((p for p in self.known if self.budget(p) == budget), None)
-            if same is not None:
-                self.known[place] = self.known[same]
-            else:
-                with self.reducer.at_budget(budget):
-                    self.known[place] = self.speedup()
+        self.known[place] = self.speed_at(self.budget(place))
         return self.known[place]
 
     def nearest(self, target: float) -> float:

@@ -27,7 +27,6 @@ from lotbench.engine import checkpoint
 from lotbench.engine.encoder import ReducedEncoder
 from lotbench.engine.loading import fingerprint
 from lotbench.errors import InputError
-from lotbench.ragged import Ragged
 from lotbench.reducer import Leap, Params, TokenReducer, Tokens
 from lotbench.store.files import read_json
 from lotbench.store.parts import Teacher
@@ -69,13 +68,9 @@ class Artefacts:
     def folder(self) -> Path:
         return cache_folder() / "teachers" / self.key
 
-    def teacher(self) -> Path:
-        """Folder of the fine-tuned dense teacher (see `checkpoint.load`)."""
-        return self._teacher
-
     @cached_property
-    def _teacher(self) -> Path:
-        """The folder, checked once."""
+    def teacher(self) -> Path:
+        """Folder of the fine-tuned dense teacher (see `checkpoint.load`), checked once."""
         folder = self.folder / "model"
         once(folder, self._train_teacher, self._check_teacher)
         return folder
@@ -91,16 +86,11 @@ class Artefacts:
 
     def record(self) -> Teacher:
         """The teacher as a row stores it, with its metrics on validation and selection."""
-        return self._read(self.teacher())
+        return self._read(self.teacher)
 
     def logits(self) -> np.ndarray:
         """Teacher logits of the train split, shape (N, C), float32."""
-        split = self.task.train
-        shape = (len(split), self.task.n_labels)
-        teacher = self.teacher()  # first, since a new teacher removes old logits
-        return stored_array(
-            teacher.parent / "logits.npy", shape, lambda: teacher_logits(self._load(), split)
-        )
+        return self._array("logits", teacher_logits, (len(self.task.train), self.task.n_labels))
 
     def saliency(self, kind: str) -> np.ndarray:
         """Saliency of the train split's tokens, end to end in row order, float32.
@@ -108,11 +98,16 @@ class Artefacts:
         ``kind`` is "gradient" or "attention".
         """
         compute = {"gradient": gradient_saliency, "attention": attention_saliency}[kind]
-        split = self.task.train
-        shape = (int(split.lengths.sum()),)
-        teacher = self.teacher()
+        return self._array(kind, compute, (int(self.task.train.lengths.sum()),))
+
+    def _array(
+        self, name: str, compute: Callable[[ReducedEncoder, Split], np.ndarray], shape: tuple
+    ) -> np.ndarray:
+        folder = self.teacher.parent  # first, since a new teacher removes old arrays
         return stored_array(
-            teacher.parent / f"{kind}.npy", shape, lambda: compute(self._load(), split)
+            folder / f"{name}.npy",
+            shape,
+            lambda: compute(checkpoint.load(self.teacher).to(device()), self.task.train),
         )
 
     def attacher(self, needs: frozenset[str]) -> Callable[[Batch, np.ndarray], None] | None:
@@ -133,9 +128,6 @@ class Artefacts:
                 batch.saliency = torch.from_numpy(np.concatenate(parts))
 
         return attach
-
-    def _load(self) -> ReducedEncoder:
-        return checkpoint.load(self.teacher()).to(device())
 
     def _train_teacher(self, place: Path) -> None:
         for path in self.folder.glob("*.npy"):
@@ -167,7 +159,6 @@ class _Dense(TokenReducer):
 class _Probe(TokenReducer):
     """Keeps everything and records the attention that each token receives."""
 
-    name = "attention-probe"
     needs = frozenset({"received_attention"})
 
     def after_attention(self, layer: int, tokens: Tokens, received: Any) -> Leap:
@@ -229,11 +220,9 @@ def _per_token(
         batch = collate(split, rows).to(device)
         with torch.autocast(device.type, torch.bfloat16, enabled=precision == "bf16"):
             values = compute(batch).detach().float().cpu().numpy()
-        layout: Ragged = batch.layout
-        begin = 0
-        for row, size in zip(rows, layout.sizes, strict=True):
-            out[starts[row] : starts[row] + size] = values[begin : begin + size]
-            begin += size
+        ends = np.cumsum(split.lengths[rows])
+        for row, own in zip(rows, np.split(values, ends[:-1]), strict=True):
+            out[starts[row] : starts[row + 1]] = own
     return out
 
 

@@ -254,10 +254,10 @@ def _optimiser(encoder: ReducedEncoder, stage: Stage, config: FitConfig) -> torc
             rate = config.learning_rate * config.layer_decay**below
             groups[rate, _decay(name, parameter, config)].append(parameter)
     for name, parameter in encoder.reducer.named_parameters():
-        frozen = "reducer" in stage.frozen or _prefix(name, stage.frozen)
+        frozen = "reducer" in stage.frozen or prefix_of(name, stage.frozen)
         parameter.requires_grad_(not frozen)
         if not frozen:
-            prefix = _prefix(name, stage.learning_rates)
+            prefix = prefix_of(name, stage.learning_rates)
             rate = stage.learning_rates[prefix] if prefix else config.learning_rate
             groups[rate, _decay(name, parameter, config)].append(parameter)
     return torch.optim.AdamW(
@@ -278,7 +278,7 @@ def _decay(name: str, parameter: nn.Parameter, config: FitConfig) -> float:
     return config.weight_decay if layer else 0.0
 
 
-def _prefix(name: str, prefixes: Any) -> str | None:
+def prefix_of(name: str, prefixes: Any) -> str | None:
     """The longest prefix of a name, which it equals or which is followed by a dot; None if none."""
     fitting = [p for p in prefixes if name == p or name.startswith(p + ".")]
     return max(fitting, key=len, default=None)

@@ -17,12 +17,12 @@ from lotbench import machine, registry
 from lotbench.config.sections import TrialConfig
 from lotbench.data.task import load_task
 from lotbench.engine import checkpoint
-from lotbench.engine.encoder import ReducedEncoder
 from lotbench.engine.loading import load_tokenizer, read_config
 from lotbench.errors import InputError
 from lotbench.reducer import TokenReducer
 from lotbench.store.files import as_json
 from lotbench.store.parts import Failure
+from lotbench.store.predictions import encode
 from lotbench.store.records import Trial
 from lotbench.store.store import Store
 from lotbench.study.checks import (
@@ -32,7 +32,7 @@ from lotbench.study.checks import (
     check_teacher,
     stored_config,
 )
-from lotbench.study.evaluate import score, stored_labels
+from lotbench.study.evaluate import SPLITS, score
 from lotbench.study.plan import PlannedTrial
 from lotbench.study.progress import TimeUp, limited
 from lotbench.study.teacher import Artefacts
@@ -188,7 +188,7 @@ def prepare(trial: PlannedTrial, folder: Path) -> Artefacts:
     ]
     check_data(folder, task, others)
     check_teacher(folder, config.backbone, artefacts.key, others)
-    artefacts.teacher()
+    _ = artefacts.teacher
     return artefacts
 
 
@@ -205,7 +205,15 @@ def _train_and_score(trial: PlannedTrial, folder: Path) -> dict[str, Any]:
     trial.check_fits(pretrained.num_hidden_layers, pretrained.hidden_size)
     artefacts = prepare(trial, folder)
     task, model = artefacts.task, f"models/{trial.id}"
-    encoder = _start(trial, artefacts).to(device())
+    from_teacher = config.train.init == "teacher"
+    encoder = checkpoint.build(
+        str(artefacts.teacher) if from_teacher else config.backbone,
+        task.n_labels,
+        trial.method,
+        trial.params,
+        None if from_teacher else config.layers,
+        config.seed,
+    ).to(device())
     attach = artefacts.attacher(needed(config, encoder.reducer))
     training = train(encoder, task.train, config.train, config.seed, attach)
     evaluations, unreached = score(encoder, task, trial.budgets, trial.targets)
@@ -216,24 +224,15 @@ def _train_and_score(trial: PlannedTrial, folder: Path) -> dict[str, Any]:
     except (OSError, SafetensorError) as error:  # a full disk, most of the time
         _remove_model(folder, trial.id, error)
         model = None
-    labels, notes = stored_labels(task), task.notes
-    data = {"fingerprint": task.fingerprint, "train": len(task.train), "labels": labels, **notes}
+    classes = None if task.regression else task.n_labels
+    labels = {name: encode(getattr(task, name).labels, classes) for name in SPLITS}
+    data = {"fingerprint": task.fingerprint, "train": len(task.train), "labels": labels}
     return {
         "metric": task.metrics[0],
         "teacher": artefacts.record(),
-        "data": data,
+        "data": data | task.notes,
         "training": training,
         "evaluations": evaluations,
         **({} if unreached is None else {"unreached": unreached}),
         "model": model,
     }
-
-
-def _start(trial: PlannedTrial, artefacts: Artefacts) -> ReducedEncoder:
-    """The model before its first step: from the teacher, or from the pretrained weights."""
-    config = trial.config
-    from_teacher = config.train.init == "teacher"
-    source = str(artefacts.teacher()) if from_teacher else config.backbone
-    layers = None if from_teacher else config.layers
-    n_labels = artefacts.task.n_labels
-    return checkpoint.build(source, n_labels, trial.method, trial.params, layers, config.seed)

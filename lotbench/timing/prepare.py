@@ -96,7 +96,7 @@ def _open(store: Store, selection: Selection) -> tuple[Task, str, str]:
         if trial.method == "dense" and folder is not None:
             return task, str(folder.resolve()), trial.trial_id
     teacher = Artefacts(config, task, tokenizer)
-    return task, str(teacher.teacher().resolve()), teacher.key
+    return task, str(teacher.teacher.resolve()), teacher.key
 
 
 def pick(split: Split, count: int, run: int) -> list[Example]:

@@ -61,7 +61,8 @@ class Scorer:
         self.regression = self.metric in REGRESSION
         self.references: dict[tuple[str, Budget | None], dict[str, Predicted]] = {}
         self.checksums = cache(checksums)
-        self.loaded: tuple[object, Loaded | None] = (None, None)
+        self.loaded: dict[tuple[str, ...], Loaded] = {}
+        """The model that was scored last."""
 
     def scores(self, entry: Entry) -> Scores:
         """The scores of both splits, against those in ``torch-fp32``; from the cache if there.
@@ -125,11 +126,10 @@ class Scorer:
         FloatingPointError
             If a logit is not finite.
         """
-        if self.loaded[0] != entry.model:
+        if entry.model not in self.loaded:
             device, threads = torch.device(self.device), machine.usable_cores()
-            self.loaded = entry.model, load_entry(entry, device, threads, self.plugins)
-        model, start = self.loaded[1], time.perf_counter()
-        assert model is not None, "loaded above"
+            self.loaded = {entry.model: load_entry(entry, device, threads, self.plugins)}
+        model, start = self.loaded[entry.model], time.perf_counter()
         found = {}
         for name in SPLITS:
             split: Split = getattr(self.task, name)

@@ -111,7 +111,7 @@ def _with_one_dense_model(trials: list[Trial]) -> list[list[Trial]]:
 def _batch_sizes(config: MeasureConfig, trial: Trial) -> list[int]:
     """The batch sizes that the validation split can fill."""
     counts = [each.examples for each in trial.evaluations if each.split == "validation"]
-    texts = min((count for count in counts if count is not None), default=0)
+    texts = min(counts, default=0)
     for size in config.batch_sizes:
         if size > texts:
             log.warning("%s: %d texts are too few for a batch of %d", trial.task, texts, size)

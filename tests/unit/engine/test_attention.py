@@ -241,7 +241,7 @@ def test_runs_give_the_result_of_one_padded_call(
         patch.setattr(attention, "CALL_CELLS", call)
         cut = attend(query, key, value, layout, layout, weight)
     bias = log_weight(weight) if weighted else None
-    padded = attention._padded(query, key, value, layout, layout, bias)
+    padded = attention._padded(attention.Heads(query, key, value, layout, layout, bias))
     torch.testing.assert_close(cut, padded)
     with torch.no_grad():
         torch.testing.assert_close(attend(query, key, value, layout, layout, weight), padded)
