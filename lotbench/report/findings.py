@@ -14,7 +14,7 @@ from lotbench.report.tables.clock import TIMED_DROP
 from lotbench.report.tables.overview import reference, texts
 from lotbench.report.text import TIMES
 from lotbench.statistics.area import LEAST_END
-from lotbench.statistics.evidence import SLACK, Choice, Evidence, Margin, ranked, ties
+from lotbench.statistics.evidence import Choice, Evidence, Margin, ranked, ties
 from lotbench.statistics.scored import Scored, wheres
 from lotbench.statistics.study import Study
 from lotbench.statistics.timed import Where
@@ -40,7 +40,7 @@ def findings(task: str, study: Study) -> list[str]:
         why = "not every seed of a model is scored on selection and on validation"
         return [opening, f"No winner is named: {why}, so none can be chosen fairly."]
     unit = text.unit(models[0].metric)
-    choices = {method: found.largest_speedup(method, TIMED_DROP) for method in found.curves}
+    choices = found.choices(TIMED_DROP)
     at_targets = [_at_target(target, found.at_target(target), unit) for target in TARGETS]
     sentences = [
         opening,
@@ -74,7 +74,7 @@ def _within(found: Evidence, choices: Mapping[str, Choice], unit: str) -> str:
     good = {method: own for method, own in choices.items() if own.model}
     if not good:
         return f"{close}: none. {_nearest(found, unit)}"
-    kept = {method: own for method, own in good.items() if own.margin.value >= -TIMED_DROP - SLACK}
+    kept = {method: own for method, own in good.items() if own.keeps(TIMED_DROP)}
     lost = [method for method in order(good) if method not in kept]
     verb = "is" if len(lost) == 1 else "are"
     missed = f" {text.listed(lost)} {verb} that close on selection, but not on validation."

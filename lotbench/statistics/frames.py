@@ -12,7 +12,7 @@ from lotbench.statistics.drawn import draws_of
 from lotbench.statistics.runs import Row, Run
 from lotbench.statistics.study import Study
 from lotbench.store.records import TimingPass
-from lotbench.store.timing_parts import Contender, Interval
+from lotbench.store.timing_parts import Contender, Interval, Speedup
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -89,14 +89,10 @@ def timings(folder: str | Path) -> pd.DataFrame:
     for timing in study.shown_passes:
         for own in timing.contenders:
             common = {"store": study.name} | _of_contender(timing, own)
-            flags = {"flagged": own.flagged, "noisy": own.noisy}
-            records.append(common | {"reference": "same"} | _speedup(own.speedup) | flags)
-            if own.speedup_best is not None:
-                best = own.speedup_best
-                flags = {"flagged": best.flagged, "noisy": best.noisy}
-                records.append(common | {"reference": "best"} | _speedup(best) | flags)
-            if own.speedup_padded is not None:
-                records.append(common | {"reference": "padded"} | _speedup(own.speedup_padded))
+            records.append(common | _speedup("same", own.speedup) | _flags(own))
+            if best := own.speedup_best:
+                records.append(common | _speedup("best", best) | _flags(best))
+            records.append(common | _speedup("padded", own.speedup_padded))
     return _frame(records, TIMINGS)
 
 
@@ -183,8 +179,13 @@ def _interval(draws: Any) -> Columns:
     return {"score_low": low, "score_high": high}
 
 
-def _speedup(own: Interval) -> Columns:
-    return {"speedup": own.median, "speedup_low": own.low, "speedup_high": own.high}
+def _speedup(reference: str, own: Interval) -> Columns:
+    ends = {"speedup": own.median, "speedup_low": own.low, "speedup_high": own.high}
+    return {"reference": reference} | ends
+
+
+def _flags(own: Contender | Speedup) -> Columns:
+    return {"flagged": own.flagged, "noisy": own.noisy}
 
 
 def _flat(prefix: str, values: Mapping[str, Any]) -> Columns:

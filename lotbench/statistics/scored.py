@@ -101,10 +101,10 @@ def _scored(
     by_seed = {seed: by_seed[seed] for seed in sorted(by_seed)}
     seeds, trial = tuple(by_seed), rows[0].run.trial
     speedups = [each.evaluation.flops_speedup for each in by_seed.values()]
-    score = own.score("validation", seeds) if seeds else None
-    gain = UNKNOWN
-    if score is not None and reference is not None:
-        gain = estimate(100 * (score - reference.drawn.score("validation", seeds)))
+    score = gain = UNKNOWN
+    if seeds:
+        score = estimate(own.score("validation", seeds))
+        gain = estimate(reference.margin(own, "validation", seeds)) if reference else UNKNOWN
     ratios = [each.evaluation.keep_ratio for each in by_seed.values() if each.evaluation.keep_ratio]
     return Scored(
         trial.task,
@@ -113,7 +113,7 @@ def _scored(
         str(trial.metric),
         len(seeds),
         own,
-        UNKNOWN if score is None else estimate(score),
+        score,
         gain,
         Estimate(float(np.mean(speedups)), min(speedups), max(speedups)) if seeds else UNKNOWN,
         tuple(map(float, np.mean(ratios, axis=0))) if ratios else (),

@@ -37,15 +37,10 @@ def write_json(path: Path, value: Any) -> Path:
     ValueError, TypeError
         As for `as_json`; the old file is not changed.
     """
-    return write_text(path, as_json(value))
+    return write_file(path, as_json(value))
 
 
-def write_text(path: Path, text: str) -> Path:
-    """Write a text to the path, which is returned; see `write_bytes`."""
-    return write_bytes(path, text.encode())
-
-
-def write_bytes(path: Path, content: bytes) -> Path:
+def write_file(path: Path, content: str | bytes) -> Path:
     """Write a file to the path, which is returned.
 
     A reader sees the old file or the new one, never a part.  A link is replaced, not followed.
@@ -55,7 +50,7 @@ def write_bytes(path: Path, content: bytes) -> Path:
     temporary = path.with_name(f".{uuid.uuid4().hex}.tmp")
     try:
         with temporary.open("xb") as file:
-            file.write(content)
+            file.write(content.encode() if isinstance(content, str) else content)
             file.flush()
             os.fsync(file.fileno())
         os.replace(temporary, path)

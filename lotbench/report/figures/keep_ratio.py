@@ -10,7 +10,7 @@ import numpy as np
 from lotbench.report import text
 from lotbench.report.figures import style
 from lotbench.report.figures.base import reduced
-from lotbench.report.figures.heat import HeatGrid, HeatMap, draw, grid
+from lotbench.report.figures.heat import HeatGrid, HeatMap, draw
 from lotbench.report.looks import order
 from lotbench.statistics.scored import along_front
 from lotbench.statistics.study import Study
@@ -32,7 +32,7 @@ def data(study: Study, task: str) -> list[HeatMap]:
         values = np.full((len(own), layers), np.nan)
         for row, model in zip(values, own, strict=True):
             row[: len(model.keep_ratios)] = [100 * ratio for ratio in model.keep_ratios]
-        texts = [[f"{value:.0f}" for value in row] for row in values]
+        texts = [[text.NONE if math.isnan(x) else f"{x:.0f}" for x in row] for row in values]
         columns = [str(layer + 1) for layer in range(layers)]
         maps.append(HeatMap(method, list(map(text.cost_and_score, own)), columns, values, texts))
     return maps
@@ -70,4 +70,4 @@ def page_grid(study: Study, task: str) -> HeatGrid | None:
         return None
     note = "Percent of all tokens; next to the rows: FLOPs speed-up and score of models on a front."
     title = "Tokens computed in each layer"
-    return grid(title, "Layer", maps, lambda percent: percent / 100, note)
+    return HeatGrid(title, "Layer", maps, lambda percent: percent / 100, note)

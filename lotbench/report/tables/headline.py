@@ -13,11 +13,11 @@ from lotbench.report.tables.overview import reference
 from lotbench.report.tables.render import Table, markdown
 from lotbench.report.text import NONE, TIMES
 from lotbench.statistics.bootstrap import Estimate
-from lotbench.statistics.evidence import SLACK, ties
+from lotbench.statistics.evidence import ties
 from lotbench.statistics.scored import Scored, wheres
 from lotbench.statistics.study import Study
 from lotbench.statistics.timed import Where
-from lotbench.store.files import write_text
+from lotbench.store.files import write_file
 
 BEGIN = "<!-- table: written by lotbench plot -->"
 END = "<!-- end of table -->"
@@ -28,12 +28,8 @@ def headline(task: str, study: Study) -> Table | None:
     found, models = study.evidence.get(task), study.validated(task)
     if found is None or not found.curves:
         return None
-    choices = {method: found.largest_speedup(method, TIMED_DROP) for method in found.curves}
-    kept = {
-        method: own
-        for method, own in choices.items()
-        if own.model and own.margin.value >= -TIMED_DROP - SLACK
-    }
+    choices = found.choices(TIMED_DROP).items()
+    kept = {method: own for method, own in choices if own.keeps(TIMED_DROP)}
     tied = ties(kept)
     chosen = {method: own.model for method, own in kept.items() if own.model}
     timed = wheres(chosen.values())
@@ -86,7 +82,7 @@ def write(study: Study, page: Path) -> Path:
     table = headline(study.tasks[0], study) if study.tasks else None
     if table is None:
         raise InputError(f"{study.folder}: no method can be compared with dense, so no table")
-    return write_text(page, f"{before}{BEGIN}\n{markdown(table)}\n{END}{after}")
+    return write_file(page, f"{before}{BEGIN}\n{markdown(table)}\n{END}{after}")
 
 
 def _cell(speedup: Estimate, tie: bool) -> str:
