@@ -62,7 +62,7 @@ def summary(study: Study) -> str:
     failed = sum(run.failed for run in runs)
     tasks = sorted(map(text.task_name, study.tasks))
     seeds = [str(seed) for seed in sorted({run.seed for run in runs})]
-    backbones = sorted({run.trial.backbone for run in runs if run.trial.backbone})
+    backbones = sorted({run.trial.backbone for run in runs})
     timed = wheres(own for task in study.tasks for own in study.validated(task))
     devices = {w: n for task in study.tasks for w, n in study.device_names(task).items()}
     return (

@@ -60,14 +60,9 @@ class Scored:
         return float(value) if kind == "target" else None
 
     @property
-    def keep_ratio(self) -> float | None:
-        """Share of the tokens that the layers compute, in the mean."""
-        return float(np.mean(self.keep_ratios)) if self.keep_ratios else None
-
-    @property
-    def reduces(self) -> bool:
-        """True for methods other than dense with a keep ratio."""
-        return self.method not in DENSE and bool(self.keep_ratios)
+    def keep_ratio(self) -> float:
+        """Share of the tokens that the layers compute, in the mean; of models with seeds."""
+        return float(np.mean(self.keep_ratios))
 
 
 def scored_models(rows: Sequence[Row], clocks: Clocks) -> tuple[list[Scored], Reference | None]:
@@ -105,7 +100,7 @@ def _scored(
     if seeds:
         score = estimate(own.score("validation", seeds))
         gain = estimate(reference.margin(own, "validation", seeds)) if reference else UNKNOWN
-    ratios = [each.evaluation.keep_ratio for each in by_seed.values() if each.evaluation.keep_ratio]
+    ratios = [each.evaluation.keep_ratio for each in by_seed.values()]
     return Scored(
         trial.task,
         *key,

@@ -102,14 +102,13 @@ def lock(folder: Path) -> Iterator[None]:
     Raises
     ------
     InputError
-        If another process has the lock, the folder cannot be created, or the lock is a link.
+        If another process has the lock, or the lock is a link.
+    OSError
+        If the folder cannot be created.
     """
     from filelock import FileLock, Timeout
 
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise InputError(f"{folder}: cannot be created ({error.strerror})") from error
+    folder.mkdir(parents=True, exist_ok=True)
     _refuse_link(folder / "sweep.lock")
     file_lock = FileLock(folder / "sweep.lock")
     try:

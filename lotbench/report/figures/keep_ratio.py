@@ -39,7 +39,7 @@ def data(study: Study, task: str) -> list[HeatMap]:
 
 
 def figure(study: Study, task: str) -> Figure | None:
-    """The figure, one panel per method; None if no reduced model has keep ratios."""
+    """The figure, one panel per method; None if no reduced model has a score."""
     from matplotlib.colors import Normalize
     from matplotlib.figure import Figure
 
@@ -64,7 +64,7 @@ def figure(study: Study, task: str) -> Figure | None:
 
 
 def page_grid(study: Study, task: str) -> HeatGrid | None:
-    """The tables of a page; None if no reduced model has keep ratios."""
+    """The tables of a page; None if no reduced model has a score."""
     maps = data(study, task)
     if not maps:
         return None
