@@ -25,7 +25,6 @@ PACKAGES = (
     "datasets",
     "ray",
     "numpy",
-    "scipy",
     "pandas",
 )
 CPUINFO = Path("/proc/cpuinfo")

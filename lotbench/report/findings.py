@@ -17,7 +17,7 @@ from lotbench.statistics.area import LEAST_END
 from lotbench.statistics.evidence import Choice, Evidence, Margin, ranked, ties
 from lotbench.statistics.scored import Scored, wheres
 from lotbench.statistics.study import Study
-from lotbench.statistics.timed import Where
+from lotbench.statistics.timed import Where, fastest
 
 # FLOPs speed-ups at which methods are compared in a sentence; the tables have all.
 TARGETS = (2.0, 4.0, 8.0)
@@ -161,16 +161,15 @@ def _on_the_clock(choices: Mapping[str, Choice], models: list[Scored], unit: str
 def _fastest(chosen: Iterable[Scored], where: Where) -> str:
     """The fastest in a timing setting, or those whose intervals overlap with it."""
     timed = {own.method: own.timed[where] for own in chosen if where in own.timed}
-    speeds = {method: own.best or own.same for method, own in timed.items()}
-    first = max(order(speeds), key=lambda method: speeds[method].value)
-    near = [method for method in order(speeds) if speeds[method].high >= speeds[first].low]
-    setting = text.timing_setting(where)
+    near, setting = order(fastest(timed)), text.timing_setting(where)
+    speeds = [timed[method].best or timed[method].same for method in near]
     if len(near) > 1:
-        values = [speeds[method].value for method in near]
+        values = [speed.value for speed in speeds]
         return f"{text.listed(near)} tie at {_range(values, TIMES)} ({setting})"
-    noise = ", within timing noise" * timed[first].flagged
-    speed = text.with_interval(speeds[first], TIMES)
-    return f"{first} runs {speed} as fast in {timed[first].backend}{noise} ({setting})"
+    own = timed[near[0]]
+    noise = ", within timing noise" * own.flagged
+    speed = text.with_interval(speeds[0], TIMES)
+    return f"{near[0]} runs {speed} as fast in {own.backend}{noise} ({setting})"
 
 
 def _range(values: Iterable[float], unit: str = "") -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from pathlib import Path
 
 from lotbench.errors import InputError
@@ -14,9 +13,9 @@ from lotbench.report.tables.render import Table, markdown
 from lotbench.report.text import NONE, TIMES
 from lotbench.statistics.bootstrap import Estimate
 from lotbench.statistics.evidence import ties
-from lotbench.statistics.scored import Scored, wheres
+from lotbench.statistics.scored import wheres
 from lotbench.statistics.study import Study
-from lotbench.statistics.timed import Where
+from lotbench.statistics.timed import fastest
 from lotbench.store.files import write_file
 
 BEGIN = "<!-- table: written by lotbench plot -->"
@@ -33,7 +32,6 @@ def headline(task: str, study: Study) -> Table | None:
     tied = ties(kept)
     chosen = {method: own.model for method, own in kept.items() if own.model}
     timed = wheres(chosen.values())
-    fastest = {where: _fastest(chosen.values(), where) for where in timed}
     lines = []
     for method in order(found.methods):
         if method not in chosen:
@@ -41,7 +39,10 @@ def headline(task: str, study: Study) -> Table | None:
             continue
         model, cells = chosen[method], [_cell(kept[method].speedup, method in tied)]
         for where in timed:
-            tie = len(fastest[where]) > 1 and model in fastest[where]
+            first = fastest(
+                {m: own.timed[where] for m, own in chosen.items() if where in own.timed}
+            )
+            tie = len(first) > 1 and method in first
             real = model.timed[where].best if where in model.timed else None
             cells.append(_cell(real, tie) if real else NONE)
         lines.append([method, *cells])
@@ -87,11 +88,3 @@ def write(study: Study, page: Path) -> Path:
 
 def _cell(speedup: Estimate, tie: bool) -> str:
     return f"{text.rounded(speedup.value, 1)}{TIMES}{' tie' * tie}"
-
-
-def _fastest(models: Iterable[Scored], where: Where) -> list[Scored]:
-    """The models whose interval in a timing setting reaches that of the fastest."""
-    timed = [own for own in models if where in own.timed]
-    speeds = {own: own.timed[where].best or own.timed[where].same for own in timed}
-    first = max(speeds.values(), key=lambda own: own.value, default=None)
-    return [own for own, speed in speeds.items() if first and speed.high >= first.low]
