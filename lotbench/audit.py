@@ -63,8 +63,8 @@ class Audit:
     faults: list[Fault] = field(default_factory=list)
     counts: Counter[str] = field(default_factory=Counter)
     """Files read, by kind."""
-    unchecked: Counter[str] = field(default_factory=Counter)
-    """What is missing, so that a check was left out, and in how many files."""
+    rowless: int = 0
+    """Timing passes with models whose trials the store lacks, so that these were not compared."""
 
 
 def audit(folder: Path) -> Audit:
@@ -94,8 +94,8 @@ def audit(folder: Path) -> Audit:
             complaints += [*_identity(own), *_evaluations(own)]
         elif isinstance(own, TimingPass):
             complaints += _pass(own, rows)
+            found.rowless += any(each.trial_id not in (None, *rows) for each in own.contenders)
         found.faults += [Fault(path, *complaint) for complaint in complaints]
-        found.unchecked.update(_unchecked(own, rows))
     found.faults += _differing(trials)
     return found
 
@@ -105,28 +105,17 @@ def _close(one: float, other: float) -> bool:
     return abs(one - other) <= 1e-6 * max(abs(one), abs(other), 1e-6)
 
 
-def _unchecked(record: Trial | TimingPass | Map, rows: Rows) -> Iterator[str]:
-    """What a record or the store lacks, so that a check is left out."""
-    if isinstance(record, Trial):
-        if record.config is None:
-            yield "configuration"
-    elif isinstance(record, TimingPass) and any(
-        own.trial_id and own.trial_id not in rows for own in record.contenders
-    ):
-        yield "rows of timed models"
-
-
 def _provenance(record: Trial | TimingPass | Map) -> Iterator[Complaint]:
-    """Machine, versions, commit and time must be there, and the time must not be ahead."""
-    if record.machine is None or not record.machine.cpu:
-        yield "machine", "missing"
+    """Processor and versions must be there, and the time must not be ahead."""
+    if not record.machine.cpu:
+        yield "machine.cpu", "missing"
     if not record.versions:
         yield "versions", "missing"
     # An installed package has a version instead of a commit.
-    if not record.git_commit and "lotbench" not in (record.versions or {}):
+    if not record.git_commit and "lotbench" not in record.versions:
         yield "git_commit", "missing"
     try:
-        created = datetime.fromisoformat(record.created or "")
+        created = datetime.fromisoformat(record.created)
     except ValueError:
         yield "created", f"{record.created!r} is no time"
         return
@@ -137,8 +126,6 @@ def _provenance(record: Trial | TimingPass | Map) -> Iterator[Complaint]:
 def _identity(trial: Trial) -> Iterator[Complaint]:
     """The id and the fields of a row agree with its configuration."""
     config = trial.config
-    if config is None:
-        return
     for key in ("task", "method", "seed", "backbone"):
         own = getattr(trial, key)
         if config.get(key) != own:
@@ -216,7 +203,7 @@ def _bounds(means: list[float], longest: int) -> tuple[float, float]:
 
 
 def _longest(trial: Trial) -> int:
-    data: Any = (trial.config or {}).get("data")
+    data: Any = trial.config.get("data")
     longest = data.get("max_length") if isinstance(data, dict) else None
     return longest if isinstance(longest, int) else 512
 
@@ -234,7 +221,7 @@ def _differing(trials: Mapping[str, Trial]) -> Iterator[Fault]:
 
 def _shared(trial: Trial) -> Iterator[tuple[str, Any, Any]]:
     """Key, group and value of what all trials of a group share."""
-    config, data, teacher = trial.config or {}, trial.data, trial.teacher
+    config, data, teacher = trial.config, trial.data, trial.teacher
     if data and data.fingerprint:
         own = data.fingerprint
         yield "data.fingerprint", (str(config.get("data")), trial.task, trial.seed), own

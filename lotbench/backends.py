@@ -109,12 +109,9 @@ def chosen(given: Iterable[str] | None, device: str) -> list[str]:
             )
     if device != "cpu":
         found = [own for own in found if not own.exported]
-    if not found:
-        raise InputError(f"measure.backends: none of them runs on {device}; add {TORCH}")
     if all(own.compiled for own in found):
-        raise InputError(
-            f"measure.backends: {found[0].name} runs the dense model alone; add {TORCH}"
-        )
+        message = f"none of them runs a reduced model on {device}; add {TORCH}"
+        raise InputError(f"measure.backends: {message}")
     return [own.name for own in found]
 
 

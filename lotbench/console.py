@@ -58,13 +58,7 @@ def stderr_console() -> Console:
 @contextmanager
 def progress_bar() -> Iterator[Callable[[str, int, int], None]]:
     """A function (what, done, total) that draws a bar on a terminal and logs lines elsewhere."""
-    from rich.progress import (
-        BarColumn,
-        MofNCompleteColumn,
-        Progress,
-        TaskID,
-        TimeRemainingColumn,
-    )
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeRemainingColumn
 
     console = stderr_console()
     if not console.is_terminal:
@@ -72,12 +66,10 @@ def progress_bar() -> Iterator[Callable[[str, int, int], None]]:
         return
     columns = ("{task.description}", BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns, console=console, transient=True) as bars:
-        known: dict[int, TaskID] = {}
+        bar = bars.add_task("")
 
         def advance(what: str, done: int, total: int) -> None:
-            if total not in known:
-                known[total] = bars.add_task(what, total=total)
-            bars.update(known[total], description=what, completed=done)
+            bars.update(bar, description=what, completed=done, total=total)
 
         yield advance
 

@@ -25,7 +25,6 @@ PACKAGES = (
     "datasets",
     "ray",
     "numpy",
-    "scipy",
     "pandas",
 )
 CPUINFO = Path("/proc/cpuinfo")
@@ -69,24 +68,15 @@ def git_commit() -> str | None:
 
 def cpu_model(cpuinfo: Path = CPUINFO) -> str:
     """The processor's marketing name, or the architecture if the name is unknown."""
-    if cpuinfo.is_file():
-        for line in cpuinfo.read_text(errors="replace").splitlines():
-            key, _, value = line.partition(":")
-            if key.strip().lower() == "model name":
-                return value.strip()
+    name = _first_core(cpuinfo).get("model name")
     if sys.platform == "darwin":
         name = _run("sysctl", "-n", "machdep.cpu.brand_string")
-        if name:
-            return name
-    return platform.processor() or platform.machine()
+    return name or platform.processor() or platform.machine()
 
 
 def cpu_id(cpuinfo: Path = CPUINFO) -> str | None:
     """Family, model and stepping, since in clouds many processors share one marketing name."""
-    found: dict[str, str] = {}
-    for line in cpuinfo.read_text(errors="replace").splitlines() if cpuinfo.is_file() else ():
-        key, _, value = line.partition(":")
-        found.setdefault(key.strip(), value.strip())
+    found = _first_core(cpuinfo)
     parts = [found.get(key) for key in ("cpu family", "model", "stepping")]
     return "-".join(part for part in parts if part) or None
 
@@ -97,18 +87,26 @@ def fast_bf16(cpuinfo: Path = CPUINFO) -> bool:
     It is faster with AMX, and on AMD with the AVX-512 instructions for bf16.  On Intel, AVX-512
     without AMX was 1.4 to 1.7 times slower than float32.  Without either, bf16 is emulated.
     """
-    text = cpuinfo.read_text(errors="replace") if cpuinfo.is_file() else ""
-    return "amx_bf16" in text or ("avx512_bf16" in text and "AuthenticAMD" in text)
+    found = _first_core(cpuinfo)
+    own, amd = found.get("flags", ""), found.get("vendor_id") == "AuthenticAMD"
+    return "amx_bf16" in own or ("avx512_bf16" in own and amd)
 
 
 def native_formats(cpuinfo: Path = CPUINFO) -> set[str]:
     """Which of ``bf16`` and ``int8`` this processor has instructions for."""
-    flags = set(cpuinfo.read_text(errors="replace").split()) if cpuinfo.is_file() else set()
+    flags = set(_first_core(cpuinfo).get("flags", "").split())
     native = {
         "bf16": {"amx_bf16", "avx512_bf16"},
         "int8": {"amx_int8", "avx512_vnni", "avx_vnni"},
     }
     return {name for name, any_of in native.items() if any_of & flags}
+
+
+def _first_core(cpuinfo: Path) -> dict[str, str]:
+    """What Linux says of the first core, by key; empty on other systems."""
+    text = cpuinfo.read_text(errors="replace") if cpuinfo.is_file() else ""
+    lines = (line.partition(":") for line in text.partition("\n\n")[0].splitlines())
+    return {key.strip(): value.strip() for key, _, value in lines}
 
 
 def usable_cores() -> int:

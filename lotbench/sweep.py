@@ -56,7 +56,12 @@ def run_sweep(planned: Plan, address: str | None = None) -> SweepResult:
         resolved = sweep.model_copy(update={"teacher": teacher})
         write_json(folder / "sweep.json", resolved.model_dump(mode="json"))
         if planned.todo:
-            _check(planned)
+            for (
+                trial
+            ) in planned.todo.values():  # before Ray starts, which takes longer than to look
+                with trial.place.document.at(("tasks", trial.config.task)):
+                    find_files(trial.config.task, trial.config.data, trial.config.data_root)
+            check_room(folder, sweep.backbone, len(planned.todo))
             from lotbench.study.cluster import run_trials  # it imports Ray, which takes seconds
 
             result.ran, result.failed = run_trials(planned, address)
@@ -74,11 +79,3 @@ def run_sweep(planned: Plan, address: str | None = None) -> SweepResult:
                 "trains some"
             )
     return result
-
-
-def _check(planned: Plan) -> None:
-    """Refuses missing data and a full disk before Ray starts, which takes longer than to look."""
-    for trial in planned.todo.values():
-        with trial.place.document.at(("tasks", trial.config.task)):
-            find_files(trial.config.task, trial.config.data, trial.config.data_root)
-    check_room(planned.folder, planned.sweep.backbone, len(planned.todo))

@@ -57,6 +57,7 @@ def trial(name: str, method: str, evaluations: list[dict], seed: int = 0, **more
         "training": {"steps": 10, "seconds": 2.5, "precision": "fp32", "threads": 1},
         "evaluations": evaluations,
         "machine": {"cpu": "Abacus 9000"},
+        "versions": {},
         "created": "2025-01-01T00:00:00Z",
         **more,
     }
@@ -127,6 +128,8 @@ def timing(name: str, created: str, contenders: list[dict], **setting: Any) -> d
     return {
         "pass_id": name,
         "created": created,
+        "machine": {},
+        "versions": {},
         "task": "toy",
         "metric": "accuracy",
         "protocol": 1,
@@ -153,6 +156,8 @@ def map_record(name: str, created: str, cells: dict[tuple[int, int], list], **se
     return {
         "map_id": name,
         "created": created,
+        "machine": {},
+        "versions": {},
         "setting": {**where, "router_width": 32, **setting},
         "backbone": {"name": "tiny", "layers": 2, "width": 32},
         "cells": [

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -20,7 +20,8 @@ def inspect(
         list[str] | None, typer.Option("--text", help="A text; give it twice for a pair.")
     ] = None,
     split: Annotated[
-        str | None, typer.Option("--split", help="validation or selection, instead of a text.")
+        Literal["validation", "selection"] | None,
+        typer.Option("--split", help="The texts of a split, instead of a text."),
     ] = None,
     target: Annotated[
         float | None, typer.Option(help="Use the budget of this FLOPs speed-up, from the row.")
@@ -33,8 +34,6 @@ def inspect(
     """Show which tokens trained models process, layer by layer."""
     if bool(text) == bool(split) or len(text or []) > 2:
         raise InputError("give --text TEXT, twice for a pair, or --split validation")
-    if split not in (None, "validation", "selection"):
-        raise InputError(f"--split {split}: validation or selection is needed")
     if any("\ud800" <= sign <= "\udfff" for sign in "".join(text or [])):
         raise InputError("--text: it is not valid UTF-8")
     from lotbench import registry

@@ -83,19 +83,6 @@ def tokenise(
     return ids, types
 
 
-def checked(texts: Any) -> list[tuple[str, ...]]:
-    """Texts and pairs of texts as tuples of one and two fields.
-
-    Raises
-    ------
-    InputError
-        If it is not a list of texts or pairs; the message names the place.
-    """
-    if isinstance(texts, str):
-        raise InputError("a list of texts is needed, not one text: model([text])")
-    return [_fields(text, place) for place, text in enumerate(texts)]
-
-
 def _fields(text: Any, place: int) -> tuple[str, ...]:
     """A text as a tuple of one field, a pair as a tuple of two."""
     fields = (text,) if isinstance(text, str) else text
@@ -120,14 +107,16 @@ def text_seed(fields: Iterable[str]) -> int:
 
 
 def batched(texts: Any, batch_size: Any) -> list[list[tuple[str, ...]]]:
-    """The texts or pairs of `checked` in batches, in their order.
+    """Texts and pairs of texts as tuples of one and two fields, in batches, in their order.
 
     Raises
     ------
     InputError
-        As for `checked`, or if ``batch_size`` is not 1 or more.
+        If it is not a list of texts or pairs, or ``batch_size`` is not 1 or more.
     """
     if type(batch_size) is not int or batch_size < 1:
         raise InputError(f"batch_size: an integer of 1 or more is needed, not {batch_size!r}")
-    every = checked(texts)
+    if isinstance(texts, str):
+        raise InputError("a list of texts is needed, not one text: model([text])")
+    every = [_fields(text, place) for place, text in enumerate(texts)]
     return [every[start : start + batch_size] for start in range(0, len(every), batch_size)]

@@ -155,7 +155,7 @@ def _export(own: Option, study: Study) -> str | None:
         parts += ["--backend", own.backend]
     if budget:
         parts += ["--budget", str(budget.value)]
-    plugins = (trial.config or {}).get("plugins")
+    plugins = trial.config.get("plugins")
     for plugin in plugins if isinstance(plugins, list) else []:
         parts += ["--plugin", str(plugin)]
     return shlex.join(parts)

@@ -14,10 +14,10 @@ from lotbench.report.tables.clock import TIMED_DROP
 from lotbench.report.tables.overview import reference, texts
 from lotbench.report.text import TIMES
 from lotbench.statistics.area import LEAST_END
-from lotbench.statistics.evidence import SLACK, Choice, Evidence, Margin, ranked, ties
+from lotbench.statistics.evidence import Choice, Evidence, Margin, ranked, ties
 from lotbench.statistics.scored import Scored, wheres
 from lotbench.statistics.study import Study
-from lotbench.statistics.timed import Where
+from lotbench.statistics.timed import Where, fastest
 
 # FLOPs speed-ups at which methods are compared in a sentence; the tables have all.
 TARGETS = (2.0, 4.0, 8.0)
@@ -40,8 +40,8 @@ def findings(task: str, study: Study) -> list[str]:
         why = "not every seed of a model is scored on selection and on validation"
         return [opening, f"No winner is named: {why}, so none can be chosen fairly."]
     unit = text.unit(models[0].metric)
-    choices = {method: found.largest_speedup(method, TIMED_DROP) for method in found.curves}
-    kept = {method: own for method, own in choices.items() if _is_kept(own)}
+    choices = found.choices(TIMED_DROP)
+    kept = {method: own for method, own in choices.items() if own.keeps(TIMED_DROP)}
     at_targets = [_at_target(target, found.at_target(target), unit) for target in TARGETS]
     sentences = [
         opening,
@@ -75,7 +75,7 @@ def _within(found: Evidence, choices: Mapping[str, Choice], unit: str) -> str:
     good = {method: own for method, own in choices.items() if own.model}
     if not good:
         return f"{close}: none. {_nearest(found, unit)}"
-    kept = {method: own for method, own in good.items() if _is_kept(own)}
+    kept = {method: own for method, own in good.items() if own.keeps(TIMED_DROP)}
     lost = [method for method in order(good) if method not in kept]
     verb = "is" if len(lost) == 1 else "are"
     missed = f" {text.listed(lost)} {verb} that close on selection, but not on validation."
@@ -98,11 +98,6 @@ def _within(found: Evidence, choices: Mapping[str, Choice], unit: str) -> str:
     further = " No faster model of it was scored, so it may go further." * own.open_end
     who = f"{leader} saves most:" if len(choices) > 1 else f"{leader}, the only method, has"
     return f"{close}, {who} {saving} at {gain}.{further}{missed}"
-
-
-def _is_kept(own: Choice) -> bool:
-    """True if the chosen model is within the limit on validation, too."""
-    return own.model is not None and own.margin.value >= -TIMED_DROP - SLACK
 
 
 def _nearest(found: Evidence, unit: str) -> str:
@@ -167,16 +162,15 @@ def _on_the_clock(choices: Mapping[str, Choice], models: list[Scored], unit: str
 def _fastest(chosen: Iterable[Scored], where: Where) -> str:
     """The fastest in a timing setting, or those whose intervals overlap with it."""
     timed = {own.method: own.timed[where] for own in chosen if where in own.timed}
-    speeds = {method: own.best or own.same for method, own in timed.items()}
-    first = max(order(speeds), key=lambda method: speeds[method].value)
-    near = [method for method in order(speeds) if speeds[method].high >= speeds[first].low]
-    setting = text.timing_setting(where)
+    near, setting = order(fastest(timed)), text.timing_setting(where)
+    speeds = [timed[method].best or timed[method].same for method in near]
     if len(near) > 1:
-        values = [speeds[method].value for method in near]
+        values = [speed.value for speed in speeds]
         return f"{text.listed(near)} tie at {_range(values, TIMES)} ({setting})"
-    noise = ", within timing noise" * timed[first].flagged
-    speed = text.with_interval(speeds[first], TIMES)
-    return f"{first} runs {speed} as fast in {timed[first].backend}{noise} ({setting})"
+    own = timed[near[0]]
+    noise = ", within timing noise" * own.flagged
+    speed = text.with_interval(speeds[0], TIMES)
+    return f"{near[0]} runs {speed} as fast in {own.backend}{noise} ({setting})"
 
 
 def _range(values: Iterable[float], unit: str = "") -> str:

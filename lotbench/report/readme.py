@@ -12,7 +12,7 @@ from lotbench.report.tables.of_task import tables
 from lotbench.report.tables.render import markdown, plain
 from lotbench.statistics.scored import wheres
 from lotbench.statistics.study import Study
-from lotbench.store.files import write_text
+from lotbench.store.files import write_file
 
 log = logging.getLogger(__name__)
 
@@ -29,7 +29,7 @@ def write(study: Study, figures: list[Path]) -> Path | None:
     if path.exists() and (not path.is_file() or WRITTEN not in path.read_text(encoding="utf-8")):
         log.warning("%s: not replaced, `lotbench plot` did not write it", path)
         return None
-    write_text(path, page(study, figures))
+    write_file(path, page(study, figures))
     return path
 
 
@@ -62,7 +62,7 @@ def summary(study: Study) -> str:
     failed = sum(run.failed for run in runs)
     tasks = sorted(map(text.task_name, study.tasks))
     seeds = [str(seed) for seed in sorted({run.seed for run in runs})]
-    backbones = sorted({run.trial.backbone for run in runs if run.trial.backbone})
+    backbones = sorted({run.trial.backbone for run in runs})
     timed = wheres(own for task in study.tasks for own in study.validated(task))
     devices = {w: n for task in study.tasks for w, n in study.device_names(task).items()}
     return (

@@ -101,19 +101,17 @@ def recommend(study: Study, limits: Limits) -> list[Advice]:
     InputError
         If no task has times and scores to choose by.
     """
-    if not study.tasks:
-        raise InputError(f"{study.folder}: no trials to choose from")
-    found, missing = {}, []
-    for task in study.tasks:
-        try:
-            found[task] = _options(task, study, limits)
-        except InputError as error:
-            missing.append(str(error))
-    if not found:
-        raise InputError("\n".join(missing))
+    found = {task: _options(task, study, limits) for task in study.tasks}
+    missing = [_why_none(study, task, limits) for task, own in found.items() if not own]
+    if len(missing) == len(found):
+        raise InputError("\n".join(missing) or f"{study.folder}: no trials to choose from")
     for message in missing:
         log.warning(message)
-    return [_advice(task, study.references[task].name, own, limits) for task, own in found.items()]
+    return [
+        _advice(task, study.references[task].name, own, limits)
+        for task, own in found.items()
+        if own
+    ]
 
 
 def _advice(task: str, reference: str, found: list[Option], limits: Limits) -> Advice:
@@ -138,31 +136,21 @@ def _nearest(found: list[Option], limits: Limits) -> Option:
 
 
 def _options(task: str, study: Study, limits: Limits) -> list[Option]:
-    """Every model of a task, at every budget and in every backend, that is scored and timed here.
-
-    Raises
-    ------
-    InputError
-        If nothing of the task is, with what is there instead.
-    """
+    """Every model, budget and backend of a task that is scored, and timed at these limits."""
     found = study.evidence.get(task)
     if found is None:
-        raise InputError(f"{study.folder}: {task}: neither dense nor the teacher has a score")
+        return []
     models = {(own.method, own.setting, own.at): own for own in found.models}
     rows = {
         (row.run, row.evaluation.budget): row
         for row in study.rows[task]
         if row.split == "selection"
     }
-    options, timed = [], set()
+    options = []
     for row in rows.values():
-        clocked = study.clocks.of(row)
-        timed |= {str(where) for where, _ in clocked}
-        for measured in _newest(clocked, limits):
+        for measured in _newest(study.clocks.of(row), limits):
             model = models[row.run.method, row.run.setting, row.at]
             options += _option(row, measured, model, found)
-    if not options:
-        raise InputError(_why_none(study, task, limits, timed))
     return options
 
 
@@ -191,8 +179,12 @@ def _option(row: Row, measured: Measured, model: Scored, found: Evidence) -> Ite
     yield Option(row, measured, margins, score)
 
 
-def _why_none(study: Study, task: str, limits: Limits, timed: set[str]) -> str:
+def _why_none(study: Study, task: str, limits: Limits) -> str:
+    """Why a task has no option, and what is there instead."""
+    if task not in study.references:
+        return f"{study.folder}: {task}: neither dense nor the teacher has a score"
     where = f"{limits.device}, threads {limits.threads}, batch {limits.batch}"
+    timed = {str(where) for own in study.models[task] for where, _ in own.backends}
     have = f"timed are {', '.join(sorted(timed))}" if timed else "no model is timed"
     block = f"batch_sizes=[{limits.batch}]' --set 'threads=[{limits.threads}]"
     if limits.device != "cpu":

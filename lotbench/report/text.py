@@ -44,7 +44,7 @@ def task_name(task: str) -> str:
 
 def backbones(runs: Sequence[Run]) -> str:
     """The backbones of the trials, with the number of layers."""
-    names = sorted({backbone_name(run.trial.backbone) for run in runs if run.trial.backbone})
+    names = sorted({backbone_name(run.trial.backbone) for run in runs})
     ratios = (own.keep_ratio for run in runs for own in run.trial.evaluations)
     layers = max(map(len, ratios), default=0)
     words = listed(names) or "unknown backbone"
@@ -75,8 +75,8 @@ def machine_name(name: str) -> str:
 
 def trained_on(runs: Sequence[Run]) -> str:
     """The CPU and threads that the trials were trained on."""
-    machines = [run.trial.machine for run in runs]
-    names = sorted({machine_name(own.cpu) for own in machines if own and own.cpu})
+    cpus = [run.trial.machine.cpu for run in runs]
+    names = sorted({machine_name(cpu) for cpu in cpus if cpu})
     trainings = [run.trial.training for run in runs]
     counts = sorted({own.threads for own in trainings if own and own.threads})
     parts = [listed(names) or "unknown machine"]

@@ -9,6 +9,7 @@ from typing import Literal
 
 import numpy as np
 
+from lotbench.metrics import scores
 from lotbench.statistics import bootstrap
 from lotbench.statistics.runs import Row
 from lotbench.store.predictions import decode
@@ -121,8 +122,7 @@ def draws_of(rows: Sequence[Row]) -> dict[Row, np.ndarray]:
         labels = _labels(own[0])
         predictions = np.stack([decode(row.evaluation.predictions) for row in own])
         weights = bootstrap.weights(len(labels), *key)
-        scores = bootstrap.scores(metric, predictions, labels, weights)
-        found.update(zip(own, scores, strict=True))
+        found.update(zip(own, scores(metric, predictions, labels, weights), strict=True))
     return found
 
 

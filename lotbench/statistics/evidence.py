@@ -15,7 +15,7 @@ import numpy as np
 
 from lotbench.statistics.area import area
 from lotbench.statistics.bootstrap import Estimate, estimate
-from lotbench.statistics.drawn import SPLITS, Splits
+from lotbench.statistics.drawn import SPLITS
 from lotbench.statistics.reference import Reference
 from lotbench.statistics.scored import DENSE, Scored
 from lotbench.store.records import Unreached
@@ -52,6 +52,10 @@ class Choice:
     """True if no faster model was scored, although the method may have one."""
     draws: np.ndarray
     """The speed-up in every draw, shape (1 + draws,)."""
+
+    def keeps(self, drop: float) -> bool:
+        """True if a model was chosen, and is so close to the reference on validation, too."""
+        return self.model is not None and self.margin.value >= -drop - SLACK
 
 
 class Margin(NamedTuple):
@@ -101,7 +105,11 @@ class Evidence:
     @property
     def open_ends(self) -> set[str]:
         """The methods whose fastest model may not be the fastest that they can do."""
-        return {method for method in self.curves if self.is_open(method)}
+        return set(filter(self.is_open, self.curves))
+
+    def choices(self, drop: float) -> dict[str, Choice]:
+        """By method, its fastest model at most ``drop`` points below the reference."""
+        return {method: self.largest_speedup(method, drop) for method in self.curves}
 
     def largest_speedup(self, method: str, drop: float) -> Choice:
         """The fastest model at most ``drop`` points below the reference."""
@@ -149,7 +157,12 @@ class Evidence:
 
     def area_draws(self) -> dict[str, np.ndarray]:
         """The area of every method in every draw, shape (1 + draws,)."""
-        return {method: self._area(own) for method, own in self.curves.items()}
+        found = {}
+        for method, own in self.curves.items():
+            settings = [model.setting for model in own.models]
+            margins = own.margins["selection"], own.margins["validation"]
+            found[method] = area(own.speedups["validation"], *margins, settings, self.end)
+        return found
 
     def areas_on_selection(self) -> dict[str, float]:
         """The area of every setting on selection, by which a setting is chosen."""
@@ -179,19 +192,11 @@ class Evidence:
     def _curve(self, own: list[Scored]) -> Curve:
         margins, speedups = {}, {}
         for split in SPLITS:
-            margins[split] = np.stack([self.margin(each, split) for each in own])
+            margins[split] = np.stack(
+                [self.reference.margin(each.drawn, split, each.drawn.seeds) for each in own]
+            )
             speedups[split] = np.stack([each.drawn.speedup(split) for each in own])
         return Curve(own, margins, speedups)
-
-    def margin(self, model: Scored, split: Splits) -> np.ndarray:
-        """Score minus that of the reference with the same seeds, in points, shape (1 + draws,)."""
-        own = model.drawn
-        return 100 * (own.score(split) - self.reference.drawn.score(split, own.seeds))
-
-    def _area(self, own: Curve) -> np.ndarray:
-        settings = [model.setting for model in own.models]
-        margins = own.margins["selection"], own.margins["validation"]
-        return area(own.speedups["validation"], *margins, settings, self.end)
 
 
 def ranked(draws: Mapping[str, np.ndarray]) -> dict[str, Area]:

@@ -12,7 +12,7 @@ from lotbench.statistics.drawn import draws_of
 from lotbench.statistics.runs import Row, Run
 from lotbench.statistics.study import Study
 from lotbench.store.records import TimingPass
-from lotbench.store.timing_parts import Contender, Interval
+from lotbench.store.timing_parts import Contender, Interval, Speedup
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -89,14 +89,10 @@ def timings(folder: str | Path) -> pd.DataFrame:
     for timing in study.shown_passes:
         for own in timing.contenders:
             common = {"store": study.name} | _of_contender(timing, own)
-            flags = {"flagged": own.flagged, "noisy": own.noisy}
-            records.append(common | {"reference": "same"} | _speedup(own.speedup) | flags)
-            if own.speedup_best is not None:
-                best = own.speedup_best
-                flags = {"flagged": best.flagged, "noisy": best.noisy}
-                records.append(common | {"reference": "best"} | _speedup(best) | flags)
-            if own.speedup_padded is not None:
-                records.append(common | {"reference": "padded"} | _speedup(own.speedup_padded))
+            records.append(common | _speedup("same", own.speedup) | _flags(own))
+            if best := own.speedup_best:
+                records.append(common | _speedup("best", best) | _flags(best))
+            records.append(common | _speedup("padded", own.speedup_padded))
     return _frame(records, TIMINGS)
 
 
@@ -111,19 +107,22 @@ def _frame(records: list[Columns], first: tuple[str, ...]) -> pd.DataFrame:
 
 
 def _of_trial(run: Run) -> Columns:
-    trial, error = run.trial, run.trial.error
-    found: Columns = {
-        name: getattr(trial, name)
-        for name in ("trial_id", "task", "method", "seed", "status", "created", "backbone")
-    }
-    found |= {"name": run.method, "setting": run.setting, "metric": trial.metric}
-    found["cpu"] = trial.machine and trial.machine.cpu
-    if error:
+    trial = run.trial
+    found = _fields(
+        trial,
+        *("trial_id", "task", "method", "seed", "status", "created", "backbone", "metric"),
+    )
+    found |= {"name": run.method, "setting": run.setting, "cpu": trial.machine.cpu}
+    if trial.error:
         found["error"] = error_text(run)
     if trial.training:
         found["train_seconds"] = trial.training.seconds
-        found |= {name: getattr(trial.training, name) for name in ("steps", "precision", "threads")}
+        found |= _fields(trial.training, "steps", "precision", "threads")
     return found | _flat("param", trial.params)
+
+
+def _fields(own: Any, *names: str) -> Columns:
+    return {name: getattr(own, name) for name in names}
 
 
 def error_text(run: Run) -> str:
@@ -138,40 +137,30 @@ def error_text(run: Run) -> str:
 def _of_evaluation(row: Row) -> Columns:
     own = row.evaluation
     ratios = own.keep_ratio
-    found: Columns = {f"keep_ratio.{layer}": ratio for layer, ratio in enumerate(ratios)}
-    found |= {f"metric.{name}": value for name, value in own.metrics.items()}
-    fields = ("split", "target", "examples", "flops", "dense_flops", "flops_speedup")
-    return (
-        found
-        | {name: getattr(own, name) for name in fields}
-        | _budget(own)
-        | {
-            "score": row.score,
-            "teacher_score": row.run.teacher_score(row.split),
-            "keep_ratio": sum(ratios) / len(ratios) if ratios else None,
-        }
-    )
+    return {
+        **{f"keep_ratio.{layer}": ratio for layer, ratio in enumerate(ratios)},
+        **{f"metric.{name}": value for name, value in own.metrics.items()},
+        **_fields(own, "split", "target", "examples", "flops", "dense_flops", "flops_speedup"),
+        **_budget(own),
+        "score": row.score,
+        "teacher_score": row.run.teacher_score(row.split),
+        "keep_ratio": sum(ratios) / len(ratios),
+    }
 
 
 def _of_contender(timing: TimingPass, own: Contender) -> Columns:
-    setting, calls = timing.setting, own.call_seconds
-    found: Columns = {name: getattr(setting, name) for name in ("device", "threads", "batch_size")}
-    found |= {f"score_{split}": score.score for split, score in own.scores.items()}
-    found |= {name: getattr(calls, name) for name in ("p50", "p90", "p95", "p99") if calls}
-    found |= {f"share.{name}": share for name, share in (own.time_shares or {}).items()}
-    fields = ("trial_id", "backend", "flops_speedup", "peak_bytes")
-    return (
-        found
-        | {name: getattr(own, name) for name in fields}
-        | _budget(own)
-        | {
-            "pass_id": timing.pass_id,
-            "task": timing.task,
-            "model": own.name,
-            "seconds": own.seconds_per_example,
-            "cpu": timing.machine and timing.machine.cpu,
-        }
-    )
+    return {
+        **_fields(timing, "pass_id", "task"),
+        **_fields(timing.setting, "device", "threads", "batch_size"),
+        **_fields(own, "trial_id", "backend", "flops_speedup", "peak_bytes"),
+        **_budget(own),
+        **{f"score_{split}": score.score for split, score in own.scores.items()},
+        **(_fields(own.call_seconds, "p50", "p90", "p95", "p99") if own.call_seconds else {}),
+        **{f"share.{name}": share for name, share in (own.time_shares or {}).items()},
+        "model": own.name,
+        "seconds": own.seconds_per_example,
+        "cpu": timing.machine.cpu,
+    }
 
 
 def _budget(own: Any) -> Columns:
@@ -183,8 +172,13 @@ def _interval(draws: Any) -> Columns:
     return {"score_low": low, "score_high": high}
 
 
-def _speedup(own: Interval) -> Columns:
-    return {"speedup": own.median, "speedup_low": own.low, "speedup_high": own.high}
+def _speedup(reference: str, own: Interval) -> Columns:
+    ends = {"speedup": own.median, "speedup_low": own.low, "speedup_high": own.high}
+    return {"reference": reference} | ends
+
+
+def _flags(own: Contender | Speedup) -> Columns:
+    return {"flagged": own.flagged, "noisy": own.noisy}
 
 
 def _flat(prefix: str, values: Mapping[str, Any]) -> Columns:

@@ -31,6 +31,10 @@ class Reference:
         """Mean score over the seeds on validation."""
         return float(np.mean(list(self.drawn.by_seed("validation").values())))
 
+    def margin(self, own: Drawn, split: Splits, seeds: tuple[int, ...]) -> np.ndarray:
+        """Score of a model minus that of the reference, in points, shape (1 + draws,)."""
+        return 100 * (own.score(split, seeds) - self.drawn.score(split, seeds))
+
 
 def reference_of(dense: Mapping[str, Drawn], rows: Sequence[Row]) -> Reference | None:
     """The reference of a task; None if neither dense nor the teacher has a score.

@@ -91,7 +91,7 @@ def newest_rows(runs: Iterable[Run]) -> list[Row]:
     A new version of a method leaves its older trials in the store.
     """
     done = [run for run in runs if not run.failed and run.trial.evaluations]
-    done.sort(key=lambda run: run.trial.created or "")
+    done.sort(key=lambda run: run.trial.created)
     newest = {(run.task, run.method, run.setting, run.seed): run for run in done}
     rows = (Row(run, own) for run in newest.values() for own in run.trial.evaluations)
     # A budget that was found for two targets close to each other has a row for each.
@@ -106,7 +106,7 @@ def varying(runs: Iterable[Run]) -> dict[str, Params]:
     given: dict[str, Params] = {}
     defaults: dict[str, Params] = {}
     for run in runs:
-        own = (run.trial.config or {}).get("params")
+        own = run.trial.config.get("params")
         given.setdefault(run.setting, own if isinstance(own, dict) else {})
         defaults.setdefault(run.setting, run.trial.params)
     names = dict.fromkeys(name for own in given.values() for name in sorted(own))
@@ -139,7 +139,7 @@ def change(own: Params, other: Params) -> dict[str, Any]:
 
 def setting_of(trial: Trial) -> str:
     """A short hash of a trial's configuration without its seed and plugin paths."""
-    config = without_limit(trial.config or {})
+    config = without_limit(trial.config)
     config = {k: v for k, v in config.items() if k not in ("seed", "plugins")}
     # The configuration has only the given parameters, so a new default changes no hash.
     identity = [trial.task, trial.method, trial.backbone, config or trial.params]

@@ -60,14 +60,9 @@ class Scored:
         return float(value) if kind == "target" else None
 
     @property
-    def keep_ratio(self) -> float | None:
-        """Share of the tokens that the layers compute, in the mean."""
-        return float(np.mean(self.keep_ratios)) if self.keep_ratios else None
-
-    @property
-    def reduces(self) -> bool:
-        """True for methods other than dense with a keep ratio."""
-        return self.method not in DENSE and bool(self.keep_ratios)
+    def keep_ratio(self) -> float:
+        """Share of the tokens that the layers compute, in the mean; of models with seeds."""
+        return float(np.mean(self.keep_ratios))
 
 
 def scored_models(rows: Sequence[Row], clocks: Clocks) -> tuple[list[Scored], Reference | None]:
@@ -101,11 +96,11 @@ def _scored(
     by_seed = {seed: by_seed[seed] for seed in sorted(by_seed)}
     seeds, trial = tuple(by_seed), rows[0].run.trial
     speedups = [each.evaluation.flops_speedup for each in by_seed.values()]
-    score = own.score("validation", seeds) if seeds else None
-    gain = UNKNOWN
-    if score is not None and reference is not None:
-        gain = estimate(100 * (score - reference.drawn.score("validation", seeds)))
-    ratios = [each.evaluation.keep_ratio for each in by_seed.values() if each.evaluation.keep_ratio]
+    score = gain = UNKNOWN
+    if seeds:
+        score = estimate(own.score("validation", seeds))
+        gain = estimate(reference.margin(own, "validation", seeds)) if reference else UNKNOWN
+    ratios = [each.evaluation.keep_ratio for each in by_seed.values()]
     return Scored(
         trial.task,
         *key,
@@ -113,7 +108,7 @@ def _scored(
         str(trial.metric),
         len(seeds),
         own,
-        UNKNOWN if score is None else estimate(score),
+        score,
         gain,
         Estimate(float(np.mean(speedups)), min(speedups), max(speedups)) if seeds else UNKNOWN,
         tuple(map(float, np.mean(ratios, axis=0))) if ratios else (),

@@ -57,17 +57,13 @@ class Study:
 
         The others are skipped with a warning.
         """
-        newest = {(own.task, own.setting.label): own.conditions for own in self.passes}
-        shown = []
-        for own in self.passes:
-            if own.conditions == newest[own.task, own.setting.label]:
-                shown.append(own)
-                continue
+        shown = self.store.newest_passes()
+        for own in sorted({own.pass_id for own in self.passes} - {own.pass_id for own in shown}):
             log.warning(
                 "timing %s skipped: the newest pass in its setting has another machine, torch, "
                 "transformers, choice of texts, protocol, engine, backends or runtimes; measure "
                 "again to compare",
-                own.pass_id,
+                own,
             )
         return shown
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 import numpy as np
 
@@ -13,6 +13,8 @@ from lotbench.statistics.bootstrap import Estimate
 from lotbench.statistics.runs import Row
 from lotbench.store.records import TimingPass
 from lotbench.store.timing_parts import Contender, Interval
+
+Key = TypeVar("Key")
 
 
 class Where(NamedTuple):
@@ -128,6 +130,13 @@ def in_every_backend(rows: Mapping[int, Row], clocks: Clocks) -> dict[tuple[Wher
         for place, measured in clocks.of(row).items():
             groups[place].append((row, measured, measured.contender.flops_speedup))
     return {place: _timed(place[0], groups[place]) for place in sorted(groups)}
+
+
+def fastest(timed: Mapping[Key, Timed]) -> list[Key]:
+    """The models whose interval of ``x best`` reaches that of the fastest, in their order."""
+    speeds = {key: own.best or own.same for key, own in timed.items()}
+    first = max(speeds.values(), key=lambda own: own.value, default=None)
+    return [key for key, own in speeds.items() if first and own.high >= first.low]
 
 
 def _timed(where: Where, found: list[tuple[Row, Measured, float | None]]) -> Timed:

@@ -7,13 +7,12 @@ name and then renamed.  Only names that end in ``.json`` are read.
 from __future__ import annotations
 
 import json
-import math
 import os
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 from lotbench.errors import InputError
 
@@ -37,15 +36,10 @@ def write_json(path: Path, value: Any) -> Path:
     ValueError, TypeError
         As for `as_json`; the old file is not changed.
     """
-    return write_text(path, as_json(value))
+    return write_file(path, as_json(value))
 
 
-def write_text(path: Path, text: str) -> Path:
-    """Write a text to the path, which is returned; see `write_bytes`."""
-    return write_bytes(path, text.encode())
-
-
-def write_bytes(path: Path, content: bytes) -> Path:
+def write_file(path: Path, content: str | bytes) -> Path:
     """Write a file to the path, which is returned.
 
     A reader sees the old file or the new one, never a part.  A link is replaced, not followed.
@@ -55,7 +49,7 @@ def write_bytes(path: Path, content: bytes) -> Path:
     temporary = path.with_name(f".{uuid.uuid4().hex}.tmp")
     try:
         with temporary.open("xb") as file:
-            file.write(content)
+            file.write(content.encode() if isinstance(content, str) else content)
             file.flush()
             os.fsync(file.fileno())
         os.replace(temporary, path)
@@ -89,12 +83,10 @@ def read_json(path: Path) -> Any:
     """
     if path.exists() and not path.is_file():  # a pipe or a device may never end
         raise ValueError("not a regular file")
-    text = path.read_text(encoding="utf-8")
     try:
-        value = json.loads(text, parse_constant=_refuse_constant, parse_float=_finite)
-        # A lone surrogate is valid JSON, but a data frame cannot store it.
-        if "\\ud" in text.lower():
-            json.dumps(value, ensure_ascii=False).encode()
+        value = json.loads(path.read_text(encoding="utf-8"))
+        # Python also reads NaN, 1e999 and half of a surrogate pair, which no file can hold.
+        json.dumps(value, allow_nan=False, ensure_ascii=False).encode()
     except RecursionError:
         raise ValueError("nested too deeply") from None
     return value
@@ -107,14 +99,13 @@ def lock(folder: Path) -> Iterator[None]:
     Raises
     ------
     InputError
-        If another process has the lock, the folder cannot be created, or the lock is a link.
+        If another process has the lock, or the lock is a link.
+    OSError
+        If the folder cannot be created.
     """
     from filelock import FileLock, Timeout
 
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise InputError(f"{folder}: cannot be created ({error.strerror})") from error
+    folder.mkdir(parents=True, exist_ok=True)
     _refuse_link(folder / "sweep.lock")
     file_lock = FileLock(folder / "sweep.lock")
     try:
@@ -132,14 +123,3 @@ def lock(folder: Path) -> Iterator[None]:
 def _refuse_link(path: Path) -> None:
     if path.is_symlink():
         raise InputError(f"{path}: a link, which may lead out of the store; remove it")
-
-
-def _refuse_constant(name: str) -> NoReturn:
-    raise ValueError(f"{name} is not a JSON number")
-
-
-def _finite(text: str) -> float:
-    value = float(text)
-    if math.isinf(value):
-        raise ValueError(f"{text:.20} is too large for a number")
-    return value

@@ -69,7 +69,7 @@ class Evaluation(Record):
     """FLOPs per text of the dense model."""
     flops_speedup: Ratio
     """Dense FLOPs over FLOPs, both summed over the split."""
-    keep_ratio: list[Share]
+    keep_ratio: list[Share] = Field(min_length=1)
     """Tokens computed over all tokens, per layer; shape (layers,)."""
     key_ratio: list[Share]
     """Tokens that serve as keys over all tokens, per layer; shape (layers,)."""
@@ -103,19 +103,19 @@ class Trial(Stored):
     version: Count | None = None
     """Version of the method; null in older rows."""
     seed: Annotated[int, Field(ge=0, lt=2**63)]
-    backbone: str | None = None
+    backbone: str
     """Hub id or folder of the pretrained model."""
     params: Json
     """The method's hyper-parameters, defaults filled in."""
-    config: Json | None = None
+    config: Json
     """The configuration of the trial; enough to run it again."""
-    created: str | None = None
+    created: str
     """Start of the trial, ISO 8601, UTC."""
-    machine: Machine | None = None
-    versions: dict[str, str] | None = None
+    machine: Machine
+    versions: dict[str, str]
     """Versions of Python and of the packages that can move a number."""
     git_commit: str | None = None
-    """Commit of LoTBench, with ``-dirty`` for local changes."""
+    """Commit of LoTBench, with ``-dirty`` for local changes; null outside a clone."""
     metric: str | None = None
     """The main metric of the task; required if the trial is done."""
     teacher: Teacher | None = None
@@ -135,7 +135,7 @@ class Trial(Stored):
             raise ValueError("a finished trial needs metric and evaluations")
         if self.metric is not None and self.metric not in METRICS:
             raise ValueError(f"metric is {self.metric!r:.60}, not one of {', '.join(METRICS)}")
-        if not isinstance((self.config or {}).get("params") or {}, dict):
+        if not isinstance(self.config.get("params") or {}, dict):
             raise ValueError("config.params is not an object")
         return self
 
@@ -197,11 +197,11 @@ class TimingPass(Stored):
     """Time, task and setting."""
     created: str
     """End of the pass, ISO 8601, UTC."""
-    machine: Machine | None = None
-    versions: dict[str, str] | None = None
-    """Versions of Python and of the packages that can move a number."""
+    machine: Machine
+    versions: dict[str, str]
+    """As in `Trial`."""
     git_commit: str | None = None
-    """Commit of LoTBench, with ``-dirty`` for local changes."""
+    """As in `Trial`."""
     allocator: dict[str, str] | None = None
     """Variables of the C library's memory allocator that were set."""
     task: FileName
@@ -227,18 +227,17 @@ class TimingPass(Stored):
     @property
     def conditions(self) -> Conditions:
         """The conditions of this pass; passes with equal conditions are comparable."""
-        machine, versions = self.machine or Machine(), self.versions or {}
         picked = self.setting.picked
         return Conditions(
             self.setting.device_name,
-            machine.cpu_id,
-            versions.get("torch"),
-            versions.get("transformers"),
+            self.machine.cpu_id,
+            self.versions.get("torch"),
+            self.versions.get("transformers"),
             picked and (picked.examples, picked.run),
             self.protocol,
             self.engine,
             tuple(self.setting.backends),
-            backends.runtimes(self.setting.backends, versions),
+            backends.runtimes(self.setting.backends, self.versions),
         )
 
 
@@ -311,11 +310,11 @@ class Map(Stored):
     """Time and setting."""
     created: str
     """End of the measurement, ISO 8601, UTC."""
-    machine: Machine | None = None
-    versions: dict[str, str] | None = None
-    """Versions of Python and of the packages that can move a number."""
+    machine: Machine
+    versions: dict[str, str]
+    """As in `Trial`."""
     git_commit: str | None = None
-    """Commit of LoTBench, with ``-dirty`` for local changes."""
+    """As in `Trial`."""
     allocator: dict[str, str] | None = None
     """Variables of the C library's memory allocator that were set."""
     setting: MapSetting

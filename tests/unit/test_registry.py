@@ -150,10 +150,6 @@ def test_imported_classes_are_not_methods_of_a_plugin(plugin) -> None:
             MINE + "    def overhead_flops(self, layer, n_tokens, width): ...",
             "Method.overhead_flops is called as overhead_flops(self, layer, n_tokens): missing",
         ),
-        (
-            MINE + "    def before_layers(self, layer, tokens): ...",
-            "Method makes no decisions; before_layers: did you mean 'before_layer'?",
-        ),
         (MINE + "    budget = 'share'", "Method.budget is reserved; write budget_name = 'share'"),
     ],
 )

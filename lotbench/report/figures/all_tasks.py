@@ -10,7 +10,6 @@ from lotbench.report.figures import chart, style
 from lotbench.report.figures.base import panels
 from lotbench.report.looks import looks, mark, order, page_marks
 from lotbench.report.tables.all_tasks import explained
-from lotbench.statistics.bootstrap import Estimate
 from lotbench.statistics.drops import Drops
 from lotbench.statistics.runs import Run
 
@@ -55,23 +54,13 @@ def page_chart(found: Drops) -> chart.Spec:
     rows = best + [method for method in methods if method not in found.mean]
     of_mean, by_method = {"filter": f"datum.task === '{MEAN}'"}, chart.by_method(methods)
     symbols = {"fill": by_method, "shape": by_method, "tooltip": {"field": "tip"}}
-    return {
-        "$schema": chart.SCHEMA,
-        "description": f"Mean drop of {text.listed(rows)}; all numbers are in the table below.",
-        "data": {"values": list(_values(found))},
-        "params": [{"name": "off", "value": []}],
-        "width": "container",
-        "height": {"step": ROW},
-        "encoding": {
-            "x": {
-                "field": "x",
-                "type": "quantitative",
-                "title": "Mean drop below the reference, in points",
-            },
-            "y": {"field": "method", "type": "nominal", "sort": rows, "title": None},
-            "color": by_method,
-        },
-        "layer": [
+    own = chart.spec(
+        f"Mean drop of {text.listed(rows)}; all numbers are in the table below.",
+        list(_values(found)),
+        {"title": "Mean drop below the reference, in points"},
+        {"field": "method", "type": "nominal", "sort": rows, "title": None},
+        page_marks(methods, methods),
+        [
             {
                 "transform": [{"filter": f"datum.task !== '{MEAN}'"}],
                 "mark": {"type": "point", "opacity": 0.45},
@@ -91,19 +80,15 @@ def page_chart(found: Drops) -> chart.Spec:
                 "encoding": symbols | {"size": {"value": chart.LARGE}},
             },
         ],
-        "usermeta": {"marks": [own._asdict() for own in page_marks(methods, methods)]},
-    }
+    )
+    return own | {"height": {"step": ROW}}
 
 
 def _values(found: Drops) -> Iterator[dict[str, Any]]:
-    for task, own in found.tasks.items():
+    mean = {method: found.mean[method].value for method in order(found.mean)}
+    for task, own in [*found.tasks.items(), (MEAN, mean)]:
         for method, estimate in own.items():
-            yield _value(method, task, estimate)
-    for method in order(found.mean):
-        yield _value(method, MEAN, found.mean[method].value)
-
-
-def _value(method: str, task: str, estimate: Estimate) -> dict[str, Any]:
-    value, low, high = (round(each, 3) for each in estimate)
-    tip = {"title": method, task: text.with_interval(estimate)}
-    return {"method": method, "task": task, "x": value, "low": low, "high": high, "tip": tip}
+            value, low, high = (round(each, 3) for each in estimate)
+            tip = {"title": method, task: text.with_interval(estimate)}
+            place = {"method": method, "task": task, "x": value, "low": low, "high": high}
+            yield place | {"tip": tip}

@@ -70,12 +70,8 @@ def ends(values: Iterable[Estimate]) -> list[float]:
 
 
 def reduced(models: Iterable[Scored]) -> list[Scored]:
-    """The models of methods other than dense with keep ratios, FLOPs speed-up and score."""
-    return [
-        own
-        for own in models
-        if own.reduces and math.isfinite(own.flops.value) and math.isfinite(own.score.value)
-    ]
+    """The models of methods other than dense with a score."""
+    return [own for own in models if own.method not in DENSE and math.isfinite(own.score.value)]
 
 
 def panels(count: int, width: float, height: float) -> tuple[Figure, list[Axes]]:

@@ -10,7 +10,7 @@ import numpy as np
 
 from lotbench.report import text
 from lotbench.report.figures import style
-from lotbench.report.figures.heat import HeatGrid, HeatMap, draw, grid
+from lotbench.report.figures.heat import HeatGrid, HeatMap, draw
 from lotbench.report.looks import BLACK
 from lotbench.store.records import KeepSpeedup, Map
 
@@ -74,7 +74,7 @@ def page_grid(record: Map) -> HeatGrid:
         "computed; blue: faster, orange: slower, ~: the interval holds 1."
     )
     corner = "Tokens per text"
-    return grid(record.setting.label, corner, maps, lambda x: math.log(x) / reach, note)
+    return HeatGrid(record.setting.label, corner, maps, lambda x: np.log(x) / reach, note)
 
 
 def _written(speed: KeepSpeedup) -> str:

@@ -81,9 +81,7 @@ def tip(own: Scored, settings: Iterable[Where], reference: Reference) -> dict[st
             best = f"{text.with_interval(timed.best, text.TIMES)}{', noisy' * timed.noisy}"
             found[name] = f"{best}, in {timed.backend}"
             found[f"{name}, same backend"] = text.with_interval(timed.same, text.TIMES)
-    if own.keep_ratio is not None:
-        found["tokens kept"] = f"{100 * own.keep_ratio:.0f}%"
-    return found | {"seeds": str(own.seeds)}
+    return found | {"tokens kept": f"{100 * own.keep_ratio:.0f}%", "seeds": str(own.seeds)}
 
 
 def rounded(value: float) -> float:

@@ -91,5 +91,5 @@ def missing(study: Study) -> list[str]:
             name = f"{task}-time-shares"
             sentences.append(f"{name}: not drawn, no timings with shares (see `lotbench measure`)")
         if not reduced(models):
-            sentences.append(f"{task}-keep-ratio: not drawn, no reduced model has keep ratios")
+            sentences.append(f"{task}-keep-ratio: not drawn, no reduced model has a score")
     return sentences or ([] if study.trials else ["no figures, the store has no trials"])

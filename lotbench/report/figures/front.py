@@ -58,11 +58,6 @@ class Front:
     """The methods of which no faster model than the fastest one was scored."""
 
     @property
-    def gain_title(self) -> str:
-        """The label of the axis of gains."""
-        return gain_title(self.metric, self.reference)
-
-    @property
     def inside(self) -> list[Shown]:
         """The models above the lower end of the axis."""
         return [own for own in self.shown if own.y.value >= -self.depth]
@@ -154,6 +149,7 @@ def page_charts(study: Study, task: str, marks: list[PageMark]) -> list[chart.Ch
 
 def _spec(own: Front, marks: list[PageMark]) -> chart.Spec:
     seen, methods = own.inside, [mark.method for mark in marks]
+    title = gain_title(own.metric, own.reference)
     low, high = style.speedup_range(base.ends(each.x for each in seen))
     drawn = order(each.model.method for each in own.shown)
     values = chart.values(own.shown, own.reference)
@@ -167,12 +163,12 @@ def _spec(own: Front, marks: list[PageMark]) -> chart.Spec:
     where = own.where and text.timing_setting(own.where)
     against = f"real speed-up on {where}" if where else "FLOPs speed-up"
     axis = {
-        "title": own.gain_title,
+        "title": title,
         "scale": {"domain": list(own.limits), "nice": False},
         "axis": {"labelExpr": chart.SIGNED, "tickCount": 6},
     }
     return chart.spec(
-        f"{own.gain_title} over {against}. {chart.counted(seen)}",
+        f"{title} over {against}. {chart.counted(seen)}",
         values,
         chart.log_axis(low, high, f"{'Real' if where else 'FLOPs'} speed-up (log scale)"),
         axis,
@@ -246,7 +242,7 @@ def _draw(axes: Axes, own: Front, given: Looks, label_line: bool) -> None:
         others = [each for each in inside if not each.on_front]
         base.draw_marks(axes, others, given[method], faint=True)
         base.draw_marks(axes, [each for each in inside if each.on_front], given[method])
-    axes.set_ylabel(own.gain_title)
+    axes.set_ylabel(gain_title(own.metric, own.reference))
     style.points_axis(axes, *own.limits)
     axes.axhline(0, color=GREY, linewidth=0.8, zorder=1)
     if label_line:

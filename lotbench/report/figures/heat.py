@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -31,16 +31,7 @@ class HeatMap:
     values: np.ndarray
     """NaN where there is none; shape (rows, columns)."""
     texts: list[list[str]]
-    """What stands in each cell that has a value; shape (rows, columns)."""
-
-
-@dataclass(frozen=True)
-class HeatCell:
-    """A cell of a page."""
-
-    text: str
-    level: float
-    """From 0 to 1, or from -1 to 1 around a middle; 0 without a value."""
+    """What stands in each cell, a dash without a value; shape (rows, columns)."""
 
 
 @dataclass(frozen=True)
@@ -50,10 +41,16 @@ class HeatGrid:
     title: str
     corner: str
     """Heading of the first column."""
-    columns: list[str]
-    groups: list[tuple[str, list[tuple[str, list[HeatCell]]]]]
-    """Title and rows by map."""
+    maps: list[HeatMap]
+    level: Callable[[np.ndarray], np.ndarray]
+    """Places values from 0 to 1, or from -1 to 1 around a middle."""
     note: str
+
+    def rows(self, own: HeatMap) -> Iterator[tuple[str, list[tuple[str, float]]]]:
+        """Name, and text and level by cell, of each row of a map; 0 without a value."""
+        levels = np.nan_to_num(np.clip(self.level(own.values), -1, 1))
+        for name, texts, row in zip(own.rows, own.texts, levels, strict=True):
+            yield name, list(zip(texts, row, strict=True))
 
 
 def draw(axes: Axes, own: HeatMap, cmap: str, norm: Normalize, fontsize: float = 6) -> AxesImage:
@@ -73,26 +70,3 @@ def draw(axes: Axes, own: HeatMap, cmap: str, norm: Normalize, fontsize: float =
     axes.grid(False)
     axes.spines[:].set_visible(False)
     return image
-
-
-def grid(
-    title: str, corner: str, maps: Sequence[HeatMap], level: Callable[[float], float], note: str
-) -> HeatGrid:
-    """The heat maps for a page; ``level`` places a value between -1 or 0 and 1."""
-
-    def cell(value: float, words: str) -> HeatCell:
-        if not np.isfinite(value):
-            return HeatCell(text.NONE, 0)
-        return HeatCell(words, max(-1.0, min(1.0, level(value))))
-
-    groups = [
-        (
-            own.title,
-            [
-                (name, [cell(*each) for each in zip(map(float, values), texts, strict=True)])
-                for name, values, texts in zip(own.rows, own.values, own.texts, strict=True)
-            ],
-        )
-        for own in maps
-    ]
-    return HeatGrid(title, corner, maps[0].columns, groups, note)

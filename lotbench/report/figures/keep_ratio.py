@@ -10,7 +10,7 @@ import numpy as np
 from lotbench.report import text
 from lotbench.report.figures import style
 from lotbench.report.figures.base import reduced
-from lotbench.report.figures.heat import HeatGrid, HeatMap, draw, grid
+from lotbench.report.figures.heat import HeatGrid, HeatMap, draw
 from lotbench.report.looks import order
 from lotbench.statistics.scored import along_front
 from lotbench.statistics.study import Study
@@ -32,14 +32,14 @@ def data(study: Study, task: str) -> list[HeatMap]:
         values = np.full((len(own), layers), np.nan)
         for row, model in zip(values, own, strict=True):
             row[: len(model.keep_ratios)] = [100 * ratio for ratio in model.keep_ratios]
-        texts = [[f"{value:.0f}" for value in row] for row in values]
+        texts = [[text.NONE if math.isnan(x) else f"{x:.0f}" for x in row] for row in values]
         columns = [str(layer + 1) for layer in range(layers)]
         maps.append(HeatMap(method, list(map(text.cost_and_score, own)), columns, values, texts))
     return maps
 
 
 def figure(study: Study, task: str) -> Figure | None:
-    """The figure, one panel per method; None if no reduced model has keep ratios."""
+    """The figure, one panel per method; None if no reduced model has a score."""
     from matplotlib.colors import Normalize
     from matplotlib.figure import Figure
 
@@ -64,10 +64,10 @@ def figure(study: Study, task: str) -> Figure | None:
 
 
 def page_grid(study: Study, task: str) -> HeatGrid | None:
-    """The tables of a page; None if no reduced model has keep ratios."""
+    """The tables of a page; None if no reduced model has a score."""
     maps = data(study, task)
     if not maps:
         return None
     note = "Percent of all tokens; next to the rows: FLOPs speed-up and score of models on a front."
     title = "Tokens computed in each layer"
-    return grid(title, "Layer", maps, lambda percent: percent / 100, note)
+    return HeatGrid(title, "Layer", maps, lambda percent: percent / 100, note)

@@ -12,7 +12,7 @@ import numpy as np
 from lotbench.report import text
 from lotbench.report.figures import style
 from lotbench.report.figures.front import axis_depth, gain_title
-from lotbench.report.figures.heat import HeatGrid, HeatMap, draw, grid
+from lotbench.report.figures.heat import HeatGrid, HeatMap, draw
 from lotbench.report.looks import order
 from lotbench.statistics.runs import Params, varying
 from lotbench.statistics.scored import DENSE, Scored
@@ -92,7 +92,7 @@ def page_grids(study: Study, task: str) -> list[HeatGrid]:
     """The tables of a page, one per method."""
     depth = axis_depth(study.validated(task))
     return [
-        grid(
+        HeatGrid(
             own.heat.title,
             "Setting",
             [own.heat],

@@ -61,36 +61,28 @@ def page_charts(study: Study, task: str, marks: list[PageMark]) -> list[chart.Ch
     """The charts of a page, one per timing setting."""
     charts = []
     for where, shown in data(study, task).items():
-        values, name = chart.values(shown, study.references[task]), text.timing_setting(where)
-        description = f"Real speed-up over FLOPs speed-up, {name}. {chart.counted(shown)}"
-        spec = _spec(description, values, style.speedup_range(_values(shown)), marks)
+        name, (low, high) = text.timing_setting(where), style.speedup_range(_values(shown))
+        diagonal = [{"x": low, "y": low}, {"x": high, "y": high}]
+        spec = chart.spec(
+            f"Real speed-up over FLOPs speed-up, {name}. {chart.counted(shown)}",
+            chart.values(shown, study.references[task]),
+            chart.log_axis(low, high, "FLOPs speed-up (log scale)"),
+            chart.log_axis(low, high, "Real speed-up (log scale)"),
+            marks,
+            [
+                chart.level(1, strokeDash=[4, 3]),
+                {
+                    "data": {"values": diagonal},
+                    "mark": chart.GUIDE | {"type": "line"},
+                    "encoding": chart.PLAIN,
+                },
+                chart.interval("y", "true"),
+                chart.interval("x", "true"),
+                chart.symbols([mark.method for mark in marks], "true", chart.LARGE, 1),
+            ],
+        )
         charts.append(chart.Chart(name, [ON_DIAGONAL], spec))
     return charts
-
-
-def _spec(
-    description: str, values: list[chart.Spec], limits: tuple[float, float], marks: list[PageMark]
-) -> chart.Spec:
-    low, high = limits
-    diagonal = [{"x": low, "y": low}, {"x": high, "y": high}]
-    return chart.spec(
-        description,
-        values,
-        chart.log_axis(low, high, "FLOPs speed-up (log scale)"),
-        chart.log_axis(low, high, "Real speed-up (log scale)"),
-        marks,
-        [
-            chart.level(1, strokeDash=[4, 3]),
-            {
-                "data": {"values": diagonal},
-                "mark": chart.GUIDE | {"type": "line"},
-                "encoding": chart.PLAIN,
-            },
-            chart.interval("y", "true"),
-            chart.interval("x", "true"),
-            chart.symbols([mark.method for mark in marks], "true", chart.LARGE, 1),
-        ],
-    )
 
 
 def _values(shown: list[Shown]) -> list[float]:

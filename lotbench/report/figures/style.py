@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lotbench.report.text import MINUS
-from lotbench.store.files import write_bytes
+from lotbench.store.files import write_file
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -145,7 +145,7 @@ def save(figure: Figure, path: Path) -> list[Path]:
         figure.savefig(content, format=form, **options)
         # Not with_suffix, since the name may contain a dot.
         files.append(path.with_name(f"{path.name}.{form}"))
-        write_bytes(files[-1], content.getvalue())
+        write_file(files[-1], content.getvalue())
     return files
 
 

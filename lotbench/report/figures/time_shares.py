@@ -39,7 +39,7 @@ class Bar:
     total: float
     parts: list[float | None]
     """By section; None if the pass did not measure it."""
-    flops: float | None
+    flops: float
     """The FLOPs, in percent of dense."""
 
     @property
@@ -69,7 +69,7 @@ class Bars:
     @property
     def longest(self) -> float:
         """The length of the longest bar or mark."""
-        return max(max(bar.total, bar.flops or 0) for bar in self.rows)
+        return max(max(bar.total, bar.flops) for bar in self.rows)
 
 
 def chosen(models: Sequence[Scored]) -> list[Scored]:
@@ -88,7 +88,12 @@ def data(models: Sequence[Scored]) -> list[Bars]:
     places = sorted({place for each in own for place, at in each.backends.items() if at.shares})
     found = []
     for where, backend in places:
-        rows = [_bar(each, where, backend) for each in own if (where, backend) in each.backends]
+        rows = []
+        for model in own:
+            if timed := model.backends.get((where, backend)):
+                total, shares = 100 / timed.same.value, timed.shares
+                parts = [shares[name] * total if name in shares else None for name in SECTIONS]
+                rows.append(Bar(model, total, parts, 100 / timed.flops.value))
         found.append(Bars(where, backend, rows))
     return found
 
@@ -130,18 +135,6 @@ def figure(study: Study, task: str) -> Figure | None:
     return result
 
 
-def _bar(own: Scored, where: Where, backend: str) -> Bar:
-    timed = own.backends[where, backend]
-    total = 100 / timed.same.value
-    parts = [timed.shares.get(section) for section in SECTIONS]
-    return Bar(
-        own,
-        total,
-        [None if share is None else total * share for share in parts],
-        100 / timed.flops.value if math.isfinite(timed.flops.value) else None,
-    )
-
-
 def _draw(axes: Axes, own: Bars, models: list[Scored]) -> None:
     places = [models.index(bar.model) for bar in own.rows]
     left = [0.0] * len(places)
@@ -149,7 +142,7 @@ def _draw(axes: Axes, own: Bars, models: list[Scored]) -> None:
         width = [bar.parts[index] or 0.0 for bar in own.rows]
         axes.barh(places, width, left=left, height=0.75, color=colour, label=name)
         left = [start + part for start, part in zip(left, width, strict=True)]
-    flops = [math.nan if bar.flops is None else bar.flops for bar in own.rows]
+    flops = [bar.flops for bar in own.rows]
     mark = {"marker": "|", "markersize": 9, "markeredgewidth": 1.5, "color": looks.BLACK}
     axes.plot(flops, places, **mark, linestyle="", label="FLOPs of dense (%)")
     axes.set_title(own.title)

@@ -17,7 +17,7 @@ from lotbench.report.tables.all_tasks import all_tasks as drops_table
 from lotbench.report.tables.render import Table
 from lotbench.statistics.drops import Drops, drops
 from lotbench.statistics.study import Study
-from lotbench.store.files import write_text
+from lotbench.store.files import write_file
 
 if TYPE_CHECKING:
     from markupsafe import Markup
@@ -50,7 +50,7 @@ def write(studies: Sequence[Study], output: Path | None = None) -> list[Path]:
     stores = store_pages(studies)
     compared = _compared(stores)
     path.parent.mkdir(parents=True, exist_ok=True)
-    write_text(path, render(stores, compared))
+    write_file(path, render(stores, compared))
     return [path, *twins.write(stores, drops_table(compared) if compared else None, path)]
 
 

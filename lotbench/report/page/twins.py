@@ -7,7 +7,7 @@ from pathlib import Path
 
 from lotbench.report.page.chapters import StorePage
 from lotbench.report.tables.render import Table, as_csv, latex, markdown, plain
-from lotbench.store.files import subfolder, write_text
+from lotbench.store.files import subfolder, write_file
 
 
 def write(stores: Sequence[StorePage], compared: Table | None, page: Path) -> list[Path]:
@@ -22,7 +22,7 @@ def write(stores: Sequence[StorePage], compared: Table | None, page: Path) -> li
     texts = {"tables.md": _as_markdown(stores, compared), "tables.tex": "\n\n".join(parts)}
     texts |= {f"{name}.csv": as_csv(table) for name, table in named.items()}
     for name, content in texts.items():
-        write_text(folder / name, content)
+        write_file(folder / name, content)
     return [folder / name for name in texts]
 
 

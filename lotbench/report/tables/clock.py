@@ -23,8 +23,8 @@ def chosen_clock(task: str, study: Study) -> Table | None:
     found, models = study.evidence.get(task), study.validated(task)
     if found is None or not wheres(models):
         return None
-    choices = {method: found.largest_speedup(method, TIMED_DROP).model for method in found.curves}
-    chosen = {method: own for method, own in choices.items() if own and own.timed}
+    choices = found.choices(TIMED_DROP).items()
+    chosen = {method: own.model for method, own in choices if own.model and own.model.timed}
     if not chosen:
         return None
     groups = [

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from pathlib import Path
 
 from lotbench.errors import InputError
@@ -13,11 +12,11 @@ from lotbench.report.tables.overview import reference
 from lotbench.report.tables.render import Table, markdown
 from lotbench.report.text import NONE, TIMES
 from lotbench.statistics.bootstrap import Estimate
-from lotbench.statistics.evidence import SLACK, ties
-from lotbench.statistics.scored import Scored, wheres
+from lotbench.statistics.evidence import ties
+from lotbench.statistics.scored import wheres
 from lotbench.statistics.study import Study
-from lotbench.statistics.timed import Where
-from lotbench.store.files import write_text
+from lotbench.statistics.timed import fastest
+from lotbench.store.files import write_file
 
 BEGIN = "<!-- table: written by lotbench plot -->"
 END = "<!-- end of table -->"
@@ -28,16 +27,11 @@ def headline(task: str, study: Study) -> Table | None:
     found, models = study.evidence.get(task), study.validated(task)
     if found is None or not found.curves:
         return None
-    choices = {method: found.largest_speedup(method, TIMED_DROP) for method in found.curves}
-    kept = {
-        method: own
-        for method, own in choices.items()
-        if own.model and own.margin.value >= -TIMED_DROP - SLACK
-    }
+    choices = found.choices(TIMED_DROP).items()
+    kept = {method: own for method, own in choices if own.keeps(TIMED_DROP)}
     tied = ties(kept)
     chosen = {method: own.model for method, own in kept.items() if own.model}
     timed = wheres(chosen.values())
-    fastest = {where: _fastest(chosen.values(), where) for where in timed}
     lines = []
     for method in order(found.methods):
         if method not in chosen:
@@ -45,7 +39,10 @@ def headline(task: str, study: Study) -> Table | None:
             continue
         model, cells = chosen[method], [_cell(kept[method].speedup, method in tied)]
         for where in timed:
-            tie = len(fastest[where]) > 1 and model in fastest[where]
+            first = fastest(
+                {m: own.timed[where] for m, own in chosen.items() if where in own.timed}
+            )
+            tie = len(first) > 1 and method in first
             real = model.timed[where].best if where in model.timed else None
             cells.append(_cell(real, tie) if real else NONE)
         lines.append([method, *cells])
@@ -86,16 +83,8 @@ def write(study: Study, page: Path) -> Path:
     table = headline(study.tasks[0], study) if study.tasks else None
     if table is None:
         raise InputError(f"{study.folder}: no method can be compared with dense, so no table")
-    return write_text(page, f"{before}{BEGIN}\n{markdown(table)}\n{END}{after}")
+    return write_file(page, f"{before}{BEGIN}\n{markdown(table)}\n{END}{after}")
 
 
 def _cell(speedup: Estimate, tie: bool) -> str:
     return f"{text.rounded(speedup.value, 1)}{TIMES}{' tie' * tie}"
-
-
-def _fastest(models: Iterable[Scored], where: Where) -> list[Scored]:
-    """The models whose interval in a timing setting reaches that of the fastest."""
-    timed = [own for own in models if where in own.timed]
-    speeds = {own: own.timed[where].best or own.timed[where].same for own in timed}
-    first = max(speeds.values(), key=lambda own: own.value, default=None)
-    return [own for own, speed in speeds.items() if first and speed.high >= first.low]

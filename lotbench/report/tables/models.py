@@ -35,13 +35,13 @@ def all_models(task: str, study: Study) -> Table:
 
 
 def _row(own: Scored, starred: bool) -> list[str]:
-    gain, kept = own.gain.value, own.keep_ratio
+    gain = own.gain.value
     return [
         f"{own.method} *" if starred else own.method,
         model_name(own),
         str(own.seeds),
         NONE if math.isnan(own.score.value) else text.score_with_interval(own.score, own.metric),
         NONE if math.isnan(gain) else text.signed(gain),
-        NONE if kept is None else f"{100 * kept:.0f}%",
+        f"{100 * own.keep_ratio:.0f}%",
         text.speedup(own.flops.value),
     ]

@@ -16,6 +16,7 @@ from lotbench.report.text import PLUS_MINUS
 from lotbench.statistics.frames import error_text
 from lotbench.statistics.study import Study
 from lotbench.statistics.timed import Where
+from lotbench.store.parts import Machine
 from lotbench.store.records import TimingPass, Trial
 
 Config = dict[str, Any]
@@ -102,30 +103,25 @@ def wide_timings(study: Study) -> Table | None:
 
 
 def _facts(trials: list[Trial], passes: list[TimingPass]) -> list[tuple[str, str]]:
-    found: dict[str, list[str]] = defaultdict(list)
-    for what, records in (("Trained on", trials), ("Timed on", passes)):
-        for record in records:
-            found[what].append(_machine(record))
-    found["Trials ran"] = [_days([trial.created for trial in trials])] if trials else []
-    found["Commit of LoTBench"] = [own.git_commit or UNKNOWN for own in [*trials, *passes]]
-    found["Data"] = [_data(trial) for trial in trials if trial.data]
+    days = sorted(trial.created[:10] for trial in trials)
+    found = {
+        "Trained on": [_machine(trial.machine) for trial in trials],
+        "Timed on": [_machine(timing.machine) for timing in passes],
+        "Trials ran": [" to ".join(dict.fromkeys([days[0], days[-1]]))] if days else [],
+        "Commit of LoTBench": [own.git_commit or UNKNOWN for own in [*trials, *passes]],
+        "Data": [_data(trial) for trial in trials if trial.data],
+    }
     return [(name, "; ".join(dict.fromkeys(values))) for name, values in found.items() if values]
 
 
-def _machine(record: Trial | TimingPass) -> str:
-    machine = record.machine
-    if machine is None or machine.cpu is None:
+def _machine(machine: Machine) -> str:
+    if machine.cpu is None:
         return UNKNOWN
     parts = [machine.cpu]
     parts += [text.count(machine.cores, "core")] if machine.cores else []
     parts += [f"{machine.memory_gib:g} GiB"] if machine.memory_gib else []
     parts += [gpu.get("name", "GPU") for gpu in machine.gpus or []]
     return ", ".join([*parts, *([machine.os] if machine.os else [])])
-
-
-def _days(moments: list[str | None]) -> str:
-    days = sorted({moment[:10] for moment in moments if moment})
-    return " to ".join(dict.fromkeys([days[0], days[-1]])) if days else UNKNOWN
 
 
 def _data(trial: Trial) -> str:
@@ -137,7 +133,7 @@ def _data(trial: Trial) -> str:
 def _versions(records: list[Trial | TimingPass]) -> Table | None:
     found: dict[str, set[str]] = defaultdict(set)
     for record in records:
-        for name, version in (record.versions or {}).items():
+        for name, version in record.versions.items():
             found[name].add(version)
     rows = [[name, ", ".join(sorted(found[name]))] for name in found]
     return Table("Versions", ["package", "version"], [rows], [], texts=2) if rows else None
@@ -145,7 +141,7 @@ def _versions(records: list[Trial | TimingPass]) -> Table | None:
 
 def _differing(trial: Trial, sweep: Config) -> set[str]:
     """The sections in which a trial's configuration differs from the sweep file."""
-    config: Config = trial.config or {}
+    config: Config = trial.config
     same_task = config.get("data") == sweep["tasks"].get(trial.task)
     names = {name for name in SHARED if config.get(name) != sweep.get(name)}
     return names if same_task else names | {"tasks"}
@@ -170,12 +166,11 @@ def _notes(trials: list[Trial], others: list[set[str]], swept: bool) -> list[str
 def _configurations(trials: list[Trial]) -> list[Configuration]:
     groups: dict[str, list[Trial]] = defaultdict(list)
     for trial in trials:
-        if trial.config:
-            same = {key: value for key, value in trial.config.items() if key != "seed"}
-            groups[json.dumps(same, sort_keys=True)].append(trial)
+        same = {key: value for key, value in trial.config.items() if key != "seed"}
+        groups[json.dumps(same, sort_keys=True)].append(trial)
     found = []
     for own in groups.values():
-        config: Config = own[0].config or {}
+        config: Config = own[0].config
         params = " ".join(f"{k}={v}" for k, v in _section(config, "params").items())
         name = f"{own[0].task}, {own[0].method} {params}".strip()
         seeds = sorted({trial.seed for trial in own})
@@ -211,7 +206,7 @@ def _commands(
 ) -> list[str]:
     """The shell commands that make the store again."""
     name = folder.resolve().name
-    newest = sorted(trials, key=lambda own: (own.created or "", own.trial_id))
+    newest = sorted(trials, key=lambda own: (own.created, own.trial_id))
     commits = [own.git_commit for own in newest if own.git_commit]
     lines = [f"git checkout {commit.removesuffix('-dirty')}" for commit in commits[-1:]]
     if swept:

@@ -26,10 +26,7 @@ def overview(task: str, study: Study) -> Table | None:
     if found is None or not found.methods:
         return None
     models = study.validated(task)
-    choices = {
-        drop: {method: found.largest_speedup(method, drop) for method in found.curves}
-        for drop in DROPS
-    }
+    choices = {drop: found.choices(drop) for drop in DROPS}
     tied = {drop: ties(own) for drop, own in choices.items()}
     areas, costs = found.areas(), training_costs(study.runs_on(task))
     trained = any(method in costs for method in found.methods)

@@ -61,9 +61,11 @@ def test_the_newest_map_of_a_setting_is_drawn(tmp_path):
 def test_a_map_is_coloured_around_break_even():
     own = Map.model_validate(map_record("m", "2025", {(1, 64): [2.0, 1.0], (8, 64): [0.5, 4.0]}))
     grid = break_even.page_grid(own)
-    assert grid.columns == ["10%", "50%"]
-    (first, second) = grid.groups
-    assert [cell.text for cell in first[1][0][1]] == ["2.00", "~1.00"]
-    assert [cell.level for cell in first[1][0][1]] == pytest.approx([0.5, 0.0])
-    assert [cell.level for cell in second[1][0][1]] == pytest.approx([-0.5, 1.0])
-    assert second[0] == "Batch 8"
+    (first, second) = grid.maps
+    assert first.columns == ["10%", "50%"]
+    assert [(text, pytest.approx(level)) for text, level in next(grid.rows(first))[1]] == [
+        ("2.00", 0.5),
+        ("~1.00", 0.0),
+    ]
+    assert [level for _, level in next(grid.rows(second))[1]] == pytest.approx([-0.5, 1.0])
+    assert second.title == "Batch 8"

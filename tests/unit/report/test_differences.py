@@ -66,6 +66,7 @@ def test_the_centre_has_most_seeds_and_differs_least() -> None:
 def runs(defaults: dict, *given: dict) -> list[Run]:
     """Trials of settings a and b, whose files give these parameters."""
     row = {"trial_id": "t", "status": "failed", "task": "toy", "method": "lot", "seed": 0}
+    row |= {"backbone": "tiny", "created": "2025", "machine": {}, "versions": {}}
     row |= {"params": defaults}
     return [
         Run(Trial.model_validate(row | {"config": {"params": own}}), "lot", setting)

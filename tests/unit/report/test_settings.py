@@ -58,14 +58,15 @@ def test_a_page_has_them_as_a_table(store) -> None:
     study = Study(store)
     depth = axis_depth(study.validated("toy"))
     (grid,) = page_grids(study, "toy")
-    assert (grid.title, grid.columns) == ("LTP", [f"{target}{TIMES}" for target in (2, 4, 8)])
-    rows = dict(grid.groups[0][1])
-    assert [cell.text for cell in rows["1"]] == ["-2.0", "-20.0", "-30.0"]
+    (own,) = grid.maps
+    assert (grid.title, own.columns) == ("LTP", [f"{target}{TIMES}" for target in (2, 4, 8)])
+    rows = dict(grid.rows(own))
+    assert [text for text, _ in rows["1"]] == ["-2.0", "-20.0", "-30.0"]
     # The colour is full at the depth of the axis.
     assert 2 < depth < 20
-    assert [cell.level for cell in rows["1"]] == pytest.approx([-2 / depth, -1, -1])
-    assert rows["0.02 *"][0].level == pytest.approx(1 / depth)
-    assert (rows["0.1"][0].text, rows["0.1"][2].text) == ("+0.0", NONE)
+    assert [level for _, level in rows["1"]] == pytest.approx([-2 / depth, -1, -1])
+    assert rows["0.02 *"][0][1] == pytest.approx(1 / depth)
+    assert (rows["0.1"][0][0], rows["0.1"][2][0]) == ("+0.0", NONE)
     text = page.write([study])[0].read_text(encoding="utf-8")
     assert "What each setting is worth" in text
     assert re.search(r'<td class="below" style="--level:0.\d\d">-2.0</td>', text)

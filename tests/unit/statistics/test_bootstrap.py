@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from lotbench.metrics import compute_metrics
+from lotbench.metrics import compute_metrics, scores
 from lotbench.statistics import bootstrap
 
 
@@ -35,9 +35,9 @@ def test_a_draw_has_the_metric_of_its_texts(metric, classes):
     predictions = generator.integers(classes, size=(3, 6))
     predictions[2] = 1
     weights = bootstrap.weights(6, 9)[:200]
-    found = bootstrap.scores(metric, predictions, labels, weights)
-    for own, scores in zip(predictions, found, strict=True):
-        for counts, score in zip(weights, scores, strict=True):
+    found = scores(metric, predictions, labels, weights)
+    for own, draws in zip(predictions, found, strict=True):
+        for counts, score in zip(weights, draws, strict=True):
             texts = np.repeat(np.arange(6), counts.astype(int))
             expected = compute_metrics([metric], own[texts], labels[texts])[metric]
             assert score == pytest.approx(expected, abs=1e-9)
@@ -49,7 +49,7 @@ def test_a_draw_of_fractions_has_the_metric_of_its_texts(metric):
     labels = 100 + generator.normal(size=30)
     predictions = (labels + generator.normal(size=30))[None]
     weights = bootstrap.weights(30, 9)[:50]
-    (found,) = bootstrap.scores(metric, predictions, labels, weights)
+    (found,) = scores(metric, predictions, labels, weights)
     for counts, score in zip(weights, found, strict=True):
         texts = np.repeat(np.arange(30), counts.astype(int))
         expected = compute_metrics([metric], predictions[0][texts], labels[texts])[metric]
@@ -58,13 +58,13 @@ def test_a_draw_of_fractions_has_the_metric_of_its_texts(metric):
 
 def test_many_models_are_scored_in_parts():
     labels, predictions = np.array([0, 1, 1]), np.array([[0, 1, 1], [0, 0, 1]] * 200)
-    found = bootstrap.scores("f1", predictions, labels, np.ones((1, 3), np.float32))[:, 0]
+    found = scores("f1", predictions, labels, np.ones((1, 3), np.float32))[:, 0]
     assert found == pytest.approx([1.0, 2 / 3] * 200)
 
 
 def test_the_interval_of_an_accuracy_agrees_with_scipy():
     hits = (np.random.default_rng(0).random(400) < 0.8).astype(int)
-    draws = bootstrap.scores("accuracy", hits[None], np.ones(400, int), bootstrap.weights(400, 0))
+    draws = scores("accuracy", hits[None], np.ones(400, int), bootstrap.weights(400, 0))
     found = bootstrap.estimate(draws[0])
     theirs = stats.bootstrap((hits,), np.mean, method="percentile", random_state=0)
     assert found.value == hits.mean()

@@ -102,7 +102,9 @@ def test_the_reference_is_the_better_of_dense_and_teacher_on_selection():
     assert choice.margin.value == pytest.approx(5.0)
     (model,) = found.curves["ltp"].models
     own = model.drawn.score("validation")
-    assert found.margin(model, "validation") == pytest.approx(100 * own - 80)
+    assert found.reference.margin(model.drawn, "validation", model.drawn.seeds) == pytest.approx(
+        100 * own - 80
+    )
     worse = Rows(teacher={"selection": 0.89, "validation": 0.99})
     worse.add("dense", hits(180), hits(170))
     assert worse.evidence().reference.name == "dense"
