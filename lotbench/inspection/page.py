@@ -7,7 +7,7 @@ from pathlib import Path
 
 from lotbench.inspection.route import COLOURS, WORDS, Fate, Route
 from lotbench.inspection.split import Kept
-from lotbench.store.files import write_text
+from lotbench.store.files import write_file
 
 
 def write(title: str, routes: Sequence[Route], found: Sequence[Kept], path: Path) -> Path:
@@ -20,7 +20,7 @@ def write(title: str, routes: Sequence[Route], found: Sequence[Kept], path: Path
     )
     names = {fate.value: WORDS[fate] for fate in Fate}
     fates = list(reversed(Fate))
-    return write_text(
+    return write_file(
         path,
         template.render(
             title=title, routes=routes, found=found, fates=fates, colours=COLOURS, names=names
