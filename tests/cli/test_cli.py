@@ -14,13 +14,13 @@ from pathlib import Path
 
 import pytest
 from safetensors.torch import load_file, save_file
+from stores import failed, trial, write
 
 import lotbench
 from lotbench import cli, registry
 from lotbench.cli import options
 from lotbench.config.expand import expand
 from lotbench.config.load import load_sweep
-from lotbench.store.records import Trial
 from lotbench.store.store import Store
 from lotbench.study.plan import plan
 
@@ -168,15 +168,14 @@ def test_a_trial_needs_the_logits_of_its_teacher_only_for_distillation(sweep_fil
 def test_sweep_refuses_a_store_of_another_dense_model(sweep_file, tmp_path) -> None:
     path = sweep_file()
     config = expand(*load_sweep(path))[0][0].model_dump(mode="json")
-    row = {"trial_id": "a", "status": "done", "task": "reviews", "method": "dense", "seed": 0}
-    row |= {"params": {}, "metric": "accuracy", "evaluations": [], "config": config}
-    Store(tmp_path / "small").write(Trial.model_validate(row))
+    row = trial("a", "dense", [], task="reviews", config=config)
+    write(tmp_path / "small", row)
     assert plan(*load_sweep(path, ["seeds=[1]"]), tmp_path).todo
     words = r"holds trials of reviews with train\.epochs 1\.0, now it is 2\.0"
     with pytest.raises(lotbench.InputError, match=words):
         plan(*load_sweep(path, ["train.epochs=2"]), tmp_path)
     config["train"]["layer_decay"] = 0.8
-    Store(tmp_path / "small").write(Trial.model_validate(row))
+    write(tmp_path / "small", row)
     with pytest.raises(lotbench.InputError, match=r"train\.layer_decay 0\.8, now it is None"):
         plan(*load_sweep(path), tmp_path)
 
@@ -328,9 +327,7 @@ def test_a_folder_that_cannot_be_written_is_bad_input(monkeypatch, capsys) -> No
 def test_previously_failed_trials_run_last(sweep_file, tmp_path) -> None:
     path = sweep_file()
     first = list(plan(*load_sweep(path), tmp_path).todo)
-    row = {"trial_id": first[0], "status": "failed", "task": "reviews", "method": "dense"}
-    row |= {"seed": 0, "params": {}, "error": {}}
-    Store(tmp_path / "small").write(Trial.model_validate(row))
+    write(tmp_path / "small", failed(first[0], "dense") | {"task": "reviews"})
     assert list(plan(*load_sweep(path), tmp_path).todo) == [*first[1:], first[0]]
     assert list(plan(*load_sweep(path), tmp_path, 1).todo) == first[1:2]
 

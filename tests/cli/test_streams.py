@@ -6,39 +6,15 @@ import logging
 from pathlib import Path
 
 import pytest
+from stores import evaluation, trial, write
 from test_cli import call
 
 from lotbench.console import LogHandler, progress_bar
-from lotbench.store.records import Trial
-from lotbench.store.store import Store
-
-RATIOS = {"keep_ratio": [1.0], "key_ratio": [1.0], "ffn_ratio": [1.0]}
-DENSE = {
-    "trial_id": "dense",
-    "status": "done",
-    "task": "toy",
-    "method": "dense",
-    "seed": 0,
-    "params": {},
-    "backbone": "tiny",
-    "metric": "accuracy",
-    "evaluations": [
-        {
-            "budget": {},
-            "split": "validation",
-            "metrics": {"accuracy": 0.9},
-            "flops": 1.0,
-            "dense_flops": 1.0,
-            "flops_speedup": 1.0,
-            **RATIOS,
-        }
-    ],
-}
 
 
 @pytest.mark.slow
 def test_plot_lists_files_on_stdout_and_what_is_left_out_on_stderr(tmp_path: Path) -> None:
-    Store(tmp_path).write(Trial.model_validate(DENSE))
+    write(tmp_path, trial("dense", "dense", [evaluation(0.9, 1.0)]))
     # Wider than any terminal, and what rich would read as markup.
     damaged = tmp_path / "trials" / f"[red]{'x' * 150}.json"
     damaged.write_text("{")

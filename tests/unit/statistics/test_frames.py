@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from stores import contender, evaluation, failed, in_backend, over_backends, timing, trial, write
+from stores import evaluation, failed, in_backend, over_backends, trial, write
 
 import lotbench
 from lotbench.errors import InputError
@@ -85,10 +85,3 @@ def test_timings_join_results_on_trial_and_budget(tmp_path):
     assert (best["score"], best["speedup"], best["speedup_low"]) == (0.9, 0.4, pytest.approx(0.2))
     assert (best["backend"], best["batch_size"], best["seconds"]) == ("torch-fp32", 32, 0.5)
     assert (best["score_validation"], best["share.attention"]) == (0.9, 0.26)
-
-
-def test_a_frame_has_no_column_per_backend(tmp_path):
-    write(tmp_path, trial("a", "lot", [evaluation(0.9, 2.0)]))
-    write(tmp_path, timing("t", "2025-01-01", [contender("a", 1.5, "a")]))
-    for frame in (lotbench.results, lotbench.timings):
-        assert not [name for name in frame(tmp_path) if "torch" in name or "real" in name]
