@@ -158,9 +158,8 @@ def noise_floor(
 
 def flagged(speed: Interval, floor: NoiseFloor) -> bool:
     """True if a speed-up may be 1: noisy, within the noise floor, or 1 is in the interval."""
-    if noisy(speed) or speed.low <= 1 <= speed.high:
-        return True
-    return abs(speed.median - 1) <= floor.ratio
+    within = abs(speed.median - 1) <= floor.ratio
+    return within or noisy(speed) or speed.low <= 1 <= speed.high
 
 
 def noisy(speed: Interval) -> bool:

@@ -88,15 +88,12 @@ class Board:
         if now - self.said < LINE_SECONDS:
             return [], reasons
         self.said = now
-        return [_line(job, now) for job in self.jobs.values()] or [WAITING], reasons
-
-
-def _line(job: Job, now: float) -> str:
-    quiet = now - job.posted
-    if quiet < QUIET_SECONDS:
-        return f"{job.label}: {job.status}"
-    note = f"nothing new for {quiet / 60:.0f} min (train.max_minutes ends it)"
-    return f"{job.label}: {job.status}, {note}"
+        lines = []
+        for job in self.jobs.values():
+            quiet = (now - job.posted) / 60
+            note = f", nothing new for {quiet:.0f} min (train.max_minutes ends it)"
+            lines.append(f"{job.label}: {job.status}{note if quiet * 60 >= QUIET_SECONDS else ''}")
+        return lines or [WAITING], reasons
 
 
 @contextmanager
