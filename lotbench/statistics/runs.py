@@ -106,8 +106,8 @@ def varying(runs: Iterable[Run]) -> dict[str, Params]:
     given: dict[str, Params] = {}
     defaults: dict[str, Params] = {}
     for run in runs:
-        own = run.trial.config.get("params")
-        given.setdefault(run.setting, own if isinstance(own, dict) else {})
+        own: Any = run.trial.config.get("params", {})
+        given.setdefault(run.setting, own)
         defaults.setdefault(run.setting, run.trial.params)
     names = dict.fromkeys(name for own in given.values() for name in sorted(own))
     values = {

@@ -135,8 +135,9 @@ class Trial(Stored):
             raise ValueError("a finished trial needs metric and evaluations")
         if self.metric is not None and self.metric not in METRICS:
             raise ValueError(f"metric is {self.metric!r:.60}, not one of {', '.join(METRICS)}")
-        if not isinstance(self.config.get("params") or {}, dict):
-            raise ValueError("config.params is not an object")
+        for name in ("params", "data"):
+            if not isinstance(self.config.get(name, {}), dict):
+                raise ValueError(f"config.{name} is not an object")
         return self
 
     @model_validator(mode="after")

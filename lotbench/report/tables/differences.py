@@ -60,7 +60,10 @@ def _table(
         for setting, curve in curves.items()
     }
     base = centre(params, seeds)
-    shown = _spread(sorted({target for curve in curves.values() for target in curve}))
+    targets = sorted({target for curve in curves.values() for target in curve})
+    # Evenly chosen.
+    count = min(len(targets), MOST_TARGETS)
+    shown = [targets[i] for i in np.linspace(0, len(targets) - 1, count).round().astype(int)]
     own = {name: value for name, value in params[base].items() if value is not None}
     tried = _tried(seeds[base], len(curves[base]))
     first = [f"{written(own) or 'defaults'}\n{tried}", _area(areas, base)]
@@ -129,9 +132,3 @@ def _area(areas: Mapping[str, float], setting: str) -> str:
 def _cell(value: Estimate) -> str:
     mark = " *" if value.low > 0 or value.high < 0 else ""
     return text.with_interval(value) + mark
-
-
-def _spread(targets: list[float]) -> list[float]:
-    """At most four of the targets, evenly chosen."""
-    places = np.linspace(0, len(targets) - 1, min(len(targets), MOST_TARGETS)).round().astype(int)
-    return [targets[place] for place in places]

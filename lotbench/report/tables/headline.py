@@ -37,13 +37,11 @@ def headline(task: str, study: Study) -> Table | None:
         if method not in chosen:
             lines.append([method, "none", *[NONE] * len(timed)])
             continue
-        model, cells = chosen[method], [_cell(kept[method].speedup, method in tied)]
+        cells = [_cell(kept[method].speedup, method in tied)]
         for where in timed:
-            first = fastest(
-                {m: own.timed[where] for m, own in chosen.items() if where in own.timed}
-            )
-            tie = len(first) > 1 and method in first
-            real = model.timed[where].best if where in model.timed else None
+            there = {m: own.timed[where] for m, own in chosen.items() if where in own.timed}
+            tie = len(first := fastest(there)) > 1 and method in first
+            real = there[method].best if method in there else None
             cells.append(_cell(real, tie) if real else NONE)
         lines.append([method, *cells])
     one = len({(where.device, where.threads) for where in timed}) == 1

@@ -171,7 +171,7 @@ def _configurations(trials: list[Trial]) -> list[Configuration]:
     found = []
     for own in groups.values():
         config: Config = own[0].config
-        params = " ".join(f"{k}={v}" for k, v in _section(config, "params").items())
+        params = " ".join(f"{k}={v}" for k, v in config.get("params", {}).items())
         name = f"{own[0].task}, {own[0].method} {params}".strip()
         seeds = sorted({trial.seed for trial in own})
         ids = [trial.trial_id for trial in own]
@@ -183,17 +183,11 @@ def _configurations(trials: list[Trial]) -> list[Configuration]:
 def _trial_file(config: Config) -> Config:
     """A trial file with the configuration of a row; missing sections take their defaults."""
     named = {
-        "task": {"name": config.get("task"), **_given(_section(config, "data"))},
-        "method": {"name": config.get("method"), **_section(config, "params")},
+        "task": {"name": config.get("task"), **_given(config.get("data", {}))},
+        "method": {"name": config.get("method"), **config.get("params", {})},
     }
     same = {k: v for k, v in config.items() if k not in ("task", "data", "method", "params")}
     return _given({**same, **named})
-
-
-def _section(config: Config, name: str) -> Config:
-    """A section of a row's configuration; empty if it is none."""
-    found = config.get(name)
-    return found if isinstance(found, dict) else {}
 
 
 def _given(values: Config) -> Config:

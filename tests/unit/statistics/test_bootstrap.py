@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from lotbench.metrics import compute_metrics, scores
+from lotbench.metrics import compute_metrics
+from lotbench.scores import scores
 from lotbench.statistics import bootstrap
 
 

@@ -1,0 +1,83 @@
+"""The metrics of many models in many resamples of a split at once."""
+
+from __future__ import annotations
+
+import numpy as np
+
+# A variance below this share of the whole sample's is rounding of a constant.
+CONSTANT = 1e-12
+
+
+def scores(
+    metric: str, predictions: np.ndarray, labels: np.ndarray, weights: np.ndarray
+) -> np.ndarray:
+    """A metric of several models in all draws of texts, shape (models, draws).
+
+    Parameters
+    ----------
+    metric : str
+        ``accuracy``; ``f1``, of class 1 if there are two classes, else the mean over the classes
+        that occur; ``matthews``, for any number of classes; ``pearson``; or ``spearman``, where
+        ties get their mean rank.  Those but accuracy and F1 are 0 for a constant prediction.
+    predictions : ndarray, shape (models, N)
+    labels : ndarray, shape (N,)
+    weights : ndarray, shape (draws, N)
+        How often each text is in a draw.
+    """
+    if metric == "accuracy":
+        # Sums of whole numbers below 2^24, so float32 is exact.
+        hits = (predictions == labels).astype(np.float32) @ weights.T
+        return hits.astype(float) / len(labels)
+    own = {"f1": _f1, "matthews": _matthews, "pearson": _pearson, "spearman": _spearman}[metric]
+    return np.stack([own(predicted, labels, weights) for predicted in predictions])
+
+
+def _counts(predicted: np.ndarray, labels: np.ndarray, weights: np.ndarray) -> list[np.ndarray]:
+    """Texts by class in every draw, each (draws, C): hits, by label, and by prediction."""
+    classes = np.eye(1 + max(1, int(labels.max()), int(predicted.max())), dtype=np.float32)
+    right = classes[labels] * (predicted == labels)[:, None]
+    return [(weights @ own).astype(float) for own in (right, classes[labels], classes[predicted])]
+
+
+def _f1(predicted: np.ndarray, labels: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    hits, true, guessed = _counts(predicted, labels, weights)
+    total = true + guessed
+    f1 = 2 * hits / np.maximum(total, 1)
+    mean = f1.sum(axis=1) / np.maximum((total > 0).sum(axis=1), 1)
+    return np.where((total[:, 2:] > 0).any(axis=1), mean, f1[:, 1])
+
+
+def _matthews(predicted: np.ndarray, labels: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    hits, true, guessed = _counts(predicted, labels, weights)
+    texts = true.sum(axis=1)
+    spread = (texts**2 - (true**2).sum(axis=1)) * (texts**2 - (guessed**2).sum(axis=1))
+    agreement = hits.sum(axis=1) * texts - (true * guessed).sum(axis=1)
+    return np.where(spread > 0, agreement / np.sqrt(np.where(spread > 0, spread, 1)), 0.0)
+
+
+def _pearson(predicted: np.ndarray, labels: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    a, b = (own - own.mean() for own in (predicted.astype(float), labels.astype(float)))
+    moments = np.stack([a, b, a * a, b * b, a * b]) @ weights.T.astype(float) / len(labels)
+    mean_a, mean_b, *squares = moments
+    variances = squares[0] - mean_a**2, squares[1] - mean_b**2
+    known = (variances[0] > CONSTANT * np.mean(a * a)) & (variances[1] > CONSTANT * np.mean(b * b))
+    product = np.where(known, variances[0] * variances[1], 1)
+    return np.where(known, (squares[2] - mean_a * mean_b) / np.sqrt(product), 0.0)
+
+
+def _spearman(predicted: np.ndarray, labels: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    drawn = weights.astype(float)
+    a, b = _centred_ranks(predicted, drawn), _centred_ranks(labels, drawn)
+    spread = (drawn * a * a).sum(axis=1) * (drawn * b * b).sum(axis=1)
+    together = (drawn * a * b).sum(axis=1)
+    return np.where(spread > 0, together / np.sqrt(np.where(spread > 0, spread, 1)), 0.0)
+
+
+def _centred_ranks(values: np.ndarray, drawn: np.ndarray) -> np.ndarray:
+    """The rank of each text in each draw minus the mean rank; ties get their mean rank."""
+    _, place, texts = np.unique(values, return_inverse=True, return_counts=True)
+    order = np.argsort(place, kind="stable")
+    starts = np.cumsum(texts) - texts
+    equal = np.add.reduceat(drawn[:, order], starts, axis=1)
+    ranks = np.cumsum(equal, axis=1) - (equal - 1) / 2
+    return ranks[:, place] - (len(values) + 1) / 2
