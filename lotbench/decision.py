@@ -81,6 +81,8 @@ class Drop:
         For soft stages: a factor on each token's state.
     at_output : bool
         Apply ``weight`` to the layer's output.  False applies it to the present state.
+    restore : bool
+        Put the last states of dropped tokens into the output (token-level tasks).
     aux : dict
         What the method's loss needs; the loss finds it in the Trace.
     """
@@ -88,6 +90,7 @@ class Drop:
     keep: Tensor
     weight: Tensor | None = None
     at_output: bool = False
+    restore: bool = False
     aux: dict[str, Any] = field(default_factory=dict)
 
 
@@ -207,7 +210,7 @@ class Outputs:
     ----------
     logits : Tensor, shape (B, C)
     hidden : Tensor, shape (K, D)
-        Final states of the tokens that are present at the end.
+        Final states of the tokens that are present at the end or restored.
     layout : Ragged
         Layout of ``hidden``.
     rows : Tensor, shape (K,), int64

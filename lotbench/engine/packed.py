@@ -69,6 +69,7 @@ class PackedRun(Run):
         if last is not None and not (isinstance(outer, Leap) and last.keep is outer.keep):
             last = None
         if isinstance(outer, Drop):
+            self.keep_last_states(outer, tokens)
             _, carried = self.gather(tokens, outer)
             self.check_left(index, "before_layer", carried)
         chosen = carried
@@ -93,6 +94,7 @@ class PackedRun(Run):
             if isinstance(inner, Leap):
                 computed = x.index_copy(0, stay, computed.to(x.dtype))
             else:
+                self.keep_last_states(inner, attended)
                 carried, at = self.remove(carried, at, inner, stay, forward)
                 self.check_left(index, "after_attention", carried)
 

@@ -62,6 +62,7 @@ class ReferenceRun(Run):
         outer_factor = blend = context = None
         leapt: list[bool] = []
         if isinstance(outer, Drop):
+            self.keep_last_states(outer, tokens)
             hidden, present, outer_factor = self.drop(outer, tokens.rows, hidden, present)
         compute = seen = present
         if isinstance(outer, Leap):
@@ -86,6 +87,7 @@ class ReferenceRun(Run):
         if isinstance(inner, Leap):
             inner_blend = self.leap_weight(inner, attended.rows, x.dtype)
         elif isinstance(inner, Drop):
+            self.keep_last_states(inner, attended)
             x, present, inner_factor = self.drop(inner, attended.rows, x, present)
         y = layer.feed_forward(x)
         for factor in (outer_factor, inner_factor):

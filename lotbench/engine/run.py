@@ -22,6 +22,7 @@ from lotbench.engine.backbone import Backbone
 from lotbench.ragged import Ragged
 from lotbench.reducer import (
     Decision,
+    Drop,
     Event,
     Outputs,
     Prefix,
@@ -34,7 +35,7 @@ from lotbench.reducer import (
 
 @dataclass
 class Run:
-    """One forward pass of a batch; it records the trace and layer inputs.
+    """One forward pass of a batch; it records the trace, layer inputs and restored states.
 
     Parameters
     ----------
@@ -60,6 +61,7 @@ class Run:
     def __post_init__(self) -> None:
         self.trace = Trace()
         self.inputs: list[Tensor] = []
+        self.restored: list[tuple[Tensor, Tensor]] = []  # rows in the batch, last states
         self.wants_received = "received_attention" in self.reducer.needs
         self.all_rows = self.batch.layout.rows
 
@@ -172,9 +174,19 @@ class Run:
         trace.keys.append(keys)
         trace.feed_forward.append(feed_forward)
 
+    def keep_last_states(self, decision: Drop, tokens: Tokens) -> None:
+        """Record the states of the tokens that this drop removes, if it restores them."""
+        if decision.restore:
+            removed = (~decision.keep).nonzero().squeeze(1)
+            self.restored.append((tokens.rows[removed], tokens.hidden[removed]))
+
     def finish(self, tokens: Tokens, first: Tensor) -> Outputs:
         """The outputs, given the remaining tokens and the [CLS] states ``first`` (B, D)."""
         logits = self.backbone.classify(first)
-        return Outputs(
-            logits, tokens.hidden, tokens.layout, tokens.rows, self.trace, tuple(self.inputs)
-        )
+        hidden, layout, rows = tokens.hidden, tokens.layout, tokens.rows
+        if self.restored:
+            everything = hidden.new_zeros(self.batch.layout.total, hidden.shape[1])
+            for at, states in [*self.restored, (rows, hidden)]:
+                everything = everything.index_copy(0, at, states.to(everything.dtype))
+            hidden, layout, rows = everything, self.batch.layout, self.all_rows
+        return Outputs(logits, hidden, layout, rows, self.trace, tuple(self.inputs))

@@ -36,7 +36,8 @@ class Scripted(TokenReducer):
     """One kind of decision per (layer, point), from what it is shown: hidden states, attention.
 
     Since the choice depends on the states shown, two modes can only agree on it if they show the
-    same ones.  ``script[layer]`` is a pair of kinds: "", "leap", "context", "keys", "both", "drop".
+    same ones.  ``script[layer]`` is a pair of kinds: "", "leap", "context", "keys", "both", "drop",
+    "restore".
     """
 
     name = "scripted"
@@ -70,8 +71,8 @@ class Scripted(TokenReducer):
         # A share p of a standard normal lies above sqrt(2) erfinv(1 - 2p).
         bar = math.sqrt(2 * self.width) * torch.erfinv(torch.tensor(1 - 2 * self.share)).item()
         keep = (scores > bar) | tokens.layout.is_first
-        if kind == "drop":
-            return Drop(keep)
+        if kind in ("drop", "restore"):
+            return Drop(keep, restore=kind == "restore")
         context = keys = None
         if kind in ("context", "both"):
             context = segment_mean(tokens.hidden, tokens.layout)

@@ -107,7 +107,7 @@ def as_traced(batch: Batch, width: int) -> Batch:
 KINDS = ("", "leap", "context", "keys", "both", "drop")
 
 
-@pytest.mark.parametrize(("outer", "inner"), [*product(KINDS, ("", "leap", "drop"))])
+@pytest.mark.parametrize(("outer", "inner"), [*product(KINDS, ("", "leap", "drop", "restore"))])
 def test_the_packed_path_is_the_same_on_a_traced_layout(
     outer: str, inner: str, tiny, make_batch
 ) -> None:

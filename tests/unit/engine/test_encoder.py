@@ -116,7 +116,7 @@ def test_final_states_are_those_of_the_untouched_model(tiny: Backbone, make_batc
 # Packed against reference
 
 
-kinds = st.sampled_from(["", "leap", "context", "keys", "both", "drop"])
+kinds = st.sampled_from(["", "leap", "context", "keys", "both", "drop", "restore"])
 
 
 @settings(max_examples=150)
@@ -135,9 +135,11 @@ def test_packed_equals_reference(
     with torch.set_grad_enabled(grad):
         packed, reference = (encoder(batch, mode, inputs=seed % 2 == 0) for mode in MODES)
     assert_same(packed, reference)
+    if any("restore" in pair for pair in script) and not any("drop" in pair for pair in script):
+        assert packed.rows.equal(torch.arange(batch.layout.total))
 
 
-@pytest.mark.parametrize("kind", ["leap", "context", "keys", "drop"])
+@pytest.mark.parametrize("kind", ["leap", "context", "keys", "drop", "restore"])
 def test_packed_equals_reference_on_minilm(minilm: Backbone, make_batch, kind: str) -> None:
     script = [(kind, ""), ("", kind), (kind, kind)] * 2
     encoder = ReducedEncoder(minilm, Scripted(script, 0, 384))
@@ -148,7 +150,7 @@ def test_packed_equals_reference_on_minilm(minilm: Backbone, make_batch, kind: s
 
 @pytest.mark.parametrize(
     "script",
-    [[pair] * 3 for pair in product(["leap", "context", "keys", "drop"], ["", "leap", "drop"])],
+    [[pair] * 3 for pair in product(["leap", "context", "keys", "drop"], ["", "leap", "restore"])],
 )
 def test_gradients_of_packed_equal_those_of_reference(
     make_backbone, make_batch, script: list[tuple[str, str]]
@@ -219,6 +221,18 @@ def test_a_leaping_token_is_carried_and_comes_back(tiny: Backbone, make_batch, m
     outputs = ReducedEncoder(tiny, Fixed(3, decide))(make_batch([5]), mode, inputs=True)
     assert outputs.inputs[2][3].equal(outputs.inputs[1][3])
     assert not outputs.hidden[3].equal(outputs.inputs[2][3])
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_restored_states_are_the_last_ones(tiny: Backbone, make_batch, mode: str) -> None:
+    def decide(layer: int, point: str, tokens: Tokens) -> Decision | None:
+        if (layer, point) == (1, "before_layer"):
+            return keep_places({0, 2}, Drop, restore=True)(tokens)
+        return None
+
+    outputs = ReducedEncoder(tiny, Fixed(3, decide))(make_batch([4]), mode, inputs=True)
+    assert outputs.rows.tolist() == [0, 1, 2, 3]
+    assert outputs.hidden[[1, 3]].equal(outputs.inputs[1][[1, 3]])
 
 
 # What is left out must not matter
@@ -320,6 +334,20 @@ def test_previous_is_none_after_any_drop_within_a_layer(tiny: Backbone, make_bat
     # In the second case nobody is hit; whether a neighbour is must not decide what is shown.
     assert previous_seen(tiny, make_batch([5, 9]), mode, {7}) == [False, False, True]
     assert previous_seen(tiny, make_batch([5, 6]), mode, {7}) == [False, False, True]
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_a_restoring_drop_does_not_restore_tokens_dropped_before(
+    tiny: Backbone, make_batch, mode: str
+) -> None:
+    def decide(layer: int, point: str, tokens: Tokens) -> Decision | None:
+        if point == "after_attention" or layer == 2:
+            return None
+        return keep_places({0, 1}, Drop, restore=layer == 1)(tokens)
+
+    outputs = ReducedEncoder(tiny, Fixed(3, decide))(make_batch([4]), mode)
+    assert outputs.rows.tolist() == [0, 1, 2, 3]
+    assert outputs.hidden[2:].abs().max() == 0  # dropped at layer 0 without restore
 
 
 @pytest.mark.parametrize("mode", MODES)
