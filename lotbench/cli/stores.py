@@ -15,7 +15,10 @@ def plot(
     folder: StoreFolder,
     into: Annotated[
         Path | None,
-        typer.Option(help="A page in Markdown; its marked table is written, too.", metavar="PAGE"),
+        typer.Option(
+            help="A front page in Markdown: write its marked table, draw its figure.",
+            metavar="PAGE",
+        ),
     ] = None,
 ) -> None:
     """Redraw every figure of a store and write its README.md, from the store alone."""
@@ -27,8 +30,11 @@ def plot(
         show_table(console(study))
         raise typer.Exit(2)
     if into is not None:
+        from lotbench.report.figures.draw import draw_hero
         from lotbench.report.tables import headline
 
+        for path in draw_hero(study):
+            typer.echo(f"drew {path}")
         typer.echo(f"wrote {headline.write(study, into)}")
 
 

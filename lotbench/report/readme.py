@@ -6,7 +6,7 @@ import logging
 from pathlib import Path
 
 from lotbench.report import text
-from lotbench.report.figures.draw import ALL_TASKS, FIGURES, HERO
+from lotbench.report.figures.draw import ALL_TASKS, FIGURES
 from lotbench.report.tables.all_tasks import all_tasks, drops_of
 from lotbench.report.tables.of_task import tables
 from lotbench.report.tables.render import markdown, plain
@@ -50,7 +50,6 @@ def page(study: Study, figures: list[Path]) -> str:
         parts += map(markdown, first.values())
         parts += [_image(shown.pop(name)) for name in names]
         parts += map(markdown, last.values())
-    shown.pop(HERO, None)
     if shown:
         parts += ["## Break-even", *map(_image, shown.values())]
     return "\n\n".join(parts) + "\n"

@@ -1,7 +1,7 @@
 """The figures of a store: `FIGURES` says where each is made.
 
 They are PNG, SVG and PDF files in ``figures/``: per task ``<task>-`` and a name of `FIGURES`, for
-several tasks `ALL_TASKS`, for break-even maps ``break-even-<setting>``, and `HERO`.  Drawing again
+several tasks `ALL_TASKS`, and for break-even maps ``break-even-<setting>``.  Drawing again
 gives the same bytes.
 """
 
@@ -66,11 +66,14 @@ def draw(study: Study) -> list[Path]:
         for record in study.maps:
             name = f"break-even-{record.setting.label}"
             files += style.save(break_even.figure(record), folder / name)
-    with style.drawing(hero.SETTINGS):
-        for task in study.tasks[:1]:
-            if drawn := hero.figure(study, task):
-                files += style.save(drawn, folder / HERO)
     return files
+
+
+def draw_hero(study: Study) -> list[Path]:
+    """Draw the figure of a front page, of the store's first task, and return its files."""
+    with style.drawing(hero.SETTINGS):
+        drawn = hero.figure(study, study.tasks[0]) if study.tasks else None
+        return style.save(drawn, subfolder(study.folder, "figures") / HERO) if drawn else []
 
 
 def missing(study: Study) -> list[str]:
