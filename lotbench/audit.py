@@ -36,7 +36,7 @@ SLACK = 0.1
 
 Complaint = tuple[str, str]
 """A key path of a record, such as ``evaluations.0.flops``, and what is wrong there."""
-Rows = Mapping[str, Trial]
+TrialsById = Mapping[str, Trial]
 """The trials by trial id."""
 ByName = Mapping[tuple[str, str], Contender]
 """The contenders of a pass by name and backend."""
@@ -234,7 +234,7 @@ def _shared(trial: Trial) -> Iterator[tuple[str, Any, Any]]:
         yield "teacher.metrics", ("teacher", teacher.key), teacher.metrics
 
 
-def _pass(timing: TimingPass, rows: Rows) -> Iterator[Complaint]:
+def _pass(timing: TimingPass, rows: TrialsById) -> Iterator[Complaint]:
     """A pass agrees with itself and with the trials."""
     by_name = {(own.name, own.backend): own for own in timing.contenders}
     if len(by_name) < len(timing.contenders):

@@ -39,7 +39,7 @@ OPSET = 20
 
 
 @dataclass(frozen=True)
-class Exported:
+class ExportedGraph:
     """An ONNX graph of a method.
 
     Attributes
@@ -100,7 +100,7 @@ class _Graph(nn.Module):
         return encoder(batch, reducer=reducer).logits
 
 
-def export(encoder: ReducedEncoder) -> Exported:
+def export(encoder: ReducedEncoder) -> ExportedGraph:
     """The graph of a model at its present budget.
 
     The budget is an input of the graph, unless the method needs its value while it is exported.
@@ -118,12 +118,12 @@ def export(encoder: ReducedEncoder) -> Exported:
         kind = torch.int64 if isinstance(budget, int) else torch.float64
         try:
             given = {BUDGET: torch.tensor(budget, dtype=kind)}
-            return Exported(_export(encoder, given, budget), budget, None)
+            return ExportedGraph(_export(encoder, given, budget), budget, None)
         except InputError as error:
             fixed = str(error)
     elif budget is not None:
         fixed = "it is not a number"
-    return Exported(_export(encoder, {}, None), budget, fixed)
+    return ExportedGraph(_export(encoder, {}, None), budget, fixed)
 
 
 def _export(encoder: ReducedEncoder, extra: dict[str, Tensor], budget: Any) -> onnx.ModelProto:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from lotbench.engine.run import Run
+from lotbench.engine.run import EncoderRun
 from lotbench.ragged import Ragged, select
 from lotbench.reducer import Decision, Drop, Leap, Outputs, Tokens
 
@@ -38,7 +38,7 @@ class Last:
     base: Tensor
 
 
-class PackedRun(Run):
+class PackedRun(EncoderRun):
     """A forward pass that computes only what the method keeps."""
 
     soft = False

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from lotbench.engine.run import Run
+from lotbench.engine.run import EncoderRun
 from lotbench.ragged import segment_count, select
 from lotbench.reducer import Drop, Leap, Outputs, Received, Tokens
 
@@ -33,7 +33,7 @@ class States:
     previous: Leap | None = None
 
 
-class ReferenceRun(Run):
+class ReferenceRun(EncoderRun):
     """A forward pass that computes every token of every layer."""
 
     def __post_init__(self) -> None:

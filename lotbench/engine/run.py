@@ -34,7 +34,7 @@ from lotbench.reducer import (
 
 
 @dataclass
-class Run:
+class EncoderRun:
     """One forward pass of a batch; it records the trace, layer inputs and restored states.
 
     Parameters

@@ -34,7 +34,7 @@ TIMINGS = (
 )
 NUMBERS = ("target", "budget", "score", "teacher_score", "flops", "flops_speedup", "keep_ratio")
 
-Columns = dict[str, Any]
+Cells = dict[str, Any]
 
 
 def results(folder: str | Path) -> pd.DataFrame:
@@ -96,7 +96,7 @@ def timings(folder: str | Path) -> pd.DataFrame:
     return _frame(records, TIMINGS)
 
 
-def _frame(records: list[Columns], first: tuple[str, ...]) -> pd.DataFrame:
+def _frame(records: list[Cells], first: tuple[str, ...]) -> pd.DataFrame:
     import pandas as pd
 
     others = {name: None for record in records for name in record if name not in first}
@@ -106,7 +106,7 @@ def _frame(records: list[Columns], first: tuple[str, ...]) -> pd.DataFrame:
     return table.astype(dict.fromkeys(numbers, "float"))
 
 
-def _of_trial(run: Run) -> Columns:
+def _of_trial(run: Run) -> Cells:
     trial = run.trial
     found = _fields(
         trial,
@@ -121,7 +121,7 @@ def _of_trial(run: Run) -> Columns:
     return found | _flat("param", trial.params)
 
 
-def _fields(own: Any, *names: str) -> Columns:
+def _fields(own: Any, *names: str) -> Cells:
     return {name: getattr(own, name) for name in names}
 
 
@@ -134,7 +134,7 @@ def error_text(run: Run) -> str:
     return f"{error.kind}: {error.message}{step}"
 
 
-def _of_evaluation(row: Row) -> Columns:
+def _of_evaluation(row: Row) -> Cells:
     own = row.evaluation
     ratios = own.keep_ratio
     return {
@@ -148,7 +148,7 @@ def _of_evaluation(row: Row) -> Columns:
     }
 
 
-def _of_contender(timing: TimingPass, own: Contender) -> Columns:
+def _of_contender(timing: TimingPass, own: Contender) -> Cells:
     return {
         **_fields(timing, "pass_id", "task"),
         **_fields(timing.setting, "device", "threads", "batch_size"),
@@ -163,27 +163,27 @@ def _of_contender(timing: TimingPass, own: Contender) -> Columns:
     }
 
 
-def _budget(own: Any) -> Columns:
+def _budget(own: Any) -> Cells:
     return {"budget_name": own.budget.name, "budget": own.budget.value} if own.budget else {}
 
 
-def _interval(draws: Any) -> Columns:
+def _interval(draws: Any) -> Cells:
     _, low, high = estimate(draws)
     return {"score_low": low, "score_high": high}
 
 
-def _speedup(reference: str, own: Interval) -> Columns:
+def _speedup(reference: str, own: Interval) -> Cells:
     ends = {"speedup": own.median, "speedup_low": own.low, "speedup_high": own.high}
     return {"reference": reference} | ends
 
 
-def _flags(own: Contender | Speedup) -> Columns:
+def _flags(own: Contender | Speedup) -> Cells:
     return {"flagged": own.flagged, "noisy": own.noisy}
 
 
-def _flat(prefix: str, values: Mapping[str, Any]) -> Columns:
+def _flat(prefix: str, values: Mapping[str, Any]) -> Cells:
     """Nested values as columns with dotted names; a list becomes JSON text, which is hashable."""
-    found: Columns = {}
+    found: Cells = {}
     for name, value in values.items():
         if isinstance(value, dict):
             found |= _flat(f"{prefix}.{name}", value)

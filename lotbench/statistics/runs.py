@@ -12,7 +12,7 @@ from typing import Any, Literal
 from lotbench.statistics.names import name
 from lotbench.store.records import Evaluation, Trial, without_limit
 
-Params = Mapping[str, Any]
+Values = Mapping[str, Any]
 """The parameters in which settings differ, by name; None where a row has no value."""
 
 
@@ -98,13 +98,13 @@ def newest_rows(runs: Iterable[Run]) -> list[Row]:
     return list({(row.run, row.at, row.split): row for row in rows}.values())
 
 
-def varying(runs: Iterable[Run]) -> dict[str, Params]:
+def varying(runs: Iterable[Run]) -> dict[str, Values]:
     """The parameters that some trial file gives and in which settings differ, by setting.
 
     Where a file does not give one, it has the method's default from the row.
     """
-    given: dict[str, Params] = {}
-    defaults: dict[str, Params] = {}
+    given: dict[str, Values] = {}
+    defaults: dict[str, Values] = {}
     for run in runs:
         own: Any = run.trial.config.get("params", {})
         given.setdefault(run.setting, own)
@@ -122,7 +122,7 @@ def varying(runs: Iterable[Run]) -> dict[str, Params]:
     return {setting: {name: own[name] for name in differing} for setting, own in values.items()}
 
 
-def centre(params: Mapping[str, Params], seeds: Mapping[str, int]) -> str:
+def centre(params: Mapping[str, Values], seeds: Mapping[str, int]) -> str:
     """The setting with most seeds, and of these the one that differs least from all others."""
 
     def far(setting: str) -> tuple[int, int]:
@@ -132,7 +132,7 @@ def centre(params: Mapping[str, Params], seeds: Mapping[str, int]) -> str:
     return min(seeds, key=far)
 
 
-def change(own: Params, other: Params) -> dict[str, Any]:
+def change(own: Values, other: Values) -> dict[str, Any]:
     """The parameters of one setting that differ from another's."""
     return {name: value for name, value in own.items() if value != other[name]}
 

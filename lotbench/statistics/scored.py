@@ -13,7 +13,7 @@ import numpy as np
 from lotbench.statistics.bootstrap import UNKNOWN, Estimate, estimate
 from lotbench.statistics.drawn import Drawn, drawn, draws_of
 from lotbench.statistics.reference import Reference, reference_of
-from lotbench.statistics.runs import Params, Row, Run, centre, change, varying
+from lotbench.statistics.runs import Row, Run, Values, centre, change, varying
 from lotbench.statistics.timed import Clocks, Timed, Where, in_best_backend, in_every_backend
 
 if TYPE_CHECKING:
@@ -178,7 +178,7 @@ def _names(rows: Sequence[Row]) -> dict[str, str]:
     return names
 
 
-def written(params: Params) -> str:
+def written(params: Values) -> str:
     """Parameters as text: ``top_p=0.5 routing=drop``."""
     return " ".join(
         f"{name}={f'{value:g}' if isinstance(value, float) else value}".replace("None", "default")

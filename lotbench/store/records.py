@@ -1,6 +1,6 @@
 """The records of a store: `Trial`, `TimingPass` and `Map`, field by field.
 
-A field with a default may be absent, since older versions of LoTBench did not write it.
+A field with a default may be absent.
 Unless a field says otherwise, times are seconds and FLOPs are floating-point operations, two per
 multiply-add.
 """

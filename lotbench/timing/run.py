@@ -22,7 +22,7 @@ log = logging.getLogger(__name__)
 
 
 @dataclass
-class Measured:
+class TimingResult:
     """How many records were stored, and what was not.
 
     ``refused`` has one line for each record that was too noisy: task, setting, noisy contenders.
@@ -42,7 +42,7 @@ def time_models(
     again: bool = False,
     strict: bool = False,
     plugins: Sequence[str] = (),
-) -> Measured:
+) -> TimingResult:
     """Time the stored models of a sweep.
 
     Parameters
@@ -65,7 +65,7 @@ def time_models(
     """
     for plugin in plugins:
         registry.load_plugin(plugin)
-    done = Measured()
+    done = TimingResult()
     for selection in select(store, config, ids, again, plugins):
         with scratch("graphs") as folder:
             specs, failed = prepare(store, selection, config, folder, plugins)
@@ -109,7 +109,7 @@ def run_pass(spec: PassSpec) -> tuple[list[TimingPass], dict[str, str]]:
 
 
 def _keep(
-    store: Store, record: TimingPass, broken: dict[str, str], strict: bool, done: Measured
+    store: Store, record: TimingPass, broken: dict[str, str], strict: bool, done: TimingResult
 ) -> None:
     """Stores a record, unless it is too noisy."""
     where = f"{record.task}, {record.setting.label}"

@@ -14,7 +14,7 @@ from lotbench.report.figures import style
 from lotbench.report.figures.front import axis_depth, gain_title
 from lotbench.report.figures.heat import HeatGrid, HeatMap, draw
 from lotbench.report.looks import order
-from lotbench.statistics.runs import Params, varying
+from lotbench.statistics.runs import Values, varying
 from lotbench.statistics.scored import DENSE, Scored
 from lotbench.statistics.study import Study
 
@@ -103,7 +103,7 @@ def page_grids(study: Study, task: str) -> list[HeatGrid]:
     ]
 
 
-def _map(own: list[Scored], params: dict[str, Params], areas: dict[str, float]) -> SettingMap:
+def _map(own: list[Scored], params: dict[str, Values], areas: dict[str, float]) -> SettingMap:
     """The map of the models of one method."""
     models = {(each.setting, each.at): each for each in own}
     scored = {each.setting for each in own}
@@ -142,7 +142,7 @@ def _rank(value: Any) -> tuple[bool, float, str]:
     return (False, float(value), "") if number else (True, 0.0, str(value))
 
 
-def _written(params: Params) -> str:
+def _written(params: Values) -> str:
     """``0.1``; ``0.1, 0.002`` for two parameters."""
     return ", ".join(
         "default" if value is None else f"{value:g}" if isinstance(value, float) else str(value)

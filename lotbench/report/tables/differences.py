@@ -13,7 +13,7 @@ from lotbench.report.tables.render import Table
 from lotbench.report.text import NONE, TIMES
 from lotbench.statistics.bootstrap import Estimate, estimate
 from lotbench.statistics.drawn import Drawn, difference, shared_seeds
-from lotbench.statistics.runs import Params, centre, change, varying
+from lotbench.statistics.runs import Values, centre, change, varying
 from lotbench.statistics.scored import Scored, written
 from lotbench.statistics.study import Study
 
@@ -50,7 +50,7 @@ def differences(task: str, study: Study) -> list[Table]:
 
 def _table(
     title: str,
-    params: dict[str, Params],
+    params: dict[str, Values],
     curves: dict[str, dict[float, Scored]],
     areas: Mapping[str, float],
 ) -> Table:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+from lotbench.report.tables.all_models import all_models
 from lotbench.report.tables.clock import chosen_clock, clock
 from lotbench.report.tables.differences import differences
-from lotbench.report.tables.models import all_models
 from lotbench.report.tables.overview import overview
 from lotbench.report.tables.render import Table
 from lotbench.statistics.study import Study
