@@ -32,7 +32,7 @@ def lotbench(version: Version = False) -> None:
 def main() -> None:
     """Run the command line.
 
-    Exit code 0 is done, 1 trials or a timing pass failed, 2 bad input, 130 Ctrl-C, 143
+    Exit code 0 is done, 1 something failed or nothing fits, 2 bad input, 130 Ctrl-C, 143
     SIGTERM.
     """
     from lotbench.console import show_log

@@ -37,7 +37,7 @@ def findings(task: str, study: Study) -> list[str]:
     if not found.methods:
         return [opening, "Only dense models are here, so there is nothing to compare."]
     if not found.curves:
-        why = "not every seed of a model is scored on selection and on validation"
+        why = "not every seed of a model or of the reference is scored on both splits"
         return [opening, f"No winner is named: {why}, so none can be chosen fairly."]
     unit = text.unit(models[0].metric)
     choices = found.choices(TIMED_DROP)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections import defaultdict
 from pathlib import Path
 
 from lotbench.report import text
@@ -12,6 +13,7 @@ from lotbench.report.tables.of_task import tables
 from lotbench.report.tables.render import markdown, plain
 from lotbench.statistics.scored import wheres
 from lotbench.statistics.study import Study
+from lotbench.statistics.timed import Where
 from lotbench.store.files import write_file
 
 log = logging.getLogger(__name__)
@@ -63,7 +65,10 @@ def summary(study: Study) -> str:
     seeds = [str(seed) for seed in sorted({run.seed for run in runs})]
     backbones = sorted({run.trial.backbone for run in runs})
     timed = wheres(own for task in study.tasks for own in study.validated(task))
-    devices = {w: n for task in study.tasks for w, n in study.device_names(task).items()}
+    devices: dict[Where, set[str]] = defaultdict(set)
+    for task in study.tasks:
+        for where, names in study.device_names(task).items():
+            devices[where] |= names
     return (
         f"{text.count(len(runs), 'trial')} on {text.listed(tasks)}, "
         f"seed{'' if len(seeds) == 1 else 's'} {text.listed(seeds)}; {failed or 'none'} failed. "

@@ -55,7 +55,7 @@ class Choice:
 
     def keeps(self, drop: float) -> bool:
         """True if a model was chosen, and is so close to the reference on validation, too."""
-        return self.model is not None and self.margin.value >= -drop - SLACK
+        return self.model is not None and self.margin.value >= -drop - 100 * SLACK
 
 
 class Margin(NamedTuple):

@@ -69,6 +69,8 @@ def results(folder: str | Path) -> pd.DataFrame:
 def timings(folder: str | Path) -> pd.DataFrame:
     """One row per timed model, budget, backend, device, threads, batch size and reference.
 
+    Of several times of a model in one setting, it is the newest.
+
     ``reference`` is what the model is compared with: ``same``, the fastest dense model of the same
     backend; ``best``, the fastest dense model of any backend that holds its score; or ``padded``,
     the padded dense model of the same backend.  ``speedup`` has its 95% interval; ``flagged`` and
@@ -86,13 +88,12 @@ def timings(folder: str | Path) -> pd.DataFrame:
     """
     study = Study(folder)
     records = []
-    for timing in study.shown_passes:
-        for own in timing.contenders:
-            common = {"store": study.name} | _of_contender(timing, own)
-            records.append(common | _speedup("same", own.speedup) | _flags(own))
-            if best := own.speedup_best:
-                records.append(common | _speedup("best", best) | _flags(best))
-            records.append(common | _speedup("padded", own.speedup_padded))
+    for timing, own in study.timed:
+        common = {"store": study.name} | _of_contender(timing, own)
+        records.append(common | _speedup("same", own.speedup) | _flags(own))
+        if best := own.speedup_best:
+            records.append(common | _speedup("best", best) | _flags(best))
+        records.append(common | _speedup("padded", own.speedup_padded))
     return _frame(records, TIMINGS)
 
 
@@ -103,7 +104,9 @@ def _frame(records: list[Cells], first: tuple[str, ...]) -> pd.DataFrame:
     table = pd.DataFrame(records, columns=[*first, *sorted(others, key=_column_order)])
     # A null, such as an undefined correlation, makes a column of objects.
     numbers = [c for c in table if c in NUMBERS or str(c).startswith(("metric.", "keep_ratio."))]
-    return table.astype(dict.fromkeys(numbers, "float"))
+    # Speed-ups against the padded model have no flags.
+    flags = [c for c in table if c in ("flagged", "noisy")]
+    return table.astype(dict.fromkeys(numbers, "float") | dict.fromkeys(flags, "boolean"))
 
 
 def _of_trial(run: Run) -> Cells:

@@ -23,8 +23,9 @@ class Reference:
 
     @property
     def exact(self) -> bool:
-        """True if it has no interval, since rows lack its predictions."""
-        return bool((np.ptp(self.drawn.sides["validation"].scores, axis=1) == 0).all())
+        """True if its scores are constants, since rows lack its predictions."""
+        constant = np.ptp(self.drawn.sides["validation"].scores, axis=1) == 0
+        return self.name == "teacher" and bool(constant.any())
 
     @property
     def score(self) -> float:
@@ -40,7 +41,8 @@ def reference_of(dense: Mapping[str, Drawn], rows: Sequence[Row]) -> Reference |
     """The reference of a task; None if neither dense nor the teacher has a score.
 
     Dense (its settings are in ``dense``) and the teacher (of these rows) are compared on the seeds
-    that both have.  If both are equal, or neither has a score on selection, it is dense.
+    that both have, or on all if they share none.  If both are equal, or neither has a score on
+    selection, it is dense.
     """
     candidates = [Reference("dense", dense[setting]) for setting in sorted(dense)]
     candidates.append(Reference("teacher", _teacher(rows)))

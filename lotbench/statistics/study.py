@@ -12,7 +12,7 @@ from lotbench.statistics.evidence import Evidence
 from lotbench.statistics.reference import Reference
 from lotbench.statistics.runs import Row, Run, newest_rows, runs_of
 from lotbench.statistics.scored import Scored, scored_models
-from lotbench.statistics.timed import Clocks, Where
+from lotbench.statistics.timed import Clocks, Measured, Where
 from lotbench.store.records import Map, TimingPass, Trial, Unreached
 from lotbench.store.store import Store
 
@@ -66,6 +66,17 @@ class Study:
                 own,
             )
         return shown
+
+    @cached_property
+    def timed(self) -> list[Measured]:
+        """What these passes timed; of several times of a model in one setting, the newest."""
+        found = {}
+        for timing in self.shown_passes:
+            for own in timing.contenders:
+                owner = own.trial_id or f"{own.name} {timing.setting.seed}"
+                key = timing.task, owner, own.budget, Where.of(timing), own.backend
+                found[key] = Measured(timing, own)
+        return list(found.values())
 
     @cached_property
     def maps(self) -> list[Map]:
@@ -147,7 +158,7 @@ class Study:
         """By timing setting of a task, how far dense timed twice differs from 1 (newest pass)."""
         return {
             Where.of(timing): timing.noise_floor.ratio
-            for timing in self.passes
+            for timing in self.shown_passes
             if timing.task == task and timing.noise_floor is not None
         }
 

@@ -51,7 +51,7 @@ HERO = "hero"
 def draw(study: Study) -> list[Path]:
     """Draw all figures that a store has data for, and return their files.
 
-    A warning names each figure that cannot be drawn.
+    A warning names the main figures that cannot be drawn.
     """
     for sentence in missing(study):
         log.warning(sentence)

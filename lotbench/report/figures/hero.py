@@ -28,7 +28,6 @@ SETTINGS: dict[RcKeyType, Any] = {
     "ytick.labelsize": 11,
     "figure.titlesize": 13,
 }
-LEAP = "LoT (ours, one decision)"
 BASELINES = ("PoWER-BERT", "LTP", "TR-BERT")
 LEAST_METHODS = 3
 # Between a line and its label, in points of type.
@@ -72,7 +71,9 @@ class Label(NamedTuple):
 
 
 def data(study: Study, task: str) -> list[Line]:
-    """The lines: Leap-of-Thought, whose interval is drawn, the baselines and the best control.
+    """The lines: the best Leap-of-Thought, whose interval is drawn, baselines, the best control.
+
+    The best has the largest area.
 
     Empty if the task has no Leap-of-Thought, or fewer than three of these methods.
     """
@@ -82,7 +83,7 @@ def data(study: Study, task: str) -> list[Line]:
         there = [name for name in names if name in areas]
         return sorted(there, key=lambda name: areas[name].value.value)[-1:]
 
-    leap = [LEAP] if LEAP in areas else best(LEAPS)
+    leap = best(LEAPS)
     others = [name for name in BASELINES if name in areas] + best(CONTROLS)
     if not leap or len(others) < LEAST_METHODS - 1:
         return []

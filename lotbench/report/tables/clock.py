@@ -35,7 +35,8 @@ def chosen_clock(task: str, study: Study) -> Table | None:
         ]
         for where in wheres(chosen.values())
     ]
-    title = f"{task}, speed on the clock of the model within {TIMED_DROP:g} point of the reference"
+    close = f"within {TIMED_DROP:g} point of the reference on selection"
+    title = f"{task}, speed on the clock of the model {close}"
     return Table(title, ["method", "timed on", *COLUMNS], groups, _notes(task, study), texts=2)
 
 

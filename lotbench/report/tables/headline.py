@@ -54,14 +54,17 @@ def headline(task: str, study: Study) -> Table | None:
         f"{reference(found, models[0].metric)}",
         f"FLOPs saved: by the fastest model within {TIMED_DROP:g} point of the reference on "
         "selection, if it is on validation, too; else none",
-        "tie: the difference from the largest number of the column is inside its interval",
+        "tie: the interval of the ratio to the largest number of the column contains 1 (real: the "
+        "intervals overlap)",
     ]
     if timed:
         notes.append(
             f"real: wall-clock speed-up of that model in its fastest backend over the fastest "
-            f"dense model of any backend, on {machine}; {NONE}: not timed"
+            f"dense model of any backend, on {machine}; {NONE}: no such model, or not timed"
         )
-    title = f"{text.task_name(task)}: speed-up within {TIMED_DROP:g} point of dense"
+    title = (
+        f"{text.task_name(task)}: speed-up within {TIMED_DROP:g} point of {found.reference.name}"
+    )
     return Table(title, columns, [lines], notes)
 
 
@@ -80,7 +83,7 @@ def write(study: Study, page: Path) -> Path:
         raise InputError(f"--into {page}: no table is marked there; write {BEGIN} and {END}")
     table = headline(study.tasks[0], study) if study.tasks else None
     if table is None:
-        raise InputError(f"{study.folder}: no method can be compared with dense, so no table")
+        raise InputError(f"{study.folder}: no method can be compared with a reference, so no table")
     return write_file(page, f"{before}{BEGIN}\n{markdown(table)}\n{END}{after}")
 
 

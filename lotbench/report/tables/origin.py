@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 from collections import defaultdict
 from dataclasses import dataclass
 from pathlib import Path
@@ -85,14 +86,13 @@ def failures(study: Study) -> Table | None:
 def wide_timings(study: Study) -> Table | None:
     """The timed models whose interval is wider than 10% of the speed-up; None if there is none."""
     rows = []
-    for timing in study.shown_passes:
-        for own in timing.contenders:
-            if own.noisy:
-                speed = own.speedup
-                half = f"{speed.median:.2f} {PLUS_MINUS}{(speed.high - speed.low) / 2:.2f}"
-                wide = f"{100 * (speed.high - speed.low) / speed.median:.0f}%"
-                where = text.timing_setting(Where.of(timing))
-                rows.append([own.name, f"{where}, {own.backend}", half, wide])
+    for timing, own in study.timed:
+        if own.noisy:
+            speed = own.speedup
+            half = f"{speed.median:.2f} {PLUS_MINUS}{(speed.high - speed.low) / 2:.2f}"
+            wide = f"{100 * (speed.high - speed.low) / speed.median:.0f}%"
+            where = text.timing_setting(Where.of(timing))
+            rows.append([own.name, f"{where}, {own.backend}", half, wide])
     if not rows:
         return None
     columns = ["model", "timed on", "same backend", "width of the interval"]
@@ -204,7 +204,9 @@ def _commands(
     commits = [own.git_commit for own in newest if own.git_commit]
     lines = [f"git checkout {commit.removesuffix('-dirty')}" for commit in commits[-1:]]
     if swept:
-        lines.append(f"lotbench sweep {folder}/sweep.json --set name={name}-again")
+        lines.append(
+            f"lotbench sweep {shlex.quote(f'{folder}/sweep.json')} --set name={name}-again"
+        )
         again = f"results/{name}-again"
         lines += [f"lotbench measure {again}"] if passes else []
         lines.append(f"lotbench report {again}")

@@ -86,7 +86,9 @@ def test_a_clock_opens_a_task_with_the_model_within_one_point(tmp_path):
     )
     lines = printed(tmp_path)
     chosen = lines[
-        lines.index("toy, speed on the clock of the model within 1 point of the reference") :
+        lines.index(
+            "toy, speed on the clock of the model within 1 point of the reference on selection"
+        ) :
     ]
     assert "LTP CPU, 1 thread, batch 32 4.00 3.10 ±0.10 3.10 ±0.10 torch-fp32" in chosen
     assert not any("1.70" in line for line in chosen)
