@@ -23,8 +23,10 @@ def as_json(value: Any) -> str:
     Raises
     ------
     ValueError, TypeError
-        If the value contains a NaN, an infinity or a type that JSON does not have.
+        If the value contains a NaN, an infinity, half of a surrogate pair or a type that JSON does
+        not have.
     """
+    json.dumps(value, allow_nan=False, ensure_ascii=False).encode()
     return json.dumps(value, indent=1, allow_nan=False)
 
 

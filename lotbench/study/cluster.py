@@ -29,7 +29,7 @@ from lotbench.errors import InputError, PassFailed
 from lotbench.store.records import Trial
 from lotbench.store.store import Store
 from lotbench.study.plan import Plan
-from lotbench.study.progress import limited
+from lotbench.study.progress import TimeUp, limited
 from lotbench.study.trial import TIME_LIMIT, needed, prepare, run_trial, store_lost
 from lotbench.study.workers import Board, Job, working
 
@@ -72,7 +72,9 @@ def run_trials(planned: Plan, address: str | None = None) -> tuple[int, dict[str
     """
     with _connected(address):
         try:
-            board: Any = ray.remote(num_cpus=0)(Board).remote()
+            board: Any = ray.remote(num_cpus=0, max_restarts=-1, max_task_retries=-1)(
+                Board
+            ).remote()
             cpus, gpus = _share()
             _train_teachers(planned, board, cpus, gpus)
             return _train_trials(planned, board, cpus, gpus)
@@ -213,7 +215,12 @@ def _train_teacher(job: Job, board: Any) -> tuple[dict[str, int | float | None],
                 reducer = trial.method(trial.params, len(teacher.layers), teacher.width)
                 wanted.append(needed(trial.config, reducer))
         for needs in wanted:
-            artefacts.attacher(needs)
+            try:
+                artefacts.attacher(needs)
+            except TimeUp:
+                raise
+            except Exception as error:  # the trials that need it fail themselves
+                log.warning("%s: %s", job.label, error)
         metrics = artefacts.record().metrics or {}
         return metrics["validation"], [note.getMessage() for note in notes.buffer]
 

@@ -42,6 +42,8 @@ from lotbench.validation import first_fault
 log = logging.getLogger(__name__)
 
 TIME_LIMIT = "time limit"
+RECORDS = ("Trial", "Evaluation", "Training")
+"""The records that a trial fills."""
 
 
 def run_trial(trial: PlannedTrial, folder: Path, catch_input_errors: bool = False) -> Trial:
@@ -129,16 +131,17 @@ def _failure(error: BaseException, trial: PlannedTrial) -> Failure:
     match error:
         case TimeUp():
             return Failure(kind=TIME_LIMIT, message=str(error))
-        case ValidationError():  # a value that the record does not allow
-            return Failure(kind="ValueError", message=first_fault(error))
         case InputError():
             return Failure(kind="bad input", message=str(error))
         case NonFiniteLoss():
             kind, message = "non-finite loss", str(error)
             return Failure(kind=kind, message=message, step=error.step, term=error.term)
+    message = registry.located(error, trial.method)
+    if isinstance(error, ValidationError) and error.title in RECORDS:
+        message = first_fault(error)  # a value that the row does not allow
     return Failure(
         kind=type(error).__name__,
-        message=registry.located(error, trial.method),
+        message=message,
         traceback="".join(traceback.format_exception(error)),
     )
 

@@ -24,7 +24,7 @@ def map_break_even(store: Store, sweep: SweepConfig) -> int:
     """
     config = sweep.measure or MeasureConfig()
     chosen = [backends.BY_NAME[name] for name in config.backends or [backends.TORCH]]
-    precisions = [each.precision for each in chosen if each.runtime == "torch"]
+    precisions = {each.precision: None for each in chosen if each.runtime == "torch"}
     if not precisions:
         raise InputError("measure.backends: a map runs PyTorch alone; add torch-fp32 or torch-bf16")
     read_config(sweep.backbone)  # what is wrong with it is not for a worker to say

@@ -7,6 +7,7 @@ import math
 import time
 from collections.abc import Sequence
 from dataclasses import replace
+from hashlib import sha256
 from pathlib import Path
 
 import numpy as np
@@ -153,7 +154,7 @@ def _ready(
 def _graph(
     entry: Entry, folder: Path, plugins: Sequence[str], refused: dict[str, InputError]
 ) -> Path:
-    """The file of an entry's graph; one for all budgets, if the budget is an input.
+    """The file of an entry's graph; one for all set budgets, if the budget is an input.
 
     Raises
     ------
@@ -163,7 +164,10 @@ def _graph(
     model = entry.trial_id or entry.name
     if model in refused:
         raise refused[model]
-    shared, fixed = folder / f"{model}.onnx", folder / f"{entry.name}.onnx"
+    # Hashed, since a name and its budget can be too long for a file.
+    fixed = folder / f"{sha256(entry.name.encode()).hexdigest()[:16]}.fixed.onnx"
+    # A model at no budget of its own runs as it was trained, not at a value of the input.
+    shared = folder / f"{model}.onnx" if entry.budget else fixed
     path = shared if shared.exists() else fixed
     if not path.exists():
         encoder, start = load_engine(entry, plugins), time.perf_counter()

@@ -109,7 +109,7 @@ class Scorer:
             found = {
                 own.split: (own.metrics.get(self.metric), decode(own.predictions))
                 for own in (trial.evaluations if trial else ())
-                if own.budget == entry.budget and own.predictions is not None
+                if own.budget == entry.budget
             }
             if set(found) != set(SPLITS):
                 name = entry.name if entry.trial_id else protocol.DENSE
