@@ -11,6 +11,7 @@ from typer.testing import CliRunner
 
 from lotbench import cli, engine, machine
 from lotbench.backends import TORCH
+from lotbench.budget import Budget
 from lotbench.config.sections import MeasureConfig
 from lotbench.data.tokens import Split
 from lotbench.errors import InputError, PassFailed
@@ -284,3 +285,22 @@ def test_models_are_not_timed_on_changed_data(tmp_path, monkeypatch):
     monkeypatch.setattr(prepare, "load_task", lambda *_: task)
     with pytest.raises(InputError, match="the data of toy is no longer what its trials"):
         prepare._open(Store(tmp_path), SimpleNamespace(trials=[changed]))
+
+
+def test_a_graph_at_a_fixed_budget_serves_no_other_budget(tmp_path, monkeypatch) -> None:
+    def load(entry: Entry, plugins: object) -> SimpleNamespace:
+        return SimpleNamespace(reducer=SimpleNamespace(budget="trained"))
+
+    def export(encoder: SimpleNamespace) -> SimpleNamespace:
+        content = str(encoder.reducer.budget).encode()
+        return SimpleNamespace(model=SimpleNamespace(SerializeToString=lambda: content), fixed="k")
+
+    monkeypatch.setattr(prepare, "load_engine", load)
+    monkeypatch.setattr(prepare, "export", export)
+    entries = [
+        Entry("t k=1", "t", "models/t", Budget("k", 1), "onnx-fp32"),
+        Entry("t", "t", "models/t", None, "onnx-fp32"),
+        Entry("t k=2", "t", "models/t", Budget("k", 2), "onnx-fp32"),
+    ]
+    graphs = [prepare._graph(each, tmp_path, [], {}) for each in entries * 2]
+    assert [path.read_text() for path in graphs] == ["1", "trained", "2"] * 2
