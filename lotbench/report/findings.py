@@ -8,12 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
+from lotbench.area import LEAST_END
 from lotbench.report import text
 from lotbench.report.looks import order
 from lotbench.report.tables.clock import TIMED_DROP
 from lotbench.report.tables.overview import reference, texts
 from lotbench.report.text import TIMES
-from lotbench.statistics.area import LEAST_END
 from lotbench.statistics.evidence import Choice, Evidence, Margin, ranked, ties
 from lotbench.statistics.scored import Scored, wheres
 from lotbench.statistics.study import Study

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from lotbench.statistics.area import FLOOR, LEAST_END
+from lotbench.area import FLOOR, LEAST_END
 from lotbench.statistics.bootstrap import Estimate, estimate
 from lotbench.statistics.evidence import Area, Evidence, ranked
 

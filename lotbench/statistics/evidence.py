@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from lotbench.statistics.area import area
+from lotbench.area import area
 from lotbench.statistics.bootstrap import Estimate, estimate
 from lotbench.statistics.drawn import SPLITS
 from lotbench.statistics.reference import Reference

@@ -18,6 +18,8 @@ from lotbench.store.store import Store
 
 log = logging.getLogger(__name__)
 
+CONFIRMED = "confirmation"
+
 
 class Study:
     """The trials, passes, scored models and evidence of a store.
@@ -85,8 +87,18 @@ class Study:
 
     @cached_property
     def runs(self) -> list[Run]:
-        """All trials under their written names."""
-        return runs_of(self.trials)
+        """The trials that reports read, under their written names.
+
+        Of a search these are the trials that confirm its choices: the winner of a search looks
+        better than it is.
+        """
+        read = [own for own in self.trials if own.search is None or own.search.part == CONFIRMED]
+        return runs_of(read)
+
+    @cached_property
+    def searched_runs(self) -> list[Run]:
+        """The trials of searches, among which settings are chosen, under their written names."""
+        return runs_of([own for own in self.trials if own.search and own.search.part == "search"])
 
     @cached_property
     def tasks(self) -> list[str]:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from lotbench.store.record import Count, Number, Record, Score, Seconds
+from typing import Literal
+
+from lotbench.store.record import Count, FileName, Json, Number, Ratio, Record, Score, Seconds
 
 
 class Machine(Record):
@@ -106,3 +108,29 @@ class Data(Record):
     """How many of the repeated rows have another label than the first."""
     validation_repeated: Count | None = None
     """Validation rows with the same text as an earlier row; they are kept."""
+
+
+class Searched(Record):
+    """The place of a trial in a search: which setting it tries, or which choice it confirms.
+
+    All trials of one search have the same ``search``: a method with some fixed parameters on a
+    task, whose other parameters are searched.
+    """
+
+    part: Literal["search", "confirmation", "superseded"]
+    """``search`` trains a setting to choose from; ``confirmation`` trains a chosen one with another
+    seed, for reports; ``superseded`` confirmed a setting that a longer search no longer chooses."""
+    search: FileName
+    """Hash of the task, the method, its fixed parameters, the space and the seed."""
+    algorithm: Literal["quasirandom", "random", "optuna"]
+    index: Count
+    """Number of the setting in its search; 0 is the method's default setting."""
+    space: dict[str, Json]
+    """What is searched: ``{"top_p": {"uniform": [0.2, 0.9]}}``; empty if there is one setting."""
+    end: Ratio
+    """The largest target, up to which the area counts."""
+    area: Number | None = None
+    """The objective of a search trial: the area under its selection curve, in points times
+    doublings of speed; see `lotbench.area`.  Null for a failed trial and in a confirmation."""
+    chosen: str | None = None
+    """In a confirmation, the id of the search trial whose setting it confirms."""

@@ -13,7 +13,7 @@ from pydantic import Field, model_validator
 
 from lotbench import backends
 from lotbench.metrics import CLASSIFICATION, METRICS
-from lotbench.store.parts import Data, Failure, Machine, Teacher, Training
+from lotbench.store.parts import Data, Failure, Machine, Searched, Teacher, Training
 from lotbench.store.predictions import DIGITS, check_answers
 from lotbench.store.record import (
     Count,
@@ -125,6 +125,10 @@ class Trial(Stored):
     """Each budget on the validation and the selection split; required if the trial is done."""
     unreached: list[Unreached] | None = None
     """The targets without an evaluation; null if the sweep has no targets."""
+    search: Searched | None = None
+    """Its place in a search; null if its sweep lists settings."""
+    seconds: Seconds | None = None
+    """Wall-clock time of the whole trial, without the teacher's; null in older rows."""
     model: Annotated[str, Field(pattern=r"^models/[A-Za-z0-9][^/\x00]*$")] | None = None
     """Folder of the trained model, relative to the store."""
 

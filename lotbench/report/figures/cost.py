@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from lotbench.area import FLOOR, LEAST_END
 from lotbench.report import text
 from lotbench.report.figures import style
 from lotbench.report.looks import looks, mark, order
-from lotbench.statistics.area import FLOOR, LEAST_END
 from lotbench.statistics.bootstrap import Estimate
 from lotbench.statistics.costs import training_costs
 from lotbench.statistics.study import Study

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+from lotbench.area import FLOOR
 from lotbench.report import text
 from lotbench.report.looks import order
 from lotbench.report.tables.render import Table
 from lotbench.report.text import NONE, TIMES
-from lotbench.statistics.area import FLOOR
 from lotbench.statistics.drops import Drops, drops
 from lotbench.statistics.study import Study
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 import math
 from collections import defaultdict
 
+from lotbench.area import FLOOR
 from lotbench.report import text
 from lotbench.report.looks import order
 from lotbench.report.tables.render import Table
 from lotbench.report.text import NONE, TIMES
-from lotbench.statistics.area import FLOOR
 from lotbench.statistics.bootstrap import estimate
 from lotbench.statistics.costs import training_costs
 from lotbench.statistics.drawn import SPLITS

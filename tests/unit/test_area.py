@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from lotbench.statistics.area import FLOOR, STEPS, area
+from lotbench.area import FLOOR, STEPS, area
 
 
 def test_area_by_hand():
