@@ -20,7 +20,7 @@ from lotbench.engine.encoder import Mode, ReducedEncoder
 from lotbench.engine.loading import load_tokenizer
 from lotbench.reducer import Outputs, TokenReducer, Trace
 from lotbench.store.records import Trial
-from lotbench.study.plan import resolve
+from lotbench.study.planned import resolve
 from lotbench.study.trial import run_alone
 
 Text = str | tuple[str, str]

@@ -16,6 +16,7 @@ from lotbench.store.files import write_json
 from lotbench.store.store import Store
 from lotbench.study.checks import check_room
 from lotbench.study.plan import Plan
+from lotbench.study.trial import marked
 from lotbench.timing.run import time_models
 
 log = logging.getLogger(__name__)
@@ -53,7 +54,9 @@ def run_sweep(planned: Plan, address: str | None = None) -> SweepResult:
         result = SweepResult(folder, skipped=sum(name in done for name in planned.trials))
         # With every value that the trials have, so that the file makes the same store again.
         teacher = TeacherConfig.like(sweep.train, sweep.teacher)
-        resolved = sweep.model_copy(update={"teacher": teacher})
+        resolved = sweep.model_copy(update={"teacher": teacher, "seeds": sweep.trained_seeds})
+        if sweep.search is not None:
+            resolved = resolved.model_copy(update={"confirm": sweep.confirmation})
         write_json(folder / "sweep.json", resolved.model_dump(mode="json"))
         if planned.todo:
             # Before Ray starts, which takes longer than to look.
@@ -66,9 +69,10 @@ def run_sweep(planned: Plan, address: str | None = None) -> SweepResult:
             result.ran, result.failed = run_trials(planned, address)
         else:
             log.info("all %d trials are done", len(planned.trials))
-        done = [trial for name, trial in store.done().items() if name in planned.trials]
+        mark_rows(store, planned)
+        done = [trial for name, trial in store.done().items() if name in planned.read]
         if sweep.measure is not None and any(map(store.model, done)):
-            timed = time_models(store, sweep.measure, set(planned.trials), plugins=sweep.plugins)
+            timed = time_models(store, sweep.measure, planned.read, plugins=sweep.plugins)
             result.timed = timed.written
             if timed.failed:
                 result.failed["timing"] = "\n".join(timed.failed)
@@ -78,3 +82,16 @@ def run_sweep(planned: Plan, address: str | None = None) -> SweepResult:
                 "trains some"
             )
     return result
+
+
+def mark_rows(store: Store, planned: Plan) -> None:
+    """Marks the rows of a search that were trained before it, or for a choice that has changed."""
+    searches = {search.mark.search for search in planned.searches}
+    for name, row in store.done().items():
+        mark = row.search
+        if name in planned.trials:
+            mark = planned.trials[name].mark
+        elif mark is not None and mark.part == "confirmation" and mark.search in searches:
+            mark = mark.model_copy(update={"part": "superseded"})
+        if mark != row.search and (new := marked(row, mark)) != row:
+            store.write(new)

@@ -71,7 +71,7 @@ def run(
 
     config, place = load_trial(file, overrides or [])
     from lotbench.console import progress_bar
-    from lotbench.study.plan import resolve
+    from lotbench.study.planned import resolve
     from lotbench.study.progress import listening
     from lotbench.study.trial import run_alone
 

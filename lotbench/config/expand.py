@@ -1,43 +1,84 @@
-"""The trials of a sweep, and grids in the parameters of a method: ``{grid: [first, second]}``."""
+"""The blocks of a sweep, and grids in the parameters of a method: ``{grid: [first, second]}``."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from itertools import product
 from typing import Any
 
 from lotbench.config.document import Document, Place
 from lotbench.config.sections import SweepConfig, TrialConfig
+from lotbench.config.spaces import Space, is_space, space_of
 from lotbench.errors import InputError
 from lotbench.validation import KeyPath
 
 MOST_TRIALS = 2_000
 
 
-def expand(sweep: SweepConfig, document: Document) -> list[tuple[TrialConfig, Place]]:
-    """The trials of a sweep, each with its place in the file.
+@dataclass(frozen=True)
+class Block:
+    """The parameters of a method on one task with one seed, and the spaces of those to search.
 
-    The order is that of the file: task, seed, method, block, grid.  A trial that several blocks
-    describe is listed once.
+    Attributes
+    ----------
+    config : TrialConfig
+        Without the searched parameters.
+    spaces : dict of Space
+        By parameter; empty if nothing is searched.
+    place : Place
+        Where the file describes it.
+    """
+
+    config: TrialConfig
+    spaces: dict[str, Space]
+    place: Place
+
+
+def expand(sweep: SweepConfig, document: Document) -> list[Block]:
+    """The blocks of a sweep; without a search each is a trial.
+
+    The order is that of the file: task, seed, method, block, grid.  A block that the file describes
+    several times is listed once.
 
     Raises
     ------
     InputError
-        If a grid or block is malformed, or there are more than 2,000 trials.
+        If a grid, a space or a block is malformed, or there are more than 2,000 trials.
     """
-    settings: list[tuple[dict, Place]] = []
+    each = 1 if sweep.search is None else sweep.search.trials + sweep.confirmed_trials
+    settings: list[tuple[dict, dict, Place]] = []
     for params, place in _settings(sweep, document):
-        settings.append((params, place))
+        settings.append((*_divided(params, place, sweep.search is not None), place))
         # Checked here, since grids can multiply to more than any memory holds.
-        if len(settings) * len(sweep.tasks) * len(sweep.seeds) > MOST_TRIALS:
+        if len(settings) * len(sweep.tasks) * len(sweep.trained_seeds) * each > MOST_TRIALS:
             message = f"more than {MOST_TRIALS:,} trials (tasks x seeds x methods x grids)"
             raise InputError(document.fault(("methods",), f"{message}; divide the sweep"))
-    trials: dict[str, tuple[TrialConfig, Place]] = {}
-    for (task, data), seed, (params, place) in product(sweep.tasks.items(), sweep.seeds, settings):
+    blocks: dict[tuple[str, str], Block] = {}
+    for (task, data), seed, (params, spaces, place) in product(
+        sweep.tasks.items(), sweep.trained_seeds, settings
+    ):
         method = str(place.path[1])
         trial = TrialConfig.of(sweep, task=task, data=data, seed=seed, method=method, params=params)
-        trials.setdefault(trial.trial_id(0), (trial, place))
-    return list(trials.values())
+        blocks.setdefault((trial.trial_id(0), repr(spaces)), Block(trial, spaces, place))
+    return list(blocks.values())
+
+
+def _divided(params: dict, place: Place, searching: bool) -> tuple[dict, dict[str, Space]]:
+    """The fixed parameters, and the spaces of the others."""
+    fixed, spaces = {}, {}
+    for name, value in params.items():
+        if not is_space(value):
+            fixed[name] = value
+            continue
+        if not searching:
+            message = "a space needs `search: {trials: N}` in the sweep; or list values in a grid"
+            raise InputError(place.fault((name,), message))
+        try:
+            spaces[name] = space_of(value)
+        except ValueError as error:
+            raise InputError(place.fault((name,), str(error))) from None
+    return fixed, spaces
 
 
 def _settings(sweep: SweepConfig, document: Document) -> Iterator[tuple[dict, Place]]:

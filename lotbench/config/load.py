@@ -67,6 +67,8 @@ def load_sweep(path: str | Path, overrides: Sequence[str] = ()) -> tuple[SweepCo
         path, overrides, {"task", "method"}, "this is a trial file; use `lotbench run`"
     )
     sweep = validate(SweepConfig, document.data, document.fault)
+    if fault := sweep.search_fault():
+        raise InputError(document.fault(*fault))
     faults = Faults()
     for name, task in sweep.tasks.items():
         with faults.collected():

@@ -182,21 +182,77 @@ class MeasureConfig(Section):
     min_seconds: float = Field(default=1.0, ge=0, le=3600)
 
 
+class SearchConfig(Section):
+    """How the settings of every method are searched: so many trials for each.
+
+    ``quasirandom`` takes points of a scrambled Sobol sequence, ``random`` independent ones; both
+    depend on nothing but the sweep's seed, the task, the method and the trial's number.  ``optuna``
+    asks Optuna's TPE, which learns from the trials before.
+    """
+
+    algorithm: Literal["quasirandom", "random", "optuna"] = "quasirandom"
+    trials: int = Field(ge=1, le=1000)
+
+
+class ConfirmConfig(Section):
+    """The ``best`` settings of every search are trained again with these seeds, for reports."""
+
+    seeds: Annotated[list[Seed], SOME, DISTINCT] = Field(default=[0, 1, 2])
+    best: int = Field(default=1, ge=1, le=100)
+
+
+SEARCH_SEED = 10
+"""Seed of a search where a file gives none: not among the usual seeds of confirmations."""
+
+
 class SweepConfig(Section):
-    """A whole sweep: tasks x seeds x methods x grids."""
+    """A whole sweep: tasks x seeds x methods x grids, or a search and its confirmation."""
 
     name: Slug
     backbone: NonEmpty
     layers: Positive | None = None
     data_root: NonEmpty | None = None
     tasks: dict[Slug, Annotated[TaskConfig, BeforeValidator(_empty_if_none)]] = Field(min_length=1)
-    seeds: Annotated[list[Seed], SOME, DISTINCT] = Field(default=[0])
+    seeds: Annotated[list[Seed], SOME, DISTINCT] | None = None
+    # Not in stored sweeps that have none, so that older files are unchanged.
+    search: SearchConfig | None = Field(default=None, exclude_if=lambda search: search is None)
+    confirm: ConfirmConfig | None = Field(default=None, exclude_if=lambda own: own is None)
     train: TrainConfig = TrainConfig()
     teacher: TeacherConfig | None = None
     methods: dict[Slug, Blocks] = Field(min_length=1)
     targets: Targets | None = None
     measure: MeasureConfig | None = None
     plugins: list[NonEmpty] = Field([])
+
+    @property
+    def trained_seeds(self) -> list[int]:
+        """The seeds of the trials; of a search the one that it is run with."""
+        return self.seeds or [0 if self.search is None else SEARCH_SEED]
+
+    @property
+    def confirmation(self) -> ConfirmConfig:
+        """How choices are confirmed; of use with a search."""
+        return self.confirm or ConfirmConfig()
+
+    def search_fault(self) -> tuple[tuple[str, ...], str] | None:
+        """Why the search cannot be, after the key path; None if it can, or there is none."""
+        if self.search is None:
+            needed = "it needs a `search`, whose choices it trains again"
+            return (("confirm",), needed) if self.confirm is not None else None
+        if self.targets is None:
+            return ("search",), "it needs `targets`, up to which areas are compared"
+        seed, *others = self.trained_seeds
+        if others:
+            return ("seeds",), "a search has one seed; those of reports are confirm.seeds"
+        if seed in self.confirmation.seeds:
+            message = f"{seed} is the seed of the search, whose winner looks better than it is; "
+            return ("confirm", "seeds"), f"{message}confirm with others"
+        return None
+
+    @property
+    def confirmed_trials(self) -> int:
+        """How many trials confirm one search."""
+        return len(self.confirmation.seeds) * self.confirmation.best
 
 
 class TrialConfig(Section):

@@ -28,7 +28,7 @@ from lotbench.engine import checkpoint
 from lotbench.engine.encoder import ReducedEncoder
 from lotbench.engine.loading import load_tokenizer
 from lotbench.study.evaluate import evaluate
-from lotbench.study.plan import resolve
+from lotbench.study.planned import resolve
 from lotbench.study.training import prefix_of
 from lotbench.study.trial import run_trial
 

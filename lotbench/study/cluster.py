@@ -14,6 +14,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import asdict
 from logging.handlers import BufferingHandler
 from pathlib import Path
 from typing import Any
@@ -21,11 +22,13 @@ from typing import Any
 import ray
 from ray import tune
 from ray.exceptions import RayError, RayTaskError
+from ray.tune.search import Searcher
 
 from lotbench import machine
 from lotbench.config.sections import TrialConfig
 from lotbench.engine import checkpoint
 from lotbench.errors import InputError, PassFailed
+from lotbench.store.parts import Searched
 from lotbench.store.records import Trial
 from lotbench.store.store import Store
 from lotbench.study.plan import Plan
@@ -144,10 +147,18 @@ def _share() -> tuple[int, float]:
     return cpus, max(1 / 8, min(1.0, gpus * cpus / cores)) if gpus else 0
 
 
-def _job(planned: Plan, name: str, label: str, configs: list[TrialConfig], threads: int) -> Job:
+def _job(
+    planned: Plan,
+    name: str,
+    label: str,
+    configs: list[TrialConfig],
+    threads: int,
+    mark: Searched | None = None,
+) -> Job:
     values = [config.model_dump(mode="json") for config in configs]
     seconds = configs[0].train.max_minutes * 60
-    return Job(name, label, values, seconds, planned.folder, threads, Path.cwd())
+    own = None if mark is None else mark.model_dump(exclude_none=True)
+    return Job(name, label, values, seconds, planned.folder, threads, Path.cwd(), own)
 
 
 def _look(board: Any, end: Callable[[Job], object]) -> dict[str, str]:
@@ -163,9 +174,7 @@ def _look(board: Any, end: Callable[[Job], object]) -> dict[str, str]:
 def _train_teachers(planned: Plan, board: Any, cpus: int, gpus: float) -> None:
     """Teachers, logits and saliency that the trials need, each once, as Ray tasks."""
     document = next(iter(planned.todo.values())).place.document
-    shared: dict[str, list[TrialConfig]] = {}
-    for trial in planned.todo.values():
-        shared.setdefault(trial.config.teacher_key(), []).append(trial.config)
+    shared = planned.teaching()
     remote = ray.remote(num_cpus=cpus, num_gpus=gpus, max_retries=0)(_train_teacher)
     names = {key: f"{configs[0].task}, seed {configs[0].seed}" for key, configs in shared.items()}
     tasks = {
@@ -227,19 +236,17 @@ def _train_teacher(job: Job, board: Any) -> tuple[dict[str, int | float | None],
 
 def _train_trials(planned: Plan, board: Any, cpus: int, gpus: float) -> tuple[int, dict[str, str]]:
     """Train and score the trials side by side; the result is that of `run_trials`."""
-    jobs = {
-        name: _job(planned, name, trial.label, [trial.config], cpus)
-        for name, trial in planned.todo.items()
-    }
     announcer = Announcer(planned, board)
     tune.Tuner(
         tune.with_resources(
-            tune.with_parameters(_run_trial, jobs=jobs, board=board), {"cpu": cpus, "gpu": gpus}
+            tune.with_parameters(_run_trial, board=board), {"cpu": cpus, "gpu": gpus}
         ),
-        param_space={"trial": tune.grid_search(list(jobs))},
         # A fresh process for each trial: kernels keep memory for every shape they have met.
         tune_config=tune.TuneConfig(
-            reuse_actors=False, trial_dirname_creator=lambda trial: trial.trial_id
+            search_alg=NextTrial(planned, announcer, cpus),
+            num_samples=planned.most or planned.size,
+            reuse_actors=False,
+            trial_dirname_creator=lambda trial: trial.trial_id,
         ),
         run_config=tune.RunConfig(
             name="tune",
@@ -252,13 +259,43 @@ def _train_trials(planned: Plan, board: Any, cpus: int, gpus: float) -> tuple[in
     return announcer.succeeded, announcer.failed
 
 
-def _run_trial(chosen: dict[str, str], jobs: dict[str, Job], board: Any) -> None:
+def _run_trial(chosen: dict[str, Any], board: Any) -> None:
     """Runs the chosen trial in its worker."""
-    job = jobs[chosen["trial"]]
+    job = Job(**chosen["job"])
     with working(job, board) as trials:
         for trial in trials:
             run_trial(trial, job.folder, catch_input_errors=True)
     tune.report({"trial": job.id})
+
+
+class NextTrial(Searcher):
+    """Gives Tune the trials of a plan as they become known.
+
+    What has ended is in the store, so there is nothing for Tune to save or to tell.
+    """
+
+    def __init__(self, planned: Plan, announcer: Announcer, cpus: int) -> None:
+        super().__init__()
+        self.planned, self.announcer, self.cpus = planned, announcer, cpus
+        self.started: set[str] = set()
+
+    def suggest(self, trial_id: str) -> dict[str, Any] | str | None:
+        self.announcer.grow()
+        todo = self.planned.todo
+        name = next((name for name in todo if name not in self.started), None)
+        if name is None:
+            # One of those that run may make others known.
+            return None if self.started - self.announcer.ended else self.FINISHED
+        self.started.add(name)
+        trial = todo[name]
+        job = _job(self.planned, name, trial.label, [trial.config], self.cpus, trial.mark)
+        return {"trial": name, "job": asdict(job)}
+
+    def on_trial_complete(self, trial_id: str, result: Any = None, error: bool = False) -> None: ...
+
+    def save(self, checkpoint_path: str) -> None: ...
+
+    def restore(self, checkpoint_path: str) -> None: ...
 
 
 class Announcer(tune.Callback):
@@ -270,21 +307,29 @@ class Announcer(tune.Callback):
         How many trials succeeded.
     failed : dict of str
         Why the others failed, by trial id.
+    ended : set of str
+        Ids of the trials that will not run again: finished before, and ended now.
     """
 
     def __init__(self, planned: Plan, board: Any) -> None:
         self.planned, self.board, self.store = planned, board, Store(planned.folder)
         self.before = {trial.trial_id: trial for trial in self.store.trials()}
         self.started = time.perf_counter()
-        self.ended: dict[str, str] = {}
+        self.hung: dict[str, str] = {}
         self.succeeded = 0
         self.failed: dict[str, str] = {}
+        self.ended = set(self.store.done())
+
+    def grow(self) -> None:
+        """Adds the trials to the plan that have become known."""
+        rows = {trial.trial_id: trial for trial in self.store.trials()}
+        self.planned.grow(rows, self.ended)
 
     def on_step_end(self, iteration: int, trials: list, **info: Any) -> None:
-        self.ended |= _look(self.board, lambda job: ray.kill(job.worker))
+        self.hung |= _look(self.board, lambda job: ray.kill(job.worker))
 
     def on_trial_recover(self, iteration: int, trials: list, trial: Any, **info: Any) -> None:
-        if (name := trial.config["trial"]) not in self.ended:
+        if (name := trial.config["trial"]) not in self.hung:
             log.warning("%s: its worker died, tried again", self.planned.todo[name].label)
 
     def on_trial_complete(self, iteration: int, trials: list, trial: Any, **info: Any) -> None:
@@ -292,12 +337,13 @@ class Announcer(tune.Callback):
         self.board.end.remote(name)  # a worker that died could not
         planned, row = self.planned.todo[name], self.store.trial(name)
         if row is None or row == self.before.get(name):
-            late = self.ended.get(name)
+            late = self.hung.get(name)
             kind = "worker died" if late is None else TIME_LIMIT
             row = store_lost(planned, self.planned.folder, kind, late or _died(trial))
+        self.ended.add(name)
         if row.error is None:
             self.succeeded += 1
-            outcome = _scores(row) + ("" if row.model else " (its model was not kept)")
+            outcome = _scores(row)
         else:
             first = (row.error.message or "").partition("\n")[0]
             outcome = self.failed[name] = f"failed: {row.error.kind}: {first}"
@@ -320,8 +366,11 @@ def _died(trial: Any) -> str:
 
 
 def _scores(trial: Trial) -> str:
-    """The validation score and FLOPs speed-up at each budget."""
+    """The area of a trial of a search, else its validation scores by FLOPs speed-up."""
+    if trial.search is not None and trial.search.part == "search":
+        area = trial.search.area
+        return "no area" if area is None else f"area on selection {area:.1f}"
     metric = str(trial.metric)
     points = [each for each in trial.evaluations if each.split == "validation"]
     shown = [f"{each.metrics[metric]:.4f} at {each.flops_speedup:.2f}x" for each in points]
-    return f"{metric} {', '.join(shown)}"
+    return f"{metric} {', '.join(shown)}" + ("" if trial.model else " (its model was not kept)")

@@ -1,212 +1,88 @@
-"""The plan of a sweep: its trials, resolved and checked, and those that are not done."""
+"""The plan of a sweep: its trials, and those that are not done."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import logging
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
-import torch
-
-from lotbench import backends, registry
-from lotbench.config.document import Document, Place
+from lotbench import backends
+from lotbench.config.document import Document
 from lotbench.config.expand import expand
-from lotbench.config.sections import Section, SweepConfig, Targets, TrialConfig
+from lotbench.config.sections import SweepConfig, TrialConfig
 from lotbench.engine.loading import read_config
 from lotbench.errors import Faults, InputError
 from lotbench.measure import launch
-from lotbench.reducer import Params, TokenReducer
+from lotbench.store.records import Trial
 from lotbench.store.store import Store
 from lotbench.study.checks import check_comparable
-from lotbench.validation import validate
+from lotbench.study.planned import PlannedTrial, resolve
+from lotbench.study.search import Search
+from lotbench.study.suggest import OPTUNA_STARTS
+
+log = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True)
-class PlannedTrial:
-    """A trial whose method and parameters are valid.
+@dataclass
+class Plan:
+    """The trials of a sweep and which of them are still to do, by id.
+
+    The trials that confirm a search become known at its end, and those that Optuna suggests one
+    after the other; `grow` adds them.
 
     Attributes
     ----------
-    config : TrialConfig
-        With the full paths of plugin files, since workers run in folders of their own.
-    method : type
-    params : Params
-    budgets : tuple of float
-        Post-hoc budgets to evaluate; empty for the trained budget alone.
-    targets : tuple of float
-        FLOPs speed-ups whose budgets are searched after training; empty if budgets are given, and
-        for a method without a budget.
-    id : str
-        The name under which the result is stored.
-    place : Place
-        Where a file describes the method.
+    most : int or None
+        The most trials to do now.
+    searches : list of Search
+        Empty if the sweep lists settings.
     """
-
-    config: TrialConfig
-    method: type[TokenReducer]
-    params: Params
-    budgets: tuple[float, ...]
-    targets: tuple[float, ...]
-    id: str
-    place: Place
-
-    @property
-    def label(self) -> str:
-        """The trial in a few words: task, method, parameters, seed."""
-        params = [f"{name}={value}" for name, value in self.config.params.items()]
-        return " ".join([self.config.task, self.config.method, *params, f"seed={self.config.seed}"])
-
-    @property
-    def built(self) -> tuple[Any, ...]:
-        """Everything that the method's object is built from but the backbone's width."""
-        return self.method, self.params.model_dump_json(), self.config.layers
-
-    def check_fits(self, n_layers: int, width: int) -> None:
-        """Builds the method for the backbone, so that what does not fit is found before training.
-
-        Parameters
-        ----------
-        n_layers, width : int
-            Of the backbone as it is in the hub or folder.
-
-        Raises
-        ------
-        InputError
-            If the backbone has too few layers, or the method refuses its parameters.
-        """
-        layers = self.config.layers or n_layers
-        if layers > n_layers:
-            message = f"{layers}, but the backbone has only {n_layers} layers"
-            raise InputError(self.place.document.fault(("layers",), message))
-        try:
-            self.method(self.params, layers, width)
-        except InputError as error:
-            message = str(error).removeprefix(f"{self.config.method}: ")
-            raise InputError(self.place.fault((), message)) from error
-        except (Exception, SystemExit):
-            return  # a fault of the method's code: its trial fails and stores the traceback
-
-
-def resolve(config: TrialConfig, place: Place | None = None) -> PlannedTrial:
-    """The trial with its method's class, parameters, budgets or targets, and id.
-
-    Among the parameters may be a list of budgets under the plural of the budget's name
-    (``thresholds``), or ``targets``; both go before the targets of the sweep.
-
-    Parameters
-    ----------
-    config : TrialConfig
-    place : Place, optional
-        Where a file describes the method; messages name file and line with it.
-
-    Raises
-    ------
-    InputError
-        If a plugin, the method or a parameter is unknown or does not fit.
-    """
-    place = place or Place(Document(""), ("methods", config.method))
-    method = _method(config, place)
-    values = dict(config.params)
-    key = f"{method.budget_name}s"
-    budgets = values.pop(key, None) if method.budget_name else None
-    own = None
-    if "targets" in values:
-        own = validate(_Targets, {"targets": values.pop("targets")}, place.fault).targets
-    params = registry.make_params(method, values, place.fault)
-    if budgets is not None:
-        _check_budgets(method, params, budgets, key, place)
-    of_sweep = budgets is None and own is None and method.budget_name is not None
-    shared = config.targets if of_sweep else None
-    targets = shared if own is None else own
-    if targets and (budgets is not None or method.budget_range is None):
-        raise InputError(place.fault(("targets",) if own else (), _no_targets(method, key)))
-    if targets:
-        _check_range(method, params, place)
-    whole = isinstance(getattr(params, method.budget_name or "", None), int)
-    plugins = [str(Path(p).resolve()) if p.endswith(".py") else p for p in config.plugins]
-    # Without targets of no use, so that they change no trial id.
-    config = config.model_copy(update={"plugins": plugins, "targets": shared})
-    return PlannedTrial(
-        config,
-        method,
-        params,
-        tuple(budget if whole else float(budget) for budget in budgets or ()),
-        tuple(targets or ()),
-        config.trial_id(method.version),
-        place,
-    )
-
-
-def _method(config: TrialConfig, place: Place) -> type[TokenReducer]:
-    """The method's class.
-
-    Plugins are imported for it, but none changes what torch computes with: their code also runs in
-    the workers of other methods.
-    """
-    threads, dtype = torch.get_num_threads(), torch.get_default_dtype()
-    faults = Faults()
-    try:
-        for i, plugin in enumerate(config.plugins):
-            with faults.collected(), place.document.at(("plugins", i)):
-                registry.load_plugin(plugin)
-        faults.check()
-        try:
-            return registry.get(config.method)
-        except InputError as error:
-            raise InputError(place.fault(place.name, str(error))) from error
-    finally:
-        torch.set_num_threads(threads)
-        torch.set_default_dtype(dtype)
-
-
-class _Targets(Section):
-    targets: Targets
-
-
-def _no_targets(method: type[TokenReducer], key: str) -> str:
-    """Why a method cannot be given targets."""
-    if method.budget_name is None:
-        return f"{method.name} has no budget after training, so it cannot be moved to a target"
-    if method.budget_range is None:
-        return f"{method.name} does not say its budget_range, so list {key} instead of targets"
-    return f"give targets or {key}, not both"
-
-
-def _check_range(method: type[TokenReducer], params: Params, place: Place) -> None:
-    """Refuses a range of budgets that targets cannot be searched in."""
-    assert method.budget_range is not None, "a method without it gets no targets"
-    low, high = method.budget_range
-    if (low, high) == (0, 1):  # the ends themselves are not tried
-        return
-    name = f"{method.__name__}.budget_range"
-    if not 0 < low < high:
-        message = f"{name}: (0, 1), or two positive ends in order (given: {low:g}, {high:g})"
-        raise InputError(place.fault((), message))
-    for end in (low, high):
-        method.check_budget(
-            params, end, lambda _, why, end=end: place.fault((), f"{name}: {end:g}: {why}")
-        )
-
-
-def _check_budgets(
-    method: type[TokenReducer], params: Params, budgets: Any, key: str, place: Place
-) -> None:
-    numbers = isinstance(budgets, list) and all(type(x) in (int, float) for x in budgets)
-    if not numbers or not budgets or len(set(budgets)) < len(budgets):
-        message = f"a list of different numbers is needed (given: {budgets!r:.60})"
-        raise InputError(place.fault((key,), message))
-    for i, budget in enumerate(budgets):
-        method.check_budget(params, budget, lambda _, message, i=i: place.fault((key, i), message))
-
-
-@dataclass(frozen=True)
-class Plan:
-    """The trials of a sweep and which of them are still to do, by id."""
 
     sweep: SweepConfig
     folder: Path
+    most: int | None
     trials: dict[str, PlannedTrial]
-    todo: dict[str, PlannedTrial]
+    searches: list[Search] = field(default_factory=list)
+    todo: dict[str, PlannedTrial] = field(default_factory=dict)
+
+    @property
+    def size(self) -> int:
+        """The number of trials of the whole sweep; of a search without equal settings."""
+        if not self.searches:
+            return len(self.trials)
+        return sum(own.size for own in self.searches) + self.sweep.confirmed_trials * len(
+            self.searches
+        )
+
+    @property
+    def read(self) -> set[str]:
+        """Ids of the trials that reports read and that are timed: all but those of searches."""
+        marks = {name: trial.mark for name, trial in self.trials.items()}
+        return {name for name, mark in marks.items() if mark is None or mark.part != "search"}
+
+    def grow(self, rows: Mapping[str, Trial], ended: Collection[str]) -> None:
+        """Adds the trials that have become known; the arguments are those of `Search.known`."""
+        for search in self.searches:
+            for trial in search.known(rows, ended):
+                self.trials.setdefault(trial.id, trial)
+        # Trials that failed before come last: they may fail again, and others must get their turn.
+        left = [name for name in self.trials if name not in ended and name not in self.todo]
+        for name in sorted(left, key=lambda name: name in rows)[: self._room()]:
+            self.todo[name] = self.trials[name]
+
+    def _room(self) -> int | None:
+        return None if self.most is None else self.most - len(self.todo)
+
+    def teaching(self) -> dict[str, list[TrialConfig]]:
+        """The trials to do by their teacher, and stand-ins for confirmations that are not known."""
+        configs = [trial.config for trial in self.todo.values()]
+        for search in self.searches if self.todo else ():
+            configs += search.stand_ins()
+        found: dict[str, list[TrialConfig]] = {}
+        for config in configs:
+            found.setdefault(config.teacher_key(), []).append(config)
+        return found
 
 
 def plan(sweep: SweepConfig, document: Document, root: Path, max_trials: int | None = None) -> Plan:
@@ -234,30 +110,50 @@ def plan(sweep: SweepConfig, document: Document, root: Path, max_trials: int | N
         with document.at(("measure", "backends")):
             for setting in settings:
                 backends.chosen(sweep.measure.backends, setting.device)
-    folder = (root / sweep.name).resolve()
-    trials: dict[str, PlannedTrial] = {}
+    planned = Plan(sweep, (root / sweep.name).resolve(), max_trials, {})
     faults = Faults()  # of all trials, in one message
-    for config, place in expand(sweep, document):
+    for block in expand(sweep, document):
         with faults.collected():
-            trial = resolve(config, place)
-            trials[trial.id] = trial
+            trial = resolve(block.config, block.place)
+            if sweep.search is None:
+                planned.trials[trial.id] = trial
+            else:
+                search = Search(block, sweep)
+                search.check()
+                planned.searches.append(search)
     faults.check()
-    _check_timed_targets(sweep, document, trials)
-    store = Store(folder)
+    _check_algorithm(sweep, document)
+    store = Store(planned.folder)
     done = store.done()
-    for trial in {trial.config.task: trial for trial in trials.values()}.values():
-        check_comparable(folder, done.values(), trial.config)
-    # Trials that failed before come last: they may fail again, and max_trials must get past them.
-    failed = {trial.trial_id for trial in store.trials()} - done.keys()
-    left = [name for name in trials if name not in done]
-    todo = {name: trials[name] for name in sorted(left, key=lambda name: name in failed)}
-    if todo:
+    planned.grow({trial.trial_id: trial for trial in store.trials()}, done)
+    _check_timed_targets(sweep, document, planned.trials)
+    for trial in {trial.config.task: trial for trial in planned.trials.values()}.values():
+        check_comparable(planned.folder, done.values(), trial.config)
+    if planned.todo:
         with document.at(("backbone",)):
             backbone = read_config(sweep.backbone)
         # Once for all tasks and seeds, since building a method takes milliseconds.
-        for trial in {trial.built: trial for trial in todo.values()}.values():
+        for trial in {trial.built: trial for trial in planned.todo.values()}.values():
             trial.check_fits(backbone.num_hidden_layers, backbone.hidden_size)
-    return Plan(sweep, folder, trials, dict(list(todo.items())[:max_trials]))
+    return planned
+
+
+def _check_algorithm(sweep: SweepConfig, document: Document) -> None:
+    """Refuses Optuna where it is missing, and says where it is of no use."""
+    if sweep.search is None or sweep.search.algorithm != "optuna":
+        return
+    from importlib.util import find_spec
+
+    if find_spec("optuna") is None:
+        message = "Optuna is not installed; pip install 'lotbench[optuna]', or use quasirandom"
+        raise InputError(document.fault(("search", "algorithm"), message))
+    if sweep.search.trials < OPTUNA_STARTS:
+        log.warning(
+            "search.trials: with %d trials Optuna hardly differs from random points; %d are enough "
+            "to learn from",
+            sweep.search.trials,
+            OPTUNA_STARTS,
+        )
 
 
 def _check_timed_targets(

@@ -11,7 +11,8 @@ from lotbench.engine.loading import load_backbone, load_tokenizer, read_config
 from lotbench.measure.flops import dense_flops
 from lotbench.reducer import Stage
 from lotbench.store.store import Store
-from lotbench.study.plan import Plan, PlannedTrial
+from lotbench.study.plan import Plan
+from lotbench.study.planned import PlannedTrial
 from lotbench.study.progress import duration
 from lotbench.study.training import total_steps
 

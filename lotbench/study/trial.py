@@ -21,7 +21,7 @@ from lotbench.engine.loading import load_tokenizer, read_config
 from lotbench.errors import InputError
 from lotbench.reducer import TokenReducer
 from lotbench.store.files import as_json
-from lotbench.store.parts import Failure
+from lotbench.store.parts import Failure, Searched
 from lotbench.store.predictions import encode
 from lotbench.store.records import Trial
 from lotbench.store.store import Store
@@ -33,7 +33,8 @@ from lotbench.study.checks import (
     stored_config,
 )
 from lotbench.study.evaluate import SPLITS, score
-from lotbench.study.plan import PlannedTrial
+from lotbench.study.objective import objective
+from lotbench.study.planned import PlannedTrial
 from lotbench.study.progress import TimeUp, limited
 from lotbench.study.teacher import Artefacts
 from lotbench.study.training import NonFiniteLoss, device, train
@@ -101,7 +102,7 @@ def store_lost(trial: PlannedTrial, folder: Path, kind: str, why: str) -> Trial:
 def _row(trial: PlannedTrial, started: str, error: Failure | None = None, **found: Any) -> Trial:
     """The row of a trial; ``found`` has the fields that a trial finds out."""
     config = trial.config
-    return Trial.model_validate(
+    row = Trial.model_validate(
         {
             "trial_id": trial.id,
             "status": "failed" if error else "done",
@@ -120,6 +121,14 @@ def _row(trial: PlannedTrial, started: str, error: Failure | None = None, **foun
             **found,
         }
     )
+    return row if trial.mark is None else marked(row, trial.mark)
+
+
+def marked(row: Trial, mark: Searched | None) -> Trial:
+    """The row with its place in a search; a trial of the search itself has its area there."""
+    if mark is not None and mark.part == "search" and row.status == "done":
+        mark = mark.model_copy(update={"area": objective(row, mark.end)})
+    return row.model_copy(update={"search": mark})
 
 
 def _now() -> str:
@@ -207,7 +216,8 @@ def _train_and_score(trial: PlannedTrial, folder: Path) -> dict[str, Any]:
     pretrained = read_config(config.backbone)
     trial.check_fits(pretrained.num_hidden_layers, pretrained.hidden_size)
     artefacts = prepare(trial, folder)
-    task, model = artefacts.task, f"models/{trial.id}"
+    task = artefacts.task
+    model: str | None = f"models/{trial.id}"
     from_teacher = config.train.init == "teacher"
     encoder = checkpoint.build(
         str(artefacts.teacher) if from_teacher else config.backbone,
@@ -220,13 +230,16 @@ def _train_and_score(trial: PlannedTrial, folder: Path) -> dict[str, Any]:
     attach = artefacts.attacher(needed(config, encoder.reducer))
     training = train(encoder, task.train, config.train, config.seed, attach)
     evaluations, unreached = score(encoder, task, trial.budgets, trial.targets)
-    try:
-        checkpoint.save(
-            folder / model, encoder, artefacts.tokenizer, config.plugins, config.data.max_length
-        )
-    except (OSError, SafetensorError) as error:  # a full disk, most of the time
-        _remove_model(folder, trial.id, error)
-        model = None
+    if trial.mark is not None and trial.mark.part == "search":
+        model = None  # only what is confirmed is timed, and a search has many models
+    else:
+        try:
+            checkpoint.save(
+                folder / model, encoder, artefacts.tokenizer, config.plugins, config.data.max_length
+            )
+        except (OSError, SafetensorError) as error:  # a full disk, most of the time
+            _remove_model(folder, trial.id, error)
+            model = None
     classes = None if task.regression else task.n_labels
     labels = {name: encode(getattr(task, name).labels, classes) for name in SPLITS}
     data = {"fingerprint": task.fingerprint, "train": len(task.train), "labels": labels}

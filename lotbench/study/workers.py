@@ -6,7 +6,7 @@ import os
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,8 @@ import ray
 import torch
 
 from lotbench.config.sections import TrialConfig
-from lotbench.study.plan import PlannedTrial, resolve
+from lotbench.store.parts import Searched
+from lotbench.study.planned import PlannedTrial, resolve
 from lotbench.study.progress import listening, over_limit
 
 GRACE_SECONDS = 60.0
@@ -42,6 +43,8 @@ class Job:
     threads: int
     start: Path
     """The folder in which the sweep was started."""
+    mark: dict[str, Any] | None = None
+    """The place of a trial in a search, as JSON."""
     status: str = "started"
     begun: float = 0.0
     posted: float = 0.0
@@ -112,7 +115,8 @@ def working(job: Job, board: Any) -> Iterator[list[PlannedTrial]]:
         yield []
         return
     try:
-        trials = [resolve(TrialConfig(**config)) for config in job.configs]
+        mark = None if job.mark is None else Searched(**job.mark)
+        trials = [replace(resolve(TrialConfig(**config)), mark=mark) for config in job.configs]
         torch.set_num_threads(job.threads)
         with posting(lambda status: board.post.remote(job.id, status)):
             yield trials

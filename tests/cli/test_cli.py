@@ -162,12 +162,12 @@ def test_a_trial_needs_the_logits_of_its_teacher_only_for_distillation(sweep_fil
     method = TokenReducer(Params(), 2, 8)
     for weight, names in ((1, {"teacher_logits"}), (0, set())):
         document = load_sweep(sweep_file(), [f"train.distillation={weight}"])
-        assert needed(expand(*document)[0][0], method) == names
+        assert needed(expand(*document)[0].config, method) == names
 
 
 def test_sweep_refuses_a_store_of_another_dense_model(sweep_file, tmp_path) -> None:
     path = sweep_file()
-    config = expand(*load_sweep(path))[0][0].model_dump(mode="json")
+    config = expand(*load_sweep(path))[0].config.model_dump(mode="json")
     row = trial("a", "dense", [], task="reviews", config=config)
     write(tmp_path / "small", row)
     assert plan(*load_sweep(path, ["seeds=[1]"]), tmp_path).todo

@@ -55,7 +55,7 @@ def load_trial(path: Path, overrides: Sequence[str] = ()) -> TrialConfig:
 
 
 def trials_of(path: Path, overrides: Sequence[str] = ()) -> list[TrialConfig]:
-    return [trial for trial, _ in expand(*load.load_sweep(path, overrides))]
+    return [block.config for block in expand(*load.load_sweep(path, overrides))]
 
 
 GRIDS = ", ".join(f"p{i}: {{grid: {[*range(10)]}}}" for i in range(30))

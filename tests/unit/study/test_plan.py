@@ -13,7 +13,8 @@ from lotbench.config.load import load_sweep, load_trial
 from lotbench.config.sections import TrialConfig
 from lotbench.errors import InputError
 from lotbench.lot import LeapOfThought
-from lotbench.study.plan import plan, resolve
+from lotbench.study.plan import plan
+from lotbench.study.planned import resolve
 
 SWEEP = """\
 name: small

