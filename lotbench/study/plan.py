@@ -77,8 +77,8 @@ class Plan:
     def teaching(self) -> dict[str, list[TrialConfig]]:
         """The trials to do by their teacher, and stand-ins for confirmations that are not known."""
         configs = [trial.config for trial in self.todo.values()]
-        for search in self.searches if self.todo else ():
-            configs += search.stand_ins()
+        if self.todo and self._room() != 0:
+            configs += [config for search in self.searches for config in search.stand_ins()]
         found: dict[str, list[TrialConfig]] = {}
         for config in configs:
             found.setdefault(config.teacher_key(), []).append(config)

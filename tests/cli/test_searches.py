@@ -1,0 +1,68 @@
+"""A search with Ray: the same rows with one worker and with two, interrupted or not."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+from test_cli import LOTBENCH, call
+
+from lotbench.store.records import Trial
+from lotbench.store.store import Store
+
+pytestmark = pytest.mark.slow
+
+SEARCH: dict[str, Any] = {
+    "search": {"trials": 3},
+    "confirm": {"seeds": [0]},
+    "targets": [1.5],
+    "measure": None,
+    "methods": {"dense": {}, "lot": {"top_p": {"uniform": [0.2, 0.8]}, "decision_every": 2}},
+}
+
+
+def content(trial: Trial) -> dict[str, Any]:
+    """What a row says but for times and the machine's state."""
+    row = trial.content()
+    for key in ("created", "seconds", "machine", "git_commit", "model"):
+        row.pop(key, None)
+    for part in (row["training"], row["teacher"]["training"]):
+        part.pop("seconds")
+    return row
+
+
+def on_one_core(*arguments: str | Path, cwd: Path) -> subprocess.CompletedProcess:
+    """A command with a single core, so that a sweep has one worker."""
+    core = {min(os.sched_getaffinity(0))}
+    command = [*LOTBENCH, *map(str, arguments)]
+    limit = lambda: os.sched_setaffinity(0, core)  # noqa: E731
+    return subprocess.run(
+        command, capture_output=True, text=True, cwd=cwd, timeout=240, preexec_fn=limit
+    )
+
+
+def test_rows_do_not_depend_on_workers_or_interruptions(sweep_file, tmp_path) -> None:
+    whole = call("sweep", sweep_file(name="whole", **SEARCH), cwd=tmp_path)
+    assert whole.returncode == 0, whole.stderr
+    # 1 of dense, 3 of lot, and the choice of each.
+    assert "6 trials ran" in whole.stdout
+    parts = sweep_file(name="parts", **SEARCH)
+    for most, ran, done in ((3, 3, 0), (9, 3, 3)):
+        own = on_one_core("sweep", parts, "--max-trials", str(most), cwd=tmp_path)
+        assert own.returncode == 0, own.stderr
+        assert f"{ran} trials ran, {done} were done before" in own.stdout
+    stores = [Store(tmp_path / "results" / name) for name in ("whole", "parts")]
+    first, second = ([content(trial) for trial in store.trials()] for store in stores)
+    assert first == second
+    marks = {trial.trial_id: trial.search for trial in stores[0].trials()}
+    areas = {name: own.area for name, own in marks.items() if own and own.part == "search"}
+    assert len(areas) == 4 and None not in areas.values()
+    for trial in stores[0].trials():
+        if trial.search and trial.search.part == "confirmation":
+            best = max(area for name, area in areas.items() if f"-{trial.method}-" in name)
+            assert trial.seed == 0 and areas[str(trial.search.chosen)] == best
+    # Models of the search are not kept: nobody reads them.
+    assert len(list(stores[0].folder.glob("models/*"))) == 2
