@@ -50,6 +50,8 @@ RAY_SETTINGS = {
     "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
     # Tune would take the first Ctrl-C as the end of its trials, and the timing pass would follow.
     "TUNE_DISABLE_SIGINT_HANDLER": "1",
+    # With one trial pending at a time, a large cluster would fill slowly.
+    "TUNE_MAX_PENDING_TRIALS_PG": "16",
     # Ray would otherwise hide the GPUs from a worker that asks for none, and warn about it.
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
 }
