@@ -321,11 +321,13 @@ class Announcer(tune.Callback):
         self.succeeded = 0
         self.failed: dict[str, str] = {}
         self.ended = set(self.store.done())
+        self.grown = len(self.ended)
 
     def grow(self) -> None:
-        """Adds the trials to the plan that have become known."""
-        rows = {trial.trial_id: trial for trial in self.store.trials()}
-        self.planned.grow(rows, self.ended)
+        """Adds the trials to the plan that have become known since the last call."""
+        if len(self.ended) > self.grown:
+            self.grown = len(self.ended)
+            self.planned.grow({row.trial_id: row for row in self.store.trials()}, self.ended)
 
     def on_step_end(self, iteration: int, trials: list, **info: Any) -> None:
         self.hung |= _look(self.board, lambda job: ray.kill(job.worker))
