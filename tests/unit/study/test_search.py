@@ -201,7 +201,8 @@ def test_a_choice_that_a_longer_search_replaces_is_superseded(tmp_path):
     assert parts.count("superseded") == 2  # both seeds of lot; the others have no better setting
     back = Sweep(tmp_path)
     mark_rows(back.store, back.planned)
-    again = {row.trial_id for row in back.store.trials() if row.search and row.search.part == "superseded"}
+    marks = {row.trial_id: row.search for row in back.store.trials()}
+    again = {name for name, mark in marks.items() if mark and mark.part == "superseded"}
     assert len(again) == 2 and not again & back.planned.trials.keys()
 
 
