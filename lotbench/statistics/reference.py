@@ -69,9 +69,8 @@ def _teacher(rows: Sequence[Row]) -> Drawn:
         score = row.run.teacher_score(row.split)
         if score is not None:
             scores[key].append(score)
-            predictions = (row.run.trial.teacher and row.run.trial.teacher.predictions) or {}
-            if row.split in predictions:
-                answered[key] = row.of_teacher(predictions[row.split], score)
+            if own := row.of_teacher():
+                answered[key] = own
     draws = draws_of(list(answered.values()))
     seeds = tuple(sorted({seed for split, seed in scores if split == "validation"}))
     sides: dict[Splits, Side] = {}

@@ -64,9 +64,14 @@ class Row:
         target = self.evaluation.target
         return f"target={target:g}" if target is not None else str(self.evaluation.budget or "")
 
-    def of_teacher(self, predictions: str | list, score: float) -> Row:
-        """A row of the teacher instead, on the same texts."""
-        changes = {"predictions": predictions, "metrics": {str(self.run.trial.metric): score}}
+    def of_teacher(self) -> Row | None:
+        """A row of the teacher instead, on the same texts; None without its predictions."""
+        score = self.run.teacher_score(self.split)
+        predictions = (self.run.trial.teacher and self.run.trial.teacher.predictions) or {}
+        if score is None or self.split not in predictions:
+            return None
+        metrics = {str(self.run.trial.metric): score}
+        changes = {"predictions": predictions[self.split], "metrics": metrics}
         return Row(self.run, self.evaluation.model_copy(update=changes))
 
     @property

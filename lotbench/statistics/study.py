@@ -12,13 +12,12 @@ from lotbench.statistics.evidence import Evidence
 from lotbench.statistics.reference import Reference
 from lotbench.statistics.runs import Row, Run, newest_rows, runs_of
 from lotbench.statistics.scored import Scored, scored_models
+from lotbench.statistics.search import Search, searches
 from lotbench.statistics.timed import Clocks, Measured, Where
 from lotbench.store.records import Map, TimingPass, Trial, Unreached
 from lotbench.store.store import Store
 
 log = logging.getLogger(__name__)
-
-CONFIRMED = "confirmation"
 
 
 class Study:
@@ -92,8 +91,7 @@ class Study:
         Of a search these are the trials that confirm its choices: the winner of a search looks
         better than it is.
         """
-        read = [own for own in self.trials if own.search is None or own.search.part == CONFIRMED]
-        return runs_of(read)
+        return runs_of([own for own in self.trials if own.reported])
 
     @cached_property
     def searched_runs(self) -> list[Run]:
@@ -101,12 +99,32 @@ class Study:
         return runs_of([own for own in self.trials if own.search and own.search.part == "search"])
 
     @cached_property
+    def searches(self) -> dict[str, list[Search]]:
+        """The searches by task and name, without those of dense."""
+        confirmed = [own for own in self.trials if own.search and own.reported]
+        found = {}
+        for task in dict.fromkeys(run.task for run in self.searched_runs):
+            runs = [run for run in self.searched_runs if run.task == task]
+            found[task] = searches(runs, [own for own in confirmed if own.task == task])
+        return found
+
+    @cached_property
     def tasks(self) -> list[str]:
-        return list(dict.fromkeys(run.task for run in self.runs))
+        """The tasks, in the order of their trials; also those whose searches have no choice yet."""
+        return list(dict.fromkeys(run.task for run in [*self.runs, *self.searched_runs]))
 
     def runs_on(self, task: str) -> list[Run]:
-        """The trials on a task."""
+        """The trials on a task that reports read."""
         return [run for run in self.runs if run.task == task]
+
+    def methods(self, task: str) -> set[str]:
+        """The written names of all methods of a task, failed and searched ones too."""
+        return {run.method for run in [*self.runs, *self.searched_runs] if run.task == task}
+
+    @property
+    def failed(self) -> list[Run]:
+        """The failed trials, those of searches last."""
+        return [run for run in [*self.runs, *self.searched_runs] if run.failed]
 
     @cached_property
     def clocks(self) -> Clocks:

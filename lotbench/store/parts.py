@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from typing import Literal
 
+from pydantic import field_validator
+
+from lotbench.config.spaces import KINDS, is_space, space_of
 from lotbench.store.record import Count, FileName, Json, Number, Ratio, Record, Score, Seconds
 
 
@@ -134,3 +137,12 @@ class Searched(Record):
     doublings of speed; see `lotbench.area`.  Null for a failed trial and in a confirmation."""
     chosen: str | None = None
     """In a confirmation, the id of the search trial whose setting it confirms."""
+
+    @field_validator("space")
+    @classmethod
+    def _is_of_spaces(cls, space: dict[str, Json]) -> dict[str, Json]:
+        for name, own in space.items():
+            if not is_space(own):
+                raise ValueError(f"{name}: write one of {', '.join(KINDS)}")
+            space_of(own)
+        return space

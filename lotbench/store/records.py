@@ -132,6 +132,15 @@ class Trial(Stored):
     model: Annotated[str, Field(pattern=r"^models/[A-Za-z0-9][^/\x00]*$")] | None = None
     """Folder of the trained model, relative to the store."""
 
+    @property
+    def reported(self) -> bool:
+        """False for the trials of a search, and for those that confirmed an earlier choice.
+
+        Reports, advice and timing are of the others: the winner of a search looks better than it
+        is.
+        """
+        return self.search is None or self.search.part == "confirmation"
+
     @model_validator(mode="after")
     def _can_be_read(self) -> Self:
         scored = self.metric is not None and "evaluations" in self.model_fields_set

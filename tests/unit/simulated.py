@@ -85,7 +85,12 @@ class Rows:
             trial = Trial.model_validate(row | {"unreached": unreached[name], "config": config})
             runs.append(Run(trial, row["method"], setting))
         study = Study.__new__(Study)
-        study.__dict__.update(runs=runs, passes=[], shown_passes=[])
+        trials = [run.trial for run in runs]
+        read = [run for run in runs if run.trial.reported]
+        searched = [run for run in runs if run.trial.search and run.trial.search.part == "search"]
+        study.__dict__.update(
+            trials=trials, runs=read, searched_runs=searched, passes=[], shown_passes=[]
+        )
         return study
 
     def evidence(self, missed: Sequence[Missed] = ()) -> Evidence:
@@ -109,6 +114,31 @@ class Rows:
             "data": {"labels": {}},
             "evaluations": [],
         }
+
+
+def mark(index: int, space: dict[str, Any] | None = None, **more: Any) -> dict[str, Any]:
+    """The mark of a trial of a search."""
+    return {
+        "part": "search",
+        "search": "s",
+        "algorithm": "quasirandom",
+        "index": index,
+        "space": {"k": {"uniform": [0, 100]}} if space is None else space,
+        "end": 4.0,
+    } | more
+
+
+def add_search(
+    rows: Rows, method: str, areas: Sequence[float], texts: int = 200, **more: Any
+) -> None:
+    """A search of trials with these areas: one model of 2x each, so it is the height of its model.
+
+    Rows must have a teacher of 0.9 on selection.
+    """
+    for index, height in enumerate(areas):
+        right = hits(round(texts * (0.9 + (height - 10) / 100)), texts)
+        own = mark(index, search=method) | more
+        rows.add(method, right, right, 2.0, (2.0, 2.0), setting=f"{index}", seed=10, search=own)
 
 
 def hits(right: int, texts: int = 200) -> np.ndarray:
