@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from lotbench.statistics.bootstrap import estimate
 from lotbench.statistics.drawn import draws_of
-from lotbench.statistics.runs import Row, Run
+from lotbench.statistics.runs import Row, Run, runs_of
 from lotbench.statistics.study import Study
 from lotbench.store.records import TimingPass
 from lotbench.store.timing_parts import Contender, Interval, Speedup
@@ -24,6 +24,7 @@ RESULTS = (
     *("metric", "score", "score_low", "score_high", "teacher_score"),
     *("flops", "dense_flops", "flops_speedup", "keep_ratio"),
     *("train_seconds", "steps", "precision", "threads", "cpu"),
+    *("search_part", "search", "search_index", "search_area", "dimensions"),
 )
 TIMINGS = (
     *("store", "pass_id", "task", "trial_id", "model", "budget_name", "budget"),
@@ -32,7 +33,10 @@ TIMINGS = (
     *("seconds", "p50", "p90", "p95", "p99", "score_selection", "score_validation"),
     *("flops_speedup", "peak_bytes", "cpu"),
 )
-NUMBERS = ("target", "budget", "score", "teacher_score", "flops", "flops_speedup", "keep_ratio")
+NUMBERS = (
+    *("target", "budget", "score", "teacher_score", "flops", "flops_speedup", "keep_ratio"),
+    *("search_index", "search_area", "dimensions"),
+)
 
 Cells = dict[str, Any]
 
@@ -48,6 +52,12 @@ def results(folder: str | Path) -> pd.DataFrame:
     ``keep_ratio`` is the mean over the layers, ``keep_ratio.<layer>`` that of a layer.
     ``metric.<name>`` are all metrics, ``param.<name>`` all parameters of the method.
 
+    ``search_part`` is ``search`` for trials that a setting is chosen from, ``confirmation`` for
+    those that reports read, ``superseded`` for those that confirmed an earlier choice, and missing
+    without a search.  Trials of one search have the same ``search``; ``search_index`` 0 is the
+    default setting, ``search_area`` the area by which settings are chosen, and ``dimensions`` the
+    number of searched parameters.
+
     Raises
     ------
     InputError
@@ -56,7 +66,7 @@ def results(folder: str | Path) -> pd.DataFrame:
     study = Study(folder)
     pairs = [
         (run, [Row(run, own) for own in run.trial.evaluations] if not run.failed else [])
-        for run in study.runs
+        for run in runs_of(study.trials)
     ]
     draws = draws_of([row for _, rows in pairs for row in rows])
     records = []
@@ -121,6 +131,9 @@ def _of_trial(run: Run) -> Cells:
     if trial.training:
         found["train_seconds"] = trial.training.seconds
         found |= _fields(trial.training, "steps", "precision", "threads")
+    if mark := trial.search:
+        found |= {"search_part": mark.part, "search": mark.search, "search_index": mark.index}
+        found |= {"search_area": mark.area, "dimensions": len(mark.space)}
     return found | _flat("param", trial.params)
 
 

@@ -47,7 +47,7 @@ def select(
     InputError
         If the store holds no finished trial with a model.
     """
-    trials = [trial for trial in store.done().values() if ids is None or trial.trial_id in ids]
+    trials = [trial for trial in _reported(store) if ids is None or trial.trial_id in ids]
     if not any(map(store.model, trials)):
         raise InputError(
             f"{store.folder}: no stored models to time; to train some, run the sweep with "
@@ -88,7 +88,7 @@ def check_targets(store: Store, config: MeasureConfig) -> None:
     InputError
         Names the target and those that the trials have.
     """
-    every = [each.target for trial in store.done().values() for each in trial.evaluations]
+    every = [each.target for trial in _reported(store) for each in trial.evaluations]
     known = sorted({target for target in every if target is not None})
     for target in config.targets or ():
         if target not in known:
@@ -97,6 +97,11 @@ def check_targets(store: Store, config: MeasureConfig) -> None:
                 f"measure.targets: {target:g} is not a target of the trials of {store.folder} "
                 f"(known: {names})"
             )
+
+
+def _reported(store: Store) -> list[Trial]:
+    """The finished trials but those of searches, of which no speed is reported."""
+    return [trial for trial in store.done().values() if trial.reported]
 
 
 def _with_one_dense_model(trials: list[Trial]) -> list[list[Trial]]:

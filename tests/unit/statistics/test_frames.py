@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from simulated import mark
 from stores import evaluation, failed, in_backend, over_backends, trial, write
 
 import lotbench
@@ -85,3 +86,22 @@ def test_timings_join_results_on_trial_and_budget(tmp_path):
     assert (best["score"], best["speedup"], best["speedup_low"]) == (0.9, 0.4, pytest.approx(0.2))
     assert (best["backend"], best["batch_size"], best["seconds"]) == ("torch-fp32", 32, 0.5)
     assert (best["score_validation"], best["share.attention"]) == (0.9, 0.26)
+
+
+def test_trials_of_a_search_are_told_apart_from_those_that_confirm_it(tmp_path):
+    for name, seed, more in (
+        ("a", 10, {"area": 7.5}),
+        ("b", 0, {"part": "confirmation", "chosen": "a"}),
+        ("c", 1, {"part": "superseded", "chosen": "a"}),
+    ):
+        write(tmp_path, trial(name, "ltp", [evaluation(0.9, 2.0)], seed, search=mark(3) | more))
+    write(tmp_path, trial("d", "dense", [evaluation(0.9, 1.0)]))
+    table = lotbench.results(tmp_path)
+    assert list(table["search_part"].fillna("none")) == [
+        *("search", "confirmation", "superseded", "none")
+    ]
+    assert list(table["search"][:3]) == ["s"] * 3
+    assert list(table["search_index"][:3]) == [3] * 3
+    assert list(table["dimensions"][:3]) == [1] * 3
+    assert table["search_area"][0] == 7.5 and table["search_area"][1:].isna().all()
+    assert table["setting"][0] == table["setting"][1]

@@ -6,6 +6,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from simulated import mark
 from stores import contender, evaluation, timing, trial, write
 from typer.testing import CliRunner
 
@@ -187,6 +188,18 @@ def test_models_are_timed_against_dense_of_their_own_backbone_alone(timed_store,
     passes.clear()
     time_models(Store(timed_store), MeasureConfig(batch_sizes=[8]))
     assert passes == []
+
+
+def test_of_a_search_the_confirmed_choices_alone_are_timed(timed_store, passes):
+    row = Store(timed_store).trial("a").content()
+    for name, seed, part in (("s", 10, "search"), ("c", 0, "confirmation"), ("o", 1, "superseded")):
+        own = row | {"trial_id": name, "seed": seed, "search": mark(0, part=part)}
+        own["evaluations"] = [evaluation(0.9, 2.0, target=8.0 if part == "search" else 2.0)]
+        write(timed_store, own)
+    time_models(Store(timed_store), MeasureConfig(batch_sizes=[8]))
+    assert {each.trial_id for spec in passes for each in spec.entries} == {"a", "c"}
+    with pytest.raises(InputError, match="8 is not a target"):
+        select.check_targets(Store(timed_store), MeasureConfig(targets=[8]))
 
 
 def test_only_the_targets_asked_for_are_timed(timed_store, passes):
