@@ -1,4 +1,4 @@
-"""What a task shows, in at most five plain sentences.
+"""What a task shows, in a few plain sentences.
 
 A method is called ahead only if no other ties with it, if it keeps to the limit on validation, too,
 and if its interval leaves out "no saving".
@@ -13,9 +13,11 @@ from lotbench.report import text
 from lotbench.report.looks import order
 from lotbench.report.tables.clock import TIMED_DROP
 from lotbench.report.tables.overview import reference, texts
+from lotbench.report.tables.search import in_order, verdict
 from lotbench.report.text import TIMES
 from lotbench.statistics.evidence import Choice, Evidence, Margin, ranked, ties
 from lotbench.statistics.scored import Scored, wheres
+from lotbench.statistics.search import orders
 from lotbench.statistics.study import Study
 from lotbench.statistics.timed import Where, fastest
 
@@ -26,7 +28,12 @@ MOST_SETTINGS = 3
 
 
 def findings(task: str, study: Study) -> list[str]:
-    """The sentences on a task: what is compared, the winners, the whole curve and real time."""
+    """The sentences on a task: what is compared, the winners, whole curve, real time, search."""
+    ranked = orders(in_order(task, study))
+    return _of_reported(task, study) + [sentence for sentence in [verdict(ranked)] if sentence]
+
+
+def _of_reported(task: str, study: Study) -> list[str]:
     models = study.validated(task)
     if not models:
         return ["No trial is done and scored on validation."]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections import defaultdict
+from collections.abc import Sequence
 from pathlib import Path
 
 from lotbench.report import text
@@ -11,6 +12,7 @@ from lotbench.report.figures.draw import ALL_TASKS, FIGURES
 from lotbench.report.tables.all_tasks import all_tasks, drops_of
 from lotbench.report.tables.of_task import tables
 from lotbench.report.tables.render import markdown, plain
+from lotbench.statistics.runs import Run
 from lotbench.statistics.scored import wheres
 from lotbench.statistics.study import Study
 from lotbench.statistics.timed import Where
@@ -44,7 +46,7 @@ def page(study: Study, figures: list[Path]) -> str:
         parts += ["## All tasks", markdown(all_tasks(compared))]
         parts += [_image(shown.pop(name)) for name in [ALL_TASKS] if name in shown]
     for task in study.tasks:
-        if not study.validated(task):
+        if not study.validated(task) and task not in study.searches:
             continue
         first, last = tables(task, study)
         names = [f"{task}-{name}" for name in FIGURES if f"{task}-{name}" in shown]
@@ -59,10 +61,12 @@ def page(study: Study, figures: list[Path]) -> str:
 
 def summary(study: Study) -> str:
     """A summary of a store: trials, backbone and machines."""
-    runs = study.runs
-    failed = sum(run.failed for run in runs)
-    tasks = sorted(map(text.task_name, study.tasks))
-    seeds = [str(seed) for seed in sorted({run.seed for run in runs})]
+    searched, confirmed = study.searched_runs, study.runs
+    runs = [*searched, *confirmed]
+    tasks = text.listed(sorted(map(text.task_name, study.tasks)))
+    trials = _counted(confirmed, f" on {tasks}")
+    if searched:
+        trials = f"{_counted(searched, f' searched on {tasks}')} {_confirmed(confirmed)}"
     backbones = sorted({run.trial.backbone for run in runs})
     timed = wheres(own for task in study.tasks for own in study.validated(task))
     devices: dict[Where, set[str]] = defaultdict(set)
@@ -70,12 +74,27 @@ def summary(study: Study) -> str:
         for where, names in study.device_names(task).items():
             devices[where] |= names
     return (
-        f"{text.count(len(runs), 'trial')} on {text.listed(tasks)}, "
-        f"seed{'' if len(seeds) == 1 else 's'} {text.listed(seeds)}; {failed or 'none'} failed. "
-        f"The backbone is {text.backbones(runs)}, {', '.join(f'`{own}`' for own in backbones)}. "
-        f"Trained on {text.trained_on(runs)}."
+        f"{trials} The backbone is {text.backbones(runs)}, "
+        f"{', '.join(f'`{own}`' for own in backbones)}. Trained on {text.trained_on(runs)}."
         + (f" Timed on {text.timed_on(timed, devices)}." if timed else "")
     )
+
+
+def _counted(runs: Sequence[Run], what: str) -> str:
+    seeds = [str(seed) for seed in sorted({run.seed for run in runs})]
+    failed = sum(run.failed for run in runs)
+    return (
+        f"{text.count(len(runs), 'trial')}{what}, seed{'' if len(seeds) == 1 else 's'} "
+        f"{text.listed(seeds)}; {failed or 'none'} failed."
+    )
+
+
+def _confirmed(runs: Sequence[Run]) -> str:
+    """How many trials a store with a search has apart from it."""
+    if not runs:
+        return "None is confirmed yet."
+    every = all(run.trial.search for run in runs)
+    return _counted(runs, " confirmed" if every else " confirmed or without a search")
 
 
 def _image(path: Path) -> str:

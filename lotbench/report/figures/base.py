@@ -128,7 +128,7 @@ def draw_intervals(axes: Axes, own: Sequence[Shown], colour: str, shift: float =
 
 def looks_of(study: Study, task: str) -> dict[str, tuple[str, str]]:
     """Colour and marker of every method of a task, failed ones too."""
-    return looks(run.method for run in study.runs_on(task))
+    return looks(study.methods(task))
 
 
 def legend(

@@ -19,6 +19,7 @@ from lotbench.report.figures import (
     front,
     hero,
     keep_ratio,
+    search,
     settings,
     speed,
     style,
@@ -43,6 +44,7 @@ FIGURES: dict[str, Callable[[Study, str], Figure | None]] = {
     "keep-ratio": keep_ratio.figure,
     "settings": settings.figure,
     "gain-vs-training": cost.figure,
+    "search": search.figure,
 }
 ALL_TASKS = "all-tasks"
 HERO = "hero"
@@ -57,9 +59,11 @@ def draw(study: Study) -> list[Path]:
         log.warning(sentence)
     folder, files = subfolder(study.folder, "figures"), []
     with style.drawing():
-        for task in study.references:
+        for task in study.tasks:
             for name, figure in FIGURES.items():
-                if drawn := figure(study, task):
+                # A search needs no reference.
+                comparable = task in study.references or figure is search.figure
+                if comparable and (drawn := figure(study, task)):
                     files += style.save(drawn, folder / f"{task}-{name}")
         if compared := drops_of(study):
             files += style.save(all_tasks.figure(compared, study.runs), folder / ALL_TASKS)
@@ -81,11 +85,12 @@ def missing(study: Study) -> list[str]:
     sentences = []
     for task in study.tasks:
         models = study.validated(task)
+        none = "no figures but of the search" if study.searches.get(task) else "no figures"
         if not models:
-            sentences.append(f"{task}: no figures, no trial is done and scored on validation")
+            sentences.append(f"{task}: {none}, no trial is done and scored on validation")
             continue
         if task not in study.references:
-            sentences.append(f"{task}: no figures, neither dense nor the teacher has a score")
+            sentences.append(f"{task}: {none}, neither dense nor the teacher has a score")
             continue
         if not any(own.timed for own in models):
             names = f"{task}-accuracy-vs-real, {task}-real-vs-flops and {task}-time-shares"

@@ -8,7 +8,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from lotbench.report import text
-from lotbench.report.figures import break_even, front, keep_ratio, settings, speed, time_shares
+from lotbench.report.figures import (
+    break_even,
+    front,
+    keep_ratio,
+    search,
+    settings,
+    speed,
+    time_shares,
+)
 from lotbench.report.figures.chart import Chart
 from lotbench.report.figures.heat import HeatGrid
 from lotbench.report.findings import findings
@@ -38,6 +46,7 @@ class Chapter:
     keep_ratios: HeatGrid | None
     settings: list[HeatGrid]
     time_bars: list[time_shares.Bars]
+    search: Chart | None
 
     @property
     def changes(self) -> Tables:
@@ -85,7 +94,7 @@ def store_pages(studies: Sequence[Study]) -> list[StorePage]:
 def _chapter(study: Study, task: str, place: str) -> Chapter:
     models = study.validated(task)
     methods = order(own.method for own in models)
-    marks = page_marks(methods, (run.method for run in study.runs_on(task)))
+    marks = page_marks(methods, study.methods(task))
     scored = any(math.isfinite(own.gain.value) for own in models)
     opening, closing = tables(task, study)
     return Chapter(
@@ -102,6 +111,7 @@ def _chapter(study: Study, task: str, place: str) -> Chapter:
         keep_ratios=keep_ratio.page_grid(study, task),
         settings=settings.page_grids(study, task),
         time_bars=time_shares.data(models),
+        search=search.page_chart(study, task),
     )
 
 

@@ -34,8 +34,7 @@ def console(study: Study) -> Group:
     parts: list[Any] = [part for table in shown for part in (terminal(table), Text())]
     if not parts:
         parts.append(Text("No trial is done and scored on validation."))
-    failed = [run for run in study.runs if run.failed]
-    if failed:
-        parts.append(Text(f"Failed trials: {len(failed)}", style="bold red"))
-    parts += [Text(f"  {run.trial.trial_id}  {error_text(run)}") for run in failed]
+    if study.failed:
+        parts.append(Text(f"Failed trials: {len(study.failed)}", style="bold red"))
+    parts += [Text(f"  {run.trial.trial_id}  {error_text(run)}") for run in study.failed]
     return Group(*parts)

@@ -7,6 +7,7 @@ from lotbench.report.tables.clock import chosen_clock, clock
 from lotbench.report.tables.differences import differences
 from lotbench.report.tables.overview import overview
 from lotbench.report.tables.render import Table
+from lotbench.report.tables.search import effort, parameters
 from lotbench.statistics.study import Study
 
 Tables = dict[str, Table]
@@ -16,6 +17,7 @@ def tables(task: str, study: Study) -> tuple[Tables, Tables]:
     """The tables that open a task, and the long ones that close it."""
     opening = {"overview": overview(task, study), "clock": chosen_clock(task, study)}
     opening |= {f"changes-{place}": own for place, own in enumerate(differences(task, study), 1)}
+    opening |= {"search": effort(task, study), "parameters": parameters(task, study)}
     models = all_models(task, study) if study.validated(task) else None
     closing = {"models": models, "timings": clock(task, study)}
     return _there(opening), _there(closing)

@@ -79,7 +79,7 @@ def origin(study: Study) -> Origin:
 
 def failures(study: Study) -> Table | None:
     """The failed trials, each with its error; None if there is none."""
-    rows = [[run.trial.trial_id, error_text(run) or UNKNOWN] for run in study.runs if run.failed]
+    rows = [[run.trial.trial_id, error_text(run) or UNKNOWN] for run in study.failed]
     return Table("Failed trials", ["trial", "error"], [rows], [], texts=2) if rows else None
 
 

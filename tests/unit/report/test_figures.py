@@ -18,8 +18,8 @@ from lotbench.statistics.bootstrap import Estimate
 from lotbench.statistics.study import Study
 from lotbench.statistics.timed import Where
 
-# The store that `fill` makes has one setting of each method, and no scores on selection.
-DRAWN = [name for name in FIGURES if name not in ("settings", "gain-vs-training")]
+# The store that `fill` makes has one setting of each method, no scores on selection, no search.
+DRAWN = [name for name in FIGURES if name not in ("settings", "gain-vs-training", "search")]
 
 
 @pytest.fixture

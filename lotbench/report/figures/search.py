@@ -1,0 +1,119 @@
+"""What effort bought: the best area to expect after so many trials of a search."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+from lotbench.report import text
+from lotbench.report.figures import chart, style
+from lotbench.report.figures.base import looks_of
+from lotbench.report.looks import mark, order, page_marks
+from lotbench.report.tables.search import in_order, verdict
+from lotbench.statistics.search import Search, orders
+from lotbench.statistics.study import Study
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+READ = "lines: mean of the best over all choices of so many of these trials"
+BANDS = "bands: where it lies in 95% of the choices; dashed: the default setting"
+# Panels in a row; the large one is as wide as two.
+COLUMNS = 3
+
+
+def figure(study: Study, task: str) -> Figure | None:
+    """All searches in a large panel, then each with its band; None if nothing is searched."""
+    from matplotlib.figure import Figure
+
+    found, given = in_order(task, study), looks_of(study, task)
+    if not any(own.space for own in found):
+        return None
+    lines = math.ceil(len(found) / COLUMNS)
+    result = Figure(figsize=(7.6, 3.7 + 1.5 * lines), layout="constrained")
+    grid = result.add_gridspec(1 + lines, COLUMNS, height_ratios=[2, *[1] * lines])
+    every = result.add_subplot(grid[0, : COLUMNS - 1])
+    most = max(own.trials for own in found)
+    for place, own in enumerate(found, COLUMNS):
+        _draw(every, own, given[own.method], most, label=own.name)
+        cell = grid[place // COLUMNS, place % COLUMNS]
+        axes = result.add_subplot(cell, sharex=every, sharey=every)
+        _draw(axes, own, given[own.method], most)
+        _draw_band(axes, own, given[own.method][0], most)
+        axes.set_title(own.name, loc="left", fontweight="bold")
+    beside = result.add_subplot(grid[0, COLUMNS - 1])
+    beside.axis("off")
+    beside.legend(*every.get_legend_handles_labels(), loc="center left").set_in_layout(False)
+    every.set(xscale="log", xlim=(0.9, most * 1.15), ylim=(0, None))
+    places = [2**power for power in range(most.bit_length())]
+    every.set_xticks(places, list(map(str, places)))
+    every.minorticks_off()
+    every.locator_params(axis="y", nbins=5)
+    every.set(xlabel="trials", ylabel="expected best area on selection")
+    runs = [run for own in found for run in own.runs]
+    style.title(result, text.title(runs, text.trained_on(runs)))
+    style.caption(result, [verdict(orders(found)), f"{READ}; {BANDS}"])
+    return result
+
+
+def page_chart(study: Study, task: str) -> chart.Chart | None:
+    """The chart of a page: the curves, whose bands hovering shows."""
+    found = in_order(task, study)
+    if not any(own.space for own in found):
+        return None
+    most = max(own.trials for own in found)
+    marks = page_marks(order(own.method for own in found), study.methods(task))
+    methods = [mark.method for mark in marks]
+    places = [2**power for power in range(most.bit_length())]
+    spec = chart.spec(
+        f"Expected best area of {text.listed([own.name for own in found])} over the number of "
+        "trials; the table below has the numbers.",
+        [value for own in found for value in _values(own, most)],
+        {
+            "title": "Trials (log scale)",
+            "scale": {"type": "log", "domain": [0.9, 1.15 * most], "nice": False},
+            "axis": {"values": places, "format": "d"},
+        },
+        {"title": "Expected best area on selection"},
+        marks,
+        [
+            chart.line("name", "true", 2, 1),
+            chart.symbols(methods, "datum.marked", chart.SMALL, 1),
+        ],
+    )
+    notes = [READ, "hover for the range in 95% of the choices and for the default setting"]
+    return chart.Chart("Best area to expect after so many trials", notes, spec)
+
+
+def _values(own: Search, most: int) -> Iterator[dict[str, Any]]:
+    for trials in _trials(own, most):
+        best, band = float(own.expected_best(trials)[0]), own.band(trials)
+        low, high = (text.rounded(end, 1) for end in band)
+        tip = {"title": own.name, "trials": str(trials), "expected best": text.rounded(best, 1)}
+        tip |= {"in 95% of the choices": f"{low} to {high}"}
+        if own.default is not None:
+            tip["default setting"] = text.rounded(own.default.value, 1)
+        place = {"method": own.method, "name": own.name, "x": trials, "y": chart.rounded(best)}
+        yield place | {"marked": trials & (trials - 1) == 0, "tip": tip}
+
+
+def _draw(axes: Axes, own: Search, look: tuple[str, str], most: int, label: str = "") -> None:
+    """The curve of a search, with marks at powers of two, since all of them would hide it."""
+    best = [float(own.expected_best(n)[0]) for n in _trials(own, most)]
+    marked = [n - 1 for n in _trials(own, most) if n & (n - 1) == 0]
+    axes.plot(_trials(own, most), best, label=label, markevery=marked, linewidth=1.4, **mark(look))
+
+
+def _draw_band(axes: Axes, own: Search, colour: str, most: int) -> None:
+    """The band of a search, and the area of its default setting."""
+    low, high = zip(*(own.band(n) for n in _trials(own, most)), strict=True)
+    axes.fill_between(_trials(own, most), low, high, color=colour, alpha=0.15, linewidth=0)
+    if own.default is not None:
+        axes.axhline(own.default.value, color=colour, linewidth=0.8, linestyle=(0, (2, 2)))
+
+
+def _trials(own: Search, most: int) -> range:
+    """The trials of a curve; one without more settings to try goes on level."""
+    return range(1, (most if own.exhausted else own.trials) + 1)
