@@ -6,7 +6,7 @@ values of the store; that a value is plausible is no proof that it was measured.
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -18,10 +18,13 @@ import numpy as np
 from lotbench.config.sections import digest
 from lotbench.errors import InputError
 from lotbench.metrics import METRICS, compute_metrics
+from lotbench.statistics.runs import setting_of
+from lotbench.store.parts import Searched
 from lotbench.store.predictions import decode
 from lotbench.store.records import Evaluation, Map, TimingPass, Trial, without_limit
 from lotbench.store.store import read_record
 from lotbench.store.timing_parts import Contender
+from lotbench.study.objective import objective
 
 VERSIONS = range(1, 100)
 """Versions of a method that the id of an older row may be of, since these do not say which."""
@@ -96,7 +99,7 @@ def audit(folder: Path) -> Audit:
             complaints += _pass(own, rows)
             found.rowless += any(each.trial_id not in (None, *rows) for each in own.contenders)
         found.faults += [Fault(path, *complaint) for complaint in complaints]
-    found.faults += _differing(trials)
+    found.faults += [*_differing(trials), *_searches(trials)]
     return found
 
 
@@ -232,6 +235,55 @@ def _shared(trial: Trial) -> Iterator[tuple[str, Any, Any]]:
             yield f"evaluations.{place}.dense_flops", group, each.dense_flops
     if teacher and teacher.key and teacher.metrics:
         yield "teacher.metrics", ("teacher", teacher.key), teacher.metrics
+
+
+def _searches(trials: Mapping[str, Trial]) -> Iterator[Fault]:
+    """Areas follow from the rows, and what was confirmed is among the best of its search."""
+    tried: dict[str, Trial] = {}
+    newest: dict[str, dict[int, Trial]] = defaultdict(dict)
+    confirmed: dict[str, set[str | None]] = defaultdict(set)
+    for own in sorted(trials.values(), key=lambda own: own.created):
+        if own.search and own.search.part == "search":
+            tried[own.trial_id] = newest[own.search.search][own.search.index] = own
+        elif own.search and own.search.part == "confirmation":
+            confirmed[own.search.search].add(own.search.chosen)
+    for path, own in trials.items():
+        mark = own.search
+        if mark is None:
+            continue
+        if mark.part == "search":
+            area = objective(own, mark.end) if own.status == "done" else None
+            if not _equal(mark.area, area):
+                yield Fault(path, "search.area", f"{mark.area}, but the evaluations give {area}")
+        elif complaint := _choice(own, mark, tried.get(mark.chosen or "")):
+            yield Fault(path, "search.chosen", f"{mark.chosen} {complaint}")
+        elif mark.part == "confirmation":
+            best = _area(tried[mark.chosen or ""])
+            better = sum(_area(each) > best for each in newest[mark.search].values())
+            if better >= (count := len(confirmed[mark.search])):
+                complaint = f"is not among the best {count} trials of the search"
+                yield Fault(path, "search.chosen", f"{mark.chosen} {complaint}")
+
+
+def _choice(own: Trial, mark: Searched, chosen: Trial | None) -> str | None:
+    """What contradicts that a trial confirms another one."""
+    if chosen is None or chosen.search is None:
+        return "is no trial of a search"
+    if chosen.search.search != mark.search:
+        return "is a trial of another search"
+    if chosen.seed == own.seed:
+        return "has the same seed"
+    return None if setting_of(chosen) == setting_of(own) else "has another configuration"
+
+
+def _area(trial: Trial) -> float:
+    """The area of a trial of a search; of a failed one less than any."""
+    area = trial.search and trial.search.area
+    return -np.inf if area is None else area
+
+
+def _equal(one: float | None, other: float | None) -> bool:
+    return one == other if one is None or other is None else _close(one, other)
 
 
 def _pass(timing: TimingPass, rows: TrialsById) -> Iterator[Complaint]:
