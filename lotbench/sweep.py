@@ -70,9 +70,9 @@ def run_sweep(planned: Plan, address: str | None = None) -> SweepResult:
         else:
             log.info("all %d trials are done", len(planned.trials))
         mark_rows(store, planned)
-        done = [trial for name, trial in store.done().items() if name in planned.read]
+        done = [trial for name, trial in store.done().items() if name in planned.trials]
         if sweep.measure is not None and any(map(store.model, done)):
-            timed = time_models(store, sweep.measure, planned.read, plugins=sweep.plugins)
+            timed = time_models(store, sweep.measure, set(planned.trials), plugins=sweep.plugins)
             result.timed = timed.written
             if timed.failed:
                 result.failed["timing"] = "\n".join(timed.failed)

@@ -55,12 +55,6 @@ class Plan:
             self.searches
         )
 
-    @property
-    def read(self) -> set[str]:
-        """Ids of the trials that reports read and that are timed: all but those of searches."""
-        marks = {name: trial.mark for name, trial in self.trials.items()}
-        return {name for name, mark in marks.items() if mark is None or mark.part != "search"}
-
     def grow(self, rows: Mapping[str, Trial], ended: Collection[str]) -> None:
         """Adds the trials that have become known; the arguments are those of `Search.known`."""
         for search in self.searches:
