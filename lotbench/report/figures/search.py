@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-READ = "lines: mean of the best over all choices of so many of these trials"
+READ = "Lines: mean of the best over all choices of so many of these trials"
 BANDS = "bands: where it lies in 95% of the choices; dashed: the default setting"
 # Panels in a row; the large one is as wide as two.
 COLUMNS = 3
@@ -88,7 +88,8 @@ def page_chart(study: Study, task: str) -> chart.Chart | None:
 
 
 def _values(own: Search, most: int) -> Iterator[dict[str, Any]]:
-    for trials in _trials(own, most):
+    shown = _trials(own, most)
+    for trials in shown:
         best, band = float(own.expected_best(trials)[0]), own.band(trials)
         low, high = (text.rounded(end, 1) for end in band)
         tip = {"title": own.name, "trials": str(trials), "expected best": text.rounded(best, 1)}
@@ -96,14 +97,17 @@ def _values(own: Search, most: int) -> Iterator[dict[str, Any]]:
         if own.default is not None:
             tip["default setting"] = text.rounded(own.default.value, 1)
         place = {"method": own.method, "name": own.name, "x": trials, "y": chart.rounded(best)}
-        yield place | {"marked": trials & (trials - 1) == 0, "tip": tip}
+        yield place | {"marked": _marked(trials, shown), "tip": tip}
 
 
 def _draw(axes: Axes, own: Search, look: tuple[str, str], most: int, label: str = "") -> None:
-    """The curve of a search, with marks at powers of two, since all of them would hide it."""
-    best = [float(own.expected_best(n)[0]) for n in _trials(own, most)]
-    marked = [n - 1 for n in _trials(own, most) if n & (n - 1) == 0]
-    axes.plot(_trials(own, most), best, label=label, markevery=marked, linewidth=1.4, **mark(look))
+    """The curve of a search."""
+    trials = _trials(own, most)
+    best = [float(own.expected_best(n)[0]) for n in trials]
+    marks: dict[str, Any] = {"markevery": [n - 1 for n in trials if _marked(n, trials)]} | mark(
+        look
+    )
+    axes.plot(trials, best, label=label, linewidth=1.4, **marks)
 
 
 def _draw_band(axes: Axes, own: Search, colour: str, most: int) -> None:
@@ -117,3 +121,8 @@ def _draw_band(axes: Axes, own: Search, colour: str, most: int) -> None:
 def _trials(own: Search, most: int) -> range:
     """The trials of a curve; one without more settings to try goes on level."""
     return range(1, (most if own.exhausted else own.trials) + 1)
+
+
+def _marked(trials: int, shown: range) -> bool:
+    """True at powers of two and at the end, since all marks would hide the curve."""
+    return trials & (trials - 1) == 0 or trials == shown[-1]
