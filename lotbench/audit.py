@@ -249,7 +249,7 @@ def _searches(trials: Mapping[str, Trial]) -> Iterator[Fault]:
             confirmed[own.search.search].add(own.search.chosen)
     for path, own in trials.items():
         mark = own.search
-        if mark is None:
+        if mark is None or mark.part == "superseded":
             continue
         if mark.part == "search":
             area = objective(own, mark.end) if own.status == "done" else None
@@ -257,7 +257,7 @@ def _searches(trials: Mapping[str, Trial]) -> Iterator[Fault]:
                 yield Fault(path, "search.area", f"{mark.area}, but the evaluations give {area}")
         elif complaint := _choice(own, mark, tried.get(mark.chosen or "")):
             yield Fault(path, "search.chosen", f"{mark.chosen} {complaint}")
-        elif mark.part == "confirmation":
+        else:
             best = _area(tried[mark.chosen or ""])
             better = sum(_area(each) > best for each in newest[mark.search].values())
             if better >= (count := len(confirmed[mark.search])):

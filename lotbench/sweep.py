@@ -85,13 +85,17 @@ def run_sweep(planned: Plan, address: str | None = None) -> SweepResult:
 
 
 def mark_rows(store: Store, planned: Plan) -> None:
-    """Marks the rows of a search that were trained before it, or for a choice that has changed."""
-    searches = {search.mark.search for search in planned.searches}
+    """Marks rows from before the search, and those that it no longer has or no longer chooses."""
+    sizes = {search.mark.search: search.size for search in planned.searches}
     for name, row in store.done().items():
         mark = row.search
         if name in planned.trials:
             mark = planned.trials[name].mark
-        elif mark is not None and mark.part == "confirmation" and mark.search in searches:
-            mark = mark.model_copy(update={"part": "superseded"})
+        elif (
+            mark is not None
+            and mark.search in sizes
+            and (mark.part != "search" or mark.index >= sizes[mark.search])
+        ):
+            mark = mark.model_copy(update={"part": "superseded", "area": None})
         if mark != row.search and (new := marked(row, mark)) != row:
             store.write(new)

@@ -10,7 +10,7 @@ from lotbench.config.spaces import Space, space_of
 from lotbench.statistics.bootstrap import SEED
 from lotbench.statistics.evidence import SLACK
 from lotbench.statistics.runs import Run
-from lotbench.statistics.search import Search
+from lotbench.statistics.search import SearchTrials
 
 CHANCE = 0.05
 """A parameter matters if shuffled areas give its share of the variance less often."""
@@ -31,7 +31,7 @@ class Importance:
         return self.p >= CHANCE
 
 
-def importance(search: Search, parameter: str) -> Importance | None:
+def importance(search: SearchTrials, parameter: str) -> Importance | None:
     """The importance of a parameter of a search; None if its trials are too few.
 
     A number counts by its place in its space, logarithmic for ``loguniform``, with a straight and a

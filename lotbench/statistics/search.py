@@ -28,7 +28,7 @@ every draw of texts, shape (1 + draws,)."""
 
 
 @dataclass(frozen=True, eq=False)
-class Search:
+class SearchTrials:
     """The trials of one search; the settings of a method without a space count as one trial."""
 
     name: str
@@ -129,7 +129,7 @@ class Order:
         return [name for name, rank in self.ranks.items() if rank == 1]
 
 
-def orders(found: Sequence[Search]) -> list[Order]:
+def orders(found: Sequence[SearchTrials]) -> list[Order]:
     """The order after 1, 2, ... trials each, up to the fewest of a search that could go on."""
     unended = [own.trials for own in found if not own.exhausted]
     last = min(unended, default=max((own.trials for own in found), default=0))
@@ -148,7 +148,7 @@ def reversals(found: Sequence[Order]) -> list[tuple[int, str, str]]:
     return turned
 
 
-def _order(found: Sequence[Search], trials: int) -> Order:
+def _order(found: Sequence[SearchTrials], trials: int) -> Order:
     expected = {own.name: own.expected_best(trials) for own in found}
     ahead = frozenset(
         (one, other)
@@ -159,7 +159,7 @@ def _order(found: Sequence[Search], trials: int) -> Order:
     return Order(trials, ahead, ranks)
 
 
-def searches(runs: Iterable[Run], confirmations: Iterable[Trial]) -> list[Search]:
+def searches(runs: Iterable[Run], confirmations: Iterable[Trial]) -> list[SearchTrials]:
     """The searches of a task by name, from the trials of searches and those that confirm them."""
     groups: dict[tuple[str, str], dict[tuple[str, int], Run]] = defaultdict(dict)
     # A new version of a method leaves its older trials in the store.
@@ -182,12 +182,12 @@ def searches(runs: Iterable[Run], confirmations: Iterable[Trial]) -> list[Search
 
 def _search(
     name: str, runs: list[Run], points: Points, confirmed: Mapping[str, list[Trial]]
-) -> Search:
+) -> SearchTrials:
     marks = {run: _mark(run) for run in runs}
     space = marks[runs[0]].space
     together = [[run] for run in runs] if space else [runs]
     hashes = dict.fromkeys(mark.search for mark in marks.values())
-    return Search(
+    return SearchTrials(
         name,
         runs[0].method,
         space,

@@ -12,7 +12,7 @@ from lotbench.statistics.evidence import Evidence
 from lotbench.statistics.reference import Reference
 from lotbench.statistics.runs import Row, Run, newest_rows, runs_of
 from lotbench.statistics.scored import Scored, scored_models
-from lotbench.statistics.search import Search, searches
+from lotbench.statistics.search import SearchTrials, searches
 from lotbench.statistics.timed import Clocks, Measured, Where
 from lotbench.store.records import Map, TimingPass, Trial, Unreached
 from lotbench.store.store import Store
@@ -99,7 +99,7 @@ class Study:
         return runs_of([own for own in self.trials if own.search and own.search.part == "search"])
 
     @cached_property
-    def searches(self) -> dict[str, list[Search]]:
+    def searches(self) -> dict[str, list[SearchTrials]]:
         """The searches by task and name, without those of dense."""
         confirmed = [own for own in self.trials if own.search and own.reported]
         found = {}

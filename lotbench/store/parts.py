@@ -122,7 +122,7 @@ class Searched(Record):
 
     part: Literal["search", "confirmation", "superseded"]
     """``search`` trains a setting to choose from; ``confirmation`` trains a chosen one with another
-    seed, for reports; ``superseded`` confirmed a setting that a longer search no longer chooses."""
+    seed, for reports; ``superseded`` is what the search no longer has, or no longer chooses."""
     search: FileName
     """Hash of the task, the method, its fixed parameters, the space and the seed."""
     algorithm: Literal["quasirandom", "random", "optuna"]

@@ -11,7 +11,7 @@ from lotbench.report.figures import chart, style
 from lotbench.report.figures.base import looks_of
 from lotbench.report.looks import mark, order, page_marks
 from lotbench.report.tables.search import in_order, verdict
-from lotbench.statistics.search import Search, orders
+from lotbench.statistics.search import SearchTrials, orders
 from lotbench.statistics.study import Study
 
 if TYPE_CHECKING:
@@ -87,7 +87,7 @@ def page_chart(study: Study, task: str) -> chart.Chart | None:
     return chart.Chart("Best area to expect after so many trials", notes, spec)
 
 
-def _values(own: Search, most: int) -> Iterator[dict[str, Any]]:
+def _values(own: SearchTrials, most: int) -> Iterator[dict[str, Any]]:
     shown = _trials(own, most)
     for trials in shown:
         best, band = float(own.expected_best(trials)[0]), own.band(trials)
@@ -100,7 +100,7 @@ def _values(own: Search, most: int) -> Iterator[dict[str, Any]]:
         yield place | {"marked": _marked(trials, shown), "tip": tip}
 
 
-def _draw(axes: Axes, own: Search, look: tuple[str, str], most: int, label: str = "") -> None:
+def _draw(axes: Axes, own: SearchTrials, look: tuple[str, str], most: int, label: str = "") -> None:
     """The curve of a search."""
     trials = _trials(own, most)
     best = [float(own.expected_best(n)[0]) for n in trials]
@@ -110,7 +110,7 @@ def _draw(axes: Axes, own: Search, look: tuple[str, str], most: int, label: str 
     axes.plot(trials, best, label=label, linewidth=1.4, **marks)
 
 
-def _draw_band(axes: Axes, own: Search, colour: str, most: int) -> None:
+def _draw_band(axes: Axes, own: SearchTrials, colour: str, most: int) -> None:
     """The band of a search, and the area of its default setting."""
     low, high = zip(*(own.band(n) for n in _trials(own, most)), strict=True)
     axes.fill_between(_trials(own, most), low, high, color=colour, alpha=0.15, linewidth=0)
@@ -118,7 +118,7 @@ def _draw_band(axes: Axes, own: Search, colour: str, most: int) -> None:
         axes.axhline(own.default.value, color=colour, linewidth=0.8, linestyle=(0, (2, 2)))
 
 
-def _trials(own: Search, most: int) -> range:
+def _trials(own: SearchTrials, most: int) -> range:
     """The trials of a curve; one without more settings to try goes on level."""
     return range(1, (most if own.exhausted else own.trials) + 1)
 

@@ -13,14 +13,14 @@ from lotbench.report.looks import order
 from lotbench.report.tables.render import Table
 from lotbench.report.text import NONE, TIMES
 from lotbench.statistics.importance import CHANCE, importance
-from lotbench.statistics.search import Order, Search, orders, reversals
+from lotbench.statistics.search import Order, SearchTrials, orders, reversals
 from lotbench.statistics.study import Study
 
 # Columns of numbers of trials: with more than eight columns a table is too wide to read.
 MOST_COLUMNS = 4
 
 
-def in_order(task: str, study: Study) -> list[Search]:
+def in_order(task: str, study: Study) -> list[SearchTrials]:
     """The searches of a task in the order of legends."""
     found = study.searches.get(task, [])
     places = order(own.method for own in found)
@@ -95,7 +95,7 @@ def _span(trials: list[int]) -> str:
     return f"{trials[0]} to {trials[-1]} trials"
 
 
-def _searched(own: Search) -> str:
+def _searched(own: SearchTrials) -> str:
     """How many parameters, and what was tried."""
     failed = f", {own.failed} failed" * bool(own.failed)
     if not own.space:
@@ -103,13 +103,13 @@ def _searched(own: Search) -> str:
     return f"{text.count(len(own.space), 'parameter')}\n{text.count(own.trials, 'trial')}{failed}"
 
 
-def _default(own: Search) -> str:
+def _default(own: SearchTrials) -> str:
     if own.default is None:
         return NONE
     return "failed" if own.runs[0].failed else text.rounded(own.default.value, 1)
 
 
-def _cell(own: Search, at: Order) -> str:
+def _cell(own: SearchTrials, at: Order) -> str:
     """The expected best, and below it its band and rank."""
     low, high = (text.rounded(end, 1) for end in own.band(at.trials))
     value = text.rounded(float(own.expected_best(at.trials)[0]), 1)
@@ -117,13 +117,13 @@ def _cell(own: Search, at: Order) -> str:
     return "\n".join(lines)
 
 
-def _minutes(own: Search) -> str:
+def _minutes(own: SearchTrials) -> str:
     times = [own.seconds, *[own.confirmation_seconds] * bool(own.confirmations)]
     minutes = [seconds / 60 for seconds in times]
     return "\n+ ".join(text.rounded(each, 1 if each < 10 else 0) for each in minutes)
 
 
-def _notes(found: Sequence[Search], ranked: Sequence[Order]) -> list[str]:
+def _notes(found: Sequence[SearchTrials], ranked: Sequence[Order]) -> list[str]:
     ends = {run.trial.search.end for own in found for run in own.runs if run.trial.search}
     algorithms = {run.trial.search.algorithm for o in found for run in o.runs if run.trial.search}
     notes = [
@@ -148,7 +148,7 @@ def _notes(found: Sequence[Search], ranked: Sequence[Order]) -> list[str]:
     return [sentence for sentence in [verdict(ranked), *notes] if sentence]
 
 
-def _parameter(own: Search, name: str) -> list[str]:
+def _parameter(own: SearchTrials, name: str) -> list[str]:
     found, first = importance(own, name), own.runs[0]
     explains = "too few trials" if found is None else f"{100 * found.share:.0f}%"
     if found is not None and found.by_chance:

@@ -13,7 +13,7 @@ from simulated import Rows, add_search, hits, mark
 
 from lotbench.statistics.runs import runs_of
 from lotbench.statistics.search import (
-    Search,
+    SearchTrials,
     at_most,
     orders,
     reversals,
@@ -27,7 +27,7 @@ TEACHER = {"selection": 0.9, "validation": 0.9}
 SHORT = Path(__file__).parents[3] / "results" / "reference" / "tuning_short"
 
 
-def found(*searches: tuple, texts: int = 200) -> dict[str, Search]:
+def found(*searches: tuple, texts: int = 200) -> dict[str, SearchTrials]:
     """By name, searches of these methods and areas."""
     rows = Rows(TEACHER)
     for method, areas, *more in searches:
@@ -35,7 +35,7 @@ def found(*searches: tuple, texts: int = 200) -> dict[str, Search]:
     return {own.name: own for own in rows.study().searches["toy"]}
 
 
-def expected(own: Search) -> list[float]:
+def expected(own: SearchTrials) -> list[float]:
     return [float(own.expected_best(n)[0]) for n in range(1, own.trials + 1)]
 
 
@@ -56,7 +56,7 @@ def test_the_band_by_hand():
         pytest.approx(ends) for ends in [(1, 8), (2, 8), (4, 8), (8, 8)]
     ]
     # Of a hundred, the third has 3% at or below it, and the 98th is the first with 97.5%.
-    many = Search("a", "a", {}, [], np.arange(1.0, 101)[:, None], [])
+    many = SearchTrials("a", "a", {}, [], np.arange(1.0, 101)[:, None], [])
     assert many.band(1) == (3, 98)
 
 
@@ -66,7 +66,7 @@ def test_the_formula_is_the_mean_over_all_choices():
         each = [max(own) for own in combinations(values, n)]
         share = [Fraction(sum(own <= value for own in each), comb(5, n)) for value in (0, 3, 7, 11)]
         assert at_most(5)[n - 1][[0, 2, 3, 4]] == pytest.approx([float(own) for own in share])
-        own = Search("a", "a", {}, [], values[:, None].astype(float), [])
+        own = SearchTrials("a", "a", {}, [], values[:, None].astype(float), [])
         assert own.expected_best(n)[0] == pytest.approx(np.mean(each))
 
 
@@ -106,7 +106,7 @@ def test_settings_without_a_space_count_as_one_trial_with_the_area_of_all():
     ],
 )
 def test_a_space_without_untried_settings_is_exhausted(space, trials, exhausted):
-    own = Search("a", "a", space, [], np.zeros((trials, 1)), [])
+    own = SearchTrials("a", "a", space, [], np.zeros((trials, 1)), [])
     assert own.exhausted is exhausted
 
 

@@ -7,10 +7,10 @@ import pytest
 from simulated import Rows, add_search
 
 from lotbench.statistics.importance import Importance, importance
-from lotbench.statistics.search import Search
+from lotbench.statistics.search import SearchTrials
 
 
-def searched(values: list, areas, space: dict, done: int | None = None) -> Search:
+def searched(values: list, areas, space: dict, done: int | None = None) -> SearchTrials:
     """A search of trials with these values of one parameter and areas; the last ones failed."""
     rows = Rows({"selection": 0.9})
     add_search(rows, "ltp", [0.0] * len(values), space={"k": space})
@@ -18,7 +18,7 @@ def searched(values: list, areas, space: dict, done: int | None = None) -> Searc
         row["params"] = {"k": value}
         row["status"] = "done" if done is None or place < done else "failed"
     runs = rows.study().searched_runs
-    return Search("LTP", "LTP", {"k": space}, runs, np.array(areas, float)[:, None], [])
+    return SearchTrials("LTP", "LTP", {"k": space}, runs, np.array(areas, float)[:, None], [])
 
 
 def explained(values: list, areas, space: dict) -> Importance:
