@@ -15,6 +15,8 @@ from lotbench.statistics.search import SearchTrials
 CHANCE = 0.05
 """A parameter matters if shuffled areas give its share of the variance less often."""
 SHUFFLES = 2000
+LEAST = 8
+"""With fewer trials a quadratic curve fits almost anything, and there are few ways to shuffle."""
 
 
 @dataclass(frozen=True)
@@ -44,7 +46,7 @@ def importance(search: SearchTrials, parameter: str) -> Importance | None:
         for run, own, value in zip(search.runs, columns, search.areas[:, 0], strict=True)
         if own is not None and not run.failed
     ]
-    if not pairs:
+    if len(pairs) < LEAST:
         return None
     design, areas = (np.array(own, float) for own in zip(*pairs, strict=True))
     return _explained(design - design.mean(axis=0), areas - areas.mean())

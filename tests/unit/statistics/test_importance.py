@@ -10,6 +10,12 @@ from lotbench.statistics.importance import Importance, importance
 from lotbench.statistics.search import SearchTrials
 
 
+@pytest.fixture(autouse=True)
+def _few_trials_are_enough(monkeypatch) -> None:
+    """Examples by hand are small."""
+    monkeypatch.setattr("lotbench.statistics.importance.LEAST", 3)
+
+
 def searched(values: list, areas, space: dict, done: int | None = None) -> SearchTrials:
     """A search of trials with these values of one parameter and areas; the last ones failed."""
     rows = Rows({"selection": 0.9})
@@ -79,3 +85,11 @@ def test_failed_trials_and_values_outside_the_space_are_left_out():
 )
 def test_too_few_trials_say_nothing(values, areas, space):
     assert importance(searched(values, areas, space), "k") is None
+
+
+def test_too_few_trials_tell_nothing(monkeypatch) -> None:
+    monkeypatch.undo()
+    for trials, known in ((7, False), (8, True)):
+        values = [i / 7 for i in range(trials)]
+        found = importance(searched(values, values, {"uniform": [0, 1]}), "k")
+        assert (found is not None) == known
