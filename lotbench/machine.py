@@ -155,6 +155,18 @@ def gpus() -> list[dict[str, str]]:
     return [{"name": row[0], "memory": row[1], "driver": row[2]} for row in rows if len(row) == 3]
 
 
+def gpu_users(uuid: str) -> list[str]:
+    """The other processes that compute on a GPU, by name and id; empty if that is unknown."""
+    fields = "--query-compute-apps=gpu_uuid,pid,process_name"
+    text = _run("nvidia-smi", fields, "--format=csv,noheader") or ""
+    rows = [[part.strip() for part in line.split(",", 2)] for line in text.splitlines()]
+    return [
+        f"{row[2]} (process {row[1]})"
+        for row in rows
+        if len(row) == 3 and row[0].endswith(uuid) and row[1] != str(os.getpid())
+    ]
+
+
 def _run(*command: str) -> str | None:
     """Output of a command, or None if it is missing or fails."""
     if shutil.which(command[0]) is None:

@@ -81,8 +81,13 @@ def run_worker(module: str, spec: PassSpec | MapSpec, kind: type[Returned], labe
     Raises
     ------
     PassFailed
-        If the worker dies; the message quotes its last lines.
+        If the worker dies; the message quotes its last lines.  Or if other processes use the GPU.
     """
+    if users := _users(spec.setting.device):
+        raise PassFailed(
+            f"{label}: not timed, since other processes use {spec.setting.device}: "
+            f"{', '.join(users)}; end them, or time on another GPU"
+        )
     with tempfile.TemporaryDirectory(prefix="lotbench-timing-") as folder:
         spec_path, out_path = Path(folder) / "spec.json", Path(folder) / "out.json"
         spec_path.write_bytes(TypeAdapter(type(spec)).dump_json(spec))
@@ -178,6 +183,16 @@ def origin(key: str, *parts: str) -> dict[str, Any]:
         "git_commit": machine.git_commit(),
         "allocator": allocator(),
     }
+
+
+def _users(device: str) -> list[str]:
+    """The other processes on a GPU; none on the CPU, which `exclusive` guards."""
+    if device == "cpu":
+        return []
+    import torch
+
+    # By its UUID, since CUDA may number GPUs in another way than the driver.
+    return machine.gpu_users(str(torch.cuda.get_device_properties(device).uuid))
 
 
 def _gpus() -> list[str]:

@@ -1,6 +1,7 @@
 """The machine, versions and commit that are stored with every number."""
 
 import json
+import os
 import subprocess
 import sys
 from math import inf
@@ -52,6 +53,32 @@ def test_gpus_are_parsed_from_the_driver(monkeypatch):
 def test_without_a_driver_there_is_no_gpu(monkeypatch):
     monkeypatch.setattr(machine, "_run", lambda *command: None)
     assert machine.gpus() == []
+
+
+@pytest.mark.parametrize(
+    ("uuid", "users"),
+    [
+        ("aaaa-1", ["python3, of a friend (process 17)", "render (process 18)"]),
+        ("aaaa-2", ["render (process 18)"]),  # this process itself does not count
+        ("aaaa-3", []),
+    ],
+)
+def test_other_processes_on_a_gpu_are_named(tmp_path, monkeypatch, uuid, users):
+    script = tmp_path / "nvidia-smi"
+    script.write_text(
+        "#!/bin/sh\n"
+        '[ "$1" = --query-compute-apps=gpu_uuid,pid,process_name ] || exit 1\n'
+        "echo GPU-aaaa-1, 17, python3, of a friend\n"
+        "echo GPU-aaaa-1, 18, render\n"
+        "echo GPU-aaaa-2, 18, render\n"
+        f"echo GPU-aaaa-2, {os.getpid()}, python3\n"
+        "echo No running processes found\n"
+    )
+    script.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
+    assert machine.gpu_users(uuid) == users
+    monkeypatch.setenv("PATH", "")
+    assert machine.gpu_users(uuid) == []
 
 
 def test_versions_name_python_and_torch():

@@ -4,6 +4,7 @@ import logging
 import subprocess
 import sys
 from dataclasses import replace
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -54,6 +55,17 @@ def spec(dense, entries, backends=(TORCH,), **more):
     ]
     setting, picked = DeviceSetting("cpu", 1), Picked(examples=5, run=2)
     return PassSpec("tiny", setting, models, entries, EXAMPLES, picked, **more)
+
+
+def test_a_gpu_that_others_use_is_not_timed(monkeypatch):
+    properties = SimpleNamespace(uuid="aaaa-1")
+    monkeypatch.setattr(torch.cuda, "get_device_properties", lambda device: properties)
+    monkeypatch.setattr(
+        machine, "gpu_users", lambda uuid: ["python3 (process 17)"] if uuid == "aaaa-1" else []
+    )
+    on_gpu = replace(spec("nowhere", []), setting=DeviceSetting("cuda:0", 1))
+    with pytest.raises(PassFailed, match=r"not timed, .* use cuda:0: python3 \(process 17\); end"):
+        run_pass(on_gpu)
 
 
 def test_settings_cross_devices_and_threads(monkeypatch):
