@@ -12,6 +12,7 @@ from pathlib import Path
 
 from lotbench.config.sections import TeacherConfig
 from lotbench.data.sources import find_files
+from lotbench.store import bucket
 from lotbench.store.files import write_json
 from lotbench.store.store import Store
 from lotbench.study.checks import check_room
@@ -40,7 +41,7 @@ def run_sweep(planned: Plan, address: str | None = None) -> SweepResult:
     ----------
     planned : Plan
     address : str, optional
-        Of a running Ray cluster ("auto" finds it), which must share the store's file system.
+        Of a running Ray cluster ("auto" finds it); the store is on its shared disk or in a bucket.
 
     Raises
     ------
@@ -57,7 +58,7 @@ def run_sweep(planned: Plan, address: str | None = None) -> SweepResult:
         resolved = sweep.model_copy(update={"teacher": teacher, "seeds": sweep.trained_seeds})
         if sweep.search is not None:
             resolved = resolved.model_copy(update={"confirm": sweep.confirmation})
-        write_json(folder / "sweep.json", resolved.model_dump(mode="json"))
+        bucket.push(write_json(folder / "sweep.json", resolved.model_dump(mode="json")))
         if planned.todo:
             # Before Ray starts, which takes longer than to look.
             for trial in planned.todo.values():
@@ -71,6 +72,8 @@ def run_sweep(planned: Plan, address: str | None = None) -> SweepResult:
             log.info("all %d trials are done", len(planned.trials))
         mark_rows(store, planned)
         done = [trial for name, trial in store.done().items() if name in planned.trials]
+        if sweep.measure is not None:
+            bucket.pull(folder, "models")  # of the trials that other machines trained
         if sweep.measure is not None and any(map(store.model, done)):
             timed = time_models(store, sweep.measure, set(planned.trials), plugins=sweep.plugins)
             result.timed = timed.written

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterator
+from urllib.parse import urlencode
 
 import pytest
 import torch
@@ -32,6 +34,30 @@ def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
     places = [config.invocation_params.dir / argument for argument in config.args]
     benches = any("bench" in place.parts for place in places)
     return WORKERS if all(place.is_dir() for place in places) and not benches else 0
+
+
+@pytest.fixture(scope="session")
+def s3() -> Iterator[Callable[[str], str]]:
+    """A local S3 server; the function makes a bucket of this name, and returns its URI."""
+    from moto.server import ThreadedMotoServer
+    from pyarrow.fs import S3FileSystem
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("AWS_ACCESS_KEY_ID", "test")
+        patch.setenv("AWS_SECRET_ACCESS_KEY", "test")
+        logging.getLogger("werkzeug").setLevel(logging.ERROR)
+        server = ThreadedMotoServer("127.0.0.1", port=0, verbose=False)
+        server.start()
+        host, port = server.get_host_and_port()
+        where = {"endpoint_override": f"{host}:{port}", "scheme": "http", "region": "us-east-1"}
+        files = S3FileSystem(allow_bucket_creation=True, **where)
+
+        def make(name: str) -> str:
+            files.create_dir(name)
+            return f"s3://{name}?{urlencode(where, safe=':')}"
+
+        yield make
+        server.stop()
 
 
 @pytest.fixture(autouse=True)

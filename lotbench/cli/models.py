@@ -7,15 +7,13 @@ from typing import Annotated, Literal
 
 import typer
 
-from lotbench.cli.options import Plugins
+from lotbench.cli.options import ModelFolder, ModelFolders, Plugins
 from lotbench.cli.output import show_table
 from lotbench.errors import InputError
 
 
 def inspect(
-    folders: Annotated[
-        list[Path], typer.Argument(help="Trained models, one or more.", metavar="MODEL...")
-    ],
+    folders: ModelFolders,
     text: Annotated[
         list[str] | None, typer.Option("--text", help="A text; give it twice for a pair.")
     ] = None,
@@ -51,9 +49,7 @@ def inspect(
 
 
 def export(
-    model: Annotated[
-        Path, typer.Argument(help="Folder of a trained model, models/... in a store.")
-    ],
+    model: ModelFolder,
     folder: Annotated[Path, typer.Argument(help="New folder for the exported model.")],
     backend: Annotated[
         str,

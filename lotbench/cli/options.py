@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, TypeVar
 
 import typer
 
 import lotbench
 from lotbench.errors import InputError, near_misses
+from lotbench.store.bucket import mirror
 
+Given = TypeVar("Given", Path, list[Path])
+
+PLACE, MODELS = "FOLDER|URI", "models"
 SHIPPED = {path.stem: path for path in Path(lotbench.__file__).parent.glob("sweeps/*.yaml")}
 """The sweeps of the project by name; their folder is a link in a clone."""
 
@@ -32,6 +36,27 @@ def sweep_file(given: Path) -> Path:
     return SHIPPED[str(given)]
 
 
+def synced(context: typer.Context, given: Given) -> Given:
+    """The folders of stores or models; those of a bucket are pulled now, and stores pushed later.
+
+    A model is pulled with the rows of its store.
+    """
+    from lotbench.store import bucket
+
+    for folder in given if isinstance(given, list) else [given]:
+        if bucket.place_of(folder) is None:
+            continue
+        from lotbench.store.store import Store
+
+        of_model = folder.parent.name == MODELS
+        store = Store(folder.parent.parent if of_model else folder)
+        store.pull()
+        if of_model:
+            bucket.pull(folder)
+        context.call_on_close(store.push)
+    return given
+
+
 def version(wanted: bool) -> None:
     """Print the version and end."""
     if wanted:
@@ -43,14 +68,58 @@ Overrides = Annotated[
     list[str] | None,
     typer.Option("--set", metavar="KEY.PATH=VALUE", help="Change one value of the file."),
 ]
-Root = Annotated[Path, typer.Option("--results", help="Folder that holds the stores.")]
+Root = Annotated[
+    Path,
+    typer.Option(
+        "--results", help="Folder or URI that holds the stores.", metavar=PLACE, parser=mirror
+    ),
+]
 Plugins = Annotated[
     list[str] | None,
     typer.Option(
         "--plugin", metavar="FILE", help="Import this file or module, which defines a method."
     ),
 ]
-StoreFolder = Annotated[Path, typer.Argument(help="A sweep's store, such as results/quickstart.")]
+StoreFolder = Annotated[
+    Path,
+    typer.Argument(
+        help="A sweep's store, such as results/quickstart.",
+        metavar="RESULTS",
+        parser=mirror,
+        callback=synced,
+    ),
+]
+StoreFolders = Annotated[
+    list[Path],
+    typer.Argument(
+        help="One or several stores.", metavar="RESULTS...", parser=mirror, callback=synced
+    ),
+]
+RunFolder = Annotated[
+    Path,
+    typer.Option(
+        "--results",
+        help="Store of the row and the model.",
+        metavar=PLACE,
+        parser=mirror,
+        callback=synced,
+    ),
+]
+ModelFolder = Annotated[
+    Path,
+    typer.Argument(
+        help="Folder of a trained model, models/... in a store.",
+        metavar="MODEL",
+        parser=mirror,
+        callback=synced,
+    ),
+]
+ModelFolders = Annotated[
+    list[Path],
+    typer.Argument(
+        help="Trained models, one or more.", metavar="MODEL...", parser=mirror, callback=synced
+    ),
+]
 SweepFile = Annotated[
     Path,
     typer.Argument(

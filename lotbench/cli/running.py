@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from lotbench.cli.interruption import kept
-from lotbench.cli.options import Overrides, Plugins, Root, StoreFolder, SweepFile
+from lotbench.cli.options import Overrides, Plugins, Root, RunFolder, StoreFolder, SweepFile, synced
 from lotbench.cli.output import counted, draw, show, show_table
 from lotbench.errors import InputError
 
@@ -17,6 +17,7 @@ MAPPED = ("threads", "devices", "backends", "rounds")
 
 
 def sweep(
+    context: typer.Context,
     file: SweepFile,
     overrides: Overrides = None,
     root: Root = Path("results"),
@@ -36,12 +37,14 @@ def sweep(
     config, document = load_sweep(file, overrides or [])
     from lotbench.study.plan import plan
 
+    synced(context, root / config.name)
     planned = plan(config, document, root, max_trials)
     if dry_run:
         from lotbench.study.preview import preview
 
         show_table(preview(planned))
         return
+    from lotbench.store import bucket
     from lotbench.sweep import run_sweep
 
     with kept("finished trials and timing passes are kept; run it again to go on"):
@@ -51,7 +54,7 @@ def sweep(
     typer.echo(
         f"{counted(done.ran, 'trial')} ran, {done.skipped} were done before, "
         f"{len(done.failed)} failed; "
-        f"{counted(done.timed, 'timing pass')} added; store: {done.folder}"
+        f"{counted(done.timed, 'timing pass')} added; store: {bucket.address(done.folder)}"
     )
     for name, why in done.failed.items():
         typer.echo(f"failed: {name}: {why}", err=True)
@@ -62,9 +65,7 @@ def sweep(
 def run(
     file: Annotated[Path, typer.Argument(help="The trial's YAML file.")],
     overrides: Overrides = None,
-    folder: Annotated[
-        Path, typer.Option("--results", help="Store of the row and the model.")
-    ] = Path("results/runs"),
+    folder: RunFolder = Path("results/runs"),
 ) -> None:
     """Train and score one trial, without Ray."""
     from lotbench.config.load import load_trial
@@ -130,6 +131,7 @@ def measure(
             f"{given[0]}: a map does not use it; --map goes with --set of {', '.join(MAPPED)}"
         )
     from lotbench.statistics.study import Study
+    from lotbench.store import bucket
     from lotbench.store.store import Store
 
     store = Store(folder)
@@ -146,6 +148,7 @@ def measure(
 
     block = config.measure or MeasureConfig()
     check_targets(store, block)
+    bucket.pull(folder, "models")
     with kept("timing passes that are done are kept; run it again for the others"), store.lock():
         done = time_models(store, block, again=True, strict=strict, plugins=plugins or [])
     show(folder)

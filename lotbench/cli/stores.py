@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from lotbench.cli.options import StoreFolder
+from lotbench.cli.options import StoreFolder, StoreFolders
 from lotbench.cli.output import counted, draw, show_table
 
 
@@ -39,7 +39,7 @@ def plot(
 
 
 def validate(
-    folders: Annotated[list[Path], typer.Argument(help="Stores to check.", metavar="RESULTS...")],
+    folders: StoreFolders,
 ) -> None:
     """Check that the numbers of a store agree with each other; exit code 1 if some do not."""
     from lotbench.audit import audit
@@ -58,9 +58,7 @@ def validate(
 
 
 def report(
-    folders: Annotated[
-        list[Path], typer.Argument(help="One or several stores.", metavar="RESULTS...")
-    ],
+    folders: StoreFolders,
     output: Annotated[
         Path | None,
         typer.Option(help="The HTML file; report.html in the store, or here for several stores."),

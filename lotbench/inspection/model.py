@@ -19,6 +19,7 @@ from lotbench.errors import InputError
 from lotbench.inspection import trace
 from lotbench.inspection.route import Route
 from lotbench.statistics import names
+from lotbench.store import bucket
 from lotbench.store.records import Trial
 from lotbench.store.store import Store
 from lotbench.study.cache import cache_folder
@@ -121,6 +122,7 @@ class Inspected:
         """
         key = self.row and self.row.teacher and self.row.teacher.key
         folder = cache_folder() / "teachers" / str(key) / "model"
+        bucket.pull(folder)
         if not key or not folder.is_dir():
             return None
         ids, types = tokenise([fields], self.tokenizer, self.max_length)

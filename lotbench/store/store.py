@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import shutil
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any, TypeVar
@@ -10,7 +11,7 @@ from typing import Any, TypeVar
 from pydantic import ValidationError
 
 from lotbench.errors import InputError
-from lotbench.store import files
+from lotbench.store import bucket, files
 from lotbench.store.record import Record
 from lotbench.store.records import Map, Stored, SweepRecord, TimingPass, Trial
 from lotbench.validation import first_fault
@@ -20,12 +21,19 @@ log = logging.getLogger(__name__)
 Kind = TypeVar("Kind", bound=Stored)
 AnyRecord = TypeVar("AnyRecord", bound=Record)
 
+MEASURED = (TimingPass.FOLDER, Map.FOLDER)
+PULLED = ("sweep.json", "README.md", Trial.FOLDER, *MEASURED)
+"""What is read of a store, but for models."""
+UNSHARED = (Trial.FOLDER, *MEASURED, "models", "ray")
+"""What is not pushed as it is: records of their own rules, and the logs of Ray."""
+
 
 class Store:
     """The results of one sweep.
 
     A damaged file is skipped with a warning, so reading does not fail.  A file is read again only
-    if it has changed.
+    if it has changed.  In a mirror (see `lotbench.store.bucket`) a record that is written is pushed
+    to the bucket at once.
     """
 
     def __init__(self, folder: str | Path) -> None:
@@ -41,8 +49,9 @@ class Store:
         return {trial.trial_id: trial for trial in self.trials() if trial.status == "done"}
 
     def trial(self, trial_id: str) -> Trial | None:
-        """The trial with this id, or None."""
+        """The trial with this id, or None; another machine may have pushed it to the bucket."""
         path = self.folder / Trial.FOLDER / f"{trial_id}.json"
+        bucket.pull(path)
         return self._load(Trial, path) if path.exists() else None
 
     def model(self, trial: Trial) -> Path | None:
@@ -96,12 +105,43 @@ class Store:
         ValueError, TypeError
             If the record contains a value that JSON does not have, such as a NaN.
         InputError
-            If the folder of such records is a link.
+            If the folder of such records is a link, or the bucket cannot be written; the record is
+            then kept in the mirror.
         """
         path = files.subfolder(self.folder, record.FOLDER) / f"{record.id}.json"
         if not isinstance(record, Trial) and path.exists():
             raise FileExistsError(f"{path}: a measurement is never overwritten")
-        return files.write_json(path, record.content())
+        files.write_json(path, record.content())
+        self._push(record, path)
+        return path
+
+    def pull(self) -> None:
+        """Copy what is read of a store from its bucket; nothing without one."""
+        bucket.pull(self.folder, *PULLED)
+
+    def push(self) -> None:
+        """Copy what only this machine has to the bucket; nothing without one."""
+        for path in bucket.unpushed(self.folder / Trial.FOLDER):
+            if (trial := self._load(Trial, path)) is not None:
+                self._push(trial, path)
+        bucket.push(self.folder, *MEASURED, replace=False)
+        for path in self.folder.glob("*"):
+            if path.name not in UNSHARED:
+                bucket.push(path)
+
+    def _push(self, record: Trial | TimingPass | Map, path: Path) -> None:
+        """Pushes a record, a trial after its model; another training of it that is done stays."""
+        if isinstance(record, Trial):
+            theirs = _finished(bucket.read(path))
+            if theirs is not None and _training(theirs) != _training(record):
+                log.warning("%s: already done elsewhere, so that one is kept", path)
+                shutil.rmtree(self.folder / "models" / record.id, ignore_errors=True)
+                path.unlink()
+                bucket.pull(path)
+                return
+            if record.model is not None:
+                bucket.push(self.folder / record.model)
+        bucket.push(path)
 
     def lock(self) -> AbstractContextManager[None]:
         """Locks the store against other processes; see `lotbench.store.files.lock`."""
@@ -141,6 +181,20 @@ def read_record(kind: type[Kind], path: Path) -> Kind:
     if record.id != path.stem:
         raise ValueError(f"its {kind.ID} is {record.id!r}, which is not its file name")
     return record
+
+
+def _finished(content: bytes | None) -> Trial | None:
+    """The trial of a file's content, if it is done."""
+    try:
+        trial = Trial.model_validate_json(content or b"")
+    except ValidationError:
+        return None
+    return trial if trial.status == "done" else None
+
+
+def _training(trial: Trial) -> tuple[object, ...]:
+    """What tells one training of a trial from another, whatever its mark in a search."""
+    return trial.status, trial.created, trial.evaluations
 
 
 def _checked(kind: type[AnyRecord], path: Path) -> AnyRecord:

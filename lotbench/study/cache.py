@@ -1,7 +1,8 @@
 """The cache of what trials share: each file or folder is made once, and checked when it is read.
 
 It is written to a temporary folder first, so that no file in the cache is incomplete.  What is
-damaged later is named and rebuilt.
+damaged later is named and rebuilt.  With a cache in a bucket, what is missing here is pulled, and
+what is made here is pushed.
 """
 
 from __future__ import annotations
@@ -16,6 +17,8 @@ from pathlib import Path
 
 import numpy as np
 
+from lotbench.store import bucket
+
 log = logging.getLogger(__name__)
 
 DIGEST = 16
@@ -23,8 +26,8 @@ DIGEST = 16
 
 
 def cache_folder() -> Path:
-    """The folder of shared artefacts: ``LOTBENCH_CACHE``, or ``~/.cache/lotbench``."""
-    return Path(os.environ.get("LOTBENCH_CACHE", "~/.cache/lotbench")).expanduser()
+    """The folder of shared artefacts: that of ``LOTBENCH_CACHE``, or ``~/.cache/lotbench``."""
+    return bucket.mirror(os.environ.get("LOTBENCH_CACHE") or bucket.local_cache())
 
 
 def once(path: Path, make: Callable[[Path], None], check: Callable[[Path], object]) -> None:
@@ -46,6 +49,7 @@ def once(path: Path, make: Callable[[Path], None], check: Callable[[Path], objec
         return
     path.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(f"{path}.lock"):
+        bucket.pull(path)
         if path.exists():
             fault = _fault(path, check)  # another process may have rebuilt it
             if fault is None:
@@ -60,6 +64,7 @@ def once(path: Path, make: Callable[[Path], None], check: Callable[[Path], objec
             if path.is_dir():  # a folder is not replaced by a rename
                 shutil.rmtree(path)
             os.replace(temporary / path.name, path)
+            bucket.push(path)
         finally:
             shutil.rmtree(temporary, ignore_errors=True)
 

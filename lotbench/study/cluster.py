@@ -28,6 +28,7 @@ from lotbench import machine
 from lotbench.config.sections import TrialConfig
 from lotbench.engine import checkpoint
 from lotbench.errors import InputError, PassFailed
+from lotbench.store import bucket
 from lotbench.store.parts import Searched
 from lotbench.store.records import Trial
 from lotbench.store.store import Store
@@ -160,7 +161,8 @@ def _job(
     values = [config.model_dump(mode="json") for config in configs]
     seconds = configs[0].train.max_minutes * 60
     own = None if mark is None else mark.model_dump(exclude_none=True)
-    return Job(name, label, values, seconds, planned.folder, threads, Path.cwd(), own)
+    store = bucket.address(planned.folder)
+    return Job(name, label, values, seconds, store, threads, Path.cwd(), own)
 
 
 def _look(board: Any, end: Callable[[Job], object]) -> dict[str, str]:
@@ -265,8 +267,12 @@ def _run_trial(chosen: dict[str, Any], board: Any) -> None:
     """Runs the chosen trial in its worker."""
     job = Job(**chosen["job"])
     with working(job, board) as trials:
+        store = Store(job.folder)
         for trial in trials:
-            run_trial(trial, job.folder, catch_input_errors=True)
+            if trial.id in store.done():  # its worker or node was lost after it was stored
+                store.push()
+            else:
+                run_trial(trial, job.folder, catch_input_errors=True)
     tune.report({"trial": job.id})
 
 

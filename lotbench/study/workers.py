@@ -14,7 +14,9 @@ import ray
 import torch
 
 from lotbench.config.sections import TrialConfig
+from lotbench.store import bucket
 from lotbench.store.parts import Searched
+from lotbench.store.records import Trial
 from lotbench.study.planned import PlannedTrial, resolve
 from lotbench.study.progress import listening, over_limit
 
@@ -38,8 +40,8 @@ class Job:
     """Of the trials, as JSON."""
     seconds: float
     """The time limit."""
-    folder: Path
-    """The store."""
+    store: str
+    """Its folder, or its URI: each machine has a mirror of its own."""
     threads: int
     start: Path
     """The folder in which the sweep was started."""
@@ -50,6 +52,11 @@ class Job:
     posted: float = 0.0
     worker: Any = None
     """The actor that runs it; None for a task of Ray."""
+
+    @property
+    def folder(self) -> Path:
+        """The store on this machine."""
+        return bucket.mirror(self.store)
 
 
 class Board:
@@ -118,6 +125,7 @@ def working(job: Job, board: Any) -> Iterator[list[PlannedTrial]]:
         mark = None if job.mark is None else Searched(**job.mark)
         trials = [replace(resolve(TrialConfig(**config)), mark=mark) for config in job.configs]
         torch.set_num_threads(job.threads)
+        bucket.pull(job.folder, Trial.FOLDER)
         with posting(lambda status: board.post.remote(job.id, status)):
             yield trials
     finally:

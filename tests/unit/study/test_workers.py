@@ -17,7 +17,7 @@ def now(monkeypatch) -> list[float]:
 
 
 def job(name: str, seconds: float = 3600) -> Job:
-    return Job(name, f"small {name}", [], seconds, Path(), 1, Path())
+    return Job(name, f"small {name}", [], seconds, "", 1, Path())
 
 
 def test_a_board_says_once_a_minute_what_each_job_does(now):

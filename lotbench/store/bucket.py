@@ -1,0 +1,281 @@
+"""Stores and caches in a bucket: every machine works in a mirror, a local folder.
+
+The path of a mirror contains the URI, so code passes paths on as it does without a bucket.  Files
+are compared by time and size: `pull` copies what is newer in the bucket, `push` what is newer here.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+from urllib.parse import quote, unquote, urlsplit
+
+from lotbench.errors import InputError
+from lotbench.store.files import replacing
+
+if TYPE_CHECKING:
+    from pyarrow.fs import FileInfo, FileSystem
+
+COPIES = 8
+"""Files that are copied at once."""
+SECOND = 1_000_000_000
+
+
+class Place(NamedTuple):
+    """A folder or file of a bucket."""
+
+    scheme: str
+    query: str
+    path: str
+    """With the bucket's name."""
+
+    @property
+    def uri(self) -> str:
+        return f"{self.scheme}://{quote(self.path)}" + (f"?{self.query}" if self.query else "")
+
+
+def local_cache() -> Path:
+    """The folder of this machine's cache: ``LOTBENCH_CACHE`` if that is a folder, else the default.
+
+    It holds the mirrors.
+    """
+    given = os.environ.get("LOTBENCH_CACHE", "")
+    return Path("~/.cache/lotbench" if "://" in given or not given else given).expanduser()
+
+
+def mirror(place: str | Path) -> Path:
+    """The local folder for a URI; a path is returned as it is, and ``file:`` is a path.
+
+    Raises
+    ------
+    InputError
+        If the URI names no bucket, or contains a key.
+    """
+    if "://" not in str(place):
+        return Path(place).expanduser()
+    parts = urlsplit(str(place))
+    if parts.scheme == "file":
+        return Path(unquote(parts.path))
+    path = f"{parts.netloc}{unquote(parts.path)}".strip("/")
+    if not parts.netloc or ".." in path.split("/"):
+        raise InputError(f"{place}: no folder of a bucket; write s3://BUCKET/FOLDER")
+    if "@" in parts.netloc:
+        raise InputError(
+            f"{parts.scheme}://...@...: a URI is stored and shown, so give the key as "
+            "AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"
+        )
+    return _mirrors() / quote(f"{parts.scheme}?{parts.query}", safe="") / path
+
+
+def place_of(path: Path) -> Place | None:
+    """What a path in a mirror is a copy of; None for other paths."""
+    path = path.absolute()
+    if not path.is_relative_to(_mirrors()):
+        return None
+    first, *rest = path.relative_to(_mirrors()).parts
+    scheme, _, query = unquote(first).partition("?")
+    return Place(scheme, query, "/".join(rest))
+
+
+def address(path: Path) -> str:
+    """The URI of a path in a mirror, else the full path: what `mirror` finds on any machine."""
+    place = place_of(path)
+    return place.uri if place else str(path.absolute())
+
+
+def pull(path: Path, *names: str) -> None:
+    """Copy files that are missing here or newer in the bucket; nothing outside a mirror.
+
+    Parameters
+    ----------
+    path : Path
+        A file or folder in a mirror.
+    names : str
+        Files and folders of that folder; without any, all.
+
+    Raises
+    ------
+    InputError
+        If the bucket cannot be read.
+    """
+    place = place_of(path)
+    if place is None:
+        return
+    with _reaching(place):
+        system = _system(place)
+        wanted = [
+            (info, local)
+            for name in names or [""]
+            for info in _listed(system, _remote(path, place, path / name))
+            for local in [_local(path, place, info)]
+            if _differs(info, local) and (not local.exists() or _time(info) >= _changed(local))
+        ]
+        with ThreadPoolExecutor(COPIES) as pool:
+            list(pool.map(lambda pair: _download(system, *pair), wanted))
+
+
+def push(path: Path, *names: str, replace: bool = True) -> None:
+    """Copy files that are missing in the bucket or newer here; nothing outside a mirror.
+
+    With ``replace=False`` only missing files are copied.  Temporary files and locks stay here.
+
+    Raises
+    ------
+    InputError
+        If the bucket cannot be written.
+    """
+    place = place_of(path)
+    if place is None:
+        return
+    kept = f"; {path} keeps what was not pushed, and the next command on this machine pushes it"
+    with _reaching(place, kept), ThreadPoolExecutor(COPIES) as pool:
+        system = _system(place)
+        files = [file for name in names or [""] for file in _unpushed(path, name, place, replace)]
+        list(pool.map(lambda file: _upload(system, file, _remote(path, place, file)), files))
+
+
+def unpushed(folder: Path) -> list[Path]:
+    """The files of a folder that `push` would copy.
+
+    Raises
+    ------
+    InputError
+        If the bucket cannot be read.
+    """
+    place = place_of(folder)
+    if place is None:
+        return []
+    with _reaching(place):
+        return _unpushed(folder, "", place, replace=True)
+
+
+def read(path: Path) -> bytes | None:
+    """The content of a file in the bucket, whatever the mirror has; None if there is none.
+
+    Raises
+    ------
+    InputError
+        If the bucket cannot be read.
+    """
+    place = place_of(path)
+    if place is None:
+        return None
+    with _reaching(place):
+        system = _system(place)
+        if not _listed(system, place.path):
+            return None
+        with system.open_input_stream(place.path) as file:
+            return file.read()
+
+
+def _mirrors() -> Path:
+    return local_cache().resolve() / "buckets"
+
+
+@cache
+def _opened(scheme: str, query: str, bucket: str) -> FileSystem:
+    """The file system of a bucket, which exists."""
+    from pyarrow.fs import FileSystem, FileType
+
+    system, _ = FileSystem.from_uri(Place(scheme, query, bucket).uri)
+    if system.get_file_info(bucket).type == FileType.NotFound:
+        raise OSError(f"there is no bucket {bucket}")
+    return system
+
+
+def _system(place: Place) -> FileSystem:
+    return _opened(place.scheme, place.query, place.path.partition("/")[0])
+
+
+@contextmanager
+def _reaching(place: Place, kept: str = "") -> Iterator[None]:
+    try:
+        yield
+    except (OSError, ValueError) as error:  # pyarrow raises both
+        why = (str(error).splitlines() or [type(error).__name__])[0]
+        raise InputError(
+            f"{place.uri}: {why:.300}; check URI, credentials and network{kept}"
+        ) from error
+
+
+def _listed(system: FileSystem, path: str) -> list[FileInfo]:
+    """The files below a path, or the file of that path."""
+    from pyarrow.fs import FileSelector, FileType
+
+    own = system.get_file_info(path)
+    if own.type == FileType.File:
+        return [own]
+    if own.type == FileType.NotFound:
+        return []
+    found = system.get_file_info(FileSelector(path, recursive=True))
+    # What would lie outside of the mirror is left where it is.
+    return [each for each in found if each.is_file and ".." not in each.path.split("/")]
+
+
+def _local(path: Path, place: Place, info: FileInfo) -> Path:
+    return path / info.path[len(place.path) :].lstrip("/")
+
+
+def _remote(path: Path, place: Place, local: Path) -> str:
+    return "/".join([place.path, *local.relative_to(path).parts])
+
+
+def _unpushed(path: Path, name: str, place: Place, replace: bool) -> list[Path]:
+    """The files of `push`, of one file or folder."""
+    below = _remote(path, place, path / name)
+    theirs = {_local(path, place, info): info for info in _listed(_system(place), below)}
+
+    def newer(local: Path) -> bool:
+        info = theirs.get(local)
+        if info is None:
+            return True
+        return replace and _differs(info, local) and _changed(local) > _time(info)
+
+    return [local for local in _files(path / name) if newer(local)]
+
+
+def _files(path: Path) -> list[Path]:
+    """A file, or the files below a folder that are whole."""
+    found = [path] if path.is_file() else sorted(path.rglob("*"))
+    return [
+        each
+        for each in found
+        if each.is_file() and each.suffix != ".lock" and not each.name.startswith(".")
+    ]
+
+
+def _time(info: FileInfo) -> int:
+    """In nanoseconds, cut to whole seconds, since some answers of S3 have no more."""
+    return info.mtime_ns // SECOND * SECOND
+
+
+def _changed(local: Path) -> int:
+    return local.stat().st_mtime_ns
+
+
+def _differs(info: FileInfo, local: Path) -> bool:
+    """True if a file is missing here, or not as it was when it was copied last."""
+    if not local.exists():
+        return True
+    return (_time(info), info.size) != (_changed(local), local.stat().st_size)
+
+
+def _download(system: FileSystem, info: FileInfo, local: Path) -> None:
+    from pyarrow.fs import LocalFileSystem, copy_files
+
+    with replacing(local) as temporary:
+        copy_files(info.path, str(temporary), system, LocalFileSystem())
+        os.utime(temporary, ns=(time.time_ns(), _time(info)))
+
+
+def _upload(system: FileSystem, local: Path, path: str) -> None:
+    from pyarrow.fs import LocalFileSystem, copy_files
+
+    copy_files(str(local), path, LocalFileSystem(), system)
+    os.utime(local, ns=(time.time_ns(), _time(system.get_file_info(path))))
