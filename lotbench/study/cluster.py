@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import logging
 import os
+import pickle
 import re
 import signal
 import socket
@@ -21,8 +22,10 @@ from typing import Any
 
 import ray
 from ray import tune
-from ray.exceptions import RayError, RayTaskError
+from ray._private import worker as ray_worker
+from ray.exceptions import ActorUnavailableError, RayError, RayTaskError
 from ray.tune.search import Searcher
+from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from lotbench import machine
 from lotbench.config.sections import TrialConfig
@@ -34,14 +37,18 @@ from lotbench.store.records import Trial
 from lotbench.store.store import Store
 from lotbench.study.plan import Plan
 from lotbench.study.progress import TimeUp, limited
+from lotbench.study.share import share
 from lotbench.study.trial import TIME_LIMIT, needed, prepare, run_trial, store_lost
 from lotbench.study.workers import Board, Job, working
 
 log = logging.getLogger(__name__)
 
-RETRIES = 1
+RETRIES = 2
 """How often a trial is tried again if its worker dies, such as for lack of memory.  A failure of
 the trial itself is stored as its row, and is not tried again."""
+LOSSES = 20
+"""How many lost nodes do not count as one of these retries; a trial that takes down its node must
+not take down all of them."""
 
 RAY_SETTINGS = {
     # `working` chooses the folder of a worker.
@@ -78,10 +85,11 @@ def run_trials(planned: Plan, address: str | None = None) -> tuple[int, dict[str
     """
     with _connected(address):
         try:
-            board: Any = ray.remote(num_cpus=0, max_restarts=-1, max_task_retries=-1)(
-                Board
-            ).remote()
-            cpus, gpus = _share()
+            here = ray.get_runtime_context().get_node_id()  # if it is lost, so is the sweep
+            options = {"num_cpus": 0, "max_restarts": -1, "max_task_retries": -1}
+            where = NodeAffinitySchedulingStrategy(here, soft=False)
+            board: Any = ray.remote(Board).options(scheduling_strategy=where, **options).remote()
+            cpus, gpus = share(ray.nodes(), machine.usable_cores())
             _train_teachers(planned, board, cpus, gpus)
             return _train_trials(planned, board, cpus, gpus)
         except (RayError, tune.TuneError) as error:
@@ -125,29 +133,13 @@ def _connected(address: str | None) -> Iterator[None]:
         ) from error
     if threading.current_thread() is threading.main_thread():
         signal.signal(signal.SIGTERM, terminate)  # Ray's own would leave without a word
-    logging.getLogger("ray.tune").setLevel(logging.CRITICAL)  # `Announcer` names a dead worker
+    # `Announcer` names dead workers and lost nodes; Ray would print pages on them to stdout.
+    logging.getLogger("ray.tune").setLevel(logging.CRITICAL)
+    ray_worker._worker_logs_enabled = False
     try:
         yield
     finally:
         ray.shutdown()
-
-
-def _share() -> tuple[int, float]:
-    """CPUs and GPU share of one trial or teacher; with these, all cores are in use.
-
-    Raises
-    ------
-    InputError
-        If no node has a CPU: Ray would wait for one for ever.
-    """
-    nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
-    largest = int(max(node.get("CPU", 0) for node in nodes))
-    if largest == 0:
-        raise InputError("--address: no node of this Ray cluster has a CPU; add one that has")
-    # Fixed for a machine: the last digits of results depend on the number of threads.
-    cpus = min(1 if machine.usable_cores() < 8 else 4, largest)
-    cores, gpus = (sum(node.get(kind, 0) for node in nodes) for kind in ("CPU", "GPU"))
-    return cpus, max(1 / 8, min(1.0, gpus * cpus / cores)) if gpus else 0
 
 
 def _job(
@@ -179,7 +171,7 @@ def _train_teachers(planned: Plan, board: Any, cpus: int, gpus: float) -> None:
     """Teachers, logits and saliency that the trials need, each once, as Ray tasks."""
     document = next(iter(planned.todo.values())).place.document
     shared = planned.teaching()
-    remote = ray.remote(num_cpus=cpus, num_gpus=gpus, max_retries=0)(_train_teacher)
+    remote = ray.remote(num_cpus=cpus, num_gpus=gpus, max_retries=RETRIES)(_train_teacher)
     names = {key: f"{configs[0].task}, seed {configs[0].seed}" for key, configs in shared.items()}
     tasks = {
         key: remote.remote(_job(planned, key, f"teacher, {names[key]}", configs, cpus), board)
@@ -339,8 +331,15 @@ class Announcer(tune.Callback):
         self.hung |= _look(self.board, lambda job: ray.kill(job.worker))
 
     def on_trial_recover(self, iteration: int, trials: list, trial: Any, **info: Any) -> None:
-        if (name := trial.config["trial"]) not in self.hung:
-            log.warning("%s: its worker died, tried again", self.planned.todo[name].label)
+        if (name := trial.config["trial"]) in self.hung:
+            return
+        error, label = _error(trial), self.planned.todo[name].label
+        # A node that does not answer is unavailable until the cluster gives it up.
+        if isinstance(error, ActorUnavailableError) or "node has died" in str(error):
+            trial.max_failures += trial.max_failures < RETRIES + LOSSES
+            log.warning("%s: its node was lost, attempt %d follows", label, trial.num_failures + 1)
+        else:  # a trial stores its own errors, so another one is the bucket's or the disk's
+            log.warning("%s: %s, tried again", label, _cause(error) or "its worker died")
 
     def on_trial_complete(self, iteration: int, trials: list, trial: Any, **info: Any) -> None:
         name = trial.config["trial"]
@@ -364,8 +363,21 @@ class Announcer(tune.Callback):
     on_trial_error = on_trial_complete
 
 
+def _error(trial: Any) -> Exception | None:
+    """The newest error of a trial of Tune."""
+    file = Path(trial.pickled_error_file or "")  # Tune's own reader looks where it is copied to
+    return pickle.loads(file.read_bytes()) if file.is_file() else None
+
+
+def _cause(error: Exception | None) -> str:
+    """What a worker raised, in a line; empty if it raised nothing."""
+    return str(error.cause).partition("\n")[0] if isinstance(error, RayTaskError) else ""
+
+
 def _died(trial: Any) -> str:
     """Why the worker of a trial of Tune died, in a line, as far as Ray knows."""
+    if raised := _cause(_error(trial)):
+        return raised
     file = Path(trial.error_file or "")
     text = " ".join(file.read_text().split()) if file.is_file() else ""
     if "OutOfMemoryError" in text or "low on memory" in text:

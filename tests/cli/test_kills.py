@@ -24,7 +24,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.long]
 TRAINING, TIMING = r"teacher 1/1: ", r"contenders and \d+ dense"
 """What a sweep logs when its trials, and its timing pass, begin."""
 METHODS = {"dense": {}, "lot": {"top_p": {"grid": [0.2, 0.4, 0.6, 0.8]}, "thresholds": [0.3, 0.7]}}
-PATIENCE = 120
+PATIENCE = 240
 
 
 def wait(until: Callable[[], object], what: str) -> None:

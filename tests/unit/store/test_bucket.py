@@ -111,6 +111,7 @@ def test_only_what_changed_is_copied_and_the_newer_file_wins(on) -> None:
     first.mkdir(parents=True)
     (first / "page").write_text("old")
     bucket.push(first)
+    assert bucket.unpushed(first) == []
     second = on("second")
     bucket.pull(second)
     inode = (second / "page").stat().st_ino

@@ -1,0 +1,55 @@
+"""What one trial gets of a Ray cluster, and which of its nodes are too small for a trial."""
+
+from __future__ import annotations
+
+import logging
+from typing import Any
+
+from lotbench.errors import InputError
+
+log = logging.getLogger(__name__)
+
+
+def share(nodes: list[dict[str, Any]], cores: int) -> tuple[int, float]:
+    """CPUs and GPU share of one trial or teacher; with these, all cores are in use.
+
+    Nodes that are too small for a trial are named in a warning.
+
+    Parameters
+    ----------
+    nodes : list of dict
+        As `ray.nodes` lists them.
+    cores : int
+        Of this machine.
+
+    Raises
+    ------
+    InputError
+        If every node is too small: Ray would wait for another for ever.
+    """
+    have = {
+        f"{node['NodeManagerAddress']} ({node['NodeID'][:8]})": node["Resources"]
+        for node in nodes
+        if node["Alive"]
+    }
+    largest = int(max(own.get("CPU", 0) for own in have.values()))
+    # Fixed for a machine: the last digits of results depend on the number of threads.
+    cpus = max(1, min(1 if cores < 8 else 4, largest))
+    total, gpus = (sum(own.get(kind, 0) for own in have.values()) for kind in ("CPU", "GPU"))
+    part = max(1 / 8, min(1.0, gpus * cpus / max(total, 1))) if gpus else 0
+    lacks = {name: _lacks(own, {"CPU": cpus, "GPU": part}) for name, own in have.items()}
+    small = [f"{name} has {lack}" for name, lack in lacks.items() if lack]
+    if len(small) == len(have):
+        raise InputError(
+            f"no node of this Ray cluster is large enough for a trial: {'; '.join(small)}; "
+            "add one that is, or start it with more (ray start --num-cpus, --num-gpus)"
+        )
+    if small:
+        log.warning("too small for a trial, so not used: %s", "; ".join(small))
+    return cpus, part
+
+
+def _lacks(have: dict[str, float], need: dict[str, float]) -> str:
+    """What a node has too little of, such as ``1 of 4 CPU``; empty if nothing."""
+    short = {kind: n for kind, n in need.items() if have.get(kind, 0) < n}
+    return " and ".join(f"{have.get(kind, 0):g} of {n:g} {kind}" for kind, n in short.items())
