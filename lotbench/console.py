@@ -10,15 +10,20 @@ from functools import cache
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from rich.console import Console
+    from rich.console import Console, Group
     from rich.table import Table
 
     from lotbench.reducer import TokenReducer
+    from lotbench.study.watch import Watch
 
 log = logging.getLogger(__name__)
 
 LINE_SECONDS = 10.0
 """Time between two lines of progress where there is no terminal for a bar."""
+
+
+OTHER_LINES = 12
+"""Lines of a terminal that the table of a running sweep leaves to its frame and to the workers."""
 
 
 def show_log() -> None:
@@ -85,6 +90,57 @@ def _line_logger() -> Callable[[str, int, int], None]:
             log.info("%s: step %d of %d", what, done, total)
 
     return advance
+
+
+@contextmanager
+def live_table(watch: Watch) -> Iterator[None]:
+    """Draws how far a sweep is, on a terminal; elsewhere the log says it."""
+    from rich.live import Live
+
+    console = stderr_console()
+    if not console.is_terminal:
+        yield
+        return
+    watch.shown = True
+    room = max(5, console.height - OTHER_LINES)
+    with Live(
+        get_renderable=lambda: sweep_table(watch, room),
+        console=console,
+        refresh_per_second=2,
+        transient=True,
+    ):
+        yield
+
+
+def sweep_table(watch: Watch, room: int) -> Group:
+    """How far each method of a running sweep is, the time left, and what each worker does.
+
+    Of the lines that have no room, those without a running trial are left out first.
+    """
+    from rich.console import Group
+    from rich.table import Column, Table
+    from rich.text import Text
+
+    from lotbench.study.progress import rough
+
+    every = watch.progress()
+    first = sorted(range(len(every)), key=lambda place: every[place].running == 0)
+    lines = [every[place] for place in sorted(first[:room])]
+    numbers = ("running", "done", "failed", "to do", watch.measure)
+    table = Table("task", "method", *(Column(name, justify="right") for name in numbers))
+    for line in lines:
+        group, best = line.group, "" if line.best is None else f"{line.best:.4g}"
+        counts = (str(count) for count in (line.running, line.done, line.failed, line.todo))
+        table.add_row(group.task, f"{group.method} {group.written}", *counts, best)
+    left = watch.left()
+    parts = [
+        f"{len(watch.took)} of {len(watch.planned.todo)} trials",
+        f"{rough(watch.elapsed)} so far",
+        "" if left is None else f"about {rough(left)} left",
+        f"{len(every) - len(lines)} more lines" if len(every) > len(lines) else "",
+    ]
+    news = [Text(line, "dim", no_wrap=True, overflow="ellipsis") for line in watch.doing]
+    return Group(table, Text(", ".join(filter(None, parts))), *news)
 
 
 def checklist(cls: type[TokenReducer], params: dict[str, Any], plugins: list[str]) -> bool:

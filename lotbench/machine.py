@@ -115,6 +115,11 @@ def usable_cores() -> int:
     return max(1, int(min(found or 1, container_cores())))
 
 
+def trial_threads() -> int:
+    """Threads of a trial: fixed for a machine, since the last digits of results depend on them."""
+    return 1 if usable_cores() < 8 else 4
+
+
 def memory_gib() -> float | None:
     """Memory of the machine or container in GiB, or None if it is unknown."""
     try:

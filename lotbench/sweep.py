@@ -7,6 +7,7 @@ process is killed, only the running trials are lost.
 from __future__ import annotations
 
 import logging
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -18,6 +19,7 @@ from lotbench.store.store import Store
 from lotbench.study.checks import check_room
 from lotbench.study.plan import Plan
 from lotbench.study.trial import marked
+from lotbench.study.watch import Show, Watch
 from lotbench.timing.run import time_models
 
 log = logging.getLogger(__name__)
@@ -34,7 +36,7 @@ class SweepResult:
     timed: int = 0
 
 
-def run_sweep(planned: Plan, address: str | None = None) -> SweepResult:
+def run_sweep(planned: Plan, address: str | None = None, show: Show = nullcontext) -> SweepResult:
     """Run the trials of a sweep that are not done, and time it.
 
     Parameters
@@ -42,6 +44,8 @@ def run_sweep(planned: Plan, address: str | None = None) -> SweepResult:
     planned : Plan
     address : str, optional
         Of a running Ray cluster ("auto" finds it); the store is on its shared disk or in a bucket.
+    show : callable, optional
+        Shows the trials while they run.
 
     Raises
     ------
@@ -67,7 +71,9 @@ def run_sweep(planned: Plan, address: str | None = None) -> SweepResult:
             check_room(folder, sweep.backbone, len(planned.todo))
             from lotbench.study.cluster import run_trials  # it imports Ray, which takes seconds
 
-            result.ran, result.failed = run_trials(planned, address)
+            watch = Watch(planned, done)
+            with show(watch):
+                result.ran, result.failed = run_trials(planned, address, watch)
         else:
             log.info("all %d trials are done", len(planned.trials))
         mark_rows(store, planned)

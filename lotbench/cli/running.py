@@ -25,7 +25,7 @@ def sweep(
         str | None, typer.Option(help="Ray cluster to run on: 'auto' or an address.")
     ] = None,
     dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="List the trials and what they cost; run none.")
+        bool, typer.Option("--dry-run", help="List the trials and their hours; run none.")
     ] = False,
     max_trials: Annotated[
         int | None, typer.Option(min=1, help="Run at most this many trials now.")
@@ -40,15 +40,20 @@ def sweep(
     synced(context, root / config.name)
     planned = plan(config, document, root, max_trials)
     if dry_run:
+        from lotbench.console import progress_bar
         from lotbench.study.preview import preview
+        from lotbench.study.progress import listening
 
-        show_table(preview(planned))
+        with kept("nothing was run"), progress_bar() as show_bar, listening(show_bar):
+            table = preview(planned)
+        show_table(table)
         return
+    from lotbench.console import live_table
     from lotbench.store import bucket
     from lotbench.sweep import run_sweep
 
     with kept("finished trials and timing passes are kept; run it again to go on"):
-        done = run_sweep(planned, address)
+        done = run_sweep(planned, address, live_table)
     if (done.folder / "trials").is_dir():
         show(done.folder)
     typer.echo(

@@ -163,6 +163,22 @@ def load_backbone(
     return backbone
 
 
+def random_backbone(name: str, n_labels: int, layers: int | None = None) -> Backbone:
+    """A backbone of the same size with random weights; its pretrained ones need not be there.
+
+    Raises
+    ------
+    InputError
+        If the configuration cannot be read.
+    """
+    from transformers import AutoModelForSequenceClassification
+
+    config = read_config(name)
+    config.num_hidden_layers, config.num_labels = layers or config.num_hidden_layers, n_labels
+    with _reading(name, "config.json"):
+        return Backbone(AutoModelForSequenceClassification.from_config(config))
+
+
 def check_finite(name: str, module: torch.nn.Module) -> None:
     """Refuse weights that are NaN or infinite; ``name`` is the file or folder they are from.
 

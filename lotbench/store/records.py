@@ -128,7 +128,7 @@ class Trial(Stored):
     search: Searched | None = None
     """Its place in a search; null if its sweep lists settings."""
     seconds: Seconds | None = None
-    """Wall-clock time of the whole trial, without the teacher's; null in older rows."""
+    """Wall-clock time of training, scoring and saving; null in older and in failed rows."""
     model: Annotated[str, Field(pattern=r"^models/[A-Za-z0-9][^/\x00]*$")] | None = None
     """Folder of the trained model, relative to the store."""
 

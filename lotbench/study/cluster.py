@@ -36,9 +36,10 @@ from lotbench.store.parts import Searched
 from lotbench.store.records import Trial
 from lotbench.store.store import Store
 from lotbench.study.plan import Plan
-from lotbench.study.progress import TimeUp, limited
+from lotbench.study.progress import TimeUp, limited, rough
 from lotbench.study.share import share
 from lotbench.study.trial import TIME_LIMIT, needed, prepare, run_trial, store_lost
+from lotbench.study.watch import Watch
 from lotbench.study.workers import Board, Job, working
 
 log = logging.getLogger(__name__)
@@ -67,14 +68,16 @@ INHERITED = ("LOTBENCH_CACHE", "HF_HUB_OFFLINE", "HF_HOME")
 """Variables that workers on other machines need as well."""
 
 
-def run_trials(planned: Plan, address: str | None = None) -> tuple[int, dict[str, str]]:
+def run_trials(planned: Plan, address: str | None, watch: Watch) -> tuple[int, dict[str, str]]:
     """The number of trials that succeeded, and why the others failed, by trial id.
 
     Parameters
     ----------
     planned : Plan
-    address : str, optional
+    address : str or None
         Of a running Ray cluster.
+    watch : Watch
+        Told what happens.
 
     Raises
     ------
@@ -89,9 +92,9 @@ def run_trials(planned: Plan, address: str | None = None) -> tuple[int, dict[str
             options = {"num_cpus": 0, "max_restarts": -1, "max_task_retries": -1}
             where = NodeAffinitySchedulingStrategy(here, soft=False)
             board: Any = ray.remote(Board).options(scheduling_strategy=where, **options).remote()
-            cpus, gpus = share(ray.nodes(), machine.usable_cores())
-            _train_teachers(planned, board, cpus, gpus)
-            return _train_trials(planned, board, cpus, gpus)
+            cpus, gpus = share(ray.nodes(), machine.trial_threads())
+            _train_teachers(planned, board, cpus, gpus, watch)
+            return _train_trials(planned, board, cpus, gpus, watch)
         except (RayError, tune.TuneError) as error:
             lines = str(error).strip().splitlines() or [type(error).__name__]
             # Those of Tune are whole tracebacks.
@@ -157,17 +160,17 @@ def _job(
     return Job(name, label, values, seconds, store, threads, Path.cwd(), own)
 
 
-def _look(board: Any, end: Callable[[Job], object]) -> dict[str, str]:
+def _look(board: Any, end: Callable[[Job], object], watch: Watch) -> dict[str, str]:
     """Why jobs are ended that hang past their limit, by id; logs what each job does, when due."""
-    lines, hung = ray.get(board.look.remote())
-    for line in lines:
+    watch.doing, (lines, hung) = ray.get([board.doing.remote(), board.look.remote()])
+    for line in lines if not watch.shown else ():
         log.info(line)
     for job, _ in hung:
         end(job)
     return {job.id: why for job, why in hung}
 
 
-def _train_teachers(planned: Plan, board: Any, cpus: int, gpus: float) -> None:
+def _train_teachers(planned: Plan, board: Any, cpus: int, gpus: float, watch: Watch) -> None:
     """Teachers, logits and saliency that the trials need, each once, as Ray tasks."""
     document = next(iter(planned.todo.values())).place.document
     shared = planned.teaching()
@@ -180,7 +183,7 @@ def _train_teachers(planned: Plan, board: Any, cpus: int, gpus: float) -> None:
     started, left, ended = time.perf_counter(), dict(tasks), {}
     while left:  # in the order in which they end, so that bad data is found at once
         done, _ = ray.wait(list(left.values()), timeout=1)
-        ended |= _look(board, lambda job: ray.cancel(tasks[job.id], force=True))
+        ended |= _look(board, lambda job: ray.cancel(tasks[job.id], force=True), watch)
         for key in [key for key, task in left.items() if task in done]:
             del left[key]
             board.end.remote(key)  # a worker that died could not
@@ -230,9 +233,11 @@ def _train_teacher(job: Job, board: Any) -> tuple[dict[str, int | float | None],
         return metrics["validation"], [note.getMessage() for note in notes.buffer]
 
 
-def _train_trials(planned: Plan, board: Any, cpus: int, gpus: float) -> tuple[int, dict[str, str]]:
+def _train_trials(
+    planned: Plan, board: Any, cpus: int, gpus: float, watch: Watch
+) -> tuple[int, dict[str, str]]:
     """Train and score the trials side by side; the result is that of `run_trials`."""
-    announcer = Announcer(planned, board)
+    announcer = Announcer(planned, board, watch)
     tune.Tuner(
         tune.with_resources(
             tune.with_parameters(_run_trial, board=board), {"cpu": cpus, "gpu": gpus}
@@ -311,8 +316,9 @@ class Announcer(tune.Callback):
         Ids of the trials that will not run again: finished before, and ended now.
     """
 
-    def __init__(self, planned: Plan, board: Any) -> None:
-        self.planned, self.board, self.store = planned, board, Store(planned.folder)
+    def __init__(self, planned: Plan, board: Any, watch: Watch) -> None:
+        self.planned, self.board, self.watch = planned, board, watch
+        self.store = Store(planned.folder)
         self.before = {trial.trial_id: trial for trial in self.store.trials()}
         self.started = time.perf_counter()
         self.hung: dict[str, str] = {}
@@ -328,7 +334,10 @@ class Announcer(tune.Callback):
             self.planned.grow({row.trial_id: row for row in self.store.trials()}, self.ended)
 
     def on_step_end(self, iteration: int, trials: list, **info: Any) -> None:
-        self.hung |= _look(self.board, lambda job: ray.kill(job.worker))
+        self.hung |= _look(self.board, lambda job: ray.kill(job.worker), self.watch)
+
+    def on_trial_start(self, iteration: int, trials: list, trial: Any, **info: Any) -> None:
+        self.watch.begin(trial.config["trial"])
 
     def on_trial_recover(self, iteration: int, trials: list, trial: Any, **info: Any) -> None:
         if (name := trial.config["trial"]) in self.hung:
@@ -357,8 +366,10 @@ class Announcer(tune.Callback):
             first = (row.error.message or "").partition("\n")[0]
             outcome = self.failed[name] = f"failed: {row.error.kind}: {first}"
         count = f"{self.succeeded + len(self.failed)}/{len(self.planned.todo)}"
-        seconds = time.perf_counter() - self.started
-        log.info("[%s, %.0f s] %s: %s", count, seconds, planned.label, outcome)
+        self.watch.end(name, row)
+        seconds, left = time.perf_counter() - self.started, self.watch.left()
+        rest = f", about {rough(left)} left" if left else ""
+        log.info("[%s, %.0f s%s] %s: %s", count, seconds, rest, planned.label, outcome)
 
     on_trial_error = on_trial_complete
 

@@ -1,72 +1,221 @@
-"""The trials of a sweep before it runs: which are done, and what each costs."""
+"""A sweep before it runs: how many trials are to do, and about how many hours they take here."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import time
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from statistics import fmean
+from typing import TYPE_CHECKING, Any
 
-import torch
-
-from lotbench.data.task import load_task
-from lotbench.engine.loading import load_backbone, load_tokenizer, read_config
-from lotbench.measure.flops import dense_flops
-from lotbench.reducer import Stage
+from lotbench import machine
+from lotbench.config.sections import TeacherConfig, TrialConfig
+from lotbench.data.task import Task, load_task
+from lotbench.engine.loading import load_tokenizer
+from lotbench.store.records import Trial
 from lotbench.store.store import Store
+from lotbench.study.cost import Cost, Sample, side_by_side, timed, window
+from lotbench.study.evaluate import BATCH_SIZE, SEARCH_TEXTS
+from lotbench.study.groups import groups, part_of
 from lotbench.study.plan import Plan
 from lotbench.study.planned import PlannedTrial
-from lotbench.study.progress import duration
-from lotbench.study.training import total_steps
+from lotbench.study.progress import duration, post, rough
+from lotbench.study.teacher import Artefacts
 
 if TYPE_CHECKING:
     from rich.table import Table
 
+TEACHER = "(teacher)"
+SEARCHES = 30
+"""A search of budgets scores its texts about so often."""
+
+
+@dataclass
+class Line:
+    """A group of trials, or the teachers of a task.
+
+    Attributes
+    ----------
+    todo, done : Counter
+        Trials of each part.
+    seconds : float or None
+        Of one trial; None if all are done, or the method's code raises.
+    source : str
+        Where ``seconds`` comes from, or what the code raises.
+    """
+
+    task: str
+    method: str
+    written: str
+    dimensions: int
+    todo: Counter[str]
+    done: Counter[str]
+    seconds: float | None = None
+    source: str = ""
+
+    @property
+    def each(self) -> list[float]:
+        """The seconds of the trials to do, as far as they are known."""
+        return [] if self.seconds is None else [self.seconds] * self.todo.total()
+
+
+@dataclass
+class _Data:
+    """The data of a task, and how long reading it took."""
+
+    task: Task
+    seconds: float
+    teachers: list[TrialConfig]
+    """Trials whose teachers are not in the cache, one for each."""
+
 
 def preview(planned: Plan) -> Table:
-    """One line per trial: status, steps, and the FLOPs of training it with every token kept.
-
-    A training step counts as three forward passes, without the teacher's; a method that drops
-    tokens while it trains costs less.
+    """A line for each group of trials, and for the teachers of each task, with their time here.
 
     Raises
     ------
     InputError
         If the data or the backbone is at fault.
     """
-    from rich.table import Table
+    from rich.table import Column, Table
 
-    done = Store(planned.folder).done()
-    tokenizer = load_tokenizer(planned.sweep.backbone)
-    sizes: dict[str, tuple[int, float]] = {}
-    table = Table("trial", "parameters", "status", "steps", "TFLOPs to train")
-    total = 0.0
-    for name, trial in planned.trials.items():
-        config = trial.config
-        if config.task not in sizes:
-            with trial.place.document.at(("tasks", config.task)):
-                task = load_task(config.task, config.data, tokenizer, config.seed, config.data_root)
-                backbone = load_backbone(config.backbone, task.n_labels, config.layers)
-            flops = dense_flops(torch.from_numpy(task.train.lengths), backbone)
-            # Forward and backward.
-            sizes[config.task] = len(task.train), 3 * float(flops.mean())
-        examples, flops = sizes[config.task]
-        steps = total_steps(examples, config.train, _stages(trial))
-        tera = flops * steps * config.train.batch_size / 1e12
-        status = "done" if name in done else "to do" if name in planned.todo else "later"
-        total += tera if status == "to do" else 0.0
-        params = " ".join(f"{key}={value}" for key, value in config.params.items())
-        table.add_row(name, params, status, str(steps), f"{tera:.1f}")
+    parts = ["search", "confirmation"] if planned.searches else ["search"]
+    names = ("searched", "to do", "done", "each", "in all")
+    table = Table("task", "method", *(Column(name, justify="right") for name in names), "from")
+    workers, lines = side_by_side(), estimates(planned)
+    for line in lines:
+        counts = [" + ".join(str(own[part]) for part in parts) for own in (line.todo, line.done)]
+        if line.method == TEACHER:
+            counts = [str(line.todo.total()), ""]
+        times = [rough(line.each[0]), rough(sum(line.each) / workers)] if line.each else ["", ""]
+        named = f"{line.method} {line.written}"
+        table.add_row(line.task, named, str(line.dimensions or ""), *counts, *times, line.source)
+    teachers = [own for line in lines if line.method == TEACHER for own in line.each]
+    trials = [own for line in lines if line.method != TEACHER for own in line.each]
+    whole = rough(spread(teachers, workers) + spread(trials, workers))
+    count = sum(line.todo.total() for line in lines if line.method != TEACHER)
     limit = duration(planned.sweep.train.max_minutes * 60)
-    table.caption = (
-        f"{len(planned.todo)} trials to do, at most {total:.1f} TFLOPs, and the teachers; a trial "
-        f"ends after {limit} at the latest (train.max_minutes)"
-    )
+    notes = [
+        f"{count} trials to do: about {whole} on this machine, {workers} side by side",
+        "without the timing pass" if planned.sweep.measure else "",
+        "searched: number of parameters; to do, done: search + confirmation"
+        if planned.searches
+        else "",
+        f"a trial ends after {limit} at the latest (train.max_minutes)",
+    ]
+    table.caption = "\n".join(filter(None, notes))
     return table
 
 
-def _stages(trial: PlannedTrial) -> list[Stage]:
-    """The method's stages; a single one if its code raises, since its trial will say so."""
-    backbone = read_config(trial.config.backbone)
-    n_layers = trial.config.layers or backbone.num_hidden_layers
-    try:
-        return trial.method(trial.params, n_layers, backbone.hidden_size).stages()
-    except (Exception, SystemExit):
-        return [Stage("unknown")]
+def spread(seconds: list[float], workers: int) -> float:
+    """Seconds that so many workers need: an equal share each, or the longest trial."""
+    return max(sum(seconds) / workers, max(seconds, default=0.0))
+
+
+def estimates(planned: Plan) -> list[Line]:
+    """The teachers of each task, then the groups of trials.
+
+    The seconds of a trial are the mean of those of its group that this machine has finished, else
+    they come from a few timed steps.
+    """
+    rows, data = Store(planned.folder).done(), _read(planned)
+    lines: list[Line] = []
+    samples: dict[int, Sample] = {}  # by line
+    totals: dict[int, Callable[[Cost], float]] = {}
+    for name, own in data.items():
+        if own.teachers:
+            samples[len(lines)] = _sample(own.teachers[0], own.task, teacher=True)
+            totals[len(lines)] = partial(_teacher_seconds, own.teachers[0].teacher, own)
+            todo = Counter[str](search=len(own.teachers))
+            lines.append(Line(name, TEACHER, "", 0, todo, Counter()))
+    for group in groups(planned):
+        todo = [trial for name, trial in group.trials.items() if name in planned.todo]
+        done = {name: rows[name] for name in group.trials if name in rows}
+        counts = Counter(map(part_of, todo)) + group.coming
+        ended = Counter(part_of(group.trials[name]) for name in done)
+        named = (group.task, group.method, group.written, group.dimensions)
+        line = Line(*named, counts, ended)
+        seconds = [row.seconds for row in done.values() if row.seconds and _is_here(row)]
+        if counts and seconds:
+            line.seconds, line.source = fmean(seconds), f"{len(seconds)} finished"
+        elif todo:
+            trial, own = todo[len(todo) // 2], data[group.task]  # not a default outside the space
+            samples[len(lines)] = _sample(trial.config, own.task, teacher=False)
+            totals[len(lines)] = partial(_trial_seconds, trial, own)
+        lines.append(line)
+    for place, cost in timed(samples).items():
+        line = lines[place]
+        try:
+            if isinstance(cost, Exception):
+                raise cost
+            line.seconds, line.source = totals[place](cost), "timed steps"
+        except Exception as error:  # such as a stage without a step
+            line.source = f"{type(error).__name__}: {error}".splitlines()[0]
+    return lines
+
+
+def _read(planned: Plan) -> dict[str, _Data]:
+    """The data of the tasks that have trials to do."""
+    tokenizer = load_tokenizer(planned.sweep.backbone)
+    places = {trial.config.task: trial.place for trial in planned.trials.values()}
+    by_task: dict[str, list[TrialConfig]] = {}
+    for first, *_ in planned.teaching().values():
+        by_task.setdefault(first.task, []).append(first)
+    found = {}
+    for name, configs in by_task.items():
+        post(f"read {name}", len(found), len(by_task))
+        first, *others = configs
+        started = time.perf_counter()
+        with places[name].document.at(("tasks", name)):
+            task = _task(first, tokenizer)
+        seconds = time.perf_counter() - started
+        missing = configs
+        if _is_taught(first, task, tokenizer):  # else those of other seeds hardly are
+            tasks = ((own, _task(own, tokenizer)) for own in others)
+            missing = [own for own, read in tasks if not _is_taught(own, read, tokenizer)]
+        found[name] = _Data(task, seconds, missing)
+    return found
+
+
+def _task(config: TrialConfig, tokenizer: Any) -> Task:
+    return load_task(config.task, config.data, tokenizer, config.seed, config.data_root)
+
+
+def _is_taught(config: TrialConfig, task: Task, tokenizer: Any) -> bool:
+    """Whether the teacher is in the cache."""
+    return (Artefacts(config, task, tokenizer).folder / "model").is_dir()
+
+
+def _is_here(row: Trial) -> bool:
+    """Whether a trial ran on such a machine as this one."""
+    threads = row.training and row.training.threads
+    here = machine.cpu_id(), machine.usable_cores(), machine.trial_threads()
+    return (row.machine.cpu_id, row.machine.cores, threads) == here
+
+
+def _sample(config: TrialConfig, task: Task, teacher: bool) -> Sample:
+    fit = config.teacher if teacher else config.train
+    trained, scored = (window(task.train, count) for count in (fit.batch_size, BATCH_SIZE))
+    return Sample(config, teacher, task.n_labels, trained, scored)
+
+
+def _trial_seconds(trial: PlannedTrial, data: _Data, cost: Cost) -> float:
+    """Seconds of a trial: start, training, the search for budgets, and both splits at each."""
+    task = data.task
+    budgets = [cost.scoring(target) for target in trial.targets]
+    searched = min(len(task.selection), SEARCH_TEXTS) * SEARCHES if budgets else 0
+    each = budgets or [cost.scoring()] * max(1, len(trial.budgets))
+    scored = len(task.validation) + len(task.selection)
+    training = cost.training(len(task.train), trial.config.train)
+    return cost.start + data.seconds + training + scored * sum(each) + searched * fmean(each)
+
+
+def _teacher_seconds(settings: TeacherConfig, data: _Data, cost: Cost) -> float:
+    """Seconds of a teacher: start, training, both splits, logits, and saliency as in training."""
+    task, count = data.task, len(data.task.train)
+    scored = len(task.validation) + len(task.selection) + count
+    saliency = count / settings.batch_size * cost.steps[0]
+    training = cost.training(count, settings)
+    return cost.start + data.seconds + training + scored * cost.scoring() + saliency

@@ -63,3 +63,10 @@ def duration(seconds: float) -> str:
         if seconds >= 2 * size:
             return f"{seconds / size:.4g} {unit}"
     return f"{seconds:.3g} s"
+
+
+def rough(seconds: float) -> str:
+    """A time in its largest unit, in two digits or so: ``40 s``, ``12 min`` or ``2.4 h``."""
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 90 * 60 else f"{seconds / 3600:.1f} h"

@@ -10,7 +10,7 @@ from lotbench.errors import InputError
 log = logging.getLogger(__name__)
 
 
-def share(nodes: list[dict[str, Any]], cores: int) -> tuple[int, float]:
+def share(nodes: list[dict[str, Any]], threads: int) -> tuple[int, float]:
     """CPUs and GPU share of one trial or teacher; with these, all cores are in use.
 
     Nodes that are too small for a trial are named in a warning.
@@ -19,8 +19,8 @@ def share(nodes: list[dict[str, Any]], cores: int) -> tuple[int, float]:
     ----------
     nodes : list of dict
         As `ray.nodes` lists them.
-    cores : int
-        Of this machine.
+    threads : int
+        CPUs of a trial, if there is a node with so many.
 
     Raises
     ------
@@ -33,8 +33,7 @@ def share(nodes: list[dict[str, Any]], cores: int) -> tuple[int, float]:
         if node["Alive"]
     }
     largest = int(max(own.get("CPU", 0) for own in have.values()))
-    # Fixed for a machine: the last digits of results depend on the number of threads.
-    cpus = max(1, min(1 if cores < 8 else 4, largest))
+    cpus = max(1, min(threads, largest))
     total, gpus = (sum(own.get(kind, 0) for own in have.values()) for kind in ("CPU", "GPU"))
     part = max(1 / 8, min(1.0, gpus * cpus / max(total, 1))) if gpus else 0
     lacks = {name: _lacks(own, {"CPU": cpus, "GPU": part}) for name, own in have.items()}

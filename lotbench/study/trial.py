@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import shutil
+import time
 import traceback
 from datetime import UTC, datetime
 from pathlib import Path
@@ -228,6 +229,7 @@ def _train_and_score(trial: PlannedTrial, folder: Path) -> dict[str, Any]:
         config.seed,
     ).to(device())
     attach = artefacts.attacher(needed(config, encoder.reducer))
+    started = time.perf_counter()
     training = train(encoder, task.train, config.train, config.seed, attach)
     evaluations, unreached = score(encoder, task, trial.budgets, trial.targets)
     if trial.mark is not None and trial.mark.part == "search":
@@ -251,4 +253,5 @@ def _train_and_score(trial: PlannedTrial, folder: Path) -> dict[str, Any]:
         "evaluations": evaluations,
         **({} if unreached is None else {"unreached": unreached}),
         "model": model,
+        "seconds": time.perf_counter() - started,
     }

@@ -83,6 +83,10 @@ class Board:
         """Removes a job, if it is there."""
         self.jobs.pop(job_id, None)
 
+    def doing(self) -> list[str]:
+        """What each job does now."""
+        return [f"{job.label}: {job.status}" for job in self.jobs.values()] or [WAITING]
+
     def look(self) -> tuple[list[str], list[tuple[Job, str]]]:
         """Once a minute a line on each job; and the jobs that hang past their limit, with a reason.
 

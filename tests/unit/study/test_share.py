@@ -19,20 +19,20 @@ def node(name: str, cpus: float | None, gpus: float | None = None, alive: bool =
 
 
 @pytest.mark.parametrize(
-    ("nodes", "cores", "cpus", "gpus"),
+    ("nodes", "threads", "cpus", "gpus"),
     [
-        ([node("1", 2)], 2, 1, 0),
-        ([node("1", 16)], 16, 4, 0),
-        ([node("1", 2)], 16, 2, 0),  # a small cluster of a large machine
-        ([node("1", 16, 1)], 16, 4, 1 / 4),
-        ([node("1", 64, 1)], 64, 4, 1 / 8),  # no less than an eighth
-        ([node("1", 8, 8)], 16, 4, 1),  # no more than one
-        ([node("1", 16, 1), node("2", 16, 3)], 16, 4, 1 / 2),
-        ([node("1", 16, 1), node("2", 16, 7, alive=False)], 16, 4, 1 / 4),
+        ([node("1", 2)], 1, 1, 0),
+        ([node("1", 16)], 4, 4, 0),
+        ([node("1", 2)], 4, 2, 0),  # a small cluster of a large machine
+        ([node("1", 16, 1)], 4, 4, 1 / 4),
+        ([node("1", 64, 1)], 4, 4, 1 / 8),  # no less than an eighth
+        ([node("1", 8, 8)], 4, 4, 1),  # no more than one
+        ([node("1", 16, 1), node("2", 16, 3)], 4, 4, 1 / 2),
+        ([node("1", 16, 1), node("2", 16, 7, alive=False)], 4, 4, 1 / 4),
     ],
 )
-def test_a_trial_gets_its_share_of_a_cluster(nodes, cores, cpus, gpus, caplog) -> None:
-    assert share(nodes, cores) == (cpus, gpus)
+def test_a_trial_gets_its_share_of_a_cluster(nodes, threads, cpus, gpus, caplog) -> None:
+    assert share(nodes, threads) == (cpus, gpus)
     assert not caplog.messages
 
 

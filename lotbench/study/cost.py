@@ -1,0 +1,189 @@
+"""What a trial costs: a few steps and a few evaluations of an untrained model, timed.
+
+They run side by side in as many processes as trials do, which slow each other.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Hashable, Mapping
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from dataclasses import dataclass, replace
+from multiprocessing import get_context
+from typing import Any, TypeVar
+
+import numpy as np
+import torch
+
+from lotbench import machine
+from lotbench.batch import Batch
+from lotbench.config.sections import FitConfig, TrainConfig, TrialConfig
+from lotbench.data.tokens import Split
+from lotbench.engine.encoder import ReducedEncoder
+from lotbench.engine.loading import random_backbone
+from lotbench.reducer import Params, Stage, TokenReducer
+from lotbench.study.evaluate import flops_speedup
+from lotbench.study.planned import resolve
+from lotbench.study.progress import listening, post
+from lotbench.study.targets import find_budgets
+from lotbench.study.training import device, stage_steps, total_steps, train
+
+STEPS = 3
+"""Steps of each stage; the first warms up and is not counted."""
+Key = TypeVar("Key", bound=Hashable)
+
+
+@dataclass(frozen=True)
+class Sample:
+    """A trial, or its teacher, and the texts that it is timed on."""
+
+    config: TrialConfig
+    teacher: bool
+    n_labels: int
+    trained: Split
+    """One batch."""
+    scored: Split
+
+
+@dataclass(frozen=True)
+class Cost:
+    """Measured seconds.
+
+    Attributes
+    ----------
+    start : float
+        To start the process and build the model.
+    recipe : list of Stage
+    steps : list of float
+        Of a training step in each stage.
+    scores : list of (float, float)
+        FLOPs speed-ups, and the seconds in which a text is scored at each.
+    """
+
+    start: float
+    recipe: list[Stage]
+    steps: list[float]
+    scores: list[tuple[float, float]]
+
+    def training(self, examples: int, fit: FitConfig) -> float:
+        """Seconds to train on so many texts."""
+        counts = stage_steps(self.recipe, total_steps(examples, fit, self.recipe))
+        return sum(count * own for (_, count), own in zip(counts, self.steps, strict=True))
+
+    def scoring(self, speedup: float | None = None) -> float:
+        """Seconds to score a text at a speed-up, by default at the trained budget.
+
+        In proportion to its FLOPs, on top of what it takes at any speed-up.
+        """
+        if speedup is None:
+            return self.scores[0][1]
+        places = sorted((1 / speedup, seconds) for speedup, seconds in self.scores)
+        shares, seconds = np.array(places).T
+        return float(np.interp(1 / speedup, shares, seconds))
+
+
+def side_by_side() -> int:
+    """How many trials run side by side on this machine."""
+    return max(1, machine.usable_cores() // machine.trial_threads())
+
+
+def window(split: Split, count: int) -> Split:
+    """So many texts whose lengths are nearest to the mean length, in order of length."""
+    lengths = split.lengths
+    order = np.argsort(lengths, kind="stable")
+    middle = int(np.searchsorted(lengths[order], lengths.mean()))
+    first = max(0, min(middle - count // 2, len(split) - count))
+    rows = order[first : first + count]
+    picked = {
+        name: [getattr(split, name)[row] for row in rows]
+        for name in ("input_ids", "token_type_ids", "texts")
+    }
+    return Split(**picked, labels=split.labels[rows], text_seed=split.text_seed[rows])
+
+
+def timed(samples: Mapping[Key, Sample]) -> dict[Key, Cost | Exception]:
+    """The cost of each sample, or what the method's code raises."""
+    found: dict[Key, Cost | Exception] = {}
+    if not samples:
+        return found
+    with ProcessPoolExecutor(
+        min(len(samples), side_by_side()), get_context("spawn"), _begin, (time.time(),)
+    ) as pool:
+        futures = {pool.submit(_time, sample): key for key, sample in samples.items()}
+        for future in as_completed(futures):
+            try:
+                found[futures[future]] = future.result()
+            except Exception as error:  # of a plugin, or its process has ended
+                found[futures[future]] = error
+            post("time a few steps of each method", len(found), len(samples))
+    return found
+
+
+_start = 0.0
+"""Seconds that this process took to start; a worker of Ray takes as long."""
+
+
+def _begin(created: float) -> None:
+    global _start
+    torch.set_num_threads(machine.trial_threads())
+    _start = time.time() - created
+
+
+def _time(sample: Sample) -> Cost:
+    started = time.perf_counter()
+    config = sample.config
+    torch.manual_seed(0)
+    backbone = random_backbone(config.backbone, sample.n_labels, config.layers)
+    method, params, fit, search = TokenReducer, Params(), config.teacher, False
+    if not sample.teacher:
+        trial = resolve(config)
+        method, params, fit = trial.method, trial.params, config.train
+        search = bool(trial.targets)
+    reducer = method(params, len(backbone.layers), backbone.width)
+    encoder = ReducedEncoder(backbone, reducer).to(device())
+    start, recipe = _start + time.perf_counter() - started, reducer.stages()
+    steps = _steps(encoder, sample.trained, fit, recipe)
+    return Cost(start, recipe, steps, _scores(encoder, sample.scored, search))
+
+
+def _steps(
+    encoder: ReducedEncoder, batch: Split, fit: FitConfig, recipe: list[Stage]
+) -> list[float]:
+    """Seconds of a step in each stage."""
+    even = [replace(stage, share=1 / len(recipe)) for stage in recipe]
+    encoder.reducer.stages = lambda: even
+    changes: dict[str, Any] = {"epochs": STEPS * len(recipe), "batch_size": len(batch)}
+    if isinstance(fit, TrainConfig):
+        changes["steps"] = "total"
+    moments: list[float] = []
+
+    def attach(batch: Batch, rows: np.ndarray) -> None:
+        batch.teacher_logits = torch.zeros(len(rows), encoder.backbone.n_labels)
+        batch.saliency = torch.rand(batch.layout.total)
+
+    with listening(lambda *_: moments.append(time.perf_counter())):
+        short = fit.model_copy(update=changes)
+        train(encoder, batch, short, 0, attach, getattr(fit, "r_drop", 0.0))
+    # One moment at the start of each stage, and one after each of its steps.
+    times = np.diff(np.reshape(moments, (len(recipe), STEPS + 1)), axis=1)
+    return times[:, 1:].mean(axis=1).tolist()
+
+
+def _scores(encoder: ReducedEncoder, texts: Split, search: bool) -> list[tuple[float, float]]:
+    """Speed-up and seconds per text at the trained budget, or at both ends of its range."""
+    rows = np.arange(len(texts))
+    found: list[tuple[float, float]] = []
+
+    def observe() -> float:
+        started = time.perf_counter()
+        speedup = flops_speedup(encoder, texts, rows)
+        found.append((speedup, (time.perf_counter() - started) / len(rows)))
+        return speedup
+
+    observe()
+    found.clear()  # it warmed up
+    if search:
+        find_budgets(encoder.reducer, [], observe)
+    else:
+        observe()
+    return found

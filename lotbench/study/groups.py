@@ -1,0 +1,70 @@
+"""The trials of a plan in groups: a search and its confirmation, or all seeds of a setting."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from lotbench.study.plan import Plan
+from lotbench.study.planned import PlannedTrial
+
+
+@dataclass
+class Group:
+    """Trials of one method on one task that take about as long.
+
+    Attributes
+    ----------
+    written : str
+        The parameters as the file has them, but for grids.
+    dimensions : int
+        How many parameters are searched.
+    trials : dict of PlannedTrial
+        Those that are known, by id.
+    coming : Counter
+        How many trials of each part are not known yet.
+    """
+
+    task: str
+    method: str
+    written: str
+    dimensions: int = 0
+    trials: dict[str, PlannedTrial] = field(default_factory=dict)
+    coming: Counter[str] = field(default_factory=Counter)
+
+
+def part_of(trial: PlannedTrial) -> str:
+    """``search`` or ``confirmation``; a trial without a search is of the former."""
+    return "confirmation" if trial.mark and trial.mark.part == "confirmation" else "search"
+
+
+def groups(planned: Plan) -> list[Group]:
+    """The groups of a plan, in its order."""
+    found: dict[Any, Group] = {}
+    for own in planned.searches:
+        config, space = own.block.config, own.mark.space
+        spaces = {
+            name: f"{kind}{ends}" for name, one in space.items() for kind, ends in one.items()
+        }
+        written = _written(config.params | spaces)
+        group = Group(config.task, config.method, written, len(space))
+        found[own.mark.search] = group
+    for name, trial in planned.trials.items():
+        config = trial.config
+        group = Group(config.task, config.method, _written(config.params))
+        key = trial.mark.search if trial.mark else (group.task, group.method, group.written)
+        found.setdefault(key, group).trials[name] = trial
+    for own in planned.searches if planned.most is None else ():
+        group = found[own.mark.search]
+        known = Counter(map(part_of, group.trials.values()))
+        if own.mark.algorithm == "optuna":
+            group.coming["search"] = own.size - known["search"]
+        if not known["confirmation"]:
+            group.coming["confirmation"] = min(own.best, own.size) * len(own.seeds)
+    return list(found.values())
+
+
+def _written(params: Mapping[str, Any]) -> str:
+    return " ".join(f"{name}={value}" for name, value in params.items())
