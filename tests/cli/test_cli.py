@@ -120,13 +120,19 @@ def test_bad_input_is_one_message_and_exit_code_2(sweep_file, tmp_path, change, 
 
 
 @pytest.mark.slow
-def test_dry_run_lists_the_trials_and_writes_nothing(sweep_file, tmp_path) -> None:
-    done = call("sweep", sweep_file(), "--dry-run", cwd=tmp_path)
+def test_dry_run_says_how_long_and_writes_nothing(sweep_file, backbone, tmp_path) -> None:
+    # A plan needs no weights, which may be hundreds of megabytes.
+    bare = tmp_path / "bare"
+    shutil.copytree(backbone, bare, ignore=shutil.ignore_patterns("*.safetensors"))
+    path = sweep_file(backbone=str(bare), methods={"lot": {"top_p": {"grid": [0.3, 0.6]}}})
+    done = call("sweep", path, "--dry-run", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
-    # 120 training rows, 12 of them for selection: 108 in batches of 16 make 7 steps.
-    assert "3 trials to do" in done.stdout and "7" in done.stdout
+    assert "2 trials to do: about " in done.stdout and "without the timing pass" in done.stdout
+    assert "time a few steps of each method: step 3 of 3" in done.stderr
     assert not (tmp_path / "results").exists()
-    assert len([line for line in done.stdout.splitlines() if "reviews-lot-s0-" in line]) == 2
+    lines = [line.split("│")[2:] for line in done.stdout.splitlines() if "│ reviews" in line]
+    assert [line[0].strip() for line in lines] == ["(teacher)", "lot top_p=0.3", "lot top_p=0.6"]
+    assert {line[-2].strip() for line in lines} == {"timed steps"}
 
 
 def test_a_dry_run_names_file_and_line_of_a_task_without_data(sweep_file, tmp_path) -> None:
@@ -140,8 +146,9 @@ def test_a_dry_run_names_file_and_line_of_a_task_without_data(sweep_file, tmp_pa
     assert "nowhere" in str(caught.value)
 
 
+@pytest.mark.slow
 def test_a_dry_run_lists_a_method_whose_code_raises(sweep_file, tmp_path) -> None:
-    from lotbench.study.preview import preview
+    from lotbench.study.preview import estimates
 
     plugin = tmp_path / "broken.py"
     plugin.write_text(
@@ -152,7 +159,9 @@ def test_a_dry_run_lists_a_method_whose_code_raises(sweep_file, tmp_path) -> Non
         "        raise KeyError('oops')\n"
     )
     path = sweep_file(methods={"broken": {}}, plugins=[str(plugin)])
-    assert preview(plan(*load_sweep(path), tmp_path)).row_count == 1
+    _, line = estimates(plan(*load_sweep(path), tmp_path))
+    assert (line.method, line.todo.total(), line.seconds) == ("broken", 1, None)
+    assert line.source == "KeyError: 'oops'"
 
 
 def test_a_trial_needs_the_logits_of_its_teacher_only_for_distillation(sweep_file) -> None:

