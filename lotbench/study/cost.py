@@ -82,6 +82,15 @@ class Cost:
         return float(np.interp(1 / speedup, shares, seconds))
 
 
+def clock() -> float:
+    """Seconds of this process, so that other work on the machine does not count; or of the wall.
+
+    The latter with several threads or a GPU, where a process waits for others of its own.
+    """
+    alone = machine.trial_threads() == 1 and device().type == "cpu"
+    return time.process_time() if alone else time.perf_counter()
+
+
 def side_by_side() -> int:
     """How many trials run side by side on this machine."""
     return max(1, machine.usable_cores() // machine.trial_threads())
@@ -107,7 +116,7 @@ def timed(samples: Mapping[Key, Sample]) -> dict[Key, Cost | Exception]:
     if not samples:
         return found
     with ProcessPoolExecutor(
-        min(len(samples), side_by_side()), get_context("spawn"), _begin, (time.time(),)
+        min(len(samples), side_by_side()), get_context("spawn"), _begin
     ) as pool:
         futures = {pool.submit(_time, sample): key for key, sample in samples.items()}
         for future in as_completed(futures):
@@ -123,14 +132,14 @@ _start = 0.0
 """Seconds that this process took to start; a worker of Ray takes as long."""
 
 
-def _begin(created: float) -> None:
+def _begin() -> None:
     global _start
     torch.set_num_threads(machine.trial_threads())
-    _start = time.time() - created
+    _start = time.process_time()
 
 
 def _time(sample: Sample) -> Cost:
-    started = time.perf_counter()
+    started = clock()
     config = sample.config
     torch.manual_seed(0)
     backbone = random_backbone(config.backbone, sample.n_labels, config.layers)
@@ -141,7 +150,7 @@ def _time(sample: Sample) -> Cost:
         search = bool(trial.targets)
     reducer = method(params, len(backbone.layers), backbone.width)
     encoder = ReducedEncoder(backbone, reducer).to(device())
-    start, recipe = _start + time.perf_counter() - started, reducer.stages()
+    start, recipe = _start + clock() - started, reducer.stages()
     steps = _steps(encoder, sample.trained, fit, recipe)
     return Cost(start, recipe, steps, _scores(encoder, sample.scored, search))
 
@@ -161,7 +170,7 @@ def _steps(
         batch.teacher_logits = torch.zeros(len(rows), encoder.backbone.n_labels)
         batch.saliency = torch.rand(batch.layout.total)
 
-    with listening(lambda *_: moments.append(time.perf_counter())):
+    with listening(lambda *_: moments.append(clock())):
         short = fit.model_copy(update=changes)
         train(encoder, batch, short, 0, attach, getattr(fit, "r_drop", 0.0))
     # One moment at the start of each stage, and one after each of its steps.
@@ -175,9 +184,9 @@ def _scores(encoder: ReducedEncoder, texts: Split, search: bool) -> list[tuple[f
     found: list[tuple[float, float]] = []
 
     def observe() -> float:
-        started = time.perf_counter()
+        started = clock()
         speedup = flops_speedup(encoder, texts, rows)
-        found.append((speedup, (time.perf_counter() - started) / len(rows)))
+        found.append((speedup, (clock() - started) / len(rows)))
         return speedup
 
     observe()

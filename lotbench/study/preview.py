@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -16,7 +15,7 @@ from lotbench.data.task import Task, load_task
 from lotbench.engine.loading import load_tokenizer
 from lotbench.store.records import Trial
 from lotbench.store.store import Store
-from lotbench.study.cost import Cost, Sample, side_by_side, timed, window
+from lotbench.study.cost import Cost, Sample, clock, side_by_side, timed, window
 from lotbench.study.evaluate import BATCH_SIZE, SEARCH_TEXTS
 from lotbench.study.groups import groups, part_of
 from lotbench.study.plan import Plan
@@ -167,10 +166,10 @@ def _read(planned: Plan) -> dict[str, _Data]:
     for name, configs in by_task.items():
         post(f"read {name}", len(found), len(by_task))
         first, *others = configs
-        started = time.perf_counter()
+        started = clock()
         with places[name].document.at(("tasks", name)):
             task = _task(first, tokenizer)
-        seconds = time.perf_counter() - started
+        seconds = clock() - started
         missing = configs
         if _is_taught(first, task, tokenizer):  # else those of other seeds hardly are
             tasks = ((own, _task(own, tokenizer)) for own in others)

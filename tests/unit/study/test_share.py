@@ -38,7 +38,7 @@ def test_a_trial_gets_its_share_of_a_cluster(nodes, threads, cpus, gpus, caplog)
 
 def test_nodes_that_are_too_small_are_named(caplog) -> None:
     nodes = [node("1", None), node("2", 2, 1), node("3", 14, 3)]
-    assert share(nodes, 16) == (4, 1)
+    assert share(nodes, 4) == (4, 1)
     (line,) = caplog.messages
     assert line == (
         "too small for a trial, so not used: 10.0.0.1 (11111111) has 0 of 4 CPU and 0 of 1 GPU; "
@@ -59,6 +59,6 @@ def test_nodes_that_are_too_small_are_named(caplog) -> None:
 )
 def test_a_cluster_without_a_large_enough_node_is_refused(nodes, words) -> None:
     with pytest.raises(InputError, match="no node of this Ray cluster is large enough") as error:
-        share(nodes, 16)
+        share(nodes, 4)
     for own in words:
         assert own in str(error.value)
