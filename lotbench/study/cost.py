@@ -65,6 +65,11 @@ class Cost:
     steps: list[float]
     scores: list[tuple[float, float]]
 
+    def at_length(self, ratio: float) -> Cost:
+        """The cost with texts that are longer by this ratio."""
+        scores = [(speedup, seconds * ratio) for speedup, seconds in self.scores]
+        return replace(self, steps=[own * ratio for own in self.steps], scores=scores)
+
     def training(self, examples: int, fit: FitConfig) -> float:
         """Seconds to train on so many texts."""
         counts = stage_steps(self.recipe, total_steps(examples, fit, self.recipe))

@@ -69,6 +69,26 @@ class _Data:
     teachers: list[TrialConfig]
     """Trials whose teachers are not in the cache, one for each."""
 
+    @property
+    def tokens(self) -> int:
+        """Of all training texts."""
+        return int(self.task.train.lengths.sum())
+
+    @property
+    def length(self) -> float:
+        """Mean tokens of a training text."""
+        return self.tokens / len(self.task.train)
+
+
+@dataclass
+class _Unknown:
+    """A line whose seconds have to be timed: of this trial, or of its teacher."""
+
+    line: Line
+    config: TrialConfig
+    data: _Data
+    total: Callable[[Cost], float]
+
 
 def preview(planned: Plan) -> Table:
     """A line for each group of trials, and for the teachers of each task, with their time here.
@@ -121,14 +141,13 @@ def estimates(planned: Plan) -> list[Line]:
     """
     rows, data = Store(planned.folder).done(), _read(planned)
     lines: list[Line] = []
-    samples: dict[int, Sample] = {}  # by line
-    totals: dict[int, Callable[[Cost], float]] = {}
+    unknown: list[_Unknown] = []
     for name, own in data.items():
         if own.teachers:
-            samples[len(lines)] = _sample(own.teachers[0], own.task, teacher=True)
-            totals[len(lines)] = partial(_teacher_seconds, own.teachers[0].teacher, own)
-            todo = Counter[str](search=len(own.teachers))
+            todo, config = Counter[str](search=len(own.teachers)), own.teachers[0]
             lines.append(Line(name, TEACHER, "", 0, todo, Counter()))
+            total = partial(_teacher_seconds, config.teacher, own)
+            unknown.append(_Unknown(lines[-1], config, own, total))
     for group in groups(planned):
         todo = [trial for name, trial in group.trials.items() if name in planned.todo]
         done = {name: rows[name] for name in group.trials if name in rows}
@@ -136,23 +155,44 @@ def estimates(planned: Plan) -> list[Line]:
         ended = Counter(part_of(group.trials[name]) for name in done)
         named = (group.task, group.method, group.written, group.dimensions)
         line = Line(*named, counts, ended)
+        lines.append(line)
         seconds = [row.seconds for row in done.values() if row.seconds and _is_here(row)]
         if counts and seconds:
             line.seconds, line.source = fmean(seconds), f"{len(seconds)} finished"
         elif todo:
             trial, own = todo[len(todo) // 2], data[group.task]  # not a default outside the space
-            samples[len(lines)] = _sample(trial.config, own.task, teacher=False)
-            totals[len(lines)] = partial(_trial_seconds, trial, own)
-        lines.append(line)
-    for place, cost in timed(samples).items():
-        line = lines[place]
-        try:
-            if isinstance(cost, Exception):
-                raise cost
-            line.seconds, line.source = totals[place](cost), "timed steps"
-        except Exception as error:  # such as a stage without a step
-            line.source = f"{type(error).__name__}: {error}".splitlines()[0]
+            total = partial(_trial_seconds, trial, own)
+            unknown.append(_Unknown(line, trial.config, own, total))
+    _time(unknown)
     return lines
+
+
+def _time(unknown: list[_Unknown]) -> None:
+    """Fills in seconds: each method is timed on the task that has most to train on.
+
+    On others it takes a time in proportion to the mean length of a text.
+    """
+    kinds: dict[tuple[str, str], list[_Unknown]] = {}
+    for own in unknown:
+        kinds.setdefault((own.line.method, own.line.written), []).append(own)
+    first = {kind: max(own, key=lambda one: one.data.tokens) for kind, own in kinds.items()}
+    samples = {}
+    for kind, own in first.items():
+        teacher, task = own.line.method == TEACHER, own.data.task
+        fit = own.config.teacher if teacher else own.config.train
+        trained, scored = (window(task.train, count) for count in (fit.batch_size, BATCH_SIZE))
+        samples[kind] = Sample(own.config, teacher, task.n_labels, trained, scored)
+    for kind, cost in timed(samples).items():
+        base = first[kind].data
+        for own in kinds[kind]:
+            try:
+                if isinstance(cost, Exception):
+                    raise cost
+                own.line.seconds = own.total(cost.at_length(own.data.length / base.length))
+                where = "" if own.data is base else f" on {base.task.name}"
+                own.line.source = f"timed steps{where}"
+            except Exception as error:  # such as a stage without a step
+                own.line.source = f"{type(error).__name__}: {error}".splitlines()[0]
 
 
 def _read(planned: Plan) -> dict[str, _Data]:
@@ -192,12 +232,6 @@ def _is_here(row: Trial) -> bool:
     threads = row.training and row.training.threads
     here = machine.cpu_id(), machine.usable_cores(), machine.trial_threads()
     return (row.machine.cpu_id, row.machine.cores, threads) == here
-
-
-def _sample(config: TrialConfig, task: Task, teacher: bool) -> Sample:
-    fit = config.teacher if teacher else config.train
-    trained, scored = (window(task.train, count) for count in (fit.batch_size, BATCH_SIZE))
-    return Sample(config, teacher, task.n_labels, trained, scored)
 
 
 def _trial_seconds(trial: PlannedTrial, data: _Data, cost: Cost) -> float:

@@ -80,6 +80,24 @@ def test_the_seconds_of_teachers_and_trials(planned, asked) -> None:
     assert asked == [("truncated", True), *[("truncated", False)] * 2, ("first-k", False)]
 
 
+def test_a_method_is_timed_on_one_task_and_scaled_to_the_others(planned, asked, tmp_path) -> None:
+    (tmp_path / "long").mkdir()
+    for name, count in (("train", 50), ("validation", 30)):
+        lines = [f"{'text ' * 40}{number} of {name},{number % 2}" for number in range(count)]
+        (tmp_path / "long" / f"{name}.csv").write_text("\n".join(["text,label", *lines]))
+    tasks = f"tasks={{toy: {{source: {tmp_path}}}, long: {{source: {tmp_path / 'long'}}}}}"
+    found = {
+        (line.task, line.method): line
+        for line in estimates(planned(tasks, "methods={dense: {}}", "teacher.epochs=2"))
+    }
+    assert asked == [("dense", True), ("dense", False)]
+    # 45 texts of 45 tokens there are more to train on than 90 texts of 6.
+    long, short = found["long", "dense"], found["toy", "dense"]
+    assert (long.source, short.source) == ("timed steps", "timed steps on long")
+    assert long.seconds == pytest.approx(7 + 6 * 2 + 35 * 0.1)
+    assert short.seconds == pytest.approx(7 + (12 * 2 + 40 * 0.1) * 6 / 45)
+
+
 def test_finished_trials_of_this_machine_replace_timed_steps(planned, asked) -> None:
     sweep = planned("seeds=[0, 1, 2, 3]", "methods={first-k: {k: 8}}")
     *names, _ = sweep.trials
