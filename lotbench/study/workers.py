@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import time
 from collections.abc import Callable, Iterator
@@ -17,8 +18,12 @@ from lotbench.config.sections import TrialConfig
 from lotbench.store import bucket
 from lotbench.store.parts import Searched
 from lotbench.store.records import Trial
+from lotbench.study.plan import Plan
 from lotbench.study.planned import PlannedTrial, resolve
 from lotbench.study.progress import listening, over_limit
+from lotbench.study.watch import Watch
+
+log = logging.getLogger(__name__)
 
 GRACE_SECONDS = 60.0
 """Time after the limit in which a job can end by itself, at its next step."""
@@ -108,6 +113,32 @@ class Board:
             note = f", nothing new for {quiet:.0f} min (train.max_minutes ends it)"
             lines.append(f"{job.label}: {job.status}{note if quiet * 60 >= QUIET_SECONDS else ''}")
         return lines or [WAITING], reasons
+
+
+def job_of(
+    planned: Plan,
+    name: str,
+    label: str,
+    configs: list[TrialConfig],
+    threads: int,
+    mark: Searched | None = None,
+) -> Job:
+    """The job of these trials, or of their teacher."""
+    values = [config.model_dump(mode="json") for config in configs]
+    seconds = configs[0].train.max_minutes * 60
+    own = None if mark is None else mark.model_dump(exclude_none=True)
+    store = bucket.address(planned.folder)
+    return Job(name, label, values, seconds, store, threads, Path.cwd(), own)
+
+
+def look(board: Any, end: Callable[[Job], object], watch: Watch) -> dict[str, str]:
+    """Why jobs are ended that hang past their limit, by id; logs what each job does, when due."""
+    watch.doing, (lines, hung) = ray.get([board.doing.remote(), board.look.remote()])
+    for line in lines if not watch.shown else ():
+        log.info(line)
+    for job, _ in hung:
+        end(job)
+    return {job.id: why for job, why in hung}
 
 
 @contextmanager
