@@ -34,6 +34,8 @@ the trial itself is stored as its row, and is not tried again."""
 LOSSES = 20
 """How many lost nodes do not count as one of these retries; a trial that takes down its node must
 not take down all of them."""
+LOOK_SECONDS = 1.0
+"""Time between two looks at the board."""
 
 
 def tune_trials(
@@ -124,6 +126,7 @@ class Announcer(tune.Callback):
         self.store = Store(planned.folder)
         self.before = {trial.trial_id: trial for trial in self.store.trials()}
         self.started = time.perf_counter()
+        self.looked = 0.0
         self.hung: dict[str, str] = {}
         self.succeeded = 0
         self.failed: dict[str, str] = {}
@@ -137,7 +140,9 @@ class Announcer(tune.Callback):
             self.planned.grow({row.trial_id: row for row in self.store.trials()}, self.ended)
 
     def on_step_end(self, iteration: int, trials: list, **info: Any) -> None:
-        self.hung |= look(self.board, lambda job: ray.kill(job.worker), self.watch)
+        if time.monotonic() - self.looked >= LOOK_SECONDS:  # Tune takes many steps a second
+            self.looked = time.monotonic()
+            self.hung |= look(self.board, lambda job: ray.kill(job.worker), self.watch)
 
     def on_trial_start(self, iteration: int, trials: list, trial: Any, **info: Any) -> None:
         self.watch.begin(trial.config["trial"])
