@@ -132,9 +132,9 @@ def sweep_table(watch: Watch, room: int) -> Group:
         group, best = line.group, "" if line.best is None else f"{line.best:.4g}"
         counts = (str(count) for count in (line.running, line.done, line.failed, line.todo))
         table.add_row(group.task, f"{group.method} {group.written}", *counts, best)
-    left = watch.left()
+    left, ended = watch.left(), len(watch.took)
     parts = [
-        f"{len(watch.took)} of {len(watch.planned.todo)} trials",
+        f"{ended} of {ended + sum(line.running + line.todo for line in every)} trials",
         f"{rough(watch.elapsed)} so far",
         "" if left is None else f"about {rough(left)} left",
         f"{len(every) - len(lines)} more lines" if len(every) > len(lines) else "",

@@ -118,6 +118,7 @@ def test_confirmations_that_are_not_known_yet_count(watched, now) -> None:
         now[0] += 10
         end(watch, name)
     assert watch.left() == (2 + 4) * 10
+    assert "4 of 10 trials, 40 s so far, about 60 s left" in drawn(watch)
 
 
 def drawn(watch: Watch, room: int = 20) -> list[str]:
