@@ -74,6 +74,7 @@ def test_every_stage_of_an_untrained_model_is_timed(tmp_path) -> None:
             params=params,
             teacher=TeacherConfig(r_drop=1.0),
             targets=[2, 4],
+            plugins=[],
         )
         return Sample(config, teacher, 2, texts, texts)
 
