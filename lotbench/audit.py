@@ -244,9 +244,9 @@ def _searches(trials: Mapping[str, Trial]) -> Iterator[Fault]:
     confirmed: dict[str, set[str | None]] = defaultdict(set)
     for own in sorted(trials.values(), key=lambda own: own.created):
         if own.search and own.search.part == "search":
-            tried[own.trial_id] = newest[own.search.search][own.search.index] = own
+            tried[own.trial_id] = newest[own.search.key][own.search.index] = own
         elif own.search and own.search.part == "confirmation":
-            confirmed[own.search.search].add(own.search.chosen)
+            confirmed[own.search.key].add(own.search.chosen)
     for path, own in trials.items():
         mark = own.search
         if mark is None or mark.part == "superseded":
@@ -259,8 +259,8 @@ def _searches(trials: Mapping[str, Trial]) -> Iterator[Fault]:
             yield Fault(path, "search.chosen", f"{mark.chosen} {complaint}")
         else:
             best = _area(tried[mark.chosen or ""])
-            better = sum(_area(each) > best for each in newest[mark.search].values())
-            if better >= (count := len(confirmed[mark.search])):
+            better = sum(_area(each) > best for each in newest[mark.key].values())
+            if better >= (count := len(confirmed[mark.key])):
                 complaint = f"is not among the best {count} trials of the search"
                 yield Fault(path, "search.chosen", f"{mark.chosen} {complaint}")
 
@@ -269,7 +269,7 @@ def _choice(own: Trial, mark: Searched, chosen: Trial | None) -> str | None:
     """What contradicts that a trial confirms another one."""
     if chosen is None or chosen.search is None:
         return "is no trial of a search"
-    if chosen.search.search != mark.search:
+    if chosen.search.key != mark.key:
         return "is a trial of another search"
     if chosen.seed == own.seed:
         return "has the same seed"

@@ -102,9 +102,8 @@ def live_table(watch: Watch) -> Iterator[None]:
         yield
         return
     watch.shown = True
-    room = max(5, console.height - OTHER_LINES)
     with Live(
-        get_renderable=lambda: sweep_table(watch, room),
+        get_renderable=lambda: sweep_table(watch, max(5, console.height - OTHER_LINES)),
         console=console,
         refresh_per_second=2,
         transient=True,
@@ -127,7 +126,8 @@ def sweep_table(watch: Watch, room: int) -> Group:
     first = sorted(range(len(every)), key=lambda place: every[place].running == 0)
     lines = [every[place] for place in sorted(first[:room])]
     numbers = ("running", "done", "failed", "to do", watch.measure)
-    table = Table("task", "method", *(Column(name, justify="right") for name in numbers))
+    method = Column("method", no_wrap=True, overflow="ellipsis")
+    table = Table("task", method, *(Column(name, justify="right") for name in numbers))
     for line in lines:
         group, best = line.group, "" if line.best is None else f"{line.best:.4g}"
         counts = (str(count) for count in (line.running, line.done, line.failed, line.todo))

@@ -17,8 +17,8 @@ from lotbench.store import bucket
 from lotbench.store.files import write_json
 from lotbench.store.store import Store
 from lotbench.study.checks import check_room
+from lotbench.study.marks import mark_rows
 from lotbench.study.plan import Plan
-from lotbench.study.trial import marked
 from lotbench.study.watch import Show, Watch
 from lotbench.timing.run import time_models
 
@@ -63,12 +63,14 @@ def run_sweep(planned: Plan, address: str | None = None, show: Show = nullcontex
         if sweep.search is not None:
             resolved = resolved.model_copy(update={"confirm": sweep.confirmation})
         bucket.push(write_json(folder / "sweep.json", resolved.model_dump(mode="json")))
+        mark_rows(store, planned)
         if planned.todo:
             # Before Ray starts, which takes longer than to look.
             for trial in planned.todo.values():
                 with trial.place.document.at(("tasks", trial.config.task)):
                     find_files(trial.config.task, trial.config.data, trial.config.data_root)
-            check_room(folder, sweep.backbone, len(planned.todo))
+            kept = len(planned.searches) * sweep.confirmed_trials or len(planned.todo)
+            check_room(folder, sweep.backbone, kept)
             from lotbench.study.cluster import run_trials  # it imports Ray, which takes seconds
 
             watch = Watch(planned, done)
@@ -76,35 +78,21 @@ def run_sweep(planned: Plan, address: str | None = None, show: Show = nullcontex
                 result.ran, result.failed = run_trials(planned, address, watch)
         else:
             log.info("all %d trials are done", len(planned.trials))
-        mark_rows(store, planned)
-        done = [trial for name, trial in store.done().items() if name in planned.trials]
+        for search in planned.searches:
+            if planned.most is None and search.mark.key not in planned.chosen:
+                log.warning("%s: no trial has an area, so nothing is confirmed", search.label)
+        rows = store.done().items()
+        timeable = [row for name, row in rows if name in planned.trials and row.reported]
         if sweep.measure is not None:
             bucket.pull(folder, "models")  # of the trials that other machines trained
-        if sweep.measure is not None and any(map(store.model, done)):
+        if sweep.measure is not None and any(map(store.model, timeable)):
             timed = time_models(store, sweep.measure, set(planned.trials), plugins=sweep.plugins)
             result.timed = timed.written
             if timed.failed:
                 result.failed["timing"] = "\n".join(timed.failed)
-        elif sweep.measure is not None and done:
+        elif sweep.measure is not None and timeable:
             log.warning(
                 "not timed: the rows here came without models; --results with another folder "
                 "trains some"
             )
     return result
-
-
-def mark_rows(store: Store, planned: Plan) -> None:
-    """Marks rows from before the search, and those that it no longer has or no longer chooses."""
-    sizes = {search.mark.search: search.size for search in planned.searches}
-    for name, row in store.done().items():
-        mark = row.search
-        if name in planned.trials:
-            mark = planned.trials[name].mark
-        elif (
-            mark is not None
-            and mark.search in sizes
-            and (mark.part != "search" or mark.index >= sizes[mark.search])
-        ):
-            mark = mark.model_copy(update={"part": "superseded", "area": None})
-        if mark != row.search and (new := marked(row, mark)) != row:
-            store.write(new)

@@ -46,14 +46,19 @@ def expand(sweep: SweepConfig, document: Document) -> list[Block]:
     InputError
         If a grid, a space or a block is malformed, or there are more than 2,000 trials.
     """
-    each = 1 if sweep.search is None else sweep.search.trials + sweep.confirmed_trials
     settings: list[tuple[dict, dict, Place]] = []
+    count = 0
     for params, place in _settings(sweep, document):
         settings.append((*_divided(params, place, sweep.search is not None), place))
+        tried = sweep.search.trials if sweep.search and settings[-1][1] else 1
+        count += (tried + sweep.confirmed_trials) * len(sweep.tasks) * len(sweep.trained_seeds)
         # Checked here, since grids can multiply to more than any memory holds.
-        if len(settings) * len(sweep.tasks) * len(sweep.trained_seeds) * each > MOST_TRIALS:
-            message = f"more than {MOST_TRIALS:,} trials (tasks x seeds x methods x grids)"
-            raise InputError(document.fault(("methods",), f"{message}; divide the sweep"))
+        if count > MOST_TRIALS:
+            factors = "tasks x seeds x methods x grids"
+            if sweep.search:
+                factors = "tasks x methods x grids x trials of the search and of its confirmation"
+            message = f"more than {MOST_TRIALS:,} trials ({factors}); divide the sweep"
+            raise InputError(document.fault(("methods",), message))
     blocks: dict[tuple[str, str], Block] = {}
     for (task, data), seed, (params, spaces, place) in product(
         sweep.tasks.items(), sweep.trained_seeds, settings

@@ -251,7 +251,9 @@ class SweepConfig(Section):
 
     @property
     def confirmed_trials(self) -> int:
-        """How many trials confirm one search."""
+        """The most trials that confirm one search; none without a search."""
+        if self.search is None:
+            return 0
         return len(self.confirmation.seeds) * self.confirmation.best
 
 

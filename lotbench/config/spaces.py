@@ -14,7 +14,7 @@ KINDS = {
 }
 """How each kind of space is written."""
 DIGITS = 3
-"""Significant digits of a value, so that ids and files stay readable."""
+"""Digits of a value, so that ids and files stay readable: of a uniform space those of its width."""
 
 
 @dataclass(frozen=True)
@@ -26,7 +26,7 @@ class Space:
     kind : str
         One of `KINDS`.
     given : list
-        The two ends, or the values of a choice.  A method that takes these takes all values.
+        The two ends, or the values of a choice.
     """
 
     kind: str
@@ -40,8 +40,9 @@ class Space:
         if self.kind == "randint":
             return low + int(place * (high - low + 1))
         if self.kind == "loguniform":
-            return self.rounded(low * (high / low) ** place)
-        return self.rounded(low + place * (high - low))
+            return min(max(float(f"{low * (high / low) ** place:.{DIGITS}g}"), low), high)
+        decimals = math.ceil(DIGITS - math.log10(high - low))
+        return min(max(round(low + place * (high - low), decimals), low), high)
 
     def place(self, value: Any) -> float | None:
         """The place of a value, the inverse of `value`; None if it lies outside the space."""
@@ -56,10 +57,6 @@ class Space:
         if self.kind == "loguniform":
             return math.log(value / low) / math.log(high / low)
         return (value - low) / (high - low)
-
-    def rounded(self, value: float) -> float:
-        """The value with few digits, within the ends."""
-        return min(max(float(f"{value:.{DIGITS}g}"), self.given[0]), self.given[1])
 
     @property
     def size(self) -> float:

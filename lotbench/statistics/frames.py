@@ -24,7 +24,7 @@ RESULTS = (
     *("metric", "score", "score_low", "score_high", "teacher_score"),
     *("flops", "dense_flops", "flops_speedup", "keep_ratio"),
     *("train_seconds", "steps", "precision", "threads", "cpu"),
-    *("search_part", "search", "search_index", "search_area", "dimensions"),
+    *("search_part", "search_key", "search_index", "search_area", "dimensions"),
 )
 TIMINGS = (
     *("store", "pass_id", "task", "trial_id", "model", "budget_name", "budget"),
@@ -53,8 +53,8 @@ def results(folder: str | Path) -> pd.DataFrame:
     ``metric.<name>`` are all metrics, ``param.<name>`` all parameters of the method.
 
     ``search_part`` is ``search`` for trials that a setting is chosen from, ``confirmation`` for
-    those that reports read, ``superseded`` for those that confirmed an earlier choice, and missing
-    without a search.  Trials of one search have the same ``search``; ``search_index`` 0 is the
+    those that reports read, ``superseded`` for what the sweep no longer has or chooses, and missing
+    without a search.  Trials of one search have the same ``search_key``; ``search_index`` 0 is the
     default setting, ``search_area`` the area by which settings are chosen, and ``dimensions`` the
     number of searched parameters.
 
@@ -132,7 +132,7 @@ def _of_trial(run: Run) -> Cells:
         found["train_seconds"] = trial.training.seconds
         found |= _fields(trial.training, "steps", "precision", "threads")
     if mark := trial.search:
-        found |= {"search_part": mark.part, "search": mark.search, "search_index": mark.index}
+        found |= {"search_part": mark.part, "search_key": mark.key, "search_index": mark.index}
         found |= {"search_area": mark.area, "dimensions": len(mark.space)}
     return found | _flat("param", trial.params)
 

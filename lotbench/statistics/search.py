@@ -56,8 +56,14 @@ class SearchTrials:
 
     @property
     def exhausted(self) -> bool:
-        """True if no setting is left to try."""
-        return self.trials >= math.prod(space_of(own).size for own in self.space.values())
+        """True if no setting of the space is left to try; the default may lie outside."""
+        spaces = {name: space_of(own) for name, own in self.space.items()}
+        outside = 0
+        for run in self.runs:
+            params = run.trial.params
+            given = [(own, params[name]) for name, own in spaces.items() if name in params]
+            outside += any(own.place(value) is None for own, value in given)
+        return self.trials - outside >= math.prod(own.size for own in spaces.values())
 
     @property
     def default(self) -> Estimate | None:
@@ -66,9 +72,11 @@ class SearchTrials:
         return estimate(self.areas[0]) if tried else None
 
     @property
-    def best(self) -> Run:
-        """The trial with the largest area."""
-        return self.runs[int(self.areas[:, 0].argmax())]
+    def best(self) -> Run | None:
+        """The finished trial with the largest area; None if none has finished."""
+        areas = {run: area for run, area in zip(self.runs, self.areas[:, 0], strict=False)}
+        done = [run for run in self.runs if not run.failed]
+        return max(done, key=lambda run: areas.get(run, 0.0), default=None)
 
     @property
     def seconds(self) -> float:
@@ -166,14 +174,14 @@ def searches(runs: Iterable[Run], confirmations: Iterable[Trial]) -> list[Search
     for run in sorted(runs, key=lambda run: run.trial.created):
         mark = _mark(run)
         if run.method not in DENSE:
-            group = ("", mark.search) if mark.space else (run.method, "")
-            groups[group][mark.search, mark.index] = run
+            group = ("", mark.key) if mark.space else (run.method, "")
+            groups[group][mark.key, mark.index] = run
     found = {key: [own[at] for at in sorted(own)] for key, own in groups.items()}
     points = _points([run for own in found.values() for run in own])
     confirmed: dict[str, list[Trial]] = defaultdict(list)
     for trial in confirmations:
         if trial.search is not None:
-            confirmed[trial.search.search].append(trial)
+            confirmed[trial.search.key].append(trial)
     return [
         _search(name, found[key], points, confirmed)
         for name, key in sorted((name, key) for key, name in _names(found).items())
@@ -186,7 +194,7 @@ def _search(
     marks = {run: _mark(run) for run in runs}
     space = marks[runs[0]].space
     together = [[run] for run in runs] if space else [runs]
-    hashes = dict.fromkeys(mark.search for mark in marks.values())
+    hashes = dict.fromkeys(mark.key for mark in marks.values())
     return SearchTrials(
         name,
         runs[0].method,

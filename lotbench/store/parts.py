@@ -116,15 +116,15 @@ class Data(Record):
 class Searched(Record):
     """The place of a trial in a search: which setting it tries, or which choice it confirms.
 
-    All trials of one search have the same ``search``: a method with some fixed parameters on a
+    All trials of one search have the same ``key``: a method with some fixed parameters on a
     task, whose other parameters are searched.
     """
 
     part: Literal["search", "confirmation", "superseded"]
     """``search`` trains a setting to choose from; ``confirmation`` trains a chosen one with another
-    seed, for reports; ``superseded`` is what the search no longer has, or no longer chooses."""
-    search: FileName
-    """Hash of the task, the method, its fixed parameters, the space and the seed."""
+    seed, for reports; ``superseded`` is what the sweep no longer has, or no longer chooses."""
+    key: FileName
+    """Hash of the search: its default trial, the space and the algorithm."""
     algorithm: Literal["quasirandom", "random", "optuna"]
     index: Count
     """Number of the setting in its search; 0 is the method's default setting."""

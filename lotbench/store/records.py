@@ -134,7 +134,7 @@ class Trial(Stored):
 
     @property
     def reported(self) -> bool:
-        """False for the trials of a search, and for those that confirmed an earlier choice.
+        """False for the trials of a search, and for what its sweep no longer has or chooses.
 
         Reports, advice and timing are of the others: the winner of a search looks better than it
         is.

@@ -8,6 +8,7 @@ from __future__ import annotations
 import time
 from collections.abc import Hashable, Mapping
 from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, replace
 from multiprocessing import get_context
 from typing import Any, TypeVar
@@ -115,9 +116,9 @@ def window(split: Split, count: int) -> Split:
     return Split(**picked, labels=split.labels[rows], text_seed=split.text_seed[rows])
 
 
-def timed(samples: Mapping[Key, Sample]) -> dict[Key, Cost | Exception]:
-    """The cost of each sample, or what the method's code raises."""
-    found: dict[Key, Cost | Exception] = {}
+def timed(samples: Mapping[Key, Sample]) -> dict[Key, Cost | str]:
+    """The cost of each sample, or in a line what the method's code raises."""
+    found: dict[Key, Cost | str] = {}
     if not samples:
         return found
     with ProcessPoolExecutor(
@@ -127,8 +128,8 @@ def timed(samples: Mapping[Key, Sample]) -> dict[Key, Cost | Exception]:
         for future in as_completed(futures):
             try:
                 found[futures[future]] = future.result()
-            except Exception as error:  # of a plugin, or its process has ended
-                found[futures[future]] = error
+            except BrokenProcessPool as error:
+                found[futures[future]] = str(error)
             post("time a few steps of each method", len(found), len(samples))
     return found
 
@@ -143,7 +144,14 @@ def _begin() -> None:
     _start = time.process_time()
 
 
-def _time(sample: Sample) -> Cost:
+def _time(sample: Sample) -> Cost | str:
+    try:
+        return _timed(sample)
+    except BaseException as error:  # a method may call sys.exit
+        return f"{type(error).__name__}: {error}".splitlines()[0]
+
+
+def _timed(sample: Sample) -> Cost:
     started = clock()
     config = sample.config
     torch.manual_seed(0)

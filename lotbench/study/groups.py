@@ -50,14 +50,14 @@ def groups(planned: Plan) -> list[Group]:
         }
         written = _written(config.params | spaces)
         group = Group(config.task, config.method, written, len(space))
-        found[own.mark.search] = group
-    for name, trial in planned.trials.items():
+        found[own.mark.key] = group
+    for name, trial in [*planned.trials.items()]:  # a sweep adds some while a table is drawn
         config = trial.config
         group = Group(config.task, config.method, _written(config.params))
-        key = trial.mark.search if trial.mark else (group.task, group.method, group.written)
+        key = trial.mark.key if trial.mark else (group.task, group.method, group.written)
         found.setdefault(key, group).trials[name] = trial
     for own in planned.searches if planned.most is None else ():
-        group = found[own.mark.search]
+        group = found[own.mark.key]
         known = Counter(map(part_of, group.trials.values()))
         if own.mark.algorithm == "optuna":
             group.coming["search"] = own.size - known["search"]

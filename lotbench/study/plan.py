@@ -57,13 +57,21 @@ class Plan:
 
     def grow(self, rows: Mapping[str, Trial], ended: Collection[str]) -> None:
         """Adds the trials that have become known; the arguments are those of `Search.known`."""
+        # With a limit, trials that always fail must not keep the others from their turn.
+        settled = ended if self.most is None else {*ended, *rows}
         for search in self.searches:
-            for trial in search.known(rows, ended):
+            for trial in search.known(rows, settled):
                 self.trials.setdefault(trial.id, trial)
         # Trials that failed before come last: they may fail again, and others must get their turn.
         left = [name for name in self.trials if name not in ended and name not in self.todo]
         for name in sorted(left, key=lambda name: name in rows)[: self._room()]:
             self.todo[name] = self.trials[name]
+
+    @property
+    def chosen(self) -> set[str]:
+        """The keys of the searches whose choice is known."""
+        marks = [trial.mark for trial in self.trials.values()]
+        return {mark.key for mark in marks if mark and mark.part == "confirmation"}
 
     def _room(self) -> int | None:
         return None if self.most is None else self.most - len(self.todo)
@@ -72,7 +80,8 @@ class Plan:
         """The trials to do by their teacher, and stand-ins for confirmations that are not known."""
         configs = [trial.config for trial in self.todo.values()]
         if self.todo and self._room() != 0:
-            configs += [config for search in self.searches for config in search.stand_ins()]
+            for search in self.searches:
+                configs += [] if search.mark.key in self.chosen else search.stand_ins()
         found: dict[str, list[TrialConfig]] = {}
         for config in configs:
             found.setdefault(config.teacher_key(), []).append(config)
@@ -108,13 +117,16 @@ def plan(sweep: SweepConfig, document: Document, root: Path, max_trials: int | N
     faults = Faults()  # of all trials, in one message
     for block in expand(sweep, document):
         with faults.collected():
-            trial = resolve(block.config, block.place)
             if sweep.search is None:
+                trial = resolve(block.config, block.place)
                 planned.trials[trial.id] = trial
-            else:
-                search = Search(block, sweep)
-                search.check()
-                planned.searches.append(search)
+                continue
+            search = Search(block, sweep)
+            search.check()
+            if any(search.shares_default(other) for other in planned.searches):
+                message = "another block has the same fixed parameters; search both spaces in one"
+                raise InputError(block.place.fault((), message))
+            planned.searches.append(search)
     faults.check()
     _check_algorithm(sweep, document)
     store = Store(planned.folder)

@@ -185,9 +185,10 @@ def _time(unknown: list[_Unknown]) -> None:
     for kind, cost in timed(samples).items():
         base = first[kind].data
         for own in kinds[kind]:
+            if isinstance(cost, str):
+                own.line.source = cost
+                continue
             try:
-                if isinstance(cost, Exception):
-                    raise cost
                 own.line.seconds = own.total(cost.at_length(own.data.length / base.length))
                 where = "" if own.data is base else f" on {base.task.name}"
                 own.line.source = f"timed steps{where}"

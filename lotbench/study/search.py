@@ -15,13 +15,15 @@ from typing import Any
 
 from lotbench.config.expand import Block
 from lotbench.config.sections import SweepConfig, TrialConfig, digest
-from lotbench.errors import Faults
+from lotbench.errors import Faults, InputError
 from lotbench.store.parts import Searched
 from lotbench.store.records import Trial
 from lotbench.study.objective import objective
 from lotbench.study.planned import PlannedTrial, resolve
 from lotbench.study.suggest import independent, optuna_point, sobol
 
+WITHIN = 0.377
+"""A place within a space, where a parameter of whole numbers is no whole number."""
 REPEATS = 200
 """A search ends after so many points in a row that give settings tried before."""
 
@@ -50,7 +52,7 @@ class Search:
         identity = {"trial": block.config.trial_id(0), "space": space, "algorithm": algorithm}
         self.mark = Searched(
             part="search",
-            search=digest(identity)[:10],
+            key=digest(identity)[:10],
             algorithm=algorithm,
             index=0,
             space=space,
@@ -58,19 +60,36 @@ class Search:
         )
 
     def check(self) -> None:
-        """Resolves a trial at every end of every space.
+        """Resolves a trial at the ends and within every space.
 
         Raises
         ------
         InputError
-            If the method refuses one.
+            If the method refuses one, or has no default for what is searched.
         """
         faults = Faults()
+        first = {name: space.given[0] for name, space in self.block.spaces.items()}
+        fields = self._trial(first, 0).method.Params.model_fields
+        known = {field.alias or name: field for name, field in fields.items()}
         for name, space in self.block.spaces.items():
-            for value in space.given:
+            for value in [*space.given, space.value(WITHIN)]:
                 with faults.collected():
-                    self._trial({name: value}, 0)
+                    self._trial({**first, name: value}, 0)
+            if name in known and known[name].is_required():
+                message = "a searched parameter needs a default, which is trial 0"
+                with faults.collected():
+                    raise InputError(self.block.place.fault((name,), message))
         faults.check()
+
+    @property
+    def label(self) -> str:
+        """The search in a few words: task, method and fixed parameters."""
+        fixed = [f"{name}={value}" for name, value in self.block.config.params.items()]
+        return " ".join([self.block.config.task, self.block.config.method, *fixed])
+
+    def shares_default(self, other: Search) -> bool:
+        """True if both have the same first trial, whose row could not say which it is of."""
+        return self.block.config.trial_id(0) == other.block.config.trial_id(0)
 
     def known(self, rows: Mapping[str, Trial], ended: Collection[str]) -> list[PlannedTrial]:
         """The trials that are known by now: those of the search, then those that confirm it.
@@ -154,15 +173,18 @@ class Search:
 
     def _asked(self, rows: Mapping[str, Trial], ended: Collection[str]) -> list[PlannedTrial]:
         """The trials that Optuna has suggested: those that have ended, and the next one."""
-        mine = [row for row in rows.values() if row.search and self._owns(row.search)]
-        stored = {row.search.index: row for row in mine if row.search}
+        stored = {}
+        for row in sorted(rows.values(), key=lambda row: row.created):
+            # Chosen is given for confirmations alone.
+            if row.search and row.search.key == self.mark.key and row.search.chosen is None:
+                stored[row.search.index] = row
         trials = [self._trial({}, 0)]
         while len(trials) < self.size and trials[-1].id in ended:
             if row := stored.get(len(trials)):
                 given: Any = row.config["params"]
                 own = {name: given[name] for name in self.names}
             else:
-                own = self._ask([row for i, row in sorted(stored.items()) if i < len(trials)])
+                own = self._ask(trials, rows)
             trial = self._trial(own, len(trials))
             if any(trial.contents == other.contents for other in trials):
                 trial = next(self._distinct(trials), None)
@@ -171,17 +193,17 @@ class Search:
             trials.append(trial)
         return trials
 
-    def _owns(self, mark: Searched) -> bool:
-        return (mark.search, mark.part) == (self.mark.search, "search")
-
-    def _ask(self, told: Sequence[Trial]) -> dict[str, Any]:
-        """The setting that Optuna suggests after these rows."""
+    def _ask(self, trials: Sequence[PlannedTrial], rows: Mapping[str, Trial]) -> dict[str, Any]:
+        """The setting that Optuna suggests after these trials."""
         spaces = [self.block.spaces[name] for name in self.names]
-        points = []
-        for row in told:
+        told = []
+        for trial in trials:
+            values = trial.params.model_dump(mode="json", by_alias=True)
             pairs = zip(self.names, spaces, strict=True)
-            point = [space.place(row.params.get(name)) for name, space in pairs]
+            point = [space.place(values.get(name)) for name, space in pairs]
             # The default setting may lie outside the space, and teaches Optuna nothing then.
             if None not in point:
-                points.append((point, row.search and row.search.area))
-        return self._setting(optuna_point(spaces, points, self._number(len(told))))
+                row = rows.get(trial.id)
+                area = objective(row, self.mark.end) if row and row.status == "done" else None
+                told.append((point, area))
+        return self._setting(optuna_point(spaces, told, self._number(len(trials))))

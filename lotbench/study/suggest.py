@@ -9,6 +9,7 @@ import random
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
+import torch
 from torch.quasirandom import SobolEngine
 
 if TYPE_CHECKING:
@@ -22,7 +23,7 @@ def sobol(dimensions: int, seed: int) -> Iterator[list[float]]:
     """The points of a scrambled Sobol sequence, without end."""
     engine = SobolEngine(dimensions, scramble=True, seed=seed)
     while True:
-        yield engine.draw(1).double()[0].tolist()
+        yield engine.draw(1, dtype=torch.float64)[0].tolist()
 
 
 def independent(dimensions: int, seed: int) -> Iterator[list[float]]:

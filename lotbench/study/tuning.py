@@ -20,6 +20,7 @@ from ray.tune.search import Searcher
 
 from lotbench.store.records import Trial
 from lotbench.store.store import Store
+from lotbench.study.marks import mark_rows
 from lotbench.study.plan import Plan
 from lotbench.study.progress import rough
 from lotbench.study.trial import TIME_LIMIT, run_trial, store_lost
@@ -62,6 +63,7 @@ def tune_trials(
             callbacks=[announcer],
         ),
     ).fit()
+    announcer.grow()
     return announcer.succeeded, announcer.failed
 
 
@@ -138,6 +140,7 @@ class Announcer(tune.Callback):
         if len(self.ended) > self.grown:
             self.grown = len(self.ended)
             self.planned.grow({row.trial_id: row for row in self.store.trials()}, self.ended)
+            mark_rows(self.store, self.planned)
 
     def on_step_end(self, iteration: int, trials: list, **info: Any) -> None:
         if time.monotonic() - self.looked >= LOOK_SECONDS:  # Tune takes many steps a second

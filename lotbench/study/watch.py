@@ -50,26 +50,24 @@ class Watch:
     def __init__(self, planned: Plan, before: Mapping[str, Trial]) -> None:
         self.planned = planned
         self.rows = dict(before)
+        self.scores = {name: self._score(row) for name, row in before.items()}
         self.started = time.monotonic()
         self.began: dict[str, float] = {}
         self.took: dict[str, float] = {}
-        self.free: list[float] = []
         self.workers = 1
         self.doing: list[str] = []
         self.shown = False
 
     def begin(self, name: str) -> None:
         """A worker starts a trial."""
-        # From when a worker was free, since a new process takes seconds to start.
-        self.began.setdefault(name, self.free.pop(0) if self.free else time.monotonic())
+        self.began.setdefault(name, time.monotonic())
         self.workers = max(self.workers, len(self.running))
 
     def end(self, name: str, row: Trial) -> None:
         """A trial has ended with this row."""
         now = time.monotonic()
-        self.rows[name] = row
+        self.rows[name], self.scores[name] = row, self._score(row)
         self.took[name] = now - self.began.get(name, now)
-        self.free.append(now)
 
     @property
     def running(self) -> set[str]:
@@ -93,8 +91,8 @@ class Watch:
             rows = {name: self.rows[name] for name in group.trials if name in self.rows}
             failed = sum(row.status == "failed" for row in rows.values())
             # A confirmation has another seed, so it is no rival of the trial that it confirms.
-            tried = [row for name, row in rows.items() if part_of(group.trials[name]) == "search"]
-            scores = [score for row in tried if (score := self._score(row)) is not None]
+            tried = [name for name in rows if part_of(group.trials[name]) == "search"]
+            scores = [score for name in tried if (score := self.scores[name]) is not None]
             busy = len(running & group.trials.keys())
             todo = len(self._waiting(group)) + group.coming.total() - busy
             best = max(scores, default=None)

@@ -120,7 +120,7 @@ def mark(index: int, space: dict[str, Any] | None = None, **more: Any) -> dict[s
     """The mark of a trial of a search."""
     return {
         "part": "search",
-        "search": "s",
+        "key": "s",
         "algorithm": "quasirandom",
         "index": index,
         "space": {"k": {"uniform": [0, 100]}} if space is None else space,
@@ -137,7 +137,7 @@ def add_search(
     """
     for index, height in enumerate(areas):
         right = hits(round(texts * (0.9 + (height - 10) / 100)), texts)
-        own = mark(index, search=method) | more
+        own = mark(index, key=method) | more
         rows.add(method, right, right, 2.0, (2.0, 2.0), setting=f"{index}", seed=10, search=own)
 
 

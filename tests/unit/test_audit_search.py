@@ -81,8 +81,8 @@ def test_a_missing_area_is_found(tmp_path, rows):
     [
         ({"chosen": "none"}, "none is no trial of a search"),
         ({"chosen": None}, "None is no trial of a search"),
-        ({"search": "other"}, "is a trial of another search"),
-        ({"space": {"k": 3}}, ""),
+        ({"key": "other"}, "is a trial of another search"),
+        ({"space": {"k": 3}}, "search.space.k: Input should be a mapping"),
         ({"space": {"k": {"uniform": [2, 1]}}}, "write {uniform: [low, high]}"),
     ],
 )

@@ -52,12 +52,12 @@ def parameters(task: str, study: Study) -> Table | None:
     if not groups:
         return None
     notes = [
-        "chosen: of the trial with the largest area on selection",
+        "best: of the trial with the largest area on selection",
         "explains: share of the variance of the area among finished trials that the parameter "
         "explains alone, adjusted for the number of trials; numbers by a quadratic curve, choices "
         f"by groups; chance: shuffled areas give as much in {100 * CHANCE:g}% of the cases or more",
     ]
-    columns = ["method", "parameter", "space", "default", "chosen", "explains"]
+    columns = ["method", "parameter", "space", "default", "best", "explains"]
     return Table(f"{task}, searched parameters", columns, groups, notes, texts=3)
 
 
@@ -154,8 +154,8 @@ def _parameter(own: SearchTrials, name: str) -> list[str]:
     if found is not None and found.by_chance:
         explains = "chance"
     default = _value(first.trial.params.get(name)) if own.default is not None else NONE
-    chosen = _value(own.best.trial.params.get(name))
-    return [own.name, name, space(own.space[name]), default, chosen, explains]
+    best = NONE if own.best is None else _value(own.best.trial.params.get(name))
+    return [own.name, name, space(own.space[name]), default, best, explains]
 
 
 def space(own: Mapping[str, Any]) -> str:

@@ -44,14 +44,14 @@ def fill_search(folder: Path, confirmed: bool = True) -> Path:
     """Searches of two methods with four trials, one failed; two fixed settings; confirmations."""
     for method, areas in (("ltp", [6, 6, 6, 6]), ("tr-bert", [2, None, 2, 26])):
         for index, area in enumerate(areas):
-            own, value = mark(index, LOGARITHMIC, search=method), {"k": 0.01 * 10 ** (index / 2)}
+            own, value = mark(index, LOGARITHMIC, key=method), {"k": 0.01 * 10 ** (index / 2)}
             write(folder, row(f"{method}-{index}", method, area, 10, own, params=value))
     for index, area in enumerate((4, 14)):
-        own = mark(0, {}, search=f"t{index}")
+        own = mark(0, {}, key=f"t{index}")
         write(folder, row(f"t-{index}", "truncated", area, 10, own, params={"layers": index}))
     for method, area in (("ltp", 6), ("tr-bert", 26)) if confirmed else ():
         for seed in (0, 1):
-            own = {"search": method, "part": "confirmation", "chosen": f"{method}-3"}
+            own = {"key": method, "part": "confirmation", "chosen": f"{method}-3"}
             write(folder, row(f"{method}-c{seed}", method, area, seed, mark(3, LOGARITHMIC) | own))
     return folder
 

@@ -83,7 +83,7 @@ def test_a_failed_trial_costs_a_trial_and_brings_nothing():
 def test_settings_without_a_space_count_as_one_trial_with_the_area_of_all():
     rows = Rows(TEACHER)
     for index, (speed, right) in enumerate([(2.0, 176), (4.0, 168)]):
-        own = mark(0, {}, search=f"t{index}")
+        own = mark(0, {}, key=f"t{index}")
         rows.add(
             "truncated", hits(right), hits(right), None, (speed, speed), 10, f"{index}", search=own
         )
@@ -139,7 +139,7 @@ def test_searches_of_one_method_are_told_apart_by_what_is_fixed():
     for fixed in (0.1, 0.2):
         name = f"{fixed}"
         rows.params[name] = {"lambda": fixed}
-        own = mark(0, search=f"s{fixed}")
+        own = mark(0, key=f"s{fixed}")
         rows.add("ltp", hits(170), hits(170), 2.0, (2.0, 2.0), 10, name, search=own)
     assert [own.name for own in rows.study().searches["toy"]] == [
         "ltp lambda=0.1",
@@ -150,10 +150,10 @@ def test_searches_of_one_method_are_told_apart_by_what_is_fixed():
 def test_the_newest_trial_of_a_place_counts_and_confirmations_are_apart():
     rows = Rows(TEACHER)
     add_search(rows, "ltp", [6, 4])
-    rows.add("ltp", hits(178), hits(178), 2.0, (2.0, 2.0), 10, "new", search=mark(1, search="ltp"))
+    rows.add("ltp", hits(178), hits(178), 2.0, (2.0, 2.0), 10, "new", search=mark(1, key="ltp"))
     rows.trials["ltp-new-10"]["created"] = "2026"
     for seed, part in ((0, "confirmation"), (1, "superseded")):
-        own = mark(1, search="ltp", part=part, chosen="ltp-new-10")
+        own = mark(1, key="ltp", part=part, chosen="ltp-new-10")
         rows.add("ltp", hits(100), hits(100), 2.0, (2.0, 2.0), seed, "c", search=own, seconds=7.0)
     study = rows.study()
     (own,) = study.searches["toy"]
@@ -167,7 +167,7 @@ def test_the_area_of_the_sample_is_the_objective_of_the_search():
     runs = [run for run in Study(SHORT).runs if run.method == "TR-BERT"]
     rows = [
         run.trial.model_copy(
-            update={"search": Searched.model_validate(mark(place, search="t", end=16.0))}
+            update={"search": Searched.model_validate(mark(place, key="t", end=16.0))}
         )
         for place, run in enumerate(runs)
     ]

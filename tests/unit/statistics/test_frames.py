@@ -100,7 +100,7 @@ def test_trials_of_a_search_are_told_apart_from_those_that_confirm_it(tmp_path):
     assert list(table["search_part"].fillna("none")) == [
         *("search", "confirmation", "superseded", "none")
     ]
-    assert list(table["search"][:3]) == ["s"] * 3
+    assert list(table["search_key"][:3]) == ["s"] * 3
     assert list(table["search_index"][:3]) == [3] * 3
     assert list(table["dimensions"][:3]) == [1] * 3
     assert table["search_area"][0] == 7.5 and table["search_area"][1:].isna().all()

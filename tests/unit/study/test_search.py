@@ -9,13 +9,14 @@ import pytest
 
 from lotbench.area import FLOOR
 from lotbench.config.load import load_sweep
+from lotbench.errors import InputError
 from lotbench.store.records import Trial
 from lotbench.store.store import Store
+from lotbench.study.marks import mark_rows
 from lotbench.study.objective import objective
 from lotbench.study.plan import Plan, plan
 from lotbench.study.suggest import independent, optuna_point, sobol
 from lotbench.study.trial import marked
-from lotbench.sweep import mark_rows
 
 SWEEP = """
 name: s
@@ -34,19 +35,21 @@ methods:
 class Sweep:
     """A planned sweep whose trials end at once: each has a row with the score of its setting."""
 
-    def __init__(self, folder: Any, *overrides: str) -> None:
+    def __init__(self, folder: Any, *overrides: str, limit: int | None = None) -> None:
         path = folder / "s.yaml"
         path.write_text(SWEEP)
-        self.planned = plan(*load_sweep(path, overrides), folder)
+        self.planned = plan(*load_sweep(path, overrides), folder, limit)
         self.store = Store(self.planned.folder)
         self.ran: list[str] = []
 
     def run(self, most: int = 1000, fails: Any = lambda params: False) -> Plan:
         """Runs at most so many trials, one after the other."""
         ended = set(self.store.done())
+        mark_rows(self.store, self.planned)
         while len(self.ran) < most:
             rows = {row.trial_id: row for row in self.store.trials()}
             self.planned.grow(rows, ended)
+            mark_rows(self.store, self.planned)
             left = [name for name in self.planned.todo if name not in ended]
             if not left:
                 break
@@ -197,7 +200,6 @@ def test_a_choice_that_a_longer_search_replaces_is_superseded(tmp_path):
     Sweep(tmp_path).run()
     longer = Sweep(tmp_path, "search.trials=32")
     longer.run()
-    mark_rows(longer.store, longer.planned)
     parts = [row.search.part for row in longer.store.trials() if row.search]
     assert parts.count("superseded") == 2  # both seeds of lot; the others have no better setting
     back = Sweep(tmp_path)
@@ -206,6 +208,66 @@ def test_a_choice_that_a_longer_search_replaces_is_superseded(tmp_path):
     again = {name for name, mark in marks.items() if mark and mark.part == "superseded"}
     # The two of the longer choice, and its 28 settings that are beyond the shorter search.
     assert len(again) == 30 and not again & back.planned.trials.keys()
+
+
+def test_a_choice_stays_until_there_is_another(tmp_path):
+    Sweep(tmp_path).run()
+    longer = Sweep(tmp_path, "search.trials=32")
+    longer.run(most=3)
+    parts = [row.search.part for row in longer.store.trials() if row.search]
+    assert parts.count("confirmation") == 6 and "superseded" not in parts
+
+
+@pytest.mark.parametrize("change", ["search.algorithm=random", "targets=[2, 3]"])
+def test_another_search_of_the_same_method_replaces_the_former(tmp_path, change):
+    first = Sweep(tmp_path)
+    first.run()
+    other = Sweep(tmp_path, change, "methods={lot: {top_p: {uniform: [0.2, 0.9]}}}")
+    other.run()
+    rows = [row for row in other.store.trials() if row.method == "lot" and row.reported]
+    assert {row.trial_id for row in rows} <= other.planned.trials.keys() and len(rows) == 2
+    # Other methods stay as they are.
+    assert len([row for row in other.store.trials() if row.reported]) == 6
+
+
+def test_trials_that_always_fail_do_not_keep_others_from_their_turn(tmp_path):
+    fails = lambda params: "top_p" in params  # noqa: E731
+    Sweep(tmp_path).run(most=8, fails=fails)
+    for _ in range(4):
+        limited = Sweep(tmp_path, limit=2)
+        limited.run(fails=fails)
+        assert len(limited.ran) == 2
+    assert limited.settings("lot", "confirmation") == [(0, 0, {}), (0, 1, {})]
+    done = [row for row in limited.store.done().values() if row.reported]
+    assert len(done) == 6
+
+
+def test_optuna_takes_up_rows_of_a_longer_search(tmp_path):
+    methods = "methods={lot: {top_p: {uniform: [0.2, 0.9]}}}"
+    same = "search.algorithm=optuna", methods
+    for trials, ran in ((12, 14), (5, None), (12, None)):
+        own = Sweep(tmp_path, f"search.trials={trials}", *same)
+        own.run()
+        assert ran is None or len(own.ran) == ran
+    assert own.settings("lot")[-1][0] == 11 and not own.ran
+    assert not [row for row in own.store.trials() if row.seed == 10 and not row.search.key]
+
+
+@pytest.mark.parametrize(
+    ("methods", "message"),
+    [
+        ("{first-k: {k: {uniform: [4, 64]}}}", "methods.first-k.k: "),
+        ("{lot: {top_p: {uniform: [0.5, 1.5]}}}", "methods.lot.top_p: "),
+        (
+            "{lot: [{top_p: {uniform: [0.1, 1]}}, {loss_weight: {uniform: [0, 1]}}]}",
+            "methods.lot.1: another block has the same fixed parameters",
+        ),
+    ],
+)
+def test_a_space_that_a_method_cannot_have_is_refused_before_any_work(tmp_path, methods, message):
+    with pytest.raises(InputError) as error:
+        Sweep(tmp_path, f"methods={methods}")
+    assert message in str(error.value)
 
 
 def test_rows_from_before_the_search_are_marked_and_not_trained_again(tmp_path):

@@ -86,14 +86,14 @@ def test_the_time_left_is_that_of_trials_of_the_same_kind(watched, now) -> None:
     # the one that runs should have ended.
     assert watch.left() == (40 + 0 + 3 * 40) / 2
     now[0] += 5
-    watch.begin(other)  # its worker was free 5 s ago
+    watch.begin(other)
     now[0] += 15
     end(watch, four)  # 60 s; those with k=5 are taken for the mean of this task, 50 s
-    assert watch.left() == ((40 - 20) + 60 + 2 * 50) / 2
+    assert watch.left() == ((40 - 15) + 60 + 2 * 50) / 2
     watch.begin(fourth)
     now[0] += 10
     end(watch, fourth, failed=True)  # its 10 s say nothing
-    assert watch.left() == ((40 - 30) + 2 * 50) / 2
+    assert watch.left() == ((40 - 25) + 2 * 50) / 2
     for name in (other, five, fifth):
         watch.begin(name)
         end(watch, name)
