@@ -1,7 +1,8 @@
 """Stores and caches in a bucket: every machine works in a mirror, a local folder.
 
-The path of a mirror contains the URI, so code passes paths on as it does without a bucket.  Files
-are compared by time and size: `pull` copies what is newer in the bucket, `push` what is newer here.
+The path of a mirror contains the URI, so code passes paths on as it does without a bucket.  A file
+that was copied has the time of the bucket's file, and `COPIED`.  Any other file was changed here:
+`push` copies it, and `pull` leaves it as it is.  The two clocks are never compared.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ import os
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
 COPIES = 8
 """Files that are copied at once."""
 SECOND = 1_000_000_000
+COPIED = 654_321_000
+"""Nanoseconds in the time of a copied file: S3 has whole seconds, and no clock hits these."""
 
 
 class Place(NamedTuple):
@@ -90,7 +93,7 @@ def address(path: Path) -> str:
 
 
 def pull(path: Path, *names: str) -> None:
-    """Copy files that are missing here or newer in the bucket; nothing outside a mirror.
+    """Make a mirror like the bucket, except for what was changed here; nothing outside a mirror.
 
     Parameters
     ----------
@@ -109,21 +112,28 @@ def pull(path: Path, *names: str) -> None:
         return
     with _reaching(place):
         system = _system(place)
-        wanted = [
-            (info, local)
-            for name in names or [""]
-            for info in _listed(system, _remote(path, place, path / name))
-            for local in [_local(path, place, info)]
-            if _differs(info, local) and (not local.exists() or _time(info) >= _changed(local))
-        ]
+        wanted = []
+        for name in names or [""]:
+            # Before the bucket is listed: what another process pushes meanwhile is not gone.
+            copied = [file for file in _files(path / name) if not _changed(file)]
+            found = _listed(system, _remote(path, place, path / name))
+            theirs = {_local(path, place, info): info for info in found}
+            for file in copied:
+                if file not in theirs and not _changed(file):
+                    file.unlink(missing_ok=True)
+                    with suppress(OSError):  # others are in it
+                        file.parent.rmdir()
+            wanted += [
+                (info, local)
+                for local, info in theirs.items()
+                if not _changed(local) and _state(local) != (_time(info), info.size)
+            ]
         with ThreadPoolExecutor(COPIES) as pool:
             list(pool.map(lambda pair: _download(system, *pair), wanted))
 
 
-def push(path: Path, *names: str, replace: bool = True) -> None:
-    """Copy files that are missing in the bucket or newer here; nothing outside a mirror.
-
-    With ``replace=False`` only missing files are copied.  Temporary files and locks stay here.
+def push(path: Path, *names: str) -> None:
+    """Copy what was changed here to the bucket; nothing outside a mirror.
 
     Raises
     ------
@@ -131,28 +141,18 @@ def push(path: Path, *names: str, replace: bool = True) -> None:
         If the bucket cannot be written.
     """
     place = place_of(path)
-    if place is None:
+    files = [file for name in names or [""] for file in unpushed(path / name)]
+    if place is None or not files:
         return
     kept = f"; {path} keeps what was not pushed, and the next command on this machine pushes it"
     with _reaching(place, kept), ThreadPoolExecutor(COPIES) as pool:
         system = _system(place)
-        files = [file for name in names or [""] for file in _unpushed(path, name, place, replace)]
         list(pool.map(lambda file: _upload(system, file, _remote(path, place, file)), files))
 
 
-def unpushed(folder: Path) -> list[Path]:
-    """The files of a folder that `push` would copy.
-
-    Raises
-    ------
-    InputError
-        If the bucket cannot be read.
-    """
-    place = place_of(folder)
-    if place is None:
-        return []
-    with _reaching(place):
-        return _unpushed(folder, "", place, replace=True)
+def unpushed(path: Path) -> list[Path]:
+    """The files that `push` would copy; temporary files and locks stay here."""
+    return [] if place_of(path) is None else [file for file in _files(path) if _changed(file)]
 
 
 def read(path: Path) -> bytes | None:
@@ -226,20 +226,6 @@ def _remote(path: Path, place: Place, local: Path) -> str:
     return "/".join([place.path, *local.relative_to(path).parts])
 
 
-def _unpushed(path: Path, name: str, place: Place, replace: bool) -> list[Path]:
-    """The files of `push`, of one file or folder."""
-    below = _remote(path, place, path / name)
-    theirs = {_local(path, place, info): info for info in _listed(_system(place), below)}
-
-    def newer(local: Path) -> bool:
-        info = theirs.get(local)
-        if info is None:
-            return True
-        return replace and _differs(info, local) and _changed(local) > _time(info)
-
-    return [local for local in _files(path / name) if newer(local)]
-
-
 def _files(path: Path) -> list[Path]:
     """A file, or the files below a folder that are whole."""
     found = [path] if path.is_file() else sorted(path.rglob("*"))
@@ -251,19 +237,21 @@ def _files(path: Path) -> list[Path]:
 
 
 def _time(info: FileInfo) -> int:
-    """In nanoseconds, cut to whole seconds, since some answers of S3 have no more."""
-    return info.mtime_ns // SECOND * SECOND
+    """The time of a file that is as in the bucket."""
+    return info.mtime_ns // SECOND * SECOND + COPIED
 
 
-def _changed(local: Path) -> int:
-    return local.stat().st_mtime_ns
+def _state(local: Path) -> tuple[int, int]:
+    """Time and size of a file; one that is missing differs from all, and was not changed."""
+    try:
+        own = local.stat()
+    except FileNotFoundError:
+        return COPIED, -1
+    return own.st_mtime_ns, own.st_size
 
 
-def _differs(info: FileInfo, local: Path) -> bool:
-    """True if a file is missing here, or not as it was when it was copied last."""
-    if not local.exists():
-        return True
-    return (_time(info), info.size) != (_changed(local), local.stat().st_size)
+def _changed(local: Path) -> bool:
+    return _state(local)[0] % SECOND != COPIED
 
 
 def _download(system: FileSystem, info: FileInfo, local: Path) -> None:
@@ -277,5 +265,6 @@ def _download(system: FileSystem, info: FileInfo, local: Path) -> None:
 def _upload(system: FileSystem, local: Path, path: str) -> None:
     from pyarrow.fs import LocalFileSystem, copy_files
 
-    copy_files(str(local), path, LocalFileSystem(), system)
-    os.utime(local, ns=(time.time_ns(), _time(system.get_file_info(path))))
+    with local.open("rb") as file:  # not a newer one that takes its place meanwhile
+        copy_files(str(local), path, LocalFileSystem(), system)
+        os.utime(file.fileno(), ns=(time.time_ns(), _time(system.get_file_info(path))))

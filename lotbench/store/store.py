@@ -21,11 +21,10 @@ log = logging.getLogger(__name__)
 Kind = TypeVar("Kind", bound=Stored)
 AnyRecord = TypeVar("AnyRecord", bound=Record)
 
-MEASURED = (TimingPass.FOLDER, Map.FOLDER)
-PULLED = ("sweep.json", "README.md", Trial.FOLDER, *MEASURED)
+PULLED = ("sweep.json", "README.md", Trial.FOLDER, TimingPass.FOLDER, Map.FOLDER)
 """What is read of a store, but for models."""
-UNSHARED = (Trial.FOLDER, *MEASURED, "models", "ray")
-"""What is not pushed as it is: records of their own rules, and the logs of Ray."""
+UNSHARED = (Trial.FOLDER, "models", "ray")
+"""What is not pushed as it is: rows, which have a rule, with their models; and the logs of Ray."""
 
 
 class Store:
@@ -115,16 +114,19 @@ class Store:
         self._push(record, path)
         return path
 
-    def pull(self) -> None:
-        """Copy what is read of a store from its bucket; nothing without one."""
-        bucket.pull(self.folder, *PULLED)
+    def pull(self, *names: str) -> None:
+        """Push what is left here, then pull these files and folders; nothing without a bucket.
+
+        Without names, what is read of a store is pulled.
+        """
+        self.push()
+        bucket.pull(self.folder, *names or PULLED)
 
     def push(self) -> None:
-        """Copy what only this machine has to the bucket; nothing without one."""
+        """Copy what was changed here to the bucket; nothing without one."""
         for path in bucket.unpushed(self.folder / Trial.FOLDER):
             if (trial := self._load(Trial, path)) is not None:
                 self._push(trial, path)
-        bucket.push(self.folder, *MEASURED, replace=False)
         for path in self.folder.glob("*"):
             if path.name not in UNSHARED:
                 bucket.push(path)
@@ -136,7 +138,7 @@ class Store:
             if theirs is not None and _training(theirs) != _training(record):
                 log.warning("%s: already done elsewhere, so that one is kept", path)
                 shutil.rmtree(self.folder / "models" / record.id, ignore_errors=True)
-                path.unlink()
+                path.unlink(missing_ok=True)
                 bucket.pull(path)
                 return
             if record.model is not None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -106,7 +107,14 @@ def test_what_one_machine_pushes_another_pulls(on) -> None:
     assert bucket.read(second / "absent") is None
 
 
-def test_only_what_changed_is_copied_and_the_newer_file_wins(on) -> None:
+@pytest.fixture(params=[-3600, 0, 3600], ids=["behind", "right", "ahead"])
+def clock(request, monkeypatch) -> None:
+    """The clock of the server, in seconds from that of this machine."""
+    own = bucket._time
+    monkeypatch.setattr(bucket, "_time", lambda info: own(info) + request.param * bucket.SECOND)
+
+
+def test_only_what_changed_is_copied_and_no_change_is_lost(on, clock) -> None:
     first = on("first")
     first.mkdir(parents=True)
     (first / "page").write_text("old")
@@ -122,12 +130,29 @@ def test_only_what_changed_is_copied_and_the_newer_file_wins(on) -> None:
     assert bucket.unpushed(second) == [second / "page"]
     bucket.pull(second)
     assert (second / "page").read_text() == "new and longer"
-    bucket.push(second, replace=False)
-    assert bucket.read(second / "page") == b"old"
     bucket.push(second)
     on("first")
     bucket.pull(first)
     assert (first / "page").read_text() == "new and longer"
+
+
+def test_a_copy_whose_file_was_deleted_in_the_bucket_is_removed(on) -> None:
+    first = on("first")
+    for name in ("models/a/weights", "models/b/weights", "models/b/own", "models/c/weights"):
+        (first / name).parent.mkdir(parents=True, exist_ok=True)
+        (first / name).write_text(name)
+    bucket.push(first)
+    (first / "models/c/weights").write_text("changed here")
+    (first / "models/b/own").touch()
+    place = bucket.place_of(first)
+    assert place is not None
+    bucket._system(place).delete_dir(f"{place.path}/models")
+    bucket.push(first / "models/a")
+    assert bucket.read(first / "models/a/weights") is None
+    bucket.pull(first, "models")
+    left = {str(path.relative_to(first)) for path in first.rglob("*")}
+    assert left == {"models", *(f"models/{own}" for own in ("b", "b/own", "c", "c/weights"))}
+    assert (first / "models/c/weights").read_text() == "changed here"
 
 
 def test_a_key_that_leads_out_of_the_mirror_is_left(on) -> None:
@@ -175,17 +200,44 @@ def test_a_finished_row_is_never_overwritten_a_failed_one_is(on) -> None:
     assert [own.search for own in late.trials()] == [mark]
 
 
-def test_what_could_not_be_pushed_is_pushed_later(on, monkeypatch) -> None:
+@pytest.fixture
+def down(monkeypatch):
+    """A block in which nothing can be pushed."""
+
+    def refuse(*_):
+        raise OSError("no network")
+
+    @contextmanager
+    def block():
+        with monkeypatch.context() as patch:
+            patch.setattr(bucket, "_upload", refuse)
+            yield
+
+    return block
+
+
+def test_a_finished_row_that_was_not_pushed_replaces_a_failed_one(on, clock, down) -> None:
+    Store(on("first")).write(row("failed"))
+    worker = Store(on("second"))
+    worker.pull()
+    with down(), pytest.raises(InputError, match="no network"):
+        worker.write(row())
+    Store(on("first")).write(row("failed", seconds=2.0))
+    on("second")
+    bucket.pull(worker.folder)
+    assert worker.trials() == [row()]
+    worker.pull()
+    reader = Store(on("third"))
+    reader.pull()
+    assert reader.trials() == worker.trials() == [row()]
+
+
+def test_what_could_not_be_pushed_is_pushed_later(on, down) -> None:
     store = Store(on("first"))
     model = store.folder / "models/a"
     model.mkdir(parents=True)
     (model / "weights").touch()
-
-    def down(*_):
-        raise OSError("no network")
-
-    with monkeypatch.context() as patch:
-        patch.setattr(bucket, "_upload", down)
+    with down():
         with pytest.raises(InputError, match="no network"):
             store.write(row(model="models/a"))
         with pytest.raises(InputError, match="no network"):
