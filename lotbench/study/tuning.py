@@ -73,9 +73,7 @@ def _run_trial(chosen: dict[str, Any], board: Any) -> None:
     with working(job, board) as trials:
         store = Store(job.folder)
         for trial in trials:
-            if trial.id in store.done():  # its worker or node was lost after it was stored
-                store.push()
-            else:
+            if trial.id not in store.done():  # unless its worker was lost after it was stored
                 run_trial(trial, job.folder, catch_input_errors=True)
     tune.report({"trial": job.id})
 

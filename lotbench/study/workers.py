@@ -18,6 +18,7 @@ from lotbench.config.sections import TrialConfig
 from lotbench.store import bucket
 from lotbench.store.parts import Searched
 from lotbench.store.records import Trial
+from lotbench.store.store import Store
 from lotbench.study.plan import Plan
 from lotbench.study.planned import PlannedTrial, resolve
 from lotbench.study.progress import listening, over_limit
@@ -160,7 +161,7 @@ def working(job: Job, board: Any) -> Iterator[list[PlannedTrial]]:
         mark = None if job.mark is None else Searched(**job.mark)
         trials = [replace(resolve(TrialConfig(**config)), mark=mark) for config in job.configs]
         torch.set_num_threads(job.threads)
-        bucket.pull(job.folder, Trial.FOLDER)
+        Store(job.folder).pull(Trial.FOLDER)
         with posting(lambda status: board.post.remote(job.id, status)):
             yield trials
     finally:
