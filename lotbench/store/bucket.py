@@ -7,14 +7,16 @@ that was copied has the time of the bucket's file, and `COPIED`.  Any other file
 
 from __future__ import annotations
 
+import logging
 import os
+import re
 import time
-from collections.abc import Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, TypeVar
 from urllib.parse import quote, unquote, urlsplit
 
 from lotbench.errors import InputError
@@ -23,6 +25,17 @@ from lotbench.store.files import replacing
 if TYPE_CHECKING:
     from pyarrow.fs import FileInfo, FileSystem
 
+log = logging.getLogger(__name__)
+
+Result = TypeVar("Result")
+
+WAITS = (2, 5, 10, 20, 40, 80)
+"""Seconds before each new try; a try itself takes about 6 s."""
+PASSING = re.compile(
+    "NETWORK_CONNECTION|TIMEOUT|UNAVAILABLE|SLOW_DOWN|THROTTLING|INTERNAL_FAILURE"
+    "|DEADLINE_EXCEEDED|HTTP status 5|curlCode"
+)
+"""Faults that pass by themselves, as S3 and GCS name them."""
 COPIES = 8
 """Files that are copied at once."""
 SECOND = 1_000_000_000
@@ -110,7 +123,8 @@ def pull(path: Path, *names: str) -> None:
     place = place_of(path)
     if place is None:
         return
-    with _reaching(place):
+
+    def work() -> None:
         system = _system(place)
         wanted = []
         for name in names or [""]:
@@ -131,6 +145,8 @@ def pull(path: Path, *names: str) -> None:
         with ThreadPoolExecutor(COPIES) as pool:
             list(pool.map(lambda pair: _download(system, *pair), wanted))
 
+    _reach(place, work)
+
 
 def push(path: Path, *names: str) -> None:
     """Copy what was changed here to the bucket; nothing outside a mirror.
@@ -141,13 +157,19 @@ def push(path: Path, *names: str) -> None:
         If the bucket cannot be written.
     """
     place = place_of(path)
-    files = [file for name in names or [""] for file in unpushed(path / name)]
-    if place is None or not files:
+    if place is None:
         return
-    kept = f"; {path} keeps what was not pushed, and the next command on this machine pushes it"
-    with _reaching(place, kept), ThreadPoolExecutor(COPIES) as pool:
+
+    def work() -> None:
+        files = [file for name in names or [""] for file in unpushed(path / name)]
+        if not files:
+            return
         system = _system(place)
-        list(pool.map(lambda file: _upload(system, file, _remote(path, place, file)), files))
+        with ThreadPoolExecutor(COPIES) as pool:
+            list(pool.map(lambda file: _upload(system, file, _remote(path, place, file)), files))
+
+    kept = f"; {path} keeps what was not pushed, and the next command on this machine pushes it"
+    _reach(place, work, kept)
 
 
 def unpushed(path: Path) -> list[Path]:
@@ -166,12 +188,15 @@ def read(path: Path) -> bytes | None:
     place = place_of(path)
     if place is None:
         return None
-    with _reaching(place):
+
+    def work() -> bytes | None:
         system = _system(place)
         if not _listed(system, place.path):
             return None
         with system.open_input_stream(place.path) as file:
             return file.read()
+
+    return _reach(place, work)
 
 
 def _mirrors() -> Path:
@@ -193,15 +218,23 @@ def _system(place: Place) -> FileSystem:
     return _opened(place.scheme, place.query, place.path.partition("/")[0])
 
 
-@contextmanager
-def _reaching(place: Place, kept: str = "") -> Iterator[None]:
-    try:
-        yield
-    except (OSError, ValueError) as error:  # pyarrow raises both
-        why = (str(error).splitlines() or [type(error).__name__])[0]
-        raise InputError(
-            f"{place.uri}: {why:.300}; check URI, credentials and network{kept}"
-        ) from error
+def _reach(place: Place, work: Callable[[], Result], kept: str = "") -> Result:
+    """The result of work on a bucket, done again after faults of the network."""
+    for wait in (*WAITS, None):
+        try:
+            return work()
+        except (OSError, ValueError) as error:  # pyarrow raises both
+            gone = isinstance(error, FileNotFoundError) and error.filename is None
+            if isinstance(error, OSError) and error.errno is not None and not gone:
+                raise  # a fault of this machine's disk
+            why = (str(error).splitlines() or [type(error).__name__])[0]
+            if wait is None or not (gone or PASSING.search(why)):
+                raise InputError(
+                    f"{place.uri}: {why:.300}; check URI, credentials and network{kept}"
+                ) from error
+            log.warning("%s: %.300s; tried again in %g s", place.uri, why, wait)
+            time.sleep(wait)
+    raise AssertionError("the last try returns or raises")
 
 
 def _listed(system: FileSystem, path: str) -> list[FileInfo]:

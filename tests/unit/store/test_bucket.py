@@ -91,6 +91,45 @@ def test_a_bucket_that_does_not_answer_is_named(uri, words, s3, tmp_path, monkey
     assert "check URI, credentials and network" in str(error.value)
 
 
+LOST = "When listing: AWS Error NETWORK_CONNECTION during ListObjectsV2: curlCode: 7"
+
+
+@pytest.mark.parametrize(
+    ("error", "raised", "tries"),
+    [
+        (OSError(LOST), InputError, 3),
+        (OSError("AWS Error ACCESS_DENIED during PutObject"), InputError, 1),
+        (OSError(28, "No space left on device"), OSError, 1),
+        (PermissionError(13, "Permission denied", "file"), PermissionError, 1),
+    ],
+)
+def test_only_a_fault_of_the_network_is_tried_again(on, monkeypatch, error, raised, tries) -> None:
+    found, own = [], bucket._system
+
+    def system(place: bucket.Place):
+        found.append(place)
+        if len(found) <= passing:
+            raise error
+        return own(place)
+
+    monkeypatch.setattr(bucket, "_system", system)
+    monkeypatch.setattr(bucket, "WAITS", (0, 0))
+    file = on("first") / "file"
+    file.parent.mkdir(parents=True)
+    for work in (bucket.push, bucket.pull, bucket.read):
+        passing = 9
+        file.touch()
+        found.clear()
+        with pytest.raises(raised) as seen:
+            work(file)
+        assert len(found) == tries and (raised is InputError or seen.value is error)
+        if tries > 1:
+            passing = 2
+            found.clear()
+            work(file)
+            assert len(found) == 3
+
+
 def test_what_one_machine_pushes_another_pulls(on) -> None:
     first = on("first")
     (first / "sub").mkdir(parents=True)
