@@ -71,21 +71,23 @@ def mirror(place: str | Path) -> Path:
     Raises
     ------
     InputError
-        If the URI names no bucket, or contains a key.
+        If the URI names no bucket, or may contain a key, or a file of another machine.
     """
     if "://" not in str(place):
         return Path(place).expanduser()
+    if "@" in str(place):  # first, since any other message shows the URI
+        raise InputError(
+            "a URI with an @ may contain a key, and it is stored and shown: give the key as "
+            "AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY; in a folder's name, write %40"
+        )
     parts = urlsplit(str(place))
     if parts.scheme == "file":
+        if parts.netloc not in ("", "localhost"):
+            raise InputError(f"{place}: {parts.netloc} would be a machine; write file:///FOLDER")
         return Path(unquote(parts.path))
     path = f"{parts.netloc}{unquote(parts.path)}".strip("/")
     if not parts.netloc or ".." in path.split("/"):
         raise InputError(f"{place}: no folder of a bucket; write s3://BUCKET/FOLDER")
-    if "@" in parts.netloc:
-        raise InputError(
-            f"{parts.scheme}://...@...: a URI is stored and shown, so give the key as "
-            "AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"
-        )
     return _mirrors() / quote(f"{parts.scheme}?{parts.query}", safe="") / path
 
 
@@ -197,6 +199,27 @@ def read(path: Path) -> bytes | None:
             return file.read()
 
     return _reach(place, work)
+
+
+def remove(path: Path) -> None:
+    """Remove a file, if it is there, and from its bucket.
+
+    Raises
+    ------
+    InputError
+        If the bucket cannot be written.
+    """
+    path.unlink(missing_ok=True)
+    place = place_of(path)
+    if place is None:
+        return
+
+    def work() -> None:
+        system = _system(place)
+        if _listed(system, place.path):
+            system.delete_file(place.path)
+
+    _reach(place, work)
 
 
 def _mirrors() -> Path:

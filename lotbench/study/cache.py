@@ -46,12 +46,17 @@ def once(path: Path, make: Callable[[Path], None], check: Callable[[Path], objec
     from filelock import FileLock
 
     if path.exists() and _fault(path, check) is None:
+        bucket.push(path)  # if that failed when it was made
         return
     path.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(f"{path}.lock"):
         bucket.pull(path)
         if path.exists():
             fault = _fault(path, check)  # another process may have rebuilt it
+            if fault is not None and bucket.place_of(path):  # the bucket's may be whole
+                _remove(path)
+                bucket.pull(path)
+                fault = _fault(path, check)
             if fault is None:
                 return
             log.warning("%s: damaged (%s), so it is rebuilt", path, fault)
@@ -62,7 +67,7 @@ def once(path: Path, make: Callable[[Path], None], check: Callable[[Path], objec
         try:
             make(temporary / path.name)
             if path.is_dir():  # a folder is not replaced by a rename
-                shutil.rmtree(path)
+                _remove(path)
             os.replace(temporary / path.name, path)
             bucket.push(path)
         finally:
@@ -129,6 +134,10 @@ def _digest(array: np.ndarray) -> bytes:
     import xxhash
 
     return xxhash.xxh3_128_digest(np.ascontiguousarray(array).view(np.uint8).data)
+
+
+def _remove(path: Path) -> None:
+    shutil.rmtree(path) if path.is_dir() else path.unlink()
 
 
 def _fault(path: Path, check: Callable[[Path], object]) -> str | None:

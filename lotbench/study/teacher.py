@@ -28,6 +28,7 @@ from lotbench.engine.encoder import ReducedEncoder
 from lotbench.engine.loading import fingerprint
 from lotbench.errors import InputError
 from lotbench.reducer import Leap, Params, TokenReducer, Tokens
+from lotbench.store import bucket
 from lotbench.store.files import read_json
 from lotbench.store.parts import Teacher
 from lotbench.study.cache import cache_folder, once, stored_array
@@ -97,8 +98,7 @@ class Artefacts:
 
         ``kind`` is "gradient" or "attention".
         """
-        compute = {"gradient": gradient_saliency, "attention": attention_saliency}[kind]
-        return self._array(kind, compute, (int(self.task.train.lengths.sum()),))
+        return self._array(kind, SALIENCY[kind], (int(self.task.train.lengths.sum()),))
 
     def _array(
         self, name: str, compute: Callable[[ReducedEncoder, Split], np.ndarray], shape: tuple
@@ -130,8 +130,8 @@ class Artefacts:
         return attach
 
     def _train_teacher(self, place: Path) -> None:
-        for path in self.folder.glob("*.npy"):
-            path.unlink()  # of a teacher that was damaged
+        for name in ("logits", *SALIENCY):
+            bucket.remove(self.folder / f"{name}.npy")  # of a teacher that was damaged
         config = self.config
         encoder = checkpoint.build(
             config.backbone, self.task.n_labels, _Dense, Params(), config.layers, config.seed
@@ -205,6 +205,9 @@ def attention_saliency(teacher: ReducedEncoder, split: Split) -> np.ndarray:
         return torch.stack([event.decision.aux["received"] for event in events]).sum(0)
 
     return _per_token(teacher, split, compute)
+
+
+SALIENCY = {"gradient": gradient_saliency, "attention": attention_saliency}
 
 
 def _per_token(

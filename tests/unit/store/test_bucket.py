@@ -33,7 +33,7 @@ def row(status: str = "done", score: float = 0.9, **more) -> Trial:
     return Trial.model_validate({**made, **more})
 
 
-@pytest.mark.parametrize("place", ["results", "/a/b", "../c", "file:///a/b%20c", "file:///a"])
+@pytest.mark.parametrize("place", ["results", "/a@b", "../c", "file:///a/b%20c", "file:///a"])
 def test_a_path_is_no_mirror(place) -> None:
     path = bucket.mirror(place)
     assert str(path) == place.removeprefix("file://").replace("%20", " ")
@@ -46,7 +46,7 @@ def test_a_path_is_no_mirror(place) -> None:
     [
         "s3://bucket",
         "s3://bucket/a/b",
-        "gs://bucket/a%20b",
+        "gs://bucket/a%20b%40c",
         "s3://bucket/results?endpoint_override=127.0.0.1:5000&scheme=http",
     ],
 )
@@ -66,12 +66,16 @@ def test_a_mirror_knows_its_uri(uri, tmp_path, monkeypatch) -> None:
         ("s3:///results", "no folder of a bucket"),
         ("s3://bucket/../../other", "no folder of a bucket"),
         ("s3://KEY:SECRET@bucket/results", "AWS_SECRET_ACCESS_KEY"),
+        ("s3://KEY:SEC/RET@bucket/results", "AWS_SECRET_ACCESS_KEY"),
+        ("s3://KEY:SECRET@/results", "AWS_SECRET_ACCESS_KEY"),
+        ("file://KEY:SECRET@host/results", "AWS_SECRET_ACCESS_KEY"),
+        ("file://results/x", "write file:///FOLDER"),
     ],
 )
 def test_a_wrong_uri_is_refused(uri, words) -> None:
     with pytest.raises(InputError, match=words) as error:
         bucket.mirror(uri)
-    assert "SECRET@" not in str(error.value)
+    assert "KEY:" not in str(error.value) and "RET@" not in str(error.value)
 
 
 @pytest.mark.parametrize(
@@ -297,8 +301,11 @@ def test_what_could_not_be_pushed_is_pushed_later(on, down) -> None:
     }
 
 
-def test_the_cache_takes_what_another_machine_made(on, tmp_path, monkeypatch) -> None:
+def test_the_cache_takes_what_another_machine_made(on, down, tmp_path, monkeypatch) -> None:
     from lotbench.study.cache import cache_folder, once
+
+    def nothing(_) -> None:
+        raise AssertionError("it is there already")
 
     uri = bucket.address(on("anywhere"))
     monkeypatch.setenv("LOTBENCH_CACHE", uri)
@@ -317,3 +324,22 @@ def test_the_cache_takes_what_another_machine_made(on, tmp_path, monkeypatch) ->
         assert folder.is_relative_to(tmp_path / home / ".cache/lotbench/buckets")
         once(folder, make, check)
     assert (folder / "weights").read_text().endswith("first")
+    # What is damaged here is taken from the bucket; what is not there is made, and pushed later.
+    (folder / "weights").write_text("damaged")
+    once(folder, make, check)
+    assert (folder / "weights").read_text().endswith("first")
+    monkeypatch.setenv("HOME", str(tmp_path / "other first"))
+    folder = cache_folder() / "teachers/other"
+    with down(), pytest.raises(InputError, match="no network"):
+        once(folder, make, check)
+    once(folder, nothing, check)
+    made = str(tmp_path / "other first").encode()
+    assert bucket.read(folder / "weights") == made
+    # With both damaged, it is made again.
+    (folder / "weights").write_text("damaged")
+    bucket.push(folder)
+    once(folder, make, check)
+    assert bucket.read(folder / "weights") == made
+    for _ in range(2):
+        bucket.remove(folder / "weights")
+    assert bucket.read(folder / "weights") is None and not (folder / "weights").exists()
