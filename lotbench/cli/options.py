@@ -37,23 +37,27 @@ def sweep_file(given: Path) -> Path:
 
 
 def synced(context: typer.Context, given: Given) -> Given:
-    """The folders of stores or models; those of a bucket are pulled now, and stores pushed later.
-
-    A model is pulled with the rows of its store.
-    """
+    """The folders of stores; those of a bucket are pulled now, and pushed at the end."""
     from lotbench.store import bucket
 
     for folder in given if isinstance(given, list) else [given]:
-        if bucket.place_of(folder) is None:
-            continue
-        from lotbench.store.store import Store
+        if bucket.place_of(folder) is not None:
+            from lotbench.store.store import Store
 
-        of_model = folder.parent.name == MODELS
-        store = Store(folder.parent.parent if of_model else folder)
-        store.pull()
-        if of_model:
-            bucket.pull(folder)
-        context.call_on_close(store.push)
+            store = Store(folder)
+            store.pull()
+            context.call_on_close(store.push)
+    return given
+
+
+def with_rows(context: typer.Context, given: Given) -> Given:
+    """The folders of models; those of a bucket are pulled now, with the rows of their stores."""
+    from lotbench.store import bucket
+
+    for folder in given if isinstance(given, list) else [given]:
+        if folder.parent.name == MODELS:
+            synced(context, folder.parent.parent)
+        bucket.pull(folder)
     return given
 
 
@@ -111,13 +115,13 @@ ModelFolder = Annotated[
         help="Folder of a trained model, models/... in a store.",
         metavar="MODEL",
         parser=mirror,
-        callback=synced,
+        callback=with_rows,
     ),
 ]
 ModelFolders = Annotated[
     list[Path],
     typer.Argument(
-        help="Trained models, one or more.", metavar="MODEL...", parser=mirror, callback=synced
+        help="Trained models, one or more.", metavar="MODEL...", parser=mirror, callback=with_rows
     ),
 ]
 SweepFile = Annotated[
