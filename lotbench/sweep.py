@@ -83,8 +83,9 @@ def run_sweep(planned: Plan, address: str | None = None, show: Show = nullcontex
                 log.warning("%s: no trial has an area, so nothing is confirmed", search.label)
         rows = store.done().items()
         timeable = [row for name, row in rows if name in planned.trials and row.reported]
-        if sweep.measure is not None:
-            bucket.pull(folder, "models")  # of the trials that other machines trained
+        models = [row.model for row in timeable if row.model is not None]
+        if sweep.measure is not None and models:
+            bucket.pull(folder, *models)  # those that other machines trained
         if sweep.measure is not None and any(map(store.model, timeable)):
             timed = time_models(store, sweep.measure, set(planned.trials), plugins=sweep.plugins)
             result.timed = timed.written
