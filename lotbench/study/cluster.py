@@ -29,7 +29,7 @@ from lotbench.study.plan import Plan
 from lotbench.study.progress import TimeUp, limited
 from lotbench.study.share import share
 from lotbench.study.trial import needed, prepare
-from lotbench.study.tuning import RETRIES, tune_trials
+from lotbench.study.tuning import LOSSES, RETRIES, tune_trials
 from lotbench.study.watch import Watch
 from lotbench.study.workers import Board, Job, job_of, look, working
 
@@ -133,7 +133,7 @@ def _train_teachers(planned: Plan, board: Any, cpus: int, gpus: float, watch: Wa
     """Teachers, logits and saliency that the trials need, each once, as Ray tasks."""
     document = next(iter(planned.todo.values())).place.document
     shared = planned.teaching()
-    remote = ray.remote(num_cpus=cpus, num_gpus=gpus, max_retries=RETRIES)(_train_teacher)
+    remote = ray.remote(num_cpus=cpus, num_gpus=gpus, max_retries=RETRIES + LOSSES)(_train_teacher)
     names = {key: f"{configs[0].task}, seed {configs[0].seed}" for key, configs in shared.items()}
     tasks = {
         key: remote.remote(job_of(planned, key, f"teacher, {names[key]}", configs, cpus), board)

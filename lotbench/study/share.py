@@ -13,7 +13,7 @@ log = logging.getLogger(__name__)
 def share(nodes: list[dict[str, Any]], threads: int) -> tuple[int, float]:
     """CPUs and GPU share of one trial or teacher; with these, all cores are in use.
 
-    Nodes that are too small for a trial are named in a warning.
+    Nodes that are too small for a trial are named in a warning, but for those without cores.
 
     Parameters
     ----------
@@ -37,14 +37,15 @@ def share(nodes: list[dict[str, Any]], threads: int) -> tuple[int, float]:
     total, gpus = (sum(own.get(kind, 0) for own in have.values()) for kind in ("CPU", "GPU"))
     part = max(1 / 8, min(1.0, gpus * cpus / max(total, 1))) if gpus else 0
     lacks = {name: _lacks(own, {"CPU": cpus, "GPU": part}) for name, own in have.items()}
-    small = [f"{name} has {lack}" for name, lack in lacks.items() if lack]
+    small = {name: f"{name} has {lack}" for name, lack in lacks.items() if lack}
     if len(small) == len(have):
         raise InputError(
-            f"no node of this Ray cluster is large enough for a trial: {'; '.join(small)}; "
-            "add one that is, or start it with more (ray start --num-cpus, --num-gpus)"
+            "no node of this Ray cluster is large enough for a trial: "
+            f"{'; '.join(small.values())}; add one that is, or start it with more "
+            "(ray start --num-cpus, --num-gpus)"
         )
-    if small:
-        log.warning("too small for a trial, so not used: %s", "; ".join(small))
+    if named := [line for name, line in small.items() if have[name].get("CPU")]:
+        log.warning("too small for a trial, so not used: %s", "; ".join(named))
     return cpus, part
 
 

@@ -39,11 +39,8 @@ def test_a_trial_gets_its_share_of_a_cluster(nodes, threads, cpus, gpus, caplog)
 def test_nodes_that_are_too_small_are_named(caplog) -> None:
     nodes = [node("1", None), node("2", 2, 1), node("3", 14, 3)]
     assert share(nodes, 4) == (4, 1)
-    (line,) = caplog.messages
-    assert line == (
-        "too small for a trial, so not used: 10.0.0.1 (11111111) has 0 of 4 CPU and 0 of 1 GPU; "
-        "10.0.0.2 (22222222) has 2 of 4 CPU"
-    )
+    (line,) = caplog.messages  # not the first, which is a head without cores
+    assert line == "too small for a trial, so not used: 10.0.0.2 (22222222) has 2 of 4 CPU"
 
 
 @pytest.mark.parametrize(
