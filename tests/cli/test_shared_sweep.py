@@ -80,10 +80,11 @@ def test_machines_that_share_a_bucket_alone_share_a_sweep(
     assert seen.returncode == 0 and "superb" in seen.stdout, seen.stderr
 
 
-def test_a_bucket_that_is_not_there_is_bad_input(uris, sweep_file, tmp_path) -> None:
+def test_a_bucket_that_is_not_there_is_bad_input(uris, sweep_file, tmp_path, monkeypatch) -> None:
     absent = uris[0].replace("sweeps", "absent")
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
     for command in (("sweep", sweep_file(), "--results", absent), ("plot", absent)):
         done = call(*command, cwd=tmp_path)
         assert done.returncode == 2 and "there is no bucket absent" in done.stderr
         assert "Traceback" not in done.stderr
-    assert not Store(tmp_path).trials()
+    assert not Store(bucket.mirror(absent.replace("/r?", "/r/small?"))).trials()
