@@ -247,9 +247,9 @@ def _reach(place: Place, work: Callable[[], Result], kept: str = "") -> Result:
         try:
             return work()
         except (OSError, ValueError) as error:  # pyarrow raises both
-            gone = isinstance(error, FileNotFoundError) and error.filename is None
+            gone = isinstance(error, FileNotFoundError)  # another process removed it meanwhile
             if isinstance(error, OSError) and error.errno is not None and not gone:
-                raise  # a fault of this machine's disk
+                raise  # a fault of this machine's disk: those of a bucket have no number
             why = (str(error).splitlines() or [type(error).__name__])[0]
             if wait is None or not (gone or PASSING.search(why)):
                 raise InputError(
