@@ -235,7 +235,7 @@ def test_a_finished_row_is_never_overwritten_a_failed_one_is(on) -> None:
     assert not (reader.folder / "models").exists()
     # A mark is no other training.
     mark = Searched(
-        part="superseded", search="h", algorithm="random", index=1, space={}, end=4.0, chosen="a"
+        part="superseded", key="h", algorithm="random", index=1, space={}, end=4.0, chosen="a"
     )
     reader.write(reader.trials()[0].model_copy(update={"search": mark}))
     on("third")
