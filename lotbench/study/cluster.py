@@ -29,12 +29,14 @@ from lotbench.study.plan import Plan
 from lotbench.study.progress import TimeUp, limited
 from lotbench.study.share import share
 from lotbench.study.trial import needed, prepare
-from lotbench.study.tuning import LOSSES, RETRIES, tune_trials
+from lotbench.study.tuning import tune_trials
 from lotbench.study.watch import Watch
 from lotbench.study.workers import Board, Job, job_of, look, working
 
 log = logging.getLogger(__name__)
 
+TEACHER_RETRIES = 5
+"""How often a teacher is tried again if its worker or its node is lost; Ray does not tell which."""
 RAY_SETTINGS = {
     # `working` chooses the folder of a worker.
     "RAY_CHDIR_TO_TRIAL_DIR": "0",
@@ -133,7 +135,7 @@ def _train_teachers(planned: Plan, board: Any, cpus: int, gpus: float, watch: Wa
     """Teachers, logits and saliency that the trials need, each once, as Ray tasks."""
     document = next(iter(planned.todo.values())).place.document
     shared = planned.teaching()
-    remote = ray.remote(num_cpus=cpus, num_gpus=gpus, max_retries=RETRIES + LOSSES)(_train_teacher)
+    remote = ray.remote(num_cpus=cpus, num_gpus=gpus, max_retries=TEACHER_RETRIES)(_train_teacher)
     names = {key: f"{configs[0].task}, seed {configs[0].seed}" for key, configs in shared.items()}
     tasks = {
         key: remote.remote(job_of(planned, key, f"teacher, {names[key]}", configs, cpus), board)
