@@ -40,7 +40,7 @@ class Caught(TokenReducer):
             self.begun = True
             node = ray.get_runtime_context().get_node_id()
             with (ROOM / str(self.params.number)).open("a") as file:
-                file.write(f"{{node}}\n")
+                print(node, file=file)
             while self.params.number == 1 and not (ROOM / "safe").exists():
                 time.sleep(0.1)
         return Drop(tokens.position % 2 == 0)
