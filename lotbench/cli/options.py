@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, TypeVar
+from typing import Annotated, Any, TypeVar
 
 import typer
 
@@ -68,6 +69,11 @@ def version(wanted: bool) -> None:
         raise typer.Exit
 
 
+def _folder(words: str, metavar: str, callback: Callable[..., object]) -> Any:
+    """An argument for folders, which may be given as URIs."""
+    return typer.Argument(help=words, metavar=metavar, parser=mirror, callback=callback)
+
+
 Overrides = Annotated[
     list[str] | None,
     typer.Option("--set", metavar="KEY.PATH=VALUE", help="Change one value of the file."),
@@ -85,20 +91,9 @@ Plugins = Annotated[
     ),
 ]
 StoreFolder = Annotated[
-    Path,
-    typer.Argument(
-        help="A sweep's store, such as results/quickstart.",
-        metavar="RESULTS",
-        parser=mirror,
-        callback=synced,
-    ),
+    Path, _folder("A sweep's store, such as results/quickstart.", "RESULTS", synced)
 ]
-StoreFolders = Annotated[
-    list[Path],
-    typer.Argument(
-        help="One or several stores.", metavar="RESULTS...", parser=mirror, callback=synced
-    ),
-]
+StoreFolders = Annotated[list[Path], _folder("One or several stores.", "RESULTS...", synced)]
 RunFolder = Annotated[
     Path,
     typer.Option(
@@ -110,20 +105,9 @@ RunFolder = Annotated[
     ),
 ]
 ModelFolder = Annotated[
-    Path,
-    typer.Argument(
-        help="Folder of a trained model, models/... in a store.",
-        metavar="MODEL",
-        parser=mirror,
-        callback=with_rows,
-    ),
+    Path, _folder("Folder of a trained model, models/... in a store.", "MODEL", with_rows)
 ]
-ModelFolders = Annotated[
-    list[Path],
-    typer.Argument(
-        help="Trained models, one or more.", metavar="MODEL...", parser=mirror, callback=with_rows
-    ),
-]
+ModelFolders = Annotated[list[Path], _folder("Trained models, one or more.", "MODEL...", with_rows)]
 SweepFile = Annotated[
     Path,
     typer.Argument(
