@@ -177,6 +177,10 @@ class Trace:
         Per layer: tokens shown to the method before the layer, tokens computed, keys (tokens
         computed, tokens seen while they leap, and context), tokens in the feed-forward.
     events : list of Event
+    lengths : Tensor, shape (B,), int64
+        Tokens of each text.
+    mapped : bool
+        True if the pooling maps tokens that the last layer did not compute.
     """
 
     shown: list[Tensor] = field(default_factory=list)
@@ -184,6 +188,8 @@ class Trace:
     keys: list[Tensor] = field(default_factory=list)
     feed_forward: list[Tensor] = field(default_factory=list)
     events: list[Event] = field(default_factory=list)
+    lengths: Tensor = field(default_factory=lambda: torch.zeros(0, dtype=torch.int64))
+    mapped: bool = False
 
     def decisions(self, point: str = "before_layer") -> list[Event]:
         """The events at one point, by layer."""
@@ -209,6 +215,7 @@ class Outputs:
     Attributes
     ----------
     logits : Tensor, shape (B, C)
+        Of an embedding model the sentence vectors, shape (B, D).
     hidden : Tensor, shape (K, D)
         Final states of the tokens that are present at the end or restored.
     layout : Ragged
@@ -216,6 +223,9 @@ class Outputs:
     rows : Tensor, shape (K,), int64
         Row of each of these tokens in the batch.
     trace : Trace
+    behind : Tensor, shape (K,), or None
+        1 for tokens that the last layer did not compute, between 0 and 1 where a soft decision
+        blends both; None if it computed all.
     inputs : tuple of Tensor
         The hidden states that enter each layer; empty unless asked for.
     """
@@ -225,4 +235,5 @@ class Outputs:
     layout: Ragged
     rows: Tensor
     trace: Trace
+    behind: Tensor | None = None
     inputs: tuple[Tensor, ...] = ()

@@ -47,12 +47,11 @@ class BertAdapter:
 
     def __init__(self, model: Any) -> None:
         self.model = model
-        self.encoder = getattr(model, model.base_model_prefix)
+        self.encoder = model.base_model
         # Copied, because reading a configuration of transformers takes microseconds each time.
         self.width: int = model.config.hidden_size
         self.heads: int = model.config.num_attention_heads
         self.vocabulary: int = model.config.vocab_size
-        self.n_labels: int = model.config.num_labels
         self.ffn_width: int = self.inner_width()
         self.first_position = self.position_offset(model.config)
 

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from lotbench.engine.adapters import ADAPTERS, Layer
 from lotbench.engine.attention import attend, attend_and_receive
+from lotbench.engine.pooling import Pooling
 from lotbench.errors import InputError
 
 if TYPE_CHECKING:
@@ -19,12 +20,15 @@ if TYPE_CHECKING:
 
 
 class Backbone(nn.Module):
-    """A Hugging Face sequence classifier as embedding, layers and classifier.
+    """A Hugging Face encoder as embedding, layers and classifier, or pooling.
 
     Parameters
     ----------
     model : transformers.PreTrainedModel
-        A model for sequence classification of a supported ``model_type``.
+        A model of a supported ``model_type``: for sequence classification, or, with a pooling, one
+        that gives states alone.
+    pooling : Pooling, optional
+        Makes a sentence vector; without it, the model's head makes logits.
 
     Raises
     ------
@@ -32,7 +36,7 @@ class Backbone(nn.Module):
         If the model's type is not supported.
     """
 
-    def __init__(self, model: PreTrainedModel) -> None:
+    def __init__(self, model: PreTrainedModel, pooling: Pooling | None = None) -> None:
         super().__init__()
         kind = model.config.model_type
         if kind not in ADAPTERS:
@@ -40,14 +44,16 @@ class Backbone(nn.Module):
                 f"backbone of type {kind!r} is not supported; supported: "
                 + ", ".join(sorted(ADAPTERS))
             )
-        self.model = model
+        self.model, self.pooling = model, pooling
         adapter = ADAPTERS[kind](model)
         self.layers: tuple[Layer, ...] = tuple(adapter.layers())
         self.embed, self.classify = adapter.embed, adapter.classify
-        self.input_modules, self.head_modules = adapter.input_modules, adapter.head_modules
+        self.input_modules = adapter.input_modules()
+        self.head_modules = [] if pooling else adapter.head_modules()
         self.config = model.config
         self.width, self.heads, self.ffn_width = adapter.width, adapter.heads, adapter.ffn_width
-        self.vocabulary, self.n_labels = adapter.vocabulary, adapter.n_labels
+        self.vocabulary = adapter.vocabulary
+        self.n_labels: int = 0 if pooling else model.config.num_labels or 0
 
     # Attributes, so that `lotbench.measure.breakdown` can replace them with timed ones.
     attend = staticmethod(attend)

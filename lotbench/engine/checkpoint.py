@@ -16,11 +16,12 @@ from lotbench.engine.checksums import checksums, verify
 from lotbench.engine.encoder import ReducedEncoder
 from lotbench.engine.loading import check_finite, load_backbone, quiet
 from lotbench.engine.modelfiles import in_file, one_line, read_object
+from lotbench.engine.pooling import Kind, write_pooling
 from lotbench.errors import InputError, near_misses
 from lotbench.reducer import TokenReducer
 from lotbench.validation import report_at, validate
 
-CARD, REDUCER = "lotbench.json", "reducer.safetensors"
+CARD, REDUCER, POOLING = "lotbench.json", "reducer.safetensors", "pooling.safetensors"
 
 
 class ModelCard(BaseModel):
@@ -38,10 +39,12 @@ class ModelCard(BaseModel):
     method: str
     version: int
     """Of the method."""
-    n_labels: Annotated[int, Field(ge=1, le=100_000)]
-    """Classes; 1 for regression."""
+    n_labels: Annotated[int, Field(ge=0, le=100_000)]
+    """Classes; 1 for regression, 0 for sentence vectors."""
     max_length: Annotated[int, Field(ge=1, lt=2**31)]
     """Most tokens of a text."""
+    protect: Annotated[int, Field(ge=0)] | None = Field(None, exclude_if=lambda own: own is None)
+    """Token id that ends the first text of a pair, if its tokens stay; see `ReducedEncoder`."""
     files: dict[str, str] = Field({})
     """Checksums of the other files by name; models of older versions have none."""
 
@@ -77,14 +80,20 @@ def save(
     with quiet():
         encoder.backbone.model.save_pretrained(folder)
     tokenizer.save_pretrained(folder)
-    state = {name: value.contiguous() for name, value in encoder.reducer.state_dict().items()}
-    save_file(state, folder / REDUCER)
+    pooling = encoder.backbone.pooling
+    for module, name in ((encoder.reducer, REDUCER), (pooling, POOLING)):
+        if module is not None:
+            state = {name: value.contiguous() for name, value in module.state_dict().items()}
+            save_file(state, folder / name)
+    if pooling is not None:
+        write_pooling(folder, pooling, encoder.backbone.width)
     card = Card(
         method=encoder.reducer.name,
         version=encoder.reducer.version,
         params=encoder.reducer.params.model_dump(mode="json", by_alias=True),
         n_labels=encoder.backbone.n_labels,
         max_length=max_length,
+        protect=encoder.protect,
         # Absolute, because the working directory may be another one when the model is loaded.
         plugins=[
             str(Path(place).resolve()) if place.endswith(".py") else place
@@ -165,8 +174,11 @@ def load(folder: Path, plugins: Sequence[str] = ()) -> ReducedEncoder:
     params = registry.make_params(cls, card.params, report_at(f"{folder / CARD}: params"))
     backbone = load_backbone(str(folder), card.n_labels, whole=True)
     try:
-        encoder = ReducedEncoder(backbone, cls(params, len(backbone.layers), backbone.width)).eval()
+        reducer = cls(params, len(backbone.layers), backbone.width)
+        encoder = ReducedEncoder(backbone, reducer, card.protect).eval()
         _fill(encoder.reducer, folder / REDUCER)
+        if backbone.pooling is not None:
+            _fill(backbone.pooling, folder / POOLING)
         with torch.no_grad():
             logits = encoder(Batch.from_ids([[0, 0]])).logits
         if not logits.isfinite().all():
@@ -200,21 +212,21 @@ def verified_card(folder: Path) -> Card:
     return card
 
 
-def _fill(reducer: TokenReducer, path: Path) -> None:
-    """Load the weights of a method.
+def _fill(module: torch.nn.Module, path: Path) -> None:
+    """Load the weights of a method or a pooling.
 
     Raises
     ------
     InputError
-        If the file cannot be read, its weights do not fit the method, or one is not finite.
+        If the file cannot be read, its weights do not fit the module, or one is not finite.
     """
     from safetensors.torch import load_file
 
     try:
-        reducer.load_state_dict(load_file(path))
+        module.load_state_dict(load_file(path))
     except Exception as error:  # those of safetensors have no base of their own
         raise InputError(f"{path}: damaged ({one_line(error)}); train the model again") from error
-    check_finite(str(path), reducer)
+    check_finite(str(path), module)
 
 
 def build(
@@ -224,6 +236,8 @@ def build(
     params: Any,
     layers: int | None,
     seed: int,
+    pooling: Kind | None = None,
+    protect: int | None = None,
 ) -> ReducedEncoder:
     """A backbone with a new reducer, initialised from the seed.
 
@@ -232,20 +246,24 @@ def build(
     backbone_name : str
         See `lotbench.engine.loading.locate`.
     n_labels : int
-        Classes; 1 for regression.
+        Classes; 1 for regression, 0 for sentence vectors.
     reducer_class : type
     params : Params
     layers : int or None
         Keep only the first layers; None keeps all.
     seed : int
+    pooling : "mean" or "cls", optional
+        Of sentence vectors; by default the one that the backbone's folder names.
+    protect : int, optional
+        See `ReducedEncoder`.
 
     Raises
     ------
     InputError
         If the backbone cannot be loaded, or the parameters do not fit it.
     """
-    backbone = load_backbone(backbone_name, n_labels, layers, seed)
+    backbone = load_backbone(backbone_name, n_labels, layers, seed, pooling=pooling)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         reducer = reducer_class(params, len(backbone.layers), backbone.width)
-    return ReducedEncoder(backbone, reducer)
+    return ReducedEncoder(backbone, reducer, protect)

@@ -31,12 +31,18 @@ class ReducedEncoder(nn.Module):
     ----------
     backbone : Backbone
     reducer : TokenReducer
+    protect : int, optional
+        Token id that ends the first text of a pair.  The engine keeps the tokens up to the first
+        such token, whatever the method decides.
     """
 
-    def __init__(self, backbone: Backbone, reducer: TokenReducer) -> None:
+    def __init__(
+        self, backbone: Backbone, reducer: TokenReducer, protect: int | None = None
+    ) -> None:
         super().__init__()
         self.backbone = backbone
         self.reducer = reducer
+        self.protect = protect
 
     def forward(
         self,
@@ -46,7 +52,7 @@ class ReducedEncoder(nn.Module):
         reducer: TokenReducer | None = None,
         prefix: Prefix | None = None,
     ) -> Outputs:
-        """Logits, final states and trace of a ragged batch.
+        """Logits or sentence vectors, final states and trace of a ragged batch.
 
         Parameters
         ----------
@@ -67,7 +73,8 @@ class ReducedEncoder(nn.Module):
         reducer = self.reducer if reducer is None else reducer
         if mode not in MODES:
             raise ValueError(f"mode must be 'packed' or 'reference', not {mode!r}")
-        return MODES[mode](self.backbone, reducer, batch, inputs, prefix).outputs()
+        run = MODES[mode](self.backbone, reducer, batch, inputs, prefix, self.protect)
+        return run.outputs()
 
     def prefix(self, batch: Batch, layer: int) -> Prefix:
         """The states that enter ``layer`` if all layers before it compute every token."""

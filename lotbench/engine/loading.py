@@ -24,6 +24,7 @@ from lotbench.engine.modelfiles import (
     read_object,
     weight_names,
 )
+from lotbench.engine.pooling import MODULES, Kind, Pooling, read_pooling
 from lotbench.errors import InputError
 
 if TYPE_CHECKING:
@@ -111,8 +112,9 @@ def load_backbone(
     layers: int | None = None,
     seed: int | None = None,
     whole: bool = False,
+    pooling: Kind | None = None,
 ) -> Backbone:
-    """A pretrained backbone with a classification head, in float32.
+    """A pretrained backbone with a classification head or a pooling, in float32.
 
     Parameters
     ----------
@@ -120,23 +122,27 @@ def load_backbone(
         See `locate`.
     n_labels : int
         Classes; 1 for regression.  A head with a different number of classes is replaced.
+        0 for sentence vectors: the backbone has a pooling and no head.
     layers : int, optional
         Keep only the first layers.
     seed : int, optional
         Seed of a new head, made if the checkpoint has none that fits.
     whole : bool
         Refuse a checkpoint without a head that fits, as a trained model has to have one.
+    pooling : "mean" or "cls", optional
+        The pooling of sentence vectors; by default the one that the folder names.
 
     Raises
     ------
     InputError
         If the checkpoint cannot be read, has no safetensors, has weights that are missing or not
-        finite, or is of an unsupported type.
+        finite, is of an unsupported type, or names no pooling that is needed.
     """
-    from transformers import AutoModelForSequenceClassification
+    from transformers import AutoModel, AutoModelForSequenceClassification
 
     config = read_config(name)
     _check_size(name, config)
+    pooled = None if n_labels else _pooling(name, config.hidden_size, pooling)
     if layers is not None:
         if not 1 <= layers <= config.num_hidden_layers:
             raise InputError(
@@ -145,10 +151,12 @@ def load_backbone(
             )
         config.num_hidden_layers = layers
     new_head = not whole and config.num_labels != n_labels
-    config.num_labels = n_labels
+    if n_labels:
+        config.num_labels = n_labels
+    auto = AutoModelForSequenceClassification if n_labels else AutoModel
     with _reading(name, "its model"), torch.random.fork_rng(devices=[]):
         torch.manual_seed(0 if seed is None else seed)
-        model, report = AutoModelForSequenceClassification.from_pretrained(
+        model, report = auto.from_pretrained(
             locate(name),
             config=config,
             dtype=torch.float32,
@@ -157,10 +165,16 @@ def load_backbone(
             ignore_mismatched_sizes=True,
             output_loading_info=True,
         )
-    backbone = Backbone(model)
+    backbone = Backbone(model, pooled)
     _check_complete(name, backbone, report, new_head, whole)
     check_finite(name, backbone)
     return backbone
+
+
+def _pooling(name: str, width: int, asked: Kind | None) -> Pooling:
+    """The pooling that a backbone names, or the one that is asked for."""
+    found = _files(locate(name), MODULES, "1_Pooling/config.json")
+    return Pooling(width, *read_pooling(found[0].parent if found else None, name, asked))
 
 
 def random_backbone(name: str, n_labels: int, layers: int | None = None) -> Backbone:
@@ -171,11 +185,15 @@ def random_backbone(name: str, n_labels: int, layers: int | None = None) -> Back
     InputError
         If the configuration cannot be read.
     """
-    from transformers import AutoModelForSequenceClassification
+    from transformers import AutoModel, AutoModelForSequenceClassification
 
     config = read_config(name)
-    config.num_hidden_layers, config.num_labels = layers or config.num_hidden_layers, n_labels
+    config.num_hidden_layers = layers or config.num_hidden_layers
     with _reading(name, "config.json"):
+        if not n_labels:
+            pooling = Pooling(config.hidden_size, "mean", normalise=True)
+            return Backbone(AutoModel.from_config(config), pooling)
+        config.num_labels = n_labels
         return Backbone(AutoModelForSequenceClassification.from_config(config))
 
 
@@ -238,8 +256,10 @@ def _check_complete(
     Unless it has to be ``whole``, weights of the head may be missing.  With ``new_head`` they may
     also differ in shape.
     """
-    head_ids = {id(p) for module in backbone.head_modules() for p in module.parameters()}
+    head_ids = {id(p) for module in backbone.head_modules for p in module.parameters()}
     head = {key for key, p in backbone.model.named_parameters() if id(p) in head_ids}
+    if backbone.pooling is not None:  # it reads the states, not the pooler of a classifier
+        head = {key for key, _ in backbone.model.named_parameters() if key.startswith("pooler.")}
     mismatched = {key for key, *_ in report["mismatched_keys"]}
     for keys, fault in (
         (set(report["missing_keys"]) - (set() if whole else head), "are missing"),

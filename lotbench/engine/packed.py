@@ -43,10 +43,14 @@ class PackedRun(EncoderRun):
 
     soft = False
 
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        # Rows that the last layer computed; None if it computed all.
+        self.computed: Tensor | None = self.all_rows[:0]
+
     def outputs(self) -> Outputs:
         """Outputs of the whole pass."""
-        tokens = self.tokens()
-        return self.finish(tokens, tokens.hidden[tokens.layout.first])
+        return self.finish(self.tokens())
 
     def tokens(self) -> Tokens:
         """The tokens after the last layer."""
@@ -54,6 +58,11 @@ class PackedRun(EncoderRun):
         for index in self.layers():
             tokens, last = self.layer(index, tokens, last)
         return tokens
+
+    def behind(self, tokens: Tokens) -> Tensor | None:
+        if self.computed is None:
+            return None
+        return torch.ones_like(tokens.rows, dtype=torch.bool).index_fill(0, self.computed, 0)
 
     def layer(self, index: int, tokens: Tokens, last: Last | None) -> tuple[Tokens, Last | None]:
         """The tokens after a layer, given those before it, and the `Last` that it leaves."""
@@ -99,7 +108,7 @@ class PackedRun(EncoderRun):
                 self.check_left(index, "after_attention", carried)
 
         self.count(shown.lengths, chosen.layout.lengths, keys.lengths, forward.layout.lengths)
-        hidden, left = computed, None
+        hidden, left, self.computed = computed, None, at
         if at is not None:
             computed = computed.to(carried.hidden.dtype)
             # A drop within the layer has renumbered the carried tokens.

@@ -39,14 +39,21 @@ class ReferenceRun(EncoderRun):
     def __post_init__(self) -> None:
         super().__post_init__()
         self.all_present = torch.ones_like(self.all_rows, dtype=torch.bool)
+        # Share of each token that the last layer computed; None if it computed all.
+        self.computed: Tensor | None = ~self.all_present
 
     def outputs(self) -> Outputs:
         """Outputs of the whole pass."""
         states = States(self.entry(), self.all_present)
         for index in self.layers():
             states = self.layer(index, states)
-        first = states.hidden[self.batch.layout.first]
-        return self.finish(self.shown(states.hidden, states.present), first)
+        return self.finish(self.shown(states.hidden, states.present))
+
+    def behind(self, tokens: Tokens) -> Tensor | None:
+        if self.computed is None:
+            return None
+        share = self.computed[tokens.rows]
+        return ~share if share.dtype == torch.bool else 1 - share
 
     def layer(self, index: int, states: States) -> States:
         """The states after a layer, given the states before it."""
@@ -95,6 +102,7 @@ class ReferenceRun(EncoderRun):
                 y = y * factor
         if inner_blend is not None:
             y = _blend(inner_blend, y, x)
+        self.computed = blend
         if blend is not None:
             y = _blend(blend, y, hidden)
 

@@ -10,9 +10,10 @@ on a CPU, within a model, where weights come from memory.  A pass took 2% to 8% 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import ClassVar
+from dataclasses import dataclass, replace
+from typing import Any, ClassVar
 
+import torch
 from torch import Tensor
 
 from lotbench.batch import Batch
@@ -24,6 +25,7 @@ from lotbench.reducer import (
     Decision,
     Drop,
     Event,
+    Leap,
     Outputs,
     Prefix,
     Received,
@@ -47,6 +49,8 @@ class EncoderRun:
         Record the hidden states that enter each layer.
     prefix : Prefix or None
         Start from these states instead of the embeddings.
+    protect : int or None
+        Token id that ends the first text of a pair, whose tokens stay; see `ReducedEncoder`.
     """
 
     soft: ClassVar[bool] = True
@@ -57,6 +61,7 @@ class EncoderRun:
     batch: Batch
     keep_inputs: bool = False
     prefix: Prefix | None = None
+    protect: int | None = None
 
     def __post_init__(self) -> None:
         self.trace = Trace()
@@ -64,6 +69,8 @@ class EncoderRun:
         self.restored: list[tuple[Tensor, Tensor]] = []  # rows in the batch, last states
         self.wants_received = "received_attention" in self.reducer.needs
         self.all_rows = self.batch.layout.rows
+        self.protected = None if self.protect is None else first_text(self.batch, self.protect)
+        self.spared: Tensor | None = None  # the last decision's tokens, with the protected ones
 
     def layers(self) -> range:
         """Indices of the layers that this pass runs."""
@@ -103,8 +110,23 @@ class EncoderRun:
                 raise ValueError(f"{self.named(index, point)}: {fault}")
             if decision.weight is not None and not self.soft:
                 raise ValueError("a soft decision (weight given) needs mode='reference'")
+            decision = self.spare(decision, tokens)
             self.trace.events.append(Event(index, point, decision, tokens.layout, tokens.rows))
         return decision
+
+    def spare(self, decision: Decision, tokens: Tokens) -> Decision:
+        """The decision that also keeps the protected tokens."""
+        # A decision that is used again has them, and a leap is packed again only if it is another.
+        if self.protected is None or decision.keep is self.spared:
+            return decision
+        mine = self.protected[tokens.rows]
+        self.spared, weight = decision.keep | mine, decision.weight
+        changes: dict[str, Any] = {"keep": self.spared}
+        if weight is not None:
+            changes["weight"] = weight.masked_fill(mine, 1.0)
+        if isinstance(decision, Leap):
+            changes["sizes"] = None  # of other tokens
+        return replace(decision, **changes)
 
     def named(self, index: int, point: str) -> str:
         """The method and one of its decisions, for a message."""
@@ -180,13 +202,37 @@ class EncoderRun:
             removed = (~decision.keep).nonzero().squeeze(1)
             self.restored.append((tokens.rows[removed], tokens.hidden[removed]))
 
-    def finish(self, tokens: Tokens, first: Tensor) -> Outputs:
-        """The outputs, given the remaining tokens and the [CLS] states ``first`` (B, D)."""
-        logits = self.backbone.classify(first)
+    def finish(self, tokens: Tokens) -> Outputs:
+        """The outputs, given the remaining tokens."""
         hidden, layout, rows = tokens.hidden, tokens.layout, tokens.rows
         if self.restored:
             everything = hidden.new_zeros(self.batch.layout.total, hidden.shape[1])
             for at, states in [*self.restored, (rows, hidden)]:
                 everything = everything.index_copy(0, at, states.to(everything.dtype))
             hidden, layout, rows = everything, self.batch.layout, self.all_rows
-        return Outputs(logits, hidden, layout, rows, self.trace, tuple(self.inputs))
+        pooling, trace = self.backbone.pooling, self.trace
+        trace.lengths = self.batch.layout.lengths
+        if pooling is None:
+            logits, behind = self.backbone.classify(hidden[layout.first]), None
+        else:
+            behind = self.behind(tokens)
+            if self.restored:
+                own = torch.zeros_like(tokens.rows, dtype=torch.bool) if behind is None else behind
+                behind = own.new_ones(len(rows)).index_copy(0, tokens.rows, own)
+            logits = pooling(hidden, layout, behind)
+            trace.mapped = behind is not None
+        return Outputs(logits, hidden, layout, rows, trace, behind, tuple(self.inputs))
+
+    def behind(self, tokens: Tokens) -> Tensor | None:
+        """Which of the remaining tokens the last layer did not compute, (T,); None if it did all.
+
+        1 or true for those, and between 0 and 1 where a soft decision blends both.
+        """
+        raise NotImplementedError
+
+
+def first_text(batch: Batch, separator: int) -> Tensor:
+    """The tokens of each text up to its first ``separator``, shape (T,), bool."""
+    layout, ends = batch.layout, (batch.input_ids == separator).long()
+    before = ends.cumsum(0) - ends  # separators before each token, over the whole batch
+    return before == before[layout.first][layout.sequence]

@@ -144,7 +144,7 @@ def _watched(encoder: ReducedEncoder, watch: Stopwatch, between: str) -> Iterato
             after(layer.attention_output, between)
             before(layer.feed_forward, FEED_FORWARD)
             after(layer.feed_forward, between)
-        for head in backbone.head_modules():
+        for head in backbone.head_modules:
             before(head, REST)
         around("before_layer")
         around("after_attention")

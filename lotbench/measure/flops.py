@@ -34,9 +34,12 @@ def reduced_flops(trace: Trace, backbone: Backbone, reducer: TokenReducer) -> Te
     """FLOPs of each sequence with a method, shape (B,), float64.
 
     Per layer, with q computed tokens, k keys and f tokens in the feed-forward:
-    ``2 D^2 (2q + 2k) + 4 q k D + 4 f D D_ff``, plus the method's own.
+    ``2 D^2 (2q + 2k) + 4 q k D + 4 f D D_ff``, plus the method's own, and ``2 D^2`` once where
+    the pooling maps tokens.
     """
-    total = head_flops(backbone) + trace.shown[0].double() * input_flops(backbone)
+    total = head_flops(backbone) + trace.lengths.double() * input_flops(backbone)
+    if trace.mapped and backbone.pooling:
+        total = total + backbone.pooling.map_flops()
     d, ffn = backbone.width, backbone.ffn_width
     for layer in range(len(trace.queries)):
         q, k = trace.queries[layer].double(), trace.keys[layer].double()
@@ -55,12 +58,12 @@ def dense_flops(lengths: Tensor, backbone: Backbone) -> Tensor:
 
 def input_flops(backbone: Backbone) -> float:
     """FLOPs before the first layer, per token: ELECTRA's projection of its embeddings."""
-    return _linear_flops(backbone.input_modules())
+    return _linear_flops(backbone.input_modules)
 
 
 def head_flops(backbone: Backbone) -> float:
-    """FLOPs after the last layer (pooler and classifier), per sequence."""
-    return _linear_flops(backbone.head_modules())
+    """FLOPs after the last layer (pooler and classifier; sentence vectors need none), per text."""
+    return _linear_flops(backbone.head_modules)
 
 
 def _linear_flops(modules: list[nn.Linear]) -> float:

@@ -1,0 +1,153 @@
+"""`Pooling`: the states of a text's tokens as one vector, as its backbone's folder says.
+
+Sentence encoders are folders of sentence-transformers: ``modules.json`` names a pooling, whose
+``config.json`` says how, and perhaps a normalisation.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any, Literal
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from lotbench.engine.modelfiles import read_object
+from lotbench.errors import InputError
+from lotbench.ragged import Ragged, segment_weighted_sum
+
+Kind = Literal["mean", "cls"]
+KEYS: dict[Kind, str] = {"mean": "pooling_mode_mean_tokens", "cls": "pooling_mode_cls_token"}
+MODULES = "modules.json"
+ADVICE = "set the task's `pooling` to mean or cls"
+
+
+class Pooling(nn.Module):
+    """The vector of a text: the mean of its tokens' states, or the state of its first token.
+
+    Some tokens of a mean may not be computed by the last layer: they leapt over it, or were dropped
+    and restored.  Their states are of an earlier layer, so they enter the mean through one learned
+    D x D map, the same for every method.  The mean of a map is the map of the mean, so that is one
+    product per text.  The map starts at zero, as if these tokens had been dropped.
+
+    Parameters
+    ----------
+    width : int
+        Hidden width D.
+    kind : "mean" or "cls"
+    normalise : bool
+        Scale the vector to length 1.
+    """
+
+    def __init__(self, width: int, kind: Kind, normalise: bool) -> None:
+        super().__init__()
+        self.kind, self.normalise = kind, normalise
+        self.behind = nn.Linear(width, width, bias=False) if kind == "mean" else None
+        if self.behind is not None:
+            nn.init.zeros_(self.behind.weight)
+
+    def forward(self, hidden: Tensor, layout: Ragged, behind: Tensor | None = None) -> Tensor:
+        """The vectors ``(B, D)`` of the states ``hidden (T, D)``.
+
+        ``behind`` (T,) is 1 for tokens that the last layer did not compute, and between 0 and 1
+        where a soft decision blends both; None if it computed all.
+        """
+        vectors = self.pool(hidden, layout, behind)
+        return F.normalize(vectors, dim=1) if self.normalise else vectors
+
+    def pool(self, hidden: Tensor, layout: Ragged, behind: Tensor | None = None) -> Tensor:
+        """The vectors before they are normalised."""
+        if self.behind is None:
+            return hidden[layout.first]
+        if behind is None:
+            total = segment_weighted_sum(None, hidden, layout)
+        else:
+            behind = behind.to(hidden.dtype)
+            left = segment_weighted_sum(behind, hidden, layout)
+            total = segment_weighted_sum(1 - behind, hidden, layout) + self.behind(left)
+        return total / layout.lengths.unsqueeze(1)
+
+    def map_flops(self) -> float:
+        """FLOPs of the map, per text."""
+        return 0.0 if self.behind is None else 2.0 * self.behind.weight.numel()
+
+
+def read_pooling(folder: Path | None, name: str, asked: Kind | None) -> tuple[Kind, bool]:
+    """The pooling of a backbone and whether it is followed by a normalisation.
+
+    Parameters
+    ----------
+    folder : Path or None
+        Where ``modules.json`` may be.
+    name : str
+        Of the backbone, for messages.
+    asked : "mean", "cls" or None
+        The pooling to use; None is that of the folder.
+
+    Raises
+    ------
+    InputError
+        If neither says how to pool, or the folder names a pooling or a module that is not known.
+    """
+    if folder is None or not (folder / MODULES).is_file():
+        if asked is None:
+            raise InputError(f"backbone {name!r}: no {MODULES} says how to pool; {ADVICE}")
+        return asked, False
+    paths = {}
+    for module in _modules(folder / MODULES):
+        kind = str(module.get("type")).rpartition(".")[2]
+        if kind not in ("Transformer", "Pooling", "Normalize"):
+            raise InputError(
+                f"{folder / MODULES}: the module {kind!r:.60} is not supported, only a Pooling and "
+                "a Normalize behind the Transformer are"
+            )
+        paths[kind] = str(module.get("path"))
+    if asked is None:
+        asked = _named(folder / paths.get("Pooling", "") / "config.json")
+    return asked, "Normalize" in paths
+
+
+def _named(path: Path) -> Kind:
+    """The pooling that the configuration of a Pooling module names."""
+    config = read_object(path)
+    names = [config.get("pooling_mode")]  # since version 6 of sentence-transformers
+    names += [kind for kind, key in KEYS.items() if config.get(key) is True]
+    other = [
+        key
+        for key, value in config.items()
+        if key.startswith("pooling_mode_") and value is True and key not in KEYS.values()
+    ]
+    found: list[Kind] = [kind for kind in KEYS if kind in names]
+    if len(found) != 1 or other:
+        raise InputError(
+            f"{path}: neither the mean of all tokens nor [CLS] alone is its pooling; {ADVICE}"
+        )
+    return found[0]
+
+
+def write_pooling(folder: Path, pooling: Pooling, width: int) -> None:
+    """Write the files that `read_pooling` and sentence-transformers read."""
+    types = ["Transformer", "Pooling"] + ["Normalize"] * pooling.normalise
+    places = ["", "1_Pooling", "2_Normalize"]
+    modules = [
+        {"idx": i, "name": str(i), "path": path, "type": f"sentence_transformers.models.{kind}"}
+        for i, (kind, path) in enumerate(zip(types, places, strict=False))
+    ]
+    (folder / MODULES).write_text(json.dumps(modules, indent=2) + "\n")
+    for place in places[1 : len(types)]:
+        (folder / place).mkdir(exist_ok=True)
+    config = {key: kind == pooling.kind for kind, key in KEYS.items()}
+    config |= {"word_embedding_dimension": width}
+    (folder / "1_Pooling" / "config.json").write_text(json.dumps(config, indent=2) + "\n")
+
+
+def _modules(path: Path) -> list[dict[str, Any]]:
+    """The modules of a folder of sentence-transformers."""
+    try:
+        modules = json.loads(path.read_text(encoding="utf-8"))
+        if not isinstance(modules, list) or not all(isinstance(own, dict) for own in modules):
+            raise ValueError("not a list of modules")
+    except (OSError, ValueError, RecursionError) as error:
+        raise InputError(f"{path}: damaged ({error})") from None
+    return modules
