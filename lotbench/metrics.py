@@ -10,7 +10,11 @@ if TYPE_CHECKING:
 
 CLASSIFICATION = ("accuracy", "f1", "matthews")
 REGRESSION = ("pearson", "spearman")
-METRICS = CLASSIFICATION + REGRESSION
+EMBEDDING = ("mrr", "overlap", "cosine", "spearman")
+RANKING = ("ndcg", "mrr", "agreement")
+METRICS = tuple(dict.fromkeys(CLASSIFICATION + REGRESSION + EMBEDDING + RANKING))
+MEANS = ("mrr", "overlap", "cosine", "ndcg", "agreement")
+"""Means of one value per text, query or group, which need no labels."""
 
 
 def predictions(logits: np.ndarray, regression: bool) -> np.ndarray:
@@ -18,17 +22,35 @@ def predictions(logits: np.ndarray, regression: bool) -> np.ndarray:
     return logits[:, 0] if regression else logits.argmax(axis=1)
 
 
+def classes_of(metric: str, classes: int) -> int | None:
+    """How many values a prediction of a metric can have; None if it is a fraction.
+
+    Parameters
+    ----------
+    metric : str
+    classes : int
+        Classes of the task, for the metrics of a classification.
+    """
+    from lotbench.scores import DEPTH
+
+    if metric in ("mrr", "overlap"):
+        return DEPTH + 1
+    return classes if metric in CLASSIFICATION else None
+
+
 def compute_metrics(
-    names: Sequence[str], predicted: np.ndarray, labels: np.ndarray
+    names: Sequence[str], predicted: np.ndarray, labels: np.ndarray | None
 ) -> dict[str, float]:
-    """The named metrics, from 0 to 1 (correlations from -1 to 1).
+    """The named metrics, from 0 to 1 (correlations, cosine and agreement from -1 to 1).
 
     Parameters
     ----------
     names : sequence of str
         Names in `METRICS`.
-    predicted, labels : ndarray, shape (N,)
-        Classes, or values of a regression.
+    predicted : ndarray, shape (N,)
+        See `lotbench.scores.scores`.
+    labels : ndarray, shape (N,), or None
+        Classes, or values of a regression; None for `MEANS`.
 
     Raises
     ------
@@ -39,7 +61,7 @@ def compute_metrics(
 
     from lotbench.scores import scores
 
-    if len(predicted) != len(labels):
+    if labels is not None and len(predicted) != len(labels):
         raise ValueError(f"{len(predicted)} predictions for {len(labels)} labels")
-    once = np.ones((1, len(labels)), np.float32)
+    once = np.ones((1, len(predicted)), np.float32)
     return {name: float(scores(name, predicted[None], labels, once)[0, 0]) for name in names}

@@ -6,10 +6,12 @@ import numpy as np
 
 # A variance below this share of the whole sample's is rounding of a constant.
 CONSTANT = 1e-12
+DEPTH = 10
+"""How many of the first documents count in ``mrr``, ``overlap`` and ``ndcg``."""
 
 
 def scores(
-    metric: str, predictions: np.ndarray, labels: np.ndarray, weights: np.ndarray
+    metric: str, predictions: np.ndarray, labels: np.ndarray | None, weights: np.ndarray
 ) -> np.ndarray:
     """A metric of several models in all draws of texts, shape (models, draws).
 
@@ -19,17 +21,34 @@ def scores(
         ``accuracy``; ``f1``, of class 1 if there are two classes, else the mean over the classes
         that occur; ``matthews``, for any number of classes; ``pearson``; or ``spearman``, where
         ties get their mean rank.  Those but accuracy and F1 are 0 for a constant prediction.
+        Or a mean: ``mrr``, of one over the rank; ``overlap``, of the shared among the nearest ten
+        documents, or of all others if these are fewer; ``cosine``, ``ndcg`` and ``agreement``.
     predictions : ndarray, shape (models, N)
-    labels : ndarray, shape (N,)
+        Classes or values of a regression; of a mean the value of each text, query or group: ranks
+        (0 is none) for ``mrr``, numbers of documents for ``overlap``.
+    labels : ndarray, shape (N,), or None
+        None for a mean.
     weights : ndarray, shape (draws, N)
         How often each text is in a draw.
     """
     if metric == "accuracy":
         # Sums of whole numbers below 2^24, so float32 is exact.
         hits = (predictions == labels).astype(np.float32) @ weights.T
-        return hits.astype(float) / len(labels)
+        return hits.astype(float) / predictions.shape[1]
+    if labels is None:
+        values = _values(metric, predictions)
+        return values @ weights.T.astype(float) / predictions.shape[1]
     own = {"f1": _f1, "matthews": _matthews, "pearson": _pearson, "spearman": _spearman}[metric]
     return np.stack([own(predicted, labels, weights) for predicted in predictions])
+
+
+def _values(metric: str, predictions: np.ndarray) -> np.ndarray:
+    """The values of which a metric is the mean, shape (models, N)."""
+    if metric == "mrr":
+        return np.where(predictions > 0, 1 / np.maximum(predictions, 1), 0.0)
+    if metric == "overlap":
+        return predictions / max(1, min(DEPTH, predictions.shape[1] - 1))
+    return predictions.astype(float)
 
 
 def _counts(predicted: np.ndarray, labels: np.ndarray, weights: np.ndarray) -> list[np.ndarray]:

@@ -96,9 +96,10 @@ class Data(Record):
     train: Count | None = None
     """Examples trained on, without the selection split."""
     labels: dict[str, str | list[Number]] | None = None
-    """Labels of the validation and the selection split; see `lotbench.store.predictions`."""
+    """Labels of the validation and the selection split, or the scores of their pairs; see
+    `lotbench.store.predictions`.  Null if all metrics are means."""
     classes: list[str | int] | None = None
-    """Names of the classes, by label; absent for regression."""
+    """Names of the classes, by label; absent for all but classification."""
     train_rows: Count | None = None
     """Rows of the training file."""
     validation_rows: Count | None = None

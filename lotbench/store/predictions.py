@@ -1,7 +1,7 @@
 """Predictions and labels of a split as a row stores them: readable, and a byte per text.
 
-Classes are one digit each, in base 36, without a separator: ``"0120"``.  Values of a regression,
-and classes of a task with more than 36 of them, are a list of numbers.
+Classes, ranks and numbers of documents are one digit each, in base 36, without a separator:
+``"0120"``.  Fractions, and classes of a task with more than 36 of them, are a list of numbers.
 """
 
 from __future__ import annotations
@@ -21,9 +21,9 @@ def encode(values: np.ndarray, classes: int | None) -> str | list[float]:
     Parameters
     ----------
     values : ndarray, shape (N,)
-        Class numbers, or values of a regression, which are rounded to seven digits.
+        Whole numbers, or fractions, which are rounded to seven digits.
     classes : int or None
-        Number of classes; None for a regression.
+        Number of classes; None for fractions; see `lotbench.metrics.classes_of`.
     """
     if classes is None:
         return [float(f"{value:.7g}") for value in values]
@@ -32,33 +32,22 @@ def encode(values: np.ndarray, classes: int | None) -> str | list[float]:
     return "".join(DIGITS[value] for value in values)
 
 
-def check_answers(
-    name: str,
-    stored: str | list | None,
-    classes: int | None,
-    labels: str | list | None = None,
-) -> None:
-    """Refuses predictions or labels that `decode` cannot read or that are no classes.
+def check_answers(name: str, stored: str | list, classes: int | None) -> None:
+    """Refuses answers that `decode` cannot read, or that are not below the number of classes.
 
     Parameters
     ----------
     name : str
         What they are.
-    stored : str, list or None
+    stored : str or list
     classes : int or None
-        Number of classes; None for a regression.
-    labels : str or list, optional
-        There must be as many.
+        Number of classes; None for fractions.
 
     Raises
     ------
     ValueError
         Names them.
     """
-    if stored is None:
-        return
-    if labels is not None and len(stored) != len(labels):
-        raise ValueError(f"{name} has {len(stored)} texts, not {len(labels)} as the labels")
     if isinstance(stored, str):
         wrong = set(stored) - set(DIGITS[:classes])
     elif classes is not None:
@@ -66,7 +55,7 @@ def check_answers(
     else:
         return
     if wrong:
-        raise ValueError(f"{name} has {min(wrong, key=str)!r:.20}, which is no class")
+        raise ValueError(f"{name} has {min(wrong, key=str)!r:.20}, which is no class or rank")
 
 
 def decode(stored: str | list) -> np.ndarray:

@@ -7,12 +7,13 @@ multiply-add.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Annotated, Any, ClassVar, Literal, NamedTuple, Self
 
 from pydantic import Field, model_validator
 
 from lotbench import backends
-from lotbench.metrics import CLASSIFICATION, METRICS
+from lotbench.metrics import CLASSIFICATION, MEANS, METRICS, classes_of
 from lotbench.store.parts import Data, Failure, Machine, Searched, Teacher, Training
 from lotbench.store.predictions import DIGITS, check_answers
 from lotbench.store.record import (
@@ -76,7 +77,11 @@ class Evaluation(Record):
     ffn_ratio: list[Share]
     """Tokens in the feed-forward over all tokens, per layer; shape (layers,)."""
     predictions: str | list[Number]
-    """Prediction for each text of the split, in order; see `lotbench.store.predictions`."""
+    """Prediction for each text of the split, in order; see `lotbench.store.predictions`.
+
+    Of a metric that is a mean, what it is the mean of: the value of each text, query or group."""
+    answers: dict[str, str | list[Number]] | None = None
+    """The same for other metrics, by metric; null if all are made of ``predictions``."""
 
 
 class Unreached(Record):
@@ -155,27 +160,38 @@ class Trial(Stored):
 
     @model_validator(mode="after")
     def _answers_fit(self) -> Self:
-        """Refuses predictions and labels that are no classes, or of other texts."""
+        """Refuses answers that their metric does not have, or of other texts than the first."""
         metrics = {self.metric, *(name for own in self.evaluations for name in own.metrics)}
-        labels = (self.data and self.data.labels) or {}
-        classes = None
-        if not metrics.isdisjoint(CLASSIFICATION):
-            classes = len((self.data and self.data.classes) or DIGITS)
-        for split, stored in labels.items():
-            check_answers(f"data.labels.{split}", stored, classes)
-        predicted = [
-            (f"evaluations.{i}.predictions", own.split, own.predictions)
-            for i, own in enumerate(self.evaluations)
-        ]
-        teacher = (self.teacher and self.teacher.predictions) or {}
-        predicted += [
-            (f"teacher.predictions.{split}", split, own) for split, own in teacher.items()
-        ]
-        for name, split, stored in predicted:
-            if split not in labels:
+        known = len((self.data and self.data.classes) or DIGITS)
+        classes = None if metrics.isdisjoint(CLASSIFICATION) else known
+        first = {}
+        for split, labels in ((self.data and self.data.labels) or {}).items():
+            check_answers(f"data.labels.{split}", labels, classes)
+            first[split, None] = "the labels", len(labels)
+        for name, metric, split, stored in self._answered():
+            if metric in MEANS:
+                check_answers(name, stored, classes_of(metric, known))
+                expected, texts = first.setdefault((split, metric), (name, len(stored)))
+            elif (split, None) in first:
+                check_answers(name, stored, classes)
+                expected, texts = first[split, None]
+            else:
                 raise ValueError(f"data.labels has none of the {split} split")
-            check_answers(name, stored, classes, labels.get(split))
+            if len(stored) != texts:
+                raise ValueError(f"{name} has {len(stored)} texts, not {texts} as {expected}")
         return self
+
+    def _answered(self) -> Iterator[tuple[str, str | None, str, str | list]]:
+        """Key path, metric, split and value of all answers."""
+        for place, own in enumerate(self.evaluations):
+            path = f"evaluations.{place}"
+            yield f"{path}.predictions", self.metric, own.split, own.predictions
+            for metric, stored in (own.answers or {}).items():
+                if metric not in METRICS:
+                    raise ValueError(f"{path}.answers.{metric}: not a metric")
+                yield f"{path}.answers.{metric}", metric, own.split, stored
+        for split, stored in ((self.teacher and self.teacher.predictions) or {}).items():
+            yield f"teacher.predictions.{split}", self.metric, split, stored
 
 
 class SweepRecord(Record):

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
+from lotbench import metrics
 from lotbench.metrics import compute_metrics
 from lotbench.scores import scores
 from lotbench.statistics import bootstrap
@@ -55,6 +56,30 @@ def test_a_draw_of_fractions_has_the_metric_of_its_texts(metric):
         texts = np.repeat(np.arange(30), counts.astype(int))
         expected = compute_metrics([metric], predictions[0][texts], labels[texts])[metric]
         assert score == pytest.approx(expected, abs=1e-9)
+
+
+# The values of four texts; with four of them, three are neighbours.
+MEANS = {
+    "mrr": ([1, 2, 0, 10], [1, 1 / 2, 0, 1 / 10]),
+    "overlap": ([3, 0, 2, 1], [1, 0, 2 / 3, 1 / 3]),
+    "cosine": ([0.5, -0.25, 1, 0], [0.5, -0.25, 1, 0]),
+    "ndcg": ([0.5, 0.25, 1, 0], [0.5, 0.25, 1, 0]),
+    "agreement": ([0.5, -0.25, 1, 0], [0.5, -0.25, 1, 0]),
+}
+
+
+@pytest.mark.parametrize("metric", MEANS)
+def test_a_draw_has_the_mean_of_its_values(metric):
+    stored, values = (np.array(own) for own in MEANS[metric])
+    weights = np.array([[1, 1, 1, 1], [4, 0, 0, 0], [0, 2, 1, 1]], np.float32)
+    (found,) = scores(metric, stored[None], None, weights)
+    expected = values.mean(), values[0], (2 * values[1] + values[2] + values[3]) / 4
+    assert found == pytest.approx(expected)
+    assert compute_metrics([metric], stored, None) == {metric: pytest.approx(values.mean())}
+
+
+def test_every_mean_is_computed():
+    assert MEANS.keys() == {*metrics.MEANS}
 
 
 def test_many_models_are_scored_in_parts():

@@ -26,6 +26,7 @@ from stores import (
 from lotbench.errors import InputError
 from lotbench.store import files
 from lotbench.store.files import as_json, write_json
+from lotbench.store.predictions import decode
 from lotbench.store.records import Map, TimingPass, Trial
 from lotbench.store.store import Store
 
@@ -71,6 +72,12 @@ def answered(labels: str | list, predictions: str | list, classes: int | None = 
     data = {"labels": {"validation": labels}, "classes": classes and list(range(classes))}
     own = evaluation(0.5, 2.0, predictions=predictions)
     return damaged(evaluations=[own], data=data)
+
+
+def of_means(mrr: str | list, cosine: list, **more) -> dict:
+    """A row of ranks and cosines, without labels."""
+    own = evaluation(0.5, 2.0, predictions=mrr, answers={"cosine": cosine} | more)
+    return {"metric": "mrr", "data": {}, "evaluations": [own, own]}
 
 
 @pytest.mark.parametrize(
@@ -120,7 +127,15 @@ def answered(labels: str | list, predictions: str | list, classes: int | None = 
         ),
         (answered([0, 1, 0.5], [0, 1, 1], classes=40), "validation has 0.5, which is no class"),
         (answered([0, 1, 2**31], [0, 1, 1]), "validation has 2147483648, which is no class"),
-        (answered("010", "01"), r"evaluations\.0\.predictions has 2 texts, not 3"),
+        (answered("010", "01"), r"evaluations\.0\.predictions has 2 texts, not 3 as the labels"),
+        (damaged(**of_means("1b", [0.5, 0.5])), r"predictions has 'b', which is no class"),
+        (damaged(**of_means([1, 0.5], [0.5, 0.5])), r"predictions has 0\.5, which is no class"),
+        (damaged(**of_means("12", [0.5], spearman=[0.5])), "labels has none of the validation"),
+        (damaged(**of_means("12", [0.5], kappa=[0.5])), r"answers\.kappa: not a metric"),
+        (
+            damaged(**of_means("12", [0.5]), teacher={"predictions": {"validation": "1"}}),
+            r"teacher\.predictions\.validation has 1 texts, not 2 as evaluations\.0\.predictions",
+        ),
     ],
 )
 def test_a_damaged_file_is_named_and_skipped(tmp_path, caplog, content, reason):
@@ -129,6 +144,14 @@ def test_a_damaged_file_is_named_and_skipped(tmp_path, caplog, content, reason):
     assert [trial.trial_id for trial in Store(tmp_path).trials()] == ["a"]
     (note,) = caplog.messages
     assert re.search(rf"bad\.json: skipped, .*{reason}", note)
+
+
+def test_a_mean_has_its_own_number_of_values_and_needs_no_labels(tmp_path):
+    # Ranks 0 and 10, with three cosines: a split may have other numbers of queries and texts.
+    write(tmp_path, trial("a", "lot", []) | of_means("0a", [0.5, -0.25, 1]))
+    (found,) = Store(tmp_path).trials()
+    assert decode(found.evaluations[0].predictions).tolist() == [0, 10]
+    assert found.evaluations[0].answers == {"cosine": [0.5, -0.25, 1]}
 
 
 def sped_up(median: float, low: float, high: float) -> dict:
