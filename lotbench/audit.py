@@ -17,7 +17,7 @@ import numpy as np
 
 from lotbench.config.sections import digest
 from lotbench.errors import InputError
-from lotbench.metrics import METRICS, compute_metrics
+from lotbench.metrics import MEANS, METRICS, compute_metrics
 from lotbench.statistics.runs import setting_of
 from lotbench.store.parts import Searched
 from lotbench.store.predictions import decode
@@ -164,15 +164,15 @@ def _evaluations(trial: Trial) -> Iterator[Complaint]:
 def _scores(trial: Trial, own: Evaluation) -> Iterator[Complaint]:
     """The scores are those of the predictions and labels."""
     stored = ((trial.data and trial.data.labels) or {}).get(own.split)
-    if stored is None:
-        return
-    if len(stored) != own.examples:
+    # With answers the labels may be of pairs of texts.
+    if stored is not None and own.answers is None and len(stored) != own.examples:
         yield "examples", f"{own.examples}, but there are {len(stored)} labels"
-    predicted, labels = decode(own.predictions), decode(stored)
     for name, score in own.metrics.items():
-        if score is None or name not in METRICS:
+        mean = name in MEANS
+        if score is None or name not in METRICS or not (mean or stored):
             continue
-        value = compute_metrics([name], predicted, labels)[name]
+        labels = decode(stored) if stored and not mean else None
+        value = compute_metrics([name], decode(own.made_of(name)), labels)[name]
         if not _close(score, value):
             yield f"metrics.{name}", f"{score}, but the predictions give {value:.6g}"
 

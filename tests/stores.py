@@ -231,6 +231,42 @@ def fill_predicted(folder: Path, task: str = "toy") -> Path:
     return folder
 
 
+def ranks(first: int, second: int, texts: int = 200) -> str:
+    """The ranks of so many queries: some find their document first, some second, the rest not."""
+    return "1" * first + "2" * second + "0" * (texts - first - second)
+
+
+def vectors(first: int, speedup: float, cosine: float, **more: Any) -> list[dict]:
+    """Evaluations of an embedding on 200 texts: so many documents first, 20 second; the cosines.
+
+    Of the cosines, half are 0.1 higher and half 0.1 lower; each text has four of its ten
+    neighbours.
+    """
+    cosines = [round(cosine + shift, 4) for shift in (0.1, -0.1)] * 100
+    metrics = {"mrr": (first + 10) / 200, "overlap": 0.4, "cosine": cosine}
+    own = {"metrics": metrics, "predictions": ranks(first, 20), "examples": 200}
+    own |= {"answers": {"overlap": "4" * 200, "cosine": cosines}}
+    return [
+        evaluation(None, speedup, split=split, **own | more)
+        for split in ("selection", "validation")
+    ]
+
+
+def fill_vectors(folder: Path) -> Path:
+    """A store of an embedding task: dense, and leaping and dropping at two targets."""
+    own = {"metric": "mrr", "data": {"fingerprint": "f"}, "teacher": None}
+    write(folder, trial("d", "dense", vectors(170, 1.0, 0.9), **own))
+    for routing, worse in (("leap", 0), ("drop", 10)):
+        rows = vectors(160 - worse, 2.0, 0.8, budget={"threshold": 0.3}, target=2.0)
+        rows += vectors(150 - 3 * worse, 4.0, 0.7, budget={"threshold": 0.6}, target=4.0)
+        config = {"seed": 0, "plugins": [], "params": {"routing": routing}}
+        params = {"routing": routing}
+        write(
+            folder, trial(routing, "lot", rows, **own, params=params, config=config, unreached=[])
+        )
+    return folder
+
+
 def copied(source: Path, folder: Path, trials: int) -> Path:
     """A store with so many trials: those of another store, again and again with other seeds."""
     rows = [trial.content() for trial in Store(source).trials()]

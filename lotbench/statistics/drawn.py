@@ -9,6 +9,7 @@ from typing import Literal
 
 import numpy as np
 
+from lotbench.metrics import MEANS
 from lotbench.scores import scores
 from lotbench.statistics import bootstrap
 from lotbench.statistics.runs import Row
@@ -29,8 +30,9 @@ class Side:
     1 + draws)."""
     speedups: np.ndarray
     """FLOPs speed-up on the split; NaN where a seed has none; shape (seeds,)."""
-    labels: tuple[np.ndarray | None, ...]
-    """Labels of the texts by seed, each of shape (N,); None for the teacher."""
+    texts: tuple[bytes | str | None, ...]
+    """By seed what tells the texts apart: their labels, or without labels the fingerprint of the
+    data; None where it is not known."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -85,8 +87,8 @@ def difference(a: Drawn, b: Drawn, split: Splits = "validation") -> np.ndarray:
     if not seeds:
         raise ValueError("the two models share no seed")
     for seed in seeds:
-        own, other = (each.sides[split].labels[each.seeds.index(seed)] for each in (a, b))
-        if own is not None and other is not None and not np.array_equal(own, other):
+        own, other = (each.sides[split].texts[each.seeds.index(seed)] for each in (a, b))
+        if None not in (own, other) and own != other:
             raise ValueError(f"the two models have other texts with seed {seed}")
     return 100 * (a.score(split, seeds) - b.score(split, seeds))
 
@@ -104,32 +106,42 @@ def drawn(rows: Iterable[Row], draws: dict[Row, np.ndarray]) -> Drawn:
         sides[split] = Side(
             np.stack([missing if row is None else draws[row] for row in found]),
             np.array([row.evaluation.flops_speedup if row else np.nan for row in found]),
-            tuple(None if row is None else _labels(row) for row in found),
+            tuple(None if row is None else _texts(row) for row in found),
         )
     return Drawn(seeds, sides)
 
 
-def draws_of(rows: Sequence[Row]) -> dict[Row, np.ndarray]:
-    """The score of every row in all draws of its texts, the sample first; each (1 + draws,)."""
+def draws_of(rows: Sequence[Row], metric: str | None = None) -> dict[Row, np.ndarray]:
+    """The score of every row in all draws of its texts, the sample first; each (1 + draws,).
+
+    The score is the main metric, or the given one.
+    """
     groups: dict[tuple, list[Row]] = defaultdict(list)
     found = {row: np.full(1 + bootstrap.DRAWS, np.nan) for row in rows}
     for row in rows:
-        if row.score is not None:
+        name = metric or row.metric
+        if row.evaluation.metrics.get(name) is not None:
             # All seeds have the same validation texts; the selection texts differ by seed.
             key = (VALIDATION,) if row.split == "validation" else (SELECTION, row.run.seed)
-            groups[key, row.run.trial.metric, _labels(row).tobytes()].append(row)
-    for (key, metric, _), own in groups.items():
-        labels = _labels(own[0])
-        predictions = np.stack([decode(row.evaluation.predictions) for row in own])
-        weights = bootstrap.weights(len(labels), *key)
-        found.update(zip(own, scores(metric, predictions, labels, weights), strict=True))
+            labels = None if name in MEANS else _labels(row).tobytes()
+            groups[key, name, labels, len(row.evaluation.made_of(name))].append(row)
+    for (key, name, labelled, count), own in groups.items():
+        labels = None if labelled is None else _labels(own[0])
+        predictions = np.stack([decode(row.evaluation.made_of(name)) for row in own])
+        weights = bootstrap.weights(count, *key)
+        found.update(zip(own, scores(name, predictions, labels, weights), strict=True))
     return found
 
 
 def _labels(row: Row) -> np.ndarray:
+    stored = row.labels
+    assert stored is not None, "a finished trial has them"
+    return decode(stored)
+
+
+def _texts(row: Row) -> bytes | str | None:
     data = row.run.trial.data
-    assert data is not None and data.labels is not None, "a finished trial has them"
-    return decode(data.labels[row.split])
+    return _labels(row).tobytes() if row.labels is not None else data and data.fingerprint
 
 
 def _shares(seeds: tuple[int, ...]) -> np.ndarray:

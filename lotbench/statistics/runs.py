@@ -56,6 +56,17 @@ class Row:
         return self.evaluation.split
 
     @property
+    def metric(self) -> str:
+        """The main metric."""
+        return str(self.run.trial.metric)
+
+    @property
+    def labels(self) -> str | list | None:
+        """Labels of the texts; None if all metrics are means."""
+        data = self.run.trial.data
+        return ((data and data.labels) or {}).get(self.split)
+
+    @property
     def at(self) -> str:
         """``target=4`` if the budget was searched for a FLOPs speed-up, else the budget.
 
@@ -70,14 +81,14 @@ class Row:
         predictions = (self.run.trial.teacher and self.run.trial.teacher.predictions) or {}
         if score is None or self.split not in predictions:
             return None
-        metrics = {str(self.run.trial.metric): score}
+        metrics = {self.metric: score}
         changes = {"predictions": predictions[self.split], "metrics": metrics}
         return Row(self.run, self.evaluation.model_copy(update=changes))
 
     @property
     def score(self) -> float | None:
         """The main metric; None where it is undefined."""
-        return self.evaluation.metrics.get(str(self.run.trial.metric))
+        return self.evaluation.metrics.get(self.metric)
 
 
 def runs_of(trials: Sequence[Trial]) -> list[Run]:

@@ -83,6 +83,10 @@ class Evaluation(Record):
     answers: dict[str, str | list[Number]] | None = None
     """The same for other metrics, by metric; null if all are made of ``predictions``."""
 
+    def made_of(self, metric: str) -> str | list[Number]:
+        """What a metric is made of."""
+        return (self.answers or {}).get(metric, self.predictions)
+
 
 class Unreached(Record):
     """A FLOPs speed-up that was asked for, and that no budget of the trained model gives."""
@@ -190,6 +194,10 @@ class Trial(Stored):
                 if metric not in METRICS:
                     raise ValueError(f"{path}.answers.{metric}: not a metric")
                 yield f"{path}.answers.{metric}", metric, own.split, stored
+            for metric in own.metrics:
+                alone = self.metric in MEANS or metric in MEANS
+                if alone and metric not in (self.metric, *(own.answers or {})):
+                    raise ValueError(f"{path}.answers has no {metric}")
         for split, stored in ((self.teacher and self.teacher.predictions) or {}).items():
             yield f"teacher.predictions.{split}", self.metric, split, stored
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from stores import fill_vectors
 
 from lotbench.audit import audit
 from lotbench.errors import InputError
@@ -261,3 +262,18 @@ def test_a_missing_row_of_a_timed_model_is_said(tmp_path):
 def test_a_folder_without_trials_is_refused(tmp_path):
     with pytest.raises(InputError, match="no store"):
         audit(tmp_path)
+
+
+def test_a_mean_is_that_of_its_values(tmp_path):
+    fill_vectors(tmp_path)
+
+    def unfit() -> list[str]:
+        return [str(own) for own in audit(tmp_path).faults if "metrics" in own.key]
+
+    assert unfit() == []
+    path = tmp_path / "trials" / "leap.json"
+    content = json.loads(path.read_text())
+    content["evaluations"][0]["answers"]["cosine"][0] -= 0.2
+    path.write_text(json.dumps(content))
+    where = "trials/leap.json: evaluations.0.metrics.cosine"
+    assert unfit() == [f"{where}: 0.8, but the predictions give 0.799"]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 from simulated import mark
-from stores import evaluation, failed, in_backend, over_backends, trial, write
+from stores import evaluation, failed, fill_vectors, in_backend, over_backends, trial, write
 
 import lotbench
 from lotbench.errors import InputError
@@ -56,6 +56,14 @@ def test_layer_columns_are_in_the_order_of_layers(tmp_path):
     write(tmp_path, trial("a", "lot", [evaluation(0.9, 2.0, keep_ratio=[1.0] * 12)]))
     layers = [name for name in lotbench.results(tmp_path) if name.startswith("keep_ratio.")]
     assert layers == [f"keep_ratio.{layer}" for layer in range(12)]
+
+
+def test_a_mean_without_labels_has_its_interval(tmp_path):
+    table = lotbench.results(fill_vectors(tmp_path))
+    row = table[(table["trial_id"] == "leap") & (table["target"] == 4)].iloc[0]
+    assert (row["metric"], row["score"], row["metric.cosine"]) == ("mrr", 0.8, 0.7)
+    # 150 of 200 texts have 1 and 20 have 1/2: a standard error of sqrt(.775 - .64) / sqrt(200).
+    assert row["score_high"] - row["score_low"] == pytest.approx(3.92 * 0.026, abs=0.006)
 
 
 def test_no_store_and_an_empty_store(tmp_path):

@@ -76,7 +76,8 @@ def answered(labels: str | list, predictions: str | list, classes: int | None = 
 
 def of_means(mrr: str | list, cosine: list, **more) -> dict:
     """A row of ranks and cosines, without labels."""
-    own = evaluation(0.5, 2.0, predictions=mrr, answers={"cosine": cosine} | more)
+    metrics = dict.fromkeys(["mrr", "cosine", *more], 0.5)
+    own = evaluation(0.5, 2.0, metrics=metrics, predictions=mrr, answers={"cosine": cosine} | more)
     return {"metric": "mrr", "data": {}, "evaluations": [own, own]}
 
 
@@ -132,6 +133,10 @@ def of_means(mrr: str | list, cosine: list, **more) -> dict:
         (damaged(**of_means([1, 0.5], [0.5, 0.5])), r"predictions has 0\.5, which is no class"),
         (damaged(**of_means("12", [0.5], spearman=[0.5])), "labels has none of the validation"),
         (damaged(**of_means("12", [0.5], kappa=[0.5])), r"answers\.kappa: not a metric"),
+        (
+            damaged(metric="mrr", evaluations=[evaluation(0.5, 2.0, metrics={"ndcg": 0.5})]),
+            r"evaluations\.0\.answers has no ndcg",
+        ),
         (
             damaged(**of_means("12", [0.5]), teacher={"predictions": {"validation": "1"}}),
             r"teacher\.predictions\.validation has 1 texts, not 2 as evaluations\.0\.predictions",
