@@ -10,6 +10,7 @@ from pydantic import ConfigDict, Field
 
 from lotbench.config.document import Document, Place, read_document
 from lotbench.config.sections import (
+    EvaluateConfig,
     NonEmpty,
     Positive,
     Section,
@@ -50,6 +51,7 @@ class TrialFile(Section):
     seed: Seed = 0
     train: TrainConfig = TrainConfig()
     teacher: TeacherConfig | None = None
+    evaluate: EvaluateConfig | None = None
     method: NamedMethod
     targets: Targets | None = None
     plugins: list[NonEmpty] = Field([])

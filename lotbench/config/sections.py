@@ -59,6 +59,10 @@ def _empty_if_none(value: Any) -> Any:
     return {} if value is None else value
 
 
+def _is_none(value: Any) -> bool:
+    return value is None
+
+
 def _listed(value: Any) -> Any:
     return [value] if isinstance(value, str) else value
 
@@ -68,6 +72,7 @@ DISTINCT = AfterValidator(_distinct)
 # Names become parts of --set paths and of file names, which have at most 255 characters.
 Slug = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]*$", max_length=100)]
 NonEmpty = Annotated[str, Field(min_length=1)]
+Length = Annotated[int, Field(ge=8, le=65_536)]
 Positive = Annotated[int, Field(ge=1, lt=2**31)]
 Seed = Annotated[int, Field(ge=0, lt=2**32)]
 # FLOPs speed-ups over dense.
@@ -88,7 +93,7 @@ class LimitConfig(Section):
 
     train: Positive | None = None
     # Not in records and ids if it is not given, so that older ids are unchanged.
-    selection: Positive | None = Field(default=None, exclude_if=lambda rows: rows is None)
+    selection: Positive | None = Field(default=None, exclude_if=_is_none)
     validation: Positive | None = None
 
 
@@ -96,17 +101,27 @@ class TaskConfig(Section):
     """The data of one task.
 
     Without a ``source`` the task is the built-in one of this name.  Otherwise ``source`` is a
-    local folder, or the id of a hub dataset with its configuration in ``subset``.
+    local folder, the id of a hub dataset with its configuration in ``subset``, or a built-in task.
+    Which of the keys from ``kind`` on belong to which kind: `lotbench.config.tasks.unusable`.
     """
 
     source: NonEmpty | None = None
     subset: NonEmpty | None = None
     limit: LimitConfig = LimitConfig()
-    max_length: int = Field(default=128, ge=8, le=65_536)
+    max_length: Length = 128
     text: Annotated[Columns | None, BeforeValidator(_listed)] = None
     label: NonEmpty | None = None
     metrics: Metrics | None = None
     regression: bool | None = None
+    # None of these in records and ids if it is not given, so that older ids are unchanged.
+    kind: Literal["embedding", "ranking"] | None = Field(default=None, exclude_if=_is_none)
+    query: NonEmpty | None = Field(default=None, exclude_if=_is_none)
+    group: NonEmpty | None = Field(default=None, exclude_if=_is_none)
+    pooling: Literal["mean", "cls"] | None = Field(default=None, exclude_if=_is_none)
+    reduce: Literal["documents", "both"] = Field(
+        default="documents", exclude_if=lambda texts: texts == "documents"
+    )
+    protect: Literal["first"] | None = Field(default=None, exclude_if=_is_none)
 
     @model_validator(mode="after")
     def _label_is_no_text(self) -> Self:
@@ -114,6 +129,12 @@ class TaskConfig(Section):
         if label in (self.text or ()):
             raise ValueError(f"text: column {label!r} is the label; choose another text column")
         return self
+
+
+class EvaluateConfig(Section):
+    """How models are scored: ``max_length`` cuts the texts instead of the task's."""
+
+    max_length: Length
 
 
 class FitConfig(Section):
@@ -215,10 +236,11 @@ class SweepConfig(Section):
     tasks: dict[Slug, Annotated[TaskConfig, BeforeValidator(_empty_if_none)]] = Field(min_length=1)
     seeds: Annotated[list[Seed], SOME, DISTINCT] | None = None
     # Not in stored sweeps that have none, so that older files are unchanged.
-    search: SearchConfig | None = Field(default=None, exclude_if=lambda search: search is None)
-    confirm: ConfirmConfig | None = Field(default=None, exclude_if=lambda own: own is None)
+    search: SearchConfig | None = Field(default=None, exclude_if=_is_none)
+    confirm: ConfirmConfig | None = Field(default=None, exclude_if=_is_none)
     train: TrainConfig = TrainConfig()
     teacher: TeacherConfig | None = None
+    evaluate: EvaluateConfig | None = Field(default=None, exclude_if=_is_none)
     methods: dict[Slug, Blocks] = Field(min_length=1)
     targets: Targets | None = None
     measure: MeasureConfig | None = None
@@ -268,18 +290,24 @@ class TrialConfig(Section):
     seed: Seed = 0
     train: TrainConfig = TrainConfig()
     teacher: TeacherConfig
+    evaluate: EvaluateConfig | None = Field(default=None, exclude_if=_is_none)
     method: Slug
     params: Parameters = Field({})
-    targets: Targets | None = Field(default=None, exclude_if=lambda targets: targets is None)
+    targets: Targets | None = Field(default=None, exclude_if=_is_none)
     plugins: list[NonEmpty] = Field([])
 
     @classmethod
     def of(cls, given: Any, **own: Any) -> TrialConfig:
         """The trial of a sweep or trial file, with values of its own."""
-        names = ("backbone", "layers", "data_root", "train", "targets", "plugins")
+        names = ("backbone", "layers", "data_root", "train", "evaluate", "targets", "plugins")
         shared = {name: getattr(given, name) for name in names}
         teacher = TeacherConfig.like(given.train, given.teacher)
         return cls(**shared, teacher=teacher, **own)
+
+    @property
+    def scored_length(self) -> int:
+        """Tokens after which the texts of validation and selection, and of users, are cut."""
+        return self.evaluate.max_length if self.evaluate else self.data.max_length
 
     def trial_id(self, version: int) -> str:
         """The id of the trial: task, method, seed and a hash of the configuration.

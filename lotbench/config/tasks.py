@@ -5,11 +5,13 @@ from __future__ import annotations
 import os
 import re
 from dataclasses import dataclass
+from typing import Literal
 
 from lotbench.config.sections import TaskConfig
 from lotbench.errors import near_misses
 from lotbench.validation import KeyPath
 
+Kind = Literal["classification", "regression", "embedding", "ranking"]
 HUB_ID = r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*"
 
 
@@ -24,7 +26,7 @@ class BuiltIn:
     text : tuple of str
         One or two text columns; empty for a packaged corpus, which has no columns.
     metrics : tuple of str
-        The first is the main metric.
+        The first is the main metric; used where they fit the task's kind.
     validation_rows : int
         Validation rows, drawn from a packaged corpus.
     """
@@ -32,7 +34,7 @@ class BuiltIn:
     origin: str
     text: tuple[str, ...] = ()
     metrics: tuple[str, ...] = ("accuracy",)
-    regression: bool = False
+    kind: Kind = "classification"
     validation: str = "validation"
     validation_rows: int = 0
 
@@ -48,35 +50,114 @@ BUILT_IN: dict[str, BuiltIn] = {
     "mnli": BuiltIn("glue", ("premise", "hypothesis"), validation="validation_matched"),
     "qqp": BuiltIn("glue", ("question1", "question2"), ("accuracy", "f1")),
     "cola": BuiltIn("glue", ("sentence",), ("matthews", "accuracy")),
-    "stsb": BuiltIn("glue", ("sentence1", "sentence2"), ("pearson", "spearman"), regression=True),
+    "stsb": BuiltIn("glue", ("sentence1", "sentence2"), ("pearson", "spearman"), "regression"),
 }
+
+ONLY_HUB = "only a hub dataset given as `source` has one; remove it"
+WITH_ARTICLE: dict[Kind, str] = {
+    "classification": "a classification",
+    "regression": "a regression",
+    "embedding": "an embedding",
+    "ranking": "a ranking",
+}
+KEYS: dict[str, tuple[Kind, ...]] = {
+    "query": ("embedding",),
+    "pooling": ("embedding",),
+    "reduce": ("embedding",),
+    "group": ("ranking",),
+    "protect": ("classification", "regression", "ranking"),
+    "regression": ("classification", "regression"),
+}
+"""The kinds that have a key."""
+UNFIT = {
+    "text": "a ranking needs two columns, the text of the query first",
+    "group": "a ranking needs the column that says which rows have the same query",
+    "protect": "only a pair has a first text; name two columns in `text`, or remove it",
+    "query": "it needs one `text` column, which is another; two columns are pairs with a score",
+    "label": "only pairs have a score; name two columns in `text`, or remove it",
+    "reduce": "it concerns queries; name their column in `query`, or remove it",
+}
+"""What is wrong with a key that the kind of a task has."""
+
+
+def built_in_name(name: str, data: TaskConfig) -> str | None:
+    """The built-in task that a task is: that of its ``source``, or of its own name."""
+    own = name if data.source is None else data.source
+    return own if own in BUILT_IN else None
+
+
+def kind_of(name: str, data: TaskConfig) -> Kind:
+    """The kind that the file gives a task, or that of the built-in task."""
+    own = built_in_name(name, data)
+    kind = data.kind or (BUILT_IN[own].kind if own else "classification")
+    if kind in ("embedding", "ranking") or data.regression is None:
+        return kind
+    return "regression" if data.regression else "classification"
 
 
 def unusable(name: str, data: TaskConfig) -> tuple[KeyPath, str] | None:
     """Why a task cannot be read, as far as a file alone shows it, after the key path below it.
 
-    A source that is neither a folder nor ``owner/name`` is refused: ``datasets`` takes names such
-    as ``csv`` for a format, and reads whatever lies in the working directory.
+    A source that is neither a built-in task, a folder nor ``owner/name`` is refused: ``datasets``
+    takes names such as ``csv`` for a format, and reads whatever lies in the working directory.
     """
-    source = data.source
-    if data.subset and (source is None or is_folder(source)):
-        return ("subset",), "only a hub dataset given as `source` has one; remove it"
-    if source is None and name not in BUILT_IN:
+    source, own = data.source, built_in_name(name, data)
+    if own is not None:
+        return _unfit_for_built_in(own, data) or _unfit_for_kind(name, data)
+    if source is None:
         message = (
             f"no built-in task {name!r}; {near_misses(name, list(BUILT_IN))} "
             "For your own data give `source`: a folder or a hub dataset id"
         )
         return (), message
-    if source is None and not BUILT_IN[name].text and (data.text or data.label):
-        return (), "its columns are fixed; remove text and label"
-    if source is None or is_folder(source) or re.fullmatch(HUB_ID, source):
-        return None
+    if is_folder(source) and data.subset:
+        return ("subset",), ONLY_HUB
+    if is_folder(source) or re.fullmatch(HUB_ID, source):
+        return _unfit_for_kind(name, data)
     message = (
-        f"{source[:80]!r} is neither a folder here nor a hub dataset id such as "
+        f"{source[:80]!r} is neither a built-in task, a folder here nor a hub dataset id such as "
         "'cornell-movie-review-data/rotten_tomatoes'; give a path that starts with ./ or /, or "
         "owner/name"
     )
     return ("source",), message
+
+
+def _unfit_for_built_in(name: str, data: TaskConfig) -> tuple[KeyPath, str] | None:
+    task = BUILT_IN[name]
+    if data.subset:
+        return ("subset",), ONLY_HUB
+    if task.text:
+        return None
+    for key in ("text", "label", "query", "group"):
+        if getattr(data, key) is not None:
+            return (key,), f"the columns of {name} are fixed; remove it"
+    fitting = (None, task.kind, "embedding" if task.kind == "classification" else None)
+    if data.kind not in fitting:
+        return ("kind",), f"{name} is {WITH_ARTICLE[task.kind]}; remove it"
+    return None
+
+
+def _unfit_for_kind(name: str, data: TaskConfig) -> tuple[KeyPath, str] | None:
+    """The first key that the kind of the task does not have, or lacks."""
+    kind, own = kind_of(name, data), built_in_name(name, data)
+    for key, kinds in KEYS.items():
+        if kind not in kinds and getattr(data, key) != TaskConfig.model_fields[key].default:
+            known = " or ".join(WITH_ARTICLE[each] for each in kinds)
+            other = f"{name} is {WITH_ARTICLE[kind]}; remove it, or change `kind`"
+            return (key,), f"only {known} has it, and {other}"
+    if own is not None and BUILT_IN[own].kind in ("embedding", "ranking"):
+        return None  # its columns are fixed
+    text = data.text or (BUILT_IN[own].text if own else ())
+    single = len(text) < 2
+    checks = {
+        "text": kind == "ranking" and single,
+        "group": kind == "ranking" and data.group is None,
+        "protect": data.protect is not None and single,
+        "query": data.query is not None and (data.query in text or not single),
+        "label": kind == "embedding" and data.label is not None and single,
+        "reduce": data.reduce == "both" and data.query is None,
+    }
+    return next((((key,), UNFIT[key]) for key, wrong in checks.items() if wrong), None)
 
 
 def is_folder(source: str) -> bool:

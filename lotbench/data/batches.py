@@ -35,14 +35,18 @@ def batches(split: Split, batch_size: int, seed: int | None) -> list[np.ndarray]
 
 
 def collate(split: Split, rows: ArrayLike) -> Batch:
-    """The ragged batch of these rows, in this order, on the CPU."""
+    """The ragged batch of these rows, in this order, on the CPU.
+
+    Without labels, the labels are the vectors of the dense teacher, (B, D), if the split has them.
+    """
     from lotbench.batch import Batch
 
     rows = np.asarray(rows, dtype=np.int64)
+    targets = split.dense if split.labels is None else split.labels
     return Batch.from_ids(
         [split.input_ids[i] for i in rows],
         [split.token_type_ids[i] for i in rows],
-        labels=split.labels[rows],
+        labels=None if targets is None else targets[rows],
         index=rows,
         text_seed=split.text_seed[rows],
     )

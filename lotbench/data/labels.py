@@ -15,23 +15,24 @@ NUMBER = re.compile(r"\s*[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d+)?\s*", re.ASCII)
 INTEGER = re.compile(r"\s*([+-]?\d+)(?:\.0*)?\s*", re.ASCII)
 
 
-def float_labels(rows: Rows, label: str) -> np.ndarray:
-    """Labels of a regression task, shape (N,), float32.
+def float_labels(rows: Rows, label: str, least: float) -> np.ndarray:
+    """Labels that are numbers, shape (N,), float32.
 
     Raises
     ------
     InputError
-        If a label is not a finite number.
+        If a label is not a finite number, or less than ``least``.
     """
     given = rows.labels.tolist()
     with np.errstate(over="ignore"):
         values = np.array([_number(value) for value in given], dtype=np.float32)
-    finite = np.isfinite(values)
-    if not finite.all():
-        row = int(finite.argmin())
+    sound = np.isfinite(values) & (values >= least)
+    if not sound.all():
+        row = int(sound.argmin())
+        wanted = "a finite number" if least < 0 else f"a finite number of {least:g} or more"
         raise InputError(
-            f"{rows.where}: column {label!r}, row {row + 1}: {shown(given[row])} is not a finite "
-            "number; a regression needs one in every row"
+            f"{rows.where}: column {label!r}, row {row + 1}: {shown(given[row])} is not {wanted}; "
+            "correct or remove the row"
         )
     return values
 

@@ -11,11 +11,20 @@ from typing import Any
 import numpy as np
 
 from lotbench.config.sections import TaskConfig
-from lotbench.config.tasks import BUILT_IN, BuiltIn, is_folder, unusable
+from lotbench.config.tasks import (
+    BUILT_IN,
+    WITH_ARTICLE,
+    Kind,
+    built_in_name,
+    is_folder,
+    kind_of,
+    unusable,
+)
 from lotbench.data.corpora import read_corpus
 from lotbench.data.labels import class_labels, float_labels
 from lotbench.data.tables import (
     VALIDATION_NAMES,
+    Columns,
     Rows,
     find_split,
     read_hub,
@@ -28,16 +37,22 @@ from lotbench.validation import dotted
 
 GLUE = "nyu-mll/glue"
 TEXT_NAMES = ("text", "sentence")
+EMBEDDING = ("overlap", "cosine")
+ALLOWED: dict[Kind, tuple[str, ...]] = {
+    "classification": CLASSIFICATION,
+    "regression": REGRESSION,
+    "ranking": ("ndcg", "mrr", "agreement"),
+}
 
 
 @dataclass
 class Source:
-    """A task before tokenising; labels are class numbers, or floats for a regression task."""
+    """A task before tokenising; labels are class numbers, floats, or None where none are needed."""
 
     train: Rows
     validation: Rows
     n_labels: int
-    regression: bool
+    kind: Kind
     metrics: tuple[str, ...]
     notes: dict[str, Any] = field(default_factory=dict)
 
@@ -53,12 +68,12 @@ def read_source(name: str, data: TaskConfig, data_root: str | None) -> Source:
     if fault := unusable(name, data):
         path, message = fault
         raise InputError(f"{dotted(('tasks', name, *path))}: {message}")
-    built_in = None if data.source else BUILT_IN[name]
-    if built_in is not None and not built_in.text:
-        train, validation = read_corpus(name, built_in)
+    own = built_in_name(name, data)
+    if own is not None and not BUILT_IN[own].text:
+        train, validation = read_corpus(own, BUILT_IN[own])
     else:
-        train, validation = _read_tables(name, built_in, data, data_root)
-    return _with_labels(name, data, built_in, train, validation)
+        train, validation = _read_tables(name, data, data_root)
+    return _with_labels(name, data, train, validation)
 
 
 def find_files(name: str, data: TaskConfig, data_root: str | None) -> list[Path]:
@@ -69,37 +84,36 @@ def find_files(name: str, data: TaskConfig, data_root: str | None) -> list[Path]
     InputError
         If the folder or one of the files is missing.
     """
-    if data.source is not None:
-        if not is_folder(data.source):
-            return []
+    own = built_in_name(name, data)
+    if own is None and data.source is not None and is_folder(data.source):
         folder, names = Path(os.path.expanduser(data.source)), VALIDATION_NAMES
-    elif name in BUILT_IN and BUILT_IN[name].origin == "glue" and data_root is not None:
-        folder = Path(os.path.expanduser(data_root)) / name
-        names = (BUILT_IN[name].validation, "validation")
+    elif own is not None and BUILT_IN[own].origin == "glue" and data_root is not None:
+        folder = Path(os.path.expanduser(data_root)) / own
+        names = (BUILT_IN[own].validation, "validation")
     else:
         return []
     return [find_split(folder, ["train"]), find_split(folder, names)]
 
 
-def _read_tables(
-    name: str, built_in: BuiltIn | None, data: TaskConfig, data_root: str | None
-) -> list[Rows]:
+def _read_tables(name: str, data: TaskConfig, data_root: str | None) -> list[Rows]:
     """The rows of both splits of a task with columns, from local files or the hub."""
+    own = built_in_name(name, data)
     label = data.label or "label"
     if files := find_files(name, data, data_root):
         frames = _of_both(lambda file: (read_table(file), str(file)), files)
-    elif built_in is None:
+    elif own is None:
         assert data.source is not None, "a task without a source is built in"
         advice = "check the id, its `subset` and the network, or the path of a local folder"
         frames = read_hub(data.source, data.subset, VALIDATION_NAMES, advice)
     else:
         advice = "check the network, or set data_root to a folder with <task>/train.parquet"
-        frames = read_hub(GLUE, name, [built_in.validation, "validation"], advice)
+        frames = read_hub(GLUE, own, [BUILT_IN[own].validation, "validation"], advice)
     columns = frames[0][0].columns
-    free = [column for column in TEXT_NAMES if column != label]
+    free = [column for column in TEXT_NAMES if column not in (label, data.query)]
     usual = sorted(free, key=lambda column: column not in columns)[:1]
-    text = data.text or list(built_in.text if built_in else usual)
-    return _of_both(lambda found: to_rows(found[0], text, label, found[1], name), frames)
+    text = data.text or list(BUILT_IN[own].text if own else usual)
+    given = Columns(tuple(text), label, data.query, data.group, kind_of(name, data) == "embedding")
+    return _of_both(lambda found: to_rows(found[0], given, found[1], name), frames)
 
 
 def _of_both(work: Callable[[Any], Any], given: Iterable[Any]) -> list[Any]:
@@ -112,31 +126,39 @@ def _of_both(work: Callable[[Any], Any], given: Iterable[Any]) -> list[Any]:
     return results
 
 
-def _with_labels(
-    name: str, data: TaskConfig, built_in: BuiltIn | None, train: Rows, validation: Rows
-) -> Source:
-    regression = bool(built_in and built_in.regression)
-    if data.regression is not None:
-        regression = data.regression
-    allowed = REGRESSION if regression else CLASSIFICATION
-    usual = ("pearson", "spearman") if regression else ("accuracy",)
-    if built_in is not None and built_in.metrics[0] in allowed:
-        usual = built_in.metrics
+def _with_labels(name: str, data: TaskConfig, train: Rows, validation: Rows) -> Source:
+    kind, label = kind_of(name, data), data.label or "label"
+    both, notes = (train, validation), {}
+    n_labels = 0 if kind == "embedding" else 1
+    if kind == "classification":
+        *labels, names = class_labels(train, validation, label, name)
+        n_labels, notes["classes"] = len(names), names
+    elif kind == "embedding" and len(train.texts[0]) == 1:
+        labels = [None, None]
+    else:
+        least = 0 if kind == "ranking" else -np.inf
+        labels = _of_both(lambda rows: float_labels(rows, label, least), both)
+    for rows, values in zip(both, labels, strict=True):
+        rows.labels = values
+    return Source(train, validation, n_labels, kind, _metrics(name, data, kind, train), notes)
+
+
+def _metrics(name: str, data: TaskConfig, kind: Kind, train: Rows) -> tuple[str, ...]:
+    """The metrics of a task, the first of which is the main one."""
+    own = built_in_name(name, data)
+    if kind == "embedding":
+        of_pairs = ("spearman",) if train.labels is not None else ()
+        allowed = usual = (("mrr",) if train.queries else of_pairs) + EMBEDDING
+    else:
+        allowed = usual = ALLOWED[kind]
+    if kind == "classification":
+        usual = ("accuracy",)
+    if own is not None and BUILT_IN[own].metrics[0] in allowed:
+        usual = BUILT_IN[own].metrics
     metrics = tuple(data.metrics or usual)
     if unfit := [metric for metric in metrics if metric not in allowed]:
-        kind = "regression" if regression else "classification"
         raise InputError(
-            f"tasks.{name}.metrics: {unfit[0]!r} does not fit a {kind}; use {', '.join(allowed)}"
+            f"tasks.{name}.metrics: {unfit[0]!r} does not fit {WITH_ARTICLE[kind]}; "
+            f"use {', '.join(allowed)}"
         )
-    notes: dict[str, Any] = {}
-    label = data.label or "label"
-    if regression:
-        labels = [float_labels(rows, label) for rows in (train, validation)]
-        n_labels = 1
-    else:
-        *labels, names = class_labels(train, validation, label, name)
-        n_labels = len(names)
-        notes["classes"] = names
-    for rows, values in zip((train, validation), labels, strict=True):
-        rows.labels = np.asarray(values)
-    return Source(train, validation, n_labels, regression, metrics, notes)
+    return metrics

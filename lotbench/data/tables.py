@@ -22,11 +22,37 @@ VALIDATION_NAMES = ("validation", "valid", "val", "dev", "validation_matched", "
 
 @dataclass
 class Rows:
-    """One split before tokenising: texts (one or two fields each), raw labels, and their origin."""
+    """One split before tokenising.
+
+    Attributes
+    ----------
+    texts : list of tuple of str
+        One or two fields each.
+    labels : ndarray, shape (N,), or None
+        As the file has them; None where nothing is learned from labels.
+    where : str
+        The origin, for messages.
+    queries : list of str or None
+        The query of which each text is the known item.
+    groups : ndarray, shape (N,), int64, or None
+        The number of each row's group in a ranking.
+    """
 
     texts: list[tuple[str, ...]]
-    labels: np.ndarray
+    labels: Any
     where: str
+    queries: list[str] | None = None
+    groups: np.ndarray | None = None
+
+    def at(self, rows: np.ndarray, where: str) -> Rows:
+        """These rows, in this order."""
+        return Rows(
+            [self.texts[i] for i in rows],
+            None if self.labels is None else self.labels[rows],
+            where,
+            None if self.queries is None else [self.queries[i] for i in rows],
+            None if self.groups is None else self.groups[rows],
+        )
 
 
 def find_split(folder: Path, names: Sequence[str]) -> Path:
@@ -131,16 +157,35 @@ def read_hub(
     return [(frame, f"{title}, split {split}") for frame, split in zip(frames, splits, strict=True)]
 
 
-def to_rows(frame: pd.DataFrame, text: Sequence[str], label: str, where: str, task: str) -> Rows:
-    """The text fields and labels of a frame, checked.
+@dataclass(frozen=True)
+class Columns:
+    """The columns of a task; those of an ``embedding`` have no empty texts."""
+
+    text: tuple[str, ...]
+    label: str
+    query: str | None = None
+    group: str | None = None
+    embedding: bool = False
+
+    @property
+    def by_key(self) -> list[tuple[str, str]]:
+        """Each column that is read, after the key that names it."""
+        learned = not self.embedding or len(self.text) == 2
+        found = [*(("text", name) for name in self.text), ("query", self.query)]
+        found += [("label", self.label if learned else None), ("group", self.group)]
+        return [(key, column) for key, column in found if column is not None]
+
+
+def to_rows(frame: pd.DataFrame, given: Columns, where: str, task: str) -> Rows:
+    """The texts, labels, queries and groups of a frame, checked.
 
     Raises
     ------
     InputError
-        If a column is missing or a text is invalid; the message has file, column and row.
+        If a column is missing or a value is invalid; the message has file, column and row.
     """
     columns = [str(name) for name in frame.columns]
-    for key, column in [*(("text", name) for name in text), ("label", label)]:
+    for key, column in given.by_key:
         if columns.count(column) != 1:
             raise InputError(
                 f"{where}: {'several columns' if column in columns else 'no column'} {column!r}; "
@@ -148,19 +193,53 @@ def to_rows(frame: pd.DataFrame, text: Sequence[str], label: str, where: str, ta
             )
     if not len(frame):
         raise InputError(f"{where}: the split has no rows")
-    fields = [_text_column(frame[name], name, where) for name in text]
-    return Rows(list(zip(*fields, strict=True)), frame[label].to_numpy(), where)
+    texts = {
+        column: _texts(frame[column], column, where, given.embedding)
+        for key, column in given.by_key
+        if key in ("text", "query")
+    }
+    return Rows(
+        list(zip(*(texts[name] for name in given.text), strict=True)),
+        frame[given.label].to_numpy() if ("label", given.label) in given.by_key else None,
+        where,
+        None if given.query is None else texts[given.query],
+        None if given.group is None else _groups(frame[given.group], given.group, where),
+    )
 
 
-def _text_column(column: pd.Series, name: str, where: str) -> list[str]:
+def _texts(column: pd.Series, name: str, where: str, filled: bool) -> list[str]:
     values = column.tolist()
     for row, value in enumerate(values, 1):
+        place = f"{where}: column {name!r}, row {row}"
         if not isinstance(value, str):
             raise InputError(
-                f"{where}: column {name!r}, row {row}: {shown(value)} is not text; "
-                "remove the row, or choose another text column"
+                f"{place}: {shown(value)} is not text; remove the row, or choose another column"
             )
+        if filled and not value.strip():
+            raise InputError(f"{place}: the text is empty; remove the row")
     return values
+
+
+def _groups(column: pd.Series, name: str, where: str) -> np.ndarray:
+    """The number of each row's group, in order of first appearance, shape (N,), int64."""
+    import pandas as pd
+
+    values = column.tolist()
+    for row, value in enumerate(values, 1):
+        if not isinstance(value, str | int | float) or value != value or value == "":
+            raise InputError(
+                f"{where}: column {name!r}, row {row}: {shown(value)} is not the name of a group; "
+                "correct or remove the row"
+            )
+    numbers = pd.factorize(np.array(values, dtype=object))[0]
+    alone = np.flatnonzero(np.bincount(numbers)[numbers] == 1)
+    if len(alone):
+        raise InputError(
+            f"{where}: column {name!r}, row {alone[0] + 1}: the group {shown(values[alone[0]])} "
+            f"has this row only, and a ranking needs two ({len(alone)} such groups); remove them, "
+            "or choose another column"
+        )
+    return numbers
 
 
 def shown(value: Any) -> str:

@@ -9,13 +9,16 @@ from typing import Any
 import numpy as np
 
 from lotbench.config.sections import TaskConfig
+from lotbench.config.tasks import Kind
 from lotbench.data.sources import Source, read_source
+from lotbench.data.tables import Rows
 from lotbench.data.tokens import Split, tokenise_rows
 from lotbench.errors import InputError
 
 SELECTION_SHARE, SELECTION_MOST = 0.1, 2000
-"""The selection split is a tenth of the training rows, at most 2000, unless the task says how many
-it has.  With 2000 texts a difference of one point of accuracy can be seen."""
+"""The selection split is a tenth of the training rows (of a ranking: groups), at most 2000, unless
+the task says how many it has.  With 2000 texts a difference of one point of accuracy can be seen.
+"""
 LEFT_OUT = "(repeated texts and texts of the validation split are left out)"
 
 
@@ -24,12 +27,13 @@ class Task:
     """A task ready to train on.
 
     ``selection`` is a part of the training rows, used for all choices.  ``validation`` is only for
-    reports.  ``notes`` has the names of the classes and the numbers of rows and duplicates.
+    reports.  ``notes`` has the names of the classes and the numbers of rows and duplicates.  An
+    embedding has no labels, so its ``n_labels`` is 0.
     """
 
     name: str
     n_labels: int
-    regression: bool
+    kind: Kind
     metrics: tuple[str, ...]
     train: Split
     selection: Split
@@ -37,59 +41,124 @@ class Task:
     fingerprint: str
     notes: dict[str, Any] = field(default_factory=dict)
 
+    @property
+    def regression(self) -> bool:
+        return self.kind == "regression"
+
 
 def load_task(
-    name: str, data: TaskConfig, tokenizer: Any, seed: int, data_root: str | None = None
+    name: str,
+    data: TaskConfig,
+    tokenizer: Any,
+    seed: int,
+    data_root: str | None = None,
+    scored_length: int | None = None,
 ) -> Task:
     """The task, read, limited and tokenised.
 
     The seed selects the rows of a limited training split and of the selection split.  A limited
     validation split has the same rows for every seed, so that all seeds have the same test.
+    Limits of a ranking count groups.  Validation and selection texts are cut after
+    ``scored_length`` tokens, by default after the task's ``max_length``.
 
     Raises
     ------
     InputError
         If the data are invalid; the message has file, column and row.
     """
-    if data.max_length > tokenizer.model_max_length:
-        raise InputError(
-            f"tasks.{name}.max_length: {data.max_length} is more than the "
-            f"{tokenizer.model_max_length} tokens that the backbone can read"
-        )
+    scored_length = scored_length or data.max_length
+    for key, length in (
+        (f"tasks.{name}.max_length", data.max_length),
+        ("evaluate.max_length", scored_length),
+    ):
+        if length > tokenizer.model_max_length:
+            raise InputError(
+                f"{key}: {length} is more than the {tokenizer.model_max_length} tokens that the "
+                "backbone can read"
+            )
     source = read_source(name, data, data_root)
-    kept = _without_leaks(source)
+    train, validation = source.train, source.validation
+    kept, reported = _without_leaks(source), np.arange(len(validation.texts))
+    if source.kind == "ranking":
+        kept, reported = _scorable(train, kept), _scorable(validation, reported)
+        _note_groups(source, kept, reported)
     rng = np.random.default_rng(seed)
-    chosen = rng.permutation(kept)[: data.limit.train]
+    chosen = rng.permutation(_units(train, kept))[: data.limit.train]
     tenth = min(max(1, round(SELECTION_SHARE * len(chosen))), SELECTION_MOST)
     n_selection = data.limit.selection or tenth
     if len(chosen) <= n_selection:
+        units = "rows" if train.groups is None else "groups"
         raise InputError(
-            f"{source.train.where}: {len(chosen)} usable training rows leave none to train on "
-            f"after {n_selection} for selection; add rows, or change tasks.{name}.limit {LEFT_OUT}"
+            f"{train.where}: {len(chosen)} usable training {units} leave none to train on "
+            f"after {n_selection} for selection; add {units}, or change tasks.{name}.limit "
+            f"{LEFT_OUT}"
         )
-    if not source.regression and len({*source.train.labels[chosen[n_selection:]].tolist()}) < 2:
+    trained = _rows_of(train, kept, chosen[n_selection:])
+    selected = _rows_of(train, kept, chosen[:n_selection])
+    if source.kind == "classification" and len(np.unique(train.labels[trained])) < 2:
         raise InputError(
-            f"{source.train.where}: the {len(chosen) - n_selection} rows that are left to train on "
+            f"{train.where}: the {len(trained)} rows that are left to train on "
             f"have one class only; raise tasks.{name}.limit.train, or add rows {LEFT_OUT}"
         )
-    reported = np.arange(len(source.validation.texts))
-    if data.limit.validation is not None and data.limit.validation < len(reported):
-        shuffled = np.random.default_rng(0).permutation(reported)
-        reported = np.sort(shuffled[: data.limit.validation])
+    units = _units(validation, reported)
+    if data.limit.validation is not None and data.limit.validation < len(units):
+        shuffled = np.random.default_rng(0).permutation(units)
+        reported = _rows_of(validation, reported, np.sort(shuffled[: data.limit.validation]))
+    embedding = source.kind == "embedding"
     splits = [
-        tokenise_rows(source.train, chosen[n_selection:], tokenizer, data.max_length),
-        tokenise_rows(source.train, chosen[:n_selection], tokenizer, data.max_length),
-        tokenise_rows(source.validation, reported, tokenizer, data.max_length),
+        tokenise_rows(train, trained, tokenizer, data.max_length, embedding),
+        tokenise_rows(train, selected, tokenizer, scored_length, embedding),
+        tokenise_rows(validation, reported, tokenizer, scored_length, embedding),
     ]
     return Task(
         name,
         source.n_labels,
-        source.regression,
+        source.kind,
         source.metrics,
         *splits,
         fingerprint=_fingerprint(splits),
         notes=source.notes,
     )
+
+
+def _units(rows: Rows, kept: np.ndarray) -> np.ndarray:
+    """What a split is divided into: the kept rows, or the groups of a ranking."""
+    return kept if rows.groups is None else np.unique(rows.groups[kept])
+
+
+def _rows_of(rows: Rows, kept: np.ndarray, units: np.ndarray) -> np.ndarray:
+    """The kept rows of some units."""
+    return units if rows.groups is None else kept[np.isin(rows.groups[kept], units)]
+
+
+def _scorable(rows: Rows, kept: np.ndarray) -> np.ndarray:
+    """The kept rows of groups that have two or more, one of them relevant: the others have no nDCG.
+
+    A file has no groups of one row, but what is removed as a leak may leave some.
+    """
+    assert rows.groups is not None, "a ranking has groups"
+    _, numbers, sizes = np.unique(rows.groups[kept], return_inverse=True, return_counts=True)
+    relevant = np.bincount(numbers, weights=rows.labels[kept] > 0)
+    return kept[((sizes > 1) & (relevant > 0))[numbers]]
+
+
+def _note_groups(source: Source, kept: np.ndarray, reported: np.ndarray) -> None:
+    """Counts the groups that are left out.
+
+    Raises
+    ------
+    InputError
+        If none is left of the validation split.
+    """
+    parts = {"train": (source.train, kept), "validation": (source.validation, reported)}
+    for name, (rows, left) in parts.items():
+        without = len(_units(rows, np.arange(len(rows.texts)))) - len(_units(rows, left))
+        source.notes[f"{name}_groups_left_out"] = without
+    if not len(reported):
+        raise InputError(
+            f"{source.validation.where}: no group has a relevant row (a label above 0), so none "
+            "can be scored; correct the labels, or choose another group column"
+        )
 
 
 def _without_leaks(source: Source) -> np.ndarray:
@@ -98,6 +167,8 @@ def _without_leaks(source: Source) -> np.ndarray:
     seen: dict[tuple[str, ...], int] = {}
     leaks = repeated = conflicting = 0
     labels = source.train.labels
+    if labels is None:
+        labels = np.zeros(len(source.train.texts))
     for row, text in enumerate(source.train.texts):
         if text in reported:
             leaks += 1
@@ -108,7 +179,7 @@ def _without_leaks(source: Source) -> np.ndarray:
             seen[text] = row
     source.notes.update(
         train_rows=len(labels),
-        validation_rows=len(source.validation.labels),
+        validation_rows=len(source.validation.texts),
         removed_also_in_validation=leaks,
         removed_repeated=repeated,
         repeated_with_another_label=conflicting,
@@ -118,15 +189,18 @@ def _without_leaks(source: Source) -> np.ndarray:
 
 
 def _fingerprint(splits: list[Split]) -> str:
-    """A hash of texts, tokens and labels of all splits, in order."""
+    """A hash of texts, tokens, labels, queries and groups of all splits, in order."""
     digest = hashlib.blake2b(digest_size=16)
-    for split in splits:
+    for split in (part for own in splits for part in (own, own.queries) if part is not None):
         for array in (
             split.lengths,
             np.concatenate([np.asarray(row, dtype=np.int64) for row in split.input_ids]),
             np.concatenate([np.asarray(row, dtype=np.int64) for row in split.token_type_ids]),
             split.labels,
             split.text_seed,
+            split.gold,
+            split.groups,
         ):
-            digest.update(np.ascontiguousarray(array).tobytes())
+            if array is not None:
+                digest.update(np.ascontiguousarray(array).tobytes())
     return digest.hexdigest()

@@ -25,18 +25,32 @@ class Split:
     ----------
     input_ids, token_type_ids : list of list of int
         Without padding.
-    labels : ndarray, shape (N,), int64, or float32 for a regression
+    labels : ndarray, shape (N,), or None
+        int64 classes, float32 values of a regression or relevance of a ranking; None for an
+        embedding.
     text_seed : ndarray, shape (N,), int64
         A stable, non-negative hash of the texts.
     texts : list of tuple of str
         One or two fields each.
+    queries : Split or None
+        The queries of an embedding, one for each text, in the same order.
+    gold : ndarray, shape (N / 2,), float32, or None
+        The scores of an embedding's pairs; texts i and N / 2 + i are pair i.
+    groups : ndarray, shape (N,), int64, or None
+        The number of each row's group in a ranking, 0 to G - 1.
+    dense : ndarray, shape (N, D) or (N,), float32, or None
+        The dense teacher's vectors of an embedding, or its scores of a ranking; a trial adds them.
     """
 
     input_ids: list[list[int]]
     token_type_ids: list[list[int]]
-    labels: np.ndarray
+    labels: Any
     text_seed: np.ndarray
     texts: list[tuple[str, ...]]
+    queries: Split | None = None
+    gold: np.ndarray | None = None
+    groups: np.ndarray | None = None
+    dense: np.ndarray | None = None
 
     def __len__(self) -> int:
         return len(self.input_ids)
@@ -47,11 +61,30 @@ class Split:
         return np.fromiter(map(len, self.input_ids), dtype=np.int64, count=len(self))
 
 
-def tokenise_rows(rows: Rows, chosen: np.ndarray, tokenizer: Any, max_length: int) -> Split:
-    """The split of the chosen rows, in their order."""
+def tokenise_rows(
+    rows: Rows, chosen: np.ndarray, tokenizer: Any, max_length: int, embedding: bool = False
+) -> Split:
+    """The split of the chosen rows, in their order.
+
+    The texts of an embedding are read alone: of N pairs all N first texts, then all second ones.
+    """
+    found = rows.at(chosen, rows.where)
+    texts = [(field,) for column in zip(*found.texts, strict=True) for field in column]
+    split = _tokenised(texts if embedding else found.texts, tokenizer, max_length)
+    if embedding:
+        split.gold = found.labels
+    else:
+        split.labels = found.labels
+    if found.queries is not None:
+        split.queries = _tokenised([(query,) for query in found.queries], tokenizer, max_length)
+    if found.groups is not None:
+        split.groups = np.unique(found.groups, return_inverse=True)[1]
+    return split
+
+
+def _tokenised(texts: list[tuple[str, ...]], tokenizer: Any, max_length: int) -> Split:
     # Set explicitly, or the tokenizer warns about its threads at a later fork (Ray, git).
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "true")
-    texts = [rows.texts[i] for i in chosen]
     ids: list[list[int]] = []
     types: list[list[int]] = []
     for start in range(0, len(texts), CHUNK):
@@ -59,7 +92,7 @@ def tokenise_rows(rows: Rows, chosen: np.ndarray, tokenizer: Any, max_length: in
         ids += some_ids
         types += some_types
     seeds = np.fromiter(map(text_seed, texts), dtype=np.int64, count=len(texts))
-    return Split(ids, types, rows.labels[chosen], seeds, texts)
+    return Split(ids, types, None, seeds, texts)
 
 
 def tokenise(

@@ -112,6 +112,10 @@ class Data(Record):
     """How many of the repeated rows have another label than the first."""
     validation_repeated: Count | None = None
     """Validation rows with the same text as an earlier row; they are kept."""
+    train_groups_left_out: Count | None = None
+    """Groups of a ranking's training file without two different rows, or without a relevant one."""
+    validation_groups_left_out: Count | None = None
+    """The same of the validation file."""
 
 
 class Searched(Record):

@@ -17,7 +17,7 @@ from lotbench.validation import report_at, validate
 
 log = logging.getLogger(__name__)
 
-COMMON = ("backbone", "layers", "data_root", "data", "train", "teacher")
+COMMON = ("backbone", "layers", "data_root", "data", "train", "teacher", "evaluate")
 """Settings that all trials of a task in one store have in common."""
 ROOM = 32 * 2**20
 """Bytes for rows, logs and the other files of a model."""

@@ -109,7 +109,7 @@ def window(split: Split, count: int) -> Split:
     middle = int(np.searchsorted(lengths[order], lengths.mean()))
     first = max(0, min(middle - count // 2, len(split) - count))
     rows = order[first : first + count]
-    picked = {
+    picked: dict[str, Any] = {
         name: [getattr(split, name)[row] for row in rows]
         for name in ("input_ids", "token_type_ids", "texts")
     }

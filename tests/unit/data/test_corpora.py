@@ -40,7 +40,7 @@ def test_damaged_package(
 
 def test_corpora_have_fixed_fields(tokenizer: Any) -> None:
     message = refusal(TaskConfig(text=["review"]), tokenizer, "imdb")
-    assert message == "tasks.imdb: its columns are fixed; remove text and label"
+    assert message == "tasks.imdb.text: the columns of imdb are fixed; remove it"
 
 
 def test_film_corpora_are_separate_and_stratified(

@@ -107,5 +107,5 @@ def test_a_source_that_is_no_hub_id_reads_no_files_here(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "train.csv").write_text("text,label\na,1\nb,0\n")
-    with pytest.raises(InputError, match=r"^tasks.mine.source: .* neither a folder here nor a hub"):
+    with pytest.raises(InputError, match=r"^tasks.mine.source: .* neither a built-in task, a fol"):
         read_source("mine", TaskConfig(source=source), None)

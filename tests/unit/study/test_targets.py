@@ -143,7 +143,7 @@ def split_of(texts: int, seed: int) -> Split:
 @pytest.fixture(scope="module")
 def task() -> Task:
     train, selection, validation = (split_of(texts, texts) for texts in (4, 24, 12))
-    return Task("tiny", CLASSES, False, ("accuracy",), train, selection, validation, "")
+    return Task("tiny", CLASSES, "classification", ("accuracy",), train, selection, validation, "")
 
 
 def tiny(method: type[TokenReducer]) -> ReducedEncoder:

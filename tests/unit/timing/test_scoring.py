@@ -54,7 +54,7 @@ def split(lengths) -> Split:
 @pytest.fixture
 def task():
     parts = split([5, 9, 3]), split([4, 11, 6, 3]), split([8, 3, 7, 5, 10, 4])
-    return Task("toy", 2, False, ("accuracy",), *parts, fingerprint="f")
+    return Task("toy", 2, "classification", ("accuracy",), *parts, fingerprint="f")
 
 
 LABELS = {"data": {"labels": {"selection": "0101", "validation": "010101"}}}
