@@ -12,7 +12,7 @@ from lotbench.config.sections import TaskConfig
 from lotbench.config.tasks import Kind
 from lotbench.data.sources import Source, read_source
 from lotbench.data.tables import Rows
-from lotbench.data.tokens import Split, tokenise_rows
+from lotbench.data.tokens import Split, tokenise_rows, with_queries
 from lotbench.errors import InputError
 
 SELECTION_SHARE, SELECTION_MOST = 0.1, 2000
@@ -40,6 +40,8 @@ class Task:
     validation: Split
     fingerprint: str
     notes: dict[str, Any] = field(default_factory=dict)
+    reduces_queries: bool = False
+    """True if an embedding's queries, too, are encoded by the reduced model."""
 
     @property
     def regression(self) -> bool:
@@ -110,6 +112,8 @@ def load_task(
         tokenise_rows(train, selected, tokenizer, scored_length, embedding),
         tokenise_rows(validation, reported, tokenizer, scored_length, embedding),
     ]
+    if data.reduce == "both":
+        splits[0] = with_queries(splits[0])
     return Task(
         name,
         source.n_labels,
@@ -118,6 +122,7 @@ def load_task(
         *splits,
         fingerprint=_fingerprint(splits),
         notes=source.notes,
+        reduces_queries=data.reduce == "both",
     )
 
 

@@ -82,6 +82,20 @@ def tokenise_rows(
     return split
 
 
+def with_queries(split: Split) -> Split:
+    """The texts of an embedding's split, and behind them its queries."""
+    other = split.queries
+    if other is None:
+        return split
+    return Split(
+        split.input_ids + other.input_ids,
+        split.token_type_ids + other.token_type_ids,
+        None,
+        np.concatenate([split.text_seed, other.text_seed]),
+        split.texts + other.texts,
+    )
+
+
 def _tokenised(texts: list[tuple[str, ...]], tokenizer: Any, max_length: int) -> Split:
     # Set explicitly, or the tokenizer warns about its threads at a later fork (Ray, git).
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "true")

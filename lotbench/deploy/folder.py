@@ -86,6 +86,7 @@ def write(
         version=reducer.version,
         n_labels=encoder.backbone.n_labels,
         max_length=trained.max_length,
+        protect=trained.protect,
         files=checksums(folder),
         backend=backend,
         budget_name=reducer.budget_name,

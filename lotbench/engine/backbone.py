@@ -55,6 +55,11 @@ class Backbone(nn.Module):
         self.vocabulary = adapter.vocabulary
         self.n_labels: int = 0 if pooling else model.config.num_labels or 0
 
+    @property
+    def outputs(self) -> int:
+        """Numbers that the model answers for a text: logits, or the width of its vector."""
+        return self.n_labels or self.width
+
     # Attributes, so that `lotbench.measure.breakdown` can replace them with timed ones.
     attend = staticmethod(attend)
     attend_and_receive = staticmethod(attend_and_receive)

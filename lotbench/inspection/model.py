@@ -24,7 +24,7 @@ from lotbench.store.records import Trial
 from lotbench.store.store import Store
 from lotbench.study.cache import cache_folder
 from lotbench.study.checks import check_data, stored_config
-from lotbench.study.teacher import gradient_saliency, teacher_logits
+from lotbench.study.teacher import gradient_saliency, teacher_outputs
 
 TOGETHER = 32
 """Texts of one forward pass."""
@@ -128,7 +128,11 @@ class Inspected:
         ids, types = tokenise([fields], self.tokenizer, self.max_length)
         split = Split(ids, types, np.zeros(1, np.int64), np.array([text_seed(fields)]), [fields])
         teacher = checkpoint.load(folder)
-        split.labels = teacher_logits(teacher, split).argmax(axis=1)
+        found = teacher_outputs(teacher, split)
+        if teacher.backbone.pooling is None:
+            split.labels = found.argmax(axis=1)
+        else:
+            split.dense = found
         values = gradient_saliency(teacher, split)
         return values / max(float(values.max()), 1e-30)
 

@@ -14,10 +14,11 @@ from lotbench.data.batches import batches, collate
 from lotbench.data.task import Task
 from lotbench.data.tokens import Split
 from lotbench.engine.encoder import ReducedEncoder
+from lotbench.judge import judge
 from lotbench.measure.flops import dense_flops, reduced_flops
-from lotbench.metrics import REGRESSION, compute_metrics, predictions
+from lotbench.metrics import classes_of
 from lotbench.reducer import Outputs
-from lotbench.store.predictions import decode, encode
+from lotbench.store.predictions import encode
 from lotbench.store.records import Evaluation, Unreached
 from lotbench.study.progress import post
 from lotbench.study.targets import find_budgets
@@ -48,30 +49,17 @@ def evaluate(
     Raises
     ------
     FloatingPointError
-        If a logit is not finite: the metrics and FLOPs of such a model mean nothing.
+        If an output is not finite: the metrics and FLOPs of such a model mean nothing.
     """
     texts: Split = getattr(task, split)
-    n_layers = len(encoder.backbone.layers)
-    logits = np.zeros((len(texts), encoder.backbone.n_labels), dtype=np.float64)
-    flops = dense = tokens = 0.0
-    totals = {name: np.zeros(n_layers) for name in ("queries", "keys", "feed_forward")}
-    for rows in batches(texts, BATCH_SIZE, seed=None):
-        outputs, reduced, full = _forward(encoder, texts, rows)
-        logits[rows] = outputs.logits.double().cpu().numpy()
-        flops, dense = flops + reduced, dense + full
-        tokens += int(texts.lengths[rows].sum())
-        for name, total in totals.items():
-            counts = torch.stack(getattr(outputs.trace, name)).sum(1).cpu().numpy()
-            total[: len(counts)] += counts
-    broken = int((~np.isfinite(logits)).any(1).sum())
-    if broken:
-        raise FloatingPointError(
-            f"the trained model's logits are not finite for {broken} of {len(texts)} texts"
-        )
-    regression = task.metrics[0] in REGRESSION
-    predicted = predictions(logits, regression)
-    if regression:  # as the row stores them, so that they give the same score
-        predicted = decode(encode(predicted, None))
+    counts = _Counts(encoder)
+    outputs = counts.outputs(texts)
+    queries = counts.outputs(texts.queries) if task.reduces_queries and texts.queries else None
+    answers = judge(task.kind, task.metrics, texts, outputs, queries)
+    stored = {
+        metric: encode(values, classes_of(metric, task.n_labels))
+        for metric, values in [(task.metrics[0], answers.predictions), *answers.others.items()]
+    }
     name = encoder.reducer.budget_name
     value = encoder.reducer.budget if name else None  # of some methods a list with one per layer
     return Evaluation(
@@ -79,15 +67,56 @@ def evaluate(
         split=split,
         **({} if target is None else {"target": target}),
         examples=len(texts),
-        metrics={**compute_metrics(task.metrics, predicted, texts.labels)},
-        flops=flops / len(texts),
-        dense_flops=dense / len(texts),
-        flops_speedup=dense / flops,
-        keep_ratio=(totals["queries"] / tokens).tolist(),
-        key_ratio=(totals["keys"] / tokens).tolist(),
-        ffn_ratio=(totals["feed_forward"] / tokens).tolist(),
-        predictions=encode(predicted, None if regression else logits.shape[1]),
+        metrics={**answers.metrics},
+        flops=counts.flops / counts.texts,
+        dense_flops=counts.dense / counts.texts,
+        flops_speedup=counts.dense / counts.flops,
+        keep_ratio=counts.ratio("queries"),
+        key_ratio=counts.ratio("keys"),
+        ffn_ratio=counts.ratio("feed_forward"),
+        predictions=stored.pop(task.metrics[0]),
+        answers=stored or None,
     )
+
+
+class _Counts:
+    """Counts of what a model computes, over the splits that it is run on."""
+
+    def __init__(self, encoder: ReducedEncoder) -> None:
+        self.encoder = encoder
+        self.flops = self.dense = 0.0
+        self.texts = self.tokens = 0
+        n_layers = len(encoder.backbone.layers)
+        self.totals = {name: np.zeros(n_layers) for name in ("queries", "keys", "feed_forward")}
+
+    def outputs(self, split: Split) -> np.ndarray:
+        """Logits (N, C) or vectors (N, D) of a split, float64.
+
+        Raises
+        ------
+        FloatingPointError
+            If one is not finite.
+        """
+        found = np.zeros((len(split), self.encoder.backbone.outputs))
+        for rows in batches(split, BATCH_SIZE, seed=None):
+            outputs, reduced, full = _forward(self.encoder, split, rows)
+            found[rows] = outputs.logits.double().cpu().numpy()
+            self.flops, self.dense = self.flops + reduced, self.dense + full
+            for name, total in self.totals.items():
+                for layer, counts in enumerate(getattr(outputs.trace, name)):
+                    total[layer] += int(counts.sum())
+        self.texts += len(split)
+        self.tokens += int(split.lengths.sum())
+        broken = int((~np.isfinite(found)).any(1).sum())
+        if broken:
+            raise FloatingPointError(
+                f"the trained model's outputs are not finite for {broken} of {len(split)} texts"
+            )
+        return found
+
+    def ratio(self, name: str) -> list[float]:
+        """The tokens of one kind over all tokens, by layer."""
+        return (self.totals[name] / self.tokens).tolist()
 
 
 def flops_speedup(encoder: ReducedEncoder, split: Split, rows: np.ndarray) -> float:

@@ -1,4 +1,6 @@
-"""The artefacts that trials share: a fine-tuned teacher, its logits and saliency, computed once.
+"""The artefacts that trials share: a dense teacher, its answers and saliency, computed once.
+
+The teacher of sentence vectors is the backbone as it is; that of other tasks is fine-tuned.
 
 Each is in the cache under a hash of its data, settings and weights; see `lotbench.study.cache`.
 With ``precision: auto``, machines that share a cache take what the first of them computed.
@@ -16,6 +18,7 @@ from typing import Any
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from lotbench.batch import Batch
@@ -25,18 +28,20 @@ from lotbench.data.task import Task
 from lotbench.data.tokens import Split
 from lotbench.engine import checkpoint
 from lotbench.engine.encoder import ReducedEncoder
-from lotbench.engine.loading import fingerprint
+from lotbench.engine.loading import fingerprint, read_config
 from lotbench.errors import InputError
 from lotbench.reducer import Leap, Params, TokenReducer, Tokens
 from lotbench.store import bucket
 from lotbench.store.files import read_json
-from lotbench.store.parts import Teacher
+from lotbench.store.parts import Teacher, Training
 from lotbench.study.cache import cache_folder, once, stored_array
 from lotbench.study.evaluate import BATCH_SIZE, SPLITS, evaluate
 from lotbench.study.progress import post
 from lotbench.study.training import device, resolve_precision, train
 
 TRAINING = "training.json"
+ANSWERED = ("embedding", "ranking")
+"""The kinds of tasks that are scored by what the teacher answers."""
 VERSION = 1
 """Raised with every change of teachers, their logits or saliency, so that old ones are not used."""
 
@@ -71,7 +76,7 @@ class Artefacts:
 
     @cached_property
     def teacher(self) -> Path:
-        """Folder of the fine-tuned dense teacher (see `checkpoint.load`), checked once."""
+        """Folder of the dense teacher (see `checkpoint.load`), checked once."""
         folder = self.folder / "model"
         once(folder, self._train_teacher, self._check_teacher)
         return folder
@@ -91,23 +96,38 @@ class Artefacts:
 
     def logits(self) -> np.ndarray:
         """Teacher logits of the train split, shape (N, C), float32."""
-        return self._array("logits", teacher_logits, (len(self.task.train), self.task.n_labels))
+        shape = (len(self.task.train), self.task.n_labels)
+        return self._array("logits", self.task.train, teacher_outputs, shape)
+
+    def answer(self) -> None:
+        """Gives the splits what the teacher answers, which embedding and ranking are scored by."""
+        if self.task.kind not in ANSWERED:
+            return
+        width = self.task.n_labels or read_config(self.config.backbone).hidden_size
+        for name, split in _answered(self.task).items():
+            shape = (len(split), width)
+            split.dense = self._array(f"dense-{name}", split, teacher_outputs, shape)
 
     def saliency(self, kind: str) -> np.ndarray:
         """Saliency of the train split's tokens, end to end in row order, float32.
 
         ``kind`` is "gradient" or "attention".
         """
-        return self._array(kind, SALIENCY[kind], (int(self.task.train.lengths.sum()),))
+        split = self.task.train
+        return self._array(kind, split, SALIENCY[kind], (int(split.lengths.sum()),))
 
     def _array(
-        self, name: str, compute: Callable[[ReducedEncoder, Split], np.ndarray], shape: tuple
+        self,
+        name: str,
+        split: Split,
+        compute: Callable[[ReducedEncoder, Split], np.ndarray],
+        shape: tuple,
     ) -> np.ndarray:
         folder = self.teacher.parent  # first, since a new teacher removes old arrays
         return stored_array(
             folder / f"{name}.npy",
             shape,
-            lambda: compute(checkpoint.load(self.teacher).to(device()), self.task.train),
+            lambda: compute(checkpoint.load(self.teacher).to(device()), split),
         )
 
     def attacher(self, needs: frozenset[str]) -> Callable[[Batch, np.ndarray], None] | None:
@@ -130,14 +150,26 @@ class Artefacts:
         return attach
 
     def _train_teacher(self, place: Path) -> None:
-        for name in ("logits", *SALIENCY):
+        answered = _answered(self.task)
+        for name in ("logits", *SALIENCY, *(f"dense-{own}" for own in answered)):
             bucket.remove(self.folder / f"{name}.npy")  # of a teacher that was damaged
-        config = self.config
+        config, kind = self.config, self.task.kind
         encoder = checkpoint.build(
-            config.backbone, self.task.n_labels, _Dense, Params(), config.layers, config.seed
+            config.backbone,
+            self.task.n_labels,
+            _Dense,
+            Params(),
+            config.layers,
+            config.seed,
+            config.data.pooling,
         ).to(device())
-        split, settings = self.task.train, config.teacher
-        training = train(encoder, split, settings, config.seed, r_drop=settings.r_drop)
+        training = Training(steps=0)
+        if kind != "embedding":
+            split, settings = self.task.train, config.teacher
+            training = train(encoder, split, settings, config.seed, r_drop=settings.r_drop)
+        if kind in ANSWERED:
+            for split in answered.values():
+                split.dense = teacher_outputs(encoder, split)
         found = {name: evaluate(encoder, self.task, name) for name in SPLITS}
         content = {
             "training": training.content(),
@@ -147,7 +179,14 @@ class Artefacts:
         place.mkdir()
         # Before the model, whose card has the checksum of each file.
         (place / TRAINING).write_text(json.dumps(content))
-        checkpoint.save(place, encoder, self.tokenizer, [], config.data.max_length)
+        checkpoint.save(place, encoder, self.tokenizer, [], config.scored_length)
+
+
+def _answered(task: Task) -> dict[str, Split]:
+    """The splits of which the teacher's answers are used, by name; queries are splits, too."""
+    splits = {name: getattr(task, name) for name in ("train", *SPLITS)}
+    queries = {f"{name}-queries": own.queries for name, own in splits.items() if own.queries}
+    return splits | queries
 
 
 class _Dense(TokenReducer):
@@ -166,26 +205,33 @@ class _Probe(TokenReducer):
         return Leap(keep, aux={"received": received.mean})
 
 
-def teacher_logits(teacher: ReducedEncoder, split: Split) -> np.ndarray:
-    """Logits of every row, shape (N, C), float32."""
-    out = np.zeros((len(split), teacher.backbone.n_labels), dtype=np.float32)
+def teacher_outputs(teacher: ReducedEncoder, split: Split) -> np.ndarray:
+    """Logits (N, C) or vectors (N, D) of every row, float32."""
+    out = np.zeros((len(split), teacher.backbone.outputs), dtype=np.float32)
     device = next(teacher.parameters()).device
     with torch.inference_mode():
-        for rows in _batches("teacher logits", split):
-            out[rows] = teacher(collate(split, rows).to(device)).logits.cpu().numpy()
+        for rows in _batches("teacher answers", split):
+            out[rows] = teacher.eval()(collate(split, rows).to(device)).logits.cpu().numpy()
     return out
 
 
 def gradient_saliency(teacher: ReducedEncoder, split: Split) -> np.ndarray:
     """``sum_l || d logit_y / d h_l,i * h_l,i ||_2`` of every token (LoT, section 3.4).
 
-    h_l are the inputs of the layers, y the gold label (the only logit for regression).
+    h_l are the inputs of the layers, y the gold label (the only logit for regression).  Of a
+    sentence vector it is ``d (v . u)``, with v before it is normalised and u the direction of the
+    text's own dense vector.  The cosine of both is at its largest, so its own gradient is zero.
     """
+    pooling = teacher.backbone.pooling
 
     def compute(batch: Batch) -> Tensor:
-        outputs = teacher(batch, inputs=True)
-        labels = batch.labels if not batch.labels.is_floating_point() else batch.labels.long() * 0
-        chosen = outputs.logits.gather(1, labels[:, None]).sum()
+        outputs, labels = teacher(batch, inputs=True), batch.labels
+        if pooling is not None:
+            vectors = pooling.pool(outputs.hidden, outputs.layout, outputs.behind)
+            chosen = (vectors * F.normalize(labels, dim=1)).sum()
+        else:
+            labels = labels.long() * 0 if labels.is_floating_point() else labels
+            chosen = outputs.logits.gather(1, labels[:, None]).sum()
         gradients = torch.autograd.grad(chosen, outputs.inputs)
         pairs = zip(gradients, outputs.inputs, strict=True)
         parts = [(g.float() * h.float()).norm(dim=1) for g, h in pairs]

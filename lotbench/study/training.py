@@ -81,7 +81,10 @@ def train(
     generator = torch.Generator(device).manual_seed(seed)
     recipe = encoder.reducer.stages()
     total = total_steps(len(split), config, recipe)
-    distillation = config.distillation if isinstance(config, TrainConfig) else 0.0
+    # The task of a sentence vector is the teacher's already.
+    distillation = 0.0
+    if isinstance(config, TrainConfig) and encoder.backbone.pooling is None:
+        distillation = config.distillation
     stream = _stream(split, config.batch_size, seed)
     started, examples, done = time.perf_counter(), 0, 0
     stages = []

@@ -16,7 +16,9 @@ from safetensors import SafetensorError
 
 from lotbench import machine, registry
 from lotbench.config.sections import TrialConfig
-from lotbench.data.task import load_task
+from lotbench.config.tasks import kind_of
+from lotbench.data.task import Task, load_task
+from lotbench.data.tokens import Split
 from lotbench.engine import checkpoint
 from lotbench.engine.loading import load_tokenizer, read_config
 from lotbench.errors import InputError
@@ -191,7 +193,9 @@ def prepare(trial: PlannedTrial, folder: Path) -> Artefacts:
     """
     config = trial.config
     tokenizer = load_tokenizer(config.backbone)
-    task = load_task(config.task, config.data, tokenizer, config.seed, config.data_root)
+    task = load_task(
+        config.task, config.data, tokenizer, config.seed, config.data_root, config.scored_length
+    )
     artefacts = Artefacts(config, task, tokenizer)
     key = config.teacher_key()
     others = [
@@ -202,12 +206,14 @@ def prepare(trial: PlannedTrial, folder: Path) -> Artefacts:
     check_data(folder, task, others)
     check_teacher(folder, config.backbone, artefacts.key, others)
     _ = artefacts.teacher
+    artefacts.answer()
     return artefacts
 
 
 def needed(config: TrialConfig, reducer: TokenReducer) -> frozenset[str]:
     """The artefacts that a trial trains on: those of its method, and those of distillation."""
-    return reducer.needs | ({"teacher_logits"} if config.train.distillation else set())
+    distilled = config.train.distillation and kind_of(config.task, config.data) != "embedding"
+    return reducer.needs | ({"teacher_logits"} if distilled else set())
 
 
 def _train_and_score(trial: PlannedTrial, folder: Path) -> dict[str, Any]:
@@ -227,6 +233,8 @@ def _train_and_score(trial: PlannedTrial, folder: Path) -> dict[str, Any]:
         trial.params,
         None if from_teacher else config.layers,
         config.seed,
+        config.data.pooling,
+        artefacts.tokenizer.sep_token_id if config.data.protect else None,
     ).to(device())
     attach = artefacts.attacher(needed(config, encoder.reducer))
     started = time.perf_counter()
@@ -237,14 +245,12 @@ def _train_and_score(trial: PlannedTrial, folder: Path) -> dict[str, Any]:
     else:
         try:
             checkpoint.save(
-                folder / model, encoder, artefacts.tokenizer, config.plugins, config.data.max_length
+                folder / model, encoder, artefacts.tokenizer, config.plugins, config.scored_length
             )
         except (OSError, SafetensorError) as error:  # a full disk, most of the time
             _remove_model(folder, trial.id, error)
             model = None
-    classes = None if task.regression else task.n_labels
-    labels = {name: encode(getattr(task, name).labels, classes) for name in SPLITS}
-    data = {"fingerprint": task.fingerprint, "train": len(task.train), "labels": labels}
+    data = {"fingerprint": task.fingerprint, "train": len(task.train), "labels": _labels(task)}
     return {
         "metric": task.metrics[0],
         "teacher": artefacts.record(),
@@ -255,3 +261,15 @@ def _train_and_score(trial: PlannedTrial, folder: Path) -> dict[str, Any]:
         "model": model,
         "seconds": time.perf_counter() - started,
     }
+
+
+def _labels(task: Task) -> dict[str, Any] | None:
+    """What the scores of a row need beside its predictions: labels, or the scores of pairs."""
+    splits: dict[str, Split] = {name: getattr(task, name) for name in SPLITS}
+    if task.kind == "ranking":
+        return None
+    if task.kind == "embedding":
+        gold = {name: split.gold for name, split in splits.items()}
+        return {name: encode(own, None) for name, own in gold.items() if own is not None} or None
+    classes = task.n_labels if task.kind == "classification" else None
+    return {name: encode(split.labels, classes) for name, split in splits.items()}
