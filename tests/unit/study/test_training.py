@@ -14,6 +14,7 @@ from baselines.power_bert import PowerBert
 from baselines.random_drop import RandomDrop
 from baselines.truncated import Truncated
 from lotbench.config.sections import TrainConfig
+from lotbench.data.task import Task
 from lotbench.data.tokens import Split
 from lotbench.engine.encoder import ReducedEncoder
 from lotbench.errors import InputError
@@ -58,8 +59,8 @@ def step_of(distillation: float) -> Step:
     return Step(Stage("fine-tune"), 0.0, torch.Generator(), distillation)
 
 
-def task_of(split: Split) -> SimpleNamespace:
-    return SimpleNamespace(validation=split, selection=split, metrics=("accuracy",))
+def task_of(split: Split) -> Task:
+    return Task("t", 2, "classification", ("accuracy",), split, split, split, "")
 
 
 def accuracy(encoder: ReducedEncoder, split: Split) -> float:
