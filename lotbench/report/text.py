@@ -16,11 +16,26 @@ TIMES = "\N{MULTIPLICATION SIGN}"
 PLUS_MINUS = "\N{PLUS-MINUS SIGN}"
 MINUS = "\N{MINUS SIGN}"
 NONE = "\N{EN DASH}"
-# Correlations are published as fractions, all other metrics in percent.
-CORRELATIONS = {
+METRICS = {
+    "f1": "F1",
     "pearson": "Pearson correlation",
     "spearman": "Spearman correlation",
     "matthews": "Matthews correlation",
+    "mrr": "MRR@10",
+    "ndcg": "nDCG@10",
+    "overlap": "Neighbours shared with dense",
+    "cosine": "Cosine to dense",
+    "agreement": "Agreement with dense's order",
+}
+# What is published as a fraction; all other metrics are in percent.
+FRACTIONS = {"pearson", "spearman", "matthews", "mrr", "ndcg", "cosine", "agreement"}
+MEANINGS = {
+    "mrr": "one over the rank of the right document, 0 if it is not among the first ten",
+    "ndcg": "gain of the first ten documents over that of the best order",
+    "overlap": "share of a text's ten nearest texts that are also among dense's ten",
+    "cosine": "of a text's vector with dense's",
+    "agreement": "Kendall's tau-b of the order of a group with dense's",
+    "spearman": "rank correlation of the cosines of pairs with their scores",
 }
 
 
@@ -101,37 +116,43 @@ def listed(names: list[str]) -> str:
 
 def metric(name: str) -> str:
     """The name of a metric, capitalised for an axis label."""
-    return CORRELATIONS.get(name, "F1" if name == "f1" else name.capitalize())
+    return METRICS.get(name, name.capitalize())
+
+
+def explained(name: str) -> str:
+    """A metric of vectors or rankings in words: ``cosine: of a text's vector with dense's``."""
+    return f"{name}: {MEANINGS.get(name, metric(name))}"
 
 
 def unit(name: str) -> str:
-    """The unit of differences of a metric: hundredths for correlations, points for all others."""
-    return "hundredths" if name in CORRELATIONS else "points"
+    """The unit of differences of a metric: hundredths for fractions, points for percentages."""
+    return "hundredths" if name in FRACTIONS else "points"
 
 
 def score(value: float, name: str) -> str:
-    """A score as figures and tables write it: ``86.4%``, or ``0.871`` for a correlation."""
-    return f"{value:.3f}" if name in CORRELATIONS else f"{100 * value:.1f}%"
+    """A score as figures and tables write it: ``86.4%``, or ``0.871`` for a fraction."""
+    return f"{value:.3f}" if name in FRACTIONS else f"{100 * value:.1f}%"
 
 
 def score_with_interval(value: Estimate, name: str) -> str:
     """A score and its interval, if it is known: ``86.4% (85 to 88)``."""
     if math.isnan(value.low):
         return score(value.value, name)
-    if name in CORRELATIONS:
-        return with_interval(value)
+    if name in FRACTIONS:
+        return with_interval(value, most=3)
     return with_interval(Estimate(*(100 * each for each in value)), "%")
 
 
-def with_interval(value: Estimate, unit: str = "") -> str:
+def with_interval(value: Estimate, unit: str = "", most: int = 2) -> str:
     """A value and its interval with no more digits than the interval allows.
 
-    ``6.1x (4 to 8)``, ``-0.4 (-1.2 to 0.3)``; the bounds have one digit of half the width.
+    ``6.1x (4 to 8)``, ``-0.4 (-1.2 to 0.3)``; the bounds have one digit of half the width, and at
+    most so many decimals.
     """
     if math.isnan(value.low):
         return f"{rounded(value.value, 1)}{unit}"
     half = (value.high - value.low) / 2
-    digits = min(2, max(0, -math.floor(math.log10(half)))) if half > 0 else 1
+    digits = min(most, max(0, -math.floor(math.log10(half)))) if half > 1e-9 else 1
     low, high = rounded(value.low, digits), rounded(value.high, digits)
     return f"{rounded(value.value, max(1, digits))}{unit} ({low} to {high})"
 

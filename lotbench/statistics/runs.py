@@ -12,6 +12,8 @@ from typing import Any, Literal
 from lotbench.statistics.names import name
 from lotbench.store.records import Evaluation, Trial, without_limit
 
+Key = tuple[str, str, str]
+"""Method, setting, and target or budget of a scored model."""
 Values = Mapping[str, Any]
 """The parameters in which settings differ, by name; None where a row has no value."""
 
@@ -74,6 +76,11 @@ class Row:
         """
         target = self.evaluation.target
         return f"target={target:g}" if target is not None else str(self.evaluation.budget or "")
+
+    @property
+    def key(self) -> Key:
+        """The scored model, of which this is one seed and split."""
+        return self.run.method, self.run.setting, self.at
 
     def of_teacher(self) -> Row | None:
         """A row of the teacher instead, on the same texts; None without its predictions."""

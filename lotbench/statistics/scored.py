@@ -13,7 +13,7 @@ import numpy as np
 from lotbench.statistics.bootstrap import UNKNOWN, Estimate, estimate
 from lotbench.statistics.drawn import Drawn, drawn, draws_of
 from lotbench.statistics.reference import Reference, reference_of
-from lotbench.statistics.runs import Row, Run, Values, centre, change, varying
+from lotbench.statistics.runs import Key, Row, Run, Values, centre, change, varying
 from lotbench.statistics.timed import Clocks, Timed, Where, in_best_backend, in_every_backend
 
 if TYPE_CHECKING:
@@ -54,6 +54,10 @@ class Scored:
     """By timing setting and backend."""
 
     @property
+    def key(self) -> Key:
+        return self.method, self.setting, self.at
+
+    @property
     def target(self) -> float | None:
         """The FLOPs speed-up that its budgets were searched for."""
         kind, _, value = self.at.partition("=")
@@ -71,9 +75,9 @@ def scored_models(rows: Sequence[Row], clocks: Clocks) -> tuple[list[Scored], Re
     The models are in the order of method, setting, and target or budget.
     """
     draws, names = draws_of(rows), _names(rows)
-    groups: dict[tuple[str, str, str], list[Row]] = defaultdict(list)
+    groups: dict[Key, list[Row]] = defaultdict(list)
     for row in rows:
-        groups[row.run.method, row.run.setting, row.at].append(row)
+        groups[row.key].append(row)
     models = {key: drawn(groups[key], draws) for key in sorted(groups)}
     dense = {key[1]: own for key, own in reversed(models.items()) if key[0] == "dense"}
     reference = reference_of(dense, rows)
@@ -85,7 +89,7 @@ def scored_models(rows: Sequence[Row], clocks: Clocks) -> tuple[list[Scored], Re
 
 
 def _scored(
-    key: tuple[str, str, str],
+    key: Key,
     rows: list[Row],
     own: Drawn,
     reference: Reference | None,

@@ -8,6 +8,7 @@ from functools import cached_property
 from pathlib import Path
 
 from lotbench.errors import InputError
+from lotbench.statistics.every_metric import EveryMetric, every_metric
 from lotbench.statistics.evidence import Evidence
 from lotbench.statistics.reference import Reference
 from lotbench.statistics.runs import Row, Run, newest_rows, runs_of
@@ -142,6 +143,11 @@ class Study:
     @cached_property
     def _scored(self) -> dict[str, tuple[list[Scored], Reference | None]]:
         return {task: scored_models(rows, self.clocks) for task, rows in self.rows.items()}
+
+    @cached_property
+    def metrics(self) -> dict[str, EveryMetric]:
+        """Every metric of the scored models by task; see `every_metric`."""
+        return {task: every_metric(rows) for task, rows in self.rows.items()}
 
     @property
     def references(self) -> dict[str, Reference]:

@@ -1,4 +1,4 @@
-"""The tables of a store: `overview`, `clock`, `all_models`, `differences`, `all_tasks`, `origin`.
+"""The tables of a store, a file each; `of_task` has those of a task in their order.
 
 Each makes a `render.Table`, which `render` writes for the terminal and as Markdown, LaTeX and CSV.
 """

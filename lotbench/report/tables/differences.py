@@ -72,12 +72,12 @@ def _table(
         pairs = _pairs(curve, curves[base]) if setting != base else {}
         if pairs:
             mean = estimate(np.mean([pair.draws for pair in pairs.values()], axis=0))
-            cells = [_cell(estimate(pairs[t].draws)) if t in pairs else NONE for t in shown]
+            cells = [cell(estimate(pairs[t].draws)) if t in pairs else NONE for t in shown]
             count = max(pair.seeds for pair in pairs.values())
             speed = np.exp(np.mean([pair.speed for pair in pairs.values()]))
             name = written(change(params[setting], params[base]))
             line = [f"{name}\n{_tried(count, len(pairs))}", _area(areas, setting)]
-            rows.append([*line, f"{speed:.2f}", _cell(mean), *cells])
+            rows.append([*line, f"{speed:.2f}", cell(mean), *cells])
     columns = ["change", "area on selection", "speed", "mean"]
     columns += [f"{t:g}{TIMES}" for t in shown]
     notes = [
@@ -129,6 +129,7 @@ def _area(areas: Mapping[str, float], setting: str) -> str:
     return f"{areas[setting]:.1f}" if setting in areas else NONE
 
 
-def _cell(value: Estimate) -> str:
+def cell(value: Estimate) -> str:
+    """A difference with its interval, and a star if that excludes 0."""
     mark = " *" if value.low > 0 or value.high < 0 else ""
     return text.with_interval(value) + mark

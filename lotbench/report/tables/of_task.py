@@ -5,6 +5,7 @@ from __future__ import annotations
 from lotbench.report.tables.all_models import all_models
 from lotbench.report.tables.clock import chosen_clock, clock
 from lotbench.report.tables.differences import differences
+from lotbench.report.tables.metrics import against_first, metrics
 from lotbench.report.tables.overview import overview
 from lotbench.report.tables.render import Table
 from lotbench.report.tables.search import effort, parameters
@@ -19,7 +20,8 @@ def tables(task: str, study: Study) -> tuple[Tables, Tables]:
     opening |= {f"changes-{place}": own for place, own in enumerate(differences(task, study), 1)}
     opening |= {"search": effort(task, study), "parameters": parameters(task, study)}
     models = all_models(task, study) if study.validated(task) else None
-    closing = {"models": models, "timings": clock(task, study)}
+    closing = {"metrics": metrics(task, study), "methods": against_first(task, study)}
+    closing |= {"models": models, "timings": clock(task, study)}
     return _there(opening), _there(closing)
 
 

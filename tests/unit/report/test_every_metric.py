@@ -1,0 +1,120 @@
+"""Tables of every metric, on a store of vectors: see `stores.fill_vectors`."""
+
+from __future__ import annotations
+
+import pytest
+from stores import evaluation, fill_predicted, fill_vectors, trial, vectors, write
+
+from lotbench.report import readme, text
+from lotbench.report.figures import front
+from lotbench.report.figures.draw import draw
+from lotbench.report.page import page
+from lotbench.report.tables.metrics import against_first, metrics
+from lotbench.report.text import NONE, TIMES
+from lotbench.statistics.bootstrap import Estimate
+from lotbench.statistics.study import Study
+
+
+def test_every_model_has_every_metric_with_its_interval(tmp_path):
+    table = metrics("toy", Study(fill_vectors(tmp_path)))
+    assert table is not None
+    assert table.columns == ["method", "setting", f"FLOPs {TIMES}", "mrr", "overlap", "cosine"]
+    leap, drop, dense = table.groups
+    assert [row[0] for row in (*leap, *drop, *dense)] == [
+        *["LoT (ours)"] * 2,
+        *["LoT (ours, drop)"] * 2,
+        "dense",
+    ]
+    # 160 of 200 queries have 1 and 20 have 1/2: 1.96 standard errors of .026 are .046.
+    # Every text has four of ten neighbours.  Cosines are .1 off: 1.96 x .1 / sqrt(200) = .014.
+    cells = ["0.85 (0.81 to 0.89)", "40.0% (40.0 to 40.0)", "0.80 (0.79 to 0.81)"]
+    assert leap[0] == ["LoT (ours)", "target=2", "2.00", *cells]
+    assert any(note.startswith("overlap: share of a text's ten nearest") for note in table.notes)
+
+
+def test_the_main_metric_is_drawn_as_everywhere(tmp_path):
+    study = Study(fill_vectors(tmp_path))
+    for own in study.validated("toy"):
+        drawn = study.metrics["toy"][own.key]["mrr"]
+        assert (drawn.score("validation") == own.drawn.score("validation")).all()
+
+
+def test_methods_are_compared_with_the_first_in_pairs(tmp_path):
+    table = against_first("toy", Study(fill_vectors(tmp_path)))
+    assert table is not None
+    assert table.title.startswith("toy, every metric minus that of LoT (ours)")
+    ((two, four),) = table.groups
+    # At 2x, 20 of 200 texts lose a half: .05, with 1.96 standard errors of .15 / sqrt(200).
+    same = "0.0 (0.0 to 0.0)"
+    assert two[:3] == ["LoT (ours, drop)", f"2{TIMES}", "-5.0 (-7 to -3) *"]
+    assert two[3:] == [same, same]
+    assert four[2].startswith("-15.0 (") and four[2].endswith("*")
+
+
+def test_other_texts_are_not_compared(tmp_path):
+    fill_vectors(tmp_path)
+    rows = vectors(100, 2.0, 0.8, target=2.0)
+    other = {"metric": "mrr", "data": {"fingerprint": "other"}, "teacher": None}
+    write(tmp_path, trial("k", "first-k", rows, **other))
+    table = against_first("toy", Study(tmp_path))
+    assert table is not None
+    assert table.groups[1] == [["first-k", f"2{TIMES}", NONE, NONE, NONE]]
+
+
+def test_scored_pairs_have_labels_beside_their_means(tmp_path):
+    gold = [0, 1, 2, 3]
+    # The pairs' cosines in the order of their scores, but for two neighbours.
+    answers = {"overlap": "77777777", "cosine": [0.6, 1.0] * 4}
+    own = evaluation(
+        None,
+        2.0,
+        metrics={"spearman": 0.8, "overlap": 1.0, "cosine": 0.8},
+        predictions=[0.1, 0.3, 0.2, 0.4],
+        answers=answers,
+        examples=8,
+    )
+    data = {"labels": {"validation": gold}}
+    write(tmp_path, trial("a", "first-k", [own], metric="spearman", data=data))
+    table = metrics("toy", Study(tmp_path))
+    assert table is not None
+    assert table.columns[3:] == ["spearman", "overlap", "cosine"]
+    ((row,),) = table.groups
+    # Ranks 1 3 2 4 against 1 2 3 4: 1 - 6 x 2 / (4 x 15).
+    assert row[3].startswith("0.8")
+    assert row[4] == "100.0% (100.0 to 100.0)" and row[5].startswith("0.8 (")
+
+
+def test_classes_have_no_such_table(tmp_path):
+    study = Study(fill_predicted(tmp_path))
+    assert metrics("toy", study) is against_first("toy", study) is None
+
+
+def test_the_axis_of_vectors_is_deep_and_names_the_metric(tmp_path):
+    study = Study(fill_vectors(tmp_path))
+    own = front.over_flops(study, "toy")
+    # Dropping loses 25 hundredths at 4x.
+    assert len(own.inside) == 5
+    title = front.gain_title(own.metric, own.reference)
+    assert title == "MRR@10 against dense (hundredths)"
+
+
+@pytest.mark.slow
+def test_a_store_of_vectors_is_drawn_and_reported(tmp_path):
+    study = Study(fill_vectors(tmp_path))
+    files = draw(study)
+    assert "toy-keep-ratio" in {path.stem for path in files}
+    written = readme.page(study, files)
+    assert "### toy, every metric\n" in written
+    html, *tables = page.write([study], tmp_path / "out.html")
+    assert "MRR@10 against dense (hundredths)" in html.read_text(encoding="utf-8")
+    assert {"-toy-metrics.csv", "-toy-methods.csv"} <= {
+        path.name.removeprefix(study.name) for path in tables
+    }
+
+
+def test_a_fraction_may_have_three_decimals():
+    assert text.score_with_interval(Estimate(0.9123, 0.910, 0.914), "cosine") == (
+        "0.912 (0.910 to 0.914)"
+    )
+    assert text.score_with_interval(Estimate(0.69, 0.66, 0.72), "overlap") == "69.0% (66 to 72)"
+    assert text.score(0.876, "mrr") == "0.876"
