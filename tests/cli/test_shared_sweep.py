@@ -67,7 +67,7 @@ def test_machines_that_share_a_bucket_alone_share_a_sweep(
     for command in ("plot", "validate", "report"):
         shown = on("third", command, store)
         assert shown.returncode == 0, shown.stderr
-    assert {"report.html", "figures/reviews-accuracy-vs-flops.png"} <= listed(store).keys()
+    assert {"report.html", "figures/reviews-score-vs-flops.png"} <= listed(store).keys()
     # The third machine has no models yet, and gets those that it times and shows.
     small = ("rounds=4", "backends=[torch-fp32]", "batch_sizes=[4]", "examples=8", "min_seconds=0")
     timed = on("third", "measure", store, *(part for own in small for part in ("--set", own)))

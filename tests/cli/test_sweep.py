@@ -122,7 +122,7 @@ def test_a_sweep_from_start_to_figures_and_again(sweep_file, room, monkeypatch) 
     same = timed[(timed.reference == "same") & (timed.batch_size == 4)].trial_id.value_counts()
     assert [same[trials[name].trial_id] for name in ("lot", "halved")] == [2, 1]
     names = {p.name for p in (folder / "figures").glob("*.png")}
-    for figure in ("accuracy-vs-flops", "accuracy-vs-real", "real-vs-flops"):
+    for figure in ("score-vs-flops", "score-vs-real", "real-vs-flops"):
         assert f"reviews-{figure}.png" in names
 
     written = {p: p.stat().st_mtime_ns for p in (folder / "trials").glob("*.json")}

@@ -37,8 +37,8 @@ log = logging.getLogger(__name__)
 
 # Each gives None if the store has no data for it.
 FIGURES: dict[str, Callable[[Study, str], Figure | None]] = {
-    "accuracy-vs-flops": front.flops_figure,
-    "accuracy-vs-real": front.real_figure,
+    "score-vs-flops": front.flops_figure,
+    "score-vs-real": front.real_figure,
     "real-vs-flops": speed.figure,
     "time-shares": time_shares.figure,
     "keep-ratio": keep_ratio.figure,
@@ -93,7 +93,7 @@ def missing(study: Study) -> list[str]:
             sentences.append(f"{task}: {none}, neither dense nor the teacher has a score")
             continue
         if not any(own.timed for own in models):
-            names = f"{task}-accuracy-vs-real, {task}-real-vs-flops and {task}-time-shares"
+            names = f"{task}-score-vs-real, {task}-real-vs-flops and {task}-time-shares"
             sentences.append(f"{names}: not drawn, no timings (see `lotbench measure`)")
         elif not time_shares.chosen(models):
             name = f"{task}-time-shares"

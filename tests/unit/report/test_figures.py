@@ -67,8 +67,8 @@ def test_the_users_matplotlib_settings_change_nothing_and_stay(tmp_path):
 
 def test_without_timings_the_missing_figures_are_named(tmp_path, only_laid_out, caplog):
     files = draw(Study(fill(tmp_path, batch_sizes=[])))
-    assert re.search(r"toy-accuracy-vs-real, .* not drawn, no timings", caplog.text)
-    assert {path.stem for path in files} == {"toy-accuracy-vs-flops", "toy-keep-ratio"}
+    assert re.search(r"toy-score-vs-real, .* not drawn, no timings", caplog.text)
+    assert {path.stem for path in files} == {"toy-score-vs-flops", "toy-keep-ratio"}
 
 
 def test_a_store_with_two_tasks_has_a_summary(tmp_path, only_laid_out):
@@ -167,7 +167,7 @@ def test_names_are_drawn_as_they_are(tmp_path):
     write(tmp_path, trial("d", "dense", [evaluation(0.90, 1.0)]))
     write(tmp_path, trial("m", name, [evaluation(0.89, 2.0), evaluation(0.7, 3.0, {"k": 1})]))
     draw(Study(tmp_path))
-    svg = (tmp_path / "figures" / "toy-accuracy-vs-flops.svg").read_text(encoding="utf-8")
+    svg = (tmp_path / "figures" / "toy-score-vs-flops.svg").read_text(encoding="utf-8")
     assert f"<!-- {name} -->" in svg
 
 
@@ -289,9 +289,22 @@ def test_positions_are_rounded_before_saving(tmp_path, monkeypatch):
     ],
 )
 def test_the_depth_of_the_axis(below, depth):
-    gains = [SimpleNamespace(method="lot", gain=Estimate(-drop, -drop, -drop)) for drop in below]
-    dense = SimpleNamespace(method="dense", gain=Estimate(0.0, -50.0, 50.0))
-    assert axis_depth([dense, *gains]) == depth
+    assert axis_depth(lower("accuracy", below)) == depth
+
+
+def test_the_axis_of_vectors_is_deeper():
+    assert axis_depth(lower("mrr", [20.0, 24.2])) == 24.5
+    assert axis_depth(lower("ndcg", [34.0, 44.0])) == 30
+
+
+def lower(metric: str, below: list[float]) -> list:
+    """Dense, and models so many points below it."""
+    gains = [Estimate(0.0, -50.0, 50.0), *(Estimate(-drop, -drop, -drop) for drop in below)]
+    methods = ["dense", *["lot"] * len(below)]
+    return [
+        SimpleNamespace(method=method, gain=gain, metric=metric)
+        for method, gain in zip(methods, gains, strict=True)
+    ]
 
 
 def test_looks_are_fixed_and_distinct():
