@@ -147,7 +147,7 @@ def ndcg(scores: np.ndarray, relevance: np.ndarray) -> float:
 
     A document gains its relevance, as in trec_eval.  Of equal scores the less relevant comes first.
     """
-    gains = np.maximum(relevance.astype(float), 0)
+    gains = relevance.astype(float)
     discounts = 1 / np.log2(np.arange(2, DEPTH + 2))[: len(gains)]
     best = float(np.sort(gains)[::-1][:DEPTH] @ discounts)
     own = float(gains[np.lexsort((gains, -scores))][:DEPTH] @ discounts)

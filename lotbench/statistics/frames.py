@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from lotbench.statistics.bootstrap import estimate
 from lotbench.statistics.drawn import draws_of
+from lotbench.statistics.every_metric import draws_by_metric
 from lotbench.statistics.runs import Row, Run, runs_of
 from lotbench.statistics.study import Study
 from lotbench.store.records import TimingPass
@@ -50,7 +51,8 @@ def results(folder: str | Path) -> pd.DataFrame:
     budget is, such as ``threshold``.  ``score`` is the main metric of the task, from ``score_low``
     to ``score_high`` (95% bootstrap interval over the texts).  ``flops`` are per text;
     ``keep_ratio`` is the mean over the layers, ``keep_ratio.<layer>`` that of a layer.
-    ``metric.<name>`` are all metrics, ``param.<name>`` all parameters of the method.
+    ``metric.<name>`` are all metrics, those of vectors and rankings with ``metric.<name>_low`` and
+    ``_high``; ``param.<name>`` are all parameters of the method.
 
     ``search_part`` is ``search`` for trials that a setting is chosen from, ``confirmation`` for
     those that reports read, ``superseded`` for what the sweep no longer has or chooses, and missing
@@ -68,11 +70,15 @@ def results(folder: str | Path) -> pd.DataFrame:
         (run, [Row(run, own) for own in run.trial.evaluations] if not run.failed else [])
         for run in runs_of(study.trials)
     ]
-    draws = draws_of([row for _, rows in pairs for row in rows])
+    every = [row for _, rows in pairs for row in rows]
+    intervals = {row: _interval("score", own) for row, own in draws_of(every).items()}
+    for name, draws in draws_by_metric(every).items():
+        for row, own in draws.items():
+            intervals[row] |= _interval(f"metric.{name}", own)
     records = []
     for run, rows in pairs:
         own = {"store": study.name} | _of_trial(run)
-        records += [own | _of_evaluation(row) | _interval(draws[row]) for row in rows] or [own]
+        records += [own | _of_evaluation(row) | intervals[row] for row in rows] or [own]
     return _frame(records, RESULTS)
 
 
@@ -183,9 +189,9 @@ def _budget(own: Any) -> Cells:
     return {"budget_name": own.budget.name, "budget": own.budget.value} if own.budget else {}
 
 
-def _interval(draws: Any) -> Cells:
+def _interval(name: str, draws: Any) -> Cells:
     _, low, high = estimate(draws)
-    return {"score_low": low, "score_high": high}
+    return {f"{name}_low": low, f"{name}_high": high}
 
 
 def _speedup(reference: str, own: Interval) -> Cells:

@@ -64,6 +64,10 @@ def test_a_mean_without_labels_has_its_interval(tmp_path):
     assert (row["metric"], row["score"], row["metric.cosine"]) == ("mrr", 0.8, 0.7)
     # 150 of 200 texts have 1 and 20 have 1/2: a standard error of sqrt(.775 - .64) / sqrt(200).
     assert row["score_high"] - row["score_low"] == pytest.approx(3.92 * 0.026, abs=0.006)
+    assert row["metric.mrr_low"] == row["score_low"]
+    # Cosines are 0.1 off: a standard error of 0.1 / sqrt(200).
+    width = row["metric.cosine_high"] - row["metric.cosine_low"]
+    assert width == pytest.approx(3.92 * 0.00707, abs=0.003)
 
 
 def test_no_store_and_an_empty_store(tmp_path):
