@@ -252,10 +252,10 @@ def vectors(first: int, speedup: float, cosine: float, **more: Any) -> list[dict
     ]
 
 
-def fill_vectors(folder: Path) -> Path:
+def fill_vectors(folder: Path, task: str = "toy") -> Path:
     """A store of an embedding task: dense, and leaping and dropping at two targets."""
-    own = {"metric": "mrr", "data": {"fingerprint": "f"}, "teacher": None}
-    write(folder, trial("d", "dense", vectors(170, 1.0, 0.9), **own))
+    own = {"task": task, "metric": "mrr", "data": {"fingerprint": "f"}, "teacher": None}
+    write(folder, trial("whole", "dense", vectors(170, 1.0, 0.9), **own))
     for routing, worse in (("leap", 0), ("drop", 10)):
         rows = vectors(160 - worse, 2.0, 0.8, budget={"threshold": 0.3}, target=2.0)
         rows += vectors(150 - 3 * worse, 4.0, 0.7, budget={"threshold": 0.6}, target=4.0)

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 from damage import copied, damage_file, damage_value
-from stores import fill, fill_predicted, map_record, write
+from stores import fill, fill_predicted, fill_vectors, map_record, write
 
 from lotbench.audit import audit
 from lotbench.report import readme
@@ -31,9 +31,9 @@ DRAWN = 50
 
 @pytest.fixture(scope="module")
 def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A timed store with predictions and a map."""
+    """A timed store with predictions, vectors and a map."""
     folder = tmp_path_factory.mktemp("store")
-    fill_predicted(fill(folder, (32,)))
+    fill_vectors(fill_predicted(fill(folder, (32,))), "vectors")
     cells = {(1, 32): [0.5, 1.2], (1, 64): [0.7, 1.5]}
     write(folder, map_record("n", "2025-01", cells))
     return folder
