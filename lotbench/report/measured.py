@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 
+import numpy as np
+
 from lotbench.errors import InputError
+from lotbench.report.text import listed
 from lotbench.statistics.bootstrap import estimate
 from lotbench.statistics.drawn import draws_of
+from lotbench.statistics.every_metric import draws_by_metric
 from lotbench.statistics.runs import Row
 from lotbench.statistics.study import Study
 
@@ -30,19 +35,24 @@ def measured(model: Path) -> str:
 
 
 def _table(rows: list[Row]) -> str:
-    trial, draws = rows[0].run.trial, draws_of(rows)
+    trial = rows[0].run.trial
+    draws = draws_by_metric(rows) or {rows[0].metric: draws_of(rows)}
     lines = [
-        f"Trial `{trial.trial_id}`: {trial.metric} on the validation split of `{trial.task}` with "
-        "a 95% bootstrap interval over its texts, and the FLOPs speed-up over the dense model. "
-        "Scored in PyTorch in float32, before the export.",
+        f"Trial `{trial.trial_id}`: {listed([*draws])} on the validation split of `{trial.task}` "
+        "with a 95% bootstrap interval over its texts, and the FLOPs speed-up over the dense "
+        "model. Scored in PyTorch in float32, before the export.",
         "",
-        f"| budget | {trial.metric} | texts | FLOPs speed-up |",
-        "| --- | --- | --- | --- |",
+        f"| budget | {' | '.join(draws)} | texts | FLOPs speed-up |",
+        f"| --- | {'--- | ' * len(draws)}--- | --- |",
     ]
     for row in rows:
-        own, (_, low, high) = row.evaluation, estimate(draws[row])
-        value = "undefined" if row.score is None else f"{row.score:.4f} ({low:.4f} to {high:.4f})"
+        own, scores = row.evaluation, " | ".join(_score(each[row]) for each in draws.values())
         lines.append(
-            f"| {own.budget or 'none'} | {value} | {own.examples} | {own.flops_speedup:.2f}x |"
+            f"| {own.budget or 'none'} | {scores} | {own.examples} | {own.flops_speedup:.2f}x |"
         )
     return "\n".join(lines)
+
+
+def _score(draws: np.ndarray) -> str:
+    value, low, high = estimate(draws)
+    return "undefined" if math.isnan(value) else f"{value:.4f} ({low:.4f} to {high:.4f})"

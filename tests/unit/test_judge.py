@@ -7,6 +7,8 @@ from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from lotbench import judge as judging
 from lotbench.judge import cosines, first_relevant, found_at, judge, ndcg, shared, tau_b
@@ -236,3 +238,21 @@ def test_every_metric_has_a_kind() -> None:
     found |= judge("ranking", pairs, ranking, np.eye(4)).metrics
     rest = {"accuracy", "f1", "matthews", "pearson"}
     assert found.keys() | rest == set(METRICS)
+
+
+@given(st.integers(0, 2**32 - 1), st.integers(1, 30))
+def test_dense_agrees_with_itself_in_any_order(seed: int, texts: int) -> None:
+    rng = np.random.default_rng(seed)
+    own, dense = rng.normal(size=(2, texts, 6))
+    order = rng.permutation(texts)
+    metrics = ("mrr", "overlap", "cosine")
+
+    def values(vectors: np.ndarray, dense: np.ndarray) -> dict[str, np.ndarray]:
+        found = judge("embedding", metrics, split(dense=dense, queries=split(dense=dense)), vectors)
+        return {"mrr": found.predictions, **found.others}
+
+    same = values(dense * 3, dense)
+    assert (same["mrr"] == 1).all() and (same["cosine"] == 1).all()
+    assert (same["overlap"] == min(10, texts - 1)).all()
+    moved = values(own[order], dense[order])
+    assert all((each[order] == moved[name]).all() for name, each in values(own, dense).items())

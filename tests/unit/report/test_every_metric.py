@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 from stores import evaluation, fill_predicted, fill_vectors, trial, vectors, write
 
 from lotbench.report import readme, text
 from lotbench.report.figures import front
 from lotbench.report.figures.draw import draw
+from lotbench.report.measured import measured
 from lotbench.report.page import page
 from lotbench.report.tables.metrics import against_first, metrics
 from lotbench.report.text import NONE, TIMES
@@ -118,3 +121,21 @@ def test_a_fraction_may_have_three_decimals():
     )
     assert text.score_with_interval(Estimate(0.69, 0.66, 0.72), "overlap") == "69.0% (66 to 72)"
     assert text.score(0.876, "mrr") == "0.876"
+
+
+def test_a_card_has_every_metric(tmp_path):
+    fill_vectors(tmp_path)
+    (row,) = (own for own in Study(tmp_path).trials if own.trial_id == "leap")
+    write(tmp_path, row.content() | {"model": "models/leap"})
+    folder = tmp_path / "models" / "leap"
+    folder.mkdir(parents=True)
+    first, _, head, _, line, _ = measured(folder).split("\n")
+    assert first.startswith("Trial `leap`: mrr, overlap and cosine on the validation split")
+    assert head == "| budget | mrr | overlap | cosine | texts | FLOPs speed-up |"
+    cells = [cell.strip() for cell in line.split("|")[1:-1]]
+    assert [cell.split()[0] for cell in cells] == [
+        *("threshold=0.3", "0.8500", "0.4000", "0.8000", "200", "2.00x")
+    ]
+    low, high = map(float, re.findall(r"\((.*) to (.*)\)", cells[3])[0])
+    # 1.96 standard errors of 0.1 / sqrt(200).
+    assert (low, high) == pytest.approx((0.786, 0.814), abs=0.003)
