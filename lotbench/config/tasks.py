@@ -75,7 +75,7 @@ UNFIT = {
     "text": "a ranking needs two columns, the text of the query first",
     "group": "a ranking needs the column that says which rows have the same query",
     "protect": "only a pair has a first text; name two columns in `text`, or remove it",
-    "query": "it needs one `text` column, which is another; two columns are pairs with a score",
+    "query": "it needs one other column in `text`; two are pairs with a score",
     "label": "only pairs have a score; name two columns in `text`, or remove it",
     "reduce": "it concerns queries; name their column in `query`, or remove it",
 }

@@ -1,0 +1,112 @@
+"""The keys of tasks: which kind has which, and what a task is."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from lotbench.config.expand import expand
+from lotbench.config.load import load_sweep, load_trial
+from lotbench.config.sections import SweepConfig
+from lotbench.config.tasks import kind_of
+from lotbench.errors import InputError
+
+
+def sweep_of(folder: Path, task: str, more: str = "") -> SweepConfig:
+    path = folder / "file.yaml"
+    path.write_text(f"name: x\nbackbone: a/b\ntasks:\n  {task}\nmethods: {{dense: {{}}}}\n{more}")
+    return load_sweep(path)[0]
+
+
+MINE = "mine: {source: ./x, "
+
+
+@pytest.mark.parametrize(
+    ("task", "fault"),
+    [
+        ("rte: {kind: vectors}", "rte.kind: Input should be 'embedding' or 'ranking' (given: "),
+        ("rte: {pooling: max}", "rte.pooling: Input should be 'mean' or 'cls' (given: "),
+        ("rte: {protect: last}", "rte.protect: Input should be 'first' (given: "),
+        ("rte: {query: q}", "rte.query: only an embedding has it, and rte is a classification; re"),
+        ("rte: {pooling: cls}", "rte.pooling: only an embedding has it, and rte is a classifi"),
+        ("rte: {reduce: both}", "rte.reduce: only an embedding has it, and rte is a classifi"),
+        ("rte: {group: g}", "rte.group: only a ranking has it, and rte is a classification; rem"),
+        (f"{MINE}kind: ranking, group: g}}", "mine.text: a ranking needs two columns, the text "),
+        (f"{MINE}kind: ranking, text: [a, b]}}", "mine.group: a ranking needs the column that "),
+        ("rte: {kind: ranking, group: g, query: q}", "rte.query: only an embedding has it, and "),
+        ("rte: {kind: ranking, pooling: cls}", "rte.pooling: only an embedding has it, and rte "),
+        ("rte: {kind: ranking, regression: true}", "rte.regression: only a classification or a "),
+        ("rte: {kind: embedding, regression: true}", "rte.regression: only a classification or "),
+        ("rte: {kind: embedding, group: g}", "rte.group: only a ranking has it, and rte is an "),
+        ("rte: {kind: embedding, protect: first}", "rte.protect: only a classification or a "),
+        ("rte: {kind: embedding, reduce: both}", "rte.reduce: it concerns queries; name their "),
+        ("rte: {kind: embedding, query: q}", "rte.query: it needs one other column in `text`; "),
+        (
+            f"{MINE}kind: embedding, text: a, query: a}}",
+            "mine.query: it needs one other column in ",
+        ),
+        (f"{MINE}kind: embedding, text: a, label: y}}", "mine.label: only pairs have a score; "),
+        (f"{MINE}protect: first}}", "mine.protect: only a pair has a first text; name two colum"),
+        ("imdb: {kind: ranking}", "imdb.kind: imdb is a classification; remove it"),
+        ("bbc_headlines: {kind: embedding}", "bbc_headlines.kind: bbc_headlines is a ranking; "),
+        ("bbc_known_item: {regression: true}", "bbc_known_item.regression: only a classificati"),
+        ("new: {source: bbc_headlines, group: g}", "new.group: the columns of bbc_headlines are"),
+        ("new: {source: imdb, subset: s}", "new.subset: only a hub dataset given as `source` h"),
+    ],
+)
+def test_a_key_that_a_task_cannot_have_is_named(tmp_path: Path, task: str, fault: str) -> None:
+    with pytest.raises(InputError) as caught:
+        sweep_of(tmp_path, task)
+    message = str(caught.value)
+    assert message.startswith(f"{tmp_path / 'file.yaml'}:4: tasks.{fault}") and "\n" not in message
+
+
+@pytest.mark.parametrize(
+    ("task", "kind"),
+    [
+        ("rte:", "classification"),
+        ("rte: {protect: first}", "classification"),
+        ("stsb:", "regression"),
+        ("stsb: {regression: false}", "classification"),
+        ("stsb: {kind: embedding, label: score}", "embedding"),
+        ("qnli: {kind: ranking, group: question, protect: first}", "ranking"),
+        ("qnli: {kind: embedding, text: sentence, query: question, reduce: both}", "embedding"),
+        ("imdb: {kind: embedding, pooling: cls}", "embedding"),
+        ("bbc_256: {source: bbc_known_item, max_length: 256, reduce: both}", "embedding"),
+        ("bbc_headlines: {protect: first}", "ranking"),
+        (f"{MINE}kind: embedding, query: b}}", "embedding"),
+        (f"{MINE}kind: embedding, text: [a, b], label: c}}", "embedding"),
+    ],
+)
+def test_the_kind_of_a_task(tmp_path: Path, task: str, kind: str) -> None:
+    ((name, data),) = sweep_of(tmp_path, task).tasks.items()
+    assert kind_of(name, data) == kind
+
+
+def test_models_may_be_scored_on_longer_texts(tmp_path: Path) -> None:
+    task, longer = "rte: {max_length: 64}", "evaluate: {max_length: 256}"
+    plain, other = sweep_of(tmp_path, task), sweep_of(tmp_path, task, longer)
+    assert "evaluate" not in plain.model_dump()
+    assert SweepConfig.model_validate(other.model_dump()) == other
+    (block,) = expand(*load_sweep(tmp_path / "file.yaml"))
+    assert block.config.scored_length == 256
+    path = tmp_path / "trial.yaml"
+    path.write_text("backbone: a/b\ntask: {name: rte, max_length: 64}\nmethod: {name: dense}\n")
+    assert load_trial(path)[0].scored_length == 64
+    path.write_text(path.read_text() + longer)
+    assert load_trial(path)[0] == block.config
+
+
+@pytest.mark.parametrize(
+    ("evaluate", "fault"),
+    [
+        ("{max_length: 7}", "evaluate.max_length: Input should be greater than or equal to 8 "),
+        ("{}", "evaluate.max_length: required, but missing"),
+        ("{max_length: 9, x: 1}", "evaluate.x: unknown key; known: max_length"),
+    ],
+)
+def test_a_length_that_cannot_be_meant(tmp_path: Path, evaluate: str, fault: str) -> None:
+    with pytest.raises(InputError) as caught:
+        sweep_of(tmp_path, "rte:", f"evaluate: {evaluate}")
+    assert str(caught.value).startswith(f"{tmp_path / 'file.yaml'}:6: {fault}")
