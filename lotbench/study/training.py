@@ -28,6 +28,10 @@ from lotbench.study.progress import post
 Attach = Callable[[Batch, np.ndarray], None]
 """Adds the artefacts of these rows (saliency, teacher logits) to a batch."""
 
+POOLING_MAP = "pooling.behind.weight"
+MAP_RATE = 2e-3
+"""Learning rate of the pooling's map, for every method: it starts at zero, unlike the backbone."""
+
 RESERVED_TERMS = {"task", "distillation", "r_drop"}
 """Loss terms that the trainer adds; no method may return one of these names."""
 
@@ -255,6 +259,8 @@ def _optimiser(encoder: ReducedEncoder, stage: Stage, config: FitConfig) -> torc
         if parameter.requires_grad:
             below = max(0, top - encoder.backbone.height(name))
             rate = config.learning_rate * config.layer_decay**below
+            if name == POOLING_MAP:
+                rate = MAP_RATE
             groups[rate, _decay(name, parameter, config)].append(parameter)
     for name, parameter in encoder.reducer.named_parameters():
         frozen = "reducer" in stage.frozen or prefix_of(name, stage.frozen)
