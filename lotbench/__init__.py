@@ -15,15 +15,15 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from lotbench.api import ReducedClassifier, load, run
+    from lotbench.api import TrainedModel, load, run
     from lotbench.engine.encoder import ReducedEncoder
     from lotbench.errors import InputError
     from lotbench.statistics.frames import results, timings
 
 __all__ = [
     "InputError",
-    "ReducedClassifier",
     "ReducedEncoder",
+    "TrainedModel",
     "load",
     "results",
     "run",
@@ -33,7 +33,7 @@ __version__ = "0.1.0"
 
 _HOME = {
     "InputError": ("lotbench.errors", "InputError"),
-    "ReducedClassifier": ("lotbench.api", "ReducedClassifier"),
+    "TrainedModel": ("lotbench.api", "TrainedModel"),
     "ReducedEncoder": ("lotbench.engine.encoder", "ReducedEncoder"),
     "load": ("lotbench.api", "load"),
     "results": ("lotbench.statistics.frames", "results"),

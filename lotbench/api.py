@@ -12,12 +12,13 @@ from torch import Tensor
 from lotbench.batch import Batch
 from lotbench.config.load import load_trial
 from lotbench.data.tokens import batched, text_seed, tokenise_each
-from lotbench.deploy.classifier import ExportedClassifier
 from lotbench.deploy.folder import MODEL
+from lotbench.deploy.model import NO_VECTORS, ExportedModel
 from lotbench.engine import checkpoint
 from lotbench.engine.backbone import Backbone
 from lotbench.engine.encoder import Mode, ReducedEncoder
 from lotbench.engine.loading import load_tokenizer
+from lotbench.errors import InputError
 from lotbench.reducer import Outputs, TokenReducer, Trace
 from lotbench.store.records import Trial
 from lotbench.study.planned import resolve
@@ -37,7 +38,7 @@ def run(path: str | Path, results: str | Path = "results/runs") -> Trial:
     return run_alone(resolve(*load_trial(path)), Path(results))
 
 
-def load(folder: str | Path, plugins: Sequence[str] = ()) -> ReducedClassifier | ExportedClassifier:
+def load(folder: str | Path, plugins: Sequence[str] = ()) -> TrainedModel | ExportedModel:
     """A trained model from the folder of a trial's model, or an exported one from its folder.
 
     Parameters
@@ -54,11 +55,11 @@ def load(folder: str | Path, plugins: Sequence[str] = ()) -> ReducedClassifier |
         exported model needs no method.
     """
     if (Path(folder) / MODEL).is_file():
-        return ExportedClassifier(Path(folder))
-    return ReducedClassifier(Path(folder), plugins)
+        return ExportedModel(Path(folder))
+    return TrainedModel(Path(folder), plugins)
 
 
-class ReducedClassifier:
+class TrainedModel:
     """A trained model that reads texts.
 
     Attributes
@@ -108,7 +109,8 @@ class ReducedClassifier:
     ) -> Tensor | tuple[Tensor, list[Trace]]:
         """Logits of texts or text pairs, shape (N, C), in their order.
 
-        With ``return_trace`` also the trace of each batch.  An empty list gives shape (0, C).
+        Of an embedding model the sentence vectors, shape (N, D).  With ``return_trace`` also the
+        trace of each batch.  An empty list gives shape (0, C).
 
         Raises
         ------
@@ -121,11 +123,25 @@ class ReducedClassifier:
                 outputs = self._forward(some, mode)
                 parts.append(outputs.logits)
                 traces.append(outputs.trace)
-        empty = torch.zeros(0, self.backbone.n_labels)
+        empty = torch.zeros(0, self.backbone.n_labels or self.backbone.width)
         logits = torch.cat(parts) if parts else empty
         return (logits, traces) if return_trace else logits
 
-    def to(self, *args: Any) -> ReducedClassifier:
+    def encode(self, texts: Sequence[Text], batch_size: int = 32) -> Tensor:
+        """Sentence vectors of texts, shape (N, D), float32, in their order.
+
+        Raises
+        ------
+        InputError
+            If the model gives logits, or as for a call.
+        """
+        if self.backbone.pooling is None:
+            raise InputError(NO_VECTORS)
+        vectors = self(texts, batch_size=batch_size)
+        assert isinstance(vectors, Tensor)
+        return vectors.float()
+
+    def to(self, *args: Any) -> TrainedModel:
         """The same model on another device or in another dtype, as in ``nn.Module.to``."""
         self.encoder.to(*args)
         return self

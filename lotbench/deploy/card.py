@@ -11,6 +11,7 @@ from typing import Any, Literal
 from pydantic import model_validator
 
 from lotbench.backends import EXPORTED
+from lotbench.engine.backbone import Backbone
 from lotbench.engine.checkpoint import ModelCard
 from lotbench.errors import near_misses
 
@@ -82,6 +83,7 @@ RUNS = {
 def markdown(
     card: ExportedCard,
     source: Path,
+    backbone: Backbone,
     tokenizer: Any,
     fixed: str | None,
     needs_seed: bool,
@@ -94,6 +96,7 @@ def markdown(
     card : ExportedCard
     source : Path
         Folder of the trained model.
+    backbone : Backbone
     tokenizer : transformers.PreTrainedTokenizerBase
     fixed : str or None
         Why the budget is not an input.
@@ -117,6 +120,8 @@ def markdown(
         budget=repr(card.budget),
         fixed=fixed,
         needs_seed=needs_seed,
+        pooling=backbone.pooling,
+        width=backbone.width,
         tokenizer=tokenizer,
         measured=measured,
     )

@@ -17,6 +17,7 @@ from lotbench.engine import checkpoint
 from lotbench.engine.checksums import checksums, verify
 from lotbench.engine.loading import load_tokenizer
 from lotbench.engine.modelfiles import in_file, one_line, read_object
+from lotbench.engine.pooling import write_pooling
 from lotbench.errors import InputError, near_misses
 from lotbench.reducer import TokenReducer
 from lotbench.validation import validate
@@ -28,6 +29,9 @@ log = logging.getLogger(__name__)
 
 MODEL, CONFIG, CARD = "model.onnx", "config.json", "lotbench"
 """The graph, and the key of the card in the backbone's configuration."""
+LENGTH = "sentence_bert_config.json"
+CROSS_ENCODER = {"sentence_transformers": {"activation_fn": "torch.nn.modules.linear.Identity"}}
+"""Makes a CrossEncoder give logits; of one label it gives their sigmoid by default."""
 
 
 def write(
@@ -80,11 +84,15 @@ def write(
     reducer = encoder.reducer
     folder.mkdir(parents=True, exist_ok=True)
     (folder / MODEL).write_bytes(content)
-    tokenizer.save_pretrained(folder)
+    _write_tokenizer(tokenizer, trained.max_length, folder)
+    backbone = encoder.backbone
+    if backbone.pooling is not None:
+        write_pooling(folder, backbone.pooling, backbone.width)
+        (folder / LENGTH).write_text(json.dumps({"max_seq_length": trained.max_length}) + "\n")
     card = ExportedCard(
         method=reducer.name,
         version=reducer.version,
-        n_labels=encoder.backbone.n_labels,
+        n_labels=backbone.n_labels,
         max_length=trained.max_length,
         protect=trained.protect,
         files=checksums(folder),
@@ -94,13 +102,27 @@ def write(
         budget_input=reducer.budget_name is not None and exported.fixed is None,
         budget_bounds=_bounds(reducer),
     )
-    encoder.backbone.config.save_pretrained(folder)
-    config = json.loads((folder / CONFIG).read_text()) | {CARD: card.model_dump()}
+    backbone.config.save_pretrained(folder)
+    config = json.loads((folder / CONFIG).read_text())
+    config |= {CARD: card.model_dump()} | ({} if backbone.pooling else CROSS_ENCODER)
     (folder / CONFIG).write_text(json.dumps(config, indent=2) + "\n")
     needs_seed = SEED in {value.name for value in model.graph.input}
-    text = markdown(card, source, tokenizer, exported.fixed, needs_seed, measured)
+    text = markdown(card, source, backbone, tokenizer, exported.fixed, needs_seed, measured)
     (folder / "README.md").write_text(text)
     return card
+
+
+def _write_tokenizer(tokenizer: Any, max_length: int, folder: Path) -> None:
+    """Write a tokenizer that transformers 4 reads, too, since optimum needs that version."""
+    tokenizer.model_max_length = max_length  # where other libraries cut texts
+    tokenizer.save_pretrained(folder)
+    path = folder / "tokenizer_config.json"
+    config = json.loads(path.read_text())
+    if config["tokenizer_class"] == "TokenizersBackend":
+        config["tokenizer_class"] = "PreTrainedTokenizerFast"
+    if extra := config.pop("extra_special_tokens", None):
+        config["additional_special_tokens"] = extra
+    path.write_text(json.dumps(config, indent=2) + "\n")
 
 
 def _bounds(reducer: TokenReducer) -> dict[Any, Any]:

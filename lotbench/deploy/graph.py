@@ -24,7 +24,10 @@ from lotbench.backends import need
 from lotbench.batch import Batch
 from lotbench.deploy import translate
 from lotbench.engine.encoder import ReducedEncoder
+from lotbench.engine.pooling import Pooling
 from lotbench.errors import InputError
+from lotbench.ragged import segment_weighted_sum, select
+from lotbench.reducer import Outputs
 from lotbench.traced import Traced
 
 if TYPE_CHECKING:
@@ -33,7 +36,9 @@ if TYPE_CHECKING:
 
 INPUTS = ("input_ids", "attention_mask", "token_type_ids")
 """The inputs of every graph, int64 of shape (batch, length)."""
-BUDGET, SEED, OUTPUT = "budget", "text_seed", "logits"
+BUDGET, SEED = "budget", "text_seed"
+LOGITS, VECTORS, TOKENS = "logits", "sentence_embedding", "last_hidden_state"
+"""The output of a classifier, and those of an embedding model, by their usual names."""
 OPSET = 20
 """The first with one operator for GELU."""
 
@@ -67,7 +72,7 @@ class _GivenBatch(Batch):
 
 
 class _Graph(nn.Module):
-    """The function that is exported: padded inputs to logits."""
+    """The function that is exported: padded inputs to logits, or to states and vectors."""
 
     def __init__(self, encoder: ReducedEncoder) -> None:
         super().__init__()
@@ -79,14 +84,18 @@ class _Graph(nn.Module):
         attention_mask: Tensor,
         token_type_ids: Tensor,
         extra: dict[str, Tensor],
-    ) -> Tensor:
+    ) -> Tensor | tuple[Tensor, Tensor]:
         encoder, reducer = self.encoder, self.encoder.reducer
-        if reducer.padded:
-            model = encoder.backbone.model
-            typed = getattr(model.config, "type_vocab_size", 0) > 1  # as where dense is timed
-            types = {INPUTS[2]: token_type_ids} if typed else {}
-            return model(input_ids=input_ids, attention_mask=attention_mask, **types).logits
+        backbone, pooling = encoder.backbone, encoder.backbone.pooling
         rows, layout = Traced.of_mask(attention_mask.bool())
+        if reducer.padded:
+            typed = getattr(backbone.config, "type_vocab_size", 0) > 1  # as where dense is timed
+            types = {INPUTS[2]: token_type_ids} if typed else {}
+            found = backbone.model(input_ids=input_ids, attention_mask=attention_mask, **types)
+            if pooling is None:
+                return found.logits
+            states = found.last_hidden_state
+            return states, pooling(states.flatten(0, 1).index_select(0, rows), layout)
         batch = _GivenBatch(
             input_ids=input_ids.flatten().index_select(0, rows),
             token_type_ids=token_type_ids.flatten().index_select(0, rows),
@@ -97,7 +106,39 @@ class _Graph(nn.Module):
             name, reducer = reducer.budget_name, copy(reducer)
             assert name is not None, "only a method with a budget has the input"
             setattr(reducer, name, extra[BUDGET])  # not checked: it has no value yet
-        return encoder(batch, reducer=reducer).logits
+        outputs = encoder(batch, reducer=reducer)
+        if pooling is None:
+            return outputs.logits
+        return _states(outputs, pooling, rows, layout), outputs.logits
+
+
+def _states(outputs: Outputs, pooling: Pooling, rows: Tensor, layout: Traced) -> Tensor:
+    """States of all tokens ``(B, S, D)`` whose pooling is the sentence vector.
+
+    Runtimes pool what the graph gives, over all tokens of the mask.  So the tokens that the last
+    layer did not compute, whether they leapt or were dropped, share the state that makes the mean
+    right.  After drops alone it is the mean of the others.
+
+    Parameters
+    ----------
+    outputs : Outputs
+    pooling : Pooling
+    rows : Tensor, shape (T,)
+        Place of each token of the batch in the flattened mask.
+    layout : Traced
+        Of the batch.
+    """
+    hidden, own, at = outputs.hidden, outputs.layout, rows.index_select(0, outputs.rows)
+    shared = pooling.pool(hidden, own, outputs.behind)
+    if outputs.behind is not None:
+        kept, own = select(~outputs.behind, own)
+        hidden, at = hidden.index_select(0, kept), at.index_select(0, kept)
+    if pooling.kind == "mean":
+        missing = (layout.lengths - own.lengths).clamp(min=1)
+        total = shared * layout.lengths[:, None] - segment_weighted_sum(None, hidden, own)
+        shared = total / missing[:, None]
+    states = shared[:, None].expand(-1, layout.max_length, -1).flatten(0, 1)
+    return states.index_copy(0, at, hidden).unflatten(0, (-1, layout.max_length))
 
 
 def export(encoder: ReducedEncoder) -> ExportedGraph:
@@ -153,7 +194,7 @@ def _export(encoder: ReducedEncoder, extra: dict[str, Tensor], budget: Any) -> o
             made = torch.onnx.export(
                 program,
                 input_names=names,
-                output_names=[OUTPUT],
+                output_names=[LOGITS] if encoder.backbone.pooling is None else [TOKENS, VECTORS],
                 opset_version=OPSET,
                 custom_translation_table=translate.table(),
                 optimize=False,  # slow, and the runtimes optimise the graph when they load it

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -25,13 +26,14 @@ def quantised(model: onnx.ModelProto) -> onnx.ModelProto:
     """The graph with int8 weights in the matrix products of the backbone.
 
     Activations are quantised when the graph runs.  The products of the method itself (routers,
-    policies) stay in float32: they are small, and their decisions are sensitive to rounding.
+    policies) and of the pooling stay in float32: they are small, and sensitive to rounding.
     """
     need("onnx", "onnxruntime")
     import onnx
     from onnxruntime.quantization import QuantType, quantize_dynamic
 
-    own = {each.name for each in model.graph.initializer if ".reducer." in f".{each.name}"}
+    small = re.compile(r"(^|\.)(reducer|pooling)\.")
+    own = {each.name for each in model.graph.initializer if small.search(each.name)}
     excluded = [node.name for node in model.graph.node if own & set(node.input)]
     excluded += [f"{name}_MatMul" for name in excluded]  # as the quantiser renames them
     with tempfile.TemporaryDirectory() as folder, silent():

@@ -69,10 +69,12 @@ class OnnxRuntime:
         )
         given = [*self._session.get_inputs(), *self._session.get_overridable_initializers()]
         self.inputs = tuple(each.name for each in given)
+        # The states that an embedding model gives for other runtimes come before its vectors.
+        self._output = self._session.get_outputs()[-1].name
 
     def __call__(self, feed: Feed) -> np.ndarray:
-        """Logits, shape (B, C), float32; ``feed`` has an array for each input."""
-        return np.asarray(self._session.run(None, dict(feed))[0])
+        """Logits (B, C) or sentence vectors (B, D); ``feed`` has an array for each input."""
+        return np.asarray(self._session.run([self._output], dict(feed))[0])
 
 
 class OpenVino:
@@ -102,10 +104,11 @@ class OpenVino:
         compiled = core.compile_model(graph, "CPU", settings)
         self._request = compiled.create_infer_request()
         self.inputs = tuple(each.get_any_name() for each in compiled.inputs)
+        self._output = compiled.outputs[-1]
 
     def __call__(self, feed: Feed) -> np.ndarray:
         self._request.infer({**self._defaults, **feed})
-        return self._request.get_output_tensor(0).data.copy()
+        return self._request.get_tensor(self._output).data.copy()
 
 
 Session = OnnxRuntime | OpenVino

@@ -1,4 +1,4 @@
-"""`ExportedClassifier`: an exported model that reads texts, as a trained model does."""
+"""`ExportedModel`: an exported model that reads texts, as a trained model does."""
 
 from __future__ import annotations
 
@@ -16,8 +16,10 @@ from lotbench.engine.loading import load_tokenizer
 from lotbench.engine.modelfiles import one_line
 from lotbench.errors import InputError
 
+NO_VECTORS = "this model gives logits, not sentence vectors; call it: model(texts)"
 
-class ExportedClassifier:
+
+class ExportedModel:
     """An exported model that reads texts; it runs in the backend that it was exported for.
 
     Parameters
@@ -48,7 +50,7 @@ class ExportedClassifier:
         self._budget = self._card.budget
         self._padding: int = self.tokenizer.pad_token_id or 0
         if not self(["a text"]).isfinite().all():
-            raise InputError(f"{self._file}: its logits are not finite; export the model again")
+            raise InputError(f"{self._file}: its output is not finite; export the model again")
 
     @property
     def budget(self) -> Any:
@@ -79,23 +81,37 @@ class ExportedClassifier:
     def __call__(self, texts: Sequence[str | tuple[str, str]], batch_size: int = 32) -> Tensor:
         """Logits of texts or text pairs, shape (N, C), in their order.
 
+        Of an embedding model the sentence vectors, shape (N, D).
+
         Raises
         ------
         InputError
             If ``texts`` is not a sequence of texts or pairs, or ``batch_size`` is not 1 or more.
         """
-        parts = [self._logits(some) for some in batched(texts, batch_size)]
-        return torch.cat(parts) if parts else torch.zeros(0, self._card.n_labels)
+        parts = [self._outputs(some) for some in batched(texts, batch_size)]
+        return torch.cat(parts) if parts else self(["a text"])[:0]
 
-    def _logits(self, texts: Sequence[tuple[str, ...]]) -> Tensor:
+    def encode(self, texts: Sequence[str | tuple[str, str]], batch_size: int = 32) -> Tensor:
+        """Sentence vectors of texts, shape (N, D), float32, in their order.
+
+        Raises
+        ------
+        InputError
+            If the model gives logits, or as for a call.
+        """
+        if self._card.n_labels:
+            raise InputError(NO_VECTORS)
+        return self(texts, batch_size)
+
+    def _outputs(self, texts: Sequence[tuple[str, ...]]) -> Tensor:
         ids, types = tokenise_each(texts, self.tokenizer, self.max_length)
         seeds = [text_seed(fields) for fields in texts]
         budget = self._budget if self._card.budget_input else None
         arrays = feed(self.session.inputs, ids, types, seeds, self._padding, budget)
         try:
-            logits = self.session(arrays)
-            if logits.shape != (len(texts), self._card.n_labels):
-                raise ValueError(f"its logits have the shape {logits.shape}")
+            found = self.session(arrays)
+            if found.shape != (len(texts), self._card.n_labels or found.shape[-1]):
+                raise ValueError(f"its output has the shape {found.shape}")
         except Exception as error:  # both runtimes have exceptions of their own
             raise InputError(f"{self._file}: it does not run: {one_line(error)}") from error
-        return torch.from_numpy(logits)
+        return torch.from_numpy(found)
