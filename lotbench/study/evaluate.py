@@ -75,7 +75,7 @@ def evaluate(
         key_ratio=counts.ratio("keys"),
         ffn_ratio=counts.ratio("feed_forward"),
         predictions=stored.pop(task.metrics[0]),
-        answers=stored or None,
+        **({"answers": stored} if stored else {}),
     )
 
 

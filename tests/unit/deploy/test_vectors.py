@@ -4,33 +4,24 @@ from __future__ import annotations
 
 import json
 import os
-import re
-import shutil
 import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import onnx
 import pytest
 import torch
-from tiny_models import random_model
 from torch import Tensor, nn
 
 import lotbench
 from lotbench import registry
-from lotbench.batch import Batch
 from lotbench.conformance.tiny import tiny_backbone
 from lotbench.deploy import folder as deploy
-from lotbench.deploy.graph import export
-from lotbench.deploy.session import feed, open_session
 from lotbench.engine import checkpoint
 from lotbench.engine.backbone import Backbone
 from lotbench.engine.encoder import ReducedEncoder
 from lotbench.engine.pooling import Kind, Pooling
-from lotbench.errors import InputError
 
 OTHER = "SENTENCE_TRANSFORMERS_PYTHON"
 TEXTS = ["a b c d e f g h a b c", "h", "b a d c", "", "c d " * 30]
