@@ -93,7 +93,7 @@ def _of_vectors(
 def _of_groups(metric: str, split: Split, scores: np.ndarray) -> np.ndarray:
     """The values of a metric of a ranking, one per group."""
     own = {"ndcg": ndcg, "mrr": first_relevant, "agreement": tau_b}[metric]
-    right = _given(split.dense if metric == "agreement" else split.labels)
+    right = _given(split.dense if metric == "agreement" else split.labels).reshape(len(scores))
     groups = _given(split.groups)
     order = np.argsort(groups, kind="stable")
     starts = np.flatnonzero(np.diff(groups[order])) + 1

@@ -38,7 +38,7 @@ class Split:
         The scores of an embedding's pairs; texts i and N / 2 + i are pair i.
     groups : ndarray, shape (N,), int64, or None
         The number of each row's group in a ranking, 0 to G - 1.
-    dense : ndarray, shape (N, D) or (N,), float32, or None
+    dense : ndarray, shape (N, D) or (N, 1), float32, or None
         The dense teacher's vectors of an embedding, or its scores of a ranking; a trial adds them.
     """
 

@@ -40,8 +40,6 @@ from lotbench.study.progress import post
 from lotbench.study.training import device, resolve_precision, train
 
 TRAINING = "training.json"
-ANSWERED = ("embedding", "ranking")
-"""The kinds of tasks that are scored by what the teacher answers."""
 VERSION = 1
 """Raised with every change of teachers, their logits or saliency, so that old ones are not used."""
 
@@ -101,12 +99,11 @@ class Artefacts:
 
     def answer(self) -> None:
         """Gives the splits what the teacher answers, which embedding and ranking are scored by."""
-        if self.task.kind not in ANSWERED:
-            return
         width = self.task.n_labels or read_config(self.config.backbone).hidden_size
         for name, split in _answered(self.task).items():
-            shape = (len(split), width)
-            split.dense = self._array(f"dense-{name}", split, teacher_outputs, shape)
+            known, shape = split.dense, (len(split), width)
+            if known is None:
+                split.dense = self._array(f"dense-{name}", split, teacher_outputs, shape)
 
     def saliency(self, kind: str) -> np.ndarray:
         """Saliency of the train split's tokens, end to end in row order, float32.
@@ -167,8 +164,8 @@ class Artefacts:
         if kind != "embedding":
             split, settings = self.task.train, config.teacher
             training = train(encoder, split, settings, config.seed, r_drop=settings.r_drop)
-        if kind in ANSWERED:
-            for split in answered.values():
+        for name, split in answered.items():
+            if name != "train":  # it is not evaluated
                 split.dense = teacher_outputs(encoder, split)
         found = {name: evaluate(encoder, self.task, name) for name in SPLITS}
         content = {
@@ -183,10 +180,15 @@ class Artefacts:
 
 
 def _answered(task: Task) -> dict[str, Split]:
-    """The splits of which the teacher's answers are used, by name; queries are splits, too."""
-    splits = {name: getattr(task, name) for name in ("train", *SPLITS)}
+    """The splits of which the teacher's answers are used, by name; queries are splits, too.
+
+    Rankings are scored by them; vectors are also trained by them.
+    """
+    splits: dict[str, Split] = {name: getattr(task, name) for name in SPLITS}
+    if task.kind == "ranking":
+        return splits
     queries = {f"{name}-queries": own.queries for name, own in splits.items() if own.queries}
-    return splits | queries
+    return splits | queries | {"train": task.train} if task.kind == "embedding" else {}
 
 
 class _Dense(TokenReducer):
