@@ -29,7 +29,8 @@ class Pooling(nn.Module):
     Some tokens of a mean may not be computed by the last layer: they leapt over it, or were dropped
     and restored.  Their states are of an earlier layer, so they enter the mean through one learned
     D x D map, the same for every method.  The mean of a map is the map of the mean, so that is one
-    product per text.  The map starts at zero, as if these tokens had been dropped.
+    product per text.  A new map is zero, as if these tokens had been dropped; a trial starts with
+    the one that `lotbench.study.teacher.embeddings_to_states` fits.
 
     Parameters
     ----------

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import partial
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -56,16 +56,19 @@ def evaluate(
     outputs = counts.outputs(texts)
     queries = counts.outputs(texts.queries) if task.reduces_queries and texts.queries else None
     answers = judge(task.kind, task.metrics, texts, outputs, queries)
-    stored = {
+    stored: dict[str, Any] = {
         metric: encode(values, classes_of(metric, task.n_labels))
         for metric, values in [(task.metrics[0], answers.predictions), *answers.others.items()]
     }
+    predicted = stored.pop(task.metrics[0])
+    given = {"target": target, "answers": stored or None}
+    optional: dict[str, Any] = {key: own for key, own in given.items() if own is not None}
     name = encoder.reducer.budget_name
     value = encoder.reducer.budget if name else None  # of some methods a list with one per layer
     return Evaluation(
         budget=Budget(name, value) if name and isinstance(value, int | float) else None,
         split=split,
-        **({} if target is None else {"target": target}),
+        **optional,
         examples=len(texts),
         metrics={**answers.metrics},
         flops=counts.flops / counts.texts,
@@ -74,8 +77,7 @@ def evaluate(
         keep_ratio=counts.ratio("queries"),
         key_ratio=counts.ratio("keys"),
         ffn_ratio=counts.ratio("feed_forward"),
-        predictions=stored.pop(task.metrics[0]),
-        **({"answers": stored} if stored else {}),
+        predictions=predicted,
     )
 
 

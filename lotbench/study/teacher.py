@@ -40,6 +40,8 @@ from lotbench.study.progress import post
 from lotbench.study.training import device, resolve_precision, train
 
 TRAINING = "training.json"
+MAP_TEXTS, RIDGE = 256, 1e-3
+"""Texts of the first map of a pooling, and its ridge as a share of the mean square."""
 VERSION = 1
 """Raised with every change of teachers, their logits or saliency, so that old ones are not used."""
 
@@ -105,6 +107,15 @@ class Artefacts:
             if known is None:
                 split.dense = self._array(f"dense-{name}", split, teacher_outputs, shape)
 
+    def start_pooling(self, encoder: ReducedEncoder) -> None:
+        """Gives a pooling the map that it starts training with; see `embeddings_to_states`."""
+        pooling = encoder.backbone.pooling
+        if pooling is not None and pooling.behind is not None:
+            weight = pooling.behind.weight
+            found = self._array("map", self.task.train, embeddings_to_states, tuple(weight.shape))
+            with torch.no_grad():
+                weight.copy_(torch.from_numpy(found))
+
     def saliency(self, kind: str) -> np.ndarray:
         """Saliency of the train split's tokens, end to end in row order, float32.
 
@@ -148,7 +159,7 @@ class Artefacts:
 
     def _train_teacher(self, place: Path) -> None:
         answered = _answered(self.task)
-        for name in ("logits", *SALIENCY, *(f"dense-{own}" for own in answered)):
+        for name in ("logits", "map", *SALIENCY, *(f"dense-{own}" for own in answered)):
             bucket.remove(self.folder / f"{name}.npy")  # of a teacher that was damaged
         config, kind = self.config, self.task.kind
         encoder = checkpoint.build(
@@ -215,6 +226,25 @@ def teacher_outputs(teacher: ReducedEncoder, split: Split) -> np.ndarray:
         for rows in _batches("teacher answers", split):
             out[rows] = teacher.eval()(collate(split, rows).to(device)).logits.cpu().numpy()
     return out
+
+
+def embeddings_to_states(teacher: ReducedEncoder, split: Split) -> np.ndarray:
+    """The linear map from the input of the first layer to the teacher's last states, (D, D).
+
+    Least squares over the tokens of some texts, with a small ridge.
+    """
+    width, device = teacher.backbone.width, next(teacher.parameters()).device
+    squares = torch.zeros(width, width, dtype=torch.float64)
+    products = torch.zeros_like(squares)
+    with torch.inference_mode():
+        for rows in np.array_split(np.arange(min(MAP_TEXTS, len(split))), MAP_TEXTS // BATCH_SIZE):
+            if len(rows):
+                outputs = teacher.eval()(collate(split, rows).to(device), inputs=True)
+                x, y = outputs.inputs[0].double().cpu(), outputs.hidden.double().cpu()
+                squares += x.T @ x
+                products += x.T @ y
+    ridge = RIDGE * squares.diagonal().mean() * torch.eye(width, dtype=torch.float64)
+    return torch.linalg.solve(squares + ridge, products).T.float().numpy()
 
 
 def gradient_saliency(teacher: ReducedEncoder, split: Split) -> np.ndarray:

@@ -30,7 +30,7 @@ Attach = Callable[[Batch, np.ndarray], None]
 
 POOLING_MAP = "pooling.behind.weight"
 MAP_RATE = 2e-3
-"""Learning rate of the pooling's map, for every method: it starts at zero, unlike the backbone."""
+"""Learning rate of the pooling's map, for every method; the map is new, unlike the backbone."""
 
 RESERVED_TERMS = {"task", "distillation", "r_drop"}
 """Loss terms that the trainer adds; no method may return one of these names."""

@@ -236,6 +236,7 @@ def _train_and_score(trial: PlannedTrial, folder: Path) -> dict[str, Any]:
         config.data.pooling,
         artefacts.tokenizer.sep_token_id if config.data.protect else None,
     ).to(device())
+    artefacts.start_pooling(encoder)
     attach = artefacts.attacher(needed(config, encoder.reducer))
     started = time.perf_counter()
     training = train(encoder, task.train, config.train, config.seed, attach)
