@@ -10,7 +10,7 @@ if TYPE_CHECKING:
 
 CLASSIFICATION = ("accuracy", "f1", "matthews")
 REGRESSION = ("pearson", "spearman")
-EMBEDDING = ("mrr", "overlap", "cosine", "spearman")
+EMBEDDING = ("mrr", "spearman", "overlap", "cosine")
 RANKING = ("ndcg", "mrr", "agreement")
 METRICS = tuple(dict.fromkeys(CLASSIFICATION + REGRESSION + EMBEDDING + RANKING))
 MEANS = ("mrr", "overlap", "cosine", "ndcg", "agreement")

@@ -32,16 +32,16 @@ from lotbench.data.tables import (
     to_rows,
 )
 from lotbench.errors import Faults, InputError
-from lotbench.metrics import CLASSIFICATION, REGRESSION
+from lotbench.metrics import CLASSIFICATION, EMBEDDING, RANKING, REGRESSION
 from lotbench.validation import dotted
 
 GLUE = "nyu-mll/glue"
 TEXT_NAMES = ("text", "sentence")
-EMBEDDING = ("overlap", "cosine")
 ALLOWED: dict[Kind, tuple[str, ...]] = {
     "classification": CLASSIFICATION,
     "regression": REGRESSION,
-    "ranking": ("ndcg", "mrr", "agreement"),
+    "embedding": EMBEDDING,
+    "ranking": RANKING,
 }
 
 
@@ -146,12 +146,11 @@ def _with_labels(name: str, data: TaskConfig, train: Rows, validation: Rows) -> 
 def _metrics(name: str, data: TaskConfig, kind: Kind, train: Rows) -> tuple[str, ...]:
     """The metrics of a task, the first of which is the main one."""
     own = built_in_name(name, data)
+    allowed = usual = ALLOWED[kind]
     if kind == "embedding":
-        of_pairs = ("spearman",) if train.labels is not None else ()
-        allowed = usual = (("mrr",) if train.queries else of_pairs) + EMBEDDING
-    else:
-        allowed = usual = ALLOWED[kind]
-    if kind == "classification":
+        scored = {"mrr": train.queries is not None, "spearman": train.labels is not None}
+        allowed = usual = tuple(metric for metric in EMBEDDING if scored.get(metric, True))
+    elif kind == "classification":
         usual = ("accuracy",)
     if own is not None and BUILT_IN[own].metrics[0] in allowed:
         usual = BUILT_IN[own].metrics

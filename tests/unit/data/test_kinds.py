@@ -304,7 +304,7 @@ def test_unsound_values_name_file_column_and_row(
     tmp_path: Path, tokenizer: Any, config: dict, change: dict, expected: str
 ) -> None:
     frame = {"text": ["a", "b"], "ask": ["c", "d"], "label": [0, 1], "of": [5, 5]}
-    data = TaskConfig(**folder_of(tmp_path, frame, frame | change).model_dump() | config)
+    data = given(folder_of(tmp_path, frame, frame | change), **config)
     message = refusal(data, tokenizer)
     *_, last = message.splitlines()  # a missing column is missing in both files
     assert last.startswith(f"{tmp_path / 'validation.parquet'}: {expected}")
@@ -322,6 +322,5 @@ def test_metrics_must_fit_the_kind(
     tmp_path: Path, tokenizer: Any, config: dict, metric: str, usable: str
 ) -> None:
     frame = {"text": ["a", "b"], "ask": ["c", "d"], "label": [0, 1], "of": [5, 5]}
-    data = TaskConfig(**folder_of(tmp_path, frame, frame).model_dump() | config)
-    data = data.model_copy(update={"metrics": [metric]})
+    data = given(folder_of(tmp_path, frame, frame), **config, metrics=[metric])
     assert refusal(data, tokenizer) == f"tasks.mine.metrics: {metric!r} does not fit {usable}"
