@@ -25,7 +25,10 @@ def damaged(folder: Path, number: int, seed: int) -> None:
     folder.mkdir(parents=True)
     suffix = draw.choice(("csv", "tsv", "jsonl", "parquet"))
     rows = {
-        name: [{"text": f"text {name} {i}", "label": i % 2} for i in range(size)]
+        name: [
+            {"text": f"text {name} {i}", "label": i % 2, "ask": f"ask {i}", "group": i // 2}
+            for i in range(size)
+        ]
         for name, size in (("train", 20), ("validation", 6))
     }
     ways: tuple[Callable[[random.Random, Any], None], ...] = (cells, columns, drop)
@@ -47,7 +50,7 @@ def cells(draw: random.Random, rows: list[dict[str, Any]]) -> None:
 
 def columns(draw: random.Random, rows: list[dict[str, Any]]) -> None:
     """A column renamed, left out or put in."""
-    name = draw.choice(("text", "label"))
+    name = draw.choice(("text", "label", "ask", "group"))
     new = draw.choice(("Text", "labels", "", "text ", None))
     for row in rows:
         value = row.pop(name, 0)

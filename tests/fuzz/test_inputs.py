@@ -24,6 +24,13 @@ from lotbench.study.planned import resolve
 pytestmark = pytest.mark.slow
 
 SWEEPS, FOLDERS = 300, 60
+KINDS: tuple[dict[str, Any], ...] = (
+    *({"regression": regression} for regression in (False, True)),
+    {"kind": "embedding", "query": "ask"},
+    {"kind": "embedding", "text": ["ask", "text"]},
+    {"kind": "ranking", "text": ["ask", "text"], "group": "group"},
+)
+"""What the same folder can be read as."""
 
 
 class _Backbone:
@@ -66,10 +73,10 @@ def test_damaged_data_folders(tmp_path: Path, verdicts: Any, times: int) -> None
     folder = tmp_path / "data"
     for number in range(FOLDERS * times):
         damaged(folder, number, seed=1)
-        for regression in (False, True):
-            data = TaskConfig(source=str(folder), regression=regression)
+        for keys in KINDS:
+            data = TaskConfig(source=str(folder), **keys)
             verdicts.judge(
-                f"folder {number}, regression {regression}",
+                f"folder {number}, {keys}",
                 lambda data=data: read_source("mine", data, None),
                 lambda line: line.startswith(str(folder)),
             )
