@@ -236,8 +236,8 @@ def _groups(column: pd.Series, name: str, where: str) -> np.ndarray:
     if len(alone):
         raise InputError(
             f"{where}: column {name!r}, row {alone[0] + 1}: the group {shown(values[alone[0]])} "
-            f"has this row only, and a ranking needs two ({len(alone)} such groups); remove them, "
-            "or choose another column"
+            f"has only this row, and a ranking needs two or more ({len(alone)} such groups); "
+            "remove them, or choose another column"
         )
     return numbers
 

@@ -265,8 +265,8 @@ NAN = float("nan")
         (
             RANKING,
             {"of": ["one", "two"]},
-            "column 'of', row 1: the group 'one' has this row only, and a ranking needs two (2 su"
-            "ch groups); remove them, or choose another column",
+            "column 'of', row 1: the group 'one' has only this row, and a ranking needs two or "
+            "more (2 such groups); remove them, or choose another column",
         ),
         (
             RANKING,
