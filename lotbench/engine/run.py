@@ -218,7 +218,7 @@ class EncoderRun:
             behind = self.behind(tokens)
             if self.restored:
                 own = torch.zeros_like(tokens.rows, dtype=torch.bool) if behind is None else behind
-                behind = own.new_ones(len(rows)).index_copy(0, tokens.rows, own)
+                behind = own.new_ones(rows.shape).index_copy(0, tokens.rows, own)
             logits = pooling(hidden, layout, behind)
             trace.mapped = behind is not None
         return Outputs(logits, hidden, layout, rows, trace, behind, tuple(self.inputs))
