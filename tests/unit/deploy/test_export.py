@@ -84,6 +84,8 @@ def test_a_saved_model_is_exported_and_runs_without_lotbench(save, tmp_path) -> 
         torch.testing.assert_close(model(TEXTS), trained(TEXTS), rtol=0, atol=1e-5)
         torch.testing.assert_close(model(TEXTS, batch_size=1), trained(TEXTS), rtol=0, atol=1e-5)
     assert model([]).shape == (0, 3)
+    with pytest.raises(InputError, match="gives logits, not sentence vectors"):
+        model.encode(TEXTS)
     for wrong in (2.5, "2", float("nan"), True):
         with pytest.raises(InputError, match="k: a whole number is needed"):
             model.budget = wrong

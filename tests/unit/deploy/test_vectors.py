@@ -4,24 +4,34 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnxruntime
 import pytest
 import torch
+from tiny_models import random_model
 from torch import Tensor, nn
 
 import lotbench
 from lotbench import registry
+from lotbench.batch import Batch
 from lotbench.conformance.tiny import tiny_backbone
 from lotbench.deploy import folder as deploy
+from lotbench.deploy.graph import export
+from lotbench.deploy.quantise import quantised
+from lotbench.deploy.session import feed, open_session
 from lotbench.engine import checkpoint
 from lotbench.engine.backbone import Backbone
 from lotbench.engine.encoder import ReducedEncoder
 from lotbench.engine.pooling import Kind, Pooling
+from lotbench.errors import InputError
+from lotbench.reducer import Drop, TokenReducer, Tokens
 
 OTHER = "SENTENCE_TRANSFORMERS_PYTHON"
 TEXTS = ["a b c d e f g h a b c", "h", "b a d c", "", "c d " * 30]
@@ -29,31 +39,42 @@ TEXTS = ["a b c d e f g h a b c", "h", "b a d c", "", "c d " * 30]
 PAIRS = [("a b", text) for text in TEXTS]
 
 
-def make(method: str, kind: Kind | None, model: Any = None, **params: Any) -> ReducedEncoder:
+class Restores(TokenReducer):
+    """Drops all but every third token before each layer, and restores them."""
+
+    name = "restores"
+
+    def before_layer(self, layer: int, tokens: Tokens) -> Drop:
+        return Drop(tokens.position % 3 == 0, restore=True)
+
+
+def make(
+    method: str | type[TokenReducer], kind: Kind | None, model: Any = None, **params: Any
+) -> ReducedEncoder:
     """A random encoder for vectors, or for one label without a pooling."""
-    layers = 2
-    backbone = tiny_backbone(layers, max_position_embeddings=40, num_labels=1)
+    torch.manual_seed(0)
+    if model is None:
+        model = tiny_backbone(2, max_position_embeddings=40, num_labels=1).model
+    backbone = Backbone(model)
     if kind is not None:
         pooling = Pooling(32, kind, normalise=kind == "mean")
         if pooling.behind is not None:
             nn.init.normal_(pooling.behind.weight, std=0.3)
-        backbone = Backbone((backbone.model if model is None else model).base_model, pooling)
-    cls = registry.get(method)
-    reducer = cls(cls.Params(**params), layers, 32)
-    for weight in reducer.parameters():  # routers that keep all would hide faults
+        backbone = Backbone(model.base_model, pooling)
+    cls = registry.get(method) if isinstance(method, str) else method
+    reducer = cls(cls.Params(**params), len(backbone.layers), 32)
+    for weight in reducer.parameters():  # methods that keep all would hide faults
         nn.init.normal_(weight, std=0.5)
     return ReducedEncoder(backbone, reducer).eval()
 
 
 CASES: dict[str, tuple[str, Kind | None, dict[str, Any]]] = {
     "dense": ("dense", "mean", {}),
-    "dense-cls": ("dense", "cls", {}),
     "first-k": ("first-k", "mean", {"k": 3}),
     "lot": ("lot", "mean", {}),
     "lot-drop": ("lot", "mean", {"routing": "drop"}),
     "lot-cls": ("lot", "cls", {}),
     "power-bert": ("power-bert", "mean", {}),
-    "bag": ("truncated", "mean", {"layers": 1}),
     "pairs": ("first-k", None, {"k": 4}),
 }
 VECTORS = [name for name in CASES if name != "pairs"]
@@ -68,7 +89,6 @@ def folders(tmp_path_factory, tokenizer) -> Callable[[str], tuple[Path, Path]]:
         source, folder = root / f"{name}-saved", root / name
         if not folder.exists():
             method, kind, params = CASES[name]
-            torch.manual_seed(0)
             checkpoint.save(source, make(method, kind, **params), tokenizer, [], 30)
             deploy.write(source, folder, "onnx-fp32", None, "")
         return source, folder
@@ -143,40 +163,100 @@ def test_a_cross_encoder_and_optimum_give_the_same_scores(folders, elsewhere) ->
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", VECTORS)
-def test_a_graph_gives_the_vector_and_states_that_pool_to_it(name, folders) -> None:
-    source, folder = folders(name)
+def test_the_snippet_of_a_card_runs_where_it_says(folders, elsewhere) -> None:
+    folder = folders("first-k")[1]
+    text = (folder / "README.md").read_text()
+    first, second = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
+    expected = lotbench.load(folder).encode(["the first text", "another one"])
+    show = "print = lambda vectors: __import__('builtins').print(vectors.tolist())\n"
+    for python, code in ((os.environ[OTHER], first), (sys.executable, second)):
+        found = torch.tensor(json.loads(in_other(python, show + code, cwd=folder)))
+        torch.testing.assert_close(found, expected, rtol=0, atol=1e-5)
+
+
+@pytest.mark.slow
+def test_an_exported_model_gives_the_same_vectors(folders) -> None:
+    source, folder = folders("lot")
     trained, model = lotbench.load(source), lotbench.load(folder)
     expected = trained.encode(TEXTS)
+    assert expected.dtype == torch.float32
     for batch_size in (1, 32):
         vectors = model.encode(TEXTS, batch_size)
         torch.testing.assert_close(vectors, expected, rtol=0, atol=1e-5)
     assert model([]).shape == trained([]).shape == (0, 32)
-    ids, mask = padded(trained, TEXTS)
-    states, _ = run_all(folder, ids, mask)
-    pooled = states[:, 0]
-    if CASES[name][1] == "mean":
-        total = (states * mask[..., None]).sum(1)
-        pooled = total / np.linalg.norm(total, axis=1, keepdims=True)
-    np.testing.assert_allclose(pooled, expected, rtol=0, atol=1e-5)
 
 
-def padded(model: Any, texts: list[str]) -> tuple[np.ndarray, np.ndarray]:
-    """Token ids and mask of texts, each of shape (N, S)."""
-    found = model.tokenizer(
-        texts, padding=True, truncation=True, max_length=model.max_length, return_tensors="np"
-    )
-    return found["input_ids"], found["attention_mask"]
+IDS = [[2, 9, 8, 7, 3, 11, 10, 9, 3, 4, 5, 6, 9], [2, 3], [2, 5, 3, 7, 3, 9, 9]]
 
 
-def run_all(folder: Path, ids: np.ndarray, mask: np.ndarray) -> list[np.ndarray]:
-    """Every output of a graph, in its order."""
-    import onnxruntime
-
-    session = onnxruntime.InferenceSession(folder / "model.onnx")
-    assert [each.name for each in session.get_outputs()] == [
-        "last_hidden_state",
-        "sentence_embedding",
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("method", "kind"),
+    [("dense", "cls"), ("lot", "mean"), (Restores, "mean")],
+)
+def test_the_states_of_a_graph_pool_to_the_vector(method, kind) -> None:
+    encoder = make(method, kind)
+    session = onnxruntime.InferenceSession(export(encoder).model.SerializeToString())
+    outputs = [(each.name, each.shape) for each in session.get_outputs()]
+    assert outputs == [
+        ("last_hidden_state", ["batch", "length", 32]),
+        ("sentence_embedding", ["batch", 32]),
     ]
-    given = {"input_ids": ids, "attention_mask": mask, "token_type_ids": 0 * ids}
-    return session.run(None, given)
+    given = feed([each.name for each in session.get_inputs()], IDS, [[0] * len(x) for x in IDS], [])
+    states, vectors = session.run(None, given)
+    batch = Batch.from_ids(IDS)
+    with torch.no_grad():
+        own = encoder(batch)
+    np.testing.assert_allclose(vectors, own.logits, rtol=0, atol=1e-5)
+    if kind == "cls":
+        np.testing.assert_allclose(states[:, 0], vectors, rtol=0, atol=1e-5)
+    else:
+        total = (states * given["attention_mask"][..., None]).sum(1)
+        length = np.linalg.norm(total, axis=1, keepdims=True)
+        np.testing.assert_allclose(total / length, vectors, rtol=0, atol=1e-5)
+    # The states of tokens that the last layer computed are as they are.
+    computed = slice(None) if own.behind is None else ~own.behind
+    flat = torch.from_numpy(states)[batch.layout.inside][own.rows[computed]]
+    torch.testing.assert_close(flat, own.hidden[computed], rtol=0, atol=1e-5)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", ["electra, narrow embeddings", "distilbert"])
+def test_every_backbone_gives_vectors_in_every_runtime(kind) -> None:
+    encoder = make("lot-fixed", "mean", random_model(kind, layers=1), keep_ratio=0.4)
+    graph = export(encoder).model
+    small = quantised(graph)
+    types, padding = [[0] * len(row) for row in IDS], encoder.backbone.config.pad_token_id
+    with torch.no_grad():
+        expected = encoder(Batch.from_ids(IDS)).logits
+    for backend, model, close in (
+        ("onnx-fp32", graph, 1e-5),
+        ("openvino-fp32", graph, 1e-4),
+        ("onnx-int8", small, 0.1),
+    ):
+        session = open_session(model.SerializeToString(), backend, threads=1)
+        found = session(feed(session.inputs, IDS, types, [0] * 3, padding))
+        torch.testing.assert_close(torch.from_numpy(found), expected, rtol=0, atol=close)
+    # The router and the map of the pooling are not quantised.
+    products = sum(node.op_type == "MatMulInteger" for node in small.graph.node)
+    assert products == 6 + ("narrow" in kind)
+
+
+@pytest.mark.slow
+def test_a_protected_text_is_protected_in_the_graph() -> None:
+    encoder = make("first-k", None, tiny_backbone(1).model, k=1)
+    free = ReducedEncoder(encoder.backbone, encoder.reducer).eval()
+    encoder.protect = 3
+    graph = export(encoder).model.SerializeToString()
+    session = open_session(graph, "onnx-fp32", threads=1)
+    found = session(feed(session.inputs, IDS, [[0] * len(row) for row in IDS], []))
+    batch = Batch.from_ids(IDS)
+    with torch.no_grad():
+        protected, other = encoder(batch).logits, free(batch).logits
+    torch.testing.assert_close(torch.from_numpy(found), protected, rtol=0, atol=1e-5)
+    assert (protected - other).abs().max() > 1e-3
+
+
+def test_a_classifier_has_no_vectors(save) -> None:
+    with pytest.raises(InputError, match=r"gives logits, not sentence vectors; call it: model\("):
+        lotbench.load(save()).encode(["a"])
