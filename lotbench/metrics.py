@@ -17,11 +17,6 @@ MEANS = ("mrr", "overlap", "cosine", "ndcg", "agreement")
 """Means of one value per text, query or group, which need no labels."""
 
 
-def predictions(logits: np.ndarray, regression: bool) -> np.ndarray:
-    """The predicted class of each row of ``logits`` (N, C), or the value if it is a regression."""
-    return logits[:, 0] if regression else logits.argmax(axis=1)
-
-
 def classes_of(metric: str, classes: int) -> int | None:
     """How many values a prediction of a metric can have; None if it is a fraction.
 

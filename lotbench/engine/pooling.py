@@ -54,7 +54,21 @@ class Pooling(nn.Module):
         ``behind`` (T,) is 1 for tokens that the last layer did not compute, and between 0 and 1
         where a soft decision blends both; None if it computed all.
         """
-        vectors = self.pool(hidden, layout, behind)
+        return self._scaled(self.pool(hidden, layout, behind))
+
+    def padded(self, hidden: Tensor, mask: Tensor | None) -> Tensor:
+        """The vectors ``(B, D)`` of padded states ``(B, N, D)`` of the whole last layer.
+
+        ``mask`` (B, N) is 1 for tokens; None if no text is padded.
+        """
+        if self.kind == "cls":
+            return self._scaled(hidden[:, 0])
+        if mask is None:
+            return self._scaled(hidden.mean(1))
+        total = (hidden * mask.unsqueeze(2).to(hidden.dtype)).sum(1)
+        return self._scaled(total / mask.sum(1, keepdim=True))
+
+    def _scaled(self, vectors: Tensor) -> Tensor:
         return F.normalize(vectors, dim=1) if self.normalise else vectors
 
     def pool(self, hidden: Tensor, layout: Ragged, behind: Tensor | None = None) -> Tensor:

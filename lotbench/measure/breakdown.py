@@ -31,7 +31,7 @@ DECISIONS, RECEIVED, MOVES, ATTENTION, FEED_FORWARD, REST = SECTIONS = (
 """In this order: the method's own work (routers, policies, ranks); the additional time of an
 attention kernel that also returns the received attention; selection, gather and write-back of
 rows, with the engine's bookkeeping; projections, kernel and output of attention; the feed-forward;
-embedding, pooler and classifier."""
+embedding, and pooling, or pooler and classifier."""
 
 
 class Stopwatch:
@@ -144,7 +144,7 @@ def _watched(encoder: ReducedEncoder, watch: Stopwatch, between: str) -> Iterato
             after(layer.attention_output, between)
             before(layer.feed_forward, FEED_FORWARD)
             after(layer.feed_forward, between)
-        for head in backbone.head_modules:
+        for head in [backbone.pooling] if backbone.pooling else backbone.head_modules:
             before(head, REST)
         around("before_layer")
         around("after_attention")

@@ -31,7 +31,7 @@ Batches = Sequence[Sequence[Example]]
 
 @dataclass(frozen=True)
 class Calls:
-    """The calls of a model, one per batch; each returns logits, shape (B, C)."""
+    """The calls of a model, one per batch; each returns logits (B, C), or vectors (B, D)."""
 
     calls: list[Call]
     encoder: ReducedEncoder | None = None
@@ -51,18 +51,26 @@ class Padded:
         """The calls on these batches; dense has no budget."""
         model = self.encoder.backbone.model.eval()
         inputs = [padded_inputs(batch, model.config, model.device) for batch in batches]
-        run = self._compiled if self.compiled else model
-        calls: list[Call] = [lambda given=given: run(**given).logits for given in inputs]
+        run = self._compiled if self.compiled else self._run
+        calls: list[Call] = [lambda given=given: run(**given) for given in inputs]
         if self.compiled:
             return Calls(calls)
         lengths = torch.tensor([len(each.input_ids) for batch in batches for each in batch])
         total = float(dense_flops(lengths, self.encoder.backbone).sum())
         return Calls(calls, self.encoder, lambda: total)
 
+    def _run(self, **given: torch.Tensor) -> torch.Tensor:
+        """The model's logits, or the pooling of its states."""
+        backbone = self.encoder.backbone
+        found = backbone.model(**given)
+        if backbone.pooling is None:
+            return found.logits
+        return backbone.pooling.padded(found.last_hidden_state, given.get("attention_mask"))
+
     @cached_property
     def _compiled(self) -> Callable[..., Any]:
-        """The model compiled for batches of any size and length."""
-        return torch.compile(self.encoder.backbone.model.eval(), dynamic=True)
+        """The same compiled for batches of any size and length."""
+        return torch.compile(self._run, dynamic=True)
 
 
 @dataclass(frozen=True)

@@ -54,7 +54,7 @@ class BackendScore(Record):
     change: Number | None
     """The score minus that of the same model in ``torch-fp32``."""
     flips: Count | None
-    """Texts that the model classifies otherwise than in ``torch-fp32``; null for a regression."""
+    """Texts that the model classifies otherwise than in ``torch-fp32``; null for other tasks."""
 
     @property
     def held(self) -> bool:

@@ -87,16 +87,23 @@ def prepare(
 
 
 def _open(store: Store, selection: Selection) -> tuple[Task, str, str]:
-    """The task, and the folder and the name of the dense model: a trial's, or else the teacher."""
+    """The task with what dense answers, and the dense model's folder and name.
+
+    The dense model is that of a trial, or else the teacher.
+    """
     config = stored_config(selection.trials[0])
     tokenizer = load_tokenizer(config.backbone)
-    task = load_task(config.task, config.data, tokenizer, config.seed, config.data_root)
+    task = load_task(
+        config.task, config.data, tokenizer, config.seed, config.data_root, config.scored_length
+    )
     check_data(store.folder, task, selection.trials)
+    teacher = Artefacts(config, task, tokenizer)
+    if task.kind == "embedding" or task.metrics[0] == "agreement":
+        teacher.answer()
     for trial in selection.trials:
         folder = store.model(trial)
         if trial.method == "dense" and folder is not None:
             return task, str(folder.resolve()), trial.trial_id
-    teacher = Artefacts(config, task, tokenizer)
     return task, str(teacher.teacher.resolve()), teacher.key
 
 

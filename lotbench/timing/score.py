@@ -21,11 +21,11 @@ from lotbench.budget import Budget
 from lotbench.data.task import Task
 from lotbench.data.tokens import Split
 from lotbench.engine.checksums import checksums
+from lotbench.judge import judge
 from lotbench.measure import protocol
 from lotbench.measure.calls import Loaded, chunks, load_entry
 from lotbench.measure.devices import device_name
 from lotbench.measure.spec import Entry, Example
-from lotbench.metrics import REGRESSION, compute_metrics, predictions
 from lotbench.store.files import write_json
 from lotbench.store.predictions import decode
 from lotbench.store.records import Trial
@@ -46,6 +46,7 @@ class Scorer:
     Parameters
     ----------
     task : Task
+        Of an embedding or a ranking with what dense answers.
     rows : mapping of str to Trial
         By folder of the model; its predictions in ``torch-fp32`` are taken from its row.
     device : str
@@ -58,7 +59,7 @@ class Scorer:
     ) -> None:
         self.task, self.metric = task, task.metrics[0]
         self.rows, self.device, self.plugins = rows, device, plugins
-        self.regression = self.metric in REGRESSION
+        self.classifies = task.kind == "classification"
         self.references: dict[tuple[str, Budget | None], dict[str, Predicted]] = {}
         self.checksums = cache(checksums)
         self.loaded: dict[tuple[str, ...], Loaded] = {}
@@ -70,7 +71,7 @@ class Scorer:
         Raises
         ------
         FloatingPointError
-            If a logit is not finite.
+            If an output is not finite.
         """
         path = self._cached(entry)
         try:
@@ -86,7 +87,7 @@ class Scorer:
             found[split] = BackendScore(
                 score=score,
                 change=None if score is None or expected is None else score - expected,
-                flips=None if self.regression else int((values != answered).sum()),
+                flips=int((values != answered).sum()) if self.classifies else None,
             )
         write_json(path, SCORES.dump_python(found))
         return found
@@ -119,12 +120,12 @@ class Scorer:
         return self.references[key]
 
     def _predicted(self, entry: Entry) -> dict[str, Predicted]:
-        """What a model predicts in its backend, in batches of `BATCH_SIZE` from short to long.
+        """What a model predicts in its backend.
 
         Raises
         ------
         FloatingPointError
-            If a logit is not finite.
+            If an output is not finite.
         """
         if entry.model not in self.loaded:
             device, threads = torch.device(self.device), machine.usable_cores()
@@ -133,20 +134,38 @@ class Scorer:
         found = {}
         for name in SPLITS:
             split: Split = getattr(self.task, name)
-            order = np.argsort(split.lengths, kind="stable")
-            batches = chunks([example_of(split, row) for row in order], BATCH_SIZE)
-            with torch.inference_mode():
-                calls = model.calls(batches, entry.budget).calls
-                parts = [torch.as_tensor(call()).float().cpu().numpy() for call in calls]
-            logits = np.concatenate(parts)[np.argsort(order)]
-            broken = int((~np.isfinite(logits)).any(1).sum())
-            if broken:
-                raise FloatingPointError(f"logits of {broken} of {len(split)} texts not finite")
-            values = predictions(logits, self.regression)
-            value = compute_metrics([self.metric], values, split.labels)[self.metric]
-            found[name] = (value if math.isfinite(value) else None), values
+            queries = split.queries if self.task.reduces_queries else None
+            answers = judge(
+                self.task.kind,
+                [self.metric],
+                split,
+                _outputs(model, entry.budget, split),
+                queries and _outputs(model, entry.budget, queries),
+            )
+            value = answers.metrics[self.metric]
+            found[name] = (value if math.isfinite(value) else None), answers.predictions
         log.info("%s: scored in %.1f s", entry.key, time.perf_counter() - start)
         return found
+
+
+def _outputs(model: Loaded, budget: Budget | None, split: Split) -> np.ndarray:
+    """Logits (N, C) or vectors (N, D), in batches of `BATCH_SIZE` from short to long.
+
+    Raises
+    ------
+    FloatingPointError
+        If one is not finite.
+    """
+    order = np.argsort(split.lengths, kind="stable")
+    batches = chunks([example_of(split, row) for row in order], BATCH_SIZE)
+    with torch.inference_mode():
+        calls = model.calls(batches, budget).calls
+        parts = [torch.as_tensor(call()).float().cpu().numpy() for call in calls]
+    outputs = np.concatenate(parts)[np.argsort(order)]
+    broken = int((~np.isfinite(outputs)).any(1).sum())
+    if broken:
+        raise FloatingPointError(f"outputs of {broken} of {len(split)} texts not finite")
+    return outputs
 
 
 def example_of(split: Split, row: int) -> Example:

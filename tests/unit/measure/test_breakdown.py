@@ -7,6 +7,7 @@ from tiny_models import random_model
 from lotbench.engine import packed
 from lotbench.engine.backbone import Backbone
 from lotbench.engine.encoder import ReducedEncoder
+from lotbench.engine.pooling import Pooling
 from lotbench.measure.breakdown import (
     ATTENTION,
     DECISIONS,
@@ -120,6 +121,20 @@ def test_the_padded_model_has_no_decisions_and_moves(backbone, clock):
     shares = watch(encoder, [lambda: backbone.model(input_ids=ids)], True, clock)
     seconds = {DECISIONS: 0, RECEIVED: 0, MOVES: 0, ATTENTION: 9, FEED_FORWARD: 36, REST: 300}
     assert shares == pytest.approx({name: value / 345 for name, value in seconds.items()})
+
+
+def test_pooling_is_the_rest(backbone, make_batch, clock):
+    pooling = Pooling(32, "mean", normalise=True)
+    spend(clock, pooling, 50)
+    pooled = Backbone(backbone.model.bert, pooling)
+    reducer = Costly(Params(), LAYERS, 32)
+    reducer.clock = clock
+    encoder, batch = ReducedEncoder(pooled, reducer), make_batch([5, 4])
+    shares = watch(encoder, [lambda: encoder(batch)], False, clock)
+    seconds = {DECISIONS: LAYERS * 32, MOVES: LAYERS * 96, REST: 150}
+    total = sum(seconds.values()) + LAYERS * 15
+    for name, value in seconds.items():
+        assert shares[name] == pytest.approx(value / total)
 
 
 @pytest.mark.parametrize(("explicit", "extra"), [(64, 48), (10, 0)])

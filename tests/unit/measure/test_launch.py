@@ -8,14 +8,16 @@ from types import SimpleNamespace
 
 import pytest
 import torch
-from tiny_models import save, tiny_encoder
+from tiny_models import random_model, save, tiny_encoder
 
 from baselines.random_drop import RandomDrop
 from lotbench import engine, machine
 from lotbench.backends import TORCH
 from lotbench.budget import Budget
+from lotbench.engine.backbone import Backbone
 from lotbench.engine.checkpoint import load
 from lotbench.engine.encoder import ReducedEncoder
+from lotbench.engine.pooling import Pooling
 from lotbench.errors import InputError, PassFailed
 from lotbench.measure import devices, launch, protocol, worker
 from lotbench.measure.calls import Packed, Padded, chunks, packed_dense, padded_inputs
@@ -138,6 +140,22 @@ def test_padded_and_packed_calls_hold_the_same_tokens(folders):
     assert "attention_mask" not in alone
     packed = Packed(packed_dense(encoder.backbone))
     torch.testing.assert_close(logits(Padded(encoder)), logits(packed), atol=1e-5, rtol=0)
+
+
+@pytest.mark.parametrize("kind", ["mean", "cls"])
+@pytest.mark.parametrize("normalise", [True, False])
+def test_padded_and_packed_calls_give_the_same_vectors(kind, normalise):
+    model = random_model("bert", layers=2).base_model
+    dense = packed_dense(Backbone(model, Pooling(32, kind, normalise)).eval())
+    found = logits(Padded(dense))
+    torch.testing.assert_close(found, logits(Packed(dense)), atol=1e-5, rtol=0)
+    # The second text is the longer one of its batch; the last, alone in its batch, has no mask.
+    for place in (0, 1, 4):
+        with torch.inference_mode():
+            states = model(torch.tensor([EXAMPLES[place].input_ids])).last_hidden_state[0]
+        vector = states.mean(0) if kind == "mean" else states[0]
+        vector = vector / vector.norm() if normalise else vector
+        torch.testing.assert_close(found[place], vector, atol=1e-5, rtol=0)
 
 
 def test_calls_of_one_model_keep_their_own_budgets(folders):

@@ -195,3 +195,27 @@ def test_change_and_flips_are_against_the_predictions_in_the_row(
     assert (scores["validation"].flips, scores["selection"].flips) == (1, 0)
     # Whether a backend holds the score is chosen on selection.
     assert scores["selection"].held and not scores["validation"].held
+
+
+@pytest.mark.parametrize(("both", "score"), [(False, 1.0), (True, 5 / 9)])
+def test_queries_are_encoded_by_the_model_only_if_it_reduces_them(
+    folders, tmp_path, monkeypatch, both, score
+):
+    """A text's vector says how long it is; dense knows the right document of each query."""
+
+    def calls(batches, budget):
+        found = [torch.eye(12)[[len(text.input_ids) for text in own]] for own in batches]
+        return SimpleNamespace(calls=[lambda own=own: own for own in found])
+
+    documents, queries = split([5, 9, 3]), split([9, 5, 3])
+    queries.dense = np.eye(12)[[5, 9, 3]]
+    documents.queries = queries
+    # Right at rank 3, with another one that is equally near, 3 and 1.
+    task = Task("toy", 0, "embedding", ("mrr",), documents, documents, documents, "f")
+    task.reduces_queries = both
+    model = SimpleNamespace(calls=calls)
+    monkeypatch.setattr("lotbench.timing.score.load_entry", lambda *_: model)
+    monkeypatch.setenv("LOTBENCH_CACHE", str(tmp_path))
+    entry = Entry("a", "a", str(folders / "lot"), None, "torch-bf16")
+    found = Scorer(task, {}, "cpu", []).scores(entry)["validation"]
+    assert (found.score, found.change, found.flips) == (pytest.approx(score), 0.0, None)
