@@ -113,7 +113,8 @@ def window(split: Split, count: int) -> Split:
         name: [getattr(split, name)[row] for row in rows]
         for name in ("input_ids", "token_type_ids", "texts")
     }
-    return Split(**picked, labels=split.labels[rows], text_seed=split.text_seed[rows])
+    labels = None if split.labels is None else split.labels[rows]
+    return Split(**picked, labels=labels, text_seed=split.text_seed[rows])
 
 
 def timed(samples: Mapping[Key, Sample]) -> dict[Key, Cost | str]:
@@ -177,6 +178,9 @@ def _steps(
     changes: dict[str, Any] = {"epochs": STEPS * len(recipe), "batch_size": len(batch)}
     if isinstance(fit, TrainConfig):
         changes["steps"] = "total"
+    if batch.labels is None:  # in the place of the teacher's vectors
+        shape = len(batch), encoder.backbone.outputs
+        batch.dense = np.random.default_rng(0).standard_normal(shape, np.float32)
     moments: list[float] = []
 
     def attach(batch: Batch, rows: np.ndarray) -> None:

@@ -180,7 +180,8 @@ def _time(unknown: list[_Unknown]) -> None:
     for kind, own in first.items():
         teacher, task = own.line.method == TEACHER, own.data.task
         fit = own.config.teacher if teacher else own.config.train
-        trained, scored = (window(task.train, count) for count in (fit.batch_size, BATCH_SIZE))
+        # Of validation, since its texts may be cut elsewhere than those of training.
+        trained, scored = window(task.train, fit.batch_size), window(task.validation, BATCH_SIZE)
         samples[kind] = Sample(own.config, teacher, task.n_labels, trained, scored)
     for kind, cost in timed(samples).items():
         base = first[kind].data
@@ -220,7 +221,8 @@ def _read(planned: Plan) -> dict[str, _Data]:
 
 
 def _task(config: TrialConfig, tokenizer: Any) -> Task:
-    return load_task(config.task, config.data, tokenizer, config.seed, config.data_root)
+    length = config.scored_length
+    return load_task(config.task, config.data, tokenizer, config.seed, config.data_root, length)
 
 
 def _is_taught(config: TrialConfig, task: Task, tokenizer: Any) -> bool:
@@ -241,15 +243,24 @@ def _trial_seconds(trial: PlannedTrial, data: _Data, cost: Cost) -> float:
     budgets = [cost.scoring(target) for target in trial.targets]
     searched = min(len(task.selection), SEARCH_TEXTS) * SEARCHES if budgets else 0
     each = budgets or [cost.scoring()] * max(1, len(trial.budgets))
-    scored = len(task.validation) + len(task.selection)
+    scored = _scored(task, queries=task.reduces_queries)
     training = cost.training(len(task.train), trial.config.train)
     return cost.start + data.seconds + training + scored * sum(each) + searched * fmean(each)
 
 
 def _teacher_seconds(settings: TeacherConfig, data: _Data, cost: Cost) -> float:
-    """Seconds of a teacher: start, training, both splits, logits, and saliency as in training."""
+    """Seconds of a teacher: start, training, both splits, answers, and saliency as in training.
+
+    That of sentence vectors is not trained.
+    """
     task, count = data.task, len(data.task.train)
-    scored = len(task.validation) + len(task.selection) + count
+    scored = _scored(task, queries=True) + count
     saliency = count / settings.batch_size * cost.steps[0]
-    training = cost.training(count, settings)
+    training = 0.0 if task.kind == "embedding" else cost.training(count, settings)
     return cost.start + data.seconds + training + scored * cost.scoring() + saliency
+
+
+def _scored(task: Task, queries: bool) -> int:
+    """Texts of both splits that a model scores, perhaps with their queries."""
+    splits = task.validation, task.selection
+    return sum(len(own) * (2 if queries and own.queries else 1) for own in splits)

@@ -80,6 +80,30 @@ def test_the_seconds_of_teachers_and_trials(planned, asked) -> None:
     assert asked == [("truncated", True), *[("truncated", False)] * 2, ("first-k", False)]
 
 
+@pytest.mark.parametrize("texts", ["documents", "both"])
+def test_vectors_have_an_untrained_teacher_and_their_queries(
+    planned, asked, tmp_path, monkeypatch, texts
+) -> None:
+    for path in tmp_path.glob("*.csv"):
+        names = [line.split(",")[0] for line in path.read_text().splitlines()[1:]]
+        path.write_text("\n".join(["text,query", *(f"{name},which {name}" for name in names)]))
+    task = f"{{source: {tmp_path}, kind: embedding, query: query, reduce: {texts}}}"
+    windows: list[int] = []
+    window = module.window
+    monkeypatch.setattr(module, "window", lambda *own: windows.append(own[0]) or window(*own))
+    teacher, dense = estimates(
+        planned(f"tasks={{toy: {task}}}", "methods={dense: {}}", "evaluate={max_length: 12}")
+    )
+    both = texts == "both"
+    # 90 training texts, with queries if they are reduced, and 40 others, all with queries.
+    train = 180 if both else 90
+    assert teacher.seconds == pytest.approx(7 + (80 + train) * 0.1 + train / 16 * 2)
+    steps = 2 * -(-train // 16)
+    assert dense.seconds == pytest.approx(7 + steps * 2 + (80 if both else 40) * 0.1)
+    # Scoring is timed on texts as they are scored.
+    assert [len(own) for own in windows] == [train, 30, train, 30]
+
+
 def test_a_method_is_timed_on_one_task_and_scaled_to_the_others(planned, asked, tmp_path) -> None:
     (tmp_path / "long").mkdir()
     for name, count in (("train", 50), ("validation", 30)):

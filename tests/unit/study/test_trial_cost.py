@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -65,7 +67,7 @@ def test_every_stage_of_an_untrained_model_is_timed(tmp_path) -> None:
     tiny_backbone(2).model.config.save_pretrained(tmp_path)
     texts = split(*[12] * 8)
 
-    def sample(method: str, teacher: bool = False, **params: float) -> Sample:
+    def sample(method: str, teacher: bool = False, vectors: bool = False, **params: float):
         config = TrialConfig(
             backbone=str(tmp_path),
             task="toy",
@@ -75,11 +77,13 @@ def test_every_stage_of_an_untrained_model_is_timed(tmp_path) -> None:
             targets=[2, 4],
             plugins=[],
         )
-        return Sample(config, teacher, 2, texts, texts)
+        own = replace(texts, labels=None) if vectors else texts
+        return Sample(config, teacher, 0 if vectors else 2, window(own, 8), own)
 
     refused = sample("lot", top_p=7)
     names = ("power-bert", "dense")
     samples = {name: sample(name) for name in names} | {"refused": refused}
+    samples["vectors"] = sample("lot", vectors=True)
     found = timed(samples | {"teacher": sample("lot", teacher=True)})
     cost = found["power-bert"]
     assert isinstance(cost, Cost)
@@ -91,4 +95,6 @@ def test_every_stage_of_an_untrained_model_is_timed(tmp_path) -> None:
     for name in ("dense", "teacher"):
         own = found[name]
         assert isinstance(own, Cost) and [round(speedup, 6) for speedup, _ in own.scores] == [1]
+    cost = found["vectors"]
+    assert isinstance(cost, Cost) and len(cost.steps) == 1 and len(cost.scores) == 2
     assert str(found["refused"]).startswith("InputError: methods.lot.top_p: ")
