@@ -48,7 +48,7 @@ def of_text(
     """
     text = tuple(fields)
     models = _opened(folders, target)
-    routes = [next(own.routes([text])) for own in models]
+    routes = [own.route(text) for own in models]
     if any(route.tokens != routes[0].tokens for route in routes):
         raise InputError("the models have different tokenizers or lengths; inspect them one by one")
     routes[0] = replace(routes[0], saliency=models[0].saliency(text))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
@@ -14,10 +14,12 @@ from lotbench.batch import Batch
 from lotbench.data.task import load_task
 from lotbench.data.tokens import Split, text_seed, tokenise
 from lotbench.engine import checkpoint
+from lotbench.engine.encoder import ReducedEncoder
 from lotbench.engine.loading import load_tokenizer
 from lotbench.errors import InputError
 from lotbench.inspection import trace
 from lotbench.inspection.route import Route
+from lotbench.judge import cosines
 from lotbench.statistics import names
 from lotbench.store import bucket
 from lotbench.store.records import Trial
@@ -83,6 +85,23 @@ class Inspected:
             return method
         return f"{method} {reducer.budget_name}={reducer.budget}"
 
+    @cached_property
+    def teacher(self) -> ReducedEncoder | None:
+        """The dense teacher of the trial; None if it is not in the cache."""
+        key = self.row and self.row.teacher and self.row.teacher.key
+        folder = cache_folder() / "teachers" / str(key) / "model"
+        bucket.pull(folder)
+        return checkpoint.load(folder) if key and folder.is_dir() else None
+
+    def route(self, fields: tuple[str, ...]) -> Route:
+        """The route of a text or text pair; a sentence vector is compared with the teacher's."""
+        route = next(self.routes([fields]))
+        if self.encoder.backbone.pooling is None or self.teacher is None:
+            return route
+        split = self._split(fields)
+        vectors = (teacher_outputs(model, split) for model in (self.encoder, self.teacher))
+        return replace(route, answer=f"cosine {cosines(*vectors)[0]:.3f} to dense")
+
     def routes(self, texts: Sequence[tuple[str, ...]]) -> Iterator[Route]:
         """The route of each text or text pair, in order."""
         layers = len(self.encoder.backbone.layers)
@@ -111,7 +130,10 @@ class Inspected:
         if self.row is None or self.row.config is None:
             raise InputError(f"{self.folder}: not in a store, so its data is not known; use --text")
         config = stored_config(self.row)
-        task = load_task(config.task, config.data, self.tokenizer, config.seed, config.data_root)
+        length = config.scored_length
+        task = load_task(
+            config.task, config.data, self.tokenizer, config.seed, config.data_root, length
+        )
         check_data(self.folder.parent.parent, task, [self.row])
         return getattr(task, split).texts
 
@@ -120,23 +142,24 @@ class Inspected:
 
         That of the class which the teacher predicts; see `lotbench.study.teacher`.
         """
-        key = self.row and self.row.teacher and self.row.teacher.key
-        folder = cache_folder() / "teachers" / str(key) / "model"
-        bucket.pull(folder)
-        if not key or not folder.is_dir():
+        if self.teacher is None:
             return None
-        ids, types = tokenise([fields], self.tokenizer, self.max_length)
-        split = Split(ids, types, np.zeros(1, np.int64), np.array([text_seed(fields)]), [fields])
-        teacher = checkpoint.load(folder)
-        found = teacher_outputs(teacher, split)
-        if teacher.backbone.pooling is None:
+        split = self._split(fields)
+        found = teacher_outputs(self.teacher, split)
+        if self.teacher.backbone.pooling is None:
             split.labels = found.argmax(axis=1)
         else:
             split.dense = found
-        values = gradient_saliency(teacher, split)
+        values = gradient_saliency(self.teacher, split)
         return values / max(float(values.max()), 1e-30)
 
+    def _split(self, fields: tuple[str, ...]) -> Split:
+        ids, types = tokenise([fields], self.tokenizer, self.max_length)
+        return Split(ids, types, None, np.array([text_seed(fields)]), [fields])
+
     def _answer(self, logits: torch.Tensor) -> str:
+        if self.encoder.backbone.pooling is not None:
+            return ""
         if len(logits) == 1:
             return f"{float(logits[0]):.2f}"
         share = torch.softmax(logits.float(), dim=0)

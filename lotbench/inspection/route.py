@@ -41,7 +41,7 @@ class Route:
     name: str
     """The model in a few words."""
     answer: str
-    """Its prediction, such as ``positive (0.98)``."""
+    """Its prediction, such as ``positive (0.98)``; may be empty."""
     tokens: list[str]
     fates: np.ndarray
     """A `Fate` for every layer and token, shape (L, n)."""
@@ -57,4 +57,5 @@ class Route:
 
     @property
     def title(self) -> str:
-        return f"{self.name}: {self.answer}, layers compute {100 * self.kept:.0f}% of the tokens"
+        answer = self.answer and f"{self.answer}, "
+        return f"{self.name}: {answer}layers compute {100 * self.kept:.0f}% of the tokens"

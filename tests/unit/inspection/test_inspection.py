@@ -12,12 +12,16 @@ from lotbench.batch import Batch
 from lotbench.cli import models
 from lotbench.conformance.tiny import tiny_backbone
 from lotbench.engine import checkpoint
+from lotbench.engine.backbone import Backbone
 from lotbench.engine.encoder import ReducedEncoder
+from lotbench.engine.pooling import Pooling
 from lotbench.errors import InputError
 from lotbench.inspection import figure, inspect, page, terminal, trace
+from lotbench.inspection.model import Inspected
 from lotbench.inspection.route import Fate, Route
 from lotbench.inspection.split import kept, kind
 from lotbench.lot import LeapOfThought
+from lotbench.measure.calls import packed_dense
 from lotbench.reducer import Drop, Leap
 
 GONE, LEAPT, HALF, FULL = Fate
@@ -163,10 +167,12 @@ def test_the_terminal_has_a_line_per_token() -> None:
 def saved(tmp_path, tokenizer):
     """Saves a random model and returns its folder."""
 
-    def write(cls, name, max_length=30, **params):
+    def write(cls, name, max_length=30, pooling=None, protect=None, **params):
         backbone = tiny_backbone(2)
+        if pooling:
+            backbone = Backbone(backbone.model.base_model, pooling)
         torch.manual_seed(0)
-        encoder = ReducedEncoder(backbone, cls(cls.Params(**params), 2, backbone.width))
+        encoder = ReducedEncoder(backbone, cls(cls.Params(**params), 2, backbone.width), protect)
         folder = tmp_path / "models" / name
         checkpoint.save(folder, encoder, tokenizer, [], max_length)
         return folder
@@ -193,6 +199,28 @@ def test_models_without_a_store_and_files(saved, tmp_path) -> None:
         inspect.of_text(folders, ["a"], 4.0, None)
     with pytest.raises(InputError, match="different tokenizers or lengths"):
         inspect.of_text([folders[0], saved(FirstK, "short", 3, k=2)], ["a b c"], None, None)
+
+
+def test_a_vector_is_compared_with_that_of_a_cached_teacher(saved) -> None:
+    own = Inspected(saved(FirstK, "first", pooling=Pooling(32, "mean", True), k=2))
+    text = ("a b c d e",)
+    own.teacher = None
+    assert own.route(text).title == "first-k k=2: layers compute 29% of the tokens"
+    own.teacher = packed_dense(own.encoder.backbone)
+    batch = Batch.from_ids([own.tokenizer(text[0])["input_ids"]])
+    with torch.no_grad():
+        vectors = [model(batch).logits[0] for model in (own.encoder, own.teacher)]
+    assert 0.1 < vectors[0] @ vectors[1] < 0.99
+    assert own.route(text).answer == f"cosine {vectors[0] @ vectors[1]:.3f} to dense"
+    saliency = own.saliency(text)
+    assert saliency.shape == (7,) and saliency.max() == 1 and saliency.min() > 0
+
+
+def test_a_protected_text_is_shown_as_kept(saved) -> None:
+    own = Inspected(saved(FirstK, "first", protect=3, k=1))
+    route = own.route(("a b", "c"))
+    assert route.tokens == ["[CLS]", "a", "b", "[SEP]", "c", "[SEP]"]
+    assert (route.fates[0] == FULL).tolist() == [True] * 4 + [False] * 2
 
 
 def test_characters_that_the_font_lacks_are_said_once(tmp_path, caplog) -> None:
