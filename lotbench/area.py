@@ -6,8 +6,8 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-# Heights are counted from the reference's score minus this many points.
-FLOOR = 10.0
+# Heights are counted from the reference's score minus this many points; see `Trial.floor`.
+FLOOR, FLOOR_OF_VECTORS = 10.0, 30.0
 # Methods whose scored speed-ups end below this have no common range to compare areas in.
 LEAST_END = 1.2
 # Speed-ups per doubling at which the height is read.
@@ -20,6 +20,7 @@ def area(
     margins: np.ndarray,
     settings: Sequence[str | None],
     end: float,
+    floor: float,
 ) -> np.ndarray:
     """The area from speed-up 1 to ``end``, in points times doublings of speed, shape (draws,).
 
@@ -34,10 +35,10 @@ def area(
     deciding : ndarray, shape (models, draws)
         Score minus the reference's, in points, on the split by which the best model is chosen.
     margins : ndarray, shape (models, draws)
-        The same on the split that is read.  The height is this plus ``FLOOR``, at least 0.
+        The same on the split that is read.  The height is this plus ``floor``, at least 0.
     settings : sequence of length models
         The setting of each model.
-    end : float
+    end, floor : float
     """
     if end <= 1:
         return np.zeros(speedups.shape[1])
@@ -51,7 +52,7 @@ def area(
         for chosen, read in _available(speedups[own], deciding[own], margins[own], places):
             better = chosen > best
             best = np.where(better, chosen, best)
-            height = np.where(better, np.maximum(read + FLOOR, 0), height)
+            height = np.where(better, np.maximum(read + floor, 0), height)
     return width * height.sum(axis=0)
 
 

@@ -89,10 +89,13 @@ class Evidence:
         the reference lacks scores on a split.
     end : float
         The largest speed-up up to which every method was scored, or cannot go.
+    floor : float
+        How many points below the reference areas are counted from.
     """
 
     def __init__(self, models: list[Scored], reference: Reference, missed: Missed) -> None:
         self.models, self.reference, self.missed = models, reference, missed
+        self.floor = models[0].floor
         self.methods = sorted({own.method for own in models} - set(DENSE))
         self.curves = {
             method: self._curve(own)
@@ -161,7 +164,8 @@ class Evidence:
         for method, own in self.curves.items():
             settings = [model.setting for model in own.models]
             margins = own.margins["selection"], own.margins["validation"]
-            found[method] = area(own.speedups["validation"], *margins, settings, self.end)
+            speedups = own.speedups["validation"]
+            found[method] = area(speedups, *margins, settings, self.end, self.floor)
         return found
 
     def areas_on_selection(self) -> dict[str, float]:
@@ -173,7 +177,8 @@ class Evidence:
                 speedups = own.speedups["selection"][rows, :1]
                 margins = own.margins["selection"][rows, :1]
                 names = [setting] * len(speedups)
-                found[setting] = float(area(speedups, margins, margins, names, self.end)[0])
+                own_area = area(speedups, margins, margins, names, self.end, self.floor)
+                found[setting] = float(own_area[0])
         return found
 
     def _common_end(self) -> float:

@@ -37,6 +37,8 @@ class Scored:
     name: str
     """The parameters in which its setting differs from others of the method."""
     metric: str
+    floor: float
+    """See `Trial.floor`."""
     seeds: int
     """How many are scored on validation; 0 if the model is scored on selection alone."""
     drawn: Drawn
@@ -110,6 +112,7 @@ def _scored(
         *key,
         name,
         str(trial.metric),
+        trial.floor,
         len(seeds),
         own,
         score,

@@ -216,8 +216,9 @@ def _area(runs: Sequence[Run], points: Points) -> np.ndarray:
     if not margins:
         return np.zeros(1 + DRAWS)
     end = max(_mark(run).end for run in runs)
+    floor = max(run.trial.floor for run in runs)  # failed trials do not know their metric
     heights = np.stack(margins)
-    return area(np.stack(speedups), heights, heights, settings, end)
+    return area(np.stack(speedups), heights, heights, settings, end, floor)
 
 
 def _points(runs: Sequence[Run]) -> Points:

@@ -13,6 +13,7 @@ from typing import Annotated, Any, ClassVar, Literal, NamedTuple, Self
 from pydantic import Field, model_validator
 
 from lotbench import backends
+from lotbench.area import FLOOR, FLOOR_OF_VECTORS
 from lotbench.metrics import CLASSIFICATION, MEANS, METRICS, classes_of
 from lotbench.store.parts import Data, Failure, Machine, Searched, Teacher, Training
 from lotbench.store.predictions import DIGITS, check_answers
@@ -149,6 +150,15 @@ class Trial(Stored):
         is.
         """
         return self.search is None or self.search.part == "confirmation"
+
+    @property
+    def floor(self) -> float:
+        """How many points below the reference an area is counted from.
+
+        Vectors and rankings lose more than classes before they are of no use.
+        """
+        pairs = self.config.get("data", {}).get("kind") == "embedding"
+        return FLOOR_OF_VECTORS if pairs or self.metric in MEANS else FLOOR
 
     @model_validator(mode="after")
     def _can_be_read(self) -> Self:

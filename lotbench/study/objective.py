@@ -25,4 +25,4 @@ def objective(trial: Trial, end: float) -> float | None:
         return None
     speedups, values = np.array(scores, float).T[:, :, None]
     margins = 100 * (values - teacher)
-    return float(area(speedups, margins, margins, [None] * len(scores), end)[0])
+    return float(area(speedups, margins, margins, [None] * len(scores), end, trial.floor)[0])

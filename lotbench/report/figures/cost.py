@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from lotbench.area import FLOOR, LEAST_END
+from lotbench.area import LEAST_END
 from lotbench.report import text
 from lotbench.report.figures import style
 from lotbench.report.looks import looks, mark, order
@@ -50,9 +50,10 @@ def figure(study: Study, task: str) -> Figure | None:
     result.legend(loc="outside right center")
     runs = study.runs_on(task)
     style.title(result, text.title(runs, text.trained_on(runs)))
+    evidence = study.evidence[task]
     note = (
-        f"area: in points above the reference minus {FLOOR:g}, times doublings of FLOPs speed-up, "
-        f"to {study.evidence[task].end:.1f}{text.TIMES}; lines: 95% intervals over texts and "
+        f"area: in points above the reference minus {evidence.floor:g}, times doublings of FLOPs "
+        f"speed-up, to {evidence.end:.1f}{text.TIMES}; lines: 95% intervals over texts and "
         "seeds; training time: wall-clock, the median over trials against dense with the same "
         "seed, a rough number"
     )

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from lotbench.metrics import MEANS
 from lotbench.report import text
 from lotbench.report.figures import base, chart, style
 from lotbench.report.figures.base import Shown
@@ -28,9 +27,8 @@ if TYPE_CHECKING:
 
 Looks = dict[str, tuple[str, str]]
 
-# The axis ends at most this many points below the reference; vectors and rankings lose more.
-DEEPEST, DEEPEST_OF_MEANS = 10.0, 30.0
-# And at least this many, if a model lies below the axis: smaller differences are mostly noise.
+# The axis ends at least this many points below the reference, if a model lies below the axis:
+# smaller differences are mostly noise.
 SHALLOWEST = 2.0
 # Space between the vertical bars of two methods, in points of type.
 BAR = 1.2
@@ -196,18 +194,17 @@ def gain_title(metric: str, reference: Reference) -> str:
 def axis_depth(models: Iterable[Scored]) -> float:
     """The lower end of the axis in points below the reference, a multiple of 0.5.
 
-    It is at most 10, of vectors and rankings 30, and at most twice the depth within which three
-    quarters of the reduced models lie, so that these fill the axis.  It is no deeper than the
-    lowest model within these limits.
+    It is at most where areas are counted from (`Trial.floor`), and at most twice the depth within
+    which three quarters of the reduced models lie, so that these fill the axis.  It is no deeper
+    than the lowest model within these limits.
     """
     models = list(models)
-    deepest = DEEPEST_OF_MEANS if any(own.metric in MEANS for own in models) else DEEPEST
     gains = [own.gain for own in models if own.method not in DENSE]
     gains = [each for each in gains if math.isfinite(each.value)]
     if not gains:
         return SHALLOWEST
     limit = max(SHALLOWEST, 2 * float(np.quantile([-each.value for each in gains], 0.75)))
-    depth = _up_to_half(min(deepest, limit))
+    depth = _up_to_half(min(models[0].floor, limit))
     inside = [each for each in gains if each.value >= -depth]
     if not inside:
         return depth

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from lotbench.area import FLOOR
 from lotbench.report import text
 from lotbench.report.looks import order
 from lotbench.report.tables.render import Table
@@ -42,14 +41,19 @@ def all_tasks(found: Drops) -> Table:
             "mean: over all tasks, for methods that every task has; rank: 1 plus the methods that "
             "are better with an interval of the difference above 0"
         )
+        if len({*found.floors.values()}) > 1:
+            notes.append("in the mean a task on which larger drops count weighs more")
     return Table("Mean drop below the reference, in points", columns, [lines], notes)
 
 
 def explained(found: Drops) -> str:
     """What a mean drop is."""
     upto = [f"{end:.1f}{TIMES} on {name}" for name, end in found.ends.items()]
+    most = [f"{floor:g}" for floor in {*found.floors.values()}]
+    if len(most) > 1:
+        most = [f"{floor:g} on {name}" for name, floor in found.floors.items()]
     return (
         "points below the reference, in the mean over the doublings of FLOPs speed-up from "
-        f"1{TIMES} to {text.listed(upto)}; at most {FLOOR:g}, which also counts where a method "
-        "cannot go"
+        f"1{TIMES} to {text.listed(upto)}; at most {text.listed(most)}, which also counts "
+        "where a method cannot go"
     )

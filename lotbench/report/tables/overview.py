@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections import defaultdict
 
-from lotbench.area import FLOOR
 from lotbench.report import text
 from lotbench.report.looks import order
 from lotbench.report.tables.render import Table
@@ -92,9 +91,9 @@ def _notes(task: str, study: Study, found: Evidence, trained: bool) -> list[str]
         f"{AT_LEAST} no faster model of the method was scored, so it may go further",
         "tie: the difference from the largest speed-up is inside its interval",
         f"area: of the best model at every speed-up from 1{TIMES} to {found.end:.1f}{TIMES}, in "
-        f"points above the reference minus {FLOOR:g}, times doublings of speed; a method adds "
-        "nothing where it cannot go; rank: 1 plus the methods that are larger with an interval of "
-        "the difference above 0",
+        f"points above the reference minus {found.floor:g}, times doublings of speed; a method "
+        "adds nothing where it cannot go; rank: 1 plus the methods that are larger with an "
+        "interval of the difference above 0",
     ]
     if found.reference.exact:
         notes.append("rows lack the teacher's predictions, so intervals take its score as exact")

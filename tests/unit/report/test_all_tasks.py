@@ -3,11 +3,13 @@
 import numpy as np
 import pytest
 from simulated import Rows, hits
+from stores import fill_vectors
 
 from lotbench.report.figures.all_tasks import MEAN, figure, page_chart
 from lotbench.report.tables.all_tasks import all_tasks
 from lotbench.report.text import NONE
 from lotbench.statistics.drops import drops
+from lotbench.statistics.study import Study
 
 
 def task(**points):
@@ -44,6 +46,23 @@ def test_the_mean_over_tasks_is_ranked_by_pairs():
     assert lines["ltp"][4] == "1"
     assert lines["first-k"][1] == NONE
     assert lines["first-k"][3:] == [NONE, NONE]
+
+
+def test_vectors_lose_up_to_thirty_points(tmp_path):
+    vectors = Study(fill_vectors(tmp_path)).evidence["toy"]
+    classes = Rows()
+    classes.add("dense", hits(180), hits(180))
+    for method, right in (("LoT (ours)", 170), ("LoT (ours, drop)", 100)):
+        classes.add(method, hits(right), hits(right), 4, (4.0, 4.0))
+    found = drops({"classes": classes.evidence(), "vectors": vectors})
+    # In the mean over two doublings: (2.5 + 7.5) / 2 and (5 + 17.5) / 2 points on vectors.
+    assert found.tasks["vectors"]["LoT (ours)"].value == pytest.approx(5)
+    assert found.tasks["vectors"]["LoT (ours, drop)"].value == pytest.approx(11.25)
+    assert found.mean["LoT (ours)"].value.value == pytest.approx((5 + 5) / 2)
+    assert found.mean["LoT (ours, drop)"].value.value == pytest.approx((10 + 11.25) / 2)
+    notes = all_tasks(found).notes
+    assert "; at most 10 on classes and 30 on vectors, which also counts" in notes[0]
+    assert notes[-1] == "in the mean a task on which larger drops count weighs more"
 
 
 def test_one_task_and_tasks_without_a_common_range_are_not_compared():

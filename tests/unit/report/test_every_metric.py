@@ -13,6 +13,7 @@ from lotbench.report.figures.draw import draw
 from lotbench.report.measured import measured
 from lotbench.report.page import page
 from lotbench.report.tables.metrics import against_first, metrics
+from lotbench.report.tables.overview import overview
 from lotbench.report.text import NONE, TIMES
 from lotbench.statistics.bootstrap import Estimate
 from lotbench.statistics.study import Study
@@ -33,6 +34,16 @@ def test_every_model_has_every_metric_with_its_interval(tmp_path):
     cells = ["0.85 (0.81 to 0.89)", "40.0% (40.0 to 40.0)", "0.80 (0.79 to 0.81)"]
     assert leap[0] == ["LoT (ours)", "target=2", "2.00", *cells]
     assert any(note.startswith("overlap: share of a text's ten nearest") for note in table.notes)
+
+
+def test_areas_of_vectors_count_thirty_points(tmp_path):
+    study = Study(fill_vectors(tmp_path))
+    # Against .9 of dense, leaping is 5 and 10 points below at 2x and 4x, dropping 10 and 25.
+    areas = study.evidence["toy"].areas()
+    assert areas["LoT (ours)"].value.value == pytest.approx(27.5 + 22.5)
+    assert areas["LoT (ours, drop)"].value.value == pytest.approx(25 + 12.5)
+    table = overview("toy", study)
+    assert table is not None and any("the reference minus 30, times" in own for own in table.notes)
 
 
 def test_the_main_metric_is_drawn_as_everywhere(tmp_path):

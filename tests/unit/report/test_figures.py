@@ -289,20 +289,20 @@ def test_positions_are_rounded_before_saving(tmp_path, monkeypatch):
     ],
 )
 def test_the_depth_of_the_axis(below, depth):
-    assert axis_depth(lower("accuracy", below)) == depth
+    assert axis_depth(lower(10.0, below)) == depth
 
 
-def test_the_axis_of_vectors_is_deeper():
-    assert axis_depth(lower("mrr", [20.0, 24.2])) == 24.5
-    assert axis_depth(lower("ndcg", [34.0, 44.0])) == 30
+def test_the_axis_is_as_deep_as_areas_are():
+    assert axis_depth(lower(30.0, [20.0, 24.2])) == 24.5
+    assert axis_depth(lower(30.0, [34.0, 44.0])) == 30
 
 
-def lower(metric: str, below: list[float]) -> list:
+def lower(floor: float, below: list[float]) -> list:
     """Dense, and models so many points below it."""
     gains = [Estimate(0.0, -50.0, 50.0), *(Estimate(-drop, -drop, -drop) for drop in below)]
     methods = ["dense", *["lot"] * len(below)]
     return [
-        SimpleNamespace(method=method, gain=gain, metric=metric)
+        SimpleNamespace(method=method, gain=gain, floor=floor)
         for method, gain in zip(methods, gains, strict=True)
     ]
 

@@ -151,6 +151,23 @@ def test_a_damaged_file_is_named_and_skipped(tmp_path, caplog, content, reason):
     assert re.search(rf"bad\.json: skipped, .*{reason}", note)
 
 
+@pytest.mark.parametrize(
+    ("metric", "data", "floor"),
+    [
+        ("accuracy", {}, 10),
+        ("spearman", {"regression": True}, 10),
+        ("spearman", {"kind": "embedding"}, 30),
+        ("cosine", {"kind": "embedding"}, 30),
+        # The file of a built-in task has no kind.
+        ("mrr", {"max_length": 256}, 30),
+        ("ndcg", {"kind": "ranking"}, 30),
+    ],
+)
+def test_areas_of_vectors_and_rankings_have_a_deeper_floor(metric, data, floor):
+    row = trial("a", "lot", [], metric=metric, config={"data": data})
+    assert Trial.model_validate(row).floor == floor
+
+
 def test_a_mean_has_its_own_number_of_values_and_needs_no_labels(tmp_path):
     # Ranks 0 and 10, with three cosines: a split may have other numbers of queries and texts.
     write(tmp_path, trial("a", "lot", []) | of_means("0a", [0.5, -0.25, 1]))

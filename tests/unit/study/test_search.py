@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from lotbench.area import FLOOR
+from lotbench.area import FLOOR, FLOOR_OF_VECTORS
 from lotbench.config.load import load_sweep
 from lotbench.errors import InputError
 from lotbench.store.records import Trial
@@ -315,3 +315,5 @@ def test_the_objective_by_hand(tmp_path):
     assert objective(equal, 4) == pytest.approx(2 * FLOOR)
     assert objective(equal, 2) == pytest.approx(FLOOR)
     assert objective(row.model_copy(update={"teacher": None}), 4) is None
+    pairs = {"config": {"data": {"kind": "embedding"}}}
+    assert objective(equal.model_copy(update=pairs), 4) == pytest.approx(2 * FLOOR_OF_VECTORS)
