@@ -30,12 +30,15 @@ from lotbench.engine import checkpoint
 from lotbench.engine.encoder import ReducedEncoder
 from lotbench.engine.loading import fingerprint, read_config
 from lotbench.errors import InputError
+from lotbench.judge import Answers, judge
+from lotbench.metrics import classes_of
 from lotbench.reducer import Leap, Params, TokenReducer, Tokens
 from lotbench.store import bucket
 from lotbench.store.files import read_json
 from lotbench.store.parts import Teacher, Training
+from lotbench.store.predictions import encode
 from lotbench.study.cache import cache_folder, once, stored_array
-from lotbench.study.evaluate import BATCH_SIZE, SPLITS, evaluate
+from lotbench.study.evaluate import BATCH_SIZE, SPLITS
 from lotbench.study.progress import post
 from lotbench.study.training import device, resolve_precision, train
 
@@ -175,19 +178,24 @@ class Artefacts:
         if kind != "embedding":
             split, settings = self.task.train, config.teacher
             training = train(encoder, split, settings, config.seed, r_drop=settings.r_drop)
-        for name, split in answered.items():
-            if name != "train":  # it is not evaluated
-                split.dense = teacher_outputs(encoder, split)
-        found = {name: evaluate(encoder, self.task, name) for name in SPLITS}
+        found = {name: self._judged(encoder, getattr(self.task, name)) for name in SPLITS}
+        main = classes_of(self.task.metrics[0], self.task.n_labels)
         content = {
             "training": training.content(),
             "metrics": {name: own.metrics for name, own in found.items()},
-            "predictions": {name: own.predictions for name, own in found.items()},
+            "predictions": {name: encode(own.predictions, main) for name, own in found.items()},
         }
         place.mkdir()
         # Before the model, whose card has the checksum of each file.
         (place / TRAINING).write_text(json.dumps(content))
         checkpoint.save(place, encoder, self.tokenizer, [], config.scored_length)
+
+    def _judged(self, encoder: ReducedEncoder, split: Split) -> Answers:
+        """The scores of the teacher on a split, which has its answers from then on."""
+        split.dense = teacher_outputs(encoder, split)
+        if split.queries is not None:
+            split.queries.dense = teacher_outputs(encoder, split.queries)
+        return judge(self.task.kind, self.task.metrics, split, split.dense)
 
 
 def _answered(task: Task) -> dict[str, Split]:
