@@ -206,8 +206,8 @@ def _bounds(means: list[float], longest: int) -> tuple[float, float]:
 
 
 def _longest(trial: Trial) -> int:
-    data: Any = trial.config.get("data", {})
-    longest = data.get("max_length")
+    scored: Any = trial.config.get("evaluate") or trial.config.get("data", {})
+    longest = scored.get("max_length")
     return longest if isinstance(longest, int) else 512
 
 

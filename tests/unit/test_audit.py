@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from stores import fill_vectors
+from stores import evaluation, fill_vectors, trial, write
 
 from lotbench.audit import audit
 from lotbench.errors import InputError
@@ -182,6 +182,15 @@ def wrong_type(content: Json) -> None:
 def test_tampering_with_a_row_is_found(row, edit, place):
     found = change(row, edit)
     assert any(f"{row.name}: {place}" in fault for fault in found), found
+
+
+@pytest.mark.parametrize(("evaluate", "faults"), [(None, 1), ({"max_length": 512}, 0)])
+def test_longer_texts_may_save_more_than_their_tokens(tmp_path, evaluate, faults):
+    # Half of the FLOPs with three quarters of the tokens.
+    config = {"data": {"max_length": 16}, "evaluate": evaluate}
+    write(tmp_path, trial("a", "lot", [evaluation(0.9, 2.0)], config=config))
+    found = [own for own in map(str, audit(tmp_path).faults) if "keep ratios allow" in own]
+    assert len(found) == faults
 
 
 @pytest.mark.parametrize(("version", "faults"), [(2, 0), (1, 1)])
