@@ -11,6 +11,7 @@ import torch
 from lotbench import registry
 from lotbench.config.document import Document, Place
 from lotbench.config.sections import Section, Targets, TrialConfig
+from lotbench.config.tasks import kind_of
 from lotbench.errors import Faults, InputError
 from lotbench.reducer import Params, TokenReducer
 from lotbench.store.parts import Searched
@@ -62,8 +63,15 @@ class PlannedTrial:
 
     @property
     def built(self) -> tuple[Any, ...]:
-        """Everything that the method's object is built from but the backbone's width."""
-        return self.method, self.params.model_dump_json(), self.config.layers
+        """Everything that `check_fits` depends on but the backbone."""
+        params = self.params.model_dump_json()
+        return self.method, params, self.config.layers, self._reads_first_token
+
+    @property
+    def _reads_first_token(self) -> bool:
+        """True if the outputs are made of the first token's state alone."""
+        data = self.config.data
+        return kind_of(self.config.task, data) != "embedding" or data.pooling == "cls"
 
     def check_fits(self, n_layers: int, width: int) -> None:
         """Builds the method for the backbone, so that what does not fit is found before training.
@@ -76,19 +84,26 @@ class PlannedTrial:
         Raises
         ------
         InputError
-            If the backbone has too few layers, or the method refuses its parameters.
+            If the backbone has too few layers, the method refuses its parameters, or runs no layer
+            where the first token has to learn of the others.
         """
         layers = self.config.layers or n_layers
         if layers > n_layers:
             message = f"{layers}, but the backbone has only {n_layers} layers"
             raise InputError(self.place.document.fault(("layers",), message))
         try:
-            self.method(self.params, layers, width)
+            idle = self.method(self.params, layers, width).active_layers == 0
         except InputError as error:
             message = str(error).removeprefix(f"{self.config.method}: ")
             raise InputError(self.place.fault((), message)) from error
         except (Exception, SystemExit):
             return  # a fault of the method's code: its trial fails and stores the traceback
+        if idle and self._reads_first_token:
+            message = (
+                f"without any layer every text of {self.config.task} gets the same answer, since "
+                "its first token sees no other; run 1 layer or more"
+            )
+            raise InputError(self.place.fault((), message))
 
 
 def resolve(config: TrialConfig, place: Place | None = None) -> PlannedTrial:
