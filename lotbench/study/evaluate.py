@@ -12,7 +12,7 @@ import torch
 from lotbench.budget import Budget
 from lotbench.data.batches import batches, collate
 from lotbench.data.task import Task
-from lotbench.data.tokens import Split
+from lotbench.data.tokens import Split, with_queries
 from lotbench.engine.encoder import ReducedEncoder
 from lotbench.judge import judge
 from lotbench.measure.flops import dense_flops, reduced_flops
@@ -162,11 +162,12 @@ def score(
     chosen: list[tuple[float | None, float | None]] = [(own, None) for own in budgets or [None]]
     unreached = None
     if targets:
-        # All rows of the selection split, or some of evenly spread length.
-        rows = np.argsort(task.selection.lengths, kind="stable")
+        # All texts of the selection split, or some of evenly spread length.
+        texts = with_queries(task.selection) if task.reduces_queries else task.selection
+        rows = np.argsort(texts.lengths, kind="stable")
         count = min(len(rows), SEARCH_TEXTS)
         rows = rows[np.linspace(0, len(rows) - 1, count).round().astype(int)]
-        speedup = partial(flops_speedup, encoder, task.selection, rows)
+        speedup = partial(flops_speedup, encoder, texts, rows)
         found, missed, fastest = find_budgets(encoder.reducer, targets, speedup)
         unreached = [Unreached(target=target, nearest=near) for target, near in missed.items()]
         chosen = [(budget, target) for target, budget in found.items()]

@@ -60,6 +60,20 @@ def test_queries_stand_beside_their_texts_and_are_read_alone(
     assert found == {(a,): (b,) for a, b in zip(letters(20), letters(20, 100), strict=True)}
 
 
+def test_queries_that_are_reduced_are_learned_from(tmp_path: Path, tokenizer: Any) -> None:
+    data = known_items(tmp_path)
+    apart, both = (
+        load_task("mine", given(data, reduce=own), tokenizer, 0) for own in ("documents", "both")
+    )
+    assert (apart.reduces_queries, both.reduces_queries) == (False, True)
+    assert apart.train.queries is not None
+    assert both.train.texts == apart.train.texts + apart.train.queries.texts
+    assert both.train.input_ids == apart.train.input_ids + apart.train.queries.input_ids
+    # The texts that are scored have their queries beside them.
+    assert both.selection.texts == apart.selection.texts and both.selection.queries is not None
+    assert both.fingerprint != apart.fingerprint
+
+
 def test_a_json_row_without_a_query_is_refused(tmp_path: Path, tokenizer: Any) -> None:
     rows = [{"text": "a", "ask": "b"}, {"text": "c"}]
     for name in ("train", "validation"):
