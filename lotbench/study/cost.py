@@ -184,7 +184,7 @@ def _steps(
     moments: list[float] = []
 
     def attach(batch: Batch, rows: np.ndarray) -> None:
-        batch.teacher_logits = torch.zeros(len(rows), encoder.backbone.n_labels)
+        batch.teacher_logits = torch.zeros(len(rows), encoder.backbone.outputs)
         batch.saliency = torch.rand(batch.layout.total)
 
     with listening(lambda *_: moments.append(clock())):

@@ -98,7 +98,9 @@ class Artefacts:
         return self._read(self.teacher)
 
     def logits(self) -> np.ndarray:
-        """Teacher logits of the train split, shape (N, C), float32."""
+        """Teacher logits of the train split, shape (N, C), float32; of an embedding its vectors."""
+        if self.task.train.dense is not None:
+            return self.task.train.dense
         shape = (len(self.task.train), self.task.n_labels)
         return self._array("logits", self.task.train, teacher_outputs, shape)
 

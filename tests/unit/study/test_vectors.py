@@ -2,18 +2,26 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import torch
 from transformers import BertConfig, BertModel
 
 from lotbench.data.batches import collate
+from lotbench.data.task import Task
 from lotbench.data.tokens import Split
 from lotbench.engine.backbone import Backbone
 from lotbench.engine.encoder import ReducedEncoder
 from lotbench.engine.pooling import Pooling
 from lotbench.losses import task_loss
 from lotbench.reducer import Params, TokenReducer
-from lotbench.study.teacher import embeddings_to_states, gradient_saliency, teacher_outputs
+from lotbench.study.teacher import (
+    Artefacts,
+    embeddings_to_states,
+    gradient_saliency,
+    teacher_outputs,
+)
 
 WIDTH = 16
 
@@ -33,6 +41,19 @@ def split() -> Split:
     ids = [[1, *rng.integers(4, 60, size).tolist(), 2] for size in rng.integers(3, 12, 40)]
     types = [[0] * len(row) for row in ids]
     return Split(ids, types, None, np.arange(40), [("x",)] * 40)
+
+
+def test_a_method_that_needs_logits_gets_the_vectors() -> None:
+    data = split()
+    data.dense = np.arange(40.0 * WIDTH, dtype=np.float32).reshape(40, WIDTH)
+    config: Any = None
+    task = Task("t", 0, "embedding", ("cosine",), data, data, data, "f")
+    attach = Artefacts(config, task, None).attacher(frozenset({"teacher_logits"}))
+    batch = collate(data, [3, 1])
+    assert attach is not None
+    attach(batch, np.array([3, 1]))
+    assert batch.teacher_logits is not None
+    assert batch.teacher_logits.tolist() == data.dense[[3, 1]].tolist()
 
 
 def test_the_loss_of_vectors_is_one_minus_the_cosine() -> None:
