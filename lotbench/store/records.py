@@ -157,8 +157,9 @@ class Trial(Stored):
 
         Vectors and rankings lose more than classes before they are of no use.
         """
-        pairs = self.config.get("data", {}).get("kind") == "embedding"
-        return FLOOR_OF_VECTORS if pairs or self.metric in MEANS else FLOOR
+        data: Any = self.config.get("data", {})
+        vectors = self.metric in MEANS or data.get("kind") == "embedding"
+        return FLOOR_OF_VECTORS if vectors else FLOOR
 
     @model_validator(mode="after")
     def _can_be_read(self) -> Self:
