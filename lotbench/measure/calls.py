@@ -84,7 +84,8 @@ class Packed:
         encoder = self.encoder
         if budget and budget.value != encoder.reducer.budget:
             # A copy, so that each budget of one model has its own.
-            encoder = ReducedEncoder(encoder.backbone, deepcopy(encoder.reducer)).eval()
+            reducer = deepcopy(encoder.reducer)
+            encoder = ReducedEncoder(encoder.backbone, reducer, encoder.protect).eval()
             encoder.reducer.budget = budget.value
         device = encoder.backbone.model.device
         columns = [zip(*batch, strict=True) for batch in batches]
