@@ -38,6 +38,11 @@ def _no(kind: str) -> Callable[[Subject], str]:
     return partial(rules.no_fault, kind=kind)
 
 
+def _of_vectors(title: str, check: Callable[[Subject], str]) -> Rule:
+    """The rule on a model that gives sentence vectors, not logits."""
+    return Rule(f"sentence vectors: {title}", lambda subject: check(subject.pooled))
+
+
 # A group runs only if no rule of the groups before it has failed, since it builds on them.
 GROUPS: tuple[tuple[Rule, ...], ...] = (
     (Rule("class, stages, budget and needs are sound", rules.is_sound),),
@@ -62,7 +67,15 @@ GROUPS: tuple[tuple[Rule, ...], ...] = (
         Rule("training is reproducible", learning.is_reproducible),
         Rule("a saved model decides as before", learning.survives_saving),
     ),
+    (
+        _of_vectors("a text does not depend on its batch", rules.ignores_neighbours),
+        _of_vectors("the packed path equals the reference", rules.modes_agree),
+        _of_vectors("keeping everything equals the untouched model", rules.equals_dense),
+        _of_vectors("its FLOPs equal the count of fvcore", rules.counts_flops),
+        _of_vectors("every stage trains", learning.trains),
+    ),
     (Rule("the exported graph equals the packed path", exported.equals_packed),),
+    (_of_vectors("the exported graph equals the packed path", exported.equals_packed),),
     (Rule("learns real text with fewer tokens", learning.learns),),
 )
 

@@ -21,7 +21,7 @@ SHALLOW = 2
 
 
 def equals_packed(subject: Subject) -> str:
-    """The exported graph gives the logits of the packed path, in float32.
+    """The exported graph gives the outputs of the packed path, in float32.
 
     Texts on which float32 and float64 decide differently are counted and not compared.
 
@@ -55,7 +55,7 @@ def equals_packed(subject: Subject) -> str:
             compared, flipped = compared + len(off), flipped + flips
             most = max([most, *off])
     fixed = "" if exported.fixed is None else f"; the budget is fixed: {exported.fixed}"
-    return f"logits of {compared} texts within {most:.0e}, {flipped} decided differently{fixed}"
+    return f"outputs of {compared} texts within {most:.0e}, {flipped} decided differently{fixed}"
 
 
 def _compare(
@@ -65,7 +65,7 @@ def _compare(
     data: Batch,
     budget: float | None,
 ) -> tuple[list[float], int]:
-    """Differences of logits by text, and the number of texts that were not compared.
+    """Differences of outputs by text, and the number of texts that were not compared.
 
     Parameters
     ----------
@@ -85,15 +85,15 @@ def _compare(
     flipped = packed.flipped(wanted)
     rows = [x.split(data.layout.sizes) for x in (data.input_ids, data.token_type_ids)]
     ids, types = ([row.tolist() for row in split] for split in rows)
-    logits = session(feed(session.inputs, ids, types, data.text_seed.tolist(), budget=budget))
+    outputs = session(feed(session.inputs, ids, types, data.text_seed.tolist(), budget=budget))
     off = []
-    for text, own in zip(data.index.tolist(), logits, strict=True):
+    for text, own in zip(data.index.tolist(), outputs, strict=True):
         if text in flipped:
             continue
         off.append(float(np.abs(own - packed.logits[text].numpy()).max()))
         if not off[-1] <= CLOSE:
             raise Broken(
-                f"text {text}: logits of the exported graph and of the packed path differ by "
+                f"text {text}: outputs of the exported graph and of the packed path differ by "
                 f"{off[-1]:.1e}"
             )
     return off, len(flipped)

@@ -25,7 +25,7 @@ from lotbench.conformance.subject import (
     attach,
     batch,
     batches,
-    hugging_face_logits,
+    hugging_face_outputs,
     positions_left_out,
 )
 from lotbench.conformance.watch import Watch, changed, tensors
@@ -78,7 +78,7 @@ def runs(subject: Subject) -> str:
     """Decisions have the right form, and logits are finite, in both modes."""
     for label, name, mode, _, outputs in subject.watched:
         if not outputs.logits.isfinite().all():
-            raise Broken(f"logits that are not finite; {label}, {name}, {mode}")
+            raise Broken(f"outputs that are not finite; {label}, {name}, {mode}")
     count = len(subject.cases)
     return f"{count} cases x {len(batches())} batches x 2 modes"
 
@@ -135,7 +135,7 @@ def ignores_neighbours(subject: Subject) -> str:
 
 
 def modes_agree(subject: Subject) -> str:
-    """The packed path equals the reference: decisions, counts, logits."""
+    """The packed path equals the reference: decisions, counts, outputs."""
     most = 0.0
     for case in subject.cases:
         for name, data in batches():
@@ -153,11 +153,11 @@ def modes_agree(subject: Subject) -> str:
                             f"{counted}: layer {layer}, text {text}: {int(one[layer, text])} "
                             f"packed, {int(other[layer, text])} in the reference"
                         )
-    return f"logits within {most:.0e}"
+    return f"outputs within {most:.0e}"
 
 
 def equals_dense(subject: Subject) -> str:
-    """A text with all tokens kept has the logits of the untouched model."""
+    """A text with all tokens kept has the outputs of the untouched model."""
     seen, most = 0, 0.0
     for case in subject.cases:
         for name, data in batches():
@@ -168,12 +168,12 @@ def equals_dense(subject: Subject) -> str:
             whole = torch.tensor([text not in touched for text in data.index.tolist()])
             active = encoder.reducer.active_layers
             with torch.no_grad():
-                dense = hugging_face_logits(encoder.backbone, data, active)
+                dense = hugging_face_outputs(encoder.backbone, data, active)
             off = (found.outputs.logits - dense).abs().amax(1)[whole]
             if off.numel() and (worst := float(off.max())) > EXACT:
                 text = int(data.index[whole][off.argmax()])
                 raise Broken(
-                    f"text {text}: logits differ by {worst:.1e} from the untouched model, "
+                    f"text {text}: outputs differ by {worst:.1e} from the untouched model, "
                     f"though every token was kept; {case.label}, {name}"
                 )
             # Texts of up to three tokens do not count: most methods keep them whole.
@@ -181,7 +181,7 @@ def equals_dense(subject: Subject) -> str:
             most = max(most, float(off.max()) if off.numel() else 0.0)
     if not seen:
         raise NotSeen("no text was kept whole at any budget tried")
-    return f"{seen} texts kept whole, logits within {most:.0e}"
+    return f"{seen} texts kept whole, outputs within {most:.0e}"
 
 
 def counts_flops(subject: Subject) -> str:
@@ -306,12 +306,12 @@ def answer(
 
 
 def compare(one: Answer, other: Answer, how: str, otherwise: str, tolerance: float) -> float:
-    """Largest difference of logits on the texts that both answers have.
+    """Largest difference of outputs on the texts that both answers have.
 
     Raises
     ------
     Broken
-        If decisions differ, or logits differ by more than the tolerance.
+        If decisions differ, or outputs differ by more than the tolerance.
     """
     texts = [text for text in one.logits if text in other.logits]
     for key in sorted({**one.left_out, **other.left_out}):
@@ -326,6 +326,6 @@ def compare(one: Answer, other: Answer, how: str, otherwise: str, tolerance: flo
     for text in texts:
         off = float((one.logits[text] - other.logits[text]).abs().max())
         if not off <= tolerance:
-            raise Broken(f"text {text}: logits {how} and {otherwise} differ by {off:.1e}")
+            raise Broken(f"text {text}: outputs {how} and {otherwise} differ by {off:.1e}")
         most = max(most, off)
     return most

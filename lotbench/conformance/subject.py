@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from contextlib import suppress
 from copy import deepcopy
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any, NamedTuple
 
@@ -17,7 +17,13 @@ from lotbench import registry
 from lotbench.batch import Batch
 from lotbench.config.sections import TrainConfig
 from lotbench.conformance.outcome import on
-from lotbench.conformance.tiny import CLASSES, VOCABULARY, WIDTH, tiny_backbone
+from lotbench.conformance.tiny import (
+    CLASSES,
+    VOCABULARY,
+    WIDTH,
+    pooled_backbone,
+    tiny_backbone,
+)
 from lotbench.conformance.watch import Watch
 from lotbench.data.batches import collate
 from lotbench.data.tokens import Split, text_seed
@@ -66,11 +72,19 @@ class Subject:
         Hyper-parameters; the defaults where not given.
     plugins : list of str
         Plugins that define the method; empty if it is installed.
+    vectors : bool
+        The models give sentence vectors, not logits.
     """
 
     cls: type[TokenReducer]
     values: dict[str, Any] = field(default_factory=dict)
     plugins: list[str] = field(default_factory=list)
+    vectors: bool = False
+
+    @cached_property
+    def pooled(self) -> Subject:
+        """The same method in models that give sentence vectors."""
+        return replace(self, vectors=True)
 
     @cached_property
     def params(self) -> Params:
@@ -88,7 +102,8 @@ class Subject:
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(0)
             reducer = self.cls(self.params, layers, WIDTH)
-        return ReducedEncoder(tiny_backbone(layers), reducer).eval()
+        backbone = pooled_backbone(layers) if self.vectors else tiny_backbone(layers)
+        return ReducedEncoder(backbone, reducer).eval()
 
     def randomised(self, seed: int, layers: int = TINY_LAYERS) -> ReducedEncoder:
         """A model whose method has large random weights.
@@ -171,8 +186,13 @@ class Subject:
         shortest = min(stage.share for stage in encoder.reducer.stages() if stage.share)
         epochs = max(2, 2 / shortest / 6)
         config = TrainConfig(epochs=epochs, batch_size=8, learning_rate=1e-3, precision="fp32")
-        given = attach(encoder.reducer.needs | {"teacher_logits"})
-        report = train(encoder, split(48), config, seed=0, attach=given)
+        texts, needs = split(48), encoder.reducer.needs | {"teacher_logits"}
+        if self.vectors:  # they are learned from a teacher's vectors alone
+            generator = torch.Generator().manual_seed(0)
+            dense = torch.randn(len(texts), WIDTH, generator=generator)
+            texts.labels, texts.dense = None, dense.numpy()
+            needs -= {"teacher_logits"}
+        report = train(encoder, texts, config, seed=0, attach=attach(needs))
         for handle in handles:
             handle.remove()
         return Trained(encoder, report, largest)
@@ -253,16 +273,21 @@ def positions_left_out(trace: Trace, batch: Batch) -> dict[tuple[int, str, int],
     return found
 
 
-def hugging_face_logits(backbone: Backbone, batch: Batch, layers: int) -> Tensor:
-    """Logits (B, C) of the untouched model with its first ``layers`` layers, text by text."""
-    model = backbone.model
+def hugging_face_outputs(backbone: Backbone, batch: Batch, layers: int) -> Tensor:
+    """Logits (B, C) of the untouched model with its first ``layers`` layers, text by text.
+
+    Of sentence vectors the pooling of its states, (B, D).
+    """
+    model, pooling = backbone.model, backbone.pooling
     if layers < len(backbone.layers):
         model = deepcopy(model)
-        every = list(model.get_submodule("bert.encoder.layer").children())
-        model.set_submodule("bert.encoder.layer", nn.ModuleList(every[:layers]))
+        every = list(model.base_model.get_submodule("encoder.layer").children())
+        model.base_model.set_submodule("encoder.layer", nn.ModuleList(every[:layers]))
     rows = [x.split(batch.layout.sizes) for x in (batch.input_ids, batch.token_type_ids)]
-    pairs = zip(*rows, strict=True)
-    return torch.cat([model(ids[None], token_type_ids=types[None]).logits for ids, types in pairs])
+    found = [model(ids[None], token_type_ids=types[None]) for ids, types in zip(*rows, strict=True)]
+    if pooling is None:
+        return torch.cat([own.logits for own in found])
+    return torch.cat([pooling.padded(own.last_hidden_state, None) for own in found])
 
 
 def _random_split(lengths: list[int] | tuple[int, ...], seed: int) -> Split:

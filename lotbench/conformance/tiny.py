@@ -8,6 +8,7 @@ import torch
 from torch import nn
 
 from lotbench.engine.backbone import Backbone
+from lotbench.engine.pooling import Pooling
 
 VOCABULARY, WIDTH, CLASSES = 200, 32, 3
 
@@ -41,3 +42,12 @@ def tiny_backbone(layers: int, **changes: Any) -> Backbone:
             if name.endswith("bias") or "LayerNorm" in name:  # zeros and ones hide mistakes, too
                 nn.init.normal_(parameter, mean=float("LayerNorm.weight" in name), std=0.3)
     return Backbone(model)
+
+
+def pooled_backbone(layers: int) -> Backbone:
+    """The same as an encoder of sentence vectors: the mean of the states, scaled to length 1."""
+    pooling = Pooling(WIDTH, "mean", normalise=True)
+    assert pooling.behind is not None, "a mean has a map"
+    generator = torch.Generator().manual_seed(1)
+    nn.init.normal_(pooling.behind.weight, std=0.3, generator=generator)  # zeros hide mistakes
+    return Backbone(tiny_backbone(layers).model.base_model, pooling)

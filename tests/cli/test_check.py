@@ -38,7 +38,7 @@ def test_the_new_method_template_passes_the_check(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stdout + done.stderr
     lines = done.stdout.splitlines()
     assert sum(line.startswith("  ok ") for line in lines) == len(lines) - 2
-    assert lines[-1].startswith("long-states: 18 ok")
+    assert lines[-1].startswith("long-states: 24 ok")
     assert done.stderr == ""
 
 

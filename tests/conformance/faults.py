@@ -285,6 +285,27 @@ def loss(self, outputs, batch, trace):
         "its inputs are not changed",  # the first rule that asks for the loss
         ["TypeError", "faulty.py", "in loss", "training in stage"],
     ),
+    "a loss that takes labels for classes": (
+        SOUND
+        + """
+def loss(self, outputs, batch, trace):
+    right = outputs.logits.gather(1, batch.labels[:, None])
+    return {"margin": (1 - right).relu().mean()}
+""",
+        "sentence vectors: every stage trains",
+        ["faulty.py", "in loss", "training a tiny model on random texts"],
+    ),
+    "a training step that needs a classifier": (
+        SOUND
+        + """
+def training_step(self, encoder, batch, step):
+    outputs = encoder(batch)
+    early = encoder.backbone.classify(outputs.hidden[outputs.layout.first])
+    return step.objective(outputs.logits, batch) | {"early": early.square().mean()}
+""",
+        "sentence vectors: every stage trains",
+        ["AttributeError: 'BertModel'", "in training_step", "training a tiny model"],
+    ),
     "not reproducible": (
         SOUND
         + """

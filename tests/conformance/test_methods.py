@@ -62,7 +62,7 @@ def test_a_variant_keeps_every_rule_but_the_real_run(name: str, values: dict[str
 def test_a_setting_of_training_keeps_every_rule_before_the_export(
     name: str, values: dict[str, Any]
 ) -> None:
-    keeps_its_rules(name, values, COUNT - 2)
+    keeps_its_rules(name, values, COUNT - 3)
 
 
 def keeps_its_rules(name: str, values: dict[str, Any], count: int) -> None:
