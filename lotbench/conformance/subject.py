@@ -186,12 +186,13 @@ class Subject:
         shortest = min(stage.share for stage in encoder.reducer.stages() if stage.share)
         epochs = max(2, 2 / shortest / 6)
         config = TrainConfig(epochs=epochs, batch_size=8, learning_rate=1e-3, precision="fp32")
-        texts, needs = split(48), encoder.reducer.needs | {"teacher_logits"}
-        if self.vectors:  # they are learned from a teacher's vectors alone
+        texts, needs = split(48), encoder.reducer.needs
+        if self.vectors:  # they are learned from those of a teacher alone
             generator = torch.Generator().manual_seed(0)
             dense = torch.randn(len(texts), WIDTH, generator=generator)
             texts.labels, texts.dense = None, dense.numpy()
-            needs -= {"teacher_logits"}
+        else:
+            needs |= {"teacher_logits"}
         report = train(encoder, texts, config, seed=0, attach=attach(needs))
         for handle in handles:
             handle.remove()
@@ -256,7 +257,9 @@ def attach(needs: frozenset[str]) -> Callable[[Batch, np.ndarray], None]:
                 ]
             )
         if "teacher_logits" in needs:
-            batch.teacher_logits = nn.functional.one_hot(batch.labels, CLASSES).float()
+            vectors = batch.labels.is_floating_point()
+            own = batch.labels if vectors else nn.functional.one_hot(batch.labels, CLASSES).float()
+            batch.teacher_logits = own
 
     return add
 

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import nn
 
 from lotbench.engine.backbone import Backbone
 from lotbench.engine.pooling import Pooling
+
+if TYPE_CHECKING:
+    from transformers import BertForSequenceClassification
 
 VOCABULARY, WIDTH, CLASSES = 200, 32, 3
 
@@ -22,6 +25,19 @@ def tiny_backbone(layers: int, **changes: Any) -> Backbone:
     changes : int or float
         Fields of its ``BertConfig`` with other values.
     """
+    return Backbone(_tiny_bert(layers, changes))
+
+
+def pooled_backbone(layers: int) -> Backbone:
+    """The same as an encoder of sentence vectors: the mean of the states, scaled to length 1."""
+    pooling = Pooling(WIDTH, "mean", normalise=True)
+    assert pooling.behind is not None, "a mean has a map"
+    generator = torch.Generator().manual_seed(1)
+    nn.init.normal_(pooling.behind.weight, std=0.3, generator=generator)  # zeros hide mistakes
+    return Backbone(_tiny_bert(layers, {}).bert, pooling)
+
+
+def _tiny_bert(layers: int, changes: dict[str, Any]) -> BertForSequenceClassification:
     from transformers import BertConfig, BertForSequenceClassification
 
     settings: dict[str, Any] = {
@@ -41,13 +57,4 @@ def tiny_backbone(layers: int, **changes: Any) -> Backbone:
         for name, parameter in model.named_parameters():
             if name.endswith("bias") or "LayerNorm" in name:  # zeros and ones hide mistakes, too
                 nn.init.normal_(parameter, mean=float("LayerNorm.weight" in name), std=0.3)
-    return Backbone(model)
-
-
-def pooled_backbone(layers: int) -> Backbone:
-    """The same as an encoder of sentence vectors: the mean of the states, scaled to length 1."""
-    pooling = Pooling(WIDTH, "mean", normalise=True)
-    assert pooling.behind is not None, "a mean has a map"
-    generator = torch.Generator().manual_seed(1)
-    nn.init.normal_(pooling.behind.weight, std=0.3, generator=generator)  # zeros hide mistakes
-    return Backbone(tiny_backbone(layers).model.base_model, pooling)
+    return model

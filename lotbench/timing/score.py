@@ -140,7 +140,7 @@ class Scorer:
                 [self.metric],
                 split,
                 _outputs(model, entry.budget, split),
-                queries and _outputs(model, entry.budget, queries),
+                None if queries is None else _outputs(model, entry.budget, queries),
             )
             value = answers.metrics[self.metric]
             found[name] = (value if math.isfinite(value) else None), answers.predictions
