@@ -123,7 +123,7 @@ class TrainedModel:
                 outputs = self._forward(some, mode)
                 parts.append(outputs.logits)
                 traces.append(outputs.trace)
-        empty = torch.zeros(0, self.backbone.n_labels or self.backbone.width)
+        empty = torch.zeros(0, self.backbone.outputs)
         logits = torch.cat(parts) if parts else empty
         return (logits, traces) if return_trace else logits
 

@@ -164,8 +164,7 @@ def _evaluations(trial: Trial) -> Iterator[Complaint]:
 def _scores(trial: Trial, own: Evaluation) -> Iterator[Complaint]:
     """The scores are those of the predictions and labels."""
     stored = ((trial.data and trial.data.labels) or {}).get(own.split)
-    # With answers the labels may be of pairs of texts.
-    if stored is not None and own.answers is None and len(stored) != own.examples:
+    if stored is not None and len(stored) != own.examples:
         yield "examples", f"{own.examples}, but there are {len(stored)} labels"
     for name, score in own.metrics.items():
         mean = name in MEANS

@@ -139,6 +139,8 @@ class Tokens:
     batch : Batch
     previous : Decision or None
         The decision before the previous layer, while it still fits these tokens.
+    protected : Tensor, shape (T,), bool, or None
+        Tokens that the engine keeps whatever is decided: those of the first text of a pair.
     """
 
     hidden: Tensor
@@ -146,6 +148,7 @@ class Tokens:
     rows: Tensor
     batch: Batch
     previous: Decision | None = None
+    protected: Tensor | None = None
 
     @property
     def position(self) -> Tensor:

@@ -30,10 +30,9 @@ class Answers(NamedTuple):
     """What a model answers on a split, and its scores."""
 
     metrics: dict[str, float]
-    predictions: np.ndarray
-    """Those of the main metric, see `lotbench.scores.scores`."""
-    others: dict[str, np.ndarray]
-    """Those of the other metrics, unless they are the same."""
+    values: dict[str, np.ndarray]
+    """What each score is made of, see `lotbench.scores.scores`; the main metric is first.  Of a
+    classification or regression all metrics have the same."""
 
 
 def judge(
@@ -59,18 +58,20 @@ def judge(
     """
     if kind == "classification":
         predicted = outputs.argmax(axis=1)
-        return Answers(compute_metrics(metrics, predicted, split.labels), predicted, {})
+        scores = compute_metrics(metrics, predicted, split.labels)
+        return Answers(scores, {metrics[0]: predicted})
     if kind == "regression":
         predicted = decode(encode(outputs[:, 0], None))  # rounded as in the row
-        return Answers(compute_metrics(metrics, predicted, split.labels), predicted, {})
+        scores = compute_metrics(metrics, predicted, split.labels)
+        return Answers(scores, {metrics[0]: predicted})
     if kind == "embedding":
         values = {name: _of_vectors(name, split, outputs, query_outputs) for name in metrics}
     else:
         values = {name: _of_groups(name, split, outputs[:, 0]) for name in metrics}
-    scores: dict[str, float] = {}
+    scores = {}
     for name, own in values.items():
         scores |= compute_metrics([name], own, None if name in MEANS else split.gold)
-    return Answers(scores, values.pop(metrics[0]), values)
+    return Answers(scores, values)
 
 
 def _of_vectors(
@@ -81,7 +82,7 @@ def _of_vectors(
         case "mrr":
             if queries is None and split.queries is not None:
                 queries = split.queries.dense
-            return found_at(_given(queries), vectors)
+            return found_at(_given(queries), vectors, split.text_seed)
         case "overlap":
             return shared(vectors, _given(split.dense))
         case "cosine":
@@ -106,17 +107,24 @@ def cosines(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     return _rounded((_unit(a) * _unit(b)).sum(axis=1))
 
 
-def found_at(queries: np.ndarray, documents: np.ndarray) -> np.ndarray:
+def found_at(queries: np.ndarray, documents: np.ndarray, texts: np.ndarray) -> np.ndarray:
     """The rank of document i for query i, 0 if it is not among the first ten, shape (N,).
 
-    Other documents that are equally near count as nearer.
+    Other documents that are equally near count as nearer, but copies of document i do not.
+
+    Parameters
+    ----------
+    queries, documents : ndarray, shape (N, D)
+    texts : ndarray, shape (N,)
+        Equal numbers for equal documents.
     """
     queries, documents = _unit(queries), _unit(documents)
     ranks = np.zeros(len(queries), np.int64)
     for rows in _blocks(len(queries)):
         near = _similarities(queries[rows], documents)
         own = near[np.arange(len(rows)), rows]
-        ranks[rows] = (near >= own[:, None]).sum(axis=1)
+        copies = texts[rows][:, None] == texts
+        ranks[rows] = 1 + ((near >= own[:, None]) & ~copies).sum(axis=1)
     return np.where(ranks <= DEPTH, ranks, 0)
 
 

@@ -221,7 +221,10 @@ class LeapOfThought(TokenReducer):
         if drops:
             return Drop(decision.keep, decision.weight, aux=decision.aux)
         if self.params.leaping_keys == "context":
-            context = mean_leaping(tokens.hidden, decision.keep, tokens.layout)
+            keep = decision.keep
+            if tokens.protected is not None:
+                keep = keep | tokens.protected
+            context = mean_leaping(tokens.hidden, keep, tokens.layout)
             return replace(decision, context=context)
         if self.params.leaping_keys == "all":
             keys = torch.ones_like(decision.keep)

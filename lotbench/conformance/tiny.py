@@ -31,9 +31,9 @@ def tiny_backbone(layers: int, **changes: Any) -> Backbone:
 def pooled_backbone(layers: int) -> Backbone:
     """The same as an encoder of sentence vectors: the mean of the states, scaled to length 1."""
     pooling = Pooling(WIDTH, "mean", normalise=True)
-    assert pooling.behind is not None, "a mean has a map"
+    assert pooling.map is not None, "a mean has a map"
     generator = torch.Generator().manual_seed(1)
-    nn.init.normal_(pooling.behind.weight, std=0.3, generator=generator)  # zeros hide mistakes
+    nn.init.normal_(pooling.map.weight, std=0.3, generator=generator)  # zeros hide mistakes
     return Backbone(_tiny_bert(layers, {}).bert, pooling)
 
 

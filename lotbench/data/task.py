@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from lotbench.config.sections import TaskConfig
+from lotbench.config.sections import TaskConfig, TrialConfig
 from lotbench.config.tasks import Kind
 from lotbench.data.sources import Source, read_source
 from lotbench.data.tables import Rows
@@ -42,10 +42,6 @@ class Task:
     notes: dict[str, Any] = field(default_factory=dict)
     reduces_queries: bool = False
     """True if an embedding's queries, too, are encoded by the reduced model."""
-
-    @property
-    def regression(self) -> bool:
-        return self.kind == "regression"
 
 
 def load_task(
@@ -123,6 +119,13 @@ def load_task(
         fingerprint=_fingerprint(splits),
         notes=source.notes,
         reduces_queries=data.reduce == "both",
+    )
+
+
+def task_of(config: TrialConfig, tokenizer: Any) -> Task:
+    """The task of a trial; see `load_task`."""
+    return load_task(
+        config.task, config.data, tokenizer, config.seed, config.data_root, config.scored_length
     )
 
 

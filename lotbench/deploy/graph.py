@@ -87,7 +87,6 @@ class _Graph(nn.Module):
     ) -> Tensor | tuple[Tensor, Tensor]:
         encoder, reducer = self.encoder, self.encoder.reducer
         backbone, pooling = encoder.backbone, encoder.backbone.pooling
-        rows, layout = Traced.of_mask(attention_mask.bool())
         if reducer.padded:
             typed = getattr(backbone.config, "type_vocab_size", 0) > 1  # as where dense is timed
             types = {INPUTS[2]: token_type_ids} if typed else {}
@@ -95,7 +94,8 @@ class _Graph(nn.Module):
             if pooling is None:
                 return found.logits
             states = found.last_hidden_state
-            return states, pooling(states.flatten(0, 1).index_select(0, rows), layout)
+            return states, pooling.padded(states, attention_mask)
+        rows, layout = Traced.of_mask(attention_mask.bool())
         batch = _GivenBatch(
             input_ids=input_ids.flatten().index_select(0, rows),
             token_type_ids=token_type_ids.flatten().index_select(0, rows),

@@ -142,7 +142,7 @@ def load_backbone(
 
     config = read_config(name)
     _check_size(name, config)
-    pooled = None if n_labels else _pooling(name, config.hidden_size, pooling)
+    pooled = None if n_labels else Pooling(config.hidden_size, *pooling_of(name, pooling))
     if layers is not None:
         if not 1 <= layers <= config.num_hidden_layers:
             raise InputError(
@@ -165,16 +165,24 @@ def load_backbone(
             ignore_mismatched_sizes=True,
             output_loading_info=True,
         )
+    if pooled is not None and getattr(model, "pooler", None) is not None:
+        model.pooler = None  # a part of classifiers, which transformers may have made up
     backbone = Backbone(model, pooled)
     _check_complete(name, backbone, report, new_head, whole)
     check_finite(name, backbone)
     return backbone
 
 
-def _pooling(name: str, width: int, asked: Kind | None) -> Pooling:
-    """The pooling that a backbone names, or the one that is asked for."""
+def pooling_of(name: str, asked: Kind | None) -> tuple[Kind, bool]:
+    """The pooling that a backbone names or that is asked for, and whether vectors are normalised.
+
+    Raises
+    ------
+    InputError
+        As for `read_pooling`.
+    """
     found = _files(locate(name), MODULES, "1_Pooling/config.json")
-    return Pooling(width, *read_pooling(found[0].parent if found else None, name, asked))
+    return read_pooling(found[0].parent if found else None, name, asked)
 
 
 def random_backbone(name: str, n_labels: int, layers: int | None = None) -> Backbone:
@@ -258,11 +266,12 @@ def _check_complete(
     """
     head_ids = {id(p) for module in backbone.head_modules for p in module.parameters()}
     head = {key for key, p in backbone.model.named_parameters() if id(p) in head_ids}
-    if backbone.pooling is not None:  # it reads the states, not the pooler of a classifier
-        head = {key for key, _ in backbone.model.named_parameters() if key.startswith("pooler.")}
     mismatched = {key for key, *_ in report["mismatched_keys"]}
+    missing = set(report["missing_keys"]) - (set() if whole else head)
+    if backbone.pooling is not None:
+        missing = {key for key in missing if not key.startswith("pooler.")}
     for keys, fault in (
-        (set(report["missing_keys"]) - (set() if whole else head), "are missing"),
+        (missing, "are missing"),
         (mismatched - (head if new_head else set()), "have another shape than config.json says"),
         (set(report["unexpected_keys"]) if whole else (), "have no place in config.json"),
     ):

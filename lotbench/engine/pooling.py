@@ -29,8 +29,8 @@ class Pooling(nn.Module):
     Some tokens of a mean may not be computed by the last layer: they leapt over it, or were dropped
     and restored.  Their states are of an earlier layer, so they enter the mean through one learned
     D x D map, the same for every method.  The mean of a map is the map of the mean, so that is one
-    product per text.  A new map is zero, as if these tokens had been dropped; a trial starts with
-    the one that `lotbench.study.teacher.embeddings_to_states` fits.
+    product per text.  A new map is zero, as if these tokens had been dropped, up to the length
+    of the vector; a trial starts with `lotbench.study.teacher.embeddings_to_states`.
 
     Parameters
     ----------
@@ -44,9 +44,9 @@ class Pooling(nn.Module):
     def __init__(self, width: int, kind: Kind, normalise: bool) -> None:
         super().__init__()
         self.kind, self.normalise = kind, normalise
-        self.behind = nn.Linear(width, width, bias=False) if kind == "mean" else None
-        if self.behind is not None:
-            nn.init.zeros_(self.behind.weight)
+        self.map = nn.Linear(width, width, bias=False) if kind == "mean" else None
+        if self.map is not None:
+            nn.init.zeros_(self.map.weight)
 
     def forward(self, hidden: Tensor, layout: Ragged, behind: Tensor | None = None) -> Tensor:
         """The vectors ``(B, D)`` of the states ``hidden (T, D)``.
@@ -73,19 +73,19 @@ class Pooling(nn.Module):
 
     def pool(self, hidden: Tensor, layout: Ragged, behind: Tensor | None = None) -> Tensor:
         """The vectors before they are normalised."""
-        if self.behind is None:
+        if self.map is None:
             return hidden[layout.first]
         if behind is None:
             total = segment_weighted_sum(None, hidden, layout)
         else:
             behind = behind.to(hidden.dtype)
             left = segment_weighted_sum(behind, hidden, layout)
-            total = segment_weighted_sum(1 - behind, hidden, layout) + self.behind(left)
+            total = segment_weighted_sum(1 - behind, hidden, layout) + self.map(left)
         return total / layout.lengths.unsqueeze(1)
 
     def map_flops(self) -> float:
         """FLOPs of the map, per text."""
-        return 0.0 if self.behind is None else 2.0 * self.behind.weight.numel()
+        return 0.0 if self.map is None else 2.0 * self.map.weight.numel()
 
 
 def read_pooling(folder: Path | None, name: str, asked: Kind | None) -> tuple[Kind, bool]:

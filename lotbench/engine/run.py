@@ -70,7 +70,7 @@ class EncoderRun:
         self.wants_received = "received_attention" in self.reducer.needs
         self.all_rows = self.batch.layout.rows
         self.protected = None if self.protect is None else first_text(self.batch, self.protect)
-        self.spared: Tensor | None = None  # the last decision's tokens, with the protected ones
+        self.last_keep: Tensor | None = None  # of the last decision, with the protected tokens
 
     def layers(self) -> range:
         """Indices of the layers that this pass runs."""
@@ -103,6 +103,8 @@ class EncoderRun:
         ValueError
             If it is malformed, or soft in a mode that cannot carry it out.
         """
+        if self.protected is not None:
+            tokens = replace(tokens, protected=self.protected[tokens.rows])
         decision = getattr(self.reducer, point)(index, tokens, *received)
         if decision is not None:
             fault = malformed(decision, tokens)
@@ -110,22 +112,21 @@ class EncoderRun:
                 raise ValueError(f"{self.named(index, point)}: {fault}")
             if decision.weight is not None and not self.soft:
                 raise ValueError("a soft decision (weight given) needs mode='reference'")
-            decision = self.spare(decision, tokens)
+            decision = self.keep_protected(decision, tokens)
             self.trace.events.append(Event(index, point, decision, tokens.layout, tokens.rows))
         return decision
 
-    def spare(self, decision: Decision, tokens: Tokens) -> Decision:
+    def keep_protected(self, decision: Decision, tokens: Tokens) -> Decision:
         """The decision that also keeps the protected tokens."""
-        # A decision that is used again has them, and a leap is packed again only if it is another.
-        if self.protected is None or decision.keep is self.spared:
+        # A reused decision is returned unchanged, so that the packed mode sees that it is the same.
+        if tokens.protected is None or decision.keep is self.last_keep:
             return decision
-        mine = self.protected[tokens.rows]
-        self.spared, weight = decision.keep | mine, decision.weight
-        changes: dict[str, Any] = {"keep": self.spared}
+        self.last_keep, weight = decision.keep | tokens.protected, decision.weight
+        changes: dict[str, Any] = {"keep": self.last_keep}
         if weight is not None:
-            changes["weight"] = weight.masked_fill(mine, 1.0)
+            changes["weight"] = weight.masked_fill(tokens.protected, 1.0)
         if isinstance(decision, Leap):
-            changes["sizes"] = None  # of other tokens
+            changes |= {"sizes": None, "key_sizes": None}  # of other tokens
         return replace(decision, **changes)
 
     def named(self, index: int, point: str) -> str:

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 
 from lotbench.batch import Batch
-from lotbench.data.task import load_task
+from lotbench.data.task import task_of
 from lotbench.data.tokens import Split, text_seed, tokenise
 from lotbench.engine import checkpoint
 from lotbench.engine.encoder import ReducedEncoder
@@ -130,10 +130,7 @@ class Inspected:
         if self.row is None or self.row.config is None:
             raise InputError(f"{self.folder}: not in a store, so its data is not known; use --text")
         config = stored_config(self.row)
-        length = config.scored_length
-        task = load_task(
-            config.task, config.data, self.tokenizer, config.seed, config.data_root, length
-        )
+        task = task_of(config, self.tokenizer)
         check_data(self.folder.parent.parent, task, [self.row])
         return getattr(task, split).texts
 

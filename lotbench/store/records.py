@@ -62,7 +62,7 @@ class Evaluation(Record):
     target: Ratio | None = None
     """The FLOPs speed-up that the budget was searched for, on the selection split."""
     examples: Count
-    """Texts of the split."""
+    """Texts of the split; pairs of scored pairs, groups of a ranking."""
     metrics: dict[str, Score | None]
     """Scores by metric, from 0 to 1, correlations from -1 to 1; null where undefined."""
     flops: Flops

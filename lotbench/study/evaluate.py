@@ -58,7 +58,7 @@ def evaluate(
     answers = judge(task.kind, task.metrics, texts, outputs, queries)
     stored: dict[str, Any] = {
         metric: encode(values, classes_of(metric, task.n_labels))
-        for metric, values in [(task.metrics[0], answers.predictions), *answers.others.items()]
+        for metric, values in answers.values.items()
     }
     predicted = stored.pop(task.metrics[0])
     given = {"target": target, "answers": stored or None}
@@ -69,7 +69,7 @@ def evaluate(
         budget=Budget(name, value) if name and isinstance(value, int | float) else None,
         split=split,
         **optional,
-        examples=len(texts),
+        examples=len(predicted),
         metrics={**answers.metrics},
         flops=counts.flops / counts.texts,
         dense_flops=counts.dense / counts.texts,
@@ -105,8 +105,8 @@ class _Counts:
             found[rows] = outputs.logits.double().cpu().numpy()
             self.flops, self.dense = self.flops + reduced, self.dense + full
             for name, total in self.totals.items():
-                for layer, counts in enumerate(getattr(outputs.trace, name)):
-                    total[layer] += int(counts.sum())
+                if counts := getattr(outputs.trace, name):
+                    total[: len(counts)] += torch.stack(counts).sum(1).cpu().numpy()
         self.texts += len(split)
         self.tokens += int(split.lengths.sum())
         broken = int((~np.isfinite(found)).any(1).sum())

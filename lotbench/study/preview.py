@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from lotbench import machine
 from lotbench.config.sections import TeacherConfig, TrialConfig
-from lotbench.data.task import Task, load_task
+from lotbench.data.task import Task, task_of
 from lotbench.engine.loading import load_tokenizer
 from lotbench.store.records import Trial
 from lotbench.store.store import Store
@@ -210,19 +210,14 @@ def _read(planned: Plan) -> dict[str, _Data]:
         first, *others = configs
         started = clock()
         with places[name].document.at(("tasks", name)):
-            task = _task(first, tokenizer)
+            task = task_of(first, tokenizer)
         seconds = clock() - started
         missing = configs
         if _is_taught(first, task, tokenizer):  # else those of other seeds hardly are
-            tasks = ((own, _task(own, tokenizer)) for own in others)
+            tasks = ((own, task_of(own, tokenizer)) for own in others)
             missing = [own for own, read in tasks if not _is_taught(own, read, tokenizer)]
         found[name] = _Data(task, seconds, missing)
     return found
-
-
-def _task(config: TrialConfig, tokenizer: Any) -> Task:
-    length = config.scored_length
-    return load_task(config.task, config.data, tokenizer, config.seed, config.data_root, length)
 
 
 def _is_taught(config: TrialConfig, task: Task, tokenizer: Any) -> bool:

@@ -28,7 +28,7 @@ from lotbench.data.task import Task
 from lotbench.data.tokens import Split
 from lotbench.engine import checkpoint
 from lotbench.engine.encoder import ReducedEncoder
-from lotbench.engine.loading import fingerprint, read_config
+from lotbench.engine.loading import fingerprint, pooling_of, read_config
 from lotbench.errors import InputError
 from lotbench.judge import Answers, judge
 from lotbench.metrics import classes_of
@@ -69,8 +69,11 @@ class Artefacts:
     @cached_property
     def key(self) -> str:
         """Hash of the teacher's configuration, its data, the backbone's weights and `VERSION`."""
-        weights = fingerprint(self.config.backbone)
-        text = f"{self.config.teacher_key()} {self.task.fingerprint} {weights} {VERSION}"
+        backbone = self.config.backbone
+        parts = [self.config.teacher_key(), self.task.fingerprint, fingerprint(backbone), VERSION]
+        if self.task.kind == "embedding":
+            parts += pooling_of(backbone, self.config.data.pooling)
+        text = " ".join(map(str, parts))
         return sha256(text.encode()).hexdigest()[:16]
 
     @property
@@ -115,8 +118,8 @@ class Artefacts:
     def start_pooling(self, encoder: ReducedEncoder) -> None:
         """Gives a pooling the map that it starts training with; see `embeddings_to_states`."""
         pooling = encoder.backbone.pooling
-        if pooling is not None and pooling.behind is not None:
-            weight = pooling.behind.weight
+        if pooling is not None and pooling.map is not None:
+            weight = pooling.map.weight
             found = self._array("map", self.task.train, embeddings_to_states, tuple(weight.shape))
             with torch.no_grad():
                 weight.copy_(torch.from_numpy(found))
@@ -181,11 +184,12 @@ class Artefacts:
             split, settings = self.task.train, config.teacher
             training = train(encoder, split, settings, config.seed, r_drop=settings.r_drop)
         found = {name: self._judged(encoder, getattr(self.task, name)) for name in SPLITS}
-        main = classes_of(self.task.metrics[0], self.task.n_labels)
+        metric = self.task.metrics[0]
+        main = classes_of(metric, self.task.n_labels)
         content = {
             "training": training.content(),
             "metrics": {name: own.metrics for name, own in found.items()},
-            "predictions": {name: encode(own.predictions, main) for name, own in found.items()},
+            "predictions": {name: encode(own.values[metric], main) for name, own in found.items()},
         }
         place.mkdir()
         # Before the model, whose card has the checksum of each file.
@@ -208,7 +212,9 @@ def _answered(task: Task) -> dict[str, Split]:
     splits: dict[str, Split] = {name: getattr(task, name) for name in SPLITS}
     if task.kind == "ranking":
         return splits
-    queries = {f"{name}-queries": own.queries for name, own in splits.items() if own.queries}
+    queries: dict[str, Split] = {}
+    if not task.reduces_queries:
+        queries = {f"{name}-queries": own.queries for name, own in splits.items() if own.queries}
     return splits | queries | {"train": task.train} if task.kind == "embedding" else {}
 
 
@@ -235,6 +241,8 @@ def teacher_outputs(teacher: ReducedEncoder, split: Split) -> np.ndarray:
     with torch.inference_mode():
         for rows in _batches("teacher answers", split):
             out[rows] = teacher.eval()(collate(split, rows).to(device)).logits.cpu().numpy()
+    if not np.isfinite(out).all():
+        raise FloatingPointError("the teacher's outputs are not finite")
     return out
 
 

@@ -28,7 +28,7 @@ from lotbench.study.progress import post
 Attach = Callable[[Batch, np.ndarray], None]
 """Adds the artefacts of these rows (saliency, teacher logits) to a batch."""
 
-POOLING_MAP = "pooling.behind.weight"
+POOLING_MAP = "pooling.map.weight"
 MAP_RATE = 2e-3
 """Learning rate of the pooling's map, for every method; the map is new, unlike the backbone."""
 

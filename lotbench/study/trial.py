@@ -17,7 +17,7 @@ from safetensors import SafetensorError
 from lotbench import machine, registry
 from lotbench.config.sections import TrialConfig
 from lotbench.config.tasks import kind_of
-from lotbench.data.task import Task, load_task
+from lotbench.data.task import Task, task_of
 from lotbench.data.tokens import Split
 from lotbench.engine import checkpoint
 from lotbench.engine.loading import load_tokenizer, read_config
@@ -193,9 +193,7 @@ def prepare(trial: PlannedTrial, folder: Path) -> Artefacts:
     """
     config = trial.config
     tokenizer = load_tokenizer(config.backbone)
-    task = load_task(
-        config.task, config.data, tokenizer, config.seed, config.data_root, config.scored_length
-    )
+    task = task_of(config, tokenizer)
     artefacts = Artefacts(config, task, tokenizer)
     key = config.teacher_key()
     others = [

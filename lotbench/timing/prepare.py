@@ -14,7 +14,7 @@ import numpy as np
 
 from lotbench.backends import BY_NAME
 from lotbench.config.sections import MeasureConfig
-from lotbench.data.task import Task, load_task
+from lotbench.data.task import Task, task_of
 from lotbench.data.tokens import Split
 from lotbench.deploy.graph import export
 from lotbench.deploy.quantise import quantise_file
@@ -93,9 +93,7 @@ def _open(store: Store, selection: Selection) -> tuple[Task, str, str]:
     """
     config = stored_config(selection.trials[0])
     tokenizer = load_tokenizer(config.backbone)
-    task = load_task(
-        config.task, config.data, tokenizer, config.seed, config.data_root, config.scored_length
-    )
+    task = task_of(config, tokenizer)
     check_data(store.folder, task, selection.trials)
     teacher = Artefacts(config, task, tokenizer)
     if task.kind == "embedding" or task.metrics[0] == "agreement":

@@ -143,7 +143,7 @@ class Scorer:
                 None if queries is None else _outputs(model, entry.budget, queries),
             )
             value = answers.metrics[self.metric]
-            found[name] = (value if math.isfinite(value) else None), answers.predictions
+            found[name] = (value if math.isfinite(value) else None), answers.values[self.metric]
         log.info("%s: scored in %.1f s", entry.key, time.perf_counter() - start)
         return found
 

@@ -91,7 +91,7 @@ def test_glue_layout_and_the_order_of_its_metrics(tmp_path: Path, tokenizer: Any
     pd.DataFrame(more).to_parquet(tmp_path / "stsb" / "train.parquet")
     stsb = load_task("stsb", TaskConfig(), tokenizer, 0, str(tmp_path))
     assert stsb.metrics == ("pearson", "spearman")
-    assert (stsb.regression, stsb.n_labels) == (True, 1)
+    assert (stsb.kind, stsb.n_labels) == ("regression", 1)
     assert stsb.validation.labels.dtype == np.float32
     assert stsb.validation.labels[0] == np.float32(5.0)
 

@@ -58,8 +58,8 @@ def make(
     backbone = Backbone(model)
     if kind is not None:
         pooling = Pooling(32, kind, normalise=kind == "mean")
-        if pooling.behind is not None:
-            nn.init.normal_(pooling.behind.weight, std=0.3)
+        if pooling.map is not None:
+            nn.init.normal_(pooling.map.weight, std=0.3)
         backbone = Backbone(model.base_model, pooling)
     cls = registry.get(method) if isinstance(method, str) else method
     reducer = cls(cls.Params(**params), len(backbone.layers), 32)

@@ -49,8 +49,8 @@ def encoder(
     )  # fmt: skip
     torch.manual_seed(0)
     pooling = Pooling(WIDTH, kind, normalise=False)  # pyright: ignore[reportArgumentType]
-    if pooling.behind is not None:
-        torch.nn.init.normal_(pooling.behind.weight, std=0.3)
+    if pooling.map is not None:
+        torch.nn.init.normal_(pooling.map.weight, std=0.3)
     return ReducedEncoder(Backbone(BertModel(config), pooling), reducer, protect).double().eval()
 
 
@@ -64,9 +64,9 @@ def test_vectors_by_hand() -> None:
     The map is [[0, 1], [2, 0]]: (3, 4) becomes (4, 6), and (7, 8) becomes (8, 14).
     """
     pooling = Pooling(2, "mean", normalise=False)
-    assert pooling.behind is not None
+    assert pooling.map is not None
     with torch.no_grad():
-        pooling.behind.weight.copy_(torch.tensor([[0.0, 1.0], [2.0, 0.0]]))
+        pooling.map.weight.copy_(torch.tensor([[0.0, 1.0], [2.0, 0.0]]))
     hidden = torch.arange(1.0, 11.0).view(5, 2)
     layout = Ragged.from_lengths([2, 3])
     behind = torch.tensor([False, True, False, True, False])
@@ -132,9 +132,9 @@ def test_gradients_reach_the_map_and_a_soft_decision() -> None:
     own = encoder(reducer)
     outputs = own(batch(), "reference")
     outputs.logits.square().sum().backward()
-    assert own.backbone.pooling is not None and own.backbone.pooling.behind is not None
-    assert own.backbone.pooling.behind.weight.grad is not None
-    assert own.backbone.pooling.behind.weight.grad.abs().sum() > 0
+    assert own.backbone.pooling is not None and own.backbone.pooling.map is not None
+    assert own.backbone.pooling.map.weight.grad is not None
+    assert own.backbone.pooling.map.weight.grad.abs().sum() > 0
     assert reducer.weight.grad is not None and reducer.weight.grad.abs().sum() > 0
 
 
