@@ -4,7 +4,7 @@ Token reduction is of no use unless it beats this control at the same FLOPs.  Th
 output of layer k - 1.  The later layers remain in the checkpoint and never run.  All steps train
 the final model.
 
-Of a sentence vector no layer may be left: a bag of embeddings, mapped by the pooling.
+With sentence vectors `layers` may be 0: a bag of embeddings, mapped by the pooling.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ class Params(reducer.Params):
     """Hyper-parameters."""
 
     layers: int | None = Field(
-        None, ge=0, le=1000, description="layers that are run; null: half of them"
+        None, ge=0, le=1000, description="layers that are run; null: half of them, 0: none"
     )
 
 

@@ -5,6 +5,7 @@ The Python interface; torch is imported on first use::
     trial = lotbench.run("trial.yaml")                  # one trial, no Ray
     model = lotbench.load("results/quickstart/models/...")
     logits = model(["a text", ("a pair", "of texts")])
+    vectors = model.encode(["a text"])                  # of an embedding model
     scores = lotbench.results("results/quickstart")     # tidy DataFrame of scored models
     times = lotbench.timings("results/quickstart")      # tidy DataFrame of timed models
     encoder = lotbench.ReducedEncoder(backbone, reducer)
