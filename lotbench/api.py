@@ -133,7 +133,7 @@ class TrainedModel:
         Raises
         ------
         InputError
-            If the model gives logits, or as for a call.
+            If the model gives logits, or for the reasons of a call.
         """
         if self.backbone.pooling is None:
             raise InputError(NO_VECTORS)

@@ -92,7 +92,7 @@ class LimitConfig(Section):
     """
 
     train: Positive | None = None
-    # Not in records and ids if it is not given, so that older ids are unchanged.
+    # Left out of records and ids if not given, so older ids stay.
     selection: Positive | None = Field(default=None, exclude_if=_is_none)
     validation: Positive | None = None
 
@@ -102,7 +102,7 @@ class TaskConfig(Section):
 
     Without a ``source`` the task is the built-in one of this name.  Otherwise ``source`` is a
     local folder, the id of a hub dataset with its configuration in ``subset``, or a built-in task.
-    Which of the keys from ``kind`` on belong to which kind: `lotbench.config.tasks.unusable`.
+    `lotbench.config.tasks.KEYS` says which kinds have the keys below ``kind``.
     """
 
     source: NonEmpty | None = None
@@ -113,7 +113,7 @@ class TaskConfig(Section):
     label: NonEmpty | None = None
     metrics: Metrics | None = None
     regression: bool | None = None
-    # None of these in records and ids if it is not given, so that older ids are unchanged.
+    # Left out of records and ids if not given, so older ids stay.
     kind: Literal["embedding", "ranking"] | None = Field(default=None, exclude_if=_is_none)
     query: NonEmpty | None = Field(default=None, exclude_if=_is_none)
     group: NonEmpty | None = Field(default=None, exclude_if=_is_none)

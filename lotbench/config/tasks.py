@@ -71,6 +71,8 @@ KEYS: dict[str, tuple[Kind, ...]] = {
     "regression": ("classification", "regression"),
 }
 """The kinds that have a key."""
+FIXED = ("embedding", "ranking")
+"""A built-in task of these kinds has no other one."""
 UNFIT = {
     "text": "a ranking needs two columns, the text of the query first",
     "group": "a ranking needs the column that says which rows have the same query",
@@ -79,11 +81,11 @@ UNFIT = {
     "label": "only pairs have a score; name two columns in `text`, or remove it",
     "reduce": "it concerns queries; name their column in `query`, or remove it",
 }
-"""What is wrong with a key that the kind of a task has."""
+"""Why a key that fits the kind does not fit the other keys."""
 
 
 def built_in_name(name: str, data: TaskConfig) -> str | None:
-    """The built-in task that a task is: that of its ``source``, or of its own name."""
+    """The built-in task that is read: the ``source``, or the own name; None for other data."""
     own = name if data.source is None else data.source
     return own if own in BUILT_IN else None
 
@@ -105,6 +107,9 @@ def unusable(name: str, data: TaskConfig) -> tuple[KeyPath, str] | None:
     """
     source, own = data.source, built_in_name(name, data)
     if own is not None:
+        if source is not None and os.path.isdir(source):
+            message = f"{source!r} is a built-in task and a folder here; write ./{source} for the "
+            return ("source",), f"{message}folder"
         return _unfit_for_built_in(own, data) or _unfit_for_kind(name, data)
     if source is None:
         message = (
@@ -128,14 +133,19 @@ def _unfit_for_built_in(name: str, data: TaskConfig) -> tuple[KeyPath, str] | No
     task = BUILT_IN[name]
     if data.subset:
         return ("subset",), ONLY_HUB
-    if task.text:
+    if not task.text:
+        for key in ("text", "label", "query", "group"):
+            if getattr(data, key) is not None:
+                return (key,), f"the columns of {name} are fixed; remove `{key}`"
+        if data.protect is not None and task.kind == "classification":
+            return ("protect",), f"{name} has single texts; remove `protect`"
+    if data.kind is None or data.kind == task.kind:
         return None
-    for key in ("text", "label", "query", "group"):
-        if getattr(data, key) is not None:
-            return (key,), f"the columns of {name} are fixed; remove it"
-    fitting = (None, task.kind, "embedding" if task.kind == "classification" else None)
-    if data.kind not in fitting:
-        return ("kind",), f"{name} is {WITH_ARTICLE[task.kind]}; remove it"
+    if task.kind in FIXED:
+        return ("kind",), f"{name} is always {WITH_ARTICLE[task.kind]}; remove `kind`"
+    if data.kind == "ranking" and task.kind == "classification":
+        message = "its labels are classes, no relevance; give a folder of your own as `source`"
+        return ("kind",), message
     return None
 
 
@@ -144,22 +154,33 @@ def _unfit_for_kind(name: str, data: TaskConfig) -> tuple[KeyPath, str] | None:
     kind, own = kind_of(name, data), built_in_name(name, data)
     for key, kinds in KEYS.items():
         if kind not in kinds and getattr(data, key) != TaskConfig.model_fields[key].default:
-            known = " or ".join(WITH_ARTICLE[each] for each in kinds)
-            other = f"{name} is {WITH_ARTICLE[kind]}; remove it, or change `kind`"
-            return (key,), f"only {known} has it, and {other}"
-    if own is not None and BUILT_IN[own].kind in ("embedding", "ranking"):
+            *others, last = (WITH_ARTICLE[each] for each in kinds)
+            known = " or ".join(filter(None, [", ".join(others), last]))
+            other = f"{name} is {WITH_ARTICLE[kind]}; remove it"
+            return (key,), f"only {known} has it, and {other}{_other_kind(own, data, kinds[0])}"
+    if own is not None and BUILT_IN[own].kind in FIXED:
         return None  # its columns are fixed
     text = data.text or (BUILT_IN[own].text if own else ())
     single = len(text) < 2
+    if data.query is not None and [*text] == [data.query]:
+        return ("query",), "it must be another column than `text`"
     checks = {
         "text": kind == "ranking" and single,
         "group": kind == "ranking" and data.group is None,
         "protect": data.protect is not None and single,
-        "query": data.query is not None and (data.query in text or not single),
+        "query": data.query is not None and not single,
         "label": kind == "embedding" and data.label is not None and single,
         "reduce": data.reduce == "both" and data.query is None,
     }
     return next((((key,), UNFIT[key]) for key, wrong in checks.items() if wrong), None)
+
+
+def _other_kind(own: str | None, data: TaskConfig, fitting: Kind) -> str:
+    """The other remedy for a key that the kind does not have, if the task may have another kind."""
+    built_in = BUILT_IN[own].kind if own else None
+    if built_in in FIXED or (built_in == "classification" and fitting == "ranking"):
+        return ""
+    return ", or change `kind`" if data.kind else f", or set `kind: {fitting}`"
 
 
 def is_folder(source: str) -> bool:

@@ -164,6 +164,6 @@ def batched(texts: Any, batch_size: Any) -> list[list[tuple[str, ...]]]:
     if type(batch_size) is not int or batch_size < 1:
         raise InputError(f"batch_size: an integer of 1 or more is needed, not {batch_size!r}")
     if isinstance(texts, str):
-        raise InputError("a list of texts is needed, not one text: model([text])")
+        raise InputError("a list of texts is needed, not one text: [text]")
     every = [_fields(text, place) for place, text in enumerate(texts)]
     return [every[start : start + batch_size] for start in range(0, len(every), batch_size)]

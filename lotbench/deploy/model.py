@@ -97,7 +97,7 @@ class ExportedModel:
         Raises
         ------
         InputError
-            If the model gives logits, or as for a call.
+            If the model gives logits, or for the reasons of a call.
         """
         if self._card.n_labels:
             raise InputError(NO_VECTORS)

@@ -186,14 +186,14 @@ class Trial(Stored):
         for name, metric, split, stored in self._answered():
             if metric in MEANS:
                 check_answers(name, stored, classes_of(metric, known))
-                expected, texts = first.setdefault((split, metric), (name, len(stored)))
+                expected, count = first.setdefault((split, metric), (name, len(stored)))
             elif (split, None) in first:
                 check_answers(name, stored, classes)
-                expected, texts = first[split, None]
+                expected, count = first[split, None]
             else:
                 raise ValueError(f"data.labels has none of the {split} split")
-            if len(stored) != texts:
-                raise ValueError(f"{name} has {len(stored)} texts, not {texts} as {expected}")
+            if len(stored) != count:
+                raise ValueError(f"{name} has {len(stored)} values, not {count} as {expected}")
         return self
 
     def _answered(self) -> Iterator[tuple[str, str | None, str, str | list]]:

@@ -63,7 +63,7 @@ CASES = {
     "a group with one row": (
         RANKING,
         pairs({"q": "alone", "d": "d", "label": 1}),
-        "train.jsonl: column 'q', row 21: the group 'alone' has this row only",
+        "train.jsonl: column 'q', row 21: the group 'alone' has only this row",
     ),
     "protect without pairs": (
         {"protect": "first"},

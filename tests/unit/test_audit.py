@@ -157,7 +157,7 @@ def wrong_type(content: Json) -> None:
         (better, "evaluations.0.metrics.accuracy: 0.8"),
         (other_answer, "evaluations.0.metrics.accuracy"),
         (other_label, "data.labels.validation: differs"),
-        (fewer_answers, "not a record: evaluations.0.predictions has 1065 texts, not 1066"),
+        (fewer_answers, "not a record: evaluations.0.predictions has 1065 values, not 1066"),
         (faster, "evaluations.0.flops_speedup"),
         (cheaper, "evaluations.0.flops_speedup: 5.996, but the keep ratios allow between"),
         (larger_dense, "evaluations.0.dense_flops"),

@@ -20,6 +20,7 @@ def sweep_of(folder: Path, task: str, more: str = "") -> SweepConfig:
 
 
 MINE = "mine: {source: ./x, "
+RANKING = f"{MINE}kind: ranking, text: [a, b], group: a"
 
 
 @pytest.mark.parametrize(
@@ -34,22 +35,28 @@ MINE = "mine: {source: ./x, "
         ("rte: {group: g}", "rte.group: only a ranking has it, and rte is a classification; rem"),
         (f"{MINE}kind: ranking, group: g}}", "mine.text: a ranking needs two columns, the text "),
         (f"{MINE}kind: ranking, text: [a, b]}}", "mine.group: a ranking needs the column that "),
-        ("rte: {kind: ranking, group: g, query: q}", "rte.query: only an embedding has it, and "),
-        ("rte: {kind: ranking, pooling: cls}", "rte.pooling: only an embedding has it, and rte "),
-        ("rte: {kind: ranking, regression: true}", "rte.regression: only a classification or a "),
+        (f"{RANKING}, query: q}}", "mine.query: only an embedding has it, and "),
+        (f"{RANKING}, pooling: cls}}", "mine.pooling: only an embedding has it, and mine "),
+        (f"{RANKING}, regression: true}}", "mine.regression: only a classification or a "),
         ("rte: {kind: embedding, regression: true}", "rte.regression: only a classification or "),
         ("rte: {kind: embedding, group: g}", "rte.group: only a ranking has it, and rte is an "),
-        ("rte: {kind: embedding, protect: first}", "rte.protect: only a classification or a "),
+        ("rte: {kind: embedding, protect: first}", "rte.protect: only a classification, a regr"),
         ("rte: {kind: embedding, reduce: both}", "rte.reduce: it concerns queries; name their "),
         ("rte: {kind: embedding, query: q}", "rte.query: it needs one other column in `text`; "),
         (
             f"{MINE}kind: embedding, text: a, query: a}}",
-            "mine.query: it needs one other column in ",
+            "mine.query: it must be another column than `text`",
         ),
         (f"{MINE}kind: embedding, text: a, label: y}}", "mine.label: only pairs have a score; "),
         (f"{MINE}protect: first}}", "mine.protect: only a pair has a first text; name two colum"),
-        ("imdb: {kind: ranking}", "imdb.kind: imdb is a classification; remove it"),
-        ("bbc_headlines: {kind: embedding}", "bbc_headlines.kind: bbc_headlines is a ranking; "),
+        (f"{MINE}pooling: cls}}", "mine.pooling: only an embedding has it, and mine is a classifi"),
+        ("imdb: {protect: first}", "imdb.protect: imdb has single texts; remove `protect`"),
+        (
+            "imdb: {kind: ranking}",
+            "imdb.kind: its labels are classes, no relevance; give a folder ",
+        ),
+        ("qnli: {kind: ranking, group: question}", "qnli.kind: its labels are classes, no relev"),
+        ("bbc_headlines: {kind: embedding}", "bbc_headlines.kind: bbc_headlines is always a rank"),
         ("bbc_known_item: {regression: true}", "bbc_known_item.regression: only a classificati"),
         ("new: {source: bbc_headlines, group: g}", "new.group: the columns of bbc_headlines are"),
         ("new: {source: imdb, subset: s}", "new.subset: only a hub dataset given as `source` h"),
@@ -63,6 +70,33 @@ def test_a_key_that_a_task_cannot_have_is_named(tmp_path: Path, task: str, fault
 
 
 @pytest.mark.parametrize(
+    ("task", "remedy"),
+    [
+        ("rte: {pooling: cls}", "it, or set `kind: embedding`"),
+        (f"{MINE}group: g}}", "it, or set `kind: ranking`"),
+        ("rte: {group: g}", "it"),
+        (f"{RANKING}, pooling: cls}}", "it, or change `kind`"),
+        ("bbc_headlines: {pooling: cls}", "it"),
+        ("bbc_known_item: {query: q}", "`query`"),
+    ],
+)
+def test_a_remedy_is_possible(tmp_path: Path, task: str, remedy: str) -> None:
+    with pytest.raises(InputError) as caught:
+        sweep_of(tmp_path, task)
+    assert str(caught.value).endswith(f"; remove {remedy}")
+
+
+def test_a_source_that_is_a_folder_and_a_built_in_task_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "imdb").mkdir()
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(InputError, match=r"new.source: 'imdb' is a built-in .*; write ./imdb for"):
+        sweep_of(tmp_path, "new: {source: imdb}")
+    assert sweep_of(tmp_path, "imdb: {source: ./imdb}").tasks["imdb"].source == "./imdb"
+
+
+@pytest.mark.parametrize(
     ("task", "kind"),
     [
         ("rte:", "classification"),
@@ -70,7 +104,7 @@ def test_a_key_that_a_task_cannot_have_is_named(tmp_path: Path, task: str, fault
         ("stsb:", "regression"),
         ("stsb: {regression: false}", "classification"),
         ("stsb: {kind: embedding, label: score}", "embedding"),
-        ("qnli: {kind: ranking, group: question, protect: first}", "ranking"),
+        (f"{RANKING}, protect: first}}", "ranking"),
         ("qnli: {kind: embedding, text: sentence, query: question, reduce: both}", "embedding"),
         ("imdb: {kind: embedding, pooling: cls}", "embedding"),
         ("bbc_256: {source: bbc_known_item, max_length: 256, reduce: both}", "embedding"),

@@ -41,7 +41,7 @@ def test_damaged_package(
 
 def test_corpora_have_fixed_fields(tokenizer: Any) -> None:
     message = refusal(TaskConfig(text=["review"]), tokenizer, "imdb")
-    assert message == "tasks.imdb.text: the columns of imdb are fixed; remove it"
+    assert message == "tasks.imdb.text: the columns of imdb are fixed; remove `text`"
 
 
 def test_film_corpora_are_separate_and_stratified(

@@ -128,7 +128,7 @@ def of_means(mrr: str | list, cosine: list, **more) -> dict:
         ),
         (answered([0, 1, 0.5], [0, 1, 1], classes=40), "validation has 0.5, which is no class"),
         (answered([0, 1, 2**31], [0, 1, 1]), "validation has 2147483648, which is no class"),
-        (answered("010", "01"), r"evaluations\.0\.predictions has 2 texts, not 3 as the labels"),
+        (answered("010", "01"), r"evaluations\.0\.predictions has 2 values, not 3 as the labels"),
         (damaged(**of_means("1b", [0.5, 0.5])), r"predictions has 'b', which is no class"),
         (damaged(**of_means([1, 0.5], [0.5, 0.5])), r"predictions has 0\.5, which is no class"),
         (damaged(**of_means("12", [0.5], spearman=[0.5])), "labels has none of the validation"),
@@ -139,7 +139,7 @@ def of_means(mrr: str | list, cosine: list, **more) -> dict:
         ),
         (
             damaged(**of_means("12", [0.5]), teacher={"predictions": {"validation": "1"}}),
-            r"teacher\.predictions\.validation has 1 texts, not 2 as evaluations\.0\.predictions",
+            r"teacher\.predictions\.validation has 1 values, not 2 as evaluations\.0\.predictions",
         ),
     ],
 )
