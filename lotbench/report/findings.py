@@ -66,7 +66,8 @@ def _compared(task: str, study: Study, found: Evidence, models: list[Scored]) ->
     reduced = [own for own in models if own.method in found.methods]
     scored = f" with {text.count(len(reduced), 'model')} ({text.seeds(reduced)})" if reduced else ""
     against = reference(found, models[0].metric)
-    sizes = [f"{texts(task, split, study)} {split} texts" for split in ("selection", "validation")]
+    unit = text.unit_of(study.runs_on(task))
+    sizes = [f"{texts(task, split, study)} {split} {unit}" for split in ("selection", "validation")]
     return (
         f"{count[0].upper()}{count[1:]}{scored} against {against}; "
         f"chosen on {sizes[0]}, read on {sizes[1]}."

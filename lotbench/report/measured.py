@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from lotbench.errors import InputError
-from lotbench.report.text import listed
+from lotbench.report.text import listed, unit_of
 from lotbench.statistics.bootstrap import estimate
 from lotbench.statistics.drawn import draws_of
 from lotbench.statistics.every_metric import draws_by_metric
@@ -35,14 +35,14 @@ def measured(model: Path) -> str:
 
 
 def _table(rows: list[Row]) -> str:
-    trial = rows[0].run.trial
+    trial, unit = rows[0].run.trial, unit_of([rows[0].run])
     draws = draws_by_metric(rows) or {rows[0].metric: draws_of(rows)}
     lines = [
         f"Trial `{trial.trial_id}`: {listed([*draws])} on the validation split of `{trial.task}` "
-        "with a 95% bootstrap interval over its texts, and the FLOPs speed-up over the dense "
+        f"with a 95% bootstrap interval over its {unit}, and the FLOPs speed-up over the dense "
         "model. Scored in PyTorch in float32, before the export.",
         "",
-        f"| budget | {' | '.join(draws)} | texts | FLOPs speed-up |",
+        f"| budget | {' | '.join(draws)} | {unit} | FLOPs speed-up |",
         f"| --- | {'--- | ' * len(draws)}--- | --- |",
     ]
     for row in rows:

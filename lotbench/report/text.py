@@ -5,7 +5,9 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
+from lotbench.config.tasks import BUILT_IN
 from lotbench.statistics.bootstrap import Estimate
 from lotbench.statistics.reference import Reference
 from lotbench.statistics.runs import Run
@@ -30,8 +32,8 @@ METRICS = {
 # What is published as a fraction; all other metrics are in percent.
 FRACTIONS = {"pearson", "spearman", "matthews", "mrr", "ndcg", "cosine", "agreement"}
 MEANINGS = {
-    "mrr": "one over the rank of the right document, 0 if it is not among the first ten",
-    "ndcg": "gain of the first ten documents over that of the best order",
+    "mrr": "one over the rank of the first right document, 0 if none is among the first ten",
+    "ndcg": "discounted gain of the first ten documents over that of the best order",
     "overlap": "share of a text's ten nearest texts that are also among dense's ten",
     "cosine": "of a text's vector with dense's",
     "agreement": "Kendall's tau-b of the order of a group with dense's",
@@ -127,6 +129,22 @@ def explained(name: str) -> str:
 def unit(name: str) -> str:
     """The unit of differences of a metric: hundredths for fractions, points for percentages."""
     return "hundredths" if name in FRACTIONS else "points"
+
+
+def unit_of(runs: Iterable[Run]) -> str:
+    """What scores are means over, and bootstrap draws take: ``texts``; ``texts, pairs, groups``."""
+    found = {_drawn(run) for run in runs}
+    return ", ".join(unit for unit in ("texts", "pairs", "groups") if unit in found)
+
+
+def _drawn(run: Run) -> str:
+    """Groups of a ranking, pairs of an embedding with scored pairs, else texts."""
+    data: Any = run.trial.config.get("data", {})
+    own = BUILT_IN.get(str(data.get("source") or run.task))
+    kind = data.get("kind") or (own and own.kind)
+    if kind == "ranking":
+        return "groups"
+    return "pairs" if kind == "embedding" and run.trial.metric == "spearman" else "texts"
 
 
 def score(value: float, name: str) -> str:

@@ -42,7 +42,8 @@ def figure(found: Drops, runs: Sequence[Run]) -> Figure:
     grid[0].set_ylim(len(methods) - 0.5, -0.5)
     grid[0].set_xlim(left=min(0.0, grid[0].get_xlim()[0]))
     style.title(result, f"All tasks, {text.backbones(runs)}, {text.trained_on(runs)}")
-    style.caption(result, [f"{explained(found)}; lines: 95% intervals over texts and seeds"])
+    lines = f"lines: 95% intervals over {text.unit_of(runs)} and seeds"
+    style.caption(result, [f"{explained(found)}; {lines}"])
     return result
 
 

@@ -50,10 +50,10 @@ def figure(study: Study, task: str) -> Figure | None:
     result.legend(loc="outside right center")
     runs = study.runs_on(task)
     style.title(result, text.title(runs, text.trained_on(runs)))
-    evidence = study.evidence[task]
+    evidence, unit = study.evidence[task], text.unit_of(runs)
     note = (
         f"area: in points above the reference minus {evidence.floor:g}, times doublings of FLOPs "
-        f"speed-up, to {evidence.end:.1f}{text.TIMES}; lines: 95% intervals over texts and "
+        f"speed-up, to {evidence.end:.1f}{text.TIMES}; lines: 95% intervals over {unit} and "
         "seeds; training time: wall-clock, the median over trials against dense with the same "
         "seed, a rough number"
     )

@@ -135,7 +135,7 @@ def page_charts(study: Study, task: str, marks: list[PageMark]) -> list[chart.Ch
     own = over_flops(study, task)
     notes = [*not_drawn(own), *base.notes_on_models(own.models, study.runs_on(task))]
     notes += ["an arrow: no faster model of the method was scored"] * bool(own.open_ends)
-    notes.append("lines: 95% intervals over texts and seeds of models on a front")
+    notes.append(f"lines: {_intervals(study, task)}")
     charts = [chart.Chart("Score and FLOPs saved", notes, _spec(own, marks))]
     for where in wheres(study.validated(task)):
         timed = [each for each in study.validated(task) if where in each.timed]
@@ -280,9 +280,14 @@ def _draw_open_ends(axes: Axes, own: Front, given: Looks) -> int:
     return drawn
 
 
+def _intervals(study: Study, task: str) -> str:
+    unit = text.unit_of(study.runs_on(task))
+    return f"95% intervals over {unit} and seeds of models on a front"
+
+
 def _finish(figure: Figure, study: Study, task: str, own: Front, notes: list[str]) -> None:
     """Adds legend and caption."""
     base.legend(figure, own.models, base.looks_of(study, task), lines=True)
-    bars = "vertical bars, side by side: 95% intervals over texts and seeds of models on a front"
+    bars = f"vertical bars, side by side: {_intervals(study, task)}"
     notes = [*notes, bars, *base.notes_on_models(own.models, study.runs_on(task))]
     style.caption(figure, [*not_drawn(own), "; ".join(notes)])

@@ -26,10 +26,11 @@ def all_models(task: str, study: Study) -> Table:
         )
         best = on_front(ours, method)
         groups.append([_row(own, own in best) for own in ours])
+    unit = text.unit_of(study.runs_on(task))
     shown = text.reference(reference, metric) if reference else "dense without a score"
     notes = [
         "* on the method's front of score against FLOPs speed-up",
-        "scores: mean over seeds (95% interval over texts and seeds)",
+        f"scores: mean over seeds (95% interval over {unit} and seeds)",
     ]
     return Table(f"{task}, all models, {shown}", columns, groups, notes, texts=2)
 

@@ -30,7 +30,7 @@ def differences(task: str, study: Study) -> list[Table]:
     found = study.evidence.get(task)
     if found is None:
         return []
-    tables = []
+    tables, unit = [], text.unit_of(study.runs_on(task))
     searched = [
         run
         for run in study.runs_on(task)
@@ -44,7 +44,8 @@ def differences(task: str, study: Study) -> list[Table]:
                 curves[model.setting][model.target] = model
         curves = {setting: curve for setting, curve in curves.items() if curve}
         if len(curves) > 1:
-            tables.append(_table(f"{task}, {method}", params, curves, found.areas_on_selection()))
+            areas = found.areas_on_selection()
+            tables.append(_table(f"{task}, {method}", params, curves, areas, unit))
     return tables
 
 
@@ -53,6 +54,7 @@ def _table(
     params: dict[str, Values],
     curves: dict[str, dict[float, Scored]],
     areas: Mapping[str, float],
+    unit: str,
 ) -> Table:
     """The table of one method; ``areas`` are those on selection, by setting."""
     seeds = {
@@ -82,8 +84,8 @@ def _table(
     columns += [f"{t:g}{TIMES}" for t in shown]
     notes = [
         "each setting by what differs from the first row, and its score minus that of the first "
-        "row, in points: on validation, at equal targets, paired by seed and text; in brackets the "
-        "95% interval over texts and seeds",
+        f"row, in points: on validation, at equal targets, paired by seed and "
+        f"{unit.removesuffix('s')}; in brackets the 95% interval over {unit} and seeds",
         "* where the interval excludes 0; one in twenty does so by chance",
         "area on selection: settings are chosen by it",
         "mean: over the targets that both settings reach; speed: the setting's FLOPs speed-up over "

@@ -10,6 +10,7 @@ from lotbench.report import text
 from lotbench.report.looks import order
 from lotbench.report.tables.clock import model_name
 from lotbench.report.tables.differences import cell
+from lotbench.report.tables.overview import reference
 from lotbench.report.tables.render import Table
 from lotbench.report.text import NONE, TIMES
 from lotbench.statistics.bootstrap import estimate
@@ -35,7 +36,12 @@ def metrics(task: str, study: Study) -> Table | None:
     names = list(found[models[0].key])
     columns = ["method", "setting", f"FLOPs {TIMES}", *names]
     notes = [text.explained(name) for name in names]
-    notes.append("mean over seeds (95% interval over texts and seeds)")
+    unit = text.unit_of(study.runs_on(task))
+    notes.append(f"mean over seeds (95% interval over {unit} and seeds)")
+    evidence = study.evidence.get(task)
+    if evidence is not None and evidence.reference.name == "teacher":
+        score = reference(evidence, models[0].metric)
+        notes.append(f"the reference has no row; {models[0].metric}: {score}")
     return Table(f"{task}, every metric", columns, groups, notes, texts=2)
 
 
@@ -61,12 +67,12 @@ def against_first(task: str, study: Study) -> Table | None:
                 pairs = [(own, chosen[base][name]) for name, own in chosen[method].items()]
                 cells = [_difference(own, first) for own, first in pairs]
                 groups[method].append([method, f"{target:g}{TIMES}", *cells])
-    names = next(iter(found.values()))
+    names, unit = [*next(iter(found.values()))], text.unit_of(study.runs_on(task))
     notes = [
-        "in points or, of fractions, in hundredths: on validation, paired by seed and text; in "
-        "brackets the 95% interval over texts and seeds",
+        f"in hundredths of the score, on validation, paired by seed and {unit.removesuffix('s')}; "
+        f"in brackets the 95% interval over {unit} and seeds",
         "* where the interval excludes 0; one in twenty does so by chance",
-        "of the settings of a method the best on selection",
+        f"of several settings of a method, the one with the best {names[0]} on selection",
     ]
     title = f"{task}, every metric minus that of {base}, at equal targets"
     lines = [own for own in groups.values() if own]

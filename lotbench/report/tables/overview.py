@@ -79,12 +79,13 @@ def _tried(models: list[Scored]) -> str:
 
 def _notes(task: str, study: Study, found: Evidence, trained: bool) -> list[str]:
     selection, validation = (texts(task, split, study) for split in SPLITS)
+    unit = text.unit_of(study.runs_on(task))
     notes = [
-        f"models are chosen on selection ({selection} texts) and read on validation ({validation} "
-        "texts): the fastest that is within so many points of the reference, and below it its "
-        "score minus that of the reference, in points",
+        f"models are chosen on selection ({selection} {unit}) and read on validation "
+        f"({validation} {unit}): the fastest that is within so many points of the reference, and "
+        "below it its score minus that of the reference, in points",
         "the reference is the better of dense and the teacher on selection",
-        "in brackets: 95% intervals of choosing and reading, over resampled texts and seeds "
+        f"in brackets: 95% intervals of choosing and reading, over resampled {unit} and seeds "
         "(bootstrap)",
         "none: no model is that close; resamples: how fast one that is close enough in some "
         "resamples can be",
@@ -106,7 +107,7 @@ def _notes(task: str, study: Study, found: Evidence, trained: bool) -> list[str]
 
 
 def texts(task: str, split: str, study: Study) -> str:
-    """How many texts a split of a task has: ``1500``; ``500 and 1500`` if trials differ."""
+    """How many texts, pairs or groups a split has: ``1500``; ``500 and 1500`` if trials differ."""
     return text.listed([str(count) for count in study.texts(task, split)]) or "no"
 
 

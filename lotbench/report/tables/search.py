@@ -127,12 +127,13 @@ def _notes(found: Sequence[SearchTrials], ranked: Sequence[Order]) -> list[str]:
     ends = {run.trial.search.end for own in found for run in own.runs if run.trial.search}
     floor = max(run.trial.floor for own in found for run in own.runs)
     algorithms = {run.trial.search.algorithm for o in found for run in o.runs if run.trial.search}
+    unit = text.unit_of(run for own in found for run in own.runs)
     notes = [
         f"area: on selection, in points above the trial's teacher minus {floor:g}, times doublings "
         f"of speed, from 1{TIMES} to {max(ends):g}{TIMES}; a failed trial counts as 0",
         "after n: the mean of the best over all choices of n of these trials; below it where the "
         "best lies in 95% of the choices, and the rank: 1 plus the methods that are ahead, with an "
-        "interval of the difference over resampled texts (bootstrap) above 0",
+        f"interval of the difference over resampled {unit} (bootstrap) above 0",
         "the best of a search looks better than it is: all other tables are of the chosen settings "
         "trained again with other seeds",
         "default: the area of the method's default setting",

@@ -126,6 +126,39 @@ def test_a_store_of_vectors_is_drawn_and_reported(tmp_path):
     }
 
 
+@pytest.mark.parametrize(
+    ("task", "metric", "data", "unit"),
+    [
+        ("imdb", "accuracy", {}, "texts"),
+        ("stsb", "spearman", {"kind": None}, "texts"),
+        ("stsb", "spearman", {"kind": "embedding"}, "pairs"),
+        ("stsb", "overlap", {"kind": "embedding"}, "texts"),
+        ("bbc_known_item", "mrr", {}, "texts"),
+        ("bbc_headlines", "mrr", {}, "groups"),
+        ("mine", "mrr", {"source": "bbc_headlines"}, "groups"),
+        ("mine", "ndcg", {"source": "./x", "kind": "ranking"}, "groups"),
+    ],
+)
+def test_what_a_draw_takes(tmp_path, task, metric, data, unit):
+    rows = [evaluation(0.5, 2.0, metrics={metric: 0.5})]
+    config = {"seed": 0, "plugins": [], "data": data}
+    write(tmp_path, trial("a", "ltp", rows, task=task, metric=metric, config=config))
+    assert text.unit_of(Study(tmp_path).runs) == unit
+
+
+def test_a_teacher_that_is_the_reference_has_no_row(tmp_path):
+    fill_vectors(tmp_path)
+    rows = vectors(170, 1.0, 0.9)
+    metrics_of = {own["split"]: own["metrics"] for own in rows}
+    teacher = {"metrics": metrics_of}
+    (tmp_path / "trials" / "whole.json").unlink()
+    (row,) = (own for own in Study(tmp_path).trials if own.trial_id == "leap")
+    write(tmp_path, row.content() | {"teacher": teacher})
+    table = metrics("toy", Study(tmp_path))
+    assert table is not None
+    assert table.notes[-1] == "the reference has no row; mrr: teacher 0.900"
+
+
 def test_a_fraction_may_have_three_decimals():
     assert text.score_with_interval(Estimate(0.9123, 0.910, 0.914), "cosine") == (
         "0.912 (0.910 to 0.914)"
