@@ -69,13 +69,9 @@ class PlannedTrial:
 
     @property
     def _reads_first_token(self) -> bool:
-        """True if the outputs are made of the first token's state alone."""
-        from lotbench.engine.loading import pooling_of
-
-        config = self.config
-        if kind_of(config.task, config.data) != "embedding":
-            return True
-        return pooling_of(config.backbone, config.data.pooling)[0] == "cls"
+        """True if the file says that outputs are made of the first token's state alone."""
+        data = self.config.data
+        return kind_of(self.config.task, data) != "embedding" or data.pooling == "cls"
 
     def check_fits(self, n_layers: int, width: int) -> None:
         """Builds the method for the backbone, so that what does not fit is found before training.

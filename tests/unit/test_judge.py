@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lotbench import judge as judging
-from lotbench.judge import cosines, first_relevant, found_at, judge, ndcg, shared, tau_b
+from lotbench.judge import Answers, cosines, first_relevant, found_at, judge, ndcg, shared, tau_b
 from lotbench.metrics import METRICS
 from lotbench.store.predictions import decode, encode
 
@@ -19,7 +19,19 @@ from lotbench.store.predictions import decode, encode
 def split(**given: Any) -> Any:
     """A split with what is given."""
     fields = ("labels", "dense", "gold", "groups", "queries")
-    return SimpleNamespace(**(dict.fromkeys(fields) | given))
+    dense = given.get("dense")
+    seeds = None if dense is None else np.arange(len(dense))
+    return SimpleNamespace(**(dict.fromkeys(fields) | {"text_seed": seeds} | given))
+
+
+def main(found: Answers) -> np.ndarray:
+    """What the main score is made of."""
+    return next(iter(found.values.values()))
+
+
+def ranks(queries: np.ndarray, documents: np.ndarray) -> np.ndarray:
+    """The ranks of documents that are all different texts."""
+    return found_at(queries, documents, np.arange(len(documents)))
 
 
 def turned(*degrees: float) -> np.ndarray:
@@ -32,10 +44,10 @@ def turned(*degrees: float) -> np.ndarray:
 def test_a_class_is_the_largest_logit() -> None:
     logits = np.array([[0.1, 2.0], [3.0, -1.0], [0.0, 1.0]])
     found = judge("classification", ("accuracy", "f1"), split(labels=np.array([1, 0, 0])), logits)
-    assert found.predictions.tolist() == [1, 0, 1]
+    assert main(found).tolist() == [1, 0, 1]
     # Class 1: one hit, one wrong: 2 / (2 + 1).
     assert found.metrics == {"accuracy": pytest.approx(2 / 3), "f1": pytest.approx(2 / 3)}
-    assert found.others == {}
+    assert list(found.values) == ["accuracy"]
 
 
 def test_a_value_is_scored_as_its_row_has_it() -> None:
@@ -43,7 +55,7 @@ def test_a_value_is_scored_as_its_row_has_it() -> None:
     values = np.array([[0.12345678], [0.12345681], [0.5]])
     labels = np.array([1.0, 0.0, 2.0], np.float32)
     found = judge("regression", ("spearman",), split(labels=labels), values)
-    assert found.predictions.tolist() == [0.1234568, 0.1234568, 0.5]
+    assert main(found).tolist() == [0.1234568, 0.1234568, 0.5]
     # Ranks 1.5 1.5 3 against 2 1 3: 1.5 / sqrt(1.5 * 2).
     assert found.metrics["spearman"] == pytest.approx(1.5 / np.sqrt(3))
 
@@ -58,20 +70,26 @@ def test_cosines() -> None:
 def test_rank_of_the_right_document() -> None:
     documents = turned(0, 10, 40, 90)
     # From 8 degrees: documents at 2, 8, 32 and 82.  The last query is nearest to another one.
-    assert found_at(turned(8, 8, 8, 0), documents).tolist() == [2, 1, 3, 4]
+    assert ranks(turned(8, 8, 8, 0), documents).tolist() == [2, 1, 3, 4]
 
 
 def test_equally_near_documents_come_first() -> None:
     documents = turned(0, 0, 0, 90)
-    assert found_at(turned(5, 5, 5, 5), documents).tolist() == [3, 3, 3, 4]
+    assert ranks(turned(5, 5, 5, 5), documents).tolist() == [3, 3, 3, 4]
     everywhere = np.ones((12, 2))
-    assert found_at(everywhere, everywhere).tolist() == [0] * 12
+    assert ranks(everywhere, everywhere).tolist() == [0] * 12
+
+
+def test_copies_of_the_right_document_count_as_it() -> None:
+    """Two queries of one passage: neither is behind the other's copy."""
+    documents = turned(10, 10, 40)
+    assert found_at(turned(10, 12, 40), documents, np.array([7, 7, 8])).tolist() == [1, 1, 1]
 
 
 def test_the_eleventh_document_is_not_found() -> None:
     documents = turned(*range(0, 60, 5))
     # Document i is the (i + 1)th nearest to a query at 0 degrees.
-    assert found_at(turned(*[0] * 12), documents).tolist() == [*range(1, 11), 0, 0]
+    assert ranks(turned(*[0] * 12), documents).tolist() == [*range(1, 11), 0, 0]
 
 
 def test_shared_neighbours() -> None:
@@ -88,7 +106,7 @@ def test_shared_neighbours() -> None:
 def test_few_texts_have_all_others_as_neighbours() -> None:
     vectors = turned(0, 20, 80)
     found = judge("embedding", ("overlap",), split(dense=vectors), turned(5, 5, 90))
-    assert found.predictions.tolist() == [2, 2, 2]
+    assert main(found).tolist() == [2, 2, 2]
     assert found.metrics == {"overlap": 1.0}
 
 
@@ -103,10 +121,10 @@ def test_of_equally_near_texts_the_first_count() -> None:
 def test_blocks_change_nothing(block: int, monkeypatch: pytest.MonkeyPatch) -> None:
     rng = np.random.default_rng(0)
     own, dense, queries = rng.normal(size=(3, 40, 8))
-    expected = shared(own, dense), found_at(queries, own)
+    expected = shared(own, dense), ranks(queries, own)
     monkeypatch.setattr(judging, "BLOCK", block)
     assert np.array_equal(shared(own, dense), expected[0])
-    assert np.array_equal(found_at(queries, own), expected[1])
+    assert np.array_equal(ranks(queries, own), expected[1])
 
 
 def test_neighbours_against_a_sort() -> None:
@@ -127,8 +145,8 @@ def test_embedding_with_queries() -> None:
     task = split(dense=documents, queries=split(dense=turned(0, 10, 12)))
     found = judge("embedding", ("mrr", "overlap", "cosine"), task, turned(0, 10, 100))
     # The third query finds its document behind the other two.
-    assert found.predictions.tolist() == [1, 1, 3]
-    assert {name: own.tolist() for name, own in found.others.items()} == {
+    assert main(found).tolist() == [1, 1, 3]
+    assert {name: own.tolist() for name, own in [*found.values.items()][1:]} == {
         "overlap": [2, 2, 2],
         "cosine": [1.0, 1.0, 0.5],  # 60 degrees
     }
@@ -137,7 +155,7 @@ def test_embedding_with_queries() -> None:
     assert list(found.metrics) == ["mrr", "overlap", "cosine"]
     # With `reduce: both` the queries have vectors of the model, too.
     both = judge("embedding", ("mrr",), task, turned(0, 10, 100), turned(0, 10, 100))
-    assert both.predictions.tolist() == [1, 1, 1]
+    assert main(both).tolist() == [1, 1, 1]
 
 
 def test_scored_pairs() -> None:
@@ -145,10 +163,10 @@ def test_scored_pairs() -> None:
     vectors = turned(0, 10, 20, 0, 40, 80)
     task = split(dense=vectors, gold=np.array([5.0, 1.0, 2.0], np.float32))
     found = judge("embedding", ("spearman", "cosine"), task, vectors)
-    assert found.predictions.tolist() == [1.0, 0.866, 0.5]
+    assert main(found).tolist() == [1.0, 0.866, 0.5]
     # Ranks 3 2 1 against 3 1 2.
     assert found.metrics == {"spearman": pytest.approx(0.5), "cosine": 1.0}
-    assert found.others["cosine"].tolist() == [1.0] * 6
+    assert found.values["cosine"].tolist() == [1.0] * 6
 
 
 def test_ndcg_by_hand() -> None:
@@ -214,9 +232,9 @@ def test_ranking_over_groups_in_any_order() -> None:
     outputs = np.array([[0.9], [0.1], [0.5], [0.7], [0.2]])
     found = judge("ranking", ("ndcg", "mrr", "agreement"), task, outputs)
     # In both groups the relevant document is second.
-    assert found.predictions.tolist() == [0.6309, 0.6309]
-    assert found.others["mrr"].tolist() == [2, 2]
-    assert found.others["agreement"].tolist() == [1.0, -1.0]
+    assert main(found).tolist() == [0.6309, 0.6309]
+    assert found.values["mrr"].tolist() == [2, 2]
+    assert found.values["agreement"].tolist() == [1.0, -1.0]
     assert found.metrics == {"ndcg": 0.6309, "mrr": 0.5, "agreement": 0.0}
 
 
@@ -225,7 +243,7 @@ def test_what_is_scored_is_what_a_row_has() -> None:
     own, dense, queries = rng.normal(size=(3, 30, 5))
     task = split(dense=dense, queries=split(dense=queries))
     found = judge("embedding", ("mrr", "overlap", "cosine"), task, own)
-    for values in (found.predictions, *found.others.values()):
+    for values in found.values.values():
         classes = None if values.dtype.kind == "f" else 11
         assert np.array_equal(decode(encode(values, classes)), values)
 
@@ -249,7 +267,7 @@ def test_dense_agrees_with_itself_in_any_order(seed: int, texts: int) -> None:
 
     def values(vectors: np.ndarray, dense: np.ndarray) -> dict[str, np.ndarray]:
         found = judge("embedding", metrics, split(dense=dense, queries=split(dense=dense)), vectors)
-        return {"mrr": found.predictions, **found.others}
+        return found.values
 
     same = values(dense * 3, dense)
     assert (same["mrr"] == 1).all() and (same["cosine"] == 1).all()

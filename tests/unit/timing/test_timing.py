@@ -295,7 +295,7 @@ def test_models_are_not_timed_on_changed_data(tmp_path, monkeypatch):
     changed = Trial.model_validate(row)
     monkeypatch.setattr(prepare, "load_tokenizer", lambda _: None)
     task = SimpleNamespace(name="toy", fingerprint="new")
-    monkeypatch.setattr(prepare, "load_task", lambda *_: task)
+    monkeypatch.setattr(prepare, "task_of", lambda *_: task)
     with pytest.raises(InputError, match="the data of toy is no longer what its trials"):
         prepare._open(Store(tmp_path), SimpleNamespace(trials=[changed]))
 
