@@ -30,6 +30,8 @@ Looks = dict[str, tuple[str, str]]
 # The axis ends at least this many points below the reference, if a model lies below the axis:
 # smaller differences are mostly noise.
 SHALLOWEST = 2.0
+# Faster models are named, not drawn: a bag of embeddings would leave no room for the others.
+FASTEST = 100.0
 # Space between the vertical bars of two methods, in points of type.
 BAR = 1.2
 # The same on a page, as a share of the axis.
@@ -55,6 +57,8 @@ class Front:
     """Where the axis ends, in points below the reference."""
     open_ends: Collection[str]
     """The methods of which no faster model than the fastest one was scored."""
+    beyond: list[Scored]
+    """Models that are faster than the axis goes."""
 
     @property
     def inside(self) -> list[Shown]:
@@ -71,8 +75,11 @@ class Front:
 
 
 def data(study: Study, task: str, models: list[Scored], where: Where | None = None) -> Front:
-    """The scores of models; the axis has room for all of them."""
+    """The scores of models; the axis has room for all of them up to `FASTEST`."""
     x = base.real(where) if where else attrgetter("flops")
+    beyond = [each for each in models if x(each).value > FASTEST]
+    models = [each for each in models if each not in beyond] or models
+    ends = () if where else study.evidence[task].open_ends
     return Front(
         where,
         study.references[task],
@@ -80,7 +87,8 @@ def data(study: Study, task: str, models: list[Scored], where: Where | None = No
         models,
         base.shown(models, x, attrgetter("gain"), where),
         axis_depth(models),
-        () if where else study.evidence[task].open_ends,
+        [method for method in ends if method not in {each.method for each in beyond}],
+        beyond,
     )
 
 
@@ -214,11 +222,14 @@ def axis_depth(models: Iterable[Scored]) -> float:
 
 
 def not_drawn(own: Front) -> list[str]:
-    """Note for the caption, if there is one: how many models of each method are below the axis."""
+    """Notes for the caption: how many models of each method are below the axis, or beyond it."""
     hidden = [each.method for each in own.models if each.gain.value < -own.depth]
     counts = [f"{hidden.count(method)} of {method}" for method in order(hidden)]
     below = f"Not drawn, more than {own.depth:g} below {own.reference.name}"
-    return [f"{below}: {', '.join(counts)}"] if counts else []
+    notes = [f"{below}: {', '.join(counts)}"] if counts else []
+    far = [f"{each.method} {each.name} ({each.gain.value:+.0f})" for each in own.beyond]
+    beyond = f"Not drawn, over {FASTEST:g} times as fast"
+    return notes + ([f"{beyond}: {', '.join(far)}"] if far else [])
 
 
 def _up_to_half(points: float) -> float:

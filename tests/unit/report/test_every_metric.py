@@ -112,6 +112,17 @@ def test_the_axis_of_vectors_is_deep_and_names_the_metric(tmp_path):
     assert title == "MRR@10 against dense (hundredths)"
 
 
+def test_models_beyond_the_axis_are_named(tmp_path, monkeypatch):
+    study = Study(fill_vectors(tmp_path))
+    assert not front.over_flops(study, "toy").beyond
+    monkeypatch.setattr(front, "FASTEST", 3.0)
+    own = front.over_flops(study, "toy")
+    assert own.beyond and all(each.flops.value > 3 for each in own.beyond)
+    assert all(each.x.value <= 3 for each in own.shown)
+    assert not {each.method for each in own.beyond} & {*own.open_ends}
+    assert front.not_drawn(own)[-1].startswith("Not drawn, over 3 times as fast: ")
+
+
 @pytest.mark.slow
 def test_a_store_of_vectors_is_drawn_and_reported(tmp_path):
     study = Study(fill_vectors(tmp_path))
