@@ -24,7 +24,8 @@ class Batch:
     ----------
     input_ids, token_type_ids : Tensor, shape (T,), int64
     layout : Ragged
-    labels : Tensor, shape (B,), int64, or float32 for regression
+    labels : Tensor, shape (B,), int64, or float32 for regression and ranking
+        Of sentence vectors those of the dense model, shape (B, D), float32.
     index : Tensor, shape (B,), int64
         Row of each example in its split.
     text_seed : Tensor, shape (B,), int64

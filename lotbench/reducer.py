@@ -114,7 +114,7 @@ class Step:
 
         Parameters
         ----------
-        logits : Tensor, shape (B, C)
+        logits : Tensor, shape (B, C), or sentence vectors, shape (B, D)
         batch : Batch
         """
         terms = {"task": task_loss(logits, batch.labels)}

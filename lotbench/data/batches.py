@@ -37,7 +37,7 @@ def batches(split: Split, batch_size: int, seed: int | None) -> list[np.ndarray]
 def collate(split: Split, rows: ArrayLike) -> Batch:
     """The ragged batch of these rows, in this order, on the CPU.
 
-    Without labels, the labels are the vectors of the dense teacher, (B, D), if the split has them.
+    A split without labels has the dense teacher's vectors (B, D) as labels, once it has them.
     """
     from lotbench.batch import Batch
 

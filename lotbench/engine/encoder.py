@@ -33,7 +33,7 @@ class ReducedEncoder(nn.Module):
     reducer : TokenReducer
     protect : int, optional
         Token id that ends the first text of a pair.  The engine keeps the tokens up to the first
-        such token, whatever the method decides.
+        such token, whatever the method decides.  A text that itself has the separator ends there.
     """
 
     def __init__(

@@ -39,20 +39,21 @@ class _Config(BaseModel):
     quantization_config: None = None
 
 
-def read_object(path: Path) -> dict[str, Any]:
-    """The JSON object of a file.
+def read_object(path: Path, kind: type = dict) -> Any:
+    """The JSON object of a file, or the list of objects.
 
     Raises
     ------
     InputError
-        If it is no regular file, larger than `LARGEST_JSON`, not valid JSON, or not an object.
+        If it is no regular file, larger than `LARGEST_JSON`, not valid JSON, or of another kind.
     """
     try:
         if not path.is_file() or path.stat().st_size > LARGEST_JSON:
             raise ValueError(f"no regular file of at most {LARGEST_JSON >> 20} MB")
         content = json.loads(path.read_text(encoding="utf-8"))
-        if not isinstance(content, dict):
-            raise ValueError("not a JSON object")
+        objects = content if kind is list else [content]
+        if type(content) is not kind or not all(isinstance(each, dict) for each in objects):
+            raise ValueError("not a JSON object" if kind is dict else "not a list of JSON objects")
     except (OSError, ValueError, RecursionError) as error:
         raise InputError(f"{path}: damaged ({error})") from None
     return content

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -72,7 +72,7 @@ class Pooling(nn.Module):
         return F.normalize(vectors, dim=1) if self.normalise else vectors
 
     def pool(self, hidden: Tensor, layout: Ragged, behind: Tensor | None = None) -> Tensor:
-        """The vectors before they are normalised."""
+        """The vectors ``(B, D)`` before they are normalised."""
         if self.map is None:
             return hidden[layout.first]
         if behind is None:
@@ -110,7 +110,7 @@ def read_pooling(folder: Path | None, name: str, asked: Kind | None) -> tuple[Ki
             raise InputError(f"backbone {name!r}: no {MODULES} says how to pool; {ADVICE}")
         return asked, False
     paths = {}
-    for module in _modules(folder / MODULES):
+    for module in read_object(folder / MODULES, list):
         kind = str(module.get("type")).rpartition(".")[2]
         if kind not in ("Transformer", "Pooling", "Normalize"):
             raise InputError(
@@ -155,14 +155,3 @@ def write_pooling(folder: Path, pooling: Pooling, width: int) -> None:
     config = {key: kind == pooling.kind for kind, key in KEYS.items()}
     config |= {"word_embedding_dimension": width}
     (folder / "1_Pooling" / "config.json").write_text(json.dumps(config, indent=2) + "\n")
-
-
-def _modules(path: Path) -> list[dict[str, Any]]:
-    """The modules of a folder of sentence-transformers."""
-    try:
-        modules = json.loads(path.read_text(encoding="utf-8"))
-        if not isinstance(modules, list) or not all(isinstance(own, dict) for own in modules):
-            raise ValueError("not a list of modules")
-    except (OSError, ValueError, RecursionError) as error:
-        raise InputError(f"{path}: damaged ({error})") from None
-    return modules
