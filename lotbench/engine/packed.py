@@ -50,7 +50,10 @@ class PackedRun(EncoderRun):
 
     def outputs(self) -> Outputs:
         """Outputs of the whole pass."""
-        return self.finish(self.tokens())
+        tokens, behind = self.tokens(), None
+        if self.backbone.pooling is not None and self.computed is not None:
+            behind = torch.ones_like(tokens.rows, dtype=torch.bool).index_fill(0, self.computed, 0)
+        return self.finish(tokens, behind)
 
     def tokens(self) -> Tokens:
         """The tokens after the last layer."""
@@ -58,11 +61,6 @@ class PackedRun(EncoderRun):
         for index in self.layers():
             tokens, last = self.layer(index, tokens, last)
         return tokens
-
-    def behind(self, tokens: Tokens) -> Tensor | None:
-        if self.computed is None:
-            return None
-        return torch.ones_like(tokens.rows, dtype=torch.bool).index_fill(0, self.computed, 0)
 
     def layer(self, index: int, tokens: Tokens, last: Last | None) -> tuple[Tokens, Last | None]:
         """The tokens after a layer, given those before it, and the `Last` that it leaves."""

@@ -47,13 +47,11 @@ class ReferenceRun(EncoderRun):
         states = States(self.entry(), self.all_present)
         for index in self.layers():
             states = self.layer(index, states)
-        return self.finish(self.shown(states.hidden, states.present))
-
-    def behind(self, tokens: Tokens) -> Tensor | None:
-        if self.computed is None:
-            return None
-        share = self.computed[tokens.rows]
-        return ~share if share.dtype == torch.bool else 1 - share
+        tokens, behind = self.shown(states.hidden, states.present), None
+        if self.backbone.pooling is not None and self.computed is not None:
+            share = self.computed[tokens.rows]
+            behind = ~share if share.dtype == torch.bool else 1 - share
+        return self.finish(tokens, behind)
 
     def layer(self, index: int, states: States) -> States:
         """The states after a layer, given the states before it."""

@@ -203,8 +203,12 @@ class EncoderRun:
             removed = (~decision.keep).nonzero().squeeze(1)
             self.restored.append((tokens.rows[removed], tokens.hidden[removed]))
 
-    def finish(self, tokens: Tokens) -> Outputs:
-        """The outputs, given the remaining tokens."""
+    def finish(self, tokens: Tokens, behind: Tensor | None) -> Outputs:
+        """The outputs, given the remaining tokens.
+
+        ``behind`` (T,) is 1 or true for those that the last layer did not compute, and between 0
+        and 1 where a soft decision blends both; None if it computed all.
+        """
         hidden, layout, rows = tokens.hidden, tokens.layout, tokens.rows
         if self.restored:
             everything = hidden.new_zeros(self.batch.layout.total, hidden.shape[1])
@@ -214,22 +218,14 @@ class EncoderRun:
         pooling, trace = self.backbone.pooling, self.trace
         trace.lengths = self.batch.layout.lengths
         if pooling is None:
-            logits, behind = self.backbone.classify(hidden[layout.first]), None
+            logits = self.backbone.classify(hidden[layout.first])
         else:
-            behind = self.behind(tokens)
             if self.restored:
                 own = torch.zeros_like(tokens.rows, dtype=torch.bool) if behind is None else behind
                 behind = own.new_ones(rows.shape).index_copy(0, tokens.rows, own)
             logits = pooling(hidden, layout, behind)
             trace.mapped = behind is not None
         return Outputs(logits, hidden, layout, rows, trace, behind, tuple(self.inputs))
-
-    def behind(self, tokens: Tokens) -> Tensor | None:
-        """Which of the remaining tokens the last layer did not compute, (T,); None if it did all.
-
-        1 or true for those, and between 0 and 1 where a soft decision blends both.
-        """
-        raise NotImplementedError
 
 
 def first_text(batch: Batch, separator: int) -> Tensor:
