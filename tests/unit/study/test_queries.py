@@ -5,28 +5,18 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from transformers import BertConfig, BertModel
 
 from baselines.first_k import FirstK
+from lotbench.conformance.tiny import WIDTH, pooled_backbone
 from lotbench.data.task import Task
 from lotbench.data.tokens import Split
-from lotbench.engine.backbone import Backbone
 from lotbench.engine.encoder import ReducedEncoder
-from lotbench.engine.pooling import Pooling
 from lotbench.measure.flops import dense_flops
 from lotbench.study.evaluate import evaluate, score
 
-WIDTH = 16
-
 
 def first_k(k: int) -> ReducedEncoder:
-    config = BertConfig(
-        vocab_size=50, hidden_size=WIDTH, num_hidden_layers=2, num_attention_heads=2,
-        intermediate_size=32, max_position_embeddings=64,
-    )  # fmt: skip
-    torch.manual_seed(0)
-    backbone = Backbone(BertModel(config), Pooling(WIDTH, "mean", normalise=False))
-    return ReducedEncoder(backbone, FirstK(FirstK.Params(k=k), 2, WIDTH)).eval()
+    return ReducedEncoder(pooled_backbone(2), FirstK(FirstK.Params(k=k), 2, WIDTH)).eval()
 
 
 def split(lengths: list[int]) -> Split:
