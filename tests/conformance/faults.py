@@ -387,11 +387,7 @@ def __init__(self, params, n_layers, width):
         ["weights from -50 to 50", "between 0 and 1"],
     ),
     "a need that does not exist": (SOUND + "\nneeds = {'attention'}", "sound", ["attention"]),
-    "a budget that does not exist": (
-        SOUND + "\nbudget_name = 'cut'",
-        "sound",
-        ["'cut'", "no such attr"],
-    ),
+    "an unknown budget": (SOUND + "\nbudget_name = 'cut'", "sound", ["'cut'", "no such attr"]),
     "never leaves anything out": (
         """
         def before_layer(self, layer, tokens):
