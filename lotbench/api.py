@@ -67,7 +67,7 @@ class TrainedModel:
     encoder : ReducedEncoder
     tokenizer
     max_length : int
-        Tokens after which a text is cut, as where the model was scored.
+        Tokens after which a text is cut, as in scoring.
     """
 
     __slots__ = ("encoder", "max_length", "tokenizer")  # a misspelt attribute is an error

@@ -31,7 +31,7 @@ class ExportedModel:
     session : Session
     tokenizer
     max_length : int
-        Tokens after which a text is cut, as where the model was scored.
+        Tokens after which a text is cut, as in scoring.
 
     Raises
     ------
