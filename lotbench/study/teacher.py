@@ -212,10 +212,12 @@ def _answered(task: Task) -> dict[str, Split]:
     splits: dict[str, Split] = {name: getattr(task, name) for name in SPLITS}
     if task.kind == "ranking":
         return splits
-    queries: dict[str, Split] = {}
+    if task.kind != "embedding":
+        return {}
     if not task.reduces_queries:
-        queries = {f"{name}-queries": own.queries for name, own in splits.items() if own.queries}
-    return splits | queries | {"train": task.train} if task.kind == "embedding" else {}
+        queries = {f"{name}-queries": own.queries for name, own in splits.items()}
+        splits |= {name: own for name, own in queries.items() if own is not None}
+    return splits | {"train": task.train}
 
 
 class _Dense(TokenReducer):
