@@ -12,8 +12,9 @@ from pydantic import Field
 from torch import Tensor
 
 from lotbench import reducer
+from lotbench.batch import Batch
 from lotbench.ragged import Ragged, segment_count, segment_rank
-from lotbench.reducer import Drop, TokenReducer, Tokens
+from lotbench.reducer import Drop, TokenReducer
 
 
 class Params(reducer.Params):
@@ -36,10 +37,8 @@ class FirstK(TokenReducer):
         super().__init__(params, n_layers, width)
         self.k = params.k
 
-    def before_layer(self, layer: int, tokens: Tokens) -> Drop | None:
-        if layer:
-            return None
-        return Drop(first_tokens(tokens.batch.token_type_ids, tokens.layout, self.k))
+    def before_embedding(self, batch: Batch, words: Tensor) -> Drop:
+        return Drop(first_tokens(batch.token_type_ids, batch.layout, self.k))
 
 
 def first_tokens(token_type_ids: Tensor, layout: Ragged, k: float | Tensor) -> Tensor:

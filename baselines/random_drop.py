@@ -20,6 +20,7 @@ from pydantic import Field, field_validator
 from torch import Tensor
 
 from lotbench import reducer
+from lotbench.batch import Batch
 from lotbench.errors import InputError
 from lotbench.ragged import Ragged, seeded_uniform, segment_rank
 from lotbench.reducer import Drop, TokenReducer, Tokens
@@ -66,16 +67,22 @@ class RandomDrop(TokenReducer):
                 f"{n_layers} layers"
             )
 
+    def before_embedding(self, batch: Batch, words: Tensor) -> Drop | None:
+        return self._drop(0, batch, batch.layout, batch.layout.rows)
+
     def before_layer(self, layer: int, tokens: Tokens) -> Drop | None:
+        return self._drop(layer, tokens.batch, tokens.layout, tokens.rows) if layer else None
+
+    def _drop(self, layer: int, batch: Batch, layout: Ragged, rows: Tensor) -> Drop | None:
+        """The decision on these tokens of a batch, which enter a layer."""
         ratio, before = self._ratio(layer), self._ratio(layer - 1) if layer else 1.0
         if ratio >= before:
             return None
         if self.training:
-            order = torch.rand(tokens.rows.shape, device=tokens.rows.device)
+            order = torch.rand(rows.shape, device=rows.device)
         else:
-            seeds = tokens.batch.text_seed
-            order = seeded_uniform(seeds, tokens.batch.layout)[tokens.rows]
-        return Drop(random_keep(order, tokens.layout, ratio, tokens.batch.layout.lengths))
+            order = seeded_uniform(batch.text_seed, batch.layout)[rows]
+        return Drop(random_keep(order, layout, ratio, batch.layout.lengths))
 
     def _ratio(self, layer: int) -> float:
         """The share kept in a layer: the smallest so far, since dropped tokens never return."""

@@ -4,7 +4,9 @@ Token reduction is of no use unless it beats this control at the same FLOPs.  Th
 output of layer k - 1.  The later layers remain in the checkpoint and never run.  All steps train
 the final model.
 
-With sentence vectors `layers` may be 0: a bag of embeddings, mapped by the pooling.
+With ``layers: 0`` the head reads the mean of a text's embeddings.  A pooling that takes the mean
+of all tokens maps it.  If this bag ties with the dense model, a task needs no encoder, and a
+speed-up there means nothing.
 """
 
 from __future__ import annotations

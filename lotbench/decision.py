@@ -97,17 +97,22 @@ class Drop:
 Decision = Leap | Drop
 
 
-def malformed(decision: Any, tokens: Tokens) -> str | None:
-    """The first fault in types and shapes of a decision on these tokens; None if there is none."""
+def malformed(decision: Any, layout: Ragged, width: int | None) -> str | None:
+    """The first fault in types and shapes of a decision on these tokens; None if there is none.
+
+    ``width`` is that of their states; None if they have none yet.
+    """
     if not isinstance(decision, Leap | Drop):
         return f"returned {type(decision).__name__}; a Leap, a Drop or None is needed"
-    shown, width = tokens.hidden.shape
+    shown = layout.total
+    if width is None and getattr(decision, "context", None) is not None:
+        return "context is given, but no token has a state yet"
     leap = decision if isinstance(decision, Leap) else None
     wanted = {
         "keep": (decision.keep, "(T,)", (shown,), "bool"),
         "weight": (decision.weight, "(T,)", (shown,), "floating"),
         "keys": (leap and leap.keys, "(T,)", (shown,), "bool"),
-        "context": (leap and leap.context, "(B, D)", (tokens.layout.batch_size, width), "floating"),
+        "context": (leap and leap.context, "(B, D)", (layout.batch_size, width), "floating"),
     }
     for name, (value, letters, shape, kind) in wanted.items():
         if value is None and name != "keep":
@@ -164,7 +169,7 @@ class Event:
     """
 
     layer: int
-    point: str  # "before_layer" or "after_attention"
+    point: str  # "before_embedding" (of layer -1), "before_layer" or "after_attention"
     decision: Decision
     layout: Ragged
     rows: Tensor
@@ -180,8 +185,8 @@ class Trace:
         Per layer: tokens shown to the method before the layer, tokens computed, keys (tokens
         computed, tokens seen while they leap, and context), tokens in the feed-forward.
     events : list of Event
-    lengths : Tensor, shape (B,), int64
-        Tokens of each text.
+    lengths, embedded : Tensor, shape (B,), int64
+        Tokens of each text, and those that are embedded.
     mapped : bool
         True if the pooling maps tokens that the last layer did not compute.
     """
@@ -192,6 +197,7 @@ class Trace:
     feed_forward: list[Tensor] = field(default_factory=list)
     events: list[Event] = field(default_factory=list)
     lengths: Tensor = field(default_factory=lambda: torch.zeros(0, dtype=torch.int64))
+    embedded: Tensor = field(default_factory=lambda: torch.zeros(0, dtype=torch.int64))
     mapped: bool = False
 
     def decisions(self, point: str = "before_layer") -> list[Event]:

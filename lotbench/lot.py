@@ -26,13 +26,18 @@ Deviations from the paper
 - Guidance is a mean over the tokens that the batch's routers see.  There it is a mean over each
   text first.
 - ``decision_every``, ``guidance: attention | random | none``, ``routing: drop``,
-  ``leaping_keys: all`` and ``detach_router`` are ours.
+  ``leaping_keys: all``, ``detach_router`` and ``router: table`` are ours.
 
 Notes on the ablations
 - ``routing: drop`` has the same routers, guidance and objective, but a token that is not chosen
   never returns.  Labels come from the saliency of the whole text.  With ``straight_through`` the
   task gradient reaches a router through the states of the tokens that stay, since nothing is left
   of the others.
+- ``router: table`` decides once, before the embedding.  The one router reads the word's embedding,
+  before place and normalisation, and a learned bias for the place is added.  After training that
+  is a table with one number for each word and one for each place, so a call looks up and compares.
+  A leaping token that nothing reads is never embedded.  Words that training has not seen have the
+  score of their embedding.
 - The guidance loss also trains the backbone, unless ``detach_router`` is set.  It is about ten
   times the task loss at the start of the recommended preset.
 
@@ -60,20 +65,18 @@ from torch import Tensor, nn
 
 from lotbench import reducer
 from lotbench.batch import Batch
+from lotbench.errors import InputError
 from lotbench.ragged import (
     Ragged,
-    in_parts,
     seeded_uniform,
     segment_count,
-    segment_mean,
-    segment_rank,
-    segment_softmax,
-    segment_sum,
     segment_topk,
     segment_weighted_sum,
 )
 from lotbench.reducer import Decision, Drop, Leap, Outputs, Stage, TokenReducer, Tokens, Trace
+from lotbench.routers import Router, WordRouter, guidance_labels
 
+ALL_LAYERS = 1000
 PAPER = {
     "straight_through": True,
     "router_width": 256,
@@ -107,6 +110,9 @@ class Params(reducer.Params):
     routing: Literal["leap", "drop"] = Field(
         "leap", description="may a token that is not chosen come back"
     )
+    router: Literal["state", "table"] = Field(
+        "state", description="decide from states, or once from word and place"
+    )
     leaping_keys: Literal["context", "all", "none"] = Field(
         "context", description="layers see leaping tokens as their mean, all of them, or not at all"
     )
@@ -125,15 +131,17 @@ class Params(reducer.Params):
     )
     detach_router: bool = Field(False, description="guidance does not train the backbone")
     decision_every: int = Field(
-        1, ge=1, le=1000, description="reuse a decision for this many layers"
+        1, ge=1, le=ALL_LAYERS, description="reuse a decision for this many layers"
     )
 
     @model_validator(mode="before")
     @classmethod
     def _fill_preset(cls, values: dict[str, Any]) -> dict[str, Any]:
         defaults: dict[str, Any] = PAPER if values.get("preset") == "paper" else {}
-        if values.get("routing") == "drop":
+        if values.get("routing") == "drop" or values.get("router") == "table":
             defaults = {**defaults, "leaping_keys": "none"}
+        if values.get("router") == "table":
+            defaults = {**defaults, "router_context": False, "decision_every": ALL_LAYERS}
         if values.get("share_normalisation") == "sum":
             defaults = {**defaults, "saliency_length": None}
         return {**defaults, **values}
@@ -142,39 +150,14 @@ class Params(reducer.Params):
     def _check_combinations(self) -> Self:
         if self.routing == "drop" and self.leaping_keys != "none":
             raise ValueError("routing: drop needs leaping_keys: none, since no token leaps")
+        if self.router == "table" and (self.leaping_keys != "none" or self.router_context):
+            raise ValueError(
+                "router: table needs leaping_keys: none and router_context: false, since it "
+                "decides before any token has a state"
+            )
         if self.saliency_length is not None and self.share_normalisation != "softmax":
             raise ValueError("saliency_length needs share_normalisation: softmax")
         return self
-
-
-class Router(nn.Module):
-    """Logits (leap, process) of each token: ``W2 gelu(W1 LN(h_i + mean_j h_j))`` (section 3.2).
-
-    The mean is detached.
-    """
-
-    def __init__(self, width: int, hidden: int, bias: float, context: bool) -> None:
-        super().__init__()
-        self.norm = nn.LayerNorm(width)
-        self.inner = nn.Linear(width, hidden)
-        self.outer = nn.Linear(hidden, 2)
-        nn.init.normal_(self.outer.weight, std=0.02)
-        with torch.no_grad():
-            self.outer.bias.copy_(torch.tensor([-bias, bias]))
-        self.context = context
-
-    def forward(self, hidden: Tensor, layout: Ragged) -> Tensor:
-        """``(T, D) -> (T, 2)``."""
-        mean = segment_mean(hidden.detach(), layout) if self.context else None
-
-        def logits(x: Tensor, rows: slice) -> Tensor:
-            if mean is not None and layout.batch_size > 1:
-                x = mean.index_select(0, layout.sequence[rows]).add_(x)
-            elif mean is not None:
-                x = x + mean
-            return self.outer(F.gelu(self.inner(self.norm(x))))
-
-        return in_parts(logits, hidden, layout)
 
 
 class LeapOfThought(TokenReducer):
@@ -190,21 +173,64 @@ class LeapOfThought(TokenReducer):
     def __init__(self, params: Params, n_layers: int, width: int) -> None:
         super().__init__(params, n_layers, width)
         self.threshold = params.threshold
+        sizes = width, params.router_width, params.router_bias
+        self.words = WordRouter(*sizes) if params.router == "table" else None
+        every = params.decision_every
+        if self.words is not None and every < n_layers:
+            raise InputError(
+                f"{self.name}: router: table decides once, but decision_every: {every} decides "
+                f"again in a backbone of {n_layers} layers; remove decision_every"
+            )
         self.routers = nn.ModuleList(
-            Router(width, params.router_width, params.router_bias, params.router_context)
-            for _ in range(0, n_layers, params.decision_every)
+            Router(*sizes, params.router_context)
+            for _ in range(0, 0 if self.words else n_layers, every)
         )
         guidance = {"gradient": {"saliency"}, "attention": {"attention_saliency"}}
         self.needs = frozenset(guidance.get(params.guidance, set()))
 
     def stages(self) -> list[Stage]:
         rate = self.params.router_learning_rate
-        rates = {} if rate is None else {"routers": rate}
+        rates = {}
+        if rate is not None and self.words:
+            # A bias alone has to move as far as the sum of many weights does.
+            rates = {"words": rate, "words.places": 10 * rate}
+        elif rate is not None:
+            rates = {"routers": rate}
         return [Stage("route", soft=self.params.straight_through, learning_rates=rates)]
+
+    def start_stage(self, stage: Stage) -> None:
+        super().start_stage(stage)
+        if self.words:
+            self.words.clear()
+
+    def after_training(self, words: Tensor) -> None:
+        if self.words:
+            self.words.write_table(words)
+
+    def before_embedding(self, batch: Batch, words: Tensor) -> Decision | None:
+        if not self.words:
+            return None
+        if len(self.words.table) and not self.training:
+            logits = self.words.looked_up(batch).float()
+            decision = self.choose(logits, batch.layout)
+        else:
+            words = words.detach() if self.params.detach_router else words
+            logits = self.words.computed(batch, words).float()
+            decision = self._decided(logits, batch.layout)
+        decision.aux["logits"] = logits
+        if self.params.routing == "drop":
+            return Drop(decision.keep, decision.weight, aux=decision.aux)
+        return decision
+
+    def _decided(self, logits: Tensor, layout: Ragged) -> Leap:
+        """The decision from a router's logits, shape (T, 2)."""
+        if self.training and self.params.straight_through:
+            return self._sample(logits, layout)
+        return self.choose(logits[:, 1] - logits[:, 0], layout)
 
     def before_layer(self, layer: int, tokens: Tokens) -> Decision | None:
         every, drops = self.params.decision_every, self.params.routing == "drop"
-        if layer % every and drops:
+        if self.words or (layer % every and drops):
             return None
         if layer % every and isinstance(tokens.previous, Leap):
             decision = replace(tokens.previous, aux={})
@@ -213,10 +239,7 @@ class LeapOfThought(TokenReducer):
         else:
             hidden = tokens.hidden.detach() if self.params.detach_router else tokens.hidden
             logits = self.routers[layer // every](hidden, tokens.layout).float()
-            if self.training and self.params.straight_through:
-                decision = self._sample(logits, tokens.layout)
-            else:
-                decision = self.choose(logits[:, 1] - logits[:, 0], tokens.layout)
+            decision = self._decided(logits, tokens.layout)
             decision.aux["logits"] = logits
         if drops:
             return Drop(decision.keep, decision.weight, aux=decision.aux)
@@ -259,7 +282,7 @@ class LeapOfThought(TokenReducer):
             saliency, batch.layout, params.top_p, params.share_normalisation, params.saliency_length
         ).long()
         losses = []
-        for event in trace.decisions():
+        for event in trace.events:
             if "logits" in event.decision.aux:
                 rest, wanted = ~event.layout.is_first, labels[event.rows]
                 logits = event.decision.aux["logits"]
@@ -269,7 +292,10 @@ class LeapOfThought(TokenReducer):
         return torch.stack(losses).mean()
 
     def overhead_flops(self, layer: int, n_tokens: Tensor) -> Tensor | float:
-        if layer % self.params.decision_every:
+        decides = layer >= 0 and not layer % self.params.decision_every
+        if self.words:
+            decides = layer < 0 and not len(self.words.table)
+        if not decides:
             return 0.0
         inner = self.params.router_width
         return n_tokens * (2 * self.width * inner + 2 * inner * 2)
@@ -322,45 +348,3 @@ def mean_leaping(hidden: Tensor, keep: Tensor, layout: Ragged) -> Tensor:
     count = segment_count(leaps, layout).clamp(min=1)
     total = segment_weighted_sum(leaps.to(hidden.dtype), hidden, layout)
     return total / count.unsqueeze(1)
-
-
-def guidance_labels(
-    saliency: Tensor,
-    layout: Ragged,
-    top_p: float,
-    normalisation: str = "sum",
-    length: int | None = None,
-) -> Tensor:
-    """Mask of the tokens that the routers should process, shape (T,), bool (section 3.4).
-
-    It has the tokens of highest saliency, as many as keep the cumulative share below ``top_p``, but
-    at least one.  [CLS] is never in it: it has no share, and is processed without a label.
-
-    Parameters
-    ----------
-    saliency : Tensor, shape (T,)
-    layout : Ragged
-    top_p : float
-    normalisation : "sum" or "softmax"
-        How saliency becomes a share: divided by its sum, or softmax of the raw values.
-    length : int, optional
-        Softmax over the text padded to this length: padding has a saliency of 0 and takes a share.
-    """
-    saliency = saliency.double().masked_fill(layout.is_first, -torch.inf)
-    if normalisation == "softmax":
-        share = segment_softmax(saliency, layout).nan_to_num(0.0)
-        if length is not None:
-            padding = (length - layout.lengths).clamp(min=0)  # exp(0) each
-            total = segment_sum(saliency.exp(), layout).clamp(min=1e-300)
-            share = share / (1 + padding / total)[layout.sequence]
-    else:
-        # The tiny addend gives equal shares to a text whose saliency is all zero.
-        share = (saliency.clamp(min=0) + 1e-300).masked_fill(layout.is_first, 0.0)
-        share = share / segment_sum(share, layout).clamp(min=1e-300)[layout.sequence]
-    rank = segment_rank(saliency, layout)
-    slot = layout.cu_seqlens[layout.sequence] + rank
-    ranked = torch.zeros_like(share).index_copy(0, slot, share).cumsum(0)
-    before = torch.cat([ranked.new_zeros(1), ranked])[layout.cu_seqlens[layout.sequence]]
-    cumulative = ranked[slot] - before
-    # Rounding must not decide whether a share that is exactly top_p stays below it.
-    return ((cumulative < top_p - 1e-9) | (rank == 0)) & ~layout.is_first

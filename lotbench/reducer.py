@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import inspect
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from numbers import Real
@@ -272,6 +272,39 @@ class TokenReducer(nn.Module):
         """
         self.stage = stage
 
+    def before_training(self, batches: Iterable[Batch], words: Tensor) -> None:
+        """Called once before the first stage, to count what the training texts have.
+
+        Parameters
+        ----------
+        batches : iterable of Batch
+            The training texts, each once, with what the method ``needs``.
+        words : Tensor, shape (V, E)
+            The backbone's table of word embeddings.
+        """
+
+    def after_training(self, words: Tensor) -> None:
+        """Called once after the last stage, with the trained ``words`` (V, E), without gradients.
+
+        Write tables for `before_embedding` here, into buffers.
+        """
+
+    def before_embedding(self, batch: Batch, words: Tensor) -> Decision | None:
+        """Decision from ids, token types and places alone; None keeps all.
+
+        A token that is left out is not embedded, unless something reads its embedding: a pooling,
+        the ``keys`` of a leap, or ``restore``.  A leap holds in all layers, and `before_layer` is
+        then not called.
+
+        Parameters
+        ----------
+        batch : Batch
+            Of T tokens; ``keep`` has the shape (T,).
+        words : Tensor, shape (V, E)
+            The backbone's table of word embeddings.
+        """
+        return None
+
     def before_layer(self, layer: int, tokens: Tokens) -> Decision | None:
         """Decision on the tokens that the layer computes; None keeps all."""
         return None
@@ -297,5 +330,16 @@ class TokenReducer(nn.Module):
         """Called after each optimiser step, without gradients; clip parameters here."""
 
     def overhead_flops(self, layer: int, n_tokens: Tensor) -> Tensor | float:
-        """FLOPs (2 x multiply-adds) of the method at a layer, given ``n_tokens`` (B,) shown."""
+        """FLOPs (2 x multiply-adds) of the method at a layer, given ``n_tokens`` (B,) shown.
+
+        Layer -1 is `before_embedding`.
+        """
         return 0.0
+
+    def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *rest: Any) -> None:
+        """Buffers take the sizes that were saved, since a table has one number for each word."""
+        for name, buffer in self._buffers.items():
+            saved = state_dict.get(prefix + name)
+            if buffer is not None and saved is not None and saved.dtype == buffer.dtype:
+                self._buffers[name] = buffer.new_zeros(saved.shape)
+        super()._load_from_state_dict(state_dict, prefix, *rest)

@@ -19,10 +19,10 @@ from lotbench.reducer import Params, TokenReducer
 from lotbench.validation import Wording, validate
 
 GROUP = "lotbench.methods"
-DECIDE = ("before_layer", "after_attention")
+DECIDE = ("before_embedding", "before_layer", "after_attention")
 HOOKS = (
-    *("__init__", "stages", "start_stage", "loss", "training_step", "after_step"),
-    *("overhead_flops", *DECIDE),
+    *("__init__", "stages", "before_training", "start_stage", "loss", "training_step"),
+    *("after_step", "after_training", "overhead_flops", *DECIDE),
 )
 _plugins: dict[str, type[TokenReducer]] = {}
 

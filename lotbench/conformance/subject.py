@@ -121,6 +121,8 @@ class Subject:
                     parameter.mul_(1 + noise / 2)
         for stage in encoder.reducer.stages():
             encoder.reducer.start_stage(stage)
+        with torch.no_grad():
+            encoder.reducer.after_training(encoder.backbone.words)
         return encoder.eval()
 
     @cached_property

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from lotbench.batch import Batch
 from lotbench.decision import malformed
-from lotbench.ragged import segment_count
+from lotbench.ragged import Ragged, segment_count
 from lotbench.reducer import Decision, Leap, Received, TokenReducer, Tokens
 
 ROUNDING = 1e-5
@@ -40,6 +40,13 @@ class Watch(TokenReducer):
         self.method, self.soft = method, soft
         self.faults: dict[str, str] = {}
 
+    def before_embedding(self, batch: Batch, words: Tensor) -> Decision | None:
+        shown = tensors(batch) | {"words": words}
+        before = {name: each.detach().clone() for name, each in shown.items()}
+        decision = self.method.before_embedding(batch, words)
+        altered = changed(before, tensors(batch) | {"words": words})
+        return self._watched(decision, "before_embedding", altered, batch.layout, None)
+
     def before_layer(self, layer: int, tokens: Tokens) -> Decision | None:
         return self._watched_call("before_layer", layer, tokens)
 
@@ -51,22 +58,34 @@ class Watch(TokenReducer):
     def _watched_call(
         self, point: str, layer: int, tokens: Tokens, *received: Received | None
     ) -> Decision | None:
-        where = f"{point} of layer {layer}"
         before = {name: t.detach().clone() for name, t in _shown(tokens, *received).items()}
         decision = getattr(self.method, point)(layer, tokens, *received)
-        if altered := changed(before, _shown(tokens, *received)):
+        altered = changed(before, _shown(tokens, *received))
+        where, width = f"{point} of layer {layer}", tokens.hidden.shape[1]
+        return self._watched(decision, where, altered, tokens.layout, width)
+
+    def _watched(
+        self,
+        decision: Decision | None,
+        where: str,
+        altered: str | None,
+        layout: Ragged,
+        width: int | None,
+    ) -> Decision | None:
+        """A decision on tokens of this layout, repaired; ``altered`` is what making it changed."""
+        if altered:
             self.faults.setdefault("mutation", f"{where} changes {altered}")
-        if decision is None or malformed(decision, tokens):
+        if decision is None or malformed(decision, layout, width):
             return decision
-        first = tokens.layout.is_first
+        first = layout.is_first
         dropped = (first & ~decision.keep).nonzero().squeeze(1)
         if dropped.numel():
-            text = int(tokens.layout.sequence[dropped[0]])
-            size = tokens.layout.sizes[text]
+            text = int(layout.sequence[dropped[0]])
+            size = layout.sizes[text]
             self.faults.setdefault(
                 "first token",
                 f"{where} leaves out the first token of {dropped.numel()} of "
-                f"{tokens.layout.batch_size} texts, among them text {text} ({size} tokens shown)",
+                f"{layout.batch_size} texts, among them text {text} ({size} tokens shown)",
             )
             decision = replace(decision, keep=decision.keep | first)
         if decision.weight is not None and not self.soft:
@@ -88,7 +107,7 @@ class Watch(TokenReducer):
             declared = (("sizes", decision.keep, "keeps"), ("key_sizes", decision.seen, "sees"))
             for name, mask, does in declared:
                 sizes = getattr(decision, name)
-                found = tuple(segment_count(mask, tokens.layout).tolist())
+                found = tuple(segment_count(mask, layout).tolist())
                 if sizes is not None and tuple(sizes) != found:
                     self.faults.setdefault(
                         "sizes", f"{where} declares {name} {sizes}, but its mask {does} {found}"

@@ -76,19 +76,40 @@ class BertAdapter:
             attention.query, attention.key, attention.value, layer.attention.output, forward
         )
 
-    def embed(self, input_ids: Tensor, token_type_ids: Tensor, layout: Ragged) -> Tensor:
-        """Input of the first layer, ``(T,), (T,) -> (T, D)``."""
+    @property
+    def words(self) -> Tensor:
+        """The table of word embeddings, shape (V, E)."""
+        return self.encoder.embeddings.word_embeddings.weight
+
+    def embed(
+        self,
+        input_ids: Tensor,
+        token_type_ids: Tensor,
+        layout: Ragged,
+        at: Tensor | None = None,
+    ) -> Tensor:
+        """Input of the first layer, ``(T,), (T,) -> (T, D)``, or of its rows ``at`` (K,) alone."""
         parts = self.encoder.embeddings
-        x = parts.word_embeddings(input_ids)
-        positions = parts.position_embeddings.weight[self.first_position :][: layout.max_length]
+        x = parts.word_embeddings(input_ids if at is None else input_ids[at])
+        positions = parts.position_embeddings.weight[self.first_position :]
         types = getattr(parts, "token_type_embeddings", None)
         type_rows = positions.new_zeros(1, positions.shape[1]) if types is None else types.weight
-        # Both tables are small: they are summed first, so each token needs one addition.
-        if layout.known_sizes is None or not _all_types_zero(token_type_ids):
+        # A place and a type are summed first, in every branch, so that all round alike.
+        if at is not None or layout.known_sizes is None or not _all_types_zero(token_type_ids):
+            places, kinds = layout.position, token_type_ids
+            if at is not None:
+                places, kinds = places[at], kinds[at]
             count = len(type_rows)
-            row = layout.position * count + (token_type_ids if count > 1 else 0)
-            x += F.embedding(row, (positions[:, None] + type_rows).flatten(0, 1))
+            if at is not None and layout.known_sizes is not None:  # fewer rows than the tables
+                kinds = kinds if count > 1 else torch.zeros_like(kinds)
+                x += F.embedding(places, positions) + F.embedding(kinds, type_rows)
+            else:  # in an exported graph the sum of the tables is a constant
+                if layout.known_sizes is not None:
+                    positions = positions[: layout.max_length]
+                row = places * count + (kinds if count > 1 else 0)
+                x += F.embedding(row, (positions[:, None] + type_rows).flatten(0, 1))
         else:
+            positions = positions[: layout.max_length]
             positions = positions + type_rows[0]
             for part in x.split(layout.sizes):
                 part += positions[: len(part)]
@@ -120,8 +141,14 @@ class ElectraAdapter(BertAdapter):
     def _projection(self) -> nn.Linear | None:
         return getattr(self.encoder, "embeddings_project", None)
 
-    def embed(self, input_ids: Tensor, token_type_ids: Tensor, layout: Ragged) -> Tensor:
-        embedded = super().embed(input_ids, token_type_ids, layout)
+    def embed(
+        self,
+        input_ids: Tensor,
+        token_type_ids: Tensor,
+        layout: Ragged,
+        at: Tensor | None = None,
+    ) -> Tensor:
+        embedded = super().embed(input_ids, token_type_ids, layout, at)
         return embedded if self._projection is None else self._projection(embedded)
 
     def classify(self, first: Tensor) -> Tensor:

@@ -47,7 +47,7 @@ class Backbone(nn.Module):
         self.model, self.pooling = model, pooling
         adapter = ADAPTERS[kind](model)
         self.layers: tuple[Layer, ...] = tuple(adapter.layers())
-        self.embed, self.classify = adapter.embed, adapter.classify
+        self.adapter, self.embed, self.classify = adapter, adapter.embed, adapter.classify
         self.input_modules = adapter.input_modules()
         self.head_modules = [] if pooling else adapter.head_modules()
         self.config = model.config
@@ -59,6 +59,11 @@ class Backbone(nn.Module):
     def outputs(self) -> int:
         """Numbers that the model answers for a text: logits, or the width of its vector."""
         return self.n_labels or self.width
+
+    @property
+    def words(self) -> Tensor:
+        """The table of word embeddings, shape (V, E)."""
+        return self.adapter.words
 
     # Attributes, so that `lotbench.measure.breakdown` can replace them with timed ones.
     attend = staticmethod(attend)

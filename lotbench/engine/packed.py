@@ -57,9 +57,33 @@ class PackedRun(EncoderRun):
 
     def tokens(self) -> Tokens:
         """The tokens after the last layer."""
-        tokens, last = Tokens(self.entry(), self.batch.layout, self.all_rows, self.batch), None
+        tokens, last = self.entry(), None
         for index in self.layers():
             tokens, last = self.layer(index, tokens, last)
+        return tokens
+
+    def entry(self) -> Tokens:
+        """The tokens that enter the first layer; what nothing reads is not embedded."""
+        batch, layout = self.batch, self.batch.layout
+        # In training every token is embedded, and first, so that a seed draws the same dropout
+        # whatever is decided.
+        hidden = self.embed() if self.backbone.training else None
+        early = self.decide_early()
+        read = early is None or self.is_read(early)
+        if early is not None and not read and hidden is None:
+            at, layout = select(early.keep, layout, getattr(early, "sizes", None))
+            tokens = Tokens(self.embed(at), layout, at, batch)
+        else:
+            hidden = self.embed() if hidden is None else hidden
+            tokens = Tokens(hidden, layout, self.all_rows, batch)
+            if isinstance(early, Drop):
+                self.keep_last_states(early, tokens)
+            if isinstance(early, Drop) or not read:
+                _, tokens = self.gather(tokens, early)
+            else:
+                self.held = early
+        if early is not None:
+            self.check_left(-1, "before_embedding", tokens)
         return tokens
 
     def layer(self, index: int, tokens: Tokens, last: Last | None) -> tuple[Tokens, Last | None]:

@@ -5,7 +5,7 @@ This mode defines what a decision means.  Gradients flow through the weights of 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -44,7 +44,7 @@ class ReferenceRun(EncoderRun):
 
     def outputs(self) -> Outputs:
         """Outputs of the whole pass."""
-        states = States(self.entry(), self.all_present)
+        states = self.entry()
         for index in self.layers():
             states = self.layer(index, states)
         tokens, behind = self.shown(states.hidden, states.present), None
@@ -52,6 +52,21 @@ class ReferenceRun(EncoderRun):
             share = self.computed[tokens.rows]
             behind = ~share if share.dtype == torch.bool else 1 - share
         return self.finish(tokens, behind)
+
+    def entry(self) -> States:
+        """The states that enter the first layer of this pass."""
+        hidden, present = self.embed(), self.all_present
+        early = self.decide_early()
+        if isinstance(early, Drop):
+            tokens = Tokens(hidden, self.batch.layout, self.all_rows, self.batch)
+            self.keep_last_states(early, tokens)
+            early = replace(early, at_output=False)  # of no layer yet
+            hidden, present, _ = self.drop(early, self.all_rows, hidden, present)
+        elif early is not None and not self.is_read(early):
+            present = early.keep  # what leaps over all layers, unread, is gone
+        else:
+            self.held = early
+        return States(hidden, present)
 
     def layer(self, index: int, states: States) -> States:
         """The states after a layer, given the states before it."""

@@ -20,7 +20,7 @@ from lotbench.batch import Batch
 from lotbench.decision import malformed
 from lotbench.engine.adapters import Layer
 from lotbench.engine.backbone import Backbone
-from lotbench.ragged import Ragged
+from lotbench.ragged import Ragged, segment_count, segment_mean
 from lotbench.reducer import (
     Decision,
     Drop,
@@ -71,23 +71,59 @@ class EncoderRun:
         self.all_rows = self.batch.layout.rows
         self.protected = None if self.protect is None else first_text(self.batch, self.protect)
         self.last_keep: Tensor | None = None  # of the last decision, with the protected tokens
+        self.held: Leap | None = None  # a leap over all layers, decided before the embedding
 
     def layers(self) -> range:
         """Indices of the layers that this pass runs."""
         first = 0 if self.prefix is None else self.prefix.layer
         return range(first, self.reducer.active_layers)
 
-    def entry(self) -> Tensor:
-        """States that enter the first layer of this pass, shape (T, D)."""
+    def embed(self, at: Tensor | None = None) -> Tensor:
+        """Embeddings (K, D) of the tokens at rows ``at`` (K,), or of all.
+
+        A pass with a prefix starts from the states there.
+        """
         batch = self.batch
         if self.prefix is None:
-            return self.backbone.embed(batch.input_ids, batch.token_type_ids, batch.layout)
+            return self.backbone.embed(batch.input_ids, batch.token_type_ids, batch.layout, at)
         return self.prefix.hidden.clone()  # the packed path writes in place
+
+    def decide_early(self) -> Decision | None:
+        """The method's decision before the embedding, checked and recorded.
+
+        Raises
+        ------
+        ValueError
+            As for `decide`.
+        """
+        batch, layout = self.batch, self.batch.layout
+        self.trace.lengths = self.trace.embedded = layout.lengths
+        if self.prefix is not None:
+            return None
+        found = self.reducer.before_embedding(batch, self.backbone.words)
+        decision = self.checked(found, "before_embedding", -1, layout, self.all_rows)
+        if decision is not None and not self.is_read(decision):
+            self.trace.embedded = segment_count(decision.keep, layout)
+        return decision
+
+    def is_read(self, decision: Decision) -> bool:
+        """True if something reads the embeddings of the tokens that an early decision leaves out.
+
+        A weight lets the gradient of a soft decision reach what it left out.
+        """
+        if decision.weight is not None:
+            return True
+        if isinstance(decision, Drop):
+            return decision.restore
+        pooling = self.backbone.pooling
+        return decision.keys is not None or (pooling is not None and pooling.kind == "mean")
 
     def decide(
         self, point: str, index: int, tokens: Tokens, *received: Received | None
     ) -> Decision | None:
         """The method's decision before a layer or after its attention, checked and recorded.
+
+        A leap that holds in all layers stands for the decision before each.
 
         Parameters
         ----------
@@ -103,28 +139,51 @@ class EncoderRun:
         ValueError
             If it is malformed, or soft in a mode that cannot carry it out.
         """
+        if self.held is not None and point == "before_layer":
+            return self.held
         if self.protected is not None:
             tokens = replace(tokens, protected=self.protected[tokens.rows])
         decision = getattr(self.reducer, point)(index, tokens, *received)
-        if decision is not None:
-            fault = malformed(decision, tokens)
-            if fault:
-                raise ValueError(f"{self.named(index, point)}: {fault}")
-            if decision.weight is not None and not self.soft:
-                raise ValueError("a soft decision (weight given) needs mode='reference'")
-            decision = self.keep_protected(decision, tokens)
-            self.trace.events.append(Event(index, point, decision, tokens.layout, tokens.rows))
+        width = self.backbone.width
+        return self.checked(decision, point, index, tokens.layout, tokens.rows, width)
+
+    def checked(
+        self,
+        decision: Decision | None,
+        point: str,
+        index: int,
+        layout: Ragged,
+        rows: Tensor,
+        width: int | None = None,
+    ) -> Decision | None:
+        """A decision on these tokens that is well formed, keeps what is protected, and is recorded.
+
+        Raises
+        ------
+        ValueError
+            As for `decide`.
+        """
+        if decision is None:
+            return None
+        fault = malformed(decision, layout, width)
+        if fault:
+            raise ValueError(f"{self.named(index, point)}: {fault}")
+        if decision.weight is not None and not self.soft:
+            raise ValueError("a soft decision (weight given) needs mode='reference'")
+        if self.protected is not None:
+            decision = self.keep_protected(decision, self.protected[rows])
+        self.trace.events.append(Event(index, point, decision, layout, rows))
         return decision
 
-    def keep_protected(self, decision: Decision, tokens: Tokens) -> Decision:
+    def keep_protected(self, decision: Decision, protected: Tensor) -> Decision:
         """The decision that also keeps the protected tokens."""
         # A reused decision is returned unchanged, so that the packed mode sees that it is the same.
-        if tokens.protected is None or decision.keep is self.last_keep:
+        if decision.keep is self.last_keep:
             return decision
-        self.last_keep, weight = decision.keep | tokens.protected, decision.weight
+        self.last_keep, weight = decision.keep | protected, decision.weight
         changes: dict[str, Any] = {"keep": self.last_keep}
         if weight is not None:
-            changes["weight"] = weight.masked_fill(tokens.protected, 1.0)
+            changes["weight"] = weight.masked_fill(protected, 1.0)
         if isinstance(decision, Leap):
             changes |= {"sizes": None, "key_sizes": None}  # of other tokens
         return replace(decision, **changes)
@@ -132,7 +191,7 @@ class EncoderRun:
     def named(self, index: int, point: str) -> str:
         """The method and one of its decisions, for a message."""
         name = getattr(self.reducer, "name", type(self.reducer).__name__)
-        return f"method {name!r}: {point} of layer {index}"
+        return f"method {name!r}: {point}" + (f" of layer {index}" if index >= 0 else "")
 
     def attention(
         self,
@@ -216,7 +275,9 @@ class EncoderRun:
                 everything = everything.index_copy(0, at, states.to(everything.dtype))
             hidden, layout, rows = everything, self.batch.layout, self.all_rows
         pooling, trace = self.backbone.pooling, self.trace
-        trace.lengths = self.batch.layout.lengths
+        if not self.reducer.active_layers and not (pooling and pooling.kind == "mean"):
+            # Without a layer the first token knows nothing of its text, so it gets the mean.
+            hidden = hidden.index_copy(0, layout.first, segment_mean(hidden, layout))
         if pooling is None:
             logits = self.backbone.classify(hidden[layout.first])
         else:

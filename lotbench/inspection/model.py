@@ -77,8 +77,7 @@ class Inspected:
         """The method as tables write it, and the target or budget."""
         reducer = self.encoder.reducer
         params = reducer.params.model_dump()
-        chosen = {key: params.get(key) for key in ("preset", "decision_every", "routing")}
-        method = names.name(reducer.name, chosen, len(self.encoder.backbone.layers))
+        method = names.name(reducer.name, params, len(self.encoder.backbone.layers))
         if self.target is not None:
             return f"{method} at {self.target:g}x FLOPs"
         if reducer.budget_name is None:

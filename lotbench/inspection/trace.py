@@ -14,6 +14,9 @@ def fates(trace: Trace, n_tokens: int, layers: int) -> np.ndarray:
     found = np.full((layers, n_tokens), Fate.REMOVED)
     present = np.arange(n_tokens)
     points = {(event.layer, event.point): event for event in trace.events}
+    early = points.get((-1, "before_embedding"))
+    if early is not None:
+        present = np.setdiff1d(present, _left_out(early))
     for layer in range(len(trace.queries)):
         before = points.get((layer, "before_layer"))
         found[layer, present] = Fate.PROCESSED
@@ -26,6 +29,8 @@ def fates(trace: Trace, n_tokens: int, layers: int) -> np.ndarray:
             found[layer, _left_out(after)] = Fate.ATTENTION
             if not isinstance(after.decision, Leap):  # what leapt before it stays
                 present = np.setdiff1d(present, _left_out(after))
+    if early is not None and isinstance(early.decision, Leap):
+        found[: len(trace.queries), _left_out(early)] = Fate.LEAPT
     return found
 
 
@@ -35,11 +40,12 @@ def confidence(trace: Trace, n_tokens: int, layers: int) -> np.ndarray:
     A router's logits (T, 2) are in the ``aux`` of its decision, or (T,) for a single logit.
     """
     found = np.full((layers, n_tokens), np.nan)
-    for event in trace.decisions():
+    for event in trace.decisions("before_embedding") + trace.decisions():
         logits = event.decision.aux.get("logits")
         if isinstance(logits, torch.Tensor):
             margin = logits if logits.ndim == 1 else logits[:, 1] - logits[:, 0]
-            found[event.layer, event.rows.cpu().numpy()] = margin.float().sigmoid().cpu().numpy()
+            layer, rows = max(0, event.layer), event.rows.cpu().numpy()
+            found[layer, rows] = margin.float().sigmoid().cpu().numpy()
     return found
 
 

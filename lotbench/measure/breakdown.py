@@ -114,14 +114,14 @@ def _watched(encoder: ReducedEncoder, watch: Stopwatch, between: str) -> Iterato
         setattr(owner, name, stand_in)  # on the instance, so it hides the method of the class
         stack.callback(delattr, owner, name)
 
-    def around(name: str) -> None:
+    def around(name: str, after: str = between) -> None:
         decide = getattr(encoder.reducer, name)
 
         @wraps(decide)
         def watched(*arguments: Any) -> Any:
             watch.enter(DECISIONS)
             decision = decide(*arguments)
-            watch.enter(between)
+            watch.enter(after)
             return decision
 
         replace(encoder.reducer, name, watched)
@@ -146,6 +146,7 @@ def _watched(encoder: ReducedEncoder, watch: Stopwatch, between: str) -> Iterato
             after(layer.feed_forward, between)
         for head in [backbone.pooling] if backbone.pooling else backbone.head_modules:
             before(head, REST)
+        around("before_embedding", after=REST)
         around("before_layer")
         around("after_attention")
         yield

@@ -37,7 +37,9 @@ def reduced_flops(trace: Trace, backbone: Backbone, reducer: TokenReducer) -> Te
     ``2 D^2 (2q + 2k) + 4 q k D + 4 f D D_ff``, plus the method's own, and ``2 D^2`` once where
     the pooling maps tokens.
     """
-    total = head_flops(backbone) + trace.lengths.double() * input_flops(backbone)
+    total = head_flops(backbone) + trace.embedded.double() * input_flops(backbone)
+    if trace.decisions("before_embedding"):
+        total = total + reducer.overhead_flops(-1, trace.lengths.double())
     if trace.mapped and backbone.pooling:
         total = total + backbone.pooling.map_flops()
     d, ffn = backbone.width, backbone.ffn_width

@@ -11,10 +11,13 @@ ORANGE, SKY, GREEN, YELLOW = "#E69F00", "#56B4E9", "#009E73", "#F0E442"
 BLUE, VERMILLION, PURPLE, BLACK = "#0072B2", "#D55E00", "#CC79A7", "#000000"
 GREY = "#777777"
 # Reds for Leap-of-Thought: a shade and a marker for each variant of both recipes.
-MARKERS = {"": "o", ", one decision": "p", ", drop": "v", ", one decision, drop": "<"}
+MARKERS = {
+    **{"": "o", ", one decision": "p", ", drop": "v", ", one decision, drop": "<"},
+    **{", table": "D", ", table, drop": ">"},
+}
 SHADES = {
-    "ours": (VERMILLION, "#8F2D00", "#FF8F5C", "#B5651D"),
-    "paper": ("#A61C3C", "#5E1024", "#E8748A", "#7F4A50"),
+    "ours": (VERMILLION, "#8F2D00", "#FF8F5C", "#B5651D", "#C4451C", "#A0522D"),
+    "paper": ("#A61C3C", "#5E1024", "#E8748A", "#7F4A50", "#9C2F48", "#8B3A52"),
 }
 LEAPS = {
     f"LoT ({recipe}{variant})": (shade, marker)
@@ -31,6 +34,7 @@ METHODS = {
 CONTROLS = {
     "random-drop": (ORANGE, "v"),
     "first-k": (SKY, "P"),
+    "static": ("#6B8E23", "s"),
     "truncated": (YELLOW, "X"),
     "dense": (BLACK, "*"),
     "dense-packed": (GREY, "h"),

@@ -21,14 +21,17 @@ def name(method: str, params: Mapping[str, Any], layers: int) -> str:
     method : str
         Its registered name.
     params : mapping
-        ``preset``, ``decision_every`` and ``routing`` of ``lot``; rows may lack newer ones.
+        ``preset``, ``router``, ``decision_every`` and ``routing`` of ``lot``; rows may lack newer
+        ones.
     layers : int
         Number of layers of the model; 0 if it is not known.
     """
     if method != "lot":
         return NAMES.get(method, method)
     parts = ["paper" if params.get("preset") == "paper" else "ours"]
-    if 0 < layers <= (params.get("decision_every") or 0):
+    if params.get("router") == "table":
+        parts.append("table")  # which always decides once
+    elif 0 < layers <= (params.get("decision_every") or 0):
         parts.append("one decision")
     if params.get("routing") == "drop":
         parts.append("drop")

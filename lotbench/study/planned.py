@@ -11,7 +11,6 @@ import torch
 from lotbench import registry
 from lotbench.config.document import Document, Place
 from lotbench.config.sections import Section, Targets, TrialConfig
-from lotbench.config.tasks import kind_of
 from lotbench.errors import Faults, InputError
 from lotbench.reducer import Params, TokenReducer
 from lotbench.store.parts import Searched
@@ -65,13 +64,7 @@ class PlannedTrial:
     def built(self) -> tuple[Any, ...]:
         """Everything that `check_fits` depends on but the backbone."""
         params = self.params.model_dump_json()
-        return self.method, params, self.config.layers, self._reads_first_token
-
-    @property
-    def _reads_first_token(self) -> bool:
-        """True if the file says that outputs are made of the first token's state alone."""
-        data = self.config.data
-        return kind_of(self.config.task, data) != "embedding" or data.pooling == "cls"
+        return self.method, params, self.config.layers
 
     def check_fits(self, n_layers: int, width: int) -> None:
         """Builds the method for the backbone, so that what does not fit is found before training.
@@ -84,26 +77,19 @@ class PlannedTrial:
         Raises
         ------
         InputError
-            If the backbone has too few layers, the method refuses its parameters, or runs no layer
-            where the first token has to learn of the others.
+            If the backbone has too few layers, or the method refuses its parameters.
         """
         layers = self.config.layers or n_layers
         if layers > n_layers:
             message = f"{layers}, but the backbone has only {n_layers} layers"
             raise InputError(self.place.document.fault(("layers",), message))
         try:
-            idle = self.method(self.params, layers, width).active_layers == 0
+            self.method(self.params, layers, width)
         except InputError as error:
             message = str(error).removeprefix(f"{self.config.method}: ")
             raise InputError(self.place.fault((), message)) from error
         except (Exception, SystemExit):
             return  # a fault of the method's code: its trial fails and stores the traceback
-        if idle and self._reads_first_token:
-            message = (
-                f"without any layer every text of {self.config.task} gets the same answer, since "
-                "its first token sees no other; run 1 layer or more"
-            )
-            raise InputError(self.place.fault((), message))
 
 
 def resolve(config: TrialConfig, place: Place | None = None) -> PlannedTrial:

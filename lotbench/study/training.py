@@ -91,6 +91,7 @@ def train(
         distillation = config.distillation
     stream = _stream(split, config.batch_size, seed)
     started, examples, done = time.perf_counter(), 0, 0
+    encoder.reducer.before_training(_once(split, config.batch_size, attach), encoder.backbone.words)
     stages = []
     for stage, steps in stage_steps(recipe, total):
         encoder.reducer.start_stage(stage)
@@ -102,10 +103,7 @@ def train(
         post(stage.name, done, total)
         for i in range(steps):
             rows = next(stream)
-            batch = collate(split, rows)
-            if attach is not None:
-                attach(batch, rows)
-            batch = batch.to(device)
+            batch = _with_artefacts(split, rows, attach).to(device)
             with torch.autocast(device.type, torch.bfloat16, enabled=precision == "bf16"):
                 step = Step(stage, i / steps, generator, distillation)
                 terms = losses(encoder, batch, step, r_drop)
@@ -130,6 +128,8 @@ def train(
         stages.append(StageRecord(name=stage.name, steps=steps, losses=dict(sums)))
     encoder.requires_grad_(True)
     encoder.eval()
+    with torch.no_grad():
+        encoder.reducer.after_training(encoder.backbone.words)
     return Training(
         steps=done,
         examples=examples,
@@ -223,6 +223,20 @@ def _checked(terms: Any, reducer: TokenReducer, hook: str) -> dict[str, Tensor]:
         f"method {reducer.name!r}: {hook} returns {wrong}; a dict of scalar tensors by name is "
         "needed"
     )
+
+
+def _with_artefacts(split: Split, rows: np.ndarray, attach: Attach | None) -> Batch:
+    """The batch of these rows, with the artefacts that the method needs."""
+    batch = collate(split, rows)
+    if attach is not None:
+        attach(batch, rows)
+    return batch
+
+
+def _once(split: Split, batch_size: int, attach: Attach | None) -> Iterator[Batch]:
+    """The batches of all rows, each row once; they are made where a method asks for them."""
+    for rows in batches(split, batch_size, seed=None):
+        yield _with_artefacts(split, rows, attach)
 
 
 def _stream(split: Split, batch_size: int, seed: int) -> Iterator[np.ndarray]:

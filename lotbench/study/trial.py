@@ -234,12 +234,6 @@ def _train_and_score(trial: PlannedTrial, folder: Path) -> dict[str, Any]:
         config.data.pooling,
         artefacts.tokenizer.sep_token_id if config.data.protect else None,
     ).to(device())
-    pooling = encoder.backbone.pooling
-    if pooling and pooling.kind == "cls" and not encoder.reducer.active_layers:
-        raise InputError(
-            f"{config.method}: without any layer every text gets the same vector, since the "
-            f"backbone's folder pools [CLS] alone; set tasks.{config.task}.pooling to mean"
-        )
     artefacts.start_pooling(encoder)
     attach = artefacts.attacher(needed(config, encoder.reducer))
     started = time.perf_counter()

@@ -9,8 +9,8 @@ import pytest
 import torch
 
 from lotbench.engine.attention import attend
-from lotbench.lot import Router
 from lotbench.ragged import Ragged
+from lotbench.routers import Router
 
 RATIO = "layer / router"
 

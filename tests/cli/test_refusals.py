@@ -70,11 +70,6 @@ CASES = {
         documents(),
         "task.protect: only a pair has a first text; name two columns in `text`, or remove it",
     ),
-    "a classifier without layers": (
-        {},
-        documents(),
-        "method: without any layer every text of mine gets the same answer",
-    ),
 }
 
 

@@ -22,6 +22,9 @@ VARIANTS: list[tuple[str, dict[str, Any]]] = [
     ("lot", {"routing": "drop"}),
     ("lot", {"routing": "drop", "decision_every": 2}),
     ("lot", {"preset": "paper", "routing": "drop", "decision_every": 2}),
+    ("lot", {"router": "table"}),
+    ("lot", {"router": "table", "routing": "drop"}),
+    ("lot-fixed", {"router": "table", "keep_ratio": 0.3}),
     ("lot-fixed", {"leaping_keys": "all", "decision_every": 2}),
     ("lot-fixed", {"leaping_keys": "none"}),
     ("power-bert", {"unit": "share"}),
@@ -37,6 +40,7 @@ OF_TRAINING: list[tuple[str, dict[str, Any]]] = [
     ("lot", {"straight_through": True, "leaping_keys": "all"}),
     ("lot", {"straight_through": True, "leaping_keys": "none"}),
     ("lot", {"routing": "drop", "straight_through": True}),
+    ("lot", {"router": "table", "straight_through": True}),
     ("tr-bert", {"samples": 2, "imitation_share": 0.0}),
 ]
 

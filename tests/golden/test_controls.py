@@ -1,4 +1,4 @@
-"""The controls random-drop, first-k and truncated, against hand-computed numbers."""
+"""The controls random-drop, first-k, static and truncated, against hand-computed numbers."""
 
 from __future__ import annotations
 
@@ -8,17 +8,19 @@ from transformers import BertForSequenceClassification
 
 from baselines.first_k import FirstK, first_tokens
 from baselines.random_drop import RandomDrop, random_keep
+from baselines.static import Static
 from baselines.truncated import Truncated
+from lotbench.conformance.tiny import WIDTH, tiny_backbone
+from lotbench.engine.encoder import ReducedEncoder
 from lotbench.errors import InputError
+from lotbench.measure.flops import reduced_flops
 from lotbench.ragged import Ragged
 
 
 def kept(encoder, batch) -> list[list[int]]:
     """Original rows in each layer's feed-forward, from the decisions."""
     with torch.no_grad():
-        return [
-            event.rows[event.decision.keep].tolist() for event in encoder(batch).trace.decisions()
-        ]
+        return [event.rows[event.decision.keep].tolist() for event in encoder(batch).trace.events]
 
 
 def test_random_keep_selects_cls_and_the_smallest_draws():
@@ -101,9 +103,40 @@ def test_first_tokens_shorten_the_longer_text_of_a_pair(k, wanted):
     assert keep.int().tolist() == wanted
 
 
-def test_first_k_drops_before_the_first_layer(reduced, batch):
+def test_first_k_drops_before_the_embedding(reduced, batch):
     encoder = reduced(FirstK, layers=2, k=3)
     assert kept(encoder, batch([5, 2])) == [[0, 1, 2, 5, 6]]
+    assert encoder(batch([5, 2])).trace.embedded.tolist() == [3, 2]
+
+
+def test_the_importance_of_a_word_is_its_mean_share(reduced, batch):
+    texts = batch([4, 3])
+    texts.input_ids[:] = torch.tensor([1, 7, 8, 7, 1, 7, 9])
+    # Means without [CLS]: 3 and 2.  Shares: 7 has 2, 0.5 and 0.5; 8 has 0.5; 9 has 1.5.
+    texts.saliency = torch.tensor([50.0, 6.0, 1.5, 1.5, 50.0, 1.0, 3.0])
+    for shrinkage, wanted in (
+        (0, {1: 1, 5: 1, 7: 1, 8: 0.5, 9: 1.5}),
+        (3, {1: 1, 5: 1, 7: (3 + 3) / 6, 8: (3 + 0.5) / 4, 9: (3 + 1.5) / 4}),
+    ):
+        reducer = reduced(Static, shrinkage=shrinkage).reducer
+        reducer.before_training([texts], torch.zeros(20, 4))
+        found = {word: reducer.importance[word].item() for word in wanted}
+        assert found == pytest.approx(wanted)
+        assert reducer.importance.shape == (20,)
+
+
+def test_static_keeps_cls_and_the_words_of_most_importance(reduced, batch):
+    encoder, texts = reduced(Static, layers=2, keep_ratio=0.5), batch([6, 3])
+    encoder.reducer.importance = torch.linspace(2, 0, 20)  # the lower the id, the more
+    texts.input_ids[:] = torch.tensor([19, 5, 3, 9, 3, 8, 19, 7, 4])
+    # 3 of 6 tokens: [CLS] and both of word 3; 2 of 3: [CLS] and word 4.
+    assert kept(encoder, texts) == [[0, 2, 4, 6, 8]]
+    with encoder.reducer.at_budget(0.3):  # of equal words the first
+        assert kept(encoder, texts) == [[0, 2, 6]]
+
+
+def test_static_before_training_keeps_the_first_tokens(reduced, batch):
+    assert kept(reduced(Static, layers=2), batch([4, 5])) == [[0, 1, 4, 5, 6]]
 
 
 def test_truncated_is_the_model_of_that_many_layers(reduced, batch):
@@ -120,6 +153,23 @@ def test_truncated_is_the_model_of_that_many_layers(reduced, batch):
             outputs = encoder(texts, mode)
             torch.testing.assert_close(outputs.logits, wanted, rtol=0, atol=1e-10)
             assert [int(q) for q in outputs.trace.queries] == [7, 7]
+
+
+@pytest.mark.parametrize("mode", ["packed", "reference"])
+def test_truncated_without_layers_reads_the_mean_of_the_embeddings(reduced, batch, mode):
+    texts, backbone = batch([4, 7]), tiny_backbone(2, num_labels=2).double()
+    encoder = ReducedEncoder(backbone, Truncated(Truncated.Params(layers=0), 2, WIDTH)).eval()
+    model = backbone.model
+    with torch.no_grad():
+        parts = texts.input_ids.split([4, 7])
+        means = [model.bert.embeddings(ids[None]).mean(1, keepdim=True) for ids in parts]
+        wanted = model.classifier(model.bert.pooler(torch.cat(means)))
+        outputs = encoder(texts, mode)
+    torch.testing.assert_close(outputs.logits, wanted, rtol=0, atol=1e-12)
+    assert outputs.trace.queries == []
+    # The pooler and two classes alone.
+    flops = reduced_flops(outputs.trace, encoder.backbone, encoder.reducer)
+    assert flops.tolist() == [2 * 32 * 32 + 2 * 32 * 2] * 2
 
 
 def test_truncated_refuses_more_layers_than_there_are():

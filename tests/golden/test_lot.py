@@ -10,9 +10,10 @@ from torch import Tensor
 
 from lotbench.engine.backbone import Backbone
 from lotbench.engine.encoder import ReducedEncoder
-from lotbench.lot import LeapOfThought, Params, Router, mean_leaping
+from lotbench.lot import LeapOfThought, Params, mean_leaping
 from lotbench.ragged import Ragged
 from lotbench.reducer import Leap, Tokens
+from lotbench.routers import Router
 
 ONE = Ragged.from_lengths([4])
 

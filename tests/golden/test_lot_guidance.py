@@ -12,9 +12,10 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from lotbench.batch import Batch
-from lotbench.lot import LeapOfThought, Params, guidance_labels
+from lotbench.lot import LeapOfThought, Params
 from lotbench.ragged import Ragged
 from lotbench.reducer import Drop, Event, Leap, Trace
+from lotbench.routers import guidance_labels
 
 
 def lot(n_layers: int = 3, width: int = 32, **params: object) -> LeapOfThought:

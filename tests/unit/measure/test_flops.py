@@ -62,6 +62,7 @@ def test_reduced_by_hand(small: Backbone) -> None:
         keys=[one[3], one[2]],
         feed_forward=[one[2], one[1]],
         lengths=one[5],
+        embedded=one[5],
     )
     assert reduced_flops(trace, small, Costly(NoParams(), 2, 4)).tolist() == [2211]
 

@@ -21,6 +21,8 @@ from lotbench.statistics.study import Study
         ("lot", {"preset": "paper", "decision_every": 12}, "LoT (paper, one decision)"),
         ("lot", {"routing": "drop"}, "LoT (ours, drop)"),
         ("lot", {"decision_every": 6, "routing": "drop"}, "LoT (ours, one decision, drop)"),
+        ("lot", {"router": "table", "decision_every": 1000}, "LoT (ours, table)"),
+        ("lot", {"router": "table", "routing": "drop"}, "LoT (ours, table, drop)"),
         ("lot-fixed", {}, "LoT (fixed budget)"),
         ("power-bert", {}, "PoWER-BERT"),
         ("ltp", {}, "LTP"),
@@ -35,13 +37,13 @@ def test_the_name_of_a_method(method, params, expected):
 
 def test_every_variant_has_a_look_of_its_own():
     variants = [
-        name("lot", {"preset": preset, "decision_every": every, "routing": routing}, layers=6)
+        name("lot", {"preset": preset, "routing": routing, **decides}, layers=6)
         for preset in ("paper", "recommended")
-        for every in (1, 6)
+        for decides in ({"decision_every": 1}, {"decision_every": 6}, {"router": "table"})
         for routing in ("leap", "drop")
     ]
     assert set(variants) == set(looks.LEAPS)
-    assert len({colour for colour, _ in looks.LEAPS.values()}) == 8
+    assert len({colour for colour, _ in looks.LEAPS.values()}) == len(variants) == 12
 
 
 def test_trials_are_named_one_by_one(tmp_path):

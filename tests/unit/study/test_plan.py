@@ -104,7 +104,6 @@ FAULTS = [
         6,
         "truncated: layers: 9, but the backbone has only 2",
     ),
-    ("  dense:", "  truncated: {layers: 0}", 6, "truncated: without any layer every text of"),
     # Targets.
     (
         "thresholds: [0.3, 0.5]",
@@ -178,19 +177,6 @@ def test_the_import_of_a_plugin_changes_nothing_for_other_trials(tmp_path) -> No
     before = torch.get_num_threads(), torch.get_default_dtype()
     assert resolve(*load_trial(path)).method.name == "setter"
     assert (torch.get_num_threads(), torch.get_default_dtype()) == before
-
-
-def test_only_the_mean_of_all_tokens_can_do_without_layers(refusal, tmp_path: Path) -> None:
-    text = SWEEP.replace("dense:", "truncated: {layers: 0}")
-    task = "bbc_512: {source: bbc_known_item, pooling: mean}"
-    # The same method fits the last task.
-    found = refusal(SWEEP, text.replace("sst2:", f"imdb:\n  {task}"))
-    assert "every text of imdb gets the same answer" in found
-    found = refusal(SWEEP, text.replace("sst2:", task.replace("mean", "cls")))
-    assert "every text of bbc_512 gets the same answer" in found
-    path = tmp_path / "sweep.yaml"
-    path.write_text(text.replace("sst2:", task))
-    assert len(plan(*load_sweep(path), tmp_path).todo) == 6
 
 
 def test_the_faults_of_all_trials_are_in_one_message(refusal) -> None:

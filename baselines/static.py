@@ -1,0 +1,84 @@
+"""Control: keep the words that matter on average, looked up in a table, and fine-tune.
+
+The importance of a vocabulary id is the mean saliency that the dense teacher gives its tokens in
+the training text, relative to the mean of their text.  The fewer tokens an id has, the nearer its
+importance is to 1, the mean of all: ``shrinkage`` tokens of importance 1 are added.  A text of n
+tokens keeps the ``ceil(keep_ratio * n)`` most important, [CLS] included; of equal ones the first.
+
+A score that is learned, or that depends on the text, has to beat this lookup.  All steps train the
+final model.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+
+import torch
+from pydantic import Field
+from torch import Tensor
+
+from lotbench import reducer
+from lotbench.batch import Batch
+from lotbench.ragged import segment_mean, segment_topk
+from lotbench.reducer import Drop, TokenReducer
+
+
+class Params(reducer.Params):
+    """Hyper-parameters."""
+
+    keep_ratio: float = Field(0.5, gt=0, le=1, description="share of a text's tokens")
+    shrinkage: float = Field(
+        5.0, ge=0, le=1e6, description="tokens of mean importance added to each vocabulary id"
+    )
+
+
+class Static(TokenReducer):
+    """Drops the words of least mean saliency before the embedding.
+
+    Attributes
+    ----------
+    importance : Tensor, shape (V,)
+        Of each vocabulary id; empty before training, when all count alike.
+    """
+
+    params: Params
+    name = "static"
+    source = "control"
+    needs = frozenset({"saliency"})
+    budget_name = "keep_ratio"
+    budget_range = (0, 1)
+
+    def __init__(self, params: Params, n_layers: int, width: int) -> None:
+        super().__init__(params, n_layers, width)
+        self.keep_ratio = params.keep_ratio
+        self.register_buffer("importance", torch.zeros(0))
+
+    def before_training(self, batches: Iterable[Batch], words: Tensor) -> None:
+        total = torch.full((len(words),), self.params.shrinkage, dtype=torch.float64)
+        count = total.clone()
+        for batch in batches:
+            ids, shares = relative_saliency(batch)
+            total.index_add_(0, ids, shares)
+            count.index_add_(0, ids, torch.ones_like(shares))
+        found = torch.where(count > 0, total / count.clamp(min=1e-30), 1.0)
+        self.importance = found.to(words.device, torch.float32)
+
+    def before_embedding(self, batch: Batch, words: Tensor) -> Drop:
+        layout = batch.layout
+        known = len(self.importance) > 0
+        score = self.importance[batch.input_ids] if known else torch.ones_like(layout.rows).float()
+        count = (layout.lengths.double() * self.keep_ratio - 1e-6).ceil().clamp(min=1)
+        return Drop(segment_topk(score.masked_fill(layout.is_first, math.inf), count, layout))
+
+
+def relative_saliency(batch: Batch) -> tuple[Tensor, Tensor]:
+    """Ids and saliency over the mean of its text, of all tokens but the first, each shape (K,)."""
+    layout, saliency = batch.layout, batch.saliency
+    assert saliency is not None, "in needs"
+    rest = ~layout.is_first
+    own = saliency.double().masked_fill(~rest, 0.0)
+    # The mean of the others: [CLS] has no share.
+    mean = segment_mean(own, layout) * layout.lengths / (layout.lengths - 1).clamp(min=1)
+    share = own / mean.clamp(min=1e-300)[layout.sequence]
+    return batch.input_ids[rest], share[rest]

@@ -1,0 +1,134 @@
+"""Leap-of-Thought with `router: table`: the table, the places, and what is refused."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from lotbench.conformance.tiny import VOCABULARY, WIDTH
+from lotbench.errors import InputError
+from lotbench.lot import FixedBudget, LeapOfThought
+from lotbench.reducer import Drop, Leap, Stage
+from lotbench.routers import PLACES, WordRouter
+
+
+@pytest.fixture
+def table(reduced):
+    """An encoder whose router and places have random numbers, with its table written."""
+
+    def build(cls=LeapOfThought, **values):
+        encoder = reduced(cls, router="table", **values)
+        router = encoder.reducer.words
+        with torch.no_grad():
+            router.places.normal_()
+            for weight in (router.inner.weight, router.outer.weight):
+                weight.normal_()
+            encoder.reducer.after_training(encoder.backbone.words)
+        return encoder
+
+    return build
+
+
+def test_the_table_has_the_scores_of_the_router(table, batch):
+    encoder, texts = table(), batch([9, 4])
+    router, words = encoder.reducer.words, encoder.backbone.words
+    assert router.table.shape == (VOCABULARY,)
+    logits = router.computed(texts, words)
+    wanted = logits[:, 1] - logits[:, 0]
+    torch.testing.assert_close(router.looked_up(texts), wanted, rtol=0, atol=1e-12)
+    # Word 3 at place 2, by hand: W2 gelu(W1 LN(e)) and the bias of the place.
+    x = router.norm(words[3])
+    x = torch.nn.functional.gelu(router.inner.weight @ x + router.inner.bias)
+    x = router.outer.weight @ x + router.outer.bias
+    texts.input_ids[2] = 3
+    score = router.looked_up(texts)[2]
+    assert score.item() == pytest.approx((x[1] - x[0] + router.places[2]).item(), abs=1e-12)
+
+
+def test_a_token_is_kept_if_its_word_and_place_exceed_the_threshold(table, batch):
+    encoder, texts = table(), batch([5])
+    router = encoder.reducer.words
+    with torch.no_grad():
+        router.table.zero_()
+        router.table[:5] = torch.tensor([-9.0, 1.0, -1.0, -1.0, 1.0])
+        router.places.zero_()
+        router.places[2:5] = torch.tensor([2.0, 0.5, -3.0])
+    texts.input_ids[:] = torch.arange(5)
+    decision = encoder.reducer.before_embedding(texts, encoder.backbone.words)
+    # [CLS] stays; 1 > 0; -1 + 2 > 0; -1 + 0.5 and 1 - 3 are not.
+    assert isinstance(decision, Leap)
+    assert decision.keep.tolist() == [True, True, True, False, False]
+
+
+def test_places_behind_the_last_share_its_bias(batch):
+    router = WordRouter(WIDTH, 4, 2.0)
+    with torch.no_grad():
+        router.places[-1] = 7
+    bias = router.bias(batch([PLACES + 3]).layout)
+    assert bias[-4:].tolist() == [7, 7, 7, 7] and bias[-5] == 0
+
+
+def test_a_stage_of_training_forgets_the_table(table, batch):
+    encoder = table()
+    reducer, texts = encoder.reducer, batch([9])
+    before = reducer.before_embedding(texts, encoder.backbone.words).keep
+    tokens = texts.layout.lengths.double()
+    assert reducer.overhead_flops(-1, tokens) == 0
+    reducer.start_stage(Stage("again"))
+    assert len(reducer.words.table) == 0
+    assert reducer.before_embedding(texts, encoder.backbone.words).keep.equal(before)
+    # 2 x (32 x 32 + 32 x 2) multiply-adds for each of 9 tokens
+    assert reducer.overhead_flops(-1, tokens).item() == 9 * 2 * (32 * 32 + 32 * 2)
+    assert reducer.overhead_flops(0, tokens) == 0
+
+
+def test_a_fixed_budget_keeps_its_share_of_the_best_words(table, batch):
+    encoder, texts = table(FixedBudget, keep_ratio=0.5), batch([8, 3])
+    decision = encoder.reducer.before_embedding(texts, encoder.backbone.words)
+    assert decision.sizes == (4, 2)
+    scores = encoder.reducer.words.looked_up(texts)[1:8]
+    assert set(decision.keep[1:8].nonzero()[:, 0].tolist()) == set(scores.topk(3).indices.tolist())
+
+
+def test_a_dropped_token_is_the_same_token(table, batch):
+    texts = batch([9, 4])
+    leap, drop = (
+        table(routing=routing).reducer.before_embedding(texts, torch.zeros(VOCABULARY, WIDTH))
+        for routing in ("leap", "drop")
+    )
+    assert isinstance(drop, Drop) and leap.keep.shape == drop.keep.shape
+
+
+def test_the_guidance_reaches_words_and_places(reduced, batch):
+    encoder, texts = reduced(LeapOfThought, router="table").train(), batch([9, 4])
+    outputs = encoder(texts)
+    (loss,) = encoder.reducer.loss(outputs, texts, outputs.trace).values()
+    loss.backward()
+    router = encoder.reducer.words
+    assert router.places.grad[1:9].abs().min() > 0 and router.places.grad[9:].abs().max() == 0
+    assert router.inner.weight.grad.abs().max() > 0
+    assert encoder.backbone.words.grad.abs().max() > 0
+
+
+def test_detach_router_leaves_the_words_alone(reduced, batch):
+    encoder = reduced(LeapOfThought, router="table", detach_router=True).train()
+    texts = batch([9, 4])
+    outputs = encoder(texts)
+    (loss,) = encoder.reducer.loss(outputs, texts, outputs.trace).values()
+    loss.backward()
+    assert encoder.backbone.words.grad is None
+
+
+@pytest.mark.parametrize(
+    "values", [{"leaping_keys": "context"}, {"leaping_keys": "all"}, {"router_context": True}]
+)
+def test_what_needs_states_is_refused(values):
+    with pytest.raises(ValueError, match="router: table needs leaping_keys: none and router_cont"):
+        LeapOfThought.Params(router="table", **values)
+
+
+def test_a_second_decision_is_refused():
+    params = LeapOfThought.Params(router="table", decision_every=2)
+    with pytest.raises(InputError, match="decides once, but decision_every: 2"):
+        LeapOfThought(params, 4, WIDTH)
+    assert not LeapOfThought(params, 2, WIDTH).routers
