@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import inspect
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from numbers import Real
@@ -336,10 +336,11 @@ class TokenReducer(nn.Module):
         """
         return 0.0
 
-    def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *rest: Any) -> None:
-        """Buffers take the sizes that were saved, since a table has one number for each word."""
-        for name, buffer in self._buffers.items():
-            saved = state_dict.get(prefix + name)
-            if buffer is not None and saved is not None and saved.dtype == buffer.dtype:
-                self._buffers[name] = buffer.new_zeros(saved.shape)
-        super()._load_from_state_dict(state_dict, prefix, *rest)
+    def load_state_dict(self, state_dict: Mapping[str, Any], *args: Any, **kwargs: Any) -> Any:
+        """As of a module, but buffers take the sizes that were saved, as tables of words need."""
+        for name, buffer in list(self.named_buffers()):
+            if name in state_dict:
+                owner, _, own = name.rpartition(".")
+                empty = buffer.new_zeros(state_dict[name].shape)
+                self.get_submodule(owner).register_buffer(own, empty)
+        return super().load_state_dict(state_dict, *args, **kwargs)
