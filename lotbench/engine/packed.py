@@ -69,21 +69,19 @@ class PackedRun(EncoderRun):
         # whatever is decided.
         hidden = self.embed() if self.backbone.training else None
         early = self.decide_early()
-        read = early is None or self.is_read(early)
-        if early is not None and not read and hidden is None:
+        if early is not None and hidden is None and not self.is_read(early):
             at, layout = select(early.keep, layout, getattr(early, "sizes", None))
             tokens = Tokens(self.embed(at), layout, at, batch)
         else:
             hidden = self.embed() if hidden is None else hidden
             tokens = Tokens(hidden, layout, self.all_rows, batch)
+            if early is None or (isinstance(early, Leap) and self.is_read(early)):
+                self.held = early
+                return tokens
             if isinstance(early, Drop):
                 self.keep_last_states(early, tokens)
-            if isinstance(early, Drop) or not read:
-                _, tokens = self.gather(tokens, early)
-            else:
-                self.held = early
-        if early is not None:
-            self.check_left(-1, "before_embedding", tokens)
+            _, tokens = self.gather(tokens, early)
+        self.check_left(-1, "before_embedding", tokens)
         return tokens
 
     def layer(self, index: int, tokens: Tokens, last: Last | None) -> tuple[Tokens, Last | None]:

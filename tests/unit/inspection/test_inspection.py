@@ -70,6 +70,30 @@ def test_a_token_that_leapt_stays_though_the_layer_drops_another() -> None:
     assert trace.fates(own, 3, 2).tolist() == [[FULL, LEAPT, HALF], [FULL, FULL, GONE]]
 
 
+class _Early(Fixed):
+    """Decides before the embedding, with the same logit for every token."""
+
+    def before_embedding(self, batch, words):
+        return self.decide(-1, "before_embedding", batch)
+
+
+@pytest.mark.parametrize(("decision", "fate"), [(Leap, LEAPT), (Drop, GONE)])
+def test_fates_and_confidence_of_a_decision_before_the_embedding(decision, fate) -> None:
+    batch = Batch.from_ids([[2, 4, 5, 3], [2, 6]])
+    keep = torch.tensor([1, 0, 1, 0, 1, 0]) > 0
+
+    def decide(layer, point, tokens):
+        return None if layer >= 0 else decision(keep, aux={"logits": torch.zeros(6)})
+
+    encoder = ReducedEncoder(tiny_backbone(2), _Early(2, decide)).eval()
+    with torch.inference_mode():
+        found = encoder(batch).trace
+    row = [FULL, fate, FULL, fate, FULL, fate]
+    assert trace.fates(found, 6, 3).tolist() == [row, row, [GONE] * 6]
+    assert trace.confidence(found, 6, 2)[0].tolist() == [0.5] * 6
+    assert np.isnan(trace.confidence(found, 6, 2)[1]).all()
+
+
 def test_layers_that_a_method_does_not_run_remove_every_token() -> None:
     batch = Batch.from_ids([[2, 4, 3]], [[0] * 3])
     reducer = Fixed(2, lambda *_: None)
