@@ -148,6 +148,12 @@ def on_front(models: Iterable[Scored], method: str) -> list[Scored]:
     return sorted(best, key=lambda each: each.flops.value)
 
 
+def without_layers(models: Iterable[Scored]) -> Scored | None:
+    """The best model that computes no layer; None if there is none."""
+    bags = [own for own in models if own.keep_ratios and not any(own.keep_ratios)]
+    return max(bags, key=lambda own: own.gain.value, default=None)
+
+
 def along_front(models: Iterable[Scored], method: str, count: int) -> list[Scored]:
     """At most ``count`` models of a method's front, evenly chosen, slowest first."""
     own = on_front(models, method)

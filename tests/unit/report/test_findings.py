@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+import pytest
 from stores import contender, evaluation, failed, fill, fill_predicted, timing, trial, write
 
 from lotbench.report.findings import findings
@@ -59,6 +60,24 @@ def test_at_most_five_sentences_without_doubled_spaces_or_dots(tmp_path):
     for text in found:
         assert text.endswith(".")
         assert not re.search(r"  |\.\.| [.,;]", text)
+
+
+@pytest.mark.parametrize(
+    ("right", "ending"),
+    [
+        (0.5, "points."),
+        (0.895, "points of dense: this task needs no encoder, so speed-ups mean little."),
+    ],
+)
+def test_a_model_without_layers_says_what_the_task_needs(tmp_path, right, ending):
+    rows = both(right, right, 500.0)
+    for row in rows:
+        row["keep_ratio"] = [0.0] * len(row["keep_ratio"])
+    store(tmp_path, ltp=[(0.9, 0.9, 2.0)])
+    write(tmp_path, trial("bag", "truncated", rows))
+    _, second, *_ = sentences(tmp_path)
+    assert second.startswith("The mean of the embeddings alone is at -")
+    assert second.endswith(ending)
 
 
 def test_a_winner_that_misses_its_limit_on_validation_is_none(tmp_path):
