@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from lotbench.data.tables import Rows
+from lotbench.data.tokenisers import direct, plain
 from lotbench.errors import InputError
 
 CHUNK = 2000
@@ -113,17 +114,9 @@ def tokenise(
     texts: Sequence[tuple[str, ...]], tokenizer: Any, max_length: int
 ) -> tuple[list[list[int]], list[list[int]]]:
     """Token ids and token types of texts, which must all have the same number of fields."""
-    fields = [list(column) for column in zip(*texts, strict=True)]
-    # All set explicitly, because a tokenizer file may define padding and truncation.
-    found = tokenizer(
-        *fields,
-        truncation=True,
-        max_length=max_length,
-        padding=False,
-        return_token_type_ids=True,
-        return_attention_mask=False,
-    )
-    ids, types = found["input_ids"], found["token_type_ids"]
+    found = direct(tokenizer)
+    rows = found(texts, max_length) if found else None
+    ids, types = rows or plain(texts, tokenizer, max_length)
     if "token_type_ids" not in tokenizer.model_input_names:
         # RoBERTa has one token type, whatever its tokenizer reports for a pair.
         types = [[0] * len(row) for row in ids]
@@ -143,6 +136,8 @@ def tokenise_each(
     texts: Sequence[tuple[str, ...]], tokenizer: Any, max_length: int
 ) -> tuple[list[list[int]], list[list[int]]]:
     """`tokenise` for a list that may have both single texts and pairs."""
+    if len({len(fields) for fields in texts}) == 1:
+        return tokenise(texts, tokenizer, max_length)
     found = [tokenise([fields], tokenizer, max_length) for fields in texts]
     return [row for rows, _ in found for row in rows], [row for _, rows in found for row in rows]
 
