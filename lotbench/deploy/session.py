@@ -176,8 +176,10 @@ def feed(
     ids, types = np.full(shape, padding, np.int64), np.zeros(shape, np.int64)
     mask = np.zeros(shape, np.int64)
     for row, (own, own_types) in enumerate(zip(input_ids, token_type_ids, strict=True)):
-        ids[row, : len(own)], types[row, : len(own)] = own, own_types
+        ids[row, : len(own)] = own
         mask[row, : len(own)] = 1
+        if any(own_types):  # those of a single text are zeros already
+            types[row, : len(own)] = own_types
     arrays = {
         "input_ids": ids,
         "attention_mask": mask,
