@@ -17,6 +17,8 @@ PACKAGES = (
     "torch",
     "transformers",
     "tokenizers",
+    "nanotoken",
+    "gigatoken",
     "safetensors",
     "onnx",
     "onnxscript",

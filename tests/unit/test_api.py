@@ -105,7 +105,7 @@ def test_a_pair_has_segments_only_where_the_backbone_has_them(save, tokenizer, m
     for names in (tokenizer.model_input_names, ["input_ids", "attention_mask"]):
         monkeypatch.setattr(model.tokenizer, "model_input_names", names)
         _, (trace,) = model(pair, return_trace=True)
-        kept.append(trace.decisions()[0].decision.keep.tolist())
+        kept.append(trace.events[0].decision.keep.tolist())
     assert kept[0] != kept[1] == [True] * 4 + [False] * 2
 
 
