@@ -29,8 +29,9 @@ Attach = Callable[[Batch, np.ndarray], None]
 """Adds the artefacts of these rows (saliency, teacher logits) to a batch."""
 
 POOLING_MAP = "pooling.map.weight"
-MAP_RATE = 2e-3
-"""Learning rate of the pooling's map, for every method; the map is new, unlike the backbone."""
+NEW_RATE = 2e-3
+"""Learning rate of what is new, unlike the backbone: the pooling's map, and a head without layers
+below it, which reads embeddings."""
 
 RESERVED_TERMS = {"task", "distillation", "r_drop"}
 """Loss terms that the trainer adds; no method may return one of these names."""
@@ -273,8 +274,9 @@ def _optimiser(encoder: ReducedEncoder, stage: Stage, config: FitConfig) -> torc
         if parameter.requires_grad:
             below = max(0, top - encoder.backbone.height(name))
             rate = config.learning_rate * config.layer_decay**below
-            if name == POOLING_MAP:
-                rate = MAP_RATE
+            alone = not encoder.reducer.active_layers and encoder.backbone.height(name) > 0
+            if name == POOLING_MAP or alone:
+                rate = NEW_RATE
             groups[rate, _decay(name, parameter, config)].append(parameter)
     for name, parameter in encoder.reducer.named_parameters():
         frozen = "reducer" in stage.frozen or prefix_of(name, stage.frozen)
