@@ -287,15 +287,32 @@ def _equal(one: float | None, other: float | None) -> bool:
 
 def _pass(timing: TimingPass, rows: TrialsById) -> Iterator[Complaint]:
     """A pass agrees with itself and with the trials."""
-    by_name = {(own.name, own.backend): own for own in timing.contenders}
-    if len(by_name) < len(timing.contenders):
+    if len({(own.name, own.backend) for own in timing.contenders}) < len(timing.contenders):
         yield "contenders", "two of one backend have the same name"
-    yield from _references(timing, by_name)
+    yield from _measures(timing)
+    if timing.call:
+        with_calls = [(own, own.call) for own in timing.contenders if own.call]
+        if len(with_calls) < len(timing.contenders):
+            yield "call", "a contender has no times of its calls"
+        called = [own.model_copy(update=call.known()) for own, call in with_calls]
+        of_calls = timing.call.known() | {"contenders": called}
+        yield from _measures(timing.model_copy(update=of_calls), "call.")
     for place, own in enumerate(timing.contenders):
-        complaints = [*_times(timing, own), *_speedups(timing, own, by_name)]
+        if own.time_shares and abs((total := sum(own.time_shares.values())) - 1) > 1e-3:
+            yield f"contenders.{place}.time_shares", f"they sum to {total:.4g}, not 1"
         if trial := rows.get(own.trial_id or ""):
-            complaints += _against_row(timing, own, trial)
-        yield from ((f"contenders.{place}.{key}", message) for key, message in complaints)
+            for key, message in _against_row(timing, own, trial):
+                yield f"contenders.{place}.{key}", message
+
+
+def _measures(timing: TimingPass, part: str = "") -> Iterator[Complaint]:
+    """The times of a pass agree; ``part`` is ``call.`` if they are of its calls."""
+    by_name = {(own.name, own.backend): own for own in timing.contenders}
+    for key, message in _references(timing, by_name):
+        yield f"{part}{key}", message
+    for place, own in enumerate(timing.contenders):
+        for key, message in (*_times(timing, own), *_speedups(timing, own, by_name)):
+            yield f"contenders.{place}.{part}{key}", message
 
 
 def _references(timing: TimingPass, by_name: ByName) -> Iterator[Complaint]:
@@ -320,13 +337,11 @@ def _references(timing: TimingPass, by_name: ByName) -> Iterator[Complaint]:
 
 
 def _times(timing: TimingPass, own: Contender) -> Iterator[Complaint]:
-    """The time per text is the median of the samples, and the shares are of the whole."""
+    """The time per text is the median of the samples."""
     if timing.setting.examples:
         median = float(np.median(own.samples)) / timing.setting.examples
         if not _close(own.seconds_per_example, median):
             yield "seconds_per_example", f"{own.seconds_per_example:.6g}, not {median:.6g}"
-    if own.time_shares and abs(sum(own.time_shares.values()) - 1) > 1e-3:
-        yield "time_shares", f"they sum to {sum(own.time_shares.values()):.4g}, not 1"
 
 
 def _speedups(timing: TimingPass, own: Contender, by_name: ByName) -> Iterator[Complaint]:

@@ -58,6 +58,7 @@ BY_NAME = {
 }
 BACKENDS = tuple(BY_NAME)
 EXPORTED = tuple(name for name, each in BY_NAME.items() if each.exported)
+TOKENISERS = ("gigatoken", "nanotoken", "tokenizers")
 TORCH = "torch-fp32"
 """The backend in which trials are scored."""
 
@@ -116,7 +117,7 @@ def chosen(given: Iterable[str] | None, device: str) -> list[str]:
 
 
 def runtimes(names: Iterable[str], versions: Mapping[str, str]) -> tuple[str | None, ...]:
-    """The versions of the packages that these backends need."""
+    """The versions of the packages that these backends, and the tokenisers, need."""
     known = [BY_NAME[name] for name in names if name in BY_NAME]
-    packages = sorted({package for own in known for package in own.packages})
+    packages = sorted({*TOKENISERS, *(package for own in known for package in own.packages)})
     return tuple(versions.get(package) for package in packages)

@@ -105,6 +105,16 @@ def in_backend(
     return found | {"speedup_best": ends and ends | {"flagged": False, "noisy": True}}
 
 
+def with_call(own: dict, best: float | None, seconds: float, p95: float = 0.4) -> dict:
+    """A contender with the times of its calls; the interval of ``best`` is 0.3 either way."""
+    call = {name: own[name] for name in ("speedup", "speedup_padded", "flagged", "noisy")}
+    ends = best and {"median": best, "low": best - 0.3, "high": best + 0.3}
+    call |= {"seconds_per_example": seconds, "samples": [100 * seconds] * 4}
+    call |= {"speedup_best": ends and ends | {"flagged": False, "noisy": False}}
+    call |= {"call_seconds": {name: p95 for name in ("p50", "p90", "p95", "p99")} | {"calls": 100}}
+    return own | {"call": call}
+
+
 def over_backends(name: str, created: str, contenders: list[dict], **setting: Any) -> dict:
     """A pass over the backends of its contenders, whose best dense is in openvino-bf16."""
     names = sorted({own["backend"] for own in contenders})

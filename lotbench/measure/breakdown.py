@@ -17,7 +17,6 @@ import torch
 from torch import nn
 
 from lotbench.engine.encoder import ReducedEncoder
-from lotbench.measure.protocol import Call
 from lotbench.ragged import Ragged
 
 DECISIONS, RECEIVED, MOVES, ATTENTION, FEED_FORWARD, REST = SECTIONS = (
@@ -65,7 +64,7 @@ class Stopwatch:
 
 def time_shares(
     encoder: ReducedEncoder,
-    calls: Sequence[Call],
+    calls: Sequence[Callable[[], object]],
     padded: bool,
     clock: Callable[[], float] | None = None,
 ) -> dict[str, float]:

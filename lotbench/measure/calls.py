@@ -1,11 +1,11 @@
-"""The calls of a model in a backend, one per batch; the clock times them."""
+"""The calls of a model in a backend, one per batch; the clock times their two steps."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from copy import deepcopy
-from dataclasses import dataclass, replace
-from functools import cached_property
+from dataclasses import dataclass
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -14,6 +14,7 @@ import torch
 from lotbench.backends import BY_NAME
 from lotbench.batch import Batch
 from lotbench.budget import Budget
+from lotbench.data.tokens import tokenise_each
 from lotbench.deploy.session import Session, feed, open_session
 from lotbench.engine.backbone import Backbone
 from lotbench.engine.checkpoint import load
@@ -22,11 +23,34 @@ from lotbench.measure.devices import DTYPES
 from lotbench.measure.flops import dense_flops, reduced_flops
 from lotbench.measure.protocol import PACKED, Call
 from lotbench.measure.spec import Entry, Example
-from lotbench.ragged import Ragged
-from lotbench.reducer import Outputs, Params, TokenReducer
+from lotbench.reducer import Params, TokenReducer
 
 Item = TypeVar("Item")
 Batches = Sequence[Sequence[Example]]
+Rows = list[list[int]]
+Read = Callable[[Sequence[Example]], tuple[Rows, Rows]]
+"""Token ids and token types of a batch."""
+
+
+def as_given(batch: Sequence[Example]) -> tuple[Rows, Rows]:
+    """The tokens that the examples have."""
+    return [each.input_ids for each in batch], [each.token_type_ids for each in batch]
+
+
+def tokenising(tokenizer: Any, max_length: int) -> Read:
+    """A function that tokenises the examples' texts."""
+    return lambda batch: tokenise_each([each.text for each in batch], tokenizer, max_length)
+
+
+def _calls(
+    batches: Batches, read: Read, prepare: Callable[..., Any], run: Callable[[Any], Any]
+) -> list[Call]:
+    """A call for each batch; ``prepare`` takes token ids, token types and seeds of the texts."""
+
+    def prepared(batch: Sequence[Example]) -> Any:
+        return prepare(*read(batch), [each.text_seed for each in batch])
+
+    return [Call(run, partial(prepared, batch)) for batch in batches]
 
 
 @dataclass(frozen=True)
@@ -47,12 +71,12 @@ class Padded:
     encoder: ReducedEncoder
     compiled: bool = False
 
-    def calls(self, batches: Batches, budget: Budget | None = None) -> Calls:
+    def calls(self, batches: Batches, budget: Budget | None = None, read: Read = as_given) -> Calls:
         """The calls on these batches; dense has no budget."""
         model = self.encoder.backbone.model.eval()
-        inputs = [padded_inputs(batch, model.config, model.device) for batch in batches]
+        prepare = partial(padded_inputs, model.config, model.device)
         run = self._compiled if self.compiled else self._run
-        calls: list[Call] = [lambda given=given: run(**given) for given in inputs]
+        calls = _calls(batches, read, prepare, lambda given: run(**given))
         if self.compiled:
             return Calls(calls)
         lengths = torch.tensor([len(each.input_ids) for batch in batches for each in batch])
@@ -79,7 +103,7 @@ class Packed:
 
     encoder: ReducedEncoder
 
-    def calls(self, batches: Batches, budget: Budget | None = None) -> Calls:
+    def calls(self, batches: Batches, budget: Budget | None = None, read: Read = as_given) -> Calls:
         """The calls on these batches at a budget; None is the trained one."""
         encoder = self.encoder
         if budget and budget.value != encoder.reducer.budget:
@@ -88,22 +112,18 @@ class Packed:
             encoder = ReducedEncoder(encoder.backbone, reducer, encoder.protect).eval()
             encoder.reducer.budget = budget.value
         device = encoder.backbone.model.device
-        columns = [zip(*batch, strict=True) for batch in batches]
-        ragged = [
-            Batch.from_ids(ids, types, text_seed=seeds).to(device) for ids, types, seeds in columns
-        ]
 
-        def call(batch: Batch) -> Outputs:
-            # A new layout, since computing its cached properties is part of a real call.
-            layout = Ragged(batch.layout.cu_seqlens, batch.layout.sizes)
-            return encoder(replace(batch, layout=layout))
+        def prepare(ids: Rows, types: Rows, seeds: list[int]) -> Batch:
+            return Batch.from_ids(ids, types, text_seed=seeds).to(device)
+
+        calls = _calls(batches, read, prepare, lambda batch: encoder(batch).logits)
 
         def flops() -> float:
-            traces = [call(batch).trace for batch in ragged]
+            traces = [encoder(call.prepare()).trace for call in calls]
             counts = [reduced_flops(trace, encoder.backbone, encoder.reducer) for trace in traces]
             return float(torch.cat(counts).sum())
 
-        return Calls([lambda batch=batch: call(batch).logits for batch in ragged], encoder, flops)
+        return Calls(calls, encoder, flops)
 
 
 @dataclass(frozen=True)
@@ -112,14 +132,10 @@ class Exported:
 
     session: Session
 
-    def calls(self, batches: Batches, budget: Budget | None = None) -> Calls:
+    def calls(self, batches: Batches, budget: Budget | None = None, read: Read = as_given) -> Calls:
         """The calls on these batches; the mask is an input of the graph, so it is always given."""
-        columns = [zip(*batch, strict=True) for batch in batches]
-        feeds = [
-            feed(self.session.inputs, ids, types, seeds, budget=budget and budget.value)
-            for ids, types, seeds in columns
-        ]
-        return Calls([lambda arrays=arrays: self.session(arrays) for arrays in feeds])
+        prepare = partial(feed, self.session.inputs, budget=budget and budget.value)
+        return Calls(_calls(batches, read, prepare, self.session))
 
 
 Loaded = Padded | Packed | Exported
@@ -158,13 +174,12 @@ def packed_dense(backbone: Backbone) -> ReducedEncoder:
 
 
 def padded_inputs(
-    examples: Sequence[Example], config: Any, device: torch.device
+    config: Any, device: torch.device, ids: Rows, types: Rows, seeds: Sequence[int]
 ) -> dict[str, torch.Tensor]:
     """Keyword arguments of a Hugging Face model for one padded batch, each of shape (B, N).
 
     A batch that needs no padding has no mask, since the model is faster without one.
     """
-    ids, types, seeds = zip(*examples, strict=True)
     names = ["input_ids"]
     if getattr(config, "type_vocab_size", 0) > 1:
         names.append("token_type_ids")

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable
+from collections.abc import Sequence
+from typing import Any
 
 import torch
 
 from lotbench import machine
 from lotbench.measure.protocol import Call, CallTimer
-from lotbench.measure.spec import DeviceSetting, Samples
+from lotbench.measure.spec import DeviceSetting
 
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
 
@@ -39,34 +40,35 @@ def memory_bytes(device: torch.device) -> float:
     return float("inf") if known is None else known * 2**30
 
 
-def timer_for(device: torch.device) -> CallTimer | CudaTimer:
+def timer_for(device: torch.device) -> CallTimer:
     """A new timer of calls on this device."""
     return CudaTimer(device) if device.type == "cuda" else CallTimer()
 
 
-class CudaTimer:
-    """A timer of wall seconds that synchronises the GPU around every call.
+class CudaTimer(CallTimer):
+    """A timer of wall seconds that waits for the GPU at every tick of the clock.
 
-    It keeps, by contender, the wall seconds of every call and the CUDA event seconds of every pass.
+    It also keeps the CUDA event seconds of every pass, by contender.
     """
 
     def __init__(self, device: torch.device) -> None:
-        self.device = device
-        self.calls: Samples = {}
-        self.events: Samples = {}
+        def clock() -> float:
+            torch.cuda.synchronize(device)
+            return time.perf_counter()
 
-    def __call__(self, name: str, calls: Iterable[Call]) -> float:
-        wall, events = [], 0.0
-        for call in calls:
-            begin, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))
-            torch.cuda.synchronize(self.device)
-            start = time.perf_counter()
-            begin.record()
-            call()
-            end.record()
-            torch.cuda.synchronize(self.device)
-            wall.append(time.perf_counter() - start)
-            events += begin.elapsed_time(end) / 1000
-        self.calls.setdefault(name, []).extend(wall)
-        self.events.setdefault(name, []).append(events)
-        return sum(wall)
+        super().__init__(clock)
+        self._events: list[tuple[Any, Any]] = []
+
+    def __call__(self, name: str, calls: Sequence[Call]) -> float:
+        self._events.clear()
+        seconds = super().__call__(name, calls)
+        passed = sum(begin.elapsed_time(end) for begin, end in self._events) / 1000
+        self.events.setdefault(name, []).append(passed)
+        return seconds
+
+    def run(self, call: Call, given: Any) -> None:
+        begin, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))
+        begin.record()
+        call.run(given)
+        end.record()
+        self._events.append((begin, end))

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from itertools import accumulate
 
 import torch
 
-from lotbench.measure.protocol import Call
 
-
-def peak_bytes(calls: Sequence[Call], device: torch.device) -> int:
+def peak_bytes(calls: Sequence[Callable[[], object]], device: torch.device) -> int:
     """Peak tensor memory during the calls, run in sequence, in bytes.
 
     Weights and inputs do not count, since they exist before.  Memory that a kernel library

@@ -1,7 +1,8 @@
 """The wall-clock protocol: interleaved rounds, paired ratios and a noise floor.
 
 This module is independent of models and devices.  A contender is a list of calls, one per batch.
-A timer measures them, and a *sample* is the seconds of one pass over all calls of a contender.
+A timer measures them, and a *sample* is the seconds of one pass over all calls of a contender: of
+the whole calls, from texts to outputs, and of the encoder alone.
 Every round takes one sample of every contender, in shuffled order, so a temporary slowdown of the
 machine affects all of them.  A speed-up is the median of ratios within rounds.
 """
@@ -12,17 +13,14 @@ import random
 import time
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from lotbench.measure.spec import Entry, Samples, key
+from lotbench.measure.spec import Entry, Samples, Times, key
 from lotbench.store.timing_parts import CallSeconds, Contender, Group, Interval, NoiseFloor, Speedup
 
-Call = Callable[[], object]
-Timer = Callable[[str, Sequence[Call]], float]
-
-VERSION = 2
+VERSION = 3
 """Version of the rules of measurement; every pass records it.  Raise it when a rule changes."""
 
 DENSE, AGAIN, PACKED = BASELINES = "dense", "dense, again", "dense-packed"
@@ -34,22 +32,46 @@ WIDE = 0.10
 STILL_FASTER, MAX_WARM_UP = 0.05, 10
 
 
+class Call(NamedTuple):
+    """A call on one batch, in two steps."""
+
+    run: Callable[[Any], Any]
+    """The encoder: what was prepared to outputs."""
+    prepare: Callable[[], Any] = lambda: None
+    """Texts to what the encoder takes."""
+
+    def __call__(self) -> Any:
+        return self.run(self.prepare())
+
+
+Timer = Callable[[str, Sequence[Call]], float]
+
+
 class CallTimer:
-    """A timer that also keeps the seconds of every call, by contender."""
+    """A timer that returns the seconds of the encoder, and keeps those of the whole calls, too."""
 
     def __init__(self, clock: Callable[[], float] = time.perf_counter) -> None:
         self.clock = clock
-        self.calls: Samples = {}
+        self.encoder, self.call = Times(), Times()
         self.events: Samples = {}
         """Empty: only a GPU has events."""
 
     def __call__(self, name: str, calls: Sequence[Call]) -> float:
-        ticks = [self.clock()]
-        for call in calls:
-            call()
-            ticks.append(self.clock())
-        self.calls.setdefault(name, []).extend(end - start for start, end in pairwise(ticks))
-        return ticks[-1] - ticks[0]
+        ticks = [self._ticks(call) for call in calls]
+        self.call.add(name, [end - start for start, _, end in ticks])
+        return self.encoder.add(name, [end - ready for _, ready, end in ticks])
+
+    def _ticks(self, call: Call) -> tuple[float, float, float]:
+        """The clock before a call, when it is prepared, and when it has run."""
+        start = self.clock()
+        given = call.prepare()
+        ready = self.clock()
+        self.run(call, given)
+        return start, ready, self.clock()
+
+    def run(self, call: Call, given: Any) -> None:
+        """The second step."""
+        call.run(given)
 
 
 def warm_up(contenders: Mapping[str, Sequence[Call]], timer: Timer) -> int:

@@ -84,11 +84,14 @@ class Entry:
 
 
 class Example(NamedTuple):
-    """One tokenised text; ``text_seed`` is for methods that draw at random."""
+    """One text, or pair of texts, and its tokens."""
 
     input_ids: list[int]
     token_type_ids: list[int]
     text_seed: int = 0
+    """For methods that draw at random."""
+    text: tuple[str, ...] = ()
+    """What is tokenised in a timed call."""
 
 
 @dataclass(frozen=True)
@@ -107,6 +110,10 @@ class PassSpec:
     examples : sequence of Example
     picked : Picked
         How the examples were picked.
+    tokenizer : str
+        See `lotbench.engine.loading.load_tokenizer`; it gives the examples' tokens.
+    max_length : int
+        Tokens after which a text is cut.
     batch_sizes : sequence of int
     rounds : int
     min_seconds : float
@@ -127,6 +134,8 @@ class PassSpec:
     entries: Sequence[Entry]
     examples: Sequence[Example]
     picked: Picked
+    tokenizer: str
+    max_length: int
     batch_sizes: Sequence[int] = (1, 32)
     rounds: int = 20
     min_seconds: float = 1.0
@@ -148,15 +157,30 @@ class Observation:
 
 
 @dataclass(frozen=True)
+class Times:
+    """Seconds by contender (see `key`), of whole calls or of the encoder alone."""
+
+    passes: Samples = field(default_factory=dict)
+    """Of each pass over all calls."""
+    calls: Samples = field(default_factory=dict)
+    """Of each call."""
+
+    def add(self, name: str, seconds: list[float]) -> float:
+        """Seconds of a contender's pass, kept with those of its calls."""
+        self.calls.setdefault(name, []).extend(seconds)
+        self.passes.setdefault(name, []).append(sum(seconds))
+        return self.passes[name][-1]
+
+
+@dataclass(frozen=True)
 class GroupTimes:
     """One group of contenders at one batch size; every dict is by contender (see `key`)."""
 
-    samples: Samples
-    """Seconds of each pass over all calls."""
-    calls: Samples
-    """Seconds of each call."""
+    encoder: Times
+    call: Times
+    """From texts to outputs."""
     events: Samples
-    """On a GPU, seconds of each pass by CUDA events."""
+    """On a GPU, seconds of each pass of the encoder by CUDA events."""
     observations: dict[str, Observation]
     """Empty except in the first process, and without the backends other than torch."""
 

@@ -9,14 +9,27 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 
 import torch
 
+from lotbench.engine.loading import load_tokenizer
+from lotbench.errors import InputError
 from lotbench.measure import launch, memory, protocol
 from lotbench.measure.breakdown import time_shares
-from lotbench.measure.calls import Calls, Loaded, Packed, Padded, chunks, load_entry, packed_dense
+from lotbench.measure.calls import (
+    Calls,
+    Loaded,
+    Packed,
+    Padded,
+    as_given,
+    chunks,
+    load_entry,
+    packed_dense,
+    tokenising,
+)
 from lotbench.measure.devices import memory_bytes, occupy, timer_for
 from lotbench.measure.flops import dense_flops
 from lotbench.measure.spec import Entry, GroupTimes, Observation, PassSpec, WorkerResult, key
@@ -36,6 +49,9 @@ class Worker:
         self.spec = spec
         self.device = occupy(spec.setting)
         self.examples = sorted(spec.examples, key=lambda example: len(example.input_ids))
+        self.read = tokenising(load_tokenizer(spec.tokenizer), spec.max_length)
+        if self.read(self.examples) != as_given(self.examples):
+            raise InputError(f"{spec.tokenizer}: its tokens are not those that were scored")
         self.dense: dict[str, Loaded] = {}
         for each in spec.dense:
             padded = self.dense.get(key(protocol.DENSE, each.backend))
@@ -76,15 +92,16 @@ class Worker:
     ) -> dict[str, Calls]:
         """The dense models and those of the group that run; ``models`` keeps what is loaded."""
         batches = chunks(self.examples, size)
-        contenders = {name: model.calls(batches) for name, model in self.dense.items()}
         first = self.spec.dense[0]
-        again = self.dense[first.key].calls(batches).calls
-        contenders[key(protocol.AGAIN, first.backend)] = Calls(again)
+        contenders = {
+            name: model.calls(batches, read=self.read) for name, model in self.dense.items()
+        }
+        contenders[key(protocol.AGAIN, first.backend)] = Calls(contenders[first.key].calls)
         for entry in group:
             try:  # a model that raises must not end the pass of the others
                 if entry.model not in models:
                     models[entry.model] = self._load(entry)
-                own = models[entry.model].calls(batches, entry.budget)
+                own = models[entry.model].calls(batches, entry.budget, self.read)
                 with torch.inference_mode():
                     for call in own.calls:
                         call()
@@ -103,12 +120,12 @@ class Worker:
         start, timer = time.perf_counter(), timer_for(self.device)
         seed = f"{spec.seed} {spec.process} {group}"
         dense = [each.key for each in spec.dense]
-        samples = protocol.run_rounds(calls, spec.rounds, spec.min_seconds, seed, timer, dense)
-        seconds, rounds = time.perf_counter() - start, len(samples[dense[0]])
+        protocol.run_rounds(calls, spec.rounds, spec.min_seconds, seed, timer, dense)
+        seconds, rounds = time.perf_counter() - start, len(timer.call.passes[dense[0]])
         log.info("%s: %d warm-up passes, %d rounds in %.1f s", label, passes, rounds, seconds)
         # After the timed rounds, because observing a call slows it.
         observations = self._observe(contenders) if spec.process == 0 else {}
-        return GroupTimes(samples, timer.calls, timer.events, observations)
+        return GroupTimes(timer.encoder, timer.call, timer.events, observations)
 
     def _observe(self, contenders: dict[str, Calls]) -> dict[str, Observation]:
         """Memory, shares of time and FLOPs of the torch models; others cannot be observed."""
@@ -118,13 +135,18 @@ class Worker:
         dense = float(dense_flops(lengths, self.backbone).sum())
         return {
             name: Observation(
-                peak_bytes=memory.peak_bytes(own.calls, self.device),
-                time_shares=time_shares(own.encoder, own.calls, own.encoder.reducer.padded),
+                peak_bytes=memory.peak_bytes(_prepared(own), self.device),
+                time_shares=time_shares(own.encoder, _prepared(own), own.encoder.reducer.padded),
                 flops_speedup=dense / own.flops(),
             )
             for name, own in contenders.items()
             if own.encoder is not None and own.flops is not None
         }
+
+
+def _prepared(own: Calls) -> list[Callable[[], object]]:
+    """The calls without their first step, which is done."""
+    return [partial(call.run, call.prepare()) for call in own.calls]
 
 
 def plan_groups(entries: Sequence[Entry], capacity: float) -> list[list[Entry]]:

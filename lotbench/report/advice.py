@@ -80,7 +80,7 @@ def _name(own: Option) -> str:
 
 
 def _facts(own: Option, advice: Advice, limits: Limits) -> list[str]:
-    timing, _ = own.measured
+    timing, contender = own.measured
     selection, validation = (
         f"{words.with_interval(own.margins[split])} {words.unit(own.metric)} against "
         f"{advice.reference}"
@@ -92,11 +92,14 @@ def _facts(own: Option, advice: Advice, limits: Limits) -> list[str]:
     p95 = f", 95% of the calls within {_ms(own.p95)} ms"
     where = f"batch {limits.batch}, {threads}, {machine}, {timing.created[:10]}"
     latency = words.with_interval(Estimate(*(1e3 * s for s in call_seconds(own.measured))), " ms")
+    alone = _ms(contender.seconds_per_example * limits.batch)
+    whole = f"from text to answer, {alone} ms of it in the encoder"
+    part = whole if contender.call else "of the encoder alone"
     lines = {
         "selection": f"{selection} (chosen by this)",
         "validation": f"{words.score_with_interval(own.score, own.metric)}, {validation}"
         + "; past the limit there" * past,
-        "latency": f"{latency} a call{p95}; {where}",
+        "latency": f"{latency} a call {part}{p95}; {where}",
     }
     return [f"  {name:<13}{line}" for name, line in lines.items()]
 
@@ -176,6 +179,7 @@ def _record(own: Option | None, study: Study) -> dict[str, Any] | None:
         "selection_margin": _interval(own.margins["selection"]),
         "validation_margin": _interval(own.margins["validation"]),
         "validation_score": _interval(own.score),
+        "timed": "call" if own.measured.contender.call else "encoder",
         "call_seconds": _interval(call_seconds(own.measured)),
         "p95_seconds": own.p95,
         "timing": own.measured.timing.pass_id,

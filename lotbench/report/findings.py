@@ -183,15 +183,18 @@ def _on_the_clock(choices: Mapping[str, Choice], models: list[Scored], unit: str
 def _fastest(chosen: Iterable[Scored], where: Where) -> str:
     """The fastest in a timing setting, or those whose intervals overlap with it."""
     timed = {own.method: own.timed[where] for own in chosen if where in own.timed}
-    near, setting = order(fastest(timed)), text.timing_setting(where)
+    near = order(fastest(timed))
     speeds = [timed[method].best or timed[method].same for method in near]
+    own, encoders = timed[near[0]], [each.value for m in near if (each := timed[m].encoder)]
+    alone = f": {_range(encoders, TIMES)}" if own.call else ""
+    setting = f"{text.timing_setting(where)}; the encoder alone{alone}"
     if len(near) > 1:
         values = [speed.value for speed in speeds]
         return f"{text.listed(near)} tie at {_range(values, TIMES)} ({setting})"
-    own = timed[near[0]]
     noise = ", within timing noise" * own.flagged
     speed = text.with_interval(speeds[0], TIMES)
-    return f"{near[0]} runs {speed} as fast in {own.backend}{noise} ({setting})"
+    runs = "answers a text" if own.call else "runs"
+    return f"{near[0]} {runs} {speed} as fast in {own.backend}{noise} ({setting})"
 
 
 def _range(values: Iterable[float], unit: str = "") -> str:

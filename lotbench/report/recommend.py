@@ -60,13 +60,13 @@ class Option:
 
     @property
     def seconds(self) -> float:
-        """Median seconds per text."""
-        return self.measured.contender.seconds_per_example
+        """Median seconds per text: of the call, or of the encoder where calls were not timed."""
+        return self.measured.contender.call_or_encoder.seconds_per_example
 
     @property
     def p95(self) -> float:
-        """Seconds of a call that 95% of the calls keep to."""
-        calls = self.measured.contender.call_seconds
+        """The same of a call that 95% of the calls keep to."""
+        calls = self.measured.contender.call_or_encoder.call_seconds
         return calls.p95 if calls else np.inf
 
     def excess(self, limits: Limits) -> tuple[float, float]:

@@ -13,7 +13,7 @@ from lotbench.statistics.every_metric import draws_by_metric
 from lotbench.statistics.runs import Row, Run, runs_of
 from lotbench.statistics.study import Study
 from lotbench.store.records import TimingPass
-from lotbench.store.timing_parts import Contender, Interval, Speedup
+from lotbench.store.timing_parts import CallMeasures, Contender, Interval, Measures, Speedup
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -29,7 +29,7 @@ RESULTS = (
 )
 TIMINGS = (
     *("store", "pass_id", "task", "trial_id", "model", "budget_name", "budget"),
-    *("backend", "device", "threads", "batch_size", "reference"),
+    *("backend", "device", "threads", "batch_size", "timed", "reference"),
     *("speedup", "speedup_low", "speedup_high", "flagged", "noisy"),
     *("seconds", "p50", "p90", "p95", "p99", "score_selection", "score_validation"),
     *("flops_speedup", "peak_bytes", "cpu"),
@@ -83,9 +83,10 @@ def results(folder: str | Path) -> pd.DataFrame:
 
 
 def timings(folder: str | Path) -> pd.DataFrame:
-    """One row per timed model, budget, backend, device, threads, batch size and reference.
+    """One row per timed model, budget, backend, device, threads, batch size, part and reference.
 
-    Of several times of a model in one setting, it is the newest.
+    ``timed`` is the part: ``call``, from texts to outputs, or ``encoder``; older passes have the
+    encoder alone.  Of several times of a model in one setting, it is the newest.
 
     ``reference`` is what the model is compared with: ``same``, the fastest dense model of the same
     backend; ``best``, the fastest dense model of any backend that holds its score; or ``padded``,
@@ -105,11 +106,15 @@ def timings(folder: str | Path) -> pd.DataFrame:
     study = Study(folder)
     records = []
     for timing, own in study.timed:
-        common = {"store": study.name} | _of_contender(timing, own)
-        records.append(common | _speedup("same", own.speedup) | _flags(own))
-        if best := own.speedup_best:
-            records.append(common | _speedup("best", best) | _flags(best))
-        records.append(common | _speedup("padded", own.speedup_padded))
+        for part, measures in (("call", own.call), ("encoder", own)):
+            if measures is None:
+                continue
+            common = {"store": study.name, "timed": part}
+            common |= _of_contender(timing, own) | _of_measures(measures)
+            records.append(common | _speedup("same", measures.speedup) | _flags(measures))
+            if best := measures.speedup_best:
+                records.append(common | _speedup("best", best) | _flags(best))
+            records.append(common | _speedup("padded", measures.speedup_padded))
     return _frame(records, TIMINGS)
 
 
@@ -177,12 +182,15 @@ def _of_contender(timing: TimingPass, own: Contender) -> Cells:
         **_fields(own, "trial_id", "backend", "flops_speedup", "peak_bytes"),
         **_budget(own),
         **{f"score_{split}": score.score for split, score in own.scores.items()},
-        **(_fields(own.call_seconds, "p50", "p90", "p95", "p99") if own.call_seconds else {}),
         **{f"share.{name}": share for name, share in (own.time_shares or {}).items()},
         "model": own.name,
-        "seconds": own.seconds_per_example,
         "cpu": timing.machine.cpu,
     }
+
+
+def _of_measures(own: CallMeasures | Contender) -> Cells:
+    tail = _fields(own.call_seconds, "p50", "p90", "p95", "p99") if own.call_seconds else {}
+    return {"seconds": own.seconds_per_example} | tail
 
 
 def _budget(own: Any) -> Cells:
@@ -199,7 +207,7 @@ def _speedup(reference: str, own: Interval) -> Cells:
     return {"reference": reference} | ends
 
 
-def _flags(own: Contender | Speedup) -> Cells:
+def _flags(own: Measures | Speedup) -> Cells:
     return {"flagged": own.flagged, "noisy": own.noisy}
 
 

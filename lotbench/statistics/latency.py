@@ -14,9 +14,12 @@ ROUNDS = 3
 
 
 def call_seconds(timed: Measured) -> Estimate:
-    """Seconds of a call, which is one batch: the median over rounds, with its 95% interval."""
-    timing, own = timed
-    value = own.seconds_per_example * timing.setting.batch_size
+    """Seconds of a call, which is one batch: the median over rounds, with its 95% interval.
+
+    In passes that did not time calls, it is the encoder's.
+    """
+    own = timed.contender.call_or_encoder
+    value = own.seconds_per_example * timed.timing.setting.batch_size
     medians = _medians(np.asarray(own.samples, float), _processes(timed), 0)
     return estimate(value * medians / medians[0])
 
@@ -27,7 +30,7 @@ def times_slower(slow: Measured, fast: Measured) -> Estimate:
     Models of one group are compared round by round.
     """
     (pass_a, a), (pass_b, b) = slow, fast
-    one, other = np.asarray(a.samples, float), np.asarray(b.samples, float)
+    one, other = (np.asarray(own.call_or_encoder.samples, float) for own in (a, b))
     if pass_a is pass_b and a.group == b.group and len(one) == len(other):
         draws = _medians(one / other, _processes(slow), 0)
     else:
@@ -37,7 +40,8 @@ def times_slower(slow: Measured, fast: Measured) -> Estimate:
 
 def is_tie(ratio: Estimate, slow: Measured, fast: Measured) -> bool:
     """True if a ratio may be 1: 1 is in its interval, or it is within a pass's noise floor."""
-    floors = [own.noise_floor.ratio for own, _ in (slow, fast) if own.noise_floor]
+    known = [own.call_or_encoder.noise_floor for own, _ in (slow, fast)]
+    floors = [own.ratio for own in known if own]
     return ratio.low <= 1 <= ratio.high or abs(ratio.value - 1) <= max(floors, default=0.0)
 
 
@@ -48,7 +52,8 @@ def _processes(timed: Measured) -> list[int]:
     mine = groups if own.group is None else groups[own.group : own.group + 1]
     # A process times all groups, and a dense model in each of them.
     counts = [sum(own) for own in zip_longest(*(each.rounds for each in mine), fillvalue=0)]
-    return counts if sum(counts) == len(own.samples) else [len(own.samples)]
+    samples = len(own.call_or_encoder.samples)
+    return counts if sum(counts) == samples else [samples]
 
 
 def _medians(values: np.ndarray, processes: list[int], key: int) -> np.ndarray:

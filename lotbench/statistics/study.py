@@ -193,9 +193,9 @@ class Study:
     def noise_floors(self, task: str) -> dict[Where, float]:
         """By timing setting of a task, how far dense timed twice differs from 1 (newest pass)."""
         return {
-            Where.of(timing): timing.noise_floor.ratio
+            Where.of(timing): floor.ratio
             for timing in self.shown_passes
-            if timing.task == task and timing.noise_floor is not None
+            if timing.task == task and (floor := timing.call_or_encoder.noise_floor)
         }
 
     def texts(self, task: str, split: str) -> list[int]:

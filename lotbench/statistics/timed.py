@@ -80,10 +80,13 @@ class Timed:
     backend: str
     """Of several seeds, ``onnx-int8 or torch-fp32``."""
     seeds: int
-    best: Estimate | None
-    """``x best``: against the fastest dense model of any backend; None if no dense model counts."""
+    call: Estimate | None
+    """``x best``: the call, from texts to outputs, against that of the fastest dense model of any
+    backend; None if no dense model counts, or in older passes."""
+    encoder: Estimate | None
+    """The same of the encoder alone; None if no dense model counts."""
     same: Estimate
-    """``x same``: against dense of the same backend."""
+    """``x same``: the encoder alone against dense of the same backend."""
     flops: Estimate
     """FLOPs speed-up on the timed texts: mean, smallest and largest of the seeds."""
     flagged: bool
@@ -91,7 +94,12 @@ class Timed:
     noisy: bool
     """True if the interval of ``best`` is wide, for any seed."""
     shares: dict[str, float]
-    """Share of the time by section, in a backend of torch."""
+    """Share of the encoder's time by section, in a backend of torch."""
+
+    @property
+    def best(self) -> Estimate | None:
+        """``x best`` of the call; of the encoder where calls were not timed."""
+        return self.call or self.encoder
 
 
 def best_backend(clocked: Clocked, where: Where) -> str | None:
@@ -101,7 +109,7 @@ def best_backend(clocked: Clocked, where: Where) -> str | None:
     selection split.
     """
     held = {
-        backend: own.seconds_per_example
+        backend: own.call_or_encoder.seconds_per_example
         for (place, backend), (_, own) in clocked.items()
         if place == where and own.speedup_best is not None and own.scores["selection"].held
     }
@@ -141,8 +149,9 @@ def fastest(timed: Mapping[Key, Timed]) -> list[Key]:
 
 def _timed(where: Where, found: list[tuple[Row, Measured, float | None]]) -> Timed:
     contenders = [measured.contender for _, measured, _ in found]
-    best = [own.speedup_best for own in contenders]
-    known = [each for each in best if each is not None]
+    called = [own.call.speedup_best if own.call else None for own in contenders]
+    encoder = [own.speedup_best for own in contenders]
+    known = [each for each in (called if all(called) else encoder) if each is not None]
     # Some passes have no FLOPs of their texts; the FLOPs of the split are used instead.
     flops = [row.evaluation.flops_speedup if own is None else own for row, _, own in found]
     sections = dict.fromkeys(name for own in contenders for name in own.time_shares or ())
@@ -150,7 +159,8 @@ def _timed(where: Where, found: list[tuple[Row, Measured, float | None]]) -> Tim
         where,
         " or ".join(sorted({own.backend for own in contenders})),
         len(found),
-        _over_seeds(known) if len(known) == len(best) else None,
+        _if_known(called),
+        _if_known(encoder),
         _over_seeds([own.speedup for own in contenders]),
         Estimate(float(np.mean(flops)), min(flops), max(flops)),
         any(each.flagged for each in known),
@@ -160,6 +170,12 @@ def _timed(where: Where, found: list[tuple[Row, Measured, float | None]]) -> Tim
             for name in sections
         },
     )
+
+
+def _if_known(intervals: Sequence[Interval | None]) -> Estimate | None:
+    """The mean over the seeds; None if a seed has none."""
+    known = [own for own in intervals if own is not None]
+    return _over_seeds(known) if len(known) == len(intervals) else None
 
 
 def _over_seeds(intervals: Sequence[Interval]) -> Estimate:

@@ -72,6 +72,10 @@ class Record(BaseModel):
     # Pydantic's way to give unknown keys a type, here any JSON of limited depth.
     __pydantic_extra__: dict[str, JsonValue] = Field(init=False)  # pyright: ignore[reportIncompatibleVariableOverride]
 
+    def known(self) -> dict[str, Any]:
+        """The values of the fields, without the unknown keys."""
+        return {name: getattr(self, name) for name in type(self).model_fields}
+
     def content(self) -> dict[str, Any]:
         """The content of the file, in the order of the fields, without defaults."""
         return self.model_dump(exclude_unset=True)

@@ -35,6 +35,7 @@ from lotbench.store.timing_parts import (
     Group,
     Interval,
     NoiseFloor,
+    References,
     TimingSetting,
     Unable,
 )
@@ -233,7 +234,7 @@ class Conditions(NamedTuple):
     backends: tuple[str, ...]
     """``x best`` depends on the backends of the pass."""
     runtimes: tuple[str | None, ...]
-    """Versions of the packages that these backends need."""
+    """Versions of the packages that these backends, and the tokenisers, need."""
 
 
 class TimingPass(Stored):
@@ -268,10 +269,17 @@ class TimingPass(Stored):
     best: FileName | None = None
     """The backend whose fastest dense model is the reference of ``x best``."""
     noise_floor: NoiseFloor | None = None
+    call: References | None = None
+    """The same three of the whole calls; null in passes before protocol 3."""
     groups: list[Group]
     contenders: list[Contender]
     unable: list[Unable] | None = None
     """Models that a backend cannot run."""
+
+    @property
+    def call_or_encoder(self) -> References | TimingPass:
+        """The references that reports are about; see `Contender.call_or_encoder`."""
+        return self.call or self
 
     @property
     def conditions(self) -> Conditions:

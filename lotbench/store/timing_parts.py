@@ -68,7 +68,7 @@ Scores = dict[Literal["selection", "validation"], BackendScore]
 
 
 class CallSeconds(Record):
-    """How long one call, which is one batch, takes."""
+    """How long one call, which is one batch, takes, or the encoder in it."""
 
     p50: Seconds
     """Median seconds of a call."""
@@ -82,8 +82,8 @@ class CallSeconds(Record):
     """How many calls were timed."""
 
 
-class Contender(Record):
-    """One timed model at one budget, in one backend."""
+class Named(Record):
+    """The names of a timed model."""
 
     name: str
     """Unique in its pass and backend: trial id and budget, or ``dense`` or ``dense-packed``."""
@@ -91,6 +91,11 @@ class Contender(Record):
     """What runs the model; see `lotbench.backends`."""
     group: Count | None = None
     """Number of the group timed in the same rounds; null for dense models, which are in all."""
+
+
+class Measures(Record):
+    """The times of a model and its speed-ups over dense models timed in the same way."""
+
     seconds_per_example: Seconds
     """Median seconds of a pass over all batches, per text."""
     samples: list[Seconds] = Field(min_length=1)
@@ -107,6 +112,18 @@ class Contender(Record):
     speedup_best: Speedup | None = None
     """``x best``: how many times faster than the fastest dense model of any backend in the pass
     that holds its score; null if no dense model holds it."""
+
+
+class CallMeasures(Measures):
+    """Those of the whole call, from texts to outputs."""
+
+    call_seconds: CallSeconds
+
+
+# The order of the bases is that of the fields in a file.
+class Contender(Measures, Named):
+    """One timed model at one budget, in one backend; the measures are of its encoder alone."""
+
     scores: Annotated[Scores, Field(min_length=2)]
     """The score in this backend by split."""
     trial_id: str | None = None
@@ -114,6 +131,7 @@ class Contender(Record):
     budget: StoredBudget = None
     """See `Evaluation`."""
     call_seconds: CallSeconds | None = None
+    """Of the encoder alone."""
     peak_bytes: Count | None = None
     """Peak of tensor memory in a call, in bytes, without weights and inputs; torch only."""
     time_shares: dict[str, Share] | None = None
@@ -122,6 +140,13 @@ class Contender(Record):
     """Dense FLOPs over FLOPs on the timed texts alone; torch only."""
     event_samples: list[Number] | None = None
     """On a GPU, seconds of each pass by CUDA events; shape (rounds,)."""
+    call: CallMeasures | None = None
+    """Null in passes before protocol 3."""
+
+    @property
+    def call_or_encoder(self) -> CallMeasures | Contender:
+        """The measures that reports are about: of the call, or of the encoder in older passes."""
+        return self.call or self
 
 
 class NoiseFloor(Record):
@@ -135,6 +160,14 @@ class NoiseFloor(Record):
     """High end of the ratio's 95% interval."""
     samples: list[Seconds] | None = None
     """Seconds of each pass of the second dense model; shape (rounds,)."""
+
+
+class References(Record):
+    """The dense models that calls are measured against, as in `TimingPass`."""
+
+    fastest: dict[str, str]
+    best: FileName | None
+    noise_floor: NoiseFloor
 
 
 class Unable(Record):

@@ -6,15 +6,22 @@ a process share one layout, so only an interval over several processes includes 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from lotbench import engine
 from lotbench.measure import launch, protocol
 from lotbench.measure.devices import device_name
-from lotbench.measure.spec import GroupTimes, PassSpec, WorkerResult, key
+from lotbench.measure.spec import GroupTimes, PassSpec, Samples, Times, WorkerResult, key
 from lotbench.store.records import TimingPass
-from lotbench.store.timing_parts import Contender, TimingSetting
+from lotbench.store.timing_parts import (
+    CallMeasures,
+    CallSeconds,
+    Contender,
+    Measures,
+    References,
+    TimingSetting,
+)
 
 ROUNDS_EACH = 4
 
@@ -38,11 +45,15 @@ def merge(spec: PassSpec, results: Sequence[WorkerResult], batch_size: int) -> T
     """
     broken = {name for result in results for name in result.broken}
     groups = list(zip(*(result.groups[batch_size] for result in results), strict=True))
-    samples = [
-        [{k: v for k, v in process.samples.items() if k not in broken} for process in group]
-        for group in groups
-    ]
-    found = protocol.compare(samples, spec.dense, spec.entries, len(spec.examples), spec.seed)
+
+    def compare(part: Callable[[GroupTimes], Times]) -> protocol.Comparison:
+        def samples(own: GroupTimes) -> Samples:
+            return {k: v for k, v in part(own).passes.items() if k not in broken}
+
+        times = [list(map(samples, group)) for group in groups]
+        return protocol.compare(times, spec.dense, spec.entries, len(spec.examples), spec.seed)
+
+    found, whole = compare(lambda own: own.encoder), compare(lambda own: own.call)
     unable: dict[str, Any] = {"unable": list(spec.unable)} if spec.unable else {}
     return TimingPass(
         **launch.origin("pass_id", spec.task, *spec.setting.parts, f"b{batch_size}"),
@@ -68,18 +79,32 @@ def merge(spec: PassSpec, results: Sequence[WorkerResult], batch_size: int) -> T
         fastest=found.fastest,
         best=found.best,
         noise_floor=found.noise_floor,
+        call=References(fastest=whole.fastest, best=whole.best, noise_floor=whole.noise_floor),
         groups=found.groups,
-        contenders=[_completed(row, groups) for row in found.contenders],
+        contenders=[
+            _completed(row, call, groups)
+            for row, call in zip(found.contenders, whole.contenders, strict=True)
+        ],
         **unable,
     )
 
 
-def _completed(row: Contender, groups: Sequence[Sequence[GroupTimes]]) -> Contender:
-    """The row with its call seconds and observations added."""
+def _completed(
+    row: Contender, call: Contender, groups: Sequence[Sequence[GroupTimes]]
+) -> Contender:
+    """The row of an encoder with its percentiles, its observations and the measures of its call."""
     name = key(row.name, row.backend)
-    own = [process for group in groups for process in group if name in process.samples]
-    calls = protocol.pool([process.calls for process in own], [name])[name]
-    found: dict[str, Any] = {"call_seconds": protocol.percentiles(calls)}
+    own = [process for group in groups for process in group if name in process.call.passes]
+
+    def percentiles(times: Sequence[Times]) -> CallSeconds:
+        return protocol.percentiles(protocol.pool([each.calls for each in times], [name])[name])
+
+    measures = {field: getattr(call, field) for field in Measures.model_fields}
+    seconds = percentiles([each.call for each in own])
+    found: dict[str, Any] = {
+        "call_seconds": percentiles([each.encoder for each in own]),
+        "call": CallMeasures(**measures, call_seconds=seconds),
+    }
     if name in own[0].observations:
         found |= vars(own[0].observations[name])
     if own[0].events:

@@ -44,7 +44,7 @@ def prepare(
 
     The models are exported to the folder and scored in their backends.
     """
-    task, dense_folder, dense_model = _open(store, selection)
+    task, max_length, dense_folder, dense_model = _open(store, selection)
     rows = {str(own.resolve()): each for each in selection.trials if (own := store.model(each))}
     scorer = Scorer(task, rows, selection.device, plugins)
     models = [
@@ -72,6 +72,8 @@ def prepare(
             entries=[by_key[each.key] for each in entries if each.key in by_key],
             examples=pick(task.validation, selection.picked.examples, selection.picked.run),
             picked=selection.picked,
+            tokenizer=dense_folder,
+            max_length=max_length,
             batch_sizes=selection.batch_sizes,
             rounds=config.rounds,
             min_seconds=config.min_seconds,
@@ -86,8 +88,8 @@ def prepare(
     return specs if able else [], failed + broken
 
 
-def _open(store: Store, selection: Selection) -> tuple[Task, str, str]:
-    """The task with what dense answers, and the dense model's folder and name.
+def _open(store: Store, selection: Selection) -> tuple[Task, int, str, str]:
+    """The task with what dense answers, the length of its texts, the dense model's folder and name.
 
     The dense model is that of a trial, or else the teacher.
     """
@@ -101,8 +103,8 @@ def _open(store: Store, selection: Selection) -> tuple[Task, str, str]:
     for trial in selection.trials:
         folder = store.model(trial)
         if trial.method == "dense" and folder is not None:
-            return task, str(folder.resolve()), trial.trial_id
-    return task, str(teacher.teacher.resolve()), teacher.key
+            return task, config.scored_length, str(folder.resolve()), trial.trial_id
+    return task, config.scored_length, str(teacher.teacher.resolve()), teacher.key
 
 
 def pick(split: Split, count: int, run: int) -> list[Example]:

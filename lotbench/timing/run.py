@@ -114,7 +114,11 @@ def _keep(
     """Stores a record, unless it is too noisy."""
     where = f"{record.task}, {record.setting.label}"
     done.failed += [f"{where}: {name}: {why}" for name, why in broken.items()]
-    noisy = [key(own.name, own.backend) for own in record.contenders if own.noisy]
+    noisy = [
+        key(own.name, own.backend)
+        for own in record.contenders
+        if own.noisy or own.call_or_encoder.noisy
+    ]
     if strict and noisy:
         done.refused.append(f"{where}: {', '.join(noisy)}")
     else:

@@ -169,5 +169,6 @@ def _outputs(model: Loaded, budget: Budget | None, split: Split) -> np.ndarray:
 
 
 def example_of(split: Split, row: int) -> Example:
-    """A text of a split, tokenised."""
-    return Example(split.input_ids[row], split.token_type_ids[row], int(split.text_seed[row]))
+    """A text of a split, and its tokens."""
+    seed = int(split.text_seed[row])
+    return Example(split.input_ids[row], split.token_type_ids[row], seed, split.texts[row])

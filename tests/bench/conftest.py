@@ -79,7 +79,7 @@ def record(benchmark, table: dict[str, tuple[Interval, float]]) -> Ratio:
     def ratio_of(
         label: str,
         runs: Sequence[protocol.Samples],
-        contender: Sequence[protocol.Call],
+        contender: Sequence[paired.Step],
         training: bool = False,
     ) -> float:
         both = protocol.pool(runs, (protocol.DENSE, paired.CONTENDER))
@@ -89,7 +89,7 @@ def record(benchmark, table: dict[str, tuple[Interval, float]]) -> Ratio:
         with torch.inference_mode(not training):
             benchmark.pedantic(
                 protocol.CallTimer(),
-                (paired.CONTENDER, contender),
+                (paired.CONTENDER, paired.calls_of(contender)),
                 rounds=3,
                 iterations=min(int(paired.SAMPLE / seconds) + 1, 100),
             )
@@ -106,8 +106,8 @@ def compare(record: Ratio) -> Ratio:
 
     def ratio_of(
         label: str,
-        reference: Sequence[protocol.Call],
-        contender: Sequence[protocol.Call],
+        reference: Sequence[paired.Step],
+        contender: Sequence[paired.Step],
         rounds: int = 15,
         training: bool = False,
     ) -> float:

@@ -52,6 +52,7 @@ class Cell(NamedTuple):
 
 
 Measured = dict[Cell, protocol.Samples]
+Step = Callable[[], object]
 
 
 def in_processes(
@@ -77,18 +78,24 @@ def keep_memory() -> None:
         ctypes.CDLL(None).mallopt(top_pad, 256 << 20)
 
 
+def calls_of(steps: Sequence[Step]) -> list[protocol.Call]:
+    """The steps as calls for which nothing is prepared."""
+    return [protocol.Call(lambda _, step=step: step()) for step in steps]
+
+
 def samples(
-    reference: Sequence[protocol.Call],
-    contender: Sequence[protocol.Call],
+    reference: Sequence[Step],
+    contender: Sequence[Step],
     rounds: int,
     training: bool,
 ) -> protocol.Samples:
     """Seconds of one pass over the calls of each side, one sample of each per round."""
     with torch.inference_mode(not training):
         timer = protocol.CallTimer()
-        timer(CONTENDER, contender)
-        times = int(SAMPLE / timer(CONTENDER, contender)) + 1
-        calls = {protocol.DENSE: [*reference] * times, CONTENDER: [*contender] * times}
+        once = calls_of(contender)
+        timer(CONTENDER, once)
+        times = int(SAMPLE / timer(CONTENDER, once)) + 1
+        calls = {protocol.DENSE: calls_of(reference) * times, CONTENDER: once * times}
         protocol.warm_up(calls, timer)
         timed = protocol.run_rounds(calls, rounds, REFERENCE, 0, timer)
     return {name: [each / times for each in seconds] for name, seconds in timed.items()}

@@ -22,7 +22,6 @@ from lotbench.engine.backbone import Backbone
 from lotbench.engine.encoder import ReducedEncoder
 from lotbench.engine.loading import load_backbone
 from lotbench.lot import FixedBudget, LeapOfThought
-from lotbench.measure import protocol
 from lotbench.measure.devices import DTYPES
 from lotbench.ragged import Ragged
 from lotbench.reducer import Leap, Params, TokenReducer, Tokens
@@ -101,7 +100,7 @@ def make_reducer(cell: Cell, backbone: Backbone, layers: int) -> TokenReducer:
 
 def sides(
     cell: Cell, backbone: Backbone, whole: Batch
-) -> tuple[list[protocol.Call], list[protocol.Call]]:
+) -> tuple[list[paired.Step], list[paired.Step]]:
     """The calls of the limit and of the engine; the backbone has the cell's precision."""
     layers, dtype = len(backbone.layers), DTYPES[cell.runs_in]
     reducer = make_reducer(cell, backbone, layers)

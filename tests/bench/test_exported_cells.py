@@ -26,7 +26,6 @@ from lotbench.deploy.quantise import quantise_file
 from lotbench.deploy.session import Session, feed, open_session
 from lotbench.engine.encoder import ReducedEncoder
 from lotbench.lot import FixedBudget
-from lotbench.measure import protocol
 from lotbench.reducer import TokenReducer
 
 RATIO = "limit / exported"
@@ -101,15 +100,13 @@ def session(path: Path, backend: str) -> Session:
     return open_session(path, backend, threads=1)
 
 
-def sides(
-    cell: Cell, folder: Path, whole: Batch
-) -> tuple[list[protocol.Call], list[protocol.Call]]:
+def sides(cell: Cell, folder: Path, whole: Batch) -> tuple[list[paired.Step], list[paired.Step]]:
     """The calls of the limit and of the exported graph."""
     ids = whole.input_ids.view(cell.batch, cell.length).tolist()
     short = [row[: cell.kept] for row in ids]
     seeds = [0] * cell.batch
 
-    def call(name: str, rows: list[list[int]], budget: float | None = None) -> protocol.Call:
+    def call(name: str, rows: list[list[int]], budget: float | None = None) -> paired.Step:
         own = session(folder / f"{name}-{cell.runs_in}.onnx", cell.runs_in)
         types = [[0] * len(row) for row in rows]
         arrays = feed(own.inputs, rows, types, seeds, budget=budget)

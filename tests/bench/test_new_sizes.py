@@ -61,7 +61,7 @@ def graphs(backbone, tmp_path_factory) -> Path:
     return folder
 
 
-def calls_of(cell: Cell, folder: Path) -> list[protocol.Call]:
+def calls_of(cell: Cell, folder: Path) -> list[paired.Step]:
     """A call for each batch; at batch 1 no two have the same length, but kept counts repeat."""
     generator = torch.Generator().manual_seed(0)
     reviews = paired.texts("imdb", 1200, cell.length)
@@ -99,7 +99,7 @@ def measure(cells: list[Cell], folder: Path) -> Measured:
     torch.set_num_threads(1)
     found = {}
     for cell in cells:
-        calls = calls_of(cell, folder)
+        calls = paired.calls_of(calls_of(cell, folder))
         with torch.inference_mode():
             timer = protocol.CallTimer()
             timer(paired.CONTENDER, calls[:1])  # what a process does only once

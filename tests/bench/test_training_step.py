@@ -20,7 +20,6 @@ from lotbench.data.tokens import Split
 from lotbench.engine.encoder import ReducedEncoder
 from lotbench.losses import task_loss
 from lotbench.measure.calls import padded_inputs
-from lotbench.measure.spec import Example
 from lotbench.reducer import Params, TokenReducer
 from lotbench.study.training import resolve_precision
 
@@ -57,8 +56,8 @@ def test_packed_step_is_faster(request, fresh_backbone, compare, task, draw, rou
         return task_loss(encoder(batch).logits, batch.labels)
 
     def padded_loss(rows: np.ndarray) -> Tensor:
-        examples = [Example(split.input_ids[i], split.token_type_ids[i]) for i in rows]
-        inputs = padded_inputs(examples, model.config, model.device)
+        ids, types = ([each[i] for i in rows] for each in (split.input_ids, split.token_type_ids))
+        inputs = padded_inputs(model.config, model.device, ids, types, [0] * len(rows))
         return task_loss(model(**inputs).logits, torch.from_numpy(split.labels[rows]))
 
     drawn = draw(split)

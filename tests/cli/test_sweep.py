@@ -119,8 +119,9 @@ def test_a_sweep_from_start_to_figures_and_again(sweep_file, room, monkeypatch) 
     frame, timed = lotbench.results(folder), lotbench.timings(folder)
     assert frame[frame.status == "done"].teacher_score.notna().all()
     # Both budgets of lot; the timing processes import the sweep's own plugins.
-    same = timed[(timed.reference == "same") & (timed.batch_size == 4)].trial_id.value_counts()
-    assert [same[trials[name].trial_id] for name in ("lot", "halved")] == [2, 1]
+    timed = timed[(timed.timed == "call") & (timed.reference == "best") & (timed.batch_size == 4)]
+    best = timed.trial_id.value_counts()
+    assert [best[trials[name].trial_id] for name in ("lot", "halved")] == [2, 1]
     names = {p.name for p in (folder / "figures").glob("*.png")}
     for figure in ("score-vs-flops", "score-vs-real", "real-vs-flops"):
         assert f"reviews-{figure}.png" in names

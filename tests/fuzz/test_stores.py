@@ -12,7 +12,16 @@ from typing import Any
 
 import pytest
 from damage import copied, damage_file, damage_value
-from stores import fill, fill_predicted, fill_vectors, map_record, write
+from stores import (
+    contender,
+    fill,
+    fill_predicted,
+    fill_vectors,
+    map_record,
+    timing,
+    with_call,
+    write,
+)
 
 from lotbench.audit import audit
 from lotbench.report import readme
@@ -35,6 +44,12 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("store")
     fill_vectors(fill_predicted(fill(folder, (32,))), "vectors")
     cells = {(1, 32): [0.5, 1.2], (1, 64): [0.7, 1.5]}
+    rows = [
+        with_call(contender("d", 1.0, "d"), 1.0, 0.02),
+        with_call(contender("l", 3.0), 2.0, 0.01),
+    ]
+    calls = {"fastest": {"torch-fp32": "d"}, "best": "torch-fp32", "noise_floor": {"ratio": 0.01}}
+    write(folder, timing("c", "2026", rows, batch_size=1) | {"call": calls})
     write(folder, map_record("n", "2025-01", cells))
     return folder
 

@@ -60,6 +60,8 @@ def test_the_dense_model_alone_is_not_enough(installed):
 
 
 def test_runtimes_are_the_versions_of_what_the_backends_need():
-    versions = {"onnx": "1", "onnxruntime": "2", "openvino": "3"}
-    assert runtimes(["torch-fp32"], versions) == ()
-    assert runtimes(["onnx-int8", "torch-fp32"], versions) == ("1", "2", None)  # no onnxscript
+    versions = {"onnx": "1", "onnxruntime": "2", "openvino": "3", "tokenizers": "4"}
+    # The tokenisers are first and last; neither of the fast ones is installed, nor onnxscript.
+    assert runtimes(["torch-fp32"], versions) == (None, None, "4")
+    both = runtimes(["onnx-int8", "torch-fp32"], versions)
+    assert both == (None, None, "1", "2", None, "4")

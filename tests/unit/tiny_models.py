@@ -60,6 +60,6 @@ def tiny_encoder(method: str, layers: int = 2, **params: Any) -> ReducedEncoder:
     return ReducedEncoder(backbone, cls(cls.Params(**params), layers, WIDTH)).eval()
 
 
-def save(folder: Path, encoder: ReducedEncoder) -> None:
+def save(folder: Path, encoder: ReducedEncoder, tokenizer: Any = None) -> None:
     """Saves a tiny encoder as a model."""
-    checkpoint.save(folder, encoder, NoTokenizer(), [], 32)
+    checkpoint.save(folder, encoder, tokenizer or NoTokenizer(), [], 32)

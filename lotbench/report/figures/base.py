@@ -64,6 +64,12 @@ def real(where: Where) -> Coordinate:
     return coordinate
 
 
+def real_axis(models: Iterable[Scored], where: Where) -> str:
+    """The label of an axis of `real` speed-ups."""
+    calls = any(where in own.timed and own.timed[where].call for own in models)
+    return f"Speed-up of {'a call' if calls else 'the encoder'} (log scale)"
+
+
 def ends(values: Iterable[Estimate]) -> list[float]:
     """The values and the ends of their intervals."""
     return [each for value in values for each in value]

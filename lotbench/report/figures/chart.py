@@ -80,6 +80,8 @@ def tip(own: Scored, settings: Iterable[Where], reference: Reference) -> dict[st
             name = text.timing_setting(where)
             best = f"{text.with_interval(timed.best, text.TIMES)}{', noisy' * timed.noisy}"
             found[name] = f"{best}, in {timed.backend}"
+            if timed.call and timed.encoder:
+                found[f"{name}, encoder alone"] = text.with_interval(timed.encoder, text.TIMES)
             found[f"{name}, same backend"] = text.with_interval(timed.same, text.TIMES)
     return found | {"tokens kept": f"{100 * own.keep_ratio:.0f}%", "seeds": str(own.seeds)}
 

@@ -130,7 +130,7 @@ def real_figure(study: Study, task: str) -> Figure | None:
         last = (index + 1) % base.columns_of(len(fronts)) == 0 or index == len(fronts) - 1
         _draw(panel, fronts[where], given, label_line=last)
         panel.set_title(text.timing_setting(where))
-        panel.set_xlabel("Real speed-up (log scale)")
+        panel.set_xlabel(base.real_axis(models, where))
     values = base.ends(each.x for own in fronts.values() for each in own.inside)
     style.speedup_limits([panel.xaxis for panel in axes], values)
     style.title(figure, base.timed_title(study, task, wheres(models)))
@@ -168,6 +168,7 @@ def _spec(own: Front, marks: list[PageMark]) -> chart.Spec:
         shift = PAGE_BAR * (drawn.index(method) - (len(drawn) - 1) / 2)
         value["bar"] = chart.rounded(value["x"] * (high / low) ** shift)
     where = own.where and text.timing_setting(own.where)
+    label = base.real_axis(own.models, own.where) if own.where else "FLOPs speed-up (log scale)"
     against = f"real speed-up on {where}" if where else "FLOPs speed-up"
     axis = {
         "title": title,
@@ -177,7 +178,7 @@ def _spec(own: Front, marks: list[PageMark]) -> chart.Spec:
     return chart.spec(
         f"{title} over {against}. {chart.counted(seen)}",
         values,
-        chart.log_axis(low, high, f"{'Real' if where else 'FLOPs'} speed-up (log scale)"),
+        chart.log_axis(low, high, label),
         axis,
         marks,
         [

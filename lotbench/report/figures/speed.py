@@ -16,6 +16,7 @@ from lotbench.statistics.timed import Where
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
+ALONE = "the encoder alone"
 ON_DIAGONAL = "On the diagonal, time falls as FLOPs do; below the dashed line, dense is faster"
 
 
@@ -44,17 +45,27 @@ def figure(study: Study, task: str) -> Figure | None:
             ours = [each for each in shown if each.model.method == method]
             base.draw_intervals(panel, ours, given[method][0])
             base.draw_marks(panel, ours, given[method])
+        if alone := _alone(shown, where):
+            panel.plot(*zip(*alone, strict=True), ".", color=GREY, markersize=3, label=ALONE)
         panel.set_title(text.timing_setting(where))
         panel.set_xlabel("FLOPs speed-up (log scale)")
-        panel.set_ylabel("Real speed-up (log scale)")
+        panel.set_ylabel(base.real_axis(models, where))
     # The same limits on both axes, so that equality is the diagonal.
     both = [axis for panel in axes for axis in (panel.xaxis, panel.yaxis)]
-    style.speedup_limits(both, _values([each for own in speeds.values() for each in own]))
+    values = _values([each for own in speeds.values() for each in own])
+    values += [y for where, own in speeds.items() for _, y in _alone(own, where)]
+    style.speedup_limits(both, values)
     style.title(result, base.timed_title(study, task, wheres(models)))
     base.legend(result, models, given, lines=False)
     notes = [real_speedups(models), *base.notes_on_models(models, study.runs_on(task))]
     style.caption(result, ["; ".join(notes)])
     return result
+
+
+def _alone(shown: list[Shown], where: Where) -> list[tuple[float, float]]:
+    """FLOPs speed-up and that of the encoder alone, of models whose calls were timed, too."""
+    timed = [own.model.timed[where] for own in shown]
+    return [(own.flops.value, own.encoder.value) for own in timed if own.call and own.encoder]
 
 
 def page_charts(study: Study, task: str, marks: list[PageMark]) -> list[chart.Chart]:
@@ -67,7 +78,7 @@ def page_charts(study: Study, task: str, marks: list[PageMark]) -> list[chart.Ch
             f"Real speed-up over FLOPs speed-up, {name}. {chart.counted(shown)}",
             chart.values(shown, study.references[task]),
             chart.log_axis(low, high, "FLOPs speed-up (log scale)"),
-            chart.log_axis(low, high, "Real speed-up (log scale)"),
+            chart.log_axis(low, high, base.real_axis([each.model for each in shown], where)),
             marks,
             [
                 chart.level(1, strokeDash=[4, 3]),

@@ -126,7 +126,7 @@ def figure(study: Study, task: str) -> Figure | None:
     result.legend(*grid[0, 0].get_legend_handles_labels(), loc="outside right center", fontsize=7)
     style.title(result, timed_title(study, task, {own.where for own in bars}))
     small = "Next to the bars: FLOPs speed-up and score of models on each method's front"
-    notes = ["Timed against the fastest dense model of the same backend"]
+    notes = ["The encoder alone, against the fastest dense model of the same backend"]
     notes.append(f"{small}; {text.seeds(models)}")
     received = list(SECTIONS).index("received_attention")
     if any(all(bar.parts[received] is None for bar in own.rows) for own in bars):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from lotbench.report import text
 from lotbench.report.looks import order
@@ -15,7 +15,6 @@ from lotbench.statistics.timed import Timed, Where
 
 # The model of a method whose wall-clock speed-up opens a task: within so many points.
 TIMED_DROP = 1.0
-COLUMNS = [f"FLOPs {TIMES}", f"real {TIMES}", f"same backend {TIMES}", "fastest backend"]
 
 
 def chosen_clock(task: str, study: Study) -> Table | None:
@@ -27,9 +26,10 @@ def chosen_clock(task: str, study: Study) -> Table | None:
     chosen = {method: own.model for method, own in choices if own.model and own.model.timed}
     if not chosen:
         return None
+    calls = calls_timed(chosen.values())
     groups = [
         [
-            [method, text.timing_setting(where), *_cells(chosen[method].timed[where])]
+            [method, text.timing_setting(where), *_cells(chosen[method].timed[where], calls)]
             for method in order(chosen)
             if where in chosen[method].timed
         ]
@@ -37,26 +37,28 @@ def chosen_clock(task: str, study: Study) -> Table | None:
     ]
     close = f"within {TIMED_DROP:g} point of the reference on selection"
     title = f"{task}, speed on the clock of the model {close}"
-    return Table(title, ["method", "timed on", *COLUMNS], groups, _notes(task, study), texts=2)
+    columns = ["method", "timed on", *_columns(calls)]
+    return Table(title, columns, groups, _notes(task, study, calls), texts=2)
 
 
 def clock(task: str, study: Study) -> Table | None:
     """The speed on the clock of every timed model; None without timings."""
     models = [own for own in study.validated(task) if own.timed]
-    groups = []
+    calls, groups = calls_timed(models), []
     for where in wheres(models):
         own = [each for each in models if where in each.timed]
         methods = order(each.method for each in own)
         own.sort(key=lambda each: (methods.index(each.method), each.flops.value))
-        groups.append([_row(each, where) for each in own])
+        groups.append([_row(each, where, calls) for each in own])
     if not groups:
         return None
-    columns = ["method", "setting", "timed on", "seeds", *COLUMNS]
-    notes = _notes(task, study)
+    columns = ["method", "setting", "timed on", "seeds", *_columns(calls)]
+    notes = _notes(task, study, calls)
     if any(own.method in DENSE for own in models):
         notes.append(
-            "dense: the dense model of a trial, run like all others (as a file: LoTBench's own "
-            "export); it can be slower than the fastest dense model, with which all are compared"
+            "dense: the untouched model on padded batches (as a file: its plain export); below "
+            f"1{TIMES} the same weights on LoTBench's packed path are faster, and all are compared "
+            "with the faster of the two"
         )
     return Table(f"{task}, speed on the clock of all models", columns, groups, notes, texts=3)
 
@@ -66,17 +68,28 @@ def model_name(own: Scored) -> str:
     return " ".join(dict.fromkeys([*own.name.split(), *own.at.split()]))
 
 
-def _row(own: Scored, where: Where) -> list[str]:
+def calls_timed(models: Iterable[Scored]) -> bool:
+    """True if calls were timed for any of the models, and not the encoder alone."""
+    return any(timed.call for own in models for timed in own.timed.values())
+
+
+def _columns(calls: bool) -> list[str]:
+    factors = ["FLOPs", *["call"] * calls, "encoder", "same backend"]
+    return [*(f"{name} {TIMES}" for name in factors), "fastest backend"]
+
+
+def _row(own: Scored, where: Where, calls: bool) -> list[str]:
     timed = own.timed[where]
     first = [own.method, model_name(own), text.timing_setting(where), str(timed.seeds)]
-    return [*first, *_cells(timed)]
+    return [*first, *_cells(timed, calls)]
 
 
-def _cells(own: Timed) -> list[str]:
-    assert own.best is not None, "the best backend has it"
+def _cells(own: Timed, calls: bool) -> list[str]:
+    assert own.encoder is not None, "the best backend has it"
     mark = "!" if own.noisy else "~" * own.flagged
-    flops = text.speedup(own.flops.value)
-    return [flops, f"{mark}{_half(own.best)}", _half(own.same), own.backend]
+    call = [f"{mark}{_half(own.call)}" if own.call else NONE] * calls
+    encoder = f"{'' if own.call else mark}{_half(own.encoder)}"
+    return [text.speedup(own.flops.value), *call, encoder, _half(own.same), own.backend]
 
 
 def _half(speedup: Estimate) -> str:
@@ -85,15 +98,19 @@ def _half(speedup: Estimate) -> str:
     return f"{text.speedup(speedup.value)} {PLUS_MINUS}{text.speedup(half)}"
 
 
-def _notes(task: str, study: Study) -> list[str]:
+def _notes(task: str, study: Study, calls: bool) -> list[str]:
     floors = study.noise_floors(task)
     noise = [
         f"{100 * floors[where]:.1f}% ({text.timing_setting(where)})" for where in sorted(floors)
     ]
+    against = "in the model's fastest backend against the fastest dense model of any backend"
+    call = [f"call {TIMES}: from text to answer, {against}; {NONE}: not timed"] * calls
     return [
         f"FLOPs {TIMES}: FLOPs speed-up on the timed texts",
-        f"real {TIMES}: the model in its fastest backend against the fastest dense model of any "
-        f"backend; same backend {TIMES}: against the fastest dense model of that backend",
+        *call,
+        f"encoder {TIMES}: {'the same of ' * calls}the encoder alone, without tokenisation"
+        + ("" if calls else f", {against}"),
+        f"same backend {TIMES}: the encoder alone against the fastest dense model of that backend",
         "a backend counts for a model if it costs at most half a point of the score in torch-fp32",
         f"{PLUS_MINUS} half the 95% interval; ~ the speed-up may be 1 (timing noise); ! its "
         "interval is wider than 10%",
@@ -105,5 +122,6 @@ def real_speedups(models: Sequence[Scored]) -> str:
     """Note for a caption: what real speed-ups are against, and what hollow marks mean."""
     reduced = [own for own in models if own.method not in DENSE]
     noisy = any(timed.flagged for own in reduced for timed in own.timed.values())
-    against = "Timed against the fastest dense model of any backend, each model in its fastest one"
-    return f"{against}{'; hollow: within timing noise' * noisy}"
+    what = "Calls, from text to answer," if calls_timed(models) else "The encoder alone,"
+    against = "against the fastest dense model of any backend, each model in its fastest one"
+    return f"{what} timed {against}{'; hollow: within timing noise' * noisy}"

@@ -32,21 +32,26 @@ def headline(task: str, study: Study) -> Table | None:
     tied = ties(kept)
     chosen = {method: own.model for method, own in kept.items() if own.model}
     timed = wheres(chosen.values())
+    calls = {w: any(w in own.timed and own.timed[w].call for own in chosen.values()) for w in timed}
+    parts = [(part, w) for w in timed for part in [*["call"] * calls[w], "encoder"]]
     lines = []
     for method in order(found.methods):
         if method not in chosen:
-            lines.append([method, "none", *[NONE] * len(timed)])
+            lines.append([method, "none", *[NONE] * len(parts)])
             continue
         cells = [_cell(kept[method].speedup, method in tied)]
         for where in timed:
             there = {m: own.timed[where] for m, own in chosen.items() if where in own.timed}
             tie = len(first := fastest(there)) > 1 and method in first
-            real = there[method].best if method in there else None
-            cells.append(_cell(real, tie) if real else NONE)
+            own = there.get(method)
+            if calls[where]:
+                cells.append(_cell(own.call, tie) if own and own.call else NONE)
+                tie = False  # of the calls
+            cells.append(_cell(own.encoder, tie) if own and own.encoder else NONE)
         lines.append([method, *cells])
     one = len({(where.device, where.threads) for where in timed}) == 1
-    settings = [f"batch {w.batch_size}" if one else text.timing_setting(w) for w in timed]
-    columns = ["method", "FLOPs saved", *(f"real, {setting}" for setting in settings)]
+    settings = {w: f"batch {w.batch_size}" if one else text.timing_setting(w) for w in timed}
+    columns = ["method", "FLOPs saved", *(f"{part}, {settings[w]}" for part, w in parts)]
     runs = study.runs_on(task)
     machine = text.timed_on(timed, study.device_names(task)) if timed else ""
     notes = [
@@ -54,13 +59,15 @@ def headline(task: str, study: Study) -> Table | None:
         f"{reference(found, models[0].metric)}",
         f"FLOPs saved: by the fastest model within {TIMED_DROP:g} point of the reference on "
         "selection, if it is on validation, too; else none",
-        "tie: the interval of the ratio to the largest number of the column contains 1 (real: the "
+        "tie: the interval of the ratio to the largest number of the column contains 1 (times: the "
         "intervals overlap)",
     ]
     if timed:
+        call = "call: from text to answer; " * any(calls.values())
         notes.append(
-            f"real: wall-clock speed-up of that model in its fastest backend over the fastest "
-            f"dense model of any backend, on {machine}; {NONE}: no such model, or not timed"
+            f"{call}encoder: without tokenisation; wall-clock speed-up of that model in its "
+            f"fastest backend over the fastest dense model of any backend, on {machine}; {NONE}: "
+            "no such model, or not timed"
         )
     title = (
         f"{text.task_name(task)}: speed-up within {TIMED_DROP:g} point of {found.reference.name}"

@@ -4,6 +4,7 @@ import logging
 import subprocess
 import sys
 from dataclasses import replace
+from functools import partial
 from types import SimpleNamespace
 
 import pytest
@@ -17,10 +18,19 @@ from lotbench.budget import Budget
 from lotbench.engine.backbone import Backbone
 from lotbench.engine.checkpoint import load
 from lotbench.engine.encoder import ReducedEncoder
+from lotbench.engine.loading import load_tokenizer
 from lotbench.engine.pooling import Pooling
 from lotbench.errors import InputError, PassFailed
 from lotbench.measure import devices, launch, protocol, worker
-from lotbench.measure.calls import Packed, Padded, chunks, packed_dense, padded_inputs
+from lotbench.measure.calls import (
+    Packed,
+    Padded,
+    as_given,
+    chunks,
+    packed_dense,
+    padded_inputs,
+    tokenising,
+)
 from lotbench.measure.launch import settings
 from lotbench.measure.spec import DeviceSetting, Entry, Example, PassSpec
 from lotbench.measure.worker import plan_groups
@@ -31,14 +41,23 @@ from lotbench.timing.run import run_pass
 
 
 @pytest.fixture(scope="module")
-def folders(tmp_path_factory):
+def folders(tmp_path_factory, tokenizer):
     root = tmp_path_factory.mktemp("models")
     for name, method in (("teacher", "dense"), ("routed", "lot"), ("scored", "ltp")):
-        save(root / name, tiny_encoder(method))
+        save(root / name, tiny_encoder(method), tokenizer)
     return root
 
 
-EXAMPLES = [Example([2, *range(5, 5 + n), 3], [0] * (n + 2)) for n in (3, 7, 1, 9, 4)]
+LETTERS = "abcdefgh"  # the tokens 4 to 11
+
+
+def example(n):
+    """A text of n letters."""
+    text = " ".join((LETTERS * 2)[:n])
+    return Example([2, *(4 + i % 8 for i in range(n)), 3], [0] * (n + 2), 0, (text,))
+
+
+EXAMPLES = [example(n) for n in (3, 7, 1, 9, 4)]
 
 
 SCORES = dict.fromkeys(("selection", "validation"), BackendScore(score=0.5, change=0.0, flips=0))
@@ -56,7 +75,8 @@ def spec(dense, entries, backends=(TORCH,), **more):
         for name in (protocol.DENSE, protocol.PACKED)
     ]
     setting, picked = DeviceSetting("cpu", 1), Picked(examples=5, run=2)
-    return PassSpec("tiny", setting, models, entries, EXAMPLES, picked, **more)
+    given = {"tokenizer": str(dense), "max_length": 32, **more}
+    return PassSpec("tiny", setting, models, entries, EXAMPLES, picked, **given)
 
 
 def test_a_gpu_that_others_use_is_not_timed(monkeypatch):
@@ -134,10 +154,10 @@ def logits(model, budget=None):
 
 def test_padded_and_packed_calls_hold_the_same_tokens(folders):
     encoder = load(folders / "teacher")
-    inputs = padded_inputs(EXAMPLES, encoder.backbone.config, torch.device("cpu"))
+    make = partial(padded_inputs, encoder.backbone.config, torch.device("cpu"))
+    inputs = make(*as_given(EXAMPLES), [0] * 5)
     assert inputs["attention_mask"].sum(1).tolist() == [5, 9, 3, 11, 6]
-    alone = padded_inputs(EXAMPLES[:1], encoder.backbone.config, torch.device("cpu"))
-    assert "attention_mask" not in alone
+    assert "attention_mask" not in make(*as_given(EXAMPLES[:1]), [0])
     packed = Packed(packed_dense(encoder.backbone))
     torch.testing.assert_close(logits(Padded(encoder)), logits(packed), atol=1e-5, rtol=0)
 
@@ -248,6 +268,13 @@ def test_a_pass_end_to_end(folders, tmp_path, monkeypatch, caplog):
             # Five examples are five calls of one, or three of two.
             assert tail.calls == 8 * (5 if record.setting.batch_size == 1 else 3)
             assert 0 < tail.p50 <= tail.p90 <= tail.p99 < max(row.samples)
+            # A call tokenises, too.
+            call = row.call
+            assert call.call_seconds.calls == tail.calls and call.call_seconds.p50 > tail.p50
+            pairs = zip(call.samples, row.samples, strict=True)
+            assert all(whole > encoder for whole, encoder in pairs)
+            assert call.seconds_per_example > row.seconds_per_example
+            assert call.speedup_best and call.speedup.low <= call.speedup.median
             assert sum(row.time_shares.values()) == pytest.approx(1)
             assert min(row.time_shares.values()) >= 0
             assert row.speedup.low <= row.speedup.median <= row.speedup.high
@@ -285,6 +312,29 @@ def test_an_entry_that_raises_is_left_out_and_named(folders, tmp_path, monkeypat
         names = [row.name for row in record.contenders]
         assert names == [protocol.DENSE, protocol.PACKED, "sound"]
     assert "not timed: torch-fp32: odd: InputError" in caplog.text
+
+
+def test_the_texts_that_are_timed_have_the_tokens_that_were_scored(folders):
+    other = replace(spec(folders / "teacher", []), max_length=8)  # cuts two of the texts
+    with pytest.raises(InputError, match="teacher: its tokens are not those that were scored"):
+        worker.Worker(other)
+
+
+def test_all_backends_tokenise_in_their_calls(folders):
+    encoder, texts = load(folders / "teacher"), []
+
+    def read(batch):
+        texts.append([each.text for each in batch])
+        return tokenising(load_tokenizer(str(folders / "teacher")), 32)(batch)
+
+    for model in (Padded(encoder), Packed(packed_dense(encoder.backbone))):
+        texts.clear()
+        calls = model.calls(chunks(EXAMPLES, 2), read=read).calls
+        assert not texts
+        with torch.inference_mode():
+            found = torch.cat([call() for call in calls])
+        assert texts == [[each.text for each in batch] for batch in chunks(EXAMPLES, 2)]
+        torch.testing.assert_close(found, logits(model), atol=0, rtol=0)
 
 
 @pytest.mark.parametrize(
@@ -340,7 +390,10 @@ def test_a_gpu_is_waited_for_around_every_call(monkeypatch):
     monkeypatch.setattr(torch.cuda, "Event", Event)
     monkeypatch.setattr(torch.cuda, "synchronize", lambda device: log.append(f"wait {device}"))
     timer = devices.CudaTimer(torch.device("cuda:1"))
-    seconds = timer("lot", [lambda: log.append("call")] * 2)
-    assert log == ["wait cuda:1", "event", "call", "event", "wait cuda:1"] * 2
-    assert len(timer.calls["lot"]) == 2 and seconds == sum(timer.calls["lot"])
+    call = protocol.Call(lambda _: log.append("run"), lambda: log.append("prepare"))
+    seconds = timer("lot", [call] * 2)
+    wait = "wait cuda:1"
+    assert log == [wait, "prepare", wait, "event", "run", "event", wait] * 2
+    assert timer.encoder.passes["lot"] == [seconds] == [sum(timer.encoder.calls["lot"])]
+    assert timer.call.passes["lot"][0] > seconds and len(timer.call.calls["lot"]) == 2
     assert timer.events == {"lot": [0.01]}

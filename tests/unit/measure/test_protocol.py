@@ -10,6 +10,7 @@ from lotbench.measure.protocol import (
     AGAIN,
     DENSE,
     PACKED,
+    Call,
     CallTimer,
     compare,
     flagged,
@@ -28,8 +29,9 @@ from lotbench.store.timing_parts import BackendScore, CallSeconds, Interval, Noi
 class Machine:
     """A clock that only calls advance, each by the result of its cost function."""
 
-    def __init__(self, costs):
+    def __init__(self, costs, reading=0.0):
         self.now = 0.0
+        self.reading = reading
         self.calls = []
         self.costs = costs
 
@@ -37,11 +39,16 @@ class Machine:
         return {name: [self.call(name)] * batches for name in self.costs}
 
     def call(self, name):
-        def run():
+        def run(given):
+            assert given == name
             self.calls.append(name)
             self.now += self.costs[name](self)
 
-        return run
+        def prepare():
+            self.now += self.reading
+            return name
+
+        return Call(run, prepare)
 
     def timer(self, name, calls):
         return CallTimer(lambda: self.now)(name, calls)
@@ -63,8 +70,20 @@ def test_a_call_timer_keeps_every_call_and_times_the_pass():
     machine = Machine({DENSE: lambda _: next(seconds)})
     timer = CallTimer(clock=lambda: machine.now)
     samples = run_rounds(machine.contenders(batches=2), 2, 0.0, seed=0, timer=timer)
-    assert samples == {DENSE: [3.0, 12.0]}
-    assert timer.calls == {DENSE: [1.0, 2.0, 4.0, 8.0]}
+    assert samples == timer.encoder.passes == {DENSE: [3.0, 12.0]}
+    assert timer.encoder.calls == {DENSE: [1.0, 2.0, 4.0, 8.0]}
+
+
+def test_the_encoder_is_timed_apart_from_the_call():
+    # Two batches of 0.5 s to tokenise; the encoder takes 1, 2, 4 and 8 s.
+    seconds = iter([1.0, 2.0, 4.0, 8.0])
+    machine = Machine({DENSE: lambda _: next(seconds)}, reading=0.5)
+    timer = CallTimer(clock=lambda: machine.now)
+    samples = run_rounds(machine.contenders(batches=2), 2, 0.0, seed=0, timer=timer)
+    assert samples == timer.encoder.passes == {DENSE: [3.0, 12.0]}
+    assert timer.encoder.calls == {DENSE: [1.0, 2.0, 4.0, 8.0]}
+    assert timer.call.passes == {DENSE: [4.0, 13.0]}
+    assert timer.call.calls == {DENSE: [1.5, 2.5, 4.5, 8.5]}
 
 
 def test_percentiles_show_the_tail():

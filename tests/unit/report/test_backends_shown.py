@@ -1,12 +1,12 @@
 """A pass over several backends in figures and on the page."""
 
 import pytest
-from stores import evaluation, in_backend, over_backends, trial, write
+from stores import evaluation, in_backend, over_backends, trial, with_call, write
 
-from lotbench.report.figures import front, time_shares
+from lotbench.report.figures import base, front, time_shares
 from lotbench.report.figures.draw import missing
 from lotbench.report.looks import page_marks
-from lotbench.report.tables.clock import real_speedups
+from lotbench.report.tables.clock import clock, real_speedups
 from lotbench.statistics.study import Study
 from lotbench.statistics.timed import Where
 
@@ -45,6 +45,42 @@ def test_a_model_is_shown_in_its_best_backend(store):
     assert tip["CPU, 1 thread, batch 32"] == "2.5\u00d7 (2.3 to 2.7), noisy, in openvino-bf16"
     assert tip["CPU, 1 thread, batch 32, same backend"] == "2.0\u00d7 (1.9 to 2.1)"
     assert "of any backend" in real_speedups([model])
+    # Calls were not timed.
+    assert real_speedups([model]).startswith("The encoder alone")
+    assert base.real_axis([model], WHERE) == "Speed-up of the encoder (log scale)"
+    assert "encoder \u00d7" in clock("toy", study).columns
+    assert "call \u00d7" not in clock("toy", study).columns
+
+
+def test_with_calls_the_best_is_about_the_call(store):
+    """The encoder is fastest in bf16, the call in torch."""
+    rows = [
+        with_call(in_backend("dense", "torch-fp32", 1.0, 1.5, 0.0, 0.5), 1.2, 0.6),
+        with_call(in_backend("a", "torch-fp32", 2.0, 3.0, 0.0, 0.2, trial_id="a"), 2.0, 0.25),
+        with_call(in_backend("a", "openvino-bf16", 2.0, 4.0, 0.0, 0.1, trial_id="a"), 1.5, 0.3),
+    ]
+    write(store, over_backends("u", "2025-01-02", rows))
+    study = Study(store)
+    (model,) = [own for own in study.validated("toy") if own.method != "dense"]
+    timed = model.timed[WHERE]
+    assert (timed.backend, timed.best.value, timed.same.value) == ("torch-fp32", 2.0, 2.0)
+    assert (timed.call.value, timed.encoder.value, timed.noisy) == (2.0, 3.0, False)
+    _, real = front.page_charts(study, "toy", page_marks(["LoT (ours)"], ["LoT (ours)"]))
+    values = {value["method"]: value for value in real.spec["data"]["values"]}
+    tip = values["LoT (ours)"]["tip"]
+    assert tip["CPU, 1 thread, batch 32"] == "2.0\u00d7 (1.7 to 2.3), in torch-fp32"
+    assert tip["CPU, 1 thread, batch 32, encoder alone"] == "3.0\u00d7 (2.8 to 3.2)"
+    assert base.real_axis([model], WHERE) == "Speed-up of a call (log scale)"
+    assert real_speedups([model]).startswith("Calls, from text to answer")
+    table = clock("toy", study)
+    assert table.columns[4:] == [
+        *("FLOPs \u00d7", "call \u00d7", "encoder \u00d7", "same backend \u00d7"),
+        "fastest backend",
+    ]
+    rows = {line[0]: line for group in table.groups for line in group}
+    assert rows["LoT (ours)"][5:] == [
+        *("2.00 \u00b10.30", "3.00 \u00b10.20", "2.00 \u00b10.10", "torch-fp32")
+    ]
 
 
 def test_shares_are_those_of_torch(store):

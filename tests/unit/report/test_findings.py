@@ -6,7 +6,17 @@ import re
 from pathlib import Path
 
 import pytest
-from stores import contender, evaluation, failed, fill, fill_predicted, timing, trial, write
+from stores import (
+    contender,
+    evaluation,
+    failed,
+    fill,
+    fill_predicted,
+    timing,
+    trial,
+    with_call,
+    write,
+)
 
 from lotbench.report.findings import findings
 from lotbench.statistics.study import Study
@@ -163,8 +173,15 @@ def test_the_clock_names_those_that_tie(tmp_path):
     clock = sentences(tmp_path)[-1]
     assert clock == (
         "On the clock, against the fastest dense model of any backend, of the models within 1 "
-        f"point: LTP and mine tie at 2.4{X} to 2.5{X} (CPU, 1 thread, batch 32)."
+        f"point: LTP and mine tie at 2.4{X} to 2.5{X} (CPU, 1 thread, batch 32; the encoder alone)."
     )
     rows[1] = contender("ltp", 3.5, "ltp", budget={"b": 3.0})
     write(tmp_path, timing("q", "2026", rows))
     assert f"LTP runs 3.5{X} (3.4 to 3.6) as fast in torch-fp32 (CPU" in sentences(tmp_path)[-1]
+    called = [with_call(row, best, 0.1) for row, best in zip(rows, (1, 2.2, 1.5, 6), strict=True)]
+    write(tmp_path, timing("r", "2026", called))
+    clock = sentences(tmp_path)[-1]
+    assert clock.endswith(
+        f"LTP answers a text 2.2{X} (1.9 to 2.5) as fast in torch-fp32 (CPU, 1 thread, batch 32; "
+        f"the encoder alone: 3.5{X})."
+    )

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from stores import in_backend, over_backends, predicted, trial, write
+from stores import in_backend, over_backends, predicted, trial, with_call, write
 
 from lotbench.errors import InputError
 from lotbench.report import advice
@@ -83,6 +83,23 @@ def test_the_fastest_within_the_drop_is_chosen_on_selection(store) -> None:
     assert "onnx-int8 (d): slower, 1.6" in text
     command = f"lotbench export {store}/models/l exported --backend onnx-fp32 --budget 1.0"
     assert text.splitlines()[-1].split(None, 1) == ["next", command]
+
+
+def test_with_calls_the_choice_is_by_the_call(store) -> None:
+    # The encoder of l is the faster one, and its call the slower one.
+    rows = [
+        with_call(timed("d", "onnx-int8", 0.008, p95=0.012), 1.0, 0.009, p95=0.013),
+        with_call(timed("l", "onnx-fp32", 0.005, p95=0.009), 0.9, 0.010, p95=0.014),
+    ]
+    write(store, over_backends("q", "2026", rows, batch_size=2, examples=100))
+    limits = Limits(1.0, advice.seconds("13ms"), 2, 1, "cpu")
+    (found,) = recommend(Study(store), limits)
+    assert found.choice and found.choice.row.run.trial.trial_id == "d"
+    assert (found.choice.p95, found.runner_up) == (0.013, None)
+    text = advice.as_text(found, Study(store), limits)
+    assert "18.0 ms" in text and "a call from text to answer, 16 ms of it in the encoder" in text
+    own = advice.as_json(found, Study(store), limits)["model"]
+    assert (own["timed"], own["call_seconds"]["value"]) == ("call", pytest.approx(0.018))
 
 
 def test_a_looser_drop_chooses_a_faster_model(store) -> None:

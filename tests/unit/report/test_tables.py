@@ -7,7 +7,17 @@ import io
 import numpy as np
 import pytest
 from rich.console import Console
-from stores import contender, evaluation, failed, fill, fill_predicted, timing, trial, write
+from stores import (
+    contender,
+    evaluation,
+    failed,
+    fill,
+    fill_predicted,
+    timing,
+    trial,
+    with_call,
+    write,
+)
 
 from lotbench.errors import InputError
 from lotbench.report import readme
@@ -173,6 +183,14 @@ def test_the_table_of_a_front_page_is_written_between_its_markers(tmp_path):
     assert text.startswith("before\n") and text.endswith("\nafter\n") and "old" not in text
     assert f"| LTP | 4.0{TIMES} tie | 3.1{TIMES} |" in text
     assert f"| TR-BERT | 2.0{TIMES} tie | {NONE} |" in text
+    assert "| method | FLOPs saved | encoder, batch 32 |" in text
+    called = [with_call(row, 2.5, 0.02) for row in rows]
+    write(tmp_path, timing("q", "2026", called))
+    headline.write(Study(tmp_path), page)
+    text = page.read_text()
+    assert "| method | FLOPs saved | call, batch 32 | encoder, batch 32 |" in text
+    assert f"| LTP | 4.0{TIMES} tie | 2.5{TIMES} | 3.1{TIMES} |" in text
+    assert f"| TR-BERT | 2.0{TIMES} tie | {NONE} | {NONE} |" in text
     with pytest.raises(InputError, match="no method can be compared"):
         headline.write(Study(write(tmp_path / "none", failed("bad")).parents[1]), page)
     assert page.read_text() == text

@@ -4,7 +4,16 @@ from __future__ import annotations
 
 import pytest
 from simulated import mark
-from stores import evaluation, failed, fill_vectors, in_backend, over_backends, trial, write
+from stores import (
+    evaluation,
+    failed,
+    fill_vectors,
+    in_backend,
+    over_backends,
+    trial,
+    with_call,
+    write,
+)
 
 import lotbench
 from lotbench.errors import InputError
@@ -87,8 +96,15 @@ def test_timings_join_results_on_trial_and_budget(tmp_path):
         in_backend("a k=1", "onnx-int8", 3.0, None, -0.006, 0.05, **own),
         in_backend("dense", "torch-fp32", 1.0, 1.0, 0.0, 0.8),
     ]
+    rows[1] = with_call(rows[1], 2.5, 0.07, p95=0.09)
     write(tmp_path, over_backends("t", "2025-01-01", rows))
     table = lotbench.timings(tmp_path)
+    called = table[table["timed"] == "call"].set_index("reference")
+    assert list(called.index) == ["same", "best", "padded"]
+    assert called.loc["best", ["backend", "speedup", "seconds", "p95"]].tolist() == [
+        *("onnx-int8", 2.5, 0.07, 0.09)
+    ]
+    table = table[table["timed"] == "encoder"].reset_index(drop=True)
     once = ["same", "best", "padded"]
     assert list(table["reference"]) == [*once, "same", "padded", *once]
     keys = ["trial_id", "budget_name", "budget"]

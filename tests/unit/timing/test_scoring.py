@@ -35,20 +35,22 @@ ONNX = "onnx-fp32"
 
 
 @pytest.fixture(scope="module")
-def folders(tmp_path_factory):
+def folders(tmp_path_factory, tokenizer):
     root = tmp_path_factory.mktemp("models")
     for name in ("dense", "lot"):
         # One layer, since each costs seconds in the export.
-        save(root / name, tiny_encoder(name, 1))
+        save(root / name, tiny_encoder(name, 1), tokenizer)
     return root
 
 
 def split(lengths) -> Split:
     """Texts of these lengths; the labels alternate."""
-    ids = [[2, *range(5, 3 + length), 3] for length in lengths]
+    letters = [("bcdefgha" * 2)[: length - 2] for length in lengths]
+    ids = [[2, *("abcdefgh".index(letter) + 4 for letter in own), 3] for own in letters]
     count = len(ids)
     labels, seeds = np.arange(count) % 2, np.arange(count)
-    return Split(ids, [[0] * len(row) for row in ids], labels, seeds, [("",)] * count)
+    texts = [(" ".join(own),) for own in letters]
+    return Split(ids, [[0] * len(row) for row in ids], labels, seeds, texts)
 
 
 @pytest.fixture
@@ -73,7 +75,7 @@ def store(folders, task, tmp_path, monkeypatch):
     found = Store(tmp_path / "store")
     write(found.folder, trial("a", "lot", ROWS, model="models/a", **LABELS))
     shutil.copytree(folders / "lot", found.folder / "models" / "a")
-    monkeypatch.setattr(prepare, "_open", lambda *_: (task, str(folders / "dense"), "key"))
+    monkeypatch.setattr(prepare, "_open", lambda *_: (task, 32, str(folders / "dense"), "key"))
     return found
 
 
@@ -119,6 +121,9 @@ def test_models_are_prepared_and_timed_in_two_backends(store, tmp_path, monkeypa
     assert (best.backend, best.speedup_best.median) == (record.best, 1.0)
     for own in record.contenders:
         assert len(own.samples) == 3 and min(own.samples) > 0
+        # The exported graph, too, is timed from the text.
+        assert own.call.seconds_per_example > own.seconds_per_example
+        assert own.call.speedup_best is not None
         # What is observed of torch models alone.
         assert (own.time_shares is None) is (own.backend == ONNX)
         assert (own.peak_bytes is None) is (own.flops_speedup is None) is (own.backend == ONNX)
@@ -127,6 +132,7 @@ def test_models_are_prepared_and_timed_in_two_backends(store, tmp_path, monkeypa
     assert not [fault for fault in audit(store.folder).faults if fault.file.startswith("timings")]
     frame = timings(store.folder)
     assert set(frame.backend) == {TORCH, ONNX} and min(frame.speedup) > 0
+    assert frame.timed.value_counts().nunique() == 1 and set(frame.timed) == {"call", "encoder"}
     assert set(frame.trial_id.dropna()) == {"a"} and frame.flops_speedup.max() > 1
 
     # Scored once, even if the pass is interrupted; a changed model is scored again.

@@ -80,7 +80,7 @@ def test_a_batch_is_whole_however_few_examples_are_asked_for():
 
 def test_an_example_keeps_its_text_seed():
     (example,) = pick(split([7, 3, 5]), 1, 1)
-    assert example == Example([2] * 5, [2] * 5, text_seed=2)
+    assert example == Example([2] * 5, [2] * 5, text_seed=2, text=("",))
 
 
 def ready(store, selection, config, folder, plugins):
@@ -89,7 +89,9 @@ def ready(store, selection, config, folder, plugins):
     sizes, more = selection.batch_sizes, {"plugins": plugins}
     task = selection.trials[0].task
     return [
-        PassSpec(task, setting, dense, entries, examples, selection.picked, sizes, **more)
+        PassSpec(
+            task, setting, dense, entries, examples, selection.picked, "dense", 128, sizes, **more
+        )
         for setting, entries in selection.entries.items()
     ], []
 

@@ -1,0 +1,76 @@
+"""The record of a pass: the call and the encoder of every contender, with numbers by hand."""
+
+import pytest
+
+from lotbench.audit import _measures, _pass
+from lotbench.backends import TORCH
+from lotbench.measure.protocol import AGAIN, DENSE, PACKED
+from lotbench.measure.spec import (
+    DeviceSetting,
+    Entry,
+    Example,
+    GroupTimes,
+    PassSpec,
+    Times,
+    WorkerResult,
+    key,
+)
+from lotbench.store.records import TimingPass
+from lotbench.store.timing_parts import BackendScore, Picked
+from lotbench.timing.merge import merge
+
+SCORES = dict.fromkeys(("selection", "validation"), BackendScore(score=0.5, change=0.0, flips=0))
+# Seconds of two calls of the encoder, and of what comes before each.  The encoder of packed dense
+# is the faster one, but its call is not.
+SECONDS = {DENSE: (4.0, 1.0), AGAIN: (4.0, 1.0), PACKED: (3.5, 2.0), "lot": (0.5, 0.75)}
+
+
+def times(first: float) -> Times:
+    found = Times()
+    for name, (encoder, before) in SECONDS.items():
+        for _ in range(3):
+            found.add(key(name, TORCH), [encoder + first * before] * 2)
+    return found
+
+
+@pytest.fixture
+def record() -> TimingPass:
+    dense = [Entry(name, None, "dense", scores=SCORES) for name in (DENSE, PACKED)]
+    lot = Entry("lot", "a", "lot", scores=SCORES)
+    examples = [Example([2], [0])] * 4
+    setting, picked = DeviceSetting("cpu", 1), Picked(examples=4, run=2)
+    spec = PassSpec("toy", setting, dense, [lot], examples, picked, "dense", 8, (2,))
+    process = GroupTimes(times(0.0), times(1.0), {}, {})
+    return merge(spec, [WorkerResult(None, {2: [process]}, {})] * 2, 2)
+
+
+def test_call_and_encoder_are_each_compared_with_dense_timed_in_the_same_way(record):
+    assert record.fastest == {TORCH: PACKED} and record.call.fastest == {TORCH: DENSE}
+    lot = record.contenders[-1]
+    # A pass is two calls of 0.5 s over four texts; with tokenisation 1.25 s each.
+    assert (lot.seconds_per_example, lot.call.seconds_per_example) == (0.25, 0.625)
+    assert (lot.samples, lot.call.samples) == ([1.0] * 6, [2.5] * 6)
+    # 3.5 / 0.5, and 5 / 1.25 s.
+    assert lot.speedup.median == lot.speedup_best.median == 7.0
+    assert lot.call.speedup.median == lot.call.speedup_best.median == 4.0
+    assert (lot.call_seconds.p95, lot.call.call_seconds.p95) == (0.5, 1.25)
+    assert lot.call_seconds.calls == lot.call.call_seconds.calls == 12
+    assert all(own.call for own in record.contenders)
+    assert lot.call_or_encoder is lot.call and record.call_or_encoder is record.call
+
+
+def test_the_times_of_calls_are_validated_as_those_of_encoders(record):
+    assert TimingPass.model_validate_json(record.model_dump_json(exclude_unset=True)) == record
+    assert not [*_pass(record, {})] and not [*_measures(record)]
+    content = record.content()
+    content["contenders"][-1]["call"]["samples"] = [2.0] * 6
+    changed = dict(_pass(TimingPass.model_validate(content), {}))
+    assert set(changed) == {
+        f"contenders.2.call.{name}"
+        for name in (
+            *("seconds_per_example", "speedup.median", "speedup_padded.median"),
+            "speedup_best.median",
+        )
+    }
+    del content["contenders"][-1]["call"]
+    assert "call" in dict(_pass(TimingPass.model_validate(content), {}))
