@@ -183,7 +183,7 @@ def _export(encoder: ReducedEncoder, extra: dict[str, Tensor], budget: Any) -> o
     sizes = {0: dynamic, 1: dynamic}
     given = {name: {0: dynamic} if x.dim() else {} for name, x in extra.items()}
     names = [*INPUTS, *extra]
-    with silent(), torch.no_grad():
+    with silent(), torch.no_grad(), _eager(encoder.backbone.model):
         try:
             program = torch.export.export(
                 _Graph(encoder).eval(),
@@ -210,6 +210,17 @@ def _export(encoder: ReducedEncoder, extra: dict[str, Tensor], budget: Any) -> o
         assert made is not None
         tidy(made.model)
         return _finished(made.model_proto, budget)
+
+
+@contextmanager
+def _eager(model: Any) -> Iterator[None]:
+    """Gives a Hugging Face model plain attention; the fused function's graph also looks for NaN."""
+    before = model.config._attn_implementation
+    model.set_attn_implementation("eager")
+    try:
+        yield
+    finally:
+        model.set_attn_implementation(before)
 
 
 def tidy(model: ir.Model) -> None:
