@@ -118,7 +118,7 @@ def _scored(
         score,
         gain,
         Estimate(float(np.mean(speedups)), min(speedups), max(speedups)) if seeds else UNKNOWN,
-        tuple(map(float, np.mean(ratios, axis=0))) if ratios else (),
+        tuple(float(np.mean(layer)) for layer in zip(*ratios, strict=False)),
         in_best_backend(by_seed, clocks),
         in_every_backend(by_seed, clocks),
     )
