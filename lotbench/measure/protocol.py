@@ -276,11 +276,15 @@ def compare(
 
 
 def fastest_of_backends(samples: Samples, dense: Sequence[Entry]) -> dict[str, Entry]:
-    """The faster dense model of each backend, padded or packed: the reference of ``x same``."""
+    """The faster dense model of each backend, padded or packed: the reference of ``x same``.
+
+    One that loses its score on the selection split stands aside, unless both do.
+    """
     by_key = {each.key: each for each in dense}
     found = {}
     for backend in dict.fromkeys(each.backend for each in dense):
-        names = [each.key for each in dense if each.backend == backend]
+        both = [each for each in dense if each.backend == backend]
+        names = [each.key for each in both if each.held] or [each.key for each in both]
         found[backend] = by_key[fastest_dense(samples, names)]
     return found
 

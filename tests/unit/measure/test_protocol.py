@@ -227,6 +227,17 @@ def test_models_are_compared_with_the_fastest_dense():
     assert comparison.noise_floor.samples == [5.0] * 4
 
 
+@pytest.mark.parametrize(
+    ("padded", "packed", "fastest", "best"),
+    [(0.0, -0.02, DENSE, TORCH), (-0.02, -0.02, PACKED, None), (-0.02, 0.0, PACKED, TORCH)],
+)
+def test_a_dense_model_that_loses_its_score_is_no_reference(padded, packed, fastest, best):
+    own = group(dense=[5.0] * 4, again=[5.0] * 4, packed=[4.0] * 4)
+    dense = [model(DENSE, change=padded), model(PACKED, change=packed)]
+    comparison = compare([[own]], dense, [], 1, seed=0)
+    assert comparison.fastest == {TORCH: fastest} and comparison.best == best
+
+
 INT8, BF16 = "onnx-int8", "openvino-bf16"
 
 
