@@ -20,7 +20,7 @@ from torch import Tensor
 
 from lotbench import reducer
 from lotbench.batch import Batch
-from lotbench.ragged import segment_mean, segment_topk
+from lotbench.ragged import segment_sum, segment_topk
 from lotbench.reducer import Drop, TokenReducer
 
 
@@ -55,14 +55,14 @@ class Static(TokenReducer):
         self.register_buffer("importance", torch.zeros(0))
 
     def before_training(self, batches: Iterable[Batch], words: Tensor) -> None:
-        total = torch.full((len(words),), self.params.shrinkage, dtype=torch.float64)
+        shrinkage = self.params.shrinkage
+        total = words.new_full((len(words),), shrinkage, dtype=torch.float64)
         count = total.clone()
         for batch in batches:
             ids, shares = relative_saliency(batch)
             total.index_add_(0, ids, shares)
             count.index_add_(0, ids, torch.ones_like(shares))
-        found = torch.where(count > 0, total / count.clamp(min=1e-30), 1.0)
-        self.importance = found.to(words.device, torch.float32)
+        self.importance = torch.where(count > 0, total / count, 1.0).float()
 
     def before_embedding(self, batch: Batch, words: Tensor) -> Drop:
         layout = batch.layout
@@ -78,7 +78,6 @@ def relative_saliency(batch: Batch) -> tuple[Tensor, Tensor]:
     assert saliency is not None, "in needs"
     rest = ~layout.is_first
     own = saliency.double().masked_fill(~rest, 0.0)
-    # The mean of the others: [CLS] has no share.
-    mean = segment_mean(own, layout) * layout.lengths / (layout.lengths - 1).clamp(min=1)
+    mean = segment_sum(own, layout) / (layout.lengths - 1).clamp(min=1)  # [CLS] has no share
     share = own / mean.clamp(min=1e-300)[layout.sequence]
     return batch.input_ids[rest], share[rest]

@@ -4,8 +4,8 @@ Token reduction is of no use unless it beats this control at the same FLOPs.  Th
 output of layer k - 1.  The later layers remain in the checkpoint and never run.  All steps train
 the final model.
 
-With ``layers: 0`` the head reads the mean of a text's embeddings, and learns at the rate of new
-weights, 2e-3.  A pooling that takes the mean of all tokens maps it.  If this bag ties with the
+With ``layers: 0`` the head reads the mean of a text's embeddings, not a state.  It learns that at
+a rate of 2e-3.  A pooling that takes the mean of all tokens maps it.  If this bag ties with the
 dense model, a task needs no encoder, and a speed-up there means nothing.
 """
 

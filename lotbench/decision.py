@@ -107,6 +107,8 @@ def malformed(decision: Any, layout: Ragged, width: int | None) -> str | None:
     shown = layout.total
     if width is None and getattr(decision, "context", None) is not None:
         return "context is given, but no token has a state yet"
+    if width is None and getattr(decision, "at_output", False):
+        return "at_output is given, but the decision is of no layer"
     leap = decision if isinstance(decision, Leap) else None
     wanted = {
         "keep": (decision.keep, "(T,)", (shown,), "bool"),

@@ -174,49 +174,41 @@ class LeapOfThought(TokenReducer):
         super().__init__(params, n_layers, width)
         self.threshold = params.threshold
         sizes = width, params.router_width, params.router_bias
-        self.words = WordRouter(*sizes) if params.router == "table" else None
+        self.word_router = WordRouter(*sizes) if params.router == "table" else None
         every = params.decision_every
-        if self.words is not None and every < n_layers:
+        if self.word_router is not None and every < n_layers:
             raise InputError(
                 f"{self.name}: router: table decides once, but decision_every: {every} decides "
                 f"again in a backbone of {n_layers} layers; remove decision_every"
             )
         self.routers = nn.ModuleList(
             Router(*sizes, params.router_context)
-            for _ in range(0, 0 if self.words else n_layers, every)
+            for _ in range(0, 0 if self.word_router else n_layers, every)
         )
         guidance = {"gradient": {"saliency"}, "attention": {"attention_saliency"}}
         self.needs = frozenset(guidance.get(params.guidance, set()))
 
     def stages(self) -> list[Stage]:
-        rate = self.params.router_learning_rate
-        rates = {}
-        if rate is not None and self.words:
-            # A bias alone has to move as far as the sum of many weights does.
-            rates = {"words": rate, "words.places": 10 * rate}
-        elif rate is not None:
-            rates = {"routers": rate}
+        rate, owner = (
+            self.params.router_learning_rate,
+            "word_router" if self.word_router else "routers",
+        )
+        rates = {} if rate is None else {owner: rate}
         return [Stage("route", soft=self.params.straight_through, learning_rates=rates)]
 
-    def start_stage(self, stage: Stage) -> None:
-        super().start_stage(stage)
-        if self.words:
-            self.words.clear()
-
     def after_training(self, words: Tensor) -> None:
-        if self.words:
-            self.words.write_table(words)
+        if self.word_router:
+            self.word_router.write_table(words)
 
     def before_embedding(self, batch: Batch, words: Tensor) -> Decision | None:
-        if not self.words:
+        if not self.word_router:
             return None
-        if len(self.words.table) and not self.training:
-            logits = self.words.looked_up(batch).float()
-            decision = self.choose(logits, batch.layout)
+        if len(self.word_router.table) and not self.training:
+            logits = self.word_router.looked_up(batch).float()
         else:
             words = words.detach() if self.params.detach_router else words
-            logits = self.words.computed(batch, words).float()
-            decision = self._decided(logits, batch.layout)
+            logits = self.word_router.computed(batch, words).float()
+        decision = self._decided(logits, batch.layout)
         decision.aux["logits"] = logits
         if self.params.routing == "drop":
             return Drop(decision.keep, decision.weight, aux=decision.aux)
@@ -230,7 +222,7 @@ class LeapOfThought(TokenReducer):
 
     def before_layer(self, layer: int, tokens: Tokens) -> Decision | None:
         every, drops = self.params.decision_every, self.params.routing == "drop"
-        if self.words or (layer % every and drops):
+        if self.word_router or (layer % every and drops):
             return None
         if layer % every and isinstance(tokens.previous, Leap):
             decision = replace(tokens.previous, aux={})
@@ -293,8 +285,8 @@ class LeapOfThought(TokenReducer):
 
     def overhead_flops(self, layer: int, n_tokens: Tensor) -> Tensor | float:
         decides = layer >= 0 and not layer % self.params.decision_every
-        if self.words:
-            decides = layer < 0 and not len(self.words.table)
+        if self.word_router:
+            decides = layer < 0 and not len(self.word_router.table)
         if not decides:
             return 0.0
         inner = self.params.router_width

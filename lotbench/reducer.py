@@ -1,9 +1,9 @@
 """The interface between a token-reduction method and the engine.
 
-A method is a `TokenReducer`.  Before a layer, or between its attention and its feed-forward, it
-sees the tokens that are present and returns a `Decision`.  The engine applies the decision.
-A method keeps no per-batch state.  It puts what its loss needs into ``Decision.aux``; the loss
-finds it in the `Trace`.
+A method is a `TokenReducer`.  Before the embedding, before a layer, or between its attention and
+its feed-forward, it sees the tokens that are present and returns a `Decision`.  The engine applies
+the decision.  A method keeps no per-batch state.  It puts what its loss needs into
+``Decision.aux``; the loss finds it in the `Trace`.
 """
 
 from __future__ import annotations
@@ -278,9 +278,9 @@ class TokenReducer(nn.Module):
         Parameters
         ----------
         batches : iterable of Batch
-            The training texts, each once, with what the method ``needs``.
+            The training texts, each once, with what the method ``needs``, on the device.
         words : Tensor, shape (V, E)
-            The backbone's table of word embeddings.
+            The backbone's table of word embeddings.  No gradients are recorded.
         """
 
     def after_training(self, words: Tensor) -> None:
@@ -337,10 +337,8 @@ class TokenReducer(nn.Module):
         return 0.0
 
     def load_state_dict(self, state_dict: Mapping[str, Any], *args: Any, **kwargs: Any) -> Any:
-        """As of a module, but buffers take the sizes that were saved, as tables of words need."""
-        for name, buffer in list(self.named_buffers()):
-            if name in state_dict:
-                owner, _, own = name.rpartition(".")
-                empty = buffer.new_zeros(state_dict[name].shape)
-                self.get_submodule(owner).register_buffer(own, empty)
+        """As of a module; empty buffers take the saved size, since tables know theirs late."""
+        for name, buffer in self.named_buffers():
+            if name in state_dict and not buffer.numel():
+                buffer.resize_(state_dict[name].shape)
         return super().load_state_dict(state_dict, *args, **kwargs)

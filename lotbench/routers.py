@@ -80,23 +80,20 @@ class WordRouter(Router):
         parts = [self.of_words(part) for part in words.split(WORDS_AT_ONCE)]
         self.table = torch.cat([part[:, 1] - part[:, 0] for part in parts])
 
-    def clear(self) -> None:
-        """Forget the table, since training changes what it was made of."""
-        self.table = self.table[:0]
-
     def bias(self, layout: Ragged) -> Tensor:
         """The bias of each token's place, shape (T,)."""
         return self.places[layout.position.clamp(max=PLACES - 1)]
 
     def looked_up(self, batch: Batch) -> Tensor:
-        """The logit of ``P(process)`` from the tables, shape (T,)."""
-        return self.table[batch.input_ids] + self.bias(batch.layout)
+        """The logits (T, 2) from the tables; those to leap are 0."""
+        margin = self.table[batch.input_ids] + self.bias(batch.layout)
+        return F.pad(margin[:, None], (1, 0))
 
     def computed(self, batch: Batch, words: Tensor) -> Tensor:
-        """The logits (T, 2) from the ``words`` (V, E), as in training."""
+        """The logits (T, 2) from the word embeddings ``words`` (V, E), as in training."""
         logits = self.of_words(F.embedding(batch.input_ids, words))
         bias = self.bias(batch.layout)
-        return logits + torch.stack([torch.zeros_like(bias), bias], 1)
+        return logits + F.pad(bias[:, None], (1, 0))
 
 
 def guidance_labels(

@@ -143,22 +143,24 @@ def modes_agree(subject: Subject) -> str:
                 packed, reference = (answer(case.encoder, data, mode) for mode in MODES)
                 off = compare(packed, reference, "packed", "in the reference", CLOSE)
                 most = max(most, off)
-                for counted in ("shown", "queries", "keys", "feed_forward"):
-                    one, other = (
-                        torch.stack(getattr(a.outputs.trace, counted)) for a in (packed, reference)
-                    )
-                    if not one.equal(other):
-                        layer, text = (one != other).nonzero()[0].tolist()
-                        raise Broken(
-                            f"{counted}: layer {layer}, text {text}: {int(one[layer, text])} "
-                            f"packed, {int(other[layer, text])} in the reference"
-                        )
+                for counted in ("embedded", "shown", "queries", "keys", "feed_forward"):
+                    pair = (getattr(a.outputs.trace, counted) for a in (packed, reference))
+                    one, other = (x if isinstance(x, list) else [x] for x in pair)
+                    for layer, (here, there) in enumerate(zip(one, other, strict=True)):
+                        if not here.equal(there):
+                            text = int((here != there).nonzero()[0])
+                            raise Broken(
+                                f"{counted}: layer {layer}, text {text}: {int(here[text])} "
+                                f"packed, {int(there[text])} in the reference"
+                            )
     return f"outputs within {most:.0e}"
 
 
 def equals_dense(subject: Subject) -> str:
     """A text with all tokens kept has the outputs of the untouched model."""
     seen, most = 0, 0.0
+    if not subject.fresh().reducer.active_layers:
+        raise NotSeen("it runs no layer")
     for case in subject.cases:
         for name, data in batches():
             encoder = case.encoder
@@ -207,8 +209,9 @@ def counts_flops(subject: Subject) -> str:
 
 def _charges_each_text(encoder: ReducedEncoder) -> None:
     """The method's own FLOPs for a text depend on its number of tokens alone."""
-    shown = answer(encoder, batch()).outputs.trace.shown
-    for layer, tokens in enumerate(shown):
+    trace = answer(encoder, batch()).outputs.trace
+    early = [trace.lengths] * bool(trace.decisions("before_embedding"))
+    for layer, tokens in enumerate([*early, *trace.shown], start=-len(early)):
         together = torch.as_tensor(encoder.reducer.overhead_flops(layer, tokens.double()))
         if together.shape not in ((), tokens.shape):
             raise Broken(

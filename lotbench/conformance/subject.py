@@ -112,7 +112,10 @@ class Subject:
         """
         encoder = self.fresh(layers)
         generator = torch.Generator().manual_seed(seed)
+        texts = batch()
+        attach(encoder.reducer.needs)(texts, texts.index.numpy())
         with torch.no_grad():
+            encoder.reducer.before_training([texts], encoder.backbone.words)
             for parameter in encoder.reducer.parameters():
                 noise = torch.randn(parameter.shape, generator=generator)
                 if parameter.dim() > 1:

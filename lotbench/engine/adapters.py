@@ -76,11 +76,6 @@ class BertAdapter:
             attention.query, attention.key, attention.value, layer.attention.output, forward
         )
 
-    @property
-    def words(self) -> Tensor:
-        """The table of word embeddings, shape (V, E)."""
-        return self.encoder.embeddings.word_embeddings.weight
-
     def embed(
         self,
         input_ids: Tensor,

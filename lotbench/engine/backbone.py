@@ -47,7 +47,7 @@ class Backbone(nn.Module):
         self.model, self.pooling = model, pooling
         adapter = ADAPTERS[kind](model)
         self.layers: tuple[Layer, ...] = tuple(adapter.layers())
-        self.adapter, self.embed, self.classify = adapter, adapter.embed, adapter.classify
+        self.embed, self.classify = adapter.embed, adapter.classify
         self.input_modules = adapter.input_modules()
         self.head_modules = [] if pooling else adapter.head_modules()
         self.config = model.config
@@ -63,7 +63,7 @@ class Backbone(nn.Module):
     @property
     def words(self) -> Tensor:
         """The table of word embeddings, shape (V, E)."""
-        return self.adapter.words
+        return self.model.get_input_embeddings().weight
 
     # Attributes, so that `lotbench.measure.breakdown` can replace them with timed ones.
     attend = staticmethod(attend)

@@ -69,18 +69,21 @@ class PackedRun(EncoderRun):
         # whatever is decided.
         hidden = self.embed() if self.backbone.training else None
         early = self.decide_early()
-        if early is not None and hidden is None and not self.is_read(early):
-            at, layout = select(early.keep, layout, getattr(early, "sizes", None))
-            tokens = Tokens(self.embed(at), layout, at, batch)
-        else:
-            hidden = self.embed() if hidden is None else hidden
+        read = early is None or self.is_read(early)
+        if hidden is None and read:
+            hidden = self.embed()
+        if hidden is not None:
             tokens = Tokens(hidden, layout, self.all_rows, batch)
-            if early is None or (isinstance(early, Leap) and self.is_read(early)):
+            if early is None or (read and isinstance(early, Leap)):
                 self.held = early
                 return tokens
             if isinstance(early, Drop):
                 self.keep_last_states(early, tokens)
-            _, tokens = self.gather(tokens, early)
+        at, layout = select(early.keep, layout, getattr(early, "sizes", None))
+        hidden = self.embed(at) if hidden is None else hidden.index_select(0, at)
+        if not read:
+            self.trace.embedded = layout.lengths
+        tokens = Tokens(hidden, layout, at, batch)
         self.check_left(-1, "before_embedding", tokens)
         return tokens
 

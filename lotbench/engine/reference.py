@@ -5,7 +5,7 @@ This mode defines what a decision means.  Gradients flow through the weights of 
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -57,10 +57,11 @@ class ReferenceRun(EncoderRun):
         """The states that enter the first layer of this pass."""
         hidden, present = self.embed(), self.all_present
         early = self.decide_early()
+        if early is not None and not self.is_read(early):
+            self.trace.embedded = segment_count(early.keep, self.batch.layout)
         if isinstance(early, Drop):
             tokens = Tokens(hidden, self.batch.layout, self.all_rows, self.batch)
             self.keep_last_states(early, tokens)
-            early = replace(early, at_output=False)  # of no layer yet
             hidden, present, _ = self.drop(early, self.all_rows, hidden, present)
         elif early is not None and not self.is_read(early):
             present = early.keep  # what leaps over all layers, unread, is gone

@@ -20,7 +20,7 @@ from lotbench.batch import Batch
 from lotbench.decision import malformed
 from lotbench.engine.adapters import Layer
 from lotbench.engine.backbone import Backbone
-from lotbench.ragged import Ragged, segment_count, segment_mean
+from lotbench.ragged import Ragged, segment_mean
 from lotbench.reducer import (
     Decision,
     Drop,
@@ -101,15 +101,12 @@ class EncoderRun:
         if self.prefix is not None:
             return None
         found = self.reducer.before_embedding(batch, self.backbone.words)
-        decision = self.checked(found, "before_embedding", -1, layout, self.all_rows)
-        if decision is not None and not self.is_read(decision):
-            self.trace.embedded = segment_count(decision.keep, layout)
-        return decision
+        return self.checked(found, "before_embedding", -1, layout, self.all_rows)
 
     def is_read(self, decision: Decision) -> bool:
         """True if something reads the embeddings of the tokens that an early decision leaves out.
 
-        A weight lets the gradient of a soft decision reach what it left out.
+        With a weight the gradient reaches what a soft decision leaves out.
         """
         if decision.weight is not None:
             return True
@@ -140,12 +137,21 @@ class EncoderRun:
             If it is malformed, or soft in a mode that cannot carry it out.
         """
         if self.held is not None and point == "before_layer":
-            return self.held
+            return self.held_on(tokens.rows)
         if self.protected is not None:
             tokens = replace(tokens, protected=self.protected[tokens.rows])
         decision = getattr(self.reducer, point)(index, tokens, *received)
         width = self.backbone.width
         return self.checked(decision, point, index, tokens.layout, tokens.rows, width)
+
+    def held_on(self, rows: Tensor) -> Leap | None:
+        """The leap over all layers, on the tokens that are left."""
+        leap = self.held
+        if leap is None or len(rows) == len(leap.keep):
+            return leap
+        keys = None if leap.keys is None else leap.keys[rows]
+        weight = None if leap.weight is None else leap.weight[rows]
+        return Leap(leap.keep[rows], weight, keys=keys)
 
     def checked(
         self,

@@ -113,14 +113,14 @@ def _watched(encoder: ReducedEncoder, watch: Stopwatch, between: str) -> Iterato
         setattr(owner, name, stand_in)  # on the instance, so it hides the method of the class
         stack.callback(delattr, owner, name)
 
-    def around(name: str, after: str = between) -> None:
+    def around(name: str) -> None:
         decide = getattr(encoder.reducer, name)
 
         @wraps(decide)
         def watched(*arguments: Any) -> Any:
             watch.enter(DECISIONS)
             decision = decide(*arguments)
-            watch.enter(after)
+            watch.enter(between)
             return decision
 
         replace(encoder.reducer, name, watched)
@@ -145,7 +145,8 @@ def _watched(encoder: ReducedEncoder, watch: Stopwatch, between: str) -> Iterato
             after(layer.feed_forward, between)
         for head in [backbone.pooling] if backbone.pooling else backbone.head_modules:
             before(head, REST)
-        around("before_embedding", after=REST)
+        before(backbone.model.get_input_embeddings(), REST)
+        around("before_embedding")
         around("before_layer")
         around("after_attention")
         yield

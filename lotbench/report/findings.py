@@ -12,11 +12,11 @@ from lotbench.area import LEAST_END
 from lotbench.report import text
 from lotbench.report.looks import order
 from lotbench.report.tables.clock import TIMED_DROP
-from lotbench.report.tables.overview import reference, texts
+from lotbench.report.tables.overview import reference, texts, without_encoder
 from lotbench.report.tables.search import in_order, verdict
 from lotbench.report.text import TIMES
 from lotbench.statistics.evidence import Choice, Evidence, Margin, ranked, ties
-from lotbench.statistics.scored import Scored, wheres, without_layers
+from lotbench.statistics.scored import Scored, wheres
 from lotbench.statistics.search import orders
 from lotbench.statistics.study import Study
 from lotbench.statistics.timed import Where, fastest
@@ -73,18 +73,6 @@ def _compared(task: str, study: Study, found: Evidence, models: list[Scored]) ->
         f"{count[0].upper()}{count[1:]}{scored} against {against}; "
         f"chosen on {sizes[0]}, read on {sizes[1]}."
     )
-
-
-def without_encoder(found: Evidence, models: Iterable[Scored]) -> str | None:
-    """How far a model without layers is from the reference; None if there is no such model."""
-    bag = without_layers(models)
-    if bag is None:
-        return None
-    unit = text.unit(bag.metric)
-    far = f"The mean of the embeddings alone is at {text.with_interval(bag.gain)} {unit}"
-    if bag.gain.value < -TIMED_DROP:
-        return f"{far}."
-    return f"{far} of {found.reference.name}: this task needs no encoder, so speed-ups mean little."
 
 
 def _within(found: Evidence, choices: Mapping[str, Choice], unit: str) -> str:

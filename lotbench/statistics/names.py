@@ -26,6 +26,8 @@ def name(method: str, params: Mapping[str, Any], layers: int) -> str:
     layers : int
         Number of layers of the model; 0 if it is not known.
     """
+    if method == "lot-fixed" and params.get("router") == "table":
+        return "LoT (fixed budget, table)"
     if method != "lot":
         return NAMES.get(method, method)
     parts = ["paper" if params.get("preset") == "paper" else "ours"]

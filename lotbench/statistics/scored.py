@@ -149,9 +149,8 @@ def on_front(models: Iterable[Scored], method: str) -> list[Scored]:
 
 
 def without_layers(models: Iterable[Scored]) -> Scored | None:
-    """The best model that computes no layer; None if there is none."""
-    bags = [own for own in models if own.keep_ratios and not any(own.keep_ratios)]
-    return max(bags, key=lambda own: own.gain.value, default=None)
+    """The first model that computes no layer; None if there is none."""
+    return next((own for own in models if own.keep_ratios and not any(own.keep_ratios)), None)
 
 
 def along_front(models: Iterable[Scored], method: str, count: int) -> list[Scored]:

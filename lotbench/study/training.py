@@ -30,8 +30,8 @@ Attach = Callable[[Batch, np.ndarray], None]
 
 POOLING_MAP = "pooling.map.weight"
 NEW_RATE = 2e-3
-"""Learning rate of what is new, unlike the backbone: the pooling's map, and a head without layers
-below it, which reads embeddings."""
+"""Learning rate of the pooling's map, which is new, and of a head without layers below it, which
+has read states so far and now reads embeddings."""
 
 RESERVED_TERMS = {"task", "distillation", "r_drop"}
 """Loss terms that the trainer adds; no method may return one of these names."""
@@ -92,7 +92,9 @@ def train(
         distillation = config.distillation
     stream = _stream(split, config.batch_size, seed)
     started, examples, done = time.perf_counter(), 0, 0
-    encoder.reducer.before_training(_once(split, config.batch_size, attach), encoder.backbone.words)
+    with torch.no_grad():
+        texts = (batch.to(device) for batch in _once(split, config.batch_size, attach))
+        encoder.reducer.before_training(texts, encoder.backbone.words)
     stages = []
     for stage, steps in stage_steps(recipe, total):
         encoder.reducer.start_stage(stage)

@@ -31,6 +31,7 @@ VARIANTS: list[tuple[str, dict[str, Any]]] = [
     ("power-bert", {"retention": [30, 20, 10, 5]}),
     ("random-drop", {"keep_ratio": [1.0, 0.7, 0.7, 0.2]}),
     ("truncated", {"layers": 3}),
+    ("truncated", {"layers": 0}),
 ]
 
 # Settings that change training alone, so that their exported graph is that of another variant.

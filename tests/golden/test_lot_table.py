@@ -6,9 +6,11 @@ import pytest
 import torch
 
 from lotbench.conformance.tiny import VOCABULARY, WIDTH
+from lotbench.deploy.graph import export
+from lotbench.deploy.session import feed, open_session
 from lotbench.errors import InputError
 from lotbench.lot import FixedBudget, LeapOfThought
-from lotbench.reducer import Drop, Leap, Stage
+from lotbench.reducer import Drop, Leap
 from lotbench.routers import PLACES, WordRouter
 
 
@@ -18,7 +20,7 @@ def table(reduced):
 
     def build(cls=LeapOfThought, **values):
         encoder = reduced(cls, router="table", **values)
-        router = encoder.reducer.words
+        router = encoder.reducer.word_router
         with torch.no_grad():
             router.places.normal_()
             for weight in (router.inner.weight, router.outer.weight):
@@ -31,23 +33,23 @@ def table(reduced):
 
 def test_the_table_has_the_scores_of_the_router(table, batch):
     encoder, texts = table(), batch([9, 4])
-    router, words = encoder.reducer.words, encoder.backbone.words
+    router, words = encoder.reducer.word_router, encoder.backbone.words
     assert router.table.shape == (VOCABULARY,)
-    logits = router.computed(texts, words)
+    logits, found = router.computed(texts, words), router.looked_up(texts)
     wanted = logits[:, 1] - logits[:, 0]
-    torch.testing.assert_close(router.looked_up(texts), wanted, rtol=0, atol=1e-12)
+    torch.testing.assert_close(found[:, 1] - found[:, 0], wanted, rtol=0, atol=1e-12)
     # Word 3 at place 2, by hand: W2 gelu(W1 LN(e)) and the bias of the place.
     x = router.norm(words[3])
     x = torch.nn.functional.gelu(router.inner.weight @ x + router.inner.bias)
     x = router.outer.weight @ x + router.outer.bias
     texts.input_ids[2] = 3
-    score = router.looked_up(texts)[2]
+    score = router.looked_up(texts)[2, 1]
     assert score.item() == pytest.approx((x[1] - x[0] + router.places[2]).item(), abs=1e-12)
 
 
 def test_a_token_is_kept_if_its_word_and_place_exceed_the_threshold(table, batch):
     encoder, texts = table(), batch([5])
-    router = encoder.reducer.words
+    router = encoder.reducer.word_router
     with torch.no_grad():
         router.table.zero_()
         router.table[:5] = torch.tensor([-9.0, 1.0, -1.0, -1.0, 1.0])
@@ -68,25 +70,38 @@ def test_places_behind_the_last_share_its_bias(batch):
     assert bias[-4:].tolist() == [7, 7, 7, 7] and bias[-5] == 0
 
 
-def test_a_stage_of_training_forgets_the_table(table, batch):
-    encoder = table()
-    reducer, texts = encoder.reducer, batch([9])
-    before = reducer.before_embedding(texts, encoder.backbone.words).keep
+def test_training_and_a_new_model_have_no_table(table, reduced, batch):
+    encoder, texts = table(), batch([9])
     tokens = texts.layout.lengths.double()
-    assert reducer.overhead_flops(-1, tokens) == 0
-    reducer.start_stage(Stage("again"))
-    assert len(reducer.words.table) == 0
-    assert reducer.before_embedding(texts, encoder.backbone.words).keep.equal(before)
+    assert encoder.reducer.overhead_flops(-1, tokens) == 0
+    written = encoder.reducer.before_embedding(texts, encoder.backbone.words)
+    encoder.reducer.word_router.table.zero_()
+    trained = encoder.train().reducer.before_embedding(texts, encoder.backbone.words)
+    assert trained.keep.equal(written.keep)
     # 2 x (32 x 32 + 32 x 2) multiply-adds for each of 9 tokens
-    assert reducer.overhead_flops(-1, tokens).item() == 9 * 2 * (32 * 32 + 32 * 2)
-    assert reducer.overhead_flops(0, tokens) == 0
+    fresh = reduced(LeapOfThought, router="table").reducer
+    assert fresh.overhead_flops(-1, tokens).item() == 9 * 2 * (32 * 32 + 32 * 2)
+    assert fresh.overhead_flops(0, tokens) == 0
+
+
+@pytest.mark.parametrize("routing", ["leap", "drop"])
+def test_packed_reference_and_the_exported_graph_agree(table, batch, routing):
+    encoder, texts = table(routing=routing, layers=2), batch([9, 4, 12])
+    with torch.no_grad():
+        packed, reference = (encoder(texts, mode) for mode in ("packed", "reference"))
+    assert 3 < packed.layout.total < 25
+    torch.testing.assert_close(packed.logits, reference.logits, rtol=0, atol=1e-12)
+    session = open_session(export(encoder.float()).model.SerializeToString(), "onnx-fp32", 1)
+    ids = [part.tolist() for part in texts.input_ids.split(texts.layout.sizes)]
+    found = session(feed(session.inputs, ids, [[0] * len(row) for row in ids], [0] * 3))
+    assert found == pytest.approx(packed.logits.numpy(), abs=1e-4)
 
 
 def test_a_fixed_budget_keeps_its_share_of_the_best_words(table, batch):
     encoder, texts = table(FixedBudget, keep_ratio=0.5), batch([8, 3])
     decision = encoder.reducer.before_embedding(texts, encoder.backbone.words)
     assert decision.sizes == (4, 2)
-    scores = encoder.reducer.words.looked_up(texts)[1:8]
+    scores = encoder.reducer.word_router.looked_up(texts)[1:8, 1]
     assert set(decision.keep[1:8].nonzero()[:, 0].tolist()) == set(scores.topk(3).indices.tolist())
 
 
@@ -96,7 +111,7 @@ def test_a_dropped_token_is_the_same_token(table, batch):
         table(routing=routing).reducer.before_embedding(texts, torch.zeros(VOCABULARY, WIDTH))
         for routing in ("leap", "drop")
     )
-    assert isinstance(drop, Drop) and leap.keep.shape == drop.keep.shape
+    assert isinstance(drop, Drop) and leap.keep.equal(drop.keep)
 
 
 def test_the_guidance_reaches_words_and_places(reduced, batch):
@@ -104,7 +119,7 @@ def test_the_guidance_reaches_words_and_places(reduced, batch):
     outputs = encoder(texts)
     (loss,) = encoder.reducer.loss(outputs, texts, outputs.trace).values()
     loss.backward()
-    router = encoder.reducer.words
+    router = encoder.reducer.word_router
     assert router.places.grad[1:9].abs().min() > 0 and router.places.grad[9:].abs().max() == 0
     assert router.inner.weight.grad.abs().max() > 0
     assert encoder.backbone.words.grad.abs().max() > 0

@@ -8,7 +8,7 @@ from lotbench.errors import InputError
 from lotbench.report import text
 from lotbench.report.looks import order
 from lotbench.report.tables.clock import TIMED_DROP
-from lotbench.report.tables.overview import reference
+from lotbench.report.tables.overview import reference, without_encoder
 from lotbench.report.tables.render import Table, markdown
 from lotbench.report.text import NONE, TIMES
 from lotbench.statistics.bootstrap import Estimate
@@ -62,6 +62,8 @@ def headline(task: str, study: Study) -> Table | None:
         "tie: the interval of the ratio to the largest number of the column contains 1 (times: the "
         "intervals overlap)",
     ]
+    if (sentence := without_encoder(found, models)) is not None:
+        notes.append(sentence)
     if timed:
         call = "call: from text to answer; " * any(calls.values())
         notes.append(

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
+from collections.abc import Iterable
 
 from lotbench.report import text
 from lotbench.report.looks import order
+from lotbench.report.tables.clock import TIMED_DROP
 from lotbench.report.tables.render import Table
 from lotbench.report.text import NONE, TIMES
 from lotbench.statistics.bootstrap import estimate
 from lotbench.statistics.costs import training_costs
 from lotbench.statistics.drawn import SPLITS
 from lotbench.statistics.evidence import DROPS, Area, Choice, Evidence, ties
-from lotbench.statistics.scored import Scored
+from lotbench.statistics.scored import Scored, without_layers
 from lotbench.statistics.study import Study
 
 AT_LEAST = "\N{GREATER-THAN OR EQUAL TO}"
@@ -41,7 +43,10 @@ def overview(task: str, study: Study) -> Table | None:
     columns += [*["training"] * trained, "tried"]
     score = reference(found, models[0].metric)
     title = f"{task}, largest FLOPs speed-up within so many points of {score}"
-    return Table(title, columns, [lines], _notes(task, study, found, trained))
+    notes = _notes(task, study, found, trained)
+    if (sentence := without_encoder(found, models)) is not None:
+        notes.insert(0, sentence)
+    return Table(title, columns, [lines], notes)
 
 
 def reference(found: Evidence, metric: str) -> str:
@@ -51,6 +56,19 @@ def reference(found: Evidence, metric: str) -> str:
         return text.reference(own, metric)
     value = estimate(own.drawn.score("validation"))
     return f"{own.name} {text.score_with_interval(value, metric)}"
+
+
+def without_encoder(found: Evidence, models: Iterable[Scored]) -> str | None:
+    """How far a model without layers is from the reference; None if there is no such model."""
+    bag = without_layers(models)
+    if bag is None:
+        return None
+    points = f"{text.with_interval(bag.gain)} {text.unit(bag.metric)}"
+    sentence = f"Without layers, the mean of the embeddings is at {points} against "
+    sentence += found.reference.name
+    if bag.gain.value < -TIMED_DROP:
+        return f"{sentence}."
+    return f"{sentence}: this task hardly needs an encoder, so its speed-ups mean little."
 
 
 def _choice(own: Choice | None, tied: bool) -> str:

@@ -42,7 +42,7 @@ class Early(TokenReducer):
 def embedded(encoder: ReducedEncoder, batch: Batch, mode: Any = "packed") -> tuple[Any, int]:
     """The outputs of a pass, and the number of tokens that it embeds."""
     rows: list[int] = []
-    words = encoder.backbone.adapter.encoder.embeddings.word_embeddings
+    words = encoder.backbone.model.get_input_embeddings()
     hook = words.register_forward_hook(lambda *given: rows.append(len(given[2])))
     with torch.no_grad():
         outputs = encoder(batch, mode)
@@ -184,7 +184,33 @@ def test_a_soft_leap_reaches_the_layers(make_backbone, make_batch) -> None:
     assert gradient.abs().min() > 0
 
 
+class DropsLater(Early):
+    """Also drops the last token of what a layer computes."""
+
+    def after_attention(self, layer: int, tokens: Tokens, received: Any) -> Drop:
+        last = torch.isin(tokens.layout.rows, tokens.layout.cu_seqlens[1:] - 1)
+        return Drop(~last | tokens.layout.is_first)
+
+
+@pytest.mark.parametrize("vectors", [False, True], ids=["logits", "vectors"])
+@pytest.mark.parametrize("case", ["a leap", "a leap with keys"])
+def test_a_leap_over_all_layers_holds_after_a_drop(
+    make_backbone, pooled, make_batch, case: str, vectors: bool
+) -> None:
+    backbone = pooled if vectors else make_backbone(LAYERS)
+    encoder = ReducedEncoder(backbone, DropsLater(READ[case][0]))
+    one, other = (embedded(encoder, make_batch([5, 3]), mode)[0] for mode in MODES)
+    torch.testing.assert_close(one.logits, other.logits, rtol=0, atol=1e-12)
+    for counted in ("queries", "keys", "feed_forward"):
+        assert torch.stack(getattr(one.trace, counted)).equal(
+            torch.stack(getattr(other.trace, counted))
+        )
+    # Rows 2 and 6 are dropped in layer 0, and [CLS] alone is left to compute.
+    assert [own.tolist() for own in one.trace.queries] == [[2, 2], [1, 1]]
+
+
 FAULTS = {
+    "a place at the output": (lambda: Drop(KEEP, at_output=True), "at_output is given"),
     "a context": (lambda: Leap(KEEP, context=torch.zeros(2, 32)), "no token has a state yet"),
     "a wrong shape": (lambda: Leap(KEEP[:5]), r"\(T,\) = \(8,\)"),
     "nothing left": (lambda: Drop(torch.zeros(8) > 0), "drops every token of text 0"),

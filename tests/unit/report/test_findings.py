@@ -19,6 +19,8 @@ from stores import (
 )
 
 from lotbench.report.findings import findings
+from lotbench.report.tables.headline import headline
+from lotbench.report.tables.overview import overview
 from lotbench.statistics.study import Study
 
 X = "\N{MULTIPLICATION SIGN}"
@@ -75,8 +77,8 @@ def test_at_most_five_sentences_without_doubled_spaces_or_dots(tmp_path):
 @pytest.mark.parametrize(
     ("right", "ending"),
     [
-        (0.5, "points."),
-        (0.895, "points of dense: this task needs no encoder, so speed-ups mean little."),
+        (0.5, "points against dense."),
+        (0.895, "against dense: this task hardly needs an encoder, so its speed-ups mean little."),
     ],
 )
 def test_a_model_without_layers_says_what_the_task_needs(tmp_path, right, ending):
@@ -86,8 +88,11 @@ def test_a_model_without_layers_says_what_the_task_needs(tmp_path, right, ending
     store(tmp_path, ltp=[(0.9, 0.9, 2.0)])
     write(tmp_path, trial("bag", "truncated", rows))
     _, second, *_ = sentences(tmp_path)
-    assert second.startswith("The mean of the embeddings alone is at -")
+    assert second.startswith("Without layers, the mean of the embeddings is at -")
     assert second.endswith(ending)
+    # The tables that people look at first say the same.
+    assert second in headline("toy", Study(tmp_path)).notes
+    assert second in overview("toy", Study(tmp_path)).notes
 
 
 def test_a_winner_that_misses_its_limit_on_validation_is_none(tmp_path):

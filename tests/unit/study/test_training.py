@@ -12,12 +12,14 @@ import torch
 
 from baselines.power_bert import PowerBert
 from baselines.random_drop import RandomDrop
+from baselines.static import Static
 from baselines.truncated import Truncated
 from lotbench.config.sections import TrainConfig
 from lotbench.data.task import Task
 from lotbench.data.tokens import Split
 from lotbench.engine.encoder import ReducedEncoder
 from lotbench.errors import InputError
+from lotbench.lot import LeapOfThought
 from lotbench.reducer import Params, Stage, Step, TokenReducer
 from lotbench.study.evaluate import evaluate, score
 from lotbench.study.training import NonFiniteLoss, losses, stage_steps, total_steps, train
@@ -160,6 +162,47 @@ def test_after_step_is_called_after_every_step(fresh, split):
     encoder = fresh(Clamped)
     train(encoder, split, config(epochs=1), seed=0)
     assert encoder.reducer.weights.tolist() == [1, 1, 1]
+
+
+def test_tables_are_made_before_and_after_training(fresh, split):
+    calls = []
+
+    class Counting(TokenReducer):
+        def before_training(self, batches, words):
+            assert not torch.is_grad_enabled() and self.stage is None
+            rows = [row for batch in batches for row in batch.index.tolist()]
+            calls.append((sorted(rows), words.detach().clone()))
+
+        def after_training(self, words):
+            assert not torch.is_grad_enabled() and not self.training
+            calls.append(words)
+
+    encoder = fresh(Counting)
+    train(encoder, split, config(epochs=1), seed=0)
+    (rows, before), after = calls
+    assert rows == list(range(24)) and after is encoder.backbone.words
+    assert not before.equal(after)
+
+
+def test_trained_models_have_their_tables(fresh, split):
+    def attach(batch, rows):
+        batch.saliency = torch.ones(batch.layout.total)
+
+    for cls, values in ((Static, {}), (LeapOfThought, {"router": "table"})):
+        encoder = fresh(cls, **values)
+        train(encoder, split, config(epochs=1), seed=0, attach=attach)
+        (table,) = encoder.reducer.buffers()
+        assert table.shape == (200,) and table.any()
+
+
+def test_a_head_without_layers_below_it_learns_at_a_rate_of_its_own(fresh, split):
+    encoder = fresh(Truncated, layers=0)
+    before = {k: v.clone() for k, v in encoder.backbone.model.state_dict().items()}
+    train(encoder, split, config(epochs=1, batch_size=24, learning_rate=1e-4), seed=0)
+    after = encoder.backbone.model.state_dict()
+    for name, rate in (("classifier.bias", 2e-3), ("bert.embeddings.LayerNorm.bias", 1e-4)):
+        moved = float((after[name] - before[name]).abs().max())
+        assert moved == pytest.approx(rate, rel=1e-2)
 
 
 def test_weight_decay_skips_parameters_of_a_method_outside_linear_layers(fresh, split):
