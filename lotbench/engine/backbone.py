@@ -6,7 +6,7 @@ It wraps the Hugging Face model itself, so a trained backbone is saved as a Hugg
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from torch import Tensor, nn
 
@@ -63,7 +63,8 @@ class Backbone(nn.Module):
     @property
     def words(self) -> Tensor:
         """The table of word embeddings, shape (V, E)."""
-        return self.model.get_input_embeddings().weight
+        embedding: Any = self.model.get_input_embeddings()
+        return embedding.weight
 
     # Attributes, so that `lotbench.measure.breakdown` can replace them with timed ones.
     attend = staticmethod(attend)

@@ -79,6 +79,7 @@ class PackedRun(EncoderRun):
                 return tokens
             if isinstance(early, Drop):
                 self.keep_last_states(early, tokens)
+        assert early is not None, "else everything is embedded"
         at, layout = select(early.keep, layout, getattr(early, "sizes", None))
         hidden = self.embed(at) if hidden is None else hidden.index_select(0, at)
         if not read:
