@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from lotbench.report import text
 from lotbench.report.looks import looks, mark, order
+from lotbench.report.tables.clock import calls_timed
 from lotbench.statistics.bootstrap import UNKNOWN, Estimate
 from lotbench.statistics.runs import Run
 from lotbench.statistics.scored import DENSE, Scored, front
@@ -66,8 +67,7 @@ def real(where: Where) -> Coordinate:
 
 def real_axis(models: Iterable[Scored], where: Where) -> str:
     """The label of an axis of `real` speed-ups."""
-    calls = any(where in own.timed and own.timed[where].call for own in models)
-    return f"Speed-up of {'a call' if calls else 'the encoder'} (log scale)"
+    return f"Speed-up of {'a call' if calls_timed(models, where) else 'the encoder'} (log scale)"
 
 
 def ends(values: Iterable[Estimate]) -> list[float]:

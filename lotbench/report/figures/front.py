@@ -134,7 +134,7 @@ def real_figure(study: Study, task: str) -> Figure | None:
     values = base.ends(each.x for own in fronts.values() for each in own.inside)
     style.speedup_limits([panel.xaxis for panel in axes], values)
     style.title(figure, base.timed_title(study, task, wheres(models)))
-    _finish(figure, study, task, next(iter(fronts.values())), [real_speedups(models)])
+    _finish(figure, study, task, next(iter(fronts.values())), [real_speedups(models, [*fronts])])
     return figure
 
 
@@ -149,7 +149,7 @@ def page_charts(study: Study, task: str, marks: list[PageMark]) -> list[chart.Ch
         timed = [each for each in study.validated(task) if where in each.timed]
         own = data(study, task, timed, where)
         title = f"Score and real speed: {text.timing_setting(where)}"
-        notes = [*not_drawn(own), real_speedups(timed)]
+        notes = [*not_drawn(own), real_speedups(timed, [where])]
         charts.append(chart.Chart(title, notes, _spec(own, marks)))
     return charts
 

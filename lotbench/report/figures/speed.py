@@ -57,7 +57,7 @@ def figure(study: Study, task: str) -> Figure | None:
     style.speedup_limits(both, values)
     style.title(result, base.timed_title(study, task, wheres(models)))
     base.legend(result, models, given, lines=False)
-    notes = [real_speedups(models), *base.notes_on_models(models, study.runs_on(task))]
+    notes = [real_speedups(models, [*speeds]), *base.notes_on_models(models, study.runs_on(task))]
     style.caption(result, ["; ".join(notes)])
     return result
 

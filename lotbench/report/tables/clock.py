@@ -26,14 +26,15 @@ def chosen_clock(task: str, study: Study) -> Table | None:
     chosen = {method: own.model for method, own in choices if own.model and own.model.timed}
     if not chosen:
         return None
-    calls = calls_timed(chosen.values())
+    settings = wheres(chosen.values())
+    calls = calls_timed(chosen.values(), *settings)
     groups = [
         [
             [method, text.timing_setting(where), *_cells(chosen[method].timed[where], calls)]
             for method in order(chosen)
             if where in chosen[method].timed
         ]
-        for where in wheres(chosen.values())
+        for where in settings
     ]
     close = f"within {TIMED_DROP:g} point of the reference on selection"
     title = f"{task}, speed on the clock of the model {close}"
@@ -44,8 +45,9 @@ def chosen_clock(task: str, study: Study) -> Table | None:
 def clock(task: str, study: Study) -> Table | None:
     """The speed on the clock of every timed model; None without timings."""
     models = [own for own in study.validated(task) if own.timed]
-    calls, groups = calls_timed(models), []
-    for where in wheres(models):
+    settings, groups = wheres(models), []
+    calls = calls_timed(models, *settings)
+    for where in settings:
         own = [each for each in models if where in each.timed]
         methods = order(each.method for each in own)
         own.sort(key=lambda each: (methods.index(each.method), each.flops.value))
@@ -68,9 +70,9 @@ def model_name(own: Scored) -> str:
     return " ".join(dict.fromkeys([*own.name.split(), *own.at.split()]))
 
 
-def calls_timed(models: Iterable[Scored]) -> bool:
-    """True if calls were timed for any of the models, and not the encoder alone."""
-    return any(timed.call for own in models for timed in own.timed.values())
+def calls_timed(models: Iterable[Scored], *settings: Where) -> bool:
+    """True if calls were timed in any of the settings, and not the encoder alone."""
+    return any(own.timed[w].call for own in models for w in settings if w in own.timed)
 
 
 def _columns(calls: bool) -> list[str]:
@@ -118,10 +120,12 @@ def _notes(task: str, study: Study, calls: bool) -> list[str]:
     ]
 
 
-def real_speedups(models: Sequence[Scored]) -> str:
+def real_speedups(models: Sequence[Scored], settings: Sequence[Where]) -> str:
     """Note for a caption: what real speed-ups are against, and what hollow marks mean."""
-    reduced = [own for own in models if own.method not in DENSE]
-    noisy = any(timed.flagged for own in reduced for timed in own.timed.values())
-    what = "Calls, from text to answer," if calls_timed(models) else "The encoder alone,"
+    found = [own.timed[w] for own in models if own.method not in DENSE for w in own.timed]
+    noisy = any(timed.flagged for timed in found if timed.where in settings)
+    names = {True: "calls, from text to answer,", False: "the encoder alone,"}
+    kinds = sorted({calls_timed(models, where) for where in settings}, reverse=True)
+    what = " or, where an axis says so, ".join(names[kind] for kind in kinds)
     against = "against the fastest dense model of any backend, each model in its fastest one"
-    return f"{what} timed {against}{'; hollow: within timing noise' * noisy}"
+    return f"{what[0].upper()}{what[1:]} timed {against}{'; hollow: within timing noise' * noisy}"

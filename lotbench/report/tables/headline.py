@@ -7,7 +7,7 @@ from pathlib import Path
 from lotbench.errors import InputError
 from lotbench.report import text
 from lotbench.report.looks import order
-from lotbench.report.tables.clock import TIMED_DROP
+from lotbench.report.tables.clock import TIMED_DROP, calls_timed
 from lotbench.report.tables.overview import reference, without_encoder
 from lotbench.report.tables.render import Table, markdown
 from lotbench.report.text import NONE, TIMES
@@ -32,7 +32,7 @@ def headline(task: str, study: Study) -> Table | None:
     tied = ties(kept)
     chosen = {method: own.model for method, own in kept.items() if own.model}
     timed = wheres(chosen.values())
-    calls = {w: any(w in own.timed and own.timed[w].call for own in chosen.values()) for w in timed}
+    calls = {where: calls_timed(chosen.values(), where) for where in timed}
     parts = [(part, w) for w in timed for part in [*["call"] * calls[w], "encoder"]]
     lines = []
     for method in order(found.methods):

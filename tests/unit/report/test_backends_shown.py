@@ -3,7 +3,7 @@
 import pytest
 from stores import evaluation, in_backend, over_backends, trial, with_call, write
 
-from lotbench.report.figures import base, front, time_shares
+from lotbench.report.figures import base, front, speed, time_shares
 from lotbench.report.figures.draw import missing
 from lotbench.report.looks import page_marks
 from lotbench.report.tables.clock import clock, real_speedups
@@ -44,9 +44,9 @@ def test_a_model_is_shown_in_its_best_backend(store):
     tip = own["tip"]
     assert tip["CPU, 1 thread, batch 32"] == "2.5\u00d7 (2.3 to 2.7), noisy, in openvino-bf16"
     assert tip["CPU, 1 thread, batch 32, same backend"] == "2.0\u00d7 (1.9 to 2.1)"
-    assert "of any backend" in real_speedups([model])
+    assert "of any backend" in real_speedups([model], [WHERE])
     # Calls were not timed.
-    assert real_speedups([model]).startswith("The encoder alone")
+    assert real_speedups([model], [WHERE]).startswith("The encoder alone")
     assert base.real_axis([model], WHERE) == "Speed-up of the encoder (log scale)"
     assert "encoder \u00d7" in clock("toy", study).columns
     assert "call \u00d7" not in clock("toy", study).columns
@@ -71,7 +71,7 @@ def test_with_calls_the_best_is_about_the_call(store):
     assert tip["CPU, 1 thread, batch 32"] == "2.0\u00d7 (1.7 to 2.3), in torch-fp32"
     assert tip["CPU, 1 thread, batch 32, encoder alone"] == "3.0\u00d7 (2.8 to 3.2)"
     assert base.real_axis([model], WHERE) == "Speed-up of a call (log scale)"
-    assert real_speedups([model]).startswith("Calls, from text to answer")
+    assert real_speedups([model], [WHERE]).startswith("Calls, from text to answer")
     table = clock("toy", study)
     assert table.columns[4:] == [
         *("FLOPs \u00d7", "call \u00d7", "encoder \u00d7", "same backend \u00d7"),
@@ -81,6 +81,26 @@ def test_with_calls_the_best_is_about_the_call(store):
     assert rows["LoT (ours)"][5:] == [
         *("2.00 \u00b10.30", "3.00 \u00b10.20", "2.00 \u00b10.10", "torch-fp32")
     ]
+
+
+def test_a_store_with_both_kinds_of_times_names_both(store):
+    rows = [
+        with_call(in_backend("dense", "torch-fp32", 1.0, 1.5, 0.0, 0.5), 1.2, 0.6),
+        with_call(in_backend("a", "torch-fp32", 2.0, 3.0, 0.0, 0.2, trial_id="a"), 2.0, 0.25),
+    ]
+    write(store, over_backends("u", "2025-01-02", rows, batch_size=1))
+    study, alone = Study(store), Where("cpu", 1, 1)
+    models = study.validated("toy")
+    assert real_speedups(models, [WHERE]).startswith("The encoder alone, timed against")
+    assert real_speedups(models, [alone]).startswith("Calls, from text to answer, timed against")
+    both = "Calls, from text to answer, or, where an axis says so, the encoder alone, timed against"
+    assert real_speedups(models, [alone, WHERE]).startswith(both)
+    _, first, second = front.page_charts(study, "toy", page_marks(["LoT (ours)"], ["LoT (ours)"]))
+    assert "Calls" in " ".join(first.notes) and "Calls" not in " ".join(second.notes)
+    # Only the models whose calls were timed have a point of the encoder alone.
+    of = speed.data(study, "toy")
+    assert not speed._alone(of[WHERE], WHERE)
+    assert (2.0, 3.0) in speed._alone(of[alone], alone)
 
 
 def test_shares_are_those_of_torch(store):
