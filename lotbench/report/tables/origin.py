@@ -13,7 +13,7 @@ import yaml
 
 from lotbench.report import text
 from lotbench.report.tables.render import Table
-from lotbench.report.text import PLUS_MINUS
+from lotbench.report.text import PLUS_MINUS, TIMES
 from lotbench.statistics.frames import error_text
 from lotbench.statistics.study import Study
 from lotbench.statistics.timed import Where
@@ -84,21 +84,22 @@ def failures(study: Study) -> Table | None:
 
 
 def wide_timings(study: Study) -> Table | None:
-    """The timed models whose interval is wider than 10% of the speed-up; None if there is none."""
+    """The models whose call or encoder has an interval wider than 10%; None if there is none."""
     rows = []
     for timing, own in study.timed:
-        if own.noisy:
-            speed = own.speedup
-            half = f"{speed.median:.2f} {PLUS_MINUS}{(speed.high - speed.low) / 2:.2f}"
-            wide = f"{100 * (speed.high - speed.low) / speed.median:.0f}%"
-            where = text.timing_setting(Where.of(timing))
-            rows.append([own.name, f"{where}, {own.backend}", half, wide])
+        for part, times in (("call", own.call), ("encoder", own)):
+            if times and times.noisy:
+                speed = times.speedup
+                half = f"{speed.median:.2f} {PLUS_MINUS}{(speed.high - speed.low) / 2:.2f}"
+                wide = f"{100 * (speed.high - speed.low) / speed.median:.0f}%"
+                where = text.timing_setting(Where.of(timing))
+                rows.append([own.name, f"{where}, {own.backend}", part, half, wide])
     if not rows:
         return None
-    columns = ["model", "timed on", "same backend", "width of the interval"]
+    columns = ["model", "timed on", "part", f"same backend {TIMES}", "width of the interval"]
     note = "measure again on a quieter machine or with more rounds (see `lotbench measure`)"
     return Table(
-        "Timings with an interval wider than 10%", columns, [sorted(rows)], [note], texts=2
+        "Timings with an interval wider than 10%", columns, [sorted(rows)], [note], texts=3
     )
 
 

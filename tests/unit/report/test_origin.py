@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 import yaml
-from stores import contender, evaluation, timing, trial, write
+from stores import contender, evaluation, timing, trial, with_call, write
 
 from lotbench.config.load import load_trial
 from lotbench.errors import InputError
-from lotbench.report.tables.origin import origin
+from lotbench.report.tables.origin import origin, wide_timings
 from lotbench.statistics.study import Study
 
 ROOT = Path(__file__).parents[3]
@@ -71,3 +71,15 @@ def test_commands_and_notes_tell_what_can_be_run_again(tmp_path):
         (tmp_path / "sweep.json").write_text(damaged)
         with pytest.raises(InputError, match=r"sweep\.json: "):
             origin(Study(tmp_path))
+
+
+def test_a_wide_interval_is_listed_whether_of_the_call_or_of_the_encoder(tmp_path):
+    write(tmp_path, trial("a", "lot", [evaluation(0.9, 2.0)]))
+    rows = [contender(name, 2.0, noisy=name == "encoder") for name in ("call", "encoder", "none")]
+    rows = [with_call(own | {"noisy": False}, 2.0, 0.1) | {"noisy": own["noisy"]} for own in rows]
+    rows[0]["call"]["noisy"] = True
+    write(tmp_path, timing("t", "2025-01-01", rows))
+    assert [line[::2] for line in wide_timings(Study(tmp_path)).groups[0]] == [
+        ["call", "call", "10%"],
+        ["encoder", "encoder", "10%"],
+    ]
