@@ -33,7 +33,8 @@ ODD = [
 ]
 """What both must read alike, besides the added tokens."""
 
-_known: WeakKeyDictionary[Any, Direct | None] = WeakKeyDictionary()
+_known: WeakKeyDictionary[Any, dict[Any, Direct | None]] = WeakKeyDictionary()
+"""By tokenizer, and by what of it may be changed."""
 
 
 def plain(texts: Sequence[tuple[str, ...]], tokenizer: Any, max_length: int) -> Rows:
@@ -53,9 +54,11 @@ def plain(texts: Sequence[tuple[str, ...]], tokenizer: Any, max_length: int) -> 
 
 def direct(tokenizer: Any) -> Direct | None:
     """The faster way to the same ids; None if there is none.  It is made and checked once."""
-    if tokenizer not in _known:
-        _known[tokenizer] = _direct(tokenizer)
-    return _known[tokenizer]
+    known = _known.setdefault(tokenizer, {})
+    now = tokenizer.truncation_side, tokenizer.split_special_tokens, len(tokenizer)
+    if now not in known:
+        known[now] = _direct(tokenizer)
+    return known[now]
 
 
 class Direct:
@@ -128,18 +131,18 @@ def _frame(core: Any, fields: int) -> list[tuple[int | None, int, int]]:
 def _direct(tokenizer: Any) -> Direct | None:
     core = getattr(tokenizer, "backend_tokenizer", None)
     if core is None or tokenizer.truncation_side != "right" or tokenizer.split_special_tokens:
-        return None
+        return _say("it is written in Python, cuts at the left or splits special tokens")
     try:
         core = copy.deepcopy(core)
         file = json.loads(core.to_str())
-    except Exception:  # a part written in Python is in no file
-        return None
+    except Exception:  # such a part is in no file
+        return _say("a part of the tokenizer is written in Python")
     core.no_truncation()
     core.no_padding()
     words = [token["content"] for token in file["added_tokens"]]
     # A token with blanks may span a cut, and gigatoken mixes it up with one that strips blanks.
     if not all(word.isascii() and word.isprintable() and " " not in word for word in words):
-        return None
+        return _say("an added token has blanks or letters beyond ASCII")
     # A text has the tokens of its two parts, wherever it is cut before a blank: BERT's normaliser
     # treats characters alone (accents are stripped behind a canonical decomposition, in which
     # nothing moves past a blank) and keeps a blank, at which its pre-tokenizer ends each word and
@@ -159,10 +162,11 @@ def _fast(core: Any, model: str) -> list[Encode]:
     """What the package for this model gives, if there is one that is installed and reads it."""
     package = PACKAGES.get(model)
     if package is None:
+        _say(f"nothing faster is known for {model}")
         return []
     bare = {"add_special_tokens": False} if package == "nanotoken" else {}
     try:
-        # One thread, like the model beside it, and safe in a process that was forked.
+        # One thread, however many the model has: it is safe in a process that was forked.
         backend = import_module(package).Tokenizer(core).backend
         encode = partial(backend.encode_batch_list, parallel=False, **bare)
         encode([""])

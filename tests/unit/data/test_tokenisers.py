@@ -217,6 +217,13 @@ def test_odd_texts(kind: Any, fields: int, extra: bool, request: pytest.FixtureR
             compare(found, kind, shapes, length)
 
 
+def corpus(name: str) -> list[tuple[str, ...]]:
+    """All texts, and behind them the queries."""
+    splits = read_corpus(name, BUILT_IN[name])
+    queries = [(query,) for split in splits for query in split.queries or ()]
+    return [text for split in splits for text in split.texts] + queries
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "every"),
@@ -225,18 +232,27 @@ def test_odd_texts(kind: Any, fields: int, extra: bool, request: pytest.FixtureR
         # Each article is in 20 pairs, so every 19th has them all.
         pytest.param("bbc_headlines", 19, marks=pytest.mark.long),
         *[pytest.param(each, 1, marks=pytest.mark.long) for each in ("bbc_news", "imdb")],
+        pytest.param("bbc_known_item", 1, marks=pytest.mark.long),
         pytest.param("rotten_tomatoes", 1, marks=pytest.mark.long),
     ],
 )
 def test_corpora(minilm: Any, name: str, every: int, request: pytest.FixtureRequest) -> None:
-    train, validation = read_corpus(name, BUILT_IN[name])
-    texts = [*train.texts, *validation.texts][::every]
+    texts = corpus(name)[::every]
     for fixtures in ((), ("without",)):
         for each in fixtures:
             request.getfixturevalue(each)
         found = direct(minilm)
         assert found is not None
         assert compare(found, minilm, texts, 256) > 40
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("name", ["bbc_known_item", "bbc_news"])
+def test_corpora_at_byte_level(name: str) -> None:
+    tokenizer = byte_level()
+    found = direct(tokenizer)
+    assert found is not None
+    assert compare(found, tokenizer, corpus(name), 256) > 2000
 
 
 @pytest.mark.long
@@ -305,16 +321,40 @@ def test_a_package_with_other_ids_is_not_used(
 
 
 def test_tokenizers_that_nothing_faster_is_known_for(said: Any, tokenizer: Any) -> None:
-    from tokenizers import AddedToken
+    from tokenizers import AddedToken, pre_tokenizers
 
-    left, split = bert(), bert()
+    left, split, python = bert(), bert(), bert()
     left.truncation_side = "left"
     split.split_special_tokens = True
+    python.backend_tokenizer.pre_tokenizer = pre_tokenizers.PreTokenizer.custom(object())
     # gigatoken takes two blanks before <mask> for the added token, tokenizers for part of <mask>.
     blanks = byte_level((AddedToken("  ", normalized=True),))
-    for each in (left, split, blanks, unigram(), tokenizer):
+    for each, why in (
+        *[(own, "cuts at the left or splits special tokens") for own in (left, split)],
+        (python, "a part of the tokenizer is written in Python"),
+        (blanks, "an added token has blanks"),
+        (unigram(), "nothing faster is known for Unigram"),
+        (tokenizer, "nothing faster is known for WordLevel"),
+    ):
+        tokenisers._say.cache_clear()
         assert direct(each) is None
-    assert not said()
+        assert why in said()[-1]
+
+
+def test_a_changed_tokenizer_is_looked_at_again() -> None:
+    tokenizer = bert()
+    for change in (
+        lambda: tokenizer.add_tokens(["fox jumps", "quick"]),
+        lambda: setattr(tokenizer, "truncation_side", "left"),
+        lambda: setattr(tokenizer, "truncation_side", "right"),
+        lambda: tokenizer.add_tokens(["lazy"]),
+    ):
+        tokenise([(LINES[0],)], tokenizer, 8)
+        change()
+        for length in (8, 64):
+            assert tokenise([(LINES[0],)], tokenizer, length) == plain(
+                [(LINES[0],)], tokenizer, length
+            )
 
 
 def test_a_length_without_room_for_special_tokens_is_left_to_tokenizers(minilm: Any) -> None:
