@@ -337,6 +337,18 @@ def test_all_backends_tokenise_in_their_calls(folders):
         torch.testing.assert_close(found, logits(model), atol=0, rtol=0)
 
 
+def test_a_pair_is_timed_from_its_two_texts(folders):
+    pair = Example([2, 4, 5, 3, 6, 3], [0, 0, 0, 0, 1, 1], 0, ("a b", "c"))
+    own = worker.Worker(replace(spec(folders / "teacher", []), examples=[pair, EXAMPLES[0]]))
+    assert own.examples[-1] == pair
+    for model in own.dense.values():
+        (read,), (given,) = (
+            model.calls([own.examples], read=each).calls for each in (own.read, as_given)
+        )
+        with torch.inference_mode():
+            torch.testing.assert_close(read(), given(), atol=0, rtol=0)
+
+
 @pytest.mark.parametrize(
     ("rounds", "shares"), [(2, [2]), (7, [7]), (11, [6, 5]), (20, [4] * 5), (51, [5] * 3 + [4] * 9)]
 )

@@ -59,8 +59,10 @@ def test_with_calls_the_best_is_about_the_call(store):
         with_call(in_backend("a", "torch-fp32", 2.0, 3.0, 0.0, 0.2, trial_id="a"), 2.0, 0.25),
         with_call(in_backend("a", "openvino-bf16", 2.0, 4.0, 0.0, 0.1, trial_id="a"), 1.5, 0.3),
     ]
-    write(store, over_backends("u", "2025-01-02", rows))
+    call = {"fastest": {}, "best": "openvino-bf16", "noise_floor": {"ratio": 0.03}}
+    write(store, over_backends("u", "2025-01-02", rows) | {"call": call})
     study = Study(store)
+    assert study.noise_floors("toy") == {WHERE: 0.03}  # of the encoder 0.01
     (model,) = [own for own in study.validated("toy") if own.method != "dense"]
     timed = model.timed[WHERE]
     assert (timed.backend, timed.best.value, timed.same.value) == ("torch-fp32", 2.0, 2.0)
@@ -101,6 +103,11 @@ def test_a_store_with_both_kinds_of_times_names_both(store):
     of = speed.data(study, "toy")
     assert not speed._alone(of[WHERE], WHERE)
     assert (2.0, 3.0) in speed._alone(of[alone], alone)
+    drawn = [
+        [line.get_xydata().tolist() for line in panel.lines if line.get_label() == speed.ALONE]
+        for panel in speed.figure(study, "toy").axes
+    ]
+    assert drawn == [[[[2.0, 3.0], [1.0, 1.5]]], []]
 
 
 def test_shares_are_those_of_torch(store):

@@ -163,6 +163,22 @@ def test_models_of_a_group_are_compared_round_by_round() -> None:
     assert is_tie(times_slower(slow, quick), slow, quick)
 
 
+def test_calls_are_compared_with_calls() -> None:
+    """One encoder is twice as fast as the other, and its call 10% slower."""
+    rows = [
+        with_call(timed("l", "torch-fp32", 0.010, group=0), 1.0, 0.022),
+        with_call(timed("m", "torch-fp32", 0.020, group=0), 1.0, 0.020),
+    ]
+    record = over_backends("p", "2025", rows, batch_size=1, examples=100)
+    record |= {"noise_floor": {"ratio": 0.2}, "groups": [{"rounds": [2, 2]}]}
+    record["call"] = {"fastest": {}, "best": None, "noise_floor": {"ratio": 0.05}}
+    own = TimingPass.model_validate(record)
+    slow, quick = (Measured(own, each) for each in own.contenders)
+    ratio = times_slower(slow, quick)
+    assert tuple(ratio) == pytest.approx((1.1, 1.1, 1.1))
+    assert not is_tie(ratio, slow, quick)
+
+
 def test_a_process_that_times_two_groups_is_one_process() -> None:
     rows = [timed("dense", "torch-fp32", 0.01, samples=[1.0] * 18)]
     record = over_backends("p", "2025", rows, batch_size=1, examples=100)

@@ -7,7 +7,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 from simulated import mark
-from stores import contender, evaluation, timing, trial, write
+from stores import contender, evaluation, timing, trial, with_call, write
 from typer.testing import CliRunner
 
 from lotbench import cli, engine, machine
@@ -119,7 +119,9 @@ def timed_store(tmp_path, monkeypatch):
 
     rows = [contender("dense", 1.0), contender("a", 1.8, "a")]
     steady = timing("steady", "2025-01-01", rows, batch_size=1, processes=1)
-    noisy = timing("noisy", "2025-01-02", [rows[0], rows[1] | {"noisy": True}])
+    call = with_call(contender("b", 1.8), 1.8, 0.01)
+    call["call"]["noisy"] = True
+    noisy = timing("noisy", "2025-01-02", [rows[0], rows[1] | {"noisy": True}, call])
     records = [TimingPass.model_validate(each) for each in (steady, noisy)]
     monkeypatch.setattr(run, "run_pass", lambda _: (records, {}))
     monkeypatch.setattr(run, "prepare", ready)
@@ -166,7 +168,7 @@ def test_strict_stores_the_passes_that_are_not_noisy(timed_store, options, code,
     assert [record.pass_id for record in Store(timed_store).timings()] == stored
     said = "2 timing passes added" if len(stored) == 2 else "1 timing pass added"
     assert said in done.output
-    complaint = "noisy, not stored: toy, cpu-1t-b32: torch-fp32: a\n"
+    complaint = "noisy, not stored: toy, cpu-1t-b32: torch-fp32: a, torch-fp32: b\n"
     assert (complaint in done.output) is bool(options)
     assert ("raise rounds" in done.output) is bool(options)
     (old,) = [line for line in caplog.messages if "not timed" in line]
@@ -300,6 +302,19 @@ def test_models_are_not_timed_on_changed_data(tmp_path, monkeypatch):
     monkeypatch.setattr(prepare, "task_of", lambda *_: task)
     with pytest.raises(InputError, match="the data of toy is no longer what its trials"):
         prepare._open(Store(tmp_path), SimpleNamespace(trials=[changed]))
+
+
+def test_timed_texts_are_cut_where_the_scored_ones_are(timed_store, monkeypatch):
+    row = Store(timed_store).trial("a").content()
+    row["config"] |= {"data": {"max_length": 16}, "evaluate": {"max_length": 64}}
+    task = SimpleNamespace(kind="classification", metrics=["accuracy"])
+    teacher = SimpleNamespace(teacher=timed_store, key="teacher")
+    monkeypatch.setattr(prepare, "load_tokenizer", lambda _: None)
+    monkeypatch.setattr(prepare, "task_of", lambda *_: task)
+    monkeypatch.setattr(prepare, "check_data", lambda *_: None)
+    monkeypatch.setattr(prepare, "Artefacts", lambda *_: teacher)
+    selection = SimpleNamespace(trials=[Trial.model_validate(row)])
+    assert prepare._open(Store(timed_store), selection)[1] == 64
 
 
 def test_a_graph_at_a_fixed_budget_serves_no_other_budget(tmp_path, monkeypatch) -> None:
