@@ -171,16 +171,17 @@ def _on_the_clock(choices: Mapping[str, Choice], models: list[Scored], unit: str
 def _fastest(chosen: Iterable[Scored], where: Where) -> str:
     """The fastest in a timing setting, or those whose intervals overlap with it."""
     timed = {own.method: own.timed[where] for own in chosen if where in own.timed}
-    near = order(fastest(timed))
-    speeds = [timed[method].best or timed[method].same for method in near]
+    speeds = {method: own.best or own.same for method, own in timed.items()}
+    near = order(fastest(speeds))
     own, encoders = timed[near[0]], [each.value for m in near if (each := timed[m].encoder)]
     alone = f": {_range(encoders, TIMES)}" if own.call else ""
     setting = f"{text.timing_setting(where)}; the encoder alone{alone}"
     if len(near) > 1:
-        values = [speed.value for speed in speeds]
-        return f"{text.listed(near)} tie at {_range(values, TIMES)} ({setting})"
+        span = _range([speeds[method].value for method in near], TIMES)
+        what = " in answering a text," * bool(own.call)
+        return f"{text.listed(near)} tie{what} at {span} ({setting})"
     noise = ", within timing noise" * own.flagged
-    speed = text.with_interval(speeds[0], TIMES)
+    speed = text.with_interval(speeds[near[0]], TIMES)
     runs = "answers a text" if own.call else "runs"
     return f"{near[0]} {runs} {speed} as fast in {own.backend}{noise} ({setting})"
 

@@ -140,9 +140,8 @@ def in_every_backend(rows: Mapping[int, Row], clocks: Clocks) -> dict[tuple[Wher
     return {place: _timed(place[0], groups[place]) for place in sorted(groups)}
 
 
-def fastest(timed: Mapping[Key, Timed]) -> list[Key]:
-    """The models whose interval of ``x best`` reaches that of the fastest, in their order."""
-    speeds = {key: own.best or own.same for key, own in timed.items()}
+def fastest(speeds: Mapping[Key, Estimate]) -> list[Key]:
+    """Those whose interval reaches that of the fastest, in their order."""
     first = max(speeds.values(), key=lambda own: own.value, default=None)
     return [key for key, own in speeds.items() if first and own.high >= first.low]
 

@@ -33,21 +33,24 @@ def headline(task: str, study: Study) -> Table | None:
     chosen = {method: own.model for method, own in kept.items() if own.model}
     timed = wheres(chosen.values())
     calls = {where: calls_timed(chosen.values(), where) for where in timed}
-    parts = [(part, w) for w in timed for part in [*["call"] * calls[w], "encoder"]]
+    parts = {
+        (part, where): {
+            method: speed
+            for method, own in chosen.items()
+            if where in own.timed and (speed := getattr(own.timed[where], part))
+        }
+        for where in timed
+        for part in [*["call"] * calls[where], "encoder"]
+    }
     lines = []
     for method in order(found.methods):
         if method not in chosen:
             lines.append([method, "none", *[NONE] * len(parts)])
             continue
         cells = [_cell(kept[method].speedup, method in tied)]
-        for where in timed:
-            there = {m: own.timed[where] for m, own in chosen.items() if where in own.timed}
-            tie = len(first := fastest(there)) > 1 and method in first
-            own = there.get(method)
-            if calls[where]:
-                cells.append(_cell(own.call, tie) if own and own.call else NONE)
-                tie = False  # of the calls
-            cells.append(_cell(own.encoder, tie) if own and own.encoder else NONE)
+        for speeds in parts.values():
+            tie = len(first := fastest(speeds)) > 1 and method in first
+            cells.append(_cell(speeds[method], tie) if method in speeds else NONE)
         lines.append([method, *cells])
     one = len({(where.device, where.threads) for where in timed}) == 1
     settings = {w: f"batch {w.batch_size}" if one else text.timing_setting(w) for w in timed}

@@ -190,3 +190,9 @@ def test_the_clock_names_those_that_tie(tmp_path):
         f"LTP answers a text 2.2{X} (1.9 to 2.5) as fast in torch-fp32 (CPU, 1 thread, batch 32; "
         f"the encoder alone: 3.5{X})."
     )
+    called = [with_call(row, best, 0.1) for row, best in zip(rows, (1, 2.2, 2.0, 6), strict=True)]
+    write(tmp_path, timing("s", "2027", called))
+    assert sentences(tmp_path)[-1].endswith(
+        f"LTP and mine tie in answering a text, at 2.0{X} to 2.2{X} (CPU, 1 thread, batch 32; "
+        f"the encoder alone: 2.4{X} to 3.5{X})."
+    )
