@@ -19,6 +19,7 @@ from lotbench.deploy.session import Session, feed, open_session
 from lotbench.engine.backbone import Backbone
 from lotbench.engine.checkpoint import load
 from lotbench.engine.encoder import ReducedEncoder
+from lotbench.engine.loading import read_config
 from lotbench.measure.devices import DTYPES
 from lotbench.measure.flops import dense_flops, reduced_flops
 from lotbench.measure.protocol import PACKED, Call
@@ -131,10 +132,13 @@ class Exported:
     """An exported graph in a runtime, on padded batches."""
 
     session: Session
+    padding: int
+    """Token id of padding."""
 
     def calls(self, batches: Batches, budget: Budget | None = None, read: Read = as_given) -> Calls:
         """The calls on these batches; the mask is an input of the graph, so it is always given."""
-        prepare = partial(feed, self.session.inputs, budget=budget and budget.value)
+        more = {"padding": self.padding, "budget": budget and budget.value}
+        prepare = partial(feed, self.session.inputs, **more)
         return Calls(_calls(batches, read, prepare, self.session))
 
 
@@ -153,7 +157,8 @@ def load_entry(
         If the model cannot be read, or the runtime refuses the graph.
     """
     if entry.graph is not None:
-        return Exported(open_session(Path(entry.graph), entry.backend, threads))
+        session = open_session(Path(entry.graph), entry.backend, threads)
+        return Exported(session, read_config(entry.folder).pad_token_id or 0)
     backend = BY_NAME[entry.backend]
     encoder = load_engine(entry, plugins).to(device, DTYPES[backend.precision])
     return Padded(encoder, backend.compiled) if encoder.reducer.padded else Packed(encoder)

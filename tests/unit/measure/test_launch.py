@@ -1,5 +1,6 @@
 """Timing passes: settings, the lock, and a real worker on a tiny random model."""
 
+import json
 import logging
 import subprocess
 import sys
@@ -21,6 +22,7 @@ from lotbench.engine.encoder import ReducedEncoder
 from lotbench.engine.loading import load_tokenizer
 from lotbench.engine.pooling import Pooling
 from lotbench.errors import InputError, PassFailed
+from lotbench.measure import calls as measure_calls
 from lotbench.measure import devices, launch, protocol, worker
 from lotbench.measure.calls import (
     Packed,
@@ -335,6 +337,17 @@ def test_all_backends_tokenise_in_their_calls(folders):
             found = torch.cat([call() for call in calls])
         assert texts == [[each.text for each in batch] for batch in chunks(EXAMPLES, 2)]
         torch.testing.assert_close(found, logits(model), atol=0, rtol=0)
+
+
+def test_exported_models_are_padded_as_they_are_deployed(folders, tmp_path, monkeypatch):
+    """With RoBERTa's 1 here."""
+    config = json.loads((folders / "teacher" / "config.json").read_text())
+    (tmp_path / "config.json").write_text(json.dumps(config | {"pad_token_id": 1}))
+    session = SimpleNamespace(inputs=["input_ids"])
+    monkeypatch.setattr(measure_calls, "open_session", lambda *_: session)
+    own = Entry("dense", None, str(tmp_path), backend="onnx-fp32", graph="dense.onnx")
+    (call,) = measure_calls.load_entry(own, torch.device("cpu"), 1).calls([EXAMPLES[:2]]).calls
+    assert call.prepare()["input_ids"][0].tolist() == [*EXAMPLES[0].input_ids, 1, 1, 1, 1]
 
 
 def test_a_pair_is_timed_from_its_two_texts(folders):
