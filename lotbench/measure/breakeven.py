@@ -114,13 +114,13 @@ def _cell(spec: MapSpec, backbone: Backbone, routed: TokenReducer, length: int, 
         masks = [random_mask(keep, size, length, generator).to(device) for _ in backbone.layers]
         encoder = ReducedEncoder(backbone, FixedLeaps(routed, masks)).eval()
         calls[str(keep)] = Packed(encoder).calls(batches).calls
-    timer = timer_for(device)
-    start = time.perf_counter()
-    passes = protocol.warm_up(calls, timer)
+    start, timer = time.perf_counter(), timer_for(device)
+    passes = protocol.warm_up(calls, timer_for(device))
     fitting = int(CELL_SECONDS * passes / (time.perf_counter() - start))
     rounds = max(MIN_ROUNDS, min(spec.rounds, fitting))
-    samples = protocol.run_rounds(calls, rounds, 0.0, spec.seed, timer)
+    protocol.run_rounds(calls, rounds, 0.0, spec.seed, timer)
     seconds = time.perf_counter() - start
+    samples = {name: timer.encoder.passes[name] for name in calls}
     log.info("length %d, batch %d: %d rounds, %.1f s", length, size, rounds, seconds)
     fastest = protocol.fastest_dense(samples)
     speedups = [

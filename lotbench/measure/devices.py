@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from functools import partial
 from typing import Any
 
 import torch
@@ -57,18 +58,20 @@ class CudaTimer(CallTimer):
             return time.perf_counter()
 
         super().__init__(clock)
-        self._events: list[tuple[Any, Any]] = []
+        self._next: Iterator[tuple[Any, Any]] = iter(())
 
     def __call__(self, name: str, calls: Sequence[Call]) -> float:
-        self._events.clear()
+        # Made here, outside the timed seconds.
+        event = partial(torch.cuda.Event, enable_timing=True)
+        pairs = [(event(), event()) for _ in calls]
+        self._next = iter(pairs)
         seconds = super().__call__(name, calls)
-        passed = sum(begin.elapsed_time(end) for begin, end in self._events) / 1000
+        passed = sum(begin.elapsed_time(end) for begin, end in pairs) / 1000
         self.events.setdefault(name, []).append(passed)
         return seconds
 
     def run(self, call: Call, given: Any) -> None:
-        begin, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))
+        begin, end = next(self._next)
         begin.record()
         call.run(given)
         end.record()
-        self._events.append((begin, end))

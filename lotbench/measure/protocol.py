@@ -48,7 +48,7 @@ Timer = Callable[[str, Sequence[Call]], float]
 
 
 class CallTimer:
-    """A timer that returns the seconds of the encoder, and keeps those of the whole calls, too."""
+    """A timer that returns the seconds of the whole calls, and keeps those of the encoder, too."""
 
     def __init__(self, clock: Callable[[], float] = time.perf_counter) -> None:
         self.clock = clock
@@ -58,8 +58,8 @@ class CallTimer:
 
     def __call__(self, name: str, calls: Sequence[Call]) -> float:
         ticks = [self._ticks(call) for call in calls]
-        self.call.add(name, [end - start for start, _, end in ticks])
-        return self.encoder.add(name, [end - ready for _, ready, end in ticks])
+        self.encoder.add(name, [end - ready for _, ready, end in ticks])
+        return self.call.add(name, [end - start for start, _, end in ticks])
 
     def _ticks(self, call: Call) -> tuple[float, float, float]:
         """The clock before a call, when it is prepared, and when it has run."""
@@ -98,25 +98,20 @@ def run_rounds(
     seed: int | str,
     timer: Timer,
     dense: Collection[str] = (DENSE,),
-) -> Samples:
-    """Seconds per pass of every contender, one sample per round, in round order.
+) -> None:
+    """Lets the timer measure a pass of every contender in each round.
 
     Rounds go on until there are ``rounds`` of them and each ``dense``, which are in the ratios, has
     taken ``min_seconds`` in total.
     """
     order = list(contenders)
     shuffle = random.Random(seed).shuffle
-    samples: Samples = {name: [] for name in order}
-
-    def done() -> bool:
-        taken = [samples[name] for name in dense]
-        return len(taken[0]) >= rounds and min(map(sum, taken)) >= min_seconds
-
-    while not done():
+    done, taken = 0, dict.fromkeys(order, 0.0)
+    while done < rounds or min(taken[name] for name in dense) < min_seconds:
         shuffle(order)
         for name in order:
-            samples[name].append(timer(name, contenders[name]))
-    return samples
+            taken[name] += timer(name, contenders[name])
+        done += 1
 
 
 def median_interval(
@@ -221,7 +216,7 @@ def compare(
     Parameters
     ----------
     groups : sequence of sequences of dict, key to samples
-        For each group one dict per process (see `run_rounds`).
+        For each group one dict per process, each sample of one round.
     dense : sequence of Entry
         Those of each backend; the noise floor is that of the first.
     entries : sequence of Entry

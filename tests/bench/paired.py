@@ -97,7 +97,9 @@ def samples(
         times = int(SAMPLE / timer(CONTENDER, once)) + 1
         calls = {protocol.DENSE: calls_of(reference) * times, CONTENDER: once * times}
         protocol.warm_up(calls, timer)
-        timed = protocol.run_rounds(calls, rounds, REFERENCE, 0, timer)
+        timer = protocol.CallTimer()
+        protocol.run_rounds(calls, rounds, REFERENCE, 0, timer)
+    timed = timer.encoder.passes
     return {name: [each / times for each in seconds] for name, seconds in timed.items()}
 
 
