@@ -135,8 +135,8 @@ class Worker:
         dense = float(dense_flops(lengths, self.backbone).sum())
         return {
             name: Observation(
-                peak_bytes=memory.peak_bytes(_prepared(own), self.device),
-                time_shares=time_shares(own.encoder, _prepared(own), own.encoder.reducer.padded),
+                peak_bytes=memory.peak_bytes(steps := _prepared(own), self.device),
+                time_shares=time_shares(own.encoder, steps, own.encoder.reducer.padded),
                 flops_speedup=dense / own.flops(),
             )
             for name, own in contenders.items()

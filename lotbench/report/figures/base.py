@@ -148,8 +148,10 @@ def legend(
         Line2D([], [], linestyle=join, linewidth=1.6, label=method, **mark(given[method]))
         for method in order(own.method for own in models)
     ]
-    extra, _ = figure.axes[0].get_legend_handles_labels()
-    figure.legend(handles=[*handles, *extra], loc="outside right center")
+    extra = {}
+    for panel in figure.axes:
+        extra |= {each.get_label(): each for each in panel.get_legend_handles_labels()[0]}
+    figure.legend(handles=[*handles, *extra.values()], loc="outside right center")
 
 
 def notes_on_models(models: Sequence[Scored], runs: Sequence[Run]) -> list[str]:

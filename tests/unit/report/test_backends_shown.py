@@ -90,24 +90,29 @@ def test_a_store_with_both_kinds_of_times_names_both(store):
         with_call(in_backend("dense", "torch-fp32", 1.0, 1.5, 0.0, 0.5), 1.2, 0.6),
         with_call(in_backend("a", "torch-fp32", 2.0, 3.0, 0.0, 0.2, trial_id="a"), 2.0, 0.25),
     ]
-    write(store, over_backends("u", "2025-01-02", rows, batch_size=1))
-    study, alone = Study(store), Where("cpu", 1, 1)
+    write(store, over_backends("u", "2025-01-02", rows, batch_size=64))
+    study, alone = Study(store), Where("cpu", 1, 64)
     models = study.validated("toy")
     assert real_speedups(models, [WHERE]).startswith("The encoder alone, timed against")
     assert real_speedups(models, [alone]).startswith("Calls, from text to answer, timed against")
     both = "Calls, from text to answer, or, where an axis says so, the encoder alone, timed against"
     assert real_speedups(models, [alone, WHERE]).startswith(both)
-    _, first, second = front.page_charts(study, "toy", page_marks(["LoT (ours)"], ["LoT (ours)"]))
+    _, second, first = front.page_charts(study, "toy", page_marks(["LoT (ours)"], ["LoT (ours)"]))
     assert "Calls" in " ".join(first.notes) and "Calls" not in " ".join(second.notes)
     # Only the models whose calls were timed have a point of the encoder alone.
     of = speed.data(study, "toy")
     assert not speed._alone(of[WHERE], WHERE)
     assert (2.0, 3.0) in speed._alone(of[alone], alone)
+    figure = speed.figure(study, "toy")
     drawn = [
         [line.get_xydata().tolist() for line in panel.lines if line.get_label() == speed.ALONE]
-        for panel in speed.figure(study, "toy").axes
+        for panel in figure.axes
     ]
-    assert drawn == [[[[2.0, 3.0], [1.0, 1.5]]], []]
+    assert drawn == [[], [[[2.0, 3.0], [1.0, 1.5]]]]
+    labels = [label.get_text() for label in figure.legends[0].get_texts()]
+    assert labels == [
+        *("LoT (ours)", "dense", "real = FLOPs", "as fast as dense", speed.ALONE),
+    ]
 
 
 def test_shares_are_those_of_torch(store):
