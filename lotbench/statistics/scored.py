@@ -118,6 +118,7 @@ def _scored(
         score,
         gain,
         Estimate(float(np.mean(speedups)), min(speedups), max(speedups)) if seeds else UNKNOWN,
+        # Rows of a store made by hand may have more layers than others; the common ones are read.
         tuple(float(np.mean(layer)) for layer in zip(*ratios, strict=False)),
         in_best_backend(by_seed, clocks),
         in_every_backend(by_seed, clocks),

@@ -264,3 +264,11 @@ def test_the_best_backend_is_the_fastest_that_holds_the_score(tmp_path):
     dense = found["dense"].timed[WHERE]
     assert dense.best is not None
     assert (dense.backend, dense.best.value) == ("openvino-bf16", 1.0)
+
+
+def test_rows_of_different_depth_are_read_as_far_as_all_go(tmp_path):
+    for seed, ratios in ((0, [1.0, 0.5]), (1, [0.5])):
+        rows = [evaluation(0.9, 2.0, keep_ratio=ratios)]
+        write(tmp_path, trial(f"s{seed}", "lot", rows, seed=seed))
+    (own,) = models(tmp_path).values()
+    assert own.keep_ratios == (0.75,)
