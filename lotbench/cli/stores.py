@@ -78,7 +78,7 @@ def recommend(
         float, typer.Option("--max-drop", min=0, help="Largest drop below the reference in points.")
     ],
     p95: Annotated[
-        str | None, typer.Option(help="Longest 95th percentile of a call's time, such as 20ms.")
+        str | None, typer.Option(help="Longest 95th percentile from text to answer, such as 20ms.")
     ] = None,
     batch: Annotated[int, typer.Option(min=1, help="Texts per call (batch size).")] = 1,
     threads: Annotated[int, typer.Option(min=1, help="CPU threads.")] = 1,

@@ -214,7 +214,7 @@ def _export(encoder: ReducedEncoder, extra: dict[str, Tensor], budget: Any) -> o
 
 @contextmanager
 def _eager(model: Any) -> Iterator[None]:
-    """Gives a Hugging Face model plain attention; the fused function's graph also looks for NaN."""
+    """Gives a Hugging Face model plain attention; sdpa's graph checks for rows all masked."""
     before = model.config._attn_implementation
     model.set_attn_implementation("eager")
     try:

@@ -162,7 +162,8 @@ def exclusive(lock: Path) -> AbstractContextManager[object]:
 def environment(threads: int) -> dict[str, str]:
     """The worker's environment: the number of threads, and an allocator that keeps pages."""
     count = str(threads)
-    extra = {f"{each}_NUM_THREADS": count for each in ("OMP", "MKL", "RAYON")}  # tokenisers use it
+    # `tokenizers` reads that of Rayon.
+    extra = {f"{each}_NUM_THREADS": count for each in ("OMP", "MKL", "RAYON")}
     extra["HF_HUB_OFFLINE"] = "1"
     # Without this, the profiler's log would appear as progress.
     return {**os.environ, **extra, "KINETO_LOG_LEVEL": "99", **allocator()}

@@ -65,7 +65,7 @@ class Option:
 
     @property
     def p95(self) -> float:
-        """The same of a call that 95% of the calls keep to."""
+        """95th percentile of a call's seconds; of the encoder's where calls were not timed."""
         calls = self.measured.contender.call_or_encoder.call_seconds
         return calls.p95 if calls else np.inf
 

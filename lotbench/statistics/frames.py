@@ -88,9 +88,9 @@ def timings(folder: str | Path) -> pd.DataFrame:
     ``timed`` is the part: ``call``, from texts to outputs, or ``encoder``; older passes have the
     encoder alone.  Of several times of a model in one setting, it is the newest.
 
-    ``reference`` is what the model is compared with: ``same``, the fastest dense model of the same
-    backend; ``best``, the fastest dense model of any backend that holds its score; or ``padded``,
-    the padded dense model of the same backend.  ``speedup`` has its 95% interval; ``flagged`` and
+    ``reference`` is what the model is compared with: ``best``, the fastest dense model of any
+    backend that holds its score; ``same``, that of the same backend; or ``padded``, the padded
+    dense model of the same backend.  ``speedup`` has its 95% interval; ``flagged`` and
     ``noisy`` are those of `lotbench.store.timing_parts.Speedup`.  ``seconds`` are per text,
     ``p50`` to ``p99`` seconds of a call, which is one batch.  ``flops_speedup`` is that of the
     timed texts; ``share.<section>`` are shares of the time.  ``model`` names dense models, which

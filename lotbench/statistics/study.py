@@ -63,8 +63,8 @@ class Study:
         for own in sorted({own.pass_id for own in self.passes} - {own.pass_id for own in shown}):
             log.warning(
                 "timing %s skipped: the newest pass in its setting has another machine, torch, "
-                "transformers, choice of texts, protocol, engine, backends or runtimes; measure "
-                "again to compare",
+                "transformers, choice of texts, protocol, engine, backends, runtimes or "
+                "tokenisers; measure again to compare",
                 own,
             )
         return shown

@@ -265,7 +265,7 @@ class TimingPass(Stored):
     metric: str | None = None
     """The main metric, which ``scores`` are in."""
     fastest: dict[str, str]
-    """By backend, the name of the faster dense model: the reference of ``x same``."""
+    """By backend, the faster dense model that holds its score: the reference of ``x same``."""
     best: FileName | None = None
     """The backend whose fastest dense model is the reference of ``x best``."""
     noise_floor: NoiseFloor | None = None

@@ -139,7 +139,7 @@ class Contender(Measures, Named):
     flops_speedup: Ratio | None = None
     """Dense FLOPs over FLOPs on the timed texts alone; torch only."""
     event_samples: list[Number] | None = None
-    """On a GPU, seconds of each pass by CUDA events; shape (rounds,)."""
+    """On a GPU, seconds of each pass of the encoder by CUDA events; shape (rounds,)."""
     call: CallMeasures | None = None
     """Null in passes before protocol 3."""
 

@@ -230,7 +230,7 @@ def test_every_backbone_exports_and_pairs_keep_the_same_tokens(kind) -> None:
 
 @pytest.mark.slow
 def test_the_plain_export_of_dense_computes_attention_alone() -> None:
-    """In int8 it is as fast as one by hand, and 15% faster than with the checks of the weights."""
+    """In int8 it is as fast as one by hand, and 15% faster than with checks for masked rows."""
     encoder = make_encoder(Dense, 1)
     config = encoder.backbone.config
     before = config._attn_implementation
