@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from lotbench.audit_passes import Complaint, close, pass_complaints
 from lotbench.config.sections import digest
 from lotbench.errors import InputError
 from lotbench.metrics import MEANS, METRICS, compute_metrics
@@ -23,7 +24,6 @@ from lotbench.store.parts import Searched
 from lotbench.store.predictions import decode
 from lotbench.store.records import Evaluation, Map, TimingPass, Trial, without_limit
 from lotbench.store.store import read_record
-from lotbench.store.timing_parts import Contender
 from lotbench.study.objective import objective
 
 VERSIONS = range(1, 100)
@@ -34,17 +34,6 @@ OVERHEAD = 0.5
 """Most FLOPs of routers and scorers, as a share of dense."""
 TARGET = 0.35
 """A budget is searched on a part of selection, so on the whole it may be this far off."""
-SLACK = 0.1
-"""By so much another dense model may be faster than the best: medians of ratios do not chain."""
-CALLS = 3
-"""The protocol from which on a pass times calls."""
-
-Complaint = tuple[str, str]
-"""A key path of a record, such as ``evaluations.0.flops``, and what is wrong there."""
-TrialsById = Mapping[str, Trial]
-"""The trials by trial id."""
-ByName = Mapping[tuple[str, str], Contender]
-"""The contenders of a pass by name and backend."""
 
 
 class Fault(NamedTuple):
@@ -98,16 +87,11 @@ def audit(folder: Path) -> Audit:
         if isinstance(own, Trial):
             complaints += [*_identity(own), *_evaluations(own)]
         elif isinstance(own, TimingPass):
-            complaints += _pass(own, rows)
+            complaints += pass_complaints(own, rows)
             found.rowless += any(each.trial_id not in (None, *rows) for each in own.contenders)
         found.faults += [Fault(path, *complaint) for complaint in complaints]
     found.faults += [*_differing(trials), *_searches(trials)]
     return found
-
-
-def _close(one: float, other: float) -> bool:
-    """True if two numbers differ by rounding alone."""
-    return abs(one - other) <= 1e-6 * max(abs(one), abs(other), 1e-6)
 
 
 def _provenance(record: Trial | TimingPass | Map) -> Iterator[Complaint]:
@@ -174,14 +158,14 @@ def _scores(trial: Trial, own: Evaluation) -> Iterator[Complaint]:
             continue
         labels = decode(stored) if stored and not mean else None
         value = compute_metrics([name], decode(own.made_of(name)), labels)[name]
-        if not _close(score, value):
+        if not close(score, value):
             yield f"metrics.{name}", f"{score}, but the predictions give {value:.6g}"
 
 
 def _flops(trial: Trial, own: Evaluation) -> Iterator[Complaint]:
     """The speed-up agrees with FLOPs, keep ratios and target."""
     ratio = own.dense_flops / own.flops
-    if not _close(ratio, own.flops_speedup):
+    if not close(ratio, own.flops_speedup):
         yield "flops_speedup", f"{own.flops_speedup:.6g}, but its FLOPs give {ratio:.6g}"
     means = [float(np.mean(each)) for each in (own.keep_ratio, own.key_ratio, own.ffn_ratio)]
     low, high = _bounds(means, _longest(trial))
@@ -218,8 +202,8 @@ def _differing(trials: Mapping[str, Trial]) -> Iterator[Fault]:
     for path, trial in trials.items():
         for key, group, value in _shared(trial) if trial.status == "done" else ():
             where, expected = first.setdefault(group, (path, value))
-            close = isinstance(value, int | float) and _close(value, expected)
-            if value != expected and not close:
+            alike = isinstance(value, int | float) and close(value, expected)
+            if value != expected and not alike:
                 yield Fault(path, key, f"differs from that of {where}")
 
 
@@ -284,122 +268,4 @@ def _area(trial: Trial) -> float:
 
 
 def _equal(one: float | None, other: float | None) -> bool:
-    return one == other if one is None or other is None else _close(one, other)
-
-
-def _pass(timing: TimingPass, rows: TrialsById) -> Iterator[Complaint]:
-    """A pass agrees with itself and with the trials."""
-    if len({(own.name, own.backend) for own in timing.contenders}) < len(timing.contenders):
-        yield "contenders", "two of one backend have the same name"
-    yield from _measures(timing)
-    with_calls = [(own, own.call) for own in timing.contenders if own.call]
-    if timing.call and len(with_calls) == len(timing.contenders):
-        called = [own.model_copy(update=call.known()) for own, call in with_calls]
-        of_calls = timing.call.known() | {"contenders": called}
-        yield from _measures(timing.model_copy(update=of_calls), "call.")
-    elif timing.call or with_calls or timing.protocol >= CALLS:
-        yield "call", "the pass or a contender has no times of its calls"
-    for place, own in enumerate(timing.contenders):
-        if own.time_shares and abs((total := sum(own.time_shares.values())) - 1) > 1e-3:
-            yield f"contenders.{place}.time_shares", f"they sum to {total:.4g}, not 1"
-        if trial := rows.get(own.trial_id or ""):
-            for key, message in _against_row(timing, own, trial):
-                yield f"contenders.{place}.{key}", message
-
-
-def _measures(timing: TimingPass, part: str = "") -> Iterator[Complaint]:
-    """The times of a pass agree; ``part`` is ``call.`` if they are of its calls."""
-    by_name = {(own.name, own.backend): own for own in timing.contenders}
-    for key, message in _references(timing, by_name):
-        yield f"{part}{key}", message
-    for place, own in enumerate(timing.contenders):
-        for key, message in (*_times(timing, own), *_speedups(timing, own, by_name)):
-            yield f"contenders.{place}.{part}{key}", message
-
-
-def _references(timing: TimingPass, by_name: ByName) -> Iterator[Complaint]:
-    """The dense models that others are measured against are timed, and are as claimed.
-
-    No other dense model that holds its score is faster, and they hold theirs if any does.
-    """
-    for backend, name in timing.fastest.items():
-        if (name, backend) not in by_name:
-            yield "fastest", f"no {name} in {backend} was timed"
-    best = by_name.get((timing.fastest.get(timing.best or "", ""), timing.best or ""))
-    if timing.best and best is None:
-        yield "best", f"{timing.best} has no dense model"
-    if best and not best.scores["selection"].held:
-        yield "best", f"dense in {timing.best} does not hold its score on selection"
-    held = [own for own in by_name.values() if not own.trial_id and own.scores["selection"].held]
-    for own in held:
-        same = by_name.get((timing.fastest.get(own.backend, ""), own.backend))
-        if same and not same.scores["selection"].held:
-            yield "fastest", f"{same.name} in {own.backend} does not hold its score on selection"
-        for key, first in (("fastest", same), ("best", best)):
-            if first and len(own.samples) == len(first.samples):
-                ratio = float(np.median(np.divide(first.samples, own.samples)))
-                if ratio > 1 + SLACK:
-                    yield key, f"{own.name} in {own.backend} is {ratio:.3g} times faster"
-
-
-def _times(timing: TimingPass, own: Contender) -> Iterator[Complaint]:
-    """The time per text is the median of the samples."""
-    if timing.setting.examples:
-        median = float(np.median(own.samples)) / timing.setting.examples
-        if not _close(own.seconds_per_example, median):
-            yield "seconds_per_example", f"{own.seconds_per_example:.6g}, not {median:.6g}"
-
-
-def _speedups(timing: TimingPass, own: Contender, by_name: ByName) -> Iterator[Complaint]:
-    """The speed-ups are the medians of the ratios of the samples, round by round."""
-    backend, fastest, best = own.backend, timing.fastest, timing.best or ""
-    for key, interval, dense in (
-        ("speedup", own.speedup, by_name.get((fastest.get(backend, ""), backend))),
-        ("speedup_padded", own.speedup_padded, by_name.get(("dense", backend))),
-        ("speedup_best", own.speedup_best, by_name.get((fastest.get(best, ""), best))),
-    ):
-        if interval is None or dense is None:
-            continue
-        reference = np.array(dense.samples, float)
-        if own.group is not None:
-            reference = reference[_rounds(timing, own.group, len(reference))]
-        if len(reference) != len(own.samples):
-            text = f"{len(own.samples)} rounds, but {dense.name} has {len(reference)} in them"
-            yield "samples", text
-            return
-        median = float(np.median(reference / np.array(own.samples, float)))
-        if not _close(interval.median, median):
-            yield f"{key}.median", f"{interval.median:.6g}, but the samples give {median:.6g}"
-
-
-def _rounds(timing: TimingPass, group: int, total: int) -> np.ndarray:
-    """Which samples of a dense model, which is in all groups, are of one group's rounds."""
-    sizes = [group.rounds for group in timing.groups]
-    # Process by process, and within a process group by group.
-    owner = [
-        number
-        for process in range(max(map(len, sizes), default=0))
-        for number, own in enumerate(sizes)
-        for _ in range(own[process] if process < len(own) else 0)
-    ]
-    return np.array(owner) == group if len(owner) == total else np.zeros(total, bool)
-
-
-def _against_row(timing: TimingPass, own: Contender, trial: Trial) -> Iterator[Complaint]:
-    """A contender is a scored model of its trial, and its scores are those of the row, changed."""
-    if trial.task != timing.task:
-        yield "trial_id", f"{own.trial_id} is of another task"
-    scored = {each.split: each for each in trial.evaluations if each.budget == own.budget}
-    if not scored:
-        yield "budget", f"{own.trial_id} was not scored at {own.budget or 'no budget'}"
-    for split, score in own.scores.items():
-        row = scored.get(split)
-        # The change is against the predictions of the row.
-        if row is None or score.score is None or score.change is None:
-            continue
-        before, expected = score.score - score.change, row.metrics.get(timing.metric or "")
-        if expected is not None and abs(before - expected) > 1e-6:
-            yield f"scores.{split}.score", f"less change {before:.6g}, the row has {expected:.6g}"
-        moved, flips = abs(score.change) * row.examples, score.flips
-        if timing.metric == "accuracy" and flips is not None and moved > flips + 0.5:
-            yield f"scores.{split}.flips", f"{flips} texts, but {moved:.0f} changed the score"
+    return one == other if one is None or other is None else close(one, other)
