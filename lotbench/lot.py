@@ -189,10 +189,8 @@ class LeapOfThought(TokenReducer):
         self.needs = frozenset(guidance.get(params.guidance, set()))
 
     def stages(self) -> list[Stage]:
-        rate, owner = (
-            self.params.router_learning_rate,
-            "word_router" if self.word_router else "routers",
-        )
+        rate = self.params.router_learning_rate
+        owner = "word_router" if self.word_router else "routers"
         rates = {} if rate is None else {owner: rate}
         return [Stage("route", soft=self.params.straight_through, learning_rates=rates)]
 

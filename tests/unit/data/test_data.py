@@ -102,6 +102,10 @@ def test_limit_applies_before_tokenising_and_validation_is_the_same_for_all_seed
     class Counting:
         model_max_length = 512
         model_input_names = tokenizer.model_input_names
+        truncation_side, split_special_tokens = "right", False
+
+        def __len__(self) -> int:
+            return len(tokenizer)
 
         def __call__(self, texts: list[str], **options: Any) -> Any:
             seen.append(len(texts))

@@ -2,7 +2,7 @@
 
 import pytest
 
-from lotbench.audit import _pass
+from lotbench.audit_passes import pass_complaints
 from lotbench.backends import TORCH
 from lotbench.measure.protocol import AGAIN, DENSE, PACKED
 from lotbench.measure.spec import (
@@ -61,10 +61,10 @@ def test_call_and_encoder_are_each_compared_with_dense_timed_in_the_same_way(rec
 
 def test_the_times_of_calls_are_validated_as_those_of_encoders(record):
     assert TimingPass.model_validate_json(record.model_dump_json(exclude_unset=True)) == record
-    assert not [*_pass(record, {})]
+    assert not [*pass_complaints(record, {})]
     content = record.content()
     content["contenders"][-1]["call"]["samples"] = [2.0] * 6
-    changed = dict(_pass(TimingPass.model_validate(content), {}))
+    changed = dict(pass_complaints(TimingPass.model_validate(content), {}))
     assert set(changed) == {
         f"contenders.2.call.{name}"
         for name in (
@@ -81,14 +81,14 @@ def test_calls_are_timed_in_the_whole_pass_or_not_at_all(record):
             del content["call"]
         for own in content["contenders"][len(content["contenders"]) * of_all :]:
             del own["call"]
-        return dict(_pass(TimingPass.model_validate(content), {}))
+        return dict(pass_complaints(TimingPass.model_validate(content), {}))
 
     assert [*found(False, True, 2)] == [*found(True, False, 2)] == ["call"]
     assert [*found(False, False, 3)] == ["call"]
     assert not found(False, False, 2) and not found(True, True, 3)
     content = record.content()
     del content["contenders"][-1]["call"]
-    assert [*dict(_pass(TimingPass.model_validate(content), {}))] == ["call"]
+    assert [*dict(pass_complaints(TimingPass.model_validate(content), {}))] == ["call"]
 
 
 def test_the_references_are_the_fastest_that_hold_their_score(record):
@@ -97,7 +97,7 @@ def test_the_references_are_the_fastest_that_hold_their_score(record):
         content["call"]["fastest"] = {TORCH: fastest}
         for own in content["contenders"]:
             own["scores"]["selection"]["change"] = -0.02 * (own["name"] in lost)
-        faults = _pass(TimingPass.model_validate(content), {})
+        faults = pass_complaints(TimingPass.model_validate(content), {})
         return [fault for fault in faults if fault[0] in ("call.fastest", "call.best")]
 
     assert not found(DENSE, ())
