@@ -108,7 +108,11 @@ class BertAdapter:
             positions = positions + type_rows[0]
             for part in x.split(layout.sizes):
                 part += positions[: len(part)]
-        return parts.dropout(parts.LayerNorm(x))
+        return self.projected(parts.dropout(parts.LayerNorm(x)))
+
+    def projected(self, embedded: Tensor) -> Tensor:
+        """Embeddings in the model's width."""
+        return embedded
 
     def classify(self, first: Tensor) -> Tensor:
         """Logits from the [CLS] states, ``(B, D) -> (B, C)``."""
@@ -136,14 +140,7 @@ class ElectraAdapter(BertAdapter):
     def _projection(self) -> nn.Linear | None:
         return getattr(self.encoder, "embeddings_project", None)
 
-    def embed(
-        self,
-        input_ids: Tensor,
-        token_type_ids: Tensor,
-        layout: Ragged,
-        at: Tensor | None = None,
-    ) -> Tensor:
-        embedded = super().embed(input_ids, token_type_ids, layout, at)
+    def projected(self, embedded: Tensor) -> Tensor:
         return embedded if self._projection is None else self._projection(embedded)
 
     def classify(self, first: Tensor) -> Tensor:
