@@ -33,6 +33,8 @@ class Batch:
     saliency : Tensor, shape (T,), or None
         The teacher's saliency of each token (methods with ``needs`` "saliency").
     teacher_logits : Tensor, shape (B, C), or None
+    unlabelled : Tensor, shape (B,), bool, or None
+        The examples whose label is what the teacher answers.
     """
 
     input_ids: Tensor
@@ -43,6 +45,7 @@ class Batch:
     text_seed: Tensor
     saliency: Tensor | None = None
     teacher_logits: Tensor | None = None
+    unlabelled: Tensor | None = None
 
     @staticmethod
     def from_ids(
@@ -52,6 +55,7 @@ class Batch:
         labels: Numbers | None = None,
         index: Numbers | None = None,
         text_seed: Numbers | None = None,
+        unlabelled: Numbers | None = None,
     ) -> Batch:
         """The batch of B examples given as lists of token ids without padding, on the CPU.
 
@@ -64,6 +68,7 @@ class Batch:
             Zeros by default.
         index : B int, optional
             0 to B - 1 by default.
+        unlabelled : B bool, optional
 
         Raises
         ------
@@ -83,6 +88,7 @@ class Batch:
             labels=zeros(count) if labels is None else torch.as_tensor(labels),
             index=torch.arange(count) if index is None else integers(index),
             text_seed=zeros(count) if text_seed is None else integers(text_seed),
+            unlabelled=None if unlabelled is None else torch.as_tensor(unlabelled),
         )
 
     def to(self, device: torch.device | str) -> Batch:

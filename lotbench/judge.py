@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from lotbench.metrics import MEANS, compute_metrics
+from lotbench.metrics import MEANS, UNLABELLED, compute_metrics
 from lotbench.scores import DEPTH
 from lotbench.store.predictions import decode, encode
 
@@ -51,13 +51,16 @@ def judge(
     metrics : sequence of str
         The main metric first.
     split : Split
-        Of an embedding or a ranking with what dense answers.
+        With what dense answers, if scores are against it.
     outputs : ndarray, shape (N, C)
     query_outputs : ndarray, shape (N, D), optional
         Vectors of the queries of an embedding task, by default those of dense.
     """
     if kind == "classification":
         predicted = outputs.argmax(axis=1)
+        if metrics[0] in UNLABELLED:
+            same = (predicted == _given(split.dense).argmax(axis=1)).astype(np.int64)
+            return Answers(compute_metrics(metrics, same, None), {metrics[0]: same})
         scores = compute_metrics(metrics, predicted, split.labels)
         return Answers(scores, {metrics[0]: predicted})
     if kind == "regression":

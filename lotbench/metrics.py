@@ -9,11 +9,12 @@ if TYPE_CHECKING:
     import numpy as np
 
 CLASSIFICATION = ("accuracy", "f1", "matthews")
+UNLABELLED = ("same_class",)
 REGRESSION = ("pearson", "spearman")
 EMBEDDING = ("mrr", "spearman", "overlap", "cosine")
 RANKING = ("ndcg", "mrr", "agreement")
-METRICS = tuple(dict.fromkeys(CLASSIFICATION + REGRESSION + EMBEDDING + RANKING))
-MEANS = ("mrr", "overlap", "cosine", "ndcg", "agreement")
+METRICS = tuple(dict.fromkeys(CLASSIFICATION + REGRESSION + EMBEDDING + RANKING + UNLABELLED))
+MEANS = ("mrr", "overlap", "cosine", "ndcg", "agreement", "same_class")
 """Means of one value per text, query or group, which need no labels."""
 
 
@@ -30,6 +31,8 @@ def classes_of(metric: str, classes: int) -> int | None:
 
     if metric in ("mrr", "overlap"):
         return DEPTH + 1
+    if metric in UNLABELLED:
+        return 2
     return classes if metric in CLASSIFICATION else None
 
 

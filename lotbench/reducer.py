@@ -110,6 +110,8 @@ class Step:
     def objective(self, logits: Tensor, batch: Batch) -> dict[str, Tensor]:
         """The loss terms that every method trains on: ``task``, and ``distillation`` if it is on.
 
+        ``task`` is the mean over the examples that have a label.
+
         The trainer adds them to `TokenReducer.loss`; a ``training_step`` of its own calls this.
 
         Parameters
@@ -117,7 +119,12 @@ class Step:
         logits : Tensor, shape (B, C), or sentence vectors, shape (B, D)
         batch : Batch
         """
-        terms = {"task": task_loss(logits, batch.labels)}
+        if batch.unlabelled is None:
+            terms = {"task": task_loss(logits, batch.labels)}
+        else:
+            known = ~batch.unlabelled
+            losses = task_loss(logits, batch.labels, reduction="none")
+            terms = {"task": (losses * known).sum() / known.sum().clamp(min=1)}
         if self.distillation:
             assert batch.teacher_logits is not None, "the trainer adds them"
             divergence = distillation_loss(logits, batch.teacher_logits)

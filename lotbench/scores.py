@@ -22,10 +22,11 @@ def scores(
         that occur; ``matthews``, for any number of classes; ``pearson``; or ``spearman``, where
         ties get their mean rank.  Those but accuracy and F1 are 0 for a constant prediction.
         Or a mean: ``mrr``, of one over the rank; ``overlap``, of the shared among the nearest ten
-        documents, or of all others if these are fewer; ``cosine``, ``ndcg`` and ``agreement``.
+        documents, or of all others if these are fewer; ``cosine``, ``ndcg``, ``agreement``; and
+        ``same_class``.
     predictions : ndarray, shape (models, N)
         Classes or values of a regression; of a mean the value of each text, query or group: ranks
-        (0 is none) for ``mrr``, numbers of documents for ``overlap``.
+        (0 is none) for ``mrr``, numbers of documents for ``overlap``, 0 or 1 for ``same_class``.
     labels : ndarray, shape (N,), or None
         None for a mean.
     weights : ndarray, shape (draws, N)

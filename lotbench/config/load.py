@@ -12,15 +12,13 @@ from lotbench.config.document import Document, Place, read_document
 from lotbench.config.sections import (
     EvaluateConfig,
     NonEmpty,
-    Positive,
     Section,
     Seed,
     Slug,
     SweepConfig,
     Targets,
     TaskConfig,
-    TeacherConfig,
-    TrainConfig,
+    Taught,
     TrialConfig,
 )
 from lotbench.config.tasks import unusable
@@ -41,16 +39,11 @@ class NamedMethod(Section):
     name: Slug
 
 
-class TrialFile(Section):
+class TrialFile(Taught):
     """A trial file: a sweep file with singular keys and no grids."""
 
-    backbone: NonEmpty
-    layers: Positive | None = None
-    data_root: NonEmpty | None = None
     task: NamedTask
     seed: Seed = 0
-    train: TrainConfig = TrainConfig()
-    teacher: TeacherConfig | None = None
     evaluate: EvaluateConfig | None = None
     method: NamedMethod
     targets: Targets | None = None

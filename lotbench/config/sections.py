@@ -174,13 +174,26 @@ class TrainConfig(FitConfig):
 
 
 class TeacherConfig(FitConfig):
-    """How the teacher is fine-tuned; ``r_drop`` is R-Drop's alpha (Wu et al., 2021)."""
+    """How the teacher is fine-tuned; ``r_drop`` is R-Drop's alpha (Wu et al., 2021).
+
+    A ``model`` is a fine-tuned model that is the teacher as it is, and the backbone of all trials.
+    """
 
     r_drop: float = Field(default=0.0, ge=0, le=1000, exclude_if=lambda alpha: alpha == 0)
+    model: NonEmpty | None = Field(default=None, exclude_if=_is_none)
+
+    @model_validator(mode="after")
+    def _model_is_not_trained(self) -> Self:
+        for name, field in type(self).model_fields.items():
+            if self.model and name != "model" and getattr(self, name) != field.default:
+                raise ValueError(f"model: it is taken as it is, without training; remove {name!r}")
+        return self
 
     @classmethod
     def like(cls, train: TrainConfig, given: TeacherConfig | None) -> TeacherConfig:
         """The settings of ``train``, replaced by those that the file gives for the teacher."""
+        if given and given.model:
+            return given
         shared = {name: getattr(train, name) for name in FitConfig.model_fields}
         names = given.model_fields_set if given else ()
         return cls(**shared | {name: getattr(given, name) for name in names})
@@ -226,20 +239,43 @@ SEARCH_SEED = 10
 """Seed of a search where a file gives none: not among the usual seeds of confirmations."""
 
 
-class SweepConfig(Section):
-    """A whole sweep: tasks x seeds x methods x grids, or a search and its confirmation."""
+class Taught(Section):
+    """What a sweep and a trial file say of backbone and teacher."""
 
-    name: Slug
     backbone: NonEmpty
     layers: Positive | None = None
     data_root: NonEmpty | None = None
+    train: TrainConfig = TrainConfig()
+    teacher: TeacherConfig | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _backbone_of_teacher(cls, data: Any) -> Any:
+        """A model that is the teacher is the backbone, too."""
+        teacher = data.get("teacher") if isinstance(data, dict) else None
+        if isinstance(teacher, dict) and "model" in teacher:
+            return {"backbone": teacher["model"], **data}
+        return data
+
+    @model_validator(mode="after")
+    def _teacher_is_backbone(self) -> Self:
+        if self.teacher and self.teacher.model:
+            if self.backbone != self.teacher.model:
+                raise ValueError("backbone: teacher.model is the backbone; remove `backbone`")
+            if self.layers:
+                raise ValueError("layers: teacher.model is taken as it is; remove `layers`")
+        return self
+
+
+class SweepConfig(Taught):
+    """A whole sweep: tasks x seeds x methods x grids, or a search and its confirmation."""
+
+    name: Slug
     tasks: dict[Slug, Annotated[TaskConfig, BeforeValidator(_empty_if_none)]] = Field(min_length=1)
     seeds: Annotated[list[Seed], SOME, DISTINCT] | None = None
     # Not in stored sweeps that have none, so that older files are unchanged.
     search: SearchConfig | None = Field(default=None, exclude_if=_is_none)
     confirm: ConfirmConfig | None = Field(default=None, exclude_if=_is_none)
-    train: TrainConfig = TrainConfig()
-    teacher: TeacherConfig | None = None
     evaluate: EvaluateConfig | None = Field(default=None, exclude_if=_is_none)
     methods: dict[Slug, Blocks] = Field(min_length=1)
     targets: Targets | None = None

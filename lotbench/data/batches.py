@@ -49,6 +49,7 @@ def collate(split: Split, rows: ArrayLike) -> Batch:
         labels=None if targets is None else targets[rows],
         index=rows,
         text_seed=split.text_seed[rows],
+        unlabelled=None if split.unlabelled is None else split.unlabelled[rows],
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -15,14 +16,29 @@ NUMBER = re.compile(r"\s*[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d+)?\s*", re.ASCII)
 INTEGER = re.compile(r"\s*([+-]?\d+)(?:\.0*)?\s*", re.ASCII)
 
 
-def float_labels(rows: Rows, label: str, least: float) -> np.ndarray:
-    """Labels that are numbers, shape (N,), float32.
+def is_missing(value: Any) -> bool:
+    """True for an empty cell of a table."""
+    return value is None or value != value or (isinstance(value, str) and not value.strip())
+
+
+def without_label(labels: np.ndarray | None, count: int) -> np.ndarray | None:
+    """The rows without a label, shape (``count``,), bool; None if all have one."""
+    if labels is None:
+        return np.ones(count, bool)
+    missing = labels == MISSING if labels.dtype == np.int64 else np.zeros(count, bool)
+    return missing if missing.any() else None
+
+
+def float_labels(rows: Rows, label: str, least: float) -> np.ndarray | None:
+    """Labels that are numbers, shape (N,), float32; None for rows without a label column.
 
     Raises
     ------
     InputError
         If a label is not a finite number, or less than ``least``.
     """
+    if rows.labels is None:
+        return None
     given = rows.labels.tolist()
     with np.errstate(over="ignore"):
         values = np.array([_number(value) for value in given], dtype=np.float32)
@@ -35,6 +51,38 @@ def float_labels(rows: Rows, label: str, least: float) -> np.ndarray:
             "correct or remove the row"
         )
     return values
+
+
+MISSING = -1
+"""The class number of a row without a label."""
+
+
+def labels_of_model(rows: Rows, label: str, names: Sequence[str]) -> np.ndarray | None:
+    """The class numbers of a fine-tuned model, (N,), int64; None for rows without a label column.
+
+    Labels are the names of the model's classes, or their numbers.  Rows with an empty label have
+    `MISSING`.
+
+    Raises
+    ------
+    InputError
+        If a label is none of the model's.
+    """
+    if rows.labels is None:
+        return None
+    found = np.full(len(rows.labels), MISSING, np.int64)
+    for row, value in enumerate(rows.labels.tolist()):
+        if is_missing(value):
+            continue
+        place = names.index(value) if value in names else _integer(value)
+        if place is None or not 0 <= place < len(names):
+            raise InputError(
+                f"{rows.where}: column {label!r}, row {row + 1}: {shown(value)} is no label of the "
+                f"model; it has {len(names)}: {shown(list(names))}, or their numbers from 0; "
+                "correct the row, or leave its label empty"
+            )
+        found[row] = place
+    return found
 
 
 def class_labels(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -21,7 +21,7 @@ from lotbench.config.tasks import (
     unusable,
 )
 from lotbench.data.corpora import read_corpus
-from lotbench.data.labels import class_labels, float_labels
+from lotbench.data.labels import class_labels, float_labels, labels_of_model
 from lotbench.data.tables import (
     VALIDATION_NAMES,
     Columns,
@@ -32,7 +32,7 @@ from lotbench.data.tables import (
     to_rows,
 )
 from lotbench.errors import Faults, InputError
-from lotbench.metrics import CLASSIFICATION, EMBEDDING, RANKING, REGRESSION
+from lotbench.metrics import CLASSIFICATION, EMBEDDING, RANKING, REGRESSION, UNLABELLED
 from lotbench.validation import dotted
 
 GLUE = "nyu-mll/glue"
@@ -57,8 +57,12 @@ class Source:
     notes: dict[str, Any] = field(default_factory=dict)
 
 
-def read_source(name: str, data: TaskConfig, data_root: str | None) -> Source:
+def read_source(
+    name: str, data: TaskConfig, data_root: str | None, classes: Sequence[str] | None = None
+) -> Source:
     """All rows of a task, checked.
+
+    ``classes`` are those of a fine-tuned teacher; with them, rows need no labels.
 
     Raises
     ------
@@ -72,8 +76,8 @@ def read_source(name: str, data: TaskConfig, data_root: str | None) -> Source:
     if own is not None and not BUILT_IN[own].text:
         train, validation = read_corpus(own, BUILT_IN[own])
     else:
-        train, validation = _read_tables(name, data, data_root)
-    return _with_labels(name, data, train, validation)
+        train, validation = _read_tables(name, data, data_root, classes is not None)
+    return _with_labels(name, data, train, validation, classes)
 
 
 def find_files(name: str, data: TaskConfig, data_root: str | None) -> list[Path]:
@@ -95,8 +99,11 @@ def find_files(name: str, data: TaskConfig, data_root: str | None) -> list[Path]
     return [find_split(folder, ["train"]), find_split(folder, names)]
 
 
-def _read_tables(name: str, data: TaskConfig, data_root: str | None) -> list[Rows]:
-    """The rows of both splits of a task with columns, from local files or the hub."""
+def _read_tables(name: str, data: TaskConfig, data_root: str | None, taught: bool) -> list[Rows]:
+    """The rows of both splits of a task with columns, from local files or the hub.
+
+    With a fine-tuned teacher, a split may have no label column.
+    """
     own = built_in_name(name, data)
     label = data.label or "label"
     if files := find_files(name, data, data_root):
@@ -112,8 +119,18 @@ def _read_tables(name: str, data: TaskConfig, data_root: str | None) -> list[Row
     free = [column for column in TEXT_NAMES if column not in (label, data.query)]
     usual = sorted(free, key=lambda column: column not in columns)[:1]
     text = data.text or list(BUILT_IN[own].text if own else usual)
-    given = Columns(tuple(text), label, data.query, data.group, kind_of(name, data) == "embedding")
-    return _of_both(lambda found: to_rows(found[0], given, found[1], name), frames)
+    embedding = kind_of(name, data) == "embedding"
+
+    taught = taught and kind_of(name, data) in ("classification", "regression")
+
+    def rows(found: tuple[Any, str]) -> Rows:
+        missing = taught and data.label is None and label not in found[0].columns
+        own = None if missing else label
+        return to_rows(
+            found[0], Columns(tuple(text), own, data.query, data.group, embedding), found[1], name
+        )
+
+    return _of_both(rows, frames)
 
 
 def _of_both(work: Callable[[Any], Any], given: Iterable[Any]) -> list[Any]:
@@ -126,11 +143,16 @@ def _of_both(work: Callable[[Any], Any], given: Iterable[Any]) -> list[Any]:
     return results
 
 
-def _with_labels(name: str, data: TaskConfig, train: Rows, validation: Rows) -> Source:
+def _with_labels(
+    name: str, data: TaskConfig, train: Rows, validation: Rows, classes: Sequence[str] | None
+) -> Source:
     kind, label = kind_of(name, data), data.label or "label"
     both, notes = (train, validation), {}
     n_labels = 0 if kind == "embedding" else 1
-    if kind == "classification":
+    if kind == "classification" and classes is not None:
+        labels = _of_both(lambda rows: labels_of_model(rows, label, classes), both)
+        n_labels, notes["classes"] = len(classes), [*classes]
+    elif kind == "classification":
         *labels, names = class_labels(train, validation, label, name)
         n_labels, notes["classes"] = len(names), names
     elif kind == "embedding" and len(train.texts[0]) == 1:
@@ -140,16 +162,18 @@ def _with_labels(name: str, data: TaskConfig, train: Rows, validation: Rows) -> 
         labels = _of_both(lambda rows: float_labels(rows, label, least), both)
     for rows, values in zip(both, labels, strict=True):
         rows.labels = values
-    return Source(train, validation, n_labels, kind, _metrics(name, data, kind, train), notes)
+    return Source(train, validation, n_labels, kind, _metrics(name, data, kind, validation), notes)
 
 
-def _metrics(name: str, data: TaskConfig, kind: Kind, train: Rows) -> tuple[str, ...]:
+def _metrics(name: str, data: TaskConfig, kind: Kind, rows: Rows) -> tuple[str, ...]:
     """The metrics of a task, the first of which is the main one."""
     own = built_in_name(name, data)
     allowed = usual = ALLOWED[kind]
     if kind == "embedding":
-        scored = {"mrr": train.queries is not None, "spearman": train.labels is not None}
+        scored = {"mrr": rows.queries is not None, "spearman": rows.labels is not None}
         allowed = usual = tuple(metric for metric in EMBEDDING if scored.get(metric, True))
+    elif kind == "classification" and rows.labels is None:
+        allowed = usual = UNLABELLED
     elif kind == "classification":
         usual = ("accuracy",)
     if own is not None and BUILT_IN[own].metrics[0] in allowed:

@@ -162,17 +162,21 @@ class Columns:
     """The columns of a task; those of an ``embedding`` have no empty texts."""
 
     text: tuple[str, ...]
-    label: str
+    label: str | None
     query: str | None = None
     group: str | None = None
     embedding: bool = False
 
     @property
+    def learned(self) -> bool:
+        """True if labels are read."""
+        return self.label is not None and (not self.embedding or len(self.text) == 2)
+
+    @property
     def by_key(self) -> list[tuple[str, str]]:
         """Each column that is read, after the key that names it."""
-        learned = not self.embedding or len(self.text) == 2
         found = [*(("text", name) for name in self.text), ("query", self.query)]
-        found += [("label", self.label if learned else None), ("group", self.group)]
+        found += [("label", self.label if self.learned else None), ("group", self.group)]
         return [(key, column) for key, column in found if column is not None]
 
 
@@ -200,7 +204,7 @@ def to_rows(frame: pd.DataFrame, given: Columns, where: str, task: str) -> Rows:
     }
     return Rows(
         list(zip(*(texts[name] for name in given.text), strict=True)),
-        frame[given.label].to_numpy() if ("label", given.label) in given.by_key else None,
+        frame[given.label].to_numpy() if given.learned else None,
         where,
         None if given.query is None else texts[given.query],
         None if given.group is None else _groups(frame[given.group], given.group, where),

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
-from lotbench.config.sections import TaskConfig, TrialConfig
+from lotbench.config.sections import TaskConfig
 from lotbench.config.tasks import Kind
+from lotbench.data.labels import MISSING
 from lotbench.data.sources import Source, read_source
 from lotbench.data.tables import Rows
 from lotbench.data.tokens import Split, tokenise_rows, with_queries
@@ -43,6 +45,13 @@ class Task:
     reduces_queries: bool = False
     """True if an embedding's queries, too, are encoded by the reduced model."""
 
+    @property
+    def asks_dense(self) -> bool:
+        """True if what dense answers is used, to score or in the place of labels."""
+        splits = (self.train, self.selection, self.validation)
+        unlabelled = any(own.unlabelled is not None for own in splits)
+        return self.kind == "embedding" or self.metrics[0] == "agreement" or unlabelled
+
 
 def load_task(
     name: str,
@@ -51,13 +60,16 @@ def load_task(
     seed: int,
     data_root: str | None = None,
     scored_length: int | None = None,
+    classes: Sequence[str] | None = None,
 ) -> Task:
     """The task, read, limited and tokenised.
 
     The seed selects the rows of a limited training split and of the selection split.  A limited
     validation split has the same rows for every seed, so that all seeds have the same test.
     Limits of a ranking count groups.  Validation and selection texts are cut after
-    ``scored_length`` tokens, by default after the task's ``max_length``.
+    ``scored_length`` tokens, by default after the task's ``max_length``.  With the ``classes`` of a
+    fine-tuned teacher rows need no labels; of partly labelled training rows the labelled ones are
+    selected by.
 
     Raises
     ------
@@ -74,14 +86,17 @@ def load_task(
                 f"{key}: {length} is more than the {tokenizer.model_max_length} tokens that the "
                 "backbone can read"
             )
-    source = read_source(name, data, data_root)
+    source = read_source(name, data, data_root, classes)
     train, validation = source.train, source.validation
     kept, reported = _without_leaks(source), np.arange(len(validation.texts))
     if source.kind == "ranking":
         kept, reported = _scorable(train, kept), _scorable(validation, reported)
         _note_groups(source, kept, reported)
     rng = np.random.default_rng(seed)
-    chosen = rng.permutation(_units(train, kept))[: data.limit.train]
+    chosen = rng.permutation(_units(train, kept))
+    if classes is not None and validation.labels is not None:
+        chosen = _labelled_first(source, chosen)
+    chosen = chosen[: data.limit.train]
     tenth = min(max(1, round(SELECTION_SHARE * len(chosen))), SELECTION_MOST)
     n_selection = data.limit.selection or tenth
     if len(chosen) <= n_selection:
@@ -93,7 +108,9 @@ def load_task(
         )
     trained = _rows_of(train, kept, chosen[n_selection:])
     selected = _rows_of(train, kept, chosen[:n_selection])
-    if source.kind == "classification" and len(np.unique(train.labels[trained])) < 2:
+    if classes is not None:
+        _check_labelled(source, selected, name)
+    elif source.kind == "classification" and len(np.unique(train.labels[trained])) < 2:
         raise InputError(
             f"{train.where}: the {len(trained)} rows that are left to train on "
             f"have one class only; raise tasks.{name}.limit.train, or add rows {LEFT_OUT}"
@@ -122,11 +139,40 @@ def load_task(
     )
 
 
-def task_of(config: TrialConfig, tokenizer: Any) -> Task:
-    """The task of a trial; see `load_task`."""
-    return load_task(
-        config.task, config.data, tokenizer, config.seed, config.data_root, config.scored_length
-    )
+def _labelled_first(source: Source, chosen: np.ndarray) -> np.ndarray:
+    """The chosen training rows in their order, but rows without a label behind the others."""
+    labels = source.train.labels
+    if labels is None or source.kind != "classification":
+        return chosen
+    return chosen[np.argsort(labels[chosen] == MISSING, kind="stable")]
+
+
+def _check_labelled(source: Source, selected: np.ndarray, name: str) -> None:
+    """Refuses labels that only some of the rows have which models are scored on.
+
+    Raises
+    ------
+    InputError
+        Names the split.
+    """
+    train, validation = source.train, source.validation
+    if validation.labels is None:
+        return
+    if source.kind != "classification":
+        partly = train.labels is None
+    else:
+        partly = train.labels is None or bool((train.labels[selected] == MISSING).any())
+        if missing := int((validation.labels == MISSING).sum()):
+            raise InputError(
+                f"{validation.where}: {missing} rows have no label; label or remove them, or "
+                "remove the column, and models are scored by the classes that the teacher gives"
+            )
+    if partly:
+        raise InputError(
+            f"{train.where}: fewer labels than the {len(selected)} rows that models are selected "
+            f"by; label more rows, lower tasks.{name}.limit.selection, or remove the label column "
+            "of the validation split, and models are scored by the classes that the teacher gives"
+        )
 
 
 def _units(rows: Rows, kept: np.ndarray) -> np.ndarray:

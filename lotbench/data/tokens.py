@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from lotbench.data.labels import without_label
 from lotbench.data.tables import Rows
 from lotbench.data.tokenisers import direct, plain
 from lotbench.errors import InputError
@@ -40,7 +41,10 @@ class Split:
     groups : ndarray, shape (N,), int64, or None
         The number of each row's group in a ranking, 0 to G - 1.
     dense : ndarray, shape (N, D) or (N, 1), float32, or None
-        The dense teacher's vectors of an embedding, or its scores of a ranking; a trial adds them.
+        The dense teacher's vectors of an embedding, its scores of a ranking, or its logits where
+        labels are missing; a trial adds them.
+    unlabelled : ndarray, shape (N,), bool, or None
+        The rows of a classification or regression without a label, which the dense teacher gives.
     """
 
     input_ids: list[list[int]]
@@ -52,6 +56,7 @@ class Split:
     gold: np.ndarray | None = None
     groups: np.ndarray | None = None
     dense: np.ndarray | None = None
+    unlabelled: np.ndarray | None = None
 
     def __len__(self) -> int:
         return len(self.input_ids)
@@ -75,7 +80,7 @@ def tokenise_rows(
     if embedding:
         split.gold = found.labels
     else:
-        split.labels = found.labels
+        split.labels, split.unlabelled = found.labels, without_label(found.labels, len(texts))
     if found.queries is not None:
         split.queries = _tokenised([(query,) for query in found.queries], tokenizer, max_length)
     if found.groups is not None:

@@ -238,6 +238,7 @@ def build(
     seed: int,
     pooling: Kind | None = None,
     protect: int | None = None,
+    whole: bool = False,
 ) -> ReducedEncoder:
     """A backbone with a new reducer, initialised from the seed.
 
@@ -256,13 +257,15 @@ def build(
         Of sentence vectors; by default the one that the backbone's folder names.
     protect : int, optional
         See `ReducedEncoder`.
+    whole : bool
+        See `lotbench.engine.loading.load_backbone`.
 
     Raises
     ------
     InputError
         If the backbone cannot be loaded, or the parameters do not fit it.
     """
-    backbone = load_backbone(backbone_name, n_labels, layers, seed, pooling=pooling)
+    backbone = load_backbone(backbone_name, n_labels, layers, seed, whole, pooling)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         reducer = reducer_class(params, len(backbone.layers), backbone.width)

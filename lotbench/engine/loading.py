@@ -311,6 +311,56 @@ def read_config(name: str) -> PretrainedConfig:
     return config
 
 
+def is_classifier(name: str) -> bool:
+    """True if a model is saved with the head of a classifier or a cross-encoder.
+
+    Raises
+    ------
+    InputError
+        If its configuration cannot be read.
+    """
+    given = read_config(name).architectures or []
+    return any(each.endswith("ForSequenceClassification") for each in given)
+
+
+def length_of(name: str) -> int:
+    """Tokens after which a model's own folder says that texts are cut.
+
+    Raises
+    ------
+    InputError
+        If the folder cannot be read.
+    """
+    limit = load_tokenizer(name).model_max_length
+    for path in _files(locate(name), "sentence_bert_config.json"):
+        own = read_object(path).get("max_seq_length")
+        limit = min(limit, own) if isinstance(own, int) else limit
+    return limit
+
+
+def model_classes(name: str) -> list[str]:
+    """The names of a fine-tuned model's classes in order; numbers where it has no names.
+
+    Raises
+    ------
+    InputError
+        If the model has no head, or one that gives a text several classes.
+    """
+    config = read_config(name)
+    if not is_classifier(name):
+        given = ", ".join(config.architectures or ["none"])
+        raise InputError(
+            f"{name}: it is no classifier (config.json: architectures: {given}); give a model that "
+            "was fine-tuned on your task"
+        )
+    if config.problem_type == "multi_label_classification":
+        raise InputError(f"{name}: it gives a text several classes; give a model with one class")
+    labels: Any = config.id2label
+    names = [str(labels[place]) for place in range(len(labels))]
+    plain = all(label == f"LABEL_{place}" for place, label in enumerate(names))
+    return [str(place) for place in range(len(names))] if plain else names
+
+
 def max_tokens(config: PretrainedConfig) -> int:
     """Length of the longest text, in tokens, that a backbone has positions for."""
     return config.max_position_embeddings - ADAPTERS[config.model_type].position_offset(config)

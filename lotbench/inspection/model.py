@@ -11,7 +11,6 @@ import numpy as np
 import torch
 
 from lotbench.batch import Batch
-from lotbench.data.task import task_of
 from lotbench.data.tokens import Split, text_seed, tokenise
 from lotbench.engine import checkpoint
 from lotbench.engine.encoder import ReducedEncoder
@@ -26,6 +25,7 @@ from lotbench.store.records import Trial
 from lotbench.store.store import Store
 from lotbench.study.cache import cache_folder
 from lotbench.study.checks import check_data, stored_config
+from lotbench.study.tasks import task_of
 from lotbench.study.teacher import gradient_saliency, teacher_outputs
 
 TOGETHER = 32

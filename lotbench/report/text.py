@@ -28,6 +28,7 @@ METRICS = {
     "overlap": "Neighbours shared with dense",
     "cosine": "Cosine to dense",
     "agreement": "Agreement with dense's order",
+    "same_class": "Same class as dense",
 }
 # What is published as a fraction; all other metrics are in percent.
 FRACTIONS = {"pearson", "spearman", "matthews", "mrr", "ndcg", "cosine", "agreement"}
@@ -37,6 +38,7 @@ MEANINGS = {
     "overlap": "share of a text's ten nearest texts that are also among dense's ten",
     "cosine": "of a text's vector with dense's",
     "agreement": "Kendall's tau-b of the order of a group with dense's",
+    "same_class": "share of texts that get the class which dense gives them",
     "spearman": "rank correlation of the cosines of pairs with their scores",
 }
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from lotbench import machine
 from lotbench.config.sections import TeacherConfig, TrialConfig
-from lotbench.data.task import Task, task_of
+from lotbench.data.task import Task
 from lotbench.engine.loading import load_tokenizer
 from lotbench.store.records import Trial
 from lotbench.store.store import Store
@@ -21,6 +21,7 @@ from lotbench.study.groups import groups, part_of
 from lotbench.study.plan import Plan
 from lotbench.study.planned import PlannedTrial
 from lotbench.study.progress import duration, post, rough
+from lotbench.study.tasks import task_of
 from lotbench.study.teacher import Artefacts
 
 if TYPE_CHECKING:
@@ -246,12 +247,13 @@ def _trial_seconds(trial: PlannedTrial, data: _Data, cost: Cost) -> float:
 def _teacher_seconds(settings: TeacherConfig, data: _Data, cost: Cost) -> float:
     """Seconds of a teacher: start, training, both splits, answers, and saliency as in training.
 
-    That of sentence vectors is not trained.
+    That of sentence vectors is not trained, nor a model that is taken as it is.
     """
     task, count = data.task, len(data.task.train)
     scored = _scored(task, queries=True) + count
     saliency = count / settings.batch_size * cost.steps[0]
-    training = 0.0 if task.kind == "embedding" else cost.training(count, settings)
+    as_it_is = task.kind == "embedding" or settings.model
+    training = 0.0 if as_it_is else cost.training(count, settings)
     return cost.start + data.seconds + training + scored * cost.scoring() + saliency
 
 

@@ -114,6 +114,7 @@ class Artefacts:
             known, shape = split.dense, (len(split), width)
             if known is None:
                 split.dense = self._array(f"dense-{name}", split, teacher_outputs, shape)
+            _take_answers(split, self.task.kind)
 
     def start_pooling(self, encoder: ReducedEncoder) -> None:
         """Gives a pooling the map that it starts training with; see `embeddings_to_states`."""
@@ -178,9 +179,10 @@ class Artefacts:
             config.layers,
             config.seed,
             config.data.pooling,
+            whole=config.teacher.model is not None and kind != "embedding",
         ).to(device())
         training = Training(steps=0)
-        if kind != "embedding":
+        if kind != "embedding" and config.teacher.model is None:
             split, settings = self.task.train, config.teacher
             training = train(encoder, split, settings, config.seed, r_drop=settings.r_drop)
         found = {name: self._judged(encoder, getattr(self.task, name)) for name in SPLITS}
@@ -199,6 +201,7 @@ class Artefacts:
     def _judged(self, encoder: ReducedEncoder, split: Split) -> Answers:
         """The scores of the teacher on a split, which has its answers from then on."""
         split.dense = teacher_outputs(encoder, split)
+        _take_answers(split, self.task.kind)
         if split.queries is not None:
             split.queries.dense = teacher_outputs(encoder, split.queries)
         return judge(self.task.kind, self.task.metrics, split, split.dense)
@@ -207,17 +210,30 @@ class Artefacts:
 def _answered(task: Task) -> dict[str, Split]:
     """The splits of which the teacher's answers are used, by name; queries are splits, too.
 
-    Rankings are scored by them; vectors are also trained by them.
+    Rankings are scored by them; vectors are also trained by them, and so are rows without labels.
     """
     splits: dict[str, Split] = {name: getattr(task, name) for name in SPLITS}
     if task.kind == "ranking":
         return splits
     if task.kind != "embedding":
-        return {}
+        splits |= {"train": task.train}
+        return {name: own for name, own in splits.items() if own.unlabelled is not None}
     if not task.reduces_queries:
         queries = {f"{name}-queries": own.queries for name, own in splits.items()}
         splits |= {name: own for name, own in queries.items() if own is not None}
     return splits | {"train": task.train}
+
+
+def _take_answers(split: Split, kind: str) -> None:
+    """Puts what dense answers in the place of labels that are missing."""
+    if split.unlabelled is None or kind not in ("classification", "regression"):
+        return
+    assert split.dense is not None, "dense has answered"
+    classes = kind == "classification"
+    answered = split.dense.argmax(axis=1) if classes else split.dense[:, 0]
+    if split.labels is not None:
+        answered = np.where(split.unlabelled, answered, split.labels)
+    split.labels = answered
 
 
 class _Dense(TokenReducer):

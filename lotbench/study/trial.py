@@ -17,11 +17,12 @@ from safetensors import SafetensorError
 from lotbench import machine, registry
 from lotbench.config.sections import TrialConfig
 from lotbench.config.tasks import kind_of
-from lotbench.data.task import Task, task_of
+from lotbench.data.task import Task
 from lotbench.data.tokens import Split
 from lotbench.engine import checkpoint
 from lotbench.engine.loading import load_tokenizer, read_config
 from lotbench.errors import InputError
+from lotbench.metrics import UNLABELLED
 from lotbench.reducer import TokenReducer
 from lotbench.store.files import as_json
 from lotbench.store.parts import Failure, Searched
@@ -39,6 +40,7 @@ from lotbench.study.evaluate import SPLITS, score
 from lotbench.study.objective import objective
 from lotbench.study.planned import PlannedTrial
 from lotbench.study.progress import TimeUp, limited
+from lotbench.study.tasks import task_of
 from lotbench.study.teacher import Artefacts
 from lotbench.study.training import NonFiniteLoss, device, train
 from lotbench.validation import first_fault
@@ -194,6 +196,11 @@ def prepare(trial: PlannedTrial, folder: Path) -> Artefacts:
     config = trial.config
     tokenizer = load_tokenizer(config.backbone)
     task = task_of(config, tokenizer)
+    if task.train.unlabelled is not None and not config.train.distillation:
+        raise InputError(
+            "train.distillation: 0, but rows without labels have nothing else to learn from; set a "
+            "weight above 0, or label the rows"
+        )
     artefacts = Artefacts(config, task, tokenizer)
     key = config.teacher_key()
     others = [
@@ -265,7 +272,7 @@ def _train_and_score(trial: PlannedTrial, folder: Path) -> dict[str, Any]:
 def _labels(task: Task) -> dict[str, Any] | None:
     """What the scores of a row need beside its predictions: labels, or the scores of pairs."""
     splits: dict[str, Split] = {name: getattr(task, name) for name in SPLITS}
-    if task.kind == "ranking":
+    if task.kind == "ranking" or task.metrics[0] in UNLABELLED:
         return None
     if task.kind == "embedding":
         gold = {name: split.gold for name, split in splits.items()}

@@ -14,7 +14,7 @@ import numpy as np
 
 from lotbench.backends import BY_NAME
 from lotbench.config.sections import MeasureConfig
-from lotbench.data.task import Task, task_of
+from lotbench.data.task import Task
 from lotbench.data.tokens import Split
 from lotbench.deploy.graph import export
 from lotbench.deploy.quantise import quantise_file
@@ -26,6 +26,7 @@ from lotbench.measure.spec import Entry, Example, PassSpec, key
 from lotbench.store.store import Store
 from lotbench.store.timing_parts import Unable
 from lotbench.study.checks import check_data, stored_config
+from lotbench.study.tasks import task_of
 from lotbench.study.teacher import Artefacts
 from lotbench.timing.score import Scorer, example_of
 from lotbench.timing.select import Selection
@@ -98,7 +99,7 @@ def _open(store: Store, selection: Selection) -> tuple[Task, int, str, str]:
     task = task_of(config, tokenizer)
     check_data(store.folder, task, selection.trials)
     teacher = Artefacts(config, task, tokenizer)
-    if task.kind == "embedding" or task.metrics[0] == "agreement":
+    if task.asks_dense:
         teacher.answer()
     for trial in selection.trials:
         folder = store.model(trial)

@@ -254,6 +254,10 @@ def test_every_metric_has_a_kind() -> None:
     vectors, pairs = ("mrr", "overlap", "cosine", "spearman"), ("ndcg", "mrr", "agreement")
     found = judge("embedding", vectors, embedding, np.eye(4)).metrics
     found |= judge("ranking", pairs, ranking, np.eye(4)).metrics
+    classes = split(dense=np.array([[2.0, 1.0], [0.0, 1.0], [0.0, 3.0], [1.0, 0.0]]))
+    own = np.array([[1.0, 0.0], [1.0, 0.0], [0.0, 1.0], [2.0, 0.0]])  # all but the second
+    found |= judge("classification", ("same_class",), classes, own).metrics
+    assert found["same_class"] == 0.75
     rest = {"accuracy", "f1", "matthews", "pearson"}
     assert found.keys() | rest == set(METRICS)
 

@@ -1,0 +1,112 @@
+"""Rows without labels, which learn from a teacher that is taken as it is."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from letter_data import folder_of, letters
+
+from lotbench.batch import Batch
+from lotbench.config.sections import TaskConfig
+from lotbench.data.batches import collate
+from lotbench.data.labels import MISSING, labels_of_model
+from lotbench.data.tables import Rows
+from lotbench.data.task import Task, load_task
+from lotbench.errors import InputError
+from lotbench.losses import task_loss
+from lotbench.reducer import Stage, Step
+
+CLASSES = ["bad", "good"]
+
+
+def read(path, tokenizer, train: list | None, validation: list | None, **limit: int) -> Task:
+    """A task of 40 training and 10 validation texts with these labels."""
+    splits: list[dict[str, list[Any]]] = [{"text": letters(40)}, {"text": letters(10, 1000)}]
+    for split, labels in zip(splits, (train, validation), strict=True):
+        if labels is not None:
+            split["label"] = labels
+    given = folder_of(path, *splits).model_dump() | {"limit": limit}
+    data = TaskConfig.model_validate(given)
+    return load_task("mine", data, tokenizer, 0, classes=CLASSES)
+
+
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [
+        (["good", "bad"], [1, 0]),
+        ([1, 0], [1, 0]),
+        (["1", "0"], [1, 0]),
+        ([1.0, float("nan")], [1, MISSING]),
+        (["good", ""], [1, MISSING]),
+        ([None, "bad"], [MISSING, 0]),
+    ],
+)
+def test_labels_are_names_or_numbers_of_the_model(given, expected) -> None:
+    rows = Rows([("a",), ("b",)], np.array(given, dtype=object), "file")
+    found = labels_of_model(rows, "label", CLASSES)
+    assert found is not None and found.tolist() == expected
+
+
+@pytest.mark.parametrize("given", ["fine", 2, -1, "Good", 0.5])
+def test_another_label_is_refused_with_those_of_the_model(given) -> None:
+    rows = Rows([("a",), ("b",)], np.array(["good", given], dtype=object), "file")
+    with pytest.raises(InputError, match=r"file: column 'label', row 2: .* it has 2: \['bad', 'go"):
+        labels_of_model(rows, "label", CLASSES)
+
+
+def test_without_labels_the_score_is_agreement_with_dense(tmp_path, tokenizer) -> None:
+    task = read(tmp_path, tokenizer, None, None)
+    assert (task.metrics, task.n_labels, task.asks_dense) == (("same_class",), 2, True)
+    assert task.notes["classes"] == CLASSES
+    assert task.train.unlabelled is not None and task.train.unlabelled.all()
+
+
+def test_labelled_rows_are_selected_by_and_the_others_train(tmp_path, tokenizer) -> None:
+    labels = [None] * 30 + ["good", "bad"] * 5
+    task = read(tmp_path, tokenizer, labels, ["good", "bad"] * 5, selection=8)
+    assert task.metrics == ("accuracy",)
+    assert task.selection.unlabelled is None and len(task.selection) == 8
+    assert task.train.unlabelled is not None
+    assert (~task.train.unlabelled).sum() == 2
+
+
+@pytest.mark.parametrize(
+    ("train", "validation", "message"),
+    [
+        (
+            ["good"] + [None] * 39,
+            ["good", "bad"] * 5,
+            "train.parquet: fewer labels than the 8 rows",
+        ),
+        (None, ["good", "bad"] * 5, "train.parquet: fewer labels than the 8 rows"),
+        (["good", "bad"] * 20, ["good", None] * 5, "validation.parquet: 5 rows have no label"),
+    ],
+)
+def test_labels_that_are_too_few_are_refused(
+    tmp_path, tokenizer, train, validation, message
+) -> None:
+    with pytest.raises(InputError, match=message):
+        read(tmp_path, tokenizer, train, validation, selection=8)
+
+
+def test_only_labelled_examples_enter_the_task_loss(tmp_path, tokenizer) -> None:
+    task = read(tmp_path, tokenizer, ["good"] * 20 + [None] * 20, None, selection=4)
+    split = task.train
+    split.labels = np.where(split.unlabelled, 0, split.labels)  # what dense answers
+    rows = [0, 1, 2, 3, 4, 5]
+    batch = collate(split, rows)
+    logits = torch.randn(len(rows), 2)
+    known = [row for row in rows if not split.unlabelled[row]]
+    assert 0 < len(known) < len(rows), "the batch has both"
+    expected = task_loss(logits[known], torch.ones(len(known), dtype=torch.int64))
+    terms = Step(Stage("train"), 0.0, torch.Generator()).objective(logits, batch)
+    assert float(terms["task"]) == pytest.approx(float(expected))
+
+
+def test_a_batch_without_labels_has_no_task_loss() -> None:
+    batch = Batch.from_ids([[1], [2]], labels=[0, 1], unlabelled=np.array([True, True]))
+    terms = Step(Stage("train"), 0.0, torch.Generator()).objective(torch.randn(2, 2), batch)
+    assert float(terms["task"]) == 0
