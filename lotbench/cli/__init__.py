@@ -9,7 +9,7 @@ import sys
 
 import typer
 
-from lotbench.cli import methods, models, running, stores
+from lotbench.cli import accelerating, methods, models, running, stores
 from lotbench.cli.interruption import Interrupted
 from lotbench.cli.options import Version
 from lotbench.cli.output import UNWRITABLE
@@ -17,6 +17,7 @@ from lotbench.errors import InputError, PassFailed
 
 app = typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False)
 for command in (
+    accelerating.accelerate,
     *(running.sweep, running.run, running.measure),
     *(stores.plot, stores.validate, models.inspect, models.export, stores.report),
     *(stores.recommend, methods.methods, methods.check, methods.new_method),

@@ -40,16 +40,16 @@ def as_text(advice: Advice, study: Study, limits: Limits) -> str:
         assert advice.nearest is not None, "nothing was chosen"
         lines = [
             f"{advice.task}: no model keeps to {_limits(limits)}; the nearest is "
-            f"{_name(advice.nearest)}",
-            *_facts(advice.nearest, advice, limits),
-            f"  {'why not':<13}{_past(advice.nearest, limits)}",
+            f"{name(advice.nearest)}",
+            *_lines(facts(advice.nearest, advice, limits)),
+            f"  {'why not':<13}{past(advice.nearest, limits)}",
         ]
         return "\n".join(lines)
-    lines = [f"{advice.task}: {_name(own)}", *_facts(own, advice, limits)]
+    lines = [f"{advice.task}: {name(own)}", *_lines(facts(own, advice, limits))]
     lines.append(f"  {'runner-up':<13}{_runner_up(advice)}")
     if advice.passed_over is not None:
-        past = _past(advice.passed_over, limits)
-        lines.append(f"  {'faster, but':<13}{_name(advice.passed_over)}: {past}")
+        why = past(advice.passed_over, limits)
+        lines.append(f"  {'faster, but':<13}{name(advice.passed_over)}: {why}")
     lines.append(f"  {'next':<13}{_next(own, study)}")
     return "\n".join(lines)
 
@@ -68,25 +68,31 @@ def as_json(advice: Advice, study: Study, limits: Limits) -> dict[str, Any]:
         "tie": is_tie(ratio, second.measured, chosen.measured)
         if chosen and second and ratio
         else None,
-        "why_not": None if chosen or not advice.nearest else _past(advice.nearest, limits),
+        "why_not": None if chosen or not advice.nearest else past(advice.nearest, limits),
         "next": _export(chosen, study) if chosen else None,
     }
 
 
-def _name(own: Option) -> str:
+def name(own: Option) -> str:
+    """A trained model at a budget in a backend, with the id of its trial."""
     run, budget = own.row.run, own.row.evaluation.budget
     at = f" at {budget}" if budget else ""
     return f"{run.method}{at} in {own.backend} ({run.trial.trial_id})"
 
 
-def _facts(own: Option, advice: Advice, limits: Limits) -> list[str]:
+def _lines(named: dict[str, str]) -> list[str]:
+    return [f"  {name:<13}{line}" for name, line in named.items()]
+
+
+def facts(own: Option, advice: Advice, limits: Limits) -> dict[str, str]:
+    """What is known of an option, by name: its scores, and the time of a call."""
     timing, contender = own.measured
     selection, validation = (
         f"{words.with_interval(own.margins[split])} {words.unit(own.metric)} against "
         f"{advice.reference}"
         for split in ("selection", "validation")
     )
-    past = own.margins["validation"].value < -limits.drop - 100 * SLACK
+    beyond = own.margins["validation"].value < -limits.drop - 100 * SLACK
     machine = words.machine_name(timing.setting.device_name or "unknown device")
     threads = words.in_threads([limits.threads])
     p95 = f", 95% of the calls within {_ms(own.p95)} ms"
@@ -95,13 +101,12 @@ def _facts(own: Option, advice: Advice, limits: Limits) -> list[str]:
     alone = _ms(contender.seconds_per_example * limits.batch)
     whole = f"from text to answer, {alone} ms of it in the encoder"
     part = whole if contender.call else "of the encoder alone"
-    lines = {
+    return {
         "selection": f"{selection} (chosen by this)",
         "validation": f"{words.score_with_interval(own.score, own.metric)}, {validation}"
-        + "; past the limit there" * past,
+        + "; past the limit there" * beyond,
         "latency": f"{latency} a call {part}{p95}; {where}",
     }
-    return [f"  {name:<13}{line}" for name, line in lines.items()]
 
 
 def _runner_up(advice: Advice) -> str:
@@ -115,10 +120,10 @@ def _runner_up(advice: Advice) -> str:
     better = second.margins["selection"].value - own.margins["selection"].value
     score = f"its score on selection is {better:+.1f} {words.unit(own.metric)} from the choice's"
     tie = is_tie(ratio, second.measured, own.measured)
-    return f"{_name(second)}: {'a tie, it takes' if tie else 'slower,'} {text} the time; {score}"
+    return f"{name(second)}: {'a tie, it takes' if tie else 'slower,'} {text} the time; {score}"
 
 
-def _past(own: Option, limits: Limits) -> str:
+def past(own: Option, limits: Limits) -> str:
     """Which limits it is past, and by how much."""
     points, share = own.excess(limits)
     parts = []

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from lotbench.backends import EXPORTED
 from lotbench.errors import InputError
 from lotbench.statistics.bootstrap import UNKNOWN, Estimate, estimate
 from lotbench.statistics.drawn import SPLITS
@@ -36,6 +37,8 @@ class Limits:
     threads: int
     device: str
     """``cpu`` or ``cuda``; with a number, that GPU alone."""
+    exported: bool = False
+    """Take only backends that run an exported file."""
 
 
 @dataclass(frozen=True)
@@ -159,7 +162,8 @@ def _newest(clocked: Clocked, limits: Limits) -> list[Measured]:
     found: dict[str, Measured] = {}
     for (where, backend), own in sorted(clocked.items(), key=lambda each: each[1].timing.created):
         same = (where.batch_size, where.threads) == (limits.batch, limits.threads)
-        if same and limits.device in (where.device, where.device.partition(":")[0]):
+        able = backend in EXPORTED or not limits.exported
+        if same and able and limits.device in (where.device, where.device.partition(":")[0]):
             found[backend] = own
     return list(found.values())
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -29,11 +29,15 @@ LONG = 12
 NUMBER = re.compile(r"[-+]?\d+(?:\.\d+)?")
 
 
-def write(studies: Sequence[Study], output: Path | None = None) -> list[Path]:
+def write(
+    studies: Sequence[Study],
+    output: Path | None = None,
+    opening: Mapping[str, str] | None = None,
+) -> list[Path]:
     """Write the report of stores and return its files, the HTML file first.
 
     The same stores give the same bytes.  Without ``output`` it is ``report.html``, in the store if
-    there is one, else in the current folder.
+    there is one, else in the current folder.  The ``opening`` is lines by name that stand first.
 
     Raises
     ------
@@ -50,7 +54,7 @@ def write(studies: Sequence[Study], output: Path | None = None) -> list[Path]:
     stores = store_pages(studies)
     compared = _compared(stores)
     path.parent.mkdir(parents=True, exist_ok=True)
-    write_file(path, render(stores, compared))
+    write_file(path, render(stores, compared, opening or {}))
     return [path, *twins.write(stores, drops_table(compared) if compared else None, path)]
 
 
@@ -70,7 +74,7 @@ def _compared(stores: list[StorePage]) -> Drops | None:
     )
 
 
-def render(stores: list[StorePage], compared: Drops | None) -> str:
+def render(stores: list[StorePage], compared: Drops | None, opening: Mapping[str, str]) -> str:
     """The page as text."""
     from jinja2 import Environment, PackageLoader, StrictUndefined
     from markupsafe import Markup
@@ -100,6 +104,7 @@ def render(stores: list[StorePage], compared: Drops | None) -> str:
     package = files("lotbench.report.page")
     return environment.get_template("report.html.j2").render(
         stores=stores,
+        opening=opening,
         compared=drops_table(compared) if compared else None,
         compared_chart=all_tasks.page_chart(compared) if compared else None,
         style=Markup((package / "templates" / "report.css").read_text(encoding="utf-8")),

@@ -148,7 +148,7 @@ def test_every_output_has_the_search(study, monkeypatch):
         "TR-BERT passes truncated at 3 trials."
     )
     stores = store_pages([study])
-    html = render(stores, None)
+    html = render(stores, None, {})
     assert html.index("<h3>What effort bought</h3>") < html.index("All models</h3>")
     assert "Expected best area of LTP, TR-BERT and truncated" in html
     table = failures(study)
@@ -169,7 +169,7 @@ def test_a_store_without_a_search_shows_none(tmp_path):
     assert effort("toy", study) is parameters("toy", study) is search.figure(study, "toy") is None
     (store,) = store_pages([study])
     assert "effort" not in re.sub(
-        r"<(script|style)>.*?</\1>", "", render([store], None), flags=re.S
+        r"<(script|style)>.*?</\1>", "", render([store], None, {}), flags=re.S
     )
 
 

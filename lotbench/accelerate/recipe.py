@@ -1,0 +1,102 @@
+"""The sweep that `lotbench accelerate` runs: a small search around one model and its texts."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from lotbench.accelerate.texts import judged
+from lotbench.config.document import Document
+from lotbench.config.sections import TaskConfig
+from lotbench.config.tasks import BUILT_IN
+from lotbench.data.sources import read_source
+from lotbench.data.tokens import tokenise
+from lotbench.engine.loading import (
+    is_classifier,
+    length_of,
+    load_tokenizer,
+    model_classes,
+    pooling_of,
+    read_config,
+)
+from lotbench.errors import InputError
+from lotbench.validation import validate
+
+NAME, TASK = "study", "texts"
+TARGETS = (2, 4, 8, 16)
+TRAINED, PASSES = 3000, 2400
+"""Most texts that a model is trained on, and how many it sees at least, some of them again."""
+SAMPLE = 500
+"""Texts whose mean length is taken for that of all."""
+
+
+def of_task(overrides: Sequence[str]) -> list[str]:
+    """The overrides of the task of the texts."""
+    return [each for each in overrides if each.strip().startswith(f"tasks.{TASK}.")]
+
+
+def sweep_of(model: str, source: str, batch: int, overrides: Sequence[str] = ()) -> dict[str, Any]:
+    """The sweep as a file would have it.
+
+    Parameters
+    ----------
+    model : str
+        A fine-tuned classifier or cross-encoder, or a sentence encoder; see
+        `lotbench.engine.loading.locate`.
+    source : str
+        See `lotbench.accelerate.texts.as_source`.
+    batch : int
+        Texts per call.
+    overrides : sequence of str
+        Those of the task are heeded, since its columns must be known.
+
+    Raises
+    ------
+    InputError
+        If the model or the texts cannot be read, or do not go together.
+    """
+    layers = read_config(model).num_hidden_layers
+    tokenizer = load_tokenizer(model)
+    task: dict[str, Any] = {"source": source, "max_length": length_of(model)}
+    classes = None
+    if is_classifier(model):
+        classes = model_classes(model)
+        if len(classes) == 1 and source not in BUILT_IN:
+            task["regression"] = True
+    else:
+        try:
+            pooling_of(model, None)
+        except InputError as error:
+            message = f"{model}: neither a classifier nor a sentence encoder: {error}"
+            raise InputError(message) from error
+        if source not in BUILT_IN:
+            task["kind"] = "embedding"
+    Document("", {"tasks": {TASK: task}}).override(of_task(overrides))
+    rows = read_source(TASK, validate(TaskConfig, task, Document("").fault), None, classes).train
+    some = [rows.texts[at] for at in np.linspace(0, len(rows.texts) - 1, SAMPLE).astype(int)]
+    mean = np.mean([len(ids) for ids in tokenise(some, tokenizer, task["max_length"])[0]])
+    # A split in files of its own has a fifth of all texts, so this is a quarter of the others.
+    count = min(len(rows.texts), TRAINED + judged(5 * TRAINED))
+    selected = judged(round(1.25 * count))
+    task["limit"] = {"train": count, "selection": selected, "validation": judged(10**9)}
+    first = {"decision_every": layers, "router_learning_rate": 5e-3}
+    return {
+        "name": NAME,
+        "teacher": {"model": model},
+        "tasks": {TASK: task},
+        "train": {
+            "epochs": max(1.0, round(PASSES / (count - selected), 2)),
+            "learning_rate": 1e-4,
+            "batch_size": 16,
+        },
+        "targets": [*TARGETS],
+        "methods": {
+            "lot": [first, {**first, "router": "table"}],
+            "static": {"keep_ratio": 0.25},
+            "first-k": {"k": max(4, round(float(mean) / 4))},
+            "truncated": {"layers": {"grid": [0, *sorted({layers // 3, 2 * layers // 3})]}},
+        },
+        "measure": {"batch_sizes": [batch], "threads": [1]},
+    }

@@ -1,0 +1,214 @@
+"""`lotbench accelerate`: a small sweep around one model, its timing, the choice and its export.
+
+Every step is kept in the output folder, and a second call goes on where the first ended.
+"""
+
+from __future__ import annotations
+
+import logging
+import shutil
+from collections.abc import Iterable, Sequence
+from contextlib import nullcontext
+from dataclasses import dataclass
+from pathlib import Path
+
+import yaml
+
+from lotbench.accelerate.recipe import TASK, of_task, sweep_of
+from lotbench.accelerate.texts import as_source
+from lotbench.backends import EXPORTED, need
+from lotbench.config.document import Document
+from lotbench.config.load import load_sweep
+from lotbench.config.sections import MeasureConfig, SweepConfig
+from lotbench.deploy.folder import write
+from lotbench.engine.loading import load_tokenizer
+from lotbench.errors import InputError, PassFailed
+from lotbench.inspection import inspect
+from lotbench.report.advice import facts, name, past
+from lotbench.report.measured import measured
+from lotbench.report.page import page
+from lotbench.report.recommend import Limits, Option, recommend
+from lotbench.report.text import TIMES, with_interval
+from lotbench.statistics.bootstrap import Estimate
+from lotbench.statistics.evidence import SLACK
+from lotbench.statistics.study import Study
+from lotbench.store.files import write_file
+from lotbench.store.records import Trial
+from lotbench.store.store import Store
+from lotbench.store.timing_parts import Interval
+from lotbench.study.checks import stored_config
+from lotbench.study.plan import plan
+from lotbench.study.tasks import task_of
+from lotbench.study.teacher import Artefacts
+from lotbench.study.watch import Show
+from lotbench.sweep import run_sweep
+from lotbench.timing.run import time_models
+
+log = logging.getLogger(__name__)
+
+FILE, TEXTS, EXPORT, PAGE, TOKENS = "sweep.yaml", "texts", "model", "report.html", "tokens"
+"""Names in the output folder."""
+
+
+@dataclass(frozen=True)
+class Found:
+    """What an acceleration ends with."""
+
+    faster: bool
+    """True if a model is faster than dense within the drop."""
+    lines: dict[str, str]
+    """What is known of it, or of the nearest model, by name."""
+    written: list[Path]
+    """The exported model if there is one, and the pages."""
+
+
+def accelerate(
+    model: str,
+    texts: str,
+    limits: Limits,
+    output: Path,
+    overrides: Sequence[str] = (),
+    or_dense: bool = False,
+    show: Show = nullcontext,
+) -> Found:
+    """Search a faster model within the limits, and export it.
+
+    Parameters
+    ----------
+    model, texts : str
+        See `sweep_of` and `as_source`.
+    limits : Limits
+    output : Path
+        New, or the folder of an earlier call, which goes on.
+    overrides : sequence of str
+        ``key.path=value`` of the sweep.
+    or_dense : bool
+        Export the dense model in its fastest backend if nothing is faster within the drop.
+    show : callable, optional
+        Shows the trials while they run.
+
+    Raises
+    ------
+    InputError
+        If the model, the texts or the folder is at fault.
+    PassFailed
+        If no model could be trained or timed.
+    """
+    need("onnx", "onnxscript", "onnxruntime")
+    if output.is_dir() and any(output.iterdir()) and not (output / FILE).is_file():
+        raise InputError(f"{output}: neither empty nor of an earlier call; give a new --output")
+    sweep, document = _sweep(model, texts, limits.batch, output, overrides)
+    planned = plan(sweep.model_copy(update={"measure": None}), document, output)
+    ran = run_sweep(planned, show=show)
+    store = Store(planned.folder)
+    rows = [row for name, row in store.done().items() if name in planned.trials]
+    if not rows:
+        raise PassFailed("no model could be trained: " + "; ".join(ran.failed.values()))
+    block = sweep.measure or MeasureConfig()
+    if block.targets is None:
+        block = block.model_copy(update={"targets": worth_timing(rows, limits.drop)})
+    with store.lock():
+        timed = time_models(store, block, set(planned.trials))
+    for why in timed.failed:
+        log.warning("not timed: %s", why)
+    study = Study(planned.folder)
+    (advice,) = recommend(study, limits)
+    own = advice.choice or advice.nearest
+    assert own is not None, "recommend names one"
+    times = own.measured.contender.call_or_encoder.speedup_best
+    faster = advice.choice is not None and times is not None and times.low > 1
+    lines = {"model": name(own), **facts(own, advice, limits), "speed": _speed(times)}
+    written = []
+    if faster:
+        written = [_export(study, own, output), *_tokens(study, own, output)]
+    else:
+        lines["why not"] = past(own, limits) or "it is not faster than the fastest dense model"
+        if or_dense:
+            written = [_export_dense(own, limits, output)]
+    return Found(faster, lines, written + page.write([study], output / PAGE, lines)[:1])
+
+
+def _sweep(
+    model: str, texts: str, batch: int, output: Path, overrides: Sequence[str]
+) -> tuple[SweepConfig, Document]:
+    """The sweep, written into the output folder, with the overrides."""
+    if not model.startswith("package:") and Path(model).expanduser().is_dir():
+        model = str(Path(model).expanduser().resolve())  # the workers run in folders of their own
+    task = Document("", {"tasks": {TASK: {}}}).override(of_task(overrides)).data["tasks"][TASK]
+    source = as_source(texts, task.get("label", "label"), output / TEXTS)
+    content = sweep_of(model, source, batch, overrides)
+    output.mkdir(parents=True, exist_ok=True)
+    text = f"# Written by lotbench accelerate.\n{yaml.safe_dump(content, sort_keys=False)}"
+    return load_sweep(write_file(output / FILE, text), overrides)
+
+
+def worth_timing(rows: Iterable[Trial], drop: float) -> list[float] | None:
+    """The targets that may be chosen: of each model the largest within the drop on selection.
+
+    Of a model that keeps to it nowhere, the smallest.  None if no model has targets.
+    """
+    found = set()
+    for row in rows:
+        teacher = row.teacher and row.teacher.metrics
+        assert teacher and row.metric, "the row of a trial that is done has them"
+        least = (teacher["selection"][row.metric] or 0.0) - drop / 100 - SLACK
+        scores = {
+            own.target: own.metrics[row.metric] or 0.0
+            for own in row.evaluations
+            if own.split == "selection" and own.target is not None
+        }
+        kept = [target for target, score in scores.items() if score >= least]
+        found |= {max(kept)} if kept else {min(scores)} if scores else set()
+    return sorted(found) or None
+
+
+def _speed(times: Interval | None) -> str:
+    if times is None:
+        return "no dense model holds its score in a backend to compare with"
+    value = with_interval(Estimate(times.median, times.low, times.high), TIMES)
+    return f"{value} the fastest dense model of any backend, from text to answer"
+
+
+def _export(study: Study, own: Option, output: Path) -> Path:
+    """The folder of the exported choice."""
+    model = study.store.model(own.row.run.trial)
+    assert model is not None, "it was timed"
+    budget = own.row.evaluation.budget
+    folder = _cleared(output / EXPORT)
+    write(model, folder, own.backend, float(budget.value) if budget else None, measured(model))
+    return folder
+
+
+def _export_dense(own: Option, limits: Limits, output: Path) -> Path:
+    """The folder of the dense model in the fastest exported backend that keeps to the drop."""
+    timing = own.measured.timing
+    able = [
+        each
+        for each in timing.contenders
+        if each.trial_id is None
+        and each.backend in EXPORTED
+        and (each.scores["selection"].change or 0.0) >= -limits.drop / 100 - SLACK
+    ]
+    if not able:
+        raise PassFailed("no exported dense model keeps to the drop")
+    best = min(able, key=lambda each: each.call_or_encoder.seconds_per_example)
+    config = stored_config(own.row.run.trial)
+    tokenizer = load_tokenizer(config.backbone)
+    folder = _cleared(output / EXPORT)
+    teacher = Artefacts(config, task_of(config, tokenizer), tokenizer).teacher
+    write(teacher, folder, best.backend, None, "")
+    return folder
+
+
+def _cleared(folder: Path) -> Path:
+    """The folder, without the model of an earlier call."""
+    shutil.rmtree(folder, ignore_errors=True)
+    return folder
+
+
+def _tokens(study: Study, own: Option, output: Path) -> list[Path]:
+    """Figure and page of the tokens that the choice processes."""
+    model = study.store.model(own.row.run.trial)
+    assert model is not None, "it was timed"
+    _, files = inspect.of_split([model], "validation", own.row.evaluation.target, output / TOKENS)
+    return files[-1:]

