@@ -37,7 +37,27 @@ def of_task(overrides: Sequence[str]) -> list[str]:
     return [each for each in overrides if each.strip().startswith(f"tasks.{TASK}.")]
 
 
-def sweep_of(model: str, source: str, batch: int, overrides: Sequence[str] = ()) -> dict[str, Any]:
+def classes_of(model: str) -> list[str]:
+    """The classes of a classifier, one of a cross-encoder, none of a sentence encoder.
+
+    Raises
+    ------
+    InputError
+        If the model is none of them.
+    """
+    if is_classifier(model):
+        return model_classes(model)
+    try:
+        pooling_of(model, None)
+    except InputError as error:
+        message = f"{model}: neither a classifier nor a sentence encoder: {error}"
+        raise InputError(message) from error
+    return []
+
+
+def sweep_of(
+    model: str, classes: Sequence[str], source: str, batch: int, overrides: Sequence[str] = ()
+) -> dict[str, Any]:
     """The sweep as a file would have it.
 
     Parameters
@@ -45,6 +65,8 @@ def sweep_of(model: str, source: str, batch: int, overrides: Sequence[str] = ())
     model : str
         A fine-tuned classifier or cross-encoder, or a sentence encoder; see
         `lotbench.engine.loading.locate`.
+    classes : sequence of str
+        See `classes_of`.
     source : str
         See `lotbench.accelerate.texts.as_source`.
     batch : int
@@ -60,21 +82,11 @@ def sweep_of(model: str, source: str, batch: int, overrides: Sequence[str] = ())
     layers = read_config(model).num_hidden_layers
     tokenizer = load_tokenizer(model)
     task: dict[str, Any] = {"source": source, "max_length": length_of(model)}
-    classes = None
-    if is_classifier(model):
-        classes = model_classes(model)
-        if len(classes) == 1 and source not in BUILT_IN:
-            task["regression"] = True
-    else:
-        try:
-            pooling_of(model, None)
-        except InputError as error:
-            message = f"{model}: neither a classifier nor a sentence encoder: {error}"
-            raise InputError(message) from error
-        if source not in BUILT_IN:
-            task["kind"] = "embedding"
+    if source not in BUILT_IN:
+        task |= {0: {"kind": "embedding"}, 1: {"regression": True}}.get(len(classes), {})
     Document("", {"tasks": {TASK: task}}).override(of_task(overrides))
-    rows = read_source(TASK, validate(TaskConfig, task, Document("").fault), None, classes).train
+    data = validate(TaskConfig, task, Document("").fault)
+    rows = read_source(TASK, data, None, classes or None).train
     some = [rows.texts[at] for at in np.linspace(0, len(rows.texts) - 1, SAMPLE).astype(int)]
     mean = np.mean([len(ids) for ids in tokenise(some, tokenizer, task["max_length"])[0]])
     # A split in files of its own has a fifth of all texts, so this is a quarter of the others.
@@ -96,7 +108,7 @@ def sweep_of(model: str, source: str, batch: int, overrides: Sequence[str] = ())
             "lot": [first, {**first, "router": "table"}],
             "static": {"keep_ratio": 0.25},
             "first-k": {"k": max(4, round(float(mean) / 4))},
-            "truncated": {"layers": {"grid": [0, *sorted({layers // 3, 2 * layers // 3})]}},
+            "truncated": {"layers": {"grid": sorted({0, layers // 3, 2 * layers // 3})}},
         },
         "measure": {"batch_sizes": [batch], "threads": [1]},
     }

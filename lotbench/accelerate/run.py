@@ -14,7 +14,7 @@ from pathlib import Path
 
 import yaml
 
-from lotbench.accelerate.recipe import TASK, of_task, sweep_of
+from lotbench.accelerate.recipe import TASK, classes_of, of_task, sweep_of
 from lotbench.accelerate.texts import as_source
 from lotbench.backends import EXPORTED, need
 from lotbench.config.document import Document
@@ -135,8 +135,10 @@ def _sweep(
     if not model.startswith("package:") and Path(model).expanduser().is_dir():
         model = str(Path(model).expanduser().resolve())  # the workers run in folders of their own
     task = Document("", {"tasks": {TASK: {}}}).override(of_task(overrides)).data["tasks"][TASK]
-    source = as_source(texts, task.get("label", "label"), output / TEXTS)
-    content = sweep_of(model, source, batch, overrides)
+    classes = classes_of(model)
+    named = classes if len(classes) > 1 else []
+    source = as_source(texts, task.get("label", "label"), named, output / TEXTS)
+    content = sweep_of(model, classes, source, batch, overrides)
     output.mkdir(parents=True, exist_ok=True)
     text = f"# Written by lotbench accelerate.\n{yaml.safe_dump(content, sort_keys=False)}"
     return load_sweep(write_file(output / FILE, text), overrides)

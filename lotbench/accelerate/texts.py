@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from lotbench.data.labels import is_missing
-from lotbench.data.tables import SUFFIXES, read_table
+from lotbench.data.labels import is_missing, labels_of_model
+from lotbench.data.tables import SUFFIXES, Rows, read_table
 from lotbench.errors import InputError
 
 if TYPE_CHECKING:
@@ -25,7 +26,7 @@ def judged(count: int) -> int:
     return min(MOST, round(SHARE * count))
 
 
-def as_source(given: str, label: str, folder: Path) -> str:
+def as_source(given: str, label: str, classes: Sequence[str], folder: Path) -> str:
     """The ``source`` of the task that the texts are.
 
     A table and a folder of text files are divided into a training and a validation split, which are
@@ -39,12 +40,14 @@ def as_source(given: str, label: str, folder: Path) -> str:
         line; a folder; or a name.
     label : str
         The label column of a table; rows with a label come first in the validation split.
+    classes : sequence of str
+        Those of the model, which labels must be; empty if it is no classifier.
     folder : Path
 
     Raises
     ------
     InputError
-        If the texts cannot be read, are too few, or one is empty.
+        If the texts cannot be read, are too few, one is empty, or a label is none of the model's.
     """
     path = Path(given).expanduser()
     if path.is_file():
@@ -56,6 +59,8 @@ def as_source(given: str, label: str, folder: Path) -> str:
     else:
         return given
     _check(frame, label, path)
+    if classes and label in frame:
+        labels_of_model(Rows([], frame[label].to_numpy(), str(path)), label, classes)
     rows = np.random.default_rng(0).permutation(len(frame))
     if label in frame:
         rows = rows[np.argsort([is_missing(value) for value in frame[label][rows]], kind="stable")]

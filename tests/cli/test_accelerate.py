@@ -112,7 +112,11 @@ REFUSALS = {
     "a decoder": (decoder, {}, "is of type 'gpt2', which is not supported"),
     "no tokenizer": (without_tokenizer, {}, "its tokenizer cannot be loaded"),
     "no head and no pooling": (neither, {}, "neither a classifier nor a sentence encoder"),
-    "another number of labels": (None, {"label": "2"}, "row 240: '2' is no label of the model"),
+    "another number of labels": (
+        None,
+        {"label": "2"},
+        "own.csv: column 'label', row 240: '2' is no label of the model; it has 2",
+    ),
     "twenty texts": (None, {"count": 20}, "20 texts are too few"),
     "an empty text": (None, {"text": " "}, "row 240: the text is empty"),
 }
@@ -125,6 +129,7 @@ def test_bad_input_is_one_message_and_exit_code_2(
     given = model(tmp_path) if model else wide_backbone
     path = small(tmp_path, **({"text": "text"} if "label" in rows else {}) | rows)
     arguments = given, path, "--max-drop", 1, "--output", tmp_path / "out"
+    capsys.readouterr()  # what transformers says while it saves
     assert run(monkeypatch, *arguments) == 2
     (line,) = capsys.readouterr().err.strip().splitlines()
     assert line.startswith("error: ") and message in line

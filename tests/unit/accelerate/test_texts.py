@@ -26,18 +26,18 @@ def split(folder: Path) -> tuple[pd.DataFrame, pd.DataFrame]:
 
 def test_a_table_is_divided_once_and_for_all(tmp_path) -> None:
     path = table(tmp_path, label=["a", "b"] * (LEAST // 2))
-    source = as_source(str(path), "label", tmp_path / "out")
+    source = as_source(str(path), "label", [], tmp_path / "out")
     train, validation = split(Path(source))
     assert (len(train), len(validation)) == (160, 40)
     assert {*train["text"]} | {*validation["text"]} == {*TEXTS}
-    as_source(str(path), "label", tmp_path / "again")
+    as_source(str(path), "label", [], tmp_path / "again")
     assert split(tmp_path / "again")[1].equals(validation)
 
 
 def test_labelled_rows_are_judged_by(tmp_path) -> None:
     labels = ["a"] * 50 + [""] * 150
     train, validation = split(
-        Path(as_source(str(table(tmp_path, label=labels)), "label", tmp_path / "out"))
+        Path(as_source(str(table(tmp_path, label=labels)), "label", [], tmp_path / "out"))
     )
     assert set(validation["label"]) == {"a"}
     assert (train["label"] == "a").sum() == 10
@@ -46,7 +46,7 @@ def test_labelled_rows_are_judged_by(tmp_path) -> None:
 def test_labels_too_few_to_judge_by_are_learned_from(tmp_path) -> None:
     labels = ["a"] * 30 + [""] * 170
     train, validation = split(
-        Path(as_source(str(table(tmp_path, label=labels)), "label", tmp_path / "out"))
+        Path(as_source(str(table(tmp_path, label=labels)), "label", [], tmp_path / "out"))
     )
     assert "label" not in validation
     assert (train["label"] == "a").sum() == 30
@@ -62,14 +62,14 @@ def test_plain_text_is_a_line_or_a_file_each(tmp_path, files) -> None:
         given.mkdir()
         for number, text in enumerate(TEXTS):
             (given / f"{number}.txt").write_text(f"{text}\n")
-    train, validation = split(Path(as_source(str(given), "label", tmp_path / "out")))
+    train, validation = split(Path(as_source(str(given), "label", [], tmp_path / "out")))
     assert {*train["text"]} | {*validation["text"]} == {*TEXTS}
 
 
 def test_what_tasks_read_is_left_as_it_is(tmp_path) -> None:
     table(tmp_path)
-    assert as_source(str(tmp_path), "label", tmp_path / "out") == str(tmp_path)
-    assert as_source("bbc_news", "label", tmp_path / "out") == "bbc_news"
+    assert as_source(str(tmp_path), "label", [], tmp_path / "out") == str(tmp_path)
+    assert as_source("bbc_news", "label", [], tmp_path / "out") == "bbc_news"
     assert not (tmp_path / "out").exists()
 
 
@@ -84,10 +84,10 @@ def test_too_few_and_empty_texts_are_refused(tmp_path, texts, message) -> None:
     path = tmp_path / "own.csv"
     pd.DataFrame({"text": texts, "label": ["a"] * len(texts)}).to_csv(path, index=False)
     with pytest.raises(InputError, match=message):
-        as_source(str(path), "label", tmp_path / "out")
+        as_source(str(path), "label", [], tmp_path / "out")
 
 
 def test_an_ending_that_is_no_table_is_refused(tmp_path) -> None:
     (tmp_path / "own.docx").write_text("x")
     with pytest.raises(InputError, match=r"own\.docx: a table ends in \.parquet, \.csv"):
-        as_source(str(tmp_path / "own.docx"), "label", tmp_path / "out")
+        as_source(str(tmp_path / "own.docx"), "label", [], tmp_path / "out")
