@@ -110,5 +110,6 @@ def sweep_of(
             "first-k": {"k": max(4, round(float(mean) / 4))},
             "truncated": {"layers": {"grid": sorted({0, layers // 3, 2 * layers // 3})}},
         },
-        "measure": {"batch_sizes": [batch], "threads": [1]},
+        # Rounds for three processes, which the intervals need.
+        "measure": {"batch_sizes": [batch], "threads": [1], "examples": 32, "rounds": 12},
     }

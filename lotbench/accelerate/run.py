@@ -11,6 +11,7 @@ from collections.abc import Iterable, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
+from statistics import fmean
 
 import yaml
 
@@ -95,7 +96,8 @@ def accelerate(
         If no model could be trained or timed.
     """
     need("onnx", "onnxscript", "onnxruntime")
-    if output.is_dir() and any(output.iterdir()) and not (output / FILE).is_file():
+    ours = (output / TEXTS).is_dir() or (output / FILE).is_file()
+    if output.is_dir() and any(output.iterdir()) and not ours:
         raise InputError(f"{output}: neither empty nor of an earlier call; give a new --output")
     sweep, document = _sweep(model, texts, limits.batch, output, overrides)
     planned = plan(sweep.model_copy(update={"measure": None}), document, output)
@@ -118,8 +120,12 @@ def accelerate(
     times = own.measured.contender.call_or_encoder.speedup_best
     faster = advice.choice is not None and times is not None and times.low > 1
     lines = {"model": name(own), **facts(own, advice, limits), "speed": _speed(times)}
+    for folder in (EXPORT, TOKENS):  # of an earlier call, perhaps with another drop
+        shutil.rmtree(output / folder, ignore_errors=True)
     written = []
     if faster:
+        share = 100 * fmean(own.row.evaluation.keep_ratio)
+        lines["tokens"] = f"{share:.0f}% computed, mean over the layers; {TOKENS}/ shows which"
         written = [_export(study, own, output), *_tokens(study, own, output)]
     else:
         lines["why not"] = past(own, limits) or "it is not faster than the fastest dense model"
@@ -176,9 +182,9 @@ def _export(study: Study, own: Option, output: Path) -> Path:
     model = study.store.model(own.row.run.trial)
     assert model is not None, "it was timed"
     budget = own.row.evaluation.budget
-    folder = _cleared(output / EXPORT)
-    write(model, folder, own.backend, float(budget.value) if budget else None, measured(model))
-    return folder
+    value = float(budget.value) if budget else None
+    write(model, output / EXPORT, own.backend, value, measured(model))
+    return output / EXPORT
 
 
 def _export_dense(own: Option, limits: Limits, output: Path) -> Path:
@@ -196,16 +202,9 @@ def _export_dense(own: Option, limits: Limits, output: Path) -> Path:
     best = min(able, key=lambda each: each.call_or_encoder.seconds_per_example)
     config = stored_config(own.row.run.trial)
     tokenizer = load_tokenizer(config.backbone)
-    folder = _cleared(output / EXPORT)
     teacher = Artefacts(config, task_of(config, tokenizer), tokenizer).teacher
-    write(teacher, folder, best.backend, None, "")
-    return folder
-
-
-def _cleared(folder: Path) -> Path:
-    """The folder, without the model of an earlier call."""
-    shutil.rmtree(folder, ignore_errors=True)
-    return folder
+    write(teacher, output / EXPORT, best.backend, None, "")
+    return output / EXPORT
 
 
 def _tokens(study: Study, own: Option, output: Path) -> list[Path]:
