@@ -13,6 +13,7 @@ import random
 import time
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from math import inf
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -30,6 +31,7 @@ RESAMPLES = 4000
 WIDE = 0.10
 """An interval wider than this share of its median makes the row noisy."""
 STILL_FASTER, MAX_WARM_UP = 0.05, 10
+ROUNDS_EACH = 4
 
 
 class Call(NamedTuple):
@@ -74,21 +76,39 @@ class CallTimer:
         call.run(given)
 
 
-def warm_up(contenders: Mapping[str, Sequence[Call]], timer: Timer) -> int:
+def rounds_of_processes(rounds: int) -> list[int]:
+    """Number of rounds for each process; there is one process for every four rounds."""
+    count = max(1, rounds // ROUNDS_EACH)
+    return [rounds // count + (number < rounds % count) for number in range(count)]
+
+
+def warm_up(
+    contenders: Mapping[str, Sequence[Call]],
+    timer: Timer,
+    first: Mapping[str, float] | None = None,
+) -> int:
     """Number of passes until no contender gets faster, from 2 to 10.
 
-    Noise only slows, so a contender gets faster if it beats its best time by over 5%.
+    Noise only slows, so a contender gets faster if it beats its best time by over 5%.  One that
+    does not is warm, and the others go on without it.
+
+    Parameters
+    ----------
+    contenders : mapping of str to sequence of Call
+    timer : Timer
+    first : mapping of str to float, optional
+        Seconds of the first pass, if it was made before.
     """
-    best = {name: timer(name, calls) for name, calls in contenders.items()}
-    for done in range(2, MAX_WARM_UP + 1):
-        stable = True
-        for name, calls in contenders.items():
-            seconds = timer(name, calls)
-            stable = stable and seconds >= (1 - STILL_FASTER) * best[name]
-            best[name] = min(best[name], seconds)
-        if stable:
-            return done
-    return MAX_WARM_UP
+    best = dict(first or {name: timer(name, calls) for name, calls in contenders.items()})
+    done = 1
+    cold = list(contenders)
+    while cold and done < MAX_WARM_UP:
+        before = dict(best)
+        for name in cold:
+            best[name] = min(best[name], timer(name, contenders[name]))
+        cold = [name for name in cold if best[name] < (1 - STILL_FASTER) * before[name]]
+        done += 1
+    return done
 
 
 def run_rounds(
@@ -107,7 +127,7 @@ def run_rounds(
     order = list(contenders)
     shuffle = random.Random(seed).shuffle
     done, taken = 0, dict.fromkeys(order, 0.0)
-    while done < rounds or min(taken[name] for name in dense) < min_seconds:
+    while done < rounds or min((taken[name] for name in dense), default=inf) < min_seconds:
         shuffle(order)
         for name in order:
             taken[name] += timer(name, contenders[name])

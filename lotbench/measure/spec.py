@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from lotbench import backends
 from lotbench.budget import Budget
-from lotbench.store.timing_parts import Picked, Scores, Unable
+from lotbench.store.timing_parts import Pair, Picked, Scores, Unable
 
 Samples = dict[str, list[float]]
 """Lists of seconds by contender, each entry for one pass or one call."""
@@ -104,7 +104,7 @@ class PassSpec:
     setting : DeviceSetting
     dense : sequence of Entry
         The dense models, padded and packed, that speed-ups are measured against; a padded one for
-        each backend of the entries.
+        each backend of the entries.  A screening has none.
     entries : sequence of Entry
         Their names must differ within a backend.
     examples : sequence of Example
@@ -124,7 +124,7 @@ class PassSpec:
         Number of this worker process; ``rounds`` and ``min_seconds`` are then its share.
     plugins : sequence of str
         Files or modules with the entries' methods that the worker may import.
-    dense_model, metric, unable
+    backends, dense_model, metric, unable, slower
         For the record; see `lotbench.store.records.TimingPass`.
     """
 
@@ -142,18 +142,28 @@ class PassSpec:
     seed: int = 0
     process: int = 0
     plugins: Sequence[str] = ()
+    backends: Sequence[str] = ()
     dense_model: str | None = None
     metric: str | None = None
     unable: Sequence[Unable] = ()
+    slower: Sequence[Pair] = ()
+
+    @property
+    def screening(self) -> bool:
+        """True if the pass only finds out which contenders are worth its rounds."""
+        return not self.dense
 
 
 @dataclass(frozen=True)
 class Observation:
-    """Measurements of a torch model outside the timed rounds; ``peak_bytes`` is in bytes."""
+    """Measurements outside the timed rounds; ``peak_bytes`` is in bytes.
 
-    peak_bytes: int
-    time_shares: dict[str, float]
+    Those of an exported model are its FLOPs in torch alone.
+    """
+
     flops_speedup: float
+    peak_bytes: int | None = None
+    time_shares: dict[str, float] | None = None
 
 
 @dataclass(frozen=True)
@@ -182,7 +192,7 @@ class GroupTimes:
     events: Samples
     """On a GPU, seconds of each pass of the encoder by CUDA events."""
     observations: dict[str, Observation]
-    """Empty except in the first process, and without the backends other than torch."""
+    """Empty except in the first process, and without dense in the backends other than torch."""
 
 
 @dataclass(frozen=True)

@@ -8,13 +8,17 @@ stderr, a line at a time.
 from __future__ import annotations
 
 import logging
+import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, nullcontext
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
 import torch
 
+from lotbench.backends import TORCH
 from lotbench.engine.loading import load_tokenizer
 from lotbench.errors import InputError
 from lotbench.measure import launch, memory, protocol
@@ -26,20 +30,31 @@ from lotbench.measure.calls import (
     Padded,
     as_given,
     chunks,
+    load_engine,
     load_entry,
     packed_dense,
     tokenising,
 )
 from lotbench.measure.devices import memory_bytes, occupy, timer_for
 from lotbench.measure.flops import dense_flops
-from lotbench.measure.spec import Entry, GroupTimes, Observation, PassSpec, WorkerResult, key
+from lotbench.measure.spec import (
+    Entry,
+    Example,
+    GroupTimes,
+    Observation,
+    PassSpec,
+    WorkerResult,
+    key,
+)
 
 log = logging.getLogger(__name__)
 
 MEMORY_SHARE = 0.25
 """Share of the memory that the models of one group may fill."""
-GROUP_SIZE = 16
+GROUP_SIZE = 24
 """Most entries in a group: with more, the samples of one round are too far apart in time."""
+SCREENED_CALLS, SCREENED_ROUNDS = 8, 2
+"""Most calls of a batch size in a screening, and its rounds."""
 
 
 class Worker:
@@ -74,7 +89,7 @@ class Worker:
             for size in self.spec.batch_sizes:
                 label = f"group {number} of {len(groups)}, batch {size}"
                 log.info("%s: %d contenders", label, len(group))
-                contenders = self._contenders(group, models, size, label)
+                contenders = self._contenders(group, models, size)
                 with torch.inference_mode():
                     timed[size].append(self._time(contenders, number, label))
         attention = self.backbone and self.backbone.config._attn_implementation
@@ -84,64 +99,83 @@ class Worker:
         return load_entry(entry, self.device, self.spec.setting.threads, self.spec.plugins)
 
     def _contenders(
-        self,
-        group: Sequence[Entry],
-        models: dict[tuple[str, ...], Loaded],
-        size: int,
-        label: str,
+        self, group: Sequence[Entry], models: dict[tuple[str, ...], Loaded], size: int
     ) -> dict[str, Calls]:
-        """The dense models and those of the group that run; ``models`` keeps what is loaded."""
-        batches = chunks(self.examples, size)
-        first = self.spec.dense[0]
+        """The dense models and those of the group; ``models`` keeps what is loaded."""
+        batches = self._batches(size)
         contenders = {
             name: model.calls(batches, read=self.read) for name, model in self.dense.items()
         }
-        contenders[key(protocol.AGAIN, first.backend)] = Calls(contenders[first.key].calls)
-        for entry in group:
-            try:  # a model that raises must not end the pass of the others
+        if self.dense:
+            first = self.spec.dense[0]
+            contenders[key(protocol.AGAIN, first.backend)] = Calls(contenders[first.key].calls)
+        for entry in (each for each in group if each.key not in self.broken):
+            with self._kept_going(entry.key):
                 if entry.model not in models:
                     models[entry.model] = self._load(entry)
                 own = models[entry.model].calls(batches, entry.budget, self.read)
-                with torch.inference_mode():
-                    for call in own.calls:
-                        call()
-            except Exception as error:
-                self.broken[entry.key] = f"{type(error).__name__}: {error}".splitlines()[0]
-                log.warning("%s: not timed: %s: %s", label, entry.key, self.broken[entry.key])
-            else:
-                contenders[entry.key] = own
+                flops = own.flops or partial(self._flops_in_torch, entry, batches)
+                contenders[entry.key] = replace(own, flops=flops)
         return contenders
+
+    def _flops_in_torch(self, entry: Entry, batches: Sequence[Sequence[Example]]) -> float:
+        """FLOPs of an exported model, loaded anew so that it takes no memory from the rounds."""
+        model = self._load(replace(entry, backend=TORCH, graph=None))
+        flops = model.calls(batches, entry.budget).flops
+        assert flops is not None, "an engine counts"
+        return flops()
+
+    def _batches(self, size: int) -> list[Sequence[Example]]:
+        """The batches of a size; of a screening a few."""
+        found = chunks(self.examples, size)
+        return found[:: math.ceil(len(found) / SCREENED_CALLS)] if self.spec.screening else found
+
+    @contextmanager
+    def _kept_going(self, name: str) -> Iterator[None]:
+        """Notes a contender that raises, so that it does not end the pass of the others."""
+        try:
+            yield
+        except Exception as error:
+            self.broken[name] = f"{type(error).__name__}: {error}".splitlines()[0]
+            log.warning("not timed: %s: %s", name, self.broken[name])
 
     def _time(self, contenders: dict[str, Calls], group: int, label: str) -> GroupTimes:
         """The times of one group at one batch size."""
-        spec = self.spec
-        calls = {name: own.calls for name, own in contenders.items()}
-        passes = protocol.warm_up(calls, timer_for(self.device))
+        spec, timer, first = self.spec, timer_for(self.device), dict[str, float]()
+        for name, own in contenders.items():
+            with nullcontext() if name in self.dense else self._kept_going(name):
+                first[name] = timer(name, own.calls)
+        calls = {name: contenders[name].calls for name in first}
+        passes = 1 if spec.screening else protocol.warm_up(calls, timer, first)
         start, timer = time.perf_counter(), timer_for(self.device)
         seed = f"{spec.seed} {spec.process} {group}"
         dense = [each.key for each in spec.dense]
         protocol.run_rounds(calls, spec.rounds, spec.min_seconds, seed, timer, dense)
-        seconds, rounds = time.perf_counter() - start, len(timer.call.passes[dense[0]])
+        seconds, rounds = time.perf_counter() - start, max(map(len, timer.call.passes.values()))
         log.info("%s: %d warm-up passes, %d rounds in %.1f s", label, passes, rounds, seconds)
         # After the timed rounds, because observing a call slows it.
-        observations = self._observe(contenders) if spec.process == 0 else {}
+        timed = {name: contenders[name] for name in calls}
+        observations = self._observe(timed) if spec.process == 0 else {}
         return GroupTimes(timer.encoder, timer.call, timer.events, observations)
 
     def _observe(self, contenders: dict[str, Calls]) -> dict[str, Observation]:
-        """Memory, shares of time and FLOPs of the torch models; others cannot be observed."""
-        if self.backbone is None:
+        """FLOPs, and memory and shares of time of the torch models; others cannot be observed."""
+        if self.spec.screening:
             return {}
         lengths = torch.tensor([len(example.input_ids) for example in self.examples])
-        dense = float(dense_flops(lengths, self.backbone).sum())
-        return {
-            name: Observation(
-                peak_bytes=memory.peak_bytes(steps := _prepared(own), self.device),
-                time_shares=time_shares(own.encoder, steps, own.encoder.reducer.padded),
-                flops_speedup=dense / own.flops(),
-            )
-            for name, own in contenders.items()
-            if own.encoder is not None and own.flops is not None
-        }
+        backbone = self.backbone or load_engine(self.spec.dense[0]).backbone
+        dense = float(dense_flops(lengths, backbone).sum())
+        found = {}
+        for name, own in contenders.items():
+            if own.flops is not None:
+                found[name] = Observation(dense / own.flops())
+            if own.encoder is not None:
+                found[name] = replace(
+                    found[name],
+                    peak_bytes=memory.peak_bytes(steps := _prepared(own), self.device),
+                    time_shares=time_shares(own.encoder, steps, own.encoder.reducer.padded),
+                )
+        return found
 
 
 def _prepared(own: Calls) -> list[Callable[[], object]]:

@@ -35,6 +35,7 @@ from lotbench.store.timing_parts import (
     Group,
     Interval,
     NoiseFloor,
+    Pair,
     References,
     TimingSetting,
     Unable,
@@ -275,6 +276,8 @@ class TimingPass(Stored):
     contenders: list[Contender]
     unable: list[Unable] | None = None
     """Models that a backend cannot run."""
+    slower: list[Pair] | None = None
+    """Models in backends that a screening found too slow to be the model's fastest."""
 
     @property
     def call_or_encoder(self) -> References | TimingPass:

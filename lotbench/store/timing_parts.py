@@ -137,7 +137,7 @@ class Contender(Measures, Named):
     time_shares: dict[str, Share] | None = None
     """Share of the time by section, such as ``attention``; they sum to 1; torch only."""
     flops_speedup: Ratio | None = None
-    """Dense FLOPs over FLOPs on the timed texts alone; torch only."""
+    """Dense FLOPs over FLOPs on the timed texts alone; null for exported dense."""
     event_samples: list[Number] | None = None
     """On a GPU, seconds of each pass of the encoder by CUDA events; shape (rounds,)."""
     call: CallMeasures | None = None
@@ -170,12 +170,18 @@ class References(Record):
     noise_floor: NoiseFloor
 
 
-class Unable(Record):
-    """A stored model at one budget that a backend cannot run."""
+class Pair(Record):
+    """A stored model at one budget in a backend, or a dense model, that was not timed."""
 
     trial_id: str
+    """Of a dense model its name."""
     budget: StoredBudget
     backend: FileName
+
+
+class Unable(Pair):
+    """A pair that cannot run."""
+
     why: str
 
 
@@ -205,7 +211,7 @@ class TimingSetting(Record):
     threads: Annotated[int, Field(ge=1)]
     """CPU threads."""
     backends: list[FileName]
-    """The backends of the pass; each has dense models."""
+    """The backends that were tried; contenders are in those where a model may be fastest."""
     batch_size: Count
     """Texts per batch."""
     examples: Count | None = None

@@ -10,7 +10,6 @@ from __future__ import annotations
 import logging
 import os
 import shutil
-import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -75,26 +74,32 @@ def once(path: Path, make: Callable[[Path], None], check: Callable[[Path], objec
 
 
 @contextmanager
-def scratch(kind: str) -> Iterator[Path]:
-    """A folder for large files of this process, removed at the end.
+def scratch(kind: str, name: str) -> Iterator[Path]:
+    """A folder for large files of this process, removed at the end of the block.
 
-    Folders that killed processes left are removed first.
+    It stays if the block raises, for the next process that asks for this name.  Folders of other
+    names that such processes left are removed first.
     """
     from filelock import FileLock
 
     cache = cache_folder()
     cache.mkdir(parents=True, exist_ok=True)
+    folder = cache / f"{kind}-{name}"
     with ExitStack() as used:
         with FileLock(cache / f"{kind}.lock"):
             for left in cache.glob(f"{kind}-*"):
+                if left == folder:
+                    continue
                 try:
                     with FileLock(left / "lock", timeout=0):
                         shutil.rmtree(left, ignore_errors=True)
                 except OSError:  # its process lives, or it is another user's
                     continue
-            folder = used.enter_context(tempfile.TemporaryDirectory(prefix=f"{kind}-", dir=cache))
-            used.enter_context(FileLock(Path(folder) / "lock"))
-        yield Path(folder)
+        folder.mkdir(exist_ok=True)
+        used.enter_context(FileLock(folder / "lock"))
+        folder.mkdir(exist_ok=True)  # a process that was waited for has removed it
+        yield folder
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def stored_array(

@@ -23,14 +23,6 @@ from lotbench.store.timing_parts import (
     TimingSetting,
 )
 
-ROUNDS_EACH = 4
-
-
-def rounds_of_processes(rounds: int) -> list[int]:
-    """Number of rounds for each process; there is one process for every four rounds."""
-    count = max(1, rounds // ROUNDS_EACH)
-    return [rounds // count + (number < rounds % count) for number in range(count)]
-
 
 def merge(spec: PassSpec, results: Sequence[WorkerResult], batch_size: int) -> TimingPass:
     """The record of one batch size; entries that raised in a process are left out.
@@ -54,7 +46,8 @@ def merge(spec: PassSpec, results: Sequence[WorkerResult], batch_size: int) -> T
         return protocol.compare(times, spec.dense, spec.entries, len(spec.examples), spec.seed)
 
     found, whole = compare(lambda own: own.encoder), compare(lambda own: own.call)
-    unable: dict[str, Any] = {"unable": list(spec.unable)} if spec.unable else {}
+    untimed = {"unable": list(spec.unable), "slower": list(spec.slower)}
+    given: dict[str, Any] = {name: pairs for name, pairs in untimed.items() if pairs}
     return TimingPass(
         **launch.origin("pass_id", spec.task, *spec.setting.parts, f"b{batch_size}"),
         task=spec.task,
@@ -64,7 +57,7 @@ def merge(spec: PassSpec, results: Sequence[WorkerResult], batch_size: int) -> T
             device=spec.setting.device,
             device_name=device_name(spec.setting.device),
             threads=spec.setting.threads,
-            backends=list(dict.fromkeys(each.backend for each in spec.dense)),
+            backends=list(spec.backends),
             batch_size=batch_size,
             examples=len(spec.examples),
             attention=results[0].attention,
@@ -85,7 +78,7 @@ def merge(spec: PassSpec, results: Sequence[WorkerResult], batch_size: int) -> T
             _completed(row, call, groups)
             for row, call in zip(found.contenders, whole.contenders, strict=True)
         ],
-        **unable,
+        **given,
     )
 
 
@@ -106,7 +99,8 @@ def _completed(
         "call": CallMeasures(**measures, call_seconds=seconds),
     }
     if name in own[0].observations:
-        found |= vars(own[0].observations[name])
+        observed = vars(own[0].observations[name])
+        found |= {field: value for field, value in observed.items() if value is not None}
     if own[0].events:
         found["event_samples"] = protocol.pool([each.events for each in own], [name])[name]
     return row.model_copy(update=found)

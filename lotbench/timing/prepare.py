@@ -2,27 +2,31 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import math
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from hashlib import sha256
 from pathlib import Path
 
 import numpy as np
 
+from lotbench import engine, machine
 from lotbench.backends import BY_NAME
 from lotbench.config.sections import MeasureConfig
 from lotbench.data.task import Task
 from lotbench.data.tokens import Split
 from lotbench.deploy.graph import export
 from lotbench.deploy.quantise import quantise_file
+from lotbench.engine.checksums import checksums
 from lotbench.engine.loading import load_tokenizer
 from lotbench.errors import InputError
 from lotbench.measure import launch, protocol
 from lotbench.measure.calls import load_engine
-from lotbench.measure.spec import Entry, Example, PassSpec, key
+from lotbench.measure.spec import Entry, Example, PassSpec
+from lotbench.store.files import replacing, write_file
 from lotbench.store.store import Store
 from lotbench.store.timing_parts import Unable
 from lotbench.study.checks import check_data, stored_config
@@ -34,43 +38,108 @@ from lotbench.timing.select import Selection
 log = logging.getLogger(__name__)
 
 
+class Preparation:
+    """Gives entries their graphs and scores; those that raise are left out, and noted.
+
+    Parameters
+    ----------
+    scorer : Scorer
+    folder : Path
+        For graphs.
+    plugins : sequence of str
+        Files or modules with methods that may be imported.
+
+    Attributes
+    ----------
+    unable : list of Unable
+        Models that a backend can never run.
+    failed : list of str
+        Why others failed.
+    """
+
+    def __init__(self, scorer: Scorer, folder: Path, plugins: Sequence[str]) -> None:
+        self.scorer, self.folder, self.plugins = scorer, folder, plugins
+        self.unable: list[Unable] = []
+        self.failed: list[str] = []
+        self._refused: dict[str, InputError] = {}
+        self._scored: dict[str, Entry | None] = {}
+
+    def exported(self, entry: Entry) -> Entry | None:
+        """The entry with the graph that its backend runs, if it runs one."""
+
+        def with_graph(entry: Entry) -> Entry:
+            if not BY_NAME[entry.backend].exported:
+                return entry
+            return replace(
+                entry, graph=str(_graph(entry, self.folder, self.plugins, self._refused))
+            )
+
+        return self._tried(entry, with_graph)
+
+    def scored(self, entry: Entry) -> Entry | None:
+        """The entry with its scores in its backend."""
+        if entry.key not in self._scored:
+            self._scored[entry.key] = self._tried(
+                entry, lambda own: replace(own, scores=self.scorer.scores(own))
+            )
+        return self._scored[entry.key]
+
+    def _tried(self, entry: Entry, step: Callable[[Entry], Entry]) -> Entry | None:
+        """What a step gives; None if it raises."""
+        task, trial_id, backend = self.scorer.task.name, entry.trial_id, entry.backend
+        try:
+            return step(entry)
+        except Exception as error:  # a model must not end the pass of the others
+            why = str(error).splitlines()[0] if str(error) else type(error).__name__
+            log.warning("%s: not timed: %s: %s", task, entry.key, why)
+            final = isinstance(error, InputError) and BY_NAME[backend].exported
+            if trial_id and (
+                final or isinstance(error, FloatingPointError)
+            ):  # as it would be next time
+                self.unable.append(
+                    Unable(trial_id=trial_id, budget=entry.budget, backend=backend, why=why)
+                )
+            else:
+                self.failed.append(f"{task}: {entry.key}: {type(error).__name__}: {why}")
+        return None
+
+
 def prepare(
     store: Store,
     selection: Selection,
     config: MeasureConfig,
     folder: Path,
     plugins: Sequence[str],
-) -> tuple[list[PassSpec], list[str]]:
-    """A pass for each setting of a selection, and why models failed that are in none.
+) -> tuple[list[PassSpec], Preparation]:
+    """A pass for each setting of a selection, over all contenders, without scores.
 
-    The models are exported to the folder and scored in their backends.
+    The models are exported to the folder.
     """
     task, max_length, dense_folder, dense_model = _open(store, selection)
     rows = {str(own.resolve()): each for each in selection.trials if (own := store.model(each))}
-    scorer = Scorer(task, rows, selection.device, plugins)
+    prepared = Preparation(Scorer(task, rows, selection.device, plugins), folder, plugins)
     models = [
         Entry(name, None, dense_folder, backend=backend)
         for backend in selection.backends
         for name in (protocol.DENSE, protocol.PACKED)
         if name == protocol.DENSE or not BY_NAME[backend].compiled
     ]
-    # Scoring would disturb the pass of another process, and be disturbed.
+    wanted = {each.key: each for own in selection.entries.values() for each in own}
+    # It would disturb the pass of another process.
     with launch.exclusive(launch.LOCK):
-        dense, unable, failed = _ready(models, scorer, folder, plugins)
-        failed += [
-            f"{task.name}: {key(each.trial_id, each.backend)}: {each.why}" for each in unable
-        ]
+        dense = [own for each in models if (own := prepared.exported(each))]
         able = {each.backend for each in dense if each.name == protocol.DENSE}
-        wanted = {each.key: each for own in selection.entries.values() for each in own}
-        reduced = [each for each in wanted.values() if each.backend in able]
-        ready, unable, broken = _ready(reduced, scorer, folder, plugins)
-    by_key = {each.key: each for each in ready}
+        reduced = {
+            own.key: own
+            for each in wanted.values()
+            if each.backend in able and (own := prepared.exported(each))
+        }
     specs = [
         PassSpec(
             task=task.name,
             setting=setting,
             dense=[each for each in dense if each.backend in able],
-            entries=[by_key[each.key] for each in entries if each.key in by_key],
+            entries=[reduced[each.key] for each in entries if each.key in reduced],
             examples=pick(task.validation, selection.picked.examples, selection.picked.run),
             picked=selection.picked,
             tokenizer=dense_folder,
@@ -80,13 +149,13 @@ def prepare(
             min_seconds=config.min_seconds,
             seed=selection.trials[0].seed,
             plugins=plugins,
+            backends=[each for each in selection.backends if each in able],
             dense_model=dense_model,
             metric=task.metrics[0],
-            unable=unable,
         )
         for setting, entries in selection.entries.items()
     ]
-    return specs if able else [], failed + broken
+    return specs if able else [], prepared
 
 
 def _open(store: Store, selection: Selection) -> tuple[Task, int, str, str]:
@@ -131,34 +200,6 @@ def pick(split: Split, count: int, run: int) -> list[Example]:
     return [example_of(split, row) for start in starts for row in order[start : start + run]]
 
 
-def _ready(
-    entries: Sequence[Entry], scorer: Scorer, folder: Path, plugins: Sequence[str]
-) -> tuple[list[Entry], list[Unable], list[str]]:
-    """The entries with graphs and scores, those that a backend can never run, and failures."""
-    ready: list[Entry] = []
-    unable: list[Unable] = []
-    failed: list[str] = []
-    refused: dict[str, InputError] = {}
-    task = scorer.task.name
-    for each in entries:
-        try:
-            if BY_NAME[each.backend].exported:
-                each = replace(each, graph=str(_graph(each, folder, plugins, refused)))
-            ready.append(replace(each, scores=scorer.scores(each)))
-        except Exception as error:  # a model must not end the pass of the others
-            why = str(error).splitlines()[0] if str(error) else type(error).__name__
-            log.warning("%s: not timed: %s: %s", task, each.key, why)
-            final = isinstance(error, InputError) and BY_NAME[each.backend].exported
-            if final or isinstance(error, FloatingPointError):  # as it would be next time
-                owner = each.trial_id or each.name
-                unable.append(
-                    Unable(trial_id=owner, budget=each.budget, backend=each.backend, why=why)
-                )
-            else:
-                failed.append(f"{task}: {each.key}: {type(error).__name__}: {why}")
-    return ready, unable, failed
-
-
 def _graph(
     entry: Entry, folder: Path, plugins: Sequence[str], refused: dict[str, InputError]
 ) -> Path:
@@ -172,10 +213,12 @@ def _graph(
     model = entry.trial_id or entry.name
     if model in refused:
         raise refused[model]
-    # Hashed, since a name and its budget can be too long for a file.
-    fixed = folder / f"{sha256(entry.name.encode()).hexdigest()[:16]}.fixed.onnx"
+    # Named by all that a graph depends on, since an interrupted pass may have left it.
+    parts = [model, checksums(Path(entry.folder)), machine.versions(), engine.VERSION]
+    content = _digest(json.dumps(parts))
+    fixed = folder / f"{content}-{_digest(str(entry.budget))}.fixed.onnx"
     # A model at no budget of its own runs as it was trained, not at a value of the input.
-    shared = folder / f"{model}.onnx" if entry.budget else fixed
+    shared = folder / f"{content}.onnx" if entry.budget else fixed
     path = shared if shared.exists() else fixed
     if not path.exists():
         encoder, start = load_engine(entry, plugins), time.perf_counter()
@@ -187,11 +230,16 @@ def _graph(
             refused[model] = error
             raise
         path = shared if found.fixed is None else fixed
-        path.write_bytes(found.model.SerializeToString())
+        write_file(path, found.model.SerializeToString())
         log.info("%s: exported in %.1f s", entry.name, time.perf_counter() - start)
     if BY_NAME[entry.backend].precision != "int8":
         return path
     quantised = path.with_suffix(".int8.onnx")
     if not quantised.exists():
-        quantise_file(path, quantised)
+        with replacing(quantised) as temporary:
+            quantise_file(path, temporary)
     return quantised
+
+
+def _digest(text: str) -> str:
+    return sha256(text.encode()).hexdigest()[:16]

@@ -5,17 +5,19 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from hashlib import sha256
 
 from lotbench import registry
 from lotbench.config.sections import MeasureConfig
 from lotbench.errors import PassFailed
-from lotbench.measure import launch
+from lotbench.measure import launch, protocol
 from lotbench.measure.spec import PassSpec, WorkerResult, key
 from lotbench.store.records import TimingPass
 from lotbench.store.store import Store
 from lotbench.study.cache import scratch
-from lotbench.timing.merge import ROUNDS_EACH, merge, rounds_of_processes
+from lotbench.timing.merge import merge
 from lotbench.timing.prepare import prepare
+from lotbench.timing.screen import narrowed
 from lotbench.timing.select import select
 
 log = logging.getLogger(__name__)
@@ -67,17 +69,20 @@ def time_models(
         registry.load_plugin(plugin)
     done = TimingResult()
     for selection in select(store, config, ids, again, plugins):
-        with scratch("graphs") as folder:
-            specs, failed = prepare(store, selection, config, folder, plugins)
-            done.failed += failed
+        # Graphs stay where a pass is interrupted, and it goes on with them.
+        whose = sha256(f"{store.folder.resolve()} {selection.trials[0].trial_id}".encode())
+        with scratch("graphs", whose.hexdigest()[:16]) as folder:
+            specs, prepared = prepare(store, selection, config, folder, plugins)
             for spec in specs:
                 try:
-                    records, broken = run_pass(spec)
+                    spec = narrowed(spec, prepared)
+                    records, broken = run_pass(spec) if spec.dense else ([], {})
                 except PassFailed as error:  # the other passes go on
                     done.failed.append(str(error))
                     continue
                 for record in records:
                     _keep(store, record, broken, strict, done)
+            done.failed += prepared.failed
     return done
 
 
@@ -93,7 +98,7 @@ def run_pass(spec: PassSpec) -> tuple[list[TimingPass], dict[str, str]]:
     """
     label = f"timing {spec.task} on {spec.setting}"
     log.info("%s: %d contenders and %d dense", label, len(spec.entries), len(spec.dense))
-    shares = rounds_of_processes(spec.rounds)
+    shares = protocol.rounds_of_processes(spec.rounds)
     min_seconds = spec.min_seconds / len(shares)
     results = [
         launch.run_worker(
@@ -128,5 +133,5 @@ def _keep(
         log.warning(
             "timed by one process: the intervals lack what differs between processes, "
             "so they are too narrow; %d rounds or more take several",
-            2 * ROUNDS_EACH,
+            2 * protocol.ROUNDS_EACH,
         )

@@ -63,7 +63,7 @@ class Scorer:
         self.references: dict[tuple[str, Budget | None], dict[str, Predicted]] = {}
         self.checksums = cache(checksums)
         self.loaded: dict[tuple[str, ...], Loaded] = {}
-        """The model that was scored last."""
+        """The backends of the model that was scored last."""
 
     def scores(self, entry: Entry) -> Scores:
         """The scores of both splits, against those in ``torch-fp32``; from the cache if there.
@@ -129,7 +129,8 @@ class Scorer:
         """
         if entry.model not in self.loaded:
             device, threads = torch.device(self.device), machine.usable_cores()
-            self.loaded = {entry.model: load_entry(entry, device, threads, self.plugins)}
+            same = {own: each for own, each in self.loaded.items() if entry.folder in own}
+            self.loaded = same | {entry.model: load_entry(entry, device, threads, self.plugins)}
         model, start = self.loaded[entry.model], time.perf_counter()
         found = {}
         for name in SPLITS:

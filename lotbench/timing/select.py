@@ -181,10 +181,10 @@ def _needed(entry: Entry, setting: DeviceSetting, sizes: list[int]) -> set[tuple
 
 
 def _timed(passes: Iterable[TimingPass]) -> set[tuple[object, ...]]:
-    """The models that were timed, or found unable, each with device, threads and batch size."""
+    """The models that were timed, or need not be, each with device, threads and batch size."""
     return {
         (own.device, own.threads, own.batch_size, each.trial_id, each.budget, each.backend)
         for record in passes
         for own in [record.setting]
-        for each in (*record.contenders, *(record.unable or ()))
+        for each in (*record.contenders, *(record.unable or ()), *(record.slower or ()))
     }

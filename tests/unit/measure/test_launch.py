@@ -38,7 +38,6 @@ from lotbench.measure.spec import DeviceSetting, Entry, Example, PassSpec
 from lotbench.measure.worker import plan_groups
 from lotbench.store.store import Store
 from lotbench.store.timing_parts import BackendScore, Picked
-from lotbench.timing.merge import rounds_of_processes
 from lotbench.timing.run import run_pass
 
 
@@ -77,7 +76,7 @@ def spec(dense, entries, backends=(TORCH,), **more):
         for name in (protocol.DENSE, protocol.PACKED)
     ]
     setting, picked = DeviceSetting("cpu", 1), Picked(examples=5, run=2)
-    given = {"tokenizer": str(dense), "max_length": 32, **more}
+    given = {"tokenizer": str(dense), "max_length": 32, "backends": backends, **more}
     return PassSpec("tiny", setting, models, entries, EXAMPLES, picked, **given)
 
 
@@ -366,7 +365,7 @@ def test_a_pair_is_timed_from_its_two_texts(folders):
     ("rounds", "shares"), [(2, [2]), (7, [7]), (11, [6, 5]), (20, [4] * 5), (51, [5] * 3 + [4] * 9)]
 )
 def test_there_is_one_process_for_every_four_rounds(rounds, shares):
-    assert rounds_of_processes(rounds) == shares
+    assert protocol.rounds_of_processes(rounds) == shares
 
 
 @pytest.mark.slow

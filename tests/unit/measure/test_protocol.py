@@ -120,6 +120,15 @@ def test_warm_up_ends_when_no_contender_gets_faster():
     assert warm_up(machine.contenders(), machine.timer) == 5
 
 
+def test_only_what_still_gets_faster_is_warmed_up_further():
+    # Its first pass was made before; the second is not over 5% faster, that of "cold" is.
+    cold = iter([4.0, 3.9])
+    machine = Machine({DENSE: lambda _: 1.0, "cold": lambda _: next(cold)})
+    first = {DENSE: 1.0, "cold": 8.0}
+    assert warm_up(machine.contenders(), machine.timer, first) == 3
+    assert machine.calls == [DENSE, "cold", "cold"]
+
+
 def test_warm_up_ignores_slow_passes_and_is_bounded():
     noisy = iter([1.0, 3.0])
     machine = Machine({DENSE: lambda _: next(noisy)})

@@ -92,10 +92,21 @@ def test_what_cannot_be_made_leaves_the_old_file(tmp_path) -> None:
     assert sorted(each.name for each in tmp_path.iterdir()) == ["logits.npy", "logits.npy.lock"]
 
 
-def test_what_a_killed_process_left_is_removed(tmp_path, monkeypatch) -> None:
+def test_a_folder_stays_for_the_process_that_goes_on(tmp_path, monkeypatch) -> None:
+    monkeypatch.setenv("LOTBENCH_CACHE", str(tmp_path))
+    with pytest.raises(KeyboardInterrupt), scratch("graphs", "a") as first:
+        (first / "0.onnx").touch()
+        with scratch("graphs", "b") as second:  # that of another pass, which runs
+            assert {path.name for path in tmp_path.glob("graphs-*")} == {first.name, second.name}
+        raise KeyboardInterrupt
+    with scratch("graphs", "a") as again:
+        assert again == first and (again / "0.onnx").exists()
+    assert not list(tmp_path.glob("graphs-*"))
+
+
+def test_what_another_killed_process_left_is_removed(tmp_path, monkeypatch) -> None:
     monkeypatch.setenv("LOTBENCH_CACHE", str(tmp_path))
     (tmp_path / "graphs-left").mkdir()
     (tmp_path / "graphs-left" / "0.onnx").touch()
-    with scratch("graphs") as first, scratch("graphs") as second:
-        assert {path.name for path in tmp_path.glob("graphs-*")} == {first.name, second.name}
-    assert not list(tmp_path.glob("graphs-*"))
+    with scratch("graphs", "a") as first:
+        assert list(tmp_path.glob("graphs-*")) == [first]

@@ -39,7 +39,9 @@ def record() -> TimingPass:
     lot = Entry("lot", "a", "lot", scores=SCORES)
     examples = [Example([2], [0])] * 4
     setting, picked = DeviceSetting("cpu", 1), Picked(examples=4, run=2)
-    spec = PassSpec("toy", setting, dense, [lot], examples, picked, "dense", 8, (2,))
+    spec = PassSpec(
+        "toy", setting, dense, [lot], examples, picked, "dense", 8, (2,), backends=[TORCH]
+    )
     process = GroupTimes(times(0.0), times(1.0), {}, {})
     return merge(spec, [WorkerResult(None, {2: [process]}, {})] * 2, 2)
 

@@ -17,15 +17,16 @@ from lotbench.data.task import Task
 from lotbench.data.tokens import Split
 from lotbench.errors import InputError
 from lotbench.measure import launch
-from lotbench.measure.spec import DeviceSetting, Entry
+from lotbench.measure.spec import DeviceSetting, Entry, PassSpec
 from lotbench.measure.worker import Worker
 from lotbench.statistics.frames import timings
 from lotbench.store.records import Trial
 from lotbench.store.store import Store
 from lotbench.store.timing_parts import Picked
-from lotbench.timing import prepare
+from lotbench.timing import prepare, screen
 from lotbench.timing.run import run_pass
 from lotbench.timing.score import Scorer
+from lotbench.timing.screen import narrowed
 from lotbench.timing.select import Selection
 
 pytest.importorskip("onnxruntime")
@@ -76,6 +77,7 @@ def store(folders, task, tmp_path, monkeypatch):
     write(found.folder, trial("a", "lot", ROWS, model="models/a", **LABELS))
     shutil.copytree(folders / "lot", found.folder / "models" / "a")
     monkeypatch.setattr(prepare, "_open", lambda *_: (task, 32, str(folders / "dense"), "key"))
+    monkeypatch.setattr(screen, "_screened", lambda _: {})  # all are left
     return found
 
 
@@ -96,8 +98,14 @@ def test_models_are_prepared_and_timed_in_two_backends(store, tmp_path, monkeypa
     selection, graphs = selected(store), tmp_path / "graphs"
     graphs.mkdir()
     config = MeasureConfig(rounds=3, min_seconds=0.0)
-    ((spec,), failed) = prepare.prepare(store, selection, config, graphs, [])
-    assert not [*spec.unable, *failed]
+
+    def prepared() -> PassSpec:
+        (spec,), own = prepare.prepare(store, selection, config, graphs, [])
+        spec = narrowed(spec, own)
+        assert not [*spec.unable, *spec.slower, *own.failed]
+        return spec
+
+    spec = prepared()
     # The padded and the packed dense model are not scored as one.
     assert len({each.model for each in spec.dense}) == 4
     # One graph for both budgets of lot.
@@ -126,7 +134,10 @@ def test_models_are_prepared_and_timed_in_two_backends(store, tmp_path, monkeypa
         assert own.call.speedup_best is not None
         # What is observed of torch models alone.
         assert (own.time_shares is None) is (own.backend == ONNX)
-        assert (own.peak_bytes is None) is (own.flops_speedup is None) is (own.backend == ONNX)
+        assert (own.peak_bytes is None) is (own.backend == ONNX)
+        # FLOPs are counted in torch for the exported model, too.
+        alone = own.backend == ONNX and own.trial_id is None
+        assert (own.flops_speedup is None) is alone
 
     store.write(record)
     assert not [fault for fault in audit(store.folder).faults if fault.file.startswith("timings")]
@@ -141,10 +152,10 @@ def test_models_are_prepared_and_timed_in_two_backends(store, tmp_path, monkeypa
     monkeypatch.setattr(
         Scorer, "_predicted", lambda own, each: scored.append(each.key) or predicted(own, each)
     )
-    assert prepare.prepare(store, selection, config, graphs, []) == ([spec], []) and not scored
+    assert prepared() == spec and not scored
     card = store.folder / "models" / "a" / "lotbench.json"
     card.write_text(card.read_text() + " ")
-    prepare.prepare(store, selection, config, graphs, [])
+    prepared()
     assert {key.split(" ")[1] for key in scored} == {"a"} and len(scored) == 4
 
 
@@ -159,9 +170,10 @@ def test_what_cannot_be_exported_is_named_once_and_the_rest_goes_on(store, tmp_p
     monkeypatch.setattr(
         prepare, "export", lambda own: (refuse if own.reducer.budget_name else export)(own)
     )
-    ((spec,), failed) = prepare.prepare(store, selected(store), MeasureConfig(), tmp_path, [])
+    (spec,), own = prepare.prepare(store, selected(store), MeasureConfig(), tmp_path, [])
+    spec = narrowed(spec, own)
     assert [each.backend for each in spec.entries] == [TORCH, TORCH]
-    assert len(tried) == 1 and not failed
+    assert len(tried) == 1 and not own.failed
     assert [(each.trial_id, each.budget, each.backend) for each in spec.unable] == [
         ("a", Budget("threshold", x), ONNX) for x in (0.0, 1.0)
     ]

@@ -93,7 +93,7 @@ def ready(store, selection, config, folder, plugins):
             task, setting, dense, entries, examples, selection.picked, "dense", 128, sizes, **more
         )
         for setting, entries in selection.entries.items()
-    ], []
+    ], SimpleNamespace(failed=[])
 
 
 @pytest.fixture
@@ -125,6 +125,7 @@ def timed_store(tmp_path, monkeypatch):
     records = [TimingPass.model_validate(each) for each in (steady, noisy)]
     monkeypatch.setattr(run, "run_pass", lambda _: (records, {}))
     monkeypatch.setattr(run, "prepare", ready)
+    monkeypatch.setattr(run, "narrowed", lambda spec, _: spec)
     monkeypatch.setattr(select.backends, "chosen", lambda *_: [TORCH])
     monkeypatch.setenv("LOTBENCH_CACHE", str(tmp_path / "cache"))
     return tmp_path
@@ -266,7 +267,7 @@ def test_a_stored_configuration_that_cannot_be_read_is_named(timed_store):
 
 
 def test_a_pass_on_another_machine_does_not_count(timed_store, passes):
-    picked = {"examples": 64, "run": 32}
+    picked = {"examples": 32, "run": 32}
     here = {"device_name": select.device_name("cpu"), "picked": picked}
     origin = {"machine": machine.record(), "versions": machine.versions()}
     origin |= {"protocol": protocol.VERSION, "engine": engine.VERSION}
@@ -280,7 +281,7 @@ def test_a_pass_on_another_machine_does_not_count(timed_store, passes):
         return len(passes)
 
     assert again("a", "2025-01-01", here | {"device_name": "elsewhere"}, **origin) == 1
-    assert again("b", "2025-01-02", here | {"picked": {"examples": 32, "run": 32}}, **origin) == 1
+    assert again("b", "2025-01-02", here | {"picked": {"examples": 64, "run": 32}}, **origin) == 1
     for library in ("torch", "transformers"):
         other = {"versions": machine.versions() | {library: "0.1"}}
         assert again(f"c-{library}", "2025-01-03", here, **origin | other) == 1
@@ -307,7 +308,7 @@ def test_models_are_not_timed_on_changed_data(tmp_path, monkeypatch):
 def test_timed_texts_are_cut_where_the_scored_ones_are(timed_store, monkeypatch):
     row = Store(timed_store).trial("a").content()
     row["config"] |= {"data": {"max_length": 16}, "evaluate": {"max_length": 64}}
-    task = SimpleNamespace(kind="classification", metrics=["accuracy"])
+    task = SimpleNamespace(asks_dense=False)
     teacher = SimpleNamespace(teacher=timed_store, key="teacher")
     monkeypatch.setattr(prepare, "load_tokenizer", lambda _: None)
     monkeypatch.setattr(prepare, "task_of", lambda *_: task)
@@ -327,10 +328,16 @@ def test_a_graph_at_a_fixed_budget_serves_no_other_budget(tmp_path, monkeypatch)
 
     monkeypatch.setattr(prepare, "load_engine", load)
     monkeypatch.setattr(prepare, "export", export)
+    model = tmp_path / "model"
+    write_json(model / "lotbench.json", {})
     entries = [
-        Entry("t k=1", "t", "models/t", Budget("k", 1), "onnx-fp32"),
-        Entry("t", "t", "models/t", None, "onnx-fp32"),
-        Entry("t k=2", "t", "models/t", Budget("k", 2), "onnx-fp32"),
+        Entry("t k=1", "t", str(model), Budget("k", 1), "onnx-fp32"),
+        Entry("t", "t", str(model), None, "onnx-fp32"),
+        Entry("t k=2", "t", str(model), Budget("k", 2), "onnx-fp32"),
     ]
     graphs = [prepare._graph(each, tmp_path, [], {}) for each in entries * 2]
     assert [path.read_text() for path in graphs] == ["1", "trained", "2"] * 2
+    assert len(set(graphs)) == 3
+    # That of an interrupted pass serves no other model.
+    write_json(model / "lotbench.json", {"changed": 1})
+    assert prepare._graph(entries[0], tmp_path, [], {}) not in graphs
