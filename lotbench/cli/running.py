@@ -123,6 +123,9 @@ def measure(
             "--map", help="Map where reduction pays on this machine; time no stored model."
         ),
     ] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Say how long the passes take; run none.")
+    ] = False,
 ) -> None:
     """Time the stored models again; passes are added, never overwritten."""
     from lotbench.config.load import stored_sweep
@@ -130,7 +133,8 @@ def measure(
 
     config = stored_sweep(folder, overrides or [])
     sets = [own for own in overrides or [] if own.partition("=")[0].strip() not in MAPPED]
-    given = ["--strict"] * strict + [f"--set {own}" for own in sets] + ["--plugin"] * bool(plugins)
+    given = ["--dry-run"] * dry_run + ["--strict"] * strict + [f"--set {own}" for own in sets]
+    given += ["--plugin"] * bool(plugins)
     if break_even and given:
         raise InputError(
             f"{given[0]}: a map does not use it; --map goes with --set of {', '.join(MAPPED)}"
@@ -149,11 +153,15 @@ def measure(
         typer.echo(f"maps added: {count}")
         return
     from lotbench.timing.run import time_models
-    from lotbench.timing.select import check_targets
+    from lotbench.timing.select import announced, check_targets, select
 
     block = config.measure or MeasureConfig()
     check_targets(store, block)
     bucket.pull(folder, "models")
+    if dry_run:
+        selections = select(store, block, ids=None, again=True, plugins=plugins or [])
+        typer.echo("\n".join(announced(selections, block)))
+        return
     with kept("timing passes that are done are kept; run it again for the others"), store.lock():
         done = time_models(store, block, again=True, strict=strict, plugins=plugins or [])
     show(folder)

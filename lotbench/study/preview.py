@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from statistics import fmean
@@ -18,9 +18,10 @@ from lotbench.store.store import Store
 from lotbench.study.cost import Cost, Sample, clock, side_by_side, timed, window
 from lotbench.study.evaluate import BATCH_SIZE, SEARCH_TEXTS
 from lotbench.study.groups import groups, part_of
+from lotbench.study.passes import timing_seconds
 from lotbench.study.plan import Plan
 from lotbench.study.planned import PlannedTrial
-from lotbench.study.progress import duration, post, rough
+from lotbench.study.progress import duration, in_parts, post, rough
 from lotbench.study.tasks import task_of
 from lotbench.study.teacher import Artefacts
 
@@ -62,7 +63,7 @@ class Line:
 
 
 @dataclass
-class _Data:
+class Data:
     """The data of a task, and how long reading it took."""
 
     task: Task
@@ -87,7 +88,7 @@ class _Unknown:
 
     line: Line
     config: TrialConfig
-    data: _Data
+    data: Data
     total: Callable[[Cost], float]
 
 
@@ -104,7 +105,9 @@ def preview(planned: Plan) -> Table:
     parts = ["search", "confirmation"] if planned.searches else ["search"]
     names = ("searched", "to do", "done", "each", "in all")
     table = Table("task", "method", *(Column(name, justify="right") for name in names), "from")
-    workers, lines = side_by_side(), estimates(planned)
+    data = read(planned)
+    workers, lines = side_by_side(), estimates(planned, data)
+    timing = timing_seconds(planned, {name: own.task for name, own in data.items()})
     for line in lines:
         counts = [" + ".join(str(own[part]) for part in parts) for own in (line.todo, line.done)]
         if line.method == TEACHER:
@@ -119,7 +122,7 @@ def preview(planned: Plan) -> Table:
     limit = duration(planned.sweep.train.max_minutes * 60)
     notes = [
         f"{count} trials to do: about {whole} on this machine, {workers} side by side",
-        "without the timing pass" if planned.sweep.measure else "",
+        f"then the timing passes: {in_parts(timing)}" if timing else "",
         "searched: number of parameters; to do, done: search + confirmation"
         if planned.searches
         else "",
@@ -134,13 +137,13 @@ def spread(seconds: list[float], workers: int) -> float:
     return max(sum(seconds) / workers, max(seconds, default=0.0))
 
 
-def estimates(planned: Plan) -> list[Line]:
+def estimates(planned: Plan, data: Mapping[str, Data]) -> list[Line]:
     """The teachers of each task, then the groups of trials.
 
     The seconds of a trial are the mean of those of its group that this machine has finished, else
     they come from a few timed steps.
     """
-    rows, data = Store(planned.folder).done(), _read(planned)
+    rows = Store(planned.folder).done()
     lines: list[Line] = []
     unknown: list[_Unknown] = []
     for name, own in data.items():
@@ -198,7 +201,7 @@ def _time(unknown: list[_Unknown]) -> None:
                 own.line.source = f"{type(error).__name__}: {error}".splitlines()[0]
 
 
-def _read(planned: Plan) -> dict[str, _Data]:
+def read(planned: Plan) -> dict[str, Data]:
     """The data of the tasks that have trials to do."""
     tokenizer = load_tokenizer(planned.sweep.backbone)
     places = {trial.config.task: trial.place for trial in planned.trials.values()}
@@ -217,7 +220,7 @@ def _read(planned: Plan) -> dict[str, _Data]:
         if _is_taught(first, task, tokenizer):  # else those of other seeds hardly are
             tasks = ((own, task_of(own, tokenizer)) for own in others)
             missing = [own for own, read in tasks if not _is_taught(own, read, tokenizer)]
-        found[name] = _Data(task, seconds, missing)
+        found[name] = Data(task, seconds, missing)
     return found
 
 
@@ -233,7 +236,7 @@ def _is_here(row: Trial) -> bool:
     return (row.machine.cpu_id, row.machine.cores, threads) == here
 
 
-def _trial_seconds(trial: PlannedTrial, data: _Data, cost: Cost) -> float:
+def _trial_seconds(trial: PlannedTrial, data: Data, cost: Cost) -> float:
     """Seconds of a trial: start, training, the search for budgets, and both splits at each."""
     task = data.task
     budgets = [cost.scoring(target) for target in trial.targets]
@@ -244,7 +247,7 @@ def _trial_seconds(trial: PlannedTrial, data: _Data, cost: Cost) -> float:
     return cost.start + data.seconds + training + scored * sum(each) + searched * fmean(each)
 
 
-def _teacher_seconds(settings: TeacherConfig, data: _Data, cost: Cost) -> float:
+def _teacher_seconds(settings: TeacherConfig, data: Data, cost: Cost) -> float:
     """Seconds of a teacher: start, training, both splits, answers, and saliency as in training.
 
     That of sentence vectors is not trained, nor a model that is taken as it is.

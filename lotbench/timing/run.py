@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from hashlib import sha256
@@ -15,10 +16,11 @@ from lotbench.measure.spec import PassSpec, WorkerResult, key
 from lotbench.store.records import TimingPass
 from lotbench.store.store import Store
 from lotbench.study.cache import scratch
+from lotbench.study.progress import rough
 from lotbench.timing.merge import merge
 from lotbench.timing.prepare import prepare
 from lotbench.timing.screen import narrowed
-from lotbench.timing.select import select
+from lotbench.timing.select import announced, select
 
 log = logging.getLogger(__name__)
 
@@ -68,7 +70,10 @@ def time_models(
     for plugin in plugins:
         registry.load_plugin(plugin)
     done = TimingResult()
-    for selection in select(store, config, ids, again, plugins):
+    selections = select(store, config, ids, again, plugins)
+    for line in announced(selections, config):
+        log.info("%s", line)
+    for selection in selections:
         # Graphs stay where a pass is interrupted, and it goes on with them.
         whose = sha256(f"{store.folder.resolve()} {selection.trials[0].trial_id}".encode())
         with scratch("graphs", whose.hexdigest()[:16]) as folder:
@@ -100,15 +105,19 @@ def run_pass(spec: PassSpec) -> tuple[list[TimingPass], dict[str, str]]:
     log.info("%s: %d contenders and %d dense", label, len(spec.entries), len(spec.dense))
     shares = protocol.rounds_of_processes(spec.rounds)
     min_seconds = spec.min_seconds / len(shares)
-    results = [
-        launch.run_worker(
-            "lotbench.measure.worker",
-            replace(spec, process=process, rounds=rounds, min_seconds=min_seconds),
-            WorkerResult,
-            f"{label}: process {process + 1} of {len(shares)}",
+    results, started = [], time.monotonic()
+    for process, rounds in enumerate(shares):
+        results.append(
+            launch.run_worker(
+                "lotbench.measure.worker",
+                replace(spec, process=process, rounds=rounds, min_seconds=min_seconds),
+                WorkerResult,
+                f"{label}: process {process + 1} of {len(shares)}",
+            )
         )
-        for process, rounds in enumerate(shares)
-    ]
+        if more := len(shares) - len(results):
+            left = (time.monotonic() - started) / len(results) * more
+            log.info("%s: about %s left", label, rough(left))
     broken = {name: why for result in results for name, why in result.broken.items()}
     return [merge(spec, results, size) for size in spec.batch_sizes], broken
 

@@ -8,16 +8,19 @@ from dataclasses import dataclass, replace
 from itertools import groupby
 
 from lotbench import backends, engine, machine
+from lotbench.budget import Budget
 from lotbench.config.sections import MeasureConfig
 from lotbench.engine import checkpoint
 from lotbench.errors import InputError
 from lotbench.measure import launch, protocol
+from lotbench.measure.cost import Work, pass_seconds
 from lotbench.measure.devices import device_name
 from lotbench.measure.spec import DeviceSetting, Entry
 from lotbench.store.records import Conditions, TimingPass, Trial
 from lotbench.store.store import Store
 from lotbench.store.timing_parts import Picked
 from lotbench.study.checks import stored_config
+from lotbench.study.progress import in_parts, rough
 
 log = logging.getLogger(__name__)
 
@@ -35,6 +38,37 @@ class Selection:
     """How the timed texts are picked."""
     entries: dict[DeviceSetting, list[Entry]]
     """By setting, the models at each budget in each backend."""
+
+    def seconds(self, config: MeasureConfig) -> dict[str, float]:
+        """About how long the parts of the passes take."""
+        models = self.models()
+        points = [(trial.trial_id, own) for trial in self.trials for own in trial.evaluations]
+        validated = [each for each in points if each[1].split == "validation"]
+        chosen = [own for name, own in validated if (name, own.budget) in models]
+        work = Work(
+            [own.flops_speedup for own in chosen],
+            len({name for name, _ in models}),
+            sum({own.split: own.examples for _, own in points}.values()),
+            chosen[0].dense_flops,
+        )
+        return pass_seconds(work, config, self.backends, list(self.entries))
+
+    def models(self) -> set[tuple[str | None, Budget | None]]:
+        """The trial and the budget of each model."""
+        return {(each.trial_id, each.budget) for own in self.entries.values() for each in own}
+
+
+def announced(selections: Sequence[Selection], config: MeasureConfig) -> list[str]:
+    """What the passes time and how long that takes, a line each; with several the sum."""
+    lines, total = [], 0.0
+    for own in selections:
+        first, seconds = own.trials[0], own.seconds(config)
+        models, names = len(own.models()), len(own.backends)
+        where = f"timing {first.task}, seed {first.seed}, on {own.device}"
+        counts = f"{models} model{'s' * (models > 1)}, {names} backend{'s' * (names > 1)}"
+        lines.append(f"{where}: {counts}: {in_parts(seconds)}")
+        total += sum(seconds.values())
+    return [*lines, f"timing: about {rough(total)} in all"] if len(lines) > 1 else lines
 
 
 def select(

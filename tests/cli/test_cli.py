@@ -127,7 +127,8 @@ def test_dry_run_says_how_long_and_writes_nothing(sweep_file, backbone, tmp_path
     path = sweep_file(backbone=str(bare), methods={"lot": {"top_p": {"grid": [0.3, 0.6]}}})
     done = call("sweep", path, "--dry-run", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
-    assert "2 trials to do: about " in done.stdout and "without the timing pass" in done.stdout
+    assert "2 trials to do: about " in done.stdout
+    assert "then the timing passes: about " in done.stdout
     assert "time a few steps of each method: step 3 of 3" in done.stderr
     assert not (tmp_path / "results").exists()
     lines = [line.split("│")[2:] for line in done.stdout.splitlines() if "│ reviews" in line]
@@ -148,7 +149,7 @@ def test_a_dry_run_names_file_and_line_of_a_task_without_data(sweep_file, tmp_pa
 
 @pytest.mark.slow
 def test_a_dry_run_lists_a_method_whose_code_raises(sweep_file, tmp_path) -> None:
-    from lotbench.study.preview import estimates
+    from lotbench.study.preview import estimates, read
 
     plugin = tmp_path / "broken.py"
     plugin.write_text(
@@ -159,7 +160,8 @@ def test_a_dry_run_lists_a_method_whose_code_raises(sweep_file, tmp_path) -> Non
         "        raise KeyError('oops')\n"
     )
     path = sweep_file(methods={"broken": {}}, plugins=[str(plugin)])
-    _, line = estimates(plan(*load_sweep(path), tmp_path))
+    planned = plan(*load_sweep(path), tmp_path)
+    _, line = estimates(planned, read(planned))
     assert (line.method, line.todo.total(), line.seconds) == ("broken", 1, None)
     assert line.source == "KeyError: 'oops'"
 

@@ -13,10 +13,11 @@ from lotbench.config.load import load_sweep
 from lotbench.reducer import Stage
 from lotbench.store.parts import Machine, Training
 from lotbench.store.store import Store
+from lotbench.study import passes
 from lotbench.study import preview as module
 from lotbench.study.cost import Cost
 from lotbench.study.plan import Plan, plan
-from lotbench.study.preview import TEACHER, Line, estimates, preview, spread
+from lotbench.study.preview import TEACHER, Line, preview, spread
 
 SWEEP = """
 name: s
@@ -32,6 +33,10 @@ SEARCH = (
     "confirm={seeds: [0, 1], best: 1}",
     "methods={dense: {}, first-k: {k: {randint: [4, 99]}}}",
 )
+
+
+def estimates(planned: Plan) -> list[Line]:
+    return module.estimates(planned, module.read(planned))
 
 
 @pytest.fixture
@@ -163,7 +168,7 @@ def test_the_whole_is_shared_by_the_trials_that_run_side_by_side(planned, monkey
         Line("toy", "lot", "", 0, module.Counter(search=6), module.Counter(), 1200.0),
         Line("toy", "broken", "", 0, module.Counter(one), module.Counter(), None, "KeyError: 'a'"),
     ]
-    monkeypatch.setattr(module, "estimates", lambda _: lines)
+    monkeypatch.setattr(module, "estimates", lambda *_: lines)
     table = preview(planned())
     # One teacher takes 10 minutes; six trials of 20 minutes on two workers take an hour.
     assert "7 trials to do: about 70 min on this machine, 2 side by side" in str(table.caption)
@@ -171,3 +176,20 @@ def test_the_whole_is_shared_by_the_trials_that_run_side_by_side(planned, monkey
     assert columns["in all"] == ["5 min", "60 min", ""]
     assert columns["from"][-1] == "KeyError: 'a'"
     assert spread([30.0, 10.0], 2) == 30.0 and spread([], 2) == 0.0
+
+
+def test_the_timing_passes_are_one_for_each_seed(planned, asked, monkeypatch) -> None:
+    seen = []
+
+    def seconds(work, config, names, settings):
+        seen.append(work)
+        return {"exports": 60.0, "rounds": 120.0}
+
+    monkeypatch.setattr(passes, "pass_seconds", seconds)
+    timed = ("seeds=[0, 1]", "measure={backends: [torch-fp32], targets: [4]}")
+    caption = str(preview(planned(*timed)).caption)
+    assert "then the timing passes: about 6 min (exports 2 min, rounds 4 min)" in caption
+    # Two depths of `truncated` without a budget, and first-k at one of its targets.
+    (work,) = seen
+    assert (sorted(work.speedups), work.models, work.texts) == ([2.0, 2.0, 4.0], 3, 40)
+    assert "timing" not in str(preview(planned("seeds=[0, 1]")).caption)

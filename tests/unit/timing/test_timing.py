@@ -185,8 +185,11 @@ def test_models_are_timed_against_dense_of_their_own_backbone_alone(timed_store,
         row = each.content()
         row["evaluations"][0]["examples"] = 5
         write(timed_store, row)
+    caplog.set_level(logging.INFO)
     time_models(Store(timed_store), MeasureConfig(batch_sizes=[1, 5, 8]))
     # Five texts fill no batch of eight.
+    (whole,) = [line for line in caplog.messages if line.startswith("timing: about ")]
+    assert whole.endswith(" in all")
     found = [([each.name for each in spec.entries], spec.batch_sizes) for spec in passes]
     assert sorted(found) == [(["a"], [1, 5]), (["b"], [1, 5])]
     assert "toy: 5 texts are too few for a batch of 8" in caplog.messages
@@ -207,7 +210,7 @@ def test_of_a_search_the_confirmed_choices_alone_are_timed(timed_store, passes):
         select.check_targets(Store(timed_store), MeasureConfig(targets=[8]))
 
 
-def test_only_the_targets_asked_for_are_timed(timed_store, passes):
+def test_only_the_targets_asked_for_are_timed(timed_store, passes, caplog):
     row = Store(timed_store).trial("a").content()
     points = {2: 0.5, 4: 0.7, 8: 0.9}
     row["evaluations"] = [
@@ -215,10 +218,15 @@ def test_only_the_targets_asked_for_are_timed(timed_store, passes):
         for target, budget in points.items()
     ]
     write(timed_store, row)
+    caplog.set_level(logging.INFO)
     time_models(Store(timed_store), MeasureConfig(batch_sizes=[8], targets=[2, 8]))
+    assert "timing toy, seed 0, on cpu: 2 models, 1 backend: about " in caplog.text
     time_models(Store(timed_store), MeasureConfig(batch_sizes=[8]))
     timed = [[each.budget.value for each in spec.entries] for spec in passes]
     assert timed == [[0.5, 0.9], [0.5, 0.7, 0.9]]
+    dry = CliRunner().invoke(cli.app, ["measure", str(timed_store), "--dry-run"])
+    assert "toy, seed 0, on cpu: 3 models, 1 backend: about " in dry.output
+    assert len(passes) == 2 and not Store(timed_store).timings()
     wrong = CliRunner().invoke(cli.app, ["measure", str(timed_store), "--set", "targets=[3]"])
     assert "3 is not a target of the trials" in str(wrong.exception)
     assert str(wrong.exception).endswith("(known: 2, 4, 8)")

@@ -1,0 +1,98 @@
+"""How long a timing pass takes, roughly, before it starts.
+
+The number of models, backends, texts and rounds is known, and the speed of this processor is
+measured.  The constants are of six layers, 384 wide, on one thread of AMD EPYC cores.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cache
+
+import torch
+
+from lotbench.backends import BY_NAME
+from lotbench.config.sections import MeasureConfig
+from lotbench.measure.protocol import rounds_of_processes
+from lotbench.measure.spec import DeviceSetting
+from lotbench.measure.worker import SCREENED_CALLS, SCREENED_ROUNDS
+
+EXPORT, LOAD, START = 7.0, 0.7, 12.0
+"""Seconds to export a model, to load one in a process, and to start a process."""
+WARM_UP = 3
+"""Passes of a contender in each process before the rounds."""
+SPEED = {"fp32": 1.0, "bf16": 0.4, "int8": 0.5}
+"""Time of dense at a precision, against float32."""
+EFFICIENCY = 0.75
+"""Speed of dense in float32 against that of its largest product alone."""
+LEFT, DENSE_LEFT = 1.6, 5
+"""Backends in which a model is left after the screening, and dense contenders (A/A with them).
+
+The former is that of the reference passes with three backends or more.
+"""
+
+
+@dataclass(frozen=True)
+class Work:
+    """The models of one dense model that are to be timed in one setting.
+
+    Parameters
+    ----------
+    speedups : sequence of float
+        FLOPs speed-up of each model at each budget.
+    models : int
+    texts : int
+        That each is scored on.
+    flops : float
+        Of dense for a text.
+    """
+
+    speedups: Sequence[float]
+    models: int
+    texts: int
+    flops: float
+
+
+def pass_seconds(
+    work: Work, config: MeasureConfig, names: Sequence[str], settings: Sequence[DeviceSetting]
+) -> dict[str, float]:
+    """Seconds of the parts of the passes in some settings of a device, with these backends."""
+    own = [BY_NAME[name] for name in names]
+    running = [SPEED[each.precision] for each in own if not each.compiled]
+    reduced = sum(1 / speedup for speedup in work.speedups)
+    models = work.models + 2  # padded and packed dense
+    left, dense_left = min(LEFT, len(running)), min(DENSE_LEFT, 2 * len(running) + 1)
+    run = max(config.batch_sizes)
+    texts = sum(min(SCREENED_CALLS * size, run) for size in config.batch_sizes)
+    screened = texts * (1 + SCREENED_ROUNDS) * sum(running) * (reduced + 2)
+    count = len(rounds_of_processes(config.rounds))
+    loads = count * (START + LOAD * (work.models * left + dense_left))
+    passes = len(config.batch_sizes) * (config.rounds + WARM_UP * count)
+    exports = EXPORT * models * any(each.exported for each in own)
+    found = {"exports": exports, "screening": 0.0, "scores": 0.0, "rounds": 0.0}
+    for setting in settings:
+        dense = work.flops / dense_rate(setting)
+        a_text = min(running) * dense * (reduced * left + dense_left)
+        if len(own) > 1:
+            found["screening"] += START + LOAD * models * len(running) + screened * dense
+        found["scores"] = a_text * work.texts  # once for all settings
+        found["rounds"] += loads + a_text * config.examples * passes
+    return found
+
+
+@cache
+def dense_rate(setting: DeviceSetting) -> float:
+    """FLOPs of dense in float32 in a second: the best of a few products of matrices."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(setting.threads)
+    one = torch.ones(256, 384, device=setting.device)
+    other = torch.ones(384, 1536, device=setting.device)
+    seconds = []
+    for _ in range(20):
+        start = time.perf_counter()
+        (one @ other)[0, 0].item()  # a GPU ends the product before
+        seconds.append(time.perf_counter() - start)
+    torch.set_num_threads(before)
+    return EFFICIENCY * 2 * one.numel() * other.shape[1] / min(seconds)
