@@ -94,10 +94,13 @@ class Scorer:
 
     def _cached(self, entry: Entry) -> Path:
         """The file of an entry's scores, named by all that they depend on."""
+        versions = machine.versions()  # of these few, so that another Ray changes no name
+        libraries = versions.get("torch"), versions.get("transformers")
         parts = [
             *(self.checksums(Path(entry.folder)), self.task.fingerprint, self.metric),
             *(entry.name, entry.budget, entry.backend, device_name(self.device)),
-            *(machine.cpu_id(), machine.versions(), engine.VERSION),
+            *(machine.cpu_id(), libraries, backends.runtimes([entry.backend], versions)),
+            engine.VERSION,
         ]
         digest = sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
         return cache_folder() / "scores" / f"{digest[:32]}.json"

@@ -9,6 +9,7 @@ import torch
 from stores import evaluation, trial, write
 from tiny_models import save, tiny_encoder
 
+from lotbench import machine
 from lotbench.audit import audit
 from lotbench.backends import TORCH
 from lotbench.budget import Budget
@@ -153,6 +154,11 @@ def test_models_are_prepared_and_timed_in_two_backends(store, tmp_path, monkeypa
         Scorer, "_predicted", lambda own, each: scored.append(each.key) or predicted(own, each)
     )
     assert prepared() == spec and not scored
+    # Nor after an update of what changes no score.
+    versions = machine.versions() | {"ray": "0.1"}
+    monkeypatch.setattr(machine, "versions", lambda: versions)
+    assert [own.scores for own in prepared().entries] == [own.scores for own in spec.entries]
+    assert not scored
     card = store.folder / "models" / "a" / "lotbench.json"
     card.write_text(card.read_text() + " ")
     prepared()
