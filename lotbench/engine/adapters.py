@@ -154,7 +154,10 @@ class ElectraAdapter(BertAdapter):
 
 
 class RobertaAdapter(ElectraAdapter):
-    """RoBERTa: positions start after the padding id; it has the head of ELECTRA, no projection."""
+    """RoBERTa, XLM-RoBERTa and CamemBERT: positions start after the padding id.
+
+    The head is that of ELECTRA; there is no projection.
+    """
 
     @staticmethod
     def position_offset(config: PretrainedConfig) -> int:
@@ -224,7 +227,9 @@ class _Residual:
 
 ADAPTERS: dict[str, type[BertAdapter]] = {
     "bert": BertAdapter,
+    "camembert": RobertaAdapter,
     "distilbert": DistilBertAdapter,
     "electra": ElectraAdapter,
     "roberta": RobertaAdapter,
+    "xlm-roberta": RobertaAdapter,
 }

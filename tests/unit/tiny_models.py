@@ -21,12 +21,15 @@ SIZES = {
     "max_position_embeddings": 66,
     "initializer_range": 0.3,
 }
+ROBERTA = {**SIZES, "type_vocab_size": 1}
 DISTIL = {"dim": 32, "n_heads": 4, "hidden_dim": 64}
 SHARED = ("vocab_size", "max_position_embeddings", "initializer_range")
 KINDS: dict[str, tuple[str, dict[str, Any]]] = {
     "bert": ("Bert", SIZES),
     "bert, another activation": ("Bert", {**SIZES, "hidden_act": "gelu_new"}),
-    "roberta": ("Roberta", {**SIZES, "type_vocab_size": 1}),
+    "roberta": ("Roberta", ROBERTA),
+    "xlm-roberta": ("XLMRoberta", ROBERTA),
+    "camembert": ("Camembert", ROBERTA),
     "electra": ("Electra", {**SIZES, "embedding_size": 32}),
     "electra, narrow embeddings": ("Electra", {**SIZES, "embedding_size": 16}),
     "distilbert": ("DistilBert", {**DISTIL, **{key: SIZES[key] for key in SHARED}}),

@@ -114,7 +114,7 @@ def test_an_unknown_backbone_name_is_a_clear_error(name: str) -> None:
 
 def test_an_unsupported_type_lists_the_supported_ones(tmp_path: Path) -> None:
     transformers.GPT2Config().save_pretrained(tmp_path)
-    with pytest.raises(InputError, match=r"'gpt2'.*bert, distilbert, electra, roberta"):
+    with pytest.raises(InputError, match=r"'gpt2'.*bert, camembert, distilbert, electra"):
         load_backbone(str(tmp_path), 2)
 
 
