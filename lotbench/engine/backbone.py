@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 from torch import Tensor, nn
 
-from lotbench.engine.adapters import ADAPTERS, Layer
+from lotbench.engine.adapter import Layer
+from lotbench.engine.adapters import ADAPTERS
 from lotbench.engine.attention import attend, attend_and_receive
 from lotbench.engine.pooling import Pooling
 from lotbench.errors import InputError
@@ -51,7 +52,8 @@ class Backbone(nn.Module):
         self.input_modules = adapter.input_modules()
         self.head_modules = [] if pooling else adapter.head_modules()
         self.config = model.config
-        self.width, self.heads, self.ffn_width = adapter.width, adapter.heads, adapter.ffn_width
+        self.width, self.heads = adapter.width, adapter.heads
+        self.ffn_weights = adapter.ffn_weights()
         self.vocabulary = adapter.vocabulary
         self.n_labels: int = 0 if pooling else model.config.num_labels or 0
 

@@ -18,7 +18,7 @@ from torch import Tensor
 
 from lotbench.batch import Batch
 from lotbench.decision import malformed
-from lotbench.engine.adapters import Layer
+from lotbench.engine.adapter import Layer
 from lotbench.engine.backbone import Backbone
 from lotbench.ragged import Ragged, segment_mean
 from lotbench.reducer import (

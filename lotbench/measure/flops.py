@@ -34,19 +34,19 @@ def reduced_flops(trace: Trace, backbone: Backbone, reducer: TokenReducer) -> Te
     """FLOPs of each sequence with a method, shape (B,), float64.
 
     Per layer, with q computed tokens, k keys and f tokens in the feed-forward:
-    ``2 D^2 (2q + 2k) + 4 q k D + 4 f D D_ff``, plus the method's own, and ``2 D^2`` once where
-    the pooling maps tokens.
+    ``2 D^2 (2q + 2k) + 4 q k D + 2 f W``, with W weights in the matrices of the feed-forward, plus
+    the method's own, and ``2 D^2`` once where the pooling maps tokens.
     """
     total = head_flops(backbone) + trace.embedded.double() * input_flops(backbone)
     if trace.decisions("before_embedding"):
         total = total + reducer.overhead_flops(-1, trace.lengths.double())
     if trace.mapped and backbone.pooling:
         total = total + backbone.pooling.map_flops()
-    d, ffn = backbone.width, backbone.ffn_width
+    d, ffn = backbone.width, backbone.ffn_weights
     for layer in range(len(trace.queries)):
         q, k = trace.queries[layer].double(), trace.keys[layer].double()
         f = trace.feed_forward[layer].double()
-        total = total + 4 * d * d * (q + k) + 4 * q * k * d + 4 * f * d * ffn
+        total = total + 4 * d * d * (q + k) + 4 * q * k * d + 2 * f * ffn
         total = total + reducer.overhead_flops(layer, trace.shown[layer].double())
     return total
 
@@ -54,7 +54,7 @@ def reduced_flops(trace: Trace, backbone: Backbone, reducer: TokenReducer) -> Te
 def dense_flops(lengths: Tensor, backbone: Backbone) -> Tensor:
     """FLOPs of the dense model on sequences of these lengths, shape (B,), float64."""
     n, d = lengths.double(), backbone.width
-    per_layer = 8 * n * d * d + 4 * n * n * d + 4 * n * d * backbone.ffn_width
+    per_layer = 8 * n * d * d + 4 * n * n * d + 2 * n * backbone.ffn_weights
     return len(backbone.layers) * per_layer + n * input_flops(backbone) + head_flops(backbone)
 
 
