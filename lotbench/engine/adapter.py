@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from torch import Tensor, nn
 
+from lotbench.engine.positions import Position
 from lotbench.ragged import Ragged
 
 if TYPE_CHECKING:
@@ -20,7 +21,8 @@ class Layer:
     """The parts of one transformer layer, each a callable on flat ``(T, D)`` rows.
 
     ``query``, ``key``, ``value`` project to ``(T, D)``; ``attention_output(heads, residual)`` and
-    ``feed_forward(x)`` include dropout, residual and LayerNorm.
+    ``feed_forward(x)`` include dropout, residual and LayerNorm.  ``position`` is None if attention
+    knows no places, as where the embeddings have them.
     """
 
     query: Callable[[Tensor], Tensor]
@@ -28,6 +30,7 @@ class Layer:
     value: Callable[[Tensor], Tensor]
     attention_output: Callable[[Tensor, Tensor], Tensor]
     feed_forward: Callable[[Tensor], Tensor]
+    position: Position | None = None
 
 
 class Adapter(ABC):
@@ -49,6 +52,7 @@ class Adapter(ABC):
         self.heads: int = model.config.num_attention_heads
         self.vocabulary: int = model.config.vocab_size
         self.first_position = self.position_offset(model.config)
+        self.mean_head = False  # True if the head reads the mean of the states, not that of [CLS]
 
     @staticmethod
     def position_offset(config: PretrainedConfig) -> int:
@@ -69,17 +73,21 @@ class Adapter(ABC):
     ) -> Tensor:
         """Input of the first layer, ``(T,), (T,) -> (T, D)``, or of its rows ``at`` (K,) alone."""
 
+    def last_norm(self, hidden: Tensor) -> Tensor:
+        """The states behind the norm after the last layer, if the model has one."""
+        return hidden
+
     @abstractmethod
     def classify(self, first: Tensor) -> Tensor:
-        """Logits from the [CLS] states, ``(B, D) -> (B, C)``."""
+        """Logits from the states that the head reads, ``(B, D) -> (B, C)``."""
 
     def input_modules(self) -> list[nn.Linear]:
         """Linear layers that every token passes before the first layer."""
         return []
 
     @abstractmethod
-    def head_modules(self) -> list[nn.Linear]:
-        """Linear layers after the last transformer layer."""
+    def head_modules(self) -> Sequence[nn.Module]:
+        """The linear layers and norms of the head."""
 
     @abstractmethod
     def ffn_weights(self) -> int:

@@ -22,7 +22,7 @@ of the backbone is applied as configured.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from functools import cache
 from itertools import pairwise
 from typing import Any, NamedTuple
@@ -31,6 +31,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from lotbench.engine.positions import Pairs
 from lotbench.ragged import Ragged, pad, unpad
 from lotbench.reducer import Received
 
@@ -39,9 +40,9 @@ CALL_CELLS = 2048
 
 
 class Heads(NamedTuple):
-    """The tensors and layouts of one call, and the weights of the keys or their logarithms.
+    """The tensors and layouts of one call: ``(Tq, H, d)``, and twice ``(Tk, H, d)``.
 
-    ``(Tq, H, d)``, twice ``(Tk, H, d)``, and ``(Tk,)``.
+    ``weight`` (Tk,) has the weights of the keys or their logarithms.
     """
 
     query: Tensor
@@ -50,6 +51,7 @@ class Heads(NamedTuple):
     queries: Ragged
     keys: Ragged
     weight: Tensor | None
+    pairs: Pairs | None = None
 
 
 def log_weight(weight: Tensor) -> Tensor:
@@ -74,6 +76,7 @@ def attend(
     queries: Ragged,
     keys: Ragged,
     key_weight: Tensor | None = None,
+    pairs: Pairs | None = None,
 ) -> Tensor:
     """Attention output of every query token, shape ``(Tq, H, d)``.
 
@@ -85,8 +88,10 @@ def attend(
         Layouts of queries and keys; sequence b attends to sequence b.
     key_weight : Tensor, shape (Tk,), or None
         Weights of the weighted softmax; None is all ones.
+    pairs : Pairs or None
+        Scores to add.
     """
-    if varlen := _varlen(query, key_weight):
+    if varlen := _varlen(query, key_weight, pairs):
         heads = varlen(
             query,
             key,
@@ -99,7 +104,7 @@ def attend(
         assert isinstance(heads, Tensor)  # a pair only where the normaliser is asked for
         return heads
     bias = None if key_weight is None else log_weight(key_weight).to(query.dtype)
-    heads = Heads(query, key, value, queries, keys, bias)
+    heads = Heads(query, key, value, queries, keys, bias, pairs)
     cuts = _runs(queries, keys, query.device)
     if len(cuts) == 2:  # one run
         return _padded(heads)
@@ -115,6 +120,7 @@ def attend_and_receive(
     layout: Ragged,
     keys: Ragged,
     key_weight: Tensor | None = None,
+    pairs: Pairs | None = None,
     asking: Tensor | None = None,
 ) -> tuple[Tensor, Received]:
     """Attention output ``(T, H, d)`` and what each query token receives as a key.
@@ -131,11 +137,13 @@ def attend_and_receive(
         may follow (tokens that leap, a context token).
     key_weight : Tensor, shape (Tk,), or None
         Weights of the weighted softmax.
+    pairs : Pairs or None
+        Scores to add.
     asking : Tensor, shape (T,), bool, or None
         The queries that are present: attention that others give is not counted.  None is those
         whose ``key_weight`` is above 0.
     """
-    heads = Heads(query, key, value, layout, keys, key_weight)
+    heads = Heads(query, key, value, layout, keys, key_weight, pairs)
     cuts = _runs(layout, keys, query.device)
     if len(cuts) == 2:  # one run
         return _explicit(heads, asking)
@@ -154,7 +162,7 @@ def _explicit(given: Heads, asking: Tensor | None) -> tuple[Tensor, Received]:
     layout, keys, key_weight = given.queries, given.keys, given.weight
     q, k, v = _batched(given)
     bias = None if key_weight is None else log_weight(key_weight).to(q.dtype)
-    probabilities = _probabilities(q, k, _mask(keys, bias, q))
+    probabilities = _probabilities(q, k, _mask(given, bias, q))
     heads = (probabilities.to(v.dtype) @ v).transpose(1, 2)
 
     shares = probabilities.mean(1)
@@ -202,35 +210,44 @@ def _runs(queries: Ragged, keys: Ragged, device: torch.device) -> list[int]:
 
 def _split_into_runs(cuts: list[int], whole: Heads) -> Iterator[Heads]:
     """Each run, as views."""
-    query, key, value, queries, keys, weight = whole
+    query, key, value, queries, keys, weight, pairs = whole
     ends = list(pairwise(cuts))
     query_sizes = [queries.sizes[start:end] for start, end in ends]
     key_sizes = [keys.sizes[start:end] for start, end in ends]
     query_rows, key_rows = [[sum(run) for run in sizes] for sizes in (query_sizes, key_sizes)]
     weights = [None] * len(ends) if weight is None else weight.split(key_rows)
+    scores = [None] * len(ends) if pairs is None else pairs.split(query_rows, key_rows)
     parts = (query.split(query_rows), key.split(key_rows), value.split(key_rows))
-    for q, k, v, nq, nk, w in zip(*parts, query_sizes, key_sizes, weights, strict=True):
-        yield Heads(q, k, v, Ragged.from_lengths(nq), Ragged.from_lengths(nk), w)
+    for q, k, v, nq, nk, w, s in zip(*parts, query_sizes, key_sizes, weights, scores, strict=True):
+        yield Heads(q, k, v, Ragged.from_lengths(nq), Ragged.from_lengths(nk), w, s)
 
 
 def _one_by_one(whole: Heads) -> Tensor:
     """`attend` by one kernel call per sequence, on views."""
-    query, key, value, queries, keys, bias = whole
+    query, key, value, queries, keys, bias, pairs = whole
     q, k, v = (x.unsqueeze(0).transpose(1, 2) for x in (query, key, value))
-    masks = [None] * keys.batch_size if bias is None else bias.view(1, -1).split(keys.sizes, 1)
+    masks: Sequence[Tensor | None] = [None] * keys.batch_size
+    if bias is not None:
+        masks = bias.view(1, -1).split(keys.sizes, 1)
+    if pairs is not None:
+        scores = [each.alone(query.dtype) for each in pairs.split(queries.sizes, keys.sizes)]
+        masks = [s if m is None else s + m for s, m in zip(scores, masks, strict=True)]
     parts = (q.split(queries.sizes, 2), k.split(keys.sizes, 2), v.split(keys.sizes, 2), masks)
     heads = [F.scaled_dot_product_attention(*one) for one in zip(*parts, strict=True)]
     return torch.cat([each.transpose(1, 2) for each in heads], 1)[0]
 
 
-def _varlen(query: Tensor, key_weight: Tensor | None) -> Callable[..., Any] | None:
+def _varlen(
+    query: Tensor, key_weight: Tensor | None, pairs: Pairs | None
+) -> Callable[..., Any] | None:
     """The variable-length kernel, if it can run.
 
-    It needs half precision, no weights, and a head width of 8, 16, ... or 256.
+    It needs half precision, no weights or scores to add, and a head width of 8, 16, ... or 256.
     """
     half = query.dtype in (torch.float16, torch.bfloat16)
     fits = query.shape[-1] % 8 == 0 and query.shape[-1] <= 256
-    return _flash(query.device) if query.is_cuda and half and fits and key_weight is None else None
+    plain = key_weight is None and pairs is None
+    return _flash(query.device) if query.is_cuda and half and fits and plain else None
 
 
 @cache
@@ -248,8 +265,15 @@ def _flash(device: torch.device) -> Callable[..., Any] | None:
     return varlen_attn
 
 
-def _mask(keys: Ragged, bias: Tensor | None, query: Tensor) -> Tensor | None:
-    """Additive mask ``(B, 1, 1, max key)``: log weights, -inf on padding; None if all zero."""
+def _mask(given: Heads, bias: Tensor | None, query: Tensor) -> Tensor | None:
+    """Additive mask ``(B, 1, 1, max key)``: log weights, -inf on padding; None if all zero.
+
+    With the scores of pairs it is ``(B, H, max query, max key)``.
+    """
+    keys = given.keys
+    if given.pairs is not None:
+        scores = given.pairs.padded(given.queries, keys, query.dtype)
+        return scores if bias is None else scores + pad(bias, keys)[:, None, None, :]
     if bias is not None:
         return pad(bias, keys, fill=-torch.inf)[:, None, None, :]
     if keys.uniform:
@@ -259,7 +283,7 @@ def _mask(keys: Ragged, bias: Tensor | None, query: Tensor) -> Tensor | None:
 
 def _batched(given: Heads) -> tuple[Tensor, Tensor, Tensor]:
     """Padded queries, keys and values, each ``(B, H, longest, d)``."""
-    query, key, value, queries, keys, _ = given
+    query, key, value, queries, keys, *_ = given
     q, k, v = queries.pad_any(query), keys.pad_any(key), keys.pad_any(value)
     return q.transpose(1, 2), k.transpose(1, 2), v.transpose(1, 2)
 
@@ -267,7 +291,7 @@ def _batched(given: Heads) -> tuple[Tensor, Tensor, Tensor]:
 def _padded(given: Heads) -> Tensor:
     """`attend` by one padded kernel call."""
     q, k, v = _batched(given)
-    mask = _mask(given.keys, given.weight, q)
+    mask = _mask(given, given.weight, q)
     if given.queries.known_sizes is None:  # the fused operator asks for sizes
         heads = _probabilities(q, k, mask) @ v
     elif q.is_cpu and q.dtype == torch.bfloat16 and torch.is_grad_enabled():

@@ -49,6 +49,9 @@ class Backbone(nn.Module):
         adapter = ADAPTERS[kind](model)
         self.layers: tuple[Layer, ...] = tuple(adapter.layers())
         self.embed, self.classify = adapter.embed, adapter.classify
+        self.last_norm = adapter.last_norm
+        self.mean_head = pooling is None and adapter.mean_head
+        self.reads_all = pooling is not None or self.mean_head  # not [CLS] alone
         self.input_modules = adapter.input_modules()
         self.head_modules = [] if pooling else adapter.head_modules()
         self.config = model.config
@@ -78,7 +81,7 @@ class Backbone(nn.Module):
 
     def height(self, name: str) -> int:
         """Depth of the parameter: 0 in the embeddings, l + 1 in layer l, L + 1 in the head."""
-        if "embeddings" in name:
+        if "embeddings" in name or "relative_attention_bias" in name:  # of all layers
             return 0
-        layer = re.search(r"\.layer\.(\d+)\.", name)
+        layer = re.search(r"\.layers?\.(\d+)\.", name)
         return int(layer[1]) + 1 if layer else len(self.layers) + 1

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -11,6 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from lotbench.engine.adapter import Adapter, Layer
+from lotbench.engine.positions import RelativeBias
 from lotbench.ragged import Ragged
 
 if TYPE_CHECKING:
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
         BertForSequenceClassification,
         DistilBertForSequenceClassification,
         ElectraForSequenceClassification,
+        MPNetForSequenceClassification,
         PretrainedConfig,
         RobertaForSequenceClassification,
     )
@@ -147,6 +149,29 @@ class DistilBertAdapter(BertAdapter):
 
     def head_modules(self) -> list[nn.Linear]:
         return [self.model.pre_classifier, self.model.classifier]
+
+
+class MPNetAdapter(RobertaAdapter):
+    """MPNet: RoBERTa's embedding and head, other module names, and relative positions besides."""
+
+    model: MPNetForSequenceClassification
+
+    @staticmethod
+    def position_offset(config: PretrainedConfig) -> int:
+        return 2  # transformers takes 1 for the padding id, whatever the configuration says
+
+    def layers(self) -> list[Layer]:
+        encoder, config = self.encoder.encoder, self.model.config
+        longest = config.max_position_embeddings - self.first_position
+        table, bucket = encoder.relative_attention_bias, encoder.relative_position_bucket
+        bias = RelativeBias(table, bucket, longest)
+        return [replace(layer, position=bias) for layer in super().layers()]
+
+    def layer(self, layer: Any) -> Layer:
+        attention, inner, own = layer.attention, layer.intermediate, layer.attention.attn
+        output = _Residual(nn.Sequential(own.o, attention.dropout), attention.LayerNorm)
+        forward = _FeedForward(inner.dense, inner.intermediate_act_fn, layer.output)
+        return Layer(own.q, own.k, own.v, output, forward)
 
 
 def _all_types_zero(token_type_ids: Tensor) -> bool:

@@ -149,7 +149,7 @@ def load_backbone(
                 f"layers: {layers} is not between 1 and the {config.num_hidden_layers} "
                 f"layers of {name!r}"
             )
-        config.num_hidden_layers = layers
+        _cut(config, layers)
     new_head = not whole and config.num_labels != n_labels
     if n_labels:
         config.num_labels = n_labels
@@ -171,6 +171,13 @@ def load_backbone(
     _check_complete(name, backbone, report, new_head, whole)
     check_finite(name, backbone)
     return backbone
+
+
+def _cut(config: PretrainedConfig, layers: int) -> None:
+    """Leaves the first layers of the model that a configuration describes."""
+    config.num_hidden_layers = layers
+    if (kinds := getattr(config, "layer_types", None)) is not None:  # ModernBERT
+        config.layer_types = kinds[:layers]
 
 
 def pooling_of(name: str, asked: Kind | None) -> tuple[Kind, bool]:
@@ -196,7 +203,7 @@ def random_backbone(name: str, n_labels: int, layers: int | None = None) -> Back
     from transformers import AutoModel, AutoModelForSequenceClassification
 
     config = read_config(name)
-    config.num_hidden_layers = layers or config.num_hidden_layers
+    _cut(config, layers or config.num_hidden_layers)
     with _reading(name, "config.json"):
         if not n_labels:
             pooling = Pooling(config.hidden_size, "mean", normalise=True)

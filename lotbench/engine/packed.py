@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from lotbench.engine.run import EncoderRun
-from lotbench.ragged import Ragged, select
+from lotbench.ragged import select
 from lotbench.reducer import Decision, Drop, Leap, Outputs, Tokens
 
 
@@ -51,7 +51,7 @@ class PackedRun(EncoderRun):
     def outputs(self) -> Outputs:
         """Outputs of the whole pass."""
         tokens, behind = self.tokens(), None
-        if self.backbone.pooling is not None and self.computed is not None:
+        if self.backbone.reads_all and self.computed is not None:
             behind = torch.ones_like(tokens.rows, dtype=torch.bool).index_fill(0, self.computed, 0)
         return self.finish(tokens, behind)
 
@@ -114,9 +114,7 @@ class PackedRun(EncoderRun):
                 context = outer.context
                 leapt = chosen.layout.below(shown)
 
-        x, received, keys = self.attention(
-            layer, chosen.hidden, chosen.layout, context, leapt, seen=seen
-        )
+        x, received, keys = self.attention(layer, chosen, context, leapt, seen=seen)
         attended = Tokens(x, chosen.layout, chosen.rows, self.batch)
         inner = self.decide("after_attention", index, attended, received)
         if inner is None:
@@ -167,11 +165,12 @@ class PackedRun(EncoderRun):
         rows = at if tokens.rows is self.all_rows else tokens.rows[at]
         return at, Tokens(tokens.hidden.index_select(0, at), layout, rows, self.batch)
 
-    def gather_keys(self, tokens: Tokens, decision: Leap) -> tuple[Tensor, Ragged]:
-        """States of the tokens that the layer sees, and their layout; the kept come first."""
+    def gather_keys(self, tokens: Tokens, decision: Leap) -> Tokens:
+        """The tokens that the layer sees; the kept come first."""
         order = (tokens.layout.sequence * 2 + (~decision.keep).long()).argsort(stable=True)
         at, layout = select(decision.seen[order], tokens.layout, decision.key_sizes)
-        return tokens.hidden.index_select(0, order[at]), layout
+        rows = order[at]
+        return Tokens(tokens.hidden.index_select(0, rows), layout, tokens.rows[rows], self.batch)
 
     def remove(
         self, carried: Tokens, at: Tensor | None, decision: Drop, stay: Tensor, forward: Tokens

@@ -48,7 +48,7 @@ class ReferenceRun(EncoderRun):
         for index in self.layers():
             states = self.layer(index, states)
         tokens, behind = self.shown(states.hidden, states.present), None
-        if self.backbone.pooling is not None and self.computed is not None:
+        if self.backbone.reads_all and self.computed is not None:
             share = self.computed[tokens.rows]
             behind = ~share if share.dtype == torch.bool else 1 - share
         return self.finish(tokens, behind)
@@ -98,7 +98,8 @@ class ReferenceRun(EncoderRun):
         weight = (seen if blend is None else blend).to(hidden.dtype)
         if isinstance(outer, Leap) and outer.keys is not None:
             weight = weight.masked_fill(self.scatter(outer.keys, tokens.rows), 1.0)
-        x, received, keys = self.attention(layer, hidden, whole, context, leapt, weight, compute)
+        every = Tokens(hidden, whole, self.all_rows, self.batch)
+        x, received, keys = self.attention(layer, every, context, leapt, weight, compute)
         attended = self.shown(x, compute)
         if received is not None:
             received = Received(received.mean[attended.rows], received.own[attended.rows])

@@ -20,7 +20,8 @@ from lotbench.batch import Batch
 from lotbench.decision import malformed
 from lotbench.engine.adapter import Layer
 from lotbench.engine.backbone import Backbone
-from lotbench.ragged import Ragged, segment_mean
+from lotbench.engine.positions import Places
+from lotbench.ragged import Ragged, segment_mean, segment_sum, segment_weighted_sum
 from lotbench.reducer import (
     Decision,
     Drop,
@@ -72,6 +73,7 @@ class EncoderRun:
         self.protected = None if self.protect is None else first_text(self.batch, self.protect)
         self.last_keep: Tensor | None = None  # of the last decision, with the protected tokens
         self.held: Leap | None = None  # a leap over all layers, decided before the embedding
+        self.last_places: tuple[Any, ...] = ()
 
     def layers(self) -> range:
         """Indices of the layers that this pass runs."""
@@ -202,30 +204,29 @@ class EncoderRun:
     def attention(
         self,
         layer: Layer,
-        hidden: Tensor,
-        layout: Ragged,
+        tokens: Tokens,
         context: Tensor | None = None,
         present: Sequence[bool] | Tensor = (),
         weight: Tensor | None = None,
         asking: Tensor | None = None,
-        seen: tuple[Tensor, Ragged] | None = None,
+        seen: Tokens | None = None,
     ) -> tuple[Tensor, Received | None, Ragged]:
         """Attention of one layer.
 
         Parameters
         ----------
         layer : Layer
-        hidden : Tensor, shape (T, D)
-        layout : Ragged
+        tokens : Tokens
+            The tokens that the layer computes.
         context : Tensor, shape (B, D), or None
             An additional key and value, in the sequences where ``present`` (B bool) is true.
         weight : Tensor, shape (T,), or None
             Weight of each token as a key; a context weighs 1.
         asking : Tensor, shape (T,), bool, or None
             The tokens whose attention counts as received; None is all.
-        seen : (Tensor of shape (K, D), Ragged), or None
-            States and layout of the tokens that are keys, those of ``hidden`` first in each
-            sequence.  None is ``hidden`` itself.
+        seen : Tokens or None
+            The tokens that are keys, those of ``tokens`` first in each sequence.  None is
+            ``tokens`` itself.
 
         Returns
         -------
@@ -236,7 +237,8 @@ class EncoderRun:
         keys : Ragged
             Layout of the keys: the tokens and the contexts.
         """
-        source, keys = (hidden, layout) if seen is None else seen
+        hidden, layout, seen = tokens.hidden, tokens.layout, tokens if seen is None else seen
+        source, keys = seen.hidden, seen.layout
         if context is not None:
             source, keys = keys.append(source, context.to(hidden.dtype), present)
             if weight is not None:
@@ -245,14 +247,39 @@ class EncoderRun:
         query = backbone.split_heads(layer.query(hidden))
         key = backbone.split_heads(layer.key(source))
         value = backbone.split_heads(layer.value(source))
-        received = None
+        received = pairs = None
+        if layer.position is not None:
+            places = self.places(tokens, seen, keys, present)
+            query, key, pairs = layer.position(query, key, places)
         if self.wants_received:
             heads, received = backbone.attend_and_receive(
-                query, key, value, layout, keys, weight, asking
+                query, key, value, layout, keys, weight, pairs, asking
             )
         else:
-            heads = backbone.attend(query, key, value, layout, keys, weight)
+            heads = backbone.attend(query, key, value, layout, keys, weight, pairs)
         return layer.attention_output(heads.flatten(1), hidden), received, keys
+
+    def places(
+        self, tokens: Tokens, seen: Tokens, keys: Ragged, present: Sequence[bool] | Tensor
+    ) -> Places:
+        """Where the queries and keys of a layer stand; the last places if they are the same.
+
+        A context stands for tokens from all over its text, so its place is the middle.
+        """
+        added = keys is not seen.layout
+        if self.last_places:
+            places, rows, seen_rows, *rest = self.last_places
+            same = rows is tokens.rows and seen_rows is seen.rows
+            if same and rest == [added, keys.known_sizes]:
+                return places
+        query = tokens.position
+        key = query if seen.rows is tokens.rows else seen.position
+        if added:
+            key, _ = seen.layout.append(key, self.batch.layout.lengths // 2, present)
+        whole = self.batch.layout
+        places = Places(query, key, whole.max_length if whole.known_sizes else None)
+        self.last_places = places, tokens.rows, seen.rows, added, keys.known_sizes
+        return places
 
     def count(self, shown: Tensor, queries: Tensor, keys: Tensor, feed_forward: Tensor) -> None:
         """Add a layer's token counts to the trace, each of shape (B,)."""
@@ -280,19 +307,30 @@ class EncoderRun:
             for at, states in [*self.restored, (rows, hidden)]:
                 everything = everything.index_copy(0, at, states.to(everything.dtype))
             hidden, layout, rows = everything, self.batch.layout, self.all_rows
+            own = torch.zeros_like(tokens.rows, dtype=torch.bool) if behind is None else behind
+            behind = own.new_ones(rows.shape).index_copy(0, tokens.rows, own)
         pooling, trace = self.backbone.pooling, self.trace
         if not self.reducer.active_layers and not (pooling and pooling.kind == "mean"):
             # Without a layer the first token knows nothing of its text, so it gets the mean.
             hidden = hidden.index_copy(0, layout.first, segment_mean(hidden, layout))
-        if pooling is None:
-            logits = self.backbone.classify(hidden[layout.first])
-        else:
-            if self.restored:
-                own = torch.zeros_like(tokens.rows, dtype=torch.bool) if behind is None else behind
-                behind = own.new_ones(rows.shape).index_copy(0, tokens.rows, own)
+        hidden = self.backbone.last_norm(hidden)
+        if pooling is not None:
             logits = pooling(hidden, layout, behind)
             trace.mapped = behind is not None
+        elif self.backbone.mean_head and self.reducer.active_layers:
+            logits = self.backbone.classify(mean_of_computed(hidden, layout, behind))
+        else:
+            logits = self.backbone.classify(hidden[layout.first])
         return Outputs(logits, hidden, layout, rows, trace, behind, tuple(self.inputs))
+
+
+def mean_of_computed(hidden: Tensor, layout: Ragged, behind: Tensor | None) -> Tensor:
+    """Mean of each text's states (B, D) over the tokens that the last layer computed."""
+    if behind is None:
+        return segment_mean(hidden, layout)
+    weight = 1 - behind.to(hidden.dtype)
+    total = segment_weighted_sum(weight, hidden, layout)
+    return total / segment_sum(weight, layout).unsqueeze(1)
 
 
 def first_text(batch: Batch, separator: int) -> Tensor:

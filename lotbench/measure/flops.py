@@ -2,12 +2,15 @@
 
 Unit: floating-point operations, two per multiply-add, per example without padding.  Only matrix
 products count: projections, attention, feed-forward, the method's own, pooler and classifier.
-Element-wise operations, softmax, norms and embeddings do not count.
+Element-wise operations, softmax, norms and embeddings do not count: so neither do the lookup and
+addition of relative positions, and rotations.  A local window masks products that are computed, so
+all keys count.
 """
 
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 from math import prod
 
 import torch
@@ -68,8 +71,9 @@ def head_flops(backbone: Backbone) -> float:
     return _linear_flops(backbone.head_modules)
 
 
-def _linear_flops(modules: list[nn.Linear]) -> float:
-    return float(sum(2 * m.in_features * m.out_features for m in modules))
+def _linear_flops(modules: Sequence[nn.Module]) -> float:
+    linear = [module for module in modules if isinstance(module, nn.Linear)]
+    return float(sum(2 * m.in_features * m.out_features for m in linear))
 
 
 def fvcore_flops(encoder: ReducedEncoder, batch: Batch) -> float:

@@ -5,8 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import pytest
 import torch
 import transformers
+from torch import Tensor
 
 from lotbench import registry
 from lotbench.conformance.tiny import WIDTH, tiny_backbone
@@ -22,6 +24,15 @@ SIZES = {
     "initializer_range": 0.3,
 }
 ROBERTA = {**SIZES, "type_vocab_size": 1}
+# Layers 0 and 2 see the whole text, layer 1 four tokens on each side.
+MODERN = {
+    **SIZES,
+    "local_attention": 8,
+    "global_attn_every_n_layers": 2,
+    "norm_bias": True,
+    **dict.fromkeys(("bos_token_id", "eos_token_id", "cls_token_id", "sep_token_id"), 2),
+    "pad_token_id": 0,
+}
 DISTIL = {"dim": 32, "n_heads": 4, "hidden_dim": 64}
 SHARED = ("vocab_size", "max_position_embeddings", "initializer_range")
 KINDS: dict[str, tuple[str, dict[str, Any]]] = {
@@ -29,6 +40,9 @@ KINDS: dict[str, tuple[str, dict[str, Any]]] = {
     "bert, another activation": ("Bert", {**SIZES, "hidden_act": "gelu_new"}),
     "roberta": ("Roberta", ROBERTA),
     "xlm-roberta": ("XLMRoberta", ROBERTA),
+    "mpnet": ("MPNet", SIZES),
+    "modernbert": ("ModernBert", MODERN),
+    "modernbert, mean": ("ModernBert", {**MODERN, "classifier_pooling": "mean"}),
     "camembert": ("Camembert", ROBERTA),
     "electra": ("Electra", {**SIZES, "embedding_size": 32}),
     "electra, narrow embeddings": ("Electra", {**SIZES, "embedding_size": 16}),
@@ -46,6 +60,17 @@ def random_model(kind: str, layers: int = 3) -> Any:
     count = "n_layers" if name == "DistilBert" else "num_hidden_layers"
     config = getattr(transformers, f"{name}Config")(num_labels=3, **(sizes | {count: layers}))
     return getattr(transformers, f"{name}ForSequenceClassification")(config).eval()
+
+
+def rotate_exactly(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Lets transformers rotate in float64 too, not in float32 whatever the type of the model."""
+    from transformers.models.modernbert import modeling_modernbert as modern
+
+    def rotated(q: Tensor, k: Tensor, cos: Tensor, sin: Tensor, unsqueeze_dim: int) -> Any:
+        cos, sin = cos.unsqueeze(unsqueeze_dim), sin.unsqueeze(unsqueeze_dim)
+        return tuple(x * cos + modern.rotate_half(x) * sin for x in (q, k))
+
+    monkeypatch.setattr(modern, "apply_rotary_pos_emb", rotated)
 
 
 class NoTokenizer:
