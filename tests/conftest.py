@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterator
+from typing import Any
 from urllib.parse import urlencode
 
 import pytest
 import torch
 from hypothesis import HealthCheck, settings
+from torch import Tensor
 
 from lotbench.batch import Batch
 from lotbench.conformance.tiny import tiny_backbone
@@ -91,6 +93,18 @@ def make_backbone() -> Callable[..., Backbone]:
 def make_batch() -> MakeBatch:
     """A function that makes a ragged batch, from lists of ids or from lengths alone."""
     return ragged_batch
+
+
+@pytest.fixture
+def _rotate_exactly(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Lets transformers rotate in float64 too, not in float32 whatever the type of the model."""
+    from transformers.models.modernbert import modeling_modernbert as modern
+
+    def rotated(q: Tensor, k: Tensor, cos: Tensor, sin: Tensor, unsqueeze_dim: int) -> Any:
+        cos, sin = cos.unsqueeze(unsqueeze_dim), sin.unsqueeze(unsqueeze_dim)
+        return tuple(x * cos + modern.rotate_half(x) * sin for x in (q, k))
+
+    monkeypatch.setattr(modern, "apply_rotary_pos_emb", rotated)
 
 
 def make_tiny(num_hidden_layers: int = 3, **changes: int | float) -> Backbone:

@@ -289,10 +289,16 @@ def hugging_face_outputs(backbone: Backbone, batch: Batch, layers: int) -> Tenso
     model, pooling = backbone.model, backbone.pooling
     if layers < len(backbone.layers):
         model = deepcopy(model)
-        every = list(model.base_model.get_submodule("encoder.layer").children())
-        model.base_model.set_submodule("encoder.layer", nn.ModuleList(every[:layers]))
+        base = model.base_model
+        modules = base.named_modules()
+        name, every = next(each for each in modules if isinstance(each[1], nn.ModuleList))
+        base.set_submodule(name, nn.ModuleList(list(every.children())[:layers]))
+    typed = getattr(model.config, "type_vocab_size", 0) > 1
     rows = [x.split(batch.layout.sizes) for x in (batch.input_ids, batch.token_type_ids)]
-    found = [model(ids[None], token_type_ids=types[None]) for ids, types in zip(*rows, strict=True)]
+    found = [
+        model(ids[None], **({"token_type_ids": types[None]} if typed else {}))
+        for ids, types in zip(*rows, strict=True)
+    ]
     if pooling is None:
         return torch.cat([own.logits for own in found])
     return torch.cat([pooling.padded(own.last_hidden_state, None) for own in found])

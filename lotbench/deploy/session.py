@@ -97,10 +97,13 @@ class OpenVino:
                 "and the draws need 64; take onnx-fp32 or onnx-int8"
             )
         # Of equal integers the first ranks first, as in ONNX.  Floats keep the default: a stable
-        # sort of 256 numbers takes several times as long, and equal floats are rare.
+        # sort of 256 numbers takes several times as long, and equal floats are rare.  They are not
+        # with rotary positions: equal words have equal embeddings, and so equal scores.
+        rotary = any(each.get_type_name() == "Cos" for each in graph.get_ops())
         for each in graph.get_ops():
-            if each.get_type_name() == "TopK" and each.input(0).get_element_type().is_integral():
-                each.set_attribute("stable", True)
+            if each.get_type_name() == "TopK":
+                integral = each.input(0).get_element_type().is_integral()
+                each.set_attribute("stable", rotary or integral)
         compiled = core.compile_model(graph, "CPU", settings)
         self._request = compiled.create_infer_request()
         self.inputs = tuple(each.get_any_name() for each in compiled.inputs)

@@ -71,8 +71,12 @@ class _Projection:
     part: int
 
     def __call__(self, x: Tensor) -> Tensor:
-        weight, bias = self.joined.weight.chunk(3)[self.part], self.joined.bias
-        return F.linear(self.norm(x), weight, None if bias is None else bias.chunk(3)[self.part])
+        width, bias = self.joined.in_features, self.joined.bias
+        # A slice, and not a chunk, which an exported graph would cut each time that it runs.
+        rows = slice(self.part * width, (self.part + 1) * width)
+        return F.linear(
+            self.norm(x), self.joined.weight[rows], None if bias is None else bias[rows]
+        )
 
 
 @dataclass(frozen=True)

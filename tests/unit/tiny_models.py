@@ -5,10 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-import pytest
 import torch
 import transformers
-from torch import Tensor
 
 from lotbench import registry
 from lotbench.conformance.tiny import WIDTH, tiny_backbone
@@ -60,17 +58,6 @@ def random_model(kind: str, layers: int = 3) -> Any:
     count = "n_layers" if name == "DistilBert" else "num_hidden_layers"
     config = getattr(transformers, f"{name}Config")(num_labels=3, **(sizes | {count: layers}))
     return getattr(transformers, f"{name}ForSequenceClassification")(config).eval()
-
-
-def rotate_exactly(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Lets transformers rotate in float64 too, not in float32 whatever the type of the model."""
-    from transformers.models.modernbert import modeling_modernbert as modern
-
-    def rotated(q: Tensor, k: Tensor, cos: Tensor, sin: Tensor, unsqueeze_dim: int) -> Any:
-        cos, sin = cos.unsqueeze(unsqueeze_dim), sin.unsqueeze(unsqueeze_dim)
-        return tuple(x * cos + modern.rotate_half(x) * sin for x in (q, k))
-
-    monkeypatch.setattr(modern, "apply_rotary_pos_emb", rotated)
 
 
 class NoTokenizer:

@@ -209,7 +209,10 @@ def test_a_method_that_draws_gets_the_seeds_of_the_texts(save, tmp_path) -> None
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("kind", ["bert", "distilbert", "electra", "roberta", "xlm-roberta"])
+@pytest.mark.parametrize(
+    "kind",
+    ["bert", "distilbert", "electra", "roberta", "xlm-roberta", "mpnet", "modernbert, mean"],
+)
 def test_every_backbone_exports_and_pairs_keep_the_same_tokens(kind) -> None:
     # In a pair, tokens of both texts have equal ranks.
     torch.manual_seed(0)

@@ -221,7 +221,9 @@ def test_the_states_of_a_graph_pool_to_the_vector(method, kind) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("kind", ["electra, narrow embeddings", "distilbert"])
+@pytest.mark.parametrize(
+    "kind", ["electra, narrow embeddings", "distilbert", "mpnet", "modernbert"]
+)
 def test_every_backbone_gives_vectors_in_every_runtime(kind) -> None:
     encoder = make("lot-fixed", "mean", random_model(kind, layers=1), keep_ratio=0.4)
     graph = export(encoder).model

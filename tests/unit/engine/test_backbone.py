@@ -13,7 +13,7 @@ import pytest
 import torch
 import transformers
 from safetensors.torch import load_file, save_file
-from tiny_models import KINDS, random_model, rotate_exactly
+from tiny_models import KINDS, random_model
 from torch import Tensor
 
 from lotbench.batch import Batch
@@ -44,10 +44,8 @@ def hugging_face(model: Any, batch: Batch) -> Tensor:
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_keeping_everything_is_the_untouched_model(
-    kind: str, make_batch, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    rotate_exactly(monkeypatch)
+@pytest.mark.usefixtures("_rotate_exactly")
+def test_keeping_everything_is_the_untouched_model(kind: str, make_batch) -> None:
     model = random_model(kind).double()
     backbone = Backbone(model)
     encoder = ReducedEncoder(backbone, TokenReducer(TokenReducer.Params(), 3, 32))

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import torch
 from scripted import Fixed
-from tiny_models import random_model, rotate_exactly
+from tiny_models import random_model
 from torch import Tensor
 
 from lotbench.batch import Batch
@@ -30,11 +30,9 @@ def batch_of(lengths: list[int]) -> Batch:
 
 @pytest.mark.parametrize("kind", PLACED)
 @pytest.mark.parametrize("training", [False, True])
-def test_dropped_tokens_are_as_masked_ones(
-    kind: str, training: bool, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.mark.usefixtures("_rotate_exactly")
+def test_dropped_tokens_are_as_masked_ones(kind: str, training: bool) -> None:
     """Transformers leaves the others where they are."""
-    rotate_exactly(monkeypatch)
     model = random_model(kind).double()
     every_third = Fixed(
         3, lambda layer, *seen: Drop(seen[1].position % 3 == 0) if layer == 0 else None
