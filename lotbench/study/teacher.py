@@ -276,7 +276,9 @@ def embeddings_to_states(teacher: ReducedEncoder, split: Split) -> np.ndarray:
         for rows in np.array_split(np.arange(min(MAP_TEXTS, len(split))), MAP_TEXTS // BATCH_SIZE):
             if len(rows):
                 outputs = teacher.eval()(collate(split, rows).to(device), inputs=True)
-                x, y = outputs.inputs[0].double().cpu(), outputs.hidden.double().cpu()
+                # What leaps over all layers passes the last norm as well.
+                x = teacher.backbone.last_norm(outputs.inputs[0]).double().cpu()
+                y = outputs.hidden.double().cpu()
                 squares += x.T @ x
                 products += x.T @ y
     ridge = RIDGE * squares.diagonal().mean() * torch.eye(width, dtype=torch.float64)

@@ -5,13 +5,17 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+import pytest
 import torch
+from tiny_models import random_model
 
 from lotbench.conformance.tiny import WIDTH, pooled_backbone
 from lotbench.data.batches import collate
 from lotbench.data.task import Task
 from lotbench.data.tokens import Split
+from lotbench.engine.backbone import Backbone
 from lotbench.engine.encoder import ReducedEncoder
+from lotbench.engine.pooling import Pooling
 from lotbench.losses import task_loss
 from lotbench.reducer import Params, TokenReducer
 from lotbench.study.teacher import (
@@ -53,14 +57,20 @@ def test_the_loss_of_vectors_is_one_minus_the_cosine() -> None:
     assert float(task_loss(own, dense)) == 1
 
 
-def test_the_first_map_is_the_best_linear_one() -> None:
+@pytest.mark.parametrize("kind", ["bert", "modernbert"])
+def test_the_first_map_is_the_best_linear_one(kind: str) -> None:
     """The residuals of least squares are at right angles to what it reads."""
-    own, data = teacher(), split()
+    own, data, last_norm = teacher(), split(), torch.nn.Identity()
+    if kind == "modernbert":
+        model = random_model(kind, layers=2).model
+        last_norm = model.final_norm
+        torch.nn.init.normal_(last_norm.bias)
+        own.backbone = Backbone(model, Pooling(WIDTH, "mean", normalise=True))
     weight = torch.from_numpy(embeddings_to_states(own, data)).double()
     rows = np.arange(len(data))
     with torch.no_grad():
         outputs = own(collate(data, rows), inputs=True)
-    x, y = outputs.inputs[0].double(), outputs.hidden.double()
+        x, y = last_norm(outputs.inputs[0]).double(), outputs.hidden.double()
     off = x.T @ (y - x @ weight.T)
     assert off.abs().max() < 0.01 * (x.T @ y).abs().max()
     assert (y - x @ weight.T).square().sum() < 0.8 * y.square().sum()
