@@ -129,8 +129,10 @@ class RelativeBias:
     def score(self, query: Tensor, key: Tensor) -> Tensor:
         """Scores ``(B, H, q, k)`` of places ``(B, q)`` and ``(B, k)``."""
         distance = key[:, None, :] - query[:, :, None] + (self.longest - 1)
+        if self.buckets.device != key.device:  # once, since a copy makes a GPU wait
+            self.buckets = self.buckets.to(key.device)
         # By distance first: a lookup for each pair in the table itself takes far longer.
-        by_distance = F.embedding(self.buckets.to(key.device), self.table.weight).t()
+        by_distance = F.embedding(self.buckets, self.table.weight).t()
         found = by_distance.index_select(1, distance.flatten())
         return found.view(-1, *distance.shape).transpose(0, 1)
 
