@@ -266,7 +266,7 @@ class EncoderRun:
 
         A context stands for tokens from all over its text, so its place is the middle.
         """
-        added = keys is not seen.layout
+        added, whole = keys is not seen.layout, self.batch.layout
         if self.last_places:
             places, rows, seen_rows, *rest = self.last_places
             same = rows is tokens.rows and seen_rows is seen.rows
@@ -275,8 +275,7 @@ class EncoderRun:
         query = tokens.position
         key = query if seen.rows is tokens.rows else seen.position
         if added:
-            key, _ = seen.layout.append(key, self.batch.layout.lengths // 2, present)
-        whole = self.batch.layout
+            key, _ = seen.layout.append(key, whole.lengths // 2, present)
         places = Places(query, key, whole.max_length if whole.known_sizes else None)
         self.last_places = places, tokens.rows, seen.rows, added, keys.known_sizes
         return places
