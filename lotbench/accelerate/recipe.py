@@ -13,14 +13,8 @@ from lotbench.config.sections import TaskConfig
 from lotbench.config.tasks import BUILT_IN
 from lotbench.data.sources import read_source
 from lotbench.data.tokens import tokenise
-from lotbench.engine.loading import (
-    is_classifier,
-    length_of,
-    load_tokenizer,
-    model_classes,
-    pooling_of,
-    read_config,
-)
+from lotbench.engine.described import is_classifier, model_classes, pooling_of, read_config
+from lotbench.engine.loading import length_of, load_tokenizer
 from lotbench.errors import InputError
 from lotbench.validation import validate
 
@@ -64,7 +58,7 @@ def sweep_of(
     ----------
     model : str
         A fine-tuned classifier or cross-encoder, or a sentence encoder; see
-        `lotbench.engine.loading.locate`.
+        `lotbench.engine.described.locate`.
     classes : sequence of str
         See `classes_of`.
     source : str

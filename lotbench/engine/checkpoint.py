@@ -13,8 +13,9 @@ from pydantic import BaseModel, ConfigDict, Field
 from lotbench import registry
 from lotbench.batch import Batch
 from lotbench.engine.checksums import checksums, verify
+from lotbench.engine.described import quiet
 from lotbench.engine.encoder import ReducedEncoder
-from lotbench.engine.loading import check_finite, load_backbone, quiet
+from lotbench.engine.loading import check_finite, load_backbone
 from lotbench.engine.modelfiles import in_file, one_line, read_object
 from lotbench.engine.pooling import Kind, write_pooling
 from lotbench.errors import InputError, near_misses
@@ -245,7 +246,7 @@ def build(
     Parameters
     ----------
     backbone_name : str
-        See `lotbench.engine.loading.locate`.
+        See `lotbench.engine.described.locate`.
     n_labels : int
         Classes; 1 for regression, 0 for sentence vectors.
     reducer_class : type

@@ -18,8 +18,9 @@ from torch import Tensor
 
 from lotbench import registry
 from lotbench.engine.backbone import Backbone
+from lotbench.engine.described import max_tokens
 from lotbench.engine.encoder import ReducedEncoder
-from lotbench.engine.loading import load_backbone, max_tokens
+from lotbench.engine.loading import load_backbone
 from lotbench.measure import launch, protocol
 from lotbench.measure.calls import Packed, Padded, packed_dense
 from lotbench.measure.devices import DTYPES, device_name, occupy, timer_for

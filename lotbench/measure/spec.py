@@ -217,7 +217,7 @@ class MapSpec:
     dtype : str
         ``fp32`` or ``bf16``.
     backbone : str
-        See `lotbench.engine.loading.locate`; pretrained weights suffice.
+        See `lotbench.engine.described.locate`; pretrained weights suffice.
     layers : int or None
         Keep only the first layers.
     rounds : int

@@ -113,8 +113,8 @@ def window(split: Split, count: int) -> Split:
         name: [getattr(split, name)[row] for row in rows]
         for name in ("input_ids", "token_type_ids", "texts")
     }
-    missing = split.labels is None or split.unlabelled is not None
-    labels = None if missing else split.labels[rows]
+    known = split.labels if split.unlabelled is None else None
+    labels = None if known is None else known[rows]
     return Split(**picked, labels=labels, text_seed=split.text_seed[rows])
 
 

@@ -11,7 +11,7 @@ from lotbench import backends
 from lotbench.config.document import Document
 from lotbench.config.expand import expand
 from lotbench.config.sections import SweepConfig, TrialConfig
-from lotbench.engine.loading import read_config
+from lotbench.engine.described import read_config
 from lotbench.errors import Faults, InputError
 from lotbench.measure import launch
 from lotbench.store.records import Trial

@@ -7,7 +7,7 @@ from typing import Any
 from lotbench.config.sections import TrialConfig
 from lotbench.config.tasks import WITH_ARTICLE, kind_of
 from lotbench.data.task import Task, load_task
-from lotbench.engine.loading import model_classes
+from lotbench.engine.described import model_classes
 from lotbench.errors import InputError
 
 

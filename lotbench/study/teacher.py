@@ -27,8 +27,8 @@ from lotbench.data.batches import batches, collate
 from lotbench.data.task import Task
 from lotbench.data.tokens import Split
 from lotbench.engine import checkpoint
+from lotbench.engine.described import fingerprint, pooling_of, read_config
 from lotbench.engine.encoder import ReducedEncoder
-from lotbench.engine.loading import fingerprint, pooling_of, read_config
 from lotbench.errors import InputError
 from lotbench.judge import Answers, judge
 from lotbench.metrics import classes_of

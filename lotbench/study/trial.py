@@ -20,7 +20,8 @@ from lotbench.config.tasks import kind_of
 from lotbench.data.task import Task
 from lotbench.data.tokens import Split
 from lotbench.engine import checkpoint
-from lotbench.engine.loading import load_tokenizer, read_config
+from lotbench.engine.described import read_config
+from lotbench.engine.loading import load_tokenizer
 from lotbench.errors import InputError
 from lotbench.metrics import UNLABELLED
 from lotbench.reducer import TokenReducer

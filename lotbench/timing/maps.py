@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from lotbench import backends
 from lotbench.config.sections import MeasureConfig, SweepConfig
-from lotbench.engine.loading import read_config
+from lotbench.engine.described import read_config
 from lotbench.errors import InputError
 from lotbench.measure import breakeven, launch
 from lotbench.measure.spec import MapSpec

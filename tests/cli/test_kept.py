@@ -16,7 +16,8 @@ from stores import evaluation, trial, write
 
 import lotbench
 from lotbench import cli
-from lotbench.engine.loading import locate, weight_bytes
+from lotbench.engine.described import locate
+from lotbench.engine.loading import weight_bytes
 from lotbench.store.store import Store
 from lotbench.study.checks import check_room
 
@@ -95,7 +96,8 @@ def test_a_hub_backbone_has_the_weights_and_the_commit_of_the_hub(tmp_path, monk
     refs.mkdir()
     (refs / "main").write_text(snapshot.name)
     code = (
-        "from lotbench.engine.loading import fingerprint, weight_bytes\n"
+        "from lotbench.engine.described import fingerprint\n"
+        "from lotbench.engine.loading import weight_bytes\n"
         "print(fingerprint('some/encoder'), weight_bytes('some/encoder'))"
     )
     monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path))

@@ -17,7 +17,7 @@ from lotbench import registry
 from lotbench.config.load import load_sweep, load_trial
 from lotbench.config.sections import TaskConfig
 from lotbench.data.sources import read_source
-from lotbench.engine.loading import locate
+from lotbench.engine.described import locate
 from lotbench.study.plan import plan
 from lotbench.study.planned import resolve
 

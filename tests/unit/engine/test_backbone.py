@@ -18,8 +18,9 @@ from torch import Tensor
 
 from lotbench.batch import Batch
 from lotbench.engine.backbone import Backbone
+from lotbench.engine.described import locate
 from lotbench.engine.encoder import ReducedEncoder
-from lotbench.engine.loading import load_backbone, load_tokenizer, locate
+from lotbench.engine.loading import load_backbone, load_tokenizer
 from lotbench.errors import InputError
 from lotbench.lot import LeapOfThought, Params
 from lotbench.measure.flops import dense_flops, fvcore_flops, reduced_flops

