@@ -211,8 +211,8 @@ class MeasureConfig(Section):
     devices: list[Device] = Field(default=["cpu"], min_length=1)
     backends: Backends | None = None
     targets: Targets | None = None
-    examples: int = Field(default=32, ge=1, le=1_000_000)
-    rounds: int = Field(default=20, ge=1, le=100_000)
+    examples: int = Field(default=64, ge=1, le=1_000_000)
+    rounds: int = Field(default=12, ge=1, le=100_000)
     min_seconds: float = Field(default=1.0, ge=0, le=3600)
 
 

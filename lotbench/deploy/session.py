@@ -97,8 +97,8 @@ class OpenVino:
                 "and the draws need 64; take onnx-fp32 or onnx-int8"
             )
         # Of equal integers the first ranks first, as in ONNX.  Floats keep the default: a stable
-        # sort of 256 numbers takes several times as long, and equal floats are rare.  They are not
-        # with rotary positions: equal words have equal embeddings, and so equal scores.
+        # sort of 256 numbers takes several times as long, and equal floats are rare, but not with
+        # rotary positions: there equal words have equal embeddings, and so equal scores.
         rotary = any(each.get_type_name() == "Cos" for each in graph.get_ops())
         for each in graph.get_ops():
             if each.get_type_name() == "TopK":

@@ -324,12 +324,17 @@ class EncoderRun:
 
 
 def mean_of_computed(hidden: Tensor, layout: Ragged, behind: Tensor | None) -> Tensor:
-    """Mean of each text's states (B, D) over the tokens that the last layer computed."""
+    """Mean of each text's states (B, D) over the tokens that the last layer computed.
+
+    Of a text without such tokens it is the mean over all that are there.
+    """
     if behind is None:
         return segment_mean(hidden, layout)
     weight = 1 - behind.to(hidden.dtype)
+    count = segment_sum(weight, layout).unsqueeze(1)
     total = segment_weighted_sum(weight, hidden, layout)
-    return total / segment_sum(weight, layout).unsqueeze(1)
+    found = total / torch.where(count > 0, count, 1)
+    return torch.where(count > 0, found, segment_mean(hidden, layout))
 
 
 def first_text(batch: Batch, separator: int) -> Tensor:

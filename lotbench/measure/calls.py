@@ -160,7 +160,18 @@ def load_entry(
         session = open_session(Path(entry.graph), entry.backend, threads)
         return Exported(session, read_config(entry.folder).pad_token_id or 0)
     backend = BY_NAME[entry.backend]
-    encoder = load_engine(entry, plugins).to(device, DTYPES[backend.precision])
+    encoder = load_engine(entry, plugins)
+    # Frequencies of rotary positions stay in float32, as transformers loads them: in bf16 the
+    # angles of far places are off by half a turn.
+    exact = [
+        (module, name, buffer.to(device))
+        for module in encoder.modules()
+        for name, buffer in module.named_buffers(recurse=False)
+        if name.endswith("inv_freq")
+    ]
+    encoder.to(device, DTYPES[backend.precision])
+    for module, name, buffer in exact:
+        setattr(module, name, buffer)
     return Padded(encoder, backend.compiled) if encoder.reducer.padded else Packed(encoder)
 
 

@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 
 import torch
 
+from lotbench import machine
 from lotbench.backends import BY_NAME
 from lotbench.config.sections import MeasureConfig
 from lotbench.measure.protocol import rounds_of_processes
@@ -28,10 +29,8 @@ SPEED = {"fp32": 1.0, "bf16": 0.4, "int8": 0.5}
 EFFICIENCY = 0.75
 """Speed of dense in float32 against that of its largest product alone."""
 LEFT, DENSE_LEFT = 1.6, 5
-"""Backends in which a model is left after the screening, and dense contenders (A/A with them).
-
-The former is that of the reference passes with three backends or more.
-"""
+"""Backends in which a model is left after the screening (as in 12 stored passes), and contenders
+that are dense, one of them twice for the noise floor."""
 
 
 @dataclass(frozen=True)
@@ -77,7 +76,9 @@ def pass_seconds(
         a_text = min(running) * dense * (reduced * left + dense_left)
         if len(own) > 1:
             found["screening"] += START + LOAD * models * len(running) + screened * dense
-        found["scores"] = a_text * work.texts  # once for all settings
+        # Once for all settings, on all cores.
+        cores = replace(setting, threads=machine.usable_cores())
+        found["scores"] = a_text * work.texts * dense_rate(setting) / dense_rate(cores)
         found["rounds"] += loads + a_text * config.examples * passes
     return found
 

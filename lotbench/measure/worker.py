@@ -151,7 +151,8 @@ class Worker:
         seed = f"{spec.seed} {spec.process} {group}"
         dense = [each.key for each in spec.dense]
         protocol.run_rounds(calls, spec.rounds, spec.min_seconds, seed, timer, dense)
-        seconds, rounds = time.perf_counter() - start, max(map(len, timer.call.passes.values()))
+        seconds = time.perf_counter() - start
+        rounds = max(map(len, timer.call.passes.values()), default=0)  # all may have raised
         log.info("%s: %d warm-up passes, %d rounds in %.1f s", label, passes, rounds, seconds)
         # After the timed rounds, because observing a call slows it.
         timed = {name: contenders[name] for name in calls}

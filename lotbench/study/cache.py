@@ -74,21 +74,21 @@ def once(path: Path, make: Callable[[Path], None], check: Callable[[Path], objec
 
 
 @contextmanager
-def scratch(kind: str, name: str) -> Iterator[Path]:
+def scratch(kind: str, owner: str, name: str) -> Iterator[Path]:
     """A folder for large files of this process, removed at the end of the block.
 
-    It stays if the block raises, for the next process that asks for this name.  Folders of other
-    names that such processes left are removed first.
+    It stays if the block raises, for the next process that asks for it.  Folders of other owners
+    that such processes left are removed first.
     """
     from filelock import FileLock
 
     cache = cache_folder()
     cache.mkdir(parents=True, exist_ok=True)
-    folder = cache / f"{kind}-{name}"
+    folder = cache / f"{kind}-{owner}-{name}"
     with ExitStack() as used:
         with FileLock(cache / f"{kind}.lock"):
             for left in cache.glob(f"{kind}-*"):
-                if left == folder:
+                if left.name.startswith(f"{kind}-{owner}-"):
                     continue
                 try:
                     with FileLock(left / "lock", timeout=0):

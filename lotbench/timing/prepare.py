@@ -214,7 +214,8 @@ def _graph(
     if model in refused:
         raise refused[model]
     # Named by all that a graph depends on, since an interrupted pass may have left it.
-    parts = [model, checksums(Path(entry.folder)), machine.versions(), engine.VERSION]
+    code = [sha256(own.read_bytes()).hexdigest() for own in map(Path, plugins) if own.is_file()]
+    parts = [model, checksums(Path(entry.folder)), machine.versions(), engine.VERSION, code]
     content = _digest(json.dumps(parts))
     fixed = folder / f"{content}-{_digest(str(entry.budget))}.fixed.onnx"
     # A model at no budget of its own runs as it was trained, not at a value of the input.

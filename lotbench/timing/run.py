@@ -75,8 +75,11 @@ def time_models(
         log.info("%s", line)
     for selection in selections:
         # Graphs stay where a pass is interrupted, and it goes on with them.
-        whose = sha256(f"{store.folder.resolve()} {selection.trials[0].trial_id}".encode())
-        with scratch("graphs", whose.hexdigest()[:16]) as folder:
+        owner, name = (
+            sha256(text.encode()).hexdigest()[:16]
+            for text in (str(store.folder.resolve()), selection.trials[0].trial_id)
+        )
+        with scratch("graphs", owner, name) as folder:
             specs, prepared = prepare(store, selection, config, folder, plugins)
             for spec in specs:
                 try:

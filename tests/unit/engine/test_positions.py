@@ -15,7 +15,7 @@ from lotbench.engine.attention import attend, attend_and_receive
 from lotbench.engine.backbone import Backbone
 from lotbench.engine.encoder import ReducedEncoder
 from lotbench.engine.positions import OUT_OF_WINDOW, Pairs, Places, RelativeBias, Rotary
-from lotbench.engine.run import EncoderRun
+from lotbench.engine.run import EncoderRun, mean_of_computed
 from lotbench.ragged import Ragged, pad
 from lotbench.reducer import Drop, Leap, TokenReducer, Tokens
 
@@ -189,3 +189,11 @@ def test_no_place_is_looked_up_where_no_layer_asks(monkeypatch: pytest.MonkeyPat
         Backbone(random_model("bert")), TokenReducer(TokenReducer.Params(), 3, 32)
     )
     encoder.eval()(batch_of([5, 3]))
+
+
+def test_a_text_without_computed_tokens_has_the_mean_of_all() -> None:
+    layout = Ragged.from_lengths([2, 3])
+    hidden = torch.arange(10.0).view(5, 2)
+    behind = torch.tensor([0.0, 1.0, 1.0, 1.0, 1.0])
+    found = mean_of_computed(hidden, layout, behind)
+    torch.testing.assert_close(found, torch.stack([hidden[0], hidden[2:].mean(0)]))

@@ -94,12 +94,14 @@ def test_what_cannot_be_made_leaves_the_old_file(tmp_path) -> None:
 
 def test_a_folder_stays_for_the_process_that_goes_on(tmp_path, monkeypatch) -> None:
     monkeypatch.setenv("LOTBENCH_CACHE", str(tmp_path))
-    with pytest.raises(KeyboardInterrupt), scratch("graphs", "a") as first:
+    with pytest.raises(KeyboardInterrupt), scratch("graphs", "store", "a") as first:
         (first / "0.onnx").touch()
-        with scratch("graphs", "b") as second:  # that of another pass, which runs
+        with scratch("graphs", "other", "b") as second:  # that of another pass, which runs
             assert {path.name for path in tmp_path.glob("graphs-*")} == {first.name, second.name}
         raise KeyboardInterrupt
-    with scratch("graphs", "a") as again:
+    with scratch("graphs", "store", "c"):  # the pass before it, which is run again
+        assert (first / "0.onnx").exists()
+    with scratch("graphs", "store", "a") as again:
         assert again == first and (again / "0.onnx").exists()
     assert not list(tmp_path.glob("graphs-*"))
 
@@ -108,5 +110,5 @@ def test_what_another_killed_process_left_is_removed(tmp_path, monkeypatch) -> N
     monkeypatch.setenv("LOTBENCH_CACHE", str(tmp_path))
     (tmp_path / "graphs-left").mkdir()
     (tmp_path / "graphs-left" / "0.onnx").touch()
-    with scratch("graphs", "a") as first:
+    with scratch("graphs", "store", "a") as first:
         assert list(tmp_path.glob("graphs-*")) == [first]
