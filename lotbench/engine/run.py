@@ -149,7 +149,7 @@ class EncoderRun:
     def held_on(self, rows: Tensor) -> Leap | None:
         """The leap over all layers, on the tokens that are left."""
         leap = self.held
-        if leap is None or len(rows) == len(leap.keep):
+        if leap is None or rows is self.all_rows:
             return leap
         keys = None if leap.keys is None else leap.keys[rows]
         weight = None if leap.weight is None else leap.weight[rows]

@@ -74,6 +74,8 @@ CASES: dict[str, tuple[str, Kind | None, dict[str, Any]]] = {
     "lot": ("lot", "mean", {}),
     "lot-drop": ("lot", "mean", {"routing": "drop"}),
     "lot-cls": ("lot", "cls", {}),
+    # Its tokens leap before the embedding, and are embedded for the mean.
+    "lot-table": ("lot", "mean", {"decision_every": 2, "router": "table"}),
     "power-bert": ("power-bert", "mean", {}),
     "pairs": ("first-k", None, {"k": 4}),
 }
