@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from lotbench.accelerate.texts import judged
+from lotbench.accelerate.texts import LEAST, judged
 from lotbench.config.document import Document
 from lotbench.config.sections import TaskConfig
 from lotbench.config.tasks import BUILT_IN
@@ -76,11 +76,21 @@ def sweep_of(
     layers = read_config(model).num_hidden_layers
     tokenizer = load_tokenizer(model)
     task: dict[str, Any] = {"source": source, "max_length": length_of(model)}
-    if source not in BUILT_IN:
-        task |= {0: {"kind": "embedding"}, 1: {"regression": True}}.get(len(classes), {})
+    own = BUILT_IN.get(source)
+    if not classes and (own is None or own.kind != "embedding"):
+        task["kind"] = "embedding"
+    if len(classes) == 1 and own is None:
+        task["regression"] = True
     Document("", {"tasks": {TASK: task}}).override(of_task(overrides))
+    if classes and "kind" in task:  # a ranking
+        task.pop("regression", None)
     data = validate(TaskConfig, task, Document("").fault)
-    rows = read_source(TASK, data, None, classes or None).train
+    found = read_source(TASK, data, None, classes or None)
+    rows, most = found.train, len(found.validation.texts)
+    if len(rows.texts) < LEAST - judged(LEAST):
+        raise InputError(f"{rows.where}: {len(rows.texts)} texts are too few to train on")
+    if batch > most:
+        raise InputError(f"--batch {batch}: only {most} texts are there to time it with")
     some = [rows.texts[at] for at in np.linspace(0, len(rows.texts) - 1, SAMPLE).astype(int)]
     mean = np.mean([len(ids) for ids in tokenise(some, tokenizer, task["max_length"])[0]])
     # A split in files of its own has a fifth of all texts, so this is a quarter of the others.

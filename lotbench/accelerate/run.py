@@ -15,16 +15,18 @@ from statistics import fmean
 
 import yaml
 
-from lotbench.accelerate.recipe import TASK, classes_of, of_task, sweep_of
-from lotbench.accelerate.texts import as_source
+from lotbench.accelerate.recipe import NAME, TASK, classes_of, of_task, sweep_of
+from lotbench.accelerate.texts import as_source, digest_of
 from lotbench.backends import EXPORTED, need
 from lotbench.config.document import Document
 from lotbench.config.load import load_sweep
 from lotbench.config.sections import MeasureConfig, SweepConfig
 from lotbench.deploy.folder import write
+from lotbench.engine.described import fingerprint
 from lotbench.engine.loading import load_tokenizer
 from lotbench.errors import InputError, PassFailed
 from lotbench.inspection import inspect
+from lotbench.measure.protocol import DENSE
 from lotbench.report.advice import facts, name, past
 from lotbench.report.measured import measured
 from lotbench.report.page import page
@@ -33,7 +35,7 @@ from lotbench.report.text import TIMES, with_interval
 from lotbench.statistics.bootstrap import Estimate
 from lotbench.statistics.evidence import SLACK
 from lotbench.statistics.study import Study
-from lotbench.store.files import write_file
+from lotbench.store.files import read_json, write_file, write_json
 from lotbench.store.records import Trial
 from lotbench.store.store import Store
 from lotbench.store.timing_parts import Interval
@@ -47,7 +49,8 @@ from lotbench.timing.run import time_models
 
 log = logging.getLogger(__name__)
 
-FILE, TEXTS, EXPORT, PAGE, TOKENS = "sweep.yaml", "texts", "model", "report.html", "tokens"
+MARK, FILE, TEXTS = "accelerate.json", "sweep.yaml", "texts"
+EXPORT, PAGE, TOKENS = "model", "report.html", "tokens"
 """Names in the output folder."""
 
 
@@ -96,9 +99,6 @@ def accelerate(
         If no model could be trained or timed.
     """
     need("onnx", "onnxscript", "onnxruntime")
-    ours = (output / TEXTS).is_dir() or (output / FILE).is_file()
-    if output.is_dir() and any(output.iterdir()) and not ours:
-        raise InputError(f"{output}: neither empty nor of an earlier call; give a new --output")
     sweep, document = _sweep(model, texts, limits.batch, output, overrides)
     planned = plan(sweep.model_copy(update={"measure": None}), document, output)
     ran = run_sweep(planned, show=show)
@@ -120,6 +120,8 @@ def accelerate(
     times = own.measured.contender.call_or_encoder.speedup_best
     faster = advice.choice is not None and times is not None and times.low > 1
     lines = {"model": name(own), **facts(own, advice, limits), "speed": _speed(times)}
+    if ran.failed:
+        lines["failed"] = ", ".join(ran.failed)
     for folder in (EXPORT, TOKENS):  # of an earlier call, perhaps with another drop
         shutil.rmtree(output / folder, ignore_errors=True)
     written = []
@@ -130,7 +132,7 @@ def accelerate(
     else:
         lines["why not"] = past(own, limits) or "it is not faster than the fastest dense model"
         if or_dense:
-            written = [_export_dense(own, limits, output)]
+            written = _export_dense(own, limits, output)
     return Found(faster, lines, written + page.write([study], output / PAGE, lines)[:1])
 
 
@@ -138,22 +140,35 @@ def _sweep(
     model: str, texts: str, batch: int, output: Path, overrides: Sequence[str]
 ) -> tuple[SweepConfig, Document]:
     """The sweep, written into the output folder, with the overrides."""
-    if not model.startswith("package:") and Path(model).expanduser().is_dir():
-        model = str(Path(model).expanduser().resolve())  # the workers run in folders of their own
     task = Document("", {"tasks": {TASK: {}}}).override(of_task(overrides)).data["tasks"][TASK]
     classes = classes_of(model)
-    named = classes if len(classes) > 1 else []
-    source = as_source(texts, task.get("label", "label"), named, output / TEXTS)
+    _claim(output, {"model": fingerprint(model), "texts": digest_of(texts)})
+    if not model.startswith("package:") and Path(model).expanduser().is_dir():
+        model = str(Path(model).expanduser().resolve())  # the workers run in folders of their own
+    named, text = classes if len(classes) > 1 else [], task.get("text", [])
+    text = [text] if isinstance(text, str) else text
+    source = as_source(texts, text, task.get("label", "label"), named, output / TEXTS)
     content = sweep_of(model, classes, source, batch, overrides)
-    output.mkdir(parents=True, exist_ok=True)
     text = f"# Written by lotbench accelerate.\n{yaml.safe_dump(content, sort_keys=False)}"
     return load_sweep(write_file(output / FILE, text), overrides)
 
 
-def worth_timing(rows: Iterable[Trial], drop: float) -> list[float] | None:
-    """The targets that may be chosen: of each model the largest within the drop on selection.
+def _claim(output: Path, made_of: dict[str, str]) -> None:
+    """Refuses a folder that is of something else, before anything in it is touched."""
+    mark = output / MARK
+    if output.is_dir() and any(output.iterdir()) and not mark.is_file():
+        raise InputError(f"{output}: neither empty nor of an earlier call; give a new --output")
+    if (output / NAME).exists() and read_json(mark) != made_of:
+        raise InputError(f"{output}: of another model or other texts; give a new --output")
+    output.mkdir(parents=True, exist_ok=True)
+    write_json(mark, made_of)
 
-    Of a model that keeps to it nowhere, the smallest.  None if no model has targets.
+
+def worth_timing(rows: Iterable[Trial], drop: float) -> list[float] | None:
+    """The targets that may be chosen: of each model the two largest within the drop on selection.
+
+    Two, since a backend may lose some of the score.  Of a model that keeps to it nowhere, the
+    smallest.  None if no model has targets.
     """
     found = set()
     for row in rows:
@@ -166,7 +181,7 @@ def worth_timing(rows: Iterable[Trial], drop: float) -> list[float] | None:
             if own.split == "selection" and own.target is not None
         }
         kept = [target for target, score in scores.items() if score >= least]
-        found |= {max(kept)} if kept else {min(scores)} if scores else set()
+        found |= {*sorted(kept)[-2:]} if kept else {min(scores)} if scores else set()
     return sorted(found) or None
 
 
@@ -187,24 +202,25 @@ def _export(study: Study, own: Option, output: Path) -> Path:
     return output / EXPORT
 
 
-def _export_dense(own: Option, limits: Limits, output: Path) -> Path:
+def _export_dense(own: Option, limits: Limits, output: Path) -> list[Path]:
     """The folder of the dense model in the fastest exported backend that keeps to the drop."""
     timing = own.measured.timing
     able = [
         each
         for each in timing.contenders
-        if each.trial_id is None
+        if each.name == DENSE
         and each.backend in EXPORTED
         and (each.scores["selection"].change or 0.0) >= -limits.drop / 100 - SLACK
     ]
     if not able:
-        raise PassFailed("no exported dense model keeps to the drop")
+        log.warning("no exported dense model keeps to the drop, so none is exported")
+        return []
     best = min(able, key=lambda each: each.call_or_encoder.seconds_per_example)
     config = stored_config(own.row.run.trial)
     tokenizer = load_tokenizer(config.backbone)
     teacher = Artefacts(config, task_of(config, tokenizer), tokenizer).teacher
     write(teacher, output / EXPORT, best.backend, None, "")
-    return output / EXPORT
+    return [output / EXPORT]
 
 
 def _tokens(study: Study, own: Option, output: Path) -> list[Path]:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from lotbench.data.labels import is_missing, labels_of_model
+from lotbench.data.sources import TEXT_NAMES
 from lotbench.data.tables import SUFFIXES, Rows, read_table
 from lotbench.errors import InputError
 
@@ -16,7 +18,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 LEAST = 200
-"""Fewer texts can neither teach a model nor tell one point of accuracy."""
+"""Fewer texts teach a model too little, and tell scores apart by many points only."""
 SHARE, MOST = 0.2, 1000
 """Share of the texts that models are reported on, and as many that they are chosen by."""
 
@@ -26,7 +28,19 @@ def judged(count: int) -> int:
     return min(MOST, round(SHARE * count))
 
 
-def as_source(given: str, label: str, classes: Sequence[str], folder: Path) -> str:
+def digest_of(given: str) -> str:
+    """A hash of the texts; of what is no file or folder here, the name itself."""
+    path = Path(given).expanduser()
+    files = [path] if path.is_file() else sorted(own for own in path.glob("*") if own.is_file())
+    digest = sha256()
+    for own in files:
+        digest.update(own.name.encode() + own.read_bytes())
+    return digest.hexdigest() if files else given
+
+
+def as_source(
+    given: str, text: Sequence[str], label: str, classes: Sequence[str], folder: Path
+) -> str:
     """The ``source`` of the task that the texts are.
 
     A table and a folder of text files are divided into a training and a validation split, which are
@@ -38,10 +52,13 @@ def as_source(given: str, label: str, classes: Sequence[str], folder: Path) -> s
     given : str
         What the user names: a file with one of the endings of tables, or ``.txt`` with one text per
         line; a folder; or a name.
+    text : sequence of str
+        The text columns of a table; empty for the usual ones.
     label : str
-        The label column of a table; rows with a label come first in the validation split.
+        The label column of a table.
     classes : sequence of str
-        Those of the model, which labels must be; empty if it is no classifier.
+        Those of the model, which labels must be; rows with a label come first in the validation
+        split.  Empty if the model is no classifier.
     folder : Path
 
     Raises
@@ -52,24 +69,28 @@ def as_source(given: str, label: str, classes: Sequence[str], folder: Path) -> s
     path = Path(given).expanduser()
     if path.is_file():
         frame = _lines(path) if path.suffix == ".txt" else _table(path)
-    elif path.is_dir() and (files := sorted(path.glob("*.txt"))):
-        frame = _frame([_read(file) for file in files])
+    elif path.is_dir() and not any(path.glob("train.*")) and any(path.glob("*.txt")):
+        frame = _frame([_read(file) for file in sorted(path.glob("*.txt"))])
     elif path.is_dir():
         return str(path.resolve())
+    elif path.suffix in (*SUFFIXES, ".txt"):
+        raise InputError(f"{path}: no such file")
     else:
         return given
-    _check(frame, label, path)
+    frame = frame.reset_index(drop=True)  # parquet may have an index of its own
+    _check(frame, text or [own for own in TEXT_NAMES if own in frame][:1], path)
+    rows = np.random.default_rng(0).permutation(len(frame))
     if classes and label in frame:
         labels_of_model(Rows([], frame[label].to_numpy(), str(path)), label, classes)
-    rows = np.random.default_rng(0).permutation(len(frame))
-    if label in frame:
-        rows = rows[np.argsort([is_missing(value) for value in frame[label][rows]], kind="stable")]
-        if is_missing(frame[label][rows[judged(len(frame)) - 1]]):
-            # Too few labels to judge by: they are learned from, and dense is what is judged by.
+        missing = frame[label].map(is_missing).to_numpy(bool)
+        rows = rows[np.argsort(missing[rows], kind="stable")]
+        if missing.sum() > 0 and (~missing).sum() < 2 * judged(len(frame)):
+            # Too few labels to choose and to judge by: they are learned from, and dense is what is
+            # judged by.
             rows = rows[::-1]
     folder.mkdir(parents=True, exist_ok=True)
     validation = frame.iloc[np.sort(rows[: judged(len(frame))])]
-    if label in validation and validation[label].map(is_missing).any():
+    if classes and label in validation and validation[label].map(is_missing).any():
         validation = validation.drop(columns=label)
     for name, part in (
         ("validation", validation),
@@ -79,15 +100,15 @@ def as_source(given: str, label: str, classes: Sequence[str], folder: Path) -> s
     return str(folder.resolve())
 
 
-def _check(frame: pd.DataFrame, label: str, path: Path) -> None:
+def _check(frame: pd.DataFrame, text: Sequence[str], path: Path) -> None:
     """Refuses too few texts, and empty ones."""
     if len(frame) < LEAST:
         raise InputError(
             f"{path}: {len(frame)} texts are too few to train on and to judge by; give {LEAST} or "
             "more"
         )
-    texts = frame.drop(columns=label, errors="ignore").select_dtypes(include=["object", "string"])
-    empty = texts.map(is_missing).all(axis=1).to_numpy()
+    known = [column for column in text if column in frame]  # others are refused by name
+    empty = frame[known].map(is_missing).any(axis=1).to_numpy(bool)
     if empty.any():
         raise InputError(
             f"{path}: row {int(empty.argmax()) + 1}: the text is empty ({int(empty.sum())} such "
@@ -102,7 +123,7 @@ def _table(path: Path) -> pd.DataFrame:
 
 
 def _lines(path: Path) -> pd.DataFrame:
-    return _frame(_read(path).splitlines())
+    return _frame(_read(path).split("\n"))
 
 
 def _frame(texts: list[str]) -> pd.DataFrame:

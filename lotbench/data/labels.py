@@ -16,9 +16,20 @@ NUMBER = re.compile(r"\s*[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d+)?\s*", re.ASCII)
 INTEGER = re.compile(r"\s*([+-]?\d+)(?:\.0*)?\s*", re.ASCII)
 
 
+def _place(value: Any, names: Sequence[str]) -> int | None:
+    """The number of the class that a label names; None if it is neither a name nor a number."""
+    number = _integer(value)
+    for name in (value, str(number), str(value).removeprefix("LABEL_")):
+        if name in names:
+            return names.index(name)
+    return number
+
+
 def is_missing(value: Any) -> bool:
     """True for an empty cell of a table."""
-    return value is None or value != value or (isinstance(value, str) and not value.strip())
+    if isinstance(value, str):
+        return not value.strip()
+    return value is None or (isinstance(value, float) and value != value)
 
 
 def without_label(labels: np.ndarray | None, count: int) -> np.ndarray | None:
@@ -74,7 +85,7 @@ def labels_of_model(rows: Rows, label: str, names: Sequence[str]) -> np.ndarray 
     for row, value in enumerate(rows.labels.tolist()):
         if is_missing(value):
             continue
-        place = names.index(value) if value in names else _integer(value)
+        place = _place(value, names)
         if place is None or not 0 <= place < len(names):
             raise InputError(
                 f"{rows.where}: column {label!r}, row {row + 1}: {shown(value)} is no label of the "

@@ -122,9 +122,10 @@ def _read_tables(name: str, data: TaskConfig, data_root: str | None, taught: boo
     embedding = kind_of(name, data) == "embedding"
 
     taught = taught and kind_of(name, data) in ("classification", "regression")
+    elsewhere = any(label in frame.columns for frame, _ in frames)
 
     def rows(found: tuple[Any, str]) -> Rows:
-        missing = taught and data.label is None and label not in found[0].columns
+        missing = taught and label not in found[0].columns and (data.label is None or elsewhere)
         own = None if missing else label
         return to_rows(
             found[0], Columns(tuple(text), own, data.query, data.group, embedding), found[1], name

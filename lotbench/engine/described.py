@@ -141,6 +141,8 @@ def model_classes(name: str) -> list[str]:
     if config.problem_type == "multi_label_classification":
         raise InputError(f"{name}: it gives a text several classes; give a model with one class")
     labels: Any = config.id2label
+    if sorted(labels) != [*range(len(labels))]:
+        raise InputError(f"{name}: config.json: id2label should number the classes from 0")
     names = [str(labels[place]) for place in range(len(labels))]
     plain = all(label == f"LABEL_{place}" for place, label in enumerate(names))
     return [str(place) for place in range(len(names))] if plain else names

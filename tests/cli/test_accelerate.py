@@ -57,7 +57,7 @@ def test_a_model_becomes_a_faster_one(tmp_path, monkeypatch, capsys, wide_backbo
     assert "first-k at k=" in said and "the fastest dense model of any backend" in said
     assert lotbench.load(out / "model")(["a plot"]).shape == (1, 2)
     page = (out / "report.html").read_text()
-    assert "The faster model" in page and "against teacher" in page
+    assert "The result" in page and "against teacher" in page
     assert (out / "tokens" / "inspect-split.html").is_file()
 
     (row,) = (out / "study" / "trials").glob("*.json")
@@ -133,6 +133,21 @@ def test_bad_input_is_one_message_and_exit_code_2(
     assert run(monkeypatch, *arguments) == 2
     (line,) = capsys.readouterr().err.strip().splitlines()
     assert line.startswith("error: ") and message in line
+
+
+def test_a_changed_file_of_texts_needs_a_new_folder(
+    tmp_path, monkeypatch, capsys, wide_backbone
+) -> None:
+    out = tmp_path / "out"
+    arguments = wide_backbone, small(tmp_path, 20), "--max-drop", 1, "--output", out
+    assert run(monkeypatch, *arguments) == 2
+    small(tmp_path, 30)
+    assert run(monkeypatch, *arguments) == 2
+    assert "30 texts are too few" in capsys.readouterr().err  # nothing is there to be spoiled
+    (out / "study").mkdir()
+    small(tmp_path, 40)
+    assert run(monkeypatch, *arguments) == 2
+    assert "of another model or other texts; give a new --output" in capsys.readouterr().err
 
 
 def test_a_folder_of_somebody_else_is_refused(tmp_path, monkeypatch, capsys, wide_backbone) -> None:

@@ -10,6 +10,7 @@ import pytest
 from lotbench.accelerate.texts import LEAST, as_source
 from lotbench.errors import InputError
 
+CLASSES = ["a", "b"]
 TEXTS = [f"text number {i}" for i in range(LEAST)]
 
 
@@ -26,30 +27,30 @@ def split(folder: Path) -> tuple[pd.DataFrame, pd.DataFrame]:
 
 def test_a_table_is_divided_once_and_for_all(tmp_path) -> None:
     path = table(tmp_path, label=["a", "b"] * (LEAST // 2))
-    source = as_source(str(path), "label", [], tmp_path / "out")
+    source = as_source(str(path), [], "label", CLASSES, tmp_path / "out")
     train, validation = split(Path(source))
     assert (len(train), len(validation)) == (160, 40)
     assert {*train["text"]} | {*validation["text"]} == {*TEXTS}
-    as_source(str(path), "label", [], tmp_path / "again")
+    as_source(str(path), [], "label", CLASSES, tmp_path / "again")
     assert split(tmp_path / "again")[1].equals(validation)
 
 
 def test_labelled_rows_are_judged_by(tmp_path) -> None:
-    labels = ["a"] * 50 + [""] * 150
+    labels = ["a"] * 90 + [""] * 110
     train, validation = split(
-        Path(as_source(str(table(tmp_path, label=labels)), "label", [], tmp_path / "out"))
+        Path(as_source(str(table(tmp_path, label=labels)), [], "label", CLASSES, tmp_path / "out"))
     )
     assert set(validation["label"]) == {"a"}
-    assert (train["label"] == "a").sum() == 10
+    assert (train["label"] == "a").sum() == 50
 
 
 def test_labels_too_few_to_judge_by_are_learned_from(tmp_path) -> None:
-    labels = ["a"] * 30 + [""] * 170
+    labels = ["a"] * 70 + [""] * 130
     train, validation = split(
-        Path(as_source(str(table(tmp_path, label=labels)), "label", [], tmp_path / "out"))
+        Path(as_source(str(table(tmp_path, label=labels)), [], "label", CLASSES, tmp_path / "out"))
     )
     assert "label" not in validation
-    assert (train["label"] == "a").sum() == 30
+    assert (train["label"] == "a").sum() == 70
 
 
 @pytest.mark.parametrize("files", [["own.txt"], ["a.txt", "b.txt"]])
@@ -62,14 +63,14 @@ def test_plain_text_is_a_line_or_a_file_each(tmp_path, files) -> None:
         given.mkdir()
         for number, text in enumerate(TEXTS):
             (given / f"{number}.txt").write_text(f"{text}\n")
-    train, validation = split(Path(as_source(str(given), "label", [], tmp_path / "out")))
+    train, validation = split(Path(as_source(str(given), [], "label", CLASSES, tmp_path / "out")))
     assert {*train["text"]} | {*validation["text"]} == {*TEXTS}
 
 
 def test_what_tasks_read_is_left_as_it_is(tmp_path) -> None:
     table(tmp_path)
-    assert as_source(str(tmp_path), "label", [], tmp_path / "out") == str(tmp_path)
-    assert as_source("bbc_news", "label", [], tmp_path / "out") == "bbc_news"
+    assert as_source(str(tmp_path), [], "label", CLASSES, tmp_path / "out") == str(tmp_path)
+    assert as_source("bbc_news", [], "label", CLASSES, tmp_path / "out") == "bbc_news"
     assert not (tmp_path / "out").exists()
 
 
@@ -84,10 +85,24 @@ def test_too_few_and_empty_texts_are_refused(tmp_path, texts, message) -> None:
     path = tmp_path / "own.csv"
     pd.DataFrame({"text": texts, "label": ["a"] * len(texts)}).to_csv(path, index=False)
     with pytest.raises(InputError, match=message):
-        as_source(str(path), "label", [], tmp_path / "out")
+        as_source(str(path), [], "label", CLASSES, tmp_path / "out")
 
 
 def test_an_ending_that_is_no_table_is_refused(tmp_path) -> None:
     (tmp_path / "own.docx").write_text("x")
     with pytest.raises(InputError, match=r"own\.docx: a table ends in \.parquet, \.csv"):
-        as_source(str(tmp_path / "own.docx"), "label", [], tmp_path / "out")
+        as_source(str(tmp_path / "own.docx"), [], "label", CLASSES, tmp_path / "out")
+
+
+def test_a_saved_index_moves_no_label(tmp_path) -> None:
+    labels = ["a"] * 100 + [None] * 100
+    frame = pd.DataFrame({"text": TEXTS, "label": labels}).sample(frac=1, random_state=1)
+    frame.to_parquet(tmp_path / "own.parquet")
+    out = as_source(str(tmp_path / "own.parquet"), [], "label", CLASSES, tmp_path / "out")
+    _, validation = split(Path(out))
+    assert set(validation["label"]) == {"a"}
+
+
+def test_a_mistyped_file_is_no_hub_dataset(tmp_path) -> None:
+    with pytest.raises(InputError, match=r"texst\.csv: no such file"):
+        as_source(str(tmp_path / "texst.csv"), [], "label", CLASSES, tmp_path / "out")

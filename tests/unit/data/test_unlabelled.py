@@ -50,6 +50,15 @@ def test_labels_are_names_or_numbers_of_the_model(given, expected) -> None:
     assert found is not None and found.tolist() == expected
 
 
+def test_a_number_may_be_the_name_of_a_class() -> None:
+    rows = Rows([("a",), ("b",)], np.array([1, "2"], dtype=object), "file")
+    found = labels_of_model(rows, "label", ["1", "2"])  # stars
+    assert found is not None and found.tolist() == [0, 1]
+    rows = Rows([("a",), ("b",)], np.array(["LABEL_1", "LABEL_0"], dtype=object), "file")
+    found = labels_of_model(rows, "label", ["0", "1"])
+    assert found is not None and found.tolist() == [1, 0]
+
+
 @pytest.mark.parametrize("given", ["fine", 2, -1, "Good", 0.5])
 def test_another_label_is_refused_with_those_of_the_model(given) -> None:
     rows = Rows([("a",), ("b",)], np.array(["good", given], dtype=object), "file")
