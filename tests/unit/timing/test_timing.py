@@ -275,7 +275,7 @@ def test_a_stored_configuration_that_cannot_be_read_is_named(timed_store):
 
 
 def test_a_pass_on_another_machine_does_not_count(timed_store, passes):
-    picked = {"examples": 32, "run": 32}
+    picked = {"examples": 64, "run": 32}
     here = {"device_name": select.device_name("cpu"), "picked": picked}
     origin = {"machine": machine.record(), "versions": machine.versions()}
     origin |= {"protocol": protocol.VERSION, "engine": engine.VERSION}
@@ -289,7 +289,7 @@ def test_a_pass_on_another_machine_does_not_count(timed_store, passes):
         return len(passes)
 
     assert again("a", "2025-01-01", here | {"device_name": "elsewhere"}, **origin) == 1
-    assert again("b", "2025-01-02", here | {"picked": {"examples": 64, "run": 32}}, **origin) == 1
+    assert again("b", "2025-01-02", here | {"picked": {"examples": 96, "run": 32}}, **origin) == 1
     for library in ("torch", "transformers"):
         other = {"versions": machine.versions() | {library: "0.1"}}
         assert again(f"c-{library}", "2025-01-03", here, **origin | other) == 1
