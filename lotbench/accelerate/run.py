@@ -145,12 +145,13 @@ def _sweep(
     _claim(output, {"model": fingerprint(model), "texts": digest_of(texts)})
     if not model.startswith("package:") and Path(model).expanduser().is_dir():
         model = str(Path(model).expanduser().resolve())  # the workers run in folders of their own
-    named, text = classes if len(classes) > 1 else [], task.get("text", [])
-    text = [text] if isinstance(text, str) else text
-    source = as_source(texts, text, task.get("label", "label"), named, output / TEXTS)
+    columns = task.get("text", [])
+    columns = [columns] if isinstance(columns, str) else columns
+    named = classes if len(classes) > 1 else []
+    source = as_source(texts, columns, task.get("label", "label"), named, output / TEXTS)
     content = sweep_of(model, classes, source, batch, overrides)
-    text = f"# Written by lotbench accelerate.\n{yaml.safe_dump(content, sort_keys=False)}"
-    return load_sweep(write_file(output / FILE, text), overrides)
+    written = f"# Written by lotbench accelerate.\n{yaml.safe_dump(content, sort_keys=False)}"
+    return load_sweep(write_file(output / FILE, written), overrides)
 
 
 def _claim(output: Path, made_of: dict[str, str]) -> None:

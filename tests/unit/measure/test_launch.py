@@ -12,7 +12,6 @@ import pytest
 import torch
 from tiny_models import random_model, save, tiny_encoder
 
-from baselines.dense import Dense
 from baselines.random_drop import RandomDrop
 from lotbench import engine, machine
 from lotbench.backends import TORCH
@@ -348,18 +347,6 @@ def test_exported_models_are_padded_as_they_are_deployed(folders, tmp_path, monk
     own = Entry("dense", None, str(tmp_path), backend="onnx-fp32", graph="dense.onnx")
     (call,) = measure_calls.load_entry(own, torch.device("cpu"), 1).calls([EXAMPLES[:2]]).calls
     assert call.prepare()["input_ids"][0].tolist() == [*EXAMPLES[0].input_ids, 1, 1, 1, 1]
-
-
-def test_rotations_stay_in_float32(tmp_path) -> None:
-    encoder = ReducedEncoder(Backbone(random_model("modernbert")), Dense(Dense.Params(), 3, 32))
-    save(tmp_path / "m", encoder)
-    own = Entry("dense", None, str(tmp_path / "m"), backend="torch-bf16")
-    loaded = measure_calls.load_entry(own, torch.device("cpu"), 1)
-    assert isinstance(loaded, measure_calls.Padded)
-    model = loaded.encoder.backbone.model
-    kinds = {name: each.dtype for name, each in model.named_buffers() if "inv_freq" in name}
-    assert kinds and {*kinds.values()} == {torch.float32}
-    assert {each.dtype for each in model.parameters()} == {torch.bfloat16}
 
 
 def test_a_pair_is_timed_from_its_two_texts(folders):
