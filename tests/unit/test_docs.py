@@ -22,8 +22,10 @@ COMMANDS = typer.main.get_command(app).commands  # pyright: ignore[reportAttribu
 def anchors(page: Path) -> set[str]:
     """The anchors of a page's headings, as GitHub makes them."""
     titles = re.findall(r"^#+ (.*)$", page.read_text(encoding="utf-8"), re.MULTILINE)
-    kept = [re.sub(r"[^\w\- ]", "", title.lower()) for title in titles]
-    return {title.replace(" ", "-") for title in kept}
+    names = [re.sub(r"[^\w\- ]", "", title.lower()).replace(" ", "-") for title in titles]
+    # A name that occurs again gets a number.
+    again = [names[:i].count(name) for i, name in enumerate(names)]
+    return {f"{name}-{n}" if n else name for name, n in zip(names, again, strict=True)}
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
