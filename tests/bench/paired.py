@@ -8,6 +8,7 @@ import platform
 from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from itertools import chain, islice, repeat
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
@@ -16,6 +17,7 @@ from lotbench.batch import Batch
 from lotbench.config.sections import LimitConfig, TaskConfig
 from lotbench.data.task import load_task
 from lotbench.data.tokens import Split
+from lotbench.deploy.session import feed, open_session
 from lotbench.engine.loading import load_tokenizer
 from lotbench.machine import native_formats
 from lotbench.measure import protocol
@@ -101,6 +103,31 @@ def samples(
         protocol.run_rounds(calls, rounds, REFERENCE, 0, timer)
     timed = timer.encoder.passes
     return {name: [each / times for each in seconds] for name, seconds in timed.items()}
+
+
+def graph_call(
+    path: Path, runs_in: str, rows: list[list[int]], budget: float | None = None
+) -> Step:
+    """The call of an exported graph on texts of these ids, on one thread."""
+    own = open_session(path, runs_in, threads=1)
+    arrays = feed(
+        own.inputs, rows, [[0] * len(row) for row in rows], [0] * len(rows), budget=budget
+    )
+    return lambda: own(arrays)
+
+
+def measure_sides(
+    cells: Sequence[Cell],
+    sides: Callable[[Cell, Batch, Path], tuple[Sequence[Step], Sequence[Step]]],
+    folder: Path,
+    rounds: int,
+) -> Measured:
+    """Samples of every cell on reviews, given the calls of the limit and of the reduced model."""
+    keep_memory()
+    torch.set_num_threads(1)
+    reviews = texts("imdb", 100, 256)
+    wholes = {cell: cut(reviews, [cell.length] * cell.batch) for cell in cells}
+    return {cell: samples(*sides(cell, own, folder), rounds, False) for cell, own in wholes.items()}
 
 
 def texts(task: str, limit: int, max_length: int) -> Split:

@@ -8,7 +8,6 @@ measures all selected cells, and a cell's ratio is the median of all rounds.
 
 from __future__ import annotations
 
-from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -23,7 +22,7 @@ from baselines.first_k import FirstK
 from lotbench.batch import Batch
 from lotbench.deploy.graph import export, silent
 from lotbench.deploy.quantise import quantise_file
-from lotbench.deploy.session import Session, feed, open_session
+from lotbench.deploy.session import open_session
 from lotbench.engine.encoder import ReducedEncoder
 from lotbench.lot import FixedBudget
 from lotbench.reducer import TokenReducer
@@ -95,55 +94,34 @@ def graphs(backbone, tmp_path_factory) -> Path:
     return folder
 
 
-@cache
-def session(path: Path, backend: str) -> Session:
-    return open_session(path, backend, threads=1)
-
-
-def sides(cell: Cell, folder: Path, whole: Batch) -> tuple[list[paired.Step], list[paired.Step]]:
+def sides(cell: Cell, whole: Batch, folder: Path) -> tuple[list[paired.Step], list[paired.Step]]:
     """The calls of the limit and of the exported graph."""
     ids = whole.input_ids.view(cell.batch, cell.length).tolist()
-    short = [row[: cell.kept] for row in ids]
-    seeds = [0] * cell.batch
 
     def call(name: str, rows: list[list[int]], budget: float | None = None) -> paired.Step:
-        own = session(folder / f"{name}-{cell.runs_in}.onnx", cell.runs_in)
-        types = [[0] * len(row) for row in rows]
-        arrays = feed(own.inputs, rows, types, seeds, budget=budget)
-        return lambda: own(arrays)
+        path = folder / f"{name}-{cell.runs_in}.onnx"
+        return paired.graph_call(path, cell.runs_in, rows, budget)
 
-    limit = [call("dense", short)]
+    limit = [call("dense", [row[: cell.kept] for row in ids])]
     if cell.method == "first tokens":
         return limit, [call(cell.method, ids, cell.kept)]
+    exported = [call(cell.method, ids, cell.kept / cell.length)]
     if cell.method == TABLE:
-        return limit, [call(cell.method, ids, cell.kept / cell.length)]
-    router = session(folder / "routers-onnx-fp32.onnx", "onnx-fp32")
-    states = {"hidden": np.random.default_rng(0).normal(size=(whole.layout.total, 384))}
-    states = {name: value.astype(np.float32) for name, value in states.items()}
-    return [*limit, lambda: router(states)], [call(cell.method, ids, cell.kept / cell.length)]
-
-
-def measure(cells: list[Cell], folder: Path) -> Measured:
-    """Samples of every cell, measured in a new process."""
-    paired.keep_memory()
-    torch.set_num_threads(1)
-    reviews = paired.texts("imdb", 100, 256)
-    found = {}
-    for cell in cells:
-        whole = paired.cut(reviews, [cell.length] * cell.batch)
-        found[cell] = paired.samples(*sides(cell, folder, whole), rounds=ROUNDS, training=False)
-    return found
+        return limit, exported
+    router = open_session(folder / "routers-onnx-fp32.onnx", "onnx-fp32", threads=1)
+    states = np.random.default_rng(0).normal(size=(whole.layout.total, 384)).astype(np.float32)
+    return [*limit, lambda: router({"hidden": states})], exported
 
 
 @pytest.fixture(scope="module")
 def runs(request: pytest.FixtureRequest, graphs: Path) -> list[Measured]:
-    return in_processes(request, measure, PROCESSES, graphs)
+    return in_processes(request, paired.measure_sides, PROCESSES, sides, graphs, ROUNDS)
 
 
 @pytest.mark.parametrize("cell", CELLS, ids=str)
 def test_an_exported_graph_is_near_the_physical_limit(graphs, make_batch, runs, record, cell):
     if not cell.is_native:
         pytest.skip(f"this processor has no instructions for {cell.runs_in}")
-    _, exported = sides(cell, graphs, make_batch([cell.length] * cell.batch))
+    _, exported = sides(cell, make_batch([cell.length] * cell.batch), graphs)
     target = WITH_TABLE if cell.method == TABLE else TARGETS[cell.runs_in]
     assert record(str(cell), [run[cell] for run in runs], exported) >= target

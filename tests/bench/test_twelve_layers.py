@@ -21,7 +21,6 @@ from baselines.first_k import FirstK
 from lotbench.batch import Batch
 from lotbench.deploy.graph import export
 from lotbench.deploy.quantise import quantise_file
-from lotbench.deploy.session import feed, open_session
 from lotbench.engine.backbone import Backbone
 from lotbench.engine.encoder import ReducedEncoder
 from lotbench.ragged import Ragged
@@ -76,10 +75,7 @@ def sides(cell: Cell, whole: Batch, folder: Path) -> tuple[list[paired.Step], li
 
         def call(name: str, rows: list[list[int]], budget: int | None = None) -> paired.Step:
             path = folder / f"{cell.method}-{name}-{cell.runs_in}.onnx"
-            own = open_session(path, cell.runs_in, threads=1)
-            types = [[0] * len(row) for row in rows]
-            arrays = feed(own.inputs, rows, types, [0] * len(rows), budget=budget)
-            return lambda: own(arrays)
+            return paired.graph_call(path, cell.runs_in, rows, budget)
 
         return [call("dense", short.tolist())], [call("first", ids.tolist(), cell.kept)]
     encoder = model_of(cell, cell.kept)
@@ -92,21 +88,9 @@ def sides(cell: Cell, whole: Batch, folder: Path) -> tuple[list[paired.Step], li
     return [lambda: model(input_ids=short, token_type_ids=types)], [packed]
 
 
-def measure(cells: list[Cell], folder: Path) -> Measured:
-    """Samples of every cell, measured in a new process."""
-    paired.keep_memory()
-    torch.set_num_threads(1)
-    reviews = paired.texts("imdb", 100, 256)
-    found = {}
-    for cell in cells:
-        whole = paired.cut(reviews, [cell.length] * cell.batch)
-        found[cell] = paired.samples(*sides(cell, whole, folder), rounds=ROUNDS, training=False)
-    return found
-
-
 @pytest.fixture(scope="module")
 def runs(request: pytest.FixtureRequest, graphs: Path) -> list[Measured]:
-    return in_processes(request, measure, PROCESSES, graphs)
+    return in_processes(request, paired.measure_sides, PROCESSES, sides, graphs, ROUNDS)
 
 
 @pytest.mark.parametrize("cell", CELLS, ids=str)
