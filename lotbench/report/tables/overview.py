@@ -15,6 +15,7 @@ from lotbench.statistics.bootstrap import estimate
 from lotbench.statistics.costs import training_costs
 from lotbench.statistics.drawn import SPLITS
 from lotbench.statistics.evidence import DROPS, Area, Choice, Evidence, ties
+from lotbench.statistics.power import needed_for_a_point
 from lotbench.statistics.scored import Scored, without_layers
 from lotbench.statistics.study import Study
 
@@ -114,6 +115,7 @@ def _notes(task: str, study: Study, found: Evidence, trained: bool) -> list[str]
         "adds nothing where it cannot go; rank: 1 plus the methods that are larger with an "
         "interval of the difference above 0",
     ]
+    notes += _power(found, study.texts(task, "validation"), unit)
     if found.reference.exact:
         notes.append("rows lack the teacher's predictions, so intervals take its score as exact")
     if trained:
@@ -122,6 +124,22 @@ def _notes(task: str, study: Study, found: Evidence, trained: bool) -> list[str]
             "trials; a rough number, since trials train side by side"
         )
     return notes + _unreached(task, study)
+
+
+def _power(found: Evidence, counts: list[int], unit: str) -> list[str]:
+    """How many texts and seeds would tell two methods apart."""
+    own = needed_for_a_point(found, counts[0]) if len(counts) == 1 else None
+    if own is None:
+        return []
+    texts = f"about {float(f'{own.texts:.2g}'):,.0f} {unit} of validation"
+    if own.seeds is None:
+        texts += "; with one seed, what differs between seeds is not counted"
+    else:
+        texts += f" and {text.count(max(2, round(own.seeds)), 'seed')}"
+    return [
+        "to tell two methods apart that differ by one point at equal FLOPs takes, in the median "
+        f"over their pairs, {texts}"
+    ]
 
 
 def texts(task: str, split: str, study: Study) -> str:

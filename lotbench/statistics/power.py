@@ -1,0 +1,65 @@
+"""How many texts and seeds it takes to tell two models apart."""
+
+from __future__ import annotations
+
+from itertools import combinations
+from typing import NamedTuple
+
+import numpy as np
+
+from lotbench.statistics.drawn import Drawn, shared_seeds
+from lotbench.statistics.evidence import Evidence
+
+Z = 1.96
+"""Half of a 95% interval, in standard errors."""
+
+
+class Needed(NamedTuple):
+    """What a comparison takes."""
+
+    texts: float
+    """Validation texts."""
+    seeds: float | None
+    """None if it is not known, since the models share one seed."""
+
+
+def needed(a: Drawn, b: Drawn, count: int) -> Needed | None:
+    """The texts and seeds at which the interval of a difference is one point either way.
+
+    The variance of the difference has a part of the texts and one of the seeds; each may be half
+    of what one point allows.  The seeds' part is unknown with one seed.  None if they share none.
+
+    Parameters
+    ----------
+    a, b : Drawn
+    count : int
+        Validation texts of both.
+    """
+    seeds = shared_seeds(a, b)
+    if not seeds:
+        return None
+    own, other = (each.sides["validation"].scores for each in (a, b))
+    rows = [(a.seeds.index(seed), b.seeds.index(seed)) for seed in seeds]
+    gaps = 100 * np.stack([own[i] - other[j] for i, j in rows])  # (seeds, 1 + draws)
+    of_texts = count * float(gaps.mean(axis=0)[1:].var())
+    allowed = 1 / Z**2
+    if len(seeds) == 1:
+        return Needed(of_texts / allowed, None)
+    of_seeds = float(gaps[:, 0].var(ddof=1))
+    return Needed(2 * of_texts / allowed, 2 * of_seeds / allowed)
+
+
+def needed_for_a_point(found: Evidence, count: int) -> Needed | None:
+    """The median over all pairs of methods at equal targets, with ``count`` validation texts.
+
+    None without such a pair.
+    """
+    each: list[Needed] = []
+    for target in {own.target for own in found.models if own.target is not None}:
+        models = [margin.model.drawn for margin in found.at_target(target).values()]
+        each += [own for a, b in combinations(models, 2) if (own := needed(a, b, count))]
+    if not each:
+        return None
+    seeds = [own.seeds for own in each if own.seeds is not None]
+    texts = float(np.median([own.texts for own in each]))
+    return Needed(texts, float(np.median(seeds)) if len(seeds) == len(each) else None)
