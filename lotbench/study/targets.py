@@ -53,8 +53,7 @@ def find_budgets(
     found: dict[float, float] = {}
     unreached: dict[float, float] = {}
     for number, target in enumerate(targets):
-        post("search budgets", number, len(targets))
-        place = search.nearest(target)
+        place = search.nearest(target, number * TRIES, len(targets) * TRIES)
         off = abs(math.log(search.known[place] / target))
         if off <= REACHED and search.budget(place) not in found.values():
             found[target] = search.budget(place)
@@ -95,8 +94,12 @@ class _Search:
         self.known[place] = self.speed_at(self.budget(place))
         return self.known[place]
 
-    def nearest(self, target: float) -> float:
-        """The place whose speed-up is nearest to the target, after a search around it."""
+    def nearest(self, target: float, done: int, total: int) -> float:
+        """The place whose speed-up is nearest to the target, after a search around it.
+
+        ``done`` of ``total`` tries are those of earlier targets.
+        """
+        post("search budgets", done, total)
         self.try_place(0.0)
         self.try_place(1.0)
         for attempt in range(TRIES):
@@ -111,6 +114,7 @@ class _Search:
                 share = min(0.95, max(0.05, start / (start - end)))
                 between = left + share * (right - left)
             self.try_place(between)
+            post("search budgets", done + attempt + 1, total)
         return self._nearest_known(target)
 
     def _nearest_known(self, target: float) -> float:
