@@ -52,3 +52,14 @@ def test_every_command_and_option_exists(page: Path) -> None:
             assert {word for word in given if word.startswith("--")} <= known, line
             if name == "sweep" and given:
                 assert given[0].endswith((".yaml", ".json")) or given[0] in SHIPPED, line
+
+
+def test_claims_link_to_results_and_type_none() -> None:
+    lines = (ROOT / "docs" / "claims.md").read_text(encoding="utf-8").splitlines()
+    start = next(i for i, line in enumerate(lines) if "| LoTBench measures |" in line)
+    for line in lines[start + 2 : lines.index("", start)]:
+        claim, _, ours, verdict = [cell.strip() for cell in line.strip("| ").split(" | ")]
+        shown = re.sub(r"\]\([^)]*\)", "]", ours)
+        assert not re.search(r"\d", shown), claim
+        assert "](../results/" in ours or shown == "no page", claim
+        assert re.match(r"\*\*(confirmed|bounded|not seen here)\*\*", verdict), claim
