@@ -168,7 +168,7 @@ def training_step(self, encoder, batch, step):
             return self.half(tokens, self.score(tokens))
         """,
         "decides in evaluation",
-        ["before_layer of layer 0: returned Tensor; a Leap, a Drop or None is needed"],
+        ["before_layer of layer 0: returned Tensor; a Leap, a Drop, a Merge or None is needed"],
     ),
     "soft in evaluation": (
         """
