@@ -104,7 +104,8 @@ class TokenMerging(TokenReducer):
 
 def similarities(keys: Tensor, layout: Ragged) -> Tensor:
     """Cosine of each two tokens of a text, padded, ``(T, d) -> (B, N, N)``."""
-    unit = pad(F.normalize(keys, dim=1), layout)
+    wide = keys.to(torch.promote_types(keys.dtype, torch.float32))  # most cosines are near 1
+    unit = pad(F.normalize(wide, dim=1), layout)
     return _rounded(unit @ unit.transpose(1, 2))
 
 

@@ -94,7 +94,7 @@ class EncoderRun:
             return self.backbone.embed(batch.input_ids, batch.token_type_ids, batch.layout, at)
         return self.prefix.hidden.clone()  # the packed path writes in place
 
-    def decide_early(self) -> Decision | None:
+    def decide_early(self) -> Leap | Drop | None:
         """The method's decision before the embedding, checked and recorded.
 
         Raises
@@ -107,9 +107,11 @@ class EncoderRun:
         if self.prefix is not None:
             return None
         found = self.reducer.before_embedding(batch, self.backbone.words)
-        return self.checked(found, "before_embedding", -1, layout, self.all_rows)
+        decision = self.checked(found, "before_embedding", -1, layout, self.all_rows)
+        assert not isinstance(decision, Merge), "it is malformed here"
+        return decision
 
-    def is_read(self, decision: Decision) -> bool:
+    def is_read(self, decision: Leap | Drop) -> bool:
         """True if something reads the embeddings of the tokens that an early decision leaves out.
 
         With a weight the gradient reaches what a soft decision leaves out.
