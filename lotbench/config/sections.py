@@ -261,14 +261,13 @@ class Taught(Section):
 
     @model_validator(mode="after")
     def _teacher_is_backbone(self) -> Self:
-        if self.teacher and self.teacher.model:
-            if self.backbone != self.teacher.model:
+        given = self.teacher
+        if given and given.model:
+            if self.backbone != given.model:
                 raise ValueError("backbone: teacher.model is the backbone; remove `backbone`")
             if self.layers:
                 raise ValueError("layers: teacher.model is taken as it is; remove `layers`")
-        elif not self.train.epochs and "epochs" not in getattr(
-            self.teacher, "model_fields_set", ()
-        ):
+        elif not self.train.epochs and not (given and "epochs" in given.model_fields_set):
             raise ValueError("teacher.epochs: train.epochs is 0, so set the epochs of the teacher")
         return self
 

@@ -94,7 +94,7 @@ class Watch(TokenReducer):
             )
             if isinstance(decision, Merge):
                 groups = torch.where(first, layout.rows, decision.groups)
-                decision = replace(decision, groups=groups[groups])
+                decision = replace(decision, groups=groups)
             else:
                 decision = replace(decision, keep=decision.keep | first)
         if decision.weight is not None and not self.soft:
