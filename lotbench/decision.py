@@ -6,13 +6,13 @@ Part of the contract: methods import these names from `lotbench.reducer`.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
 
 from lotbench.batch import Batch
-from lotbench.ragged import Ragged
+from lotbench.ragged import Ragged, cached_property
 
 
 @dataclass(frozen=True)
@@ -94,7 +94,39 @@ class Drop:
     aux: dict[str, Any] = field(default_factory=dict)
 
 
-Decision = Leap | Drop
+@dataclass(frozen=True)
+class Merge:
+    """The tokens of a group become one, whose state is the mean of theirs, weighted by size.
+
+    The size of a token is the number of tokens of the text that it stands for.  The engine carries
+    sizes from layer to layer.  The others of a group are gone, like dropped tokens.  Where the
+    output has all tokens, they have the final state of the token that stands for them.  A protected
+    token is not absorbed: it stays, and the rest of its group merges without it.
+
+    Attributes
+    ----------
+    groups : Tensor, shape (T,), int64
+        For each token shown, the row of the token that stands for its group, 0 to T - 1.  That
+        token has its own row, and keeps its row and position in the text.  A group is within one
+        text, and the first token of a text always has its own row.
+    proportional : bool
+        Keys weigh by their size from here on, until another merge says otherwise.
+    aux : dict
+        What the method's loss needs; the loss finds it in the Trace.
+    """
+
+    groups: Tensor
+    proportional: bool = True
+    aux: dict[str, Any] = field(default_factory=dict)
+    weight: ClassVar[None] = None  # a merge is hard
+
+    @cached_property
+    def keep(self) -> Tensor:
+        """The tokens that are not absorbed, shape (T,), bool."""
+        return self.groups == torch.arange(self.groups.shape[0], device=self.groups.device)
+
+
+Decision = Leap | Drop | Merge
 
 
 def malformed(decision: Any, layout: Ragged, width: int | None) -> str | None:
@@ -102,9 +134,13 @@ def malformed(decision: Any, layout: Ragged, width: int | None) -> str | None:
 
     ``width`` is that of their states; None if they have none yet.
     """
-    if not isinstance(decision, Leap | Drop):
-        return f"returned {type(decision).__name__}; a Leap, a Drop or None is needed"
+    if not isinstance(decision, Decision):
+        return f"returned {type(decision).__name__}; a Leap, a Drop, a Merge or None is needed"
     shown = layout.total
+    if isinstance(decision, Merge):
+        if width is None:
+            return "returned a Merge, but no token has a state yet; merge before or within a layer"
+        return _misfit("groups", decision.groups, "(T,)", (shown,), "int64")
     if width is None and getattr(decision, "context", None) is not None:
         return "context is given, but no token has a state yet"
     if width is None and getattr(decision, "at_output", False):
@@ -119,14 +155,23 @@ def malformed(decision: Any, layout: Ragged, width: int | None) -> str | None:
     for name, (value, letters, shape, kind) in wanted.items():
         if value is None and name != "keep":
             continue
-        if not isinstance(value, Tensor):
-            return f"{name} is {type(value).__name__}, not a tensor"
-        fits = value.dtype == torch.bool if kind == "bool" else value.is_floating_point()
-        if value.shape != shape or not fits:
-            return (
-                f"{name} has shape {tuple(value.shape)} and dtype {value.dtype}; "
-                f"{letters} = {shape} and {kind} are needed"
-            )
+        fault = _misfit(name, value, letters, shape, kind)
+        if fault:
+            return fault
+    return None
+
+
+def _misfit(name: str, value: Any, letters: str, shape: tuple, kind: str) -> str | None:
+    """What is wrong with the type or shape of a tensor; None if nothing is."""
+    if not isinstance(value, Tensor):
+        return f"{name} is {type(value).__name__}, not a tensor"
+    exact = {"bool": torch.bool, "int64": torch.int64}.get(kind)
+    fits = value.is_floating_point() if exact is None else value.dtype == exact
+    if value.shape != shape or not fits:
+        return (
+            f"{name} has shape {tuple(value.shape)} and dtype {value.dtype}; "
+            f"{letters} = {shape} and {kind} are needed"
+        )
     return None
 
 
@@ -148,6 +193,9 @@ class Tokens:
         The decision before the previous layer, while it still fits these tokens.
     protected : Tensor, shape (T,), bool, or None
         Tokens that the engine keeps whatever is decided: those of the first text of a pair.
+    keys : Tensor, shape (T, D / H), or None
+        After attention: each token's key in it before positions are applied, mean over heads, if
+        the method ``needs`` "keys".
     """
 
     hidden: Tensor
@@ -156,6 +204,7 @@ class Tokens:
     batch: Batch
     previous: Decision | None = None
     protected: Tensor | None = None
+    keys: Tensor | None = None
 
     @property
     def position(self) -> Tensor:
@@ -228,7 +277,8 @@ class Outputs:
     logits : Tensor, shape (B, C)
         Of an embedding model the sentence vectors, shape (B, D).
     hidden : Tensor, shape (K, D)
-        Final states of the tokens that are present at the end or restored.
+        Final states of the tokens that are present at the end or restored.  Where the output is of
+        all tokens, those that were absorbed have the state of the token that stands for them.
     layout : Ragged
         Layout of ``hidden``.
     rows : Tensor, shape (K,), int64

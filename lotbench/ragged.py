@@ -158,6 +158,22 @@ class Ragged:
         """See `segment_weighted_sum`."""
         return F.embedding_bag(self.rows, values, self.first, mode="sum", per_sample_weights=weight)
 
+    def group_sums(self, weight: Tensor, values: Tensor, groups: Tensor, at: Tensor) -> Tensor:
+        """Sum of ``weight * values`` over each group of rows, ``(T,), (T, D) -> (K, D)``.
+
+        Parameters
+        ----------
+        weight : Tensor, shape (T,)
+        values : Tensor, shape (T, D)
+        groups : Tensor, shape (T,), int64
+            The row that stands for the group of each row.
+        at : Tensor, shape (K,), int64
+            The rows that stand for a group, in order.
+        """
+        order = groups.argsort(stable=True)
+        starts = torch.searchsorted(groups[order], at)
+        return F.embedding_bag(order, values, starts, mode="sum", per_sample_weights=weight[order])
+
     def rank(self, scores: Tensor) -> Tensor:
         """See `segment_rank`."""
         order = scores.argsort(descending=True, stable=True)

@@ -26,6 +26,7 @@ from lotbench.decision import (
     Drop,
     Event,
     Leap,
+    Merge,
     Outputs,
     Prefix,
     Received,
@@ -42,6 +43,7 @@ __all__ = [
     "Encoder",
     "Event",
     "Leap",
+    "Merge",
     "Outputs",
     "Params",
     "Prefix",
@@ -175,7 +177,7 @@ class TokenReducer(nn.Module):
     padded: ClassVar[bool] = False
     """True if it is timed as the untouched Hugging Face model on padded batches."""
     needs: frozenset[str] = frozenset()
-    """What it uses: received_attention, saliency, attention_saliency, teacher_logits."""
+    """What it uses: received_attention, keys, saliency, attention_saliency, teacher_logits."""
     budget_name: ClassVar[str | None] = None
     """Name of the attribute that is the budget; None for a method without one."""
     budget_range: ClassVar[tuple[float, float] | None] = None
@@ -321,7 +323,8 @@ class TokenReducer(nn.Module):
     ) -> Decision | None:
         """Decision between attention and feed-forward; None keeps all.
 
-        ``received`` is None unless ``needs`` has "received_attention".
+        ``received`` is None unless ``needs`` has "received_attention", and ``tokens.keys`` is None
+        unless it has "keys".
         """
         return None
 

@@ -91,6 +91,10 @@ class Traced(Ragged):
             return self.members.to(values.dtype) @ values
         return torch.where(self.members, weight, 0) @ values
 
+    def group_sums(self, weight: Tensor, values: Tensor, groups: Tensor, at: Tensor) -> Tensor:
+        total = torch.zeros_like(values).index_add(0, groups, weight[:, None] * values)
+        return total.index_select(0, at)
+
     def rank(self, scores: Tensor) -> Tensor:
         # Padding has the lowest score and is behind all tokens, so it ranks last.
         lowest = -torch.inf if scores.is_floating_point() else torch.iinfo(scores.dtype).min

@@ -162,9 +162,11 @@ class TrainConfig(FitConfig):
     ``distillation`` is the weight of the divergence from the teacher's logits.  With
     ``steps: total``, the stages of a method share the steps of the epochs; with ``final``, its last
     stage gets as many, and the stages before it come on top.  A trial that takes more than
-    ``max_minutes`` is ended and has failed.
+    ``max_minutes`` is ended and has failed.  With ``epochs: 0`` the models are not trained: they
+    have the teacher's weights.
     """
 
+    epochs: float = Field(default=3.0, ge=0, le=10_000)
     distillation: float = Field(default=1.0, ge=0, le=1000)
     steps: Literal["total", "final"] = "total"
     # In no trial id, since it changes no result; nor in records, if it is not given.
@@ -259,11 +261,14 @@ class Taught(Section):
 
     @model_validator(mode="after")
     def _teacher_is_backbone(self) -> Self:
-        if self.teacher and self.teacher.model:
-            if self.backbone != self.teacher.model:
+        given = self.teacher
+        if given and given.model:
+            if self.backbone != given.model:
                 raise ValueError("backbone: teacher.model is the backbone; remove `backbone`")
             if self.layers:
                 raise ValueError("layers: teacher.model is taken as it is; remove `layers`")
+        elif not self.train.epochs and not (given and "epochs" in given.model_fields_set):
+            raise ValueError("teacher.epochs: train.epochs is 0, so set the epochs of the teacher")
         return self
 
 

@@ -51,6 +51,7 @@ GROUPS: tuple[tuple[Rule, ...], ...] = (
         Rule("the first token is always kept", _no("first token")),
         Rule("decisions are hard, except in soft stages", _no("soft")),
         Rule("declared sizes equal the sizes of the mask", _no("sizes")),
+        Rule("what merges is of one text and goes into a token that stays", _no("groups")),
         Rule("its inputs are not changed", _no("mutation")),
     ),
     (Rule("decisions in evaluation are deterministic", rules.is_deterministic),),

@@ -21,6 +21,7 @@ from lotbench.conformance.subject import (
     RAGGED,
     TINY_LAYERS,
     UNIFORM,
+    LeftOut,
     Subject,
     attach,
     batch,
@@ -34,7 +35,9 @@ from lotbench.measure.flops import fvcore_flops, reduced_flops
 from lotbench.reducer import Outputs, Stage, Step, TokenReducer
 from lotbench.study.training import prefix_of, stage_steps
 
-NEEDS = frozenset({"received_attention", "saliency", "attention_saliency", "teacher_logits"})
+NEEDS = frozenset(
+    {"received_attention", "keys", "saliency", "attention_saliency", "teacher_logits"}
+)
 EXACT, CLOSE = 1e-10, 1e-8
 
 
@@ -289,7 +292,7 @@ class Answer:
 
     outputs: Outputs
     logits: dict[int, Tensor]
-    left_out: dict[tuple[int, str, int], tuple[int, ...]]
+    left_out: LeftOut
 
     def flipped(self, other: Answer) -> set[int]:
         """The texts on which another answer has other decisions."""
@@ -321,9 +324,10 @@ def compare(one: Answer, other: Answer, how: str, otherwise: str, tolerance: flo
         layer, point, text = key
         here, there = set(one.left_out.get(key, ())), set(other.left_out.get(key, ()))
         if text in texts and here != there:
+            places = {place for place, _ in here ^ there}
             raise Broken(
                 f"{point} of layer {layer}, text {text}: {len(here)} tokens left out {how}, "
-                f"{len(there)} {otherwise}; {len(here ^ there)} decided differently"
+                f"{len(there)} {otherwise}; {len(places)} decided differently"
             )
     most = 0.0
     for text in texts:

@@ -31,7 +31,7 @@ from lotbench.engine.backbone import Backbone
 from lotbench.engine.encoder import MODES, Mode, ReducedEncoder
 from lotbench.errors import InputError
 from lotbench.ragged import select
-from lotbench.reducer import Outputs, Params, TokenReducer, Trace
+from lotbench.reducer import Merge, Outputs, Params, TokenReducer, Trace
 from lotbench.store.parts import Training
 from lotbench.study.training import train
 from lotbench.validation import report_at
@@ -43,6 +43,10 @@ RAGGED, UNIFORM = tuple(range(8)), (8, 9, 10)
 # A budget may be a share, a threshold or a count, so these factors and values cover the range of
 # each.  Values that the method's parameters refuse are skipped.
 FACTORS, VALUES = (0.5, 0.25, 2, 4, 16, 64), (0.0, 0.3, 0.5, 0.7, 0.9, 0.99, 1.0)
+
+LeftOut = dict[tuple[int, str, int], tuple[tuple[int, int], ...]]
+"""By (layer, point, text): the position of each token that is left out, and the position of the
+token that it merges into, -1 if none."""
 
 
 class Case(NamedTuple):
@@ -269,15 +273,19 @@ def attach(needs: frozenset[str]) -> Callable[[Batch, np.ndarray], None]:
     return add
 
 
-def positions_left_out(trace: Trace, batch: Batch) -> dict[tuple[int, str, int], tuple[int, ...]]:
-    """Positions that each decision leaves out, by drop or leap, by (layer, point, text)."""
-    found: dict[tuple[int, str, int], tuple[int, ...]] = {}
+def positions_left_out(trace: Trace, batch: Batch) -> LeftOut:
+    """What each decision leaves out, by drop, leap or merge."""
+    found: LeftOut = {}
     for event in trace.events:
         left_out, layout = select(~event.decision.keep, event.layout)
-        places = batch.layout.position[event.rows[left_out]]
-        for text, part in zip(batch.index.tolist(), places.split(layout.sizes), strict=True):
+        places = batch.layout.position[event.rows]
+        into = torch.full_like(places, -1)
+        if isinstance(event.decision, Merge):
+            into = places[event.decision.groups]
+        pairs = torch.stack([places, into], 1)[left_out]
+        for text, part in zip(batch.index.tolist(), pairs.split(layout.sizes), strict=True):
             if part.numel():
-                found[event.layer, event.point, text] = tuple(part.tolist())
+                found[event.layer, event.point, text] = tuple(map(tuple, part.tolist()))
     return found
 
 

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import torch
 from torch import Tensor
 
 from lotbench.batch import Batch
 from lotbench.decision import malformed
 from lotbench.ragged import Ragged, segment_count
-from lotbench.reducer import Decision, Leap, Received, TokenReducer, Tokens
+from lotbench.reducer import Decision, Leap, Merge, Received, TokenReducer, Tokens
 
 ROUNDING = 1e-5
 """Rounding error allowed in a straight-through weight, ``hard + (soft - soft.detach())``."""
@@ -29,7 +30,8 @@ class Watch(TokenReducer):
     Attributes
     ----------
     faults : dict of str to str
-        The first fault of each kind ("first token", "soft", "sizes", "mutation"), described.
+        The first fault of each kind ("first token", "soft", "sizes", "groups", "mutation"),
+        described.
     """
 
     def __init__(self, method: TokenReducer, soft: bool = False) -> None:
@@ -77,6 +79,9 @@ class Watch(TokenReducer):
             self.faults.setdefault("mutation", f"{where} changes {altered}")
         if decision is None or malformed(decision, layout, width):
             return decision
+        if isinstance(decision, Merge) and (wrong := misgrouped(decision.groups, layout)):
+            self.faults.setdefault("groups", f"{where}: {wrong}")
+            return None
         first = layout.is_first
         dropped = (first & ~decision.keep).nonzero().squeeze(1)
         if dropped.numel():
@@ -87,7 +92,11 @@ class Watch(TokenReducer):
                 f"{where} leaves out the first token of {dropped.numel()} of "
                 f"{layout.batch_size} texts, among them text {text} ({size} tokens shown)",
             )
-            decision = replace(decision, keep=decision.keep | first)
+            if isinstance(decision, Merge):
+                groups = torch.where(first, layout.rows, decision.groups)
+                decision = replace(decision, groups=groups)
+            else:
+                decision = replace(decision, keep=decision.keep | first)
         if decision.weight is not None and not self.soft:
             self.faults.setdefault(
                 "soft",
@@ -114,6 +123,23 @@ class Watch(TokenReducer):
                     )
                     decision = replace(decision, **{name: None})
         return decision
+
+
+def misgrouped(groups: Tensor, layout: Ragged) -> str | None:
+    """What is wrong with the groups (T,) of a merge; None if nothing is."""
+    for wrong, says in (
+        (lambda: (groups < 0) | (groups >= layout.total), f"but rows end at {layout.total - 1}"),
+        (lambda: layout.sequence[groups] != layout.sequence, "which is of another text"),
+        (lambda: groups[groups] != groups, "which itself merges into another"),
+    ):
+        at = wrong().nonzero().squeeze(1)
+        if at.numel():
+            row = int(at[0])
+            return (
+                f"groups has a wrong row for {at.numel()} tokens: row {row} of text "
+                f"{int(layout.sequence[row])} merges into row {int(groups[row])}, {says}"
+            )
+    return None
 
 
 def changed(before: dict[str, Tensor], after: dict[str, Tensor]) -> str | None:
@@ -143,6 +169,8 @@ def _shown(tokens: Tokens, received: Received | None = None) -> dict[str, Tensor
         "tokens.layout": tokens.layout.cu_seqlens,
         **tensors(tokens.batch),
     }
+    if tokens.keys is not None:
+        found["tokens.keys"] = tokens.keys
     if tokens.previous is not None:
         found["tokens.previous.keep"] = tokens.previous.keep
         for name in ("weight", "keys", "context"):

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from lotbench.engine.run import EncoderRun
 from lotbench.ragged import select
-from lotbench.reducer import Decision, Drop, Leap, Outputs, Tokens
+from lotbench.reducer import Decision, Drop, Leap, Merge, Outputs, Tokens
 
 
 @dataclass(frozen=True)
@@ -101,7 +101,7 @@ class PackedRun(EncoderRun):
         leapt: Sequence[bool] | Tensor = ()
         if last is not None and not (isinstance(outer, Leap) and last.keep is outer.keep):
             last = None
-        if isinstance(outer, Drop):
+        if isinstance(outer, Drop | Merge):
             self.keep_last_states(outer, tokens)
             _, carried = self.gather(tokens, outer)
             self.check_left(index, "before_layer", carried)
@@ -114,9 +114,11 @@ class PackedRun(EncoderRun):
                 context = outer.context
                 leapt = chosen.layout.below(shown)
 
-        x, received, keys = self.attention(layer, chosen, context, leapt, seen=seen)
-        attended = Tokens(x, chosen.layout, chosen.rows, self.batch)
+        weight = self.merging.key_weight(seen or chosen)
+        attended, received, keys = self.attention(layer, chosen, context, leapt, weight, seen=seen)
+        x = attended.hidden
         inner = self.decide("after_attention", index, attended, received)
+        stays = inner is None or isinstance(inner, Leap)  # True if all tokens do
         if inner is None:
             forward, computed = attended, layer.feed_forward(x)
         else:
@@ -133,14 +135,14 @@ class PackedRun(EncoderRun):
         hidden, left, self.computed = computed, None, at
         if at is not None:
             computed = computed.to(carried.hidden.dtype)
-            # A drop within the layer has renumbered the carried tokens.
-            base = last.base if last and not isinstance(inner, Drop) else carried.hidden
+            # What removes tokens within the layer has renumbered the carried ones.
+            base = last.base if last and stays else carried.hidden
             hidden = self.write(computed, at, base)
-            if isinstance(outer, Leap) and not isinstance(inner, Drop):
+            if isinstance(outer, Leap) and stays:
                 kept = Tokens(computed, chosen.layout, chosen.rows, self.batch)
                 left = Last(outer.keep, at, kept, base)
-        # After a drop within the layer, the earlier decision does not fit the remaining tokens.
-        previous = outer if isinstance(outer, Leap) and not isinstance(inner, Drop) else None
+        # After a drop or merge within the layer, the earlier decision does not fit what is left.
+        previous = outer if isinstance(outer, Leap) and stays else None
         return Tokens(hidden, carried.layout, carried.rows, self.batch, previous), left
 
     def check_left(self, index: int, point: str, tokens: Tokens) -> None:
@@ -159,7 +161,9 @@ class PackedRun(EncoderRun):
             )
 
     def gather(self, tokens: Tokens, decision: Decision) -> tuple[Tensor, Tokens]:
-        """Rows (K,) of the kept tokens among the given ones, and the kept tokens."""
+        """Rows (K,) of the kept tokens among the given ones, and the kept tokens, merged or not."""
+        if isinstance(decision, Merge):
+            return self.merging.merge(tokens, decision)
         sizes = decision.sizes if isinstance(decision, Leap) else None
         at, layout = select(decision.keep, tokens.layout, sizes)
         rows = at if tokens.rows is self.all_rows else tokens.rows[at]
@@ -173,16 +177,16 @@ class PackedRun(EncoderRun):
         return Tokens(tokens.hidden.index_select(0, rows), layout, tokens.rows[rows], self.batch)
 
     def remove(
-        self, carried: Tokens, at: Tensor | None, decision: Drop, stay: Tensor, forward: Tokens
+        self, carried: Tokens, at: Tensor | None, decision: Decision, stay: Tensor, forward: Tokens
     ) -> tuple[Tokens, Tensor | None]:
-        """The carried tokens after a drop within a layer, and the rows of ``forward`` in them.
+        """The carried tokens after a drop or merge in a layer, and the rows of ``forward`` there.
 
         Parameters
         ----------
         carried : Tokens
         at : Tensor, or None
             Rows of the computed tokens among the carried; None if all are computed.
-        decision : Drop
+        decision : Drop or Merge
             On the computed tokens.
         stay : Tensor
             Rows of the kept tokens among the computed.

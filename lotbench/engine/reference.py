@@ -5,14 +5,14 @@ This mode defines what a decision means.  Gradients flow through the weights of 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 
 from lotbench.engine.run import EncoderRun
 from lotbench.ragged import segment_count, select
-from lotbench.reducer import Drop, Leap, Outputs, Received, Tokens
+from lotbench.reducer import Drop, Leap, Merge, Outputs, Received, Tokens
 
 
 @dataclass(frozen=True)
@@ -23,7 +23,7 @@ class States:
     ----------
     hidden : Tensor, shape (T, D)
     present : Tensor, shape (T,), bool
-        False for dropped tokens.
+        False for dropped and absorbed tokens.
     previous : Leap or None
         The decision before the previous layer, while it still fits the tokens present.
     """
@@ -85,6 +85,8 @@ class ReferenceRun(EncoderRun):
         if isinstance(outer, Drop):
             self.keep_last_states(outer, tokens)
             hidden, present, outer_factor = self.drop(outer, tokens.rows, hidden, present)
+        elif isinstance(outer, Merge):
+            hidden, present = self.absorb(outer, tokens, hidden, present)
         compute = seen = present
         if isinstance(outer, Leap):
             compute = seen = self.scatter(outer.keep, tokens.rows)
@@ -99,8 +101,13 @@ class ReferenceRun(EncoderRun):
         if isinstance(outer, Leap) and outer.keys is not None:
             weight = weight.masked_fill(self.scatter(outer.keys, tokens.rows), 1.0)
         every = Tokens(hidden, whole, self.all_rows, self.batch)
-        x, received, keys = self.attention(layer, every, context, leapt, weight, compute)
+        sizes = self.merging.key_weight(every)
+        weight = weight if sizes is None else weight * sizes
+        every, received, keys = self.attention(layer, every, context, leapt, weight, compute)
+        x = every.hidden
         attended = self.shown(x, compute)
+        if every.keys is not None:
+            attended = replace(attended, keys=every.keys[attended.rows])
         if received is not None:
             received = Received(received.mean[attended.rows], received.own[attended.rows])
         inner = self.decide("after_attention", index, attended, received)
@@ -111,6 +118,8 @@ class ReferenceRun(EncoderRun):
         elif isinstance(inner, Drop):
             self.keep_last_states(inner, attended)
             x, present, inner_factor = self.drop(inner, attended.rows, x, present)
+        elif isinstance(inner, Merge):
+            x, present = self.absorb(inner, attended, x, present)
         y = layer.feed_forward(x)
         for factor in (outer_factor, inner_factor):
             if factor is not None:
@@ -128,8 +137,9 @@ class ReferenceRun(EncoderRun):
         self.count(
             tokens.layout.lengths, queries, counted + contexts, segment_count(forward, whole)
         )
-        # After a drop within the layer, the earlier decision does not fit the remaining tokens.
-        previous = outer if isinstance(outer, Leap) and not isinstance(inner, Drop) else None
+        # After a drop or merge within the layer, the earlier decision does not fit what is left.
+        stays = inner is None or isinstance(inner, Leap)
+        previous = outer if isinstance(outer, Leap) and stays else None
         return States(y, present, previous)
 
     def shown(self, hidden: Tensor, mask: Tensor, previous: Leap | None = None) -> Tokens:
@@ -165,6 +175,14 @@ class ReferenceRun(EncoderRun):
         if decision.at_output:
             return hidden, present, factor
         return hidden * factor, present, None
+
+    def absorb(
+        self, decision: Merge, tokens: Tokens, hidden: Tensor, present: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """States and presence, each of all tokens, after some of them have merged."""
+        _, merged = self.merging.merge(tokens, decision)
+        present = present.index_copy(0, tokens.rows, decision.keep)
+        return hidden.index_copy(0, merged.rows, merged.hidden), present
 
 
 def _blend(weight: Tensor, new: Tensor, old: Tensor) -> Tensor:

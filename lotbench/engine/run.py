@@ -20,6 +20,7 @@ from lotbench.batch import Batch
 from lotbench.decision import malformed
 from lotbench.engine.adapter import Layer
 from lotbench.engine.backbone import Backbone
+from lotbench.engine.merging import Merging
 from lotbench.engine.positions import Places
 from lotbench.ragged import Ragged, segment_mean, segment_sum, segment_weighted_sum
 from lotbench.reducer import (
@@ -27,6 +28,7 @@ from lotbench.reducer import (
     Drop,
     Event,
     Leap,
+    Merge,
     Outputs,
     Prefix,
     Received,
@@ -69,11 +71,13 @@ class EncoderRun:
         self.inputs: list[Tensor] = []
         self.restored: list[tuple[Tensor, Tensor]] = []  # rows in the batch, last states
         self.wants_received = "received_attention" in self.reducer.needs
+        self.wants_keys = "keys" in self.reducer.needs
         self.all_rows = self.batch.layout.rows
         self.protected = None if self.protect is None else first_text(self.batch, self.protect)
         self.last_keep: Tensor | None = None  # of the last decision, with the protected tokens
         self.held: Leap | None = None  # a leap over all layers, decided before the embedding
         self.last_places: tuple[Any, ...] = ()
+        self.merging = Merging(self.batch)
 
     def layers(self) -> range:
         """Indices of the layers that this pass runs."""
@@ -90,7 +94,7 @@ class EncoderRun:
             return self.backbone.embed(batch.input_ids, batch.token_type_ids, batch.layout, at)
         return self.prefix.hidden.clone()  # the packed path writes in place
 
-    def decide_early(self) -> Decision | None:
+    def decide_early(self) -> Leap | Drop | None:
         """The method's decision before the embedding, checked and recorded.
 
         Raises
@@ -103,9 +107,11 @@ class EncoderRun:
         if self.prefix is not None:
             return None
         found = self.reducer.before_embedding(batch, self.backbone.words)
-        return self.checked(found, "before_embedding", -1, layout, self.all_rows)
+        decision = self.checked(found, "before_embedding", -1, layout, self.all_rows)
+        assert not isinstance(decision, Merge), "it is malformed here"
+        return decision
 
-    def is_read(self, decision: Decision) -> bool:
+    def is_read(self, decision: Leap | Drop) -> bool:
         """True if something reads the embeddings of the tokens that an early decision leaves out.
 
         With a weight the gradient reaches what a soft decision leaves out.
@@ -185,6 +191,9 @@ class EncoderRun:
 
     def keep_protected(self, decision: Decision, protected: Tensor) -> Decision:
         """The decision that also keeps the protected tokens."""
+        if isinstance(decision, Merge):
+            own = torch.arange(protected.shape[0], device=protected.device)
+            return replace(decision, groups=torch.where(protected, own, decision.groups))
         # A reused decision is returned unchanged, so that the packed mode sees that it is the same.
         if decision.keep is self.last_keep:
             return decision
@@ -210,7 +219,7 @@ class EncoderRun:
         weight: Tensor | None = None,
         asking: Tensor | None = None,
         seen: Tokens | None = None,
-    ) -> tuple[Tensor, Received | None, Ragged]:
+    ) -> tuple[Tokens, Received | None, Ragged]:
         """Attention of one layer.
 
         Parameters
@@ -220,8 +229,8 @@ class EncoderRun:
             The tokens that the layer computes.
         context : Tensor, shape (B, D), or None
             An additional key and value, in the sequences where ``present`` (B bool) is true.
-        weight : Tensor, shape (T,), or None
-            Weight of each token as a key; a context weighs 1.
+        weight : Tensor, shape (S,), or None
+            Weight of each of the tokens that are keys; a context weighs 1.
         asking : Tensor, shape (T,), bool, or None
             The tokens whose attention counts as received; None is all.
         seen : Tokens or None
@@ -230,8 +239,8 @@ class EncoderRun:
 
         Returns
         -------
-        attended : Tensor, shape (T, D)
-            States after the attention's output and residual.
+        attended : Tokens
+            The same tokens, with their states after the attention's output and residual.
         received : Received or None
             The attention that each token received, if the method needs it.
         keys : Ragged
@@ -242,12 +251,17 @@ class EncoderRun:
         if context is not None:
             source, keys = keys.append(source, context.to(hidden.dtype), present)
             if weight is not None:
-                weight, _ = layout.append(weight, weight.new_ones(len(present)), present)
+                weight, _ = seen.layout.append(weight, weight.new_ones(len(present)), present)
         backbone = self.backbone
         query = backbone.split_heads(layer.query(hidden))
         key = backbone.split_heads(layer.key(source))
         value = backbone.split_heads(layer.value(source))
-        received = pairs = None
+        received = pairs = own_keys = None
+        if self.wants_keys:
+            own = key.mean(1)
+            # The keys of a text begin with those of its queries.
+            rows = keys.first[layout.sequence] + layout.position
+            own_keys = own if keys is layout else own.index_select(0, rows)
         if layer.position is not None:
             places = self.places(tokens, seen, keys, present)
             query, key, pairs = layer.position(query, key, places)
@@ -257,7 +271,9 @@ class EncoderRun:
             )
         else:
             heads = backbone.attend(query, key, value, layout, keys, weight, pairs)
-        return layer.attention_output(heads.flatten(1), hidden), received, keys
+        states = layer.attention_output(heads.flatten(1), hidden)
+        attended = Tokens(states, layout, tokens.rows, self.batch, keys=own_keys)
+        return attended, received, keys
 
     def places(
         self, tokens: Tokens, seen: Tokens, keys: Ragged, present: Sequence[bool] | Tensor
@@ -288,9 +304,9 @@ class EncoderRun:
         trace.keys.append(keys)
         trace.feed_forward.append(feed_forward)
 
-    def keep_last_states(self, decision: Drop, tokens: Tokens) -> None:
-        """Record the states of the tokens that this drop removes, if it restores them."""
-        if decision.restore:
+    def keep_last_states(self, decision: Decision, tokens: Tokens) -> None:
+        """Record the states of the tokens that a drop removes, if it restores them."""
+        if isinstance(decision, Drop) and decision.restore:
             removed = (~decision.keep).nonzero().squeeze(1)
             self.restored.append((tokens.rows[removed], tokens.hidden[removed]))
 
@@ -300,14 +316,17 @@ class EncoderRun:
         ``behind`` (T,) is 1 or true for those that the last layer did not compute, and between 0
         and 1 where a soft decision blends both; None if it computed all.
         """
-        hidden, layout, rows = tokens.hidden, tokens.layout, tokens.rows
         if self.restored:
-            everything = hidden.new_zeros(self.batch.layout.total, hidden.shape[1])
+            rows, hidden, layout = tokens.rows, tokens.hidden, self.batch.layout
+            everything = hidden.new_zeros(layout.total, hidden.shape[1])
             for at, states in [*self.restored, (rows, hidden)]:
                 everything = everything.index_copy(0, at, states.to(everything.dtype))
-            hidden, layout, rows = everything, self.batch.layout, self.all_rows
-            own = torch.zeros_like(tokens.rows, dtype=torch.bool) if behind is None else behind
-            behind = own.new_ones(rows.shape).index_copy(0, tokens.rows, own)
+            own = torch.zeros_like(rows, dtype=torch.bool) if behind is None else behind
+            behind = own.new_ones(layout.total).index_copy(0, rows, own)
+            tokens = Tokens(everything, layout, self.all_rows, self.batch)
+        if self.restored or self.backbone.reads_all:
+            tokens, behind = self.merging.spread(tokens, behind)
+        hidden, layout, rows = tokens.hidden, tokens.layout, tokens.rows
         pooling, trace = self.backbone.pooling, self.trace
         if not self.reducer.active_layers and not (pooling and pooling.kind == "mean"):
             # Without a layer the first token knows nothing of its text, so it gets the mean.

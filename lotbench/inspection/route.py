@@ -13,23 +13,27 @@ class Fate(IntEnum):
 
     REMOVED = 0
     """It is gone, in an earlier layer or before this one."""
-    LEAPT = 1
+    MERGED = 1
+    """Another token stands for it, in an earlier layer or before this one."""
+    LEAPT = 2
     """It skips the layer and stays available."""
-    ATTENTION = 2
-    """It takes part in the attention and is removed, or skips the feed-forward, after it."""
-    PROCESSED = 3
+    ATTENTION = 3
+    """It takes part in the attention and is removed, merged or skips the feed-forward, after it."""
+    PROCESSED = 4
 
 
 WORDS = {
     Fate.PROCESSED: "processed",
     Fate.ATTENTION: "attention only",
     Fate.LEAPT: "leapt",
+    Fate.MERGED: "merged into another",
     Fate.REMOVED: "removed",
 }
 COLOURS = {
     Fate.PROCESSED: "#1B5E8C",
     Fate.ATTENTION: "#7FB2D6",
     Fate.LEAPT: "#F2C14E",
+    Fate.MERGED: "#C9B8D8",
     Fate.REMOVED: "#ECECEC",
 }
 

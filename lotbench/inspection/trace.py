@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-from lotbench.decision import Event, Leap, Trace
+from lotbench.decision import Event, Leap, Merge, Trace
 from lotbench.inspection.route import Fate
 
 
@@ -24,11 +24,15 @@ def fates(trace: Trace, n_tokens: int, layers: int) -> np.ndarray:
             leaps = isinstance(before.decision, Leap)
             found[layer, _left_out(before)] = Fate.LEAPT if leaps else Fate.REMOVED
             present = present if leaps else np.setdiff1d(present, _left_out(before))
+            if isinstance(before.decision, Merge):
+                found[layer:, _left_out(before)] = Fate.MERGED
         after = points.get((layer, "after_attention"))
         if after is not None:
             found[layer, _left_out(after)] = Fate.ATTENTION
             if not isinstance(after.decision, Leap):  # what leapt before it stays
                 present = np.setdiff1d(present, _left_out(after))
+            if isinstance(after.decision, Merge):
+                found[layer + 1 :, _left_out(after)] = Fate.MERGED
     if early is not None and isinstance(early.decision, Leap):
         found[: len(trace.queries), _left_out(early)] = Fate.LEAPT
     return found

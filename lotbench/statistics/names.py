@@ -1,4 +1,4 @@
-"""The names of methods in tables and figures, with variants of Leap-of-Thought told apart."""
+"""The names of methods in tables and figures, with variants told apart."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ NAMES = {
     "power-bert": "PoWER-BERT",
     "ltp": "LTP",
     "tr-bert": "TR-BERT",
+    "tome": "ToMe",
 }
 
 
@@ -21,13 +22,15 @@ def name(method: str, params: Mapping[str, Any], layers: int) -> str:
     method : str
         Its registered name.
     params : mapping
-        ``preset``, ``router``, ``decision_every`` and ``routing`` of ``lot``; rows may lack newer
-        ones.
+        ``preset``, ``router``, ``decision_every`` and ``routing`` of ``lot``, and ``score`` of
+        ``tome``; rows may lack newer ones.
     layers : int
         Number of layers of the model; 0 if it is not known.
     """
     if method == "lot-fixed" and params.get("router") == "table":
         return "LoT (fixed budget, table)"
+    if method == "tome" and params.get("score") == "energy":
+        return "PiToMe"
     if method != "lot":
         return NAMES.get(method, method)
     parts = ["paper" if params.get("preset") == "paper" else "ours"]

@@ -145,12 +145,15 @@ def train(
 
 
 def total_steps(examples: int, config: FitConfig, stages: list[Stage]) -> int:
-    """Optimisation steps of all stages: those of the epochs, or more with ``steps: final``."""
+    """Optimisation steps of all stages: those of the epochs, or more with ``steps: final``.
+
+    Without epochs there is none.
+    """
     steps = config.epochs * math.ceil(examples / config.batch_size)
     if isinstance(config, TrainConfig) and config.steps == "final":
         # Without any share, `stage_steps` complains.
         steps /= next((stage.share for stage in reversed(stages) if stage.share), 1.0)
-    return max(1, round(steps))
+    return max(1, round(steps)) if steps else 0
 
 
 def stage_steps(stages: list[Stage], total: int) -> list[tuple[Stage, int]]:
@@ -161,7 +164,7 @@ def stage_steps(stages: list[Stage], total: int) -> list[tuple[Stage, int]]:
     ValueError
         If the shares do not sum to 1.
     InputError
-        If there are too few steps to give one to each stage that has a share.
+        If there are some, but too few to give one to each stage that has a share.
     """
     shares = [stage.share for stage in stages]
     if not math.isclose(sum(shares), 1.0, rel_tol=1e-6):
@@ -170,7 +173,7 @@ def stage_steps(stages: list[Stage], total: int) -> list[tuple[Stage, int]]:
     starts = [0, *ends[:-1]]
     steps = [end - start for start, end in zip(starts, ends, strict=True)]
     for stage, count in zip(stages, steps, strict=True):
-        if stage.share and not count:
+        if total and stage.share and not count:
             raise InputError(
                 f"stage {stage.name!r} gets none of {total} steps, since its share of them is "
                 f"{stage.share:g}; train for longer, or give it a larger share"

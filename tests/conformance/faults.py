@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 HEADER = """
-import random, torch
+import random, torch, traceback
 from torch import nn
 from lotbench.ragged import segment_mean, segment_topk
-from lotbench.reducer import Drop, Leap, Stage, TokenReducer
+from lotbench.reducer import Drop, Leap, Merge, Stage, TokenReducer
 
 class Method(TokenReducer):
     name = "faulty"
@@ -168,7 +168,7 @@ def training_step(self, encoder, batch, step):
             return self.half(tokens, self.score(tokens))
         """,
         "decides in evaluation",
-        ["before_layer of layer 0: returned Tensor; a Leap, a Drop or None is needed"],
+        ["before_layer of layer 0: returned Tensor; a Leap, a Drop, a Merge or None is needed"],
     ),
     "soft in evaluation": (
         """
@@ -385,6 +385,82 @@ def __init__(self, params, n_layers, width):
         """,
         "soft stages",
         ["weights from -50 to 50", "between 0 and 1"],
+    ),
+    "merges across texts": (
+        """
+        def before_layer(self, layer, tokens):
+            return Merge(tokens.layout.rows // 2 * 2) if layer == 1 else None
+        """,
+        "what merges is of one text",
+        [
+            "before_layer of layer 1: groups",
+            "row 41 of text 2 merges into row 40, which is of another",
+        ],
+    ),
+    "merges in chains": (
+        """
+        def after_attention(self, layer, tokens, received):
+            return Merge(tokens.layout.rows - (~tokens.layout.is_first).long())
+        """,
+        "what merges is of one text",
+        [
+            "after_attention of layer 0: groups",
+            "row 2 of text 0 merges into row 1, which itself merges",
+        ],
+    ),
+    "names rows of the whole batch": (
+        """
+        def before_layer(self, layer, tokens):
+            return Merge(tokens.rows) if layer else Drop(self.half(tokens, self.score(tokens)))
+        """,
+        "what merges is of one text",
+        ["before_layer of layer 1: groups has a wrong row for", "but rows end at "],
+    ),
+    "merges [CLS] into another": (
+        """
+        def before_layer(self, layer, tokens):
+            layout = tokens.layout
+            several = (layout.lengths > 1)[layout.sequence]
+            return Merge(layout.rows + (layout.is_first & several).long())
+        """,
+        "first token",
+        ["before_layer of layer 0 leaves out the first token of 7 of 8 texts"],
+    ),
+    "averages by itself, so that no size is known": (
+        """
+        def before_layer(self, layer, tokens):
+            second = (tokens.position % 2 == 0) & ~tokens.layout.is_first
+            at = second.nonzero().squeeze(1)
+            tokens.hidden[at - 1] = (tokens.hidden[at - 1] + tokens.hidden[at]) / 2
+            return Drop(~second)
+        """,
+        "its inputs are not changed",
+        ["before_layer of layer 0 changes tokens.hidden"],
+    ),
+    "pairs tokens by their row in the batch": (
+        """
+        def before_layer(self, layer, tokens):
+            layout = tokens.layout
+            return Merge(layout.rows - (layout.rows % 2 * ~layout.is_first)) if layer == 1 else None
+        """,
+        "does not depend on its batch",
+        [
+            "before_layer of layer 1, text 2: 8 tokens left out in a batch of 8, 8 alone",
+            "16 decided",
+        ],
+    ),
+    "merges into another token in one mode": (
+        """
+        def before_layer(self, layer, tokens):
+            files = [frame.f_code.co_filename for frame, _ in traceback.walk_stack(None)]
+            layout, packed = tokens.layout, any(file.endswith("packed.py") for file in files)
+            end = (layout.lengths - 1)[layout.sequence]
+            last = (layout.position > 2) & (layout.position == end)
+            into = layout.first[layout.sequence] + (1 if packed else 2)
+            return Merge(torch.where(last, into, layout.rows)) if layer == 1 else None
+        """,
+        "the packed path equals the reference",
+        ["layer 1, text 0: 1 tokens left out packed, 1 in the reference; 1 decided differently"],
     ),
     "a need that does not exist": (SOUND + "\nneeds = {'attention'}", "sound", ["attention"]),
     "an unknown budget": (SOUND + "\nbudget_name = 'cut'", "sound", ["'cut'", "no such attr"]),

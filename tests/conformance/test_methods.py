@@ -30,6 +30,7 @@ VARIANTS: list[tuple[str, dict[str, Any]]] = [
     ("power-bert", {"unit": "share"}),
     ("power-bert", {"retention": [30, 20, 10, 5]}),
     ("random-drop", {"keep_ratio": [1.0, 0.7, 0.7, 0.2]}),
+    ("tome", {"score": "energy"}),
     ("truncated", {"layers": 3}),
     ("truncated", {"layers": 0}),
 ]

@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from lotbench.ragged import segment_mean
-from lotbench.reducer import Decision, Drop, Leap, Params, Received, TokenReducer, Tokens
+from lotbench.reducer import Decision, Drop, Leap, Merge, Params, Received, TokenReducer, Tokens
 
 
 class Fixed(TokenReducer):
@@ -37,7 +37,7 @@ class Scripted(TokenReducer):
 
     Since the choice depends on the states shown, two modes can only agree on it if they show the
     same ones.  ``script[layer]`` is a pair of kinds: "", "leap", "context", "keys", "both", "drop",
-    "restore".
+    "restore", "merge" (what is not kept, into the last kept token before it).
     """
 
     name = "scripted"
@@ -73,6 +73,9 @@ class Scripted(TokenReducer):
         keep = (scores > bar) | tokens.layout.is_first
         if kind in ("drop", "restore"):
             return Drop(keep, restore=kind == "restore")
+        if kind == "merge":
+            last_kept = torch.where(keep, tokens.layout.rows, 0).cummax(0).values
+            return Merge(last_kept, proportional=layer % 2 == 0)
         context = keys = None
         if kind in ("context", "both"):
             context = segment_mean(tokens.hidden, tokens.layout)

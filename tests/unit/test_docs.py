@@ -5,13 +5,17 @@ from __future__ import annotations
 import re
 import shlex
 from functools import cache
+from itertools import islice
 from pathlib import Path
 
 import pytest
 import typer
 
+from lotbench import registry
 from lotbench.cli import app
 from lotbench.cli.options import SHIPPED
+from lotbench.conformance.checklist import GROUPS, examine
+from lotbench.conformance.subject import Subject
 
 ROOT = Path(__file__).parents[2]
 PAGES = [*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), ROOT / "results" / "README.md"]
@@ -63,3 +67,19 @@ def test_claims_link_to_results_and_type_none() -> None:
         assert not re.search(r"\d", shown), claim
         assert "](../results/" in ours or shown == "no page", claim
         assert re.match(r"\*\*(confirmed|bounded|not seen here)\*\*", verdict), claim
+
+
+@pytest.mark.slow
+def test_the_example_of_a_merge_keeps_the_rules(tmp_path: Path, monkeypatch) -> None:
+    """All but those of the last three groups: two of exported graphs, and the real run."""
+    monkeypatch.setattr(registry, "_plugins", {})
+    page = (ROOT / "docs" / "methods.md").read_text(encoding="utf-8")
+    blocks = re.findall(r"^```python\n(.*?)^```", page, re.MULTILINE | re.DOTALL)
+    (example,) = (block for block in blocks if "class Neighbours" in block)
+    assert len(list(filter(None, example.splitlines()))) <= 25
+    path = tmp_path / "neighbours.py"
+    path.write_text(example)
+    (cls,) = registry.load_plugin(str(path))
+    count = sum(map(len, GROUPS[:-3]))
+    verdicts = islice(examine(Subject(cls, plugins=[str(path)])), count)
+    assert [verdict.outcome for verdict in verdicts] == ["ok"] * count

@@ -12,6 +12,7 @@ import torch
 from scripted import Scripted
 
 from baselines.ltp import LearnedTokenPruning
+from baselines.tome import TokenMerging
 from lotbench.batch import Batch
 from lotbench.engine.encoder import ReducedEncoder
 from lotbench.lot import FixedBudget, LeapOfThought
@@ -104,10 +105,12 @@ def as_traced(batch: Batch, width: int) -> Batch:
     return Batch(**(vars(batch) | {"layout": layout}))
 
 
-KINDS = ("", "leap", "context", "keys", "both", "drop")
+KINDS = ("", "leap", "context", "keys", "both", "drop", "merge")
 
 
-@pytest.mark.parametrize(("outer", "inner"), [*product(KINDS, ("", "leap", "drop", "restore"))])
+@pytest.mark.parametrize(
+    ("outer", "inner"), [*product(KINDS, ("", "leap", "drop", "restore", "merge"))]
+)
 def test_the_packed_path_is_the_same_on_a_traced_layout(
     outer: str, inner: str, tiny, make_batch
 ) -> None:
@@ -130,6 +133,8 @@ def test_the_packed_path_is_the_same_on_a_traced_layout(
         (LeapOfThought, {"leaping_keys": "all", "threshold": 0.87}),
         (FixedBudget, {"keep_ratio": 0.3}),
         (LearnedTokenPruning, {"final_threshold": 0.1}),
+        (TokenMerging, {"merge_ratio": 0.3}),
+        (TokenMerging, {"merge_ratio": 0.1, "score": "energy"}),
     ],
 )
 def test_methods_decide_the_same_on_a_traced_layout(cls, values, tiny, make_batch) -> None:

@@ -17,7 +17,7 @@ from lotbench.batch import Batch
 from lotbench.engine.backbone import Backbone
 from lotbench.engine.encoder import ReducedEncoder
 from lotbench.ragged import pad, unpad
-from lotbench.reducer import Decision, Drop, Leap, Outputs, Params, TokenReducer, Tokens
+from lotbench.reducer import Decision, Drop, Leap, Merge, Outputs, Params, TokenReducer, Tokens
 
 MODES = ("packed", "reference")
 COUNTS = ("shown", "queries", "keys", "feed_forward")
@@ -75,6 +75,8 @@ def assert_same(one: Outputs, other: Outputs, tolerance: float = 1e-8) -> None:
         assert (a.layer, a.point, a.layout.sizes) == (b.layer, b.point, b.layout.sizes)
         assert a.rows.equal(b.rows)
         assert a.decision.keep.equal(b.decision.keep)
+        if isinstance(a.decision, Merge):
+            assert a.decision.groups.equal(b.decision.groups)
 
 
 # Keeping every token
@@ -116,7 +118,7 @@ def test_final_states_are_those_of_the_untouched_model(tiny: Backbone, make_batc
 # Packed against reference
 
 
-kinds = st.sampled_from(["", "leap", "context", "keys", "both", "drop", "restore"])
+kinds = st.sampled_from(["", "leap", "context", "keys", "both", "drop", "restore", "merge"])
 
 
 @settings(max_examples=150)
@@ -135,11 +137,12 @@ def test_packed_equals_reference(
     with torch.set_grad_enabled(grad):
         packed, reference = (encoder(batch, mode, inputs=seed % 2 == 0) for mode in MODES)
     assert_same(packed, reference)
-    if any("restore" in pair for pair in script) and not any("drop" in pair for pair in script):
+    kinds = {kind for pair in script for kind in pair}
+    if "restore" in kinds and "drop" not in kinds:
         assert packed.rows.equal(torch.arange(batch.layout.total))
 
 
-@pytest.mark.parametrize("kind", ["leap", "context", "keys", "drop", "restore"])
+@pytest.mark.parametrize("kind", ["leap", "context", "keys", "drop", "restore", "merge"])
 def test_packed_equals_reference_on_minilm(minilm: Backbone, make_batch, kind: str) -> None:
     script = [(kind, ""), ("", kind), (kind, kind)] * 2
     encoder = ReducedEncoder(minilm, Scripted(script, 0, 384))
@@ -150,7 +153,13 @@ def test_packed_equals_reference_on_minilm(minilm: Backbone, make_batch, kind: s
 
 @pytest.mark.parametrize(
     "script",
-    [[pair] * 3 for pair in product(["leap", "context", "keys", "drop"], ["", "leap", "restore"])],
+    [
+        *(
+            [pair] * 3
+            for pair in product(["leap", "context", "keys", "drop"], ["", "leap", "restore"])
+        ),
+        [("merge", ""), ("", "merge"), ("leap", "merge")],
+    ],
 )
 def test_gradients_of_packed_equal_those_of_reference(
     make_backbone, make_batch, script: list[tuple[str, str]]
@@ -239,7 +248,7 @@ def test_restored_states_are_the_last_ones(tiny: Backbone, make_batch, mode: str
 
 
 def test_neighbours_order_and_batch_size_change_nothing(tiny: Backbone, make_batch) -> None:
-    script = [("context", "leap"), ("drop", "leap"), ("both", "drop")]
+    script = [("context", "leap"), ("drop", "merge"), ("both", "drop")]
     encoder = ReducedEncoder(tiny, Scripted(script, 3, 32))
     batch = make_batch([9, 30, 2, 9, 1, 17])
     with torch.no_grad():
@@ -354,7 +363,8 @@ def test_a_restoring_drop_does_not_restore_tokens_dropped_before(
 @pytest.mark.parametrize(
     ("decision", "complaint"),
     [
-        (True, "returned bool; a Leap, a Drop or None is needed"),
+        (True, "returned bool; a Leap, a Drop, a Merge or None is needed"),
+        (Merge(torch.ones(5) > 0), r"groups has shape \(5,\) and dtype torch.bool; .* int64 are"),
         (Drop(None), "keep is NoneType, not a tensor"),
         (
             Drop(torch.ones(4, dtype=torch.bool)),

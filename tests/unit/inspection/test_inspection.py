@@ -22,9 +22,9 @@ from lotbench.inspection.route import Fate, Route
 from lotbench.inspection.split import kept, kind
 from lotbench.lot import LeapOfThought
 from lotbench.measure.calls import packed_dense
-from lotbench.reducer import Drop, Leap
+from lotbench.reducer import Drop, Leap, Merge
 
-GONE, LEAPT, HALF, FULL = Fate
+GONE, MERGED, LEAPT, HALF, FULL = Fate
 
 
 def mask(tokens, rows) -> torch.Tensor:
@@ -52,6 +52,27 @@ def test_fates_of_leaps_and_drops_at_both_points() -> None:
         [FULL, LEAPT, FULL, LEAPT, FULL, LEAPT, LEAPT],
         [FULL, FULL, HALF, GONE, FULL, HALF, GONE],
         [FULL, FULL, GONE, GONE, FULL, GONE, GONE],
+    ]
+
+
+def test_fates_of_merges_at_both_points() -> None:
+    """Token 3 merges into 1, and 2 into it within layer 1; then the token of all three leaps."""
+    batch = Batch.from_ids([[2, 4, 5, 6, 3]])
+
+    def decide(layer, point, tokens):
+        if (layer, point) == (0, "before_layer"):
+            return Merge(torch.tensor([0, 1, 2, 1, 4]))
+        if (layer, point) == (1, "after_attention"):
+            return Merge(torch.tensor([0, 1, 1, 3]))
+        return Leap(mask(tokens, [0])) if (layer, point) == (2, "before_layer") else None
+
+    encoder = ReducedEncoder(tiny_backbone(3), Fixed(3, decide)).eval()
+    with torch.inference_mode():
+        found = trace.fates(encoder(batch).trace, 5, 3)
+    assert found.tolist() == [
+        [FULL, FULL, FULL, MERGED, FULL],
+        [FULL, FULL, HALF, MERGED, FULL],
+        [FULL, LEAPT, MERGED, MERGED, LEAPT],
     ]
 
 

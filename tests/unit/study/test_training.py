@@ -96,6 +96,17 @@ def test_steps_final_is_exact_for_every_share(share):
         assert stage_steps(stages, total)[-1] == (stages[-1], wanted)
 
 
+def test_without_epochs_nothing_is_trained(fresh, split):
+    """The stages begin and end, so methods have what they count or write without a gradient."""
+    encoder = fresh(LeapOfThought, router="table")
+    before = {name: value.clone() for name, value in encoder.named_parameters()}
+    found = train(encoder, split, config(epochs=0, steps="final"), seed=0)
+    assert (found.steps, found.examples) == (0, 0)
+    assert [(stage.steps, stage.losses) for stage in found.stages] == [(0, {})]
+    assert all(value.equal(before[name]) for name, value in encoder.named_parameters())
+    assert not encoder.training and len(encoder.reducer.word_router.table) == 200
+
+
 def test_a_stage_before_the_last_trains_on_top(fresh, split):
     # 24 texts in batches of 8 for one epoch: 3 steps, which are half of all.
     record = train(fresh(PowerBert, max_length=40), split, config(epochs=1, steps="final"), seed=0)
