@@ -30,6 +30,8 @@ METHODS = {
     "PoWER-BERT": (BLUE, "s"),
     "LTP": (GREEN, "^"),
     "TR-BERT": (PURPLE, "D"),
+    "Transkimmer": ("#1E90A0", "<"),
+    "AdapLeR": ("#A67C00", ">"),
 }
 CONTROLS = {
     "random-drop": (ORANGE, "v"),

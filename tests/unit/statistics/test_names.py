@@ -27,6 +27,8 @@ from lotbench.statistics.study import Study
         ("power-bert", {}, "PoWER-BERT"),
         ("ltp", {}, "LTP"),
         ("tr-bert", {}, "TR-BERT"),
+        ("transkimmer", {}, "Transkimmer"),
+        ("adapler", {}, "AdapLeR"),
         ("random-drop", {}, "random-drop"),
         ("mine", {"preset": "paper"}, "mine"),
     ],
