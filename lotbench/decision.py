@@ -79,6 +79,9 @@ class Drop:
     keep : Tensor, shape (T,), bool
     weight : Tensor, shape (T,), or None
         For soft stages: a factor on each token's state.
+    as_key : bool
+        ``weight``, between 0 and 1, is the weight of the token as a key of this layer alone, and
+        leaves its state as it is.  Only before a layer.
     at_output : bool
         Apply ``weight`` to the layer's output.  False applies it to the present state.
     restore : bool
@@ -89,6 +92,7 @@ class Drop:
 
     keep: Tensor
     weight: Tensor | None = None
+    as_key: bool = False
     at_output: bool = False
     restore: bool = False
     aux: dict[str, Any] = field(default_factory=dict)
@@ -143,8 +147,11 @@ def malformed(decision: Any, layout: Ragged, width: int | None) -> str | None:
         return _misfit("groups", decision.groups, "(T,)", (shown,), "int64")
     if width is None and getattr(decision, "context", None) is not None:
         return "context is given, but no token has a state yet"
-    if width is None and getattr(decision, "at_output", False):
-        return "at_output is given, but the decision is of no layer"
+    placed = [name for name in ("as_key", "at_output") if getattr(decision, name, False)]
+    if width is None and placed:
+        return f"{placed[0]} is given, but the decision is of no layer"
+    if len(placed) > 1:
+        return "as_key and at_output are both given; the weight acts in one place"
     leap = decision if isinstance(decision, Leap) else None
     wanted = {
         "keep": (decision.keep, "(T,)", (shown,), "bool"),
@@ -190,7 +197,8 @@ class Tokens:
         ``batch.saliency``.
     batch : Batch
     previous : Decision or None
-        The decision before the previous layer, while it still fits these tokens.
+        The decision before the previous layer, while it still fits these tokens: a `Leap`, or a
+        soft `Drop` that keeps every token.
     protected : Tensor, shape (T,), bool, or None
         Tokens that the engine keeps whatever is decided: those of the first text of a pair.
     keys : Tensor, shape (T, D / H), or None

@@ -103,13 +103,13 @@ class Watch(TokenReducer):
                 f"{where} returns a weight; only stages with soft=True train with weights",
             )
             decision = replace(decision, weight=None)
-        elif isinstance(decision, Leap) and decision.weight is not None:
+        elif decision.weight is not None and (isinstance(decision, Leap) or decision.as_key):
             least, most = decision.weight.detach().aminmax()
             if not (least >= -ROUNDING and most <= 1 + ROUNDING):  # also refuses NaN
                 self.faults.setdefault(
                     "soft",
                     f"{where} returns weights from {least:.3g} to {most:.3g}; the weights of a "
-                    "Leap must be between 0 and 1",
+                    "Leap, and of keys, must be between 0 and 1",
                 )
                 decision = replace(decision, weight=decision.weight.nan_to_num().clamp(0, 1))
         if isinstance(decision, Leap):

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from lotbench.engine.run import EncoderRun
 from lotbench.ragged import segment_count, select
-from lotbench.reducer import Drop, Leap, Merge, Outputs, Received, Tokens
+from lotbench.reducer import Decision, Drop, Leap, Merge, Outputs, Received, Tokens
 
 
 @dataclass(frozen=True)
@@ -24,13 +24,13 @@ class States:
     hidden : Tensor, shape (T, D)
     present : Tensor, shape (T,), bool
         False for dropped and absorbed tokens.
-    previous : Leap or None
+    previous : Decision or None
         The decision before the previous layer, while it still fits the tokens present.
     """
 
     hidden: Tensor
     present: Tensor
-    previous: Leap | None = None
+    previous: Decision | None = None
 
 
 class ReferenceRun(EncoderRun):
@@ -100,6 +100,8 @@ class ReferenceRun(EncoderRun):
         weight = (seen if blend is None else blend).to(hidden.dtype)
         if isinstance(outer, Leap) and outer.keys is not None:
             weight = weight.masked_fill(self.scatter(outer.keys, tokens.rows), 1.0)
+        if isinstance(outer, Drop) and outer.as_key and outer_factor is not None:
+            weight, outer_factor = weight * outer_factor.squeeze(1), None
         every = Tokens(hidden, whole, self.all_rows, self.batch)
         sizes = self.merging.key_weight(every)
         weight = weight if sizes is None else weight * sizes
@@ -139,10 +141,11 @@ class ReferenceRun(EncoderRun):
         )
         # After a drop or merge within the layer, the earlier decision does not fit what is left.
         stays = inner is None or isinstance(inner, Leap)
-        previous = outer if isinstance(outer, Leap) and stays else None
-        return States(y, present, previous)
+        soft = isinstance(outer, Drop) and outer.weight is not None and present is states.present
+        fits = (isinstance(outer, Leap) or soft) and stays
+        return States(y, present, outer if fits else None)
 
-    def shown(self, hidden: Tensor, mask: Tensor, previous: Leap | None = None) -> Tokens:
+    def shown(self, hidden: Tensor, mask: Tensor, previous: Decision | None = None) -> Tokens:
         """The tokens of a mask (T,), gathered; a method sees only these."""
         if mask is self.all_present:
             return Tokens(hidden, self.batch.layout, self.all_rows, self.batch, previous)
@@ -164,7 +167,7 @@ class ReferenceRun(EncoderRun):
     def drop(
         self, decision: Drop, rows: Tensor, hidden: Tensor, present: Tensor
     ) -> tuple[Tensor, Tensor, Tensor | None]:
-        """States and presence after a drop, and the factor (T, 1) on the layer's output, if any."""
+        """States and presence after a drop, and the factor (T, 1) on keys or output, if any."""
         removed = rows[~decision.keep]
         if removed.numel():
             present = present.index_fill(0, removed, False)
@@ -172,7 +175,7 @@ class ReferenceRun(EncoderRun):
             return hidden, present, None
         ones = torch.ones_like(hidden[:, 0])
         factor = ones.index_copy(0, rows, decision.weight.to(hidden.dtype)).unsqueeze(1)
-        if decision.at_output:
+        if decision.as_key or decision.at_output:
             return hidden, present, factor
         return hidden * factor, present, None
 

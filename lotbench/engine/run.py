@@ -182,6 +182,10 @@ class EncoderRun:
         fault = malformed(decision, layout, width)
         if fault:
             raise ValueError(f"{self.named(index, point)}: {fault}")
+        if point == "after_attention" and isinstance(decision, Drop) and decision.as_key:
+            raise ValueError(
+                f"{self.named(index, point)}: as_key is given, but the layer has already attended"
+            )
         if decision.weight is not None and not self.soft:
             raise ValueError("a soft decision (weight given) needs mode='reference'")
         if self.protected is not None:

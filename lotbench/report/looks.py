@@ -30,6 +30,8 @@ METHODS = {
     "PoWER-BERT": (BLUE, "s"),
     "LTP": (GREEN, "^"),
     "TR-BERT": (PURPLE, "D"),
+    "Transkimmer": ("#1E90A0", "<"),
+    "AdapLeR": ("#A67C00", ">"),
     "ToMe": ("#117733", "p"),
     "PiToMe": ("#2F7F86", "h"),
 }

@@ -10,6 +10,8 @@ NAMES = {
     "power-bert": "PoWER-BERT",
     "ltp": "LTP",
     "tr-bert": "TR-BERT",
+    "transkimmer": "Transkimmer",
+    "adapler": "AdapLeR",
     "tome": "ToMe",
 }
 

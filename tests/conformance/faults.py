@@ -5,7 +5,7 @@ from __future__ import annotations
 HEADER = """
 import random, torch, traceback
 from torch import nn
-from lotbench.ragged import segment_mean, segment_topk
+from lotbench.ragged import segment_mean, segment_softmax, segment_topk
 from lotbench.reducer import Drop, Leap, Merge, Stage, TokenReducer
 
 class Method(TokenReducer):
@@ -84,6 +84,26 @@ FAULTS: dict[str, tuple[str, str, list[str]]] = {
         def before_layer(self, layer, tokens):
             score = self.score(tokens)
             return Drop(score >= score.median())
+        """,
+        "does not depend on its batch",
+        ["text", "left out in a batch of 8", "alone"],
+    ),
+    "a softmax over the whole batch": (
+        """
+        def before_layer(self, layer, tokens):
+            share = tokens.hidden.norm(dim=1).softmax(0)
+            count = tokens.layout.lengths[tokens.layout.sequence]
+            return Drop((share * count > 0.2) | tokens.layout.is_first)
+        """,
+        "does not depend on its batch",
+        ["text", "left out in a batch of 8", "alone"],
+    ),
+    "a threshold of the batch's mean length": (
+        """
+        def before_layer(self, layer, tokens):
+            share = segment_softmax(tokens.hidden.norm(dim=1), tokens.layout)
+            mean = tokens.layout.lengths.double().mean()
+            return Drop((share > 0.5 / mean) | tokens.layout.is_first)
         """,
         "does not depend on its batch",
         ["text", "left out in a batch of 8", "alone"],
@@ -461,6 +481,20 @@ def __init__(self, params, n_layers, width):
         """,
         "the packed path equals the reference",
         ["layer 1, text 0: 1 tokens left out packed, 1 in the reference; 1 decided differently"],
+    ),
+    "a key's weight beyond 1": (
+        """
+        def stages(self):
+            return [Stage("soft", soft=True)]
+
+        def before_layer(self, layer, tokens):
+            keep = self.half(tokens, self.score(tokens).detach())
+            if self.training and layer == 1:
+                return Drop(torch.ones_like(keep), 2.0 * keep, as_key=True)
+            return Drop(keep)
+        """,
+        "soft stages",
+        ["weights from 0 to 2", "and of keys, must be between 0 and 1"],
     ),
     "a need that does not exist": (SOUND + "\nneeds = {'attention'}", "sound", ["attention"]),
     "an unknown budget": (SOUND + "\nbudget_name = 'cut'", "sound", ["'cut'", "no such attr"]),

@@ -89,6 +89,7 @@ class Soft:
     """Soft weights of one layer, each (B, L), 1 where not given."""
 
     leap: Tensor | None = None
+    key: Tensor | None = None
     drop: Tensor | None = None
     drop_output: Tensor | None = None
     inner_leap: Tensor | None = None
@@ -139,7 +140,9 @@ class Plain:
         at = f"bert.encoder.layer.{index}"
         if soft.drop is not None:
             h = h * soft.drop[..., None]
-        key_weight = mask if soft.leap is None else mask * soft.leap
+        key_weight = mask
+        for weight in (soft.leap, soft.key):
+            key_weight = key_weight if weight is None else key_weight * weight
         x = self.norm(
             f"{at}.attention.output.LayerNorm",
             h + self.attention(f"{at}.attention", h, key_weight),

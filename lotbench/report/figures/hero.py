@@ -28,7 +28,7 @@ SETTINGS: dict[RcKeyType, Any] = {
     "ytick.labelsize": 11,
     "figure.titlesize": 13,
 }
-BASELINES = ("PoWER-BERT", "LTP", "TR-BERT")
+BASELINES = ("PoWER-BERT", "LTP", "TR-BERT", "Transkimmer", "AdapLeR")
 LEAST_METHODS = 3
 # Between a line and its label, in points of type.
 GAP = 7

@@ -210,6 +210,7 @@ def test_a_leap_over_all_layers_holds_after_a_drop(
 
 
 FAULTS = {
+    "a weight as key": (lambda: Drop(KEEP, as_key=True), "as_key is given"),
     "a place at the output": (lambda: Drop(KEEP, at_output=True), "at_output is given"),
     "a context": (lambda: Leap(KEEP, context=torch.zeros(2, 32)), "no token has a state yet"),
     "a wrong shape": (lambda: Leap(KEEP[:5]), r"\(T,\) = \(8,\)"),

@@ -17,6 +17,7 @@ MODES = ("packed", "reference")
 
 SOFT = {
     "leap": lambda w, keep: ("before_layer", Leap(keep, w)),
+    "key": lambda w, keep: ("before_layer", Drop(keep, w, as_key=True)),
     "drop": lambda w, keep: ("before_layer", Drop(keep, w)),
     "drop_output": lambda w, keep: ("before_layer", Drop(keep, w, at_output=True)),
     "inner_leap": lambda w, keep: ("after_attention", Leap(keep, w)),
@@ -107,3 +108,39 @@ def test_soft_decisions_are_refused_by_the_packed_path(tiny, make_batch, kind: s
     batch = make_batch([4])
     with pytest.raises(ValueError, match="reference"):
         soft_encoder(tiny, kind, random_weights(batch.layout))(batch, "packed")
+
+
+@pytest.mark.parametrize(("dropped", "fits"), [(0, True), (1, False)])
+def test_a_soft_drop_is_shown_at_the_next_layer_if_it_keeps_every_token(
+    tiny: Backbone, make_batch, dropped: int, fits: bool
+) -> None:
+    shown = []
+
+    def decide(layer: int, point: str, tokens: Tokens) -> Decision | None:
+        if point == "after_attention":
+            return None
+        shown.append(tokens.previous)
+        keep = torch.arange(len(tokens.rows)) < len(tokens.rows) - dropped
+        return Drop(keep, torch.full((len(keep),), 0.5), as_key=True, aux={"layer": layer})
+
+    ReducedEncoder(tiny, Fixed(3, decide))(make_batch([5]), "reference")
+    layers = [None if previous is None else previous.aux["layer"] for previous in shown]
+    assert layers == ([None, 0, 1] if fits else [None] * 3)
+
+
+@pytest.mark.parametrize(
+    ("point", "more", "message"),
+    [
+        ("after_attention", {}, "after_attention of layer 0: as_key .* already attended"),
+        ("before_layer", {"at_output": True}, "as_key and at_output are both given"),
+    ],
+)
+def test_a_key_weight_in_a_wrong_place_is_refused(
+    tiny: Backbone, make_batch, point: str, more: dict, message: str
+) -> None:
+    def decide(layer: int, at: str, tokens: Tokens) -> Decision | None:
+        weight = torch.ones(4, dtype=torch.float64)
+        return Drop(weight > 0, weight, as_key=True, **more) if at == point else None
+
+    with pytest.raises(ValueError, match=message):
+        ReducedEncoder(tiny, Fixed(3, decide))(make_batch([4]), "reference")

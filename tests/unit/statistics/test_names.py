@@ -29,6 +29,8 @@ from lotbench.statistics.study import Study
         ("tr-bert", {}, "TR-BERT"),
         ("tome", {"score": "similarity"}, "ToMe"),
         ("tome", {"score": "energy"}, "PiToMe"),
+        ("transkimmer", {}, "Transkimmer"),
+        ("adapler", {}, "AdapLeR"),
         ("random-drop", {}, "random-drop"),
         ("mine", {"preset": "paper"}, "mine"),
     ],
