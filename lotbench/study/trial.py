@@ -30,6 +30,7 @@ from lotbench.store.parts import Failure, Searched
 from lotbench.store.predictions import encode
 from lotbench.store.records import Trial
 from lotbench.store.store import Store
+from lotbench.study.budgets import LARGEST
 from lotbench.study.checks import (
     check_comparable,
     check_data,
@@ -248,7 +249,8 @@ def _train_and_score(trial: PlannedTrial, folder: Path) -> dict[str, Any]:
     artefacts.start_pooling(encoder)
     attach = artefacts.attacher(needed(config, encoder.reducer))
     started = time.perf_counter()
-    training = train(encoder, task.train, config.train, config.seed, attach)
+    largest = max(trial.targets, default=LARGEST)
+    training = train(encoder, task.train, config.train, config.seed, attach, largest=largest)
     texts = max(1, (training.examples or 0) // SEARCHED)
     generator = torch.Generator().manual_seed(config.seed)
     encoder.reducer.search(scorer(encoder, task, texts), generator)
