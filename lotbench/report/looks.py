@@ -30,6 +30,7 @@ METHODS = {
     "PoWER-BERT": (BLUE, "s"),
     "LTP": (GREEN, "^"),
     "TR-BERT": (PURPLE, "D"),
+    "LengthDrop": ("#117733", "H"),
 }
 CONTROLS = {
     "random-drop": (ORANGE, "v"),
@@ -57,7 +58,7 @@ ON_LIGHT = {
 ON_DARK = {
     **{"#8F2D00": "#B67659", "#B5651D": "#BC7434", "#A61C3C": "#C56B80", "#5E1024": "#A67C87"},
     **{"#7F4A50": "#9F777C", "#0072B2": "#338EC1", "#000000": "#FFFFFF", "#777777": "#858585"},
-    **{"#332288": "#857AB8", "#882255": "#B26F90", "#661100": "#AB7C73"},
+    **{"#332288": "#857AB8", "#882255": "#B26F90", "#661100": "#AB7C73", "#117733": "#41925C"},
     **{"#C4451C": "#CD613E", "#A0522D": "#B27355", "#9C2F48": "#B96B7D", "#8B3A52": "#AB7182"},
 }
 # Outlines by matplotlib's marker, within 1 of the origin; y points down.

@@ -10,6 +10,7 @@ NAMES = {
     "power-bert": "PoWER-BERT",
     "ltp": "LTP",
     "tr-bert": "TR-BERT",
+    "length-drop": "LengthDrop",
 }
 
 

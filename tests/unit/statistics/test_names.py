@@ -27,6 +27,7 @@ from lotbench.statistics.study import Study
         ("power-bert", {}, "PoWER-BERT"),
         ("ltp", {}, "LTP"),
         ("tr-bert", {}, "TR-BERT"),
+        ("length-drop", {}, "LengthDrop"),
         ("random-drop", {}, "random-drop"),
         ("mine", {"preset": "paper"}, "mine"),
     ],

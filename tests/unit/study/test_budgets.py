@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from baselines.dense import Dense
+from baselines.length_drop import LengthDrop
 from baselines.power_bert import PowerBert
 from baselines.random_drop import RandomDrop
 from baselines.tr_bert import TrBert
@@ -92,7 +93,7 @@ def test_only_hard_steps_move_the_budget(monkeypatch: pytest.MonkeyPatch) -> Non
     assert len(scales["retrain"]) == 8 and {1e-3, 1e3} < scales["retrain"]
 
 
-@pytest.mark.parametrize("cls", [TrBert])
+@pytest.mark.parametrize("cls", [TrBert, LengthDrop])
 def test_a_budget_that_moves_nothing_in_training_changes_nothing(cls) -> None:
     fixed, sampled = tiny(cls), tiny(cls)
     assert trained(fixed, "fixed", epochs=0.2).budgets is None
