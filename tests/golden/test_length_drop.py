@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from itertools import pairwise
 
 import pytest
 import torch
@@ -125,7 +126,9 @@ def test_the_search_fills_the_table_and_is_saved(reduced):
     assert tried[0] == (0.5, 0.25) and tried[3] == (1.0, 1.0)
     rows = method.table.tolist()
     assert rows[0] == [500_000, 250_000] and rows[-1] == [1_000_000, 1_000_000]
-    assert any(first == second for first, second in rows[:-1]) or len(rows) > 4
+    # A front, with more schedules than the four of one ratio that the search begins with.
+    assert len(rows) > 4 and rows == sorted(rows, key=lambda row: 10 * row[0] + row[1])
+    assert all(one[1] < other[1] for one, other in pairwise(rows))
     again = reduced(LengthDrop, layers=2).reducer
     again.load_state_dict(method.state_dict())
     assert torch.equal(again.table, method.table)
