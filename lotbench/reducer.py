@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import inspect
 import sys
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from numbers import Real
@@ -296,6 +296,20 @@ class TokenReducer(nn.Module):
         """Called once after the last stage, with the trained ``words`` (V, E), without gradients.
 
         Write tables for `before_embedding` here, into buffers.
+        """
+
+    def search(self, score: Callable[[], tuple[float, float]], generator: torch.Generator) -> None:
+        """Called once after `after_training`, to choose among states of the trained model.
+
+        Put what is chosen into buffers.
+
+        Parameters
+        ----------
+        score : callable
+            Returns the main score, the higher the better, and the FLOPs of a text, of the model as
+            it is now, on texts of the selection split.
+        generator : torch.Generator
+            Seeded by the trial, on the CPU.
         """
 
     def before_embedding(self, batch: Batch, words: Tensor) -> Decision | None:

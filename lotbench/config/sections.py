@@ -161,14 +161,18 @@ class TrainConfig(FitConfig):
 
     ``distillation`` is the weight of the divergence from the teacher's logits.  With
     ``steps: total``, the stages of a method share the steps of the epochs; with ``final``, its last
-    stage gets as many, and the stages before it come on top.  A trial that takes more than
-    ``max_minutes`` is ended and has failed.  With ``epochs: 0`` the models are not trained: they
-    have the teacher's weights.
+    stage gets as many, and the stages before it come on top.  With ``budgets: sampled``, each hard
+    step draws the budget of the method.  With ``epochs: 0`` the models are not trained: they have
+    the teacher's weights.  A trial that takes more than ``max_minutes`` is ended and has failed.
     """
 
     epochs: float = Field(default=3.0, ge=0, le=10_000)
     distillation: float = Field(default=1.0, ge=0, le=1000)
     steps: Literal["total", "final"] = "total"
+    # Left out of records and ids if fixed, so older ids stay.
+    budgets: Literal["fixed", "sampled"] = Field(
+        default="fixed", exclude_if=lambda budgets: budgets == "fixed"
+    )
     # In no trial id, since it changes no result; nor in records, if it is not given.
     max_minutes: float = Field(
         default=MAX_MINUTES, gt=0, le=100_000, exclude_if=lambda minutes: minutes == MAX_MINUTES

@@ -30,6 +30,7 @@ from lotbench.data.tokens import Split, text_seed
 from lotbench.engine.backbone import Backbone
 from lotbench.engine.encoder import MODES, Mode, ReducedEncoder
 from lotbench.errors import InputError
+from lotbench.measure.flops import reduced_flops
 from lotbench.ragged import select
 from lotbench.reducer import Merge, Outputs, Params, TokenReducer, Trace
 from lotbench.store.parts import Training
@@ -130,6 +131,7 @@ class Subject:
             encoder.reducer.start_stage(stage)
         with torch.no_grad():
             encoder.reducer.after_training(encoder.backbone.words)
+        search(encoder)
         return encoder.eval()
 
     @cached_property
@@ -203,6 +205,7 @@ class Subject:
         else:
             needs |= {"teacher_logits"}
         report = train(encoder, texts, config, seed=0, attach=attach(needs))
+        search(encoder)
         for handle in handles:
             handle.remove()
         return Trained(encoder, report, largest)
@@ -230,6 +233,18 @@ class Subject:
     def decides(self) -> bool:
         """True if the method has a hook that decides, or runs fewer layers."""
         return registry.decides(self.cls) or self.fresh().reducer.active_layers < TINY_LAYERS
+
+
+def search(encoder: ReducedEncoder) -> None:
+    """Lets the method search, with the spread of the outputs as the score."""
+
+    @torch.no_grad()
+    def score() -> tuple[float, float]:
+        outputs = encoder.eval()(batch())
+        flops = reduced_flops(outputs.trace, encoder.backbone, encoder.reducer)
+        return float(outputs.logits.std()), float(flops.mean())
+
+    encoder.reducer.search(score, torch.Generator().manual_seed(0))
 
 
 def batch(rows: tuple[int, ...] = RAGGED) -> Batch:

@@ -66,6 +66,15 @@ class Split:
         """Tokens of each example, shape (N,), int64."""
         return np.fromiter(map(len, self.input_ids), dtype=np.int64, count=len(self))
 
+    def at(self, rows: np.ndarray) -> Split:
+        """Some rows of a split without queries, groups and pairs."""
+        lists, arrays = ("input_ids", "token_type_ids", "texts"), ("labels", "dense", "unlabelled")
+        picked: dict[str, Any] = {name: [getattr(self, name)[i] for i in rows] for name in lists}
+        for name in arrays:
+            own = getattr(self, name)
+            picked[name] = None if own is None else own[rows]
+        return Split(**picked, text_seed=self.text_seed[rows])
+
 
 def tokenise_rows(
     rows: Rows, chosen: np.ndarray, tokenizer: Any, max_length: int, embedding: bool = False

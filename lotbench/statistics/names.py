@@ -12,6 +12,7 @@ NAMES = {
     "tr-bert": "TR-BERT",
     "transkimmer": "Transkimmer",
     "adapler": "AdapLeR",
+    "length-drop": "LengthDrop",
     "tome": "ToMe",
 }
 

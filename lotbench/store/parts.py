@@ -56,6 +56,17 @@ class StageRecord(Record):
     """Mean of each loss term over the last quarter of the stage, by name."""
 
 
+class DrawnBudgets(Record):
+    """The budgets that were drawn in training; see `lotbench.study.budgets`."""
+
+    largest: Ratio | None = None
+    """Speed-ups were drawn up to this one."""
+    steps: Count | None = None
+    """Steps at a drawn budget; 0 if it moves nothing in training."""
+    speedups: list[Ratio] | None = None
+    """FLOPs speed-ups of their batches: least, quartiles and largest."""
+
+
 class Training(Record):
     """What a training run did."""
 
@@ -73,6 +84,8 @@ class Training(Record):
     """``cpu`` or ``cuda``."""
     stages: list[StageRecord] | None = None
     """The stages in order."""
+    budgets: DrawnBudgets | None = None
+    """Null if budgets were not drawn, or the method has none that could be."""
 
 
 class Teacher(Record):

@@ -108,14 +108,8 @@ def window(split: Split, count: int) -> Split:
     order = np.argsort(lengths, kind="stable")
     middle = int(np.searchsorted(lengths[order], lengths.mean()))
     first = max(0, min(middle - count // 2, len(split) - count))
-    rows = order[first : first + count]
-    picked: dict[str, Any] = {
-        name: [getattr(split, name)[row] for row in rows]
-        for name in ("input_ids", "token_type_ids", "texts")
-    }
-    known = split.labels if split.unlabelled is None else None
-    labels = None if known is None else known[rows]
-    return Split(**picked, labels=labels, text_seed=split.text_seed[rows])
+    picked = split.at(order[first : first + count])
+    return picked if split.unlabelled is None else replace(picked, labels=None, unlabelled=None)
 
 
 def timed(samples: Mapping[Key, Sample]) -> dict[Key, Cost | str]:

@@ -125,7 +125,8 @@ def resolve(config: TrialConfig, place: Place | None = None) -> PlannedTrial:
     targets = shared if own is None else own
     if targets and (budgets is not None or method.budget_range is None):
         raise InputError(place.fault(("targets",) if own else (), _no_targets(method, key)))
-    if targets:
+    draws = config.train.budgets == "sampled" and method.budget_range is not None
+    if targets or draws:
         _check_range(method, params, place)
     whole = isinstance(getattr(params, method.budget_name or "", None), int)
     plugins = [str(Path(p).resolve()) if p.endswith(".py") else p for p in config.plugins]
@@ -178,8 +179,8 @@ def _no_targets(method: type[TokenReducer], key: str) -> str:
 
 
 def _check_range(method: type[TokenReducer], params: Params, place: Place) -> None:
-    """Refuses a range of budgets that targets cannot be searched in."""
-    assert method.budget_range is not None, "a method without it gets no targets"
+    """Refuses a range of budgets that targets cannot be searched in, nor budgets drawn from."""
+    assert method.budget_range is not None, "a method without it gets neither"
     low, high = method.budget_range
     if (low, high) == (0, 1):  # the ends themselves are not tried
         return

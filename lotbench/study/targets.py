@@ -67,23 +67,30 @@ def find_budgets(
     return Budgets(found, unreached, search.budget(end) if beyond and alone else None)
 
 
+def budget_at(reducer: TokenReducer, place: float) -> float:
+    """The budget at a place from 0, the low end of the method's ``budget_range``, to 1.
+
+    Even steps are steps of the logit from 0 to 1, else of the logarithm.
+    """
+    assert reducer.budget_range is not None, "the plan has checked it"
+    low, high = reducer.budget_range
+    if (low, high) == (0, 1):
+        value = 1 / (1 + math.exp(LOGIT_END * (1 - 2 * place)))
+    else:
+        value = low * (high / low) ** place
+    return round(value) if isinstance(reducer.budget, int) else float(f"{value:.8g}")
+
+
 class _Search:
     """Speed-ups by place in the range: 0 at its low end, 1 at its high end."""
 
     def __init__(self, reducer: TokenReducer, speedup: Callable[[], float]) -> None:
-        assert reducer.budget_range is not None, "the plan has checked it"
         self.reducer, self.speedup = reducer, speedup
         self.speed_at = cache(self._speed_at)
-        self.low, self.high = reducer.budget_range
         self.known: dict[float, float] = {}
 
     def budget(self, place: float) -> float:
-        """The budget at a place: even steps of the logit from 0 to 1, else of the logarithm."""
-        if (self.low, self.high) == (0, 1):
-            value = 1 / (1 + math.exp(LOGIT_END * (1 - 2 * place)))
-        else:
-            value = self.low * (self.high / self.low) ** place
-        return round(value) if isinstance(self.reducer.budget, int) else float(f"{value:.8g}")
+        return budget_at(self.reducer, place)
 
     def _speed_at(self, budget: float) -> float:
         with self.reducer.at_budget(budget):

@@ -6,6 +6,7 @@ import math
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator
+from contextlib import nullcontext
 from functools import reduce
 from typing import Any
 
@@ -23,6 +24,7 @@ from lotbench.errors import InputError
 from lotbench.losses import distillation_loss
 from lotbench.reducer import Stage, Step, TokenReducer
 from lotbench.store.parts import StageRecord, Training
+from lotbench.study.budgets import LARGEST, sampler
 from lotbench.study.progress import post
 
 Attach = Callable[[Batch, np.ndarray], None]
@@ -69,11 +71,13 @@ def train(
     seed: int,
     attach: Attach | None = None,
     r_drop: float = 0.0,
+    largest: float = LARGEST,
 ) -> Training:
     """Train in place; returns steps, examples, seconds, precision, threads and stage losses.
 
     ``r_drop`` is the alpha of R-Drop; a method with its own training step ignores it.  If
-    ``config`` asks for distillation, ``attach`` must add the teacher's logits.
+    ``config`` asks for distillation, ``attach`` must add the teacher's logits.  If it asks for
+    sampled budgets, they are drawn for speed-ups up to ``largest``.
 
     Raises
     ------
@@ -95,6 +99,7 @@ def train(
     with torch.no_grad():
         texts = (batch.to(device) for batch in _once(split, config.batch_size, attach))
         encoder.reducer.before_training(texts, encoder.backbone.words)
+    budgets = sampler(encoder, config, largest, seed)
     stages = []
     for stage, steps in stage_steps(recipe, total):
         encoder.reducer.start_stage(stage)
@@ -107,7 +112,9 @@ def train(
         for i in range(steps):
             rows = next(stream)
             batch = _with_artefacts(split, rows, attach).to(device)
-            with torch.autocast(device.type, torch.bfloat16, enabled=precision == "bf16"):
+            autocast = torch.autocast(device.type, torch.bfloat16, enabled=precision == "bf16")
+            moved = nullcontext() if budgets is None or stage.soft else budgets.step()
+            with moved, autocast:
                 step = Step(stage, i / steps, generator, distillation)
                 terms = losses(encoder, batch, step, r_drop)
             values = {name: float(term.detach()) for name, term in terms.items()}
@@ -141,6 +148,7 @@ def train(
         threads=torch.get_num_threads(),
         device=device.type,
         stages=stages,
+        budgets=budgets.record() if budgets else None,
     )
 
 

@@ -108,6 +108,16 @@ FAULTS: dict[str, tuple[str, str, list[str]]] = {
         "does not depend on its batch",
         ["text", "left out in a batch of 8", "alone"],
     ),
+    "a length that is a share of the longest text's": (
+        """
+        def after_attention(self, layer, tokens, received):
+            longest = tokens.batch.layout.max_length
+            count = torch.full_like(tokens.layout.lengths, (longest + 1) // 2)
+            return Drop(segment_topk(self.score(tokens), count, tokens.layout))
+        """,
+        "does not depend on its batch",
+        ["after_attention of layer 0, text", "left out in a batch of 8", "alone"],
+    ),
     "looks at its row in the split": (
         """
         def before_layer(self, layer, tokens):
@@ -346,6 +356,36 @@ def loss(self, outputs, batch, trace):
         def before_layer(self, layer, tokens):
             if self.shift and layer == 1:
                 return Drop(self.half(tokens, self.score(tokens).detach()))
+        """,
+        "saved model",
+        ["left out before", "after"],
+    ),
+    "a training step that leaves the budget moved": (
+        """
+        budget_name = "share"
+        share = 0.5
+
+        def before_layer(self, layer, tokens):
+            if layer == 1:
+                count = (tokens.layout.lengths * self.share).ceil().clamp(min=1)
+                return Drop(segment_topk(self.score(tokens), count, tokens.layout))
+
+        def training_step(self, encoder, batch, step):
+            self.share = 0.25
+        """,
+        "saved model",
+        ["left out before", "after"],
+    ),
+    "a search that is forgotten": (
+        """
+        divisor = 2
+
+        def search(self, score, generator):
+            self.divisor = 3
+
+        def before_layer(self, layer, tokens):
+            count = (tokens.layout.lengths + 2) // self.divisor
+            return Drop(segment_topk(self.score(tokens), count, tokens.layout))
         """,
         "saved model",
         ["left out before", "after"],

@@ -27,6 +27,7 @@ VARIANTS: list[tuple[str, dict[str, Any]]] = [
     ("lot-fixed", {"router": "table", "keep_ratio": 0.3}),
     ("lot-fixed", {"leaping_keys": "all", "decision_every": 2}),
     ("lot-fixed", {"leaping_keys": "none"}),
+    ("length-drop", {"drop_ratio": 0.7}),
     ("power-bert", {"unit": "share"}),
     ("power-bert", {"retention": [30, 20, 10, 5]}),
     ("random-drop", {"keep_ratio": [1.0, 0.7, 0.7, 0.2]}),

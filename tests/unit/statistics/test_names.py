@@ -31,6 +31,7 @@ from lotbench.statistics.study import Study
         ("tome", {"score": "energy"}, "PiToMe"),
         ("transkimmer", {}, "Transkimmer"),
         ("adapler", {}, "AdapLeR"),
+        ("length-drop", {}, "LengthDrop"),
         ("random-drop", {}, "random-drop"),
         ("mine", {"preset": "paper"}, "mine"),
     ],

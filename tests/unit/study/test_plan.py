@@ -302,6 +302,7 @@ def test_the_targets_of_a_method_go_before_those_of_the_sweep(tmp_path: Path) ->
 
 
 NO_RANGE = "scaled does not say its budget_range, so list ks instead of targets"
+DRAWN = "train: {budgets: sampled}"
 NOT_IN_ORDER = "Scaled.budget_range: (0, 1), or two positive ends in order (given: "
 
 
@@ -312,6 +313,7 @@ NOT_IN_ORDER = "Scaled.budget_range: (0, 1), or two positive ends in order (give
         (None, "  scaled: {}\ntargets: [2]", "7: methods.scaled", NO_RANGE),
         ((0, 10), "  scaled: {targets: [2]}", "7: methods.scaled", NOT_IN_ORDER + "0, 10)"),
         ((8, 4), "  scaled: {targets: [2]}", "7: methods.scaled", NOT_IN_ORDER + "8, 4)"),
+        ((8, 4), f"  scaled: {{}}\n{DRAWN}", "7: methods.scaled", NOT_IN_ORDER + "8, 4)"),
         (
             (1, 512),
             "  scaled: {targets: [2]}",

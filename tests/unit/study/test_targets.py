@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -17,7 +18,7 @@ from lotbench.data.tokens import Split
 from lotbench.engine.encoder import ReducedEncoder
 from lotbench.reducer import Params, TokenReducer
 from lotbench.store.records import Unreached
-from lotbench.study.evaluate import score
+from lotbench.study.evaluate import evaluate, score, scorer
 from lotbench.study.targets import TRIES, Budgets, find_budgets
 
 TARGETS = [1.5, 2.0, 3.0, 4.0, 6.0, 8.0, 12.0, 16.0]
@@ -181,8 +182,19 @@ def test_every_method_reaches_twice_the_speed_or_says_how_near_it_comes(
     assert {row.budget.name for row in rows.values()} == {encoder.reducer.budget_name}
 
 
+def test_a_search_is_given_scores_on_some_texts_of_selection(task: Task) -> None:
+    encoder = ReducedEncoder(tiny_backbone(4), TokenReducer(Params(), 4, WIDTH))
+    rows = [0, 5, 9, 14, 18, 23]  # six of the 24 texts
+    wanted = evaluate(encoder, replace(task, selection=task.selection.at(rows)), "selection")
+    assert scorer(encoder, task, 6)() == (wanted.metrics["accuracy"], wanted.flops)
+    assert wanted.examples == 6
+    whole = evaluate(encoder, task, "selection")
+    assert scorer(encoder, task, 100)() == (whole.metrics["accuracy"], whole.flops)
+
+
 def test_all_our_methods_but_those_without_a_budget_are_searchable() -> None:
     ours = {"lot", "lot-fixed", "power-bert", "ltp", "tr-bert", "transkimmer", "adapler"}
+    ours |= {"length-drop", "tome"}
     assert ours | {"random-drop", "first-k"} <= {*SEARCHABLE}
 
 

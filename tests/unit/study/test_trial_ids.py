@@ -73,6 +73,11 @@ def test_targets_are_in_the_ids_of_the_trials_that_they_change(planned) -> None:
     assert kept == ["dense", "lot", "truncated"]
 
 
+def test_budgets_are_in_the_ids_only_where_they_are_drawn(planned) -> None:
+    assert set(planned("train.budgets=fixed")) == set(planned())
+    assert not set(planned("train.budgets=sampled")) & set(planned())
+
+
 def test_teacher_key(planned) -> None:
     keys = {trial.config.teacher_key() for trial in planned().values()}
     assert keys == {"60483a5203910cd5"}
