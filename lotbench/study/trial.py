@@ -51,8 +51,8 @@ log = logging.getLogger(__name__)
 
 TIME_LIMIT = "time limit"
 SEARCHED = 4
-"""A method's search scores a text for so many examples trained on: thirty scores take less time
-than training."""
+"""A method's search has one text of selection for so many examples that were trained on, so that
+some thirty scores take less time than the training."""
 RECORDS = ("Trial", "Evaluation", "Training")
 """The records that a trial fills."""
 
@@ -251,7 +251,7 @@ def _train_and_score(trial: PlannedTrial, folder: Path) -> dict[str, Any]:
     started = time.perf_counter()
     largest = max(trial.targets, default=LARGEST)
     training = train(encoder, task.train, config.train, config.seed, attach, largest=largest)
-    texts = max(1, (training.examples or 0) // SEARCHED)
+    texts = (training.examples or 0) // SEARCHED or len(task.selection)
     generator = torch.Generator().manual_seed(config.seed)
     encoder.reducer.search(scorer(encoder, task, texts), generator)
     evaluations, unreached = score(encoder, task, trial.budgets, trial.targets)
