@@ -51,7 +51,7 @@ BIAS = 5.0
 class Params(reducer.Params):
     """Hyper-parameters (published: skim weight 0.5 on GLUE, 0.2 on 20News and Yelp)."""
 
-    skim_weight: float = Field(0.3, ge=0, le=1e6, description="weight of the mean kept share")
+    skim_weight: float = Field(0.5, ge=0, le=1e6, description="weight of the mean kept share")
     predictor_learning_rate: float = Field(3e-3, gt=0, le=10, description="of the predictors")
     skim_share: float = Field(0.5, gt=0, lt=1, description="share of the steps that skim")
     threshold: float = Field(0.5, ge=0, le=1, description="keep iff P(keep) is above")
