@@ -10,7 +10,7 @@ Implemented
 - Soft stage: every token is computed.  Each layer multiplies the weight of its key by ``exp(edit)``
   (see `log_edit`), whose sharpness lambda grows evenly in log from 10 to 1e5.
 - Model and predictors learn from the task loss and from ``gamma sum_l (L - l) KL_l``, the
-  divergence of the predicted shares from those of the saliency.  The thresholds learn from the task
+  divergence KL(saliency || predicted) of the shares.  The thresholds learn from the task
   loss and from ``phi sum_l n_l``, n_l the sum of the weights.  They start at 0.25 and are clipped
   to [0.01, 1].
 - Fine-tuning before that is the shared teacher, which also gives the saliency.
@@ -29,7 +29,10 @@ Deviations from the paper and the released code
   5e-4 and 3e-5, over thousands of steps, hardly move them in the hundreds of steps of a trial.
 - Lambda grows with every step.  There it is multiplied by 10 after each of five epochs.
 - The lengths n_l have a gradient by the thresholds through the weights alone, not through states
-  and shares of later layers.  A share has none by the weights of earlier layers.
+  and shares of later layers.  A share has none by the weights of earlier layers, only by states.
+- The divergence also reaches the thresholds, through the states of later layers.  There it does
+  not, which would take a second backward pass.
+- With mean pooling the soft stage has every token in the mean, the hard stage those that stay.
 - ``threshold_scale`` multiplies all thresholds after training (a post-hoc budget).
 - Shares are of a text's own tokens.  There the softmax also runs over padding, which is then
   masked.

@@ -27,7 +27,10 @@ Deviations from the papers
 - Similarities and energies are rounded to 1e-5, so that rounding does not choose among equal tokens
   (the same word twice).  Of equal ones the earlier is taken.
 
+- The cosines of all pairs are computed and counted; ``similarity`` needs a quarter of them.
+
 Deviations from the released codes
+- Even and odd places are those in the text.  In ToMe's code tokens are reordered by each merge.
 - Proportional attention is also on in training, so that a model is trained as it is used.  ToMe's
   code says to switch it off there.
 - Keys are those before positions are applied, where a backbone rotates them (ModernBERT).
@@ -106,7 +109,8 @@ def similarities(keys: Tensor, layout: Ragged) -> Tensor:
     """Cosine of each two tokens of a text, padded, ``(T, d) -> (B, N, N)``."""
     wide = keys.to(torch.promote_types(keys.dtype, torch.float32))  # most cosines are near 1
     unit = pad(F.normalize(wide, dim=1), layout)
-    return _rounded(unit @ unit.transpose(1, 2))
+    with torch.autocast(keys.device.type, enabled=False):  # it would round cosines to 1/256
+        return _rounded(unit @ unit.transpose(1, 2))
 
 
 def energies(similarity: Tensor, free: Tensor, layout: Ragged, margin: float) -> Tensor:

@@ -149,7 +149,7 @@ def malformed(decision: Any, layout: Ragged, width: int | None) -> str | None:
         return "context is given, but no token has a state yet"
     placed = [name for name in ("as_key", "at_output") if getattr(decision, name, False)]
     if width is None and placed:
-        return f"{placed[0]} is given, but the decision is of no layer"
+        return f"{placed[0]} is given, but before the embedding there is no layer"
     if len(placed) > 1:
         return "as_key and at_output are both given; the weight acts in one place"
     leap = decision if isinstance(decision, Leap) else None
@@ -182,6 +182,23 @@ def _misfit(name: str, value: Any, letters: str, shape: tuple, kind: str) -> str
     return None
 
 
+def misgrouped(groups: Tensor, layout: Ragged) -> str | None:
+    """What is wrong with the groups (T,) of a merge; None if nothing is."""
+    for wrong, says in (
+        (lambda: (groups < 0) | (groups >= layout.total), f"but rows end at {layout.total - 1}"),
+        (lambda: layout.sequence[groups] != layout.sequence, "which is of another text"),
+        (lambda: groups[groups] != groups, "which itself merges into another"),
+    ):
+        at = wrong().nonzero().squeeze(1)
+        if at.numel():
+            row = int(at[0])
+            return (
+                f"groups has a wrong row for {at.numel()} tokens: row {row} of text "
+                f"{int(layout.sequence[row])} merges into row {int(groups[row])}, {says}"
+            )
+    return None
+
+
 @dataclass(frozen=True)
 class Tokens:
     """The tokens that a method decides on: all that are present.
@@ -202,8 +219,8 @@ class Tokens:
     protected : Tensor, shape (T,), bool, or None
         Tokens that the engine keeps whatever is decided: those of the first text of a pair.
     keys : Tensor, shape (T, D / H), or None
-        After attention: each token's key in it before positions are applied, mean over heads, if
-        the method ``needs`` "keys".
+        After attention: each token's key in that attention, before positions are applied, mean over
+        heads, if the method ``needs`` "keys".
     """
 
     hidden: Tensor

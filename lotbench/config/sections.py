@@ -22,6 +22,7 @@ from lotbench.errors import near_misses
 from lotbench.metrics import METRICS
 
 MAX_MINUTES = 24 * 60.0
+LEAST_EPOCHS = 1e-3
 """Time limit of a trial where a file gives none."""
 
 
@@ -144,7 +145,7 @@ class FitConfig(Section):
     the last layer down, and once more for the embeddings.
     """
 
-    epochs: float = Field(default=3.0, ge=1e-3, le=10_000)
+    epochs: float = Field(default=3.0, ge=LEAST_EPOCHS, le=10_000)
     learning_rate: float = Field(default=5e-5, gt=0, le=1)
     # Not in records and trial ids if it is 1, so that older ids are unchanged.
     layer_decay: float = Field(default=1.0, gt=0, le=1, exclude_if=lambda decay: decay == 1)
@@ -162,21 +163,27 @@ class TrainConfig(FitConfig):
     ``distillation`` is the weight of the divergence from the teacher's logits.  With
     ``steps: total``, the stages of a method share the steps of the epochs; with ``final``, its last
     stage gets as many, and the stages before it come on top.  With ``budgets: sampled``, each hard
-    step draws the budget of the method.  With ``epochs: 0`` the models are not trained: they have
-    the teacher's weights.  A trial that takes more than ``max_minutes`` is ended and has failed.
+    step draws the budget of the method.  With ``epochs: 0`` the models have the teacher's weights.
+    A trial that takes more than ``max_minutes`` is ended and has failed.
     """
 
     epochs: float = Field(default=3.0, ge=0, le=10_000)
     distillation: float = Field(default=1.0, ge=0, le=1000)
     steps: Literal["total", "final"] = "total"
     # Left out of records and ids if fixed, so older ids stay.
-    budgets: Literal["fixed", "sampled"] = Field(
-        default="fixed", exclude_if=lambda budgets: budgets == "fixed"
-    )
+    budgets: Literal["fixed", "sampled"] = Field("fixed", exclude_if=lambda own: own == "fixed")
     # In no trial id, since it changes no result; nor in records, if it is not given.
     max_minutes: float = Field(
         default=MAX_MINUTES, gt=0, le=100_000, exclude_if=lambda minutes: minutes == MAX_MINUTES
     )
+
+    @model_validator(mode="after")
+    def _something_is_trained(self) -> Self:
+        if 0 < self.epochs < LEAST_EPOCHS:
+            raise ValueError(f"epochs must be 0, or at least {LEAST_EPOCHS:g}")
+        if not self.epochs and self.init == "pretrained":
+            raise ValueError("epochs: 0 trains nothing, so remove init: pretrained")
+        return self
 
 
 class TeacherConfig(FitConfig):
@@ -197,10 +204,11 @@ class TeacherConfig(FitConfig):
 
     @classmethod
     def like(cls, train: TrainConfig, given: TeacherConfig | None) -> TeacherConfig:
-        """The settings of ``train``, replaced by those that the file gives for the teacher."""
+        """The settings of ``train`` (if it trains nothing, the default epochs), or those given."""
         if given and given.model:
             return given
         shared = {name: getattr(train, name) for name in FitConfig.model_fields}
+        shared["epochs"] = train.epochs or FitConfig.model_fields["epochs"].default
         names = given.model_fields_set if given else ()
         return cls(**shared | {name: getattr(given, name) for name in names})
 
@@ -271,8 +279,6 @@ class Taught(Section):
                 raise ValueError("backbone: teacher.model is the backbone; remove `backbone`")
             if self.layers:
                 raise ValueError("layers: teacher.model is taken as it is; remove `layers`")
-        elif not self.train.epochs and not (given and "epochs" in given.model_fields_set):
-            raise ValueError("teacher.epochs: train.epochs is 0, so set the epochs of the teacher")
         return self
 
 

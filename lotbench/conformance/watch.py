@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from lotbench.batch import Batch
-from lotbench.decision import malformed
+from lotbench.decision import malformed, misgrouped
 from lotbench.ragged import Ragged, segment_count
 from lotbench.reducer import Decision, Leap, Merge, Received, TokenReducer, Tokens
 
@@ -123,23 +123,6 @@ class Watch(TokenReducer):
                     )
                     decision = replace(decision, **{name: None})
         return decision
-
-
-def misgrouped(groups: Tensor, layout: Ragged) -> str | None:
-    """What is wrong with the groups (T,) of a merge; None if nothing is."""
-    for wrong, says in (
-        (lambda: (groups < 0) | (groups >= layout.total), f"but rows end at {layout.total - 1}"),
-        (lambda: layout.sequence[groups] != layout.sequence, "which is of another text"),
-        (lambda: groups[groups] != groups, "which itself merges into another"),
-    ):
-        at = wrong().nonzero().squeeze(1)
-        if at.numel():
-            row = int(at[0])
-            return (
-                f"groups has a wrong row for {at.numel()} tokens: row {row} of text "
-                f"{int(layout.sequence[row])} merges into row {int(groups[row])}, {says}"
-            )
-    return None
 
 
 def changed(before: dict[str, Tensor], after: dict[str, Tensor]) -> str | None:

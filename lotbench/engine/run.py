@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from lotbench.batch import Batch
-from lotbench.decision import malformed
+from lotbench.decision import malformed, misgrouped
 from lotbench.engine.adapter import Layer
 from lotbench.engine.backbone import Backbone
 from lotbench.engine.merging import Merging
@@ -187,7 +187,17 @@ class EncoderRun:
                 f"{self.named(index, point)}: as_key is given, but the layer has already attended"
             )
         if decision.weight is not None and not self.soft:
-            raise ValueError("a soft decision (weight given) needs mode='reference'")
+            says = (
+                "a weight is given, but only stages with soft=True, run by mode='reference', have"
+            )
+            raise ValueError(f"{self.named(index, point)}: {says} weights")
+        # Not in a graph, nor on a GPU, which would have to be waited for.
+        if isinstance(decision, Merge) and layout.known_sizes is not None and rows.is_cpu:
+            fault = misgrouped(decision.groups, layout)
+            if fault is None and bool((layout.is_first & ~decision.keep).any()):
+                fault = "a first token merges into another"
+            if fault:
+                raise ValueError(f"{self.named(index, point)}: {fault}")
         if self.protected is not None:
             decision = self.keep_protected(decision, self.protected[rows])
         self.trace.events.append(Event(index, point, decision, layout, rows))
@@ -199,7 +209,7 @@ class EncoderRun:
             own = torch.arange(protected.shape[0], device=protected.device)
             return replace(decision, groups=torch.where(protected, own, decision.groups))
         # A reused decision is returned unchanged, so that the packed mode sees that it is the same.
-        if decision.keep is self.last_keep:
+        if decision.keep is self.last_keep and decision.weight is None:
             return decision
         self.last_keep, weight = decision.keep | protected, decision.weight
         changes: dict[str, Any] = {"keep": self.last_keep}

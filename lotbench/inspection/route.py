@@ -14,11 +14,11 @@ class Fate(IntEnum):
     REMOVED = 0
     """It is gone, in an earlier layer or before this one."""
     MERGED = 1
-    """Another token stands for it, in an earlier layer or before this one."""
+    """It has merged into another token, in an earlier layer or before this one."""
     LEAPT = 2
     """It skips the layer and stays available."""
     ATTENTION = 3
-    """It takes part in the attention and is removed, merged or skips the feed-forward, after it."""
+    """It takes part in the attention; then it is removed, merges, or skips the feed-forward."""
     PROCESSED = 4
 
 

@@ -18,7 +18,10 @@ def training_costs(runs: Sequence[Run]) -> dict[str, float]:
     seconds = {
         run: run.trial.training.seconds
         for run in runs
-        if not run.failed and run.trial.training and run.trial.training.seconds
+        if not run.failed
+        and run.trial.training
+        and run.trial.training.steps
+        and run.trial.training.seconds
     }
     dense: dict[int, list[float]] = defaultdict(list)
     for run, own in seconds.items():

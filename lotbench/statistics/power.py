@@ -10,8 +10,8 @@ import numpy as np
 from lotbench.statistics.drawn import Drawn, shared_seeds
 from lotbench.statistics.evidence import Evidence
 
-Z = 1.96
-"""Half of a 95% interval, in standard errors."""
+STANDARD_ERRORS = 1.96 + 0.84
+"""A difference of so many is found with 80% power, at an interval of 95% (normal distribution)."""
 
 
 class Needed(NamedTuple):
@@ -24,10 +24,10 @@ class Needed(NamedTuple):
 
 
 def needed(a: Drawn, b: Drawn, count: int) -> Needed | None:
-    """The texts and seeds at which the interval of a difference is one point either way.
+    """The texts and seeds that find a difference of one point in four of five experiments.
 
-    The variance of the difference has a part of the texts and one of the seeds; each may be half
-    of what one point allows.  The seeds' part is unknown with one seed.  None if they share none.
+    The variance of the difference has a part of the texts and one of the seeds; half of the
+    allowed variance goes to each.  With one seed all goes to the texts.  None if they share none.
 
     Parameters
     ----------
@@ -42,7 +42,7 @@ def needed(a: Drawn, b: Drawn, count: int) -> Needed | None:
     rows = [(a.seeds.index(seed), b.seeds.index(seed)) for seed in seeds]
     gaps = 100 * np.stack([own[i] - other[j] for i, j in rows])  # (seeds, 1 + draws)
     of_texts = count * float(gaps.mean(axis=0)[1:].var())
-    allowed = 1 / Z**2
+    allowed = 1 / STANDARD_ERRORS**2
     if len(seeds) == 1:
         return Needed(of_texts / allowed, None)
     of_seeds = float(gaps[:, 0].var(ddof=1))
@@ -58,8 +58,10 @@ def needed_for_a_point(found: Evidence, count: int) -> Needed | None:
     for target in {own.target for own in found.models if own.target is not None}:
         models = [margin.model.drawn for margin in found.at_target(target).values()]
         each += [own for a, b in combinations(models, 2) if (own := needed(a, b, count))]
+    # Pairs with one seed know less, so they count only where there is no other.
+    several = [own for own in each if own.seeds is not None]
     if not each:
         return None
-    seeds = [own.seeds for own in each if own.seeds is not None]
-    texts = float(np.median([own.texts for own in each]))
-    return Needed(texts, float(np.median(seeds)) if len(seeds) == len(each) else None)
+    texts = float(np.median([own.texts for own in several or each]))
+    seeds = [own.seeds for own in several if own.seeds is not None]
+    return Needed(texts, float(np.median(seeds)) if seeds else None)

@@ -60,7 +60,7 @@ class DrawnBudgets(Record):
     """The budgets that were drawn in training; see `lotbench.study.budgets`."""
 
     largest: Ratio | None = None
-    """Speed-ups were drawn up to this one."""
+    """Speed-ups were drawn for up to this one."""
     steps: Count | None = None
     """Steps at a drawn budget; 0 if it moves nothing in training."""
     speedups: list[Ratio] | None = None

@@ -1,9 +1,10 @@
 """Budgets drawn in training (``train.budgets: sampled``), so that a model learns its whole curve.
 
-In every hard step the budget is drawn so that FLOPs speed-ups are spread evenly in log between 1x
-and a largest one.  Every fourth step is at the end of the range that computes most tokens, which is
-all of them for most methods.  Which budget gives a speed-up is learned from the steps: the trace of
-a pass gives the speed-up of its batch, and a rising curve through the last ones is inverted.
+In every hard step the budget is drawn so that FLOPs speed-ups are spread about evenly in log
+between 1x and a largest one; some are beyond it, since the model changes.  Every fourth step is at
+the end of the range that computes most tokens, which is all of them for most methods.  Which budget
+gives a speed-up is learned from the steps: the trace of a pass gives the speed-up of its batch, and
+a rising curve through the last ones is inverted.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ LARGEST = 16.0
 """The largest speed-up that is drawn in a trial without targets."""
 WHOLE_EVERY = 4
 """Every so many steps one computes every token."""
-REMEMBERED = 8
+REMEMBERED = 16
 """Steps that the curve goes through; earlier ones are of a model that has changed since."""
 GOLDEN = (math.sqrt(5) - 1) / 2
 """Multiples of it, modulo 1, are spread evenly however many there are."""
@@ -48,7 +49,7 @@ class BudgetSampler:
 
     def __init__(self, encoder: ReducedEncoder, largest: float, start: float) -> None:
         self.encoder, self.largest, self.share = encoder, largest, start
-        self.steps = 0
+        self.steps, self.learns = 0, True
         # Places of budgets (see `budget_at`) and logarithms of speed-ups.
         self.ends: dict[float, float] = {}
         self.recent: deque[tuple[float, float]] = deque(maxlen=REMEMBERED)
@@ -59,8 +60,11 @@ class BudgetSampler:
         """Moves the budget while one training step runs.
 
         Passes in which something else than the method decides, such as a policy that explores,
-        teach nothing about the budget.
+        teach nothing about the budget; a method with no other passes keeps its own.
         """
+        if not self.learns:
+            yield
+            return
         traces: list[Trace] = []
 
         def note(_: Any, args: Any, given: dict[str, Any], outputs: Any) -> None:
@@ -74,6 +78,7 @@ class BudgetSampler:
                 yield
         finally:
             handle.remove()
+        self.learns = bool(traces)
         if traces:
             self._learn(place, sum(map(self._log_speedup, traces)) / len(traces), is_draw)
 

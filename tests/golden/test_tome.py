@@ -124,3 +124,12 @@ def test_the_work_is_the_cosine_of_each_two_tokens(reduced, batch):
     assert [count.item() for count in trace.feed_forward] == [9, 8]
     assert [count.item() for count in trace.keys] == [10, 9]
     assert encoder.reducer.overhead_flops(1, trace.shown[1]).item() == 2 * 8 * 9 * 9
+
+
+def test_similarities_stay_in_float32_where_training_is_in_bfloat16() -> None:
+    keys = torch.randn(6, 8)
+    layout = Ragged.from_lengths([6])
+    with torch.autocast("cpu", torch.bfloat16):
+        found = similarities(keys, layout)
+    assert found.dtype == torch.float32
+    assert torch.equal(found, similarities(keys, layout))

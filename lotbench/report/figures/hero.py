@@ -11,7 +11,7 @@ import numpy as np
 from lotbench.report import text
 from lotbench.report.figures import style
 from lotbench.report.figures.front import axis_depth, gain_title
-from lotbench.report.looks import CONTROLS, GREY, LEAPS, looks
+from lotbench.report.looks import CONTROLS, GREY, LEAPS, METHODS, looks
 from lotbench.statistics.scored import Scored, on_front
 from lotbench.statistics.study import Study
 
@@ -28,8 +28,8 @@ SETTINGS: dict[RcKeyType, Any] = {
     "ytick.labelsize": 11,
     "figure.titlesize": 13,
 }
-BASELINES = ("PoWER-BERT", "LTP", "TR-BERT", "Transkimmer", "AdapLeR")
-LEAST_METHODS = 3
+BASELINES = [name for name in METHODS if not name.startswith("LoT")]
+MOST_BASELINES, LEAST_METHODS = 3, 3
 # Between a line and its label, in points of type.
 GAP = 7
 # Least distance of labels at the right end, as a share of the axis.
@@ -71,20 +71,21 @@ class Label(NamedTuple):
 
 
 def data(study: Study, task: str) -> list[Line]:
-    """The lines: the best Leap-of-Thought, whose interval is drawn, baselines, the best control.
+    """The lines: the best Leap-of-Thought, whose interval is drawn, three baselines and a control.
 
-    The best has the largest area.
+    They are those with the largest areas.
 
     Empty if the task has no Leap-of-Thought, or fewer than three of these methods.
     """
     areas = study.evidence[task].areas() if task in study.evidence else {}
 
-    def best(names: Iterable[str]) -> list[str]:
+    def best(names: Iterable[str], count: int = 1) -> list[str]:
         there = [name for name in names if name in areas]
-        return sorted(there, key=lambda name: areas[name].value.value)[-1:]
+        chosen = sorted(there, key=lambda name: areas[name].value.value)[-count:]
+        return [name for name in there if name in chosen]
 
     leap = best(LEAPS)
-    others = [name for name in BASELINES if name in areas] + best(CONTROLS)
+    others = best(BASELINES, MOST_BASELINES) + best(CONTROLS)
     if not leap or len(others) < LEAST_METHODS - 1:
         return []
     models = study.validated(task)

@@ -135,10 +135,10 @@ def _power(found: Evidence, counts: list[int], unit: str) -> list[str]:
     if own.seeds is None:
         texts += "; with one seed, what differs between seeds is not counted"
     else:
-        texts += f" and {text.count(max(2, round(own.seeds)), 'seed')}"
+        texts += f" and {text.count(max(2, math.ceil(own.seeds)), 'seed')}"
     return [
-        "to tell two methods apart that differ by one point at equal FLOPs takes, in the median "
-        f"over their pairs, {texts}"
+        "to find a difference of one point between two methods at equal FLOPs takes, in the median "
+        f"over their pairs, {texts} (80% power)"
     ]
 
 

@@ -196,3 +196,17 @@ def test_an_earlier_leap_does_not_fit_after_a_merge(tiny: Backbone, make_batch, 
 
     ReducedEncoder(tiny, Fixed(3, decide))(make_batch([5]), mode)
     assert shown == [False, False, True]
+
+
+@pytest.mark.parametrize(
+    ("groups", "says"),
+    [
+        ([0, 2, 3, 3, 4, 5], "row 1 of text 0 merges into row 2, which itself merges"),
+        ([0, 1, 2, 3, 4, 3], "row 5 of text 1 merges into row 3, which is of another text"),
+        ([0, 1, 2, 9, 4, 5], "row 3 of text 0 merges into row 9, but rows end at 5"),
+        ([1, 1, 2, 3, 4, 5], "a first token merges into another"),
+    ],
+)
+def test_wrong_groups_name_method_and_layer(tiny: Backbone, make_batch, groups, says) -> None:
+    with pytest.raises(ValueError, match=f"'fixed': before_layer of layer 1: .*{says}"):
+        ReducedEncoder(tiny, Fixed(3, merging({1: groups})))(make_batch([4, 2]))

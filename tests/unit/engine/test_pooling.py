@@ -149,6 +149,20 @@ def test_tokens_of_the_first_text_stay(kind: str) -> None:
         assert kept == [kind == "t" for kind in "tttttftfttttftf"]
 
 
+def test_the_first_text_has_weight_one_where_a_mask_is_used_again() -> None:
+    pair = Batch.from_ids([[1, 5, 2, 6, 7, 2]])
+
+    class Again(TokenReducer):
+        def before_layer(self, layer: int, tokens: Tokens) -> Drop:
+            before = tokens.previous
+            keep = torch.ones(6, dtype=torch.bool) if before is None else before.keep
+            return Drop(keep, torch.full((6,), 0.3), as_key=True)
+
+    own = encoder(Again(Params(), 2, WIDTH), protect=2)
+    for event in own(pair, "reference").trace.events:
+        assert event.decision.weight.tolist() == pytest.approx([1, 1, 1, 0.3, 0.3, 0.3])
+
+
 def test_a_saved_pooling_is_read_again(tmp_path: Path) -> None:
     for kind in ("mean", "cls"):
         for normalise in (False, True):

@@ -19,24 +19,24 @@ def rows(*right: int, texts: int = 200) -> Rows:
 
 
 def test_one_seed_needs_what_the_texts_need():
-    # A tenth of the texts differs: variance .09, in points 900; 900 x 1.96^2 = 3,457 texts.
+    # A tenth of the texts differs: variance .09, in points 900; 900 x 2.8^2 = 7,056 texts.
     found = needed_for_a_point(rows(180).evidence(), 200)
     assert found is not None and found.seeds is None
-    assert found.texts == pytest.approx(3457, rel=0.1)
+    assert found.texts == pytest.approx(7056, rel=0.1)
 
 
 def test_the_number_of_texts_does_not_depend_on_the_sample():
     found = needed_for_a_point(rows(360, texts=400).evidence(), 400)
-    assert found is not None and found.texts == pytest.approx(3457, rel=0.1)
+    assert found is not None and found.texts == pytest.approx(7056, rel=0.1)
 
 
 def test_texts_and_seeds_have_half_of_the_variance_each():
-    # Gaps of 10 and 12 points: variance 2, so 2 x 2 x 1.96^2 = 15.4 seeds.  Of the texts a tenth
+    # Gaps of 10 and 12 points: variance 2, so 2 x 2 x 2.8^2 = 31.4 seeds.  Of the texts a tenth
     # differs with both seeds and 2% with one: variance .1 + .02 / 4 - .11^2 = .0929, in points 929.
     found = needed_for_a_point(rows(180, 176).evidence(), 200)
     assert found is not None
-    assert found.seeds == pytest.approx(15.4, abs=0.1)
-    assert found.texts == pytest.approx(2 * 929 * 1.96**2, rel=0.1)
+    assert found.seeds == pytest.approx(31.4, abs=0.1)
+    assert found.texts == pytest.approx(2 * 929 * 2.8**2, rel=0.1)
 
 
 def test_one_method_has_nothing_to_compare():
