@@ -171,7 +171,7 @@ class TrainConfig(FitConfig):
     distillation: float = Field(default=1.0, ge=0, le=1000)
     steps: Literal["total", "final"] = "total"
     # Left out of records and ids if fixed, so older ids stay.
-    budgets: Literal["fixed", "sampled"] = Field("fixed", exclude_if=lambda own: own == "fixed")
+    budgets: Literal["fixed", "sampled"] = Field(default="fixed", exclude_if=lambda b: b == "fixed")
     # In no trial id, since it changes no result; nor in records, if it is not given.
     max_minutes: float = Field(
         default=MAX_MINUTES, gt=0, le=100_000, exclude_if=lambda minutes: minutes == MAX_MINUTES
