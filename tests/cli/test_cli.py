@@ -30,7 +30,7 @@ ROOT = Path(__file__).parents[2]
 
 def call(*arguments: str | Path, cwd: Path | None = None) -> subprocess.CompletedProcess:
     command = [*LOTBENCH, *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, text=True, cwd=cwd, timeout=240)
+    return subprocess.run(command, capture_output=True, text=True, cwd=cwd, timeout=600)
 
 
 def test_help_answers_in_half_a_second() -> None:

@@ -40,7 +40,7 @@ def on_one_core(*arguments: str | Path, cwd: Path) -> subprocess.CompletedProces
     command = [*LOTBENCH, *map(str, arguments)]
     limit = lambda: os.sched_setaffinity(0, core)  # noqa: E731
     return subprocess.run(
-        command, capture_output=True, text=True, cwd=cwd, timeout=240, preexec_fn=limit
+        command, capture_output=True, text=True, cwd=cwd, timeout=600, preexec_fn=limit
     )
 
 
