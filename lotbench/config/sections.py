@@ -22,8 +22,8 @@ from lotbench.errors import near_misses
 from lotbench.metrics import METRICS
 
 MAX_MINUTES = 24 * 60.0
-LEAST_EPOCHS = 1e-3
 """Time limit of a trial where a file gives none."""
+LEAST_EPOCHS = 1e-3
 
 
 class Section(BaseModel):
@@ -273,9 +273,8 @@ class Taught(Section):
 
     @model_validator(mode="after")
     def _teacher_is_backbone(self) -> Self:
-        given = self.teacher
-        if given and given.model:
-            if self.backbone != given.model:
+        if self.teacher and self.teacher.model:
+            if self.backbone != self.teacher.model:
                 raise ValueError("backbone: teacher.model is the backbone; remove `backbone`")
             if self.layers:
                 raise ValueError("layers: teacher.model is taken as it is; remove `layers`")
