@@ -7,7 +7,8 @@ from pathlib import Path
 from textwrap import dedent, indent
 
 import pytest
-from faults import FAULTS, HEADER, WEIGHTED
+from decision_faults import WEIGHTED
+from faults import FAULTS, HEADER
 
 from lotbench import registry
 from lotbench.conformance.checklist import Verdict, examine

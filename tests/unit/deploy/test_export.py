@@ -21,7 +21,6 @@ import lotbench
 from baselines.dense import Dense
 from baselines.first_k import FirstK
 from baselines.random_drop import RandomDrop
-from baselines.tome import TokenMerging
 from lotbench import backends, registry
 from lotbench.batch import Batch
 from lotbench.conformance.scaffold import write_method
@@ -229,22 +228,6 @@ def test_every_backbone_exports_and_pairs_keep_the_same_tokens(kind) -> None:
             found = session(feed(session.inputs, ids, types, [0] * 3, padding, k))
             with torch.no_grad(), encoder.reducer.at_budget(k):
                 expected = encoder(Batch.from_ids(ids, types)).logits
-            torch.testing.assert_close(torch.from_numpy(found), expected, rtol=0, atol=1e-4)
-
-
-@pytest.mark.slow
-def test_merges_run_in_every_runtime() -> None:
-    """Sizes are carried over two layers; also a text of one token, and texts that merge nothing."""
-    encoder = make_encoder(TokenMerging, score="energy")
-    ids = [[2, 9, 8, 7, 3, 11, 12, 13, 3], [2], [2, 5, 3, 7, 3], [2, 6]]
-    graph = export(encoder).model.SerializeToString()
-    for backend in ("onnx-fp32", "openvino-fp32"):
-        session = open_session(graph, backend, threads=1)
-        for ratio, rows in ((0.4, ids), (0.0, ids), (1.0, ids[1:2])):
-            types = [[0] * len(row) for row in rows]
-            found = session(feed(session.inputs, rows, types, [], budget=ratio))
-            with torch.no_grad(), encoder.reducer.at_budget(ratio):
-                expected = encoder(Batch.from_ids(rows)).logits
             torch.testing.assert_close(torch.from_numpy(found), expected, rtol=0, atol=1e-4)
 
 

@@ -359,39 +359,6 @@ def test_a_restoring_drop_does_not_restore_tokens_dropped_before(
     assert outputs.hidden[2:].abs().max() == 0  # dropped at layer 0 without restore
 
 
-@pytest.mark.parametrize("mode", MODES)
-@pytest.mark.parametrize(
-    ("decision", "complaint"),
-    [
-        (True, "returned bool; a Leap, a Drop, a Merge or None is needed"),
-        (Merge(torch.ones(5) > 0), r"groups has shape \(5,\) and dtype torch.bool; .* int64 are"),
-        (Drop(None), "keep is NoneType, not a tensor"),
-        (
-            Drop(torch.ones(4, dtype=torch.bool)),
-            r"keep has shape \(4,\) .* \(T,\) = \(5,\) and bool",
-        ),
-        (Leap(torch.ones(5)), r"keep has shape \(5,\) and dtype torch.float32"),
-        (Leap(torch.ones(5) > 0, weight=torch.ones(5) > 0), "weight has .* floating are needed"),
-        (Leap(torch.ones(5) > 0, keys=torch.ones(5)), "keys has .* and bool are needed"),
-        (Leap(torch.ones(5) > 0, keys=torch.ones(4) > 0), r"keys has shape \(4,\)"),
-        (
-            Leap(torch.ones(5) > 0, context=torch.ones(1, 32)),
-            r"context has shape \(1, 32\) .* \(B, D\) = \(2, 32\) and floating",
-        ),
-    ],
-)
-def test_a_malformed_decision_is_a_clear_error(
-    tiny, make_batch, mode: str, decision: object, complaint: str
-) -> None:
-    def decide(layer: int, point: str, tokens: Tokens) -> object:
-        return decision if (layer, point) == (1, "before_layer") else None
-
-    encoder = ReducedEncoder(tiny, Fixed(3, decide))
-    where = "method 'fixed': before_layer of layer 1: "
-    with pytest.raises(ValueError, match=where + complaint):
-        encoder(make_batch([3, 2]), mode)
-
-
 def test_unknown_mode_is_refused(tiny: Backbone, make_batch) -> None:
     with pytest.raises(ValueError, match="'pakced'"):
         ReducedEncoder(tiny, KeepAll(None, 3))(make_batch([4]), "pakced")

@@ -1,0 +1,44 @@
+"""Decisions of wrong types and shapes are refused in both modes, with method and layer."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from scripted import Fixed
+from test_encoder import MODES
+
+from lotbench.engine.encoder import ReducedEncoder
+from lotbench.reducer import Drop, Leap, Merge, Tokens
+
+
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize(
+    ("decision", "complaint"),
+    [
+        (True, "returned bool; a Leap, a Drop, a Merge or None is needed"),
+        (Merge(torch.ones(5) > 0), r"groups has shape \(5,\) and dtype torch.bool; .* int64 are"),
+        (Drop(None), "keep is NoneType, not a tensor"),
+        (
+            Drop(torch.ones(4, dtype=torch.bool)),
+            r"keep has shape \(4,\) .* \(T,\) = \(5,\) and bool",
+        ),
+        (Leap(torch.ones(5)), r"keep has shape \(5,\) and dtype torch.float32"),
+        (Leap(torch.ones(5) > 0, weight=torch.ones(5) > 0), "weight has .* floating are needed"),
+        (Leap(torch.ones(5) > 0, keys=torch.ones(5)), "keys has .* and bool are needed"),
+        (Leap(torch.ones(5) > 0, keys=torch.ones(4) > 0), r"keys has shape \(4,\)"),
+        (
+            Leap(torch.ones(5) > 0, context=torch.ones(1, 32)),
+            r"context has shape \(1, 32\) .* \(B, D\) = \(2, 32\) and floating",
+        ),
+    ],
+)
+def test_a_malformed_decision_is_a_clear_error(
+    tiny, make_batch, mode: str, decision: object, complaint: str
+) -> None:
+    def decide(layer: int, point: str, tokens: Tokens) -> object:
+        return decision if (layer, point) == (1, "before_layer") else None
+
+    encoder = ReducedEncoder(tiny, Fixed(3, decide))
+    where = "method 'fixed': before_layer of layer 1: "
+    with pytest.raises(ValueError, match=where + complaint):
+        encoder(make_batch([3, 2]), mode)
