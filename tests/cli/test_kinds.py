@@ -25,11 +25,7 @@ pytestmark = pytest.mark.slow
 
 WORDS = ["plot", "cast", "film", "scene", "camera", "music", "story", "actor", "script", "ending"]
 LOT = {"decision_every": 2}
-METHODS: dict[str, Any] = {
-    "dense": {},
-    "lot": [LOT, LOT | {"routing": "drop"}],
-    "first-k": {},
-}
+METHODS: dict[str, Any] = {"dense": {}, "lot": [LOT, LOT | {"routing": "drop"}]}
 # Nothing is timed: that is the same for every kind of task.
 SHORT = {"measure": None, "targets": [1.5]}
 
@@ -113,19 +109,19 @@ def test_a_sweep_over_vectors(sweep_file, tasks, tmp_path, monkeypatch) -> None:
     methods = METHODS | {"truncated": {"layers": 0}}
     path = sweep_file(name="vectors", tasks=tasks, methods=methods, **SHORT)
     trials = swept(path, tmp_path / "results")
-    assert len(trials) == 10
+    assert len(trials) == 8
     assert metrics(trials, "items") == {("mrr", "overlap", "cosine")}
     assert metrics(trials, "pairs") == {("spearman", "overlap", "cosine")}
     kept = {trial.params.get("layers"): trial for trial in trials if trial.method == "truncated"}
     assert {tuple(own.keep_ratio) for own in kept[0].evaluations} == {(0.0, 0.0)}
     read(tmp_path / "results/vectors")
-    repeats(trials, tmp_path, monkeypatch)
+    repeats(trials[::3], tmp_path, monkeypatch)  # each takes seconds
 
 
 def test_a_sweep_over_a_ranking(sweep_file, tasks, tmp_path, monkeypatch) -> None:
     path = sweep_file(name="ranking", tasks={"ranks": tasks["ranks"]}, methods=METHODS, **SHORT)
     trials = swept(path, tmp_path / "results")
-    assert len(trials) == 4 and metrics(trials, "ranks") == {("ndcg", "mrr", "agreement")}
+    assert len(trials) == 3 and metrics(trials, "ranks") == {("ndcg", "mrr", "agreement")}
     read(tmp_path / "results/ranking")
     repeats(trials, tmp_path, monkeypatch)
 
@@ -146,6 +142,7 @@ def test_a_model_is_scored_on_longer_texts_than_it_was_trained_on(
     assert long.evaluations[0].dense_flops > 1.4 * short.evaluations[0].dense_flops
 
 
+@pytest.mark.long
 def test_a_search_over_vectors(sweep_file, tasks, tmp_path) -> None:
     methods = {"dense": {}, "lot": {"top_p": {"uniform": [0.2, 0.8]}, "decision_every": 2}}
     path = sweep_file(

@@ -16,6 +16,7 @@ from lotbench.cli import app
 from lotbench.cli.options import SHIPPED
 from lotbench.conformance.checklist import GROUPS, examine
 from lotbench.conformance.subject import Subject
+from lotbench.report.tables.headline import BEGIN, END
 
 ROOT = Path(__file__).parents[2]
 PAGES = [*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), ROOT / "results" / "README.md"]
@@ -67,6 +68,28 @@ def test_claims_link_to_results_and_type_none() -> None:
         assert not re.search(r"\d", shown), claim
         assert "](../results/" in ours or shown == "no page", claim
         assert re.match(r"\*\*(confirmed|bounded|not seen here)\*\*", verdict), claim
+
+
+def test_numbers_of_findings_are_on_the_pages_that_they_link_to() -> None:
+    folder = ROOT / "docs"
+    lines = (folder / "findings.md").read_text(encoding="utf-8").splitlines()
+    rows = [line.strip("| ").split(" | ") for line in lines if line.startswith("| ")][2:]
+    assert 8 <= len(rows) <= 12
+    for _, finding, tables in rows:
+        linked = re.findall(r"\]\(([^)#]+)[^)]*\)", tables)
+        assert linked and all("results/" in target for target in linked), finding
+        found = " ".join((folder / target).read_text(encoding="utf-8") for target in linked)
+        typed = set(re.findall(r"(?<![\w.])\d[\d.,]*\d|\d", finding))
+        known = set(re.findall(r"(?<![\w.])\d[\d.,]*\d|\d", found))
+        assert typed <= known, f"{finding}: {typed - known}"
+
+
+def test_the_readme_types_no_result() -> None:
+    """Its percentages and factors are in the table that `lotbench plot` writes."""
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    typed = re.sub(rf"{re.escape(BEGIN)}.*?{re.escape(END)}", "", text, flags=re.DOTALL)
+    typed = re.sub(r"^```.*?^```", "", typed, flags=re.MULTILINE | re.DOTALL)
+    assert typed != text and not re.findall(r"\d+(?:\.\d+)?\s?(?:%|×|x\b|ms\b)", typed)
 
 
 @pytest.mark.slow
