@@ -89,7 +89,7 @@ def test_the_readme_types_no_result() -> None:
     text = (ROOT / "README.md").read_text(encoding="utf-8")
     typed = re.sub(rf"{re.escape(BEGIN)}.*?{re.escape(END)}", "", text, flags=re.DOTALL)
     typed = re.sub(r"^```.*?^```", "", typed, flags=re.MULTILINE | re.DOTALL)
-    assert typed != text and not re.findall(r"\d+(?:\.\d+)?\s?(?:%|×|x\b|ms\b)", typed)
+    assert typed != text and not re.findall(r"\d+(?:\.\d+)?\s?(?:%|\u00d7|x\b|ms\b)", typed)
 
 
 @pytest.mark.slow
