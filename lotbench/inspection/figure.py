@@ -26,7 +26,6 @@ LONGEST = 80
 
 def of_text(routes: Sequence[Route], path: Path) -> list[Path]:
     """Layers by tokens for every model, one above the other."""
-    from matplotlib.figure import Figure
     from matplotlib.patches import Patch
 
     shown = routes[0].tokens[:LONGEST]
@@ -34,7 +33,7 @@ def of_text(routes: Sequence[Route], path: Path) -> list[Path]:
     heights = [0.6 + 0.2 * len(route.fates) for route in routes] + [0.5] * (saliency is not None)
     width = max(6.0, 1.2 + 0.21 * len(shown))
     with style.drawing():
-        figure = Figure(figsize=(width, 1.3 + sum(heights)), layout="constrained")
+        figure = style.figure(width, 1.3 + sum(heights))
         axes = figure.subplots(len(heights), 1, squeeze=False, height_ratios=heights)[:, 0]
         for axis, route in zip(axes, routes, strict=False):
             _grid(axis, route, len(shown))
@@ -93,10 +92,8 @@ def _grid(axis: Axes, route: Route, n_tokens: int) -> None:
 
 def of_split(found: Sequence[Kept], path: Path) -> list[Path]:
     """Heat maps of every model: kinds of tokens by layer, and places by layer."""
-    from matplotlib.figure import Figure
-
     with style.drawing():
-        figure = Figure(figsize=(7.5, 0.7 + 2.1 * len(found)), layout="constrained")
+        figure = style.figure(7.5, 0.7 + 2.1 * len(found))
         axes = figure.subplots(len(found), 2, squeeze=False)
         for row, own in zip(axes, found, strict=True):
             names = (f"{own.name}: ", "")

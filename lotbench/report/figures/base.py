@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from lotbench.report import text
+from lotbench.report.figures import style
 from lotbench.report.looks import looks, mark, order
 from lotbench.report.tables.clock import calls_timed
 from lotbench.statistics.bootstrap import UNKNOWN, Estimate
@@ -82,11 +83,9 @@ def reduced(models: Iterable[Scored]) -> list[Scored]:
 
 def panels(count: int, width: float, height: float) -> tuple[Figure, list[Axes]]:
     """A figure of ``count`` panels of the given size, in inches, that share their axes."""
-    from matplotlib.figure import Figure
-
     columns = columns_of(count)
     lines = math.ceil(count / columns)
-    figure = Figure(figsize=(1.3 + width * columns, 0.7 + height * lines), layout="constrained")
+    figure = style.figure(1.3 + width * columns, 0.7 + height * lines)
     grid = figure.subplots(lines, columns, sharex=True, sharey=True, squeeze=False)
     axes = list(grid.flat)
     for spare in axes[count:]:
@@ -109,9 +108,9 @@ def draw_marks(
     if faint:
         shape |= {"markersize": 4, "alpha": 0.4, "zorder": 4}
     edge = {"markerfacecolor": "white", "markeredgecolor": look[0], "markeredgewidth": 1}
-    for hollow, style in ((False, shape), (True, shape | edge)):
-        places = [(each.x.value, each.y.value) for each in own if each.hollow is hollow]
-        axes.plot([x for x, _ in places], [y for _, y in places], **style)
+    for hollow, form in ((False, shape), (True, shape | edge)):
+        ours = [each for each in own if each.hollow is hollow]
+        axes.plot([each.x.value for each in ours], [each.y.value for each in ours], **form)
 
 
 def draw_intervals(axes: Axes, own: Sequence[Shown], colour: str, shift: float = 0.0) -> None:

@@ -35,11 +35,10 @@ def data(record: Map) -> list[HeatMap]:
 def figure(record: Map) -> Figure:
     """The figure; the line at speed-up 1 is where reduction starts to pay."""
     from matplotlib.colors import LogNorm
-    from matplotlib.figure import Figure
 
     maps = data(record)
     reach = _reach(maps)
-    result = Figure(figsize=(0.8 + 2.6 * len(maps), 3.3), layout="constrained")
+    result = style.figure(0.8 + 2.6 * len(maps), 3.3)
     panels = result.subplots(1, len(maps), squeeze=False)[0]
     for axes, own in zip(panels, maps, strict=True):
         draw(axes, own, "PuOr_r", LogNorm(1 / reach, reach), fontsize=7)

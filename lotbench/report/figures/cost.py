@@ -30,12 +30,10 @@ def data(study: Study, task: str) -> dict[str, tuple[float, Estimate]]:
 
 def figure(study: Study, task: str) -> Figure | None:
     """The figure; None if fewer than two methods have both."""
-    from matplotlib.figure import Figure
-
     costs = data(study, task)
     if len(costs) < 2:
         return None
-    result = Figure(figsize=(5.2, 3.2), layout="constrained")
+    result = style.figure(5.2, 3.2)
     axes = result.subplots()
     given = looks(costs)
     for method, (training, (value, low, high)) in costs.items():

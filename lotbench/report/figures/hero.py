@@ -94,14 +94,12 @@ def data(study: Study, task: str) -> list[Line]:
 
 def figure(study: Study, task: str) -> Figure | None:
     """The figure; None if the task has too few of the methods."""
-    from matplotlib.figure import Figure
-
     lines = data(study, task)
     if not lines:
         return None
     first, given = lines[0], looks(line.method for line in lines)
     models = [own for line in lines for own in line.models]
-    result = Figure(figsize=(7, 4.2), layout="constrained")
+    result = style.figure(7, 4.2)
     axes = result.subplots()
     low, high = ([own.gain[side] for own in first.models] for side in (1, 2))
     colour = given[first.method][0]

@@ -41,7 +41,6 @@ def data(study: Study, task: str) -> list[HeatMap]:
 def figure(study: Study, task: str) -> Figure | None:
     """The figure, one panel per method; None if no reduced model has a score."""
     from matplotlib.colors import Normalize
-    from matplotlib.figure import Figure
 
     maps = data(study, task)
     if not maps:
@@ -49,7 +48,7 @@ def figure(study: Study, task: str) -> Figure | None:
     heights = [len(own.rows) for own in maps]
     width = max(2.1 + 0.33 * len(maps[0].columns), 4.6)
     height = 1.25 + 0.2 * sum(heights) + 0.28 * len(heights)
-    result = Figure(figsize=(width, height), layout="constrained")
+    result = style.figure(width, height)
     panels = result.subplots(len(maps), 1, sharex=True, squeeze=False, height_ratios=heights)[:, 0]
     norm = Normalize(0, 100)
     images = [draw(axes, own, "cividis", norm) for axes, own in zip(panels, maps, strict=True)]

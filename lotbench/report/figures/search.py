@@ -26,13 +26,11 @@ COLUMNS = 3
 
 def figure(study: Study, task: str) -> Figure | None:
     """All searches in a large panel, then each with its band; None if nothing is searched."""
-    from matplotlib.figure import Figure
-
     found, given = in_order(task, study), looks_of(study, task)
     if not any(own.space for own in found):
         return None
     lines = math.ceil(len(found) / COLUMNS)
-    result = Figure(figsize=(7.6, 3.7 + 1.5 * lines), layout="constrained")
+    result = style.figure(7.6, 3.7 + 1.5 * lines)
     grid = result.add_gridspec(1 + lines, COLUMNS, height_ratios=[2, *[1] * lines])
     every = result.add_subplot(grid[0, : COLUMNS - 1])
     most = max(own.trials for own in found)

@@ -61,7 +61,6 @@ def data(study: Study, task: str) -> list[SettingMap]:
 def figure(study: Study, task: str) -> Figure | None:
     """The figure, one panel per method; None if no method has settings to compare."""
     from matplotlib.colors import Normalize
-    from matplotlib.figure import Figure
 
     maps, models = data(study, task), study.validated(task)
     if not maps:
@@ -70,7 +69,7 @@ def figure(study: Study, task: str) -> Figure | None:
     lines = [0.2 if own.budget == TARGETS else 0.32 for own in maps]
     heights = [0.75 + line * len(own.heat.rows) for line, own in zip(lines, maps, strict=True)]
     width = max(5.0, 2.6 + 0.5 * max(len(own.heat.columns) for own in maps))
-    result = Figure(figsize=(width, 0.9 + sum(heights)), layout="constrained")
+    result = style.figure(width, 0.9 + sum(heights))
     panels = result.subplots(len(maps), 1, squeeze=False, height_ratios=heights)[:, 0]
     images = [draw(axes, own.heat, "cividis", norm) for axes, own in zip(panels, maps, strict=True)]
     for axes, own in zip(panels, maps, strict=True):

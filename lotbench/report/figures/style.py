@@ -77,6 +77,13 @@ def drawing(more: Mapping[RcKeyType, Any] | None = None) -> Iterator[None]:
         yield
 
 
+def figure(width: float, height: float) -> Figure:
+    """An empty figure of this size, in inches."""
+    from matplotlib.figure import Figure
+
+    return Figure(figsize=(width, height), layout="constrained")
+
+
 def title(figure: Figure, text: str) -> None:
     """Writes the title at the top left of a figure, in as many lines as it needs."""
     lines = textwrap.wrap(text, int(figure.get_figwidth() / TITLE_LETTER))

@@ -103,8 +103,6 @@ def figure(study: Study, task: str) -> Figure | None:
 
     A mark shows where the bar would end if time were proportional to the FLOPs of the timed texts.
     """
-    from matplotlib.figure import Figure
-
     models = chosen(study.validated(task))
     bars = data(models)
     if not bars:
@@ -113,8 +111,8 @@ def figure(study: Study, task: str) -> Figure | None:
     lines = math.ceil(len(bars) / columns)
     # In inches.  Width: 3.9 for names and legend.  Height: 0.9 for title and caption, 0.7 for the
     # title and labels of a panel, 0.19 for a bar.
-    size = (3.9 + 2.6 * columns, 0.9 + lines * (0.7 + 0.19 * len(models)))
-    result = Figure(figsize=size, layout="constrained")
+    height = 0.9 + lines * (0.7 + 0.19 * len(models))
+    result = style.figure(3.9 + 2.6 * columns, height)
     grid = result.subplots(lines, columns, sharey=True, squeeze=False)
     for spare in grid.flat[len(bars) :]:
         spare.set_visible(False)
