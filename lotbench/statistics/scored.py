@@ -6,7 +6,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from textwrap import shorten
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -193,7 +193,9 @@ def _names(rows: Sequence[Row]) -> dict[str, str]:
 
 def written(params: Values) -> str:
     """Parameters as text: ``top_p=0.5 routing=drop``."""
-    return " ".join(
-        f"{name}={f'{value:g}' if isinstance(value, float) else value}".replace("None", "default")
-        for name, value in params.items()
-    )
+    return " ".join(f"{name}={value_text(value)}" for name, value in params.items())
+
+
+def value_text(value: Any) -> str:
+    """The value of a parameter as text; None is the method's default."""
+    return "default" if value is None else f"{value:g}" if isinstance(value, float) else str(value)

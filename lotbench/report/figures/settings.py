@@ -15,7 +15,7 @@ from lotbench.report.figures.front import axis_depth, gain_title
 from lotbench.report.figures.heat import HeatGrid, HeatMap, draw
 from lotbench.report.looks import order
 from lotbench.statistics.runs import Values, varying
-from lotbench.statistics.scored import DENSE, Scored
+from lotbench.statistics.scored import DENSE, Scored, value_text
 from lotbench.statistics.study import Study
 
 if TYPE_CHECKING:
@@ -123,7 +123,8 @@ def _map(own: list[Scored], params: dict[str, Values], areas: dict[str, float]) 
                 texts[line][column] = f"{text.signed(each.gain.value)}{speed}"
     best = max(settings, key=lambda setting: areas.get(setting, -math.inf))
     stars = {best: " *"} if best in areas else {}
-    rows = [f"{_written(params[setting])}{stars.get(setting, '')}" for setting in settings]
+    names = {setting: ", ".join(map(value_text, params[setting].values())) for setting in settings}
+    rows = [f"{name}{stars.get(setting, '')}" for setting, name in names.items()]
     heat = HeatMap(own[0].method, rows, columns, gains, texts)
     budget = TARGETS if kind == "target" else kind or "budget"
     return SettingMap(heat, list(params[settings[0]]), budget)
@@ -139,11 +140,3 @@ def _rank(value: Any) -> tuple[bool, float, str]:
     """Numbers by value, then texts."""
     number = isinstance(value, int | float)
     return (False, float(value), "") if number else (True, 0.0, str(value))
-
-
-def _written(params: Values) -> str:
-    """``0.1``; ``0.1, 0.002`` for two parameters."""
-    return ", ".join(
-        "default" if value is None else f"{value:g}" if isinstance(value, float) else str(value)
-        for value in params.values()
-    )

@@ -13,6 +13,7 @@ from lotbench.report.looks import order
 from lotbench.report.tables.render import Table
 from lotbench.report.text import NONE, TIMES
 from lotbench.statistics.importance import CHANCE, importance
+from lotbench.statistics.scored import value_text
 from lotbench.statistics.search import Order, SearchTrials, orders, reversals
 from lotbench.statistics.study import Study
 
@@ -155,8 +156,8 @@ def _parameter(own: SearchTrials, name: str) -> list[str]:
     explains = "too few trials" if found is None else f"{100 * found.share:.0f}%"
     if found is not None and found.by_chance:
         explains = "chance"
-    default = _value(first.trial.params.get(name)) if own.default is not None else NONE
-    best = NONE if own.best is None else _value(own.best.trial.params.get(name))
+    default = value_text(first.trial.params.get(name)) if own.default is not None else NONE
+    best = NONE if own.best is None else value_text(own.best.trial.params.get(name))
     return [own.name, name, space(own.space[name]), default, best, explains]
 
 
@@ -164,10 +165,6 @@ def space(own: Mapping[str, Any]) -> str:
     """A space in words: ``0.001 to 0.1, logarithmic``."""
     ((kind, given),) = own.items()
     if kind == "choice":
-        return ", ".join(map(_value, given))
+        return ", ".join(map(value_text, given))
     more = {"loguniform": ", logarithmic", "randint": ", whole numbers"}
-    return f"{' to '.join(map(_value, given))}{more.get(kind, '')}"
-
-
-def _value(value: Any) -> str:
-    return "default" if value is None else f"{value:g}" if isinstance(value, float) else str(value)
+    return f"{' to '.join(map(value_text, given))}{more.get(kind, '')}"
