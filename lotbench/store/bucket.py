@@ -122,13 +122,9 @@ def pull(path: Path, *names: str) -> None:
     InputError
         If the bucket cannot be read.
     """
-    place = place_of(path)
-    if place is None:
-        return
 
-    def work() -> None:
-        system = _system(place)
-        wanted = []
+    def work(place: Place) -> None:
+        system, wanted = _system(place), []
         for name in names or [""]:
             # Before the bucket is listed: what another process pushes meanwhile is not gone.
             copied = [file for file in _files(path / name) if not _changed(file)]
@@ -147,7 +143,7 @@ def pull(path: Path, *names: str) -> None:
         with ThreadPoolExecutor(COPIES) as pool:
             list(pool.map(lambda pair: _download(system, *pair), wanted))
 
-    _reach(place, work)
+    _reach(path, work)
 
 
 def push(path: Path, *names: str) -> None:
@@ -158,11 +154,8 @@ def push(path: Path, *names: str) -> None:
     InputError
         If the bucket cannot be written.
     """
-    place = place_of(path)
-    if place is None:
-        return
 
-    def work() -> None:
+    def work(place: Place) -> None:
         files = [file for name in names or [""] for file in unpushed(path / name)]
         if not files:
             return
@@ -171,7 +164,7 @@ def push(path: Path, *names: str) -> None:
             list(pool.map(lambda file: _upload(system, file, _remote(path, place, file)), files))
 
     kept = f"; {path} keeps what was not pushed, and the next command on this machine pushes it"
-    _reach(place, work, kept)
+    _reach(path, work, kept)
 
 
 def unpushed(path: Path) -> list[Path]:
@@ -187,18 +180,15 @@ def read(path: Path) -> bytes | None:
     InputError
         If the bucket cannot be read.
     """
-    place = place_of(path)
-    if place is None:
-        return None
 
-    def work() -> bytes | None:
+    def work(place: Place) -> bytes | None:
         system = _system(place)
         if not _listed(system, place.path):
             return None
         with system.open_input_stream(place.path) as file:
             return file.read()
 
-    return _reach(place, work)
+    return _reach(path, work)
 
 
 def remove(path: Path) -> None:
@@ -210,16 +200,13 @@ def remove(path: Path) -> None:
         If the bucket cannot be written.
     """
     path.unlink(missing_ok=True)
-    place = place_of(path)
-    if place is None:
-        return
 
-    def work() -> None:
+    def work(place: Place) -> None:
         system = _system(place)
         if _listed(system, place.path):
             system.delete_file(place.path)
 
-    _reach(place, work)
+    _reach(path, work)
 
 
 def _mirrors() -> Path:
@@ -241,11 +228,17 @@ def _system(place: Place) -> FileSystem:
     return _opened(place.scheme, place.query, place.path.partition("/")[0])
 
 
-def _reach(place: Place, work: Callable[[], Result], kept: str = "") -> Result:
-    """The result of work on a bucket, done again after faults of the network."""
+def _reach(path: Path, work: Callable[[Place], Result], kept: str = "") -> Result | None:
+    """The result of work on a bucket, done again after faults of the network.
+
+    Nothing is done for a path outside a mirror.
+    """
+    place = place_of(path)
+    if place is None:
+        return None
     for wait in (*WAITS, None):
         try:
-            return work()
+            return work(place)
         except (OSError, ValueError) as error:  # pyarrow raises both
             gone = isinstance(error, FileNotFoundError)  # another process removed it meanwhile
             if isinstance(error, OSError) and error.errno is not None and not gone:
