@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-from collections import defaultdict
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -15,7 +14,6 @@ from lotbench.report.tables.render import markdown, plain
 from lotbench.statistics.runs import Run
 from lotbench.statistics.scored import wheres
 from lotbench.statistics.study import Study
-from lotbench.statistics.timed import Where
 from lotbench.store.files import write_file
 
 log = logging.getLogger(__name__)
@@ -69,10 +67,7 @@ def summary(study: Study) -> str:
         trials = f"{_counted(searched, f' searched on {tasks}')} {_confirmed(confirmed)}"
     backbones = sorted({run.trial.backbone for run in runs})
     timed = wheres(own for task in study.tasks for own in study.validated(task))
-    devices: dict[Where, set[str]] = defaultdict(set)
-    for task in study.tasks:
-        for where, names in study.device_names(task).items():
-            devices[where] |= names
+    devices = study.device_names(*study.tasks)
     return (
         f"{trials} The backbone is {text.backbones(runs)}, "
         f"{', '.join(f'`{own}`' for own in backbones)}. Trained on {text.trained_on(runs)}."

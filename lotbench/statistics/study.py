@@ -182,11 +182,11 @@ class Study:
             for task, own in self.references.items()
         }
 
-    def device_names(self, task: str) -> dict[Where, set[str]]:
-        """The devices of every timing setting of a task."""
+    def device_names(self, *tasks: str) -> dict[Where, set[str]]:
+        """The devices of every timing setting of these tasks."""
         found: dict[Where, set[str]] = defaultdict(set)
         for timing in self.shown_passes:
-            if timing.task == task:
+            if timing.task in tasks:
                 found[Where.of(timing)].add(timing.setting.device_name or "unknown device")
         return found
 
