@@ -128,12 +128,6 @@ def page_marks(shown: Iterable[str], all_methods: Iterable[str]) -> list[PageMar
 
 def order(methods: Iterable[str]) -> list[str]:
     """The methods in the order of legends: Leap-of-Thought, baselines, plugins, controls, dense."""
-    ranked = [list(METHODS), [], list(CONTROLS)]
-
-    def place(method: str) -> tuple[int, int, str]:
-        for group, names in enumerate(ranked):
-            if method in names:
-                return group, names.index(method), method
-        return 1, 0, method
-
-    return sorted(set(methods), key=place)
+    own = set(methods)
+    plugins = sorted(own - FIXED.keys())
+    return [method for method in (*METHODS, *plugins, *CONTROLS) if method in own]
