@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 from lotbench.report.page.chapters import StorePage
@@ -16,7 +16,13 @@ def write(stores: Sequence[StorePage], compared: Table | None, page: Path) -> li
     They are ``tables.md``, ``tables.tex``, ``<store>-<task>-<table>.csv`` and ``all-tasks.csv``.
     """
     folder = subfolder(page.parent, f"{page.stem}-tables")
-    named = dict(_tables(stores, compared))
+    named = {"all-tasks": compared} if compared else {}
+    named |= {
+        f"{store.name}-{task.task}-{name}": table
+        for store in stores
+        for task in store.chapters
+        for name, table in (task.opening | task.closing).items()
+    }
     parts = [r"% Needs \usepackage{booktabs,longtable}."]
     parts += [latex(table, f"tab:{name}") for name, table in named.items()]
     texts = {"tables.md": _as_markdown(stores, compared), "tables.tex": "\n\n".join(parts)}
@@ -36,13 +42,3 @@ def _as_markdown(stores: Sequence[StorePage], compared: Table | None) -> str:
             parts.append("\n".join(f"- {plain(sentence)}" for sentence in task.findings))
             parts += map(markdown, [*task.opening.values(), *task.closing.values()])
     return "\n\n".join(parts) + "\n"
-
-
-def _tables(stores: Sequence[StorePage], compared: Table | None) -> Iterator[tuple[str, Table]]:
-    """The tables, each with its name."""
-    if compared:
-        yield "all-tasks", compared
-    for store in stores:
-        for task in store.chapters:
-            for name, table in (task.opening | task.closing).items():
-                yield f"{store.name}-{task.task}-{name}", table
