@@ -126,23 +126,19 @@ def varying(runs: Iterable[Run]) -> dict[str, Values]:
 
     Where a file does not give one, it has the method's default from the row.
     """
-    given: dict[str, Values] = {}
-    defaults: dict[str, Values] = {}
+    values: dict[str, Values] = {}
+    names: dict[str, None] = {}
     for run in runs:
-        own: Any = run.trial.config.get("params", {})
-        given.setdefault(run.setting, own)
-        defaults.setdefault(run.setting, run.trial.params)
-    names = dict.fromkeys(name for own in given.values() for name in sorted(own))
-    values = {
-        setting: {name: own.get(name, defaults[setting].get(name)) for name in names}
-        for setting, own in given.items()
-    }
+        if run.setting not in values:
+            given: Any = run.trial.config.get("params", {})
+            values[run.setting] = run.trial.params | given
+            names |= dict.fromkeys(sorted(given))
     differing = [
         name
         for name in names
-        if any(own[name] != other[name] for own, other in pairwise(values.values()))
+        if any(own.get(name) != other.get(name) for own, other in pairwise(values.values()))
     ]
-    return {setting: {name: own[name] for name in differing} for setting, own in values.items()}
+    return {setting: {name: own.get(name) for name in differing} for setting, own in values.items()}
 
 
 def centre(params: Mapping[str, Values], seeds: Mapping[str, int]) -> str:
