@@ -105,11 +105,6 @@ class Evidence:
         }
         self.end = self._common_end()
 
-    @property
-    def open_ends(self) -> set[str]:
-        """The methods whose fastest model may not be the fastest that they can do."""
-        return set(filter(self.is_open, self.curves))
-
     def choices(self, drop: float) -> dict[str, Choice]:
         """By method, its fastest model at most ``drop`` points below the reference."""
         return {method: self.largest_speedup(method, drop) for method in self.curves}

@@ -28,7 +28,6 @@ LONGEST_NAME = 60
 class Scored:
     """A scored model; its numbers are of the validation split."""
 
-    task: str
     method: str
     """The written name."""
     setting: str
@@ -98,8 +97,8 @@ def _scored(
     name: str,
     clocks: Clocks,
 ) -> Scored:
-    by_seed = {row.run.seed: row for row in rows if row.split == "validation"}
-    by_seed = {seed: by_seed[seed] for seed in sorted(by_seed)}
+    read = [row for row in rows if row.split == "validation"]
+    by_seed = {row.run.seed: row for row in sorted(read, key=lambda row: row.run.seed)}
     seeds, trial = tuple(by_seed), rows[0].run.trial
     speedups = [each.evaluation.flops_speedup for each in by_seed.values()]
     score = gain = UNKNOWN
@@ -108,7 +107,6 @@ def _scored(
         gain = estimate(reference.margin(own, "validation", seeds)) if reference else UNKNOWN
     ratios = [each.evaluation.keep_ratio for each in by_seed.values()]
     return Scored(
-        trial.task,
         *key,
         name,
         str(trial.metric),
@@ -147,11 +145,6 @@ def on_front(models: Iterable[Scored], method: str) -> list[Scored]:
     mask = front([each.flops.value for each in own], [each.gain.value for each in own])
     best = [each for each, chosen in zip(own, mask, strict=True) if chosen]
     return sorted(best, key=lambda each: each.flops.value)
-
-
-def without_layers(models: Iterable[Scored]) -> Scored | None:
-    """The first model that computes no layer; None if there is none."""
-    return next((own for own in models if own.keep_ratios and not any(own.keep_ratios)), None)
 
 
 def along_front(models: Iterable[Scored], method: str, count: int) -> list[Scored]:

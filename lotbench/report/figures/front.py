@@ -79,7 +79,8 @@ def data(study: Study, task: str, models: list[Scored], where: Where | None = No
     x = base.real(where) if where else attrgetter("flops")
     beyond = [each for each in models if x(each).value > FASTEST]
     models = [each for each in models if each not in beyond] or models
-    ends = () if where else study.evidence[task].open_ends
+    found, gone = study.evidence[task], {each.method for each in beyond}
+    ends = () if where else filter(found.is_open, found.curves)
     return Front(
         where,
         study.references[task],
@@ -87,7 +88,7 @@ def data(study: Study, task: str, models: list[Scored], where: Where | None = No
         models,
         base.shown(models, x, attrgetter("gain"), where),
         axis_depth(models),
-        [method for method in ends if method not in {each.method for each in beyond}],
+        [method for method in ends if method not in gone],
         beyond,
     )
 

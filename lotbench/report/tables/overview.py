@@ -16,7 +16,7 @@ from lotbench.statistics.costs import training_costs
 from lotbench.statistics.drawn import SPLITS
 from lotbench.statistics.evidence import DROPS, Area, Choice, Evidence, ties
 from lotbench.statistics.power import needed_for_a_point
-from lotbench.statistics.scored import Scored, without_layers
+from lotbench.statistics.scored import Scored
 from lotbench.statistics.study import Study
 
 AT_LEAST = "\N{GREATER-THAN OR EQUAL TO}"
@@ -61,7 +61,7 @@ def reference(found: Evidence, metric: str) -> str:
 
 def without_encoder(found: Evidence, models: Iterable[Scored]) -> str | None:
     """How far a model without layers is from the reference; None if there is no such model."""
-    bag = without_layers(models)
+    bag = next((own for own in models if own.keep_ratios and not any(own.keep_ratios)), None)
     if bag is None:
         return None
     points = f"{text.with_interval(bag.gain)} {text.unit(bag.metric)}"
