@@ -23,23 +23,10 @@ TEXT, SPLIT = "inspect-text", "inspect-split"
 def of_text(
     folders: Sequence[Path], fields: Sequence[str], target: float | None, output: Path | None
 ) -> tuple[Group, list[Path]]:
-    """One text, or a pair, through the layers of every model.
+    """One text, or a pair, through the layers of every model: for the terminal, and the files.
 
-    Parameters
-    ----------
-    folders : sequence of Path
-        Trained models.
-    fields : sequence of str
-        The text, or the two of a pair.
-    target : float, optional
-        See `lotbench.inspection.model.Inspected`.
-    output : Path, optional
-        Where figure and page are written.
-
-    Returns
-    -------
-    rich.console.Group, list of Path
-        For the terminal, and the files.
+    ``fields`` are the text, or the two of a pair; ``target`` is that of
+    `lotbench.inspection.model.Inspected`.  Figure and page are written to ``output``.
 
     Raises
     ------
@@ -64,7 +51,7 @@ def of_split(
 ) -> tuple[Group, list[Path]]:
     """Which kinds of tokens, places and words every model computes, over its split.
 
-    Parameters, results and errors are those of `of_text`, with the name of a split.
+    Arguments, results and errors are those of `of_text`, with the name of a split.
     """
     found = [kept(own.name, own.routes(own.texts(split))) for own in _opened(folders, target)]
     files = []

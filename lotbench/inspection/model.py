@@ -34,17 +34,11 @@ TOGETHER = 32
 
 @dataclass
 class Inspected:
-    """A trained model, and its row if its folder is in a store.
-
-    Attributes
-    ----------
-    folder : Path
-    target : float, optional
-        The FLOPs speed-up whose budget is used; None is the budget of training.
-    """
+    """A trained model, and its row if its folder is in a store."""
 
     folder: Path
     target: float | None = None
+    """The FLOPs speed-up whose budget is used; None is the budget of training."""
 
     def __post_init__(self) -> None:
         self.folder = self.folder.resolve()

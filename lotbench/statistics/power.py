@@ -26,14 +26,9 @@ class Needed(NamedTuple):
 def needed(a: Drawn, b: Drawn, count: int) -> Needed | None:
     """The texts and seeds that find a difference of one point in four of five experiments.
 
-    The variance of the difference has a part of the texts and one of the seeds; half of the
-    allowed variance goes to each.  With one seed all goes to the texts.  None if they share none.
-
-    Parameters
-    ----------
-    a, b : Drawn
-    count : int
-        Validation texts of both.
+    Both were scored on ``count`` validation texts.  The variance of the difference has a part of
+    the texts and one of the seeds; half of the allowed variance goes to each.  With one seed all
+    goes to the texts.  None if they share none.
     """
     seeds = shared_seeds(a, b)
     if not seeds:

@@ -110,12 +110,7 @@ def address(path: Path) -> str:
 def pull(path: Path, *names: str) -> None:
     """Make a mirror like the bucket, except for what was changed here; nothing outside a mirror.
 
-    Parameters
-    ----------
-    path : Path
-        A file or folder in a mirror.
-    names : str
-        Files and folders of that folder; without any, all.
+    With ``names``, only these files and folders of the folder ``path``.
 
     Raises
     ------

@@ -35,18 +35,12 @@ def encode(values: np.ndarray, classes: int | None) -> str | list[float]:
 def check_answers(name: str, stored: str | list, classes: int | None) -> None:
     """Refuses answers that `decode` cannot read, or that are not below the number of classes.
 
-    Parameters
-    ----------
-    name : str
-        What they are.
-    stored : str or list
-    classes : int or None
-        Number of classes; None for fractions.
+    ``classes`` is None for fractions.
 
     Raises
     ------
     ValueError
-        Names them.
+        Gives their ``name`` and the first wrong one.
     """
     if isinstance(stored, str):
         wrong = set(stored) - set(DIGITS[:classes])
