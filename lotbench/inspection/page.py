@@ -15,14 +15,7 @@ def write(title: str, routes: Sequence[Route], found: Sequence[Kept], path: Path
     from jinja2 import Environment, PackageLoader
 
     loader = PackageLoader("lotbench.inspection")
-    template = Environment(loader=loader, autoescape=True, trim_blocks=True).get_template(
-        "page.html.j2"
-    )
-    names = {fate.value: WORDS[fate] for fate in Fate}
-    fates = list(reversed(Fate))
-    return write_file(
-        path,
-        template.render(
-            title=title, routes=routes, found=found, fates=fates, colours=COLOURS, names=names
-        ),
-    )
+    environment = Environment(loader=loader, autoescape=True, trim_blocks=True)
+    environment.globals |= {"fates": [*reversed(Fate)], "colours": COLOURS, "names": WORDS}
+    template = environment.get_template("page.html.j2")
+    return write_file(path, template.render(title=title, routes=routes, found=found))
