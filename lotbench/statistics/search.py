@@ -191,17 +191,16 @@ def searches(runs: Iterable[Run], confirmations: Iterable[Trial]) -> list[Search
 def _search(
     name: str, runs: list[Run], points: Points, confirmed: Mapping[str, list[Trial]]
 ) -> SearchTrials:
-    marks = {run: _mark(run) for run in runs}
-    space = marks[runs[0]].space
+    space = _mark(runs[0]).space
     together = [[run] for run in runs] if space else [runs]
-    hashes = dict.fromkeys(mark.key for mark in marks.values())
+    keys = dict.fromkeys(_mark(run).key for run in runs)
     return SearchTrials(
         name,
         runs[0].method,
         space,
         runs,
         np.stack([_area(own, points) for own in together]),
-        [trial for each in hashes for trial in confirmed[each]],
+        [trial for key in keys for trial in confirmed[key]],
     )
 
 
