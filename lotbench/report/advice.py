@@ -35,39 +35,36 @@ def seconds(text: str) -> float:
 
 def as_text(advice: Advice, study: Study, limits: Limits) -> str:
     """The advice in lines: the choice with its numbers, who lost and why, and what to run next."""
-    own = advice.choice
+    own, faster = advice.choice, advice.passed_over
     if own is None:
         assert advice.nearest is not None, "nothing was chosen"
-        lines = [
-            f"{advice.task}: no model keeps to {_limits(limits)}; the nearest is "
-            f"{name(advice.nearest)}",
-            *_lines(facts(advice.nearest, advice, limits)),
-            f"  {'why not':<13}{past(advice.nearest, limits)}",
-        ]
-        return "\n".join(lines)
-    lines = [f"{advice.task}: {name(own)}", *_lines(facts(own, advice, limits))]
-    lines.append(f"  {'runner-up':<13}{_runner_up(advice)}")
-    if advice.passed_over is not None:
-        why = past(advice.passed_over, limits)
-        lines.append(f"  {'faster, but':<13}{name(advice.passed_over)}: {why}")
-    lines.append(f"  {'next':<13}{_next(own, study)}")
-    return "\n".join(lines)
+        what = f"no model keeps to {_limits(limits)}; the nearest is {name(advice.nearest)}"
+        lines = facts(advice.nearest, advice, limits) | {"why not": past(advice.nearest, limits)}
+    else:
+        what = name(own)
+        lines = facts(own, advice, limits) | {"runner-up": _runner_up(advice)}
+        if faster is not None:
+            lines["faster, but"] = f"{name(faster)}: {past(faster, limits)}"
+        lines["next"] = _next(own, study)
+    named = (f"  {name:<13}{line}" for name, line in lines.items())
+    return "\n".join([f"{advice.task}: {what}", *named])
 
 
 def as_json(advice: Advice, study: Study, limits: Limits) -> dict[str, Any]:
     """The advice for scripts; seconds, and points against the reference."""
     chosen, second = advice.choice, advice.runner_up
-    ratio = times_slower(second.measured, chosen.measured) if chosen and second else None
+    slower = tie = None
+    if chosen and second:
+        ratio = times_slower(second.measured, chosen.measured)
+        slower, tie = _interval(ratio), is_tie(ratio, second.measured, chosen.measured)
     return {
         "task": advice.task,
         "reference": advice.reference,
         "meets": chosen is not None,
         "model": _record(chosen or advice.nearest, study),
         "runner_up": _record(second, study),
-        "runner_up_times_slower": _interval(ratio) if ratio else None,
-        "tie": is_tie(ratio, second.measured, chosen.measured)
-        if chosen and second and ratio
-        else None,
+        "runner_up_times_slower": slower,
+        "tie": tie,
         "why_not": None if chosen or not advice.nearest else past(advice.nearest, limits),
         "next": _export(chosen, study) if chosen else None,
     }
@@ -78,10 +75,6 @@ def name(own: Option) -> str:
     run, budget = own.row.run, own.row.evaluation.budget
     at = f" at {budget}" if budget else ""
     return f"{run.method}{at} in {own.backend} ({run.trial.trial_id})"
-
-
-def _lines(named: dict[str, str]) -> list[str]:
-    return [f"  {name:<13}{line}" for name, line in named.items()]
 
 
 def facts(own: Option, advice: Advice, limits: Limits) -> dict[str, str]:
