@@ -115,17 +115,14 @@ def lock(folder: Path) -> Iterator[None]:
 
     folder.mkdir(parents=True, exist_ok=True)
     _refuse_link(folder / "sweep.lock")
-    file_lock = FileLock(folder / "sweep.lock")
     try:
-        file_lock.acquire(timeout=0)
+        held = FileLock(folder / "sweep.lock").acquire(timeout=0)
     except Timeout:
         raise InputError(
             f"{folder}: another process is using this store; wait for it, or rename your sweep"
         ) from None
-    try:
+    with held:
         yield
-    finally:
-        file_lock.release()
 
 
 def _refuse_link(path: Path) -> None:
