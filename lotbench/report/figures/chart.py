@@ -181,24 +181,18 @@ def by_method(methods: list[str]) -> Spec:
 def symbols(methods: list[str], test: str, size: int, opacity: float) -> Spec:
     """The marks, which grow under the pointer and then show their tips."""
     near = f"near{size}"
+    hover = {"type": "point", "on": "pointerover", "clear": "pointerout"}
+    grown = {"param": near, "empty": False, "value": NEAR}
     shape = {"type": "point", "strokeWidth": 1.4, "opacity": opacity}
     return {
         "transform": [SEEN, {"filter": test}],
-        "params": [
-            {
-                "name": near,
-                "select": {"type": "point", "on": "pointerover", "clear": "pointerout"},
-            }
-        ],
+        "params": [{"name": near, "select": hover}],
         "mark": shape,
         "encoding": {
             "fill": by_method(methods),
             "shape": by_method(methods),
             "fillOpacity": {"condition": {"test": "datum.hollow", "value": 0}, "value": 1},
-            "size": {
-                "condition": {"param": near, "empty": False, "value": NEAR},
-                "value": size,
-            },
+            "size": {"condition": grown, "value": size},
             "tooltip": {"field": "tip"},
         },
     }

@@ -102,10 +102,8 @@ def _draw(axes: Axes, own: SearchTrials, look: tuple[str, str], most: int, label
     """The curve of a search."""
     trials = _trials(own, most)
     best = [float(own.expected_best(n)[0]) for n in trials]
-    marks: dict[str, Any] = {"markevery": [n - 1 for n in trials if _marked(n, trials)]} | mark(
-        look
-    )
-    axes.plot(trials, best, label=label, linewidth=1.4, **marks)
+    places = [n - 1 for n in trials if _marked(n, trials)]
+    axes.plot(trials, best, label=label, linewidth=1.4, markevery=places, **mark(look))
 
 
 def _draw_band(axes: Axes, own: SearchTrials, colour: str, most: int) -> None:
