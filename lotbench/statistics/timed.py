@@ -76,7 +76,6 @@ class Timed:
     Intervals reach from the lowest to the highest end of the seeds' own.
     """
 
-    where: Where
     backend: str
     """Of several seeds, ``onnx-int8 or torch-fp32``."""
     seeds: int
@@ -128,7 +127,7 @@ def in_best_backend(rows: Mapping[int, Row], clocks: Clocks) -> dict[Where, Time
                 flops = [own.flops_speedup for (at, _), (_, own) in clocked.items() if at == where]
                 known = next((each for each in flops if each is not None), None)
                 groups[where].append((row, clocked[where, backend], known))
-    return {where: _timed(where, groups[where]) for where in sorted(groups)}
+    return {where: _timed(groups[where]) for where in sorted(groups)}
 
 
 def in_every_backend(rows: Mapping[int, Row], clocks: Clocks) -> dict[tuple[Where, str], Timed]:
@@ -137,7 +136,7 @@ def in_every_backend(rows: Mapping[int, Row], clocks: Clocks) -> dict[tuple[Wher
     for row in rows.values():
         for place, measured in clocks.of(row).items():
             groups[place].append((row, measured, measured.contender.flops_speedup))
-    return {place: _timed(place[0], groups[place]) for place in sorted(groups)}
+    return {place: _timed(groups[place]) for place in sorted(groups)}
 
 
 def fastest(speeds: Mapping[Key, Estimate]) -> list[Key]:
@@ -146,7 +145,7 @@ def fastest(speeds: Mapping[Key, Estimate]) -> list[Key]:
     return [key for key, own in speeds.items() if first and own.high >= first.low]
 
 
-def _timed(where: Where, found: list[tuple[Row, Measured, float | None]]) -> Timed:
+def _timed(found: list[tuple[Row, Measured, float | None]]) -> Timed:
     contenders = [measured.contender for _, measured, _ in found]
     called = [own.call.speedup_best if own.call else None for own in contenders]
     encoder = [own.speedup_best for own in contenders]
@@ -155,7 +154,6 @@ def _timed(where: Where, found: list[tuple[Row, Measured, float | None]]) -> Tim
     flops = [row.evaluation.flops_speedup if own is None else own for row, _, own in found]
     sections = dict.fromkeys(name for own in contenders for name in own.time_shares or ())
     return Timed(
-        where,
         " or ".join(sorted({own.backend for own in contenders})),
         len(found),
         _if_known(called),

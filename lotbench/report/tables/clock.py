@@ -122,8 +122,8 @@ def _notes(task: str, study: Study, calls: bool) -> list[str]:
 
 def real_speedups(models: Sequence[Scored], settings: Sequence[Where]) -> str:
     """Note for a caption: what real speed-ups are against, and what hollow marks mean."""
-    found = [own.timed[w] for own in models if own.method not in DENSE for w in own.timed]
-    noisy = any(timed.flagged for timed in found if timed.where in settings)
+    reduced = [own.timed for own in models if own.method not in DENSE]
+    noisy = any(timed[w].flagged for timed in reduced for w in settings if w in timed)
     names = {True: "calls, from text to answer,", False: "the encoder alone,"}
     kinds = sorted({calls_timed(models, where) for where in settings}, reverse=True)
     what = " or, where an axis says so, ".join(names[kind] for kind in kinds)
