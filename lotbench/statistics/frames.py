@@ -105,7 +105,7 @@ def timings(folder: str | Path) -> pd.DataFrame:
     """
     study = Study(folder)
     records = []
-    for timing, own in study.timed:
+    for timing, own in study.clocks.timed.values():
         for part, measures in (("call", own.call), ("encoder", own)):
             if measures is None:
                 continue

@@ -14,7 +14,7 @@ from lotbench.statistics.reference import Reference
 from lotbench.statistics.runs import Row, Run, newest_rows, runs_of
 from lotbench.statistics.scored import Scored, scored_models
 from lotbench.statistics.search import SearchTrials, searches
-from lotbench.statistics.timed import Clocks, Measured, Where
+from lotbench.statistics.timed import Clocks, Where
 from lotbench.store.records import Map, TimingPass, Trial, Unreached
 from lotbench.store.store import Store
 
@@ -68,17 +68,6 @@ class Study:
                 own,
             )
         return shown
-
-    @cached_property
-    def timed(self) -> list[Measured]:
-        """What these passes timed; of several times of a model in one setting, the newest."""
-        found = {}
-        for timing in self.shown_passes:
-            for own in timing.contenders:
-                owner = own.trial_id or f"{own.name} {timing.setting.seed}"
-                key = timing.task, owner, own.budget, Where.of(timing), own.backend
-                found[key] = Measured(timing, own)
-        return list(found.values())
 
     @cached_property
     def maps(self) -> list[Map]:

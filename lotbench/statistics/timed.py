@@ -51,13 +51,16 @@ class Clocks:
 
     def __init__(self, passes: Sequence[TimingPass]) -> None:
         """``passes`` are the comparable ones, oldest first (see `Store.newest_passes`)."""
+        self.timed: dict[tuple, Measured] = {}
+        """All of it, in the order of the passes."""
         self._found: dict[tuple[str, str, str], Clocked] = defaultdict(dict)
         for timing in passes:
             for own in timing.contenders:
                 # A pass may time the dense baselines without a trial of theirs.
                 owner = own.trial_id or f"{own.name} {timing.setting.seed}"
-                found = self._found[timing.task, owner, str(own.budget or "")]
-                found[Where.of(timing), own.backend] = Measured(timing, own)
+                model = timing.task, owner, str(own.budget or "")
+                place = Where.of(timing), own.backend
+                self.timed[model, place] = self._found[model][place] = Measured(timing, own)
 
     def of(self, row: Row) -> Clocked:
         """What was timed of the model and budget of a row."""

@@ -86,7 +86,7 @@ def failures(study: Study) -> Table | None:
 def wide_timings(study: Study) -> Table | None:
     """The models whose call or encoder has an interval wider than 10%; None if there is none."""
     rows = []
-    for timing, own in study.timed:
+    for timing, own in study.clocks.timed.values():
         for part, times in (("call", own.call), ("encoder", own)):
             if times and times.noisy:
                 speed = times.speedup
