@@ -34,19 +34,12 @@ class Kept:
     name: str
     """The model in a few words."""
     texts: int
-    kinds: dict[str, tuple[np.ndarray, int]]
-    """By kind of token: share in each layer (L,), and how many tokens there are."""
-    places: dict[str, np.ndarray]
-    """By tenth of the text from its beginning to its end, such as ``0 to 10%``, each (L,)."""
+    tables: dict[str, dict[str, np.ndarray]]
+    """By title, shares of the layers (L,) by row: of kinds of tokens, ``number (12)`` for twelve of
+    them, and of tenths of the text from its beginning to its end, ``0 to 10%``."""
     most: list[tuple[str, float, int]]
     """The words that are computed most: word, mean share over the layers, occurrences."""
     least: list[tuple[str, float, int]]
-
-    @property
-    def tables(self) -> dict[str, dict[str, np.ndarray]]:
-        """The shares of layers by kind and by place: tables by title, their rows by label."""
-        kinds = {f"{sort} ({count})": share for sort, (share, count) in self.kinds.items()}
-        return {"kind of token": kinds, "place in the text": self.places}
 
 
 def kept(name: str, routes: Iterable[Route]) -> Kept:
@@ -71,18 +64,15 @@ def kept(name: str, routes: Iterable[Route]) -> Kept:
     ]
     most = sorted(words, key=lambda own: (-own[1], -own[2], own[0]))
     least = sorted(words, key=lambda own: (own[1], -own[2], own[0]))
-    kinds = {sort: by_kind[sort] for sort in KINDS if by_kind[sort]}
-    return Kept(
-        name,
-        texts,
-        {sort: (np.mean(own, axis=0), len(own)) for sort, own in kinds.items()},
-        {
-            f"{place * 100 // PLACES} to {(place + 1) * 100 // PLACES}%": np.mean(own, axis=0)
-            for place, own in sorted(by_place.items())
-        },
-        most[:LISTED],
-        least[:LISTED],
-    )
+    kinds = {
+        f"{sort} ({len(own)})": np.mean(own, axis=0) for sort in KINDS if (own := by_kind[sort])
+    }
+    places = {
+        f"{place * 100 // PLACES} to {(place + 1) * 100 // PLACES}%": np.mean(own, axis=0)
+        for place, own in sorted(by_place.items())
+    }
+    tables = {"kind of token": kinds, "place in the text": places}
+    return Kept(name, texts, tables, most[:LISTED], least[:LISTED])
 
 
 def kind(token: str) -> str:

@@ -166,15 +166,16 @@ def test_shares_by_kind_place_and_word() -> None:
     )
     found = kept("lot", [one] * 10)
     assert found.texts == 10
-    shares = {name: (share.tolist(), count) for name, (share, count) in found.kinds.items()}
-    assert shares == {
-        "special": ([1, 1], 10),
-        "stop word": ([0, 0], 10),
-        "word": ([1, 1], 10),
-        "punctuation": ([0, 0], 10),
+    kinds, places = (
+        {name: share.tolist() for name, share in rows.items()} for rows in found.tables.values()
+    )
+    assert kinds == {
+        "special (10)": [1, 1],
+        "stop word (10)": [0, 0],
+        "word (10)": [1, 1],
+        "punctuation (10)": [0, 0],
     }
     # Four tokens lie in the tenths 0, 2, 5 and 7.
-    places = {name: share.tolist() for name, share in found.places.items()}
     assert places == {
         "0 to 10%": [1, 1],
         "20 to 30%": [0, 0],
