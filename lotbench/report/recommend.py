@@ -143,7 +143,7 @@ def _options(task: str, study: Study, limits: Limits) -> list[Option]:
     found = study.evidence.get(task)
     if found is None:
         return []
-    models = {(own.method, own.setting, own.at): own for own in found.models}
+    models = {own.key: own for own in found.models}
     rows = {
         (row.run, row.evaluation.budget): row
         for row in study.rows[task]
@@ -152,8 +152,7 @@ def _options(task: str, study: Study, limits: Limits) -> list[Option]:
     options = []
     for row in rows.values():
         for measured in _newest(study.clocks.of(row), limits):
-            model = models[row.run.method, row.run.setting, row.at]
-            options += _option(row, measured, model, found)
+            options += _option(row, measured, models[row.key], found)
     return options
 
 

@@ -94,12 +94,11 @@ def machine_name(name: str) -> str:
 
 def trained_on(runs: Sequence[Run]) -> str:
     """The CPU and threads that the trials were trained on."""
-    cpus = [run.trial.machine.cpu for run in runs]
-    names = sorted({machine_name(cpu) for cpu in cpus if cpu})
+    names = sorted({machine_name(run.trial.machine.cpu) for run in runs if run.trial.machine.cpu})
     trainings = [run.trial.training for run in runs]
     counts = sorted({own.threads for own in trainings if own and own.threads})
-    parts = [listed(names) or "unknown machine"]
-    return ", ".join([*parts, in_threads(counts)] if counts else parts)
+    where = listed(names) or "unknown machine"
+    return f"{where}, {in_threads(counts)}" if counts else where
 
 
 def in_threads(counts: Iterable[int]) -> str:

@@ -158,8 +158,7 @@ def notes_on_models(models: Sequence[Scored], runs: Sequence[Run]) -> list[str]:
     notes = [text.seeds(models)]
     if max(own.seeds for own in models) > 1:
         notes.append("bars of FLOPs: from smallest to largest")
-    failed = sum(run.failed for run in runs)
-    if failed:
+    if failed := sum(run.failed for run in runs):
         notes.append(f"{text.count(failed, 'failed trial')} not shown")
     return notes
 

@@ -79,8 +79,7 @@ def verdict(found: Sequence[Order]) -> str:
         sentences = [
             f"In the search, who is ahead depends on the number of trials: {'; '.join(parts)}."
         ]
-    for trials, one, other in reversals(found):
-        sentences.append(f"{one} passes {other} at {trials} trials.")
+    sentences += [f"{one} passes {other} at {n} trials." for n, one, other in reversals(found)]
     return " ".join(sentences)
 
 
@@ -125,16 +124,15 @@ def _minutes(own: SearchTrials) -> str:
 
 
 def _notes(found: Sequence[SearchTrials], ranked: Sequence[Order]) -> list[str]:
-    ends = {run.trial.search.end for own in found for run in own.runs if run.trial.search}
-    floor = max(run.trial.floor for own in found for run in own.runs)
-    algorithms = {run.trial.search.algorithm for o in found for run in o.runs if run.trial.search}
-    unit = text.unit_of(run for own in found for run in own.runs)
+    runs = [run for own in found for run in own.runs]
+    marks = [run.trial.search for run in runs if run.trial.search]
+    floor, end = max(run.trial.floor for run in runs), max(mark.end for mark in marks)
     notes = [
         f"area: on selection, in points above the trial's teacher minus {floor:g}, times doublings "
-        f"of speed, from 1{TIMES} to {max(ends):g}{TIMES}; a failed trial counts as 0",
+        f"of speed, from 1{TIMES} to {end:g}{TIMES}; a failed trial counts as 0",
         "after n: the mean of the best over all choices of n of these trials; below it where the "
         "best lies in 95% of the choices, and the rank: 1 plus the methods that are ahead, with an "
-        f"interval of the difference over resampled {unit} (bootstrap) above 0",
+        f"interval of the difference over resampled {text.unit_of(runs)} (bootstrap) above 0",
         "the best of a search looks better than it is: all other tables are of the chosen settings "
         "trained again with other seeds",
         "default: the area of the method's default setting",
@@ -146,7 +144,7 @@ def _notes(found: Sequence[SearchTrials], ranked: Sequence[Order]) -> list[str]:
             "nothing searched: the settings count together as one trial, with the area of the best "
             "of their models at every speed-up"
         )
-    if "optuna" in algorithms:
+    if any(mark.algorithm == "optuna" for mark in marks):
         notes.append("Optuna learns from its trials, so their order is not the one that it took")
     return [sentence for sentence in [verdict(ranked), *notes] if sentence]
 
