@@ -13,7 +13,7 @@ from lotbench.statistics.every_metric import draws_by_metric
 from lotbench.statistics.runs import Row, Run, runs_of
 from lotbench.statistics.study import Study
 from lotbench.store.records import TimingPass
-from lotbench.store.timing_parts import CallMeasures, Contender, Interval, Measures, Speedup
+from lotbench.store.timing_parts import Contender, Interval, Measures, Speedup
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -110,7 +110,9 @@ def timings(folder: str | Path) -> pd.DataFrame:
             if measures is None:
                 continue
             common = {"store": study.name, "timed": part}
-            common |= _of_contender(timing, own) | _of_measures(measures)
+            common |= _of_contender(timing, own) | {"seconds": measures.seconds_per_example}
+            if measures.call_seconds:
+                common |= _fields(measures.call_seconds, "p50", "p90", "p95", "p99")
             records.append(common | _speedup("same", measures.speedup) | _flags(measures))
             if best := measures.speedup_best:
                 records.append(common | _speedup("best", best) | _flags(best))
@@ -186,11 +188,6 @@ def _of_contender(timing: TimingPass, own: Contender) -> Cells:
         "model": own.name,
         "cpu": timing.machine.cpu,
     }
-
-
-def _of_measures(own: CallMeasures | Contender) -> Cells:
-    tail = _fields(own.call_seconds, "p50", "p90", "p95", "p99") if own.call_seconds else {}
-    return {"seconds": own.seconds_per_example} | tail
 
 
 def _budget(own: Any) -> Cells:
