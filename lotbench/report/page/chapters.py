@@ -81,7 +81,7 @@ def store_pages(studies: Sequence[Study]) -> list[StorePage]:
             id=f"s{place}",
             name=f"{study.name}-{place}" if names.count(study.name) > 1 else study.name,
             summary=summary(study) if study.trials else "No trials.",
-            chapters=[_chapter(study, task, f"s{place}-{_slug(task)}") for task in study.tasks],
+            chapters=[_chapter(study, task, f"s{place}") for task in study.tasks],
             maps=[break_even.page_grid(record) for record in study.maps],
             failures=failures(study),
             noisy=wide_timings(study),
@@ -91,14 +91,15 @@ def store_pages(studies: Sequence[Study]) -> list[StorePage]:
     ]
 
 
-def _chapter(study: Study, task: str, place: str) -> Chapter:
+def _chapter(study: Study, task: str, store: str) -> Chapter:
+    slug = re.sub(r"[^a-z0-9]+", "-", task.lower()).strip("-")
     models = study.validated(task)
     methods = order(own.method for own in models)
     marks = page_marks(methods, study.methods(task))
     scored = any(math.isfinite(own.gain.value) for own in models)
     opening, closing = tables(task, study)
     return Chapter(
-        id=place,
+        id=f"{store}-{slug}",
         task=task,
         name=text.task_name(task),
         evidence=study.evidence.get(task),
@@ -113,7 +114,3 @@ def _chapter(study: Study, task: str, place: str) -> Chapter:
         time_bars=time_shares.data(models),
         search=search.page_chart(study, task),
     )
-
-
-def _slug(task: str) -> str:
-    return re.sub(r"[^a-z0-9]+", "-", task.lower()).strip("-")
