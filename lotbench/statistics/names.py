@@ -18,17 +18,10 @@ NAMES = {
 
 
 def name(method: str, params: Mapping[str, Any], layers: int) -> str:
-    """The written name of a method; plugins and controls keep their own.
+    """The written name of a registered method; plugins and controls keep their own.
 
-    Parameters
-    ----------
-    method : str
-        Its registered name.
-    params : mapping
-        ``preset``, ``router``, ``decision_every`` and ``routing`` of ``lot``, and ``score`` of
-        ``tome``; rows may lack newer ones.
-    layers : int
-        Number of layers of the model; 0 if it is not known.
+    ``params`` are those of a row, which may lack newer ones.  ``layers`` is the number of layers of
+    the model, 0 if it is not known.
     """
     if method == "lot-fixed" and params.get("router") == "table":
         return "LoT (fixed budget, table)"
