@@ -45,20 +45,13 @@ OPSET = 20
 
 @dataclass(frozen=True)
 class ExportedGraph:
-    """An ONNX graph of a method.
-
-    Attributes
-    ----------
-    model : onnx.ModelProto
-    budget : float or None
-        The budget of the graph: the default of the input `BUDGET` if ``fixed`` is None.
-    fixed : str or None
-        Why the budget is no input of the graph; None if it is, or if the method has no budget.
-    """
+    """An ONNX graph of a method."""
 
     model: onnx.ModelProto
     budget: Any
+    """The budget of the graph: the default of the input `BUDGET` if ``fixed`` is None."""
     fixed: str | None
+    """Why the budget is no input of the graph; None if it is, or if the method has no budget."""
 
 
 class _GivenBatch(Batch):

@@ -18,24 +18,16 @@ from lotbench.reducer import Decision, Drop, Leap, Merge, Outputs, Tokens
 
 @dataclass(frozen=True)
 class Last:
-    """Rows and states after a layer with a leap, for a next layer that keeps the same tokens.
-
-    Attributes
-    ----------
-    keep : Tensor, shape (T,), bool
-        The mask of the decision.
-    at : Tensor, shape (K,)
-        Rows of the kept tokens among those shown.
-    kept : Tokens
-        The kept tokens after the layer.
-    base : Tensor, shape (T, D)
-        States of the tokens shown; only those of the leaping tokens are of use.
-    """
+    """Rows and states after a layer with a leap, for a next layer that keeps the same tokens."""
 
     keep: Tensor
+    """The mask (T,) of the decision."""
     at: Tensor
+    """Rows (K,) of the kept tokens among those shown."""
     kept: Tokens
+    """The kept tokens after the layer."""
     base: Tensor
+    """States (T, D) of the tokens shown; only those of the leaping tokens are of use."""
 
 
 class PackedRun(EncoderRun):

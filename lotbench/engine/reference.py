@@ -17,20 +17,14 @@ from lotbench.reducer import Decision, Drop, Leap, Merge, Outputs, Received, Tok
 
 @dataclass(frozen=True)
 class States:
-    """All tokens of the batch between two layers.
-
-    Attributes
-    ----------
-    hidden : Tensor, shape (T, D)
-    present : Tensor, shape (T,), bool
-        False for dropped and absorbed tokens.
-    previous : Decision or None
-        The decision before the previous layer, while it still fits the tokens present.
-    """
+    """All tokens of the batch between two layers."""
 
     hidden: Tensor
+    """Shape (T, D)."""
     present: Tensor
+    """Shape (T,), bool: False for dropped and absorbed tokens."""
     previous: Decision | None = None
+    """The decision before the previous layer, while it still fits the tokens present."""
 
 
 class ReferenceRun(EncoderRun):

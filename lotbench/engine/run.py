@@ -40,31 +40,21 @@ from lotbench.reducer import (
 
 @dataclass
 class EncoderRun:
-    """One forward pass of a batch; it records the trace, layer inputs and restored states.
-
-    Parameters
-    ----------
-    backbone : Backbone
-    reducer : TokenReducer
-        Makes the decisions.
-    batch : Batch
-    keep_inputs : bool
-        Record the hidden states that enter each layer.
-    prefix : Prefix or None
-        Start from these states instead of the embeddings.
-    protect : int or None
-        Token id that ends the first text of a pair, whose tokens stay; see `ReducedEncoder`.
-    """
+    """One forward pass of a batch; it records the trace, layer inputs and restored states."""
 
     soft: ClassVar[bool] = True
     """True if decisions may have a weight."""
 
     backbone: Backbone
     reducer: TokenReducer
+    """Makes the decisions."""
     batch: Batch
     keep_inputs: bool = False
+    """Record the hidden states that enter each layer."""
     prefix: Prefix | None = None
+    """Start from these states instead of the embeddings."""
     protect: int | None = None
+    """Token id that ends the first text of a pair, whose tokens stay; see `ReducedEncoder`."""
 
     def __post_init__(self) -> None:
         self.trace = Trace()

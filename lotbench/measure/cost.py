@@ -35,23 +35,15 @@ that are dense, one of them twice for the noise floor."""
 
 @dataclass(frozen=True)
 class Work:
-    """The models of one dense model that are to be timed in one setting.
-
-    Parameters
-    ----------
-    speedups : sequence of float
-        FLOPs speed-up of each model at each budget.
-    models : int
-    texts : int
-        That each is scored on.
-    flops : float
-        Of dense for a text.
-    """
+    """The models of one dense model that are to be timed in one setting."""
 
     speedups: Sequence[float]
+    """FLOPs speed-up of each model at each budget."""
     models: int
     texts: int
+    """That each is scored on."""
     flops: float
+    """Of dense for a text."""
 
 
 def pass_seconds(

@@ -37,31 +37,18 @@ def key(name: str, backend: str) -> str:
 
 @dataclass(frozen=True)
 class Entry:
-    """A stored model at one budget in one backend, to be timed.
-
-    Parameters
-    ----------
-    name : str
-        Unique in its backend.
-    trial_id : str, optional
-        None for a dense model that speed-ups are measured against.
-    folder : str
-        Has the model.
-    budget : Budget, optional
-    backend : str
-        One of `lotbench.backends.BACKENDS`.
-    graph : str, optional
-        The file of the exported graph, for a backend that runs one.
-    scores : dict
-        Scores in the backend, by split.
-    """
+    """A stored model at one budget in one backend, to be timed."""
 
     name: str
+    """Unique in its backend."""
     trial_id: str | None
+    """None for a dense model that speed-ups are measured against."""
     folder: str
+    """Has the model."""
     budget: Budget | None = None
     backend: str = backends.TORCH
     graph: str | None = None
+    """The file of the exported graph, for a backend that runs one."""
     scores: Scores = field(default_factory=dict)
 
     @property
@@ -98,50 +85,33 @@ class Example(NamedTuple):
 class PassSpec:
     """A timing pass in one setting.
 
-    Parameters
-    ----------
-    task : str
-    setting : DeviceSetting
-    dense : sequence of Entry
-        The dense models, padded and packed, that speed-ups are measured against; a padded one for
-        each backend of the entries.  A screening has none.
-    entries : sequence of Entry
-        Their names must differ within a backend.
-    examples : sequence of Example
-    picked : Picked
-        How the examples were picked.
-    tokenizer : str
-        See `lotbench.engine.loading.load_tokenizer`; it gives the examples' tokens.
-    max_length : int
-        Tokens after which a text is cut.
-    batch_sizes : sequence of int
-    rounds : int
-    min_seconds : float
-        Least time of the dense model at each batch size.
-    seed : int
-        Seed of the shuffled order and of the bootstrap.
-    process : int
-        Number of this worker process; ``rounds`` and ``min_seconds`` are then its share.
-    plugins : sequence of str
-        Files or modules with the entries' methods that the worker may import.
-    backends, dense_model, metric, unable, slower
-        For the record; see `lotbench.store.records.TimingPass`.
+    The last five fields are for the record; see `lotbench.store.records.TimingPass`.
     """
 
     task: str
     setting: DeviceSetting
     dense: Sequence[Entry]
+    """The dense models, padded and packed, that speed-ups are measured against; a padded one for
+    each backend of the entries.  A screening has none."""
     entries: Sequence[Entry]
+    """Their names must differ within a backend."""
     examples: Sequence[Example]
     picked: Picked
+    """How the examples were picked."""
     tokenizer: str
+    """See `lotbench.engine.loading.load_tokenizer`; it gives the examples' tokens."""
     max_length: int
+    """Tokens after which a text is cut."""
     batch_sizes: Sequence[int] = (1, 32)
     rounds: int = 20
     min_seconds: float = 1.0
+    """Least time of the dense model at each batch size."""
     seed: int = 0
+    """Seed of the shuffled order and of the bootstrap."""
     process: int = 0
+    """Number of this worker process; ``rounds`` and ``min_seconds`` are then its share."""
     plugins: Sequence[str] = ()
+    """Files or modules with the entries' methods that the worker may import."""
     backends: Sequence[str] = ()
     dense_model: str | None = None
     metric: str | None = None
@@ -209,33 +179,20 @@ class WorkerResult:
 
 @dataclass(frozen=True)
 class MapSpec:
-    """A break-even map in one setting.
-
-    Parameters
-    ----------
-    setting : DeviceSetting
-    dtype : str
-        ``fp32`` or ``bf16``.
-    backbone : str
-        See `lotbench.engine.described.locate`; pretrained weights suffice.
-    layers : int or None
-        Keep only the first layers.
-    rounds : int
-        Most rounds of a cell; a long cell gets fewer.
-    lengths : sequence of int
-        Tokens; lengths beyond the backbone's positions are skipped.
-    batch_sizes : sequence of int
-    keeps : sequence of float
-        Shares of the tokens that every layer computes.
-    seed : int
-    """
+    """A break-even map in one setting."""
 
     setting: DeviceSetting
     dtype: str
+    """``fp32`` or ``bf16``."""
     backbone: str
+    """See `lotbench.engine.described.locate`; pretrained weights suffice."""
     layers: int | None
+    """Keep only the first layers."""
     rounds: int
+    """Most rounds of a cell; a long cell gets fewer."""
     lengths: Sequence[int] = (32, 64, 128, 256, 512)
+    """Tokens; lengths beyond the backbone's positions are skipped."""
     batch_sizes: Sequence[int] = (1, 8, 32)
     keeps: Sequence[float] = (0.1, 0.25, 0.5, 0.75, 0.9)
+    """Shares of the tokens that every layer computes."""
     seed: int = 0
