@@ -50,7 +50,6 @@ from lotbench.batch import Batch
 from lotbench.ragged import Ragged, segment_softmax, segment_sum
 from lotbench.reducer import Drop, Encoder, Outputs, Stage, Step, TokenReducer, Tokens, Trace
 
-SOFT = "soft"
 HIDDEN = 32
 SHARPNESS = 10.0, 1e5
 BEND = 0.1
@@ -104,7 +103,7 @@ class AdapLeR(TokenReducer):
         rates = {"predictors": self.params.predictor_learning_rate}
         own = {"eta": self.params.eta_learning_rate}
         return [
-            Stage(SOFT, share, soft=True, learning_rates=rates | own),
+            Stage("soft", share, soft=True, learning_rates=rates | own),
             Stage("hard", 1 - share, learning_rates=rates, frozen=("eta",)),
         ]
 
@@ -117,7 +116,7 @@ class AdapLeR(TokenReducer):
 
     def before_layer(self, layer: int, tokens: Tokens) -> Drop:
         logits, layout = self.predictors[layer](tokens.hidden), tokens.layout
-        if self._soft:
+        if self.in_soft_stage:
             return self._soften(logits, self.eta[layer], tokens)
         share = contribution(logits, layout)
         least = self.eta[layer] * self.threshold_scale / (layout.lengths - 1).clamp(min=1)
@@ -155,22 +154,18 @@ class AdapLeR(TokenReducer):
         for event in trace.decisions():
             aux, layout = event.decision.aux, event.layout
             wanted = batch.saliency[event.rows]
-            if self._soft:
+            if self.in_soft_stage:
                 wanted = wanted * aux["present"].exp()
                 lengths.append(segment_sum(aux["log_price"].exp(), layout).mean())
             weight = self.n_layers - event.layer
             apart.append(weight * divergence(wanted, aux["share"], layout))
         terms = {"divergence": self.params.gamma * torch.stack(apart).sum()}
-        if self._soft:
+        if self.in_soft_stage:
             terms["length"] = self.params.phi * torch.stack(lengths).sum()
         return terms
 
     def overhead_flops(self, layer: int, n_tokens: Tensor) -> Tensor:
         return n_tokens * 2 * (self.width * HIDDEN + HIDDEN)
-
-    @property
-    def _soft(self) -> bool:
-        return self.training and self.stage is not None and self.stage.name == SOFT
 
 
 def contribution(logits: Tensor, layout: Ragged) -> Tensor:

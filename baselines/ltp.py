@@ -58,8 +58,6 @@ from lotbench.batch import Batch
 from lotbench.ragged import Ragged, segment_mean
 from lotbench.reducer import Drop, Outputs, Received, Stage, TokenReducer, Tokens, Trace
 
-SOFT = "soft"
-
 
 class Params(reducer.Params):
     """Hyper-parameters.
@@ -100,28 +98,24 @@ class LearnedTokenPruning(TokenReducer):
         rates = {"thresholds": self.params.threshold_learning_rate}
         share = self.params.soft_share
         return [
-            Stage(SOFT, share, soft=True, learning_rates=rates),
+            Stage("soft", share, soft=True, learning_rates=rates),
             Stage("hard", 1 - share, frozen=("thresholds",)),
         ]
 
     def after_attention(self, layer: int, tokens: Tokens, received: Received) -> Drop:
         theta = self.thresholds[layer]
         first = tokens.layout.is_first
-        if self._soft:
+        if self.in_soft_stage:
             mask = soft_mask(received.mean, theta, self.params.temperature, tokens.layout)
             return Drop(torch.ones_like(first), mask, at_output=True, aux={"mask": mask})
         return Drop((received.mean > theta * self.threshold_scale) | first)
 
     def loss(self, outputs: Outputs, batch: Batch, trace: Trace) -> dict[str, Tensor]:
-        if not self._soft:
+        if not self.in_soft_stage:
             return {}
         events = trace.decisions("after_attention")
         masks = [mean_mask(event.decision.aux["mask"], event.layout) for event in events]
         return {"mask": self.params.lambda_ * torch.stack(masks).sum()}
-
-    @property
-    def _soft(self) -> bool:
-        return self.training and self.stage is not None and self.stage.name == SOFT
 
 
 def initial_thresholds(final: float, n_layers: int) -> Tensor:

@@ -154,12 +154,12 @@ class PowerBert(TokenReducer):
         return None
 
     def after_step(self) -> None:
-        if self._searching and self.weights is not None:
+        if self.in_soft_stage and self.weights is not None:
             self.weights.clamp_(0, 1)
 
     def after_attention(self, layer: int, tokens: Tokens, received: Received) -> Drop:
         rank = significance_rank(received, tokens.layout)
-        if self._searching:
+        if self.in_soft_stage:
             weight = soft_extract(self._weights()[layer], self._place(rank, tokens.layout))
             return Drop(torch.ones_like(tokens.layout.is_first), weight)
         # A share refers to the length of the whole text, not to the remaining tokens.
@@ -167,13 +167,9 @@ class PowerBert(TokenReducer):
         return Drop(rank < kept[tokens.layout.sequence])
 
     def loss(self, outputs: Outputs, batch: Batch, trace: Trace) -> dict[str, Tensor]:
-        if not self._searching:
+        if not self.in_soft_stage:
             return {}
         return {"mass": self.params.lambda_ * mass_penalty(self._reachable())}
-
-    @property
-    def _searching(self) -> bool:
-        return self.training and self.stage is not None and self.stage.name == SEARCH
 
     def _weights(self) -> Tensor:
         assert self.weights is not None, "only a given retention has no r"

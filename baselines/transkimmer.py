@@ -44,7 +44,6 @@ from lotbench.batch import Batch
 from lotbench.ragged import segment_mean
 from lotbench.reducer import Decision, Drop, Leap, Outputs, Stage, TokenReducer, Tokens, Trace
 
-SKIM = "skim"
 BIAS = 5.0
 
 
@@ -93,20 +92,20 @@ class Transkimmer(TokenReducer):
         share = self.params.skim_share
         rates = {"predictors": self.params.predictor_learning_rate}
         return [
-            Stage(SKIM, share, soft=True, learning_rates=rates),
+            Stage("skim", share, soft=True, learning_rates=rates),
             Stage("hard", 1 - share, frozen=("predictors",)),
         ]
 
     def before_layer(self, layer: int, tokens: Tokens) -> Decision:
         logits, first = self.predictors[layer](tokens.hidden), tokens.layout.is_first
-        if self._skimming:
+        if self.in_soft_stage:
             before = tokens.previous.weight if tokens.previous else None
             return skim(logits, first, before)
         margin = logits[:, 1] - logits[:, 0]
         return Drop((margin.sigmoid() > self.threshold) | first, restore=True)
 
     def loss(self, outputs: Outputs, batch: Batch, trace: Trace) -> dict[str, Tensor]:
-        if not self._skimming:
+        if not self.in_soft_stage:
             return {}
         shares = []
         for event in trace.decisions():
@@ -116,10 +115,6 @@ class Transkimmer(TokenReducer):
 
     def overhead_flops(self, layer: int, n_tokens: Tensor) -> Tensor:
         return n_tokens * 2 * (self.width * self.width + self.width * 2)
-
-    @property
-    def _skimming(self) -> bool:
-        return self.training and self.stage is not None and self.stage.name == SKIM
 
 
 def skim(logits: Tensor, first: Tensor, before: Tensor | None = None) -> Leap:

@@ -281,6 +281,11 @@ class TokenReducer(nn.Module):
         """
         self.stage = stage
 
+    @property
+    def in_soft_stage(self) -> bool:
+        """True while a stage with ``soft=True`` trains."""
+        return self.training and self.stage is not None and self.stage.soft
+
     def before_training(self, batches: Iterable[Batch], words: Tensor) -> None:
         """Called once before the first stage, to count what the training texts have.
 

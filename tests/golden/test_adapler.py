@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from baselines import adapler
-from baselines.adapler import SOFT, AdapLeR
+from baselines.adapler import AdapLeR
 from lotbench.ragged import Ragged
 from lotbench.reducer import Drop, Event, Step, Tokens, Trace
 
@@ -76,7 +76,7 @@ def test_selection_compares_with_the_mean_share(given, batch):
 def softened(given, batch):
     """The method in its soft stage, its tokens, and its decisions before two layers."""
     given.train().start_stage(given.stages()[0])
-    assert given.stage.name == SOFT
+    assert given.in_soft_stage
     with torch.no_grad():
         given.eta.copy_(torch.tensor([0.4, 0.8]))
     tokens = tokens_of(batch([3]), [9.0, 0.1, 0.9])
