@@ -75,11 +75,10 @@ class BertAdapter(Adapter):
             positions = positions + type_rows[0]
             for part in x.split(layout.sizes):
                 part += positions[: len(part)]
-        return self.projected(parts.dropout(parts.LayerNorm(x)))
-
-    def projected(self, embedded: Tensor) -> Tensor:
-        """Embeddings in the model's width."""
-        return embedded
+        x = parts.dropout(parts.LayerNorm(x))
+        for projection in self.input_modules():
+            x = projection(x)
+        return x
 
     def classify(self, first: Tensor) -> Tensor:
         pooled = self.encoder.pooler(first[:, None])
@@ -97,18 +96,12 @@ class ElectraAdapter(BertAdapter):
 
     model: ElectraForSequenceClassification | RobertaForSequenceClassification
 
-    @property
-    def _projection(self) -> nn.Linear | None:
-        return getattr(self.encoder, "embeddings_project", None)
-
-    def projected(self, embedded: Tensor) -> Tensor:
-        return embedded if self._projection is None else self._projection(embedded)
-
     def classify(self, first: Tensor) -> Tensor:
         return self.model.classifier(first[:, None])
 
     def input_modules(self) -> list[nn.Linear]:
-        return [] if self._projection is None else [self._projection]
+        projection = getattr(self.encoder, "embeddings_project", None)
+        return [] if projection is None else [projection]
 
     def head_modules(self) -> list[nn.Linear]:
         return [self.model.classifier.dense, self.model.classifier.out_proj]
