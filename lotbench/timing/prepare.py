@@ -66,15 +66,9 @@ class Preparation:
 
     def exported(self, entry: Entry) -> Entry | None:
         """The entry with the graph that its backend runs, if it runs one."""
-
-        def with_graph(entry: Entry) -> Entry:
-            if not BY_NAME[entry.backend].exported:
-                return entry
-            return replace(
-                entry, graph=str(_graph(entry, self.folder, self.plugins, self._refused))
-            )
-
-        return self._tried(entry, with_graph)
+        if not BY_NAME[entry.backend].exported:
+            return entry
+        return self._tried(entry, lambda own: replace(own, graph=str(self._graph(own))))
 
     def scored(self, entry: Entry) -> Entry | None:
         """The entry with its scores in its backend."""
@@ -102,6 +96,46 @@ class Preparation:
             else:
                 self.failed.append(f"{task}: {entry.key}: {type(error).__name__}: {why}")
         return None
+
+    def _graph(self, entry: Entry) -> Path:
+        """The file of an entry's graph; one for all set budgets, if the budget is an input.
+
+        Raises
+        ------
+        InputError
+            If the model cannot be exported; `_refused` keeps it, so that no budget tries again.
+        """
+        model = entry.trial_id or entry.name
+        if model in self._refused:
+            raise self._refused[model]
+        # Named by all that a graph depends on, since an interrupted pass may have left it.
+        files = filter(Path.is_file, map(Path, self.plugins))
+        code = [sha256(own.read_bytes()).hexdigest() for own in files]
+        parts = [model, checksums(Path(entry.folder)), machine.versions(), engine.VERSION, code]
+        content = _digest(json.dumps(parts))
+        fixed = self.folder / f"{content}-{_digest(str(entry.budget))}.fixed.onnx"
+        # A model at no budget of its own runs as it was trained, not at a value of the input.
+        shared = self.folder / f"{content}.onnx" if entry.budget else fixed
+        path = shared if shared.exists() else fixed
+        if not path.exists():
+            encoder, start = load_engine(entry, self.plugins), time.perf_counter()
+            if entry.budget:
+                encoder.reducer.budget = entry.budget.value
+            try:
+                found = export(encoder)
+            except InputError as error:
+                self._refused[model] = error
+                raise
+            path = shared if found.fixed is None else fixed
+            write_file(path, found.model.SerializeToString())
+            log.info("%s: exported in %.1f s", entry.name, time.perf_counter() - start)
+        if BY_NAME[entry.backend].precision != "int8":
+            return path
+        quantised = path.with_suffix(".int8.onnx")
+        if not quantised.exists():
+            with replacing(quantised) as temporary:
+                quantise_file(path, temporary)
+        return quantised
 
 
 def prepare(
@@ -198,48 +232,6 @@ def pick(split: Split, count: int, run: int) -> list[Example]:
     centres = (np.arange(runs) + 0.5) / runs * len(order)
     starts = np.floor(centres - run / 2).astype(int)
     return [example_of(split, row) for start in starts for row in order[start : start + run]]
-
-
-def _graph(
-    entry: Entry, folder: Path, plugins: Sequence[str], refused: dict[str, InputError]
-) -> Path:
-    """The file of an entry's graph; one for all set budgets, if the budget is an input.
-
-    Raises
-    ------
-    InputError
-        If the model cannot be exported; ``refused`` keeps it, so that no budget tries again.
-    """
-    model = entry.trial_id or entry.name
-    if model in refused:
-        raise refused[model]
-    # Named by all that a graph depends on, since an interrupted pass may have left it.
-    code = [sha256(own.read_bytes()).hexdigest() for own in map(Path, plugins) if own.is_file()]
-    parts = [model, checksums(Path(entry.folder)), machine.versions(), engine.VERSION, code]
-    content = _digest(json.dumps(parts))
-    fixed = folder / f"{content}-{_digest(str(entry.budget))}.fixed.onnx"
-    # A model at no budget of its own runs as it was trained, not at a value of the input.
-    shared = folder / f"{content}.onnx" if entry.budget else fixed
-    path = shared if shared.exists() else fixed
-    if not path.exists():
-        encoder, start = load_engine(entry, plugins), time.perf_counter()
-        if entry.budget:
-            encoder.reducer.budget = entry.budget.value
-        try:
-            found = export(encoder)
-        except InputError as error:
-            refused[model] = error
-            raise
-        path = shared if found.fixed is None else fixed
-        write_file(path, found.model.SerializeToString())
-        log.info("%s: exported in %.1f s", entry.name, time.perf_counter() - start)
-    if BY_NAME[entry.backend].precision != "int8":
-        return path
-    quantised = path.with_suffix(".int8.onnx")
-    if not quantised.exists():
-        with replacing(quantised) as temporary:
-            quantise_file(path, temporary)
-    return quantised
 
 
 def _digest(text: str) -> str:

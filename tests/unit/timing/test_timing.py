@@ -343,9 +343,10 @@ def test_a_graph_at_a_fixed_budget_serves_no_other_budget(tmp_path, monkeypatch)
         Entry("t", "t", str(model), None, "onnx-fp32"),
         Entry("t k=2", "t", str(model), Budget("k", 2), "onnx-fp32"),
     ]
-    graphs = [prepare._graph(each, tmp_path, [], {}) for each in entries * 2]
+    prepared = prepare.Preparation(None, tmp_path, [])
+    graphs = [prepared._graph(each) for each in entries * 2]
     assert [path.read_text() for path in graphs] == ["1", "trained", "2"] * 2
     assert len(set(graphs)) == 3
     # That of an interrupted pass serves no other model.
     write_json(model / "lotbench.json", {"changed": 1})
-    assert prepare._graph(entries[0], tmp_path, [], {}) not in graphs
+    assert prepared._graph(entries[0]) not in graphs
