@@ -56,17 +56,6 @@ class FixedLeaps(TokenReducer):
         return replace(decision, keep=self.masks[layer])
 
 
-def run_map(spec: MapSpec) -> Map:
-    """The map of one setting, measured in a process of its own.
-
-    Raises
-    ------
-    PassFailed
-        If the worker dies.
-    """
-    return launch.run_worker(__name__, spec, Map, f"map on {spec.setting}, {spec.dtype}")
-
-
 def run(spec: MapSpec) -> Map:
     """The map of one setting, one cell per length and batch size."""
     device, dtype = occupy(spec.setting), DTYPES[spec.dtype]

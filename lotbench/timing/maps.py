@@ -6,8 +6,9 @@ from lotbench import backends
 from lotbench.config.sections import MeasureConfig, SweepConfig
 from lotbench.engine.described import read_config
 from lotbench.errors import InputError
-from lotbench.measure import breakeven, launch
+from lotbench.measure import launch
 from lotbench.measure.spec import MapSpec
+from lotbench.store.records import Map
 from lotbench.store.store import Store
 
 
@@ -21,6 +22,8 @@ def map_break_even(store: Store, sweep: SweepConfig) -> int:
     ------
     InputError
         If the backbone cannot be read, or no backend of the sweep is PyTorch.
+    PassFailed
+        If a worker dies.
     """
     config = sweep.measure or MeasureConfig()
     chosen = [backends.BY_NAME[name] for name in config.backends or [backends.TORCH]]
@@ -34,5 +37,6 @@ def map_break_even(store: Store, sweep: SweepConfig) -> int:
         for precision in precisions
     ]
     for spec in specs:
-        store.write(breakeven.run_map(spec))
+        label = f"map on {spec.setting}, {spec.dtype}"
+        store.write(launch.run_worker("lotbench.measure.breakeven", spec, Map, label))
     return len(specs)

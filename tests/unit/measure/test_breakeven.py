@@ -11,7 +11,7 @@ from lotbench import cli, registry
 from lotbench.engine.encoder import ReducedEncoder
 from lotbench.errors import InputError
 from lotbench.measure import breakeven, launch, protocol
-from lotbench.measure.breakeven import FixedLeaps, random_mask, run_map
+from lotbench.measure.breakeven import FixedLeaps, random_mask
 from lotbench.measure.spec import DeviceSetting, MapSpec
 from lotbench.store.files import write_json
 from lotbench.store.records import Map, MapBackbone
@@ -69,7 +69,7 @@ def test_a_map_end_to_end(make_backbone, tmp_path, monkeypatch, caplog):
     caplog.set_level(logging.INFO)
     setting, backbone = DeviceSetting("cpu", 1), str(tmp_path / "tiny")
     spec = MapSpec(setting, "bf16", backbone, 2, 5, [8, 16, 512], [1, 2], [0.25, 0.5])
-    record = run_map(spec)
+    record = launch.run_worker(breakeven.__name__, spec, Map, "map")
     # The backbone has 64 positions.
     places = [(cell.batch_size, cell.length) for cell in record.cells]
     assert places == [(1, 8), (1, 16), (2, 8), (2, 16)]
@@ -96,11 +96,11 @@ def test_the_command_maps_the_backbone_of_the_sweep(tmp_path, monkeypatch):
     write_json(tmp_path / "sweep.json", sweep | {"methods": {"lot": None}})
     given = []
 
-    def mapped(spec):
+    def mapped(module, spec, *_):
         given.append(spec)
         return Map.model_validate(map_record("m", "2025", {(1, 64): [2.0]}))
 
-    monkeypatch.setattr(breakeven, "run_map", mapped)
+    monkeypatch.setattr(launch, "run_worker", mapped)
     monkeypatch.setattr(maps, "read_config", lambda name: None)
     command = ["measure", str(tmp_path), "--map"]
     done = CliRunner().invoke(cli.app, [*command, "--set", "threads=[2]", "--set", "rounds=9"])
