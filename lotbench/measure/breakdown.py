@@ -7,16 +7,15 @@ timed code does not contain it.
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from functools import wraps
 from typing import Any
 
-import torch
 from torch import nn
 
 from lotbench.engine.encoder import ReducedEncoder
+from lotbench.measure.devices import clock_of
 from lotbench.ragged import Ragged
 
 DECISIONS, RECEIVED, MOVES, ATTENTION, FEED_FORWARD, REST = SECTIONS = (
@@ -82,7 +81,7 @@ def time_shares(
         Returns seconds.  On a GPU it waits for the device, so a kernel counts in the section
         that starts it.
     """
-    watch = Stopwatch(clock or _clock(encoder.backbone.model.device))
+    watch = Stopwatch(clock or clock_of(encoder.backbone.model.device))
     with _watched(encoder, watch, REST if padded else MOVES):
         for call in calls:
             watch.enter(REST)
@@ -164,12 +163,3 @@ def _modules(part: Any) -> list[nn.Module]:
     return [
         module for value in getattr(part, "__dict__", {}).values() for module in _modules(value)
     ]
-
-
-def _clock(device: torch.device) -> Callable[[], float]:
-    def seconds() -> float:
-        if device.type == "cuda":
-            torch.cuda.synchronize(device)
-        return time.perf_counter()
-
-    return seconds

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from typing import Any
 
@@ -41,6 +41,17 @@ def memory_bytes(device: torch.device) -> float:
     return float("inf") if known is None else known * 2**30
 
 
+def clock_of(device: torch.device) -> Callable[[], float]:
+    """A clock in seconds; on a GPU it waits for the device."""
+
+    def seconds() -> float:
+        if device.type == "cuda":
+            torch.cuda.synchronize(device)
+        return time.perf_counter()
+
+    return seconds
+
+
 def timer_for(device: torch.device) -> CallTimer:
     """A new timer of calls on this device."""
     return CudaTimer(device) if device.type == "cuda" else CallTimer()
@@ -53,11 +64,7 @@ class CudaTimer(CallTimer):
     """
 
     def __init__(self, device: torch.device) -> None:
-        def clock() -> float:
-            torch.cuda.synchronize(device)
-            return time.perf_counter()
-
-        super().__init__(clock)
+        super().__init__(clock_of(device))
         self._next: Iterator[tuple[Any, Any]] = iter(())
 
     def __call__(self, name: str, calls: Sequence[Call]) -> float:
