@@ -8,7 +8,7 @@ Distances are those in the whole text, whatever was left out.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any, Protocol, TypeVar
+from typing import Any, TypeVar
 
 import torch
 import torch.nn.functional as F
@@ -88,14 +88,10 @@ class Places:
         return self._made[compute]
 
 
-class Position(Protocol):
-    """What a layer does with places; layers that share an object share what it computes."""
+Position = Callable[[Tensor, Tensor, Places], tuple[Tensor, Tensor, Pairs | None]]
+"""Queries and keys ``(T, H, d)`` with their positions, and scores to add, if any.
 
-    def __call__(
-        self, query: Tensor, key: Tensor, places: Places
-    ) -> tuple[Tensor, Tensor, Pairs | None]:
-        """Queries and keys ``(T, H, d)`` with their positions, and scores to add, if any."""
-        ...
+Layers that share such an object share what it computes."""
 
 
 class RelativeBias:
