@@ -12,8 +12,8 @@ from typing import Any
 
 import numpy as np
 
-from lotbench.backends import BY_NAME, EXPORTED, Backend, need
-from lotbench.errors import InputError, near_misses
+from lotbench.backends import BY_NAME, Backend, need
+from lotbench.errors import InputError
 
 Feed = Mapping[str, np.ndarray]
 
@@ -21,22 +21,15 @@ Feed = Mapping[str, np.ndarray]
 def open_session(model: Path | bytes, backend: str, threads: int | None = None) -> Session:
     """A model ready to run.
 
-    Parameters
-    ----------
-    model : Path or bytes
-        ``model.onnx`` or its content.  For ``onnx-int8`` its weights must be quantised already.
-    backend : str
-        One of `lotbench.backends.EXPORTED`.
-    threads : int, optional
-        Threads of one call; as many as the runtime chooses by default.
+    The model is ``model.onnx`` or its content; for ``onnx-int8`` its weights must be quantised
+    already.  The backend is one of `lotbench.backends.EXPORTED`.  By default the runtime chooses
+    the threads of a call.
 
     Raises
     ------
     InputError
-        If the backend is unknown or not installed, or the runtime refuses the file.
+        If the backend is not installed, or the runtime refuses the file.
     """
-    if backend not in EXPORTED:
-        raise InputError(f"unknown backend {backend!r}; {near_misses(backend, list(EXPORTED))}")
     own = BY_NAME[backend]
     kind = OpenVino if own.runtime == "openvino" else OnnxRuntime
     try:
