@@ -179,13 +179,7 @@ def most_attended(tokens: Tokens, received: Received, share: float | Tensor) -> 
 def share_at(table: Tensor, layer: int, ratio: float | Tensor) -> Tensor:
     """The share of a layer, shape (), in the schedule with this mean share, or the nearest to it.
 
-    Parameters
-    ----------
-    table : Tensor, shape (K, L), int64
-        Schedules in millionths, whose means rise.
-    layer : int
-    ratio : float or Tensor, shape ()
-        The mean share.
+    ``table`` (K, L) has schedules in millionths, whose means rise.
     """
     rows = table.double() / WHOLE
     mean, share = rows.mean(1), rows[:, layer]
@@ -204,12 +198,8 @@ def uniform_schedules(drop_ratio: float, n_layers: int, count: int) -> list[Sche
 def front(found: dict[Schedule, tuple[float, float]]) -> list[Schedule]:
     """The schedules that score more than all with fewer FLOPs, from small to full.
 
-    The mean share rises, too.  The full schedule is always the last.
-
-    Parameters
-    ----------
-    found : dict
-        FLOPs and score of each schedule.
+    The mean share rises, too.  The full schedule is always the last.  ``found`` has the FLOPs and
+    the score of each schedule.
     """
     *others, full = sorted(
         found, key=lambda own: (min(own) == WHOLE, found[own][0], -found[own][1])

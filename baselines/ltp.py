@@ -126,14 +126,8 @@ def initial_thresholds(final: float, n_layers: int) -> Tensor:
 def soft_mask(score: Tensor, theta: Tensor, temperature: float, layout: Ragged) -> Tensor:
     """``sigmoid((score - theta) n / temperature)`` of each token, but 1 for [CLS], shape (T,).
 
-    Parameters
-    ----------
-    score : Tensor, shape (T,)
-    theta : Tensor, shape ()
-    temperature : float
-        In units of 1/n, the mean score of a text of n tokens.
-    layout : Ragged
-        Of whole texts, since the soft stage removes no token.
+    Scores are of shape (T,), ``theta`` is a scalar, and ``temperature`` is in units of 1/n, the
+    mean score of a text of n tokens.  The texts are whole, since the soft stage removes no token.
     """
     n = layout.lengths[layout.sequence]
     mask = ((score.float() - theta) * n / temperature).sigmoid()

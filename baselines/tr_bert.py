@@ -225,11 +225,8 @@ def kept_share(trace: Trace, layout: Ragged) -> Tensor:
 def reinforce(reward: Tensor, surprise: Tensor, samples: int) -> Tensor:
     """The REINFORCE loss, a scalar; the mean reward of the samples is the baseline.
 
-    Parameters
-    ----------
-    reward, surprise : Tensor, shape (samples * B,)
-        Copy after copy of the batch; ``surprise`` is the negative log-probability of the actions.
-    samples : int
+    Reward and surprise, the negative log-probability of the actions, are of shape (samples * B,),
+    copy after copy of the batch.
     """
     reward = reward.view(samples, -1)
     advantage = reward - reward.mean(0)

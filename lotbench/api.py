@@ -41,12 +41,8 @@ def run(path: str | Path, results: str | Path = "results/runs") -> Trial:
 def load(folder: str | Path, plugins: Sequence[str] = ()) -> TrainedModel | ExportedModel:
     """A trained model from the folder of a trial's model, or an exported one from its folder.
 
-    Parameters
-    ----------
-    folder : path
-    plugins : sequence of str
-        Files or modules to import for a method that is not installed.  No other code is imported,
-        whatever the model's card names.
+    ``plugins`` are files or modules to import for a method that is not installed.  No other code is
+    imported, whatever the model's card names.
 
     Raises
     ------

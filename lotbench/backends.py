@@ -83,13 +83,9 @@ def need(*packages: str) -> None:
 def chosen(given: Iterable[str] | None, device: str) -> list[str]:
     """The backends of a pass on a device, in the order of `BACKENDS`.
 
-    Parameters
-    ----------
-    given : iterable of str, optional
-        By default, what is installed and what the device runs natively: bf16 needs AMX or AVX-512
-        with bf16, and int8 needs VNNI or AMX.
-    device : str
-        ``cpu``, or a GPU, which runs ``torch`` and ``compile`` alone.
+    By default those that are installed and that the device runs natively: bf16 needs AMX or AVX-512
+    with bf16, and int8 needs VNNI or AMX.  The device is ``cpu``, or a GPU, which runs
+    ``torch`` and ``compile`` alone.
 
     Raises
     ------

@@ -21,11 +21,7 @@ MEANS = ("mrr", "overlap", "cosine", "ndcg", "agreement", "same_class")
 def classes_of(metric: str, classes: int) -> int | None:
     """How many values a prediction of a metric can have; None if it is a fraction.
 
-    Parameters
-    ----------
-    metric : str
-    classes : int
-        Classes of the task, for the metrics of a classification.
+    ``classes`` is that of the task, for the metrics of a classification.
     """
     from lotbench.scores import DEPTH
 

@@ -161,14 +161,8 @@ class Ragged:
     def group_sums(self, weight: Tensor, values: Tensor, groups: Tensor, at: Tensor) -> Tensor:
         """Sum of ``weight * values`` over each group of rows, ``(T,), (T, D) -> (K, D)``.
 
-        Parameters
-        ----------
-        weight : Tensor, shape (T,)
-        values : Tensor, shape (T, D)
-        groups : Tensor, shape (T,), int64
-            The row that stands for the group of each row.
-        at : Tensor, shape (K,), int64
-            The rows that stand for a group, in order.
+        ``groups`` (T,) has the row that stands for the group of each row, and ``at`` (K,) the rows
+        that stand for a group, in order; both are int64.
         """
         order = groups.argsort(stable=True)
         starts = torch.searchsorted(groups[order], at)
@@ -217,12 +211,7 @@ class Ragged:
     ) -> tuple[Tensor, Ragged]:
         """Rows with one more at the end of each sequence that is ``present``, and their layout.
 
-        Parameters
-        ----------
-        values : Tensor, shape (T, ...)
-        extra : Tensor, shape (B, ...)
-        present : B bool
-            As `below` returns them.
+        ``values`` are of shape (T, ...), ``extra`` (B, ...); ``present`` is as `below` returns it.
         """
         if not any(present):
             return values, self

@@ -115,11 +115,7 @@ class Step:
         ``task`` is the mean over the examples that have a label.
 
         The trainer adds them to `TokenReducer.loss`; a ``training_step`` of its own calls this.
-
-        Parameters
-        ----------
-        logits : Tensor, shape (B, C), or sentence vectors, shape (B, D)
-        batch : Batch
+        ``logits`` are of shape (B, C), or sentence vectors (B, D).
         """
         if batch.unlabelled is None:
             terms = {"task": task_loss(logits, batch.labels)}
@@ -237,17 +233,10 @@ class TokenReducer(nn.Module):
 
     @classmethod
     def check_budget(cls, params: Params, value: Any, report: Wording) -> None:
-        """Refuse a budget that is not valid as a hyper-parameter.
+        """Refuse a budget that is not valid as a hyper-parameter; ``report`` adds its place.
 
-        Parameters
-        ----------
-        params : Params
-            The hyper-parameters.  If the budget is not one of their fields, every finite number
-            is valid, but for a method with a ``budget_range`` none below 0.
-        value
-            What a file or a caller gives.
-        report : Wording
-            Adds the place of the value to the message.
+        If the budget is not a field of the parameters, every finite number is valid, but for a
+        method with a ``budget_range`` none below 0.
 
         Raises
         ------

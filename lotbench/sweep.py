@@ -37,15 +37,10 @@ class SweepResult:
 
 
 def run_sweep(planned: Plan, address: str | None = None, show: Show = nullcontext) -> SweepResult:
-    """Run the trials of a sweep that are not done, and time it.
+    """Run the trials of a sweep that are not done, and time it; ``show`` shows them meanwhile.
 
-    Parameters
-    ----------
-    planned : Plan
-    address : str, optional
-        Of a running Ray cluster ("auto" finds it); the store is on its shared disk or in a bucket.
-    show : callable, optional
-        Shows the trials while they run.
+    ``address`` is that of a running Ray cluster ("auto" finds it); the store is then on its shared
+    disk or in a bucket.
 
     Raises
     ------

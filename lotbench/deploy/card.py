@@ -89,21 +89,10 @@ def markdown(
     needs_seed: bool,
     measured: str,
 ) -> str:
-    """The card for readers.
+    """The card for readers of the model that was trained in the folder ``source``.
 
-    Parameters
-    ----------
-    card : ExportedCard
-    source : Path
-        Folder of the trained model.
-    backbone : Backbone
-    tokenizer : transformers.PreTrainedTokenizerBase
-    fixed : str or None
-        Why the budget is not an input.
-    needs_seed : bool
-        True if the graph has the input ``text_seed``.
-    measured : str
-        Measured numbers as Markdown; may be empty.
+    ``fixed`` says why the budget is not an input, and ``needs_seed`` that ``text_seed`` is one.
+    ``measured`` has numbers as Markdown, or nothing.
     """
     from jinja2 import Environment, PackageLoader
 

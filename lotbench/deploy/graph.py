@@ -110,16 +110,8 @@ def _states(outputs: Outputs, pooling: Pooling, rows: Tensor, layout: Traced) ->
 
     Runtimes pool what the graph gives, over all tokens of the mask.  So the tokens that the last
     layer did not compute, whether they leapt or were dropped, share the state that makes the mean
-    right.  After drops alone it is the mean of the others.
-
-    Parameters
-    ----------
-    outputs : Outputs
-    pooling : Pooling
-    rows : Tensor, shape (T,)
-        Place of each token of the batch in the flattened mask.
-    layout : Traced
-        Of the batch.
+    right.  After drops alone it is the mean of the others.  ``rows`` (T,) has the place of each
+    token of the batch in the flattened mask, and ``layout`` is that of the batch.
     """
     hidden, own, at = outputs.hidden, outputs.layout, rows.index_select(0, outputs.rows)
     shared = pooling.pool(hidden, own, outputs.behind)

@@ -22,10 +22,6 @@ NO_VECTORS = "this model gives logits, not sentence vectors; call it: model(text
 class ExportedModel:
     """An exported model that reads texts; it runs in the backend that it was exported for.
 
-    Parameters
-    ----------
-    folder : Path
-
     Attributes
     ----------
     session : Session

@@ -128,20 +128,10 @@ def attend_and_receive(
     The numbers equal those of `attend`, but the probabilities are explicit: the received attention
     needs them, and an additional fused kernel would compute ``QK^T`` twice.
 
-    Parameters
-    ----------
-    query : Tensor, shape (T, H, d)
-    key, value : Tensor, shape (Tk, H, d)
-    layout, keys : Ragged
-        Layouts of queries and keys.  The keys of a sequence begin with its query tokens; others
-        may follow (tokens that leap, a context token).
-    key_weight : Tensor, shape (Tk,), or None
-        Weights of the weighted softmax.
-    pairs : Pairs or None
-        Scores to add.
-    asking : Tensor, shape (T,), bool, or None
-        The queries that are present: attention that others give is not counted.  None is those
-        whose ``key_weight`` is above 0.
+    It takes what `attend` takes.  The keys of a sequence begin with its query tokens; others may
+    follow (tokens that leap, a context token).  ``asking`` (T,) bool has the queries that are
+    present: attention that others give is not counted.  None is those whose ``key_weight`` is
+    above 0.
     """
     heads = Heads(query, key, value, layout, keys, key_weight, pairs)
     cuts = _runs(layout, keys, query.device)

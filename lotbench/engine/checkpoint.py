@@ -64,15 +64,8 @@ def save(
 ) -> None:
     """Write a model to a folder; `load` reads it, and Hugging Face reads its backbone.
 
-    Parameters
-    ----------
-    folder : Path
-    encoder : ReducedEncoder
-    tokenizer : transformers.PreTrainedTokenizerBase
-    plugins : list of str
-        Plugins of the trial; the card names those that define the method.
-    max_length : int
-        Tokens at which texts are truncated.
+    Of the ``plugins`` of a trial the card names those that define the method.  Texts are cut after
+    ``max_length`` tokens.
     """
     from safetensors.torch import save_file
 
@@ -125,12 +118,8 @@ def read_card(folder: Path) -> Card:
 def method_of(folder: Path, plugins: Sequence[str] = ()) -> type[TokenReducer]:
     """The method of a saved model.
 
-    Parameters
-    ----------
-    folder : Path
-    plugins : sequence of str
-        Files or modules that the caller allows to be imported.  The plugins that the card names are
-        not imported, since a card may come from anyone.
+    ``plugins`` are files or modules that the caller allows to be imported.  Those that the card
+    names are not imported, since a card may come from anyone.
 
     Raises
     ------
@@ -243,23 +232,8 @@ def build(
 ) -> ReducedEncoder:
     """A backbone with a new reducer, initialised from the seed.
 
-    Parameters
-    ----------
-    backbone_name : str
-        See `lotbench.engine.described.locate`.
-    n_labels : int
-        Classes; 1 for regression, 0 for sentence vectors.
-    reducer_class : type
-    params : Params
-    layers : int or None
-        Keep only the first layers; None keeps all.
-    seed : int
-    pooling : "mean" or "cls", optional
-        Of sentence vectors; by default the one that the backbone's folder names.
-    protect : int, optional
-        See `ReducedEncoder`.
-    whole : bool
-        See `lotbench.engine.loading.load_backbone`.
+    See `ReducedEncoder` for ``protect``, and `lotbench.engine.loading.load_backbone` for what the
+    backbone is made of.
 
     Raises
     ------

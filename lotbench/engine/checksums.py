@@ -34,13 +34,7 @@ def checksum(path: Path) -> str:
 def verify(folder: Path, wanted: dict[str, str], card: str) -> None:
     """Refuse a folder whose files are not those that were saved.
 
-    Parameters
-    ----------
-    folder : Path
-    wanted : dict of str
-        Checksums by file name.
-    card : str
-        Name of the file that they are from.
+    ``wanted`` has the checksums by file name; the file ``card`` lists them.
 
     Raises
     ------

@@ -173,17 +173,8 @@ class PackedRun(EncoderRun):
     ) -> tuple[Tokens, Tensor | None]:
         """The carried tokens after a drop or merge in a layer, and the rows of ``forward`` there.
 
-        Parameters
-        ----------
-        carried : Tokens
-        at : Tensor, or None
-            Rows of the computed tokens among the carried; None if all are computed.
-        decision : Drop or Merge
-            On the computed tokens.
-        stay : Tensor
-            Rows of the kept tokens among the computed.
-        forward : Tokens
-            The kept tokens.
+        The decision is on the computed tokens, which are rows ``at`` of the carried; None is all.
+        ``forward`` has the tokens that it keeps, which are rows ``stay`` of the computed.
         """
         if at is None:
             return forward, None

@@ -91,14 +91,8 @@ class Pooling(nn.Module):
 def read_pooling(folder: Path | None, name: str, asked: Kind | None) -> tuple[Kind, bool]:
     """The pooling of a backbone and whether it is followed by a normalisation.
 
-    Parameters
-    ----------
-    folder : Path or None
-        Where ``modules.json`` may be.
-    name : str
-        Of the backbone, for messages.
-    asked : "mean", "cls" or None
-        The pooling to use; None is that of the folder.
+    The folder may have a ``modules.json``.  ``asked`` is the pooling to use; None is that of the
+    folder.
 
     Raises
     ------

@@ -118,16 +118,8 @@ class EncoderRun:
     ) -> Decision | None:
         """The method's decision before a layer or after its attention, checked and recorded.
 
-        A leap that holds in all layers stands for the decision before each.
-
-        Parameters
-        ----------
-        point : "before_layer" or "after_attention"
-        index : int
-            Of the layer.
-        tokens : Tokens
-        received : Received or None
-            Only after attention.
+        A leap that holds in all layers stands for the decision before each.  ``point`` is
+        "before_layer" or "after_attention", which also has what the tokens ``received``.
 
         Raises
         ------
@@ -224,7 +216,10 @@ class EncoderRun:
         asking: Tensor | None = None,
         seen: Tokens | None = None,
     ) -> tuple[Tokens, Received | None, Ragged]:
-        """Attention of one layer.
+        """The tokens after a layer's attention, what each received, and the layout of the keys.
+
+        The states are those after output and residual.  What tokens received is None unless the
+        method needs it.  The keys are the tokens and the contexts.
 
         Parameters
         ----------
@@ -240,15 +235,6 @@ class EncoderRun:
         seen : Tokens or None
             The tokens that are keys, those of ``tokens`` first in each sequence.  None is
             ``tokens`` itself.
-
-        Returns
-        -------
-        attended : Tokens
-            The same tokens, with their states after the attention's output and residual.
-        received : Received or None
-            The attention that each token received, if the method needs it.
-        keys : Ragged
-            Layout of the keys: the tokens and the contexts.
         """
         hidden, layout, seen = tokens.hidden, tokens.layout, tokens if seen is None else seen
         source, keys = seen.hidden, seen.layout

@@ -122,13 +122,7 @@ def work(kind: type[Sent], run: Callable[[Sent], object]) -> None:
     """The main function of a worker: writes ``run(SPEC)`` to OUT while no other pass runs here.
 
     Its log goes to stderr, which `run_worker` reads.  It ends with the process that started
-    it, however that one ends, so that it disturbs no later pass.
-
-    Parameters
-    ----------
-    kind : type
-        Of the spec.
-    run : callable
+    it, however that one ends, so that it disturbs no later pass.  ``kind`` is the type of the spec.
     """
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     threading.Thread(target=_end_with_parent, daemon=True).start()

@@ -90,14 +90,8 @@ def warm_up(
     """Number of passes until no contender gets faster, from 2 to 10.
 
     Noise only slows, so a contender gets faster if it beats its best time by over 5%.  One that
-    does not is warm, and the others go on without it.
-
-    Parameters
-    ----------
-    contenders : mapping of str to sequence of Call
-    timer : Timer
-    first : mapping of str to float, optional
-        Seconds of the first pass, if it was made before.
+    does not is warm, and the others go on without it.  ``first`` has the seconds of the first pass,
+    if it was made before.
     """
     best = dict(first or {name: timer(name, calls) for name, calls in contenders.items()})
     done = 1
@@ -137,16 +131,12 @@ def run_rounds(
 def median_interval(
     values: np.ndarray, seed: int = 0, runs: Sequence[int] | None = None
 ) -> Interval:
-    """Median and its 95% bootstrap interval (percentiles of resampled medians).
+    """Median of values (n,) and its 95% bootstrap interval (percentiles of resampled medians).
 
-    Parameters
-    ----------
-    values : array, shape (n,)
-    runs : sequence of int, optional
-        Number of values from each process, in order.  Processes differ by more than rounds of one
-        process, so a resample draws processes first, then as many rounds from each.  With five
-        processes the interval is approximate: if all variation is between processes, it covers
-        about 90%.
+    ``runs`` has the number of values from each process, in order.  Processes differ by more than
+    rounds of one process, so a resample draws processes first, then as many rounds from each.  With
+    five processes the interval is approximate: if all variation is between processes, it covers
+    about 90%.
     """
     values = np.asarray(values, dtype=np.float64)
     sizes = np.array([len(values)] if runs is None else runs)

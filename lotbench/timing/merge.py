@@ -25,15 +25,9 @@ from lotbench.store.timing_parts import (
 
 
 def merge(spec: PassSpec, results: Sequence[WorkerResult], batch_size: int) -> TimingPass:
-    """The record of one batch size; entries that raised in a process are left out.
+    """The record of one batch size of a pass; entries that raised in a process are left out.
 
-    Parameters
-    ----------
-    spec : PassSpec
-        The specification of the whole pass.
-    results : sequence of WorkerResult
-        One per process, in order.
-    batch_size : int
+    There is one result per process, in order.
     """
     broken = {name for result in results for name in result.broken}
     groups = list(zip(*(result.groups[batch_size] for result in results), strict=True))

@@ -41,26 +41,15 @@ log = logging.getLogger(__name__)
 class Preparation:
     """Gives entries their graphs and scores; those that raise are left out, and noted.
 
-    Parameters
-    ----------
-    scorer : Scorer
-    folder : Path
-        For graphs.
-    plugins : sequence of str
-        Files or modules with methods that may be imported.
-
-    Attributes
-    ----------
-    unable : list of Unable
-        Models that a backend can never run.
-    failed : list of str
-        Why others failed.
+    The folder is for graphs.  ``plugins`` are files or modules with methods that may be imported.
     """
 
     def __init__(self, scorer: Scorer, folder: Path, plugins: Sequence[str]) -> None:
         self.scorer, self.folder, self.plugins = scorer, folder, plugins
         self.unable: list[Unable] = []
+        """Models that a backend can never run."""
         self.failed: list[str] = []
+        """Why others failed."""
         self._refused: dict[str, InputError] = {}
         self._scored: dict[str, Entry | None] = {}
 
@@ -216,15 +205,9 @@ def pick(split: Split, count: int, run: int) -> list[Example]:
 
     A pass over the split sorted by length sees batches of neighbours; a batch over all lengths
     would be mostly padding.  The runs are cut from the split sorted by length, with their centres
-    at the quantiles (i + 0.5) / runs.  Any batch size that divides ``run`` gets only neighbours.
-
-    Parameters
-    ----------
-    split : Split
-    count : int
-        Rounded up to whole runs, as long as the split has enough texts.
-    run : int
-        Examples of one run: the largest batch size.
+    at the quantiles (i + 0.5) / runs.  A run has ``run`` examples, the largest batch size; any size
+    that divides it gets only neighbours.  ``count`` is rounded up to whole runs, as long as the
+    split has enough texts.
     """
     order = np.argsort(split.lengths, kind="stable")
     run = min(run, len(order))

@@ -47,20 +47,11 @@ def time_models(
     strict: bool = False,
     plugins: Sequence[str] = (),
 ) -> TimingResult:
-    """Time the stored models of a sweep.
+    """Time the stored models of a sweep, or of the trials ``ids`` alone.
 
-    Parameters
-    ----------
-    store : Store
-    config : MeasureConfig
-    ids : set of str, optional
-        Only these trials.
-    again : bool
-        Also time what has been timed before; the new passes are added to the old ones.
-    strict : bool
-        Do not store a pass with noisy contenders.
-    plugins : sequence of str
-        Files or modules with methods that may be imported; those that the store names are not.
+    With ``again``, what has been timed before is timed, too; the new passes are added to the old
+    ones.  With ``strict``, a pass with noisy contenders is not stored.  ``plugins`` are files or
+    modules with methods that may be imported; those that the store names are not.
 
     Raises
     ------

@@ -43,15 +43,9 @@ Predicted = tuple[float | None, np.ndarray]
 class Scorer:
     """Scores the models of one task on a device.
 
-    Parameters
-    ----------
-    task : Task
-        Of an embedding or a ranking with what dense answers.
-    rows : mapping of str to Trial
-        By folder of the model; its predictions in ``torch-fp32`` are taken from its row.
-    device : str
-    plugins : sequence of str
-        Files or modules with methods that may be imported.
+    The task of an embedding or a ranking has what dense answers.  ``rows`` are by folder of the
+    model, whose predictions in ``torch-fp32`` are taken from its row.  ``plugins`` are files or
+    modules with methods that may be imported.
     """
 
     def __init__(

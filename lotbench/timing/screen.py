@@ -83,13 +83,8 @@ def narrowed(spec: PassSpec, prepared: Preparation) -> PassSpec:
 def promising(names: Sequence[str], seconds: Seconds, held: Callable[[str], bool]) -> set[str]:
     """Those contenders of a model that may be its fastest at any batch size.
 
-    Parameters
-    ----------
-    names : sequence of str
-    seconds : mapping of str to sequence of float
-        Those without are kept: they raised, and their scoring says why.
-    held : callable
-        Whether a contender holds its score.  It is asked from the fastest on until one does.
+    Those without seconds are kept: they raised, and their scoring says why.  ``held`` says whether
+    a contender holds its score, and is asked from the fastest on until one does.
     """
     known = [name for name in names if name in seconds]
     kept = {*names} - {*known}
