@@ -151,7 +151,6 @@ class PowerBert(TokenReducer):
                     f"{batch.layout.max_length} tokens; raise it"
                 )
             self.longest.clamp_(min=batch.layout.max_length)
-        return None
 
     def after_step(self) -> None:
         if self.in_soft_stage and self.weights is not None:

@@ -33,13 +33,13 @@ __all__ = [
 __version__ = "0.1.0"
 
 _HOME = {
-    "InputError": ("lotbench.errors", "InputError"),
-    "TrainedModel": ("lotbench.api", "TrainedModel"),
-    "ReducedEncoder": ("lotbench.engine.encoder", "ReducedEncoder"),
-    "load": ("lotbench.api", "load"),
-    "results": ("lotbench.statistics.frames", "results"),
-    "run": ("lotbench.api", "run"),
-    "timings": ("lotbench.statistics.frames", "timings"),
+    "InputError": "lotbench.errors",
+    "ReducedEncoder": "lotbench.engine.encoder",
+    "TrainedModel": "lotbench.api",
+    "load": "lotbench.api",
+    "results": "lotbench.statistics.frames",
+    "run": "lotbench.api",
+    "timings": "lotbench.statistics.frames",
 }
 
 
@@ -48,8 +48,7 @@ def __getattr__(name: str) -> Any:
         raise AttributeError(f"module 'lotbench' has no attribute {name!r}")
     from importlib import import_module
 
-    module, attribute = _HOME[name]
-    return getattr(import_module(module), attribute)
+    return getattr(import_module(_HOME[name]), name)
 
 
 def __dir__() -> list[str]:
