@@ -89,10 +89,10 @@ def markdown(
     needs_seed: bool,
     measured: str,
 ) -> str:
-    """The card for readers of the model that was trained in the folder ``source``.
+    """The card for readers; ``source`` is the folder of the trained model.
 
-    ``fixed`` says why the budget is not an input, and ``needs_seed`` that ``text_seed`` is one.
-    ``measured`` has numbers as Markdown, or nothing.
+    ``fixed`` says why the budget is not an input, and ``needs_seed`` whether ``text_seed`` is one.
+    ``measured`` has numbers as Markdown, or is empty.
     """
     from jinja2 import Environment, PackageLoader
 
