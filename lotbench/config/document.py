@@ -20,21 +20,14 @@ NAMED_BY_THE_FILE: tuple[KeyPath, ...] = (("tasks",), ("methods",))
 
 @dataclass
 class Document:
-    """A configuration file.
-
-    Attributes
-    ----------
-    file : str
-        Its path as given; empty for data without a file.
-    data : dict
-    places : dict
-        The origin of each key path, for messages: ``file:line``, or ``--set`` for a value from the
-        command line.
-    """
+    """A configuration file."""
 
     file: str
+    """Its path as given; empty for data without a file."""
     data: dict[str, Any] = field(default_factory=dict)
     places: dict[KeyPath, str] = field(default_factory=dict)
+    """The origin of each key path, for messages: ``file:line``, or ``--set`` for a value from the
+    command line."""
 
     def fault(self, path: KeyPath, message: str) -> str:
         """The message, preceded by file, line and key path."""
@@ -123,24 +116,16 @@ def read_document(path: str | Path) -> Document:
 
 @dataclass(frozen=True)
 class Place:
-    """Where a document describes the method of a trial.
-
-    Attributes
-    ----------
-    document : Document
-    path : tuple
-        Key path of the method's parameters.
-    chosen : dict
-        For each key path of a grid, relative to ``path``, the keys that lead to the chosen entry,
-        such as ``("grid", 1)``.
-    name : tuple
-        Key path of the method's name, relative to ``path``; empty if the last key is the name.
-    """
+    """Where a document describes the method of a trial."""
 
     document: Document
     path: KeyPath
+    """Of the method's parameters."""
     chosen: dict[KeyPath, KeyPath] = field(default_factory=dict)
+    """For each key path of a grid, relative to ``path``, the keys that lead to the chosen entry,
+    such as ``("grid", 1)``."""
     name: KeyPath = ()
+    """Of the method's name, relative to ``path``; empty if the last key is the name."""
 
     def fault(self, path: KeyPath, message: str) -> str:
         """The message, preceded by file, line and key path; ``path`` is relative to the parameters.

@@ -18,21 +18,14 @@ MOST_TRIALS = 2_000
 
 @dataclass(frozen=True)
 class Block:
-    """The parameters of a method on one task with one seed, and the spaces of those to search.
-
-    Attributes
-    ----------
-    config : TrialConfig
-        Without the searched parameters.
-    spaces : dict of Space
-        By parameter; empty if nothing is searched.
-    place : Place
-        Where the file describes it.
-    """
+    """The parameters of a method on one task with one seed, and the spaces of those to search."""
 
     config: TrialConfig
+    """Without the searched parameters."""
     spaces: dict[str, Space]
+    """By parameter; empty if nothing is searched."""
     place: Place
+    """Where the file describes it."""
 
 
 def expand(sweep: SweepConfig, document: Document) -> list[Block]:

@@ -19,18 +19,12 @@ DIGITS = 3
 
 @dataclass(frozen=True)
 class Space:
-    """The values that a search tries of one parameter.
-
-    Attributes
-    ----------
-    kind : str
-        One of `KINDS`.
-    given : list
-        The two ends, or the values of a choice.
-    """
+    """The values that a search tries of one parameter."""
 
     kind: str
+    """One of `KINDS`."""
     given: list[Any]
+    """The two ends, or the values of a choice."""
 
     def value(self, place: float) -> Any:
         """The value at a place from 0 to 1 (excluded)."""

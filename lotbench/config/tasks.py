@@ -17,26 +17,18 @@ HUB_ID = r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*"
 
 @dataclass(frozen=True)
 class BuiltIn:
-    """One built-in task.
-
-    Attributes
-    ----------
-    origin : str
-        ``glue`` (from the data root or the hub), or the package of an installed corpus.
-    text : tuple of str
-        One or two text columns; empty for a packaged corpus, which has no columns.
-    metrics : tuple of str
-        The first is the main metric; used where they fit the task's kind.
-    validation_rows : int
-        Validation rows, drawn from a packaged corpus.
-    """
+    """One built-in task."""
 
     origin: str
+    """``glue`` (from the data root or the hub), or the package of an installed corpus."""
     text: tuple[str, ...] = ()
+    """One or two text columns; empty for a packaged corpus, which has no columns."""
     metrics: tuple[str, ...] = ("accuracy",)
+    """The first is the main metric; used where they fit the task's kind."""
     kind: Kind = "classification"
     validation: str = "validation"
     validation_rows: int = 0
+    """Validation rows, drawn from a packaged corpus."""
 
 
 BUILT_IN: dict[str, BuiltIn] = {

@@ -68,23 +68,15 @@ class Trained:
 
 @dataclass
 class Subject:
-    """A method with hyper-parameters, and the models that the rules test.
-
-    Parameters
-    ----------
-    cls : type
-    values : dict
-        Hyper-parameters; the defaults where not given.
-    plugins : list of str
-        Plugins that define the method; empty if it is installed.
-    vectors : bool
-        The models give sentence vectors, not logits.
-    """
+    """A method with hyper-parameters, and the models that the rules test."""
 
     cls: type[TokenReducer]
     values: dict[str, Any] = field(default_factory=dict)
+    """Hyper-parameters; the defaults where not given."""
     plugins: list[str] = field(default_factory=list)
+    """Plugins that define the method; empty if it is installed."""
     vectors: bool = False
+    """True if the models give sentence vectors, not logits."""
 
     @cached_property
     def pooled(self) -> Subject:

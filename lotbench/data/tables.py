@@ -22,27 +22,18 @@ VALIDATION_NAMES = ("validation", "valid", "val", "dev", "validation_matched", "
 
 @dataclass
 class Rows:
-    """One split before tokenising.
-
-    Attributes
-    ----------
-    texts : list of tuple of str
-        One or two fields each.
-    labels : ndarray, shape (N,), or None
-        As the file has them; None where nothing is learned from labels.
-    where : str
-        The origin, for messages.
-    queries : list of str or None
-        The query of which each text is the known item.
-    groups : ndarray, shape (N,), int64, or None
-        The number of each row's group in a ranking.
-    """
+    """One split of N rows before tokenising."""
 
     texts: list[tuple[str, ...]]
+    """One or two fields each."""
     labels: Any
+    """An array (N,), as the file has them; None where nothing is learned from labels."""
     where: str
+    """The origin, for messages."""
     queries: list[str] | None = None
+    """The query of which each text is the known item."""
     groups: np.ndarray | None = None
+    """The number of each row's group in a ranking, shape (N,), int64."""
 
     def at(self, rows: np.ndarray, where: str) -> Rows:
         """These rows, in this order."""

@@ -21,42 +21,31 @@ CHUNK = 2000
 
 @dataclass
 class Split:
-    """N examples.
-
-    Attributes
-    ----------
-    input_ids, token_type_ids : list of list of int
-        Without padding.
-    labels : ndarray, shape (N,), or None
-        int64 classes, float32 values of a regression or relevance of a ranking; None for an
-        embedding.
-    text_seed : ndarray, shape (N,), int64
-        A stable, non-negative hash of the texts.
-    texts : list of tuple of str
-        One or two fields each.
-    queries : Split or None
-        The queries of an embedding, one for each text, in the same order.
-    gold : ndarray, shape (N / 2,), float32, or None
-        The scores of an embedding's pairs; texts i and N / 2 + i are pair i.
-    groups : ndarray, shape (N,), int64, or None
-        The number of each row's group in a ranking, 0 to G - 1.
-    dense : ndarray, shape (N, D) or (N, 1), float32, or None
-        The dense teacher's vectors of an embedding, its scores of a ranking, or its logits where
-        labels are missing; a trial adds them.
-    unlabelled : ndarray, shape (N,), bool, or None
-        The rows of a classification or regression without a label, which the dense teacher gives.
-    """
+    """N examples."""
 
     input_ids: list[list[int]]
+    """Without padding, as ``token_type_ids``."""
     token_type_ids: list[list[int]]
     labels: Any
+    """An array (N,) of int64 classes, float32 values of a regression or relevance of a ranking;
+    None for an embedding."""
     text_seed: np.ndarray
+    """A stable, non-negative hash of the texts, shape (N,), int64."""
     texts: list[tuple[str, ...]]
+    """One or two fields each."""
     queries: Split | None = None
+    """The queries of an embedding, one for each text, in the same order."""
     gold: np.ndarray | None = None
+    """The scores of an embedding's pairs, shape (N / 2,), float32; texts i and N / 2 + i are pair
+    i."""
     groups: np.ndarray | None = None
+    """The number of each row's group in a ranking, 0 to G - 1, shape (N,), int64."""
     dense: np.ndarray | None = None
+    """The dense teacher's vectors of an embedding, shape (N, D), its scores of a ranking, (N, 1),
+    or its logits where labels are missing, (N, C), float32; a trial adds them."""
     unlabelled: np.ndarray | None = None
+    """True for the rows of a classification or regression without a label, which the dense teacher
+    gives, shape (N,), bool."""
 
     def __len__(self) -> int:
         return len(self.input_ids)

@@ -48,23 +48,15 @@ class Sample:
 
 @dataclass(frozen=True)
 class Cost:
-    """Measured seconds.
-
-    Attributes
-    ----------
-    start : float
-        To start the process and build the model.
-    recipe : list of Stage
-    steps : list of float
-        Of a training step in each stage.
-    scores : list of (float, float)
-        FLOPs speed-ups, and the seconds in which a text is scored at each.
-    """
+    """Measured seconds."""
 
     start: float
+    """To start the process and build the model."""
     recipe: list[Stage]
     steps: list[float]
+    """Of a training step in each stage."""
     scores: list[tuple[float, float]]
+    """FLOPs speed-ups, and the seconds in which a text is scored at each."""
 
     def at_length(self, ratio: float) -> Cost:
         """The cost with texts that are longer by this ratio."""

@@ -13,26 +13,18 @@ from lotbench.study.planned import PlannedTrial
 
 @dataclass
 class Group:
-    """Trials of one method on one task that take about as long.
-
-    Attributes
-    ----------
-    written : str
-        The parameters as the file has them, but for grids.
-    dimensions : int
-        How many parameters are searched.
-    trials : dict of PlannedTrial
-        Those that are known, by id.
-    coming : Counter
-        How many trials of each part are not known yet.
-    """
+    """Trials of one method on one task that take about as long."""
 
     task: str
     method: str
     written: str
+    """The parameters as the file has them, but for grids."""
     dimensions: int = 0
+    """How many parameters are searched."""
     trials: dict[str, PlannedTrial] = field(default_factory=dict)
+    """Those that are known, by id."""
     coming: Counter[str] = field(default_factory=Counter)
+    """How many trials of each part are not known yet."""
 
 
 def part_of(trial: PlannedTrial) -> str:

@@ -30,20 +30,15 @@ class Plan:
 
     The trials that confirm a search become known at its end, and those that Optuna suggests one
     after the other; `grow` adds them.
-
-    Attributes
-    ----------
-    most : int or None
-        The most trials to do now.
-    searches : list of Search
-        Empty if the sweep lists settings.
     """
 
     sweep: SweepConfig
     folder: Path
     most: int | None
+    """The most trials to do now."""
     trials: dict[str, PlannedTrial]
     searches: list[Search] = field(default_factory=list)
+    """Empty if the sweep lists settings."""
     todo: dict[str, PlannedTrial] = field(default_factory=dict)
 
     @property

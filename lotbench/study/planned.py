@@ -19,35 +19,23 @@ from lotbench.validation import validate
 
 @dataclass(frozen=True)
 class PlannedTrial:
-    """A trial whose method and parameters are valid.
-
-    Attributes
-    ----------
-    config : TrialConfig
-        With the full paths of plugin files, since workers run in folders of their own.
-    method : type
-    params : Params
-    budgets : tuple of float
-        Post-hoc budgets to evaluate; empty for the trained budget alone.
-    targets : tuple of float
-        FLOPs speed-ups whose budgets are searched after training; empty if budgets are given, and
-        for a method without a budget.
-    id : str
-        The name under which the result is stored.
-    place : Place
-        Where a file describes the method.
-    mark : Searched or None
-        Its place in a search, for its row.
-    """
+    """A trial whose method and parameters are valid."""
 
     config: TrialConfig
+    """With the full paths of plugin files, since workers run in folders of their own."""
     method: type[TokenReducer]
     params: Params
     budgets: tuple[float, ...]
+    """Post-hoc budgets to evaluate; empty for the trained budget alone."""
     targets: tuple[float, ...]
+    """FLOPs speed-ups whose budgets are searched after training; empty if budgets are given, and
+    for a method without a budget."""
     id: str
+    """The name under which the result is stored."""
     place: Place
+    """Where a file describes the method."""
     mark: Searched | None = None
+    """Its place in a search, for its row."""
 
     @property
     def label(self) -> str:

@@ -35,26 +35,19 @@ SEARCHES = 30
 
 @dataclass
 class Line:
-    """A group of trials, or the teachers of a task.
-
-    Attributes
-    ----------
-    todo, done : Counter
-        Trials of each part.
-    seconds : float or None
-        Of one trial; None if all are done, or the method's code raises.
-    source : str
-        Where ``seconds`` comes from, or what the code raises.
-    """
+    """A group of trials, or the teachers of a task."""
 
     task: str
     method: str
     written: str
     dimensions: int
     todo: Counter[str]
+    """Trials of each part."""
     done: Counter[str]
     seconds: float | None = None
+    """Of one trial; None if all are done, or the method's code raises."""
     source: str = ""
+    """Where ``seconds`` comes from, or what the code raises."""
 
     @property
     def each(self) -> list[float]:

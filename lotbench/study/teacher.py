@@ -51,20 +51,13 @@ VERSION = 1
 
 @dataclass
 class Artefacts:
-    """The shared artefacts of a trial, each computed on first use.
-
-    Attributes
-    ----------
-    config : TrialConfig
-        Any trial of the (backbone, task, seed, teacher settings) they belong to.
-    task : Task
-    tokenizer
-        Saved with the teacher.
-    """
+    """The shared artefacts of a trial, each computed on first use."""
 
     config: TrialConfig
+    """Any trial of the (backbone, task, seed, teacher settings) they belong to."""
     task: Task
     tokenizer: Any
+    """Saved with the teacher."""
 
     @cached_property
     def key(self) -> str:
