@@ -362,13 +362,8 @@ class TrialConfig(Section):
     def trial_id(self, version: int) -> str:
         """The id of the trial: task, method, seed and a hash of the configuration.
 
-        The hash covers everything in the configuration that changes the result.  It does not cover
-        the contents of data files.
-
-        Parameters
-        ----------
-        version : int
-            The ``version`` of the method's class.
+        The hash covers everything in the configuration that changes the result, and the ``version``
+        of the method's class.  It does not cover the contents of data files.
         """
         free = {"plugins": True, "train": {"max_minutes"}}
         content = {**self.model_dump(exclude=free), "version": version}

@@ -82,13 +82,7 @@ GROUPS: tuple[tuple[Rule, ...], ...] = (
 
 
 def examine(subject: Subject, begin: Callable[[Rule], None] | None = None) -> Iterator[Verdict]:
-    """Yields the verdict on each rule, in order.
-
-    Parameters
-    ----------
-    subject : Subject
-    begin : callable, optional
-        Called with each rule before its check.
+    """Yields the verdict on each rule, in order; ``begin`` is called with each before its check.
 
     Raises
     ------

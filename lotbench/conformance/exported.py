@@ -67,14 +67,7 @@ def _compare(
 ) -> tuple[list[float], int]:
     """Differences of outputs by text, and the number of texts that were not compared.
 
-    Parameters
-    ----------
-    encoder : ReducedEncoder
-    exact : ReducedEncoder
-        The same in float64.
-    session : Session
-    data : Batch
-    budget : float or None
+    ``exact`` is the encoder in float64.
 
     Raises
     ------

@@ -19,11 +19,7 @@ VOCABULARY, WIDTH, CLASSES = 200, 32, 3
 def tiny_backbone(layers: int, **changes: Any) -> Backbone:
     """A float32 BERT of width 32; equal arguments give equal weights.
 
-    Parameters
-    ----------
-    layers : int
-    changes : int or float
-        Fields of its ``BertConfig`` with other values.
+    ``changes`` are fields of its ``BertConfig`` with other values.
     """
     return Backbone(_tiny_bert(layers, changes))
 

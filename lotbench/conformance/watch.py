@@ -20,18 +20,7 @@ class Watch(TokenReducer):
     """Calls the method for every decision, records faults, and repairs the decision.
 
     The repair keeps the engine from failing, so that a fault is reported by the rule it breaks.
-
-    Parameters
-    ----------
-    method : TokenReducer
-    soft : bool
-        True if decisions may have a weight.
-
-    Attributes
-    ----------
-    faults : dict of str to str
-        The first fault of each kind ("first token", "soft", "sizes", "groups", "mutation"),
-        described.
+    If ``soft``, decisions may have a weight.
     """
 
     def __init__(self, method: TokenReducer, soft: bool = False) -> None:
@@ -41,6 +30,7 @@ class Watch(TokenReducer):
         self.active_layers = method.active_layers
         self.method, self.soft = method, soft
         self.faults: dict[str, str] = {}
+        """The first fault of each kind ("first token", "soft", "sizes", "groups", "mutation")."""
 
     def before_embedding(self, batch: Batch, words: Tensor) -> Decision | None:
         shown = tensors(batch) | {"words": words}

@@ -57,13 +57,7 @@ INHERITED = ("LOTBENCH_CACHE", "HF_HUB_OFFLINE", "HF_HOME")
 def run_trials(planned: Plan, address: str | None, watch: Watch) -> tuple[int, dict[str, str]]:
     """The number of trials that succeeded, and why the others failed, by trial id.
 
-    Parameters
-    ----------
-    planned : Plan
-    address : str or None
-        Of a running Ray cluster.
-    watch : Watch
-        Told what happens.
+    They run on this machine, or on the Ray cluster at the address; ``watch`` is told what happens.
 
     Raises
     ------

@@ -38,15 +38,8 @@ def evaluate(
     """Metrics, FLOPs (per example) and per-layer ratios of one model at its current budget.
 
     Ratios are over all tokens of the split: tokens computed, keys seen and tokens in the
-    feed-forward, each against the tokens of the texts.
-
-    Parameters
-    ----------
-    encoder : ReducedEncoder
-    task : Task
-    split : "validation" or "selection"
-    target : float, optional
-        The FLOPs speed-up that the budget was searched for.
+    feed-forward, each against the tokens of the texts.  ``target`` is the FLOPs speed-up that the
+    budget was searched for.
 
     Raises
     ------
@@ -170,16 +163,10 @@ def score(
 ) -> tuple[list[Evaluation], list[Unreached] | None]:
     """Evaluations of a trained model on validation and selection, and the targets without one.
 
-    Parameters
-    ----------
-    encoder : ReducedEncoder
-    task : Task
-    budgets : sequence of float
-        Budgets to score; without any, and without targets, the trained one.
-    targets : sequence of float
-        FLOPs speed-ups whose budgets are searched and scored; without any, none are unreached, and
-        the second result is None.  A model that ends before a target is also scored at its end, and
-        one whose trained budget is no number also at that.
+    It is scored at the budgets of the targets (FLOPs speed-ups), which are searched.  A model that
+    ends before a target is also scored at its end, and one whose trained budget is no number also
+    at that.  Without targets it is scored at the given budgets, or at the trained one, and the
+    second result is None.
     """
     # Budgets, and the targets that they are for.
     chosen: list[tuple[float | None, float | None]] = [(own, None) for own in budgets or [None]]

@@ -26,11 +26,8 @@ UNKNOWN = 2.0
 def timing_seconds(planned: Plan, tasks: Mapping[str, Task]) -> dict[str, float]:
     """Seconds of the parts of all passes; of the models that the store has not timed.
 
-    Parameters
-    ----------
-    planned : Plan
-    tasks : mapping of str to Task
-        Those that have trials to do; for the others, the rows of the store say what is needed.
+    ``tasks`` are those that have trials to do; of the others, the rows of the store say what is
+    needed.
     """
     config, found = planned.sweep.measure, dict[str, float]()
     if config is None:

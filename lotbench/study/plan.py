@@ -86,15 +86,8 @@ class Plan:
 def plan(sweep: SweepConfig, document: Document, root: Path, max_trials: int | None = None) -> Plan:
     """The trials of a sweep, each resolved, so that bad parameters are refused before any work.
 
-    Parameters
-    ----------
-    sweep : SweepConfig
-    document : Document
-        The file that describes it.
-    root : Path
-        Parent of the sweep's store.
-    max_trials : int, optional
-        The most trials to do now.
+    The ``document`` is the file of the sweep, whose store is a folder of ``root``.  At most
+    ``max_trials`` are to do now.
 
     Raises
     ------

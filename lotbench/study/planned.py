@@ -57,10 +57,7 @@ class PlannedTrial:
     def check_fits(self, n_layers: int, width: int) -> None:
         """Builds the method for the backbone, so that what does not fit is found before training.
 
-        Parameters
-        ----------
-        n_layers, width : int
-            Of the backbone as it is in the hub or folder.
+        ``n_layers`` and ``width`` are those of the backbone as it is in the hub or folder.
 
         Raises
         ------
@@ -84,13 +81,8 @@ def resolve(config: TrialConfig, place: Place | None = None) -> PlannedTrial:
     """The trial with its method's class, parameters, budgets or targets, and id.
 
     Among the parameters may be a list of budgets under the plural of the budget's name
-    (``thresholds``), or ``targets``; both go before the targets of the sweep.
-
-    Parameters
-    ----------
-    config : TrialConfig
-    place : Place, optional
-        Where a file describes the method; messages name file and line with it.
+    (``thresholds``), or ``targets``; both go before the targets of the sweep.  With a ``place``,
+    messages name file and line.
 
     Raises
     ------

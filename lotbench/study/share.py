@@ -13,14 +13,9 @@ log = logging.getLogger(__name__)
 def share(nodes: list[dict[str, Any]], threads: int) -> tuple[int, float]:
     """CPUs and GPU share of one trial or teacher; with these, all cores are in use.
 
-    Nodes that are too small for a trial are named in a warning, but for those without cores.
-
-    Parameters
-    ----------
-    nodes : list of dict
-        As `ray.nodes` lists them.
-    threads : int
-        CPUs of a trial, if there is a node with so many.
+    A trial gets a CPU for each of its threads, if one of the nodes (as `ray.nodes` lists them) has
+    so many.  Nodes that are too small for a trial are named in a warning, but for those without
+    cores.
 
     Raises
     ------

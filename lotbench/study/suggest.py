@@ -38,12 +38,8 @@ def optuna_point(
 ) -> list[float]:
     """The point that Optuna's TPE suggests.
 
-    Parameters
-    ----------
-    spaces : sequence of Space
-    told : sequence of (point, area)
-        What was tried before, in order; the area of a failed trial is None.
-    seed : int
+    It is ``told`` the points that were tried before, in order, each with its area; that of a failed
+    trial is None.
     """
     import optuna
     from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution

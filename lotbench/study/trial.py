@@ -61,15 +61,8 @@ def run_trial(trial: PlannedTrial, folder: Path, catch_input_errors: bool = Fals
     """The result of one trial, trained, evaluated and stored.
 
     A loss that is not finite, an exception or exit inside a method, or the time limit ends the
-    trial as ``failed``; its ``error`` says why.
-
-    Parameters
-    ----------
-    trial : PlannedTrial
-    folder : Path
-        The store.
-    catch_input_errors : bool
-        Let bad input, too, end the trial as failed, so that a sweep's other trials go on.
+    trial as ``failed``; its ``error`` says why.  With ``catch_input_errors`` so does bad input, so
+    that a sweep's other trials go on.
 
     Raises
     ------

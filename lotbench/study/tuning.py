@@ -109,17 +109,7 @@ class NextTrial(Searcher):
 
 
 class Announcer(tune.Callback):
-    """Logs each finished trial, ends those that hang, and stores the rows of lost workers.
-
-    Attributes
-    ----------
-    succeeded : int
-        How many trials succeeded.
-    failed : dict of str
-        Why the others failed, by trial id.
-    ended : set of str
-        Ids of the trials that will not run again: finished before, and ended now.
-    """
+    """Logs each finished trial, ends those that hang, and stores the rows of lost workers."""
 
     def __init__(self, planned: Plan, board: Any, watch: Watch) -> None:
         self.planned, self.board, self.watch = planned, board, watch
@@ -130,7 +120,9 @@ class Announcer(tune.Callback):
         self.hung: dict[str, str] = {}
         self.succeeded = 0
         self.failed: dict[str, str] = {}
+        """Why trials failed, by their ids."""
         self.ended = set(self.store.done())
+        """Ids of the trials that will not run again: finished before, and ended now."""
         self.grown = len(self.ended)
 
     def grow(self) -> None:

@@ -36,15 +36,6 @@ class Watch:
         It may grow.
     before : mapping of Trial
         Finished trials of the store by id.
-
-    Attributes
-    ----------
-    workers : int
-        The most trials that ran side by side.
-    doing : list of str
-        What each worker does now.
-    shown : bool
-        True while a table shows the state, which then needs no lines in the log.
     """
 
     def __init__(self, planned: Plan, before: Mapping[str, Trial]) -> None:
@@ -55,8 +46,11 @@ class Watch:
         self.began: dict[str, float] = {}
         self.took: dict[str, float] = {}
         self.workers = 1
+        """The most trials that ran side by side."""
         self.doing: list[str] = []
+        """What each worker does now."""
         self.shown = False
+        """True while a table shows the state, which then needs no lines in the log."""
 
     def begin(self, name: str) -> None:
         """A worker starts a trial."""
