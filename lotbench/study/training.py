@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 import time
 from collections import defaultdict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import nullcontext
 from functools import reduce
 from typing import Any
@@ -94,10 +95,14 @@ def train(
     distillation = 0.0
     if isinstance(config, TrainConfig) and encoder.backbone.pooling is None:
         distillation = config.distillation
-    stream = _stream(split, config.batch_size, seed)
+    # In another order in every epoch, without end.
+    epochs = (batches(split, config.batch_size, own) for own in itertools.count(seed * 10_007))
+    stream = itertools.chain.from_iterable(epochs)
     started, examples, done = time.perf_counter(), 0, 0
     with torch.no_grad():
-        texts = (batch.to(device) for batch in _once(split, config.batch_size, attach))
+        # Each text once; a batch is made where the method asks for it.
+        once = batches(split, config.batch_size, seed=None)
+        texts = (_with_artefacts(split, rows, attach).to(device) for rows in once)
         encoder.reducer.before_training(texts, encoder.backbone.words)
     budgets = sampler(encoder, config, largest, seed)
     stages = []
@@ -216,13 +221,7 @@ def _pass(encoder: ReducedEncoder, batch: Batch, step: Step) -> tuple[dict[str, 
 
 
 def _checked(terms: Any, reducer: TokenReducer, hook: str) -> dict[str, Tensor]:
-    """The loss terms that a method returns.
-
-    Raises
-    ------
-    ValueError
-        If they are not scalar tensors by name.
-    """
+    """The loss terms that a method returns; others than scalar tensors by name are refused."""
     wrong = type(terms).__name__
     if isinstance(terms, dict):
         odd = [
@@ -245,20 +244,6 @@ def _with_artefacts(split: Split, rows: np.ndarray, attach: Attach | None) -> Ba
     if attach is not None:
         attach(batch, rows)
     return batch
-
-
-def _once(split: Split, batch_size: int, attach: Attach | None) -> Iterator[Batch]:
-    """The batches of all rows, each row once; they are made where a method asks for them."""
-    for rows in batches(split, batch_size, seed=None):
-        yield _with_artefacts(split, rows, attach)
-
-
-def _stream(split: Split, batch_size: int, seed: int) -> Iterator[np.ndarray]:
-    """Endless batches, in another order in every epoch."""
-    epoch = 0
-    while True:
-        yield from batches(split, batch_size, seed=seed * 10_007 + epoch)
-        epoch += 1
 
 
 def _linear(steps: int, warmup: float) -> Callable[[int], float]:
