@@ -127,7 +127,8 @@ def plan(sweep: SweepConfig, document: Document, root: Path, max_trials: int | N
         with document.at(("backbone",)):
             backbone = read_config(sweep.backbone)
         # Once for all tasks and seeds, since building a method takes milliseconds.
-        for trial in {trial.built: trial for trial in planned.todo.values()}.values():
+        built = {(trial.method, trial.contents): trial for trial in planned.todo.values()}
+        for trial in built.values():
             trial.check_fits(backbone.num_hidden_layers, backbone.hidden_size)
     return planned
 

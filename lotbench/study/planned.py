@@ -48,12 +48,6 @@ class PlannedTrial:
         """What tells settings of a method apart: equal ones give the same result."""
         return self.params.model_dump_json(), self.budgets, self.targets
 
-    @property
-    def built(self) -> tuple[Any, ...]:
-        """Everything that `check_fits` depends on but the backbone."""
-        params = self.params.model_dump_json()
-        return self.method, params, self.config.layers
-
     def check_fits(self, n_layers: int, width: int) -> None:
         """Builds the method for the backbone, so that what does not fit is found before training.
 
