@@ -78,21 +78,15 @@ def space_of(value: dict[str, Any]) -> Space:
         Says how this kind of space is written.
     """
     ((kind, given),) = value.items()
-    if not isinstance(given, list) or not (_values(given) if kind == "choice" else _ends(*given)):
-        raise ValueError(f"write {KINDS[kind]}")
-    if (kind == "loguniform" and given[0] <= 0) or (kind == "randint" and not _whole(given)):
+    if not isinstance(given, list) or not _is_sound(kind, given):
         raise ValueError(f"write {KINDS[kind]}")
     return Space(kind, given)
 
 
-def _values(given: list[Any]) -> bool:
-    return bool(given) and all(value not in given[:i] for i, value in enumerate(given))
-
-
-def _ends(*given: Any) -> bool:
-    numbers = all(type(end) in (int, float) for end in given)
-    return numbers and len(given) == 2 and given[0] < given[1]
-
-
-def _whole(given: list[Any]) -> bool:
-    return all(isinstance(end, int) for end in given)
+def _is_sound(kind: str, given: list[Any]) -> bool:
+    if kind == "choice":
+        return bool(given) and all(value not in given[:i] for i, value in enumerate(given))
+    numbers = (int,) if kind == "randint" else (int, float)
+    if len(given) != 2 or not all(type(end) in numbers for end in given):
+        return False
+    return given[0] < given[1] and (kind != "loguniform" or given[0] > 0)
