@@ -8,17 +8,12 @@ from contextlib import contextmanager
 
 
 class Interrupted(Exception):
-    """The message says what is kept and how to go on.
-
-    Attributes
-    ----------
-    code : int
-        The exit code: 130 for Ctrl-C, 143 for SIGTERM.
-    """
+    """The message says what is kept and how to go on."""
 
     def __init__(self, message: str, code: int) -> None:
         super().__init__(message)
         self.code = code
+        """The exit code: 130 for Ctrl-C, 143 for SIGTERM."""
 
 
 @contextmanager
