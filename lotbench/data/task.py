@@ -94,8 +94,10 @@ def load_task(
         _note_groups(source, kept, reported)
     rng = np.random.default_rng(seed)
     chosen = rng.permutation(_units(train, kept))
-    if classes is not None and validation.labels is not None:
-        chosen = _labelled_first(source, chosen)
+    classified = source.kind == "classification" and train.labels is not None
+    if classes is not None and classified and validation.labels is not None:
+        # In their order, but rows without a label behind the others.
+        chosen = chosen[np.argsort(train.labels[chosen] == MISSING, kind="stable")]
     chosen = chosen[: data.limit.train]
     tenth = min(max(1, round(SELECTION_SHARE * len(chosen))), SELECTION_MOST)
     n_selection = data.limit.selection or tenth
@@ -139,35 +141,18 @@ def load_task(
     )
 
 
-def _labelled_first(source: Source, chosen: np.ndarray) -> np.ndarray:
-    """The chosen training rows in their order, but rows without a label behind the others."""
-    labels = source.train.labels
-    if labels is None or source.kind != "classification":
-        return chosen
-    return chosen[np.argsort(labels[chosen] == MISSING, kind="stable")]
-
-
 def _check_labelled(source: Source, selected: np.ndarray, name: str) -> None:
-    """Refuses labels that only some of the rows have which models are scored on.
-
-    Raises
-    ------
-    InputError
-        Names the split.
-    """
+    """Refuses labels that only some of the rows have which models are scored on."""
     train, validation = source.train, source.validation
     if validation.labels is None:
         return
-    if source.kind != "classification":
-        partly = train.labels is None
-    else:
-        partly = train.labels is None or bool((train.labels[selected] == MISSING).any())
-        if missing := int((validation.labels == MISSING).sum()):
-            raise InputError(
-                f"{validation.where}: {missing} rows have no label; label or remove them, or "
-                "remove the column, and models are scored by the classes that the teacher gives"
-            )
-    if partly:
+    classified = source.kind == "classification"
+    if classified and (missing := int((validation.labels == MISSING).sum())):
+        raise InputError(
+            f"{validation.where}: {missing} rows have no label; label or remove them, or "
+            "remove the column, and models are scored by the classes that the teacher gives"
+        )
+    if train.labels is None or (classified and (train.labels[selected] == MISSING).any()):
         raise InputError(
             f"{train.where}: fewer labels than the {len(selected)} rows that models are selected "
             f"by; label more rows, lower tasks.{name}.limit.selection, or remove the label column "
@@ -197,13 +182,7 @@ def _scorable(rows: Rows, kept: np.ndarray) -> np.ndarray:
 
 
 def _note_groups(source: Source, kept: np.ndarray, reported: np.ndarray) -> None:
-    """Counts the groups that are left out.
-
-    Raises
-    ------
-    InputError
-        If none is left of the validation split.
-    """
+    """Counts the groups that are left out; refuses a validation split without any other."""
     parts = {"train": (source.train, kept), "validation": (source.validation, reported)}
     for name, (rows, left) in parts.items():
         without = len(_units(rows, np.arange(len(rows.texts)))) - len(_units(rows, left))
