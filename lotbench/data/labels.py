@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from lotbench.data.tables import Rows, shown
-from lotbench.errors import Faults, InputError
+from lotbench.data.tables import Rows, of_both, shown
+from lotbench.errors import InputError
 
 # Python's own int and float also take ``1_0`` and the digits of other scripts.
 NUMBER = re.compile(r"\s*[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d+)?\s*", re.ASCII)
@@ -109,11 +109,7 @@ def class_labels(
         If a label is missing, of another type than the others, or not among those of the training
         rows, or if these have only one class.
     """
-    splits, faults = [], Faults()
-    for rows in (train, validation):
-        with faults.collected():
-            splits.append(_class_values(rows, label, task))
-    faults.check()
+    splits = of_both(lambda rows: _class_values(rows, label, task), (train, validation))
     names = sorted({*splits[0]})
     if len(names) < 2:
         raise InputError(

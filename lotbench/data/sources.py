@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -27,11 +27,12 @@ from lotbench.data.tables import (
     Columns,
     Rows,
     find_split,
+    of_both,
     read_hub,
     read_table,
     to_rows,
 )
-from lotbench.errors import Faults, InputError
+from lotbench.errors import InputError
 from lotbench.metrics import CLASSIFICATION, EMBEDDING, RANKING, REGRESSION, UNLABELLED
 from lotbench.validation import dotted
 
@@ -107,7 +108,7 @@ def _read_tables(name: str, data: TaskConfig, data_root: str | None, taught: boo
     own = built_in_name(name, data)
     label = data.label or "label"
     if files := find_files(name, data, data_root):
-        frames = _of_both(lambda file: (read_table(file), str(file)), files)
+        frames = of_both(lambda file: (read_table(file), str(file)), files)
     elif own is None:
         assert data.source is not None, "a task without a source is built in"
         advice = "check the id, its `subset` and the network, or the path of a local folder"
@@ -119,29 +120,18 @@ def _read_tables(name: str, data: TaskConfig, data_root: str | None, taught: boo
     free = [column for column in TEXT_NAMES if column not in (label, data.query)]
     usual = sorted(free, key=lambda column: column not in columns)[:1]
     text = data.text or list(BUILT_IN[own].text if own else usual)
-    embedding = kind_of(name, data) == "embedding"
-
-    taught = taught and kind_of(name, data) in ("classification", "regression")
-    elsewhere = any(label in frame.columns for frame, _ in frames)
+    kind = kind_of(name, data)
+    # A column that the file names must be in one of the splits.
+    absent = data.label is not None and not any(label in frame.columns for frame, _ in frames)
+    optional = taught and kind in ("classification", "regression") and not absent
 
     def rows(found: tuple[Any, str]) -> Rows:
-        missing = taught and label not in found[0].columns and (data.label is None or elsewhere)
-        own = None if missing else label
-        return to_rows(
-            found[0], Columns(tuple(text), own, data.query, data.group, embedding), found[1], name
-        )
+        frame, where = found
+        read = None if optional and label not in frame.columns else label
+        columns = Columns(tuple(text), read, data.query, data.group, kind == "embedding")
+        return to_rows(frame, columns, where, name)
 
-    return _of_both(rows, frames)
-
-
-def _of_both(work: Callable[[Any], Any], given: Iterable[Any]) -> list[Any]:
-    """The result for both splits; a fault of one hides none of the other."""
-    results, faults = [], Faults()
-    for one in given:
-        with faults.collected():
-            results.append(work(one))
-    faults.check()
-    return results
+    return of_both(rows, frames)
 
 
 def _with_labels(
@@ -151,7 +141,7 @@ def _with_labels(
     both, notes = (train, validation), {}
     n_labels = 0 if kind == "embedding" else 1
     if kind == "classification" and classes is not None:
-        labels = _of_both(lambda rows: labels_of_model(rows, label, classes), both)
+        labels = of_both(lambda rows: labels_of_model(rows, label, classes), both)
         n_labels, notes["classes"] = len(classes), [*classes]
     elif kind == "classification":
         *labels, names = class_labels(train, validation, label, name)
@@ -160,7 +150,7 @@ def _with_labels(
         labels = [None, None]
     else:
         least = 0 if kind == "ranking" else -np.inf
-        labels = _of_both(lambda rows: float_labels(rows, label, least), both)
+        labels = of_both(lambda rows: float_labels(rows, label, least), both)
     for rows, values in zip(both, labels, strict=True):
         rows.labels = values
     return Source(train, validation, n_labels, kind, _metrics(name, data, kind, validation), notes)

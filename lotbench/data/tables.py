@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from lotbench.errors import InputError
+from lotbench.errors import Faults, InputError
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -235,6 +235,16 @@ def _groups(column: pd.Series, name: str, where: str) -> np.ndarray:
             "remove them, or choose another column"
         )
     return numbers
+
+
+def of_both(work: Callable[[Any], Any], given: Iterable[Any]) -> list[Any]:
+    """The result for both splits; a fault of one hides none of the other."""
+    results, faults = [], Faults()
+    for one in given:
+        with faults.collected():
+            results.append(work(one))
+    faults.check()
+    return results
 
 
 def shown(value: Any) -> str:
