@@ -149,8 +149,8 @@ def _direct(tokenizer: Any) -> Direct | None:
     # which it drops.  Added tokens have none, and strip only those which would be dropped.
     kinds = [(file[part] or {}).get("type") for part in ("normalizer", "pre_tokenizer")]
     cuts = kinds == ["BertNormalizer", "BertPreTokenizer"]
-    slow = [partial(_slow, core)] if cuts else []
-    every = [Direct(core, each, cuts) for each in _fast(core, file["model"]["type"]) + slow]
+    encoders = _fast(core, file["model"]["type"]), partial(_slow, core) if cuts else None
+    every = (Direct(core, encode, cuts) for encode in encoders if encode)
     return next((each for each in every if _agrees(each, tokenizer, words)), None)
 
 
@@ -158,12 +158,11 @@ def _slow(core: Any, texts: list[str]) -> list[list[int]]:
     return [each.ids for each in core.encode_batch_fast(texts, add_special_tokens=False)]
 
 
-def _fast(core: Any, model: str) -> list[Encode]:
+def _fast(core: Any, model: str) -> Encode | None:
     """What the package for this model gives, if there is one that is installed and reads it."""
     package = PACKAGES.get(model)
     if package is None:
-        _say(f"nothing faster is known for {model}")
-        return []
+        return _say(f"nothing faster is known for {model}")
     bare = {"add_special_tokens": False} if package == "nanotoken" else {}
     try:
         # One thread, however many the model has: it is safe in a process that was forked.
@@ -171,12 +170,10 @@ def _fast(core: Any, model: str) -> list[Encode]:
         encode = partial(backend.encode_batch_list, parallel=False, **bare)
         encode([""])
     except ImportError:
-        _say(f"{package} is not installed; faster: pip install 'lotbench[fast-tokenizers]'")
-        return []
+        return _say(f"{package} is not installed; faster: pip install 'lotbench[fast-tokenizers]'")
     except Exception as error:  # both packages have exceptions of their own
-        _say(f"{package} does not read this tokenizer: {str(error).partition(chr(10))[0]}")
-        return []
-    return [encode]
+        return _say(f"{package} does not read this tokenizer: {str(error).partition(chr(10))[0]}")
+    return encode
 
 
 def _agrees(found: Direct, tokenizer: Any, words: list[str]) -> bool:
