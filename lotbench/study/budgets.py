@@ -79,8 +79,15 @@ class BudgetSampler:
         finally:
             handle.remove()
         self.learns = bool(traces)
-        if traces:
-            self._learn(place, sum(map(self._log_speedup, traces)) / len(traces), is_draw)
+        if not traces:
+            return
+        speed = sum(map(self._log_speedup, traces)) / len(traces)
+        if place in (0.0, 1.0):
+            self.ends[place] = speed
+        else:
+            self.recent.append((place, speed))
+        if is_draw:
+            self.drawn.append(speed)
 
     def record(self) -> DrawnBudgets:
         """What a row says of it."""
@@ -108,14 +115,6 @@ class BudgetSampler:
         known = sorted([*self.ends.items(), *self.recent], reverse=falls)
         places, speeds = zip(*known, strict=True)
         return float(np.interp(speed, rising(speeds), places))
-
-    def _learn(self, place: float, speed: float, is_draw: bool) -> None:
-        if place in (0.0, 1.0):
-            self.ends[place] = speed
-        else:
-            self.recent.append((place, speed))
-        if is_draw:
-            self.drawn.append(speed)
 
     def _log_speedup(self, trace: Trace) -> float:
         backbone = self.encoder.backbone
