@@ -164,10 +164,7 @@ def _compare(subject: Subject, other: ReducedEncoder, how: str, otherwise: str) 
 def _compare_modes(encoder: ReducedEncoder, split: Any) -> str:
     """How often the two modes decide differently in float32 on real texts.
 
-    Raises
-    ------
-    Broken
-        If logits differ although decisions agree.
+    Where they do not, their logits must agree.
     """
     rows = np.arange(0, len(split), 5)
     data = collate(split, rows)
