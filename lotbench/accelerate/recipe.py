@@ -26,11 +26,6 @@ SAMPLE = 500
 """Texts whose mean length is taken for that of all."""
 
 
-def of_task(overrides: Sequence[str]) -> list[str]:
-    """The overrides of the task of the texts."""
-    return [each for each in overrides if each.strip().startswith(f"tasks.{TASK}.")]
-
-
 def classes_of(model: str) -> list[str]:
     """The classes of a classifier, one of a cross-encoder, none of a sentence encoder.
 
@@ -50,7 +45,7 @@ def classes_of(model: str) -> list[str]:
 
 
 def sweep_of(
-    model: str, classes: Sequence[str], source: str, batch: int, overrides: Sequence[str] = ()
+    model: str, classes: Sequence[str], source: str, batch: int, given: dict[str, Any]
 ) -> dict[str, Any]:
     """The sweep as a file would have it.
 
@@ -65,8 +60,8 @@ def sweep_of(
         See `lotbench.accelerate.texts.as_source`.
     batch : int
         Texts per call.
-    overrides : sequence of str
-        Those of the task are heeded, since its columns must be known.
+    given : dict
+        Keys of the task that the user sets; its columns must be known.
 
     Raises
     ------
@@ -81,7 +76,7 @@ def sweep_of(
         task["kind"] = "embedding"
     if len(classes) == 1 and own is None:
         task["regression"] = True
-    Document("", {"tasks": {TASK: task}}).override(of_task(overrides))
+    task |= given
     if classes and "kind" in task:  # a ranking
         task.pop("regression", None)
     data = validate(TaskConfig, task, Document("").fault)

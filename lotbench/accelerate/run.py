@@ -15,7 +15,7 @@ from statistics import fmean
 
 import yaml
 
-from lotbench.accelerate.recipe import NAME, TASK, classes_of, of_task, sweep_of
+from lotbench.accelerate.recipe import NAME, TASK, classes_of, sweep_of
 from lotbench.accelerate.texts import as_source, digest_of
 from lotbench.backends import EXPORTED, need
 from lotbench.config.document import Document
@@ -128,7 +128,7 @@ def accelerate(
     if faster:
         share = 100 * fmean(own.row.evaluation.keep_ratio)
         lines["tokens"] = f"{share:.0f}% computed, mean over the layers; {TOKENS}/ shows which"
-        written = [_export(study, own, output), *_tokens(study, own, output)]
+        written = _export(study, own, output)
     else:
         lines["why not"] = past(own, limits) or "it is not faster than the fastest dense model"
         if or_dense:
@@ -140,7 +140,8 @@ def _sweep(
     model: str, texts: str, batch: int, output: Path, overrides: Sequence[str]
 ) -> tuple[SweepConfig, Document]:
     """The sweep, written into the output folder, with the overrides."""
-    task = Document("", {"tasks": {TASK: {}}}).override(of_task(overrides)).data["tasks"][TASK]
+    of_task = [each for each in overrides if each.strip().startswith(f"tasks.{TASK}.")]
+    task = Document("", {"tasks": {TASK: {}}}).override(of_task).data["tasks"][TASK]
     classes = classes_of(model)
     _claim(output, {"model": fingerprint(model), "texts": digest_of(texts)})
     if not model.startswith("package:") and Path(model).expanduser().is_dir():
@@ -149,7 +150,7 @@ def _sweep(
     columns = [columns] if isinstance(columns, str) else columns
     named = classes if len(classes) > 1 else []
     source = as_source(texts, columns, task.get("label", "label"), named, output / TEXTS)
-    content = sweep_of(model, classes, source, batch, overrides)
+    content = sweep_of(model, classes, source, batch, task)
     written = f"# Written by lotbench accelerate.\n{yaml.safe_dump(content, sort_keys=False)}"
     return load_sweep(write_file(output / FILE, written), overrides)
 
@@ -193,14 +194,14 @@ def _speed(times: Interval | None) -> str:
     return f"{value} the fastest dense model of any backend, from text to answer"
 
 
-def _export(study: Study, own: Option, output: Path) -> Path:
-    """The folder of the exported choice."""
-    model = study.store.model(own.row.run.trial)
+def _export(study: Study, own: Option, output: Path) -> list[Path]:
+    """The folder of the exported choice, and the page of the tokens that it processes."""
+    model, point = study.store.model(own.row.run.trial), own.row.evaluation
     assert model is not None, "it was timed"
-    budget = own.row.evaluation.budget
-    value = float(budget.value) if budget else None
+    value = float(point.budget.value) if point.budget else None
     write(model, output / EXPORT, own.backend, value, measured(model))
-    return output / EXPORT
+    _, files = inspect.of_split([model], "validation", point.target, output / TOKENS)
+    return [output / EXPORT, *files[-1:]]
 
 
 def _export_dense(own: Option, limits: Limits, output: Path) -> list[Path]:
@@ -222,11 +223,3 @@ def _export_dense(own: Option, limits: Limits, output: Path) -> list[Path]:
     teacher = Artefacts(config, task_of(config, tokenizer), tokenizer).teacher
     write(teacher, output / EXPORT, best.backend, None, "")
     return [output / EXPORT]
-
-
-def _tokens(study: Study, own: Option, output: Path) -> list[Path]:
-    """Figure and page of the tokens that the choice processes."""
-    model = study.store.model(own.row.run.trial)
-    assert model is not None, "it was timed"
-    _, files = inspect.of_split([model], "validation", own.row.evaluation.target, output / TOKENS)
-    return files[-1:]

@@ -67,8 +67,13 @@ def as_source(
         If the texts cannot be read, are too few, one is empty, or a label is none of the model's.
     """
     path = Path(given).expanduser()
-    if path.is_file():
-        frame = _lines(path) if path.suffix == ".txt" else _table(path)
+    if path.is_file() and path.suffix == ".txt":
+        frame = _frame(_read(path).split("\n"))
+    elif path.is_file():
+        if path.suffix not in SUFFIXES:
+            known = ", ".join(SUFFIXES)
+            raise InputError(f"{path}: a table ends in {known}, and plain text in .txt")
+        frame = read_table(path)
     elif path.is_dir() and not any(path.glob("train.*")) and any(path.glob("*.txt")):
         frame = _frame([_read(file) for file in sorted(path.glob("*.txt"))])
     elif path.is_dir():
@@ -79,23 +84,21 @@ def as_source(
         return given
     frame = frame.reset_index(drop=True)  # parquet may have an index of its own
     _check(frame, text or [own for own in TEXT_NAMES if own in frame][:1], path)
+    count = judged(len(frame))
     rows = np.random.default_rng(0).permutation(len(frame))
     if classes and label in frame:
         labels_of_model(Rows([], frame[label].to_numpy(), str(path)), label, classes)
         missing = frame[label].map(is_missing).to_numpy(bool)
         rows = rows[np.argsort(missing[rows], kind="stable")]
-        if missing.sum() > 0 and (~missing).sum() < 2 * judged(len(frame)):
+        if missing.sum() > 0 and (~missing).sum() < 2 * count:
             # Too few labels to choose and to judge by: they are learned from, and dense is what is
             # judged by.
             rows = rows[::-1]
     folder.mkdir(parents=True, exist_ok=True)
-    validation = frame.iloc[np.sort(rows[: judged(len(frame))])]
+    train, validation = frame.iloc[np.sort(rows[count:])], frame.iloc[np.sort(rows[:count])]
     if classes and label in validation and validation[label].map(is_missing).any():
         validation = validation.drop(columns=label)
-    for name, part in (
-        ("validation", validation),
-        ("train", frame.iloc[np.sort(rows[judged(len(frame)) :])]),
-    ):
+    for name, part in (("validation", validation), ("train", train)):
         part.to_parquet(folder / f"{name}.parquet", index=False)
     return str(folder.resolve())
 
@@ -114,16 +117,6 @@ def _check(frame: pd.DataFrame, text: Sequence[str], path: Path) -> None:
             f"{path}: row {int(empty.argmax()) + 1}: the text is empty ({int(empty.sum())} such "
             "rows); remove them"
         )
-
-
-def _table(path: Path) -> pd.DataFrame:
-    if path.suffix not in SUFFIXES:
-        raise InputError(f"{path}: a table ends in {', '.join(SUFFIXES)}, and plain text in .txt")
-    return read_table(path)
-
-
-def _lines(path: Path) -> pd.DataFrame:
-    return _frame(_read(path).split("\n"))
 
 
 def _frame(texts: list[str]) -> pd.DataFrame:
