@@ -67,12 +67,7 @@ def _compare(
 ) -> tuple[list[float], int]:
     """Differences of outputs by text, and the number of texts that were not compared.
 
-    ``exact`` is the encoder in float64.
-
-    Raises
-    ------
-    Broken
-        If a difference is too large.
+    ``exact`` is the encoder in float64.  A difference that is too large is refused.
     """
     packed, wanted = answer(encoder, data), answer(exact, data)
     flipped = packed.flipped(wanted)

@@ -37,14 +37,9 @@ GOLDEN = (math.sqrt(5) - 1) / 2
 class BudgetSampler:
     """Draws the budget of each step, and learns from the step how fast it is.
 
-    Parameters
-    ----------
-    encoder : ReducedEncoder
-        Its method has a budget that is one number, and a ``budget_range``.
-    largest : float
-        Speed-ups are drawn up to this one, or up to the method's fastest if that is slower.
-    start : float
-        The first draw, from 0 to 1.
+    The method has a budget that is one number, and a ``budget_range``.  Speed-ups are drawn up to
+    the ``largest``, or up to the method's fastest if that is slower; ``start``, from 0 to 1, is the
+    first draw.
     """
 
     def __init__(self, encoder: ReducedEncoder, largest: float, start: float) -> None:

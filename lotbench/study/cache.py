@@ -32,15 +32,8 @@ def cache_folder() -> Path:
 def once(path: Path, make: Callable[[Path], None], check: Callable[[Path], object]) -> None:
     """Makes a file or folder, unless it exists and is whole.
 
-    Only one process makes it, and the others never see a part of it.
-
-    Parameters
-    ----------
-    path : Path
-    make : callable
-        Writes it to the given place.
-    check : callable
-        Raises if what is at the given place is damaged.
+    Only one process makes it, and the others never see a part of it.  ``make`` writes it to the
+    given place, and ``check`` raises if what is there is damaged.
     """
     from filelock import FileLock
 
@@ -118,12 +111,9 @@ def stored_array(
 
 
 def _read(path: Path, shape: tuple[int, ...]) -> np.ndarray:
-    """The array of a file.
+    """The array of a file, refused if it has another shape or is not what was written.
 
-    Raises
-    ------
-    ValueError
-        If it has another shape, or is not what was written.  Older files have no checksum.
+    Older files have no checksum.
     """
     with path.open("rb") as file:
         array = np.load(file, allow_pickle=False)

@@ -87,13 +87,7 @@ class _Counts:
         self.totals = {name: np.zeros(n_layers) for name in ("queries", "keys", "feed_forward")}
 
     def outputs(self, split: Split) -> np.ndarray:
-        """Logits (N, C) or vectors (N, D) of a split, float64.
-
-        Raises
-        ------
-        FloatingPointError
-            If one is not finite.
-        """
+        """Logits (N, C) or vectors (N, D) of a split, float64; refused if one is not finite."""
         found = np.zeros((len(split), self.encoder.backbone.outputs))
         for rows in batches(split, BATCH_SIZE, seed=None):
             outputs, reduced, full = _forward(self.encoder, split, rows)

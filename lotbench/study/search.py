@@ -29,24 +29,15 @@ REPEATS = 200
 
 
 class Search:
-    """The search of the settings of one block.
-
-    Attributes
-    ----------
-    block : Block
-    mark : Searched
-        The mark of its first trial.
-    size : int
-        How many trials it has; fewer if its space has fewer settings.
-    seeds : list of int
-        Of the confirmations.
-    """
+    """The search of the settings of one block."""
 
     def __init__(self, block: Block, sweep: SweepConfig) -> None:
         assert sweep.search is not None and sweep.targets is not None, "as the sections demand"
         self.block, self.names = block, sorted(block.spaces)
         self.best, self.seeds = sweep.confirmation.best, sweep.confirmation.seeds
+        """How many settings are confirmed, and with which seeds."""
         self.size = sweep.search.trials if block.spaces else 1
+        """How many trials it has; fewer if its space has fewer settings."""
         space: dict[str, Any] = {name: block.spaces[name].written() for name in self.names}
         algorithm = sweep.search.algorithm
         identity = {"trial": block.config.trial_id(0), "space": space, "algorithm": algorithm}
@@ -58,6 +49,7 @@ class Search:
             space=space,
             end=max(sweep.targets),
         )
+        """That of its first trial."""
 
     def check(self) -> None:
         """Resolves a trial at the ends and within every space.
@@ -94,12 +86,8 @@ class Search:
     def known(self, rows: Mapping[str, Trial], ended: Collection[str]) -> list[PlannedTrial]:
         """The trials that are known by now: those of the search, then those that confirm it.
 
-        Parameters
-        ----------
-        rows : dict of Trial
-            The rows of the store, by trial id.
-        ended : collection of str
-            Ids of the trials that will not run again: finished ones, and those that failed now.
+        ``rows`` are those of the store by trial id.  ``ended`` has the ids of the trials that will
+        not run again: finished ones, and those that failed now.
         """
         asks = self.mark.algorithm == "optuna" and bool(self.names)
         trials = self._asked(rows, ended) if asks else self._listed

@@ -39,15 +39,8 @@ def find_budgets(
 
     A root search between the ends of the method's ``budget_range``: it halves the interval and
     interpolates in turn.  What is known from one target also narrows the search for the next.
-
-    Parameters
-    ----------
-    reducer : TokenReducer
-        Its budget is set during the search, and restored after it.
-    targets : sequence of float
-        FLOPs speed-ups.
-    speedup : callable
-        The FLOPs speed-up at the reducer's current budget.
+    Targets are FLOPs speed-ups, and ``speedup`` gives the one at the reducer's current budget.  The
+    budget is set during the search, and restored after it.
     """
     search = _Search(reducer, speedup)
     found: dict[float, float] = {}

@@ -28,14 +28,9 @@ class Progress:
 
 
 class Watch:
-    """A sweep while it runs.
+    """A sweep while it runs; its plan may grow.
 
-    Parameters
-    ----------
-    planned : Plan
-        It may grow.
-    before : mapping of Trial
-        Finished trials of the store by id.
+    ``before`` has the finished trials of the store by id.
     """
 
     def __init__(self, planned: Plan, before: Mapping[str, Trial]) -> None:
