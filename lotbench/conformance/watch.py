@@ -136,20 +136,15 @@ def tensors(batch: Batch) -> dict[str, Tensor]:
 
 
 def _shown(tokens: Tokens, received: Received | None = None) -> dict[str, Tensor]:
-    found = {
+    decided = ("keep", "weight", "keys", "context")
+    found: dict[str, Tensor | None] = {
         "tokens.hidden": tokens.hidden,
         "tokens.rows": tokens.rows,
         "tokens.layout": tokens.layout.cu_seqlens,
         **tensors(tokens.batch),
+        "tokens.keys": tokens.keys,
+        **{f"tokens.previous.{name}": getattr(tokens.previous, name, None) for name in decided},
     }
-    if tokens.keys is not None:
-        found["tokens.keys"] = tokens.keys
-    if tokens.previous is not None:
-        found["tokens.previous.keep"] = tokens.previous.keep
-        for name in ("weight", "keys", "context"):
-            value = getattr(tokens.previous, name, None)
-            if value is not None:
-                found[f"tokens.previous.{name}"] = value
     if received is not None:
         found |= {"received.mean": received.mean, "received.own": received.own}
-    return found
+    return {name: value for name, value in found.items() if value is not None}
