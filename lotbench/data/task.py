@@ -94,8 +94,8 @@ def load_task(
         _note_groups(source, kept, reported)
     rng = np.random.default_rng(seed)
     chosen = rng.permutation(_units(train, kept))
-    classified = source.kind == "classification" and train.labels is not None
-    if classes is not None and classified and validation.labels is not None:
+    labelled = all(rows.labels is not None for rows in (train, validation))
+    if classes is not None and source.kind == "classification" and labelled:
         # In their order, but rows without a label behind the others.
         chosen = chosen[np.argsort(train.labels[chosen] == MISSING, kind="stable")]
     chosen = chosen[: data.limit.train]
