@@ -20,12 +20,14 @@ from lotbench.measure.protocol import rounds_of_processes
 from lotbench.measure.spec import DeviceSetting
 from lotbench.measure.worker import SCREENED_CALLS, SCREENED_ROUNDS
 
-EXPORT, LOAD, START = 7.0, 0.7, 12.0
+EXPORT, LOAD, START = 12.0, 0.7, 12.0
 """Seconds to export a model, to load one in a process, and to start a process."""
 WARM_UP = 3
 """Passes of a contender in each process before the rounds."""
 SPEED = {"fp32": 1.0, "bf16": 0.4, "int8": 0.5}
 """Time of dense at a precision, against float32."""
+REACHED = 0.65
+"""The part of a FLOPs speed-up that time reaches, on a scale of logarithms: 4 gives 2.5."""
 EFFICIENCY = 0.75
 """Speed of dense in float32 against that of its largest product alone."""
 LEFT, DENSE_LEFT = 1.6, 5
@@ -52,7 +54,7 @@ def pass_seconds(
     """Seconds of the parts of the passes in some settings of a device, with these backends."""
     own = [BY_NAME[name] for name in names]
     running = [SPEED[each.precision] for each in own if not each.compiled]
-    reduced = sum(1 / speedup for speedup in work.speedups)
+    reduced = sum(speedup**-REACHED for speedup in work.speedups)
     models = work.models + 2  # padded and packed dense
     left, dense_left = min(LEFT, len(running)), min(DENSE_LEFT, 2 * len(running) + 1)
     run = max(config.batch_sizes)

@@ -18,6 +18,7 @@ def constants(monkeypatch):
     monkeypatch.setattr(cost, "dense_rate", lambda _: 1e11)
     for name in ("EXPORT", "LOAD", "START"):
         monkeypatch.setattr(cost, name, 0.0)
+    monkeypatch.setattr(cost, "REACHED", 1.0)
     monkeypatch.setattr(cost, "SPEED", {"fp32": 1.0, "bf16": 0.5, "int8": 0.25})
 
 
@@ -40,3 +41,10 @@ def test_of_several_backends_each_is_screened_and_the_fastest_timed(monkeypatch)
     assert found["exports"] == 3 * 7
     twice = pass_seconds(WORK, CONFIG, names, [SETTING, DeviceSetting("cpu", 2)])
     assert twice["rounds"] == 2 * found["rounds"] and twice["scores"] == found["scores"]
+
+
+def test_time_falls_less_than_flops(monkeypatch):
+    monkeypatch.setattr(cost, "REACHED", 0.5)
+    found = pass_seconds(Work([4.0, 16.0], 1, 1000, 1e9), CONFIG, ["torch-fp32"], [SETTING])
+    # The points take 1/2 + 1/4 of dense, as those of 2x and 4x above.
+    assert found["scores"] == pytest.approx(3.75 * 0.01 * 1000)

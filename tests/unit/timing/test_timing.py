@@ -350,3 +350,14 @@ def test_a_graph_at_a_fixed_budget_serves_no_other_budget(tmp_path, monkeypatch)
     # That of an interrupted pass serves no other model.
     write_json(model / "lotbench.json", {"changed": 1})
     assert prepared._graph(entries[0]) not in graphs
+
+
+def test_a_record_does_not_name_the_folder_of_graphs(tmp_path) -> None:
+    def refuse(entry: Entry) -> Entry:
+        raise InputError(f"{tmp_path}/graphs/1a.onnx: onnx-fp32 cannot load it")
+
+    scorer = SimpleNamespace(task=SimpleNamespace(name="t"))
+    prepared = prepare.Preparation(scorer, tmp_path / "graphs", [])
+    entry = Entry("t", "trial", "model", None, "onnx-fp32")
+    assert prepared._tried(entry, refuse) is None
+    assert [own.why for own in prepared.unable] == ["1a.onnx: onnx-fp32 cannot load it"]
