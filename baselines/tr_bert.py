@@ -225,7 +225,7 @@ def kept_share(trace: Trace, layout: Ragged) -> Tensor:
 def reinforce(reward: Tensor, surprise: Tensor, samples: int) -> Tensor:
     """The REINFORCE loss, a scalar; the mean reward of the samples is the baseline.
 
-    Reward and surprise, the negative log-probability of the actions, are of shape (samples * B,),
+    ``surprise`` is the negative log-probability of the actions.  Both are of shape (samples * B,),
     copy after copy of the batch.
     """
     reward = reward.view(samples, -1)

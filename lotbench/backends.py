@@ -83,9 +83,9 @@ def need(*packages: str) -> None:
 def chosen(given: Iterable[str] | None, device: str) -> list[str]:
     """The backends of a pass on a device, in the order of `BACKENDS`.
 
-    By default those that are installed and that the device runs natively: bf16 needs AMX or AVX-512
-    with bf16, and int8 needs VNNI or AMX.  The device is ``cpu``, or a GPU, which runs
-    ``torch`` and ``compile`` alone.
+    ``given`` has their names.  By default they are all that are installed and that the device runs
+    natively: bf16 needs AMX or AVX-512 with bf16, and int8 needs VNNI or AMX.  The device is
+    ``cpu``, or a GPU, which runs ``torch`` and ``compile`` alone.
 
     Raises
     ------

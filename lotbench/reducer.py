@@ -233,8 +233,9 @@ class TokenReducer(nn.Module):
 
     @classmethod
     def check_budget(cls, params: Params, value: Any, report: Wording) -> None:
-        """Refuse a budget that is not valid as a hyper-parameter; ``report`` adds its place.
+        """Refuse a budget that is not valid as a hyper-parameter.
 
+        ``value`` is what a file or a caller gives; ``report`` adds its place to the message.
         If the budget is not a field of the parameters, every finite number is valid, but for a
         method with a ``budget_range`` none below 0.
 

@@ -37,10 +37,10 @@ class SweepResult:
 
 
 def run_sweep(planned: Plan, address: str | None = None, show: Show = nullcontext) -> SweepResult:
-    """Run the trials of a sweep that are not done, and time it; ``show`` shows them meanwhile.
+    """Run the trials of a sweep that are not done, and time its models.
 
-    ``address`` is that of a running Ray cluster ("auto" finds it); the store is then on its shared
-    disk or in a bucket.
+    ``show`` shows the trials meanwhile.  They run on this machine, or on a Ray cluster with this
+    ``address`` ("auto" finds it), whose store is on a shared disk or in a bucket.
 
     Raises
     ------

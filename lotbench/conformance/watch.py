@@ -30,7 +30,8 @@ class Watch(TokenReducer):
         self.active_layers = method.active_layers
         self.method, self.soft = method, soft
         self.faults: dict[str, str] = {}
-        """The first fault of each kind ("first token", "soft", "sizes", "groups", "mutation")."""
+        """Describes the first fault of each kind: "first token", "soft", "sizes", "groups" or
+        "mutation"."""
 
     def before_embedding(self, batch: Batch, words: Tensor) -> Decision | None:
         shown = tensors(batch) | {"words": words}

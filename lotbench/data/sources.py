@@ -121,7 +121,7 @@ def _read_tables(name: str, data: TaskConfig, data_root: str | None, taught: boo
     usual = sorted(free, key=lambda column: column not in columns)[:1]
     text = data.text or list(BUILT_IN[own].text if own else usual)
     kind = kind_of(name, data)
-    # A column that the file names must be in one of the splits.
+    # A label column that the configuration names must be in one of the splits.
     absent = data.label is not None and not any(label in frame.columns for frame, _ in frames)
     optional = taught and kind in ("classification", "regression") and not absent
 

@@ -142,7 +142,7 @@ def load_task(
 
 
 def _check_labelled(source: Source, selected: np.ndarray, name: str) -> None:
-    """Refuses labels that only some of the rows have which models are scored on."""
+    """Refuses labels that are missing in some of the rows that models are scored on."""
     train, validation = source.train, source.validation
     if validation.labels is None:
         return
@@ -182,7 +182,7 @@ def _scorable(rows: Rows, kept: np.ndarray) -> np.ndarray:
 
 
 def _note_groups(source: Source, kept: np.ndarray, reported: np.ndarray) -> None:
-    """Counts the groups that are left out; refuses a validation split without any other."""
+    """Counts the groups that are left out; refuses a validation split where none is left."""
     parts = {"train": (source.train, kept), "validation": (source.validation, reported)}
     for name, (rows, left) in parts.items():
         without = len(_units(rows, np.arange(len(rows.texts)))) - len(_units(rows, left))

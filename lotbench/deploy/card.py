@@ -91,8 +91,8 @@ def markdown(
 ) -> str:
     """The card for readers; ``source`` is the folder of the trained model.
 
-    ``fixed`` says why the budget is not an input, and ``needs_seed`` whether ``text_seed`` is one.
-    ``measured`` has numbers as Markdown, or is empty.
+    ``fixed`` says why the budget is not an input, or is None.  ``needs_seed`` says whether
+    ``text_seed`` is one.  ``measured`` has numbers as Markdown, or is empty.
     """
     from jinja2 import Environment, PackageLoader
 

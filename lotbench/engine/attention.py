@@ -128,10 +128,10 @@ def attend_and_receive(
     The numbers equal those of `attend`, but the probabilities are explicit: the received attention
     needs them, and an additional fused kernel would compute ``QK^T`` twice.
 
-    It takes what `attend` takes.  The keys of a sequence begin with its query tokens; others may
-    follow (tokens that leap, a context token).  ``asking`` (T,) bool has the queries that are
-    present: attention that others give is not counted.  None is those whose ``key_weight`` is
-    above 0.
+    It takes what `attend` takes; ``layout`` is that of the queries.  The keys of a sequence begin
+    with its query tokens; others may follow (tokens that leap, a context token).  ``asking`` (T,)
+    bool has the queries that are present: attention that others give is not counted.  None is
+    those whose ``key_weight`` is above 0.
     """
     heads = Heads(query, key, value, layout, keys, key_weight, pairs)
     cuts = _runs(layout, keys, query.device)

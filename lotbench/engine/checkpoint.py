@@ -232,8 +232,8 @@ def build(
 ) -> ReducedEncoder:
     """A backbone with a new reducer, initialised from the seed.
 
-    See `ReducedEncoder` for ``protect``, and `lotbench.engine.loading.load_backbone` for what the
-    backbone is made of.
+    `lotbench.engine.loading.load_backbone` says what ``n_labels``, ``layers``, ``whole`` and
+    ``pooling`` are, and `ReducedEncoder` what ``protect`` is.
 
     Raises
     ------

@@ -119,7 +119,7 @@ class EncoderRun:
         """The method's decision before a layer or after its attention, checked and recorded.
 
         A leap that holds in all layers stands for the decision before each.  ``point`` is
-        "before_layer" or "after_attention", which also has what the tokens ``received``.
+        "before_layer" or "after_attention"; only the latter is given ``received``.
 
         Raises
         ------

@@ -26,7 +26,8 @@ def of_text(
     """One text, or a pair, through the layers of every model: for the terminal, and the files.
 
     ``fields`` are the text, or the two of a pair; ``target`` is that of
-    `lotbench.inspection.model.Inspected`.  Figure and page are written to ``output``.
+    `lotbench.inspection.model.Inspected`.  Figure and page are written to the folder
+    ``output``, if one is given.
 
     Raises
     ------

@@ -35,8 +35,8 @@ class Kept:
     """The model in a few words."""
     texts: int
     tables: dict[str, dict[str, np.ndarray]]
-    """By title, shares of the layers (L,) by row: of kinds of tokens, ``number (12)`` for twelve of
-    them, and of tenths of the text from its beginning to its end, ``0 to 10%``."""
+    """By title, then by row: the share in each layer, (L,).  Rows are kinds of tokens with their
+    number, such as ``number (12)``, or tenths of the text, such as ``0 to 10%``."""
     most: list[tuple[str, float, int]]
     """The words that are computed most: word, mean share over the layers, occurrences."""
     least: list[tuple[str, float, int]]

@@ -47,6 +47,7 @@ class Entry:
     """Has the model."""
     budget: Budget | None = None
     backend: str = backends.TORCH
+    """One of `lotbench.backends.BACKENDS`."""
     graph: str | None = None
     """The file of the exported graph, for a backend that runs one."""
     scores: Scores = field(default_factory=dict)
@@ -187,7 +188,7 @@ class MapSpec:
     backbone: str
     """See `lotbench.engine.described.locate`; pretrained weights suffice."""
     layers: int | None
-    """Keep only the first layers."""
+    """Keep only the first layers; None keeps all."""
     rounds: int
     """Most rounds of a cell; a long cell gets fewer."""
     lengths: Sequence[int] = (32, 64, 128, 256, 512)

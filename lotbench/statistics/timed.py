@@ -52,7 +52,8 @@ class Clocks:
     def __init__(self, passes: Sequence[TimingPass]) -> None:
         """``passes`` are the comparable ones, oldest first (see `Store.newest_passes`)."""
         self.timed: dict[tuple, Measured] = {}
-        """All of it, in the order of the passes."""
+        """The newest times of each model, budget, setting and backend, in the order in which they
+        were first timed."""
         self._found: dict[tuple[str, str, str], Clocked] = defaultdict(dict)
         for timing in passes:
             for own in timing.contenders:

@@ -40,7 +40,7 @@ def check_answers(name: str, stored: str | list, classes: int | None) -> None:
     Raises
     ------
     ValueError
-        Gives their ``name`` and the first wrong one.
+        Gives their ``name`` and one that is wrong.
     """
     if isinstance(stored, str):
         wrong = set(stored) - set(DIGITS[:classes])

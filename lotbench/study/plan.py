@@ -87,7 +87,7 @@ def plan(sweep: SweepConfig, document: Document, root: Path, max_trials: int | N
     """The trials of a sweep, each resolved, so that bad parameters are refused before any work.
 
     The ``document`` is the file of the sweep, whose store is a folder of ``root``.  At most
-    ``max_trials`` are to do now.
+    ``max_trials`` of them are done now; None is all.
 
     Raises
     ------
@@ -126,7 +126,7 @@ def plan(sweep: SweepConfig, document: Document, root: Path, max_trials: int | N
     if planned.todo:
         with document.at(("backbone",)):
             backbone = read_config(sweep.backbone)
-        # Once for all tasks and seeds, since building a method takes milliseconds.
+        # Once for each setting, whatever its task and seed: building a method takes milliseconds.
         built = {(trial.method, trial.contents): trial for trial in planned.todo.values()}
         for trial in built.values():
             trial.check_fits(backbone.num_hidden_layers, backbone.hidden_size)

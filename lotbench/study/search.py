@@ -49,7 +49,7 @@ class Search:
             space=space,
             end=max(sweep.targets),
         )
-        """That of its first trial."""
+        """The mark of its first trial."""
 
     def check(self) -> None:
         """Resolves a trial at the ends and within every space.

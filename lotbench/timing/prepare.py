@@ -74,12 +74,13 @@ class Preparation:
             return step(entry)
         except Exception as error:  # a model must not end the pass of the others
             why = str(error).splitlines()[0] if str(error) else type(error).__name__
-            why = why.replace(f"{self.folder}/", "")  # records travel, and the cache does not
             log.warning("%s: not timed: %s: %s", task, entry.key, why)
             final = isinstance(error, InputError) and BY_NAME[backend].exported
             if trial_id and (
                 final or isinstance(error, FloatingPointError)
             ):  # as it would be next time
+                for folder in (self.folder, Path(entry.folder).parent):
+                    why = why.replace(f"{folder}/", "")  # a record travels without them
                 self.unable.append(
                     Unable(trial_id=trial_id, budget=entry.budget, backend=backend, why=why)
                 )

@@ -43,9 +43,9 @@ Predicted = tuple[float | None, np.ndarray]
 class Scorer:
     """Scores the models of one task on a device.
 
-    The task of an embedding or a ranking has what dense answers.  ``rows`` are by folder of the
-    model, whose predictions in ``torch-fp32`` are taken from its row.  ``plugins`` are files or
-    modules with methods that may be imported.
+    A task of an embedding or a ranking must come with what dense answers.  ``rows`` are by folder
+    of the model, whose predictions in ``torch-fp32`` are taken from its row.  ``plugins`` are files
+    or modules with methods that may be imported.
     """
 
     def __init__(
