@@ -23,16 +23,15 @@ settings.register_profile(
 )
 settings.load_profile("lotbench")
 
-WORKERS = 3
+WORKERS = 2
 
 MakeBatch = Callable[..., Batch]
 
 
 def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
-    """Three for whole folders: tests that start processes wait for them, even on two cores.
+    """Two for whole folders of tests, none for single files, which start sooner without.
 
-    None for single files, which start sooner without, nor for the benches, which time what they
-    run.
+    None for the benches either: they time what they run.
     """
     places = [config.invocation_params.dir / argument for argument in config.args]
     benches = any("bench" in place.parts for place in places)
