@@ -22,6 +22,8 @@ NAME, TASK = "study", "texts"
 TARGETS = (2, 4, 8, 16)
 TRAINED, PASSES = 3000, 2400
 """Most texts that a model is trained on, and how many it sees at least, some of them again."""
+SET = Document("--set")
+"""Names where the faults of a task come from: all else in it is right."""
 SAMPLE = 500
 """Texts whose mean length is taken for that of all."""
 
@@ -79,7 +81,7 @@ def sweep_of(
     task |= given
     if classes and "kind" in task:  # a ranking
         task.pop("regression", None)
-    data = validate(TaskConfig, task, Document("").fault)
+    data = validate(TaskConfig, task, lambda path, why: SET.fault(("tasks", TASK, *path), why))
     found = read_source(TASK, data, None, classes or None)
     rows, most = found.train, len(found.validation.texts)
     if len(rows.texts) < LEAST - judged(LEAST):

@@ -156,3 +156,11 @@ def test_a_folder_of_somebody_else_is_refused(tmp_path, monkeypatch, capsys, wid
     arguments = wide_backbone, small(tmp_path), "--max-drop", 1, "--output", tmp_path / "out"
     assert run(monkeypatch, *arguments) == 2
     assert "neither empty nor of an earlier call" in capsys.readouterr().err
+
+
+def test_a_wrong_key_of_the_task_is_named_whole(
+    tmp_path, monkeypatch, capsys, wide_backbone
+) -> None:
+    arguments = wide_backbone, small(tmp_path), "--max-drop", 1, "--output", tmp_path / "out"
+    assert run(monkeypatch, *arguments, "--set", "tasks.texts.max_len=3") == 2
+    assert "--set: tasks.texts.max_len: unknown key" in capsys.readouterr().err
