@@ -23,7 +23,7 @@ TARGETS = (2, 4, 8, 16)
 TRAINED, PASSES = 3000, 2400
 """Most texts that a model is trained on, and how many it sees at least, some of them again."""
 SET = Document("--set")
-"""Names where the faults of a task come from: all else in it is right."""
+"""Where a fault of the task comes from, since all else in it is written here."""
 SAMPLE = 500
 """Texts whose mean length is taken for that of all."""
 

@@ -79,8 +79,7 @@ def test_numbers_of_findings_are_on_the_pages_that_they_link_to() -> None:
         linked = re.findall(r"\]\(([^)#]+)[^)]*\)", tables)
         assert linked and all("results/" in target for target in linked), finding
         found = " ".join((folder / target).read_text(encoding="utf-8") for target in linked)
-        typed = set(re.findall(r"(?<![\w.])\d[\d.,]*\d|\d", finding))
-        known = set(re.findall(r"(?<![\w.])\d[\d.,]*\d|\d", found))
+        typed, known = (set(re.findall(r"\d+(?:[.,]\d+)*", own)) for own in (finding, found))
         assert typed <= known, f"{finding}: {typed - known}"
 
 
