@@ -30,6 +30,18 @@ def show(folder: Path) -> None:
     show_table(console(study))
 
 
+def compare(folder: Path, other: Path) -> None:
+    """Print how far the order of methods agrees with that of another store, if it is there."""
+    from lotbench.report.agreement import agreement
+    from lotbench.statistics.study import Study
+
+    if not (other / "trials").is_dir():
+        typer.echo(f"compare: no store {other} here, so the order of methods is not compared")
+        return
+    for sentence in agreement(Study(folder), Study(other)):
+        typer.echo(sentence)
+
+
 def draw(study: Study) -> bool:
     """Draw every figure of a store and write its README.md; False if the store is read-only."""
     from lotbench.report import readme

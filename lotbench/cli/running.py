@@ -9,7 +9,7 @@ import typer
 
 from lotbench.cli.interruption import kept
 from lotbench.cli.options import Overrides, Plugins, Root, RunFolder, StoreFolder, SweepFile, synced
-from lotbench.cli.output import counted, draw, show, show_table
+from lotbench.cli.output import compare, counted, draw, show, show_table
 from lotbench.errors import InputError
 
 MAPPED = ("threads", "devices", "backends", "rounds")
@@ -56,6 +56,8 @@ def sweep(
         done = run_sweep(planned, address, live_table)
     if (done.folder / "trials").is_dir():
         show(done.folder)
+        if config.compare is not None:
+            compare(done.folder, Path(config.compare))
     typer.echo(
         f"{counted(done.ran, 'trial')} ran, {done.skipped} were done before, "
         f"{len(done.failed)} failed; "

@@ -294,6 +294,7 @@ class SweepConfig(Taught):
     methods: dict[Slug, Blocks] = Field(min_length=1)
     targets: Targets | None = None
     measure: MeasureConfig | None = None
+    compare: NonEmpty | None = Field(default=None, exclude_if=_is_none)
     plugins: list[NonEmpty] = Field([])
 
     @property
