@@ -56,6 +56,7 @@ class Batch:
         index: Numbers | None = None,
         text_seed: Numbers | None = None,
         unlabelled: Numbers | None = None,
+        saliency: Sequence[np.ndarray] | None = None,
     ) -> Batch:
         """The batch of B examples given as lists of token ids without padding, on the CPU.
 
@@ -69,6 +70,8 @@ class Batch:
         index : B int, optional
             0 to B - 1 by default.
         unlabelled : B bool, optional
+        saliency : B arrays of float32, optional
+            As long as those of ``input_ids``.
 
         Raises
         ------
@@ -89,6 +92,7 @@ class Batch:
             index=torch.arange(count) if index is None else integers(index),
             text_seed=zeros(count) if text_seed is None else integers(text_seed),
             unlabelled=None if unlabelled is None else torch.as_tensor(unlabelled),
+            saliency=None if saliency is None else torch.from_numpy(np.concatenate(saliency)),
         )
 
     def to(self, device: torch.device | str) -> Batch:

@@ -34,6 +34,7 @@ from lotbench.measure.flops import reduced_flops
 from lotbench.ragged import select
 from lotbench.reducer import Merge, Outputs, Params, TokenReducer, Trace
 from lotbench.store.parts import Training
+from lotbench.study.saliency import SALIENCIES
 from lotbench.study.training import train
 from lotbench.validation import report_at
 
@@ -265,7 +266,7 @@ def attach(needs: frozenset[str]) -> Callable[[Batch, np.ndarray], None]:
     """
 
     def add(batch: Batch, rows: np.ndarray) -> None:
-        if needs & {"saliency", "attention_saliency"}:
+        if needs & SALIENCIES.keys():
             batch.saliency = torch.cat(
                 [
                     torch.rand(size, generator=torch.Generator().manual_seed(int(row)))

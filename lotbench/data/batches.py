@@ -50,6 +50,7 @@ def collate(split: Split, rows: ArrayLike) -> Batch:
         index=rows,
         text_seed=split.text_seed[rows],
         unlabelled=None if split.unlabelled is None else split.unlabelled[rows],
+        saliency=None if split.saliency is None else [split.saliency[i] for i in rows],
     )
 
 

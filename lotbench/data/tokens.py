@@ -46,6 +46,8 @@ class Split:
     unlabelled: np.ndarray | None = None
     """True for the rows of a classification or regression without a label, which the dense teacher
     gives, shape (N,), bool."""
+    saliency: list[np.ndarray] | None = None
+    """The teacher's saliency of each text's tokens, N arrays, float32; a trial adds it."""
 
     def __len__(self) -> int:
         return len(self.input_ids)
@@ -57,9 +59,11 @@ class Split:
 
     def at(self, rows: np.ndarray) -> Split:
         """Some rows of a split without queries, groups and pairs."""
-        lists, arrays = ("input_ids", "token_type_ids", "texts"), ("labels", "dense", "unlabelled")
-        picked: dict[str, Any] = {name: [getattr(self, name)[i] for i in rows] for name in lists}
-        for name in arrays:
+        picked: dict[str, Any] = {}
+        for name in ("input_ids", "token_type_ids", "texts", "saliency"):
+            own = getattr(self, name)
+            picked[name] = None if own is None else [own[i] for i in rows]
+        for name in ("labels", "dense", "unlabelled"):
             own = getattr(self, name)
             picked[name] = None if own is None else own[rows]
         return Split(**picked, text_seed=self.text_seed[rows])

@@ -25,8 +25,9 @@ from lotbench.store.records import Trial
 from lotbench.store.store import Store
 from lotbench.study.cache import cache_folder
 from lotbench.study.checks import check_data, stored_config
+from lotbench.study.saliency import gradient_saliency
 from lotbench.study.tasks import task_of
-from lotbench.study.teacher import gradient_saliency, teacher_outputs
+from lotbench.study.teacher import teacher_outputs
 
 TOGETHER = 32
 """Texts of one forward pass."""

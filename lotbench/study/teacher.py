@@ -9,8 +9,8 @@ With ``precision: auto``, machines that share a cache take what the first of the
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from functools import cached_property
 from hashlib import sha256
 from pathlib import Path
@@ -18,12 +18,10 @@ from typing import Any
 
 import numpy as np
 import torch
-import torch.nn.functional as F
-from torch import Tensor
 
 from lotbench.batch import Batch
 from lotbench.config.sections import TrialConfig
-from lotbench.data.batches import batches, collate
+from lotbench.data.batches import collate
 from lotbench.data.task import Task
 from lotbench.data.tokens import Split
 from lotbench.engine import checkpoint
@@ -32,15 +30,15 @@ from lotbench.engine.encoder import ReducedEncoder
 from lotbench.errors import InputError
 from lotbench.judge import Answers, judge
 from lotbench.metrics import classes_of
-from lotbench.reducer import Leap, Params, TokenReducer, Tokens
+from lotbench.reducer import Params, TokenReducer
 from lotbench.store import bucket
 from lotbench.store.files import read_json
 from lotbench.store.parts import Teacher, Training
 from lotbench.store.predictions import encode
 from lotbench.study.cache import cache_folder, once, stored_array
 from lotbench.study.evaluate import BATCH_SIZE, SPLITS
-from lotbench.study.progress import post
-from lotbench.study.training import device, resolve_precision, train
+from lotbench.study.saliency import SALIENCY, in_batches, kind_in
+from lotbench.study.training import device, train
 
 TRAINING = "training.json"
 MAP_TEXTS, RIDGE = 256, 1e-3
@@ -118,13 +116,34 @@ class Artefacts:
             with torch.no_grad():
                 weight.copy_(torch.from_numpy(found))
 
-    def saliency(self, kind: str) -> np.ndarray:
-        """Saliency of the train split's tokens, end to end in row order, float32.
+    def trained(self, needs: frozenset[str]) -> Split:
+        """The train split, with the saliency that a method ``needs``."""
+        kind = kind_in(needs)
+        return self._with_saliency("", self.task.train, kind) if kind else self.task.train
 
-        ``kind`` is "gradient" or "attention".
+    def scored(self, reducer: TokenReducer) -> Task:
+        """The task that a method is scored on; an oracle reads the saliency of its texts."""
+        kind = kind_in(reducer.needs) if reducer.is_oracle else None
+        if kind is None:
+            return self.task
+        own = {name: self._with_saliency(name, getattr(self.task, name), kind) for name in SPLITS}
+        return replace(self.task, **own)
+
+    def _with_saliency(self, name: str, split: Split, kind: str) -> Split:
+        """A split with its saliency; a scored one has a name, and saliency of the teacher's class.
+
+        Who scores a text does not know its label.
         """
-        split = self.task.train
-        return self._array(kind, split, SALIENCY[kind], (int(split.lengths.sum()),))
+        guessed = name and self.task.kind == "classification"
+
+        def compute(teacher: ReducedEncoder, split: Split) -> np.ndarray:
+            if guessed:
+                split = replace(split, labels=teacher_outputs(teacher, split).argmax(axis=1))
+            return SALIENCY[kind](teacher, split)
+
+        ends = np.cumsum(split.lengths)
+        found = self._array(f"{kind}-{name}" if name else kind, split, compute, (int(ends[-1]),))
+        return replace(split, saliency=np.split(found, ends[:-1]))
 
     def _array(
         self,
@@ -141,27 +160,20 @@ class Artefacts:
         )
 
     def attacher(self, needs: frozenset[str]) -> Callable[[Batch, np.ndarray], None] | None:
-        """A function that adds to a batch what a method ``needs``; None if it needs nothing."""
-        logits = self.logits() if "teacher_logits" in needs else None
-        kinds = {"saliency": "gradient", "attention_saliency": "attention"}
-        kind = next((kinds[name] for name in kinds if name in needs), None)
-        saliency = self.saliency(kind) if kind else None
-        if logits is None and saliency is None:
+        """A function that adds the teacher's logits to a batch; None if nothing needs them."""
+        if "teacher_logits" not in needs:
             return None
-        starts = np.concatenate([[0], np.cumsum(self.task.train.lengths)])
+        logits = self.logits()
 
         def attach(batch: Batch, rows: np.ndarray) -> None:
-            if logits is not None:
-                batch.teacher_logits = torch.from_numpy(logits[rows])
-            if saliency is not None:
-                parts = [saliency[starts[row] : starts[row + 1]] for row in rows]
-                batch.saliency = torch.from_numpy(np.concatenate(parts))
+            batch.teacher_logits = torch.from_numpy(logits[rows])
 
         return attach
 
     def _train_teacher(self, place: Path) -> None:
         answered = _answered(self.task)
-        for name in ("logits", "map", *SALIENCY, *(f"dense-{own}" for own in answered)):
+        scored = [f"{kind}-{name}" for kind in SALIENCY for name in SPLITS]
+        for name in ("logits", "map", *SALIENCY, *scored, *(f"dense-{own}" for own in answered)):
             bucket.remove(self.folder / f"{name}.npy")  # of a teacher that was damaged
         config, kind = self.config, self.task.kind
         encoder = checkpoint.build(
@@ -235,22 +247,12 @@ class _Dense(TokenReducer):
     name = "dense"
 
 
-class _Probe(TokenReducer):
-    """Keeps everything and records the attention that each token receives."""
-
-    needs = frozenset({"received_attention"})
-
-    def after_attention(self, layer: int, tokens: Tokens, received: Any) -> Leap:
-        keep = torch.ones_like(tokens.rows, dtype=torch.bool)
-        return Leap(keep, aux={"received": received.mean})
-
-
 def teacher_outputs(teacher: ReducedEncoder, split: Split) -> np.ndarray:
     """Logits (N, C) or vectors (N, D) of every row, float32."""
     out = np.zeros((len(split), teacher.backbone.outputs), dtype=np.float32)
     device = next(teacher.parameters()).device
     with torch.inference_mode():
-        for rows in _batches("teacher answers", split):
+        for rows in in_batches("teacher answers", split):
             out[rows] = teacher.eval()(collate(split, rows).to(device)).logits.cpu().numpy()
     if not np.isfinite(out).all():
         raise FloatingPointError("the teacher's outputs are not finite")
@@ -276,71 +278,3 @@ def embeddings_to_states(teacher: ReducedEncoder, split: Split) -> np.ndarray:
                 products += x.T @ y
     ridge = RIDGE * squares.diagonal().mean() * torch.eye(width, dtype=torch.float64)
     return torch.linalg.solve(squares + ridge, products).T.float().numpy()
-
-
-def gradient_saliency(teacher: ReducedEncoder, split: Split) -> np.ndarray:
-    """``sum_l || d logit_y / d h_l,i * h_l,i ||_2`` of every token (LoT, section 3.4).
-
-    h_l are the inputs of the layers, y the gold label (the only logit for regression).  Of a
-    sentence vector it is ``d (v . u)``, with v before it is normalised and u the direction of the
-    text's own dense vector.  The cosine of both is at its largest, so its own gradient is zero.
-    """
-    pooling = teacher.backbone.pooling
-
-    def compute(batch: Batch) -> Tensor:
-        outputs, labels = teacher(batch, inputs=True), batch.labels
-        if pooling is not None:
-            vectors = pooling.pool(outputs.hidden, outputs.layout, outputs.behind)
-            chosen = (vectors * F.normalize(labels, dim=1)).sum()
-        else:
-            labels = labels.long() * 0 if labels.is_floating_point() else labels
-            chosen = outputs.logits.gather(1, labels[:, None]).sum()
-        gradients = torch.autograd.grad(chosen, outputs.inputs)
-        pairs = zip(gradients, outputs.inputs, strict=True)
-        parts = [(g.float() * h.float()).norm(dim=1) for g, h in pairs]
-        return torch.stack(parts).sum(0)
-
-    return _per_token(teacher, split, compute)
-
-
-def attention_saliency(teacher: ReducedEncoder, split: Split) -> np.ndarray:
-    """Attention that each token receives, summed over the layers."""
-    probe = _Probe(Params(), len(teacher.backbone.layers), teacher.backbone.width)
-    probing = ReducedEncoder(teacher.backbone, probe).eval()
-
-    @torch.no_grad()
-    def compute(batch: Batch) -> Tensor:
-        events = probing(batch).trace.decisions("after_attention")
-        return torch.stack([event.decision.aux["received"] for event in events]).sum(0)
-
-    return _per_token(teacher, split, compute)
-
-
-SALIENCY = {"gradient": gradient_saliency, "attention": attention_saliency}
-
-
-def _per_token(
-    encoder: ReducedEncoder, split: Split, compute: Callable[[Batch], Tensor]
-) -> np.ndarray:
-    device = next(encoder.parameters()).device
-    # Only the order and the rough size of the values matter, and bf16 is far faster.
-    precision = resolve_precision("auto", device)
-    starts = np.concatenate([[0], np.cumsum(split.lengths)])
-    out = np.zeros(starts[-1], dtype=np.float32)
-    encoder.eval()
-    for rows in _batches("saliency", split):
-        batch = collate(split, rows).to(device)
-        with torch.autocast(device.type, torch.bfloat16, enabled=precision == "bf16"):
-            values = compute(batch).detach().float().cpu().numpy()
-        ends = np.cumsum(split.lengths[rows])
-        for row, own in zip(rows, np.split(values, ends[:-1]), strict=True):
-            out[starts[row] : starts[row + 1]] = own
-    return out
-
-
-def _batches(what: str, split: Split) -> Iterator[np.ndarray]:
-    """The batches of a split from the shortest example to the longest; reports progress."""
-    found = batches(split, BATCH_SIZE, seed=None)
-    for number, rows in enumerate(found, start=1):
-        yield rows
-        post(what, number, len(found))

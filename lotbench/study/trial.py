@@ -240,14 +240,16 @@ def _train_and_score(trial: PlannedTrial, folder: Path) -> dict[str, Any]:
         artefacts.tokenizer.sep_token_id if config.data.protect else None,
     ).to(device())
     artefacts.start_pooling(encoder)
-    attach = artefacts.attacher(needed(config, encoder.reducer))
+    needs = needed(config, encoder.reducer)
+    texts, attach = artefacts.trained(needs), artefacts.attacher(needs)
     started = time.perf_counter()
     largest = max(trial.targets, default=LARGEST)
-    training = train(encoder, task.train, config.train, config.seed, attach, largest=largest)
-    texts = (training.examples or 0) // SEARCHED or len(task.selection)
+    training = train(encoder, texts, config.train, config.seed, attach, largest=largest)
+    searched = (training.examples or 0) // SEARCHED or len(task.selection)
     generator = torch.Generator().manual_seed(config.seed)
-    encoder.reducer.search(scorer(encoder, task, texts), generator)
-    evaluations, unreached = score(encoder, task, trial.budgets, trial.targets)
+    scored = artefacts.scored(encoder.reducer)
+    encoder.reducer.search(scorer(encoder, scored, searched), generator)
+    evaluations, unreached = score(encoder, scored, trial.budgets, trial.targets)
     if trial.mark is not None and trial.mark.part == "search":
         model = None  # only what is confirmed is timed, and a search has many models
     else:

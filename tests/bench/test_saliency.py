@@ -14,7 +14,8 @@ from lotbench.data.tokens import Split
 from lotbench.engine.encoder import ReducedEncoder
 from lotbench.losses import task_loss
 from lotbench.reducer import Params, TokenReducer
-from lotbench.study.teacher import BATCH_SIZE, gradient_saliency
+from lotbench.study.evaluate import BATCH_SIZE
+from lotbench.study.saliency import gradient_saliency
 from lotbench.study.training import resolve_precision
 
 RATIO = "plain backward / saliency"

@@ -18,12 +18,8 @@ from lotbench.engine.encoder import ReducedEncoder
 from lotbench.engine.pooling import Pooling
 from lotbench.losses import task_loss
 from lotbench.reducer import Params, TokenReducer
-from lotbench.study.teacher import (
-    Artefacts,
-    embeddings_to_states,
-    gradient_saliency,
-    teacher_outputs,
-)
+from lotbench.study.saliency import gradient_saliency
+from lotbench.study.teacher import Artefacts, embeddings_to_states, teacher_outputs
 
 
 def teacher() -> ReducedEncoder:
