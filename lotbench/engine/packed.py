@@ -44,7 +44,9 @@ class PackedRun(EncoderRun):
         """Outputs of the whole pass."""
         tokens, behind = self.tokens(), None
         if self.backbone.reads_all and self.computed is not None:
-            behind = torch.ones_like(tokens.rows, dtype=torch.bool).index_fill(0, self.computed, 0)
+            behind = torch.ones_like(tokens.rows, dtype=torch.bool)
+            if self.reducer.active_layers:  # OpenVINO cannot fill no rows at all
+                behind = behind.index_fill(0, self.computed, 0)
         return self.finish(tokens, behind)
 
     def tokens(self) -> Tokens:

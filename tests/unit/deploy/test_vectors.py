@@ -246,6 +246,16 @@ def test_every_backbone_gives_vectors_in_every_runtime(kind) -> None:
     assert products == 6 + ("narrow" in kind)
 
 
+@pytest.mark.parametrize("backend", ["onnx-fp32", "openvino-fp32"])
+def test_vectors_without_any_layer_run_in_both_runtimes(backend) -> None:
+    encoder = make("truncated", "mean", layers=0)
+    session = open_session(export(encoder).model.SerializeToString(), backend, threads=1)
+    found = session(feed(session.inputs, IDS, [[0] * len(row) for row in IDS], []))
+    with torch.no_grad():
+        expected = encoder(Batch.from_ids(IDS)).logits
+    torch.testing.assert_close(torch.from_numpy(found), expected, rtol=0, atol=1e-4)
+
+
 @pytest.mark.slow
 def test_a_protected_text_is_protected_in_the_graph() -> None:
     encoder = make("first-k", None, tiny_backbone(1).model, k=1)
