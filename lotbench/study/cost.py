@@ -10,6 +10,7 @@ from collections.abc import Hashable, Mapping
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, replace
+from itertools import count
 from multiprocessing import get_context
 from typing import Any, TypeVar
 
@@ -57,6 +58,8 @@ class Cost:
     """Of a training step in each stage."""
     scores: list[tuple[float, float]]
     """FLOPs speed-ups, and the seconds in which a text is scored at each."""
+    searched: int = 0
+    """How often the method's own search asks for a score."""
 
     def at_length(self, ratio: float) -> Cost:
         """The cost with texts that are longer by this ratio."""
@@ -153,7 +156,10 @@ def _timed(sample: Sample) -> Cost:
     encoder = ReducedEncoder(backbone, reducer).to(device())
     start, recipe = _start + clock() - started, reducer.stages()
     steps = _steps(encoder, sample.trained, fit, recipe)
-    return Cost(start, recipe, steps, _scores(encoder, sample.scored, search))
+    scores = _scores(encoder, sample.scored, search)
+    asked = count()
+    reducer.search(lambda: (float(next(asked)), 1.0), torch.Generator())
+    return Cost(start, recipe, steps, scores, next(asked))
 
 
 def _steps(

@@ -24,6 +24,7 @@ from lotbench.study.planned import PlannedTrial
 from lotbench.study.progress import duration, in_parts, post, rough
 from lotbench.study.tasks import task_of
 from lotbench.study.teacher import Artefacts
+from lotbench.study.trial import SEARCHED
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -230,13 +231,16 @@ def _is_here(row: Trial) -> bool:
 
 
 def _trial_seconds(trial: PlannedTrial, data: Data, cost: Cost) -> float:
-    """Seconds of a trial: start, training, the search for budgets, and both splits at each."""
+    """Seconds of a trial: start, training, both searches, and both splits at each budget."""
     task = data.task
     budgets = [cost.scoring(target) for target in trial.targets]
     searched = min(len(task.selection), SEARCH_TEXTS) * SEARCHES if budgets else 0
     each = budgets or [cost.scoring()] * max(1, len(trial.budgets))
     scored = _scored(task, queries=task.reduces_queries)
-    training = cost.training(len(task.train), trial.config.train)
+    fit = trial.config.train
+    texts = round(fit.epochs * len(task.train)) // SEARCHED
+    searched += min(len(task.selection), texts) * cost.searched
+    training = cost.training(len(task.train), fit)
     return cost.start + data.seconds + training + scored * sum(each) + searched * fmean(each)
 
 

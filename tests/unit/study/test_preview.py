@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,7 @@ from test_search import row_of
 
 from lotbench import machine
 from lotbench.config.load import load_sweep
+from lotbench.data.tokens import Split
 from lotbench.reducer import Stage
 from lotbench.store.parts import Machine, Training
 from lotbench.store.store import Store
@@ -59,13 +61,17 @@ def planned(tmp_path: Path, monkeypatch) -> Callable[..., Plan]:
 
 @pytest.fixture
 def asked(monkeypatch) -> list[tuple[str, bool]]:
-    """The samples that were timed; each step takes 2 s, and scoring 0.1 s of a text at 1x."""
+    """The samples that were timed; each step takes 2 s, and scoring 0.1 s of a text at 1x.
+
+    First-k is given a search of its own, which asks for four scores.
+    """
     seen: list[tuple[str, bool]] = []
 
     def timed(samples: dict) -> dict:
         seen.extend((own.config.method, own.teacher) for own in samples.values())
         cost = Cost(7.0, [Stage("all")], [2.0], [(1.0, 0.1), (10.0, 0.01)])
-        return dict.fromkeys(samples, cost)
+        own = replace(cost, searched=4)
+        return {key: own if key[0] == "first-k" else cost for key in samples}
 
     monkeypatch.setattr(module, "timed", timed)
     return seen
@@ -79,8 +85,9 @@ def test_the_seconds_of_teachers_and_trials(planned, asked) -> None:
     assert teacher.seconds == pytest.approx(7 + 18 * 2 + (40 + 90) * 0.1 + 90 / 16 * 2)
     # Two epochs.  No budgets: both splits are scored once.
     assert two.seconds == three.seconds == pytest.approx(7 + 12 * 2 + 40 * 0.1)
-    # At 2x and 4x a text takes 0.05 and 0.025 s; 30 times those of selection are searched.
-    scoring = 40 * (0.05 + 0.025) + 30 * 10 * (0.05 + 0.025) / 2
+    # At 2x and 4x a text takes 0.05 and 0.025 s; 30 times those of selection are searched, and 4
+    # times by the method: a quarter of the 180 that it trains on would be more than there are.
+    scoring = 40 * (0.05 + 0.025) + (30 + 4) * 10 * (0.05 + 0.025) / 2
     assert first.seconds == pytest.approx(7 + 12 * 2 + scoring)
     assert asked == [("truncated", True), *[("truncated", False)] * 2, ("first-k", False)]
 
@@ -93,7 +100,7 @@ def test_vectors_have_an_untrained_teacher_and_their_queries(
         names = [line.split(",")[0] for line in path.read_text().splitlines()[1:]]
         path.write_text("\n".join(["text,query", *(f"{name},which {name}" for name in names)]))
     task = f"{{source: {tmp_path}, kind: embedding, query: query, reduce: {texts}}}"
-    windows: list[int] = []
+    windows: list[Split] = []
     window = module.window
     monkeypatch.setattr(module, "window", lambda *own: windows.append(own[0]) or window(*own))
     teacher, dense = estimates(

@@ -81,7 +81,7 @@ def test_every_stage_of_an_untrained_model_is_timed(tmp_path) -> None:
         return Sample(config, teacher, 0 if vectors else 2, window(own, 8), own)
 
     refused = sample("lot", top_p=7)
-    names = ("power-bert", "dense")
+    names = ("power-bert", "dense", "length-drop")
     samples = {name: sample(name) for name in names} | {"refused": refused}
     samples["vectors"] = sample("lot", vectors=True)
     found = timed(samples | {"teacher": sample("lot", teacher=True)})
@@ -91,7 +91,9 @@ def test_every_stage_of_an_untrained_model_is_timed(tmp_path) -> None:
     assert len(cost.steps) == 2 and min(cost.steps) > 0 and cost.start > 0
     # Both ends of its range: every token, and [CLS] alone.
     assert sorted(round(speedup) for speedup, _ in cost.scores)[0] == 1
-    assert len(cost.scores) == 2
+    assert len(cost.scores) == 2 and cost.searched == 0
+    own = found["length-drop"]
+    assert isinstance(own, Cost) and own.searched == 30
     for name in ("dense", "teacher"):
         own = found[name]
         assert isinstance(own, Cost) and [round(speedup, 6) for speedup, _ in own.scores] == [1]
