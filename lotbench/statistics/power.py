@@ -21,6 +21,8 @@ class Needed(NamedTuple):
     """Validation texts."""
     seeds: float | None
     """None if it is not known, since the models share one seed."""
+    found: float
+    """The difference in points that the texts and seeds at hand find."""
 
 
 def needed(a: Drawn, b: Drawn, count: int) -> Needed | None:
@@ -39,24 +41,26 @@ def needed(a: Drawn, b: Drawn, count: int) -> Needed | None:
     of_texts = count * float(gaps.mean(axis=0)[1:].var())
     allowed = 1 / STANDARD_ERRORS**2
     if len(seeds) == 1:
-        return Needed(of_texts / allowed, None)
+        return Needed(of_texts / allowed, None, STANDARD_ERRORS * (of_texts / count) ** 0.5)
     of_seeds = float(gaps[:, 0].var(ddof=1))
-    return Needed(2 * of_texts / allowed, 2 * of_seeds / allowed)
+    error = (of_texts / count + of_seeds / len(seeds)) ** 0.5
+    return Needed(2 * of_texts / allowed, 2 * of_seeds / allowed, STANDARD_ERRORS * error)
 
 
-def needed_for_a_point(found: Evidence, count: int) -> Needed | None:
+def needed_for_a_point(evidence: Evidence, count: int) -> Needed | None:
     """The median over all pairs of methods at equal targets, with ``count`` validation texts.
 
     None without such a pair.
     """
     each: list[Needed] = []
-    for target in {own.target for own in found.models if own.target is not None}:
-        models = [margin.model.drawn for margin in found.at_target(target).values()]
+    for target in {own.target for own in evidence.models if own.target is not None}:
+        models = [margin.model.drawn for margin in evidence.at_target(target).values()]
         each += [own for a, b in combinations(models, 2) if (own := needed(a, b, count))]
     # Pairs with one seed know less, so they count only where there is no other.
-    several = [own for own in each if own.seeds is not None]
-    if not each:
+    several = [own for own in each if own.seeds is not None] or each
+    if not several:
         return None
-    texts = float(np.median([own.texts for own in several or each]))
+    texts = float(np.median([own.texts for own in several]))
+    found = float(np.median([own.found for own in several]))
     seeds = [own.seeds for own in several if own.seeds is not None]
-    return Needed(texts, float(np.median(seeds)) if seeds else None)
+    return Needed(texts, float(np.median(seeds)) if seeds else None, found)

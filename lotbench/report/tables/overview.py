@@ -127,7 +127,7 @@ def _notes(task: str, study: Study, found: Evidence, trained: bool) -> list[str]
 
 
 def _power(found: Evidence, counts: list[int], unit: str) -> list[str]:
-    """How many texts and seeds would tell two methods apart."""
+    """How many texts and seeds would tell two methods apart, and what those at hand do."""
     own = needed_for_a_point(found, counts[0]) if len(counts) == 1 else None
     if own is None:
         return []
@@ -138,7 +138,8 @@ def _power(found: Evidence, counts: list[int], unit: str) -> list[str]:
         texts += f" and {text.count(max(2, math.ceil(own.seeds)), 'seed')}"
     return [
         "to find a difference of one point between two methods at equal FLOPs takes, in the median "
-        f"over their pairs, {texts} (80% power)"
+        f"over their pairs, {texts} (80% power); those at hand find one of "
+        f"{text.rounded(own.found, 1)} points"
     ]
 
 

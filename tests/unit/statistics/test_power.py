@@ -23,6 +23,7 @@ def test_one_seed_needs_what_the_texts_need():
     found = needed_for_a_point(rows(180).evidence(), 200)
     assert found is not None and found.seeds is None
     assert found.texts == pytest.approx(7056, rel=0.1)
+    assert found.found == pytest.approx(2.8 * (900 / 200) ** 0.5, rel=0.05)
 
 
 def test_the_number_of_texts_does_not_depend_on_the_sample():
@@ -37,6 +38,8 @@ def test_texts_and_seeds_have_half_of_the_variance_each():
     assert found is not None
     assert found.seeds == pytest.approx(31.4, abs=0.1)
     assert found.texts == pytest.approx(2 * 929 * 2.8**2, rel=0.1)
+    # With the 200 texts and two seeds of this store.
+    assert found.found == pytest.approx(2.8 * (929 / 200 + 2 / 2) ** 0.5, rel=0.05)
 
 
 def test_one_method_has_nothing_to_compare():
