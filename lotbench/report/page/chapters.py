@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 from lotbench.report import text
 from lotbench.report.figures import (
@@ -17,100 +16,54 @@ from lotbench.report.figures import (
     speed,
     time_shares,
 )
-from lotbench.report.figures.chart import Chart
-from lotbench.report.figures.heat import HeatGrid
 from lotbench.report.findings import findings
-from lotbench.report.looks import PageMark, order, page_marks
+from lotbench.report.looks import order, page_marks
 from lotbench.report.readme import summary
-from lotbench.report.tables.of_task import Tables, tables
-from lotbench.report.tables.origin import Origin, failures, origin, wide_timings
-from lotbench.report.tables.render import Table
-from lotbench.statistics.evidence import Evidence
+from lotbench.report.tables.of_task import tables
+from lotbench.report.tables.origin import Origin, failures, wide_timings
 from lotbench.statistics.study import Study
 
 
-@dataclass(frozen=True)
 class Chapter:
     """One task of a store."""
 
-    id: str
-    task: str
-    name: str
-    evidence: Evidence | None
-    findings: list[str]
-    marks: list[PageMark]
-    fronts: list[Chart]
-    speeds: list[Chart]
-    opening: Tables
-    closing: Tables
-    keep_ratios: HeatGrid | None
-    settings: list[HeatGrid]
-    time_bars: list[time_shares.Bars]
-    search: Chart | None
-
-    @property
-    def changes(self) -> Tables:
-        """The tables of what a change is worth."""
-        return {name: own for name, own in self.opening.items() if name.startswith("changes")}
-
-    @property
-    def headline(self) -> str:
-        """The sentence on the winner, or why there is none."""
-        return self.findings[min(1, len(self.findings) - 1)]
+    def __init__(self, study: Study, task: str, store: str) -> None:
+        models = study.validated(task)
+        scored = any(math.isfinite(own.gain.value) for own in models)
+        slug = re.sub(r"[^a-z0-9]+", "-", task.lower()).strip("-")
+        self.id, self.task, self.name = f"{store}-{slug}", task, text.task_name(task)
+        self.evidence = study.evidence.get(task)
+        self.findings = findings(task, study)
+        # The sentence on the winner, or why there is none.
+        self.headline = self.findings[min(1, len(self.findings) - 1)]
+        self.marks = page_marks(order(own.method for own in models), study.methods(task))
+        self.fronts = front.page_charts(study, task, self.marks) if scored else []
+        self.speeds = speed.page_charts(study, task, self.marks) if scored else []
+        self.opening, self.closing = tables(task, study)
+        changes = [name for name in self.opening if name.startswith("changes")]
+        self.changes = [self.opening[name] for name in changes]
+        self.keep_ratios = keep_ratio.page_grid(study, task)
+        self.settings = settings.page_grids(study, task)
+        self.time_bars = time_shares.data(models)
+        self.search = search.page_chart(study, task)
 
 
-@dataclass(frozen=True)
 class StorePage:
     """One store."""
 
-    id: str
-    name: str
-    summary: str
-    chapters: list[Chapter]
-    maps: list[HeatGrid]
-    failures: Table | None
-    noisy: Table | None
-    origin: Origin
+    def __init__(self, study: Study, id: str, name: str) -> None:
+        self.id, self.name = id, name
+        self.summary = summary(study) if study.trials else "No trials."
+        self.chapters = [Chapter(study, task, id) for task in study.tasks]
+        self.maps = [break_even.page_grid(record) for record in study.maps]
+        self.failures, self.noisy = failures(study), wide_timings(study)
+        self.origin = Origin(study)
 
 
 def store_pages(studies: Sequence[Study]) -> list[StorePage]:
     """What the page shows of each store, under a name that no other store of the page has."""
     names = [study.name for study in studies]
     return [
-        StorePage(
-            id=f"s{place}",
-            name=f"{study.name}-{place}" if names.count(study.name) > 1 else study.name,
-            summary=summary(study) if study.trials else "No trials.",
-            chapters=[_chapter(study, task, f"s{place}") for task in study.tasks],
-            maps=[break_even.page_grid(record) for record in study.maps],
-            failures=failures(study),
-            noisy=wide_timings(study),
-            origin=origin(study),
-        )
-        for place, study in enumerate(studies, 1)
+        StorePage(study, f"s{place}", f"{name}-{place}" if names.count(name) > 1 else name)
+        for place, (study, name) in enumerate(zip(studies, names, strict=True), 1)
     ]
-
-
-def _chapter(study: Study, task: str, store: str) -> Chapter:
-    slug = re.sub(r"[^a-z0-9]+", "-", task.lower()).strip("-")
-    models = study.validated(task)
-    methods = order(own.method for own in models)
-    marks = page_marks(methods, study.methods(task))
-    scored = any(math.isfinite(own.gain.value) for own in models)
-    opening, closing = tables(task, study)
-    return Chapter(
-        id=f"{store}-{slug}",
-        task=task,
-        name=text.task_name(task),
-        evidence=study.evidence.get(task),
-        findings=findings(task, study),
-        marks=marks,
-        fronts=front.page_charts(study, task, marks) if scored else [],
-        speeds=speed.page_charts(study, task, marks) if scored else [],
-        opening=opening,
-        closing=closing,
-        keep_ratios=keep_ratio.page_grid(study, task),
-        settings=settings.page_grids(study, task),
-        time_bars=time_shares.data(models),
-        search=search.page_chart(study, task),
-    )

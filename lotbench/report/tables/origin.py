@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import shlex
 from collections import defaultdict
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -28,53 +27,41 @@ UNKNOWN = "not recorded"
 SHARED = ("backbone", "layers", "train", "teacher")
 
 
-@dataclass(frozen=True)
 class Configuration:
     """One configuration, which may have run with several seeds."""
 
-    name: str
-    seeds: list[int]
-    trials: list[str]
-    commits: list[str]
-    file: str
-    """The trial file in YAML that runs it again, with the first seed."""
+    def __init__(self, trials: list[Trial]) -> None:
+        first = trials[0]
+        config: Config = first.config
+        params = " ".join(f"{k}={v}" for k, v in config.get("params", {}).items())
+        self.name = f"{first.task}, {first.method} {params}".strip()
+        self.seeds = sorted({trial.seed for trial in trials})
+        self.trials = [trial.trial_id for trial in trials]
+        self.commits = sorted({trial.git_commit or UNKNOWN for trial in trials})
+        # The trial file in YAML that runs it again, with the first seed.
+        self.file = _yaml(_trial_file(config))
 
 
-@dataclass(frozen=True)
 class Origin:
-    """All that one needs to run a store again."""
+    """All that one needs to run a store again, from its records and its sweep file."""
 
-    facts: list[tuple[str, str]]
-    """Machines, commits and the like: what it is, and its value."""
-    versions: Table | None
-    sweep: str | None
-    """The resolved sweep file in YAML."""
-    configurations: list[Configuration]
-    commands: list[str]
-    notes: list[str]
-    """What the commands do not make again."""
-
-
-def origin(study: Study) -> Origin:
-    """The origin of a store, from its records and its sweep file.
-
-    Raises
-    ------
-    InputError
-        If the sweep file is damaged.
-    """
-    folder, trials, passes = study.folder, study.trials, study.passes
-    sweep = study.store.sweep()
-    others = [names for trial in trials if sweep and (names := _differing(trial, sweep))]
-    stale = len(others) == len(trials)
-    return Origin(
-        facts=_facts(trials, passes),
-        versions=_versions([*trials, *passes]),
-        sweep=_yaml(sweep) if sweep else None,
-        configurations=_configurations(trials),
-        commands=_commands(folder, trials, passes, sweep is not None and not stale),
-        notes=_notes(trials, others, sweep is not None),
-    )
+    def __init__(self, study: Study) -> None:
+        """
+        Raises
+        ------
+        InputError
+            If the sweep file is damaged.
+        """
+        trials, passes, sweep = study.trials, study.passes, study.store.sweep()
+        others = [names for trial in trials if sweep and (names := _differing(trial, sweep))]
+        stale = len(others) == len(trials)
+        self.facts = _facts(trials, passes)
+        self.versions = _versions([*trials, *passes])
+        self.sweep = _yaml(sweep) if sweep else None
+        self.configurations = _configurations(trials)
+        self.commands = _commands(study.folder, trials, passes, sweep is not None and not stale)
+        # What the commands do not make again.
+        self.notes = _notes(trials, others, sweep is not None)
 
 
 def failures(study: Study) -> Table | None:
@@ -104,6 +91,7 @@ def wide_timings(study: Study) -> Table | None:
 
 
 def _facts(trials: list[Trial], passes: list[TimingPass]) -> list[tuple[str, str]]:
+    """Machines, commits and the like: what it is, and its value."""
     days = sorted(trial.created[:10] for trial in trials)
     found = {
         "Trained on": [_machine(trial.machine) for trial in trials],
@@ -137,7 +125,8 @@ def _versions(records: list[Trial | TimingPass]) -> Table | None:
         for name, version in record.versions.items():
             found[name].add(version)
     rows = [[name, ", ".join(sorted(found[name]))] for name in found]
-    return Table("Versions", ["package", "version"], [rows], [], texts=2) if rows else None
+    title = "Versions of Python and its packages"
+    return Table(title, ["package", "version"], [rows], [], texts=2) if rows else None
 
 
 def _differing(trial: Trial, sweep: Config) -> set[str]:
@@ -169,16 +158,7 @@ def _configurations(trials: list[Trial]) -> list[Configuration]:
     for trial in trials:
         same = {key: value for key, value in trial.config.items() if key != "seed"}
         groups[json.dumps(same, sort_keys=True)].append(trial)
-    found = []
-    for own in groups.values():
-        config: Config = own[0].config
-        params = " ".join(f"{k}={v}" for k, v in config.get("params", {}).items())
-        name = f"{own[0].task}, {own[0].method} {params}".strip()
-        seeds = sorted({trial.seed for trial in own})
-        ids = [trial.trial_id for trial in own]
-        commits = sorted({trial.git_commit or UNKNOWN for trial in own})
-        found.append(Configuration(name, seeds, ids, commits, _yaml(_trial_file(config))))
-    return found
+    return [Configuration(own) for own in groups.values()]
 
 
 def _trial_file(config: Config) -> Config:
