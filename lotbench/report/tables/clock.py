@@ -11,7 +11,7 @@ from lotbench.report.text import NONE, PLUS_MINUS, TIMES
 from lotbench.statistics.bootstrap import Estimate
 from lotbench.statistics.scored import DENSE, Scored, wheres
 from lotbench.statistics.study import Study
-from lotbench.statistics.timed import Timed, Where
+from lotbench.statistics.timed import Where
 
 # The model of a method whose wall-clock speed-up opens a task: within so many points.
 TIMED_DROP = 1.0
@@ -19,42 +19,37 @@ TIMED_DROP = 1.0
 
 def chosen_clock(task: str, study: Study) -> Table | None:
     """The speed on the clock of each method's model within one point; None without timings."""
-    found, models = study.evidence.get(task), study.validated(task)
-    if found is None or not wheres(models):
-        return None
-    choices = found.choices(TIMED_DROP).items()
-    chosen = {method: own.model for method, own in choices if own.model and own.model.timed}
-    if not chosen:
-        return None
-    settings = wheres(chosen.values())
-    calls = calls_timed(chosen.values(), *settings)
-    groups = [
-        [
-            [method, text.timing_setting(where), *_cells(chosen[method].timed[where], calls)]
-            for method in order(chosen)
-            if where in chosen[method].timed
-        ]
-        for where in settings
-    ]
+    found = study.evidence.get(task)
+    choices = found.choices(TIMED_DROP).values() if found else ()
+    models = [own.model for own in choices if own.model]
     close = f"within {TIMED_DROP:g} point of the reference on selection"
     title = f"{task}, speed on the clock of the model {close}"
-    columns = ["method", "timed on", *_columns(calls)]
-    return Table(title, columns, groups, _notes(task, study, calls), texts=2)
+    return _table(title, task, study, models, one_each=True)
 
 
 def clock(task: str, study: Study) -> Table | None:
     """The speed on the clock of every timed model; None without timings."""
-    models = [own for own in study.validated(task) if own.timed]
-    settings, groups = wheres(models), []
-    calls = calls_timed(models, *settings)
-    for where in settings:
-        own = [each for each in models if where in each.timed]
-        methods = order(each.method for each in own)
-        own.sort(key=lambda each: (methods.index(each.method), each.flops.value))
-        groups.append([_row(each, where, calls) for each in own])
-    if not groups:
+    title = f"{task}, speed on the clock of all models"
+    return _table(title, task, study, study.validated(task), one_each=False)
+
+
+def _table(
+    title: str, task: str, study: Study, models: Sequence[Scored], one_each: bool
+) -> Table | None:
+    """The times of models; of one model per method, its setting and seeds are left out."""
+    models, settings = [own for own in models if own.timed], wheres(models)
+    if not models:
         return None
-    columns = ["method", "setting", "timed on", "seeds", *_columns(calls)]
+    calls = calls_timed(models, *settings)
+    methods = order(own.method for own in models)
+    models.sort(key=lambda own: (methods.index(own.method), own.flops.value))
+    groups = [
+        [_row(own, where, calls, one_each) for own in models if where in own.timed]
+        for where in settings
+    ]
+    first = ["timed on"] if one_each else ["setting", "timed on", "seeds"]
+    factors = ["FLOPs", *["call"] * calls, "encoder", "same backend"]
+    columns = ["method", *first, *(f"{name} {TIMES}" for name in factors), "fastest backend"]
     notes = _notes(task, study, calls)
     if any(own.method in DENSE for own in models):
         notes.append(
@@ -62,7 +57,7 @@ def clock(task: str, study: Study) -> Table | None:
             f"1{TIMES} the same weights on LoTBench's packed path are faster, and all are compared "
             "with the faster of the two"
         )
-    return Table(f"{task}, speed on the clock of all models", columns, groups, notes, texts=3)
+    return Table(title, columns, groups, notes, texts=2 if one_each else 3)
 
 
 def model_name(own: Scored) -> str:
@@ -75,23 +70,15 @@ def calls_timed(models: Iterable[Scored], *settings: Where) -> bool:
     return any(own.timed[w].call for own in models for w in settings if w in own.timed)
 
 
-def _columns(calls: bool) -> list[str]:
-    factors = ["FLOPs", *["call"] * calls, "encoder", "same backend"]
-    return [*(f"{name} {TIMES}" for name in factors), "fastest backend"]
-
-
-def _row(own: Scored, where: Where, calls: bool) -> list[str]:
-    timed = own.timed[where]
-    first = [own.method, model_name(own), text.timing_setting(where), str(timed.seeds)]
-    return [*first, *_cells(timed, calls)]
-
-
-def _cells(own: Timed, calls: bool) -> list[str]:
+def _row(model: Scored, where: Where, calls: bool, one_each: bool) -> list[str]:
+    own, setting = model.timed[where], text.timing_setting(where)
     assert own.encoder is not None, "the best backend has it"
+    first = [setting] if one_each else [model_name(model), setting, str(own.seeds)]
     mark = "!" if own.noisy else "~" * own.flagged
     call = [f"{mark}{_half(own.call)}" if own.call else NONE] * calls
     encoder = f"{'' if own.call else mark}{_half(own.encoder)}"
-    return [text.speedup(own.flops.value), *call, encoder, _half(own.same), own.backend]
+    speeds = [text.speedup(own.flops.value), *call, encoder, _half(own.same)]
+    return [model.method, *first, *speeds, own.backend]
 
 
 def _half(speedup: Estimate) -> str:
