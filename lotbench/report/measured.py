@@ -10,8 +10,7 @@ import numpy as np
 from lotbench.errors import InputError
 from lotbench.report.text import listed, unit_of
 from lotbench.statistics.bootstrap import estimate
-from lotbench.statistics.drawn import draws_of
-from lotbench.statistics.every_metric import draws_by_metric
+from lotbench.statistics.drawn import draws_by_metric, draws_of
 from lotbench.statistics.runs import Row
 from lotbench.statistics.study import Study
 

@@ -16,12 +16,9 @@ def training_costs(runs: Sequence[Run]) -> dict[str, float]:
     left out.
     """
     seconds = {
-        run: run.trial.training.seconds
+        run: own.seconds
         for run in runs
-        if not run.failed
-        and run.trial.training
-        and run.trial.training.steps
-        and run.trial.training.seconds
+        if not run.failed and (own := run.trial.training) and own.steps and own.seconds
     }
     dense: dict[int, list[float]] = defaultdict(list)
     for run, own in seconds.items():

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
 
-from lotbench.metrics import MEANS
+from lotbench.metrics import MEANS, METRICS
 from lotbench.scores import scores
 from lotbench.statistics import bootstrap
-from lotbench.statistics.runs import Row
+from lotbench.statistics.runs import Key, Row
 from lotbench.store.predictions import decode
 
 Splits = Literal["validation", "selection"]
@@ -66,6 +66,10 @@ class Drawn:
         """True if every seed has a score and a speed-up on both splits."""
         values = [each for own in self.sides.values() for each in (own.scores, own.speedups)]
         return all(np.isfinite(each).all() for each in values)
+
+
+EveryMetric = Mapping[Key, Mapping[str, Drawn]]
+"""By model, then by metric, the main one first."""
 
 
 def shared_seeds(a: Drawn, b: Drawn) -> tuple[int, ...]:
@@ -131,6 +135,25 @@ def draws_of(rows: Sequence[Row], metric: str | None = None) -> dict[Row, np.nda
         weights = bootstrap.weights(count, *key)
         found.update(zip(own, scores(name, predictions, labels, weights), strict=True))
     return found
+
+
+def draws_by_metric(rows: Sequence[Row]) -> dict[str, dict[Row, np.ndarray]]:
+    """By metric, the main one first, the scores of the rows with answers; see `draws_of`."""
+    own = [row for row in rows if row.evaluation.answers]
+    names = [name for name in METRICS if any(name in row.evaluation.metrics for row in own)]
+    names.sort(key=lambda name: name != own[0].metric)
+    return {name: draws_of(own, name) for name in names}
+
+
+def every_metric(rows: Sequence[Row]) -> EveryMetric:
+    """The scored models of a task on validation; empty if the rows have no answers."""
+    draws = draws_by_metric([row for row in rows if row.split == "validation"])
+    groups: dict[Key, list[Row]] = defaultdict(list)
+    for row in next(iter(draws.values()), ()):
+        groups[row.key].append(row)
+    return {
+        key: {name: drawn(some, own) for name, own in draws.items()} for key, some in groups.items()
+    }
 
 
 def _labels(row: Row) -> np.ndarray:

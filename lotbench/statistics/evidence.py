@@ -28,15 +28,20 @@ Missed = Mapping[tuple[str, str], Sequence[Unreached]]
 """Targets that trials did not reach, by method and setting."""
 
 
-@dataclass(frozen=True, eq=False)
 class Curve:
     """The models of one method that can be chosen; every array is (models, 1 + draws)."""
 
-    models: list[Scored]
-    margins: dict[str, np.ndarray]
-    """Score minus that of the reference with the same seeds, in points, by split."""
-    speedups: dict[str, np.ndarray]
-    """FLOPs speed-up by split."""
+    def __init__(self, models: list[Scored], reference: Reference) -> None:
+        self.models = models
+        self.margins: dict[str, np.ndarray] = {}
+        """Score minus that of the reference with the same seeds, in points, by split."""
+        self.speedups: dict[str, np.ndarray] = {}
+        """FLOPs speed-up by split."""
+        drawn = [own.drawn for own in models]
+        for split in SPLITS:
+            margins = [reference.margin(own, split, own.seeds) for own in drawn]
+            self.margins[split] = np.stack(margins)
+            self.speedups[split] = np.stack([own.speedup(split) for own in drawn])
 
 
 @dataclass(frozen=True, eq=False)
@@ -98,7 +103,7 @@ class Evidence:
         self.floor = models[0].floor
         self.methods = sorted({own.method for own in models} - set(DENSE))
         self.curves = {
-            method: self._curve(own)
+            method: Curve(own, reference)
             for method in self.methods
             if (own := _complete([each for each in models if each.method == method]))
             and reference.drawn.complete
@@ -188,15 +193,6 @@ class Evidence:
             speedup = own.speedups["validation"][:, 0].max()
             fastest[several and self.is_open(method)].append(float(speedup))
         return min(fastest[True], default=max(fastest[False], default=1.0))
-
-    def _curve(self, own: list[Scored]) -> Curve:
-        margins, speedups = {}, {}
-        for split in SPLITS:
-            margins[split] = np.stack(
-                [self.reference.margin(each.drawn, split, each.drawn.seeds) for each in own]
-            )
-            speedups[split] = np.stack([each.drawn.speedup(split) for each in own])
-        return Curve(own, margins, speedups)
 
 
 def ranked(draws: Mapping[str, np.ndarray]) -> dict[str, Area]:

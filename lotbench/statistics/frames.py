@@ -8,8 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lotbench.statistics.bootstrap import estimate
-from lotbench.statistics.drawn import draws_of
-from lotbench.statistics.every_metric import draws_by_metric
+from lotbench.statistics.drawn import draws_by_metric, draws_of
 from lotbench.statistics.runs import Row, Run, runs_of
 from lotbench.statistics.study import Study
 from lotbench.store.records import TimingPass

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from textwrap import shorten
 from typing import TYPE_CHECKING, Any
 
@@ -14,7 +13,7 @@ from lotbench.statistics.bootstrap import UNKNOWN, Estimate, estimate
 from lotbench.statistics.drawn import Drawn, drawn, draws_of
 from lotbench.statistics.reference import Reference, reference_of
 from lotbench.statistics.runs import Key, Row, Run, Values, centre, change, varying
-from lotbench.statistics.timed import Clocks, Timed, Where, in_best_backend, in_every_backend
+from lotbench.statistics.timed import Clocks, Where, in_backends
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike
@@ -24,39 +23,49 @@ DENSE = ("dense", "dense-packed")
 LONGEST_NAME = 60
 
 
-@dataclass(frozen=True, eq=False)
 class Scored:
     """A scored model; its numbers are of the validation split."""
 
-    method: str
-    """The written name."""
-    setting: str
-    at: str
-    """The target or budget, see `Row.at`."""
-    name: str
-    """The parameters in which its setting differs from others of the method."""
-    metric: str
-    floor: float
-    """See `Trial.floor`."""
-    seeds: int
-    """How many are scored on validation; 0 if the model is scored on selection alone."""
-    drawn: Drawn
-    score: Estimate
-    """Mean over the seeds, with its interval over texts and seeds."""
-    gain: Estimate
-    """Score minus that of the reference with the same seeds, in points; NaN without a reference."""
-    flops: Estimate
-    """FLOPs speed-up: mean, smallest and largest of the seeds."""
-    keep_ratios: tuple[float, ...]
-    """Share of the tokens that each layer computes, mean over the seeds."""
-    timed: dict[Where, Timed]
-    """By timing setting, in its best backend."""
-    backends: dict[tuple[Where, str], Timed]
-    """By timing setting and backend."""
-
-    @property
-    def key(self) -> Key:
-        return self.method, self.setting, self.at
+    def __init__(
+        self,
+        key: Key,
+        rows: Sequence[Row],
+        own: Drawn,
+        reference: Reference | None,
+        name: str,
+        clocks: Clocks,
+    ) -> None:
+        read = [row for row in rows if row.split == "validation"]
+        by_seed = {row.run.seed: row for row in sorted(read, key=lambda row: row.run.seed)}
+        self.key = self.method, self.setting, self.at = key
+        """The method is the written name; ``at`` is the target or budget, see `Row.at`."""
+        self.name = name
+        """The parameters in which its setting differs from others of the method."""
+        self.metric = str(rows[0].run.trial.metric)
+        self.floor = rows[0].run.trial.floor
+        """See `Trial.floor`."""
+        self.seeds = len(by_seed)
+        """How many are scored on validation; 0 if the model is scored on selection alone."""
+        self.drawn = own
+        self.score = UNKNOWN
+        """Mean over the seeds, with its interval over texts and seeds."""
+        self.gain = UNKNOWN
+        """Score minus that of the reference with the same seeds, in points; NaN without one."""
+        self.flops = UNKNOWN
+        """FLOPs speed-up: mean, smallest and largest of the seeds."""
+        if seeds := tuple(by_seed):
+            self.score = estimate(own.score("validation", seeds))
+            if reference is not None:
+                self.gain = estimate(reference.margin(own, "validation", seeds))
+            speedups = [each.evaluation.flops_speedup for each in by_seed.values()]
+            self.flops = Estimate(float(np.mean(speedups)), min(speedups), max(speedups))
+        ratios = [each.evaluation.keep_ratio for each in by_seed.values()]
+        # Rows of a store made by hand may have more layers than others; the common ones are read.
+        layers = zip(*ratios, strict=False)
+        self.keep_ratios = tuple(float(np.mean(layer)) for layer in layers)
+        """Share of the tokens that each layer computes, mean over the seeds."""
+        self.timed, self.backends = in_backends(by_seed, clocks)
+        """By timing setting in its best backend, and by timing setting and backend."""
 
     @property
     def target(self) -> float | None:
@@ -83,44 +92,10 @@ def scored_models(rows: Sequence[Row], clocks: Clocks) -> tuple[list[Scored], Re
     dense = {key[1]: own for key, own in reversed(models.items()) if key[0] == "dense"}
     reference = reference_of(dense, rows)
     scored = [
-        _scored(key, groups[key], own, reference, names[key[1]], clocks)
+        Scored(key, groups[key], own, reference, names[key[1]], clocks)
         for key, own in models.items()
     ]
     return scored, reference
-
-
-def _scored(
-    key: Key,
-    rows: list[Row],
-    own: Drawn,
-    reference: Reference | None,
-    name: str,
-    clocks: Clocks,
-) -> Scored:
-    read = [row for row in rows if row.split == "validation"]
-    by_seed = {row.run.seed: row for row in sorted(read, key=lambda row: row.run.seed)}
-    seeds, trial = tuple(by_seed), rows[0].run.trial
-    speedups = [each.evaluation.flops_speedup for each in by_seed.values()]
-    score = gain = UNKNOWN
-    if seeds:
-        score = estimate(own.score("validation", seeds))
-        gain = estimate(reference.margin(own, "validation", seeds)) if reference else UNKNOWN
-    ratios = [each.evaluation.keep_ratio for each in by_seed.values()]
-    return Scored(
-        *key,
-        name,
-        str(trial.metric),
-        trial.floor,
-        len(seeds),
-        own,
-        score,
-        gain,
-        Estimate(float(np.mean(speedups)), min(speedups), max(speedups)) if seeds else UNKNOWN,
-        # Rows of a store made by hand may have more layers than others; the common ones are read.
-        tuple(float(np.mean(layer)) for layer in zip(*ratios, strict=False)),
-        in_best_backend(by_seed, clocks),
-        in_every_backend(by_seed, clocks),
-    )
 
 
 def front(speedup: ArrayLike, score: ArrayLike) -> np.ndarray:

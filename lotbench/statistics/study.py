@@ -8,7 +8,7 @@ from functools import cached_property
 from pathlib import Path
 
 from lotbench.errors import InputError
-from lotbench.statistics.every_metric import EveryMetric, every_metric
+from lotbench.statistics.drawn import EveryMetric, every_metric
 from lotbench.statistics.evidence import Evidence
 from lotbench.statistics.reference import Reference
 from lotbench.statistics.runs import Row, Run, newest_rows, runs_of

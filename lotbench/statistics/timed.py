@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import NamedTuple, TypeVar
 
 import numpy as np
@@ -73,36 +72,42 @@ class Clocks:
         return found
 
 
-@dataclass(frozen=True)
 class Timed:
     """A scored model in one timing setting: means over its timed seeds.
 
     Intervals reach from the lowest to the highest end of the seeds' own.
     """
 
-    backend: str
-    """Of several seeds, ``onnx-int8 or torch-fp32``."""
-    seeds: int
-    call: Estimate | None
-    """``x best``: the call, from texts to outputs, against that of the fastest dense model of any
-    backend; None if no dense model counts, or in older passes."""
-    encoder: Estimate | None
-    """The same of the encoder alone; None if no dense model counts."""
-    same: Estimate
-    """``x same``: the encoder alone against dense of the same backend."""
-    flops: Estimate
-    """FLOPs speed-up on the timed texts: mean, smallest and largest of the seeds."""
-    flagged: bool
-    """True if ``best`` may be 1, for any seed."""
-    noisy: bool
-    """True if the interval of ``best`` is wide, for any seed."""
-    shares: dict[str, float]
-    """Share of the encoder's time by section, in a backend of torch."""
-
-    @property
-    def best(self) -> Estimate | None:
+    def __init__(self, found: Sequence[tuple[Row, Measured, float | None]]) -> None:
+        """``found`` has the row, the times and the known FLOPs speed-up of each seed."""
+        own = [measured.contender for _, measured, _ in found]
+        self.backend = " or ".join(sorted({each.backend for each in own}))
+        """Of several seeds, ``onnx-int8 or torch-fp32``."""
+        self.seeds = len(own)
+        called = [each.call.speedup_best if each.call else None for each in own]
+        self.call = _if_known(called)
+        """``x best``: the call, from texts to outputs, against that of the fastest dense model of
+        any backend; None if no dense model counts, or in older passes."""
+        encoder = [each.speedup_best for each in own]
+        self.encoder = _if_known(encoder)
+        """The same of the encoder alone; None if no dense model counts."""
+        self.best = self.call or self.encoder
         """``x best`` of the call; of the encoder where calls were not timed."""
-        return self.call or self.encoder
+        self.same = _over_seeds([each.speedup for each in own])
+        """``x same``: the encoder alone against dense of the same backend."""
+        # Some passes have no FLOPs of their texts; the FLOPs of the split are used instead.
+        flops = [row.evaluation.flops_speedup if each is None else each for row, _, each in found]
+        self.flops = Estimate(float(np.mean(flops)), min(flops), max(flops))
+        """FLOPs speed-up on the timed texts: mean, smallest and largest of the seeds."""
+        known = [each for each in (called if all(called) else encoder) if each is not None]
+        self.flagged = any(each.flagged for each in known)
+        """True if ``best`` may be 1, for any seed."""
+        self.noisy = any(each.noisy for each in known)
+        """True if the interval of ``best`` is wide, for any seed."""
+        shares = [each.time_shares for each in own if each.time_shares]
+        sections = dict.fromkeys(name for each in shares for name in each)
+        self.shares = {name: float(np.mean([each[name] for each in shares])) for name in sections}
+        """Share of the encoder's time by section, in a backend of torch."""
 
 
 def best_backend(clocked: Clocked, where: Where) -> str | None:
@@ -119,58 +124,38 @@ def best_backend(clocked: Clocked, where: Where) -> str | None:
     return min(held, key=lambda backend: held[backend]) if held else None
 
 
-def in_best_backend(rows: Mapping[int, Row], clocks: Clocks) -> dict[Where, Timed]:
-    """A model in the best backend of each seed, by timing setting; ``rows`` are by seed."""
-    groups: dict[Where, list[tuple[Row, Measured, float | None]]] = defaultdict(list)
+def in_backends(
+    rows: Mapping[int, Row], clocks: Clocks
+) -> tuple[dict[Where, Timed], dict[tuple[Where, str], Timed]]:
+    """A model by timing setting in the best backend of each seed, and by setting and backend.
+
+    ``rows`` are by seed.
+    """
+    best: dict[Where, list[tuple[Row, Measured, float | None]]] = defaultdict(list)
+    every: dict[tuple[Where, str], list[tuple[Row, Measured, float | None]]] = defaultdict(list)
     for row in rows.values():
         clocked = clocks.of(row)
-        for where in dict.fromkeys(place for place, _ in clocked):
+        # Only torch counts FLOPs; the texts are the same in every backend.
+        flops: dict[Where, float] = {}
+        for (where, backend), own in clocked.items():
+            speedup = own.contender.flops_speedup
+            every[where, backend].append((row, own, speedup))
+            if speedup is not None:
+                flops.setdefault(where, speedup)
+        for where in dict.fromkeys(where for where, _ in clocked):
             backend = best_backend(clocked, where)
             if backend is not None:
-                # Only torch counts FLOPs; the texts are the same in every backend.
-                flops = [own.flops_speedup for (at, _), (_, own) in clocked.items() if at == where]
-                known = next((each for each in flops if each is not None), None)
-                groups[where].append((row, clocked[where, backend], known))
-    return {where: _timed(groups[where]) for where in sorted(groups)}
-
-
-def in_every_backend(rows: Mapping[int, Row], clocks: Clocks) -> dict[tuple[Where, str], Timed]:
-    """A model by timing setting and backend; ``rows`` are by seed."""
-    groups: dict[tuple[Where, str], list[tuple[Row, Measured, float | None]]] = defaultdict(list)
-    for row in rows.values():
-        for place, measured in clocks.of(row).items():
-            groups[place].append((row, measured, measured.contender.flops_speedup))
-    return {place: _timed(groups[place]) for place in sorted(groups)}
+                best[where].append((row, clocked[where, backend], flops.get(where)))
+    return (
+        {where: Timed(best[where]) for where in sorted(best)},
+        {place: Timed(every[place]) for place in sorted(every)},
+    )
 
 
 def fastest(speeds: Mapping[Key, Estimate]) -> list[Key]:
     """Those whose interval reaches that of the fastest, in their order."""
     first = max(speeds.values(), key=lambda own: own.value, default=None)
     return [key for key, own in speeds.items() if first and own.high >= first.low]
-
-
-def _timed(found: list[tuple[Row, Measured, float | None]]) -> Timed:
-    contenders = [measured.contender for _, measured, _ in found]
-    called = [own.call.speedup_best if own.call else None for own in contenders]
-    encoder = [own.speedup_best for own in contenders]
-    known = [each for each in (called if all(called) else encoder) if each is not None]
-    # Some passes have no FLOPs of their texts; the FLOPs of the split are used instead.
-    flops = [row.evaluation.flops_speedup if own is None else own for row, _, own in found]
-    sections = dict.fromkeys(name for own in contenders for name in own.time_shares or ())
-    return Timed(
-        " or ".join(sorted({own.backend for own in contenders})),
-        len(found),
-        _if_known(called),
-        _if_known(encoder),
-        _over_seeds([own.speedup for own in contenders]),
-        Estimate(float(np.mean(flops)), min(flops), max(flops)),
-        any(each.flagged for each in known),
-        any(each.noisy for each in known),
-        {
-            name: float(np.mean([own.time_shares[name] for own in contenders if own.time_shares]))
-            for name in sections
-        },
-    )
 
 
 def _if_known(intervals: Sequence[Interval | None]) -> Estimate | None:
