@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from lotbench.report import text
 from lotbench.report.figures import style
-from lotbench.report.looks import looks, mark, order
+from lotbench.report.looks import mark, order
 from lotbench.report.tables.clock import calls_timed
 from lotbench.statistics.bootstrap import UNKNOWN, Estimate
 from lotbench.statistics.runs import Run
@@ -129,11 +129,6 @@ def draw_intervals(axes: Axes, own: Sequence[Shown], colour: str, shift: float =
     place = axes.transData + ScaledTranslation(shift / 72, 0, figure.dpi_scale_trans)
     thin["transform"] = place
     axes.vlines([v.value for v in x], [v.low for v in y], [v.high for v in y], **thin)
-
-
-def looks_of(study: Study, task: str) -> dict[str, tuple[str, str]]:
-    """Colour and marker of every method of a task, failed ones too."""
-    return looks(study.methods(task))
 
 
 def legend(

@@ -8,7 +8,6 @@ from lotbench.area import LEAST_END
 from lotbench.report import text
 from lotbench.report.figures import style
 from lotbench.report.looks import looks, mark, order
-from lotbench.statistics.bootstrap import Estimate
 from lotbench.statistics.costs import training_costs
 from lotbench.statistics.study import Study
 
@@ -16,22 +15,15 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 
-def data(study: Study, task: str) -> dict[str, tuple[float, Estimate]]:
-    """By method its training time against dense and its area, where it has both.
-
-    Empty if there is no common range of speed-ups.
-    """
-    evidence = study.evidence[task]
-    if evidence.end < LEAST_END:
-        return {}
-    areas, costs = evidence.areas(), training_costs(study.runs_on(task))
-    return {m: (costs[m], areas[m].value) for m in order(areas) if m in costs}
-
-
 def figure(study: Study, task: str) -> Figure | None:
-    """The figure; None if fewer than two methods have both."""
-    costs = data(study, task)
-    if len(costs) < 2:
+    """The figure; None if fewer than two methods have an area and a training time against dense.
+
+    It is also None without a common range of speed-ups.
+    """
+    evidence, runs = study.evidence[task], study.runs_on(task)
+    areas, trainings = evidence.areas(), training_costs(runs)
+    costs = {m: (trainings[m], areas[m].value) for m in order(areas) if m in trainings}
+    if evidence.end < LEAST_END or len(costs) < 2:
         return None
     result = style.figure(5.2, 3.2)
     axes = result.subplots()
@@ -46,9 +38,8 @@ def figure(study: Study, task: str) -> Figure | None:
     axes.set_xlabel("training time of a trial, dense = 1")
     axes.set_ylabel("area")
     result.legend(loc="outside right center")
-    runs = study.runs_on(task)
     style.title(result, text.title(runs, text.trained_on(runs)))
-    evidence, unit = study.evidence[task], text.unit_of(runs)
+    unit = text.unit_of(runs)
     note = (
         f"area: in points above the reference minus {evidence.floor:g}, times doublings of FLOPs "
         f"speed-up, to {evidence.end:.1f}{text.TIMES}; lines: 95% intervals over {unit} and "

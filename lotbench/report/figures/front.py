@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
 from itertools import groupby
 from operator import attrgetter
 from typing import TYPE_CHECKING, Any
@@ -14,7 +13,7 @@ import numpy as np
 from lotbench.report import text
 from lotbench.report.figures import base, chart, style
 from lotbench.report.figures.base import Shown
-from lotbench.report.looks import GREY, PageMark, order
+from lotbench.report.looks import GREY, PageMark, looks, order
 from lotbench.report.tables.clock import real_speedups
 from lotbench.statistics.reference import Reference
 from lotbench.statistics.scored import DENSE, Scored, wheres
@@ -42,55 +41,34 @@ MARGIN = 0.06
 ARROW = 16
 
 
-@dataclass(frozen=True)
 class Front:
-    """Scores over one kind of speed-up."""
+    """Scores over one kind of speed-up; the axis has room for all models up to `FASTEST`."""
 
-    where: Where | None
-    """The timing setting; None for FLOPs."""
-    reference: Reference
-    metric: str
-    models: list[Scored]
-    """All models that the chart is about; those without a coordinate are not in ``shown``."""
-    shown: list[Shown]
-    depth: float
-    """Where the axis ends, in points below the reference."""
-    open_ends: Collection[str]
-    """The methods of which no faster model than the fastest one was scored."""
-    beyond: list[Scored]
-    """Models that are faster than the axis goes."""
-
-    @property
-    def inside(self) -> list[Shown]:
+    def __init__(
+        self, study: Study, task: str, models: list[Scored], where: Where | None = None
+    ) -> None:
+        """``where`` is the timing setting of the speed-ups; None for FLOPs."""
+        x = base.real(where) if where else attrgetter("flops")
+        self.where, self.reference = where, study.references[task]
+        self.beyond = [each for each in models if x(each).value > FASTEST]
+        """Models that are faster than the axis goes."""
+        self.models = [each for each in models if each not in self.beyond] or models
+        """All models that the chart is about; those without a coordinate are not in ``shown``."""
+        self.metric = self.models[0].metric
+        self.shown = base.shown(self.models, x, attrgetter("gain"), where)
+        self.depth = axis_depth(self.models)
+        """Where the axis ends, in points below the reference."""
+        self.inside = [own for own in self.shown if own.y.value >= -self.depth]
         """The models above the lower end of the axis."""
-        return [own for own in self.shown if own.y.value >= -self.depth]
-
-    @property
-    def limits(self) -> tuple[float, float]:
-        """The limits of the axis of gains, with room for all models and their intervals."""
         gains = [(own.gain.value, own.gain.high) for own in self.models]
         high = float(np.nanmax([(0.0, 0.0), *gains]))
         margin = MARGIN * (high + self.depth)
-        return -self.depth - margin, high + margin
-
-
-def data(study: Study, task: str, models: list[Scored], where: Where | None = None) -> Front:
-    """The scores of models; the axis has room for all of them up to `FASTEST`."""
-    x = base.real(where) if where else attrgetter("flops")
-    beyond = [each for each in models if x(each).value > FASTEST]
-    models = [each for each in models if each not in beyond] or models
-    found, gone = study.evidence[task], {each.method for each in beyond}
-    ends = () if where else filter(found.is_open, found.curves)
-    return Front(
-        where,
-        study.references[task],
-        models[0].metric,
-        models,
-        base.shown(models, x, attrgetter("gain"), where),
-        axis_depth(models),
-        [method for method in ends if method not in gone],
-        beyond,
-    )
+        self.limits = -self.depth - margin, high + margin
+        """The limits of the axis of gains, with room for all models and their intervals."""
+        found, gone = study.evidence[task], {each.method for each in self.beyond}
+        ends = () if where else filter(found.is_open, found.curves)
+        self.open_ends = [method for method in ends if method not in gone]
+        """The methods of which no faster model than the fastest one was scored."""
 
 
 def over_flops(study: Study, task: str) -> Front:
@@ -98,12 +76,12 @@ def over_flops(study: Study, task: str) -> Front:
 
     Without dense-packed: it saves no FLOPs, so its mark would hide that of dense.
     """
-    return data(study, task, [m for m in study.validated(task) if m.method != "dense-packed"])
+    return Front(study, task, [m for m in study.validated(task) if m.method != "dense-packed"])
 
 
 def flops_figure(study: Study, task: str) -> Figure:
     """The figure over FLOPs; the front of a method with an open end ends in an arrow."""
-    own, given = over_flops(study, task), base.looks_of(study, task)
+    own, given = over_flops(study, task), looks(study.methods(task))
     figure, (axes,) = base.panels(1, 4.2, 3.1)
     _draw(axes, own, given, label_line=True)
     arrows = _draw_open_ends(axes, own, given)
@@ -122,10 +100,10 @@ def flops_figure(study: Study, task: str) -> Figure:
 
 def real_figure(study: Study, task: str) -> Figure | None:
     """The figure over real speed-ups, one panel per timing setting; None without timings."""
-    models, given = [m for m in study.validated(task) if m.timed], base.looks_of(study, task)
+    models, given = [m for m in study.validated(task) if m.timed], looks(study.methods(task))
     if not models:
         return None
-    fronts = {where: data(study, task, models, where) for where in wheres(models)}
+    fronts = {where: Front(study, task, models, where) for where in wheres(models)}
     figure, axes = base.panels(len(fronts), 3.1, 2.7)
     for index, (panel, where) in enumerate(zip(axes, fronts, strict=True)):
         last = (index + 1) % base.columns_of(len(fronts)) == 0 or index == len(fronts) - 1
@@ -148,7 +126,7 @@ def page_charts(study: Study, task: str, marks: list[PageMark]) -> list[chart.Ch
     charts = [chart.Chart("Score and FLOPs saved", notes, _spec(own, marks))]
     for where in wheres(study.validated(task)):
         timed = [each for each in study.validated(task) if where in each.timed]
-        own = data(study, task, timed, where)
+        own = Front(study, task, timed, where)
         title = f"Score and real speed: {text.timing_setting(where)}"
         notes = [*not_drawn(own), real_speedups(timed, [where])]
         charts.append(chart.Chart(title, notes, _spec(own, marks)))
@@ -300,7 +278,7 @@ def _intervals(study: Study, task: str) -> str:
 
 def _finish(figure: Figure, study: Study, task: str, own: Front, notes: list[str]) -> None:
     """Adds legend and caption."""
-    base.legend(figure, own.models, base.looks_of(study, task), lines=True)
+    base.legend(figure, own.models, looks(study.methods(task)), lines=True)
     bars = f"vertical bars, side by side: {_intervals(study, task)}"
     notes = [*notes, bars, *base.notes_on_models(own.models, study.runs_on(task))]
     style.caption(figure, [*not_drawn(own), "; ".join(notes)])

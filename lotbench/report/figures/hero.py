@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -36,38 +35,20 @@ GAP = 7
 STEP = 0.09
 
 
-@dataclass(frozen=True)
 class Line:
     """The front of a method; speed-ups grow along it and scores fall."""
 
-    method: str
-    models: list[Scored]
-
-    @property
-    def speedups(self) -> list[float]:
+    def __init__(self, method: str, models: list[Scored]) -> None:
+        self.method, self.models = method, models
+        self.speedups = [own.flops.value for own in models]
         """FLOPs speed-ups."""
-        return [own.flops.value for own in self.models]
+        self.gains = [own.gain.value for own in models]
+        """Points above the reference."""
 
     def speedup_at(self, gain: float) -> float:
         """Where the line falls to a gain; its end if it does not."""
         falling = [-each for each in self.gains]
         return float(np.exp(np.interp(-gain, falling, np.log(self.speedups))))
-
-    @property
-    def gains(self) -> list[float]:
-        """Points above the reference."""
-        return [own.gain.value for own in self.models]
-
-
-class Label(NamedTuple):
-    """Where the name of a method stands."""
-
-    x: float
-    y: float
-    right: bool
-    """True if it is to the right of its place."""
-    above: bool
-    """True if it is above its place."""
 
 
 def data(study: Study, task: str) -> list[Line]:
@@ -130,14 +111,27 @@ def _label(axes: Axes, lines: Sequence[Line], given: dict[str, tuple[str, str]])
     """Writes the name of each method at the end of its line, or where the line leaves the axis."""
     from matplotlib.patheffects import withStroke
 
+    def write(line: Line, x: float, y: float, right: bool, above: bool) -> None:
+        """Writes a name next to a point."""
+        axes.annotate(
+            line.method.replace(", ", ",\n"),
+            (x, y),
+            xytext=(GAP if right else -GAP, GAP * above),
+            textcoords="offset points",
+            ha="left" if right else "right",
+            va="bottom" if above else "center",
+            path_effects=[withStroke(linewidth=3, foreground="white")],
+            color=given[line.method][0],
+            weight="bold" if line is lines[0] else "normal",
+        )
+
     bottom, top = axes.get_ylim()
     step = STEP * (top - bottom)
     stay = sorted((own for own in lines if own.gains[-1] >= bottom), key=lambda own: -own.gains[-1])
-    labels: dict[str, Label] = {}
     lowest = top
     for line in stay:
         lowest = min(line.gains[-1], lowest - step)
-        labels[line.method] = Label(line.speedups[-1], lowest, True, False)
+        write(line, line.speedups[-1], lowest, right=True, above=False)
     # Labels of lines that leave the axis are on the side with more room, one above the other.
     leave = sorted((own for own in lines if own not in stay), key=lambda o: o.speedup_at(bottom))
     places = [1.0, *(own.speedup_at(bottom) for own in leave), axes.get_xlim()[1]]
@@ -147,16 +141,4 @@ def _label(axes: Axes, lines: Sequence[Line], given: dict[str, tuple[str, str]])
     for is_right, group in ((False, left), (True, right)):
         for place, line in enumerate(group):
             height = bottom + place * step
-            labels[line.method] = Label(line.speedup_at(height), height, is_right, True)
-    for method, own in labels.items():
-        axes.annotate(
-            method.replace(", ", ",\n"),
-            (own.x, own.y),
-            xytext=(GAP if own.right else -GAP, GAP * own.above),
-            textcoords="offset points",
-            ha="left" if own.right else "right",
-            va="bottom" if own.above else "center",
-            path_effects=[withStroke(linewidth=3, foreground="white")],
-            color=given[method][0],
-            weight="bold" if method == lines[0].method else "normal",
-        )
+            write(line, line.speedup_at(height), height, is_right, above=True)

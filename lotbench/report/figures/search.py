@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from lotbench.report import text
 from lotbench.report.figures import chart, style
-from lotbench.report.figures.base import looks_of
-from lotbench.report.looks import mark, order, page_marks
+from lotbench.report.looks import looks, mark, order, page_marks
 from lotbench.report.tables.search import in_order, verdict
 from lotbench.statistics.search import SearchTrials, orders
 from lotbench.statistics.study import Study
@@ -26,7 +25,7 @@ COLUMNS = 3
 
 def figure(study: Study, task: str) -> Figure | None:
     """All searches in a large panel, then each with its band; None if nothing is searched."""
-    found, given = in_order(task, study), looks_of(study, task)
+    found, given = in_order(task, study), looks(study.methods(task))
     if not any(own.space for own in found):
         return None
     lines = math.ceil(len(found) / COLUMNS)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -25,17 +24,41 @@ TARGETS = "FLOPs speed-up"
 CHOSEN = "*: the largest area on selection, by which a setting is chosen"
 
 
-@dataclass(frozen=True)
 class SettingMap:
     """The settings of one method at the budgets or targets that they share."""
 
-    heat: HeatMap
-    """Score minus the reference's in points, by setting and budget; a star marks the setting with
-    the largest area on selection."""
-    parameters: list[str]
-    """The parameters in which the settings differ."""
-    budget: str
-    """What the columns are: `TARGETS`, or the name of the budget; then cells have speed-ups."""
+    def __init__(
+        self, own: list[Scored], params: dict[str, Values], areas: dict[str, float]
+    ) -> None:
+        """The models of the method, and by setting its parameters and its area on selection."""
+        models = {(each.setting, each.at): each for each in own}
+        scored = {each.setting for each in own}
+        settings = [setting for setting in params if setting in scored]
+        settings.sort(key=lambda setting: [_rank(value) for value in params[setting].values()])
+        budgets = sorted({each.at for each in own}, key=lambda at: _place(own, at))
+        kinds = {at.partition("=")[0] for at in budgets}
+        kind = kinds.pop() if len(kinds) == 1 else ""
+        columns = [at.partition("=")[2] if kind else at for at in budgets]
+        columns = [f"{column}{text.TIMES}" for column in columns] if kind == "target" else columns
+        gains = np.full((len(settings), len(budgets)), np.nan)
+        texts = [[text.NONE] * len(budgets) for _ in settings]
+        for line, setting in enumerate(settings):
+            for column, at in enumerate(budgets):
+                if each := models.get((setting, at)):
+                    gains[line, column] = each.gain.value
+                    speed = "" if kind == "target" else f"\n({each.flops.value:.1f}{text.TIMES})"
+                    texts[line][column] = f"{text.signed(each.gain.value)}{speed}"
+        rows = [", ".join(map(value_text, params[setting].values())) for setting in settings]
+        best = max(settings, key=lambda setting: areas.get(setting, -math.inf))
+        if best in areas:
+            rows[settings.index(best)] += " *"
+        self.heat = HeatMap(own[0].method, rows, columns, gains, texts)
+        """Score minus the reference's in points, by setting and budget; a star marks the setting
+        with the largest area on selection."""
+        self.parameters = list(params[settings[0]])
+        """The parameters in which the settings differ."""
+        self.budget = TARGETS if kind == "target" else kind or "budget"
+        """What the columns are: `TARGETS`, or the name of the budget; then cells have speed-ups."""
 
 
 def data(study: Study, task: str) -> list[SettingMap]:
@@ -54,7 +77,7 @@ def data(study: Study, task: str) -> list[SettingMap]:
             settings[each.at].add(each.setting)
         if sum(len(each) > 1 for each in settings.values()) > 1:
             params = varying(run for run in study.runs_on(task) if run.method == method)
-            maps.append(_map(own, params, areas))
+            maps.append(SettingMap(own, params, areas))
     return maps
 
 
@@ -100,34 +123,6 @@ def page_grids(study: Study, task: str) -> list[HeatGrid]:
         )
         for own in data(study, task)
     ]
-
-
-def _map(own: list[Scored], params: dict[str, Values], areas: dict[str, float]) -> SettingMap:
-    """The map of the models of one method."""
-    models = {(each.setting, each.at): each for each in own}
-    scored = {each.setting for each in own}
-    settings = [setting for setting in params if setting in scored]
-    settings.sort(key=lambda setting: [_rank(value) for value in params[setting].values()])
-    budgets = sorted({each.at for each in own}, key=lambda at: _place(own, at))
-    kinds = {at.partition("=")[0] for at in budgets}
-    kind = kinds.pop() if len(kinds) == 1 else ""
-    columns = [at.partition("=")[2] if kind else at for at in budgets]
-    columns = [f"{column}{text.TIMES}" for column in columns] if kind == "target" else columns
-    gains = np.full((len(settings), len(budgets)), np.nan)
-    texts = [[text.NONE] * len(budgets) for _ in settings]
-    for line, setting in enumerate(settings):
-        for column, at in enumerate(budgets):
-            if each := models.get((setting, at)):
-                gains[line, column] = each.gain.value
-                speed = "" if kind == "target" else f"\n({each.flops.value:.1f}{text.TIMES})"
-                texts[line][column] = f"{text.signed(each.gain.value)}{speed}"
-    best = max(settings, key=lambda setting: areas.get(setting, -math.inf))
-    stars = {best: " *"} if best in areas else {}
-    names = {setting: ", ".join(map(value_text, params[setting].values())) for setting in settings}
-    rows = [f"{name}{stars.get(setting, '')}" for setting, name in names.items()]
-    heat = HeatMap(own[0].method, rows, columns, gains, texts)
-    budget = TARGETS if kind == "target" else kind or "budget"
-    return SettingMap(heat, list(params[settings[0]]), budget)
 
 
 def _place(own: list[Scored], at: str) -> tuple[float, float]:

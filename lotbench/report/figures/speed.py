@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from lotbench.report import text
 from lotbench.report.figures import base, chart, style
 from lotbench.report.figures.base import Shown
-from lotbench.report.looks import GREY, PageMark, order
+from lotbench.report.looks import GREY, PageMark, looks, order
 from lotbench.report.tables.clock import real_speedups
 from lotbench.statistics.scored import wheres
 from lotbench.statistics.study import Study
@@ -32,7 +32,7 @@ def data(study: Study, task: str) -> dict[Where, list[Shown]]:
 
 def figure(study: Study, task: str) -> Figure | None:
     """The figure, one panel per timing setting; None without timings."""
-    speeds, given = data(study, task), base.looks_of(study, task)
+    speeds, given = data(study, task), looks(study.methods(task))
     if not speeds:
         return None
     models = [own for own in study.validated(task) if own.timed]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from lotbench.report import looks, text
@@ -12,7 +11,7 @@ from lotbench.report.figures import style
 from lotbench.report.figures.base import reduced, timed_title
 from lotbench.statistics.scored import DENSE, Scored, along_front
 from lotbench.statistics.study import Study
-from lotbench.statistics.timed import Where
+from lotbench.statistics.timed import Timed, Where
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -31,45 +30,30 @@ SECTIONS = {
 MOST_BARS = 3
 
 
-@dataclass(frozen=True)
 class Bar:
     """The time of one model, in percent of that of the fastest dense model of its backend."""
 
-    model: Scored
-    total: float
-    parts: list[float | None]
-    """By section; None if the pass did not measure it."""
-    flops: float
-    """The FLOPs, in percent of dense."""
-
-    @property
-    def label(self) -> str:
-        """FLOPs speed-up and score."""
-        return text.cost_and_score(self.model)
+    def __init__(self, model: Scored, timed: Timed) -> None:
+        self.model, self.label = model, text.cost_and_score(model)
+        self.total = 100 / timed.same.value
+        shares = [timed.shares.get(name) for name in SECTIONS]
+        self.parts = [None if share is None else share * self.total for share in shares]
+        """By section; None if the pass did not measure it."""
+        self.flops = 100 / timed.flops.value
+        """The FLOPs, in percent of dense."""
 
 
-@dataclass(frozen=True)
 class Bars:
     """Time by section in one timing setting and backend, one bar per model."""
 
-    where: Where
-    backend: str
-    rows: list[Bar]
-
-    @property
-    def title(self) -> str:
+    def __init__(self, where: Where, backend: str, rows: list[Bar]) -> None:
+        self.where, self.backend, self.rows = where, backend, rows
+        self.title = f"{text.timing_setting(where)}, {backend}"
         """``CPU, 1 thread, batch 32, torch-fp32``"""
-        return f"{text.timing_setting(self.where)}, {self.backend}"
-
-    @property
-    def sections(self) -> list[tuple[str, str]]:
+        self.sections = list(SECTIONS.values())
         """Name and colour, in the order of the bars."""
-        return list(SECTIONS.values())
-
-    @property
-    def longest(self) -> float:
+        self.longest = max(max(bar.total, bar.flops) for bar in rows)
         """The length of the longest bar or mark."""
-        return max(max(bar.total, bar.flops) for bar in self.rows)
 
 
 def chosen(models: Sequence[Scored]) -> list[Scored]:
@@ -87,14 +71,9 @@ def data(models: Sequence[Scored]) -> list[Bars]:
     own = chosen(models)
     places = sorted({place for each in own for place, at in each.backends.items() if at.shares})
     found = []
-    for where, backend in places:
-        rows = []
-        for model in own:
-            if timed := model.backends.get((where, backend)):
-                total, shares = 100 / timed.same.value, timed.shares
-                parts = [shares[name] * total if name in shares else None for name in SECTIONS]
-                rows.append(Bar(model, total, parts, 100 / timed.flops.value))
-        found.append(Bars(where, backend, rows))
+    for place in places:
+        timed = [each for each in own if place in each.backends]
+        found.append(Bars(*place, [Bar(each, each.backends[place]) for each in timed]))
     return found
 
 
