@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -103,11 +101,10 @@ def latex(content: Table, label: str) -> str:
 
 def as_csv(content: Table) -> str:
     """The table as CSV, without title and notes; no cell is a formula to a spreadsheet."""
-    file = io.StringIO()
-    writer = csv.writer(file, lineterminator="\n")
-    writer.writerow(content.columns)
-    writer.writerows([_no_formula(cell) for cell in row] for row in content.rows())
-    return file.getvalue()
+    import pandas as pd
+
+    rows = [[_no_formula(cell) for cell in row] for row in content.rows()]
+    return pd.DataFrame(rows, columns=content.columns).to_csv(index=False, lineterminator="\n")
 
 
 def _no_formula(cell: str) -> str:
