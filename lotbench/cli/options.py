@@ -14,7 +14,7 @@ from lotbench.store.bucket import mirror
 
 Given = TypeVar("Given", Path, list[Path])
 
-PLACE, MODELS = "FOLDER|URI", "models"
+MODELS = "models"
 SHIPPED = {path.stem: path for path in Path(lotbench.__file__).parent.glob("sweeps/*.yaml")}
 """The sweeps of the project by name; their folder is a link in a clone."""
 
@@ -74,16 +74,17 @@ def _folder(words: str, metavar: str, callback: Callable[..., object]) -> Any:
     return typer.Argument(help=words, metavar=metavar, parser=mirror, callback=callback)
 
 
+def _results(words: str, callback: Callable[..., object] | None = None) -> Any:
+    """The option of a store or of stores, which may be given as a URI."""
+    metavar = "FOLDER|URI"
+    return typer.Option("--results", help=words, metavar=metavar, parser=mirror, callback=callback)
+
+
 Overrides = Annotated[
     list[str] | None,
     typer.Option("--set", metavar="KEY.PATH=VALUE", help="Change one value of the file."),
 ]
-Root = Annotated[
-    Path,
-    typer.Option(
-        "--results", help="Folder or URI that holds the stores.", metavar=PLACE, parser=mirror
-    ),
-]
+Root = Annotated[Path, _results("Folder or URI that holds the stores.")]
 Plugins = Annotated[
     list[str] | None,
     typer.Option(
@@ -94,16 +95,7 @@ StoreFolder = Annotated[
     Path, _folder("A sweep's store, such as results/quickstart.", "RESULTS", synced)
 ]
 StoreFolders = Annotated[list[Path], _folder("One or several stores.", "RESULTS...", synced)]
-RunFolder = Annotated[
-    Path,
-    typer.Option(
-        "--results",
-        help="Store of the row and the model.",
-        metavar=PLACE,
-        parser=mirror,
-        callback=synced,
-    ),
-]
+RunFolder = Annotated[Path, _results("Store of the row and the model.", synced)]
 ModelFolder = Annotated[
     Path, _folder("Folder of a trained model, models/... in a store.", "MODEL", with_rows)
 ]
