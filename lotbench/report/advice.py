@@ -81,7 +81,7 @@ def facts(own: Option, advice: Advice, limits: Limits) -> dict[str, str]:
     """What is known of an option, by name: its scores, and the time of a call."""
     timing, contender = own.measured
     selection, validation = (
-        f"{words.with_interval(own.margins[split])} {words.unit(own.metric)} against "
+        f"{words.with_interval(own.margins[split])} {words.unit(own.row.metric)} against "
         f"{advice.reference}"
         for split in ("selection", "validation")
     )
@@ -96,7 +96,7 @@ def facts(own: Option, advice: Advice, limits: Limits) -> dict[str, str]:
     part = whole if contender.call else "of the encoder alone"
     return {
         "selection": f"{selection} (chosen by this)",
-        "validation": f"{words.score_with_interval(own.score, own.metric)}, {validation}"
+        "validation": f"{words.score_with_interval(own.score, own.row.metric)}, {validation}"
         + "; past the limit there" * beyond,
         "latency": f"{latency} a call {part}{p95}; {where}",
     }
@@ -111,7 +111,8 @@ def _runner_up(advice: Advice) -> str:
     ratio = times_slower(second.measured, own.measured)
     text = words.with_interval(ratio, words.TIMES)
     better = second.margins["selection"].value - own.margins["selection"].value
-    score = f"its score on selection is {better:+.1f} {words.unit(own.metric)} from the choice's"
+    unit = words.unit(own.row.metric)
+    score = f"its score on selection is {better:+.1f} {unit} from the choice's"
     tie = is_tie(ratio, second.measured, own.measured)
     return f"{name(second)}: {'a tie, it takes' if tie else 'slower,'} {text} the time; {score}"
 
@@ -122,7 +123,7 @@ def past(own: Option, limits: Limits) -> str:
     parts = []
     if points:
         margin = words.with_interval(own.margins["selection"])
-        unit = words.unit(own.metric)
+        unit = words.unit(own.row.metric)
         parts.append(
             f"{margin} {unit} on selection, {points:.1f} past the limit of {limits.drop:g}"
         )
@@ -173,7 +174,7 @@ def _record(own: Option | None, study: Study) -> dict[str, Any] | None:
         "method": run.method,
         "budget": str(own.row.evaluation.budget or ""),
         "backend": own.backend,
-        "metric": own.metric,
+        "metric": own.row.metric,
         "selection_margin": _interval(own.margins["selection"]),
         "validation_margin": _interval(own.margins["validation"]),
         "validation_score": _interval(own.score),

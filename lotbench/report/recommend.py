@@ -54,10 +54,6 @@ class Option:
     """On validation."""
 
     @property
-    def metric(self) -> str:
-        return str(self.row.run.trial.metric)
-
-    @property
     def backend(self) -> str:
         return self.measured.contender.backend
 
