@@ -182,26 +182,16 @@ def searches(runs: Iterable[Run], confirmations: Iterable[Trial]) -> list[Search
     for trial in confirmations:
         if trial.search is not None:
             confirmed[trial.search.key].append(trial)
-    return [
-        _search(name, found[key], points, confirmed)
-        for name, key in sorted((name, key) for key, name in _names(found).items())
-    ]
-
-
-def _search(
-    name: str, runs: list[Run], points: Points, confirmed: Mapping[str, list[Trial]]
-) -> SearchTrials:
-    space = _mark(runs[0]).space
-    together = [[run] for run in runs] if space else [runs]
-    keys = dict.fromkeys(_mark(run).key for run in runs)
-    return SearchTrials(
-        name,
-        runs[0].method,
-        space,
-        runs,
-        np.stack([_area(own, points) for own in together]),
-        [trial for key in keys for trial in confirmed[key]],
-    )
+    named = []
+    for name, key in sorted((name, key) for key, name in _names(found).items()):
+        own = found[key]
+        space = _mark(own[0]).space
+        together = [[run] for run in own] if space else [own]
+        areas = np.stack([_area(some, points) for some in together])
+        keys = dict.fromkeys(_mark(run).key for run in own)
+        again = [trial for each in keys for trial in confirmed[each]]
+        named.append(SearchTrials(name, own[0].method, space, own, areas, again))
+    return named
 
 
 def _area(runs: Sequence[Run], points: Points) -> np.ndarray:
