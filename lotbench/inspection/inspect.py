@@ -8,8 +8,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lotbench.errors import InputError
-from lotbench.inspection import figure, page, terminal
-from lotbench.inspection.split import kept
+from lotbench.inspection import figure, terminal
+from lotbench.inspection.route import COLOURS, WORDS, Fate, Route
+from lotbench.inspection.split import Kept
+from lotbench.store.files import write_file
 
 if TYPE_CHECKING:
     from rich.console import Group
@@ -43,7 +45,7 @@ def of_text(
     files = []
     if output:
         files = figure.of_text(routes, output / TEXT)
-        files.append(page.write("One text through the layers", routes, [], output / f"{TEXT}.html"))
+        files.append(write_page("One text through the layers", routes, [], output / f"{TEXT}.html"))
     return terminal.of_text(routes), files
 
 
@@ -54,12 +56,23 @@ def of_split(
 
     Arguments, results and errors are those of `of_text`, with the name of a split.
     """
-    found = [kept(own.name, own.routes(own.texts(split))) for own in _opened(folders, target)]
+    found = [Kept(own.name, own.routes(own.texts(split))) for own in _opened(folders, target)]
     files = []
     if output:
         files = figure.of_split(found, output / SPLIT)
-        files.append(page.write(f"Tokens of {split}", [], found, output / f"{SPLIT}.html"))
+        files.append(write_page(f"Tokens of {split}", [], found, output / f"{SPLIT}.html"))
     return terminal.of_split(found), files
+
+
+def write_page(title: str, routes: Sequence[Route], found: Sequence[Kept], path: Path) -> Path:
+    """The routes of one text, or the shares over a split, as one HTML file without scripts."""
+    from jinja2 import Environment, PackageLoader
+
+    loader = PackageLoader("lotbench.inspection")
+    environment = Environment(loader=loader, autoescape=True, trim_blocks=True)
+    environment.globals |= {"fates": [*reversed(Fate)], "colours": COLOURS, "names": WORDS}
+    template = environment.get_template("page.html.j2")
+    return write_file(path, template.render(title=title, routes=routes, found=found))
 
 
 def _opened(folders: Sequence[Path], target: float | None) -> list[Inspected]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 
@@ -33,21 +33,17 @@ TOGETHER = 32
 """Texts of one forward pass."""
 
 
-@dataclass
 class Inspected:
     """A trained model, and its row if its folder is in a store."""
 
-    folder: Path
-    target: float | None = None
-    """The FLOPs speed-up whose budget is used; None is the budget of training."""
-
-    def __post_init__(self) -> None:
-        self.folder = self.folder.resolve()
+    def __init__(self, folder: Path, target: float | None = None) -> None:
+        """``target`` is the FLOPs speed-up whose budget is used; None is that of training."""
+        self.folder, self.target = folder.resolve(), target
         self.encoder = checkpoint.load(self.folder)
         self.tokenizer = load_tokenizer(str(self.folder))
         self.max_length = checkpoint.read_card(self.folder).max_length
-        if self.target is not None:
-            self.encoder.reducer.budget = self._budget(self.target)
+        if target is not None:
+            self.encoder.reducer.budget = self._budget(target)
 
     def _budget(self, target: float) -> float:
         """The budget that the row has for a target."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable
-from dataclasses import dataclass
 
 import numpy as np
 
@@ -27,52 +26,42 @@ STOP_WORDS = (
 )
 
 
-@dataclass(frozen=True)
 class Kept:
-    """The share of tokens that layers compute, over the texts of a split."""
+    """The share of tokens that the layers of one model compute, over the texts of a split."""
 
-    name: str
-    """The model in a few words."""
-    texts: int
-    tables: dict[str, dict[str, np.ndarray]]
-    """By title, then by row: the share in each layer, (L,).  Rows are kinds of tokens with their
-    number, such as ``number (12)``, or tenths of the text, such as ``0 to 10%``."""
-    most: list[tuple[str, float, int]]
-    """The words that are computed most: word, mean share over the layers, occurrences."""
-    least: list[tuple[str, float, int]]
-
-
-def kept(name: str, routes: Iterable[Route]) -> Kept:
-    """The shares over all routes of one model."""
-    by_kind: dict[str, list[np.ndarray]] = defaultdict(list)
-    by_place: dict[int, list[np.ndarray]] = defaultdict(list)
-    by_word: dict[str, list[float]] = defaultdict(list)
-    texts = 0
-    for route in routes:
-        texts += 1
-        computed = (route.fates >= Fate.ATTENTION).astype(float)
-        for place, token in enumerate(route.tokens):
-            own, sort = computed[:, place], kind(token)
-            by_kind[sort].append(own)
-            by_place[PLACES * place // len(route.tokens)].append(own)
-            if sort in ("word", "stop word"):
-                by_word[_plain(token)].append(own.mean())
-    words = [
-        (word, float(np.mean(shares)), len(shares))
-        for word, shares in by_word.items()
-        if len(shares) >= RARE
-    ]
-    most = sorted(words, key=lambda own: (-own[1], -own[2], own[0]))
-    least = sorted(words, key=lambda own: (own[1], -own[2], own[0]))
-    kinds = {
-        f"{sort} ({len(own)})": np.mean(own, axis=0) for sort in KINDS if (own := by_kind[sort])
-    }
-    places = {
-        f"{place * 100 // PLACES} to {(place + 1) * 100 // PLACES}%": np.mean(own, axis=0)
-        for place, own in sorted(by_place.items())
-    }
-    tables = {"kind of token": kinds, "place in the text": places}
-    return Kept(name, texts, tables, most[:LISTED], least[:LISTED])
+    def __init__(self, name: str, routes: Iterable[Route]) -> None:
+        """``name`` is the model in a few words."""
+        self.name, self.texts = name, 0
+        by_kind: dict[str, list[np.ndarray]] = defaultdict(list)
+        by_place: dict[int, list[np.ndarray]] = defaultdict(list)
+        by_word: dict[str, list[float]] = defaultdict(list)
+        for route in routes:
+            self.texts += 1
+            computed = (route.fates >= Fate.ATTENTION).astype(float)
+            for place, token in enumerate(route.tokens):
+                own, sort = computed[:, place], kind(token)
+                by_kind[sort].append(own)
+                by_place[PLACES * place // len(route.tokens)].append(own)
+                if sort in ("word", "stop word"):
+                    by_word[_plain(token)].append(own.mean())
+        words = [
+            (word, float(np.mean(shares)), len(shares))
+            for word, shares in by_word.items()
+            if len(shares) >= RARE
+        ]
+        self.most = sorted(words, key=lambda own: (-own[1], -own[2], own[0]))[:LISTED]
+        """The words that are computed most: word, mean share over the layers, occurrences."""
+        self.least = sorted(words, key=lambda own: (own[1], -own[2], own[0]))[:LISTED]
+        kinds = {
+            f"{sort} ({len(own)})": np.mean(own, axis=0) for sort in KINDS if (own := by_kind[sort])
+        }
+        places = {
+            f"{place * 100 // PLACES} to {(place + 1) * 100 // PLACES}%": np.mean(own, axis=0)
+            for place, own in sorted(by_place.items())
+        }
+        self.tables = {"kind of token": kinds, "place in the text": places}
+        """By title, then by row: the share in each layer, (L,).  Rows are kinds of tokens with
+        their number, such as ``number (12)``, or tenths of the text, such as ``0 to 10%``."""
 
 
 def kind(token: str) -> str:

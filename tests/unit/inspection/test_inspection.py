@@ -16,10 +16,10 @@ from lotbench.engine.backbone import Backbone
 from lotbench.engine.encoder import ReducedEncoder
 from lotbench.engine.pooling import Pooling
 from lotbench.errors import InputError
-from lotbench.inspection import figure, inspect, page, terminal, trace
+from lotbench.inspection import figure, inspect, terminal, trace
 from lotbench.inspection.model import Inspected
 from lotbench.inspection.route import Fate, Route
-from lotbench.inspection.split import kept, kind
+from lotbench.inspection.split import Kept, kind
 from lotbench.lot import LeapOfThought
 from lotbench.measure.calls import packed_dense
 from lotbench.reducer import Drop, Leap, Merge
@@ -164,7 +164,7 @@ def test_shares_by_kind_place_and_word() -> None:
     one = route(
         ["[CLS]", "the", "film", ","], [[FULL, LEAPT, FULL, GONE], [FULL, GONE, HALF, GONE]]
     )
-    found = kept("lot", [one] * 10)
+    found = Kept("lot", [one] * 10)
     assert found.texts == 10
     kinds, places = (
         {name: share.tolist() for name, share in rows.items()} for rows in found.tables.values()
@@ -185,12 +185,13 @@ def test_shares_by_kind_place_and_word() -> None:
     assert found.most == [("film", 1.0, 10), ("the", 0.0, 10)]
     assert found.least[0] == ("the", 0.0, 10)
     # A word that occurs nine times is too rare.
-    assert kept("lot", [one] * 9).most == []
+    assert Kept("lot", [one] * 9).most == []
 
 
 def test_the_page_escapes_texts_and_has_no_scripts(tmp_path) -> None:
     own = route(["<script>", "b"], [[FULL, GONE]], saliency=np.array([1.0, 0.5]))
-    text = page.write("One text", [own], [kept("lot", [own])], tmp_path / "a.html").read_text()
+    found = [Kept("lot", [own])]
+    text = inspect.write_page("One text", [own], found, tmp_path / "a.html").read_text()
     assert "&lt;script&gt;" in text
     assert "<script" not in text
     assert 'title="b, layer 1: removed"' in text
