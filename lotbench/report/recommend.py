@@ -75,21 +75,23 @@ class Option:
         return points if points > 100 * SLACK else 0.0, max(0.0, share)
 
 
-@dataclass(frozen=True)
 class Advice:
     """The choice for one task."""
 
-    task: str
-    reference: str
-    """``dense`` or ``teacher``."""
-    choice: Option | None
-    """The fastest that keeps to the limits; None if there is none."""
-    runner_up: Option | None
-    """The next fastest that keeps to the limits."""
-    nearest: Option | None
-    """If nothing keeps to the limits: what comes nearest."""
-    passed_over: Option | None
-    """Of those that are faster than the choice, the one that is least past a limit."""
+    def __init__(self, task: str, reference: str, found: list[Option], limits: Limits) -> None:
+        """``reference`` is ``dense`` or ``teacher``; ``found`` are all options."""
+        self.task, self.reference = task, reference
+        found = sorted(found, key=lambda own: own.seconds)
+        good = [own for own in found if own.excess(limits) == (0.0, 0.0)]
+        faster = [own for own in found if good and own.seconds < good[0].seconds]
+        self.choice = good[0] if good else None
+        """The fastest that keeps to the limits; None if there is none."""
+        self.runner_up = good[1] if good[1:] else None
+        """The next fastest that keeps to the limits."""
+        self.nearest = None if good else _nearest(found, limits)
+        """If nothing keeps to the limits: what comes nearest."""
+        self.passed_over = _nearest(faster, limits) if faster else None
+        """Of those that are faster than the choice, the one that is least past a limit."""
 
 
 def recommend(study: Study, limits: Limits) -> list[Advice]:
@@ -107,20 +109,8 @@ def recommend(study: Study, limits: Limits) -> list[Advice]:
     for message in missing:
         log.warning(message)
     return [
-        _advice(task, study.references[task].name, own, limits)
-        for task, own in found.items()
-        if own
+        Advice(task, study.references[task].name, own, limits) for task, own in found.items() if own
     ]
-
-
-def _advice(task: str, reference: str, found: list[Option], limits: Limits) -> Advice:
-    found = sorted(found, key=lambda own: own.seconds)
-    good = [own for own in found if own.excess(limits) == (0.0, 0.0)]
-    if not good:
-        return Advice(task, reference, None, None, _nearest(found, limits), None)
-    faster = [own for own in found if own.seconds < good[0].seconds]
-    passed_over = _nearest(faster, limits) if faster else None
-    return Advice(task, reference, good[0], good[1] if good[1:] else None, None, passed_over)
 
 
 def _nearest(found: list[Option], limits: Limits) -> Option:
