@@ -16,6 +16,9 @@ LATEX = {
     "\N{GREATER-THAN OR EQUAL TO}": r"$\geq$",
     "\N{EN DASH}": "--",
 }
+# Escapes of a caption in LaTeX, and of a text in Markdown.
+CAPTION = str.maketrans({sign: f"\\{sign}" for sign in "&%_#"})
+MARKDOWN = str.maketrans({sign: f"\\{sign}" for sign in r"\*~_|<"} | {"\n": "<br>"})
 # Beginnings of a cell that a spreadsheet computes.
 FORMULA = ("=", "+", "-", "@")
 
@@ -76,9 +79,7 @@ def markdown(content: Table) -> str:
 
 def plain(text: str) -> str:
     """The text with escapes, so that Markdown shows it as it is."""
-    for sign in r"\*~_|<":
-        text = text.replace(sign, f"\\{sign}")
-    return text.replace("\n", "<br>")
+    return text.translate(MARKDOWN)
 
 
 def latex(content: Table, label: str) -> str:
@@ -90,13 +91,11 @@ def latex(content: Table, label: str) -> str:
         escape=True,
         longtable=True,
         column_format="l" * content.texts + "r" * (len(content.columns) - content.texts),
-        caption=_escaped(content.title),
+        caption=content.title.translate(CAPTION),
         label=label,
     )
-    for sign, written in LATEX.items():
-        text = text.replace(sign, written)
     notes = "\n".join(f"% {note}" for note in content.notes)
-    return f"{notes}\n{text}"
+    return f"{notes}\n{text.translate(str.maketrans(LATEX))}"
 
 
 def as_csv(content: Table) -> str:
@@ -110,12 +109,6 @@ def as_csv(content: Table) -> str:
 def _no_formula(cell: str) -> str:
     number = cell.removeprefix("+").removeprefix("-")[:1].isdigit()
     return f"'{cell}" if cell.startswith(FORMULA) and not number else cell
-
-
-def _escaped(text: str) -> str:
-    for sign in "&%_#":
-        text = text.replace(sign, f"\\{sign}")
-    return text
 
 
 def _line(cells: Iterable[str]) -> str:
