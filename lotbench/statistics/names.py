@@ -21,8 +21,7 @@ def name(method: str, params: Mapping[str, Any], layers: int) -> str:
     """The written name of a registered method; plugins and controls keep their own.
 
     ``params`` are those of a row, which may lack newer ones; they count for ``lot`` and ``tome``.
-    ``layers`` is the number of layers of
-    the model, 0 if it is not known.
+    ``layers`` is the number of layers of the model, 0 if it is not known.
     """
     if method == "lot-fixed" and params.get("router") == "table":
         return "LoT (fixed budget, table)"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from textwrap import shorten
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
@@ -14,9 +14,6 @@ from lotbench.statistics.drawn import Drawn, drawn, draws_of
 from lotbench.statistics.reference import Reference, reference_of
 from lotbench.statistics.runs import Key, Row, Run, Values, centre, change, varying
 from lotbench.statistics.timed import Clocks, Where, in_backends
-
-if TYPE_CHECKING:
-    from numpy.typing import ArrayLike
 
 DENSE = ("dense", "dense-packed")
 # Most letters of the parameters in a setting's name.
@@ -98,7 +95,7 @@ def scored_models(rows: Sequence[Row], clocks: Clocks) -> tuple[list[Scored], Re
     return scored, reference
 
 
-def front(speedup: ArrayLike, score: ArrayLike) -> np.ndarray:
+def front(speedup: Sequence[float], score: Sequence[float]) -> np.ndarray:
     """True for the models on the Pareto front, shape (N,).
 
     No other model is at least as fast and as good as these, and better in one of the two.  Of equal

@@ -14,7 +14,7 @@ from lotbench.report.text import NONE, TIMES
 from lotbench.statistics.bootstrap import estimate
 from lotbench.statistics.costs import training_costs
 from lotbench.statistics.drawn import SPLITS
-from lotbench.statistics.evidence import DROPS, Area, Choice, Evidence, ties
+from lotbench.statistics.evidence import DROPS, Choice, Evidence, ties
 from lotbench.statistics.power import needed_for_a_point
 from lotbench.statistics.scored import Scored
 from lotbench.statistics.study import Study
@@ -35,7 +35,8 @@ def overview(task: str, study: Study) -> Table | None:
     lines = []
     for method in order(found.methods):
         cells = [_choice(choices[drop].get(method), method in tied[drop]) for drop in DROPS]
-        cells += _area(areas.get(method))
+        area = areas.get(method)
+        cells += [text.with_interval(area.value), str(area.rank)] if area else [NONE, NONE]
         if trained:
             cells.append(f"{costs[method]:.1f}{TIMES}" if method in costs else NONE)
         cells.append(_tried([own for own in models if own.method == method]))
@@ -83,10 +84,6 @@ def _choice(own: Choice | None, tied: bool) -> str:
     mark, tie = f"{AT_LEAST} " * own.open_end, " tie" * tied
     speedup = text.with_interval(own.speedup, TIMES)
     return f"{mark}{speedup}{tie}\n{text.with_interval(own.margin)}"
-
-
-def _area(own: Area | None) -> list[str]:
-    return [NONE, NONE] if own is None else [text.with_interval(own.value), str(own.rank)]
 
 
 def _tried(models: list[Scored]) -> str:
