@@ -57,6 +57,7 @@ class Batch:
         text_seed: Numbers | None = None,
         unlabelled: Numbers | None = None,
         saliency: Sequence[np.ndarray] | None = None,
+        teacher_logits: np.ndarray | None = None,
     ) -> Batch:
         """The batch of B examples given as lists of token ids without padding, on the CPU.
 
@@ -72,6 +73,7 @@ class Batch:
         unlabelled : B bool, optional
         saliency : B arrays of float32, optional
             As long as those of ``input_ids``.
+        teacher_logits : ndarray, shape (B, C), optional
 
         Raises
         ------
@@ -93,6 +95,7 @@ class Batch:
             text_seed=zeros(count) if text_seed is None else integers(text_seed),
             unlabelled=None if unlabelled is None else torch.as_tensor(unlabelled),
             saliency=None if saliency is None else torch.from_numpy(np.concatenate(saliency)),
+            teacher_logits=None if teacher_logits is None else torch.from_numpy(teacher_logits),
         )
 
     def to(self, device: torch.device | str) -> Batch:

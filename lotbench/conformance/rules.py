@@ -23,7 +23,6 @@ from lotbench.conformance.subject import (
     UNIFORM,
     LeftOut,
     Subject,
-    attach,
     batch,
     batches,
     hugging_face_outputs,
@@ -247,10 +246,9 @@ def no_fault(subject: Subject, kind: str) -> str:
 
 
 def _watch_stage(encoder: ReducedEncoder, stage: Stage, kind: str) -> None:
-    data = batch()
+    data = batch(needs=encoder.reducer.needs if encoder.training else frozenset())
     watch = Watch(encoder.reducer, stage.soft and encoder.training)
     if encoder.training:
-        attach(encoder.reducer.needs)(data, data.index.numpy())
         _watch_training_step(encoder, data, stage, kind)
     outputs = encoder(data, "reference" if watch.soft else "packed", reducer=watch)
     if encoder.training and kind == "mutation":

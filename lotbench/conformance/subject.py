@@ -110,8 +110,7 @@ class Subject:
         """
         encoder = self.fresh(layers)
         generator = torch.Generator().manual_seed(seed)
-        texts = batch()
-        attach(encoder.reducer.needs)(texts, texts.index.numpy())
+        texts = batch(needs=encoder.reducer.needs)
         with torch.no_grad():
             encoder.reducer.before_training([texts], encoder.backbone.words)
             for parameter in encoder.reducer.parameters():
@@ -197,7 +196,7 @@ class Subject:
             texts.labels, texts.dense = None, dense.numpy()
         else:
             needs |= {"teacher_logits"}
-        report = train(encoder, texts, config, seed=0, attach=attach(needs))
+        report = train(encoder, with_artefacts(texts, needs), config, seed=0)
         search(encoder)
         for handle in handles:
             handle.remove()
@@ -240,9 +239,9 @@ def search(encoder: ReducedEncoder) -> None:
     encoder.reducer.search(score, torch.Generator().manual_seed(0))
 
 
-def batch(rows: tuple[int, ...] = RAGGED) -> Batch:
-    """The batch of these texts; a text is the same in every batch."""
-    return collate(_TEXTS, np.array(rows))
+def batch(rows: tuple[int, ...] = RAGGED, needs: frozenset[str] = frozenset()) -> Batch:
+    """The batch of these texts, with what a method ``needs``; a text is the same in every batch."""
+    return collate(with_artefacts(_TEXTS, needs), np.array(rows))
 
 
 def batches() -> list[tuple[str, Batch]]:
@@ -259,26 +258,16 @@ def split(count: int) -> Split:
     return _random_split([3 + (7 * i) % 26 for i in range(count)], seed=1)
 
 
-def attach(needs: frozenset[str]) -> Callable[[Batch, np.ndarray], None]:
-    """A function that adds the random saliency and teacher logits that a method needs.
-
-    A text gets the same values in every batch.
-    """
-
-    def add(batch: Batch, rows: np.ndarray) -> None:
-        if needs & SALIENCIES.keys():
-            batch.saliency = torch.cat(
-                [
-                    torch.rand(size, generator=torch.Generator().manual_seed(int(row)))
-                    for row, size in zip(rows, batch.layout.sizes, strict=True)
-                ]
-            )
-        if "teacher_logits" in needs:
-            vectors = batch.labels.is_floating_point()
-            own = batch.labels if vectors else nn.functional.one_hot(batch.labels, CLASSES).float()
-            batch.teacher_logits = own
-
-    return add
+def with_artefacts(split: Split, needs: frozenset[str]) -> Split:
+    """The split with the random saliency and the teacher's logits that a method ``needs``."""
+    if needs & SALIENCIES.keys():
+        seeds = map(torch.Generator().manual_seed, range(len(split)))
+        pairs = zip(split.input_ids, seeds, strict=True)
+        saliency = [torch.rand(len(ids), generator=seeded).numpy() for ids, seeded in pairs]
+        split = replace(split, saliency=saliency)
+    if "teacher_logits" in needs and split.labels is not None:
+        split = replace(split, dense=np.eye(CLASSES, dtype=np.float32)[split.labels])
+    return split
 
 
 def positions_left_out(trace: Trace, batch: Batch) -> LeftOut:

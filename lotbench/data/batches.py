@@ -37,7 +37,7 @@ def batches(split: Split, batch_size: int, seed: int | None) -> list[np.ndarray]
 def collate(split: Split, rows: ArrayLike) -> Batch:
     """The ragged batch of these rows, in this order, on the CPU.
 
-    A split without labels has the dense teacher's vectors (B, D) as labels, once it has them.
+    What the dense teacher answers is also the labels of a split that has none.
     """
     from lotbench.batch import Batch
 
@@ -51,6 +51,7 @@ def collate(split: Split, rows: ArrayLike) -> Batch:
         text_seed=split.text_seed[rows],
         unlabelled=None if split.unlabelled is None else split.unlabelled[rows],
         saliency=None if split.saliency is None else [split.saliency[i] for i in rows],
+        teacher_logits=None if split.dense is None else split.dense[rows],
     )
 
 

@@ -42,7 +42,7 @@ class Split:
     """The number of each row's group in a ranking, 0 to G - 1, shape (N,), int64."""
     dense: np.ndarray | None = None
     """The dense teacher's vectors of an embedding, shape (N, D), its scores of a ranking, (N, 1),
-    or its logits where labels are missing, (N, C), float32; a trial adds them."""
+    or its logits, (N, C), float32; a trial adds those that it needs."""
     unlabelled: np.ndarray | None = None
     """True for the rows of a classification or regression without a label, which the dense teacher
     gives, shape (N,), bool."""

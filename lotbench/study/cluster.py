@@ -179,7 +179,6 @@ def _train_teacher(job: Job, board: Any) -> tuple[dict[str, int | float | None],
                 wanted.append((reducer, needed(trial.config, reducer)))
         for reducer, needs in wanted:
             try:
-                artefacts.attacher(needs)
                 artefacts.trained(needs)
                 artefacts.scored(reducer)
             except TimeUp:

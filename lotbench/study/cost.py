@@ -18,7 +18,6 @@ import numpy as np
 import torch
 
 from lotbench import machine
-from lotbench.batch import Batch
 from lotbench.config.sections import FitConfig, TrainConfig, TrialConfig
 from lotbench.data.tokens import Split
 from lotbench.engine.encoder import ReducedEncoder
@@ -171,18 +170,14 @@ def _steps(
     changes: dict[str, Any] = {"epochs": STEPS * len(recipe), "batch_size": len(batch)}
     if isinstance(fit, TrainConfig):
         changes["steps"] = "total"
-    if batch.labels is None:  # in the place of the teacher's vectors
-        shape = len(batch), encoder.backbone.outputs
-        batch.dense = np.random.default_rng(0).standard_normal(shape, np.float32)
+    # In the place of what the teacher gives.
+    rng, shape = np.random.default_rng(0), (len(batch), encoder.backbone.outputs)
+    batch.dense = rng.standard_normal(shape, np.float32)
+    batch.saliency = [rng.random(size, np.float32) for size in batch.lengths]
     moments: list[float] = []
-
-    def attach(batch: Batch, rows: np.ndarray) -> None:
-        batch.teacher_logits = torch.zeros(len(rows), encoder.backbone.outputs)
-        batch.saliency = torch.rand(batch.layout.total)
-
     with listening(lambda *_: moments.append(clock())):
         short = fit.model_copy(update=changes)
-        train(encoder, batch, short, 0, attach, getattr(fit, "r_drop", 0.0))
+        train(encoder, batch, short, 0, getattr(fit, "r_drop", 0.0))
     # One moment at the start of each stage, and one after each of its steps.
     times = np.diff(np.reshape(moments, (len(recipe), STEPS + 1)), axis=1)
     return times[:, 1:].mean(axis=1).tolist()

@@ -19,7 +19,6 @@ from typing import Any
 import numpy as np
 import torch
 
-from lotbench.batch import Batch
 from lotbench.config.sections import TrialConfig
 from lotbench.data.batches import collate
 from lotbench.data.task import Task
@@ -91,13 +90,6 @@ class Artefacts:
         """The teacher as a row stores it, with its metrics on validation and selection."""
         return self._read(self.teacher)
 
-    def logits(self) -> np.ndarray:
-        """Teacher logits of the train split, shape (N, C), float32; of an embedding its vectors."""
-        if self.task.train.dense is not None:
-            return self.task.train.dense
-        shape = (len(self.task.train), self.task.n_labels)
-        return self._array("logits", self.task.train, teacher_outputs, shape)
-
     def answer(self) -> None:
         """Gives the splits what the teacher answers, which embedding and ranking are scored by."""
         width = self.task.n_labels or read_config(self.config.backbone).hidden_size
@@ -117,9 +109,12 @@ class Artefacts:
                 weight.copy_(torch.from_numpy(found))
 
     def trained(self, needs: frozenset[str]) -> Split:
-        """The train split, with the saliency that a method ``needs``."""
-        kind = kind_in(needs)
-        return self._with_saliency("", self.task.train, kind) if kind else self.task.train
+        """The train split, with the teacher's logits and the saliency that a method ``needs``."""
+        split, kind = self.task.train, kind_in(needs)
+        if "teacher_logits" in needs and split.dense is None:
+            shape = (len(split), self.task.n_labels)
+            split = replace(split, dense=self._array("logits", split, teacher_outputs, shape))
+        return self._with_saliency("", split, kind) if kind else split
 
     def scored(self, reducer: TokenReducer) -> Task:
         """The task that a method is scored on; an oracle reads the saliency of its texts."""
@@ -158,17 +153,6 @@ class Artefacts:
             shape,
             lambda: compute(checkpoint.load(self.teacher).to(device()), split),
         )
-
-    def attacher(self, needs: frozenset[str]) -> Callable[[Batch, np.ndarray], None] | None:
-        """A function that adds the teacher's logits to a batch; None if nothing needs them."""
-        if "teacher_logits" not in needs:
-            return None
-        logits = self.logits()
-
-        def attach(batch: Batch, rows: np.ndarray) -> None:
-            batch.teacher_logits = torch.from_numpy(logits[rows])
-
-        return attach
 
     def _train_teacher(self, place: Path) -> None:
         answered = _answered(self.task)

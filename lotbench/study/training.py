@@ -11,7 +11,6 @@ from contextlib import nullcontext
 from functools import reduce
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -27,9 +26,6 @@ from lotbench.reducer import Stage, Step, TokenReducer
 from lotbench.store.parts import StageRecord, Training
 from lotbench.study.budgets import LARGEST, sampler
 from lotbench.study.progress import post
-
-Attach = Callable[[Batch, np.ndarray], None]
-"""Adds the artefacts of these rows (saliency, teacher logits) to a batch."""
 
 POOLING_MAP = "pooling.map.weight"
 NEW_RATE = 2e-3
@@ -70,15 +66,14 @@ def train(
     split: Split,
     config: FitConfig,
     seed: int,
-    attach: Attach | None = None,
     r_drop: float = 0.0,
     largest: float = LARGEST,
 ) -> Training:
     """Train in place; returns steps, examples, seconds, precision, threads and stage losses.
 
     ``r_drop`` is the alpha of R-Drop; a method with its own training step ignores it.  If
-    ``config`` asks for distillation, ``attach`` must add the teacher's logits.  If it asks for
-    sampled budgets, they are drawn for speed-ups up to ``largest``.
+    ``config`` asks for distillation, ``split.dense`` must have the teacher's logits.  If it asks
+    for sampled budgets, they are drawn for speed-ups up to ``largest``.
 
     Raises
     ------
@@ -102,7 +97,7 @@ def train(
     with torch.no_grad():
         # Each text once; a batch is made where the method asks for it.
         once = batches(split, config.batch_size, seed=None)
-        texts = (_with_artefacts(split, rows, attach).to(device) for rows in once)
+        texts = (collate(split, rows).to(device) for rows in once)
         encoder.reducer.before_training(texts, encoder.backbone.words)
     budgets = sampler(encoder, config, largest, seed)
     stages = []
@@ -116,7 +111,7 @@ def train(
         post(stage.name, done, total)
         for i in range(steps):
             rows = next(stream)
-            batch = _with_artefacts(split, rows, attach).to(device)
+            batch = collate(split, rows).to(device)
             autocast = torch.autocast(device.type, torch.bfloat16, enabled=precision == "bf16")
             moved = nullcontext() if budgets is None or stage.soft else budgets.step()
             with moved, autocast:
@@ -236,14 +231,6 @@ def _checked(terms: Any, reducer: TokenReducer, hook: str) -> dict[str, Tensor]:
         f"method {reducer.name!r}: {hook} returns {wrong}; a dict of scalar tensors by name is "
         "needed"
     )
-
-
-def _with_artefacts(split: Split, rows: np.ndarray, attach: Attach | None) -> Batch:
-    """The batch of these rows, with the artefacts that the method needs."""
-    batch = collate(split, rows)
-    if attach is not None:
-        attach(batch, rows)
-    return batch
 
 
 def _linear(steps: int, warmup: float) -> Callable[[int], float]:

@@ -240,11 +240,10 @@ def _train_and_score(trial: PlannedTrial, folder: Path) -> dict[str, Any]:
         artefacts.tokenizer.sep_token_id if config.data.protect else None,
     ).to(device())
     artefacts.start_pooling(encoder)
-    needs = needed(config, encoder.reducer)
-    texts, attach = artefacts.trained(needs), artefacts.attacher(needs)
+    texts = artefacts.trained(needed(config, encoder.reducer))
     started = time.perf_counter()
     largest = max(trial.targets, default=LARGEST)
-    training = train(encoder, texts, config.train, config.seed, attach, largest=largest)
+    training = train(encoder, texts, config.train, config.seed, largest=largest)
     searched = (training.examples or 0) // SEARCHED or len(task.selection)
     generator = torch.Generator().manual_seed(config.seed)
     scored = artefacts.scored(encoder.reducer)

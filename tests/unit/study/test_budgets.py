@@ -14,7 +14,7 @@ from baselines.power_bert import PowerBert
 from baselines.random_drop import RandomDrop
 from baselines.tr_bert import TrBert
 from lotbench.config.sections import TeacherConfig, TrainConfig
-from lotbench.conformance.subject import attach
+from lotbench.conformance.subject import with_artefacts
 from lotbench.conformance.tiny import WIDTH, tiny_backbone
 from lotbench.data.tokens import Split
 from lotbench.engine.encoder import ReducedEncoder
@@ -46,8 +46,8 @@ def trained(
         **{"epochs": epochs, "batch_size": 4, "learning_rate": 1e-3, "precision": "fp32"},
         budgets=budgets,
     )
-    added = attach(encoder.reducer.needs | {"teacher_logits"})
-    return train(encoder, SPLIT, config, seed=0, attach=added, largest=largest)
+    split = with_artefacts(SPLIT, encoder.reducer.needs | {"teacher_logits"})
+    return train(encoder, split, config, seed=0, largest=largest)
 
 
 def test_the_curve_is_the_nearest_that_never_falls() -> None:

@@ -38,10 +38,7 @@ def test_a_method_that_needs_logits_gets_the_vectors() -> None:
     data.dense = np.arange(40.0 * WIDTH, dtype=np.float32).reshape(40, WIDTH)
     config: Any = None
     task = Task("t", 0, "embedding", ("cosine",), data, data, data, "f")
-    attach = Artefacts(config, task, None).attacher(frozenset({"teacher_logits"}))
-    batch = collate(data, [3, 1])
-    assert attach is not None
-    attach(batch, np.array([3, 1]))
+    batch = collate(Artefacts(config, task, None).trained(frozenset({"teacher_logits"})), [3, 1])
     assert batch.teacher_logits is not None
     assert batch.teacher_logits.tolist() == data.dense[[3, 1]].tolist()
 
