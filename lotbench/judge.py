@@ -56,17 +56,14 @@ def judge(
     query_outputs : ndarray, shape (N, D), optional
         Vectors of the queries of an embedding task, by default those of dense.
     """
-    if kind == "classification":
-        predicted = outputs.argmax(axis=1)
-        if metrics[0] in UNLABELLED:
-            same = (predicted == _given(split.dense).argmax(axis=1)).astype(np.int64)
-            return Answers(compute_metrics(metrics, same, None), {metrics[0]: same})
-        scores = compute_metrics(metrics, predicted, split.labels)
-        return Answers(scores, {metrics[0]: predicted})
-    if kind == "regression":
-        predicted = decode(encode(outputs[:, 0], None))  # rounded as in the row
-        scores = compute_metrics(metrics, predicted, split.labels)
-        return Answers(scores, {metrics[0]: predicted})
+    if kind in ("classification", "regression"):
+        predicted, labels = outputs.argmax(axis=1), split.labels
+        if kind == "regression":
+            predicted = decode(encode(outputs[:, 0], None))  # rounded as in the row
+        elif metrics[0] in UNLABELLED:
+            same = predicted == _given(split.dense).argmax(axis=1)
+            predicted, labels = same.astype(np.int64), None
+        return Answers(compute_metrics(metrics, predicted, labels), {metrics[0]: predicted})
     if kind == "embedding":
         values = {name: _of_vectors(name, split, outputs, query_outputs) for name in metrics}
     else:
