@@ -155,22 +155,24 @@ def _read_limits(file: Path) -> list[str]:
 
 def gpus() -> list[dict[str, str]]:
     """Name, memory and driver of every NVIDIA GPU; from the driver, so torch is not needed."""
-    fields = ("name", "memory.total", "driver_version")
-    text = _run("nvidia-smi", f"--query-gpu={','.join(fields)}", "--format=csv,noheader")
-    rows = [[part.strip() for part in line.split(",")] for line in (text or "").splitlines()]
-    return [{"name": row[0], "memory": row[1], "driver": row[2]} for row in rows if len(row) == 3]
+    rows = _nvidia_smi("gpu", "name", "memory.total", "driver_version")
+    return [{"name": name, "memory": memory, "driver": driver} for name, memory, driver in rows]
 
 
 def gpu_users(uuid: str) -> list[str]:
     """The other processes that compute on a GPU, by name and id; empty if that is unknown."""
-    fields = "--query-compute-apps=gpu_uuid,pid,process_name"
-    text = _run("nvidia-smi", fields, "--format=csv,noheader") or ""
-    rows = [[part.strip() for part in line.split(",", 2)] for line in text.splitlines()]
     return [
-        f"{row[2]} (process {row[1]})"
-        for row in rows
-        if len(row) == 3 and row[0].endswith(uuid) and row[1] != str(os.getpid())
+        f"{name} (process {process})"
+        for gpu, process, name in _nvidia_smi("compute-apps", "gpu_uuid", "pid", "process_name")
+        if gpu.endswith(uuid) and process != str(os.getpid())
     ]
+
+
+def _nvidia_smi(query: str, *fields: str) -> list[list[str]]:
+    """The rows of a query, one value for each of three fields; none without an NVIDIA driver."""
+    text = _run("nvidia-smi", f"--query-{query}={','.join(fields)}", "--format=csv,noheader") or ""
+    rows = [[part.strip() for part in line.split(",", 2)] for line in text.splitlines()]
+    return [row for row in rows if len(row) == 3]
 
 
 def _run(*command: str) -> str | None:
