@@ -244,7 +244,9 @@ def compare(
     floor = noise_floor(pooled[first], pooled[again], seed, rounds)
     # One reference for the whole record, so that a speed-up does not depend on the group.
     fastest = fastest_of_backends(pooled, dense)
-    best = best_dense(pooled, list(fastest.values()))
+    # The reference of ``x best``.
+    held = {each.key: each for each in fastest.values() if each.held}
+    best = held[fastest_dense(pooled, list(held))] if held else None
 
     def judge(entry: Entry, own: Samples, rounds: list[int], group: int | None) -> Contender:
         samples, same = own[entry.key], fastest[entry.backend]
@@ -292,15 +294,6 @@ def fastest_of_backends(samples: Samples, dense: Sequence[Entry]) -> dict[str, E
         names = [each.key for each in both if each.held] or [each.key for each in both]
         found[backend] = by_key[fastest_dense(samples, names)]
     return found
-
-
-def best_dense(samples: Samples, fastest: Sequence[Entry]) -> Entry | None:
-    """The fastest of these that holds its score on the selection split; None if none does.
-
-    It is the reference of ``x best``.
-    """
-    held = {each.key: each for each in fastest if each.held}
-    return held[fastest_dense(samples, list(held))] if held else None
 
 
 def judged(
