@@ -42,16 +42,16 @@ def collate(split: Split, rows: ArrayLike) -> Batch:
     from lotbench.batch import Batch
 
     rows = np.asarray(rows, dtype=np.int64)
-    targets = split.dense if split.labels is None else split.labels
+    own = split.at(rows)
     return Batch.from_ids(
-        [split.input_ids[i] for i in rows],
-        [split.token_type_ids[i] for i in rows],
-        labels=None if targets is None else targets[rows],
+        own.input_ids,
+        own.token_type_ids,
+        labels=own.dense if own.labels is None else own.labels,
         index=rows,
-        text_seed=split.text_seed[rows],
-        unlabelled=None if split.unlabelled is None else split.unlabelled[rows],
-        saliency=None if split.saliency is None else [split.saliency[i] for i in rows],
-        teacher_logits=None if split.dense is None else split.dense[rows],
+        text_seed=own.text_seed,
+        unlabelled=own.unlabelled,
+        saliency=own.saliency,
+        teacher_logits=own.dense,
     )
 
 

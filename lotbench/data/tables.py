@@ -37,13 +37,15 @@ class Rows:
 
     def at(self, rows: np.ndarray, where: str) -> Rows:
         """These rows, in this order."""
-        return Rows(
-            [self.texts[i] for i in rows],
-            None if self.labels is None else self.labels[rows],
-            where,
-            None if self.queries is None else [self.queries[i] for i in rows],
-            None if self.groups is None else self.groups[rows],
-        )
+        picked = {name: some_of(own, rows) for name, own in vars(self).items() if name != "where"}
+        return Rows(**picked, where=where)
+
+
+def some_of(values: Any, rows: np.ndarray) -> Any:
+    """These rows of an array or a list, in this order; None of None."""
+    if values is None or isinstance(values, np.ndarray):
+        return None if values is None else values[rows]
+    return [values[i] for i in rows]
 
 
 def find_split(folder: Path, names: Sequence[str]) -> Path:

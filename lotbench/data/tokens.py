@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from lotbench.data.labels import without_label
-from lotbench.data.tables import Rows
+from lotbench.data.tables import Rows, some_of
 from lotbench.data.tokenisers import direct, plain
 from lotbench.errors import InputError
 
@@ -59,14 +59,9 @@ class Split:
 
     def at(self, rows: np.ndarray) -> Split:
         """Some rows of a split without queries, groups and pairs."""
-        picked: dict[str, Any] = {}
-        for name in ("input_ids", "token_type_ids", "texts", "saliency"):
-            own = getattr(self, name)
-            picked[name] = None if own is None else [own[i] for i in rows]
-        for name in ("labels", "dense", "unlabelled"):
-            own = getattr(self, name)
-            picked[name] = None if own is None else own[rows]
-        return Split(**picked, text_seed=self.text_seed[rows])
+        left_out = "queries", "gold", "groups"
+        kept = {name: own for name, own in vars(self).items() if name not in left_out}
+        return Split(**{name: some_of(own, rows) for name, own in kept.items()})
 
 
 def tokenise_rows(

@@ -19,7 +19,6 @@ from lotbench.engine.encoder import ReducedEncoder
 from lotbench.judge import judge
 from lotbench.measure.flops import dense_flops, reduced_flops
 from lotbench.metrics import classes_of
-from lotbench.reducer import Outputs
 from lotbench.store.predictions import encode
 from lotbench.store.records import Evaluation, Unreached
 from lotbench.study.progress import post
@@ -50,6 +49,8 @@ def evaluate(
     counts = _Counts(encoder)
     outputs = counts.outputs(texts)
     queries = counts.outputs(texts.queries) if task.reduces_queries and texts.queries else None
+    for own in (outputs, queries):
+        check_finite(own, "the trained model's")
     answers = judge(task.kind, task.metrics, texts, outputs, queries)
     stored: dict[str, Any] = {
         metric: encode(values, classes_of(metric, task.n_labels))
@@ -86,23 +87,23 @@ class _Counts:
         n_layers = len(encoder.backbone.layers)
         self.totals = {name: np.zeros(n_layers) for name in ("queries", "keys", "feed_forward")}
 
+    @torch.inference_mode()
     def outputs(self, split: Split) -> np.ndarray:
-        """Logits (N, C) or vectors (N, D) of a split, float64; refused if one is not finite."""
-        found = np.zeros((len(split), self.encoder.backbone.outputs))
+        """Logits (N, C) or vectors (N, D) of a split in evaluation mode, float64."""
+        encoder, device = self.encoder.eval(), next(self.encoder.parameters()).device
+        found = np.zeros((len(split), encoder.backbone.outputs))
         for rows in batches(split, BATCH_SIZE, seed=None):
-            outputs, reduced, full = _forward(self.encoder, split, rows)
+            batch = collate(split, rows).to(device)
+            outputs = encoder(batch)
             found[rows] = outputs.logits.double().cpu().numpy()
-            self.flops, self.dense = self.flops + reduced, self.dense + full
+            reduced = reduced_flops(outputs.trace, encoder.backbone, encoder.reducer)
+            self.flops += float(reduced.sum())
+            self.dense += float(dense_flops(batch.layout.lengths, encoder.backbone).sum())
             for name, total in self.totals.items():
                 if counts := getattr(outputs.trace, name):
                     total[: len(counts)] += torch.stack(counts).sum(1).cpu().numpy()
         self.texts += len(split)
         self.tokens += int(split.lengths.sum())
-        broken = int((~np.isfinite(found)).any(1).sum())
-        if broken:
-            raise FloatingPointError(
-                f"the trained model's outputs are not finite for {broken} of {len(split)} texts"
-            )
         return found
 
     def ratio(self, name: str) -> list[float]:
@@ -110,25 +111,26 @@ class _Counts:
         return (self.totals[name] / self.tokens).tolist()
 
 
-def flops_speedup(encoder: ReducedEncoder, split: Split, rows: np.ndarray) -> float:
-    """Dense FLOPs over FLOPs at the current budget, both summed over some rows of a split."""
-    flops = dense = 0.0
-    for start in range(0, len(rows), BATCH_SIZE):
-        _, reduced, full = _forward(encoder, split, rows[start : start + BATCH_SIZE])
-        flops, dense = flops + reduced, dense + full
-    return dense / flops
+def check_finite(outputs: np.ndarray | None, whose: str) -> None:
+    """Refuses outputs (N, C) of which one is not finite: nothing that they give means anything.
+
+    Raises
+    ------
+    FloatingPointError
+        Says of how many texts.
+    """
+    if outputs is not None and not np.isfinite(outputs).all():
+        broken = int((~np.isfinite(outputs)).any(1).sum())
+        raise FloatingPointError(
+            f"{whose} outputs are not finite for {broken} of {len(outputs)} texts"
+        )
 
 
-@torch.inference_mode()
-def _forward(
-    encoder: ReducedEncoder, split: Split, rows: np.ndarray
-) -> tuple[Outputs, float, float]:
-    """Outputs of a batch in evaluation mode, its FLOPs, and those of dense."""
-    batch = collate(split, rows).to(next(encoder.parameters()).device)
-    outputs = encoder.eval()(batch)
-    reduced = reduced_flops(outputs.trace, encoder.backbone, encoder.reducer)
-    dense = dense_flops(batch.layout.lengths, encoder.backbone)
-    return outputs, float(reduced.sum()), float(dense.sum())
+def flops_speedup(encoder: ReducedEncoder, texts: Split) -> float:
+    """Dense FLOPs over FLOPs at the current budget, both summed over the texts."""
+    counts = _Counts(encoder)
+    counts.outputs(texts)
+    return counts.dense / counts.flops
 
 
 def scorer(encoder: ReducedEncoder, task: Task, texts: int) -> Callable[[], tuple[float, float]]:
@@ -168,10 +170,10 @@ def score(
     if targets:
         # All texts of the selection split, or some of evenly spread length.
         texts = with_queries(task.selection) if task.reduces_queries else task.selection
-        rows = np.argsort(texts.lengths, kind="stable")
-        count = min(len(rows), SEARCH_TEXTS)
-        rows = rows[np.linspace(0, len(rows) - 1, count).round().astype(int)]
-        speedup = partial(flops_speedup, encoder, texts, rows)
+        order = np.argsort(texts.lengths, kind="stable")
+        count = min(len(order), SEARCH_TEXTS)
+        texts = texts.at(order[np.linspace(0, len(order) - 1, count).round().astype(int)])
+        speedup = partial(flops_speedup, encoder, texts)
         found, missed, fastest = find_budgets(encoder.reducer, targets, speedup)
         unreached = [Unreached(target=target, nearest=near) for target, near in missed.items()]
         chosen = [(budget, target) for target, budget in found.items()]

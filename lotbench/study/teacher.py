@@ -35,7 +35,7 @@ from lotbench.store.files import read_json
 from lotbench.store.parts import Teacher, Training
 from lotbench.store.predictions import encode
 from lotbench.study.cache import cache_folder, once, stored_array
-from lotbench.study.evaluate import BATCH_SIZE, SPLITS
+from lotbench.study.evaluate import BATCH_SIZE, SPLITS, check_finite
 from lotbench.study.saliency import SALIENCY, in_batches, kind_in
 from lotbench.study.training import device, train
 
@@ -238,8 +238,7 @@ def teacher_outputs(teacher: ReducedEncoder, split: Split) -> np.ndarray:
     with torch.inference_mode():
         for rows in in_batches("teacher answers", split):
             out[rows] = teacher.eval()(collate(split, rows).to(device)).logits.cpu().numpy()
-    if not np.isfinite(out).all():
-        raise FloatingPointError("the teacher's outputs are not finite")
+    check_finite(out, "the teacher's")
     return out
 
 

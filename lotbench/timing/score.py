@@ -18,12 +18,13 @@ from pydantic import TypeAdapter, ValidationError
 
 from lotbench import backends, engine, machine
 from lotbench.budget import Budget
+from lotbench.data.batches import batches
 from lotbench.data.task import Task
 from lotbench.data.tokens import Split
 from lotbench.engine.checksums import checksums
 from lotbench.judge import judge
 from lotbench.measure import protocol
-from lotbench.measure.calls import Loaded, chunks, load_entry
+from lotbench.measure.calls import Loaded, load_entry
 from lotbench.measure.devices import device_name
 from lotbench.measure.spec import Entry, Example
 from lotbench.store.files import write_json
@@ -31,7 +32,7 @@ from lotbench.store.predictions import decode
 from lotbench.store.records import Trial
 from lotbench.store.timing_parts import BackendScore, Scores
 from lotbench.study.cache import cache_folder
-from lotbench.study.evaluate import BATCH_SIZE, SPLITS
+from lotbench.study.evaluate import BATCH_SIZE, SPLITS, check_finite
 
 log = logging.getLogger(__name__)
 
@@ -154,15 +155,12 @@ def _outputs(model: Loaded, budget: Budget | None, split: Split) -> np.ndarray:
     FloatingPointError
         If one is not finite.
     """
-    order = np.argsort(split.lengths, kind="stable")
-    batches = chunks([example_of(split, row) for row in order], BATCH_SIZE)
+    rows = batches(split, BATCH_SIZE, seed=None)
     with torch.inference_mode():
-        calls = model.calls(batches, budget).calls
+        calls = model.calls([[example_of(split, row) for row in own] for own in rows], budget).calls
         parts = [torch.as_tensor(call()).float().cpu().numpy() for call in calls]
-    outputs = np.concatenate(parts)[np.argsort(order)]
-    broken = int((~np.isfinite(outputs)).any(1).sum())
-    if broken:
-        raise FloatingPointError(f"outputs of {broken} of {len(split)} texts not finite")
+    outputs = np.concatenate(parts)[np.argsort(np.concatenate(rows))]
+    check_finite(outputs, "its")
     return outputs
 
 
