@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from lotbench import backends
 from lotbench.budget import Budget
@@ -126,18 +126,6 @@ class PassSpec:
 
 
 @dataclass(frozen=True)
-class Observation:
-    """Measurements outside the timed rounds; ``peak_bytes`` is in bytes.
-
-    Those of an exported model are its FLOPs in torch alone.
-    """
-
-    flops_speedup: float
-    peak_bytes: int | None = None
-    time_shares: dict[str, float] | None = None
-
-
-@dataclass(frozen=True)
 class Times:
     """Seconds by contender (see `key`), of whole calls or of the encoder alone."""
 
@@ -162,8 +150,10 @@ class GroupTimes:
     """From texts to outputs."""
     events: Samples
     """On a GPU, seconds of each pass of the encoder by CUDA events."""
-    observations: dict[str, Observation]
-    """Empty except in the first process, and without dense in the backends other than torch."""
+    observations: dict[str, dict[str, Any]]
+    """Fields of `Contender` that are measured outside the rounds.
+
+    Empty except in the first process, and without dense in the backends other than torch."""
 
 
 @dataclass(frozen=True)

@@ -10,11 +10,12 @@ from __future__ import annotations
 import logging
 import math
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -41,7 +42,6 @@ from lotbench.measure.spec import (
     Entry,
     Example,
     GroupTimes,
-    Observation,
     PassSpec,
     WorkerResult,
     key,
@@ -159,7 +159,7 @@ class Worker:
         observations = self._observe(timed) if spec.process == 0 else {}
         return GroupTimes(timer.encoder, timer.call, timer.events, observations)
 
-    def _observe(self, contenders: dict[str, Calls]) -> dict[str, Observation]:
+    def _observe(self, contenders: dict[str, Calls]) -> dict[str, dict[str, Any]]:
         """FLOPs, and memory and shares of time of the torch models; others cannot be observed."""
         if self.spec.screening:
             return {}
@@ -169,19 +169,15 @@ class Worker:
         found = {}
         for name, own in contenders.items():
             if own.flops is not None:
-                found[name] = Observation(dense / own.flops())
+                found[name] = {"flops_speedup": dense / own.flops()}
             if own.encoder is not None:
-                found[name] = replace(
-                    found[name],
-                    peak_bytes=memory.peak_bytes(steps := _prepared(own), self.device),
-                    time_shares=time_shares(own.encoder, steps, own.encoder.reducer.padded),
-                )
+                # Without their first step, which is done.
+                steps = [partial(call.run, call.prepare()) for call in own.calls]
+                found[name] |= {
+                    "peak_bytes": memory.peak_bytes(steps, self.device),
+                    "time_shares": time_shares(own.encoder, steps, own.encoder.reducer.padded),
+                }
         return found
-
-
-def _prepared(own: Calls) -> list[Callable[[], object]]:
-    """The calls without their first step, which is done."""
-    return [partial(call.run, call.prepare()) for call in own.calls]
 
 
 def plan_groups(entries: Sequence[Entry], capacity: float) -> list[list[Entry]]:

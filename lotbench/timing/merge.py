@@ -91,10 +91,8 @@ def _completed(
     found: dict[str, Any] = {
         "call_seconds": percentiles([each.encoder for each in own]),
         "call": CallMeasures(**measures, call_seconds=seconds),
+        **own[0].observations.get(name, {}),
     }
-    if name in own[0].observations:
-        observed = vars(own[0].observations[name])
-        found |= {field: value for field, value in observed.items() if value is not None}
     if own[0].events:
         found["event_samples"] = protocol.pool([each.events for each in own], [name])[name]
     return row.model_copy(update=found)
