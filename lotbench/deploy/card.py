@@ -5,13 +5,11 @@ from __future__ import annotations
 import operator
 from collections.abc import Callable
 from numbers import Real
-from pathlib import Path
 from typing import Any, Literal
 
 from pydantic import model_validator
 
 from lotbench.backends import EXPORTED
-from lotbench.engine.backbone import Backbone
 from lotbench.engine.checkpoint import ModelCard
 from lotbench.errors import near_misses
 
@@ -80,20 +78,8 @@ RUNS = {
 }
 
 
-def markdown(
-    card: ExportedCard,
-    source: Path,
-    backbone: Backbone,
-    tokenizer: Any,
-    fixed: str | None,
-    needs_seed: bool,
-    measured: str,
-) -> str:
-    """The card for readers; ``source`` is the folder of the trained model.
-
-    ``fixed`` says why the budget is not an input, or is None.  ``needs_seed`` says whether
-    ``text_seed`` is one.  ``measured`` has numbers as Markdown, or is empty.
-    """
+def markdown(**values: Any) -> str:
+    """The card for readers, with the values that the template ``card.md.j2`` names."""
     from jinja2 import Environment, PackageLoader
 
     environment = Environment(
@@ -102,15 +88,4 @@ def markdown(
         lstrip_blocks=True,
         keep_trailing_newline=True,
     )
-    return environment.get_template("card.md.j2").render(
-        name=source.resolve().name,
-        card=card,
-        runs=RUNS,
-        budget=repr(card.budget),
-        fixed=fixed,
-        needs_seed=needs_seed,
-        pooling=backbone.pooling,
-        width=backbone.width,
-        tokenizer=tokenizer,
-        measured=measured,
-    )
+    return environment.get_template("card.md.j2").render(runs=RUNS, **values)

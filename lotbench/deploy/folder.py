@@ -106,8 +106,17 @@ def write(
     config = json.loads((folder / CONFIG).read_text())
     config |= {CARD: card.model_dump()} | ({} if backbone.pooling else CROSS_ENCODER)
     (folder / CONFIG).write_text(json.dumps(config, indent=2) + "\n")
-    needs_seed = SEED in {value.name for value in model.graph.input}
-    text = markdown(card, source, backbone, tokenizer, exported.fixed, needs_seed, measured)
+    text = markdown(
+        name=source.resolve().name,
+        card=card,
+        budget=repr(card.budget),
+        fixed=exported.fixed,
+        needs_seed=SEED in {value.name for value in model.graph.input},
+        pooling=backbone.pooling,
+        width=backbone.width,
+        tokenizer=tokenizer,
+        measured=measured,
+    )
     (folder / "README.md").write_text(text)
     return card
 
