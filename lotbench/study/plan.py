@@ -72,11 +72,16 @@ class Plan:
         return None if self.most is None else self.most - len(self.todo)
 
     def teaching(self) -> dict[str, list[TrialConfig]]:
-        """The trials to do by their teacher, and stand-ins for confirmations that are not known."""
+        """The trials to do by their teacher, and stand-ins for confirmations that are not known.
+
+        A stand-in has the default setting and the seed of a confirmation.
+        """
         configs = [trial.config for trial in self.todo.values()]
         if self.todo and self._room() != 0:
-            for search in self.searches:
-                configs += [] if search.mark.key in self.chosen else search.stand_ins()
+            for own in self.searches:
+                if own.mark.key not in self.chosen:
+                    seeds = [{"seed": seed} for seed in own.seeds]
+                    configs += [own.block.config.model_copy(update=seed) for seed in seeds]
         found: dict[str, list[TrialConfig]] = {}
         for config in configs:
             found.setdefault(config.teacher_key(), []).append(config)
@@ -111,7 +116,7 @@ def plan(sweep: SweepConfig, document: Document, root: Path, max_trials: int | N
                 continue
             search = Search(block, sweep)
             search.check()
-            if any(search.shares_default(other) for other in planned.searches):
+            if any(search.default == other.default for other in planned.searches):
                 message = "another block has the same fixed parameters; search both spaces in one"
                 raise InputError(block.place.fault((), message))
             planned.searches.append(search)

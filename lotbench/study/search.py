@@ -14,7 +14,7 @@ from itertools import islice
 from typing import Any
 
 from lotbench.config.expand import Block
-from lotbench.config.sections import SweepConfig, TrialConfig, digest
+from lotbench.config.sections import SweepConfig, digest
 from lotbench.errors import Faults, InputError
 from lotbench.store.parts import Searched
 from lotbench.store.records import Trial
@@ -40,7 +40,9 @@ class Search:
         """How many trials it has; fewer if its space has fewer settings."""
         space: dict[str, Any] = {name: block.spaces[name].written() for name in self.names}
         algorithm = sweep.search.algorithm
-        identity = {"trial": block.config.trial_id(0), "space": space, "algorithm": algorithm}
+        self.default = block.config.trial_id(0)
+        """The default setting, by which a row says what search it is of."""
+        identity = {"trial": self.default, "space": space, "algorithm": algorithm}
         self.mark = Searched(
             part="search",
             key=digest(identity)[:10],
@@ -79,10 +81,6 @@ class Search:
         fixed = [f"{name}={value}" for name, value in self.block.config.params.items()]
         return " ".join([self.block.config.task, self.block.config.method, *fixed])
 
-    def shares_default(self, other: Search) -> bool:
-        """True if both have the same first trial, whose row could not say which it is of."""
-        return self.block.config.trial_id(0) == other.block.config.trial_id(0)
-
     def known(self, rows: Mapping[str, Trial], ended: Collection[str]) -> list[PlannedTrial]:
         """The trials that are known by now: those of the search, then those that confirm it.
 
@@ -106,10 +104,6 @@ class Search:
         areas = [(objective(row, self.mark.end), row) for row in rows if row.status == "done"]
         scored = [(area, row) for area, row in areas if area is not None]
         return [row for _, row in sorted(scored, key=lambda own: -own[0])[: self.best]]
-
-    def stand_ins(self) -> list[TrialConfig]:
-        """Trials with the seeds of the confirmations, while no setting is chosen."""
-        return [self.block.config.model_copy(update={"seed": seed}) for seed in self.seeds]
 
     @cached_property
     def _listed(self) -> list[PlannedTrial]:
