@@ -168,7 +168,9 @@ def _flops(trial: Trial, own: Evaluation) -> Iterator[Complaint]:
     if not close(ratio, own.flops_speedup):
         yield "flops_speedup", f"{own.flops_speedup:.6g}, but its FLOPs give {ratio:.6g}"
     means = [float(np.mean(each)) for each in (own.keep_ratio, own.key_ratio, own.ffn_ratio)]
-    low, high = _bounds(means, _longest(trial))
+    scored: Any = trial.config.get("evaluate") or trial.config.get("data", {})
+    longest = scored.get("max_length")
+    low, high = _bounds(means, longest if isinstance(longest, int) else 512)
     if not low <= 1 / own.flops_speedup <= high:
         span = f"between {1 / high:.3g} and {1 / low:.3g}"
         yield "flops_speedup", f"{own.flops_speedup:.4g}, but the keep ratios allow {span}"
@@ -188,12 +190,6 @@ def _bounds(means: list[float], longest: int) -> tuple[float, float]:
     linear = (4 * queries + 4 * keys + 16 * feed_forward) / 24
     share = 24 * NARROWEST / (24 * NARROWEST + 4 * longest)
     return share * linear - 1e-3, share * linear + (1 - share) + OVERHEAD
-
-
-def _longest(trial: Trial) -> int:
-    scored: Any = trial.config.get("evaluate") or trial.config.get("data", {})
-    longest = scored.get("max_length")
-    return longest if isinstance(longest, int) else 512
 
 
 def _differing(trials: Mapping[str, Trial]) -> Iterator[Fault]:

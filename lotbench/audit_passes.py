@@ -51,7 +51,7 @@ def _measures(timing: TimingPass, part: str = "") -> Iterator[Complaint]:
     for key, message in _references(timing, by_name):
         yield f"{part}{key}", message
     for place, own in enumerate(timing.contenders):
-        for key, message in (*_times(timing, own), *_speedups(timing, own, by_name)):
+        for key, message in _times(timing, own, by_name):
             yield f"contenders.{place}.{part}{key}", message
 
 
@@ -80,16 +80,12 @@ def _references(timing: TimingPass, by_name: ByName) -> Iterator[Complaint]:
                     yield key, f"{own.name} in {own.backend} is {ratio:.3g} times faster"
 
 
-def _times(timing: TimingPass, own: Contender) -> Iterator[Complaint]:
-    """The time per text is the median of the samples."""
+def _times(timing: TimingPass, own: Contender, by_name: ByName) -> Iterator[Complaint]:
+    """The time per text is the median of the samples, a speed-up that of ratios within rounds."""
     if timing.setting.examples:
         median = float(np.median(own.samples)) / timing.setting.examples
         if not close(own.seconds_per_example, median):
             yield "seconds_per_example", f"{own.seconds_per_example:.6g}, not {median:.6g}"
-
-
-def _speedups(timing: TimingPass, own: Contender, by_name: ByName) -> Iterator[Complaint]:
-    """The speed-ups are the medians of the ratios of the samples, round by round."""
     backend, fastest, best = own.backend, timing.fastest, timing.best or ""
     for key, interval, dense in (
         ("speedup", own.speedup, by_name.get((fastest.get(backend, ""), backend))),
