@@ -103,7 +103,9 @@ def select(
             names = backends.chosen(config.backends, device)
             today = _conditions(device, picked, names)
             timed = _timed(each for each in known if each.task == task and each.conditions == today)
-            wanted = _in_backends(models, names)
+            # What shares a loaded model is together.
+            reducing = [name for name in names if not backends.BY_NAME[name].compiled]
+            wanted = [replace(e, backend=name) for own in models for name in reducing for e in own]
             entries = {
                 setting: missing
                 for setting in on_device
@@ -188,12 +190,6 @@ def _entries(
         )
         for budget in dict.fromkeys(budgets)
     ]
-
-
-def _in_backends(models: list[list[Entry]], names: list[str]) -> list[Entry]:
-    """Each model in each backend at each budget, so that what shares a loaded model is together."""
-    reducing = [name for name in names if not backends.BY_NAME[name].compiled]
-    return [replace(each, backend=name) for own in models for name in reducing for each in own]
 
 
 def _conditions(device: str, picked: Picked, names: list[str]) -> Conditions:
