@@ -12,6 +12,7 @@ import os
 import shutil
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
+from hashlib import sha256
 from pathlib import Path
 
 import numpy as np
@@ -64,6 +65,11 @@ def once(path: Path, make: Callable[[Path], None], check: Callable[[Path], objec
             bucket.push(path)
         finally:
             shutil.rmtree(temporary, ignore_errors=True)
+
+
+def hashed(text: str) -> str:
+    """A short hash of a text, for a name in the cache."""
+    return sha256(text.encode()).hexdigest()[:16]
 
 
 @contextmanager

@@ -12,7 +12,6 @@ import json
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import cached_property
-from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -34,7 +33,7 @@ from lotbench.store import bucket
 from lotbench.store.files import read_json
 from lotbench.store.parts import Teacher, Training
 from lotbench.store.predictions import encode
-from lotbench.study.cache import cache_folder, once, stored_array
+from lotbench.study.cache import cache_folder, hashed, once, stored_array
 from lotbench.study.evaluate import BATCH_SIZE, SPLITS, check_finite
 from lotbench.study.saliency import SALIENCY, in_batches, kind_in
 from lotbench.study.training import device, train
@@ -63,8 +62,7 @@ class Artefacts:
         parts = [self.config.teacher_key(), self.task.fingerprint, fingerprint(backbone), VERSION]
         if self.task.kind == "embedding":
             parts += pooling_of(backbone, self.config.data.pooling)
-        text = " ".join(map(str, parts))
-        return sha256(text.encode()).hexdigest()[:16]
+        return hashed(" ".join(map(str, parts)))
 
     @property
     def folder(self) -> Path:

@@ -29,6 +29,7 @@ from lotbench.measure.spec import Entry, Example, PassSpec
 from lotbench.store.files import replacing, write_file
 from lotbench.store.store import Store
 from lotbench.store.timing_parts import Unable
+from lotbench.study.cache import hashed
 from lotbench.study.checks import check_data, stored_config
 from lotbench.study.tasks import task_of
 from lotbench.study.teacher import Artefacts
@@ -76,9 +77,8 @@ class Preparation:
             why = str(error).splitlines()[0] if str(error) else type(error).__name__
             log.warning("%s: not timed: %s: %s", task, entry.key, why)
             final = isinstance(error, InputError) and BY_NAME[backend].exported
-            if trial_id and (
-                final or isinstance(error, FloatingPointError)
-            ):  # as it would be next time
+            # As it would be next time.
+            if trial_id and (final or isinstance(error, FloatingPointError)):
                 for folder in (self.folder, Path(entry.folder).parent):
                     why = why.replace(f"{folder}/", "")  # a record travels without them
                 self.unable.append(
@@ -103,8 +103,8 @@ class Preparation:
         files = filter(Path.is_file, map(Path, self.plugins))
         code = [sha256(own.read_bytes()).hexdigest() for own in files]
         parts = [model, checksums(Path(entry.folder)), machine.versions(), engine.VERSION, code]
-        content = _digest(json.dumps(parts))
-        fixed = self.folder / f"{content}-{_digest(str(entry.budget))}.fixed.onnx"
+        content = hashed(json.dumps(parts))
+        fixed = self.folder / f"{content}-{hashed(str(entry.budget))}.fixed.onnx"
         # A model at no budget of its own runs as it was trained, not at a value of the input.
         shared = self.folder / f"{content}.onnx" if entry.budget else fixed
         path = shared if shared.exists() else fixed
@@ -217,7 +217,3 @@ def pick(split: Split, count: int, run: int) -> list[Example]:
     centres = (np.arange(runs) + 0.5) / runs * len(order)
     starts = np.floor(centres - run / 2).astype(int)
     return [example_of(split, row) for start in starts for row in order[start : start + run]]
-
-
-def _digest(text: str) -> str:
-    return sha256(text.encode()).hexdigest()[:16]

@@ -6,7 +6,6 @@ import logging
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from hashlib import sha256
 
 from lotbench import registry
 from lotbench.config.sections import MeasureConfig
@@ -15,7 +14,7 @@ from lotbench.measure import launch, protocol
 from lotbench.measure.spec import PassSpec, WorkerResult, key
 from lotbench.store.records import TimingPass
 from lotbench.store.store import Store
-from lotbench.study.cache import scratch
+from lotbench.study.cache import hashed, scratch
 from lotbench.study.progress import rough
 from lotbench.timing.merge import merge
 from lotbench.timing.prepare import prepare
@@ -66,10 +65,7 @@ def time_models(
         log.info("%s", line)
     for selection in selections:
         # Graphs stay where a pass is interrupted, and it goes on with them.
-        owner, name = (
-            sha256(text.encode()).hexdigest()[:16]
-            for text in (str(store.folder.resolve()), selection.trials[0].trial_id)
-        )
+        owner, name = hashed(str(store.folder.resolve())), hashed(selection.trials[0].trial_id)
         with scratch("graphs", owner, name) as folder:
             specs, prepared = prepare(store, selection, config, folder, plugins)
             for spec in specs:
