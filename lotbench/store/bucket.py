@@ -141,7 +141,7 @@ def pull(path: Path, *names: str) -> None:
     _reach(path, work)
 
 
-def push(path: Path, *names: str) -> None:
+def push(path: Path) -> None:
     """Copy what was changed here to the bucket; nothing outside a mirror.
 
     Raises
@@ -151,7 +151,7 @@ def push(path: Path, *names: str) -> None:
     """
 
     def work(place: Place) -> None:
-        files = [file for name in names or [""] for file in unpushed(path / name)]
+        files = unpushed(path)
         if not files:
             return
         system = _system(place)
