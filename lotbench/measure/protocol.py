@@ -287,12 +287,11 @@ def fastest_of_backends(samples: Samples, dense: Sequence[Entry]) -> dict[str, E
 
     One that loses its score on the selection split stands aside, unless both do.
     """
-    by_key = {each.key: each for each in dense}
     found = {}
     for backend in dict.fromkeys(each.backend for each in dense):
-        both = [each for each in dense if each.backend == backend]
-        names = [each.key for each in both if each.held] or [each.key for each in both]
-        found[backend] = by_key[fastest_dense(samples, names)]
+        both = {each.key: each for each in dense if each.backend == backend}
+        held = {name: each for name, each in both.items() if each.held} or both
+        found[backend] = held[fastest_dense(samples, list(held))]
     return found
 
 
