@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import numpy as np
-from scipy.stats import rankdata
 
 from lotbench.report import text
 from lotbench.statistics.bootstrap import estimate
@@ -18,6 +17,8 @@ def agreement(own: Study, other: Study) -> list[str]:
 
     It is Spearman's; its interval has the draws of both stores, which are independent.
     """
+    from scipy.stats import rankdata
+
     found = []
     for task in own.tasks:
         if task not in own.evidence or task not in other.evidence:
