@@ -94,6 +94,7 @@ class _Counts:
         found = np.zeros((len(split), encoder.backbone.outputs))
         for rows in batches(split, BATCH_SIZE, seed=None):
             batch = collate(split, rows).to(device)
+            batch.teacher_logits = None  # of the texts that it is scored on, a method has none
             outputs = encoder(batch)
             found[rows] = outputs.logits.double().cpu().numpy()
             reduced = reduced_flops(outputs.trace, encoder.backbone, encoder.reducer)
