@@ -1,4 +1,4 @@
-"""How far two stores order the same methods alike."""
+"""How far the order of methods agrees between two stores."""
 
 from __future__ import annotations
 
