@@ -22,7 +22,7 @@ from torch import Tensor
 from lotbench import reducer
 from lotbench.batch import Batch
 from lotbench.errors import InputError
-from lotbench.ragged import Ragged, seeded_uniform, segment_rank
+from lotbench.ragged import Ragged, seeded_uniform, segment_rank, share_of
 from lotbench.reducer import Drop, TokenReducer, Tokens
 
 
@@ -98,5 +98,5 @@ def random_keep(order: Tensor, layout: Ragged, ratio: float, lengths: Tensor) ->
     the texts; ``layout`` has only the tokens that are still present.
     """
     rank = segment_rank(-order.masked_fill(layout.is_first, -math.inf), layout)
-    count = (lengths.double() * ratio - 1e-6).ceil().clamp(min=1)
+    count = share_of(lengths, ratio)
     return rank < count[layout.sequence]

@@ -72,6 +72,7 @@ from lotbench.ragged import (
     segment_count,
     segment_topk,
     segment_weighted_sum,
+    share_of,
 )
 from lotbench.reducer import Decision, Drop, Leap, Outputs, Stage, TokenReducer, Tokens, Trace
 from lotbench.routers import Router, WordRouter, guidance_labels
@@ -327,7 +328,7 @@ class FixedBudget(LeapOfThought):
         if sizes is not None:
             sizes = tuple(max(1, math.ceil(self.keep_ratio * size - 1e-6)) for size in sizes)
         # Computed again on the device, since a copy from the host would wait for it.
-        count = (layout.lengths.double() * self.keep_ratio - 1e-6).ceil().clamp(min=1)
+        count = share_of(layout.lengths, self.keep_ratio)
         score = margin.masked_fill(layout.is_first, math.inf)
         return Leap(segment_topk(score, count, layout), sizes=sizes)
 

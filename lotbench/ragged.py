@@ -272,6 +272,14 @@ def segment_topk(scores: Tensor, count: Tensor, layout: Ragged) -> Tensor:
     return segment_rank(scores, layout) < count[layout.sequence]
 
 
+def share_of(lengths: Tensor, share: float | Tensor) -> Tensor:
+    """``ceil(share * n)`` of each length n, at least 1, shape (B,), float64.
+
+    A product that rounding has put just above a whole number counts as that number.
+    """
+    return (lengths.double() * share - 1e-6).ceil().clamp(min=1)
+
+
 def select(
     keep: Tensor, layout: Ragged, sizes: tuple[int, ...] | None = None
 ) -> tuple[Tensor, Ragged]:
