@@ -89,12 +89,14 @@ Blocks = Annotated[Parameters | Annotated[list[Parameters], SOME], BeforeValidat
 class LimitConfig(Section):
     """The maximum number of rows of each split, drawn at random; ``None`` takes all.
 
-    ``selection`` rows are taken out of the ``train`` rows; by default a tenth of them.
+    ``selection`` rows are taken out of the ``train`` rows; by default a tenth of them.  Of the
+    others, those after the first ``labelled`` are read without their labels.
     """
 
     train: Positive | None = None
     # Left out of records and ids if not given, so older ids stay.
     selection: Positive | None = Field(default=None, exclude_if=_is_none)
+    labelled: Positive | None = Field(default=None, exclude_if=_is_none)
     validation: Positive | None = None
 
 

@@ -150,6 +150,9 @@ def _unfit_for_kind(name: str, data: TaskConfig) -> tuple[KeyPath, str] | None:
             known = " or ".join(filter(None, [", ".join(others), last]))
             other = f"{name} is {WITH_ARTICLE[kind]}; remove it"
             return (key,), f"only {known} has it, and {other}{_other_kind(own, data, kinds[0])}"
+    if data.limit.labelled is not None and kind != "classification":
+        message = f"only a classification has it, and {name} is {WITH_ARTICLE[kind]}; remove it"
+        return ("limit", "labelled"), message
     if own is not None and BUILT_IN[own].kind in FIXED:
         return None  # its columns are fixed
     text = data.text or (BUILT_IN[own].text if own else ())

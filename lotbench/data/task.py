@@ -69,7 +69,7 @@ def load_task(
     Limits of a ranking count groups.  Validation and selection texts are cut after
     ``scored_length`` tokens, by default after the task's ``max_length``.  With the ``classes`` of a
     fine-tuned teacher rows need no labels; of partly labelled training rows the labelled ones are
-    selected by.
+    selected by.  Rows behind ``limit.labelled`` lose theirs.
 
     Raises
     ------
@@ -110,12 +110,17 @@ def load_task(
         )
     trained = _rows_of(train, kept, chosen[n_selection:])
     selected = _rows_of(train, kept, chosen[:n_selection])
+    labelled = trained[: data.limit.labelled]
+    if len(labelled) < len(trained):
+        if train.labels is None:
+            raise InputError(f"{train.where}: no label column for tasks.{name}.limit.labelled")
+        train.labels[trained[len(labelled) :]] = MISSING
     if classes is not None:
         _check_labelled(source, selected, name)
-    elif source.kind == "classification" and len(np.unique(train.labels[trained])) < 2:
+    elif source.kind == "classification" and len(np.unique(train.labels[labelled])) < 2:
         raise InputError(
-            f"{train.where}: the {len(trained)} rows that are left to train on "
-            f"have one class only; raise tasks.{name}.limit.train, or add rows {LEFT_OUT}"
+            f"{train.where}: the {len(labelled)} rows that are left to train on "
+            f"have one class only; raise tasks.{name}.limit, or add rows {LEFT_OUT}"
         )
     units = _units(validation, reported)
     if data.limit.validation is not None and data.limit.validation < len(units):

@@ -57,6 +57,11 @@ class Split:
         """Tokens of each example, shape (N,), int64."""
         return np.fromiter(map(len, self.input_ids), dtype=np.int64, count=len(self))
 
+    @property
+    def labelled(self) -> Split:
+        """The rows with a label."""
+        return self if self.unlabelled is None else self.at(np.flatnonzero(~self.unlabelled))
+
     def at(self, rows: np.ndarray) -> Split:
         """Some rows of a split without queries, groups and pairs."""
         left_out = "queries", "gold", "groups"

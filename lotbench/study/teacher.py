@@ -170,7 +170,7 @@ class Artefacts:
         ).to(device())
         training = Training(steps=0)
         if kind != "embedding" and config.teacher.model is None:
-            split, settings = self.task.train, config.teacher
+            split, settings = self.task.train.labelled, config.teacher
             training = train(encoder, split, settings, config.seed, r_drop=settings.r_drop)
         found = {name: self._judged(encoder, getattr(self.task, name)) for name in SPLITS}
         metric = self.task.metrics[0]

@@ -33,6 +33,7 @@ RANKING = f"{MINE}kind: ranking, text: [a, b], group: a"
         ("rte: {pooling: cls}", "rte.pooling: only an embedding has it, and rte is a classifi"),
         ("rte: {reduce: both}", "rte.reduce: only an embedding has it, and rte is a classifi"),
         ("rte: {group: g}", "rte.group: only a ranking has it, and rte is a classification; rem"),
+        ("stsb: {limit: {labelled: 9}}", "stsb.limit.labelled: only a classification has it, and "),
         (f"{MINE}kind: ranking, group: g}}", "mine.text: a ranking needs two columns, the text "),
         (f"{MINE}kind: ranking, text: [a, b]}}", "mine.group: a ranking needs the column that "),
         (f"{RANKING}, query: q}}", "mine.query: only an embedding has it, and "),

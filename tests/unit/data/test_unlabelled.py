@@ -101,6 +101,20 @@ def test_labels_that_are_too_few_are_refused(
         read(tmp_path, tokenizer, train, validation, selection=8)
 
 
+def test_rows_behind_the_limit_lose_their_labels(tmp_path, tokenizer) -> None:
+    whole, cut = (
+        read(tmp_path, tokenizer, CLASSES * 20, CLASSES * 5, selection=8, **limit)
+        for limit in ({}, {"labelled": 10})
+    )
+    assert whole.train.unlabelled is None
+    assert cut.train.unlabelled is not None
+    assert cut.train.unlabelled.tolist() == [False] * 10 + [True] * 22
+    assert cut.train.texts == whole.train.texts
+    assert (cut.train.labels[:10] == whole.train.labels[:10]).all()
+    assert (cut.selection.labels == whole.selection.labels).all()
+    assert cut.fingerprint != whole.fingerprint
+
+
 def test_only_labelled_examples_enter_the_task_loss(tmp_path, tokenizer) -> None:
     task = read(tmp_path, tokenizer, ["good"] * 20 + [None] * 20, None, selection=4)
     split = task.train

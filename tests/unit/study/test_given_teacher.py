@@ -1,4 +1,4 @@
-"""A fine-tuned model that is the teacher as it is: never trained, and read with its labels."""
+"""A fine-tuned model that is the teacher as it is, and rows that only a teacher gives labels."""
 
 from __future__ import annotations
 
@@ -95,6 +95,25 @@ def test_rows_without_labels_need_distillation(tmp_path, model) -> None:
     path = written(tmp_path, model, None, train={"distillation": 0.0})
     with pytest.raises(InputError, match="distillation: 0, but rows without labels"):
         prepare(resolve(*load_trial(path)), tmp_path / "store")
+
+
+def test_a_teacher_learns_from_labelled_rows_and_a_method_from_all(tmp_path, model) -> None:
+    """More text without labels gives the same teacher, and a method that was trained on more."""
+    base = {"teacher": {"epochs": 1, "batch_size": 4}, "backbone": str(model)}
+    rows = []
+    for train, labelled in ((20, None), (30, 12)):
+        limit = {"train": train, "selection": 8, "labelled": labelled}
+        task = {"name": "mine", "source": str(tmp_path), "max_length": 16, "limit": limit}
+        path = written(tmp_path, model, ["bad", "bad", "good", "good"] * 15, task=task, **base)
+        rows.append(run(path, tmp_path / str(train)))
+    for row, count in zip(rows, (12, 22), strict=True):
+        assert row.error is None, row.error
+        assert row.data and row.data.train == count
+        assert row.training and row.training.examples == count
+        assert row.teacher and row.teacher.training.examples == 12
+    assert rows[0].teacher and rows[1].teacher
+    assert rows[0].teacher.metrics == rows[1].teacher.metrics
+    assert rows[0].teacher.key != rows[1].teacher.key
 
 
 @pytest.mark.parametrize(
