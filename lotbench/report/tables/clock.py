@@ -37,6 +37,7 @@ def _table(
     title: str, task: str, study: Study, models: Sequence[Scored], one_each: bool
 ) -> Table | None:
     """The times of models; of one model per method, its setting and seeds are left out."""
+    lossy = [own for own in models if {where for where, _ in own.backends} - own.timed.keys()]
     models, settings = [own for own in models if own.timed], wheres(models)
     if not models:
         return None
@@ -51,6 +52,9 @@ def _table(
     factors = ["FLOPs", *["call"] * calls, "encoder", "same backend"]
     columns = ["method", *first, *(f"{name} {TIMES}" for name in factors), "fastest backend"]
     notes = _notes(task, study, calls)
+    if lossy:
+        names = ", ".join(f"{own.method} {model_name(own)}".strip() for own in lossy)
+        notes.append(f"not shown where every timed backend costs more than half a point: {names}")
     if any(own.method in DENSE for own in models):
         notes.append(
             "dense: the untouched model on padded batches (as a file: its plain export); below "

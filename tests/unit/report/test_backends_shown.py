@@ -52,6 +52,19 @@ def test_a_model_is_shown_in_its_best_backend(store):
     assert "call \u00d7" not in clock("toy", study).columns
 
 
+def test_a_model_that_no_timed_backend_holds_is_named(store):
+    write(store, trial("b", "ltp", [evaluation(0.80, 3.0)]))
+    rows = [
+        in_backend("dense", "onnx-int8", 1.0, 1.0, 0.0, 0.1),
+        in_backend("b", "onnx-int8", 3.0, 4.0, -0.02, 0.05, trial_id="b"),
+    ]
+    write(store, over_backends("later", "2025-01-02", rows))
+    table = clock("toy", Study(store))
+    assert not any("LTP" in row[0] for group in table.groups for row in group)
+    (note,) = [own for own in table.notes if own.startswith("not shown")]
+    assert note == "not shown where every timed backend costs more than half a point: LTP"
+
+
 def test_with_calls_the_best_is_about_the_call(store):
     """The encoder is fastest in bf16, the call in torch."""
     rows = [
