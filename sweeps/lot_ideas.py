@@ -1,0 +1,112 @@
+"""Ideas for the router of Leap-of-Thought, tried with a fixed budget; see `sweeps/ideas.yaml`.
+
+``reads: neighbours``
+    A depthwise convolution over five tokens is added to what the router reads.
+``reads: attention``
+    The logarithm of the attention that a token receives, in one head of the router's own, is added
+    to its score.  Attention saliency sums the same over all heads of the teacher.
+``labels: shares``
+    The router's softmax over a text learns how saliency is shared in it, instead of which tokens
+    hold the share ``top_p``.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import torch
+import torch.nn.functional as F
+from pydantic import Field
+from torch import Tensor, nn
+
+from lotbench import lot
+from lotbench.batch import Batch
+from lotbench.ragged import Ragged, pad, segment_softmax, segment_sum, unpad
+from lotbench.reducer import Trace
+from lotbench.routers import Router
+
+NEAR, HEAD = 5, 64
+"""Tokens of the convolution, and width of the head."""
+
+
+class Neighbours(Router):
+    """A router that reads the tokens beside its own as well."""
+
+    def __init__(self, width: int, hidden: int, bias: float, context: bool) -> None:
+        super().__init__(width, hidden, bias, context)
+        self.near = nn.Conv1d(width, width, NEAR, padding=NEAR // 2, groups=width, bias=False)
+
+    def forward(self, hidden: Tensor, layout: Ragged) -> Tensor:
+        near = self.near(pad(hidden, layout).transpose(1, 2)).transpose(1, 2)
+        return super().forward(hidden + unpad(near, layout), layout)
+
+
+class Attention(Router):
+    """A router that adds what a token receives in a head of its own, 1 in the mean of a text."""
+
+    def __init__(self, width: int, hidden: int, bias: float, context: bool) -> None:
+        super().__init__(width, hidden, bias, context)
+        self.before = nn.LayerNorm(width)
+        self.query, self.key = nn.Linear(width, HEAD), nn.Linear(width, HEAD)
+
+    def forward(self, hidden: Tensor, layout: Ragged) -> Tensor:
+        states = self.before(hidden)
+        query, key = (pad(own(states), layout).float() for own in (self.query, self.key))
+        here = pad(torch.ones_like(layout.sequence), layout) > 0
+        scores = query @ key.transpose(1, 2) / HEAD**0.5
+        shares = scores.masked_fill(~here[:, None, :], -torch.inf).softmax(dim=-1)
+        received = unpad((shares * here[:, :, None]).sum(dim=1), layout)
+        margin = received.clamp(min=1e-6).log()
+        return super().forward(hidden, layout) + F.pad(margin[:, None], (1, 0))
+
+
+ROUTERS = {"token": Router, "neighbours": Neighbours, "attention": Attention}
+
+
+class Params(lot.FixedBudgetParams):
+    """Hyper-parameters."""
+
+    reads: Literal["token", "neighbours", "attention"] = Field(
+        "token", description="what the router reads beside the mean of the text"
+    )
+    labels: Literal["top", "shares"] = Field("top", description="what the router learns")
+
+
+class LotIdeas(lot.FixedBudget):
+    """`FixedBudget` with another router, or other labels."""
+
+    params: Params
+    name = "lot-ideas"
+    version = 1
+    source = "ours"
+
+    def __init__(self, params: Params, n_layers: int, width: int) -> None:
+        super().__init__(params, n_layers, width)
+        sizes = width, params.router_width, params.router_bias, params.router_context
+        self.routers = nn.ModuleList(ROUTERS[params.reads](*sizes) for _ in self.routers)
+
+    def _guidance(self, batch: Batch, trace: Trace) -> Tensor:
+        if self.params.labels == "top":
+            return super()._guidance(batch, trace)
+        assert batch.saliency is not None, "in needs"
+        losses = []
+        for event in trace.events:
+            if "logits" in event.decision.aux:
+                layout, logits = event.layout, event.decision.aux["logits"].double()
+                wanted = batch.saliency[event.rows].double().clamp(min=0)
+                wanted = wanted.masked_fill(layout.is_first, 0)
+                total = segment_sum(wanted, layout).clamp(min=1e-300)
+                wanted = wanted / total[layout.sequence]
+                margin = (logits[:, 1] - logits[:, 0]).masked_fill(layout.is_first, -1e9)
+                found = segment_softmax(margin, layout)
+                logarithm = (wanted.clamp(min=1e-12) / found.clamp(min=1e-12)).log()
+                losses.append((wanted * logarithm).sum() / layout.batch_size)
+        return torch.stack(losses).mean().float()
+
+    def overhead_flops(self, layer: int, n_tokens: Tensor) -> Tensor | float:
+        known = super().overhead_flops(layer, n_tokens)
+        if layer % self.params.decision_every or self.params.reads == "token":
+            return known
+        if self.params.reads == "neighbours":
+            return known + n_tokens * 2 * NEAR * self.width
+        return known + n_tokens * 4 * HEAD * self.width + n_tokens**2 * 2 * HEAD
