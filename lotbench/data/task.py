@@ -113,7 +113,8 @@ def load_task(
     labelled = trained[: data.limit.labelled]
     if len(labelled) < len(trained):
         if train.labels is None:
-            raise InputError(f"{train.where}: no label column for tasks.{name}.limit.labelled")
+            message = f"no label column; add one, or remove tasks.{name}.limit.labelled"
+            raise InputError(f"{train.where}: {message}")
         train.labels[trained[len(labelled) :]] = MISSING
     if classes is not None:
         _check_labelled(source, selected, name)

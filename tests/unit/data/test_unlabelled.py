@@ -115,6 +115,11 @@ def test_rows_behind_the_limit_lose_their_labels(tmp_path, tokenizer) -> None:
     assert cut.fingerprint != whole.fingerprint
 
 
+def test_a_limit_of_labels_needs_labels(tmp_path, tokenizer) -> None:
+    with pytest.raises(InputError, match=r"no label column; add one, or remove tasks\.mine\.limit"):
+        read(tmp_path, tokenizer, None, None, selection=8, labelled=10)
+
+
 def test_only_labelled_examples_enter_the_task_loss(tmp_path, tokenizer) -> None:
     task = read(tmp_path, tokenizer, ["good"] * 20 + [None] * 20, None, selection=4)
     split = task.train
