@@ -37,7 +37,12 @@ def _table(
     title: str, task: str, study: Study, models: Sequence[Scored], one_each: bool
 ) -> Table | None:
     """The times of models; of one model per method, its setting and seeds are left out."""
-    lossy = [own for own in models if {where for where, _ in own.backends} - own.timed.keys()]
+    lossy = [
+        own
+        for own in models
+        # Without a best, it is dense that no backend holds.
+        if {where for (where, _), each in own.backends.items() if each.best} - own.timed.keys()
+    ]
     models, settings = [own for own in models if own.timed], wheres(models)
     if not models:
         return None
