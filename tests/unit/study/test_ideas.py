@@ -39,7 +39,8 @@ def test_a_router_reads_its_own_text_alone(ideas, reads) -> None:
 
 def test_a_head_that_sees_no_difference_adds_nothing(ideas) -> None:
     (router,) = ideas(reads="attention").routers
-    torch.nn.init.zeros_(router.query.weight), torch.nn.init.zeros_(router.query.bias)
+    torch.nn.init.zeros_(router.query.weight)
+    torch.nn.init.zeros_(router.query.bias)
     layout = Ragged.from_lengths(LENGTHS)
     hidden = torch.randn(sum(LENGTHS), WIDTH, dtype=torch.float64)
     plain = super(type(router), router).forward(hidden, layout)
