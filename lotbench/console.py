@@ -135,7 +135,7 @@ def sweep_table(watch: Watch, room: int) -> Group:
     left, ended = watch.left(), len(watch.took)
     parts = [
         f"{ended} of {ended + sum(line.running + line.todo for line in every)} trials",
-        f"{rough(watch.elapsed)} so far",
+        f"{rough(time.monotonic() - watch.started)} so far",
         "" if left is None else f"about {rough(left)} left",
         f"{len(every) - len(lines)} more lines" if len(every) > len(lines) else "",
     ]

@@ -38,10 +38,20 @@ def _no(kind: str) -> Callable[[Subject], str]:
     return partial(rules.no_fault, kind=kind)
 
 
-def _of_vectors(title: str, check: Callable[[Subject], str]) -> Rule:
+def _of_vectors(rule: Rule) -> Rule:
     """The rule on a model that gives sentence vectors, not logits."""
-    return Rule(f"sentence vectors: {title}", lambda subject: check(subject.pooled))
+    return Rule(f"sentence vectors: {rule.title}", lambda subject: rule.check(subject.pooled))
 
+
+# Rules of logits and of sentence vectors.
+OF_BOTH = (
+    Rule("a text does not depend on its batch", rules.ignores_neighbours),
+    Rule("the packed path equals the reference", rules.modes_agree),
+    Rule("keeping everything equals the untouched model", rules.equals_dense),
+    Rule("its FLOPs equal the count of fvcore", rules.counts_flops),
+    Rule("every stage trains", learning.trains),
+)
+EXPORTED = Rule("the exported graph equals the packed path", exported.equals_packed)
 
 # A group runs only if no rule of the groups before it has failed, since it builds on them.
 GROUPS: tuple[tuple[Rule, ...], ...] = (
@@ -55,28 +65,15 @@ GROUPS: tuple[tuple[Rule, ...], ...] = (
         Rule("its inputs are not changed", _no("mutation")),
     ),
     (Rule("decisions in evaluation are deterministic", rules.is_deterministic),),
-    (
-        Rule("decisions in evaluation ignore the labels", rules.ignores_labels),
-        Rule("a text does not depend on its batch", rules.ignores_neighbours),
-        Rule("the packed path equals the reference", rules.modes_agree),
-        Rule("keeping everything equals the untouched model", rules.equals_dense),
-        Rule("its FLOPs equal the count of fvcore", rules.counts_flops),
-        Rule("every stage trains", learning.trains),
-    ),
+    (Rule("decisions in evaluation ignore the labels", rules.ignores_labels), *OF_BOTH),
     (
         Rule("every parameter that should learn gets a gradient", learning.gives_gradients),
         Rule("training is reproducible", learning.is_reproducible),
         Rule("a saved model decides as before", learning.survives_saving),
     ),
-    (
-        _of_vectors("a text does not depend on its batch", rules.ignores_neighbours),
-        _of_vectors("the packed path equals the reference", rules.modes_agree),
-        _of_vectors("keeping everything equals the untouched model", rules.equals_dense),
-        _of_vectors("its FLOPs equal the count of fvcore", rules.counts_flops),
-        _of_vectors("every stage trains", learning.trains),
-    ),
-    (Rule("the exported graph equals the packed path", exported.equals_packed),),
-    (_of_vectors("the exported graph equals the packed path", exported.equals_packed),),
+    tuple(map(_of_vectors, OF_BOTH)),
+    (EXPORTED,),
+    (_of_vectors(EXPORTED),),
     (Rule("learns real text with fewer tokens", learning.learns),),
 )
 

@@ -90,11 +90,7 @@ def write(
         write_pooling(folder, backbone.pooling, backbone.width)
         (folder / LENGTH).write_text(json.dumps({"max_seq_length": trained.max_length}) + "\n")
     card = ExportedCard(
-        method=reducer.name,
-        version=reducer.version,
-        n_labels=backbone.n_labels,
-        max_length=trained.max_length,
-        protect=trained.protect,
+        **trained.model_dump(include={"method", "version", "n_labels", "max_length", "protect"}),
         files=checksums(folder),
         backend=backend,
         budget_name=reducer.budget_name,

@@ -11,9 +11,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lotbench.engine.adapters import ADAPTERS
-from lotbench.engine.modelfiles import check_config, check_folder, one_line
+from lotbench.engine.modelfiles import Config, check_folder, in_file, one_line, read_object
 from lotbench.engine.pooling import MODULES, Kind, read_pooling
 from lotbench.errors import InputError
+from lotbench.validation import validate
 
 if TYPE_CHECKING:
     from transformers import PretrainedConfig
@@ -97,7 +98,7 @@ def read_config(name: str) -> PretrainedConfig:
     if Path(where).is_dir():
         check_folder(Path(where))
     for path in files_of(where, "config.json"):
-        check_config(path)
+        validate(Config, read_object(path), in_file(path))
     with reading(name, "config.json"):
         config = AutoConfig.from_pretrained(where, trust_remote_code=False)
     if config.model_type not in ADAPTERS:

@@ -12,7 +12,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from lotbench.errors import InputError
-from lotbench.validation import Wording, dotted, validate
+from lotbench.validation import Wording, dotted
 
 LARGEST_JSON = 256 * 2**20
 """Bytes."""
@@ -22,7 +22,7 @@ WEIGHT_TYPES = {"F64", "F32", "F16", "BF16"}
 Layers = Annotated[int, Field(ge=1, le=1000)]
 
 
-class _Config(BaseModel):
+class Config(BaseModel):
     """Fields of ``config.json`` that transformers takes as they are, or ignores."""
 
     model_config = ConfigDict(strict=True, extra="ignore")
@@ -82,17 +82,6 @@ def check_folder(folder: Path) -> None:
             raise InputError(f"{path}: adapters are not supported; merge it into the model")
         if path.exists() and not (path.is_file() or path.is_dir()):
             raise InputError(f"{path}: not a regular file, so it was not read")
-
-
-def check_config(path: Path) -> None:
-    """Refuse a ``config.json`` that would run code or hang, or give wrong numbers.
-
-    Raises
-    ------
-    InputError
-        Names every field at fault.
-    """
-    validate(_Config, read_object(path), in_file(path))
 
 
 def weight_names(index: Path) -> list[str]:

@@ -22,20 +22,14 @@ class Fate(IntEnum):
     PROCESSED = 4
 
 
-WORDS = {
-    Fate.PROCESSED: "processed",
-    Fate.ATTENTION: "attention only",
-    Fate.LEAPT: "leapt",
-    Fate.MERGED: "merged into another",
-    Fate.REMOVED: "removed",
+_LOOKS = {
+    Fate.PROCESSED: ("processed", "#1B5E8C", "\N{FULL BLOCK}"),
+    Fate.ATTENTION: ("attention only", "#7FB2D6", "\N{MEDIUM SHADE}"),
+    Fate.LEAPT: ("leapt", "#F2C14E", "\N{UPWARDS ARROW}"),
+    Fate.MERGED: ("merged into another", "#C9B8D8", "\N{LEFTWARDS ARROW}"),
+    Fate.REMOVED: ("removed", "#ECECEC", "\N{MIDDLE DOT}"),
 }
-COLOURS = {
-    Fate.PROCESSED: "#1B5E8C",
-    Fate.ATTENTION: "#7FB2D6",
-    Fate.LEAPT: "#F2C14E",
-    Fate.MERGED: "#C9B8D8",
-    Fate.REMOVED: "#ECECEC",
-}
+WORDS, COLOURS, MARKS = ({fate: own[i] for fate, own in _LOOKS.items()} for i in range(3))
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from lotbench.inspection.route import COLOURS, WORDS, Fate, Route
+from lotbench.inspection.route import COLOURS, MARKS, WORDS, Fate, Route
 from lotbench.inspection.split import Kept
 
 if TYPE_CHECKING:
@@ -15,13 +15,6 @@ if TYPE_CHECKING:
     from rich.table import Table
     from rich.text import Text
 
-MARKS = {
-    Fate.PROCESSED: "\N{FULL BLOCK}",
-    Fate.ATTENTION: "\N{MEDIUM SHADE}",
-    Fate.LEAPT: "\N{UPWARDS ARROW}",
-    Fate.MERGED: "\N{LEFTWARDS ARROW}",
-    Fate.REMOVED: "\N{MIDDLE DOT}",
-}
 BAR, LONGEST_BAR = "\N{LOWER SEVEN EIGHTHS BLOCK}", 8
 
 

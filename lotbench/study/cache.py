@@ -11,7 +11,7 @@ import logging
 import os
 import shutil
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from hashlib import sha256
 from pathlib import Path
 
@@ -84,18 +84,17 @@ def scratch(kind: str, owner: str, name: str) -> Iterator[Path]:
     cache = cache_folder()
     cache.mkdir(parents=True, exist_ok=True)
     folder = cache / f"{kind}-{owner}-{name}"
-    with ExitStack() as used:
-        with FileLock(cache / f"{kind}.lock"):
-            for left in cache.glob(f"{kind}-*"):
-                if left.name.startswith(f"{kind}-{owner}-"):
-                    continue
-                try:
-                    with FileLock(left / "lock", timeout=0):
-                        shutil.rmtree(left, ignore_errors=True)
-                except OSError:  # its process lives, or it is another user's
-                    continue
-        folder.mkdir(exist_ok=True)
-        used.enter_context(FileLock(folder / "lock"))
+    with FileLock(cache / f"{kind}.lock"):
+        for left in cache.glob(f"{kind}-*"):
+            if left.name.startswith(f"{kind}-{owner}-"):
+                continue
+            try:
+                with FileLock(left / "lock", timeout=0):
+                    shutil.rmtree(left, ignore_errors=True)
+            except OSError:  # its process lives, or it is another user's
+                continue
+    folder.mkdir(exist_ok=True)
+    with FileLock(folder / "lock"):
         folder.mkdir(exist_ok=True)  # a process that was waited for has removed it
         yield folder
         shutil.rmtree(folder, ignore_errors=True)

@@ -64,11 +64,6 @@ class Watch:
         return {*self.began} - {*self.took}
 
     @property
-    def elapsed(self) -> float:
-        """Seconds since the sweep started."""
-        return time.monotonic() - self.started
-
-    @property
     def measure(self) -> str:
         """What tells trials apart: the area under the selection curve if there are targets."""
         return "best area" if self.planned.sweep.targets else "best score"
