@@ -5,13 +5,17 @@ Every test is pinned to one thread and seeded by ``tests/conftest.py``.
 
 from __future__ import annotations
 
+import json
 import statistics
 from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
 
 import paired
 import pytest
 import torch
 
+from lotbench import machine
 from lotbench.batch import Batch
 from lotbench.data.tokens import Split
 from lotbench.engine.backbone import Backbone
@@ -19,7 +23,23 @@ from lotbench.engine.loading import load_backbone
 from lotbench.measure import protocol
 from lotbench.store.timing_parts import Interval
 
-Ratio = Callable[..., float]
+Check = Callable[..., None]
+STORE = Path(__file__).parents[2] / "results" / "benchmarks"
+
+
+class Row(NamedTuple):
+    """What a bench found: reference / contender, the contender's seconds, the least ratio."""
+
+    ratio: Interval
+    seconds: float
+    target: float | None
+
+
+Rows = dict[paired.Cell | str, Row]
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--store", action="store_true", help="write ratios to results/benchmarks")
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -58,30 +78,54 @@ def imdb() -> Split:
 
 
 @pytest.fixture(scope="module")
-def table(request: pytest.FixtureRequest) -> Iterator[dict[str, tuple[Interval, float]]]:
-    """Paired ratios and the contender's seconds by label; printed when the module is done."""
-    rows: dict[str, tuple[Interval, float]] = {}
+def table(request: pytest.FixtureRequest) -> Iterator[Rows]:
+    """Paired ratios of a module's cases; printed, and with ``--store`` stored, when it is done."""
+    rows: Rows = {}
     yield rows
     print(f"\n\n{request.module.RATIO}, one thread, torch {torch.__version__}")
-    for label, (ratio, seconds) in rows.items():
+    for case, (ratio, seconds, _) in rows.items():
         interval = f"({ratio.low:.3f} to {ratio.high:.3f})"
-        print(f"{label:<52}{ratio.median:>9.3f} {interval:<18}{1000 * seconds:>10.3f} ms")
+        print(f"{case!s:<52}{ratio.median:>9.3f} {interval:<18}{1000 * seconds:>10.3f} ms")
+    if request.config.getoption("--store"):
+        store(request.path.stem.removeprefix("test_"), request.module, rows)
+
+
+def store(name: str, bench: Any, rows: Rows) -> None:
+    """Write a bench's rows with the machine that they are from, a line for each."""
+    origin = {
+        "ratio": bench.RATIO,
+        "processes": getattr(bench, "PROCESSES", 1),
+        "commit": machine.git_commit(),
+        "machine": machine.record(),
+        "versions": machine.versions(),
+    }
+    lines = [
+        {"case": case._asdict() if isinstance(case, paired.Cell) else case}
+        | {end: round(value, 4) for end, value in row.ratio.model_dump().items()}
+        | {"milliseconds": round(1000 * row.seconds, 3), "target": row.target}
+        for case, row in rows.items()
+    ]
+    head = json.dumps(origin, indent=1).removesuffix("\n}")
+    body = ",\n".join(f"  {json.dumps(line)}" for line in lines)
+    STORE.mkdir(exist_ok=True)
+    (STORE / f"{name}.json").write_text(f'{head},\n "rows": [\n{body}\n ]\n}}\n')
 
 
 @pytest.fixture
-def record(benchmark, table: dict[str, tuple[Interval, float]]) -> Ratio:
-    """A function: median of the paired ratios, reference / contender, of one or more processes.
+def record(benchmark, table: Rows) -> Check:
+    """A function: checks the median of paired ratios, reference / contender, over processes.
 
     The ratio goes to the table and, with its 95% interval, to the record of pytest-benchmark,
     whose own numbers are the seconds of the contender's calls in this process.
     """
 
-    def ratio_of(
-        label: str,
+    def check(
+        case: paired.Cell | str,
         runs: Sequence[protocol.Samples],
         contender: Sequence[paired.Step],
+        target: float | None = None,
         training: bool = False,
-    ) -> float:
+    ) -> None:
         both = protocol.pool(runs, (protocol.DENSE, paired.CONTENDER))
         rounds = [len(run[protocol.DENSE]) for run in runs]
         ratio = protocol.speedup(*both.values(), runs=rounds)
@@ -93,25 +137,28 @@ def record(benchmark, table: dict[str, tuple[Interval, float]]) -> Ratio:
                 rounds=3,
                 iterations=min(int(paired.SAMPLE / seconds) + 1, 100),
             )
-        table[label] = ratio, seconds
+        table[case] = Row(
+            Interval(**ratio.model_dump(include={*Interval.model_fields})), seconds, target
+        )
         benchmark.extra_info.update(ratio.model_dump())
-        return ratio.median
+        assert target is None or ratio.median >= target
 
-    return ratio_of
+    return check
 
 
 @pytest.fixture
-def compare(record: Ratio) -> Ratio:
+def compare(record: Check) -> Check:
     """A function: the same of two lists of calls, timed in this process."""
 
-    def ratio_of(
-        label: str,
+    def check(
+        case: str,
         reference: Sequence[paired.Step],
         contender: Sequence[paired.Step],
         rounds: int = 15,
+        target: float | None = None,
         training: bool = False,
-    ) -> float:
+    ) -> None:
         samples = paired.samples(reference, contender, rounds, training)
-        return record(label, [samples], contender, training)
+        record(case, [samples], contender, target, training)
 
-    return ratio_of
+    return check

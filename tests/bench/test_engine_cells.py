@@ -27,22 +27,18 @@ from lotbench.ragged import Ragged
 from lotbench.reducer import Leap, Params, TokenReducer, Tokens
 
 RATIO = "limit / packed"
-PROCESSES, ROUNDS = 5, 5
-WIDTHS = {"no router": None, "router 32": 32, "router 256": 256}
+PROCESSES, ROUNDS = 3, 5
+# What is done beside the layers weighs most where few tokens are kept.
+KEEP = 0.1
+WIDTHS = {"no router": None, "routers 32": 32}
 TABLE = "table"
 TARGET, WITH_ROUTERS, WITH_TABLE = 0.95, {"fp32": 0.92, "bf16": 0.90}, 0.90
 
 
 CELLS = [
-    Cell(precision, method, keep, batch, length)
+    Cell(precision, method, KEEP, batch, length)
     for precision in DTYPES
-    for method in WIDTHS
-    for keep in (0.1, 0.3, 0.5)
-    for batch in (1, 16)
-    for length in (128, 512)
-] + [
-    Cell(precision, TABLE, 0.1, batch, length)
-    for precision in DTYPES
+    for method in (*WIDTHS, TABLE)
     for batch in (1, 16, 32)
     for length in (128, 256, 512)
 ]
@@ -156,4 +152,4 @@ def test_packed_engine_is_near_the_physical_limit(fresh_backbone, make_batch, ru
         target = WITH_TABLE
     else:
         target = TARGET if WIDTHS[cell.method] is None else WITH_ROUTERS[cell.runs_in]
-    assert record(str(cell), [run[cell] for run in runs], packed) >= target
+    record(cell, [run[cell] for run in runs], packed, target)

@@ -29,6 +29,8 @@ from lotbench.reducer import TokenReducer
 
 RATIO = "limit / exported"
 PROCESSES, ROUNDS = 3, 5
+# What is done beside the layers weighs most where few tokens are kept.
+KEEP = 0.1
 TARGETS = {"onnx-fp32": 0.85, "onnx-int8": 0.70}
 TABLE, WITH_TABLE = "table", 0.90
 # The first keeps the same tokens in every layer; the second has a router before every layer; the
@@ -41,10 +43,9 @@ METHODS: dict[str, tuple[type[TokenReducer], dict]] = {
 
 
 CELLS = [
-    Cell(backend, method, keep, batch, length)
+    Cell(backend, method, KEEP, batch, length)
     for backend in TARGETS
     for method in METHODS
-    for keep in (0.1, 0.3)
     for batch in (1, 16, 32)
     for length in (128, 256, 512)
 ]
@@ -124,4 +125,4 @@ def test_an_exported_graph_is_near_the_physical_limit(graphs, make_batch, runs, 
         pytest.skip(f"this processor has no instructions for {cell.runs_in}")
     _, exported = sides(cell, make_batch([cell.length] * cell.batch), graphs)
     target = WITH_TABLE if cell.method == TABLE else TARGETS[cell.runs_in]
-    assert record(str(cell), [run[cell] for run in runs], exported) >= target
+    record(cell, [run[cell] for run in runs], exported, target)

@@ -36,4 +36,4 @@ def test_keeping_everything_costs_nothing(backbone, make_batch, compare, batch, 
         return backbone.model(input_ids=ids, token_type_ids=types).logits
 
     rounds = 15 if batch == 1 else 7
-    assert compare(f"{batch} x {length} tokens", [padded], [packed], rounds) >= TARGET
+    compare(f"{batch} x {length} tokens", [padded], [packed], rounds, TARGET)

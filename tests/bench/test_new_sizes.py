@@ -121,4 +121,4 @@ def runs(request: pytest.FixtureRequest, graphs: Path) -> list[Measured]:
 def test_a_text_of_a_new_length(graphs, runs, record, cell):
     if not cell.is_native:
         pytest.skip(f"this processor has no instructions for {cell.runs_in}")
-    record(str(cell), [run[cell] for run in runs], calls_of(cell, graphs)[:1])
+    record(cell, [run[cell] for run in runs], calls_of(cell, graphs)[:1])

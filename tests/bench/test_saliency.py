@@ -41,7 +41,7 @@ def test_saliency_is_cheaper_than_a_backward_pass(fresh_backbone, rotten_tomatoe
     def saliency() -> None:
         gradient_saliency(teacher, split)
 
-    assert compare(f"{TEXTS} reviews", [plain], [saliency], training=True) >= 1.0
+    compare(f"{TEXTS} reviews", [plain], [saliency], target=1.0, training=True)
 
 
 def first_rows(split: Split, count: int) -> Split:

@@ -66,7 +66,7 @@ def test_packed_step_is_faster(request, fresh_backbone, compare, task, draw, rou
         for step in (training_step(model, padded_loss), training_step(encoder, packed_loss))
     )
     label = f"{task}, {draw.__name__} batches of {BATCH}"
-    assert compare(label, padded, packed, rounds, training=True) >= target
+    compare(label, padded, packed, rounds, target, training=True)
 
 
 def training_step(

@@ -98,4 +98,4 @@ def test_twelve_layers_are_near_the_physical_limit(graphs, make_batch, runs, rec
     if not cell.is_native:
         pytest.skip(f"this processor has no instructions for {cell.runs_in}")
     _, reduced = sides(cell, make_batch([cell.length] * cell.batch), graphs)
-    assert record(str(cell), [run[cell] for run in runs], reduced) >= TARGETS[cell.runs_in]
+    record(cell, [run[cell] for run in runs], reduced, TARGETS[cell.runs_in])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import runpy
 import shlex
 from functools import cache
 from itertools import islice
@@ -89,6 +90,12 @@ def test_the_readme_types_no_result() -> None:
     typed = re.sub(rf"{re.escape(BEGIN)}.*?{re.escape(END)}", "", text, flags=re.DOTALL)
     typed = re.sub(r"^```.*?^```", "", typed, flags=re.MULTILINE | re.DOTALL)
     assert typed != text and not re.findall(r"\d+(?:\.\d+)?\s?(?:%|\u00d7|x\b|ms\b)", typed)
+
+
+def test_the_tables_of_benchmarks_are_those_of_the_stored_runs() -> None:
+    bench = runpy.run_path(str(ROOT / "tests" / "bench" / "tables.py"))
+    text = bench["PAGE"].read_text(encoding="utf-8")
+    assert bench["page"](text) == text
 
 
 @pytest.mark.slow
