@@ -46,9 +46,6 @@ class Call(NamedTuple):
         return self.run(self.prepare())
 
 
-Timer = Callable[[str, Sequence[Call]], float]
-
-
 class CallTimer:
     """A timer that returns the seconds of the whole calls, and keeps those of the encoder, too."""
 
@@ -84,7 +81,7 @@ def rounds_of_processes(rounds: int) -> list[int]:
 
 def warm_up(
     contenders: Mapping[str, Sequence[Call]],
-    timer: Timer,
+    timer: CallTimer,
     first: Mapping[str, float] | None = None,
 ) -> int:
     """Number of passes until no contender gets faster, from 2 to 10.
@@ -110,7 +107,7 @@ def run_rounds(
     rounds: int,
     min_seconds: float,
     seed: int | str,
-    timer: Timer,
+    timer: CallTimer,
     dense: Collection[str] = (DENSE,),
 ) -> None:
     """Lets the timer measure a pass of every contender in each round.
@@ -172,10 +169,7 @@ def fastest_dense(samples: Samples, names: Sequence[str] = (DENSE, PACKED)) -> s
 
 
 def noise_floor(
-    first: Sequence[float],
-    again: Sequence[float],
-    seed: int = 0,
-    runs: Sequence[int] | None = None,
+    first: Sequence[float], again: Sequence[float], seed: int, runs: Sequence[int] | None
 ) -> NoiseFloor:
     """The noise of dense against itself: median deviation from 1, and interval of the ratio."""
     ratio = np.divide(first, again)
@@ -183,15 +177,15 @@ def noise_floor(
     return NoiseFloor(ratio=off, low=own.low, high=own.high, samples=list(again))
 
 
-def flagged(speed: Interval, floor: NoiseFloor) -> bool:
-    """True if a speed-up may be 1: noisy, within the noise floor, or 1 is in the interval."""
-    within = abs(speed.median - 1) <= floor.ratio
-    return within or noisy(speed) or speed.low <= 1 <= speed.high
+def judged(speed: Interval, floor: NoiseFloor, itself: bool) -> Speedup:
+    """A speed-up, and whether it is noisy and may be 1.
 
-
-def noisy(speed: Interval) -> bool:
-    """True if the interval of a speed-up is wider than 10% of its median."""
-    return speed.high - speed.low > WIDE * speed.median
+    It may be 1 if it is noisy, within the noise floor, or has 1 in its interval; that of a model
+    against itself is not flagged for it.
+    """
+    noisy = speed.high - speed.low > WIDE * speed.median
+    may_be_1 = noisy or abs(speed.median - 1) <= floor.ratio or speed.low <= 1 <= speed.high
+    return Speedup(**dict(speed), flagged=may_be_1 and not itself, noisy=noisy)
 
 
 def pool(runs: Sequence[Mapping[str, list]], names: Iterable[str]) -> dict[str, list]:
@@ -250,7 +244,7 @@ def compare(
 
     def judge(entry: Entry, own: Samples, rounds: list[int], group: int | None) -> Contender:
         samples, same = own[entry.key], fastest[entry.backend]
-        speed = judged(own[same.key], samples, floor, seed, rounds, entry == same)
+        speed = judged(speedup(own[same.key], samples, seed, rounds), floor, entry == same)
         return Contender(
             name=entry.name,
             backend=entry.backend,
@@ -262,7 +256,7 @@ def compare(
             flagged=speed.flagged,
             noisy=speed.noisy,
             speedup_best=best
-            and judged(own[best.key], samples, floor, seed, rounds, entry == best),
+            and judged(speedup(own[best.key], samples, seed, rounds), floor, entry == best),
             scores=entry.scores,
             trial_id=entry.trial_id,
             budget=entry.budget,
@@ -293,17 +287,3 @@ def fastest_of_backends(samples: Samples, dense: Sequence[Entry]) -> dict[str, E
         held = {name: each for name, each in both.items() if each.held} or both
         found[backend] = held[fastest_dense(samples, list(held))]
     return found
-
-
-def judged(
-    reference: Sequence[float],
-    samples: Sequence[float],
-    floor: NoiseFloor,
-    seed: int,
-    runs: Sequence[int],
-    itself: bool,
-) -> Speedup:
-    """A speed-up and whether it can be told from the noise; against itself it is not flagged."""
-    speed = speedup(reference, samples, seed, runs)
-    unsure = not itself and flagged(speed, floor)
-    return Speedup(**dict(speed), flagged=unsure, noisy=noisy(speed))

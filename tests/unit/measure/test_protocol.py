@@ -13,10 +13,9 @@ from lotbench.measure.protocol import (
     Call,
     CallTimer,
     compare,
-    flagged,
+    judged,
     median_interval,
     noise_floor,
-    noisy,
     percentiles,
     run_rounds,
     speedup,
@@ -164,7 +163,7 @@ def test_bootstrap_interval_of_equal_values_has_no_width_and_is_seeded():
 
 def test_noise_floor_is_the_median_deviation_of_dense_from_itself():
     # Ratios 1.02, 0.98, 1.10, 1.00, 0.95: deviations 0.02, 0.02, 0.10, 0, 0.05; median 0.02.
-    floor = noise_floor([1.02, 0.98, 1.10, 1.0, 0.95], [1.0] * 5)
+    floor = noise_floor([1.02, 0.98, 1.10, 1.0, 0.95], [1.0] * 5, 0, None)
     assert floor.ratio == pytest.approx(0.02)
     assert floor.low <= 1.0 <= floor.high
 
@@ -181,9 +180,10 @@ def test_noise_floor_is_the_median_deviation_of_dense_from_itself():
     ],
 )
 def test_flagged_and_noisy_rows(median, low, high, is_flagged, is_noisy):
-    speed = Interval(median=median, low=low, high=high)
-    assert flagged(speed, NoiseFloor(ratio=0.02)) is is_flagged
-    assert noisy(speed) is is_noisy
+    speed, floor = Interval(median=median, low=low, high=high), NoiseFloor(ratio=0.02)
+    found, itself = judged(speed, floor, itself=False), judged(speed, floor, itself=True)
+    assert (found.flagged, found.noisy) == (is_flagged, is_noisy)
+    assert (itself.flagged, itself.noisy) == (False, is_noisy)
 
 
 NAMES = {"dense": DENSE, "again": AGAIN, "packed": PACKED}
