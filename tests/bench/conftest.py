@@ -86,7 +86,7 @@ def table(request: pytest.FixtureRequest) -> Iterator[Rows]:
     for case, (ratio, seconds, _) in rows.items():
         interval = f"({ratio.low:.3f} to {ratio.high:.3f})"
         print(f"{case!s:<52}{ratio.median:>9.3f} {interval:<18}{1000 * seconds:>10.3f} ms")
-    if request.config.getoption("--store"):
+    if rows and request.config.getoption("--store"):
         store(request.path.stem.removeprefix("test_"), request.module, rows)
 
 
@@ -137,9 +137,7 @@ def record(benchmark, table: Rows) -> Check:
                 rounds=3,
                 iterations=min(int(paired.SAMPLE / seconds) + 1, 100),
             )
-        table[case] = Row(
-            Interval(**ratio.model_dump(include={*Interval.model_fields})), seconds, target
-        )
+        table[case] = Row(ratio, seconds, target)
         benchmark.extra_info.update(ratio.model_dump())
         assert target is None or ratio.median >= target
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from contextlib import suppress
+from typing import NamedTuple
 
 import numpy as np
 
@@ -72,12 +73,13 @@ def _table(
     for setting, curve in curves.items():
         pairs = _pairs(curve, curves[base]) if setting != base else {}
         if pairs:
-            shared, gaps, speeds = zip(*pairs.values(), strict=True)
-            mean = estimate(np.mean(gaps, axis=0))
-            cells = [cell(estimate(pairs[t][1])) if t in pairs else NONE for t in shown]
+            mean = estimate(np.mean([pair.draws for pair in pairs.values()], axis=0))
+            cells = [cell(estimate(pairs[t].draws)) if t in pairs else NONE for t in shown]
+            count = max(pair.seeds for pair in pairs.values())
+            speed = np.exp(np.mean([pair.speed for pair in pairs.values()]))
             name = written(change(params[setting], params[base]))
-            line = [f"{name}\n{_tried(max(shared), len(pairs))}", _area(areas, setting)]
-            rows.append([*line, f"{np.exp(np.mean(speeds)):.2f}", cell(mean), *cells])
+            line = [f"{name}\n{_tried(count, len(pairs))}", _area(areas, setting)]
+            rows.append([*line, f"{speed:.2f}", cell(mean), *cells])
     columns = ["change", "area on selection", "speed", "mean"]
     columns += [f"{t:g}{TIMES}" for t in shown]
     notes = [
@@ -92,19 +94,26 @@ def _table(
     return Table(f"{title}, what a change is worth", columns, [rows], notes)
 
 
-def _pairs(
-    own: Mapping[float, Scored], other: Mapping[float, Scored]
-) -> dict[float, tuple[int, np.ndarray, float]]:
-    """By target: the number of shared seeds, the difference in points in every draw, and the
-    logarithm of the ratio of their FLOPs speed-ups; targets without a shared seed are left out.
-    """
+class _Pair(NamedTuple):
+    """Two models at the same target."""
+
+    seeds: int
+    """How many both have."""
+    draws: np.ndarray
+    """The difference in points in every draw."""
+    speed: float
+    """Logarithm of the ratio of their FLOPs speed-ups."""
+
+
+def _pairs(own: Mapping[float, Scored], other: Mapping[float, Scored]) -> dict[float, _Pair]:
+    """The pairs with shared seeds, by target."""
     found = {}
     for target in sorted(own.keys() & other.keys()):
         a, b = own[target].drawn, other[target].drawn
         seeds = shared_seeds(a, b)
         with suppress(ValueError):  # no shared seed, or other texts
             speed = np.log(_speedup(a, seeds) / _speedup(b, seeds))
-            found[target] = len(seeds), difference(a, b), speed
+            found[target] = _Pair(len(seeds), difference(a, b), speed)
     return found
 
 
