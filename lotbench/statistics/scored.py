@@ -75,6 +75,11 @@ class Scored:
         """Share of the tokens that the layers compute, in the mean; of models with seeds."""
         return float(np.mean(self.keep_ratios))
 
+    @property
+    def is_bag(self) -> bool:
+        """True if no layer computes a token, so that only the embeddings are averaged."""
+        return bool(self.keep_ratios) and not any(self.keep_ratios)
+
 
 def scored_models(rows: Sequence[Row], clocks: Clocks) -> tuple[list[Scored], Reference | None]:
     """The scored models of one task from its newest rows, and the reference among them.

@@ -59,9 +59,11 @@ def data(study: Study, task: str) -> list[Line]:
     Empty if the task has no Leap-of-Thought, or fewer than three of these methods.
     """
     areas = study.evidence[task].areas() if task in study.evidence else {}
+    models = [own for own in study.validated(task) if not own.is_bag]
+    drawn = {own.method for own in models}
 
     def best(names: Iterable[str], count: int = 1) -> list[str]:
-        there = [name for name in names if name in areas]
+        there = [name for name in names if name in areas and name in drawn]
         chosen = sorted(there, key=lambda name: areas[name].value.value)[-count:]
         return [name for name in there if name in chosen]
 
@@ -69,7 +71,6 @@ def data(study: Study, task: str) -> list[Line]:
     others = best(BASELINES, MOST_BASELINES) + best(CONTROLS)
     if not leap or len(others) < LEAST_METHODS - 1:
         return []
-    models = study.validated(task)
     return [Line(method, on_front(models, method)) for method in leap + others]
 
 
@@ -86,6 +87,9 @@ def figure(study: Study, task: str) -> Figure | None:
     colour = given[first.method][0]
     axes.fill_between(first.speedups, low, high, color=colour, alpha=0.16, linewidth=0)
     axes.axhline(0, color=GREY, linewidth=1)
+    for bag in (own for own in study.validated(task) if own.is_bag):
+        axes.axhline(bag.gain.value, color=GREY, linewidth=1, linestyle=":")
+        axes.text(1.03, bag.gain.value, "no layer", va="top", fontsize=11, color="#444444")
     for line in reversed(lines):
         shape = {"linewidth": 3.2 if line is first else 2.0, "marker": "o", "markersize": 4.5}
         axes.plot(line.speedups, line.gains, color=given[line.method][0], **shape)

@@ -62,7 +62,7 @@ def reference(found: Evidence, metric: str) -> str:
 
 def without_encoder(found: Evidence, models: Iterable[Scored]) -> str | None:
     """How far a model without layers is from the reference; None if there is no such model."""
-    bag = next((own for own in models if own.keep_ratios and not any(own.keep_ratios)), None)
+    bag = next((own for own in models if own.is_bag), None)
     if bag is None:
         return None
     points = f"{text.with_interval(bag.gain)} {text.unit(bag.metric)}"

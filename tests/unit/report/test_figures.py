@@ -214,6 +214,20 @@ def test_the_hero_has_one_line_per_method_and_one_band(five):
     assert {low, high} <= {y for path in band.get_paths() for _, y in path.vertices}
 
 
+def test_the_hero_draws_a_bag_of_embeddings_as_a_level(five):
+    rows = [evaluation(0.87, 500.0, split=split) for split in ("selection", "validation")]
+    for row in rows:
+        row["keep_ratio"] = [0.0] * len(row["keep_ratio"])
+    write(five, trial("truncated", "truncated", rows))
+    study = Study(five)
+    assert [line.method for line in hero.data(study, "toy")] == ["LoT (ours)", "LTP", "first-k"]
+    with style.drawing(hero.SETTINGS):
+        (axes,) = hero.figure(study, "toy").axes
+    (label,) = (own for own in axes.texts if own.get_text() == "no layer")
+    assert label.get_position()[1] == pytest.approx(-3)
+    assert axes.get_xlim()[1] < 10
+
+
 def test_no_hero_of_two_methods(five):
     for name in ("ltp", "truncated"):
         (five / "trials" / f"{name}.json").unlink()
