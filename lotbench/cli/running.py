@@ -59,7 +59,7 @@ def sweep(
         if config.compare is not None:
             compare(done.folder, Path(config.compare))
     typer.echo(
-        f"{counted(done.ran, 'trial')} ran, {done.skipped} were done before, "
+        f"{counted(done.ran, 'trial')} ran, {done.skipped} done before, "
         f"{len(done.failed)} failed; "
         f"{counted(done.timed, 'timing pass')} added; store: {bucket.address(done.folder)}"
     )

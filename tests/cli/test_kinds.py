@@ -104,26 +104,18 @@ def read(store: Path) -> None:
     assert list(store.glob("figures/*-score-vs-flops.png")) and (store / "report.html").exists()
 
 
-def test_a_sweep_over_vectors(sweep_file, tasks, tmp_path, monkeypatch) -> None:
-    del tasks["ranks"]
+def test_a_sweep_over_vectors_and_a_ranking(sweep_file, tasks, tmp_path, monkeypatch) -> None:
     methods = METHODS | {"truncated": {"layers": 0}}
-    path = sweep_file(name="vectors", tasks=tasks, methods=methods, **SHORT)
+    path = sweep_file(name="kinds", tasks=tasks, methods=methods, **SHORT)
     trials = swept(path, tmp_path / "results")
-    assert len(trials) == 8
+    assert len(trials) == 12
     assert metrics(trials, "items") == {("mrr", "overlap", "cosine")}
     assert metrics(trials, "pairs") == {("spearman", "overlap", "cosine")}
+    assert metrics(trials, "ranks") == {("ndcg", "mrr", "agreement")}
     kept = {trial.params.get("layers"): trial for trial in trials if trial.method == "truncated"}
     assert {tuple(own.keep_ratio) for own in kept[0].evaluations} == {(0.0, 0.0)}
-    read(tmp_path / "results/vectors")
+    read(tmp_path / "results/kinds")
     repeats(trials[::3], tmp_path, monkeypatch)  # each takes seconds
-
-
-def test_a_sweep_over_a_ranking(sweep_file, tasks, tmp_path, monkeypatch) -> None:
-    path = sweep_file(name="ranking", tasks={"ranks": tasks["ranks"]}, methods=METHODS, **SHORT)
-    trials = swept(path, tmp_path / "results")
-    assert len(trials) == 3 and metrics(trials, "ranks") == {("ndcg", "mrr", "agreement")}
-    read(tmp_path / "results/ranking")
-    repeats(trials, tmp_path, monkeypatch)
 
 
 def test_a_model_is_scored_on_longer_texts_than_it_was_trained_on(

@@ -75,7 +75,7 @@ def test_a_sweep_goes_on_after_trials_that_never_end(sweep_file, plugin, tmp_pat
     )
     done = call("sweep", path, cwd=tmp_path)
     assert done.returncode == 1, done.stderr
-    assert "1 trial ran, 0 were done before, 2 failed" in done.stdout
+    assert "1 trial ran, 0 done before, 2 failed" in done.stdout
     rows = {row.method: row for row in Store(tmp_path / "results/small").trials()}
     assert rows["dense"].status == "done"
     for name in ("endless", "stuck"):

@@ -54,5 +54,5 @@ def test_every_trial_has_a_row_whatever_ends_its_worker(sweep_file, tmp_path) ->
     assert "enough (deadly.py, line 15, in before_layer)" in errors["exits"].message
     assert errors["killed"].kind == "worker died"
     assert errors["killed"].message.startswith("its process was killed, left or crashed")
-    assert "1 trial ran, 0 were done before, 3 failed" in done.stdout
+    assert "1 trial ran, 0 done before, 3 failed" in done.stdout
     assert "3 failed" in (tmp_path / "results/small/README.md").read_text()

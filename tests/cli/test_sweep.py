@@ -95,7 +95,7 @@ def test_a_sweep_from_start_to_figures_and_again(sweep_file, room, monkeypatch) 
     assert (room / "grave").exists()
     assert "halved seed=0: its worker died, tried again" in done.stderr
     assert re.search(r"\[1/6, \d+ s, about \d+ \w+ left\] ", done.stderr)
-    assert "6/6, " in done.stderr and "3 trials ran, 0 were done before, 3 failed" in done.stdout
+    assert "6/6, " in done.stderr and "3 trials ran, 0 done before, 3 failed" in done.stdout
     assert "RuntimeError: no decision today (broken.py, line 13, in before_layer)" in done.stderr
     assert "'crooked': before_layer of layer 0: keep has shape" in done.stderr
     assert "KeyError: 'absent' (broken.py, line 28, in __init__)" in done.stderr
