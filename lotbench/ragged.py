@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 import torch.nn.functional as F
@@ -51,10 +51,13 @@ class Ragged:
         Row at which each sequence starts; the last entry is T.
     sizes : tuple of int
         The B lengths as Python numbers, so that shapes are known without waiting for a device.
+    absent : float
+        What attention adds to the scores of keys that are padding.
     """
 
     cu_seqlens: Tensor
     sizes: tuple[int, ...]
+    absent: ClassVar[float] = -torch.inf
 
     @staticmethod
     def from_lengths(lengths: Tensor | Sequence[int], device: torch.device | None = None) -> Ragged:

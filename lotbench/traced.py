@@ -27,6 +27,10 @@ class Traced(Ragged):
         Symbols of the exporter; ``max_length`` may be more than the longest sequence.
     """
 
+    # Padding repeats a key of its own text, so its probability is below rounding.  With -inf the
+    # softmax of ONNX Runtime ends in subnormal numbers, and takes four times as long.
+    absent = -50.0
+
     def __init__(self, lengths: Tensor, sequence: Tensor, total: int, max_length: int) -> None:
         vars(self).update(lengths=lengths, sequence=sequence, total=total, max_length=max_length)
 
@@ -66,9 +70,13 @@ class Traced(Ragged):
 
     @cached_property
     def grid(self) -> Tensor:
-        """Row of the token at each place of a padded batch, shape (B, max_length); any if none."""
+        """Row of the token at each place of a padded batch, shape (B, max_length).
+
+        Padding repeats the last token of its text; see `absent`.
+        """
         places = torch.arange(self.max_length, device=self.lengths.device)
-        return (self.first[:, None] + places).clamp(max=self.total - 1)
+        last = (self.first + self.lengths - 1).clamp(min=0)
+        return torch.minimum(self.first[:, None] + places, last[:, None])
 
     @cached_property
     def members(self) -> Tensor:
@@ -124,6 +132,7 @@ class Traced(Ragged):
         """See `Ragged.append`; the new rows are behind all others, whether present or not."""
         assert isinstance(present, Tensor)
         added = self.total + torch.arange(self.batch_size, device=self.lengths.device)
+        added = torch.where(present, added, self.first)
         layout = Traced(
             self.lengths + present, self.sequence, self.total + self.batch_size, self.max_length + 1
         )

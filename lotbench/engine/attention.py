@@ -256,7 +256,8 @@ def _flash(device: torch.device) -> Callable[..., Any] | None:
 
 
 def _mask(given: Heads, bias: Tensor | None, query: Tensor) -> Tensor | None:
-    """Additive mask ``(B, 1, 1, max key)``: log weights, -inf on padding; None if all zero.
+    """Additive mask ``(B, 1, 1, max key)``: log weights, `Ragged.absent` on padding; None if
+    all zero.
 
     With the scores of pairs it is ``(B, H, max query, max key)``.
     """
@@ -265,10 +266,10 @@ def _mask(given: Heads, bias: Tensor | None, query: Tensor) -> Tensor | None:
         scores = given.pairs.padded(given.queries, keys, query.dtype)
         return scores if bias is None else scores + pad(bias, keys)[:, None, None, :]
     if bias is not None:
-        return pad(bias, keys, fill=-torch.inf)[:, None, None, :]
+        return pad(bias, keys, fill=keys.absent)[:, None, None, :]
     if keys.uniform:
         return None
-    return torch.where(keys.inside, query.new_zeros(()), -torch.inf)[:, None, None, :]
+    return torch.where(keys.inside, query.new_zeros(()), keys.absent)[:, None, None, :]
 
 
 def _batched(given: Heads) -> tuple[Tensor, Tensor, Tensor]:

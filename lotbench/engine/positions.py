@@ -43,11 +43,12 @@ class Pairs:
         self._parts: dict[tuple[int, ...], list[Pairs]] = {}
 
     def padded(self, queries: Ragged, keys: Ragged, dtype: torch.dtype) -> Tensor:
-        """The scores of the padded batch; -inf for a key that is padding."""
+        """The scores of the padded batch, with `Ragged.absent` added where a key is padding."""
         if self._scores is None:
             scores = self._score(queries.pad_any(self._query), keys.pad_any(self._key)).to(dtype)
             if not keys.uniform:
-                scores = scores.masked_fill(~keys.inside[:, None, None, :], -torch.inf)
+                absent = torch.where(keys.inside, scores.new_zeros(()), keys.absent)
+                scores = scores + absent[:, None, None, :]
             self._scores = scores
         return self._scores
 
