@@ -132,7 +132,7 @@ class Traced(Ragged):
         """See `Ragged.append`; the new rows are behind all others, whether present or not."""
         assert isinstance(present, Tensor)
         added = self.total + torch.arange(self.batch_size, device=self.lengths.device)
-        added = torch.where(present, added, self.first)
+        added = torch.where(present, added, self.first)  # else padding: a key of its own text
         layout = Traced(
             self.lengths + present, self.sequence, self.total + self.batch_size, self.max_length + 1
         )

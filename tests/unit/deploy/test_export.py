@@ -18,7 +18,7 @@ from tiny_models import random_model
 from torch import Tensor
 
 import lotbench
-from baselines.dense import Dense, DensePacked
+from baselines.dense import Dense
 from baselines.first_k import FirstK
 from baselines.random_drop import RandomDrop
 from lotbench import backends, registry
@@ -240,25 +240,6 @@ def test_the_plain_export_of_dense_computes_attention_alone() -> None:
     nodes = [node.op_type for node in export(encoder).model.graph.node]
     assert nodes.count("Softmax") == 1 and "IsNaN" not in nodes
     assert config._attn_implementation == before == "sdpa"
-
-
-def test_padding_has_a_finite_score_and_changes_nothing() -> None:
-    model = export(make_encoder(DensePacked)).model
-    values = [onnx.numpy_helper.to_array(each) for each in model.graph.initializer]
-    values += [
-        onnx.numpy_helper.to_array(each.t)
-        for node in model.graph.node
-        for each in node.attribute
-        if each.name == "value"
-    ]
-    assert all(np.isfinite(each).all() for each in values)
-    session = open_session(model.SerializeToString(), "onnx-fp32", threads=1)
-    texts = [[2, 3], [2, *range(4, 30), 3], [2, 5, 3]]
-    types = [[0] * len(text) for text in texts]
-    together = session(feed(session.inputs, texts, types, [0] * 3))
-    for text, own, found in zip(texts, types, together, strict=True):
-        (alone,) = session(feed(session.inputs, [text], [own], [0]))
-        assert np.abs(alone - found).max() < 1e-6
 
 
 def test_what_is_wrong_with_the_arguments_is_said(save, tmp_path, monkeypatch) -> None:
