@@ -46,6 +46,7 @@ def test_a_fault_is_caught_by_the_rule_it_breaks_and_no_other(fault: str, verdic
 
 
 @pytest.mark.slow
+@pytest.mark.long
 def test_without_the_fault_the_same_method_passes(verdicts) -> None:
     sound = WEIGHTED.replace(", self.forgotten", "").replace(", nn.Linear(width, 1)", "")
     assert [v for v in verdicts(sound) if v.outcome not in ("ok", "not seen")] == []
