@@ -15,7 +15,7 @@ from lotbench.report.tables.clock import TIMED_DROP
 from lotbench.report.tables.overview import reference, texts, without_encoder
 from lotbench.report.tables.search import in_order, verdict
 from lotbench.report.text import TIMES
-from lotbench.statistics.evidence import Choice, Evidence, Margin, ranked, ties
+from lotbench.statistics.evidence import Choice, Evidence, ties
 from lotbench.statistics.scored import Scored, wheres
 from lotbench.statistics.search import orders
 from lotbench.statistics.study import Study
@@ -49,10 +49,10 @@ def _of_reported(task: str, study: Study) -> list[str]:
     unit = text.unit(models[0].metric)
     choices = found.choices(TIMED_DROP)
     kept = {method: own for method, own in choices.items() if own.keeps(TIMED_DROP)}
-    at_targets = [_at_target(target, found.at_target(target), unit) for target in TARGETS]
+    at_targets = [_at_target(target, found, unit) for target in TARGETS]
     sentences = [
         opening,
-        without_encoder(found, models) or "",
+        without_encoder(found) or "",
         _within(found, choices, unit),
         " ".join(filter(None, at_targets)),
         _curve(found),
@@ -122,12 +122,12 @@ def _nearest(found: Evidence, unit: str) -> str:
     return f"The nearest is {model.method}: {speedup} fewer FLOPs at {where}."
 
 
-def _at_target(target: float, margins: Mapping[str, Margin], unit: str) -> str:
+def _at_target(target: float, found: Evidence, unit: str) -> str:
     """Who scores best at a speed-up: one method, or those that tie."""
+    margins = found.at_target(target)
     if len(margins) < 2:
         return ""
-    areas = ranked({method: own.draws for method, own in margins.items()})
-    first = [method for method in order(margins) if areas[method].rank == 1]
+    first = order(found.first_at(target))
     where = f"At {target:g}{TIMES} fewer FLOPs"
     if len(first) == 1:
         gain = text.with_interval(margins[first[0]].value)

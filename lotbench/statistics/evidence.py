@@ -143,6 +143,29 @@ class Evidence:
                 found[method] = Margin(own.models[best], estimate(draws), draws)
         return found
 
+    @property
+    def targets(self) -> list[float]:
+        """The FLOPs speed-ups at which models were searched, smallest first."""
+        return sorted({own.target for own in self.models if own.target is not None})
+
+    @property
+    def bag(self) -> Scored | None:
+        """The model without layers, if there is one."""
+        return next((own for own in self.models if own.is_bag and own.seeds), None)
+
+    def first_at(self, target: float) -> set[str]:
+        """The methods at a target that no other one is ahead of, by a paired bootstrap."""
+        areas = ranked({method: own.draws for method, own in self.at_target(target).items()})
+        return {method for method, own in areas.items() if own.rank == 1}
+
+    def ahead_of_bag(self, target: float) -> set[str]:
+        """The methods that are ahead of the model without layers at a target; none without it."""
+        if self.bag is None:
+            return set()
+        bag = self.reference.margin(self.bag.drawn, "validation", self.bag.drawn.seeds)
+        margins = self.at_target(target).items()
+        return {method for method, own in margins if estimate(own.draws - bag).low > SLACK}
+
     def is_open(self, method: str) -> bool:
         """False if the method cannot go faster: no setting gets as far as its next target."""
         own = self.curves[method]

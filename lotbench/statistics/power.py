@@ -53,7 +53,7 @@ def needed_for_a_point(evidence: Evidence, count: int) -> Needed | None:
     None without such a pair.
     """
     each: list[Needed] = []
-    for target in {own.target for own in evidence.models if own.target is not None}:
+    for target in evidence.targets:
         models = [margin.model.drawn for margin in evidence.at_target(target).values()]
         each += [own for a, b in combinations(models, 2) if (own := needed(a, b, count))]
     # Pairs with one seed know less, so they count only where there is no other.

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from textwrap import shorten
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -14,6 +14,8 @@ from lotbench.statistics.drawn import Drawn, drawn, draws_of
 from lotbench.statistics.reference import Reference, reference_of
 from lotbench.statistics.runs import Key, Row, Run, Values, centre, change, varying
 from lotbench.statistics.timed import Clocks, Where, in_backends
+
+T = TypeVar("T")
 
 DENSE = ("dense", "dense-packed")
 # Most letters of the parameters in a setting's name.
@@ -126,9 +128,13 @@ def on_front(models: Iterable[Scored], method: str) -> list[Scored]:
 
 def along_front(models: Iterable[Scored], method: str, count: int) -> list[Scored]:
     """At most ``count`` models of a method's front, evenly chosen, slowest first."""
-    own = on_front(models, method)
-    places = np.linspace(0, len(own) - 1, min(len(own), count)).round().astype(int)
-    return [own[place] for place in places]
+    return evenly(on_front(models, method), count)
+
+
+def evenly(some: Sequence[T], most: int) -> list[T]:
+    """At most so many of some things, evenly chosen, the first and the last among them."""
+    places = np.linspace(0, len(some) - 1, min(len(some), most)).round().astype(int)
+    return [some[place] for place in places]
 
 
 def wheres(models: Iterable[Scored]) -> list[Where]:

@@ -14,7 +14,7 @@ from lotbench.report.text import NONE, TIMES
 from lotbench.statistics.bootstrap import Estimate, estimate
 from lotbench.statistics.drawn import Drawn, difference, shared_seeds
 from lotbench.statistics.runs import Values, centre, change, varying
-from lotbench.statistics.scored import Scored, written
+from lotbench.statistics.scored import Scored, evenly, written
 from lotbench.statistics.study import Study
 
 # Columns of single targets: with more than eight columns a table is too wide to read.
@@ -63,9 +63,7 @@ def _table(
     }
     base = centre(params, seeds)
     targets = sorted({target for curve in curves.values() for target in curve})
-    # Evenly chosen.
-    count = min(len(targets), MOST_TARGETS)
-    shown = [targets[i] for i in np.linspace(0, len(targets) - 1, count).round().astype(int)]
+    shown = evenly(targets, MOST_TARGETS)
     own = {name: value for name, value in params[base].items() if value is not None}
     tried = _tried(seeds[base], len(curves[base]))
     first = [f"{written(own) or 'defaults'}\n{tried}", _area(areas, base)]

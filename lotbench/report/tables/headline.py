@@ -32,29 +32,28 @@ def headline(task: str, study: Study) -> Table | None:
     tied = ties(kept)
     chosen = {method: own.model for method, own in kept.items() if own.model}
     timed = wheres(chosen.values())
-    calls = {where: calls_timed(chosen.values(), where) for where in timed}
-    parts = {
-        (part, where): {
+    parts = {where: "call" if calls_timed(chosen.values(), where) else "encoder" for where in timed}
+    speeds = {
+        where: {
             method: speed
             for method, own in chosen.items()
             if where in own.timed and (speed := getattr(own.timed[where], part))
         }
-        for where in timed
-        for part in [*["call"] * calls[where], "encoder"]
+        for where, part in parts.items()
     }
     lines = []
     for method in order(found.methods):
         if method not in chosen:
-            lines.append([method, "none", *[NONE] * len(parts)])
+            lines.append([method, "none", *[NONE] * len(timed)])
             continue
         cells = [_cell(kept[method].speedup, method in tied)]
-        for speeds in parts.values():
-            tie = len(first := fastest(speeds)) > 1 and method in first
-            cells.append(_cell(speeds[method], tie) if method in speeds else NONE)
+        for own in speeds.values():
+            tie = len(first := fastest(own)) > 1 and method in first
+            cells.append(_cell(own[method], tie) if method in own else NONE)
         lines.append([method, *cells])
     one = len({(where.device, where.threads) for where in timed}) == 1
     settings = {w: f"batch {w.batch_size}" if one else text.timing_setting(w) for w in timed}
-    columns = ["method", "FLOPs saved", *(f"{part}, {settings[w]}" for part, w in parts)]
+    columns = ["method", "FLOPs saved", *(f"{part}, {settings[w]}" for w, part in parts.items())]
     runs = study.runs_on(task)
     machine = text.timed_on(timed, study.device_names(task)) if timed else ""
     notes = [
@@ -65,14 +64,14 @@ def headline(task: str, study: Study) -> Table | None:
         "tie: the interval of the ratio to the largest number of the column contains 1 (times: the "
         "intervals overlap)",
     ]
-    if (sentence := without_encoder(found, models)) is not None:
+    if (sentence := without_encoder(found)) is not None:
         notes.append(sentence)
     if timed:
-        call = "call: from text to answer; " * any(calls.values())
+        means = {"call": "from text to answer", "encoder": "without tokenisation"}
+        used = "; ".join(f"{part}: {means[part]}" for part in sorted({*parts.values()}))
         notes.append(
-            f"{call}encoder: without tokenisation; wall-clock speed-up of that model in its "
-            f"fastest backend over the fastest dense model of any backend, on {machine}; {NONE}: "
-            "no such model, or not timed"
+            f"{used}; wall-clock speed-up of that model in its fastest backend over the fastest "
+            f"dense model of any backend, on {machine}; {NONE}: no such model, or not timed"
         )
     title = (
         f"{text.task_name(task)}: speed-up within {TIMED_DROP:g} point of {found.reference.name}"

@@ -54,9 +54,8 @@ def against_first(task: str, study: Study) -> Table | None:
     if not found or evidence is None or len(evidence.curves) < 2:
         return None
     base, *others = order(evidence.curves)
-    targets = sorted({own.target for own in evidence.models if own.target is not None})
     groups: dict[str, list[list[str]]] = {method: [] for method in others}
-    for target in targets:
+    for target in evidence.targets:
         chosen = {
             method: found[own.model.key]
             for method, own in evidence.at_target(target).items()

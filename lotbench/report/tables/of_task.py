@@ -5,6 +5,7 @@ from __future__ import annotations
 from lotbench.report.tables.all_models import all_models
 from lotbench.report.tables.clock import chosen_clock, clock
 from lotbench.report.tables.differences import differences
+from lotbench.report.tables.equal_flops import equal_flops
 from lotbench.report.tables.metrics import against_first, metrics
 from lotbench.report.tables.overview import overview
 from lotbench.report.tables.render import Table
@@ -16,7 +17,8 @@ Tables = dict[str, Table]
 
 def tables(task: str, study: Study) -> tuple[Tables, Tables]:
     """The tables that open a task, and the long ones that close it."""
-    opening = {"overview": overview(task, study), "clock": chosen_clock(task, study)}
+    opening = {"overview": overview(task, study), "equal": equal_flops(task, study)}
+    opening |= {"clock": chosen_clock(task, study)}
     opening |= {f"changes-{place}": own for place, own in enumerate(differences(task, study), 1)}
     opening |= {"search": effort(task, study), "parameters": parameters(task, study)}
     models = all_models(task, study) if study.validated(task) else None

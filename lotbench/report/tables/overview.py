@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
-from collections.abc import Iterable
 
 from lotbench.report import text
 from lotbench.report.looks import order
@@ -46,7 +45,7 @@ def overview(task: str, study: Study) -> Table | None:
     score = reference(found, models[0].metric)
     title = f"{task}, largest FLOPs speed-up within so many points of {score}"
     notes = _notes(task, study, found, trained)
-    if (sentence := without_encoder(found, models)) is not None:
+    if (sentence := without_encoder(found)) is not None:
         notes.insert(0, sentence)
     return Table(title, columns, [lines], notes)
 
@@ -60,17 +59,21 @@ def reference(found: Evidence, metric: str) -> str:
     return f"{own.name} {text.score_with_interval(value, metric)}"
 
 
-def without_encoder(found: Evidence, models: Iterable[Scored]) -> str | None:
+def without_encoder(found: Evidence) -> str | None:
     """How far a model without layers is from the reference; None if there is no such model."""
-    bag = next((own for own in models if own.is_bag), None)
-    if bag is None:
+    if (bag := found.bag) is None:
         return None
     points = f"{text.with_interval(bag.gain)} {text.unit(bag.metric)}"
     sentence = f"Without layers, the mean of the embeddings is at {points} against "
     sentence += found.reference.name
-    if bag.gain.value < -TIMED_DROP:
-        return f"{sentence}."
-    return f"{sentence}: this task hardly needs an encoder, so its speed-ups mean little."
+    if bag.gain.value >= -TIMED_DROP:
+        return f"{sentence}: this task hardly needs an encoder, so its speed-ups mean little."
+    last = max((t for t in found.targets if found.ahead_of_bag(t)), default=0.0)
+    beyond = [target for target in found.targets if target > last]
+    if beyond:
+        where = f"from {beyond[0]:g}{TIMES} fewer FLOPs on, " * bool(last)
+        sentence += f"; {where}no method is ahead of it"
+    return f"{sentence}."
 
 
 def _choice(own: Choice | None, tied: bool) -> str:

@@ -14,6 +14,7 @@ LATEX = {
     "\N{MULTIPLICATION SIGN}": r"$\times$",
     "\N{PLUS-MINUS SIGN}": r"$\pm$",
     "\N{GREATER-THAN OR EQUAL TO}": r"$\geq$",
+    "\N{DAGGER}": r"$\dagger$",
     "\N{EN DASH}": "--",
 }
 # Escapes of a caption in LaTeX, and of a text in Markdown.

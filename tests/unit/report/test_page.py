@@ -247,7 +247,7 @@ def test_the_tables_are_written_in_other_formats(tmp_path):
     assert r"89.0\% (" in latex
     assert r"FLOPs $\times$" in latex
     assert r"$\geq$" in latex
-    assert latex.count(r"\begin{longtable}") == latex.count(r"\end{longtable}") == 2
+    assert latex.count(r"\begin{longtable}") == latex.count(r"\end{longtable}") == 3
     assert r"\caption{toy, all models, dense 90.0\%}" in latex
     assert r"my\_store" not in latex
     assert r"\label{tab:my_store-toy-models}" in latex

@@ -1,0 +1,92 @@
+"""The table of methods at equal FLOPs, and what it says of the model without layers."""
+
+from __future__ import annotations
+
+import pytest
+from stores import evaluation, trial, write
+
+from lotbench.report.tables.equal_flops import equal_flops
+from lotbench.report.tables.overview import without_encoder
+from lotbench.report.text import NONE
+from lotbench.statistics.scored import evenly
+from lotbench.statistics.study import Study
+
+X = "\N{MULTIPLICATION SIGN}"
+
+
+def rows(score: float, speedup: float, **more) -> list[dict]:
+    """Evaluations on both splits, whose first texts are right: a higher score is always ahead."""
+    return [
+        evaluation(score, speedup, split=split, **more) for split in ("selection", "validation")
+    ]
+
+
+def fill(folder, *without: float, **methods: dict[float, float]) -> Study:
+    """Dense at 90%, methods by target, and models without layers."""
+    write(folder, trial("d", "dense", rows(0.9, 1.0)))
+    for method, scores in methods.items():
+        models = [
+            row for at, own in scores.items() for row in rows(own, at, target=at, budget={"b": at})
+        ]
+        write(folder, trial(method, method, models))
+    for score in without:
+        ratios = {"keep_ratio": [0.0, 0.0]}
+        write(folder, trial("bag", "truncated", rows(score, 500.0, **ratios)))
+    return Study(folder)
+
+
+def table(study: Study):
+    found = equal_flops("toy", study)
+    assert found is not None
+    return found
+
+
+def test_by_hand(tmp_path):
+    study = fill(tmp_path, 0.75, ltp={2: 0.9, 4: 0.7}, mine={2: 0.8, 4: 0.7}, other={4: 0.8})
+    found = table(study)
+    assert found.title.startswith("toy, at equal FLOPs speed-ups, in points against dense 90.0% (")
+    assert found.columns == ["method", f"2{X}", f"4{X}"]
+    cells = {
+        line[0]: [(cell.split(" ")[0], cell.rpartition(")")[2]) for cell in line[1:]]
+        for line in found.groups[0]
+    }
+    assert cells == {
+        "LTP": [("0.0", " *"), ("-20.0", " \N{DAGGER}")],
+        "mine": [("-10.0", ""), ("-20.0", " \N{DAGGER}")],
+        "other": [(NONE, NONE), ("-10.0", " *")],
+        "without layers": [("-15.0", ""), ("-15.0", "")],
+    }
+    assert "not ahead of the model without layers" in found.notes[-1]
+
+
+def test_without_a_model_without_layers_there_is_neither_its_row_nor_its_mark(tmp_path):
+    found = table(fill(tmp_path, ltp={2: 0.9}, mine={2: 0.9}))
+    assert [line[0] for line in found.groups[0]] == ["LTP", "mine"]
+    assert "\N{DAGGER}" not in str(found)
+    assert all(line[1].endswith(" *") for line in found.groups[0])
+
+
+@pytest.mark.parametrize("methods", [{}, {"ltp": {2: 0.9}}, {"ltp": {2: 0.9}, "mine": {4: 0.9}}])
+def test_one_method_at_a_target_is_compared_with_nothing(methods, tmp_path):
+    assert equal_flops("toy", fill(tmp_path, **methods)) is None
+
+
+@pytest.mark.parametrize(
+    ("scores", "ending"),
+    [
+        ({2: 0.9, 4: 0.8}, "points against dense."),
+        ({2: 0.9, 4: 0.7}, f"; from 4{X} fewer FLOPs on, no method is ahead of it."),
+        # What is behind at 2x and ahead at 4x.
+        ({2: 0.7, 4: 0.9}, "points against dense."),
+        ({2: 0.7, 4: 0.7}, "points against dense; no method is ahead of it."),
+    ],
+)
+def test_a_sentence_says_from_where_no_method_is_ahead(scores, ending, tmp_path):
+    found = fill(tmp_path, 0.75, ltp=scores).evidence["toy"]
+    assert str(without_encoder(found)).endswith(ending)
+
+
+def test_evenly_keeps_both_ends():
+    assert evenly([1, 2, 3, 4, 5], 3) == [1, 3, 5]
+    assert evenly([1, 2], 3) == [1, 2]
+    assert evenly([], 3) == []
