@@ -15,7 +15,7 @@ from lotbench.report.tables.clock import TIMED_DROP
 from lotbench.report.tables.overview import reference, texts, without_encoder
 from lotbench.report.tables.search import in_order, verdict
 from lotbench.report.text import TIMES
-from lotbench.statistics.evidence import Choice, Evidence, ties
+from lotbench.statistics.evidence import Choice, Evidence, first, ties
 from lotbench.statistics.scored import Scored, wheres
 from lotbench.statistics.search import orders
 from lotbench.statistics.study import Study
@@ -127,13 +127,13 @@ def _at_target(target: float, found: Evidence, unit: str) -> str:
     margins = found.at_target(target)
     if len(margins) < 2:
         return ""
-    first = order(found.first_at(target))
+    leaders = order(first(margins))
     where = f"At {target:g}{TIMES} fewer FLOPs"
-    if len(first) == 1:
-        gain = text.with_interval(margins[first[0]].value)
-        return f"{where}, {first[0]} is ahead, with {gain} {unit}."
-    values = [margins[method].value.value for method in first]
-    who = "all methods tie" if len(first) == len(margins) else f"{text.listed(first)} tie"
+    if len(leaders) == 1:
+        gain = text.with_interval(margins[leaders[0]].value)
+        return f"{where}, {leaders[0]} is ahead, with {gain} {unit}."
+    values = [margins[method].value.value for method in leaders]
+    who = "all methods tie" if len(leaders) == len(margins) else f"{text.listed(leaders)} tie"
     return f"{where}, no method is ahead: {who} ({_range(values)} {unit})."
 
 

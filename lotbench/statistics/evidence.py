@@ -153,18 +153,12 @@ class Evidence:
         """The model without layers, if there is one."""
         return next((own for own in self.models if own.is_bag and own.seeds), None)
 
-    def first_at(self, target: float) -> set[str]:
-        """The methods at a target that no other one is ahead of, by a paired bootstrap."""
-        areas = ranked({method: own.draws for method, own in self.at_target(target).items()})
-        return {method for method, own in areas.items() if own.rank == 1}
-
-    def ahead_of_bag(self, target: float) -> set[str]:
-        """The methods that are ahead of the model without layers at a target; none without it."""
+    def ahead_of_bag(self, margins: Mapping[str, Margin]) -> set[str]:
+        """The methods that are ahead of the model without layers; none without such a model."""
         if self.bag is None:
             return set()
         bag = self.reference.margin(self.bag.drawn, "validation", self.bag.drawn.seeds)
-        margins = self.at_target(target).items()
-        return {method for method, own in margins if estimate(own.draws - bag).low > SLACK}
+        return {m for m, own in margins.items() if estimate(own.draws - bag).low > SLACK}
 
     def is_open(self, method: str) -> bool:
         """False if the method cannot go faster: no setting gets as far as its next target."""
@@ -216,6 +210,12 @@ class Evidence:
             speedup = own.speedups["validation"][:, 0].max()
             fastest[several and self.is_open(method)].append(float(speedup))
         return min(fastest[True], default=max(fastest[False], default=1.0))
+
+
+def first(margins: Mapping[str, Margin]) -> set[str]:
+    """The methods that no other one is ahead of, by a paired bootstrap."""
+    areas = ranked({method: own.draws for method, own in margins.items()})
+    return {method for method, own in areas.items() if own.rank == 1}
 
 
 def ranked(draws: Mapping[str, np.ndarray]) -> dict[str, Area]:

@@ -7,6 +7,7 @@ from lotbench.report.looks import order
 from lotbench.report.tables.overview import reference
 from lotbench.report.tables.render import Table
 from lotbench.report.text import NONE, TIMES
+from lotbench.statistics.evidence import first
 from lotbench.statistics.scored import evenly
 from lotbench.statistics.study import Study
 
@@ -25,8 +26,8 @@ def equal_flops(task: str, study: Study) -> Table | None:
     if not enough:
         return None
     shown = evenly(enough, MOST_TARGETS)
-    first = {target: found.first_at(target) for target in shown}
-    ahead = {target: found.ahead_of_bag(target) for target in shown}
+    leaders = {target: first(margins[target]) for target in shown}
+    ahead = {target: found.ahead_of_bag(margins[target]) for target in shown}
     lines = []
     for method in order({method for target in shown for method in margins[target]}):
         cells = []
@@ -34,7 +35,7 @@ def equal_flops(task: str, study: Study) -> Table | None:
             if (own := margins[target].get(method)) is None:
                 cells.append(NONE)
                 continue
-            marks = FIRST * (method in first[target])
+            marks = FIRST * (method in leaders[target])
             marks += NOT_AHEAD * (found.bag is not None and method not in ahead[target])
             cells.append(f"{text.with_interval(own.value)} {marks}".rstrip())
         lines.append([method, *cells])

@@ -68,7 +68,7 @@ def without_encoder(found: Evidence) -> str | None:
     sentence += found.reference.name
     if bag.gain.value >= -TIMED_DROP:
         return f"{sentence}: this task hardly needs an encoder, so its speed-ups mean little."
-    last = max((t for t in found.targets if found.ahead_of_bag(t)), default=0.0)
+    last = max((t for t in found.targets if found.ahead_of_bag(found.at_target(t))), default=0.0)
     beyond = [target for target in found.targets if target > last]
     if beyond:
         where = f"from {beyond[0]:g}{TIMES} fewer FLOPs on, " * bool(last)
