@@ -78,11 +78,7 @@ GROUPS: tuple[tuple[Rule, ...], ...] = (
 )
 
 
-def examine(
-    subject: Subject,
-    begin: Callable[[Rule], None] | None = None,
-    groups: tuple[tuple[Rule, ...], ...] = GROUPS,
-) -> Iterator[Verdict]:
+def examine(subject: Subject, begin: Callable[[Rule], None] | None = None) -> Iterator[Verdict]:
     """Yields the verdict on each rule, in order; ``begin`` is called with each before its check.
 
     Raises
@@ -96,7 +92,7 @@ def examine(
     torch.set_num_threads(1)
     failed = False
     try:
-        for group in groups:
+        for group in GROUPS:
             builds_on_failed = failed
             for rule in group:
                 if builds_on_failed:
