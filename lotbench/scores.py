@@ -39,7 +39,9 @@ def scores(
     if labels is None:
         values = _values(metric, predictions)
         return values @ weights.T.astype(float) / predictions.shape[1]
-    own = {"f1": _f1, "matthews": _matthews, "pearson": _pearson, "spearman": _spearman}[metric]
+    if metric == "spearman":
+        return _spearman(predictions, labels, weights)
+    own = {"f1": _f1, "matthews": _matthews, "pearson": _pearson}[metric]
     return np.stack([own(predicted, labels, weights) for predicted in predictions])
 
 
@@ -85,19 +87,34 @@ def _pearson(predicted: np.ndarray, labels: np.ndarray, weights: np.ndarray) -> 
     return np.where(known, (squares[2] - mean_a * mean_b) / np.sqrt(product), 0.0)
 
 
-def _spearman(predicted: np.ndarray, labels: np.ndarray, weights: np.ndarray) -> np.ndarray:
-    drawn = weights.astype(float)
-    a, b = _centred_ranks(predicted, drawn), _centred_ranks(labels, drawn)
-    spread = (drawn * a * a).sum(axis=1) * (drawn * b * b).sum(axis=1)
-    together = (drawn * a * b).sum(axis=1)
-    return np.where(spread > 0, together / np.sqrt(np.where(spread > 0, spread, 1)), 0.0)
+def _spearman(predictions: np.ndarray, labels: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    """Shape (models, draws): the ranks of the labels are the same for all models."""
+    drawn = np.ascontiguousarray(weights.T, dtype=float)  # whole rows are faster to sort
+    ranks, label_spread, groups = _centred_ranks(labels, drawn)
+    weighted = drawn * ranks[groups]
+    found = []
+    for predicted in predictions:
+        ranks, spread, groups = _centred_ranks(predicted, drawn)
+        spread = spread * label_spread
+        together = (_by_group(weighted, groups) * ranks).sum(axis=0)
+        found.append(np.where(spread > 0, together / np.sqrt(np.where(spread > 0, spread, 1)), 0.0))
+    return np.stack(found)
 
 
-def _centred_ranks(values: np.ndarray, drawn: np.ndarray) -> np.ndarray:
-    """The rank of each text in each draw minus the mean rank; ties get their mean rank."""
-    _, place, texts = np.unique(values, return_inverse=True, return_counts=True)
-    order = np.argsort(place, kind="stable")
-    starts = np.cumsum(texts) - texts
-    equal = np.add.reduceat(drawn[:, order], starts, axis=1)
-    ranks = np.cumsum(equal, axis=1) - (equal - 1) / 2
-    return ranks[:, place] - (len(values) + 1) / 2
+def _centred_ranks(
+    values: np.ndarray, drawn: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Ranks minus the mean rank, (groups, draws); their sums of squares; the group of each text.
+
+    A group is the texts of one value; they get their mean rank.  ``drawn`` is (N, draws).
+    """
+    _, groups = np.unique(values, return_inverse=True)
+    equal = _by_group(drawn, groups)
+    ranks = np.cumsum(equal, axis=0) - (equal - 1) / 2 - (len(values) + 1) / 2
+    return ranks, (equal * ranks * ranks).sum(axis=0), groups
+
+
+def _by_group(rows: np.ndarray, groups: np.ndarray) -> np.ndarray:
+    """The sum of the rows of each group."""
+    sizes = np.bincount(groups)
+    return np.add.reduceat(rows[np.argsort(groups, kind="stable")], np.cumsum(sizes) - sizes)
