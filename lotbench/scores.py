@@ -88,15 +88,14 @@ def _pearson(predicted: np.ndarray, labels: np.ndarray, weights: np.ndarray) -> 
 
 
 def _spearman(predictions: np.ndarray, labels: np.ndarray, weights: np.ndarray) -> np.ndarray:
-    """Shape (models, draws): the ranks of the labels are the same for all models."""
-    drawn = np.ascontiguousarray(weights.T, dtype=float)  # whole rows are faster to sort
+    drawn = weights.astype(float)
     ranks, label_spread, groups = _centred_ranks(labels, drawn)
-    weighted = drawn * ranks[groups]
+    weighted = drawn * ranks[:, groups]  # for all models
     found = []
     for predicted in predictions:
         ranks, spread, groups = _centred_ranks(predicted, drawn)
         spread = spread * label_spread
-        together = (_by_group(weighted, groups) * ranks).sum(axis=0)
+        together = (_by_group(weighted, groups) * ranks).sum(axis=1)
         found.append(np.where(spread > 0, together / np.sqrt(np.where(spread > 0, spread, 1)), 0.0))
     return np.stack(found)
 
@@ -104,17 +103,18 @@ def _spearman(predictions: np.ndarray, labels: np.ndarray, weights: np.ndarray) 
 def _centred_ranks(
     values: np.ndarray, drawn: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Ranks minus the mean rank, (groups, draws); their sums of squares; the group of each text.
+    """Ranks minus the mean rank, (draws, groups); their sums of squares; the group of each text.
 
-    A group is the texts of one value; they get their mean rank.  ``drawn`` is (N, draws).
+    A group is the texts of one value; they get their mean rank.
     """
     _, groups = np.unique(values, return_inverse=True)
     equal = _by_group(drawn, groups)
-    ranks = np.cumsum(equal, axis=0) - (equal - 1) / 2 - (len(values) + 1) / 2
-    return ranks, (equal * ranks * ranks).sum(axis=0), groups
+    ranks = np.cumsum(equal, axis=1) - (equal - 1) / 2 - (len(values) + 1) / 2
+    return ranks, (equal * ranks * ranks).sum(axis=1), groups
 
 
-def _by_group(rows: np.ndarray, groups: np.ndarray) -> np.ndarray:
-    """The sum of the rows of each group."""
+def _by_group(values: np.ndarray, groups: np.ndarray) -> np.ndarray:
+    """The sum over the texts of each group, ``(draws, N) -> (draws, groups)``."""
     sizes = np.bincount(groups)
-    return np.add.reduceat(rows[np.argsort(groups, kind="stable")], np.cumsum(sizes) - sizes)
+    order = np.argsort(groups, kind="stable")
+    return np.add.reduceat(values[:, order], np.cumsum(sizes) - sizes, axis=1)
