@@ -6,6 +6,8 @@ import numpy as np
 
 # A variance below this share of the whole sample's is rounding of a constant.
 CONSTANT = 1e-12
+# A value of a mean is rounded to one over this, so that a float holds the sum of 2^21 texts.
+STEPS = 2**32
 DEPTH = 10
 """How many of the first documents count in ``mrr``, ``overlap`` and ``ndcg``."""
 
@@ -37,8 +39,10 @@ def scores(
         hits = (predictions == labels).astype(np.float32) @ weights.T
         return hits.astype(float) / predictions.shape[1]
     if labels is None:
-        values = _values(metric, predictions)
-        return values @ weights.T.astype(float) / predictions.shape[1]
+        # Sums of whole numbers are exact.  Others differ in equal rows on some CPUs, so that
+        # equal models would be told apart.
+        whole = np.rint(_values(metric, predictions) * STEPS)
+        return whole @ weights.T.astype(float) / (STEPS * predictions.shape[1])
     if metric == "spearman":
         return _spearman(predictions, labels, weights)
     own = {"f1": _f1, "matthews": _matthews, "pearson": _pearson}[metric]

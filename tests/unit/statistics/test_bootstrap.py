@@ -83,6 +83,14 @@ def test_every_mean_is_computed():
     assert MEANS.keys() == {*metrics.MEANS}
 
 
+@pytest.mark.parametrize("texts", [33, 200, 1000])
+@pytest.mark.parametrize("metric", MEANS)
+def test_equal_models_have_equal_means(metric, texts):
+    stored = np.random.default_rng(0).integers(0, 11, texts)
+    found = scores(metric, np.stack([stored] * 7), None, bootstrap.weights(texts, 0))
+    assert (found == found[0]).all()
+
+
 def test_many_models_are_scored_in_parts():
     labels, predictions = np.array([0, 1, 1]), np.array([[0, 1, 1], [0, 0, 1]] * 200)
     found = scores("f1", predictions, labels, np.ones((1, 3), np.float32))[:, 0]
