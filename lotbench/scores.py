@@ -6,8 +6,9 @@ import numpy as np
 
 # A variance below this share of the whole sample's is rounding of a constant.
 CONSTANT = 1e-12
-# A value of a mean is rounded to one over this, so that a float holds the sum of 2^21 texts.
-STEPS = 2**32
+# A value of a mean is rounded to one over this.  A float holds the sum of 900,000 such texts, and
+# the fractions of a row, which have seven digits, are exact.
+STEPS = 10**10
 DEPTH = 10
 """How many of the first documents count in ``mrr``, ``overlap`` and ``ndcg``."""
 
