@@ -6,8 +6,8 @@ import numpy as np
 
 # A variance below this share of the whole sample's is rounding of a constant.
 CONSTANT = 1e-12
-# A value of a mean is rounded to one over this.  A float holds the sum of 900,000 such texts, and
-# the fractions of a row, which have seven digits, are exact.
+# Values are rounded to multiples of one over this before their mean.  A float holds the
+# sum of 900,000 texts, and the fractions of a row, which have seven digits, are exact.
 STEPS = 10**10
 DEPTH = 10
 """How many of the first documents count in ``mrr``, ``overlap`` and ``ndcg``."""
@@ -40,8 +40,8 @@ def scores(
         hits = (predictions == labels).astype(np.float32) @ weights.T
         return hits.astype(float) / predictions.shape[1]
     if labels is None:
-        # Sums of whole numbers are exact.  Others differ in equal rows on some CPUs, so that
-        # equal models would be told apart.
+        # Sums of whole numbers are exact.  On some CPUs sums of equal fractions differ from row to
+        # row, and equal models would be told apart.
         whole = np.rint(_values(metric, predictions) * STEPS)
         return whole @ weights.T.astype(float) / (STEPS * predictions.shape[1])
     if metric == "spearman":
