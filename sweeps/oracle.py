@@ -22,6 +22,7 @@ NEEDS = {
     "gradient": "saliency",
     "integrated": "integrated_saliency",
     "attention": "attention_saliency",
+    "mean": "mean_saliency",
 }
 
 
@@ -29,7 +30,7 @@ class Params(reducer.Params):
     """Hyper-parameters."""
 
     keep_ratio: float = Field(0.25, gt=0, le=1, description="share of a text's tokens")
-    saliency: Literal["gradient", "integrated", "attention"] = "gradient"
+    saliency: Literal["gradient", "integrated", "attention", "mean"] = "gradient"
 
 
 class Oracle(TokenReducer):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 import numpy as np
@@ -95,6 +95,17 @@ def attention_saliency(teacher: ReducedEncoder, split: Split) -> np.ndarray:
     return _per_token(teacher, split, compute)
 
 
+def mean_saliency(teachers: Iterable[ReducedEncoder], split: Split) -> np.ndarray:
+    """Each token's share of its text's `gradient_saliency`, as the mean over several teachers."""
+    starts = np.concatenate([[0], np.cumsum(split.lengths)[:-1]])
+    shares = []
+    for teacher in teachers:
+        found = gradient_saliency(teacher, split)
+        total = np.maximum(np.add.reduceat(found, starts), np.finfo(np.float32).tiny)
+        shares.append(found / np.repeat(total, split.lengths))
+    return np.mean(shares, axis=0)
+
+
 SALIENCY = {
     "gradient": gradient_saliency,
     "attention": attention_saliency,
@@ -105,8 +116,9 @@ SALIENCIES = {
     "saliency": "gradient",
     "attention_saliency": "attention",
     "integrated_saliency": "integrated",
+    "mean_saliency": "mean",
 }
-"""The kind of saliency for each name in a method's ``needs``."""
+"""The kind of saliency for each name in a method's ``needs``; "mean" is of several teachers."""
 
 
 def kind_in(needs: frozenset[str]) -> str | None:

@@ -9,7 +9,7 @@ With ``precision: auto``, machines that share a cache take what the first of the
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -35,12 +35,15 @@ from lotbench.store.parts import Teacher, Training
 from lotbench.store.predictions import encode
 from lotbench.study.cache import cache_folder, hashed, once, stored_array
 from lotbench.study.evaluate import BATCH_SIZE, SPLITS, check_finite
-from lotbench.study.saliency import SALIENCY, in_batches, kind_in
+from lotbench.study.saliency import SALIENCIES, SALIENCY, in_batches, kind_in, mean_saliency
+from lotbench.study.tasks import task_of
 from lotbench.study.training import device, train
 
 TRAINING = "training.json"
 MAP_TEXTS, RIDGE = 256, 1e-3
 """Texts of the first map of a pooling, and its ridge as a share of the mean square."""
+MEAN_OF = 3
+"""Teachers of a mean saliency: that of the trial's seed, and those of the next seeds."""
 VERSION = 1
 """Raised with every change of teachers, their logits or saliency, so that old ones are not used."""
 
@@ -132,11 +135,20 @@ class Artefacts:
         def compute(teacher: ReducedEncoder, split: Split) -> np.ndarray:
             if guessed:
                 split = replace(split, labels=teacher_outputs(teacher, split).argmax(axis=1))
+            if kind == "mean":
+                return mean_saliency([teacher, *self._other_teachers()], split)
             return SALIENCY[kind](teacher, split)
 
         ends = np.cumsum(split.lengths)
         found = self._array(f"{kind}-{name}" if name else kind, split, compute, (int(ends[-1]),))
         return replace(split, saliency=np.split(found, ends[:-1]))
+
+    def _other_teachers(self) -> Iterator[ReducedEncoder]:
+        """The teachers of the next seeds, each on the training texts that its seed draws."""
+        for seed in range(self.config.seed + 1, self.config.seed + MEAN_OF):
+            config = self.config.model_copy(update={"seed": seed})
+            other = Artefacts(config, task_of(config, self.tokenizer), self.tokenizer)
+            yield checkpoint.load(other.teacher).to(device())
 
     def _array(
         self,
@@ -154,8 +166,9 @@ class Artefacts:
 
     def _train_teacher(self, place: Path) -> None:
         answered = _answered(self.task)
-        scored = [f"{kind}-{name}" for kind in SALIENCY for name in SPLITS]
-        for name in ("logits", "map", *SALIENCY, *scored, *(f"dense-{own}" for own in answered)):
+        kinds = SALIENCIES.values()
+        scored = [f"{kind}-{name}" for kind in kinds for name in SPLITS]
+        for name in ("logits", "map", *kinds, *scored, *(f"dense-{own}" for own in answered)):
             bucket.remove(self.folder / f"{name}.npy")  # of a teacher that was damaged
         config, kind = self.config, self.task.kind
         encoder = checkpoint.build(
