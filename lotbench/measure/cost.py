@@ -10,6 +10,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cache
+from statistics import fmean
 
 import torch
 
@@ -26,6 +27,8 @@ WARM_UP = 3
 """Passes of a contender in each process before the rounds."""
 SPEED = {"fp32": 1.0, "bf16": 0.4, "int8": 0.5}
 """Time of dense at a precision, against float32."""
+SLOW_BF16 = 1.6
+"""The same of bf16 on a processor where it is not faster (OpenVINO on Intel without AMX)."""
 REACHED = 0.65
 """Time falls by the FLOPs speed-up to this power: 4 times fewer FLOPs take 2.5 times less time."""
 EFFICIENCY = 0.75
@@ -53,13 +56,14 @@ def pass_seconds(
 ) -> dict[str, float]:
     """Seconds of the parts of the passes in some settings of a device, with these backends."""
     own = [BY_NAME[name] for name in names]
-    running = [SPEED[each.precision] for each in own if not each.compiled]
+    running = [_relative(each.precision, settings) for each in own if not each.compiled]
     reduced = sum(speedup**-REACHED for speedup in work.speedups)
     models = work.models + 2  # padded and packed dense
     left, dense_left = min(LEFT, len(running)), min(DENSE_LEFT, 2 * len(running) + 1)
     run = max(config.batch_sizes)
     texts = sum(min(SCREENED_CALLS * size, run) for size in config.batch_sizes)
     screened = texts * (1 + SCREENED_ROUNDS) * sum(running) * (reduced + 2)
+    contenders = min(running) * reduced * left + dense_left * fmean(running)
     count = len(rounds_of_processes(config.rounds))
     loads = count * (START + LOAD * (work.models * left + dense_left))
     passes = len(config.batch_sizes) * (config.rounds + WARM_UP * count)
@@ -67,7 +71,7 @@ def pass_seconds(
     found = {"exports": exports, "screening": 0.0, "scores": 0.0, "rounds": 0.0}
     for setting in settings:
         dense = work.flops / dense_rate(setting)
-        a_text = min(running) * dense * (reduced * left + dense_left)
+        a_text = dense * contenders
         if len(own) > 1:
             found["screening"] += START + LOAD * models * len(running) + screened * dense
         # Once for all settings, on all cores.
@@ -75,6 +79,12 @@ def pass_seconds(
         found["scores"] = a_text * work.texts * dense_rate(setting) / dense_rate(cores)
         found["rounds"] += loads + a_text * config.examples * passes
     return found
+
+
+def _relative(precision: str, settings: Sequence[DeviceSetting]) -> float:
+    """Time of dense at a precision on the device of some settings, against float32."""
+    slow = all(each.device == "cpu" for each in settings) and not machine.fast_bf16()
+    return SLOW_BF16 if precision == "bf16" and slow else SPEED[precision]
 
 
 @cache

@@ -19,6 +19,7 @@ def constants(monkeypatch):
     for name in ("EXPORT", "LOAD", "START"):
         monkeypatch.setattr(cost, name, 0.0)
     monkeypatch.setattr(cost, "REACHED", 1.0)
+    monkeypatch.setattr(cost.machine, "fast_bf16", lambda: True)
     monkeypatch.setattr(cost, "SPEED", {"fp32": 1.0, "bf16": 0.5, "int8": 0.25})
 
 
@@ -36,11 +37,19 @@ def test_of_several_backends_each_is_screened_and_the_fastest_timed(monkeypatch)
     found = pass_seconds(WORK, CONFIG, names, [SETTING])
     # Eight texts at batch 1 and 32 at batch 32, three times; 2.75 of dense in three backends.
     assert found["screening"] == pytest.approx(40 * 3 * 2.75 * 0.01 * (1 + 0.5 + 0.25))
-    contenders = 0.25 * (0.75 * cost.LEFT + cost.DENSE_LEFT)
+    # Models run in their fastest backend, dense in all of them.
+    contenders = 0.25 * 0.75 * cost.LEFT + cost.DENSE_LEFT * (1 + 0.5 + 0.25) / 3
     assert found["scores"] == pytest.approx(contenders * 0.01 * 1000)
     assert found["exports"] == 3 * 7
     twice = pass_seconds(WORK, CONFIG, names, [SETTING, DeviceSetting("cpu", 2)])
     assert twice["rounds"] == 2 * found["rounds"] and twice["scores"] == found["scores"]
+
+
+def test_where_bf16_is_slow_dense_takes_longer_in_it(monkeypatch):
+    monkeypatch.setattr(cost.machine, "fast_bf16", lambda: False)
+    monkeypatch.setattr(cost, "SLOW_BF16", 3.0)
+    found = pass_seconds(WORK, CONFIG, ["torch-fp32", "torch-bf16"], [SETTING])
+    assert found["scores"] == pytest.approx((0.75 * cost.LEFT + cost.DENSE_LEFT * 2) * 0.01 * 1000)
 
 
 def test_time_falls_less_than_flops(monkeypatch):
