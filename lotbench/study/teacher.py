@@ -12,6 +12,7 @@ import json
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from functools import cached_property
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -136,7 +137,7 @@ class Artefacts:
             if guessed:
                 split = replace(split, labels=teacher_outputs(teacher, split).argmax(axis=1))
             if kind == "mean":
-                return mean_saliency([teacher, *self._other_teachers()], split)
+                return mean_saliency(chain([teacher], self._other_teachers()), split)
             return SALIENCY[kind](teacher, split)
 
         ends = np.cumsum(split.lengths)
