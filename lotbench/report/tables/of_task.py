@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from lotbench.report.tables.all_models import all_models
+from lotbench.report.tables.backends import backends
 from lotbench.report.tables.clock import chosen_clock, clock
 from lotbench.report.tables.differences import differences
 from lotbench.report.tables.equal_flops import equal_flops
@@ -24,6 +25,7 @@ def tables(task: str, study: Study) -> tuple[Tables, Tables]:
     models = all_models(task, study) if study.validated(task) else None
     closing = {"metrics": metrics(task, study), "methods": against_first(task, study)}
     closing |= {"models": models, "timings": clock(task, study)}
+    closing |= {"backends": backends(task, study)}
     return _there(opening), _there(closing)
 
 

@@ -6,6 +6,7 @@ from stores import evaluation, in_backend, over_backends, trial, with_call, writ
 from lotbench.report.figures import base, front, speed, time_shares
 from lotbench.report.figures.draw import missing
 from lotbench.report.looks import page_marks
+from lotbench.report.tables.backends import backends
 from lotbench.report.tables.clock import clock, real_speedups
 from lotbench.statistics.study import Study
 from lotbench.statistics.timed import Where
@@ -63,6 +64,21 @@ def test_a_model_that_no_timed_backend_holds_is_named(store):
     assert not any("LTP" in row[0] for group in table.groups for row in group)
     (note,) = [own for own in table.notes if own.startswith("not shown")]
     assert note == "not shown where every timed backend costs more than half a point: LTP"
+
+
+def test_what_a_backend_costs(store):
+    table = backends("toy", Study(store))
+    rows = {row[0]: row[1:] for group in table.groups for row in group}
+    where = "CPU, 1 thread, batch 32"
+    # Intervals are 0.2 either way, two and no answers of 1,000 changed, dense-packed was not timed.
+    assert rows == {
+        "onnx-int8": [where, "1.33 \u00b10.20", "\u2013", "1", "-2.0 (-2.0 to -2.0)", "0.2%"],
+        "openvino-bf16": [where, "1.25 \u00b10.20", "\u2013", "1", "-0.4 (-0.4 to -0.4)", "0.0%"],
+        "torch-fp32": [where, "0.25 \u00b10.20", "\u2013", "1", "\u2013", "\u2013"],
+    }
+    assert "in points: the mean" in table.notes[2]
+    (store / "timings" / "t.json").unlink()
+    assert backends("toy", Study(store)) is None
 
 
 def test_with_calls_the_best_is_about_the_call(store):
