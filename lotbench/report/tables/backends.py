@@ -18,14 +18,17 @@ from lotbench.store.timing_parts import Contender
 
 
 def backends(task: str, study: Study) -> Table | None:
-    """The dense speed and the change of scores in every backend; None with one backend or none."""
+    """How fast dense is in every timed backend, and how it changes scores.
+
+    None if nothing but torch-fp32 was timed.
+    """
     # The newest pass wins, as in `Clocks`; dense has one entry for each seed.
     found: dict[tuple[str, Where], dict[tuple, Contender]] = defaultdict(dict)
     for timing in study.shown_passes:
         for own in timing.contenders if timing.task == task else ():
             model = own.trial_id or (own.name, timing.setting.seed), str(own.budget or "")
             found[own.backend, Where.of(timing)][model] = own
-    if len({backend for backend, _ in found}) < 2:
+    if not {backend for backend, _ in found} - {TORCH}:
         return None
     counts = study.texts(task, "validation")
     texts = counts[0] if len(counts) == 1 else None

@@ -78,6 +78,8 @@ def test_what_a_backend_costs(store):
     }
     assert "in points: the mean" in table.notes[2]
     (store / "timings" / "t.json").unlink()
+    own = in_backend("dense", "torch-fp32", 1.0, 1.0, 0.0, 0.5)
+    write(store, over_backends("u", "2025-01-02", [own]))
     assert backends("toy", Study(store)) is None
 
 
