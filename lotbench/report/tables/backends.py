@@ -44,7 +44,7 @@ def backends(task: str, study: Study) -> Table | None:
         "export) and on LoTBench's packed path, against the fastest dense model of any backend; "
         f"a speed-up over a dense model at 0.50{TIMES} is twice as large as one over the fastest",
         f"{PLUS_MINUS} half the 95% interval; {NONE}: not timed, or nothing to compare",
-        f"score: of the models that leave tokens out, in this backend minus in {TORCH}, on "
+        f"score: of the reduced models, in this backend minus in {TORCH}, on "
         f"validation, in {unit}: the mean (lowest to highest model)",
         f"answers changed: texts that such a model classifies otherwise than in {TORCH}, the mean",
     ]
