@@ -7,6 +7,7 @@ is a Python number.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import cast
 
 import torch
@@ -133,6 +134,12 @@ class Traced(Ragged):
         assert isinstance(present, Tensor)
         added = self.total + torch.arange(self.batch_size, device=self.lengths.device)
         added = torch.where(present, added, self.first)  # else padding: a key of its own text
+        layout = self._with(added, present)
+        vars(layout)["without"] = self, added, present
+        return torch.cat([values, extra]), layout
+
+    def _with(self, added: Tensor, present: Tensor) -> Traced:
+        """The layout with the row ``added`` behind the others of each text that is ``present``."""
         layout = Traced(
             self.lengths + present, self.sequence, self.total + self.batch_size, self.max_length + 1
         )
@@ -141,4 +148,43 @@ class Traced(Ragged):
             grid=torch.cat([self.grid, added[:, None]], 1),
             inside=torch.cat([self.inside, present[:, None]], 1),
         )
-        return torch.cat([values, extra]), layout
+        return layout
+
+    @cached_property
+    def parts(self) -> list[tuple[Tensor, Traced]]:
+        """The texts in two groups, the longest fourth in the second, each with its layout.
+
+        A group may be empty.  The rows of its layout are those of the batch.
+        """
+        order, size = self.lengths.argsort(stable=True), self.batch_size
+        cuts = pairwise([0, 3 * size // 4, size])
+        return [(texts := order[start:end], self._part(texts)) for start, end in cuts]
+
+    def _part(self, texts: Tensor) -> Traced:
+        """The layout of some texts."""
+        if "without" in vars(self):
+            whole, added, present = self.without
+            known = [own for each, own in whole.parts if each is texts]
+            return (known or [whole._part(texts)])[0]._with(added[texts], present[texts])
+        lengths = self.lengths[texts]
+        # With a zero, since the largest of no number is an error.
+        longest = cast(int, F.pad(lengths, (0, 1)).max().item())
+        layout = Traced(lengths, self.sequence, self.total, longest)
+        vars(layout)["first"] = self.first[texts]
+        return layout
+
+    def parts_with(self, keys: Traced) -> list[tuple[Traced, Traced]]:
+        """The layouts of `parts`, and those of the keys of the same texts."""
+        return [(own, own if keys is self else keys._part(texts)) for texts, own in self.parts]
+
+    @cached_property
+    def joined(self) -> Tensor:
+        """The place of each token in the padded `parts`, which stand end to end, shape (T,)."""
+        starts, start = [], 0
+        for texts, own in self.parts:
+            count, width = texts.shape[0], own.max_length
+            starts.append(start + torch.arange(count, device=texts.device) * width)
+            start += count * width
+        order = torch.cat([texts for texts, _ in self.parts])
+        first = torch.empty_like(order).scatter(0, order, torch.cat(starts))
+        return first.index_select(0, self.sequence) + self.position

@@ -160,10 +160,11 @@ def _export(encoder: ReducedEncoder, extra: dict[str, Tensor], budget: Any) -> o
     InputError
         As for `export`.
     """
-    ids = torch.ones(2, 8, dtype=torch.int64)
+    # The exporter takes sizes of 0 and 1 for constants, and eight texts make groups of six and two.
+    ids = torch.ones(8, 8, dtype=torch.int64)
     mask = ids.clone()
     mask[1, 5:] = 0
-    extra = {SEED: torch.zeros(2, dtype=torch.int64), **extra}
+    extra = {SEED: torch.zeros(8, dtype=torch.int64), **extra}
     dynamic = torch.export.Dim.DYNAMIC
     sizes = {0: dynamic, 1: dynamic}
     given = {name: {0: dynamic} if x.dim() else {} for name, x in extra.items()}
@@ -219,6 +220,9 @@ def tidy(model: ir.Model) -> None:
     Sequential(
         common.InlinePass(),
         common.IdentityEliminationPass(),
+        # Equal constants are one, or what is computed from them would not be seen to be equal.
+        common.LiftConstantsToInitializersPass(lift_all_constants=True, size_limit=0),
+        common.DeduplicateInitializersPass(),
         common.CommonSubexpressionEliminationPass(),
         common.RemoveUnusedNodesPass(),
         common.RemoveUnusedFunctionsPass(),

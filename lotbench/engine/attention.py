@@ -149,17 +149,25 @@ def attend_and_receive(
 
 def _explicit(given: Heads, asking: Tensor | None) -> tuple[Tensor, Received]:
     """`attend_and_receive` by explicit products on one padded batch."""
-    layout, keys, key_weight = given.queries, given.keys, given.weight
-    q, k, v = _batched(given)
+    layout, key_weight = given.queries, given.weight
+    q, k, v = batched(given)
     bias = None if key_weight is None else log_weight(key_weight).to(q.dtype)
-    probabilities = _probabilities(q, k, _mask(given, bias, q))
-    heads = (probabilities.to(v.dtype) @ v).transpose(1, 2)
+    shares = probabilities(q, k, mask_of(given, bias, q))
+    heads = (shares.to(v.dtype) @ v).transpose(1, 2)
+    mean, own = received_by(shares.mean(1), given, asking)
+    return unpad(heads, layout), Received(unpad(mean, layout), unpad(own, layout))
 
-    shares = probabilities.mean(1)
+
+def received_by(shares: Tensor, given: Heads, asking: Tensor | None) -> tuple[Tensor, Tensor]:
+    """What each padded token receives as a mean over queries, and from itself, ``(B, q)`` each.
+
+    ``shares`` are attention probabilities, ``(B, q, k)``, as the mean over heads.
+    """
+    layout, keys, key_weight = given.queries, given.keys, given.weight
     if layout.uniform and asking is None and key_weight is None:  # every query counts
         number = shares.new_full((), max(1, layout.max_length))
     else:
-        counted = pad(probabilities.new_ones(layout.total), layout)
+        counted = pad(shares.new_ones(layout.total), layout)
         if asking is not None:
             counted = counted * pad(asking, layout, fill=False)
         elif key_weight is not None:
@@ -167,11 +175,10 @@ def _explicit(given: Heads, asking: Tensor | None) -> tuple[Tensor, Received]:
         shares = shares * counted.unsqueeze(-1)
         number = counted.sum(1, keepdim=True).clamp(min=1)
     mean = shares.sum(1)[:, : layout.max_length] / number
-    own = shares.diagonal(dim1=1, dim2=2)
-    return unpad(heads, layout), Received(unpad(mean, layout), unpad(own, layout))
+    return mean, shares.diagonal(dim1=1, dim2=2)
 
 
-def _probabilities(query: Tensor, key: Tensor, mask: Tensor | None) -> Tensor:
+def probabilities(query: Tensor, key: Tensor, mask: Tensor | None) -> Tensor:
     """Attention probabilities ``(B, H, q, k)`` of padded heads."""
     scores = (query / math.sqrt(query.shape[-1])) @ key.transpose(-1, -2)
     return (scores if mask is None else scores + mask).softmax(-1)
@@ -183,7 +190,7 @@ def _runs(queries: Ragged, keys: Ragged, device: torch.device) -> list[int]:
     A sequence joins the run before it unless the padding costs more than a call of its own.
     """
     uniform = queries.uniform and keys.uniform
-    if device.type != "cpu" or queries.known_sizes is None or uniform:
+    if device.type != "cpu" or uniform:
         return [0, queries.batch_size]
     call = CALL_CELLS if torch.is_grad_enabled() else 0
     cuts = [0]
@@ -255,7 +262,7 @@ def _flash(device: torch.device) -> Callable[..., Any] | None:
     return varlen_attn
 
 
-def _mask(given: Heads, bias: Tensor | None, query: Tensor) -> Tensor | None:
+def mask_of(given: Heads, bias: Tensor | None, query: Tensor) -> Tensor | None:
     """Additive mask ``(B, 1, 1, max key)``: log weights, `Ragged.absent` on padding; None if
     all zero.
 
@@ -272,7 +279,7 @@ def _mask(given: Heads, bias: Tensor | None, query: Tensor) -> Tensor | None:
     return torch.where(keys.inside, query.new_zeros(()), keys.absent)[:, None, None, :]
 
 
-def _batched(given: Heads) -> tuple[Tensor, Tensor, Tensor]:
+def batched(given: Heads) -> tuple[Tensor, Tensor, Tensor]:
     """Padded queries, keys and values, each ``(B, H, longest, d)``."""
     query, key, value, queries, keys, *_ = given
     q, k, v = queries.pad_any(query), keys.pad_any(key), keys.pad_any(value)
@@ -281,13 +288,11 @@ def _batched(given: Heads) -> tuple[Tensor, Tensor, Tensor]:
 
 def _padded(given: Heads) -> Tensor:
     """`attend` by one padded kernel call."""
-    q, k, v = _batched(given)
-    mask = _mask(given, given.weight, q)
-    if given.queries.known_sizes is None:  # the fused operator asks for sizes
-        heads = _probabilities(q, k, mask) @ v
-    elif q.is_cpu and q.dtype == torch.bfloat16 and torch.is_grad_enabled():
+    q, k, v = batched(given)
+    mask = mask_of(given, given.weight, q)
+    if q.is_cpu and q.dtype == torch.bfloat16 and torch.is_grad_enabled():
         with torch.autocast("cpu", enabled=False):  # autocast would keep the softmax in float32
-            heads = _probabilities(q, k, mask) @ v
+            heads = probabilities(q, k, mask) @ v
     else:
         heads = F.scaled_dot_product_attention(q, k, v, mask)
     return unpad(heads.transpose(1, 2), given.queries)

@@ -41,6 +41,7 @@ class Pairs:
         self._score, self._query, self._key = score, query, key
         self._scores: Tensor | None = None
         self._parts: dict[tuple[int, ...], list[Pairs]] = {}
+        self._traced: dict[int, Pairs] = {}
 
     def padded(self, queries: Ragged, keys: Ragged, dtype: torch.dtype) -> Tensor:
         """The scores of the padded batch, with `Ragged.absent` added where a key is padding."""
@@ -57,6 +58,10 @@ class Pairs:
         if self._scores is None:
             self._scores = self._score(self._query[None], self._key[None]).to(dtype)
         return self._scores
+
+    def part(self, number: int) -> Pairs:
+        """The pairs of one of the `Traced.parts`, whose rows are those of the batch."""
+        return self._traced.setdefault(number, Pairs(self._score, self._query, self._key))
 
     def split(self, query_rows: Sequence[int], key_rows: Sequence[int]) -> list[Pairs]:
         """The pairs of runs of sequences with so many queries and keys."""

@@ -19,7 +19,9 @@ from torch import Tensor
 from lotbench.batch import Batch
 from lotbench.decision import malformed, misgrouped
 from lotbench.engine.adapter import Layer
+from lotbench.engine.attention import Heads
 from lotbench.engine.backbone import Backbone
+from lotbench.engine.grouped import attend_in_groups
 from lotbench.engine.merging import Merging
 from lotbench.engine.positions import Places
 from lotbench.ragged import Ragged, segment_mean, segment_sum, segment_weighted_sum
@@ -36,6 +38,7 @@ from lotbench.reducer import (
     Tokens,
     Trace,
 )
+from lotbench.traced import Traced
 
 
 @dataclass
@@ -255,7 +258,10 @@ class EncoderRun:
         if layer.position is not None:
             places = self.places(tokens, seen, keys, present)
             query, key, pairs = layer.position(query, key, places)
-        if self.wants_received:
+        if isinstance(layout, Traced):
+            given = Heads(query, key, value, layout, keys, weight, pairs)
+            heads, received = attend_in_groups(given, self.wants_received, asking)
+        elif self.wants_received:
             heads, received = backbone.attend_and_receive(
                 query, key, value, layout, keys, weight, pairs, asking
             )

@@ -1,0 +1,54 @@
+"""Attention in a graph that is exported: texts are padded in two groups of similar length.
+
+A graph has no sizes, so it cannot give every text a call of its own, as `attention` does.  Padding
+all texts to the longest costs up to half of a graph's time where few of many texts keep many
+tokens.  Two groups avoid most of that.  More of them gain little, and each adds operators to every
+layer, also for one text.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from lotbench.engine.attention import (
+    Heads,
+    batched,
+    log_weight,
+    mask_of,
+    probabilities,
+    received_by,
+)
+from lotbench.reducer import Received
+from lotbench.traced import Traced
+
+
+def attend_in_groups(
+    given: Heads, receive: bool, asking: Tensor | None = None
+) -> tuple[Tensor, Received | None]:
+    """What `attend`, or `attend_and_receive`, gives.
+
+    Parameters
+    ----------
+    given : Heads
+        Its layouts are `Traced`.
+    receive : bool
+        Whether what tokens receive is wanted.
+    asking : Tensor, shape (T,), bool, or None
+        As for `attend_and_receive`.
+    """
+    queries, keys, weight = given.queries, given.keys, given.weight
+    assert isinstance(queries, Traced) and isinstance(keys, Traced)
+    bias = None if weight is None else log_weight(weight).to(given.query.dtype)
+    found: list[list[Tensor]] = []
+    for number, (own, seen) in enumerate(queries.parts_with(keys)):
+        pairs = given.pairs and given.pairs.part(number)
+        group = given._replace(queries=own, keys=seen, pairs=pairs)
+        query, key, value = batched(group)
+        shares = probabilities(query, key, mask_of(group, bias, query))
+        found.append([(shares @ value).transpose(1, 2)])
+        if receive:
+            found[-1] += received_by(shares.mean(1), group, asking)
+    flat = (torch.cat([own.flatten(0, 1) for own in each]) for each in zip(*found, strict=True))
+    heads, *received = (own.index_select(0, queries.joined) for own in flat)
+    return heads, Received(*received) if receive else None
