@@ -32,6 +32,9 @@ class Traced(Ragged):
     # softmax of ONNX Runtime ends in subnormal numbers, and takes four times as long.
     absent = -50.0
 
+    without: tuple[Traced, Tensor, Tensor] | None = None
+    """What `append` made it of: the layout, the added rows, and where they are present."""
+
     def __init__(self, lengths: Tensor, sequence: Tensor, total: int, max_length: int) -> None:
         vars(self).update(lengths=lengths, sequence=sequence, total=total, max_length=max_length)
 
@@ -162,7 +165,7 @@ class Traced(Ragged):
 
     def _part(self, texts: Tensor) -> Traced:
         """The layout of some texts."""
-        if "without" in vars(self):
+        if self.without:
             whole, added, present = self.without
             known = [own for each, own in whole.parts if each is texts]
             return (known or [whole._part(texts)])[0]._with(added[texts], present[texts])

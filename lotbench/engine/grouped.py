@@ -1,9 +1,9 @@
 """Attention in a graph that is exported: texts are padded in two groups of similar length.
 
-A graph has no sizes, so it cannot give every text a call of its own, as `attention` does.  Padding
-all texts to the longest costs up to half of a graph's time where few of many texts keep many
-tokens.  Two groups avoid most of that.  More of them gain little, and each adds operators to every
-layer, also for one text.
+A graph has no sizes, so it cannot give every text a call of its own, as `attention` does.  Where
+few of many texts keep many tokens, padding all texts to the longest took about a quarter of a
+graph's time (32 texts, int8).  Two groups avoid most of that.  More of them gain little, and each
+adds operators to every layer, also for one text.
 """
 
 from __future__ import annotations

@@ -38,7 +38,7 @@ def backends(task: str, study: Study) -> Table | None:
     ]
     kinds = [f"{name} {TIMES}" for name in DENSE]
     columns = ["backend", "timed on", *kinds, "models", "score", "answers changed"]
-    unit = text.unit(study.runs_on(task)[0].trial.metric)
+    unit = text.unit(study.runs_on(task)[0].trial.metric or "")
     notes = [
         f"{' and '.join(kinds)}: the untouched model on padded batches (as a file: its plain "
         "export) and on LoTBench's packed path, against the fastest dense model of any backend; "
@@ -60,9 +60,7 @@ def _row(backend: str, contenders: Iterable[Contender], texts: int | None) -> li
     flips = [own.flips for own in scores if own.flips is not None]
     if backend == TORCH or not changes:
         return [*dense, str(len(scores)), NONE, NONE]
-    low, mean, high = (
-        text.signed(value) for value in (min(changes), np.mean(changes), max(changes))
-    )
+    low, mean, high = map(text.signed, (min(changes), float(np.mean(changes)), max(changes)))
     share = f"{100 * np.mean(flips) / texts:.1f}%" if flips and texts else NONE
     return [*dense, str(len(scores)), f"{mean} ({low} to {high})", share]
 
