@@ -167,8 +167,10 @@ class Traced(Ragged):
         """The layout of some texts."""
         if self.without:
             whole, added, present = self.without
-            known = [own for each, own in whole.parts if each is texts]
-            return (known or [whole._part(texts)])[0]._with(added[texts], present[texts])
+            return whole._part(texts)._with(added[texts], present[texts])
+        for known, own in vars(self).get("parts", ()):
+            if known is texts:
+                return own
         lengths = self.lengths[texts]
         # With a zero, since the largest of no number is an error.
         longest = cast(int, F.pad(lengths, (0, 1)).max().item())

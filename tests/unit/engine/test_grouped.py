@@ -4,20 +4,15 @@ from __future__ import annotations
 
 import pytest
 import torch
+from test_traced import traced
 from torch import Tensor
 
 from lotbench.engine.attention import Heads, attend, attend_and_receive
 from lotbench.engine.grouped import attend_in_groups
 from lotbench.engine.positions import Pairs
 from lotbench.ragged import Ragged
-from lotbench.traced import Traced
 
 BATCHES = [[4], [2, 5], [5, 1, 2], [3, 3, 3, 3], [1, 9, 2, 2, 7, 1, 3, 1, 1]]
-
-
-def traced(lengths: list[int]) -> Traced:
-    places = torch.arange(max(lengths))
-    return Traced.of_mask(places < torch.tensor(lengths)[:, None])[1]
 
 
 def drawn(*shape: int) -> Tensor:
