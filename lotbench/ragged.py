@@ -138,7 +138,7 @@ class Ragged:
     def inside(self) -> Tensor:
         """True at the places of a padded batch that have a token, shape (B, max_length), bool."""
         places = torch.arange(self.max_length, device=self.lengths.device)
-        return places < self.lengths[:, None]
+        return places < self.lengths.unsqueeze(1)
 
     def to(self, device: torch.device | str) -> Ragged:
         """The layout on another device."""

@@ -6,15 +6,17 @@ is a Python number.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from itertools import pairwise
-from typing import cast
+from typing import Any, TypeVar, cast
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from lotbench.ragged import Ragged, cached_property, unpad
+
+Found = TypeVar("Found")
 
 
 class Traced(Ragged):
@@ -80,13 +82,13 @@ class Traced(Ragged):
         """
         places = torch.arange(self.max_length, device=self.lengths.device)
         last = (self.first + self.lengths - 1).clamp(min=0)
-        return torch.minimum(self.first[:, None] + places, last[:, None])
+        return torch.minimum(self.first.unsqueeze(1) + places, last.unsqueeze(1))
 
     @cached_property
     def members(self) -> Tensor:
         """True where a token belongs to a sequence, (B, T), bool: quadratic in the batch size."""
         ids = torch.arange(self.batch_size, device=self.lengths.device)
-        return ids[:, None] == self.sequence
+        return ids.unsqueeze(1) == self.sequence
 
     def to(self, device: torch.device | str) -> Traced:
         raise NotImplementedError("an exported graph stays on its device")
@@ -95,7 +97,8 @@ class Traced(Ragged):
         if values.dim() > 1:
             return super().sum(values)
         if values.dtype == torch.bool:
-            return (self.members & values).sum(1)
+            before = F.pad(values.long().cumsum(0), (1, 0))
+            return before[self.first + self.lengths] - before[self.first]
         return torch.where(self.members, values, 0).sum(1)
 
     def weighted_sum(self, weight: Tensor | None, values: Tensor) -> Tensor:
@@ -104,7 +107,7 @@ class Traced(Ragged):
         return torch.where(self.members, weight, 0) @ values
 
     def group_sums(self, weight: Tensor, values: Tensor, groups: Tensor, at: Tensor) -> Tensor:
-        total = torch.zeros_like(values).index_add(0, groups, weight[:, None] * values)
+        total = torch.zeros_like(values).index_add(0, groups, weight.unsqueeze(1) * values)
         return total.index_select(0, at)
 
     def rank(self, scores: Tensor) -> Tensor:
@@ -128,18 +131,22 @@ class Traced(Ragged):
         return values[self.grid]
 
     def below(self, other: Ragged) -> Tensor:
-        return self.lengths < other.lengths
+        return self._once("fewer", other, lambda: self.lengths < other.lengths)
 
     def append(
         self, values: Tensor, extra: Tensor, present: Sequence[bool] | Tensor
     ) -> tuple[Tensor, Traced]:
         """See `Ragged.append`; the new rows are behind all others, whether present or not."""
+        layout = self._once("longer", present, lambda: self._appended(present))
+        return torch.cat([values, extra]), layout
+
+    def _appended(self, present: Sequence[bool] | Tensor) -> Traced:
         assert isinstance(present, Tensor)
         added = self.total + torch.arange(self.batch_size, device=self.lengths.device)
         added = torch.where(present, added, self.first)  # else padding: a key of its own text
         layout = self._with(added, present)
         vars(layout)["without"] = self, added, present
-        return torch.cat([values, extra]), layout
+        return layout
 
     def _with(self, added: Tensor, present: Tensor) -> Traced:
         """The layout with the row ``added`` behind the others of each text that is ``present``."""
@@ -148,8 +155,8 @@ class Traced(Ragged):
         )
         vars(layout).update(
             first=self.first,
-            grid=torch.cat([self.grid, added[:, None]], 1),
-            inside=torch.cat([self.inside, present[:, None]], 1),
+            grid=torch.cat([self.grid, added.unsqueeze(1)], 1),
+            inside=torch.cat([self.inside, present.unsqueeze(1)], 1),
         )
         return layout
 
@@ -180,16 +187,45 @@ class Traced(Ragged):
 
     def parts_with(self, keys: Traced) -> list[tuple[Traced, Traced]]:
         """The layouts of `parts`, and those of the keys of the same texts."""
-        return [(own, own if keys is self else keys._part(texts)) for texts, own in self.parts]
+        if keys is self:
+            return [(own, own) for _, own in self.parts]
+        return self._once(
+            "pairs", keys, lambda: [(own, keys._part(texts)) for texts, own in self.parts]
+        )
 
-    @cached_property
-    def joined(self) -> Tensor:
-        """The place of each token in the padded `parts`, which stand end to end, shape (T,)."""
+    def places_of_heads(self, heads: int) -> Tensor:
+        """Row of each head at each place of a padded batch, shape (B, heads, max_length).
+
+        The heads of a token are rows of their own, one after another.
+        """
+
+        def places() -> Tensor:
+            each = torch.arange(heads, device=self.lengths.device)
+            return self.grid.unsqueeze(1) * heads + each.unsqueeze(1)
+
+        return self._once("places", heads, places)
+
+    def joined(self, heads: int) -> Tensor:
+        """Where each head of each token is in the padded `parts`, which stand end to end.
+
+        Shape (T, heads).  A part is of shape (texts, heads, max_length).
+        """
+        return self._once(f"ends of {heads}", heads, lambda: self._joined(heads))
+
+    def _joined(self, heads: int) -> Tensor:
         starts, start = [], 0
         for texts, own in self.parts:
-            count, width = texts.shape[0], own.max_length
+            count, width = texts.shape[0] * heads, own.max_length
             starts.append(start + torch.arange(count, device=texts.device) * width)
             start += count * width
         order = torch.cat([texts for texts, _ in self.parts])
-        first = torch.empty_like(order).scatter(0, order, torch.cat(starts))
-        return first.index_select(0, self.sequence) + self.position
+        first = torch.cat(starts).unflatten(0, (-1, heads))
+        first = torch.empty_like(first).index_copy(0, order, first)
+        return first.index_select(0, self.sequence) + self.position.unsqueeze(1)
+
+    def _once(self, name: str, given: Any, compute: Callable[[], Found]) -> Found:
+        """What ``compute`` gives, computed again only if ``given`` is another object."""
+        last = vars(self).get(name)
+        if last is None or last[0] is not given:
+            last = vars(self)[name] = given, compute()
+        return last[1]

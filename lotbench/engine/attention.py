@@ -271,12 +271,12 @@ def mask_of(given: Heads, bias: Tensor | None, query: Tensor) -> Tensor | None:
     keys = given.keys
     if given.pairs is not None:
         scores = given.pairs.padded(given.queries, keys, query.dtype)
-        return scores if bias is None else scores + pad(bias, keys)[:, None, None, :]
+        return scores if bias is None else scores + pad(bias, keys).unsqueeze(1).unsqueeze(1)
     if bias is not None:
-        return pad(bias, keys, fill=keys.absent)[:, None, None, :]
+        return pad(bias, keys, fill=keys.absent).unsqueeze(1).unsqueeze(1)
     if keys.uniform:
         return None
-    return torch.where(keys.inside, query.new_zeros(()), keys.absent)[:, None, None, :]
+    return torch.where(keys.inside, query.new_zeros(()), keys.absent).unsqueeze(1).unsqueeze(1)
 
 
 def batched(given: Heads) -> tuple[Tensor, Tensor, Tensor]:

@@ -13,7 +13,6 @@ from torch import Tensor
 
 from lotbench.engine.attention import (
     Heads,
-    batched,
     log_weight,
     mask_of,
     probabilities,
@@ -40,15 +39,21 @@ def attend_in_groups(
     queries, keys, weight = given.queries, given.keys, given.weight
     assert isinstance(queries, Traced) and isinstance(keys, Traced)
     bias = None if weight is None else log_weight(weight).to(given.query.dtype)
+    count = given.query.shape[1]
+    # Gathering rows of heads needs no transposed copy before and after the products.
+    query, key, value = (x.flatten(0, 1) for x in given[:3])
     found: list[list[Tensor]] = []
     for number, (own, seen) in enumerate(queries.parts_with(keys)):
         pairs = given.pairs and given.pairs.part(number)
         group = given._replace(queries=own, keys=seen, pairs=pairs)
-        query, key, value = batched(group)
-        shares = probabilities(query, key, mask_of(group, bias, query))
-        found.append([(shares @ value).transpose(1, 2)])
+        asked, shown = own.places_of_heads(count), seen.places_of_heads(count)
+        shares = probabilities(query[asked], key[shown], mask_of(group, bias, query))
+        found.append([(shares @ value[shown]).flatten(0, 2)])
         if receive:
-            found[-1] += received_by(shares.mean(1), group, asking)
-    flat = (torch.cat([own.flatten(0, 1) for own in each]) for each in zip(*found, strict=True))
-    heads, *received = (own.index_select(0, queries.joined) for own in flat)
-    return heads, Received(*received) if receive else None
+            found[-1] += [x.flatten() for x in received_by(shares.mean(1), group, asking)]
+    heads, *received = map(torch.cat, zip(*found, strict=True))
+    heads = heads[queries.joined(count)]
+    if not receive:
+        return heads, None
+    rows = queries.joined(1).flatten()
+    return heads, Received(*(x.index_select(0, rows) for x in received))
