@@ -72,7 +72,9 @@ def _view(self: Any, size: Any) -> Any:
     op, library = _library()
     known = [each if isinstance(each, int) else -1 for each in size]
     if size and 0 not in known and known.count(-1) <= 1:
-        return op.Reshape(self, op.Constant(value_ints=known))
+        before = self.producer()
+        whole = before.inputs[0] if before and before.op_type == "Reshape" else self
+        return op.Reshape(whole, op.Constant(value_ints=known))
     return library.aten_view(self, size)
 
 
