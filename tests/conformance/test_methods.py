@@ -13,31 +13,27 @@ from lotbench.conformance.subject import Subject
 
 COUNT = sum(map(len, GROUPS))
 
-# Settings that change how tokens pass the layers, or what is pooled.
-OF_TOKENS: list[tuple[str, dict[str, Any]]] = [
+# Settings that change what a method does, not only how much.
+VARIANTS: list[tuple[str, dict[str, Any]]] = [
+    ("first-k", {"k": 5}),
+    ("lot", {"preset": "paper"}),
+    ("lot", {"decision_every": 2, "leaping_keys": "none", "guidance": "random"}),
     ("lot", {"decision_every": 2, "leaping_keys": "all"}),
     ("lot", {"routing": "drop"}),
+    ("lot", {"routing": "drop", "decision_every": 2}),
+    ("lot", {"preset": "paper", "routing": "drop", "decision_every": 2}),
     ("lot", {"router": "table"}),
     ("lot", {"router": "table", "routing": "drop"}),
     ("lot-fixed", {"router": "table", "keep_ratio": 0.3}),
     ("lot-fixed", {"leaping_keys": "all", "decision_every": 2}),
     ("lot-fixed", {"leaping_keys": "none"}),
-    ("truncated", {"layers": 0}),
-]
-
-# Settings that change which tokens are chosen; vectors are exported as with another setting.
-OF_CHOICE: list[tuple[str, dict[str, Any]]] = [
-    ("first-k", {"k": 5}),
-    ("lot", {"preset": "paper"}),
-    ("lot", {"decision_every": 2, "leaping_keys": "none", "guidance": "random"}),
-    ("lot", {"routing": "drop", "decision_every": 2}),
-    ("lot", {"preset": "paper", "routing": "drop", "decision_every": 2}),
     ("length-drop", {"drop_ratio": 0.7}),
     ("power-bert", {"unit": "share"}),
     ("power-bert", {"retention": [30, 20, 10, 5]}),
     ("random-drop", {"keep_ratio": [1.0, 0.7, 0.7, 0.2]}),
     ("tome", {"score": "energy"}),
     ("truncated", {"layers": 3}),
+    ("truncated", {"layers": 0}),
 ]
 
 # Settings that change training alone, so that their exported graph is that of another variant.
@@ -60,22 +56,11 @@ def test_a_method_keeps_every_rule(name: str) -> None:
     assert [v for v in verdicts if v.outcome != "ok"] == []
 
 
-@pytest.mark.parametrize(("name", "values"), OF_TOKENS, ids=str)
+@pytest.mark.parametrize(("name", "values"), VARIANTS, ids=str)
 @pytest.mark.slow
 @pytest.mark.long
-def test_a_setting_of_tokens_keeps_every_rule_but_the_real_run(
-    name: str, values: dict[str, Any]
-) -> None:
+def test_a_variant_keeps_every_rule_but_the_real_run(name: str, values: dict[str, Any]) -> None:
     keeps_its_rules(name, values, COUNT - 1)
-
-
-@pytest.mark.parametrize(("name", "values"), OF_CHOICE, ids=str)
-@pytest.mark.slow
-@pytest.mark.long
-def test_a_setting_of_choice_keeps_every_rule_before_the_export_of_vectors(
-    name: str, values: dict[str, Any]
-) -> None:
-    keeps_its_rules(name, values, COUNT - 2)
 
 
 @pytest.mark.parametrize(("name", "values"), OF_TRAINING, ids=str)
