@@ -96,7 +96,7 @@ class Traced(Ragged):
     def sum(self, values: Tensor) -> Tensor:
         if values.dim() > 1:
             return super().sum(values)
-        if values.dtype == torch.bool:
+        if values.dtype == torch.bool:  # the rows of a text stand together
             before = F.pad(values.long().cumsum(0), (1, 0))
             return before[self.first + self.lengths] - before[self.first]
         return torch.where(self.members, values, 0).sum(1)
