@@ -1,4 +1,4 @@
-"""Ideas for the router of Leap-of-Thought, tried with a fixed budget; see `sweeps/ideas.yaml`.
+"""Ideas for Leap-of-Thought, tried with a fixed budget; see `ideas.yaml` and `more_ideas.yaml`.
 
 ``reads: neighbours``
     A depthwise convolution over five tokens is added to what the router reads.
@@ -8,10 +8,17 @@
 ``labels: shares``
     The router's softmax over a text learns how saliency is shared in it, instead of which tokens
     hold the share ``top_p``.
+``labels: smooth``
+    A token's saliency gets half of that of each of its two neighbours before the labels are made,
+    so that tokens stay in spans, such as a word with its negation.
+``share: shrinks``
+    In training the share of tokens that layers process begins at 1 and shrinks by equal factors;
+    it reaches ``keep_ratio`` after half of the steps.
 """
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Literal
 
 import torch
@@ -22,7 +29,7 @@ from torch import Tensor, nn
 from lotbench import lot
 from lotbench.batch import Batch
 from lotbench.ragged import Ragged, pad, segment_softmax, segment_sum, unpad
-from lotbench.reducer import Trace
+from lotbench.reducer import Encoder, Step, Trace
 from lotbench.routers import Router
 
 NEAR, HEAD = 5, 64
@@ -60,6 +67,13 @@ class Attention(Router):
         return super().forward(hidden, layout) + F.pad(margin[:, None], (1, 0))
 
 
+def smoothed(saliency: Tensor, layout: Ragged) -> Tensor:
+    """Each token's saliency and half of that of its neighbours, shape (T,); [CLS] gives none."""
+    values = pad(saliency.clamp(min=0).masked_fill(layout.is_first, 0), layout)
+    beside = F.pad(values[:, :-1], (1, 0)) + F.pad(values[:, 1:], (0, 1))
+    return unpad(values + beside / 2, layout)
+
+
 ROUTERS = {"token": Router, "neighbours": Neighbours, "attention": Attention}
 
 
@@ -69,7 +83,10 @@ class Params(lot.FixedBudgetParams):
     reads: Literal["token", "neighbours", "attention"] = Field(
         "token", description="what the router reads beside the mean of the text"
     )
-    labels: Literal["top", "shares"] = Field("top", description="what the router learns")
+    labels: Literal["top", "shares", "smooth"] = Field("top", description="what the router learns")
+    share: Literal["fixed", "shrinks"] = Field(
+        "fixed", description="the share of tokens that layers process in training"
+    )
 
 
 class LotIdeas(lot.FixedBudget):
@@ -85,10 +102,17 @@ class LotIdeas(lot.FixedBudget):
         sizes = width, params.router_width, params.router_bias, params.router_context
         self.routers = nn.ModuleList(ROUTERS[params.reads](*sizes) for _ in self.routers)
 
+    def training_step(self, encoder: Encoder, batch: Batch, step: Step) -> None:
+        if self.params.share == "shrinks":
+            self.keep_ratio = self.params.keep_ratio ** min(1.0, 2 * step.progress)
+
     def _guidance(self, batch: Batch, trace: Trace) -> Tensor:
         if self.params.labels == "top":
             return super()._guidance(batch, trace)
         assert batch.saliency is not None, "in needs"
+        if self.params.labels == "smooth":
+            smooth = replace(batch, saliency=smoothed(batch.saliency, batch.layout))
+            return super()._guidance(smooth, trace)
         losses = []
         for event in trace.events:
             if "logits" in event.decision.aux:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -57,3 +58,34 @@ def test_shares_are_learned_by_their_divergence(ideas) -> None:
         event = SimpleNamespace(layout=batch.layout, rows=torch.arange(3), decision=decision)
         loss = method._guidance(batch, SimpleNamespace(events=[event]))
         assert float(loss) == pytest.approx(expected, abs=1e-6)
+
+
+def test_saliency_is_smoothed_within_its_text(ideas) -> None:
+    """Texts of four and of three tokens; [CLS], the first, neither gives nor is a label."""
+    smoothed = sys.modules[type(ideas()).__module__].smoothed
+    saliency = torch.tensor([9.0, 2.0, 0.0, 4.0, 7.0, 0.0, 6.0])
+    found = smoothed(saliency, Ragged.from_lengths([4, 3])).tolist()
+    assert found[1:4] == [2.0, 3.0, 4.0] and found[5:] == [3.0, 6.0]
+
+
+def test_a_token_between_salient_ones_is_a_label_too(ideas) -> None:
+    """Saliency 6, 0, 6 becomes 6, 6, 6, 3, of which three hold less than 0.9; 6 alone holds 0.5."""
+    batch = Batch.from_ids([[1] * 7], labels=[0], saliency=[[9.0, 6.0, 0.0, 6.0, 0.0, 0.0, 0.0]])
+    margins = torch.tensor([0.0, 20.0, 20.0, 20.0, -20.0, -20.0, -20.0])
+    logits = torch.stack([torch.zeros(7), margins], dim=1)
+    decision = Leap(torch.ones(7, dtype=torch.bool), aux={"logits": logits})
+    event = SimpleNamespace(layout=batch.layout, rows=torch.arange(7), decision=decision)
+    for labels, expected in (("smooth", 0.0), ("top", 2 * 20 / 6)):
+        loss = ideas(labels=labels, top_p=0.9)._guidance(batch, SimpleNamespace(events=[event]))
+        assert float(loss) == pytest.approx(expected, abs=1e-6)
+
+
+def test_the_share_shrinks_for_half_of_the_steps(ideas) -> None:
+    """From all tokens by equal factors to a sixteenth: a quarter at half of the way."""
+    for share, expected in (("shrinks", [1, 0.25, 0.0625, 0.0625]), ("fixed", [0.0625] * 4)):
+        method = ideas(share=share, keep_ratio=0.0625)
+        found = []
+        for progress in (0, 0.25, 0.5, 1):
+            method.training_step(None, None, SimpleNamespace(progress=progress))
+            found.append(method.keep_ratio)
+        assert found == pytest.approx(expected)
