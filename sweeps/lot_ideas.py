@@ -68,10 +68,13 @@ class Attention(Router):
 
 
 def smoothed(saliency: Tensor, layout: Ragged) -> Tensor:
-    """Each token's saliency and half of that of its neighbours, shape (T,); [CLS] gives none."""
-    values = pad(saliency.clamp(min=0).masked_fill(layout.is_first, 0), layout)
-    beside = F.pad(values[:, :-1], (1, 0)) + F.pad(values[:, 1:], (0, 1))
-    return unpad(values + beside / 2, layout)
+    """Each token's saliency and half of that of its neighbours, shape (T,).
+
+    [CLS] gives none, and it stands between two texts, so nothing passes from one to the other.
+    """
+    values = saliency.clamp(min=0).masked_fill(layout.is_first, 0)
+    beside = F.pad(values[:-1], (1, 0)) + F.pad(values[1:], (0, 1))
+    return values + beside / 2
 
 
 ROUTERS = {"token": Router, "neighbours": Neighbours, "attention": Attention}

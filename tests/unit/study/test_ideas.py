@@ -61,7 +61,7 @@ def test_shares_are_learned_by_their_divergence(ideas) -> None:
 
 
 def test_saliency_is_smoothed_within_its_text(ideas) -> None:
-    """Texts of four and of three tokens; [CLS], the first, neither gives nor is a label."""
+    """Texts of four and of three tokens; [CLS], the first, gives nothing and has no label."""
     smoothed = sys.modules[type(ideas()).__module__].smoothed
     saliency = torch.tensor([9.0, 2.0, 0.0, 4.0, 7.0, 0.0, 6.0])
     found = smoothed(saliency, Ragged.from_lengths([4, 3])).tolist()
