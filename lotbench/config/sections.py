@@ -125,6 +125,7 @@ class TaskConfig(Section):
         default="documents", exclude_if=lambda texts: texts == "documents"
     )
     protect: Literal["first"] | None = Field(default=None, exclude_if=_is_none)
+    windows: bool = Field(default=False, exclude_if=lambda given: not given)
 
     @model_validator(mode="after")
     def _label_is_no_text(self) -> Self:

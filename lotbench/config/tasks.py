@@ -61,6 +61,7 @@ KEYS: dict[str, tuple[Kind, ...]] = {
     "group": ("ranking",),
     "protect": ("classification", "regression", "ranking"),
     "regression": ("classification", "regression"),
+    "windows": ("classification",),
 }
 """The kinds that have a key."""
 FIXED = ("embedding", "ranking")
@@ -72,6 +73,7 @@ UNFIT = {
     "query": "it needs one other column in `text`; two are pairs with a score",
     "label": "only pairs have a score; name two columns in `text`, or remove it",
     "reduce": "it concerns queries; name their column in `query`, or remove it",
+    "windows": "only a single text is read on behind `max_length`; remove it",
 }
 """Why a key that fits the kind does not fit the other keys."""
 
@@ -166,6 +168,7 @@ def _unfit_for_kind(name: str, data: TaskConfig) -> tuple[KeyPath, str] | None:
         "query": data.query is not None and not single,
         "label": kind == "embedding" and data.label is not None and single,
         "reduce": data.reduce == "both" and data.query is None,
+        "windows": data.windows and not single,
     }
     return next((((key,), UNFIT[key]) for key, wrong in checks.items() if wrong), None)
 

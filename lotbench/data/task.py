@@ -14,7 +14,7 @@ from lotbench.config.tasks import Kind
 from lotbench.data.labels import MISSING
 from lotbench.data.sources import Source, read_source
 from lotbench.data.tables import Rows
-from lotbench.data.tokens import Split, tokenise_rows, with_queries
+from lotbench.data.tokens import Split, tokenise_rows, windows_behind, with_queries
 from lotbench.errors import InputError
 
 SELECTION_SHARE, SELECTION_MOST = 0.1, 2000
@@ -69,7 +69,7 @@ def load_task(
     Limits of a ranking count groups.  Validation and selection texts are cut after
     ``scored_length`` tokens, by default after the task's ``max_length``.  With the ``classes`` of a
     fine-tuned teacher rows need no labels; of partly labelled training rows the labelled ones are
-    selected by.  Rows behind ``limit.labelled`` lose theirs.
+    selected by.  Rows behind ``limit.labelled`` lose theirs, and ``windows`` are rows without one.
 
     Raises
     ------
@@ -123,6 +123,10 @@ def load_task(
             f"{train.where}: the {len(labelled)} rows that are left to train on "
             f"have one class only; raise tasks.{name}.limit, or add rows {LEFT_OUT}"
         )
+    if data.windows:
+        texts = [train.texts[row][0] for row in trained]
+        behind = windows_behind(texts, tokenizer, data.max_length)
+        train, trained = _with_unlabelled(train, trained, behind)
     units = _units(validation, reported)
     if data.limit.validation is not None and data.limit.validation < len(units):
         shuffled = np.random.default_rng(0).permutation(units)
@@ -145,6 +149,14 @@ def load_task(
         notes=source.notes,
         reduces_queries=data.reduce == "both",
     )
+
+
+def _with_unlabelled(rows: Rows, trained: np.ndarray, texts: list[str]) -> tuple[Rows, np.ndarray]:
+    """Rows with texts without a label behind them, and the trained ones with these as the last."""
+    added = np.full(len(texts), MISSING)
+    labels = None if rows.labels is None else np.concatenate([rows.labels, added])
+    chosen = np.concatenate([trained, len(rows.texts) + np.arange(len(texts))])
+    return Rows([*rows.texts, *((text,) for text in texts)], labels, rows.where), chosen
 
 
 def _check_labelled(source: Source, selected: np.ndarray, name: str) -> None:

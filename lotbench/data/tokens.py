@@ -17,6 +17,8 @@ from lotbench.errors import InputError
 
 CHUNK = 2000
 """Texts per call of the tokenizer; the offsets of 25,000 long texts would take gigabytes."""
+SHORTEST = 8
+"""The last window of a text has at least one in so many of the tokens of a full one."""
 
 
 @dataclass
@@ -102,6 +104,42 @@ def with_queries(split: Split) -> Split:
         np.concatenate([split.text_seed, other.text_seed]),
         split.texts + other.texts,
     )
+
+
+def windows_behind(texts: list[str], tokenizer: Any, max_length: int) -> list[str]:
+    """What texts have behind their first ``max_length`` tokens, in windows of as many tokens.
+
+    Raises
+    ------
+    InputError
+        If the tokenizer does not say where in a text its tokens stand.
+    """
+    if not tokenizer.is_fast:
+        raise InputError(
+            "windows: the tokenizer of this backbone is written in Python and does not say where "
+            "in a text its tokens stand; remove `windows`"
+        )
+    windows = []
+    for start in range(0, len(texts), CHUNK):
+        some = texts[start : start + CHUNK]
+        found = tokenizer(
+            some,
+            truncation=True,
+            max_length=max_length,
+            padding=False,
+            return_overflowing_tokens=True,
+            return_offsets_mapping=True,
+        )
+        owners = found["overflow_to_sample_mapping"]
+        for before, owner, offsets in zip(
+            [None, *owners[:-1]], owners, found["offset_mapping"], strict=True
+        ):
+            # Special tokens have empty offsets.
+            places = [place for place in offsets if place[1] > place[0]]
+            is_first = owner != before
+            if not is_first and len(places) >= max_length / SHORTEST:
+                windows.append(some[owner][places[0][0] : places[-1][1]])
+    return windows
 
 
 def _tokenised(texts: list[tuple[str, ...]], tokenizer: Any, max_length: int) -> Split:
