@@ -152,7 +152,7 @@ def load_task(
 
 
 def _with_unlabelled(rows: Rows, trained: np.ndarray, texts: list[str]) -> tuple[Rows, np.ndarray]:
-    """Rows with texts without a label behind them, and the trained ones with these as the last."""
+    """The rows with further texts, which have no label, and which of all rows are trained on."""
     added = np.full(len(texts), MISSING)
     labels = None if rows.labels is None else np.concatenate([rows.labels, added])
     chosen = np.concatenate([trained, len(rows.texts) + np.arange(len(texts))])

@@ -17,8 +17,8 @@ from lotbench.errors import InputError
 
 CHUNK = 2000
 """Texts per call of the tokenizer; the offsets of 25,000 long texts would take gigabytes."""
-SHORTEST = 8
-"""The last window of a text has at least one in so many of the tokens of a full one."""
+SHORTEST = 1 / 8
+"""A last window with a smaller share of ``max_length`` is left out."""
 
 
 @dataclass
@@ -137,7 +137,7 @@ def windows_behind(texts: list[str], tokenizer: Any, max_length: int) -> list[st
             # Special tokens have empty offsets.
             places = [place for place in offsets if place[1] > place[0]]
             is_first = owner != before
-            if not is_first and len(places) >= max_length / SHORTEST:
+            if not is_first and len(places) >= SHORTEST * max_length:
                 windows.append(some[owner][places[0][0] : places[-1][1]])
     return windows
 
