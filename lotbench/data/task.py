@@ -74,7 +74,8 @@ def load_task(
     Raises
     ------
     InputError
-        If the data are invalid; the message has file, column and row.
+        If the data are invalid; the message has file, column and row.  If the tokenizer is
+        unfit for a key of the task; the message has the key.
     """
     scored_length = scored_length or data.max_length
     for key, length in (
@@ -86,6 +87,11 @@ def load_task(
                 f"{key}: {length} is more than the {tokenizer.model_max_length} tokens that the "
                 "backbone can read"
             )
+    if data.windows and not tokenizer.is_fast:
+        raise InputError(
+            f"tasks.{name}.windows: the tokenizer of this backbone is written in Python and does "
+            "not say where in a text its tokens stand; remove it"
+        )
     source = read_source(name, data, data_root, classes)
     train, validation = source.train, source.validation
     kept, reported = _without_leaks(source), np.arange(len(validation.texts))

@@ -6,6 +6,7 @@ import hashlib
 import os
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -107,18 +108,7 @@ def with_queries(split: Split) -> Split:
 
 
 def windows_behind(texts: list[str], tokenizer: Any, max_length: int) -> list[str]:
-    """What texts have behind their first ``max_length`` tokens, in windows of as many tokens.
-
-    Raises
-    ------
-    InputError
-        If the tokenizer does not say where in a text its tokens stand.
-    """
-    if not tokenizer.is_fast:
-        raise InputError(
-            "windows: the tokenizer of this backbone is written in Python and does not say where "
-            "in a text its tokens stand; remove `windows`"
-        )
+    """What texts have behind their first ``max_length`` tokens, in windows of as many tokens."""
     windows = []
     for start in range(0, len(texts), CHUNK):
         some = texts[start : start + CHUNK]
@@ -130,15 +120,13 @@ def windows_behind(texts: list[str], tokenizer: Any, max_length: int) -> list[st
             return_overflowing_tokens=True,
             return_offsets_mapping=True,
         )
-        owners = found["overflow_to_sample_mapping"]
-        for before, owner, offsets in zip(
-            [None, *owners[:-1]], owners, found["offset_mapping"], strict=True
-        ):
+        every = zip(found["overflow_to_sample_mapping"], found["offset_mapping"], strict=True)
+        for (before, _), (row, offsets) in pairwise(every):
             # Special tokens have empty offsets.
             places = [place for place in offsets if place[1] > place[0]]
-            is_first = owner != before
-            if not is_first and len(places) >= SHORTEST * max_length:
-                windows.append(some[owner][places[0][0] : places[-1][1]])
+            # The first window of a text follows one of another text, and is read anyway.
+            if row == before and len(places) >= SHORTEST * max_length:
+                windows.append(some[row][places[0][0] : places[-1][1]])
     return windows
 
 

@@ -51,10 +51,7 @@ RANKING = f"{MINE}kind: ranking, text: [a, b], group: a"
         (f"{MINE}kind: embedding, text: a, label: y}}", "mine.label: only pairs have a score; "),
         (f"{MINE}protect: first}}", "mine.protect: only a pair has a first text; name two colum"),
         (f"{MINE}pooling: cls}}", "mine.pooling: only an embedding has it, and mine is a classifi"),
-        (
-            "rte: {windows: true}",
-            "rte.windows: only a single text is read on behind `max_length`; ",
-        ),
+        ("rte: {windows: true}", "rte.windows: only a single text is read on behind `max_len"),
         ("stsb: {windows: true}", "stsb.windows: only a classification has it, and stsb is a regr"),
         ("imdb: {protect: first}", "imdb.protect: imdb has single texts; remove `protect`"),
         (

@@ -79,5 +79,6 @@ def test_rows_that_all_lack_labels_have_windows_too(tmp_path: Path, tokenizer: A
 
 
 def test_a_tokenizer_in_python_is_refused() -> None:
-    with pytest.raises(InputError, match="windows: the tokenizer of this backbone is written in"):
-        windows_behind(["a"], SimpleNamespace(is_fast=False), 8)
+    in_python = SimpleNamespace(is_fast=False, model_max_length=512)
+    with pytest.raises(InputError, match=r"tasks\.bbc_news\.windows: the tokenizer .* in Python"):
+        load_task("bbc_news", TaskConfig(windows=True), in_python, 0)
