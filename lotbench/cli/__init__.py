@@ -19,7 +19,7 @@ app = typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False)
 for command in (
     accelerating.accelerate,
     *(running.sweep, running.run, running.measure),
-    *(stores.plot, stores.validate, models.inspect, models.export, stores.report),
+    *(stores.plot, stores.compare, stores.validate, models.inspect, models.export, stores.report),
     *(stores.recommend, methods.methods, methods.check, methods.new_method),
 ):
     app.command()(command)

@@ -94,6 +94,7 @@ Plugins = Annotated[
 StoreFolder = Annotated[
     Path, _folder("A sweep's store, such as results/quickstart.", "RESULTS", synced)
 ]
+OtherStore = Annotated[Path, _folder("The store to compare it with.", "OTHER", synced)]
 StoreFolders = Annotated[list[Path], _folder("One or several stores.", "RESULTS...", synced)]
 RunFolder = Annotated[Path, _results("Store of the row and the model.", synced)]
 ModelFolder = Annotated[

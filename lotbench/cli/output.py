@@ -30,7 +30,7 @@ def show(folder: Path) -> None:
     show_table(console(study))
 
 
-def compare(folder: Path, other: Path) -> None:
+def show_agreement(folder: Path, other: Path) -> None:
     """Print how far the order of methods agrees with that of another store, if it is there."""
     from lotbench.report.agreement import agreement
     from lotbench.statistics.study import Study

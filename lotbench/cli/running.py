@@ -9,7 +9,7 @@ import typer
 
 from lotbench.cli.interruption import kept
 from lotbench.cli.options import Overrides, Plugins, Root, RunFolder, StoreFolder, SweepFile, synced
-from lotbench.cli.output import compare, counted, draw, show, show_table
+from lotbench.cli.output import counted, draw, show, show_agreement, show_table
 from lotbench.errors import InputError
 
 MAPPED = ("threads", "devices", "backends", "rounds")
@@ -57,7 +57,7 @@ def sweep(
     if (done.folder / "trials").is_dir():
         show(done.folder)
         if config.compare is not None:
-            compare(done.folder, Path(config.compare))
+            show_agreement(done.folder, Path(config.compare))
     typer.echo(
         f"{counted(done.ran, 'trial')} ran, {done.skipped} done before, "
         f"{len(done.failed)} failed; "

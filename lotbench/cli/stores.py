@@ -1,4 +1,4 @@
-"""Commands that read stores: plot, validate, report, recommend."""
+"""Commands that read stores: plot, compare, validate, report, recommend."""
 
 from __future__ import annotations
 
@@ -7,8 +7,9 @@ from typing import Annotated
 
 import typer
 
-from lotbench.cli.options import StoreFolder, StoreFolders
+from lotbench.cli.options import OtherStore, StoreFolder, StoreFolders
 from lotbench.cli.output import counted, draw, show_table
+from lotbench.errors import InputError
 
 
 def plot(
@@ -36,6 +37,38 @@ def plot(
         for path in draw_hero(study):
             typer.echo(f"drew {path}")
         typer.echo(f"wrote {headline.write(study, into)}")
+
+
+def compare(
+    folder: StoreFolder,
+    other: OtherStore,
+    output: Annotated[
+        Path | None, typer.Option(help="Write the tables to this file, in Markdown.")
+    ] = None,
+) -> None:
+    """Compare the scores of a store with those of another, model by model, in pairs."""
+    from lotbench.report.agreement import agreement
+    from lotbench.report.tables.render import markdown, plain, terminal
+    from lotbench.report.tables.two_stores import two_stores
+    from lotbench.statistics.study import Study
+    from lotbench.store.files import write_file
+
+    studies = Study(folder), Study(other)
+    tables = two_stores(*studies)
+    if not tables:
+        raise InputError(
+            f"{folder}, {other}: they share no model (task, texts, method, parameters, seed); "
+            "compare two runs of one task"
+        )
+    for table in tables:
+        show_table(terminal(table))
+    sentences = agreement(*studies)
+    for sentence in sentences:
+        typer.echo(sentence)
+    if output is not None:
+        parts = ["`lotbench compare` writes this file; edits are lost.", *map(markdown, tables)]
+        write_file(output, "\n\n".join([*parts, *map(plain, sentences)]) + "\n")
+        typer.echo(f"wrote {output}")
 
 
 def validate(

@@ -48,7 +48,7 @@ def test_help_answers_in_half_a_second() -> None:
 def test_help_names_every_command() -> None:
     text = call("--help").stdout
     first = ("sweep", "run", "measure", "plot", "report", "validate", "inspect")
-    for command in (*first, "methods", "check", "new-method", "recommend", "export"):
+    for command in (*first, "methods", "check", "new-method", "recommend", "export", "compare"):
         assert re.search(rf"^\W*{command} {{2,}}\w", text, re.MULTILINE), command
 
 

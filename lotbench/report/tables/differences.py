@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 import numpy as np
 
@@ -16,6 +16,8 @@ from lotbench.statistics.drawn import Drawn, difference, shared_seeds
 from lotbench.statistics.runs import Values, centre, change, varying
 from lotbench.statistics.scored import Scored, evenly, written
 from lotbench.statistics.study import Study
+
+T = TypeVar("T")
 
 # Columns of single targets: with more than eight columns a table is too wide to read.
 MOST_TARGETS = 4
@@ -69,15 +71,12 @@ def _table(
     first = [f"{written(own) or 'defaults'}\n{tried}", _area(areas, base)]
     rows = [[*first, *[NONE] * (2 + len(shown))]]
     for setting, curve in curves.items():
-        pairs = _pairs(curve, curves[base]) if setting != base else {}
+        pairs = in_pairs(curve, curves[base]) if setting != base else {}
         if pairs:
-            mean = estimate(np.mean([pair.draws for pair in pairs.values()], axis=0))
-            cells = [cell(estimate(pairs[t].draws)) if t in pairs else NONE for t in shown]
-            count = max(pair.seeds for pair in pairs.values())
-            speed = np.exp(np.mean([pair.speed for pair in pairs.values()]))
             name = written(change(params[setting], params[base]))
+            count = max(pair.seeds for pair in pairs.values())
             line = [f"{name}\n{_tried(count, len(pairs))}", _area(areas, setting)]
-            rows.append([*line, f"{speed:.2f}", cell(mean), *cells])
+            rows.append([*line, *cells(pairs, shown)])
     columns = ["change", "area on selection", "speed", "mean"]
     columns += [f"{t:g}{TIMES}" for t in shown]
     notes = [
@@ -92,7 +91,7 @@ def _table(
     return Table(f"{title}, what a change is worth", columns, [rows], notes)
 
 
-class _Pair(NamedTuple):
+class Pair(NamedTuple):
     """Two models at the same target."""
 
     seeds: int
@@ -103,16 +102,26 @@ class _Pair(NamedTuple):
     """Logarithm of the ratio of their FLOPs speed-ups."""
 
 
-def _pairs(own: Mapping[float, Scored], other: Mapping[float, Scored]) -> dict[float, _Pair]:
-    """The pairs with shared seeds, by target."""
+def in_pairs(own: Mapping[T, Scored], other: Mapping[T, Scored]) -> dict[T, Pair]:
+    """The pairs with shared seeds and texts, by target."""
     found = {}
-    for target in sorted(own.keys() & other.keys()):
-        a, b = own[target].drawn, other[target].drawn
-        seeds = shared_seeds(a, b)
-        with suppress(ValueError):  # no shared seed, or other texts
-            speed = np.log(_speedup(a, seeds) / _speedup(b, seeds))
-            found[target] = _Pair(len(seeds), difference(a, b), speed)
+    for target in own:
+        if target in other:
+            a, b = own[target].drawn, other[target].drawn
+            seeds = shared_seeds(a, b)
+            with suppress(ValueError):  # no shared seed, or other texts
+                draws = difference(a, b)
+                speed = np.log(_speedup(a, seeds) / _speedup(b, seeds))
+                found[target] = Pair(len(seeds), draws, speed)
     return found
+
+
+def cells(pairs: Mapping[T, Pair], shown: Iterable[T]) -> list[str]:
+    """How much faster, the mean difference, and the differences at the shown targets."""
+    speed = np.exp(np.mean([pair.speed for pair in pairs.values()]))
+    mean = estimate(np.mean([pair.draws for pair in pairs.values()], axis=0))
+    single = [cell(estimate(pairs[t].draws)) if t in pairs else NONE for t in shown]
+    return [f"{speed:.2f}", cell(mean), *single]
 
 
 def _speedup(model: Drawn, seeds: tuple[int, ...]) -> float:

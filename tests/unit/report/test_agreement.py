@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from lotbench.cli.output import compare
+from lotbench.cli.output import show_agreement
 from lotbench.report.agreement import agreement
 
 
@@ -39,5 +39,5 @@ def test_methods_that_all_tie_have_no_order() -> None:
 
 
 def test_a_store_that_is_not_here_is_named(tmp_path, capsys: pytest.CaptureFixture[str]) -> None:
-    compare(tmp_path, tmp_path / "gone")
+    show_agreement(tmp_path, tmp_path / "gone")
     assert f"no store {tmp_path / 'gone'} here" in capsys.readouterr().out

@@ -1,0 +1,87 @@
+"""The tables of two stores: the models of one against the same models of the other, in pairs."""
+
+from __future__ import annotations
+
+import json
+from collections import defaultdict
+
+from lotbench.report import text
+from lotbench.report.tables.differences import MOST_TARGETS, cell, cells, in_pairs
+from lotbench.report.tables.render import Table
+from lotbench.report.text import NONE, TIMES
+from lotbench.statistics.bootstrap import estimate
+from lotbench.statistics.drawn import difference, shared_seeds
+from lotbench.statistics.scored import Scored, evenly
+from lotbench.statistics.study import Study
+
+Curve = dict[str, Scored]
+"""The models of a setting by target or budget."""
+
+
+def two_stores(own: Study, other: Study) -> list[Table]:
+    """For each task of both stores, the scores of ``own`` minus those of ``other``.
+
+    Partners have the same method and parameters, and may differ in training, texts or machine.
+    Models without a partner, without a shared seed, or scored on other texts are left out.
+    """
+    shared = [task for task in own.tasks if task in other.tasks]
+    return [table for task in shared if (table := _table(task, own, other)) is not None]
+
+
+def _table(task: str, own: Study, other: Study) -> Table | None:
+    curves, theirs = _curves(task, own), _curves(task, other)
+    partners = [(curve, theirs[key]) for key, curve in curves.items() if key in theirs]
+    compared = [(curve, pairs) for curve, them in partners if (pairs := in_pairs(curve, them))]
+    if not compared:
+        return None
+    speeds = {at: curve[at].target or 0 for curve, pairs in compared for at in pairs}
+    targets = sorted((at for at in speeds if speeds[at]), key=speeds.__getitem__)
+    shown = evenly(targets, MOST_TARGETS)
+    rows = _references(task, own, other, len(shown))
+    for curve, pairs in compared:
+        first = next(iter(curve.values()))
+        seeds = text.count(max(pair.seeds for pair in pairs.values()), "seed")
+        name = f"{first.method} {first.name}".strip()
+        rows.append([f"{name}\n{seeds}, {text.count(len(pairs), 'model')}", *cells(pairs, shown)])
+    unit = text.unit_of(own.runs_on(task))
+    notes = [
+        f"scores of {own.name} minus those of {other.name}, in points: on validation, at equal "
+        f"targets, paired by seed and {unit.removesuffix('s')}; in brackets the 95% interval over "
+        f"{unit} and seeds",
+        "* where the interval excludes 0; one in twenty does so by chance",
+        "mean: over all models of the row; speed: their FLOPs speed-up over that of the partners, "
+        "which is not exactly 1, since budgets are searched on other texts",
+    ]
+    columns = ["method", "speed", "mean", *(f"{speeds[at]:g}{TIMES}" for at in shown)]
+    return Table(f"{task}, {own.name} against {other.name}", columns, [rows], notes)
+
+
+def _references(task: str, own: Study, other: Study, targets: int) -> list[list[str]]:
+    """The row of the references; none if a store has none, or if they share no seed."""
+    if task not in own.references or task not in other.references:
+        return []
+    a, b = own.references[task], other.references[task]
+    if not shared_seeds(a.drawn, b.drawn):
+        return []
+    name = a.name if a.name == b.name else f"{a.name} and {b.name}"
+    mean = cell(estimate(difference(a.drawn, b.drawn)))
+    return [[f"reference: {name}", NONE, mean, *[NONE] * targets]]
+
+
+def _curves(task: str, study: Study) -> dict[tuple[str, str], Curve]:
+    """The models that have every seed, by method and parameters; of one setting each.
+
+    Of a method with targets only these, since equal budgets can differ in FLOPs.
+    """
+    params = {run.setting: json.dumps(run.trial.params, sort_keys=True) for run in study.runs}
+    found: dict[tuple[str, str], dict[str, Curve]] = defaultdict(lambda: defaultdict(dict))
+    for own in study.models[task]:
+        if own.drawn.complete:
+            found[own.method, params[own.setting]][own.setting][own.at] = own
+    curves = {}
+    for key, settings in found.items():
+        if len(settings) == 1:
+            (curve,) = settings.values()
+            at_targets = {at: own for at, own in curve.items() if own.target is not None}
+            curves[key] = at_targets or curve
+    return curves
