@@ -34,9 +34,13 @@ def _table(task: str, own: Study, other: Study) -> Table | None:
     compared = [(curve, pairs) for curve, them in partners if (pairs := in_pairs(curve, them))]
     if not compared:
         return None
-    speeds = {at: curve[at].target or 0 for curve, pairs in compared for at in pairs}
-    targets = sorted((at for at in speeds if speeds[at]), key=speeds.__getitem__)
-    shown = evenly(targets, MOST_TARGETS)
+    targets = {
+        at: target
+        for curve, pairs in compared
+        for at in pairs
+        if (target := curve[at].target) is not None
+    }
+    shown = evenly(sorted(targets, key=targets.__getitem__), MOST_TARGETS)
     rows = _references(task, own, other, len(shown))
     for curve, pairs in compared:
         first = next(iter(curve.values()))
@@ -52,7 +56,7 @@ def _table(task: str, own: Study, other: Study) -> Table | None:
         "mean: over all models of the row; speed: their FLOPs speed-up over that of the partners, "
         "which is not exactly 1, since budgets are searched on other texts",
     ]
-    columns = ["method", "speed", "mean", *(f"{speeds[at]:g}{TIMES}" for at in shown)]
+    columns = ["method", "speed", "mean", *(f"{targets[at]:g}{TIMES}" for at in shown)]
     return Table(f"{task}, {own.name} against {other.name}", columns, [rows], notes)
 
 
@@ -69,9 +73,10 @@ def _references(task: str, own: Study, other: Study, targets: int) -> list[list[
 
 
 def _curves(task: str, study: Study) -> dict[tuple[str, str], Curve]:
-    """The models that have every seed, by method and parameters; of one setting each.
+    """The models that have every seed of their setting, by method and parameters.
 
-    Of a method with targets only these, since equal budgets can differ in FLOPs.
+    Settings that share both, such as with other epochs, are left out: their partner is not known.
+    Where a setting has targets only these count, since equal budgets can differ in FLOPs.
     """
     params = {run.setting: json.dumps(run.trial.params, sort_keys=True) for run in study.runs}
     found: dict[tuple[str, str], dict[str, Curve]] = defaultdict(lambda: defaultdict(dict))
