@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import product
 from pathlib import Path
 
 import pytest
@@ -12,12 +13,21 @@ from lotbench.report.text import NONE, TIMES
 from lotbench.statistics.study import Study
 
 
-def store(name: str, right: dict[tuple[str, str], int], texts: int = 200, seed: int = 0) -> Study:
-    """A study of dense and of these models at 2x, by method and parameter, with so many hits."""
+def store(
+    name: str,
+    right: dict[tuple[str, str], int],
+    texts: int = 200,
+    seed: int = 0,
+    epochs: tuple[int, ...] = (1,),
+) -> Study:
+    """A study of dense and of these models at 2x, by method and parameter, with so many hits.
+
+    Each model is trained once for each number of epochs.
+    """
     rows = Rows()
     rows.add("dense", hits(180, texts), hits(180, texts), seed=seed, setting=f"{name}-dense")
-    for (method, value), count in right.items():
-        own = {"setting": f"{name}-{value}", "seed": seed, "params": {"k": value}}
+    for ((method, value), count), length in product(right.items(), epochs):
+        own = {"setting": f"{name}-{value}-{length}", "seed": seed, "params": {"k": value}}
         rows.add(method, hits(180, texts), hits(count, texts), 2, (2, 2), **own)
         # What is scored at a budget is left out beside targets.
         rows.add(method, hits(180, texts), hits(count, texts), None, (9, 9), **own)
@@ -50,3 +60,10 @@ def test_what_has_no_partner_has_no_table(changes: dict[str, int]) -> None:
         two_stores(store("a", {("lot", "a"): 170}), store("b", {("lot", "a"): 170}, **changes))
         == []
     )
+
+
+def test_settings_that_share_their_parameters_have_no_known_partner() -> None:
+    own = store("twice", {("lot", "a"): 170}, epochs=(1, 2))
+    (found,) = two_stores(own, store("once", {("lot", "a"): 160}))
+    ((reference, dense),) = found.groups
+    assert (reference[0], dense[0]) == ("reference: dense", "dense\n1 seed, 1 model")
