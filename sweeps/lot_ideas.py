@@ -8,6 +8,9 @@
 ``labels: shares``
     The router's softmax over a text learns how saliency is shared in it, instead of which tokens
     hold the share ``top_p``.
+``labels: order``
+    Of each two tokens of a text, the router learns which is the more salient (RankNet; Burges et
+    al., ICML 2005).
 ``labels: smooth``
     A token's saliency gets half of that of each of its two neighbours before the labels are made,
     so that tokens stay in spans, such as a word with its negation.
@@ -77,7 +80,29 @@ def smoothed(saliency: Tensor, layout: Ragged) -> Tensor:
     return values + beside / 2
 
 
+def share_loss(margin: Tensor, saliency: Tensor, layout: Ragged) -> Tensor:
+    """Divergence of the softmax of ``margin`` from the shares of ``saliency``, both (T,)."""
+    wanted = saliency.masked_fill(layout.is_first, 0)
+    wanted = wanted / segment_sum(wanted, layout).clamp(min=1e-300)[layout.sequence]
+    found = segment_softmax(margin.masked_fill(layout.is_first, -1e9), layout)
+    logarithm = (wanted.clamp(min=1e-12) / found.clamp(min=1e-12)).log()
+    return (wanted * logarithm).sum() / layout.batch_size
+
+
+def order_loss(margin: Tensor, saliency: Tensor, layout: Ragged) -> Tensor:
+    """``log(1 + exp(less - more))`` of the margins, (T,), of two tokens of unequal saliency.
+
+    It is the mean over the pairs of a text, and then over the texts.  [CLS] is in no pair.
+    """
+    scores, wanted = pad(margin, layout), pad(saliency, layout)
+    here = pad((~layout.is_first).long(), layout) > 0
+    pairs = (wanted[:, :, None] > wanted[:, None, :]) & here[:, :, None] & here[:, None, :]
+    losses = F.softplus(scores[:, None, :] - scores[:, :, None]) * pairs
+    return (losses.sum(dim=(1, 2)) / pairs.sum(dim=(1, 2)).clamp(min=1)).mean()
+
+
 ROUTERS = {"token": Router, "neighbours": Neighbours, "attention": Attention}
+LOSSES = {"shares": share_loss, "order": order_loss}
 
 
 class Params(lot.FixedBudgetParams):
@@ -86,7 +111,9 @@ class Params(lot.FixedBudgetParams):
     reads: Literal["token", "neighbours", "attention"] = Field(
         "token", description="what the router reads beside the mean of the text"
     )
-    labels: Literal["top", "shares", "smooth"] = Field("top", description="what the router learns")
+    labels: Literal["top", "shares", "order", "smooth"] = Field(
+        "top", description="what the router learns"
+    )
     share: Literal["fixed", "shrinks"] = Field(
         "fixed", description="the share of tokens that layers process in training"
     )
@@ -119,15 +146,10 @@ class LotIdeas(lot.FixedBudget):
         losses = []
         for event in trace.events:
             if "logits" in event.decision.aux:
-                layout, logits = event.layout, event.decision.aux["logits"].double()
-                wanted = batch.saliency[event.rows].double().clamp(min=0)
-                wanted = wanted.masked_fill(layout.is_first, 0)
-                total = segment_sum(wanted, layout).clamp(min=1e-300)
-                wanted = wanted / total[layout.sequence]
-                margin = (logits[:, 1] - logits[:, 0]).masked_fill(layout.is_first, -1e9)
-                found = segment_softmax(margin, layout)
-                logarithm = (wanted.clamp(min=1e-12) / found.clamp(min=1e-12)).log()
-                losses.append((wanted * logarithm).sum() / layout.batch_size)
+                logits = event.decision.aux["logits"].double()
+                saliency = batch.saliency[event.rows].double().clamp(min=0)
+                loss = LOSSES[self.params.labels]
+                losses.append(loss(logits[:, 1] - logits[:, 0], saliency, event.layout))
         return torch.stack(losses).mean().float()
 
     def overhead_flops(self, layer: int, n_tokens: Tensor) -> Tensor | float:

@@ -48,16 +48,34 @@ def test_a_head_that_sees_no_difference_adds_nothing(ideas) -> None:
     assert torch.allclose(router(hidden, layout), plain, atol=1e-6)
 
 
+def loss_of(method: Any, batch: Batch, margins: list[float]) -> float:
+    """The loss of a router with these margins, which decides over all tokens of the batch."""
+    logits = torch.tensor([[0.0, own] for own in margins])
+    decision = Leap(torch.ones(len(margins), dtype=torch.bool), aux={"logits": logits})
+    rows = torch.arange(len(margins))
+    event = SimpleNamespace(layout=batch.layout, rows=rows, decision=decision)
+    return float(method._guidance(batch, SimpleNamespace(events=[event])))
+
+
 def test_shares_are_learned_by_their_divergence(ideas) -> None:
     """Saliency 1 and 3 beside [CLS]; a router of equal scores is ln 2 - H(1/4, 3/4) away."""
-    method = ideas(labels="shares")
     batch = Batch.from_ids([[1, 2, 3]], labels=[0], saliency=[[9.0, 1.0, 3.0]])
     for margins, expected in (([5.0, 2.0, 2.0], 0.130812), ([0.0, 0.0, 1.0986123], 0.0)):
-        logits = torch.tensor([[0.0, own] for own in margins])
-        decision = Leap(torch.ones(3, dtype=torch.bool), aux={"logits": logits})
-        event = SimpleNamespace(layout=batch.layout, rows=torch.arange(3), decision=decision)
-        loss = method._guidance(batch, SimpleNamespace(events=[event]))
-        assert float(loss) == pytest.approx(expected, abs=1e-6)
+        loss = loss_of(ideas(labels="shares"), batch, margins)
+        assert loss == pytest.approx(expected, abs=1e-6)
+
+
+def test_the_order_is_learned_from_pairs_of_unequal_saliency(ideas) -> None:
+    """Beside [CLS], saliency 1, 3, 3 has two pairs: with margins 0, ln 3, 0 the second token is
+    ln(1 + 1/3) away and the third ln 2.  The other text has one pair, and no pair leads to it.
+    """
+    saliency = [[9.0, 1.0, 3.0, 3.0], [9.0, 2.0, 1.0]]
+    batch = Batch.from_ids([[1] * 4, [1] * 3], labels=[0, 0], saliency=saliency)
+    for second, expected in (([40.0, 0.0], 0.0), ([0.0, 0.0], 0.693147), ([0.0, 1.0], 1.313262)):
+        loss = loss_of(ideas(labels="order"), batch, [7.0, 0.0, 1.0986123, 0.0, -7.0, *second])
+        assert loss == pytest.approx(((0.287682 + 0.693147) / 2 + expected) / 2, abs=1e-6)
+    alone = Batch.from_ids([[1]], labels=[0], saliency=[[9.0]])
+    assert loss_of(ideas(labels="order"), alone, [1.0]) == 0.0
 
 
 def test_saliency_is_smoothed_within_its_text(ideas) -> None:
@@ -71,13 +89,10 @@ def test_saliency_is_smoothed_within_its_text(ideas) -> None:
 def test_a_token_between_salient_ones_is_a_label_too(ideas) -> None:
     """Saliency 6, 0, 6 becomes 6, 6, 6, 3, of which three hold less than 0.9; 6 alone holds 0.5."""
     batch = Batch.from_ids([[1] * 7], labels=[0], saliency=[[9.0, 6.0, 0.0, 6.0, 0.0, 0.0, 0.0]])
-    margins = torch.tensor([0.0, 20.0, 20.0, 20.0, -20.0, -20.0, -20.0])
-    logits = torch.stack([torch.zeros(7), margins], dim=1)
-    decision = Leap(torch.ones(7, dtype=torch.bool), aux={"logits": logits})
-    event = SimpleNamespace(layout=batch.layout, rows=torch.arange(7), decision=decision)
+    margins = [0.0, 20.0, 20.0, 20.0, -20.0, -20.0, -20.0]
     for labels, expected in (("smooth", 0.0), ("top", 2 * 20 / 6)):
-        loss = ideas(labels=labels, top_p=0.9)._guidance(batch, SimpleNamespace(events=[event]))
-        assert float(loss) == pytest.approx(expected, abs=1e-6)
+        loss = loss_of(ideas(labels=labels, top_p=0.9), batch, margins)
+        assert loss == pytest.approx(expected, abs=1e-6)
 
 
 def test_the_share_shrinks_for_half_of_the_steps(ideas) -> None:
