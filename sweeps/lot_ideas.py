@@ -5,6 +5,9 @@
 ``reads: attention``
     The logarithm of the attention that a token receives, in one head of the router's own, is added
     to its score.  Attention saliency sums the same over all heads of the teacher.
+``reads: occurrence``
+    What is learned for the first, second and later occurrences of a word in its text is added to
+    what the router reads.
 ``labels: shares``
     The router's softmax over a text learns how saliency is shared in it, instead of which tokens
     hold the share ``top_p``.
@@ -32,11 +35,11 @@ from torch import Tensor, nn
 from lotbench import lot
 from lotbench.batch import Batch
 from lotbench.ragged import Ragged, pad, segment_softmax, segment_sum, unpad
-from lotbench.reducer import Encoder, Step, Trace
+from lotbench.reducer import Decision, Encoder, Step, Tokens, Trace
 from lotbench.routers import Router
 
-NEAR, HEAD = 5, 64
-"""Tokens of the convolution, and width of the head."""
+NEAR, HEAD, TIMES = 5, 64, 8
+"""Tokens of the convolution, width of the head, and occurrences that are told apart."""
 
 
 class Neighbours(Router):
@@ -70,6 +73,29 @@ class Attention(Router):
         return super().forward(hidden, layout) + F.pad(margin[:, None], (1, 0))
 
 
+class Occurrence(Router):
+    """A router that knows which occurrence of its word in the text a token is."""
+
+    ids: Tensor
+    """Of the tokens that it is to decide on, shape (T,)."""
+
+    def __init__(self, width: int, hidden: int, bias: float, context: bool) -> None:
+        super().__init__(width, hidden, bias, context)
+        self.times = nn.Embedding(TIMES, width)
+        nn.init.zeros_(self.times.weight)
+
+    def forward(self, hidden: Tensor, layout: Ragged) -> Tensor:
+        return super().forward(hidden + self.times(occurrence(self.ids, layout)), layout)
+
+
+def occurrence(ids: Tensor, layout: Ragged) -> Tensor:
+    """How often each token's id was in its text before, at most ``TIMES - 1``, shape (T,)."""
+    words = layout.sequence * (int(ids.max()) + 1) + ids
+    ordered, order = words.sort(stable=True)
+    before = torch.arange(len(ids), device=ids.device) - torch.searchsorted(ordered, ordered)
+    return torch.empty_like(ids).index_copy_(0, order, before).clamp(max=TIMES - 1)
+
+
 def smoothed(saliency: Tensor, layout: Ragged) -> Tensor:
     """Each token's saliency and half of that of its neighbours, shape (T,).
 
@@ -101,14 +127,19 @@ def order_loss(margin: Tensor, saliency: Tensor, layout: Ragged) -> Tensor:
     return (losses.sum(dim=(1, 2)) / pairs.sum(dim=(1, 2)).clamp(min=1)).mean()
 
 
-ROUTERS = {"token": Router, "neighbours": Neighbours, "attention": Attention}
+ROUTERS = {
+    "token": Router,
+    "neighbours": Neighbours,
+    "attention": Attention,
+    "occurrence": Occurrence,
+}
 LOSSES = {"shares": share_loss, "order": order_loss}
 
 
 class Params(lot.FixedBudgetParams):
     """Hyper-parameters."""
 
-    reads: Literal["token", "neighbours", "attention"] = Field(
+    reads: Literal["token", "neighbours", "attention", "occurrence"] = Field(
         "token", description="what the router reads beside the mean of the text"
     )
     labels: Literal["top", "shares", "order", "smooth"] = Field(
@@ -131,6 +162,13 @@ class LotIdeas(lot.FixedBudget):
         super().__init__(params, n_layers, width)
         sizes = width, params.router_width, params.router_bias, params.router_context
         self.routers = nn.ModuleList(ROUTERS[params.reads](*sizes) for _ in self.routers)
+
+    def before_layer(self, layer: int, tokens: Tokens) -> Decision | None:
+        if self.params.reads == "occurrence":
+            ids = tokens.batch.input_ids[tokens.rows]
+            for router in self.routers:
+                router.ids = ids
+        return super().before_layer(layer, tokens)
 
     def training_step(self, encoder: Encoder, batch: Batch, step: Step) -> None:
         if self.params.share == "shrinks":
@@ -156,6 +194,8 @@ class LotIdeas(lot.FixedBudget):
         known = super().overhead_flops(layer, n_tokens)
         if layer % self.params.decision_every or self.params.reads == "token":
             return known
+        if self.params.reads == "occurrence":
+            return known + n_tokens * self.width
         if self.params.reads == "neighbours":
             return known + n_tokens * 2 * NEAR * self.width
         return known + n_tokens * 4 * HEAD * self.width + n_tokens**2 * 2 * HEAD

@@ -48,6 +48,29 @@ def test_a_head_that_sees_no_difference_adds_nothing(ideas) -> None:
     assert torch.allclose(router(hidden, layout), plain, atol=1e-6)
 
 
+def test_the_occurrences_of_a_word_are_counted_in_its_own_text(ideas) -> None:
+    """Texts 7 5 5 7 5 and 5 7; with no more than `TIMES` of one word told apart."""
+    module = sys.modules[type(ideas()).__module__]
+    layout = Ragged.from_lengths([5, 2])
+    found = module.occurrence(torch.tensor([7, 5, 5, 7, 5, 5, 7]), layout)
+    assert found.tolist() == [0, 0, 1, 1, 2, 0, 0]
+    many = module.occurrence(torch.full((20,), 3), Ragged.from_lengths([20]))
+    assert many.tolist() == [*range(module.TIMES), *[module.TIMES - 1] * (20 - module.TIMES)]
+
+
+def test_a_router_of_occurrences_begins_as_the_plain_one(ideas) -> None:
+    """What it learns for the second occurrence moves the second token of a word alone."""
+    (router,) = ideas(reads="occurrence", router_context=False).routers
+    layout = Ragged.from_lengths([3])
+    hidden = torch.randn(3, WIDTH, dtype=torch.float64)
+    router.ids = torch.tensor([4, 9, 4])
+    plain = super(type(router), router).forward(hidden, layout)
+    assert torch.equal(router(hidden, layout), plain)
+    torch.nn.init.normal_(router.times.weight[1])
+    moved = (router(hidden, layout) - plain).abs().sum(dim=1) > 0
+    assert moved.tolist() == [False, False, True]
+
+
 def loss_of(method: Any, batch: Batch, margins: list[float]) -> float:
     """The loss of a router with these margins, which decides over all tokens of the batch."""
     logits = torch.tensor([[0.0, own] for own in margins])
