@@ -70,15 +70,14 @@ def test_the_distance_is_to_the_states_before_the_first_step(name, params, batch
         last.bias.neg_()
     terms = terms_of(encoder, batch)
     assert terms is not None and terms["states"].item() == pytest.approx(10 * 2, abs=1e-4)
-    terms["states"].backward()
-    assert encoder.backbone.words.grad is not None
-    assert encoder.backbone.words.grad.isfinite().all()
 
 
 def test_tokens_that_are_left_out_move_the_state(batch) -> None:
     encoder = encoder_of("static-states", states=1.0, keep_ratio=0.25)
     terms = terms_of(encoder, batch)
     assert terms is not None and terms["states"].item() > 0.01
+    terms["states"].backward()
+    assert encoder.backbone.words.grad is not None and encoder.backbone.words.grad.any()
 
 
 def test_without_weight_a_method_trains_as_always(batch) -> None:
