@@ -1,8 +1,8 @@
 """Methods that learn the teacher's state of [CLS] beside its logits; see `distilled_states.yaml`.
 
 ``states`` is the weight of 1 minus the cosine between the last state of [CLS] and that of the
-teacher.  With 0 a method trains as it does without this file.  Students start as their teacher, so
-a copy of the encoder before the first step is the teacher.
+teacher.  With 0 a method trains as it does without this file.  With ``init: teacher``, the default,
+students start as their teacher, so a copy of the encoder before the first step is the teacher.
 """
 
 from __future__ import annotations
