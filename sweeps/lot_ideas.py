@@ -1,4 +1,4 @@
-"""Ideas for Leap-of-Thought, tried with a fixed budget; see `ideas.yaml` and `more_ideas.yaml`.
+"""Ideas for Leap-of-Thought, tried with a fixed budget; see `ideas.yaml`.
 
 ``reads: neighbours``
     A depthwise convolution over five tokens is added to what the router reads.
@@ -8,6 +8,9 @@
 ``reads: occurrence``
     What is learned for the first, second and later occurrences of a word in its text is added to
     what the router reads.
+``reads: word``
+    The logarithm of the importance that `static` gives the word, times a learned factor that begins
+    at 1, is added to the score.
 ``labels: shares``
     The router's softmax over a text learns how saliency is shared in it, instead of which tokens
     hold the share ``top_p``.
@@ -17,6 +20,10 @@
 ``labels: smooth``
     A token's saliency gets half of that of each of its two neighbours before the labels are made,
     so that tokens stay in spans, such as a word with its negation.
+``labels: subsets``
+    Saliency is what a token is worth among few.  The teacher reads 64 random subsets of each text,
+    each with a share ``keep_ratio`` of its tokens.  The saliency of a token is the mean logarithm
+    of the label's probability in the subsets that have it, minus the mean in those that have not.
 ``share: shrinks``
     In training the share of tokens that layers process begins at 1 and shrinks by equal factors;
     it reaches ``keep_ratio`` after half of the steps.
@@ -24,22 +31,36 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from copy import deepcopy
 from dataclasses import replace
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 import torch.nn.functional as F
 from pydantic import Field
 from torch import Tensor, nn
 
-from lotbench import lot
+from baselines import static
+from lotbench import lot, reducer
 from lotbench.batch import Batch
-from lotbench.ragged import Ragged, pad, segment_softmax, segment_sum, unpad
-from lotbench.reducer import Decision, Encoder, Step, Tokens, Trace
+from lotbench.losses import task_loss
+from lotbench.ragged import (
+    Ragged,
+    pad,
+    segment_softmax,
+    segment_sum,
+    segment_topk,
+    share_of,
+    unpad,
+)
+from lotbench.reducer import Decision, Drop, Encoder, Step, TokenReducer, Tokens, Trace
 from lotbench.routers import Router
 
 NEAR, HEAD, TIMES = 5, 64, 8
 """Tokens of the convolution, width of the head, and occurrences that are told apart."""
+SUBSETS, AT_ONCE = 64, 8
+"""Random subsets of each text, and how many of them the teacher reads in one pass."""
 
 
 class Neighbours(Router):
@@ -73,11 +94,31 @@ class Attention(Router):
         return super().forward(hidden, layout) + F.pad(margin[:, None], (1, 0))
 
 
-class Occurrence(Router):
-    """A router that knows which occurrence of its word in the text a token is."""
+class OfIds(Router):
+    """A router that knows the word of a token."""
 
     ids: Tensor
     """Of the tokens that it is to decide on, shape (T,)."""
+
+
+class Word(OfIds):
+    """A router that knows how salient a word is in the mean of the training texts."""
+
+    importance: Tensor
+    """Its logarithm for each vocabulary id, shape (V,); empty before training."""
+
+    def __init__(self, width: int, hidden: int, bias: float, context: bool) -> None:
+        super().__init__(width, hidden, bias, context)
+        self.register_buffer("importance", torch.zeros(0))
+        self.factor = nn.Parameter(torch.ones(()))
+
+    def forward(self, hidden: Tensor, layout: Ragged) -> Tensor:
+        margin = self.factor * self.importance[self.ids]
+        return super().forward(hidden, layout) + F.pad(margin[:, None], (1, 0))
+
+
+class Occurrence(OfIds):
+    """A router that knows which occurrence of its word in the text a token is."""
 
     def __init__(self, width: int, hidden: int, bias: float, context: bool) -> None:
         super().__init__(width, hidden, bias, context)
@@ -106,6 +147,44 @@ def smoothed(saliency: Tensor, layout: Ragged) -> Tensor:
     return values + beside / 2
 
 
+class Subset(TokenReducer):
+    """Keeps [CLS] and random tokens, as many as ``keep_ratio`` asks for, before the embedding."""
+
+    name = "subset"
+
+    def __init__(self, keep_ratio: float, generator: torch.Generator, like: TokenReducer) -> None:
+        super().__init__(reducer.Params(), like.n_layers, like.width)
+        self.keep_ratio, self.generator = keep_ratio, generator
+
+    def before_embedding(self, batch: Batch, words: Tensor) -> Drop:
+        layout = batch.layout
+        score = torch.rand(layout.total, generator=self.generator).to(words.device)
+        count = share_of(layout.lengths, self.keep_ratio)
+        drop = Drop(segment_topk(score.masked_fill(layout.is_first, 2), count, layout))
+        self.kept = drop.keep
+        return drop
+
+
+@torch.no_grad()
+def subset_saliency(teacher: Any, batch: Batch, subset: Subset) -> Tensor:
+    """What each token is worth among few others, shape (T,), float32; see ``labels: subsets``.
+
+    The difference of the two means is the slope of the regression on the token alone.  It is 0 for
+    a token that is in all subsets or in none.
+    """
+    kept, scores = [], []
+    many = batch.repeat(AT_ONCE)
+    for _ in range(SUBSETS // AT_ONCE):
+        logits = teacher(many, reducer=subset).logits
+        scores.append(-task_loss(logits, many.labels, reduction="none").reshape(AT_ONCE, -1))
+        kept.append(subset.kept.reshape(AT_ONCE, -1).float())
+    inside, score = torch.cat(kept), torch.cat(scores)[:, batch.layout.sequence]
+    count = inside.sum(dim=0)
+    found = (inside * score).sum(dim=0) / count.clamp(min=1)
+    missed = ((1 - inside) * score).sum(dim=0) / (SUBSETS - count).clamp(min=1)
+    return (found - missed).masked_fill((count == 0) | (count == SUBSETS), 0.0)
+
+
 def share_loss(margin: Tensor, saliency: Tensor, layout: Ragged) -> Tensor:
     """Divergence of the softmax of ``margin`` from the shares of ``saliency``, both (T,)."""
     wanted = saliency.masked_fill(layout.is_first, 0)
@@ -132,6 +211,7 @@ ROUTERS = {
     "neighbours": Neighbours,
     "attention": Attention,
     "occurrence": Occurrence,
+    "word": Word,
 }
 LOSSES = {"shares": share_loss, "order": order_loss}
 
@@ -139,10 +219,10 @@ LOSSES = {"shares": share_loss, "order": order_loss}
 class Params(lot.FixedBudgetParams):
     """Hyper-parameters."""
 
-    reads: Literal["token", "neighbours", "attention", "occurrence"] = Field(
+    reads: Literal["token", "neighbours", "attention", "occurrence", "word"] = Field(
         "token", description="what the router reads beside the mean of the text"
     )
-    labels: Literal["top", "shares", "order", "smooth"] = Field(
+    labels: Literal["top", "shares", "order", "smooth", "subsets"] = Field(
         "top", description="what the router learns"
     )
     share: Literal["fixed", "shrinks"] = Field(
@@ -162,17 +242,45 @@ class LotIdeas(lot.FixedBudget):
         super().__init__(params, n_layers, width)
         sizes = width, params.router_width, params.router_bias, params.router_context
         self.routers = nn.ModuleList(ROUTERS[params.reads](*sizes) for _ in self.routers)
+        self.teacher: list[Any] = []  # in a list it is no part of the model, and is not saved
+        self.found: dict[int, Tensor] = {}  # saliency from subsets, by the text's row
+
+    def before_training(self, batches: Iterable[Batch], words: Tensor) -> None:
+        if self.params.reads == "word":
+            lookup = static.Static(static.Params.model_validate({}), self.n_layers, self.width)
+            lookup.before_training(batches, words)
+            for router in self.routers:
+                router.importance = lookup.importance.log()
+
+    def after_training(self, words: Tensor) -> None:
+        self.teacher.clear()
+        self.found.clear()
+        super().after_training(words)
 
     def before_layer(self, layer: int, tokens: Tokens) -> Decision | None:
-        if self.params.reads == "occurrence":
-            ids = tokens.batch.input_ids[tokens.rows]
-            for router in self.routers:
-                router.ids = ids
+        for router in self.routers:
+            if isinstance(router, OfIds):
+                router.ids = tokens.batch.input_ids[tokens.rows]
         return super().before_layer(layer, tokens)
 
     def training_step(self, encoder: Encoder, batch: Batch, step: Step) -> None:
         if self.params.share == "shrinks":
             self.keep_ratio = self.params.keep_ratio ** min(1.0, 2 * step.progress)
+        if self.params.labels == "subsets":
+            self._measure(encoder, batch, step.generator)
+
+    def _measure(self, encoder: Encoder, batch: Batch, generator: torch.Generator) -> None:
+        """Take the saliency of texts that are met for the first time, by a copy of the teacher.
+
+        With ``init: teacher``, the default, the encoder is the teacher before the first step.
+        """
+        if not self.teacher:
+            self.teacher.append(deepcopy(encoder).train(False))
+        rows = batch.index.tolist()
+        if not self.found.keys() >= set(rows):
+            subset = Subset(self.params.keep_ratio, generator, self)
+            saliency = subset_saliency(self.teacher[0], batch, subset)
+            self.found |= zip(rows, saliency.split(batch.layout.lengths.tolist()), strict=True)
 
     def _guidance(self, batch: Batch, trace: Trace) -> Tensor:
         if self.params.labels == "top":
@@ -181,6 +289,9 @@ class LotIdeas(lot.FixedBudget):
         if self.params.labels == "smooth":
             smooth = replace(batch, saliency=smoothed(batch.saliency, batch.layout))
             return super()._guidance(smooth, trace)
+        if self.params.labels == "subsets":
+            found = torch.cat([self.found[row] for row in batch.index.tolist()])
+            return super()._guidance(replace(batch, saliency=found), trace)
         losses = []
         for event in trace.events:
             if "logits" in event.decision.aux:
@@ -196,6 +307,8 @@ class LotIdeas(lot.FixedBudget):
             return known
         if self.params.reads == "occurrence":
             return known + n_tokens * self.width
+        if self.params.reads == "word":
+            return known + n_tokens * 2
         if self.params.reads == "neighbours":
             return known + n_tokens * 2 * NEAR * self.width
         return known + n_tokens * 4 * HEAD * self.width + n_tokens**2 * 2 * HEAD

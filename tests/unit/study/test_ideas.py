@@ -71,6 +71,75 @@ def test_a_router_of_occurrences_begins_as_the_plain_one(ideas) -> None:
     assert moved.tolist() == [False, False, True]
 
 
+def test_a_router_of_words_adds_the_logarithm_of_their_importance(ideas) -> None:
+    """Saliency 1 and 3 beside [CLS] is 0.5 and 1.5 of the mean; `static` adds five tokens of 1."""
+    method = ideas(reads="word")
+    (router,) = method.routers
+    batch = Batch.from_ids([[1, 2, 3]], labels=[0], saliency=[[9.0, 1.0, 3.0]])
+    method.before_training([batch], torch.zeros(5, WIDTH))
+    router.ids = batch.input_ids
+    hidden = torch.randn(3, WIDTH, dtype=torch.float64)
+    plain = super(type(router), router).forward(hidden, batch.layout)
+    added = router(hidden, batch.layout) - plain
+    expected = torch.tensor([[0.0, 0.0], [0.0, -0.087011], [0.0, 0.080043]]).double()
+    assert torch.allclose(added, expected, atol=1e-6)
+    again = ideas(reads="word")
+    again.load_state_dict(method.state_dict())
+    assert torch.equal(again.routers[0].importance, router.importance)
+
+
+def test_saliency_from_subsets_is_what_a_token_adds_to_the_answer(ideas) -> None:
+    """A teacher that answers 1 with odds of 2 to the number of tokens 7 that it reads.
+
+    Three of five tokens stay, so 7 is beside [CLS] in half of the subsets.  With it the logarithm
+    of P(1) is ln 2/3, without it ln 1/2.  A token of 5 is beside 7 less often than its absence is.
+    """
+    method, module = ideas(), sys.modules[type(ideas()).__module__]
+    subset = module.Subset(0.6, torch.Generator().manual_seed(0), method)
+    counts = []
+
+    def teacher(batch: Batch, reducer: Any) -> Any:
+        keep = reducer.before_embedding(batch, torch.zeros(1)).keep
+        seen = torch.zeros(batch.layout.batch_size).index_add_(
+            0, batch.layout.sequence, (keep & (batch.input_ids == 7)).float()
+        )
+        counts.append(torch.bincount(batch.layout.sequence[keep]))
+        logits = torch.stack([torch.zeros_like(seen), seen * 0.6931472], dim=1)
+        return SimpleNamespace(logits=logits)
+
+    batch = Batch.from_ids([[1, 7, 5, 5, 5], [1, 5]], labels=torch.tensor([1, 1]))
+    found = module.subset_saliency(teacher, batch, subset)
+    assert torch.cat(counts).tolist() == [3, 2] * module.SUBSETS
+    assert found[1] == pytest.approx(0.287682, abs=1e-6)
+    assert (found[2:5] < 0).all() and found[2:5].sum() == pytest.approx(-0.2877, abs=0.12)
+    assert found[[0, 5, 6]].tolist() == [0, 0, 0], "in all subsets"
+
+
+def test_saliency_from_subsets_is_taken_once_and_of_the_teacher(ideas, monkeypatch) -> None:
+    method, module = ideas(labels="subsets", top_p=0.9), sys.modules[type(ideas()).__module__]
+    batch = Batch.from_ids([[1] * 3, [1] * 2], labels=[0, 0], index=[4, 2])
+    taken = []
+
+    def measured(teacher: Any, batch: Batch, subset: Any) -> torch.Tensor:
+        taken.append(teacher.weight.item())
+        return torch.tensor([0.0, -1.0, 2.0, 0.0, 3.0])
+
+    monkeypatch.setattr(module, "subset_saliency", measured)
+    encoder = torch.nn.Linear(1, 1)
+    torch.nn.init.ones_(encoder.weight)
+    step = SimpleNamespace(progress=0, generator=torch.Generator())
+    method.training_step(encoder, batch, step)
+    torch.nn.init.zeros_(encoder.weight)
+    method.training_step(encoder, batch, step)
+    others = Batch.from_ids([[1] * 3, [1] * 2], labels=[0, 0], index=[5, 7])
+    method.training_step(encoder, others, step)
+    assert taken == [1.0, 1.0], "of the encoder as it was before the first step"
+    swapped = Batch.from_ids(
+        [[1] * 2, [1] * 3], labels=[0, 0], index=[2, 4], saliency=[[0.0] * 2, [0.0] * 3]
+    )
+    assert loss_of(method, swapped, [0.0, 20.0, 0.0, -20.0, 20.0]) == pytest.approx(0.0, abs=1e-6)
+
+
 def loss_of(method: Any, batch: Batch, margins: list[float]) -> float:
     """The loss of a router with these margins, which decides over all tokens of the batch."""
     logits = torch.tensor([[0.0, own] for own in margins])
