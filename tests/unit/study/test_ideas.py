@@ -92,7 +92,8 @@ def test_saliency_from_subsets_is_what_a_token_adds_to_the_answer(ideas) -> None
     """A teacher that answers 1 with odds of 2 to the number of tokens 7 that it reads.
 
     Three of five tokens stay, so 7 is beside [CLS] in half of the subsets.  With it the logarithm
-    of P(1) is ln 2/3, without it ln 1/2.  A token of 5 is beside 7 less often than its absence is.
+    of P(1) is ln 2/3, without it ln 1/2.  Of the subsets with one of the tokens 5 a third
+    have 7, and of those without it two thirds, so 5 is worth (1/3 - 2/3) of what 7 is.
     """
     method, module = ideas(), sys.modules[type(ideas()).__module__]
     subset = module.Subset(0.6, torch.Generator().manual_seed(0), method)
