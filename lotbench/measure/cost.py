@@ -17,7 +17,7 @@ import torch
 from lotbench import machine
 from lotbench.backends import BY_NAME
 from lotbench.config.sections import MeasureConfig
-from lotbench.measure.protocol import rounds_of_processes
+from lotbench.measure.protocol import rounds_of_processes, turns
 from lotbench.measure.spec import DeviceSetting
 from lotbench.measure.worker import SCREENED_CALLS, SCREENED_ROUNDS
 
@@ -66,7 +66,11 @@ def pass_seconds(
     contenders = min(running) * reduced * left + dense_left * fmean(running)
     count = len(rounds_of_processes(config.rounds))
     loads = count * (START + LOAD * (work.models * left + dense_left))
-    passes = len(config.batch_sizes) * (config.rounds + WARM_UP * count)
+    passes = 0.0
+    for size in config.batch_sizes:
+        calls = -(-config.examples // size)
+        untimed = turns(calls) / calls if turns(calls) > 1 else 0
+        passes += config.rounds * (1 + untimed) + WARM_UP * count
     exports = EXPORT * models * any(each.exported for each in own)
     found = {"exports": exports, "screening": 0.0, "scores": 0.0, "rounds": 0.0}
     for setting in settings:

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 
 from lotbench import machine
-from lotbench.measure.protocol import Call, CallTimer
+from lotbench.measure.protocol import Call, CallTimer, Ticks
 from lotbench.measure.spec import DeviceSetting
 
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
@@ -60,22 +60,22 @@ def timer_for(device: torch.device) -> CallTimer:
 class CudaTimer(CallTimer):
     """A timer of wall seconds that waits for the GPU at every tick of the clock.
 
-    It also keeps the CUDA event seconds of every pass, by contender.
+    It also has the seconds of every call by CUDA events.
     """
 
     def __init__(self, device: torch.device) -> None:
         super().__init__(clock_of(device))
         self._next: Iterator[tuple[Any, Any]] = iter(())
 
-    def __call__(self, name: str, calls: Sequence[Call]) -> float:
+    def ticks(self, calls: Sequence[Call]) -> list[Ticks]:
         # Made here, outside the timed seconds.
         event = partial(torch.cuda.Event, enable_timing=True)
         pairs = [(event(), event()) for _ in calls]
         self._next = iter(pairs)
-        seconds = super().__call__(name, calls)
-        passed = sum(begin.elapsed_time(end) for begin, end in pairs) / 1000
-        self.events.setdefault(name, []).append(passed)
-        return seconds
+        return [
+            each._replace(events=begin.elapsed_time(end) / 1000)
+            for each, (begin, end) in zip(super().ticks(calls), pairs, strict=True)
+        ]
 
     def run(self, call: Call, given: Any) -> None:
         begin, end = next(self._next)

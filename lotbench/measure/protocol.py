@@ -3,8 +3,9 @@
 This module is independent of models and devices.  A contender is a list of calls, one per batch.
 A timer measures them, and a *sample* is the seconds of one pass over all calls of a contender: of
 the whole calls, from texts to outputs, and of the encoder alone.
-Every round takes one sample of every contender, in shuffled order, so a temporary slowdown of the
-machine affects all of them.  A speed-up is the median of ratios within rounds.
+Every round takes one sample of every contender.  They take turns of a few calls, in shuffled order,
+so a temporary slowdown of the machine affects all of them.  A speed-up is the median of ratios
+within rounds.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ import numpy as np
 from lotbench.measure.spec import Entry, Samples, Times, key
 from lotbench.store.timing_parts import CallSeconds, Contender, Group, Interval, NoiseFloor, Speedup
 
-VERSION = 3
+VERSION = 4
 """Version of the rules of measurement; every pass records it.  Raise it when a rule changes."""
 
 DENSE, AGAIN, PACKED = BASELINES = "dense", "dense, again", "dense-packed"
@@ -32,6 +33,8 @@ WIDE = 0.10
 """An interval wider than this share of its median makes the row noisy."""
 STILL_FASTER, MAX_WARM_UP = 0.05, 10
 ROUNDS_EACH = 4
+TURN = 4
+"""Calls of a contender in a row, at least, if it has so many."""
 
 
 class Call(NamedTuple):
@@ -46,6 +49,17 @@ class Call(NamedTuple):
         return self.run(self.prepare())
 
 
+class Ticks(NamedTuple):
+    """Seconds of one call, on a clock."""
+
+    start: float
+    ready: float
+    """When it is prepared."""
+    end: float
+    events: float | None = None
+    """Of the encoder by CUDA events, on a GPU."""
+
+
 class CallTimer:
     """A timer that returns the seconds of the whole calls, and keeps those of the encoder, too."""
 
@@ -56,17 +70,27 @@ class CallTimer:
         """Empty: only a GPU has events."""
 
     def __call__(self, name: str, calls: Sequence[Call]) -> float:
-        ticks = [self._ticks(call) for call in calls]
-        self.encoder.add(name, [end - ready for _, ready, end in ticks])
-        return self.call.add(name, [end - start for start, _, end in ticks])
+        """A pass of a contender, timed and kept."""
+        return self.add(name, self.ticks(calls))
 
-    def _ticks(self, call: Call) -> tuple[float, float, float]:
-        """The clock before a call, when it is prepared, and when it has run."""
+    def ticks(self, calls: Sequence[Call]) -> list[Ticks]:
+        """The calls, timed."""
+        return [self._ticks(call) for call in calls]
+
+    def add(self, name: str, ticks: Sequence[Ticks]) -> float:
+        """Keeps the pass that these calls are."""
+        events = [each.events for each in ticks if each.events is not None]
+        if events:
+            self.events.setdefault(name, []).append(sum(events))
+        self.encoder.add(name, [each.end - each.ready for each in ticks])
+        return self.call.add(name, [each.end - each.start for each in ticks])
+
+    def _ticks(self, call: Call) -> Ticks:
         start = self.clock()
         given = call.prepare()
         ready = self.clock()
         self.run(call, given)
-        return start, ready, self.clock()
+        return Ticks(start, ready, self.clock())
 
     def run(self, call: Call, given: Any) -> None:
         """The second step."""
@@ -77,6 +101,11 @@ def rounds_of_processes(rounds: int) -> list[int]:
     """Number of rounds for each process; there is one process for every four rounds."""
     count = max(1, rounds // ROUNDS_EACH)
     return [rounds // count + (number < rounds % count) for number in range(count)]
+
+
+def turns(calls: int) -> int:
+    """Number of turns in which a contender makes its calls of a round."""
+    return max(1, calls // TURN)
 
 
 def warm_up(
@@ -112,16 +141,27 @@ def run_rounds(
 ) -> None:
     """Lets the timer measure a pass of every contender in each round.
 
-    Rounds go on until there are ``rounds`` of them and each ``dense``, which are in the ratios, has
-    taken ``min_seconds`` in total.
+    In a round the contenders take turns.  If there are several, the call before a turn is made
+    again, untimed, since the processor's caches have the weights of another model.  Rounds go on
+    until there are ``rounds`` of them and each ``dense``, which are in the ratios, has taken
+    ``min_seconds`` in total.
     """
     order = list(contenders)
     shuffle = random.Random(seed).shuffle
+    count = turns(max(map(len, contenders.values()), default=0))
     done, taken = 0, dict.fromkeys(order, 0.0)
     while done < rounds or min((taken[name] for name in dense), default=inf) < min_seconds:
-        shuffle(order)
+        ticks: dict[str, list[Ticks]] = {name: [] for name in order}
+        for turn in range(count):
+            shuffle(order)
+            for name in order:
+                calls = contenders[name]
+                first, end = (len(calls) * each // count for each in (turn, turn + 1))
+                if count > 1:
+                    calls[first - 1]()
+                ticks[name] += timer.ticks(calls[first:end])
         for name in order:
-            taken[name] += timer(name, contenders[name])
+            taken[name] += timer.add(name, ticks[name])
         done += 1
 
 

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from lotbench.backends import TORCH
+from lotbench.measure import protocol
 from lotbench.measure.protocol import (
     AGAIN,
     DENSE,
@@ -102,6 +103,41 @@ def test_every_round_times_every_contender_once_in_shuffled_order():
     again = steady(dense=1.0, again=1.0, a=1.0, b=1.0)
     run_rounds(again.contenders(), 12, 0.0, seed=3, timer=again.timer)
     assert again.calls == machine.calls
+
+
+def test_contenders_take_turns_of_four_calls():
+    # Nine calls are two turns, of four and five.  The call before a turn is made first, untimed.
+    log, wanted = [], []
+    calls = {name: [Call(lambda _, n=n, name=name: log.append((name, n))) for n in range(9)]
+             for name in (DENSE, "fast")}  # fmt: skip
+    timer = CallTimer()
+    run_rounds(calls, 3, 0.0, seed=1, timer=timer)
+    assert [len(own) for own in timer.call.calls.values()] == [27, 27]
+    assert [len(own) for own in timer.call.passes.values()] == [3, 3]
+    for _ in range(3):
+        for turn in ([8, 0, 1, 2, 3], [3, 4, 5, 6, 7, 8]):
+            names = [log[len(wanted)][0], log[len(wanted) + len(turn)][0]]
+            assert sorted(names) == [DENSE, "fast"]
+            wanted += [(name, number) for name in names for number in turn]
+    assert log == wanted
+
+
+def test_slow_moments_fall_on_all_contenders(monkeypatch):
+    # Moments of 16 seconds, about one in three of them three times as slow, and passes of 32.
+    slow = np.random.default_rng(0).random(10_000) < 1 / 3
+
+    def cost(machine):
+        return 3.0 if slow[int(machine.now / 16)] else 1.0
+
+    def spread():
+        machine = Machine({DENSE: cost, "other": cost})
+        run_rounds(machine.contenders(batches=32), 100, 0.0, seed=0, timer=machine.timer)
+        passes = machine.timer.call.passes
+        return np.log(np.divide(passes[DENSE], passes["other"])).std()
+
+    in_turns = spread()
+    monkeypatch.setattr(protocol, "TURN", 32)
+    assert in_turns < 0.6 * spread()
 
 
 def test_rounds_go_on_until_dense_has_its_seconds():
