@@ -54,7 +54,7 @@ from torch import Tensor
 from lotbench import reducer
 from lotbench.batch import Batch
 from lotbench.losses import distillation_loss, task_loss
-from lotbench.ragged import segment_rank, share_of
+from lotbench.ragged import segment_rank
 from lotbench.reducer import Drop, Encoder, Received, Step, TokenReducer, Tokens
 
 RANDOM = 2
@@ -172,7 +172,7 @@ def most_attended(tokens: Tokens, received: Received, share: float | Tensor) -> 
     n is the length of the whole text.
     """
     score = received.mean.detach().masked_fill(tokens.layout.is_first, math.inf)
-    count = share_of(tokens.batch.layout.lengths, share)
+    count = tokens.batch.layout.share(share)
     return Drop(segment_rank(score, tokens.layout) < count[tokens.layout.sequence])
 
 

@@ -22,7 +22,7 @@ from torch import Tensor
 from lotbench import reducer
 from lotbench.batch import Batch
 from lotbench.errors import InputError
-from lotbench.ragged import Ragged, seeded_uniform, segment_rank, share_of
+from lotbench.ragged import Ragged, seeded_uniform, segment_topk
 from lotbench.reducer import Drop, TokenReducer, Tokens
 
 
@@ -82,7 +82,7 @@ class RandomDrop(TokenReducer):
             order = torch.rand(rows.shape, device=rows.device)
         else:
             order = seeded_uniform(batch.text_seed, batch.layout)[rows]
-        return Drop(random_keep(order, layout, ratio, batch.layout.lengths))
+        return Drop(random_keep(order, layout, batch.layout.share(ratio)))
 
     def _ratio(self, layer: int) -> float:
         """The share kept in a layer: the smallest so far, since dropped tokens never return."""
@@ -91,12 +91,9 @@ class RandomDrop(TokenReducer):
         return self.keep_ratio
 
 
-def random_keep(order: Tensor, layout: Ragged, ratio: float, lengths: Tensor) -> Tensor:
+def random_keep(order: Tensor, layout: Ragged, count: Tensor) -> Tensor:
     """Mask of [CLS] and the tokens of smallest ``order`` (T,), shape (T,), bool.
 
-    It has ``ceil(ratio * length)`` tokens of each text.  ``lengths`` (B,) are the full lengths of
-    the texts; ``layout`` has only the tokens that are still present.
+    It has ``count`` (B,) tokens of each text.
     """
-    rank = segment_rank(-order.masked_fill(layout.is_first, -math.inf), layout)
-    count = share_of(lengths, ratio)
-    return rank < count[layout.sequence]
+    return segment_topk(-order.masked_fill(layout.is_first, -math.inf), count, layout)

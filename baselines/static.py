@@ -20,7 +20,7 @@ from torch import Tensor
 
 from lotbench import reducer
 from lotbench.batch import Batch
-from lotbench.ragged import segment_sum, segment_topk, share_of
+from lotbench.ragged import segment_sum, segment_topk
 from lotbench.reducer import Drop, TokenReducer
 
 
@@ -68,7 +68,7 @@ class Static(TokenReducer):
         layout = batch.layout
         known = len(self.importance) > 0
         score = self.importance[batch.input_ids] if known else torch.ones_like(layout.rows).float()
-        count = share_of(layout.lengths, self.keep_ratio)
+        count = layout.share(self.keep_ratio)
         return Drop(segment_topk(score.masked_fill(layout.is_first, math.inf), count, layout))
 
 

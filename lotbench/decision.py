@@ -51,7 +51,8 @@ class Leap:
         What the method's loss needs; the loss finds it in the Trace.
     sizes : tuple of B int, or None
         Number of tokens kept in each sequence, if the method knows it without reading ``keep``.
-        Packing then does not wait for the device, and its shapes are static.
+        Packing then does not wait for the device, and its shapes are static.  In a graph that is
+        exported it is a tensor (B,); layers that are given the same tensor share one layout.
     key_sizes : tuple of B int, or None
         With ``keys``, the number of tokens `seen` in each sequence, for the same purpose.
     """
@@ -60,7 +61,7 @@ class Leap:
     weight: Tensor | None = None
     context: Tensor | None = None
     aux: dict[str, Any] = field(default_factory=dict)
-    sizes: tuple[int, ...] | None = None
+    sizes: tuple[int, ...] | Tensor | None = None
     keys: Tensor | None = None
     key_sizes: tuple[int, ...] | None = None
 

@@ -72,7 +72,6 @@ from lotbench.ragged import (
     segment_count,
     segment_topk,
     segment_weighted_sum,
-    share_of,
 )
 from lotbench.reducer import Decision, Drop, Leap, Outputs, Stage, TokenReducer, Tokens, Trace
 from lotbench.routers import Router, WordRouter, guidance_labels
@@ -324,11 +323,11 @@ class FixedBudget(LeapOfThought):
         self.keep_ratio = params.keep_ratio
 
     def choose(self, margin: Tensor, layout: Ragged) -> Leap:
-        sizes = layout.known_sizes
-        if sizes is not None:
-            sizes = tuple(max(1, math.ceil(self.keep_ratio * size - 1e-6)) for size in sizes)
-        # Computed again on the device, since a copy from the host would wait for it.
-        count = share_of(layout.lengths, self.keep_ratio)
+        # Computed on the device too, since a copy from the host would wait for it.
+        count = layout.share(self.keep_ratio)
+        known, sizes = layout.known_sizes, count
+        if known is not None:
+            sizes = tuple(max(1, math.ceil(self.keep_ratio * size - 1e-6)) for size in known)
         score = margin.masked_fill(layout.is_first, math.inf)
         return Leap(segment_topk(score, count, layout), sizes=sizes)
 

@@ -180,8 +180,16 @@ class Ragged:
         rank[order] = self.position
         return rank
 
-    def select(self, keep: Tensor, sizes: tuple[int, ...] | None) -> tuple[Tensor, Ragged]:
+    def share(self, share: float | Tensor) -> Tensor:
+        """``ceil(share * n)`` of each length n, but at least 1, shape (B,), int64.
+
+        A product that rounding has put just above a whole number counts as that number.
+        """
+        return (self.lengths.double() * share - 1e-6).ceil().clamp(min=1).long()
+
+    def select(self, keep: Tensor, sizes: tuple[int, ...] | Tensor | None) -> tuple[Tensor, Ragged]:
         """See `lotbench.ragged.select`."""
+        sizes = None if isinstance(sizes, Tensor) else sizes  # it has to be waited for, as keep has
         if sizes is None and keep.device.type == "cpu":
             rows = keep.nonzero().squeeze(1)
             starts = torch.searchsorted(rows, self.cu_seqlens)
@@ -275,21 +283,13 @@ def segment_topk(scores: Tensor, count: Tensor, layout: Ragged) -> Tensor:
     return segment_rank(scores, layout) < count[layout.sequence]
 
 
-def share_of(lengths: Tensor, share: float | Tensor) -> Tensor:
-    """``ceil(share * n)`` of each length n, at least 1, shape (B,), float64.
-
-    A product that rounding has put just above a whole number counts as that number.
-    """
-    return (lengths.double() * share - 1e-6).ceil().clamp(min=1)
-
-
 def select(
-    keep: Tensor, layout: Ragged, sizes: tuple[int, ...] | None = None
+    keep: Tensor, layout: Ragged, sizes: tuple[int, ...] | Tensor | None = None
 ) -> tuple[Tensor, Ragged]:
     """Rows where ``keep`` (T,) is true, shape (K,), int64, and the layout of these rows.
 
     The new lengths cost one host synchronisation.  If they are given as ``sizes``, there is none,
-    and all shapes are static.
+    and all shapes are static.  A tensor of sizes is of use in a graph alone.
     """
     return layout.select(keep, sizes)
 

@@ -115,13 +115,28 @@ class Traced(Ragged):
         lowest = -torch.inf if scores.is_floating_point() else torch.iinfo(scores.dtype).min
         order = self.pad(scores, lowest).argsort(dim=1, descending=True, stable=True)
         places = torch.arange(self.max_length, device=scores.device).expand_as(order)
-        return unpad(torch.empty_like(order).scatter(1, order, places), self)
+        return unpad(places.scatter(1, order, places), self)
 
-    def select(self, keep: Tensor, sizes: tuple[int, ...] | None) -> tuple[Tensor, Traced]:
-        rows, lengths = keep.nonzero().squeeze(1), self.sum(keep)
+    def select(self, keep: Tensor, sizes: tuple[int, ...] | Tensor | None) -> tuple[Tensor, Traced]:
+        rows = keep.nonzero().squeeze(1)
+        if not isinstance(sizes, Tensor):
+            return rows, self._selected(rows, self.sum(keep))
+        # Of the same sizes the layout is the same, whichever tokens are kept.  An empty text has
+        # none to keep.
+        layout = self._once(
+            "selected", sizes, lambda: self._selected(rows, torch.minimum(sizes, self.lengths))
+        )
+        torch._check(rows.shape[0] == layout.total)
+        return rows, layout
+
+    def _selected(self, rows: Tensor, lengths: Tensor) -> Traced:
+        """The layout of some rows, given how many of each text they are."""
         sequence, longest = self.sequence.index_select(0, rows), lengths.max().item()
         # Not int(longest), which would ask the exporter for its value.
-        return rows, Traced(lengths, sequence, rows.shape[0], cast(int, longest))
+        return Traced(lengths, sequence, rows.shape[0], cast(int, longest))
+
+    def share(self, share: float | Tensor) -> Tensor:
+        return self._once("part", share, lambda: Ragged.share(self, share))
 
     def pad(self, values: Tensor, fill: float = 0.0) -> Tensor:
         inside = self.inside.view(*self.inside.shape, *[1] * (values.dim() - 1))

@@ -51,7 +51,6 @@ from lotbench.ragged import (
     segment_softmax,
     segment_sum,
     segment_topk,
-    share_of,
     unpad,
 )
 from lotbench.reducer import Decision, Drop, Encoder, Step, TokenReducer, Tokens, Trace
@@ -159,7 +158,7 @@ class Subset(TokenReducer):
     def before_embedding(self, batch: Batch, words: Tensor) -> Drop:
         layout = batch.layout
         score = torch.rand(layout.total, generator=self.generator).to(words.device)
-        count = share_of(layout.lengths, self.keep_ratio)
+        count = layout.share(self.keep_ratio)
         drop = Drop(segment_topk(score.masked_fill(layout.is_first, 2), count, layout))
         self.kept = drop.keep
         return drop

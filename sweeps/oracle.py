@@ -15,7 +15,7 @@ from pydantic import Field
 
 from lotbench import reducer
 from lotbench.errors import InputError
-from lotbench.ragged import segment_topk, share_of
+from lotbench.ragged import segment_topk
 from lotbench.reducer import Drop, TokenReducer, Tokens
 
 NEEDS = {
@@ -57,6 +57,6 @@ class Oracle(TokenReducer):
                 "method 'oracle' reads the teacher's saliency of each text, which is there in a "
                 "sweep alone; it cannot be loaded, exported or timed"
             )
-        count = share_of(layout.lengths, self.keep_ratio)
+        count = layout.share(self.keep_ratio)
         score = saliency[tokens.rows].masked_fill(layout.is_first, math.inf)
         return Drop(segment_topk(score, count, layout))

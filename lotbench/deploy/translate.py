@@ -57,7 +57,9 @@ def _index(self: Any, indices: Any) -> Any:
 def _index_put(self: Any, indices: Any, values: Any, accumulate: Any = False) -> Any:
     op, library = _library()
     rows = not accumulate and _one_index(indices) == 0 and _rank(indices[0]) == 1
-    if rows and list(values.shape) == [*indices[0].shape, *self.shape[1:]]:
+    alike = _rank(values) == _rank(self) and list(values.shape[1:]) == list(self.shape[1:])
+    # One row would be for all indices.  Other sizes are equal, though their symbols may differ.
+    if rows and alike and values.shape[0] != 1:
         return op.ScatterND(self, op.Unsqueeze(indices[0], [-1]), values)
     return library.aten_index_put(self, indices, values, accumulate)
 

@@ -27,22 +27,26 @@ def test_random_keep_selects_cls_and_the_smallest_draws():
     # 0.5 * 4 = 2: [CLS] and the draw 0.1.  ceil(0.5 * 3) = 2: [CLS] and 0.2.
     order = torch.tensor([0.9, 0.5, 0.1, 0.3, 0.8, 0.6, 0.2])
     layout = Ragged.from_lengths([4, 3])
-    keep = random_keep(order, layout, 0.5, layout.lengths)
+    keep = random_keep(order, layout, layout.share(0.5))
     assert keep.tolist() == [True, False, True, False, True, False, True]
     # A ratio of nothing leaves [CLS].
-    assert random_keep(order, layout, 0.0, layout.lengths).tolist() == layout.is_first.tolist()
+    assert random_keep(order, layout, layout.share(0.0)).tolist() == layout.is_first.tolist()
 
 
 def test_random_keep_is_exact_where_single_precision_is_not():
     # 0.3 * 170 is 51; of 0.3 in single precision it is 51.000002.
     layout = Ragged.from_lengths([170])
-    assert random_keep(torch.rand(170), layout, 0.3, layout.lengths).sum() == 51
+    assert random_keep(torch.rand(170), layout, layout.share(0.3)).sum() == 51
 
 
 def test_random_keep_counts_against_the_whole_text():
     # 2 of the text's 4 tokens stay, although only 3 are left to choose from.
     order, layout = torch.tensor([0.9, 0.3, 0.4]), Ragged.from_lengths([3])
-    assert random_keep(order, layout, 0.5, torch.tensor([4])).tolist() == [True, True, False]
+    assert random_keep(order, layout, Ragged.from_lengths([4]).share(0.5)).tolist() == [
+        True,
+        True,
+        False,
+    ]
 
 
 def test_random_drop_is_fixed_by_the_text_and_not_by_the_batch(reduced, batch):

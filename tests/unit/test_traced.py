@@ -92,6 +92,21 @@ def test_a_selection_is_padded_to_its_own_longest_text() -> None:
     assert layout.max_length == 2
 
 
+def test_selections_of_the_same_sizes_share_their_layout() -> None:
+    whole = traced([3, 0, 5], width=6)
+    sizes = whole.share(0.5)
+    assert whole.share(0.5) is sizes
+    assert sizes.tolist() == [2, 1, 3]
+    first, other = torch.tensor([[1, 1, 0, 1, 1, 1, 0, 0], [0, 1, 1, 0, 1, 0, 1, 1]]).bool()
+    rows, layout = select(first, whole, sizes)
+    assert rows.tolist() == [0, 1, 3, 4, 5]
+    assert layout.lengths.tolist() == [2, 0, 3]  # an empty text has none to keep
+    assert layout.sequence.tolist() == [0, 0, 2, 2, 2]
+    other_rows, other_layout = select(other, whole, sizes)
+    assert other_rows.tolist() == [1, 2, 4, 6, 7]
+    assert other_layout is layout
+
+
 def test_an_appended_row_is_the_last_column_where_it_is_present() -> None:
     tokens, extra = torch.tensor([10.0, 11.0, 20.0]), torch.tensor([98.0, 99.0])
     values, layout = traced([2, 1]).append(tokens, extra, torch.tensor([False, True]))

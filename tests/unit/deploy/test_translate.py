@@ -74,6 +74,17 @@ def test_a_plain_case_is_one_operator() -> None:
     assert not found.keys() & longer
 
 
+def test_equal_sizes_with_different_symbols_are_a_plain_case() -> None:
+    def written(x: Tensor, rows: Tensor, mask: Tensor) -> Tensor:
+        at, source = mask.nonzero().squeeze(1), (~mask).nonzero().squeeze(1)
+        torch._check(at.shape[0] == source.shape[0])
+        return x.index_copy(0, at, x[source])
+
+    found = operators([written])
+    assert found["ScatterND"] == 1
+    assert "Expand" not in found
+
+
 def test_every_other_case_computes_the_same() -> None:
     operators(
         [
