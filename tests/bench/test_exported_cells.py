@@ -9,6 +9,7 @@ measures all selected cells, and a cell's ratio is the median of all rounds.
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import paired
@@ -24,7 +25,7 @@ from lotbench.deploy.graph import export, silent
 from lotbench.deploy.quantise import quantise_file
 from lotbench.deploy.session import open_session
 from lotbench.engine.encoder import ReducedEncoder
-from lotbench.lot import FixedBudget
+from lotbench.lot import ALL_LAYERS, FixedBudget
 from lotbench.reducer import TokenReducer
 
 RATIO = "limit / exported"
@@ -32,12 +33,15 @@ PROCESSES, ROUNDS = 3, 5
 # What is done beside the layers weighs most where few tokens are kept.
 KEEP = 0.1
 TARGETS = {"onnx-fp32": 0.85, "onnx-int8": 0.70}
-TABLE, WITH_TABLE = "table", 0.90
-# The first keeps the same tokens in every layer; the second has a router before every layer; the
-# third looks words up before the embedding.
+DECIDED_ONCE = 0.90
+FIRST, ROUTERS, ONE_ROUTER, TABLE = "first tokens", "routers 32", "one router 32", "table"
+ALONE: dict[str, Any] = {"router_context": False, "leaping_keys": "none"}
+# The first keeps the same tokens in every layer; the second has a router before every layer, the
+# third before the first alone; the fourth looks words up before the embedding.
 METHODS: dict[str, tuple[type[TokenReducer], dict]] = {
-    "first tokens": (FirstK, {"k": 16}),
-    "routers 32": (FixedBudget, {"router_context": False, "leaping_keys": "none"}),
+    FIRST: (FirstK, {"k": 16}),
+    ROUTERS: (FixedBudget, ALONE),
+    ONE_ROUTER: (FixedBudget, {**ALONE, "decision_every": ALL_LAYERS}),
     TABLE: (FixedBudget, {"router": "table"}),
 }
 
@@ -69,7 +73,7 @@ class Routers(nn.Module):
 
 @pytest.fixture(scope="module")
 def graphs(backbone, tmp_path_factory) -> Path:
-    """A folder with the graphs of both methods, of dense and of the routers, in both precisions."""
+    """A folder with the graphs of all methods, of dense and of the routers, in both precisions."""
     folder = tmp_path_factory.mktemp("graphs")
     layers, width = len(backbone.layers), backbone.width
     for name, (cls, values) in {"dense": (Dense, {}), **METHODS}.items():
@@ -80,7 +84,7 @@ def graphs(backbone, tmp_path_factory) -> Path:
         path = folder / f"{name}-onnx-fp32.onnx"
         path.write_bytes(model.SerializeToString())
         quantise_file(path, folder / f"{name}-onnx-int8.onnx")
-        if name == "routers 32":
+        if name in (ROUTERS, ONE_ROUTER):
             rows = torch.export.Dim.DYNAMIC
             with silent(), torch.no_grad():
                 made = torch.onnx.export(
@@ -91,7 +95,7 @@ def graphs(backbone, tmp_path_factory) -> Path:
                     dynamo=True,
                     optimize=False,
                 )
-            (folder / "routers-onnx-fp32.onnx").write_bytes(made.model_proto.SerializeToString())
+            (folder / f"only {name}.onnx").write_bytes(made.model_proto.SerializeToString())
     return folder
 
 
@@ -104,12 +108,12 @@ def sides(cell: Cell, whole: Batch, folder: Path) -> tuple[list[paired.Step], li
         return paired.graph_call(path, cell.runs_in, rows, budget)
 
     limit = [call("dense", [row[: cell.kept] for row in ids])]
-    if cell.method == "first tokens":
+    if cell.method == FIRST:
         return limit, [call(cell.method, ids, cell.kept)]
     exported = [call(cell.method, ids, cell.kept / cell.length)]
     if cell.method == TABLE:
         return limit, exported
-    router = open_session(folder / "routers-onnx-fp32.onnx", "onnx-fp32", threads=1)
+    router = open_session(folder / f"only {cell.method}.onnx", "onnx-fp32", threads=1)
     states = np.random.default_rng(0).normal(size=(whole.layout.total, 384)).astype(np.float32)
     return [*limit, lambda: router({"hidden": states})], exported
 
@@ -124,5 +128,5 @@ def test_an_exported_graph_is_near_the_physical_limit(graphs, make_batch, runs, 
     if not cell.is_native:
         pytest.skip(f"this processor has no instructions for {cell.runs_in}")
     _, exported = sides(cell, make_batch([cell.length] * cell.batch), graphs)
-    target = WITH_TABLE if cell.method == TABLE else TARGETS[cell.runs_in]
+    target = DECIDED_ONCE if cell.method in (ONE_ROUTER, TABLE) else TARGETS[cell.runs_in]
     record(cell, [run[cell] for run in runs], exported, target)
