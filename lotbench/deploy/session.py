@@ -89,9 +89,10 @@ class OpenVino:
                 f"{backend.name} cannot run a method that draws at random: it computes in 32 bits, "
                 "and the draws need 64; take onnx-fp32 or onnx-int8"
             )
-        # Of equal integers the first ranks first, as in ONNX.  Floats keep the default: a stable
-        # sort of 256 numbers takes several times as long, and equal floats are rare, but not with
-        # rotary positions: there equal words have equal embeddings, and so equal scores.
+        # Of equal integers the first ranks first, as in ONNX.  Floats keep the default, since a
+        # stable sort of 256 numbers takes several times as long.  So of equal words another one may
+        # stay, as in `static`.  With rotary positions equal words have equal embeddings, and so
+        # equal scores in every method; there the sort is stable.
         rotary = any(each.get_type_name() == "Cos" for each in graph.get_ops())
         for each in graph.get_ops():
             if each.get_type_name() == "TopK":
