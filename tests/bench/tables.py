@@ -49,7 +49,7 @@ def table(stored: dict[str, Any]) -> Table:
             f"* below its target: {len(missed)} of {len(rows)}, {clearly} with the whole interval"
         )
     return Table(
-        stored["name"].replace("_", " ").capitalize(),
+        stored["name"][0].upper() + stored["name"][1:].replace("_", " "),
         columns,
         groups,
         notes,
