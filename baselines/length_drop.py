@@ -54,7 +54,7 @@ from torch import Tensor
 from lotbench import reducer
 from lotbench.batch import Batch
 from lotbench.losses import distillation_loss, task_loss
-from lotbench.ragged import segment_rank
+from lotbench.ragged import segment_topk
 from lotbench.reducer import Drop, Encoder, Received, Step, TokenReducer, Tokens
 
 RANDOM = 2
@@ -172,8 +172,7 @@ def most_attended(tokens: Tokens, received: Received, share: float | Tensor) -> 
     n is the length of the whole text.
     """
     score = received.mean.detach().masked_fill(tokens.layout.is_first, math.inf)
-    count = tokens.batch.layout.share(share)
-    return Drop(segment_rank(score, tokens.layout) < count[tokens.layout.sequence])
+    return Drop(segment_topk(score, tokens.batch.layout.share(share), tokens.layout))
 
 
 def share_at(table: Tensor, layer: int, ratio: float | Tensor) -> Tensor:

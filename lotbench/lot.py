@@ -323,13 +323,9 @@ class FixedBudget(LeapOfThought):
         self.keep_ratio = params.keep_ratio
 
     def choose(self, margin: Tensor, layout: Ragged) -> Leap:
-        # Computed on the device too, since a copy from the host would wait for it.
-        count = layout.share(self.keep_ratio)
-        known, sizes = layout.known_sizes, count
-        if known is not None:
-            sizes = tuple(max(1, math.ceil(self.keep_ratio * size - 1e-6)) for size in known)
         score = margin.masked_fill(layout.is_first, math.inf)
-        return Leap(segment_topk(score, count, layout), sizes=sizes)
+        keep = segment_topk(score, layout.share(self.keep_ratio), layout)
+        return Leap(keep, sizes=layout.share_sizes(self.keep_ratio))
 
 
 def mean_leaping(hidden: Tensor, keep: Tensor, layout: Ragged) -> Tensor:

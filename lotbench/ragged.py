@@ -10,6 +10,7 @@ that need sizes as Python numbers.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
@@ -186,6 +187,10 @@ class Ragged:
         A product that rounding has put just above a whole number counts as that number.
         """
         return (self.lengths.double() * share - 1e-6).ceil().clamp(min=1).long()
+
+    def share_sizes(self, share: float) -> tuple[int, ...] | Tensor:
+        """The numbers of `share` for `select`: integers, so that nothing waits for the device."""
+        return tuple(max(1, math.ceil(share * size - 1e-6)) for size in self.sizes)
 
     def select(self, keep: Tensor, sizes: tuple[int, ...] | Tensor | None) -> tuple[Tensor, Ragged]:
         """See `lotbench.ragged.select`."""

@@ -138,6 +138,9 @@ class Traced(Ragged):
     def share(self, share: float | Tensor) -> Tensor:
         return self._once("part", share, lambda: Ragged.share(self, share))
 
+    def share_sizes(self, share: float) -> Tensor:
+        return self.share(share)
+
     def pad(self, values: Tensor, fill: float = 0.0) -> Tensor:
         inside = self.inside.view(*self.inside.shape, *[1] * (values.dim() - 1))
         return torch.where(inside, self.pad_any(values), fill)

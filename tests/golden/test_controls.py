@@ -42,11 +42,8 @@ def test_random_keep_is_exact_where_single_precision_is_not():
 def test_random_keep_counts_against_the_whole_text():
     # 2 of the text's 4 tokens stay, although only 3 are left to choose from.
     order, layout = torch.tensor([0.9, 0.3, 0.4]), Ragged.from_lengths([3])
-    assert random_keep(order, layout, Ragged.from_lengths([4]).share(0.5)).tolist() == [
-        True,
-        True,
-        False,
-    ]
+    count = Ragged.from_lengths([4]).share(0.5)
+    assert random_keep(order, layout, count).tolist() == [True, True, False]
 
 
 def test_random_drop_is_fixed_by_the_text_and_not_by_the_batch(reduced, batch):
