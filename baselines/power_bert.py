@@ -51,7 +51,7 @@ from torch import Tensor, nn
 from lotbench import reducer
 from lotbench.batch import Batch
 from lotbench.errors import InputError
-from lotbench.ragged import Ragged, segment_rank
+from lotbench.ragged import Ragged, segment_rank, segment_topk
 from lotbench.reducer import (
     Drop,
     Encoder,
@@ -157,13 +157,14 @@ class PowerBert(TokenReducer):
             self.weights.clamp_(0, 1)
 
     def after_attention(self, layer: int, tokens: Tokens, received: Received) -> Drop:
-        rank = significance_rank(received, tokens.layout)
+        layout, score = tokens.layout, significance(received, tokens.layout)
         if self.in_soft_stage:
-            weight = soft_extract(self._weights()[layer], self._place(rank, tokens.layout))
-            return Drop(torch.ones_like(tokens.layout.is_first), weight)
+            place = self._place(segment_rank(score, layout), layout)
+            weight = soft_extract(self._weights()[layer], place)
+            return Drop(torch.ones_like(layout.is_first), weight)
         # A share refers to the length of the whole text, not to the remaining tokens.
         kept = self._kept(layer, tokens.batch.layout.lengths)
-        return Drop(rank < kept[tokens.layout.sequence])
+        return Drop(segment_topk(score, kept, layout))
 
     def loss(self, outputs: Outputs, batch: Batch, trace: Trace) -> dict[str, Tensor]:
         if not self.in_soft_stage:
@@ -208,11 +209,11 @@ def _start(params: Params, n_layers: int) -> tuple[int, list[int]]:
     return whole, [min(ell[: i + 1]) for i in range(n_layers)]
 
 
-def significance_rank(received: Received, layout: Ragged) -> Tensor:
-    """Rank of each token by attention received from other tokens, [CLS] first, shape (T,)."""
+def significance(received: Received, layout: Ragged) -> Tensor:
+    """Attention that each token received from other tokens, infinite for [CLS], shape (T,)."""
     count = layout.lengths[layout.sequence].to(received.mean.dtype)
-    significance = (received.mean * count - received.own).detach()
-    return segment_rank(significance.masked_fill(layout.is_first, math.inf), layout)
+    others = (received.mean * count - received.own).detach()
+    return others.masked_fill(layout.is_first, math.inf)
 
 
 def soft_extract(weights: Tensor, place: Tensor) -> Tensor:

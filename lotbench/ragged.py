@@ -181,6 +181,10 @@ class Ragged:
         rank[order] = self.position
         return rank
 
+    def topk(self, scores: Tensor, count: Tensor) -> Tensor:
+        """See `segment_topk`."""
+        return self.rank(scores) < count[self.sequence]
+
     def share(self, share: float | Tensor) -> Tensor:
         """``ceil(share * n)`` of each length n, but at least 1, shape (B,), int64.
 
@@ -284,8 +288,11 @@ def segment_rank(scores: Tensor, layout: Ragged) -> Tensor:
 
 
 def segment_topk(scores: Tensor, count: Tensor, layout: Ragged) -> Tensor:
-    """Mask of the ``count`` (B,) tokens with the highest scores per sequence, shape (T,), bool."""
-    return segment_rank(scores, layout) < count[layout.sequence]
+    """Mask of the ``count`` (B,) tokens with the highest scores per sequence, shape (T,), bool.
+
+    Of equal scores the earlier token counts as higher.
+    """
+    return layout.topk(scores, count)
 
 
 def select(

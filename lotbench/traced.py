@@ -111,11 +111,24 @@ class Traced(Ragged):
         return total.index_select(0, at)
 
     def rank(self, scores: Tensor) -> Tensor:
-        # Padding has the lowest score and is behind all tokens, so it ranks last.
-        lowest = -torch.inf if scores.is_floating_point() else torch.iinfo(scores.dtype).min
-        order = self.pad(scores, lowest).argsort(dim=1, descending=True, stable=True)
+        order = self._with_lowest(scores).argsort(dim=1, descending=True, stable=True)
         places = torch.arange(self.max_length, device=scores.device).expand_as(order)
         return unpad(places.scatter(1, order, places), self)
+
+    def topk(self, scores: Tensor, count: Tensor) -> Tensor:
+        # Only as many scores are sorted as are kept of any text.  Not of none, which OpenVINO
+        # refuses.
+        most = count.long().clamp(min=1, max=self.max_length).max().item()
+        torch._check(most <= self.max_length)
+        # In a graph, unlike in PyTorch, the earlier of equal scores comes first.
+        best = self._with_lowest(scores).topk(cast(int, most), dim=1).indices
+        chosen = torch.arange(most, device=scores.device) < count.unsqueeze(1)
+        return unpad(torch.zeros_like(self.inside).scatter(1, best, chosen), self)
+
+    def _with_lowest(self, scores: Tensor) -> Tensor:
+        """The scores padded with the lowest, so that padding, behind all tokens, ranks last."""
+        lowest = -torch.inf if scores.is_floating_point() else torch.iinfo(scores.dtype).min
+        return self.pad(scores, lowest)
 
     def select(self, keep: Tensor, sizes: tuple[int, ...] | Tensor | None) -> tuple[Tensor, Traced]:
         rows = keep.nonzero().squeeze(1)

@@ -89,15 +89,10 @@ class OpenVino:
                 f"{backend.name} cannot run a method that draws at random: it computes in 32 bits, "
                 "and the draws need 64; take onnx-fp32 or onnx-int8"
             )
-        # Of equal integers the first ranks first, as in ONNX.  Floats keep the default, since a
-        # stable sort of 256 numbers takes several times as long.  So of equal words another one may
-        # stay, as in `static`.  With rotary positions equal words have equal embeddings, and so
-        # equal scores in every method; there the sort is stable.
-        rotary = any(each.get_type_name() == "Cos" for each in graph.get_ops())
+        # Of equal scores the first ranks first, as in ONNX.
         for each in graph.get_ops():
             if each.get_type_name() == "TopK":
-                integral = each.input(0).get_element_type().is_integral()
-                each.set_attribute("stable", rotary or integral)
+                each.set_attribute("stable", True)
         compiled = core.compile_model(graph, "CPU", settings)
         self._request = compiled.create_infer_request()
         self.inputs = tuple(each.get_any_name() for each in compiled.inputs)

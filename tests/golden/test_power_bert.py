@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import pytest
 import torch
 
@@ -24,11 +26,11 @@ def tokens_of(batch) -> Tokens:
 def test_significance_excludes_attention_to_itself():
     # One text of 4 tokens; significance = 4 * mean - own:
     #   token 1: 1.2 - 0.9 = 0.3    token 2: 1.0 - 0.1 = 0.9    token 3: 0.8 - 0.3 = 0.5
-    # By the plain mean token 1 would come first.  [CLS] ranks first whatever it receives.
+    # By the plain mean token 1 would come first.  [CLS] comes first whatever it receives.
     mean = torch.tensor([0.25, 0.30, 0.25, 0.20])
     own = torch.tensor([0.90, 0.90, 0.10, 0.30])
-    rank = power_bert.significance_rank(Received(mean, own), Ragged.from_lengths([4]))
-    assert rank.tolist() == [0, 3, 1, 2]
+    score = power_bert.significance(Received(mean, own), Ragged.from_lengths([4]))
+    assert score.tolist() == pytest.approx([math.inf, 0.3, 0.9, 0.5])
 
 
 def test_soft_extract_multiplies_by_the_weight_of_the_rank():
