@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from lotbench.engine.run import EncoderRun
-from lotbench.ragged import select
+from lotbench.ragged import Ragged, select
 from lotbench.reducer import Decision, Drop, Leap, Merge, Outputs, Tokens
 
 
@@ -39,6 +39,8 @@ class PackedRun(EncoderRun):
         super().__post_init__()
         # Rows that the last layer computed; None if it computed all.
         self.computed: Tensor | None = self.all_rows[:0]
+        # In a graph: the last states that were written, and what into where.
+        self.written: tuple[Tensor, Tensor, Tensor, Tensor] | None = None
 
     def outputs(self) -> Outputs:
         """Outputs of the whole pass."""
@@ -190,5 +192,18 @@ class PackedRun(EncoderRun):
         # A graph that is exported has all but the last write of a decision removed.
         exported = self.batch.layout.known_sizes is None
         if torch.is_grad_enabled() or self.keep_inputs or exported:
-            return hidden.index_copy(0, at, computed)
+            states = hidden.index_copy(0, at, computed)
+            self.written = (states, computed, at, hidden) if exported else None
+            return states
         return hidden.index_copy_(0, at, computed)
+
+    def first_states(self, hidden: Tensor, layout: Ragged) -> Tensor:
+        # In a graph a write copies all states.  If the first alone are read, nothing is written.
+        if self.written is None or self.written[0] is not hidden:
+            return super().first_states(hidden, layout)
+        _, computed, at, before = self.written
+        order = torch.arange(at.shape[0], device=at.device)
+        place = torch.full_like(layout.rows, -1).index_copy(0, at, order)[layout.first]
+        return torch.where(
+            place.unsqueeze(1) < 0, before[layout.first], computed[place.clamp(min=0)]
+        )

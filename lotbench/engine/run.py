@@ -327,6 +327,7 @@ class EncoderRun:
         if not self.reducer.active_layers and not (pooling and pooling.kind == "mean"):
             # Without a layer the first token knows nothing of its text, so it gets the mean.
             hidden = hidden.index_copy(0, layout.first, segment_mean(hidden, layout))
+        first = self.first_states(hidden, layout)
         hidden = self.backbone.last_norm(hidden)
         if pooling is not None:
             logits = pooling(hidden, layout, behind)
@@ -334,8 +335,12 @@ class EncoderRun:
         elif self.backbone.mean_head and self.reducer.active_layers:
             logits = self.backbone.classify(mean_of_computed(hidden, layout, behind))
         else:
-            logits = self.backbone.classify(hidden[layout.first])
+            logits = self.backbone.classify(self.backbone.last_norm(first))
         return Outputs(logits, hidden, layout, rows, trace, behind, tuple(self.inputs))
+
+    def first_states(self, hidden: Tensor, layout: Ragged) -> Tensor:
+        """States (B, D) of the first token of each text."""
+        return hidden[layout.first]
 
 
 def mean_of_computed(hidden: Tensor, layout: Ragged, behind: Tensor | None) -> Tensor:

@@ -9,7 +9,7 @@ from itertools import product
 
 import pytest
 import torch
-from scripted import Scripted
+from scripted import Fixed, Scripted
 
 from baselines.ltp import LearnedTokenPruning
 from baselines.tome import TokenMerging
@@ -30,6 +30,7 @@ from lotbench.ragged import (
     select,
     unpad,
 )
+from lotbench.reducer import Leap, Tokens
 from lotbench.traced import Traced
 
 LENGTHS = [3, 1, 5, 2]
@@ -138,6 +139,20 @@ def test_the_packed_path_is_the_same_on_a_traced_layout(
     for name in ("shown", "queries", "keys", "feed_forward"):
         ours, theirs = getattr(found.trace, name), getattr(wanted.trace, name)
         assert torch.stack(ours).tolist() == torch.stack(theirs).tolist()
+
+
+def test_first_tokens_may_leap_over_the_last_layer_of_a_graph(tiny, make_batch) -> None:
+    batch = make_batch([9, 1, 14, 2])
+
+    def decide(layer: int, point: str, tokens: Tokens) -> Leap | None:
+        if layer < 2 or point == "after_attention":
+            return None
+        return Leap(tokens.layout.sequence + tokens.position != 2)  # of the third text
+
+    encoder = ReducedEncoder(tiny, Fixed(3, decide))
+    with torch.no_grad():
+        wanted, found = encoder(batch), encoder(as_traced(batch, 14))
+    torch.testing.assert_close(found.logits, wanted.logits, rtol=0, atol=1e-10)
 
 
 @pytest.mark.parametrize(
