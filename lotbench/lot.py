@@ -72,9 +72,10 @@ from lotbench.ragged import (
     segment_count,
     segment_topk,
     segment_weighted_sum,
+    select,
 )
 from lotbench.reducer import Decision, Drop, Leap, Outputs, Stage, TokenReducer, Tokens, Trace
-from lotbench.routers import Router, WordRouter, guidance_labels
+from lotbench.routers import Router, WordRouter, guidance_labels, margins
 
 ALL_LAYERS = 1000
 PAPER = {
@@ -226,6 +227,10 @@ class LeapOfThought(TokenReducer):
             decision = replace(tokens.previous, aux={})
             if decision.weight is None:  # the same tokens leap, and their mean is unchanged
                 return decision
+        elif self._reads_once and tokens.layout.known_sizes is None:
+            found = self._margins(layer, tokens)
+            decision = self.choose(found[:, 0], tokens.layout)
+            decision.aux["later"] = found[:, 1:]
         else:
             hidden = tokens.hidden.detach() if self.params.detach_router else tokens.hidden
             logits = self.routers[layer // every](hidden, tokens.layout).float()
@@ -243,6 +248,31 @@ class LeapOfThought(TokenReducer):
             keys = torch.ones_like(decision.keep)
             return replace(decision, keys=keys, key_sizes=tokens.layout.known_sizes)
         return decision
+
+    @property
+    def _reads_once(self) -> bool:
+        """True if in a graph all routers read a state when it is new, and not again.
+
+        Since some then read what a later layer replaces, they have to be narrow: these products
+        are at most 1/24 of those of the layers.
+        """
+        params = self.params
+        alone = all(type(each) is Router and not each.context for each in self.routers)
+        narrow = (self.n_layers - 1) * params.router_width <= self.width
+        return alone and narrow and params.routing == "leap" and params.decision_every == 1
+
+    def _margins(self, layer: int, tokens: Tokens) -> Tensor:
+        """The logit of ``P(process)`` by the router of a layer and of each later one, (T, R).
+
+        A token that leapt over the layer before has the logits that it had there.
+        """
+        last = tokens.previous
+        routers: Any = self.routers[layer:]
+        if not isinstance(last, Leap):
+            return margins(routers, tokens.hidden)
+        at, _ = select(last.keep, tokens.layout, last.sizes)
+        new = tokens.hidden.index_select(0, at)
+        return last.aux["later"].index_copy(0, at, margins(routers, new))
 
     def choose(self, margin: Tensor, layout: Ragged) -> Leap:
         """The hard decision from the logit of ``P(process)``, shape (T,)."""

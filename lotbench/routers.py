@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -53,6 +55,20 @@ class Router(nn.Module):
     def scores(self, x: Tensor) -> Tensor:
         """The logits ``(T, 2)`` of the router's input ``(T, D)``."""
         return self.outer(F.gelu(self.inner(self.norm(x))))
+
+
+def margins(routers: Sequence[Router], x: Tensor) -> Tensor:
+    """The logit of ``P(process)`` by each of R routers without context, ``(T, D) -> (T, R)``.
+
+    They share the normalisation and the products.
+    """
+    weights = torch.cat([each.inner.weight * each.norm.weight for each in routers])
+    biases = torch.cat([each.inner(each.norm.bias) for each in routers])
+    hidden = F.gelu(
+        F.linear(F.layer_norm(x, x.shape[1:], eps=routers[0].norm.eps), weights, biases)
+    )
+    outer = torch.block_diag(*[each.outer.weight[1:] - each.outer.weight[:1] for each in routers])
+    return F.linear(hidden, outer, torch.cat([each.outer.bias.diff() for each in routers]))
 
 
 class WordRouter(Router):

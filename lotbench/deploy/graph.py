@@ -8,6 +8,7 @@ A method with ``padded = True`` is exported as the untouched Hugging Face model.
 from __future__ import annotations
 
 import logging
+import re
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
@@ -39,6 +40,8 @@ INPUTS = ("input_ids", "attention_mask", "token_type_ids")
 BUDGET, SEED = "budget", "text_seed"
 LOGITS, VECTORS, TOKENS = "logits", "sentence_embedding", "last_hidden_state"
 """The output of a classifier, and those of an embedding model, by their usual names."""
+OWN = re.compile(r"(^|\.)(reducer|pooling)\.")
+"""Names of the weights that belong to the method or the pooling, not to the backbone."""
 OPSET = 20
 """The first with one operator for GELU."""
 
@@ -214,6 +217,7 @@ def tidy(model: ir.Model) -> None:
     from onnx_ir.passes import Sequential, common
     from onnxscript.optimizer import fold_constants
 
+    _name_computed(model)
     # Without limits: the transposed weights of 3-d products are constants, and only those are
     # quantised.
     fold_constants(model, input_size_limit=2**31, output_size_limit=2**31)
@@ -228,6 +232,22 @@ def tidy(model: ir.Model) -> None:
         common.RemoveUnusedFunctionsPass(),
         common.RemoveUnusedOpsetsPass(),
     )(model)
+
+
+def _name_computed(model: ir.Model) -> None:
+    """Names what is computed from weights of the method or the pooling alone as theirs.
+
+    By its name the quantiser tells it from the weights of the backbone.
+    """
+    known = set(model.graph.initializers.values())
+    for node in model.graph:
+        given = [each for each in node.inputs if each is not None]
+        if not known.issuperset(given):
+            continue
+        known.update(node.outputs)
+        owners = [each.name for each in given if each.name and OWN.search(each.name)]
+        for each in node.outputs if owners else ():
+            each.name = f"{owners[0]}.{each.name}"
 
 
 def _finished(model: onnx.ModelProto, budget: Any) -> onnx.ModelProto:

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import re
 import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lotbench.backends import need
-from lotbench.deploy.graph import silent
+from lotbench.deploy.graph import OWN, silent
 
 if TYPE_CHECKING:
     import onnx
@@ -32,8 +31,7 @@ def quantised(model: onnx.ModelProto) -> onnx.ModelProto:
     import onnx
     from onnxruntime.quantization import QuantType, quantize_dynamic
 
-    small = re.compile(r"(^|\.)(reducer|pooling)\.")
-    own = {each.name for each in model.graph.initializer if small.search(each.name)}
+    own = {each.name for each in model.graph.initializer if OWN.search(each.name)}
     excluded = [node.name for node in model.graph.node if own & set(node.input)]
     excluded += [f"{name}_MatMul" for name in excluded]  # as the quantiser renames them
     with tempfile.TemporaryDirectory() as folder, silent():

@@ -13,7 +13,7 @@ from lotbench.engine.encoder import ReducedEncoder
 from lotbench.lot import LeapOfThought, Params, mean_leaping
 from lotbench.ragged import Ragged
 from lotbench.reducer import Leap, Tokens
-from lotbench.routers import Router
+from lotbench.routers import Router, margins
 
 ONE = Ragged.from_lengths([4])
 
@@ -72,6 +72,17 @@ def test_router_without_context_by_hand() -> None:
     logits = hand_router(False)(torch.tensor([[2.0, 0.0], [-2.0, 8.0]]).double(), ONE)
     expected = torch.tensor([[-5.1586553, 4.6826895], [-4.1586553, 6.6826895]]).double()
     torch.testing.assert_close(logits, expected, rtol=0, atol=2e-5)
+
+
+def test_routers_that_share_their_products_give_the_same_margins() -> None:
+    torch.manual_seed(0)
+    routers = [Router(8, 4, 2.0, context=False).double() for _ in range(3)]
+    for router in routers:
+        for each in router.parameters():
+            torch.nn.init.normal_(each)
+    x = torch.randn(5, 8, dtype=torch.float64)
+    expected = torch.stack([router.scores(x).diff()[:, 0] for router in routers], 1)
+    torch.testing.assert_close(margins(routers, x), expected, rtol=0, atol=1e-12)
 
 
 def test_router_sees_its_own_sequence_only() -> None:

@@ -10,12 +10,13 @@ from itertools import product
 import pytest
 import torch
 from scripted import Fixed, Scripted
+from torch import Tensor, nn
 
 from baselines.ltp import LearnedTokenPruning
 from baselines.tome import TokenMerging
 from lotbench.batch import Batch
 from lotbench.engine.encoder import ReducedEncoder
-from lotbench.lot import FixedBudget, LeapOfThought
+from lotbench.lot import FixedBudget, LeapOfThought, Params
 from lotbench.ragged import (
     Ragged,
     pad,
@@ -31,9 +32,31 @@ from lotbench.ragged import (
     unpad,
 )
 from lotbench.reducer import Leap, Tokens
+from lotbench.routers import Router
 from lotbench.traced import Traced
 
 LENGTHS = [3, 1, 5, 2]
+
+
+class PlaceRouter(Router):
+    """A router that reads more than a state."""
+
+    def forward(self, hidden: Tensor, layout: Ragged) -> Tensor:
+        return super().forward(hidden, layout) * (layout.position % 3 - 1)[:, None]
+
+
+class ReadsPlaces(FixedBudget):
+    """Leap-of-Thought with routers of its own."""
+
+    def __init__(self, params: Params, n_layers: int, width: int) -> None:
+        super().__init__(params, n_layers, width)
+        self.routers = nn.ModuleList(
+            PlaceRouter(width, params.router_width, 2.0, False) for _ in self.routers
+        )
+
+
+READS_ONCE = {"router_context": False, "router_width": 16}
+"""Routers that read each state once in a graph."""
 
 
 def traced(lengths: list[int], width: int | None = None) -> Traced:
@@ -161,7 +184,11 @@ def test_first_tokens_may_leap_over_the_last_layer_of_a_graph(tiny, make_batch) 
         (LeapOfThought, {"threshold": 0.0}),  # nothing leaps
         (LeapOfThought, {"threshold": 1.0}),  # all but [CLS] leap
         (LeapOfThought, {"leaping_keys": "all", "threshold": 0.87}),
+        (LeapOfThought, {**READS_ONCE, "threshold": 0.87}),
+        (LeapOfThought, {**READS_ONCE, "leaping_keys": "none", "threshold": 0.87}),
         (FixedBudget, {"keep_ratio": 0.3}),
+        (FixedBudget, {**READS_ONCE, "keep_ratio": 0.3}),
+        (ReadsPlaces, {**READS_ONCE, "keep_ratio": 0.3}),
         (LearnedTokenPruning, {"final_threshold": 0.1}),
         (TokenMerging, {"merge_ratio": 0.3}),
         (TokenMerging, {"merge_ratio": 0.1, "score": "energy"}),
@@ -169,7 +196,12 @@ def test_first_tokens_may_leap_over_the_last_layer_of_a_graph(tiny, make_batch) 
 )
 def test_methods_decide_the_same_on_a_traced_layout(cls, values, tiny, make_batch) -> None:
     batch = make_batch([9, 1, 14, 2, 6])
-    encoder = ReducedEncoder(tiny, cls(cls.Params(**values), 3, 32).double())
+    method = cls(cls.Params(**values), 3, 32).double()
+    with torch.no_grad():
+        for router in getattr(method, "routers", ()):
+            router.norm.weight.normal_()
+            router.norm.bias.normal_()
+    encoder = ReducedEncoder(tiny, method)
     with torch.no_grad():
         wanted, found = encoder(batch), encoder(as_traced(batch, 14))
     torch.testing.assert_close(found.logits, wanted.logits, rtol=0, atol=1e-10)

@@ -142,6 +142,14 @@ def test_the_products_of_the_method_are_not_quantised() -> None:
     assert sum(node.op_type == "MatMulInteger" for node in made.graph.node) == 6 + 2
 
 
+@pytest.mark.slow
+def test_what_is_computed_from_weights_of_the_method_is_not_quantised() -> None:
+    alone = {"router_context": False, "leaping_keys": "none"}
+    made = quantised(export(make_encoder(LeapOfThought, 2, **alone)).model)
+    assert sum(node.op_type == "MatMul" for node in made.graph.node) == 2 * 4 + 2 * 2
+    assert sum(node.op_type == "MatMulInteger" for node in made.graph.node) == 2 * 6 + 2
+
+
 class Reads(TokenReducer):
     """Decides in a way that the test gives."""
 
