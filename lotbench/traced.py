@@ -43,9 +43,10 @@ class Traced(Ragged):
     @staticmethod
     def of_mask(mask: Tensor) -> tuple[Tensor, Traced]:
         """Rows of the true entries in the flattened mask ``(B, S)``, shape (T,), and the layout."""
-        width = mask.shape[1]
-        rows, lengths = mask.flatten().nonzero().squeeze(1), mask.long().sum(1)
-        return rows, Traced(lengths, rows // width, rows.shape[0], width)
+        width, found = mask.shape[1], mask.nonzero()
+        sequence = found[:, 0]
+        rows = sequence * width + found[:, 1]
+        return rows, Traced(mask.long().sum(1), sequence, rows.shape[0], width)
 
     @cached_property
     def cu_seqlens(self) -> Tensor:
@@ -131,7 +132,7 @@ class Traced(Ragged):
         return self.pad(scores, lowest)
 
     def select(self, keep: Tensor, sizes: tuple[int, ...] | Tensor | None) -> tuple[Tensor, Traced]:
-        rows = keep.nonzero().squeeze(1)
+        rows = self._once("kept", keep, lambda: keep.nonzero().squeeze(1))
         if not isinstance(sizes, Tensor):
             return rows, self._selected(rows, self.sum(keep))
         # Of the same sizes the layout is the same, whichever tokens are kept.  An empty text has

@@ -26,6 +26,7 @@ def table() -> dict[Callable, Callable]:
         aten.index.Tensor: _index,
         aten.index_put.default: _index_put,
         aten.slice.Tensor: _slice,
+        aten.squeeze.dim: _squeeze,
         aten.view.default: _view,
         aten._unsafe_view.default: _view,
         aten._local_scalar_dense.default: _scalar,
@@ -41,6 +42,11 @@ def _stable_sort(self: Any, stable: Any, dim: Any = -1, descending: Any = False)
 
 def _index_select(self: Any, dim: Any, index: Any) -> Any:
     op, library = _library()
+    written = _made_by(self, "ScatterND")
+    if written and written.attributes["reduction"].value == "none" and dim == 0:
+        at = _made_by(written.inputs[1], "Unsqueeze")
+        if at and at.inputs[0] is index:  # the rows that were just written
+            return op.Identity(written.inputs[2])
     if _rank(self) and _rank(index) == 1:
         return op.Gather(self, index, axis=dim)
     return library.aten_index_select(self, dim, index)
@@ -70,12 +76,21 @@ def _slice(self: Any, dim: Any = 0, start: Any = None, end: Any = None, step: An
     return op.Identity(self) if whole else library.aten_slice(self, dim, start, end, step)
 
 
+def _squeeze(self: Any, dim: Any) -> Any:
+    op, library = _library()
+    turned = _made_by(self, "Transpose")
+    found = turned and _made_by(turned.inputs[0], "NonZero")
+    if found and _rank(found.inputs[0]) == 1 and dim == 1:
+        return op.Squeeze(found.outputs[0], [0])
+    return library.aten_squeeze_dim(self, dim)
+
+
 def _view(self: Any, size: Any) -> Any:
     op, library = _library()
     known = [each if isinstance(each, int) else -1 for each in size]
     if size and 0 not in known and known.count(-1) <= 1:
-        before = self.producer()
-        whole = before.inputs[0] if before and before.op_type == "Reshape" else self
+        before = _made_by(self, "Reshape")
+        whole = before.inputs[0] if before else self
         return op.Reshape(whole, op.Constant(value_ints=known))
     return library.aten_view(self, size)
 
@@ -95,6 +110,12 @@ def _library() -> tuple[Any, Any]:
     from onnxscript.function_libs.torch_lib.ops import core
 
     return opset20, core
+
+
+def _made_by(value: Any, operator: str) -> Any:
+    """The node that a value comes from; None if it is another operator's."""
+    node = value.producer()
+    return node if node and node.op_type == operator else None
 
 
 def _rank(value: Any) -> int | None:

@@ -74,6 +74,18 @@ def test_a_plain_case_is_one_operator() -> None:
     assert not found.keys() & longer
 
 
+def test_rows_that_were_just_written_are_not_read_again() -> None:
+    found = operators(
+        [lambda x, rows, mask: x.index_copy(0, rows, -x[rows - 1]).index_select(0, rows)]
+    )
+    assert (found["Gather"], found["ScatterND"]) == (1, 0)
+
+
+def test_the_rows_of_a_mask_are_not_turned_twice() -> None:
+    found = operators([lambda x, rows, mask: mask.nonzero().squeeze(1)])
+    assert found == {"NonZero": 1, "Squeeze": 1}
+
+
 def test_equal_sizes_with_different_symbols_are_a_plain_case() -> None:
     def written(x: Tensor, rows: Tensor, mask: Tensor) -> Tensor:
         at, source = mask.nonzero().squeeze(1), (~mask).nonzero().squeeze(1)
@@ -94,6 +106,11 @@ def test_every_other_case_computes_the_same() -> None:
             lambda x, rows, mask: x.index_put((rows,), x[:1]),
             lambda x, rows, mask: x.index_put((rows,), x[:2], accumulate=True),
             lambda x, rows, mask: x.index_put((mask,), x[:1] * 0),
+            lambda x, rows, mask: x.index_copy(0, rows, -x[rows - 1]).index_select(0, 3 - rows),
+            lambda x, rows, mask: x.index_put((rows,), x[rows], accumulate=True).index_select(
+                0, rows
+            ),
+            lambda x, rows, mask: x[:, :1].squeeze(1),
             lambda x, rows, mask: x.index_put((rows, rows % 2), x[:1, 0]),
             lambda x, rows, mask: x[1:, :, ::2],
             lambda x, rows, mask: x[:0].view(2, 0),
