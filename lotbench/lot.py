@@ -227,7 +227,7 @@ class LeapOfThought(TokenReducer):
             decision = replace(tokens.previous, aux={})
             if decision.weight is None:  # the same tokens leap, and their mean is unchanged
                 return decision
-        elif self._reads_once and tokens.layout.known_sizes is None:
+        elif tokens.layout.known_sizes is None and self._reads_once:
             found = self._margins(layer, tokens)
             decision = self.choose(found[:, 0], tokens.layout)
             decision.aux["later"] = found[:, 1:]

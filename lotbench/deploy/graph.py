@@ -235,9 +235,9 @@ def tidy(model: ir.Model) -> None:
 
 
 def _name_computed(model: ir.Model) -> None:
-    """Names what is computed from weights of the method or the pooling alone as theirs.
+    """Gives constants that are computed from weights of the method or the pooling their names.
 
-    By its name the quantiser tells it from the weights of the backbone.
+    By its name the quantiser tells a constant from the weights of the backbone.
     """
     known = set(model.graph.initializers.values())
     for node in model.graph:

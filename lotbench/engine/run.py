@@ -327,15 +327,15 @@ class EncoderRun:
         if not self.reducer.active_layers and not (pooling and pooling.kind == "mean"):
             # Without a layer the first token knows nothing of its text, so it gets the mean.
             hidden = hidden.index_copy(0, layout.first, segment_mean(hidden, layout))
-        first = self.first_states(hidden, layout)
-        hidden = self.backbone.last_norm(hidden)
+        last, hidden = hidden, self.backbone.last_norm(hidden)
         if pooling is not None:
             logits = pooling(hidden, layout, behind)
             trace.mapped = behind is not None
         elif self.backbone.mean_head and self.reducer.active_layers:
             logits = self.backbone.classify(mean_of_computed(hidden, layout, behind))
         else:
-            logits = self.backbone.classify(self.backbone.last_norm(first))
+            first = self.backbone.last_norm(self.first_states(last, layout))
+            logits = self.backbone.classify(first)
         return Outputs(logits, hidden, layout, rows, trace, behind, tuple(self.inputs))
 
     def first_states(self, hidden: Tensor, layout: Ragged) -> Tensor:

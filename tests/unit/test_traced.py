@@ -36,6 +36,8 @@ from lotbench.routers import Router
 from lotbench.traced import Traced
 
 LENGTHS = [3, 1, 5, 2]
+READS_ONCE = {"router_context": False, "router_width": 16}
+"""Routers that read each state once in a graph."""
 
 
 class PlaceRouter(Router):
@@ -53,10 +55,6 @@ class ReadsPlaces(FixedBudget):
         self.routers = nn.ModuleList(
             PlaceRouter(width, params.router_width, 2.0, False) for _ in self.routers
         )
-
-
-READS_ONCE = {"router_context": False, "router_width": 16}
-"""Routers that read each state once in a graph."""
 
 
 def traced(lengths: list[int], width: int | None = None) -> Traced:
