@@ -19,10 +19,10 @@ from lotbench.engine.backbone import Backbone
 from lotbench.engine.encoder import Mode, ReducedEncoder
 from lotbench.engine.loading import load_tokenizer
 from lotbench.errors import InputError
+from lotbench.plan.resolve import resolve
 from lotbench.reducer import Outputs, TokenReducer, Trace
-from lotbench.store.records import Trial
-from lotbench.study.planned import resolve
-from lotbench.study.trial import run_alone
+from lotbench.store.rows import Trial
+from lotbench.trial.trial import run_alone
 
 Text = str | tuple[str, str]
 

@@ -33,7 +33,7 @@ CGROUP = Path("/sys/fs/cgroup")
 
 
 def record() -> dict[str, Any]:
-    """The machine, as `lotbench.store.parts.Machine` describes it."""
+    """The machine, as `lotbench.store.record.Machine` describes it."""
     return {
         "cpu": cpu_model(),
         "cpu_id": cpu_id(),

@@ -4,8 +4,8 @@ A batch of B sequences with T tokens in total is a flat tensor ``(T, ...)`` and 
 `Ragged` of this module.  Sequence b owns the rows ``cu_seqlens[b] : cu_seqlens[b + 1]``.
 All functions below are pure.
 
-In a graph that is exported, the layouts are `lotbench.traced.Traced`, which override the methods
-that need sizes as Python numbers.
+In a graph that is exported, the layouts are `lotbench.engine.traced.Traced`, which override the
+methods that need sizes as Python numbers.
 """
 
 from __future__ import annotations

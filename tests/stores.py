@@ -6,7 +6,9 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from lotbench.store.records import Map, TimingPass, Trial
+from lotbench.store.maps import Map
+from lotbench.store.passes import TimingPass
+from lotbench.store.rows import Trial
 from lotbench.store.store import Store
 
 TEXTS = 1000

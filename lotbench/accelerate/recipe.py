@@ -13,7 +13,7 @@ from lotbench.config.sections import TaskConfig
 from lotbench.config.tasks import BUILT_IN
 from lotbench.data.sources import read_source
 from lotbench.data.tokens import tokenise
-from lotbench.engine.described import is_classifier, model_classes, pooling_of, read_config
+from lotbench.engine.config_of_backbone import is_classifier, model_classes, pooling_of, read_config
 from lotbench.engine.loading import length_of, load_tokenizer
 from lotbench.errors import InputError
 from lotbench.validation import validate
@@ -55,7 +55,7 @@ def sweep_of(
     ----------
     model : str
         A fine-tuned classifier or cross-encoder, or a sentence encoder; see
-        `lotbench.engine.described.locate`.
+        `lotbench.engine.config_of_backbone.locate`.
     classes : sequence of str
         See `classes_of`.
     source : str

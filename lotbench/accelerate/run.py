@@ -18,34 +18,34 @@ import yaml
 from lotbench.accelerate.recipe import NAME, TASK, classes_of, sweep_of
 from lotbench.accelerate.texts import as_source, digest_of
 from lotbench.backends import EXPORTED, need
+from lotbench.cluster.sweep import run_sweep
+from lotbench.cluster.watch import Show
 from lotbench.config.document import Document
 from lotbench.config.load import load_sweep
 from lotbench.config.sections import MeasureConfig, SweepConfig
 from lotbench.deploy.folder import write
-from lotbench.engine.described import fingerprint
+from lotbench.deploy.measured import measured
+from lotbench.engine.config_of_backbone import fingerprint
 from lotbench.engine.loading import load_tokenizer
 from lotbench.errors import InputError, PassFailed
 from lotbench.inspection import inspect
 from lotbench.measure.protocol import DENSE
+from lotbench.plan.plan import plan
 from lotbench.report.advice import facts, name, past
-from lotbench.report.measured import measured
 from lotbench.report.page import page
 from lotbench.report.recommend import Limits, Option, recommend
 from lotbench.report.text import TIMES, with_interval
 from lotbench.statistics.bootstrap import Estimate
 from lotbench.statistics.evidence import SLACK
-from lotbench.statistics.study import Study
+from lotbench.statistics.store_view import StoreView
 from lotbench.store.files import read_json, write_file, write_json
-from lotbench.store.records import Trial
+from lotbench.store.passes import Interval
+from lotbench.store.rows import Trial
 from lotbench.store.store import Store
-from lotbench.store.timing_parts import Interval
-from lotbench.study.checks import stored_config
-from lotbench.study.plan import plan
-from lotbench.study.tasks import task_of
-from lotbench.study.teacher import Artefacts
-from lotbench.study.watch import Show
-from lotbench.sweep import run_sweep
 from lotbench.timing.run import time_models
+from lotbench.trial.checks import stored_config
+from lotbench.trial.tasks import task_of
+from lotbench.trial.teacher import Artefacts
 
 log = logging.getLogger(__name__)
 
@@ -113,7 +113,7 @@ def accelerate(
         timed = time_models(store, block, set(planned.trials))
     for why in timed.failed:
         log.warning("not timed: %s", why)
-    study = Study(planned.folder)
+    study = StoreView(planned.folder)
     (advice,) = recommend(study, limits)
     own = advice.choice or advice.nearest
     assert own is not None, "recommend names one"
@@ -194,7 +194,7 @@ def _speed(times: Interval | None) -> str:
     return f"{value} the fastest dense model of any backend, from text to answer"
 
 
-def _export(study: Study, own: Option, output: Path) -> list[Path]:
+def _export(study: StoreView, own: Option, output: Path) -> list[Path]:
     """The folder of the exported choice, and the page of the tokens that it processes."""
     model, point = study.store.model(own.row.run.trial), own.row.evaluation
     assert model is not None, "it was timed"

@@ -36,7 +36,7 @@ def main() -> None:
     Exit code 0 is done, 1 something failed or nothing fits, 2 bad input, 130 Ctrl-C, 143
     SIGTERM.
     """
-    from lotbench.console import show_log
+    from lotbench.cli.progress_lines import show_log
 
     show_log()
     try:

@@ -49,7 +49,7 @@ def accelerate(
 ) -> None:
     """Make your own model faster: search, time, choose and export; exit code 1 if none is."""
     from lotbench.accelerate.run import accelerate
-    from lotbench.console import live_table
+    from lotbench.cli.progress_lines import live_table
     from lotbench.report.recommend import Limits
 
     limits = Limits(drop, None, batch, threads=1, device="cpu", exported=True)

@@ -12,7 +12,7 @@ def methods() -> None:
     """List the methods with their parameters and defaults."""
     from rich.console import Console
 
-    from lotbench.console import methods_table
+    from lotbench.cli.progress_lines import methods_table
 
     Console().print(methods_table())
 
@@ -30,7 +30,7 @@ def check(
 
     params = Document("--set").override(overrides or []).data
     classes, plugins = registry.find(method)
-    from lotbench.console import checklist
+    from lotbench.cli.progress_lines import checklist
 
     if not all([checklist(cls, params, plugins) for cls in classes]):
         raise typer.Exit(1)

@@ -62,7 +62,7 @@ def export(
 ) -> None:
     """Write a trained model as an ONNX file that runs without LoTBench."""
     from lotbench.deploy.folder import write
-    from lotbench.report.measured import measured
+    from lotbench.deploy.measured import measured
 
     card = write(model, folder, backend, budget, measured(model), plugins or [])
     typer.echo(f"wrote {folder}/model.onnx ({card.method}, {card.backend}) and README.md")

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 if TYPE_CHECKING:
-    from lotbench.statistics.study import Study
+    from lotbench.statistics.store_view import StoreView
 
 WIDEST = 180
 """Most columns of a table on a narrower terminal."""
@@ -23,9 +23,9 @@ UNWRITABLE = {
 def show(folder: Path) -> None:
     """Draw the figures of a store and print its tables."""
     from lotbench.report.tables.console import console
-    from lotbench.statistics.study import Study
+    from lotbench.statistics.store_view import StoreView
 
-    study = Study(folder)
+    study = StoreView(folder)
     draw(study)
     show_table(console(study))
 
@@ -33,16 +33,16 @@ def show(folder: Path) -> None:
 def show_agreement(folder: Path, other: Path) -> None:
     """Print how far the order of methods agrees with that of another store, if it is there."""
     from lotbench.report.agreement import agreement
-    from lotbench.statistics.study import Study
+    from lotbench.statistics.store_view import StoreView
 
     if not (other / "trials").is_dir():
         typer.echo(f"compare: no store {other} here, so the order of methods is not compared")
         return
-    for sentence in agreement(Study(folder), Study(other)):
+    for sentence in agreement(StoreView(folder), StoreView(other)):
         typer.echo(sentence)
 
 
-def draw(study: Study) -> bool:
+def draw(study: StoreView) -> bool:
     """Draw every figure of a store and write its README.md; False if the store is read-only."""
     from lotbench.report import readme
     from lotbench.report.figures.draw import draw

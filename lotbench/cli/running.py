@@ -35,22 +35,22 @@ def sweep(
     from lotbench.config.load import load_sweep
 
     config, document = load_sweep(file, overrides or [])
-    from lotbench.study.plan import plan
+    from lotbench.plan.plan import plan
 
     synced(context, root / config.name)
     planned = plan(config, document, root, max_trials)
     if dry_run:
-        from lotbench.console import progress_bar
-        from lotbench.study.preview import preview
-        from lotbench.study.progress import listening
+        from lotbench.cli.progress_lines import progress_bar
+        from lotbench.forecast.preview import preview
+        from lotbench.trial.progress import listening
 
         with kept("nothing was run"), progress_bar() as show_bar, listening(show_bar):
             table = preview(planned)
         show_table(table)
         return
-    from lotbench.console import live_table
+    from lotbench.cli.progress_lines import live_table
+    from lotbench.cluster.sweep import run_sweep
     from lotbench.store import bucket
-    from lotbench.sweep import run_sweep
 
     with kept("finished trials and timing passes are kept; run it again to go on"):
         done = run_sweep(planned, address, live_table)
@@ -78,10 +78,10 @@ def run(
     from lotbench.config.load import load_trial
 
     config, place = load_trial(file, overrides or [])
-    from lotbench.console import progress_bar
-    from lotbench.study.planned import resolve
-    from lotbench.study.progress import listening
-    from lotbench.study.trial import run_alone
+    from lotbench.cli.progress_lines import progress_bar
+    from lotbench.plan.resolve import resolve
+    from lotbench.trial.progress import listening
+    from lotbench.trial.trial import run_alone
 
     trial = resolve(config, place)
     with (
@@ -141,7 +141,7 @@ def measure(
         raise InputError(
             f"{given[0]}: a map does not use it; --map goes with --set of {', '.join(MAPPED)}"
         )
-    from lotbench.statistics.study import Study
+    from lotbench.statistics.store_view import StoreView
     from lotbench.store import bucket
     from lotbench.store.store import Store
 
@@ -151,7 +151,7 @@ def measure(
 
         with kept("maps that are done are kept; run it again for the others"), store.lock():
             count = map_break_even(store, config)
-        draw(Study(folder))
+        draw(StoreView(folder))
         typer.echo(f"maps added: {count}")
         return
     from lotbench.timing.run import time_models

@@ -24,9 +24,9 @@ def plot(
 ) -> None:
     """Redraw every figure of a store and write its README.md, from the store alone."""
     from lotbench.report.tables.console import console
-    from lotbench.statistics.study import Study
+    from lotbench.statistics.store_view import StoreView
 
-    study = Study(folder)
+    study = StoreView(folder)
     if not draw(study):
         show_table(console(study))
         raise typer.Exit(2)
@@ -50,10 +50,10 @@ def compare(
     from lotbench.report.agreement import agreement
     from lotbench.report.tables.render import markdown, plain, terminal
     from lotbench.report.tables.two_stores import two_stores
-    from lotbench.statistics.study import Study
+    from lotbench.statistics.store_view import StoreView
     from lotbench.store.files import write_file
 
-    studies = Study(folder), Study(other)
+    studies = StoreView(folder), StoreView(other)
     tables = two_stores(*studies)
     if not tables:
         raise InputError(
@@ -75,7 +75,7 @@ def validate(
     folders: StoreFolders,
 ) -> None:
     """Check that the numbers of a store agree with each other; exit code 1 if some do not."""
-    from lotbench.audit import audit
+    from lotbench.audit.rows import audit
 
     found = [audit(folder) for folder in folders]
     for own in found:
@@ -99,9 +99,9 @@ def report(
 ) -> None:
     """Write one HTML file that shows and explains stores, and their tables in other formats."""
     from lotbench.report.page import page
-    from lotbench.statistics.study import Study
+    from lotbench.statistics.store_view import StoreView
 
-    for path in page.write([Study(folder) for folder in folders], output):
+    for path in page.write([StoreView(folder) for folder in folders], output):
         typer.echo(f"wrote {path}")
 
 
@@ -123,10 +123,10 @@ def recommend(
 
     from lotbench.report import advice
     from lotbench.report.recommend import Limits, recommend
-    from lotbench.statistics.study import Study
+    from lotbench.statistics.store_view import StoreView
 
     limits = Limits(drop, advice.seconds(p95) if p95 else None, batch, threads, device)
-    study = Study(folder)
+    study = StoreView(folder)
     found = recommend(study, limits)
     if as_json:
         typer.echo(json.dumps([advice.as_json(own, study, limits) for own in found], indent=1))

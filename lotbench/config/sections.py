@@ -19,7 +19,7 @@ from pydantic import (
 
 from lotbench.backends import BACKENDS
 from lotbench.errors import near_misses
-from lotbench.metrics import METRICS
+from lotbench.scoring.metrics import METRICS
 
 MAX_MINUTES = 24 * 60.0
 """Time limit of a trial where a file gives none."""

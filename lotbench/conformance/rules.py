@@ -32,8 +32,8 @@ from lotbench.conformance.watch import Watch, changed, tensors
 from lotbench.engine.encoder import MODES, Mode, ReducedEncoder
 from lotbench.measure.flops import fvcore_flops, reduced_flops
 from lotbench.reducer import Outputs, Stage, Step, TokenReducer
-from lotbench.study.saliency import SALIENCIES
-from lotbench.study.training import prefix_of, stage_steps
+from lotbench.trial.saliency import SALIENCIES
+from lotbench.trial.training import prefix_of, stage_steps
 
 NEEDS = frozenset({"received_attention", "keys", "teacher_logits", *SALIENCIES})
 EXACT, CLOSE = 1e-10, 1e-8

@@ -33,9 +33,9 @@ from lotbench.errors import InputError
 from lotbench.measure.flops import reduced_flops
 from lotbench.ragged import select
 from lotbench.reducer import Merge, Outputs, Params, TokenReducer, Trace
-from lotbench.store.parts import Training
-from lotbench.study.saliency import SALIENCIES
-from lotbench.study.training import train
+from lotbench.store.rows import Training
+from lotbench.trial.saliency import SALIENCIES
+from lotbench.trial.training import train
 from lotbench.validation import report_at
 
 TINY_LAYERS = 4

@@ -33,7 +33,7 @@ from lotbench.data.tables import (
     to_rows,
 )
 from lotbench.errors import InputError
-from lotbench.metrics import CLASSIFICATION, EMBEDDING, RANKING, REGRESSION, UNLABELLED
+from lotbench.scoring.metrics import CLASSIFICATION, EMBEDDING, RANKING, REGRESSION, UNLABELLED
 from lotbench.validation import dotted
 
 GLUE = "nyu-mll/glue"

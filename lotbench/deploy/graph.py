@@ -23,13 +23,13 @@ from torch import Tensor, nn
 from lotbench import registry
 from lotbench.backends import need
 from lotbench.batch import Batch
-from lotbench.deploy import translate
+from lotbench.deploy import onnx_operators as translate
 from lotbench.engine.encoder import ReducedEncoder
 from lotbench.engine.pooling import Pooling
+from lotbench.engine.traced import Traced
 from lotbench.errors import InputError
 from lotbench.ragged import segment_weighted_sum, select
 from lotbench.reducer import Outputs
-from lotbench.traced import Traced
 
 if TYPE_CHECKING:
     import onnx

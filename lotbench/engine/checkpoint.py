@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from lotbench import registry
 from lotbench.batch import Batch
 from lotbench.engine.checksums import checksums, verify
-from lotbench.engine.described import quiet
+from lotbench.engine.config_of_backbone import quiet
 from lotbench.engine.encoder import ReducedEncoder
 from lotbench.engine.loading import check_finite, load_backbone
 from lotbench.engine.modelfiles import in_file, one_line, read_object

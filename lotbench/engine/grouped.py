@@ -18,8 +18,8 @@ from lotbench.engine.attention import (
     probabilities,
     received_by,
 )
+from lotbench.engine.traced import Traced
 from lotbench.reducer import Received
-from lotbench.traced import Traced
 
 
 def attend_in_groups(

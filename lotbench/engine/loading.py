@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from lotbench.engine.backbone import Backbone
-from lotbench.engine.described import (
+from lotbench.engine.config_of_backbone import (
     files_of,
     locate,
     max_tokens,

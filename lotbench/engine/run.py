@@ -24,6 +24,7 @@ from lotbench.engine.backbone import Backbone
 from lotbench.engine.grouped import attend_in_groups
 from lotbench.engine.merging import Merging
 from lotbench.engine.positions import Places
+from lotbench.engine.traced import Traced
 from lotbench.ragged import Ragged, segment_mean, segment_sum, segment_weighted_sum
 from lotbench.reducer import (
     Decision,
@@ -38,7 +39,6 @@ from lotbench.reducer import (
     Tokens,
     Trace,
 )
-from lotbench.traced import Traced
 
 
 @dataclass

@@ -18,16 +18,16 @@ from lotbench.engine.loading import load_tokenizer
 from lotbench.errors import InputError
 from lotbench.inspection import trace
 from lotbench.inspection.route import Route
-from lotbench.judge import cosines
+from lotbench.scoring.score_outputs import cosines
 from lotbench.statistics import names
 from lotbench.store import bucket
-from lotbench.store.records import Trial
+from lotbench.store.rows import Trial
 from lotbench.store.store import Store
-from lotbench.study.cache import cache_folder
-from lotbench.study.checks import check_data, stored_config
-from lotbench.study.saliency import gradient_saliency
-from lotbench.study.tasks import task_of
-from lotbench.study.teacher import teacher_outputs
+from lotbench.trial.cache import cache_folder
+from lotbench.trial.checks import check_data, stored_config
+from lotbench.trial.saliency import gradient_saliency
+from lotbench.trial.tasks import task_of
+from lotbench.trial.teacher import teacher_outputs
 
 TOGETHER = 32
 """Texts of one forward pass."""
@@ -127,7 +127,7 @@ class Inspected:
     def saliency(self, fields: tuple[str, ...]) -> np.ndarray | None:
         """The teacher's saliency as a share of the largest, (n,); None without a cached teacher.
 
-        That of the class which the teacher predicts; see `lotbench.study.teacher`.
+        That of the class which the teacher predicts; see `lotbench.trial.teacher`.
         """
         if self.teacher is None:
             return None

@@ -18,7 +18,7 @@ from torch import Tensor
 
 from lotbench import registry
 from lotbench.engine.backbone import Backbone
-from lotbench.engine.described import max_tokens
+from lotbench.engine.config_of_backbone import max_tokens
 from lotbench.engine.encoder import ReducedEncoder
 from lotbench.engine.loading import load_backbone
 from lotbench.measure import launch, protocol
@@ -26,7 +26,7 @@ from lotbench.measure.calls import Packed, Padded, packed_dense
 from lotbench.measure.devices import DTYPES, device_name, occupy, timer_for
 from lotbench.measure.spec import Example, MapSpec
 from lotbench.reducer import Leap, Params, TokenReducer, Tokens
-from lotbench.store.records import Cell, KeepSpeedup, Map, MapBackbone, MapSetting
+from lotbench.store.maps import Cell, KeepSpeedup, Map, MapBackbone, MapSetting
 
 log = logging.getLogger(__name__)
 

@@ -18,7 +18,7 @@ from lotbench.data.tokens import tokenise_each
 from lotbench.deploy.session import Session, feed, open_session
 from lotbench.engine.backbone import Backbone
 from lotbench.engine.checkpoint import load
-from lotbench.engine.described import read_config
+from lotbench.engine.config_of_backbone import read_config
 from lotbench.engine.encoder import ReducedEncoder
 from lotbench.measure.devices import DTYPES
 from lotbench.measure.flops import dense_flops, reduced_flops

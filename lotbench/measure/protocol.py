@@ -20,7 +20,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from lotbench.measure.spec import Entry, Samples, Times, key
-from lotbench.store.timing_parts import CallSeconds, Contender, Group, Interval, NoiseFloor, Speedup
+from lotbench.store.passes import CallSeconds, Contender, Group, Interval, NoiseFloor, Speedup
 
 VERSION = 4
 """Version of the rules of measurement; every pass records it.  Raise it when a rule changes."""
@@ -235,7 +235,7 @@ def pool(runs: Sequence[Mapping[str, list]], names: Iterable[str]) -> dict[str, 
 
 @dataclass(frozen=True)
 class Comparison:
-    """The results of one batch size; see `lotbench.store.records.TimingPass`."""
+    """The results of one batch size; see `lotbench.store.passes.TimingPass`."""
 
     fastest: dict[str, str]
     best: str | None

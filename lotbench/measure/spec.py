@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 from lotbench import backends
 from lotbench.budget import Budget
-from lotbench.store.timing_parts import Pair, Picked, Scores, Unable
+from lotbench.store.passes import Pair, Picked, Scores, Unable
 
 Samples = dict[str, list[float]]
 """Lists of seconds by contender, each entry for one pass or one call."""
@@ -86,7 +86,7 @@ class Example(NamedTuple):
 class PassSpec:
     """A timing pass in one setting.
 
-    The last five fields are for the record; see `lotbench.store.records.TimingPass`.
+    The last five fields are for the record; see `lotbench.store.passes.TimingPass`.
     """
 
     task: str
@@ -176,7 +176,7 @@ class MapSpec:
     dtype: str
     """``fp32`` or ``bf16``."""
     backbone: str
-    """See `lotbench.engine.described.locate`; pretrained weights suffice."""
+    """See `lotbench.engine.config_of_backbone.locate`; pretrained weights suffice."""
     layers: int | None
     """Keep only the first layers; None keeps all."""
     rounds: int

@@ -14,7 +14,7 @@ from lotbench.report.recommend import Advice, Limits, Option
 from lotbench.statistics.bootstrap import Estimate
 from lotbench.statistics.evidence import SLACK
 from lotbench.statistics.latency import call_seconds, is_tie, times_slower
-from lotbench.statistics.study import Study
+from lotbench.statistics.store_view import StoreView
 
 UNITS = {"ms": 1e-3, "s": 1.0}
 
@@ -33,7 +33,7 @@ def seconds(text: str) -> float:
     return float(found[1]) * UNITS[found[2]]
 
 
-def as_text(advice: Advice, study: Study, limits: Limits) -> str:
+def as_text(advice: Advice, study: StoreView, limits: Limits) -> str:
     """The advice in lines: the choice with its numbers, who lost and why, and what to run next."""
     own, faster = advice.choice, advice.passed_over
     if own is None:
@@ -50,7 +50,7 @@ def as_text(advice: Advice, study: Study, limits: Limits) -> str:
     return "\n".join([f"{advice.task}: {what}", *named])
 
 
-def as_json(advice: Advice, study: Study, limits: Limits) -> dict[str, Any]:
+def as_json(advice: Advice, study: StoreView, limits: Limits) -> dict[str, Any]:
     """The advice for scripts; seconds, and points against the reference."""
     chosen, second = advice.choice, advice.runner_up
     slower = tie = None
@@ -137,7 +137,7 @@ def _limits(limits: Limits) -> str:
     return text if limits.p95 is None else f"{text} and a 95th percentile of {_ms(limits.p95)} ms"
 
 
-def _next(own: Option, study: Study) -> str:
+def _next(own: Option, study: StoreView) -> str:
     command = _export(own, study)
     if command is None:
         return f"{study.folder} has no models: run its sweep, then recommend on the new store"
@@ -146,7 +146,7 @@ def _next(own: Option, study: Study) -> str:
     return f"{command}  (as a file it runs in another backend than {own.backend}; time it there)"
 
 
-def _export(own: Option, study: Study) -> str | None:
+def _export(own: Option, study: StoreView) -> str | None:
     """The command that exports a model; None if the store does not have the model."""
     trial, budget = own.row.run.trial, own.row.evaluation.budget
     model = study.store.model(trial)
@@ -163,7 +163,7 @@ def _export(own: Option, study: Study) -> str | None:
     return shlex.join(parts)
 
 
-def _record(own: Option | None, study: Study) -> dict[str, Any] | None:
+def _record(own: Option | None, study: StoreView) -> dict[str, Any] | None:
     if own is None:
         return None
     run = own.row.run

@@ -6,13 +6,13 @@ import numpy as np
 
 from lotbench.report import text
 from lotbench.statistics.bootstrap import estimate
-from lotbench.statistics.study import Study
+from lotbench.statistics.store_view import StoreView
 
 FEWEST = 3
 """Two methods have only two orders."""
 
 
-def agreement(own: Study, other: Study) -> list[str]:
+def agreement(own: StoreView, other: StoreView) -> list[str]:
     """A sentence for each task that both stores have: the rank correlation of the methods' areas.
 
     It is Spearman's; its interval has the draws of both stores, which are independent.

@@ -8,17 +8,17 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
-from lotbench.area import LEAST_END
 from lotbench.report import text
 from lotbench.report.looks import order
 from lotbench.report.tables.clock import TIMED_DROP
 from lotbench.report.tables.overview import reference, texts, without_encoder
 from lotbench.report.tables.search import in_order, verdict
 from lotbench.report.text import TIMES
+from lotbench.scoring.area import LEAST_END
 from lotbench.statistics.evidence import Choice, Evidence, first, ties
 from lotbench.statistics.scored import Scored, wheres
 from lotbench.statistics.search import orders
-from lotbench.statistics.study import Study
+from lotbench.statistics.store_view import StoreView
 from lotbench.statistics.timed import Where, fastest
 
 # FLOPs speed-ups at which methods are compared in a sentence; the tables have all.
@@ -27,13 +27,13 @@ TARGETS = (2.0, 4.0, 8.0)
 MOST_SETTINGS = 3
 
 
-def findings(task: str, study: Study) -> list[str]:
+def findings(task: str, study: StoreView) -> list[str]:
     """The sentences on a task: what is compared, the winners, whole curve, real time, search."""
     ranked = orders(in_order(task, study))
     return _of_reported(task, study) + [sentence for sentence in [verdict(ranked)] if sentence]
 
 
-def _of_reported(task: str, study: Study) -> list[str]:
+def _of_reported(task: str, study: StoreView) -> list[str]:
     models = study.validated(task)
     if not models:
         return ["No trial is done and scored on validation."]
@@ -61,7 +61,7 @@ def _of_reported(task: str, study: Study) -> list[str]:
     return [sentence for sentence in sentences if sentence]
 
 
-def _compared(task: str, study: Study, found: Evidence, models: list[Scored]) -> str:
+def _compared(task: str, study: StoreView, found: Evidence, models: list[Scored]) -> str:
     """The methods, models and seeds, and the reference."""
     count = text.count(len(found.methods), "method")
     reduced = [own for own in models if own.method in found.methods]

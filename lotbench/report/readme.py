@@ -13,7 +13,7 @@ from lotbench.report.tables.of_task import tables
 from lotbench.report.tables.render import markdown, plain
 from lotbench.statistics.runs import Run
 from lotbench.statistics.scored import wheres
-from lotbench.statistics.study import Study
+from lotbench.statistics.store_view import StoreView
 from lotbench.store.files import write_file
 
 log = logging.getLogger(__name__)
@@ -21,7 +21,7 @@ log = logging.getLogger(__name__)
 WRITTEN = "`lotbench plot` writes this file"
 
 
-def write(study: Study, figures: list[Path]) -> Path | None:
+def write(study: StoreView, figures: list[Path]) -> Path | None:
     """Write the README.md of a store with these figures, and return its path.
 
     Writing again gives the same bytes.  A README.md that LoTBench did not write is not changed: a
@@ -35,7 +35,7 @@ def write(study: Study, figures: list[Path]) -> Path | None:
     return path
 
 
-def page(study: Study, figures: list[Path]) -> str:
+def page(study: StoreView, figures: list[Path]) -> str:
     """The Markdown text of a store; it shows the PNG files among the figures."""
     parts = [f"# {plain(study.name)}", f"{WRITTEN}; edits are lost.", summary(study)]
     shown = {path.stem: path for path in figures if path.suffix == ".png"}
@@ -57,7 +57,7 @@ def page(study: Study, figures: list[Path]) -> str:
     return "\n\n".join(parts) + "\n"
 
 
-def summary(study: Study) -> str:
+def summary(study: StoreView) -> str:
     """A summary of a store: trials, backbone and machines."""
     searched, confirmed = study.searched_runs, study.runs
     runs = [*searched, *confirmed]

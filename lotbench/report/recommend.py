@@ -19,7 +19,7 @@ from lotbench.statistics.drawn import SPLITS
 from lotbench.statistics.evidence import SLACK, Evidence
 from lotbench.statistics.runs import Row
 from lotbench.statistics.scored import Scored
-from lotbench.statistics.study import Study
+from lotbench.statistics.store_view import StoreView
 from lotbench.statistics.timed import Clocked, Measured
 
 log = logging.getLogger(__name__)
@@ -94,7 +94,7 @@ class Advice:
         """Of those that are faster than the choice, the one that is least past a limit."""
 
 
-def recommend(study: Study, limits: Limits) -> list[Advice]:
+def recommend(study: StoreView, limits: Limits) -> list[Advice]:
     """The advice for every task of a store.
 
     Raises
@@ -124,7 +124,7 @@ def _nearest(found: list[Option], limits: Limits) -> Option:
     return min(found, key=rank)
 
 
-def _options(task: str, study: Study, limits: Limits) -> list[Option]:
+def _options(task: str, study: StoreView, limits: Limits) -> list[Option]:
     """Every model, budget and backend of a task that is scored, and timed at these limits."""
     found = study.evidence.get(task)
     if found is None:
@@ -168,7 +168,7 @@ def _option(row: Row, measured: Measured, model: Scored, found: Evidence) -> Ite
     yield Option(row, measured, margins, score)
 
 
-def _why_none(study: Study, task: str, limits: Limits) -> str:
+def _why_none(study: StoreView, task: str, limits: Limits) -> str:
     """Why a task has no option, and what is there instead."""
     if task not in study.references:
         return f"{study.folder}: {task}: neither dense nor the teacher has a score"

@@ -9,11 +9,11 @@ from typing import Literal
 
 import numpy as np
 
-from lotbench.metrics import MEANS, METRICS
-from lotbench.scores import scores
+from lotbench.scoring.metrics import MEANS, METRICS
+from lotbench.scoring.predictions import decode
+from lotbench.scoring.scores import scores
 from lotbench.statistics import bootstrap
 from lotbench.statistics.runs import Key, Row
-from lotbench.store.predictions import decode
 
 Splits = Literal["validation", "selection"]
 SPLITS: tuple[Splits, Splits] = ("selection", "validation")

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from lotbench.area import LEAST_END
+from lotbench.scoring.area import LEAST_END
 from lotbench.statistics.bootstrap import Estimate, estimate
 from lotbench.statistics.evidence import Area, Evidence, ranked
 

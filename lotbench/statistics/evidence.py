@@ -13,12 +13,12 @@ from typing import NamedTuple
 
 import numpy as np
 
-from lotbench.area import area
+from lotbench.scoring.area import area
 from lotbench.statistics.bootstrap import Estimate, estimate
 from lotbench.statistics.drawn import SPLITS
 from lotbench.statistics.reference import Reference
 from lotbench.statistics.scored import DENSE, Scored
-from lotbench.store.records import Unreached
+from lotbench.store.rows import Unreached
 
 DROPS = (0.5, 1.0, 2.0)
 # Scores are means of floats: 0.85 - 0.01 must still count as "within one point" of 0.85.

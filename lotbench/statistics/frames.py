@@ -10,9 +10,8 @@ from typing import TYPE_CHECKING, Any
 from lotbench.statistics.bootstrap import estimate
 from lotbench.statistics.drawn import draws_by_metric, draws_of
 from lotbench.statistics.runs import Row, Run, runs_of
-from lotbench.statistics.study import Study
-from lotbench.store.records import TimingPass
-from lotbench.store.timing_parts import Contender, Interval, Measures, Speedup
+from lotbench.statistics.store_view import StoreView
+from lotbench.store.passes import Contender, Interval, Measures, Speedup, TimingPass
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -64,7 +63,7 @@ def results(folder: str | Path) -> pd.DataFrame:
     InputError
         If the folder is not a store.
     """
-    study = Study(folder)
+    study = StoreView(folder)
     pairs = [
         (run, [Row(run, own) for own in run.trial.evaluations] if not run.failed else [])
         for run in runs_of(study.trials)
@@ -90,7 +89,7 @@ def timings(folder: str | Path) -> pd.DataFrame:
     ``reference`` is what the model is compared with: ``best``, the fastest dense model of any
     backend that holds its score; ``same``, that of the same backend; or ``padded``, the padded
     dense model of the same backend.  ``speedup`` has its 95% interval; ``flagged`` and
-    ``noisy`` are those of `lotbench.store.timing_parts.Speedup`.  ``seconds`` are per text,
+    ``noisy`` are those of `lotbench.store.passes.Speedup`.  ``seconds`` are per text,
     ``p50`` to ``p99`` seconds of a call, which is one batch.  ``flops_speedup`` is that of the
     timed texts; ``share.<section>`` are shares of the time.  ``model`` names dense models, which
     may have no trial.  Join with `results` on ``trial_id``, ``budget_name`` and ``budget``.
@@ -102,7 +101,7 @@ def timings(folder: str | Path) -> pd.DataFrame:
     InputError
         If the folder is not a store.
     """
-    study = Study(folder)
+    study = StoreView(folder)
     records = []
     for timing, own in study.clocks.timed.values():
         for part, measures in (("call", own.call), ("encoder", own)):

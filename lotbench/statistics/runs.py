@@ -10,7 +10,7 @@ from itertools import pairwise
 from typing import Any, Literal
 
 from lotbench.statistics.names import name
-from lotbench.store.records import Evaluation, Trial, without_limit
+from lotbench.store.rows import Evaluation, Trial, without_limit
 
 Key = tuple[str, str, str]
 """Method, setting, and target or budget of a scored model."""

@@ -12,15 +12,14 @@ from typing import Any
 
 import numpy as np
 
-from lotbench.area import area
 from lotbench.config.spaces import space_of
+from lotbench.scoring.area import area
 from lotbench.statistics.bootstrap import DRAWS, LEVEL, Estimate, estimate
 from lotbench.statistics.drawn import draws_of
 from lotbench.statistics.evidence import SLACK
 from lotbench.statistics.runs import Row, Run, varying
 from lotbench.statistics.scored import DENSE, written
-from lotbench.store.parts import Searched
-from lotbench.store.records import Trial
+from lotbench.store.rows import Searched, Trial
 
 Points = Mapping[Run, list[tuple[float, np.ndarray]]]
 """The models of each trial on selection: FLOPs speed-up, and points above the trial's teacher in

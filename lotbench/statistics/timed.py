@@ -10,8 +10,7 @@ import numpy as np
 
 from lotbench.statistics.bootstrap import Estimate
 from lotbench.statistics.runs import Row
-from lotbench.store.records import TimingPass
-from lotbench.store.timing_parts import Contender, Interval
+from lotbench.store.passes import Contender, Interval, TimingPass
 
 Key = TypeVar("Key")
 

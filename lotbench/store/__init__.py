@@ -7,5 +7,5 @@ Layout of a store ``results/<sweep>``::
     timings/<pass_id>.json  one timing pass of one setting, never overwritten
     maps/<map_id>.json      one break-even map of one setting, never overwritten
 
-`lotbench.store.records` defines the contents; `lotbench.store.store` reads and writes the files.
+`rows`, `passes` and `maps` define the contents; `store` reads and writes the files.
 """

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated, Any, ClassVar
 
 from pydantic import (
     AfterValidator,
@@ -79,3 +79,37 @@ class Record(BaseModel):
     def content(self) -> dict[str, Any]:
         """The content of the file, in the order of the fields, without defaults."""
         return self.model_dump(exclude_unset=True)
+
+
+class Stored(Record):
+    """A record with a file of its own, ``<folder>/<id>.json``."""
+
+    FOLDER: ClassVar[str]
+    ID: ClassVar[str]
+    """Name of the field with the file's name."""
+
+    @property
+    def id(self) -> str:
+        """The name of the file, without ``.json``."""
+        return getattr(self, self.ID)
+
+
+class Machine(Record):
+    """The machine that computed a record."""
+
+    cpu: str | None = None
+    """Marketing name of the processor."""
+    cpu_id: str | None = None
+    """Family, model and stepping, since in clouds many processors share one marketing name."""
+    cores: Count | None = None
+    """Cores that the process may use."""
+    memory_gib: Number | None = None
+    """Memory of the machine or container, in GiB."""
+    gpus: list[dict[str, str]] | None = None
+    """Name, memory and driver of each GPU."""
+    os: str | None = None
+    """Operating system and kernel."""
+    arch: str | None = None
+    """Instruction set, such as ``x86_64``."""
+    libc: str | None = None
+    """C library and its version."""

@@ -12,8 +12,10 @@ from pydantic import ValidationError
 
 from lotbench.errors import InputError
 from lotbench.store import bucket, files
-from lotbench.store.record import Record
-from lotbench.store.records import Map, Stored, SweepRecord, TimingPass, Trial
+from lotbench.store.maps import Map
+from lotbench.store.passes import TimingPass
+from lotbench.store.record import Record, Stored
+from lotbench.store.rows import SweepRecord, Trial
 from lotbench.validation import first_fault
 
 log = logging.getLogger(__name__)

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from lotbench import backends
 from lotbench.config.sections import MeasureConfig, SweepConfig
-from lotbench.engine.described import read_config
+from lotbench.engine.config_of_backbone import read_config
 from lotbench.errors import InputError
 from lotbench.measure import launch
 from lotbench.measure.spec import MapSpec
-from lotbench.store.records import Map
+from lotbench.store.maps import Map
 from lotbench.store.store import Store
 
 

@@ -13,13 +13,13 @@ from lotbench import engine
 from lotbench.measure import launch, protocol
 from lotbench.measure.devices import device_name
 from lotbench.measure.spec import GroupTimes, PassSpec, Samples, Times, WorkerResult, key
-from lotbench.store.records import TimingPass
-from lotbench.store.timing_parts import (
+from lotbench.store.passes import (
     CallMeasures,
     CallSeconds,
     Contender,
     Measures,
     References,
+    TimingPass,
     TimingSetting,
 )
 

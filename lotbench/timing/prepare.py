@@ -27,14 +27,14 @@ from lotbench.measure import launch, protocol
 from lotbench.measure.calls import load_engine
 from lotbench.measure.spec import Entry, Example, PassSpec
 from lotbench.store.files import replacing, write_file
+from lotbench.store.passes import Unable
 from lotbench.store.store import Store
-from lotbench.store.timing_parts import Unable
-from lotbench.study.cache import hashed
-from lotbench.study.checks import check_data, stored_config
-from lotbench.study.tasks import task_of
-from lotbench.study.teacher import Artefacts
 from lotbench.timing.score import Scorer, example_of
 from lotbench.timing.select import Selection
+from lotbench.trial.cache import hashed
+from lotbench.trial.checks import check_data, stored_config
+from lotbench.trial.tasks import task_of
+from lotbench.trial.teacher import Artefacts
 
 log = logging.getLogger(__name__)
 

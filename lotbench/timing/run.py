@@ -12,14 +12,14 @@ from lotbench.config.sections import MeasureConfig
 from lotbench.errors import PassFailed
 from lotbench.measure import launch, protocol
 from lotbench.measure.spec import PassSpec, WorkerResult, key
-from lotbench.store.records import TimingPass
+from lotbench.store.passes import TimingPass
 from lotbench.store.store import Store
-from lotbench.study.cache import hashed, scratch
-from lotbench.study.progress import rough
 from lotbench.timing.merge import merge
 from lotbench.timing.prepare import prepare
 from lotbench.timing.screen import narrowed
 from lotbench.timing.select import announced, select
+from lotbench.trial.cache import hashed, scratch
+from lotbench.trial.progress import rough
 
 log = logging.getLogger(__name__)
 

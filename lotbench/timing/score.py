@@ -22,17 +22,17 @@ from lotbench.data.batches import batches
 from lotbench.data.task import Task
 from lotbench.data.tokens import Split
 from lotbench.engine.checksums import checksums
-from lotbench.judge import judge
 from lotbench.measure import protocol
 from lotbench.measure.calls import Loaded, load_entry
 from lotbench.measure.devices import device_name
 from lotbench.measure.spec import Entry, Example
+from lotbench.scoring.predictions import decode
+from lotbench.scoring.score_outputs import score_outputs
 from lotbench.store.files import write_json
-from lotbench.store.predictions import decode
-from lotbench.store.records import Trial
-from lotbench.store.timing_parts import BackendScore, Scores
-from lotbench.study.cache import cache_folder
-from lotbench.study.evaluate import BATCH_SIZE, SPLITS, check_finite
+from lotbench.store.passes import BackendScore, Scores
+from lotbench.store.rows import Trial
+from lotbench.trial.cache import cache_folder
+from lotbench.trial.evaluate import BATCH_SIZE, SPLITS, check_finite
 
 log = logging.getLogger(__name__)
 
@@ -134,7 +134,7 @@ class Scorer:
         for name in SPLITS:
             split: Split = getattr(self.task, name)
             queries = split.queries if self.task.reduces_queries else None
-            answers = judge(
+            answers = score_outputs(
                 self.task.kind,
                 [self.metric],
                 split,

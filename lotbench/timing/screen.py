@@ -15,7 +15,7 @@ from lotbench.backends import BY_NAME
 from lotbench.measure import launch, protocol
 from lotbench.measure.spec import Entry, PassSpec, WorkerResult, key
 from lotbench.measure.worker import SCREENED_ROUNDS
-from lotbench.store.timing_parts import Pair
+from lotbench.store.passes import Pair
 from lotbench.timing.prepare import Preparation
 
 log = logging.getLogger(__name__)

@@ -16,11 +16,11 @@ from lotbench.measure import launch, protocol
 from lotbench.measure.cost import Work, pass_seconds
 from lotbench.measure.devices import device_name
 from lotbench.measure.spec import DeviceSetting, Entry
-from lotbench.store.records import Conditions, TimingPass, Trial
+from lotbench.store.passes import Conditions, Picked, TimingPass
+from lotbench.store.rows import Trial
 from lotbench.store.store import Store
-from lotbench.store.timing_parts import Picked
-from lotbench.study.checks import stored_config
-from lotbench.study.progress import in_parts, rough
+from lotbench.trial.checks import stored_config
+from lotbench.trial.progress import in_parts, rough
 
 log = logging.getLogger(__name__)
 

@@ -21,7 +21,7 @@ from lotbench.data.tokens import Split
 from lotbench.engine.backbone import Backbone
 from lotbench.engine.loading import load_backbone
 from lotbench.measure import protocol
-from lotbench.store.timing_parts import Interval
+from lotbench.store.passes import Interval
 
 Check = Callable[..., None]
 STORE = Path(__file__).parents[2] / "results" / "benchmarks"

@@ -14,9 +14,9 @@ from lotbench.data.tokens import Split
 from lotbench.engine.encoder import ReducedEncoder
 from lotbench.losses import task_loss
 from lotbench.reducer import Params, TokenReducer
-from lotbench.study.evaluate import BATCH_SIZE
-from lotbench.study.saliency import gradient_saliency
-from lotbench.study.training import resolve_precision
+from lotbench.trial.evaluate import BATCH_SIZE
+from lotbench.trial.saliency import gradient_saliency
+from lotbench.trial.training import resolve_precision
 
 RATIO = "plain backward / saliency"
 TEXTS = 96

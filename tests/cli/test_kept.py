@@ -16,10 +16,10 @@ from stores import evaluation, trial, write
 
 import lotbench
 from lotbench import cli
-from lotbench.engine.described import locate
+from lotbench.engine.config_of_backbone import locate
 from lotbench.engine.loading import weight_bytes
 from lotbench.store.store import Store
-from lotbench.study.checks import check_room
+from lotbench.trial.checks import check_room
 
 
 def ctrl_c(*_) -> None:
@@ -36,8 +36,8 @@ def sigterm(*_) -> None:
 def test_ctrl_c_and_sigterm_say_what_is_kept(
     interrupt, code, said, monkeypatch, capsys, tmp_path, sweep_file
 ) -> None:
-    monkeypatch.setattr("lotbench.console.show_log", lambda: None)
-    monkeypatch.setattr("lotbench.study.cluster.run_trials", interrupt)
+    monkeypatch.setattr("lotbench.cli.progress_lines.show_log", lambda: None)
+    monkeypatch.setattr("lotbench.cluster.ray_runner.run_trials", interrupt)
     given = ["lotbench", "sweep", str(sweep_file()), "--results", str(tmp_path)]
     monkeypatch.setattr("sys.argv", given)
     before = signal.getsignal(signal.SIGTERM)
@@ -49,7 +49,7 @@ def test_ctrl_c_and_sigterm_say_what_is_kept(
 
 
 def test_a_store_that_cannot_be_written_is_shown(monkeypatch, capsys, tmp_path) -> None:
-    monkeypatch.setattr("lotbench.console.show_log", lambda: None)
+    monkeypatch.setattr("lotbench.cli.progress_lines.show_log", lambda: None)
     write(tmp_path, trial("d", "dense", [evaluation(0.875, 1.0)]))
 
     def refuse(figure, path) -> None:
@@ -96,7 +96,7 @@ def test_a_hub_backbone_has_the_weights_and_the_commit_of_the_hub(tmp_path, monk
     refs.mkdir()
     (refs / "main").write_text(snapshot.name)
     code = (
-        "from lotbench.engine.described import fingerprint\n"
+        "from lotbench.engine.config_of_backbone import fingerprint\n"
         "from lotbench.engine.loading import weight_bytes\n"
         "print(fingerprint('some/encoder'), weight_bytes('some/encoder'))"
     )
@@ -124,7 +124,7 @@ def test_a_disk_that_fills_up_costs_the_model_and_not_the_row(
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         return written(*given)
 
-    monkeypatch.setattr(f"lotbench.study.trial.{fails}", full)
+    monkeypatch.setattr(f"lotbench.trial.trial.{fails}", full)
     trial = lotbench.run(trial_file("dense"), tmp_path / "store")
     assert (trial.status, trial.model) == ("done", None) and trial.evaluations
     assert Store(tmp_path / "store").trials() == [trial]

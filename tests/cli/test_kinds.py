@@ -14,11 +14,11 @@ from test_searches import content
 import lotbench
 from lotbench import cli
 from lotbench.engine.checkpoint import read_card
-from lotbench.store.records import Trial
+from lotbench.plan.resolve import resolve
+from lotbench.store.rows import Trial
 from lotbench.store.store import Store
-from lotbench.study.checks import stored_config
-from lotbench.study.planned import resolve
-from lotbench.study.trial import run_alone
+from lotbench.trial.checks import stored_config
+from lotbench.trial.trial import run_alone
 
 # Each starts Ray or trains.
 pytestmark = pytest.mark.slow

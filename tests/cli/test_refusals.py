@@ -86,7 +86,7 @@ def test_bad_input_is_one_message_and_exit_code_2(
     task = {"name": "mine", "source": str(tmp_path), "max_length": 16, **task}
     method = {"name": "truncated", "layers": 0 if "layer" in message else 1}
     path: Path = trial_file("truncated", task=task, method=method)
-    monkeypatch.setattr("lotbench.console.show_log", lambda: None)
+    monkeypatch.setattr("lotbench.cli.progress_lines.show_log", lambda: None)
     arguments = ["run", str(path), "--results", str(tmp_path / "store")]
     monkeypatch.setattr(sys, "argv", ["lotbench", *arguments])
     with pytest.raises(SystemExit) as caught:

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from test_cli import LOTBENCH, call
 
-from lotbench.store.records import Trial
+from lotbench.store.rows import Trial
 from lotbench.store.store import Store
 
 pytestmark = pytest.mark.slow

@@ -9,7 +9,7 @@ import pytest
 from stores import evaluation, trial, write
 from test_cli import call
 
-from lotbench.console import LogHandler, progress_bar
+from lotbench.cli.progress_lines import LogHandler, progress_bar
 
 
 @pytest.mark.slow

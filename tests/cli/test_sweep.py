@@ -14,9 +14,9 @@ from test_cli import call
 
 import lotbench
 from lotbench import cli
+from lotbench.cluster import ray_runner as cluster
 from lotbench.errors import InputError
 from lotbench.store.store import Store
-from lotbench.study import cluster
 
 # Each starts Ray and trains: a quarter of a minute or more.
 pytestmark = pytest.mark.slow

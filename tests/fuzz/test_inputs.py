@@ -17,9 +17,9 @@ from lotbench import registry
 from lotbench.config.load import load_sweep, load_trial
 from lotbench.config.sections import TaskConfig
 from lotbench.data.sources import read_source
-from lotbench.engine.described import locate
-from lotbench.study.plan import plan
-from lotbench.study.planned import resolve
+from lotbench.engine.config_of_backbone import locate
+from lotbench.plan.plan import plan
+from lotbench.plan.resolve import resolve
 
 pytestmark = pytest.mark.slow
 
@@ -46,7 +46,7 @@ def _read_config(name: str) -> type[_Backbone]:
 @pytest.fixture(autouse=True)
 def _alone(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(registry, "_plugins", {})
-    monkeypatch.setattr("lotbench.study.plan.read_config", _read_config)
+    monkeypatch.setattr("lotbench.plan.plan.read_config", _read_config)
     monkeypatch.chdir(tmp_path)
 
 

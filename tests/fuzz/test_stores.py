@@ -23,12 +23,12 @@ from stores import (
     write,
 )
 
-from lotbench.audit import audit
+from lotbench.audit.rows import audit
 from lotbench.report import readme
 from lotbench.report.figures.draw import draw as draw_figures
 from lotbench.report.page import page
 from lotbench.report.tables.console import console
-from lotbench.statistics.study import Study
+from lotbench.statistics.store_view import StoreView
 from lotbench.store.store import Store
 
 pytestmark = [pytest.mark.slow, pytest.mark.long, pytest.mark.filterwarnings("default")]
@@ -76,7 +76,7 @@ def test_damaged_stores(
 
         def work(path: Path = path, number: int = number) -> None:
             audit(folder)
-            study = Study(folder)
+            study = StoreView(folder)
             console(study)
             if number % DRAWN == 0:
                 page.write([study], None)

@@ -9,8 +9,8 @@ import numpy as np
 
 from lotbench.statistics.evidence import Evidence
 from lotbench.statistics.runs import Run
-from lotbench.statistics.study import Study
-from lotbench.store.records import Trial
+from lotbench.statistics.store_view import StoreView
+from lotbench.store.rows import Trial
 
 
 class Missed(NamedTuple):
@@ -73,7 +73,7 @@ class Rows:
                 }
             )
 
-    def study(self, missed: Sequence[Missed] = ()) -> Study:
+    def study(self, missed: Sequence[Missed] = ()) -> StoreView:
         """The study of the trials."""
         unreached = {name: [] for name in self.trials}
         for own in missed:
@@ -84,7 +84,7 @@ class Rows:
             config = {"params": self.params.get(setting, {})}
             trial = Trial.model_validate(row | {"unreached": unreached[name], "config": config})
             runs.append(Run(trial, row["method"], setting))
-        study = Study.__new__(Study)
+        study = StoreView.__new__(StoreView)
         trials = [run.trial for run in runs]
         read = [run for run in runs if run.trial.reported]
         searched = [run for run in runs if run.trial.search and run.trial.search.part == "search"]

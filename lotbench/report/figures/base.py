@@ -14,7 +14,7 @@ from lotbench.report.tables.clock import calls_timed
 from lotbench.statistics.bootstrap import UNKNOWN, Estimate
 from lotbench.statistics.runs import Run
 from lotbench.statistics.scored import DENSE, Scored, front
-from lotbench.statistics.study import Study
+from lotbench.statistics.store_view import StoreView
 from lotbench.statistics.timed import Where
 
 if TYPE_CHECKING:
@@ -158,6 +158,6 @@ def notes_on_models(models: Sequence[Scored], runs: Sequence[Run]) -> list[str]:
     return notes
 
 
-def timed_title(study: Study, task: str, settings: Iterable[Where]) -> str:
+def timed_title(study: StoreView, task: str, settings: Iterable[Where]) -> str:
     """The title of a wall-clock figure, with the devices and threads of its settings."""
     return text.title(study.runs_on(task), text.timed_on(settings, study.device_names(task)))

@@ -12,7 +12,7 @@ from lotbench.report import text
 from lotbench.report.figures import style
 from lotbench.report.figures.heat import HeatGrid, HeatMap, draw
 from lotbench.report.looks import BLACK
-from lotbench.store.records import KeepSpeedup, Map
+from lotbench.store.maps import KeepSpeedup, Map
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

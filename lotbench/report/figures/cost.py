@@ -4,18 +4,18 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from lotbench.area import LEAST_END
 from lotbench.report import text
 from lotbench.report.figures import style
 from lotbench.report.looks import looks, mark, order
+from lotbench.scoring.area import LEAST_END
 from lotbench.statistics.costs import training_costs
-from lotbench.statistics.study import Study
+from lotbench.statistics.store_view import StoreView
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 
-def figure(study: Study, task: str) -> Figure | None:
+def figure(study: StoreView, task: str) -> Figure | None:
     """The figure; None if fewer than two methods have an area and a training time against dense.
 
     It is also None without a common range of speed-ups.

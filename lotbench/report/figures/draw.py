@@ -27,7 +27,7 @@ from lotbench.report.figures import (
 )
 from lotbench.report.figures.base import reduced
 from lotbench.report.tables.all_tasks import drops_of
-from lotbench.statistics.study import Study
+from lotbench.statistics.store_view import StoreView
 from lotbench.store.files import subfolder
 
 if TYPE_CHECKING:
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 # Each gives None if the store has no data for it.
-FIGURES: dict[str, Callable[[Study, str], Figure | None]] = {
+FIGURES: dict[str, Callable[[StoreView, str], Figure | None]] = {
     "score-vs-flops": front.flops_figure,
     "score-vs-real": front.real_figure,
     "real-vs-flops": speed.figure,
@@ -50,7 +50,7 @@ ALL_TASKS = "all-tasks"
 HERO = "hero"
 
 
-def draw(study: Study) -> list[Path]:
+def draw(study: StoreView) -> list[Path]:
     """Draw all figures that a store has data for, and return their files.
 
     A warning names the main figures that cannot be drawn.
@@ -73,14 +73,14 @@ def draw(study: Study) -> list[Path]:
     return files
 
 
-def draw_hero(study: Study) -> list[Path]:
+def draw_hero(study: StoreView) -> list[Path]:
     """Draw the figure of a front page, of the store's first task, and return its files."""
     with style.drawing(hero.SETTINGS):
         drawn = hero.figure(study, study.tasks[0]) if study.tasks else None
         return style.save(drawn, subfolder(study.folder, "figures") / HERO) if drawn else []
 
 
-def missing(study: Study) -> list[str]:
+def missing(study: StoreView) -> list[str]:
     """One sentence for each figure that cannot be drawn from a store, with the reason."""
     sentences = []
     for task in study.tasks:

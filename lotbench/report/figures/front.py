@@ -17,7 +17,7 @@ from lotbench.report.looks import GREY, PageMark, looks, order
 from lotbench.report.tables.clock import real_speedups
 from lotbench.statistics.reference import Reference
 from lotbench.statistics.scored import DENSE, Scored, wheres
-from lotbench.statistics.study import Study
+from lotbench.statistics.store_view import StoreView
 from lotbench.statistics.timed import Where
 
 if TYPE_CHECKING:
@@ -45,7 +45,7 @@ class Front:
     """Scores over one kind of speed-up; the axis has room for all models up to `FASTEST`."""
 
     def __init__(
-        self, study: Study, task: str, models: list[Scored], where: Where | None = None
+        self, study: StoreView, task: str, models: list[Scored], where: Where | None = None
     ) -> None:
         """``where`` is the timing setting of the speed-ups; None for FLOPs."""
         x = base.real(where) if where else attrgetter("flops")
@@ -71,7 +71,7 @@ class Front:
         """The methods of which no faster model than the fastest one was scored."""
 
 
-def over_flops(study: Study, task: str) -> Front:
+def over_flops(study: StoreView, task: str) -> Front:
     """Scores over FLOPs speed-ups.
 
     Without dense-packed: it saves no FLOPs, so its mark would hide that of dense.
@@ -79,7 +79,7 @@ def over_flops(study: Study, task: str) -> Front:
     return Front(study, task, [m for m in study.validated(task) if m.method != "dense-packed"])
 
 
-def flops_figure(study: Study, task: str) -> Figure:
+def flops_figure(study: StoreView, task: str) -> Figure:
     """The figure over FLOPs; the front of a method with an open end ends in an arrow."""
     own, given = over_flops(study, task), looks(study.methods(task))
     figure, (axes,) = base.panels(1, 4.2, 3.1)
@@ -98,7 +98,7 @@ def flops_figure(study: Study, task: str) -> Figure:
     return figure
 
 
-def real_figure(study: Study, task: str) -> Figure | None:
+def real_figure(study: StoreView, task: str) -> Figure | None:
     """The figure over real speed-ups, one panel per timing setting; None without timings."""
     models, given = [m for m in study.validated(task) if m.timed], looks(study.methods(task))
     if not models:
@@ -117,7 +117,7 @@ def real_figure(study: Study, task: str) -> Figure | None:
     return figure
 
 
-def page_charts(study: Study, task: str, marks: list[PageMark]) -> list[chart.Chart]:
+def page_charts(study: StoreView, task: str, marks: list[PageMark]) -> list[chart.Chart]:
     """The charts of a page: over FLOPs, and over real speed-ups in each timing setting."""
     own = over_flops(study, task)
     notes = [*not_drawn(own), *base.notes_on_models(own.models, study.runs_on(task))]
@@ -271,12 +271,12 @@ def _draw_open_ends(axes: Axes, own: Front, given: Looks) -> int:
     return drawn
 
 
-def _intervals(study: Study, task: str) -> str:
+def _intervals(study: StoreView, task: str) -> str:
     unit = text.unit_of(study.runs_on(task))
     return f"95% intervals over {unit} and seeds of models on a front"
 
 
-def _finish(figure: Figure, study: Study, task: str, own: Front, notes: list[str]) -> None:
+def _finish(figure: Figure, study: StoreView, task: str, own: Front, notes: list[str]) -> None:
     """Adds legend and caption."""
     base.legend(figure, own.models, looks(study.methods(task)), lines=True)
     bars = f"vertical bars, side by side: {_intervals(study, task)}"

@@ -12,7 +12,7 @@ from lotbench.report.figures import style
 from lotbench.report.figures.front import axis_depth, gain_title
 from lotbench.report.looks import CONTROLS, GREY, LEAPS, METHODS, looks
 from lotbench.statistics.scored import Scored, on_front
-from lotbench.statistics.study import Study
+from lotbench.statistics.store_view import StoreView
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -51,7 +51,7 @@ class Line:
         return float(np.exp(np.interp(-gain, falling, np.log(self.speedups))))
 
 
-def data(study: Study, task: str) -> list[Line]:
+def data(study: StoreView, task: str) -> list[Line]:
     """The lines: the best Leap-of-Thought, whose interval is drawn, three baselines and a control.
 
     They are those with the largest areas.
@@ -74,7 +74,7 @@ def data(study: Study, task: str) -> list[Line]:
     return [Line(method, on_front(models, method)) for method in leap + others]
 
 
-def figure(study: Study, task: str) -> Figure | None:
+def figure(study: StoreView, task: str) -> Figure | None:
     """The figure; None if the task has too few of the methods."""
     lines = data(study, task)
     if not lines:

@@ -13,7 +13,7 @@ from lotbench.report.figures.base import reduced
 from lotbench.report.figures.heat import HeatGrid, HeatMap, draw
 from lotbench.report.looks import order
 from lotbench.statistics.scored import along_front
-from lotbench.statistics.study import Study
+from lotbench.statistics.store_view import StoreView
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 MOST_ROWS = 6
 
 
-def data(study: Study, task: str) -> list[HeatMap]:
+def data(study: StoreView, task: str) -> list[HeatMap]:
     """Percent of the tokens by model and layer, one map per method."""
     models = [own for own in reduced(study.validated(task)) if math.isfinite(own.gain.value)]
     layers = max((len(own.keep_ratios) for own in models), default=0)
@@ -38,7 +38,7 @@ def data(study: Study, task: str) -> list[HeatMap]:
     return maps
 
 
-def figure(study: Study, task: str) -> Figure | None:
+def figure(study: StoreView, task: str) -> Figure | None:
     """The figure, one panel per method; None if no reduced model has a score."""
     from matplotlib.colors import Normalize
 
@@ -62,7 +62,7 @@ def figure(study: Study, task: str) -> Figure | None:
     return result
 
 
-def page_grid(study: Study, task: str) -> HeatGrid | None:
+def page_grid(study: StoreView, task: str) -> HeatGrid | None:
     """The tables of a page; None if no reduced model has a score."""
     maps = data(study, task)
     if not maps:

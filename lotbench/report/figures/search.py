@@ -11,7 +11,7 @@ from lotbench.report.figures import chart, style
 from lotbench.report.looks import looks, mark, order, page_marks
 from lotbench.report.tables.search import in_order, verdict
 from lotbench.statistics.search import SearchTrials, orders
-from lotbench.statistics.study import Study
+from lotbench.statistics.store_view import StoreView
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -23,7 +23,7 @@ BANDS = "bands: where it lies in 95% of the choices; dashed: the default setting
 COLUMNS = 3
 
 
-def figure(study: Study, task: str) -> Figure | None:
+def figure(study: StoreView, task: str) -> Figure | None:
     """All searches in a large panel, then each with its band; None if nothing is searched."""
     found, given = in_order(task, study), looks(study.methods(task))
     if not any(own.space for own in found):
@@ -55,7 +55,7 @@ def figure(study: Study, task: str) -> Figure | None:
     return result
 
 
-def page_chart(study: Study, task: str) -> chart.Chart | None:
+def page_chart(study: StoreView, task: str) -> chart.Chart | None:
     """The chart of a page: the curves, whose bands hovering shows."""
     found = in_order(task, study)
     if not any(own.space for own in found):

@@ -15,7 +15,7 @@ from lotbench.report.figures.heat import HeatGrid, HeatMap, draw
 from lotbench.report.looks import order
 from lotbench.statistics.runs import Values, varying
 from lotbench.statistics.scored import DENSE, Scored, value_text
-from lotbench.statistics.study import Study
+from lotbench.statistics.store_view import StoreView
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -61,7 +61,7 @@ class SettingMap:
         """What the columns are: `TARGETS`, or the name of the budget; then cells have speed-ups."""
 
 
-def data(study: Study, task: str) -> list[SettingMap]:
+def data(study: StoreView, task: str) -> list[SettingMap]:
     """One map for each method with several settings that share at least two budgets or targets."""
     models = [own for own in study.validated(task) if own.method not in DENSE]
     models = [own for own in models if math.isfinite(own.gain.value)]
@@ -81,7 +81,7 @@ def data(study: Study, task: str) -> list[SettingMap]:
     return maps
 
 
-def figure(study: Study, task: str) -> Figure | None:
+def figure(study: StoreView, task: str) -> Figure | None:
     """The figure, one panel per method; None if no method has settings to compare."""
     from matplotlib.colors import Normalize
 
@@ -110,7 +110,7 @@ def figure(study: Study, task: str) -> Figure | None:
     return result
 
 
-def page_grids(study: Study, task: str) -> list[HeatGrid]:
+def page_grids(study: StoreView, task: str) -> list[HeatGrid]:
     """The tables of a page, one per method."""
     depth = axis_depth(study.validated(task))
     return [

@@ -10,7 +10,7 @@ from lotbench.report.figures.base import Shown
 from lotbench.report.looks import GREY, PageMark, looks, order
 from lotbench.report.tables.clock import real_speedups
 from lotbench.statistics.scored import wheres
-from lotbench.statistics.study import Study
+from lotbench.statistics.store_view import StoreView
 from lotbench.statistics.timed import Where
 
 if TYPE_CHECKING:
@@ -20,7 +20,7 @@ ALONE = "the encoder alone"
 ON_DIAGONAL = "On the diagonal, time falls as FLOPs do; below the dashed line, dense is faster"
 
 
-def data(study: Study, task: str) -> dict[Where, list[Shown]]:
+def data(study: StoreView, task: str) -> dict[Where, list[Shown]]:
     """The models by timing setting: real (y) over FLOPs speed-up (x)."""
     found = {}
     for where in wheres(study.validated(task)):
@@ -30,7 +30,7 @@ def data(study: Study, task: str) -> dict[Where, list[Shown]]:
     return found
 
 
-def figure(study: Study, task: str) -> Figure | None:
+def figure(study: StoreView, task: str) -> Figure | None:
     """The figure, one panel per timing setting; None without timings."""
     speeds, given = data(study, task), looks(study.methods(task))
     if not speeds:
@@ -68,7 +68,7 @@ def _alone(shown: list[Shown], where: Where) -> list[tuple[float, float]]:
     return [(own.flops.value, own.encoder.value) for own in timed if own.call and own.encoder]
 
 
-def page_charts(study: Study, task: str, marks: list[PageMark]) -> list[chart.Chart]:
+def page_charts(study: StoreView, task: str, marks: list[PageMark]) -> list[chart.Chart]:
     """The charts of a page, one per timing setting."""
     charts = []
     for where, shown in data(study, task).items():

@@ -10,7 +10,7 @@ from lotbench.report import looks, text
 from lotbench.report.figures import style
 from lotbench.report.figures.base import reduced, timed_title
 from lotbench.statistics.scored import DENSE, Scored, along_front
-from lotbench.statistics.study import Study
+from lotbench.statistics.store_view import StoreView
 from lotbench.statistics.timed import Timed, Where
 
 if TYPE_CHECKING:
@@ -77,7 +77,7 @@ def data(models: Sequence[Scored]) -> list[Bars]:
     return found
 
 
-def figure(study: Study, task: str) -> Figure | None:
+def figure(study: StoreView, task: str) -> Figure | None:
     """The figure, one panel per timing setting and backend; None without shares.
 
     A mark shows where the bar would end if time were proportional to the FLOPs of the timed texts.

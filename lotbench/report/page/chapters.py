@@ -21,13 +21,13 @@ from lotbench.report.looks import order, page_marks
 from lotbench.report.readme import summary
 from lotbench.report.tables.of_task import tables
 from lotbench.report.tables.origin import Origin, failures, wide_timings
-from lotbench.statistics.study import Study
+from lotbench.statistics.store_view import StoreView
 
 
 class Chapter:
     """One task of a store."""
 
-    def __init__(self, study: Study, task: str, store: str) -> None:
+    def __init__(self, study: StoreView, task: str, store: str) -> None:
         models = study.validated(task)
         scored = any(math.isfinite(own.gain.value) for own in models)
         slug = re.sub(r"[^a-z0-9]+", "-", task.lower()).strip("-")
@@ -51,7 +51,7 @@ class Chapter:
 class StorePage:
     """One store."""
 
-    def __init__(self, study: Study, id: str, name: str) -> None:
+    def __init__(self, study: StoreView, id: str, name: str) -> None:
         self.id, self.name = id, name
         self.summary = summary(study) if study.trials else "No trials."
         self.chapters = [Chapter(study, task, id) for task in study.tasks]
@@ -60,7 +60,7 @@ class StorePage:
         self.origin = Origin(study)
 
 
-def store_pages(studies: Sequence[Study]) -> list[StorePage]:
+def store_pages(studies: Sequence[StoreView]) -> list[StorePage]:
     """What the page shows of each store, under a name that no other store of the page has."""
     names = [study.name for study in studies]
     return [

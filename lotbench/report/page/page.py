@@ -16,7 +16,7 @@ from lotbench.report.page.chapters import StorePage, store_pages
 from lotbench.report.tables.all_tasks import all_tasks as drops_table
 from lotbench.report.tables.render import Table
 from lotbench.statistics.drops import Drops, drops
-from lotbench.statistics.study import Study
+from lotbench.statistics.store_view import StoreView
 from lotbench.store.files import write_file
 
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ NUMBER = re.compile(r"[-+]?\d+(?:\.\d+)?")
 
 
 def write(
-    studies: Sequence[Study],
+    studies: Sequence[StoreView],
     output: Path | None = None,
     opening: Mapping[str, str] | None = None,
 ) -> list[Path]:

@@ -10,10 +10,10 @@ from lotbench.report.tables.clock import model_name
 from lotbench.report.tables.render import Table
 from lotbench.report.text import NONE, TIMES
 from lotbench.statistics.scored import Scored, on_front
-from lotbench.statistics.study import Study
+from lotbench.statistics.store_view import StoreView
 
 
-def all_models(task: str, study: Study) -> Table:
+def all_models(task: str, study: StoreView) -> Table:
     """All models of a task by method and FLOPs speed-up; a star marks each method's front."""
     models, reference = study.validated(task), study.references.get(task)
     metric = models[0].metric

@@ -7,10 +7,10 @@ from lotbench.report.looks import order
 from lotbench.report.tables.render import Table
 from lotbench.report.text import NONE, TIMES
 from lotbench.statistics.drops import Drops, drops
-from lotbench.statistics.study import Study
+from lotbench.statistics.store_view import StoreView
 
 
-def drops_of(study: Study) -> Drops | None:
+def drops_of(study: StoreView) -> Drops | None:
     """The mean drops of the tasks of a store."""
     return drops({text.task_name(task): own for task, own in study.evidence.items()})
 

@@ -12,12 +12,12 @@ from lotbench.report import text
 from lotbench.report.tables.render import Table
 from lotbench.report.text import NONE, PLUS_MINUS, TIMES
 from lotbench.statistics.scored import DENSE
-from lotbench.statistics.study import Study
+from lotbench.statistics.store_view import StoreView
 from lotbench.statistics.timed import Where
-from lotbench.store.timing_parts import Contender
+from lotbench.store.passes import Contender
 
 
-def backends(task: str, study: Study) -> Table | None:
+def backends(task: str, study: StoreView) -> Table | None:
     """How fast dense is in every timed backend, and how it changes scores.
 
     None if nothing but torch-fp32 was timed.

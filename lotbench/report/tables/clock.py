@@ -10,14 +10,14 @@ from lotbench.report.tables.render import Table
 from lotbench.report.text import NONE, PLUS_MINUS, TIMES
 from lotbench.statistics.bootstrap import Estimate
 from lotbench.statistics.scored import DENSE, Scored, wheres
-from lotbench.statistics.study import Study
+from lotbench.statistics.store_view import StoreView
 from lotbench.statistics.timed import Where
 
 # The model of a method whose wall-clock speed-up opens a task: within so many points.
 TIMED_DROP = 1.0
 
 
-def chosen_clock(task: str, study: Study) -> Table | None:
+def chosen_clock(task: str, study: StoreView) -> Table | None:
     """The speed on the clock of each method's model within one point; None without timings."""
     found = study.evidence.get(task)
     choices = found.choices(TIMED_DROP).values() if found else ()
@@ -27,14 +27,14 @@ def chosen_clock(task: str, study: Study) -> Table | None:
     return _table(title, task, study, models, one_each=True)
 
 
-def clock(task: str, study: Study) -> Table | None:
+def clock(task: str, study: StoreView) -> Table | None:
     """The speed on the clock of every timed model; None without timings."""
     title = f"{task}, speed on the clock of all models"
     return _table(title, task, study, study.validated(task), one_each=False)
 
 
 def _table(
-    title: str, task: str, study: Study, models: Sequence[Scored], one_each: bool
+    title: str, task: str, study: StoreView, models: Sequence[Scored], one_each: bool
 ) -> Table | None:
     """The times of models; of one model per method, its setting and seeds are left out."""
     lossy = [
@@ -96,7 +96,7 @@ def _half(speedup: Estimate) -> str:
     return f"{text.speedup(speedup.value)} {PLUS_MINUS}{text.speedup(half)}"
 
 
-def _notes(task: str, study: Study, calls: bool) -> list[str]:
+def _notes(task: str, study: StoreView, calls: bool) -> list[str]:
     floors = study.noise_floors(task)
     noise = [
         f"{100 * floors[where]:.1f}% ({text.timing_setting(where)})" for where in sorted(floors)

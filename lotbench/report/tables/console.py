@@ -8,13 +8,13 @@ from lotbench.report.tables.all_tasks import all_tasks, drops_of
 from lotbench.report.tables.of_task import tables
 from lotbench.report.tables.render import terminal
 from lotbench.statistics.frames import error_text
-from lotbench.statistics.study import Study
+from lotbench.statistics.store_view import StoreView
 
 if TYPE_CHECKING:
     from rich.console import Group
 
 
-def console(study: Study) -> Group:
+def console(study: StoreView) -> Group:
     """The tables of a store, ready for ``rich.print``.
 
     Each task has all models, then the largest speed-ups close to the reference.  A store with

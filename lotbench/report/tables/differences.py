@@ -15,7 +15,7 @@ from lotbench.statistics.bootstrap import Estimate, estimate
 from lotbench.statistics.drawn import Drawn, difference, shared_seeds
 from lotbench.statistics.runs import Values, centre, change, varying
 from lotbench.statistics.scored import Scored, evenly, written
-from lotbench.statistics.study import Study
+from lotbench.statistics.store_view import StoreView
 
 T = TypeVar("T")
 
@@ -23,7 +23,7 @@ T = TypeVar("T")
 MOST_TARGETS = 4
 
 
-def differences(task: str, study: Study) -> list[Table]:
+def differences(task: str, study: StoreView) -> list[Table]:
     """For each method with several settings on a task, what each setting is worth.
 
     Every setting is compared with the one that differs least from all others, at equal targets, on

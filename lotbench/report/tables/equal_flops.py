@@ -9,14 +9,14 @@ from lotbench.report.tables.render import Table
 from lotbench.report.text import NONE, TIMES
 from lotbench.statistics.evidence import first
 from lotbench.statistics.scored import evenly
-from lotbench.statistics.study import Study
+from lotbench.statistics.store_view import StoreView
 
 FIRST, NOT_AHEAD = "*", "\N{DAGGER}"
 # With more columns a table is too wide to read.
 MOST_TARGETS = 8
 
 
-def equal_flops(task: str, study: Study) -> Table | None:
+def equal_flops(task: str, study: StoreView) -> Table | None:
     """A line per method, a column per target; None if there is nothing to compare at a target."""
     found = study.evidence.get(task)
     if found is None:

@@ -14,7 +14,7 @@ from lotbench.report.text import NONE, TIMES
 from lotbench.statistics.bootstrap import Estimate
 from lotbench.statistics.evidence import ties
 from lotbench.statistics.scored import wheres
-from lotbench.statistics.study import Study
+from lotbench.statistics.store_view import StoreView
 from lotbench.statistics.timed import fastest
 from lotbench.store.files import write_file
 
@@ -22,7 +22,7 @@ BEGIN = "<!-- table: written by lotbench plot -->"
 END = "<!-- end of table -->"
 
 
-def headline(task: str, study: Study) -> Table | None:
+def headline(task: str, study: StoreView) -> Table | None:
     """A line per method, one number per cell; None if the task has no reference."""
     found, models = study.evidence.get(task), study.validated(task)
     if found is None or not found.curves:
@@ -79,7 +79,7 @@ def headline(task: str, study: Study) -> Table | None:
     return Table(title, columns, [lines], notes)
 
 
-def write(study: Study, page: Path) -> Path:
+def write(study: StoreView, page: Path) -> Path:
     """Write the headline of a store's first task between the markers of a Markdown page.
 
     Raises

@@ -16,10 +16,10 @@ from lotbench.report.text import NONE, TIMES
 from lotbench.statistics.bootstrap import estimate
 from lotbench.statistics.drawn import Drawn, difference
 from lotbench.statistics.scored import Scored
-from lotbench.statistics.study import Study
+from lotbench.statistics.store_view import StoreView
 
 
-def metrics(task: str, study: Study) -> Table | None:
+def metrics(task: str, study: StoreView) -> Table | None:
     """Every metric of all models of a task; None if the rows have answers for the main one alone.
 
     The models are in the order of method and FLOPs speed-up.
@@ -45,7 +45,7 @@ def metrics(task: str, study: Study) -> Table | None:
     return Table(f"{task}, every metric", columns, groups, notes, texts=2)
 
 
-def against_first(task: str, study: Study) -> Table | None:
+def against_first(task: str, study: StoreView) -> Table | None:
     """Every metric of the methods minus that of the first, at equal targets.
 
     None if there are no two methods, or if the rows have answers for the main metric alone.

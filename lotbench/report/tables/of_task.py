@@ -11,12 +11,12 @@ from lotbench.report.tables.metrics import against_first, metrics
 from lotbench.report.tables.overview import overview
 from lotbench.report.tables.render import Table
 from lotbench.report.tables.search import effort, parameters
-from lotbench.statistics.study import Study
+from lotbench.statistics.store_view import StoreView
 
 Tables = dict[str, Table]
 
 
-def tables(task: str, study: Study) -> tuple[Tables, Tables]:
+def tables(task: str, study: StoreView) -> tuple[Tables, Tables]:
     """The tables that open a task, and the long ones that close it."""
     opening = {"overview": overview(task, study), "equal": equal_flops(task, study)}
     opening |= {"clock": chosen_clock(task, study)}

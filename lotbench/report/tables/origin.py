@@ -14,10 +14,11 @@ from lotbench.report import text
 from lotbench.report.tables.render import Table
 from lotbench.report.text import PLUS_MINUS, TIMES
 from lotbench.statistics.frames import error_text
-from lotbench.statistics.study import Study
+from lotbench.statistics.store_view import StoreView
 from lotbench.statistics.timed import Where
-from lotbench.store.parts import Machine
-from lotbench.store.records import TimingPass, Trial
+from lotbench.store.passes import TimingPass
+from lotbench.store.record import Machine
+from lotbench.store.rows import Trial
 
 Config = dict[str, Any]
 """A configuration as JSON."""
@@ -45,7 +46,7 @@ class Configuration:
 class Origin:
     """All that one needs to run a store again, from its records and its sweep file."""
 
-    def __init__(self, study: Study) -> None:
+    def __init__(self, study: StoreView) -> None:
         """
         Raises
         ------
@@ -64,13 +65,13 @@ class Origin:
         self.notes = _notes(trials, others, sweep is not None)
 
 
-def failures(study: Study) -> Table | None:
+def failures(study: StoreView) -> Table | None:
     """The failed trials, each with its error; None if there is none."""
     rows = [[run.trial.trial_id, error_text(run) or UNKNOWN] for run in study.failed]
     return Table("Failed trials", ["trial", "error"], [rows], [], texts=2) if rows else None
 
 
-def wide_timings(study: Study) -> Table | None:
+def wide_timings(study: StoreView) -> Table | None:
     """The models whose call or encoder has an interval wider than 10%; None if there is none."""
     rows = []
     for timing, own in study.clocks.timed.values():

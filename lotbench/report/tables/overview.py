@@ -16,12 +16,12 @@ from lotbench.statistics.drawn import SPLITS
 from lotbench.statistics.evidence import DROPS, Choice, Evidence, ties
 from lotbench.statistics.power import needed_for_a_point
 from lotbench.statistics.scored import Scored
-from lotbench.statistics.study import Study
+from lotbench.statistics.store_view import StoreView
 
 AT_LEAST = "\N{GREATER-THAN OR EQUAL TO}"
 
 
-def overview(task: str, study: Study) -> Table | None:
+def overview(task: str, study: StoreView) -> Table | None:
     """The overview of a task; None if it has no reference or no method other than dense."""
     found = study.evidence.get(task)
     if found is None or not found.methods:
@@ -96,7 +96,7 @@ def _tried(models: list[Scored]) -> str:
     return f"{text.count(len(models), 'model')}\n{settings}, {seeds}"
 
 
-def _notes(task: str, study: Study, found: Evidence, trained: bool) -> list[str]:
+def _notes(task: str, study: StoreView, found: Evidence, trained: bool) -> list[str]:
     selection, validation = (texts(task, split, study) for split in SPLITS)
     unit = text.unit_of(study.runs_on(task))
     notes = [
@@ -143,12 +143,12 @@ def _power(found: Evidence, counts: list[int], unit: str) -> list[str]:
     ]
 
 
-def texts(task: str, split: str, study: Study) -> str:
+def texts(task: str, split: str, study: StoreView) -> str:
     """How many texts, pairs or groups a split has: ``1500``; ``500 and 1500`` if trials differ."""
     return text.listed([str(count) for count in study.texts(task, split)]) or "no"
 
 
-def _unreached(task: str, study: Study) -> list[str]:
+def _unreached(task: str, study: StoreView) -> list[str]:
     """The targets that methods did not reach, each with the nearest speed-up."""
     nearest: dict[str, dict[float, list[float]]] = defaultdict(lambda: defaultdict(list))
     for (method, _), missed in study.missed[task].items():

@@ -15,20 +15,20 @@ from lotbench.report.text import NONE, TIMES
 from lotbench.statistics.importance import CHANCE, importance
 from lotbench.statistics.scored import value_text
 from lotbench.statistics.search import Order, SearchTrials, orders, reversals
-from lotbench.statistics.study import Study
+from lotbench.statistics.store_view import StoreView
 
 # Columns of numbers of trials: with more than eight columns a table is too wide to read.
 MOST_COLUMNS = 4
 
 
-def in_order(task: str, study: Study) -> list[SearchTrials]:
+def in_order(task: str, study: StoreView) -> list[SearchTrials]:
     """The searches of a task in the order of legends."""
     found = study.searches.get(task, [])
     places = order(own.method for own in found)
     return sorted(found, key=lambda own: (places.index(own.method), own.name))
 
 
-def effort(task: str, study: Study) -> Table | None:
+def effort(task: str, study: StoreView) -> Table | None:
     """What effort bought, a line per search; None if the task has no search."""
     found = in_order(task, study)
     if not found:
@@ -45,7 +45,7 @@ def effort(task: str, study: Study) -> Table | None:
     return Table(title, columns, [lines], _notes(found, ranked))
 
 
-def parameters(task: str, study: Study) -> Table | None:
+def parameters(task: str, study: StoreView) -> Table | None:
     """The searched parameters of a task; None if it has none."""
     groups = [
         [_parameter(own, name) for name in own.space] for own in in_order(task, study) if own.space

@@ -12,13 +12,13 @@ from lotbench.report.text import NONE, TIMES
 from lotbench.statistics.bootstrap import estimate
 from lotbench.statistics.drawn import difference, shared_seeds
 from lotbench.statistics.scored import Scored, evenly
-from lotbench.statistics.study import Study
+from lotbench.statistics.store_view import StoreView
 
 Curve = dict[str, Scored]
 """The models of a setting by target or budget."""
 
 
-def two_stores(own: Study, other: Study) -> list[Table]:
+def two_stores(own: StoreView, other: StoreView) -> list[Table]:
     """For each task of both stores, the scores of ``own`` minus those of ``other``.
 
     Partners have the same method and parameters, and may differ in training, texts or machine.
@@ -28,7 +28,7 @@ def two_stores(own: Study, other: Study) -> list[Table]:
     return [table for task in shared if (table := _table(task, own, other)) is not None]
 
 
-def _table(task: str, own: Study, other: Study) -> Table | None:
+def _table(task: str, own: StoreView, other: StoreView) -> Table | None:
     curves, theirs = _curves(task, own), _curves(task, other)
     partners = [(curve, theirs[key]) for key, curve in curves.items() if key in theirs]
     compared = [(curve, pairs) for curve, them in partners if (pairs := in_pairs(curve, them))]
@@ -60,7 +60,7 @@ def _table(task: str, own: Study, other: Study) -> Table | None:
     return Table(f"{task}, {own.name} against {other.name}", columns, [rows], notes)
 
 
-def _references(task: str, own: Study, other: Study, targets: int) -> list[list[str]]:
+def _references(task: str, own: StoreView, other: StoreView, targets: int) -> list[list[str]]:
     """The row of the references; none if a store has none, or if they share no seed."""
     if task not in own.references or task not in other.references:
         return []
@@ -72,7 +72,7 @@ def _references(task: str, own: Study, other: Study, targets: int) -> list[list[
     return [[f"reference: {name}", NONE, mean, *[NONE] * targets]]
 
 
-def _curves(task: str, study: Study) -> dict[tuple[str, str], Curve]:
+def _curves(task: str, study: StoreView) -> dict[tuple[str, str], Curve]:
     """The models that have every seed of their setting, by method and parameters.
 
     Settings that share both, such as with other epochs, are left out: their partner is not known.

@@ -28,6 +28,7 @@ from lotbench.conformance.tiny import tiny_backbone
 from lotbench.deploy import folder as deploy
 from lotbench.deploy.card import ExportedCard
 from lotbench.deploy.graph import export
+from lotbench.deploy.measured import measured
 from lotbench.deploy.quantise import quantised
 from lotbench.deploy.session import feed, open_session
 from lotbench.engine import checkpoint
@@ -36,7 +37,6 @@ from lotbench.engine.encoder import ReducedEncoder
 from lotbench.errors import InputError
 from lotbench.lot import LeapOfThought
 from lotbench.reducer import Drop, TokenReducer, Tokens
-from lotbench.report.measured import measured
 from lotbench.store.store import Store
 
 TEXTS = ["a b c d e f g", "h", ("a b", "c d e"), "b a"]

@@ -18,7 +18,7 @@ from torch import Tensor
 
 from lotbench.batch import Batch
 from lotbench.engine.backbone import Backbone
-from lotbench.engine.described import locate
+from lotbench.engine.config_of_backbone import locate
 from lotbench.engine.encoder import ReducedEncoder
 from lotbench.engine.loading import load_backbone, load_tokenizer
 from lotbench.errors import InputError

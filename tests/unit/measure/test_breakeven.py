@@ -14,7 +14,7 @@ from lotbench.measure import breakeven, launch, protocol
 from lotbench.measure.breakeven import FixedLeaps, random_mask
 from lotbench.measure.spec import DeviceSetting, MapSpec
 from lotbench.store.files import write_json
-from lotbench.store.records import Map, MapBackbone
+from lotbench.store.maps import Map, MapBackbone
 from lotbench.store.store import Store
 from lotbench.timing import maps
 

@@ -36,8 +36,8 @@ from lotbench.measure.calls import (
 from lotbench.measure.launch import settings
 from lotbench.measure.spec import DeviceSetting, Entry, Example, PassSpec
 from lotbench.measure.worker import plan_groups
+from lotbench.store.passes import BackendScore, Picked
 from lotbench.store.store import Store
-from lotbench.store.timing_parts import BackendScore, Picked
 from lotbench.timing.run import run_pass
 
 

@@ -18,7 +18,7 @@ from lotbench.measure.protocol import (
     speedup,
 )
 from lotbench.measure.spec import Entry, key
-from lotbench.store.timing_parts import BackendScore, CallSeconds, Interval, NoiseFloor
+from lotbench.store.passes import BackendScore, CallSeconds, Interval, NoiseFloor
 
 
 def test_percentiles_show_the_tail():

@@ -9,7 +9,7 @@ from lotbench.report.figures.all_tasks import MEAN, figure, page_chart
 from lotbench.report.tables.all_tasks import all_tasks
 from lotbench.report.text import NONE
 from lotbench.statistics.drops import drops
-from lotbench.statistics.study import Study
+from lotbench.statistics.store_view import StoreView
 
 
 def task(**points):
@@ -49,7 +49,7 @@ def test_the_mean_over_tasks_is_ranked_by_pairs():
 
 
 def test_vectors_lose_up_to_thirty_points(tmp_path):
-    vectors = Study(fill_vectors(tmp_path)).evidence["toy"]
+    vectors = StoreView(fill_vectors(tmp_path)).evidence["toy"]
     classes = Rows()
     classes.add("dense", hits(180), hits(180))
     for method, right in (("LoT (ours)", 170), ("LoT (ours, drop)", 100)):

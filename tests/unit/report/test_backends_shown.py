@@ -8,7 +8,7 @@ from lotbench.report.figures.draw import missing
 from lotbench.report.looks import page_marks
 from lotbench.report.tables.backends import backends
 from lotbench.report.tables.clock import clock, real_speedups
-from lotbench.statistics.study import Study
+from lotbench.statistics.store_view import StoreView
 from lotbench.statistics.timed import Where
 
 WHERE = Where("cpu", 1, 32)
@@ -33,7 +33,7 @@ def store(tmp_path):
 
 
 def test_a_model_is_shown_in_its_best_backend(store):
-    study = Study(store)
+    study = StoreView(store)
     (model,) = [own for own in study.validated("toy") if own.method != "dense"]
     marks = page_marks(["LoT (ours)", "dense"], ["LoT (ours)", "dense"])
     _, real = front.page_charts(study, "toy", marks)
@@ -60,14 +60,14 @@ def test_a_model_that_no_timed_backend_holds_is_named(store):
         in_backend("b", "onnx-int8", 3.0, 4.0, -0.02, 0.05, trial_id="b"),
     ]
     write(store, over_backends("later", "2025-01-02", rows))
-    table = clock("toy", Study(store))
+    table = clock("toy", StoreView(store))
     assert not any("LTP" in row[0] for group in table.groups for row in group)
     (note,) = [own for own in table.notes if own.startswith("not shown")]
     assert note == "not shown where every timed backend costs more than half a point: LTP"
 
 
 def test_what_a_backend_costs(store):
-    table = backends("toy", Study(store))
+    table = backends("toy", StoreView(store))
     rows = {row[0]: row[1:] for group in table.groups for row in group}
     where = "CPU, 1 thread, batch 32"
     # Intervals are 0.2 either way, two and no answers of 1,000 changed, dense-packed was not timed.
@@ -80,7 +80,7 @@ def test_what_a_backend_costs(store):
     (store / "timings" / "t.json").unlink()
     own = in_backend("dense", "torch-fp32", 1.0, 1.0, 0.0, 0.5)
     write(store, over_backends("u", "2025-01-02", [own]))
-    assert backends("toy", Study(store)) is None
+    assert backends("toy", StoreView(store)) is None
 
 
 def test_with_calls_the_best_is_about_the_call(store):
@@ -92,7 +92,7 @@ def test_with_calls_the_best_is_about_the_call(store):
     ]
     call = {"fastest": {}, "best": "openvino-bf16", "noise_floor": {"ratio": 0.03}}
     write(store, over_backends("u", "2025-01-02", rows) | {"call": call})
-    study = Study(store)
+    study = StoreView(store)
     assert study.noise_floors("toy") == {WHERE: 0.03}  # of the encoder 0.01
     (model,) = [own for own in study.validated("toy") if own.method != "dense"]
     timed = model.timed[WHERE]
@@ -122,7 +122,7 @@ def test_a_store_with_both_kinds_of_times_names_both(store):
         with_call(in_backend("a", "torch-fp32", 2.0, 3.0, 0.0, 0.2, trial_id="a"), 2.0, 0.25),
     ]
     write(store, over_backends("u", "2025-01-02", rows, batch_size=64))
-    study, alone = Study(store), Where("cpu", 1, 64)
+    study, alone = StoreView(store), Where("cpu", 1, 64)
     models = study.validated("toy")
     assert real_speedups(models, [WHERE]).startswith("The encoder alone, timed against")
     assert real_speedups(models, [alone]).startswith("Calls, from text to answer, timed against")
@@ -147,7 +147,7 @@ def test_a_store_with_both_kinds_of_times_names_both(store):
 
 
 def test_shares_are_those_of_torch(store):
-    (bars,) = time_shares.data(Study(store).validated("toy"))
+    (bars,) = time_shares.data(StoreView(store).validated("toy"))
     assert (bars.where, bars.backend) == (WHERE, "torch-fp32")
     assert bars.title == "CPU, 1 thread, batch 32, torch-fp32"
     assert [bar.total for bar in bars.rows] == pytest.approx([100, 100 / 1.6])
@@ -160,7 +160,7 @@ def test_a_model_that_holds_its_score_nowhere_is_not_drawn(store):
     ]
     (store / "timings" / "t.json").unlink()
     write(store, over_backends("u", "2025-01-02", rows))
-    study = Study(store)
+    study = StoreView(store)
     assert not any(own.timed for own in study.validated("toy"))
     assert all(own.backends for own in study.validated("toy"))
     assert "not drawn, no timings" in missing(study)[0]

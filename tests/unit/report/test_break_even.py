@@ -5,8 +5,8 @@ from stores import map_record, write
 
 from lotbench.report.figures import break_even, style
 from lotbench.report.figures.draw import draw
-from lotbench.statistics.study import Study
-from lotbench.store.records import Map
+from lotbench.statistics.store_view import StoreView
+from lotbench.store.maps import Map
 
 
 def test_the_figure_shows_values_and_the_line_where_they_cross_1():
@@ -48,14 +48,14 @@ def test_the_newest_map_of_a_setting_is_drawn(tmp_path):
     write(tmp_path, map_record("b", "2025-01", {(1, 64): [5.0]}))
     write(tmp_path, map_record("a", "2025-02", cells))
     write(tmp_path, map_record("c", "2025-01", cells, device="cuda:0"))
-    first = {path.name: path.read_bytes() for path in draw(Study(tmp_path))}
+    first = {path.name: path.read_bytes() for path in draw(StoreView(tmp_path))}
     assert set(first) == {
         f"break-even-{device}-1t-fp32.{kind}"
         for device in ("cpu", "cuda0")
         for kind in ("png", "svg", "pdf")
     }
     assert b"5.00" not in first["break-even-cpu-1t-fp32.svg"]
-    assert {path.name: path.read_bytes() for path in draw(Study(tmp_path))} == first
+    assert {path.name: path.read_bytes() for path in draw(StoreView(tmp_path))} == first
 
 
 def test_a_map_is_coloured_around_break_even():

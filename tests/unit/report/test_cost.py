@@ -8,7 +8,7 @@ from stores import evaluation, fill_predicted, trial, write
 from lotbench.report.figures.cost import figure
 from lotbench.report.tables.overview import overview
 from lotbench.statistics.costs import training_costs
-from lotbench.statistics.study import Study
+from lotbench.statistics.store_view import StoreView
 
 
 def trained(folder, name, method, seconds, seed=0):
@@ -23,14 +23,14 @@ def test_training_is_against_dense_with_the_same_seed(tmp_path) -> None:
     for seed, seconds in enumerate((5.0, 30.0, 10.0)):
         trained(tmp_path, f"l{seed}", "ltp", seconds, seed)
     trained(tmp_path, "t9", "tr-bert", 5.0, seed=9)  # no dense has its seed
-    assert training_costs(Study(tmp_path).runs_on("toy")) == {"LTP": 0.5, "dense": 1.0}
+    assert training_costs(StoreView(tmp_path).runs_on("toy")) == {"LTP": 0.5, "dense": 1.0}
 
 
 def test_table_and_figure_show_it(tmp_path) -> None:
     fill_predicted(tmp_path)
     row = tmp_path / "trials" / "l.json"
     row.write_text(row.read_text().replace('"seconds": 2.5', '"seconds": 7.5'))
-    study = Study(tmp_path)
+    study = StoreView(tmp_path)
     table = overview("toy", study)
     assert table is not None
     place = table.columns.index("training")
@@ -51,7 +51,7 @@ def test_without_training_times_there_is_neither_column_nor_figure(tmp_path) -> 
     fill_predicted(tmp_path)
     for row in (tmp_path / "trials").glob("*.json"):
         row.write_text(row.read_text().replace('"seconds": 2.5', '"seconds": null'))
-    study = Study(tmp_path)
+    study = StoreView(tmp_path)
     table = overview("toy", study)
     assert table is not None and "training" not in table.columns
     assert figure(study, "toy") is None

@@ -7,7 +7,7 @@ from simulated import Rows, hits
 from lotbench.report.tables.differences import differences
 from lotbench.report.text import NONE, TIMES
 from lotbench.statistics.runs import Run, centre, change, varying
-from lotbench.store.records import Trial
+from lotbench.store.rows import Trial
 
 
 def test_a_setting_is_compared_in_pairs_at_the_targets_that_both_reach() -> None:

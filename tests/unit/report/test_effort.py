@@ -23,7 +23,7 @@ from lotbench.report.tables.origin import failures
 from lotbench.report.tables.search import effort, parameters, space, verdict
 from lotbench.report.text import NONE
 from lotbench.statistics.search import Order
-from lotbench.statistics.study import Study
+from lotbench.statistics.store_view import StoreView
 
 TEACHER = {"metrics": {split: {"accuracy": 0.5} for split in ("selection", "validation")}}
 DATA = {"labels": {split: "1" * 200 for split in ("selection", "validation")}}
@@ -57,8 +57,8 @@ def fill_search(folder: Path, confirmed: bool = True) -> Path:
 
 
 @pytest.fixture
-def study(tmp_path) -> Study:
-    return Study(fill_search(tmp_path))
+def study(tmp_path) -> StoreView:
+    return StoreView(fill_search(tmp_path))
 
 
 def test_the_table_by_hand(study):
@@ -165,7 +165,7 @@ def test_all_but_the_search_is_of_confirmed_trials(study):
 
 
 def test_a_store_without_a_search_shows_none(tmp_path):
-    study = Study(fill_predicted(tmp_path))
+    study = StoreView(fill_predicted(tmp_path))
     assert effort("toy", study) is parameters("toy", study) is search.figure(study, "toy") is None
     (store,) = store_pages([study])
     assert "effort" not in re.sub(
@@ -174,7 +174,7 @@ def test_a_store_without_a_search_shows_none(tmp_path):
 
 
 def test_a_search_without_a_choice_is_shown_alone(tmp_path, monkeypatch):
-    study = Study(fill_search(tmp_path, confirmed=False))
+    study = StoreView(fill_search(tmp_path, confirmed=False))
     monkeypatch.setattr(style, "save", lambda figure, path: [path.with_name(f"{path.name}.png")])
     files = draw(study)
     assert [path.name for path in files] == ["toy-search.png"]

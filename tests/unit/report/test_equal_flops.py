@@ -9,7 +9,7 @@ from lotbench.report.tables.equal_flops import equal_flops
 from lotbench.report.tables.overview import without_encoder
 from lotbench.report.text import NONE
 from lotbench.statistics.scored import evenly
-from lotbench.statistics.study import Study
+from lotbench.statistics.store_view import StoreView
 
 X = "\N{MULTIPLICATION SIGN}"
 
@@ -21,7 +21,7 @@ def rows(score: float, speedup: float, **more) -> list[dict]:
     ]
 
 
-def fill(folder, *without: float, **methods: dict[float, float]) -> Study:
+def fill(folder, *without: float, **methods: dict[float, float]) -> StoreView:
     """Dense at 90%, methods by target, and models without layers."""
     write(folder, trial("d", "dense", rows(0.9, 1.0)))
     for method, scores in methods.items():
@@ -32,10 +32,10 @@ def fill(folder, *without: float, **methods: dict[float, float]) -> Study:
     for score in without:
         ratios = {"keep_ratio": [0.0, 0.0]}
         write(folder, trial("bag", "truncated", rows(score, 500.0, **ratios)))
-    return Study(folder)
+    return StoreView(folder)
 
 
-def table(study: Study):
+def table(study: StoreView):
     found = equal_flops("toy", study)
     assert found is not None
     return found

@@ -7,20 +7,20 @@ import re
 import pytest
 from stores import evaluation, fill_predicted, fill_vectors, trial, vectors, write
 
+from lotbench.deploy.measured import measured
 from lotbench.report import readme, text
 from lotbench.report.figures import front
 from lotbench.report.figures.draw import draw
-from lotbench.report.measured import measured
 from lotbench.report.page import page
 from lotbench.report.tables.metrics import against_first, metrics
 from lotbench.report.tables.overview import overview
 from lotbench.report.text import NONE, TIMES
 from lotbench.statistics.bootstrap import Estimate
-from lotbench.statistics.study import Study
+from lotbench.statistics.store_view import StoreView
 
 
 def test_every_model_has_every_metric_with_its_interval(tmp_path):
-    table = metrics("toy", Study(fill_vectors(tmp_path)))
+    table = metrics("toy", StoreView(fill_vectors(tmp_path)))
     assert table is not None
     assert table.columns == ["method", "setting", f"FLOPs {TIMES}", "mrr", "overlap", "cosine"]
     leap, drop, dense = table.groups
@@ -37,7 +37,7 @@ def test_every_model_has_every_metric_with_its_interval(tmp_path):
 
 
 def test_areas_of_vectors_count_thirty_points(tmp_path):
-    study = Study(fill_vectors(tmp_path))
+    study = StoreView(fill_vectors(tmp_path))
     # Against .9 of dense, leaping is 5 and 10 points below at 2x and 4x, dropping 10 and 25.
     areas = study.evidence["toy"].areas()
     assert areas["LoT (ours)"].value.value == pytest.approx(27.5 + 22.5)
@@ -47,14 +47,14 @@ def test_areas_of_vectors_count_thirty_points(tmp_path):
 
 
 def test_the_main_metric_is_drawn_as_everywhere(tmp_path):
-    study = Study(fill_vectors(tmp_path))
+    study = StoreView(fill_vectors(tmp_path))
     for own in study.validated("toy"):
         drawn = study.metrics["toy"][own.key]["mrr"]
         assert (drawn.score("validation") == own.drawn.score("validation")).all()
 
 
 def test_methods_are_compared_with_the_first_in_pairs(tmp_path):
-    table = against_first("toy", Study(fill_vectors(tmp_path)))
+    table = against_first("toy", StoreView(fill_vectors(tmp_path)))
     assert table is not None
     assert table.title.startswith("toy, every metric minus that of LoT (ours)")
     ((two, four),) = table.groups
@@ -70,7 +70,7 @@ def test_other_texts_are_not_compared(tmp_path):
     rows = vectors(100, 2.0, 0.8, target=2.0)
     other = {"metric": "mrr", "data": {"fingerprint": "other"}, "teacher": None}
     write(tmp_path, trial("k", "first-k", rows, **other))
-    table = against_first("toy", Study(tmp_path))
+    table = against_first("toy", StoreView(tmp_path))
     assert table is not None
     assert table.groups[1] == [["first-k", f"2{TIMES}", NONE, NONE, NONE]]
 
@@ -89,7 +89,7 @@ def test_scored_pairs_have_labels_beside_their_means(tmp_path):
     )
     data = {"labels": {"validation": gold}}
     write(tmp_path, trial("a", "first-k", [own], metric="spearman", data=data))
-    table = metrics("toy", Study(tmp_path))
+    table = metrics("toy", StoreView(tmp_path))
     assert table is not None
     assert table.columns[3:] == ["spearman", "overlap", "cosine"]
     ((row,),) = table.groups
@@ -99,12 +99,12 @@ def test_scored_pairs_have_labels_beside_their_means(tmp_path):
 
 
 def test_classes_have_no_such_table(tmp_path):
-    study = Study(fill_predicted(tmp_path))
+    study = StoreView(fill_predicted(tmp_path))
     assert metrics("toy", study) is against_first("toy", study) is None
 
 
 def test_the_axis_of_vectors_is_deep_and_names_the_metric(tmp_path):
-    study = Study(fill_vectors(tmp_path))
+    study = StoreView(fill_vectors(tmp_path))
     own = front.over_flops(study, "toy")
     # Dropping loses 25 hundredths at 4x.
     assert len(own.inside) == 5
@@ -113,7 +113,7 @@ def test_the_axis_of_vectors_is_deep_and_names_the_metric(tmp_path):
 
 
 def test_models_beyond_the_axis_are_named(tmp_path, monkeypatch):
-    study = Study(fill_vectors(tmp_path))
+    study = StoreView(fill_vectors(tmp_path))
     assert not front.over_flops(study, "toy").beyond
     monkeypatch.setattr(front, "FASTEST", 3.0)
     own = front.over_flops(study, "toy")
@@ -125,7 +125,7 @@ def test_models_beyond_the_axis_are_named(tmp_path, monkeypatch):
 
 @pytest.mark.slow
 def test_a_store_of_vectors_is_drawn_and_reported(tmp_path):
-    study = Study(fill_vectors(tmp_path))
+    study = StoreView(fill_vectors(tmp_path))
     files = draw(study)
     assert "toy-keep-ratio" in {path.stem for path in files}
     written = readme.page(study, files)
@@ -154,7 +154,7 @@ def test_what_a_draw_takes(tmp_path, task, metric, data, unit):
     rows = [evaluation(0.5, 2.0, metrics={metric: 0.5})]
     config = {"seed": 0, "plugins": [], "data": data}
     write(tmp_path, trial("a", "ltp", rows, task=task, metric=metric, config=config))
-    assert text.unit_of(Study(tmp_path).runs) == unit
+    assert text.unit_of(StoreView(tmp_path).runs) == unit
 
 
 def test_a_teacher_that_is_the_reference_has_no_row(tmp_path):
@@ -163,9 +163,9 @@ def test_a_teacher_that_is_the_reference_has_no_row(tmp_path):
     metrics_of = {own["split"]: own["metrics"] for own in rows}
     teacher = {"metrics": metrics_of}
     (tmp_path / "trials" / "whole.json").unlink()
-    (row,) = (own for own in Study(tmp_path).trials if own.trial_id == "leap")
+    (row,) = (own for own in StoreView(tmp_path).trials if own.trial_id == "leap")
     write(tmp_path, row.content() | {"teacher": teacher})
-    table = metrics("toy", Study(tmp_path))
+    table = metrics("toy", StoreView(tmp_path))
     assert table is not None
     assert table.notes[-1] == "the reference has no row; mrr: teacher 0.900"
 
@@ -180,7 +180,7 @@ def test_a_fraction_may_have_three_decimals():
 
 def test_a_card_has_every_metric(tmp_path):
     fill_vectors(tmp_path)
-    (row,) = (own for own in Study(tmp_path).trials if own.trial_id == "leap")
+    (row,) = (own for own in StoreView(tmp_path).trials if own.trial_id == "leap")
     write(tmp_path, row.content() | {"model": "models/leap"})
     folder = tmp_path / "models" / "leap"
     folder.mkdir(parents=True)

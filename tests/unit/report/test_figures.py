@@ -15,7 +15,7 @@ from lotbench.report.figures import hero, style, time_shares
 from lotbench.report.figures.draw import FIGURES, draw, missing
 from lotbench.report.figures.front import axis_depth, flops_figure
 from lotbench.statistics.bootstrap import Estimate
-from lotbench.statistics.study import Study
+from lotbench.statistics.store_view import StoreView
 from lotbench.statistics.timed import Where
 
 # The store that `fill` makes has one setting of each method, no scores on selection, no search.
@@ -39,10 +39,10 @@ def test_every_figure_twice_the_same_bytes(tmp_path):
     # Another process, so that neither memory addresses nor hash seeds can agree by chance.
     code = (
         "from lotbench.report.figures.draw import draw\n"
-        f"from lotbench.statistics.study import Study; draw(Study({str(there)!r}))"
+        f"from lotbench.statistics.store_view import StoreView; draw(StoreView({str(there)!r}))"
     )
     with subprocess.Popen([sys.executable, "-c", code]) as other:
-        files = draw(Study(here))
+        files = draw(StoreView(here))
     assert other.returncode == 0
     names = {f"toy-{name}.{form}" for name in DRAWN for form in style.FORMATS}
     assert {path.name for path in files} == names
@@ -58,23 +58,23 @@ def test_every_figure_twice_the_same_bytes(tmp_path):
 def test_the_users_matplotlib_settings_change_nothing_and_stay(tmp_path):
     import matplotlib
 
-    before = {path: path.read_bytes() for path in draw(Study(fill(tmp_path, batch_sizes=[])))}
+    before = {path: path.read_bytes() for path in draw(StoreView(fill(tmp_path, batch_sizes=[])))}
     with matplotlib.rc_context({"font.size": 20, "axes.facecolor": "yellow"}):
-        after = {path: path.read_bytes() for path in draw(Study(tmp_path))}
+        after = {path: path.read_bytes() for path in draw(StoreView(tmp_path))}
         assert matplotlib.rcParams["font.size"] == 20
     assert before == after
 
 
 def test_without_timings_the_missing_figures_are_named(tmp_path, only_laid_out, caplog):
-    files = draw(Study(fill(tmp_path, batch_sizes=[])))
+    files = draw(StoreView(fill(tmp_path, batch_sizes=[])))
     assert re.search(r"toy-score-vs-real, .* not drawn, no timings", caplog.text)
     assert {path.stem for path in files} == {"toy-score-vs-flops", "toy-keep-ratio"}
 
 
 def test_a_store_with_two_tasks_has_a_summary(tmp_path, only_laid_out):
     fill_predicted(tmp_path)
-    assert "all-tasks" not in {path.stem for path in draw(Study(tmp_path))}
-    study = Study(fill_predicted(tmp_path, "imdb"))
+    assert "all-tasks" not in {path.stem for path in draw(StoreView(tmp_path))}
+    study = StoreView(fill_predicted(tmp_path, "imdb"))
     files = draw(study)
     assert "all-tasks" in {path.stem for path in files}
     page = readme.page(study, files)
@@ -84,27 +84,27 @@ def test_a_store_with_two_tasks_has_a_summary(tmp_path, only_laid_out):
 
 def test_failures_alone_draw_nothing_and_say_so(tmp_path, caplog):
     write(tmp_path, failed("bad"))
-    assert draw(Study(tmp_path)) == []
+    assert draw(StoreView(tmp_path)) == []
     assert "toy: no figures" in caplog.text
     (tmp_path / "trials" / "bad.json").unlink()
-    assert missing(Study(tmp_path)) == ["no figures, the store has no trials"]
+    assert missing(StoreView(tmp_path)) == ["no figures, the store has no trials"]
 
 
 @pytest.mark.slow
 def test_scores_may_be_missing(tmp_path, only_laid_out):
     write(fill(tmp_path), trial("n", "ltp", [evaluation(None, 2.0)]))
-    assert len(draw(Study(tmp_path))) == 15
+    assert len(draw(StoreView(tmp_path))) == 15
 
 
 def test_without_a_dense_score_nothing_is_drawn(tmp_path, caplog):
     write(tmp_path, trial("l", "lot", [evaluation(0.9, 2.0)], teacher=None))
-    assert draw(Study(tmp_path)) == []
+    assert draw(StoreView(tmp_path)) == []
     assert "toy: no figures, neither dense nor the teacher" in caplog.text
 
 
 def test_what_the_flops_figure_shows(tmp_path):
     with style.drawing():
-        figure = flops_figure(Study(fill(tmp_path)), "toy")
+        figure = flops_figure(StoreView(fill(tmp_path)), "toy")
         axes = figure.axes[0]
         assert figure.get_suptitle() == "TOY, BERT (2 layers), Abacus 9000, 1 thread"
         assert axes.get_ylabel() == "Accuracy against dense (points)"
@@ -123,7 +123,7 @@ def test_what_the_flops_figure_shows(tmp_path):
 
 
 def test_what_the_figure_of_time_shows(tmp_path):
-    study = Study(fill(tmp_path))
+    study = StoreView(fill(tmp_path))
     chosen = time_shares.chosen(study.validated("toy"))
     assert [own.method for own in chosen] == ["dense", "LoT (ours)", "LoT (ours)", "mine"]
     with style.drawing():
@@ -147,7 +147,7 @@ def test_a_pass_may_lack_a_section_or_all_shares(tmp_path, only_laid_out, caplog
     fill(tmp_path, batch_sizes=[])
     row = contender("lot", 1.8, "l0", budget={"threshold": 0.3})
     write(tmp_path, timing("p1", "2025", [row | {"time_shares": None}]))
-    files = draw(Study(tmp_path))
+    files = draw(StoreView(tmp_path))
     assert "toy-time-shares: not drawn, no timings with shares" in caplog.text
     assert {path.stem for path in files} == {
         f"toy-{name}" for name in DRAWN if name != "time-shares"
@@ -155,7 +155,7 @@ def test_a_pass_may_lack_a_section_or_all_shares(tmp_path, only_laid_out, caplog
     # Timed again in one setting: that one is drawn, without the models it leaves out.
     row["time_shares"].pop("received_attention")
     write(tmp_path, timing("p2", "2026", [row], batch_size=1))
-    study = Study(tmp_path)
+    study = StoreView(tmp_path)
     (bars,) = time_shares.data(study.validated("toy"))
     assert [bar.model.at for bar in bars.rows] == ["threshold=0.3"]
     figure = time_shares.figure(study, "toy")
@@ -166,7 +166,7 @@ def test_names_are_drawn_as_they_are(tmp_path):
     name = r"$\frac{1 $x$ \\"
     write(tmp_path, trial("d", "dense", [evaluation(0.90, 1.0)]))
     write(tmp_path, trial("m", name, [evaluation(0.89, 2.0), evaluation(0.7, 3.0, {"k": 1})]))
-    draw(Study(tmp_path))
+    draw(StoreView(tmp_path))
     svg = (tmp_path / "figures" / "toy-score-vs-flops.svg").read_text(encoding="utf-8")
     assert f"<!-- {name} -->" in svg
 
@@ -192,7 +192,7 @@ def five(tmp_path):
 
 
 def test_the_hero_has_one_line_per_method_and_one_band(five):
-    study = Study(five)
+    study = StoreView(five)
     lines = {line.method: line for line in hero.data(study, "toy")}
     # The better of the two controls alone.
     assert list(lines) == ["LoT (ours)", "LTP", "first-k"]
@@ -219,7 +219,7 @@ def test_the_hero_draws_a_bag_of_embeddings_as_a_level(five):
     for row in rows:
         row["keep_ratio"] = [0.0] * len(row["keep_ratio"])
     write(five, trial("truncated", "truncated", rows))
-    study = Study(five)
+    study = StoreView(five)
     assert [line.method for line in hero.data(study, "toy")] == ["LoT (ours)", "LTP", "first-k"]
     with style.drawing(hero.SETTINGS):
         (axes,) = hero.figure(study, "toy").axes
@@ -231,14 +231,14 @@ def test_the_hero_draws_a_bag_of_embeddings_as_a_level(five):
 def test_no_hero_of_two_methods(five):
     for name in ("ltp", "truncated"):
         (five / "trials" / f"{name}.json").unlink()
-    assert hero.data(Study(five), "toy") == []
+    assert hero.data(StoreView(five), "toy") == []
 
 
 def test_a_correlation_is_not_in_percent(tmp_path):
     row = trial("a", "lot", [evaluation(None, 2.0, metrics={"pearson": 0.85})], metric="pearson")
     write(tmp_path, row | {"teacher": {"metrics": {"validation": {"pearson": 0.88}}}})
     with style.drawing():
-        axes = flops_figure(Study(tmp_path), "toy").axes[0]
+        axes = flops_figure(StoreView(tmp_path), "toy").axes[0]
         assert axes.get_ylabel() == "Pearson correlation against teacher (hundredths)"
         assert "teacher 0.880" in {own.get_text() for own in axes.texts}
 
@@ -250,7 +250,7 @@ def test_the_axis_fits_most_reduced_models(tmp_path):
     curve = [evaluation(score, 2.0 + n, {"k": n}) for n, score in enumerate(scores)]
     write(tmp_path, trial("d", "dense", [evaluation(0.90, 1.0)]))
     write(tmp_path, trial("l", "first-k", curve))
-    figure = flops_figure(Study(tmp_path), "toy")
+    figure = flops_figure(StoreView(tmp_path), "toy")
     axes = figure.axes[0]
     assert axes.get_ylim() == pytest.approx((-4 - 0.24, 0.24))
     marks = [y for line in axes.lines if line.get_marker() == "P" for y in line.get_ydata()]
@@ -259,7 +259,7 @@ def test_the_axis_fits_most_reduced_models(tmp_path):
 
 
 def test_intervals_and_open_ends_are_drawn(tmp_path):
-    figure = flops_figure(Study(fill_predicted(tmp_path)), "toy")
+    figure = flops_figure(StoreView(fill_predicted(tmp_path)), "toy")
     axes = figure.axes[0]
     # LTP at 2x and 4x, TR-BERT at 2x; dense against itself has no interval.
     upright = [
@@ -281,7 +281,7 @@ def test_positions_are_rounded_before_saving(tmp_path, monkeypatch):
     from matplotlib.figure import Figure
 
     monkeypatch.setattr(Figure, "savefig", lambda *_, **__: None)
-    figure = flops_figure(Study(fill(tmp_path)), "toy")
+    figure = flops_figure(StoreView(fill(tmp_path)), "toy")
     style.save(figure, tmp_path / "figure")
     bounds = figure.axes[0].get_position().bounds
     assert list(bounds) == pytest.approx([round(edge, 5) for edge in bounds], abs=1e-12)

@@ -21,13 +21,13 @@ from stores import (
 from lotbench.report.findings import findings
 from lotbench.report.tables.headline import headline
 from lotbench.report.tables.overview import overview
-from lotbench.statistics.study import Study
+from lotbench.statistics.store_view import StoreView
 
 X = "\N{MULTIPLICATION SIGN}"
 
 
 def sentences(folder: Path) -> list[str]:
-    return findings("toy", Study(folder))
+    return findings("toy", StoreView(folder))
 
 
 def both(selection: float, validation: float, speedup: float, **more) -> list[dict]:
@@ -91,8 +91,8 @@ def test_a_model_without_layers_says_what_the_task_needs(tmp_path, right, ending
     assert second.startswith("Without layers, the mean of the embeddings is at -")
     assert second.endswith(ending)
     # The tables that people look at first say the same.
-    assert second in headline("toy", Study(tmp_path)).notes
-    assert second in overview("toy", Study(tmp_path)).notes
+    assert second in headline("toy", StoreView(tmp_path)).notes
+    assert second in overview("toy", StoreView(tmp_path)).notes
 
 
 def test_a_winner_that_misses_its_limit_on_validation_is_none(tmp_path):

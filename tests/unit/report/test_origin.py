@@ -12,7 +12,7 @@ from stores import contender, evaluation, timing, trial, with_call, write
 from lotbench.config.load import load_trial
 from lotbench.errors import InputError
 from lotbench.report.tables.origin import Origin, wide_timings
-from lotbench.statistics.study import Study
+from lotbench.statistics.store_view import StoreView
 
 ROOT = Path(__file__).parents[3]
 
@@ -20,7 +20,7 @@ ROOT = Path(__file__).parents[3]
 def test_a_trial_file_runs_a_row_again(tmp_path):
     """For every configuration of a reference store."""
     folder = ROOT / "results" / "reference" / "rotten_tomatoes"
-    study = Study(folder)
+    study = StoreView(folder)
     trials = {trial.trial_id: trial for trial in study.trials}
     found = Origin(study)
     assert sum(len(own.trials) for own in found.configurations) == len(trials)
@@ -39,7 +39,7 @@ def test_a_trial_file_runs_a_row_again(tmp_path):
 
 def test_the_sweep_files_of_the_reference_stores_describe_their_trials():
     for folder in (ROOT / "results" / "reference").iterdir():
-        found = Origin(Study(folder))
+        found = Origin(StoreView(folder))
         assert not [note for note in found.notes if "another configuration" in note], folder
 
 
@@ -52,7 +52,7 @@ def test_commands_and_notes_tell_what_can_be_run_again(tmp_path):
     other = same | {"train": {"epochs": 9}}
     write(tmp_path, trial("b", "ltp", rows, config=other, git_commit="abc"))
     write(tmp_path, timing("p", "2025", [contender("dense", 1.0, "a")]))
-    found = Origin(Study(tmp_path))
+    found = Origin(StoreView(tmp_path))
     name = f"{tmp_path.name}-again"
     assert found.commands == [
         "git checkout abc",
@@ -70,7 +70,7 @@ def test_commands_and_notes_tell_what_can_be_run_again(tmp_path):
     for damaged in ("", "[1]", "{}", '{"tasks": [1]}', f'{{"tasks": {{"toy": {deep}}}}}'):
         (tmp_path / "sweep.json").write_text(damaged)
         with pytest.raises(InputError, match=r"sweep\.json: "):
-            Origin(Study(tmp_path))
+            Origin(StoreView(tmp_path))
 
 
 def test_a_wide_interval_is_listed_whether_of_the_call_or_of_the_encoder(tmp_path):
@@ -79,7 +79,7 @@ def test_a_wide_interval_is_listed_whether_of_the_call_or_of_the_encoder(tmp_pat
     rows = [with_call(own | {"noisy": False}, 2.0, 0.1) | {"noisy": own["noisy"]} for own in rows]
     rows[0]["call"]["noisy"] = True
     write(tmp_path, timing("t", "2025-01-01", rows))
-    assert [line[::2] for line in wide_timings(Study(tmp_path)).groups[0]] == [
+    assert [line[::2] for line in wide_timings(StoreView(tmp_path)).groups[0]] == [
         ["call", "call", "10%"],
         ["encoder", "encoder", "10%"],
     ]

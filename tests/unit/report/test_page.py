@@ -28,7 +28,7 @@ from lotbench.errors import InputError
 from lotbench.report import looks
 from lotbench.report.figures import front, time_shares
 from lotbench.report.page import page
-from lotbench.statistics.study import Study
+from lotbench.statistics.store_view import StoreView
 from lotbench.store.store import Store
 
 ROOT = Path(__file__).parents[3]
@@ -62,7 +62,7 @@ class Tags(HTMLParser):
 
 
 def report(folder: Path, *more: Path) -> str:
-    studies = [Study(own) for own in (folder, *more)]
+    studies = [StoreView(own) for own in (folder, *more)]
     return page.write(studies, folder / "out.html")[0].read_text(encoding="utf-8")
 
 
@@ -151,7 +151,7 @@ def test_the_same_store_gives_the_same_bytes(tmp_path):
     fill(tmp_path)
     code = (
         "import sys; from lotbench.report.page import page\n"
-        "from lotbench.statistics.study import Study; page.write([Study(sys.argv[1])])"
+        "from lotbench.statistics.store_view import StoreView; page.write([StoreView(sys.argv[1])])"
     )
     seen = set()
     for seed in "01":
@@ -178,7 +178,7 @@ def test_a_large_store_gives_a_small_page(tmp_path):
     folder = copied(ROOT / "results" / "reference" / "rotten_tomatoes", tmp_path, 200)
     assert len(Store(folder).done()) == 200
     start = time.perf_counter()
-    (written, *_) = page.write([Study(folder)])
+    (written, *_) = page.write([StoreView(folder)])
     seconds, size = time.perf_counter() - start, written.stat().st_size
     print(f"200 trials: {seconds:.1f} s, {size / 1e6:.1f} MB")
     assert size < 6e6
@@ -188,7 +188,7 @@ def test_a_large_store_gives_a_small_page(tmp_path):
 
 def test_several_stores_are_told_apart(tmp_path):
     one, two = fill(tmp_path / "a" / "same"), fill_predicted(tmp_path / "b" / "same")
-    written = page.write([Study(one), Study(two)], tmp_path / "both.html")
+    written = page.write([StoreView(one), StoreView(two)], tmp_path / "both.html")
     names = {path.name for path in written}
     assert {"same-1-toy-models.csv", "same-2-toy-models.csv"} <= names
     text = Tags(written[0].read_text(encoding="utf-8")).text
@@ -199,7 +199,7 @@ def test_several_stores_are_told_apart(tmp_path):
 def test_tasks_of_all_stores_are_summarised(tmp_path):
     folders = [fill_predicted(tmp_path / "one"), fill_predicted(tmp_path / "two")]
     folders.append(fill_predicted(tmp_path / "three", "imdb"))
-    page.write([Study(folder) for folder in folders], tmp_path / "r.html")
+    page.write([StoreView(folder) for folder in folders], tmp_path / "r.html")
     with (tmp_path / "r-tables" / "all-tasks.csv").open(encoding="utf-8") as file:
         rows = list(csv.DictReader(file))
     assert list(rows[0]) == ["method", "TOY, one", "TOY, two", "IMDB", "mean", "rank"]
@@ -213,9 +213,9 @@ def test_tasks_of_all_stores_are_summarised(tmp_path):
 def test_bad_input_is_told(tmp_path):
     fill_predicted(tmp_path / "s")
     with pytest.raises(InputError, match=r"does not end in \.html"):
-        page.write([Study(tmp_path / "s")], tmp_path / "a.md")
+        page.write([StoreView(tmp_path / "s")], tmp_path / "a.md")
     with pytest.raises(InputError, match="given twice"):
-        page.write([Study(tmp_path / "s"), Study(tmp_path / "s" / ".." / "s")])
+        page.write([StoreView(tmp_path / "s"), StoreView(tmp_path / "s" / ".." / "s")])
 
 
 def test_an_empty_store_and_a_store_of_failures_have_a_page(tmp_path):
@@ -233,7 +233,7 @@ def test_a_task_without_a_reference_has_no_charts(tmp_path):
 
 
 def test_the_tables_are_written_in_other_formats(tmp_path):
-    page.write([Study(fill_predicted(tmp_path / "my_store"))], tmp_path / "r.html")
+    page.write([StoreView(fill_predicted(tmp_path / "my_store"))], tmp_path / "r.html")
     folder = tmp_path / "r-tables"
     with (folder / "my_store-toy-models.csv").open(encoding="utf-8") as file:
         rows = list(csv.DictReader(file))
@@ -257,7 +257,7 @@ def test_the_tables_are_written_in_other_formats(tmp_path):
 
 
 def front_values(folder: Path, chart: int = 0) -> list[dict]:
-    study = Study(folder)
+    study = StoreView(folder)
     methods = [own.method for own in study.validated("toy")]
     return front.page_charts(study, "toy", looks.page_marks(methods, methods))[chart].spec["data"][
         "values"
@@ -340,7 +340,7 @@ def test_cells_are_sorted_by_their_first_number(cell, number):
 
 
 def test_bars_of_time(tmp_path):
-    (bars, _) = time_shares.data(Study(fill(tmp_path)).validated("toy"))
+    (bars, _) = time_shares.data(StoreView(fill(tmp_path)).validated("toy"))
     dense, *others = bars.rows
     assert (dense.model.method, dense.total) == ("dense", 100)
     assert dense.parts[:2] == pytest.approx([26, 50])

@@ -15,9 +15,9 @@ from lotbench.errors import InputError
 from lotbench.report import advice
 from lotbench.report.recommend import Limits, recommend
 from lotbench.statistics.latency import _processes, call_seconds, is_tie, times_slower
-from lotbench.statistics.study import Study
+from lotbench.statistics.store_view import StoreView
 from lotbench.statistics.timed import Measured
-from lotbench.store.records import TimingPass
+from lotbench.store.passes import TimingPass
 
 ROOT = Path(__file__).parents[3]
 POINT = Limits(drop=1.0, p95=None, batch=1, threads=1, device="cpu")
@@ -64,7 +64,7 @@ def store(tmp_path):
 
 
 def test_the_fastest_within_the_drop_is_chosen_on_selection(store) -> None:
-    (found,) = recommend(Study(store), POINT)
+    (found,) = recommend(StoreView(store), POINT)
     # m is too bad on selection (better on validation), and int8 costs l a tenth of a point.
     assert found.choice and found.runner_up and found.passed_over
     assert (found.choice.row.run.trial.trial_id, found.choice.backend) == ("l", "onnx-fp32")
@@ -77,7 +77,7 @@ def test_the_fastest_within_the_drop_is_chosen_on_selection(store) -> None:
     assert found.choice.margins["validation"].value == pytest.approx(-2.0)
     assert found.choice.score.value == pytest.approx(0.88)
     assert found.choice.score.low < 0.88 < found.choice.score.high
-    text = advice.as_text(found, Study(store), POINT)
+    text = advice.as_text(found, StoreView(store), POINT)
     assert text.startswith("toy: LTP at scale=1.0 in onnx-fp32 (l)\n")
     assert "past the limit there" in text
     assert "onnx-int8 (d): slower, 1.6" in text
@@ -93,30 +93,30 @@ def test_with_calls_the_choice_is_by_the_call(store) -> None:
     ]
     write(store, over_backends("q", "2026", rows, batch_size=2, examples=100))
     limits = Limits(1.0, advice.seconds("13ms"), 2, 1, "cpu")
-    (found,) = recommend(Study(store), limits)
+    (found,) = recommend(StoreView(store), limits)
     assert found.choice and found.choice.row.run.trial.trial_id == "d"
     assert (found.choice.p95, found.runner_up) == (0.013, None)
-    text = advice.as_text(found, Study(store), limits)
+    text = advice.as_text(found, StoreView(store), limits)
     assert "18.0 ms" in text and "a call from text to answer, 16 ms of it in the encoder" in text
-    own = advice.as_json(found, Study(store), limits)["model"]
+    own = advice.as_json(found, StoreView(store), limits)["model"]
     assert (own["timed"], own["call_seconds"]["value"]) == ("call", pytest.approx(0.018))
 
 
 def test_a_looser_drop_chooses_a_faster_model(store) -> None:
-    (found,) = recommend(Study(store), Limits(1.5, None, 1, 1, "cpu"))
+    (found,) = recommend(StoreView(store), Limits(1.5, None, 1, 1, "cpu"))
     assert found.choice is not None
     assert found.choice.row.run.trial.trial_id == "m"
     # The store does not have its model.
-    assert "has no models" in advice.as_text(found, Study(store), POINT)
+    assert "has no models" in advice.as_text(found, StoreView(store), POINT)
 
 
 def test_a_limit_of_time_excludes_what_is_good_enough(store) -> None:
     limits = Limits(1.0, advice.seconds("4ms"), 1, 1, "cpu")
-    (found,) = recommend(Study(store), limits)
+    (found,) = recommend(StoreView(store), limits)
     # l in onnx-fp32 is within a point and needs 9 ms; m is fast enough and half a point past.
     assert found.choice is None and found.nearest is not None
     assert (found.nearest.row.run.trial.trial_id, found.nearest.backend) == ("l", "onnx-fp32")
-    text = advice.as_text(found, Study(store), limits)
+    text = advice.as_text(found, StoreView(store), limits)
     assert "no model keeps to a drop of 1 and a 95th percentile of 4 ms; the nearest is LTP" in text
     assert "95% of its calls within 9 ms, allowed are 4 ms" in text
 
@@ -130,7 +130,7 @@ def test_nothing_is_good_enough(store) -> None:
         own = predicted({"selection": right, "validation": right}, 2, budget=budget)
         data = {"labels": {split: "1" * 200 for split in ("selection", "validation")}}
         write(store, trial(name, method, own, data=data, teacher=teacher))
-    (found,) = recommend(Study(store), limits)
+    (found,) = recommend(StoreView(store), limits)
     assert (found.reference, found.choice) == ("teacher", None)
     assert found.nearest is not None
     # The best score, and of equal ones the faster backend.
@@ -190,7 +190,7 @@ def test_a_task_that_was_not_timed_does_not_hide_the_others(store, caplog) -> No
     rows = predicted({"selection": 180, "validation": 180}, 1)
     data = {"labels": {split: "1" * 200 for split in ("selection", "validation")}}
     write(store, trial("o", "dense", rows, task="other", data=data))
-    (found,) = recommend(Study(store), POINT)
+    (found,) = recommend(StoreView(store), POINT)
     assert found.task == "toy"
     assert "other: nothing is timed on cpu" in caplog.text
 
@@ -202,23 +202,23 @@ def test_a_difference_within_its_interval_is_a_tie(store) -> None:
     ]
     write(store, over_backends("q", "2026", rows, batch_size=4, examples=100))
     limits = Limits(1.0, None, 4, 1, "cpu")
-    (found,) = recommend(Study(store), limits)
+    (found,) = recommend(StoreView(store), limits)
     assert found.choice and found.runner_up
     assert (found.choice.row.run.trial.trial_id, found.runner_up.row.run.trial.trial_id) == (
         "l",
         "d",
     )
-    text = advice.as_text(found, Study(store), limits)
+    text = advice.as_text(found, StoreView(store), limits)
     assert "a tie, it takes" in text
     assert "its score on selection is +1.0 points from the choice's" in text
-    assert advice.as_json(found, Study(store), limits)["tie"] is True
+    assert advice.as_json(found, StoreView(store), limits)["tie"] is True
 
 
 def test_what_is_not_timed_is_told(store) -> None:
     with pytest.raises(InputError, match=r"batch 8 .*timed are cpu-1t-b1\. .*batch_sizes=\[8\]"):
-        recommend(Study(store), Limits(1.0, None, 8, 1, "cpu"))
+        recommend(StoreView(store), Limits(1.0, None, 8, 1, "cpu"))
     with pytest.raises(InputError, match=r"nothing is timed on cuda.*devices=\[cuda\]"):
-        recommend(Study(store), Limits(1.0, None, 1, 1, "cuda"))
+        recommend(StoreView(store), Limits(1.0, None, 1, 1, "cuda"))
     with pytest.raises(InputError, match="a time with its unit is needed"):
         advice.seconds("20")
 

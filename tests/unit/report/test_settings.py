@@ -13,7 +13,7 @@ from lotbench.report.figures.front import axis_depth
 from lotbench.report.figures.settings import data, figure, page_grids
 from lotbench.report.page import page
 from lotbench.report.text import NONE, TIMES
-from lotbench.statistics.study import Study
+from lotbench.statistics.store_view import StoreView
 
 
 def setting(folder, name, method, params, scores, own_budget=None):
@@ -45,7 +45,7 @@ def store(tmp_path):
 
 def test_settings_are_rows_and_targets_are_columns(store) -> None:
     # Those of "mine" share no target.
-    (own,) = data(Study(store), "toy")
+    (own,) = data(StoreView(store), "toy")
     assert (own.heat.title, own.parameters, own.budget) == ("LTP", ["lambda"], "FLOPs speed-up")
     # The default of lambda, 0.1, is from the row.  The middle has no loss and the first gains.
     assert own.heat.rows == ["0.02 *", "0.1", "1"]
@@ -55,7 +55,7 @@ def test_settings_are_rows_and_targets_are_columns(store) -> None:
 
 
 def test_a_page_has_them_as_a_table(store) -> None:
-    study = Study(store)
+    study = StoreView(store)
     depth = axis_depth(study.validated("toy"))
     (grid,) = page_grids(study, "toy")
     (own,) = grid.maps
@@ -81,7 +81,7 @@ def test_budgets_have_their_speedups(tmp_path) -> None:
         ]
         config = {"seed": 0, "plugins": [], "params": {"alpha": weight, "kind": "x"}}
         write(tmp_path, trial(f"t{weight}", "tr-bert", points, config=config))
-    (own,) = data(Study(tmp_path), "toy")
+    (own,) = data(StoreView(tmp_path), "toy")
     # Nothing is scored on selection, so no setting can be chosen.
     assert (own.heat.rows, own.heat.columns) == (["0.1", "0.5"], ["0.3", "0.7"])
     assert own.budget == "threshold"
@@ -93,7 +93,7 @@ def test_budgets_have_their_speedups(tmp_path) -> None:
 
 def test_what_the_figure_shows(store) -> None:
     with style.drawing():
-        drawn = figure(Study(store), "toy")
+        drawn = figure(StoreView(store), "toy")
         assert drawn is not None
         drawn.draw_without_rendering()
         panel, scale = drawn.axes

@@ -26,18 +26,18 @@ from lotbench.report.tables.console import console
 from lotbench.report.tables.overview import AT_LEAST, overview
 from lotbench.report.text import NONE, TIMES, score_with_interval, with_interval
 from lotbench.statistics.bootstrap import Estimate
-from lotbench.statistics.study import Study
+from lotbench.statistics.store_view import StoreView
 
 
 def printed(folder):
     """The lines of the terminal, each cell apart by one blank."""
     shown = Console(width=140, record=True, file=io.StringIO())
-    shown.print(console(Study(folder)))
+    shown.print(console(StoreView(folder)))
     return [" ".join(line.split()) for line in shown.export_text().splitlines()]
 
 
 def opening(folder):
-    table = overview("toy", Study(folder))
+    table = overview("toy", StoreView(folder))
     assert table is not None
     return table
 
@@ -142,7 +142,7 @@ def test_missing_scores_are_dashes(found, row, tmp_path):
 
 def test_the_readme_tells_what_the_store_holds(tmp_path):
     figures = [tmp_path / "figures" / name for name in ("toy-keep-ratio.png", "break-even-x.png")]
-    path = readme.write(Study(fill(tmp_path)), figures)
+    path = readme.write(StoreView(fill(tmp_path)), figures)
     text = path.read_text()
     for words in (
         "5 trials on TOY, seeds 0 and 1; 1 failed.",
@@ -167,7 +167,7 @@ def test_the_readme_tells_what_the_store_holds(tmp_path):
     places = [shown.index(row) for row in rows if row in shown and "threshold" in row]
     assert len(places) == 6 and places == sorted(places)
     assert max(line.count(" | ") for line in lines) < 8
-    assert readme.write(Study(tmp_path), figures).read_text() == text
+    assert readme.write(StoreView(tmp_path), figures).read_text() == text
 
 
 def test_the_table_of_a_front_page_is_written_between_its_markers(tmp_path):
@@ -176,9 +176,9 @@ def test_the_table_of_a_front_page_is_written_between_its_markers(tmp_path):
     page = tmp_path / "page.md"
     page.write_text("no markers")
     with pytest.raises(InputError, match="no table is marked there"):
-        headline.write(Study(tmp_path), page)
+        headline.write(StoreView(tmp_path), page)
     page.write_text(f"before\n{headline.BEGIN}\nold\n{headline.END}\nafter\n")
-    headline.write(Study(tmp_path), page)
+    headline.write(StoreView(tmp_path), page)
     text = page.read_text()
     assert text.startswith("before\n") and text.endswith("\nafter\n") and "old" not in text
     assert f"| LTP | 4.0{TIMES} tie | 3.1{TIMES} |" in text
@@ -186,7 +186,7 @@ def test_the_table_of_a_front_page_is_written_between_its_markers(tmp_path):
     assert "| method | FLOPs saved | encoder, batch 32 |" in text
     called = [with_call(row, 2.5, 0.02) for row in rows]
     write(tmp_path, timing("q", "2026", called))
-    headline.write(Study(tmp_path), page)
+    headline.write(StoreView(tmp_path), page)
     text = page.read_text()
     assert "| method | FLOPs saved | call, batch 32 |" in text
     assert f"| LTP | 4.0{TIMES} tie | 2.5{TIMES} |" in text
@@ -194,22 +194,22 @@ def test_the_table_of_a_front_page_is_written_between_its_markers(tmp_path):
     # The calls are 1.1 apart, the encoders, which would tie, 0.2.
     called.append(with_call(contender("t", 2.9, "t", budget={"threshold": 0.1}), 1.4, 0.02))
     write(tmp_path, timing("r", "2027", called))
-    headline.write(Study(tmp_path), page)
+    headline.write(StoreView(tmp_path), page)
     text = page.read_text()
     assert f"| LTP | 4.0{TIMES} tie | 2.5{TIMES} |" in text
     assert f"| TR-BERT | 2.0{TIMES} tie | 1.4{TIMES} |" in text
     with pytest.raises(InputError, match="no method can be compared"):
-        headline.write(Study(write(tmp_path / "none", failed("bad")).parents[1]), page)
+        headline.write(StoreView(write(tmp_path / "none", failed("bad")).parents[1]), page)
     assert page.read_text() == text
 
 
 def test_a_readme_not_written_by_lotbench_is_kept(tmp_path, caplog):
     (fill(tmp_path) / "README.md").write_text("mine")
-    assert readme.write(Study(tmp_path), []) is None
+    assert readme.write(StoreView(tmp_path), []) is None
     assert "README.md: not replaced" in caplog.text
     assert (tmp_path / "README.md").read_text() == "mine"
 
 
 def test_a_store_of_failures_has_a_readme(tmp_path):
     write(tmp_path, failed("bad"))
-    assert "1 trial on TOY, seed 0; 1 failed." in readme.page(Study(tmp_path), [])
+    assert "1 trial on TOY, seed 0; 1 failed." in readme.page(StoreView(tmp_path), [])

@@ -10,7 +10,7 @@ from simulated import Rows, hits
 
 from lotbench.report.tables.two_stores import two_stores
 from lotbench.report.text import NONE, TIMES
-from lotbench.statistics.study import Study
+from lotbench.statistics.store_view import StoreView
 
 
 def store(
@@ -19,7 +19,7 @@ def store(
     texts: int = 200,
     seed: int = 0,
     epochs: tuple[int, ...] = (1,),
-) -> Study:
+) -> StoreView:
     """A study of dense and of these models at 2x, by method and parameter, with so many hits.
 
     Each model is trained once for each number of epochs.

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from lotbench import metrics
-from lotbench.metrics import compute_metrics
-from lotbench.scores import scores
+from lotbench.scoring import metrics
+from lotbench.scoring.metrics import compute_metrics
+from lotbench.scoring.scores import scores
 from lotbench.statistics import bootstrap
 
 

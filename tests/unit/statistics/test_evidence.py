@@ -7,7 +7,7 @@ import pytest
 from scipy import stats
 from simulated import Missed, Rows, hits
 
-from lotbench.area import FLOOR
+from lotbench.scoring.area import FLOOR
 from lotbench.statistics.bootstrap import LEVEL, estimate
 from lotbench.statistics.drawn import difference
 from lotbench.statistics.evidence import ties

@@ -7,7 +7,7 @@ from stores import evaluation, failed, trial, write
 
 from lotbench.report import looks
 from lotbench.statistics.names import name
-from lotbench.statistics.study import Study
+from lotbench.statistics.store_view import StoreView
 
 
 @pytest.mark.parametrize(
@@ -57,7 +57,7 @@ def test_trials_are_named_one_by_one(tmp_path):
     for number, own in enumerate(params):
         write(tmp_path, trial(f"a{number}", "lot", [evaluation(0.9, 2.0)], params=own))
     write(tmp_path, failed("b"))
-    assert [run.method for run in Study(tmp_path).runs] == [
+    assert [run.method for run in StoreView(tmp_path).runs] == [
         "LoT (ours)",
         "LoT (ours, one decision)",
         "LoT (paper)",

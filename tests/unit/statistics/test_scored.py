@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from stores import contender, evaluation, failed, in_backend, over_backends, timing, trial, write
 
 from lotbench.statistics.scored import Scored, front
-from lotbench.statistics.study import Study
+from lotbench.statistics.store_view import StoreView
 from lotbench.statistics.timed import Where
 
 WHERE = Where("cpu", 1, 32)
@@ -19,7 +19,7 @@ WHERE = Where("cpu", 1, 32)
 
 def models(folder) -> dict[tuple[str, str, str], Scored]:
     """The scored models of a store by method, target or budget, and name of the setting."""
-    return {(own.method, own.at, own.name): own for own in Study(folder).validated("toy")}
+    return {(own.method, own.at, own.name): own for own in StoreView(folder).validated("toy")}
 
 
 def test_front_by_hand():
@@ -134,17 +134,17 @@ def test_only_the_validation_split_counts(tmp_path):
 
 
 def test_the_reference_is_dense_unless_the_teacher_is_better_on_selection(store, tmp_path_factory):
-    found = Study(store).references["toy"]
+    found = StoreView(store).references["toy"]
     assert (found.name, found.score) == ("dense", pytest.approx(0.90))
     bare = tmp_path_factory.mktemp("bare")
     write(bare, trial("a", "lot", [evaluation(0.9, 2.0)]))
-    found = Study(bare).references["toy"]
+    found = StoreView(bare).references["toy"]
     assert (found.name, found.score) == ("teacher", 0.89)
     # Dense has 88.0 on selection, the teacher 90.0; on validation it is the other way round.
     both = [evaluation(0.92, 1.0), evaluation(0.88, 1.0, split="selection")]
     metrics = {"validation": {"accuracy": 0.89}, "selection": {"accuracy": 0.90}}
     write(bare, trial("d", "dense", both, teacher={"metrics": metrics}))
-    found = Study(bare).references["toy"]
+    found = StoreView(bare).references["toy"]
     assert (found.name, found.score) == ("teacher", 0.89)
 
 
@@ -152,7 +152,7 @@ def test_the_reference_is_the_dense_setting_that_is_better_on_selection(tmp_path
     for name, epochs, selection in (("a", 1, 0.90), ("b", 2, 0.95)):
         both = [evaluation(0.9, 1.0), evaluation(selection, 1.0, split="selection")]
         write(tmp_path, trial(name, "dense", both, config={"train": {"epochs": epochs}}))
-    assert Study(tmp_path).references["toy"].drawn.by_seed("selection") == {0: 0.95}
+    assert StoreView(tmp_path).references["toy"].drawn.by_seed("selection") == {0: 0.95}
 
 
 def test_a_target_is_one_model_whatever_budget_each_seed_needed(tmp_path):

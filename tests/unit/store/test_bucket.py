@@ -11,8 +11,8 @@ from stores import evaluation, failed, timing, trial
 
 from lotbench.errors import InputError
 from lotbench.store import bucket
-from lotbench.store.parts import Searched
-from lotbench.store.records import TimingPass, Trial
+from lotbench.store.passes import TimingPass
+from lotbench.store.rows import Searched, Trial
 from lotbench.store.store import Store
 
 
@@ -302,7 +302,7 @@ def test_what_could_not_be_pushed_is_pushed_later(on, down) -> None:
 
 
 def test_the_cache_takes_what_another_machine_made(on, down, tmp_path, monkeypatch) -> None:
-    from lotbench.study.cache import cache_folder, once
+    from lotbench.trial.cache import cache_folder, once
 
     def nothing(_) -> None:
         raise AssertionError("it is there already")

@@ -24,10 +24,12 @@ from stores import (
 )
 
 from lotbench.errors import InputError
+from lotbench.scoring.predictions import decode
 from lotbench.store import files
 from lotbench.store.files import as_json, write_json
-from lotbench.store.predictions import decode
-from lotbench.store.records import Map, TimingPass, Trial
+from lotbench.store.maps import Map
+from lotbench.store.passes import TimingPass
+from lotbench.store.rows import Trial
 from lotbench.store.store import Store
 
 REFERENCE = Path(__file__).parents[3] / "results" / "reference"

@@ -2,7 +2,7 @@
 
 import pytest
 
-from lotbench.audit_passes import pass_complaints
+from lotbench.audit.passes import pass_complaints
 from lotbench.backends import TORCH
 from lotbench.measure.protocol import AGAIN, DENSE, PACKED
 from lotbench.measure.spec import (
@@ -15,8 +15,7 @@ from lotbench.measure.spec import (
     WorkerResult,
     key,
 )
-from lotbench.store.records import TimingPass
-from lotbench.store.timing_parts import BackendScore, Picked
+from lotbench.store.passes import BackendScore, Picked, TimingPass
 from lotbench.timing.merge import merge
 
 SCORES = dict.fromkeys(("selection", "validation"), BackendScore(score=0.5, change=0.0, flips=0))

@@ -10,7 +10,7 @@ from stores import evaluation, trial, write
 from tiny_models import save, tiny_encoder
 
 from lotbench import machine
-from lotbench.audit import audit
+from lotbench.audit.rows import audit
 from lotbench.backends import TORCH
 from lotbench.budget import Budget
 from lotbench.config.sections import MeasureConfig
@@ -21,9 +21,9 @@ from lotbench.measure import launch
 from lotbench.measure.spec import DeviceSetting, Entry, PassSpec
 from lotbench.measure.worker import Worker
 from lotbench.statistics.frames import timings
-from lotbench.store.records import Trial
+from lotbench.store.passes import Picked
+from lotbench.store.rows import Trial
 from lotbench.store.store import Store
-from lotbench.store.timing_parts import Picked
 from lotbench.timing import prepare, screen
 from lotbench.timing.run import run_pass
 from lotbench.timing.score import Scorer

@@ -18,7 +18,7 @@ from lotbench.measure.spec import (
     key,
 )
 from lotbench.measure.worker import Worker
-from lotbench.store.timing_parts import BackendScore, Pair, Picked
+from lotbench.store.passes import BackendScore, Pair, Picked
 from lotbench.timing.screen import narrowed, promising
 
 SECONDS = {"a": [1.0, 4.0], "b": [1.2, 9.0], "c": [1.21, 3.0], "d": [8.0, 8.0]}

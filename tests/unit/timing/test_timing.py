@@ -21,7 +21,8 @@ from lotbench.measure import protocol
 from lotbench.measure.calls import chunks
 from lotbench.measure.spec import Entry, Example, PassSpec
 from lotbench.store.files import write_json
-from lotbench.store.records import TimingPass, Trial
+from lotbench.store.passes import TimingPass
+from lotbench.store.rows import Trial
 from lotbench.store.store import Store
 from lotbench.timing import prepare, run, select
 from lotbench.timing.prepare import pick

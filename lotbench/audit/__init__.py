@@ -1,0 +1,1 @@
+"""Re-checks the numbers of a store."""

@@ -1,0 +1,139 @@
+"""Re-checks a timing pass: whether its times, speed-ups and references agree; for `audit`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+
+import numpy as np
+
+from lotbench.store.passes import Contender, TimingPass
+from lotbench.store.rows import Trial
+
+SLACK = 0.1
+"""By so much another dense model may be faster than the best: medians of ratios do not chain."""
+CALLS = 3
+"""The protocol from which on a pass times calls."""
+
+Complaint = tuple[str, str]
+"""A key path of a record, such as ``evaluations.0.flops``, and what is wrong there."""
+ByName = Mapping[tuple[str, str], Contender]
+"""The contenders of a pass by name and backend."""
+
+
+def close(one: float, other: float) -> bool:
+    """True if two numbers differ by rounding alone."""
+    return abs(one - other) <= 1e-6 * max(abs(one), abs(other), 1e-6)
+
+
+def pass_complaints(timing: TimingPass, rows: Mapping[str, Trial]) -> Iterator[Complaint]:
+    """What contradicts that a pass agrees with itself and with the trials, by trial id."""
+    if len({(own.name, own.backend) for own in timing.contenders}) < len(timing.contenders):
+        yield "contenders", "two of one backend have the same name"
+    yield from _measures(timing)
+    with_calls = [(own, own.call) for own in timing.contenders if own.call]
+    if timing.call and len(with_calls) == len(timing.contenders):
+        called = [own.model_copy(update=call.known()) for own, call in with_calls]
+        of_calls = timing.call.known() | {"contenders": called}
+        yield from _measures(timing.model_copy(update=of_calls), "call.")
+    elif timing.call or with_calls or timing.protocol >= CALLS:
+        yield "call", "the pass or a contender has no times of its calls"
+    for place, own in enumerate(timing.contenders):
+        if own.time_shares and abs((total := sum(own.time_shares.values())) - 1) > 1e-3:
+            yield f"contenders.{place}.time_shares", f"they sum to {total:.4g}, not 1"
+        if trial := rows.get(own.trial_id or ""):
+            for key, message in _against_row(timing, own, trial):
+                yield f"contenders.{place}.{key}", message
+
+
+def _measures(timing: TimingPass, part: str = "") -> Iterator[Complaint]:
+    """The times of a pass agree; ``part`` is ``call.`` if they are of its calls."""
+    by_name = {(own.name, own.backend): own for own in timing.contenders}
+    for key, message in _references(timing, by_name):
+        yield f"{part}{key}", message
+    for place, own in enumerate(timing.contenders):
+        for key, message in _times(timing, own, by_name):
+            yield f"contenders.{place}.{part}{key}", message
+
+
+def _references(timing: TimingPass, by_name: ByName) -> Iterator[Complaint]:
+    """The dense models that others are measured against are timed, and are as claimed.
+
+    No other dense model that holds its score is faster, and they hold theirs if any does.
+    """
+    for backend, name in timing.fastest.items():
+        if (name, backend) not in by_name:
+            yield "fastest", f"no {name} in {backend} was timed"
+    best = by_name.get((timing.fastest.get(timing.best or "", ""), timing.best or ""))
+    if timing.best and best is None:
+        yield "best", f"{timing.best} has no dense model"
+    if best and not best.scores["selection"].held:
+        yield "best", f"dense in {timing.best} does not hold its score on selection"
+    held = [own for own in by_name.values() if not own.trial_id and own.scores["selection"].held]
+    for own in held:
+        same = by_name.get((timing.fastest.get(own.backend, ""), own.backend))
+        if same and not same.scores["selection"].held:
+            yield "fastest", f"{same.name} in {own.backend} does not hold its score on selection"
+        for key, first in (("fastest", same), ("best", best)):
+            if first and len(own.samples) == len(first.samples):
+                ratio = float(np.median(np.divide(first.samples, own.samples)))
+                if ratio > 1 + SLACK:
+                    yield key, f"{own.name} in {own.backend} is {ratio:.3g} times faster"
+
+
+def _times(timing: TimingPass, own: Contender, by_name: ByName) -> Iterator[Complaint]:
+    """The time per text is the median of the samples, a speed-up that of ratios within rounds."""
+    if timing.setting.examples:
+        median = float(np.median(own.samples)) / timing.setting.examples
+        if not close(own.seconds_per_example, median):
+            yield "seconds_per_example", f"{own.seconds_per_example:.6g}, not {median:.6g}"
+    backend, fastest, best = own.backend, timing.fastest, timing.best or ""
+    for key, interval, dense in (
+        ("speedup", own.speedup, by_name.get((fastest.get(backend, ""), backend))),
+        ("speedup_padded", own.speedup_padded, by_name.get(("dense", backend))),
+        ("speedup_best", own.speedup_best, by_name.get((fastest.get(best, ""), best))),
+    ):
+        if interval is None or dense is None:
+            continue
+        reference = np.array(dense.samples, float)
+        if own.group is not None:
+            reference = reference[_rounds(timing, own.group, len(reference))]
+        if len(reference) != len(own.samples):
+            text = f"{len(own.samples)} rounds, but {dense.name} has {len(reference)} in them"
+            yield "samples", text
+            return
+        median = float(np.median(reference / np.array(own.samples, float)))
+        if not close(interval.median, median):
+            yield f"{key}.median", f"{interval.median:.6g}, but the samples give {median:.6g}"
+
+
+def _rounds(timing: TimingPass, group: int, total: int) -> np.ndarray:
+    """Which samples of a dense model, which is in all groups, are of one group's rounds."""
+    sizes = [group.rounds for group in timing.groups]
+    # Process by process, and within a process group by group.
+    owner = [
+        number
+        for process in range(max(map(len, sizes), default=0))
+        for number, own in enumerate(sizes)
+        for _ in range(own[process] if process < len(own) else 0)
+    ]
+    return np.array(owner) == group if len(owner) == total else np.zeros(total, bool)
+
+
+def _against_row(timing: TimingPass, own: Contender, trial: Trial) -> Iterator[Complaint]:
+    """A contender is a scored model of its trial, and its scores are those of the row, changed."""
+    if trial.task != timing.task:
+        yield "trial_id", f"{own.trial_id} is of another task"
+    scored = {each.split: each for each in trial.evaluations if each.budget == own.budget}
+    if not scored:
+        yield "budget", f"{own.trial_id} was not scored at {own.budget or 'no budget'}"
+    for split, score in own.scores.items():
+        row = scored.get(split)
+        # The change is against the predictions of the row.
+        if row is None or score.score is None or score.change is None:
+            continue
+        before, expected = score.score - score.change, row.metrics.get(timing.metric or "")
+        if expected is not None and abs(before - expected) > 1e-6:
+            yield f"scores.{split}.score", f"less change {before:.6g}, the row has {expected:.6g}"
+        moved, flips = abs(score.change) * row.examples, score.flips
+        if timing.metric == "accuracy" and flips is not None and moved > flips + 0.5:
+            yield f"scores.{split}.flips", f"{flips} texts, but {moved:.0f} changed the score"

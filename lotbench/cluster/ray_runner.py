@@ -1,0 +1,189 @@
+"""Teachers and trials of a sweep on Ray, on this machine or on a running cluster.
+
+It imports Ray, so import it where Ray runs.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import socket
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from logging.handlers import BufferingHandler
+from typing import Any
+
+import ray
+from ray import tune
+from ray._private import worker as ray_worker
+from ray.exceptions import RayError, RayTaskError
+from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+from lotbench import machine
+from lotbench.cluster.resources import share
+from lotbench.cluster.tuning import tune_trials
+from lotbench.cluster.watch import Watch
+from lotbench.cluster.workers import Board, Job, job_of, look, working
+from lotbench.engine import checkpoint
+from lotbench.errors import InputError, PassFailed
+from lotbench.plan.plan import Plan
+from lotbench.trial.progress import TimeUp, limited
+from lotbench.trial.trial import needed, prepare
+
+log = logging.getLogger(__name__)
+
+TEACHER_RETRIES = 5
+"""How often a teacher is tried again if its worker or its node is lost; Ray does not tell which."""
+RAY_SETTINGS = {
+    # `working` chooses the folder of a worker.
+    "RAY_CHDIR_TO_TRIAL_DIR": "0",
+    # LoTBench logs its own lines and stores its own rows instead of Tune's tables and logs.
+    "RAY_AIR_NEW_OUTPUT": "0",
+    "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
+    # Tune would take the first Ctrl-C as the end of its trials, and the timing pass would follow.
+    "TUNE_DISABLE_SIGINT_HANDLER": "1",
+    # With one trial pending at a time, a large cluster would fill slowly.
+    "TUNE_MAX_PENDING_TRIALS_PG": "16",
+    # Ray would otherwise hide the GPUs from a worker that asks for none, and warn about it.
+    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
+}
+INHERITED = ("LOTBENCH_CACHE", "HF_HUB_OFFLINE", "HF_HOME")
+"""Variables that workers on other machines need as well."""
+
+
+def run_trials(planned: Plan, address: str | None, watch: Watch) -> tuple[int, dict[str, str]]:
+    """The number of trials that succeeded, and why the others failed, by trial id.
+
+    They run on this machine, or on the Ray cluster at the address; ``watch`` is told what happens.
+
+    Raises
+    ------
+    InputError
+        If data or backbone are at fault, or no cluster answers at the address.
+    PassFailed
+        If Ray stops, since its node died.
+    """
+    with _connected(address):
+        try:
+            here = ray.get_runtime_context().get_node_id()  # if it is lost, so is the sweep
+            options = {"num_cpus": 0, "max_restarts": -1, "max_task_retries": -1}
+            where = NodeAffinitySchedulingStrategy(here, soft=False)
+            board: Any = ray.remote(Board).options(scheduling_strategy=where, **options).remote()
+            cpus, gpus = share(ray.nodes(), machine.trial_threads())
+            _train_teachers(planned, board, cpus, gpus, watch)
+            return tune_trials(planned, board, cpus, gpus, watch)
+        except (RayError, tune.TuneError) as error:
+            lines = str(error).strip().splitlines() or [type(error).__name__]
+            # Those of Tune are whole tracebacks.
+            why = lines[-1 if lines[0].startswith("Traceback") else 0]
+            raise PassFailed(
+                f"Ray stopped ({why:.200}); finished trials are kept, run it again to go on"
+            ) from error
+
+
+@contextmanager
+def _connected(address: str | None) -> Iterator[None]:
+    """Runs Ray while the block does: on this machine, or the cluster at the address."""
+    os.environ.update(RAY_SETTINGS)
+    terminate = signal.getsignal(signal.SIGTERM)
+    inherited = {name: os.environ[name] for name in INHERITED if name in os.environ}
+    try:
+        if address is not None:
+            host, _, port = address.removeprefix("ray://").rpartition(":")
+            if port.isdigit():  # raises an OSError at once, where Ray would try for minutes
+                socket.create_connection((host.strip("[]"), int(port)), timeout=10).close()
+        ray.init(
+            address=address or "local",  # without an address Ray would join any running cluster
+            num_cpus=None if address else machine.usable_cores(),
+            include_dashboard=False if address is None else None,
+            logging_level=logging.ERROR,
+            log_to_driver=False,
+            runtime_env={"env_vars": RAY_SETTINGS | inherited},
+        )
+    except Exception as error:  # Ray raises bare ones, too
+        first = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        if address is None:
+            raise PassFailed(
+                f"Ray did not start ({first:.200}); nothing is lost, run it again"
+            ) from error
+        raise InputError(
+            f"--address {address}: no Ray cluster there ({first}); start one "
+            "with `ray start --head`, set RAY_AUTH_MODE=token if it asks for one, or leave "
+            "--address out"
+        ) from error
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGTERM, terminate)  # Ray's own would leave without a word
+    # `Announcer` names dead workers and lost nodes; Ray would print pages on them to stdout.
+    logging.getLogger("ray.tune").setLevel(logging.CRITICAL)
+    ray_worker._worker_logs_enabled = False
+    try:
+        yield
+    finally:
+        ray.shutdown()
+
+
+def _train_teachers(planned: Plan, board: Any, cpus: int, gpus: float, watch: Watch) -> None:
+    """Teachers, logits and saliency that the trials need, each once, as Ray tasks."""
+    document = next(iter(planned.todo.values())).place.document
+    shared = planned.teaching()
+    remote = ray.remote(num_cpus=cpus, num_gpus=gpus, max_retries=TEACHER_RETRIES)(_train_teacher)
+    names = {key: f"{configs[0].task}, seed {configs[0].seed}" for key, configs in shared.items()}
+    tasks = {
+        key: remote.remote(job_of(planned, key, f"teacher, {names[key]}", configs, cpus), board)
+        for key, configs in shared.items()
+    }
+    started, left, ended = time.perf_counter(), dict(tasks), {}
+    while left:  # in the order in which they end, so that bad data is found at once
+        done, _ = ray.wait(list(left.values()), timeout=1)
+        ended |= look(board, lambda job: ray.cancel(tasks[job.id], force=True), watch)
+        for key in [key for key, task in left.items() if task in done]:
+            del left[key]
+            board.end.remote(key)  # a worker that died could not
+            label = f"teacher {len(tasks) - len(left)}/{len(tasks)}: {names[key]}"
+            try:
+                metrics, notes = ray.get(tasks[key])
+            except RayError as error:
+                cause = error.cause if isinstance(error, RayTaskError) else error
+                if isinstance(cause, InputError):
+                    with document.at(("tasks", shared[key][0].task)):
+                        raise InputError(str(cause)) from None
+                # Its trials fail too, each with its own row; those of other teachers still run.
+                why = str(cause).strip().splitlines() or [type(cause).__name__]
+                log.warning("%s: failed: %s", label, ended.get(key, why[-1]))
+                continue
+            for note in notes:
+                log.warning(note)
+            shown = ", ".join(f"{name} {value:.4f}" for name, value in metrics.items())
+            log.info("%s: %s (%.0f s)", label, shown, time.perf_counter() - started)
+
+
+def _train_teacher(job: Job, board: Any) -> tuple[dict[str, int | float | None], list[str]]:
+    """The metrics of the teacher of these trials, and the warnings on the way.
+
+    Afterwards the teacher is in the cache, with the logits and saliency that the trials need.
+    """
+    notes = BufferingHandler(1000)  # the user does not see the log of a worker
+    notes.setLevel(logging.WARNING)
+    logging.getLogger("lotbench").addHandler(notes)
+    with working(job, board) as trials, limited(job.seconds):
+        artefacts = prepare(trials[0], job.folder)
+        teacher = checkpoint.load(artefacts.teacher).backbone
+        wanted = []
+        for trial in trials:
+            # A method that refuses its parameters fails in its own trial, with its own row.
+            with suppress(Exception, SystemExit):
+                reducer = trial.method(trial.params, len(teacher.layers), teacher.width)
+                wanted.append((reducer, needed(trial.config, reducer)))
+        for reducer, needs in wanted:
+            try:
+                artefacts.trained(needs)
+                artefacts.scored(reducer)
+            except TimeUp:
+                raise
+            except Exception as error:  # the trials that need it fail themselves
+                log.warning("%s: %s", job.label, error)
+        metrics = artefacts.record().metrics or {}
+        return metrics["validation"], [note.getMessage() for note in notes.buffer]

@@ -1,0 +1,183 @@
+"""Workers of Ray: each is set up and posts its progress to a board, which names those that hang."""
+
+from __future__ import annotations
+
+import logging
+import os
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import ray
+import torch
+
+from lotbench.cluster.watch import Watch
+from lotbench.config.sections import TrialConfig
+from lotbench.plan.plan import Plan
+from lotbench.plan.resolve import resolve
+from lotbench.store import bucket
+from lotbench.store.rows import Searched, Trial
+from lotbench.store.store import Store
+from lotbench.trial.planned import PlannedTrial
+from lotbench.trial.progress import listening, over_limit
+
+log = logging.getLogger(__name__)
+
+GRACE_SECONDS = 60.0
+"""Time after the limit in which a job can end by itself, at its next step."""
+LINE_SECONDS = 60.0
+"""Time between two lines on each job."""
+POST_SECONDS = 15.0
+QUIET_SECONDS = 120.0
+"""A job that has posted nothing for so long is said to be quiet."""
+WAITING = "waiting for Ray to start a worker"
+
+
+@dataclass
+class Job:
+    """The work of one worker: a trial, or the teacher of some trials."""
+
+    id: str
+    label: str
+    configs: list[dict[str, Any]]
+    """Of the trials, as JSON."""
+    seconds: float
+    """The time limit."""
+    store: str
+    """Its folder, or its URI: each machine has a mirror of its own."""
+    threads: int
+    start: Path
+    """The folder in which the sweep was started."""
+    mark: dict[str, Any] | None = None
+    """The place of a trial in a search, as JSON."""
+    status: str = "started"
+    begun: float = 0.0
+    posted: float = 0.0
+    worker: Any = None
+    """The actor that runs it; None for a task of Ray."""
+
+    @property
+    def folder(self) -> Path:
+        """The store on this machine."""
+        return bucket.mirror(self.store)
+
+
+class Board:
+    """The running jobs and their latest status; an actor of Ray."""
+
+    def __init__(self) -> None:
+        self.jobs: dict[str, Job] = {}
+        self.hung: set[str] = set()
+        self.said = time.monotonic()
+
+    def begin(self, job: Job) -> bool:
+        """Adds a job; False if it hung before, so that it must not be tried again."""
+        if job.id not in self.hung:
+            job.begun = job.posted = time.monotonic()
+            self.jobs[job.id] = job
+        return job.id not in self.hung
+
+    def post(self, job_id: str, status: str) -> None:
+        """Replaces the status of a job, if it is there."""
+        if job := self.jobs.get(job_id):
+            job.status, job.posted = status, time.monotonic()
+
+    def end(self, job_id: str) -> None:
+        """Removes a job, if it is there."""
+        self.jobs.pop(job_id, None)
+
+    def doing(self) -> list[str]:
+        """What each job does now."""
+        return [f"{job.label}: {job.status}" for job in self.jobs.values()] or [WAITING]
+
+    def look(self) -> tuple[list[str], list[tuple[Job, str]]]:
+        """Once a minute a line on each job; and the jobs that hang past their limit, with a reason.
+
+        The latter are removed, since they must be ended.
+        """
+        now = time.monotonic()
+        hung = [job for job in self.jobs.values() if now > job.begun + job.seconds + GRACE_SECONDS]
+        for job in hung:
+            self.hung.add(job.id)
+            self.end(job.id)
+        why = "in a call that did not return, so its worker was ended; its last news was:"
+        reasons = [(job, f"{over_limit(job.seconds)} {why} {job.status}") for job in hung]
+        if now - self.said < LINE_SECONDS:
+            return [], reasons
+        self.said = now
+        lines = []
+        for job in self.jobs.values():
+            quiet = (now - job.posted) / 60
+            note = f", nothing new for {quiet:.0f} min (train.max_minutes ends it)"
+            lines.append(f"{job.label}: {job.status}{note if quiet * 60 >= QUIET_SECONDS else ''}")
+        return lines or [WAITING], reasons
+
+
+def job_of(
+    planned: Plan,
+    name: str,
+    label: str,
+    configs: list[TrialConfig],
+    threads: int,
+    mark: Searched | None = None,
+) -> Job:
+    """The job of these trials, or of their teacher."""
+    values = [config.model_dump(mode="json") for config in configs]
+    seconds = configs[0].train.max_minutes * 60
+    own = None if mark is None else mark.model_dump(exclude_none=True)
+    store = bucket.address(planned.folder)
+    return Job(name, label, values, seconds, store, threads, Path.cwd(), own)
+
+
+def look(board: Any, end: Callable[[Job], object], watch: Watch) -> dict[str, str]:
+    """Why jobs are ended that hang past their limit, by id; logs what each job does, when due."""
+    watch.doing, (lines, hung) = ray.get([board.doing.remote(), board.look.remote()])
+    for line in lines if not watch.shown else ():
+        log.info(line)
+    for job, _ in hung:
+        end(job)
+    return {job.id: why for job, why in hung}
+
+
+@contextmanager
+def working(job: Job, board: Any) -> Iterator[list[PlannedTrial]]:
+    """The resolved trials of a job, in a worker that is set up and posts its progress.
+
+    Empty if the job must not be tried again.
+    """
+    # Relative paths of a sweep file are relative to where the sweep was started, but the workers of
+    # a running cluster are in the folder where the cluster was started.
+    with suppress(OSError):  # a machine without it can still read full paths
+        os.chdir(job.start)
+    context = ray.get_runtime_context()
+    job.worker = context.current_actor if context.get_actor_id() else None
+    if not ray.get(board.begin.remote(job)):
+        yield []
+        return
+    try:
+        mark = None if job.mark is None else Searched(**job.mark)
+        trials = [replace(resolve(TrialConfig(**config)), mark=mark) for config in job.configs]
+        torch.set_num_threads(job.threads)
+        Store(job.folder).pull(Trial.FOLDER)
+        with posting(lambda status: board.post.remote(job.id, status)):
+            yield trials
+    finally:
+        board.end.remote(job.id)
+
+
+@contextmanager
+def posting(post_status: Callable[[str], object]) -> Iterator[None]:
+    """Posts the progress while the block runs: on every new phase, otherwise every 15 s."""
+    last, at = "", 0.0
+
+    def listener(what: str, done: int, total: int) -> None:
+        nonlocal last, at
+        if what != last or time.monotonic() - at >= POST_SECONDS:
+            last, at = what, time.monotonic()
+            post_status(f"{what}, step {done} of {total}")
+
+    with listening(listener):
+        yield

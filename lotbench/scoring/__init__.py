@@ -1,0 +1,1 @@
+"""Scores of outputs: metrics, resamples, areas, stored predictions."""

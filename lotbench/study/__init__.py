@@ -1,1 +1,0 @@
-"""Trials and sweeps: plan, teacher, training, evaluation, timing."""

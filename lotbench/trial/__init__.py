@@ -1,0 +1,1 @@
+"""One trial: its teacher, training, budgets and scores."""

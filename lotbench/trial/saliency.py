@@ -1,0 +1,153 @@
+"""Saliency of a split's tokens under a dense teacher, which routers learn from."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from lotbench.batch import Batch
+from lotbench.data.batches import batches, collate
+from lotbench.data.tokens import Split
+from lotbench.engine.encoder import ReducedEncoder
+from lotbench.reducer import Leap, Outputs, Params, Prefix, TokenReducer, Tokens
+from lotbench.trial.evaluate import BATCH_SIZE
+from lotbench.trial.progress import post
+from lotbench.trial.training import resolve_precision
+
+STEPS = 8
+"""Of integrated gradients."""
+
+
+class _Probe(TokenReducer):
+    """Keeps everything and records the attention that each token receives."""
+
+    needs = frozenset({"received_attention"})
+
+    def after_attention(self, layer: int, tokens: Tokens, received: Any) -> Leap:
+        keep = torch.ones_like(tokens.rows, dtype=torch.bool)
+        return Leap(keep, aux={"received": received.mean})
+
+
+def gradient_saliency(teacher: ReducedEncoder, split: Split) -> np.ndarray:
+    """``sum_l || d logit_y / d h_l,i * h_l,i ||_2`` of every token (LoT, section 3.4).
+
+    h_l are the inputs of the layers, y the gold label (the only logit for regression).  Of a
+    sentence vector it is ``d (v . u)``, with v before it is normalised and u the direction of the
+    text's own dense vector.  The cosine of both is at its largest, so its own gradient is zero.
+    """
+
+    def compute(batch: Batch) -> Tensor:
+        outputs = teacher(batch, inputs=True)
+        gradients = torch.autograd.grad(_answer(teacher, outputs, batch.labels), outputs.inputs)
+        pairs = zip(gradients, outputs.inputs, strict=True)
+        parts = [(g.float() * h.float()).norm(dim=1) for g, h in pairs]
+        return torch.stack(parts).sum(0)
+
+    return _per_token(teacher, split, compute)
+
+
+def integrated_saliency(teacher: ReducedEncoder, split: Split) -> np.ndarray:
+    """Integrated gradients of every token: ``|| h_i * mean_k (d logit_y / d h_i)(k/8 h) ||_2``.
+
+    h are the inputs of the first layer, y the gold label, and the path begins at zero states; eight
+    steps (Sundararajan, Taly & Yan, ICML 2017, equation 3).  Of a sentence vector as in
+    `gradient_saliency`.
+    """
+
+    def compute(batch: Batch) -> Tensor:
+        with torch.no_grad():
+            states = teacher.prefix(batch, 0).hidden
+        total = torch.zeros_like(states)
+        for step in range(1, STEPS + 1):
+            scaled = (states * (step / STEPS)).requires_grad_()
+            outputs = teacher(batch, prefix=Prefix(0, scaled))
+            total += torch.autograd.grad(_answer(teacher, outputs, batch.labels), scaled)[0]
+        return (states * total / STEPS).float().norm(dim=1)
+
+    return _per_token(teacher, split, compute)
+
+
+def _answer(teacher: ReducedEncoder, outputs: Outputs, labels: Tensor) -> Tensor:
+    """What saliency explains, summed over the texts: a logit, or a vector along its own."""
+    pooling = teacher.backbone.pooling
+    if pooling is not None:
+        vectors = pooling.pool(outputs.hidden, outputs.layout, outputs.behind)
+        return (vectors * F.normalize(labels, dim=1)).sum()
+    labels = labels.long() * 0 if labels.is_floating_point() else labels
+    return outputs.logits.gather(1, labels[:, None]).sum()
+
+
+def attention_saliency(teacher: ReducedEncoder, split: Split) -> np.ndarray:
+    """Attention that each token receives, summed over the layers."""
+    probe = _Probe(Params(), len(teacher.backbone.layers), teacher.backbone.width)
+    probing = ReducedEncoder(teacher.backbone, probe).eval()
+
+    @torch.no_grad()
+    def compute(batch: Batch) -> Tensor:
+        events = probing(batch).trace.decisions("after_attention")
+        return torch.stack([event.decision.aux["received"] for event in events]).sum(0)
+
+    return _per_token(teacher, split, compute)
+
+
+def mean_saliency(teachers: Iterable[ReducedEncoder], split: Split) -> np.ndarray:
+    """Each token's share of its text's `gradient_saliency`, as the mean over several teachers."""
+    starts = np.concatenate([[0], np.cumsum(split.lengths)[:-1]])
+    shares = []
+    for teacher in teachers:
+        found = gradient_saliency(teacher, split)
+        total = np.maximum(np.add.reduceat(found, starts), np.finfo(np.float32).tiny)
+        shares.append(found / np.repeat(total, split.lengths))
+    return np.mean(shares, axis=0)
+
+
+SALIENCY = {
+    "gradient": gradient_saliency,
+    "attention": attention_saliency,
+    "integrated": integrated_saliency,
+}
+
+SALIENCIES = {
+    "saliency": "gradient",
+    "attention_saliency": "attention",
+    "integrated_saliency": "integrated",
+    "mean_saliency": "mean",
+}
+"""The kind of saliency for each name in a method's ``needs``; "mean" is of several teachers."""
+
+
+def kind_in(needs: frozenset[str]) -> str | None:
+    """The kind of saliency that a method needs; None for none."""
+    return next((SALIENCIES[name] for name in SALIENCIES if name in needs), None)
+
+
+def _per_token(
+    encoder: ReducedEncoder, split: Split, compute: Callable[[Batch], Tensor]
+) -> np.ndarray:
+    device = next(encoder.parameters()).device
+    # Only the order and the rough size of the values matter, and bf16 is far faster.
+    precision = resolve_precision("auto", device)
+    starts = np.concatenate([[0], np.cumsum(split.lengths)])
+    out = np.zeros(starts[-1], dtype=np.float32)
+    encoder.eval()
+    for rows in in_batches("saliency", split):
+        batch = collate(split, rows).to(device)
+        with torch.autocast(device.type, torch.bfloat16, enabled=precision == "bf16"):
+            values = compute(batch).detach().float().cpu().numpy()
+        ends = np.cumsum(split.lengths[rows])
+        for row, own in zip(rows, np.split(values, ends[:-1]), strict=True):
+            out[starts[row] : starts[row + 1]] = own
+    return out
+
+
+def in_batches(what: str, split: Split) -> Iterator[np.ndarray]:
+    """The batches of a split from the shortest example to the longest; reports progress."""
+    found = batches(split, BATCH_SIZE, seed=None)
+    for number, rows in enumerate(found, start=1):
+        yield rows
+        post(what, number, len(found))

