@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from lotbench.data.labels import is_missing, labels_of_model
 from lotbench.data.sources import TEXT_NAMES
-from lotbench.data.tables import SUFFIXES, Rows, read_table
+from lotbench.data.tables import SUFFIXES, read_table
 from lotbench.errors import InputError
+from lotbench.kinds.labels import is_missing, labels_of_model
+from lotbench.kinds.rows import Rows
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -8,21 +8,15 @@ from typing import Any
 
 import numpy as np
 
-from lotbench.data.tables import Rows, of_both, shown
 from lotbench.errors import InputError
+from lotbench.kinds.rows import Rows, check_each, of_both, shown
 
 # Python's own int and float also take ``1_0`` and the digits of other scripts.
 NUMBER = re.compile(r"\s*[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d+)?\s*", re.ASCII)
 INTEGER = re.compile(r"\s*([+-]?\d+)(?:\.0*)?\s*", re.ASCII)
-
-
-def _place(value: Any, names: Sequence[str]) -> int | None:
-    """The number of the class that a label names; None if it is neither a name nor a number."""
-    number = _integer(value)
-    for name in (value, str(number), str(value).removeprefix("LABEL_")):
-        if name in names:
-            return names.index(name)
-    return number
+LARGEST = float(np.finfo(np.float32).max)
+MISSING = -1
+"""The class number of a row without a label."""
 
 
 def is_missing(value: Any) -> bool:
@@ -50,22 +44,11 @@ def float_labels(rows: Rows, label: str, least: float) -> np.ndarray | None:
     """
     if rows.labels is None:
         return None
-    given = rows.labels.tolist()
-    with np.errstate(over="ignore"):
-        values = np.array([_number(value) for value in given], dtype=np.float32)
-    sound = np.isfinite(values) & (values >= least)
-    if not sound.all():
-        row = int(sound.argmin())
-        wanted = "a finite number" if least < 0 else f"a finite number of {least:g} or more"
-        raise InputError(
-            f"{rows.where}: column {label!r}, row {row + 1}: {shown(given[row])} is not {wanted}; "
-            "correct or remove the row"
-        )
-    return values
-
-
-MISSING = -1
-"""The class number of a row without a label."""
+    wanted = "a finite number" if least < 0 else f"a finite number of {least:g} or more"
+    fault = f"is not {wanted}; correct or remove the row"
+    values, least = rows.labels.tolist(), max(least, -LARGEST)
+    check_each(values, lambda value: least <= _number(value) <= LARGEST, rows.where, label, fault)
+    return np.array([_number(value) for value in values], dtype=np.float32)
 
 
 def labels_of_model(rows: Rows, label: str, names: Sequence[str]) -> np.ndarray | None:
@@ -81,24 +64,29 @@ def labels_of_model(rows: Rows, label: str, names: Sequence[str]) -> np.ndarray 
     """
     if rows.labels is None:
         return None
-    found = np.full(len(rows.labels), MISSING, np.int64)
-    for row, value in enumerate(rows.labels.tolist()):
+
+    def number(value: Any) -> int | None:
+        """The number of the class that a label names, or `MISSING`; None if there is none."""
         if is_missing(value):
-            continue
-        place = _place(value, names)
-        if place is None or not 0 <= place < len(names):
-            raise InputError(
-                f"{rows.where}: column {label!r}, row {row + 1}: {shown(value)} is no label of the "
-                f"model; it has {len(names)}: {shown(list(names))}, or their numbers from 0; "
-                "correct the row, or leave its label empty"
-            )
-        found[row] = place
-    return found
+            return MISSING
+        place = _integer(value)
+        for name in (value, place is not None and str(place), str(value).removeprefix("LABEL_")):
+            if name in names:
+                return names.index(name)
+        return place if place in range(len(names)) else None
+
+    values = rows.labels.tolist()
+    fault = (
+        f"is no label of the model; it has {len(names)}: {shown(list(names))}, or their numbers "
+        "from 0; correct the row, or leave its label empty"
+    )
+    check_each(values, lambda value: number(value) is not None, rows.where, label, fault)
+    return np.array([number(value) for value in values], np.int64)
 
 
 def class_labels(
-    train: Rows, validation: Rows, label: str, task: str
-) -> tuple[np.ndarray, np.ndarray, list[str | int]]:
+    both: Sequence[Rows], label: str, task: str
+) -> tuple[list[np.ndarray | None], list[str | int]]:
     """Class numbers of both splits, each (N,), int64, and the names of the classes in order.
 
     Integer labels and class names are sorted and numbered from 0.
@@ -109,39 +97,33 @@ def class_labels(
         If a label is missing, of another type than the others, or not among those of the training
         rows, or if these have only one class.
     """
-    splits = of_both(lambda rows: _class_values(rows, label, task), (train, validation))
+    splits = of_both(lambda rows: _class_values(rows, label, task), both)
     names = sorted({*splits[0]})
+    train, validation = both
     if len(names) < 2:
         raise InputError(
             f"{train.where}: column {label!r} has fewer than two classes: {shown(names)}; "
             "a classifier needs two"
         )
     number = {name: i for i, name in enumerate(names)}
-    for row, value in enumerate(splits[1], 1):
-        if value not in number:
-            raise InputError(
-                f"{validation.where}: column {label!r}, row {row}: no training row has the label "
-                f"{shown(value)} (they have {shown(names)}); remove the row, or use a split whose "
-                "labels are not hidden"
-            )
-    numbered = [np.array([number[v] for v in values], np.int64) for values in splits]
-    return numbered[0], numbered[1], names
+    fault = (
+        f"is the label of no training row (they have {shown(names)}); remove the row, or use a "
+        "split whose labels are not hidden"
+    )
+    check_each(splits[1], number.__contains__, validation.where, label, fault)
+    return [np.array([number[v] for v in values], np.int64) for values in splits], names
 
 
 def _class_values(rows: Rows, label: str, task: str) -> list[Any]:
     """The labels of a split, all of them integers or all of them class names."""
     values = rows.labels.tolist()
-    named = any(isinstance(value, str) and not NUMBER.fullmatch(value) for value in values)
-    found = [_class_name(value) if named else _integer(value) for value in values]
-    if None in found:
-        row = found.index(None)
-        wanted = "a class name, as other labels are" if named else "an integer"
-        other = "" if named else f", or set tasks.{task}.regression: true"
-        raise InputError(
-            f"{rows.where}: column {label!r}, row {row + 1}: {shown(values[row])} is not {wanted}; "
-            f"correct or remove the row{other}"
-        )
-    return found
+    if any(isinstance(value, str) and not NUMBER.fullmatch(value) for value in values):
+        read, wanted, other = _class_name, "a class name, as other labels are", ""
+    else:
+        read, wanted, other = _integer, "an integer", f", or set tasks.{task}.regression: true"
+    fault = f"is not {wanted}; correct or remove the row{other}"
+    check_each(values, lambda value: read(value) is not None, rows.where, label, fault)
+    return [read(value) for value in values]
 
 
 def _class_name(value: Any) -> str | None:
@@ -152,8 +134,8 @@ def _class_name(value: Any) -> str | None:
 def _integer(value: Any) -> int | None:
     """An integer of any size, never by way of a float; None for anything else."""
     if isinstance(value, str):
-        found = INTEGER.fullmatch(value)
-        value = found and found[1]
+        match = INTEGER.fullmatch(value)
+        value = match and match[1]
     try:
         number = int(value)
     except (TypeError, ValueError, OverflowError):
