@@ -64,7 +64,8 @@ def read_source(
         # A label column that the configuration names must be in one of the splits.
         absent = data.label and not any(label in frame.columns for frame, _ in frames)
         optional = classes is not None and kind.by_row and not absent
-        text = tuple(data.text or (task.text if task else _usual_text(frames[0][0], data)))
+        usual = task.text if task else usual_text(frames[0][0], label, data.query)
+        text = tuple(data.text or usual)
 
         def rows(read: tuple[Any, str]) -> Rows:
             frame, where = read
@@ -123,9 +124,9 @@ def _frames(
     return read_hub(data.source, data.subset, VALIDATION_NAMES, advice)
 
 
-def _usual_text(frame: Any, data: TaskConfig) -> list[str]:
-    """The text column where none is named."""
-    free = [name for name in TEXT_NAMES if name not in (data.label or "label", data.query)]
+def usual_text(frame: Any, label: str, query: str | None) -> list[str]:
+    """The text column of a table where none is named; the others are no text."""
+    free = [name for name in TEXT_NAMES if name not in (label, query)]
     return sorted(free, key=lambda name: name not in frame.columns)[:1]
 
 
