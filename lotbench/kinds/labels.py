@@ -35,13 +35,7 @@ def without_label(labels: np.ndarray | None, count: int) -> np.ndarray | None:
 
 
 def float_labels(rows: Rows, label: str, least: float) -> np.ndarray | None:
-    """Labels that are numbers, shape (N,), float32; None for rows without a label column.
-
-    Raises
-    ------
-    InputError
-        If a label is not a finite number, or less than ``least``.
-    """
+    """Labels that are numbers, shape (N,), float32; None for rows without a label column."""
     if rows.labels is None:
         return None
     wanted = "a finite number" if least < 0 else f"a finite number of {least:g} or more"
@@ -56,11 +50,6 @@ def labels_of_model(rows: Rows, label: str, names: Sequence[str]) -> np.ndarray 
 
     Labels are the names of the model's classes, or their numbers.  Rows with an empty label have
     `MISSING`.
-
-    Raises
-    ------
-    InputError
-        If a label is none of the model's.
     """
     if rows.labels is None:
         return None
@@ -90,12 +79,6 @@ def class_labels(
     """Class numbers of both splits, each (N,), int64, and the names of the classes in order.
 
     Integer labels and class names are sorted and numbered from 0.
-
-    Raises
-    ------
-    InputError
-        If a label is missing, of another type than the others, or not among those of the training
-        rows, or if these have only one class.
     """
     splits = of_both(lambda rows: _class_values(rows, label, task), both)
     names = sorted({*splits[0]})

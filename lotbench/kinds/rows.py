@@ -93,13 +93,7 @@ def some_of(values: Any, rows: np.ndarray) -> Any:
 def check_each(
     values: Iterable[Any], sound: Callable[[Any], Any], where: str, column: str, fault: str
 ) -> None:
-    """Refuses the first value of a column that is not sound.
-
-    Raises
-    ------
-    InputError
-        Has the origin, the column, the row, the value and the ``fault``.
-    """
+    """Refuses the first value of a column that is not sound; the ``fault`` says why."""
     for row, value in enumerate(values, 1):
         if not sound(value):
             raise InputError(f"{where}: column {column!r}, row {row}: {shown(value)} {fault}")

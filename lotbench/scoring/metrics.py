@@ -45,11 +45,6 @@ def compute_metrics(
         See `lotbench.scoring.scores.scores`.
     labels : ndarray, shape (N,), or None
         Classes, or values of a regression; None for `MEANS`.
-
-    Raises
-    ------
-    ValueError
-        If the numbers of rows differ.
     """
     import numpy as np
 

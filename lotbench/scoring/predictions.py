@@ -36,11 +36,6 @@ def check_answers(name: str, stored: str | list, classes: int | None) -> None:
     """Refuses answers that `decode` cannot read, or that are not below the number of classes.
 
     ``classes`` is None for fractions.
-
-    Raises
-    ------
-    ValueError
-        Gives their ``name`` and one that is wrong.
     """
     if isinstance(stored, str):
         wrong = set(stored) - set(DIGITS[:classes])

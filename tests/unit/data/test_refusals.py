@@ -144,9 +144,14 @@ CLASSES = ["good", "bad"]
 @pytest.mark.parametrize(
     ("train", "validation", "limit", "message"),
     [
-        (["good"] + [None] * 39, CLASSES * 5, {}, "train.parquet: fewer labels than the 8 rows"),
-        (None, CLASSES * 5, {}, "train.parquet: fewer labels than the 8 rows"),
-        (CLASSES * 20, ["good", None] * 5, {}, "validation.parquet: 5 rows have no label"),
+        (["good"] + [None] * 39, CLASSES * 5, {}, "train.parquet: 7 of the 8 rows that models a"),
+        (None, CLASSES * 5, {}, "train.parquet: 8 of the 8 rows that models are selected by h"),
+        (
+            CLASSES * 20,
+            ["good", None] * 5,
+            {},
+            "validation.parquet: 5 of the 10 rows that models are r",
+        ),
         (None, None, {"labelled": 10}, r"no label column; add one, or remove tasks\.mine\.limit"),
         (
             CLASSES * 20,
