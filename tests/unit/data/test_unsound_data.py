@@ -150,7 +150,7 @@ CLASSES = ["good", "bad"]
             CLASSES * 20,
             ["good", None] * 5,
             {},
-            "validation.parquet: 5 of the 10 rows that models are r",
+            "validation.parquet: 5 of the 10 rows",
         ),
         (None, None, {"labelled": 10}, r"no label column; add one, or remove tasks\.mine\.limit"),
         (
