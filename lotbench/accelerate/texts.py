@@ -66,7 +66,7 @@ def read_texts(
     elif texts in BUILT_IN:
         return None, texts
     elif path.suffix in (*SUFFIXES, ".txt") or not re.fullmatch(HUB_ID, texts):
-        raise InputError(f"{path}: no such file")
+        raise InputError(f"{path}: no such file, and no built-in task or hub dataset")
     else:
         return None, texts
     frame = frame.reset_index(drop=True)  # parquet may have an index of its own
@@ -101,23 +101,24 @@ def divide(frame: pd.DataFrame, label: str | None, folder: Path) -> str:
 
 
 def _check(frame: pd.DataFrame, keys: Mapping[str, Any], where: str) -> None:
-    """Refuses columns that are not there, too few texts, and empty ones."""
-    usual = usual_text(frame, keys.get("label", "label"), keys.get("query"))
-    columns = {key: keys.get(key, []) for key in ("label", "query", "group")}
-    columns["text"] = keys.get("text", usual)
-    for key, names in columns.items():
-        names = columns[key] = [names] if isinstance(names, str) else names
-        if not {*names} <= {*frame}:
-            by_length = sorted(frame, key=lambda name: -frame[name].astype(str).str.len().mean())
-            raise InputError(
-                f"{where}: which column is the {key}? --set tasks.{TASK}.{key}={by_length[0]} "
-                f"(columns: {', '.join(map(str, by_length))})"
-            )
+    """Refuses too few texts, columns that are not there, and empty texts."""
     if len(frame) < LEAST:
         raise InputError(
             f"{where}: {len(frame)} texts are too few to train on and to judge by; give {LEAST} or "
             "more"
         )
+    usual = usual_text(frame, keys.get("label", "label"), keys.get("query"))
+    columns = {"text": keys.get("text", usual)}
+    columns |= {key: keys[key] for key in ("query", "label", "group") if key in keys}
+    for key, names in columns.items():
+        names = columns[key] = names if isinstance(names, list) else [names]
+        if not all(name in frame for name in names):
+            known = sorted(frame, key=lambda name: -frame[name].astype(str).str.len().mean())
+            likely = known[0 if key in ("text", "query") else -1]
+            raise InputError(
+                f"{where}: which column is the {key}? --set tasks.{TASK}.{key}={likely} "
+                f"(columns: {', '.join(map(str, known))})"
+            )
     empty = frame[columns["text"]].map(is_missing).any(axis=1).to_numpy(bool)
     if empty.any():
         raise InputError(

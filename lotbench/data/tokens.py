@@ -128,13 +128,7 @@ def text_seed(fields: Iterable[str]) -> int:
 
 
 def batched(texts: Any, batch_size: Any) -> list[list[tuple[str, ...]]]:
-    """Texts and pairs of texts as tuples of one and two fields, in batches, in their order.
-
-    Raises
-    ------
-    InputError
-        If it is not a list of texts or pairs, or ``batch_size`` is not 1 or more.
-    """
+    """Texts and pairs of texts as tuples of one and two fields, in batches, in their order."""
     if type(batch_size) is not int or batch_size < 1:
         raise InputError(f"batch_size: an integer of 1 or more is needed, not {batch_size!r}")
     if isinstance(texts, str):

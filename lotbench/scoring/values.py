@@ -39,13 +39,8 @@ def cosines(a: np.ndarray, b: np.ndarray) -> np.ndarray:
 def found_at(queries: np.ndarray, documents: np.ndarray, texts: np.ndarray) -> np.ndarray:
     """The rank of document i for query i, 0 if it is not among the first ten, shape (N,).
 
-    Other documents that are equally near count as nearer, but copies of document i do not.
-
-    Parameters
-    ----------
-    queries, documents : ndarray, shape (N, D)
-    texts : ndarray, shape (N,)
-        Equal numbers for equal documents.
+    Other documents that are equally near count as nearer, but copies of document i do not: those
+    with the same number in ``texts`` (N,).
     """
     queries, documents = _unit(queries), _unit(documents)
     ranks = np.zeros(len(queries), np.int64)

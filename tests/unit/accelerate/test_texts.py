@@ -94,7 +94,13 @@ LABELS = ["a", "b"] * (LEAST // 2)
             "own.csv: which column is the text? --set tasks.texts.text=review (columns: review, st",
         ),
         ("own.csv", {"review": TEXTS}, {"text": "words"}, "own.csv: which column is the text? --s"),
-        ("own.csv", {"text": TEXTS}, {"label": "y"}, "own.csv: which column is the label? --set t"),
+        (
+            "own.csv",
+            {"text": TEXTS, "stars": LABELS},
+            {"label": "y"},
+            "own.csv: which column is the label? --set tasks.texts.label=stars (columns: text, st",
+        ),
+        ("own.csv", {"text": TEXTS}, {"text": None}, "own.csv: which column is the text? --set t"),
         ("own.csv", {"text": TEXTS, "label": ["c"] * 200}, {}, "own.csv: column 'label', row 1: '"),
     ],
 )
