@@ -7,8 +7,9 @@ from typing import Any
 
 import numpy as np
 
-from lotbench.accelerate.texts import LEAST, judged
+from lotbench.accelerate.texts import LEAST, TASK, split_size
 from lotbench.config.document import Document
+from lotbench.config.load import check_task
 from lotbench.config.sections import TaskConfig
 from lotbench.config.tasks import BUILT_IN
 from lotbench.data.sources import read_source
@@ -16,9 +17,10 @@ from lotbench.data.tokens import tokenise
 from lotbench.engine.config_of_backbone import is_classifier, model_classes, pooling_of, read_config
 from lotbench.engine.loading import length_of, load_tokenizer
 from lotbench.errors import InputError
+from lotbench.kinds.embedding import EMBEDDING
 from lotbench.validation import validate
 
-NAME, TASK = "study", "texts"
+NAME = "study"
 TARGETS = (2, 4, 8, 16)
 TRAINED, PASSES = 3000, 2400
 """Most texts that a model is trained on, and how many it sees at least, some of them again."""
@@ -29,13 +31,7 @@ SAMPLE = 500
 
 
 def classes_of(model: str) -> list[str]:
-    """The classes of a classifier, one of a cross-encoder, none of a sentence encoder.
-
-    Raises
-    ------
-    InputError
-        If the model is none of them.
-    """
+    """The classes of a classifier, one of a cross-encoder, none of a sentence encoder."""
     if is_classifier(model):
         return model_classes(model)
     try:
@@ -47,53 +43,36 @@ def classes_of(model: str) -> list[str]:
 
 
 def sweep_of(
-    model: str, classes: Sequence[str], source: str, batch: int, given: dict[str, Any]
+    model: str, classes: Sequence[str], source: str, batch: int, keys: dict[str, Any]
 ) -> dict[str, Any]:
-    """The sweep as a file would have it.
+    """The sweep of a model as a file would have it; ``classes`` are those of `classes_of`.
 
-    Parameters
-    ----------
-    model : str
-        A fine-tuned classifier or cross-encoder, or a sentence encoder; see
-        `lotbench.engine.config_of_backbone.locate`.
-    classes : sequence of str
-        See `classes_of`.
-    source : str
-        See `lotbench.accelerate.texts.as_source`.
-    batch : int
-        Texts per call.
-    given : dict
-        Keys of the task that the user sets; its columns must be known.
-
-    Raises
-    ------
-    InputError
-        If the model or the texts cannot be read, or do not go together.
+    ``source`` is what tasks read, ``batch`` the texts per call.  ``keys`` of the task are those
+    that the user sets.
     """
     layers = read_config(model).num_hidden_layers
     tokenizer = load_tokenizer(model)
     task: dict[str, Any] = {"source": source, "max_length": length_of(model)}
-    own = BUILT_IN.get(source)
-    if not classes and (own is None or own.kind != "embedding"):
-        task["kind"] = "embedding"
-    if len(classes) == 1 and own is None:
+    built_in = BUILT_IN.get(source)
+    if not classes and not (built_in and built_in.kind.vectors):
+        task["kind"] = EMBEDDING.name
+    if len(classes) == 1 and built_in is None and "kind" not in keys:  # else a ranking
         task["regression"] = True
-    task |= given
-    if classes and "kind" in task:  # a ranking
-        task.pop("regression", None)
+    task |= keys
     data = validate(TaskConfig, task, lambda path, why: SET.fault(("tasks", TASK, *path), why))
-    found = read_source(TASK, data, None, classes or None)
-    rows, most = found.train, len(found.validation.texts)
-    if len(rows.texts) < LEAST - judged(LEAST):
+    check_task(SET, ("tasks", TASK), TASK, data)
+    read = read_source(TASK, data, None, classes or None)
+    rows, most = read.train, len(read.validation.texts)
+    if len(rows.texts) < LEAST - split_size(LEAST):
         raise InputError(f"{rows.where}: {len(rows.texts)} texts are too few to train on")
     if batch > most:
         raise InputError(f"--batch {batch}: only {most} texts are there to time it with")
     some = [rows.texts[at] for at in np.linspace(0, len(rows.texts) - 1, SAMPLE).astype(int)]
     mean = np.mean([len(ids) for ids in tokenise(some, tokenizer, task["max_length"])[0]])
     # A split in files of its own has a fifth of all texts, so this is a quarter of the others.
-    count = min(len(rows.texts), TRAINED + judged(5 * TRAINED))
-    selected = judged(round(1.25 * count))
-    task["limit"] = {"train": count, "selection": selected, "validation": judged(10**9)}
+    count = min(len(rows.texts), TRAINED + split_size(5 * TRAINED))
+    selected = split_size(round(1.25 * count))
+    task["limit"] = {"train": count, "selection": selected, "validation": split_size(10**9)}
     first = {"decision_every": layers, "router_learning_rate": 5e-3}
     return {
         "name": NAME,

@@ -15,8 +15,8 @@ from statistics import fmean
 
 import yaml
 
-from lotbench.accelerate.recipe import NAME, TASK, classes_of, sweep_of
-from lotbench.accelerate.texts import as_source, digest_of
+from lotbench.accelerate.recipe import NAME, classes_of, sweep_of
+from lotbench.accelerate.texts import TASK, digest_of, divide, read_texts
 from lotbench.backends import EXPORTED, need
 from lotbench.cluster.sweep import run_sweep
 from lotbench.cluster.watch import Show
@@ -55,8 +55,8 @@ EXPORT, PAGE, TOKENS = "model", "report.html", "tokens"
 
 
 @dataclass(frozen=True)
-class Found:
-    """What an acceleration ends with."""
+class Acceleration:
+    """The fastest model within the allowed drop, and its files."""
 
     faster: bool
     """True if a model is faster than dense within the drop."""
@@ -74,13 +74,13 @@ def accelerate(
     overrides: Sequence[str] = (),
     or_dense: bool = False,
     show: Show = nullcontext,
-) -> Found:
+) -> Acceleration:
     """Search a faster model within the limits, and export it.
 
     Parameters
     ----------
     model, texts : str
-        See `sweep_of` and `as_source`.
+        See `sweep_of` and `read_texts`.
     limits : Limits
     output : Path
         New, or the folder of an earlier call, which goes on.
@@ -133,24 +133,24 @@ def accelerate(
         lines["why not"] = past(own, limits) or "it is not faster than the fastest dense model"
         if or_dense:
             written = _export_dense(own, limits, output)
-    return Found(faster, lines, written + page.write([study], output / PAGE, lines)[:1])
+    return Acceleration(faster, lines, written + page.write([study], output / PAGE, lines)[:1])
 
 
 def _sweep(
     model: str, texts: str, batch: int, output: Path, overrides: Sequence[str]
 ) -> tuple[SweepConfig, Document]:
     """The sweep, written into the output folder, with the overrides."""
-    of_task = [each for each in overrides if each.strip().startswith(f"tasks.{TASK}.")]
-    task = Document("", {"tasks": {TASK: {}}}).override(of_task).data["tasks"][TASK]
+    of_task = [text for text in overrides if text.strip().startswith(f"tasks.{TASK}.")]
+    keys = Document("", {"tasks": {TASK: {}}}).override(of_task).data["tasks"][TASK]
     classes = classes_of(model)
+    named = classes if len(classes) > 1 else []
+    frame, source = read_texts(texts, keys, named)  # what is at fault leaves no folder
     _claim(output, {"model": fingerprint(model), "texts": digest_of(texts)})
     if not model.startswith("package:") and Path(model).expanduser().is_dir():
         model = str(Path(model).expanduser().resolve())  # the workers run in folders of their own
-    columns = task.get("text", [])
-    columns = [columns] if isinstance(columns, str) else columns
-    named = classes if len(classes) > 1 else []
-    source = as_source(texts, columns, task.get("label", "label"), named, output / TEXTS)
-    content = sweep_of(model, classes, source, batch, task)
+    if frame is not None:
+        source = divide(frame, keys.get("label", "label") if named else None, output / TEXTS)
+    content = sweep_of(model, classes, source, batch, keys)
     written = f"# Written by lotbench accelerate.\n{yaml.safe_dump(content, sort_keys=False)}"
     return load_sweep(write_file(output / FILE, written), overrides)
 

@@ -2,71 +2,56 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import re
+from collections.abc import Mapping, Sequence
 from hashlib import sha256
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from lotbench.data.labels import is_missing, labels_of_model
-from lotbench.data.sources import TEXT_NAMES
-from lotbench.data.tables import SUFFIXES, Rows, read_table
+from lotbench.config.tasks import BUILT_IN, HUB_ID
+from lotbench.data.sources import usual_text
+from lotbench.data.tables import SUFFIXES, read_table
 from lotbench.errors import InputError
+from lotbench.kinds.labels import is_missing, labels_of_model
+from lotbench.kinds.rows import Rows
 
 if TYPE_CHECKING:
     import pandas as pd
 
+TASK = "texts"
 LEAST = 200
 """Fewer texts teach a model too little, and tell scores apart by many points only."""
 SHARE, MOST = 0.2, 1000
 """Share of the texts that models are reported on, and as many that they are chosen by."""
 
 
-def judged(count: int) -> int:
-    """How many of so many texts a split has that models are judged by."""
-    return min(MOST, round(SHARE * count))
+def split_size(n: int) -> int:
+    """Size of the selection or validation split for n texts."""
+    return min(MOST, round(SHARE * n))
 
 
-def digest_of(given: str) -> str:
+def digest_of(texts: str) -> str:
     """A hash of the texts; of what is no file or folder here, the name itself."""
-    path = Path(given).expanduser()
-    files = [path] if path.is_file() else sorted(own for own in path.glob("*") if own.is_file())
+    path = Path(texts).expanduser()
+    files = [path] if path.is_file() else sorted(file for file in path.glob("*") if file.is_file())
     digest = sha256()
-    for own in files:
-        digest.update(own.name.encode() + own.read_bytes())
-    return digest.hexdigest() if files else given
+    for file in files:
+        digest.update(file.name.encode() + file.read_bytes())
+    return digest.hexdigest() if files else texts
 
 
-def as_source(
-    given: str, text: Sequence[str], label: str, classes: Sequence[str], folder: Path
-) -> str:
-    """The ``source`` of the task that the texts are.
+def read_texts(
+    texts: str, keys: Mapping[str, Any], classes: Sequence[str]
+) -> tuple[pd.DataFrame | None, str]:
+    """The table that the texts are, checked, and its file; else None and what tasks read.
 
-    A table and a folder of text files are divided into a training and a validation split, which are
-    written into ``folder``.  Anything else is what tasks read: a folder with both splits, a
-    built-in task or a hub dataset.
-
-    Parameters
-    ----------
-    given : str
-        What the user names: a file with one of the endings of tables, or ``.txt`` with one text per
-        line; a folder; or a name.
-    text : sequence of str
-        The text columns of a table; empty for the usual ones.
-    label : str
-        The label column of a table.
-    classes : sequence of str
-        Those of the model, which labels must be; rows with a label come first in the validation
-        split.  Empty if the model is no classifier.
-    folder : Path
-
-    Raises
-    ------
-    InputError
-        If the texts cannot be read, are too few, one is empty, or a label is none of the model's.
+    ``texts`` names a table, a file ``.txt`` with one text per line, a folder, a built-in task or a
+    hub dataset.  ``keys`` are those of the task that the user sets.  Labels must be among the
+    ``classes`` of the model, which a model that is no classifier does not have.
     """
-    path = Path(given).expanduser()
+    path = Path(texts).expanduser()
     if path.is_file() and path.suffix == ".txt":
         frame = _frame(_read(path).split("\n"))
     elif path.is_file():
@@ -77,17 +62,29 @@ def as_source(
     elif path.is_dir() and not any(path.glob("train.*")) and any(path.glob("*.txt")):
         frame = _frame([_read(file) for file in sorted(path.glob("*.txt"))])
     elif path.is_dir():
-        return str(path.resolve())
-    elif path.suffix in (*SUFFIXES, ".txt"):
-        raise InputError(f"{path}: no such file")
+        return None, str(path.resolve())
+    elif texts in BUILT_IN:
+        return None, texts
+    elif path.suffix in (*SUFFIXES, ".txt") or not re.fullmatch(HUB_ID, texts):
+        raise InputError(f"{path}: no such file, and no built-in task or hub dataset")
     else:
-        return given
+        return None, texts
     frame = frame.reset_index(drop=True)  # parquet may have an index of its own
-    _check(frame, text or [own for own in TEXT_NAMES if own in frame][:1], path)
-    count = judged(len(frame))
-    rows = np.random.default_rng(0).permutation(len(frame))
+    _check(frame, keys, str(path))
+    label = keys.get("label", "label")
     if classes and label in frame:
         labels_of_model(Rows([], frame[label].to_numpy(), str(path)), label, classes)
+    return frame, str(path)
+
+
+def divide(frame: pd.DataFrame, label: str | None, folder: Path) -> str:
+    """Writes a training and a validation split into the folder, which becomes the ``source``.
+
+    Rows with a ``label`` come first in the validation split; None if no label is read.
+    """
+    count = split_size(len(frame))
+    rows = np.random.default_rng(0).permutation(len(frame))
+    if label in frame:
         missing = frame[label].map(is_missing).to_numpy(bool)
         rows = rows[np.argsort(missing[rows], kind="stable")]
         if missing.sum() > 0 and (~missing).sum() < 2 * count:
@@ -96,25 +93,36 @@ def as_source(
             rows = rows[::-1]
     folder.mkdir(parents=True, exist_ok=True)
     train, validation = frame.iloc[np.sort(rows[count:])], frame.iloc[np.sort(rows[:count])]
-    if classes and label in validation and validation[label].map(is_missing).any():
+    if label in validation and validation[label].map(is_missing).any():
         validation = validation.drop(columns=label)
     for name, part in (("validation", validation), ("train", train)):
         part.to_parquet(folder / f"{name}.parquet", index=False)
     return str(folder.resolve())
 
 
-def _check(frame: pd.DataFrame, text: Sequence[str], path: Path) -> None:
-    """Refuses too few texts, and empty ones."""
+def _check(frame: pd.DataFrame, keys: Mapping[str, Any], where: str) -> None:
+    """Refuses too few texts, columns that are not there, and empty texts."""
     if len(frame) < LEAST:
         raise InputError(
-            f"{path}: {len(frame)} texts are too few to train on and to judge by; give {LEAST} or "
+            f"{where}: {len(frame)} texts are too few to train on and to judge by; give {LEAST} or "
             "more"
         )
-    known = [column for column in text if column in frame]  # others are refused by name
-    empty = frame[known].map(is_missing).any(axis=1).to_numpy(bool)
+    usual = usual_text(frame, keys.get("label", "label"), keys.get("query"))
+    columns = {"text": keys.get("text", usual)}
+    columns |= {key: keys[key] for key in ("query", "label", "group") if key in keys}
+    for key, names in columns.items():
+        names = columns[key] = names if isinstance(names, list) else [names]
+        if not all(name in frame for name in names):
+            known = sorted(frame, key=lambda name: -frame[name].astype(str).str.len().mean())
+            likely = known[0 if key in ("text", "query") else -1]
+            raise InputError(
+                f"{where}: which column is the {key}? --set tasks.{TASK}.{key}={likely} "
+                f"(columns: {', '.join(map(str, known))})"
+            )
+    empty = frame[columns["text"]].map(is_missing).any(axis=1).to_numpy(bool)
     if empty.any():
         raise InputError(
-            f"{path}: row {int(empty.argmax()) + 1}: the text is empty ({int(empty.sum())} such "
+            f"{where}: row {int(empty.argmax()) + 1}: the text is empty ({int(empty.sum())} such "
             "rows); remove them"
         )
 

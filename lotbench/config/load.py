@@ -21,7 +21,6 @@ from lotbench.config.sections import (
     Taught,
     TrialConfig,
 )
-from lotbench.config.tasks import unusable
 from lotbench.errors import Faults, InputError
 from lotbench.validation import KeyPath, validate
 
@@ -67,7 +66,7 @@ def load_sweep(path: str | Path, overrides: Sequence[str] = ()) -> tuple[SweepCo
     faults = Faults()
     for name, task in sweep.tasks.items():
         with faults.collected():
-            _check_known(document, ("tasks", name), name, task)
+            check_task(document, ("tasks", name), name, task)
     faults.check()
     return sweep, document
 
@@ -84,7 +83,7 @@ def load_trial(path: str | Path, overrides: Sequence[str] = ()) -> tuple[TrialCo
     document = _read(path, overrides, other, "this is a sweep file; use `lotbench sweep`")
     trial = validate(TrialFile, document.data, document.fault)
     data = TaskConfig(**{key: getattr(trial.task, key) for key in TaskConfig.model_fields})
-    _check_known(document, ("task",), trial.task.name, data)
+    check_task(document, ("task",), trial.task.name, data)
     config = TrialConfig.of(
         trial,
         task=trial.task.name,
@@ -123,7 +122,10 @@ def _read(path: str | Path, overrides: Sequence[str], other: set[str], advice: s
     return document
 
 
-def _check_known(document: Document, path: KeyPath, name: str, task: TaskConfig) -> None:
+def check_task(document: Document, path: KeyPath, name: str, task: TaskConfig) -> None:
+    """Refuses a task that is `unusable`."""
+    from lotbench.config.tasks import unusable  # it imports numpy
+
     if fault := unusable(name, task):
         below, message = fault
         raise InputError(document.fault((*path, *below), message))

@@ -105,7 +105,7 @@ class TaskConfig(Section):
 
     Without a ``source`` the task is the built-in one of this name.  Otherwise ``source`` is a
     local folder, the id of a hub dataset with its configuration in ``subset``, or a built-in task.
-    `lotbench.config.tasks.KEYS` says which kinds have the keys below ``kind``.
+    `lotbench.kinds.kind.Kind.keys` says which kinds have the keys below ``metrics``.
     """
 
     source: NonEmpty | None = None

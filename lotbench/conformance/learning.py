@@ -23,6 +23,7 @@ from lotbench.conformance.outcome import Broken, on
 from lotbench.conformance.rules import CLOSE, answer, compare, seed_all
 from lotbench.conformance.subject import TINY_LAYERS, Subject, batches
 from lotbench.data.batches import collate
+from lotbench.data.sources import read_source
 from lotbench.data.task import load_task
 from lotbench.engine import checkpoint
 from lotbench.engine.encoder import ReducedEncoder
@@ -121,7 +122,7 @@ def learns(subject: Subject) -> str:
             params=subject.values,
             plugins=subject.plugins,
         )
-        task = load_task(config.task, config.data, load_tokenizer(BACKBONE), 0)
+        task = load_task(read_source(config.task, config.data, None), load_tokenizer(BACKBONE), 0)
         trial = run_trial(resolve(config), Path(folder), catch_input_errors=True)
         if trial.error is not None:
             what = f"{trial.error.kind}: {trial.error.message}"

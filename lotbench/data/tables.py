@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+import re
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from lotbench.errors import Faults, InputError
+from lotbench.config.tasks import HUB_ID
+from lotbench.errors import InputError
+from lotbench.kinds.rows import Rows, check_each
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -20,42 +23,8 @@ SUFFIXES = (".parquet", ".csv", ".tsv", ".jsonl")
 VALIDATION_NAMES = ("validation", "valid", "val", "dev", "validation_matched", "test")
 
 
-@dataclass
-class Rows:
-    """One split of N rows before tokenising."""
-
-    texts: list[tuple[str, ...]]
-    """One or two fields each."""
-    labels: Any
-    """An array (N,), as the file has them; None where nothing is learned from labels."""
-    where: str
-    """The origin, for messages."""
-    queries: list[str] | None = None
-    """The query of which each text is the known item."""
-    groups: np.ndarray | None = None
-    """The number of each row's group in a ranking, shape (N,), int64."""
-
-    def at(self, rows: np.ndarray, where: str) -> Rows:
-        """These rows, in this order."""
-        picked = {name: some_of(own, rows) for name, own in vars(self).items() if name != "where"}
-        return Rows(**picked, where=where)
-
-
-def some_of(values: Any, rows: np.ndarray) -> Any:
-    """These rows of an array or a list, in this order; None of None."""
-    if values is None or isinstance(values, np.ndarray):
-        return None if values is None else values[rows]
-    return [values[i] for i in rows]
-
-
 def find_split(folder: Path, names: Sequence[str]) -> Path:
-    """The file of the first of these split names that the folder has.
-
-    Raises
-    ------
-    InputError
-        If there is no file, or more than one for a split.
-    """
+    """The file of the first of these split names that the folder has."""
     found: list[Path] = []
     for name in names:
         # Regular files only, since a pipe would not end.
@@ -72,13 +41,7 @@ def find_split(folder: Path, names: Sequence[str]) -> Path:
 
 
 def read_table(path: Path) -> pd.DataFrame:
-    """The file as a frame; CSV and TSV cells stay text, so that "NA" is a word.
-
-    Raises
-    ------
-    InputError
-        If the file cannot be parsed.
-    """
+    """The file as a frame; CSV and TSV cells stay text, so that "NA" is a word."""
     import pandas as pd
 
     try:
@@ -127,17 +90,14 @@ def _json_lines(path: Path) -> list[dict[str, Any]]:
 def read_hub(
     source: str, subset: str | None, names: Sequence[str], advice: str
 ) -> list[tuple[pd.DataFrame, str]]:
-    """Frame and origin of the hub dataset's train split and of its first split of these names.
-
-    Raises
-    ------
-    InputError
-        If the dataset cannot be loaded or lacks a split; ``advice`` is part of the message.
-    """
+    """Frame and origin of the hub dataset's train split and of its first split of these names."""
     import datasets
 
     title = source if subset is None else f"{source} ({subset})"
     try:
+        # A name such as ``csv`` is a format, which is read from the working directory.
+        if not re.fullmatch(HUB_ID, source):
+            raise ValueError("a hub dataset is owner/name")
         loaded = datasets.load_dataset(source, subset)
         splits = ["train", next((name for name in names if name in loaded), names[0])]
         if missing := [split for split in splits if split not in loaded]:
@@ -150,105 +110,59 @@ def read_hub(
     return [(frame, f"{title}, split {split}") for frame, split in zip(frames, splits, strict=True)]
 
 
-@dataclass(frozen=True)
-class Columns:
-    """The columns of a task; those of an ``embedding`` have no empty texts."""
-
-    text: tuple[str, ...]
-    label: str | None
-    query: str | None = None
-    group: str | None = None
-    embedding: bool = False
-
-    @property
-    def learned(self) -> bool:
-        """True if labels are read."""
-        return self.label is not None and (not self.embedding or len(self.text) == 2)
-
-    @property
-    def by_key(self) -> list[tuple[str, str]]:
-        """Each column that is read, after the key that names it."""
-        found = [*(("text", name) for name in self.text), ("query", self.query)]
-        found += [("label", self.label if self.learned else None), ("group", self.group)]
-        return [(key, column) for key, column in found if column is not None]
-
-
-def to_rows(frame: pd.DataFrame, given: Columns, where: str, task: str) -> Rows:
+def to_rows(
+    frame: pd.DataFrame, columns: Mapping[str, Sequence[str]], where: str, task: str, filled: bool
+) -> Rows:
     """The texts, labels, queries and groups of a frame, checked.
 
-    Raises
-    ------
-    InputError
-        If a column is missing or a value is invalid; the message has file, column and row.
+    ``columns`` are by the key of the task that names them; texts are not empty if ``filled``.
     """
-    columns = [str(name) for name in frame.columns]
-    for key, column in given.by_key:
-        if columns.count(column) != 1:
+    names = [str(name) for name in frame.columns]
+    for key, column in ((key, column) for key, some in columns.items() for column in some):
+        if names.count(column) != 1:
             raise InputError(
-                f"{where}: {'several columns' if column in columns else 'no column'} {column!r}; "
-                f"set tasks.{task}.{key} to one of: {', '.join(columns)}"
+                f"{where}: {'several columns' if column in names else 'no column'} {column!r}; "
+                f"set tasks.{task}.{key} to one of: {', '.join(names)}"
             )
     if not len(frame):
         raise InputError(f"{where}: the split has no rows")
-    texts = {
-        column: _texts(frame[column], column, where, given.embedding)
-        for key, column in given.by_key
-        if key in ("text", "query")
-    }
+    fields, queries = (
+        [_texts(frame[column], column, where, filled) for column in columns[key]]
+        for key in ("text", "query")
+    )
     return Rows(
-        list(zip(*(texts[name] for name in given.text), strict=True)),
-        frame[given.label].to_numpy() if given.learned else None,
+        list(zip(*fields, strict=True)),
+        next((frame[column].to_numpy() for column in columns["label"]), None),
         where,
-        None if given.query is None else texts[given.query],
-        None if given.group is None else _groups(frame[given.group], given.group, where),
+        next(iter(queries), None),
+        next((_groups(frame[column], column, where) for column in columns["group"]), None),
     )
 
 
 def _texts(column: pd.Series, name: str, where: str, filled: bool) -> list[str]:
     values = column.tolist()
-    for row, value in enumerate(values, 1):
-        place = f"{where}: column {name!r}, row {row}"
-        if not isinstance(value, str):
-            raise InputError(
-                f"{place}: {shown(value)} is not text; remove the row, or choose another column"
-            )
-        if filled and not value.strip():
-            raise InputError(f"{place}: the text is empty; remove the row")
+    fault = "is not text; remove the row, or choose another column"
+    check_each(values, lambda value: isinstance(value, str), where, name, fault)
+    if filled:
+        check_each(values, str.strip, where, name, "is an empty text; remove the row")
     return values
 
 
 def _groups(column: pd.Series, name: str, where: str) -> np.ndarray:
     """The number of each row's group, in order of first appearance, shape (N,), int64."""
-    import pandas as pd
+
+    def is_name(value: Any) -> bool:
+        return isinstance(value, str | int | float) and value == value and value != ""
 
     values = column.tolist()
-    for row, value in enumerate(values, 1):
-        if not isinstance(value, str | int | float) or value != value or value == "":
-            raise InputError(
-                f"{where}: column {name!r}, row {row}: {shown(value)} is not the name of a group; "
-                "correct or remove the row"
-            )
-    numbers = pd.factorize(np.array(values, dtype=object))[0]
-    alone = np.flatnonzero(np.bincount(numbers)[numbers] == 1)
-    if len(alone):
-        raise InputError(
-            f"{where}: column {name!r}, row {alone[0] + 1}: the group {shown(values[alone[0]])} "
-            f"has only this row, and a ranking needs two or more ({len(alone)} such groups); "
-            "remove them, or choose another column"
-        )
-    return numbers
-
-
-def of_both(work: Callable[[Any], Any], given: Iterable[Any]) -> list[Any]:
-    """The result for both splits; a fault of one hides none of the other."""
-    results, faults = [], Faults()
-    for one in given:
-        with faults.collected():
-            results.append(work(one))
-    faults.check()
-    return results
-
-
-def shown(value: Any) -> str:
-    """A value in a message: in one line, cut where it is long."""
-    return " ".join(repr(value).split())[:60]
+    check_each(
+        values, is_name, where, name, "is not the name of a group; correct or remove the row"
+    )
+    sizes = Counter(values)  # in order of first appearance
+    fault = (
+        "is the group of this row alone, and a ranking needs two or more "
+        f"({[*sizes.values()].count(1)} such groups); remove them, or choose another column"
+    )
+    check_each(values, lambda value: sizes[value] > 1, where, name, fault)
+    numbers = {value: number for number, value in enumerate(sizes)}
+    return np.array([numbers[value] for value in values], np.int64)

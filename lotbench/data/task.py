@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
-from lotbench.config.sections import TaskConfig
-from lotbench.config.tasks import Kind
-from lotbench.data.labels import MISSING
-from lotbench.data.sources import Source, read_source
-from lotbench.data.tables import Rows
+from lotbench.data.sources import Source
 from lotbench.data.tokens import Split, tokenise_rows, windows_behind, with_queries
 from lotbench.errors import InputError
+from lotbench.kinds.kind import Kind
+from lotbench.kinds.labels import MISSING, without_label
+from lotbench.kinds.rows import Rows
 
 SELECTION_SHARE, SELECTION_MOST = 0.1, 2000
 """The selection split is a tenth of the training rows (of a ranking: groups), at most 2000, unless
@@ -49,35 +47,88 @@ class Task:
     def asks_dense(self) -> bool:
         """True if what dense answers is used, to score or in the place of labels."""
         splits = (self.train, self.selection, self.validation)
-        unlabelled = any(own.unlabelled is not None for own in splits)
-        return self.kind == "embedding" or self.metrics[0] == "agreement" or unlabelled
+        unlabelled = any(split.unlabelled is not None for split in splits)
+        return self.metrics[0] in self.kind.by_dense or unlabelled
 
 
-def load_task(
-    name: str,
-    data: TaskConfig,
-    tokenizer: Any,
-    seed: int,
-    data_root: str | None = None,
-    scored_length: int | None = None,
-    classes: Sequence[str] | None = None,
-) -> Task:
-    """The task, read, limited and tokenised.
+def load_task(source: Source, tokenizer: Any, seed: int, scored_length: int | None = None) -> Task:
+    """The task of a source, limited and tokenised; see `limited` and `tokenised`."""
+    scored_length = scored_length or source.data.max_length
+    _check_tokenizer(source, tokenizer, scored_length)
+    return tokenised(source, limited(source, seed), tokenizer, scored_length)
+
+
+def limited(source: Source, seed: int) -> list[Rows]:
+    """The rows of the training, selection and validation split.
 
     The seed selects the rows of a limited training split and of the selection split.  A limited
     validation split has the same rows for every seed, so that all seeds have the same test.
-    Limits of a ranking count groups.  Validation and selection texts are cut after
-    ``scored_length`` tokens, by default after the task's ``max_length``.  With the ``classes`` of a
-    fine-tuned teacher rows need no labels; of partly labelled training rows the labelled ones are
-    selected by.  Rows behind ``limit.labelled`` lose theirs, and ``windows`` are rows without one.
-
-    Raises
-    ------
-    InputError
-        If the data are invalid; the message has file, column and row.  If the tokenizer is
-        unfit for a key of the task; the message has the key.
+    Limits of a ranking count groups.  Rows behind ``limit.labelled`` lose their labels.  Of partly
+    labelled training rows the labelled ones are selected by, if validation has labels.
     """
-    scored_length = scored_length or data.max_length
+    train, validation, limit = source.train, source.validation, source.data.limit
+    kept = source.kind.scorable(train, _without_leaks(source))
+    reported = source.kind.scorable(validation, np.arange(len(validation.texts)))
+    if train.groups is not None:
+        _note_groups(source, kept, reported)
+    chosen = np.random.default_rng(seed).permutation(_units(train, kept))
+    missing = without_label(train.labels, len(train.texts))
+    if missing is not None and validation.labels is not None:
+        # In their order, but rows without a label behind the others.
+        chosen = chosen[np.argsort(missing[chosen], kind="stable")]
+    chosen = chosen[: limit.train]
+    tenth = min(max(1, round(SELECTION_SHARE * len(chosen))), SELECTION_MOST)
+    n_selection = limit.selection or tenth
+    if len(chosen) <= n_selection:
+        units = "rows" if train.groups is None else "groups"
+        raise InputError(
+            f"{train.where}: {len(chosen)} usable training {units} leave none to train on "
+            f"after {n_selection} for selection; add {units}, or change tasks.{source.name}.limit "
+            f"{LEFT_OUT}"
+        )
+    trained = train.at(_rows_of(train, kept, chosen[n_selection:]))
+    selected = train.at(_rows_of(train, kept, chosen[:n_selection]))
+    _limit_labels(source, trained, selected)
+    units = _units(validation, reported)
+    if limit.validation is not None and limit.validation < len(units):
+        shuffled = np.random.default_rng(0).permutation(units)
+        reported = _rows_of(validation, reported, np.sort(shuffled[: limit.validation]))
+    return [trained, selected, validation.at(reported)]
+
+
+def tokenised(source: Source, rows: list[Rows], tokenizer: Any, scored_length: int) -> Task:
+    """The task of these rows of the three splits.
+
+    Validation and selection texts are cut after ``scored_length`` tokens.  With ``windows`` the
+    rest of each training text is trained on without a label.
+    """
+    data, kind = source.data, source.kind
+    train, *scored = rows
+    if data.windows:
+        texts = [text for (text,) in train.texts]
+        train = _with_unlabelled(train, windows_behind(texts, tokenizer, data.max_length))
+    splits = [
+        tokenise_rows(train, tokenizer, data.max_length, kind.vectors),
+        *(tokenise_rows(split, tokenizer, scored_length, kind.vectors) for split in scored),
+    ]
+    reduces_queries = data.reduce == "both"
+    if reduces_queries:
+        splits[0] = with_queries(splits[0])
+    return Task(
+        source.name,
+        source.n_labels,
+        kind,
+        source.metrics,
+        *splits,
+        fingerprint=_fingerprint(splits),
+        notes=source.notes,
+        reduces_queries=reduces_queries,
+    )
+
+
+def _check_tokenizer(source: Source, tokenizer: Any, scored_length: int) -> None:
+    """Refuses texts that are too long for the backbone, and windows without places in a text."""
+    name, data = source.name, source.data
     for key, length in (
         (f"tasks.{name}.max_length", data.max_length),
         ("evaluate.max_length", scored_length),
@@ -92,96 +143,48 @@ def load_task(
             f"tasks.{name}.windows: the tokenizer of this backbone is written in Python and does "
             "not say where in a text its tokens stand; remove it"
         )
-    source = read_source(name, data, data_root, classes)
-    train, validation = source.train, source.validation
-    kept, reported = _without_leaks(source), np.arange(len(validation.texts))
-    if source.kind == "ranking":
-        kept, reported = _scorable(train, kept), _scorable(validation, reported)
-        _note_groups(source, kept, reported)
-    rng = np.random.default_rng(seed)
-    chosen = rng.permutation(_units(train, kept))
-    labelled = all(rows.labels is not None for rows in (train, validation))
-    if classes is not None and source.kind == "classification" and labelled:
-        # In their order, but rows without a label behind the others.
-        chosen = chosen[np.argsort(train.labels[chosen] == MISSING, kind="stable")]
-    chosen = chosen[: data.limit.train]
-    tenth = min(max(1, round(SELECTION_SHARE * len(chosen))), SELECTION_MOST)
-    n_selection = data.limit.selection or tenth
-    if len(chosen) <= n_selection:
-        units = "rows" if train.groups is None else "groups"
-        raise InputError(
-            f"{train.where}: {len(chosen)} usable training {units} leave none to train on "
-            f"after {n_selection} for selection; add {units}, or change tasks.{name}.limit "
-            f"{LEFT_OUT}"
-        )
-    trained = _rows_of(train, kept, chosen[n_selection:])
-    selected = _rows_of(train, kept, chosen[:n_selection])
-    labelled = trained[: data.limit.labelled]
-    if len(labelled) < len(trained):
-        if train.labels is None:
-            message = f"no label column; add one, or remove tasks.{name}.limit.labelled"
+
+
+def _with_unlabelled(rows: Rows, texts: list[str]) -> Rows:
+    """The rows, and behind them texts without a label."""
+    labels = rows.labels
+    if labels is not None:
+        labels = np.concatenate([labels, np.full(len(texts), MISSING)])
+    return Rows([*rows.texts, *((text,) for text in texts)], labels, rows.where)
+
+
+def _limit_labels(source: Source, trained: Rows, selected: Rows) -> None:
+    """Takes labels away behind ``limit.labelled``.
+
+    Refuses one class to train on, and labels that are missing where models are scored by labels.
+    """
+    train, validation, limit = source.train, source.validation, source.data.limit
+    if limit.labelled is not None and limit.labelled < len(trained.texts):
+        if trained.labels is None:
+            message = f"no label column; add one, or remove tasks.{source.name}.limit.labelled"
             raise InputError(f"{train.where}: {message}")
-        train.labels[trained[len(labelled) :]] = MISSING
-    if classes is not None:
-        _check_labelled(source, selected, name)
-    elif source.kind == "classification" and len(np.unique(train.labels[labelled])) < 2:
-        raise InputError(
-            f"{train.where}: the {len(labelled)} rows that are left to train on "
-            f"have one class only; raise tasks.{name}.limit, or add rows {LEFT_OUT}"
-        )
-    if data.windows:
-        texts = [train.texts[row][0] for row in trained]
-        behind = windows_behind(texts, tokenizer, data.max_length)
-        train, trained = _with_unlabelled(train, trained, behind)
-    units = _units(validation, reported)
-    if data.limit.validation is not None and data.limit.validation < len(units):
-        shuffled = np.random.default_rng(0).permutation(units)
-        reported = _rows_of(validation, reported, np.sort(shuffled[: data.limit.validation]))
-    embedding = source.kind == "embedding"
-    splits = [
-        tokenise_rows(train, trained, tokenizer, data.max_length, embedding),
-        tokenise_rows(train, selected, tokenizer, scored_length, embedding),
-        tokenise_rows(validation, reported, tokenizer, scored_length, embedding),
-    ]
-    if data.reduce == "both":
-        splits[0] = with_queries(splits[0])
-    return Task(
-        name,
-        source.n_labels,
-        source.kind,
-        source.metrics,
-        *splits,
-        fingerprint=_fingerprint(splits),
-        notes=source.notes,
-        reduces_queries=data.reduce == "both",
-    )
-
-
-def _with_unlabelled(rows: Rows, trained: np.ndarray, texts: list[str]) -> tuple[Rows, np.ndarray]:
-    """The rows with further texts, which have no label, and which of all rows are trained on."""
-    added = np.full(len(texts), MISSING)
-    labels = None if rows.labels is None else np.concatenate([rows.labels, added])
-    chosen = np.concatenate([trained, len(rows.texts) + np.arange(len(texts))])
-    return Rows([*rows.texts, *((text,) for text in texts)], labels, rows.where), chosen
-
-
-def _check_labelled(source: Source, selected: np.ndarray, name: str) -> None:
-    """Refuses labels that are missing in some of the rows that models are scored on."""
-    train, validation = source.train, source.validation
+        trained.labels[limit.labelled :] = MISSING
+    if source.kind.classes and not source.taught:
+        labels = trained.labels[: limit.labelled]
+        if len(np.unique(labels)) < 2:
+            raise InputError(
+                f"{train.where}: the {len(labels)} rows that are left to train on "
+                f"have one class only; raise tasks.{source.name}.limit, or add rows {LEFT_OUT}"
+            )
     if validation.labels is None:
         return
-    classified = source.kind == "classification"
-    if classified and (missing := int((validation.labels == MISSING).sum())):
-        raise InputError(
-            f"{validation.where}: {missing} rows have no label; label or remove them, or "
-            "remove the column, and models are scored by the classes that the teacher gives"
-        )
-    if train.labels is None or (classified and (train.labels[selected] == MISSING).any()):
-        raise InputError(
-            f"{train.where}: fewer labels than the {len(selected)} rows that models are selected "
-            f"by; label more rows, lower tasks.{name}.limit.selection, or remove the label column "
-            "of the validation split, and models are scored by the classes that the teacher gives"
-        )
+    fewer = f"label more rows, lower tasks.{source.name}.limit.selection"
+    for rows, use, mend in (
+        (validation, "reported on", "label or remove them"),
+        (selected, "selected by", fewer),
+    ):
+        missing = without_label(rows.labels, len(rows.texts))
+        if missing is not None:
+            raise InputError(
+                f"{rows.where}: {missing.sum()} of the {len(missing)} rows that models are {use} "
+                f"have no label; {mend}, or remove the label column of the validation split, and "
+                "models are scored by the classes that the teacher gives"
+            )
 
 
 def _units(rows: Rows, kept: np.ndarray) -> np.ndarray:
@@ -194,21 +197,10 @@ def _rows_of(rows: Rows, kept: np.ndarray, units: np.ndarray) -> np.ndarray:
     return units if rows.groups is None else kept[np.isin(rows.groups[kept], units)]
 
 
-def _scorable(rows: Rows, kept: np.ndarray) -> np.ndarray:
-    """The kept rows of groups that have two or more, one of them relevant: the others have no nDCG.
-
-    A file has no groups of one row, but what is removed as a leak may leave some.
-    """
-    assert rows.groups is not None, "a ranking has groups"
-    _, numbers, sizes = np.unique(rows.groups[kept], return_inverse=True, return_counts=True)
-    relevant = np.bincount(numbers, weights=rows.labels[kept] > 0)
-    return kept[((sizes > 1) & (relevant > 0))[numbers]]
-
-
 def _note_groups(source: Source, kept: np.ndarray, reported: np.ndarray) -> None:
     """Counts the groups that are left out; refuses a validation split where none is left."""
-    parts = {"train": (source.train, kept), "validation": (source.validation, reported)}
-    for name, (rows, left) in parts.items():
+    splits = {"train": (source.train, kept), "validation": (source.validation, reported)}
+    for name, (rows, left) in splits.items():
         without = len(_units(rows, np.arange(len(rows.texts)))) - len(_units(rows, left))
         source.notes[f"{name}_groups_left_out"] = without
     if not len(reported):
@@ -221,11 +213,11 @@ def _note_groups(source: Source, kept: np.ndarray, reported: np.ndarray) -> None
 def _without_leaks(source: Source) -> np.ndarray:
     """Training rows without repeated texts and without texts of the validation split, (N,).
 
-    Of an embedding's pairs, which are read alone, each text counts.
+    Of pairs whose texts are read alone, both texts count.
     """
 
     def parts(text: tuple[str, ...]) -> tuple:
-        return text if source.kind == "embedding" else (text,)
+        return text if source.kind.vectors else (text,)
 
     reported = {part for text in source.validation.texts for part in parts(text)}
     seen: dict[tuple[str, ...], int] = {}

@@ -1,4 +1,4 @@
-"""The ids of a tokenizer's own call, found faster.
+"""Fast tokenisation with the same ids as the Hugging Face tokenizer.
 
 A text is tokenised without special tokens, cut, and they are put around it as `tokenizers` does.
 Tokenising is left to nanotoken or gigatoken if they are installed and give the same ids.

@@ -5,16 +5,15 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
 
 import numpy as np
 
-from lotbench.data.labels import without_label
-from lotbench.data.tables import Rows, some_of
 from lotbench.data.tokenisers import direct, plain
 from lotbench.errors import InputError
+from lotbench.kinds.labels import without_label
+from lotbench.kinds.rows import Rows, Split
 
 CHUNK = 2000
 """Texts per call of the tokenizer; the offsets of 25,000 long texts would take gigabytes."""
@@ -22,74 +21,21 @@ SHORTEST = 1 / 8
 """A last window with a smaller share of ``max_length`` is left out."""
 
 
-@dataclass
-class Split:
-    """N examples."""
+def tokenise_rows(rows: Rows, tokenizer: Any, max_length: int, alone: bool) -> Split:
+    """The rows as token ids.
 
-    input_ids: list[list[int]]
-    """Without padding, as ``token_type_ids``."""
-    token_type_ids: list[list[int]]
-    labels: Any
-    """An array (N,) of int64 classes, float32 values of a regression or relevance of a ranking;
-    None for an embedding."""
-    text_seed: np.ndarray
-    """A stable, non-negative hash of the texts, shape (N,), int64."""
-    texts: list[tuple[str, ...]]
-    """One or two fields each."""
-    queries: Split | None = None
-    """The queries of an embedding, one for each text, in the same order."""
-    gold: np.ndarray | None = None
-    """The scores of an embedding's pairs, shape (N / 2,), float32; texts i and N / 2 + i are pair
-    i."""
-    groups: np.ndarray | None = None
-    """The number of each row's group in a ranking, 0 to G - 1, shape (N,), int64."""
-    dense: np.ndarray | None = None
-    """The dense teacher's vectors of an embedding, shape (N, D), its scores of a ranking, (N, 1),
-    or its logits, (N, C), float32; a trial adds those that it needs."""
-    unlabelled: np.ndarray | None = None
-    """True for the rows of a classification or regression without a label, which the dense teacher
-    gives, shape (N,), bool."""
-    saliency: list[np.ndarray] | None = None
-    """The teacher's saliency of each text's tokens, N arrays, float32; a trial adds it."""
-
-    def __len__(self) -> int:
-        return len(self.input_ids)
-
-    @property
-    def lengths(self) -> np.ndarray:
-        """Tokens of each example, shape (N,), int64."""
-        return np.fromiter(map(len, self.input_ids), dtype=np.int64, count=len(self))
-
-    @property
-    def labelled(self) -> Split:
-        """The rows with a label."""
-        return self if self.unlabelled is None else self.at(np.flatnonzero(~self.unlabelled))
-
-    def at(self, rows: np.ndarray) -> Split:
-        """Some rows of a split without queries, groups and pairs."""
-        left_out = "queries", "gold", "groups"
-        kept = {name: own for name, own in vars(self).items() if name not in left_out}
-        return Split(**{name: some_of(own, rows) for name, own in kept.items()})
-
-
-def tokenise_rows(
-    rows: Rows, chosen: np.ndarray, tokenizer: Any, max_length: int, embedding: bool = False
-) -> Split:
-    """The split of the chosen rows, in their order.
-
-    The texts of an embedding are read alone: of N pairs all N first texts, then all second ones.
+    Texts that are read ``alone`` are of N pairs all N first texts, then all second ones.
     """
-    found = rows.at(chosen, rows.where)
-    texts = [(field,) for column in zip(*found.texts, strict=True) for field in column]
-    split = _tokenised(texts if embedding else found.texts, tokenizer, max_length)
-    if embedding:
-        split.gold = found.labels
+    texts = [(field,) for column in zip(*rows.texts, strict=True) for field in column]
+    split = _tokenised(texts if alone else rows.texts, tokenizer, max_length)
+    if alone:
+        split.gold = rows.labels
     else:
-        split.labels, split.unlabelled = found.labels, without_label(found.labels, len(texts))
-    if found.queries is not None:
-        split.queries = _tokenised([(query,) for query in found.queries], tokenizer, max_length)
-    if found.groups is not None:
-        split.groups = np.unique(found.groups, return_inverse=True)[1]
+        split.labels, split.unlabelled = rows.labels, without_label(rows.labels, len(split))
+    if rows.queries is not None:
+        split.queries = _tokenised([(query,) for query in rows.queries], tokenizer, max_length)
+    if rows.groups is not None:
+        split.groups = np.unique(rows.groups, return_inverse=True)[1]
     return split
 
 
@@ -182,13 +128,7 @@ def text_seed(fields: Iterable[str]) -> int:
 
 
 def batched(texts: Any, batch_size: Any) -> list[list[tuple[str, ...]]]:
-    """Texts and pairs of texts as tuples of one and two fields, in batches, in their order.
-
-    Raises
-    ------
-    InputError
-        If it is not a list of texts or pairs, or ``batch_size`` is not 1 or more.
-    """
+    """Texts and pairs of texts as tuples of one and two fields, in batches, in their order."""
     if type(batch_size) is not int or batch_size < 1:
         raise InputError(f"batch_size: an integer of 1 or more is needed, not {batch_size!r}")
     if isinstance(texts, str):

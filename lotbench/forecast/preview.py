@@ -252,7 +252,7 @@ def _teacher_seconds(settings: TeacherConfig, data: Data, cost: Cost) -> float:
     task, count = data.task, len(data.task.train)
     scored = _scored(task, queries=True) + count
     saliency = count / settings.batch_size * cost.steps[0]
-    as_it_is = task.kind == "embedding" or settings.model
+    as_it_is = task.kind.vectors or settings.model
     training = 0.0 if as_it_is else cost.training(len(task.train.labelled), settings)
     return cost.start + data.seconds + training + scored * cost.scoring() + saliency
 

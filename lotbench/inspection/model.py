@@ -18,7 +18,7 @@ from lotbench.engine.loading import load_tokenizer
 from lotbench.errors import InputError
 from lotbench.inspection import trace
 from lotbench.inspection.route import Route
-from lotbench.scoring.score_outputs import cosines
+from lotbench.scoring.values import cosines
 from lotbench.statistics import names
 from lotbench.store import bucket
 from lotbench.store.rows import Trial

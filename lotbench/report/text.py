@@ -5,9 +5,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
 
-from lotbench.config.tasks import BUILT_IN
 from lotbench.statistics.bootstrap import Estimate
 from lotbench.statistics.reference import Reference
 from lotbench.statistics.runs import Run
@@ -134,18 +132,8 @@ def unit(name: str) -> str:
 
 def unit_of(runs: Iterable[Run]) -> str:
     """What scores are means over, and bootstrap draws take: ``texts``; ``texts, pairs, groups``."""
-    found = {_drawn(run) for run in runs}
+    found = {run.trial.kind.unit(run.trial.metric) for run in runs}
     return ", ".join(unit for unit in ("texts", "pairs", "groups") if unit in found)
-
-
-def _drawn(run: Run) -> str:
-    """Groups of a ranking, pairs of an embedding with scored pairs, else texts."""
-    data: Any = run.trial.config.get("data", {})
-    own = BUILT_IN.get(str(data.get("source") or run.task))
-    kind = data.get("kind") or (own and own.kind)
-    if kind == "ranking":
-        return "groups"
-    return "pairs" if kind == "embedding" and run.trial.metric == "spearman" else "texts"
 
 
 def score(value: float, name: str) -> str:

@@ -37,19 +37,8 @@ def compute_metrics(
 ) -> dict[str, float]:
     """The named metrics, from 0 to 1 (correlations, cosine and agreement from -1 to 1).
 
-    Parameters
-    ----------
-    names : sequence of str
-        Names in `METRICS`.
-    predicted : ndarray, shape (N,)
-        See `lotbench.scoring.scores.scores`.
-    labels : ndarray, shape (N,), or None
-        Classes, or values of a regression; None for `MEANS`.
-
-    Raises
-    ------
-    ValueError
-        If the numbers of rows differ.
+    ``predicted`` and ``labels`` (N,) are those of `lotbench.scoring.scores.scores`; labels are None
+    for `MEANS`.
     """
     import numpy as np
 

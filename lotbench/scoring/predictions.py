@@ -18,12 +18,8 @@ PLACES[np.frombuffer(DIGITS.encode(), np.uint8)] = np.arange(len(DIGITS))
 def encode(values: np.ndarray, classes: int | None) -> str | list[float]:
     """Predictions or labels (N,) in the form of a row.
 
-    Parameters
-    ----------
-    values : ndarray, shape (N,)
-        Whole numbers, or fractions, which are rounded to seven digits.
-    classes : int or None
-        Number of classes; None for fractions; see `lotbench.scoring.metrics.classes_of`.
+    ``classes`` is the number of classes; None for fractions, which are rounded to seven digits; see
+    `lotbench.scoring.metrics.classes_of`.
     """
     if classes is None:
         return [float(f"{value:.7g}") for value in values]
@@ -36,11 +32,6 @@ def check_answers(name: str, stored: str | list, classes: int | None) -> None:
     """Refuses answers that `decode` cannot read, or that are not below the number of classes.
 
     ``classes`` is None for fractions.
-
-    Raises
-    ------
-    ValueError
-        Gives their ``name`` and one that is wrong.
     """
     if isinstance(stored, str):
         wrong = set(stored) - set(DIGITS[:classes])

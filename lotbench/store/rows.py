@@ -13,7 +13,8 @@ from typing import Annotated, Any, ClassVar, Literal, Self
 from pydantic import Field, field_validator, model_validator
 
 from lotbench.config.spaces import KINDS, is_space, space_of
-from lotbench.scoring.area import FLOOR, FLOOR_OF_VECTORS
+from lotbench.config.tasks import kind_by
+from lotbench.kinds.kind import Kind
 from lotbench.scoring.metrics import CLASSIFICATION, MEANS, METRICS, classes_of
 from lotbench.scoring.predictions import DIGITS, check_answers
 from lotbench.store.record import (
@@ -267,14 +268,15 @@ class Trial(Stored):
         return self.search is None or self.search.part == "confirmation"
 
     @property
-    def floor(self) -> float:
-        """How many points below the reference an area is counted from.
-
-        Vectors and rankings lose more than classes before they are of no use.
-        """
+    def kind(self) -> Kind:
+        """The kind of its task."""
         data: Any = self.config.get("data", {})
-        vectors = self.metric in MEANS or data.get("kind") == "embedding"
-        return FLOOR_OF_VECTORS if vectors else FLOOR
+        return kind_by(data.get("source") or self.task, data.get("kind"), data.get("regression"))
+
+    @property
+    def floor(self) -> float:
+        """How many points below the reference an area is counted from."""
+        return self.kind.floor(self.metric)
 
     @model_validator(mode="after")
     def _can_be_read(self) -> Self:

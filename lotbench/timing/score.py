@@ -27,7 +27,6 @@ from lotbench.measure.calls import Loaded, load_entry
 from lotbench.measure.devices import device_name
 from lotbench.measure.spec import Entry, Example
 from lotbench.scoring.predictions import decode
-from lotbench.scoring.score_outputs import score_outputs
 from lotbench.store.files import write_json
 from lotbench.store.passes import BackendScore, Scores
 from lotbench.store.rows import Trial
@@ -54,7 +53,7 @@ class Scorer:
     ) -> None:
         self.task, self.metric = task, task.metrics[0]
         self.rows, self.device, self.plugins = rows, device, plugins
-        self.classifies = task.kind == "classification"
+        self.classifies = task.kind.classes
         self.references: dict[tuple[str, Budget | None], dict[str, Predicted]] = {}
         self.checksums = cache(checksums)
         self.loaded: dict[tuple[str, ...], Loaded] = {}
@@ -134,8 +133,7 @@ class Scorer:
         for name in SPLITS:
             split: Split = getattr(self.task, name)
             queries = split.queries if self.task.reduces_queries else None
-            answers = score_outputs(
-                self.task.kind,
+            answers = self.task.kind.score(
                 [self.metric],
                 split,
                 _outputs(model, entry.budget, split),

@@ -19,7 +19,6 @@ from lotbench.engine.encoder import ReducedEncoder
 from lotbench.measure.flops import dense_flops, reduced_flops
 from lotbench.scoring.metrics import classes_of
 from lotbench.scoring.predictions import encode
-from lotbench.scoring.score_outputs import score_outputs
 from lotbench.store.rows import Evaluation, Unreached
 from lotbench.trial.progress import post
 from lotbench.trial.targets import find_budgets
@@ -51,7 +50,7 @@ def evaluate(
     queries = counts.outputs(texts.queries) if task.reduces_queries and texts.queries else None
     for own in (outputs, queries):
         check_finite(own, "the trained model's")
-    answers = score_outputs(task.kind, task.metrics, texts, outputs, queries)
+    answers = task.kind.score(task.metrics, texts, outputs, queries)
     stored: dict[str, Any] = {
         metric: encode(values, classes_of(metric, task.n_labels))
         for metric, values in answers.values.items()
@@ -140,7 +139,7 @@ def scorer(encoder: ReducedEncoder, task: Task, texts: int) -> Callable[[], tupl
     It scores at most so many texts, but the whole split where a score depends on other texts.
     """
     size = len(task.selection)
-    if task.kind in ("classification", "regression") and texts < size:
+    if task.kind.by_row and texts < size:
         rows = np.linspace(0, size - 1, texts).round().astype(int)
         task = replace(task, selection=task.selection.at(rows))
     calls = count(1)

@@ -5,42 +5,30 @@ from __future__ import annotations
 from typing import Any
 
 from lotbench.config.sections import TrialConfig
-from lotbench.config.tasks import WITH_ARTICLE, kind_of
+from lotbench.config.tasks import kind_of
+from lotbench.data.sources import read_source
 from lotbench.data.task import Task, load_task
 from lotbench.engine.config_of_backbone import model_classes
 from lotbench.errors import InputError
 
 
 def task_of(config: TrialConfig, tokenizer: Any) -> Task:
-    """The task of a trial; see `load_task`.
-
-    Raises
-    ------
-    InputError
-        If the data are invalid, or no task of the teacher's.
-    """
-    return load_task(
-        config.task,
-        config.data,
-        tokenizer,
-        config.seed,
-        config.data_root,
-        config.scored_length,
-        _classes(config),
-    )
+    """The task of a trial; see `read_source` and `load_task`."""
+    source = read_source(config.task, config.data, config.data_root, _classes(config))
+    return load_task(source, tokenizer, config.seed, config.scored_length)
 
 
 def _classes(config: TrialConfig) -> list[str] | None:
     """The classes of a fine-tuned teacher that is given, none of a regression; else None."""
     model, kind = config.teacher.model, kind_of(config.task, config.data)
-    if model is None or kind == "embedding":
+    if model is None or kind.vectors:
         return None
     classes = model_classes(model)
-    if (len(classes) > 1) != (kind == "classification"):
+    if (len(classes) > 1) != kind.classes:
         outputs = "one number" if len(classes) == 1 else f"{len(classes)} classes"
         other = "regression: true" if len(classes) == 1 else "regression: false"
         raise InputError(
-            f"tasks.{config.task}: {WITH_ARTICLE[kind]}, but teacher.model gives {outputs}; set "
+            f"tasks.{config.task}: {kind.article}, but teacher.model gives {outputs}; set "
             f"tasks.{config.task}.{other}, or choose another model"
         )
-    return classes if kind == "classification" else []
+    return classes if kind.classes else []

@@ -27,10 +27,10 @@ from lotbench.engine import checkpoint
 from lotbench.engine.config_of_backbone import fingerprint, pooling_of, read_config
 from lotbench.engine.encoder import ReducedEncoder
 from lotbench.errors import InputError
+from lotbench.kinds.kind import SplitScores
 from lotbench.reducer import Params, TokenReducer
 from lotbench.scoring.metrics import classes_of
 from lotbench.scoring.predictions import encode
-from lotbench.scoring.score_outputs import SplitScores, score_outputs
 from lotbench.store import bucket
 from lotbench.store.files import read_json
 from lotbench.store.rows import Teacher, Training
@@ -64,7 +64,7 @@ class Artefacts:
         """Hash of the teacher's configuration, its data, the backbone's weights and `VERSION`."""
         backbone = self.config.backbone
         parts = [self.config.teacher_key(), self.task.fingerprint, fingerprint(backbone), VERSION]
-        if self.task.kind == "embedding":
+        if self.task.kind.vectors:
             parts += pooling_of(backbone, self.config.data.pooling)
         return hashed(" ".join(map(str, parts)))
 
@@ -99,7 +99,7 @@ class Artefacts:
             known, shape = split.dense, (len(split), width)
             if known is None:
                 split.dense = self._array(f"dense-{name}", split, teacher_outputs, shape)
-            _take_answers(split, self.task.kind)
+            self._take_answers(split)
 
     def start_pooling(self, encoder: ReducedEncoder) -> None:
         """Gives a pooling the map that it starts training with; see `embeddings_to_states`."""
@@ -131,11 +131,12 @@ class Artefacts:
 
         Who scores a text does not know its label.
         """
-        guessed = name and self.task.kind == "classification"
+        guessed = name and self.task.kind.classes
 
         def compute(teacher: ReducedEncoder, split: Split) -> np.ndarray:
             if guessed:
-                split = replace(split, labels=teacher_outputs(teacher, split).argmax(axis=1))
+                answers = self.task.kind.labels_of(teacher_outputs(teacher, split))
+                split = replace(split, labels=answers)
             if kind == "mean":
                 return mean_saliency(chain([teacher], self._other_teachers()), split)
             return SALIENCY[kind](teacher, split)
@@ -171,7 +172,7 @@ class Artefacts:
         scored = [f"{kind}-{name}" for kind in kinds for name in SPLITS]
         for name in ("logits", "map", *kinds, *scored, *(f"dense-{own}" for own in answered)):
             bucket.remove(self.folder / f"{name}.npy")  # of a teacher that was damaged
-        config, kind = self.config, self.task.kind
+        config, vectors = self.config, self.task.kind.vectors
         encoder = checkpoint.build(
             config.backbone,
             self.task.n_labels,
@@ -180,10 +181,10 @@ class Artefacts:
             config.layers,
             config.seed,
             config.data.pooling,
-            whole=config.teacher.model is not None and kind != "embedding",
+            whole=config.teacher.model is not None and not vectors,
         ).to(device())
         training = Training(steps=0)
-        if kind != "embedding" and config.teacher.model is None:
+        if not vectors and config.teacher.model is None:
             split, settings = self.task.train.labelled, config.teacher
             training = train(encoder, split, settings, config.seed, r_drop=settings.r_drop)
         found = {name: self._judged(encoder, getattr(self.task, name)) for name in SPLITS}
@@ -199,13 +200,22 @@ class Artefacts:
         (place / TRAINING).write_text(json.dumps(content))
         checkpoint.save(place, encoder, self.tokenizer, [], config.scored_length)
 
+    def _take_answers(self, split: Split) -> None:
+        """Puts what dense answers in the place of labels that are missing."""
+        if split.unlabelled is not None:
+            assert split.dense is not None, "dense has answered"
+            answers = self.task.kind.labels_of(split.dense)
+            if split.labels is not None:
+                answers = np.where(split.unlabelled, answers, split.labels)
+            split.labels = answers
+
     def _judged(self, encoder: ReducedEncoder, split: Split) -> SplitScores:
         """The scores of the teacher on a split, which has its answers from then on."""
         split.dense = teacher_outputs(encoder, split)
-        _take_answers(split, self.task.kind)
+        self._take_answers(split)
         if split.queries is not None:
             split.queries.dense = teacher_outputs(encoder, split.queries)
-        return score_outputs(self.task.kind, self.task.metrics, split, split.dense)
+        return self.task.kind.score(self.task.metrics, split, split.dense)
 
 
 def _answered(task: Task) -> dict[str, Split]:
@@ -213,28 +223,17 @@ def _answered(task: Task) -> dict[str, Split]:
 
     Rankings are scored by them; vectors are also trained by them, and so are rows without labels.
     """
-    splits: dict[str, Split] = {name: getattr(task, name) for name in SPLITS}
-    if task.kind == "ranking":
-        return splits
-    if task.kind != "embedding":
-        splits |= {"train": task.train}
-        return {name: own for name, own in splits.items() if own.unlabelled is not None}
+    splits: dict[str, Split] = {name: getattr(task, name) for name in (*SPLITS, "train")}
+    used = {
+        name: split
+        for name, split in splits.items()
+        if split.unlabelled is not None
+        or (task.kind.vectors if name == "train" else task.kind.by_dense)
+    }
     if not task.reduces_queries:
-        queries = {f"{name}-queries": own.queries for name, own in splits.items()}
-        splits |= {name: own for name, own in queries.items() if own is not None}
-    return splits | {"train": task.train}
-
-
-def _take_answers(split: Split, kind: str) -> None:
-    """Puts what dense answers in the place of labels that are missing."""
-    if split.unlabelled is None or kind not in ("classification", "regression"):
-        return
-    assert split.dense is not None, "dense has answered"
-    classes = kind == "classification"
-    answered = split.dense.argmax(axis=1) if classes else split.dense[:, 0]
-    if split.labels is not None:
-        answered = np.where(split.unlabelled, answered, split.labels)
-    split.labels = answered
+        queries = {f"{name}-queries": splits[name].queries for name in SPLITS}
+        used |= {name: split for name, split in queries.items() if split is not None}
+    return used
 
 
 class _Dense(TokenReducer):

@@ -18,7 +18,6 @@ from lotbench import machine, registry
 from lotbench.config.sections import TrialConfig
 from lotbench.config.tasks import kind_of
 from lotbench.data.task import Task
-from lotbench.data.tokens import Split
 from lotbench.engine import checkpoint
 from lotbench.engine.config_of_backbone import read_config
 from lotbench.engine.loading import load_tokenizer
@@ -214,7 +213,7 @@ def prepare(trial: PlannedTrial, folder: Path) -> Artefacts:
 
 def needed(config: TrialConfig, reducer: TokenReducer) -> frozenset[str]:
     """The artefacts that a trial trains on: those of its method, and those of distillation."""
-    distilled = config.train.distillation and kind_of(config.task, config.data) != "embedding"
+    distilled = config.train.distillation and not kind_of(config.task, config.data).vectors
     return reducer.needs | ({"teacher_logits"} if distilled else set())
 
 
@@ -273,11 +272,8 @@ def _train_and_score(trial: PlannedTrial, folder: Path) -> dict[str, Any]:
 
 def _labels(task: Task) -> dict[str, Any] | None:
     """What the scores of a row need beside its predictions: labels, or the scores of pairs."""
-    splits: dict[str, Split] = {name: getattr(task, name) for name in SPLITS}
-    if task.kind == "ranking" or task.metrics[0] in UNLABELLED:
+    if task.metrics[0] in UNLABELLED:
         return None
-    if task.kind == "embedding":
-        gold = {name: split.gold for name, split in splits.items()}
-        return {name: encode(own, None) for name, own in gold.items() if own is not None} or None
-    classes = task.n_labels if task.kind == "classification" else None
-    return {name: encode(split.labels, classes) for name, split in splits.items()}
+    gold = {name: task.kind.gold(getattr(task, name)) for name in SPLITS}
+    count = task.n_labels if task.kind.classes else None
+    return {name: encode(rows, count) for name, rows in gold.items() if rows is not None} or None

@@ -15,6 +15,7 @@ import torch
 
 from lotbench.batch import Batch
 from lotbench.config.sections import LimitConfig, TaskConfig
+from lotbench.data.sources import read_source
 from lotbench.data.task import load_task
 from lotbench.data.tokens import Split
 from lotbench.deploy.session import feed, open_session
@@ -133,7 +134,7 @@ def measure_sides(
 def texts(task: str, limit: int, max_length: int) -> Split:
     """Training texts of a packaged task, without the selection split."""
     data = TaskConfig(max_length=max_length, limit=LimitConfig(train=limit, validation=1))
-    return load_task(task, data, load_tokenizer(BACKBONE), seed=0).train
+    return load_task(read_source(task, data, None), load_tokenizer(BACKBONE), seed=0).train
 
 
 def cut(split: Split, lengths: Sequence[int]) -> Batch:

@@ -71,14 +71,20 @@ def test_a_model_becomes_a_faster_one(tmp_path, monkeypatch, capsys, wide_backbo
     assert "with the method `dense`" in (out / "model" / "README.md").read_text()
 
 
-def small(folder: Path, count: int = 240, text: str = "", label: str | None = None) -> Path:
+def small(
+    folder: Path,
+    count: int = 240,
+    text: str = "",
+    label: str | None = None,
+    head: str = "text,label",
+    file: str = "own.csv",
+) -> Path:
     """A CSV of texts; the last one is ``text`` if given, and has this label."""
     rows = [f"text {i},{i % 2}" for i in range(count)]
     if text or label is not None:
         rows[-1] = f"{text},{label or 0}"
-    path = folder / "own.csv"
-    path.write_text("\n".join(["text,label", *rows]))
-    return path
+    (folder / "own.csv").write_text("\n".join([head, *rows]))
+    return folder / file
 
 
 def decoder(folder: Path) -> Path:
@@ -119,6 +125,8 @@ REFUSALS = {
     ),
     "twenty texts": (None, {"count": 20}, "20 texts are too few"),
     "an empty text": (None, {"text": " "}, "row 240: the text is empty"),
+    "no such column": (None, {"head": "review,label"}, "the text? --set tasks.texts.text=review"),
+    "no such file": (None, {"file": "missing.csv"}, "missing.csv: no such file"),
 }
 
 
@@ -133,19 +141,21 @@ def test_bad_input_is_one_message_and_exit_code_2(
     assert run(monkeypatch, *arguments) == 2
     (line,) = capsys.readouterr().err.strip().splitlines()
     assert line.startswith("error: ") and message in line
+    assert model or not (tmp_path / "out").exists()
 
 
 def test_a_changed_file_of_texts_needs_a_new_folder(
     tmp_path, monkeypatch, capsys, wide_backbone
 ) -> None:
     out = tmp_path / "out"
-    arguments = wide_backbone, small(tmp_path, 20), "--max-drop", 1, "--output", out
+    # Too few texts for one batch.
+    arguments = wide_backbone, small(tmp_path), "--max-drop", 1, "--output", out, "--batch", 100
     assert run(monkeypatch, *arguments) == 2
-    small(tmp_path, 30)
+    small(tmp_path, 250)
     assert run(monkeypatch, *arguments) == 2
-    assert "30 texts are too few" in capsys.readouterr().err  # nothing is there to be spoiled
+    assert "of another model" not in capsys.readouterr().err  # nothing is there to be spoiled
     (out / "study").mkdir()
-    small(tmp_path, 40)
+    small(tmp_path, 260)
     assert run(monkeypatch, *arguments) == 2
     assert "of another model or other texts; give a new --output" in capsys.readouterr().err
 

@@ -48,7 +48,7 @@ CASES = {
     "an empty query": (
         VECTORS | {"query": "ask"},
         documents(ask=""),
-        "train.jsonl: column 'ask', row 30: the text is empty; remove the row",
+        "train.jsonl: column 'ask', row 30: '' is an empty text; remove the row",
     ),
     "another query column": (
         VECTORS | {"query": "asked"},
@@ -58,12 +58,12 @@ CASES = {
     "an empty text": (
         VECTORS,
         documents(text="  "),
-        "train.jsonl: column 'text', row 30: the text is empty; remove the row",
+        "train.jsonl: column 'text', row 30: ' ' is an empty text; remove the row",
     ),
     "a group with one row": (
         RANKING,
         pairs({"q": "alone", "d": "d", "label": 1}),
-        "train.jsonl: column 'q', row 21: the group 'alone' has only this row",
+        "train.jsonl: column 'q', row 21: 'alone' is the group of this row alone",
     ),
     "protect without pairs": (
         {"protect": "first"},

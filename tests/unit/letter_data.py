@@ -9,8 +9,22 @@ import pandas as pd
 import pytest
 
 from lotbench.config.sections import TaskConfig
-from lotbench.data.task import load_task
+from lotbench.data import task
+from lotbench.data.sources import read_source
 from lotbench.errors import InputError
+
+
+def load_task(
+    name: str,
+    data: TaskConfig,
+    tokenizer: Any,
+    seed: int = 0,
+    root: str | None = None,
+    scored_length: int | None = None,
+    classes: list[str] | None = None,
+) -> task.Task:
+    """The task, read, limited and tokenised."""
+    return task.load_task(read_source(name, data, root, classes), tokenizer, seed, scored_length)
 
 
 def letters(n: int, offset: int = 0) -> list[str]:

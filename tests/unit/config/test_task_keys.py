@@ -8,9 +8,10 @@ import pytest
 
 from lotbench.config.expand import expand
 from lotbench.config.load import load_sweep, load_trial
-from lotbench.config.sections import SweepConfig
+from lotbench.config.sections import SweepConfig, TaskConfig
 from lotbench.config.tasks import kind_of
 from lotbench.errors import InputError
+from lotbench.kinds.registry import KINDS
 
 
 def sweep_of(folder: Path, task: str, more: str = "") -> SweepConfig:
@@ -27,6 +28,11 @@ RANKING = f"{MINE}kind: ranking, text: [a, b], group: a"
     ("task", "fault"),
     [
         ("rte: {kind: vectors}", "rte.kind: Input should be 'embedding' or 'ranking' (given: "),
+        (
+            "a: {source: csv}",
+            "a.source: 'csv' is neither a built-in task, a folder here nor a hub ",
+        ),
+        ("a: {source: a/b/c}", "a.source: 'a/b/c' is neither a built-in task, a folder here nor"),
         ("rte: {pooling: max}", "rte.pooling: Input should be 'mean' or 'cls' (given: "),
         ("rte: {protect: last}", "rte.protect: Input should be 'first' (given: "),
         ("rte: {query: q}", "rte.query: only an embedding has it, and rte is a classification; re"),
@@ -80,6 +86,7 @@ def test_a_key_that_a_task_cannot_have_is_named(tmp_path: Path, task: str, fault
         ("rte: {group: g}", "it"),
         (f"{RANKING}, pooling: cls}}", "it, or change `kind`"),
         ("bbc_headlines: {pooling: cls}", "it"),
+        ("stsb: {windows: true}", "it"),
         ("bbc_known_item: {query: q}", "`query`"),
     ],
 )
@@ -118,7 +125,13 @@ def test_a_source_that_is_a_folder_and_a_built_in_task_is_refused(
 )
 def test_the_kind_of_a_task(tmp_path: Path, task: str, kind: str) -> None:
     ((name, data),) = sweep_of(tmp_path, task).tasks.items()
-    assert kind_of(name, data) == kind
+    assert kind_of(name, data).name == kind
+
+
+def test_a_task_may_name_the_kinds_that_labels_do_not_tell() -> None:
+    annotation = str(TaskConfig.model_fields["kind"].annotation)
+    assert [name for name in KINDS if repr(name) in annotation] == ["embedding", "ranking"]
+    assert [kind.name for kind in KINDS.values() if kind.named] == ["embedding", "ranking"]
 
 
 def test_models_may_be_scored_on_longer_texts(tmp_path: Path) -> None:

@@ -8,11 +8,10 @@ from typing import Any
 
 import numpy as np
 import pytest
-from letter_data import folder_of, letters, plain, refusal
+from letter_data import folder_of, letters, load_task, plain
 
 from lotbench.config.sections import TaskConfig
 from lotbench.data.batches import batches, collate
-from lotbench.data.task import load_task
 from lotbench.data.tokens import Split
 
 
@@ -79,17 +78,6 @@ def test_a_task_says_how_many_rows_select(tmp_path: Path, tokenizer: Any) -> Non
     other = load_task("mine", limited, tokenizer, 0)
     assert other.selection.texts == task.selection.texts[:2]
     assert other.train.texts == task.selection.texts[2:] + task.train.texts
-
-
-@pytest.mark.parametrize("limit", [{"selection": 40}, {"train": 20, "selection": 20}])
-def test_a_selection_that_leaves_no_training_rows_is_refused(
-    tmp_path: Path, tokenizer: Any, limit: dict[str, int]
-) -> None:
-    data = TaskConfig(**plain(tmp_path).model_dump() | {"limit": limit})
-    rows = limit["selection"]
-    assert refusal(data, tokenizer).startswith(
-        f"{tmp_path / 'train.parquet'}: {rows} usable training rows leave none to train on after"
-    )
 
 
 def test_limit_applies_before_tokenising_and_validation_is_the_same_for_all_seeds(

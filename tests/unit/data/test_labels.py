@@ -6,13 +6,11 @@ import json
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 import pytest
 from letter_data import folder_of
 
 from lotbench.config.sections import TaskConfig
 from lotbench.data.sources import read_source
-from lotbench.errors import InputError
 
 
 def labels_of(folder: Path, suffix: str, train: str, validation: str) -> TaskConfig:
@@ -52,60 +50,7 @@ def test_integers_of_json_and_parquet_stay_integers(tmp_path: Path) -> None:
     assert read_source("mine", data, None).notes["classes"] == huge
 
 
-MISSING = pd.array(["x", None], dtype="string")
-
-
-@pytest.mark.parametrize(
-    ("frame", "expected"),
-    [
-        ({"text": ["a", "b"], "label": MISSING}, "column 'label', row 2: <NA> is not a class name"),
-        ({"text": MISSING, "label": ["x", "y"]}, "column 'text', row 2: <NA> is not text; remove"),
-        (
-            {"text": [["a"], ["b"]], "label": ["x", "y"]},
-            "column 'text', row 1: array(['a'], dtype=",
-        ),
-    ],
-)
-def test_parquet_that_cannot_be_meant(tmp_path: Path, frame: dict, expected: str) -> None:
-    data = folder_of(tmp_path, frame, {"text": ["c"], "label": ["x"]})
-    with pytest.raises(InputError) as caught:
-        read_source("mine", data, None)
-    assert str(caught.value).startswith(f"{tmp_path / 'train.parquet'}: {expected}")
-
-
-@pytest.mark.parametrize("value", ["1_0", "true", "1e39", "9" * 400])
-def test_a_regression_has_numbers_alone(tmp_path: Path, value: str) -> None:
-    data = labels_of(tmp_path, "csv", f"text,label\na,1\nb,{value}\n", "text,label\na,1\n")
-    with pytest.raises(InputError, match=r"train.csv: column 'label', row 2: .* not a finite numb"):
-        read_source("mine", data.model_copy(update={"regression": True}), None)
-
-
-def test_both_files_of_a_folder_are_reported(tmp_path: Path) -> None:
-    data = labels_of(tmp_path, "jsonl", "{", "[]")
-    with pytest.raises(InputError) as caught:
-        read_source("mine", data, None)
-    first, second = str(caught.value).splitlines()
-    assert first.startswith(f"{tmp_path / 'train.jsonl'}: cannot be read as jsonl: line 1: Expecti")
-    assert second.startswith(f"{tmp_path / 'validation.jsonl'}: cannot be read as jsonl: line 1: i")
-
-
 def test_text_is_preferred_to_sentence(tmp_path: Path) -> None:
     frame = {"sentence": ["a", "b"], "text": ["c", "d"], "label": [0, 1]}
     source = read_source("mine", folder_of(tmp_path, frame, frame), None)
     assert source.train.texts == [("c",), ("d",)]
-
-
-def test_a_text_column_that_is_the_label_is_not_the_text(tmp_path: Path) -> None:
-    data = labels_of(tmp_path, "csv", "text,label\na,1\nb,0\n", "text,label\na,1\n")
-    with pytest.raises(InputError, match=r"train.csv: no column 'sentence'; set tas"):
-        read_source("mine", data.model_copy(update={"label": "text"}), None)
-
-
-@pytest.mark.parametrize("source", ["csv", "json", "text", "parquet", "a/b/c", "train.csv"])
-def test_a_source_that_is_no_hub_id_reads_no_files_here(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, source: str
-) -> None:
-    monkeypatch.chdir(tmp_path)
-    (tmp_path / "train.csv").write_text("text,label\na,1\nb,0\n")
-    with pytest.raises(InputError, match=r"^tasks.mine.source: .* neither a built-in task, a fol"):
-        read_source("mine", TaskConfig(source=source), None)

@@ -219,7 +219,7 @@ def test_odd_texts(kind: Any, fields: int, extra: bool, request: pytest.FixtureR
 
 def corpus(name: str) -> list[tuple[str, ...]]:
     """All texts, and behind them the queries."""
-    splits = read_corpus(name, BUILT_IN[name])
+    splits = read_corpus(BUILT_IN[name])
     queries = [(query,) for split in splits for query in split.queries or ()]
     return [text for split in splits for text in split.texts] + queries
 

@@ -7,15 +7,14 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from letter_data import folder_of, letters
+from letter_data import folder_of, letters, load_task
 
 from lotbench.batch import Batch
 from lotbench.config.sections import TaskConfig
 from lotbench.data.batches import collate
-from lotbench.data.labels import MISSING, labels_of_model
-from lotbench.data.tables import Rows
-from lotbench.data.task import Task, load_task
-from lotbench.errors import InputError
+from lotbench.data.task import Task
+from lotbench.kinds.labels import MISSING, labels_of_model
+from lotbench.kinds.rows import Rows
 from lotbench.losses import task_loss
 from lotbench.reducer import Stage, Step
 
@@ -59,13 +58,6 @@ def test_a_number_may_be_the_name_of_a_class() -> None:
     assert found is not None and found.tolist() == [1, 0]
 
 
-@pytest.mark.parametrize("given", ["fine", 2, -1, "Good", 0.5])
-def test_another_label_is_refused_with_those_of_the_model(given) -> None:
-    rows = Rows([("a",), ("b",)], np.array(["good", given], dtype=object), "file")
-    with pytest.raises(InputError, match=r"file: column 'label', row 2: .* it has 2: \['bad', 'go"):
-        labels_of_model(rows, "label", CLASSES)
-
-
 def test_without_labels_the_score_is_agreement_with_dense(tmp_path, tokenizer) -> None:
     task = read(tmp_path, tokenizer, None, None)
     assert (task.metrics, task.n_labels, task.asks_dense) == (("same_class",), 2, True)
@@ -82,25 +74,6 @@ def test_labelled_rows_are_selected_by_and_the_others_train(tmp_path, tokenizer)
     assert (~task.train.unlabelled).sum() == 2
 
 
-@pytest.mark.parametrize(
-    ("train", "validation", "message"),
-    [
-        (
-            ["good"] + [None] * 39,
-            ["good", "bad"] * 5,
-            "train.parquet: fewer labels than the 8 rows",
-        ),
-        (None, ["good", "bad"] * 5, "train.parquet: fewer labels than the 8 rows"),
-        (["good", "bad"] * 20, ["good", None] * 5, "validation.parquet: 5 rows have no label"),
-    ],
-)
-def test_labels_that_are_too_few_are_refused(
-    tmp_path, tokenizer, train, validation, message
-) -> None:
-    with pytest.raises(InputError, match=message):
-        read(tmp_path, tokenizer, train, validation, selection=8)
-
-
 def test_rows_behind_the_limit_lose_their_labels(tmp_path, tokenizer) -> None:
     whole, cut = (
         read(tmp_path, tokenizer, CLASSES * 20, CLASSES * 5, selection=8, **limit)
@@ -113,11 +86,6 @@ def test_rows_behind_the_limit_lose_their_labels(tmp_path, tokenizer) -> None:
     assert (cut.train.labels[:10] == whole.train.labels[:10]).all()
     assert (cut.selection.labels == whole.selection.labels).all()
     assert cut.fingerprint != whole.fingerprint
-
-
-def test_a_limit_of_labels_needs_labels(tmp_path, tokenizer) -> None:
-    with pytest.raises(InputError, match=r"no label column; add one, or remove tasks\.mine\.limit"):
-        read(tmp_path, tokenizer, None, None, selection=8, labelled=10)
 
 
 def test_only_labelled_examples_enter_the_task_loss(tmp_path, tokenizer) -> None:

@@ -7,11 +7,10 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from letter_data import folder_of
+from letter_data import folder_of, load_task
 
 from lotbench.config.sections import TaskConfig
 from lotbench.data.sources import read_source
-from lotbench.data.task import load_task
 from lotbench.data.tokens import windows_behind
 from lotbench.engine.loading import load_tokenizer
 from lotbench.errors import InputError

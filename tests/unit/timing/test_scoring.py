@@ -17,6 +17,8 @@ from lotbench.config.sections import MeasureConfig
 from lotbench.data.task import Task
 from lotbench.data.tokens import Split
 from lotbench.errors import InputError
+from lotbench.kinds.classification import CLASSIFICATION
+from lotbench.kinds.embedding import EMBEDDING
 from lotbench.measure import launch
 from lotbench.measure.spec import DeviceSetting, Entry, PassSpec
 from lotbench.measure.worker import Worker
@@ -58,7 +60,7 @@ def split(lengths) -> Split:
 @pytest.fixture
 def task():
     parts = split([5, 9, 3]), split([4, 11, 6, 3]), split([8, 3, 7, 5, 10, 4])
-    return Task("toy", 2, "classification", ("accuracy",), *parts, fingerprint="f")
+    return Task("toy", 2, CLASSIFICATION, ("accuracy",), *parts, fingerprint="f")
 
 
 LABELS = {"data": {"labels": {"selection": "0101", "validation": "010101"}}}
@@ -235,7 +237,7 @@ def test_queries_are_encoded_by_the_model_only_if_it_reduces_them(
     queries.dense = np.eye(12)[[5, 9, 3]]
     documents.queries = queries
     # Right at rank 3, with another one that is equally near, 3 and 1.
-    task = Task("toy", 0, "embedding", ("mrr",), documents, documents, documents, "f")
+    task = Task("toy", 0, EMBEDDING, ("mrr",), documents, documents, documents, "f")
     task.reduces_queries = both
     model = SimpleNamespace(calls=calls)
     monkeypatch.setattr("lotbench.timing.score.load_entry", lambda *_: model)

@@ -16,6 +16,7 @@ from lotbench.data.tokens import Split
 from lotbench.engine.backbone import Backbone
 from lotbench.engine.encoder import ReducedEncoder
 from lotbench.engine.pooling import Pooling
+from lotbench.kinds.embedding import EMBEDDING
 from lotbench.losses import task_loss
 from lotbench.reducer import Params, TokenReducer
 from lotbench.trial.saliency import gradient_saliency
@@ -37,7 +38,7 @@ def test_a_method_that_needs_logits_gets_the_vectors() -> None:
     data = split()
     data.dense = np.arange(40.0 * WIDTH, dtype=np.float32).reshape(40, WIDTH)
     config: Any = None
-    task = Task("t", 0, "embedding", ("cosine",), data, data, data, "f")
+    task = Task("t", 0, EMBEDDING, ("cosine",), data, data, data, "f")
     batch = collate(Artefacts(config, task, None).trained(frozenset({"teacher_logits"})), [3, 1])
     assert batch.teacher_logits is not None
     assert batch.teacher_logits.tolist() == data.dense[[3, 1]].tolist()

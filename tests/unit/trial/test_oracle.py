@@ -16,6 +16,7 @@ from lotbench.data.task import Task
 from lotbench.data.tokens import Split
 from lotbench.engine.encoder import ReducedEncoder
 from lotbench.errors import InputError
+from lotbench.kinds.classification import CLASSIFICATION
 from lotbench.reducer import Params, TokenReducer
 from lotbench.trial.saliency import integrated_saliency
 from lotbench.trial.teacher import Artefacts
@@ -46,7 +47,7 @@ def artefacts(labels: list[int], monkeypatch: pytest.MonkeyPatch) -> Artefacts:
         Artefacts, "_array", lambda self, name, data, own, shape: own(teacher, data)
     )
     own, config = split(labels), cast(Any, None)
-    task = Task("t", 3, "classification", ("accuracy",), own, own, own, "f")
+    task = Task("t", 3, CLASSIFICATION, ("accuracy",), own, own, own, "f")
     return Artefacts(config, task, None)
 
 

@@ -11,6 +11,7 @@ from lotbench.conformance.tiny import WIDTH, pooled_backbone
 from lotbench.data.task import Task
 from lotbench.data.tokens import Split
 from lotbench.engine.encoder import ReducedEncoder
+from lotbench.kinds.embedding import EMBEDDING
 from lotbench.measure.flops import dense_flops
 from lotbench.trial.evaluate import evaluate, score
 
@@ -32,7 +33,7 @@ def task(documents: list[int], queries: list[int], both: bool) -> Task:
     own = split(documents)
     own.queries = split(queries)
     metrics = ("mrr", "overlap", "cosine")
-    return Task("t", 0, "embedding", metrics, own, own, own, "f", reduces_queries=both)
+    return Task("t", 0, EMBEDDING, metrics, own, own, own, "f", reduces_queries=both)
 
 
 def dense(encoder: ReducedEncoder, lengths: list[int]) -> float:

@@ -16,6 +16,7 @@ from lotbench.conformance.tiny import CLASSES, WIDTH, tiny_backbone
 from lotbench.data.task import Task
 from lotbench.data.tokens import Split
 from lotbench.engine.encoder import ReducedEncoder
+from lotbench.kinds.classification import CLASSIFICATION
 from lotbench.reducer import Params, TokenReducer
 from lotbench.store.rows import Unreached
 from lotbench.trial.evaluate import evaluate, score, scorer
@@ -144,7 +145,7 @@ def split_of(texts: int, seed: int) -> Split:
 @pytest.fixture(scope="module")
 def task() -> Task:
     train, selection, validation = (split_of(texts, texts) for texts in (4, 24, 12))
-    return Task("tiny", CLASSES, "classification", ("accuracy",), train, selection, validation, "")
+    return Task("tiny", CLASSES, CLASSIFICATION, ("accuracy",), train, selection, validation, "")
 
 
 def tiny(method: type[TokenReducer]) -> ReducedEncoder:

@@ -19,6 +19,7 @@ from lotbench.data.task import Task
 from lotbench.data.tokens import Split
 from lotbench.engine.encoder import ReducedEncoder
 from lotbench.errors import InputError
+from lotbench.kinds.classification import CLASSIFICATION
 from lotbench.lot import LeapOfThought
 from lotbench.reducer import Params, Stage, Step, TokenReducer
 from lotbench.trial.evaluate import evaluate, score
@@ -62,7 +63,7 @@ def step_of(distillation: float) -> Step:
 
 
 def task_of(split: Split) -> Task:
-    return Task("t", 2, "classification", ("accuracy",), split, split, split, "")
+    return Task("t", 2, CLASSIFICATION, ("accuracy",), split, split, split, "")
 
 
 def accuracy(encoder: ReducedEncoder, split: Split) -> float:

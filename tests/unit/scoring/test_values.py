@@ -10,19 +10,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lotbench.scoring import score_outputs as module
+from lotbench.kinds.kind import SplitScores
+from lotbench.kinds.registry import KINDS
+from lotbench.scoring import values as module
 from lotbench.scoring.metrics import METRICS
 from lotbench.scoring.predictions import decode, encode
-from lotbench.scoring.score_outputs import (
-    SplitScores,
-    cosines,
-    first_relevant,
-    found_at,
-    ndcg,
-    score_outputs,
-    shared,
-    tau_b,
-)
+from lotbench.scoring.values import cosines, first_relevant, found_at, ndcg, shared, tau_b
 
 
 def split(**given: Any) -> Any:
@@ -52,8 +45,8 @@ def turned(*degrees: float) -> np.ndarray:
 
 def test_a_class_is_the_largest_logit() -> None:
     logits = np.array([[0.1, 2.0], [3.0, -1.0], [0.0, 1.0]])
-    found = score_outputs(
-        "classification", ("accuracy", "f1"), split(labels=np.array([1, 0, 0])), logits
+    found = KINDS["classification"].score(
+        ("accuracy", "f1"), split(labels=np.array([1, 0, 0])), logits
     )
     assert main(found).tolist() == [1, 0, 1]
     # Class 1: one hit, one wrong: 2 / (2 + 1).
@@ -65,7 +58,7 @@ def test_a_value_is_scored_as_its_row_has_it() -> None:
     # The first two values differ in the eighth digit, so in a row they tie.
     values = np.array([[0.12345678], [0.12345681], [0.5]])
     labels = np.array([1.0, 0.0, 2.0], np.float32)
-    found = score_outputs("regression", ("spearman",), split(labels=labels), values)
+    found = KINDS["regression"].score(("spearman",), split(labels=labels), values)
     assert main(found).tolist() == [0.1234568, 0.1234568, 0.5]
     # Ranks 1.5 1.5 3 against 2 1 3: 1.5 / sqrt(1.5 * 2).
     assert found.metrics["spearman"] == pytest.approx(1.5 / np.sqrt(3))
@@ -116,7 +109,7 @@ def test_shared_neighbours() -> None:
 
 def test_few_texts_have_all_others_as_neighbours() -> None:
     vectors = turned(0, 20, 80)
-    found = score_outputs("embedding", ("overlap",), split(dense=vectors), turned(5, 5, 90))
+    found = KINDS["embedding"].score(("overlap",), split(dense=vectors), turned(5, 5, 90))
     assert main(found).tolist() == [2, 2, 2]
     assert found.metrics == {"overlap": 1.0}
 
@@ -154,7 +147,7 @@ def test_neighbours_against_a_sort() -> None:
 def test_embedding_with_queries() -> None:
     documents = turned(0, 10, 40)
     task = split(dense=documents, queries=split(dense=turned(0, 10, 12)))
-    found = score_outputs("embedding", ("mrr", "overlap", "cosine"), task, turned(0, 10, 100))
+    found = KINDS["embedding"].score(("mrr", "overlap", "cosine"), task, turned(0, 10, 100))
     # The third query finds its document behind the other two.
     assert main(found).tolist() == [1, 1, 3]
     assert {name: own.tolist() for name, own in [*found.values.items()][1:]} == {
@@ -165,7 +158,7 @@ def test_embedding_with_queries() -> None:
     assert found.metrics == pytest.approx(expected)
     assert list(found.metrics) == ["mrr", "overlap", "cosine"]
     # With `reduce: both` the queries have vectors of the model, too.
-    both = score_outputs("embedding", ("mrr",), task, turned(0, 10, 100), turned(0, 10, 100))
+    both = KINDS["embedding"].score(("mrr",), task, turned(0, 10, 100), turned(0, 10, 100))
     assert main(both).tolist() == [1, 1, 1]
 
 
@@ -173,7 +166,7 @@ def test_scored_pairs() -> None:
     # Pairs at 0, 30 and 60 degrees.
     vectors = turned(0, 10, 20, 0, 40, 80)
     task = split(dense=vectors, gold=np.array([5.0, 1.0, 2.0], np.float32))
-    found = score_outputs("embedding", ("spearman", "cosine"), task, vectors)
+    found = KINDS["embedding"].score(("spearman", "cosine"), task, vectors)
     assert main(found).tolist() == [1.0, 0.866, 0.5]
     # Ranks 3 2 1 against 3 1 2.
     assert found.metrics == {"spearman": pytest.approx(0.5), "cosine": 1.0}
@@ -241,7 +234,7 @@ def test_ranking_over_groups_in_any_order() -> None:
         dense=np.array([3.0, 2.0, 2.0, 1.0, 1.0], np.float32),
     )
     outputs = np.array([[0.9], [0.1], [0.5], [0.7], [0.2]])
-    found = score_outputs("ranking", ("ndcg", "mrr", "agreement"), task, outputs)
+    found = KINDS["ranking"].score(("ndcg", "mrr", "agreement"), task, outputs)
     # In both groups the relevant document is second.
     assert main(found).tolist() == [0.6309, 0.6309]
     assert found.values["mrr"].tolist() == [2, 2]
@@ -253,7 +246,7 @@ def test_what_is_scored_is_what_a_row_has() -> None:
     rng = np.random.default_rng(2)
     own, dense, queries = rng.normal(size=(3, 30, 5))
     task = split(dense=dense, queries=split(dense=queries))
-    found = score_outputs("embedding", ("mrr", "overlap", "cosine"), task, own)
+    found = KINDS["embedding"].score(("mrr", "overlap", "cosine"), task, own)
     for values in found.values.values():
         classes = None if values.dtype.kind == "f" else 11
         assert np.array_equal(decode(encode(values, classes)), values)
@@ -263,11 +256,11 @@ def test_every_metric_has_a_kind() -> None:
     embedding = split(dense=np.eye(4), gold=np.array([0.0, 1.0]), queries=split(dense=np.eye(4)))
     ranking = split(groups=np.zeros(4), labels=np.eye(4)[0], dense=np.arange(4))
     vectors, pairs = ("mrr", "overlap", "cosine", "spearman"), ("ndcg", "mrr", "agreement")
-    found = score_outputs("embedding", vectors, embedding, np.eye(4)).metrics
-    found |= score_outputs("ranking", pairs, ranking, np.eye(4)).metrics
+    found = KINDS["embedding"].score(vectors, embedding, np.eye(4)).metrics
+    found |= KINDS["ranking"].score(pairs, ranking, np.eye(4)).metrics
     classes = split(dense=np.array([[2.0, 1.0], [0.0, 1.0], [0.0, 3.0], [1.0, 0.0]]))
     own = np.array([[1.0, 0.0], [1.0, 0.0], [0.0, 1.0], [2.0, 0.0]])  # all but the second
-    found |= score_outputs("classification", ("same_class",), classes, own).metrics
+    found |= KINDS["classification"].score(("same_class",), classes, own).metrics
     assert found["same_class"] == 0.75
     rest = {"accuracy", "f1", "matthews", "pearson"}
     assert found.keys() | rest == set(METRICS)
@@ -281,8 +274,8 @@ def test_dense_agrees_with_itself_in_any_order(seed: int, texts: int) -> None:
     metrics = ("mrr", "overlap", "cosine")
 
     def values(vectors: np.ndarray, dense: np.ndarray) -> dict[str, np.ndarray]:
-        found = score_outputs(
-            "embedding", metrics, split(dense=dense, queries=split(dense=dense)), vectors
+        found = KINDS["embedding"].score(
+            metrics, split(dense=dense, queries=split(dense=dense)), vectors
         )
         return found.values
 

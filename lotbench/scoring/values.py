@@ -1,4 +1,4 @@
-"""The scores of a model's outputs on a split, for every kind of task.
+"""The values that scores are means of: of vectors by their neighbours, of rankings by group.
 
 Texts are near each other by the cosine of their vectors, which need not be normalised; the cosine
 with a vector of zeros is 0.
@@ -6,13 +6,8 @@ with a vector of zeros is 0.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any, NamedTuple, Protocol
-
 import numpy as np
 
-from lotbench.scoring.metrics import MEANS, UNLABELLED, compute_metrics
-from lotbench.scoring.predictions import decode, encode
 from lotbench.scoring.scores import DEPTH
 
 BLOCK = 512
@@ -23,97 +18,17 @@ SIMILAR = 6
 """Decimals of a similarity, so that rounding does not order texts with equal vectors."""
 
 
-class ScoredSplit(Protocol):
-    """What scores need of a split; see `lotbench.data.tokens.Split`."""
+def of_groups(metric: str, groups: np.ndarray, scores: np.ndarray, right: np.ndarray) -> np.ndarray:
+    """The values of a metric of a ranking, one per group.
 
-    @property
-    def labels(self) -> Any: ...
-    @property
-    def text_seed(self) -> np.ndarray: ...
-    @property
-    def queries(self) -> Any: ...
-    @property
-    def gold(self) -> np.ndarray | None: ...
-    @property
-    def groups(self) -> np.ndarray | None: ...
-    @property
-    def dense(self) -> np.ndarray | None: ...
-
-
-class SplitScores(NamedTuple):
-    """The scores of a model on a split, and the values that they are made of."""
-
-    metrics: dict[str, float]
-    values: dict[str, np.ndarray]
-    """The values behind each score, main metric first; see `lotbench.scoring.scores.scores`.
-    All metrics of a classification or regression share one array."""
-
-
-def score_outputs(
-    kind: str,
-    metrics: Sequence[str],
-    split: ScoredSplit,
-    outputs: np.ndarray,
-    query_outputs: np.ndarray | None = None,
-) -> SplitScores:
-    """The scores of a model's outputs on a split, and what they are made of.
-
-    Parameters
-    ----------
-    kind : str
-        ``classification``, ``regression``, ``embedding`` or ``ranking``.
-    metrics : sequence of str
-        The main metric first.
-    split : ScoredSplit
-        With what dense answers, if scores are against it.
-    outputs : ndarray, shape (N, C)
-    query_outputs : ndarray, shape (N, D), optional
-        Vectors of the queries of an embedding task, by default those of dense.
+    ``right`` are the relevances of the rows, or their scores by dense.
     """
-    if kind in ("classification", "regression"):
-        predicted, labels = outputs.argmax(axis=1), split.labels
-        if kind == "regression":
-            predicted = decode(encode(outputs[:, 0], None))  # rounded as in the row
-        elif metrics[0] in UNLABELLED:
-            same = predicted == _given(split.dense).argmax(axis=1)
-            predicted, labels = same.astype(np.int64), None
-        return SplitScores(compute_metrics(metrics, predicted, labels), {metrics[0]: predicted})
-    if kind == "embedding":
-        values = {name: _of_vectors(name, split, outputs, query_outputs) for name in metrics}
-    else:
-        values = {name: _of_groups(name, split, outputs[:, 0]) for name in metrics}
-    scores = {}
-    for name, own in values.items():
-        scores |= compute_metrics([name], own, None if name in MEANS else split.gold)
-    return SplitScores(scores, values)
-
-
-def _of_vectors(
-    metric: str, split: ScoredSplit, vectors: np.ndarray, queries: np.ndarray | None
-) -> np.ndarray:
-    """The values of a metric of an embedding, one per text, query or pair."""
-    match metric:
-        case "mrr":
-            if queries is None and split.queries is not None:
-                queries = split.queries.dense
-            return found_at(_given(queries), vectors, split.text_seed)
-        case "overlap":
-            return shared(vectors, _given(split.dense))
-        case "cosine":
-            return cosines(vectors, _given(split.dense))
-        case _:
-            return cosines(*np.split(vectors, 2))
-
-
-def _of_groups(metric: str, split: ScoredSplit, scores: np.ndarray) -> np.ndarray:
-    """The values of a metric of a ranking, one per group."""
-    own = {"ndcg": ndcg, "mrr": first_relevant, "agreement": tau_b}[metric]
-    right = _given(split.dense if metric == "agreement" else split.labels).reshape(len(scores))
-    groups = _given(split.groups)
+    value = {"ndcg": ndcg, "mrr": first_relevant, "agreement": tau_b}[metric]
+    right = right.reshape(len(scores))
     order = np.argsort(groups, kind="stable")
     starts = np.flatnonzero(np.diff(groups[order])) + 1
-    values = [own(scores[rows], right[rows]) for rows in np.split(order, starts)]
-    return np.array(values) if metric == "mrr" else _rounded(np.array(values))
+    values = np.array([value(scores[rows], right[rows]) for rows in np.split(order, starts)])
+    return values if metric == "mrr" else _rounded(values)
 
 
 def cosines(a: np.ndarray, b: np.ndarray) -> np.ndarray:
@@ -124,13 +39,8 @@ def cosines(a: np.ndarray, b: np.ndarray) -> np.ndarray:
 def found_at(queries: np.ndarray, documents: np.ndarray, texts: np.ndarray) -> np.ndarray:
     """The rank of document i for query i, 0 if it is not among the first ten, shape (N,).
 
-    Other documents that are equally near count as nearer, but copies of document i do not.
-
-    Parameters
-    ----------
-    queries, documents : ndarray, shape (N, D)
-    texts : ndarray, shape (N,)
-        Equal numbers for equal documents.
+    Other documents that are equally near count as nearer, but copies of document i do not: those
+    with the same number in ``texts`` (N,).
     """
     queries, documents = _unit(queries), _unit(documents)
     ranks = np.zeros(len(queries), np.int64)
@@ -195,8 +105,9 @@ def tau_b(a: np.ndarray, b: np.ndarray) -> float:
     return float((a * b).sum() / np.sqrt(spread)) if spread > 0 else 0.0
 
 
-def _given(values: np.ndarray | None) -> np.ndarray:
-    assert values is not None, "a split of this kind of task has it"
+def known(values: np.ndarray | None) -> np.ndarray:
+    """Values that a split of this kind of task has."""
+    assert values is not None, "a split of another kind of task"
     return values
 
 

@@ -1,0 +1,1 @@
+"""The kinds of task: one file with one object for each, listed in `registry`."""

@@ -1,0 +1,14 @@
+"""Regression: a number for each text or pair, learned by the squared distance."""
+
+from __future__ import annotations
+
+from lotbench.kinds.kind import Kind
+from lotbench.scoring.metrics import REGRESSION as METRICS
+
+
+class Regression(Kind):
+    name, article = "regression", "a regression"
+    keys, metrics = ("protect", "regression"), METRICS
+
+
+REGRESSION = Regression()
