@@ -25,7 +25,7 @@ from lotbench.engine.grouped import attend_in_groups
 from lotbench.engine.merging import Merging
 from lotbench.engine.positions import Places
 from lotbench.engine.traced import Traced
-from lotbench.ragged import Ragged, segment_mean, segment_sum, segment_weighted_sum
+from lotbench.ragged import Ragged, segment_mean, segment_sum, segment_weighted_sum, select
 from lotbench.reducer import (
     Decision,
     Drop,
@@ -63,6 +63,7 @@ class EncoderRun:
         self.trace = Trace()
         self.inputs: list[Tensor] = []
         self.restored: list[tuple[Tensor, Tensor]] = []  # rows in the batch, last states
+        self.lossy = False  # True if a decision may have removed tokens without restoring them
         self.wants_received = "received_attention" in self.reducer.needs
         self.wants_keys = "keys" in self.reducer.needs
         self.all_rows = self.batch.layout.rows
@@ -185,6 +186,9 @@ class EncoderRun:
                 raise ValueError(f"{self.named(index, point)}: {fault}")
         if self.protected is not None:
             decision = self.keep_protected(decision, self.protected[rows])
+        for_good = isinstance(decision, Drop) and not decision.restore
+        early = isinstance(decision, Leap) and point == "before_embedding"
+        self.lossy = self.lossy or for_good or (early and not self.is_read(decision))
         self.trace.events.append(Event(index, point, decision, layout, rows))
         return decision
 
@@ -313,13 +317,7 @@ class EncoderRun:
         and 1 where a soft decision blends both; None if it computed all.
         """
         if self.restored:
-            rows, hidden, layout = tokens.rows, tokens.hidden, self.batch.layout
-            everything = hidden.new_zeros(layout.total, hidden.shape[1])
-            for at, states in [*self.restored, (rows, hidden)]:
-                everything = everything.index_copy(0, at, states.to(everything.dtype))
-            own = torch.zeros_like(rows, dtype=torch.bool) if behind is None else behind
-            behind = own.new_ones(layout.total).index_copy(0, rows, own)
-            tokens = Tokens(everything, layout, self.all_rows, self.batch)
+            tokens, behind = self.with_restored(tokens, behind)
         if self.restored or self.backbone.reads_all:
             tokens, behind = self.merging.spread(tokens, behind)
         hidden, layout, rows = tokens.hidden, tokens.layout, tokens.rows
@@ -337,6 +335,22 @@ class EncoderRun:
             first = self.backbone.last_norm(self.first_states(last, layout))
             logits = self.backbone.classify(first)
         return Outputs(logits, hidden, layout, rows, trace, behind, tuple(self.inputs))
+
+    def with_restored(self, tokens: Tokens, behind: Tensor | None) -> tuple[Tokens, Tensor]:
+        """The remaining and the restored tokens, and their ``behind``; see `finish`."""
+        rows, hidden, layout = tokens.rows, tokens.hidden, self.batch.layout
+        states = hidden.new_zeros(layout.total, hidden.shape[1])
+        for at, last in [*self.restored, (rows, hidden)]:
+            states = states.index_copy(0, at, last.to(states.dtype))
+        left = torch.zeros_like(rows, dtype=torch.bool) if behind is None else behind
+        behind = left.new_ones(layout.total).index_copy(0, rows, left)
+        if not self.lossy:
+            return Tokens(states, layout, self.all_rows, self.batch), behind
+        present = torch.zeros_like(self.all_rows, dtype=torch.bool)
+        for at in (rows, *(at for at, _ in self.restored)):
+            present = present.index_fill(0, at, True)
+        rows, layout = select(present, layout)
+        return Tokens(states[rows], layout, rows, self.batch), behind[rows]
 
     def first_states(self, hidden: Tensor, layout: Ragged) -> Tensor:
         """States (B, D) of the first token of each text."""

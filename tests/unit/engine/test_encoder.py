@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from lotbench.batch import Batch
 from lotbench.engine.backbone import Backbone
 from lotbench.engine.encoder import ReducedEncoder
+from lotbench.engine.pooling import Pooling
 from lotbench.ragged import pad, unpad
 from lotbench.reducer import Decision, Drop, Leap, Merge, Outputs, Params, TokenReducer, Tokens
 
@@ -345,18 +346,48 @@ def test_previous_is_none_after_any_drop_within_a_layer(tiny: Backbone, make_bat
     assert previous_seen(tiny, make_batch([5, 6]), mode, {7}) == [False, False, True]
 
 
-@pytest.mark.parametrize("mode", MODES)
-def test_a_restoring_drop_does_not_restore_tokens_dropped_before(
-    tiny: Backbone, make_batch, mode: str
-) -> None:
-    def decide(layer: int, point: str, tokens: Tokens) -> Decision | None:
-        if point == "after_attention" or layer == 2:
-            return None
-        return keep_places({0, 1}, Drop, restore=layer == 1)(tokens)
+class DropsTwice(TokenReducer):
+    """Layer 0 drops place 3 for good, layer 1 drops place 2 and restores it."""
 
-    outputs = ReducedEncoder(tiny, Fixed(3, decide))(make_batch([4]), mode)
-    assert outputs.rows.tolist() == [0, 1, 2, 3]
-    assert outputs.hidden[2:].abs().max() == 0  # dropped at layer 0 without restore
+    def before_layer(self, layer: int, tokens: Tokens) -> Decision | None:
+        return Drop(tokens.position != 3 - layer, restore=layer == 1) if layer < 2 else None
+
+
+class LeapsFirst(TokenReducer):
+    """Place 3 leaps over all layers, layer 1 drops place 2 within the layer and restores it."""
+
+    def before_embedding(self, batch: Batch, words: Tensor) -> Leap:
+        return Leap(batch.layout.position != 3)
+
+    def after_attention(self, layer: int, tokens: Tokens, received: None) -> Decision | None:
+        return Drop(tokens.position != 2, restore=True) if layer == 1 else None
+
+
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("method", [DropsTwice, LeapsFirst])
+def test_a_token_dropped_for_good_stays_away_if_another_is_restored(
+    tiny: Backbone, make_batch, mode: str, method: type[TokenReducer]
+) -> None:
+    encoder = ReducedEncoder(tiny, method(Params(), 3, 32))
+    outputs = encoder(make_batch([5, 3]), mode, inputs=True)
+    assert outputs.rows.tolist() == [0, 1, 2, 4, 5, 6, 7]
+    assert outputs.layout.sizes == (4, 3)
+    assert (outputs.hidden.abs().sum(1) > 1).all()
+    if method is DropsTwice:
+        place = 2 if mode == "reference" else outputs.trace.events[1].rows.tolist().index(2)
+        assert outputs.hidden[2].equal(outputs.inputs[1][place])
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_a_mean_leaves_out_what_is_dropped_for_good(tiny: Backbone, make_batch, mode: str) -> None:
+    """Of places 0 to 4 the mean is over 0, 1, 2 and 4, of which 2 enters through the map."""
+    pooling = Pooling(32, "mean", normalise=False).double()
+    assert pooling.map is not None
+    nn.init.eye_(pooling.map.weight)
+    backbone = Backbone(tiny.model.bert, pooling).eval()
+    outputs = ReducedEncoder(backbone, DropsTwice(Params(), 3, 32))(make_batch([5]), mode)
+    assert outputs.behind is not None and outputs.behind.tolist() == [0, 0, 1, 0]
+    torch.testing.assert_close(outputs.logits[0], outputs.hidden.sum(0) / 4, rtol=0, atol=1e-12)
 
 
 def test_unknown_mode_is_refused(tiny: Backbone, make_batch) -> None:
