@@ -47,6 +47,21 @@ def test_the_table_has_the_scores_of_the_router(table, batch):
     assert score.item() == pytest.approx((x[1] - x[0] + router.places[2]).item(), abs=1e-12)
 
 
+def test_narrow_words_are_padded_behind():
+    """The word (3, 0) becomes (3, 0, 0), whose norm begins with sqrt(2): gelu gives 1.303.
+
+    Padded in front it would begin with -1 / sqrt(2), of which gelu gives -0.170.
+    """
+    router = WordRouter(3, 1, 0.0)
+    with torch.no_grad():
+        router.inner.weight.copy_(torch.tensor([[1.0, 0.0, 0.0]]))
+        router.outer.weight.copy_(torch.tensor([[0.0], [1.0]]))
+        router.inner.bias.zero_()
+    assert router.of_words(torch.tensor([[3.0, 0.0]]))[0].tolist() == pytest.approx(
+        [0, 1.303], abs=1e-3
+    )
+
+
 def test_a_token_is_kept_if_its_word_and_place_exceed_the_threshold(table, batch):
     encoder, texts = table(), batch([5])
     router = encoder.reducer.word_router
