@@ -58,7 +58,7 @@ def test_numbers_above_a_bound_fail_and_bounds_are_lowered(house: Path, capsys) 
         file.write("another")
     assert HOUSE["main"](house, bounds) == 1
     (line,) = [line for line in capsys.readouterr().out.splitlines() if "above" in line]
-    assert line.split() == "words of README.md 3 2 0 above its bound".split()
+    assert " ".join(line.split()) == "words of README.md 3 2 0 above its bound"
 
 
 def test_every_number_has_a_bound() -> None:
