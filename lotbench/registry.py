@@ -39,13 +39,7 @@ def names() -> list[str]:
 
 
 def get(name: str) -> type[TokenReducer]:
-    """The class of a method.
-
-    Raises
-    ------
-    InputError
-        If the name is unknown, installed twice, or its module cannot be imported.
-    """
+    """The class of a method."""
     if name in _plugins:
         return _plugins[name]
     # By place, since an editable install may list an entry point twice.
@@ -68,11 +62,6 @@ def find(place: str) -> tuple[list[type[TokenReducer]], list[str]]:
     """The methods at a place, and the plugins to load for them.
 
     ``place`` is a method's name, a path to a Python file, or ``module:Class``.
-
-    Raises
-    ------
-    InputError
-        If there is no such method, or its plugin cannot be loaded.
     """
     if place.endswith(".py"):
         return load_plugin(place), [str(Path(place).resolve())]
@@ -87,13 +76,7 @@ def find(place: str) -> tuple[list[type[TokenReducer]], list[str]]:
 
 
 def load_plugin(place: str) -> list[type[TokenReducer]]:
-    """The methods of a plugin, which are registered; ``place`` is a Python file or a module name.
-
-    Raises
-    ------
-    InputError
-        If it cannot be imported, has no method, or uses a name that is in use.
-    """
+    """Registers the methods of a plugin, a Python file or a module name, and returns them."""
     module = _import(place)
     classes = [
         _checked(cls, place)
@@ -113,13 +96,7 @@ def load_plugin(place: str) -> list[type[TokenReducer]]:
 
 
 def make_params(cls: type[TokenReducer], values: dict, report: Wording) -> Params:
-    """Validated hyper-parameters of a method; ``report`` adds the place to each error.
-
-    Raises
-    ------
-    InputError
-        If a name is unknown, a value is invalid, or JSON cannot represent a value.
-    """
+    """Validated hyper-parameters of a method; ``report`` adds the place to each error."""
     params = validate(cls.Params, values, report)
     try:
         json.dumps(params.model_dump(mode="json", by_alias=True), allow_nan=False)

@@ -44,13 +44,7 @@ def report_at(where: str) -> Wording:
 
 
 def validate(model: type[Checked], data: Any, report: Wording) -> Checked:
-    """The data as an instance of the model.
-
-    Raises
-    ------
-    InputError
-        One line for each fault, as ``report`` writes it.
-    """
+    """The data as an instance of the model."""
     try:
         return model.model_validate(data)
     except ValidationError as error:

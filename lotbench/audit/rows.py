@@ -63,13 +63,7 @@ class Audit:
 
 
 def audit(folder: Path) -> Audit:
-    """Check every file of a store by itself and against the others.
-
-    Raises
-    ------
-    InputError
-        If the folder holds no trials.
-    """
+    """Check every file of a store by itself and against the others."""
     if not (folder / Trial.FOLDER).is_dir():
         raise InputError(f"{folder}: no store (it has no folder {Trial.FOLDER!r})")
     found, records = Audit(folder), {}

@@ -70,13 +70,7 @@ def is_space(value: Any) -> bool:
 
 
 def space_of(value: dict[str, Any]) -> Space:
-    """The space that is written so.
-
-    Raises
-    ------
-    ValueError
-        Says how this kind of space is written.
-    """
+    """The space that is written so."""
     ((kind, given),) = value.items()
     if not isinstance(given, list) or not _is_sound(kind, given):
         raise ValueError(f"write {KINDS[kind]}")

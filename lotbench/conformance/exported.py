@@ -24,11 +24,6 @@ def equals_packed(subject: Subject) -> str:
     """The exported graph gives the outputs of the packed path, in float32.
 
     Texts on which float32 and float64 decide differently are counted and not compared.
-
-    Raises
-    ------
-    NotSeen
-        If an installed package or the method does not allow an export; the message says why.
     """
     try:
         encoder = subject.randomised(1, SHALLOW)

@@ -12,13 +12,7 @@ EXAMPLE = Path(__file__).with_name("template.py")
 
 
 def write_method(name: str, folder: Path) -> Path:
-    """The path of a new method's file, written to ``folder``.
-
-    Raises
-    ------
-    InputError
-        If the name is malformed or in use, or the file exists or cannot be written.
-    """
+    """The path of a new method's file, written to ``folder``."""
     if not re.fullmatch(r"[a-z][a-z0-9]*(-[a-z0-9]+)*", name):
         raise InputError(
             f"{name!r} is not a valid method name; use lower-case letters, digits and "

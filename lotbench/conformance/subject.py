@@ -86,13 +86,7 @@ class Subject:
 
     @cached_property
     def params(self) -> Params:
-        """The validated hyper-parameters.
-
-        Raises
-        ------
-        InputError
-            If a value is invalid.
-        """
+        """The validated hyper-parameters."""
         return registry.make_params(self.cls, self.values, report_at(self.cls.name))
 
     def fresh(self, layers: int = TINY_LAYERS) -> ReducedEncoder:

@@ -133,11 +133,6 @@ def export(encoder: ReducedEncoder) -> ExportedGraph:
     """The graph of a model at its present budget.
 
     The budget is an input of the graph, unless the method needs its value while it is exported.
-
-    Raises
-    ------
-    InputError
-        If the method does what a graph cannot; the message names the method and the line.
     """
     need("onnx", "onnxscript")
     reducer = encoder.reducer
@@ -156,13 +151,7 @@ def export(encoder: ReducedEncoder) -> ExportedGraph:
 
 
 def _export(encoder: ReducedEncoder, extra: dict[str, Tensor], budget: Any) -> onnx.ModelProto:
-    """The graph with the additional inputs ``extra``; ``budget`` is a default value.
-
-    Raises
-    ------
-    InputError
-        As for `export`.
-    """
+    """The graph with the additional inputs ``extra``; ``budget`` is a default value."""
     # The exporter takes sizes of 0 and 1 for constants, and eight texts make groups of six and two.
     ids = torch.ones(8, 8, dtype=torch.int64)
     mask = ids.clone()

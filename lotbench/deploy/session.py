@@ -24,11 +24,6 @@ def open_session(model: Path | bytes, backend: str, threads: int | None = None) 
     The model is ``model.onnx`` or its content; for ``onnx-int8`` its weights must be quantised
     already.  The backend is one of `lotbench.backends.EXPORTED`.  By default the runtime chooses
     the threads of a call.
-
-    Raises
-    ------
-    InputError
-        If the backend is not installed, or the runtime refuses the file.
     """
     own = BY_NAME[backend]
     kind = OpenVino if own.runtime == "openvino" else OnnxRuntime

@@ -25,11 +25,6 @@ def locate(name: str) -> str:
 
     ``package:pkg/folder`` is a folder inside an installed package.  A path that starts with ``.``,
     ``/`` or ``~`` is a folder.  Any other name is returned unchanged.
-
-    Raises
-    ------
-    InputError
-        If the package or the folder is missing.
     """
     if name.startswith("package:"):
         package, _, inner = name.removeprefix("package:").partition("/")
@@ -51,13 +46,7 @@ def locate(name: str) -> str:
 
 
 def fingerprint(name: str) -> str:
-    """A hash of a backbone's configuration and weights; for a hub id, its commit on the hub.
-
-    Raises
-    ------
-    InputError
-        As for `locate`, or if the configuration cannot be read.
-    """
+    """A hash of a backbone's configuration and weights; for a hub id, its commit on the hub."""
     read_config(name)
     folder = Path(locate(name))
     if not folder.is_dir():
@@ -73,25 +62,13 @@ def fingerprint(name: str) -> str:
 
 
 def pooling_of(name: str, asked: Kind | None) -> tuple[Kind, bool]:
-    """The pooling that a backbone names or that is asked for, and whether vectors are normalised.
-
-    Raises
-    ------
-    InputError
-        As for `read_pooling`.
-    """
+    """The pooling that a backbone names or that is asked for, and whether vectors are normalised."""
     found = files_of(locate(name), MODULES, "1_Pooling/config.json")
     return read_pooling(found[0].parent if found else None, name, asked)
 
 
 def read_config(name: str) -> PretrainedConfig:
-    """The configuration of a backbone (see `locate` for names).
-
-    Raises
-    ------
-    InputError
-        If it cannot be read, is of an unsupported type, or is a decoder.
-    """
+    """The configuration of a backbone (see `locate` for names)."""
     from transformers import AutoConfig
 
     where = locate(name)
@@ -113,25 +90,13 @@ def read_config(name: str) -> PretrainedConfig:
 
 
 def is_classifier(name: str) -> bool:
-    """True if a model is saved with the head of a classifier or a cross-encoder.
-
-    Raises
-    ------
-    InputError
-        If its configuration cannot be read.
-    """
+    """True if a model is saved with the head of a classifier or a cross-encoder."""
     given = read_config(name).architectures or []
     return any(each.endswith("ForSequenceClassification") for each in given)
 
 
 def model_classes(name: str) -> list[str]:
-    """The names of a fine-tuned model's classes in order; numbers where it has no names.
-
-    Raises
-    ------
-    InputError
-        If the model has no head, or one that gives a text several classes.
-    """
+    """The names of a fine-tuned model's classes in order; numbers where it has no names."""
     config = read_config(name)
     if not is_classifier(name):
         given = ", ".join(config.architectures or ["none"])
@@ -155,13 +120,7 @@ def max_tokens(config: PretrainedConfig) -> int:
 
 
 def files_of(where: str, *names: str) -> list[Path]:
-    """Those of the files that a folder or hub repository has; those of the hub are fetched.
-
-    Raises
-    ------
-    InputError
-        If the hub does not answer.
-    """
+    """Those of the files that a folder or hub repository has; those of the hub are fetched."""
     from transformers.utils.hub import cached_file
 
     with reading(where, names[0]):
@@ -173,13 +132,7 @@ def files_of(where: str, *names: str) -> list[Path]:
 
 @contextmanager
 def reading(name: str, part: str) -> Iterator[None]:
-    """Words what transformers raises inside the block; the files, and so the errors, are anyone's.
-
-    Raises
-    ------
-    InputError
-        Names the backbone.
-    """
+    """Words what transformers raises inside the block; the files, and so the errors, are anyone's."""
     try:
         with quiet():
             yield

@@ -142,13 +142,7 @@ class PackedRun(EncoderRun):
         return Tokens(hidden, carried.layout, carried.rows, self.batch, previous), left
 
     def check_left(self, index: int, point: str, tokens: Tokens) -> None:
-        """Refuses a drop of all tokens of a text.
-
-        Raises
-        ------
-        ValueError
-            Names the method, where it dropped them, and the text.
-        """
+        """Refuses a drop of all tokens of a text."""
         sizes = tokens.layout.known_sizes or ()
         if 0 in sizes:
             raise ValueError(

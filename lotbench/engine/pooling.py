@@ -93,11 +93,6 @@ def read_pooling(folder: Path | None, name: str, asked: Kind | None) -> tuple[Ki
 
     The folder may have a ``modules.json``.  ``asked`` is the pooling to use; None is that of the
     folder.
-
-    Raises
-    ------
-    InputError
-        If neither says how to pool, or the folder names a pooling or a module that is not known.
     """
     if folder is None or not (folder / MODULES).is_file():
         if asked is None:

@@ -89,13 +89,7 @@ class EncoderRun:
         return self.prefix.hidden.clone()  # the packed path writes in place
 
     def decide_early(self) -> Leap | Drop | None:
-        """The method's decision before the embedding, checked and recorded.
-
-        Raises
-        ------
-        ValueError
-            As for `decide`.
-        """
+        """The method's decision before the embedding, checked and recorded."""
         batch, layout = self.batch, self.batch.layout
         self.trace.lengths = self.trace.embedded = layout.lengths
         if self.prefix is not None:
@@ -124,11 +118,6 @@ class EncoderRun:
 
         A leap that holds in all layers stands for the decision before each.  ``point`` is
         "before_layer" or "after_attention"; only the latter is given ``received``.
-
-        Raises
-        ------
-        ValueError
-            If it is malformed, or soft in a mode that cannot carry it out.
         """
         if self.held is not None and point == "before_layer":
             return self.held_on(tokens.rows)
@@ -156,13 +145,7 @@ class EncoderRun:
         rows: Tensor,
         width: int | None = None,
     ) -> Decision | None:
-        """A decision on these tokens that is well formed, keeps what is protected, and is recorded.
-
-        Raises
-        ------
-        ValueError
-            As for `decide`.
-        """
+        """The decision if it is well formed, with the protected tokens kept; it is recorded."""
         if decision is None:
             return None
         fault = malformed(decision, layout, width)

@@ -30,11 +30,6 @@ def of_text(
     ``fields`` are the text, or the two of a pair; ``target`` is that of
     `lotbench.inspection.model.Inspected`.  Figure and page are written to the folder
     ``output``, if one is given.
-
-    Raises
-    ------
-    InputError
-        If a folder holds no model, the target is unknown, or the models divide texts differently.
     """
     text = tuple(fields)
     models = _opened(folders, target)

@@ -110,13 +110,7 @@ class Inspected:
                 yield Route(self.name, self._answer(logits), tokens, fates[:, part], sure[:, part])
 
     def texts(self, split: str) -> list[tuple[str, ...]]:
-        """The texts of ``validation`` or ``selection`` of the model's trial.
-
-        Raises
-        ------
-        InputError
-            If the model is not in a store, or its data cannot be read or has changed.
-        """
+        """The texts of ``validation`` or ``selection`` of the model's trial."""
         if self.row is None or self.row.config is None:
             raise InputError(f"{self.folder}: not in a store, so its data is not known; use --text")
         config = stored_config(self.row)
