@@ -62,7 +62,7 @@ def fingerprint(name: str) -> str:
 
 
 def pooling_of(name: str, asked: Kind | None) -> tuple[Kind, bool]:
-    """The pooling that a backbone names or that is asked for, and whether vectors are normalised."""
+    """The pooling that a backbone names, or that is asked for, and if vectors are normalised."""
     found = files_of(locate(name), MODULES, "1_Pooling/config.json")
     return read_pooling(found[0].parent if found else None, name, asked)
 
@@ -132,7 +132,7 @@ def files_of(where: str, *names: str) -> list[Path]:
 
 @contextmanager
 def reading(name: str, part: str) -> Iterator[None]:
-    """Words what transformers raises inside the block; the files, and so the errors, are anyone's."""
+    """Turns what transformers raises inside the block into an `InputError`."""
     try:
         with quiet():
             yield

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 
 def weight_bytes(name: str) -> int:
-    """Bytes of a backbone's weights in float32; of a hub id, as its configuration describes them."""
+    """Bytes of a backbone's weights in float32; those of a hub id follow from its configuration."""
     folder = Path(locate(name))
     if folder.is_dir():
         return sum(path.stat().st_size for path in folder.glob("*.safetensors"))
