@@ -108,10 +108,8 @@ class ReferenceRun(EncoderRun):
             received = Received(received.mean[attended.rows], received.own[attended.rows])
         inner = self.decide("after_attention", index, attended, received)
 
-        inner_factor = inner_blend = None
-        if isinstance(inner, Leap):
-            inner_blend = self.leap_weight(inner, attended.rows, x.dtype)
-        elif isinstance(inner, Drop):
+        inner_factor = None
+        if isinstance(inner, Drop):
             self.keep_last_states(inner, attended)
             x, present, inner_factor = self.drop(inner, attended.rows, x, present)
         elif isinstance(inner, Merge):
@@ -120,8 +118,6 @@ class ReferenceRun(EncoderRun):
         for factor in (outer_factor, inner_factor):
             if factor is not None:
                 y = y * factor
-        if inner_blend is not None:
-            y = _blend(inner_blend, y, x)
         self.computed = blend
         if blend is not None:
             y = _blend(blend, y, hidden)
@@ -134,9 +130,8 @@ class ReferenceRun(EncoderRun):
             tokens.layout.lengths, queries, counted + contexts, segment_count(forward, whole)
         )
         # After a drop or merge within the layer, the earlier decision does not fit what is left.
-        stays = inner is None or isinstance(inner, Leap)
         soft = isinstance(outer, Drop) and outer.weight is not None and present is states.present
-        fits = (isinstance(outer, Leap) or soft) and stays
+        fits = (isinstance(outer, Leap) or soft) and inner is None
         return States(y, present, outer if fits else None)
 
     def shown(self, hidden: Tensor, mask: Tensor, previous: Decision | None = None) -> Tokens:

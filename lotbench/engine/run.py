@@ -151,9 +151,11 @@ class EncoderRun:
         fault = malformed(decision, layout, width)
         if fault:
             raise ValueError(f"{self.named(index, point)}: {fault}")
-        if point == "after_attention" and isinstance(decision, Drop) and decision.as_key:
+        late = isinstance(decision, Leap) or getattr(decision, "as_key", False)
+        if point == "after_attention" and late:
+            given = "a Leap" if isinstance(decision, Leap) else "as_key"
             raise ValueError(
-                f"{self.named(index, point)}: as_key is given, but the layer has already attended"
+                f"{self.named(index, point)}: {given} is given, but the layer has already attended"
             )
         if decision.weight is not None and not self.soft:
             says = (

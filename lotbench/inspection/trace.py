@@ -29,8 +29,7 @@ def fates(trace: Trace, n_tokens: int, layers: int) -> np.ndarray:
         after = points.get((layer, "after_attention"))
         if after is not None:
             found[layer, _left_out(after)] = Fate.ATTENTION
-            if not isinstance(after.decision, Leap):  # what leapt before it stays
-                present = np.setdiff1d(present, _left_out(after))
+            present = np.setdiff1d(present, _left_out(after))  # what leapt before it stays
             if isinstance(after.decision, Merge):
                 found[layer + 1 :, _left_out(after)] = Fate.MERGED
     if early is not None and isinstance(early.decision, Leap):

@@ -92,7 +92,9 @@ def test_merging_nothing_is_the_untouched_model(tiny: Backbone, make_batch, mode
 @given(
     lengths=st.lists(st.integers(1, 20), min_size=1, max_size=4),
     script=st.lists(
-        st.tuples(*[st.sampled_from(["", "leap", "drop", "merge"])] * 2), min_size=3, max_size=3
+        st.tuples(*map(st.sampled_from, (["", "leap", "drop", "merge"], ["", "drop", "merge"]))),
+        min_size=3,
+        max_size=3,
     ),
     seed=st.integers(0, 999),
 )
