@@ -96,10 +96,7 @@ def fast_bf16(cpuinfo: Path = CPUINFO) -> bool:
 def native_formats(cpuinfo: Path = CPUINFO) -> set[str]:
     """Which of ``bf16`` and ``int8`` this processor has instructions for."""
     flags = set(_first_core(cpuinfo).get("flags", "").split())
-    native = {
-        "bf16": {"amx_bf16", "avx512_bf16"},
-        "int8": {"amx_int8", "avx512_vnni", "avx_vnni"},
-    }
+    native = {"bf16": {"amx_bf16", "avx512_bf16"}, "int8": {"amx_int8", "avx512_vnni", "avx_vnni"}}
     return {name for name, any_of in native.items() if any_of & flags}
 
 

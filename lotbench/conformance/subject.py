@@ -17,13 +17,7 @@ from lotbench import registry
 from lotbench.batch import Batch
 from lotbench.config.sections import TrainConfig
 from lotbench.conformance.outcome import on
-from lotbench.conformance.tiny import (
-    CLASSES,
-    VOCABULARY,
-    WIDTH,
-    pooled_backbone,
-    tiny_backbone,
-)
+from lotbench.conformance.tiny import CLASSES, VOCABULARY, WIDTH, pooled_backbone, tiny_backbone
 from lotbench.conformance.watch import Watch
 from lotbench.data.batches import collate
 from lotbench.data.tokens import Split, text_seed

@@ -90,8 +90,7 @@ class Watch(TokenReducer):
                 decision = replace(decision, keep=decision.keep | first)
         if decision.weight is not None and not self.soft:
             self.faults.setdefault(
-                "soft",
-                f"{where} returns a weight; only stages with soft=True train with weights",
+                "soft", f"{where} returns a weight; only stages with soft=True train with weights"
             )
             decision = replace(decision, weight=None)
         elif decision.weight is not None and (isinstance(decision, Leap) or decision.as_key):

@@ -45,11 +45,7 @@ class BertAdapter(Adapter):
         )
 
     def embed(
-        self,
-        input_ids: Tensor,
-        token_type_ids: Tensor,
-        layout: Ragged,
-        at: Tensor | None = None,
+        self, input_ids: Tensor, token_type_ids: Tensor, layout: Ragged, at: Tensor | None = None
     ) -> Tensor:
         parts = self.encoder.embeddings
         x = parts.word_embeddings(input_ids if at is None else input_ids[at])

@@ -30,11 +30,7 @@ class ModelCard(BaseModel):
 
     # Other keys are those of another version of LoTBench.
     model_config = ConfigDict(
-        frozen=True,
-        strict=True,
-        extra="ignore",
-        allow_inf_nan=False,
-        use_attribute_docstrings=True,
+        frozen=True, strict=True, extra="ignore", allow_inf_nan=False, use_attribute_docstrings=True
     )
 
     method: str

@@ -11,13 +11,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from lotbench.engine.attention import (
-    Heads,
-    log_weight,
-    mask_of,
-    probabilities,
-    received_by,
-)
+from lotbench.engine.attention import Heads, log_weight, mask_of, probabilities, received_by
 from lotbench.engine.traced import Traced
 from lotbench.reducer import Received
 

@@ -16,13 +16,7 @@ from lotbench.engine.config_of_backbone import (
     read_config,
     reading,
 )
-from lotbench.engine.modelfiles import (
-    INDEX,
-    WEIGHTS,
-    count_weights,
-    read_object,
-    weight_names,
-)
+from lotbench.engine.modelfiles import INDEX, WEIGHTS, count_weights, read_object, weight_names
 from lotbench.engine.pooling import Kind, Pooling
 from lotbench.errors import InputError
 
