@@ -37,7 +37,7 @@ class Backend:
 
     @property
     def missing(self) -> list[str]:
-        """What it needs and this machine lacks."""
+        """The needs of the backend that this machine lacks."""
         compiler = not self.compiled or any(map(shutil.which, ("g++", "clang++")))
         return missing(*self.packages) + ([] if compiler else ["g++"])
 

@@ -170,7 +170,7 @@ def malformed(decision: Any, layout: Ragged, width: int | None) -> str | None:
 
 
 def _misfit(name: str, value: Any, letters: str, shape: tuple, kind: str) -> str | None:
-    """What is wrong with the type or shape of a tensor; None if nothing is."""
+    """The fault in the type or shape of a tensor; None if there is none."""
     if not isinstance(value, Tensor):
         return f"{name} is {type(value).__name__}, not a tensor"
     exact = {"bool": torch.bool, "int64": torch.int64}.get(kind)
@@ -184,7 +184,7 @@ def _misfit(name: str, value: Any, letters: str, shape: tuple, kind: str) -> str
 
 
 def misgrouped(groups: Tensor, layout: Ragged) -> str | None:
-    """What is wrong with the groups (T,) of a merge; None if nothing is."""
+    """The first fault in the groups (T,) of a merge; None if there is none."""
     for wrong, says in (
         (lambda: (groups < 0) | (groups >= layout.total), f"but rows end at {layout.total - 1}"),
         (lambda: layout.sequence[groups] != layout.sequence, "which is of another text"),

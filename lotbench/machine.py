@@ -94,14 +94,14 @@ def fast_bf16(cpuinfo: Path = CPUINFO) -> bool:
 
 
 def native_formats(cpuinfo: Path = CPUINFO) -> set[str]:
-    """Which of ``bf16`` and ``int8`` this processor has instructions for."""
+    """Those of ``bf16`` and ``int8`` that this processor has instructions for."""
     flags = set(_first_core(cpuinfo).get("flags", "").split())
     native = {"bf16": {"amx_bf16", "avx512_bf16"}, "int8": {"amx_int8", "avx512_vnni", "avx_vnni"}}
     return {name for name, any_of in native.items() if any_of & flags}
 
 
 def _first_core(cpuinfo: Path) -> dict[str, str]:
-    """What Linux says of the first core, by key; empty on other systems."""
+    """The fields of the first core in /proc/cpuinfo; empty on other systems."""
     text = cpuinfo.read_text(errors="replace") if cpuinfo.is_file() else ""
     lines = (line.partition(":") for line in text.partition("\n\n")[0].splitlines())
     return {key.strip(): value.strip() for key, _, value in lines}

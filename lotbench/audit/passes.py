@@ -26,7 +26,7 @@ def close(one: float, other: float) -> bool:
 
 
 def pass_complaints(timing: TimingPass, rows: Mapping[str, Trial]) -> Iterator[Complaint]:
-    """What contradicts that a pass agrees with itself and with the trials, by trial id."""
+    """Contradictions within a pass, and between it and the trials, given by trial id."""
     if len({(own.name, own.backend) for own in timing.contenders}) < len(timing.contenders):
         yield "contenders", "two of one backend have the same name"
     yield from _measures(timing)
@@ -107,7 +107,7 @@ def _times(timing: TimingPass, own: Contender, by_name: ByName) -> Iterator[Comp
 
 
 def _rounds(timing: TimingPass, group: int, total: int) -> np.ndarray:
-    """Which samples of a dense model, which is in all groups, are of one group's rounds."""
+    """Mask of a dense model's samples that are of one group's rounds; it is in all groups."""
     sizes = [group.rounds for group in timing.groups]
     # Process by process, and within a process group by group.
     owner = [

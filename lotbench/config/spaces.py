@@ -12,7 +12,7 @@ KINDS = {
     "randint": "{randint: [low, high]}, whole numbers with low < high; both ends count",
     "choice": "{choice: [first, second, ...]}, of different values",
 }
-"""How each kind of space is written."""
+"""The notation of each kind of space."""
 DIGITS = 3
 """Digits of a value, so that ids and files stay readable: of a uniform space those of its width."""
 
@@ -54,7 +54,7 @@ class Space:
 
     @property
     def size(self) -> float:
-        """How many values it has; infinite between two real ends."""
+        """Number of values; infinite between two real ends."""
         if self.kind == "choice":
             return len(self.given)
         return self.given[1] - self.given[0] + 1 if self.kind == "randint" else math.inf

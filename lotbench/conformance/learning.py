@@ -162,7 +162,7 @@ def _compare(subject: Subject, other: ReducedEncoder, how: str, otherwise: str) 
 
 
 def _compare_modes(encoder: ReducedEncoder, split: Any) -> str:
-    """How often the two modes decide differently in float32 on real texts.
+    """Number of real texts on which the two modes decide differently in float32.
 
     Where they do not, their logits must agree.
     """

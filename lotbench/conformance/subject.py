@@ -259,7 +259,7 @@ def with_artefacts(split: Split, needs: frozenset[str]) -> Split:
 
 
 def positions_left_out(trace: Trace, batch: Batch) -> LeftOut:
-    """What each decision leaves out, by drop, leap or merge."""
+    """The tokens that each decision drops, merges or lets leap."""
     found: LeftOut = {}
     for event in trace.events:
         left_out, layout = select(~event.decision.keep, event.layout)

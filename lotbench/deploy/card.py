@@ -36,7 +36,7 @@ class ExportedCard(ModelCard):
     budget_input: bool
     """True if the budget is an input of the graph."""
     budget_bounds: dict[Bound, int | float]
-    """What the budget may be."""
+    """Bounds of the budget."""
 
     @model_validator(mode="after")
     def _is_sound(self) -> ExportedCard:

@@ -125,7 +125,7 @@ def _write_tokenizer(tokenizer: Any, max_length: int, folder: Path) -> None:
 
 
 def _bounds(reducer: TokenReducer) -> dict[Any, Any]:
-    """What the budget may be, as far as its field or the method's range says it."""
+    """Bounds of the budget, from its field or from the method's range."""
     schema = reducer.Params.model_json_schema(by_alias=False).get("properties", {})
     field = schema.get(reducer.budget_name, {})
     found = {name: field[name] for name in BOUNDS if name in field}

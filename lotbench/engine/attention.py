@@ -159,7 +159,7 @@ def _explicit(given: Heads, asking: Tensor | None) -> tuple[Tensor, Received]:
 
 
 def received_by(shares: Tensor, given: Heads, asking: Tensor | None) -> tuple[Tensor, Tensor]:
-    """What each padded token receives as a mean over queries, and from itself, ``(B, q)`` each.
+    """Attention that padded tokens receive, as a mean over queries and from themselves, ``(B, q)``.
 
     ``shares`` are attention probabilities, ``(B, q, k)``, as the mean over heads.
     """

@@ -26,7 +26,7 @@ CARD, REDUCER, POOLING = "lotbench.json", "reducer.safetensors", "pooling.safete
 
 
 class ModelCard(BaseModel):
-    """What a trained model is, besides its files; shared by saved and exported ones."""
+    """The fields that the cards of saved and of exported models share."""
 
     # Other keys are those of another version of LoTBench.
     model_config = ConfigDict(

@@ -1,4 +1,4 @@
-"""What a backbone's name stands for, and what its folder says before any weights are read."""
+"""A backbone's name, configuration and files, before any weights are read."""
 
 from __future__ import annotations
 

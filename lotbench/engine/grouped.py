@@ -19,7 +19,7 @@ from lotbench.reducer import Received
 def attend_in_groups(
     given: Heads, receive: bool, asking: Tensor | None = None
 ) -> tuple[Tensor, Received | None]:
-    """What `attend`, or `attend_and_receive`, gives.
+    """The result of `attend`, or of `attend_and_receive`, in a graph.
 
     Parameters
     ----------

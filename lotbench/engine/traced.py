@@ -35,7 +35,7 @@ class Traced(Ragged):
     absent = -50.0
 
     without: tuple[Traced, Tensor, Tensor] | None = None
-    """What `append` made it of: the layout, the added rows, and where they are present."""
+    """Set by `append`: the layout before, the added rows, and where they are present."""
 
     def __init__(self, lengths: Tensor, sequence: Tensor, total: int, max_length: int) -> None:
         vars(self).update(lengths=lengths, sequence=sequence, total=total, max_length=max_length)
@@ -256,7 +256,7 @@ class Traced(Ragged):
         return first.index_select(0, self.sequence) + self.position.unsqueeze(1)
 
     def _once(self, name: str, given: Any, compute: Callable[[], Found]) -> Found:
-        """What ``compute`` gives, computed again only if ``given`` is another object."""
+        """The value of ``compute``, computed again only if ``given`` is another object."""
         last = vars(self).get(name)
         if last is None or last[0] is not given:
             last = vars(self)[name] = given, compute()

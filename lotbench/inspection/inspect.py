@@ -47,7 +47,7 @@ def of_text(
 def of_split(
     folders: Sequence[Path], split: str, target: float | None, output: Path | None
 ) -> tuple[Group, list[Path]]:
-    """Which kinds of tokens, places and words every model computes, over its split.
+    """The kinds of tokens, the places and the words that every model computes, over its split.
 
     Arguments, results and errors are those of `of_text`, with the name of a split.
     """

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from stores import evaluation, fill_vectors, trial, write
 
-from lotbench.audit.rows import audit
+from lotbench.audit.store import audit
 from lotbench.errors import InputError
 
 REFERENCE = Path(__file__).parents[2] / "results" / "reference"

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from simulated import mark
 
-from lotbench.audit.rows import audit
+from lotbench.audit.store import audit
 from lotbench.config.sections import digest
 from lotbench.store.rows import Trial, without_limit
 from lotbench.store.store import Store

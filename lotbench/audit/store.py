@@ -52,7 +52,7 @@ class Fault(NamedTuple):
 
 @dataclass
 class Audit:
-    """What the checks of one store found."""
+    """The faults of one store, and how much was checked."""
 
     folder: Path
     faults: list[Fault] = field(default_factory=list)
@@ -242,7 +242,7 @@ def _searches(trials: Mapping[str, Trial]) -> Iterator[Fault]:
 
 
 def _choice(own: Trial, mark: Searched, chosen: Trial | None) -> str | None:
-    """What contradicts that a trial confirms another one."""
+    """The reason why a trial does not confirm another one; None if it does."""
     if chosen is None or chosen.search is None:
         return "is no trial of a search"
     if chosen.search.key != mark.key:
