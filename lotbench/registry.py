@@ -156,20 +156,23 @@ def _checked(cls: object, place: str) -> type[TokenReducer]:
     """The class, if it is a method whose hooks can be called."""
     if not (inspect.isclass(cls) and issubclass(cls, TokenReducer)):
         raise InputError(f"{place} is not a subclass of lotbench.reducer.TokenReducer")
+    if fault := _fault(cls):
+        raise InputError(f"{place}: {cls.__name__}{fault}")
+    return cls
+
+
+def _fault(cls: type[TokenReducer]) -> str | None:
+    """The first fault of a method's class, to follow its name; None if there is none."""
     if not isinstance(getattr(cls, "name", None), str):
-        raise InputError(f"{place}: class {cls.__name__} has no `name`")
+        return ": the class has no `name`"
     if not (inspect.isclass(cls.Params) and issubclass(cls.Params, Params)):
-        raise InputError(f"{place}: {cls.__name__}.Params must derive from lotbench.reducer.Params")
+        return ".Params must derive from lotbench.reducer.Params"
     if cls.budget is not TokenReducer.budget:
-        raise InputError(
-            f"{place}: {cls.__name__}.budget is reserved; write budget_name = {cls.budget!r}"
-        )
+        return f".budget is reserved; write budget_name = {cls.budget!r}"
     for hook in HOOKS:
         wanted = list(inspect.signature(getattr(TokenReducer, hook)).parameters)
         try:
             inspect.signature(getattr(cls, hook)).bind(*wanted)
         except TypeError as error:
-            raise InputError(
-                f"{place}: {cls.__name__}.{hook} is called as {hook}({', '.join(wanted)}): {error}"
-            ) from None
-    return cls
+            return f".{hook} is called as {hook}({', '.join(wanted)}): {error}"
+    return None

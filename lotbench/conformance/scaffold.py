@@ -27,8 +27,9 @@ def write_method(name: str, folder: Path) -> Path:
         folder.mkdir(parents=True, exist_ok=True)
         with path.open("x", encoding="utf-8") as file:
             file.write(text)
-    except FileExistsError:
-        raise InputError(f"{path} exists and was not changed; choose another name") from None
     except OSError as error:
-        raise InputError(f"{path} cannot be written: {error.strerror}") from error
+        why = f"cannot be written: {error.strerror}"
+        if isinstance(error, FileExistsError):
+            why = "exists and was not changed; choose another name"
+        raise InputError(f"{path} {why}") from error
     return path

@@ -10,7 +10,7 @@ from hashlib import blake2b, file_digest
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from lotbench.engine.adapters import ADAPTERS
+from lotbench.engine.adapters import adapter_of
 from lotbench.engine.modelfiles import Config, check_folder, in_file, one_line, read_object
 from lotbench.engine.pooling import MODULES, Kind, read_pooling
 from lotbench.errors import InputError
@@ -78,11 +78,7 @@ def read_config(name: str) -> PretrainedConfig:
         validate(Config, read_object(path), in_file(path))
     with reading(name, "config.json"):
         config = AutoConfig.from_pretrained(where, trust_remote_code=False)
-    if config.model_type not in ADAPTERS:
-        raise InputError(
-            f"backbone {name!r} is of type {config.model_type!r}, which is not supported; "
-            "supported: " + ", ".join(sorted(ADAPTERS))
-        )
+    adapter_of(config.model_type, f"backbone {name!r}")
     with reading(name, "config.json"):
         if max_tokens(config) < 1:
             raise ValueError("max_position_embeddings leaves no position for a token")
@@ -116,7 +112,7 @@ def model_classes(name: str) -> list[str]:
 
 def max_tokens(config: PretrainedConfig) -> int:
     """Length of the longest text, in tokens, that a backbone has positions for."""
-    return config.max_position_embeddings - ADAPTERS[config.model_type].position_offset(config)
+    return config.max_position_embeddings - adapter_of(config.model_type).position_offset(config)
 
 
 def files_of(where: str, *names: str) -> list[Path]:
