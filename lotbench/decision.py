@@ -14,6 +14,9 @@ from torch import Tensor
 from lotbench.batch import Batch
 from lotbench.ragged import Ragged, cached_property
 
+Aux = dict[str, Any]
+"""Values of a decision by names that the method chooses."""
+
 
 @dataclass(frozen=True)
 class Received:
@@ -60,7 +63,7 @@ class Leap:
     keep: Tensor
     weight: Tensor | None = None
     context: Tensor | None = None
-    aux: dict[str, Any] = field(default_factory=dict)
+    aux: Aux = field(default_factory=dict)
     sizes: tuple[int, ...] | Tensor | None = None
     keys: Tensor | None = None
     key_sizes: tuple[int, ...] | None = None
@@ -96,7 +99,7 @@ class Drop:
     as_key: bool = False
     at_output: bool = False
     restore: bool = False
-    aux: dict[str, Any] = field(default_factory=dict)
+    aux: Aux = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -122,7 +125,7 @@ class Merge:
 
     groups: Tensor
     proportional: bool = True
-    aux: dict[str, Any] = field(default_factory=dict)
+    aux: Aux = field(default_factory=dict)
     weight: ClassVar[None] = None  # a merge is hard
 
     @cached_property

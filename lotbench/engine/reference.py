@@ -120,7 +120,9 @@ class ReferenceRun(EncoderRun):
                 y = y * factor
         self.computed = blend
         if blend is not None:
-            y = _blend(blend, y, hidden)
+            share = blend.unsqueeze(1)
+            hard = share.dtype == torch.bool
+            y = torch.where(share, y, hidden) if hard else share * y + (1 - share) * hidden
 
         queries = segment_count(compute, whole)
         counted = queries if seen is compute else segment_count(seen, whole)
@@ -175,11 +177,3 @@ class ReferenceRun(EncoderRun):
         _, merged = self.merging.merge(tokens, decision)
         present = present.index_copy(0, tokens.rows, decision.keep)
         return hidden.index_copy(0, merged.rows, merged.hidden), present
-
-
-def _blend(weight: Tensor, new: Tensor, old: Tensor) -> Tensor:
-    """``weight * new + (1 - weight) * old`` per token; a bool weight selects one."""
-    weight = weight.unsqueeze(1)
-    if weight.dtype == torch.bool:
-        return torch.where(weight, new, old)
-    return weight * new + (1 - weight) * old

@@ -186,12 +186,10 @@ class EncoderRun:
         if decision.keep is self.last_keep and decision.weight is None:
             return decision
         self.last_keep, weight = decision.keep | protected, decision.weight
-        changes: dict[str, Any] = {"keep": self.last_keep}
-        if weight is not None:
-            changes["weight"] = weight.masked_fill(protected, 1.0)
-        if isinstance(decision, Leap):
-            changes |= {"sizes": None, "key_sizes": None}  # of other tokens
-        return replace(decision, **changes)
+        weight = None if weight is None else weight.masked_fill(protected, 1.0)
+        if isinstance(decision, Leap):  # its sizes are those of fewer tokens
+            decision = replace(decision, sizes=None, key_sizes=None)
+        return replace(decision, keep=self.last_keep, weight=weight)
 
     def named(self, index: int, point: str) -> str:
         """The method and one of its decisions, for a message."""
