@@ -11,13 +11,14 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scripted import Fixed, Scripted, keep_places
+from tiny_models import padded
 from torch import Tensor, nn
 
 from lotbench.batch import Batch
 from lotbench.engine.backbone import Backbone
 from lotbench.engine.encoder import ReducedEncoder
 from lotbench.engine.pooling import Pooling
-from lotbench.ragged import pad, unpad
+from lotbench.ragged import unpad
 from lotbench.reducer import Decision, Drop, Leap, Merge, Outputs, Params, TokenReducer, Tokens
 
 MODES = ("packed", "reference")
@@ -38,17 +39,6 @@ class KeepAll(TokenReducer):
 
     def after_attention(self, layer: int, tokens: Tokens, received: None) -> Decision | None:
         return self.kind and Drop(torch.ones_like(tokens.rows, dtype=torch.bool))
-
-
-def hugging_face(backbone: Backbone, batch: Batch, **more: Tensor) -> Tensor:
-    """Logits of the model itself on the padded batch."""
-    layout = batch.layout
-    return backbone.model(
-        input_ids=pad(batch.input_ids, layout),
-        token_type_ids=pad(batch.token_type_ids, layout),
-        attention_mask=pad(torch.ones_like(batch.input_ids), layout),
-        **more,
-    ).logits
 
 
 def part(batch: Batch, sequences: list[int]) -> Batch:
@@ -95,7 +85,7 @@ def test_keeping_everything_is_the_untouched_model(
     backbone = backbone.to(dtype)
     batch = make_batch([[101, *range(2000, 2000 + n), 102] for n in (30, 1, 12, 12, 0)])
     with torch.no_grad():
-        expected = hugging_face(backbone, batch)
+        expected = backbone.model(**padded(backbone.model, batch)).logits
         outputs = ReducedEncoder(backbone, KeepAll(kind, 6))(batch, mode)
     assert expected.abs().max() > 1
     torch.testing.assert_close(outputs.logits, expected, rtol=0, atol=tolerance)
@@ -105,12 +95,7 @@ def test_keeping_everything_is_the_untouched_model(
 def test_final_states_are_those_of_the_untouched_model(tiny: Backbone, make_batch, mode) -> None:
     batch = make_batch([7, 2, 30])
     layout = batch.layout
-    expected = tiny.model.bert(
-        input_ids=pad(batch.input_ids, layout),
-        token_type_ids=pad(batch.token_type_ids, layout),
-        attention_mask=pad(torch.ones_like(batch.input_ids), layout),
-        output_hidden_states=True,
-    )
+    expected = tiny.model.bert(**padded(tiny.model, batch), output_hidden_states=True)
     outputs = ReducedEncoder(tiny, KeepAll(Leap, 3))(batch, mode, inputs=True)
     for ours, theirs in zip([*outputs.inputs, outputs.hidden], expected.hidden_states, strict=True):
         torch.testing.assert_close(ours, unpad(theirs, layout), rtol=0, atol=1e-10)
