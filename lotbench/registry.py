@@ -43,12 +43,12 @@ def get(name: str) -> type[TokenReducer]:
     if name in _plugins:
         return _plugins[name]
     # By place, since an editable install may list an entry point twice.
-    found = {point.value: point for point in _installed() if point.name == name}
-    if len(found) > 1:
-        raise InputError(f"method {name!r} is registered twice: {', '.join(found)}; rename one")
-    if not found:
+    points = {point.value: point for point in _installed() if point.name == name}
+    if len(points) > 1:
+        raise InputError(f"method {name!r} is registered twice: {', '.join(points)}; rename one")
+    if not points:
         raise InputError(f"unknown method {name!r}; {near_misses(name, names())}")
-    ((place, point),) = found.items()
+    ((place, point),) = points.items()
     cls = _checked(getattr(_import(point.module), point.attr, None), place)
     if cls.name != name:
         raise InputError(

@@ -71,16 +71,16 @@ def is_space(value: Any) -> bool:
 
 def space_of(value: dict[str, Any]) -> Space:
     """The space that is written so."""
-    ((kind, given),) = value.items()
-    if not isinstance(given, list) or not _is_sound(kind, given):
+    ((kind, ends),) = value.items()
+    if not isinstance(ends, list) or not _is_sound(kind, ends):
         raise ValueError(f"write {KINDS[kind]}")
-    return Space(kind, given)
+    return Space(kind, ends)
 
 
-def _is_sound(kind: str, given: list[Any]) -> bool:
+def _is_sound(kind: str, ends: list[Any]) -> bool:
     if kind == "choice":
-        return bool(given) and all(value not in given[:i] for i, value in enumerate(given))
+        return bool(ends) and all(value not in ends[:i] for i, value in enumerate(ends))
     numbers = (int,) if kind == "randint" else (int, float)
-    if len(given) != 2 or not all(type(end) in numbers for end in given):
+    if len(ends) != 2 or not all(type(end) in numbers for end in ends):
         return False
-    return given[0] < given[1] and (kind != "loguniform" or given[0] > 0)
+    return ends[0] < ends[1] and (kind != "loguniform" or ends[0] > 0)

@@ -25,10 +25,10 @@ def open_session(model: Path | bytes, backend: str, threads: int | None = None) 
     already.  The backend is one of `lotbench.backends.EXPORTED`.  By default the runtime chooses
     the threads of a call.
     """
-    own = BY_NAME[backend]
-    kind = OpenVino if own.runtime == "openvino" else OnnxRuntime
+    record = BY_NAME[backend]
+    kind = OpenVino if record.runtime == "openvino" else OnnxRuntime
     try:
-        return kind(model, own, threads)
+        return kind(model, record, threads)
     except InputError:
         raise
     except Exception as error:  # both libraries have exceptions of their own

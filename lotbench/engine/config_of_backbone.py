@@ -63,8 +63,8 @@ def fingerprint(name: str) -> str:
 
 def pooling_of(name: str, asked: Kind | None) -> tuple[Kind, bool]:
     """The pooling that a backbone names, or that is asked for, and if vectors are normalised."""
-    found = files_of(locate(name), MODULES, "1_Pooling/config.json")
-    return read_pooling(found[0].parent if found else None, name, asked)
+    files = files_of(locate(name), MODULES, "1_Pooling/config.json")
+    return read_pooling(files[0].parent if files else None, name, asked)
 
 
 def read_config(name: str) -> PretrainedConfig:
@@ -87,17 +87,17 @@ def read_config(name: str) -> PretrainedConfig:
 
 def is_classifier(name: str) -> bool:
     """True if a model is saved with the head of a classifier or a cross-encoder."""
-    given = read_config(name).architectures or []
-    return any(each.endswith("ForSequenceClassification") for each in given)
+    classes = read_config(name).architectures or []
+    return any(architecture.endswith("ForSequenceClassification") for architecture in classes)
 
 
 def model_classes(name: str) -> list[str]:
     """The names of a fine-tuned model's classes in order; numbers where it has no names."""
     config = read_config(name)
     if not is_classifier(name):
-        given = ", ".join(config.architectures or ["none"])
+        known = ", ".join(config.architectures or ["none"])
         raise InputError(
-            f"{name}: it is no classifier (config.json: architectures: {given}); give a model that "
+            f"{name}: it is no classifier (config.json: architectures: {known}); give a model that "
             "was fine-tuned on your task"
         )
     if config.problem_type == "multi_label_classification":

@@ -143,11 +143,11 @@ def _check_size(name: str, config: PretrainedConfig) -> None:
         return
     with reading(name, "config.json"):
         described = _described_weights(config)
-    found = count_weights(files)
-    if described > 2 * found:
+    count = count_weights(files)
+    if described > 2 * count:
         raise InputError(
             f"backbone {name!r}: config.json describes {described} weights, but {files[0].name} "
-            f"has {found}; save the model with its configuration again"
+            f"has {count}; save the model with its configuration again"
         )
 
 
@@ -182,8 +182,8 @@ def length_of(name: str) -> int:
     """Tokens after which a model's own folder says that texts are cut."""
     limit = load_tokenizer(name).model_max_length
     for path in files_of(locate(name), "sentence_bert_config.json"):
-        own = read_object(path).get("max_seq_length")
-        limit = min(limit, own) if isinstance(own, int) else limit
+        stated = read_object(path).get("max_seq_length")
+        limit = min(limit, stated) if isinstance(stated, int) else limit
     return limit
 
 

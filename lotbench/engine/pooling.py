@@ -122,12 +122,12 @@ def _named(path: Path) -> Kind:
         for key, value in config.items()
         if key.startswith("pooling_mode_") and value is True and key not in KEYS.values()
     ]
-    found: list[Kind] = [kind for kind in KEYS if kind in names]
-    if len(found) != 1 or other:
+    kinds: list[Kind] = [kind for kind in KEYS if kind in names]
+    if len(kinds) != 1 or other:
         raise InputError(
             f"{path}: neither the mean of all tokens nor [CLS] alone is its pooling; {ADVICE}"
         )
-    return found[0]
+    return kinds[0]
 
 
 def write_pooling(folder: Path, pooling: Pooling, width: int) -> None:

@@ -97,6 +97,8 @@ class EncoderRun:
         found = self.reducer.before_embedding(batch, self.backbone.words)
         decision = self.checked(found, "before_embedding", -1, layout, self.all_rows)
         assert not isinstance(decision, Merge), "it is malformed here"
+        if decision is not None and not self.is_read(decision):
+            self.lossy = True
         return decision
 
     def is_read(self, decision: Leap | Drop) -> bool:
@@ -171,17 +173,15 @@ class EncoderRun:
                 raise ValueError(f"{self.named(index, point)}: {fault}")
         if self.protected is not None:
             decision = self.keep_protected(decision, self.protected[rows])
-        for_good = isinstance(decision, Drop) and not decision.restore
-        early = isinstance(decision, Leap) and point == "before_embedding"
-        self.lossy = self.lossy or for_good or (early and not self.is_read(decision))
+        self.lossy = self.lossy or (isinstance(decision, Drop) and not decision.restore)
         self.trace.events.append(Event(index, point, decision, layout, rows))
         return decision
 
     def keep_protected(self, decision: Decision, protected: Tensor) -> Decision:
         """The decision that also keeps the protected tokens."""
         if isinstance(decision, Merge):
-            own = torch.arange(protected.shape[0], device=protected.device)
-            return replace(decision, groups=torch.where(protected, own, decision.groups))
+            rows = torch.arange(protected.shape[0], device=protected.device)
+            return replace(decision, groups=torch.where(protected, rows, decision.groups))
         # A reused decision is returned unchanged, so that the packed mode sees that it is the same.
         if decision.keep is self.last_keep and decision.weight is None:
             return decision
@@ -350,8 +350,8 @@ def mean_of_computed(hidden: Tensor, layout: Ragged, behind: Tensor | None) -> T
     weight = 1 - behind.to(hidden.dtype)
     count = segment_sum(weight, layout).unsqueeze(1)
     total = segment_weighted_sum(weight, hidden, layout)
-    found = total / torch.where(count > 0, count, 1)
-    return torch.where(count > 0, found, segment_mean(hidden, layout))
+    mean = total / torch.where(count > 0, count, 1)
+    return torch.where(count > 0, mean, segment_mean(hidden, layout))
 
 
 def first_text(batch: Batch, separator: int) -> Tensor:

@@ -90,16 +90,16 @@ def _grid(axis: Axes, route: Route, n_tokens: int) -> None:
         spine.set_visible(False)
 
 
-def of_split(found: Sequence[Kept], path: Path) -> list[Path]:
+def of_split(models: Sequence[Kept], path: Path) -> list[Path]:
     """Heat maps of every model: kinds of tokens by layer, and places by layer."""
     with style.drawing():
-        figure = style.figure(7.5, 0.7 + 2.1 * len(found))
-        axes = figure.subplots(len(found), 2, squeeze=False)
-        for row, own in zip(axes, found, strict=True):
-            names = (f"{own.name}: ", "")
-            for axis, name, (title, shares) in zip(row, names, own.tables.items(), strict=True):
+        figure = style.figure(7.5, 0.7 + 2.1 * len(models))
+        axes = figure.subplots(len(models), 2, squeeze=False)
+        for row, model in zip(axes, models, strict=True):
+            names = (f"{model.name}: ", "")
+            for axis, name, (title, shares) in zip(row, names, model.tables.items(), strict=True):
                 _heat(axis, name + title, shares)
-        texts = f"{found[0].texts} texts"
+        texts = f"{models[0].texts} texts"
         style.title(figure, f"Share of the tokens that layers compute, in percent, {texts}")
         return style.save(figure, path)
 

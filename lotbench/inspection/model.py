@@ -48,11 +48,13 @@ class Inspected:
     def _budget(self, target: float) -> float:
         """The budget that the row has for a target."""
         evaluations = self.row.evaluations if self.row else []
-        for own in evaluations:
-            if own.budget and own.target == target:
-                return own.budget.value
-        known = sorted({own.target for own in evaluations if own.target is not None})
-        listed = ", ".join(f"{each:g}" for each in known) or "none"
+        for evaluation in evaluations:
+            if evaluation.budget and evaluation.target == target:
+                return evaluation.budget.value
+        known = sorted(
+            {evaluation.target for evaluation in evaluations if evaluation.target is not None}
+        )
+        listed = ", ".join(f"{speed:g}" for speed in known) or "none"
         raise InputError(
             f"--target {target:g}: the row of {self.folder.name} has no budget for it "
             f"(targets there: {listed})"
