@@ -4,14 +4,11 @@ from __future__ import annotations
 
 import pytest
 import torch
+from parts import lot
 
 from lotbench.engine.encoder import ReducedEncoder
 from lotbench.lot import LeapOfThought, Params
 from lotbench.measure.flops import reduced_flops
-
-
-def lot(n_layers: int = 3, width: int = 32, **params: object) -> LeapOfThought:
-    return LeapOfThought(Params(**params), n_layers, width).double()
 
 
 def test_paper_preset_has_the_published_values() -> None:

@@ -6,21 +6,17 @@ import math
 
 import pytest
 import torch
+from parts import tokens_of
 
 from baselines import power_bert
 from baselines.power_bert import SEARCH, PowerBert
 from lotbench.errors import InputError
 from lotbench.ragged import Ragged
-from lotbench.reducer import Received, Stage, Step, Tokens
+from lotbench.reducer import Received, Stage, Step
 
 
 def step(name: str) -> Step:
     return Step(Stage(name), 0.0, torch.Generator())
-
-
-def tokens_of(batch) -> Tokens:
-    total = batch.layout.total
-    return Tokens(torch.zeros(total, 16), batch.layout, torch.arange(total), batch)
 
 
 def test_significance_excludes_attention_to_itself():
