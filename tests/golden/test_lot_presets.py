@@ -38,18 +38,6 @@ def test_defaults_follow_the_routing_and_the_shares() -> None:
     assert Params(preset="paper", saliency_length=64).saliency_length == 64
 
 
-@pytest.mark.parametrize(
-    ("values", "complaint"),
-    [
-        ({"routing": "drop", "leaping_keys": "all"}, "routing: drop needs leaping_keys: none"),
-        ({"saliency_length": 64}, "saliency_length needs share_normalisation: softmax"),
-    ],
-)
-def test_what_does_not_go_together_is_refused(values: dict, complaint: str) -> None:
-    with pytest.raises(ValueError, match=complaint):
-        Params(**values)
-
-
 def test_a_router_rate_names_the_routers_parameters() -> None:
     method = lot(router_learning_rate=0.01)
     (stage,) = method.stages()

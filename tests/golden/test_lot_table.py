@@ -8,7 +8,6 @@ import torch
 from lotbench.conformance.tiny import VOCABULARY, WIDTH
 from lotbench.deploy.graph import export
 from lotbench.deploy.session import feed, open_session
-from lotbench.errors import InputError
 from lotbench.lot import FixedBudget, LeapOfThought
 from lotbench.reducer import Drop, Leap
 from lotbench.routers import PLACES, WordRouter
@@ -97,6 +96,8 @@ def test_training_and_a_new_model_have_no_table(table, reduced, batch):
     fresh = reduced(LeapOfThought, router="table").reducer
     assert fresh.overhead_flops(-1, tokens).item() == 9 * 2 * (32 * 32 + 32 * 2)
     assert fresh.overhead_flops(0, tokens) == 0
+    once = reduced(LeapOfThought, layers=2, router="table", decision_every=2).reducer
+    assert not once.routers
 
 
 @pytest.mark.parametrize("routing", ["leap", "drop"])
@@ -147,18 +148,3 @@ def test_detach_router_leaves_the_words_alone(reduced, batch):
     (loss,) = encoder.reducer.loss(outputs, texts, outputs.trace).values()
     loss.backward()
     assert encoder.backbone.words.grad is None
-
-
-@pytest.mark.parametrize(
-    "values", [{"leaping_keys": "context"}, {"leaping_keys": "all"}, {"router_context": True}]
-)
-def test_what_needs_states_is_refused(values):
-    with pytest.raises(ValueError, match="router: table needs leaping_keys: none and router_cont"):
-        LeapOfThought.Params(router="table", **values)
-
-
-def test_a_second_decision_is_refused():
-    params = LeapOfThought.Params(router="table", decision_every=2)
-    with pytest.raises(InputError, match="decides once, but decision_every: 2"):
-        LeapOfThought(params, 4, WIDTH)
-    assert not LeapOfThought(params, 2, WIDTH).routers

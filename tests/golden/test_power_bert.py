@@ -118,20 +118,6 @@ def test_share_unit_spreads_a_short_text_over_the_ranks(reduced):
     assert place.tolist() == [-1, 0, 2]
 
 
-@pytest.mark.parametrize(
-    ("unit", "numbers"), [("tokens", [0.5, 0.5]), ("tokens", [3, -1]), ("share", [2, 1])]
-)
-def test_a_retention_in_another_unit_is_refused(unit, numbers):
-    with pytest.raises(ValueError, match=f"with unit: {unit}, retention lists"):
-        PowerBert.Params(unit=unit, retention=numbers)
-
-
-def test_a_retention_of_the_wrong_length_is_refused():
-    params = PowerBert.Params(retention=[3, 2])
-    with pytest.raises(InputError, match="2 numbers for a backbone of 6 layers"):
-        PowerBert(params, 6, 16)
-
-
 def test_lambda_is_written_as_in_the_paper():
     params = PowerBert.Params(**{"lambda": 0.5})
     assert params.lambda_ == 0.5
