@@ -77,8 +77,8 @@ def cpu_model(cpuinfo: Path = CPUINFO) -> str:
 
 def cpu_id(cpuinfo: Path = CPUINFO) -> str | None:
     """Family, model and stepping, since in clouds many processors share one marketing name."""
-    found = _first_core(cpuinfo)
-    parts = [found.get(key) for key in ("cpu family", "model", "stepping")]
+    core = _first_core(cpuinfo)
+    parts = [core.get(key) for key in ("cpu family", "model", "stepping")]
     return "-".join(part for part in parts if part) or None
 
 
@@ -88,9 +88,9 @@ def fast_bf16(cpuinfo: Path = CPUINFO) -> bool:
     It is faster with AMX, and on AMD with the AVX-512 instructions for bf16.  On Intel, AVX-512
     without AMX was 1.4 to 1.7 times slower than float32.  Without either, bf16 is emulated.
     """
-    found = _first_core(cpuinfo)
-    own, amd = found.get("flags", ""), found.get("vendor_id") == "AuthenticAMD"
-    return "amx_bf16" in own or ("avx512_bf16" in own and amd)
+    core = _first_core(cpuinfo)
+    flags, amd = core.get("flags", ""), core.get("vendor_id") == "AuthenticAMD"
+    return "amx_bf16" in flags or ("avx512_bf16" in flags and amd)
 
 
 def native_formats(cpuinfo: Path = CPUINFO) -> set[str]:

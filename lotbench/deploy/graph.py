@@ -23,7 +23,7 @@ from torch import Tensor, nn
 from lotbench import registry
 from lotbench.backends import need
 from lotbench.batch import Batch
-from lotbench.deploy import onnx_operators as translate
+from lotbench.deploy import onnx_operators
 from lotbench.engine.encoder import ReducedEncoder
 from lotbench.engine.pooling import Pooling
 from lotbench.engine.traced import Traced
@@ -174,7 +174,7 @@ def _export(encoder: ReducedEncoder, extra: dict[str, Tensor], budget: Any) -> o
                 input_names=names,
                 output_names=[LOGITS] if encoder.backbone.pooling is None else [TOKENS, VECTORS],
                 opset_version=OPSET,
-                custom_translation_table=translate.table(),
+                custom_translation_table=onnx_operators.table(),
                 optimize=False,  # slow, and the runtimes optimise the graph when they load it
                 verbose=False,
             )

@@ -162,11 +162,11 @@ def feed(
     shape = (len(input_ids), longest)
     ids, types = np.full(shape, padding, np.int64), np.zeros(shape, np.int64)
     mask = np.zeros(shape, np.int64)
-    for row, (own, own_types) in enumerate(zip(input_ids, token_type_ids, strict=True)):
-        ids[row, : len(own)] = own
-        mask[row, : len(own)] = 1
-        if any(own_types):  # those of a single text are zeros already
-            types[row, : len(own)] = own_types
+    for row, (row_ids, row_types) in enumerate(zip(input_ids, token_type_ids, strict=True)):
+        ids[row, : len(row_ids)] = row_ids
+        mask[row, : len(row_ids)] = 1
+        if any(row_types):  # those of a single text are zeros already
+            types[row, : len(row_ids)] = row_types
     arrays = {
         "input_ids": ids,
         "attention_mask": mask,
