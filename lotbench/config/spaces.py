@@ -69,7 +69,7 @@ def is_space(value: Any) -> bool:
     return isinstance(value, dict) and len(value) == 1 and next(iter(value)) in KINDS
 
 
-def space_of(value: dict[str, Any]) -> Space:
+def space_of(value: dict[str, object]) -> Space:
     """The space that is written so."""
     ((kind, ends),) = value.items()
     if not isinstance(ends, list) or not _is_sound(kind, ends):

@@ -71,7 +71,7 @@ class OpenVino:
     def __init__(self, model: Path | bytes, backend: Backend, threads: int | None) -> None:
         need("openvino", "onnx")
         content, self._defaults = _without_defaults(model)
-        settings: dict[str, Any] = {
+        settings: dict[str, str | int] = {
             "INFERENCE_PRECISION_HINT": "bf16" if backend.precision == "bf16" else "f32",
             "PERFORMANCE_HINT": "LATENCY",
         }
