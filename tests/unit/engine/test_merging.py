@@ -143,6 +143,25 @@ def test_what_a_merged_token_stands_for_leaps_and_leaves_with_it(
 
 
 @pytest.mark.parametrize("mode", MODES)
+def test_an_absorbed_token_is_restored_with_the_one_that_stands_for_it(
+    tiny: Backbone, make_batch, mode: str
+) -> None:
+    """Token 3 merges into 1, layer 1 drops 4 for good, and layer 2 drops 1 and restores it."""
+    decisions = [
+        lambda tokens: Merge(torch.tensor([0, 1, 2, 1, 4])),
+        lambda tokens: Drop(tokens.position != 4),
+        lambda tokens: Drop(tokens.position != 1, restore=True),
+    ]
+
+    def decide(layer: int, point: str, tokens: Tokens) -> Decision | None:
+        return decisions[layer](tokens) if point == "before_layer" else None
+
+    found = ReducedEncoder(tiny, Fixed(3, decide))(make_batch([5]), mode, inputs=True)
+    assert found.rows.tolist() == [0, 1, 2, 3]
+    assert found.hidden[3].equal(found.hidden[1]) and found.hidden[1].equal(found.inputs[2][1])
+
+
+@pytest.mark.parametrize("mode", MODES)
 def test_a_protected_token_is_not_absorbed(tiny: Backbone, make_batch, mode: str) -> None:
     """Tokens 0 to 2 are the first text; token 1 stays, and 4 merges into 3."""
     batch = make_batch([5])
