@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -69,7 +70,7 @@ def is_space(value: Any) -> bool:
     return isinstance(value, dict) and len(value) == 1 and next(iter(value)) in KINDS
 
 
-def space_of(value: dict[str, object]) -> Space:
+def space_of(value: Mapping[str, object]) -> Space:
     """The space that is written so."""
     ((kind, ends),) = value.items()
     if not isinstance(ends, list) or not _is_sound(kind, ends):
