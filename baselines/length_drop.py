@@ -228,6 +228,6 @@ def one_of(schedules: list[Schedule], generator: torch.Generator) -> Schedule:
 
 
 def divergence(answers: Tensor, full: Tensor, batch: Batch) -> Tensor:
-    """How far the answers (B, C) or sentence vectors (B, D) are from those of the full pass."""
+    """Distance of the answers (B, C) or sentence vectors (B, D) from those of the full pass."""
     vectors = batch.labels.dim() == 2
     return task_loss(answers, full) if vectors else distillation_loss(answers, full)

@@ -97,14 +97,7 @@ class Params(reducer.Params):
 
 
 class PowerBert(TokenReducer):
-    """PoWER-BERT; see the docstring of this module.
-
-    Raises
-    ------
-    InputError
-        If ``retention`` does not have one number per layer, or if a training text has more tokens
-        than ``max_length``.
-    """
+    """PoWER-BERT; see the docstring of this module."""
 
     params: Params
     retention: Tensor

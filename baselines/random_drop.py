@@ -43,13 +43,7 @@ class Params(reducer.Params):
 
 
 class RandomDrop(TokenReducer):
-    """Drops random tokens before each layer where the share falls.
-
-    Raises
-    ------
-    InputError
-        If ``keep_ratio`` is a list that does not have one share per layer.
-    """
+    """Drops random tokens before each layer where the share falls."""
 
     params: Params
     name = "random-drop"

@@ -27,13 +27,7 @@ class Params(reducer.Params):
 
 
 class Truncated(TokenReducer):
-    """Runs the first ``layers`` layers, with every token.
-
-    Raises
-    ------
-    InputError
-        If the backbone has fewer layers.
-    """
+    """Runs the first ``layers`` layers, with every token."""
 
     params: Params
     name = "truncated"

@@ -37,7 +37,7 @@ class Backend:
 
     @property
     def missing(self) -> list[str]:
-        """What it needs and this machine lacks."""
+        """The needs of the backend that this machine lacks."""
         compiler = not self.compiled or any(map(shutil.which, ("g++", "clang++")))
         return missing(*self.packages) + ([] if compiler else ["g++"])
 
@@ -69,13 +69,7 @@ def missing(*packages: str) -> list[str]:
 
 
 def need(*packages: str) -> None:
-    """Refuse to go on without these packages.
-
-    Raises
-    ------
-    InputError
-        If one is not installed.
-    """
+    """Refuse to go on without these packages."""
     if lacking := missing(*packages):
         raise InputError(f"{', '.join(lacking)} is not installed; install it with: {INSTALL}")
 
@@ -86,30 +80,29 @@ def chosen(given: Iterable[str] | None, device: str) -> list[str]:
     ``given`` has their names.  By default they are all that are installed and that the device runs
     natively: bf16 needs AMX or AVX-512 with bf16, and int8 needs VNNI or AMX.  The device is
     ``cpu``, or a GPU, which runs ``torch`` and ``compile`` alone.
-
-    Raises
-    ------
-    InputError
-        If a package is missing, or if nothing but the dense model runs on the device.
     """
     if given is None:
         native = {"fp32", *(machine.native_formats() if device == "cpu" else ["bf16"])}
-        found = [own for own in BY_NAME.values() if own.precision in native and not own.missing]
+        backends = [
+            backend
+            for backend in BY_NAME.values()
+            if backend.precision in native and not backend.missing
+        ]
     else:
         names = set(given)
-        found = [own for own in BY_NAME.values() if own.name in names]
-    for own in found:
-        if lacking := own.missing:
+        backends = [backend for backend in BY_NAME.values() if backend.name in names]
+    for backend in backends:
+        if lacking := backend.missing:
             raise InputError(
-                f"measure.backends: {own.name} needs {', '.join(lacking)}; install it"
-                + (f" with: {INSTALL}" if own.exported else "")
+                f"measure.backends: {backend.name} needs {', '.join(lacking)}; install it"
+                + (f" with: {INSTALL}" if backend.exported else "")
             )
     if device != "cpu":
-        found = [own for own in found if not own.exported]
-    if all(own.compiled for own in found):
+        backends = [backend for backend in backends if not backend.exported]
+    if all(backend.compiled for backend in backends):
         message = f"none of them runs a reduced model on {device}; add {TORCH}"
         raise InputError(f"measure.backends: {message}")
-    return [own.name for own in found]
+    return [backend.name for backend in backends]
 
 
 def runtimes(names: Iterable[str], versions: Mapping[str, str]) -> tuple[str | None, ...]:

@@ -14,6 +14,9 @@ from torch import Tensor
 from lotbench.batch import Batch
 from lotbench.ragged import Ragged, cached_property
 
+Aux = dict[str, Any]
+"""Values of a decision by names that the method chooses."""
+
 
 @dataclass(frozen=True)
 class Received:
@@ -60,7 +63,7 @@ class Leap:
     keep: Tensor
     weight: Tensor | None = None
     context: Tensor | None = None
-    aux: dict[str, Any] = field(default_factory=dict)
+    aux: Aux = field(default_factory=dict)
     sizes: tuple[int, ...] | Tensor | None = None
     keys: Tensor | None = None
     key_sizes: tuple[int, ...] | None = None
@@ -96,7 +99,7 @@ class Drop:
     as_key: bool = False
     at_output: bool = False
     restore: bool = False
-    aux: dict[str, Any] = field(default_factory=dict)
+    aux: Aux = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -122,7 +125,7 @@ class Merge:
 
     groups: Tensor
     proportional: bool = True
-    aux: dict[str, Any] = field(default_factory=dict)
+    aux: Aux = field(default_factory=dict)
     weight: ClassVar[None] = None  # a merge is hard
 
     @cached_property
@@ -170,7 +173,7 @@ def malformed(decision: Any, layout: Ragged, width: int | None) -> str | None:
 
 
 def _misfit(name: str, value: Any, letters: str, shape: tuple, kind: str) -> str | None:
-    """What is wrong with the type or shape of a tensor; None if nothing is."""
+    """The fault in the type or shape of a tensor; None if there is none."""
     if not isinstance(value, Tensor):
         return f"{name} is {type(value).__name__}, not a tensor"
     exact = {"bool": torch.bool, "int64": torch.int64}.get(kind)
@@ -184,7 +187,7 @@ def _misfit(name: str, value: Any, letters: str, shape: tuple, kind: str) -> str
 
 
 def misgrouped(groups: Tensor, layout: Ragged) -> str | None:
-    """What is wrong with the groups (T,) of a merge; None if nothing is."""
+    """The first fault in the groups (T,) of a merge; None if there is none."""
     for wrong, says in (
         (lambda: (groups < 0) | (groups >= layout.total), f"but rows end at {layout.total - 1}"),
         (lambda: layout.sequence[groups] != layout.sequence, "which is of another text"),

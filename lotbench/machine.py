@@ -77,8 +77,8 @@ def cpu_model(cpuinfo: Path = CPUINFO) -> str:
 
 def cpu_id(cpuinfo: Path = CPUINFO) -> str | None:
     """Family, model and stepping, since in clouds many processors share one marketing name."""
-    found = _first_core(cpuinfo)
-    parts = [found.get(key) for key in ("cpu family", "model", "stepping")]
+    core = _first_core(cpuinfo)
+    parts = [core.get(key) for key in ("cpu family", "model", "stepping")]
     return "-".join(part for part in parts if part) or None
 
 
@@ -88,23 +88,20 @@ def fast_bf16(cpuinfo: Path = CPUINFO) -> bool:
     It is faster with AMX, and on AMD with the AVX-512 instructions for bf16.  On Intel, AVX-512
     without AMX was 1.4 to 1.7 times slower than float32.  Without either, bf16 is emulated.
     """
-    found = _first_core(cpuinfo)
-    own, amd = found.get("flags", ""), found.get("vendor_id") == "AuthenticAMD"
-    return "amx_bf16" in own or ("avx512_bf16" in own and amd)
+    core = _first_core(cpuinfo)
+    flags, amd = core.get("flags", ""), core.get("vendor_id") == "AuthenticAMD"
+    return "amx_bf16" in flags or ("avx512_bf16" in flags and amd)
 
 
 def native_formats(cpuinfo: Path = CPUINFO) -> set[str]:
-    """Which of ``bf16`` and ``int8`` this processor has instructions for."""
+    """Those of ``bf16`` and ``int8`` that this processor has instructions for."""
     flags = set(_first_core(cpuinfo).get("flags", "").split())
-    native = {
-        "bf16": {"amx_bf16", "avx512_bf16"},
-        "int8": {"amx_int8", "avx512_vnni", "avx_vnni"},
-    }
+    native = {"bf16": {"amx_bf16", "avx512_bf16"}, "int8": {"amx_int8", "avx512_vnni", "avx_vnni"}}
     return {name for name, any_of in native.items() if any_of & flags}
 
 
 def _first_core(cpuinfo: Path) -> dict[str, str]:
-    """What Linux says of the first core, by key; empty on other systems."""
+    """The fields of the first core in /proc/cpuinfo; empty on other systems."""
     text = cpuinfo.read_text(errors="replace") if cpuinfo.is_file() else ""
     lines = (line.partition(":") for line in text.partition("\n\n")[0].splitlines())
     return {key.strip(): value.strip() for key, _, value in lines}

@@ -39,22 +39,16 @@ def names() -> list[str]:
 
 
 def get(name: str) -> type[TokenReducer]:
-    """The class of a method.
-
-    Raises
-    ------
-    InputError
-        If the name is unknown, installed twice, or its module cannot be imported.
-    """
+    """The class of a method."""
     if name in _plugins:
         return _plugins[name]
     # By place, since an editable install may list an entry point twice.
-    found = {point.value: point for point in _installed() if point.name == name}
-    if len(found) > 1:
-        raise InputError(f"method {name!r} is registered twice: {', '.join(found)}; rename one")
-    if not found:
+    points = {point.value: point for point in _installed() if point.name == name}
+    if len(points) > 1:
+        raise InputError(f"method {name!r} is registered twice: {', '.join(points)}; rename one")
+    if not points:
         raise InputError(f"unknown method {name!r}; {near_misses(name, names())}")
-    ((place, point),) = found.items()
+    ((place, point),) = points.items()
     cls = _checked(getattr(_import(point.module), point.attr, None), place)
     if cls.name != name:
         raise InputError(
@@ -68,11 +62,6 @@ def find(place: str) -> tuple[list[type[TokenReducer]], list[str]]:
     """The methods at a place, and the plugins to load for them.
 
     ``place`` is a method's name, a path to a Python file, or ``module:Class``.
-
-    Raises
-    ------
-    InputError
-        If there is no such method, or its plugin cannot be loaded.
     """
     if place.endswith(".py"):
         return load_plugin(place), [str(Path(place).resolve())]
@@ -87,13 +76,7 @@ def find(place: str) -> tuple[list[type[TokenReducer]], list[str]]:
 
 
 def load_plugin(place: str) -> list[type[TokenReducer]]:
-    """The methods of a plugin, which are registered; ``place`` is a Python file or a module name.
-
-    Raises
-    ------
-    InputError
-        If it cannot be imported, has no method, or uses a name that is in use.
-    """
+    """Registers the methods of a plugin, a Python file or a module name, and returns them."""
     module = _import(place)
     classes = [
         _checked(cls, place)
@@ -113,13 +96,7 @@ def load_plugin(place: str) -> list[type[TokenReducer]]:
 
 
 def make_params(cls: type[TokenReducer], values: dict, report: Wording) -> Params:
-    """Validated hyper-parameters of a method; ``report`` adds the place to each error.
-
-    Raises
-    ------
-    InputError
-        If a name is unknown, a value is invalid, or JSON cannot represent a value.
-    """
+    """Validated hyper-parameters of a method; ``report`` adds the place to each error."""
     params = validate(cls.Params, values, report)
     try:
         json.dumps(params.model_dump(mode="json", by_alias=True), allow_nan=False)
@@ -179,20 +156,23 @@ def _checked(cls: object, place: str) -> type[TokenReducer]:
     """The class, if it is a method whose hooks can be called."""
     if not (inspect.isclass(cls) and issubclass(cls, TokenReducer)):
         raise InputError(f"{place} is not a subclass of lotbench.reducer.TokenReducer")
+    if fault := _fault(cls):
+        raise InputError(f"{place}: {cls.__name__}{fault}")
+    return cls
+
+
+def _fault(cls: type[TokenReducer]) -> str | None:
+    """The first fault of a method's class, to follow its name; None if there is none."""
     if not isinstance(getattr(cls, "name", None), str):
-        raise InputError(f"{place}: class {cls.__name__} has no `name`")
+        return ": the class has no `name`"
     if not (inspect.isclass(cls.Params) and issubclass(cls.Params, Params)):
-        raise InputError(f"{place}: {cls.__name__}.Params must derive from lotbench.reducer.Params")
+        return ".Params must derive from lotbench.reducer.Params"
     if cls.budget is not TokenReducer.budget:
-        raise InputError(
-            f"{place}: {cls.__name__}.budget is reserved; write budget_name = {cls.budget!r}"
-        )
+        return f".budget is reserved; write budget_name = {cls.budget!r}"
     for hook in HOOKS:
         wanted = list(inspect.signature(getattr(TokenReducer, hook)).parameters)
         try:
             inspect.signature(getattr(cls, hook)).bind(*wanted)
         except TypeError as error:
-            raise InputError(
-                f"{place}: {cls.__name__}.{hook} is called as {hook}({', '.join(wanted)}): {error}"
-            ) from None
-    return cls
+            return f".{hook} is called as {hook}({', '.join(wanted)}): {error}"
+    return None

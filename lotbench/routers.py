@@ -62,13 +62,15 @@ def margins(routers: Sequence[Router], x: Tensor) -> Tensor:
 
     They share the normalisation and the products.
     """
-    weights = torch.cat([each.inner.weight * each.norm.weight for each in routers])
-    biases = torch.cat([each.inner(each.norm.bias) for each in routers])
+    weights = torch.cat([router.inner.weight * router.norm.weight for router in routers])
+    biases = torch.cat([router.inner(router.norm.bias) for router in routers])
     hidden = F.gelu(
         F.linear(F.layer_norm(x, x.shape[1:], eps=routers[0].norm.eps), weights, biases)
     )
-    outer = torch.block_diag(*[each.outer.weight[1:] - each.outer.weight[:1] for each in routers])
-    return F.linear(hidden, outer, torch.cat([each.outer.bias.diff() for each in routers]))
+    outer = torch.block_diag(
+        *[router.outer.weight[1:] - router.outer.weight[:1] for router in routers]
+    )
+    return F.linear(hidden, outer, torch.cat([router.outer.bias.diff() for router in routers]))
 
 
 class WordRouter(Router):

@@ -44,13 +44,7 @@ def report_at(where: str) -> Wording:
 
 
 def validate(model: type[Checked], data: Any, report: Wording) -> Checked:
-    """The data as an instance of the model.
-
-    Raises
-    ------
-    InputError
-        One line for each fault, as ``report`` writes it.
-    """
+    """The data as an instance of the model."""
     try:
         return model.model_validate(data)
     except ValidationError as error:
@@ -62,12 +56,12 @@ def first_fault(error: ValidationError) -> str:
     """The first fault of a record with its key path, such as ``seed: required, but missing``."""
     if any(fault["type"] == "recursion_depth_exceeded" for fault in error.errors()):
         return "nested too deeply"
-    found = [
+    faults = [
         (tuple(part for part in fault["loc"] if part not in NUMBERS), fault)
         for fault in error.errors(include_url=False)
     ]
-    path = found[0][0]
-    message = _message([fault for other, fault in found if other == path])
+    path = faults[0][0]
+    message = _message([fault for other, fault in faults if other == path])
     return f"{dotted(path)}: {message}" if path else message
 
 
@@ -85,12 +79,12 @@ def strict_numbers(schema: Any) -> Any:
 
 def _faults(model: type[BaseModel], data: Any, error: ValidationError) -> dict[KeyPath, str]:
     """The messages by key path.  Branches of a union that fail at one place share a message."""
-    found: dict[KeyPath, list[Any]] = {}
+    by_path: dict[KeyPath, list[Any]] = {}
     for fault in error.errors():
-        found.setdefault(_key_path(data, fault), []).append(fault)
+        by_path.setdefault(_key_path(data, fault), []).append(fault)
     messages = {}
-    for path, faults in found.items():
-        inner = (other for other in found if other != path and other[: len(path)] == path)
+    for path, faults in by_path.items():
+        inner = (other for other in by_path if other != path and other[: len(path)] == path)
         # A union with a branch of the right kind, whose own fault says more.
         if all(len(fault["loc"]) > len(path) for fault in faults) and any(inner):
             continue
@@ -120,17 +114,17 @@ def _key_path(data: Any, fault: Any) -> KeyPath:
 
 def _message(faults: list[Any]) -> str:
     """Faults of one place in a line: the message of each union branch, and the given value."""
-    kind, given = faults[0]["type"], faults[0]["input"]
-    if kind != "value_error" and isinstance(given, dict) and "grid" in given:
+    kind, value = faults[0]["type"], faults[0]["input"]
+    if kind != "value_error" and isinstance(value, dict) and "grid" in value:
         return GRID
     texts = [PLAIN.get(fault["type"], str(fault["msg"])) for fault in faults]
     first, *others = dict.fromkeys(text.replace(" after validation", "") for text in texts)
     first = first.removeprefix("Value error, ")
     message = " or ".join([first, *(text.removeprefix("Input should be ") for text in others)])
     # Of a whole section, the fault has named its key.
-    if kind == "missing" or (kind == "value_error" and isinstance(given, dict)):
+    if kind == "missing" or (kind == "value_error" and isinstance(value, dict)):
         return message
-    return f"{message} (given: {json.dumps(given, default=str, skipkeys=True)[:60]})"
+    return f"{message} (given: {json.dumps(value, default=str, skipkeys=True)[:60]})"
 
 
 def _model_at(model: type[BaseModel], path: KeyPath) -> type[BaseModel]:

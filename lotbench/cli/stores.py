@@ -75,7 +75,7 @@ def validate(
     folders: StoreFolders,
 ) -> None:
     """Check that the numbers of a store agree with each other; exit code 1 if some do not."""
-    from lotbench.audit.rows import audit
+    from lotbench.audit.store import audit
 
     found = [audit(folder) for folder in folders]
     for own in found:

@@ -51,11 +51,6 @@ class Document:
         """Sets values in place, each given as ``a.b=c`` with ``c`` in YAML; returns the document.
 
         Missing sections on the way are created.
-
-        Raises
-        ------
-        InputError
-            If an override cannot be parsed, or its key path does not fit the document.
         """
         for text in texts:
             name, equals, written = text.partition("=")
@@ -93,13 +88,7 @@ class Document:
 
 
 def read_document(path: str | Path) -> Document:
-    """The YAML file as a `Document`.
-
-    Raises
-    ------
-    InputError
-        If the file cannot be read, or is not a mapping in strict YAML.
-    """
+    """The YAML file as a `Document`."""
     try:
         with Path(path).open("rb") as file:
             content = file.read(FILE_BYTES + 1)

@@ -33,11 +33,6 @@ def expand(sweep: SweepConfig, document: Document) -> list[Block]:
 
     The order is that of the file: task, seed, method, block, grid.  A block that the file describes
     several times is listed once.
-
-    Raises
-    ------
-    InputError
-        If a grid, a space or a block is malformed, or there are more than 2,000 trials.
     """
     settings: list[tuple[dict, dict, Place]] = []
     count = 0

@@ -50,13 +50,7 @@ class TrialFile(Taught):
 
 
 def load_sweep(path: str | Path, overrides: Sequence[str] = ()) -> tuple[SweepConfig, Document]:
-    """The sweep that a YAML file describes, with ``key.path=value`` overrides, and the file.
-
-    Raises
-    ------
-    InputError
-        One line per fault, with file, line, key path, what is wrong and how to correct it.
-    """
+    """The sweep that a YAML file describes, with ``key.path=value`` overrides, and the file."""
     document = _read(
         path, overrides, {"task", "method"}, "this is a trial file; use `lotbench run`"
     )
@@ -72,13 +66,7 @@ def load_sweep(path: str | Path, overrides: Sequence[str] = ()) -> tuple[SweepCo
 
 
 def load_trial(path: str | Path, overrides: Sequence[str] = ()) -> tuple[TrialConfig, Place]:
-    """The trial that a YAML file describes, with ``key.path=value`` overrides, and its place.
-
-    Raises
-    ------
-    InputError
-        As for `load_sweep`.
-    """
+    """The trial that a YAML file describes, with ``key.path=value`` overrides, and its place."""
     other = {"tasks", "methods"}
     document = _read(path, overrides, other, "this is a sweep file; use `lotbench sweep`")
     trial = validate(TrialFile, document.data, document.fault)
@@ -96,13 +84,7 @@ def load_trial(path: str | Path, overrides: Sequence[str] = ()) -> tuple[TrialCo
 
 
 def stored_sweep(folder: str | Path, overrides: Sequence[str] = ()) -> SweepConfig:
-    """The sweep of a store, with ``key=value`` overrides in its ``measure`` section.
-
-    Raises
-    ------
-    InputError
-        If the folder has no sweep, or an override is invalid.
-    """
+    """The sweep of a store, with ``key=value`` overrides in its ``measure`` section."""
     path = Path(folder) / "sweep.json"
     try:
         if not path.is_file():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,7 +13,7 @@ KINDS = {
     "randint": "{randint: [low, high]}, whole numbers with low < high; both ends count",
     "choice": "{choice: [first, second, ...]}, of different values",
 }
-"""How each kind of space is written."""
+"""The notation of each kind of space."""
 DIGITS = 3
 """Digits of a value, so that ids and files stay readable: of a uniform space those of its width."""
 
@@ -54,7 +55,7 @@ class Space:
 
     @property
     def size(self) -> float:
-        """How many values it has; infinite between two real ends."""
+        """Number of values; infinite between two real ends."""
         if self.kind == "choice":
             return len(self.given)
         return self.given[1] - self.given[0] + 1 if self.kind == "randint" else math.inf
@@ -69,24 +70,18 @@ def is_space(value: Any) -> bool:
     return isinstance(value, dict) and len(value) == 1 and next(iter(value)) in KINDS
 
 
-def space_of(value: dict[str, Any]) -> Space:
-    """The space that is written so.
-
-    Raises
-    ------
-    ValueError
-        Says how this kind of space is written.
-    """
-    ((kind, given),) = value.items()
-    if not isinstance(given, list) or not _is_sound(kind, given):
+def space_of(value: Mapping[str, object]) -> Space:
+    """The space that is written so."""
+    ((kind, ends),) = value.items()
+    if not isinstance(ends, list) or not _is_sound(kind, ends):
         raise ValueError(f"write {KINDS[kind]}")
-    return Space(kind, given)
+    return Space(kind, ends)
 
 
-def _is_sound(kind: str, given: list[Any]) -> bool:
+def _is_sound(kind: str, ends: list[Any]) -> bool:
     if kind == "choice":
-        return bool(given) and all(value not in given[:i] for i, value in enumerate(given))
+        return bool(ends) and all(value not in ends[:i] for i, value in enumerate(ends))
     numbers = (int,) if kind == "randint" else (int, float)
-    if len(given) != 2 or not all(type(end) in numbers for end in given):
+    if len(ends) != 2 or not all(type(end) in numbers for end in ends):
         return False
-    return given[0] < given[1] and (kind != "loguniform" or given[0] > 0)
+    return ends[0] < ends[1] and (kind != "loguniform" or ends[0] > 0)

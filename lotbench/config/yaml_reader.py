@@ -56,14 +56,7 @@ def _fault(node: yaml.Node, message: str) -> ConstructorError:
 
 
 def parse(text: str, name: str) -> tuple[Any, dict[KeyPath, str]]:
-    """The value of a YAML text, and the place of each key path as ``name:line``.
-
-    Raises
-    ------
-    InputError
-        If it is not valid YAML, has a duplicate key, or has a value that is not a text, number,
-        boolean, list or mapping.
-    """
+    """The value of a YAML text, and the place of each key path as ``name:line``."""
     places: dict[KeyPath, str] = {}
     try:
         loader = _Loader(text)

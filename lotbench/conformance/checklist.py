@@ -79,13 +79,7 @@ GROUPS: tuple[tuple[Rule, ...], ...] = (
 
 
 def examine(subject: Subject, begin: Callable[[Rule], None] | None = None) -> Iterator[Verdict]:
-    """Yields the verdict on each rule, in order; ``begin`` is called with each before its check.
-
-    Raises
-    ------
-    InputError
-        If the hyper-parameters are invalid, or the data of the real run are not installed.
-    """
+    """Yields the verdict on each rule, in order; ``begin`` is called with each before its check."""
     _ = subject.params
     threads = torch.get_num_threads()
     # A tiny model gains nothing from a second thread, and on a busy machine it waits for it.

@@ -24,11 +24,6 @@ def equals_packed(subject: Subject) -> str:
     """The exported graph gives the outputs of the packed path, in float32.
 
     Texts on which float32 and float64 decide differently are counted and not compared.
-
-    Raises
-    ------
-    NotSeen
-        If an installed package or the method does not allow an export; the message says why.
     """
     try:
         encoder = subject.randomised(1, SHALLOW)
@@ -75,10 +70,10 @@ def _compare(
     ids, types = ([row.tolist() for row in split] for split in rows)
     outputs = session(feed(session.inputs, ids, types, data.text_seed.tolist(), budget=budget))
     off = []
-    for text, own in zip(data.index.tolist(), outputs, strict=True):
+    for text, output in zip(data.index.tolist(), outputs, strict=True):
         if text in flipped:
             continue
-        off.append(float(np.abs(own - packed.logits[text].numpy()).max()))
+        off.append(float(np.abs(output - packed.logits[text].numpy()).max()))
         if not off[-1] <= CLOSE:
             raise Broken(
                 f"text {text}: outputs of the exported graph and of the packed path differ by "

@@ -137,9 +137,9 @@ def learns(subject: Subject) -> str:
         trained = encoder.reducer.budget if subject.cls.budget_name else None
         for value in [trained, *subject.budgets_to_try(trained)]:
             with encoder.reducer.at_budget(None if value is trained else value):
-                found = evaluate(encoder, task, "validation")
-            kept, score = float(np.mean(found.ffn_ratio)), found.metrics["accuracy"]
-            at = f" at {found.budget}" if found.budget else ""
+                scores = evaluate(encoder, task, "validation")
+            kept, score = float(np.mean(scores.ffn_ratio)), scores.metrics["accuracy"]
+            at = f" at {scores.budget}" if scores.budget else ""
             summary = (
                 f"accuracy {score:.2f} (chance {share:.2f}), {kept:.0%} of the tokens kept{at}"
             )
@@ -163,7 +163,7 @@ def _compare(subject: Subject, other: ReducedEncoder, how: str, otherwise: str) 
 
 
 def _compare_modes(encoder: ReducedEncoder, split: Any) -> str:
-    """How often the two modes decide differently in float32 on real texts.
+    """Number of real texts on which the two modes decide differently in float32.
 
     Where they do not, their logits must agree.
     """

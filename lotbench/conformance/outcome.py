@@ -36,4 +36,6 @@ def on(cls: type[TokenReducer], where: str) -> Iterator[None]:
 
 def crash(error: Exception, cls: type[TokenReducer]) -> str:
     """An exception in one line, with the line of the method that raised it."""
-    return f"{type(error).__name__}: {registry.located(error, cls)}"
+    hint = "; is a table empty here? A model that is not trained has to decide, too"
+    empty = "with size 0" in str(error) or "empty tensor" in str(error)
+    return f"{type(error).__name__}: {registry.located(error, cls)}{hint * empty}"

@@ -166,13 +166,13 @@ def equals_dense(subject: Subject) -> str:
         for name, data in batches():
             encoder = case.encoder
             with on(subject.cls, f"{case.label}, {name}"):
-                found = answer(encoder, data)
-            touched = {text for _, _, text in found.left_out}
+                reduced = answer(encoder, data)
+            touched = {text for _, _, text in reduced.left_out}
             whole = torch.tensor([text not in touched for text in data.index.tolist()])
             active = encoder.reducer.active_layers
             with torch.no_grad():
                 dense = hugging_face_outputs(encoder.backbone, data, active)
-            off = (found.outputs.logits - dense).abs().amax(1)[whole]
+            off = (reduced.outputs.logits - dense).abs().amax(1)[whole]
             if off.numel() and (worst := float(off.max())) > EXACT:
                 text = int(data.index[whole][off.argmax()])
                 raise Broken(
@@ -252,10 +252,10 @@ def _watch_stage(encoder: ReducedEncoder, stage: Stage, kind: str) -> None:
         _watch_training_step(encoder, data, stage, kind)
     outputs = encoder(data, "reference" if watch.soft else "packed", reducer=watch)
     if encoder.training and kind == "mutation":
-        given = {**tensors(data), "logits": outputs.logits, "hidden": outputs.hidden}
-        before = {name: value.detach().clone() for name, value in given.items()}
+        inputs = {**tensors(data), "logits": outputs.logits, "hidden": outputs.hidden}
+        before = {name: value.detach().clone() for name, value in inputs.items()}
         encoder.reducer.loss(outputs, data, outputs.trace)
-        if altered := changed(before, given | tensors(data)):
+        if altered := changed(before, inputs | tensors(data)):
             raise Broken(f"loss changes {altered}")
     if kind in watch.faults:
         raise Broken(watch.faults[kind])
@@ -309,13 +309,7 @@ def answer(
 
 
 def compare(one: Answer, other: Answer, how: str, otherwise: str, tolerance: float) -> float:
-    """Largest difference of outputs on the texts that both answers have.
-
-    Raises
-    ------
-    Broken
-        If decisions differ, or outputs differ by more than the tolerance.
-    """
+    """Largest difference of outputs on the texts that both answers have."""
     texts = [text for text in one.logits if text in other.logits]
     for key in sorted({**one.left_out, **other.left_out}):
         layer, point, text = key

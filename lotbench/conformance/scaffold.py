@@ -12,13 +12,7 @@ EXAMPLE = Path(__file__).with_name("template.py")
 
 
 def write_method(name: str, folder: Path) -> Path:
-    """The path of a new method's file, written to ``folder``.
-
-    Raises
-    ------
-    InputError
-        If the name is malformed or in use, or the file exists or cannot be written.
-    """
+    """The path of a new method's file, written to ``folder``."""
     if not re.fullmatch(r"[a-z][a-z0-9]*(-[a-z0-9]+)*", name):
         raise InputError(
             f"{name!r} is not a valid method name; use lower-case letters, digits and "
@@ -33,8 +27,9 @@ def write_method(name: str, folder: Path) -> Path:
         folder.mkdir(parents=True, exist_ok=True)
         with path.open("x", encoding="utf-8") as file:
             file.write(text)
-    except FileExistsError:
-        raise InputError(f"{path} exists and was not changed; choose another name") from None
     except OSError as error:
-        raise InputError(f"{path} cannot be written: {error.strerror}") from error
+        why = f"cannot be written: {error.strerror}"
+        if isinstance(error, FileExistsError):
+            why = "exists and was not changed; choose another name"
+        raise InputError(f"{path} {why}") from error
     return path

@@ -17,13 +17,7 @@ from lotbench import registry
 from lotbench.batch import Batch
 from lotbench.config.sections import TrainConfig
 from lotbench.conformance.outcome import on
-from lotbench.conformance.tiny import (
-    CLASSES,
-    VOCABULARY,
-    WIDTH,
-    pooled_backbone,
-    tiny_backbone,
-)
+from lotbench.conformance.tiny import CLASSES, VOCABULARY, WIDTH, pooled_backbone, tiny_backbone
 from lotbench.conformance.watch import Watch
 from lotbench.data.batches import collate
 from lotbench.data.tokens import Split, text_seed
@@ -86,13 +80,7 @@ class Subject:
 
     @cached_property
     def params(self) -> Params:
-        """The validated hyper-parameters.
-
-        Raises
-        ------
-        InputError
-            If a value is invalid.
-        """
+        """The validated hyper-parameters."""
         return registry.make_params(self.cls, self.values, report_at(self.cls.name))
 
     def fresh(self, layers: int = TINY_LAYERS) -> ReducedEncoder:
@@ -144,13 +132,13 @@ class Subject:
                 name = label if value is None else f"{label}, {budget}={value:g}"
                 if value != trained and budget not in self.cls.Params.model_fields:
                     name += f" (tried, because no field of Params limits {budget})"
-                own = deepcopy(encoder)
+                moved = deepcopy(encoder)
                 if value is not None:
-                    own.reducer.budget = value
+                    moved.reducer.budget = value
                 with on(self.cls, f"{name}, ragged batch"), torch.no_grad():
-                    outputs = own(batch(), reducer=Watch(own.reducer))
+                    outputs = moved(batch(), reducer=Watch(moved.reducer))
                 left_out = sum(map(len, positions_left_out(outputs.trace, batch()).values()))
-                distinct.setdefault(left_out, Case(name, own))
+                distinct.setdefault(left_out, Case(name, moved))
             by_share = [distinct[left_out] for left_out in sorted(distinct)]
             last = len(by_share) - 1
             chosen += [by_share[i] for i in sorted({round(i * last / 3) for i in range(4)})]
@@ -214,12 +202,12 @@ class Subject:
         whole = isinstance(trained, int)
         tried = [trained * factor for factor in FACTORS] + list(VALUES)
         values = dict.fromkeys(int(value) if whole else float(value) for value in tried)
-        found = []
+        valid = []
         for value in values:
             with suppress(InputError):
                 self.cls.check_budget(self.params, value, report_at(""))
-                found += [] if value == trained else [value]
-        return found
+                valid += [] if value == trained else [value]
+        return valid
 
     @cached_property
     def decides(self) -> bool:
@@ -271,8 +259,8 @@ def with_artefacts(split: Split, needs: frozenset[str]) -> Split:
 
 
 def positions_left_out(trace: Trace, batch: Batch) -> LeftOut:
-    """What each decision leaves out, by drop, leap or merge."""
-    found: LeftOut = {}
+    """The tokens that each decision drops, merges or lets leap."""
+    places_by_event: LeftOut = {}
     for event in trace.events:
         left_out, layout = select(~event.decision.keep, event.layout)
         places = batch.layout.position[event.rows]
@@ -282,8 +270,8 @@ def positions_left_out(trace: Trace, batch: Batch) -> LeftOut:
         pairs = torch.stack([places, into], 1)[left_out]
         for text, part in zip(batch.index.tolist(), pairs.split(layout.sizes), strict=True):
             if part.numel():
-                found[event.layer, event.point, text] = tuple(map(tuple, part.tolist()))
-    return found
+                places_by_event[event.layer, event.point, text] = tuple(map(tuple, part.tolist()))
+    return places_by_event
 
 
 def hugging_face_outputs(backbone: Backbone, batch: Batch, layers: int) -> Tensor:

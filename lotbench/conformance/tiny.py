@@ -21,7 +21,7 @@ def tiny_backbone(layers: int, **changes: Any) -> Backbone:
 
     ``changes`` are fields of its ``BertConfig`` with other values.
     """
-    return Backbone(_tiny_bert(layers, changes))
+    return Backbone(_tiny_bert(layers, **changes))
 
 
 def pooled_backbone(layers: int) -> Backbone:
@@ -30,23 +30,23 @@ def pooled_backbone(layers: int) -> Backbone:
     assert pooling.map is not None, "a mean has a map"
     generator = torch.Generator().manual_seed(1)
     nn.init.normal_(pooling.map.weight, std=0.3, generator=generator)  # zeros hide mistakes
-    return Backbone(_tiny_bert(layers, {}).bert, pooling)
+    return Backbone(_tiny_bert(layers).bert, pooling)
 
 
-def _tiny_bert(layers: int, changes: dict[str, Any]) -> BertForSequenceClassification:
+def _tiny_bert(layers: int, **changes: Any) -> BertForSequenceClassification:
     from transformers import BertConfig, BertForSequenceClassification
 
-    settings: dict[str, Any] = {
-        "vocab_size": VOCABULARY,
-        "hidden_size": WIDTH,
-        "num_attention_heads": 4,
-        "intermediate_size": 48,
-        "max_position_embeddings": 64,
-        "num_labels": CLASSES,
+    config = BertConfig(
+        num_hidden_layers=layers,
+        vocab_size=VOCABULARY,
+        hidden_size=WIDTH,
+        num_attention_heads=4,
+        intermediate_size=48,
+        max_position_embeddings=64,
         # The usual 0.02 makes attention at this width almost uniform, which hides mistakes.
-        "initializer_range": 0.3,
-    }
-    config = BertConfig(num_hidden_layers=layers, **(settings | changes))
+        initializer_range=0.3,
+    )
+    config.update({"num_labels": CLASSES} | changes)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(1)
         model = BertForSequenceClassification(config)

@@ -90,8 +90,7 @@ class Watch(TokenReducer):
                 decision = replace(decision, keep=decision.keep | first)
         if decision.weight is not None and not self.soft:
             self.faults.setdefault(
-                "soft",
-                f"{where} returns a weight; only stages with soft=True train with weights",
+                "soft", f"{where} returns a weight; only stages with soft=True train with weights"
             )
             decision = replace(decision, weight=None)
         elif decision.weight is not None and (isinstance(decision, Leap) or decision.as_key):
@@ -107,10 +106,10 @@ class Watch(TokenReducer):
             declared = (("sizes", decision.keep, "keeps"), ("key_sizes", decision.seen, "sees"))
             for name, mask, does in declared:
                 sizes = getattr(decision, name)
-                found = tuple(segment_count(mask, layout).tolist())
-                if sizes is not None and tuple(sizes) != found:
+                counted = tuple(segment_count(mask, layout).tolist())
+                if sizes is not None and tuple(sizes) != counted:
                     self.faults.setdefault(
-                        "sizes", f"{where} declares {name} {sizes}, but its mask {does} {found}"
+                        "sizes", f"{where} declares {name} {sizes}, but its mask {does} {counted}"
                     )
                     decision = replace(decision, **{name: None})
         return decision
@@ -132,8 +131,8 @@ def changed(before: dict[str, Tensor], after: dict[str, Tensor]) -> str | None:
 
 def tensors(batch: Batch) -> dict[str, Tensor]:
     """Every tensor of a batch, by name."""
-    found = {f"batch.{k}": v for k, v in vars(batch).items() if isinstance(v, Tensor)}
-    return {**found, "batch.layout": batch.layout.cu_seqlens}
+    values = {f"batch.{k}": v for k, v in vars(batch).items() if isinstance(v, Tensor)}
+    return {**values, "batch.layout": batch.layout.cu_seqlens}
 
 
 def _shown(tokens: Tokens, received: Received | None = None) -> dict[str, Tensor]:

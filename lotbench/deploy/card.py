@@ -36,7 +36,7 @@ class ExportedCard(ModelCard):
     budget_input: bool
     """True if the budget is an input of the graph."""
     budget_bounds: dict[Bound, int | float]
-    """What the budget may be."""
+    """Bounds of the budget."""
 
     @model_validator(mode="after")
     def _is_sound(self) -> ExportedCard:
@@ -47,13 +47,7 @@ class ExportedCard(ModelCard):
         return self
 
     def checked_budget(self, value: Any) -> float:
-        """The budget as the graph takes it.
-
-        Raises
-        ------
-        ValueError
-            If it is not finite, not whole though the graph's is, or out of bounds.
-        """
+        """The budget as the graph takes it."""
         whole = isinstance(self.budget, int)
         number: Any = value if isinstance(value, Real) and not isinstance(value, bool) else None
         if number is None or not abs(number) < 2**63 or (whole and number % 1):

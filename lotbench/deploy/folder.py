@@ -58,12 +58,6 @@ def write(
         Measured numbers for the model card, as Markdown; may be empty.
     plugins : sequence of str
         Files or modules to import for a method that is not installed.
-
-    Raises
-    ------
-    InputError
-        If the model cannot be read or exported, the backend is unknown or not installed, the
-        budget is invalid, or the folder is not empty.
     """
     if backend not in EXPORTED:
         raise InputError(f"--backend {backend}: unknown; {near_misses(backend, list(EXPORTED))}")
@@ -131,7 +125,7 @@ def _write_tokenizer(tokenizer: Any, max_length: int, folder: Path) -> None:
 
 
 def _bounds(reducer: TokenReducer) -> dict[Any, Any]:
-    """What the budget may be, as far as its field or the method's range says it."""
+    """Bounds of the budget, from its field or from the method's range."""
     schema = reducer.Params.model_json_schema(by_alias=False).get("properties", {})
     field = schema.get(reducer.budget_name, {})
     found = {name: field[name] for name in BOUNDS if name in field}
@@ -139,13 +133,7 @@ def _bounds(reducer: TokenReducer) -> dict[Any, Any]:
 
 
 def read_card(folder: Path) -> ExportedCard:
-    """The card of an exported model that is whole.
-
-    Raises
-    ------
-    InputError
-        If the card or a file is missing or damaged, or the graph may read other files or hang.
-    """
+    """The card of an exported model that is whole."""
     path = folder / CONFIG
     where = in_file(path)
     content = read_object(path).get(CARD)
@@ -159,11 +147,6 @@ def _check_graph(path: Path, card: ExportedCard) -> None:
     """Refuse a graph with weights in another file, which may lie anywhere, or with a loop.
 
     Refused is also one without the budget that its card says is an input.
-
-    Raises
-    ------
-    InputError
-        Names the file.
     """
     need("onnx")
     import onnx

@@ -23,7 +23,7 @@ from torch import Tensor, nn
 from lotbench import registry
 from lotbench.backends import need
 from lotbench.batch import Batch
-from lotbench.deploy import onnx_operators as translate
+from lotbench.deploy import onnx_operators
 from lotbench.engine.encoder import ReducedEncoder
 from lotbench.engine.pooling import Pooling
 from lotbench.engine.traced import Traced
@@ -133,11 +133,6 @@ def export(encoder: ReducedEncoder) -> ExportedGraph:
     """The graph of a model at its present budget.
 
     The budget is an input of the graph, unless the method needs its value while it is exported.
-
-    Raises
-    ------
-    InputError
-        If the method does what a graph cannot; the message names the method and the line.
     """
     need("onnx", "onnxscript")
     reducer = encoder.reducer
@@ -156,13 +151,7 @@ def export(encoder: ReducedEncoder) -> ExportedGraph:
 
 
 def _export(encoder: ReducedEncoder, extra: dict[str, Tensor], budget: Any) -> onnx.ModelProto:
-    """The graph with the additional inputs ``extra``; ``budget`` is a default value.
-
-    Raises
-    ------
-    InputError
-        As for `export`.
-    """
+    """The graph with the additional inputs ``extra``; ``budget`` is a default value."""
     # The exporter takes sizes of 0 and 1 for constants, and eight texts make groups of six and two.
     ids = torch.ones(8, 8, dtype=torch.int64)
     mask = ids.clone()
@@ -185,7 +174,7 @@ def _export(encoder: ReducedEncoder, extra: dict[str, Tensor], budget: Any) -> o
                 input_names=names,
                 output_names=[LOGITS] if encoder.backbone.pooling is None else [TOKENS, VECTORS],
                 opset_version=OPSET,
-                custom_translation_table=translate.table(),
+                custom_translation_table=onnx_operators.table(),
                 optimize=False,  # slow, and the runtimes optimise the graph when they load it
                 verbose=False,
             )

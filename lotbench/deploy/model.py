@@ -105,9 +105,9 @@ class ExportedModel:
         budget = self._budget if self._card.budget_input else None
         arrays = feed(self.session.inputs, ids, types, seeds, self._padding, budget)
         try:
-            found = self.session(arrays)
-            if found.shape != (len(texts), self._card.n_labels or found.shape[-1]):
-                raise ValueError(f"its output has the shape {found.shape}")
+            outputs = self.session(arrays)
+            if outputs.shape != (len(texts), self._card.n_labels or outputs.shape[-1]):
+                raise ValueError(f"its output has the shape {outputs.shape}")
         except Exception as error:  # both runtimes have exceptions of their own
             raise InputError(f"{self._file}: it does not run: {one_line(error)}") from error
-        return torch.from_numpy(found)
+        return torch.from_numpy(outputs)

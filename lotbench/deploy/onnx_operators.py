@@ -1,4 +1,4 @@
-"""Shorter translations of some operators than those of the exporter.
+"""ONNX translations of operators that the exporter writes inefficiently.
 
 PyTorch's exporter writes every case of an operator as the same chain of small ones, such as eight
 for a row index.  On short texts these chains take as long as what they serve.  Each function here
@@ -79,9 +79,9 @@ def _slice(self: Any, dim: Any = 0, start: Any = None, end: Any = None, step: An
 def _squeeze(self: Any, dim: Any) -> Any:
     op, library = _library()
     turned = _made_by(self, "Transpose")
-    found = turned and _made_by(turned.inputs[0], "NonZero")
-    if found and _rank(found.inputs[0]) == 1 and dim == 1:
-        return op.Squeeze(found.outputs[0], [0])
+    mask = turned and _made_by(turned.inputs[0], "NonZero")
+    if mask and _rank(mask.inputs[0]) == 1 and dim == 1:
+        return op.Squeeze(mask.outputs[0], [0])
     return library.aten_squeeze_dim(self, dim)
 
 

@@ -24,16 +24,11 @@ def open_session(model: Path | bytes, backend: str, threads: int | None = None) 
     The model is ``model.onnx`` or its content; for ``onnx-int8`` its weights must be quantised
     already.  The backend is one of `lotbench.backends.EXPORTED`.  By default the runtime chooses
     the threads of a call.
-
-    Raises
-    ------
-    InputError
-        If the backend is not installed, or the runtime refuses the file.
     """
-    own = BY_NAME[backend]
-    kind = OpenVino if own.runtime == "openvino" else OnnxRuntime
+    record = BY_NAME[backend]
+    kind = OpenVino if record.runtime == "openvino" else OnnxRuntime
     try:
-        return kind(model, own, threads)
+        return kind(model, record, threads)
     except InputError:
         raise
     except Exception as error:  # both libraries have exceptions of their own
@@ -76,7 +71,7 @@ class OpenVino:
     def __init__(self, model: Path | bytes, backend: Backend, threads: int | None) -> None:
         need("openvino", "onnx")
         content, self._defaults = _without_defaults(model)
-        settings: dict[str, Any] = {
+        settings: dict[str, str | int] = {
             "INFERENCE_PRECISION_HINT": "bf16" if backend.precision == "bf16" else "f32",
             "PERFORMANCE_HINT": "LATENCY",
         }
@@ -167,11 +162,11 @@ def feed(
     shape = (len(input_ids), longest)
     ids, types = np.full(shape, padding, np.int64), np.zeros(shape, np.int64)
     mask = np.zeros(shape, np.int64)
-    for row, (own, own_types) in enumerate(zip(input_ids, token_type_ids, strict=True)):
-        ids[row, : len(own)] = own
-        mask[row, : len(own)] = 1
-        if any(own_types):  # those of a single text are zeros already
-            types[row, : len(own)] = own_types
+    for row, (row_ids, row_types) in enumerate(zip(input_ids, token_type_ids, strict=True)):
+        ids[row, : len(row_ids)] = row_ids
+        mask[row, : len(row_ids)] = 1
+        if any(row_types):  # those of a single text are zeros already
+            types[row, : len(row_ids)] = row_types
     arrays = {
         "input_ids": ids,
         "attention_mask": mask,

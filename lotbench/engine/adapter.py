@@ -65,11 +65,7 @@ class Adapter(ABC):
 
     @abstractmethod
     def embed(
-        self,
-        input_ids: Tensor,
-        token_type_ids: Tensor,
-        layout: Ragged,
-        at: Tensor | None = None,
+        self, input_ids: Tensor, token_type_ids: Tensor, layout: Ragged, at: Tensor | None = None
     ) -> Tensor:
         """Input of the first layer, ``(T,), (T,) -> (T, D)``, or of its rows ``at`` (K,) alone."""
 

@@ -11,6 +11,7 @@ from lotbench.engine.bert import (
     RobertaAdapter,
 )
 from lotbench.engine.modernbert import ModernBertAdapter
+from lotbench.errors import InputError
 
 ADAPTERS: dict[str, type[Adapter]] = {
     "bert": BertAdapter,
@@ -22,3 +23,13 @@ ADAPTERS: dict[str, type[Adapter]] = {
     "roberta": RobertaAdapter,
     "xlm-roberta": RobertaAdapter,
 }
+
+
+def adapter_of(kind: str, name: str = "the model") -> type[Adapter]:
+    """The adapter of a ``model_type``; ``name`` is the model's, for a message."""
+    if kind not in ADAPTERS:
+        supported = ", ".join(sorted(ADAPTERS))
+        raise InputError(
+            f"{name} is of type {kind!r}, which is not supported; supported: {supported}"
+        )
+    return ADAPTERS[kind]

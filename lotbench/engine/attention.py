@@ -147,23 +147,23 @@ def attend_and_receive(
     return torch.cat([heads for heads, _ in parts]), received
 
 
-def _explicit(given: Heads, asking: Tensor | None) -> tuple[Tensor, Received]:
+def _explicit(run: Heads, asking: Tensor | None) -> tuple[Tensor, Received]:
     """`attend_and_receive` by explicit products on one padded batch."""
-    layout, key_weight = given.queries, given.weight
-    q, k, v = batched(given)
+    layout, key_weight = run.queries, run.weight
+    q, k, v = batched(run)
     bias = None if key_weight is None else log_weight(key_weight).to(q.dtype)
-    shares = probabilities(q, k, mask_of(given, bias, q))
+    shares = probabilities(q, k, mask_of(run, bias, q))
     heads = (shares.to(v.dtype) @ v).transpose(1, 2)
-    mean, own = received_by(shares.mean(1), given, asking)
-    return unpad(heads, layout), Received(unpad(mean, layout), unpad(own, layout))
+    mean, diagonal = received_by(shares.mean(1), run, asking)
+    return unpad(heads, layout), Received(unpad(mean, layout), unpad(diagonal, layout))
 
 
-def received_by(shares: Tensor, given: Heads, asking: Tensor | None) -> tuple[Tensor, Tensor]:
-    """What each padded token receives as a mean over queries, and from itself, ``(B, q)`` each.
+def received_by(shares: Tensor, run: Heads, asking: Tensor | None) -> tuple[Tensor, Tensor]:
+    """Attention that padded tokens receive, as a mean over queries and from themselves, ``(B, q)``.
 
     ``shares`` are attention probabilities, ``(B, q, k)``, as the mean over heads.
     """
-    layout, keys, key_weight = given.queries, given.keys, given.weight
+    layout, keys, key_weight = run.queries, run.keys, run.weight
     if layout.uniform and asking is None and key_weight is None:  # every query counts
         number = shares.new_full((), max(1, layout.max_length))
     else:
@@ -262,15 +262,15 @@ def _flash(device: torch.device) -> Callable[..., Any] | None:
     return varlen_attn
 
 
-def mask_of(given: Heads, bias: Tensor | None, query: Tensor) -> Tensor | None:
+def mask_of(run: Heads, bias: Tensor | None, query: Tensor) -> Tensor | None:
     """Additive mask ``(B, 1, 1, max key)``: log weights, `Ragged.absent` on padding; None if
     all zero.
 
     With the scores of pairs it is ``(B, H, max query, max key)``.
     """
-    keys = given.keys
-    if given.pairs is not None:
-        scores = given.pairs.padded(given.queries, keys, query.dtype)
+    keys = run.keys
+    if run.pairs is not None:
+        scores = run.pairs.padded(run.queries, keys, query.dtype)
         return scores if bias is None else scores + pad(bias, keys).unsqueeze(1).unsqueeze(1)
     if bias is not None:
         return pad(bias, keys, fill=keys.absent).unsqueeze(1).unsqueeze(1)
@@ -279,20 +279,20 @@ def mask_of(given: Heads, bias: Tensor | None, query: Tensor) -> Tensor | None:
     return torch.where(keys.inside, query.new_zeros(()), keys.absent).unsqueeze(1).unsqueeze(1)
 
 
-def batched(given: Heads) -> tuple[Tensor, Tensor, Tensor]:
+def batched(run: Heads) -> tuple[Tensor, Tensor, Tensor]:
     """Padded queries, keys and values, each ``(B, H, longest, d)``."""
-    query, key, value, queries, keys, *_ = given
+    query, key, value, queries, keys, *_ = run
     q, k, v = queries.pad_any(query), keys.pad_any(key), keys.pad_any(value)
     return q.transpose(1, 2), k.transpose(1, 2), v.transpose(1, 2)
 
 
-def _padded(given: Heads) -> Tensor:
+def _padded(run: Heads) -> Tensor:
     """`attend` by one padded kernel call."""
-    q, k, v = batched(given)
-    mask = mask_of(given, given.weight, q)
+    q, k, v = batched(run)
+    mask = mask_of(run, run.weight, q)
     if q.is_cpu and q.dtype == torch.bfloat16 and torch.is_grad_enabled():
         with torch.autocast("cpu", enabled=False):  # autocast would keep the softmax in float32
             heads = probabilities(q, k, mask) @ v
     else:
         heads = F.scaled_dot_product_attention(q, k, v, mask)
-    return unpad(heads.transpose(1, 2), given.queries)
+    return unpad(heads.transpose(1, 2), run.queries)

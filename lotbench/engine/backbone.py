@@ -11,10 +11,9 @@ from typing import TYPE_CHECKING, Any
 from torch import Tensor, nn
 
 from lotbench.engine.adapter import Layer
-from lotbench.engine.adapters import ADAPTERS
+from lotbench.engine.adapters import adapter_of
 from lotbench.engine.attention import attend, attend_and_receive
 from lotbench.engine.pooling import Pooling
-from lotbench.errors import InputError
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -39,14 +38,8 @@ class Backbone(nn.Module):
 
     def __init__(self, model: PreTrainedModel, pooling: Pooling | None = None) -> None:
         super().__init__()
-        kind = model.config.model_type
-        if kind not in ADAPTERS:
-            raise InputError(
-                f"backbone of type {kind!r} is not supported; supported: "
-                + ", ".join(sorted(ADAPTERS))
-            )
         self.model, self.pooling = model, pooling
-        adapter = ADAPTERS[kind](model)
+        adapter = adapter_of(model.config.model_type)(model)
         self.layers: tuple[Layer, ...] = tuple(adapter.layers())
         self.embed, self.classify = adapter.embed, adapter.classify
         self.last_norm = adapter.last_norm

@@ -34,7 +34,7 @@ class BertAdapter(Adapter):
         return 2 * self.width * self.model.config.intermediate_size
 
     def layers(self) -> list[Layer]:
-        return [self.layer(each) for each in self.encoder.encoder.layer]
+        return [self.layer(part) for part in self.encoder.encoder.layer]
 
     def layer(self, layer: Any) -> Layer:
         """The parts of a transformer layer."""
@@ -45,11 +45,7 @@ class BertAdapter(Adapter):
         )
 
     def embed(
-        self,
-        input_ids: Tensor,
-        token_type_ids: Tensor,
-        layout: Ragged,
-        at: Tensor | None = None,
+        self, input_ids: Tensor, token_type_ids: Tensor, layout: Ragged, at: Tensor | None = None
     ) -> Tensor:
         parts = self.encoder.embeddings
         x = parts.word_embeddings(input_ids if at is None else input_ids[at])
@@ -127,7 +123,7 @@ class DistilBertAdapter(BertAdapter):
         return 2 * self.width * self.model.config.hidden_dim
 
     def layers(self) -> list[Layer]:
-        return [self.layer(each) for each in self.encoder.transformer.layer]
+        return [self.layer(part) for part in self.encoder.transformer.layer]
 
     def layer(self, layer: Any) -> Layer:
         attention, ffn = layer.attention, layer.ffn

@@ -26,15 +26,11 @@ CARD, REDUCER, POOLING = "lotbench.json", "reducer.safetensors", "pooling.safete
 
 
 class ModelCard(BaseModel):
-    """What a trained model is, besides its files; shared by saved and exported ones."""
+    """The fields that the cards of saved and of exported models share."""
 
     # Other keys are those of another version of LoTBench.
     model_config = ConfigDict(
-        frozen=True,
-        strict=True,
-        extra="ignore",
-        allow_inf_nan=False,
-        use_attribute_docstrings=True,
+        frozen=True, strict=True, extra="ignore", allow_inf_nan=False, use_attribute_docstrings=True
     )
 
     method: str
@@ -100,13 +96,7 @@ def save(
 
 
 def read_card(folder: Path) -> Card:
-    """The card of a saved model.
-
-    Raises
-    ------
-    InputError
-        If the folder has no card, or the card cannot be read.
-    """
+    """The card of a saved model."""
     path = Path(folder) / CARD
     if not path.is_file():
         raise InputError(
@@ -120,12 +110,6 @@ def method_of(folder: Path, plugins: Sequence[str] = ()) -> type[TokenReducer]:
 
     ``plugins`` are files or modules that the caller allows to be imported.  Those that the card
     names are not imported, since a card may come from anyone.
-
-    Raises
-    ------
-    InputError
-        If the folder is not a saved model, the method is neither installed nor in ``plugins``, or
-        another version of the method wrote the model.
     """
     card = read_card(folder)
     for plugin in plugins:
@@ -150,14 +134,7 @@ def method_of(folder: Path, plugins: Sequence[str] = ()) -> type[TokenReducer]:
 
 
 def load(folder: Path, plugins: Sequence[str] = ()) -> ReducedEncoder:
-    """A saved model in evaluation mode, float32, on the CPU; ``plugins`` as for `method_of`.
-
-    Raises
-    ------
-    InputError
-        As for `method_of`, or if a file is damaged, the weights do not fit the card, or the model
-        gives no finite logits for a text.
-    """
+    """A saved model in evaluation mode, float32, on the CPU; ``plugins`` as for `method_of`."""
     folder = Path(folder).resolve()
     card, cls = read_card(folder), method_of(folder, plugins)
     verify(folder, card.files, CARD)
@@ -187,11 +164,6 @@ def verified_card(folder: Path) -> Card:
     """The card of a saved model that is whole.
 
     Its files are compared with their checksums; a model without checksums is loaded.
-
-    Raises
-    ------
-    InputError
-        As for `load`.
     """
     card = read_card(folder)
     if card.files:
@@ -203,13 +175,7 @@ def verified_card(folder: Path) -> Card:
 
 
 def _fill(module: torch.nn.Module, path: Path) -> None:
-    """Load the weights of a method or a pooling.
-
-    Raises
-    ------
-    InputError
-        If the file cannot be read, its weights do not fit the module, or one is not finite.
-    """
+    """Load the weights of a method or a pooling."""
     from safetensors.torch import load_file
 
     try:
@@ -234,11 +200,6 @@ def build(
 
     `lotbench.engine.loading.load_backbone` says what ``n_labels``, ``layers``, ``whole`` and
     ``pooling`` are, and `ReducedEncoder` what ``protect`` is.
-
-    Raises
-    ------
-    InputError
-        If the backbone cannot be loaded, or the parameters do not fit it.
     """
     backbone = load_backbone(backbone_name, n_labels, layers, seed, whole, pooling)
     with torch.random.fork_rng(devices=[]):

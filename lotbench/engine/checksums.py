@@ -35,11 +35,6 @@ def verify(folder: Path, wanted: dict[str, str], card: str) -> None:
     """Refuse a folder whose files are not those that were saved.
 
     ``wanted`` has the checksums by file name; the file ``card`` lists them.
-
-    Raises
-    ------
-    InputError
-        Names the first file that is missing or differs.
     """
     for name, expected in wanted.items():
         path = folder / name

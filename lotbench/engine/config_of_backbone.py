@@ -1,4 +1,4 @@
-"""What a backbone's name stands for, and what its folder says before any weights are read."""
+"""A backbone's name, configuration and files, before any weights are read."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from hashlib import blake2b, file_digest
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from lotbench.engine.adapters import ADAPTERS
+from lotbench.engine.adapters import adapter_of
 from lotbench.engine.modelfiles import Config, check_folder, in_file, one_line, read_object
 from lotbench.engine.pooling import MODULES, Kind, read_pooling
 from lotbench.errors import InputError
@@ -25,11 +25,6 @@ def locate(name: str) -> str:
 
     ``package:pkg/folder`` is a folder inside an installed package.  A path that starts with ``.``,
     ``/`` or ``~`` is a folder.  Any other name is returned unchanged.
-
-    Raises
-    ------
-    InputError
-        If the package or the folder is missing.
     """
     if name.startswith("package:"):
         package, _, inner = name.removeprefix("package:").partition("/")
@@ -51,13 +46,7 @@ def locate(name: str) -> str:
 
 
 def fingerprint(name: str) -> str:
-    """A hash of a backbone's configuration and weights; for a hub id, its commit on the hub.
-
-    Raises
-    ------
-    InputError
-        As for `locate`, or if the configuration cannot be read.
-    """
+    """A hash of a backbone's configuration and weights; for a hub id, its commit on the hub."""
     read_config(name)
     folder = Path(locate(name))
     if not folder.is_dir():
@@ -73,25 +62,13 @@ def fingerprint(name: str) -> str:
 
 
 def pooling_of(name: str, asked: Kind | None) -> tuple[Kind, bool]:
-    """The pooling that a backbone names or that is asked for, and whether vectors are normalised.
-
-    Raises
-    ------
-    InputError
-        As for `read_pooling`.
-    """
-    found = files_of(locate(name), MODULES, "1_Pooling/config.json")
-    return read_pooling(found[0].parent if found else None, name, asked)
+    """The pooling that a backbone names, or that is asked for, and if vectors are normalised."""
+    files = files_of(locate(name), MODULES, "1_Pooling/config.json")
+    return read_pooling(files[0].parent if files else None, name, asked)
 
 
 def read_config(name: str) -> PretrainedConfig:
-    """The configuration of a backbone (see `locate` for names).
-
-    Raises
-    ------
-    InputError
-        If it cannot be read, is of an unsupported type, or is a decoder.
-    """
+    """The configuration of a backbone (see `locate` for names)."""
     from transformers import AutoConfig
 
     where = locate(name)
@@ -101,11 +78,7 @@ def read_config(name: str) -> PretrainedConfig:
         validate(Config, read_object(path), in_file(path))
     with reading(name, "config.json"):
         config = AutoConfig.from_pretrained(where, trust_remote_code=False)
-    if config.model_type not in ADAPTERS:
-        raise InputError(
-            f"backbone {name!r} is of type {config.model_type!r}, which is not supported; "
-            "supported: " + ", ".join(sorted(ADAPTERS))
-        )
+    adapter_of(config.model_type, f"backbone {name!r}")
     with reading(name, "config.json"):
         if max_tokens(config) < 1:
             raise ValueError("max_position_embeddings leaves no position for a token")
@@ -113,30 +86,18 @@ def read_config(name: str) -> PretrainedConfig:
 
 
 def is_classifier(name: str) -> bool:
-    """True if a model is saved with the head of a classifier or a cross-encoder.
-
-    Raises
-    ------
-    InputError
-        If its configuration cannot be read.
-    """
-    given = read_config(name).architectures or []
-    return any(each.endswith("ForSequenceClassification") for each in given)
+    """True if a model is saved with the head of a classifier or a cross-encoder."""
+    classes = read_config(name).architectures or []
+    return any(architecture.endswith("ForSequenceClassification") for architecture in classes)
 
 
 def model_classes(name: str) -> list[str]:
-    """The names of a fine-tuned model's classes in order; numbers where it has no names.
-
-    Raises
-    ------
-    InputError
-        If the model has no head, or one that gives a text several classes.
-    """
+    """The names of a fine-tuned model's classes in order; numbers where it has no names."""
     config = read_config(name)
     if not is_classifier(name):
-        given = ", ".join(config.architectures or ["none"])
+        known = ", ".join(config.architectures or ["none"])
         raise InputError(
-            f"{name}: it is no classifier (config.json: architectures: {given}); give a model that "
+            f"{name}: it is no classifier (config.json: architectures: {known}); give a model that "
             "was fine-tuned on your task"
         )
     if config.problem_type == "multi_label_classification":
@@ -151,17 +112,11 @@ def model_classes(name: str) -> list[str]:
 
 def max_tokens(config: PretrainedConfig) -> int:
     """Length of the longest text, in tokens, that a backbone has positions for."""
-    return config.max_position_embeddings - ADAPTERS[config.model_type].position_offset(config)
+    return config.max_position_embeddings - adapter_of(config.model_type).position_offset(config)
 
 
 def files_of(where: str, *names: str) -> list[Path]:
-    """Those of the files that a folder or hub repository has; those of the hub are fetched.
-
-    Raises
-    ------
-    InputError
-        If the hub does not answer.
-    """
+    """Those of the files that a folder or hub repository has; those of the hub are fetched."""
     from transformers.utils.hub import cached_file
 
     with reading(where, names[0]):
@@ -173,13 +128,7 @@ def files_of(where: str, *names: str) -> list[Path]:
 
 @contextmanager
 def reading(name: str, part: str) -> Iterator[None]:
-    """Words what transformers raises inside the block; the files, and so the errors, are anyone's.
-
-    Raises
-    ------
-    InputError
-        Names the backbone.
-    """
+    """Turns what transformers raises inside the block into an `InputError`."""
     try:
         with quiet():
             yield

@@ -18,10 +18,7 @@ from lotbench.engine.reference import ReferenceRun
 from lotbench.reducer import Outputs, Prefix, TokenReducer
 
 Mode = Literal["packed", "reference"]
-MODES: dict[Mode, type[PackedRun | ReferenceRun]] = {
-    "packed": PackedRun,
-    "reference": ReferenceRun,
-}
+MODES: dict[Mode, type[PackedRun | ReferenceRun]] = {"packed": PackedRun, "reference": ReferenceRun}
 
 
 class ReducedEncoder(nn.Module):

@@ -11,47 +11,41 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from lotbench.engine.attention import (
-    Heads,
-    log_weight,
-    mask_of,
-    probabilities,
-    received_by,
-)
+from lotbench.engine.attention import Heads, log_weight, mask_of, probabilities, received_by
 from lotbench.engine.traced import Traced
 from lotbench.reducer import Received
 
 
 def attend_in_groups(
-    given: Heads, receive: bool, asking: Tensor | None = None
+    whole: Heads, receive: bool, asking: Tensor | None = None
 ) -> tuple[Tensor, Received | None]:
-    """What `attend`, or `attend_and_receive`, gives.
+    """The result of `attend`, or of `attend_and_receive`, in a graph.
 
     Parameters
     ----------
-    given : Heads
+    whole : Heads
         Its layouts are `Traced`.
     receive : bool
         Whether what tokens receive is wanted.
     asking : Tensor, shape (T,), bool, or None
         As for `attend_and_receive`.
     """
-    queries, keys, weight = given.queries, given.keys, given.weight
+    queries, keys, weight = whole.queries, whole.keys, whole.weight
     assert isinstance(queries, Traced) and isinstance(keys, Traced)
-    bias = None if weight is None else log_weight(weight).to(given.query.dtype)
-    count = given.query.shape[1]
+    bias = None if weight is None else log_weight(weight).to(whole.query.dtype)
+    count = whole.query.shape[1]
     # Gathering rows of heads needs no transposed copy before and after the products.
-    query, key, value = (x.flatten(0, 1) for x in given[:3])
-    found: list[list[Tensor]] = []
-    for number, (own, seen) in enumerate(queries.parts_with(keys)):
-        pairs = given.pairs and given.pairs.part(number)
-        group = given._replace(queries=own, keys=seen, pairs=pairs)
-        asked, shown = own.places_of_heads(count), seen.places_of_heads(count)
+    query, key, value = (x.flatten(0, 1) for x in whole[:3])
+    results: list[list[Tensor]] = []
+    for number, (part, seen) in enumerate(queries.parts_with(keys)):
+        pairs = whole.pairs and whole.pairs.part(number)
+        group = whole._replace(queries=part, keys=seen, pairs=pairs)
+        asked, shown = part.places_of_heads(count), seen.places_of_heads(count)
         shares = probabilities(query[asked], key[shown], mask_of(group, bias, query))
-        found.append([(shares @ value[shown]).flatten(0, 2)])
+        results.append([(shares @ value[shown]).flatten(0, 2)])
         if receive:
-            found[-1] += [x.flatten() for x in received_by(shares.mean(1), group, asking)]
-    heads, *received = map(torch.cat, zip(*found, strict=True))
+            results[-1] += [x.flatten() for x in received_by(shares.mean(1), group, asking)]
+    heads, *received = map(torch.cat, zip(*results, strict=True))
     heads = heads[queries.joined(count)]
     if not receive:
         return heads, None

@@ -16,13 +16,7 @@ from lotbench.engine.config_of_backbone import (
     read_config,
     reading,
 )
-from lotbench.engine.modelfiles import (
-    INDEX,
-    WEIGHTS,
-    count_weights,
-    read_object,
-    weight_names,
-)
+from lotbench.engine.modelfiles import INDEX, WEIGHTS, count_weights, read_object, weight_names
 from lotbench.engine.pooling import Kind, Pooling
 from lotbench.errors import InputError
 
@@ -31,13 +25,7 @@ if TYPE_CHECKING:
 
 
 def weight_bytes(name: str) -> int:
-    """Size of a backbone's weights in float32; for a hub id, of what its configuration describes.
-
-    Raises
-    ------
-    InputError
-        As for `locate`, or if the configuration cannot be read.
-    """
+    """Bytes of a backbone's weights in float32; those of a hub id follow from its configuration."""
     folder = Path(locate(name))
     if folder.is_dir():
         return sum(path.stat().st_size for path in folder.glob("*.safetensors"))
@@ -78,12 +66,6 @@ def load_backbone(
         Refuse a checkpoint without a head that fits, as a trained model has to have one.
     pooling : "mean" or "cls", optional
         The pooling of sentence vectors; by default the one that the folder names.
-
-    Raises
-    ------
-    InputError
-        If the checkpoint cannot be read, has no safetensors, has weights that are missing or not
-        finite, is of an unsupported type, or names no pooling that is needed.
     """
     from transformers import AutoModel, AutoModelForSequenceClassification
 
@@ -128,13 +110,7 @@ def _cut(config: PretrainedConfig, layers: int) -> None:
 
 
 def random_backbone(name: str, n_labels: int, layers: int | None = None) -> Backbone:
-    """A backbone of the same size with random weights; its pretrained ones need not be there.
-
-    Raises
-    ------
-    InputError
-        If the configuration cannot be read.
-    """
+    """A backbone of the same size with random weights; its pretrained ones need not be there."""
     from transformers import AutoModel, AutoModelForSequenceClassification
 
     config = read_config(name)
@@ -148,13 +124,7 @@ def random_backbone(name: str, n_labels: int, layers: int | None = None) -> Back
 
 
 def check_finite(name: str, module: torch.nn.Module) -> None:
-    """Refuse weights that are NaN or infinite; ``name`` is the file or folder they are from.
-
-    Raises
-    ------
-    InputError
-        Names the first such weight.
-    """
+    """Refuse weights that are NaN or infinite; ``name`` is the file or folder they are from."""
     for key, weight in module.named_parameters():
         # The sum first, since it needs no memory; it may overflow where every weight is finite.
         if not weight.detach().sum().isfinite() and not weight.isfinite().all():
@@ -173,11 +143,11 @@ def _check_size(name: str, config: PretrainedConfig) -> None:
         return
     with reading(name, "config.json"):
         described = _described_weights(config)
-    found = count_weights(files)
-    if described > 2 * found:
+    count = count_weights(files)
+    if described > 2 * count:
         raise InputError(
             f"backbone {name!r}: config.json describes {described} weights, but {files[0].name} "
-            f"has {found}; save the model with its configuration again"
+            f"has {count}; save the model with its configuration again"
         )
 
 
@@ -209,17 +179,11 @@ def _check_complete(
 
 
 def length_of(name: str) -> int:
-    """Tokens after which a model's own folder says that texts are cut.
-
-    Raises
-    ------
-    InputError
-        If the folder cannot be read.
-    """
+    """Tokens after which a model's own folder says that texts are cut."""
     limit = load_tokenizer(name).model_max_length
     for path in files_of(locate(name), "sentence_bert_config.json"):
-        own = read_object(path).get("max_seq_length")
-        limit = min(limit, own) if isinstance(own, int) else limit
+        stated = read_object(path).get("max_seq_length")
+        limit = min(limit, stated) if isinstance(stated, int) else limit
     return limit
 
 
@@ -227,11 +191,6 @@ def load_tokenizer(name: str) -> PreTrainedTokenizerBase:
     """The tokenizer that belongs to a backbone (see `locate` for names).
 
     Its ``model_max_length`` is capped at the backbone's number of positions.
-
-    Raises
-    ------
-    InputError
-        If it is missing, cannot be read, or has a larger vocabulary than the backbone.
     """
     import transformers
 

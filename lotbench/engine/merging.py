@@ -1,4 +1,4 @@
-"""What has merged in a forward pass: the sizes of tokens, and which token stands for which."""
+"""The merges of a forward pass: the sizes of tokens, and the token that stands for each."""
 
 from __future__ import annotations
 

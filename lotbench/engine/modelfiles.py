@@ -40,13 +40,7 @@ class Config(BaseModel):
 
 
 def read_object(path: Path, kind: type = dict) -> Any:
-    """The JSON object of a file, or the list of objects.
-
-    Raises
-    ------
-    InputError
-        If it is no regular file, larger than `LARGEST_JSON`, not valid JSON, or of another kind.
-    """
+    """The JSON object of a file, or the list of objects."""
     try:
         if not path.is_file() or path.stat().st_size > LARGEST_JSON:
             raise ValueError(f"no regular file of at most {LARGEST_JSON >> 20} MB")
@@ -70,13 +64,7 @@ def one_line(error: BaseException) -> str:
 
 
 def check_folder(folder: Path) -> None:
-    """Refuse a model's folder with an adapter, or with what is no file, such as a pipe.
-
-    Raises
-    ------
-    InputError
-        Names the first such entry.
-    """
+    """Refuse a model's folder with an adapter, or with what is no file, such as a pipe."""
     for path in sorted(folder.iterdir()):
         if path.name == ADAPTER:
             raise InputError(f"{path}: adapters are not supported; merge it into the model")
@@ -85,13 +73,7 @@ def check_folder(folder: Path) -> None:
 
 
 def weight_names(index: Path) -> list[str]:
-    """The files that an index names, all of them safetensors files of its folder.
-
-    Raises
-    ------
-    InputError
-        If it cannot be read, or names another kind of file, which might run code.
-    """
+    """The files that an index names, all of them safetensors files of its folder."""
     table = read_object(index).get("weight_map")
     names = set(map(str, table.values())) if isinstance(table, dict) else {str(table)}
     for name in names:
@@ -104,13 +86,7 @@ def weight_names(index: Path) -> list[str]:
 
 
 def count_weights(files: list[Path]) -> int:
-    """The numbers in safetensors files, from their headers alone.
-
-    Raises
-    ------
-    InputError
-        If a file is damaged, or its weights are no floats, such as quantised ones.
-    """
+    """The numbers in safetensors files, from their headers alone."""
     from safetensors import SafetensorError, safe_open
 
     count = 0

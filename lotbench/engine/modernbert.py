@@ -43,11 +43,7 @@ class ModernBertAdapter(Adapter):
         return Layer(query, key, value, output, _Forward(layer.mlp_norm, layer.mlp), position)
 
     def embed(
-        self,
-        input_ids: Tensor,
-        token_type_ids: Tensor,
-        layout: Ragged,
-        at: Tensor | None = None,
+        self, input_ids: Tensor, token_type_ids: Tensor, layout: Ragged, at: Tensor | None = None
     ) -> Tensor:
         return self.encoder.embeddings(input_ids if at is None else input_ids[at])
 

@@ -112,43 +112,32 @@ class PackedRun(EncoderRun):
 
         weight = self.merging.key_weight(seen or chosen)
         attended, received, keys = self.attention(layer, chosen, context, leapt, weight, seen=seen)
-        x = attended.hidden
         inner = self.decide("after_attention", index, attended, received)
-        stays = inner is None or isinstance(inner, Leap)  # True if all tokens do
         if inner is None:
-            forward, computed = attended, layer.feed_forward(x)
+            forward, computed = attended, layer.feed_forward(attended.hidden)
         else:
             stay, forward = self.gather(attended, inner)
             computed = layer.feed_forward(forward.hidden)
-            if isinstance(inner, Leap):
-                computed = x.index_copy(0, stay, computed.to(x.dtype))
-            else:
-                self.keep_last_states(inner, attended)
-                carried, at = self.remove(carried, at, inner, stay, forward)
-                self.check_left(index, "after_attention", carried)
+            self.keep_last_states(inner, attended)
+            carried, at = self.remove(carried, at, inner, stay, forward)
+            self.check_left(index, "after_attention", carried)
 
         self.count(shown.lengths, chosen.layout.lengths, keys.lengths, forward.layout.lengths)
         hidden, left, self.computed = computed, None, at
         if at is not None:
             computed = computed.to(carried.hidden.dtype)
             # What removes tokens within the layer has renumbered the carried ones.
-            base = last.base if last and stays else carried.hidden
+            base = last.base if last and inner is None else carried.hidden
             hidden = self.write(computed, at, base)
-            if isinstance(outer, Leap) and stays:
+            if isinstance(outer, Leap) and inner is None:
                 kept = Tokens(computed, chosen.layout, chosen.rows, self.batch)
                 left = Last(outer.keep, at, kept, base)
         # After a drop or merge within the layer, the earlier decision does not fit what is left.
-        previous = outer if isinstance(outer, Leap) and stays else None
+        previous = outer if isinstance(outer, Leap) and inner is None else None
         return Tokens(hidden, carried.layout, carried.rows, self.batch, previous), left
 
     def check_left(self, index: int, point: str, tokens: Tokens) -> None:
-        """Refuses a drop of all tokens of a text.
-
-        Raises
-        ------
-        ValueError
-            Names the method, where it dropped them, and the text.
-        """
+        """Refuses a drop of all tokens of a text."""
         sizes = tokens.layout.known_sizes or ()
         if 0 in sizes:
             raise ValueError(

@@ -93,11 +93,6 @@ def read_pooling(folder: Path | None, name: str, asked: Kind | None) -> tuple[Ki
 
     The folder may have a ``modules.json``.  ``asked`` is the pooling to use; None is that of the
     folder.
-
-    Raises
-    ------
-    InputError
-        If neither says how to pool, or the folder names a pooling or a module that is not known.
     """
     if folder is None or not (folder / MODULES).is_file():
         if asked is None:
@@ -127,12 +122,12 @@ def _named(path: Path) -> Kind:
         for key, value in config.items()
         if key.startswith("pooling_mode_") and value is True and key not in KEYS.values()
     ]
-    found: list[Kind] = [kind for kind in KEYS if kind in names]
-    if len(found) != 1 or other:
+    kinds: list[Kind] = [kind for kind in KEYS if kind in names]
+    if len(kinds) != 1 or other:
         raise InputError(
             f"{path}: neither the mean of all tokens nor [CLS] alone is its pooling; {ADVICE}"
         )
-    return found[0]
+    return kinds[0]
 
 
 def write_pooling(folder: Path, pooling: Pooling, width: int) -> None:

@@ -135,8 +135,8 @@ class RelativeBias:
             self.buckets = self.buckets.to(key.device)
         # By distance first: a lookup for each pair in the table itself takes far longer.
         by_distance = F.embedding(self.buckets, self.table.weight).t()
-        found = by_distance.index_select(1, distance.flatten())
-        return found.view(-1, *distance.shape).transpose(0, 1)
+        scores = by_distance.index_select(1, distance.flatten())
+        return scores.view(-1, *distance.shape).transpose(0, 1)
 
 
 class Rotary:

@@ -108,10 +108,8 @@ class ReferenceRun(EncoderRun):
             received = Received(received.mean[attended.rows], received.own[attended.rows])
         inner = self.decide("after_attention", index, attended, received)
 
-        inner_factor = inner_blend = None
-        if isinstance(inner, Leap):
-            inner_blend = self.leap_weight(inner, attended.rows, x.dtype)
-        elif isinstance(inner, Drop):
+        inner_factor = None
+        if isinstance(inner, Drop):
             self.keep_last_states(inner, attended)
             x, present, inner_factor = self.drop(inner, attended.rows, x, present)
         elif isinstance(inner, Merge):
@@ -120,11 +118,11 @@ class ReferenceRun(EncoderRun):
         for factor in (outer_factor, inner_factor):
             if factor is not None:
                 y = y * factor
-        if inner_blend is not None:
-            y = _blend(inner_blend, y, x)
         self.computed = blend
         if blend is not None:
-            y = _blend(blend, y, hidden)
+            share = blend.unsqueeze(1)
+            hard = share.dtype == torch.bool
+            y = torch.where(share, y, hidden) if hard else share * y + (1 - share) * hidden
 
         queries = segment_count(compute, whole)
         counted = queries if seen is compute else segment_count(seen, whole)
@@ -134,9 +132,8 @@ class ReferenceRun(EncoderRun):
             tokens.layout.lengths, queries, counted + contexts, segment_count(forward, whole)
         )
         # After a drop or merge within the layer, the earlier decision does not fit what is left.
-        stays = inner is None or isinstance(inner, Leap)
         soft = isinstance(outer, Drop) and outer.weight is not None and present is states.present
-        fits = (isinstance(outer, Leap) or soft) and stays
+        fits = (isinstance(outer, Leap) or soft) and inner is None
         return States(y, present, outer if fits else None)
 
     def shown(self, hidden: Tensor, mask: Tensor, previous: Decision | None = None) -> Tokens:
@@ -180,11 +177,3 @@ class ReferenceRun(EncoderRun):
         _, merged = self.merging.merge(tokens, decision)
         present = present.index_copy(0, tokens.rows, decision.keep)
         return hidden.index_copy(0, merged.rows, merged.hidden), present
-
-
-def _blend(weight: Tensor, new: Tensor, old: Tensor) -> Tensor:
-    """``weight * new + (1 - weight) * old`` per token; a bool weight selects one."""
-    weight = weight.unsqueeze(1)
-    if weight.dtype == torch.bool:
-        return torch.where(weight, new, old)
-    return weight * new + (1 - weight) * old

@@ -25,7 +25,7 @@ from lotbench.engine.grouped import attend_in_groups
 from lotbench.engine.merging import Merging
 from lotbench.engine.positions import Places
 from lotbench.engine.traced import Traced
-from lotbench.ragged import Ragged, segment_mean, segment_sum, segment_weighted_sum
+from lotbench.ragged import Ragged, segment_mean, segment_sum, segment_weighted_sum, select
 from lotbench.reducer import (
     Decision,
     Drop,
@@ -63,6 +63,7 @@ class EncoderRun:
         self.trace = Trace()
         self.inputs: list[Tensor] = []
         self.restored: list[tuple[Tensor, Tensor]] = []  # rows in the batch, last states
+        self.lossy = False  # True if a decision may have removed tokens without restoring them
         self.wants_received = "received_attention" in self.reducer.needs
         self.wants_keys = "keys" in self.reducer.needs
         self.all_rows = self.batch.layout.rows
@@ -88,13 +89,7 @@ class EncoderRun:
         return self.prefix.hidden.clone()  # the packed path writes in place
 
     def decide_early(self) -> Leap | Drop | None:
-        """The method's decision before the embedding, checked and recorded.
-
-        Raises
-        ------
-        ValueError
-            As for `decide`.
-        """
+        """The method's decision before the embedding, checked and recorded."""
         batch, layout = self.batch, self.batch.layout
         self.trace.lengths = self.trace.embedded = layout.lengths
         if self.prefix is not None:
@@ -102,6 +97,8 @@ class EncoderRun:
         found = self.reducer.before_embedding(batch, self.backbone.words)
         decision = self.checked(found, "before_embedding", -1, layout, self.all_rows)
         assert not isinstance(decision, Merge), "it is malformed here"
+        if decision is not None and not self.is_read(decision):
+            self.lossy = True
         return decision
 
     def is_read(self, decision: Leap | Drop) -> bool:
@@ -123,11 +120,6 @@ class EncoderRun:
 
         A leap that holds in all layers stands for the decision before each.  ``point`` is
         "before_layer" or "after_attention"; only the latter is given ``received``.
-
-        Raises
-        ------
-        ValueError
-            If it is malformed, or soft in a mode that cannot carry it out.
         """
         if self.held is not None and point == "before_layer":
             return self.held_on(tokens.rows)
@@ -155,21 +147,17 @@ class EncoderRun:
         rows: Tensor,
         width: int | None = None,
     ) -> Decision | None:
-        """A decision on these tokens that is well formed, keeps what is protected, and is recorded.
-
-        Raises
-        ------
-        ValueError
-            As for `decide`.
-        """
+        """The decision if it is well formed, with the protected tokens kept; it is recorded."""
         if decision is None:
             return None
         fault = malformed(decision, layout, width)
         if fault:
             raise ValueError(f"{self.named(index, point)}: {fault}")
-        if point == "after_attention" and isinstance(decision, Drop) and decision.as_key:
+        late = isinstance(decision, Leap) or getattr(decision, "as_key", False)
+        if point == "after_attention" and late:
+            given = "a Leap" if isinstance(decision, Leap) else "as_key"
             raise ValueError(
-                f"{self.named(index, point)}: as_key is given, but the layer has already attended"
+                f"{self.named(index, point)}: {given} is given, but the layer has already attended"
             )
         if decision.weight is not None and not self.soft:
             says = (
@@ -185,24 +173,23 @@ class EncoderRun:
                 raise ValueError(f"{self.named(index, point)}: {fault}")
         if self.protected is not None:
             decision = self.keep_protected(decision, self.protected[rows])
+        self.lossy = self.lossy or (isinstance(decision, Drop) and not decision.restore)
         self.trace.events.append(Event(index, point, decision, layout, rows))
         return decision
 
     def keep_protected(self, decision: Decision, protected: Tensor) -> Decision:
         """The decision that also keeps the protected tokens."""
         if isinstance(decision, Merge):
-            own = torch.arange(protected.shape[0], device=protected.device)
-            return replace(decision, groups=torch.where(protected, own, decision.groups))
+            rows = torch.arange(protected.shape[0], device=protected.device)
+            return replace(decision, groups=torch.where(protected, rows, decision.groups))
         # A reused decision is returned unchanged, so that the packed mode sees that it is the same.
         if decision.keep is self.last_keep and decision.weight is None:
             return decision
         self.last_keep, weight = decision.keep | protected, decision.weight
-        changes: dict[str, Any] = {"keep": self.last_keep}
-        if weight is not None:
-            changes["weight"] = weight.masked_fill(protected, 1.0)
-        if isinstance(decision, Leap):
-            changes |= {"sizes": None, "key_sizes": None}  # of other tokens
-        return replace(decision, **changes)
+        weight = None if weight is None else weight.masked_fill(protected, 1.0)
+        if isinstance(decision, Leap):  # its sizes are those of fewer tokens
+            decision = replace(decision, sizes=None, key_sizes=None)
+        return replace(decision, keep=self.last_keep, weight=weight)
 
     def named(self, index: int, point: str) -> str:
         """The method and one of its decisions, for a message."""
@@ -313,13 +300,7 @@ class EncoderRun:
         and 1 where a soft decision blends both; None if it computed all.
         """
         if self.restored:
-            rows, hidden, layout = tokens.rows, tokens.hidden, self.batch.layout
-            everything = hidden.new_zeros(layout.total, hidden.shape[1])
-            for at, states in [*self.restored, (rows, hidden)]:
-                everything = everything.index_copy(0, at, states.to(everything.dtype))
-            own = torch.zeros_like(rows, dtype=torch.bool) if behind is None else behind
-            behind = own.new_ones(layout.total).index_copy(0, rows, own)
-            tokens = Tokens(everything, layout, self.all_rows, self.batch)
+            tokens, behind = self.with_restored(tokens, behind)
         if self.restored or self.backbone.reads_all:
             tokens, behind = self.merging.spread(tokens, behind)
         hidden, layout, rows = tokens.hidden, tokens.layout, tokens.rows
@@ -338,6 +319,22 @@ class EncoderRun:
             logits = self.backbone.classify(first)
         return Outputs(logits, hidden, layout, rows, trace, behind, tuple(self.inputs))
 
+    def with_restored(self, tokens: Tokens, behind: Tensor | None) -> tuple[Tokens, Tensor]:
+        """The remaining and the restored tokens, and their ``behind``; see `finish`."""
+        rows, hidden, layout = tokens.rows, tokens.hidden, self.batch.layout
+        states = hidden.new_zeros(layout.total, hidden.shape[1])
+        for at, last in [*self.restored, (rows, hidden)]:
+            states = states.index_copy(0, at, last.to(states.dtype))
+        left = torch.zeros_like(rows, dtype=torch.bool) if behind is None else behind
+        behind = left.new_ones(layout.total).index_copy(0, rows, left)
+        if not self.lossy:
+            return Tokens(states, layout, self.all_rows, self.batch), behind
+        present = torch.zeros_like(self.all_rows, dtype=torch.bool)
+        for at in (rows, *(at for at, _ in self.restored)):
+            present = present.index_fill(0, at, True)
+        rows, layout = select(present, layout)
+        return Tokens(states[rows], layout, rows, self.batch), behind[rows]
+
     def first_states(self, hidden: Tensor, layout: Ragged) -> Tensor:
         """States (B, D) of the first token of each text."""
         return hidden[layout.first]
@@ -353,8 +350,8 @@ def mean_of_computed(hidden: Tensor, layout: Ragged, behind: Tensor | None) -> T
     weight = 1 - behind.to(hidden.dtype)
     count = segment_sum(weight, layout).unsqueeze(1)
     total = segment_weighted_sum(weight, hidden, layout)
-    found = total / torch.where(count > 0, count, 1)
-    return torch.where(count > 0, found, segment_mean(hidden, layout))
+    mean = total / torch.where(count > 0, count, 1)
+    return torch.where(count > 0, mean, segment_mean(hidden, layout))
 
 
 def first_text(batch: Batch, separator: int) -> Tensor:

@@ -35,7 +35,7 @@ class Traced(Ragged):
     absent = -50.0
 
     without: tuple[Traced, Tensor, Tensor] | None = None
-    """What `append` made it of: the layout, the added rows, and where they are present."""
+    """Set by `append`: the layout before, the added rows, and where they are present."""
 
     def __init__(self, lengths: Tensor, sequence: Tensor, total: int, max_length: int) -> None:
         vars(self).update(lengths=lengths, sequence=sequence, total=total, max_length=max_length)
@@ -43,9 +43,9 @@ class Traced(Ragged):
     @staticmethod
     def of_mask(mask: Tensor) -> tuple[Tensor, Traced]:
         """Rows of the true entries in the flattened mask ``(B, S)``, shape (T,), and the layout."""
-        width, found = mask.shape[1], mask.nonzero()
-        sequence = found[:, 0]
-        rows = sequence * width + found[:, 1]
+        width, present = mask.shape[1], mask.nonzero()
+        sequence = present[:, 0]
+        rows = sequence * width + present[:, 1]
         return rows, Traced(mask.long().sum(1), sequence, rows.shape[0], width)
 
     @cached_property
@@ -220,9 +220,9 @@ class Traced(Ragged):
     def parts_with(self, keys: Traced) -> list[tuple[Traced, Traced]]:
         """The layouts of `parts`, and those of the keys of the same texts."""
         if keys is self:
-            return [(own, own) for _, own in self.parts]
+            return [(part, part) for _, part in self.parts]
         return self._once(
-            "pairs", keys, lambda: [(own, keys._part(texts)) for texts, own in self.parts]
+            "pairs", keys, lambda: [(part, keys._part(texts)) for texts, part in self.parts]
         )
 
     def places_of_heads(self, heads: int) -> Tensor:
@@ -232,8 +232,8 @@ class Traced(Ragged):
         """
 
         def places() -> Tensor:
-            each = torch.arange(heads, device=self.lengths.device)
-            return self.grid.unsqueeze(1) * heads + each.unsqueeze(1)
+            head = torch.arange(heads, device=self.lengths.device)
+            return self.grid.unsqueeze(1) * heads + head.unsqueeze(1)
 
         return self._once("places", heads, places)
 
@@ -246,8 +246,8 @@ class Traced(Ragged):
 
     def _joined(self, heads: int) -> Tensor:
         starts, start = [], 0
-        for texts, own in self.parts:
-            count, width = texts.shape[0] * heads, own.max_length
+        for texts, part in self.parts:
+            count, width = texts.shape[0] * heads, part.max_length
             starts.append(start + torch.arange(count, device=texts.device) * width)
             start += count * width
         order = torch.cat([texts for texts, _ in self.parts])
@@ -255,9 +255,9 @@ class Traced(Ragged):
         first = torch.empty_like(first).index_copy(0, order, first)
         return first.index_select(0, self.sequence) + self.position.unsqueeze(1)
 
-    def _once(self, name: str, given: Any, compute: Callable[[], Found]) -> Found:
-        """What ``compute`` gives, computed again only if ``given`` is another object."""
+    def _once(self, name: str, source: Any, compute: Callable[[], Found]) -> Found:
+        """The value of ``compute``, computed again only if ``source`` is another object."""
         last = vars(self).get(name)
-        if last is None or last[0] is not given:
-            last = vars(self)[name] = given, compute()
+        if last is None or last[0] is not source:
+            last = vars(self)[name] = source, compute()
         return last[1]

@@ -6,7 +6,7 @@ import logging
 import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -78,11 +78,11 @@ def _grid(axis: Axes, route: Route, n_tokens: int) -> None:
         axis.axvline(line, color="white", linewidth=0.6)
     for line in np.arange(-0.5, layers):
         axis.axhline(line, color="white", linewidth=0.6)
-    middle: dict[str, Any] = {"ha": "center", "va": "center", "size": 4.5}
     for (layer, place), value in np.ndenumerate(route.confidence[:, :n_tokens]):
         if np.isfinite(value):
             colour = "white" if fates[layer, place] == Fate.PROCESSED else "#333333"
-            axis.text(place, layer, f"{100 * value:.0f}", color=colour, **middle)
+            text = axis.text(place, layer, f"{100 * value:.0f}", color=colour, size=4.5)
+            text.set(ha="center", va="center")
     axis.set_yticks(range(layers), [str(layer + 1) for layer in range(layers)])
     axis.set_ylabel("layer")
     axis.set_title(route.title, loc="left")
@@ -90,16 +90,16 @@ def _grid(axis: Axes, route: Route, n_tokens: int) -> None:
         spine.set_visible(False)
 
 
-def of_split(found: Sequence[Kept], path: Path) -> list[Path]:
+def of_split(models: Sequence[Kept], path: Path) -> list[Path]:
     """Heat maps of every model: kinds of tokens by layer, and places by layer."""
     with style.drawing():
-        figure = style.figure(7.5, 0.7 + 2.1 * len(found))
-        axes = figure.subplots(len(found), 2, squeeze=False)
-        for row, own in zip(axes, found, strict=True):
-            names = (f"{own.name}: ", "")
-            for axis, name, (title, shares) in zip(row, names, own.tables.items(), strict=True):
+        figure = style.figure(7.5, 0.7 + 2.1 * len(models))
+        axes = figure.subplots(len(models), 2, squeeze=False)
+        for row, model in zip(axes, models, strict=True):
+            names = (f"{model.name}: ", "")
+            for axis, name, (title, shares) in zip(row, names, model.tables.items(), strict=True):
                 _heat(axis, name + title, shares)
-        texts = f"{found[0].texts} texts"
+        texts = f"{models[0].texts} texts"
         style.title(figure, f"Share of the tokens that layers compute, in percent, {texts}")
         return style.save(figure, path)
 

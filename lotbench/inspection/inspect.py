@@ -30,11 +30,6 @@ def of_text(
     ``fields`` are the text, or the two of a pair; ``target`` is that of
     `lotbench.inspection.model.Inspected`.  Figure and page are written to the folder
     ``output``, if one is given.
-
-    Raises
-    ------
-    InputError
-        If a folder holds no model, the target is unknown, or the models divide texts differently.
     """
     text = tuple(fields)
     models = _opened(folders, target)
@@ -52,7 +47,7 @@ def of_text(
 def of_split(
     folders: Sequence[Path], split: str, target: float | None, output: Path | None
 ) -> tuple[Group, list[Path]]:
-    """Which kinds of tokens, places and words every model computes, over its split.
+    """The kinds of tokens, the places and the words that every model computes, over its split.
 
     Arguments, results and errors are those of `of_text`, with the name of a split.
     """

@@ -48,11 +48,13 @@ class Inspected:
     def _budget(self, target: float) -> float:
         """The budget that the row has for a target."""
         evaluations = self.row.evaluations if self.row else []
-        for own in evaluations:
-            if own.budget and own.target == target:
-                return own.budget.value
-        known = sorted({own.target for own in evaluations if own.target is not None})
-        listed = ", ".join(f"{each:g}" for each in known) or "none"
+        for evaluation in evaluations:
+            if evaluation.budget and evaluation.target == target:
+                return evaluation.budget.value
+        known = sorted(
+            {evaluation.target for evaluation in evaluations if evaluation.target is not None}
+        )
+        listed = ", ".join(f"{speed:g}" for speed in known) or "none"
         raise InputError(
             f"--target {target:g}: the row of {self.folder.name} has no budget for it "
             f"(targets there: {listed})"
@@ -110,13 +112,7 @@ class Inspected:
                 yield Route(self.name, self._answer(logits), tokens, fates[:, part], sure[:, part])
 
     def texts(self, split: str) -> list[tuple[str, ...]]:
-        """The texts of ``validation`` or ``selection`` of the model's trial.
-
-        Raises
-        ------
-        InputError
-            If the model is not in a store, or its data cannot be read or has changed.
-        """
+        """The texts of ``validation`` or ``selection`` of the model's trial."""
         if self.row is None or self.row.config is None:
             raise InputError(f"{self.folder}: not in a store, so its data is not known; use --text")
         config = stored_config(self.row)

@@ -52,18 +52,18 @@ def of_text(routes: Sequence[Route]) -> Group:
     return Group(*(Text(route.title) for route in routes), table, legend)
 
 
-def of_split(found: Sequence[Kept]) -> Group:
+def of_split(models: Sequence[Kept]) -> Group:
     """For every model its shares by kind, place and word."""
     from rich.console import Group
     from rich.text import Text
 
     parts: list[Table | Text] = []
-    for own in found:
+    for model in models:
         parts.append(
-            Text(f"{own.name}, {own.texts} texts: share of the tokens that layers compute")
+            Text(f"{model.name}, {model.texts} texts: share of the tokens that layers compute")
         )
-        parts += [_shares(title, rows) for title, rows in own.tables.items()]
-        for title, words in (("computed most", own.most), ("computed least", own.least)):
+        parts += [_shares(title, rows) for title, rows in model.tables.items()]
+        for title, words in (("computed most", model.most), ("computed least", model.least)):
             listed = ", ".join(f"{word} {100 * share:.0f}%" for word, share, _ in words)
             parts.append(Text(f"words {title}: {listed or 'none occurs often enough'}"))
         parts.append(Text())

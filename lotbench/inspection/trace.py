@@ -11,7 +11,7 @@ from lotbench.inspection.route import Fate
 
 def fates(trace: Trace, n_tokens: int, layers: int) -> np.ndarray:
     """A `Fate` for every layer and token of a batch, shape (layers, n_tokens)."""
-    found = np.full((layers, n_tokens), Fate.REMOVED)
+    table = np.full((layers, n_tokens), Fate.REMOVED)
     present = np.arange(n_tokens)
     points = {(event.layer, event.point): event for event in trace.events}
     early = points.get((-1, "before_embedding"))
@@ -19,23 +19,22 @@ def fates(trace: Trace, n_tokens: int, layers: int) -> np.ndarray:
         present = np.setdiff1d(present, _left_out(early))
     for layer in range(len(trace.queries)):
         before = points.get((layer, "before_layer"))
-        found[layer, present] = Fate.PROCESSED
+        table[layer, present] = Fate.PROCESSED
         if before is not None:
             leaps = isinstance(before.decision, Leap)
-            found[layer, _left_out(before)] = Fate.LEAPT if leaps else Fate.REMOVED
+            table[layer, _left_out(before)] = Fate.LEAPT if leaps else Fate.REMOVED
             present = present if leaps else np.setdiff1d(present, _left_out(before))
             if isinstance(before.decision, Merge):
-                found[layer:, _left_out(before)] = Fate.MERGED
+                table[layer:, _left_out(before)] = Fate.MERGED
         after = points.get((layer, "after_attention"))
         if after is not None:
-            found[layer, _left_out(after)] = Fate.ATTENTION
-            if not isinstance(after.decision, Leap):  # what leapt before it stays
-                present = np.setdiff1d(present, _left_out(after))
+            table[layer, _left_out(after)] = Fate.ATTENTION
+            present = np.setdiff1d(present, _left_out(after))  # what leapt before it stays
             if isinstance(after.decision, Merge):
-                found[layer + 1 :, _left_out(after)] = Fate.MERGED
+                table[layer + 1 :, _left_out(after)] = Fate.MERGED
     if early is not None and isinstance(early.decision, Leap):
-        found[: len(trace.queries), _left_out(early)] = Fate.LEAPT
-    return found
+        table[: len(trace.queries), _left_out(early)] = Fate.LEAPT
+    return table
 
 
 def confidence(trace: Trace, n_tokens: int, layers: int) -> np.ndarray:
@@ -43,14 +42,14 @@ def confidence(trace: Trace, n_tokens: int, layers: int) -> np.ndarray:
 
     A router's logits (T, 2) are in the ``aux`` of its decision, or (T,) for a single logit.
     """
-    found = np.full((layers, n_tokens), np.nan)
+    table = np.full((layers, n_tokens), np.nan)
     for event in trace.decisions("before_embedding") + trace.decisions():
         logits = event.decision.aux.get("logits")
         if isinstance(logits, torch.Tensor):
             margin = logits if logits.ndim == 1 else logits[:, 1] - logits[:, 0]
             layer, rows = max(0, event.layer), event.rows.cpu().numpy()
-            found[layer, rows] = margin.float().sigmoid().cpu().numpy()
-    return found
+            table[layer, rows] = margin.float().sigmoid().cpu().numpy()
+    return table
 
 
 def _left_out(event: Event) -> np.ndarray:

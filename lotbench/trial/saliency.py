@@ -14,7 +14,7 @@ from lotbench.batch import Batch
 from lotbench.data.batches import batches, collate
 from lotbench.data.tokens import Split
 from lotbench.engine.encoder import ReducedEncoder
-from lotbench.reducer import Leap, Outputs, Params, Prefix, TokenReducer, Tokens
+from lotbench.reducer import Drop, Outputs, Params, Prefix, TokenReducer, Tokens
 from lotbench.trial.evaluate import BATCH_SIZE
 from lotbench.trial.progress import post
 from lotbench.trial.training import resolve_precision
@@ -28,9 +28,9 @@ class _Probe(TokenReducer):
 
     needs = frozenset({"received_attention"})
 
-    def after_attention(self, layer: int, tokens: Tokens, received: Any) -> Leap:
+    def after_attention(self, layer: int, tokens: Tokens, received: Any) -> Drop:
         keep = torch.ones_like(tokens.rows, dtype=torch.bool)
-        return Leap(keep, aux={"received": received.mean})
+        return Drop(keep, aux={"received": received.mean})
 
 
 def gradient_saliency(teacher: ReducedEncoder, split: Split) -> np.ndarray:

@@ -54,6 +54,18 @@ DECISIONS: dict[str, tuple[str, str, list[str]]] = {
         "first token",
         ["leaves out the first token of 1 of 1 texts", "one token alone"],
     ),
+    "reads a table that only training fills": (
+        """
+        def __init__(self, params, n_layers, width):
+            super().__init__(params, n_layers, width)
+            self.register_buffer("table", torch.zeros(0))
+
+        def before_layer(self, layer, tokens):
+            return Drop(self.half(tokens, self.table[tokens.batch.input_ids[tokens.rows]]))
+        """,
+        "decides in evaluation",
+        ["IndexError", "is a table empty here? A model that is not trained has to decide, too"],
+    ),
     "random in evaluation": (
         """
         def before_layer(self, layer, tokens):

@@ -23,7 +23,7 @@ from stores import (
     write,
 )
 
-from lotbench.audit.rows import audit
+from lotbench.audit.store import audit
 from lotbench.report import readme
 from lotbench.report.figures.draw import draw as draw_figures
 from lotbench.report.page import page

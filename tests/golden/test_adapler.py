@@ -7,11 +7,12 @@ from dataclasses import replace
 
 import pytest
 import torch
+from parts import tokens_of, trace_of
 
 from baselines import adapler
 from baselines.adapler import AdapLeR
 from lotbench.ragged import Ragged
-from lotbench.reducer import Drop, Event, Step, Tokens, Trace
+from lotbench.reducer import Step
 
 
 class Given(torch.nn.Module):
@@ -27,11 +28,6 @@ def given(reduced):
     method = reduced(AdapLeR, layers=2, gamma=0.5, phi=0.1).reducer
     method.predictors = torch.nn.ModuleList([Given(), Given()])
     return method
-
-
-def tokens_of(texts, shares: list[float]) -> Tokens:
-    states = torch.tensor(shares, dtype=torch.float64, requires_grad=True)
-    return Tokens(states, texts.layout, texts.layout.rows, texts)
 
 
 def test_shares_sum_to_one_without_cls():
@@ -63,12 +59,12 @@ def test_the_sharpness_grows_evenly_in_log(given):
 def test_selection_compares_with_the_mean_share(given, batch):
     with torch.no_grad():
         given.eta[0] = 0.6
-    tokens = tokens_of(batch([5, 1]), [9.0, 0.1, 0.2, 0.3, 0.4, 1.0])
+    tokens = tokens_of(batch([5, 1]), torch.tensor([9.0, 0.1, 0.2, 0.3, 0.4, 1.0]).double())
     # The mean of four shares is 1/4: 0.6 / 4 = 0.15.  [CLS] stays, also alone.
     decision = given.before_layer(0, tokens)
     assert decision.weight is None and not decision.restore
     assert decision.keep.tolist() == [True, False, True, True, True, True]
-    given.threshold_scale = 1.8  # 0.27
+    given.threshold_scale = 1.4  # 0.21; with [CLS] the mean would be 1/5, and this 0.168
     assert given.before_layer(0, tokens).keep.tolist() == [True, False, False, True, True, True]
 
 
@@ -79,7 +75,8 @@ def softened(given, batch):
     assert given.in_soft_stage
     with torch.no_grad():
         given.eta.copy_(torch.tensor([0.4, 0.8]))
-    tokens = tokens_of(batch([3]), [9.0, 0.1, 0.9])
+    states = torch.tensor([9.0, 0.1, 0.9], dtype=torch.float64, requires_grad=True)
+    tokens = tokens_of(batch([3]), states)
     first = given.before_layer(0, tokens)
     second = given.before_layer(1, replace(tokens, previous=first))
     return given, tokens, [first, second]
@@ -102,15 +99,6 @@ def test_soft_weights_are_multiplied_and_shares_are_of_what_is_left(softened):
     assert decisions[1].aux["share"].tolist()[1:] == pytest.approx(SHARES, rel=1e-5)
     total = [math.exp(a + b) for a, b in zip(EDITS, LATER, strict=True)]
     assert decisions[1].weight.tolist() == pytest.approx([1, *total], rel=1e-4)
-
-
-def trace_of(tokens, decisions: list[Drop]) -> Trace:
-    return Trace(
-        events=[
-            Event(layer, "before_layer", decision, tokens.layout, tokens.rows)
-            for layer, decision in enumerate(decisions)
-        ]
-    )
 
 
 def test_the_price_of_tokens_teaches_the_thresholds_alone(softened):

@@ -7,10 +7,11 @@ from itertools import pairwise
 
 import pytest
 import torch
+from parts import tokens_of
 
 from baselines import length_drop
 from baselines.length_drop import LengthDrop
-from lotbench.reducer import Received, Stage, Step, Tokens
+from lotbench.reducer import Received, Stage, Step
 
 FULL = (1_000_000, 1_000_000)
 
@@ -43,8 +44,7 @@ def test_a_layer_keeps_its_share_by_attention_received(batch):
     # ceil(0.5 * 5) = 3: [CLS], 0.3 and 0.4, though [CLS] receives least.  ceil(0.5 * 2) = 1.
     texts = batch([5, 2])
     mean = torch.tensor([0.0, 0.4, 0.1, 0.2, 0.3, 0.1, 0.9])
-    tokens = Tokens(torch.zeros(7, 16), texts.layout, torch.arange(7), texts)
-    keep = length_drop.most_attended(tokens, Received(mean, torch.zeros(7)), 0.5).keep
+    keep = length_drop.most_attended(tokens_of(texts), Received(mean, torch.zeros(7)), 0.5).keep
     assert keep.tolist() == [True, True, False, False, True, True, False]
 
 

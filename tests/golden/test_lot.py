@@ -6,6 +6,7 @@ import math
 
 import pytest
 import torch
+from parts import lot
 from torch import Tensor
 
 from lotbench.engine.backbone import Backbone
@@ -16,10 +17,6 @@ from lotbench.reducer import Leap, Tokens
 from lotbench.routers import Router, margins
 
 ONE = Ragged.from_lengths([4])
-
-
-def lot(n_layers: int = 3, width: int = 32, **params: object) -> LeapOfThought:
-    return LeapOfThought(Params(**params), n_layers, width).double()
 
 
 def undecided(method: LeapOfThought) -> LeapOfThought:

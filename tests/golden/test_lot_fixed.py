@@ -38,17 +38,6 @@ def test_the_budget_can_change_after_training(ratio: float, sizes: tuple[int, in
     assert method.choose(torch.zeros(12), Ragged.from_lengths([10, 2])).sizes == sizes
 
 
-def test_a_fixed_share_is_not_sampled() -> None:
-    for values in ({"straight_through": True}, {"preset": "paper"}):
-        with pytest.raises(ValueError, match="straight_through"):
-            FixedBudgetParams(**values)
-
-
-def test_a_fixed_share_cannot_be_dropped() -> None:
-    with pytest.raises(ValueError, match=r"routing\n.*should be 'leap'"):
-        fixed(routing="drop")
-
-
 @pytest.mark.parametrize("keys", ["context", "all", "none"])
 @pytest.mark.parametrize("every", [1, 2])
 @pytest.mark.slow

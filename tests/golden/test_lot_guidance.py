@@ -9,17 +9,13 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from parts import lot, tokens_of, trace_of
 from torch import Tensor
 
 from lotbench.batch import Batch
-from lotbench.lot import LeapOfThought, Params
 from lotbench.ragged import Ragged
 from lotbench.reducer import Drop, Event, Leap, Trace
 from lotbench.routers import guidance_labels
-
-
-def lot(n_layers: int = 3, width: int = 32, **params: object) -> LeapOfThought:
-    return LeapOfThought(Params(**params), n_layers, width).double()
 
 
 def labels_of(
@@ -91,7 +87,7 @@ def test_the_paper_preset_labels_as_over_128_places() -> None:
     """Two equal tokens have half each without padding, so 0.3 takes one; with it a 127th each."""
     batch = with_saliency([9.0, 0.0, 0.0], [3])
     certain = torch.tensor([[0.0, 0.0], [-50.0, 50.0], [-50.0, 50.0]])
-    trace = trace_of([certain], batch.layout)
+    trace = guided([certain], batch)
     assert lot(preset="paper").loss(None, batch, trace)["guidance"].item() == 0
     alone = lot(preset="paper", saliency_length=None).loss(None, batch, trace)["guidance"].item()
     assert alone == pytest.approx(0.05 * 100 / 2)
@@ -149,14 +145,10 @@ def test_labels_do_not_depend_on_neighbours(texts, top_p: float, normalisation: 
 # The loss
 
 
-def trace_of(logits: list[Tensor], layout: Ragged) -> Trace:
-    rows = torch.arange(layout.total)
-    keep = torch.ones(layout.total, dtype=torch.bool)
-    events = [
-        Event(i, "before_layer", Leap(keep, aux={"logits": z}), layout, rows)
-        for i, z in enumerate(logits)
-    ]
-    return Trace(events=events)
+def guided(logits: list[Tensor], batch: Batch) -> Trace:
+    """A trace of leaps that keep all, with these logits."""
+    keep = torch.ones(batch.layout.total, dtype=torch.bool)
+    return trace_of(tokens_of(batch), [Leap(keep, aux={"logits": z}) for z in logits])
 
 
 def with_saliency(saliency: list[float], lengths: list[int]) -> Batch:
@@ -177,7 +169,7 @@ def test_guidance_loss_by_hand() -> None:
         torch.tensor([[50.0, -50.0], [0.0, third], [0.0, third]]),
         torch.tensor([[-50.0, 50.0], [0.0, 0.0], [0.0, 0.0]]),
     ]
-    trace = trace_of(layers, batch.layout)
+    trace = guided(layers, batch)
     terms = lot(loss_weight=0.05, top_p=0.8).loss(None, batch, trace)
     assert set(terms) == {"guidance"}
     assert terms["guidance"].item() == pytest.approx(0.03825339, abs=1e-7)
@@ -206,7 +198,7 @@ def test_guidance_loss_after_drops_by_hand() -> None:
 def test_guidance_loss_of_texts_without_a_token_to_route_is_zero() -> None:
     batch = with_saliency([1.0, 1.0], [1, 1])
     logits = torch.zeros(2, 2, requires_grad=True)
-    loss = lot().loss(None, batch, trace_of([logits], batch.layout))["guidance"]
+    loss = lot().loss(None, batch, guided([logits], batch))["guidance"]
     assert loss.item() == 0
     loss.backward()
     assert logits.grad.tolist() == [[0, 0], [0, 0]]
@@ -230,9 +222,7 @@ def test_random_guidance_depends_on_the_text_alone() -> None:
     batch = with_saliency([1.0] * 12, [12])
     logits = torch.linspace(-2, 2, 24).view(12, 2).flip(0)
     logits = torch.cat([logits[::2], logits[1::2]])
-    first, again = (
-        method.loss(None, batch, trace_of([logits], batch.layout))["guidance"] for _ in range(2)
-    )
+    first, again = (method.loss(None, batch, guided([logits], batch))["guidance"] for _ in range(2))
     assert first.equal(again)
     batch.text_seed = batch.text_seed + 1
-    assert not method.loss(None, batch, trace_of([logits], batch.layout))["guidance"].equal(first)
+    assert not method.loss(None, batch, guided([logits], batch))["guidance"].equal(first)

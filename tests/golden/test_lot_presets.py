@@ -4,14 +4,11 @@ from __future__ import annotations
 
 import pytest
 import torch
+from parts import lot
 
 from lotbench.engine.encoder import ReducedEncoder
 from lotbench.lot import LeapOfThought, Params
 from lotbench.measure.flops import reduced_flops
-
-
-def lot(n_layers: int = 3, width: int = 32, **params: object) -> LeapOfThought:
-    return LeapOfThought(Params(**params), n_layers, width).double()
 
 
 def test_paper_preset_has_the_published_values() -> None:
@@ -39,18 +36,6 @@ def test_defaults_follow_the_routing_and_the_shares() -> None:
     assert Params(routing="drop").leaping_keys == "none"
     assert Params(preset="paper", share_normalisation="sum").saliency_length is None
     assert Params(preset="paper", saliency_length=64).saliency_length == 64
-
-
-@pytest.mark.parametrize(
-    ("values", "complaint"),
-    [
-        ({"routing": "drop", "leaping_keys": "all"}, "routing: drop needs leaping_keys: none"),
-        ({"saliency_length": 64}, "saliency_length needs share_normalisation: softmax"),
-    ],
-)
-def test_what_does_not_go_together_is_refused(values: dict, complaint: str) -> None:
-    with pytest.raises(ValueError, match=complaint):
-        Params(**values)
 
 
 def test_a_router_rate_names_the_routers_parameters() -> None:

@@ -8,7 +8,6 @@ import torch
 from lotbench.conformance.tiny import VOCABULARY, WIDTH
 from lotbench.deploy.graph import export
 from lotbench.deploy.session import feed, open_session
-from lotbench.errors import InputError
 from lotbench.lot import FixedBudget, LeapOfThought
 from lotbench.reducer import Drop, Leap
 from lotbench.routers import PLACES, WordRouter
@@ -47,6 +46,21 @@ def test_the_table_has_the_scores_of_the_router(table, batch):
     assert score.item() == pytest.approx((x[1] - x[0] + router.places[2]).item(), abs=1e-12)
 
 
+def test_narrow_words_are_padded_behind():
+    """The word (3, 0) becomes (3, 0, 0), whose norm begins with sqrt(2): gelu gives 1.303.
+
+    Padded in front it would begin with -1 / sqrt(2), of which gelu gives -0.170.
+    """
+    router = WordRouter(3, 1, 0.0)
+    with torch.no_grad():
+        router.inner.weight.copy_(torch.tensor([[1.0, 0.0, 0.0]]))
+        router.outer.weight.copy_(torch.tensor([[0.0], [1.0]]))
+        router.inner.bias.zero_()
+    assert router.of_words(torch.tensor([[3.0, 0.0]]))[0].tolist() == pytest.approx(
+        [0, 1.303], abs=1e-3
+    )
+
+
 def test_a_token_is_kept_if_its_word_and_place_exceed_the_threshold(table, batch):
     encoder, texts = table(), batch([5])
     router = encoder.reducer.word_router
@@ -82,6 +96,8 @@ def test_training_and_a_new_model_have_no_table(table, reduced, batch):
     fresh = reduced(LeapOfThought, router="table").reducer
     assert fresh.overhead_flops(-1, tokens).item() == 9 * 2 * (32 * 32 + 32 * 2)
     assert fresh.overhead_flops(0, tokens) == 0
+    once = reduced(LeapOfThought, layers=2, router="table", decision_every=2).reducer
+    assert not once.routers
 
 
 @pytest.mark.parametrize("routing", ["leap", "drop"])
@@ -132,18 +148,3 @@ def test_detach_router_leaves_the_words_alone(reduced, batch):
     (loss,) = encoder.reducer.loss(outputs, texts, outputs.trace).values()
     loss.backward()
     assert encoder.backbone.words.grad is None
-
-
-@pytest.mark.parametrize(
-    "values", [{"leaping_keys": "context"}, {"leaping_keys": "all"}, {"router_context": True}]
-)
-def test_what_needs_states_is_refused(values):
-    with pytest.raises(ValueError, match="router: table needs leaping_keys: none and router_cont"):
-        LeapOfThought.Params(router="table", **values)
-
-
-def test_a_second_decision_is_refused():
-    params = LeapOfThought.Params(router="table", decision_every=2)
-    with pytest.raises(InputError, match="decides once, but decision_every: 2"):
-        LeapOfThought(params, 4, WIDTH)
-    assert not LeapOfThought(params, 2, WIDTH).routers

@@ -6,16 +6,12 @@ import math
 
 import pytest
 import torch
+from parts import tokens_of, trace_of
 
 from baselines import ltp
 from baselines.ltp import LearnedTokenPruning
 from lotbench.ragged import Ragged
-from lotbench.reducer import Event, Received, Tokens, Trace
-
-
-def tokens_of(batch) -> Tokens:
-    total = batch.layout.total
-    return Tokens(torch.zeros(total, 16), batch.layout, torch.arange(total), batch)
+from lotbench.reducer import Received
 
 
 def test_thresholds_start_rising_linearly_from_zero():
@@ -81,12 +77,7 @@ def test_the_soft_stage_multiplies_the_output_and_prices_the_mask(reduced, batch
     assert all(decision.keep.all() and decision.at_output for decision in decisions)
     # Layer 0: (0.2 - 0.2) * 3 / T = 0 -> 0.5 each.  Layer 1: -0.3 * 3 / 0.3 = -3 -> 0.04742587.
     # The sum over the layers is 0.54742587, times 0.1.
-    trace = Trace(
-        events=[
-            Event(layer, "after_attention", decision, tokens.layout, tokens.rows)
-            for layer, decision in enumerate(decisions)
-        ]
-    )
+    trace = trace_of(tokens, decisions, "after_attention")
     assert reducer.loss(None, None, trace)["mask"].item() == pytest.approx(0.054742587)
 
 

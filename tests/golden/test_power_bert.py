@@ -6,21 +6,17 @@ import math
 
 import pytest
 import torch
+from parts import tokens_of
 
 from baselines import power_bert
 from baselines.power_bert import SEARCH, PowerBert
 from lotbench.errors import InputError
 from lotbench.ragged import Ragged
-from lotbench.reducer import Received, Stage, Step, Tokens
+from lotbench.reducer import Received, Stage, Step
 
 
 def step(name: str) -> Step:
     return Step(Stage(name), 0.0, torch.Generator())
-
-
-def tokens_of(batch) -> Tokens:
-    total = batch.layout.total
-    return Tokens(torch.zeros(total, 16), batch.layout, torch.arange(total), batch)
 
 
 def test_significance_excludes_attention_to_itself():
@@ -120,20 +116,6 @@ def test_share_unit_spreads_a_short_text_over_the_ranks(reduced):
     # A text of 3 has ranks 1 and 2 of a longest text's 1..4: places 0 * 4 // 2 and 1 * 4 // 2.
     place = reducer._place(torch.tensor([0, 1, 2]), Ragged.from_lengths([3]))
     assert place.tolist() == [-1, 0, 2]
-
-
-@pytest.mark.parametrize(
-    ("unit", "numbers"), [("tokens", [0.5, 0.5]), ("tokens", [3, -1]), ("share", [2, 1])]
-)
-def test_a_retention_in_another_unit_is_refused(unit, numbers):
-    with pytest.raises(ValueError, match=f"with unit: {unit}, retention lists"):
-        PowerBert.Params(unit=unit, retention=numbers)
-
-
-def test_a_retention_of_the_wrong_length_is_refused():
-    params = PowerBert.Params(retention=[3, 2])
-    with pytest.raises(InputError, match="2 numbers for a backbone of 6 layers"):
-        PowerBert(params, 6, 16)
 
 
 def test_lambda_is_written_as_in_the_paper():

@@ -116,6 +116,21 @@ def test_tokens_of_high_energy_merge(reduced, batch):
     assert reducer.after_attention(1, tokens, None).groups.tolist() == [0, 3, 3, 3, 4]
 
 
+def test_the_margin_of_the_energy_falls_with_depth(reduced, batch):
+    """Of six tokens one merges: that of the highest energy into that of the next.
+
+    Layer 0 has the margin 0.9, above which only tokens 4 and 5 are (0.96).  The others have
+    f = exp(x - 0.9) - 1: token 4 has (-0.777 - 0.593 - 0.095 + 0.96) / 4 = -0.13, token 5 -0.20,
+    and token 3, whose f are -0.593, -0.259, -0.095 and -0.259, has -0.30.
+    Layer 1 has 0.45, so that token 3 has (-0.362 + 0.6 + 0.8 + 0.6) / 4 = 0.41, token 4 0.19,
+    token 2 0.13, and token 5 0.08.
+    """
+    reducer = reduced(TokenMerging, layers=2, merge_ratio=0.2, score="energy").reducer
+    tokens = tokens_of(batch([6]), KEYS)
+    merged = [reducer.after_attention(layer, tokens, None).groups.tolist() for layer in range(2)]
+    assert merged == [[0, 1, 2, 3, 5, 5], [0, 1, 2, 4, 4, 5]]
+
+
 def test_the_work_is_the_cosine_of_each_two_tokens(reduced, batch):
     encoder = reduced(TokenMerging, layers=2)
     with torch.no_grad():

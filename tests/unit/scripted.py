@@ -36,8 +36,8 @@ class Scripted(TokenReducer):
     """One kind of decision per (layer, point), from what it is shown: hidden states, attention.
 
     Since the choice depends on the states shown, two modes can only agree on it if they show the
-    same ones.  ``script[layer]`` is a pair of kinds: "", "leap", "context", "keys", "both", "drop",
-    "restore", "merge" (what is not kept, into the last kept token before it).
+    same ones.  ``script[layer]`` is a pair of kinds: "", "drop", "restore", "merge" (what is not
+    kept, into the last kept token before it), and before a layer "leap", "context", "keys", "both".
     """
 
     name = "scripted"
@@ -92,7 +92,6 @@ class Soft:
     key: Tensor | None = None
     drop: Tensor | None = None
     drop_output: Tensor | None = None
-    inner_leap: Tensor | None = None
     inner_drop: Tensor | None = None
     inner_drop_output: Tensor | None = None
 
@@ -154,8 +153,6 @@ class Plain:
         for factor in (soft.drop_output, soft.inner_drop_output):
             if factor is not None:
                 y = y * factor[..., None]
-        if soft.inner_leap is not None:
-            y = soft.inner_leap[..., None] * y + (1 - soft.inner_leap[..., None]) * x
         if soft.leap is not None:
             y = soft.leap[..., None] * y + (1 - soft.leap[..., None]) * h
         return y

@@ -98,17 +98,32 @@ def test_the_tables_of_benchmarks_are_those_of_the_stored_runs() -> None:
     assert bench["page"](text) == text and "###" in text
 
 
+def example(page: str, name: str) -> str:
+    """The one block of Python of a page that defines the class."""
+    text = (ROOT / page).read_text(encoding="utf-8")
+    blocks = re.findall(r"^```python\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
+    (block,) = (block for block in blocks if f"class {name}" in block)
+    return block
+
+
+def test_the_first_method_of_the_readme_is_that_of_methods() -> None:
+    assert example("README.md", "LongStates") == example("docs/methods.md", "LongStates")
+
+
 @pytest.mark.slow
-def test_the_example_of_a_merge_keeps_the_rules(tmp_path: Path, monkeypatch) -> None:
+@pytest.mark.parametrize(
+    ("name", "values"), [("Neighbours", {}), ("LongStates", {"keep_ratio": 0.3})]
+)
+def test_the_examples_of_methods_keep_the_rules(
+    name: str, values: dict, tmp_path: Path, monkeypatch
+) -> None:
     """All but those of the last three groups: two of exported graphs, and the real run."""
     monkeypatch.setattr(registry, "_plugins", {})
-    page = (ROOT / "docs" / "methods.md").read_text(encoding="utf-8")
-    blocks = re.findall(r"^```python\n(.*?)^```", page, re.MULTILINE | re.DOTALL)
-    (example,) = (block for block in blocks if "class Neighbours" in block)
-    assert len(list(filter(None, example.splitlines()))) <= 25
-    path = tmp_path / "neighbours.py"
-    path.write_text(example)
+    code = example("docs/methods.md", name)
+    assert len(list(filter(None, code.splitlines()))) <= 25
+    path = tmp_path / "method.py"
+    path.write_text(code)
     (cls,) = registry.load_plugin(str(path))
     count = sum(map(len, GROUPS[:-3]))
-    verdicts = islice(examine(Subject(cls, plugins=[str(path)])), count)
+    verdicts = islice(examine(Subject(cls, values, plugins=[str(path)])), count)
     assert [verdict.outcome for verdict in verdicts] == ["ok"] * count

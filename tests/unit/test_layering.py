@@ -13,7 +13,7 @@ HEAVY = {
     *("moocore", "onnx", "onnxruntime", "openvino"),
 }
 MODULES = (
-    *("lotbench", "lotbench.audit.rows", "lotbench.machine"),
+    *("lotbench", "lotbench.audit.store", "lotbench.machine"),
     *("lotbench.deploy.session", "lotbench.measure.launch"),
 )
 PACKAGES = (

@@ -131,7 +131,7 @@ def test_imported_classes_are_not_methods_of_a_plugin(plugin) -> None:
         ("import no_such_module", "ModuleNotFoundError: No module named 'no_such_module'"),
         ("raise SystemExit(3)", "SystemExit: 3"),
         (PLUGIN.format(name="lot"), "the name 'lot' is in use; choose another"),
-        (PLUGIN.replace('name = "{name}"', "pass"), "class Method has no `name`"),
+        (PLUGIN.replace('name = "{name}"', "pass"), "Method: the class has no `name`"),
         (MINE + "    class Params: pass", "Method.Params must derive from"),
         (MINE + "    Params = {'k': 3}", "Method.Params must derive from"),
         (

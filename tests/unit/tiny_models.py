@@ -7,11 +7,14 @@ from typing import Any
 
 import torch
 import transformers
+from torch import Tensor
 
 from lotbench import registry
+from lotbench.batch import Batch
 from lotbench.conformance.tiny import WIDTH, tiny_backbone
 from lotbench.engine import checkpoint
 from lotbench.engine.encoder import ReducedEncoder
+from lotbench.ragged import pad
 
 SIZES = {
     "hidden_size": 32,
@@ -58,6 +61,17 @@ def random_model(kind: str, layers: int = 3) -> Any:
     count = "n_layers" if name == "DistilBert" else "num_hidden_layers"
     config = getattr(transformers, f"{name}Config")(num_labels=3, **(sizes | {count: layers}))
     return getattr(transformers, f"{name}ForSequenceClassification")(config).eval()
+
+
+def padded(model: Any, batch: Batch) -> dict[str, Tensor]:
+    """The inputs of a Hugging Face model for a batch."""
+    inputs = {
+        "input_ids": pad(batch.input_ids, batch.layout, model.config.pad_token_id),
+        "attention_mask": pad(torch.ones_like(batch.input_ids), batch.layout),
+    }
+    if getattr(model.config, "type_vocab_size", 0) > 1:
+        inputs["token_type_ids"] = pad(batch.token_type_ids, batch.layout)
+    return inputs
 
 
 class NoTokenizer:

@@ -3,7 +3,7 @@
 import pytest
 from stores import evaluation, in_backend, over_backends, trial, write
 
-from lotbench.audit.rows import audit
+from lotbench.audit.store import audit
 from lotbench.store.passes import TimingPass
 
 

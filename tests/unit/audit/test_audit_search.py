@@ -9,13 +9,13 @@ from typing import Any
 import pytest
 from simulated import mark
 
-from lotbench.audit.rows import audit
+from lotbench.audit.store import audit
 from lotbench.config.sections import digest
 from lotbench.store.rows import Trial, without_limit
 from lotbench.store.store import Store
 from lotbench.trial.objective import objective
 
-SHORT = Path(__file__).parents[2] / "results" / "reference" / "tuning_short"
+SHORT = Path(__file__).parents[3] / "results" / "reference" / "tuning_short"
 END = 16.0
 
 

@@ -48,6 +48,13 @@ class Restores(TokenReducer):
         return Drop(tokens.position % 3 == 0, restore=True)
 
 
+class DropsForGood(Restores):
+    """Drops one token for good before the first layer, and restores what the second drops."""
+
+    def before_layer(self, layer: int, tokens: Tokens) -> Drop:
+        return Drop(tokens.position != 1) if layer == 0 else super().before_layer(layer, tokens)
+
+
 def make(
     method: str | type[TokenReducer], kind: Kind | None, model: Any = None, **params: Any
 ) -> ReducedEncoder:
@@ -194,7 +201,7 @@ IDS = [[2, 9, 8, 7, 3, 11, 10, 9, 3, 4, 5, 6, 9], [2, 3], [2, 5, 3, 7, 3, 9, 9]]
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("method", "kind"),
-    [("dense", "cls"), ("lot", "mean"), (Restores, "mean")],
+    [("dense", "cls"), ("lot", "mean"), (Restores, "mean"), (DropsForGood, "mean")],
 )
 def test_the_states_of_a_graph_pool_to_the_vector(method, kind) -> None:
     encoder = make(method, kind)

@@ -7,14 +7,12 @@ import re
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
 import transformers
 from safetensors.torch import load_file, save_file
-from tiny_models import KINDS, random_model
-from torch import Tensor
+from tiny_models import KINDS, padded, random_model
 
 from lotbench.batch import Batch
 from lotbench.engine.backbone import Backbone
@@ -24,7 +22,6 @@ from lotbench.engine.loading import load_backbone, load_tokenizer
 from lotbench.errors import InputError
 from lotbench.lot import LeapOfThought, Params
 from lotbench.measure.flops import dense_flops, fvcore_flops, reduced_flops
-from lotbench.ragged import pad
 from lotbench.reducer import TokenReducer
 
 
@@ -32,16 +29,6 @@ def without_padding_ids(batch: Batch) -> Batch:
     """RoBERTa finds the real tokens by their ids, so none may look like padding."""
     batch.input_ids = batch.input_ids.clamp(min=3)
     return batch
-
-
-def hugging_face(model: Any, batch: Batch) -> Tensor:
-    inputs = {
-        "input_ids": pad(batch.input_ids, batch.layout, model.config.pad_token_id),
-        "attention_mask": pad(torch.ones_like(batch.input_ids), batch.layout),
-    }
-    if getattr(model.config, "type_vocab_size", 0) > 1:
-        inputs["token_type_ids"] = pad(batch.token_type_ids, batch.layout)
-    return model(**inputs).logits
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -55,7 +42,7 @@ def test_keeping_everything_is_the_untouched_model(kind: str, make_batch) -> Non
         if types == 1 or getattr(model.config, "type_vocab_size", 0) < 2:
             batch.token_type_ids = torch.zeros_like(batch.token_type_ids)
         with torch.no_grad():
-            wanted = hugging_face(model, batch)
+            wanted = model(**padded(model, batch)).logits
             for mode in ("packed", "reference"):
                 torch.testing.assert_close(encoder(batch, mode).logits, wanted, rtol=0, atol=1e-10)
 

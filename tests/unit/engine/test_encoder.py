@@ -11,12 +11,14 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scripted import Fixed, Scripted, keep_places
+from tiny_models import padded
 from torch import Tensor, nn
 
 from lotbench.batch import Batch
 from lotbench.engine.backbone import Backbone
 from lotbench.engine.encoder import ReducedEncoder
-from lotbench.ragged import pad, unpad
+from lotbench.engine.pooling import Pooling
+from lotbench.ragged import unpad
 from lotbench.reducer import Decision, Drop, Leap, Merge, Outputs, Params, TokenReducer, Tokens
 
 MODES = ("packed", "reference")
@@ -24,7 +26,7 @@ COUNTS = ("shown", "queries", "keys", "feed_forward")
 
 
 class KeepAll(TokenReducer):
-    """Keeps every token, with a given kind of decision."""
+    """Keeps every token, with a given kind of decision before a layer, and a drop within it."""
 
     name = "keep-all"
 
@@ -36,18 +38,7 @@ class KeepAll(TokenReducer):
         return self.kind and self.kind(torch.ones_like(tokens.rows, dtype=torch.bool))
 
     def after_attention(self, layer: int, tokens: Tokens, received: None) -> Decision | None:
-        return self.before_layer(layer, tokens)
-
-
-def hugging_face(backbone: Backbone, batch: Batch, **more: Tensor) -> Tensor:
-    """Logits of the model itself on the padded batch."""
-    layout = batch.layout
-    return backbone.model(
-        input_ids=pad(batch.input_ids, layout),
-        token_type_ids=pad(batch.token_type_ids, layout),
-        attention_mask=pad(torch.ones_like(batch.input_ids), layout),
-        **more,
-    ).logits
+        return self.kind and Drop(torch.ones_like(tokens.rows, dtype=torch.bool))
 
 
 def part(batch: Batch, sequences: list[int]) -> Batch:
@@ -94,7 +85,7 @@ def test_keeping_everything_is_the_untouched_model(
     backbone = backbone.to(dtype)
     batch = make_batch([[101, *range(2000, 2000 + n), 102] for n in (30, 1, 12, 12, 0)])
     with torch.no_grad():
-        expected = hugging_face(backbone, batch)
+        expected = backbone.model(**padded(backbone.model, batch)).logits
         outputs = ReducedEncoder(backbone, KeepAll(kind, 6))(batch, mode)
     assert expected.abs().max() > 1
     torch.testing.assert_close(outputs.logits, expected, rtol=0, atol=tolerance)
@@ -104,12 +95,7 @@ def test_keeping_everything_is_the_untouched_model(
 def test_final_states_are_those_of_the_untouched_model(tiny: Backbone, make_batch, mode) -> None:
     batch = make_batch([7, 2, 30])
     layout = batch.layout
-    expected = tiny.model.bert(
-        input_ids=pad(batch.input_ids, layout),
-        token_type_ids=pad(batch.token_type_ids, layout),
-        attention_mask=pad(torch.ones_like(batch.input_ids), layout),
-        output_hidden_states=True,
-    )
+    expected = tiny.model.bert(**padded(tiny.model, batch), output_hidden_states=True)
     outputs = ReducedEncoder(tiny, KeepAll(Leap, 3))(batch, mode, inputs=True)
     for ours, theirs in zip([*outputs.inputs, outputs.hidden], expected.hidden_states, strict=True):
         torch.testing.assert_close(ours, unpad(theirs, layout), rtol=0, atol=1e-10)
@@ -118,13 +104,14 @@ def test_final_states_are_those_of_the_untouched_model(tiny: Backbone, make_batc
 # Packed against reference
 
 
-kinds = st.sampled_from(["", "leap", "context", "keys", "both", "drop", "restore", "merge"])
+INNER = ["", "drop", "restore", "merge"]
+outer_kinds = st.sampled_from([*INNER, "leap", "context", "keys", "both"])
 
 
 @settings(max_examples=150)
 @given(
     lengths=st.lists(st.integers(1, 40), min_size=1, max_size=5),
-    script=st.lists(st.tuples(kinds, kinds), min_size=3, max_size=3),
+    script=st.lists(st.tuples(outer_kinds, st.sampled_from(INNER)), min_size=3, max_size=3),
     seed=st.integers(0, 999),
     share=st.sampled_from([0.02, 0.5, 0.98]),
     grad=st.booleans(),
@@ -144,7 +131,8 @@ def test_packed_equals_reference(
 
 @pytest.mark.parametrize("kind", ["leap", "context", "keys", "drop", "restore", "merge"])
 def test_packed_equals_reference_on_minilm(minilm: Backbone, make_batch, kind: str) -> None:
-    script = [(kind, ""), ("", kind), (kind, kind)] * 2
+    inner = kind if kind in INNER else "drop"
+    script = [(kind, ""), ("", inner), (kind, inner)] * 2
     encoder = ReducedEncoder(minilm, Scripted(script, 0, 384))
     batch = make_batch([[101, *range(2000, 2000 + n), 102] for n in (50, 9, 14)])
     with torch.no_grad():
@@ -154,10 +142,7 @@ def test_packed_equals_reference_on_minilm(minilm: Backbone, make_batch, kind: s
 @pytest.mark.parametrize(
     "script",
     [
-        *(
-            [pair] * 3
-            for pair in product(["leap", "context", "keys", "drop"], ["", "leap", "restore"])
-        ),
+        *([pair] * 3 for pair in product(["leap", "context", "keys", "drop"], ["", "restore"])),
         [("merge", ""), ("", "merge"), ("leap", "merge")],
     ],
 )
@@ -183,7 +168,7 @@ def test_gradients_of_packed_equal_those_of_reference(
 def test_inputs_of_packed_equal_those_of_reference(tiny: Backbone, make_batch, grad: bool) -> None:
     """A layer may write over the states it has used, but not over those that were asked for."""
     encoder = ReducedEncoder(
-        tiny, Scripted([("context", "leap"), ("leap", ""), ("leap", "leap")], 4, 32)
+        tiny, Scripted([("context", "drop"), ("leap", ""), ("leap", "drop")], 4, 32)
     )
     with torch.set_grad_enabled(grad):
         packed, reference = (encoder(make_batch([30, 8]), mode, inputs=True) for mode in MODES)
@@ -248,7 +233,7 @@ def test_restored_states_are_the_last_ones(tiny: Backbone, make_batch, mode: str
 
 
 def test_neighbours_order_and_batch_size_change_nothing(tiny: Backbone, make_batch) -> None:
-    script = [("context", "leap"), ("drop", "merge"), ("both", "drop")]
+    script = [("context", ""), ("drop", "merge"), ("both", "drop")]
     encoder = ReducedEncoder(tiny, Scripted(script, 3, 32))
     batch = make_batch([9, 30, 2, 9, 1, 17])
     with torch.no_grad():
@@ -273,7 +258,7 @@ def test_returned_and_shown_tensors_are_not_overwritten(
     tiny: Backbone, make_batch, mode: str, grad: bool
 ) -> None:
     """The batch during a forward, and what a method is shown while it decides."""
-    inner = Scripted([("context", "leap"), ("leap", "drop"), ("drop", "")], 5, 32)
+    inner = Scripted([("context", ""), ("leap", "drop"), ("drop", "")], 5, 32)
 
     class Watching(TokenReducer):
         name = "watching"
@@ -307,7 +292,7 @@ def test_returned_and_shown_tensors_are_not_overwritten(
 
 
 def test_a_repeated_forward_gives_the_same_bits(tiny: Backbone, make_batch) -> None:
-    encoder = ReducedEncoder(tiny, Scripted([("context", "leap")] * 3, 5, 32))
+    encoder = ReducedEncoder(tiny, Scripted([("context", "drop")] * 3, 5, 32))
     batch = make_batch([9, 30, 2])
     with torch.inference_mode():
         first = encoder(batch)
@@ -345,18 +330,48 @@ def test_previous_is_none_after_any_drop_within_a_layer(tiny: Backbone, make_bat
     assert previous_seen(tiny, make_batch([5, 6]), mode, {7}) == [False, False, True]
 
 
-@pytest.mark.parametrize("mode", MODES)
-def test_a_restoring_drop_does_not_restore_tokens_dropped_before(
-    tiny: Backbone, make_batch, mode: str
-) -> None:
-    def decide(layer: int, point: str, tokens: Tokens) -> Decision | None:
-        if point == "after_attention" or layer == 2:
-            return None
-        return keep_places({0, 1}, Drop, restore=layer == 1)(tokens)
+class DropsTwice(TokenReducer):
+    """Layer 0 drops place 3 for good, layer 1 drops place 2 and restores it."""
 
-    outputs = ReducedEncoder(tiny, Fixed(3, decide))(make_batch([4]), mode)
-    assert outputs.rows.tolist() == [0, 1, 2, 3]
-    assert outputs.hidden[2:].abs().max() == 0  # dropped at layer 0 without restore
+    def before_layer(self, layer: int, tokens: Tokens) -> Decision | None:
+        return Drop(tokens.position != 3 - layer, restore=layer == 1) if layer < 2 else None
+
+
+class LeapsFirst(TokenReducer):
+    """Place 3 leaps over all layers, layer 1 drops place 2 within the layer and restores it."""
+
+    def before_embedding(self, batch: Batch, words: Tensor) -> Leap:
+        return Leap(batch.layout.position != 3)
+
+    def after_attention(self, layer: int, tokens: Tokens, received: None) -> Decision | None:
+        return Drop(tokens.position != 2, restore=True) if layer == 1 else None
+
+
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("method", [DropsTwice, LeapsFirst])
+def test_a_token_dropped_for_good_stays_away_if_another_is_restored(
+    tiny: Backbone, make_batch, mode: str, method: type[TokenReducer]
+) -> None:
+    encoder = ReducedEncoder(tiny, method(Params(), 3, 32))
+    outputs = encoder(make_batch([5, 3]), mode, inputs=True)
+    assert outputs.rows.tolist() == [0, 1, 2, 4, 5, 6, 7]
+    assert outputs.layout.sizes == (4, 3)
+    assert (outputs.hidden.abs().sum(1) > 1).all()
+    if method is DropsTwice:
+        place = 2 if mode == "reference" else outputs.trace.events[1].rows.tolist().index(2)
+        assert outputs.hidden[2].equal(outputs.inputs[1][place])
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_a_mean_leaves_out_what_is_dropped_for_good(tiny: Backbone, make_batch, mode: str) -> None:
+    """Of places 0 to 4 the mean is over 0, 1, 2 and 4, of which 2 enters through the map."""
+    pooling = Pooling(32, "mean", normalise=False).double()
+    assert pooling.map is not None
+    nn.init.eye_(pooling.map.weight)
+    backbone = Backbone(tiny.model.bert, pooling).eval()
+    outputs = ReducedEncoder(backbone, DropsTwice(Params(), 3, 32))(make_batch([5]), mode)
+    assert outputs.behind is not None and outputs.behind.tolist() == [0, 0, 1, 0]
+    torch.testing.assert_close(outputs.logits[0], outputs.hidden.sum(0) / 4, rtol=0, atol=1e-12)
 
 
 def test_unknown_mode_is_refused(tiny: Backbone, make_batch) -> None:

@@ -20,7 +20,6 @@ SOFT = {
     "key": lambda w, keep: ("before_layer", Drop(keep, w, as_key=True)),
     "drop": lambda w, keep: ("before_layer", Drop(keep, w)),
     "drop_output": lambda w, keep: ("before_layer", Drop(keep, w, at_output=True)),
-    "inner_leap": lambda w, keep: ("after_attention", Leap(keep, w)),
     "inner_drop": lambda w, keep: ("after_attention", Drop(keep, w)),
     "inner_drop_output": lambda w, keep: ("after_attention", Drop(keep, w, at_output=True)),
 }
@@ -86,19 +85,15 @@ def test_soft_values_do_not_depend_on_gradients_being_on(
     torch.testing.assert_close(with_gradient.hidden, without.hidden, rtol=0, atol=1e-10)
 
 
-@pytest.mark.parametrize("kind", ["leap", "inner_leap"])
-def test_hard_values_of_a_soft_leap_equal_the_hard_leap(
-    tiny: Backbone, make_batch, kind: str
-) -> None:
+def test_hard_values_of_a_soft_leap_equal_the_hard_leap(tiny: Backbone, make_batch) -> None:
     batch = make_batch([9, 20])
     weights = (torch.rand(3, 29) > 0.4).double().masked_fill(batch.layout.is_first, 1.0)
 
     def decide(layer: int, point: str, tokens: Tokens) -> Decision | None:
-        at, decision = SOFT[kind](None, weights[layer] > 0)
-        return decision if at == point else None
+        return Leap(weights[layer] > 0) if point == "before_layer" else None
 
     hard = ReducedEncoder(tiny, Fixed(3, decide))(batch, "packed")
-    soft = soft_encoder(tiny, kind, weights.requires_grad_())(batch, "reference")
+    soft = soft_encoder(tiny, "leap", weights.requires_grad_())(batch, "reference")
     torch.testing.assert_close(soft.logits, hard.logits, rtol=0, atol=1e-10)
     torch.testing.assert_close(soft.hidden, hard.hidden, rtol=0, atol=1e-10)
 
@@ -129,18 +124,19 @@ def test_a_soft_drop_is_shown_at_the_next_layer_if_it_keeps_every_token(
 
 
 @pytest.mark.parametrize(
-    ("point", "more", "message"),
+    ("point", "kind", "more", "message"),
     [
-        ("after_attention", {}, "after_attention of layer 0: as_key .* already attended"),
-        ("before_layer", {"at_output": True}, "as_key and at_output are both given"),
+        ("after_attention", Drop, {"as_key": True}, "of layer 0: as_key .* already attended"),
+        ("after_attention", Leap, {}, "after_attention of layer 0: a Leap .* already attended"),
+        ("before_layer", Drop, {"as_key": True, "at_output": True}, "as_key and at_output are"),
     ],
 )
-def test_a_key_weight_in_a_wrong_place_is_refused(
-    tiny: Backbone, make_batch, point: str, more: dict, message: str
+def test_a_decision_in_a_wrong_place_is_refused(
+    tiny: Backbone, make_batch, point: str, kind: type[Leap] | type[Drop], more: dict, message: str
 ) -> None:
     def decide(layer: int, at: str, tokens: Tokens) -> Decision | None:
         weight = torch.ones(4, dtype=torch.float64)
-        return Drop(weight > 0, weight, as_key=True, **more) if at == point else None
+        return kind(weight > 0, weight, **more) if at == point else None
 
     with pytest.raises(ValueError, match=message):
         ReducedEncoder(tiny, Fixed(3, decide))(make_batch([4]), "reference")

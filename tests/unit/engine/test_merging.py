@@ -9,7 +9,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from scripted import Fixed, Plain, Scripted, Soft
-from test_encoder import hugging_face
+from tiny_models import padded
 from torch import Tensor
 
 from lotbench.conformance.tiny import pooled_backbone
@@ -86,13 +86,16 @@ def test_merging_nothing_is_the_untouched_model(tiny: Backbone, make_batch, mode
 
     batch = make_batch([7, 1, 30])
     logits = ReducedEncoder(tiny, Fixed(3, decide))(batch, mode).logits
-    torch.testing.assert_close(logits, hugging_face(tiny, batch), rtol=0, atol=1e-10)
+    wanted = tiny.model(**padded(tiny.model, batch)).logits
+    torch.testing.assert_close(logits, wanted, rtol=0, atol=1e-10)
 
 
 @given(
     lengths=st.lists(st.integers(1, 20), min_size=1, max_size=4),
     script=st.lists(
-        st.tuples(*[st.sampled_from(["", "leap", "drop", "merge"])] * 2), min_size=3, max_size=3
+        st.tuples(*map(st.sampled_from, (["", "leap", "drop", "merge"], ["", "drop", "merge"]))),
+        min_size=3,
+        max_size=3,
     ),
     seed=st.integers(0, 999),
 )
@@ -137,6 +140,25 @@ def test_what_a_merged_token_stands_for_leaps_and_leaves_with_it(
     assert found.rows.tolist() == ([0, 1, 2, 3] if kind is Leap else [0, 2])
     if kind is Leap:
         assert found.behind.tolist() == [False, True, False, True]
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_an_absorbed_token_is_restored_with_the_one_that_stands_for_it(
+    tiny: Backbone, make_batch, mode: str
+) -> None:
+    """Token 3 merges into 1, layer 1 drops 4 for good, and layer 2 drops 1 and restores it."""
+    decisions = [
+        lambda tokens: Merge(torch.tensor([0, 1, 2, 1, 4])),
+        lambda tokens: Drop(tokens.position != 4),
+        lambda tokens: Drop(tokens.position != 1, restore=True),
+    ]
+
+    def decide(layer: int, point: str, tokens: Tokens) -> Decision | None:
+        return decisions[layer](tokens) if point == "before_layer" else None
+
+    found = ReducedEncoder(tiny, Fixed(3, decide))(make_batch([5]), mode, inputs=True)
+    assert found.rows.tolist() == [0, 1, 2, 3]
+    assert found.hidden[3].equal(found.hidden[1]) and found.hidden[1].equal(found.inputs[2][1])
 
 
 @pytest.mark.parametrize("mode", MODES)

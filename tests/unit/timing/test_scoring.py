@@ -10,7 +10,7 @@ from stores import evaluation, trial, write
 from tiny_models import save, tiny_encoder
 
 from lotbench import machine
-from lotbench.audit.rows import audit
+from lotbench.audit.store import audit
 from lotbench.backends import TORCH
 from lotbench.budget import Budget
 from lotbench.config.sections import MeasureConfig

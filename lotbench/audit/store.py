@@ -52,7 +52,7 @@ class Fault(NamedTuple):
 
 @dataclass
 class Audit:
-    """What the checks of one store found."""
+    """The faults of one store, and how much was checked."""
 
     folder: Path
     faults: list[Fault] = field(default_factory=list)
@@ -63,36 +63,32 @@ class Audit:
 
 
 def audit(folder: Path) -> Audit:
-    """Check every file of a store by itself and against the others.
-
-    Raises
-    ------
-    InputError
-        If the folder holds no trials.
-    """
+    """Check every file of a store by itself and against the others."""
     if not (folder / Trial.FOLDER).is_dir():
         raise InputError(f"{folder}: no store (it has no folder {Trial.FOLDER!r})")
-    found, records = Audit(folder), {}
+    report, records = Audit(folder), {}
     for kind in (Trial, TimingPass, Map):
         for file in sorted((folder / kind.FOLDER).glob("*.json")):
             path = f"{kind.FOLDER}/{file.name}"
-            found.counts[kind.FOLDER] += 1
+            report.counts[kind.FOLDER] += 1
             try:
                 records[path] = read_record(kind, file)
             except ValueError as error:
-                found.faults.append(Fault(path, "", f"not a record: {error}"))
-    trials = {path: own for path, own in records.items() if isinstance(own, Trial)}
-    rows = {own.trial_id: own for own in trials.values()}
-    for path, own in records.items():
-        complaints = [*_provenance(own)]
-        if isinstance(own, Trial):
-            complaints += [*_identity(own), *_evaluations(own)]
-        elif isinstance(own, TimingPass):
-            complaints += pass_complaints(own, rows)
-            found.rowless += any(each.trial_id not in (None, *rows) for each in own.contenders)
-        found.faults += [Fault(path, *complaint) for complaint in complaints]
-    found.faults += [*_differing(trials), *_searches(trials)]
-    return found
+                report.faults.append(Fault(path, "", f"not a record: {error}"))
+    trials = {path: row for path, row in records.items() if isinstance(row, Trial)}
+    rows = {trial.trial_id: trial for trial in trials.values()}
+    for path, record in records.items():
+        complaints = [*_provenance(record)]
+        if isinstance(record, Trial):
+            complaints += [*_identity(record), *_evaluations(record)]
+        elif isinstance(record, TimingPass):
+            complaints += pass_complaints(record, rows)
+            report.rowless += any(
+                model.trial_id not in (None, *rows) for model in record.contenders
+            )
+        report.faults += [Fault(path, *complaint) for complaint in complaints]
+    report.faults += [*_differing(trials), *_searches(trials)]
+    return report
 
 
 def _provenance(record: Trial | TimingPass | Map) -> Iterator[Complaint]:
@@ -117,68 +113,72 @@ def _identity(trial: Trial) -> Iterator[Complaint]:
     """The id and the fields of a row agree with its configuration."""
     config = trial.config
     for key in ("task", "method", "seed", "backbone"):
-        own = getattr(trial, key)
-        if config.get(key) != own:
-            yield key, f"{own!r}, but the configuration has {config.get(key)!r}"
+        value = getattr(trial, key)
+        if config.get(key) != value:
+            yield key, f"{value!r}, but the configuration has {config.get(key)!r}"
     hashed = {key: value for key, value in without_limit(config).items() if key != "plugins"}
     start = f"{trial.task}-{trial.method}-s{trial.seed}-"
     versions = VERSIONS if trial.version is None else (trial.version,)
     ids = (start + digest({**hashed, "version": version})[:10] for version in versions)
     if trial.trial_id not in ids:
         yield "trial_id", "is not the id of its configuration"
-    given: Any = config.get("params", {})
-    for name, value in given.items():
-        # Budgets and targets stand among the given parameters, but are not parameters.
+    params: Any = config.get("params", {})
+    for name, value in params.items():
+        # Budgets and targets stand here, too, but are no parameters.
         if name in trial.params and trial.params[name] != value:
             yield f"params.{name}", f"{trial.params[name]!r}, but the configuration has {value!r}"
 
 
 def _evaluations(trial: Trial) -> Iterator[Complaint]:
     """Both splits have the same budgets once, and each evaluation agrees with itself."""
-    counts = Counter((own.split, own.budget) for own in trial.evaluations)
+    counts = Counter((evaluation.split, evaluation.budget) for evaluation in trial.evaluations)
     for (split, budget), count in counts.items():
         if count > 1:
             yield "evaluations", f"{count} evaluations of {split} {budget or ''}".rstrip()
-    by_split = Counter(own.split for own in trial.evaluations)
+    by_split = Counter(evaluation.split for evaluation in trial.evaluations)
     if len(set(by_split.values())) > 1:
         listed = ", ".join(f"{split} {count}" for split, count in sorted(by_split.items()))
         yield "evaluations", f"not the same budgets on each split: {listed}"
-    for place, own in enumerate(trial.evaluations):
-        for key, message in (*_scores(trial, own), *_flops(trial, own)):
+    for place, evaluation in enumerate(trial.evaluations):
+        for key, message in (*_scores(trial, evaluation), *_flops(trial, evaluation)):
             yield f"evaluations.{place}.{key}", message
 
 
-def _scores(trial: Trial, own: Evaluation) -> Iterator[Complaint]:
+def _scores(trial: Trial, evaluation: Evaluation) -> Iterator[Complaint]:
     """The scores are those of the predictions and labels."""
-    stored = ((trial.data and trial.data.labels) or {}).get(own.split)
-    if stored is not None and len(stored) != own.examples:
-        yield "examples", f"{own.examples}, but there are {len(stored)} labels"
-    for name, score in own.metrics.items():
+    stored = ((trial.data and trial.data.labels) or {}).get(evaluation.split)
+    if stored is not None and len(stored) != evaluation.examples:
+        yield "examples", f"{evaluation.examples}, but there are {len(stored)} labels"
+    for name, score in evaluation.metrics.items():
         mean = name in MEANS
         if score is None or name not in METRICS or not (mean or stored):
             continue
         labels = decode(stored) if stored and not mean else None
-        value = compute_metrics([name], decode(own.made_of(name)), labels)[name]
+        value = compute_metrics([name], decode(evaluation.made_of(name)), labels)[name]
         if not close(score, value):
             yield f"metrics.{name}", f"{score}, but the predictions give {value:.6g}"
 
 
-def _flops(trial: Trial, own: Evaluation) -> Iterator[Complaint]:
+def _flops(trial: Trial, evaluation: Evaluation) -> Iterator[Complaint]:
     """The speed-up agrees with FLOPs, keep ratios and target."""
-    ratio = own.dense_flops / own.flops
-    if not close(ratio, own.flops_speedup):
-        yield "flops_speedup", f"{own.flops_speedup:.6g}, but its FLOPs give {ratio:.6g}"
-    means = [float(np.mean(each)) for each in (own.keep_ratio, own.key_ratio, own.ffn_ratio)]
+    ratio = evaluation.dense_flops / evaluation.flops
+    if not close(ratio, evaluation.flops_speedup):
+        yield "flops_speedup", f"{evaluation.flops_speedup:.6g}, but its FLOPs give {ratio:.6g}"
+    means = [
+        float(np.mean(ratios))
+        for ratios in (evaluation.keep_ratio, evaluation.key_ratio, evaluation.ffn_ratio)
+    ]
     scored: Any = trial.config.get("evaluate") or trial.config.get("data", {})
     longest = scored.get("max_length")
     low, high = _bounds(means, longest if isinstance(longest, int) else 512)
-    if not low <= 1 / own.flops_speedup <= high:
+    if not low <= 1 / evaluation.flops_speedup <= high:
         span = f"between {1 / high:.3g} and {1 / low:.3g}"
-        yield "flops_speedup", f"{own.flops_speedup:.4g}, but the keep ratios allow {span}"
-    if own.target and own.split == "selection":
-        off = own.flops_speedup / own.target
+        yield "flops_speedup", f"{evaluation.flops_speedup:.4g}, but the keep ratios allow {span}"
+    if evaluation.target and evaluation.split == "selection":
+        off = evaluation.flops_speedup / evaluation.target
         if not 1 / (1 + TARGET) <= off <= 1 + TARGET:
-            yield "target", f"{own.target:g}, but its FLOPs speed-up is {own.flops_speedup:.4g}"
+            speed = f"{evaluation.flops_speedup:.4g}"
+            yield "target", f"{evaluation.target:g}, but its FLOPs speed-up is {speed}"
 
 
 def _bounds(means: list[float], longest: int) -> tuple[float, float]:
@@ -207,14 +207,15 @@ def _differing(trials: Mapping[str, Trial]) -> Iterator[Fault]:
 def _shared(trial: Trial) -> Iterator[tuple[str, Any, Any]]:
     """Key, group and value of what all trials of a group share."""
     config, data, teacher = trial.config, trial.data, trial.teacher
+    layers = str(config.get("layers"))
     if data and data.fingerprint:
-        own = data.fingerprint
-        yield "data.fingerprint", (str(config.get("data")), trial.task, trial.seed), own
+        fingerprint = data.fingerprint
+        yield "data.fingerprint", (str(config.get("data")), trial.task, trial.seed), fingerprint
         for split, labels in (data.labels or {}).items():
-            yield f"data.labels.{split}", ("labels", own, split), labels
-        for place, each in enumerate(trial.evaluations):
-            group = "FLOPs", own, trial.backbone, str(config.get("layers")), each.split
-            yield f"evaluations.{place}.dense_flops", group, each.dense_flops
+            yield f"data.labels.{split}", ("labels", fingerprint, split), labels
+        for place, evaluation in enumerate(trial.evaluations):
+            group = "FLOPs", fingerprint, trial.backbone, layers, evaluation.split
+            yield f"evaluations.{place}.dense_flops", group, evaluation.dense_flops
     if teacher and teacher.key and teacher.metrics:
         yield "teacher.metrics", ("teacher", teacher.key), teacher.metrics
 
@@ -224,38 +225,38 @@ def _searches(trials: Mapping[str, Trial]) -> Iterator[Fault]:
     tried: dict[str, Trial] = {}
     newest: dict[str, dict[int, Trial]] = defaultdict(dict)
     confirmed: dict[str, set[str | None]] = defaultdict(set)
-    for own in sorted(trials.values(), key=lambda own: own.created):
-        if own.search and own.search.part == "search":
-            tried[own.trial_id] = newest[own.search.key][own.search.index] = own
-        elif own.search and own.search.part == "confirmation":
-            confirmed[own.search.key].add(own.search.chosen)
-    for path, own in trials.items():
-        mark = own.search
+    for trial in sorted(trials.values(), key=lambda trial: trial.created):
+        if trial.search and trial.search.part == "search":
+            tried[trial.trial_id] = newest[trial.search.key][trial.search.index] = trial
+        elif trial.search and trial.search.part == "confirmation":
+            confirmed[trial.search.key].add(trial.search.chosen)
+    for path, trial in trials.items():
+        mark = trial.search
         if mark is None or mark.part == "superseded":
             continue
         if mark.part == "search":
-            area = objective(own, mark.end) if own.status == "done" else None
+            area = objective(trial, mark.end) if trial.status == "done" else None
             if not _equal(mark.area, area):
                 yield Fault(path, "search.area", f"{mark.area}, but the evaluations give {area}")
-        elif complaint := _choice(own, mark, tried.get(mark.chosen or "")):
+        elif complaint := _choice(trial, mark, tried.get(mark.chosen or "")):
             yield Fault(path, "search.chosen", f"{mark.chosen} {complaint}")
         else:
             best = _area(tried[mark.chosen or ""])
-            better = sum(_area(each) > best for each in newest[mark.key].values())
+            better = sum(_area(other) > best for other in newest[mark.key].values())
             if better >= (count := len(confirmed[mark.key])):
                 complaint = f"is not among the best {count} trials of the search"
                 yield Fault(path, "search.chosen", f"{mark.chosen} {complaint}")
 
 
-def _choice(own: Trial, mark: Searched, chosen: Trial | None) -> str | None:
-    """What contradicts that a trial confirms another one."""
+def _choice(trial: Trial, mark: Searched, chosen: Trial | None) -> str | None:
+    """The reason why a trial does not confirm another one; None if it does."""
     if chosen is None or chosen.search is None:
         return "is no trial of a search"
     if chosen.search.key != mark.key:
         return "is a trial of another search"
-    if chosen.seed == own.seed:
+    if chosen.seed == trial.seed:
         return "has the same seed"
-    return None if setting_of(chosen) == setting_of(own) else "has another configuration"
+    return None if setting_of(chosen) == setting_of(trial) else "has another configuration"
 
 
 def _area(trial: Trial) -> float:

@@ -1,0 +1,41 @@
+"""Parameters that do not go together, or not with a backbone of four layers."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from baselines.power_bert import PowerBert
+from baselines.random_drop import RandomDrop
+from baselines.truncated import Truncated
+from lotbench.errors import InputError
+from lotbench.lot import FixedBudget, LeapOfThought
+from lotbench.reducer import TokenReducer
+
+TABLE = "router: table needs leaping_keys: none and router_context: false"
+
+
+@pytest.mark.parametrize(
+    ("cls", "values", "words"),
+    [
+        (RandomDrop, {"keep_ratio": [1.0, 0.5]}, "2 numbers for a backbone of 4 layers"),
+        (Truncated, {"layers": 5}, "only 4 layers"),
+        (PowerBert, {"retention": [3, 2]}, "2 numbers for a backbone of 4 layers"),
+        (PowerBert, {"retention": [0.5, 0.5]}, "with unit: tokens, retention lists"),
+        (PowerBert, {"retention": [3, -1]}, "with unit: tokens, retention lists"),
+        (PowerBert, {"unit": "share", "retention": [2, 1]}, "with unit: share, retention lists"),
+        (LeapOfThought, {"routing": "drop", "leaping_keys": "all"}, "needs leaping_keys: none"),
+        (LeapOfThought, {"saliency_length": 64}, "needs share_normalisation: softmax"),
+        (LeapOfThought, {"router": "table", "leaping_keys": "context"}, TABLE),
+        (LeapOfThought, {"router": "table", "leaping_keys": "all"}, TABLE),
+        (LeapOfThought, {"router": "table", "router_context": True}, TABLE),
+        (LeapOfThought, {"router": "table", "decision_every": 2}, "but decision_every: 2 decides"),
+        (FixedBudget, {"straight_through": True}, "straight_through"),
+        (FixedBudget, {"preset": "paper"}, "straight_through"),
+        (FixedBudget, {"routing": "drop"}, r"routing\n.*should be 'leap'"),
+    ],
+)
+def test_a_wrong_value_is_named(cls: type[TokenReducer], values: dict[str, Any], words: str):
+    with pytest.raises((InputError, ValueError), match=words):
+        cls(cls.Params(**values), 4, 16)
