@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 from lotbench.report import text
@@ -47,8 +49,11 @@ def _pairs(own: StoreView, other: StoreView) -> list[tuple[str, str]]:
 
 def _sources(study: StoreView) -> dict[str, str]:
     """The source of each task; a built-in task that names none is its own."""
-    configs = {row.task: row.config or {} for row in study.trials}
-    return {task: own.get("data", {}).get("source") or task for task, own in configs.items()}
+    sources: dict[str, str] = {}
+    for row in study.trials:
+        data: Any = (row.config or {}).get("data") or {}
+        sources[row.task] = data.get("source") or row.task
+    return sources
 
 
 def _correlation(first: np.ndarray, second: np.ndarray) -> np.ndarray:
