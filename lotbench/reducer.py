@@ -173,10 +173,7 @@ class TokenReducer(nn.Module):
     padded: ClassVar[bool] = False
     """True if it is timed as the untouched Hugging Face model on padded batches."""
     needs: frozenset[str] = frozenset()
-    """What it uses: received_attention, keys, saliency, attention_saliency, integrated_saliency,
-    mean_saliency, teacher_logits."""
-    is_oracle: ClassVar[bool] = False
-    """True if it reads saliency where it is scored, too: a bound, which cannot be deployed."""
+    """What it uses: received_attention, keys, saliency, attention_saliency, teacher_logits."""
     budget_name: ClassVar[str | None] = None
     """Name of the attribute that is the budget; None for a method without one."""
     budget_range: ClassVar[tuple[float, float] | None] = None

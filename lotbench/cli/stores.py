@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -21,13 +21,17 @@ def plot(
             metavar="PAGE",
         ),
     ] = None,
+    also: Annotated[
+        Literal["svg", "pdf"] | None,
+        typer.Option("--format", help="Write the figures in this format, too, beside PNG."),
+    ] = None,
 ) -> None:
     """Redraw every figure of a store and write its README.md, from the store alone."""
     from lotbench.report.tables.console import console
     from lotbench.statistics.store_view import StoreView
 
     study = StoreView(folder)
-    if not draw(study):
+    if not draw(study, ["png", also] if also else ["png"]):
         show_table(console(study))
         raise typer.Exit(2)
     if into is not None:

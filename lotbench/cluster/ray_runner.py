@@ -176,11 +176,10 @@ def _train_teacher(job: Job, board: Any) -> tuple[dict[str, int | float | None],
             # A method that refuses its parameters fails in its own trial, with its own row.
             with suppress(Exception, SystemExit):
                 reducer = trial.method(trial.params, len(teacher.layers), teacher.width)
-                wanted.append((reducer, needed(trial.config, reducer)))
-        for reducer, needs in wanted:
+                wanted.append(needed(trial.config, reducer))
+        for needs in wanted:
             try:
                 artefacts.trained(needs)
-                artefacts.scored(reducer)
             except TimeUp:
                 raise
             except Exception as error:  # the trials that need it fail themselves

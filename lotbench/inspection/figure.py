@@ -53,7 +53,7 @@ def of_text(routes: Sequence[Route], path: Path) -> list[Path]:
         style.title(figure, f"One text through the layers{cut}")
         with warnings.catch_warnings(record=True) as caught:
             warnings.filterwarnings("always", "Glyph .* missing from font")
-            files = style.save(figure, path)
+            files = style.save(figure, path, style.FORMATS)
     if any("Glyph" in str(each.message) for each in caught):  # one for each character and format
         log.warning("%s: the font lacks some characters; the HTML page shows them", files[0])
     return files
@@ -101,7 +101,7 @@ def of_split(models: Sequence[Kept], path: Path) -> list[Path]:
                 _heat(axis, name + title, shares)
         texts = f"{models[0].texts} texts"
         style.title(figure, f"Share of the tokens that layers compute, in percent, {texts}")
-        return style.save(figure, path)
+        return style.save(figure, path, style.FORMATS)
 
 
 def _heat(axes: Axes, title: str, shares: Mapping[str, np.ndarray]) -> None:

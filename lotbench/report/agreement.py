@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 from lotbench.report import text
@@ -15,25 +17,43 @@ FEWEST = 3
 def agreement(own: StoreView, other: StoreView) -> list[str]:
     """A sentence for each task that both stores have: the rank correlation of the methods' areas.
 
-    It is Spearman's; its interval has the draws of both stores, which are independent.
+    It is Spearman's; its interval has the draws of both stores, which are independent.  A task that
+    the other store does not have by name is compared with those of the same source.
     """
     from scipy.stats import rankdata
 
     found = []
-    for task in own.tasks:
-        if task not in own.evidence or task not in other.evidence:
-            continue
-        areas = [study.evidence[task].area_draws() for study in (own, other)]
+    for task, twin in _pairs(own, other):
+        areas = [own.evidence[task].area_draws(), other.evidence[twin].area_draws()]
         shared = sorted(areas[0].keys() & areas[1].keys())
         if len(shared) < FEWEST:
             continue
         ranks = [rankdata([each[method] for method in shared], axis=0) for each in areas]
         found.append(
             f"{task}: the order of {len(shared)} methods by area agrees with that in "
-            f"{other.folder} by a rank correlation of "
+            f"{other.folder}{'' if twin == task else f' ({twin})'} by a rank correlation of "
             f"{text.with_interval(estimate(_correlation(*ranks)))} (1: the same order, 0: none)"
         )
     return found
+
+
+def _pairs(own: StoreView, other: StoreView) -> list[tuple[str, str]]:
+    """The tasks of the first store, each with those of the other that it is compared with."""
+    ours, theirs = _sources(own), _sources(other)
+    pairs = []
+    for task in own.evidence:
+        same = [twin for twin in other.evidence if theirs[twin] == ours[task]]
+        pairs += [(task, twin) for twin in ([task] if task in other.evidence else same)]
+    return pairs
+
+
+def _sources(study: StoreView) -> dict[str, str]:
+    """The source of each task; a built-in task that names none is its own."""
+    sources: dict[str, str] = {}
+    for row in study.trials:
+        data: Any = (row.config or {}).get("data") or {}
+        sources[row.task] = data.get("source") or row.task
+    return sources
 
 
 def _correlation(first: np.ndarray, second: np.ndarray) -> np.ndarray:

@@ -162,16 +162,12 @@ def _batch_sizes(config: MeasureConfig, trial: Trial) -> list[int]:
 def _entries(
     store: Store, trial: Trial, config: MeasureConfig, plugins: Sequence[str]
 ) -> list[Entry]:
-    """A trial's model at each budget to time; none without a model of the method's version.
-
-    An oracle has none, since its choice costs more than the dense model.
-    """
+    """A trial's model at each budget to time; none without a model of the method's version."""
     folder = store.model(trial)
     if folder is None:
         return []
     try:
-        if checkpoint.method_of(folder, plugins).is_oracle:
-            return []
+        checkpoint.method_of(folder, plugins)
     except InputError as error:
         log.warning("not timed: %s", error)
         return []

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
@@ -14,13 +14,10 @@ from lotbench.batch import Batch
 from lotbench.data.batches import batches, collate
 from lotbench.data.tokens import Split
 from lotbench.engine.encoder import ReducedEncoder
-from lotbench.reducer import Drop, Outputs, Params, Prefix, TokenReducer, Tokens
+from lotbench.reducer import Drop, Outputs, Params, TokenReducer, Tokens
 from lotbench.trial.evaluate import BATCH_SIZE
 from lotbench.trial.progress import post
 from lotbench.trial.training import resolve_precision
-
-STEPS = 8
-"""Of integrated gradients."""
 
 
 class _Probe(TokenReducer):
@@ -51,27 +48,6 @@ def gradient_saliency(teacher: ReducedEncoder, split: Split) -> np.ndarray:
     return _per_token(teacher, split, compute)
 
 
-def integrated_saliency(teacher: ReducedEncoder, split: Split) -> np.ndarray:
-    """Integrated gradients of every token: ``|| h_i * mean_k (d logit_y / d h_i)(k/8 h) ||_2``.
-
-    h are the inputs of the first layer, y the gold label, and the path begins at zero states; eight
-    steps (Sundararajan, Taly & Yan, ICML 2017, equation 3).  Of a sentence vector as in
-    `gradient_saliency`.
-    """
-
-    def compute(batch: Batch) -> Tensor:
-        with torch.no_grad():
-            states = teacher.prefix(batch, 0).hidden
-        total = torch.zeros_like(states)
-        for step in range(1, STEPS + 1):
-            scaled = (states * (step / STEPS)).requires_grad_()
-            outputs = teacher(batch, prefix=Prefix(0, scaled))
-            total += torch.autograd.grad(_answer(teacher, outputs, batch.labels), scaled)[0]
-        return (states * total / STEPS).float().norm(dim=1)
-
-    return _per_token(teacher, split, compute)
-
-
 def _answer(teacher: ReducedEncoder, outputs: Outputs, labels: Tensor) -> Tensor:
     """What saliency explains, summed over the texts: a logit, or a vector along its own."""
     pooling = teacher.backbone.pooling
@@ -95,30 +71,9 @@ def attention_saliency(teacher: ReducedEncoder, split: Split) -> np.ndarray:
     return _per_token(teacher, split, compute)
 
 
-def mean_saliency(teachers: Iterable[ReducedEncoder], split: Split) -> np.ndarray:
-    """Each token's share of its text's `gradient_saliency`, as the mean over several teachers."""
-    starts = np.concatenate([[0], np.cumsum(split.lengths)[:-1]])
-    shares = []
-    for teacher in teachers:
-        found = gradient_saliency(teacher, split)
-        total = np.maximum(np.add.reduceat(found, starts), np.finfo(np.float32).tiny)
-        shares.append(found / np.repeat(total, split.lengths))
-    return np.mean(shares, axis=0)
-
-
-SALIENCY = {
-    "gradient": gradient_saliency,
-    "attention": attention_saliency,
-    "integrated": integrated_saliency,
-}
-
-SALIENCIES = {
-    "saliency": "gradient",
-    "attention_saliency": "attention",
-    "integrated_saliency": "integrated",
-    "mean_saliency": "mean",
-}
-"""The kind of saliency for each name in a method's ``needs``; "mean" is of several teachers."""
+SALIENCY = {"gradient": gradient_saliency, "attention": attention_saliency}
+SALIENCIES = {"saliency": "gradient", "attention_saliency": "attention"}
+"""The kind of saliency for each name in a method's ``needs``."""
 
 
 def kind_in(needs: frozenset[str]) -> str | None:

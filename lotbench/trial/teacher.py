@@ -9,10 +9,9 @@ With ``precision: auto``, machines that share a cache take what the first of the
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import cached_property
-from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -36,15 +35,12 @@ from lotbench.store.files import read_json
 from lotbench.store.rows import Teacher, Training
 from lotbench.trial.cache import cache_folder, hashed, once, stored_array
 from lotbench.trial.evaluate import BATCH_SIZE, SPLITS, check_finite
-from lotbench.trial.saliency import SALIENCIES, SALIENCY, in_batches, kind_in, mean_saliency
-from lotbench.trial.tasks import task_of
+from lotbench.trial.saliency import SALIENCY, in_batches, kind_in
 from lotbench.trial.training import device, train
 
 TRAINING = "training.json"
 MAP_TEXTS, RIDGE = 256, 1e-3
 """Texts of the first map of a pooling, and its ridge as a share of the mean square."""
-MEAN_OF = 3
-"""Teachers of a mean saliency: that of the trial's seed, and those of the next seeds."""
 VERSION = 1
 """Raised with every change of teachers, their logits or saliency, so that old ones are not used."""
 
@@ -116,41 +112,11 @@ class Artefacts:
         if "teacher_logits" in needs and split.dense is None:
             shape = (len(split), self.task.n_labels)
             split = replace(split, dense=self._array("logits", split, teacher_outputs, shape))
-        return self._with_saliency("", split, kind) if kind else split
-
-    def scored(self, reducer: TokenReducer) -> Task:
-        """The task that a method is scored on; an oracle reads the saliency of its texts."""
-        kind = kind_in(reducer.needs) if reducer.is_oracle else None
         if kind is None:
-            return self.task
-        own = {name: self._with_saliency(name, getattr(self.task, name), kind) for name in SPLITS}
-        return replace(self.task, **own)
-
-    def _with_saliency(self, name: str, split: Split, kind: str) -> Split:
-        """A split with its saliency; a scored one has a name, and saliency of the teacher's class.
-
-        Who scores a text does not know its label.
-        """
-        guessed = name and self.task.kind.classes
-
-        def compute(teacher: ReducedEncoder, split: Split) -> np.ndarray:
-            if guessed:
-                answers = self.task.kind.labels_of(teacher_outputs(teacher, split))
-                split = replace(split, labels=answers)
-            if kind == "mean":
-                return mean_saliency(chain([teacher], self._other_teachers()), split)
-            return SALIENCY[kind](teacher, split)
-
+            return split
         ends = np.cumsum(split.lengths)
-        found = self._array(f"{kind}-{name}" if name else kind, split, compute, (int(ends[-1]),))
-        return replace(split, saliency=np.split(found, ends[:-1]))
-
-    def _other_teachers(self) -> Iterator[ReducedEncoder]:
-        """The teachers of the next seeds, each on the training texts that its seed draws."""
-        for seed in range(self.config.seed + 1, self.config.seed + MEAN_OF):
-            config = self.config.model_copy(update={"seed": seed})
-            other = Artefacts(config, task_of(config, self.tokenizer), self.tokenizer)
-            yield checkpoint.load(other.teacher).to(device())
+        saliency = self._array(kind, split, SALIENCY[kind], (int(ends[-1]),))
+        return replace(split, saliency=np.split(saliency, ends[:-1]))
 
     def _array(
         self,
@@ -168,9 +134,7 @@ class Artefacts:
 
     def _train_teacher(self, place: Path) -> None:
         answered = _answered(self.task)
-        kinds = SALIENCIES.values()
-        scored = [f"{kind}-{name}" for kind in kinds for name in SPLITS]
-        for name in ("logits", "map", *kinds, *scored, *(f"dense-{own}" for own in answered)):
+        for name in ("logits", "map", *SALIENCY, *(f"dense-{split}" for split in answered)):
             bucket.remove(self.folder / f"{name}.npy")  # of a teacher that was damaged
         config, vectors = self.config, self.task.kind.vectors
         encoder = checkpoint.build(

@@ -244,9 +244,8 @@ def _train_and_score(trial: PlannedTrial, folder: Path) -> dict[str, Any]:
     training = train(encoder, texts, config.train, config.seed, largest=largest)
     searched = (training.examples or 0) // SEARCHED or len(task.selection)
     generator = torch.Generator().manual_seed(config.seed)
-    scored = artefacts.scored(encoder.reducer)
-    encoder.reducer.search(scorer(encoder, scored, searched), generator)
-    evaluations, unreached = score(encoder, scored, trial.budgets, trial.targets)
+    encoder.reducer.search(scorer(encoder, task, searched), generator)
+    evaluations, unreached = score(encoder, task, trial.budgets, trial.targets)
     if trial.mark is not None and trial.mark.part == "search":
         model = None  # only what is confirmed is timed, and a search has many models
     else:

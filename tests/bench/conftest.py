@@ -5,17 +5,14 @@ Every test is pinned to one thread and seeded by ``tests/conftest.py``.
 
 from __future__ import annotations
 
-import json
 import statistics
 from collections.abc import Callable, Iterator, Sequence
-from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import paired
 import pytest
 import torch
 
-from lotbench import machine
 from lotbench.batch import Batch
 from lotbench.data.tokens import Split
 from lotbench.engine.backbone import Backbone
@@ -24,22 +21,16 @@ from lotbench.measure import protocol
 from lotbench.store.passes import Interval
 
 Check = Callable[..., None]
-STORE = Path(__file__).parents[2] / "results" / "benchmarks"
 
 
 class Row(NamedTuple):
-    """What a bench found: reference / contender, the contender's seconds, the least ratio."""
+    """What a bench found: reference / contender, and the contender's seconds."""
 
     ratio: Interval
     seconds: float
-    target: float | None
 
 
 Rows = dict[paired.Cell | str, Row]
-
-
-def pytest_addoption(parser: pytest.Parser) -> None:
-    parser.addoption("--store", action="store_true", help="write ratios to results/benchmarks")
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -79,36 +70,13 @@ def imdb() -> Split:
 
 @pytest.fixture(scope="module")
 def table(request: pytest.FixtureRequest) -> Iterator[Rows]:
-    """Paired ratios of a module's cases; printed, and with ``--store`` stored, when it is done."""
+    """Paired ratios of a module's cases; printed when it is done."""
     rows: Rows = {}
     yield rows
     print(f"\n\n{request.module.RATIO}, one thread, torch {torch.__version__}")
-    for case, (ratio, seconds, _) in rows.items():
+    for case, (ratio, seconds) in rows.items():
         interval = f"({ratio.low:.3f} to {ratio.high:.3f})"
         print(f"{case!s:<52}{ratio.median:>9.3f} {interval:<18}{1000 * seconds:>10.3f} ms")
-    if rows and request.config.getoption("--store"):
-        store(request.path.stem.removeprefix("test_"), request.module, rows)
-
-
-def store(name: str, bench: Any, rows: Rows) -> None:
-    """Write a bench's rows with the machine that they are from, a line for each."""
-    origin = {
-        "ratio": bench.RATIO,
-        "processes": getattr(bench, "PROCESSES", 1),
-        "commit": machine.git_commit(),
-        "machine": machine.record(),
-        "versions": machine.versions(),
-    }
-    lines = [
-        {"case": case._asdict() if isinstance(case, paired.Cell) else case}
-        | {end: round(value, 4) for end, value in row.ratio.model_dump().items()}
-        | {"milliseconds": round(1000 * row.seconds, 3), "target": row.target}
-        for case, row in rows.items()
-    ]
-    head = json.dumps(origin, indent=1).removesuffix("\n}")
-    body = ",\n".join(f"  {json.dumps(line)}" for line in lines)
-    STORE.mkdir(exist_ok=True)
-    (STORE / f"{name}.json").write_text(f'{head},\n "rows": [\n{body}\n ]\n}}\n')
 
 
 @pytest.fixture
@@ -137,7 +105,7 @@ def record(benchmark, table: Rows) -> Check:
                 rounds=3,
                 iterations=min(int(paired.SAMPLE / seconds) + 1, 100),
             )
-        table[case] = Row(ratio, seconds, target)
+        table[case] = Row(ratio, seconds)
         benchmark.extra_info.update(ratio.model_dump())
         assert target is None or ratio.median >= target
 

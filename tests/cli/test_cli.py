@@ -66,15 +66,15 @@ def test_a_sweep_is_a_file_or_a_name(tmp_path, monkeypatch) -> None:
     assert options.sweep_file(Path("mine")) == Path("mine.yaml")
     for file in ("bare", "no/such.yaml"):  # a missing file is refused when it is read
         assert options.sweep_file(Path(file)) == Path(file)
-    assert options.sweep_file(Path("bbc")).samefile(ROOT / "sweeps" / "bbc.yaml")
-    (tmp_path / "bbc.yaml").touch()
-    assert options.sweep_file(Path("bbc")) == Path("bbc.yaml")
+    assert options.sweep_file(Path("news")).samefile(ROOT / "sweeps" / "news.yaml")
+    (tmp_path / "news.yaml").touch()
+    assert options.sweep_file(Path("news")) == Path("news.yaml")
     with pytest.raises(lotbench.InputError, match="did you mean 'quickstart'"):
         options.sweep_file(Path("quikstart"))
 
 
 def test_validate_names_what_does_not_add_up_and_needs_no_torch(tmp_path) -> None:
-    store = ROOT / "results" / "reference" / "leap_or_drop_short"
+    store = ROOT / "results" / "reference" / "leap_or_drop_long"
     shutil.copytree(store / "trials", tmp_path / "trials")
     blocked = "import sys; sys.modules |= dict.fromkeys(('torch', 'ray', 'transformers'))"
     command = [sys.executable, "-c", f"{blocked}; from lotbench.cli import main; main()"]

@@ -31,6 +31,6 @@ def test_a_page_is_what_the_command_writes(page: Path, tmp_path, capsys) -> None
 
 
 def test_stores_without_a_shared_model_are_bad_input() -> None:
-    command = ["compare", str(REFERENCE / "mrpc"), str(REFERENCE / "imdb")]
+    command = ["compare", str(REFERENCE / "pairs"), str(REFERENCE / "reviews")]
     with pytest.raises(InputError, match="share no model"):
         cli.app(command, standalone_mode=False)

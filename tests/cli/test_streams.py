@@ -18,7 +18,7 @@ def test_plot_lists_files_on_stdout_and_what_is_left_out_on_stderr(tmp_path: Pat
     # Wider than any terminal, and what rich would read as markup.
     damaged = tmp_path / "trials" / f"[red]{'x' * 150}.json"
     damaged.write_text("{")
-    done = call("plot", tmp_path)
+    done = call("plot", tmp_path, "--format", "svg")
     assert done.returncode == 0, done.stderr
     assert all(line.startswith(("drew ", "wrote ")) for line in done.stdout.splitlines())
     assert f"wrote {tmp_path / 'README.md'}" in done.stdout.splitlines()
@@ -26,6 +26,7 @@ def test_plot_lists_files_on_stdout_and_what_is_left_out_on_stderr(tmp_path: Pat
     assert all(line.startswith("note: ") for line in notes) and len(notes) == len(set(notes))
     assert sum(line.startswith(f"note: {damaged}: skipped, ") for line in notes) == 1
     assert any("not drawn, no timings" in line for line in notes)
+    assert {path.suffix for path in (tmp_path / "figures").iterdir()} == {".png", ".svg"}
 
 
 def test_progress_has_no_prefix_and_a_note_is_shown_once(capsys) -> None:

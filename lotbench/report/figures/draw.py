@@ -1,14 +1,14 @@
 """The figures of a store: `FIGURES` says where each is made.
 
-They are PNG, SVG and PDF files in ``figures/``: per task ``<task>-`` and a name of `FIGURES`, for
-several tasks `ALL_TASKS`, and for break-even maps ``break-even-<setting>``.  Drawing again
-gives the same bytes.
+They are files in ``figures/``, PNG and on request SVG and PDF: per task ``<task>-`` and a name of
+`FIGURES`, for several tasks `ALL_TASKS`, and for break-even maps ``break-even-<setting>``.
+Drawing again gives the same bytes.
 """
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -50,7 +50,7 @@ ALL_TASKS = "all-tasks"
 HERO = "hero"
 
 
-def draw(study: StoreView) -> list[Path]:
+def draw(study: StoreView, formats: Sequence[str] = ("png",)) -> list[Path]:
     """Draw all figures that a store has data for, and return their files.
 
     A warning names the main figures that cannot be drawn.
@@ -64,12 +64,13 @@ def draw(study: StoreView) -> list[Path]:
                 # A search needs no reference.
                 comparable = task in study.references or figure is search.figure
                 if comparable and (drawn := figure(study, task)):
-                    files += style.save(drawn, folder / f"{task}-{name}")
+                    files += style.save(drawn, folder / f"{task}-{name}", formats)
         if compared := drops_of(study):
-            files += style.save(all_tasks.figure(compared, study.runs), folder / ALL_TASKS)
+            drawn = all_tasks.figure(compared, study.runs)
+            files += style.save(drawn, folder / ALL_TASKS, formats)
         for record in study.maps:
             name = f"break-even-{record.setting.label}"
-            files += style.save(break_even.figure(record), folder / name)
+            files += style.save(break_even.figure(record), folder / name, formats)
     return files
 
 

@@ -139,17 +139,17 @@ def speedup_range(values: Iterable[float]) -> tuple[float, float]:
     return math.exp(min(given) - margin), math.exp(max(given) + margin)
 
 
-def save(figure: Figure, path: Path) -> list[Path]:
-    """Save a figure as PNG, SVG and PDF, and return the files.
+def save(figure: Figure, path: Path, formats: Iterable[str] = ("png",)) -> list[Path]:
+    """Save a figure in these `FORMATS`, and return the files.
 
     They are reproducible: without a date, and with rounded positions.
     """
     _settle(figure)
     path.parent.mkdir(parents=True, exist_ok=True)
     files = []
-    for form, options in FORMATS.items():
+    for form in formats:
         content = io.BytesIO()
-        figure.savefig(content, format=form, **options)
+        figure.savefig(content, format=form, **FORMATS[form])
         # Not with_suffix, since the name may contain a dot.
         files.append(path.with_name(f"{path.name}.{form}"))
         write_file(files[-1], content.getvalue())

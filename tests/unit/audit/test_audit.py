@@ -17,13 +17,13 @@ from lotbench.errors import InputError
 
 REFERENCE = Path(__file__).parents[3] / "results" / "reference"
 STORES = sorted(path.parent for path in REFERENCE.glob("*/trials"))
-TIMED = REFERENCE / "bbc"
-WITH_PREDICTIONS = REFERENCE / "rotten_tomatoes"
+TIMED = Path(__file__).parents[2] / "golden" / "protocol_2"
+WITH_PREDICTIONS = REFERENCE / "rotten_tomatoes_all"
 
 Json = dict[str, Any]
 
 
-@pytest.mark.parametrize("store", STORES, ids=lambda path: path.name)
+@pytest.mark.parametrize("store", [*STORES, TIMED], ids=lambda path: path.name)
 def test_the_reference_stores_add_up(store):
     found = audit(store)
     assert found.faults == []
@@ -38,7 +38,7 @@ def first(store: Path, pattern: str) -> Path:
 def row(tmp_path) -> Path:
     """A store of two real trials with one seed; the path of LTP's row."""
     (tmp_path / "trials").mkdir()
-    for method in ("dense", "ltp"):
+    for method in ("first-k", "ltp"):
         path = first(WITH_PREDICTIONS, f"trials/*-{method}-s0-*.json")
         shutil.copy(path, tmp_path / "trials")
     assert audit(tmp_path).faults == []
@@ -159,7 +159,7 @@ def wrong_type(content: Json) -> None:
         (other_label, "data.labels.validation: differs"),
         (fewer_answers, "not a record: evaluations.0.predictions has 1065 values, not 1066"),
         (faster, "evaluations.0.flops_speedup"),
-        (cheaper, "evaluations.0.flops_speedup: 5.996, but the keep ratios allow between"),
+        (cheaper, "evaluations.0.flops_speedup: 5.964, but the keep ratios allow between"),
         (larger_dense, "evaluations.0.dense_flops"),
         (fewer_tokens, "evaluations.0.flops_speedup"),
         (other_parameter, "params.lambda: 0.5, but the configuration has 0.1"),
@@ -167,7 +167,7 @@ def wrong_type(content: Json) -> None:
         (more_epochs, "trial_id"),
         (other_seed, "trial_id"),
         (other_method, "method: 'lot', but the configuration has 'ltp'"),
-        (better_teacher, "teacher.metrics: differs from that of trials/rotten_tomatoes-dense"),
+        (better_teacher, "teacher.metrics: differs from that of trials/rotten_tomatoes-first-k"),
         (other_data, "data.fingerprint: differs"),
         (repeated, "evaluations: 2 evaluations of validation"),
         (one_split, "evaluations: not the same budgets on each split"),
@@ -244,7 +244,7 @@ def shares(content: Json) -> None:
         (other_median, "seconds_per_example"),
         (not_scored, "budget"),
         (fewer_rounds, "samples"),
-        (outside, "speedup_padded: the median 3.31628 is outside the interval"),
+        (outside, "speedup_padded: the median 6.28504 is outside the interval"),
         (shares, "time_shares: they sum to 1.2, not 1"),
         (no_machine, "machine.cpu: missing"),
     ],

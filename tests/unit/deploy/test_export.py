@@ -380,7 +380,7 @@ def test_a_signal_after_openvino_ends_in_its_handler(tmp_path) -> None:
 
 
 def test_the_card_has_the_numbers_of_the_store(tmp_path) -> None:
-    trials = Path(__file__).parents[3] / "results" / "reference" / "rotten_tomatoes" / "trials"
+    trials = Path(__file__).parents[3] / "results" / "reference" / "rotten_tomatoes_all" / "trials"
     path = sorted(trials.glob("*-lot-s0-*.json"))[0]
     trial = Store(trials.parent).trial(path.stem)
     assert trial is not None and trial.model is not None

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from lotbench.cli.options import SHIPPED
 from lotbench.config.load import load_sweep
 from lotbench.plan.plan import plan
 
@@ -33,13 +34,48 @@ methods:
   first-k: {k: 32}
   truncated: {layers: 3}
 """
+REFERENCE = Path(__file__).parents[3] / "results" / "reference"
+# The sweep of each reference store that has another name, and what was set.
+SWEEPS = {
+    "leap_or_drop_long": ["leap_or_drop"],
+    "methods_256": ["methods"],
+    "methods_256_sampled": ["methods", "train.budgets=sampled"],
+    "news_twelve_layers": ["news_twelve_layers", "backbone=./e5-small-en"],
+    "reviews_unlabelled": [
+        "reviews",
+        "tasks.imdb_256.limit.train=20000",
+        "tasks.imdb_256.limit.labelled=4000",
+        "methods.lot.guidance=gradient",
+    ],
+    "vectors": ["vectors", "data_root=glue"],
+    "vectors_twelve_layers": ["vectors_twelve_layers", "backbone=e5-small-en"],
+    "vectors_twelve_layers_sampled": [
+        *("vectors_twelve_layers", "backbone=e5-small-en", "train.budgets=sampled")
+    ],
+}
+QUICKSTART = {
+    "bbc_news-dense-s0-75bef96d35",
+    "bbc_news-first-k-s0-29bbe80b0f",
+    "bbc_news-lot-s0-193033701a",
+    "bbc_news-lot-s0-395f9f640c",
+    "bbc_news-ltp-s0-a8de6fe1ea",
+    "bbc_news-power-bert-s0-708bfe4cad",
+    "bbc_news-random-drop-s0-8f731430b0",
+    "bbc_news-tr-bert-s0-6cc3eb65f1",
+    "bbc_news-truncated-s0-f9332983df",
+}
 
 
 @pytest.fixture
-def planned(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
-    """The trials of the sweep by id, with overrides."""
+def unread(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No backbone is read."""
     monkeypatch.setattr("lotbench.plan.plan.PlannedTrial.check_fits", lambda *_: None)
     monkeypatch.setattr("lotbench.plan.plan.read_config", lambda name: _Backbone)
+
+
+@pytest.fixture
+def planned(unread, tmp_path: Path):
+    """The trials of the sweep by id, with overrides."""
     path = tmp_path / "sweep.yaml"
     path.write_text(SWEEP)
     return lambda *overrides: plan(*load_sweep(path, overrides), tmp_path).trials
@@ -81,3 +117,14 @@ def test_budgets_are_in_the_ids_only_where_they_are_drawn(planned) -> None:
 def test_teacher_key(planned) -> None:
     keys = {trial.config.teacher_key() for trial in planned().values()}
     assert keys == {"60483a5203910cd5"}
+
+
+@pytest.mark.parametrize("store", sorted(REFERENCE.iterdir()), ids=lambda path: path.name)
+def test_a_sweep_of_the_project_plans_the_trials_of_its_store(unread, store, tmp_path) -> None:
+    name, *overrides = SWEEPS.get(store.name, [store.name])
+    trials = plan(*load_sweep(SHIPPED[name], overrides), tmp_path).trials
+    assert {path.stem for path in store.glob("trials/*.json")} <= set(trials)
+
+
+def test_the_quickstart_has_the_trials_of_older_stores(unread, tmp_path) -> None:
+    assert set(plan(*load_sweep(SHIPPED["quickstart"]), tmp_path).trials) >= QUICKSTART

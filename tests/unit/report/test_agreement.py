@@ -17,7 +17,8 @@ def study(**areas: list[float]) -> Any:
     """A study of one task; of each method the area and that of two draws."""
     draws = {method: np.array(own) for method, own in areas.items()}
     evidence = {"toy": SimpleNamespace(area_draws=lambda: draws)}
-    return SimpleNamespace(tasks=["toy", "other"], evidence=evidence, folder=Path("theirs"))
+    trials = [SimpleNamespace(task="toy", config=None)]
+    return SimpleNamespace(trials=trials, evidence=evidence, folder=Path("theirs"))
 
 
 def test_the_correlation_is_that_of_the_ranks() -> None:
@@ -27,6 +28,17 @@ def test_the_correlation_is_that_of_the_ranks() -> None:
     (sentence,) = agreement(own, other)
     assert sentence.startswith("toy: the order of 3 methods by area agrees with that in theirs")
     assert "a rank correlation of 0.5 (-1.0 to -1.0)" in sentence
+
+
+def test_a_task_of_another_name_is_compared_by_its_source() -> None:
+    curves = {"a": [1, 1], "b": [2, 2], "c": [3, 3]}
+    ours, theirs = study(**curves), study(**curves)
+    theirs.evidence = {"toy_256": theirs.evidence["toy"]}
+    theirs.trials = [SimpleNamespace(task="toy_256", config={"data": {"source": "toy"}})]
+    (sentence,) = agreement(ours, theirs)
+    assert sentence.startswith("toy: ") and "theirs (toy_256) by a rank correlation" in sentence
+    theirs.trials[0].config["data"]["source"] = "else"
+    assert agreement(ours, theirs) == []
 
 
 def test_two_methods_are_too_few() -> None:

@@ -48,14 +48,17 @@ def test_the_newest_map_of_a_setting_is_drawn(tmp_path):
     write(tmp_path, map_record("b", "2025-01", {(1, 64): [5.0]}))
     write(tmp_path, map_record("a", "2025-02", cells))
     write(tmp_path, map_record("c", "2025-01", cells, device="cuda:0"))
-    first = {path.name: path.read_bytes() for path in draw(StoreView(tmp_path))}
+    first, again = (
+        {path.name: path.read_bytes() for path in draw(StoreView(tmp_path), ["png", "svg"])}
+        for _ in range(2)
+    )
     assert set(first) == {
         f"break-even-{device}-1t-fp32.{kind}"
         for device in ("cpu", "cuda0")
-        for kind in ("png", "svg", "pdf")
+        for kind in ("png", "svg")
     }
     assert b"5.00" not in first["break-even-cpu-1t-fp32.svg"]
-    assert {path.name: path.read_bytes() for path in draw(StoreView(tmp_path))} == first
+    assert again == first
 
 
 def test_a_map_is_coloured_around_break_even():

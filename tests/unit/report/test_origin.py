@@ -19,7 +19,7 @@ ROOT = Path(__file__).parents[3]
 
 def test_a_trial_file_runs_a_row_again(tmp_path):
     """For every configuration of a reference store."""
-    folder = ROOT / "results" / "reference" / "rotten_tomatoes"
+    folder = ROOT / "results" / "reference" / "rotten_tomatoes_all"
     study = StoreView(folder)
     trials = {trial.trial_id: trial for trial in study.trials}
     found = Origin(study)

@@ -175,7 +175,7 @@ def test_torch_and_ray_are_not_needed(tmp_path):
 
 @pytest.mark.slow
 def test_a_large_store_gives_a_small_page(tmp_path):
-    folder = copied(ROOT / "results" / "reference" / "rotten_tomatoes", tmp_path, 200)
+    folder = copied(ROOT / "results" / "reference" / "rotten_tomatoes_all", tmp_path, 200)
     assert len(Store(folder).done()) == 200
     start = time.perf_counter()
     (written, *_) = page.write([StoreView(folder)])

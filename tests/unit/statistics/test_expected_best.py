@@ -24,7 +24,7 @@ from lotbench.store.rows import Searched
 from lotbench.trial.objective import objective
 
 TEACHER = {"selection": 0.9, "validation": 0.9}
-SHORT = Path(__file__).parents[3] / "results" / "reference" / "tuning_short"
+STORE = Path(__file__).parents[3] / "results" / "reference" / "ablation_lot"
 
 
 def found(*searches: tuple, texts: int = 200) -> dict[str, SearchTrials]:
@@ -164,7 +164,7 @@ def test_the_newest_trial_of_a_place_counts_and_confirmations_are_apart():
 
 
 def test_the_area_of_the_sample_is_the_objective_of_the_search():
-    runs = [run for run in StoreView(SHORT).runs if run.method == "TR-BERT"]
+    runs = [run for run in StoreView(STORE).runs if run.trial.task == "bbc_news"][:4]
     rows = [
         run.trial.model_copy(
             update={"search": Searched.model_validate(mark(place, key="t", end=16.0))}

@@ -160,12 +160,6 @@ def test_measure_imports_only_the_plugins_that_the_caller_names(
         time_models(store, MeasureConfig(), again=True, plugins=["absent.py"])
 
 
-def test_an_oracle_is_not_timed(timed_store, passes, monkeypatch) -> None:
-    monkeypatch.setattr(LeapOfThought, "is_oracle", True)
-    time_models(Store(timed_store), MeasureConfig(), again=True)
-    assert not passes
-
-
 @pytest.mark.parametrize(
     ("options", "code", "stored"), [([], 0, ["steady", "noisy"]), (["--strict"], 1, ["steady"])]
 )

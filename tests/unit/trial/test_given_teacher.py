@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
 import pytest
 import torch
@@ -12,11 +11,9 @@ import yaml
 from safetensors.torch import load_file
 
 from lotbench.config.load import load_sweep, load_trial
-from lotbench.engine import checkpoint
 from lotbench.errors import InputError
 from lotbench.plan.resolve import resolve
 from lotbench.store.rows import Trial
-from lotbench.trial.saliency import gradient_saliency
 from lotbench.trial.trial import prepare, run_alone
 
 TEXTS = [f"{'good' if i % 2 else 'bad'} film number {i}" for i in range(60)]
@@ -117,27 +114,6 @@ def test_a_teacher_learns_from_labelled_rows_and_a_method_from_all(tmp_path, mod
     assert rows[0].teacher and rows[1].teacher
     assert rows[0].teacher.metrics == rows[1].teacher.metrics
     assert rows[0].teacher.key != rows[1].teacher.key
-
-
-def test_a_mean_saliency_is_that_of_the_teachers_of_three_seeds(tmp_path, model) -> None:
-    base = {"teacher": {"epochs": 1, "batch_size": 4}, "backbone": str(model)}
-    labels = ["bad", "bad", "good", "good"] * 15
-    first, *others = (
-        prepare(resolve(*load_trial(written(tmp_path, model, labels, seed=seed, **base))), tmp_path)
-        for seed in (3, 4, 5)
-    )
-    found = first.trained(frozenset({"mean_saliency"})).saliency
-    each = [
-        gradient_saliency(checkpoint.load(own.teacher), first.task.train)
-        for own in (first, *others)
-    ]
-    assert found is not None and len({values.tobytes() for values in each}) == 3
-    start = 0
-    for row in found:
-        own = [values[start : start + len(row)] for values in each]
-        assert np.allclose(row, np.mean([values / values.sum() for values in own], 0), rtol=1e-4)
-        start += len(row)
-    assert start == len(each[0])
 
 
 @pytest.mark.parametrize(
