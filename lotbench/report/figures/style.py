@@ -64,6 +64,8 @@ FORMATS: dict[str, dict[str, Any]] = {
 DIGITS = 5
 # The mean width of a letter, in inches.
 CAPTION_LETTER, TITLE_LETTER = 0.05, 0.082
+# The height of a line, in inches.
+CAPTION_LINE, LEGEND_LINE = 0.11, 0.17
 
 
 @contextlib.contextmanager
@@ -91,9 +93,16 @@ def title(figure: Figure, text: str) -> None:
 
 
 def caption(figure: Figure, lines: list[str]) -> None:
-    """Writes the caption below a figure; the layout makes room for it."""
+    """Writes the caption below a figure; the layout makes room for it.
+
+    A figure grows with the legend at its right, which is centred and must not reach the caption.
+    """
     room = int(figure.get_figwidth() / CAPTION_LETTER)
     wrapped = [part for line in lines for part in textwrap.wrap(line, room)]
+    for legend in figure.legends:
+        below = 2 * CAPTION_LINE * (len(wrapped) + 1)
+        needed = LEGEND_LINE * (len(legend.get_texts()) + 1) + below
+        figure.set_figheight(max(figure.get_figheight(), needed))
     figure.supxlabel("\n".join(wrapped), x=0.01, ha="left", fontsize=6.5, color="#555555")
 
 
@@ -139,24 +148,27 @@ def speedup_range(values: Iterable[float]) -> tuple[float, float]:
     return math.exp(min(given) - margin), math.exp(max(given) + margin)
 
 
-def save(figure: Figure, path: Path) -> list[Path]:
-    """Save a figure as PNG, SVG and PDF, and return the files.
+def save(figure: Figure, path: Path, formats: Iterable[str] = FORMATS) -> list[Path]:
+    """Save a figure in these of `FORMATS`, and return the files.
 
     They are reproducible: without a date, and with rounded positions.
     """
-    _settle(figure)
+    settle(figure)
+    # What a page knows of an artist would be its id in an SVG.
+    for artist in figure.findobj():
+        artist.set_gid(None)
     path.parent.mkdir(parents=True, exist_ok=True)
     files = []
-    for form, options in FORMATS.items():
+    for form in formats:
         content = io.BytesIO()
-        figure.savefig(content, format=form, **options)
+        figure.savefig(content, format=form, **FORMATS[form])
         # Not with_suffix, since the name may contain a dot.
         files.append(path.with_name(f"{path.name}.{form}"))
         write_file(files[-1], content.getvalue())
     return files
 
 
-def _settle(figure: Figure) -> None:
+def settle(figure: Figure) -> None:
     """Lays out a figure once, and rounds the positions of its axes.
 
     The solver of the layout differs in the last digits from run to run, and the ids of an SVG are
