@@ -68,7 +68,7 @@ def apart(
     drawn = [own for own in models if own not in beyond]
     if not drawn:
         return models, [], []
-    names = [f"{own.method} {own.name} ({own.gain.value:+.0f})" for own in beyond]
+    names = [f"{own.method} {own.name}".strip() + f" ({own.gain.value:+.0f})" for own in beyond]
     note = f"Not drawn, over {FASTEST:g} times as fast: {', '.join(names)}"
     return drawn, beyond, [note] if names else []
 

@@ -8,6 +8,7 @@ import json
 import re
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
+from urllib.parse import quote, unquote
 
 from lotbench.report.figures import style
 
@@ -17,14 +18,14 @@ if TYPE_CHECKING:
 
 # A figure is shown larger than in print, where its letters are 8 points high.
 SCALE = 1.35
-TAG = re.compile(r'<g id="(\[.*?\])"')
+TAG = re.compile(r'<g id="tag:(.*?)"')
 PLACES = re.compile(r'(\bid="|href="#|url\(#)')
 
 
 def tag(artist: Artist, method: str, tip: Mapping[str, str] | None = None) -> None:
     """Says of which method an artist is, and what the pointer shows there, by name."""
-    lines = [f"{name}: {value}" if name else value for name, value in (tip or {}).items()]
-    artist.set_gid(json.dumps([method, "\n".join(lines)]))
+    lines = "\n".join(f"{name}: {value}" if name else value for name, value in (tip or {}).items())
+    artist.set_gid(f"tag:{quote(json.dumps([method, lines]))}")
 
 
 def as_svg(figure: Figure, name: str) -> str:
@@ -45,5 +46,5 @@ def as_svg(figure: Figure, name: str) -> str:
 
 def _data(found: re.Match[str]) -> str:
     """The data of a tagged element, as attributes of HTML."""
-    method, tip = (html.escape(own) for own in json.loads(html.unescape(found[1])))
+    method, tip = (html.escape(own) for own in json.loads(unquote(found[1])))
     return f'<g data-method="{method}"' + f' data-tip="{tip}"' * bool(tip)
