@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -42,13 +43,13 @@ def show_agreement(folder: Path, other: Path) -> None:
         typer.echo(sentence)
 
 
-def draw(study: StoreView) -> bool:
+def draw(study: StoreView, formats: Sequence[str] = ("png",)) -> bool:
     """Draw every figure of a store and write its README.md; False if the store is read-only."""
     from lotbench.report import readme
     from lotbench.report.figures.draw import draw
 
     try:
-        figures = draw(study)
+        figures = draw(study, formats)
         for path in figures:
             typer.echo(f"drew {path}")
         if written := readme.write(study, figures):

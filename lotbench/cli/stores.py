@@ -21,13 +21,19 @@ def plot(
             metavar="PAGE",
         ),
     ] = None,
+    formats: Annotated[
+        str, typer.Option("--format", help="Formats of figures beside PNG: svg, pdf or svg,pdf.")
+    ] = "",
 ) -> None:
     """Redraw every figure of a store and write its README.md, from the store alone."""
     from lotbench.report.tables.console import console
     from lotbench.statistics.store_view import StoreView
 
+    chosen = ["png", *filter(None, formats.split(","))]
+    if unknown := sorted({*chosen} - {"png", "svg", "pdf"}):
+        raise InputError(f"--format {formats}: {unknown[0]} is not known; use svg, pdf or svg,pdf")
     study = StoreView(folder)
-    if not draw(study):
+    if not draw(study, chosen):
         show_table(console(study))
         raise typer.Exit(2)
     if into is not None:

@@ -73,7 +73,7 @@ def test_a_page_needs_no_network(shown):
     for name, attribute in (("script", "src"), ("link", "href"), ("img", "src")):
         assert not [own for own in tags.of(name) if own.get(attribute)]
     # What is referred to is in the page itself.
-    assert not re.search(r"url\((?!#)|@import|href=\"(?!#)", shown)
+    assert not re.search(r"url\((?!#)|@import|href=\"(?!#|data:)", shown)
 
 
 def test_a_page_has_all_parts(shown):
