@@ -204,6 +204,7 @@ def _draw_open_ends(axes: Axes, own: Front, given: Looks) -> int:
         place = {"xytext": (ARROW, 0), "textcoords": "offset points"}
         arrow = axes.annotate("", (end.x.value, end.y.value), **place, arrowprops=shape)
         arrow.set_in_layout(False)
+        assert arrow.arrow_patch is not None, "it has arrowprops"
         hover.tag(arrow.arrow_patch, method)
         drawn += 1
     return drawn

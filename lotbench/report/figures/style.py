@@ -135,17 +135,11 @@ def ticks(low: float, high: float) -> list[float]:
 
 
 def speedup_limits(axes: Sequence[XAxis | YAxis], values: Iterable[float]) -> None:
-    """Gives all axes the same log scale, wide enough for 1 and the values."""
-    low, high = speedup_range(values)
+    """Gives all axes the same log scale, wide enough for 1 and the values that are numbers."""
+    logs = [math.log(value) for value in (1.0, *values) if math.isfinite(value) and value > 0]
+    margin = max(0.06 * (max(logs) - min(logs)), 0.02)
     for axis in axes:
-        log_speedup(axis, low, high)
-
-
-def speedup_range(values: Iterable[float]) -> tuple[float, float]:
-    """The limits of a log axis with 1 and the values that are numbers, with a margin."""
-    given = [math.log(value) for value in (1.0, *values) if math.isfinite(value) and value > 0]
-    margin = max(0.06 * (max(given) - min(given)), 0.02)
-    return math.exp(min(given) - margin), math.exp(max(given) + margin)
+        log_speedup(axis, math.exp(min(logs) - margin), math.exp(max(logs) + margin))
 
 
 def save(figure: Figure, path: Path, formats: Iterable[str] = FORMATS) -> list[Path]:
