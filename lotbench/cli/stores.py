@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
 import typer
 
@@ -21,17 +21,19 @@ def plot(
             metavar="PAGE",
         ),
     ] = None,
-    also: Annotated[
-        Literal["svg", "pdf"] | None,
-        typer.Option("--format", help="Write the figures in this format, too, beside PNG."),
-    ] = None,
+    formats: Annotated[
+        str, typer.Option("--format", help="Formats of figures beside PNG: svg, pdf or svg,pdf.")
+    ] = "",
 ) -> None:
     """Redraw every figure of a store and write its README.md, from the store alone."""
     from lotbench.report.tables.console import console
     from lotbench.statistics.store_view import StoreView
 
+    chosen = ["png", *filter(None, formats.split(","))]
+    if unknown := sorted({*chosen} - {"png", "svg", "pdf"}):
+        raise InputError(f"--format {formats}: {unknown[0]} is not known; use svg, pdf or svg,pdf")
     study = StoreView(folder)
-    if not draw(study, ["png", also] if also else ["png"]):
+    if not draw(study, chosen):
         show_table(console(study))
         raise typer.Exit(2)
     if into is not None:

@@ -46,12 +46,13 @@ def page(study: StoreView, figures: list[Path]) -> str:
     for task in study.tasks:
         if not study.validated(task) and task not in study.searches:
             continue
-        first, last = tables(task, study)
+        first, *others = map(markdown, tables(task, study).values())
         names = [f"{task}-{name}" for name in FIGURES if f"{task}-{name}" in shown]
         parts.append(f"## {text.task_name(task)}")
-        parts += map(markdown, first.values())
         parts += [_image(shown.pop(name)) for name in names]
-        parts += map(markdown, last.values())
+        parts.append(first)
+        if others:
+            parts += ["<details><summary>More tables</summary>", *others, "</details>"]
     if shown:
         parts += ["## Break-even", *map(_image, shown.values())]
     return "\n\n".join(parts) + "\n"

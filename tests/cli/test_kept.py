@@ -52,7 +52,7 @@ def test_a_store_that_cannot_be_written_is_shown(monkeypatch, capsys, tmp_path) 
     monkeypatch.setattr("lotbench.cli.progress_lines.show_log", lambda: None)
     write(tmp_path, trial("d", "dense", [evaluation(0.875, 1.0)]))
 
-    def refuse(figure, path) -> None:
+    def refuse(figure, path, formats) -> None:
         raise OSError(errno.EROFS, os.strerror(errno.EROFS), f"{path}.png")
 
     monkeypatch.setattr("lotbench.report.figures.style.save", refuse)
@@ -62,6 +62,16 @@ def test_a_store_that_cannot_be_written_is_shown(monkeypatch, capsys, tmp_path) 
     shown = capsys.readouterr()
     assert "87.5" in shown.out
     assert "not drawn: " in shown.err and "Read-only file system; to have figures" in shown.err
+
+
+def test_figures_are_png_and_in_the_formats_that_one_asks_for(tmp_path) -> None:
+    write(tmp_path, trial("d", "dense", [evaluation(0.875, 1.0)]))
+    figures = tmp_path / "figures"
+    for more, endings in (([], {".png"}), (["--format", "svg,pdf"], {".png", ".svg", ".pdf"})):
+        assert not cli.app(["plot", str(tmp_path), *more], standalone_mode=False)
+        assert {path.suffix for path in figures.iterdir()} == endings
+    with pytest.raises(lotbench.InputError, match="--format svg,gif: gif is not known"):
+        cli.app(["plot", str(tmp_path), "--format", "svg,gif"], standalone_mode=False)
 
 
 def test_run_takes_the_lock_of_its_store(trial_file, tmp_path) -> None:

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from lotbench.report import text
-from lotbench.report.figures import style
+from lotbench.report.figures import hover, style
 from lotbench.report.looks import mark, order
-from lotbench.report.tables.clock import calls_timed
+from lotbench.report.tables.clock import calls_timed, model_name
 from lotbench.statistics.bootstrap import UNKNOWN, Estimate
 from lotbench.statistics.runs import Run
 from lotbench.statistics.scored import DENSE, Scored, front
@@ -22,6 +22,9 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 Coordinate = Callable[[Scored], Estimate]
+
+# Faster models are named, not drawn: a bag of embeddings would leave no room for the others.
+FASTEST = 100.0
 
 
 @dataclass(frozen=True)
@@ -56,6 +59,20 @@ def shown(
     return found
 
 
+def apart(
+    models: Iterable[Scored], *speedups: Coordinate
+) -> tuple[list[Scored], list[Scored], list[str]]:
+    """The models to draw, those over `FASTEST` times as fast, and a note that names the latter."""
+    models = list(models)
+    beyond = [own for own in models if any(x(own).value > FASTEST for x in speedups)]
+    drawn = [own for own in models if own not in beyond]
+    if not drawn:
+        return models, [], []
+    names = [f"{own.method} {own.name}".strip() + f" ({own.gain.value:+.0f})" for own in beyond]
+    note = f"Not drawn, over {FASTEST:g} times as fast: {', '.join(names)}"
+    return drawn, beyond, [note] if names else []
+
+
 def real(where: Where) -> Coordinate:
     """The wall-clock speed-up (x best) in a timing setting; unknown if not timed there."""
 
@@ -64,6 +81,11 @@ def real(where: Where) -> Coordinate:
         return timed.best if timed and timed.best else UNKNOWN
 
     return coordinate
+
+
+def timed_flops(where: Where) -> Coordinate:
+    """The FLOPs speed-up on the texts of a timing setting; unknown if not timed there."""
+    return lambda own: own.timed[where].flops if where in own.timed else UNKNOWN
 
 
 def real_axis(models: Iterable[Scored], where: Where) -> str:
@@ -103,18 +125,39 @@ def columns_of(count: int) -> int:
 def draw_marks(
     axes: Axes, own: Sequence[Shown], look: tuple[str, str], faint: bool = False
 ) -> None:
-    """Draws the marks of a method's models."""
+    """Draws the marks of a method's models, which tell of them on a page."""
     shape: dict[str, Any] = mark(look) | {"linestyle": ""}
     if faint:
         shape |= {"markersize": 4, "alpha": 0.4, "zorder": 4}
     edge = {"markerfacecolor": "white", "markeredgecolor": look[0], "markeredgewidth": 1}
-    for hollow, form in ((False, shape), (True, shape | edge)):
-        ours = [each for each in own if each.hollow is hollow]
-        axes.plot([each.x.value for each in ours], [each.y.value for each in ours], **form)
+    for shown in own:
+        form = shape | edge if shown.hollow else shape
+        (drawn,) = axes.plot([shown.x.value], [shown.y.value], **form)
+        hover.tag(drawn, shown.model.method, tip(shown.model))
+
+
+def tip(model: Scored) -> dict[str, str]:
+    """What a page tells of a model: configuration, scores and speed-ups with intervals."""
+    lines = {
+        "": model.method,
+        "configuration": model_name(model) or "defaults",
+        text.metric(model.metric): text.score_with_interval(model.score, model.metric),
+        "against the reference": text.with_interval(model.gain),
+        "FLOPs speed-up": f"{text.speedup(model.flops.value)}{text.TIMES}",
+    }
+    for where, timed in model.timed.items():
+        if timed.best:
+            name = text.timing_setting(where)
+            best = f"{text.with_interval(timed.best, text.TIMES)}{', noisy' * timed.noisy}"
+            lines[name] = f"{best}, in {timed.backend}"
+            if timed.call and timed.encoder:
+                lines[f"{name}, encoder alone"] = text.with_interval(timed.encoder, text.TIMES)
+            lines[f"{name}, same backend"] = text.with_interval(timed.same, text.TIMES)
+    return lines | {"tokens kept": f"{100 * model.keep_ratio:.0f}%", "seeds": str(model.seeds)}
 
 
 def draw_intervals(axes: Axes, own: Sequence[Shown], colour: str, shift: float = 0.0) -> None:
-    """Draws the intervals that are known, in both directions.
+    """Draws the intervals of a method's models that are known, in both directions.
 
     ``shift`` moves the vertical ones to the right, in points of type, so that those of several
     methods at the same speed-up stand side by side.
@@ -123,12 +166,14 @@ def draw_intervals(axes: Axes, own: Sequence[Shown], colour: str, shift: float =
 
     thin: dict[str, Any] = {"color": colour, "linewidth": 0.7, "alpha": 0.6, "zorder": 2}
     x, y = [each.x for each in own], [each.y for each in own]
-    axes.hlines([v.value for v in y], [v.low for v in x], [v.high for v in x], **thin)
+    flat = axes.hlines([v.value for v in y], [v.low for v in x], [v.high for v in x], **thin)
     figure = axes.get_figure(root=True)
     assert figure is not None, "the axes are drawn on"
     place = axes.transData + ScaledTranslation(shift / 72, 0, figure.dpi_scale_trans)
     thin["transform"] = place
-    axes.vlines([v.value for v in x], [v.low for v in y], [v.high for v in y], **thin)
+    upright = axes.vlines([v.value for v in x], [v.low for v in y], [v.high for v in y], **thin)
+    for drawn in (flat, upright) if own else ():
+        hover.tag(drawn, own[0].model.method)
 
 
 def legend(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from itertools import groupby
 from typing import TYPE_CHECKING
 
@@ -10,7 +9,7 @@ import numpy as np
 
 from lotbench.report import text
 from lotbench.report.figures import style
-from lotbench.report.figures.heat import HeatGrid, HeatMap, draw
+from lotbench.report.figures.heat import HeatMap, draw
 from lotbench.report.looks import BLACK
 from lotbench.store.maps import KeepSpeedup, Map
 
@@ -62,18 +61,6 @@ def figure(record: Map) -> Figure:
         ],
     )
     return result
-
-
-def page_grid(record: Map) -> HeatGrid:
-    """The tables of a page."""
-    maps = data(record)
-    reach = math.log(_reach(maps))
-    note = (
-        "Speed-up over the fastest dense model by length of the text and share of the tokens "
-        "computed; blue: faster, orange: slower, ~: the interval holds 1."
-    )
-    corner = "Tokens per text"
-    return HeatGrid(record.setting.label, corner, maps, lambda x: np.log(x) / reach, note)
 
 
 def _written(speed: KeepSpeedup) -> str:

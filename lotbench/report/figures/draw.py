@@ -1,16 +1,16 @@
 """The figures of a store: `FIGURES` says where each is made.
 
-They are files in ``figures/``, PNG and on request SVG and PDF: per task ``<task>-`` and a name of
-`FIGURES`, for several tasks `ALL_TASKS`, and for break-even maps ``break-even-<setting>``.
-Drawing again gives the same bytes.
+They are files in ``figures/``: per task ``<task>-`` and a name of `FIGURES`, for several tasks
+`ALL_TASKS`, and for break-even maps ``break-even-<setting>``.  Drawing again gives the same bytes.
+A page has the same figures.
 """
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from lotbench.report.figures import (
     all_tasks,
@@ -35,19 +35,37 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-# Each gives None if the store has no data for it.
-FIGURES: dict[str, Callable[[StoreView, str], Figure | None]] = {
-    "score-vs-flops": front.flops_figure,
-    "score-vs-real": front.real_figure,
-    "real-vs-flops": speed.figure,
-    "time-shares": time_shares.figure,
-    "keep-ratio": keep_ratio.figure,
-    "settings": settings.figure,
-    "gain-vs-training": cost.figure,
-    "search": search.figure,
+
+class Picture(NamedTuple):
+    """A figure of a task."""
+
+    heading: str
+    """What it is called on a page."""
+    figure: Callable[[StoreView, str], Figure | None]
+    """None if the store has no data for it."""
+
+
+FIGURES = {
+    "score-vs-flops": Picture("Score and FLOPs saved", front.flops_figure),
+    "score-vs-real": Picture("Score and real speed", front.real_figure),
+    "real-vs-flops": Picture("Real against FLOPs speed-up", speed.figure),
+    "time-shares": Picture("Time by section", time_shares.figure),
+    "keep-ratio": Picture("Tokens computed in each layer", keep_ratio.figure),
+    "settings": Picture("What each setting is worth", settings.figure),
+    "gain-vs-training": Picture("What training costs and brings", cost.figure),
+    "search": Picture("What effort bought", search.figure),
 }
 ALL_TASKS = "all-tasks"
 HERO = "hero"
+
+
+def of_task(study: StoreView, task: str) -> Iterator[tuple[str, Figure]]:
+    """The figures of a task that the store has data for, with their names in `FIGURES`."""
+    for name, picture in FIGURES.items():
+        # A search needs no reference.
+        comparable = task in study.references or picture.figure is search.figure
+        if comparable and (drawn := picture.figure(study, task)):
+            yield name, drawn
 
 
 def draw(study: StoreView, formats: Sequence[str] = ("png",)) -> list[Path]:
@@ -60,14 +78,11 @@ def draw(study: StoreView, formats: Sequence[str] = ("png",)) -> list[Path]:
     folder, files = subfolder(study.folder, "figures"), []
     with style.drawing():
         for task in study.tasks:
-            for name, figure in FIGURES.items():
-                # A search needs no reference.
-                comparable = task in study.references or figure is search.figure
-                if comparable and (drawn := figure(study, task)):
-                    files += style.save(drawn, folder / f"{task}-{name}", formats)
+            for name, figure in of_task(study, task):
+                files += style.save(figure, folder / f"{task}-{name}", formats)
         if compared := drops_of(study):
-            drawn = all_tasks.figure(compared, study.runs)
-            files += style.save(drawn, folder / ALL_TASKS, formats)
+            figure = all_tasks.figure(compared, study.runs)
+            files += style.save(figure, folder / ALL_TASKS, formats)
         for record in study.maps:
             name = f"break-even-{record.setting.label}"
             files += style.save(break_even.figure(record), folder / name, formats)
@@ -78,7 +93,8 @@ def draw_hero(study: StoreView) -> list[Path]:
     """Draw the figure of a front page, of the store's first task, and return its files."""
     with style.drawing(hero.SETTINGS):
         drawn = hero.figure(study, study.tasks[0]) if study.tasks else None
-        return style.save(drawn, subfolder(study.folder, "figures") / HERO) if drawn else []
+        folder = subfolder(study.folder, "figures")
+        return style.save(drawn, folder / HERO, ["png"]) if drawn else []
 
 
 def missing(study: StoreView) -> list[str]:

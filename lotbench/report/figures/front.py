@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from lotbench.report import text
-from lotbench.report.figures import base, chart, style
+from lotbench.report.figures import base, hover, style
 from lotbench.report.figures.base import Shown
-from lotbench.report.looks import GREY, PageMark, looks, order
+from lotbench.report.looks import GREY, looks, order
 from lotbench.report.tables.clock import real_speedups
 from lotbench.statistics.reference import Reference
 from lotbench.statistics.scored import DENSE, Scored, wheres
@@ -29,12 +29,8 @@ Looks = dict[str, tuple[str, str]]
 # The axis ends at least this many points below the reference, if a model lies below the axis:
 # smaller differences are mostly noise.
 SHALLOWEST = 2.0
-# Faster models are named, not drawn: a bag of embeddings would leave no room for the others.
-FASTEST = 100.0
 # Space between the vertical bars of two methods, in points of type.
 BAR = 1.2
-# The same on a page, as a share of the axis.
-PAGE_BAR = 0.0016
 # Share of an axis that is left free at its ends.
 MARGIN = 0.06
 # Length of the arrow of an open end, in points of type.
@@ -42,18 +38,17 @@ ARROW = 16
 
 
 class Front:
-    """Scores over one kind of speed-up; the axis has room for all models up to `FASTEST`."""
+    """Scores over one kind of speed-up; the axis has room for all models up to `base.FASTEST`."""
 
     def __init__(
         self, study: StoreView, task: str, models: list[Scored], where: Where | None = None
     ) -> None:
         """``where`` is the timing setting of the speed-ups; None for FLOPs."""
         x = base.real(where) if where else attrgetter("flops")
-        self.where, self.reference = where, study.references[task]
-        self.beyond = [each for each in models if x(each).value > FASTEST]
-        """Models that are faster than the axis goes."""
-        self.models = [each for each in models if each not in self.beyond] or models
-        """All models that the chart is about; those without a coordinate are not in ``shown``."""
+        self.reference = study.references[task]
+        self.models, self.beyond, self.named = base.apart(models, x)
+        """All models that the chart is about, also those without a coordinate, which are not in
+        ``shown``; those that are faster than the axis goes; and the latter's note."""
         self.metric = self.models[0].metric
         self.shown = base.shown(self.models, x, attrgetter("gain"), where)
         self.depth = axis_depth(self.models)
@@ -117,63 +112,6 @@ def real_figure(study: StoreView, task: str) -> Figure | None:
     return figure
 
 
-def page_charts(study: StoreView, task: str, marks: list[PageMark]) -> list[chart.Chart]:
-    """The charts of a page: over FLOPs, and over real speed-ups in each timing setting."""
-    own = over_flops(study, task)
-    notes = [*not_drawn(own), *base.notes_on_models(own.models, study.runs_on(task))]
-    notes += ["an arrow: no faster model of the method was scored"] * bool(own.open_ends)
-    notes.append(f"lines: {_intervals(study, task)}")
-    charts = [chart.Chart("Score and FLOPs saved", notes, _spec(own, marks))]
-    for where in wheres(study.validated(task)):
-        timed = [each for each in study.validated(task) if where in each.timed]
-        own = Front(study, task, timed, where)
-        title = f"Score and real speed: {text.timing_setting(where)}"
-        notes = [*not_drawn(own), real_speedups(timed, [where])]
-        charts.append(chart.Chart(title, notes, _spec(own, marks)))
-    return charts
-
-
-def _spec(own: Front, marks: list[PageMark]) -> chart.Spec:
-    seen, methods = own.inside, [mark.method for mark in marks]
-    title = gain_title(own.metric, own.reference)
-    low, high = style.speedup_range(base.ends(each.x for each in seen))
-    drawn = order(each.model.method for each in own.shown)
-    values = chart.values(own.shown, own.reference)
-    last = {each.model.method: place for place, each in enumerate(own.shown)}
-    for place, (value, each) in enumerate(zip(values, own.shown, strict=True)):
-        method = each.model.method
-        value["open"] = method in own.open_ends and place == last[method]
-        value["shown"] = each.y.value >= -own.depth
-        shift = PAGE_BAR * (drawn.index(method) - (len(drawn) - 1) / 2)
-        value["bar"] = chart.rounded(value["x"] * (high / low) ** shift)
-    where = own.where and text.timing_setting(own.where)
-    label = base.real_axis(own.models, own.where) if own.where else "FLOPs speed-up (log scale)"
-    against = f"real speed-up on {where}" if where else "FLOPs speed-up"
-    axis = {
-        "title": title,
-        "scale": {"domain": list(own.limits), "nice": False},
-        "axis": {"labelExpr": chart.SIGNED, "tickCount": 6},
-    }
-    return chart.spec(
-        f"{title} over {against}. {chart.counted(seen)}",
-        values,
-        chart.log_axis(low, high, label),
-        axis,
-        marks,
-        [
-            chart.level(0),
-            chart.name(text.reference(own.reference, own.metric), 0),
-            chart.line("setting", "datum.curve", 1, 0.3),
-            chart.line("method", "datum.front", 2, 1),
-            chart.interval("y", "datum.front && datum.shown", {"x": {"field": "bar"}}),
-            chart.interval("x", "datum.front && datum.shown"),
-            chart.arrows(),
-            chart.symbols(methods, "datum.shown && !datum.front", chart.SMALL, 0.45),
-            chart.symbols(methods, "datum.shown && datum.front", chart.LARGE, 1),
-        ],
-    )
-
-
 def gain_title(metric: str, reference: Reference) -> str:
     """The label of an axis of gains."""
     return f"{text.metric(metric)} against {reference.name} ({text.unit(metric)})"
@@ -207,9 +145,7 @@ def not_drawn(own: Front) -> list[str]:
     counts = [f"{hidden.count(method)} of {method}" for method in order(hidden)]
     below = f"Not drawn, more than {own.depth:g} below {own.reference.name}"
     notes = [f"{below}: {', '.join(counts)}"] if counts else []
-    far = [f"{each.method} {each.name} ({each.gain.value:+.0f})" for each in own.beyond]
-    beyond = f"Not drawn, over {FASTEST:g} times as fast"
-    return notes + ([f"{beyond}: {', '.join(far)}"] if far else [])
+    return notes + own.named
 
 
 def _up_to_half(points: float) -> float:
@@ -225,10 +161,10 @@ def _draw(axes: Axes, own: Front, given: Looks, label_line: bool) -> None:
         by_setting = sorted(ours, key=lambda each: each.model.setting)
         for _, curve in groupby(by_setting, lambda each: each.model.setting):
             # One trained model at several budgets.
-            _line(axes, list(curve), colour, linewidth=0.6, alpha=0.6)
+            _line(axes, method, list(curve), color=colour, linewidth=0.6, alpha=0.6)
         # The line also goes to models below the axis.
         best = [each for each in ours if each.on_front]
-        _line(axes, best, colour, linewidth=1.6, zorder=3)
+        _line(axes, method, best, color=colour, linewidth=1.6, zorder=3)
         base.draw_intervals(axes, best, colour, BAR * (place - (len(methods) - 1) / 2))
         inside = [each for each in ours if each.y.value >= -own.depth]
         others = [each for each in inside if not each.on_front]
@@ -250,8 +186,9 @@ def _draw(axes: Axes, own: Front, given: Looks, label_line: bool) -> None:
         )
 
 
-def _line(axes: Axes, own: Sequence[Shown], colour: str, **shape: Any) -> None:
-    axes.plot([each.x.value for each in own], [each.y.value for each in own], color=colour, **shape)
+def _line(axes: Axes, method: str, own: Sequence[Shown], **shape: Any) -> None:
+    (line,) = axes.plot([each.x.value for each in own], [each.y.value for each in own], **shape)
+    hover.tag(line, method)
 
 
 def _draw_open_ends(axes: Axes, own: Front, given: Looks) -> int:
@@ -267,18 +204,20 @@ def _draw_open_ends(axes: Axes, own: Front, given: Looks) -> int:
         place = {"xytext": (ARROW, 0), "textcoords": "offset points"}
         arrow = axes.annotate("", (end.x.value, end.y.value), **place, arrowprops=shape)
         arrow.set_in_layout(False)
+        assert arrow.arrow_patch is not None, "it has arrowprops"
+        hover.tag(arrow.arrow_patch, method)
         drawn += 1
     return drawn
-
-
-def _intervals(study: StoreView, task: str) -> str:
-    unit = text.unit_of(study.runs_on(task))
-    return f"95% intervals over {unit} and seeds of models on a front"
 
 
 def _finish(figure: Figure, study: StoreView, task: str, own: Front, notes: list[str]) -> None:
     """Adds legend and caption."""
     base.legend(figure, own.models, looks(study.methods(task)), lines=True)
-    bars = f"vertical bars, side by side: {_intervals(study, task)}"
-    notes = [*notes, bars, *base.notes_on_models(own.models, study.runs_on(task))]
+    runs = study.runs_on(task)
+    bars = f"95% intervals over {text.unit_of(runs)} and seeds of models on a front"
+    notes = [
+        *notes,
+        f"vertical bars, side by side: {bars}",
+        *base.notes_on_models(own.models, runs),
+    ]
     style.caption(figure, [*not_drawn(own), "; ".join(notes)])

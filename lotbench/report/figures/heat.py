@@ -1,8 +1,7 @@
-"""Heat maps: coloured cells with numbers, in figures and on pages."""
+"""Heat maps: coloured cells with numbers."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -32,25 +31,6 @@ class HeatMap:
     """NaN where there is none; shape (rows, columns)."""
     texts: list[list[str]]
     """What stands in each cell, a dash without a value; shape (rows, columns)."""
-
-
-@dataclass(frozen=True)
-class HeatGrid:
-    """Heat maps of a page that share their columns, one table each."""
-
-    title: str
-    corner: str
-    """Heading of the first column."""
-    maps: list[HeatMap]
-    level: Callable[[np.ndarray], np.ndarray]
-    """Places values from 0 to 1, or from -1 to 1 around a middle."""
-    note: str
-
-    def rows(self, own: HeatMap) -> Iterator[tuple[str, list[tuple[str, float]]]]:
-        """Name, and text and level by cell, of each row of a map; 0 without a value."""
-        levels = np.nan_to_num(np.clip(self.level(own.values), -1, 1))
-        for name, texts, row in zip(own.rows, own.texts, levels, strict=True):
-            yield name, list(zip(texts, row, strict=True))
 
 
 def draw(axes: Axes, own: HeatMap, cmap: str, norm: Normalize, fontsize: float = 6) -> AxesImage:

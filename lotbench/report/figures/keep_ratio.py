@@ -10,7 +10,7 @@ import numpy as np
 from lotbench.report import text
 from lotbench.report.figures import style
 from lotbench.report.figures.base import reduced
-from lotbench.report.figures.heat import HeatGrid, HeatMap, draw
+from lotbench.report.figures.heat import HeatMap, draw
 from lotbench.report.looks import order
 from lotbench.statistics.scored import along_front
 from lotbench.statistics.store_view import StoreView
@@ -60,13 +60,3 @@ def figure(study: StoreView, task: str) -> Figure | None:
     small = "Next to the rows: FLOPs speed-up and score of models on each method's front"
     style.caption(result, [f"{small}; {text.seeds(reduced(study.validated(task)))}"])
     return result
-
-
-def page_grid(study: StoreView, task: str) -> HeatGrid | None:
-    """The tables of a page; None if no reduced model has a score."""
-    maps = data(study, task)
-    if not maps:
-        return None
-    note = "Percent of all tokens; next to the rows: FLOPs speed-up and score of models on a front."
-    title = "Tokens computed in each layer"
-    return HeatGrid(title, "Layer", maps, lambda percent: percent / 100, note)

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from lotbench.report import text
-from lotbench.report.figures import chart, style
-from lotbench.report.looks import looks, mark, order, page_marks
+from lotbench.report.figures import style
+from lotbench.report.looks import looks, mark
 from lotbench.report.tables.search import in_order, verdict
 from lotbench.statistics.search import SearchTrials, orders
 from lotbench.statistics.store_view import StoreView
@@ -53,48 +52,6 @@ def figure(study: StoreView, task: str) -> Figure | None:
     style.title(result, text.title(runs, text.trained_on(runs)))
     style.caption(result, [verdict(orders(found)), f"{READ}; {BANDS}"])
     return result
-
-
-def page_chart(study: StoreView, task: str) -> chart.Chart | None:
-    """The chart of a page: the curves, whose bands hovering shows."""
-    found = in_order(task, study)
-    if not any(own.space for own in found):
-        return None
-    most = max(own.trials for own in found)
-    marks = page_marks(order(own.method for own in found), study.methods(task))
-    methods = [mark.method for mark in marks]
-    places = [2**power for power in range(most.bit_length())]
-    spec = chart.spec(
-        f"Expected best area of {text.listed([own.name for own in found])} over the number of "
-        "trials; the table below has the numbers.",
-        [value for own in found for value in _values(own, most)],
-        {
-            "title": "Trials (log scale)",
-            "scale": {"type": "log", "domain": [0.9, 1.15 * most], "nice": False},
-            "axis": {"values": places, "format": "d"},
-        },
-        {"title": "Expected best area on selection"},
-        marks,
-        [
-            chart.line("name", "true", 2, 1),
-            chart.symbols(methods, "datum.marked", chart.SMALL, 1),
-        ],
-    )
-    notes = [READ, "hover for the range in 95% of the choices and for the default setting"]
-    return chart.Chart("Best area to expect after so many trials", notes, spec)
-
-
-def _values(own: SearchTrials, most: int) -> Iterator[dict[str, Any]]:
-    shown = _trials(own, most)
-    for trials in shown:
-        best, band = float(own.expected_best(trials)[0]), own.band(trials)
-        low, high = (text.rounded(end, 1) for end in band)
-        tip = {"title": own.name, "trials": str(trials), "expected best": text.rounded(best, 1)}
-        tip |= {"in 95% of the choices": f"{low} to {high}"}
-        if own.default is not None:
-            tip["default setting"] = text.rounded(own.default.value, 1)
-        place = {"method": own.method, "name": own.name, "x": trials, "y": chart.rounded(best)}
-        yield place | {"marked": _marked(trials, shown), "tip": tip}
 
 
 def _draw(axes: Axes, own: SearchTrials, look: tuple[str, str], most: int, label: str = "") -> None:

@@ -11,7 +11,7 @@ import numpy as np
 from lotbench.report import text
 from lotbench.report.figures import style
 from lotbench.report.figures.front import axis_depth, gain_title
-from lotbench.report.figures.heat import HeatGrid, HeatMap, draw
+from lotbench.report.figures.heat import HeatMap, draw
 from lotbench.report.looks import order
 from lotbench.statistics.runs import Values, varying
 from lotbench.statistics.scored import DENSE, Scored, value_text
@@ -108,21 +108,6 @@ def figure(study: StoreView, task: str) -> Figure | None:
     rows = "; ".join(f"{own.heat.title} by {', '.join(own.parameters)}" for own in maps)
     style.caption(result, [f"Rows: {rows}", "; ".join(notes)])
     return result
-
-
-def page_grids(study: StoreView, task: str) -> list[HeatGrid]:
-    """The tables of a page, one per method."""
-    depth = axis_depth(study.validated(task))
-    return [
-        HeatGrid(
-            own.heat.title,
-            "Setting",
-            [own.heat],
-            lambda gain: gain / depth,
-            f"Rows: {', '.join(own.parameters)}. Columns: {own.budget}.",
-        )
-        for own in data(study, task)
-    ]
 
 
 def _place(own: list[Scored], at: str) -> tuple[float, float]:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from itertools import chain
 from typing import TYPE_CHECKING
 
 from lotbench.report import text
-from lotbench.report.figures import base, chart, style
+from lotbench.report.figures import base, style
 from lotbench.report.figures.base import Shown
-from lotbench.report.looks import GREY, PageMark, looks, order
+from lotbench.report.looks import GREY, looks, order
 from lotbench.report.tables.clock import real_speedups
 from lotbench.statistics.scored import wheres
 from lotbench.statistics.store_view import StoreView
@@ -17,25 +18,16 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 ALONE = "the encoder alone"
-ON_DIAGONAL = "On the diagonal, time falls as FLOPs do; below the dashed line, dense is faster"
-
-
-def data(study: StoreView, task: str) -> dict[Where, list[Shown]]:
-    """The models by timing setting: real (y) over FLOPs speed-up (x)."""
-    found = {}
-    for where in wheres(study.validated(task)):
-        timed = [own for own in study.validated(task) if where in own.timed]
-        x = {own: own.timed[where].flops for own in timed}
-        found[where] = base.shown(timed, x.__getitem__, base.real(where), where)
-    return found
 
 
 def figure(study: StoreView, task: str) -> Figure | None:
     """The figure, one panel per timing setting; None without timings."""
-    speeds, given = data(study, task), looks(study.methods(task))
-    if not speeds:
+    timed, given = [own for own in study.validated(task) if own.timed], looks(study.methods(task))
+    if not timed:
         return None
-    models = [own for own in study.validated(task) if own.timed]
+    speedups = {where: (base.timed_flops(where), base.real(where)) for where in wheres(timed)}
+    models, _, named = base.apart(timed, *chain(*speedups.values()))
+    speeds = {where: base.shown(models, *xy, where) for where, xy in speedups.items()}
     result, axes = base.panels(len(speeds), 2.9, 2.9)
     thin = {"color": GREY, "linewidth": 0.8}
     for panel, (where, shown) in zip(axes, speeds.items(), strict=True):
@@ -52,13 +44,13 @@ def figure(study: StoreView, task: str) -> Figure | None:
         panel.set_ylabel(base.real_axis(models, where))
     # The same limits on both axes, so that equality is the diagonal.
     both = [axis for panel in axes for axis in (panel.xaxis, panel.yaxis)]
-    values = _values([each for own in speeds.values() for each in own])
+    values = base.ends(xy for own in speeds.values() for each in own for xy in (each.x, each.y))
     values += [y for where, own in speeds.items() for _, y in _alone(own, where)]
     style.speedup_limits(both, values)
     style.title(result, base.timed_title(study, task, wheres(models)))
     base.legend(result, models, given, lines=False)
     notes = [real_speedups(models, [*speeds]), *base.notes_on_models(models, study.runs_on(task))]
-    style.caption(result, ["; ".join(notes)])
+    style.caption(result, [*named, "; ".join(notes)])
     return result
 
 
@@ -66,35 +58,3 @@ def _alone(shown: list[Shown], where: Where) -> list[tuple[float, float]]:
     """FLOPs speed-up and that of the encoder alone, of models whose calls were timed, too."""
     timed = [own.model.timed[where] for own in shown]
     return [(own.flops.value, own.encoder.value) for own in timed if own.call and own.encoder]
-
-
-def page_charts(study: StoreView, task: str, marks: list[PageMark]) -> list[chart.Chart]:
-    """The charts of a page, one per timing setting."""
-    charts = []
-    for where, shown in data(study, task).items():
-        name, (low, high) = text.timing_setting(where), style.speedup_range(_values(shown))
-        diagonal = [{"x": low, "y": low}, {"x": high, "y": high}]
-        spec = chart.spec(
-            f"Real speed-up over FLOPs speed-up, {name}. {chart.counted(shown)}",
-            chart.values(shown, study.references[task]),
-            chart.log_axis(low, high, "FLOPs speed-up (log scale)"),
-            chart.log_axis(low, high, base.real_axis([each.model for each in shown], where)),
-            marks,
-            [
-                chart.level(1, strokeDash=[4, 3]),
-                {
-                    "data": {"values": diagonal},
-                    "mark": chart.GUIDE | {"type": "line"},
-                    "encoding": chart.PLAIN,
-                },
-                chart.interval("y", "true"),
-                chart.interval("x", "true"),
-                chart.symbols([mark.method for mark in marks], "true", chart.LARGE, 1),
-            ],
-        )
-        charts.append(chart.Chart(name, [ON_DIAGONAL], spec))
-    return charts
-
-
-def _values(shown: list[Shown]) -> list[float]:
-    return base.ends(value for each in shown for value in (each.x, each.y))

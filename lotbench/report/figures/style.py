@@ -64,6 +64,8 @@ FORMATS: dict[str, dict[str, Any]] = {
 DIGITS = 5
 # The mean width of a letter, in inches.
 CAPTION_LETTER, TITLE_LETTER = 0.05, 0.082
+# The height of a line, in inches.
+CAPTION_LINE, LEGEND_LINE = 0.11, 0.17
 
 
 @contextlib.contextmanager
@@ -91,9 +93,16 @@ def title(figure: Figure, text: str) -> None:
 
 
 def caption(figure: Figure, lines: list[str]) -> None:
-    """Writes the caption below a figure; the layout makes room for it."""
+    """Writes the caption below a figure; the layout makes room for it.
+
+    A figure grows with the legend at its right, which is centred and must not reach the caption.
+    """
     room = int(figure.get_figwidth() / CAPTION_LETTER)
     wrapped = [part for line in lines for part in textwrap.wrap(line, room)]
+    for legend in figure.legends:
+        below = 2 * CAPTION_LINE * (len(wrapped) + 1)
+        needed = LEGEND_LINE * (len(legend.get_texts()) + 1) + below
+        figure.set_figheight(max(figure.get_figheight(), needed))
     figure.supxlabel("\n".join(wrapped), x=0.01, ha="left", fontsize=6.5, color="#555555")
 
 
@@ -126,25 +135,22 @@ def ticks(low: float, high: float) -> list[float]:
 
 
 def speedup_limits(axes: Sequence[XAxis | YAxis], values: Iterable[float]) -> None:
-    """Gives all axes the same log scale, wide enough for 1 and the values."""
-    low, high = speedup_range(values)
+    """Gives all axes the same log scale, wide enough for 1 and the values that are numbers."""
+    logs = [math.log(value) for value in (1.0, *values) if math.isfinite(value) and value > 0]
+    margin = max(0.06 * (max(logs) - min(logs)), 0.02)
     for axis in axes:
-        log_speedup(axis, low, high)
+        log_speedup(axis, math.exp(min(logs) - margin), math.exp(max(logs) + margin))
 
 
-def speedup_range(values: Iterable[float]) -> tuple[float, float]:
-    """The limits of a log axis with 1 and the values that are numbers, with a margin."""
-    given = [math.log(value) for value in (1.0, *values) if math.isfinite(value) and value > 0]
-    margin = max(0.06 * (max(given) - min(given)), 0.02)
-    return math.exp(min(given) - margin), math.exp(max(given) + margin)
-
-
-def save(figure: Figure, path: Path, formats: Iterable[str] = ("png",)) -> list[Path]:
-    """Save a figure in these `FORMATS`, and return the files.
+def save(figure: Figure, path: Path, formats: Iterable[str] = FORMATS) -> list[Path]:
+    """Save a figure in these of `FORMATS`, and return the files.
 
     They are reproducible: without a date, and with rounded positions.
     """
-    _settle(figure)
+    settle(figure)
+    # What a page knows of an artist would be its id in an SVG.
+    for artist in figure.findobj():
+        artist.set_gid(None)
     path.parent.mkdir(parents=True, exist_ok=True)
     files = []
     for form in formats:
@@ -156,7 +162,7 @@ def save(figure: Figure, path: Path, formats: Iterable[str] = ("png",)) -> list[
     return files
 
 
-def _settle(figure: Figure) -> None:
+def settle(figure: Figure) -> None:
     """Lays out a figure once, and rounds the positions of its axes.
 
     The solver of the layout differs in the last digits from run to run, and the ids of an SVG are

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from lotbench.report import looks, text
-from lotbench.report.figures import style
+from lotbench.report.figures import hover, style
 from lotbench.report.figures.base import reduced, timed_title
 from lotbench.statistics.scored import DENSE, Scored, along_front
 from lotbench.statistics.store_view import StoreView
@@ -34,7 +34,7 @@ class Bar:
     """The time of one model, in percent of that of the fastest dense model of its backend."""
 
     def __init__(self, model: Scored, timed: Timed) -> None:
-        self.model, self.label = model, text.cost_and_score(model)
+        self.model = model
         self.total = 100 / timed.same.value
         shares = [timed.shares.get(name) for name in SECTIONS]
         self.parts = [None if share is None else share * self.total for share in shares]
@@ -50,10 +50,6 @@ class Bars:
         self.where, self.backend, self.rows = where, backend, rows
         self.title = f"{text.timing_setting(where)}, {backend}"
         """``CPU, 1 thread, batch 32, torch-fp32``"""
-        self.sections = list(SECTIONS.values())
-        """Name and colour, in the order of the bars."""
-        self.longest = max(max(bar.total, bar.flops) for bar in rows)
-        """The length of the longest bar or mark."""
 
 
 def chosen(models: Sequence[Scored]) -> list[Scored]:
@@ -115,9 +111,12 @@ def figure(study: StoreView, task: str) -> Figure | None:
 def _draw(axes: Axes, own: Bars, models: list[Scored]) -> None:
     places = [models.index(bar.model) for bar in own.rows]
     left = [0.0] * len(places)
-    for index, (name, colour) in enumerate(own.sections):
+    for index, (name, colour) in enumerate(SECTIONS.values()):
         width = [bar.parts[index] or 0.0 for bar in own.rows]
-        axes.barh(places, width, left=left, height=0.75, color=colour, label=name)
+        drawn = axes.barh(places, width, left=left, height=0.75, color=colour, label=name)
+        for patch, bar, part in zip(drawn, own.rows, width, strict=True):
+            title = f"{bar.model.method}  {text.cost_and_score(bar.model)}"
+            hover.tag(patch, bar.model.method, {"": title, name: f"{part:.0f} of {bar.total:.0f}"})
         left = [start + part for start, part in zip(left, width, strict=True)]
     flops = [bar.flops for bar in own.rows]
     mark = {"marker": "|", "markersize": 9, "markeredgewidth": 1.5, "color": looks.BLACK}

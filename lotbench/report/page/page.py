@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Mapping, Sequence
 from importlib.resources import files
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from lotbench.errors import InputError
-from lotbench.report.figures import all_tasks
+from lotbench.report.figures import all_tasks, style
+from lotbench.report.figures.draw import ALL_TASKS
+from lotbench.report.figures.hover import as_svg
 from lotbench.report.page import twins
 from lotbench.report.page.chapters import StorePage, store_pages
 from lotbench.report.tables.all_tasks import all_tasks as drops_table
@@ -22,8 +23,7 @@ from lotbench.store.files import write_file
 if TYPE_CHECKING:
     from markupsafe import Markup
 
-# In the order in which they need each other.
-LIBRARIES = ("vega", "vega-lite", "vega-embed", "dataTables")
+PARTS = ("report.css", "report.js")
 # Tables with more rows have a box to filter them.
 LONG = 12
 NUMBER = re.compile(r"[-+]?\d+(?:\.\d+)?")
@@ -79,18 +79,6 @@ def render(stores: list[StorePage], compared: Drops | None, opening: Mapping[str
     from jinja2 import Environment, PackageLoader, StrictUndefined
     from markupsafe import Markup
 
-    charts: list[Any] = []
-
-    def chart(spec: Any) -> int:
-        """Keeps a chart for the page's script and returns its number."""
-        charts.append(spec)
-        return len(charts) - 1
-
-    def script(value: Any) -> Markup:
-        # Without <, no text of a store can end the script.
-        text = json.dumps(value, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
-        return Markup(text.replace("<", r"\u003c"))
-
     environment = Environment(
         loader=PackageLoader("lotbench.report.page"),
         autoescape=True,
@@ -99,21 +87,21 @@ def render(stores: list[StorePage], compared: Drops | None, opening: Mapping[str
         undefined=StrictUndefined,
     )
     environment.filters["code"] = _code
-    environment.globals |= {"chart": chart, "script": script, "charts": charts}
     environment.globals |= {"rank": rank, "is_long": is_long}
-    package = files("lotbench.report.page")
+    chart = None
+    if compared:
+        runs = [run for store in stores for run in store.runs]
+        with style.drawing():
+            chart = as_svg(all_tasks.figure(compared, runs), ALL_TASKS)
+    templates = files("lotbench.report.page") / "templates"
+    style_sheet, script = ((templates / name).read_text(encoding="utf-8") for name in PARTS)
     return environment.get_template("report.html.j2").render(
         stores=stores,
         opening=opening,
         compared=drops_table(compared) if compared else None,
-        compared_chart=all_tasks.page_chart(compared) if compared else None,
-        style=Markup((package / "templates" / "report.css").read_text(encoding="utf-8")),
-        code=Markup((package / "templates" / "report.js").read_text(encoding="utf-8")),
-        libraries=[
-            Markup((package / "vendor" / f"{name}.min.js").read_text(encoding="utf-8"))
-            for name in LIBRARIES
-        ],
-        licences=(package / "vendor" / "LICENSES.txt").read_text(encoding="utf-8"),
+        compared_chart=chart,
+        style=Markup(style_sheet),
+        script=Markup(script),
     )
 
 

@@ -21,7 +21,7 @@ def write(stores: Sequence[StorePage], compared: Table | None, page: Path) -> li
         f"{store.name}-{task.task}-{name}": table
         for store in stores
         for task in store.chapters
-        for name, table in (task.opening | task.closing).items()
+        for name, table in task.tables.items()
     }
     parts = [r"% Needs \usepackage{booktabs,longtable}."]
     parts += [latex(table, f"tab:{name}") for name, table in named.items()]
@@ -40,5 +40,5 @@ def _as_markdown(stores: Sequence[StorePage], compared: Table | None) -> str:
         for task in store.chapters:
             parts.append(f"## {task.name}")
             parts.append("\n".join(f"- {plain(sentence)}" for sentence in task.findings))
-            parts += map(markdown, [*task.opening.values(), *task.closing.values()])
+            parts += map(markdown, task.tables.values())
     return "\n\n".join(parts) + "\n"

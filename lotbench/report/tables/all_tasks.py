@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 from lotbench.report import text
 from lotbench.report.looks import order
 from lotbench.report.tables.render import Table
@@ -15,10 +17,17 @@ def drops_of(study: StoreView) -> Drops | None:
     return drops({text.task_name(task): own for task, own in study.evidence.items()})
 
 
+def ranked(found: Drops) -> list[str]:
+    """The methods, the least mean drop first; those without a mean last, as in legends."""
+    means = {method: own.value.value for method, own in found.mean.items()}
+    every = order(set().union(*found.tasks.values()))
+    return sorted(every, key=lambda method: means.get(method, math.inf))
+
+
 def all_tasks(found: Drops) -> Table:
-    """One line per method: its mean drop on every task, and over all of them."""
+    """One line per method, the best first: its mean drop on every task, and over all of them."""
     lines = []
-    for method in order(set().union(*found.tasks.values())):
+    for method in ranked(found):
         cells = [
             text.with_interval(own[method]) if method in own else NONE
             for own in found.tasks.values()

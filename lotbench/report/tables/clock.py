@@ -1,7 +1,8 @@
-"""Tables of wall-clock speed-ups: of the models that a task chooses, and of all models."""
+"""The table of wall-clock speed-ups, of the models that a task chooses."""
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterable, Sequence
 
 from lotbench.report import text
@@ -17,56 +18,23 @@ from lotbench.statistics.timed import Where
 TIMED_DROP = 1.0
 
 
-def chosen_clock(task: str, study: StoreView) -> Table | None:
+def clock(task: str, study: StoreView) -> Table | None:
     """The speed on the clock of each method's model within one point; None without timings."""
     found = study.evidence.get(task)
-    choices = found.choices(TIMED_DROP).values() if found else ()
-    models = [own.model for own in choices if own.model]
-    close = f"within {TIMED_DROP:g} point of the reference on selection"
-    title = f"{task}, speed on the clock of the model {close}"
-    return _table(title, task, study, models, one_each=True)
-
-
-def clock(task: str, study: StoreView) -> Table | None:
-    """The speed on the clock of every timed model; None without timings."""
-    title = f"{task}, speed on the clock of all models"
-    return _table(title, task, study, study.validated(task), one_each=False)
-
-
-def _table(
-    title: str, task: str, study: StoreView, models: Sequence[Scored], one_each: bool
-) -> Table | None:
-    """The times of models; of one model per method, its setting and seeds are left out."""
-    lossy = [
-        own
-        for own in models
-        # Without a best, it is dense that no backend holds.
-        if {where for (where, _), each in own.backends.items() if each.best} - own.timed.keys()
-    ]
-    models, settings = [own for own in models if own.timed], wheres(models)
+    choices = found.choices(TIMED_DROP) if found else {}
+    chosen = [choices[method].model for method in order(choices)]
+    models = [own for own in chosen if own and own.timed]
     if not models:
         return None
-    calls = calls_timed(models, *settings)
-    methods = order(own.method for own in models)
-    models.sort(key=lambda own: (methods.index(own.method), own.flops.value))
-    groups = [
-        [_row(own, where, calls, one_each) for own in models if where in own.timed]
-        for where in settings
+    settings = wheres(models)
+    rows = [
+        [own.method, text.speedup(own.flops.value), *(speed(own, where) for where in settings)]
+        for own in models
     ]
-    first = ["timed on"] if one_each else ["setting", "timed on", "seeds"]
-    factors = ["FLOPs", *["call"] * calls, "encoder", "same backend"]
-    columns = ["method", *first, *(f"{name} {TIMES}" for name in factors), "fastest backend"]
-    notes = _notes(task, study, calls)
-    if lossy:
-        names = ", ".join(f"{own.method} {model_name(own)}".strip() for own in lossy)
-        notes.append(f"not shown where every timed backend costs more than half a point: {names}")
-    if any(own.method in DENSE for own in models):
-        notes.append(
-            "dense: the untouched model on padded batches (as a file: its plain export); below "
-            f"1{TIMES} the same weights on LoTBench's packed path are faster, and all are compared "
-            "with the faster of the two"
-        )
-    return Table(title, columns, groups, notes, texts=2 if one_each else 3)
+    columns = ["method", f"FLOPs {TIMES}", *map(text.timing_setting, settings)]
+    close = f"within {TIMED_DROP:g} point of the reference on selection"
+    title = f"{task}, speed on the clock of the model {close}"
+    return Table(title, columns, [rows], notes(task, study, models))
 
 
 def model_name(own: Scored) -> str:
@@ -79,15 +47,15 @@ def calls_timed(models: Iterable[Scored], *settings: Where) -> bool:
     return any(own.timed[w].call for own in models for w in settings if w in own.timed)
 
 
-def _row(model: Scored, where: Where, calls: bool, one_each: bool) -> list[str]:
-    own, setting = model.timed[where], text.timing_setting(where)
-    assert own.encoder is not None, "the best backend has it"
-    first = [setting] if one_each else [model_name(model), setting, str(own.seeds)]
-    mark = "!" if own.noisy else "~" * own.flagged
-    call = [f"{mark}{_half(own.call)}" if own.call else NONE] * calls
-    encoder = f"{'' if own.call else mark}{_half(own.encoder)}"
-    speeds = [text.speedup(own.flops.value), *call, encoder, _half(own.same)]
-    return [model.method, *first, *speeds, own.backend]
+def speed(model: Scored, where: Where) -> str:
+    """The real speed-ups of a model in a timing setting, a line each, and its fastest backend."""
+    timed = model.timed.get(where)
+    if timed is None or timed.encoder is None:
+        return NONE
+    mark = "!" if timed.noisy else "~" * timed.flagged
+    call = [f"{mark}{_half(timed.call)}"] if timed.call else []
+    encoder = f"encoder {_half(timed.encoder)}" if call else f"{mark}{_half(timed.encoder)}"
+    return "\n".join([*call, encoder, f"same backend {_half(timed.same)}", timed.backend])
 
 
 def _half(speedup: Estimate) -> str:
@@ -96,24 +64,51 @@ def _half(speedup: Estimate) -> str:
     return f"{text.speedup(speedup.value)} {PLUS_MINUS}{text.speedup(half)}"
 
 
-def _notes(task: str, study: StoreView, calls: bool) -> list[str]:
-    floors = study.noise_floors(task)
-    noise = [
-        f"{100 * floors[where]:.1f}% ({text.timing_setting(where)})" for where in sorted(floors)
-    ]
-    against = "in the model's fastest backend against the fastest dense model of any backend"
-    call = [f"call {TIMES}: from text to answer, {against}; {NONE}: not timed"] * calls
-    return [
-        f"FLOPs {TIMES}: FLOPs speed-up on the timed texts",
-        *call,
-        f"encoder {TIMES}: {'the same of ' * calls}the encoder alone, without tokenisation"
-        + ("" if calls else f", {against}"),
-        f"same backend {TIMES}: the encoder alone against the fastest dense model of that backend",
+def notes(task: str, study: StoreView, models: Sequence[Scored]) -> list[str]:
+    """How to read the speeds of these models; none if no model was timed."""
+    settings = wheres(models)
+    if not settings:
+        return []
+    what = "a call, from text to answer" if calls_timed(models, *settings) else "the encoder alone"
+    sentences = [
+        f"first line: speed-up of {what}, in the model's fastest backend against the fastest dense "
+        f"model of any backend; encoder: the same without tokenisation; {NONE}: not timed",
+        "same backend: the encoder alone against the fastest dense model of that backend, which is "
+        "named last",
         "a backend counts for a model if it costs at most half a point of the score in torch-fp32",
         f"{PLUS_MINUS} half the 95% interval; ~ the speed-up may be 1 (timing noise); ! its "
         "interval is wider than 10%",
-        f"dense against itself (A/A noise): {', '.join(noise) or NONE}",
+        f"dense against itself (A/A noise): {_noise(task, study)}",
     ]
+    lossy = [
+        own
+        for own in models
+        # Without a best, it is dense that no backend holds.
+        if {where for (where, _), each in own.backends.items() if each.best} - own.timed.keys()
+    ]
+    if lossy:
+        names = ", ".join(f"{own.method} {model_name(own)}".strip() for own in lossy)
+        sentences.append(f"not timed where every backend costs more than half a point: {names}")
+    if any(own.method in DENSE for own in models):
+        sentences.append(
+            "dense: the untouched model on padded batches (as a file: its plain export); below "
+            f"1{TIMES} the same weights on LoTBench's packed path are faster, and all are compared "
+            "with the faster of the two"
+        )
+    return sentences
+
+
+def _noise(task: str, study: StoreView) -> str:
+    """How far dense timed twice differs from 1: the range over the passes of each setting."""
+    floors: dict[Where, list[float]] = defaultdict(list)
+    for timing in study.shown_passes:
+        if timing.task == task and (floor := timing.call_or_encoder.noise_floor):
+            floors[Where.of(timing)].append(floor.ratio)
+    return ", ".join(
+        f"{' to '.join(dict.fromkeys(f'{100 * end:.1f}%' for end in (min(own), max(own))))} "
+        f"({text.timing_setting(where)})"
+        for where, own in sorted(floors.items())
+    )
 
 
 def real_speedups(models: Sequence[Scored], settings: Sequence[Where]) -> str:

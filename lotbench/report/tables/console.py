@@ -17,17 +17,13 @@ if TYPE_CHECKING:
 def console(study: StoreView) -> Group:
     """The tables of a store, ready for ``rich.print``.
 
-    Each task has all models, then the largest speed-ups close to the reference.  A store with
-    several tasks has the mean drops over all of them after that.  Failed trials come last, each
-    with its error.
+    The overview of a task is its last table.  A store with several tasks has the mean drops over
+    all of them after that.  Failed trials come last, each with its error.
     """
     from rich.console import Group
     from rich.text import Text
 
-    shown = []
-    for task in study.tasks:
-        first, last = tables(task, study)
-        shown += [*last.values(), *first.values()]
+    shown = [table for task in study.tasks for table in [*tables(task, study).values()][::-1]]
     compared = drops_of(study)
     if compared:
         shown.append(all_tasks(compared))

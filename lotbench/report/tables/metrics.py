@@ -1,51 +1,20 @@
-"""Tables of every metric of a task: of each model, and of methods against the first."""
+"""The table of every metric of a task: of methods against the first."""
 
 from __future__ import annotations
 
-import math
-from collections.abc import Mapping
 from contextlib import suppress
 
 from lotbench.report import text
 from lotbench.report.looks import order
-from lotbench.report.tables.clock import model_name
 from lotbench.report.tables.differences import cell
-from lotbench.report.tables.overview import reference
 from lotbench.report.tables.render import Table
 from lotbench.report.text import NONE, TIMES
 from lotbench.statistics.bootstrap import estimate
 from lotbench.statistics.drawn import Drawn, difference
-from lotbench.statistics.scored import Scored
 from lotbench.statistics.store_view import StoreView
 
 
 def metrics(task: str, study: StoreView) -> Table | None:
-    """Every metric of all models of a task; None if the rows have answers for the main one alone.
-
-    The models are in the order of method and FLOPs speed-up.
-    """
-    found = study.metrics[task]
-    models = [own for own in study.validated(task) if own.key in found]
-    if not models:
-        return None
-    groups = []
-    for method in order(own.method for own in models):
-        ours = [own for own in models if own.method == method]
-        ours.sort(key=lambda own: own.flops.value)
-        groups.append([_row(own, found[own.key]) for own in ours])
-    names = list(found[models[0].key])
-    columns = ["method", "setting", f"FLOPs {TIMES}", *names]
-    notes = [text.explained(name) for name in names]
-    unit = text.unit_of(study.runs_on(task))
-    notes.append(f"mean over seeds (95% interval over {unit} and seeds)")
-    evidence = study.evidence.get(task)
-    if evidence is not None and evidence.reference.name == "teacher":
-        score = reference(evidence, models[0].metric)
-        notes.append(f"the reference has no row; {models[0].metric}: {score}")
-    return Table(f"{task}, every metric", columns, groups, notes, texts=2)
-
-
-def against_first(task: str, study: StoreView) -> Table | None:
     """Every metric of the methods minus that of the first, at equal targets.
 
     None if there are no two methods, or if the rows have answers for the main metric alone.
@@ -72,18 +41,11 @@ def against_first(task: str, study: StoreView) -> Table | None:
         f"in brackets the 95% interval over {unit} and seeds",
         "* where the interval excludes 0; one in twenty does so by chance",
         f"of several settings of a method, the one with the best {names[0]} on selection",
+        *map(text.explained, names),
     ]
     title = f"{task}, every metric minus that of {base}, at equal targets"
     lines = [own for own in groups.values() if own]
     return Table(title, ["method", "FLOPs", *names], lines, notes, texts=2) if lines else None
-
-
-def _row(own: Scored, scores: Mapping[str, Drawn]) -> list[str]:
-    cells = []
-    for name, each in scores.items():
-        value = estimate(each.score("validation"))
-        cells.append(NONE if math.isnan(value.value) else text.score_with_interval(value, name))
-    return [own.method, model_name(own), text.speedup(own.flops.value), *cells]
 
 
 def _difference(own: Drawn, first: Drawn) -> str:

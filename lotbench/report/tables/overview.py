@@ -1,4 +1,4 @@
-"""The table that opens a task: the largest speed-ups of every method, area and rank."""
+"""The table that opens a task: largest speed-ups, scores at equal speed-ups, area and rank."""
 
 from __future__ import annotations
 
@@ -13,41 +13,68 @@ from lotbench.report.text import NONE, TIMES
 from lotbench.statistics.bootstrap import estimate
 from lotbench.statistics.costs import training_costs
 from lotbench.statistics.drawn import SPLITS
-from lotbench.statistics.evidence import DROPS, Choice, Evidence, ties
+from lotbench.statistics.evidence import DROPS, Choice, Evidence, first, ties
 from lotbench.statistics.power import needed_for_a_point
-from lotbench.statistics.scored import Scored
+from lotbench.statistics.scored import Scored, evenly
 from lotbench.statistics.store_view import StoreView
 
 AT_LEAST = "\N{GREATER-THAN OR EQUAL TO}"
+FIRST, NOT_AHEAD = "*", "\N{DAGGER}"
+# Columns of targets: with more than nine columns a table is too wide to read.
+MOST_TARGETS = 3
 
 
 def overview(task: str, study: StoreView) -> Table | None:
-    """The overview of a task; None if it has no reference or no method other than dense."""
+    """The overview of a task, a line per method and one for a model without layers.
+
+    None without a reference, or if no method has scores on both splits.
+    """
     found = study.evidence.get(task)
-    if found is None or not found.methods:
+    if found is None or not found.curves:
         return None
-    models = study.validated(task)
+    models, shown = study.validated(task), evenly(found.targets, MOST_TARGETS)
     choices = {drop: found.choices(drop) for drop in DROPS}
     tied = {drop: ties(own) for drop, own in choices.items()}
+    at_targets = [_at_target(found, target) for target in shown]
     areas, costs = found.areas(), training_costs(study.runs_on(task))
-    trained = any(method in costs for method in found.methods)
     lines = []
     for method in order(found.methods):
         cells = [_choice(choices[drop].get(method), method in tied[drop]) for drop in DROPS]
+        cells += [at.get(method, NONE) for at in at_targets]
         area = areas.get(method)
-        cells += [text.with_interval(area.value), str(area.rank)] if area else [NONE, NONE]
-        if trained:
-            cells.append(f"{costs[method]:.1f}{TIMES}" if method in costs else NONE)
+        cells.append(f"{text.with_interval(area.value)}\nrank {area.rank}" if area else NONE)
         cells.append(_tried([own for own in models if own.method == method]))
+        if method in costs:
+            cells[-1] += f"\ntraining {costs[method]:.1f}{TIMES}"
         lines.append([method, *cells])
-    columns = ["method", *(f"within {drop:g}" for drop in DROPS), "area", "rank"]
-    columns += [*["training"] * trained, "tried"]
+    if found.bag is not None and shown:
+        bag = [text.with_interval(found.bag.gain).replace(" ", "\n", 1)] * len(shown)
+        lines.append(["without layers", *[NONE] * len(DROPS), *bag, NONE, NONE])
+    columns = ["method", *(f"within {drop:g}" for drop in DROPS)]
+    columns += [*(f"{target:g}{TIMES}" for target in shown), "area", "tried"]
     score = reference(found, models[0].metric)
-    title = f"{task}, largest FLOPs speed-up within so many points of {score}"
+    title = (
+        f"{task}, largest FLOPs speed-up within so many points of {score}, and scores against it "
+        "at equal speed-ups"
+    )
+    trained = any(method in costs for method in found.methods)
     notes = _notes(task, study, found, trained)
     if (sentence := without_encoder(found)) is not None:
         notes.insert(0, sentence)
     return Table(title, columns, [lines], notes)
+
+
+def _at_target(found: Evidence, target: float) -> dict[str, str]:
+    """The margins of the methods at a target, each with its marks."""
+    margins = found.at_target(target)
+    leaders, ahead = first(margins), found.ahead_of_bag(margins)
+    cells = {}
+    for method, own in margins.items():
+        marks = FIRST * (method in leaders and len(margins) > 1)
+        marks += NOT_AHEAD * (found.bag is not None and method not in ahead)
+        value, *interval = text.with_interval(own.value).split(" ", 1)
+        cells[method] = "\n".join([f"{value} {marks}".rstrip(), *interval])
+    return cells
 
 
 def reference(found: Evidence, metric: str) -> str:
@@ -110,6 +137,11 @@ def _notes(task: str, study: StoreView, found: Evidence, trained: bool) -> list[
         "resamples can be",
         f"{AT_LEAST} no faster model of the method was scored, so it may go further",
         "tie: the difference from the largest speed-up is inside its interval",
+        f"at a speed-up: each method with its best setting on selection, and its score minus that "
+        f"of the reference; {FIRST} no method is ahead of it there (paired by seed and "
+        f"{unit.removesuffix('s')})"
+        + f"; {NOT_AHEAD} not ahead of the model without layers, which is faster"
+        * bool(found.bag),
         f"area: of the best model at every speed-up from 1{TIMES} to {found.end:.1f}{TIMES}, in "
         f"points above the reference minus {found.floor:g}, times doublings of speed; a method "
         "adds nothing where it cannot go; rank: 1 plus the methods that are larger with an "

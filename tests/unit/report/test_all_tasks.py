@@ -1,11 +1,10 @@
 """Mean drops over several tasks, by hand."""
 
-import numpy as np
 import pytest
 from simulated import Rows, hits
 from stores import fill_vectors
 
-from lotbench.report.figures.all_tasks import MEAN, figure, page_chart
+from lotbench.report.figures.all_tasks import figure
 from lotbench.report.tables.all_tasks import all_tasks
 from lotbench.report.text import NONE
 from lotbench.statistics.drops import drops
@@ -73,20 +72,16 @@ def test_one_task_and_tasks_without_a_common_range_are_not_compared():
     assert drops({"A": task(ltp=170), "B": short.evidence()}) is None
 
 
-def test_the_figure_has_a_panel_per_task_and_one_for_the_mean():
-    found = drops({"A": task(ltp=170, tr_bert=175), "B": task(ltp=176, tr_bert=170)})
+def test_the_best_is_at_the_top_of_figure_and_table():
+    tasks = {"A": task(ltp=170, tr_bert=180), "B": task(ltp=176, tr_bert=170, first_k=178)}
+    found = drops(tasks)
+    best = ["tr-bert", "ltp", "first-k"]
+    assert [row[0] for row in all_tasks(found).groups[0]] == best
     drawn = figure(found, [])
     assert [axes.get_title("left") for axes in drawn.axes] == ["A", "B", "all tasks"]
-    places = [[line.get_xdata()[0] for line in axes.lines] for axes in drawn.axes]
-    assert np.allclose(places, [[5, 2.5], [2, 5], [3.5, 3.75]])
-
-
-def test_the_chart_of_a_page_has_the_best_at_the_top():
-    found = drops({"A": task(ltp=170, tr_bert=180), "B": task(ltp=176, tr_bert=176, first_k=178)})
-    spec = page_chart(found)
-    assert spec["encoding"]["y"]["sort"] == ["tr-bert", "ltp", "first-k"]
-    values = {(value["method"], value["task"]): value for value in spec["data"]["values"]}
-    assert values["ltp", MEAN]["x"] == pytest.approx(3.5)
-    assert values["ltp", MEAN]["low"] < 3.5 < values["ltp", MEAN]["high"]
-    assert values["first-k", "B"]["x"] == pytest.approx(1)
-    assert ("first-k", MEAN) not in values
+    assert [label.get_text() for label in drawn.axes[0].get_yticklabels()] == best
+    places = [
+        {line.get_ydata()[0]: line.get_xdata()[0] for line in axes.lines} for axes in drawn.axes
+    ]
+    expected = [{0: 0, 1: 5}, {0: 5, 1: 2, 2: 1}, {0: 2.5, 1: 3.5}]
+    assert places == [pytest.approx(own, abs=1e-9) for own in expected]

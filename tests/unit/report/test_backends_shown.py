@@ -5,9 +5,10 @@ from stores import evaluation, in_backend, over_backends, trial, with_call, writ
 
 from lotbench.report.figures import base, front, speed, time_shares
 from lotbench.report.figures.draw import missing
-from lotbench.report.looks import page_marks
 from lotbench.report.tables.backends import backends
-from lotbench.report.tables.clock import clock, real_speedups
+from lotbench.report.tables.clock import real_speedups
+from lotbench.report.tables.models import models
+from lotbench.report.text import NONE
 from lotbench.statistics.store_view import StoreView
 from lotbench.statistics.timed import Where
 
@@ -32,25 +33,42 @@ def store(tmp_path):
     return tmp_path
 
 
+def drawn(study, where):
+    """The mark of Leap-of-Thought over real speed, and what a page tells of it."""
+    models = [own for own in study.validated("toy") if where in own.timed]
+    shown = front.Front(study, "toy", models, where).shown
+    (mark,) = [own for own in shown if own.model.method == "LoT (ours)"]
+    return mark.x, base.tip(mark.model)
+
+
+def row(study):
+    """The speeds of Leap-of-Thought in the table of all models, by timing setting."""
+    table = models("toy", study)
+    (cells,) = [row for group in table.groups for row in group if row[0].startswith("LoT")]
+    return {
+        name: cell.splitlines()
+        for name, cell in zip(table.columns, cells, strict=True)
+        if name.startswith("CPU")
+    }
+
+
 def test_a_model_is_shown_in_its_best_backend(store):
     study = StoreView(store)
     (model,) = [own for own in study.validated("toy") if own.method != "dense"]
-    marks = page_marks(["LoT (ours)", "dense"], ["LoT (ours)", "dense"])
-    _, real = front.page_charts(study, "toy", marks)
-    assert real.title == "Score and real speed: CPU, 1 thread, batch 32"
     # The helper's intervals are 0.2 and 0.1 either way, and x best is noisy.
-    values = {value["method"]: value for value in real.spec["data"]["values"]}
-    own = values["LoT (ours)"]
-    assert (own["x"], own["xlow"], own["xhigh"]) == (2.5, 2.3, 2.7)
-    tip = own["tip"]
+    speedup, tip = drawn(study, WHERE)
+    assert tuple(speedup) == (2.5, 2.3, 2.7)
     assert tip["CPU, 1 thread, batch 32"] == "2.5\u00d7 (2.3 to 2.7), noisy, in openvino-bf16"
     assert tip["CPU, 1 thread, batch 32, same backend"] == "2.0\u00d7 (1.9 to 2.1)"
     assert "of any backend" in real_speedups([model], [WHERE])
     # Calls were not timed.
     assert real_speedups([model], [WHERE]).startswith("The encoder alone")
     assert base.real_axis([model], WHERE) == "Speed-up of the encoder (log scale)"
-    assert "encoder \u00d7" in clock("toy", study).columns
-    assert "call \u00d7" not in clock("toy", study).columns
+    assert row(study) == {
+        "CPU, 1 thread, batch 32": [
+            *("!2.50 \u00b10.20", "same backend 2.00 \u00b10.10", "openvino-bf16")
+        ]
+    }
 
 
 def test_a_model_that_no_timed_backend_holds_is_named(store):
@@ -60,10 +78,10 @@ def test_a_model_that_no_timed_backend_holds_is_named(store):
         in_backend("b", "onnx-int8", 3.0, 4.0, -0.02, 0.05, trial_id="b"),
     ]
     write(store, over_backends("later", "2025-01-02", rows))
-    table = clock("toy", StoreView(store))
-    assert not any("LTP" in row[0] for group in table.groups for row in group)
-    (note,) = [own for own in table.notes if own.startswith("not shown")]
-    assert note == "not shown where every timed backend costs more than half a point: LTP"
+    table = models("toy", StoreView(store))
+    assert table.groups[1][0][:1] + table.groups[1][0][-1:] == ["LTP *", NONE]
+    (note,) = [own for own in table.notes if own.startswith("not timed")]
+    assert note == "not timed where every backend costs more than half a point: LTP"
 
 
 def test_what_a_backend_costs(store):
@@ -90,30 +108,24 @@ def test_with_calls_the_best_is_about_the_call(store):
         with_call(in_backend("a", "torch-fp32", 2.0, 3.0, 0.0, 0.2, trial_id="a"), 2.0, 0.25),
         with_call(in_backend("a", "openvino-bf16", 2.0, 4.0, 0.0, 0.1, trial_id="a"), 1.5, 0.3),
     ]
-    call = {"fastest": {}, "best": "openvino-bf16", "noise_floor": {"ratio": 0.03}}
-    write(store, over_backends("u", "2025-01-02", rows) | {"call": call})
+    # The noise of all passes, of their calls; that of their encoders is 1%.
+    for name, ratio in (("u", 0.03), ("v", 0.02)):
+        call = {"fastest": {}, "best": "openvino-bf16", "noise_floor": {"ratio": ratio}}
+        write(store, over_backends(name, "2025-01-02", rows) | {"call": call})
     study = StoreView(store)
-    assert study.noise_floors("toy") == {WHERE: 0.03}  # of the encoder 0.01
+    noise = "dense against itself (A/A noise): 2.0% to 3.0% (CPU, 1 thread, batch 32)"
+    assert noise in models("toy", study).notes
     (model,) = [own for own in study.validated("toy") if own.method != "dense"]
     timed = model.timed[WHERE]
     assert (timed.backend, timed.best.value, timed.same.value) == ("torch-fp32", 2.0, 2.0)
     assert (timed.call.value, timed.encoder.value, timed.noisy) == (2.0, 3.0, False)
-    _, real = front.page_charts(study, "toy", page_marks(["LoT (ours)"], ["LoT (ours)"]))
-    values = {value["method"]: value for value in real.spec["data"]["values"]}
-    tip = values["LoT (ours)"]["tip"]
+    _, tip = drawn(study, WHERE)
     assert tip["CPU, 1 thread, batch 32"] == "2.0\u00d7 (1.7 to 2.3), in torch-fp32"
     assert tip["CPU, 1 thread, batch 32, encoder alone"] == "3.0\u00d7 (2.8 to 3.2)"
     assert base.real_axis([model], WHERE) == "Speed-up of a call (log scale)"
     assert real_speedups([model], [WHERE]).startswith("Calls, from text to answer")
-    table = clock("toy", study)
-    assert table.columns[4:] == [
-        *("FLOPs \u00d7", "call \u00d7", "encoder \u00d7", "same backend \u00d7"),
-        "fastest backend",
-    ]
-    rows = {line[0]: line for group in table.groups for line in group}
-    assert rows["LoT (ours)"][5:] == [
-        *("2.00 \u00b10.30", "3.00 \u00b10.20", "2.00 \u00b10.10", "torch-fp32")
-    ]
+    lines = ["2.00 \u00b10.30", "encoder 3.00 \u00b10.20", "same backend 2.00 \u00b10.10"]
+    assert row(study) == {"CPU, 1 thread, batch 32": [*lines, "torch-fp32"]}
 
 
 def test_a_store_with_both_kinds_of_times_names_both(store):
@@ -123,17 +135,12 @@ def test_a_store_with_both_kinds_of_times_names_both(store):
     ]
     write(store, over_backends("u", "2025-01-02", rows, batch_size=64))
     study, alone = StoreView(store), Where("cpu", 1, 64)
-    models = study.validated("toy")
-    assert real_speedups(models, [WHERE]).startswith("The encoder alone, timed against")
-    assert real_speedups(models, [alone]).startswith("Calls, from text to answer, timed against")
+    timed = study.validated("toy")
+    assert real_speedups(timed, [WHERE]).startswith("The encoder alone, timed against")
+    assert real_speedups(timed, [alone]).startswith("Calls, from text to answer, timed against")
     both = "Calls, from text to answer, or, where an axis says so, the encoder alone, timed against"
-    assert real_speedups(models, [alone, WHERE]).startswith(both)
-    _, second, first = front.page_charts(study, "toy", page_marks(["LoT (ours)"], ["LoT (ours)"]))
-    assert "Calls" in " ".join(first.notes) and "Calls" not in " ".join(second.notes)
+    assert real_speedups(timed, [alone, WHERE]).startswith(both)
     # Only the models whose calls were timed have a point of the encoder alone.
-    of = speed.data(study, "toy")
-    assert not speed._alone(of[WHERE], WHERE)
-    assert (2.0, 3.0) in speed._alone(of[alone], alone)
     figure = speed.figure(study, "toy")
     drawn = [
         [line.get_xydata().tolist() for line in panel.lines if line.get_label() == speed.ALONE]

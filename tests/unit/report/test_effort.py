@@ -131,7 +131,9 @@ def test_the_verdict_says_where_the_conclusion_flips(found, sentence):
 
 
 def test_every_output_has_the_search(study, monkeypatch):
-    monkeypatch.setattr(style, "save", lambda figure, path: [path.with_name(f"{path.name}.png")])
+    monkeypatch.setattr(
+        style, "save", lambda figure, path, formats: [path.with_name(f"{path.name}.png")]
+    )
     files = draw(study)
     page = readme.page(study, files)
     assert "10 trials searched on TOY, seed 10; 1 failed. 4 trials confirmed, seeds 0 and 1" in page
@@ -175,7 +177,9 @@ def test_a_store_without_a_search_shows_none(tmp_path):
 
 def test_a_search_without_a_choice_is_shown_alone(tmp_path, monkeypatch):
     study = StoreView(fill_search(tmp_path, confirmed=False))
-    monkeypatch.setattr(style, "save", lambda figure, path: [path.with_name(f"{path.name}.png")])
+    monkeypatch.setattr(
+        style, "save", lambda figure, path, formats: [path.with_name(f"{path.name}.png")]
+    )
     files = draw(study)
     assert [path.name for path in files] == ["toy-search.png"]
     assert missing(study) == [
@@ -205,14 +209,3 @@ def test_the_figure_has_a_curve_for_each_and_its_band(study):
     assert default == pytest.approx([2, 2])
     legend = beside.get_legend()
     assert legend is not None and len(legend.get_texts()) == 3
-
-
-def test_the_chart_of_a_page_has_the_same_curves(study):
-    chart = search.page_chart(study, "toy")
-    assert chart is not None
-    own = [each for each in chart.spec["data"]["values"] if each["method"] == "TR-BERT"]
-    assert [(each["x"], each["y"]) for each in own] == [(1, 7.5), (2, 14), (3, 20), (4, 26)]
-    assert own[1]["tip"] == {
-        **{"title": "TR-BERT", "trials": "2", "expected best": "14.0"},
-        **{"in 95% of the choices": "2.0 to 26.0", "default setting": "2.0"},
-    }

@@ -1,12 +1,11 @@
-"""The table of methods at equal FLOPs, and what it says of the model without layers."""
+"""The overview at equal FLOPs, and what it says of the model without layers."""
 
 from __future__ import annotations
 
 import pytest
 from stores import evaluation, trial, write
 
-from lotbench.report.tables.equal_flops import equal_flops
-from lotbench.report.tables.overview import without_encoder
+from lotbench.report.tables.overview import overview, without_encoder
 from lotbench.report.text import NONE
 from lotbench.statistics.scored import evenly
 from lotbench.statistics.store_view import StoreView
@@ -35,40 +34,33 @@ def fill(folder, *without: float, **methods: dict[float, float]) -> StoreView:
     return StoreView(folder)
 
 
-def table(study: StoreView):
-    found = equal_flops("toy", study)
-    assert found is not None
-    return found
+def cells(folder, *without: float, **methods: dict[float, float]) -> dict[str, list[str]]:
+    """By method, what the overview says of it at each target, without intervals."""
+    table = overview("toy", fill(folder, *without, **methods))
+    assert table is not None
+    first, end = table.columns.index("within 2") + 1, table.columns.index("area")
+    assert table.columns[first:end] == [f"{target}{X}" for target in (2, 4)][: end - first]
+    return {row[0]: [own.split("\n")[0] for own in row[first:end]] for row in table.groups[0]}
 
 
 def test_by_hand(tmp_path):
-    study = fill(tmp_path, 0.75, ltp={2: 0.9, 4: 0.7}, mine={2: 0.8, 4: 0.7}, other={4: 0.8})
-    found = table(study)
-    assert found.title.startswith("toy, at equal FLOPs speed-ups, in points against dense 90.0% (")
-    assert found.columns == ["method", f"2{X}", f"4{X}"]
-    cells = {
-        line[0]: [(cell.split(" ")[0], cell.rpartition(")")[2]) for cell in line[1:]]
-        for line in found.groups[0]
+    methods = {"ltp": {2: 0.9, 4: 0.7}, "mine": {2: 0.8, 4: 0.7}, "other": {4: 0.8}}
+    assert cells(tmp_path, 0.75, **methods) == {
+        "LTP": ["0.0 *", "-20.0 \N{DAGGER}"],
+        "mine": ["-10.0", "-20.0 \N{DAGGER}"],
+        "other": [NONE, "-10.0 *"],
+        "truncated": [NONE, NONE],
+        "without layers": ["-15.0", "-15.0"],
     }
-    assert cells == {
-        "LTP": [("0.0", " *"), ("-20.0", " \N{DAGGER}")],
-        "mine": [("-10.0", ""), ("-20.0", " \N{DAGGER}")],
-        "other": [(NONE, NONE), ("-10.0", " *")],
-        "without layers": [("-15.0", ""), ("-15.0", "")],
-    }
-    assert "not ahead of the model without layers" in found.notes[-1]
 
 
 def test_without_a_model_without_layers_there_is_neither_its_row_nor_its_mark(tmp_path):
-    found = table(fill(tmp_path, ltp={2: 0.9}, mine={2: 0.9}))
-    assert [line[0] for line in found.groups[0]] == ["LTP", "mine"]
-    assert "\N{DAGGER}" not in str(found)
-    assert all(line[1].endswith(" *") for line in found.groups[0])
+    found = cells(tmp_path, ltp={2: 0.9}, mine={2: 0.9})
+    assert found == {"LTP": ["0.0 *"], "mine": ["0.0 *"]}
 
 
-@pytest.mark.parametrize("methods", [{}, {"ltp": {2: 0.9}}, {"ltp": {2: 0.9}, "mine": {4: 0.9}}])
-def test_one_method_at_a_target_is_compared_with_nothing(methods, tmp_path):
-    assert equal_flops("toy", fill(tmp_path, **methods)) is None
+def test_one_method_at_a_target_is_ahead_of_nothing(tmp_path):
+    assert cells(tmp_path, ltp={2: 0.9}) == {"LTP": ["0.0"]}
 
 
 @pytest.mark.parametrize(

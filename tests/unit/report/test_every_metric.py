@@ -1,4 +1,4 @@
-"""Tables of every metric, on a store of vectors: see `stores.fill_vectors`."""
+"""Every metric in tables, on a store of vectors: see `stores.fill_vectors`."""
 
 from __future__ import annotations
 
@@ -9,10 +9,11 @@ from stores import evaluation, fill_predicted, fill_vectors, trial, vectors, wri
 
 from lotbench.deploy.measured import measured
 from lotbench.report import readme, text
-from lotbench.report.figures import front
+from lotbench.report.figures import base, front
 from lotbench.report.figures.draw import draw
 from lotbench.report.page import page
-from lotbench.report.tables.metrics import against_first, metrics
+from lotbench.report.tables.metrics import metrics
+from lotbench.report.tables.models import models
 from lotbench.report.tables.overview import overview
 from lotbench.report.text import NONE, TIMES
 from lotbench.statistics.bootstrap import Estimate
@@ -20,11 +21,11 @@ from lotbench.statistics.store_view import StoreView
 
 
 def test_every_model_has_every_metric_with_its_interval(tmp_path):
-    table = metrics("toy", StoreView(fill_vectors(tmp_path)))
+    table = models("toy", StoreView(fill_vectors(tmp_path)))
     assert table is not None
-    assert table.columns == ["method", "setting", f"FLOPs {TIMES}", "mrr", "overlap", "cosine"]
+    assert table.columns[2:6] == ["seeds", "mrr", "overlap", "cosine"]
     leap, drop, dense = table.groups
-    assert [row[0] for row in (*leap, *drop, *dense)] == [
+    assert [row[0].removesuffix(" *") for row in (*leap, *drop, *dense)] == [
         *["LoT (ours)"] * 2,
         *["LoT (ours, drop)"] * 2,
         "dense",
@@ -32,7 +33,7 @@ def test_every_model_has_every_metric_with_its_interval(tmp_path):
     # 160 of 200 queries have 1 and 20 have 1/2: 1.96 standard errors of .026 are .046.
     # Every text has four of ten neighbours.  Cosines are .1 off: 1.96 x .1 / sqrt(200) = .014.
     cells = ["0.85 (0.81 to 0.89)", "40.0% (40.0 to 40.0)", "0.80 (0.79 to 0.81)"]
-    assert leap[0] == ["LoT (ours)", "target=2", "2.00", *cells]
+    assert leap[0] == ["LoT (ours) *", "target=2", "1", *cells, "-5.0", "75%", "2.00"]
     assert any(note.startswith("overlap: share of a text's ten nearest") for note in table.notes)
 
 
@@ -54,7 +55,7 @@ def test_the_main_metric_is_drawn_as_everywhere(tmp_path):
 
 
 def test_methods_are_compared_with_the_first_in_pairs(tmp_path):
-    table = against_first("toy", StoreView(fill_vectors(tmp_path)))
+    table = metrics("toy", StoreView(fill_vectors(tmp_path)))
     assert table is not None
     assert table.title.startswith("toy, every metric minus that of LoT (ours)")
     ((two, four),) = table.groups
@@ -70,7 +71,7 @@ def test_other_texts_are_not_compared(tmp_path):
     rows = vectors(100, 2.0, 0.8, target=2.0)
     other = {"metric": "mrr", "data": {"fingerprint": "other"}, "teacher": None}
     write(tmp_path, trial("k", "first-k", rows, **other))
-    table = against_first("toy", StoreView(tmp_path))
+    table = metrics("toy", StoreView(tmp_path))
     assert table is not None
     assert table.groups[1] == [["first-k", f"2{TIMES}", NONE, NONE, NONE]]
 
@@ -89,9 +90,9 @@ def test_scored_pairs_have_labels_beside_their_means(tmp_path):
     )
     data = {"labels": {"validation": gold}}
     write(tmp_path, trial("a", "first-k", [own], metric="spearman", data=data))
-    table = metrics("toy", StoreView(tmp_path))
+    table = models("toy", StoreView(tmp_path))
     assert table is not None
-    assert table.columns[3:] == ["spearman", "overlap", "cosine"]
+    assert table.columns[3:6] == ["spearman", "overlap", "cosine"]
     ((row,),) = table.groups
     # Ranks 1 3 2 4 against 1 2 3 4: 1 - 6 x 2 / (4 x 15).
     assert row[3].startswith("0.8")
@@ -100,7 +101,9 @@ def test_scored_pairs_have_labels_beside_their_means(tmp_path):
 
 def test_classes_have_no_such_table(tmp_path):
     study = StoreView(fill_predicted(tmp_path))
-    assert metrics("toy", study) is against_first("toy", study) is None
+    assert metrics("toy", study) is None
+    table = models("toy", study)
+    assert table is not None and "accuracy" in table.columns
 
 
 def test_the_axis_of_vectors_is_deep_and_names_the_metric(tmp_path):
@@ -115,7 +118,7 @@ def test_the_axis_of_vectors_is_deep_and_names_the_metric(tmp_path):
 def test_models_beyond_the_axis_are_named(tmp_path, monkeypatch):
     study = StoreView(fill_vectors(tmp_path))
     assert not front.over_flops(study, "toy").beyond
-    monkeypatch.setattr(front, "FASTEST", 3.0)
+    monkeypatch.setattr(base, "FASTEST", 3.0)
     own = front.over_flops(study, "toy")
     assert own.beyond and all(each.flops.value > 3 for each in own.beyond)
     assert all(each.x.value <= 3 for each in own.shown)
@@ -129,10 +132,10 @@ def test_a_store_of_vectors_is_drawn_and_reported(tmp_path):
     files = draw(study)
     assert "toy-keep-ratio" in {path.stem for path in files}
     written = readme.page(study, files)
-    assert "### toy, every metric\n" in written
+    assert "### toy, every metric minus that of LoT (ours), at equal targets" in written
     html, *tables = page.write([study], tmp_path / "out.html")
     assert "MRR@10 against dense (hundredths)" in html.read_text(encoding="utf-8")
-    assert {"-toy-metrics.csv", "-toy-methods.csv"} <= {
+    assert {"-toy-metrics.csv", "-toy-models.csv"} <= {
         path.name.removeprefix(study.name) for path in tables
     }
 
@@ -155,19 +158,6 @@ def test_what_a_draw_takes(tmp_path, task, metric, data, unit):
     config = {"seed": 0, "plugins": [], "data": data}
     write(tmp_path, trial("a", "ltp", rows, task=task, metric=metric, config=config))
     assert text.unit_of(StoreView(tmp_path).runs) == unit
-
-
-def test_a_teacher_that_is_the_reference_has_no_row(tmp_path):
-    fill_vectors(tmp_path)
-    rows = vectors(170, 1.0, 0.9)
-    metrics_of = {own["split"]: own["metrics"] for own in rows}
-    teacher = {"metrics": metrics_of}
-    (tmp_path / "trials" / "whole.json").unlink()
-    (row,) = (own for own in StoreView(tmp_path).trials if own.trial_id == "leap")
-    write(tmp_path, row.content() | {"teacher": teacher})
-    table = metrics("toy", StoreView(tmp_path))
-    assert table is not None
-    assert table.notes[-1] == "the reference has no row; mrr: teacher 0.900"
 
 
 def test_a_fraction_may_have_three_decimals():

@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-import re
-
 import numpy as np
 import pytest
 from stores import evaluation, trial, write
 
 from lotbench.report.figures import style
-from lotbench.report.figures.front import axis_depth
-from lotbench.report.figures.settings import data, figure, page_grids
-from lotbench.report.page import page
-from lotbench.report.text import NONE, TIMES
+from lotbench.report.figures.settings import data, figure
+from lotbench.report.text import TIMES
 from lotbench.statistics.store_view import StoreView
 
 
@@ -52,24 +48,6 @@ def test_settings_are_rows_and_targets_are_columns(store) -> None:
     assert own.heat.columns == [f"{target}{TIMES}" for target in (2, 4, 8)]
     expected = [[1, -1, np.nan], [0, -5, np.nan], [-2, -20, -30]]
     assert own.heat.values == pytest.approx(np.array(expected), nan_ok=True)
-
-
-def test_a_page_has_them_as_a_table(store) -> None:
-    study = StoreView(store)
-    depth = axis_depth(study.validated("toy"))
-    (grid,) = page_grids(study, "toy")
-    (own,) = grid.maps
-    assert (grid.title, own.columns) == ("LTP", [f"{target}{TIMES}" for target in (2, 4, 8)])
-    rows = dict(grid.rows(own))
-    assert [text for text, _ in rows["1"]] == ["-2.0", "-20.0", "-30.0"]
-    # The colour is full at the depth of the axis.
-    assert 2 < depth < 20
-    assert [level for _, level in rows["1"]] == pytest.approx([-2 / depth, -1, -1])
-    assert rows["0.02 *"][0][1] == pytest.approx(1 / depth)
-    assert (rows["0.1"][0][0], rows["0.1"][2][0]) == ("+0.0", NONE)
-    text = page.write([study])[0].read_text(encoding="utf-8")
-    assert "What each setting is worth" in text
-    assert re.search(r'<td class="below" style="--level:0.\d\d">-2.0</td>', text)
 
 
 def test_budgets_have_their_speedups(tmp_path) -> None:

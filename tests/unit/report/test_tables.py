@@ -45,10 +45,9 @@ def opening(folder):
 def test_the_terminal_shows_scores_clocks_and_failures(tmp_path):
     lines = printed(fill(tmp_path))
     for line in (
-        "LoT (ours) * threshold=0.3 2 89.5% (87 to 91) -0.5 75% 2.00",
-        "LoT (ours) threshold=0.3 CPU, 1 thread, batch 1 1 2.00 1.80 ±0.10 1.80 ±0.10 torch-fp32",
-        "LoT (ours) threshold=0.7 CPU, 1 thread, batch 32 1 4.00 !3.10 ±0.10 3.10 ±0.10 torch-fp32",
-        "mine CPU, 1 thread, batch 1 1 3.00 ~1.02 ±0.10 1.02 ±0.10 torch-fp32",
+        "LoT (ours) * threshold=0.3 2 89.5% (87 to 91) -0.5 75% 2.00 1.80 ±0.10 1.80 ±0.10",
+        "LoT (ours) * threshold=0.7 2 85.0% (83 to 87) -5.0 62% 4.00 !3.10 ±0.10 !3.10 ±0.10",
+        "mine * 1 80.0% (77 to 82) -10.0 67% 3.00 ~1.02 ±0.10 ~1.02 ±0.10",
         "toy-ltp-s0-bad NonFiniteLoss: task loss is nan (step 37)",
     ):
         assert line in lines
@@ -57,15 +56,12 @@ def test_the_terminal_shows_scores_clocks_and_failures(tmp_path):
 
 
 def test_without_scores_on_selection_nothing_is_chosen(tmp_path):
-    table = opening(fill(tmp_path))
-    (row,) = [row for row in table.groups[0] if row[0] == "LoT (ours)"]
-    assert row[1:6] == [NONE] * 5
-    assert "selection (no texts)" in " ".join(table.notes)
+    assert overview("toy", StoreView(fill(tmp_path))) is None
 
 
 def test_the_overview_has_choices_intervals_marks_and_missed_targets(tmp_path):
     table = opening(fill_predicted(tmp_path))
-    assert table.title.endswith("dense 90.0% (86 to 94)")
+    assert "of dense 90.0% (86 to 94), and" in table.title
     ltp, other = table.groups[0]
     # 2x is at 90.0 on selection, 4x at 89.0; on validation they are at 89.5 and 89.0.
     speedup, margin = ltp[1].splitlines()
@@ -74,8 +70,11 @@ def test_the_overview_has_choices_intervals_marks_and_missed_targets(tmp_path):
     speedup, _ = ltp[2].splitlines()
     assert speedup.startswith(f"{AT_LEAST} 4.0{TIMES} (")
     assert speedup.endswith(" tie")
-    # Rank, training time against dense, and what was tried.
-    assert ltp[5:] == ["1", f"1.0{TIMES}", "2 models\n1 setting, 1 seed"]
+    assert table.columns[4:] == [f"2{TIMES}", f"4{TIMES}", "area", "tried"]
+    assert [cell.split("\n")[0] for cell in ltp[4:6]] == ["-0.5 *", "-1.0"]
+    # Training time is against dense.
+    assert ltp[6].endswith("\nrank 1")
+    assert ltp[7] == f"2 models\n1 setting, 1 seed\ntraining 1.0{TIMES}"
     # TR-BERT missed 4x, so its end at 2x is not open.
     assert other[0] == "TR-BERT"
     assert other[1].startswith(f"2.0{TIMES} (2.0 to 2.0)")
@@ -95,13 +94,8 @@ def test_a_clock_opens_a_task_with_the_model_within_one_point(tmp_path):
         ),
     )
     lines = printed(tmp_path)
-    chosen = lines[
-        lines.index(
-            "toy, speed on the clock of the model within 1 point of the reference on selection"
-        ) :
-    ]
-    assert "LTP CPU, 1 thread, batch 32 4.00 3.10 ±0.10 3.10 ±0.10 torch-fp32" in chosen
-    assert not any("1.70" in line for line in chosen)
+    assert "LTP 4.00 3.10 ±0.10" in lines
+    assert not any("1.70" in line for line in lines)
 
 
 @pytest.mark.parametrize(
@@ -154,20 +148,27 @@ def test_the_readme_tells_what_the_store_holds(tmp_path):
     parts = [line for line in lines if line.startswith(("#", "!"))]
     assert parts[1:] == [
         "## TOY",
-        "### toy, largest FLOPs speed-up within so many points of dense 90.0% (88 to 92)",
         "![toy-keep-ratio](figures/toy-keep-ratio.png)",
         "### toy, all models, dense 90.0%",
-        "### toy, speed on the clock of all models",
         "## Break-even",
         "![break-even-x](figures/break-even-x.png)",
     ]
-    # As on the terminal, in its order.
-    rows = [" ".join(line.replace("|", " ").replace("\\", "").split()) for line in lines]
-    shown = printed(tmp_path)
-    places = [shown.index(row) for row in rows if row in shown and "threshold" in row]
-    assert len(places) == 6 and places == sorted(places)
-    assert max(line.count(" | ") for line in lines) < 8
     assert readme.write(StoreView(tmp_path), figures).read_text() == text
+
+
+def test_a_readme_has_the_figures_first_and_one_open_table(tmp_path):
+    text = readme.page(StoreView(fill_predicted(tmp_path)), [tmp_path / "toy-keep-ratio.png"])
+    parts = [line for line in text.splitlines() if line.startswith(("##", "!", "<"))]
+    title = "### toy, largest FLOPs speed-up within so many points of dense 90.0% (86 to 94), and "
+    title += "scores against it at equal speed-ups"
+    assert parts == ["## TOY", "![toy-keep-ratio](figures/toy-keep-ratio.png)", title]
+    # With more columns a table is too wide to read.
+    assert max(line.count(" | ") for line in text.splitlines()) < 9
+    rows = [contender("l 2", 3.1, "l", budget={"scale": 2.0})]
+    write(tmp_path, timing("p", "2025", rows))
+    parts = readme.page(StoreView(tmp_path), []).strip().split("\n\n")
+    start, end = parts.index("<details><summary>More tables</summary>"), parts.index("</details>")
+    assert parts[start + 1].startswith("### toy, speed on the clock of the model") and start < end
 
 
 def test_the_table_of_a_front_page_is_written_between_its_markers(tmp_path):

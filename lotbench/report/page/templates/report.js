@@ -1,84 +1,59 @@
 "use strict";
 (() => {
-  const specs = JSON.parse(document.getElementById("chart-data").textContent);
-  const dark = matchMedia("(prefers-color-scheme: dark)");
-  const colour = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
+  const tip = document.getElementById("tip");
 
-  // Vega's settings, from the style sheet and the marks of a chart.
-  function theme(marks) {
-    const [text, muted, line] = ["--text", "--muted", "--line"].map(colour);
-    return {
-      background: null,
-      font: colour("--font"),
-      view: { stroke: null },
-      axis: {
-        labelColor: muted, titleColor: text, gridColor: line, domainColor: line, tickColor: line,
-        labelFontSize: 12, titleFontSize: 13, titleFontWeight: 500, labelPadding: 6, titlePadding: 10,
-      },
-      axisX: { grid: false },
-      axisY: {
-        domain: false, ticks: false,
-        titleAngle: 0, titleAlign: "left", titleAnchor: "start", titleX: -34, titleY: -14,
-      },
-      range: {
-        category: marks.map((mark) => (dark.matches ? mark.dark : mark.light)),
-        symbol: marks.map((mark) => mark.shape),
-      },
-    };
-  }
-
-  async function draw(plot) {
-    const spec = specs[plot.dataset.chart];
-    const options = {
-      renderer: "svg",
-      actions: false,
-      config: theme(spec.usermeta.marks),
-      tooltip: { theme: dark.matches ? "dark" : "light" },
-    };
-    plot.finalize?.();
-    const height = plot.clientWidth < 480 ? 280 : 380;
-    const { view, finalize } = await vegaEmbed(plot, { height, ...spec }, options);
-    Object.assign(plot, { view, finalize });
-    await hide(plot);
-  }
-
-  // The methods that the buttons of a task hide in all of its charts; the summary has no buttons.
-  function hidden(article) {
-    const off = (article ?? new DocumentFragment()).querySelectorAll('.legend [aria-pressed="false"]');
-    return [...off].map((button) => button.dataset.method);
-  }
-
-  async function hide(plot) {
-    await plot.view.signal("off", hidden(plot.closest("article"))).runAsync();
-  }
-
-  const plots = [...document.querySelectorAll(".plot")];
-  async function drawAll() {
-    for (const plot of plots) await draw(plot);
-  }
+  // What a mark tells stays in the window, beside the pointer.
+  document.addEventListener("pointerover", (event) => {
+    const mark = event.target.closest("[data-tip]");
+    tip.hidden = !mark;
+    if (!mark) return;
+    tip.textContent = mark.dataset.tip;
+    const left = Math.min(event.clientX + 14, innerWidth - tip.offsetWidth - 8);
+    const below = event.clientY + 14 + tip.offsetHeight < innerHeight;
+    const top = below ? event.clientY + 14 : Math.max(8, event.clientY - 14 - tip.offsetHeight);
+    tip.style.left = `${scrollX + Math.max(8, left)}px`;
+    tip.style.top = `${scrollY + top}px`;
+  });
 
   for (const button of document.querySelectorAll(".legend button")) {
     button.addEventListener("click", () => {
       const shown = button.getAttribute("aria-pressed") === "true";
       button.setAttribute("aria-pressed", String(!shown));
-      for (const plot of button.closest("article").querySelectorAll(".plot")) {
-        if (plot.view) hide(plot);
+      for (const mark of button.closest("article").querySelectorAll("g[data-method]")) {
+        if (mark.dataset.method === button.dataset.method) mark.classList.toggle("gone", shown);
       }
     });
   }
 
-  for (const table of document.querySelectorAll("table.sortable")) {
-    new DataTable(table, {
-      paging: false,
-      info: false,
-      order: [],
-      autoWidth: false,
-      searching: table.classList.contains("long"),
-      layout: { topStart: table.classList.contains("long") ? "search" : null, topEnd: null },
-      language: { search: "Filter rows:", zeroRecords: "No row has this." },
-    });
+  // Numbers by value, then texts; cells without a number are last in both directions.
+  function sort(table, head) {
+    const { cellIndex } = head;
+    const sign = head.getAttribute("aria-sort") === "ascending" ? -1 : 1;
+    const key = ({ cells: { [cellIndex]: cell } }) => cell.dataset.order ?? cell.textContent;
+    function compare(one, other) {
+      const [a, b] = [key(one), key(other)];
+      if (a === "" || b === "") return (a === "") - (b === "");
+      return sign * (isNaN(a) || isNaN(b) ? a.localeCompare(b) : a - b);
+    }
+    for (const cell of head.parentElement.cells) cell.removeAttribute("aria-sort");
+    head.setAttribute("aria-sort", sign > 0 ? "ascending" : "descending");
+    table.tBodies[0].append(...[...table.tBodies[0].rows].sort(compare));
   }
 
-  dark.addEventListener("change", drawAll);
-  drawAll();
+  for (const table of document.querySelectorAll("table.sortable")) {
+    for (const head of table.tHead.rows[0].cells) {
+      head.firstElementChild.addEventListener("click", () => sort(table, head));
+    }
+    if (!table.classList.contains("long")) continue;
+    const label = Object.assign(document.createElement("label"), { className: "filter" });
+    const input = Object.assign(document.createElement("input"), { type: "search" });
+    label.append("Filter rows:", input);
+    table.before(label);
+    input.addEventListener("input", () => {
+      const words = input.value.toLowerCase();
+      for (const row of table.tBodies[0].rows) {
+        row.hidden = !row.textContent.toLowerCase().includes(words);
+      }
+    });
+  }
 })();
