@@ -10,7 +10,7 @@ from types import SimpleNamespace
 import pytest
 from stores import contender, evaluation, failed, fill, fill_predicted, timing, trial, write
 
-from lotbench.report import looks, readme, text
+from lotbench.report import readme, text
 from lotbench.report.figures import hero, style, time_shares
 from lotbench.report.figures.draw import FIGURES, draw, missing
 from lotbench.report.figures.front import axis_depth, flops_figure
@@ -319,20 +319,6 @@ def lower(floor: float, below: list[float]) -> list:
         SimpleNamespace(method=method, gain=gain, floor=floor)
         for method, gain in zip(methods, gains, strict=True)
     ]
-
-
-def test_looks_are_fixed_and_distinct():
-    assert looks.looks(["LoT (ours)"])["LoT (ours)"] == ("#D55E00", "o")
-    many = looks.looks([*looks.FIXED, *(f"plugin-{number}" for number in range(20))])
-    assert len(set(many.values())) == len(many)
-    one = looks.looks(["plugin-3"])["plugin-3"]
-    assert looks.looks(["LoT (ours)", "plugin-3", "LTP"])["plugin-3"] == one
-
-
-def test_methods_come_before_controls_and_dense_last():
-    names = ["mine", "dense", "random-drop", "LTP", "LoT (paper)", "LoT (ours)", "a"]
-    first = ["LoT (ours)", "LoT (paper)", "LTP"]
-    assert looks.order(names) == [*first, "a", "mine", "random-drop", "dense"]
 
 
 @pytest.mark.parametrize(

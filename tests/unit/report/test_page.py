@@ -298,32 +298,6 @@ def test_models_below_the_axis_are_not_shown(tmp_path):
     assert "Not drawn, more than 2.5 below dense: 1 of LTP." in Tags(report(tmp_path)).text
 
 
-def contrast(colour: str, background: str) -> float:
-    """The WCAG's contrast of two colours, from 1 to 21."""
-
-    def luminance(text: str) -> float:
-        channels = [int(text[place : place + 2], 16) / 255 for place in (1, 3, 5)]
-        r, g, b = [c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in channels]
-        return 0.2126 * r + 0.7152 * g + 0.0722 * b
-
-    low, high = sorted(map(luminance, (colour, background)))
-    return (high + 0.05) / (low + 0.05)
-
-
-def test_marks_stand_out_on_light_and_dark_pages():
-    assert contrast("#000000", "#FFFFFF") == pytest.approx(21)
-    assert contrast("#777777", "#FFFFFF") == pytest.approx(4.48, abs=0.01)
-    style = (VENDOR.parent / "templates" / "report.css").read_text(encoding="utf-8")
-    assert re.findall("--page: (#[0-9a-f]+);", style) == ["#fff", "#15181d"]
-    names = [*looks.FIXED, *(f"plugin-{number}" for number in range(len(looks.PLUGINS)))]
-    found = looks.page_marks(names, names)
-    assert {own.shape for own in found} == set(looks.SHAPES.values())
-    for own in found:
-        assert contrast(own.light, "#FFFFFF") >= 3, own
-        assert contrast(own.dark, "#15181D") >= 4.5, own
-    assert len({(own.shape, own.dark) for own in found[: len(looks.FIXED)]}) == len(looks.FIXED)
-
-
 @pytest.mark.parametrize(
     ("cell", "number"),
     [

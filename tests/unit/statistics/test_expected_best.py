@@ -164,7 +164,7 @@ def test_the_newest_trial_of_a_place_counts_and_confirmations_are_apart():
 
 
 def test_the_area_of_the_sample_is_the_objective_of_the_search():
-    runs = [run for run in StoreView(SHORT).runs if run.method == "TR-BERT"]
+    runs = [run for run in StoreView(SHORT).runs if run.trial.method == "tr-bert"]
     rows = [
         run.trial.model_copy(
             update={"search": Searched.model_validate(mark(place, key="t", end=16.0))}

@@ -1,0 +1,100 @@
+"""The looks that methods bring: told apart by label, colour and marker."""
+
+from __future__ import annotations
+
+import re
+from itertools import combinations
+from pathlib import Path
+
+import pytest
+
+from lotbench import registry
+from lotbench.report import looks
+from lotbench.statistics.names import Label
+from lotbench.store.rows import Look
+
+ONCE, DROP, TABLE = {"decision_every": 6}, {"routing": "drop"}, {"router": "table"}
+VARIANTS = [
+    {"preset": preset, **decides, **routing}
+    for preset in ("recommended", "paper")
+    for decides in ({}, ONCE, TABLE)
+    for routing in ({}, DROP)
+]
+
+
+def look(method: str, params: dict) -> Look:
+    cls = registry.get(method)
+    return cls.look_with(cls.Params(**params), 6)
+
+
+@pytest.fixture
+def installed() -> list[Look]:
+    """The looks of all methods and variants of this package."""
+    others = [look(name, {}) for name in registry.names() if not name.startswith("lot")]
+    fixed = [look("lot-fixed", params) for params in ({}, TABLE)]
+    energy = look("tome", {"score": "energy"})
+    return [*(look("lot", params) for params in VARIANTS), *fixed, *others, energy]
+
+
+@pytest.mark.parametrize(
+    ("method", "params", "expected"),
+    [
+        ("lot", {}, "LoT (ours)"),
+        ("lot", {"decision_every": 5}, "LoT (ours)"),
+        ("lot", ONCE, "LoT (ours, one decision)"),
+        ("lot", {"preset": "paper", "decision_every": 12}, "LoT (paper, one decision)"),
+        ("lot", ONCE | DROP, "LoT (ours, one decision, drop)"),
+        ("lot", TABLE | DROP, "LoT (ours, table, drop)"),
+        ("lot-fixed", TABLE, "LoT (fixed budget, table)"),
+        ("tome", {"score": "similarity"}, "ToMe"),
+        ("tome", {"score": "energy"}, "PiToMe"),
+    ],
+)
+def test_variants_have_labels(method, params, expected):
+    assert look(method, params).label == expected
+
+
+def test_no_two_looks_are_alike(installed):
+    labels = [Label(own) for own in installed]
+    names = [*labels, *(f"plugin-{number}" for number in range(20))]
+    many = looks.looks(names)
+    assert len(set(many.values())) == len(many) == len(names)
+    assert looks.order(names)[0] == "LoT (ours)"
+    assert looks.order(names)[-2:] == ["dense", "dense-packed"]
+
+
+def test_shades_of_leap_of_thought_are_far_apart(installed):
+    """Their luminance differs, or their hue does: the distance in RGB is at least a fifth."""
+    shades = [own.colour or "" for own in installed[: len(VARIANTS)]]
+    parts = [[int(own[place : place + 2], 16) / 255 for place in (1, 3, 5)] for own in shades]
+    for recipe in (parts[: len(parts) // 2], parts[len(parts) // 2 :]):
+        for one, other in combinations(recipe, 2):
+            assert sum((a - b) ** 2 for a, b in zip(one, other, strict=True)) ** 0.5 >= 0.2
+
+
+def contrast(colour: str, background: str) -> float:
+    """The WCAG's contrast of two colours, from 1 to 21."""
+
+    def luminance(own: str) -> float:
+        parts = [int(own[start : start + 2], 16) / 255 for start in (1, 3, 5)]
+        linear = [x / 12.92 if x <= 0.04045 else ((x + 0.055) / 1.055) ** 2.4 for x in parts]
+        return sum(w * x for w, x in zip((0.2126, 0.7152, 0.0722), linear, strict=True))
+
+    high, low = sorted((luminance(colour), luminance(background)), reverse=True)
+    return (high + 0.05) / (low + 0.05)
+
+
+def test_marks_stand_out_on_the_light_and_the_dark_page(installed):
+    assert contrast("#000000", "#FFFFFF") == pytest.approx(21)
+    assert contrast("#777777", "#FFFFFF") == pytest.approx(4.48, abs=0.01)
+    style = Path(looks.__file__).with_name("page") / "templates" / "report.css"
+    pages = re.findall("--page: (#[0-9a-f]+);", style.read_text(encoding="utf-8"))
+    assert pages == ["#fff", "#15181d"]
+    labels = [Label(own) for own in installed]
+    plugins = [f"plugin-{number}" for number in range(len(looks.FREE))]
+    marks = looks.page_marks([*labels, *plugins], [*labels, *plugins])
+    assert {own.shape for own in marks} == set(looks.SHAPES.values())
+    for own in marks:
+        assert contrast(own.light, "#FFFFFF") >= 3, own
+        assert contrast(own.dark, "#15181D") >= 4.5, own
+    assert len({(own.shape, own.dark) for own in marks[: len(labels)]}) == len(labels)
