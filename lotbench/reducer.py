@@ -192,6 +192,9 @@ class TokenReducer(nn.Module):
             if isinstance(declared, str):
                 declared = getattr(sys.modules[cls.__module__], declared)
             type.__setattr__(cls, "Params", declared)
+        if "name" in vars(cls) and not {"look", "look_with"} & vars(cls).keys():
+            # Another method than the one that it derives from, so it is shown as another.
+            cls.look, cls.look_with = None, vars(TokenReducer)["look_with"]
 
     def __init__(self, params: Params, n_layers: int, width: int) -> None:
         super().__init__()

@@ -54,6 +54,19 @@ def test_variants_have_labels(method, params, expected):
     assert look(method, params).label == expected
 
 
+def test_a_method_that_derives_from_another_goes_under_its_name():
+    """Else both would be drawn, and ranked, as one."""
+
+    class Mine(registry.get("lot")):
+        name = "mine"
+
+    class Static(registry.get("static")):
+        name = "static-too"
+
+    for cls in (Mine, Static):
+        assert cls.look_with(cls.Params(), 6) == Look(label=cls.name)
+
+
 def test_no_two_looks_are_alike(installed):
     labels = [Label(own) for own in installed]
     names = [*labels, *(f"plugin-{number}" for number in range(20))]
