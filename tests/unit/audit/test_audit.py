@@ -15,7 +15,7 @@ from stores import evaluation, fill_vectors, trial, write
 from lotbench.audit.rows import audit
 from lotbench.errors import InputError
 
-REFERENCE = Path(__file__).parents[2] / "results" / "reference"
+REFERENCE = Path(__file__).parents[3] / "results" / "reference"
 STORES = sorted(path.parent for path in REFERENCE.glob("*/trials"))
 TIMED = REFERENCE / "bbc"
 WITH_PREDICTIONS = REFERENCE / "rotten_tomatoes"

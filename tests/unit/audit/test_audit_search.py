@@ -15,7 +15,7 @@ from lotbench.store.rows import Trial, without_limit
 from lotbench.store.store import Store
 from lotbench.trial.objective import objective
 
-SHORT = Path(__file__).parents[2] / "results" / "reference" / "tuning_short"
+SHORT = Path(__file__).parents[3] / "results" / "reference" / "tuning_short"
 END = 16.0
 
 
