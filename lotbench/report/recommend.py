@@ -16,7 +16,7 @@ from lotbench.backends import EXPORTED
 from lotbench.errors import InputError
 from lotbench.statistics.bootstrap import UNKNOWN, Estimate, estimate
 from lotbench.statistics.drawn import SPLITS
-from lotbench.statistics.evidence import SLACK, Evidence
+from lotbench.statistics.evidence import Evidence, holds_drop
 from lotbench.statistics.runs import Row
 from lotbench.statistics.scored import Scored
 from lotbench.statistics.store_view import StoreView
@@ -70,9 +70,15 @@ class Option:
 
     def excess(self, limits: Limits) -> tuple[float, float]:
         """How far past the limits: points, and the share of the allowed seconds; 0 if it keeps."""
-        points = -self.margins["selection"].value - limits.drop
+        margin = self.margins["selection"].value
         share = self.p95 / limits.p95 - 1 if limits.p95 else 0.0
-        return points if points > 100 * SLACK else 0.0, max(0.0, share)
+        return 0.0 if holds_drop(margin, limits.drop) else -margin - limits.drop, max(0.0, share)
+
+    @property
+    def speedup(self) -> Estimate | None:
+        """``x best`` of the call, or of the encoder where calls were not timed."""
+        best = self.measured.contender.call_or_encoder.speedup_best
+        return best and Estimate(best.median, best.low, best.high)
 
 
 class Advice:
@@ -83,9 +89,14 @@ class Advice:
         self.task, self.reference = task, reference
         found = sorted(found, key=lambda own: own.seconds)
         good = [own for own in found if own.excess(limits) == (0.0, 0.0)]
+        self.good = good
+        """All that keep to the limits, fastest first."""
         faster = [own for own in found if good and own.seconds < good[0].seconds]
         self.choice = good[0] if good else None
         """The fastest that keeps to the limits; None if there is none."""
+        both = (own for own in good if holds_drop(own.margins["validation"].value, limits.drop))
+        self.holding = next(both, None)
+        """The fastest that keeps to the drop on validation, too; often the choice itself."""
         self.runner_up = good[1] if good[1:] else None
         """The next fastest that keeps to the limits."""
         self.nearest = None if good else _nearest(found, limits)
@@ -102,15 +113,30 @@ def recommend(study: StoreView, limits: Limits) -> list[Advice]:
     InputError
         If no task has times and scores to choose by.
     """
-    found = {task: _options(task, study, limits) for task in study.tasks}
+    found = {task: advise(task, study, limits) for task in study.tasks}
     missing = [_why_none(study, task, limits) for task, own in found.items() if not own]
     if len(missing) == len(found):
         raise InputError("\n".join(missing) or f"{study.folder}: no trials to choose from")
     for message in missing:
         log.warning(message)
-    return [
-        Advice(task, study.references[task].name, own, limits) for task, own in found.items() if own
-    ]
+    return [own for own in found.values() if own]
+
+
+def advise(task: str, study: StoreView, limits: Limits) -> Advice | None:
+    """The advice for a task, as `recommend` and reports give it; None without times and scores."""
+    options = _options(task, study, limits)
+    return Advice(task, study.references[task].name, options, limits) if options else None
+
+
+def default_batch(study: StoreView, device: str, threads: int) -> int:
+    """The batch of a recommendation where none is asked for: one text, else the least timed."""
+    settings = [timing.setting for timing in study.shown_passes]
+    timed = {
+        own.batch_size
+        for own in settings
+        if own.threads == threads and device in (own.device, own.device.partition(":")[0])
+    }
+    return min(timed, default=1)
 
 
 def _nearest(found: list[Option], limits: Limits) -> Option:

@@ -8,7 +8,6 @@ from lotbench.report import text
 from lotbench.report.looks import order
 from lotbench.report.tables.render import Table
 from lotbench.report.text import NONE, PLUS_MINUS, TIMES
-from lotbench.statistics.bootstrap import Estimate
 from lotbench.statistics.scored import DENSE, Scored, wheres
 from lotbench.statistics.store_view import StoreView
 from lotbench.statistics.timed import Where
@@ -84,23 +83,13 @@ def _row(model: Scored, where: Where, calls: bool, one_each: bool) -> list[str]:
     assert own.encoder is not None, "the best backend has it"
     first = [setting] if one_each else [model_name(model), setting, str(own.seeds)]
     mark = "!" if own.noisy else "~" * own.flagged
-    call = [f"{mark}{_half(own.call)}" if own.call else NONE] * calls
-    encoder = f"{'' if own.call else mark}{_half(own.encoder)}"
-    speeds = [text.speedup(own.flops.value), *call, encoder, _half(own.same)]
+    call = [f"{mark}{text.plus_minus(own.call)}" if own.call else NONE] * calls
+    encoder = f"{'' if own.call else mark}{text.plus_minus(own.encoder)}"
+    speeds = [text.speedup(own.flops.value), *call, encoder, text.plus_minus(own.same)]
     return [model.method, *first, *speeds, own.backend]
 
 
-def _half(speedup: Estimate) -> str:
-    """A speed-up with half the width of its interval."""
-    half = (speedup.high - speedup.low) / 2
-    return f"{text.speedup(speedup.value)} {PLUS_MINUS}{text.speedup(half)}"
-
-
 def _notes(task: str, study: StoreView, calls: bool) -> list[str]:
-    floors = study.noise_floors(task)
-    noise = [
-        f"{100 * floors[where]:.1f}% ({text.timing_setting(where)})" for where in sorted(floors)
-    ]
     against = "in the model's fastest backend against the fastest dense model of any backend"
     call = [f"call {TIMES}: from text to answer, {against}; {NONE}: not timed"] * calls
     return [
@@ -112,7 +101,7 @@ def _notes(task: str, study: StoreView, calls: bool) -> list[str]:
         "a backend counts for a model if it costs at most half a point of the score in torch-fp32",
         f"{PLUS_MINUS} half the 95% interval; ~ the speed-up may be 1 (timing noise); ! its "
         "interval is wider than 10%",
-        f"dense against itself (A/A noise): {', '.join(noise) or NONE}",
+        f"dense against itself (A/A noise): {text.noise(study.noise_floors(task))}",
     ]
 
 

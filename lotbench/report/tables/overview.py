@@ -9,16 +9,14 @@ from lotbench.report import text
 from lotbench.report.looks import order
 from lotbench.report.tables.clock import TIMED_DROP
 from lotbench.report.tables.render import Table
-from lotbench.report.text import NONE, TIMES
+from lotbench.report.text import AT_LEAST, NONE, TIMES
 from lotbench.statistics.bootstrap import estimate
 from lotbench.statistics.costs import training_costs
 from lotbench.statistics.drawn import SPLITS
-from lotbench.statistics.evidence import DROPS, Choice, Evidence, ties
+from lotbench.statistics.evidence import DROPS, Evidence, ties
 from lotbench.statistics.power import needed_for_a_point
 from lotbench.statistics.scored import Scored
 from lotbench.statistics.store_view import StoreView
-
-AT_LEAST = "\N{GREATER-THAN OR EQUAL TO}"
 
 
 def overview(task: str, study: StoreView) -> Table | None:
@@ -33,7 +31,7 @@ def overview(task: str, study: StoreView) -> Table | None:
     trained = any(method in costs for method in found.methods)
     lines = []
     for method in order(found.methods):
-        cells = [_choice(choices[drop].get(method), method in tied[drop]) for drop in DROPS]
+        cells = [text.chosen(choices[drop].get(method), method in tied[drop]) for drop in DROPS]
         area = areas.get(method)
         cells += [text.with_interval(area.value), str(area.rank)] if area else [NONE, NONE]
         if trained:
@@ -74,19 +72,6 @@ def without_encoder(found: Evidence) -> str | None:
         where = f"from {beyond[0]:g}{TIMES} fewer FLOPs on, " * bool(last)
         sentence += f"; {where}no method is ahead of it"
     return f"{sentence}."
-
-
-def _choice(own: Choice | None, tied: bool) -> str:
-    """The speed-up with its marks, and below it the score against the reference."""
-    if own is None:
-        return NONE
-    if own.model is None:
-        some = own.speedup.high > 1
-        upto = f"{text.rounded(own.speedup.high, 1)}{TIMES}"
-        return f"none\nresamples: to {upto}" if some else "none"
-    mark, tie = f"{AT_LEAST} " * own.open_end, " tie" * tied
-    speedup = text.with_interval(own.speedup, TIMES)
-    return f"{mark}{speedup}{tie}\n{text.with_interval(own.margin)}"
 
 
 def _tried(models: list[Scored]) -> str:

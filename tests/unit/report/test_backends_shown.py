@@ -93,7 +93,7 @@ def test_with_calls_the_best_is_about_the_call(store):
     call = {"fastest": {}, "best": "openvino-bf16", "noise_floor": {"ratio": 0.03}}
     write(store, over_backends("u", "2025-01-02", rows) | {"call": call})
     study = StoreView(store)
-    assert study.noise_floors("toy") == {WHERE: 0.03}  # of the encoder 0.01
+    assert study.noise_floors("toy") == {WHERE: (0.03, 0.03)}  # of the encoder 0.01
     (model,) = [own for own in study.validated("toy") if own.method != "dense"]
     timed = model.timed[WHERE]
     assert (timed.backend, timed.best.value, timed.same.value) == ("torch-fp32", 2.0, 2.0)
@@ -112,7 +112,7 @@ def test_with_calls_the_best_is_about_the_call(store):
     ]
     rows = {line[0]: line for group in table.groups for line in group}
     assert rows["LoT (ours)"][5:] == [
-        *("2.00 \u00b10.30", "3.00 \u00b10.20", "2.00 \u00b10.10", "torch-fp32")
+        *("2.0 \u00b10.3", "3.0 \u00b10.2", "2.0 \u00b10.1", "torch-fp32")
     ]
 
 

@@ -13,7 +13,7 @@ from stores import in_backend, over_backends, predicted, trial, with_call, write
 
 from lotbench.errors import InputError
 from lotbench.report import advice
-from lotbench.report.recommend import Limits, recommend
+from lotbench.report.recommend import Limits, default_batch, recommend
 from lotbench.statistics.latency import _processes, call_seconds, is_tie, times_slower
 from lotbench.statistics.store_view import StoreView
 from lotbench.statistics.timed import Measured
@@ -79,7 +79,10 @@ def test_the_fastest_within_the_drop_is_chosen_on_selection(store) -> None:
     assert found.choice.score.low < 0.88 < found.choice.score.high
     text = advice.as_text(found, StoreView(store), POINT)
     assert text.startswith("toy: LTP at scale=1.0 in onnx-fp32 (l)\n")
-    assert "past the limit there" in text
+    # Only dense keeps to a point on both splits.
+    past = "past the limit there; the fastest that keeps to it on both splits: dense in onnx-int8"
+    assert past in text
+    assert advice.as_json(found, StoreView(store), POINT)["holding"]["trial_id"] == "d"
     assert "onnx-int8 (d): slower, 1.6" in text
     command = f"lotbench export {store}/models/l exported --backend onnx-fp32 --budget 1.0"
     assert text.splitlines()[-1].split(None, 1) == ["next", command]
@@ -212,6 +215,16 @@ def test_a_difference_within_its_interval_is_a_tie(store) -> None:
     assert "a tie, it takes" in text
     assert "its score on selection is +1.0 points from the choice's" in text
     assert advice.as_json(found, StoreView(store), limits)["tie"] is True
+
+
+def test_the_default_batch_is_one_that_was_timed(store) -> None:
+    assert default_batch(StoreView(store), "cpu", 1) == 1
+    (store / "timings" / "p.json").unlink()
+    for name, batch in (("q", 8), ("r", 32)):
+        rows = [timed("l", "onnx-fp32", 0.005, p95=0.009)]
+        write(store, over_backends(name, "2026", rows, batch_size=batch, examples=100))
+    assert default_batch(StoreView(store), "cpu", 1) == 8
+    assert default_batch(StoreView(store), "cuda", 1) == 1  # and so the message says what is timed
 
 
 def test_what_is_not_timed_is_told(store) -> None:
