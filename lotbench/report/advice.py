@@ -83,9 +83,10 @@ def name(own: Option) -> str:
 def facts(own: Option, advice: Advice, limits: Limits) -> dict[str, str]:
     """What is known of an option, by name: its scores, and the time of a call."""
     timing, contender = own.measured
+    mean = f", mean of {own.seeds} seeds" if own.seeds > 1 else ""
     selection, validation = (
         f"{words.with_interval(own.margins[split])} {words.unit(own.row.metric)} against "
-        f"{advice.reference}"
+        f"{advice.reference}{mean}"
         for split in ("selection", "validation")
     )
     machine = words.machine_name(timing.setting.device_name or "unknown device")

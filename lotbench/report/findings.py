@@ -195,7 +195,8 @@ def _fastest(task: str, study: StoreView, where: Where) -> str | None:
     setting = f"{text.timing_setting(where)}; the encoder alone{alone}"
     others = [method for method in near if method != own.row.run.method]
     tie = f", a tie with {text.listed(others)}" if others else ""
-    noise = ", within timing noise" * contender.call_or_encoder.flagged
+    best = contender.call_or_encoder.speedup_best
+    noise = ", within timing noise" * (best is not None and best.flagged)
     runs = "answers a text" if call else "runs"
     saying = (
         f"{name(own)} {runs} {text.with_interval(speed, TIMES)} as fast{tie}{noise} ({setting})"

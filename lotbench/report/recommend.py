@@ -1,7 +1,7 @@
 """Choosing a trained model, its budget and its backend by limits on score and latency.
 
-The choice is made on the selection split; validation scores are only read.  A model is one trial:
-the margins are of its own seed.
+The choice is made on the selection split; validation scores are only read.  Margins are means over
+the seeds of a model, so that no lucky seed is chosen; what is handed out is one of its trials.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from lotbench.errors import InputError
 from lotbench.statistics.bootstrap import UNKNOWN, Estimate, estimate
 from lotbench.statistics.drawn import SPLITS
 from lotbench.statistics.evidence import Evidence, holds_drop
-from lotbench.statistics.runs import Row
+from lotbench.statistics.runs import Key, Row
 from lotbench.statistics.scored import Scored
 from lotbench.statistics.store_view import StoreView
 from lotbench.statistics.timed import Clocked, Measured
@@ -49,9 +49,16 @@ class Option:
     """Its scores on selection in ``torch-fp32``."""
     measured: Measured
     margins: dict[str, Estimate]
-    """Score minus that of the reference with the same seed, in points, by split."""
+    """Score minus that of the reference in points, over all seeds of the model, by split."""
     score: Estimate
-    """On validation."""
+    """Of this trial on validation."""
+    seeds: int
+    """Of the model."""
+
+    @property
+    def kind(self) -> tuple[Key, str]:
+        """The model and its backend, which its seeds have in common."""
+        return self.row.key, self.backend
 
     @property
     def backend(self) -> str:
@@ -97,8 +104,9 @@ class Advice:
         both = (own for own in good if holds_drop(own.margins["validation"].value, limits.drop))
         self.holding = next(both, None)
         """The fastest that keeps to the drop on validation, too; often the choice itself."""
-        self.runner_up = good[1] if good[1:] else None
-        """The next fastest that keeps to the limits."""
+        others = (own for own in good if own.kind != good[0].kind)
+        self.runner_up = next(others, None)
+        """The next fastest that keeps to the limits, and is no other seed of the choice."""
         self.nearest = None if good else _nearest(found, limits)
         """If nothing keeps to the limits: what comes nearest."""
         self.passed_over = _nearest(faster, limits) if faster else None
@@ -181,17 +189,17 @@ def _newest(clocked: Clocked, limits: Limits) -> list[Measured]:
 
 def _option(row: Row, measured: Measured, model: Scored, found: Evidence) -> Iterator[Option]:
     """The option of a row in a backend; nothing if a score is undefined."""
-    seeds, margins, score = (row.run.seed,), {}, UNKNOWN
+    seeds, margins, score = model.drawn.seeds, {}, UNKNOWN
     for split in SPLITS:
         change = measured.contender.scores[split].change
         if change is None:
             return
-        scores = model.drawn.score(split, seeds) + change
-        margin = 100 * (scores - found.reference.drawn.score(split, seeds))
+        margin = found.reference.margin(model.drawn, split, seeds) + 100 * change
         if not np.isfinite(margin[0]):
             return
-        margins[split], score = estimate(margin), estimate(scores)
-    yield Option(row, measured, margins, score)
+        margins[split] = estimate(margin)
+        score = estimate(model.drawn.score(split, (row.run.seed,)) + change)
+    yield Option(row, measured, margins, score, len(seeds))
 
 
 def _why_none(study: StoreView, task: str, limits: Limits) -> str:

@@ -8,6 +8,7 @@ from typing import NamedTuple, TypeVar
 
 import numpy as np
 
+from lotbench.budget import Budget
 from lotbench.statistics.bootstrap import Estimate
 from lotbench.statistics.runs import Row
 from lotbench.store.passes import Contender, Interval, TimingPass
@@ -52,18 +53,18 @@ class Clocks:
         self.timed: dict[tuple, Measured] = {}
         """The newest times of each model, budget, setting and backend, in the order in which they
         were first timed."""
-        self._found: dict[tuple[str, str, str], Clocked] = defaultdict(dict)
+        self._found: dict[tuple[str, str, Budget | None], Clocked] = defaultdict(dict)
         for timing in passes:
             for own in timing.contenders:
                 # A pass may time the dense baselines without a trial of theirs.
                 owner = own.trial_id or f"{own.name} {timing.setting.seed}"
-                model = timing.task, owner, str(own.budget or "")
+                model = timing.task, owner, own.budget
                 place = Where.of(timing), own.backend
                 self.timed[model, place] = self._found[model][place] = Measured(timing, own)
 
     def of(self, row: Row) -> Clocked:
         """What was timed of the model and budget of a row."""
-        trial, budget = row.run.trial, str(row.evaluation.budget or "")
+        trial, budget = row.run.trial, row.evaluation.budget
         owners = f"{trial.method} {trial.seed}", trial.trial_id
         found: Clocked = {}
         for owner in owners:

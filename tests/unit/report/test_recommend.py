@@ -217,6 +217,25 @@ def test_a_difference_within_its_interval_is_a_tie(store) -> None:
     assert advice.as_json(found, StoreView(store), limits)["tie"] is True
 
 
+def test_a_lucky_seed_is_not_chosen(store) -> None:
+    """m loses 1.5 points with one seed and none with another: 0.75 in the mean."""
+    rows = predicted({"selection": 180, "validation": 180}, 4, budget={"scale": 2.0})
+    data = {"labels": {split: "1" * 200 for split in ("selection", "validation")}}
+    write(store, trial("m1", "tr-bert", rows, seed=1, data=data))
+    lucky = timed("m", "onnx-int8", 0.001, p95=0.003) | {"trial_id": "m1"}
+    seconds = (("d", 0.008), ("l", 0.004), ("m", 0.002))
+    again = [lucky, *(timed(name, "onnx-int8", own, p95=0.01) for name, own in seconds)]
+    write(store, over_backends("q", "2026", again, batch_size=1, examples=100))
+    (strict,) = recommend(StoreView(store), Limits(0.5, None, 1, 1, "cpu"))
+    assert strict.choice and strict.choice.row.run.trial.trial_id == "d"
+    (loose,) = recommend(StoreView(store), POINT)
+    assert loose.choice and loose.choice.row.run.trial.trial_id == "m1"
+    assert loose.choice.margins["selection"].value == pytest.approx(-0.75)
+    # The other seed of the choice is no runner-up.
+    assert loose.runner_up and loose.runner_up.row.run.trial.trial_id == "l"
+    assert "mean of 2 seeds (chosen by this)" in advice.as_text(loose, StoreView(store), POINT)
+
+
 def test_the_default_batch_is_one_that_was_timed(store) -> None:
     assert default_batch(StoreView(store), "cpu", 1) == 1
     (store / "timings" / "p.json").unlink()
