@@ -15,12 +15,12 @@ import numpy as np
 from lotbench.backends import EXPORTED
 from lotbench.errors import InputError
 from lotbench.statistics.bootstrap import UNKNOWN, Estimate, estimate
-from lotbench.statistics.drawn import SPLITS
+from lotbench.statistics.drawn import CHOOSE_THEN_REPORT
 from lotbench.statistics.evidence import Evidence, holds_drop
 from lotbench.statistics.runs import Key, Row
 from lotbench.statistics.scored import Scored
 from lotbench.statistics.store_view import StoreView
-from lotbench.statistics.timed import Clocked, Measured
+from lotbench.statistics.timed import BackendTimes, TimedModel
 
 log = logging.getLogger(__name__)
 
@@ -47,7 +47,7 @@ class Option:
 
     row: Row
     """Its scores on selection in ``torch-fp32``."""
-    measured: Measured
+    measured: TimedModel
     margins: dict[str, Estimate]
     """Score minus that of the reference in points, over all seeds of the model, by split."""
     score: Estimate
@@ -176,9 +176,9 @@ def _options(task: str, study: StoreView, limits: Limits) -> list[Option]:
     return options
 
 
-def _newest(clocked: Clocked, limits: Limits) -> list[Measured]:
+def _newest(clocked: BackendTimes, limits: Limits) -> list[TimedModel]:
     """What was timed with this batch, threads and device; of several GPUs, the newest pass."""
-    found: dict[str, Measured] = {}
+    found: dict[str, TimedModel] = {}
     for (where, backend), own in sorted(clocked.items(), key=lambda each: each[1].timing.created):
         same = (where.batch_size, where.threads) == (limits.batch, limits.threads)
         able = backend in EXPORTED or not limits.exported
@@ -187,10 +187,10 @@ def _newest(clocked: Clocked, limits: Limits) -> list[Measured]:
     return list(found.values())
 
 
-def _option(row: Row, measured: Measured, model: Scored, found: Evidence) -> Iterator[Option]:
+def _option(row: Row, measured: TimedModel, model: Scored, found: Evidence) -> Iterator[Option]:
     """The option of a row in a backend; nothing if a score is undefined."""
     seeds, margins, score = model.drawn.seeds, {}, UNKNOWN
-    for split in SPLITS:
+    for split in CHOOSE_THEN_REPORT:
         change = measured.contender.scores[split].change
         if change is None:
             return

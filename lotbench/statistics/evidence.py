@@ -16,9 +16,9 @@ import numpy as np
 
 from lotbench.scoring.area import area
 from lotbench.statistics.bootstrap import Estimate, estimate
-from lotbench.statistics.drawn import SPLITS
+from lotbench.statistics.drawn import CHOOSE_THEN_REPORT
 from lotbench.statistics.reference import Reference
-from lotbench.statistics.scored import DENSE, Scored
+from lotbench.statistics.scored import DENSE_METHODS, Scored
 from lotbench.store.rows import Unreached
 
 DROPS = (0.5, 1.0, 2.0)
@@ -44,7 +44,7 @@ class Curve:
         self.speedups: dict[str, np.ndarray] = {}
         """FLOPs speed-up by split."""
         drawn = [own.drawn for own in models]
-        for split in SPLITS:
+        for split in CHOOSE_THEN_REPORT:
             margins = [reference.margin(own, split, own.seeds) for own in drawn]
             self.margins[split] = np.stack(margins)
             self.speedups[split] = np.stack([own.speedup(split) for own in drawn])
@@ -105,7 +105,7 @@ class Evidence:
     def __init__(self, models: list[Scored], reference: Reference, missed: Missed) -> None:
         self.models, self.reference, self.missed = models, reference, missed
         self.floor = models[0].floor
-        self.methods = sorted({own.method for own in models} - set(DENSE))
+        self.methods = sorted({own.method for own in models} - set(DENSE_METHODS))
         self.curves = {
             method: Curve(own, reference)
             for method in self.methods
@@ -121,7 +121,7 @@ class Evidence:
     def largest_speedup(self, method: str, drop: float) -> Choice:
         """The fastest model at most ``drop`` points below the reference."""
         own = self.curves[method]
-        good, holds = (holds_drop(own.margins[split], drop) for split in SPLITS)
+        good, holds = (holds_drop(own.margins[split], drop) for split in CHOOSE_THEN_REPORT)
         best = np.where(good, own.speedups["selection"], -np.inf).argmax(axis=0)[None]
         some: np.ndarray = np.any(good, axis=0)
         draws = np.where(some, _taken(own.speedups["validation"], best), 1.0)

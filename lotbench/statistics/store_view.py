@@ -14,7 +14,7 @@ from lotbench.statistics.reference import Reference
 from lotbench.statistics.runs import Row, Run, newest_rows, runs_of
 from lotbench.statistics.scored import Scored, scored_models
 from lotbench.statistics.search import SearchTrials, searches
-from lotbench.statistics.timed import Clocks, Where
+from lotbench.statistics.timed import TimingIndex, Where
 from lotbench.store.maps import Map
 from lotbench.store.passes import TimingPass
 from lotbench.store.rows import Trial, Unreached
@@ -119,9 +119,9 @@ class StoreView:
         return [run for run in [*self.runs, *self.searched_runs] if run.failed]
 
     @cached_property
-    def clocks(self) -> Clocks:
+    def clocks(self) -> TimingIndex:
         """What was timed."""
-        return Clocks(self.shown_passes)
+        return TimingIndex(self.shown_passes)
 
     @cached_property
     def rows(self) -> dict[str, list[Row]]:

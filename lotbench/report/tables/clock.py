@@ -8,7 +8,7 @@ from lotbench.report import text
 from lotbench.report.looks import order
 from lotbench.report.tables.render import Table
 from lotbench.report.text import NONE, PLUS_MINUS, TIMES
-from lotbench.statistics.scored import DENSE, Scored, wheres
+from lotbench.statistics.scored import DENSE_METHODS, Scored, wheres
 from lotbench.statistics.store_view import StoreView
 from lotbench.statistics.timed import Where
 
@@ -59,7 +59,7 @@ def _table(
     if lossy:
         names = ", ".join(f"{own.method} {model_name(own)}".strip() for own in lossy)
         notes.append(f"not shown where every timed backend costs more than half a point: {names}")
-    if any(own.method in DENSE for own in models):
+    if any(own.method in DENSE_METHODS for own in models):
         notes.append(
             "dense: the untouched model on padded batches (as a file: its plain export); below "
             f"1{TIMES} the same weights on LoTBench's packed path are faster, and all are compared "
@@ -107,7 +107,7 @@ def _notes(task: str, study: StoreView, calls: bool) -> list[str]:
 
 def real_speedups(models: Sequence[Scored], settings: Sequence[Where]) -> str:
     """Note for a caption: what real speed-ups are against, and what hollow marks mean."""
-    reduced = [own.timed for own in models if own.method not in DENSE]
+    reduced = [own.timed for own in models if own.method not in DENSE_METHODS]
     noisy = any(timed[w].flagged for timed in reduced for w in settings if w in timed)
     names = {True: "calls, from text to answer,", False: "the encoder alone,"}
     kinds = sorted({calls_timed(models, where) for where in settings}, reverse=True)

@@ -12,7 +12,7 @@ from lotbench.report.tables.render import Table
 from lotbench.report.text import AT_LEAST, NONE, TIMES
 from lotbench.statistics.bootstrap import estimate
 from lotbench.statistics.costs import training_costs
-from lotbench.statistics.drawn import SPLITS
+from lotbench.statistics.drawn import CHOOSE_THEN_REPORT
 from lotbench.statistics.evidence import DROPS, Evidence, ties
 from lotbench.statistics.power import needed_for_a_point
 from lotbench.statistics.scored import Scored
@@ -82,7 +82,7 @@ def _tried(models: list[Scored]) -> str:
 
 
 def _notes(task: str, study: StoreView, found: Evidence, trained: bool) -> list[str]:
-    selection, validation = (texts(task, split, study) for split in SPLITS)
+    selection, validation = (texts(task, split, study) for split in CHOOSE_THEN_REPORT)
     unit = text.unit_of(study.runs_on(task))
     notes = [
         f"models are chosen on selection ({selection} {unit}) and read on validation "

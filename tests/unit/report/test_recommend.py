@@ -16,7 +16,7 @@ from lotbench.report import advice
 from lotbench.report.recommend import Limits, default_batch, recommend
 from lotbench.statistics.latency import _processes, call_seconds, is_tie, times_slower
 from lotbench.statistics.store_view import StoreView
-from lotbench.statistics.timed import Measured
+from lotbench.statistics.timed import TimedModel
 from lotbench.store.passes import TimingPass
 
 ROOT = Path(__file__).parents[3]
@@ -149,7 +149,7 @@ def passes(one: list[float], other: list[float], floor: float = 0.0):
     record = over_backends("p", "2025", rows, batch_size=1, examples=100)
     record |= {"noise_floor": {"ratio": floor}, "groups": [{"rounds": [2, 2]}]}
     own = TimingPass.model_validate(record)
-    return Measured(own, own.contenders[0]), Measured(own, own.contenders[1])
+    return TimedModel(own, own.contenders[0]), TimedModel(own, own.contenders[1])
 
 
 def test_models_of_a_group_are_compared_round_by_round() -> None:
@@ -176,7 +176,7 @@ def test_calls_are_compared_with_calls() -> None:
     record |= {"noise_floor": {"ratio": 0.2}, "groups": [{"rounds": [2, 2]}]}
     record["call"] = {"fastest": {}, "best": None, "noise_floor": {"ratio": 0.05}}
     own = TimingPass.model_validate(record)
-    slow, quick = (Measured(own, each) for each in own.contenders)
+    slow, quick = (TimedModel(own, each) for each in own.contenders)
     ratio = times_slower(slow, quick)
     assert tuple(ratio) == pytest.approx((1.1, 1.1, 1.1))
     assert not is_tie(ratio, slow, quick)
@@ -186,7 +186,7 @@ def test_a_process_that_times_two_groups_is_one_process() -> None:
     rows = [timed("dense", "torch-fp32", 0.01, samples=[1.0] * 18)]
     record = over_backends("p", "2025", rows, batch_size=1, examples=100)
     own = TimingPass.model_validate(record | {"groups": [{"rounds": [4, 6]}, {"rounds": [5, 3]}]})
-    assert _processes(Measured(own, own.contenders[0])) == [9, 9]
+    assert _processes(TimedModel(own, own.contenders[0])) == [9, 9]
 
 
 def test_a_task_that_was_not_timed_does_not_hide_the_others(store, caplog) -> None:
