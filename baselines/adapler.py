@@ -48,7 +48,7 @@ from torch import Tensor, nn
 from lotbench import reducer
 from lotbench.batch import Batch
 from lotbench.ragged import Ragged, segment_softmax, segment_sum
-from lotbench.reducer import Drop, Encoder, Outputs, Stage, Step, TokenReducer, Tokens, Trace
+from lotbench.reducer import Drop, Encoder, Look, Outputs, Stage, Step, TokenReducer, Tokens, Trace
 
 HIDDEN = 32
 SHARPNESS = 10.0, 1e5
@@ -87,6 +87,7 @@ class AdapLeR(TokenReducer):
     params: Params
     name = "adapler"
     source = "Modarressi et al., ACL 2022"
+    look = Look(label="AdapLeR", colour="#A67C00", marker=">", order=4)
     needs = frozenset({"saliency"})
     budget_name = "threshold_scale"
     budget_range = (1e-3, 1e3)

@@ -7,7 +7,7 @@ the final model.
 
 from __future__ import annotations
 
-from lotbench.reducer import TokenReducer
+from lotbench.reducer import Look, TokenReducer
 
 
 class Dense(TokenReducer):
@@ -15,6 +15,7 @@ class Dense(TokenReducer):
 
     name = "dense"
     source = "the backbone's own paper"
+    look = Look(label="dense", colour="#000000", marker="*", role="dense", order=0)
     padded = True
 
 
@@ -23,3 +24,4 @@ class DensePacked(TokenReducer):
 
     name = "dense-packed"
     source = "the backbone's own paper"
+    look = Look(label="dense-packed", colour="#777777", marker="h", role="dense", order=1)

@@ -14,7 +14,7 @@ from torch import Tensor
 from lotbench import reducer
 from lotbench.batch import Batch
 from lotbench.ragged import Ragged, segment_count, segment_rank
-from lotbench.reducer import Drop, TokenReducer
+from lotbench.reducer import Drop, Look, TokenReducer
 
 
 class Params(reducer.Params):
@@ -30,6 +30,7 @@ class FirstK(TokenReducer):
     name = "first-k"
     version = 2
     source = "control"
+    look = Look(label="first-k", colour="#56B4E9", marker="P", role="control", order=1)
     budget_name = "k"
     budget_range = (1, 512)
 

@@ -55,7 +55,7 @@ from lotbench import reducer
 from lotbench.batch import Batch
 from lotbench.losses import distillation_loss, task_loss
 from lotbench.ragged import segment_topk
-from lotbench.reducer import Drop, Encoder, Received, Step, TokenReducer, Tokens
+from lotbench.reducer import Drop, Encoder, Look, Received, Step, TokenReducer, Tokens
 
 RANDOM = 2
 """Random schedules in each step."""
@@ -98,6 +98,7 @@ class LengthDrop(TokenReducer):
     uniform: Tensor
     name = "length-drop"
     source = "Kim and Cho, ACL 2021"
+    look = Look(label="LengthDrop", colour="#4B6A9B", marker="H", order=5)
     needs = frozenset({"received_attention"})
     budget_name = "length_ratio"
     budget_range = (0, 1)

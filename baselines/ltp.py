@@ -56,7 +56,7 @@ from torch import Tensor, nn
 from lotbench import reducer
 from lotbench.batch import Batch
 from lotbench.ragged import Ragged, segment_mean
-from lotbench.reducer import Drop, Outputs, Received, Stage, TokenReducer, Tokens, Trace
+from lotbench.reducer import Drop, Look, Outputs, Received, Stage, TokenReducer, Tokens, Trace
 
 
 class Params(reducer.Params):
@@ -85,6 +85,7 @@ class LearnedTokenPruning(TokenReducer):
     name = "ltp"
     version = 2
     source = "Kim et al., KDD 2022"
+    look = Look(label="LTP", colour="#009E73", marker="^", order=1)
     needs = frozenset({"received_attention"})
     budget_name = "threshold_scale"
     budget_range = (1e-3, 1e3)

@@ -55,6 +55,7 @@ from lotbench.ragged import Ragged, segment_rank, segment_topk
 from lotbench.reducer import (
     Drop,
     Encoder,
+    Look,
     Outputs,
     Received,
     Stage,
@@ -105,6 +106,7 @@ class PowerBert(TokenReducer):
     name = "power-bert"
     version = 3
     source = "Goyal et al., ICML 2020"
+    look = Look(label="PoWER-BERT", colour="#0072B2", marker="s", order=0)
     needs = frozenset({"received_attention"})
     budget_name = "retention_scale"
     budget_range = (1e-3, 1e3)

@@ -23,7 +23,7 @@ from lotbench import reducer
 from lotbench.batch import Batch
 from lotbench.errors import InputError
 from lotbench.ragged import Ragged, seeded_uniform, segment_topk
-from lotbench.reducer import Drop, TokenReducer, Tokens
+from lotbench.reducer import Drop, Look, TokenReducer, Tokens
 
 
 class Params(reducer.Params):
@@ -49,6 +49,7 @@ class RandomDrop(TokenReducer):
     name = "random-drop"
     version = 2
     source = "control"
+    look = Look(label="random-drop", colour="#E69F00", marker="v", role="control", order=0)
     budget_name = "keep_ratio"
     budget_range = (0, 1)
 

@@ -21,7 +21,7 @@ from torch import Tensor
 from lotbench import reducer
 from lotbench.batch import Batch
 from lotbench.ragged import segment_sum, segment_topk
-from lotbench.reducer import Drop, TokenReducer
+from lotbench.reducer import Drop, Look, TokenReducer
 
 
 class Params(reducer.Params):
@@ -45,6 +45,7 @@ class Static(TokenReducer):
     params: Params
     name = "static"
     source = "control"
+    look = Look(label="static", colour="#6B8E23", marker="s", role="control", order=2)
     needs = frozenset({"saliency"})
     budget_name = "keep_ratio"
     budget_range = (0, 1)

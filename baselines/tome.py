@@ -50,7 +50,7 @@ from torch import Tensor
 
 from lotbench import reducer
 from lotbench.ragged import Ragged, pad, segment_count, segment_rank, segment_topk, unpad
-from lotbench.reducer import Merge, Received, TokenReducer, Tokens
+from lotbench.reducer import Look, Merge, Received, TokenReducer, Tokens
 
 ROUNDING = 1e-5
 
@@ -72,9 +72,15 @@ class TokenMerging(TokenReducer):
     params: Params
     name = "tome"
     source = "Bolya et al., ICLR 2023"
+    look = Look(label="ToMe", colour="#117733", marker="p", order=6)
     needs = frozenset({"keys"})
     budget_name = "merge_ratio"
     budget_range = (0, 1)
+
+    @classmethod
+    def look_with(cls, params: Params, n_layers: int) -> Look:
+        energy = Look(label="PiToMe", colour="#2F7F86", marker="h", order=7)
+        return energy if params.score == "energy" else super().look_with(params, n_layers)
 
     def __init__(self, params: Params, n_layers: int, width: int) -> None:
         super().__init__(params, n_layers, width)

@@ -56,16 +56,7 @@ from lotbench import reducer
 from lotbench.batch import Batch
 from lotbench.losses import task_loss
 from lotbench.ragged import Ragged, segment_count, segment_sum, segment_topk
-from lotbench.reducer import (
-    Drop,
-    Encoder,
-    Event,
-    Stage,
-    Step,
-    TokenReducer,
-    Tokens,
-    Trace,
-)
+from lotbench.reducer import Drop, Encoder, Event, Look, Stage, Step, TokenReducer, Tokens, Trace
 
 POLICY = "policy"
 
@@ -107,6 +98,7 @@ class TrBert(TokenReducer):
     name = "tr-bert"
     version = 2
     source = "Ye et al., NAACL 2021"
+    look = Look(label="TR-BERT", colour="#CC79A7", marker="D", order=2)
     budget_name = "threshold"
     budget_range = (0, 1)
 

@@ -42,7 +42,7 @@ from torch import Tensor, nn
 from lotbench import reducer
 from lotbench.batch import Batch
 from lotbench.ragged import segment_mean
-from lotbench.reducer import Decision, Drop, Leap, Outputs, Stage, TokenReducer, Tokens, Trace
+from lotbench.reducer import Decision, Drop, Leap, Look, Outputs, Stage, TokenReducer, Tokens, Trace
 
 BIAS = 5.0
 
@@ -80,6 +80,7 @@ class Transkimmer(TokenReducer):
     params: Params
     name = "transkimmer"
     source = "Guan et al., ACL 2022"
+    look = Look(label="Transkimmer", colour="#1E90A0", marker="<", order=3)
     budget_name = "threshold"
     budget_range = (0, 1)
 

@@ -15,7 +15,7 @@ from pydantic import Field
 
 from lotbench import reducer
 from lotbench.errors import InputError
-from lotbench.reducer import TokenReducer
+from lotbench.reducer import Look, TokenReducer
 
 
 class Params(reducer.Params):
@@ -33,6 +33,7 @@ class Truncated(TokenReducer):
     name = "truncated"
     version = 2
     source = "control"
+    look = Look(label="truncated", colour="#F0E442", marker="X", role="control", order=3)
 
     def __init__(self, params: Params, n_layers: int, width: int) -> None:
         super().__init__(params, n_layers, width)

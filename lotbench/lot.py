@@ -74,7 +74,7 @@ from lotbench.ragged import (
     segment_weighted_sum,
     select,
 )
-from lotbench.reducer import Decision, Drop, Leap, Outputs, Stage, TokenReducer, Tokens, Trace
+from lotbench.reducer import Decision, Drop, Leap, Look, Outputs, Stage, TokenReducer, Tokens, Trace
 from lotbench.routers import Router, WordRouter, guidance_labels, margins
 
 ALL_LAYERS = 1000
@@ -87,6 +87,15 @@ PAPER = {
     "saliency_length": 128,
     "top_p": 0.3,
     "loss_weight": 0.05,
+}
+# A marker for each variant, and a shade of red for each variant of both recipes.
+MARKERS = {
+    **{"": "o", ", one decision": "p", ", drop": "v", ", one decision, drop": "<"},
+    **{", table": "D", ", table, drop": ">"},
+}
+SHADES = {
+    "ours": ("#D55E00", "#6B1D00", "#FFA983", "#A87A68", "#FF3B1F", "#AD4C3C"),
+    "paper": ("#A61C3C", "#4A0A1C", "#F5A3B5", "#94666E", "#E03A78", "#7D2E55"),
 }
 
 
@@ -188,6 +197,17 @@ class LeapOfThought(TokenReducer):
         )
         guidance = {"gradient": {"saliency"}, "attention": {"attention_saliency"}}
         self.needs = frozenset(guidance.get(params.guidance, set()))
+
+    @classmethod
+    def look_with(cls, params: Params, n_layers: int) -> Look:
+        recipe = "paper" if params.preset == "paper" else "ours"
+        once = ", one decision" if n_layers <= params.decision_every else ""
+        variant = ", table" if params.router == "table" else once  # a table always decides once
+        variant += ", drop" * (params.routing == "drop")
+        place = list(MARKERS).index(variant)
+        shape: Any = {"colour": SHADES[recipe][place], "marker": MARKERS[variant], "role": "main"}
+        order = place + len(MARKERS) * (recipe == "paper")
+        return Look(label=f"LoT ({recipe}{variant})", order=order, **shape)
 
     def stages(self) -> list[Stage]:
         rate = self.params.router_learning_rate
@@ -351,6 +371,14 @@ class FixedBudget(LeapOfThought):
     def __init__(self, params: FixedBudgetParams, n_layers: int, width: int) -> None:
         super().__init__(params, n_layers, width)
         self.keep_ratio = params.keep_ratio
+
+    @classmethod
+    def look_with(cls, params: Params, n_layers: int) -> Look:
+        table = params.router == "table"
+        label = f"LoT (fixed budget{', table' * table})"
+        return Look(
+            label=label, colour="#C98B6B", marker="H" if table else "d", role="main", order=12
+        )
 
     def choose(self, margin: Tensor, layout: Ragged) -> Leap:
         score = margin.masked_fill(layout.is_first, math.inf)

@@ -35,6 +35,7 @@ from lotbench.decision import (
 )
 from lotbench.errors import InputError
 from lotbench.losses import distillation_loss, task_loss
+from lotbench.store.rows import Look
 from lotbench.validation import Wording, report_at, strict_numbers, validate
 
 __all__ = [
@@ -43,6 +44,7 @@ __all__ = [
     "Encoder",
     "Event",
     "Leap",
+    "Look",
     "Merge",
     "Outputs",
     "Params",
@@ -170,6 +172,8 @@ class TokenReducer(nn.Module):
     """Authors, venue and year."""
     version: ClassVar[int] = 1
     """Part of every trial id; raise it when results change."""
+    look: ClassVar[Look | None] = None
+    """How tables and figures show it; None: under its name, in a colour of their choice."""
     padded: ClassVar[bool] = False
     """True if it is timed as the untouched Hugging Face model on padded batches."""
     needs: frozenset[str] = frozenset()
@@ -185,6 +189,9 @@ class TokenReducer(nn.Module):
             if isinstance(declared, str):
                 declared = getattr(sys.modules[cls.__module__], declared)
             type.__setattr__(cls, "Params", declared)
+        if "name" in vars(cls) and not {"look", "look_with"} & vars(cls).keys():
+            # Another method than the one that it derives from, so it is shown as another.
+            cls.look, cls.look_with = None, vars(TokenReducer)["look_with"]
 
     def __init__(self, params: Params, n_layers: int, width: int) -> None:
         super().__init__()
@@ -254,6 +261,14 @@ class TokenReducer(nn.Module):
             low, high = cls.budget_range
             message = f"0 or more is needed; its range is {low:g} to {high:g} (given: {value!r})"
             raise InputError(report((), message))
+
+    @classmethod
+    def look_with(cls, params: Params, n_layers: int) -> Look:
+        """The look with these parameters; override it to tell variants of a method apart.
+
+        Every row of a result stores it, so that a report needs no method.
+        """
+        return cls.look or Look(label=cls.name)
 
     def _budget_attribute(self) -> str:
         if self.budget_name is None:

@@ -14,6 +14,16 @@ from lotbench.store.store import Store
 TEXTS = 1000
 """Texts of a split, all of class 1."""
 
+LOOKS: dict[str, dict[str, Any]] = {
+    "lot": {"label": "LoT (ours)", "colour": "#D55E00", "marker": "o", "role": "main", "order": 0},
+    "ltp": {"label": "LTP", "colour": "#009E73", "marker": "^", "order": 1},
+    "tr-bert": {"label": "TR-BERT", "colour": "#CC79A7", "marker": "D", "order": 2},
+    **{name: {"label": name, "role": "dense"} for name in ("dense", "dense-packed")},
+    **{name: {"label": name, "role": "control"} for name in ("random-drop", "static", "truncated")},
+    "first-k": {"label": "first-k", "colour": "#56B4E9", "marker": "P", "role": "control"},
+}
+"""As the methods bring them, in short."""
+
 
 def write(folder: Path, record: dict) -> Path:
     """The file of a trial, timing pass or map, told apart by the name of its id."""
@@ -43,12 +53,16 @@ def evaluation(
 
 def trial(name: str, method: str, evaluations: list[dict], seed: int = 0, **more: Any) -> dict:
     """A row of the task ``toy``; ``params`` and everything else can be replaced."""
+    look = LOOKS.get(method, {"label": method})
+    if more.get("params", {}).get("routing") == "drop":
+        look = look | {"label": "LoT (ours, drop)", "colour": "#FFA983", "marker": "v", "order": 2}
     return {
         "trial_id": name,
         "status": "done",
         "error": None,
         "task": "toy",
         "method": method,
+        "look": look,
         "seed": seed,
         "backbone": "package:tiny_bert/model",
         "params": {},

@@ -23,10 +23,14 @@ UNWRITABLE = {
 
 def show(folder: Path) -> None:
     """Draw the figures of a store and print its tables."""
+    from lotbench.report.chance import nothing_learned
     from lotbench.report.tables.console import console
     from lotbench.statistics.store_view import StoreView
 
     study = StoreView(folder)
+    for task in study.tasks:
+        if warning := nothing_learned(task, study):
+            typer.echo(f"{task}: {warning}")
     draw(study)
     show_table(console(study))
 

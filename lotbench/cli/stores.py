@@ -119,7 +119,10 @@ def recommend(
     p95: Annotated[
         str | None, typer.Option(help="Longest 95th percentile from text to answer, such as 20ms.")
     ] = None,
-    batch: Annotated[int, typer.Option(min=1, help="Texts per call (batch size).")] = 1,
+    batch: Annotated[
+        int | None,
+        typer.Option(min=1, help="Texts per call; the smallest batch that was timed by default."),
+    ] = None,
     threads: Annotated[int, typer.Option(min=1, help="CPU threads.")] = 1,
     device: Annotated[str, typer.Option(help="cpu, cuda or one GPU, such as cuda:0.")] = "cpu",
     as_json: Annotated[bool, typer.Option("--json", help="Write JSON, for scripts.")] = False,
@@ -128,11 +131,12 @@ def recommend(
     import json
 
     from lotbench.report import advice
-    from lotbench.report.recommend import Limits, recommend
+    from lotbench.report.recommend import Limits, default_batch, recommend
     from lotbench.statistics.store_view import StoreView
 
-    limits = Limits(drop, advice.seconds(p95) if p95 else None, batch, threads, device)
     study = StoreView(folder)
+    batch = batch or default_batch(study, device, threads)
+    limits = Limits(drop, advice.seconds(p95) if p95 else None, batch, threads, device)
     found = recommend(study, limits)
     if as_json:
         typer.echo(json.dumps([advice.as_json(own, study, limits) for own in found], indent=1))

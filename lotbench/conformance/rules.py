@@ -31,7 +31,7 @@ from lotbench.conformance.subject import (
 from lotbench.conformance.watch import Watch, changed, tensors
 from lotbench.engine.encoder import MODES, Mode, ReducedEncoder
 from lotbench.measure.flops import fvcore_flops, reduced_flops
-from lotbench.reducer import Outputs, Stage, Step, TokenReducer
+from lotbench.reducer import Look, Outputs, Stage, Step, TokenReducer
 from lotbench.trial.saliency import SALIENCIES
 from lotbench.trial.training import prefix_of, stage_steps
 
@@ -61,6 +61,9 @@ def is_sound(subject: Subject) -> str:
         unknown = sorted(reducer.needs - NEEDS)
         if unknown:
             raise Broken(f"needs {unknown}; the engine can give {sorted(NEEDS)}")
+        look = reducer.look_with(reducer.params, TINY_LAYERS)
+        if not isinstance(look, Look):
+            raise Broken(f"look_with() returns {look!r:.60}; a lotbench.reducer.Look is needed")
         budget = reducer.budget_name
         if budget and not hasattr(reducer, budget):
             raise Broken(f"budget_name = {budget!r}, but the method has no such attribute")

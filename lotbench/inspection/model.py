@@ -19,7 +19,6 @@ from lotbench.errors import InputError
 from lotbench.inspection import trace
 from lotbench.inspection.route import Route
 from lotbench.scoring.values import cosines
-from lotbench.statistics import names
 from lotbench.store import bucket
 from lotbench.store.rows import Trial
 from lotbench.store.store import Store
@@ -69,8 +68,7 @@ class Inspected:
     def name(self) -> str:
         """The method as tables write it, and the target or budget."""
         reducer = self.encoder.reducer
-        params = reducer.params.model_dump()
-        method = names.name(reducer.name, params, len(self.encoder.backbone.layers))
+        method = reducer.look_with(reducer.params, len(self.encoder.backbone.layers)).label
         if self.target is not None:
             return f"{method} at {self.target:g}x FLOPs"
         if reducer.budget_name is None:

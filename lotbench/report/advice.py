@@ -10,9 +10,9 @@ from typing import Any
 from lotbench.backends import EXPORTED
 from lotbench.errors import InputError
 from lotbench.report import text as words
+from lotbench.report.chance import nothing_learned
 from lotbench.report.recommend import Advice, Limits, Option
 from lotbench.statistics.bootstrap import Estimate
-from lotbench.statistics.evidence import SLACK
 from lotbench.statistics.latency import call_seconds, is_tie, times_slower
 from lotbench.statistics.store_view import StoreView
 
@@ -47,7 +47,9 @@ def as_text(advice: Advice, study: StoreView, limits: Limits) -> str:
             lines["faster, but"] = f"{name(faster)}: {past(faster, limits)}"
         lines["next"] = _next(own, study)
     named = (f"  {name:<13}{line}" for name, line in lines.items())
-    return "\n".join([f"{advice.task}: {what}", *named])
+    warning = nothing_learned(advice.task, study)
+    first = [f"{advice.task}: {warning}"] if warning else []
+    return "\n".join([*first, f"{advice.task}: {what}", *named])
 
 
 def as_json(advice: Advice, study: StoreView, limits: Limits) -> dict[str, Any]:
@@ -62,6 +64,7 @@ def as_json(advice: Advice, study: StoreView, limits: Limits) -> dict[str, Any]:
         "reference": advice.reference,
         "meets": chosen is not None,
         "model": _record(chosen or advice.nearest, study),
+        "holding": _record(advice.holding, study),
         "runner_up": _record(second, study),
         "runner_up_times_slower": slower,
         "tie": tie,
@@ -80,12 +83,12 @@ def name(own: Option) -> str:
 def facts(own: Option, advice: Advice, limits: Limits) -> dict[str, str]:
     """What is known of an option, by name: its scores, and the time of a call."""
     timing, contender = own.measured
+    mean = f", mean of {own.seeds} seeds" if own.seeds > 1 else ""
     selection, validation = (
         f"{words.with_interval(own.margins[split])} {words.unit(own.row.metric)} against "
-        f"{advice.reference}"
+        f"{advice.reference}{mean}"
         for split in ("selection", "validation")
     )
-    beyond = own.margins["validation"].value < -limits.drop - 100 * SLACK
     machine = words.machine_name(timing.setting.device_name or "unknown device")
     threads = words.in_threads([limits.threads])
     p95 = f", 95% of the calls within {_ms(own.p95)} ms"
@@ -97,9 +100,16 @@ def facts(own: Option, advice: Advice, limits: Limits) -> dict[str, str]:
     return {
         "selection": f"{selection} (chosen by this)",
         "validation": f"{words.score_with_interval(own.score, own.row.metric)}, {validation}"
-        + "; past the limit there" * beyond,
+        + (f"; {past}" if (past := past_there(own, advice)) else ""),
         "latency": f"{latency} a call {part}{p95}; {where}",
     }
+
+
+def past_there(own: Option, advice: Advice) -> str:
+    """What follows the choice's validation score if it is past the limit; else nothing."""
+    if own is not advice.choice or own is advice.holding:
+        return ""
+    return words.past_there(advice.holding and name(advice.holding))
 
 
 def _runner_up(advice: Advice) -> str:

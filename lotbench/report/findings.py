@@ -1,7 +1,6 @@
 """What a task shows, in a few plain sentences.
 
-A method is called ahead only if no other ties with it, if it keeps to the limit on validation, too,
-and if its interval leaves out "no saving".
+A method is called ahead only if no other ties with it, and if its interval leaves out "no saving".
 """
 
 from __future__ import annotations
@@ -9,17 +8,21 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 
 from lotbench.report import text
+from lotbench.report.advice import name, past_there
+from lotbench.report.chance import nothing_learned
 from lotbench.report.looks import order
+from lotbench.report.recommend import Limits, advise
 from lotbench.report.tables.clock import TIMED_DROP
 from lotbench.report.tables.overview import reference, texts, without_encoder
 from lotbench.report.tables.search import in_order, verdict
 from lotbench.report.text import TIMES
 from lotbench.scoring.area import LEAST_END
+from lotbench.statistics.bootstrap import Estimate
 from lotbench.statistics.evidence import Choice, Evidence, first, ties
 from lotbench.statistics.scored import Scored, wheres
 from lotbench.statistics.search import orders
 from lotbench.statistics.store_view import StoreView
-from lotbench.statistics.timed import Where, fastest
+from lotbench.statistics.timed import Where
 
 # FLOPs speed-ups at which methods are compared in a sentence; the tables have all.
 TARGETS = (2.0, 4.0, 8.0)
@@ -29,8 +32,8 @@ MOST_SETTINGS = 3
 
 def findings(task: str, study: StoreView) -> list[str]:
     """The sentences on a task: what is compared, the winners, whole curve, real time, search."""
-    ranked = orders(in_order(task, study))
-    return _of_reported(task, study) + [sentence for sentence in [verdict(ranked)] if sentence]
+    first, last = nothing_learned(task, study), verdict(orders(in_order(task, study)))
+    return [sentence for sentence in (first, *_of_reported(task, study), last) if sentence]
 
 
 def _of_reported(task: str, study: StoreView) -> list[str]:
@@ -48,7 +51,6 @@ def _of_reported(task: str, study: StoreView) -> list[str]:
         return [opening, f"No winner is named: {why}, so none can be chosen fairly."]
     unit = text.unit(models[0].metric)
     choices = found.choices(TIMED_DROP)
-    kept = {method: own for method, own in choices.items() if own.keeps(TIMED_DROP)}
     at_targets = [_at_target(target, found, unit) for target in TARGETS]
     sentences = [
         opening,
@@ -56,7 +58,7 @@ def _of_reported(task: str, study: StoreView) -> list[str]:
         _within(found, choices, unit),
         " ".join(filter(None, at_targets)),
         _curve(found),
-        _on_the_clock(kept, models, unit),
+        _on_the_clock(task, study, unit),
     ]
     return [sentence for sentence in sentences if sentence]
 
@@ -79,34 +81,42 @@ def _within(found: Evidence, choices: Mapping[str, Choice], unit: str) -> str:
     """Who saves most within the drop: a winner, or the methods that tie, or none."""
     limit = f"{TIMED_DROP:g} {unit.removesuffix('s')}"
     close = (
-        f"Within {limit} of {'the ' * (found.reference.name == 'teacher')}{found.reference.name}"
+        f"Within {limit} of {'the ' * (found.reference.name == 'teacher')}{found.reference.name} "
+        "on selection"
     )
     good = {method: own for method, own in choices.items() if own.model}
     if not good:
         return f"{close}: none. {_nearest(found, unit)}"
-    kept = {method: own for method, own in good.items() if own.keeps(TIMED_DROP)}
-    lost = [method for method in order(good) if method not in kept]
-    verb = "is" if len(lost) == 1 else "are"
-    missed = f" {text.listed(lost)} {verb} that close on selection, but not on validation."
-    missed = missed if lost else ""
-    if not kept:
-        return f"{close}: none on validation.{missed}"
-    tied = ties(kept)
-    leader = max(order(kept), key=lambda method: kept[method].speedup.value)
+    tied, leader = ties(good), max(order(good), key=lambda method: good[method].speedup.value)
     if tied:
-        speedups = [kept[method].speedup.value for method in tied]
+        speedups = [good[method].speedup.value for method in tied]
+        missed = "".join(_missed(method, good[method], unit) for method in order(tied))
         return (
             f"{close}, no method is ahead: {text.listed(order(tied))} tie, with "
             f"{_range(speedups, TIMES)} fewer FLOPs.{missed}"
         )
-    own = kept[leader]
+    own = good[leader]
     saving = f"{text.with_interval(own.speedup, TIMES)} fewer FLOPs"
-    gain = f"{text.with_interval(own.margin)} {unit} on validation"
+    gain = f"{text.with_interval(own.margin)} {unit} on validation{_past_there(own)}"
     if own.speedup.low <= 1:
-        return f"{close}, no saving is sure: {leader} has {saving} at {gain}.{missed}"
+        return f"{close}, no saving is sure: {leader} has {saving} at {gain}."
     further = " No faster model of it was scored, so it may go further." * own.open_end
     who = f"{leader} saves most:" if len(choices) > 1 else f"{leader}, the only method, has"
-    return f"{close}, {who} {saving} at {gain}.{further}{missed}"
+    return f"{close}, {who} {saving} at {gain}.{further}"
+
+
+def _missed(method: str, own: Choice, unit: str) -> str:
+    """The sentence on one of several that tie, if it is past the limit on validation."""
+    margin = f"{text.with_interval(own.margin)} {unit} on validation"
+    return f" {method} has {margin}{past}." if (past := _past_there(own)) else ""
+
+
+def _past_there(own: Choice) -> str:
+    """What follows the validation score of a choice that is past the limit."""
+    if own.model is own.holding:
+        return ""
+    other = own.holding and f"{text.rounded(own.holding.flops.value, 1)}{TIMES}"
+    return f", {text.past_there(other)}"
 
 
 def _nearest(found: Evidence, unit: str) -> str:
@@ -151,39 +161,49 @@ def _curve(found: Evidence) -> str:
     return f"{upto}, {first[0]} has the largest area, {area}."
 
 
-def _on_the_clock(choices: Mapping[str, Choice], models: list[Scored], unit: str) -> str:
-    """The fastest of the chosen models on the clock, by timing setting."""
-    if not wheres(models):
+def _on_the_clock(task: str, study: StoreView, unit: str) -> str:
+    """What `recommend` chooses in every timing setting, and which methods tie with it."""
+    settings = wheres(study.validated(task))
+    if not settings:
         return "Nothing was timed, so no speed on the clock is claimed (see `lotbench measure`)."
     limit = f"{TIMED_DROP:g} {unit.removesuffix('s')}"
-    chosen = [own.model for own in choices.values() if own.model and own.model.timed]
-    parts = [_fastest(chosen, where) for where in wheres(chosen)]
+    parts = [part for where in settings if (part := _fastest(task, study, where))]
     if not parts:
         return f"No model within {limit} was timed; the tables have those that were."
     more = len(parts) - MOST_SETTINGS
     rest = f"; {text.count(more, 'more setting')} in the table" if more > 0 else ""
     return (
         f"On the clock, against the fastest dense model of any backend, of the models within "
-        f"{limit}: {'; '.join(parts[:MOST_SETTINGS])}{rest}."
+        f"{limit} on selection: {'; '.join(parts[:MOST_SETTINGS])}{rest}."
     )
 
 
-def _fastest(chosen: Iterable[Scored], where: Where) -> str:
-    """The fastest in a timing setting, or those whose intervals overlap with it."""
-    timed = {own.method: own.timed[where] for own in chosen if where in own.timed}
-    speeds = {method: own.best or own.same for method, own in timed.items()}
-    near = order(fastest(speeds))
-    own, encoders = timed[near[0]], [each.value for m in near if (each := timed[m].encoder)]
-    alone = f": {_range(encoders, TIMES)}" if own.call else ""
+def _fastest(task: str, study: StoreView, where: Where) -> str | None:
+    """The fastest model in a timing setting, or the methods whose intervals overlap with it."""
+    limits = Limits(TIMED_DROP, None, where.batch_size, where.threads, where.device)
+    advice = advise(task, study, limits)
+    if advice is None or (own := advice.choice) is None or (speed := own.speedup) is None:
+        return None
+    speeds: dict[str, Estimate] = {}
+    for option in advice.good:
+        if option.speedup:
+            speeds.setdefault(option.row.run.method, option.speedup)
+    near = order(method for method, other in speeds.items() if other.high >= speed.low)
+    contender, call = own.measured.contender, own.measured.contender.call
+    encoder = contender.speedup_best
+    alone = f": {text.rounded(encoder.median, 1)}{TIMES}" if call and encoder else ""
     setting = f"{text.timing_setting(where)}; the encoder alone{alone}"
-    if len(near) > 1:
-        span = _range([speeds[method].value for method in near], TIMES)
-        what = " in answering a text," * bool(own.call)
-        return f"{text.listed(near)} tie{what} at {span} ({setting})"
-    noise = ", within timing noise" * own.flagged
-    speed = text.with_interval(speeds[near[0]], TIMES)
-    runs = "answers a text" if own.call else "runs"
-    return f"{near[0]} {runs} {speed} as fast in {own.backend}{noise} ({setting})"
+    others = [method for method in near if method != own.row.run.method]
+    tie = f", a tie with {text.listed(others)}" if others else ""
+    best = contender.call_or_encoder.speedup_best
+    noise = ", within timing noise" * (best is not None and best.flagged)
+    runs = "answers a text" if call else "runs"
+    saying = (
+        f"{name(own)} {runs} {text.with_interval(speed, TIMES)} as fast{tie}{noise} ({setting})"
+    )
+    if not (past := past_there(own, advice)):
+        return saying
+    return f"{saying}; it has {text.with_interval(own.margins['validation'])} on validation, {past}"
 
 
 def _range(values: Iterable[float], unit: str = "") -> str:

@@ -28,8 +28,11 @@ def write(study: StoreView, figures: list[Path]) -> Path | None:
     warning says so, and the result is None.
     """
     path = study.folder / "README.md"
-    if path.exists() and (not path.is_file() or WRITTEN not in path.read_text(encoding="utf-8")):
-        log.warning("%s: not replaced, `lotbench plot` did not write it", path)
+    # As bytes: a page of somebody else may have any encoding.
+    if path.exists() and not (path.is_file() and WRITTEN.encode() in path.read_bytes()):
+        log.warning(
+            "%s: not replaced, `lotbench plot` did not write it; to have the tables, move it", path
+        )
         return None
     write_file(path, page(study, figures))
     return path

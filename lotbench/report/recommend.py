@@ -1,7 +1,7 @@
 """Choosing a trained model, its budget and its backend by limits on score and latency.
 
-The choice is made on the selection split; validation scores are only read.  A model is one trial:
-the margins are of its own seed.
+The choice is made on the selection split; validation scores are only read.  Margins are means over
+the seeds of a model, so that no lucky seed is chosen; what is handed out is one of its trials.
 """
 
 from __future__ import annotations
@@ -15,12 +15,12 @@ import numpy as np
 from lotbench.backends import EXPORTED
 from lotbench.errors import InputError
 from lotbench.statistics.bootstrap import UNKNOWN, Estimate, estimate
-from lotbench.statistics.drawn import SPLITS
-from lotbench.statistics.evidence import SLACK, Evidence
-from lotbench.statistics.runs import Row
+from lotbench.statistics.drawn import CHOOSE_THEN_REPORT
+from lotbench.statistics.evidence import Evidence, holds_drop
+from lotbench.statistics.runs import Key, Row
 from lotbench.statistics.scored import Scored
 from lotbench.statistics.store_view import StoreView
-from lotbench.statistics.timed import Clocked, Measured
+from lotbench.statistics.timed import BackendTimes, TimedModel
 
 log = logging.getLogger(__name__)
 
@@ -47,11 +47,18 @@ class Option:
 
     row: Row
     """Its scores on selection in ``torch-fp32``."""
-    measured: Measured
+    measured: TimedModel
     margins: dict[str, Estimate]
-    """Score minus that of the reference with the same seed, in points, by split."""
+    """Score minus that of the reference in points, over all seeds of the model, by split."""
     score: Estimate
-    """On validation."""
+    """Of this trial on validation."""
+    seeds: int
+    """Of the model."""
+
+    @property
+    def kind(self) -> tuple[Key, str]:
+        """The model and its backend, which its seeds have in common."""
+        return self.row.key, self.backend
 
     @property
     def backend(self) -> str:
@@ -70,9 +77,15 @@ class Option:
 
     def excess(self, limits: Limits) -> tuple[float, float]:
         """How far past the limits: points, and the share of the allowed seconds; 0 if it keeps."""
-        points = -self.margins["selection"].value - limits.drop
+        margin = self.margins["selection"].value
         share = self.p95 / limits.p95 - 1 if limits.p95 else 0.0
-        return points if points > 100 * SLACK else 0.0, max(0.0, share)
+        return 0.0 if holds_drop(margin, limits.drop) else -margin - limits.drop, max(0.0, share)
+
+    @property
+    def speedup(self) -> Estimate | None:
+        """``x best`` of the call, or of the encoder where calls were not timed."""
+        best = self.measured.contender.call_or_encoder.speedup_best
+        return best and Estimate(best.median, best.low, best.high)
 
 
 class Advice:
@@ -83,11 +96,17 @@ class Advice:
         self.task, self.reference = task, reference
         found = sorted(found, key=lambda own: own.seconds)
         good = [own for own in found if own.excess(limits) == (0.0, 0.0)]
+        self.good = good
+        """All that keep to the limits, fastest first."""
         faster = [own for own in found if good and own.seconds < good[0].seconds]
         self.choice = good[0] if good else None
         """The fastest that keeps to the limits; None if there is none."""
-        self.runner_up = good[1] if good[1:] else None
-        """The next fastest that keeps to the limits."""
+        both = (own for own in good if holds_drop(own.margins["validation"].value, limits.drop))
+        self.holding = next(both, None)
+        """The fastest that keeps to the drop on validation, too; often the choice itself."""
+        others = (own for own in good if own.kind != good[0].kind)
+        self.runner_up = next(others, None)
+        """The next fastest that keeps to the limits, and is no other seed of the choice."""
         self.nearest = None if good else _nearest(found, limits)
         """If nothing keeps to the limits: what comes nearest."""
         self.passed_over = _nearest(faster, limits) if faster else None
@@ -102,15 +121,30 @@ def recommend(study: StoreView, limits: Limits) -> list[Advice]:
     InputError
         If no task has times and scores to choose by.
     """
-    found = {task: _options(task, study, limits) for task in study.tasks}
+    found = {task: advise(task, study, limits) for task in study.tasks}
     missing = [_why_none(study, task, limits) for task, own in found.items() if not own]
     if len(missing) == len(found):
         raise InputError("\n".join(missing) or f"{study.folder}: no trials to choose from")
     for message in missing:
         log.warning(message)
-    return [
-        Advice(task, study.references[task].name, own, limits) for task, own in found.items() if own
-    ]
+    return [own for own in found.values() if own]
+
+
+def advise(task: str, study: StoreView, limits: Limits) -> Advice | None:
+    """The advice for a task, as `recommend` and reports give it; None without times and scores."""
+    options = _options(task, study, limits)
+    return Advice(task, study.references[task].name, options, limits) if options else None
+
+
+def default_batch(study: StoreView, device: str, threads: int) -> int:
+    """The batch of a recommendation where none is asked for: one text, else the least timed."""
+    settings = [timing.setting for timing in study.shown_passes]
+    timed = {
+        own.batch_size
+        for own in settings
+        if own.threads == threads and device in (own.device, own.device.partition(":")[0])
+    }
+    return min(timed, default=1)
 
 
 def _nearest(found: list[Option], limits: Limits) -> Option:
@@ -142,9 +176,9 @@ def _options(task: str, study: StoreView, limits: Limits) -> list[Option]:
     return options
 
 
-def _newest(clocked: Clocked, limits: Limits) -> list[Measured]:
+def _newest(clocked: BackendTimes, limits: Limits) -> list[TimedModel]:
     """What was timed with this batch, threads and device; of several GPUs, the newest pass."""
-    found: dict[str, Measured] = {}
+    found: dict[str, TimedModel] = {}
     for (where, backend), own in sorted(clocked.items(), key=lambda each: each[1].timing.created):
         same = (where.batch_size, where.threads) == (limits.batch, limits.threads)
         able = backend in EXPORTED or not limits.exported
@@ -153,19 +187,19 @@ def _newest(clocked: Clocked, limits: Limits) -> list[Measured]:
     return list(found.values())
 
 
-def _option(row: Row, measured: Measured, model: Scored, found: Evidence) -> Iterator[Option]:
+def _option(row: Row, measured: TimedModel, model: Scored, found: Evidence) -> Iterator[Option]:
     """The option of a row in a backend; nothing if a score is undefined."""
-    seeds, margins, score = (row.run.seed,), {}, UNKNOWN
-    for split in SPLITS:
+    seeds, margins, score = model.drawn.seeds, {}, UNKNOWN
+    for split in CHOOSE_THEN_REPORT:
         change = measured.contender.scores[split].change
         if change is None:
             return
-        scores = model.drawn.score(split, seeds) + change
-        margin = 100 * (scores - found.reference.drawn.score(split, seeds))
+        margin = found.reference.margin(model.drawn, split, seeds) + 100 * change
         if not np.isfinite(margin[0]):
             return
-        margins[split], score = estimate(margin), estimate(scores)
-    yield Option(row, measured, margins, score)
+        margins[split] = estimate(margin)
+        score = estimate(model.drawn.score(split, (row.run.seed,)) + change)
+    yield Option(row, measured, margins, score, len(seeds))
 
 
 def _why_none(study: StoreView, task: str, limits: Limits) -> str:

@@ -7,6 +7,7 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 
 from lotbench.statistics.bootstrap import Estimate
+from lotbench.statistics.evidence import Choice
 from lotbench.statistics.reference import Reference
 from lotbench.statistics.runs import Run
 from lotbench.statistics.scored import Scored
@@ -16,6 +17,7 @@ TIMES = "\N{MULTIPLICATION SIGN}"
 PLUS_MINUS = "\N{PLUS-MINUS SIGN}"
 MINUS = "\N{MINUS SIGN}"
 NONE = "\N{EN DASH}"
+AT_LEAST = "\N{GREATER-THAN OR EQUAL TO}"
 METRICS = {
     "f1": "F1",
     "pearson": "Pearson correlation",
@@ -158,10 +160,52 @@ def with_interval(value: Estimate, unit: str = "", most: int = 2) -> str:
     """
     if math.isnan(value.low):
         return f"{rounded(value.value, 1)}{unit}"
-    half = (value.high - value.low) / 2
-    digits = min(most, max(0, -math.floor(math.log10(half)))) if half > 1e-9 else 1
+    digits = _digits((value.high - value.low) / 2, most)
     low, high = rounded(value.low, digits), rounded(value.high, digits)
     return f"{rounded(value.value, max(1, digits))}{unit} ({low} to {high})"
+
+
+def plus_minus(value: Estimate) -> str:
+    """A value and half the width of its interval, which has one digit.
+
+    ``6.7 \N{PLUS-MINUS SIGN}0.3``; more digits would change with another seed of the bootstrap.
+    """
+    if math.isnan(value.low):
+        return speedup(value.value)
+    half = (value.high - value.low) / 2
+    digits = _digits(half, 2)
+    return f"{rounded(value.value, max(1, digits))} {PLUS_MINUS}{rounded(half, digits)}"
+
+
+def _digits(half: float, most: int) -> int:
+    """Decimals of a value whose interval has so much to either side."""
+    return min(most, max(0, -math.floor(math.log10(half)))) if half > 1e-9 else 1
+
+
+def chosen(choice: Choice | None, tied: bool) -> str:
+    """The largest speed-up within a drop with its marks, and below it the score's difference."""
+    if choice is None:
+        return NONE
+    if choice.model is None:
+        upto = f"{rounded(choice.speedup.high, 1)}{TIMES}"
+        return f"none\nresamples: to {upto}" if choice.speedup.high > 1 else "none"
+    mark, tie = f"{AT_LEAST} " * choice.open_end, " tie" * tied
+    return f"{mark}{with_interval(choice.speedup, TIMES)}{tie}\n{with_interval(choice.margin)}"
+
+
+def past_there(next_one: str | None) -> str:
+    """What follows the validation score of a choice that is past the limit on validation."""
+    other = next_one or "none"
+    return f"past the limit there; the fastest that keeps to it on both splits: {other}"
+
+
+def noise(floors: Mapping[Where, tuple[float, float]]) -> str:
+    """How far dense timed twice differs from 1, over the passes of every timing setting."""
+    parts = []
+    for where, (low, high) in sorted(floors.items()):
+        ends = dict.fromkeys(f"{100 * end:.1f}" for end in (low, high))
+        parts.append(f"{' to '.join(ends)}% ({timing_setting(where)})")
+    return ", ".join(parts) or NONE
 
 
 def rounded(value: float, digits: int) -> str:

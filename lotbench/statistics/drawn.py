@@ -16,7 +16,7 @@ from lotbench.statistics import bootstrap
 from lotbench.statistics.runs import Key, Row
 
 Splits = Literal["validation", "selection"]
-SPLITS: tuple[Splits, Splits] = ("selection", "validation")
+CHOOSE_THEN_REPORT: tuple[Splits, Splits] = ("selection", "validation")
 # First number of the key of draws, so that texts and seeds are drawn independently.
 VALIDATION, SELECTION, SEEDS = range(3)
 
@@ -99,13 +99,13 @@ def difference(a: Drawn, b: Drawn, split: Splits = "validation") -> np.ndarray:
 
 def drawn(rows: Iterable[Row], draws: dict[Row, np.ndarray]) -> Drawn:
     """A model from its rows, and their scores in all draws."""
-    by_split: dict[str, dict[int, Row]] = {split: {} for split in SPLITS}
+    by_split: dict[str, dict[int, Row]] = {split: {} for split in CHOOSE_THEN_REPORT}
     for row in rows:
         by_split[row.split][row.run.seed] = row
     seeds = tuple(sorted({seed for own in by_split.values() for seed in own}))
     missing = np.full(1 + bootstrap.DRAWS, np.nan)
     sides: dict[Splits, Side] = {}
-    for split in SPLITS:
+    for split in CHOOSE_THEN_REPORT:
         found = [by_split[split].get(seed) for seed in seeds]
         sides[split] = Side(
             np.stack([missing if row is None else draws[row] for row in found]),

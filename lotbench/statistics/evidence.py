@@ -2,6 +2,7 @@
 
 A model is chosen on the selection split and read on the validation split.  An interval is of this
 whole procedure: in every bootstrap draw of texts and seeds, models are chosen and read anew.
+`Evidence.choices` is the one rule of "within so many points" for tables, figures and sentences.
 """
 
 from __future__ import annotations
@@ -9,15 +10,15 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from lotbench.scoring.area import area
 from lotbench.statistics.bootstrap import Estimate, estimate
-from lotbench.statistics.drawn import SPLITS
+from lotbench.statistics.drawn import CHOOSE_THEN_REPORT
 from lotbench.statistics.reference import Reference
-from lotbench.statistics.scored import DENSE, Scored
+from lotbench.statistics.scored import DENSE_METHODS, Scored
 from lotbench.store.rows import Unreached
 
 DROPS = (0.5, 1.0, 2.0)
@@ -26,6 +27,11 @@ SLACK = 1e-9
 
 Missed = Mapping[tuple[str, str], Sequence[Unreached]]
 """Targets that trials did not reach, by method and setting."""
+
+
+def holds_drop(margin: Any, drop: float) -> Any:
+    """True where a score minus that of the reference, in points, is within the drop."""
+    return margin >= -drop - 100 * SLACK
 
 
 class Curve:
@@ -38,7 +44,7 @@ class Curve:
         self.speedups: dict[str, np.ndarray] = {}
         """FLOPs speed-up by split."""
         drawn = [own.drawn for own in models]
-        for split in SPLITS:
+        for split in CHOOSE_THEN_REPORT:
             margins = [reference.margin(own, split, own.seeds) for own in drawn]
             self.margins[split] = np.stack(margins)
             self.speedups[split] = np.stack([own.speedup(split) for own in drawn])
@@ -57,10 +63,8 @@ class Choice:
     """True if no faster model was scored, although the method may have one."""
     draws: np.ndarray
     """The speed-up in every draw, shape (1 + draws,)."""
-
-    def keeps(self, drop: float) -> bool:
-        """True if a model was chosen, and is so close to the reference on validation, too."""
-        return self.model is not None and self.margin.value >= -drop - 100 * SLACK
+    holding: Scored | None
+    """The fastest that is that close on both splits; often the chosen model itself."""
 
 
 class Margin(NamedTuple):
@@ -101,7 +105,7 @@ class Evidence:
     def __init__(self, models: list[Scored], reference: Reference, missed: Missed) -> None:
         self.models, self.reference, self.missed = models, reference, missed
         self.floor = models[0].floor
-        self.methods = sorted({own.method for own in models} - set(DENSE))
+        self.methods = sorted({own.method for own in models} - set(DENSE_METHODS))
         self.curves = {
             method: Curve(own, reference)
             for method in self.methods
@@ -117,12 +121,13 @@ class Evidence:
     def largest_speedup(self, method: str, drop: float) -> Choice:
         """The fastest model at most ``drop`` points below the reference."""
         own = self.curves[method]
-        good = own.margins["selection"] >= -drop - 100 * SLACK
+        good, holds = (holds_drop(own.margins[split], drop) for split in CHOOSE_THEN_REPORT)
         best = np.where(good, own.speedups["selection"], -np.inf).argmax(axis=0)[None]
         some: np.ndarray = np.any(good, axis=0)
         draws = np.where(some, _taken(own.speedups["validation"], best), 1.0)
         margins = np.where(some, _taken(own.margins["validation"], best), 0.0)
         model = own.models[best[0, 0]] if some[0] else None
+        both = np.where((good & holds)[:, 0], own.speedups["selection"][:, 0], -np.inf)
         last = best[0, 0] == own.speedups["selection"][:, 0].argmax()
         return Choice(
             model,
@@ -130,6 +135,7 @@ class Evidence:
             estimate(margins),
             bool(some[0] and last and self.is_open(method)),
             draws,
+            own.models[both.argmax()] if np.isfinite(both).any() else None,
         )
 
     def at_target(self, target: float) -> dict[str, Margin]:

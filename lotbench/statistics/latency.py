@@ -7,13 +7,13 @@ from itertools import zip_longest
 import numpy as np
 
 from lotbench.statistics.bootstrap import DRAWS, SEED, Estimate, estimate
-from lotbench.statistics.timed import Measured
+from lotbench.statistics.timed import TimedModel
 
 # First number of the key of draws of rounds; draws of texts have smaller ones.
 ROUNDS = 3
 
 
-def call_seconds(timed: Measured) -> Estimate:
+def call_seconds(timed: TimedModel) -> Estimate:
     """Seconds of a call, which is one batch: the median over rounds, with its 95% interval.
 
     In passes that did not time calls, it is the encoder's.
@@ -24,7 +24,7 @@ def call_seconds(timed: Measured) -> Estimate:
     return estimate(value * medians / medians[0])
 
 
-def times_slower(slow: Measured, fast: Measured) -> Estimate:
+def times_slower(slow: TimedModel, fast: TimedModel) -> Estimate:
     """The seconds of one model over those of another, with the 95% interval of the ratio.
 
     Models of one group are compared round by round.
@@ -38,14 +38,14 @@ def times_slower(slow: Measured, fast: Measured) -> Estimate:
     return estimate(draws)
 
 
-def is_tie(ratio: Estimate, slow: Measured, fast: Measured) -> bool:
+def is_tie(ratio: Estimate, slow: TimedModel, fast: TimedModel) -> bool:
     """True if a ratio may be 1: 1 is in its interval, or it is within a pass's noise floor."""
     known = [own.call_or_encoder.noise_floor for own, _ in (slow, fast)]
     floors = [own.ratio for own in known if own]
     return ratio.low <= 1 <= ratio.high or abs(ratio.value - 1) <= max(floors, default=0.0)
 
 
-def _processes(timed: Measured) -> list[int]:
+def _processes(timed: TimedModel) -> list[int]:
     """The rounds of each process that timed a contender."""
     timing, own = timed
     groups = timing.groups

@@ -1,39 +1,39 @@
-"""The names of methods in tables and figures, with variants told apart."""
+"""The written names of methods, each with the look that its rows bring."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Iterable
+from typing import Self
 
-NAMES = {
-    "lot-fixed": "LoT (fixed budget)",
-    "power-bert": "PoWER-BERT",
-    "ltp": "LTP",
-    "tr-bert": "TR-BERT",
-    "transkimmer": "Transkimmer",
-    "adapler": "AdapLeR",
-    "length-drop": "LengthDrop",
-    "tome": "ToMe",
-}
+from lotbench.store.rows import Look, Trial
 
 
-def name(method: str, params: Mapping[str, Any], layers: int) -> str:
-    """The written name of a registered method; plugins and controls keep their own.
+class Label(str):
+    """The written name of a method, such as ``LoT (ours)``, with its look."""
 
-    ``params`` are those of a row, which may lack newer ones; they count for ``lot`` and ``tome``.
-    ``layers`` is the number of layers of the model, 0 if it is not known.
+    look: Look
+
+    def __new__(cls, look: Look) -> Self:
+        label = super().__new__(cls, look.label)
+        label.look = look
+        return label
+
+
+def labels_of(trials: Iterable[Trial]) -> dict[str, Label]:
+    """The written name of every trial, by trial id.
+
+    A failed trial has no look; it takes that of a finished one with the same parameters, and
+    without one its method's registered name.
     """
-    if method == "lot-fixed" and params.get("router") == "table":
-        return "LoT (fixed budget, table)"
-    if method == "tome" and params.get("score") == "energy":
-        return "PiToMe"
-    if method != "lot":
-        return NAMES.get(method, method)
-    parts = ["paper" if params.get("preset") == "paper" else "ours"]
-    if params.get("router") == "table":
-        parts.append("table")  # which always decides once
-    elif 0 < layers <= (params.get("decision_every") or 0):
-        parts.append("one decision")
-    if params.get("routing") == "drop":
-        parts.append("drop")
-    return f"LoT ({', '.join(parts)})"
+    trials = list(trials)
+    labels = {trial.look.label: Label(trial.look) for trial in trials if trial.look}
+    finished = {_variant(trial): trial.look for trial in trials if trial.look}
+    names = {}
+    for trial in trials:
+        look = trial.look or finished.get(_variant(trial)) or Look(label=trial.method)
+        names[trial.trial_id] = labels.setdefault(look.label, Label(look))
+    return names
+
+
+def _variant(trial: Trial) -> tuple[str, str]:
+    return trial.method, repr(sorted(trial.params.items()))

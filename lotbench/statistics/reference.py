@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from lotbench.statistics import bootstrap
-from lotbench.statistics.drawn import SPLITS, Drawn, Side, Splits, draws_of
+from lotbench.statistics.drawn import CHOOSE_THEN_REPORT, Drawn, Side, Splits, draws_of
 from lotbench.statistics.runs import Row
 
 
@@ -74,7 +74,7 @@ def _teacher(rows: Sequence[Row]) -> Drawn:
     draws = draws_of(list(answered.values()))
     seeds = tuple(sorted({seed for split, seed in scores if split == "validation"}))
     sides: dict[Splits, Side] = {}
-    for split in SPLITS:
+    for split in CHOOSE_THEN_REPORT:
         own = [
             draws[answered[split, seed]]
             if (split, seed) in answered

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any, Literal
 
-from lotbench.statistics.names import name
+from lotbench.statistics.names import Label, labels_of
 from lotbench.store.rows import Evaluation, Trial, without_limit
 
 Key = tuple[str, str, str]
@@ -23,7 +23,7 @@ class Run:
     """A trial under its written name."""
 
     trial: Trial
-    method: str
+    method: Label
     """The written name, such as ``LoT (ours)``; variants of a method are told apart by it."""
     setting: str
     """A hash of the configuration without its seed; equal for the seeds of a setting."""
@@ -100,12 +100,8 @@ class Row:
 
 def runs_of(trials: Sequence[Trial]) -> list[Run]:
     """The trials under their written names, in their order."""
-    # A failed trial has no keep ratios; the other trials say how many layers there are.
-    most = max((_layers(trial) for trial in trials), default=0)
-    return [
-        Run(trial, name(trial.method, trial.params, _layers(trial) or most), setting_of(trial))
-        for trial in trials
-    ]
+    labels = labels_of(trials)
+    return [Run(trial, labels[trial.trial_id], setting_of(trial)) for trial in trials]
 
 
 def newest_rows(runs: Iterable[Run]) -> list[Row]:
@@ -164,7 +160,3 @@ def setting_of(trial: Trial) -> str:
     identity = [trial.task, trial.method, trial.backbone, config or trial.params]
     text = json.dumps(identity, sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:8]
-
-
-def _layers(trial: Trial) -> int:
-    return max((len(own.keep_ratio) for own in trial.evaluations), default=0)

@@ -13,11 +13,11 @@ from lotbench.statistics.bootstrap import UNKNOWN, Estimate, estimate
 from lotbench.statistics.drawn import Drawn, drawn, draws_of
 from lotbench.statistics.reference import Reference, reference_of
 from lotbench.statistics.runs import Key, Row, Run, Values, centre, change, varying
-from lotbench.statistics.timed import Clocks, Where, in_backends
+from lotbench.statistics.timed import TimingIndex, Where, in_backends
 
 T = TypeVar("T")
 
-DENSE = ("dense", "dense-packed")
+DENSE_METHODS = ("dense", "dense-packed")
 # Most letters of the parameters in a setting's name.
 LONGEST_NAME = 60
 
@@ -32,7 +32,7 @@ class Scored:
         own: Drawn,
         reference: Reference | None,
         name: str,
-        clocks: Clocks,
+        clocks: TimingIndex,
     ) -> None:
         read = [row for row in rows if row.split == "validation"]
         by_seed = {row.run.seed: row for row in sorted(read, key=lambda row: row.run.seed)}
@@ -83,7 +83,9 @@ class Scored:
         return bool(self.keep_ratios) and not any(self.keep_ratios)
 
 
-def scored_models(rows: Sequence[Row], clocks: Clocks) -> tuple[list[Scored], Reference | None]:
+def scored_models(
+    rows: Sequence[Row], clocks: TimingIndex
+) -> tuple[list[Scored], Reference | None]:
     """The scored models of one task from its newest rows, and the reference among them.
 
     The models are in the order of method, setting, and target or budget.

@@ -1,4 +1,4 @@
-"""What a search bought: the best area to expect after so many trials, and who is ahead by then."""
+"""Expected best area after n trials of a search, and the order of methods by then."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from lotbench.statistics.bootstrap import DRAWS, LEVEL, Estimate, estimate
 from lotbench.statistics.drawn import draws_of
 from lotbench.statistics.evidence import SLACK
 from lotbench.statistics.runs import Row, Run, varying
-from lotbench.statistics.scored import DENSE, written
+from lotbench.statistics.scored import DENSE_METHODS, written
 from lotbench.store.rows import Searched, Trial
 
 Points = Mapping[Run, list[tuple[float, np.ndarray]]]
@@ -172,7 +172,7 @@ def searches(runs: Iterable[Run], confirmations: Iterable[Trial]) -> list[Search
     # A new version of a method leaves its older trials in the store.
     for run in sorted(runs, key=lambda run: run.trial.created):
         mark = _mark(run)
-        if run.method not in DENSE:
+        if run.method not in DENSE_METHODS:
             group = ("", mark.key) if mark.space else (run.method, "")
             groups[group][mark.key, mark.index] = run
     found = {key: [own[at] for at in sorted(own)] for key, own in groups.items()}

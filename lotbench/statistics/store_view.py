@@ -14,7 +14,7 @@ from lotbench.statistics.reference import Reference
 from lotbench.statistics.runs import Row, Run, newest_rows, runs_of
 from lotbench.statistics.scored import Scored, scored_models
 from lotbench.statistics.search import SearchTrials, searches
-from lotbench.statistics.timed import Clocks, Where
+from lotbench.statistics.timed import TimingIndex, Where
 from lotbench.store.maps import Map
 from lotbench.store.passes import TimingPass
 from lotbench.store.rows import Trial, Unreached
@@ -119,9 +119,9 @@ class StoreView:
         return [run for run in [*self.runs, *self.searched_runs] if run.failed]
 
     @cached_property
-    def clocks(self) -> Clocks:
+    def clocks(self) -> TimingIndex:
         """What was timed."""
-        return Clocks(self.shown_passes)
+        return TimingIndex(self.shown_passes)
 
     @cached_property
     def rows(self) -> dict[str, list[Row]]:
@@ -181,13 +181,13 @@ class StoreView:
                 found[Where.of(timing)].add(timing.setting.device_name or "unknown device")
         return found
 
-    def noise_floors(self, task: str) -> dict[Where, float]:
-        """By timing setting of a task, how far dense timed twice differs from 1 (newest pass)."""
-        return {
-            Where.of(timing): floor.ratio
-            for timing in self.shown_passes
-            if timing.task == task and (floor := timing.call_or_encoder.noise_floor)
-        }
+    def noise_floors(self, task: str) -> dict[Where, tuple[float, float]]:
+        """How far dense timed twice differs from 1, by timing setting: least and most of a pass."""
+        ratios: dict[Where, list[float]] = defaultdict(list)
+        for timing in self.shown_passes:
+            if timing.task == task and (floor := timing.call_or_encoder.noise_floor):
+                ratios[Where.of(timing)].append(floor.ratio)
+        return {where: (min(own), max(own)) for where, own in ratios.items()}
 
     def texts(self, task: str, split: str) -> list[int]:
         """How many texts a split of a task has; several numbers if trials differ."""

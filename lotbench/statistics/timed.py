@@ -8,6 +8,7 @@ from typing import NamedTuple, TypeVar
 
 import numpy as np
 
+from lotbench.budget import Budget
 from lotbench.statistics.bootstrap import Estimate
 from lotbench.statistics.runs import Row
 from lotbench.store.passes import Contender, Interval, TimingPass
@@ -33,51 +34,51 @@ class Where(NamedTuple):
         return cls(setting.device, setting.threads, setting.batch_size)
 
 
-class Measured(NamedTuple):
+class TimedModel(NamedTuple):
     """One trained model at one budget in one backend, with the pass that timed it."""
 
     timing: TimingPass
     contender: Contender
 
 
-Clocked = dict[tuple[Where, str], Measured]
+BackendTimes = dict[tuple[Where, str], TimedModel]
 """What was timed of one model at one budget, by timing setting and backend."""
 
 
-class Clocks:
-    """What the passes of a store timed, by model and budget; newer passes win."""
+class TimingIndex:
+    """The times in the passes of a store, by model and budget; newer passes win."""
 
     def __init__(self, passes: Sequence[TimingPass]) -> None:
         """``passes`` are the comparable ones, oldest first (see `Store.newest_passes`)."""
-        self.timed: dict[tuple, Measured] = {}
+        self.timed: dict[tuple, TimedModel] = {}
         """The newest times of each model, budget, setting and backend, in the order in which they
         were first timed."""
-        self._found: dict[tuple[str, str, str], Clocked] = defaultdict(dict)
+        self._found: dict[tuple[str, str, Budget | None], BackendTimes] = defaultdict(dict)
         for timing in passes:
             for own in timing.contenders:
                 # A pass may time the dense baselines without a trial of theirs.
                 owner = own.trial_id or f"{own.name} {timing.setting.seed}"
-                model = timing.task, owner, str(own.budget or "")
+                model = timing.task, owner, own.budget
                 place = Where.of(timing), own.backend
-                self.timed[model, place] = self._found[model][place] = Measured(timing, own)
+                self.timed[model, place] = self._found[model][place] = TimedModel(timing, own)
 
-    def of(self, row: Row) -> Clocked:
+    def of(self, row: Row) -> BackendTimes:
         """What was timed of the model and budget of a row."""
-        trial, budget = row.run.trial, str(row.evaluation.budget or "")
+        trial, budget = row.run.trial, row.evaluation.budget
         owners = f"{trial.method} {trial.seed}", trial.trial_id
-        found: Clocked = {}
+        found: BackendTimes = {}
         for owner in owners:
             found |= self._found.get((trial.task, owner, budget), {})
         return found
 
 
-class Timed:
+class ModelTimes:
     """A scored model in one timing setting: means over its timed seeds.
 
     Intervals reach from the lowest to the highest end of the seeds' own.
     """
 
-    def __init__(self, found: Sequence[tuple[Row, Measured, float | None]]) -> None:
+    def __init__(self, found: Sequence[tuple[Row, TimedModel, float | None]]) -> None:
         """``found`` has the row, the times and the known FLOPs speed-up of each seed."""
         own = [measured.contender for _, measured, _ in found]
         self.backend = " or ".join(sorted({each.backend for each in own}))
@@ -109,7 +110,7 @@ class Timed:
         """Share of the encoder's time by section, in a backend of torch."""
 
 
-def best_backend(clocked: Clocked, where: Where) -> str | None:
+def best_backend(clocked: BackendTimes, where: Where) -> str | None:
     """The backend in which a model is fastest in a setting, among those that hold its score.
 
     A backend holds the score if it is at most half a point below that in ``torch-fp32``, on the
@@ -124,14 +125,14 @@ def best_backend(clocked: Clocked, where: Where) -> str | None:
 
 
 def in_backends(
-    rows: Mapping[int, Row], clocks: Clocks
-) -> tuple[dict[Where, Timed], dict[tuple[Where, str], Timed]]:
+    rows: Mapping[int, Row], clocks: TimingIndex
+) -> tuple[dict[Where, ModelTimes], dict[tuple[Where, str], ModelTimes]]:
     """A model by timing setting in the best backend of each seed, and by setting and backend.
 
     ``rows`` are by seed.
     """
-    best: dict[Where, list[tuple[Row, Measured, float | None]]] = defaultdict(list)
-    every: dict[tuple[Where, str], list[tuple[Row, Measured, float | None]]] = defaultdict(list)
+    best: dict[Where, list[tuple[Row, TimedModel, float | None]]] = defaultdict(list)
+    every: dict[tuple[Where, str], list[tuple[Row, TimedModel, float | None]]] = defaultdict(list)
     for row in rows.values():
         clocked = clocks.of(row)
         # Only torch counts FLOPs; the texts are the same in every backend.
@@ -146,8 +147,8 @@ def in_backends(
             if backend is not None:
                 best[where].append((row, clocked[where, backend], flops.get(where)))
     return (
-        {where: Timed(best[where]) for where in sorted(best)},
-        {place: Timed(every[place]) for place in sorted(every)},
+        {where: ModelTimes(best[where]) for where in sorted(best)},
+        {place: ModelTimes(every[place]) for place in sorted(every)},
     )
 
 

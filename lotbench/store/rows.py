@@ -205,6 +205,22 @@ class Evaluation(Record):
         return (self.answers or {}).get(metric, self.predictions)
 
 
+class Look(Record):
+    """How tables and figures show a method, as the method itself says."""
+
+    label: Annotated[str, Field(min_length=1)]
+    """The written name; variants of a method that are told apart have one each."""
+    colour: Annotated[str, Field(pattern="^#[0-9A-Fa-f]{6}$")] | None = None
+    """Null: one from a hash of the label, unlike those of the other methods of a figure."""
+    marker: Literal["o", "s", "^", "v", "<", ">", "D", "d", "P", "X", "*", "p", "h", "H", "8"] = "o"
+    """As matplotlib names it; without a colour it comes from the hash, too."""
+    role: Literal["main", "method", "control", "dense"] = "method"
+    """Legends and tables begin with ``main``, which a front page highlights, and end with dense."""
+    order: Count = 100
+    """Place among the methods of its role; methods with equal places are in order of their labels.
+    """
+
+
 class Unreached(Record):
     """A FLOPs speed-up that was asked for, and that no budget of the trained model gives."""
 
@@ -227,7 +243,9 @@ class Trial(Stored):
     task: FileName
     method: str
     version: Count | None = None
-    """Version of the method; null in older rows."""
+    """Version of the method."""
+    look: Look | None = None
+    """Null in a failed row."""
     seed: Annotated[int, Field(ge=0, lt=2**63)]
     backbone: str
     """Hub id or folder of the pretrained model."""

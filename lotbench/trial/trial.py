@@ -258,6 +258,7 @@ def _train_and_score(trial: PlannedTrial, folder: Path) -> dict[str, Any]:
             model = None
     data = {"fingerprint": task.fingerprint, "train": len(task.train), "labels": _labels(task)}
     return {
+        "look": trial.method.look_with(trial.params, encoder.reducer.n_layers),
         "metric": task.metrics[0],
         "teacher": artefacts.record(),
         "data": data | task.notes,

@@ -13,7 +13,7 @@ from lotbench.report.looks import mark, order
 from lotbench.report.tables.clock import calls_timed, model_name
 from lotbench.statistics.bootstrap import UNKNOWN, Estimate
 from lotbench.statistics.runs import Run
-from lotbench.statistics.scored import DENSE, Scored, front
+from lotbench.statistics.scored import DENSE_METHODS, Scored, front
 from lotbench.statistics.store_view import StoreView
 from lotbench.statistics.timed import Where
 
@@ -54,7 +54,9 @@ def shown(
         best = front([x(m).value for m in ours], [y(m).value for m in ours])
         for model, on_front in zip(ours, best, strict=True):
             # Dense is never hollow: it is the reference.
-            hollow = where is not None and model.timed[where].flagged and method not in DENSE
+            hollow = (
+                where is not None and model.timed[where].flagged and method not in DENSE_METHODS
+            )
             found.append(Shown(model, x(model), y(model), bool(on_front), hollow))
     return found
 
@@ -100,7 +102,9 @@ def ends(values: Iterable[Estimate]) -> list[float]:
 
 def reduced(models: Iterable[Scored]) -> list[Scored]:
     """The models of methods other than dense with a score."""
-    return [own for own in models if own.method not in DENSE and math.isfinite(own.score.value)]
+    return [
+        own for own in models if own.method not in DENSE_METHODS and math.isfinite(own.score.value)
+    ]
 
 
 def panels(count: int, width: float, height: float) -> tuple[Figure, list[Axes]]:

@@ -16,7 +16,7 @@ from lotbench.report.figures.base import Shown
 from lotbench.report.looks import GREY, looks, order
 from lotbench.report.tables.clock import real_speedups
 from lotbench.statistics.reference import Reference
-from lotbench.statistics.scored import DENSE, Scored, wheres
+from lotbench.statistics.scored import DENSE_METHODS, Scored, wheres
 from lotbench.statistics.store_view import StoreView
 from lotbench.statistics.timed import Where
 
@@ -125,7 +125,7 @@ def axis_depth(models: Iterable[Scored]) -> float:
     than the lowest model within these limits.
     """
     models = list(models)
-    gains = [own.gain for own in models if own.method not in DENSE]
+    gains = [own.gain for own in models if own.method not in DENSE_METHODS]
     gains = [each for each in gains if math.isfinite(each.value)]
     if not gains:
         return SHALLOWEST

@@ -1,8 +1,8 @@
-"""The figure of a README: five methods, and the interval of Leap-of-Thought as a band."""
+"""The figure of a front page: five methods, and the interval of the main one as a band."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -10,7 +10,8 @@ import numpy as np
 from lotbench.report import text
 from lotbench.report.figures import style
 from lotbench.report.figures.front import axis_depth, gain_title
-from lotbench.report.looks import CONTROLS, GREY, LEAPS, METHODS, looks
+from lotbench.report.looks import GREY, look_of, looks, order
+from lotbench.report.tables.clock import TIMED_DROP
 from lotbench.statistics.scored import Scored, on_front
 from lotbench.statistics.store_view import StoreView
 
@@ -27,7 +28,6 @@ SETTINGS: dict[RcKeyType, Any] = {
     "ytick.labelsize": 11,
     "figure.titlesize": 13,
 }
-BASELINES = [name for name in METHODS if not name.startswith("LoT")]
 MOST_BASELINES, LEAST_METHODS = 3, 3
 # Between a line and its label, in points of type.
 GAP = 7
@@ -52,26 +52,24 @@ class Line:
 
 
 def data(study: StoreView, task: str) -> list[Line]:
-    """The lines: the best Leap-of-Thought, whose interval is drawn, three baselines and a control.
+    """The lines of the methods with the largest areas: a main one, three others and a control.
 
-    They are those with the largest areas.
-
-    Empty if the task has no Leap-of-Thought, or fewer than three of these methods.
+    Empty if the task has no main method, or fewer than three of these methods.
     """
     areas = study.evidence[task].areas() if task in study.evidence else {}
     models = [own for own in study.validated(task) if not own.is_bag]
     drawn = {own.method for own in models}
 
-    def best(names: Iterable[str], count: int = 1) -> list[str]:
-        there = [name for name in names if name in areas and name in drawn]
+    def best(role: str, count: int = 1) -> list[str]:
+        there = [name for name in order(areas) if look_of(name).role == role and name in drawn]
         chosen = sorted(there, key=lambda name: areas[name].value.value)[-count:]
         return [name for name in there if name in chosen]
 
-    leap = best(LEAPS)
-    others = best(BASELINES, MOST_BASELINES) + best(CONTROLS)
-    if not leap or len(others) < LEAST_METHODS - 1:
+    main = best("main")
+    others = best("method", MOST_BASELINES) + best("control")
+    if not main or len(others) < LEAST_METHODS - 1:
         return []
-    return [Line(method, on_front(models, method)) for method in leap + others]
+    return [Line(method, on_front(models, method)) for method in main + others]
 
 
 def figure(study: StoreView, task: str) -> Figure | None:
@@ -93,6 +91,12 @@ def figure(study: StoreView, task: str) -> Figure | None:
     for line in reversed(lines):
         shape = {"linewidth": 3.2 if line is first else 2.0, "marker": "o", "markersize": 4.5}
         axes.plot(line.speedups, line.gains, color=given[line.method][0], **shape)
+    choices = study.evidence[task].choices(TIMED_DROP)
+    for line in lines:
+        if model := choices[line.method].model:
+            ring = {"marker": "o", "markersize": 9, "markerfacecolor": "white", "zorder": 5}
+            place = model.flops.value, model.gain.value
+            axes.plot(*place, color=given[line.method][0], markeredgewidth=2, **ring)
     depth = axis_depth(models)
     ends = [line.speedup_at(-depth) for line in lines]
     style.log_speedup(axes.xaxis, 1, 1.05 * max(ends))
@@ -106,7 +110,10 @@ def figure(study: StoreView, task: str) -> Figure | None:
     axes.annotate(words, (axes.get_xlim()[1], 0), **place, fontsize=11, color="#444444")
     runs = study.runs_on(task)
     result.suptitle(f"{text.task_name(task)}, {text.backbones(runs)}", x=0.01, ha="left")
-    note = f"Band: 95% interval of {first.method}; {text.seeds(models)}"
+    note = (
+        f"Ring: the fastest within {TIMED_DROP:g} point on selection; band: 95% interval of "
+        f"{first.method}; {text.seeds(models)}"
+    )
     result.supxlabel(note, x=0.01, ha="left", fontsize=10, color="#555555")
     return result
 

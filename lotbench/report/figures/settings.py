@@ -14,7 +14,7 @@ from lotbench.report.figures.front import axis_depth, gain_title
 from lotbench.report.figures.heat import HeatMap, draw
 from lotbench.report.looks import order
 from lotbench.statistics.runs import Values, varying
-from lotbench.statistics.scored import DENSE, Scored, value_text
+from lotbench.statistics.scored import DENSE_METHODS, Scored, value_text
 from lotbench.statistics.store_view import StoreView
 
 if TYPE_CHECKING:
@@ -63,7 +63,7 @@ class SettingMap:
 
 def data(study: StoreView, task: str) -> list[SettingMap]:
     """One map for each method with several settings that share at least two budgets or targets."""
-    models = [own for own in study.validated(task) if own.method not in DENSE]
+    models = [own for own in study.validated(task) if own.method not in DENSE_METHODS]
     models = [own for own in models if math.isfinite(own.gain.value)]
     evidence = study.evidence.get(task)
     areas = evidence.areas_on_selection() if evidence else {}

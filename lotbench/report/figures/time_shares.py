@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING
 from lotbench.report import looks, text
 from lotbench.report.figures import hover, style
 from lotbench.report.figures.base import reduced, timed_title
-from lotbench.statistics.scored import DENSE, Scored, along_front
+from lotbench.statistics.scored import DENSE_METHODS, Scored, along_front
 from lotbench.statistics.store_view import StoreView
-from lotbench.statistics.timed import Timed, Where
+from lotbench.statistics.timed import ModelTimes, Where
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -33,7 +33,7 @@ MOST_BARS = 3
 class Bar:
     """The time of one model, in percent of that of the fastest dense model of its backend."""
 
-    def __init__(self, model: Scored, timed: Timed) -> None:
+    def __init__(self, model: Scored, timed: ModelTimes) -> None:
         self.model = model
         self.total = 100 / timed.same.value
         shares = [timed.shares.get(name) for name in SECTIONS]
@@ -55,7 +55,7 @@ class Bars:
 def chosen(models: Sequence[Scored]) -> list[Scored]:
     """The models with bars: the dense ones, and some of each method's front, with shares."""
     timed = [own for own in models if any(each.shares for each in own.backends.values())]
-    found = [own for method in DENSE for own in timed if own.method == method]
+    found = [own for method in DENSE_METHODS for own in timed if own.method == method]
     own = reduced(timed)
     for method in looks.order(each.method for each in own):
         found += along_front(own, method, MOST_BARS)

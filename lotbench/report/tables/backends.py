@@ -11,7 +11,7 @@ from lotbench.backends import TORCH
 from lotbench.report import text
 from lotbench.report.tables.render import Table
 from lotbench.report.text import NONE, PLUS_MINUS, TIMES
-from lotbench.statistics.scored import DENSE
+from lotbench.statistics.scored import DENSE_METHODS
 from lotbench.statistics.store_view import StoreView
 from lotbench.statistics.timed import Where
 from lotbench.store.passes import Contender
@@ -22,7 +22,7 @@ def backends(task: str, study: StoreView) -> Table | None:
 
     None if nothing but torch-fp32 was timed.
     """
-    # The newest pass wins, as in `Clocks`; dense has one entry for each seed.
+    # The newest pass wins, as in `TimingIndex`; dense has one entry for each seed.
     found: dict[tuple[str, Where], dict[tuple, Contender]] = defaultdict(dict)
     for timing in study.shown_passes:
         for own in timing.contenders if timing.task == task else ():
@@ -36,7 +36,7 @@ def backends(task: str, study: StoreView) -> Table | None:
         [backend, text.timing_setting(where), *_row(backend, found[backend, where].values(), texts)]
         for backend, where in sorted(found)
     ]
-    kinds = [f"{name} {TIMES}" for name in DENSE]
+    kinds = [f"{name} {TIMES}" for name in DENSE_METHODS]
     columns = ["backend", "timed on", *kinds, "models", "score", "answers changed"]
     unit = text.unit(study.runs_on(task)[0].trial.metric or "")
     notes = [
@@ -54,8 +54,8 @@ def backends(task: str, study: StoreView) -> Table | None:
 def _row(backend: str, contenders: Iterable[Contender], texts: int | None) -> list[str]:
     """The cells of a backend in a setting; ``texts`` are those of the validation split."""
     contenders = list(contenders)
-    dense = [_speed([own for own in contenders if own.name == name]) for name in DENSE]
-    scores = [own.scores["validation"] for own in contenders if own.name not in DENSE]
+    dense = [_speed([own for own in contenders if own.name == name]) for name in DENSE_METHODS]
+    scores = [own.scores["validation"] for own in contenders if own.name not in DENSE_METHODS]
     changes = [100 * own.change for own in scores if own.change is not None]
     flips = [own.flips for own in scores if own.flips is not None]
     if backend == TORCH or not changes:

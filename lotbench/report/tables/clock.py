@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Iterable, Sequence
 
 from lotbench.report import text
 from lotbench.report.looks import order
 from lotbench.report.tables.render import Table
 from lotbench.report.text import NONE, PLUS_MINUS, TIMES
-from lotbench.statistics.bootstrap import Estimate
-from lotbench.statistics.scored import DENSE, Scored, wheres
+from lotbench.statistics.scored import DENSE_METHODS, Scored, wheres
 from lotbench.statistics.store_view import StoreView
 from lotbench.statistics.timed import Where
 
@@ -53,15 +51,13 @@ def speed(model: Scored, where: Where) -> str:
     if timed is None or timed.encoder is None:
         return NONE
     mark = "!" if timed.noisy else "~" * timed.flagged
-    call = [f"{mark}{_half(timed.call)}"] if timed.call else []
-    encoder = f"encoder {_half(timed.encoder)}" if call else f"{mark}{_half(timed.encoder)}"
-    return "\n".join([*call, encoder, f"same backend {_half(timed.same)}", timed.backend])
-
-
-def _half(speedup: Estimate) -> str:
-    """A speed-up with half the width of its interval."""
-    half = (speedup.high - speedup.low) / 2
-    return f"{text.speedup(speedup.value)} {PLUS_MINUS}{text.speedup(half)}"
+    call = [f"{mark}{text.plus_minus(timed.call)}"] if timed.call else []
+    encoder = (
+        f"encoder {text.plus_minus(timed.encoder)}"
+        if call
+        else f"{mark}{text.plus_minus(timed.encoder)}"
+    )
+    return "\n".join([*call, encoder, f"same backend {text.plus_minus(timed.same)}", timed.backend])
 
 
 def notes(task: str, study: StoreView, models: Sequence[Scored]) -> list[str]:
@@ -78,7 +74,7 @@ def notes(task: str, study: StoreView, models: Sequence[Scored]) -> list[str]:
         "a backend counts for a model if it costs at most half a point of the score in torch-fp32",
         f"{PLUS_MINUS} half the 95% interval; ~ the speed-up may be 1 (timing noise); ! its "
         "interval is wider than 10%",
-        f"dense against itself (A/A noise): {_noise(task, study)}",
+        f"dense against itself (A/A noise): {text.noise(study.noise_floors(task))}",
     ]
     lossy = [
         own
@@ -89,7 +85,7 @@ def notes(task: str, study: StoreView, models: Sequence[Scored]) -> list[str]:
     if lossy:
         names = ", ".join(f"{own.method} {model_name(own)}".strip() for own in lossy)
         sentences.append(f"not timed where every backend costs more than half a point: {names}")
-    if any(own.method in DENSE for own in models):
+    if any(own.method in DENSE_METHODS for own in models):
         sentences.append(
             "dense: the untouched model on padded batches (as a file: its plain export); below "
             f"1{TIMES} the same weights on LoTBench's packed path are faster, and all are compared "
@@ -98,22 +94,9 @@ def notes(task: str, study: StoreView, models: Sequence[Scored]) -> list[str]:
     return sentences
 
 
-def _noise(task: str, study: StoreView) -> str:
-    """How far dense timed twice differs from 1: the range over the passes of each setting."""
-    floors: dict[Where, list[float]] = defaultdict(list)
-    for timing in study.shown_passes:
-        if timing.task == task and (floor := timing.call_or_encoder.noise_floor):
-            floors[Where.of(timing)].append(floor.ratio)
-    return ", ".join(
-        f"{' to '.join(dict.fromkeys(f'{100 * end:.1f}%' for end in (min(own), max(own))))} "
-        f"({text.timing_setting(where)})"
-        for where, own in sorted(floors.items())
-    )
-
-
 def real_speedups(models: Sequence[Scored], settings: Sequence[Where]) -> str:
     """Note for a caption: what real speed-ups are against, and what hollow marks mean."""
-    reduced = [own.timed for own in models if own.method not in DENSE]
+    reduced = [own.timed for own in models if own.method not in DENSE_METHODS]
     noisy = any(timed[w].flagged for timed in reduced for w in settings if w in timed)
     names = {True: "calls, from text to answer,", False: "the encoder alone,"}
     kinds = sorted({calls_timed(models, where) for where in settings}, reverse=True)

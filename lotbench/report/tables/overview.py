@@ -9,16 +9,15 @@ from lotbench.report import text
 from lotbench.report.looks import order
 from lotbench.report.tables.clock import TIMED_DROP
 from lotbench.report.tables.render import Table
-from lotbench.report.text import NONE, TIMES
+from lotbench.report.text import AT_LEAST, NONE, TIMES
 from lotbench.statistics.bootstrap import estimate
 from lotbench.statistics.costs import training_costs
-from lotbench.statistics.drawn import SPLITS
-from lotbench.statistics.evidence import DROPS, Choice, Evidence, first, ties
+from lotbench.statistics.drawn import CHOOSE_THEN_REPORT
+from lotbench.statistics.evidence import DROPS, Evidence, first, ties
 from lotbench.statistics.power import needed_for_a_point
 from lotbench.statistics.scored import Scored, evenly
 from lotbench.statistics.store_view import StoreView
 
-AT_LEAST = "\N{GREATER-THAN OR EQUAL TO}"
 FIRST, NOT_AHEAD = "*", "\N{DAGGER}"
 # Columns of targets: with more than nine columns a table is too wide to read.
 MOST_TARGETS = 3
@@ -39,7 +38,7 @@ def overview(task: str, study: StoreView) -> Table | None:
     areas, costs = found.areas(), training_costs(study.runs_on(task))
     lines = []
     for method in order(found.methods):
-        cells = [_choice(choices[drop].get(method), method in tied[drop]) for drop in DROPS]
+        cells = [text.chosen(choices[drop].get(method), method in tied[drop]) for drop in DROPS]
         cells += [at.get(method, NONE) for at in at_targets]
         area = areas.get(method)
         cells.append(f"{text.with_interval(area.value)}\nrank {area.rank}" if area else NONE)
@@ -103,19 +102,6 @@ def without_encoder(found: Evidence) -> str | None:
     return f"{sentence}."
 
 
-def _choice(own: Choice | None, tied: bool) -> str:
-    """The speed-up with its marks, and below it the score against the reference."""
-    if own is None:
-        return NONE
-    if own.model is None:
-        some = own.speedup.high > 1
-        upto = f"{text.rounded(own.speedup.high, 1)}{TIMES}"
-        return f"none\nresamples: to {upto}" if some else "none"
-    mark, tie = f"{AT_LEAST} " * own.open_end, " tie" * tied
-    speedup = text.with_interval(own.speedup, TIMES)
-    return f"{mark}{speedup}{tie}\n{text.with_interval(own.margin)}"
-
-
 def _tried(models: list[Scored]) -> str:
     """How many settings, models and seeds a method was tried with."""
     settings = text.count(len({own.setting for own in models}), "setting")
@@ -124,7 +110,7 @@ def _tried(models: list[Scored]) -> str:
 
 
 def _notes(task: str, study: StoreView, found: Evidence, trained: bool) -> list[str]:
-    selection, validation = (texts(task, split, study) for split in SPLITS)
+    selection, validation = (texts(task, split, study) for split in CHOOSE_THEN_REPORT)
     unit = text.unit_of(study.runs_on(task))
     notes = [
         f"models are chosen on selection ({selection} {unit}) and read on validation "

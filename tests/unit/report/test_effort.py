@@ -138,7 +138,7 @@ def test_every_output_has_the_search(study, monkeypatch):
     page = readme.page(study, files)
     assert "10 trials searched on TOY, seed 10; 1 failed. 4 trials confirmed, seeds 0 and 1" in page
     places = [page.index(part) for part in ("what effort bought", "searched parameters")]
-    assert places == sorted(places) and places[-1] < page.index("![toy-search]")
+    assert places == sorted(places) and page.index("![toy-search]") < places[0]
     assert "Break-even" not in page
     shown = Console(width=140, record=True, file=io.StringIO())
     shown.print(console(study))
@@ -151,8 +151,7 @@ def test_every_output_has_the_search(study, monkeypatch):
     )
     stores = store_pages([study])
     html = render(stores, None, {})
-    assert html.index("<h3>What effort bought</h3>") < html.index("All models</h3>")
-    assert "Expected best area of LTP, TR-BERT and truncated" in html
+    assert html.index("<h3>What effort bought</h3>") < html.index("all models")
     table = failures(study)
     assert table is not None and table.groups[0][0] == ["tr-bert-1", "X: broken"]
 
@@ -189,7 +188,6 @@ def test_a_search_without_a_choice_is_shown_alone(tmp_path, monkeypatch):
     assert "1 failed. None is confirmed yet." in page
     assert "what effort bought" in page and "![toy-search]" in page
     (chapter,) = store_pages([study])[0].chapters
-    assert chapter.search is not None
     assert chapter.headline.startswith("In the search, who is ahead depends")
 
 

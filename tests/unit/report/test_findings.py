@@ -18,7 +18,9 @@ from stores import (
     write,
 )
 
+from lotbench.report.advice import as_text
 from lotbench.report.findings import findings
+from lotbench.report.recommend import Limits, recommend
 from lotbench.report.tables.headline import headline
 from lotbench.report.tables.overview import overview
 from lotbench.statistics.store_view import StoreView
@@ -55,8 +57,8 @@ def test_methods_that_tie_win_nothing(tmp_path):
     assert "chosen on 200 selection texts, read on 200 validation texts." in opening
     # LTP at 4x is one point below dense on both splits; TR-BERT ends at 2x.
     assert main == (
-        f"Within 1 point of dense, no method is ahead: LTP and TR-BERT tie, with 2.0{X} to 4.0{X} "
-        "fewer FLOPs."
+        "Within 1 point of dense on selection, no method is ahead: LTP and TR-BERT tie, with "
+        f"2.0{X} to 4.0{X} fewer FLOPs."
     )
     # At 2x TR-BERT has two texts more, the same that LTP has otherwise; alone at 4x, LTP wins
     # nothing.
@@ -95,27 +97,54 @@ def test_a_model_without_layers_says_what_the_task_needs(tmp_path, right, ending
     assert second in overview("toy", StoreView(tmp_path)).notes
 
 
-def test_a_winner_that_misses_its_limit_on_validation_is_none(tmp_path):
-    store(tmp_path, ltp=[(0.895, 0.86, 3.0)])
-    assert sentences(tmp_path)[1] == (
-        "Within 1 point of dense: none on validation. LTP is that close on selection, but not "
-        "on validation."
+def test_a_winner_that_misses_its_limit_on_validation_says_so(tmp_path):
+    store(tmp_path, ltp=[(0.895, 0.86, 3.0), (0.895, 0.895, 2.0)])
+    past = "past the limit there; the fastest that keeps to it on both splits"
+    assert sentences(tmp_path)[1].endswith(
+        f"LTP, the only method, has 3.0{X} (3.0 to 3.0) fewer FLOPs at -4.0 (-5 to -3) points on "
+        f"validation, {past}: 2.0{X}. No faster model of it was scored, so it may go further."
     )
+    store(tmp_path, ltp=[(0.895, 0.86, 3.0)])
+    assert f"{past}: none." in sentences(tmp_path)[1]
+
+
+def test_of_methods_that_tie_those_past_the_limit_are_named(tmp_path):
+    store(tmp_path, ltp=[(0.9, 0.87, 3.0)], mine=[(0.9, 0.9, 3.0)])
+    main = sentences(tmp_path)[1]
+    assert "LTP and mine tie" in main
+    assert "LTP has -3.0 (-4 to -2) points on validation, past the limit there" in main
+    assert "mine has" not in main
+
+
+def test_a_teacher_that_has_learned_nothing_comes_first(tmp_path):
+    labels = {split: "1" * 600 + "0" * 400 for split in ("selection", "validation")}
+    for right, nothing in ((0.6, True), (0.9, False)):
+        # The first texts are right, all of class 1; beyond 600 all of class 0 are.
+        answers = "1" * 600 + "0" * round(1000 * right - 600) + "1" * round(1000 * (1 - right))
+        rows = [row | {"predictions": answers} for row in both(right, right, 1.0)]
+        write(tmp_path, trial("d", "dense", rows, data={"labels": labels}))
+        first = sentences(tmp_path)[0]
+        assert nothing == first.startswith(
+            "The teacher has learned nothing: dense is at 60.0% (57 to 63), and one class for all "
+            "texts gives 60.0%; train it with more epochs or texts"
+        )
 
 
 def test_nothing_wins(tmp_path):
     store(tmp_path, ltp=[(0.7, 0.6, 3.0)], mine=[(0.8, 0.75, 2.0)])
     # The nearest on selection, with its loss on validation.
     assert sentences(tmp_path)[1] == (
-        f"Within 1 point of dense: none. The nearest is mine: 2.0{X} fewer FLOPs at -15.0 "
-        "(-17 to -13) points on validation."
+        f"Within 1 point of dense on selection: none. The nearest is mine: 2.0{X} fewer FLOPs at "
+        "-15.0 (-17 to -13) points on validation."
     )
 
 
 def test_one_method_is_not_ahead_of_anything(tmp_path):
     store(tmp_path, ltp=[(0.9, 0.9, 3.0), (0.9, 0.9, 4.0)])
     _, main, *others = sentences(tmp_path)
-    assert main.startswith(f"Within 1 point of dense, LTP, the only method, has 4.0{X}")
+    assert main.startswith(
+        f"Within 1 point of dense on selection, LTP, the only method, has 4.0{X}"
+    )
     assert "ahead" not in " ".join([main, *others])
 
 
@@ -123,7 +152,7 @@ def test_a_clear_winner_is_named(tmp_path):
     store(tmp_path, ltp=[(0.9, 0.9, 4.0)], mine=[(0.9, 0.9, 2.0)])
     # All answers are those of dense, so every resample chooses these models.
     main = sentences(tmp_path)[1]
-    assert main.startswith(f"Within 1 point of dense, LTP saves most: 4.0{X} (4.0")
+    assert main.startswith(f"Within 1 point of dense on selection, LTP saves most: 4.0{X} (4.0")
     write(tmp_path, trial("n", "other", both(0.9, 0.9, 4.0, target=4.0)))
     assert "no method is ahead: LTP and other tie, with 4.0" in sentences(tmp_path)[1]
 
@@ -162,7 +191,7 @@ def test_correlations_are_in_hundredths(tmp_path):
         ]
         data = {"labels": {split: values for split in ("selection", "validation")}}
         write(tmp_path, trial(name, method, rows, metric="pearson", teacher=None, data=data))
-    assert "Within 1 hundredth of dense, LTP" in sentences(tmp_path)[1]
+    assert "Within 1 hundredth of dense on selection, LTP" in sentences(tmp_path)[1]
 
 
 def test_the_clock_names_those_that_tie(tmp_path):
@@ -175,24 +204,34 @@ def test_the_clock_names_those_that_tie(tmp_path):
     ]
     write(tmp_path, timing("p", "2025", rows))
     # 2.4 to 2.6 and 2.3 to 2.5 meet; slow is not within a point.
-    clock = sentences(tmp_path)[-1]
-    assert clock == (
+    start = (
         "On the clock, against the fastest dense model of any backend, of the models within 1 "
-        f"point: LTP and mine tie at 2.4{X} to 2.5{X} (CPU, 1 thread, batch 32; the encoder alone)."
+        "point on selection: LTP at b=3.0 in torch-fp32 (ltp)"
     )
+    setting = "(CPU, 1 thread, batch 32; the encoder alone"
+    fast = f"{start} runs 2.5{X} (2.4 to 2.6) as fast"
+    assert sentences(tmp_path)[-1] == f"{fast}, a tie with mine {setting})."
     rows[1] = contender("ltp", 3.5, "ltp", budget={"b": 3.0})
     write(tmp_path, timing("q", "2026", rows))
-    assert f"LTP runs 3.5{X} (3.4 to 3.6) as fast in torch-fp32 (CPU" in sentences(tmp_path)[-1]
-    called = [with_call(row, best, 0.1) for row, best in zip(rows, (1, 2.2, 1.5, 6), strict=True)]
-    write(tmp_path, timing("r", "2026", called))
-    clock = sentences(tmp_path)[-1]
-    assert clock.endswith(
-        f"LTP answers a text 2.2{X} (1.9 to 2.5) as fast in torch-fp32 (CPU, 1 thread, batch 32; "
-        f"the encoder alone: 3.5{X})."
+    assert sentences(tmp_path)[-1] == f"{start} runs 3.5{X} (3.4 to 3.6) as fast {setting})."
+    for name, mine, tie in (("r", 1.5, ""), ("s", 2.0, ", a tie with mine")):
+        speeds = zip(rows, (1, 2.2, mine, 6), strict=True)
+        called = [with_call(row, best, 0.1 / best) for row, best in speeds]
+        write(tmp_path, timing(name, f"2027-{name}", called))
+        answers = f"{start} answers a text 2.2{X} (1.9 to 2.5) as fast{tie}"
+        assert sentences(tmp_path)[-1] == f"{answers} {setting}: 3.5{X})."
+
+
+def test_the_clock_says_what_recommend_does(tmp_path):
+    """Past the limit on validation, both say so in the same words."""
+    store(tmp_path, ltp=[(0.9, 0.87, 3.0), (0.9, 0.9, 2.0)])
+    rows = [contender("ltp", speed, "ltp", budget={"b": speed}) for speed in (2.0, 3.0)]
+    write(tmp_path, timing("p", "2025", rows))
+    study = StoreView(tmp_path)
+    (found,) = recommend(study, limits := Limits(1.0, None, 32, 1, "cpu"))
+    past = (
+        "past the limit there; the fastest that keeps to it on both splits: LTP at b=2.0 in "
+        "torch-fp32 (ltp)"
     )
-    called = [with_call(row, best, 0.1) for row, best in zip(rows, (1, 2.2, 2.0, 6), strict=True)]
-    write(tmp_path, timing("s", "2027", called))
-    assert sentences(tmp_path)[-1].endswith(
-        f"LTP and mine tie in answering a text, at 2.0{X} to 2.2{X} (CPU, 1 thread, batch 32; "
-        f"the encoder alone: 2.4{X} to 3.5{X})."
-    )
+    assert past in as_text(found, study, limits)
+    assert sentences(tmp_path)[-1].endswith(f"it has -3.0 (-4 to -2) on validation, {past}.")

@@ -13,10 +13,10 @@ from stores import in_backend, over_backends, predicted, trial, with_call, write
 
 from lotbench.errors import InputError
 from lotbench.report import advice
-from lotbench.report.recommend import Limits, recommend
+from lotbench.report.recommend import Limits, default_batch, recommend
 from lotbench.statistics.latency import _processes, call_seconds, is_tie, times_slower
 from lotbench.statistics.store_view import StoreView
-from lotbench.statistics.timed import Measured
+from lotbench.statistics.timed import TimedModel
 from lotbench.store.passes import TimingPass
 
 ROOT = Path(__file__).parents[3]
@@ -79,7 +79,10 @@ def test_the_fastest_within_the_drop_is_chosen_on_selection(store) -> None:
     assert found.choice.score.low < 0.88 < found.choice.score.high
     text = advice.as_text(found, StoreView(store), POINT)
     assert text.startswith("toy: LTP at scale=1.0 in onnx-fp32 (l)\n")
-    assert "past the limit there" in text
+    # Only dense keeps to a point on both splits.
+    past = "past the limit there; the fastest that keeps to it on both splits: dense in onnx-int8"
+    assert past in text
+    assert advice.as_json(found, StoreView(store), POINT)["holding"]["trial_id"] == "d"
     assert "onnx-int8 (d): slower, 1.6" in text
     command = f"lotbench export {store}/models/l exported --backend onnx-fp32 --budget 1.0"
     assert text.splitlines()[-1].split(None, 1) == ["next", command]
@@ -146,7 +149,7 @@ def passes(one: list[float], other: list[float], floor: float = 0.0):
     record = over_backends("p", "2025", rows, batch_size=1, examples=100)
     record |= {"noise_floor": {"ratio": floor}, "groups": [{"rounds": [2, 2]}]}
     own = TimingPass.model_validate(record)
-    return Measured(own, own.contenders[0]), Measured(own, own.contenders[1])
+    return TimedModel(own, own.contenders[0]), TimedModel(own, own.contenders[1])
 
 
 def test_models_of_a_group_are_compared_round_by_round() -> None:
@@ -173,7 +176,7 @@ def test_calls_are_compared_with_calls() -> None:
     record |= {"noise_floor": {"ratio": 0.2}, "groups": [{"rounds": [2, 2]}]}
     record["call"] = {"fastest": {}, "best": None, "noise_floor": {"ratio": 0.05}}
     own = TimingPass.model_validate(record)
-    slow, quick = (Measured(own, each) for each in own.contenders)
+    slow, quick = (TimedModel(own, each) for each in own.contenders)
     ratio = times_slower(slow, quick)
     assert tuple(ratio) == pytest.approx((1.1, 1.1, 1.1))
     assert not is_tie(ratio, slow, quick)
@@ -183,7 +186,7 @@ def test_a_process_that_times_two_groups_is_one_process() -> None:
     rows = [timed("dense", "torch-fp32", 0.01, samples=[1.0] * 18)]
     record = over_backends("p", "2025", rows, batch_size=1, examples=100)
     own = TimingPass.model_validate(record | {"groups": [{"rounds": [4, 6]}, {"rounds": [5, 3]}]})
-    assert _processes(Measured(own, own.contenders[0])) == [9, 9]
+    assert _processes(TimedModel(own, own.contenders[0])) == [9, 9]
 
 
 def test_a_task_that_was_not_timed_does_not_hide_the_others(store, caplog) -> None:
@@ -212,6 +215,35 @@ def test_a_difference_within_its_interval_is_a_tie(store) -> None:
     assert "a tie, it takes" in text
     assert "its score on selection is +1.0 points from the choice's" in text
     assert advice.as_json(found, StoreView(store), limits)["tie"] is True
+
+
+def test_a_lucky_seed_is_not_chosen(store) -> None:
+    """m loses 1.5 points with one seed and none with another: 0.75 in the mean."""
+    rows = predicted({"selection": 180, "validation": 180}, 4, budget={"scale": 2.0})
+    data = {"labels": {split: "1" * 200 for split in ("selection", "validation")}}
+    write(store, trial("m1", "tr-bert", rows, seed=1, data=data))
+    lucky = timed("m", "onnx-int8", 0.001, p95=0.003) | {"trial_id": "m1"}
+    seconds = (("d", 0.008), ("l", 0.004), ("m", 0.002))
+    again = [lucky, *(timed(name, "onnx-int8", own, p95=0.01) for name, own in seconds)]
+    write(store, over_backends("q", "2026", again, batch_size=1, examples=100))
+    (strict,) = recommend(StoreView(store), Limits(0.5, None, 1, 1, "cpu"))
+    assert strict.choice and strict.choice.row.run.trial.trial_id == "d"
+    (loose,) = recommend(StoreView(store), POINT)
+    assert loose.choice and loose.choice.row.run.trial.trial_id == "m1"
+    assert loose.choice.margins["selection"].value == pytest.approx(-0.75)
+    # The other seed of the choice is no runner-up.
+    assert loose.runner_up and loose.runner_up.row.run.trial.trial_id == "l"
+    assert "mean of 2 seeds (chosen by this)" in advice.as_text(loose, StoreView(store), POINT)
+
+
+def test_the_default_batch_is_one_that_was_timed(store) -> None:
+    assert default_batch(StoreView(store), "cpu", 1) == 1
+    (store / "timings" / "p.json").unlink()
+    for name, batch in (("q", 8), ("r", 32)):
+        rows = [timed("l", "onnx-fp32", 0.005, p95=0.009)]
+        write(store, over_backends(name, "2026", rows, batch_size=batch, examples=100))
+    assert default_batch(StoreView(store), "cpu", 1) == 8
+    assert default_batch(StoreView(store), "cuda", 1) == 1  # and so the message says what is timed
 
 
 def test_what_is_not_timed_is_told(store) -> None:

@@ -24,7 +24,7 @@ from lotbench.report import readme
 from lotbench.report.tables import headline
 from lotbench.report.tables.console import console
 from lotbench.report.tables.overview import AT_LEAST, overview
-from lotbench.report.text import NONE, TIMES, score_with_interval, with_interval
+from lotbench.report.text import NONE, TIMES, noise, plus_minus, score_with_interval, with_interval
 from lotbench.statistics.bootstrap import Estimate
 from lotbench.statistics.store_view import StoreView
 
@@ -45,9 +45,9 @@ def opening(folder):
 def test_the_terminal_shows_scores_clocks_and_failures(tmp_path):
     lines = printed(fill(tmp_path))
     for line in (
-        "LoT (ours) * threshold=0.3 2 89.5% (87 to 91) -0.5 75% 2.00 1.80 ±0.10 1.80 ±0.10",
-        "LoT (ours) * threshold=0.7 2 85.0% (83 to 87) -5.0 62% 4.00 !3.10 ±0.10 !3.10 ±0.10",
-        "mine * 1 80.0% (77 to 82) -10.0 67% 3.00 ~1.02 ±0.10 ~1.02 ±0.10",
+        "LoT (ours) * threshold=0.3 2 89.5% (87 to 91) -0.5 75% 2.00 1.8 ±0.1 1.8 ±0.1",
+        "LoT (ours) * threshold=0.7 2 85.0% (83 to 87) -5.0 62% 4.00 !3.1 ±0.1 !3.1 ±0.1",
+        "mine * 1 80.0% (77 to 82) -10.0 67% 3.00 ~1.0 ±0.1 ~1.0 ±0.1",
         "toy-ltp-s0-bad NonFiniteLoss: task loss is nan (step 37)",
     ):
         assert line in lines
@@ -94,7 +94,7 @@ def test_a_clock_opens_a_task_with_the_model_within_one_point(tmp_path):
         ),
     )
     lines = printed(tmp_path)
-    assert "LTP 4.00 3.10 ±0.10" in lines
+    assert "LTP 4.00 3.1 ±0.1" in lines
     assert not any("1.70" in line for line in lines)
 
 
@@ -171,6 +171,19 @@ def test_a_readme_has_the_figures_first_and_one_open_table(tmp_path):
     assert parts[start + 1].startswith("### toy, speed on the clock of the model") and start < end
 
 
+def flat(cell: str) -> str:
+    return " ".join(cell.split())
+
+
+def cells(page: str, method: str) -> list[str]:
+    """The cells of a method's line, without breaks."""
+    (line,) = [line for line in page.splitlines() if line.startswith(f"| {method} |")]
+    return [
+        flat(cell.replace("<br>", " ").replace("\\", ""))
+        for cell in line.rstrip(" |").split(" | ")[1:]
+    ]
+
+
 def test_the_table_of_a_front_page_is_written_between_its_markers(tmp_path):
     rows = [contender("l", 3.1, "l", budget={"scale": 2.0})]
     write(fill_predicted(tmp_path), timing("p", "2025", rows))
@@ -182,23 +195,25 @@ def test_the_table_of_a_front_page_is_written_between_its_markers(tmp_path):
     headline.write(StoreView(tmp_path), page)
     text = page.read_text()
     assert text.startswith("before\n") and text.endswith("\nafter\n") and "old" not in text
-    assert f"| LTP | 4.0{TIMES} tie | 3.1{TIMES} |" in text
-    assert f"| TR-BERT | 2.0{TIMES} tie | {NONE} |" in text
-    assert "| method | FLOPs saved | encoder, batch 32 |" in text
+    lines = {method: cells(text, method) for method in ("method", "LTP", "TR-BERT")}
+    assert lines["method"] == ["FLOPs speed-up", "encoder, batch 32"]
+    # As on the store's page, with intervals; and the FLOPs of the texts that were timed.
+    within = {line[0]: line[2] for line in opening(tmp_path).groups[0]}
+    assert lines["LTP"] == [flat(within["LTP"]), f"3.1{TIMES} (3.0 to 3.2) FLOPs 4.0{TIMES}"]
+    assert lines["TR-BERT"] == [flat(within["TR-BERT"]), NONE]
     called = [with_call(row, 2.5, 0.02) for row in rows]
     write(tmp_path, timing("q", "2026", called))
     headline.write(StoreView(tmp_path), page)
     text = page.read_text()
-    assert "| method | FLOPs saved | call, batch 32 |" in text
-    assert f"| LTP | 4.0{TIMES} tie | 2.5{TIMES} |" in text
-    assert f"| TR-BERT | 2.0{TIMES} tie | {NONE} |" in text
+    assert cells(text, "method") == ["FLOPs speed-up", "call, batch 32"]
+    assert cells(text, "LTP")[1] == f"2.5{TIMES} (2.2 to 2.8) FLOPs 4.0{TIMES}"
     # The calls are 1.1 apart, the encoders, which would tie, 0.2.
     called.append(with_call(contender("t", 2.9, "t", budget={"threshold": 0.1}), 1.4, 0.02))
     write(tmp_path, timing("r", "2027", called))
     headline.write(StoreView(tmp_path), page)
     text = page.read_text()
-    assert f"| LTP | 4.0{TIMES} tie | 2.5{TIMES} |" in text
-    assert f"| TR-BERT | 2.0{TIMES} tie | 1.4{TIMES} |" in text
+    assert cells(text, "LTP")[1].startswith(f"2.5{TIMES} (2.2 to 2.8) FLOPs")
+    assert cells(text, "TR-BERT")[1].startswith(f"1.4{TIMES} (1.1 to 1.7) FLOPs")
     with pytest.raises(InputError, match="no method can be compared"):
         headline.write(StoreView(write(tmp_path / "none", failed("bad")).parents[1]), page)
     assert page.read_text() == text
@@ -209,6 +224,38 @@ def test_a_readme_not_written_by_lotbench_is_kept(tmp_path, caplog):
     assert readme.write(StoreView(tmp_path), []) is None
     assert "README.md: not replaced" in caplog.text
     assert (tmp_path / "README.md").read_text() == "mine"
+
+
+def test_pages_in_another_encoding_are_named(tmp_path, caplog):
+    """A traceback of UnicodeDecodeError says nothing about the file."""
+    (fill(tmp_path) / "README.md").write_bytes("r\xe9sultats".encode("latin-1"))
+    assert readme.write(StoreView(tmp_path), []) is None
+    assert "README.md: not replaced, `lotbench plot` did not write it" in caplog.text
+    with pytest.raises(InputError, match=r"README.md: .*utf-8.*; save the page as UTF-8"):
+        headline.write(StoreView(tmp_path), tmp_path / "README.md")
+
+
+def test_noise_is_that_of_all_passes(tmp_path):
+    for name, ratio in (("p", 0.05), ("q", 0.01)):
+        rows = [contender("l", 3.1, "l", budget={"scale": 2.0})]
+        record = timing(name, f"2025-{name}", rows) | {"noise_floor": {"ratio": ratio}}
+        write(fill_predicted(tmp_path), record)
+    study = StoreView(tmp_path)
+    assert noise(study.noise_floors("toy")) == "1.0 to 5.0% (CPU, 1 thread, batch 32)"
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [
+        ((7.752, 7.41, 8.07), "7.8 ±0.3"),
+        ((6.70, 4.3, 9.06), "6.7 ±2"),
+        ((1.053, 1.031, 1.078), "1.05 ±0.02"),
+        ((10.74, 10.74, 10.74), "10.7 ±0.0"),
+        ((2.0, np.nan, np.nan), "2.00"),
+    ],
+)
+def test_half_an_interval_has_one_digit(value, expected):
+    assert plus_minus(Estimate(*value)) == expected
 
 
 def test_a_store_of_failures_has_a_readme(tmp_path):

@@ -60,7 +60,9 @@ def _own_cache(tmp_path_factory, monkeypatch) -> None:
 
 
 def run(path: Path, store: Path) -> Trial:
-    return run_alone(resolve(*load_trial(path)), store)
+    row = run_alone(resolve(*load_trial(path)), store)
+    assert row.look is not None or row.error is not None  # reports show a method as its row says
+    return row
 
 
 def test_the_teacher_is_the_model_untouched(tmp_path, model) -> None:
