@@ -185,9 +185,9 @@ def test_sweep_refuses_a_store_of_another_dense_model(sweep_file, tmp_path) -> N
     words = r"holds trials of reviews with train\.epochs 1\.0, now it is 2\.0"
     with pytest.raises(lotbench.InputError, match=words):
         plan(*load_sweep(path, ["train.epochs=2"]), tmp_path)
-    config["train"]["layer_decay"] = 0.8
+    config["train"]["budgets"] = "sampled"
     write(tmp_path / "small", row)
-    with pytest.raises(lotbench.InputError, match=r"train\.layer_decay 0\.8, now it is None"):
+    with pytest.raises(lotbench.InputError, match=r"train\.budgets sampled, now it is None"):
         plan(*load_sweep(path), tmp_path)
 
 
