@@ -97,7 +97,7 @@ def _cell(spec: MapSpec, backbone: Backbone, routed: TokenReducer, length: int, 
     batches = [[Example(row, [0] * length) for row in ids.tolist()]]
     dense = packed_dense(backbone)
     calls = {
-        protocol.DENSE: Padded(dense).calls(batches).calls,
+        protocol.DENSE_NAME: Padded(dense).calls(batches).calls,
         protocol.PACKED: Packed(dense).calls(batches).calls,
     }
     for keep in spec.keeps:

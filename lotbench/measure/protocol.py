@@ -25,7 +25,7 @@ from lotbench.store.passes import CallSeconds, Contender, Group, Interval, Noise
 VERSION = 4
 """Version of the rules of measurement; every pass records it.  Raise it when a rule changes."""
 
-DENSE, AGAIN, PACKED = BASELINES = "dense", "dense, again", "dense-packed"
+DENSE_NAME, AGAIN, PACKED = BASELINES = "dense", "dense, again", "dense-packed"
 """The untouched padded model, the same model again (A/A), and the same weights in the engine."""
 
 RESAMPLES = 4000
@@ -137,7 +137,7 @@ def run_rounds(
     min_seconds: float,
     seed: int | str,
     timer: CallTimer,
-    dense: Collection[str] = (DENSE,),
+    dense: Collection[str] = (DENSE_NAME,),
 ) -> None:
     """Lets the timer measure a pass of every contender in each round.
 
@@ -202,7 +202,7 @@ def speedup(
     return median_interval(np.divide(reference, samples), seed, runs)
 
 
-def fastest_dense(samples: Samples, names: Sequence[str] = (DENSE, PACKED)) -> str:
+def fastest_dense(samples: Samples, names: Sequence[str] = (DENSE_NAME, PACKED)) -> str:
     """The name that is fastest in the median round, paired with the first; of equals, the first."""
     first = samples[names[0]]
     return max(names, key=lambda name: np.median(np.divide(first, samples[name])))
@@ -292,7 +292,7 @@ def compare(
             seconds_per_example=float(np.median(samples)) / examples,
             samples=samples,
             speedup=Interval(median=speed.median, low=speed.low, high=speed.high),
-            speedup_padded=speedup(own[key(DENSE, entry.backend)], samples, seed, rounds),
+            speedup_padded=speedup(own[key(DENSE_NAME, entry.backend)], samples, seed, rounds),
             flagged=speed.flagged,
             noisy=speed.noisy,
             speedup_best=best

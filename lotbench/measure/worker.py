@@ -69,7 +69,7 @@ class Worker:
             raise InputError(f"{spec.tokenizer}: its tokens are not those that were scored")
         self.dense: dict[str, Loaded] = {}
         for each in spec.dense:
-            padded = self.dense.get(key(protocol.DENSE, each.backend))
+            padded = self.dense.get(key(protocol.DENSE_NAME, each.backend))
             if each.name == protocol.PACKED and isinstance(padded, Padded):
                 # So that both share their weights.
                 self.dense[each.key] = Packed(packed_dense(padded.encoder.backbone))

@@ -146,14 +146,14 @@ def prepare(
     models = [
         Entry(name, None, dense_folder, backend=backend)
         for backend in selection.backends
-        for name in (protocol.DENSE, protocol.PACKED)
-        if name == protocol.DENSE or not BY_NAME[backend].compiled
+        for name in (protocol.DENSE_NAME, protocol.PACKED)
+        if name == protocol.DENSE_NAME or not BY_NAME[backend].compiled
     ]
     wanted = {each.key: each for own in selection.entries.values() for each in own}
     # It would disturb the pass of another process.
     with launch.exclusive(launch.LOCK):
         dense = [own for each in models if (own := prepared.exported(each))]
-        able = {each.backend for each in dense if each.name == protocol.DENSE}
+        able = {each.backend for each in dense if each.name == protocol.DENSE_NAME}
         reduced = {
             own.key: own
             for each in wanted.values()

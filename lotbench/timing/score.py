@@ -111,7 +111,7 @@ class Scorer:
                 if own.budget == entry.budget
             }
             if set(found) != set(SPLITS):
-                name = entry.name if entry.trial_id else protocol.DENSE
+                name = entry.name if entry.trial_id else protocol.DENSE_NAME
                 in_torch = replace(entry, name=name, backend=backends.TORCH, graph=None)
                 found = self._predicted(in_torch)
             self.references[key] = found

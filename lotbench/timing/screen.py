@@ -42,7 +42,7 @@ def narrowed(spec: PassSpec, prepared: Preparation) -> PassSpec:
     seconds = _screened(spec) if len(spec.backends) > 1 else {}
 
     def able(backend: str) -> bool:
-        return prepared.scored(every[key(protocol.DENSE, backend)]) is not None
+        return prepared.scored(every[key(protocol.DENSE_NAME, backend)]) is not None
 
     def held(name: str) -> bool:
         own = prepared.scored(every[name])
@@ -60,7 +60,7 @@ def narrowed(spec: PassSpec, prepared: Preparation) -> PassSpec:
         used = {own.backend for name in kept if (own := prepared.scored(every[name]))}
         for backend in used:
             own = [each for each in spec.dense if each.backend == backend]
-            kept |= chosen(own) | {key(protocol.DENSE, backend)}
+            kept |= chosen(own) | {key(protocol.DENSE_NAME, backend)}
         scored = {
             name: own
             for name, each in every.items()

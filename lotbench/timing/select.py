@@ -13,14 +13,14 @@ from lotbench.config.sections import MeasureConfig
 from lotbench.engine import checkpoint
 from lotbench.errors import InputError
 from lotbench.measure import launch, protocol
-from lotbench.measure.cost import Work, pass_seconds
 from lotbench.measure.devices import device_name
 from lotbench.measure.spec import DeviceSetting, Entry
 from lotbench.store.passes import Conditions, Picked, TimingPass
 from lotbench.store.rows import Trial
 from lotbench.store.store import Store
+from lotbench.timing.cost import dense_rate, in_words, pass_texts
 from lotbench.trial.checks import stored_config
-from lotbench.trial.progress import in_parts, rough
+from lotbench.trial.progress import rough
 
 log = logging.getLogger(__name__)
 
@@ -39,19 +39,17 @@ class Selection:
     entries: dict[DeviceSetting, list[Entry]]
     """By setting, the models at each budget in each backend."""
 
-    def seconds(self, config: MeasureConfig) -> dict[str, float]:
-        """About how long the parts of the passes take."""
-        models = self.models()
+    def seconds(self, config: MeasureConfig) -> float:
+        """About how long the passes take."""
+        models, trial = self.models(), stored_config(self.trials[0])
         points = [(trial.trial_id, own) for trial in self.trials for own in trial.evaluations]
-        validated = [each for each in points if each[1].split == "validation"]
-        chosen = [own for name, own in validated if (name, own.budget) in models]
-        work = Work(
-            [own.flops_speedup for own in chosen],
-            len({name for name, _ in models}),
-            sum({own.split: own.examples for _, own in points}.values()),
-            chosen[0].dense_flops,
+        chosen = [own for name, own in points if (name, own.budget) in models]
+        speedups = [own.flops_speedup for own in chosen if own.split == "validation"]
+        texts = sum({own.split: own.examples for own in chosen}.values())
+        flops = chosen[0].dense_flops * pass_texts(config, self.backends, speedups, texts)
+        return sum(
+            flops / dense_rate(trial.backbone, trial.layers, setting) for setting in self.entries
         )
-        return pass_seconds(work, config, self.backends, list(self.entries))
 
     def models(self) -> set[tuple[str | None, Budget | None]]:
         """The trial and the budget of each model."""
@@ -64,10 +62,11 @@ def announced(selections: Sequence[Selection], config: MeasureConfig) -> list[st
     for own in selections:
         first, seconds = own.trials[0], own.seconds(config)
         models, names = len(own.models()), len(own.backends)
+        exported = len({name for name, _ in own.models()})
         where = f"timing {first.task}, seed {first.seed}, on {own.device}"
         counts = f"{models} model{'s' * (models > 1)}, {names} backend{'s' * (names > 1)}"
-        lines.append(f"{where}: {counts}: {in_parts(seconds)}")
-        total += sum(seconds.values())
+        lines.append(f"{where}: {counts}: {in_words(seconds, exported, own.backends)}")
+        total += seconds
     return [*lines, f"timing: about {rough(total)} in all"] if len(lines) > 1 else lines
 
 

@@ -97,7 +97,7 @@ def samples(
         once = calls_of(contender)
         timer(CONTENDER, once)
         times = int(SAMPLE / timer(CONTENDER, once)) + 1
-        calls = {protocol.DENSE: calls_of(reference) * times, CONTENDER: once * times}
+        calls = {protocol.DENSE_NAME: calls_of(reference) * times, CONTENDER: once * times}
         protocol.warm_up(calls, timer)
         timer = protocol.CallTimer()
         protocol.run_rounds(calls, rounds, REFERENCE, 0, timer)

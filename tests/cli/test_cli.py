@@ -128,7 +128,7 @@ def test_dry_run_says_how_long_and_writes_nothing(sweep_file, backbone, tmp_path
     done = call("sweep", path, "--dry-run", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert "2 trials to do: about " in done.stdout
-    assert "then the timing passes: about " in done.stdout
+    assert "then the timing passes of their models: about " in done.stdout
     assert "time a few steps of each method: step 3 of 3" in done.stderr
     assert not (tmp_path / "results").exists()
     lines = [line.split("│")[2:] for line in done.stdout.splitlines() if "│ reviews" in line]

@@ -79,7 +79,7 @@ def test_a_map_end_to_end(make_backbone, tmp_path, monkeypatch, caplog):
     assert record.map_id.split("-")[1:4] == ["cpu", "1t", "bf16"]
     assert record.machine.cpu and record.allocator is not None
     for cell in record.cells:
-        assert list(cell.samples) == [protocol.DENSE, protocol.PACKED, "0.25", "0.5"]
+        assert list(cell.samples) == [protocol.DENSE_NAME, protocol.PACKED, "0.25", "0.5"]
         assert [speed.keep for speed in cell.speedups] == [0.25, 0.5]
         for speed in cell.speedups:
             assert 0 < speed.low <= speed.median <= speed.high

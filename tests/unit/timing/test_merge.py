@@ -4,7 +4,7 @@ import pytest
 
 from lotbench.audit.passes import pass_complaints
 from lotbench.backends import TORCH
-from lotbench.measure.protocol import AGAIN, DENSE, PACKED
+from lotbench.measure.protocol import AGAIN, DENSE_NAME, PACKED
 from lotbench.measure.spec import (
     DeviceSetting,
     Entry,
@@ -21,7 +21,7 @@ from lotbench.timing.merge import merge
 SCORES = dict.fromkeys(("selection", "validation"), BackendScore(score=0.5, change=0.0, flips=0))
 # Seconds of two calls of the encoder, and of what comes before each.  The encoder of packed dense
 # is the faster one, but its call is not.
-SECONDS = {DENSE: (4.0, 1.0), AGAIN: (4.0, 1.0), PACKED: (3.5, 2.0), "lot": (0.5, 0.75)}
+SECONDS = {DENSE_NAME: (4.0, 1.0), AGAIN: (4.0, 1.0), PACKED: (3.5, 2.0), "lot": (0.5, 0.75)}
 
 
 def times(first: float) -> Times:
@@ -34,7 +34,7 @@ def times(first: float) -> Times:
 
 @pytest.fixture
 def record() -> TimingPass:
-    dense = [Entry(name, None, "dense", scores=SCORES) for name in (DENSE, PACKED)]
+    dense = [Entry(name, None, "dense", scores=SCORES) for name in (DENSE_NAME, PACKED)]
     lot = Entry("lot", "a", "lot", scores=SCORES)
     examples = [Example([2], [0])] * 4
     setting, picked = DeviceSetting("cpu", 1), Picked(examples=4, run=2)
@@ -46,7 +46,7 @@ def record() -> TimingPass:
 
 
 def test_call_and_encoder_are_each_compared_with_dense_timed_in_the_same_way(record):
-    assert record.fastest == {TORCH: PACKED} and record.call.fastest == {TORCH: DENSE}
+    assert record.fastest == {TORCH: PACKED} and record.call.fastest == {TORCH: DENSE_NAME}
     lot = record.contenders[-1]
     # A pass is two calls of 0.5 s over four texts; with tokenisation 1.25 s each.
     assert (lot.seconds_per_example, lot.call.seconds_per_example) == (0.25, 0.625)
@@ -101,14 +101,14 @@ def test_the_references_are_the_fastest_that_hold_their_score(record):
         faults = pass_complaints(TimingPass.model_validate(content), {})
         return [fault for fault in faults if fault[0] in ("call.fastest", "call.best")]
 
-    assert not found(DENSE, ())
+    assert not found(DENSE_NAME, ())
     # A call of packed dense takes 5.5 s, of padded 5 s: within the slack of 10%.
     assert not found(PACKED, ())
-    assert not found(PACKED, (DENSE,))
-    lost = f"{DENSE} in {TORCH} does not hold its score on selection"
-    assert ("call.fastest", lost) in found(DENSE, (DENSE,))
+    assert not found(PACKED, (DENSE_NAME,))
+    lost = f"{DENSE_NAME} in {TORCH} does not hold its score on selection"
+    assert ("call.fastest", lost) in found(DENSE_NAME, (DENSE_NAME,))
     for own in record.contenders:
         if own.name == PACKED:
             own.call.samples[:] = [14.0] * 6
-    ratio = f"{DENSE} in {TORCH} is 1.4 times faster"
+    ratio = f"{DENSE_NAME} in {TORCH} is 1.4 times faster"
     assert found(PACKED, ()) == [("call.fastest", ratio), ("call.best", ratio)]

@@ -128,6 +128,7 @@ def timed_store(tmp_path, monkeypatch):
     monkeypatch.setattr(run, "prepare", ready)
     monkeypatch.setattr(run, "narrowed", lambda spec, _: spec)
     monkeypatch.setattr(select.backends, "chosen", lambda *_: [TORCH])
+    monkeypatch.setattr(select, "dense_rate", lambda *_: 1e9)
     monkeypatch.setenv("LOTBENCH_CACHE", str(tmp_path / "cache"))
     return tmp_path
 
