@@ -69,13 +69,7 @@ def missing(*packages: str) -> list[str]:
 
 
 def need(*packages: str) -> None:
-    """Refuse to go on without these packages.
-
-    Raises
-    ------
-    InputError
-        If one is not installed.
-    """
+    """Refuse to go on without these packages."""
     if lacking := missing(*packages):
         raise InputError(f"{', '.join(lacking)} is not installed; install it with: {INSTALL}")
 
@@ -86,11 +80,6 @@ def chosen(given: Iterable[str] | None, device: str) -> list[str]:
     ``given`` has their names.  By default they are all that are installed and that the device runs
     natively: bf16 needs AMX or AVX-512 with bf16, and int8 needs VNNI or AMX.  The device is
     ``cpu``, or a GPU, which runs ``torch`` and ``compile`` alone.
-
-    Raises
-    ------
-    InputError
-        If a package is missing, or if nothing but the dense model runs on the device.
     """
     if given is None:
         native = {"fp32", *(machine.native_formats() if device == "cpu" else ["bf16"])}

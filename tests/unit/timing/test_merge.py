@@ -1,6 +1,7 @@
 """The record of a pass: the call and the encoder of every contender, with numbers by hand."""
 
 import pytest
+from simulated import SETTINGS
 
 from lotbench.audit.passes import pass_complaints
 from lotbench.backends import TORCH
@@ -10,8 +11,8 @@ from lotbench.measure.spec import (
     Entry,
     Example,
     GroupTimes,
+    Passes,
     PassSpec,
-    Times,
     WorkerResult,
     key,
 )
@@ -24,12 +25,11 @@ SCORES = dict.fromkeys(("selection", "validation"), BackendScore(score=0.5, chan
 SECONDS = {DENSE_NAME: (4.0, 1.0), AGAIN: (4.0, 1.0), PACKED: (3.5, 2.0), "lot": (0.5, 0.75)}
 
 
-def times(first: float) -> Times:
-    found = Times()
-    for name, (encoder, before) in SECONDS.items():
-        for _ in range(3):
-            found.add(key(name, TORCH), [encoder + first * before] * 2)
-    return found
+def times(first: float) -> Passes:
+    return {
+        key(name, TORCH): [[encoder + first * before] * 2] * 3
+        for name, (encoder, before) in SECONDS.items()
+    }
 
 
 @pytest.fixture
@@ -39,7 +39,8 @@ def record() -> TimingPass:
     examples = [Example([2], [0])] * 4
     setting, picked = DeviceSetting("cpu", 1), Picked(examples=4, run=2)
     spec = PassSpec(
-        "toy", setting, dense, [lot], examples, picked, "dense", 8, (2,), backends=[TORCH]
+        *("toy", setting, dense, [lot], examples, picked, "dense", 8, (2,)),
+        **{**SETTINGS, "backends": [TORCH]},
     )
     process = GroupTimes(times(0.0), times(1.0), {}, {})
     return merge(spec, [WorkerResult(None, {2: [process]}, {})] * 2, 2)

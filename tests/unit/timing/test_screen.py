@@ -3,6 +3,7 @@
 from dataclasses import replace
 
 import pytest
+from simulated import SETTINGS
 
 from lotbench.budget import Budget
 from lotbench.measure import launch
@@ -13,7 +14,6 @@ from lotbench.measure.spec import (
     Example,
     GroupTimes,
     PassSpec,
-    Times,
     WorkerResult,
     key,
 )
@@ -88,11 +88,10 @@ def spec(monkeypatch, tmp_path) -> PassSpec:
     def run_worker(module, short, kind, label):
         assert short.screening and not any("compile" in each.backend for each in short.entries)
         assert [example.text_seed for example in short.examples] == [2, 3]
-        times = Times()
-        for each in short.entries:
-            times.add(each.key, [TIMES[each.key] * 3.0])
-            times.add(each.key, [TIMES[each.key] * 1.0])
-        return WorkerResult(None, {2: [GroupTimes(Times(), times, {}, {})]}, {})
+        times = {
+            each.key: [[TIMES[each.key] * 3.0], [TIMES[each.key] * 1.0]] for each in short.entries
+        }
+        return WorkerResult(None, {2: [GroupTimes({}, times, {}, {})]}, {})
 
     monkeypatch.setattr(launch, "LOCK", tmp_path / "lock")
     monkeypatch.setattr(launch, "run_worker", run_worker)
@@ -108,7 +107,7 @@ def spec(monkeypatch, tmp_path) -> PassSpec:
         tokenizer="dense",
         max_length=8,
         batch_sizes=(2,),
-        backends=NAMES,
+        **{**SETTINGS, "backends": NAMES},
     )
 
 
