@@ -29,7 +29,7 @@ from lotbench.engine.config_of_backbone import fingerprint
 from lotbench.engine.loading import load_tokenizer
 from lotbench.errors import InputError, PassFailed
 from lotbench.inspection import inspect
-from lotbench.measure.protocol import DENSE
+from lotbench.measure.protocol import DENSE_NAME
 from lotbench.plan.plan import plan
 from lotbench.report.advice import facts, name, past
 from lotbench.report.page import page
@@ -210,7 +210,7 @@ def _export_dense(own: Option, limits: Limits, output: Path) -> list[Path]:
     able = [
         each
         for each in timing.contenders
-        if each.name == DENSE
+        if each.name == DENSE_NAME
         and each.backend in EXPORTED
         and (each.scores["selection"].change or 0.0) >= -limits.drop / 100 - SLACK
     ]

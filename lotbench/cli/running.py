@@ -147,7 +147,7 @@ def measure(
 
     store = Store(folder)
     if break_even:
-        from lotbench.timing.maps import map_break_even
+        from lotbench.measure.breakeven import map_break_even
 
         with kept("maps that are done are kept; run it again for the others"), store.lock():
             count = map_break_even(store, config)

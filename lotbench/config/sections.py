@@ -14,6 +14,8 @@ from pydantic import (
     BeforeValidator,
     ConfigDict,
     Field,
+    SerializerFunctionWrapHandler,
+    model_serializer,
     model_validator,
 )
 
@@ -141,23 +143,32 @@ class EvaluateConfig(Section):
     max_length: Length
 
 
-class FitConfig(Section):
-    """How a model is trained: a teacher, or the model of a trial.
+WARM_UP, CLIP = 0.06, 1.0
+"""Share of a stage's steps in which its rate rises; the largest norm of a gradient."""
+# Every stored configuration, and so every id, has these keys, though no file can change them.  So a
+# configuration is written with them, and is read whether it has them or not.
+FIXED = {"warmup": WARM_UP, "clip": CLIP, "init": "teacher"}
 
-    ``learning_rate`` is the rate of the head.  ``layer_decay`` multiplies it once per layer, from
-    the last layer down, and once more for the embeddings.
-    """
+
+class FitConfig(Section):
+    """How a model is trained: a teacher, or the model of a trial."""
 
     epochs: float = Field(default=3.0, ge=LEAST_EPOCHS, le=10_000)
     learning_rate: float = Field(default=5e-5, gt=0, le=1)
-    # Not in records and trial ids if it is 1, so that older ids are unchanged.
-    layer_decay: float = Field(default=1.0, gt=0, le=1, exclude_if=lambda decay: decay == 1)
     batch_size: Positive = 32
     weight_decay: float = Field(default=0.01, ge=0, le=10)
-    warmup: float = Field(default=0.06, ge=0, le=1)
-    clip: float = Field(default=1.0, gt=0)
     precision: Literal["auto", "fp32", "bf16"] = "auto"
-    init: Literal["teacher", "pretrained"] = "teacher"
+
+    @model_validator(mode="before")
+    @classmethod
+    def _read(cls, data: Any) -> Any:
+        if not isinstance(data, dict):
+            return data
+        return {name: own for name, own in data.items() if name not in FIXED or own != FIXED[name]}
+
+    @model_serializer(mode="wrap")
+    def _write(self, fields: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        return fields(self) | FIXED
 
 
 class TrainConfig(FitConfig):
@@ -184,18 +195,15 @@ class TrainConfig(FitConfig):
     def _something_is_trained(self) -> Self:
         if 0 < self.epochs < LEAST_EPOCHS:
             raise ValueError(f"epochs must be 0, or at least {LEAST_EPOCHS:g}")
-        if not self.epochs and self.init == "pretrained":
-            raise ValueError("epochs: 0 trains nothing, so remove init: pretrained")
         return self
 
 
 class TeacherConfig(FitConfig):
-    """How the teacher is fine-tuned; ``r_drop`` is R-Drop's alpha (Wu et al., 2021).
+    """How the teacher is fine-tuned.
 
     A ``model`` is a fine-tuned model that is the teacher as it is, and the backbone of all trials.
     """
 
-    r_drop: float = Field(default=0.0, ge=0, le=1000, exclude_if=lambda alpha: alpha == 0)
     model: NonEmpty | None = Field(default=None, exclude_if=_is_none)
 
     @model_validator(mode="after")
@@ -375,7 +383,7 @@ class TrialConfig(Section):
 
     def teacher_key(self) -> str:
         """A hash of the part of the configuration that the fine-tuned teacher depends on."""
-        # Without `init`, since a teacher always starts from the pretrained weights.
+        # `init` is of the models of trials alone.
         fields = {"backbone", "layers", "data_root", "task", "data", "seed", "teacher"}
         content = self.model_dump(include=fields)
         content["teacher"].pop("init")

@@ -2,28 +2,35 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Callable, Mapping
+import time
+from collections import Counter, defaultdict
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
 from statistics import fmean
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from lotbench import machine
-from lotbench.config.sections import TeacherConfig, TrialConfig
+import torch
+
+from lotbench import backends, machine
+from lotbench.config.sections import TrialConfig
 from lotbench.data.task import Task
-from lotbench.engine.loading import load_tokenizer
-from lotbench.forecast.timing_cost import timing_seconds
-from lotbench.forecast.trial_cost import Cost, Sample, clock, side_by_side, timed, window
+from lotbench.engine.encoder import ReducedEncoder
+from lotbench.engine.loading import load_tokenizer, random_backbone
+from lotbench.forecast.sample import clock, evenly, sample
+from lotbench.measure import launch
+from lotbench.measure.flops import dense_flops
 from lotbench.plan.groups import groups, part_of
 from lotbench.plan.plan import Plan
+from lotbench.reducer import Params, TokenReducer
 from lotbench.store.rows import Trial
 from lotbench.store.store import Store
+from lotbench.timing.cost import dense_rate, in_words, pass_texts
 from lotbench.trial.evaluate import BATCH_SIZE, SEARCH_TEXTS
 from lotbench.trial.planned import PlannedTrial
-from lotbench.trial.progress import duration, in_parts, post, rough
+from lotbench.trial.progress import duration, post, rough
 from lotbench.trial.tasks import task_of
 from lotbench.trial.teacher import Artefacts
+from lotbench.trial.training import device, total_steps
 from lotbench.trial.trial import SEARCHED
 
 if TYPE_CHECKING:
@@ -32,6 +39,8 @@ if TYPE_CHECKING:
 TEACHER = "(teacher)"
 SEARCHES = 30
 """A search of budgets scores its texts about so often."""
+UNKNOWN = 2.0
+"""FLOPs speed-up of a model whose budget is not searched for a target."""
 
 
 @dataclass
@@ -45,78 +54,62 @@ class Line:
     todo: Counter[str]
     """Trials of each part."""
     done: Counter[str]
+    trial: PlannedTrial | None = None
+    """One of those to do, as far as they are known."""
     seconds: float | None = None
     """Of one trial; None if all are done, or the method's code raises."""
     source: str = ""
     """Where ``seconds`` comes from, or what the code raises."""
 
     @property
-    def each(self) -> list[float]:
+    def every(self) -> list[float]:
         """The seconds of the trials to do, as far as they are known."""
         return [] if self.seconds is None else [self.seconds] * self.todo.total()
 
 
 @dataclass
 class Data:
-    """The data of a task, and how long reading it took."""
+    """The data of a task."""
 
     task: Task
-    seconds: float
+    start: float
+    """Seconds to start a process and to read the data."""
     teachers: list[TrialConfig]
     """Trials whose teachers are not in the cache, one for each."""
 
-    @property
-    def tokens(self) -> int:
-        """Of all training texts."""
-        return int(self.task.train.lengths.sum())
-
-    @property
-    def length(self) -> float:
-        """Mean tokens of a training text."""
-        return self.tokens / len(self.task.train)
-
-
-@dataclass
-class _Unknown:
-    """A line whose seconds have to be timed: of this trial, or of its teacher."""
-
-    line: Line
-    config: TrialConfig
-    data: Data
-    total: Callable[[Cost], float]
+    def scored(self, queries: bool) -> int:
+        """Texts of both splits that a model scores, perhaps with their queries."""
+        splits = self.task.validation, self.task.selection
+        return sum(len(split) * (2 if queries and split.queries else 1) for split in splits)
 
 
 def preview(planned: Plan) -> Table:
-    """A line for each group of trials, and for the teachers of each task, with their time here.
-
-    Raises
-    ------
-    InputError
-        If the data or the backbone is at fault.
-    """
+    """A line for each group of trials, and for the teachers of each task, with their time here."""
     from rich.table import Column, Table
 
     parts = ["search", "confirmation"] if planned.searches else ["search"]
     names = ("searched", "to do", "done", "each", "in all")
     table = Table("task", "method", *(Column(name, justify="right") for name in names), "from")
     data = read(planned)
-    workers, lines = side_by_side(), estimates(planned, data)
-    timing = timing_seconds(planned, {name: own.task for name, own in data.items()})
+    workers = max(1, machine.usable_cores() // machine.trial_threads())
+    lines = estimates(planned, data)
     for line in lines:
         counts = [" + ".join(str(own[part]) for part in parts) for own in (line.todo, line.done)]
         if line.method == TEACHER:
             counts = [str(line.todo.total()), ""]
-        times = [rough(line.each[0]), rough(sum(line.each) / workers)] if line.each else ["", ""]
+        times = [rough(line.every[0]), rough(sum(line.every) / workers)] if line.every else ["", ""]
         named = f"{line.method} {line.written}"
         table.add_row(line.task, named, str(line.dimensions or ""), *counts, *times, line.source)
-    teachers = [own for line in lines if line.method == TEACHER for own in line.each]
-    trials = [own for line in lines if line.method != TEACHER for own in line.each]
-    whole = rough(spread(teachers, workers) + spread(trials, workers))
-    count = sum(line.todo.total() for line in lines if line.method != TEACHER)
+    trials = [line for line in lines if line.method != TEACHER]
+    both = [line for line in lines if line.method == TEACHER], trials
+    seconds = [[one for line in own for one in line.every] for own in both]
+    whole = rough(sum(spread(own, workers) for own in seconds))
+    count = sum(line.todo.total() for line in trials)
+    timing = _timing(planned, data, trials)
     limit = duration(planned.sweep.train.max_minutes * 60)
     notes = [
         f"{count} trials to do: about {whole} on this machine, {workers} side by side",
-        f"then the timing passes: {in_parts(timing)}" if timing else "",
+        f"then the timing passes of their models: {timing}" if timing else "",
         "searched: number of parameters; to do, done: search + confirmation"
         if planned.searches
         else "",
@@ -126,9 +119,35 @@ def preview(planned: Plan) -> Table:
     return table
 
 
-def spread(seconds: list[float], workers: int) -> float:
+def spread(seconds: Sequence[float], workers: int) -> float:
     """Seconds that so many workers need: an equal share each, or the longest trial."""
     return max(sum(seconds) / workers, max(seconds, default=0.0))
+
+
+def read(planned: Plan) -> dict[str, Data]:
+    """The data of the tasks that have trials to do."""
+    start = time.process_time()  # imports, as in a worker
+    tokenizer = load_tokenizer(planned.sweep.backbone)
+    places = {trial.config.task: trial.place for trial in planned.trials.values()}
+    by_task: dict[str, list[TrialConfig]] = defaultdict(list)
+    for first, *_ in planned.teaching().values():
+        by_task[first.task].append(first)
+
+    def is_taught(config: TrialConfig, task: Task) -> bool:
+        return (Artefacts(config, task, tokenizer).folder / "model").is_dir()
+
+    data = {}
+    for name, configs in by_task.items():
+        post(f"read {name}", len(data), len(by_task))
+        first, *others = configs
+        started = clock()
+        with places[name].document.at(("tasks", name)):
+            task = task_of(first, tokenizer)
+        seconds = start + clock() - started
+        if is_taught(first, task):  # else those of other seeds hardly are
+            configs = [own for own in others if not is_taught(own, task_of(own, tokenizer))]
+        data[name] = Data(task, seconds, configs)
+    return data
 
 
 def estimates(planned: Plan, data: Mapping[str, Data]) -> list[Line]:
@@ -137,90 +156,34 @@ def estimates(planned: Plan, data: Mapping[str, Data]) -> list[Line]:
     The seconds of a trial are the mean of those of its group that this machine has finished, else
     they come from a few timed steps.
     """
-    rows = Store(planned.folder).done()
-    lines: list[Line] = []
-    unknown: list[_Unknown] = []
+    rows, lines = Store(planned.folder).done(), list[Line]()
     for name, own in data.items():
         if own.teachers:
-            todo, config = Counter[str](search=len(own.teachers)), own.teachers[0]
+            todo = Counter[str](search=len(own.teachers))
             lines.append(Line(name, TEACHER, "", 0, todo, Counter()))
-            total = partial(_teacher_seconds, config.teacher, own)
-            unknown.append(_Unknown(lines[-1], config, own, total))
     for group in groups(planned):
         todo = [trial for name, trial in group.trials.items() if name in planned.todo]
         done = {name: rows[name] for name in group.trials if name in rows}
         counts = Counter(map(part_of, todo)) + group.coming
         ended = Counter(part_of(group.trials[name]) for name in done)
-        named = (group.task, group.method, group.written, group.dimensions)
-        line = Line(*named, counts, ended)
-        lines.append(line)
+        line = Line(group.task, group.method, group.written, group.dimensions, counts, ended)
+        # Not a default outside the space.
+        line.trial = todo[len(todo) // 2] if todo else None
         seconds = [row.seconds for row in done.values() if row.seconds and _is_here(row)]
         if counts and seconds:
             line.seconds, line.source = fmean(seconds), f"{len(seconds)} finished"
-        elif todo:
-            trial, own = todo[len(todo) // 2], data[group.task]  # not a default outside the space
-            total = partial(_trial_seconds, trial, own)
-            unknown.append(_Unknown(line, trial.config, own, total))
-    _time(unknown)
+        lines.append(line)
+    unknown = [line for line in lines if not line.source and (line.trial or line.method == TEACHER)]
+    threads = torch.get_num_threads()
+    torch.set_num_threads(machine.trial_threads())
+    for number, line in enumerate(unknown, start=1):
+        post("time a few steps of each method", number, len(unknown))
+        try:
+            line.seconds, line.source = _seconds(line.trial, data[line.task]), "timed steps"
+        except (Exception, SystemExit) as error:  # a method may call sys.exit
+            line.source = f"{type(error).__name__}: {error}".splitlines()[0]
+    torch.set_num_threads(threads)
     return lines
-
-
-def _time(unknown: list[_Unknown]) -> None:
-    """Fills in seconds: each method is timed on the task that has most to train on.
-
-    On others it takes a time in proportion to the mean length of a text.
-    """
-    kinds: dict[tuple[str, str], list[_Unknown]] = {}
-    for own in unknown:
-        kinds.setdefault((own.line.method, own.line.written), []).append(own)
-    first = {kind: max(own, key=lambda one: one.data.tokens) for kind, own in kinds.items()}
-    samples = {}
-    for kind, own in first.items():
-        teacher, task = own.line.method == TEACHER, own.data.task
-        fit = own.config.teacher if teacher else own.config.train
-        # Of validation, since its texts may be cut elsewhere than those of training.
-        trained, scored = window(task.train, fit.batch_size), window(task.validation, BATCH_SIZE)
-        samples[kind] = Sample(own.config, teacher, task.n_labels, trained, scored)
-    for kind, cost in timed(samples).items():
-        base = first[kind].data
-        for own in kinds[kind]:
-            if isinstance(cost, str):
-                own.line.source = cost
-                continue
-            try:
-                own.line.seconds = own.total(cost.at_length(own.data.length / base.length))
-                where = "" if own.data is base else f" on {base.task.name}"
-                own.line.source = f"timed steps{where}"
-            except Exception as error:  # such as a stage without a step
-                own.line.source = f"{type(error).__name__}: {error}".splitlines()[0]
-
-
-def read(planned: Plan) -> dict[str, Data]:
-    """The data of the tasks that have trials to do."""
-    tokenizer = load_tokenizer(planned.sweep.backbone)
-    places = {trial.config.task: trial.place for trial in planned.trials.values()}
-    by_task: dict[str, list[TrialConfig]] = {}
-    for first, *_ in planned.teaching().values():
-        by_task.setdefault(first.task, []).append(first)
-    found = {}
-    for name, configs in by_task.items():
-        post(f"read {name}", len(found), len(by_task))
-        first, *others = configs
-        started = clock()
-        with places[name].document.at(("tasks", name)):
-            task = task_of(first, tokenizer)
-        seconds = clock() - started
-        missing = configs
-        if _is_taught(first, task, tokenizer):  # else those of other seeds hardly are
-            tasks = ((own, task_of(own, tokenizer)) for own in others)
-            missing = [own for own, read in tasks if not _is_taught(own, read, tokenizer)]
-        found[name] = Data(task, seconds, missing)
-    return found
-
-
-def _is_taught(config: TrialConfig, task: Task, tokenizer: Any) -> bool:
-    """Whether the teacher is in the cache."""
-    return (Artefacts(config, task, tokenizer).folder / "model").is_dir()
 
 
 def _is_here(row: Trial) -> bool:
@@ -230,34 +193,59 @@ def _is_here(row: Trial) -> bool:
     return (row.machine.cpu_id, row.machine.cores, threads) == here
 
 
-def _trial_seconds(trial: PlannedTrial, data: Data, cost: Cost) -> float:
-    """Seconds of a trial: start, training, both searches, and both splits at each budget."""
-    task = data.task
-    budgets = [cost.scoring(target) for target in trial.targets]
-    searched = min(len(task.selection), SEARCH_TEXTS) * SEARCHES if budgets else 0
-    each = budgets or [cost.scoring()] * max(1, len(trial.budgets))
-    scored = _scored(task, queries=task.reduces_queries)
-    fit = trial.config.train
-    texts = round(fit.epochs * len(task.train)) // SEARCHED
-    searched += min(len(task.selection), texts) * cost.searched
-    training = cost.training(len(task.train), fit)
-    return cost.start + data.seconds + training + scored * sum(each) + searched * fmean(each)
+def _seconds(trial: PlannedTrial | None, data: Data) -> float:
+    """Seconds of a trial; without one, of the first teacher that is missing.
 
-
-def _teacher_seconds(settings: TeacherConfig, data: Data, cost: Cost) -> float:
-    """Seconds of a teacher: start, training, both splits, answers, and saliency as in training.
-
-    That of sentence vectors is not trained, nor a model that is taken as it is.
+    A trial trains, searches, and scores both splits at each budget.  A teacher also scores the
+    training texts, and their saliency takes as long as training on them once.
     """
-    task, count = data.task, len(data.task.train)
-    scored = _scored(task, queries=True) + count
-    saliency = count / settings.batch_size * cost.steps[0]
-    as_it_is = task.kind.vectors or settings.model
-    training = 0.0 if as_it_is else cost.training(len(task.train.labelled), settings)
-    return cost.start + data.seconds + training + scored * cost.scoring() + saliency
+    task, count, selected = data.task, len(data.task.train), len(data.task.selection)
+    config = trial.config if trial else data.teachers[0]
+    fit = config.train if trial else config.teacher
+    torch.manual_seed(0)
+    backbone = random_backbone(config.backbone, task.n_labels, config.layers)
+    method, params = (trial.method, trial.params) if trial else (TokenReducer, Params())
+    reducer = method(params, len(backbone.layers), backbone.width)
+    batch, scored = evenly(task.train, fit.batch_size), evenly(task.validation, BATCH_SIZE)
+    cost = sample(ReducedEncoder(backbone, reducer).to(device()), fit, batch, scored)
+    if trial is None:
+        steps = count / fit.batch_size
+        if not task.kind.vectors and not config.teacher.model:  # else it is taken as it is
+            steps += total_steps(len(task.train.labelled), fit, cost.recipe)
+        return data.start + steps * cost.step + (data.scored(queries=True) + count) * cost.text
+    points = [cost.text * cost.speedup / target for target in trial.targets]
+    searched = min(selected, SEARCH_TEXTS) * SEARCHES if points else 0
+    searched += min(selected, round(fit.epochs * count) // SEARCHED) * cost.searched
+    points = points or [cost.text] * max(1, len(trial.budgets))
+    scoring = data.scored(task.reduces_queries) * sum(points) + searched * fmean(points)
+    return data.start + total_steps(count, fit, cost.recipe) * cost.step + scoring
 
 
-def _scored(task: Task, queries: bool) -> int:
-    """Texts of both splits that a model scores, perhaps with their queries."""
-    splits = task.validation, task.selection
-    return sum(len(own) * (2 if queries and own.queries else 1) for own in splits)
+def _timing(planned: Plan, data: Mapping[str, Data], lines: Sequence[Line]) -> str:
+    """How long the passes over the models of the trials to do take; empty if there are none."""
+    config, sweep = planned.sweep.measure, planned.sweep
+    speedups: dict[str, list[float]] = defaultdict(list)
+    models = 0
+    for line in lines if config else ():
+        count = line.todo["confirmation" if planned.searches else "search"]
+        if line.method != "dense" and line.task in data and line.trial:
+            wanted = (config and config.targets) or line.trial.targets
+            points = [target for target in line.trial.targets if target in wanted]
+            points = points or [UNKNOWN] * max(1, len(line.trial.budgets))
+            speedups[line.task] += points * count
+            models += count
+    if config is None or not models:
+        return ""
+    seeds = len(sweep.trained_seeds if sweep.search is None else sweep.confirmation.seeds)
+    seconds, used = 0.0, set[str]()
+    for name, points in speedups.items():
+        task = data[name].task
+        backbone = random_backbone(sweep.backbone, task.n_labels, sweep.layers)
+        flops = float(dense_flops(torch.tensor(task.validation.lengths), backbone).mean())
+        texts = len(task.validation) + len(task.selection)
+        for setting in launch.settings(config.devices, config.threads):
+            names = backends.chosen(config.backends, setting.device)
+            times = pass_texts(config, names, points, texts, passes=seeds)
+            seconds += times * flops / dense_rate(sweep.backbone, sweep.layers, setting)
+            used |= {*names}
+    return in_words(seconds, models, used)

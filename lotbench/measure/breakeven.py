@@ -16,17 +16,20 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from lotbench import registry
+from lotbench import backends, registry
+from lotbench.config.sections import MeasureConfig, SweepConfig
 from lotbench.engine.backbone import Backbone
-from lotbench.engine.config_of_backbone import max_tokens
+from lotbench.engine.config_of_backbone import max_tokens, read_config
 from lotbench.engine.encoder import ReducedEncoder
 from lotbench.engine.loading import load_backbone
+from lotbench.errors import InputError
 from lotbench.measure import launch, protocol
 from lotbench.measure.calls import Packed, Padded, packed_dense
 from lotbench.measure.devices import DTYPES, device_name, occupy, timer_for
-from lotbench.measure.spec import Example, MapSpec
+from lotbench.measure.spec import Example, MapSpec, sums
 from lotbench.reducer import Leap, Params, TokenReducer, Tokens
 from lotbench.store.maps import Cell, KeepSpeedup, Map, MapBackbone, MapSetting
+from lotbench.store.store import Store
 
 log = logging.getLogger(__name__)
 
@@ -79,7 +82,7 @@ def run(spec: MapSpec) -> Map:
             device_name=device_name(spec.setting.device),
             threads=spec.setting.threads,
             dtype=spec.dtype,
-            rounds=spec.rounds,
+            rounds=spec.max_rounds,
             seed=spec.seed,
             attention=config._attn_implementation,
             router_width=ROUTER_WIDTH,
@@ -97,7 +100,7 @@ def _cell(spec: MapSpec, backbone: Backbone, routed: TokenReducer, length: int, 
     batches = [[Example(row, [0] * length) for row in ids.tolist()]]
     dense = packed_dense(backbone)
     calls = {
-        protocol.DENSE: Padded(dense).calls(batches).calls,
+        protocol.DENSE_NAME: Padded(dense).calls(batches).calls,
         protocol.PACKED: Packed(dense).calls(batches).calls,
     }
     for keep in spec.keeps:
@@ -107,10 +110,10 @@ def _cell(spec: MapSpec, backbone: Backbone, routed: TokenReducer, length: int, 
     start, timer = time.perf_counter(), timer_for(device)
     passes = protocol.warm_up(calls, timer_for(device))
     fitting = int(CELL_SECONDS * passes / (time.perf_counter() - start))
-    rounds = max(MIN_ROUNDS, min(spec.rounds, fitting))
+    rounds = max(MIN_ROUNDS, min(spec.max_rounds, fitting))
     protocol.run_rounds(calls, rounds, 0.0, spec.seed, timer)
     seconds = time.perf_counter() - start
-    samples = {name: timer.encoder.passes[name] for name in calls}
+    samples = sums(timer.encoder)
     log.info("length %d, batch %d: %d rounds, %.1f s", length, size, rounds, seconds)
     fastest = protocol.fastest_dense(samples)
     speedups = [
@@ -127,6 +130,29 @@ def _cell(spec: MapSpec, backbone: Backbone, routed: TokenReducer, length: int, 
         speedups=speedups,
         samples=samples,
     )
+
+
+def map_break_even(store: Store, sweep: SweepConfig) -> int:
+    """The number of break-even maps added to the store, one per setting.
+
+    A map shows at which lengths and keep ratios the sweep's backbone is faster with reduction, on
+    this machine.
+    """
+    config = sweep.measure or MeasureConfig()
+    chosen = [backends.BY_NAME[name] for name in config.backends or [backends.TORCH]]
+    precisions = {each.precision: None for each in chosen if each.runtime == "torch"}
+    if not precisions:
+        raise InputError("measure.backends: a map runs PyTorch alone; add torch-fp32 or torch-bf16")
+    read_config(sweep.backbone)  # what is wrong with it is not for a worker to say
+    specs = [
+        MapSpec(setting, precision, sweep.backbone, sweep.layers, config.rounds)
+        for setting in launch.settings(config.devices, config.threads)
+        for precision in precisions
+    ]
+    for spec in specs:
+        label = f"map on {spec.setting}, {spec.dtype}"
+        store.write(launch.run_worker("lotbench.measure.breakeven", spec, Map, label))
+    return len(specs)
 
 
 def random_mask(keep: float, size: int, length: int, generator: torch.Generator) -> Tensor:

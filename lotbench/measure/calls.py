@@ -149,13 +149,7 @@ Loaded = Padded | Packed | Exported
 def load_entry(
     entry: Entry, device: torch.device, threads: int, plugins: Sequence[str] = ()
 ) -> Loaded:
-    """The model of an entry in its backend.
-
-    Raises
-    ------
-    InputError
-        If the model cannot be read, or the runtime refuses the graph.
-    """
+    """The model of an entry in its backend."""
     if entry.graph is not None:
         session = open_session(Path(entry.graph), entry.backend, threads)
         return Exported(session, read_config(entry.folder).pad_token_id or 0)

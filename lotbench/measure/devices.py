@@ -10,7 +10,7 @@ from typing import Any
 import torch
 
 from lotbench import machine
-from lotbench.measure.protocol import Call, CallTimer, Ticks
+from lotbench.measure.protocol import Call, CallTimer, keep
 from lotbench.measure.spec import DeviceSetting
 
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
@@ -67,15 +67,15 @@ class CudaTimer(CallTimer):
         super().__init__(clock_of(device))
         self._next: Iterator[tuple[Any, Any]] = iter(())
 
-    def ticks(self, calls: Sequence[Call]) -> list[Ticks]:
+    def __call__(self, name: str, calls: Sequence[Call], goes_on: bool = False) -> float:
         # Made here, outside the timed seconds.
         event = partial(torch.cuda.Event, enable_timing=True)
         pairs = [(event(), event()) for _ in calls]
         self._next = iter(pairs)
-        return [
-            each._replace(events=begin.elapsed_time(end) / 1000)
-            for each, (begin, end) in zip(super().ticks(calls), pairs, strict=True)
-        ]
+        seconds = super().__call__(name, calls, goes_on)
+        events = [begin.elapsed_time(end) / 1000 for begin, end in pairs]
+        keep(self.events, name, events, goes_on)
+        return seconds
 
     def run(self, call: Call, given: Any) -> None:
         begin, end = next(self._next)

@@ -49,11 +49,6 @@ def settings(
     The number of threads "all" is the number of usable cores.  The device "auto" is the CPU and
     every GPU, and "cuda" is the first GPU.  A GPU is timed only with the first number of threads,
     because the number hardly matters there.
-
-    Raises
-    ------
-    InputError
-        If the machine does not have a requested GPU.
     """
     counts = [machine.usable_cores() if count == "all" else int(count) for count in threads]
     found = [] if set(devices) <= {"cpu"} else _gpus()
@@ -76,12 +71,8 @@ def settings(
 def run_worker(module: str, spec: PassSpec | MapSpec, kind: type[Returned], label: str) -> Returned:
     """The result of ``python -m MODULE SPEC OUT LOCK``, read from OUT as ``kind``.
 
-    Each line that the worker writes to stderr is logged after ``label``.
-
-    Raises
-    ------
-    PassFailed
-        If the worker dies; the message quotes its last lines.  Or if other processes use the GPU.
+    Each line that the worker writes to stderr is logged after ``label``; if it dies, the error
+    quotes the last ones.
     """
     if users := _users(spec.setting.device):
         raise PassFailed(

@@ -13,19 +13,26 @@ from __future__ import annotations
 import random
 import time
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from math import inf
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from lotbench.measure.spec import Entry, Samples, Times, key
-from lotbench.store.passes import CallSeconds, Contender, Group, Interval, NoiseFloor, Speedup
+from lotbench.measure.spec import Entry, Passes, Samples, key
+from lotbench.store.passes import (
+    CallSeconds,
+    Contender,
+    Group,
+    Interval,
+    NoiseFloor,
+    References,
+    Speedup,
+)
 
 VERSION = 4
 """Version of the rules of measurement; every pass records it.  Raise it when a rule changes."""
 
-DENSE, AGAIN, PACKED = BASELINES = "dense", "dense, again", "dense-packed"
+DENSE_NAME, AGAIN, PACKED = BASELINES = "dense", "dense, again", "dense-packed"
 """The untouched padded model, the same model again (A/A), and the same weights in the engine."""
 
 RESAMPLES = 4000
@@ -49,52 +56,42 @@ class Call(NamedTuple):
         return self.run(self.prepare())
 
 
-class Ticks(NamedTuple):
-    """Seconds of one call, on a clock."""
-
-    start: float
-    ready: float
-    """When it is prepared."""
-    end: float
-    events: float | None = None
-    """Of the encoder by CUDA events, on a GPU."""
-
-
 class CallTimer:
-    """A timer that returns the seconds of the whole calls, and keeps those of the encoder, too."""
+    """A timer of contenders' passes, which keeps the seconds of whole calls and of the encoder."""
 
     def __init__(self, clock: Callable[[], float] = time.perf_counter) -> None:
         self.clock = clock
-        self.encoder, self.call = Times(), Times()
-        self.events: Samples = {}
+        self.encoder: Passes = {}
+        self.call: Passes = {}
+        self.events: Passes = {}
         """Empty: only a GPU has events."""
 
-    def __call__(self, name: str, calls: Sequence[Call]) -> float:
-        """A pass of a contender, timed and kept."""
-        return self.add(name, self.ticks(calls))
-
-    def ticks(self, calls: Sequence[Call]) -> list[Ticks]:
-        """The calls, timed."""
-        return [self._ticks(call) for call in calls]
-
-    def add(self, name: str, ticks: Sequence[Ticks]) -> float:
-        """Keeps the pass that these calls are."""
-        events = [each.events for each in ticks if each.events is not None]
-        if events:
-            self.events.setdefault(name, []).append(sum(events))
-        self.encoder.add(name, [each.end - each.ready for each in ticks])
-        return self.call.add(name, [each.end - each.start for each in ticks])
-
-    def _ticks(self, call: Call) -> Ticks:
-        start = self.clock()
-        given = call.prepare()
-        ready = self.clock()
-        self.run(call, given)
-        return Ticks(start, ready, self.clock())
+    def __call__(self, name: str, calls: Sequence[Call], goes_on: bool = False) -> float:
+        """Seconds of a new pass, or of more calls of the last one if it ``goes_on``."""
+        encoder, whole = [], []
+        for call in calls:
+            start = self.clock()
+            given = call.prepare()
+            ready = self.clock()
+            self.run(call, given)
+            end = self.clock()
+            encoder.append(end - ready)
+            whole.append(end - start)
+        keep(self.encoder, name, encoder, goes_on)
+        keep(self.call, name, whole, goes_on)
+        return sum(whole)
 
     def run(self, call: Call, given: Any) -> None:
         """The second step."""
         call.run(given)
+
+
+def keep(passes: Passes, name: str, seconds: list[float], goes_on: bool) -> None:
+    """Adds the calls of a new pass of a contender, or of its last one if it ``goes_on``."""
+    if goes_on:
+        passes[name][-1] += seconds
+    else:
+        passes.setdefault(name, []).append(seconds)
 
 
 def rounds_of_processes(rounds: int) -> list[int]:
@@ -137,7 +134,7 @@ def run_rounds(
     min_seconds: float,
     seed: int | str,
     timer: CallTimer,
-    dense: Collection[str] = (DENSE,),
+    dense: Collection[str] = (DENSE_NAME,),
 ) -> None:
     """Lets the timer measure a pass of every contender in each round.
 
@@ -151,7 +148,6 @@ def run_rounds(
     count = turns(max(map(len, contenders.values()), default=0))
     done, taken = 0, dict.fromkeys(order, 0.0)
     while done < rounds or min((taken[name] for name in dense), default=inf) < min_seconds:
-        ticks: dict[str, list[Ticks]] = {name: [] for name in order}
         for turn in range(count):
             shuffle(order)
             for name in order:
@@ -159,9 +155,7 @@ def run_rounds(
                 first, end = (len(calls) * each // count for each in (turn, turn + 1))
                 if count > 1:
                     calls[first - 1]()
-                ticks[name] += timer.ticks(calls[first:end])
-        for name in order:
-            taken[name] += timer.add(name, ticks[name])
+                taken[name] += timer(name, calls[first:end], goes_on=turn > 0)
         done += 1
 
 
@@ -202,7 +196,7 @@ def speedup(
     return median_interval(np.divide(reference, samples), seed, runs)
 
 
-def fastest_dense(samples: Samples, names: Sequence[str] = (DENSE, PACKED)) -> str:
+def fastest_dense(samples: Samples, names: Sequence[str] = (DENSE_NAME, PACKED)) -> str:
     """The name that is fastest in the median round, paired with the first; of equals, the first."""
     first = samples[names[0]]
     return max(names, key=lambda name: np.median(np.divide(first, samples[name])))
@@ -233,41 +227,22 @@ def pool(runs: Sequence[Mapping[str, list]], names: Iterable[str]) -> dict[str, 
     return {name: [item for run in runs for item in run[name]] for name in names}
 
 
-@dataclass(frozen=True)
-class Comparison:
-    """The results of one batch size; see `lotbench.store.passes.TimingPass`."""
-
-    fastest: dict[str, str]
-    best: str | None
-    noise_floor: NoiseFloor
-    groups: list[Group]
-    contenders: list[Contender]
-
-
 def compare(
     groups: Sequence[Sequence[Samples]],
     dense: Sequence[Entry],
     entries: Sequence[Entry],
     examples: int,
     seed: int,
-) -> Comparison:
-    """Noise floor and one entry per contender, from the samples of one or more groups.
+) -> tuple[References, list[Group], list[Contender]]:
+    """The references, the groups, and one row per contender, from the samples of the groups.
 
     Every group includes the dense models, and a contender is compared with the dense models of its
     own group.  Samples of several processes are joined.  The entries of the dense models have the
     samples of all groups, process by process.
 
-    Parameters
-    ----------
-    groups : sequence of sequences of dict, key to samples
-        For each group one dict per process, each sample of one round.
-    dense : sequence of Entry
-        Those of each backend; the noise floor is that of the first.
-    entries : sequence of Entry
-        Those that are in the samples get an entry.
-    examples : int
-        Examples in one pass.
-    seed : int
+    ``groups`` has for each group one dict per process, each sample of one round, ``dense`` the
+    dense models of each backend, of which the first gives the noise floor, and ``examples`` the
+    number of texts.  Those of the ``entries`` that are in the samples get a row.
     """
     # A process times all groups with the same dense models in the same memory.
     processes = list(zip(*groups, strict=True))
@@ -292,7 +267,7 @@ def compare(
             seconds_per_example=float(np.median(samples)) / examples,
             samples=samples,
             speedup=Interval(median=speed.median, low=speed.low, high=speed.high),
-            speedup_padded=speedup(own[key(DENSE, entry.backend)], samples, seed, rounds),
+            speedup_padded=speedup(own[key(DENSE_NAME, entry.backend)], samples, seed, rounds),
             flagged=speed.flagged,
             noisy=speed.noisy,
             speedup_best=best
@@ -307,13 +282,9 @@ def compare(
     for number, (group, own) in enumerate(zip(groups, sizes, strict=True)):
         samples = pool(group, group[0])
         rows += [judge(each, samples, own, number) for each in entries if each.key in samples]
-    return Comparison(
-        fastest={backend: each.name for backend, each in fastest.items()},
-        best=best and best.backend,
-        noise_floor=floor,
-        groups=[Group(rounds=own) for own in sizes],
-        contenders=rows,
-    )
+    names_of_fastest = {backend: each.name for backend, each in fastest.items()}
+    references = References(fastest=names_of_fastest, best=best and best.backend, noise_floor=floor)
+    return references, [Group(rounds=own) for own in sizes], rows
 
 
 def fastest_of_backends(samples: Samples, dense: Sequence[Entry]) -> dict[str, Entry]:

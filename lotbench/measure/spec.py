@@ -8,10 +8,17 @@ from typing import Any, NamedTuple
 
 from lotbench import backends
 from lotbench.budget import Budget
-from lotbench.store.passes import Pair, Picked, Scores, Unable
+from lotbench.store.passes import Pair, Picked, Scores
 
 Samples = dict[str, list[float]]
-"""Lists of seconds by contender, each entry for one pass or one call."""
+"""By contender (see `key`), the seconds of each pass over all calls."""
+Passes = dict[str, list[list[float]]]
+"""By contender, the seconds of each call of each pass."""
+
+
+def sums(passes: Passes) -> Samples:
+    """The seconds of whole passes."""
+    return {name: [sum(calls) for calls in own] for name, own in passes.items()}
 
 
 @dataclass(frozen=True)
@@ -86,7 +93,7 @@ class Example(NamedTuple):
 class PassSpec:
     """A timing pass in one setting.
 
-    The last five fields are for the record; see `lotbench.store.passes.TimingPass`.
+    The fields from ``backends`` on are for the record; see `lotbench.store.passes.TimingPass`.
     """
 
     task: str
@@ -103,21 +110,22 @@ class PassSpec:
     """See `lotbench.engine.loading.load_tokenizer`; it gives the examples' tokens."""
     max_length: int
     """Tokens after which a text is cut."""
-    batch_sizes: Sequence[int] = (1, 32)
-    rounds: int = 20
-    min_seconds: float = 1.0
-    """Least time of the dense model at each batch size."""
-    seed: int = 0
+    batch_sizes: Sequence[int]
+    rounds: int
+    """Fewest rounds of all processes."""
+    min_seconds: float
+    """Least time of the dense model at each batch size, in all processes."""
+    seed: int
     """Seed of the shuffled order and of the bootstrap."""
-    process: int = 0
-    """Number of this worker process; ``rounds`` and ``min_seconds`` are then its share."""
-    plugins: Sequence[str] = ()
+    plugins: Sequence[str]
     """Files or modules with the entries' methods that the worker may import."""
-    backends: Sequence[str] = ()
-    dense_model: str | None = None
-    metric: str | None = None
-    unable: Sequence[Unable] = ()
+    backends: Sequence[str]
+    dense_model: str | None
+    metric: str | None
+    unable: Sequence[Pair] = ()
     slower: Sequence[Pair] = ()
+    process: int = 0
+    """Number of the worker process."""
 
     @property
     def screening(self) -> bool:
@@ -126,30 +134,14 @@ class PassSpec:
 
 
 @dataclass(frozen=True)
-class Times:
-    """Seconds by contender (see `key`), of whole calls or of the encoder alone."""
-
-    passes: Samples = field(default_factory=dict)
-    """Of each pass over all calls."""
-    calls: Samples = field(default_factory=dict)
-    """Of each call."""
-
-    def add(self, name: str, seconds: list[float]) -> float:
-        """Seconds of a contender's pass, kept with those of its calls."""
-        self.calls.setdefault(name, []).extend(seconds)
-        self.passes.setdefault(name, []).append(sum(seconds))
-        return self.passes[name][-1]
-
-
-@dataclass(frozen=True)
 class GroupTimes:
     """One group of contenders at one batch size; every dict is by contender (see `key`)."""
 
-    encoder: Times
-    call: Times
+    encoder: Passes
+    call: Passes
     """From texts to outputs."""
-    events: Samples
-    """On a GPU, seconds of each pass of the encoder by CUDA events."""
+    events: Passes
+    """On a GPU, seconds of the encoder by CUDA events."""
     observations: dict[str, dict[str, Any]]
     """Fields of `Contender` that are measured outside the rounds.
 
@@ -179,8 +171,8 @@ class MapSpec:
     """See `lotbench.engine.config_of_backbone.locate`; pretrained weights suffice."""
     layers: int | None
     """Keep only the first layers; None keeps all."""
-    rounds: int
-    """Most rounds of a cell; a long cell gets fewer."""
+    max_rounds: int
+    """Of a cell; a long cell gets fewer."""
     lengths: Sequence[int] = (32, 64, 128, 256, 512)
     """Tokens; lengths beyond the backbone's positions are skipped."""
     batch_sizes: Sequence[int] = (1, 8, 32)

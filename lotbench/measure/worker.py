@@ -69,7 +69,7 @@ class Worker:
             raise InputError(f"{spec.tokenizer}: its tokens are not those that were scored")
         self.dense: dict[str, Loaded] = {}
         for each in spec.dense:
-            padded = self.dense.get(key(protocol.DENSE, each.backend))
+            padded = self.dense.get(key(protocol.DENSE_NAME, each.backend))
             if each.name == protocol.PACKED and isinstance(padded, Padded):
                 # So that both share their weights.
                 self.dense[each.key] = Packed(packed_dense(padded.encoder.backbone))
@@ -150,9 +150,11 @@ class Worker:
         start, timer = time.perf_counter(), timer_for(self.device)
         seed = f"{spec.seed} {spec.process} {group}"
         dense = [each.key for each in spec.dense]
-        protocol.run_rounds(calls, spec.rounds, spec.min_seconds, seed, timer, dense)
+        shares = protocol.rounds_of_processes(spec.rounds)
+        process_rounds, min_seconds = shares[spec.process], spec.min_seconds / len(shares)
+        protocol.run_rounds(calls, process_rounds, min_seconds, seed, timer, dense)
         seconds = time.perf_counter() - start
-        rounds = max(map(len, timer.call.passes.values()), default=0)  # all may have raised
+        rounds = max(map(len, timer.call.values()), default=0)  # all may have raised
         log.info("%s: %d warm-up passes, %d rounds in %.1f s", label, passes, rounds, seconds)
         # After the timed rounds, because observing a call slows it.
         timed = {name: contenders[name] for name in calls}

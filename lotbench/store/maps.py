@@ -6,8 +6,8 @@ from typing import Annotated, ClassVar, Self
 
 from pydantic import Field, model_validator
 
-from lotbench.store.passes import Interval
-from lotbench.store.record import Count, FileName, Machine, Record, Seconds, Share, Stored
+from lotbench.store.passes import Interval, Measured
+from lotbench.store.record import Count, FileName, Record, Seconds, Share
 
 
 class MapSetting(Record):
@@ -69,7 +69,7 @@ class Cell(Record):
     """Seconds of each round, by dense model or keep ratio; each of shape (rounds,)."""
 
 
-class Map(Stored):
+class Map(Measured):
     """A break-even map: the speed-up by text length, batch size and keep ratio."""
 
     FOLDER: ClassVar[str] = "maps"
@@ -77,15 +77,6 @@ class Map(Stored):
 
     map_id: str
     """Time and setting."""
-    created: str
-    """End of the measurement, ISO 8601, UTC."""
-    machine: Machine
-    versions: dict[str, str]
-    """As in `Trial`."""
-    git_commit: str | None = None
-    """As in `Trial`."""
-    allocator: dict[str, str] | None = None
-    """Variables of the C library's memory allocator that were set."""
     setting: MapSetting
     backbone: MapBackbone
     cells: list[Cell] = Field(min_length=1)

@@ -7,7 +7,8 @@ multiply-add.
 
 from __future__ import annotations
 
-from typing import Annotated, ClassVar, Literal, NamedTuple, Self
+from collections.abc import Mapping, Sequence
+from typing import Annotated, ClassVar, Literal, Self
 
 from pydantic import Field, model_validator
 
@@ -185,12 +186,8 @@ class Pair(Record):
     """Of a dense model its name."""
     budget: StoredBudget
     backend: FileName
-
-
-class Unable(Pair):
-    """A pair that cannot run."""
-
-    why: str
+    why: str | None = None
+    """Why it cannot run; null if it can."""
 
 
 class Group(Record):
@@ -242,32 +239,29 @@ class TimingSetting(Record):
         return f"{self.device}-{self.threads}t-b{self.batch_size}"
 
 
-class Conditions(NamedTuple):
-    """The conditions that must be equal for two passes to be comparable."""
+def conditions(
+    setting: tuple[str | None, str | None],
+    versions: Mapping[str, str],
+    picked: Picked | None,
+    rules: tuple[int, int],
+    names: Sequence[str],
+) -> tuple[object, ...]:
+    """What must be equal for two passes to be comparable.
 
-    device_name: str | None
-    cpu_id: str | None
-    torch: str | None
-    transformers: str | None
-    picked: tuple[int, int] | None
-    protocol: int
-    engine: int
-    backends: tuple[str, ...]
-    """``x best`` depends on the backends of the pass."""
-    runtimes: tuple[str | None, ...]
-    """Versions of the packages that these backends, and the tokenisers, need."""
+    These are the names of device and processor, the versions of packages that the backends and the
+    tokenisers need, the texts, the versions of protocol and engine, and, since ``x best`` depends
+    on them, the backends.
+    """
+    libraries = versions.get("torch"), versions.get("transformers")
+    texts = picked and (picked.examples, picked.run)
+    return setting, libraries, texts, rules, (*names,), backends.runtimes(names, versions)
 
 
-class TimingPass(Stored):
-    """A timing pass over the stored models of one task, in one setting at one batch size."""
+class Measured(Stored):
+    """A record of times: where and when they were measured."""
 
-    FOLDER: ClassVar[str] = "timings"
-    ID: ClassVar[str] = "pass_id"
-
-    pass_id: str
-    """Time, task and setting."""
     created: str
-    """End of the pass, ISO 8601, UTC."""
+    """End of the measurement, ISO 8601, UTC."""
     machine: Machine
     versions: dict[str, str]
     """As in `Trial`."""
@@ -275,6 +269,16 @@ class TimingPass(Stored):
     """As in `Trial`."""
     allocator: dict[str, str] | None = None
     """Variables of the C library's memory allocator that were set."""
+
+
+class TimingPass(Measured):
+    """A timing pass over the stored models of one task, in one setting at one batch size."""
+
+    FOLDER: ClassVar[str] = "timings"
+    ID: ClassVar[str] = "pass_id"
+
+    pass_id: str
+    """Time, task and setting."""
     task: FileName
     protocol: Count
     """Version of the rules of measurement."""
@@ -294,7 +298,7 @@ class TimingPass(Stored):
     """The same three of the whole calls; null in passes before protocol 3."""
     groups: list[Group]
     contenders: list[Contender]
-    unable: list[Unable] | None = None
+    unable: list[Pair] | None = None
     """Models that a backend cannot run."""
     slower: list[Pair] | None = None
     """Models in backends that a screening found too slow to be the model's fastest."""
@@ -305,17 +309,8 @@ class TimingPass(Stored):
         return self.call or self
 
     @property
-    def conditions(self) -> Conditions:
-        """The conditions of this pass; passes with equal conditions are comparable."""
-        picked = self.setting.picked
-        return Conditions(
-            self.setting.device_name,
-            self.machine.cpu_id,
-            self.versions.get("torch"),
-            self.versions.get("transformers"),
-            picked and (picked.examples, picked.run),
-            self.protocol,
-            self.engine,
-            tuple(self.setting.backends),
-            backends.runtimes(self.setting.backends, self.versions),
-        )
+    def conditions(self) -> tuple[object, ...]:
+        """The `conditions` of this pass; passes with equal ones are comparable."""
+        setting = self.setting
+        where, rules = (setting.device_name, self.machine.cpu_id), (self.protocol, self.engine)
+        return conditions(where, self.versions, setting.picked, rules, setting.backends)

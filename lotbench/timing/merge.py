@@ -6,19 +6,19 @@ a process share one layout, so only an interval over several processes includes 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from itertools import chain
 from typing import Any
 
 from lotbench import engine
 from lotbench.measure import launch, protocol
 from lotbench.measure.devices import device_name
-from lotbench.measure.spec import GroupTimes, PassSpec, Samples, Times, WorkerResult, key
+from lotbench.measure.spec import GroupTimes, Passes, PassSpec, Samples, WorkerResult, key, sums
 from lotbench.store.passes import (
     CallMeasures,
     CallSeconds,
     Contender,
     Measures,
-    References,
     TimingPass,
     TimingSetting,
 )
@@ -32,14 +32,14 @@ def merge(spec: PassSpec, results: Sequence[WorkerResult], batch_size: int) -> T
     broken = {name for result in results for name in result.broken}
     groups = list(zip(*(result.groups[batch_size] for result in results), strict=True))
 
-    def compare(part: Callable[[GroupTimes], Times]) -> protocol.Comparison:
-        def samples(own: GroupTimes) -> Samples:
-            return {k: v for k, v in part(own).passes.items() if k not in broken}
+    def samples(passes: Passes) -> Samples:
+        return sums({name: own for name, own in passes.items() if name not in broken})
 
-        times = [list(map(samples, group)) for group in groups]
-        return protocol.compare(times, spec.dense, spec.entries, len(spec.examples), spec.seed)
-
-    found, whole = compare(lambda own: own.encoder), compare(lambda own: own.call)
+    models = spec.dense, spec.entries, len(spec.examples), spec.seed
+    of_encoders = [[samples(own.encoder) for own in group] for group in groups]
+    of_calls = [[samples(own.call) for own in group] for group in groups]
+    references, rounds, encoders = protocol.compare(of_encoders, *models)
+    whole, _, calls = protocol.compare(of_calls, *models)
     untimed = {"unable": list(spec.unable), "slower": list(spec.slower)}
     given: dict[str, Any] = {name: pairs for name, pairs in untimed.items() if pairs}
     return TimingPass(
@@ -63,14 +63,11 @@ def merge(spec: PassSpec, results: Sequence[WorkerResult], batch_size: int) -> T
         ),
         dense_model=spec.dense_model,
         metric=spec.metric,
-        fastest=found.fastest,
-        best=found.best,
-        noise_floor=found.noise_floor,
-        call=References(fastest=whole.fastest, best=whole.best, noise_floor=whole.noise_floor),
-        groups=found.groups,
+        **dict(references),
+        call=whole,
+        groups=rounds,
         contenders=[
-            _completed(row, call, groups)
-            for row, call in zip(found.contenders, whole.contenders, strict=True)
+            _completed(row, call, groups) for row, call in zip(encoders, calls, strict=True)
         ],
         **given,
     )
@@ -81,10 +78,11 @@ def _completed(
 ) -> Contender:
     """The row of an encoder with its percentiles, its observations and the measures of its call."""
     name = key(row.name, row.backend)
-    own = [process for group in groups for process in group if name in process.call.passes]
+    own = [process for group in groups for process in group if name in process.call]
 
-    def percentiles(times: Sequence[Times]) -> CallSeconds:
-        return protocol.percentiles(protocol.pool([each.calls for each in times], [name])[name])
+    def percentiles(times: Sequence[Passes]) -> CallSeconds:
+        passes = protocol.pool(times, [name])[name]
+        return protocol.percentiles([*chain.from_iterable(passes)])
 
     measures = {field: getattr(call, field) for field in Measures.model_fields}
     seconds = percentiles([each.call for each in own])
@@ -94,5 +92,5 @@ def _completed(
         **own[0].observations.get(name, {}),
     }
     if own[0].events:
-        found["event_samples"] = protocol.pool([each.events for each in own], [name])[name]
+        found["event_samples"] = protocol.pool([sums(each.events) for each in own], [name])[name]
     return row.model_copy(update=found)

@@ -6,7 +6,8 @@ import json
 import logging
 import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from hashlib import sha256
 from pathlib import Path
@@ -27,7 +28,7 @@ from lotbench.measure import launch, protocol
 from lotbench.measure.calls import load_engine
 from lotbench.measure.spec import Entry, Example, PassSpec
 from lotbench.store.files import replacing, write_file
-from lotbench.store.passes import Unable
+from lotbench.store.passes import Pair
 from lotbench.store.store import Store
 from lotbench.timing.score import Scorer, example_of
 from lotbench.timing.select import Selection
@@ -47,7 +48,7 @@ class Preparation:
 
     def __init__(self, scorer: Scorer, folder: Path, plugins: Sequence[str]) -> None:
         self.scorer, self.folder, self.plugins = scorer, folder, plugins
-        self.unable: list[Unable] = []
+        self.unable: list[Pair] = []
         """Models that a backend can never run."""
         self.failed: list[str] = []
         """Why others failed."""
@@ -58,21 +59,24 @@ class Preparation:
         """The entry with the graph that its backend runs, if it runs one."""
         if not BY_NAME[entry.backend].exported:
             return entry
-        return self._tried(entry, lambda own: replace(own, graph=str(self._graph(own))))
+        with self._noted(entry):
+            return replace(entry, graph=str(self._graph(entry)))
 
     def scored(self, entry: Entry) -> Entry | None:
         """The entry with its scores in its backend."""
         if entry.key not in self._scored:
-            self._scored[entry.key] = self._tried(
-                entry, lambda own: replace(own, scores=self.scorer.scores(own))
-            )
+            self._scored[entry.key] = None
+            with self._noted(entry):
+                scores = self.scorer.scores(entry)
+                self._scored[entry.key] = replace(entry, scores=scores)
         return self._scored[entry.key]
 
-    def _tried(self, entry: Entry, step: Callable[[Entry], Entry]) -> Entry | None:
-        """What a step gives; None if it raises."""
+    @contextmanager
+    def _noted(self, entry: Entry) -> Iterator[None]:
+        """Notes why an entry raises, and goes on."""
         task, trial_id, backend = self.scorer.task.name, entry.trial_id, entry.backend
         try:
-            return step(entry)
+            yield
         except Exception as error:  # a model must not end the pass of the others
             why = str(error).splitlines()[0] if str(error) else type(error).__name__
             log.warning("%s: not timed: %s: %s", task, entry.key, why)
@@ -82,19 +86,15 @@ class Preparation:
                 for folder in (self.folder, Path(entry.folder).parent):
                     why = why.replace(f"{folder}/", "")  # a record travels without them
                 self.unable.append(
-                    Unable(trial_id=trial_id, budget=entry.budget, backend=backend, why=why)
+                    Pair(trial_id=trial_id, budget=entry.budget, backend=backend, why=why)
                 )
             else:
                 self.failed.append(f"{task}: {entry.key}: {type(error).__name__}: {why}")
-        return None
 
     def _graph(self, entry: Entry) -> Path:
         """The file of an entry's graph; one for all set budgets, if the budget is an input.
 
-        Raises
-        ------
-        InputError
-            If the model cannot be exported; `_refused` keeps it, so that no budget tries again.
+        Why a model cannot be exported is kept in `_refused`, so that no budget tries again.
         """
         model = entry.trial_id or entry.name
         if model in self._refused:
@@ -146,14 +146,14 @@ def prepare(
     models = [
         Entry(name, None, dense_folder, backend=backend)
         for backend in selection.backends
-        for name in (protocol.DENSE, protocol.PACKED)
-        if name == protocol.DENSE or not BY_NAME[backend].compiled
+        for name in (protocol.DENSE_NAME, protocol.PACKED)
+        if name == protocol.DENSE_NAME or not BY_NAME[backend].compiled
     ]
     wanted = {each.key: each for own in selection.entries.values() for each in own}
     # It would disturb the pass of another process.
     with launch.exclusive(launch.LOCK):
         dense = [own for each in models if (own := prepared.exported(each))]
-        able = {each.backend for each in dense if each.name == protocol.DENSE}
+        able = {each.backend for each in dense if each.name == protocol.DENSE_NAME}
         reduced = {
             own.key: own
             for each in wanted.values()

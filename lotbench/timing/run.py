@@ -51,11 +51,6 @@ def time_models(
     With ``again``, what has been timed before is timed, too; the new passes are added to the old
     ones.  With ``strict``, a pass with noisy contenders is not stored.  ``plugins`` are files or
     modules with methods that may be imported; those that the store names are not.
-
-    Raises
-    ------
-    InputError
-        If the store holds no finished trial with a model, or if a plugin is at fault.
     """
     for plugin in plugins:
         registry.load_plugin(plugin)
@@ -85,27 +80,21 @@ def run_pass(spec: PassSpec) -> tuple[list[TimingPass], dict[str, str]]:
     """A record for each batch size, and why entries could not be timed, by their keys.
 
     The worker processes run one after another.
-
-    Raises
-    ------
-    PassFailed
-        If a worker dies.
     """
     label = f"timing {spec.task} on {spec.setting}"
     log.info("%s: %d contenders and %d dense", label, len(spec.entries), len(spec.dense))
-    shares = protocol.rounds_of_processes(spec.rounds)
-    min_seconds = spec.min_seconds / len(shares)
+    count = len(protocol.rounds_of_processes(spec.rounds))
     results, started = [], time.monotonic()
-    for process, rounds in enumerate(shares):
+    for process in range(count):
         results.append(
             launch.run_worker(
                 "lotbench.measure.worker",
-                replace(spec, process=process, rounds=rounds, min_seconds=min_seconds),
+                replace(spec, process=process),
                 WorkerResult,
-                f"{label}: process {process + 1} of {len(shares)}",
+                f"{label}: process {process + 1} of {count}",
             )
         )
-        if more := len(shares) - len(results):
+        if more := count - len(results):
             left = (time.monotonic() - started) / len(results) * more
             log.info("%s: about %s left", label, rough(left))
     broken = {name: why for result in results for name, why in result.broken.items()}

@@ -60,13 +60,7 @@ class Scorer:
         """The backends of the model that was scored last."""
 
     def scores(self, entry: Entry) -> Scores:
-        """The scores of both splits, against those in ``torch-fp32``; from the cache if there.
-
-        Raises
-        ------
-        FloatingPointError
-            If an output is not finite.
-        """
+        """The scores of both splits, against those in ``torch-fp32``; from the cache if there."""
         path = self._cached(entry)
         try:
             return SCORES.validate_json(path.read_bytes())
@@ -110,20 +104,14 @@ class Scorer:
                 if own.budget == entry.budget
             }
             if set(found) != set(SPLITS):
-                name = entry.name if entry.trial_id else protocol.DENSE
+                name = entry.name if entry.trial_id else protocol.DENSE_NAME
                 in_torch = replace(entry, name=name, backend=backends.TORCH, graph=None)
                 found = self._predicted(in_torch)
             self.references[key] = found
         return self.references[key]
 
     def _predicted(self, entry: Entry) -> dict[str, Predicted]:
-        """What a model predicts in its backend.
-
-        Raises
-        ------
-        FloatingPointError
-            If an output is not finite.
-        """
+        """What a model predicts in its backend."""
         if entry.model not in self.loaded:
             device, threads = torch.device(self.device), machine.usable_cores()
             same = {own: each for own, each in self.loaded.items() if entry.folder in own}
@@ -146,13 +134,7 @@ class Scorer:
 
 
 def _outputs(model: Loaded, budget: Budget | None, split: Split) -> np.ndarray:
-    """Logits (N, C) or vectors (N, D), in batches of `BATCH_SIZE` from short to long.
-
-    Raises
-    ------
-    FloatingPointError
-        If one is not finite.
-    """
+    """Logits (N, C) or vectors (N, D), in batches of `BATCH_SIZE` from short to long."""
     rows = batches(split, BATCH_SIZE, seed=None)
     with torch.inference_mode():
         calls = model.calls([[example_of(split, row) for row in own] for own in rows], budget).calls

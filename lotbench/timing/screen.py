@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import logging
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
 from lotbench.backends import BY_NAME
 from lotbench.measure import launch, protocol
-from lotbench.measure.spec import Entry, PassSpec, WorkerResult, key
+from lotbench.measure.spec import PassSpec, WorkerResult, key, sums
 from lotbench.measure.worker import SCREENED_ROUNDS
 from lotbench.store.passes import Pair
 from lotbench.timing.prepare import Preparation
@@ -42,25 +42,22 @@ def narrowed(spec: PassSpec, prepared: Preparation) -> PassSpec:
     seconds = _screened(spec) if len(spec.backends) > 1 else {}
 
     def able(backend: str) -> bool:
-        return prepared.scored(every[key(protocol.DENSE, backend)]) is not None
+        return prepared.scored(every[key(protocol.DENSE_NAME, backend)]) is not None
 
     def held(name: str) -> bool:
         own = prepared.scored(every[name])
         return own is not None and own.held and able(own.backend)
 
-    def chosen(entries: Iterable[Entry]) -> set[str]:
-        return promising([each.key for each in entries], seconds, held)
-
     models = defaultdict(list)
-    for each in spec.entries:
-        models[each.trial_id, each.budget].append(each)
+    for each in every.values():
+        models[each.trial_id, each.budget].append(each.key)
     # Scoring would disturb the pass of another process, and be disturbed.
     with launch.exclusive(launch.LOCK):
-        kept = chosen(spec.dense).union(*map(chosen, models.values()))
+        kept = set[str]().union(*(promising(own, seconds, held) for own in models.values()))
         used = {own.backend for name in kept if (own := prepared.scored(every[name]))}
         for backend in used:
-            own = [each for each in spec.dense if each.backend == backend]
-            kept |= chosen(own) | {key(protocol.DENSE, backend)}
+            own = [each.key for each in spec.dense if each.backend == backend]
+            kept |= promising(own, seconds, held) | {key(protocol.DENSE_NAME, backend)}
         scored = {
             name: own
             for name, each in every.items()
@@ -116,7 +113,7 @@ def _screened(spec: PassSpec) -> dict[str, list[float]]:
     found: dict[str, list[float]] = defaultdict(list)
     for groups in result.groups.values():
         for group in groups:
-            for name, samples in group.call.passes.items():
+            for name, samples in sums(group.call).items():
                 found[name].append(min(samples))
     found = {name: own for name, own in found.items() if len(own) == len(spec.batch_sizes)}
     for each in spec.dense:

@@ -13,14 +13,14 @@ from lotbench.config.sections import MeasureConfig
 from lotbench.engine import checkpoint
 from lotbench.errors import InputError
 from lotbench.measure import launch, protocol
-from lotbench.measure.cost import Work, pass_seconds
 from lotbench.measure.devices import device_name
 from lotbench.measure.spec import DeviceSetting, Entry
-from lotbench.store.passes import Conditions, Picked, TimingPass
+from lotbench.store.passes import Picked, TimingPass, conditions
 from lotbench.store.rows import Trial
 from lotbench.store.store import Store
+from lotbench.timing.cost import dense_rate, in_words, pass_texts
 from lotbench.trial.checks import stored_config
-from lotbench.trial.progress import in_parts, rough
+from lotbench.trial.progress import rough
 
 log = logging.getLogger(__name__)
 
@@ -39,19 +39,17 @@ class Selection:
     entries: dict[DeviceSetting, list[Entry]]
     """By setting, the models at each budget in each backend."""
 
-    def seconds(self, config: MeasureConfig) -> dict[str, float]:
-        """About how long the parts of the passes take."""
-        models = self.models()
+    def seconds(self, config: MeasureConfig) -> float:
+        """About how long the passes take."""
+        models, trial = self.models(), stored_config(self.trials[0])
         points = [(trial.trial_id, own) for trial in self.trials for own in trial.evaluations]
-        validated = [each for each in points if each[1].split == "validation"]
-        chosen = [own for name, own in validated if (name, own.budget) in models]
-        work = Work(
-            [own.flops_speedup for own in chosen],
-            len({name for name, _ in models}),
-            sum({own.split: own.examples for _, own in points}.values()),
-            chosen[0].dense_flops,
+        chosen = [own for name, own in points if (name, own.budget) in models]
+        speedups = [own.flops_speedup for own in chosen if own.split == "validation"]
+        texts = sum({own.split: own.examples for own in chosen}.values())
+        flops = chosen[0].dense_flops * pass_texts(config, self.backends, speedups, texts)
+        return sum(
+            flops / dense_rate(trial.backbone, trial.layers, setting) for setting in self.entries
         )
-        return pass_seconds(work, config, self.backends, list(self.entries))
 
     def models(self) -> set[tuple[str | None, Budget | None]]:
         """The trial and the budget of each model."""
@@ -64,23 +62,18 @@ def announced(selections: Sequence[Selection], config: MeasureConfig) -> list[st
     for own in selections:
         first, seconds = own.trials[0], own.seconds(config)
         models, names = len(own.models()), len(own.backends)
+        exported = len({name for name, _ in own.models()})
         where = f"timing {first.task}, seed {first.seed}, on {own.device}"
         counts = f"{models} model{'s' * (models > 1)}, {names} backend{'s' * (names > 1)}"
-        lines.append(f"{where}: {counts}: {in_parts(seconds)}")
-        total += sum(seconds.values())
+        lines.append(f"{where}: {counts}: {in_words(seconds, exported, own.backends)}")
+        total += seconds
     return [*lines, f"timing: about {rough(total)} in all"] if len(lines) > 1 else lines
 
 
 def select(
     store: Store, config: MeasureConfig, ids: set[str] | None, again: bool, plugins: Sequence[str]
 ) -> list[Selection]:
-    """What is to be timed: all of it ``again``, or what no comparable pass of the store has.
-
-    Raises
-    ------
-    InputError
-        If the store holds no finished trial with a model.
-    """
+    """What is to be timed: all of it ``again``, or what no comparable pass of the store has."""
     trials = [trial for trial in _reported(store) if ids is None or trial.trial_id in ids]
     if not any(map(store.model, trials)):
         raise InputError(
@@ -101,7 +94,9 @@ def select(
         settings = launch.settings(config.devices, config.threads)
         for device, on_device in groupby(settings, key=lambda setting: setting.device):
             names = backends.chosen(config.backends, device)
-            today = _conditions(device, picked, names)
+            where = device_name(device), machine.cpu_id()
+            rules = protocol.VERSION, engine.VERSION
+            today = conditions(where, machine.versions(), picked, rules, names)
             timed = _timed(each for each in known if each.task == task and each.conditions == today)
             # What shares a loaded model is together.
             reducing = [name for name in names if not backends.BY_NAME[name].compiled]
@@ -117,13 +112,7 @@ def select(
 
 
 def check_targets(store: Store, config: MeasureConfig) -> None:
-    """Refuses to time a target that no stored trial has.
-
-    Raises
-    ------
-    InputError
-        Names the target and those that the trials have.
-    """
+    """Refuses to time a target that no stored trial has."""
     every = [each.target for trial in _reported(store) for each in trial.evaluations]
     known = sorted({target for target in every if target is not None})
     for target in config.targets or ():
@@ -186,22 +175,6 @@ def _entries(
         )
         for budget in dict.fromkeys(budgets)
     ]
-
-
-def _conditions(device: str, picked: Picked, names: list[str]) -> Conditions:
-    """The conditions of a pass on this machine today."""
-    versions = machine.versions()
-    return Conditions(
-        device_name=device_name(device),
-        cpu_id=machine.cpu_id(),
-        torch=versions.get("torch"),
-        transformers=versions.get("transformers"),
-        picked=(picked.examples, picked.run),
-        protocol=protocol.VERSION,
-        engine=engine.VERSION,
-        backends=tuple(names),
-        runtimes=backends.runtimes(names, versions),
-    )
 
 
 def _needed(entry: Entry, setting: DeviceSetting, sizes: list[int]) -> set[tuple[object, ...]]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 
@@ -70,9 +70,3 @@ def rough(seconds: float) -> str:
     if seconds < 90:
         return f"{seconds:.0f} s"
     return f"{seconds / 60:.0f} min" if seconds < 90 * 60 else f"{seconds / 3600:.1f} h"
-
-
-def in_parts(seconds: Mapping[str, float]) -> str:
-    """The sum of times, and each: ``about 12 min (exports 2 min, rounds 10 min)``."""
-    parts = ", ".join(f"{name} {rough(own)}" for name, own in seconds.items() if own)
-    return f"about {rough(sum(seconds.values()))} ({parts})"

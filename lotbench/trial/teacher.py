@@ -150,7 +150,7 @@ class Artefacts:
         training = Training(steps=0)
         if not vectors and config.teacher.model is None:
             split, settings = self.task.train.labelled, config.teacher
-            training = train(encoder, split, settings, config.seed, r_drop=settings.r_drop)
+            training = train(encoder, split, settings, config.seed)
         found = {name: self._judged(encoder, getattr(self.task, name)) for name in SPLITS}
         metric = self.task.metrics[0]
         main = classes_of(metric, self.task.n_labels)

@@ -16,12 +16,11 @@ from torch import Tensor, nn
 
 from lotbench import machine
 from lotbench.batch import Batch
-from lotbench.config.sections import FitConfig, TrainConfig
+from lotbench.config.sections import CLIP, WARM_UP, FitConfig, TrainConfig
 from lotbench.data.batches import batches, collate
 from lotbench.data.tokens import Split
 from lotbench.engine.encoder import ReducedEncoder
 from lotbench.errors import InputError
-from lotbench.losses import distillation_loss
 from lotbench.reducer import Stage, Step, TokenReducer
 from lotbench.store.rows import StageRecord, Training
 from lotbench.trial.budgets import LARGEST, sampler
@@ -32,7 +31,7 @@ NEW_RATE = 2e-3
 """Learning rate of the pooling's map, which is new, and of a head without layers below it, which
 has read states so far and now reads embeddings."""
 
-RESERVED_TERMS = {"task", "distillation", "r_drop"}
+RESERVED_TERMS = {"task", "distillation"}
 """Loss terms that the trainer adds; no method may return one of these names."""
 
 
@@ -66,19 +65,12 @@ def train(
     split: Split,
     config: FitConfig,
     seed: int,
-    r_drop: float = 0.0,
     largest: float = LARGEST,
 ) -> Training:
     """Train in place; returns steps, examples, seconds, precision, threads and stage losses.
 
-    ``r_drop`` is the alpha of R-Drop; a method with its own training step ignores it.  If
-    ``config`` asks for distillation, ``split.dense`` must have the teacher's logits.  If it asks
+    If ``config`` asks for distillation, ``split.dense`` must have the teacher's logits.  If it asks
     for sampled budgets, they are drawn for speed-ups up to ``largest``.
-
-    Raises
-    ------
-    NonFiniteLoss
-        At the first loss term that is not finite.
     """
     device = next(encoder.parameters()).device
     precision = resolve_precision(config.precision, device)
@@ -87,9 +79,7 @@ def train(
     recipe = encoder.reducer.stages()
     total = total_steps(len(split), config, recipe)
     # The task of a sentence vector is the teacher's already.
-    distillation = 0.0
-    if isinstance(config, TrainConfig) and encoder.backbone.pooling is None:
-        distillation = config.distillation
+    distillation = 0.0 if encoder.backbone.pooling else getattr(config, "distillation", 0.0)
     # In another order in every epoch, without end.
     epochs = (batches(split, config.batch_size, own) for own in itertools.count(seed * 10_007))
     stream = itertools.chain.from_iterable(epochs)
@@ -104,7 +94,7 @@ def train(
     for stage, steps in stage_steps(recipe, total):
         encoder.reducer.start_stage(stage)
         optimiser = _optimiser(encoder, stage, config)
-        schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, _linear(steps, config.warmup))
+        schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, _linear(steps))
         sums: dict[str, float] = defaultdict(float)
         recent = max(1, steps // 4)
         encoder.train()
@@ -116,20 +106,14 @@ def train(
             moved = nullcontext() if budgets is None or stage.soft else budgets.step()
             with moved, autocast:
                 step = Step(stage, i / steps, generator, distillation)
-                terms = losses(encoder, batch, step, r_drop)
+                terms = losses(encoder, batch, step)
             values = {name: float(term.detach()) for name, term in terms.items()}
             for name, value in values.items():
                 if not math.isfinite(value):
                     raise NonFiniteLoss(name, done, stage.name)
             reduce(torch.add, terms.values()).backward()
-            nn.utils.clip_grad_norm_(
-                [p for group in optimiser.param_groups for p in group["params"]], config.clip
-            )
-            optimiser.step()
-            with torch.no_grad():
-                encoder.reducer.after_step()
+            _descend(encoder, optimiser)
             schedule.step()
-            optimiser.zero_grad(set_to_none=True)
             done, examples = done + 1, examples + len(rows)
             if i >= steps - recent:
                 for name, value in values.items():
@@ -152,6 +136,16 @@ def train(
     )
 
 
+def _descend(encoder: ReducedEncoder, optimiser: torch.optim.Optimizer) -> None:
+    """A step along the clipped gradients, which are cleared."""
+    parameters = [own for group in optimiser.param_groups for own in group["params"]]
+    nn.utils.clip_grad_norm_(parameters, CLIP)
+    optimiser.step()
+    with torch.no_grad():
+        encoder.reducer.after_step()
+    optimiser.zero_grad(set_to_none=True)
+
+
 def total_steps(examples: int, config: FitConfig, stages: list[Stage]) -> int:
     """Optimisation steps of all stages: those of the epochs, or more with ``steps: final``.
 
@@ -167,12 +161,7 @@ def total_steps(examples: int, config: FitConfig, stages: list[Stage]) -> int:
 def stage_steps(stages: list[Stage], total: int) -> list[tuple[Stage, int]]:
     """Steps of each stage by its share; they sum to ``total`` exactly.
 
-    Raises
-    ------
-    ValueError
-        If the shares do not sum to 1.
-    InputError
-        If there are some, but too few to give one to each stage that has a share.
+    The shares sum to 1, and if there are steps, each stage with a share gets one.
     """
     shares = [stage.share for stage in stages]
     if not math.isclose(sum(shares), 1.0, rel_tol=1e-6):
@@ -189,30 +178,19 @@ def stage_steps(stages: list[Stage], total: int) -> list[tuple[Stage, int]]:
     return list(zip(stages, steps, strict=True))
 
 
-def losses(encoder: ReducedEncoder, batch: Batch, step: Step, r_drop: float) -> dict[str, Tensor]:
-    """The loss terms of one step, scalars to be summed; R-Drop takes two passes."""
+def losses(encoder: ReducedEncoder, batch: Batch, step: Step) -> dict[str, Tensor]:
+    """The loss terms of one step, scalars to be summed."""
     terms = encoder.reducer.training_step(encoder, batch, step)
     if terms is not None:
         return _checked(terms, encoder.reducer, "training_step")
-    if not r_drop:
-        return _pass(encoder, batch, step)[0]
-    # R-Drop (Wu et al., 2021, equations 2 to 4), with every term halved.
-    (first, p), (second, q) = (_pass(encoder, batch, step) for _ in range(2))
-    terms = {name: (first[name] + second[name]) / 2 for name in first}
-    divergence = (distillation_loss(p, q) + distillation_loss(q, p)) / 2
-    return terms | {"r_drop": r_drop / 2 * divergence}
-
-
-def _pass(encoder: ReducedEncoder, batch: Batch, step: Step) -> tuple[dict[str, Tensor], Tensor]:
-    """Loss terms and logits, shape (B, C), of one pass."""
     outputs = encoder(batch, mode="reference" if step.stage.soft else "packed")
-    own = _checked(encoder.reducer.loss(outputs, batch, outputs.trace), encoder.reducer, "loss")
-    for name in RESERVED_TERMS & own.keys():
+    terms = _checked(encoder.reducer.loss(outputs, batch, outputs.trace), encoder.reducer, "loss")
+    for name in RESERVED_TERMS & terms.keys():
         raise ValueError(
             f"method {encoder.reducer.name!r}: loss returns a term {name!r}, which the trainer "
             "adds by itself; give it another name"
         )
-    return step.objective(outputs.logits, batch) | own, outputs.logits
+    return step.objective(outputs.logits, batch) | terms
 
 
 def _checked(terms: Any, reducer: TokenReducer, hook: str) -> dict[str, Tensor]:
@@ -233,9 +211,9 @@ def _checked(terms: Any, reducer: TokenReducer, hook: str) -> dict[str, Tensor]:
     )
 
 
-def _linear(steps: int, warmup: float) -> Callable[[int], float]:
-    """Factor of the learning rate: up over the warm-up share, then linearly down to zero."""
-    rising = max(1, round(steps * warmup))
+def _linear(steps: int) -> Callable[[int], float]:
+    """Factor of the learning rate: up over the warm-up, then linearly down to zero."""
+    rising = max(1, round(steps * WARM_UP))
 
     def factor(step: int) -> float:
         if step < rising:
@@ -246,22 +224,15 @@ def _linear(steps: int, warmup: float) -> Callable[[int], float]:
 
 
 def _optimiser(encoder: ReducedEncoder, stage: Stage, config: FitConfig) -> torch.optim.AdamW:
-    """AdamW with the stage's learning rates.
-
-    Lower layers may learn more slowly: ULMFiT (Howard & Ruder, 2018, section 3.2).
-    """
+    """AdamW with the stage's learning rates."""
     encoder.requires_grad_(True)
     if "backbone" in stage.frozen:
         encoder.backbone.requires_grad_(False)
     groups: dict[tuple[float, float], list[nn.Parameter]] = defaultdict(list)
-    top = encoder.reducer.active_layers + 1
     for name, parameter in encoder.backbone.named_parameters():
         if parameter.requires_grad:
-            below = max(0, top - encoder.backbone.height(name))
-            rate = config.learning_rate * config.layer_decay**below
             alone = not encoder.reducer.active_layers and encoder.backbone.height(name) > 0
-            if name == POOLING_MAP or alone:
-                rate = NEW_RATE
+            rate = NEW_RATE if name == POOLING_MAP or alone else config.learning_rate
             groups[rate, _decay(name, parameter, config)].append(parameter)
     for name, parameter in encoder.reducer.named_parameters():
         frozen = "reducer" in stage.frozen or prefix_of(name, stage.frozen)

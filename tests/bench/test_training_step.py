@@ -14,7 +14,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from lotbench.config.sections import TrainConfig
+from lotbench.config.sections import CLIP, TrainConfig
 from lotbench.data.batches import batches, collate
 from lotbench.data.tokens import Split
 from lotbench.engine.encoder import ReducedEncoder
@@ -83,7 +83,7 @@ def training_step(
         with torch.autocast("cpu", torch.bfloat16, enabled=bf16):
             loss = loss_of(rows)
         loss.backward()
-        nn.utils.clip_grad_norm_(model.parameters(), config.clip)
+        nn.utils.clip_grad_norm_(model.parameters(), CLIP)
         optimiser.step()
         optimiser.zero_grad(set_to_none=True)
 

@@ -128,7 +128,7 @@ def test_dry_run_says_how_long_and_writes_nothing(sweep_file, backbone, tmp_path
     done = call("sweep", path, "--dry-run", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert "2 trials to do: about " in done.stdout
-    assert "then the timing passes: about " in done.stdout
+    assert "then the timing passes of their models: about " in done.stdout
     assert "time a few steps of each method: step 3 of 3" in done.stderr
     assert not (tmp_path / "results").exists()
     lines = [line.split("│")[2:] for line in done.stdout.splitlines() if "│ reviews" in line]
@@ -185,9 +185,9 @@ def test_sweep_refuses_a_store_of_another_dense_model(sweep_file, tmp_path) -> N
     words = r"holds trials of reviews with train\.epochs 1\.0, now it is 2\.0"
     with pytest.raises(lotbench.InputError, match=words):
         plan(*load_sweep(path, ["train.epochs=2"]), tmp_path)
-    config["train"]["layer_decay"] = 0.8
+    config["train"]["budgets"] = "sampled"
     write(tmp_path / "small", row)
-    with pytest.raises(lotbench.InputError, match=r"train\.layer_decay 0\.8, now it is None"):
+    with pytest.raises(lotbench.InputError, match=r"train\.budgets sampled, now it is None"):
         plan(*load_sweep(path), tmp_path)
 
 

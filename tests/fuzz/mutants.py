@@ -17,8 +17,8 @@ tasks:
   mine: {source: ./data, text: [question, answer], label: topic, limit: {train: 100, selection: 9}}
   bbc_news: {max_length: 64, metrics: [accuracy]}
 seeds: [0, 1]
-train: &t {epochs: 0.5, learning_rate: 5e-5, layer_decay: 0.9, steps: final}
-teacher: {<<: *t, r_drop: 1.0}
+train: &t {epochs: 0.5, learning_rate: 5e-5, weight_decay: 0.1, steps: final}
+teacher: {<<: *t, epochs: 1.0}
 targets: [2, 4]
 methods:
   dense:
@@ -223,7 +223,13 @@ def overrides(mutant: Mutant, draw: random.Random) -> Mutant:
     path = draw.choice(
         (
             *("seeds", "seeds.0", "seeds.²", "seeds.٣", "seeds.-1", "seeds.0.0", "name", "layers"),
-            *("train.epochs", "train", "teacher.clip", "methods.lot.top_p", "methods.lot.0.top_p"),
+            *(
+                "train.epochs",
+                "train",
+                "teacher.init",
+                "methods.lot.top_p",
+                "methods.lot.0.top_p",
+            ),
             *("methods", "methods.lot", "methods.dense", "methods.new", "tasks", "tasks.bbc_news"),
             *("tasks.bbc_news.limit.train", "targets", "targets.1", "measure.threads.0", "plugins"),
             *("method.top_p", "task.name", "task", ".", "", "a..b", "measure.targets", "train.\0"),

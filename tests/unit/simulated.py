@@ -116,6 +116,11 @@ class Rows:
         }
 
 
+SETTINGS = {"rounds": 20, "min_seconds": 1.0, "seed": 0, "plugins": (), "backends": ()}
+SETTINGS |= {"dense_model": None, "metric": None}
+"""Those of a `PassSpec` that a test does not care about."""
+
+
 def mark(index: int, space: dict[str, Any] | None = None, **more: Any) -> dict[str, Any]:
     """The mark of a trial of a search."""
     return {

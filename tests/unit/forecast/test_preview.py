@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
+import torch
 from search_rows import row_of
 
 from lotbench import machine
 from lotbench.config.load import load_sweep
 from lotbench.data.tokens import Split
 from lotbench.forecast import preview as module
-from lotbench.forecast import timing_cost as passes
 from lotbench.forecast.preview import TEACHER, Line, preview, spread
-from lotbench.forecast.trial_cost import Cost
+from lotbench.forecast.sample import Cost
 from lotbench.plan.plan import Plan, plan
 from lotbench.reducer import Stage
 from lotbench.store.record import Machine
@@ -49,7 +50,9 @@ def planned(tmp_path: Path, monkeypatch) -> Callable[..., Plan]:
         lines = [f"text {number} of {name},{number % 2}" for number in range(count)]
         (tmp_path / f"{name}.csv").write_text("\n".join(["text,label", *lines]))
     monkeypatch.setenv("LOTBENCH_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setattr(module, "clock", lambda: 0.0)  # reading the task takes no time
+    # A process starts in 7 s and reads the task in none.
+    monkeypatch.setattr(module, "clock", lambda: 0.0)
+    monkeypatch.setattr(module, "time", SimpleNamespace(process_time=lambda: 7.0))
     monkeypatch.setattr(machine, "usable_cores", lambda: 2)
 
     def make(*overrides: str) -> Plan:
@@ -61,20 +64,19 @@ def planned(tmp_path: Path, monkeypatch) -> Callable[..., Plan]:
 
 
 @pytest.fixture
-def asked(monkeypatch) -> list[tuple[str, bool]]:
-    """The samples that were timed; each step takes 2 s, and scoring 0.1 s of a text at 1x.
+def asked(monkeypatch) -> list[tuple[str, int, int]]:
+    """What was timed: method, and texts of both batches; a step takes 2 s, and scoring 0.1 s.
 
-    First-k is given a search of its own, which asks for four scores.
+    The model is as fast as dense.  First-k is given a search of its own, for four scores.
     """
-    seen: list[tuple[str, bool]] = []
+    seen: list[tuple[str, int, int]] = []
 
-    def timed(samples: dict) -> dict:
-        seen.extend((own.config.method, own.teacher) for own in samples.values())
-        cost = Cost(7.0, [Stage("all")], [2.0], [(1.0, 0.1), (10.0, 0.01)])
-        own = replace(cost, searched=4)
-        return {key: own if key[0] == "first-k" else cost for key in samples}
+    def sample(encoder, fit, batch: Split, scored: Split) -> Cost:
+        name = type(encoder.reducer).__name__
+        seen.append((name, len(batch), len(scored)))
+        return Cost([Stage("all")], 2.0, 0.1, 1.0, 4 if name == "FirstK" else 0)
 
-    monkeypatch.setattr(module, "timed", timed)
+    monkeypatch.setattr(module, "sample", sample)
     return seen
 
 
@@ -90,20 +92,17 @@ def test_the_seconds_of_teachers_and_trials(planned, asked) -> None:
     # times by the method: a quarter of the 180 that it trains on would be more than there are.
     scoring = 40 * (0.05 + 0.025) + (30 + 4) * 10 * (0.05 + 0.025) / 2
     assert first.seconds == pytest.approx(7 + 12 * 2 + scoring)
-    assert asked == [("truncated", True), *[("truncated", False)] * 2, ("first-k", False)]
+    assert [name for name, *_ in asked] == ["TokenReducer", *["Truncated"] * 2, "FirstK"]
 
 
 @pytest.mark.parametrize("texts", ["documents", "both"])
 def test_vectors_have_an_untrained_teacher_and_their_queries(
-    planned, asked, tmp_path, monkeypatch, texts
+    planned, asked, tmp_path, texts
 ) -> None:
     for path in tmp_path.glob("*.csv"):
         names = [line.split(",")[0] for line in path.read_text().splitlines()[1:]]
         path.write_text("\n".join(["text,query", *(f"{name},which {name}" for name in names)]))
     task = f"{{source: {tmp_path}, kind: embedding, query: query, reduce: {texts}}}"
-    windows: list[Split] = []
-    window = module.window
-    monkeypatch.setattr(module, "window", lambda *own: windows.append(own[0]) or window(*own))
     teacher, dense = estimates(
         planned(f"tasks={{toy: {task}}}", "methods={dense: {}}", "evaluate={max_length: 12}")
     )
@@ -113,26 +112,8 @@ def test_vectors_have_an_untrained_teacher_and_their_queries(
     assert teacher.seconds == pytest.approx(7 + (80 + train) * 0.1 + train / 16 * 2)
     steps = 2 * -(-train // 16)
     assert dense.seconds == pytest.approx(7 + steps * 2 + (80 if both else 40) * 0.1)
-    # Scoring is timed on texts as they are scored.
-    assert [len(own) for own in windows] == [train, 30, train, 30]
-
-
-def test_a_method_is_timed_on_one_task_and_scaled_to_the_others(planned, asked, tmp_path) -> None:
-    (tmp_path / "long").mkdir()
-    for name, count in (("train", 50), ("validation", 30)):
-        lines = [f"{'text ' * 40}{number} of {name},{number % 2}" for number in range(count)]
-        (tmp_path / "long" / f"{name}.csv").write_text("\n".join(["text,label", *lines]))
-    tasks = f"tasks={{toy: {{source: {tmp_path}}}, long: {{source: {tmp_path / 'long'}}}}}"
-    found = {
-        (line.task, line.method): line
-        for line in estimates(planned(tasks, "methods={dense: {}}", "teacher.epochs=2"))
-    }
-    assert asked == [("dense", True), ("dense", False)]
-    # 45 texts of 45 tokens there are more to train on than 90 texts of 6.
-    long, short = found["long", "dense"], found["toy", "dense"]
-    assert (long.source, short.source) == ("timed steps", "timed steps on long")
-    assert long.seconds == pytest.approx(7 + 6 * 2 + 35 * 0.1)
-    assert short.seconds == pytest.approx(7 + (12 * 2 + 40 * 0.1) * 6 / 45)
+    # A batch of each split: those of validation may be cut elsewhere.
+    assert [sizes for _, *sizes in asked] == [[16, 30]] * 2
 
 
 def test_finished_trials_of_this_machine_replace_timed_steps(planned, asked) -> None:
@@ -151,7 +132,7 @@ def test_finished_trials_of_this_machine_replace_timed_steps(planned, asked) -> 
     _, line = estimates(planned("seeds=[0, 1, 2, 3]", "methods={first-k: {k: 8}}"))
     assert (line.seconds, line.source) == (25.0, "2 finished")
     assert (line.todo.total(), line.done.total()) == (1, 3)
-    assert asked == [("first-k", True)]
+    assert [name for name, *_ in asked] == ["TokenReducer"]
 
 
 def test_a_search_and_its_confirmation_are_told_apart(planned, asked) -> None:
@@ -172,9 +153,9 @@ def test_a_search_and_its_confirmation_are_told_apart(planned, asked) -> None:
 def test_the_whole_is_shared_by_the_trials_that_run_side_by_side(planned, monkeypatch) -> None:
     one = {"search": 1}
     lines = [
-        Line("toy", TEACHER, "", 0, module.Counter(one), module.Counter(), 600.0),
-        Line("toy", "lot", "", 0, module.Counter(search=6), module.Counter(), 1200.0),
-        Line("toy", "broken", "", 0, module.Counter(one), module.Counter(), None, "KeyError: 'a'"),
+        Line("toy", TEACHER, "", 0, Counter(one), Counter(), seconds=600.0),
+        Line("toy", "lot", "", 0, Counter(search=6), Counter(), seconds=1200.0),
+        Line("toy", "broken", "", 0, Counter(one), Counter(), source="KeyError: 'a'"),
     ]
     monkeypatch.setattr(module, "estimates", lambda *_: lines)
     table = preview(planned())
@@ -186,18 +167,22 @@ def test_the_whole_is_shared_by_the_trials_that_run_side_by_side(planned, monkey
     assert spread([30.0, 10.0], 2) == 30.0 and spread([], 2) == 0.0
 
 
-def test_the_timing_passes_are_one_for_each_seed(planned, asked, monkeypatch) -> None:
+def test_the_timing_passes_of_the_models_to_do(planned, asked, monkeypatch) -> None:
+    monkeypatch.setattr(module, "dense_rate", lambda *_: 1.0)
+    monkeypatch.setattr(module, "dense_flops", lambda lengths, _: torch.full(lengths.shape, 3.0))
     seen = []
 
-    def seconds(work, config, names, settings):
-        seen.append(work)
-        return {"exports": 60.0, "rounds": 120.0}
+    def texts(config, names, speedups, texts, passes):
+        seen.append((sorted(speedups), texts, passes))
+        return 120.0
 
-    monkeypatch.setattr(passes, "pass_seconds", seconds)
+    monkeypatch.setattr(module, "pass_texts", texts)
     timed = ("seeds=[0, 1]", "measure={backends: [torch-fp32], targets: [4]}")
     caption = str(preview(planned(*timed)).caption)
-    assert "then the timing passes: about 6 min (exports 2 min, rounds 4 min)" in caption
-    # Two depths of `truncated` without a budget, and first-k at one of its targets.
-    (work,) = seen
-    assert (sorted(work.speedups), work.models, work.texts) == ([2.0, 2.0, 4.0], 3, 40)
+    assert "then the timing passes of their models: about 6 min\n" in caption
+    # Two depths of `truncated` without a budget, and first-k at one of its targets, for two seeds.
+    assert seen == [([2.0] * 4 + [4.0] * 2, 40, 2)]
+    exported = "measure={backends: [torch-fp32, onnx-fp32]}"
+    monkeypatch.setattr(module.backends, "chosen", lambda given, _: given)
+    assert "6 min, and the export of 3 models" in str(preview(planned(exported)).caption)
     assert "timing" not in str(preview(planned("seeds=[0, 1]")).caption)

@@ -16,7 +16,6 @@ from lotbench.measure.spec import DeviceSetting, MapSpec
 from lotbench.store.files import write_json
 from lotbench.store.maps import Map, MapBackbone
 from lotbench.store.store import Store
-from lotbench.timing import maps
 
 
 @pytest.fixture
@@ -55,7 +54,7 @@ def test_decisions_are_fixed_and_the_routers_and_the_context_token_run(tiny, mak
 @pytest.mark.parametrize(("seconds", "rounds"), [(0.0, 5), (1e9, 7)])
 def test_a_long_cell_gets_fewer_rounds(make_backbone, routed, monkeypatch, seconds, rounds):
     monkeypatch.setattr(breakeven, "CELL_SECONDS", seconds)
-    spec = MapSpec(DeviceSetting("cpu", 1), "fp32", "tiny", None, rounds=7, keeps=[0.5])
+    spec = MapSpec(DeviceSetting("cpu", 1), "fp32", "tiny", None, max_rounds=7, keeps=[0.5])
     with torch.inference_mode():
         cell = breakeven._cell(spec, make_backbone(), routed, 6, 2)
     assert cell.rounds == rounds
@@ -79,7 +78,7 @@ def test_a_map_end_to_end(make_backbone, tmp_path, monkeypatch, caplog):
     assert record.map_id.split("-")[1:4] == ["cpu", "1t", "bf16"]
     assert record.machine.cpu and record.allocator is not None
     for cell in record.cells:
-        assert list(cell.samples) == [protocol.DENSE, protocol.PACKED, "0.25", "0.5"]
+        assert list(cell.samples) == [protocol.DENSE_NAME, protocol.PACKED, "0.25", "0.5"]
         assert [speed.keep for speed in cell.speedups] == [0.25, 0.5]
         for speed in cell.speedups:
             assert 0 < speed.low <= speed.median <= speed.high
@@ -101,12 +100,12 @@ def test_the_command_maps_the_backbone_of_the_sweep(tmp_path, monkeypatch):
         return Map.model_validate(map_record("m", "2025", {(1, 64): [2.0]}))
 
     monkeypatch.setattr(launch, "run_worker", mapped)
-    monkeypatch.setattr(maps, "read_config", lambda name: None)
+    monkeypatch.setattr(breakeven, "read_config", lambda name: None)
     command = ["measure", str(tmp_path), "--map"]
     done = CliRunner().invoke(cli.app, [*command, "--set", "threads=[2]", "--set", "rounds=9"])
     assert done.exit_code == 0, done.output
     assert "maps added: 1" in done.output and "break-even-cpu-1t-fp32.png" in done.output
-    assert given == [MapSpec(DeviceSetting("cpu", 2), "fp32", "./tiny", 2, rounds=9)]
+    assert given == [MapSpec(DeviceSetting("cpu", 2), "fp32", "./tiny", 2, max_rounds=9)]
     assert len(Store(tmp_path).maps()) == 1
     for wrong, words in (
         (["--strict"], "--strict"),

@@ -4,6 +4,7 @@ import torch
 
 from lotbench import machine
 from lotbench.measure import devices, protocol
+from lotbench.measure.spec import sums
 
 
 def test_a_gpu_is_named_by_its_driver(monkeypatch):
@@ -32,6 +33,6 @@ def test_a_gpu_is_waited_for_around_every_call(monkeypatch):
     seconds = timer("lot", [call] * 2)
     wait = "wait cuda:1"
     assert log == [wait, "prepare", wait, "event", "run", "event", wait] * 2
-    assert timer.call.passes["lot"] == [seconds] == [sum(timer.call.calls["lot"])]
-    assert timer.encoder.passes["lot"][0] < seconds and len(timer.encoder.calls["lot"]) == 2
-    assert timer.events == {"lot": [0.01]}
+    assert sums(timer.call)["lot"] == [seconds]
+    assert sums(timer.encoder)["lot"][0] < seconds and len(timer.encoder["lot"][0]) == 2
+    assert timer.events == {"lot": [[0.005, 0.005]]}

@@ -10,6 +10,7 @@ from types import SimpleNamespace
 
 import pytest
 import torch
+from simulated import SETTINGS
 from tiny_models import random_model, save, tiny_encoder
 
 from baselines.random_drop import RandomDrop
@@ -73,10 +74,11 @@ def spec(dense, entries, backends=(TORCH,), **more):
     models = [
         Entry(name, None, str(dense), backend=backend, scores=SCORES)
         for backend in backends
-        for name in (protocol.DENSE, protocol.PACKED)
+        for name in (protocol.DENSE_NAME, protocol.PACKED)
     ]
     setting, picked = DeviceSetting("cpu", 1), Picked(examples=5, run=2)
-    given = {"tokenizer": str(dense), "max_length": 32, "backends": backends, **more}
+    given = {"tokenizer": str(dense), "max_length": 32, "batch_sizes": (1, 32)}
+    given |= SETTINGS | {"backends": backends} | more
     return PassSpec("tiny", setting, models, entries, EXAMPLES, picked, **given)
 
 
@@ -257,7 +259,7 @@ def test_a_pass_end_to_end(folders, tmp_path, monkeypatch, caplog):
         assert record.noise_floor.ratio >= 0
         found = {row.name: row for row in record.contenders}
         assert list(found) == [
-            protocol.DENSE,
+            protocol.DENSE_NAME,
             protocol.PACKED,
             "routed@0.0",
             "routed@1.0",
@@ -280,13 +282,13 @@ def test_a_pass_end_to_end(folders, tmp_path, monkeypatch, caplog):
             assert min(row.time_shares.values()) >= 0
             assert row.speedup.low <= row.speedup.median <= row.speedup.high
         # The embedding and its feed-forward alone: 32 and 48 floats a token, 11 tokens at most.
-        assert found[protocol.DENSE].peak_bytes >= 4 * 11 * (32 + 48)
+        assert found[protocol.DENSE_NAME].peak_bytes >= 4 * 11 * (32 + 48)
         assert found["routed@1.0"].peak_bytes < found["routed@0.0"].peak_bytes
         # Routers cost FLOPs even where they keep everything.
-        assert found[protocol.DENSE].flops_speedup == 1
+        assert found[protocol.DENSE_NAME].flops_speedup == 1
         assert found[protocol.PACKED].flops_speedup == 1
         assert found["routed@0.0"].flops_speedup < 1 < found["routed@1.0"].flops_speedup
-        for name, routed in (("routed@0.0", True), (protocol.DENSE, False)):
+        for name, routed in (("routed@0.0", True), (protocol.DENSE_NAME, False)):
             assert (found[name].time_shares["decisions"] > 0) is routed
         assert found["routed@1.0"].budget == Budget("threshold", 1.0)
         assert found["routed@1.0"].trial_id == "routed"
@@ -311,7 +313,7 @@ def test_an_entry_that_raises_is_left_out_and_named(folders, tmp_path, monkeypat
     assert all(why.startswith("InputError: ") for why in broken.values())
     for record in records:
         names = [row.name for row in record.contenders]
-        assert names == [protocol.DENSE, protocol.PACKED, "sound"]
+        assert names == [protocol.DENSE_NAME, protocol.PACKED, "sound"]
     assert "not timed: torch-fp32: odd: InputError" in caplog.text
 
 

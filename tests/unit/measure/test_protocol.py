@@ -1,6 +1,7 @@
 """Ratios, intervals and comparisons of the wall-clock protocol."""
 
 import random
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -8,7 +9,8 @@ import pytest
 from lotbench.backends import TORCH
 from lotbench.measure.protocol import (
     AGAIN,
-    DENSE,
+    BASELINES,
+    DENSE_NAME,
     PACKED,
     compare,
     judged,
@@ -79,7 +81,7 @@ def test_flagged_and_noisy_rows(median, low, high, is_flagged, is_noisy):
     assert (itself.flagged, itself.noisy) == (False, is_noisy)
 
 
-NAMES = {"dense": DENSE, "again": AGAIN, "packed": PACKED}
+NAMES = {"dense": DENSE_NAME, "again": AGAIN, "packed": PACKED}
 
 
 def group(**samples):
@@ -90,7 +92,7 @@ def group(**samples):
 def model(name, backend=TORCH, change=0.0):
     score = BackendScore(score=0.9 + change, change=change, flips=0)
     scores = dict.fromkeys(("selection", "validation"), score)
-    own = None if name in (DENSE, PACKED) else name
+    own = None if name in (DENSE_NAME, PACKED) else name
     return Entry(name, own, "folder", backend=backend, scores=scores)
 
 
@@ -102,8 +104,13 @@ def test_exactly_half_a_point_is_held(wrong, held):
 
 def compared(groups, examples=1):
     names = [name for group in groups for own in group[0] for name in [own.split(": ")[1]]]
-    others = [model(name) for name in dict.fromkeys(names) if name not in (DENSE, AGAIN, PACKED)]
-    return compare(groups, [model(DENSE), model(PACKED)], others, examples, seed=0)
+    others = [model(name) for name in dict.fromkeys(names) if name not in BASELINES]
+    return together(groups, [model(DENSE_NAME), model(PACKED)], others, examples)
+
+
+def together(*given):
+    references, groups, contenders = compare(*given, seed=0)
+    return SimpleNamespace(**dict(references), groups=groups, contenders=contenders)
 
 
 def rows(comparison):
@@ -121,7 +128,7 @@ def test_models_are_compared_with_the_fastest_dense():
     assert found["lot"].speedup_padded.median == 2.5
     assert found["lot"].seconds_per_example == 0.25
     assert found["lot"].samples == [2.0] * 4
-    assert found[DENSE].speedup.median == 0.8
+    assert found[DENSE_NAME].speedup.median == 0.8
     assert found[PACKED].flagged is False  # exactly 1, but against itself
     assert AGAIN not in found
     assert comparison.noise_floor.ratio == 0.0
@@ -130,12 +137,12 @@ def test_models_are_compared_with_the_fastest_dense():
 
 @pytest.mark.parametrize(
     ("padded", "packed", "fastest", "best"),
-    [(0.0, -0.02, DENSE, TORCH), (-0.02, -0.02, PACKED, None), (-0.02, 0.0, PACKED, TORCH)],
+    [(0.0, -0.02, DENSE_NAME, TORCH), (-0.02, -0.02, PACKED, None), (-0.02, 0.0, PACKED, TORCH)],
 )
 def test_a_dense_model_that_loses_its_score_is_no_reference(padded, packed, fastest, best):
     own = group(dense=[5.0] * 4, again=[5.0] * 4, packed=[4.0] * 4)
-    dense = [model(DENSE, change=padded), model(PACKED, change=packed)]
-    comparison = compare([[own]], dense, [], 1, seed=0)
+    dense = [model(DENSE_NAME, change=padded), model(PACKED, change=packed)]
+    comparison = together([[own]], dense, [], 1)
     assert comparison.fastest == {TORCH: fastest} and comparison.best == best
 
 
@@ -156,18 +163,21 @@ def test_same_is_dense_of_the_same_backend_and_best_that_of_any(lost, best, spee
     lot = {TORCH: 1.5, INT8: 0.5, BF16: 1.0}
     samples = {key(AGAIN, TORCH): [6.0] * 3}
     for backend, seconds in dense.items():
-        pair = zip((DENSE, PACKED), seconds, strict=True)
+        pair = zip((DENSE_NAME, PACKED), seconds, strict=True)
         samples |= {key(name, backend): [each] * 3 for name, each in pair}
         samples[key("lot", backend)] = [lot[backend]] * 3
     changes = {TORCH: 0.0, INT8: -lost, BF16: -0.001}
-    comparison = compare(
+    comparison = together(
         [[samples]],
-        [model(name, backend, changes[backend]) for backend in dense for name in (DENSE, PACKED)],
+        [
+            model(name, backend, changes[backend])
+            for backend in dense
+            for name in (DENSE_NAME, PACKED)
+        ],
         [model("lot", backend) for backend in dense],
-        examples=1,
-        seed=0,
+        1,
     )
-    assert comparison.fastest == {TORCH: DENSE, INT8: PACKED, BF16: DENSE}
+    assert comparison.fastest == {TORCH: DENSE_NAME, INT8: PACKED, BF16: DENSE_NAME}
     assert comparison.best == best
     found = {(row.name, row.backend): row for row in comparison.contenders}
     same = {backend: found["lot", backend].speedup.median for backend in dense}
@@ -177,7 +187,7 @@ def test_same_is_dense_of_the_same_backend_and_best_that_of_any(lost, best, spee
         assert (own.median, own.low, own.high) == pytest.approx((speed, speed, speed))
         assert own.flagged is own.noisy is False
     # Padded dense in torch is slower than the best, which is 1x and not flagged.
-    assert found[DENSE, TORCH].speedup_best.median == pytest.approx(speeds[TORCH] / 4)
+    assert found[DENSE_NAME, TORCH].speedup_best.median == pytest.approx(speeds[TORCH] / 4)
     itself = found[comparison.fastest[best], best].speedup_best
     assert (itself.median, itself.flagged) == (1.0, False)
 
@@ -186,16 +196,16 @@ def test_the_interval_of_best_is_over_processes():
     # lot is 2x, 3x and 4x faster than int8 dense in three processes, always 2x than its own dense.
     runs = [
         {
-            key(DENSE, TORCH): [2 * lot],
+            key(DENSE_NAME, TORCH): [2 * lot],
             key(AGAIN, TORCH): [2 * lot],
-            key(DENSE, INT8): [12.0],
+            key(DENSE_NAME, INT8): [12.0],
             key("lot", TORCH): [lot],
         }
         for lot in (6.0, 4.0, 3.0)
     ]
-    dense = [model(DENSE, TORCH, change=-0.1), model(DENSE, INT8)]
+    dense = [model(DENSE_NAME, TORCH, change=-0.1), model(DENSE_NAME, INT8)]
     (own,) = [
-        row for row in compare([runs], dense, [model("lot")], 1, 0).contenders if row.group == 0
+        row for row in together([runs], dense, [model("lot")], 1).contenders if row.group == 0
     ]
     assert (own.speedup.low, own.speedup.median, own.speedup.high) == (2.0, 2.0, 2.0)
     best = own.speedup_best
@@ -203,9 +213,9 @@ def test_the_interval_of_best_is_over_processes():
 
 
 def test_without_a_dense_model_that_holds_its_score_there_is_no_best():
-    samples = {key(name, INT8): [1.0] for name in (DENSE, AGAIN, "lot")}
-    lost = [model(DENSE, INT8, change=-0.02)]
-    comparison = compare([[samples]], lost, [model("lot", INT8)], 1, 0)
+    samples = {key(name, INT8): [1.0] for name in (DENSE_NAME, AGAIN, "lot")}
+    lost = [model(DENSE_NAME, INT8, change=-0.02)]
+    comparison = together([[samples]], lost, [model("lot", INT8)], 1)
     assert comparison.best is None
     assert [row.speedup_best for row in comparison.contenders] == [None, None]
 
@@ -227,7 +237,7 @@ def test_the_comparison_flags_what_noise_explains():
         examples=1,
     )
     found = rows(comparison)
-    assert comparison.fastest == {TORCH: DENSE}
+    assert comparison.fastest == {TORCH: DENSE_NAME}
     assert comparison.noise_floor.ratio == pytest.approx(0.1)
     assert found["same"].flagged and not found["fast"].flagged
     assert not found["same"].noisy
@@ -241,7 +251,7 @@ def test_groups_pair_with_their_own_baselines():
     found = rows(comparison)
     assert found["a"].speedup.median == found["b"].speedup.median == 2.0
     assert (found["a"].group, found["b"].group) == (0, 1)
-    assert found[DENSE].samples == [2.0, 2.0, 4.0, 4.0, 4.0]
+    assert found[DENSE_NAME].samples == [2.0, 2.0, 4.0, 4.0, 4.0]
     assert [group.rounds for group in comparison.groups] == [[2], [3]]
 
 
@@ -267,9 +277,9 @@ def test_groups_of_one_process_count_as_one_process():
 
     comparison = compared([[run(4.0, "a"), run(8.0, "a")], [run(4.0, "b"), run(8.0, "b")]])
     found = rows(comparison)
-    assert found[DENSE].samples == [4.0] * 4 + [8.0] * 4
+    assert found[DENSE_NAME].samples == [4.0] * 4 + [8.0] * 4
     # Of two processes a resample is twice the first in one of four cases; of four, 1 in 16.
-    assert (found[DENSE].speedup.low, found[DENSE].speedup.high) == (1 / 8, 1 / 4)
+    assert (found[DENSE_NAME].speedup.low, found[DENSE_NAME].speedup.high) == (1 / 8, 1 / 4)
     assert [group.rounds for group in comparison.groups] == [[2, 2]] * 2
 
 

@@ -3,7 +3,16 @@
 import numpy as np
 
 from lotbench.measure import protocol
-from lotbench.measure.protocol import AGAIN, DENSE, PACKED, Call, CallTimer, run_rounds, warm_up
+from lotbench.measure.protocol import (
+    AGAIN,
+    DENSE_NAME,
+    PACKED,
+    Call,
+    CallTimer,
+    run_rounds,
+    warm_up,
+)
+from lotbench.measure.spec import sums
 
 
 class Machine:
@@ -33,35 +42,35 @@ class Machine:
 
 
 def steady(**costs):
-    names = {"dense": DENSE, "again": AGAIN, "packed": PACKED}
+    names = {"dense": DENSE_NAME, "again": AGAIN, "packed": PACKED}
     return Machine({names.get(k, k): (lambda _, v=v: v) for k, v in costs.items()})
 
 
 def test_a_sample_is_one_pass_over_all_batches():
     machine = steady(dense=2.0, fast=0.5)
     run_rounds(machine.contenders(batches=3), 2, 0.0, seed=0, timer=machine.timer)
-    assert machine.timer.encoder.passes == {DENSE: [6.0, 6.0], "fast": [1.5, 1.5]}
+    assert sums(machine.timer.encoder) == {DENSE_NAME: [6.0, 6.0], "fast": [1.5, 1.5]}
 
 
 def test_a_call_timer_keeps_every_call_and_times_the_pass():
     seconds = iter([1.0, 2.0, 4.0, 8.0])
-    machine = Machine({DENSE: lambda _: next(seconds)})
+    machine = Machine({DENSE_NAME: lambda _: next(seconds)})
     timer = machine.timer
     run_rounds(machine.contenders(batches=2), 2, 0.0, seed=0, timer=timer)
-    assert timer.encoder.passes == {DENSE: [3.0, 12.0]}
-    assert timer.encoder.calls == {DENSE: [1.0, 2.0, 4.0, 8.0]}
+    assert sums(timer.encoder) == {DENSE_NAME: [3.0, 12.0]}
+    assert timer.encoder == {DENSE_NAME: [[1.0, 2.0], [4.0, 8.0]]}
 
 
 def test_the_encoder_is_timed_apart_from_the_call():
     # Two batches of 0.5 s to tokenise; the encoder takes 1, 2, 4 and 8 s.
     seconds = iter([1.0, 2.0, 4.0, 8.0])
-    machine = Machine({DENSE: lambda _: next(seconds)}, reading=0.5)
+    machine = Machine({DENSE_NAME: lambda _: next(seconds)}, reading=0.5)
     timer = machine.timer
     run_rounds(machine.contenders(batches=2), 2, 0.0, seed=0, timer=timer)
-    assert timer.encoder.passes == {DENSE: [3.0, 12.0]}
-    assert timer.encoder.calls == {DENSE: [1.0, 2.0, 4.0, 8.0]}
-    assert timer.call.passes == {DENSE: [4.0, 13.0]}
-    assert timer.call.calls == {DENSE: [1.5, 2.5, 4.5, 8.5]}
+    assert sums(timer.encoder) == {DENSE_NAME: [3.0, 12.0]}
+    assert timer.encoder == {DENSE_NAME: [[1.0, 2.0], [4.0, 8.0]]}
+    assert sums(timer.call) == {DENSE_NAME: [4.0, 13.0]}
+    assert timer.call == {DENSE_NAME: [[1.5, 2.5], [4.5, 8.5]]}
 
 
 def test_every_round_times_every_contender_once_in_shuffled_order():
@@ -69,7 +78,7 @@ def test_every_round_times_every_contender_once_in_shuffled_order():
     run_rounds(machine.contenders(), 12, 0.0, seed=3, timer=machine.timer)
     rounds = [machine.calls[i : i + 4] for i in range(0, 48, 4)]
     assert len(machine.calls) == 48
-    assert all(sorted(r) == sorted([DENSE, AGAIN, "a", "b"]) for r in rounds)
+    assert all(sorted(r) == sorted([DENSE_NAME, AGAIN, "a", "b"]) for r in rounds)
     assert len({tuple(r) for r in rounds}) > 4
     again = steady(dense=1.0, again=1.0, a=1.0, b=1.0)
     run_rounds(again.contenders(), 12, 0.0, seed=3, timer=again.timer)
@@ -80,15 +89,15 @@ def test_contenders_take_turns_of_four_calls():
     # Nine calls are two turns, of four and five.  The call before a turn is made first, untimed.
     log, wanted = [], []
     calls = {name: [Call(lambda _, n=n, name=name: log.append((name, n))) for n in range(9)]
-             for name in (DENSE, "fast")}  # fmt: skip
+             for name in (DENSE_NAME, "fast")}  # fmt: skip
     timer = CallTimer()
     run_rounds(calls, 3, 0.0, seed=1, timer=timer)
-    assert [len(own) for own in timer.call.calls.values()] == [27, 27]
-    assert [len(own) for own in timer.call.passes.values()] == [3, 3]
+    assert [sum(map(len, own)) for own in timer.call.values()] == [27, 27]
+    assert [len(own) for own in sums(timer.call).values()] == [3, 3]
     for _ in range(3):
         for turn in ([8, 0, 1, 2, 3], [3, 4, 5, 6, 7, 8]):
             names = [log[len(wanted)][0], log[len(wanted) + len(turn)][0]]
-            assert sorted(names) == [DENSE, "fast"]
+            assert sorted(names) == [DENSE_NAME, "fast"]
             wanted += [(name, number) for name in names for number in turn]
     assert log == wanted
 
@@ -101,10 +110,10 @@ def test_slow_moments_fall_on_all_contenders(monkeypatch):
         return 3.0 if slow[int(machine.now / 16)] else 1.0
 
     def spread():
-        machine = Machine({DENSE: cost, "other": cost})
+        machine = Machine({DENSE_NAME: cost, "other": cost})
         run_rounds(machine.contenders(batches=32), 100, 0.0, seed=0, timer=machine.timer)
-        passes = machine.timer.call.passes
-        return np.log(np.divide(passes[DENSE], passes["other"])).std()
+        passes = sums(machine.timer.call)
+        return np.log(np.divide(passes[DENSE_NAME], passes["other"])).std()
 
     in_turns = spread()
     monkeypatch.setattr(protocol, "TURN", 32)
@@ -116,29 +125,29 @@ def test_rounds_go_on_until_dense_has_its_seconds():
     machine = steady(dense=1.5, fast=0.1)
     machine.reading = 0.5
     run_rounds(machine.contenders(), 2, 9.0, seed=0, timer=machine.timer)
-    assert [len(own) for own in machine.timer.call.passes.values()] == [5, 5]
+    assert [len(own) for own in sums(machine.timer.call).values()] == [5, 5]
 
 
 def test_warm_up_ends_when_no_contender_gets_faster():
     # 8, 4, 2, 1, 1: the fifth pass is the first that is not over 5% faster than the best.
     cold = iter([8.0, 4.0, 2.0, 1.0, 1.0, 1.0])
-    machine = Machine({DENSE: lambda _: 1.0, "cold": lambda _: next(cold)})
+    machine = Machine({DENSE_NAME: lambda _: 1.0, "cold": lambda _: next(cold)})
     assert warm_up(machine.contenders(), machine.timer) == 5
 
 
 def test_only_what_still_gets_faster_is_warmed_up_further():
     # Its first pass was made before; the second is not over 5% faster, that of "cold" is.
     cold = iter([4.0, 3.9])
-    machine = Machine({DENSE: lambda _: 1.0, "cold": lambda _: next(cold)})
-    first = {DENSE: 1.0, "cold": 8.0}
+    machine = Machine({DENSE_NAME: lambda _: 1.0, "cold": lambda _: next(cold)})
+    first = {DENSE_NAME: 1.0, "cold": 8.0}
     assert warm_up(machine.contenders(), machine.timer, first) == 3
-    assert machine.calls == [DENSE, "cold", "cold"]
+    assert machine.calls == [DENSE_NAME, "cold", "cold"]
 
 
 def test_warm_up_ignores_slow_passes_and_is_bounded():
     noisy = iter([1.0, 3.0])
-    machine = Machine({DENSE: lambda _: next(noisy)})
+    machine = Machine({DENSE_NAME: lambda _: next(noisy)})
     assert warm_up(machine.contenders(), machine.timer) == 2
     ever_faster = iter(0.5**k for k in range(100))
-    machine = Machine({DENSE: lambda _: next(ever_faster)})
+    machine = Machine({DENSE_NAME: lambda _: next(ever_faster)})
     assert warm_up(machine.contenders(), machine.timer) == 10

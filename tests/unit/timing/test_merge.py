@@ -1,17 +1,18 @@
 """The record of a pass: the call and the encoder of every contender, with numbers by hand."""
 
 import pytest
+from simulated import SETTINGS
 
 from lotbench.audit.passes import pass_complaints
 from lotbench.backends import TORCH
-from lotbench.measure.protocol import AGAIN, DENSE, PACKED
+from lotbench.measure.protocol import AGAIN, DENSE_NAME, PACKED
 from lotbench.measure.spec import (
     DeviceSetting,
     Entry,
     Example,
     GroupTimes,
+    Passes,
     PassSpec,
-    Times,
     WorkerResult,
     key,
 )
@@ -21,32 +22,32 @@ from lotbench.timing.merge import merge
 SCORES = dict.fromkeys(("selection", "validation"), BackendScore(score=0.5, change=0.0, flips=0))
 # Seconds of two calls of the encoder, and of what comes before each.  The encoder of packed dense
 # is the faster one, but its call is not.
-SECONDS = {DENSE: (4.0, 1.0), AGAIN: (4.0, 1.0), PACKED: (3.5, 2.0), "lot": (0.5, 0.75)}
+SECONDS = {DENSE_NAME: (4.0, 1.0), AGAIN: (4.0, 1.0), PACKED: (3.5, 2.0), "lot": (0.5, 0.75)}
 
 
-def times(first: float) -> Times:
-    found = Times()
-    for name, (encoder, before) in SECONDS.items():
-        for _ in range(3):
-            found.add(key(name, TORCH), [encoder + first * before] * 2)
-    return found
+def times(first: float) -> Passes:
+    return {
+        key(name, TORCH): [[encoder + first * before] * 2] * 3
+        for name, (encoder, before) in SECONDS.items()
+    }
 
 
 @pytest.fixture
 def record() -> TimingPass:
-    dense = [Entry(name, None, "dense", scores=SCORES) for name in (DENSE, PACKED)]
+    dense = [Entry(name, None, "dense", scores=SCORES) for name in (DENSE_NAME, PACKED)]
     lot = Entry("lot", "a", "lot", scores=SCORES)
     examples = [Example([2], [0])] * 4
     setting, picked = DeviceSetting("cpu", 1), Picked(examples=4, run=2)
     spec = PassSpec(
-        "toy", setting, dense, [lot], examples, picked, "dense", 8, (2,), backends=[TORCH]
+        *("toy", setting, dense, [lot], examples, picked, "dense", 8, (2,)),
+        **{**SETTINGS, "backends": [TORCH]},
     )
     process = GroupTimes(times(0.0), times(1.0), {}, {})
     return merge(spec, [WorkerResult(None, {2: [process]}, {})] * 2, 2)
 
 
 def test_call_and_encoder_are_each_compared_with_dense_timed_in_the_same_way(record):
-    assert record.fastest == {TORCH: PACKED} and record.call.fastest == {TORCH: DENSE}
+    assert record.fastest == {TORCH: PACKED} and record.call.fastest == {TORCH: DENSE_NAME}
     lot = record.contenders[-1]
     # A pass is two calls of 0.5 s over four texts; with tokenisation 1.25 s each.
     assert (lot.seconds_per_example, lot.call.seconds_per_example) == (0.25, 0.625)
@@ -101,14 +102,14 @@ def test_the_references_are_the_fastest_that_hold_their_score(record):
         faults = pass_complaints(TimingPass.model_validate(content), {})
         return [fault for fault in faults if fault[0] in ("call.fastest", "call.best")]
 
-    assert not found(DENSE, ())
+    assert not found(DENSE_NAME, ())
     # A call of packed dense takes 5.5 s, of padded 5 s: within the slack of 10%.
     assert not found(PACKED, ())
-    assert not found(PACKED, (DENSE,))
-    lost = f"{DENSE} in {TORCH} does not hold its score on selection"
-    assert ("call.fastest", lost) in found(DENSE, (DENSE,))
+    assert not found(PACKED, (DENSE_NAME,))
+    lost = f"{DENSE_NAME} in {TORCH} does not hold its score on selection"
+    assert ("call.fastest", lost) in found(DENSE_NAME, (DENSE_NAME,))
     for own in record.contenders:
         if own.name == PACKED:
             own.call.samples[:] = [14.0] * 6
-    ratio = f"{DENSE} in {TORCH} is 1.4 times faster"
+    ratio = f"{DENSE_NAME} in {TORCH} is 1.4 times faster"
     assert found(PACKED, ()) == [("call.fastest", ratio), ("call.best", ratio)]

@@ -3,17 +3,17 @@
 from dataclasses import replace
 
 import pytest
+from simulated import SETTINGS
 
 from lotbench.budget import Budget
 from lotbench.measure import launch
-from lotbench.measure.protocol import DENSE, PACKED
+from lotbench.measure.protocol import DENSE_NAME, PACKED
 from lotbench.measure.spec import (
     DeviceSetting,
     Entry,
     Example,
     GroupTimes,
     PassSpec,
-    Times,
     WorkerResult,
     key,
 )
@@ -55,8 +55,14 @@ def test_what_raised_is_left_for_its_scoring_to_say_why():
 
 TORCH, BF16, COMPILED, INT8 = "torch-fp32", "torch-bf16", "compile-fp32", "onnx-int8"
 NAMES = [TORCH, BF16, COMPILED, INT8]
-DENSES = [(DENSE, TORCH), (PACKED, TORCH), (DENSE, BF16), (PACKED, BF16), (DENSE, COMPILED)]
-DENSES += [(DENSE, INT8), (PACKED, INT8)]
+DENSES = [
+    (DENSE_NAME, TORCH),
+    (PACKED, TORCH),
+    (DENSE_NAME, BF16),
+    (PACKED, BF16),
+    (DENSE_NAME, COMPILED),
+]
+DENSES += [(DENSE_NAME, INT8), (PACKED, INT8)]
 # Seconds of a pass.  Dense is fastest packed in int8, far ahead of torch, and so of compiled.
 TIMES = {key(*own): at for own, at in zip(DENSES, (9, 8, 6, 5, 0, 4, 3), strict=True)}
 TIMES |= {key("lot", TORCH): 5, key("lot", BF16): 2, key("lot", INT8): 1}
@@ -82,11 +88,10 @@ def spec(monkeypatch, tmp_path) -> PassSpec:
     def run_worker(module, short, kind, label):
         assert short.screening and not any("compile" in each.backend for each in short.entries)
         assert [example.text_seed for example in short.examples] == [2, 3]
-        times = Times()
-        for each in short.entries:
-            times.add(each.key, [TIMES[each.key] * 3.0])
-            times.add(each.key, [TIMES[each.key] * 1.0])
-        return WorkerResult(None, {2: [GroupTimes(Times(), times, {}, {})]}, {})
+        times = {
+            each.key: [[TIMES[each.key] * 3.0], [TIMES[each.key] * 1.0]] for each in short.entries
+        }
+        return WorkerResult(None, {2: [GroupTimes({}, times, {}, {})]}, {})
 
     monkeypatch.setattr(launch, "LOCK", tmp_path / "lock")
     monkeypatch.setattr(launch, "run_worker", run_worker)
@@ -102,7 +107,7 @@ def spec(monkeypatch, tmp_path) -> PassSpec:
         tokenizer="dense",
         max_length=8,
         batch_sizes=(2,),
-        backends=NAMES,
+        **{**SETTINGS, "backends": NAMES},
     )
 
 
@@ -115,7 +120,7 @@ def test_a_pass_keeps_each_model_where_it_may_be_fastest_and_dense_beside_it(spe
     assert [each.key for each in found.dense] == [key(*own) for own in DENSES[2:4] + DENSES[5:]]
     assert found.backends == NAMES
     assert {(own.trial_id, own.backend) for own in found.slower} == {
-        *((DENSE, TORCH), (PACKED, TORCH), (DENSE, COMPILED), ("a", TORCH))
+        *((DENSE_NAME, TORCH), (PACKED, TORCH), (DENSE_NAME, COMPILED), ("a", TORCH))
     }
     assert Pair(trial_id="a", budget=Budget("k", 1), backend=TORCH) in found.slower
     assert not any(TORCH in name or COMPILED in name for name in scores)

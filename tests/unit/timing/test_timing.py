@@ -6,7 +6,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from simulated import mark
+from simulated import SETTINGS, mark
 from stores import contender, evaluation, timing, trial, with_call, write
 from typer.testing import CliRunner
 
@@ -87,7 +87,7 @@ def test_an_example_keeps_its_text_seed():
 def ready(store, selection, config, folder, plugins):
     """A pass over all that is selected in each setting, without graphs and scores."""
     dense, examples = [Entry("dense", None, "dense")], [Example([2], [0])] * 32
-    sizes, more = selection.batch_sizes, {"plugins": plugins}
+    sizes, more = selection.batch_sizes, SETTINGS | {"plugins": plugins}
     task = selection.trials[0].task
     return [
         PassSpec(
@@ -128,6 +128,7 @@ def timed_store(tmp_path, monkeypatch):
     monkeypatch.setattr(run, "prepare", ready)
     monkeypatch.setattr(run, "narrowed", lambda spec, _: spec)
     monkeypatch.setattr(select.backends, "chosen", lambda *_: [TORCH])
+    monkeypatch.setattr(select, "dense_rate", lambda *_: 1e9)
     monkeypatch.setenv("LOTBENCH_CACHE", str(tmp_path / "cache"))
     return tmp_path
 
@@ -354,11 +355,11 @@ def test_a_graph_at_a_fixed_budget_serves_no_other_budget(tmp_path, monkeypatch)
 
 
 def test_a_record_does_not_name_the_folder_of_graphs(tmp_path) -> None:
-    def refuse(entry: Entry) -> Entry:
+    def refuse(entry: Entry):
         raise InputError(f"{tmp_path}/graphs/1a.onnx: onnx-fp32 cannot load it")
 
-    scorer = SimpleNamespace(task=SimpleNamespace(name="t"))
+    scorer = SimpleNamespace(task=SimpleNamespace(name="t"), scores=refuse)
     prepared = prepare.Preparation(scorer, tmp_path / "graphs", [])
     entry = Entry("t", "trial", "model", None, "onnx-fp32")
-    assert prepared._tried(entry, refuse) is None
+    assert prepared.scored(entry) is None
     assert [own.why for own in prepared.unable] == ["1a.onnx: onnx-fp32 cannot load it"]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -23,7 +22,7 @@ from lotbench.kinds.classification import CLASSIFICATION
 from lotbench.lot import LeapOfThought
 from lotbench.reducer import Params, Stage, Step, TokenReducer
 from lotbench.trial.evaluate import evaluate, score
-from lotbench.trial.training import NonFiniteLoss, losses, stage_steps, total_steps, train
+from lotbench.trial.training import NonFiniteLoss, stage_steps, total_steps, train
 
 
 @pytest.fixture
@@ -233,59 +232,10 @@ def test_decay_shrinks_weight_matrices_and_no_bias(fresh, split):
     torch.testing.assert_close(padding[1], wanted, rtol=1e-4, atol=1e-7)
 
 
-def test_layer_decay_lowers_the_rate_step_by_step_down_to_the_embeddings(fresh, split):
-    encoder = fresh()
-    before = {k: v.clone() for k, v in encoder.backbone.model.state_dict().items()}
-    once = config(epochs=1, batch_size=24, learning_rate=1e-2, weight_decay=0.0, layer_decay=0.5)
-    train(encoder, split, once, seed=0)
-    after = encoder.backbone.model.state_dict()
-    # The first step of Adam moves a weight by its rate, whatever the size of its gradient.
-    # Three layers: the head has 0.01, the third layer half of it, the embeddings a sixteenth.
-    layer = "bert.encoder.layer.{}.output.dense.weight"
-    rates = {
-        "classifier.weight": 0.01,
-        "bert.pooler.dense.weight": 0.01,
-        layer.format(2): 0.005,
-        layer.format(1): 0.0025,
-        layer.format(0): 0.00125,
-        "bert.embeddings.word_embeddings.weight": 0.000625,
-    }
-    moved = {name: float((after[name] - before[name]).abs().max()) for name in rates}
-    assert moved == pytest.approx(rates, rel=1e-3)
-
-
-def test_layer_decay_counts_from_the_last_layer_that_runs(fresh, split):
-    encoder = fresh(Truncated, layers=1)
-    once = config(epochs=1, batch_size=24, learning_rate=1e-2, weight_decay=0.0, layer_decay=0.5)
-    name = "bert.encoder.layer.0.output.dense.weight"
-    before = encoder.backbone.model.state_dict()[name].clone()
-    train(encoder, split, once, seed=0)
-    moved = (encoder.backbone.model.state_dict()[name] - before).abs().max()
-    assert float(moved) == pytest.approx(0.005, rel=1e-3)
-
-
 def test_a_budget_for_each_layer_is_scored_beside_targets(fresh, split):
     encoder = fresh(RandomDrop, keep_ratio=[1.0, 0.5, 0.5])
     found, _ = score(encoder, task_of(split), (), (1.5,))
     assert [own.budget and own.budget.name for own in found] == ["keep_ratio"] * 2 + [None] * 2
-
-
-def test_r_drop_pulls_two_passes_together(make_batch):
-    p, q = torch.tensor([[0.0, 0.0]]), torch.tensor([[math.log(3), 0.0]])
-    passes = iter([p, q])
-
-    class Noisy:
-        reducer = TokenReducer(Params(), 3, 32)
-
-        def __call__(self, batch, mode):
-            return SimpleNamespace(logits=next(passes), trace=None)
-
-    batch = replace(make_batch([4]), labels=torch.tensor([0]))
-    terms = losses(Noisy(), batch, Step(Stage("fine-tune", 1.0), 0.0, torch.Generator()), 2.0)
-    # The passes give class 0 a half and three quarters: -ln 0.5 = 0.6931 and -ln 0.75 = 0.2877.
-    # KL(p||q) = 0.5 ln(2/3) + 0.5 ln 2 = 0.1438, KL(q||p) = 0.75 ln 1.5 - 0.25 ln 2 = 0.1308.
-    assert float(terms["task"]) == pytest.approx((0.6931 + 0.2877) / 2, abs=1e-4)
-    assert float(terms["r_drop"]) == pytest.approx(2.0 / 2 * (0.1438 + 0.1308) / 2, abs=1e-4)
 
 
 def test_a_loss_term_has_a_text_as_its_name(fresh, split):
