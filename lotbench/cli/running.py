@@ -87,18 +87,20 @@ def run(
 
     config, place = load_trial(file, overrides or [])
     from lotbench.cli.progress_lines import progress_bar
-    from lotbench.plan.resolve import resolve
+    from lotbench.plan.plan import plan_trial
+    from lotbench.store.store import Store
     from lotbench.trial.progress import listening
     from lotbench.trial.trial import run_alone
 
-    trial = resolve(config, place)
+    store = Store(folder)
+    trial = plan_trial(config, place, store)
     with (
         kept("nothing of this trial is kept but its teacher; run it again"),
         progress_bar() as show,
         listening(show),
     ):
         try:
-            result = run_alone(trial, folder)
+            result = run_alone(trial, store)
         except InputError as error:  # the data's keys are those of a sweep, which has many tasks
             message = str(error).replace(f"tasks.{config.task}.", "task.")
             raise InputError(message) from error

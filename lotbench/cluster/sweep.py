@@ -15,12 +15,12 @@ from lotbench import machine
 from lotbench.cluster.watch import Show, Watch
 from lotbench.config.sections import TeacherConfig
 from lotbench.data.sources import find_files
+from lotbench.plan.checks import check_room
 from lotbench.plan.marks import mark_rows
 from lotbench.plan.plan import Plan
 from lotbench.store import bucket
 from lotbench.store.files import write_json
 from lotbench.timing.run import time_models
-from lotbench.trial.checks import check_room
 
 log = logging.getLogger(__name__)
 

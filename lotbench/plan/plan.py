@@ -8,18 +8,17 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from lotbench import backends
-from lotbench.config.document import Document
+from lotbench.config.document import Document, Place
 from lotbench.config.expand import expand
-from lotbench.config.sections import SweepConfig
-from lotbench.engine.config_of_backbone import read_config
+from lotbench.config.sections import SweepConfig, TrialConfig
 from lotbench.errors import Faults, InputError
 from lotbench.measure import launch
+from lotbench.plan.checks import check_comparable, check_fits, check_room
 from lotbench.plan.resolve import resolve
 from lotbench.plan.search import Search
 from lotbench.plan.suggest import OPTUNA_STARTS
 from lotbench.store.rows import Trial
 from lotbench.store.store import Store
-from lotbench.trial.checks import check_comparable
 from lotbench.trial.planned import PlannedTrial
 
 log = logging.getLogger(__name__)
@@ -128,15 +127,24 @@ def plan(sweep: SweepConfig, document: Document, root: Path, max_trials: int | N
     planned.grow({trial.trial_id: trial for trial in store.trials()}, done)
     _check_timed_targets(sweep, document, planned.trials)
     for trial in {trial.config.task: trial for trial in planned.trials.values()}.values():
-        check_comparable(planned.folder, done.values(), trial.config)
-    if planned.todo:
-        with document.at(("backbone",)):
-            backbone = read_config(sweep.backbone)
-        # Once for each setting, whatever its task and seed: building a method takes milliseconds.
-        built = {(trial.method, trial.contents): trial for trial in planned.todo.values()}
-        for trial in built.values():
-            trial.check_fits(backbone.num_hidden_layers, backbone.hidden_size)
+        check_comparable(store, trial.config)
+    check_fits(planned.todo.values(), sweep.backbone)
     return planned
+
+
+def plan_trial(config: TrialConfig, place: Place, store: Store) -> PlannedTrial:
+    """A trial outside a sweep, resolved and checked against the store that its row goes to.
+
+    Raises
+    ------
+    InputError
+        As for `plan`, or if the disk is full.
+    """
+    trial = resolve(config, place)
+    check_comparable(store, config)
+    check_fits([trial], config.backbone)
+    check_room(store.folder, config.backbone)
+    return trial
 
 
 def _check_algorithm(sweep: SweepConfig, document: Document) -> None:

@@ -6,9 +6,10 @@ import logging
 import shutil
 import time
 import traceback
+from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
-from typing import Any
 
 import torch
 from pydantic import ValidationError
@@ -20,23 +21,26 @@ from lotbench.config.tasks import kind_of
 from lotbench.data.task import Task
 from lotbench.data.tokens import Split
 from lotbench.engine import checkpoint
-from lotbench.engine.config_of_backbone import read_config
 from lotbench.engine.loading import load_tokenizer
 from lotbench.errors import InputError
 from lotbench.reducer import TokenReducer
 from lotbench.scoring.metrics import UNLABELLED
 from lotbench.scoring.predictions import encode
 from lotbench.store.files import as_json
-from lotbench.store.rows import Failure, Searched, Trial
+from lotbench.store.record import Machine
+from lotbench.store.rows import (
+    Data,
+    Evaluation,
+    Failure,
+    Searched,
+    Teacher,
+    Training,
+    Trial,
+    Unreached,
+)
 from lotbench.store.store import Store
 from lotbench.trial.budgets import LARGEST
-from lotbench.trial.checks import (
-    check_comparable,
-    check_data,
-    check_room,
-    check_teacher,
-    stored_config,
-)
+from lotbench.trial.checks import check_data, check_teacher, stored_config
 from lotbench.trial.evaluate import SPLITS, score, scorer
 from lotbench.trial.objective import objective
 from lotbench.trial.planned import PlannedTrial
@@ -52,8 +56,22 @@ TIME_LIMIT = "time limit"
 SEARCHED = 4
 """A method's search has one text of selection for so many examples that were trained on, so that
 some thirty scores take less time than the training."""
-RECORDS = ("Trial", "Evaluation", "Training")
+RECORDS = ("Trial", "Data", "Evaluation", "Training")
 """The records that a trial fills."""
+
+
+@dataclass(frozen=True)
+class Result:
+    """What a trial finds out: these fields of its row."""
+
+    metric: str
+    teacher: Teacher
+    data: Data
+    training: Training
+    evaluations: list[Evaluation]
+    unreached: list[Unreached] | None
+    model: str | None
+    seconds: float
 
 
 def run_trial(trial: PlannedTrial, store: Store, catch_input_errors: bool = False) -> Trial:
@@ -72,7 +90,7 @@ def run_trial(trial: PlannedTrial, store: Store, catch_input_errors: bool = Fals
     torch.manual_seed(trial.config.seed)  # whatever ran in this process before
     try:
         with limited(trial.config.train.max_minutes * 60):
-            row = _row(trial, started, **_train_and_score(trial, store))
+            row = _row(trial, started, _train_and_score(trial, store))
         as_json(row.content())  # what JSON does not allow is a fault of the method
     except KeyboardInterrupt:
         raise
@@ -89,17 +107,15 @@ def run_in_sweep(trial: PlannedTrial, store: Store) -> Trial:
     return store.done().get(trial.id) or run_trial(trial, store, catch_input_errors=True)
 
 
-def run_alone(trial: PlannedTrial, folder: Path) -> Trial:
+def run_alone(trial: PlannedTrial, store: Store) -> Trial:
     """The result of `run_trial` while no other process writes to the store.
 
     Raises
     ------
     InputError
-        As for `run_trial`, or if another process uses the store, or its disk is full.
+        As for `run_trial`, or if another process uses the store.
     """
-    store = Store(folder)
     with store.lock():
-        check_room(folder, trial.config.backbone)
         return run_trial(trial, store)
 
 
@@ -108,29 +124,40 @@ def store_lost(trial: PlannedTrial, store: Store, kind: str, why: str) -> Trial:
     return _keep(store, _row(trial, _now(), Failure(kind=kind, message=why)))
 
 
-def _row(trial: PlannedTrial, started: str, error: Failure | None = None, **found: Any) -> Trial:
-    """The row of a trial; ``found`` has the fields that a trial finds out."""
-    config = trial.config
-    row = Trial.model_validate(
-        {
-            "trial_id": trial.id,
-            "status": "failed" if error else "done",
-            "error": error,
-            "task": config.task,
-            "method": config.method,
-            "version": trial.method.version,
-            "seed": config.seed,
-            "backbone": config.backbone,
-            "params": trial.params.model_dump(mode="json", by_alias=True),
-            "config": config.model_dump(mode="json"),
-            "created": started,
-            "machine": machine.record(),
-            "versions": machine.versions(),
-            "git_commit": machine.git_commit(),
-            **found,
-        }
+def _row(trial: PlannedTrial, started: str, result: Result | Failure) -> Trial:
+    """The row of a trial that has ended."""
+    row = partial(
+        Trial,
+        trial_id=trial.id,
+        task=trial.config.task,
+        method=trial.config.method,
+        version=trial.method.version,
+        seed=trial.config.seed,
+        backbone=trial.config.backbone,
+        params=trial.params.model_dump(mode="json", by_alias=True),
+        config=trial.config.model_dump(mode="json"),
+        created=started,
+        machine=Machine.model_validate(machine.record()),
+        versions=machine.versions(),
+        git_commit=machine.git_commit(),
     )
-    return row if trial.mark is None else marked(row, trial.mark)
+    if isinstance(result, Failure):
+        failed = row(status="failed", error=result)
+        return failed if trial.mark is None else marked(failed, trial.mark)
+    done = row(
+        status="done",
+        error=None,
+        metric=result.metric,
+        teacher=result.teacher,
+        data=result.data,
+        training=result.training,
+        evaluations=result.evaluations,
+        model=result.model,
+        seconds=result.seconds,
+    )
+    if result.unreached is not None:
+        done = done.model_copy(update={"unreached": result.unreached})
+    return done if trial.mark is None else marked(done, trial.mark)
 
 
 def marked(row: Trial, mark: Searched | None) -> Trial:
@@ -225,12 +252,9 @@ def needed(config: TrialConfig, reducer: TokenReducer) -> frozenset[str]:
     return reducer.needs | ({"teacher_logits"} if distilled else set())
 
 
-def _train_and_score(trial: PlannedTrial, store: Store) -> dict[str, Any]:
-    """The fields of a row that a trial finds out; its model is saved."""
+def _train_and_score(trial: PlannedTrial, store: Store) -> Result:
+    """What a trial finds out; its model is saved."""
     config = trial.config
-    check_comparable(store.folder, store.done().values(), config)
-    pretrained = read_config(config.backbone)
-    trial.check_fits(pretrained.num_hidden_layers, pretrained.hidden_size)
     artefacts = prepare(trial, store)
     task = artefacts.task
     model: str | None = f"models/{trial.id}"
@@ -270,19 +294,19 @@ def _train_and_score(trial: PlannedTrial, store: Store) -> dict[str, Any]:
             _remove_model(store.folder, trial.id, error)
             model = None
     data = {"fingerprint": task.fingerprint, "train": len(task.train), "labels": _labels(task)}
-    return {
-        "metric": task.metrics[0],
-        "teacher": artefacts.record(),
-        "data": data | task.notes,
-        "training": training,
-        "evaluations": evaluations,
-        **({} if unreached is None else {"unreached": unreached}),
-        "model": model,
-        "seconds": time.perf_counter() - started,
-    }
+    return Result(
+        task.metrics[0],
+        artefacts.record(),
+        Data.model_validate(data | task.notes),
+        training,
+        evaluations,
+        unreached,
+        model,
+        time.perf_counter() - started,
+    )
 
 
-def _labels(task: Task) -> dict[str, Any] | None:
+def _labels(task: Task) -> dict[str, str | list[float]] | None:
     """What the scores of a row need beside its predictions: labels, or the scores of pairs."""
     splits: dict[str, Split] = {name: getattr(task, name) for name in SPLITS}
     if task.kind == "ranking" or task.metrics[0] in UNLABELLED:

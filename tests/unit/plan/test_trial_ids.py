@@ -38,17 +38,10 @@ methods:
 @pytest.fixture
 def planned(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
     """The trials of the sweep by id, with overrides."""
-    monkeypatch.setattr("lotbench.plan.plan.PlannedTrial.check_fits", lambda *_: None)
-    monkeypatch.setattr("lotbench.plan.plan.read_config", lambda name: _Backbone)
+    monkeypatch.setattr("lotbench.plan.plan.check_fits", lambda *_: None)
     path = tmp_path / "sweep.yaml"
     path.write_text(SWEEP)
     return lambda *overrides: plan(*load_sweep(path, overrides), tmp_path).trials
-
-
-class _Backbone:
-    """Replaces a backbone that would be downloaded."""
-
-    num_hidden_layers, hidden_size = 12, 384
 
 
 def test_trial_ids(planned) -> None:

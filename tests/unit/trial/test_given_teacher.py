@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -15,9 +16,10 @@ from lotbench.config.load import load_sweep, load_trial
 from lotbench.engine import checkpoint
 from lotbench.errors import InputError
 from lotbench.plan.resolve import resolve
-from lotbench.store.rows import Trial
+from lotbench.store.rows import Searched, Trial
+from lotbench.store.store import Store
 from lotbench.trial.saliency import gradient_saliency
-from lotbench.trial.trial import prepare, run_alone
+from lotbench.trial.trial import prepare, run_alone, run_trial, store_lost
 
 TEXTS = [f"{'good' if i % 2 else 'bad'} film number {i}" for i in range(60)]
 
@@ -63,12 +65,12 @@ def _own_cache(tmp_path_factory, monkeypatch) -> None:
 
 
 def run(path: Path, store: Path) -> Trial:
-    return run_alone(resolve(*load_trial(path)), store)
+    return run_alone(resolve(*load_trial(path)), Store(store))
 
 
 def test_the_teacher_is_the_model_untouched(tmp_path, model) -> None:
     path = written(tmp_path, model, None)
-    found = prepare(resolve(*load_trial(path)), tmp_path / "store")
+    found = prepare(resolve(*load_trial(path)), Store(tmp_path / "store"))
     own, given = (load_file(each / "model.safetensors") for each in (found.teacher, model))
     assert own.keys() == given.keys()
     assert all(torch.equal(own[name], given[name]) for name in given)
@@ -87,6 +89,24 @@ def test_without_labels_models_are_scored_by_agreement(tmp_path, model) -> None:
     assert row.training and row.training.stages[-1].losses["task"] == 0
 
 
+def test_a_row_has_the_keys_that_its_trial_fills(tmp_path, model) -> None:
+    path = written(tmp_path, model, None)
+    common = ["trial_id", "status", "error", "task", "method", "version", "seed", "backbone"]
+    common += ["params", "config", "created", "machine", "versions", "git_commit"]
+    filled = ["metric", "teacher", "data", "training", "evaluations", "seconds", "model"]
+    done = run(path, tmp_path / "store")
+    assert list(done.content()) == common + filled
+    assert list(done.content()["data"])[:4] == ["fingerprint", "train", "labels", "classes"]
+    trial = resolve(*load_trial(path))
+    lost = store_lost(trial, Store(tmp_path / "other"), "worker died", "it left")
+    assert list(lost.content()) == common and lost.content()["error"]["message"] == "it left"
+    mark = Searched(part="search", key="k", algorithm="random", index=0, space={}, end=2)
+    aimed = replace(trial, targets=(1.2,), mark=mark)
+    found = run_trial(aimed, Store(tmp_path / "third")).content()
+    assert list(found) == [*common, *filled[:-2], "unreached", "search", *filled[-2:]]
+    assert found["model"] is None and found["search"]["area"] is not None
+
+
 def test_labels_go_by_the_models_classes(tmp_path, model) -> None:
     # Only "good" is in the rows: of their own accord they would be one class.
     row = run(written(tmp_path, model, ["good"] * 60), tmp_path / "store")
@@ -97,7 +117,7 @@ def test_labels_go_by_the_models_classes(tmp_path, model) -> None:
 def test_rows_without_labels_need_distillation(tmp_path, model) -> None:
     path = written(tmp_path, model, None, train={"distillation": 0.0})
     with pytest.raises(InputError, match="distillation: 0, but rows without labels"):
-        prepare(resolve(*load_trial(path)), tmp_path / "store")
+        prepare(resolve(*load_trial(path)), Store(tmp_path / "store"))
 
 
 def test_a_teacher_learns_from_labelled_rows_and_a_method_from_all(tmp_path, model) -> None:
@@ -121,11 +141,9 @@ def test_a_teacher_learns_from_labelled_rows_and_a_method_from_all(tmp_path, mod
 
 def test_a_mean_saliency_is_that_of_the_teachers_of_three_seeds(tmp_path, model) -> None:
     base = {"teacher": {"epochs": 1, "batch_size": 4}, "backbone": str(model)}
-    labels = ["bad", "bad", "good", "good"] * 15
-    first, *others = (
-        prepare(resolve(*load_trial(written(tmp_path, model, labels, seed=seed, **base))), tmp_path)
-        for seed in (3, 4, 5)
-    )
+    labels, store = ["bad", "bad", "good", "good"] * 15, Store(tmp_path)
+    files = (written(tmp_path, model, labels, seed=seed, **base) for seed in (3, 4, 5))
+    first, *others = (prepare(resolve(*load_trial(file)), store) for file in files)
     found = first.trained(frozenset({"mean_saliency"})).saliency
     each = [
         gradient_saliency(checkpoint.load(own.teacher), first.task.train)
@@ -157,7 +175,7 @@ def test_a_regression_and_a_classifier_do_not_go_together(tmp_path, model) -> No
     task = {"name": "mine", "source": str(tmp_path), "max_length": 16, "regression": True}
     path = written(tmp_path, model, None, task=task)
     with pytest.raises(InputError, match=r"teacher\.model gives 2 classes; set tasks"):
-        prepare(resolve(*load_trial(path)), tmp_path / "store")
+        prepare(resolve(*load_trial(path)), Store(tmp_path / "store"))
 
 
 def test_a_stored_sweep_is_read_again(tmp_path, model) -> None:

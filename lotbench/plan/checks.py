@@ -1,0 +1,116 @@
+"""Checks before any work: a store may take a trial, its disk has room, and its method fits."""
+
+from __future__ import annotations
+
+import logging
+import shutil
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from lotbench.config.sections import TrialConfig
+from lotbench.engine.config_of_backbone import read_config
+from lotbench.engine.loading import weight_bytes
+from lotbench.errors import InputError
+from lotbench.store.store import Store
+from lotbench.trial.planned import PlannedTrial
+
+log = logging.getLogger(__name__)
+
+COMMON = ("backbone", "layers", "data_root", "data", "train", "teacher", "evaluate")
+"""Settings that all trials of a task in one store have in common."""
+ROOM = 32 * 2**20
+"""Bytes for rows, logs and the other files of a model."""
+
+
+def check_room(folder: Path, backbone: str, trials: int = 1) -> None:
+    """Refuses a store on a disk without room for one model; warns if there is none for all.
+
+    Raises
+    ------
+    InputError
+        If less is free than the weights of the backbone and `ROOM`.
+    """
+    size = weight_bytes(backbone)
+    exists = next(place for place in (folder, *folder.absolute().parents) if place.is_dir())
+    free = shutil.disk_usage(exists).free
+    if free < size + ROOM:
+        raise InputError(
+            f"{folder}: {free / 1e6:.0f} MB are free, but a trained model needs "
+            f"{(size + ROOM) / 1e6:.0f}; free some, or use another disk with --results"
+        )
+    if free < trials * size + ROOM:
+        log.warning(
+            "%s: %.1f GB are free, but the models of %d trials need about %.1f; without room, rows "
+            "are kept and models are not",
+            folder,
+            free / 1e9,
+            trials,
+            trials * size / 1e9,
+        )
+
+
+def check_comparable(store: Store, config: TrialConfig) -> None:
+    """Refuses to add a trial to a store whose finished trials of the task have another dense model.
+
+    Raises
+    ------
+    InputError
+        Names what differs from one of the trials.
+    """
+    wanted = _common(config.model_dump(mode="json"))
+    for trial in store.done().values():
+        if trial.task != config.task or not trial.config:
+            continue
+        held = _common(trial.config)
+        for key in {**wanted, **held}:  # a setting that changes nothing is in neither
+            if held.get(key) != wanted.get(key):
+                raise InputError(
+                    f"{store.folder}: holds trials of {trial.task} with {key} {held.get(key)}, now "
+                    f"it is {wanted.get(key)}; all trials of a store need the same dense model, so "
+                    "use another store (a sweep: --set name=..., a run: --results ...)"
+                )
+
+
+def _common(config: Mapping[str, Any]) -> dict[str, Any]:
+    """The settings of a configuration that all trials of a task have in common, by dotted name."""
+    settings = dict(pair for key in COMMON for pair in _flat(key, config.get(key)))
+    settings.pop("train.max_minutes", None)  # it changes no result
+    return settings
+
+
+def _flat(name: str, value: Any) -> Iterator[tuple[str, Any]]:
+    if not isinstance(value, dict):
+        yield name, value
+        return
+    for key, part in value.items():
+        yield from _flat(f"{name}.{key}", part)
+
+
+def check_fits(trials: Iterable[PlannedTrial], backbone: str) -> None:
+    """Builds the methods for the backbone, so that what does not fit is found before training.
+
+    Raises
+    ------
+    InputError
+        If the backbone has too few layers, or a method refuses its parameters.
+    """
+    # Once for each setting, whatever its task and seed: building a method takes milliseconds.
+    settings = {(trial.method, trial.contents): trial for trial in trials}
+    if not settings:
+        return
+    first, *_ = settings.values()
+    with first.place.document.at(("backbone",)):
+        pretrained = read_config(backbone)
+    for trial in settings.values():
+        layers = trial.config.layers or pretrained.num_hidden_layers
+        if layers > pretrained.num_hidden_layers:
+            message = f"{layers}, but the backbone has only {pretrained.num_hidden_layers} layers"
+            raise InputError(trial.place.document.fault(("layers",), message))
+        try:
+            trial.method(trial.params, layers, pretrained.hidden_size)
+        except InputError as error:
+            message = str(error).removeprefix(f"{trial.config.method}: ")
+            raise InputError(trial.place.fault((), message)) from error
+        except (Exception, SystemExit):
+            continue  # a fault of the method's code: its trial fails and stores the traceback
