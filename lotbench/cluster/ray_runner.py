@@ -22,13 +22,12 @@ from ray.exceptions import RayError, RayTaskError
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from lotbench import machine
+from lotbench.cluster.queue import TrialQueue
 from lotbench.cluster.resources import share
 from lotbench.cluster.teachers import Scores, Teachers, train_teacher
 from lotbench.cluster.tuning import tune_trials
-from lotbench.cluster.watch import Watch
 from lotbench.cluster.workers import Board, Job, job_of, look, working
 from lotbench.errors import InputError, PassFailed
-from lotbench.plan.plan import Plan
 from lotbench.store.store import Store
 from lotbench.trial.progress import limited
 
@@ -53,20 +52,10 @@ INHERITED = ("LOTBENCH_CACHE", "HF_HUB_OFFLINE", "HF_HOME")
 """Variables that workers on other machines need as well."""
 
 
-def run_trials(
-    planned: Plan, watch: Watch, address: str | None, workers: int | None
-) -> tuple[int, dict[str, str]]:
-    """The number of trials that succeeded, and why the others failed, by trial id.
+def run_trials(queue: TrialQueue, address: str | None, workers: int | None) -> None:
+    """Trains the teachers of a queue of trials, and runs the trials side by side.
 
-    They run on this machine, or on the Ray cluster at the address, at most so many ``workers`` side
-    by side; ``watch`` is told what happens.
-
-    Raises
-    ------
-    InputError
-        If data or backbone are at fault, or no cluster answers at the address.
-    PassFailed
-        If Ray stops, since its node died.
+    They run on this machine, or on the Ray cluster at the address, on at most so many ``workers``.
     """
     with _connected(address):
         try:
@@ -75,8 +64,8 @@ def run_trials(
             where = NodeAffinitySchedulingStrategy(here, soft=False)
             board: Any = ray.remote(Board).options(scheduling_strategy=where, **options).remote()
             cpus, gpus = share(ray.nodes(), machine.trial_threads())
-            _train_teachers(planned, board, cpus, gpus, watch, workers)
-            return tune_trials(planned, board, cpus, gpus, watch, workers)
+            _train_teachers(queue, board, cpus, gpus, workers)
+            tune_trials(queue, board, cpus, gpus, workers)
         except (RayError, tune.TuneError) as error:
             lines = str(error).strip().splitlines() or [type(error).__name__]
             # Those of Tune are whole tracebacks.
@@ -128,20 +117,20 @@ def _connected(address: str | None) -> Iterator[None]:
 
 
 def _train_teachers(
-    planned: Plan, board: Any, cpus: int, gpus: float, watch: Watch, workers: int | None
+    queue: TrialQueue, board: Any, cpus: int, gpus: float, workers: int | None
 ) -> None:
     """Teachers, logits and saliency that the trials need, each once, as Ray tasks."""
-    teachers = Teachers(planned)
+    teachers = Teachers(queue.planned)
     remote = ray.remote(num_cpus=cpus, num_gpus=gpus, max_retries=TEACHER_RETRIES)(_train_teacher)
     waiting, tasks, hung = list(teachers.trials), {}, {}
     while waiting or tasks:  # in the order in which they end, so that bad data is found at once
         while waiting and (workers is None or len(tasks) < workers):
             key = waiting.pop(0)
             label = f"teacher, {teachers.labels[key]}"
-            job = job_of(planned, key, label, teachers.trials[key], cpus)
+            job = job_of(queue.planned, key, label, teachers.trials[key], cpus)
             tasks[key] = remote.remote(job, board)
         done, _ = ray.wait(list(tasks.values()), timeout=1)
-        hung |= look(board, lambda job: ray.cancel(tasks[job.id], force=True), watch)
+        hung |= look(board, lambda job: ray.cancel(tasks[job.id], force=True), queue.watch)
         for key in [key for key, task in tasks.items() if task in done]:
             board.end.remote(key)  # a worker that died could not
             try:

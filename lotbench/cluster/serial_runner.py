@@ -13,31 +13,28 @@ from lotbench import machine
 from lotbench.cluster.queue import TrialQueue
 from lotbench.cluster.teachers import Teachers, train_teacher
 from lotbench.cluster.watch import LINE_SECONDS, Watch
-from lotbench.plan.plan import Plan
 from lotbench.trial.progress import limited, listening
 from lotbench.trial.trial import run_in_sweep
 
 log = logging.getLogger(__name__)
 
 
-def run_trials(planned: Plan, watch: Watch) -> tuple[int, dict[str, str]]:
-    """The number of trials that succeeded, and why the others failed, by trial id."""
-    teachers = Teachers(planned)
+def run_trials(queue: TrialQueue) -> None:
+    """Trains the teachers of a queue of trials, and runs the trials."""
+    store, watch, teachers = queue.store, queue.watch, Teachers(queue.planned)
     for key, trials in teachers.trials.items():
         try:
             limit = limited(trials[0].config.train.max_minutes * 60)
             with _working(f"teacher, {teachers.labels[key]}", watch), limit:
-                scores = train_teacher(trials, planned.store)
+                scores = train_teacher(trials, store)
             teachers.end(key, scores)
         except (Exception, SystemExit) as error:
             teachers.fail(key, error)
-    queue = TrialQueue(planned, watch)
     while (trial := queue.next()) is not None:
         watch.begin(trial.id)
         with _working(trial.label, watch):
-            row = run_in_sweep(trial, planned.store)
+            row = run_in_sweep(trial, store)
         queue.end(trial.id, row)
-    return queue.succeeded, queue.failed
 
 
 @contextmanager

@@ -18,9 +18,7 @@ from ray.exceptions import ActorUnavailableError, RayTaskError
 from ray.tune.search import Searcher
 
 from lotbench.cluster.queue import TrialQueue
-from lotbench.cluster.watch import Watch
 from lotbench.cluster.workers import job_of, look, working
-from lotbench.plan.plan import Plan
 from lotbench.store.store import Store
 from lotbench.trial.trial import TIME_LIMIT, run_in_sweep, store_lost
 
@@ -36,11 +34,8 @@ LOOK_SECONDS = 1.0
 """Time between two looks at the board."""
 
 
-def tune_trials(
-    planned: Plan, board: Any, cpus: int, gpus: float, watch: Watch, workers: int | None
-) -> tuple[int, dict[str, str]]:
-    """Train and score the trials side by side; the result is that of `run_trials`."""
-    queue = TrialQueue(planned, watch)
+def tune_trials(queue: TrialQueue, board: Any, cpus: int, gpus: float, workers: int | None) -> None:
+    """Trains and scores the trials side by side, on at most so many ``workers``."""
     tune.Tuner(
         tune.with_resources(
             tune.with_parameters(_run_trial, board=board), {"cpu": cpus, "gpu": gpus}
@@ -48,21 +43,20 @@ def tune_trials(
         # A fresh process for each trial: kernels keep memory for every shape they have met.
         tune_config=tune.TuneConfig(
             search_alg=NextTrial(queue, cpus),
-            num_samples=planned.most or planned.size,
+            num_samples=queue.planned.most or queue.planned.size,
             max_concurrent_trials=workers,
             reuse_actors=False,
             trial_dirname_creator=lambda trial: trial.trial_id,
         ),
         run_config=tune.RunConfig(
             name="tune",
-            storage_path=str(planned.folder / "ray"),
+            storage_path=str(queue.store.folder / "ray"),
             verbose=0,
             failure_config=tune.FailureConfig(max_failures=RETRIES),
             callbacks=[Announcer(queue, board)],
         ),
     ).fit()
     queue.grow()
-    return queue.succeeded, queue.failed
 
 
 def _run_trial(chosen: dict[str, Any], board: Any) -> None:

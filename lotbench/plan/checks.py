@@ -5,13 +5,16 @@ from __future__ import annotations
 import logging
 import shutil
 from collections.abc import Iterable, Iterator, Mapping
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from lotbench.config.sections import TrialConfig
+from lotbench.config.document import Document
+from lotbench.config.sections import SweepConfig, TrialConfig
 from lotbench.engine.config_of_backbone import read_config
 from lotbench.engine.loading import weight_bytes
 from lotbench.errors import InputError
+from lotbench.plan.suggest import OPTUNA_STARTS
 from lotbench.store.store import Store
 from lotbench.trial.planned import PlannedTrial
 
@@ -114,3 +117,31 @@ def check_fits(trials: Iterable[PlannedTrial], backbone: str) -> None:
             raise InputError(trial.place.fault((), message)) from error
         except (Exception, SystemExit):
             continue  # a fault of the method's code: its trial fails and stores the traceback
+
+
+def check_algorithm(sweep: SweepConfig, document: Document) -> None:
+    """Refuses Optuna where it is missing, and says where it is of no use."""
+    if sweep.search is None or sweep.search.algorithm != "optuna":
+        return
+    if find_spec("optuna") is None:
+        message = "Optuna is not installed; pip install 'lotbench[optuna]', or use quasirandom"
+        raise InputError(document.fault(("search", "algorithm"), message))
+    if sweep.search.trials < OPTUNA_STARTS:
+        log.warning(
+            "search.trials: with %d trials Optuna hardly differs from random points; %d are enough "
+            "to learn from",
+            sweep.search.trials,
+            OPTUNA_STARTS,
+        )
+
+
+def check_timed_targets(
+    sweep: SweepConfig, document: Document, trials: Iterable[PlannedTrial]
+) -> None:
+    """Refuses to time a target that no trial is asked for, where others are."""
+    asked = {target for trial in trials for target in trial.targets}
+    for i, target in enumerate((sweep.measure and sweep.measure.targets) or ()):
+        if asked and target not in asked:
+            known = ", ".join(f"{target:g}" for target in sorted(asked))
+            message = f"{target:g} is not a target of any method (known: {known})"
+            raise InputError(document.fault(("measure", "targets", i), message))

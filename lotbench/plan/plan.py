@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,15 +12,18 @@ from lotbench.config.expand import expand
 from lotbench.config.sections import SweepConfig, TrialConfig
 from lotbench.errors import Faults, InputError
 from lotbench.measure import launch
-from lotbench.plan.checks import check_comparable, check_fits, check_room
+from lotbench.plan.checks import (
+    check_algorithm,
+    check_comparable,
+    check_fits,
+    check_room,
+    check_timed_targets,
+)
 from lotbench.plan.resolve import resolve
 from lotbench.plan.search import Search
-from lotbench.plan.suggest import OPTUNA_STARTS
 from lotbench.store.rows import Trial
 from lotbench.store.store import Store
 from lotbench.trial.planned import PlannedTrial
-
-log = logging.getLogger(__name__)
 
 
 @dataclass
@@ -122,10 +124,10 @@ def plan(sweep: SweepConfig, document: Document, root: Path, max_trials: int | N
                 raise InputError(block.place.fault((), message))
             planned.searches.append(search)
     faults.check()
-    _check_algorithm(sweep, document)
+    check_algorithm(sweep, document)
     store, done = planned.store, planned.store.done()
     planned.grow({trial.trial_id: trial for trial in store.trials()}, done)
-    _check_timed_targets(sweep, document, planned.trials)
+    check_timed_targets(sweep, document, planned.trials.values())
     for trial in {trial.config.task: trial for trial in planned.trials.values()}.values():
         check_comparable(store, trial.config)
     check_fits(planned.todo.values(), sweep.backbone)
@@ -145,33 +147,3 @@ def plan_trial(config: TrialConfig, place: Place, store: Store) -> PlannedTrial:
     check_fits([trial], config.backbone)
     check_room(store.folder, config.backbone)
     return trial
-
-
-def _check_algorithm(sweep: SweepConfig, document: Document) -> None:
-    """Refuses Optuna where it is missing, and says where it is of no use."""
-    if sweep.search is None or sweep.search.algorithm != "optuna":
-        return
-    from importlib.util import find_spec
-
-    if find_spec("optuna") is None:
-        message = "Optuna is not installed; pip install 'lotbench[optuna]', or use quasirandom"
-        raise InputError(document.fault(("search", "algorithm"), message))
-    if sweep.search.trials < OPTUNA_STARTS:
-        log.warning(
-            "search.trials: with %d trials Optuna hardly differs from random points; %d are enough "
-            "to learn from",
-            sweep.search.trials,
-            OPTUNA_STARTS,
-        )
-
-
-def _check_timed_targets(
-    sweep: SweepConfig, document: Document, trials: dict[str, PlannedTrial]
-) -> None:
-    """Refuses to time a target that no trial is asked for, where others are."""
-    asked = {target for trial in trials.values() for target in trial.targets}
-    for i, target in enumerate((sweep.measure and sweep.measure.targets) or ()):
-        if asked and target not in asked:
-            known = ", ".join(f"{each:g}" for each in sorted(asked))
-            message = f"{target:g} is not a target of any method (known: {known})"
-            raise InputError(document.fault(("measure", "targets", i), message))
