@@ -89,7 +89,7 @@ def run(
     from lotbench.cli.progress_lines import progress_bar
     from lotbench.plan.plan import plan_trial
     from lotbench.store.store import Store
-    from lotbench.trial.progress import listening
+    from lotbench.trial.progress import four_digits, listening
     from lotbench.trial.trial import run_alone
 
     store = Store(folder)
@@ -111,7 +111,7 @@ def run(
         raise typer.Exit(1)
     for point in result.evaluations:
         budget = str(point.budget or "")
-        scores = " ".join(f"{name} {value:.4f}" for name, value in point.metrics.items())
+        scores = " ".join(f"{name} {four_digits(value)}" for name, value in point.metrics.items())
         speed = f"{point.flops_speedup:.2f}x FLOPs"
         typer.echo(" ".join(filter(None, [f"{point.split}:", budget, scores, speed])))
     typer.echo(

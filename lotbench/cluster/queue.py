@@ -10,7 +10,7 @@ from lotbench.plan.marks import mark_rows
 from lotbench.plan.plan import Plan
 from lotbench.store.rows import Trial
 from lotbench.trial.planned import PlannedTrial
-from lotbench.trial.progress import rough
+from lotbench.trial.progress import four_digits, rough
 
 log = logging.getLogger(__name__)
 
@@ -71,6 +71,10 @@ def _scores(trial: Trial) -> str:
         area = trial.search.area
         return "no area" if area is None else f"area on selection {area:.1f}"
     metric = str(trial.metric)
-    points = [point for point in trial.evaluations if point.split == "validation"]
-    shown = [f"{point.metrics[metric]:.4f} at {point.flops_speedup:.2f}x" for point in points]
+    points = [
+        (point.metrics[metric], point.flops_speedup)
+        for point in trial.evaluations
+        if point.split == "validation"
+    ]
+    shown = [f"{four_digits(score)} at {speedup:.2f}x" for score, speedup in points]
     return f"{metric} {', '.join(shown)}" + ("" if trial.model else " (its model was not kept)")

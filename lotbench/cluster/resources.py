@@ -15,12 +15,7 @@ def share(nodes: list[dict[str, Any]], threads: int) -> tuple[int, float]:
 
     A trial gets a CPU for each of its threads, if one of the nodes (as `ray.nodes` lists them) has
     so many.  Nodes that are too small for a trial are named in a warning, but for those without
-    cores.
-
-    Raises
-    ------
-    InputError
-        If every node is too small: Ray would wait for another for ever.
+    cores.  If all are, the cluster is refused: Ray would wait for another node for ever.
     """
     have = {
         f"{node['NodeManagerAddress']} ({node['NodeID'][:8]})": node["Resources"]

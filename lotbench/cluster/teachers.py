@@ -12,7 +12,7 @@ from lotbench.plan.plan import Plan
 from lotbench.store.rows import Trial
 from lotbench.store.store import Store
 from lotbench.trial.planned import PlannedTrial
-from lotbench.trial.progress import TimeUp
+from lotbench.trial.progress import TimeUp, four_digits
 from lotbench.trial.trial import needed, prepare
 
 log = logging.getLogger(__name__)
@@ -36,17 +36,11 @@ class Teachers:
 
     def end(self, key: str, scores: Scores) -> None:
         """A teacher is ready."""
-        shown = ", ".join(f"{name} {value:.4f}" for name, value in scores.items())
+        shown = ", ".join(f"{name} {four_digits(value)}" for name, value in scores.items())
         log.info("%s: %s (%.0f s)", self._counted(key), shown, time.perf_counter() - self.clock)
 
     def fail(self, key: str, error: BaseException, why: str | None = None) -> None:
-        """A teacher has failed; so will its trials, each with its own row.
-
-        Raises
-        ------
-        InputError
-            If the data or the backbone is at fault: all trials would fail.
-        """
+        """A teacher has failed, and so will its trials; bad input of all trials is raised."""
         trial = self.trials[key][0]
         if isinstance(error, InputError):
             with trial.place.document.at(("tasks", trial.config.task)):

@@ -27,13 +27,7 @@ ROOM = 32 * 2**20
 
 
 def check_room(folder: Path, backbone: str, trials: int = 1) -> None:
-    """Refuses a store on a disk without room for one model; warns if there is none for all.
-
-    Raises
-    ------
-    InputError
-        If less is free than the weights of the backbone and `ROOM`.
-    """
+    """Refuses a store on a disk without room for one model; warns if there is none for all."""
     size = weight_bytes(backbone)
     exists = next(place for place in (folder, *folder.absolute().parents) if place.is_dir())
     free = shutil.disk_usage(exists).free
@@ -54,13 +48,7 @@ def check_room(folder: Path, backbone: str, trials: int = 1) -> None:
 
 
 def check_comparable(store: Store, config: TrialConfig) -> None:
-    """Refuses to add a trial to a store whose finished trials of the task have another dense model.
-
-    Raises
-    ------
-    InputError
-        Names what differs from one of the trials.
-    """
+    """Refuses to add a trial to a store whose trials of its task have another dense model."""
     wanted = _common(config.model_dump(mode="json"))
     for trial in store.done().values():
         if trial.task != config.task or not trial.config:
@@ -91,13 +79,7 @@ def _flat(name: str, value: Any) -> Iterator[tuple[str, Any]]:
 
 
 def check_fits(trials: Iterable[PlannedTrial], backbone: str) -> None:
-    """Builds the methods for the backbone, so that what does not fit is found before training.
-
-    Raises
-    ------
-    InputError
-        If the backbone has too few layers, or a method refuses its parameters.
-    """
+    """Builds the methods for the backbone, so that what does not fit is found before training."""
     # Once for each setting, whatever its task and seed: building a method takes milliseconds.
     settings = {(trial.method, trial.contents): trial for trial in trials}
     if not settings:

@@ -135,13 +135,7 @@ def plan(sweep: SweepConfig, document: Document, root: Path, max_trials: int | N
 
 
 def plan_trial(config: TrialConfig, place: Place, store: Store) -> PlannedTrial:
-    """A trial outside a sweep, resolved and checked against the store that its row goes to.
-
-    Raises
-    ------
-    InputError
-        As for `plan`, or if the disk is full.
-    """
+    """A trial outside a sweep, resolved and checked against the store that its row goes to."""
     trial = resolve(config, place)
     check_comparable(store, config)
     check_fits([trial], config.backbone)

@@ -22,11 +22,6 @@ def resolve(config: TrialConfig, place: Place | None = None) -> PlannedTrial:
     Among the parameters may be a list of budgets under the plural of the budget's name
     (``thresholds``), or ``targets``; both go before the targets of the sweep.  With a ``place``,
     messages name file and line.
-
-    Raises
-    ------
-    InputError
-        If a plugin, the method or a parameter is unknown or does not fit.
     """
     place = place or Place(Document(""), ("methods", config.method))
     method = _method(config, place)

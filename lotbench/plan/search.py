@@ -54,13 +54,7 @@ class Search:
         """The mark of its first trial."""
 
     def check(self) -> None:
-        """Resolves a trial at the ends and within every space.
-
-        Raises
-        ------
-        InputError
-            If the method refuses one, or has no default for what is searched.
-        """
+        """Resolves a trial at the ends and within every space."""
         faults = Faults()
         first = {name: space.given[0] for name, space in self.block.spaces.items()}
         fields = self._trial(first, 0).method.Params.model_fields

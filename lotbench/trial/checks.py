@@ -13,24 +13,12 @@ from lotbench.validation import report_at, validate
 
 
 def stored_config(trial: Trial) -> TrialConfig:
-    """The configuration of a stored trial.
-
-    Raises
-    ------
-    InputError
-        If it is missing, or this version of LoTBench cannot read it.
-    """
+    """The configuration of a stored trial."""
     return validate(TrialConfig, trial.config, report_at(f"trials/{trial.trial_id}.json: config"))
 
 
 def check_data(folder: Path, task: Task, trials: Iterable[Trial]) -> None:
-    """Refuses a task whose data differs from that of these trials of a store.
-
-    Raises
-    ------
-    InputError
-        If a trial has another fingerprint.
-    """
+    """Refuses a task whose data differs from that of these trials of a store."""
     if any(trial.data and trial.data.fingerprint != task.fingerprint for trial in trials):
         raise InputError(
             f"{folder}: the data of {task.name} is no longer what its trials were trained and "
@@ -39,13 +27,7 @@ def check_data(folder: Path, task: Task, trials: Iterable[Trial]) -> None:
 
 
 def check_teacher(folder: Path, backbone: str, key: str, trials: Iterable[Trial]) -> None:
-    """Refuses a teacher that is not the one of these trials of a store.
-
-    Raises
-    ------
-    InputError
-        If the teacher's key differs in a trial.
-    """
+    """Refuses a teacher that is not the one of these trials of a store."""
     if any(trial.teacher and trial.teacher.key != key for trial in trials):
         raise InputError(
             f"{folder}: the weights of {backbone}, or LoTBench's training of teachers, have "

@@ -72,6 +72,11 @@ def rough(seconds: float) -> str:
     return f"{seconds / 60:.0f} min" if seconds < 90 * 60 else f"{seconds / 3600:.1f} h"
 
 
+def four_digits(score: float | None) -> str:
+    """A score in four digits; ``undefined`` if there is none, as a correlation of equal numbers."""
+    return "undefined" if score is None else f"{score:.4f}"
+
+
 def in_parts(seconds: Mapping[str, float]) -> str:
     """The sum of times, and each: ``about 12 min (exports 2 min, rounds 10 min)``."""
     parts = ", ".join(f"{name} {rough(own)}" for name, own in seconds.items() if own)

@@ -12,13 +12,7 @@ from lotbench.errors import InputError
 
 
 def task_of(config: TrialConfig, tokenizer: Any) -> Task:
-    """The task of a trial; see `load_task`.
-
-    Raises
-    ------
-    InputError
-        If the data are invalid, or no task of the teacher's.
-    """
+    """The task of a trial; see `load_task`."""
     return load_task(
         config.task,
         config.data,

@@ -80,11 +80,6 @@ def run_trial(trial: PlannedTrial, store: Store, catch_input_errors: bool = Fals
     A loss that is not finite, an exception or exit inside a method, or the time limit ends the
     trial as ``failed``; its ``error`` says why.  With ``catch_input_errors`` so does bad input, so
     that a sweep's other trials go on.
-
-    Raises
-    ------
-    InputError
-        If the configuration or the data is at fault.
     """
     started = _now()
     torch.manual_seed(trial.config.seed)  # whatever ran in this process before
@@ -108,13 +103,7 @@ def run_in_sweep(trial: PlannedTrial, store: Store) -> Trial:
 
 
 def run_alone(trial: PlannedTrial, store: Store) -> Trial:
-    """The result of `run_trial` while no other process writes to the store.
-
-    Raises
-    ------
-    InputError
-        As for `run_trial`, or if another process uses the store.
-    """
+    """The result of `run_trial` while no other process writes to the store."""
     with store.lock():
         return run_trial(trial, store)
 
@@ -216,14 +205,7 @@ def _remove_model(folder: Path, trial_id: str, error: Exception) -> None:
 
 
 def prepare(trial: PlannedTrial, store: Store) -> Artefacts:
-    """The task and the shared artefacts of a trial, the teacher trained if it is missing.
-
-    Raises
-    ------
-    InputError
-        If the data is at fault, or data or backbone have changed since other trials of the store
-        were run.
-    """
+    """The task and the shared artefacts of a trial, the teacher trained if it is missing."""
     config = trial.config
     tokenizer = load_tokenizer(config.backbone)
     task = task_of(config, tokenizer)
