@@ -144,12 +144,13 @@ def measure(
     from lotbench.config.sections import MeasureConfig
 
     config = stored_sweep(folder, overrides or [])
-    sets = [own for own in overrides or [] if own.partition("=")[0].strip() not in MAPPED]
-    given = ["--dry-run"] * dry_run + ["--strict"] * strict + [f"--set {own}" for own in sets]
-    given += ["--plugin"] * bool(plugins)
-    if break_even and given:
+    unused = ["--dry-run"] * dry_run + ["--strict"] * strict + ["--plugin"] * bool(plugins)
+    for change in overrides or []:
+        if change.partition("=")[0].strip() not in MAPPED:
+            unused.append(f"--set {change}")
+    if break_even and unused:
         raise InputError(
-            f"{given[0]}: a map does not use it; --map goes with --set of {', '.join(MAPPED)}"
+            f"{unused[0]}: a map does not use it; --map goes with --set of {', '.join(MAPPED)}"
         )
     from lotbench.statistics.store_view import StoreView
     from lotbench.store import bucket

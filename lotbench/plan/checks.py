@@ -63,7 +63,7 @@ def check_comparable(store: Store, config: TrialConfig) -> None:
                 )
 
 
-def _common(config: Mapping[str, Any]) -> dict[str, Any]:
+def _common(config: Mapping[str, Any]) -> dict[str, object]:
     """The settings of a configuration that all trials of a task have in common, by dotted name."""
     settings = dict(pair for key in COMMON for pair in _flat(key, config.get(key)))
     settings.pop("train.max_minutes", None)  # it changes no result

@@ -53,7 +53,7 @@ class Plan:
         """The number of trials of the whole sweep; of a search without equal settings."""
         if not self.searches:
             return len(self.trials)
-        return sum(own.size for own in self.searches) + self.sweep.confirmed_trials * len(
+        return sum(search.size for search in self.searches) + self.sweep.confirmed_trials * len(
             self.searches
         )
 

@@ -79,5 +79,5 @@ def four_digits(score: float | None) -> str:
 
 def in_parts(seconds: Mapping[str, float]) -> str:
     """The sum of times, and each: ``about 12 min (exports 2 min, rounds 10 min)``."""
-    parts = ", ".join(f"{name} {rough(own)}" for name, own in seconds.items() if own)
+    parts = ", ".join(f"{name} {rough(part)}" for name, part in seconds.items() if part)
     return f"about {rough(sum(seconds.values()))} ({parts})"

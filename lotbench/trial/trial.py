@@ -131,22 +131,22 @@ def _row(trial: PlannedTrial, started: str, result: Result | Failure) -> Trial:
         git_commit=machine.git_commit(),
     )
     if isinstance(result, Failure):
-        failed = row(status="failed", error=result)
-        return failed if trial.mark is None else marked(failed, trial.mark)
-    done = row(
-        status="done",
-        error=None,
-        metric=result.metric,
-        teacher=result.teacher,
-        data=result.data,
-        training=result.training,
-        evaluations=result.evaluations,
-        model=result.model,
-        seconds=result.seconds,
-    )
-    if result.unreached is not None:
-        done = done.model_copy(update={"unreached": result.unreached})
-    return done if trial.mark is None else marked(done, trial.mark)
+        ended = row(status="failed", error=result)
+    else:
+        ended = row(
+            status="done",
+            error=None,
+            metric=result.metric,
+            teacher=result.teacher,
+            data=result.data,
+            training=result.training,
+            evaluations=result.evaluations,
+            model=result.model,
+            seconds=result.seconds,
+        )
+        if result.unreached is not None:  # a field that is given is stored, as null, too
+            ended = ended.model_copy(update={"unreached": result.unreached})
+    return ended if trial.mark is None else marked(ended, trial.mark)
 
 
 def marked(row: Trial, mark: Searched | None) -> Trial:
@@ -294,7 +294,7 @@ def _labels(task: Task) -> dict[str, str | list[float]] | None:
     if task.kind == "ranking" or task.metrics[0] in UNLABELLED:
         return None
     if task.kind == "embedding":
-        gold = {name: split.gold for name, split in splits.items()}
-        return {name: encode(own, None) for name, own in gold.items() if own is not None} or None
+        scored = {name: split.gold for name, split in splits.items() if split.gold is not None}
+        return {name: encode(gold, None) for name, gold in scored.items()} or None
     classes = task.n_labels if task.kind == "classification" else None
     return {name: encode(split.labels, classes) for name, split in splits.items()}
