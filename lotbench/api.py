@@ -19,9 +19,10 @@ from lotbench.engine.backbone import Backbone
 from lotbench.engine.encoder import Mode, ReducedEncoder
 from lotbench.engine.loading import load_tokenizer
 from lotbench.errors import InputError
-from lotbench.plan.resolve import resolve
+from lotbench.plan.plan import plan_trial
 from lotbench.reducer import Outputs, TokenReducer, Trace
 from lotbench.store.rows import Trial
+from lotbench.store.store import Store
 from lotbench.trial.trial import run_alone
 
 Text = str | tuple[str, str]
@@ -35,7 +36,8 @@ def run(path: str | Path, results: str | Path = "results/runs") -> Trial:
     InputError
         If the trial file, the data or a plugin is at fault, or another process uses the store.
     """
-    return run_alone(resolve(*load_trial(path)), Path(results))
+    store = Store(results)
+    return run_alone(plan_trial(*load_trial(path), store), store)
 
 
 def load(folder: str | Path, plugins: Sequence[str] = ()) -> TrainedModel | ExportedModel:

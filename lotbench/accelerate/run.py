@@ -41,7 +41,6 @@ from lotbench.statistics.store_view import StoreView
 from lotbench.store.files import read_json, write_file, write_json
 from lotbench.store.passes import Interval
 from lotbench.store.rows import Trial
-from lotbench.store.store import Store
 from lotbench.timing.run import time_models
 from lotbench.trial.checks import stored_config
 from lotbench.trial.tasks import task_of
@@ -102,7 +101,7 @@ def accelerate(
     sweep, document = _sweep(model, texts, limits.batch, output, overrides)
     planned = plan(sweep.model_copy(update={"measure": None}), document, output)
     ran = run_sweep(planned, show=show)
-    store = Store(planned.folder)
+    store = planned.store
     rows = [row for name, row in store.done().items() if name in planned.trials]
     if not rows:
         raise PassFailed("no model could be trained: " + "; ".join(ran.failed.values()))

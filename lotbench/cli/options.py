@@ -20,13 +20,7 @@ SHIPPED = {path.stem: path for path in Path(lotbench.__file__).parent.glob("swee
 
 
 def sweep_file(given: Path) -> Path:
-    """The given file, ``NAME.yaml`` in this folder, or the sweep of that name in LoTBench.
-
-    Raises
-    ------
-    InputError
-        If a name without an ending is none of these.
-    """
+    """The given file, ``NAME.yaml`` in this folder, or the sweep of that name in LoTBench."""
     if given.suffix or given.is_file():
         return given
     own = given.with_suffix(".yaml")

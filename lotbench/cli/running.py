@@ -24,6 +24,14 @@ def sweep(
     address: Annotated[
         str | None, typer.Option(help="Ray cluster to run on: 'auto' or an address.")
     ] = None,
+    workers: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            help="Most trials side by side; 1 runs in this process without Ray. By default as many "
+            "as there are cores for.",
+        ),
+    ] = None,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="List the trials and their hours; run none.")
     ] = False,
@@ -53,7 +61,7 @@ def sweep(
     from lotbench.store import bucket
 
     with kept("finished trials and timing passes are kept; run it again to go on"):
-        done = run_sweep(planned, address, live_table)
+        done = run_sweep(planned, address, live_table, workers)
     if (done.folder / "trials").is_dir():
         show(done.folder)
         if config.compare is not None:
@@ -79,18 +87,20 @@ def run(
 
     config, place = load_trial(file, overrides or [])
     from lotbench.cli.progress_lines import progress_bar
-    from lotbench.plan.resolve import resolve
-    from lotbench.trial.progress import listening
+    from lotbench.plan.plan import plan_trial
+    from lotbench.store.store import Store
+    from lotbench.trial.progress import four_digits, listening
     from lotbench.trial.trial import run_alone
 
-    trial = resolve(config, place)
+    store = Store(folder)
+    trial = plan_trial(config, place, store)
     with (
         kept("nothing of this trial is kept but its teacher; run it again"),
         progress_bar() as show,
         listening(show),
     ):
         try:
-            result = run_alone(trial, folder)
+            result = run_alone(trial, store)
         except InputError as error:  # the data's keys are those of a sweep, which has many tasks
             message = str(error).replace(f"tasks.{config.task}.", "task.")
             raise InputError(message) from error
@@ -101,7 +111,7 @@ def run(
         raise typer.Exit(1)
     for point in result.evaluations:
         budget = str(point.budget or "")
-        scores = " ".join(f"{name} {value:.4f}" for name, value in point.metrics.items())
+        scores = " ".join(f"{name} {four_digits(value)}" for name, value in point.metrics.items())
         speed = f"{point.flops_speedup:.2f}x FLOPs"
         typer.echo(" ".join(filter(None, [f"{point.split}:", budget, scores, speed])))
     typer.echo(
@@ -134,12 +144,13 @@ def measure(
     from lotbench.config.sections import MeasureConfig
 
     config = stored_sweep(folder, overrides or [])
-    sets = [own for own in overrides or [] if own.partition("=")[0].strip() not in MAPPED]
-    given = ["--dry-run"] * dry_run + ["--strict"] * strict + [f"--set {own}" for own in sets]
-    given += ["--plugin"] * bool(plugins)
-    if break_even and given:
+    unused = ["--dry-run"] * dry_run + ["--strict"] * strict + ["--plugin"] * bool(plugins)
+    for change in overrides or []:
+        if change.partition("=")[0].strip() not in MAPPED:
+            unused.append(f"--set {change}")
+    if break_even and unused:
         raise InputError(
-            f"{given[0]}: a map does not use it; --map goes with --set of {', '.join(MAPPED)}"
+            f"{unused[0]}: a map does not use it; --map goes with --set of {', '.join(MAPPED)}"
         )
     from lotbench.statistics.store_view import StoreView
     from lotbench.store import bucket

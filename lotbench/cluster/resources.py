@@ -15,23 +15,18 @@ def share(nodes: list[dict[str, Any]], threads: int) -> tuple[int, float]:
 
     A trial gets a CPU for each of its threads, if one of the nodes (as `ray.nodes` lists them) has
     so many.  Nodes that are too small for a trial are named in a warning, but for those without
-    cores.
-
-    Raises
-    ------
-    InputError
-        If every node is too small: Ray would wait for another for ever.
+    cores.  If all are, the cluster is refused: Ray would wait for another node for ever.
     """
     have = {
         f"{node['NodeManagerAddress']} ({node['NodeID'][:8]})": node["Resources"]
         for node in nodes
         if node["Alive"]
     }
-    largest = int(max(own.get("CPU", 0) for own in have.values()))
+    largest = int(max(node.get("CPU", 0) for node in have.values()))
     cpus = max(1, min(threads, largest))
-    total, gpus = (sum(own.get(kind, 0) for own in have.values()) for kind in ("CPU", "GPU"))
+    total, gpus = (sum(node.get(kind, 0) for node in have.values()) for kind in ("CPU", "GPU"))
     part = max(1 / 8, min(1.0, gpus * cpus / max(total, 1))) if gpus else 0
-    lacks = {name: _lacks(own, {"CPU": cpus, "GPU": part}) for name, own in have.items()}
+    lacks = {name: _lacks(node, {"CPU": cpus, "GPU": part}) for name, node in have.items()}
     small = {name: f"{name} has {lack}" for name, lack in lacks.items() if lack}
     if len(small) == len(have):
         raise InputError(

@@ -11,16 +11,17 @@ from contextlib import nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from lotbench import machine
+from lotbench.cluster.queue import TrialQueue
 from lotbench.cluster.watch import Show, Watch
-from lotbench.config.sections import TeacherConfig
+from lotbench.config.sections import MeasureConfig, SweepConfig, TeacherConfig
 from lotbench.data.sources import find_files
+from lotbench.plan.checks import check_room
 from lotbench.plan.marks import mark_rows
 from lotbench.plan.plan import Plan
 from lotbench.store import bucket
 from lotbench.store.files import write_json
-from lotbench.store.store import Store
 from lotbench.timing.run import time_models
-from lotbench.trial.checks import check_room
 
 log = logging.getLogger(__name__)
 
@@ -36,61 +37,102 @@ class SweepResult:
     timed: int = 0
 
 
-def run_sweep(planned: Plan, address: str | None = None, show: Show = nullcontext) -> SweepResult:
+def run_sweep(
+    planned: Plan,
+    address: str | None = None,
+    show: Show = nullcontext,
+    workers: int | None = None,
+) -> SweepResult:
     """Run the trials of a sweep that are not done, and time its models.
 
-    ``show`` shows the trials meanwhile.  They run on this machine, or on a Ray cluster with this
-    ``address`` ("auto" finds it), whose store is on a shared disk or in a bucket.
+    Parameters
+    ----------
+    planned : Plan
+    address : str, optional
+        A Ray cluster to run the trials on ("auto" finds it), whose store is on a shared disk or in
+        a bucket.
+    show : callable, optional
+        Shows the trials while they run.
+    workers : int, optional
+        The most trials side by side, by default as many as there are cores for.  One alone runs in
+        this process, without Ray.
 
     Raises
     ------
     InputError
         If data or backbone are at fault, or another process runs this sweep.
     """
-    sweep, folder = planned.sweep, planned.folder
-    store = Store(folder)
+    store, result = planned.store, SweepResult(planned.folder)
     with store.lock():
         done = store.done()
-        result = SweepResult(folder, skipped=sum(name in done for name in planned.trials))
-        # With every value that the trials have, so that the file makes the same store again.
-        teacher = TeacherConfig.like(sweep.train, sweep.teacher)
-        resolved = sweep.model_copy(update={"teacher": teacher, "seeds": sweep.trained_seeds})
-        if sweep.search is not None:
-            resolved = resolved.model_copy(update={"confirm": sweep.confirmation})
-        bucket.push(write_json(folder / "sweep.json", resolved.model_dump(mode="json")))
+        result.skipped = sum(name in done for name in planned.trials)
+        _write_sweep(planned.sweep, planned.folder)
         mark_rows(store, planned)
         if planned.todo:
-            # Before Ray starts, which takes longer than to look.
-            for trial in planned.todo.values():
-                with trial.place.document.at(("tasks", trial.config.task)):
-                    find_files(trial.config.task, trial.config.data, trial.config.data_root)
-            kept = len(planned.searches) * sweep.confirmed_trials or len(planned.todo)
-            check_room(folder, sweep.backbone, kept)
-            from lotbench.cluster.ray_runner import (
-                run_trials,  # it imports Ray, which takes seconds
-            )
-
+            _check_work(planned)
             watch = Watch(planned, done)
+            queue = TrialQueue(planned, watch)
             with show(watch):
-                result.ran, result.failed = run_trials(planned, address, watch)
+                _run_trials(queue, address, workers)
+            result.ran, result.failed = queue.succeeded, queue.failed
         else:
             log.info("all %d trials are done", len(planned.trials))
         for search in planned.searches:
             if planned.most is None and search.mark.key not in planned.chosen:
                 log.warning("%s: no trial has an area, so nothing is confirmed", search.label)
-        rows = store.done().items()
-        timeable = [row for name, row in rows if name in planned.trials and row.reported]
-        models = [row.model for row in timeable if row.model is not None]
-        if sweep.measure is not None and models:
-            bucket.pull(folder, *models)  # those that other machines trained
-        if sweep.measure is not None and any(map(store.model, timeable)):
-            timed = time_models(store, sweep.measure, set(planned.trials), plugins=sweep.plugins)
-            result.timed = timed.written
-            if timed.failed:
-                result.failed["timing"] = "\n".join(timed.failed)
-        elif sweep.measure is not None and timeable:
-            log.warning(
-                "not timed: the rows here came without models; --results with another folder "
-                "trains some"
-            )
+        if planned.sweep.measure is not None:
+            _time(planned, planned.sweep.measure, result)
     return result
+
+
+def _write_sweep(sweep: SweepConfig, folder: Path) -> None:
+    """Writes every value that the trials have, so that the file makes the same store again."""
+    values: dict[str, object] = {
+        "teacher": TeacherConfig.like(sweep.train, sweep.teacher),
+        "seeds": sweep.trained_seeds,
+    }
+    if sweep.search is not None:
+        values["confirm"] = sweep.confirmation
+    resolved = sweep.model_copy(update=values).model_dump(mode="json")
+    bucket.push(write_json(folder / "sweep.json", resolved))
+
+
+def _check_work(planned: Plan) -> None:
+    """Refuses missing data and a full disk: to look takes less time than to start Ray."""
+    for trial in planned.todo.values():
+        with trial.place.document.at(("tasks", trial.config.task)):
+            find_files(trial.config.task, trial.config.data, trial.config.data_root)
+    kept = len(planned.searches) * planned.sweep.confirmed_trials or len(planned.todo)
+    check_room(planned.folder, planned.sweep.backbone, kept)
+
+
+def _run_trials(queue: TrialQueue, address: str | None, workers: int | None) -> None:
+    """Runs the trials in this process if one runs at a time, else with Ray."""
+    if address is None and workers is None:
+        workers = machine.usable_cores() // machine.trial_threads()
+    if address is None and workers == 1:
+        from lotbench.cluster import serial_runner
+
+        serial_runner.run_trials(queue)
+    else:
+        from lotbench.cluster import ray_runner  # it imports Ray, which takes seconds
+
+        ray_runner.run_trials(queue, address, workers)
+
+
+def _time(planned: Plan, block: MeasureConfig, result: SweepResult) -> None:
+    """Times the models of the plan, and adds what comes of it to the result."""
+    store = planned.store
+    rows = [row for name, row in store.done().items() if name in planned.trials and row.reported]
+    if models := [row.model for row in rows if row.model is not None]:
+        bucket.pull(store.folder, *models)  # those that other machines trained
+    if any(map(store.model, rows)):
+        timed = time_models(store, block, set(planned.trials), plugins=planned.sweep.plugins)
+        result.timed = timed.written
+        if timed.failed:
+            result.failed["timing"] = "\n".join(timed.failed)
+    elif rows:
+        log.warning(
+            "not timed: the rows here came without models; --results with another folder trains "
+            "some"
+        )

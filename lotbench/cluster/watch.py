@@ -13,6 +13,9 @@ from lotbench.plan.plan import Plan
 from lotbench.store.rows import Trial
 from lotbench.trial.objective import objective
 
+LINE_SECONDS = 60.0
+"""Time between two lines of the log on what each worker does."""
+
 
 @dataclass(frozen=True)
 class Progress:
@@ -70,7 +73,7 @@ class Watch:
 
     def progress(self) -> list[Progress]:
         """A line for each group of trials, in the order of the plan."""
-        running, found = self.running, []
+        running, lines = self.running, []
         for group in groups(self.planned):
             rows = {name: self.rows[name] for name in group.trials if name in self.rows}
             failed = sum(row.status == "failed" for row in rows.values())
@@ -80,8 +83,8 @@ class Watch:
             busy = len(running & group.trials.keys())
             todo = len(self._waiting(group)) + group.coming.total() - busy
             best = max(scores, default=None)
-            found.append(Progress(group, busy, len(rows) - failed, failed, todo, best))
-        return found
+            lines.append(Progress(group, busy, len(rows) - failed, failed, todo, best))
+        return lines
 
     def left(self) -> float | None:
         """Seconds until the last trial ends; None as long as no trial has finished.
@@ -99,7 +102,7 @@ class Watch:
                 return None
             spent = [now - self.began.get(name, now) for name in waiting]
             spent += [0.0] * group.coming.total()
-            rest += [max(0.0, (mean or 0.0) - own) for own in spent]
+            rest += [max(0.0, (mean or 0.0) - seconds) for seconds in spent]
         return max(sum(rest) / self.workers, max(rest, default=0.0))
 
     def _waiting(self, group: Group) -> list[str]:
@@ -117,8 +120,8 @@ class Watch:
         """The score of a trial on selection; None if it failed."""
         if self.planned.sweep.targets:
             return objective(row, max(self.planned.sweep.targets))
-        points = [own for own in row.evaluations if own.split == "selection"]
-        scores = [own.metrics.get(str(row.metric)) for own in points]
+        points = [point for point in row.evaluations if point.split == "selection"]
+        scores = [point.metrics.get(str(row.metric)) for point in points]
         return max((score for score in scores if score is not None), default=None)
 
 

@@ -23,7 +23,6 @@ from lotbench.plan.groups import groups, part_of
 from lotbench.plan.plan import Plan
 from lotbench.reducer import Params, TokenReducer
 from lotbench.store.rows import Trial
-from lotbench.store.store import Store
 from lotbench.timing.cost import dense_rate, in_words, pass_texts
 from lotbench.trial.evaluate import BATCH_SIZE, SEARCH_TEXTS
 from lotbench.trial.planned import PlannedTrial
@@ -131,7 +130,7 @@ def read(planned: Plan) -> dict[str, Data]:
     places = {trial.config.task: trial.place for trial in planned.trials.values()}
     by_task: dict[str, list[TrialConfig]] = defaultdict(list)
     for first, *_ in planned.teaching().values():
-        by_task[first.task].append(first)
+        by_task[first.config.task].append(first.config)
 
     def is_taught(config: TrialConfig, task: Task) -> bool:
         return (Artefacts(config, task, tokenizer).folder / "model").is_dir()
@@ -156,7 +155,7 @@ def estimates(planned: Plan, data: Mapping[str, Data]) -> list[Line]:
     The seconds of a trial are the mean of those of its group that this machine has finished, else
     they come from a few timed steps.
     """
-    rows, lines = Store(planned.folder).done(), list[Line]()
+    rows, lines = planned.store.done(), list[Line]()
     for name, own in data.items():
         if own.teachers:
             todo = Counter[str](search=len(own.teachers))

@@ -34,28 +34,28 @@ def part_of(trial: PlannedTrial) -> str:
 
 def groups(planned: Plan) -> list[Group]:
     """The groups of a plan, in its order."""
-    found: dict[Any, Group] = {}
-    for own in planned.searches:
-        config, space = own.block.config, own.mark.space
+    by_key: dict[Any, Group] = {}
+    for search in planned.searches:
+        config, space = search.block.config, search.mark.space
         spaces = {
             name: f"{kind}{ends}" for name, one in space.items() for kind, ends in one.items()
         }
         written = _written(config.params | spaces)
         group = Group(config.task, config.method, written, len(space))
-        found[own.mark.key] = group
+        by_key[search.mark.key] = group
     for name, trial in [*planned.trials.items()]:  # a sweep adds some while a table is drawn
         config = trial.config
         group = Group(config.task, config.method, _written(config.params))
         key = trial.mark.key if trial.mark else (group.task, group.method, group.written)
-        found.setdefault(key, group).trials[name] = trial
-    for own in planned.searches if planned.most is None else ():
-        group = found[own.mark.key]
+        by_key.setdefault(key, group).trials[name] = trial
+    for search in planned.searches if planned.most is None else ():
+        group = by_key[search.mark.key]
         known = Counter(map(part_of, group.trials.values()))
-        if own.mark.algorithm == "optuna":
-            group.coming["search"] = own.size - known["search"]
+        if search.mark.algorithm == "optuna":
+            group.coming["search"] = search.size - known["search"]
         if not known["confirmation"]:
-            group.coming["confirmation"] = min(own.best, own.size) * len(own.seeds)
-    return list(found.values())
+            group.coming["confirmation"] = min(search.best, search.size) * len(search.seeds)
+    return list(by_key.values())
 
 
 def _written(params: Mapping[str, Any]) -> str:

@@ -2,27 +2,28 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from lotbench import backends
-from lotbench.config.document import Document
+from lotbench.config.document import Document, Place
 from lotbench.config.expand import expand
 from lotbench.config.sections import SweepConfig, TrialConfig
-from lotbench.engine.config_of_backbone import read_config
 from lotbench.errors import Faults, InputError
 from lotbench.measure import launch
+from lotbench.plan.checks import (
+    check_algorithm,
+    check_comparable,
+    check_fits,
+    check_room,
+    check_timed_targets,
+)
 from lotbench.plan.resolve import resolve
 from lotbench.plan.search import Search
-from lotbench.plan.suggest import OPTUNA_STARTS
 from lotbench.store.rows import Trial
 from lotbench.store.store import Store
-from lotbench.trial.checks import check_comparable
 from lotbench.trial.planned import PlannedTrial
-
-log = logging.getLogger(__name__)
 
 
 @dataclass
@@ -34,7 +35,7 @@ class Plan:
     """
 
     sweep: SweepConfig
-    folder: Path
+    store: Store
     most: int | None
     """The most trials to do now."""
     trials: dict[str, PlannedTrial]
@@ -43,11 +44,16 @@ class Plan:
     todo: dict[str, PlannedTrial] = field(default_factory=dict)
 
     @property
+    def folder(self) -> Path:
+        """That of the store."""
+        return self.store.folder
+
+    @property
     def size(self) -> int:
         """The number of trials of the whole sweep; of a search without equal settings."""
         if not self.searches:
             return len(self.trials)
-        return sum(own.size for own in self.searches) + self.sweep.confirmed_trials * len(
+        return sum(search.size for search in self.searches) + self.sweep.confirmed_trials * len(
             self.searches
         )
 
@@ -72,21 +78,17 @@ class Plan:
     def _room(self) -> int | None:
         return None if self.most is None else self.most - len(self.todo)
 
-    def teaching(self) -> dict[str, list[TrialConfig]]:
-        """The trials to do by their teacher, and stand-ins for confirmations that are not known.
-
-        A stand-in has the default setting and the seed of a confirmation.
-        """
-        configs = [trial.config for trial in self.todo.values()]
+    def teaching(self) -> dict[str, list[PlannedTrial]]:
+        """The trials to do by their teacher, and stand-ins for confirmations that are not known."""
+        trials = [*self.todo.values()]
         if self.todo and self._room() != 0:
-            for own in self.searches:
-                if own.mark.key not in self.chosen:
-                    seeds = [{"seed": seed} for seed in own.seeds]
-                    configs += [own.block.config.model_copy(update=seed) for seed in seeds]
-        found: dict[str, list[TrialConfig]] = {}
-        for config in configs:
-            found.setdefault(config.teacher_key(), []).append(config)
-        return found
+            for search in self.searches:
+                if search.mark.key not in self.chosen:
+                    trials += search.stand_ins()
+        taught: dict[str, list[PlannedTrial]] = {}
+        for trial in trials:
+            taught.setdefault(trial.config.teacher_key(), []).append(trial)
+        return taught
 
 
 def plan(sweep: SweepConfig, document: Document, root: Path, max_trials: int | None = None) -> Plan:
@@ -107,7 +109,7 @@ def plan(sweep: SweepConfig, document: Document, root: Path, max_trials: int | N
         with document.at(("measure", "backends")):
             for setting in settings:
                 backends.chosen(sweep.measure.backends, setting.device)
-    planned = Plan(sweep, (root / sweep.name).resolve(), max_trials, {})
+    planned = Plan(sweep, Store((root / sweep.name).resolve()), max_trials, {})
     faults = Faults()  # of all trials, in one message
     for block in expand(sweep, document):
         with faults.collected():
@@ -122,48 +124,20 @@ def plan(sweep: SweepConfig, document: Document, root: Path, max_trials: int | N
                 raise InputError(block.place.fault((), message))
             planned.searches.append(search)
     faults.check()
-    _check_algorithm(sweep, document)
-    store = Store(planned.folder)
-    done = store.done()
+    check_algorithm(sweep, document)
+    store, done = planned.store, planned.store.done()
     planned.grow({trial.trial_id: trial for trial in store.trials()}, done)
-    _check_timed_targets(sweep, document, planned.trials)
+    check_timed_targets(sweep, document, planned.trials.values())
     for trial in {trial.config.task: trial for trial in planned.trials.values()}.values():
-        check_comparable(planned.folder, done.values(), trial.config)
-    if planned.todo:
-        with document.at(("backbone",)):
-            backbone = read_config(sweep.backbone)
-        # Once for each setting, whatever its task and seed: building a method takes milliseconds.
-        built = {(trial.method, trial.contents): trial for trial in planned.todo.values()}
-        for trial in built.values():
-            trial.check_fits(backbone.num_hidden_layers, backbone.hidden_size)
+        check_comparable(store, trial.config)
+    check_fits(planned.todo.values(), sweep.backbone)
     return planned
 
 
-def _check_algorithm(sweep: SweepConfig, document: Document) -> None:
-    """Refuses Optuna where it is missing, and says where it is of no use."""
-    if sweep.search is None or sweep.search.algorithm != "optuna":
-        return
-    from importlib.util import find_spec
-
-    if find_spec("optuna") is None:
-        message = "Optuna is not installed; pip install 'lotbench[optuna]', or use quasirandom"
-        raise InputError(document.fault(("search", "algorithm"), message))
-    if sweep.search.trials < OPTUNA_STARTS:
-        log.warning(
-            "search.trials: with %d trials Optuna hardly differs from random points; %d are enough "
-            "to learn from",
-            sweep.search.trials,
-            OPTUNA_STARTS,
-        )
-
-
-def _check_timed_targets(
-    sweep: SweepConfig, document: Document, trials: dict[str, PlannedTrial]
-) -> None:
-    """Refuses to time a target that no trial is asked for, where others are."""
-    asked = {target for trial in trials.values() for target in trial.targets}
-    for i, target in enumerate((sweep.measure and sweep.measure.targets) or ()):
-        if asked and target not in asked:
-            known = ", ".join(f"{each:g}" for each in sorted(asked))
-            message = f"{target:g} is not a target of any method (known: {known})"
-            raise InputError(document.fault(("measure", "targets", i), message))
+def plan_trial(config: TrialConfig, place: Place, store: Store) -> PlannedTrial:
+    """A trial outside a sweep, resolved and checked against the store that its row goes to."""
+    trial = resolve(config, place)
+    check_comparable(store, config)
+    check_fits([trial], config.backbone)
+    check_room(store.folder, config.backbone)
+    return trial

@@ -22,28 +22,23 @@ def resolve(config: TrialConfig, place: Place | None = None) -> PlannedTrial:
     Among the parameters may be a list of budgets under the plural of the budget's name
     (``thresholds``), or ``targets``; both go before the targets of the sweep.  With a ``place``,
     messages name file and line.
-
-    Raises
-    ------
-    InputError
-        If a plugin, the method or a parameter is unknown or does not fit.
     """
     place = place or Place(Document(""), ("methods", config.method))
     method = _method(config, place)
     values = dict(config.params)
     key = f"{method.budget_name}s"
     budgets = values.pop(key, None) if method.budget_name else None
-    own = None
+    listed = None
     if "targets" in values:
-        own = validate(_Targets, {"targets": values.pop("targets")}, place.fault).targets
+        listed = validate(_Targets, {"targets": values.pop("targets")}, place.fault).targets
     params = registry.make_params(method, values, place.fault)
     if budgets is not None:
         _check_budgets(method, params, budgets, key, place)
-    of_sweep = budgets is None and own is None and method.budget_name is not None
+    of_sweep = budgets is None and listed is None and method.budget_name is not None
     shared = config.targets if of_sweep else None
-    targets = shared if own is None else own
+    targets = shared if listed is None else listed
     if targets and (budgets is not None or method.budget_range is None):
-        raise InputError(place.fault(("targets",) if own else (), _no_targets(method, key)))
+        raise InputError(place.fault(("targets",) if listed else (), _no_targets(method, key)))
     draws = config.train.budgets == "sampled" and method.budget_range is not None
     if targets or draws:
         _check_range(method, params, place)

@@ -18,6 +18,7 @@ from lotbench.config.sections import SweepConfig, digest
 from lotbench.errors import Faults, InputError
 from lotbench.plan.resolve import resolve
 from lotbench.plan.suggest import independent, optuna_point, sobol
+from lotbench.store.record import Json
 from lotbench.store.rows import Searched, Trial
 from lotbench.trial.objective import objective
 from lotbench.trial.planned import PlannedTrial
@@ -54,13 +55,7 @@ class Search:
         """The mark of its first trial."""
 
     def check(self) -> None:
-        """Resolves a trial at the ends and within every space.
-
-        Raises
-        ------
-        InputError
-            If the method refuses one, or has no default for what is searched.
-        """
+        """Resolves a trial at the ends and within every space."""
         faults = Faults()
         first = {name: space.given[0] for name, space in self.block.spaces.items()}
         fields = self._trial(first, 0).method.Params.model_fields
@@ -103,7 +98,7 @@ class Search:
         """The best of these trials by the objective; of equal ones the first."""
         areas = [(objective(row, self.mark.end), row) for row in rows if row.status == "done"]
         scored = [(area, row) for area, row in areas if area is not None]
-        return [row for _, row in sorted(scored, key=lambda own: -own[0])[: self.best]]
+        return [row for _, row in sorted(scored, key=lambda pair: -pair[0])[: self.best]]
 
     @cached_property
     def _listed(self) -> list[PlannedTrial]:
@@ -125,13 +120,13 @@ class Search:
             elif (repeats := repeats + 1) == REPEATS:
                 return
 
-    def _settings(self) -> Iterator[dict[str, Any]]:
+    def _settings(self) -> Iterator[Json]:
         yield {}
         points = independent if self.mark.algorithm == "random" else sobol
         if self.names:
             yield from map(self._setting, points(len(self.names), self._number()))
 
-    def _setting(self, point: Iterable[float]) -> dict[str, Any]:
+    def _setting(self, point: Iterable[float]) -> Json:
         pairs = zip(self.names, point, strict=True)
         return {name: self.block.spaces[name].value(place) for name, place in pairs}
 
@@ -141,7 +136,7 @@ class Search:
         text = repr((config.seed, config.task, config.method, *more))
         return int.from_bytes(hashlib.sha256(text.encode()).digest()[:4])
 
-    def _trial(self, setting: Mapping[str, Any], index: int) -> PlannedTrial:
+    def _trial(self, setting: Json, index: int) -> PlannedTrial:
         config = self.block.config
         params = {**config.params, **setting}
         trial = resolve(config.model_copy(update={"params": params}), self.block.place)
@@ -153,6 +148,11 @@ class Search:
         mark = {"part": "confirmation", "index": index, "chosen": row.trial_id}
         return replace(trial, mark=self.mark.model_copy(update=mark))
 
+    def stand_ins(self) -> list[PlannedTrial]:
+        """The default setting with the seeds of the confirmations, which have the same teachers."""
+        configs = (self.block.config.model_copy(update={"seed": seed}) for seed in self.seeds)
+        return [resolve(config, self.block.place) for config in configs]
+
     def _asked(self, rows: Mapping[str, Trial], ended: Collection[str]) -> list[PlannedTrial]:
         """The trials that Optuna has suggested: those that have ended, and the next one."""
         stored = {}
@@ -163,11 +163,11 @@ class Search:
         trials = [self._trial({}, 0)]
         while len(trials) < self.size and trials[-1].id in ended:
             if row := stored.get(len(trials)):
-                given: Any = row.config["params"]
-                own = {name: given[name] for name in self.names}
+                params: Any = row.config["params"]
+                setting = {name: params[name] for name in self.names}
             else:
-                own = self._ask(trials, rows)
-            trial = self._trial(own, len(trials))
+                setting = self._ask(trials, rows)
+            trial = self._trial(setting, len(trials))
             if any(trial.contents == other.contents for other in trials):
                 trial = next(self._distinct(trials), None)
             if trial is None:
@@ -175,7 +175,7 @@ class Search:
             trials.append(trial)
         return trials
 
-    def _ask(self, trials: Sequence[PlannedTrial], rows: Mapping[str, Trial]) -> dict[str, Any]:
+    def _ask(self, trials: Sequence[PlannedTrial], rows: Mapping[str, Trial]) -> Json:
         """The setting that Optuna suggests after these trials."""
         spaces = [self.block.spaces[name] for name in self.names]
         told = []

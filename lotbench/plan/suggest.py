@@ -47,7 +47,7 @@ def optuna_point(
 
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     # Choices have no order, so Optuna sees the number of the value instead of a place.
-    counts = [int(own.size) if own.kind == "choice" else 0 for own in spaces]
+    counts = [int(space.size) if space.kind == "choice" else 0 for space in spaces]
     distributions: dict[str, BaseDistribution] = {
         str(i): CategoricalDistribution(range(count)) if count else FloatDistribution(0, 1)
         for i, count in enumerate(counts)

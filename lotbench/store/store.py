@@ -89,12 +89,12 @@ class Store:
         Comparable passes have the same `conditions`.
         """
         timings = self.timings()
-        newest = {(own.task, own.setting.label): own.conditions for own in timings}
-        return [own for own in timings if own.conditions == newest[own.task, own.setting.label]]
+        newest = {(row.task, row.setting.label): row.conditions for row in timings}
+        return [row for row in timings if row.conditions == newest[row.task, row.setting.label]]
 
     def maps(self) -> list[Map]:
         """All break-even maps, oldest first."""
-        return sorted(self._read(Map), key=lambda each: (each.created, each.map_id))
+        return sorted(self._read(Map), key=lambda row: (row.created, row.map_id))
 
     def write(self, record: Trial | TimingPass | Map) -> Path:
         """Write a record and return its file; a trial replaces an older one with its id.
@@ -159,8 +159,8 @@ class Store:
     def _load(self, kind: type[Kind], path: Path) -> Kind | None:
         """The record of a file; None, with a warning, if the file is damaged."""
         try:
-            own = path.stat()
-            state = own.st_mtime_ns, own.st_size, own.st_ino
+            stat = path.stat()
+            state = stat.st_mtime_ns, stat.st_size, stat.st_ino
         except OSError as error:
             state = str(error)
         if path not in self._known or self._known[path][0] != state:

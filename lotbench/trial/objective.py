@@ -17,9 +17,9 @@ def objective(trial: Trial, end: float) -> float | None:
     metric = str(trial.metric)
     teacher = ((trial.teacher and trial.teacher.metrics) or {}).get("selection", {}).get(metric)
     scores = [
-        (own.flops_speedup, score)
-        for own in trial.evaluations
-        if own.split == "selection" and (score := own.metrics.get(metric)) is not None
+        (point.flops_speedup, score)
+        for point in trial.evaluations
+        if point.split == "selection" and (score := point.metrics.get(metric)) is not None
     ]
     if teacher is None or not scores:
         return None

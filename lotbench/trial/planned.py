@@ -7,7 +7,6 @@ from typing import Any
 
 from lotbench.config.document import Place
 from lotbench.config.sections import TrialConfig
-from lotbench.errors import InputError
 from lotbench.reducer import Params, TokenReducer
 from lotbench.store.rows import Searched
 
@@ -42,25 +41,3 @@ class PlannedTrial:
     def contents(self) -> tuple[Any, ...]:
         """What tells settings of a method apart: equal ones give the same result."""
         return self.params.model_dump_json(), self.budgets, self.targets
-
-    def check_fits(self, n_layers: int, width: int) -> None:
-        """Builds the method for the backbone, so that what does not fit is found before training.
-
-        ``n_layers`` and ``width`` are those of the backbone as it is in the hub or folder.
-
-        Raises
-        ------
-        InputError
-            If the backbone has too few layers, or the method refuses its parameters.
-        """
-        layers = self.config.layers or n_layers
-        if layers > n_layers:
-            message = f"{layers}, but the backbone has only {n_layers} layers"
-            raise InputError(self.place.document.fault(("layers",), message))
-        try:
-            self.method(self.params, layers, width)
-        except InputError as error:
-            message = str(error).removeprefix(f"{self.config.method}: ")
-            raise InputError(self.place.fault((), message)) from error
-        except (Exception, SystemExit):
-            return  # a fault of the method's code: its trial fails and stores the traceback

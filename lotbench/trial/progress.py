@@ -70,3 +70,8 @@ def rough(seconds: float) -> str:
     if seconds < 90:
         return f"{seconds:.0f} s"
     return f"{seconds / 60:.0f} min" if seconds < 90 * 60 else f"{seconds / 3600:.1f} h"
+
+
+def four_digits(score: float | None) -> str:
+    """A score in four digits; ``undefined`` if there is none, as a correlation of equal numbers."""
+    return "undefined" if score is None else f"{score:.4f}"

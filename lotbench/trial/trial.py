@@ -6,9 +6,10 @@ import logging
 import shutil
 import time
 import traceback
+from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
-from typing import Any
 
 import torch
 from pydantic import ValidationError
@@ -19,23 +20,27 @@ from lotbench.config.sections import TrialConfig
 from lotbench.config.tasks import kind_of
 from lotbench.data.task import Task
 from lotbench.engine import checkpoint
-from lotbench.engine.config_of_backbone import read_config
 from lotbench.engine.loading import load_tokenizer
 from lotbench.errors import InputError
 from lotbench.reducer import TokenReducer
 from lotbench.scoring.metrics import UNLABELLED
 from lotbench.scoring.predictions import encode
 from lotbench.store.files import as_json
-from lotbench.store.rows import Failure, Searched, Trial
+from lotbench.store.record import Machine
+from lotbench.store.rows import (
+    Data,
+    Evaluation,
+    Failure,
+    Look,
+    Searched,
+    Teacher,
+    Training,
+    Trial,
+    Unreached,
+)
 from lotbench.store.store import Store
 from lotbench.trial.budgets import LARGEST
-from lotbench.trial.checks import (
-    check_comparable,
-    check_data,
-    check_room,
-    check_teacher,
-    stored_config,
-)
+from lotbench.trial.checks import check_data, check_teacher, stored_config
 from lotbench.trial.evaluate import SPLITS, score, scorer
 from lotbench.trial.objective import objective
 from lotbench.trial.planned import PlannedTrial
@@ -51,27 +56,37 @@ TIME_LIMIT = "time limit"
 SEARCHED = 4
 """A method's search has one text of selection for so many examples that were trained on, so that
 some thirty scores take less time than the training."""
-RECORDS = ("Trial", "Evaluation", "Training")
+RECORDS = ("Trial", "Data", "Evaluation", "Training")
 """The records that a trial fills."""
 
 
-def run_trial(trial: PlannedTrial, folder: Path, catch_input_errors: bool = False) -> Trial:
+@dataclass(frozen=True)
+class Result:
+    """What a trial finds out: these fields of its row."""
+
+    look: Look
+    metric: str
+    teacher: Teacher
+    data: Data
+    training: Training
+    evaluations: list[Evaluation]
+    unreached: list[Unreached] | None
+    model: str | None
+    seconds: float
+
+
+def run_trial(trial: PlannedTrial, store: Store, catch_input_errors: bool = False) -> Trial:
     """The result of one trial, trained, evaluated and stored.
 
     A loss that is not finite, an exception or exit inside a method, or the time limit ends the
     trial as ``failed``; its ``error`` says why.  With ``catch_input_errors`` so does bad input, so
     that a sweep's other trials go on.
-
-    Raises
-    ------
-    InputError
-        If the configuration or the data is at fault.
     """
     started = _now()
     torch.manual_seed(trial.config.seed)  # whatever ran in this process before
     try:
         with limited(trial.config.train.max_minutes * 60):
-            row = _row(trial, started, **_train_and_score(trial, folder))
+            row = _row(trial, started, _train_and_score(trial, store))
         as_json(row.content())  # what JSON does not allow is a fault of the method
     except KeyboardInterrupt:
         raise
@@ -79,50 +94,61 @@ def run_trial(trial: PlannedTrial, folder: Path, catch_input_errors: bool = Fals
         if isinstance(error, InputError) and not catch_input_errors:
             raise
         row = _row(trial, started, _failure(error, trial))
-    return _keep(Store(folder), row)
+    return _keep(store, row)
 
 
-def run_alone(trial: PlannedTrial, folder: Path) -> Trial:
-    """The result of `run_trial` while no other process writes to the store.
-
-    Raises
-    ------
-    InputError
-        As for `run_trial`, or if another process uses the store, or its disk is full.
-    """
-    with Store(folder).lock():
-        check_room(folder, trial.config.backbone)
-        return run_trial(trial, folder)
+def run_in_sweep(trial: PlannedTrial, store: Store) -> Trial:
+    """The row of a trial of a sweep, which does not run again if it is done, here or elsewhere."""
+    store.pull(Trial.FOLDER)
+    return store.done().get(trial.id) or run_trial(trial, store, catch_input_errors=True)
 
 
-def store_lost(trial: PlannedTrial, folder: Path, kind: str, why: str) -> Trial:
+def run_alone(trial: PlannedTrial, store: Store) -> Trial:
+    """The result of `run_trial` while no other process writes to the store."""
+    with store.lock():
+        return run_trial(trial, store)
+
+
+def store_lost(trial: PlannedTrial, store: Store, kind: str, why: str) -> Trial:
     """The failed row of a trial whose worker ended before it could store one."""
-    return _keep(Store(folder), _row(trial, _now(), Failure(kind=kind, message=why)))
+    return _keep(store, _row(trial, _now(), Failure(kind=kind, message=why)))
 
 
-def _row(trial: PlannedTrial, started: str, error: Failure | None = None, **found: Any) -> Trial:
-    """The row of a trial; ``found`` has the fields that a trial finds out."""
-    config = trial.config
-    row = Trial.model_validate(
-        {
-            "trial_id": trial.id,
-            "status": "failed" if error else "done",
-            "error": error,
-            "task": config.task,
-            "method": config.method,
-            "version": trial.method.version,
-            "seed": config.seed,
-            "backbone": config.backbone,
-            "params": trial.params.model_dump(mode="json", by_alias=True),
-            "config": config.model_dump(mode="json"),
-            "created": started,
-            "machine": machine.record(),
-            "versions": machine.versions(),
-            "git_commit": machine.git_commit(),
-            **found,
-        }
+def _row(trial: PlannedTrial, started: str, result: Result | Failure) -> Trial:
+    """The row of a trial that has ended."""
+    row = partial(
+        Trial,
+        trial_id=trial.id,
+        task=trial.config.task,
+        method=trial.config.method,
+        version=trial.method.version,
+        seed=trial.config.seed,
+        backbone=trial.config.backbone,
+        params=trial.params.model_dump(mode="json", by_alias=True),
+        config=trial.config.model_dump(mode="json"),
+        created=started,
+        machine=Machine.model_validate(machine.record()),
+        versions=machine.versions(),
+        git_commit=machine.git_commit(),
     )
-    return row if trial.mark is None else marked(row, trial.mark)
+    if isinstance(result, Failure):
+        ended = row(status="failed", error=result)
+    else:
+        ended = row(
+            status="done",
+            error=None,
+            look=result.look,
+            metric=result.metric,
+            teacher=result.teacher,
+            data=result.data,
+            training=result.training,
+            evaluations=result.evaluations,
+            model=result.model,
+            seconds=result.seconds,
+        )
+        if result.unreached is not None:  # a field that is given is stored, as null, too
+            ended = ended.model_copy(update={"unreached": result.unreached})
+    return ended if trial.mark is None else marked(ended, trial.mark)
 
 
 def marked(row: Trial, mark: Searched | None) -> Trial:
@@ -180,15 +206,8 @@ def _remove_model(folder: Path, trial_id: str, error: Exception) -> None:
     log.warning("%s: the model was not kept, the scores are (%s)", model, error)
 
 
-def prepare(trial: PlannedTrial, folder: Path) -> Artefacts:
-    """The task and the shared artefacts of a trial, the teacher trained if it is missing.
-
-    Raises
-    ------
-    InputError
-        If the data is at fault, or data or backbone have changed since other trials of the store
-        were run.
-    """
+def prepare(trial: PlannedTrial, store: Store) -> Artefacts:
+    """The task and the shared artefacts of a trial, the teacher trained if it is missing."""
     config = trial.config
     tokenizer = load_tokenizer(config.backbone)
     task = task_of(config, tokenizer)
@@ -201,11 +220,11 @@ def prepare(trial: PlannedTrial, folder: Path) -> Artefacts:
     key = config.teacher_key()
     others = [
         other
-        for name, other in Store(folder).done().items()
+        for name, other in store.done().items()
         if name != trial.id and other.config and stored_config(other).teacher_key() == key
     ]
-    check_data(folder, task, others)
-    check_teacher(folder, config.backbone, artefacts.key, others)
+    check_data(store.folder, task, others)
+    check_teacher(store.folder, config.backbone, artefacts.key, others)
     _ = artefacts.teacher
     artefacts.answer()
     return artefacts
@@ -217,13 +236,10 @@ def needed(config: TrialConfig, reducer: TokenReducer) -> frozenset[str]:
     return reducer.needs | ({"teacher_logits"} if distilled else set())
 
 
-def _train_and_score(trial: PlannedTrial, folder: Path) -> dict[str, Any]:
-    """The fields of a row that a trial finds out; its model is saved."""
+def _train_and_score(trial: PlannedTrial, store: Store) -> Result:
+    """What a trial finds out; its model is saved."""
     config = trial.config
-    check_comparable(folder, Store(folder).done().values(), config)
-    pretrained = read_config(config.backbone)
-    trial.check_fits(pretrained.num_hidden_layers, pretrained.hidden_size)
-    artefacts = prepare(trial, folder)
+    artefacts = prepare(trial, store)
     task = artefacts.task
     model: str | None = f"models/{trial.id}"
     encoder = checkpoint.build(
@@ -250,26 +266,30 @@ def _train_and_score(trial: PlannedTrial, folder: Path) -> dict[str, Any]:
     else:
         try:
             checkpoint.save(
-                folder / model, encoder, artefacts.tokenizer, config.plugins, config.scored_length
+                store.folder / model,
+                encoder,
+                artefacts.tokenizer,
+                config.plugins,
+                config.scored_length,
             )
         except (OSError, SafetensorError) as error:  # a full disk, most of the time
-            _remove_model(folder, trial.id, error)
+            _remove_model(store.folder, trial.id, error)
             model = None
     data = {"fingerprint": task.fingerprint, "train": len(task.train), "labels": _labels(task)}
-    return {
-        "look": trial.method.look_with(trial.params, encoder.reducer.n_layers),
-        "metric": task.metrics[0],
-        "teacher": artefacts.record(),
-        "data": data | task.notes,
-        "training": training,
-        "evaluations": evaluations,
-        **({} if unreached is None else {"unreached": unreached}),
-        "model": model,
-        "seconds": time.perf_counter() - started,
-    }
+    return Result(
+        trial.method.look_with(trial.params, encoder.reducer.n_layers),
+        task.metrics[0],
+        artefacts.record(),
+        Data.model_validate(data | task.notes),
+        training,
+        evaluations,
+        unreached,
+        model,
+        time.perf_counter() - started,
+    )
 
 
-def _labels(task: Task) -> dict[str, Any] | None:
+def _labels(task: Task) -> dict[str, str | list[float]] | None:
     """What the scores of a row need beside its predictions: labels, or the scores of pairs."""
     if task.metrics[0] in UNLABELLED:
         return None

@@ -18,8 +18,8 @@ import lotbench
 from lotbench import cli
 from lotbench.engine.config_of_backbone import locate
 from lotbench.engine.loading import weight_bytes
+from lotbench.plan.checks import check_room
 from lotbench.store.store import Store
-from lotbench.trial.checks import check_room
 
 
 def ctrl_c(*_) -> None:

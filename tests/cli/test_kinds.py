@@ -96,7 +96,7 @@ def repeats(trials: list[Trial], folder: Path, monkeypatch: pytest.MonkeyPatch) 
     """Each trial gives the same row in another store, in this process, with another teacher."""
     monkeypatch.setenv("LOTBENCH_CACHE", str(folder / "cache"))
     for trial in trials:
-        again = run_alone(resolve(stored_config(trial)), folder / "again")
+        again = run_alone(resolve(stored_config(trial)), Store(folder / "again"))
         assert content(again) == content(trial)
 
 

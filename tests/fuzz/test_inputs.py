@@ -46,7 +46,7 @@ def _read_config(name: str) -> type[_Backbone]:
 @pytest.fixture(autouse=True)
 def _alone(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(registry, "_plugins", {})
-    monkeypatch.setattr("lotbench.plan.plan.read_config", _read_config)
+    monkeypatch.setattr("lotbench.plan.checks.read_config", _read_config)
     monkeypatch.chdir(tmp_path)
 
 

@@ -57,7 +57,7 @@ class _Backbone:
 @pytest.fixture(autouse=True)
 def _small_backbone(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(registry, "_plugins", {})
-    monkeypatch.setattr("lotbench.plan.plan.read_config", lambda name: _Backbone)
+    monkeypatch.setattr("lotbench.plan.checks.read_config", lambda name: _Backbone)
 
 
 @pytest.fixture
@@ -187,7 +187,7 @@ def test_the_faults_of_all_trials_are_in_one_message(refusal) -> None:
 def test_a_backbone_that_cannot_be_read_has_a_line(refusal, monkeypatch) -> None:
     from lotbench.engine.config_of_backbone import read_config
 
-    monkeypatch.setattr("lotbench.plan.plan.read_config", read_config)
+    monkeypatch.setattr("lotbench.plan.checks.read_config", read_config)
     found = refusal("some/encoder", "./nowhere")
     assert found == "line 2: backbone: no such folder: ./nowhere"
 

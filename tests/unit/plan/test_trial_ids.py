@@ -69,8 +69,7 @@ QUICKSTART = {
 @pytest.fixture
 def unread(monkeypatch: pytest.MonkeyPatch) -> None:
     """No backbone is read."""
-    monkeypatch.setattr("lotbench.plan.plan.PlannedTrial.check_fits", lambda *_: None)
-    monkeypatch.setattr("lotbench.plan.plan.read_config", lambda name: _Backbone)
+    monkeypatch.setattr("lotbench.plan.plan.check_fits", lambda *_: None)
 
 
 @pytest.fixture
@@ -79,12 +78,6 @@ def planned(unread, tmp_path: Path):
     path = tmp_path / "sweep.yaml"
     path.write_text(SWEEP)
     return lambda *overrides: plan(*load_sweep(path, overrides), tmp_path).trials
-
-
-class _Backbone:
-    """Replaces a backbone that would be downloaded."""
-
-    num_hidden_layers, hidden_size = 12, 384
 
 
 def test_trial_ids(planned) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pandas as pd
@@ -13,8 +14,9 @@ from safetensors.torch import load_file
 from lotbench.config.load import load_sweep, load_trial
 from lotbench.errors import InputError
 from lotbench.plan.resolve import resolve
-from lotbench.store.rows import Trial
-from lotbench.trial.trial import prepare, run_alone
+from lotbench.store.rows import Searched, Trial
+from lotbench.store.store import Store
+from lotbench.trial.trial import prepare, run_alone, run_trial, store_lost
 
 TEXTS = [f"{'good' if i % 2 else 'bad'} film number {i}" for i in range(60)]
 
@@ -60,14 +62,14 @@ def _own_cache(tmp_path_factory, monkeypatch) -> None:
 
 
 def run(path: Path, store: Path) -> Trial:
-    row = run_alone(resolve(*load_trial(path)), store)
+    row = run_alone(resolve(*load_trial(path)), Store(store))
     assert row.look is not None or row.error is not None  # reports show a method as its row says
     return row
 
 
 def test_the_teacher_is_the_model_untouched(tmp_path, model) -> None:
     path = written(tmp_path, model, None)
-    found = prepare(resolve(*load_trial(path)), tmp_path / "store")
+    found = prepare(resolve(*load_trial(path)), Store(tmp_path / "store"))
     own, given = (load_file(each / "model.safetensors") for each in (found.teacher, model))
     assert own.keys() == given.keys()
     assert all(torch.equal(own[name], given[name]) for name in given)
@@ -86,6 +88,24 @@ def test_without_labels_models_are_scored_by_agreement(tmp_path, model) -> None:
     assert row.training and row.training.stages[-1].losses["task"] == 0
 
 
+def test_a_row_has_the_keys_that_its_trial_fills(tmp_path, model) -> None:
+    path = written(tmp_path, model, None)
+    common = ["trial_id", "status", "error", "task", "method", "version", "seed", "backbone"]
+    common += ["params", "config", "created", "machine", "versions", "git_commit"]
+    filled = ["metric", "teacher", "data", "training", "evaluations", "seconds", "model"]
+    done = run(path, tmp_path / "store")
+    assert list(done.content()) == common + filled
+    assert list(done.content()["data"])[:4] == ["fingerprint", "train", "labels", "classes"]
+    trial = resolve(*load_trial(path))
+    lost = store_lost(trial, Store(tmp_path / "other"), "worker died", "it left")
+    assert list(lost.content()) == common and lost.content()["error"]["message"] == "it left"
+    mark = Searched(part="search", key="k", algorithm="random", index=0, space={}, end=2)
+    aimed = replace(trial, targets=(1.2,), mark=mark)
+    found = run_trial(aimed, Store(tmp_path / "third")).content()
+    assert list(found) == [*common, *filled[:-2], "unreached", "search", *filled[-2:]]
+    assert found["model"] is None and found["search"]["area"] is not None
+
+
 def test_labels_go_by_the_models_classes(tmp_path, model) -> None:
     # Only "good" is in the rows: of their own accord they would be one class.
     row = run(written(tmp_path, model, ["good"] * 60), tmp_path / "store")
@@ -96,7 +116,7 @@ def test_labels_go_by_the_models_classes(tmp_path, model) -> None:
 def test_rows_without_labels_need_distillation(tmp_path, model) -> None:
     path = written(tmp_path, model, None, train={"distillation": 0.0})
     with pytest.raises(InputError, match="distillation: 0, but rows without labels"):
-        prepare(resolve(*load_trial(path)), tmp_path / "store")
+        prepare(resolve(*load_trial(path)), Store(tmp_path / "store"))
 
 
 def test_a_teacher_learns_from_labelled_rows_and_a_method_from_all(tmp_path, model) -> None:
@@ -135,7 +155,7 @@ def test_a_regression_and_a_classifier_do_not_go_together(tmp_path, model) -> No
     task = {"name": "mine", "source": str(tmp_path), "max_length": 16, "regression": True}
     path = written(tmp_path, model, None, task=task)
     with pytest.raises(InputError, match=r"teacher\.model gives 2 classes; set tasks"):
-        prepare(resolve(*load_trial(path)), tmp_path / "store")
+        prepare(resolve(*load_trial(path)), Store(tmp_path / "store"))
 
 
 def test_a_stored_sweep_is_read_again(tmp_path, model) -> None:
