@@ -8,6 +8,7 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Callable, Iterator
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlencode
@@ -72,10 +73,9 @@ def s3() -> Iterator[Callable[[str], str]]:
 
 @pytest.fixture(scope="session")
 def _ready() -> None:
-    """What many tests import for the first time, so that none of them pays for it."""
-    import fvcore.nn
-    import matplotlib.pyplot
-    import transformers.models.bert.modeling_bert  # noqa: F401
+    """Imports what is slow to import, so that no test pays for it."""
+    for name in ("fvcore.nn", "matplotlib.pyplot", "transformers.models.bert.modeling_bert"):
+        import_module(name)
 
 
 @pytest.fixture(autouse=True)

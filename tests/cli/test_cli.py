@@ -33,6 +33,7 @@ def call(*arguments: str | Path, cwd: Path | None = None) -> subprocess.Complete
     return subprocess.run(command, capture_output=True, text=True, cwd=cwd, timeout=600)
 
 
+@pytest.mark.slow
 def test_help_answers_in_half_a_second() -> None:
     def seconds(command: list[str]) -> float:
         """Of the processor: other work on the machine makes the command wait."""
@@ -73,6 +74,7 @@ def test_a_sweep_is_a_file_or_a_name(tmp_path, monkeypatch) -> None:
         options.sweep_file(Path("quikstart"))
 
 
+@pytest.mark.slow
 def test_validate_names_what_does_not_add_up_and_needs_no_torch(tmp_path) -> None:
     store = ROOT / "results" / "reference" / "leap_or_drop_short"
     shutil.copytree(store / "trials", tmp_path / "trials")

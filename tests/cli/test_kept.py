@@ -88,6 +88,7 @@ def test_a_full_disk_is_found_before_training(trial_file, tmp_path, monkeypatch,
     assert "the models of 3 trials need about 0.3" in caplog.text
 
 
+@pytest.mark.slow
 def test_a_hub_backbone_has_the_weights_and_the_commit_of_the_hub(tmp_path, monkeypatch) -> None:
     # As the hub's cache lays a repository out; a process of its own, since its place is read once.
     snapshot = tmp_path / "models--some--encoder" / "snapshots" / ("ab" * 20)

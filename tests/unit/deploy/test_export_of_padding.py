@@ -16,6 +16,7 @@ TEXTS = [[2, 3], [2, *range(4, 30), 3], [2, 5, 3]]
 
 
 @pytest.mark.parametrize("scale", [1, 300])
+@pytest.mark.slow
 def test_padding_has_a_finite_score_and_changes_nothing(scale: int) -> None:
     encoder = make_encoder(DensePacked)
     with torch.no_grad():  # at the larger scale, scores of keys are hundreds apart

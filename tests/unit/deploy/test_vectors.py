@@ -247,6 +247,7 @@ def test_every_backbone_gives_vectors_in_every_runtime(kind) -> None:
 
 
 @pytest.mark.parametrize("backend", ["onnx-fp32", "openvino-fp32"])
+@pytest.mark.slow
 def test_vectors_without_any_layer_run_in_both_runtimes(backend) -> None:
     encoder = make("truncated", "mean", layers=0)
     session = open_session(export(encoder).model.SerializeToString(), backend, threads=1)

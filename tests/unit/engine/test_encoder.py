@@ -129,6 +129,7 @@ kinds = st.sampled_from(["", "leap", "context", "keys", "both", "drop", "restore
     share=st.sampled_from([0.02, 0.5, 0.98]),
     grad=st.booleans(),
 )
+@pytest.mark.slow
 def test_packed_equals_reference(
     tiny: Backbone, make_batch, lengths, script, seed: int, share: float, grad: bool
 ) -> None:

@@ -186,6 +186,7 @@ def test_the_whole_is_shared_by_the_trials_that_run_side_by_side(planned, monkey
     assert spread([30.0, 10.0], 2) == 30.0 and spread([], 2) == 0.0
 
 
+@pytest.mark.slow
 def test_the_timing_passes_are_one_for_each_seed(planned, asked, monkeypatch) -> None:
     seen = []
 

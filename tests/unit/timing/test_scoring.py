@@ -165,6 +165,7 @@ def test_models_are_prepared_and_timed_in_two_backends(store, tmp_path, monkeypa
     assert {key.split(" ")[1] for key in scored} == {"a"} and len(scored) == 4
 
 
+@pytest.mark.slow
 def test_what_cannot_be_exported_is_named_once_and_the_rest_goes_on(store, tmp_path, monkeypatch):
     tried = []
 

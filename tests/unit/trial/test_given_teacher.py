@@ -119,6 +119,7 @@ def test_a_teacher_learns_from_labelled_rows_and_a_method_from_all(tmp_path, mod
     assert rows[0].teacher.key != rows[1].teacher.key
 
 
+@pytest.mark.slow
 def test_a_mean_saliency_is_that_of_the_teachers_of_three_seeds(tmp_path, model) -> None:
     base = {"teacher": {"epochs": 1, "batch_size": 4}, "backbone": str(model)}
     labels = ["bad", "bad", "good", "good"] * 15
