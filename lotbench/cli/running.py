@@ -24,6 +24,14 @@ def sweep(
     address: Annotated[
         str | None, typer.Option(help="Ray cluster to run on: 'auto' or an address.")
     ] = None,
+    workers: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            help="Most trials side by side; 1 runs in this process without Ray. By default as many "
+            "as there are cores for.",
+        ),
+    ] = None,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="List the trials and their hours; run none.")
     ] = False,
@@ -53,7 +61,7 @@ def sweep(
     from lotbench.store import bucket
 
     with kept("finished trials and timing passes are kept; run it again to go on"):
-        done = run_sweep(planned, address, live_table)
+        done = run_sweep(planned, address, live_table, workers)
     if (done.folder / "trials").is_dir():
         show(done.folder)
         if config.compare is not None:

@@ -10,9 +10,8 @@ import os
 import signal
 import socket
 import threading
-import time
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from logging.handlers import BufferingHandler
 from typing import Any
 
@@ -24,14 +23,14 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from lotbench import machine
 from lotbench.cluster.resources import share
+from lotbench.cluster.teachers import Scores, Teachers, train_teacher
 from lotbench.cluster.tuning import tune_trials
 from lotbench.cluster.watch import Watch
 from lotbench.cluster.workers import Board, Job, job_of, look, working
-from lotbench.engine import checkpoint
 from lotbench.errors import InputError, PassFailed
 from lotbench.plan.plan import Plan
-from lotbench.trial.progress import TimeUp, limited
-from lotbench.trial.trial import needed, prepare
+from lotbench.store.store import Store
+from lotbench.trial.progress import limited
 
 log = logging.getLogger(__name__)
 
@@ -54,10 +53,13 @@ INHERITED = ("LOTBENCH_CACHE", "HF_HUB_OFFLINE", "HF_HOME")
 """Variables that workers on other machines need as well."""
 
 
-def run_trials(planned: Plan, address: str | None, watch: Watch) -> tuple[int, dict[str, str]]:
+def run_trials(
+    planned: Plan, watch: Watch, address: str | None, workers: int | None
+) -> tuple[int, dict[str, str]]:
     """The number of trials that succeeded, and why the others failed, by trial id.
 
-    They run on this machine, or on the Ray cluster at the address; ``watch`` is told what happens.
+    They run on this machine, or on the Ray cluster at the address, at most so many ``workers`` side
+    by side; ``watch`` is told what happens.
 
     Raises
     ------
@@ -73,8 +75,8 @@ def run_trials(planned: Plan, address: str | None, watch: Watch) -> tuple[int, d
             where = NodeAffinitySchedulingStrategy(here, soft=False)
             board: Any = ray.remote(Board).options(scheduling_strategy=where, **options).remote()
             cpus, gpus = share(ray.nodes(), machine.trial_threads())
-            _train_teachers(planned, board, cpus, gpus, watch)
-            return tune_trials(planned, board, cpus, gpus, watch)
+            _train_teachers(planned, board, cpus, gpus, watch, workers)
+            return tune_trials(planned, board, cpus, gpus, watch, workers)
         except (RayError, tune.TuneError) as error:
             lines = str(error).strip().splitlines() or [type(error).__name__]
             # Those of Tune are whole tracebacks.
@@ -125,65 +127,39 @@ def _connected(address: str | None) -> Iterator[None]:
         ray.shutdown()
 
 
-def _train_teachers(planned: Plan, board: Any, cpus: int, gpus: float, watch: Watch) -> None:
+def _train_teachers(
+    planned: Plan, board: Any, cpus: int, gpus: float, watch: Watch, workers: int | None
+) -> None:
     """Teachers, logits and saliency that the trials need, each once, as Ray tasks."""
-    document = next(iter(planned.todo.values())).place.document
-    shared = planned.teaching()
+    teachers = Teachers(planned)
     remote = ray.remote(num_cpus=cpus, num_gpus=gpus, max_retries=TEACHER_RETRIES)(_train_teacher)
-    names = {key: f"{configs[0].task}, seed {configs[0].seed}" for key, configs in shared.items()}
-    tasks = {
-        key: remote.remote(job_of(planned, key, f"teacher, {names[key]}", configs, cpus), board)
-        for key, configs in shared.items()
-    }
-    started, left, ended = time.perf_counter(), dict(tasks), {}
-    while left:  # in the order in which they end, so that bad data is found at once
-        done, _ = ray.wait(list(left.values()), timeout=1)
-        ended |= look(board, lambda job: ray.cancel(tasks[job.id], force=True), watch)
-        for key in [key for key, task in left.items() if task in done]:
-            del left[key]
+    waiting, tasks, hung = list(teachers.trials), {}, {}
+    while waiting or tasks:  # in the order in which they end, so that bad data is found at once
+        while waiting and (workers is None or len(tasks) < workers):
+            key = waiting.pop(0)
+            label = f"teacher, {teachers.labels[key]}"
+            job = job_of(planned, key, label, teachers.trials[key], cpus)
+            tasks[key] = remote.remote(job, board)
+        done, _ = ray.wait(list(tasks.values()), timeout=1)
+        hung |= look(board, lambda job: ray.cancel(tasks[job.id], force=True), watch)
+        for key in [key for key, task in tasks.items() if task in done]:
             board.end.remote(key)  # a worker that died could not
-            label = f"teacher {len(tasks) - len(left)}/{len(tasks)}: {names[key]}"
             try:
-                metrics, notes = ray.get(tasks[key])
+                scores, notes = ray.get(tasks.pop(key))
             except RayError as error:
                 cause = error.cause if isinstance(error, RayTaskError) else error
-                if isinstance(cause, InputError):
-                    with document.at(("tasks", shared[key][0].task)):
-                        raise InputError(str(cause)) from None
-                # Its trials fail too, each with its own row; those of other teachers still run.
-                why = str(cause).strip().splitlines() or [type(cause).__name__]
-                log.warning("%s: failed: %s", label, ended.get(key, why[-1]))
+                teachers.fail(key, cause, hung.get(key))
                 continue
             for note in notes:
                 log.warning(note)
-            shown = ", ".join(f"{name} {value:.4f}" for name, value in metrics.items())
-            log.info("%s: %s (%.0f s)", label, shown, time.perf_counter() - started)
+            teachers.end(key, scores)
 
 
-def _train_teacher(job: Job, board: Any) -> tuple[dict[str, int | float | None], list[str]]:
-    """The metrics of the teacher of these trials, and the warnings on the way.
-
-    Afterwards the teacher is in the cache, with the logits and saliency that the trials need.
-    """
+def _train_teacher(job: Job, board: Any) -> tuple[Scores, list[str]]:
+    """The result of `train_teacher` in a worker, and the warnings on the way."""
     notes = BufferingHandler(1000)  # the user does not see the log of a worker
     notes.setLevel(logging.WARNING)
     logging.getLogger("lotbench").addHandler(notes)
     with working(job, board) as trials, limited(job.seconds):
-        artefacts = prepare(trials[0], job.folder)
-        teacher = checkpoint.load(artefacts.teacher).backbone
-        wanted = []
-        for trial in trials:
-            # A method that refuses its parameters fails in its own trial, with its own row.
-            with suppress(Exception, SystemExit):
-                reducer = trial.method(trial.params, len(teacher.layers), teacher.width)
-                wanted.append((reducer, needed(trial.config, reducer)))
-        for reducer, needs in wanted:
-            try:
-                artefacts.trained(needs)
-                artefacts.scored(reducer)
-            except TimeUp:
-                raise
-            except Exception as error:  # the trials that need it fail themselves
-                log.warning("%s: %s", job.label, error)
-        metrics = artefacts.record().metrics or {}
-        return metrics["validation"], [note.getMessage() for note in notes.buffer]
+        scores = train_teacher(trials, Store(job.folder))
+        return scores, [note.getMessage() for note in notes.buffer]

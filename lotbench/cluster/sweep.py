@@ -11,6 +11,7 @@ from contextlib import nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from lotbench import machine
 from lotbench.cluster.watch import Show, Watch
 from lotbench.config.sections import TeacherConfig
 from lotbench.data.sources import find_files
@@ -18,7 +19,6 @@ from lotbench.plan.marks import mark_rows
 from lotbench.plan.plan import Plan
 from lotbench.store import bucket
 from lotbench.store.files import write_json
-from lotbench.store.store import Store
 from lotbench.timing.run import time_models
 from lotbench.trial.checks import check_room
 
@@ -36,19 +36,32 @@ class SweepResult:
     timed: int = 0
 
 
-def run_sweep(planned: Plan, address: str | None = None, show: Show = nullcontext) -> SweepResult:
+def run_sweep(
+    planned: Plan,
+    address: str | None = None,
+    show: Show = nullcontext,
+    workers: int | None = None,
+) -> SweepResult:
     """Run the trials of a sweep that are not done, and time its models.
 
-    ``show`` shows the trials meanwhile.  They run on this machine, or on a Ray cluster with this
-    ``address`` ("auto" finds it), whose store is on a shared disk or in a bucket.
+    Parameters
+    ----------
+    planned : Plan
+    address : str, optional
+        A Ray cluster to run the trials on ("auto" finds it), whose store is on a shared disk or in
+        a bucket.
+    show : callable, optional
+        Shows the trials while they run.
+    workers : int, optional
+        The most trials side by side, by default as many as there are cores for.  One alone runs in
+        this process, without Ray.
 
     Raises
     ------
     InputError
         If data or backbone are at fault, or another process runs this sweep.
     """
-    sweep, folder = planned.sweep, planned.folder
-    store = Store(folder)
+    sweep, store, folder = planned.sweep, planned.store, planned.folder
     with store.lock():
         done = store.done()
         result = SweepResult(folder, skipped=sum(name in done for name in planned.trials))
@@ -66,13 +79,9 @@ def run_sweep(planned: Plan, address: str | None = None, show: Show = nullcontex
                     find_files(trial.config.task, trial.config.data, trial.config.data_root)
             kept = len(planned.searches) * sweep.confirmed_trials or len(planned.todo)
             check_room(folder, sweep.backbone, kept)
-            from lotbench.cluster.ray_runner import (
-                run_trials,  # it imports Ray, which takes seconds
-            )
-
             watch = Watch(planned, done)
             with show(watch):
-                result.ran, result.failed = run_trials(planned, address, watch)
+                result.ran, result.failed = _run_trials(planned, watch, address, workers)
         else:
             log.info("all %d trials are done", len(planned.trials))
         for search in planned.searches:
@@ -94,3 +103,18 @@ def run_sweep(planned: Plan, address: str | None = None, show: Show = nullcontex
                 "trains some"
             )
     return result
+
+
+def _run_trials(
+    planned: Plan, watch: Watch, address: str | None, workers: int | None
+) -> tuple[int, dict[str, str]]:
+    """Runs the trials in this process if one runs at a time, else with Ray."""
+    if workers is None:
+        workers = None if address else machine.usable_cores() // machine.trial_threads()
+    if address is None and workers == 1:
+        from lotbench.cluster import serial_runner
+
+        return serial_runner.run_trials(planned, watch)
+    from lotbench.cluster import ray_runner  # it imports Ray, which takes seconds
+
+    return ray_runner.run_trials(planned, watch, address, workers)

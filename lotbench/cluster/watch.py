@@ -13,6 +13,9 @@ from lotbench.plan.plan import Plan
 from lotbench.store.rows import Trial
 from lotbench.trial.objective import objective
 
+LINE_SECONDS = 60.0
+"""Time between two lines of the log on what each worker does."""
+
 
 @dataclass(frozen=True)
 class Progress:

@@ -14,13 +14,12 @@ from typing import Any
 import ray
 import torch
 
-from lotbench.cluster.watch import Watch
+from lotbench.cluster.watch import LINE_SECONDS, Watch
 from lotbench.config.sections import TrialConfig
 from lotbench.plan.plan import Plan
 from lotbench.plan.resolve import resolve
 from lotbench.store import bucket
-from lotbench.store.rows import Searched, Trial
-from lotbench.store.store import Store
+from lotbench.store.rows import Searched
 from lotbench.trial.planned import PlannedTrial
 from lotbench.trial.progress import listening, over_limit
 
@@ -28,8 +27,6 @@ log = logging.getLogger(__name__)
 
 GRACE_SECONDS = 60.0
 """Time after the limit in which a job can end by itself, at its next step."""
-LINE_SECONDS = 60.0
-"""Time between two lines on each job."""
 POST_SECONDS = 15.0
 QUIET_SECONDS = 120.0
 """A job that has posted nothing for so long is said to be quiet."""
@@ -42,8 +39,7 @@ class Job:
 
     id: str
     label: str
-    configs: list[dict[str, Any]]
-    """Of the trials, as JSON."""
+    configs: list[TrialConfig]
     seconds: float
     """The time limit."""
     store: str
@@ -51,8 +47,8 @@ class Job:
     threads: int
     start: Path
     """The folder in which the sweep was started."""
-    mark: dict[str, Any] | None = None
-    """The place of a trial in a search, as JSON."""
+    mark: Searched | None = None
+    """The place of a trial in a search."""
     status: str = "started"
     begun: float = 0.0
     posted: float = 0.0
@@ -61,7 +57,7 @@ class Job:
 
     @property
     def folder(self) -> Path:
-        """The store on this machine."""
+        """That of the store on this machine."""
         return bucket.mirror(self.store)
 
 
@@ -120,16 +116,13 @@ def job_of(
     planned: Plan,
     name: str,
     label: str,
-    configs: list[TrialConfig],
+    trials: list[PlannedTrial],
     threads: int,
-    mark: Searched | None = None,
 ) -> Job:
-    """The job of these trials, or of their teacher."""
-    values = [config.model_dump(mode="json") for config in configs]
+    """The job of a trial, or of the teacher of these trials."""
+    configs, store = [trial.config for trial in trials], bucket.address(planned.folder)
     seconds = configs[0].train.max_minutes * 60
-    own = None if mark is None else mark.model_dump(exclude_none=True)
-    store = bucket.address(planned.folder)
-    return Job(name, label, values, seconds, store, threads, Path.cwd(), own)
+    return Job(name, label, configs, seconds, store, threads, Path.cwd(), trials[0].mark)
 
 
 def look(board: Any, end: Callable[[Job], object], watch: Watch) -> dict[str, str]:
@@ -158,10 +151,10 @@ def working(job: Job, board: Any) -> Iterator[list[PlannedTrial]]:
         yield []
         return
     try:
-        mark = None if job.mark is None else Searched(**job.mark)
-        trials = [replace(resolve(TrialConfig(**config)), mark=mark) for config in job.configs]
+        # A class of a plugin can only be unpickled where the plugin was imported, so the
+        # configuration travels, and the trial is resolved again.
+        trials = [replace(resolve(config), mark=job.mark) for config in job.configs]
         torch.set_num_threads(job.threads)
-        Store(job.folder).pull(Trial.FOLDER)
         with posting(lambda status: board.post.remote(job.id, status)):
             yield trials
     finally:

@@ -28,6 +28,7 @@ from lotbench.engine import checkpoint
 from lotbench.engine.encoder import ReducedEncoder
 from lotbench.engine.loading import load_tokenizer
 from lotbench.plan.resolve import resolve
+from lotbench.store.store import Store
 from lotbench.trial.evaluate import evaluate
 from lotbench.trial.training import prefix_of
 from lotbench.trial.trial import run_trial
@@ -122,7 +123,7 @@ def learns(subject: Subject) -> str:
             plugins=subject.plugins,
         )
         task = load_task(config.task, config.data, load_tokenizer(BACKBONE), 0)
-        trial = run_trial(resolve(config), Path(folder), catch_input_errors=True)
+        trial = run_trial(resolve(config), Store(folder), catch_input_errors=True)
         if trial.error is not None:
             what = f"{trial.error.kind}: {trial.error.message}"
             raise Broken(f"{what}; training on {config.task}")

@@ -201,7 +201,7 @@ def read(planned: Plan) -> dict[str, Data]:
     places = {trial.config.task: trial.place for trial in planned.trials.values()}
     by_task: dict[str, list[TrialConfig]] = {}
     for first, *_ in planned.teaching().values():
-        by_task.setdefault(first.task, []).append(first)
+        by_task.setdefault(first.config.task, []).append(first.config)
     found = {}
     for name, configs in by_task.items():
         post(f"read {name}", len(found), len(by_task))

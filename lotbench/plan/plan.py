@@ -10,7 +10,7 @@ from pathlib import Path
 from lotbench import backends
 from lotbench.config.document import Document
 from lotbench.config.expand import expand
-from lotbench.config.sections import SweepConfig, TrialConfig
+from lotbench.config.sections import SweepConfig
 from lotbench.engine.config_of_backbone import read_config
 from lotbench.errors import Faults, InputError
 from lotbench.measure import launch
@@ -34,13 +34,18 @@ class Plan:
     """
 
     sweep: SweepConfig
-    folder: Path
+    store: Store
     most: int | None
     """The most trials to do now."""
     trials: dict[str, PlannedTrial]
     searches: list[Search] = field(default_factory=list)
     """Empty if the sweep lists settings."""
     todo: dict[str, PlannedTrial] = field(default_factory=dict)
+
+    @property
+    def folder(self) -> Path:
+        """That of the store."""
+        return self.store.folder
 
     @property
     def size(self) -> int:
@@ -72,21 +77,17 @@ class Plan:
     def _room(self) -> int | None:
         return None if self.most is None else self.most - len(self.todo)
 
-    def teaching(self) -> dict[str, list[TrialConfig]]:
-        """The trials to do by their teacher, and stand-ins for confirmations that are not known.
-
-        A stand-in has the default setting and the seed of a confirmation.
-        """
-        configs = [trial.config for trial in self.todo.values()]
+    def teaching(self) -> dict[str, list[PlannedTrial]]:
+        """The trials to do by their teacher, and stand-ins for confirmations that are not known."""
+        trials = [*self.todo.values()]
         if self.todo and self._room() != 0:
-            for own in self.searches:
-                if own.mark.key not in self.chosen:
-                    seeds = [{"seed": seed} for seed in own.seeds]
-                    configs += [own.block.config.model_copy(update=seed) for seed in seeds]
-        found: dict[str, list[TrialConfig]] = {}
-        for config in configs:
-            found.setdefault(config.teacher_key(), []).append(config)
-        return found
+            for search in self.searches:
+                if search.mark.key not in self.chosen:
+                    trials += search.stand_ins()
+        taught: dict[str, list[PlannedTrial]] = {}
+        for trial in trials:
+            taught.setdefault(trial.config.teacher_key(), []).append(trial)
+        return taught
 
 
 def plan(sweep: SweepConfig, document: Document, root: Path, max_trials: int | None = None) -> Plan:
@@ -107,7 +108,7 @@ def plan(sweep: SweepConfig, document: Document, root: Path, max_trials: int | N
         with document.at(("measure", "backends")):
             for setting in settings:
                 backends.chosen(sweep.measure.backends, setting.device)
-    planned = Plan(sweep, (root / sweep.name).resolve(), max_trials, {})
+    planned = Plan(sweep, Store((root / sweep.name).resolve()), max_trials, {})
     faults = Faults()  # of all trials, in one message
     for block in expand(sweep, document):
         with faults.collected():
@@ -123,8 +124,7 @@ def plan(sweep: SweepConfig, document: Document, root: Path, max_trials: int | N
             planned.searches.append(search)
     faults.check()
     _check_algorithm(sweep, document)
-    store = Store(planned.folder)
-    done = store.done()
+    store, done = planned.store, planned.store.done()
     planned.grow({trial.trial_id: trial for trial in store.trials()}, done)
     _check_timed_targets(sweep, document, planned.trials)
     for trial in {trial.config.task: trial for trial in planned.trials.values()}.values():

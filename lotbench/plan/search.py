@@ -153,6 +153,11 @@ class Search:
         mark = {"part": "confirmation", "index": index, "chosen": row.trial_id}
         return replace(trial, mark=self.mark.model_copy(update=mark))
 
+    def stand_ins(self) -> list[PlannedTrial]:
+        """The default setting with the seeds of the confirmations, which have the same teachers."""
+        configs = (self.block.config.model_copy(update={"seed": seed}) for seed in self.seeds)
+        return [resolve(config, self.block.place) for config in configs]
+
     def _asked(self, rows: Mapping[str, Trial], ended: Collection[str]) -> list[PlannedTrial]:
         """The trials that Optuna has suggested: those that have ended, and the next one."""
         stored = {}

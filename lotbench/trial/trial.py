@@ -56,7 +56,7 @@ RECORDS = ("Trial", "Evaluation", "Training")
 """The records that a trial fills."""
 
 
-def run_trial(trial: PlannedTrial, folder: Path, catch_input_errors: bool = False) -> Trial:
+def run_trial(trial: PlannedTrial, store: Store, catch_input_errors: bool = False) -> Trial:
     """The result of one trial, trained, evaluated and stored.
 
     A loss that is not finite, an exception or exit inside a method, or the time limit ends the
@@ -72,7 +72,7 @@ def run_trial(trial: PlannedTrial, folder: Path, catch_input_errors: bool = Fals
     torch.manual_seed(trial.config.seed)  # whatever ran in this process before
     try:
         with limited(trial.config.train.max_minutes * 60):
-            row = _row(trial, started, **_train_and_score(trial, folder))
+            row = _row(trial, started, **_train_and_score(trial, store))
         as_json(row.content())  # what JSON does not allow is a fault of the method
     except KeyboardInterrupt:
         raise
@@ -80,7 +80,13 @@ def run_trial(trial: PlannedTrial, folder: Path, catch_input_errors: bool = Fals
         if isinstance(error, InputError) and not catch_input_errors:
             raise
         row = _row(trial, started, _failure(error, trial))
-    return _keep(Store(folder), row)
+    return _keep(store, row)
+
+
+def run_in_sweep(trial: PlannedTrial, store: Store) -> Trial:
+    """The row of a trial of a sweep, which does not run again if it is done, here or elsewhere."""
+    store.pull(Trial.FOLDER)
+    return store.done().get(trial.id) or run_trial(trial, store, catch_input_errors=True)
 
 
 def run_alone(trial: PlannedTrial, folder: Path) -> Trial:
@@ -91,14 +97,15 @@ def run_alone(trial: PlannedTrial, folder: Path) -> Trial:
     InputError
         As for `run_trial`, or if another process uses the store, or its disk is full.
     """
-    with Store(folder).lock():
+    store = Store(folder)
+    with store.lock():
         check_room(folder, trial.config.backbone)
-        return run_trial(trial, folder)
+        return run_trial(trial, store)
 
 
-def store_lost(trial: PlannedTrial, folder: Path, kind: str, why: str) -> Trial:
+def store_lost(trial: PlannedTrial, store: Store, kind: str, why: str) -> Trial:
     """The failed row of a trial whose worker ended before it could store one."""
-    return _keep(Store(folder), _row(trial, _now(), Failure(kind=kind, message=why)))
+    return _keep(store, _row(trial, _now(), Failure(kind=kind, message=why)))
 
 
 def _row(trial: PlannedTrial, started: str, error: Failure | None = None, **found: Any) -> Trial:
@@ -181,7 +188,7 @@ def _remove_model(folder: Path, trial_id: str, error: Exception) -> None:
     log.warning("%s: the model was not kept, the scores are (%s)", model, error)
 
 
-def prepare(trial: PlannedTrial, folder: Path) -> Artefacts:
+def prepare(trial: PlannedTrial, store: Store) -> Artefacts:
     """The task and the shared artefacts of a trial, the teacher trained if it is missing.
 
     Raises
@@ -202,11 +209,11 @@ def prepare(trial: PlannedTrial, folder: Path) -> Artefacts:
     key = config.teacher_key()
     others = [
         other
-        for name, other in Store(folder).done().items()
+        for name, other in store.done().items()
         if name != trial.id and other.config and stored_config(other).teacher_key() == key
     ]
-    check_data(folder, task, others)
-    check_teacher(folder, config.backbone, artefacts.key, others)
+    check_data(store.folder, task, others)
+    check_teacher(store.folder, config.backbone, artefacts.key, others)
     _ = artefacts.teacher
     artefacts.answer()
     return artefacts
@@ -218,13 +225,13 @@ def needed(config: TrialConfig, reducer: TokenReducer) -> frozenset[str]:
     return reducer.needs | ({"teacher_logits"} if distilled else set())
 
 
-def _train_and_score(trial: PlannedTrial, folder: Path) -> dict[str, Any]:
+def _train_and_score(trial: PlannedTrial, store: Store) -> dict[str, Any]:
     """The fields of a row that a trial finds out; its model is saved."""
     config = trial.config
-    check_comparable(folder, Store(folder).done().values(), config)
+    check_comparable(store.folder, store.done().values(), config)
     pretrained = read_config(config.backbone)
     trial.check_fits(pretrained.num_hidden_layers, pretrained.hidden_size)
-    artefacts = prepare(trial, folder)
+    artefacts = prepare(trial, store)
     task = artefacts.task
     model: str | None = f"models/{trial.id}"
     from_teacher = config.train.init == "teacher"
@@ -253,10 +260,14 @@ def _train_and_score(trial: PlannedTrial, folder: Path) -> dict[str, Any]:
     else:
         try:
             checkpoint.save(
-                folder / model, encoder, artefacts.tokenizer, config.plugins, config.scored_length
+                store.folder / model,
+                encoder,
+                artefacts.tokenizer,
+                config.plugins,
+                config.scored_length,
             )
         except (OSError, SafetensorError) as error:  # a full disk, most of the time
-            _remove_model(folder, trial.id, error)
+            _remove_model(store.folder, trial.id, error)
             model = None
     data = {"fingerprint": task.fingerprint, "train": len(task.train), "labels": _labels(task)}
     return {

@@ -1,15 +1,13 @@
-"""A search with Ray: the same rows with one worker and with two, interrupted or not."""
+"""A search: the same rows with Ray and in one process, interrupted or not."""
 
 from __future__ import annotations
 
-import os
-import subprocess
-from pathlib import Path
 from typing import Any
 
 import pytest
-from test_cli import LOTBENCH, call
+from test_cli import call
 
+from lotbench import cli
 from lotbench.store.rows import Trial
 from lotbench.store.store import Store
 
@@ -34,26 +32,20 @@ def content(trial: Trial) -> dict[str, Any]:
     return row
 
 
-def on_one_core(*arguments: str | Path, cwd: Path) -> subprocess.CompletedProcess:
-    """A command with a single core, so that a sweep has one worker."""
-    core = {min(os.sched_getaffinity(0))}
-    command = [*LOTBENCH, *map(str, arguments)]
-    limit = lambda: os.sched_setaffinity(0, core)  # noqa: E731
-    return subprocess.run(
-        command, capture_output=True, text=True, cwd=cwd, timeout=600, preexec_fn=limit
-    )
-
-
-def test_rows_do_not_depend_on_workers_or_interruptions(sweep_file, tmp_path) -> None:
-    whole = call("sweep", sweep_file(name="whole", **SEARCH), cwd=tmp_path)
+def test_rows_do_not_depend_on_workers_or_interruptions(
+    sweep_file, tmp_path, monkeypatch, capsys
+) -> None:
+    whole = call("sweep", sweep_file(name="whole", **SEARCH), "--workers", "2", cwd=tmp_path)
     assert whole.returncode == 0, whole.stderr
     # Two of the search, and the better one again.
     assert "3 trials ran" in whole.stdout
-    parts = sweep_file(name="parts", **SEARCH)
+    # In this process, where the teacher is trained again.
+    monkeypatch.setenv("LOTBENCH_CACHE", str(tmp_path / "cache"))
+    parts = ["sweep", str(sweep_file(name="parts", **SEARCH)), "--workers", "1"]
+    parts += ["--results", str(tmp_path / "results")]
     for most, did in (("1", "1 trial ran, 0 done before"), ("9", "2 trials ran, 1 done before")):
-        own = on_one_core("sweep", parts, "--max-trials", most, cwd=tmp_path)
-        assert own.returncode == 0, own.stderr
-        assert did in own.stdout
+        cli.app([*parts, "--max-trials", most], standalone_mode=False)
+        assert did in capsys.readouterr().out
     stores = [Store(tmp_path / "results" / name) for name in ("whole", "parts")]
     first, second = ([content(trial) for trial in store.trials()] for store in stores)
     assert first == second
