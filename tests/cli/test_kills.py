@@ -14,7 +14,7 @@ from typing import Any
 
 import psutil
 import pytest
-from test_cli import LOTBENCH, call
+from commands import LOTBENCH, process
 
 import lotbench
 from lotbench.store.store import Store
@@ -92,7 +92,7 @@ def test_kills_at_random_moments_lose_nothing_and_change_nothing(
         assert code == -signal.SIGKILL
     assert not attacked.store.timings()
     attacked.leaves_nothing_running()
-    done = call("sweep", attacked.path, cwd=tmp_path)
+    done = process("sweep", attacked.path, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     timed = lotbench.timings(attacked.store.folder)
     # Dense models are timed as references, without a trial.
@@ -100,7 +100,7 @@ def test_kills_at_random_moments_lose_nothing_and_change_nothing(
     assert set(timed["trial_id"].dropna()) == reduced
     assert "dense" in set(timed["model"])
     quiet = sweep_file(name="quiet", measure=None, **shared)
-    assert call("sweep", quiet, cwd=tmp_path).returncode == 0
+    assert process("sweep", quiet, cwd=tmp_path).returncode == 0
     wanted = Store(tmp_path / "results/quiet").done()
     assert len(wanted) == 5
     assert {name: trial.evaluations for name, trial in attacked.store.done().items()} == {

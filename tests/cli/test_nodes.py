@@ -6,7 +6,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from test_cli import LOTBENCH
+from commands import LOTBENCH
 from test_kills import wait
 
 from lotbench.store.store import Store
