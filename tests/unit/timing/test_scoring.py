@@ -95,6 +95,7 @@ def selected(store) -> Selection:
 
 
 @pytest.mark.slow
+@pytest.mark.long
 def test_models_are_prepared_and_timed_in_two_backends(store, tmp_path, monkeypatch):
     selection, graphs = selected(store), tmp_path / "graphs"
     graphs.mkdir()
