@@ -183,6 +183,7 @@ def by_labels(method: Reads, tokens: Tokens) -> Tensor:
         (by_labels, "reads batch.labels, which an exported model is not given"),
     ],
 )
+@pytest.mark.slow
 def test_what_a_graph_cannot_do_is_refused_with_its_line(decide, words, monkeypatch) -> None:
     monkeypatch.setattr(Reads, "decide", decide, raising=False)
     with pytest.raises(InputError) as caught:

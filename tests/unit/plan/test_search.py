@@ -156,6 +156,7 @@ def test_a_failed_trial_is_never_chosen(tmp_path):
     assert len(failed) == 3 and all(row.search and row.search.area is None for row in failed)
 
 
+@pytest.mark.slow
 def test_a_choice_that_a_longer_search_replaces_is_superseded(tmp_path):
     Sweep(tmp_path).run()
     longer = Sweep(tmp_path, "search.trials=32")
