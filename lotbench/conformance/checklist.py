@@ -78,7 +78,11 @@ GROUPS: tuple[tuple[Rule, ...], ...] = (
 )
 
 
-def examine(subject: Subject, begin: Callable[[Rule], None] | None = None) -> Iterator[Verdict]:
+def examine(
+    subject: Subject,
+    begin: Callable[[Rule], None] | None = None,
+    groups: tuple[tuple[Rule, ...], ...] = GROUPS,
+) -> Iterator[Verdict]:
     """Yields the verdict on each rule, in order; ``begin`` is called with each before its check."""
     _ = subject.params
     threads = torch.get_num_threads()
@@ -86,7 +90,7 @@ def examine(subject: Subject, begin: Callable[[Rule], None] | None = None) -> It
     torch.set_num_threads(1)
     failed = False
     try:
-        for group in GROUPS:
+        for group in groups:
             builds_on_failed = failed
             for rule in group:
                 if builds_on_failed:

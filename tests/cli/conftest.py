@@ -108,3 +108,9 @@ def _own_cache(tmp_path_factory, monkeypatch):
     """The tests share a teacher cache, apart from the user's cache."""
     cache = tmp_path_factory.getbasetemp() / "cache"
     monkeypatch.setenv("LOTBENCH_CACHE", str(cache))
+
+
+@pytest.fixture(autouse=True)
+def _no_plugins(monkeypatch):
+    """Plugins of one command are not there in the next."""
+    monkeypatch.setattr("lotbench.registry._plugins", {})

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import random
-import sys
+from functools import partial
 from pathlib import Path
 
 import pytest
+from commands import call
 
 import lotbench
-from lotbench import cli
+from lotbench.cluster.sweep import run_sweep
 
 WORDS = ["plot", "cast", "film", "scene", "camera", "music", "story", "actor", "script", "ending"]
 # One method, one backend and one target: what is tested is the way through.
@@ -18,7 +19,7 @@ SMALL = {
     "targets": "[8]",
     "train.epochs": "1",
     "measure.backends": "[onnx-fp32]",
-    "measure.examples": "8",
+    "measure.examples": "64",  # so many that the result is the same on a busy machine
     "measure.rounds": "8",
     "measure.min_seconds": "0",
 }
@@ -34,14 +35,9 @@ def texts(tmp_path_factory) -> Path:
     return path
 
 
-def run(monkeypatch, *arguments: object) -> int:
-    monkeypatch.setattr("lotbench.cli.progress_lines.show_log", lambda: None)
-    monkeypatch.setattr(sys, "argv", ["lotbench", "accelerate", *map(str, arguments)])
-    try:
-        cli.main()
-    except SystemExit as ended:
-        return int(ended.code or 0)
-    return 0
+@pytest.fixture(autouse=True)
+def _without_ray(monkeypatch) -> None:
+    monkeypatch.setattr("lotbench.accelerate.run.run_sweep", partial(run_sweep, workers=1))
 
 
 def changed() -> list[str]:
@@ -49,11 +45,12 @@ def changed() -> list[str]:
 
 
 @pytest.mark.slow
-def test_a_model_becomes_a_faster_one(tmp_path, monkeypatch, capsys, wide_backbone, texts) -> None:
+def test_a_model_becomes_a_faster_one(tmp_path, wide_backbone, texts) -> None:
     out = tmp_path / "out"
-    given = wide_backbone, texts, "--output", out, *changed()
-    assert run(monkeypatch, *given, "--max-drop", 100) == 0
-    said = capsys.readouterr().out
+    command = "accelerate", wide_backbone, texts, "--output", out, *changed(), "--max-drop"
+    done = call(*command, 100)
+    assert done.returncode == 0, done.stderr
+    said = done.stdout
     assert "first-k at k=" in said and "the fastest dense model of any backend" in said
     assert lotbench.load(out / "model")(["a plot"]).shape == (1, 2)
     page = (out / "report.html").read_text()
@@ -62,12 +59,13 @@ def test_a_model_becomes_a_faster_one(tmp_path, monkeypatch, capsys, wide_backbo
 
     (row,) = (out / "study" / "trials").glob("*.json")
     trained = row.stat().st_mtime_ns, len([*(out / "study" / "timings").glob("*.json")])
-    assert run(monkeypatch, *given, "--max-drop", 100) == 0
+    assert call(*command, 100).returncode == 0
     assert (row.stat().st_mtime_ns, len([*(out / "study" / "timings").glob("*.json")])) == trained
 
     # Of sixty texts no model of an eighth of the tokens loses nothing, so the model itself is left.
-    assert run(monkeypatch, *given, "--max-drop", 0, "--or-dense") == 1
-    assert "nothing is faster within a drop of 0" in capsys.readouterr().out
+    done = call(*command, 0, "--or-dense")
+    assert done.returncode == 1
+    assert "nothing is faster within a drop of 0" in done.stdout
     assert "with the method `dense`" in (out / "model" / "README.md").read_text()
 
 
@@ -132,45 +130,41 @@ REFUSALS = {
 
 @pytest.mark.parametrize(("model", "rows", "message"), REFUSALS.values(), ids=REFUSALS)
 def test_bad_input_is_one_message_and_exit_code_2(
-    tmp_path, monkeypatch, capsys, wide_backbone, model, rows, message
+    tmp_path, wide_backbone, model, rows, message
 ) -> None:
     given = model(tmp_path) if model else wide_backbone
     path = small(tmp_path, **({"text": "text"} if "label" in rows else {}) | rows)
-    arguments = given, path, "--max-drop", 1, "--output", tmp_path / "out"
-    capsys.readouterr()  # what transformers says while it saves
-    assert run(monkeypatch, *arguments) == 2
-    (line,) = capsys.readouterr().err.strip().splitlines()
+    refused(message, given, path, "--output", tmp_path / "out")
+
+
+def refused(message: str, *arguments: object) -> None:
+    done = call("accelerate", *arguments, "--max-drop", 1)
+    assert done.returncode == 2
+    *_, line = done.stderr.strip().splitlines()
     assert line.startswith("error: ") and message in line
     assert model or not (tmp_path / "out").exists()
 
 
-def test_a_changed_file_of_texts_needs_a_new_folder(
-    tmp_path, monkeypatch, capsys, wide_backbone
-) -> None:
+def test_a_changed_file_of_texts_needs_a_new_folder(tmp_path, wide_backbone) -> None:
     out = tmp_path / "out"
     # Too few texts for one batch.
-    arguments = wide_backbone, small(tmp_path), "--max-drop", 1, "--output", out, "--batch", 100
-    assert run(monkeypatch, *arguments) == 2
+    arguments = wide_backbone, small(tmp_path), "--output", out, "--batch", 100
+    refused("--batch", *arguments)
     small(tmp_path, 250)
-    assert run(monkeypatch, *arguments) == 2
-    assert "of another model" not in capsys.readouterr().err  # nothing is there to be spoiled
+    refused("--batch", *arguments)  # nothing is there to be spoiled
     (out / "study").mkdir()
     small(tmp_path, 260)
-    assert run(monkeypatch, *arguments) == 2
-    assert "of another model or other texts; give a new --output" in capsys.readouterr().err
+    refused("of another model or other texts; give a new --output", *arguments)
 
 
-def test_a_folder_of_somebody_else_is_refused(tmp_path, monkeypatch, capsys, wide_backbone) -> None:
+def test_a_folder_of_somebody_else_is_refused(tmp_path, wide_backbone) -> None:
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / "thesis.txt").write_text("years of work")
-    arguments = wide_backbone, small(tmp_path), "--max-drop", 1, "--output", tmp_path / "out"
-    assert run(monkeypatch, *arguments) == 2
-    assert "neither empty nor of an earlier call" in capsys.readouterr().err
+    message = "neither empty nor of an earlier call"
+    refused(message, wide_backbone, small(tmp_path), "--output", tmp_path / "out")
 
 
-def test_a_wrong_key_of_the_task_is_named_whole(
-    tmp_path, monkeypatch, capsys, wide_backbone
-) -> None:
-    arguments = wide_backbone, small(tmp_path), "--max-drop", 1, "--output", tmp_path / "out"
-    assert run(monkeypatch, *arguments, "--set", "tasks.texts.max_len=3") == 2
-    assert "--set: tasks.texts.max_len: unknown key" in capsys.readouterr().err
+def test_a_wrong_key_of_the_task_is_named_whole(tmp_path, wide_backbone) -> None:
+    change = "--set", "tasks.texts.max_len=3"
+    message = "--set: tasks.texts.max_len: unknown key"
+    refused(message, wide_backbone, small(tmp_path), "--output", tmp_path / "out", *change)

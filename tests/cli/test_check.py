@@ -5,15 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from test_cli import call
+from commands import call
 
-from lotbench import cli, registry
+from lotbench import cli
 from lotbench.errors import InputError
-
-
-@pytest.fixture(autouse=True)
-def _fresh(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(registry, "_plugins", {})
 
 
 def main(*arguments: str | Path) -> int:

@@ -21,6 +21,7 @@ def at_root(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: f"{page.parent.name}, {page.stem}")
+@pytest.mark.slow
 def test_a_page_is_what_the_command_writes(page: Path, tmp_path, capsys) -> None:
     other = REFERENCE / page.stem.removeprefix("against_")
     written = tmp_path / "page.md"

@@ -12,10 +12,10 @@ import sys
 from pathlib import Path
 
 import pytest
+from commands import call
 from stores import evaluation, trial, write
 
 import lotbench
-from lotbench import cli
 from lotbench.engine.config_of_backbone import locate
 from lotbench.engine.loading import weight_bytes
 from lotbench.plan.checks import check_room
@@ -34,34 +34,29 @@ def sigterm(*_) -> None:
     ("interrupt", "code", "said"), [(ctrl_c, 130, "interrupted"), (sigterm, 143, "terminated")]
 )
 def test_ctrl_c_and_sigterm_say_what_is_kept(
-    interrupt, code, said, monkeypatch, capsys, tmp_path, sweep_file
+    interrupt, code, said, monkeypatch, tmp_path, sweep_file
 ) -> None:
-    monkeypatch.setattr("lotbench.cli.progress_lines.show_log", lambda: None)
     monkeypatch.setattr("lotbench.cluster.ray_runner.run_trials", interrupt)
-    given = ["lotbench", "sweep", str(sweep_file()), "--results", str(tmp_path)]
-    monkeypatch.setattr("sys.argv", given)
     before = signal.getsignal(signal.SIGTERM)
-    with pytest.raises(SystemExit, match=str(code)):
-        cli.main()
+    done = call("sweep", sweep_file(), "--results", tmp_path)
+    assert done.returncode == code
     assert signal.getsignal(signal.SIGTERM) is before
     words = f"{said}; finished trials and timing passes are kept; run it again to go on\n"
-    assert capsys.readouterr().err == "\n" + words
+    assert done.stderr == "\n" + words
 
 
-def test_a_store_that_cannot_be_written_is_shown(monkeypatch, capsys, tmp_path) -> None:
-    monkeypatch.setattr("lotbench.cli.progress_lines.show_log", lambda: None)
+def test_a_store_that_cannot_be_written_is_shown(monkeypatch, tmp_path) -> None:
     write(tmp_path, trial("d", "dense", [evaluation(0.875, 1.0)]))
 
     def refuse(figure, path, formats) -> None:
         raise OSError(errno.EROFS, os.strerror(errno.EROFS), f"{path}.png")
 
     monkeypatch.setattr("lotbench.report.figures.style.save", refuse)
-    monkeypatch.setattr("sys.argv", ["lotbench", "plot", str(tmp_path)])
-    with pytest.raises(SystemExit, match="2"):
-        cli.main()
-    shown = capsys.readouterr()
-    assert "87.5" in shown.out
-    assert "not drawn: " in shown.err and "Read-only file system; to have figures" in shown.err
+    done = call("plot", tmp_path)
+    assert done.returncode == 2
+    assert "87.5" in done.stdout
+    assert "not drawn: " in done.stderr
+    assert "Read-only file system; to have figures" in done.stderr
 
 
 def test_figures_are_png_and_in_the_formats_that_one_asks_for(tmp_path) -> None:
@@ -81,9 +76,9 @@ def test_run_takes_the_lock_of_its_store(trial_file, tmp_path) -> None:
 
 
 def test_a_fault_of_the_data_has_the_key_of_a_trial_file(trial_file, tmp_path) -> None:
-    command = ["run", str(trial_file("dense", max_length=1024)), "--results", str(tmp_path / "s")]
-    with pytest.raises(lotbench.InputError, match=r"^task\.max_length: 1024 is more than the 512"):
-        cli.app(command, standalone_mode=False)
+    done = call("run", trial_file("dense", max_length=1024), "--results", tmp_path / "s")
+    assert done.returncode == 2
+    assert "error: task.max_length: 1024 is more than the 512" in done.stderr
 
 
 def test_a_full_disk_is_found_before_training(trial_file, tmp_path, monkeypatch, caplog) -> None:
@@ -98,6 +93,7 @@ def test_a_full_disk_is_found_before_training(trial_file, tmp_path, monkeypatch,
     assert "the models of 3 trials need about 0.3" in caplog.text
 
 
+@pytest.mark.slow
 def test_a_hub_backbone_has_the_weights_and_the_commit_of_the_hub(tmp_path, monkeypatch) -> None:
     # As the hub's cache lays a repository out; a process of its own, since its place is read once.
     snapshot = tmp_path / "models--some--encoder" / "snapshots" / ("ab" * 20)

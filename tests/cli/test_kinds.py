@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from test_cli import call
+from commands import call
 from test_searches import content
 
 import lotbench
@@ -20,7 +20,7 @@ from lotbench.store.store import Store
 from lotbench.trial.checks import stored_config
 from lotbench.trial.trial import run_alone
 
-# Each starts Ray or trains.
+# Each trains.
 pytestmark = pytest.mark.slow
 
 WORDS = ["plot", "cast", "film", "scene", "camera", "music", "story", "actor", "script", "ending"]
@@ -80,7 +80,7 @@ def tasks(data) -> dict[str, dict[str, Any]]:
 
 def swept(path: Path, folder: Path) -> list[Trial]:
     """The rows of a sweep whose trials are all done."""
-    done = call("sweep", path, "--results", folder, cwd=path.parent)
+    done = call("sweep", path, "--workers", "1", "--results", folder)
     assert done.returncode == 0, done.stderr
     (store,) = folder.iterdir()
     trials = Store(store).trials()

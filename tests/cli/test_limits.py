@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
-from test_cli import call
+from commands import process
 
 import lotbench
-from lotbench import registry
 from lotbench.store.store import Store
 
 ENDLESS = """
@@ -16,12 +16,13 @@ import re
 import time
 
 from lotbench.reducer import TokenReducer
+from lotbench.trial import progress
 
 class Slow(TokenReducer):
     name = "slow"
 
     def after_step(self):
-        time.sleep(7)
+        progress.time.now += 7
 
 class Endless(TokenReducer):
     name = "endless"
@@ -42,15 +43,19 @@ class Stuck(TokenReducer):
 
 
 @pytest.fixture
-def plugin(tmp_path: Path, monkeypatch) -> Path:
-    monkeypatch.setattr(registry, "_plugins", {})
+def plugin(tmp_path: Path) -> Path:
     path = tmp_path / "endless.py"
     path.write_text(ENDLESS)
     return path
 
 
 @pytest.mark.slow
-def test_a_slow_trial_ends_at_the_step_after_its_limit(trial_file, plugin, tmp_path) -> None:
+def test_a_slow_trial_ends_at_the_step_after_its_limit(
+    trial_file, plugin, tmp_path, monkeypatch
+) -> None:
+    clock = SimpleNamespace(now=0.0, monotonic=lambda: clock.now)
+    monkeypatch.setattr("lotbench.trial.progress.time", clock)
+
     def run(name: str, **train):
         path = trial_file(name, train={"epochs": 1} | train, plugins=[str(plugin)])
         return lotbench.run(path, tmp_path / "store")
@@ -73,7 +78,7 @@ def test_a_sweep_goes_on_after_trials_that_never_end(sweep_file, plugin, tmp_pat
         measure=None,
         train={"epochs": 1, "batch_size": 16, "max_minutes": 0.4},
     )
-    done = call("sweep", path, cwd=tmp_path)
+    done = process("sweep", path, cwd=tmp_path)
     assert done.returncode == 1, done.stderr
     assert "1 trial ran, 0 done before, 2 failed" in done.stdout
     rows = {row.method: row for row in Store(tmp_path / "results/small").trials()}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from test_cli import call
+from commands import process
 
 from lotbench.store.store import Store
 
@@ -44,7 +44,7 @@ def test_every_trial_has_a_row_whatever_ends_its_worker(sweep_file, tmp_path) ->
     names = ("exits", "stops", "killed")
     methods = {"dense": {}, **{name: {} for name in names}}
     path = sweep_file(plugins=["deadly.py"], methods=methods, measure=None)
-    done = call("sweep", path, cwd=tmp_path)
+    done = process("sweep", path, cwd=tmp_path)
     assert done.returncode == 1, done.stderr
     assert "Traceback" not in done.stderr
     trials = {trial.method: trial for trial in Store(tmp_path / "results/small").trials()}

@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 import json
-import sys
-from pathlib import Path
 from typing import Any
 
 import pytest
-
-from lotbench import cli
+from commands import call
 
 Row = dict[str, Any]
 
@@ -75,7 +72,7 @@ CASES = {
 
 @pytest.mark.parametrize(("task", "rows", "message"), CASES.values(), ids=CASES)
 def test_bad_input_is_one_message_and_exit_code_2(
-    tmp_path, trial_file, monkeypatch, capsys, task: Row, rows: list[Row], message: str
+    tmp_path, trial_file, task: Row, rows: list[Row], message: str
 ) -> None:
     # What is wrong is wrong in the training split alone.
     good = pairs() if "q" in rows[0] else documents()
@@ -85,12 +82,8 @@ def test_bad_input_is_one_message_and_exit_code_2(
         (tmp_path / f"{name}.jsonl").write_text("\n".join(map(json.dumps, own)))
     task = {"name": "mine", "source": str(tmp_path), "max_length": 16, **task}
     method = {"name": "truncated", "layers": 0 if "layer" in message else 1}
-    path: Path = trial_file("truncated", task=task, method=method)
-    monkeypatch.setattr("lotbench.cli.progress_lines.show_log", lambda: None)
-    arguments = ["run", str(path), "--results", str(tmp_path / "store")]
-    monkeypatch.setattr(sys, "argv", ["lotbench", *arguments])
-    with pytest.raises(SystemExit) as caught:
-        cli.main()
-    (line,) = capsys.readouterr().err.strip().splitlines()
-    assert caught.value.code == 2
+    path = trial_file("truncated", task=task, method=method)
+    done = call("run", path, "--results", tmp_path / "store")
+    (line,) = done.stderr.strip().splitlines()
+    assert done.returncode == 2
     assert line.startswith("error: ") and message in line

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from test_cli import call
+from commands import process
 
 from lotbench import cli
 from lotbench.store.rows import Trial
@@ -35,7 +35,7 @@ def content(trial: Trial) -> dict[str, Any]:
 def test_rows_do_not_depend_on_workers_or_interruptions(
     sweep_file, tmp_path, monkeypatch, capsys
 ) -> None:
-    whole = call("sweep", sweep_file(name="whole", **SEARCH), "--workers", "2", cwd=tmp_path)
+    whole = process("sweep", sweep_file(name="whole", **SEARCH), "--workers", "2", cwd=tmp_path)
     assert whole.returncode == 0, whole.stderr
     # Two of the search, and the better one again.
     assert "3 trials ran" in whole.stdout

@@ -11,7 +11,7 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from lotbench import cli, registry
+from lotbench import cli
 from lotbench.cli.interruption import Interrupted
 from lotbench.store.store import Store
 
@@ -70,7 +70,6 @@ def test_trials_fail_one_by_one_and_an_interrupted_sweep_goes_on(
 ) -> None:
     clock = SimpleNamespace(now=0.0, monotonic=lambda: clock.now)
     monkeypatch.setattr("lotbench.trial.progress.time", clock)
-    monkeypatch.setattr(registry, "_plugins", {})
     caplog.set_level(logging.INFO, "lotbench")
     (tmp_path / "mine.py").write_text(PLUGIN)
     path = sweep_file(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from test_cli import call
+from commands import call, process
 
 from lotbench.store import bucket
 from lotbench.store.store import Store
@@ -39,7 +39,7 @@ def test_machines_that_share_a_bucket_alone_share_a_sweep(
 
     def on(machine: str, *command: str | Path):
         monkeypatch.setenv("HOME", str(tmp_path / machine))
-        return call(*command, cwd=tmp_path)
+        return process(*command, cwd=tmp_path)
 
     path = sweep_file(measure=None)
     done = on("first", "sweep", path, "--results", results)

@@ -6,8 +6,8 @@ import logging
 from pathlib import Path
 
 import pytest
+from commands import call
 from stores import evaluation, trial, write
-from test_cli import call
 
 from lotbench.cli.progress_lines import LogHandler, progress_bar
 

@@ -10,7 +10,7 @@ import socket
 from pathlib import Path
 
 import pytest
-from test_cli import call
+from commands import call, process
 
 import lotbench
 from lotbench import cli
@@ -80,6 +80,7 @@ def test_a_sweep_from_start_to_figures_and_again(sweep_file, room, monkeypatch) 
     (room / "broken.py").write_text(BROKEN)
     (room / "modules").mkdir()
     (room / "modules/a_working_plugin.py").write_text(WORKING)
+    monkeypatch.syspath_prepend(room / "modules")
     modules = [str(room / "modules"), os.environ.get("PYTHONPATH", "")]
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join(filter(None, modules)))
     methods = {
@@ -88,7 +89,7 @@ def test_a_sweep_from_start_to_figures_and_again(sweep_file, room, monkeypatch) 
         **{name: {} for name in ("broken", "crooked", "unbuilt", "halved")},
     }
     path = sweep_file(plugins=["broken.py", "a_working_plugin"], methods=methods)
-    done = call("sweep", path, cwd=room)
+    done = process("sweep", path, cwd=room)
     # Three methods fail: the others finish, the exit code says that something failed.  One takes
     # its worker with it at first, and is tried again.
     assert done.returncode == 1, done.stderr
@@ -128,9 +129,8 @@ def test_a_sweep_from_start_to_figures_and_again(sweep_file, room, monkeypatch) 
 
     written = {p: p.stat().st_mtime_ns for p in (folder / "trials").glob("*.json")}
     timings = set((folder / "timings").glob("*.json"))
-    again = call(
-        "sweep", path, "--set", f"methods={{dense: {{}}, lot: {methods['lot']}}}", cwd=room
-    )
+    fewer = ("--set", f"methods={{dense: {{}}, lot: {methods['lot']}}}", "--workers", "1")
+    again = call("sweep", path, *fewer, cwd=room)
     assert again.returncode == 0, again.stderr
     assert "all 2 trials are done" in again.stderr
     assert written == {p: p.stat().st_mtime_ns for p in (folder / "trials").glob("*.json")}
@@ -138,17 +138,16 @@ def test_a_sweep_from_start_to_figures_and_again(sweep_file, room, monkeypatch) 
 
     # Rows without models, as reference results are, cannot be timed, and that is no failure.
     shutil.rmtree(folder / "models")
-    bare = call("sweep", path, "--set", f"methods={{dense: {{}}, lot: {methods['lot']}}}", cwd=room)
+    bare = call("sweep", path, *fewer, cwd=room)
     assert bare.returncode == 0, bare.stderr
     assert "not timed: the rows here came without models" in bare.stderr
 
 
-@pytest.mark.long
 def test_a_failed_teacher_fails_its_trials_with_its_message(sweep_file, room) -> None:
     # The decay multiplies every weight by about -9 in each step.
     teacher = {"epochs": 4, "learning_rate": 1.0, "weight_decay": 10, "batch_size": 4}
     path = sweep_file(name="diverged", measure=None, teacher=teacher)
-    done = call("sweep", path, cwd=room)
+    done = call("sweep", path, "--workers", "1", cwd=room)
     assert done.returncode == 1, done.stderr
     assert "Traceback" not in done.stderr
     failed = Store(room / "results/diverged").trials()
@@ -165,11 +164,10 @@ def test_a_sweep_names_file_and_line_of_missing_data_before_ray_starts(
         cli.app(["sweep", str(path), "--results", str(room)], standalone_mode=False)
 
 
-@pytest.mark.long
 def test_a_sweep_names_file_and_line_of_wrong_data(sweep_file, reviews, room) -> None:
     wrong = {"source": str(reviews), "label": "stars"}
     path = sweep_file(name="wrong-data", tasks={"reviews": wrong})
-    done = call("sweep", path, cwd=room)
+    done = call("sweep", path, "--workers", "1", cwd=room)
     assert done.returncode == 2, done.stderr
     assert f"error: {path}:{line(path, '  reviews:')}: " in done.stderr
     assert "no column 'stars'" in done.stderr and "Traceback" not in done.stderr
@@ -184,7 +182,7 @@ def test_an_unreachable_ray_address_is_reported_at_once(sweep_file, room) -> Non
     with socket.socket() as closed:  # bound, but not listening
         closed.bind(("127.0.0.1", 0))
         address = f"127.0.0.1:{closed.getsockname()[1]}"
-        done = call("sweep", sweep_file(name="nowhere"), "--address", address, cwd=room)
+        done = process("sweep", sweep_file(name="nowhere"), "--address", address, cwd=room)
     assert done.returncode == 2
     assert f"--address {address}: no Ray cluster there" in done.stderr
     assert "Traceback" not in done.stderr

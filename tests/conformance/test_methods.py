@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from itertools import islice
 from typing import Any
 
 import pytest
 
 from lotbench import registry
-from lotbench.conformance.checklist import GROUPS, examine
+from lotbench.conformance.checklist import GROUPS, Rule, examine
 from lotbench.conformance.subject import Subject
 
-COUNT = sum(map(len, GROUPS))
+TINY, EXPORTED, REAL = GROUPS[:-3], GROUPS[-3:-1], GROUPS[-1:]
+"""The rules on tiny models, on their exported graphs, and on a real encoder with real text."""
+
+ONE_OF_A_KIND = ("lot", "tome", "length-drop", "first-k")
+"""Methods that leap, merge, drop by what a layer computes, and drop before the first layer."""
 
 # Settings that change what a method does, not only how much.
 VARIANTS: list[tuple[str, dict[str, Any]]] = [
@@ -48,19 +51,38 @@ OF_TRAINING: list[tuple[str, dict[str, Any]]] = [
 ]
 
 
+def keeps(name: str, groups: tuple[tuple[Rule, ...], ...], **values: Any) -> None:
+    """Fails if the method breaks a rule of these groups."""
+    verdicts = list(examine(Subject(registry.get(name), values), groups=groups))
+    assert len(verdicts) == sum(map(len, groups))
+    allowed = ("ok", "not seen") if values else ("ok",)
+    assert [verdict for verdict in verdicts if verdict.outcome not in allowed] == []
+
+
 @pytest.mark.parametrize("name", registry.names())
 @pytest.mark.slow
-def test_a_method_keeps_every_rule(name: str) -> None:
-    verdicts = list(examine(Subject(registry.get(name))))
-    assert len(verdicts) == COUNT
-    assert [v for v in verdicts if v.outcome != "ok"] == []
+def test_a_method_keeps_every_rule_on_tiny_models(name: str) -> None:
+    keeps(name, TINY)
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param(name, marks=() if name in ONE_OF_A_KIND else pytest.mark.long)
+        for name in registry.names()
+    ],
+)
+@pytest.mark.parametrize("groups", [EXPORTED, REAL], ids=["exported", "real text"])
+@pytest.mark.slow
+def test_a_method_keeps_the_costly_rules(name: str, groups: tuple[tuple[Rule, ...], ...]) -> None:
+    keeps(name, groups)
 
 
 @pytest.mark.parametrize(("name", "values"), VARIANTS, ids=str)
 @pytest.mark.slow
 @pytest.mark.long
 def test_a_variant_keeps_every_rule_but_the_real_run(name: str, values: dict[str, Any]) -> None:
-    keeps_its_rules(name, values, COUNT - 1)
+    keeps(name, TINY + EXPORTED, **values)
 
 
 @pytest.mark.parametrize(("name", "values"), OF_TRAINING, ids=str)
@@ -69,11 +91,4 @@ def test_a_variant_keeps_every_rule_but_the_real_run(name: str, values: dict[str
 def test_a_setting_of_training_keeps_every_rule_before_the_export(
     name: str, values: dict[str, Any]
 ) -> None:
-    keeps_its_rules(name, values, COUNT - 3)
-
-
-def keeps_its_rules(name: str, values: dict[str, Any], count: int) -> None:
-    """Fails if the method breaks one of the first so many rules."""
-    verdicts = list(islice(examine(Subject(registry.get(name), values)), count))
-    broken = [v for v in verdicts if v.outcome not in ("ok", "not seen")]
-    assert len(verdicts) == count and broken == []
+    keeps(name, TINY, **values)

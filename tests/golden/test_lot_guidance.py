@@ -131,6 +131,7 @@ def test_equal_saliency_goes_to_the_earlier_token() -> None:
     st.sampled_from([0.1, 0.3, 0.5, 0.6, 0.7, 0.9, 1.0]),
     st.sampled_from(["sum", "softmax"]),
 )
+@pytest.mark.slow
 def test_labels_do_not_depend_on_neighbours(texts, top_p: float, normalisation: str) -> None:
     """Small whole saliencies, so that cumulative shares meet top_p exactly, to the rounding."""
     values = [torch.tensor(text).float() for text in texts]

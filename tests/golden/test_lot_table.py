@@ -101,6 +101,7 @@ def test_training_and_a_new_model_have_no_table(table, reduced, batch):
 
 
 @pytest.mark.parametrize("routing", ["leap", "drop"])
+@pytest.mark.slow
 def test_packed_reference_and_the_exported_graph_agree(table, batch, routing):
     encoder, texts = table(routing=routing, layers=2), batch([9, 4, 12])
     with torch.no_grad():

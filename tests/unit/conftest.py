@@ -5,13 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-import torch
-import transformers
-
-from baselines.first_k import FirstK
-from lotbench.engine import checkpoint
-from lotbench.engine.backbone import Backbone
-from lotbench.engine.encoder import ReducedEncoder
 
 SIZES = {"vocab_size": 12, "max_position_embeddings": 40, "num_labels": 3}
 BERT = {
@@ -49,6 +42,14 @@ def tokenizer() -> Any:
 @pytest.fixture
 def save(tmp_path, tokenizer):
     """A function that saves a random model with a method and returns its folder."""
+
+    import torch
+    import transformers
+
+    from baselines.first_k import FirstK
+    from lotbench.engine import checkpoint
+    from lotbench.engine.backbone import Backbone
+    from lotbench.engine.encoder import ReducedEncoder
 
     def write(cls=FirstK, kind="Bert", sizes=BERT, plugins=(), **params):
         config = getattr(transformers, f"{kind}Config")(**SIZES, **sizes)

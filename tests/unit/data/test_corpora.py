@@ -121,6 +121,7 @@ def test_known_items_are_articles_without_headline_and_first_sentence(
     assert sum(text in sport for text in task.validation.texts) == 267
 
 
+@pytest.mark.slow
 def test_a_headline_ranks_its_own_article_and_19_others_of_its_split(
     articles: list[tuple[str, str]], tokenizer: Any
 ) -> None:

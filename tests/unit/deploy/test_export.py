@@ -143,6 +143,7 @@ def test_the_products_of_the_method_are_not_quantised() -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.long
 def test_what_is_computed_from_weights_of_the_method_is_not_quantised() -> None:
     alone = {"router_context": False, "leaping_keys": "none"}
     made = quantised(export(make_encoder(LeapOfThought, 2, **alone)).model)
@@ -182,6 +183,7 @@ def by_labels(method: Reads, tokens: Tokens) -> Tensor:
         (by_labels, "reads batch.labels, which an exported model is not given"),
     ],
 )
+@pytest.mark.slow
 def test_what_a_graph_cannot_do_is_refused_with_its_line(decide, words, monkeypatch) -> None:
     monkeypatch.setattr(Reads, "decide", decide, raising=False)
     with pytest.raises(InputError) as caught:
@@ -219,7 +221,13 @@ def test_a_method_that_draws_gets_the_seeds_of_the_texts(save, tmp_path) -> None
 @pytest.mark.slow
 @pytest.mark.parametrize(
     "kind",
-    ["bert", "distilbert", "electra", "roberta", "xlm-roberta", "mpnet", "modernbert, mean"],
+    [
+        *("mpnet", "modernbert, mean"),  # the kinds with positions within attention
+        *(
+            pytest.param(kind, marks=pytest.mark.long)
+            for kind in ("bert", "distilbert", "electra", "roberta", "xlm-roberta")
+        ),
+    ],
 )
 def test_every_backbone_exports_and_pairs_keep_the_same_tokens(kind) -> None:
     # In a pair, tokens of both texts have equal ranks.

@@ -13,6 +13,7 @@ from lotbench.deploy.session import feed, open_session
 
 
 @pytest.mark.slow
+@pytest.mark.long
 def test_merges_run_in_every_runtime() -> None:
     """Sizes are carried over two layers; also a text of one token, and texts that merge nothing."""
     encoder = make_encoder(TokenMerging, score="energy")

@@ -15,7 +15,8 @@ from lotbench.deploy.session import feed, open_session
 TEXTS = [[2, 3], [2, *range(4, 30), 3], [2, 5, 3]]
 
 
-@pytest.mark.parametrize("scale", [1, 300])
+@pytest.mark.parametrize("scale", [pytest.param(1, marks=pytest.mark.long), 300])
+@pytest.mark.slow
 def test_padding_has_a_finite_score_and_changes_nothing(scale: int) -> None:
     encoder = make_encoder(DensePacked)
     with torch.no_grad():  # at the larger scale, scores of keys are hundreds apart

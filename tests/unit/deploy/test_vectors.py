@@ -201,7 +201,12 @@ IDS = [[2, 9, 8, 7, 3, 11, 10, 9, 3, 4, 5, 6, 9], [2, 3], [2, 5, 3, 7, 3, 9, 9]]
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("method", "kind"),
-    [("dense", "cls"), ("lot", "mean"), (Restores, "mean"), (DropsForGood, "mean")],
+    [
+        ("dense", "cls"),
+        pytest.param("lot", "mean", marks=pytest.mark.long),
+        (Restores, "mean"),
+        (DropsForGood, "mean"),
+    ],
 )
 def test_the_states_of_a_graph_pool_to_the_vector(method, kind) -> None:
     encoder = make(method, kind)
@@ -231,7 +236,14 @@ def test_the_states_of_a_graph_pool_to_the_vector(method, kind) -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    "kind", ["electra, narrow embeddings", "distilbert", "mpnet", "modernbert"]
+    "kind",
+    [
+        "modernbert",
+        *(
+            pytest.param(kind, marks=pytest.mark.long)
+            for kind in ("electra, narrow embeddings", "distilbert", "mpnet")
+        ),
+    ],
 )
 def test_every_backbone_gives_vectors_in_every_runtime(kind) -> None:
     encoder = make("lot-fixed", "mean", random_model(kind, layers=1), keep_ratio=0.4)
@@ -254,6 +266,7 @@ def test_every_backbone_gives_vectors_in_every_runtime(kind) -> None:
 
 
 @pytest.mark.parametrize("backend", ["onnx-fp32", "openvino-fp32"])
+@pytest.mark.slow
 def test_vectors_without_any_layer_run_in_both_runtimes(backend) -> None:
     encoder = make("truncated", "mean", layers=0)
     session = open_session(export(encoder).model.SerializeToString(), backend, threads=1)

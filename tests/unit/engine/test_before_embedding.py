@@ -98,6 +98,7 @@ def test_both_modes_show_the_same_tokens(make_backbone, pooled, make_batch) -> N
 
 
 @given(st.data())
+@pytest.mark.slow
 def test_what_is_not_embedded_changes_nothing(make_backbone, make_batch, data) -> None:
     lengths = data.draw(st.lists(st.integers(1, 9), min_size=1, max_size=4))
     batch = make_batch(lengths)

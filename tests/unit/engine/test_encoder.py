@@ -116,6 +116,7 @@ outer_kinds = st.sampled_from([*INNER, "leap", "context", "keys", "both"])
     share=st.sampled_from([0.02, 0.5, 0.98]),
     grad=st.booleans(),
 )
+@pytest.mark.slow
 def test_packed_equals_reference(
     tiny: Backbone, make_batch, lengths, script, seed: int, share: float, grad: bool
 ) -> None:

@@ -90,7 +90,10 @@ def test_a_card_cannot_name_files_elsewhere(save) -> None:
         ("lotbench.json", {"method": ["lot"]}, r"lotbench\.json: method"),
         ("lotbench.json", {"method": "first"}, r"lotbench\.json: method: 'first' is not installed"),
         ("config.json", {"num_hidden_layers": 10**5}, r"config\.json: num_hidden_layers: .*1000"),
-        ("config.json", {"num_hidden_layers": 900}, r"config\.json describes \d+ weights"),
+        pytest.param(
+            *("config.json", {"num_hidden_layers": 900}, r"config\.json describes \d+ weights"),
+            marks=pytest.mark.slow,
+        ),
         ("config.json", {"num_hidden_layers": 1}, r"no place in config\.json: \S+layer\.1\."),
         ("config.json", {"num_labels": 10**12}, r"config\.json: num_labels: .*100000"),
         ("config.json", {"hidden_size": 10**5}, r"config\.json describes \d+ weights"),

@@ -167,6 +167,7 @@ def test_the_whole_is_shared_by_the_trials_that_run_side_by_side(planned, monkey
     assert spread([30.0, 10.0], 2) == 30.0 and spread([], 2) == 0.0
 
 
+@pytest.mark.slow
 def test_the_timing_passes_of_the_models_to_do(planned, asked, monkeypatch) -> None:
     monkeypatch.setattr(module, "dense_rate", lambda *_: 1.0)
     monkeypatch.setattr(module, "dense_flops", lambda lengths, _: torch.full(lengths.shape, 3.0))

@@ -270,6 +270,7 @@ def test_a_protected_text_is_shown_as_kept(saved) -> None:
     assert (route.fates[0] == FULL).tolist() == [True] * 4 + [False] * 2
 
 
+@pytest.mark.slow
 def test_characters_that_the_font_lacks_are_said_once(tmp_path, caplog) -> None:
     files = figure.of_text([route(["\u4e00", "\u90e8", "film"], [[FULL] * 3])], tmp_path / "text")
     assert caplog.messages == [

@@ -90,6 +90,7 @@ def test_a_map_end_to_end(make_backbone, tmp_path, monkeypatch, caplog):
         store.write(record)
 
 
+@pytest.mark.slow
 def test_the_command_maps_the_backbone_of_the_sweep(tmp_path, monkeypatch):
     sweep = {"name": "toy", "backbone": "./tiny", "layers": 2, "tasks": {"sst2": None}}
     write_json(tmp_path / "sweep.json", sweep | {"methods": {"lot": None}})

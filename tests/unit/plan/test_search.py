@@ -106,6 +106,7 @@ def test_a_longer_search_has_the_same_first_trials(tmp_path):
 
 
 @pytest.mark.parametrize("algorithm", ["quasirandom", "random", "optuna"])
+@pytest.mark.slow
 def test_an_interrupted_search_ends_with_the_same_rows(tmp_path, algorithm):
     overrides = f"search.algorithm={algorithm}", "search.trials=13"
     (tmp_path / "a").mkdir()
@@ -155,6 +156,7 @@ def test_a_failed_trial_is_never_chosen(tmp_path):
     assert len(failed) == 3 and all(row.search and row.search.area is None for row in failed)
 
 
+@pytest.mark.slow
 def test_a_choice_that_a_longer_search_replaces_is_superseded(tmp_path):
     Sweep(tmp_path).run()
     longer = Sweep(tmp_path, "search.trials=32")
@@ -240,6 +242,7 @@ def test_rows_from_before_the_search_are_marked_and_not_trained_again(tmp_path):
     assert again.store.done()[name].search == marked(row_of(trial), trial.mark).search
 
 
+@pytest.mark.slow
 def test_optuna_learns_from_the_rows(tmp_path):
     own = Sweep(
         tmp_path,

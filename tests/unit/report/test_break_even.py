@@ -42,6 +42,7 @@ def test_no_line_where_reduction_always_pays():
     assert not any(axes.lines for axes in figure.axes)
 
 
+@pytest.mark.slow
 def test_the_newest_map_of_a_setting_is_drawn(tmp_path):
     cells = {(1, 64): [0.9, 0.8], (1, 128): [2.0, 1.2], (8, 64): [1.1, 0.9], (8, 128): [2, 1.5]}
     write(tmp_path, map_record("b", "2025-01", {(1, 64): [5.0]}))

@@ -74,6 +74,7 @@ def test_without_timings_the_missing_figures_are_named(tmp_path, only_laid_out, 
     assert {path.stem for path in files} == {"toy-score-vs-flops", "toy-keep-ratio"}
 
 
+@pytest.mark.slow
 def test_a_store_with_two_tasks_has_a_summary(tmp_path, only_laid_out):
     fill_predicted(tmp_path)
     assert "all-tasks" not in {path.stem for path in draw(StoreView(tmp_path))}
@@ -165,6 +166,7 @@ def test_a_pass_may_lack_a_section_or_all_shares(tmp_path, only_laid_out, caplog
     assert "have it within attention" in figure.get_supxlabel()
 
 
+@pytest.mark.slow
 def test_names_are_drawn_as_they_are(tmp_path):
     name = r"$\frac{1 $x$ \\"
     write(tmp_path, trial("d", "dense", [evaluation(0.90, 1.0)]))

@@ -37,6 +37,7 @@ def test_a_trial_file_runs_a_row_again(tmp_path):
             assert {key: again[name][key] for key in row[name]} == row[name]
 
 
+@pytest.mark.slow
 def test_the_sweep_files_of_the_reference_stores_describe_their_trials():
     for folder in (ROOT / "results" / "reference").iterdir():
         found = Origin(StoreView(folder))

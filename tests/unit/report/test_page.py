@@ -159,6 +159,7 @@ def test_the_same_store_gives_the_same_bytes(tmp_path):
     assert len(seen) == 1
 
 
+@pytest.mark.slow
 def test_torch_and_ray_are_not_needed(tmp_path):
     fill_predicted(tmp_path)
     code = (
@@ -174,13 +175,13 @@ def test_torch_and_ray_are_not_needed(tmp_path):
 def test_a_large_store_gives_a_small_page(tmp_path):
     folder = copied(ROOT / "results" / "reference" / "rotten_tomatoes_all", tmp_path, 200)
     assert len(Store(folder).done()) == 200
-    start = time.perf_counter()
+    start = time.process_time()
     (written, *_) = page.write([StoreView(folder)])
-    seconds, size = time.perf_counter() - start, written.stat().st_size
+    seconds, size = time.process_time() - start, written.stat().st_size
     print(f"200 trials: {seconds:.1f} s, {size / 1e6:.1f} MB")
     assert size < 6e6
-    # It takes under 10 seconds on a free core, and tests run on busy ones.
-    assert seconds < 120
+    # It takes under 10 seconds on a free core; of the processor, since tests run on busy ones.
+    assert seconds < 60
 
 
 def test_several_stores_are_told_apart(tmp_path):

@@ -97,6 +97,7 @@ def selected(store) -> Selection:
 
 
 @pytest.mark.slow
+@pytest.mark.long
 def test_models_are_prepared_and_timed_in_two_backends(store, tmp_path, monkeypatch):
     selection, graphs = selected(store), tmp_path / "graphs"
     graphs.mkdir()
@@ -167,6 +168,7 @@ def test_models_are_prepared_and_timed_in_two_backends(store, tmp_path, monkeypa
     assert {key.split(" ")[1] for key in scored} == {"a"} and len(scored) == 4
 
 
+@pytest.mark.slow
 def test_what_cannot_be_exported_is_named_once_and_the_rest_goes_on(store, tmp_path, monkeypatch):
     tried = []
 

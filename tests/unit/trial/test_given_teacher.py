@@ -67,6 +67,7 @@ def run(path: Path, store: Path) -> Trial:
     return row
 
 
+@pytest.mark.slow
 def test_the_teacher_is_the_model_untouched(tmp_path, model) -> None:
     path = written(tmp_path, model, None)
     found = prepare(resolve(*load_trial(path)), Store(tmp_path / "store"))
