@@ -135,6 +135,7 @@ def test_bad_input_is_one_message_and_exit_code_2(
     given = model(tmp_path) if model else wide_backbone
     path = small(tmp_path, **({"text": "text"} if "label" in rows else {}) | rows)
     refused(message, given, path, "--output", tmp_path / "out")
+    assert model or not (tmp_path / "out").exists()
 
 
 def refused(message: str, *arguments: object) -> None:
@@ -142,7 +143,6 @@ def refused(message: str, *arguments: object) -> None:
     assert done.returncode == 2
     *_, line = done.stderr.strip().splitlines()
     assert line.startswith("error: ") and message in line
-    assert model or not (tmp_path / "out").exists()
 
 
 def test_a_changed_file_of_texts_needs_a_new_folder(tmp_path, wide_backbone) -> None:

@@ -1,5 +1,6 @@
 """The break-even map as a figure and on a page."""
 
+import pytest
 from stores import map_record, write
 
 from lotbench.report.figures import break_even, style
