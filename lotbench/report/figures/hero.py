@@ -111,8 +111,8 @@ def figure(study: StoreView, task: str) -> Figure | None:
     runs = study.runs_on(task)
     result.suptitle(f"{text.task_name(task)}, {text.backbones(runs)}", x=0.01, ha="left")
     note = (
-        f"Ring: the fastest within {TIMED_DROP:g} point on selection; band: 95% interval of "
-        f"{first.method}; {text.seeds(models)}"
+        f"Ring: the fastest within {TIMED_DROP:g} point on selection\n"
+        f"Band: 95% interval of {first.method}; {text.seeds(models)}"
     )
     result.supxlabel(note, x=0.01, ha="left", fontsize=10, color="#555555")
     return result
