@@ -1,7 +1,5 @@
 """Commands as a user gives them, in this process or in one of their own."""
 
-from __future__ import annotations
-
 import io
 import logging
 import subprocess

@@ -1,7 +1,5 @@
 """Folders with a backbone and a task that train in seconds."""
 
-from __future__ import annotations
-
 import random
 from pathlib import Path
 

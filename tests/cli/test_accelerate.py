@@ -1,7 +1,5 @@
 """`lotbench accelerate`, from a model and texts to an exported model and a page."""
 
-from __future__ import annotations
-
 import random
 from functools import partial
 from pathlib import Path
@@ -36,7 +34,7 @@ def texts(tmp_path_factory) -> Path:
 
 
 @pytest.fixture(autouse=True)
-def _without_ray(monkeypatch) -> None:
+def _without_ray(monkeypatch):
     monkeypatch.setattr("lotbench.accelerate.run.run_sweep", partial(run_sweep, workers=1))
 
 
@@ -45,7 +43,7 @@ def changed() -> list[str]:
 
 
 @pytest.mark.slow
-def test_a_model_becomes_a_faster_one(tmp_path, wide_backbone, texts) -> None:
+def test_a_model_becomes_a_faster_one(tmp_path, wide_backbone, texts):
     out = tmp_path / "out"
     command = "accelerate", wide_backbone, texts, "--output", out, *changed(), "--max-drop"
     done = call(*command, 100)
@@ -129,9 +127,7 @@ REFUSALS = {
 
 
 @pytest.mark.parametrize(("model", "rows", "message"), REFUSALS.values(), ids=REFUSALS)
-def test_bad_input_is_one_message_and_exit_code_2(
-    tmp_path, wide_backbone, model, rows, message
-) -> None:
+def test_bad_input_is_one_message_and_exit_code_2(tmp_path, wide_backbone, model, rows, message):
     given = model(tmp_path) if model else wide_backbone
     path = small(tmp_path, **({"text": "text"} if "label" in rows else {}) | rows)
     refused(message, given, path, "--output", tmp_path / "out")
@@ -145,7 +141,7 @@ def refused(message: str, *arguments: object) -> None:
     assert line.startswith("error: ") and message in line
 
 
-def test_a_changed_file_of_texts_needs_a_new_folder(tmp_path, wide_backbone) -> None:
+def test_a_changed_file_of_texts_needs_a_new_folder(tmp_path, wide_backbone):
     out = tmp_path / "out"
     # Too few texts for one batch.
     arguments = wide_backbone, small(tmp_path), "--output", out, "--batch", 100
@@ -157,14 +153,14 @@ def test_a_changed_file_of_texts_needs_a_new_folder(tmp_path, wide_backbone) -> 
     refused("of another model or other texts; give a new --output", *arguments)
 
 
-def test_a_folder_of_somebody_else_is_refused(tmp_path, wide_backbone) -> None:
+def test_a_folder_of_somebody_else_is_refused(tmp_path, wide_backbone):
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / "thesis.txt").write_text("years of work")
     message = "neither empty nor of an earlier call"
     refused(message, wide_backbone, small(tmp_path), "--output", tmp_path / "out")
 
 
-def test_a_wrong_key_of_the_task_is_named_whole(tmp_path, wide_backbone) -> None:
+def test_a_wrong_key_of_the_task_is_named_whole(tmp_path, wide_backbone):
     change = "--set", "tasks.texts.max_len=3"
     message = "--set: tasks.texts.max_len: unknown key"
     refused(message, wide_backbone, small(tmp_path), "--output", tmp_path / "out", *change)

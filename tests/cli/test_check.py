@@ -1,7 +1,5 @@
 """`lotbench check` and `lotbench new-method` on plugin files."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import pytest
@@ -22,7 +20,7 @@ def main(*arguments: str | Path) -> int:
 
 @pytest.mark.slow
 @pytest.mark.long
-def test_the_new_method_template_passes_the_check(tmp_path: Path) -> None:
+def test_the_new_method_template_passes_the_check(tmp_path):
     made = call("new-method", "long-states", cwd=tmp_path)
     assert made.returncode == 0, made.stderr
     assert "long_states.py" in made.stdout
@@ -38,7 +36,7 @@ def test_the_new_method_template_passes_the_check(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_a_broken_rule_is_named_and_exits_1(tmp_path: Path, capsys) -> None:
+def test_a_broken_rule_is_named_and_exits_1(tmp_path, capsys):
     path = tmp_path / "greedy.py"
     assert main("new-method", "greedy", "--output", tmp_path) == 0
     path.write_text(
@@ -52,7 +50,7 @@ def test_a_broken_rule_is_named_and_exits_1(tmp_path: Path, capsys) -> None:
     assert "Traceback" not in text
 
 
-def test_a_new_method_overwrites_nothing(tmp_path: Path) -> None:
+def test_a_new_method_overwrites_nothing(tmp_path):
     assert main("new-method", "mine", "--output", tmp_path / "made") == 0
     path = tmp_path / "made/mine.py"
     path.write_text("precious")
@@ -62,7 +60,7 @@ def test_a_new_method_overwrites_nothing(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["Mine", "my_method", "1st", "-x", "a--b", "../a", "", "lot"])
-def test_an_invalid_or_used_method_name_is_refused(tmp_path: Path, name: str) -> None:
+def test_an_invalid_or_used_method_name_is_refused(tmp_path, name):
     with pytest.raises(InputError, match=r"is not a valid method name|in use"):
         main("new-method", "--output", tmp_path, "--", name)
     assert list(tmp_path.iterdir()) == []
@@ -79,7 +77,7 @@ def test_an_invalid_or_used_method_name_is_refused(tmp_path: Path, name: str) ->
         (["power-bert", "--set", "retention=[5,4,3]"], "3 numbers for a backbone of 4 layers"),
     ],
 )
-def test_bad_input_is_refused(arguments: list[str], words: str) -> None:
+def test_bad_input_is_refused(arguments, words):
     # `main` of the command line turns it into exit code 2 (see test_cli).
     with pytest.raises(InputError, match=words):
         main("check", *arguments)

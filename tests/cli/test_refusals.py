@@ -1,7 +1,5 @@
 """What a new user may get wrong with vectors and rankings: one message, exit code 2."""
 
-from __future__ import annotations
-
 import json
 from typing import Any
 
@@ -71,9 +69,7 @@ CASES = {
 
 
 @pytest.mark.parametrize(("task", "rows", "message"), CASES.values(), ids=CASES)
-def test_bad_input_is_one_message_and_exit_code_2(
-    tmp_path, trial_file, task: Row, rows: list[Row], message: str
-) -> None:
+def test_bad_input_is_one_message_and_exit_code_2(tmp_path, trial_file, task, rows, message):
     # What is wrong is wrong in the training split alone.
     good = pairs() if "q" in rows[0] else documents()
     held = [{key: f"other {value}" for key, value in row.items()} for row in good]

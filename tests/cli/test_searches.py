@@ -1,7 +1,5 @@
 """A search: the same rows with Ray and in one process, interrupted or not."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import pytest
@@ -32,9 +30,7 @@ def content(trial: Trial) -> dict[str, Any]:
     return row
 
 
-def test_rows_do_not_depend_on_workers_or_interruptions(
-    sweep_file, tmp_path, monkeypatch, capsys
-) -> None:
+def test_rows_do_not_depend_on_workers_or_interruptions(sweep_file, tmp_path, monkeypatch, capsys):
     whole = process("sweep", sweep_file(name="whole", **SEARCH), "--workers", "2", cwd=tmp_path)
     assert whole.returncode == 0, whole.stderr
     # Two of the search, and the better one again.

@@ -1,7 +1,5 @@
 """Sweeps in this process, without Ray: rows, failures, limits, interruptions and resuming."""
 
-from __future__ import annotations
-
 import logging
 import subprocess
 import sys
@@ -67,7 +65,7 @@ def sweep(path: Path, *options: str) -> int | None:
 
 def test_trials_fail_one_by_one_and_an_interrupted_sweep_goes_on(
     sweep_file, tmp_path, monkeypatch, caplog, capsys
-) -> None:
+):
     clock = SimpleNamespace(now=0.0, monotonic=lambda: clock.now)
     monkeypatch.setattr("lotbench.trial.progress.time", clock)
     caplog.set_level(logging.INFO, "lotbench")
@@ -105,7 +103,7 @@ def test_trials_fail_one_by_one_and_an_interrupted_sweep_goes_on(
     assert (torch.get_num_threads(), torch.get_default_dtype()) == (1, torch.float32)
 
 
-def test_one_worker_needs_no_ray(sweep_file, tmp_path) -> None:
+def test_one_worker_needs_no_ray(sweep_file, tmp_path):
     path = sweep_file(methods={"dense": {}}, measure=None)
     blocked = "import sys; sys.modules['ray'] = None; from lotbench.cli import main; main()"
     command = [sys.executable, "-c", blocked, "sweep", str(path), "--workers", "1"]

@@ -1,7 +1,5 @@
 """Trials of one task with the hits of every text, for tests of statistics."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 

@@ -1,7 +1,5 @@
 """`lotbench validate`: real stores pass, and every kind of tampering is found and named."""
 
-from __future__ import annotations
-
 import copy
 import json
 import shutil

@@ -1,7 +1,5 @@
 """The keys of tasks: which kind has which, and what a task is."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import pytest
@@ -71,7 +69,7 @@ RANKING = f"{MINE}kind: ranking, text: [a, b], group: a"
         ("new: {source: imdb, subset: s}", "new.subset: only a hub dataset given as `source` h"),
     ],
 )
-def test_a_key_that_a_task_cannot_have_is_named(tmp_path: Path, task: str, fault: str) -> None:
+def test_a_key_that_a_task_cannot_have_is_named(tmp_path, task, fault):
     with pytest.raises(InputError) as caught:
         sweep_of(tmp_path, task)
     message = str(caught.value)
@@ -90,15 +88,13 @@ def test_a_key_that_a_task_cannot_have_is_named(tmp_path: Path, task: str, fault
         ("bbc_known_item: {query: q}", "`query`"),
     ],
 )
-def test_a_remedy_is_possible(tmp_path: Path, task: str, remedy: str) -> None:
+def test_a_remedy_is_possible(tmp_path, task, remedy):
     with pytest.raises(InputError) as caught:
         sweep_of(tmp_path, task)
     assert str(caught.value).endswith(f"; remove {remedy}")
 
 
-def test_a_source_that_is_a_folder_and_a_built_in_task_is_refused(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_source_that_is_a_folder_and_a_built_in_task_is_refused(tmp_path, monkeypatch):
     (tmp_path / "imdb").mkdir()
     monkeypatch.chdir(tmp_path)
     with pytest.raises(InputError, match=r"new.source: 'imdb' is a built-in .*; write ./imdb for"):
@@ -123,18 +119,18 @@ def test_a_source_that_is_a_folder_and_a_built_in_task_is_refused(
         (f"{MINE}kind: embedding, text: [a, b], label: c}}", "embedding"),
     ],
 )
-def test_the_kind_of_a_task(tmp_path: Path, task: str, kind: str) -> None:
+def test_the_kind_of_a_task(tmp_path, task, kind):
     ((name, data),) = sweep_of(tmp_path, task).tasks.items()
     assert kind_of(name, data).name == kind
 
 
-def test_a_task_may_name_the_kinds_that_labels_do_not_tell() -> None:
+def test_a_task_may_name_the_kinds_that_labels_do_not_tell():
     annotation = str(TaskConfig.model_fields["kind"].annotation)
     assert [name for name in KINDS if repr(name) in annotation] == ["embedding", "ranking"]
     assert [kind.name for kind in KINDS.values() if kind.named] == ["embedding", "ranking"]
 
 
-def test_models_may_be_scored_on_longer_texts(tmp_path: Path) -> None:
+def test_models_may_be_scored_on_longer_texts(tmp_path):
     task, longer = "rte: {max_length: 64}", "evaluate: {max_length: 256}"
     plain, other = sweep_of(tmp_path, task), sweep_of(tmp_path, task, longer)
     assert "evaluate" not in plain.model_dump()
@@ -156,7 +152,7 @@ def test_models_may_be_scored_on_longer_texts(tmp_path: Path) -> None:
         ("{max_length: 9, x: 1}", "evaluate.x: unknown key; known: max_length"),
     ],
 )
-def test_a_length_that_cannot_be_meant(tmp_path: Path, evaluate: str, fault: str) -> None:
+def test_a_length_that_cannot_be_meant(tmp_path, evaluate, fault):
     with pytest.raises(InputError) as caught:
         sweep_of(tmp_path, "rte:", f"evaluate: {evaluate}")
     assert str(caught.value).startswith(f"{tmp_path / 'file.yaml'}:6: {fault}")

@@ -1,8 +1,5 @@
 """Tasks from folders, GLUE parquet and the hub."""
 
-from __future__ import annotations
-
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,7 +10,7 @@ from letter_data import folder_of, letters, load_task, plain, refusal
 from lotbench.config.sections import TaskConfig
 
 
-def test_class_names_are_numbered_in_sorted_order(tmp_path: Path, tokenizer: Any) -> None:
+def test_class_names_are_numbered_in_sorted_order(tmp_path, tokenizer):
     data = folder_of(
         tmp_path,
         {"text": letters(4), "label": ["pos", "neg", "neutral", "pos"]},
@@ -26,7 +23,7 @@ def test_class_names_are_numbered_in_sorted_order(tmp_path: Path, tokenizer: Any
     assert task.validation.labels.dtype == np.int64
 
 
-def test_integer_labels_are_numbered_from_zero(tmp_path: Path, tokenizer: Any) -> None:
+def test_integer_labels_are_numbered_from_zero(tmp_path, tokenizer):
     data = folder_of(
         tmp_path,
         {"text": letters(4), "label": [-1, 1, 3, 1]},
@@ -53,9 +50,7 @@ CSV = 'text,label\nNA,1\n"q, e",0\n'
         ),
     ],
 )
-def test_text_formats(
-    tmp_path: Path, tokenizer: Any, suffix: str, content: str, more: str, first: str
-) -> None:
+def test_text_formats(tmp_path, tokenizer, suffix, content, more, first):
     (tmp_path / f"train.{suffix}").write_text(
         content.replace("q", "r").replace("NA", "null") + more, encoding="utf-8-sig"
     )
@@ -67,13 +62,13 @@ def test_text_formats(
     assert len(task.train) + len(task.selection) == 4
 
 
-def test_validation_is_preferred_to_test(tmp_path: Path, tokenizer: Any) -> None:
+def test_validation_is_preferred_to_test(tmp_path, tokenizer):
     data = plain(tmp_path)
     pd.DataFrame({"text": ["h"], "label": [-1]}).to_parquet(tmp_path / "test.parquet")
     assert len(load_task("mine", data, tokenizer, 0).validation) == 10
 
 
-def test_glue_layout_and_the_order_of_its_metrics(tmp_path: Path, tokenizer: Any) -> None:
+def test_glue_layout_and_the_order_of_its_metrics(tmp_path, tokenizer):
     pair = {"sentence1": letters(20), "sentence2": letters(20, 100), "idx": list(range(20))}
     scores = np.linspace(0, 5, 20).astype("float32").tolist()
     folder_of(tmp_path / "stsb", {**pair, "label": scores}, {**pair, "label": scores[::-1]})
@@ -94,7 +89,7 @@ def test_glue_layout_and_the_order_of_its_metrics(tmp_path: Path, tokenizer: Any
     assert stsb.validation.labels[0] == np.float32(5.0)
 
 
-def test_mnli_reads_the_matched_validation(tmp_path: Path, tokenizer: Any) -> None:
+def test_mnli_reads_the_matched_validation(tmp_path, tokenizer):
     rows = {"premise": letters(6), "hypothesis": letters(6), "label": [0, 1, 2] * 2}
     folder_of(tmp_path / "mnli", rows, rows)
     matched = {"premise": ["a a"], "hypothesis": ["b b"], "label": [2]}
@@ -106,7 +101,7 @@ def test_mnli_reads_the_matched_validation(tmp_path: Path, tokenizer: Any) -> No
 # --- the hub, without a network -------------------------------------------------------------
 
 
-def test_hub_dataset(monkeypatch: pytest.MonkeyPatch, tokenizer: Any) -> None:
+def test_hub_dataset(monkeypatch, tokenizer):
     import datasets
 
     rows = datasets.Dataset.from_dict({"text": letters(10), "label": [0, 1] * 5})

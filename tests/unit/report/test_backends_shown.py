@@ -148,9 +148,7 @@ def test_a_store_with_both_kinds_of_times_names_both(store):
     ]
     assert drawn == [[], [[[2.0, 3.0], [1.0, 1.5]]]]
     labels = [label.get_text() for label in figure.legends[0].get_texts()]
-    assert labels == [
-        *("LoT (ours)", "dense", "real = FLOPs", "as fast as dense", speed.ALONE),
-    ]
+    assert labels == [*("LoT (ours)", "dense", "real = FLOPs", "as fast as dense", speed.ALONE)]
 
 
 def test_shares_are_those_of_torch(store):

@@ -1,7 +1,5 @@
 """The worth of one change: settings in pairs at equal targets, by hand."""
 
-from __future__ import annotations
-
 from simulated import Rows, hits
 
 from lotbench.report.tables.differences import differences
@@ -10,7 +8,7 @@ from lotbench.statistics.runs import Run, centre, change, varying
 from lotbench.store.rows import Trial
 
 
-def test_a_setting_is_compared_in_pairs_at_the_targets_that_both_reach() -> None:
+def test_a_setting_is_compared_in_pairs_at_the_targets_that_both_reach():
     rows = Rows()
     rows.add("dense", hits(180), hits(180), setting="d")
     for seed in (0, 1):
@@ -46,7 +44,7 @@ def test_a_setting_is_compared_in_pairs_at_the_targets_that_both_reach() -> None
     assert wide == ["width=256\n1 seed, 1 target", "10.0", "1.00", same, same, NONE, NONE]
 
 
-def test_rows_without_targets_have_no_table() -> None:
+def test_rows_without_targets_have_no_table():
     rows = Rows()
     rows.add("dense", hits(180), hits(180), setting="d")
     rows.add("lot", hits(180), hits(170), None, (2, 2), 0, "a")
@@ -55,7 +53,7 @@ def test_rows_without_targets_have_no_table() -> None:
     assert differences("toy", rows.study()) == []
 
 
-def test_the_centre_has_most_seeds_and_differs_least() -> None:
+def test_the_centre_has_most_seeds_and_differs_least():
     params = {"a": {"x": 1, "y": 1}, "b": {"x": 1, "y": 2}, "c": {"x": 3, "y": 1}}
     # a differs from b and c in one parameter each; b and c differ from one another in two.
     assert centre(params, {"a": 1, "b": 1, "c": 1}) == "a"
@@ -74,11 +72,11 @@ def runs(defaults: dict, *given: dict) -> list[Run]:
     ]
 
 
-def test_parameters_that_never_vary_are_left_out() -> None:
+def test_parameters_that_never_vary_are_left_out():
     found = varying(runs({}, {"x": 1, "y": 0.5}, {"x": 1}))
     assert found == {"a": {"y": 0.5}, "b": {"y": None}}
 
 
-def test_a_parameter_that_a_file_leaves_out_has_its_default() -> None:
+def test_a_parameter_that_a_file_leaves_out_has_its_default():
     found = varying(runs({"top_p": 0.5, "routing": "leap"}, {"top_p": 0.5}, {"routing": "drop"}))
     assert found == {"a": {"routing": "leap"}, "b": {"routing": "drop"}}

@@ -1,7 +1,5 @@
 """What effort bought, in tables, sentences, figure and page, by hand."""
 
-from __future__ import annotations
-
 import io
 import re
 from pathlib import Path
@@ -63,9 +61,8 @@ def study(tmp_path) -> StoreView:
 
 def test_the_table_by_hand(study):
     table = effort("toy", study)
-    assert table is not None
     assert table.columns == [
-        *("method", "searched", "default", "after 1", "after 2", "after 3", "after 4", "minutes"),
+        *("method", "searched", "default", "after 1", "after 2", "after 3", "after 4", "minutes")
     ]
     rows = {line[0]: line[1:] for line in table.groups[0]}
     level = ["6.0\nrank 2", *["6.0\nrank 3"] * 3]
@@ -84,7 +81,6 @@ def test_the_table_by_hand(study):
 
 def test_the_parameters_by_hand(study):
     table = parameters("toy", study)
-    assert table is not None
     assert table.groups == [
         # Equal areas have no variance to explain; of three trials a curve leaves none over.
         [["LTP", "k", "0.01 to 1, logarithmic", "0.01", "0.01", "too few trials"]],
@@ -193,7 +189,6 @@ def test_a_search_without_a_choice_is_shown_alone(tmp_path, monkeypatch):
 
 def test_the_figure_has_a_curve_for_each_and_its_band(study):
     figure = search.figure(study, "toy")
-    assert figure is not None
     every, *panels, beside = figure.axes
     lines = {str(line.get_label()): line for line in every.lines}
     assert [*lines] == ["LTP", "TR-BERT", "truncated"]

@@ -1,7 +1,5 @@
 """Every metric in tables, on a store of vectors: see `stores.fill_vectors`."""
 
-from __future__ import annotations
-
 import re
 
 import pytest
@@ -22,7 +20,6 @@ from lotbench.statistics.store_view import StoreView
 
 def test_every_model_has_every_metric_with_its_interval(tmp_path):
     table = models("toy", StoreView(fill_vectors(tmp_path)))
-    assert table is not None
     assert table.columns[2:6] == ["seeds", "mrr", "overlap", "cosine"]
     leap, drop, dense = table.groups
     assert [row[0].removesuffix(" *") for row in (*leap, *drop, *dense)] == [
@@ -56,7 +53,6 @@ def test_the_main_metric_is_drawn_as_everywhere(tmp_path):
 
 def test_methods_are_compared_with_the_first_in_pairs(tmp_path):
     table = metrics("toy", StoreView(fill_vectors(tmp_path)))
-    assert table is not None
     assert table.title.startswith("toy, every metric minus that of LoT (ours)")
     ((two, four),) = table.groups
     # At 2x, 20 of 200 texts lose a half: .05, with 1.96 standard errors of .15 / sqrt(200).
@@ -72,7 +68,6 @@ def test_other_texts_are_not_compared(tmp_path):
     other = {"metric": "mrr", "data": {"fingerprint": "other"}, "teacher": None}
     write(tmp_path, trial("k", "first-k", rows, **other))
     table = metrics("toy", StoreView(tmp_path))
-    assert table is not None
     assert table.groups[1] == [["first-k", f"2{TIMES}", NONE, NONE, NONE]]
 
 
@@ -91,7 +86,6 @@ def test_scored_pairs_have_labels_beside_their_means(tmp_path):
     data = {"labels": {"validation": gold}}
     write(tmp_path, trial("a", "first-k", [own], metric="spearman", data=data))
     table = models("toy", StoreView(tmp_path))
-    assert table is not None
     assert table.columns[3:6] == ["spearman", "overlap", "cosine"]
     ((row,),) = table.groups
     # Ranks 1 3 2 4 against 1 2 3 4: 1 - 6 x 2 / (4 x 15).

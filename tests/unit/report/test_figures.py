@@ -1,7 +1,5 @@
 """Figures are complete and readable, and drawing again gives the same bytes."""
 
-from __future__ import annotations
-
 import re
 import subprocess
 import sys

@@ -1,7 +1,5 @@
 """The sentences of a report are true: of winners, ties, nothing, one method."""
 
-from __future__ import annotations
-
 import re
 from pathlib import Path
 

@@ -1,7 +1,5 @@
 """The report as a page: whole, without a network, the same bytes again, and usable by all."""
 
-from __future__ import annotations
-
 import csv
 import os
 import re
@@ -13,14 +11,7 @@ from itertools import pairwise
 from pathlib import Path
 
 import pytest
-from stores import (
-    copied,
-    evaluation,
-    fill,
-    fill_predicted,
-    trial,
-    write,
-)
+from stores import copied, evaluation, fill, fill_predicted, trial, write
 
 from lotbench.errors import InputError
 from lotbench.report.figures import time_shares

@@ -1,7 +1,5 @@
 """Recommendations with choices worked by hand."""
 
-from __future__ import annotations
-
 import json
 import subprocess
 import sys
@@ -63,7 +61,7 @@ def store(tmp_path):
     return tmp_path
 
 
-def test_the_fastest_within_the_drop_is_chosen_on_selection(store) -> None:
+def test_the_fastest_within_the_drop_is_chosen_on_selection(store):
     (found,) = recommend(StoreView(store), POINT)
     # m is too bad on selection (better on validation), and int8 costs l a tenth of a point.
     assert found.choice and found.runner_up and found.passed_over
@@ -88,7 +86,7 @@ def test_the_fastest_within_the_drop_is_chosen_on_selection(store) -> None:
     assert text.splitlines()[-1].split(None, 1) == ["next", command]
 
 
-def test_with_calls_the_choice_is_by_the_call(store) -> None:
+def test_with_calls_the_choice_is_by_the_call(store):
     # The encoder of l is the faster one, and its call the slower one.
     rows = [
         with_call(timed("d", "onnx-int8", 0.008, p95=0.012), 1.0, 0.009, p95=0.013),
@@ -105,15 +103,14 @@ def test_with_calls_the_choice_is_by_the_call(store) -> None:
     assert (own["timed"], own["call_seconds"]["value"]) == ("call", pytest.approx(0.018))
 
 
-def test_a_looser_drop_chooses_a_faster_model(store) -> None:
+def test_a_looser_drop_chooses_a_faster_model(store):
     (found,) = recommend(StoreView(store), Limits(1.5, None, 1, 1, "cpu"))
-    assert found.choice is not None
     assert found.choice.row.run.trial.trial_id == "m"
     # The store does not have its model.
     assert "has no models" in advice.as_text(found, StoreView(store), POINT)
 
 
-def test_a_limit_of_time_excludes_what_is_good_enough(store) -> None:
+def test_a_limit_of_time_excludes_what_is_good_enough(store):
     limits = Limits(1.0, advice.seconds("4ms"), 1, 1, "cpu")
     (found,) = recommend(StoreView(store), limits)
     # l in onnx-fp32 is within a point and needs 9 ms; m is fast enough and half a point past.
@@ -124,7 +121,7 @@ def test_a_limit_of_time_excludes_what_is_good_enough(store) -> None:
     assert "95% of its calls within 9 ms, allowed are 4 ms" in text
 
 
-def test_nothing_is_good_enough(store) -> None:
+def test_nothing_is_good_enough(store):
     (store / "trials" / "d.json").unlink()
     limits = Limits(0.0, None, 1, 1, "cpu")
     teacher = {"metrics": {split: {"accuracy": 0.9} for split in ("selection", "validation")}}
@@ -135,7 +132,6 @@ def test_nothing_is_good_enough(store) -> None:
         write(store, trial(name, method, own, data=data, teacher=teacher))
     (found,) = recommend(StoreView(store), limits)
     assert (found.reference, found.choice) == ("teacher", None)
-    assert found.nearest is not None
     # The best score, and of equal ones the faster backend.
     assert (found.nearest.row.run.trial.trial_id, found.nearest.backend) == ("l", "onnx-fp32")
     assert found.nearest.excess(limits)[0] == pytest.approx(1.0)
@@ -152,7 +148,7 @@ def passes(one: list[float], other: list[float], floor: float = 0.0):
     return TimedModel(own, own.contenders[0]), TimedModel(own, own.contenders[1])
 
 
-def test_models_of_a_group_are_compared_round_by_round() -> None:
+def test_models_of_a_group_are_compared_round_by_round():
     # The machine slows down by half, and one model is always 10% slower than the other.
     fast = [1.0, 1.5, 1.0, 1.5]
     slow, quick = passes([1.1 * each for each in fast], fast)
@@ -166,7 +162,7 @@ def test_models_of_a_group_are_compared_round_by_round() -> None:
     assert is_tie(times_slower(slow, quick), slow, quick)
 
 
-def test_calls_are_compared_with_calls() -> None:
+def test_calls_are_compared_with_calls():
     """One encoder is twice as fast as the other, and its call 10% slower."""
     rows = [
         with_call(timed("l", "torch-fp32", 0.010, group=0), 1.0, 0.022),
@@ -182,14 +178,14 @@ def test_calls_are_compared_with_calls() -> None:
     assert not is_tie(ratio, slow, quick)
 
 
-def test_a_process_that_times_two_groups_is_one_process() -> None:
+def test_a_process_that_times_two_groups_is_one_process():
     rows = [timed("dense", "torch-fp32", 0.01, samples=[1.0] * 18)]
     record = over_backends("p", "2025", rows, batch_size=1, examples=100)
     own = TimingPass.model_validate(record | {"groups": [{"rounds": [4, 6]}, {"rounds": [5, 3]}]})
     assert _processes(TimedModel(own, own.contenders[0])) == [9, 9]
 
 
-def test_a_task_that_was_not_timed_does_not_hide_the_others(store, caplog) -> None:
+def test_a_task_that_was_not_timed_does_not_hide_the_others(store, caplog):
     rows = predicted({"selection": 180, "validation": 180}, 1)
     data = {"labels": {split: "1" * 200 for split in ("selection", "validation")}}
     write(store, trial("o", "dense", rows, task="other", data=data))
@@ -198,7 +194,7 @@ def test_a_task_that_was_not_timed_does_not_hide_the_others(store, caplog) -> No
     assert "other: nothing is timed on cpu" in caplog.text
 
 
-def test_a_difference_within_its_interval_is_a_tie(store) -> None:
+def test_a_difference_within_its_interval_is_a_tie(store):
     rows = [
         timed("d", "torch-fp32", 0.0101, samples=[1.0, 1.1, 0.9, 1.04], group=0),
         timed("l", "torch-fp32", 0.0100, samples=[1.1, 1.0, 1.0, 0.9], group=0),
@@ -217,7 +213,7 @@ def test_a_difference_within_its_interval_is_a_tie(store) -> None:
     assert advice.as_json(found, StoreView(store), limits)["tie"] is True
 
 
-def test_a_lucky_seed_is_not_chosen(store) -> None:
+def test_a_lucky_seed_is_not_chosen(store):
     """m loses 1.5 points with one seed and none with another: 0.75 in the mean."""
     rows = predicted({"selection": 180, "validation": 180}, 4, budget={"scale": 2.0})
     data = {"labels": {split: "1" * 200 for split in ("selection", "validation")}}
@@ -236,7 +232,7 @@ def test_a_lucky_seed_is_not_chosen(store) -> None:
     assert "mean of 2 seeds (chosen by this)" in advice.as_text(loose, StoreView(store), POINT)
 
 
-def test_the_default_batch_is_one_that_was_timed(store) -> None:
+def test_the_default_batch_is_one_that_was_timed(store):
     assert default_batch(StoreView(store), "cpu", 1) == 1
     (store / "timings" / "p.json").unlink()
     for name, batch in (("q", 8), ("r", 32)):
@@ -246,7 +242,7 @@ def test_the_default_batch_is_one_that_was_timed(store) -> None:
     assert default_batch(StoreView(store), "cuda", 1) == 1  # and so the message says what is timed
 
 
-def test_what_is_not_timed_is_told(store) -> None:
+def test_what_is_not_timed_is_told(store):
     with pytest.raises(InputError, match=r"batch 8 .*timed are cpu-1t-b1\. .*batch_sizes=\[8\]"):
         recommend(StoreView(store), Limits(1.0, None, 8, 1, "cpu"))
     with pytest.raises(InputError, match=r"nothing is timed on cuda.*devices=\[cuda\]"):
@@ -266,7 +262,7 @@ def command(store, *options: str) -> subprocess.CompletedProcess[str]:
 
 
 @pytest.mark.slow
-def test_the_command_without_torch_and_ray(store) -> None:
+def test_the_command_without_torch_and_ray(store):
     done = command(store, "--max-drop", "1", "--p95", "0.02s", "--json")
     assert done.returncode == 0, done.stderr
     (found,) = json.loads(done.stdout)

@@ -1,7 +1,5 @@
 """Tables on the terminal and in README.md: all models, choices, clocks and failures."""
 
-from __future__ import annotations
-
 import io
 
 import numpy as np
@@ -38,7 +36,6 @@ def printed(folder):
 
 def opening(folder):
     table = overview("toy", StoreView(folder))
-    assert table is not None
     return table
 
 

@@ -1,7 +1,5 @@
 """The area under the best models of a method, by hand and against a plain loop."""
 
-from __future__ import annotations
-
 import numpy as np
 import pytest
 

@@ -1,7 +1,5 @@
 """Bootstrap draws and the metrics of all draws, against `compute_metrics` and scipy."""
 
-from __future__ import annotations
-
 import numpy as np
 import pytest
 from scipy import stats

@@ -1,7 +1,5 @@
 """What a search bought: expected best, bands, orders and flips, by hand."""
 
-from __future__ import annotations
-
 from fractions import Fraction
 from itertools import combinations
 from math import comb
@@ -12,13 +10,7 @@ import pytest
 from simulated import Rows, add_search, hits, mark
 
 from lotbench.statistics.runs import runs_of
-from lotbench.statistics.search import (
-    SearchTrials,
-    at_most,
-    orders,
-    reversals,
-    searches,
-)
+from lotbench.statistics.search import SearchTrials, at_most, orders, reversals, searches
 from lotbench.statistics.store_view import StoreView
 from lotbench.store.rows import Searched
 from lotbench.trial.objective import objective

@@ -1,7 +1,5 @@
 """The two public frames of a store."""
 
-from __future__ import annotations
-
 import pytest
 from simulated import mark
 from stores import (

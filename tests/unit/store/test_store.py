@@ -1,7 +1,5 @@
 """The store survives kills, damage and concurrency."""
 
-from __future__ import annotations
-
 import json
 import multiprocessing
 import os
