@@ -73,10 +73,26 @@ def test_run_takes_the_lock_of_its_store(trial_file, tmp_path):
     assert not Store(tmp_path).trials()
 
 
-def test_a_fault_of_the_data_has_the_key_of_a_trial_file(trial_file, tmp_path):
-    done = call("run", trial_file("dense", max_length=1024), "--results", tmp_path / "s")
-    assert done.returncode == 2
-    assert "error: task.max_length: 1024 is more than the 512" in done.stderr
+VECTORS = {"kind": "embedding", "pooling": "mean"}
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"max_length": 1024}, "error: task.max_length: 1024 is more than the 512"),
+        ({"kind": "embedding"}, "says how to pool; set the task's `pooling` to mean or cls"),
+        (VECTORS | {"query": "asked"}, "no column 'asked'; set task.query to one of: text, label"),
+        ({"protect": "first"}, "task.protect: only a pair has a first text; name two columns in"),
+    ],
+)
+def test_a_fault_of_the_data_has_the_key_of_a_trial_file(
+    trial_file, reviews, tmp_path, change, message
+):
+    task = {"name": "mine", "source": str(reviews), "max_length": 32, **change}
+    done = call("run", trial_file("dense", task=task), "--results", tmp_path / "s")
+    (line, *others) = done.stderr.strip().splitlines()
+    assert done.returncode == 2 and line.startswith("error: ") and message in done.stderr
+    assert all("no column 'asked'" in other for other in others)  # of the other file
 
 
 def test_a_full_disk_is_found_before_training(trial_file, tmp_path, monkeypatch, caplog):

@@ -77,7 +77,12 @@ LABELS = ["a", "b"] * (LEAST // 2)
         ("texst.csv", None, {}, "texst.csv: no such file"),
         ("own.docx", {}, {}, "own.docx: a table ends in .parquet, .csv"),
         ("own.csv", {"text": TEXTS[:20]}, {}, "own.csv: 20 texts are too few to train on and to "),
-        ("own.csv", {"text": [*TEXTS[:-1], " "], "label": LABELS}, {}, "own.csv: row 200"),
+        (
+            "own.csv",
+            {"text": [*TEXTS[:-1], " "], "label": LABELS},
+            {},
+            "own.csv: row 200: the text is",
+        ),
         (
             "own.csv",
             {"stars": LABELS, "review": TEXTS},
@@ -92,7 +97,12 @@ LABELS = ["a", "b"] * (LEAST // 2)
             "own.csv: which column is the label? --set tasks.texts.label=stars (columns: text, st",
         ),
         ("own.csv", {"text": TEXTS}, {"text": None}, "own.csv: which column is the text? --set t"),
-        ("own.csv", {"text": TEXTS, "label": ["c"] * 200}, {}, "own.csv: column 'label', row 1: '"),
+        (
+            "own.csv",
+            {"text": TEXTS, "label": ["c"] * 200},
+            {},
+            "own.csv: column 'label', row 1: 'c' is no label of the model; it has 2",
+        ),
     ],
 )
 def test_texts_that_are_refused(tmp_path, file, columns, keys, message):
