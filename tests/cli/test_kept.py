@@ -57,6 +57,7 @@ def test_a_store_that_cannot_be_written_is_shown(monkeypatch, tmp_path):
     assert "Read-only file system; to have figures" in done.stderr
 
 
+@pytest.mark.slow
 def test_figures_are_png_and_in_the_formats_that_one_asks_for(tmp_path):
     write(tmp_path, trial("d", "dense", [evaluation(0.875, 1.0)]))
     figures = tmp_path / "figures"

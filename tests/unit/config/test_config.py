@@ -234,6 +234,14 @@ FAULTS = [
     ("[1, all]", "[1, al]", 11, "measure.threads.1: Input should be a valid integer or 'all'"),
     ("[1, all]", "[0]", 11, "measure.threads.0: "),
     ("threads: [1, all]", "backends: onnx", 11, "measure.backends: "),
+    (
+        "seeds:",
+        "evaluate: {max_length: 7}\nseeds:",
+        6,
+        "evaluate.max_length: Input should be great",
+    ),
+    ("seeds:", "evaluate: {}\nseeds:", 6, "evaluate.max_length: required, but missing"),
+    ("seeds:", "evaluate: {max_length: 9, x: 1}\nseeds:", 6, "evaluate.x: unknown key; known: max"),
     # What the values mean.
     ("max_length: 64", "text: [a, a]", 4, "tasks.sst2.text: names a value twice: ['a', 'a']"),
     ("max_length: 64", "label: a, text: a", 4, "tasks.sst2: text: column 'a' is the label"),

@@ -175,6 +175,7 @@ def test_a_large_store_gives_a_small_page(tmp_path):
     assert seconds < 60
 
 
+@pytest.mark.slow
 def test_several_stores_are_told_apart(tmp_path):
     one, two = fill(tmp_path / "a" / "same"), fill_predicted(tmp_path / "b" / "same")
     written = page.write([StoreView(one), StoreView(two)], tmp_path / "both.html")
@@ -185,6 +186,7 @@ def test_several_stores_are_told_apart(tmp_path):
     assert text.count("LTP and TR-BERT tie, with") == 2
 
 
+@pytest.mark.slow
 def test_tasks_of_all_stores_are_summarised(tmp_path):
     folders = [fill_predicted(tmp_path / "one"), fill_predicted(tmp_path / "two")]
     folders.append(fill_predicted(tmp_path / "three", "imdb"))
