@@ -126,6 +126,7 @@ def test_the_verdict_says_where_the_conclusion_flips(found, sentence):
     assert sentence in verdict(found)
 
 
+@pytest.mark.slow
 def test_every_output_has_the_search(study, monkeypatch):
     monkeypatch.setattr(
         style, "save", lambda figure, path, formats: [path.with_name(f"{path.name}.png")]
