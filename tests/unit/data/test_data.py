@@ -4,6 +4,7 @@ import hashlib
 from typing import Any
 
 import numpy as np
+import torch
 from letter_data import folder_of, letters, load_task, plain
 
 from lotbench.config.sections import TaskConfig
@@ -155,8 +156,6 @@ def test_batches_hold_every_row_once_in_an_order_of_the_seed():
 
 
 def test_collate_by_hand():
-    import torch
-
     batch = collate(split_of([2, 1, 3]), np.array([2, 0]))
     assert batch.input_ids.tolist() == [20, 21, 22, 0, 1]
     assert batch.token_type_ids.tolist() == [0] * 5
@@ -164,11 +163,7 @@ def test_collate_by_hand():
     assert batch.labels.tolist() == [0, 0] and batch.labels.dtype == torch.int64
     assert batch.index.tolist() == [2, 0]
     assert batch.text_seed.tolist() == [102, 100]
-
-
-def test_collate_keeps_regression_labels_float():
-    import torch
-
+    # Labels of a regression stay floats.
     split = split_of([2, 1])
     split.labels = np.array([0.5, 4.0], dtype=np.float32)
     assert collate(split, np.array([1])).labels.dtype == torch.float32

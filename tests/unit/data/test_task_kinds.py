@@ -106,14 +106,8 @@ def ranked(path: Path, groups: int = 20) -> TaskConfig:
         for i in range(groups)
         for document, relevance in (("c", 2), ("d", 0), ("e", 1))
     ]
-    held = [
-        ("h", "g", 0),
-        ("f", "d", 1),
-        ("h", "e", 1),
-        ("f", "c", 0),
-        ("g", "c", 0),
-        ("g", "d", 0),
-    ]
+    held = [("h", "g", 0), ("f", "d", 1), ("h", "e", 1), ("f", "c", 0)]
+    held += [("g", "c", 0), ("g", "d", 0)]
     return given(pairs(path, rows, held), kind="ranking", group="q")
 
 
@@ -133,10 +127,8 @@ def test_a_ranking_has_relevance_and_groups(tmp_path, tokenizer):
 
 def test_groups_stay_whole_and_limits_count_them(tmp_path, tokenizer):
     data = ranked(tmp_path)
-    for limit, sizes in (
-        ({}, (18, 2, 2)),
-        ({"train": 10, "selection": 4, "validation": 1}, (6, 4, 1)),
-    ):
+    limits = {"train": 10, "selection": 4, "validation": 1}
+    for limit, sizes in (({}, (18, 2, 2)), (limits, (6, 4, 1))):
         task = load_task("mine", given(data, limit=limit), tokenizer, 0)
         queries = {}
         for name, size in zip(("train", "selection", "validation"), sizes, strict=True):
@@ -173,10 +165,8 @@ def test_a_group_that_leaks_leave_without_a_choice_is_left_out(tmp_path, tokeniz
 def test_scored_texts_may_be_longer_than_those_of_training(tmp_path, tokenizer):
     long = ["a " * 30 + text for text in letters(20)]
     frame = {"text": long, "ask": long}
-    data = given(
-        folder_of(tmp_path, frame, {"text": ["h " * 30], "ask": ["g " * 30]}), max_length=8
-    )
-    data = given(data, kind="embedding", query="ask")
+    data = folder_of(tmp_path, frame, {"text": ["h " * 30], "ask": ["g " * 30]})
+    data = given(data, max_length=8, kind="embedding", query="ask")
     task = load_task("mine", data, tokenizer, 0, None, 16)
     for split, length in ((task.train, 8), (task.selection, 16), (task.validation, 16)):
         assert {*split.lengths.tolist(), *split.queries.lengths.tolist()} == {length}

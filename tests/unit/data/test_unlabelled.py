@@ -31,29 +31,21 @@ def read(path, tokenizer, train: list | None, validation: list | None, **limit: 
 
 
 @pytest.mark.parametrize(
-    ("given", "expected"),
+    ("given", "expected", "classes"),
     [
-        (["good", "bad"], [1, 0]),
-        ([1, 0], [1, 0]),
-        (["1", "0"], [1, 0]),
-        ([1.0, float("nan")], [1, MISSING]),
-        (["good", ""], [1, MISSING]),
-        ([None, "bad"], [MISSING, 0]),
+        (["good", "bad"], [1, 0], CLASSES),
+        ([1, 0], [1, 0], CLASSES),
+        (["1", "0"], [1, 0], CLASSES),
+        ([1.0, float("nan")], [1, MISSING], CLASSES),
+        (["good", ""], [1, MISSING], CLASSES),
+        ([None, "bad"], [MISSING, 0], CLASSES),
+        ([1, "2"], [0, 1], ["1", "2"]),  # a number may be the name of a class, as of stars
+        (["LABEL_1", "LABEL_0"], [1, 0], ["0", "1"]),
     ],
 )
-def test_labels_are_names_or_numbers_of_the_model(given, expected):
+def test_labels_are_names_or_numbers_of_the_model(given, expected, classes):
     rows = Rows([("a",), ("b",)], np.array(given, dtype=object), "file")
-    found = labels_of_model(rows, "label", CLASSES)
-    assert found is not None and found.tolist() == expected
-
-
-def test_a_number_may_be_the_name_of_a_class():
-    rows = Rows([("a",), ("b",)], np.array([1, "2"], dtype=object), "file")
-    found = labels_of_model(rows, "label", ["1", "2"])  # stars
-    assert found is not None and found.tolist() == [0, 1]
-    rows = Rows([("a",), ("b",)], np.array(["LABEL_1", "LABEL_0"], dtype=object), "file")
-    found = labels_of_model(rows, "label", ["0", "1"])
-    assert found is not None and found.tolist() == [1, 0]
+    assert labels_of_model(rows, "label", classes).tolist() == expected
 
 
 def test_without_labels_the_score_is_agreement_with_dense(tmp_path, tokenizer):

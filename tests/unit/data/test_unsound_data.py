@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
-from letter_data import folder_of, letters, load_task, plain, refusal
+from letter_data import folder_of, letters, load_task, refusal
 
 from lotbench.config.sections import TaskConfig
 from lotbench.data.sources import read_source
@@ -105,35 +105,23 @@ def test_unsound_values_name_file_column_and_row(
     assert all(line.startswith(f"{tmp_path}/validation.parquet: ") for line in others)
 
 
-KEYS = {
-    "tasks.mine.metrics: 'pearson' does not fit a classification; use accuracy, f1, matthews": {
-        "metrics": ["pearson"]
-    },
-    "tasks.mine.metrics: 'mrr' does not fit an embedding; use overlap, cosine": {
-        **VECTORS,
-        "metrics": ["mrr"],
-    },
-    "tasks.mine.metrics: 'spearman' does not fit an embedding; use mrr, overlap, cosine": {
-        **ITEMS,
-        "metrics": ["spearman"],
-    },
-    "tasks.mine.metrics: 'accuracy' does not fit a ranking; use ndcg, mrr, agreement": {
-        **RANKING,
-        "metrics": ["accuracy"],
-    },
-    "tasks.mine.max_length: 513 is more than the 512 tokens that the backbone can read": {
-        "max_length": 513
-    },
-}
-
-
-@pytest.mark.parametrize("message", KEYS)
-def test_a_key_that_does_not_fit_is_named(tmp_path, tokenizer, message):
-    folder_of(tmp_path, TRAIN, VALIDATION)
-    data = TaskConfig(source=str(tmp_path), **KEYS[message])
-    assert refusal(data, tokenizer) == message
-    with pytest.raises(InputError, match=r"^evaluate.max_length: 513 is more than the 512 tokens "):
-        load_task("mine", plain(tmp_path), tokenizer, scored_length=513)
+@pytest.mark.parametrize(
+    ("config", "metric", "fits"),
+    [
+        ({}, "pearson", "a classification; use accuracy, f1, matthews"),
+        (VECTORS, "mrr", "an embedding; use overlap, cosine"),
+        (ITEMS, "spearman", "an embedding; use mrr, overlap, cosine"),
+        (RANKING, "accuracy", "a ranking; use ndcg, mrr, agreement"),
+    ],
+)
+def test_a_key_that_does_not_fit_is_named(tmp_path, tokenizer, config, metric, fits):
+    data = folder_of(tmp_path, TRAIN, VALIDATION).model_dump()
+    wrong = TaskConfig(**data | config | {"metrics": [metric]})
+    message = f"tasks.mine.metrics: '{metric}' does not fit {fits}"
+    assert refusal(wrong, tokenizer) == message
+    assert refusal(TaskConfig(**data | config | {"max_length": 513}), tokenizer) == (
+        "tasks.mine.max_length: 513 is more than the 512 tokens that the backbone can read"
+    )
 
 
 CLASSES = ["good", "bad"]

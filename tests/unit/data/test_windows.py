@@ -16,9 +16,7 @@ def test_windows_by_hand(tokenizer):
     texts = ["a b c d e f g h", "a b", "h g f e d c b a h g f e d"]
     # A window of eight tokens has six letters between [CLS] and [SEP].
     assert windows_behind(texts, tokenizer, 8) == ["g h", "b a h g f e", "d"]
-
-
-def test_a_last_window_that_is_too_short_is_left_out(tokenizer):
+    # A last window that is too short is left out.
     letters = " ".join("abcdefgh" * 2)
     assert windows_behind([letters[:29]], tokenizer, 16) == []  # 14 letters and one more
     assert windows_behind([letters], tokenizer, 16) == ["g h"]
