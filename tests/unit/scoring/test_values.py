@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from scipy.stats import kendalltau
 
 from lotbench.kinds.kind import SplitScores
 from lotbench.kinds.registry import KINDS
@@ -69,29 +70,26 @@ def test_cosines():
     assert cosines(a, b).tolist() == [1.0, 0.7071, 0.0, -1.0]
 
 
-def test_rank_of_the_right_document():
-    documents = turned(0, 10, 40, 90)
-    # From 8 degrees: documents at 2, 8, 32 and 82.  The last query is nearest to another one.
-    assert ranks(turned(8, 8, 8, 0), documents).tolist() == [2, 1, 3, 4]
-
-
-def test_equally_near_documents_come_first():
-    documents = turned(0, 0, 0, 90)
-    assert ranks(turned(5, 5, 5, 5), documents).tolist() == [3, 3, 3, 4]
-    everywhere = np.ones((12, 2))
-    assert ranks(everywhere, everywhere).tolist() == [0] * 12
+@pytest.mark.parametrize(
+    ("queries", "documents", "expected"),
+    [
+        # Documents at 2, 8, 32 and 82.  The last query is nearest to another one.
+        ((8, 8, 8, 0), (0, 10, 40, 90), [2, 1, 3, 4]),
+        # Equally near documents come first.
+        ((5, 5, 5, 5), (0, 0, 0, 90), [3, 3, 3, 4]),
+        ([0] * 12, [0] * 12, [0] * 12),
+        # Document i is the (i + 1)th nearest to a query at 0 degrees; the eleventh is not found.
+        ([0] * 12, range(0, 60, 5), [*range(1, 11), 0, 0]),
+    ],
+)
+def test_rank_of_the_right_document(queries, documents, expected):
+    assert ranks(turned(*queries), turned(*documents)).tolist() == expected
 
 
 def test_copies_of_the_right_document_count_as_it():
     """Two queries of one passage: neither is behind the other's copy."""
     documents = turned(10, 10, 40)
     assert found_at(turned(10, 12, 40), documents, np.array([7, 7, 8])).tolist() == [1, 1, 1]
-
-
-def test_the_eleventh_document_is_not_found():
-    documents = turned(*range(0, 60, 5))
-    # Document i is the (i + 1)th nearest to a query at 0 degrees.
-    assert ranks(turned(*[0] * 12), documents).tolist() == [*range(1, 11), 0, 0]
 
 
 def test_shared_neighbours():
@@ -103,6 +101,8 @@ def test_shared_neighbours():
     # Texts 0 and 4 had all but 11, now all but 10; text 11 had all but 0, now all but 10.
     # Text 6 is farthest from text 0 before and after.
     assert found[[0, 4, 11, 6]].tolist() == [9, 9, 9, 10]
+    # Of equally near texts the first count: dense leaves out the farthest end.
+    assert shared(np.ones((12, 2)), dense)[[0, 11]].tolist() == [10, 9]
 
 
 def test_few_texts_have_all_others_as_neighbours():
@@ -110,13 +110,6 @@ def test_few_texts_have_all_others_as_neighbours():
     found = KINDS["embedding"].score(("overlap",), split(dense=vectors), turned(5, 5, 90))
     assert main(found).tolist() == [2, 2, 2]
     assert found.metrics == {"overlap": 1.0}
-
-
-def test_of_equally_near_texts_the_first_count():
-    dense = turned(*range(0, 60, 5))
-    collapsed = np.ones((12, 2))
-    # Each text has the first ten others; dense leaves out the farthest end.
-    assert shared(collapsed, dense)[[0, 11]].tolist() == [10, 9]
 
 
 @pytest.mark.parametrize("block", [1, 5, 64])
@@ -171,17 +164,12 @@ def test_scored_pairs():
     assert found.values["cosine"].tolist() == [1.0] * 6
 
 
-def test_ndcg_by_hand():
-    # By score: relevance 0, 2, 1; best 2, 1, 0.
-    own = ndcg(np.array([0.1, 0.9, 0.5]), np.array([1.0, 0.0, 2.0]))
-    expected = (2 / np.log2(3) + 1 / 2) / (2 + 1 / np.log2(3))
-    assert own == pytest.approx(expected)
-    assert own == pytest.approx(0.66968, abs=1e-5)
-
-
 @pytest.mark.parametrize(
     ("scores", "relevance", "expected"),
     [
+        # By score: relevance 0, 2, 1; best 2, 1, 0.
+        ([0.1, 0.9, 0.5], [1, 0, 2], (2 / np.log2(3) + 1 / 2) / (2 + 1 / np.log2(3))),
+        ([0.1, 0.9, 0.5], [1, 0, 2], 0.6696718),
         ([1, 1], [1, 0], 1 / np.log2(3)),  # of equal scores the irrelevant comes first
         ([2, 1], [0, 0], 0.0),
         ([*range(10, -1, -1)], [0] * 10 + [1], 0.0),  # eleventh
@@ -189,7 +177,7 @@ def test_ndcg_by_hand():
         ([*range(12)], [1] * 12, 1.0),
     ],
 )
-def test_ndcg_at_its_edges(scores, relevance, expected):
+def test_ndcg_by_hand(scores, relevance, expected):
     assert ndcg(np.array(scores), np.array(relevance, float)) == pytest.approx(expected)
 
 
@@ -208,16 +196,11 @@ def test_first_relevant_document(scores, relevance, rank):
     assert first_relevant(np.array(scores), np.array(relevance)) == rank
 
 
-def test_tau_b_by_hand():
+def test_tau_b_by_hand_and_against_scipy():
     # Of six pairs one ties in a, one in b; the others agree: 4 / sqrt(5 * 5).
     assert tau_b(np.array([1, 1, 2, 3]), np.array([1, 2, 3, 3])) == pytest.approx(4 / 5)
     assert tau_b(np.array([1, 2, 3]), np.array([3, 2, 1])) == -1
     assert tau_b(np.ones(4), np.arange(4)) == 0
-
-
-def test_tau_b_against_scipy():
-    from scipy.stats import kendalltau
-
     rng = np.random.default_rng(0)
     for _ in range(50):
         a, b = rng.integers(0, 6, (2, 20))
