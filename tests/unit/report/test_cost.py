@@ -24,11 +24,16 @@ def test_training_is_against_dense_with_the_same_seed(tmp_path):
     assert training_costs(StoreView(tmp_path).runs_on("toy")) == {"LTP": 0.5, "dense": 1.0}
 
 
+def changed(folder, pattern, seconds) -> StoreView:
+    """A store, some of whose rows trained for so many seconds."""
+    fill_predicted(folder)
+    for row in (folder / "trials").glob(pattern):
+        row.write_text(row.read_text().replace('"seconds": 2.5', f'"seconds": {seconds}'))
+    return StoreView(folder)
+
+
 def test_table_and_figure_show_it(tmp_path):
-    fill_predicted(tmp_path)
-    row = tmp_path / "trials" / "l.json"
-    row.write_text(row.read_text().replace('"seconds": 2.5', '"seconds": 7.5'))
-    study = StoreView(tmp_path)
+    study = changed(tmp_path, "l.json", 7.5)
     table = overview("toy", study)
     assert {line[0]: line[-1].splitlines()[-1] for line in table.groups[0]} == {
         "LTP": "training 3.0\N{MULTIPLICATION SIGN}",
@@ -43,10 +48,7 @@ def test_table_and_figure_show_it(tmp_path):
 
 
 def test_without_training_times_there_is_neither_cell_nor_figure(tmp_path):
-    fill_predicted(tmp_path)
-    for row in (tmp_path / "trials").glob("*.json"):
-        row.write_text(row.read_text().replace('"seconds": 2.5', '"seconds": null'))
-    study = StoreView(tmp_path)
+    study = changed(tmp_path, "*.json", "null")
     table = overview("toy", study)
     assert table is not None and "training" not in str(table)
     assert figure(study, "toy") is None

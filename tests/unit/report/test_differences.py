@@ -1,6 +1,8 @@
 """The worth of one change: settings in pairs at equal targets, by hand."""
 
+import pytest
 from simulated import Rows, hits
+from stores import failed
 
 from lotbench.report.tables.differences import differences
 from lotbench.report.text import NONE, TIMES
@@ -61,22 +63,21 @@ def test_the_centre_has_most_seeds_and_differs_least():
     assert change(params["b"], params["c"]) == {"x": 1, "y": 2}
 
 
-def runs(defaults: dict, *given: dict) -> list[Run]:
-    """Trials of settings a and b, whose files give these parameters."""
-    row = {"trial_id": "t", "status": "failed", "task": "toy", "method": "lot", "seed": 0}
-    row |= {"backbone": "tiny", "created": "2025", "machine": {}, "versions": {}}
-    row |= {"params": defaults}
-    return [
-        Run(Trial.model_validate(row | {"config": {"params": own}}), "lot", setting)
-        for setting, own in zip("ab", given, strict=True)
-    ]
-
-
-def test_parameters_that_never_vary_are_left_out():
-    found = varying(runs({}, {"x": 1, "y": 0.5}, {"x": 1}))
-    assert found == {"a": {"y": 0.5}, "b": {"y": None}}
-
-
-def test_a_parameter_that_a_file_leaves_out_has_its_default():
-    found = varying(runs({"top_p": 0.5, "routing": "leap"}, {"top_p": 0.5}, {"routing": "drop"}))
-    assert found == {"a": {"routing": "leap"}, "b": {"routing": "drop"}}
+@pytest.mark.parametrize(
+    ("defaults", "files", "expected"),
+    [
+        # A parameter that never varies is left out, one that a file leaves out has its default.
+        ({}, ({"x": 1, "y": 0.5}, {"x": 1}), ({"y": 0.5}, {"y": None})),
+        (
+            {"top_p": 0.5, "routing": "leap"},
+            ({"top_p": 0.5}, {"routing": "drop"}),
+            ({"routing": "leap"}, {"routing": "drop"}),
+        ),
+    ],
+)
+def test_settings_are_told_apart_by_what_varies(defaults, files, expected):
+    runs = []
+    for setting, params in zip("ab", files, strict=True):
+        row = failed("t", "lot") | {"params": defaults, "config": {"params": params}}
+        runs.append(Run(Trial.model_validate(row), "lot", setting))
+    assert varying(runs) == dict(zip("ab", expected, strict=True))

@@ -51,13 +51,11 @@ def test_by_hand(tmp_path):
     }
 
 
-def test_without_a_model_without_layers_there_is_neither_its_row_nor_its_mark(tmp_path):
-    found = cells(tmp_path, ltp={2: 0.9}, mine={2: 0.9})
-    assert found == {"LTP": ["0.0 *"], "mine": ["0.0 *"]}
-
-
-def test_one_method_at_a_target_is_ahead_of_nothing(tmp_path):
-    assert cells(tmp_path, ltp={2: 0.9}) == {"LTP": ["0.0"]}
+def test_a_method_is_ahead_of_others_alone(tmp_path):
+    """Without a model without layers there is neither its row nor its mark."""
+    both = cells(tmp_path / "two", ltp={2: 0.9}, mine={2: 0.9})
+    assert both == {"LTP": ["0.0 *"], "mine": ["0.0 *"]}
+    assert cells(tmp_path / "one", ltp={2: 0.9}) == {"LTP": ["0.0"]}
 
 
 @pytest.mark.parametrize(
