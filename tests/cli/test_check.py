@@ -1,21 +1,9 @@
 """`lotbench check` and `lotbench new-method` on plugin files."""
 
-from pathlib import Path
-
 import pytest
-from commands import call
+from commands import app, call
 
-from lotbench import cli
 from lotbench.errors import InputError
-
-
-def main(*arguments: str | Path) -> int:
-    """The exit code of a command, run in this process."""
-    try:
-        cli.app([str(a) for a in arguments], standalone_mode=True)
-    except SystemExit as end:
-        return int(end.code or 0)
-    raise AssertionError("the command line ends with an exit code")
 
 
 @pytest.mark.slow
@@ -38,11 +26,11 @@ def test_the_new_method_template_passes_the_check(tmp_path):
 @pytest.mark.slow
 def test_a_broken_rule_is_named_and_exits_1(tmp_path, capsys):
     path = tmp_path / "greedy.py"
-    assert main("new-method", "greedy", "--output", tmp_path) == 0
+    assert app("new-method", "greedy", "--output", tmp_path) == 0
     path.write_text(
         path.read_text().replace("masked_fill(tokens.layout.is_first, math.inf)", "abs()")
     )
-    assert main("check", path) == 1
+    assert app("check", path) == 1
     text = capsys.readouterr().out
     assert "  failed    the first token is always kept\n" in text
     assert "before_layer of layer 1 leaves out the first token" in text
@@ -51,18 +39,18 @@ def test_a_broken_rule_is_named_and_exits_1(tmp_path, capsys):
 
 
 def test_a_new_method_overwrites_nothing(tmp_path):
-    assert main("new-method", "mine", "--output", tmp_path / "made") == 0
+    assert app("new-method", "mine", "--output", tmp_path / "made") == 0
     path = tmp_path / "made/mine.py"
     path.write_text("precious")
     with pytest.raises(InputError, match=r"mine\.py exists"):
-        main("new-method", "mine", "--output", path.parent)
+        app("new-method", "mine", "--output", path.parent)
     assert path.read_text() == "precious"
 
 
 @pytest.mark.parametrize("name", ["Mine", "my_method", "1st", "-x", "a--b", "../a", "", "lot"])
 def test_an_invalid_or_used_method_name_is_refused(tmp_path, name):
     with pytest.raises(InputError, match=r"is not a valid method name|in use"):
-        main("new-method", "--output", tmp_path, "--", name)
+        app("new-method", "--output", tmp_path, "--", name)
     assert list(tmp_path.iterdir()) == []
 
 
@@ -80,4 +68,4 @@ def test_an_invalid_or_used_method_name_is_refused(tmp_path, name):
 def test_bad_input_is_refused(arguments, words):
     # `main` of the command line turns it into exit code 2 (see test_cli).
     with pytest.raises(InputError, match=words):
-        main("check", *arguments)
+        app("check", *arguments)

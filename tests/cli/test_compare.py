@@ -3,8 +3,8 @@
 from pathlib import Path
 
 import pytest
+from commands import app
 
-from lotbench import cli
 from lotbench.errors import InputError
 
 ROOT = Path(__file__).parents[2]
@@ -23,13 +23,11 @@ def at_root(monkeypatch):
 def test_a_page_is_what_the_command_writes(page, tmp_path, capsys):
     other = REFERENCE / page.stem.removeprefix("against_")
     written = tmp_path / "page.md"
-    command = ["compare", str(page.parent), str(other), "--output", str(written)]
-    assert not cli.app(command, standalone_mode=False)
+    assert not app("compare", page.parent, other, "--output", written)
     assert written.read_text() == page.read_text()
     assert f"{page.parent.name} against {other.name}" in capsys.readouterr().out
 
 
 def test_stores_without_a_shared_model_are_bad_input():
-    command = ["compare", str(REFERENCE / "pairs"), str(REFERENCE / "reviews")]
     with pytest.raises(InputError, match="share no model"):
-        cli.app(command, standalone_mode=False)
+        app("compare", REFERENCE / "pairs", REFERENCE / "reviews")

@@ -6,11 +6,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from commands import call
+from commands import app, call
 from test_searches import content
 
 import lotbench
-from lotbench import cli
 from lotbench.engine.checkpoint import read_card
 from lotbench.plan.resolve import resolve
 from lotbench.store.rows import Trial
@@ -97,7 +96,7 @@ def repeats(trials: list[Trial], folder: Path, monkeypatch: pytest.MonkeyPatch) 
 def read(store: Path) -> None:
     """The commands that read a store have nothing to complain of."""
     for command in ("plot", "report", "validate"):
-        assert not cli.app([command, str(store)], standalone_mode=False), command
+        assert not app(command, store), command
     assert list(store.glob("figures/*-score-vs-flops.png")) and (store / "report.html").exists()
 
 

@@ -8,8 +8,8 @@ from types import SimpleNamespace
 
 import pytest
 import torch
+from commands import app
 
-from lotbench import cli
 from lotbench.cli.interruption import Interrupted
 from lotbench.store.store import Store
 
@@ -57,10 +57,9 @@ class Late(TokenReducer):
 '''
 
 
-def sweep(path: Path, *options: str) -> int | None:
+def sweep(path: Path, *options: str) -> int:
     """The exit code."""
-    given = ["sweep", str(path), "--workers", "1", "--results", str(path.parent / "results")]
-    return cli.app([*given, *options], standalone_mode=False)
+    return app("sweep", path, "--workers", 1, "--results", path.parent / "results", *options)
 
 
 def test_trials_fail_one_by_one_and_an_interrupted_sweep_goes_on(

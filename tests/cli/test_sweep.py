@@ -8,10 +8,9 @@ import socket
 from pathlib import Path
 
 import pytest
-from commands import call, process
+from commands import app, call, process
 
 import lotbench
-from lotbench import cli
 from lotbench.cluster import ray_runner as cluster
 from lotbench.errors import InputError
 from lotbench.store.store import Store
@@ -159,7 +158,7 @@ def test_a_sweep_names_file_and_line_of_missing_data_before_ray_starts(
     monkeypatch.setattr(cluster, "run_trials", lambda *_: pytest.fail("Ray would start"))
     path = sweep_file(name="no-data", tasks={"reviews": {"source": str(room / "nowhere")}})
     with pytest.raises(InputError, match=rf"^{path}:{line(path, '  reviews:')}: .*no such folder"):
-        cli.app(["sweep", str(path), "--results", str(room)], standalone_mode=False)
+        app("sweep", path, "--results", room)
 
 
 def test_a_sweep_names_file_and_line_of_wrong_data(sweep_file, reviews, room):
