@@ -55,6 +55,12 @@ def fill_search(folder: Path, confirmed: bool = True) -> Path:
 
 
 @pytest.fixture
+def not_saved(monkeypatch):
+    """Figures have their names, and no files."""
+    monkeypatch.setattr(style, "save", lambda figure, path, _: [path.with_name(f"{path.name}.png")])
+
+
+@pytest.fixture
 def study(tmp_path) -> StoreView:
     return StoreView(fill_search(tmp_path))
 
@@ -127,10 +133,7 @@ def test_the_verdict_says_where_the_conclusion_flips(found, sentence):
 
 
 @pytest.mark.slow
-def test_every_output_has_the_search(study, monkeypatch):
-    monkeypatch.setattr(
-        style, "save", lambda figure, path, formats: [path.with_name(f"{path.name}.png")]
-    )
+def test_every_output_has_the_search(study, not_saved):
     files = draw(study)
     page = readme.page(study, files)
     assert "10 trials searched on TOY, seed 10; 1 failed. 4 trials confirmed, seeds 0 and 1" in page
@@ -154,14 +157,13 @@ def test_every_output_has_the_search(study, monkeypatch):
 
 
 def test_all_but_the_search_is_of_confirmed_trials(study):
-    assert {(own.method, own.seeds) for own in study.validated("toy")} == {
-        ("LTP", 2),
-        ("TR-BERT", 2),
-    }
+    models = {(own.method, own.seeds) for own in study.validated("toy")}
+    assert models == {("LTP", 2), ("TR-BERT", 2)}
     (first, *_) = findings("toy", study)
     assert first.startswith("2 methods with 2 models (mean of 2 seeds)")
 
 
+@pytest.mark.slow
 def test_a_store_without_a_search_shows_none(tmp_path):
     study = StoreView(fill_predicted(tmp_path))
     assert effort("toy", study) is parameters("toy", study) is search.figure(study, "toy") is None
@@ -171,11 +173,8 @@ def test_a_store_without_a_search_shows_none(tmp_path):
     )
 
 
-def test_a_search_without_a_choice_is_shown_alone(tmp_path, monkeypatch):
+def test_a_search_without_a_choice_is_shown_alone(tmp_path, not_saved):
     study = StoreView(fill_search(tmp_path, confirmed=False))
-    monkeypatch.setattr(
-        style, "save", lambda figure, path, formats: [path.with_name(f"{path.name}.png")]
-    )
     files = draw(study)
     assert [path.name for path in files] == ["toy-search.png"]
     assert missing(study) == [

@@ -99,9 +99,18 @@ def test_no_more_digits_than_the_interval_allows(value, unit, expected):
     assert with_interval(Estimate(*value), unit) == expected
 
 
-def test_a_correlation_and_its_interval_are_fractions():
-    assert score_with_interval(Estimate(0.8712, 0.852, 0.889), "pearson") == "0.87 (0.85 to 0.89)"
-    assert score_with_interval(Estimate(0.8712, np.nan, np.nan), "pearson") == "0.871"
+@pytest.mark.parametrize(
+    ("value", "metric", "expected"),
+    [
+        ((0.8712, 0.852, 0.889), "pearson", "0.87 (0.85 to 0.89)"),
+        ((0.8712, np.nan, np.nan), "pearson", "0.871"),
+        ((0.9123, 0.910, 0.914), "cosine", "0.912 (0.910 to 0.914)"),
+        ((0.69, 0.66, 0.72), "overlap", "69.0% (66 to 72)"),
+    ],
+)
+def test_scores_are_fractions_or_shares(value, metric, expected):
+    assert score_with_interval(Estimate(*value), metric) == expected
+    assert text.score(0.876, "mrr") == "0.876"
 
 
 @pytest.mark.parametrize(
