@@ -209,18 +209,15 @@ def test_bad_input_is_told(tmp_path):
         page.write([StoreView(tmp_path / "s"), StoreView(tmp_path / "s" / ".." / "s")])
 
 
-def test_an_empty_store_and_a_store_of_failures_have_a_page(tmp_path):
+def test_stores_without_reduced_models_have_a_page(tmp_path):
     (tmp_path / "trials").mkdir()
     assert "No trials." in report(tmp_path)
+    write(tmp_path, trial("l", "lot", [evaluation(0.9, 2.0)], teacher=None))
+    text = report(tmp_path)  # without a reference there are no figures
+    assert "<svg" not in text and "all models, dense without a score" in text
+    (tmp_path / "trials" / "l.json").unlink()
     write(tmp_path, trial("d", "dense", [evaluation(0.9, 1.0)]))
     assert "Only dense models are here" in report(tmp_path)
-
-
-def test_a_task_without_a_reference_has_no_figures(tmp_path):
-    write(tmp_path, trial("l", "lot", [evaluation(0.9, 2.0)], teacher=None))
-    text = report(tmp_path)
-    assert "<svg" not in text
-    assert "all models, dense without a score" in text
 
 
 def test_the_tables_are_written_in_other_formats(tmp_path):
