@@ -167,10 +167,8 @@ def test_all_but_the_search_is_of_confirmed_trials(study):
 def test_a_store_without_a_search_shows_none(tmp_path):
     study = StoreView(fill_predicted(tmp_path))
     assert effort("toy", study) is parameters("toy", study) is search.figure(study, "toy") is None
-    (store,) = store_pages([study])
-    assert "effort" not in re.sub(
-        r"<(script|style)>.*?</\1>", "", render([store], None, {}), flags=re.S
-    )
+    html = render(store_pages([study]), None, {})
+    assert "effort" not in re.sub(r"<(script|style)>.*?</\1>", "", html, flags=re.S)
 
 
 def test_a_search_without_a_choice_is_shown_alone(tmp_path, not_saved):

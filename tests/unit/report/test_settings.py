@@ -51,10 +51,8 @@ def test_settings_are_rows_and_targets_are_columns(store):
 def test_budgets_have_their_speedups(tmp_path):
     write(tmp_path, trial("d", "dense", [evaluation(0.90, 1.0)]))
     for weight, speed in ((0.1, 2.0), (0.5, 3.0)):
-        points = [
-            evaluation(0.88, speed, {"threshold": 0.3}),
-            evaluation(0.86, 2 * speed, {"threshold": 0.7}),
-        ]
+        points = [evaluation(0.88, speed, {"threshold": 0.3})]
+        points.append(evaluation(0.86, 2 * speed, {"threshold": 0.7}))
         config = {"seed": 0, "plugins": [], "params": {"alpha": weight, "kind": "x"}}
         write(tmp_path, trial(f"t{weight}", "tr-bert", points, config=config))
     (own,) = data(StoreView(tmp_path), "toy")
