@@ -39,13 +39,13 @@ def test_labels_never_go_through_float(tmp_path, labels, classes):
 def test_integers_of_json_and_parquet_stay_integers(tmp_path):
     huge = [2**64 - 2, 2**64 - 1]
     rows = [json.dumps({"text": "a", "label": label}) for label in huge]
-    for name in ("json", "parquet"):
-        (tmp_path / name).mkdir()
-    data = labels_of(tmp_path / "json", "jsonl", "\n".join(rows), rows[0])
-    assert read_source("mine", data, None).notes["classes"] == huge
+    (tmp_path / "json").mkdir()
     frame = {"text": ["a", "b"], "label": np.array(huge, np.uint64)}
-    data = folder_of(tmp_path / "parquet", frame, frame)
-    assert read_source("mine", data, None).notes["classes"] == huge
+    for data in (
+        labels_of(tmp_path / "json", "jsonl", "\n".join(rows), rows[0]),
+        folder_of(tmp_path / "parquet", frame, frame),
+    ):
+        assert read_source("mine", data, None).notes["classes"] == huge
 
 
 def test_text_is_preferred_to_sentence(tmp_path):

@@ -38,11 +38,8 @@ def test_a_task_of_another_name_is_compared_by_its_source():
     assert agreement(ours, theirs) == []
 
 
-def test_two_methods_are_too_few():
+def test_two_methods_are_too_few_and_methods_that_all_tie_have_no_order():
     assert agreement(study(a=[1, 1], b=[2, 2]), study(a=[1, 1], b=[2, 2])) == []
-
-
-def test_methods_that_all_tie_have_no_order():
     level = study(a=[1, 1], b=[1, 1], c=[1, 1])
     assert "of 0.0 (0.0 to 0.0)" in agreement(level, study(a=[1, 1], b=[2, 2], c=[3, 3]))[0]
 

@@ -54,10 +54,8 @@ def test_partners_have_the_same_method_and_parameters():
     "changes", [{"seed": 1}, {"texts": 250}], ids=["no shared seed", "other texts"]
 )
 def test_what_has_no_partner_has_no_table(changes):
-    assert (
-        two_stores(store("a", {("lot", "a"): 170}), store("b", {("lot", "a"): 170}, **changes))
-        == []
-    )
+    own, other = ({("lot", "a"): 170},) * 2
+    assert two_stores(store("a", own), store("b", other, **changes)) == []
 
 
 def test_settings_that_share_their_parameters_have_no_known_partner():

@@ -22,11 +22,9 @@ def test_one_seed_needs_what_the_texts_need():
     assert found is not None and found.seeds is None
     assert found.texts == pytest.approx(7056, rel=0.1)
     assert found.found == pytest.approx(2.8 * (900 / 200) ** 0.5, rel=0.05)
-
-
-def test_the_number_of_texts_does_not_depend_on_the_sample():
+    # The number of texts does not depend on the sample.
     found = needed_for_a_point(rows(360, texts=400).evidence(), 400)
-    assert found is not None and found.texts == pytest.approx(7056, rel=0.1)
+    assert found.texts == pytest.approx(7056, rel=0.1)
 
 
 def test_texts_and_seeds_have_half_of_the_variance_each():
