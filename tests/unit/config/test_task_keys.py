@@ -36,12 +36,13 @@ RANKING = f"{MINE}kind: ranking, text: [a, b], group: a"
         ("rte: {query: q}", "rte.query: only an embedding has it, and rte is a classification; re"),
         (
             "rte: {pooling: cls}",
-            "rte.pooling: only an embedding has it ... ; remove it, or set `kind: embedding`",
+            "rte.pooling: only an embedding has it, and rte is a classification"
+            "; remove it, or set `kind: embedding`",
         ),
         ("rte: {reduce: both}", "rte.reduce: only an embedding has it, and rte is a classifi"),
         (
             "rte: {group: g}",
-            "rte.group: only a ranking has it, and rte is ... ; remove it",
+            "rte.group: only a ranking has it, and rte is a classification; remove it",
         ),
         ("stsb: {limit: {labelled: 9}}", "stsb.limit.labelled: only a classification has it, and "),
         (f"{MINE}kind: ranking, group: g}}", "mine.text: a ranking needs two columns, the text "),
@@ -49,7 +50,7 @@ RANKING = f"{MINE}kind: ranking, text: [a, b], group: a"
         (f"{RANKING}, query: q}}", "mine.query: only an embedding has it, and "),
         (
             f"{RANKING}, pooling: cls}}",
-            "mine.pooling: only an embeddi ... ; remove it, or change `kind`",
+            "mine.pooling: only an embedding has it, and mine ... ; remove it, or change `kind`",
         ),
         (f"{RANKING}, regression: true}}", "mine.regression: only a classification or a "),
         ("rte: {kind: embedding, regression: true}", "rte.regression: only a classification or "),
