@@ -1,7 +1,5 @@
 """Small hand-made stores for tests of the store and the report."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any

@@ -1,7 +1,5 @@
 """Commands as a user gives them, in this process or in one of their own."""
 
-from __future__ import annotations
-
 import io
 import logging
 import subprocess
@@ -44,3 +42,8 @@ def call(*arguments: object, cwd: Path | None = None) -> Done:
         finally:
             log.setLevel(level)
     return subprocess.CompletedProcess(command, code, out.getvalue(), err.getvalue())
+
+
+def app(*arguments: object) -> int:
+    """The exit code of a command in this process, where bad input raises an `InputError`."""
+    return cli.app([*map(str, arguments)], standalone_mode=False) or 0

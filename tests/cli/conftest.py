@@ -1,7 +1,5 @@
 """Folders with a backbone and a task that train in seconds."""
 
-from __future__ import annotations
-
 import random
 from pathlib import Path
 
@@ -68,13 +66,8 @@ def sweep_file(tmp_path, backbone, reviews):
                 "dense": {},
                 "lot": {"top_p": {"grid": [0.3, 0.6]}, "thresholds": [0.3, 0.7]},
             },
-            "measure": {
-                "backends": ["torch-fp32"],
-                "batch_sizes": [4],
-                "examples": 8,
-                "rounds": 8,
-                "min_seconds": 0,
-            },
+            "measure": {"backends": ["torch-fp32"], "batch_sizes": [4], "examples": 8}
+            | {"rounds": 8, "min_seconds": 0},
             **changes,
         }
         path = tmp_path / "sweep.yaml"

@@ -1,7 +1,5 @@
 """`lotbench accelerate`, from a model and texts to an exported model and a page."""
 
-from __future__ import annotations
-
 import random
 from functools import partial
 from pathlib import Path
@@ -36,7 +34,7 @@ def texts(tmp_path_factory) -> Path:
 
 
 @pytest.fixture(autouse=True)
-def _without_ray(monkeypatch) -> None:
+def _without_ray(monkeypatch):
     monkeypatch.setattr("lotbench.accelerate.run.run_sweep", partial(run_sweep, workers=1))
 
 
@@ -45,7 +43,7 @@ def changed() -> list[str]:
 
 
 @pytest.mark.slow
-def test_a_model_becomes_a_faster_one(tmp_path, wide_backbone, texts) -> None:
+def test_a_model_becomes_a_faster_one(tmp_path, wide_backbone, texts):
     out = tmp_path / "out"
     command = "accelerate", wide_backbone, texts, "--output", out, *changed(), "--max-drop"
     done = call(*command, 100)
@@ -69,20 +67,11 @@ def test_a_model_becomes_a_faster_one(tmp_path, wide_backbone, texts) -> None:
     assert "with the method `dense`" in (out / "model" / "README.md").read_text()
 
 
-def small(
-    folder: Path,
-    count: int = 240,
-    text: str = "",
-    label: str | None = None,
-    head: str = "text,label",
-    file: str = "own.csv",
-) -> Path:
-    """A CSV of texts; the last one is ``text`` if given, and has this label."""
-    rows = [f"text {i},{i % 2}" for i in range(count)]
-    if text or label is not None:
-        rows[-1] = f"{text},{label or 0}"
-    (folder / "own.csv").write_text("\n".join([head, *rows]))
-    return folder / file
+def small(folder: Path, count: int = 240, last: str = "text,1") -> Path:
+    """A CSV of texts, the last of which can be chosen with its label."""
+    rows = [f"text {i},{i % 2}" for i in range(count - 1)]
+    (folder / "own.csv").write_text("\n".join(["text,label", *rows, last]))
+    return folder / "own.csv"
 
 
 def decoder(folder: Path) -> Path:
@@ -112,28 +101,18 @@ def neither(folder: Path) -> Path:
     return folder / "neither"
 
 
-REFUSALS = {
-    "a decoder": (decoder, {}, "is of type 'gpt2', which is not supported"),
-    "no tokenizer": (without_tokenizer, {}, "its tokenizer cannot be loaded"),
-    "no head and no pooling": (neither, {}, "neither a classifier nor a sentence encoder"),
-    "another number of labels": (
-        None,
-        {"label": "2"},
-        "own.csv: column 'label', row 240: '2' is no label of the model; it has 2",
-    ),
-    "twenty texts": (None, {"count": 20}, "20 texts are too few"),
-    "an empty text": (None, {"text": " "}, "row 240: the text is empty"),
-    "no such column": (None, {"head": "review,label"}, "the text? --set tasks.texts.text=review"),
-    "no such file": (None, {"file": "missing.csv"}, "missing.csv: no such file"),
-}
-
-
-@pytest.mark.parametrize(("model", "rows", "message"), REFUSALS.values(), ids=REFUSALS)
-def test_bad_input_is_one_message_and_exit_code_2(
-    tmp_path, wide_backbone, model, rows, message
-) -> None:
+@pytest.mark.parametrize(
+    ("model", "message"),
+    [
+        (decoder, "is of type 'gpt2', which is not supported"),
+        (without_tokenizer, "its tokenizer cannot be loaded"),
+        (neither, "neither a classifier nor a sentence encoder"),
+        (None, "own.csv: column 'label', row 240: '2' is no label of the model; it has 2"),
+    ],
+)
+def test_bad_input_is_one_message_and_exit_code_2(tmp_path, wide_backbone, model, message):
     given = model(tmp_path) if model else wide_backbone
-    path = small(tmp_path, **({"text": "text"} if "label" in rows else {}) | rows)
+    path = small(tmp_path, last="text,1" if model else "text,2")
     refused(message, given, path, "--output", tmp_path / "out")
     assert model or not (tmp_path / "out").exists()
 
@@ -145,7 +124,7 @@ def refused(message: str, *arguments: object) -> None:
     assert line.startswith("error: ") and message in line
 
 
-def test_a_changed_file_of_texts_needs_a_new_folder(tmp_path, wide_backbone) -> None:
+def test_a_changed_file_of_texts_needs_a_new_folder(tmp_path, wide_backbone):
     out = tmp_path / "out"
     # Too few texts for one batch.
     arguments = wide_backbone, small(tmp_path), "--output", out, "--batch", 100
@@ -157,14 +136,14 @@ def test_a_changed_file_of_texts_needs_a_new_folder(tmp_path, wide_backbone) -> 
     refused("of another model or other texts; give a new --output", *arguments)
 
 
-def test_a_folder_of_somebody_else_is_refused(tmp_path, wide_backbone) -> None:
+def test_a_folder_of_somebody_else_is_refused(tmp_path, wide_backbone):
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / "thesis.txt").write_text("years of work")
     message = "neither empty nor of an earlier call"
     refused(message, wide_backbone, small(tmp_path), "--output", tmp_path / "out")
 
 
-def test_a_wrong_key_of_the_task_is_named_whole(tmp_path, wide_backbone) -> None:
+def test_a_wrong_key_of_the_task_is_named_whole(tmp_path, wide_backbone):
     change = "--set", "tasks.texts.max_len=3"
     message = "--set: tasks.texts.max_len: unknown key"
     refused(message, wide_backbone, small(tmp_path), "--output", tmp_path / "out", *change)

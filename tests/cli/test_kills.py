@@ -1,7 +1,5 @@
 """A sweep that is killed again and again ends with what an undisturbed one has."""
 
-from __future__ import annotations
-
 import os
 import random
 import re
@@ -74,9 +72,7 @@ class Attacked:
         return {path: path.stat().st_mtime_ns for path in paths}
 
 
-def test_kills_at_random_moments_lose_nothing_and_change_nothing(
-    sweep_file, reviews, tmp_path
-) -> None:
+def test_kills_at_random_moments_lose_nothing_and_change_nothing(sweep_file, reviews, tmp_path):
     # The folder is given relative to where the sweep is started; workers find it all the same.
     task = {"source": os.path.relpath(reviews, tmp_path), "max_length": 32}
     shared: dict[str, Any] = {"tasks": {"reviews": task}, "methods": METHODS}
@@ -123,9 +119,7 @@ def kill_ray(process: subprocess.Popen) -> None:
         (kill_ray, 1, ""),  # Ray may end the process before it can say a sentence
     ],
 )
-def test_sigterm_and_the_death_of_ray_keep_what_is_done(
-    send, code, words, sweep_file, tmp_path
-) -> None:
+def test_sigterm_and_the_death_of_ray_keep_what_is_done(send, code, words, sweep_file, tmp_path):
     methods = {"dense": {}, "lot": {"top_p": {"grid": [0.2, 0.4, 0.6, 0.8]}}}
     attacked = Attacked(sweep_file(name="attacked", methods=methods, measure=None), tmp_path)
     assert attacked.stop(r"\[1/5", 0.5, send) == code

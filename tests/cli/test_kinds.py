@@ -1,18 +1,15 @@
 """Sweeps, trials and a search over sentence vectors and rankings, from files to report."""
 
-from __future__ import annotations
-
 import math
 import random
 from pathlib import Path
 from typing import Any
 
 import pytest
-from commands import call
+from commands import app, call
 from test_searches import content
 
 import lotbench
-from lotbench import cli
 from lotbench.engine.checkpoint import read_card
 from lotbench.plan.resolve import resolve
 from lotbench.store.rows import Trial
@@ -24,11 +21,7 @@ from lotbench.trial.trial import run_alone
 pytestmark = pytest.mark.slow
 
 WORDS = ["plot", "cast", "film", "scene", "camera", "music", "story", "actor", "script", "ending"]
-METHODS: dict[str, Any] = {
-    "dense": {},
-    "lot": {"decision_every": 2},
-    "truncated": {"layers": 0},
-}
+METHODS: dict[str, Any] = {"dense": {}, "lot": {"decision_every": 2}, "truncated": {"layers": 0}}
 # Nothing is timed: that is the same for every kind of task.
 SHORT = {"measure": None, "targets": [1.5]}
 
@@ -103,11 +96,11 @@ def repeats(trials: list[Trial], folder: Path, monkeypatch: pytest.MonkeyPatch) 
 def read(store: Path) -> None:
     """The commands that read a store have nothing to complain of."""
     for command in ("plot", "report", "validate"):
-        assert not cli.app([command, str(store)], standalone_mode=False), command
+        assert not app(command, store), command
     assert list(store.glob("figures/*-score-vs-flops.png")) and (store / "report.html").exists()
 
 
-def test_a_sweep_over_vectors_and_a_ranking(sweep_file, tasks, tmp_path, monkeypatch) -> None:
+def test_a_sweep_over_vectors_and_a_ranking(sweep_file, tasks, tmp_path, monkeypatch):
     path = sweep_file(name="kinds", tasks=tasks, methods=METHODS, **SHORT)
     trials = swept(path, tmp_path / "results")
     assert len(trials) == 9
@@ -120,9 +113,7 @@ def test_a_sweep_over_vectors_and_a_ranking(sweep_file, tasks, tmp_path, monkeyp
     repeats(trials[::4], tmp_path, monkeypatch)  # one of each task, and of each method
 
 
-def test_a_model_is_scored_on_longer_texts_than_it_was_trained_on(
-    trial_file, tasks, tmp_path
-) -> None:
+def test_a_model_is_scored_on_longer_texts_than_it_was_trained_on(trial_file, tasks, tmp_path):
     task = tasks["items"] | {"name": "items", "max_length": 12}
     path = trial_file("lot", task=task, evaluate={"max_length": 40})
     done = call("run", path, "--results", tmp_path / "long")
@@ -137,7 +128,7 @@ def test_a_model_is_scored_on_longer_texts_than_it_was_trained_on(
 
 
 @pytest.mark.long
-def test_a_search_over_vectors(sweep_file, tasks, tmp_path) -> None:
+def test_a_search_over_vectors(sweep_file, tasks, tmp_path):
     methods = {"dense": {}, "lot": {"top_p": {"uniform": [0.2, 0.8]}, "decision_every": 2}}
     path = sweep_file(
         name="search",

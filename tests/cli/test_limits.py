@@ -1,7 +1,5 @@
 """Time limits of a sweep's trials and teachers."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -43,16 +41,14 @@ class Stuck(TokenReducer):
 
 
 @pytest.fixture
-def plugin(tmp_path: Path) -> Path:
+def plugin(tmp_path) -> Path:
     path = tmp_path / "endless.py"
     path.write_text(ENDLESS)
     return path
 
 
 @pytest.mark.slow
-def test_a_slow_trial_ends_at_the_step_after_its_limit(
-    trial_file, plugin, tmp_path, monkeypatch
-) -> None:
+def test_a_slow_trial_ends_at_the_step_after_its_limit(trial_file, plugin, tmp_path, monkeypatch):
     clock = SimpleNamespace(now=0.0, monotonic=lambda: clock.now)
     monkeypatch.setattr("lotbench.trial.progress.time", clock)
 
@@ -71,7 +67,7 @@ def test_a_slow_trial_ends_at_the_step_after_its_limit(
 
 @pytest.mark.slow
 @pytest.mark.long
-def test_a_sweep_goes_on_after_trials_that_never_end(sweep_file, plugin, tmp_path) -> None:
+def test_a_sweep_goes_on_after_trials_that_never_end(sweep_file, plugin, tmp_path):
     path = sweep_file(
         plugins=[str(plugin)],
         methods={"endless": {}, "stuck": {}, "dense": {}},

@@ -1,7 +1,5 @@
 """What is kept when a worker dies."""
 
-from __future__ import annotations
-
 import pytest
 from commands import process
 
@@ -39,7 +37,7 @@ class Killed(TokenReducer):
 """
 
 
-def test_every_trial_has_a_row_whatever_ends_its_worker(sweep_file, tmp_path) -> None:
+def test_every_trial_has_a_row_whatever_ends_its_worker(sweep_file, tmp_path):
     (tmp_path / "deadly.py").write_text(DEADLY)
     names = ("exits", "stops", "killed")
     methods = {"dense": {}, **{name: {} for name in names}}

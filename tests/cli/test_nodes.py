@@ -1,7 +1,5 @@
 """A sweep on a Ray cluster of several nodes, some of which are killed."""
 
-from __future__ import annotations
-
 import subprocess
 from pathlib import Path
 
@@ -57,7 +55,7 @@ def cluster():
     made.shutdown()
 
 
-def test_killed_nodes_lose_nothing_and_nothing_is_done_twice(cluster, sweep_file, tmp_path) -> None:
+def test_killed_nodes_lose_nothing_and_nothing_is_done_twice(cluster, sweep_file, tmp_path):
     room = tmp_path / "room"
     room.mkdir()
     (tmp_path / "caught.py").write_text(CAUGHT.format(room=room))

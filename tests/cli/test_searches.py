@@ -1,13 +1,10 @@
 """A search: the same rows with Ray and in one process, interrupted or not."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import pytest
-from commands import process
+from commands import app, process
 
-from lotbench import cli
 from lotbench.store.rows import Trial
 from lotbench.store.store import Store
 
@@ -32,19 +29,16 @@ def content(trial: Trial) -> dict[str, Any]:
     return row
 
 
-def test_rows_do_not_depend_on_workers_or_interruptions(
-    sweep_file, tmp_path, monkeypatch, capsys
-) -> None:
+def test_rows_do_not_depend_on_workers_or_interruptions(sweep_file, tmp_path, monkeypatch, capsys):
     whole = process("sweep", sweep_file(name="whole", **SEARCH), "--workers", "2", cwd=tmp_path)
     assert whole.returncode == 0, whole.stderr
     # Two of the search, and the better one again.
     assert "3 trials ran" in whole.stdout
     # In this process, where the teacher is trained again.
     monkeypatch.setenv("LOTBENCH_CACHE", str(tmp_path / "cache"))
-    parts = ["sweep", str(sweep_file(name="parts", **SEARCH)), "--workers", "1"]
-    parts += ["--results", str(tmp_path / "results")]
+    parts = "sweep", sweep_file(name="parts", **SEARCH), "--workers", 1
     for most, did in (("1", "1 trial ran, 0 done before"), ("9", "2 trials ran, 1 done before")):
-        cli.app([*parts, "--max-trials", most], standalone_mode=False)
+        app(*parts, "--results", tmp_path / "results", "--max-trials", most)
         assert did in capsys.readouterr().out
     stores = [Store(tmp_path / "results" / name) for name in ("whole", "parts")]
     first, second = ([content(trial) for trial in store.trials()] for store in stores)

@@ -1,7 +1,5 @@
 """Sweeps in this process, without Ray: rows, failures, limits, interruptions and resuming."""
 
-from __future__ import annotations
-
 import logging
 import subprocess
 import sys
@@ -10,8 +8,8 @@ from types import SimpleNamespace
 
 import pytest
 import torch
+from commands import app
 
-from lotbench import cli
 from lotbench.cli.interruption import Interrupted
 from lotbench.store.store import Store
 
@@ -59,15 +57,14 @@ class Late(TokenReducer):
 '''
 
 
-def sweep(path: Path, *options: str) -> int | None:
+def sweep(path: Path, *options: str) -> int:
     """The exit code."""
-    given = ["sweep", str(path), "--workers", "1", "--results", str(path.parent / "results")]
-    return cli.app([*given, *options], standalone_mode=False)
+    return app("sweep", path, "--workers", 1, "--results", path.parent / "results", *options)
 
 
 def test_trials_fail_one_by_one_and_an_interrupted_sweep_goes_on(
     sweep_file, tmp_path, monkeypatch, caplog, capsys
-) -> None:
+):
     clock = SimpleNamespace(now=0.0, monotonic=lambda: clock.now)
     monkeypatch.setattr("lotbench.trial.progress.time", clock)
     caplog.set_level(logging.INFO, "lotbench")
@@ -105,7 +102,7 @@ def test_trials_fail_one_by_one_and_an_interrupted_sweep_goes_on(
     assert (torch.get_num_threads(), torch.get_default_dtype()) == (1, torch.float32)
 
 
-def test_one_worker_needs_no_ray(sweep_file, tmp_path) -> None:
+def test_one_worker_needs_no_ray(sweep_file, tmp_path):
     path = sweep_file(methods={"dense": {}}, measure=None)
     blocked = "import sys; sys.modules['ray'] = None; from lotbench.cli import main; main()"
     command = [sys.executable, "-c", blocked, "sweep", str(path), "--workers", "1"]

@@ -1,7 +1,5 @@
 """Sweeps whose results and cache are in a bucket, on machines that share nothing else."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import pytest
@@ -25,15 +23,12 @@ def listed(uri: str) -> dict[str, int]:
     """The files of a folder of the bucket, and when they were written."""
     folder = bucket.mirror(uri)
     place = bucket.place_of(folder)
-    assert place is not None
     found = bucket._listed(bucket._system(place), place.path)
     return {each.path.removeprefix(place.path + "/"): each.mtime_ns for each in found}
 
 
 @pytest.mark.long
-def test_machines_that_share_a_bucket_alone_share_a_sweep(
-    uris, sweep_file, tmp_path, monkeypatch
-) -> None:
+def test_machines_that_share_a_bucket_alone_share_a_sweep(uris, sweep_file, tmp_path, monkeypatch):
     results, cache = uris
     store = results.replace("/r?", "/r/small?")
 
@@ -80,7 +75,7 @@ def test_machines_that_share_a_bucket_alone_share_a_sweep(
     assert seen.returncode == 0 and "superb" in seen.stdout, seen.stderr
 
 
-def test_a_bucket_that_is_not_there_is_bad_input(uris, sweep_file, tmp_path, monkeypatch) -> None:
+def test_a_bucket_that_is_not_there_is_bad_input(uris, sweep_file, tmp_path, monkeypatch):
     absent = uris[0].replace("sweeps", "absent")
     monkeypatch.setenv("HOME", str(tmp_path / "home"))
     for command in (("sweep", sweep_file(), "--results", absent), ("plot", absent)):

@@ -1,9 +1,6 @@
 """Results go to stdout; progress goes to stderr, and so does each note, once."""
 
-from __future__ import annotations
-
 import logging
-from pathlib import Path
 
 import pytest
 from commands import call
@@ -13,7 +10,7 @@ from lotbench.cli.progress_lines import LogHandler, progress_bar
 
 
 @pytest.mark.slow
-def test_plot_lists_files_on_stdout_and_what_is_left_out_on_stderr(tmp_path: Path) -> None:
+def test_plot_lists_files_on_stdout_and_what_is_left_out_on_stderr(tmp_path):
     write(tmp_path, trial("dense", "dense", [evaluation(0.9, 1.0)]))
     # Wider than any terminal, and what rich would read as markup.
     damaged = tmp_path / "trials" / f"[red]{'x' * 150}.json"
@@ -29,7 +26,7 @@ def test_plot_lists_files_on_stdout_and_what_is_left_out_on_stderr(tmp_path: Pat
     assert {path.suffix for path in (tmp_path / "figures").iterdir()} == {".png", ".svg"}
 
 
-def test_progress_has_no_prefix_and_a_note_is_shown_once(capsys) -> None:
+def test_progress_has_no_prefix_and_a_note_is_shown_once(capsys):
     log = logging.Logger("lotbench")
     log.addHandler(LogHandler())
     for _ in range(2):
@@ -40,7 +37,7 @@ def test_progress_has_no_prefix_and_a_note_is_shown_once(capsys) -> None:
     assert found.out == ""
 
 
-def test_without_a_terminal_the_end_of_each_work_is_a_line(caplog) -> None:
+def test_without_a_terminal_the_end_of_each_work_is_a_line(caplog):
     caplog.set_level(logging.INFO)
     with progress_bar() as show:
         for step in (1, 2):

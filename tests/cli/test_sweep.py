@@ -1,7 +1,5 @@
 """Whole sweeps with Ray: trials, timing, figures, resuming, and plugins that fail."""
 
-from __future__ import annotations
-
 import json
 import os
 import re
@@ -10,10 +8,9 @@ import socket
 from pathlib import Path
 
 import pytest
-from commands import call, process
+from commands import app, call, process
 
 import lotbench
-from lotbench import cli
 from lotbench.cluster import ray_runner as cluster
 from lotbench.errors import InputError
 from lotbench.store.store import Store
@@ -75,7 +72,7 @@ def room(tmp_path_factory) -> Path:
     return tmp_path_factory.mktemp("sweep")
 
 
-def test_a_sweep_from_start_to_figures_and_again(sweep_file, room, monkeypatch) -> None:
+def test_a_sweep_from_start_to_figures_and_again(sweep_file, room, monkeypatch):
     # One plugin is a file, named from where the sweep starts, the other an importable module.
     (room / "broken.py").write_text(BROKEN)
     (room / "modules").mkdir()
@@ -143,7 +140,7 @@ def test_a_sweep_from_start_to_figures_and_again(sweep_file, room, monkeypatch) 
     assert "not timed: the rows here came without models" in bare.stderr
 
 
-def test_a_failed_teacher_fails_its_trials_with_its_message(sweep_file, room) -> None:
+def test_a_failed_teacher_fails_its_trials_with_its_message(sweep_file, room):
     # The decay multiplies every weight by about -9 in each step.
     teacher = {"epochs": 4, "learning_rate": 1.0, "weight_decay": 10, "batch_size": 4}
     path = sweep_file(name="diverged", measure=None, teacher=teacher)
@@ -157,14 +154,14 @@ def test_a_failed_teacher_fails_its_trials_with_its_message(sweep_file, room) ->
 
 def test_a_sweep_names_file_and_line_of_missing_data_before_ray_starts(
     sweep_file, room, monkeypatch
-) -> None:
+):
     monkeypatch.setattr(cluster, "run_trials", lambda *_: pytest.fail("Ray would start"))
     path = sweep_file(name="no-data", tasks={"reviews": {"source": str(room / "nowhere")}})
     with pytest.raises(InputError, match=rf"^{path}:{line(path, '  reviews:')}: .*no such folder"):
-        cli.app(["sweep", str(path), "--results", str(room)], standalone_mode=False)
+        app("sweep", path, "--results", room)
 
 
-def test_a_sweep_names_file_and_line_of_wrong_data(sweep_file, reviews, room) -> None:
+def test_a_sweep_names_file_and_line_of_wrong_data(sweep_file, reviews, room):
     wrong = {"source": str(reviews), "label": "stars"}
     path = sweep_file(name="wrong-data", tasks={"reviews": wrong})
     done = call("sweep", path, "--workers", "1", cwd=room)
@@ -178,7 +175,7 @@ def line(path: Path, text: str) -> int:
     return path.read_text().splitlines().index(text) + 1
 
 
-def test_an_unreachable_ray_address_is_reported_at_once(sweep_file, room) -> None:
+def test_an_unreachable_ray_address_is_reported_at_once(sweep_file, room):
     with socket.socket() as closed:  # bound, but not listening
         closed.bind(("127.0.0.1", 0))
         address = f"127.0.0.1:{closed.getsockname()[1]}"

@@ -1,7 +1,5 @@
 """Small data folders whose texts are single letters."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Any
 

@@ -1,11 +1,10 @@
 """Trials of one task with the hits of every text, for tests of statistics."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
+from stores import evaluation, trial
 
 from lotbench.statistics.evidence import Evidence
 from lotbench.statistics.runs import Run
@@ -58,20 +57,17 @@ class Rows:
         ):
             hits = np.asarray(hits, int)
             own["data"]["labels"][split] = "1" * len(hits)
-            own["evaluations"].append(
-                {
-                    "split": split,
-                    "target": target,
-                    "budget": {"k": target or 0},
-                    "examples": len(hits),
-                    "metrics": {"accuracy": float(np.mean(hits))},
-                    "flops": 600 / speedup,
-                    "dense_flops": 600,
-                    "flops_speedup": speedup,
-                    **{name: [1 / speedup] for name in ("keep_ratio", "key_ratio", "ffn_ratio")},
-                    "predictions": "".join(map(str, hits)),
-                }
+            model = evaluation(
+                float(np.mean(hits)),
+                speedup,
+                {"k": target or 0},
+                split=split,
+                target=target,
+                examples=len(hits),
+                predictions="".join(map(str, hits)),
             )
+            ratios = {name: [1 / speedup] for name in ("keep_ratio", "key_ratio", "ffn_ratio")}
+            own["evaluations"].append(model | ratios)
 
     def study(self, missed: Sequence[Missed] = ()) -> StoreView:
         """The study of the trials."""
@@ -82,8 +78,8 @@ class Rows:
         for name, row in self.trials.items():
             setting = self.settings[name]
             config = {"params": self.params.get(setting, {})}
-            trial = Trial.model_validate(row | {"unreached": unreached[name], "config": config})
-            runs.append(Run(trial, row["method"], setting))
+            own = Trial.model_validate(row | {"unreached": unreached[name], "config": config})
+            runs.append(Run(own, row["method"], setting))
         study = StoreView.__new__(StoreView)
         trials = [run.trial for run in runs]
         read = [run for run in runs if run.trial.reported]
@@ -97,23 +93,9 @@ class Rows:
         return self.study(missed).evidence["toy"]
 
     def _trial(self, name: str, method: str, seed: int) -> dict[str, Any]:
-        metrics = {split: {"accuracy": score} for split, score in self.teacher.items()}
-        return {
-            "trial_id": name,
-            "task": "toy",
-            "method": method,
-            "seed": seed,
-            "status": "done",
-            "created": "2025",
-            "backbone": "package:tiny_bert/model",
-            "machine": {},
-            "versions": {},
-            "params": {},
-            "metric": "accuracy",
-            "teacher": {"metrics": metrics},
-            "data": {"labels": {}},
-            "evaluations": [],
-        }
+        teacher = {split: {"accuracy": score} for split, score in self.teacher.items()}
+        more = {"data": {"labels": {}}, "created": "2025", "training": None}
+        return trial(name, method, [], seed, teacher={"metrics": teacher}, **more)
 
 
 SETTINGS = {"rounds": 20, "min_seconds": 1.0, "seed": 0, "plugins": (), "backends": ()}

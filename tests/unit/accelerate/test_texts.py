@@ -1,9 +1,6 @@
 """The user's texts become a task; what cannot teach or judge a model is refused."""
 
-from __future__ import annotations
-
 from pathlib import Path
-from typing import Any
 
 import pandas as pd
 import pytest
@@ -24,13 +21,12 @@ def table(folder: Path, **columns: list) -> Path:
 def splits(texts: Path, out: Path) -> tuple[pd.DataFrame, pd.DataFrame]:
     """The training and the validation split that a table or text files are divided into."""
     frame, _ = read_texts(str(texts), {}, CLASSES)
-    assert frame is not None
     folder = Path(divide(frame, "label", out))
     train, validation = (pd.read_parquet(folder / f"{s}.parquet") for s in ("train", "validation"))
     return train, validation
 
 
-def test_a_table_is_divided_once_and_for_all(tmp_path: Path) -> None:
+def test_a_table_is_divided_once_and_for_all(tmp_path):
     path = table(tmp_path, label=["a", "b"] * (LEAST // 2))
     train, validation = splits(path, tmp_path / "out")
     assert (len(train), len(validation)) == (160, 40)
@@ -38,26 +34,26 @@ def test_a_table_is_divided_once_and_for_all(tmp_path: Path) -> None:
     assert splits(path, tmp_path / "again")[1].equals(validation)
 
 
-def test_labelled_rows_are_judged_by(tmp_path: Path) -> None:
+def test_labelled_rows_are_judged_by(tmp_path):
     train, validation = splits(table(tmp_path, label=["a"] * 90 + [""] * 110), tmp_path / "out")
     assert set(validation["label"]) == {"a"}
     assert (train["label"] == "a").sum() == 50
 
 
-def test_labels_too_few_to_judge_by_are_learned_from(tmp_path: Path) -> None:
+def test_labels_too_few_to_judge_by_are_learned_from(tmp_path):
     train, validation = splits(table(tmp_path, label=["a"] * 70 + [""] * 130), tmp_path / "out")
     assert "label" not in validation
     assert (train["label"] == "a").sum() == 70
 
 
-def test_a_saved_index_moves_no_label(tmp_path: Path) -> None:
+def test_a_saved_index_moves_no_label(tmp_path):
     frame = pd.DataFrame({"text": TEXTS, "label": ["a"] * 100 + [None] * 100})
     frame.sample(frac=1, random_state=1).to_parquet(tmp_path / "own.parquet")
     assert set(splits(tmp_path / "own.parquet", tmp_path / "out")[1]["label"]) == {"a"}
 
 
 @pytest.mark.parametrize("lines", [True, False])
-def test_plain_text_is_a_line_or_a_file_each(tmp_path: Path, lines: bool) -> None:
+def test_plain_text_is_a_line_or_a_file_each(tmp_path, lines):
     folder = tmp_path / "texts"
     folder.mkdir()
     for name, text in {"own": "\n".join(TEXTS)}.items() if lines else enumerate(TEXTS):
@@ -66,7 +62,7 @@ def test_plain_text_is_a_line_or_a_file_each(tmp_path: Path, lines: bool) -> Non
     assert {*train["text"]} | {*validation["text"]} == {*TEXTS}
 
 
-def test_what_tasks_read_is_left_as_it_is(tmp_path: Path) -> None:
+def test_what_tasks_read_is_left_as_it_is(tmp_path):
     table(tmp_path)
     for texts in (str(tmp_path), "bbc_news", "owner/name"):
         assert read_texts(texts, {}, CLASSES) == (None, texts)
@@ -85,7 +81,7 @@ LABELS = ["a", "b"] * (LEAST // 2)
             "own.csv",
             {"text": [*TEXTS[:-1], " "], "label": LABELS},
             {},
-            "own.csv: row 200",
+            "own.csv: row 200: the text is",
         ),
         (
             "own.csv",
@@ -101,12 +97,15 @@ LABELS = ["a", "b"] * (LEAST // 2)
             "own.csv: which column is the label? --set tasks.texts.label=stars (columns: text, st",
         ),
         ("own.csv", {"text": TEXTS}, {"text": None}, "own.csv: which column is the text? --set t"),
-        ("own.csv", {"text": TEXTS, "label": ["c"] * 200}, {}, "own.csv: column 'label', row 1: '"),
+        (
+            "own.csv",
+            {"text": TEXTS, "label": ["c"] * 200},
+            {},
+            "own.csv: column 'label', row 1: 'c' is no label of the model; it has 2",
+        ),
     ],
 )
-def test_texts_that_are_refused(
-    tmp_path: Path, file: str, columns: dict | None, keys: dict[str, Any], message: str
-) -> None:
+def test_texts_that_are_refused(tmp_path, file, columns, keys, message):
     if columns is not None:
         pd.DataFrame(columns).to_csv(tmp_path / file, index=False)
     with pytest.raises(InputError) as caught:

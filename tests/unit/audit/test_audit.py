@@ -1,11 +1,10 @@
 """`lotbench validate`: real stores pass, and every kind of tampering is found and named."""
 
-from __future__ import annotations
-
-import copy
 import json
 import shutil
 from collections.abc import Callable
+from functools import reduce
+from operator import getitem
 from pathlib import Path
 from typing import Any
 
@@ -45,142 +44,101 @@ def row(tmp_path) -> Path:
     return first(tmp_path, "trials/*-ltp-*.json")
 
 
-def change(path: Path, edit: Callable[[Json], Any]) -> list[str]:
-    """The faults of the store after an edit of one file."""
+@pytest.fixture
+def timed(tmp_path) -> Path:
+    """A copy of a timed store."""
+    for folder in ("trials", "timings"):
+        shutil.copytree(TIMED / folder, tmp_path / folder)
+    return tmp_path
+
+
+def change(path: Path, changes: dict[str, Any]) -> list[str]:
+    """The faults of the store after a change of one file: by key path, values or functions."""
     content = json.loads(path.read_text())
-    edit(content)
+    for keys, new in changes.items():
+        *parents, last = (int(key) if key.isdigit() else key for key in keys.split("."))
+        place = reduce(getitem, parents, content)
+        place[last] = new(place[last]) if callable(new) else new
     path.write_text(json.dumps(content))
     return list(map(str, audit(path.parents[1]).faults))
 
 
-def better(content: Json) -> None:
-    content["evaluations"][0]["metrics"]["accuracy"] += 0.01
+def flipped(classes: str) -> str:
+    return "10"[int(classes[0])] + classes[1:]
 
 
-def other_answer(content: Json) -> None:
-    own = content["evaluations"][0]
-    own["predictions"] = "10"[int(own["predictions"][0])] + own["predictions"][1:]
+def times(factor: float) -> Callable[[float], float]:
+    return lambda value: factor * value
 
 
-def other_label(content: Json) -> None:
-    labels = content["data"]["labels"]
-    labels["validation"] = "10"[int(labels["validation"][0])] + labels["validation"][1:]
+def one_split(models: list[Json]) -> list[Json]:
+    return [model for model in models if model["split"] == "validation"] + models[1:2]
 
 
-def fewer_answers(content: Json) -> None:
-    own = content["evaluations"][0]
-    own["predictions"] = own["predictions"][:-1]
-
-
-def faster(content: Json) -> None:
-    content["evaluations"][0]["flops_speedup"] *= 1.1
-
-
-def cheaper(content: Json) -> None:
-    own = content["evaluations"][0]
-    own["flops"] /= 4
-    own["flops_speedup"] *= 4
-
-
-def larger_dense(content: Json) -> None:
-    own = content["evaluations"][0]
-    own["dense_flops"] *= 1.05
-    own["flops_speedup"] *= 1.05
-
-
-def fewer_tokens(content: Json) -> None:
-    for name in ("keep_ratio", "key_ratio", "ffn_ratio"):
-        content["evaluations"][0][name] = [0.01] * 6
-
-
-def other_parameter(content: Json) -> None:
-    content["params"]["lambda"] = 0.5
-
-
-def other_parameter_everywhere(content: Json) -> None:
-    content["params"]["lambda"] = content["config"]["params"]["lambda"] = 0.5
-
-
-def more_epochs(content: Json) -> None:
-    content["config"]["train"]["epochs"] = 20
-
-
-def other_seed(content: Json) -> None:
-    content["seed"] = content["config"]["seed"] = 1
-
-
-def other_method(content: Json) -> None:
-    content["method"] = "lot"
-
-
-def better_teacher(content: Json) -> None:
-    content["teacher"]["metrics"]["selection"]["accuracy"] = 0.7
-
-
-def other_data(content: Json) -> None:
-    content["data"]["fingerprint"] = "0" * 32
-
-
-def repeated(content: Json) -> None:
-    content["evaluations"].append(copy.deepcopy(content["evaluations"][0]))
-
-
-def one_split(content: Json) -> None:
-    own = content["evaluations"]
-    content["evaluations"] = [each for each in own if each["split"] == "validation"] + own[1:2]
-
-
-def other_target(content: Json) -> None:
-    for own in content["evaluations"]:
-        own["target"] = 16.0
-
-
-def no_machine(content: Json) -> None:
-    content["machine"]["cpu"] = None
-
-
-def tomorrow(content: Json) -> None:
-    content["created"] = "2999-01-01T00:00:00+00:00"
-
-
-def impossible(content: Json) -> None:
-    content["evaluations"][0]["keep_ratio"][0] = 1.2
-
-
-def wrong_type(content: Json) -> None:
-    content["evaluations"][0]["flops"] = "few"
+FIRST = "evaluations.0"
+RATIOS = [f"{FIRST}.{name}_ratio" for name in ("keep", "key", "ffn")]
+NO_MACHINE = {"machine.cpu": None}
 
 
 @pytest.mark.parametrize(
-    ("edit", "place"),
+    ("changes", "place"),
     [
-        (better, "evaluations.0.metrics.accuracy: 0.8"),
-        (other_answer, "evaluations.0.metrics.accuracy"),
-        (other_label, "data.labels.validation: differs"),
-        (fewer_answers, "not a record: evaluations.0.predictions has 1065 values, not 1066"),
-        (faster, "evaluations.0.flops_speedup"),
-        (cheaper, "evaluations.0.flops_speedup: 5.964, but the keep ratios allow between"),
-        (larger_dense, "evaluations.0.dense_flops"),
-        (fewer_tokens, "evaluations.0.flops_speedup"),
-        (other_parameter, "params.lambda: 0.5, but the configuration has 0.1"),
-        (other_parameter_everywhere, "trial_id: is not the id of its configuration"),
-        (more_epochs, "trial_id"),
-        (other_seed, "trial_id"),
-        (other_method, "method: 'lot', but the configuration has 'ltp'"),
-        (better_teacher, "teacher.metrics: differs from that of trials/rotten_tomatoes-first-k"),
-        (other_data, "data.fingerprint: differs"),
-        (repeated, "evaluations: 2 evaluations of validation"),
-        (one_split, "evaluations: not the same budgets on each split"),
-        (other_target, "evaluations.1.target: 16, but its FLOPs speed-up is"),
-        (no_machine, "machine.cpu: missing"),
-        (tomorrow, "created: 2999-01-01T00:00:00+00:00 is in the future"),
-        (impossible, "not a record: evaluations.0.keep_ratio.0: 1.2 is not within 0 and 1"),
-        (wrong_type, "not a record: evaluations.0.flops"),
+        (
+            {f"{FIRST}.metrics.accuracy": lambda score: score + 0.01},
+            f"{FIRST}.metrics.accuracy: 0.8",
+        ),
+        ({f"{FIRST}.predictions": flipped}, f"{FIRST}.metrics.accuracy"),
+        ({"data.labels.validation": flipped}, "data.labels.validation: differs"),
+        (
+            {f"{FIRST}.predictions": lambda classes: classes[:-1]},
+            f"not a record: {FIRST}.predictions has 1065 values, not 1066",
+        ),
+        ({f"{FIRST}.flops_speedup": times(1.1)}, f"{FIRST}.flops_speedup"),
+        (
+            {f"{FIRST}.flops": times(1 / 4), f"{FIRST}.flops_speedup": times(4)},
+            f"{FIRST}.flops_speedup: 5.964, but the keep ratios allow between",
+        ),
+        (
+            {f"{FIRST}.dense_flops": times(1.05), f"{FIRST}.flops_speedup": times(1.05)},
+            f"{FIRST}.dense_flops",
+        ),
+        (dict.fromkeys(RATIOS, [0.01] * 6), f"{FIRST}.flops_speedup"),
+        ({"params.lambda": 0.5}, "params.lambda: 0.5, but the configuration has 0.1"),
+        (
+            {"params.lambda": 0.5, "config.params.lambda": 0.5},
+            "trial_id: is not the id of its configuration",
+        ),
+        ({"config.train.epochs": 20}, "trial_id"),
+        ({"seed": 1, "config.seed": 1}, "trial_id"),
+        ({"method": "lot"}, "method: 'lot', but the configuration has 'ltp'"),
+        (
+            {"teacher.metrics.selection.accuracy": 0.7},
+            "teacher.metrics: differs from that of trials/rotten_tomatoes-first-k",
+        ),
+        ({"data.fingerprint": "0" * 32}, "data.fingerprint: differs"),
+        (
+            {"evaluations": lambda models: [*models, models[0]]},
+            "evaluations: 2 evaluations of validation",
+        ),
+        ({"evaluations": one_split}, "evaluations: not the same budgets on each split"),
+        (
+            {"evaluations": lambda models: [model | {"target": 16.0} for model in models]},
+            "evaluations.1.target: 16, but its FLOPs speed-up is",
+        ),
+        (NO_MACHINE, "machine.cpu: missing"),
+        (
+            {"created": "2999-01-01T00:00:00+00:00"},
+            "created: 2999-01-01T00:00:00+00:00 is in the future",
+        ),
+        (
+            {f"{FIRST}.keep_ratio.0": 1.2},
+            f"not a record: {FIRST}.keep_ratio.0: 1.2 is not within 0 and 1",
+        ),
+        ({f"{FIRST}.flops": "few"}, f"not a record: {FIRST}.flops"),
     ],
-    ids=lambda value: getattr(value, "__name__", ""),
 )
-def test_tampering_with_a_row_is_found(row, edit, place):
-    found = change(row, edit)
+def test_tampering_with_a_row_is_found(row, changes, place):
+    found = change(row, changes)
     assert any(f"{row.name}: {place}" in fault for fault in found), found
 
 
@@ -195,7 +153,7 @@ def test_longer_texts_may_save_more_than_their_tokens(tmp_path, evaluate, faults
 
 @pytest.mark.parametrize(("version", "faults"), [(2, 0), (1, 1)])
 def test_the_id_is_of_the_version_in_the_row(row, version, faults):
-    found = change(row, lambda content: content.update(version=version))
+    found = change(row, {"version": version})
     assert len(found) == faults and all("trial_id: is not the id" in own for own in found)
 
 
@@ -205,65 +163,38 @@ def test_a_row_under_another_name_is_found(row):
     assert "which is not its file name" in str(found)
 
 
-def quicker(content: Json) -> None:
-    own = content["contenders"][-1]
-    own["samples"] = [value / 2 for value in own["samples"]]
-
-
-def larger_speedup(content: Json) -> None:
-    for key, value in content["contenders"][-1]["speedup"].items():
-        content["contenders"][-1]["speedup"][key] = 2 * value
-
-
-def other_median(content: Json) -> None:
-    content["contenders"][-1]["seconds_per_example"] /= 2
-
-
-def not_scored(content: Json) -> None:
-    content["contenders"][-1]["budget"] = {"k": 3}
-
-
-def fewer_rounds(content: Json) -> None:
-    del content["contenders"][-1]["samples"][-1]
-
-
-def outside(content: Json) -> None:
-    content["contenders"][-1]["speedup_padded"]["high"] = 0.01
-
-
-def shares(content: Json) -> None:
-    row = next(own for own in content["contenders"] if own["backend"].startswith("torch-"))
-    row["time_shares"]["rest"] += 0.2
-
-
 @pytest.mark.parametrize(
-    ("edit", "place"),
+    ("changes", "place"),
     [
-        (quicker, "speedup.median"),
-        (larger_speedup, "speedup.median"),
-        (other_median, "seconds_per_example"),
-        (not_scored, "budget"),
-        (fewer_rounds, "samples"),
-        (outside, "speedup_padded: the median 6.28504 is outside the interval"),
-        (shares, "time_shares: they sum to 1.2, not 1"),
-        (no_machine, "machine.cpu: missing"),
+        ({"contenders.20.samples": lambda own: [value / 2 for value in own]}, "speedup.median"),
+        (
+            {f"contenders.20.speedup.{end}": times(2) for end in ("median", "low", "high")},
+            "speedup.median",
+        ),
+        ({"contenders.20.seconds_per_example": times(1 / 2)}, "seconds_per_example"),
+        ({"contenders.20.budget": {"k": 3}}, "budget"),
+        ({"contenders.20.samples": lambda own: own[:-1]}, "samples"),
+        (
+            {"contenders.20.speedup_padded.high": 0.01},
+            "speedup_padded: the median 6.28504 is outside the interval",
+        ),
+        (
+            {"contenders.0.time_shares.rest": lambda share: share + 0.2},
+            "time_shares: they sum to 1.2, not 1",
+        ),
+        (NO_MACHINE, "machine.cpu: missing"),
     ],
-    ids=lambda value: getattr(value, "__name__", ""),
 )
-def test_tampering_with_a_timing_pass_is_found(tmp_path, edit, place):
-    for folder in ("trials", "timings"):
-        shutil.copytree(TIMED / folder, tmp_path / folder)
-    path = first(tmp_path, "timings/*.json")
-    found = change(path, edit)
+def test_tampering_with_a_timing_pass_is_found(timed, changes, place):
+    path = first(timed, "timings/*.json")
+    found = change(path, changes)
     assert any(path.name in fault and place in fault for fault in found), found
 
 
-def test_a_missing_row_of_a_timed_model_is_said(tmp_path):
-    for folder in ("trials", "timings"):
-        shutil.copytree(TIMED / folder, tmp_path / folder)
-    timed = json.loads(first(tmp_path, "timings/*.json").read_text())["contenders"][-1]
-    (tmp_path / "trials" / f"{timed['trial_id']}.json").unlink()
-    found = audit(tmp_path)
+def test_a_missing_row_of_a_timed_model_is_said(timed):
+    own = json.loads(first(timed, "timings/*.json").read_text())["contenders"][-1]
+    (timed / "trials" / f"{own['trial_id']}.json").unlink()
+    found = audit(timed)
     assert found.faults == []
     assert found.rowless >= 1
 
@@ -281,8 +212,6 @@ def test_a_mean_is_that_of_its_values(tmp_path):
 
     assert unfit() == []
     path = tmp_path / "trials" / "leap.json"
-    content = json.loads(path.read_text())
-    content["evaluations"][0]["answers"]["cosine"][0] -= 0.2
-    path.write_text(json.dumps(content))
+    change(path, {f"{FIRST}.answers.cosine.0": lambda cosine: cosine - 0.2})
     where = "trials/leap.json: evaluations.0.metrics.cosine"
     assert unfit() == [f"{where}: 0.8, but the predictions give 0.799"]

@@ -1,7 +1,5 @@
 """`lotbench validate` on searches: areas, and what was chosen and confirmed."""
 
-from __future__ import annotations
-
 import json
 from pathlib import Path
 from typing import Any

@@ -1,13 +1,10 @@
 """Tasks as token ids: splits without overlap, limits, batches, collation."""
 
-from __future__ import annotations
-
 import hashlib
-from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pytest
+import torch
 from letter_data import folder_of, letters, load_task, plain
 
 from lotbench.config.sections import TaskConfig
@@ -15,9 +12,7 @@ from lotbench.data.batches import batches, collate
 from lotbench.data.tokens import Split
 
 
-def test_tokens_by_hand_without_padding_or_the_files_own_truncation(
-    tmp_path: Path, tokenizer: Any
-) -> None:
+def test_tokens_by_hand_without_padding_or_the_files_own_truncation(tmp_path, tokenizer):
     rows = {"one": ["a b", "c", "d", "e"], "two": ["c d e f g h a", "h", "g", "f"]}
     data = folder_of(
         tmp_path, {**rows, "label": [0, 1, 0, 1]}, {"one": ["h"], "two": ["h g"], "label": [1]}
@@ -35,7 +30,7 @@ def test_tokens_by_hand_without_padding_or_the_files_own_truncation(
     assert task.validation.text_seed.tolist() == [int.from_bytes(digest, "big") // 2]
 
 
-def test_token_types_are_zero_where_the_model_has_none(tmp_path: Path, tokenizer: Any) -> None:
+def test_token_types_are_zero_where_the_model_has_none(tmp_path, tokenizer):
     data = folder_of(
         tmp_path,
         {"one": letters(4), "two": letters(4), "label": [0, 1, 0, 1]},
@@ -49,7 +44,7 @@ def test_token_types_are_zero_where_the_model_has_none(tmp_path: Path, tokenizer
     assert task.validation.token_type_ids == [[0] * 6]
 
 
-def test_selection_is_a_tenth_of_train_drawn_by_the_seed(tmp_path: Path, tokenizer: Any) -> None:
+def test_selection_is_a_tenth_of_train_drawn_by_the_seed(tmp_path, tokenizer):
     data = plain(tmp_path)
     first, again, other = (load_task("mine", data, tokenizer, seed) for seed in (0, 0, 1))
     assert (len(first.train), len(first.selection), len(first.validation)) == (36, 4, 10)
@@ -59,15 +54,13 @@ def test_selection_is_a_tenth_of_train_drawn_by_the_seed(tmp_path: Path, tokeniz
     assert first.validation.texts == other.validation.texts
 
 
-def test_selection_of_a_large_train_split_is_capped(
-    tmp_path: Path, tokenizer: Any, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_selection_of_a_large_train_split_is_capped(tmp_path, tokenizer, monkeypatch):
     monkeypatch.setattr("lotbench.data.task.SELECTION_MOST", 3)
     task = load_task("mine", plain(tmp_path), tokenizer, 0)
     assert (len(task.train), len(task.selection)) == (37, 3)
 
 
-def test_a_task_says_how_many_rows_select(tmp_path: Path, tokenizer: Any) -> None:
+def test_a_task_says_how_many_rows_select(tmp_path, tokenizer):
     data = plain(tmp_path)
     chosen = {"limit": {"train": 20, "selection": 15}}
     task = load_task("mine", TaskConfig(**data.model_dump() | chosen), tokenizer, 0)
@@ -81,8 +74,8 @@ def test_a_task_says_how_many_rows_select(tmp_path: Path, tokenizer: Any) -> Non
 
 
 def test_limit_applies_before_tokenising_and_validation_is_the_same_for_all_seeds(
-    tmp_path: Path, tokenizer: Any
-) -> None:
+    tmp_path, tokenizer
+):
     data = TaskConfig(**plain(tmp_path, 400).model_dump() | {"limit": {"train": 20}})
     limited = TaskConfig(**data.model_dump() | {"limit": {"train": 20, "validation": 4}})
     seen: list[int] = []
@@ -106,9 +99,7 @@ def test_limit_applies_before_tokenising_and_validation_is_the_same_for_all_seed
     assert len(load_task("mine", data, tokenizer, 0).validation) == 10
 
 
-def test_no_text_of_validation_and_no_repetition_stays_in_train(
-    tmp_path: Path, tokenizer: Any
-) -> None:
+def test_no_text_of_validation_and_no_repetition_stays_in_train(tmp_path, tokenizer):
     data = folder_of(
         tmp_path,
         {"text": ["a", "b", "a", "a", "c", "d", "e"], "label": [0, 1, 0, 1, 0, 1, 1]},
@@ -144,12 +135,12 @@ def split_of(lengths: list[int]) -> Split:
     )
 
 
-def test_batches_without_a_seed_run_from_short_to_long() -> None:
+def test_batches_without_a_seed_run_from_short_to_long():
     found = batches(split_of([5, 2, 9, 2, 7]), 2, None)
     assert [rows.tolist() for rows in found] == [[1, 3], [0, 4], [2]]
 
 
-def test_batches_hold_every_row_once_in_an_order_of_the_seed() -> None:
+def test_batches_hold_every_row_once_in_an_order_of_the_seed():
     lengths = np.random.default_rng(0).integers(3, 200, 1003).tolist()
     split = split_of(lengths)
     first, again, other = (batches(split, 8, seed) for seed in (0, 0, 1))
@@ -164,9 +155,7 @@ def test_batches_hold_every_row_once_in_an_order_of_the_seed() -> None:
     assert abs(np.corrcoef(means, np.arange(len(means)))[0, 1]) < 0.3
 
 
-def test_collate_by_hand() -> None:
-    import torch
-
+def test_collate_by_hand():
     batch = collate(split_of([2, 1, 3]), np.array([2, 0]))
     assert batch.input_ids.tolist() == [20, 21, 22, 0, 1]
     assert batch.token_type_ids.tolist() == [0] * 5
@@ -174,11 +163,7 @@ def test_collate_by_hand() -> None:
     assert batch.labels.tolist() == [0, 0] and batch.labels.dtype == torch.int64
     assert batch.index.tolist() == [2, 0]
     assert batch.text_seed.tolist() == [102, 100]
-
-
-def test_collate_keeps_regression_labels_float() -> None:
-    import torch
-
+    # Labels of a regression stay floats.
     split = split_of([2, 1])
     split.labels = np.array([0.5, 4.0], dtype=np.float32)
     assert collate(split, np.array([1])).labels.dtype == torch.float32

@@ -1,7 +1,5 @@
 """Labels of data folders: integers of any size, what only looks like one, and faults by file."""
 
-from __future__ import annotations
-
 import json
 from pathlib import Path
 
@@ -31,26 +29,26 @@ def labels_of(folder: Path, suffix: str, train: str, validation: str) -> TaskCon
         (["inf", "no"], ["inf", "no"]),
     ],
 )
-def test_labels_never_go_through_float(tmp_path: Path, labels: list[str], classes: list) -> None:
+def test_labels_never_go_through_float(tmp_path, labels, classes):
     rows = [f"{text},{label}\n" for text, label in zip("abcd", labels * 2, strict=True)]
     table = "text,label\n" + "".join(rows)
     data = labels_of(tmp_path, "csv", table, table)
     assert read_source("mine", data, None).notes["classes"] == classes
 
 
-def test_integers_of_json_and_parquet_stay_integers(tmp_path: Path) -> None:
+def test_integers_of_json_and_parquet_stay_integers(tmp_path):
     huge = [2**64 - 2, 2**64 - 1]
     rows = [json.dumps({"text": "a", "label": label}) for label in huge]
-    for name in ("json", "parquet"):
-        (tmp_path / name).mkdir()
-    data = labels_of(tmp_path / "json", "jsonl", "\n".join(rows), rows[0])
-    assert read_source("mine", data, None).notes["classes"] == huge
+    (tmp_path / "json").mkdir()
     frame = {"text": ["a", "b"], "label": np.array(huge, np.uint64)}
-    data = folder_of(tmp_path / "parquet", frame, frame)
-    assert read_source("mine", data, None).notes["classes"] == huge
+    for data in (
+        labels_of(tmp_path / "json", "jsonl", "\n".join(rows), rows[0]),
+        folder_of(tmp_path / "parquet", frame, frame),
+    ):
+        assert read_source("mine", data, None).notes["classes"] == huge
 
 
-def test_text_is_preferred_to_sentence(tmp_path: Path) -> None:
+def test_text_is_preferred_to_sentence(tmp_path):
     frame = {"sentence": ["a", "b"], "text": ["c", "d"], "label": [0, 1]}
     source = read_source("mine", folder_of(tmp_path, frame, frame), None)
     assert source.train.texts == [("c",), ("d",)]

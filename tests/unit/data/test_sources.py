@@ -1,8 +1,5 @@
 """Tasks from folders, GLUE parquet and the hub."""
 
-from __future__ import annotations
-
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,28 +10,21 @@ from letter_data import folder_of, letters, load_task, plain, refusal
 from lotbench.config.sections import TaskConfig
 
 
-def test_class_names_are_numbered_in_sorted_order(tmp_path: Path, tokenizer: Any) -> None:
-    data = folder_of(
-        tmp_path,
-        {"text": letters(4), "label": ["pos", "neg", "neutral", "pos"]},
-        {"text": ["h", "g"], "label": ["neutral", "pos"]},
-    )
-    task = load_task("mine", data, tokenizer, 0)
-    assert task.n_labels == 3
-    assert task.notes["classes"] == ["neg", "neutral", "pos"]
-    assert task.validation.labels.tolist() == [1, 2]
+@pytest.mark.parametrize(
+    ("train", "validation", "classes", "numbers"),
+    [
+        (["pos", "neg", "neutral", "pos"], ["neutral", "pos"], ["neg", "neutral", "pos"], [1, 2]),
+        ([-1, 1, 3, 1], [3.0, -1.0], [-1, 1, 3], [2, 0]),
+    ],
+)
+def test_labels_are_numbered_in_sorted_order(
+    tmp_path, tokenizer, train, validation, classes, numbers
+):
+    splits = {"text": letters(4), "label": train}, {"text": ["h", "g"], "label": validation}
+    task = load_task("mine", folder_of(tmp_path, *splits), tokenizer)
+    assert (task.n_labels, task.notes["classes"]) == (3, classes)
+    assert task.validation.labels.tolist() == numbers
     assert task.validation.labels.dtype == np.int64
-
-
-def test_integer_labels_are_numbered_from_zero(tmp_path: Path, tokenizer: Any) -> None:
-    data = folder_of(
-        tmp_path,
-        {"text": letters(4), "label": [-1, 1, 3, 1]},
-        {"text": ["h", "g"], "label": [3.0, -1.0]},
-    )
-    task = load_task("mine", data, tokenizer, 0)
-    assert task.notes["classes"] == [-1, 1, 3]
-    assert task.validation.labels.tolist() == [2, 0]
 
 
 CSV = 'text,label\nNA,1\n"q, e",0\n'
@@ -53,9 +43,7 @@ CSV = 'text,label\nNA,1\n"q, e",0\n'
         ),
     ],
 )
-def test_text_formats(
-    tmp_path: Path, tokenizer: Any, suffix: str, content: str, more: str, first: str
-) -> None:
+def test_text_formats(tmp_path, tokenizer, suffix, content, more, first):
     (tmp_path / f"train.{suffix}").write_text(
         content.replace("q", "r").replace("NA", "null") + more, encoding="utf-8-sig"
     )
@@ -67,34 +55,29 @@ def test_text_formats(
     assert len(task.train) + len(task.selection) == 4
 
 
-def test_validation_is_preferred_to_test(tmp_path: Path, tokenizer: Any) -> None:
+def test_validation_is_preferred_to_test(tmp_path, tokenizer):
     data = plain(tmp_path)
     pd.DataFrame({"text": ["h"], "label": [-1]}).to_parquet(tmp_path / "test.parquet")
     assert len(load_task("mine", data, tokenizer, 0).validation) == 10
 
 
-def test_glue_layout_and_the_order_of_its_metrics(tmp_path: Path, tokenizer: Any) -> None:
+def test_glue_layout_and_the_order_of_its_metrics(tmp_path, tokenizer):
     pair = {"sentence1": letters(20), "sentence2": letters(20, 100), "idx": list(range(20))}
     scores = np.linspace(0, 5, 20).astype("float32").tolist()
-    folder_of(tmp_path / "stsb", {**pair, "label": scores}, {**pair, "label": scores[::-1]})
-    folder_of(tmp_path / "mrpc", {**pair, "label": [0, 1] * 10}, {**pair, "label": [0, 1] * 10})
-    (tmp_path / "mrpc" / "validation.parquet").unlink()
-    pd.DataFrame({"sentence1": ["a"], "sentence2": ["b"], "label": [1]}).to_parquet(
-        tmp_path / "mrpc" / "validation.parquet"
-    )
+    more = {"sentence1": letters(9, 500), "sentence2": letters(9), "label": scores[:9]}
+    folder_of(tmp_path / "stsb", more, {**pair, "label": scores[::-1]})
+    one = {"sentence1": ["a"], "sentence2": ["b"], "label": [1]}
+    folder_of(tmp_path / "mrpc", {**pair, "label": [0, 1] * 10}, one)
     mrpc = load_task("mrpc", TaskConfig(), tokenizer, 0, str(tmp_path))
     assert mrpc.metrics == ("accuracy", "f1") and mrpc.n_labels == 2
-    (tmp_path / "stsb" / "train.parquet").unlink()
-    more = {"sentence1": letters(9, 500), "sentence2": letters(9), "label": scores[:9]}
-    pd.DataFrame(more).to_parquet(tmp_path / "stsb" / "train.parquet")
     stsb = load_task("stsb", TaskConfig(), tokenizer, 0, str(tmp_path))
     assert stsb.metrics == ("pearson", "spearman")
     assert (stsb.kind.name, stsb.n_labels) == ("regression", 1)
-    assert stsb.validation.labels.dtype == np.float32
-    assert stsb.validation.labels[0] == np.float32(5.0)
+    labels = stsb.validation.labels
+    assert labels.dtype == np.float32 and labels[0] == np.float32(5.0)
 
 
-def test_mnli_reads_the_matched_validation(tmp_path: Path, tokenizer: Any) -> None:
+def test_mnli_reads_the_matched_validation(tmp_path, tokenizer):
     rows = {"premise": letters(6), "hypothesis": letters(6), "label": [0, 1, 2] * 2}
     folder_of(tmp_path / "mnli", rows, rows)
     matched = {"premise": ["a a"], "hypothesis": ["b b"], "label": [2]}
@@ -106,7 +89,7 @@ def test_mnli_reads_the_matched_validation(tmp_path: Path, tokenizer: Any) -> No
 # --- the hub, without a network -------------------------------------------------------------
 
 
-def test_hub_dataset(monkeypatch: pytest.MonkeyPatch, tokenizer: Any) -> None:
+def test_hub_dataset(monkeypatch, tokenizer):
     import datasets
 
     rows = datasets.Dataset.from_dict({"text": letters(10), "label": [0, 1] * 5})

@@ -1,7 +1,5 @@
 """Embedding and ranking tasks: queries, scored pairs and groups."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Any
 
@@ -35,7 +33,7 @@ def pairs(path: Path, train: list[tuple], validation: list[tuple]) -> TaskConfig
 # --- embedding ------------------------------------------------------------------------------
 
 
-def test_texts_without_labels_are_an_embedding(tmp_path: Path, tokenizer: Any) -> None:
+def test_texts_without_labels_are_an_embedding(tmp_path, tokenizer):
     data = folder_of(tmp_path, {"text": letters(20)}, {"text": ["h g"]})
     task = load_task("mine", given(data, kind="embedding"), tokenizer, 0)
     assert (task.kind.name, task.n_labels, task.metrics) == ("embedding", 0, ("overlap", "cosine"))
@@ -43,28 +41,23 @@ def test_texts_without_labels_are_an_embedding(tmp_path: Path, tokenizer: Any) -
     assert "classes" not in task.notes and task.notes["train_rows"] == 20
 
 
-def test_queries_stand_beside_their_texts_and_are_read_alone(
-    tmp_path: Path, tokenizer: Any
-) -> None:
+def test_queries_stand_beside_their_texts_and_are_read_alone(tmp_path, tokenizer):
     task = load_task("mine", known_items(tmp_path), tokenizer, 0)
     assert task.metrics == ("mrr", "overlap", "cosine")
-    assert task.validation.queries is not None
     assert task.validation.queries.input_ids == [[2, 4, 3], [2, 5, 3]]
     assert task.validation.input_ids == [[2, 11, 10, 3], [2, 10, 10, 10, 3]]
     found = {}
     for split in (task.train, task.selection):
-        assert split.queries is not None
         found |= dict(zip(split.texts, split.queries.texts, strict=True))
     assert found == {(a,): (b,) for a, b in zip(letters(20), letters(20, 100), strict=True)}
 
 
-def test_queries_that_are_reduced_are_learned_from(tmp_path: Path, tokenizer: Any) -> None:
+def test_queries_that_are_reduced_are_learned_from(tmp_path, tokenizer):
     data = known_items(tmp_path)
     apart, both = (
         load_task("mine", given(data, reduce=own), tokenizer, 0) for own in ("documents", "both")
     )
     assert (apart.reduces_queries, both.reduces_queries) == (False, True)
-    assert apart.train.queries is not None
     assert both.train.texts == apart.train.texts + apart.train.queries.texts
     assert both.train.input_ids == apart.train.input_ids + apart.train.queries.input_ids
     # The texts that are scored have their queries beside them.
@@ -72,14 +65,14 @@ def test_queries_that_are_reduced_are_learned_from(tmp_path: Path, tokenizer: An
     assert both.fingerprint != apart.fingerprint
 
 
-def test_the_query_column_is_not_the_text(tmp_path: Path, tokenizer: Any) -> None:
+def test_the_query_column_is_not_the_text(tmp_path, tokenizer):
     train = {"text": letters(9), "sentence": letters(9, 100)}
     data = folder_of(tmp_path, train, {"text": ["g"], "sentence": ["h h"]})
     task = load_task("mine", given(data, kind="embedding", query="text"), tokenizer, 0)
     assert task.validation.texts == [("h h",)]
 
 
-def test_scored_pairs_are_single_texts_with_gold(tmp_path: Path, tokenizer: Any) -> None:
+def test_scored_pairs_are_single_texts_with_gold(tmp_path, tokenizer):
     train = list(zip(letters(20), letters(20, 99), range(20), strict=True))
     held = [("a b", "h h h", 0.5), ("c", "d", 4)]
     task = load_task("mine", given(pairs(tmp_path, train, held), kind="embedding"), tokenizer, 0)
@@ -96,9 +89,7 @@ def test_scored_pairs_are_single_texts_with_gold(tmp_path: Path, tokenizer: Any)
     assert not {*task.train.texts, *task.selection.texts} & {*split.texts}
 
 
-def test_collate_gives_the_dense_vectors_where_there_are_no_labels(
-    tmp_path: Path, tokenizer: Any
-) -> None:
+def test_collate_gives_the_dense_vectors_where_there_are_no_labels(tmp_path, tokenizer):
     split = load_task("mine", known_items(tmp_path), tokenizer, 0).validation
     assert collate(split, [0]).labels.tolist() == [0]
     split.dense = np.array([[1.0, 2.0, 3.0], [4.0, 5.0, 6.0]], np.float32)
@@ -115,18 +106,12 @@ def ranked(path: Path, groups: int = 20) -> TaskConfig:
         for i in range(groups)
         for document, relevance in (("c", 2), ("d", 0), ("e", 1))
     ]
-    held = [
-        ("h", "g", 0),
-        ("f", "d", 1),
-        ("h", "e", 1),
-        ("f", "c", 0),
-        ("g", "c", 0),
-        ("g", "d", 0),
-    ]
+    held = [("h", "g", 0), ("f", "d", 1), ("h", "e", 1), ("f", "c", 0)]
+    held += [("g", "c", 0), ("g", "d", 0)]
     return given(pairs(path, rows, held), kind="ranking", group="q")
 
 
-def test_a_ranking_has_relevance_and_groups(tmp_path: Path, tokenizer: Any) -> None:
+def test_a_ranking_has_relevance_and_groups(tmp_path, tokenizer):
     task = load_task("mine", ranked(tmp_path), tokenizer, 0)
     assert (task.kind.name, task.n_labels) == ("ranking", 1)
     assert task.metrics == ("ndcg", "mrr", "agreement")
@@ -140,12 +125,10 @@ def test_a_ranking_has_relevance_and_groups(tmp_path: Path, tokenizer: Any) -> N
     assert task.notes["train_groups_left_out"] == 0
 
 
-def test_groups_stay_whole_and_limits_count_them(tmp_path: Path, tokenizer: Any) -> None:
+def test_groups_stay_whole_and_limits_count_them(tmp_path, tokenizer):
     data = ranked(tmp_path)
-    for limit, sizes in (
-        ({}, (18, 2, 2)),
-        ({"train": 10, "selection": 4, "validation": 1}, (6, 4, 1)),
-    ):
+    limits = {"train": 10, "selection": 4, "validation": 1}
+    for limit, sizes in (({}, (18, 2, 2)), (limits, (6, 4, 1))):
         task = load_task("mine", given(data, limit=limit), tokenizer, 0)
         queries = {}
         for name, size in zip(("train", "selection", "validation"), sizes, strict=True):
@@ -160,9 +143,7 @@ def test_groups_stay_whole_and_limits_count_them(tmp_path: Path, tokenizer: Any)
     assert other.selection.texts != task.selection.texts
 
 
-def test_a_group_that_leaks_leave_without_a_choice_is_left_out(
-    tmp_path: Path, tokenizer: Any
-) -> None:
+def test_a_group_that_leaks_leave_without_a_choice_is_left_out(tmp_path, tokenizer):
     train = [
         *[("a", "d", 0, 1), ("a", "e", 1, 1), ("a", "f", 2, 1)],  # one pair is left
         *[("b", "d", 0, 2), ("b", "e", 0, 2), ("b", "f", 1, 2)],  # no relevant one is left
@@ -181,22 +162,19 @@ def test_a_group_that_leaks_leave_without_a_choice_is_left_out(
 # --- any kind -------------------------------------------------------------------------------
 
 
-def test_scored_texts_may_be_longer_than_those_of_training(tmp_path: Path, tokenizer: Any) -> None:
+def test_scored_texts_may_be_longer_than_those_of_training(tmp_path, tokenizer):
     long = ["a " * 30 + text for text in letters(20)]
     frame = {"text": long, "ask": long}
-    data = given(
-        folder_of(tmp_path, frame, {"text": ["h " * 30], "ask": ["g " * 30]}), max_length=8
-    )
-    data = given(data, kind="embedding", query="ask")
+    data = folder_of(tmp_path, frame, {"text": ["h " * 30], "ask": ["g " * 30]})
+    data = given(data, max_length=8, kind="embedding", query="ask")
     task = load_task("mine", data, tokenizer, 0, None, 16)
     for split, length in ((task.train, 8), (task.selection, 16), (task.validation, 16)):
-        assert split.queries is not None
         assert {*split.lengths.tolist(), *split.queries.lengths.tolist()} == {length}
     with pytest.raises(InputError, match=r"^evaluate.max_length: 513 is more than the 512 tokens "):
         load_task("mine", data, tokenizer, 0, None, 513)
 
 
-def test_the_fingerprint_covers_queries_gold_and_groups(tmp_path: Path, tokenizer: Any) -> None:
+def test_the_fingerprint_covers_queries_gold_and_groups(tmp_path, tokenizer):
     def fingerprint(data: TaskConfig) -> str:
         return load_task("mine", data, tokenizer, 0).fingerprint
 
@@ -221,7 +199,7 @@ def test_the_fingerprint_covers_queries_gold_and_groups(tmp_path: Path, tokenize
     assert len(found) == 7
 
 
-def test_a_source_may_be_a_built_in_task(tmp_path: Path, tokenizer: Any) -> None:
+def test_a_source_may_be_a_built_in_task(tmp_path, tokenizer):
     rows = {"sentence1": letters(20), "sentence2": letters(20, 100), "label": [0, 1] * 10}
     folder_of(tmp_path / "mrpc", rows, {name: own[::-1] for name, own in rows.items()})
     rows["sentence1"] = letters(20, 500)

@@ -1,7 +1,5 @@
 """Faster tokenisers: the ids and types of the tokenizer's own call, whatever the text."""
 
-from __future__ import annotations
-
 import json
 import logging
 import random
@@ -31,20 +29,8 @@ BLOCKS = [
     *[(0x1D400, 0x1D800), (0x1F300, 0x1FA00), (0x20000, 0x20100), (0xE0000, 0xE0080)],
 ]
 PIECES = [
-    *[
-        "[SEP]",
-        "[CLS] x",
-        "[MASK]",
-        "[mask]",
-        "[UNK]",
-        "[PAD].",
-        *SPECIAL,
-        "a" * 101,
-        "fox",
-        "<left>",
-        "<right>",
-        "é" * 60,
-    ],
+    *["[SEP]", "[CLS] x", "[MASK]", "[mask]", "[UNK]", "[PAD].", *SPECIAL],
+    *["a" * 101, "fox", "<left>", "<right>", "é" * 60],
     *["\u200d", "\u200b", "\ufeff", "\u3000", "\u00a0", "\x85", "\x0b", "\t", "\n", "   ", " "],
     *["'s", "12345", "ΑΣ", "ß", "ǅ", "e\u0301\u0323", " \u0301", "\u0345", "👨\u200d👩\u200d👧"],
 ]
@@ -160,17 +146,17 @@ KINDS = {
 
 
 @pytest.fixture(scope="module", params=KINDS)
-def kind(request: pytest.FixtureRequest) -> Any:
+def kind(request):
     return KINDS[request.param]()
 
 
 @pytest.fixture(scope="module")
-def minilm() -> Any:
+def minilm():
     return bert()
 
 
 @pytest.fixture
-def without(monkeypatch: pytest.MonkeyPatch) -> None:
+def without(monkeypatch):
     """Neither package is installed."""
     for name in tokenisers.PACKAGES.values():
         monkeypatch.setitem(sys.modules, name, None)
@@ -178,7 +164,7 @@ def without(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-def said(caplog: pytest.LogCaptureFixture) -> Any:
+def said(caplog):
     """What was logged, as a function; nothing counts as said before."""
     tokenisers._say.cache_clear()
     caplog.set_level(logging.INFO, "lotbench")
@@ -188,7 +174,6 @@ def said(caplog: pytest.LogCaptureFixture) -> Any:
 def compare(found: Direct, tokenizer: Any, texts: list[tuple[str, ...]], max_length: int) -> int:
     """Fails at the first text with other ids or types; the number of texts."""
     rows = found(texts, max_length)
-    assert rows is not None
     for fields, ids, types in zip(texts, *rows, strict=True):
         # One at a time: of a long pair `tokenizers` keeps all combinations of what was cut off.
         want = plain([fields], tokenizer, max_length)
@@ -198,7 +183,7 @@ def compare(found: Direct, tokenizer: Any, texts: list[tuple[str, ...]], max_len
 
 @pytest.mark.parametrize("extra", [True, False])
 @pytest.mark.parametrize("fields", [1, 2])
-def test_odd_texts(kind: Any, fields: int, extra: bool, request: pytest.FixtureRequest) -> None:
+def test_odd_texts(kind, fields, extra, request):
     if not extra:
         request.getfixturevalue("without")
     found = direct(kind)
@@ -206,7 +191,6 @@ def test_odd_texts(kind: Any, fields: int, extra: bool, request: pytest.FixtureR
     if not extra and not is_bert:
         assert found is None
         return
-    assert found is not None
     assert (found._encode.func is tokenisers._slow) == (not extra)
     rng = random.Random(1)
     for texts, lengths in ((drawn(80, 5), SMALL), (drawn(30, 150) + PLAIN, (64, 129, 256, 512))):
@@ -236,31 +220,28 @@ def corpus(name: str) -> list[tuple[str, ...]]:
         pytest.param("rotten_tomatoes", 1, marks=pytest.mark.long),
     ],
 )
-def test_corpora(minilm: Any, name: str, every: int, request: pytest.FixtureRequest) -> None:
+def test_corpora(minilm, name, every, request):
     texts = corpus(name)[::every]
     for fixtures in ((), ("without",)):
         for each in fixtures:
             request.getfixturevalue(each)
         found = direct(minilm)
-        assert found is not None
         assert compare(found, minilm, texts, 256) > 40
 
 
 @pytest.mark.long
 @pytest.mark.parametrize("name", ["bbc_known_item", "bbc_news"])
-def test_corpora_at_byte_level(name: str) -> None:
+def test_corpora_at_byte_level(name):
     tokenizer = byte_level()
     found = direct(tokenizer)
-    assert found is not None
     assert compare(found, tokenizer, corpus(name), 256) > 2000
 
 
 @pytest.mark.long
 @pytest.mark.parametrize("kind", ["bert", "bert, cased", "byte-level"])
-def test_every_character(kind: str) -> None:
+def test_every_character(kind):
     found = direct(KINDS[kind]())
     tokenizer = KINDS[kind]()
-    assert found is not None
     characters = [chr(code) for code in range(0x110000) if not 0xD800 <= code < 0xE000]
     for start in range(0, len(characters), 16 * 4096):
         some = characters[start : start + 16 * 4096]
@@ -270,9 +251,8 @@ def test_every_character(kind: str) -> None:
         compare(found, tokenizer, texts, 512)
 
 
-def test_the_rest_is_tokenised_only_if_the_cut_came_too_early(without: None, minilm: Any) -> None:
+def test_the_rest_is_tokenised_only_if_the_cut_came_too_early(without, minilm):
     found, seen = direct(minilm), []
-    assert found is not None
     encode = found._encode
     found._encode = lambda texts: [seen.append([*texts]), encode(texts)][1]
     room = 8  # of ten tokens; so 48 characters, and what comes before the next blank
@@ -289,7 +269,7 @@ def test_the_rest_is_tokenised_only_if_the_cut_came_too_early(without: None, min
     assert first(("a " * 90, "a " * 100)) == [["a " * 90, "a " * 24 + "a"], [" a" * 75 + " "]]
 
 
-def test_of_two_long_fields_the_longer_keeps_the_odd_token(minilm: Any) -> None:
+def test_of_two_long_fields_the_longer_keeps_the_odd_token(minilm):
     for one, two, kept in ((50, 60, (3, 4)), (60, 50, (4, 3)), (60, 60, (3, 4)), (2, 60, (2, 5))):
         (ids,), _ = tokenise([("a " * one, "b " * two)], minilm, 10)
         a, b = minilm.convert_tokens_to_ids(["a", "b"])
@@ -297,7 +277,7 @@ def test_of_two_long_fields_the_longer_keeps_the_odd_token(minilm: Any) -> None:
 
 
 @pytest.mark.parametrize("package", [*tokenisers.PACKAGES.values()])
-def test_one_line_says_that_a_package_is_missing(without: None, said: Any, package: str) -> None:
+def test_one_line_says_that_a_package_is_missing(without, said, package):
     kind = {"nanotoken": bert, "gigatoken": byte_level}[package]
     for _ in range(2):
         direct(kind())
@@ -305,9 +285,7 @@ def test_one_line_says_that_a_package_is_missing(without: None, said: Any, packa
     assert package in line and "pip install 'lotbench[fast-tokenizers]'" in line
 
 
-def test_a_package_with_other_ids_is_not_used(
-    monkeypatch: pytest.MonkeyPatch, said: Any, minilm: Any
-) -> None:
+def test_a_package_with_other_ids_is_not_used(monkeypatch, said, minilm):
     import nanotoken
 
     wrong = nanotoken.Tokenizer(bert(lowercase=False).backend_tokenizer)
@@ -320,7 +298,7 @@ def test_a_package_with_other_ids_is_not_used(
     assert "other ids" in line
 
 
-def test_tokenizers_that_nothing_faster_is_known_for(said: Any, tokenizer: Any) -> None:
+def test_tokenizers_that_nothing_faster_is_known_for(said, tokenizer):
     from tokenizers import AddedToken, pre_tokenizers
 
     left, split, python = bert(), bert(), bert()
@@ -342,7 +320,7 @@ def test_tokenizers_that_nothing_faster_is_known_for(said: Any, tokenizer: Any) 
         assert why in said()[-1]
 
 
-def test_a_changed_tokenizer_is_looked_at_again() -> None:
+def test_a_changed_tokenizer_is_looked_at_again():
     tokenizer = bert()
     for change in (
         lambda: tokenizer.add_tokens(["fox jumps", "quick"]),
@@ -358,13 +336,13 @@ def test_a_changed_tokenizer_is_looked_at_again() -> None:
             )
 
 
-def test_a_length_without_room_for_special_tokens_is_left_to_tokenizers(minilm: Any) -> None:
+def test_a_length_without_room_for_special_tokens_is_left_to_tokenizers(minilm):
     for texts in ([("a b c",)], [("a b", "c")]):
         for length in (1, 2, 3):
             assert tokenise(texts, minilm, length) == plain(texts, minilm, length)
 
 
-def test_texts_and_pairs_in_one_list(minilm: Any) -> None:
+def test_texts_and_pairs_in_one_list(minilm):
     texts = [("a b",), ("c", "d e"), ("",)]
     want = [plain([fields], minilm, 8) for fields in texts]
     ids, types = tokenise_each(texts, minilm, 8)

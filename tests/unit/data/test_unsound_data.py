@@ -1,7 +1,5 @@
 """What is refused of a task's data, with file, column and row."""
 
-from __future__ import annotations
-
 import os
 from pathlib import Path
 from typing import Any
@@ -9,7 +7,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
-from letter_data import folder_of, letters, load_task, plain, refusal
+from letter_data import folder_of, letters, load_task, refusal
 
 from lotbench.config.sections import TaskConfig
 from lotbench.data.sources import read_source
@@ -97,8 +95,8 @@ VALUES: list[tuple[dict, dict, dict, str]] = [
     ("config", "train", "validation", "message"), VALUES, ids=[case[3][:60] for case in VALUES]
 )
 def test_unsound_values_name_file_column_and_row(
-    tmp_path: Path, tokenizer: Any, config: dict, train: dict, validation: dict, message: str
-) -> None:
+    tmp_path, tokenizer, config, train, validation, message
+):
     folder_of(tmp_path, changed(TRAIN, train), changed(VALIDATION, validation))
     first, *others = refusal(TaskConfig(source=str(tmp_path), **config), tokenizer).splitlines()
     split, _, words = message.partition(": ")
@@ -107,35 +105,23 @@ def test_unsound_values_name_file_column_and_row(
     assert all(line.startswith(f"{tmp_path}/validation.parquet: ") for line in others)
 
 
-KEYS = {
-    "tasks.mine.metrics: 'pearson' does not fit a classification; use accuracy, f1, matthews": {
-        "metrics": ["pearson"]
-    },
-    "tasks.mine.metrics: 'mrr' does not fit an embedding; use overlap, cosine": {
-        **VECTORS,
-        "metrics": ["mrr"],
-    },
-    "tasks.mine.metrics: 'spearman' does not fit an embedding; use mrr, overlap, cosine": {
-        **ITEMS,
-        "metrics": ["spearman"],
-    },
-    "tasks.mine.metrics: 'accuracy' does not fit a ranking; use ndcg, mrr, agreement": {
-        **RANKING,
-        "metrics": ["accuracy"],
-    },
-    "tasks.mine.max_length: 513 is more than the 512 tokens that the backbone can read": {
-        "max_length": 513
-    },
-}
-
-
-@pytest.mark.parametrize("message", KEYS)
-def test_a_key_that_does_not_fit_is_named(tmp_path: Path, tokenizer: Any, message: str) -> None:
-    folder_of(tmp_path, TRAIN, VALIDATION)
-    data = TaskConfig(source=str(tmp_path), **KEYS[message])
-    assert refusal(data, tokenizer) == message
-    with pytest.raises(InputError, match=r"^evaluate.max_length: 513 is more than the 512 tokens "):
-        load_task("mine", plain(tmp_path), tokenizer, scored_length=513)
+@pytest.mark.parametrize(
+    ("config", "metric", "fits"),
+    [
+        ({}, "pearson", "a classification; use accuracy, f1, matthews"),
+        (VECTORS, "mrr", "an embedding; use overlap, cosine"),
+        (ITEMS, "spearman", "an embedding; use mrr, overlap, cosine"),
+        (RANKING, "accuracy", "a ranking; use ndcg, mrr, agreement"),
+    ],
+)
+def test_a_key_that_does_not_fit_is_named(tmp_path, tokenizer, config, metric, fits):
+    data = folder_of(tmp_path, TRAIN, VALIDATION).model_dump()
+    wrong = TaskConfig(**data | config | {"metrics": [metric]})
+    message = f"tasks.mine.metrics: '{metric}' does not fit {fits}"
+    assert refusal(wrong, tokenizer) == message
+    assert refusal(TaskConfig(**data | config | {"max_length": 513}), tokenizer) == (
+        "tasks.mine.max_length: 513 is more than the 512 tokens that the backbone can read"
+    )
 
 
 CLASSES = ["good", "bad"]
@@ -146,24 +132,12 @@ CLASSES = ["good", "bad"]
     [
         (["good"] + [None] * 39, CLASSES * 5, {}, "train.parquet: 7 of the 8 rows that models a"),
         (None, CLASSES * 5, {}, "train.parquet: 8 of the 8 rows that models are selected by h"),
-        (
-            CLASSES * 20,
-            ["good", None] * 5,
-            {},
-            "validation.parquet: 5 of the 10 rows",
-        ),
+        (CLASSES * 20, ["good", None] * 5, {}, "validation.parquet: 5 of the 10 rows"),
         (None, None, {"labelled": 10}, r"no label column; add one, or remove tasks\.mine\.limit"),
-        (
-            CLASSES * 20,
-            ["fine"] * 10,
-            {},
-            r"row 1: 'fine' is no label of the model; it has 2: \[",
-        ),
+        (CLASSES * 20, ["fine"] * 10, {}, r"row 1: 'fine' is no label of the model; it has 2: \["),
     ],
 )
-def test_labels_for_a_fine_tuned_teacher(
-    tmp_path: Path, tokenizer: Any, train: Any, validation: Any, limit: dict, message: str
-) -> None:
+def test_labels_for_a_fine_tuned_teacher(tmp_path, tokenizer, train, validation, limit, message):
     texts = [{"text": letters(40)}, {"text": letters(10, 1000)}]
     splits = zip(texts, (train, validation), strict=True)
     folder_of(tmp_path, *(rows | ({"label": labels} if labels else {}) for rows, labels in splits))
@@ -173,7 +147,7 @@ def test_labels_for_a_fine_tuned_teacher(
 
 
 @pytest.mark.parametrize("value", ["fine", 2, -1, "Good", "None", 0.5])
-def test_another_label_is_refused_with_those_of_the_model(value: Any) -> None:
+def test_another_label_is_refused_with_those_of_the_model(value):
     rows = Rows([("a",), ("b",)], np.array(["good", value], dtype=object), "file")
     with pytest.raises(InputError, match=r"file: column 'label', row 2: .* it has 2: \['good', "):
         labels_of_model(rows, "label", CLASSES)
@@ -212,9 +186,7 @@ PARSED = "cannot be read as"
         ),
     ],
 )
-def test_damaged_files(
-    tmp_path: Path, tokenizer: Any, file: str, content: bytes, expected: str
-) -> None:
+def test_damaged_files(tmp_path, tokenizer, file, content, expected):
     (tmp_path / file).write_bytes(content)
     (tmp_path / "validation.csv").write_text(CSV)
     message = refusal(TaskConfig(source=str(tmp_path)), tokenizer)
@@ -227,7 +199,7 @@ def test_damaged_files(
         assert second.startswith(f"{tmp_path}/validation.csv: {PARSED} csv: ")
 
 
-def test_missing_folder_and_files(tmp_path: Path, tokenizer: Any) -> None:
+def test_missing_folder_and_files(tmp_path, tokenizer):
     gone = tmp_path / "gone"
     data = TaskConfig(source=str(gone))
     assert refusal(data, tokenizer).startswith(f"{gone}: no such folder; it should have one file")
@@ -247,16 +219,14 @@ def test_missing_folder_and_files(tmp_path: Path, tokenizer: Any) -> None:
 
 
 @pytest.mark.parametrize("source", ["csv", "json", "text", "parquet", "a/b/c", "train.csv"])
-def test_a_stored_source_that_is_no_hub_id_reads_no_files_here(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, source: str
-) -> None:
+def test_a_stored_source_that_is_no_hub_id_reads_no_files_here(tmp_path, monkeypatch, source):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "train.csv").write_text("text,label\na,1\nb,0\n")
     with pytest.raises(InputError, match=r"from the hub: a hub dataset is owner/name; check the "):
         read_source("mine", TaskConfig(source=source), None)
 
 
-def test_hub_failure_is_one_clear_error(monkeypatch: pytest.MonkeyPatch, tokenizer: Any) -> None:
+def test_hub_failure_is_one_clear_error(monkeypatch, tokenizer):
     import datasets
 
     def fails(error: Exception) -> None:

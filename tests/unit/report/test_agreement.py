@@ -1,13 +1,10 @@
 """The rank correlation of two stores' methods, worked by hand."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
-import pytest
 
 from lotbench.cli.output import show_agreement
 from lotbench.report.agreement import agreement
@@ -21,7 +18,7 @@ def study(**areas: list[float]) -> Any:
     return SimpleNamespace(trials=trials, evidence=evidence, folder=Path("theirs"))
 
 
-def test_the_correlation_is_that_of_the_ranks() -> None:
+def test_the_correlation_is_that_of_the_ranks():
     """Ranks 1 2 3 against 1 3 2: 1 - 6 (0 + 1 + 1) / (3 * 8) = 0.5; in both draws against 3 2 1."""
     own = study(a=[1, 1, 1], b=[20, 20, 20], c=[21, 21, 21], mine=[9, 9, 9])
     other = study(a=[5, 9, 9], b=[8, 8, 8], c=[7, 7, 7], theirs=[0, 0, 0])
@@ -30,7 +27,7 @@ def test_the_correlation_is_that_of_the_ranks() -> None:
     assert "a rank correlation of 0.5 (-1.0 to -1.0)" in sentence
 
 
-def test_a_task_of_another_name_is_compared_by_its_source() -> None:
+def test_a_task_of_another_name_is_compared_by_its_source():
     curves = {"a": [1, 1], "b": [2, 2], "c": [3, 3]}
     ours, theirs = study(**curves), study(**curves)
     theirs.evidence = {"toy_256": theirs.evidence["toy"]}
@@ -41,15 +38,12 @@ def test_a_task_of_another_name_is_compared_by_its_source() -> None:
     assert agreement(ours, theirs) == []
 
 
-def test_two_methods_are_too_few() -> None:
+def test_two_methods_are_too_few_and_methods_that_all_tie_have_no_order():
     assert agreement(study(a=[1, 1], b=[2, 2]), study(a=[1, 1], b=[2, 2])) == []
-
-
-def test_methods_that_all_tie_have_no_order() -> None:
     level = study(a=[1, 1], b=[1, 1], c=[1, 1])
     assert "of 0.0 (0.0 to 0.0)" in agreement(level, study(a=[1, 1], b=[2, 2], c=[3, 3]))[0]
 
 
-def test_a_store_that_is_not_here_is_named(tmp_path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_store_that_is_not_here_is_named(tmp_path, capsys):
     show_agreement(tmp_path, tmp_path / "gone")
     assert f"no store {tmp_path / 'gone'} here" in capsys.readouterr().out

@@ -45,11 +45,8 @@ def row(study):
     """The speeds of Leap-of-Thought in the table of all models, by timing setting."""
     table = models("toy", study)
     (cells,) = [row for group in table.groups for row in group if row[0].startswith("LoT")]
-    return {
-        name: cell.splitlines()
-        for name, cell in zip(table.columns, cells, strict=True)
-        if name.startswith("CPU")
-    }
+    lines = zip(table.columns, map(str.splitlines, cells), strict=True)
+    return {name: cell for name, cell in lines if name.startswith("CPU")}
 
 
 def test_a_model_is_shown_in_its_best_backend(store):
@@ -64,11 +61,8 @@ def test_a_model_is_shown_in_its_best_backend(store):
     # Calls were not timed.
     assert real_speedups([model], [WHERE]).startswith("The encoder alone")
     assert base.real_axis([model], WHERE) == "Speed-up of the encoder (log scale)"
-    assert row(study) == {
-        "CPU, 1 thread, batch 32": [
-            *("!2.5 \u00b10.2", "same backend 2.0 \u00b10.1", "openvino-bf16")
-        ]
-    }
+    lines = ["!2.5 \u00b10.2", "same backend 2.0 \u00b10.1", "openvino-bf16"]
+    assert row(study) == {"CPU, 1 thread, batch 32": lines}
 
 
 def test_a_model_that_no_timed_backend_holds_is_named(store):
@@ -148,9 +142,8 @@ def test_a_store_with_both_kinds_of_times_names_both(store):
     ]
     assert drawn == [[], [[[2.0, 3.0], [1.0, 1.5]]]]
     labels = [label.get_text() for label in figure.legends[0].get_texts()]
-    assert labels == [
-        *("LoT (ours)", "dense", "real = FLOPs", "as fast as dense", speed.ALONE),
-    ]
+    assert labels[:3] == ["LoT (ours)", "dense", "real = FLOPs"]
+    assert labels[3:] == ["as fast as dense", speed.ALONE]
 
 
 def test_shares_are_those_of_torch(store):

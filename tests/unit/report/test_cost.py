@@ -1,7 +1,5 @@
 """Training time against dense, by hand."""
 
-from __future__ import annotations
-
 import pytest
 from stores import evaluation, fill_predicted, trial, write
 
@@ -16,7 +14,7 @@ def trained(folder, name, method, seconds, seed=0):
     write(folder, trial(name, method, [evaluation(0.9, 1.0)], seed=seed, training=training))
 
 
-def test_training_is_against_dense_with_the_same_seed(tmp_path) -> None:
+def test_training_is_against_dense_with_the_same_seed(tmp_path):
     for seed, dense in enumerate((10.0, 20.0, 40.0)):
         trained(tmp_path, f"d{seed}", "dense", dense, seed)
     # Half as long, one and a half times, and a quarter.
@@ -26,19 +24,22 @@ def test_training_is_against_dense_with_the_same_seed(tmp_path) -> None:
     assert training_costs(StoreView(tmp_path).runs_on("toy")) == {"LTP": 0.5, "dense": 1.0}
 
 
-def test_table_and_figure_show_it(tmp_path) -> None:
-    fill_predicted(tmp_path)
-    row = tmp_path / "trials" / "l.json"
-    row.write_text(row.read_text().replace('"seconds": 2.5', '"seconds": 7.5'))
-    study = StoreView(tmp_path)
+def changed(folder, pattern, seconds) -> StoreView:
+    """A store, some of whose rows trained for so many seconds."""
+    fill_predicted(folder)
+    for row in (folder / "trials").glob(pattern):
+        row.write_text(row.read_text().replace('"seconds": 2.5', f'"seconds": {seconds}'))
+    return StoreView(folder)
+
+
+def test_table_and_figure_show_it(tmp_path):
+    study = changed(tmp_path, "l.json", 7.5)
     table = overview("toy", study)
-    assert table is not None
     assert {line[0]: line[-1].splitlines()[-1] for line in table.groups[0]} == {
         "LTP": "training 3.0\N{MULTIPLICATION SIGN}",
         "TR-BERT": "training 1.0\N{MULTIPLICATION SIGN}",
     }
     drawn = figure(study, "toy")
-    assert drawn is not None
     (axes,) = drawn.axes
     areas = study.evidence["toy"].areas()
     points = {line.get_label(): (line.get_xdata()[0], line.get_ydata()[0]) for line in axes.lines}
@@ -46,11 +47,8 @@ def test_table_and_figure_show_it(tmp_path) -> None:
     assert points["TR-BERT"] == pytest.approx((1.0, areas["TR-BERT"].value.value))
 
 
-def test_without_training_times_there_is_neither_cell_nor_figure(tmp_path) -> None:
-    fill_predicted(tmp_path)
-    for row in (tmp_path / "trials").glob("*.json"):
-        row.write_text(row.read_text().replace('"seconds": 2.5', '"seconds": null'))
-    study = StoreView(tmp_path)
+def test_without_training_times_there_is_neither_cell_nor_figure(tmp_path):
+    study = changed(tmp_path, "*.json", "null")
     table = overview("toy", study)
     assert table is not None and "training" not in str(table)
     assert figure(study, "toy") is None

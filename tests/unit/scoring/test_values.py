@@ -1,7 +1,5 @@
 """The scores of outputs against numbers worked by hand, and against scipy."""
 
-from __future__ import annotations
-
 from types import SimpleNamespace
 from typing import Any
 
@@ -9,6 +7,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from scipy.stats import kendalltau
 
 from lotbench.kinds.kind import SplitScores
 from lotbench.kinds.registry import KINDS
@@ -43,7 +42,7 @@ def turned(*degrees: float) -> np.ndarray:
     return lengths * np.stack([np.cos(angles), np.sin(angles)], axis=1)
 
 
-def test_a_class_is_the_largest_logit() -> None:
+def test_a_class_is_the_largest_logit():
     logits = np.array([[0.1, 2.0], [3.0, -1.0], [0.0, 1.0]])
     found = KINDS["classification"].score(
         ("accuracy", "f1"), split(labels=np.array([1, 0, 0])), logits
@@ -54,7 +53,7 @@ def test_a_class_is_the_largest_logit() -> None:
     assert list(found.values) == ["accuracy"]
 
 
-def test_a_value_is_scored_as_its_row_has_it() -> None:
+def test_a_value_is_scored_as_its_row_has_it():
     # The first two values differ in the eighth digit, so in a row they tie.
     values = np.array([[0.12345678], [0.12345681], [0.5]])
     labels = np.array([1.0, 0.0, 2.0], np.float32)
@@ -64,39 +63,36 @@ def test_a_value_is_scored_as_its_row_has_it() -> None:
     assert found.metrics["spearman"] == pytest.approx(1.5 / np.sqrt(3))
 
 
-def test_cosines() -> None:
+def test_cosines():
     a = np.array([[3.0, 0.0], [1.0, 1.0], [0.0, 0.0], [-1.0, 0.0]])
     b = np.array([[0.5, 0.0], [2.0, 0.0], [1.0, 1.0], [1.0, 0.0]])
     # 1 / sqrt(2) = 0.70711
     assert cosines(a, b).tolist() == [1.0, 0.7071, 0.0, -1.0]
 
 
-def test_rank_of_the_right_document() -> None:
-    documents = turned(0, 10, 40, 90)
-    # From 8 degrees: documents at 2, 8, 32 and 82.  The last query is nearest to another one.
-    assert ranks(turned(8, 8, 8, 0), documents).tolist() == [2, 1, 3, 4]
+@pytest.mark.parametrize(
+    ("queries", "documents", "expected"),
+    [
+        # Documents at 2, 8, 32 and 82.  The last query is nearest to another one.
+        ((8, 8, 8, 0), (0, 10, 40, 90), [2, 1, 3, 4]),
+        # Equally near documents come first.
+        ((5, 5, 5, 5), (0, 0, 0, 90), [3, 3, 3, 4]),
+        ([0] * 12, [0] * 12, [0] * 12),
+        # Document i is the (i + 1)th nearest to a query at 0 degrees; the eleventh is not found.
+        ([0] * 12, range(0, 60, 5), [*range(1, 11), 0, 0]),
+    ],
+)
+def test_rank_of_the_right_document(queries, documents, expected):
+    assert ranks(turned(*queries), turned(*documents)).tolist() == expected
 
 
-def test_equally_near_documents_come_first() -> None:
-    documents = turned(0, 0, 0, 90)
-    assert ranks(turned(5, 5, 5, 5), documents).tolist() == [3, 3, 3, 4]
-    everywhere = np.ones((12, 2))
-    assert ranks(everywhere, everywhere).tolist() == [0] * 12
-
-
-def test_copies_of_the_right_document_count_as_it() -> None:
+def test_copies_of_the_right_document_count_as_it():
     """Two queries of one passage: neither is behind the other's copy."""
     documents = turned(10, 10, 40)
     assert found_at(turned(10, 12, 40), documents, np.array([7, 7, 8])).tolist() == [1, 1, 1]
 
 
-def test_the_eleventh_document_is_not_found() -> None:
-    documents = turned(*range(0, 60, 5))
-    # Document i is the (i + 1)th nearest to a query at 0 degrees.
-    assert ranks(turned(*[0] * 12), documents).tolist() == [*range(1, 11), 0, 0]
-
-
-def test_shared_neighbours() -> None:
+def test_shared_neighbours():
     # Twelve texts on an arc of 55 degrees: each of the two ends misses the other end alone.
     dense = turned(*range(0, 60, 5))
     own = dense.copy()
@@ -105,24 +101,19 @@ def test_shared_neighbours() -> None:
     # Texts 0 and 4 had all but 11, now all but 10; text 11 had all but 0, now all but 10.
     # Text 6 is farthest from text 0 before and after.
     assert found[[0, 4, 11, 6]].tolist() == [9, 9, 9, 10]
+    # Of equally near texts the first count: dense leaves out the farthest end.
+    assert shared(np.ones((12, 2)), dense)[[0, 11]].tolist() == [10, 9]
 
 
-def test_few_texts_have_all_others_as_neighbours() -> None:
+def test_few_texts_have_all_others_as_neighbours():
     vectors = turned(0, 20, 80)
     found = KINDS["embedding"].score(("overlap",), split(dense=vectors), turned(5, 5, 90))
     assert main(found).tolist() == [2, 2, 2]
     assert found.metrics == {"overlap": 1.0}
 
 
-def test_of_equally_near_texts_the_first_count() -> None:
-    dense = turned(*range(0, 60, 5))
-    collapsed = np.ones((12, 2))
-    # Each text has the first ten others; dense leaves out the farthest end.
-    assert shared(collapsed, dense)[[0, 11]].tolist() == [10, 9]
-
-
 @pytest.mark.parametrize("block", [1, 5, 64])
-def test_blocks_change_nothing(block: int, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_blocks_change_nothing(block, monkeypatch):
     rng = np.random.default_rng(0)
     own, dense, queries = rng.normal(size=(3, 40, 8))
     expected = shared(own, dense), ranks(queries, own)
@@ -131,7 +122,7 @@ def test_blocks_change_nothing(block: int, monkeypatch: pytest.MonkeyPatch) -> N
     assert np.array_equal(ranks(queries, own), expected[1])
 
 
-def test_neighbours_against_a_sort() -> None:
+def test_neighbours_against_a_sort():
     rng = np.random.default_rng(1)
     own, dense = rng.normal(size=(2, 50, 4))
 
@@ -144,7 +135,7 @@ def test_neighbours_against_a_sort() -> None:
     assert shared(own, dense).tolist() == expected
 
 
-def test_embedding_with_queries() -> None:
+def test_embedding_with_queries():
     documents = turned(0, 10, 40)
     task = split(dense=documents, queries=split(dense=turned(0, 10, 12)))
     found = KINDS["embedding"].score(("mrr", "overlap", "cosine"), task, turned(0, 10, 100))
@@ -162,7 +153,7 @@ def test_embedding_with_queries() -> None:
     assert main(both).tolist() == [1, 1, 1]
 
 
-def test_scored_pairs() -> None:
+def test_scored_pairs():
     # Pairs at 0, 30 and 60 degrees.
     vectors = turned(0, 10, 20, 0, 40, 80)
     task = split(dense=vectors, gold=np.array([5.0, 1.0, 2.0], np.float32))
@@ -173,17 +164,12 @@ def test_scored_pairs() -> None:
     assert found.values["cosine"].tolist() == [1.0] * 6
 
 
-def test_ndcg_by_hand() -> None:
-    # By score: relevance 0, 2, 1; best 2, 1, 0.
-    own = ndcg(np.array([0.1, 0.9, 0.5]), np.array([1.0, 0.0, 2.0]))
-    expected = (2 / np.log2(3) + 1 / 2) / (2 + 1 / np.log2(3))
-    assert own == pytest.approx(expected)
-    assert own == pytest.approx(0.66968, abs=1e-5)
-
-
 @pytest.mark.parametrize(
     ("scores", "relevance", "expected"),
     [
+        # By score: relevance 0, 2, 1; best 2, 1, 0.
+        ([0.1, 0.9, 0.5], [1, 0, 2], (2 / np.log2(3) + 1 / 2) / (2 + 1 / np.log2(3))),
+        ([0.1, 0.9, 0.5], [1, 0, 2], 0.6696718),
         ([1, 1], [1, 0], 1 / np.log2(3)),  # of equal scores the irrelevant comes first
         ([2, 1], [0, 0], 0.0),
         ([*range(10, -1, -1)], [0] * 10 + [1], 0.0),  # eleventh
@@ -191,7 +177,7 @@ def test_ndcg_by_hand() -> None:
         ([*range(12)], [1] * 12, 1.0),
     ],
 )
-def test_ndcg_at_its_edges(scores: list, relevance: list, expected: float) -> None:
+def test_ndcg_by_hand(scores, relevance, expected):
     assert ndcg(np.array(scores), np.array(relevance, float)) == pytest.approx(expected)
 
 
@@ -206,27 +192,22 @@ def test_ndcg_at_its_edges(scores: list, relevance: list, expected: float) -> No
         ([*range(10, -1, -1)], [0] * 9 + [1, 1], 10),
     ],
 )
-def test_first_relevant_document(scores: list, relevance: list, rank: int) -> None:
+def test_first_relevant_document(scores, relevance, rank):
     assert first_relevant(np.array(scores), np.array(relevance)) == rank
 
 
-def test_tau_b_by_hand() -> None:
+def test_tau_b_by_hand_and_against_scipy():
     # Of six pairs one ties in a, one in b; the others agree: 4 / sqrt(5 * 5).
     assert tau_b(np.array([1, 1, 2, 3]), np.array([1, 2, 3, 3])) == pytest.approx(4 / 5)
     assert tau_b(np.array([1, 2, 3]), np.array([3, 2, 1])) == -1
     assert tau_b(np.ones(4), np.arange(4)) == 0
-
-
-def test_tau_b_against_scipy() -> None:
-    from scipy.stats import kendalltau
-
     rng = np.random.default_rng(0)
     for _ in range(50):
         a, b = rng.integers(0, 6, (2, 20))
         assert tau_b(a, b) == pytest.approx(kendalltau(a, b)[0])
 
 
-def test_ranking_over_groups_in_any_order() -> None:
+def test_ranking_over_groups_in_any_order():
     # Group 0: rows 0, 2, 4; group 1: rows 1, 3.
     task = split(
         groups=np.array([0, 1, 0, 1, 0]),
@@ -242,7 +223,7 @@ def test_ranking_over_groups_in_any_order() -> None:
     assert found.metrics == {"ndcg": 0.6309, "mrr": 0.5, "agreement": 0.0}
 
 
-def test_what_is_scored_is_what_a_row_has() -> None:
+def test_what_is_scored_is_what_a_row_has():
     rng = np.random.default_rng(2)
     own, dense, queries = rng.normal(size=(3, 30, 5))
     task = split(dense=dense, queries=split(dense=queries))
@@ -252,7 +233,7 @@ def test_what_is_scored_is_what_a_row_has() -> None:
         assert np.array_equal(decode(encode(values, classes)), values)
 
 
-def test_every_metric_has_a_kind() -> None:
+def test_every_metric_has_a_kind():
     embedding = split(dense=np.eye(4), gold=np.array([0.0, 1.0]), queries=split(dense=np.eye(4)))
     ranking = split(groups=np.zeros(4), labels=np.eye(4)[0], dense=np.arange(4))
     vectors, pairs = ("mrr", "overlap", "cosine", "spearman"), ("ndcg", "mrr", "agreement")
@@ -267,7 +248,7 @@ def test_every_metric_has_a_kind() -> None:
 
 
 @given(st.integers(0, 2**32 - 1), st.integers(1, 30))
-def test_dense_agrees_with_itself_in_any_order(seed: int, texts: int) -> None:
+def test_dense_agrees_with_itself_in_any_order(seed, texts):
     rng = np.random.default_rng(seed)
     own, dense = rng.normal(size=(2, texts, 6))
     order = rng.permutation(texts)

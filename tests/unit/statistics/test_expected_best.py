@@ -1,7 +1,5 @@
 """What a search bought: expected best, bands, orders and flips, by hand."""
 
-from __future__ import annotations
-
 from fractions import Fraction
 from itertools import combinations
 from math import comb
@@ -12,13 +10,7 @@ import pytest
 from simulated import Rows, add_search, hits, mark
 
 from lotbench.statistics.runs import runs_of
-from lotbench.statistics.search import (
-    SearchTrials,
-    at_most,
-    orders,
-    reversals,
-    searches,
-)
+from lotbench.statistics.search import SearchTrials, at_most, orders, reversals, searches
 from lotbench.statistics.store_view import StoreView
 from lotbench.store.rows import Searched
 from lotbench.trial.objective import objective
@@ -84,9 +76,8 @@ def test_settings_without_a_space_count_as_one_trial_with_the_area_of_all():
     rows = Rows(TEACHER)
     for index, (speed, right) in enumerate([(2.0, 176), (4.0, 168)]):
         own = mark(0, {}, key=f"t{index}")
-        rows.add(
-            "truncated", hits(right), hits(right), None, (speed, speed), 10, f"{index}", search=own
-        )
+        right, speeds = hits(right), (speed, speed)
+        rows.add("truncated", right, right, None, speeds, 10, f"{index}", search=own)
     add_search(rows, "ltp", [6, 4, 9])
     fixed = {own.name: own for own in rows.study().searches["toy"]}["truncated"]
     # Height 8 up to 2x, and 4 up to 4x.
@@ -141,10 +132,8 @@ def test_searches_of_one_method_are_told_apart_by_what_is_fixed():
         rows.params[name] = {"lambda": fixed}
         own = mark(0, key=f"s{fixed}")
         rows.add("ltp", hits(170), hits(170), 2.0, (2.0, 2.0), 10, name, search=own)
-    assert [own.name for own in rows.study().searches["toy"]] == [
-        "ltp lambda=0.1",
-        "ltp lambda=0.2",
-    ]
+    names = [own.name for own in rows.study().searches["toy"]]
+    assert names == ["ltp lambda=0.1", "ltp lambda=0.2"]
 
 
 def test_the_newest_trial_of_a_place_counts_and_confirmations_are_apart():
@@ -165,12 +154,10 @@ def test_the_newest_trial_of_a_place_counts_and_confirmations_are_apart():
 
 def test_the_area_of_the_sample_is_the_objective_of_the_search():
     runs = [run for run in StoreView(STORE).runs if run.trial.task == "bbc_news"][:4]
-    rows = [
-        run.trial.model_copy(
-            update={"search": Searched.model_validate(mark(place, key="t", end=16.0))}
-        )
-        for place, run in enumerate(runs)
-    ]
+    rows = []
+    for place, run in enumerate(runs):
+        own = Searched.model_validate(mark(place, key="t", end=16.0))
+        rows.append(run.trial.model_copy(update={"search": own}))
     (own,) = searches(runs_of(rows), [])
     for row, areas in zip(rows, own.areas, strict=True):
         assert areas[0] == pytest.approx(objective(row, 16.0))

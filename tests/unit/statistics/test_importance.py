@@ -1,7 +1,5 @@
 """The share of the variance that a searched parameter explains, by hand and against chance."""
 
-from __future__ import annotations
-
 import numpy as np
 import pytest
 from simulated import Rows, add_search
@@ -11,7 +9,7 @@ from lotbench.statistics.search import SearchTrials
 
 
 @pytest.fixture(autouse=True)
-def _few_trials_are_enough(monkeypatch) -> None:
+def _few_trials_are_enough(monkeypatch):
     """Examples by hand are small."""
     monkeypatch.setattr("lotbench.statistics.importance.LEAST", 3)
 
@@ -87,7 +85,7 @@ def test_too_few_trials_say_nothing(values, areas, space):
     assert importance(searched(values, areas, space), "k") is None
 
 
-def test_too_few_trials_tell_nothing(monkeypatch) -> None:
+def test_too_few_trials_tell_nothing(monkeypatch):
     monkeypatch.undo()
     for trials, known in ((7, False), (8, True)):
         values = [i / 7 for i in range(trials)]

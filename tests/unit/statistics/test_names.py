@@ -1,7 +1,5 @@
 """Written names, from the looks of rows."""
 
-from __future__ import annotations
-
 from stores import evaluation, failed, trial, write
 
 from lotbench.report import looks

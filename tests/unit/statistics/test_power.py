@@ -1,7 +1,5 @@
 """The texts and seeds that a difference takes, against hand-computed numbers."""
 
-from __future__ import annotations
-
 import pytest
 from simulated import Rows, hits
 
@@ -24,18 +22,15 @@ def test_one_seed_needs_what_the_texts_need():
     assert found is not None and found.seeds is None
     assert found.texts == pytest.approx(7056, rel=0.1)
     assert found.found == pytest.approx(2.8 * (900 / 200) ** 0.5, rel=0.05)
-
-
-def test_the_number_of_texts_does_not_depend_on_the_sample():
+    # The number of texts does not depend on the sample.
     found = needed_for_a_point(rows(360, texts=400).evidence(), 400)
-    assert found is not None and found.texts == pytest.approx(7056, rel=0.1)
+    assert found.texts == pytest.approx(7056, rel=0.1)
 
 
 def test_texts_and_seeds_have_half_of_the_variance_each():
     # Gaps of 10 and 12 points: variance 2, so 2 x 2 x 2.8^2 = 31.4 seeds.  Of the texts a tenth
     # differs with both seeds and 2% with one: variance .1 + .02 / 4 - .11^2 = .0929, in points 929.
     found = needed_for_a_point(rows(180, 176).evidence(), 200)
-    assert found is not None
     assert found.seeds == pytest.approx(31.4, abs=0.1)
     assert found.texts == pytest.approx(2 * 929 * 2.8**2, rel=0.1)
     # With the 200 texts and two seeds of this store.

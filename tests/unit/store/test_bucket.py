@@ -1,7 +1,5 @@
 """A bucket and its mirrors: what is pulled, pushed, kept and refused."""
 
-from __future__ import annotations
-
 import os
 from contextlib import contextmanager
 from pathlib import Path
@@ -34,7 +32,7 @@ def row(status: str = "done", score: float = 0.9, **more) -> Trial:
 
 
 @pytest.mark.parametrize("place", ["results", "/a@b", "../c", "file:///a/b%20c", "file:///a"])
-def test_a_path_is_no_mirror(place) -> None:
+def test_a_path_is_no_mirror(place):
     path = bucket.mirror(place)
     assert str(path) == place.removeprefix("file://").replace("%20", " ")
     assert bucket.place_of(path) is None
@@ -50,7 +48,7 @@ def test_a_path_is_no_mirror(place) -> None:
         "s3://bucket/results?endpoint_override=127.0.0.1:5000&scheme=http",
     ],
 )
-def test_a_mirror_knows_its_uri(uri, tmp_path, monkeypatch) -> None:
+def test_a_mirror_knows_its_uri(uri, tmp_path, monkeypatch):
     monkeypatch.setenv("LOTBENCH_CACHE", str(tmp_path))
     folder = bucket.mirror(uri)
     assert folder.is_relative_to(tmp_path / "buckets")
@@ -72,7 +70,7 @@ def test_a_mirror_knows_its_uri(uri, tmp_path, monkeypatch) -> None:
         ("file://results/x", "write file:///FOLDER"),
     ],
 )
-def test_a_wrong_uri_is_refused(uri, words) -> None:
+def test_a_wrong_uri_is_refused(uri, words):
     with pytest.raises(InputError, match=words) as error:
         bucket.mirror(uri)
     assert "KEY:" not in str(error.value) and "RET@" not in str(error.value)
@@ -86,7 +84,7 @@ def test_a_wrong_uri_is_refused(uri, words) -> None:
         ("s3://absent-bucket/results?{query}", "there is no bucket absent-bucket"),
     ],
 )
-def test_a_bucket_that_does_not_answer_is_named(uri, words, s3, tmp_path, monkeypatch) -> None:
+def test_a_bucket_that_does_not_answer_is_named(uri, words, s3, tmp_path, monkeypatch):
     monkeypatch.setenv("LOTBENCH_CACHE", str(tmp_path))
     folder = bucket.mirror(uri.format(query=s3("present").partition("?")[2]))
     with pytest.raises(InputError, match=words) as error:
@@ -107,7 +105,7 @@ LOST = "When listing: AWS Error NETWORK_CONNECTION during ListObjectsV2: curlCod
         (PermissionError(13, "Permission denied", "file"), PermissionError, 1),
     ],
 )
-def test_only_a_fault_of_the_network_is_tried_again(on, monkeypatch, error, raised, tries) -> None:
+def test_only_a_fault_of_the_network_is_tried_again(on, monkeypatch, error, raised, tries):
     found, own = [], bucket._system
 
     def system(place: bucket.Place):
@@ -134,7 +132,7 @@ def test_only_a_fault_of_the_network_is_tried_again(on, monkeypatch, error, rais
             assert len(found) == 3
 
 
-def test_what_one_machine_pushes_another_pulls(on) -> None:
+def test_what_one_machine_pushes_another_pulls(on):
     first = on("first")
     (first / "sub").mkdir(parents=True)
     for name in ("top", "sub/one", "sub/two.lock", ".half.tmp"):
@@ -151,13 +149,13 @@ def test_what_one_machine_pushes_another_pulls(on) -> None:
 
 
 @pytest.fixture(params=[-3600, 0, 3600], ids=["behind", "right", "ahead"])
-def clock(request, monkeypatch) -> None:
+def clock(request, monkeypatch):
     """The clock of the server, in seconds from that of this machine."""
     own = bucket._time
     monkeypatch.setattr(bucket, "_time", lambda info: own(info) + request.param * bucket.SECOND)
 
 
-def test_only_what_changed_is_copied_and_no_change_is_lost(on, clock) -> None:
+def test_only_what_changed_is_copied_and_no_change_is_lost(on, clock):
     first = on("first")
     first.mkdir(parents=True)
     (first / "page").write_text("old")
@@ -179,7 +177,7 @@ def test_only_what_changed_is_copied_and_no_change_is_lost(on, clock) -> None:
     assert (first / "page").read_text() == "new and longer"
 
 
-def test_a_copy_whose_file_was_deleted_in_the_bucket_is_removed(on) -> None:
+def test_a_copy_whose_file_was_deleted_in_the_bucket_is_removed(on):
     first = on("first")
     for name in ("models/a/weights", "models/b/weights", "models/b/own", "models/c/weights"):
         (first / name).parent.mkdir(parents=True, exist_ok=True)
@@ -188,7 +186,6 @@ def test_a_copy_whose_file_was_deleted_in_the_bucket_is_removed(on) -> None:
     (first / "models/c/weights").write_text("changed here")
     (first / "models/b/own").touch()
     place = bucket.place_of(first)
-    assert place is not None
     bucket._system(place).delete_dir(f"{place.path}/models")
     bucket.push(first / "models/a")
     assert bucket.read(first / "models/a/weights") is None
@@ -198,12 +195,11 @@ def test_a_copy_whose_file_was_deleted_in_the_bucket_is_removed(on) -> None:
     assert (first / "models/c/weights").read_text() == "changed here"
 
 
-def test_a_key_that_leads_out_of_the_mirror_is_left(on) -> None:
+def test_a_key_that_leads_out_of_the_mirror_is_left(on):
     from moto.backends import get_backend
 
     folder = on("first")
     place = bucket.place_of(folder)
-    assert place is not None
     name, _, prefix = place.path.partition("/")
     # Behind the server's back, since clients tidy paths up.
     held = get_backend("s3")["123456789012"]["global"]
@@ -213,7 +209,7 @@ def test_a_key_that_leads_out_of_the_mirror_is_left(on) -> None:
     assert [path.name for path in folder.parents[2].rglob("*") if path.is_file()] == ["inside"]
 
 
-def test_a_finished_row_is_never_overwritten_a_failed_one_is(on) -> None:
+def test_a_finished_row_is_never_overwritten_a_failed_one_is(on):
     def stored(machine: str, record: Trial) -> Store:
         store = Store(on(machine))
         model = store.folder / "models/a"
@@ -259,7 +255,7 @@ def down(monkeypatch):
     return block
 
 
-def test_a_finished_row_that_was_not_pushed_replaces_a_failed_one(on, clock, down) -> None:
+def test_a_finished_row_that_was_not_pushed_replaces_a_failed_one(on, clock, down):
     Store(on("first")).write(row("failed"))
     worker = Store(on("second"))
     worker.pull()
@@ -275,7 +271,7 @@ def test_a_finished_row_that_was_not_pushed_replaces_a_failed_one(on, clock, dow
     assert reader.trials() == worker.trials() == [row()]
 
 
-def test_what_could_not_be_pushed_is_pushed_later(on, down) -> None:
+def test_what_could_not_be_pushed_is_pushed_later(on, down):
     store = Store(on("first"))
     model = store.folder / "models/a"
     model.mkdir(parents=True)
@@ -293,15 +289,11 @@ def test_what_could_not_be_pushed_is_pushed_later(on, down) -> None:
     bucket.pull(other)
     files = {str(path.relative_to(other)) for path in other.rglob("*") if path.is_file()}
     (own,) = Store(other).timings()
-    assert files == {
-        "README.md",
-        "models/a/weights",
-        f"timings/{own.pass_id}.json",
-        "trials/a.json",
-    }
+    timed = f"timings/{own.pass_id}.json"
+    assert files == {"README.md", "models/a/weights", timed, "trials/a.json"}
 
 
-def test_the_cache_takes_what_another_machine_made(on, down, tmp_path, monkeypatch) -> None:
+def test_the_cache_takes_what_another_machine_made(on, down, tmp_path, monkeypatch):
     from lotbench.trial.cache import cache_folder, once
 
     def nothing(_) -> None:
