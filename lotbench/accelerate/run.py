@@ -76,26 +76,10 @@ def accelerate(
 ) -> Acceleration:
     """Search a faster model within the limits, and export it.
 
-    Parameters
-    ----------
-    model, texts : str
-        See `sweep_of` and `read_texts`.
-    limits : Limits
-    output : Path
-        New, or the folder of an earlier call, which goes on.
-    overrides : sequence of str
-        ``key.path=value`` of the sweep.
-    or_dense : bool
-        Export the dense model in its fastest backend if nothing is faster within the drop.
-    show : callable, optional
-        Shows the trials while they run.
-
-    Raises
-    ------
-    InputError
-        If the model, the texts or the folder is at fault.
-    PassFailed
-        If no model could be trained or timed.
+    For ``model`` and ``texts`` see `sweep_of` and `read_texts`.  ``output`` is a new folder, or
+    that of an earlier call, which goes on.  ``overrides`` are ``key.path=value`` of the sweep.
+    With ``or_dense`` the dense model is exported in its fastest backend if nothing is faster
+    within the drop.  ``show`` shows the trials while they run.
     """
     need("onnx", "onnxscript", "onnxruntime")
     sweep, document = _sweep(model, texts, limits.batch, output, overrides)
@@ -157,10 +141,12 @@ def _sweep(
 def _claim(output: Path, made_of: dict[str, str]) -> None:
     """Refuses a folder that is of something else, before anything in it is touched."""
     mark = output / MARK
-    if output.is_dir() and any(output.iterdir()) and not mark.is_file():
-        raise InputError(f"{output}: neither empty nor of an earlier call; give a new --output")
-    if (output / NAME).exists() and read_json(mark) != made_of:
-        raise InputError(f"{output}: of another model or other texts; give a new --output")
+    foreign = output.is_dir() and any(output.iterdir()) and not mark.is_file()
+    if foreign or ((output / NAME).exists() and read_json(mark) != made_of):
+        raise InputError(
+            f"{output}: neither empty nor of an earlier call with this model and these texts; give "
+            "a new --output"
+        )
     output.mkdir(parents=True, exist_ok=True)
     write_json(mark, made_of)
 

@@ -45,22 +45,9 @@ def run_sweep(
 ) -> SweepResult:
     """Run the trials of a sweep that are not done, and time its models.
 
-    Parameters
-    ----------
-    planned : Plan
-    address : str, optional
-        A Ray cluster to run the trials on ("auto" finds it), whose store is on a shared disk or in
-        a bucket.
-    show : callable, optional
-        Shows the trials while they run.
-    workers : int, optional
-        The most trials side by side, by default as many as there are cores for.  One alone runs in
-        this process, without Ray.
-
-    Raises
-    ------
-    InputError
-        If data or backbone are at fault, or another process runs this sweep.
+    ``address`` is a Ray cluster ("auto" finds it), whose store is on a shared disk or in a bucket.
+    ``show`` shows the trials while they run.  ``workers`` is the most trials side by side, by
+    default as many as there are cores for; one alone runs in this process, without Ray.
     """
     store, result = planned.store, SweepResult(planned.folder)
     with store.lock():

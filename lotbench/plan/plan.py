@@ -96,12 +96,6 @@ def plan(sweep: SweepConfig, document: Document, root: Path, max_trials: int | N
 
     The ``document`` is the file of the sweep, whose store is a folder of ``root``.  At most
     ``max_trials`` of them are done now; None is all.
-
-    Raises
-    ------
-    InputError
-        If a method, parameter, plugin, device, backend or timed target is at fault, or the store
-        holds trials that must not be compared with these.
     """
     if sweep.measure is not None:
         with document.at(("measure", "devices")):

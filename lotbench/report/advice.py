@@ -20,13 +20,7 @@ UNITS = {"ms": 1e-3, "s": 1.0}
 
 
 def seconds(text: str) -> float:
-    """The seconds of a text such as ``20ms`` or ``0.02s``.
-
-    Raises
-    ------
-    InputError
-        If it is not a positive number with one of these units.
-    """
+    """The seconds of a text such as ``20ms`` or ``0.02s``."""
     found = re.fullmatch(r"(\d+(?:\.\d+)?)\s*(ms|s)", text.strip())
     if found is None or float(found[1]) == 0:
         raise InputError(f"--p95 {text}: a time with its unit is needed, such as 20ms or 0.02s")

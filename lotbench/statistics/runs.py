@@ -9,11 +9,13 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any, Literal
 
+from lotbench.budget import Budget
 from lotbench.statistics.names import Label, labels_of
 from lotbench.store.rows import Evaluation, Trial, without_limit
 
-Key = tuple[str, str, str]
-"""Method, setting, and target or budget of a scored model."""
+TARGET = "target"
+Key = tuple[str, str, Budget | None]
+"""Method, setting, and target or budget of a scored model; see `Row.at`."""
 Values = Mapping[str, Any]
 """The parameters in which settings differ, by name; None where a row has no value."""
 
@@ -69,13 +71,13 @@ class Row:
         return ((data and data.labels) or {}).get(self.split)
 
     @property
-    def at(self) -> str:
-        """``target=4`` if the budget was searched for a FLOPs speed-up, else the budget.
+    def at(self) -> Budget | None:
+        """The target if the budget was searched for one, since it differs by seed; else the budget.
 
-        A searched budget differs by seed, its target does not.
+        A target is a FLOPs speed-up, and has the name ``target``.
         """
         target = self.evaluation.target
-        return f"target={target:g}" if target is not None else str(self.evaluation.budget or "")
+        return self.evaluation.budget if target is None else Budget(TARGET, target)
 
     @property
     def key(self) -> Key:

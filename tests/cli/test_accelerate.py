@@ -154,7 +154,7 @@ def test_a_changed_file_of_texts_needs_a_new_folder(tmp_path, wide_backbone) -> 
     refused("--batch", *arguments)  # nothing is there to be spoiled
     (out / "study").mkdir()
     small(tmp_path, 260)
-    refused("of another model or other texts; give a new --output", *arguments)
+    refused("neither empty nor of an earlier call with this model and these texts", *arguments)
 
 
 def test_a_folder_of_somebody_else_is_refused(tmp_path, wide_backbone) -> None:

@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 from itertools import groupby
-from typing import TYPE_CHECKING
 
 import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.colors import LogNorm
+from matplotlib.figure import Figure
 
 from lotbench.report import text
 from lotbench.report.figures import style
 from lotbench.report.figures.heat import HeatMap, draw
 from lotbench.report.looks import BLACK
 from lotbench.store.maps import KeepSpeedup, Map
-
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
 
 
 def data(record: Map) -> list[HeatMap]:
@@ -33,8 +31,6 @@ def data(record: Map) -> list[HeatMap]:
 
 def figure(record: Map) -> Figure:
     """The figure; the line at speed-up 1 is where reduction starts to pay."""
-    from matplotlib.colors import LogNorm
-
     maps = data(record)
     reach = _reach(maps)
     result = style.figure(0.8 + 2.6 * len(maps), 3.3)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from matplotlib.figure import Figure
 
 from lotbench.report import text
 from lotbench.report.figures import style
@@ -10,9 +10,6 @@ from lotbench.report.looks import looks, mark, order
 from lotbench.scoring.area import LEAST_END
 from lotbench.statistics.costs import training_costs
 from lotbench.statistics.store_view import StoreView
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
 
 
 def figure(study: StoreView, task: str) -> Figure | None:

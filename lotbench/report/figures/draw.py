@@ -10,7 +10,9 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
+
+from matplotlib.figure import Figure
 
 from lotbench.report.figures import (
     all_tasks,
@@ -29,9 +31,6 @@ from lotbench.report.figures.base import reduced
 from lotbench.report.tables.all_tasks import drops_of
 from lotbench.statistics.store_view import StoreView
 from lotbench.store.files import subfolder
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
 
 log = logging.getLogger(__name__)
 

@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
 
 import numpy as np
+from matplotlib.colors import Normalize
+from matplotlib.figure import Figure
 
 from lotbench.report import text
 from lotbench.report.figures import style
 from lotbench.report.figures.base import reduced
 from lotbench.report.figures.heat import HeatMap, draw
 from lotbench.report.looks import order
-from lotbench.statistics.scored import along_front
+from lotbench.statistics.scored import evenly, on_front
 from lotbench.statistics.store_view import StoreView
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
 
 # Most rows of a method, enough to show the shape of its front.
 MOST_ROWS = 6
@@ -28,7 +26,7 @@ def data(study: StoreView, task: str) -> list[HeatMap]:
     layers = max((len(own.keep_ratios) for own in models), default=0)
     maps = []
     for method in order(own.method for own in models):
-        own = along_front(models, method, MOST_ROWS)
+        own = evenly(on_front(models, method), MOST_ROWS)
         values = np.full((len(own), layers), np.nan)
         for row, model in zip(values, own, strict=True):
             row[: len(model.keep_ratios)] = [100 * ratio for ratio in model.keep_ratios]
@@ -40,8 +38,6 @@ def data(study: StoreView, task: str) -> list[HeatMap]:
 
 def figure(study: StoreView, task: str) -> Figure | None:
     """The figure, one panel per method; None if no reduced model has a score."""
-    from matplotlib.colors import Normalize
-
     maps = data(study, task)
     if not maps:
         return None

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
+
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 
 from lotbench.report import text
 from lotbench.report.figures import style
@@ -11,10 +13,6 @@ from lotbench.report.looks import looks, mark
 from lotbench.report.tables.search import in_order, verdict
 from lotbench.statistics.search import SearchTrials, orders
 from lotbench.statistics.store_view import StoreView
-
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
 
 READ = "Lines: mean of the best over all choices of so many of these trials"
 BANDS = "bands: where it lies in 95% of the choices; dashed: the default setting"

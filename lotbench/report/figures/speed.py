@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from itertools import chain
-from typing import TYPE_CHECKING
+
+from matplotlib.figure import Figure
 
 from lotbench.report import text
 from lotbench.report.figures import base, style
@@ -13,9 +14,6 @@ from lotbench.report.tables.clock import real_speedups
 from lotbench.statistics.scored import wheres
 from lotbench.statistics.store_view import StoreView
 from lotbench.statistics.timed import Where
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
 
 ALONE = "the encoder alone"
 

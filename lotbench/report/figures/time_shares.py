@@ -4,18 +4,16 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 
 from lotbench.report import looks, text
 from lotbench.report.figures import hover, style
 from lotbench.report.figures.base import reduced, timed_title
-from lotbench.statistics.scored import DENSE_METHODS, Scored, along_front
+from lotbench.statistics.scored import DENSE_METHODS, Scored, evenly, on_front
 from lotbench.statistics.store_view import StoreView
 from lotbench.statistics.timed import ModelTimes, Where
-
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
 
 # The sections of a timing pass in the order of the bars, with their names and colours.
 SECTIONS = {
@@ -58,7 +56,7 @@ def chosen(models: Sequence[Scored]) -> list[Scored]:
     found = [own for method in DENSE_METHODS for own in timed if own.method == method]
     own = reduced(timed)
     for method in looks.order(each.method for each in own):
-        found += along_front(own, method, MOST_BARS)
+        found += evenly(on_front(own, method), MOST_BARS)
     return found
 
 

@@ -38,11 +38,6 @@ def write(
 
     The same stores give the same bytes.  Without ``output`` it is ``report.html``, in the store if
     there is one, else in the current folder.  The ``opening`` is lines by name that stand first.
-
-    Raises
-    ------
-    InputError
-        If a store is given twice, or if ``output`` is no name of an HTML file.
     """
     folders = [study.folder for study in studies]
     twice = {own for own in folders if [o.resolve() for o in folders].count(own.resolve()) > 1}

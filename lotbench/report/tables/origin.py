@@ -47,12 +47,6 @@ class Origin:
     """All that one needs to run a store again, from its records and its sweep file."""
 
     def __init__(self, study: StoreView) -> None:
-        """
-        Raises
-        ------
-        InputError
-            If the sweep file is damaged.
-        """
         trials, passes, sweep = study.trials, study.passes, study.store.sweep()
         others = [names for trial in trials if sweep and (names := _differing(trial, sweep))]
         stale = len(others) == len(trials)

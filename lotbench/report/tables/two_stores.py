@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections import defaultdict
 
+from lotbench.budget import Budget
 from lotbench.report import text
 from lotbench.report.tables.differences import MOST_TARGETS, cell, cells, in_pairs
 from lotbench.report.tables.render import Table
@@ -14,7 +15,7 @@ from lotbench.statistics.drawn import difference, shared_seeds
 from lotbench.statistics.scored import Scored, evenly
 from lotbench.statistics.store_view import StoreView
 
-Curve = dict[str, Scored]
+Curve = dict[Budget | None, Scored]
 """The models of a setting by target or budget."""
 
 
