@@ -192,13 +192,9 @@ def _export(study: StoreView, own: Option, output: Path) -> list[Path]:
 def _export_dense(own: Option, limits: Limits, output: Path) -> list[Path]:
     """The folder of the dense model in the fastest exported backend that keeps to the drop."""
     timing = own.measured.timing
-    able = [
-        each
-        for each in timing.contenders
-        if each.name == DENSE_NAME
-        and each.backend in EXPORTED
-        and (each.scores["selection"].change or 0.0) >= -limits.drop / 100 - SLACK
-    ]
+    dense = [own for own in timing.contenders if own.name == DENSE_NAME and own.backend in EXPORTED]
+    least = -limits.drop / 100 - SLACK
+    able = [own for own in dense if (own.scores["selection"].change or 0.0) >= least]
     if not able:
         log.warning("no exported dense model keeps to the drop, so none is exported")
         return []

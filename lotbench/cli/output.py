@@ -24,7 +24,7 @@ UNWRITABLE = {
 def show(folder: Path) -> None:
     """Draw the figures of a store and print its tables."""
     from lotbench.report.chance import nothing_learned
-    from lotbench.report.tables.console import console
+    from lotbench.report.tables.of_task import console
     from lotbench.statistics.store_view import StoreView
 
     study = StoreView(folder)

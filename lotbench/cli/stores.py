@@ -26,7 +26,7 @@ def plot(
     ] = "",
 ) -> None:
     """Redraw every figure of a store and write its README.md, from the store alone."""
-    from lotbench.report.tables.console import console
+    from lotbench.report.tables.of_task import console
     from lotbench.statistics.store_view import StoreView
 
     chosen = ["png", *filter(None, formats.split(","))]

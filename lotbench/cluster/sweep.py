@@ -17,8 +17,7 @@ from lotbench.cluster.watch import Show, Watch
 from lotbench.config.sections import MeasureConfig, SweepConfig, TeacherConfig
 from lotbench.data.sources import find_files
 from lotbench.plan.checks import check_room
-from lotbench.plan.marks import mark_rows
-from lotbench.plan.plan import Plan
+from lotbench.plan.plan import Plan, mark_rows
 from lotbench.store import bucket
 from lotbench.store.files import write_json
 from lotbench.timing.run import time_models
@@ -54,7 +53,7 @@ def run_sweep(
         done = store.done()
         result.skipped = sum(name in done for name in planned.trials)
         _write_sweep(planned.sweep, planned.folder)
-        mark_rows(store, planned)
+        mark_rows(planned)
         if planned.todo:
             _check_work(planned)
             watch = Watch(planned, done)

@@ -6,7 +6,7 @@ import hashlib
 from collections.abc import Iterable
 from typing import Any, get_args
 
-from lotbench.statistics.names import Label
+from lotbench.statistics.runs import Label
 from lotbench.store.rows import Look
 
 # Okabe and Ito's palette, distinguishable with all kinds of colour vision.

@@ -115,7 +115,7 @@ def neither(folder: Path) -> Path:
 REFUSALS = {
     "a decoder": (decoder, {}, "is of type 'gpt2', which is not supported"),
     "no tokenizer": (without_tokenizer, {}, "its tokenizer cannot be loaded"),
-    "no head and no pooling": (neither, {}, "neither a classifier nor a sentence encoder"),
+    "no head and no pooling": (neither, {}, "no classifier or sentence encoder"),
     "another number of labels": (
         None,
         {"label": "2"},

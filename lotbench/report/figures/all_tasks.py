@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-
-from matplotlib.figure import Figure
+from typing import TYPE_CHECKING
 
 from lotbench.report import text
 from lotbench.report.figures import style
@@ -13,6 +12,9 @@ from lotbench.report.looks import looks, mark
 from lotbench.report.tables.all_tasks import explained, ranked
 from lotbench.statistics.drops import Drops
 from lotbench.statistics.runs import Run
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 
 def figure(found: Drops, runs: Sequence[Run]) -> Figure:

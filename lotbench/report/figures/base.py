@@ -5,12 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any
-
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure
-from matplotlib.lines import Line2D
-from matplotlib.transforms import ScaledTranslation
+from typing import TYPE_CHECKING, Any
 
 from lotbench.report import text
 from lotbench.report.figures import hover, style
@@ -21,6 +16,10 @@ from lotbench.statistics.runs import Run
 from lotbench.statistics.scored import DENSE_METHODS, Scored, front
 from lotbench.statistics.store_view import StoreView
 from lotbench.statistics.timed import Where
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
 Coordinate = Callable[[Scored], Estimate]
 
@@ -167,6 +166,8 @@ def draw_intervals(axes: Axes, own: Sequence[Shown], colour: str, shift: float =
     ``shift`` moves the vertical ones to the right, in points of type, so that those of several
     methods at the same speed-up stand side by side.
     """
+    from matplotlib.transforms import ScaledTranslation
+
     thin: dict[str, Any] = {"color": colour, "linewidth": 0.7, "alpha": 0.6, "zorder": 2}
     x, y = [each.x for each in own], [each.y for each in own]
     flat = axes.hlines([v.value for v in y], [v.low for v in x], [v.high for v in x], **thin)
@@ -183,6 +184,8 @@ def legend(
     figure: Figure, models: Iterable[Scored], given: dict[str, tuple[str, str]], lines: bool
 ) -> None:
     """Adds the methods to the right of the panels; ``lines`` is true if fronts are drawn."""
+    from matplotlib.lines import Line2D
+
     join = "-" if lines else ""
     handles = [
         Line2D([], [], linestyle=join, linewidth=1.6, label=method, **mark(given[method]))

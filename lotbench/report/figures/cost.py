@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from matplotlib.figure import Figure
+from typing import TYPE_CHECKING
 
 from lotbench.report import text
 from lotbench.report.figures import style
 from lotbench.report.looks import looks, mark, order
 from lotbench.scoring.area import LEAST_END
-from lotbench.statistics.costs import training_costs
+from lotbench.statistics.runs import training_costs
 from lotbench.statistics.store_view import StoreView
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 
 def figure(study: StoreView, task: str) -> Figure | None:

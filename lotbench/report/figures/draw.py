@@ -10,9 +10,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import NamedTuple
-
-from matplotlib.figure import Figure
+from typing import TYPE_CHECKING, NamedTuple
 
 from lotbench.report.figures import (
     all_tasks,
@@ -31,6 +29,9 @@ from lotbench.report.figures.base import reduced
 from lotbench.report.tables.all_tasks import drops_of
 from lotbench.statistics.store_view import StoreView
 from lotbench.store.files import subfolder
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 log = logging.getLogger(__name__)
 

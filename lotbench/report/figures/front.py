@@ -6,11 +6,9 @@ import math
 from collections.abc import Iterable, Sequence
 from itertools import groupby
 from operator import attrgetter
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 
 from lotbench.report import text
 from lotbench.report.figures import base, hover, style
@@ -21,6 +19,10 @@ from lotbench.statistics.reference import Reference
 from lotbench.statistics.scored import DENSE_METHODS, Scored, wheres
 from lotbench.statistics.store_view import StoreView
 from lotbench.statistics.timed import Where
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
 Looks = dict[str, tuple[str, str]]
 

@@ -3,13 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure
-from matplotlib.patheffects import withStroke
-from matplotlib.typing import RcKeyType
 
 from lotbench.report import text
 from lotbench.report.figures import style
@@ -18,6 +14,11 @@ from lotbench.report.looks import GREY, look_of, looks, order
 from lotbench.report.tables.clock import TIMED_DROP
 from lotbench.statistics.scored import Scored, on_front
 from lotbench.statistics.store_view import StoreView
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+    from matplotlib.typing import RcKeyType
 
 # Large, since a README shows the figure at half its width.
 SETTINGS: dict[RcKeyType, Any] = {
@@ -119,6 +120,7 @@ def figure(study: StoreView, task: str) -> Figure | None:
 
 def _label(axes: Axes, lines: Sequence[Line], given: dict[str, tuple[str, str]]) -> None:
     """Writes the name of each method at the end of its line, or where the line leaves the axis."""
+    from matplotlib.patheffects import withStroke
 
     def write(line: Line, x: float, y: float, right: bool, above: bool) -> None:
         """Writes a name next to a point."""

@@ -7,13 +7,14 @@ import io
 import json
 import re
 from collections.abc import Mapping
+from typing import TYPE_CHECKING
 from urllib.parse import quote, unquote
 
-import matplotlib
-from matplotlib.artist import Artist
-from matplotlib.figure import Figure
-
 from lotbench.report.figures import style
+
+if TYPE_CHECKING:
+    from matplotlib.artist import Artist
+    from matplotlib.figure import Figure
 
 # A figure is shown larger than in print, where its letters are 8 points high.
 SCALE = 1.35
@@ -29,6 +30,8 @@ def tag(artist: Artist, method: str, tip: Mapping[str, str] | None = None) -> No
 
 def as_svg(figure: Figure, name: str) -> str:
     """A figure as an element of a page; the name is unique there and begins its ids."""
+    import matplotlib
+
     style.settle(figure)
     content = io.StringIO()
     # As letters and not as outlines, so that a page can be searched and stays small.

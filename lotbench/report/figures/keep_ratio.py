@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import math
+from typing import TYPE_CHECKING
 
 import numpy as np
-from matplotlib.colors import Normalize
-from matplotlib.figure import Figure
 
 from lotbench.report import text
 from lotbench.report.figures import style
@@ -15,6 +14,9 @@ from lotbench.report.figures.heat import HeatMap, draw
 from lotbench.report.looks import order
 from lotbench.statistics.scored import evenly, on_front
 from lotbench.statistics.store_view import StoreView
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 # Most rows of a method, enough to show the shape of its front.
 MOST_ROWS = 6
@@ -38,6 +40,8 @@ def data(study: StoreView, task: str) -> list[HeatMap]:
 
 def figure(study: StoreView, task: str) -> Figure | None:
     """The figure, one panel per method; None if no reduced model has a score."""
+    from matplotlib.colors import Normalize
+
     maps = data(study, task)
     if not maps:
         return None

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import math
-
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure
+from typing import TYPE_CHECKING
 
 from lotbench.report import text
 from lotbench.report.figures import style
@@ -13,6 +11,10 @@ from lotbench.report.looks import looks, mark
 from lotbench.report.tables.search import in_order, verdict
 from lotbench.statistics.search import SearchTrials, orders
 from lotbench.statistics.store_view import StoreView
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
 READ = "Lines: mean of the best over all choices of so many of these trials"
 BANDS = "bands: where it lies in 95% of the choices; dashed: the default setting"
@@ -56,7 +58,8 @@ def _draw(axes: Axes, own: SearchTrials, look: tuple[str, str], most: int, label
     """The curve of a search."""
     trials = _trials(own, most)
     best = [float(own.expected_best(n)[0]) for n in trials]
-    places = [n - 1 for n in trials if _marked(n, trials)]
+    # At powers of two and at the end, since all marks would hide the curve.
+    places = [n - 1 for n in trials if n & (n - 1) == 0 or n == trials[-1]]
     axes.plot(trials, best, label=label, linewidth=1.4, markevery=places, **mark(look))
 
 
@@ -71,8 +74,3 @@ def _draw_band(axes: Axes, own: SearchTrials, colour: str, most: int) -> None:
 def _trials(own: SearchTrials, most: int) -> range:
     """The trials of a curve; one without more settings to try goes on level."""
     return range(1, (most if own.exhausted else own.trials) + 1)
-
-
-def _marked(trials: int, shown: range) -> bool:
-    """True at powers of two and at the end, since all marks would hide the curve."""
-    return trials & (trials - 1) == 0 or trials == shown[-1]

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from matplotlib.colors import Normalize
-from matplotlib.figure import Figure
 
 from lotbench.budget import Budget
 from lotbench.report import text
@@ -19,6 +17,9 @@ from lotbench.report.looks import order
 from lotbench.statistics.runs import TARGET, Values, varying
 from lotbench.statistics.scored import DENSE_METHODS, Scored, value_text
 from lotbench.statistics.store_view import StoreView
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 TARGETS = "FLOPs speed-up"
 CHOSEN = "*: the largest area on selection, by which a setting is chosen"
@@ -35,7 +36,10 @@ class SettingMap:
         scored = {each.setting for each in own}
         settings = [setting for setting in params if setting in scored]
         settings.sort(key=lambda setting: [_rank(value) for value in params[setting].values()])
-        budgets = sorted({each.at for each in own}, key=lambda at: _place(own, at))
+        speeds: dict[Budget | None, list[float]] = defaultdict(list)
+        for model in own:
+            speeds[model.at].append(model.target or model.flops.value)
+        budgets = sorted(speeds, key=lambda at: np.mean(speeds[at]))
         kinds = {at.name if at else "" for at in budgets}
         kind = kinds.pop() if len(kinds) == 1 else ""
         columns = [str(at.value if at and kind else at or "") for at in budgets]
@@ -84,6 +88,8 @@ def data(study: StoreView, task: str) -> list[SettingMap]:
 
 def figure(study: StoreView, task: str) -> Figure | None:
     """The figure, one panel per method; None if no method has settings to compare."""
+    from matplotlib.colors import Normalize
+
     maps, models = data(study, task), study.validated(task)
     if not maps:
         return None
@@ -107,12 +113,6 @@ def figure(study: StoreView, task: str) -> Figure | None:
     rows = "; ".join(f"{own.heat.title} by {', '.join(own.parameters)}" for own in maps)
     style.caption(result, [f"Rows: {rows}", "; ".join(notes)])
     return result
-
-
-def _place(own: list[Scored], at: Budget | None) -> tuple[float, float]:
-    """The place of a target or budget among the columns: by target, then by mean speed-up."""
-    models = [each for each in own if each.at == at]
-    return models[0].target or 0.0, float(np.mean([each.flops.value for each in models]))
 
 
 def _rank(value: Any) -> tuple[bool, float, str]:

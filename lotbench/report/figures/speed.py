@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from itertools import chain
-
-from matplotlib.figure import Figure
+from typing import TYPE_CHECKING
 
 from lotbench.report import text
 from lotbench.report.figures import base, style
@@ -14,6 +13,9 @@ from lotbench.report.tables.clock import real_speedups
 from lotbench.statistics.scored import wheres
 from lotbench.statistics.store_view import StoreView
 from lotbench.statistics.timed import Where
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 ALONE = "the encoder alone"
 

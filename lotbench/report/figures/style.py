@@ -8,17 +8,16 @@ import math
 import textwrap
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
-
-import matplotlib
-from matplotlib.axes import Axes
-from matplotlib.axis import XAxis, YAxis
-from matplotlib.figure import Figure
-from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator, NullLocator
-from matplotlib.typing import RcKeyType
+from typing import TYPE_CHECKING, Any
 
 from lotbench.report.text import MINUS
 from lotbench.store.files import write_file
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.axis import XAxis, YAxis
+    from matplotlib.figure import Figure
+    from matplotlib.typing import RcKeyType
 
 TICKS = (
     (0.01, 0.1, 1, 10, 100, 1000),
@@ -72,6 +71,8 @@ CAPTION_LINE, LEGEND_LINE = 0.11, 0.17
 @contextlib.contextmanager
 def drawing(more: Mapping[RcKeyType, Any] | None = None) -> Iterator[None]:
     """Sets LoTBench's matplotlib settings, and ``more``, in the block, not the user's own."""
+    import matplotlib
+
     with matplotlib.rc_context():
         matplotlib.rcdefaults()
         matplotlib.rcParams.update({**SETTINGS, **(more or {})})
@@ -80,6 +81,8 @@ def drawing(more: Mapping[RcKeyType, Any] | None = None) -> Iterator[None]:
 
 def figure(width: float, height: float) -> Figure:
     """An empty figure of this size, in inches."""
+    from matplotlib.figure import Figure
+
     return Figure(figsize=(width, height), layout="constrained")
 
 
@@ -105,6 +108,8 @@ def caption(figure: Figure, lines: list[str]) -> None:
 
 def log_speedup(axis: XAxis | YAxis, low: float, high: float) -> None:
     """Gives an axis a log scale over [low, high] with few, plain tick labels (1, 1.5, 2, 3, 5)."""
+    from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
+
     axis.axes.set(**{f"{axis.axis_name}scale": "log", f"{axis.axis_name}lim": (low, high)})
     axis.set_major_locator(FixedLocator(ticks(low, high)))
     axis.set_minor_locator(NullLocator())
@@ -113,6 +118,7 @@ def log_speedup(axis: XAxis | YAxis, low: float, high: float) -> None:
 
 def points_axis(axes: Axes, low: float, high: float) -> None:
     """Gives the y axis the limits [low, high] and tick labels with their signs."""
+    from matplotlib.ticker import FuncFormatter, MaxNLocator
 
     def signed(value: float, _: int) -> str:
         return f"{value:+g}".replace("-", MINUS) if round(value, 6) else "0"

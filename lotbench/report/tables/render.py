@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from rich.table import Table as RichTable
+from rich import box
+from rich.markup import escape
+from rich.table import Table as RichTable
 
 # What LaTeX writes in another way than pandas does.
 LATEX = {
@@ -45,10 +45,6 @@ class Table:
 
 def terminal(content: Table) -> RichTable:
     """The table for the terminal, under its title and above its notes."""
-    from rich import box
-    from rich.markup import escape
-    from rich.table import Table as RichTable
-
     # Narrow, since rich drops whole columns if the terminal is too narrow.
     result = RichTable(
         title=escape(content.title), box=box.SIMPLE, padding=(0, 1, 0, 0), pad_edge=False

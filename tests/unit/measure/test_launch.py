@@ -355,9 +355,7 @@ def test_a_pair_is_timed_from_its_two_texts(folders):
     own = worker.Worker(replace(spec(folders / "teacher", []), examples=[pair, EXAMPLES[0]]))
     assert own.examples[-1] == pair
     for model in own.dense.values():
-        (called,), (given,) = (
-            model.calls([own.examples], read) for read in (own.read, as_given)
-        )
+        (called,), (given,) = (model.calls([own.examples], read) for read in (own.read, as_given))
         with torch.inference_mode():
             torch.testing.assert_close(called(), given(), atol=0, rtol=0)
 

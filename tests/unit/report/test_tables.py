@@ -22,7 +22,7 @@ from stores import (
 from lotbench.errors import InputError
 from lotbench.report import readme
 from lotbench.report.tables import headline
-from lotbench.report.tables.console import console
+from lotbench.report.tables.of_task import console
 from lotbench.report.tables.overview import AT_LEAST, overview
 from lotbench.report.text import NONE, TIMES, noise, plus_minus, score_with_interval, with_interval
 from lotbench.statistics.bootstrap import Estimate
