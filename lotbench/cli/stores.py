@@ -77,9 +77,7 @@ def compare(
         typer.echo(f"wrote {output}")
 
 
-def validate(
-    folders: StoreFolders,
-) -> None:
+def validate(folders: StoreFolders) -> None:
     """Check that the numbers of a store agree with each other; exit code 1 if some do not."""
     from lotbench.audit.store import audit
 
