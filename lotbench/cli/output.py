@@ -37,7 +37,7 @@ def show(folder: Path) -> None:
 
 def show_agreement(folder: Path, other: Path) -> None:
     """Print how far the order of methods agrees with that of another store, if it is there."""
-    from lotbench.report.agreement import agreement
+    from lotbench.report.tables.two_stores import agreement
     from lotbench.statistics.store_view import StoreView
 
     if not (other / "trials").is_dir():

@@ -53,9 +53,8 @@ def compare(
     ] = None,
 ) -> None:
     """Compare the scores of a store with those of another, model by model, in pairs."""
-    from lotbench.report.agreement import agreement
     from lotbench.report.tables.render import markdown, plain, terminal
-    from lotbench.report.tables.two_stores import two_stores
+    from lotbench.report.tables.two_stores import agreement, two_stores
     from lotbench.statistics.store_view import StoreView
     from lotbench.store.files import write_file
 

@@ -13,8 +13,8 @@ from lotbench.report import text as words
 from lotbench.report.chance import nothing_learned
 from lotbench.report.recommend import Advice, Limits, Option
 from lotbench.statistics.bootstrap import Estimate
-from lotbench.statistics.latency import call_seconds, is_tie, times_slower
 from lotbench.statistics.store_view import StoreView
+from lotbench.statistics.timed import call_seconds, is_tie, times_slower
 
 UNITS = {"ms": 1e-3, "s": 1.0}
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 from lotbench.report import looks, text
-from lotbench.report.figures import hover, style
+from lotbench.report.figures import style
 from lotbench.report.figures.base import reduced, timed_title
 from lotbench.statistics.scored import DENSE_METHODS, Scored, evenly, on_front
 from lotbench.statistics.store_view import StoreView
@@ -118,7 +118,7 @@ def _draw(axes: Axes, own: Bars, models: list[Scored]) -> None:
         drawn = axes.barh(places, width, left=left, height=0.75, color=colour, label=name)
         for patch, bar, part in zip(drawn, own.rows, width, strict=True):
             tip = {"": _name(bar.model), name: f"{part:.0f} of {bar.total:.0f}"}
-            hover.tag(patch, bar.model.method, tip)
+            style.tag(patch, bar.model.method, tip)
         left = [start + part for start, part in zip(left, width, strict=True)]
     flops = [bar.flops for bar in own.rows]
     mark = {"marker": "|", "markersize": 9, "markeredgewidth": 1.5, "color": looks.BLACK}

@@ -14,7 +14,6 @@ from markupsafe import Markup, escape
 from lotbench.errors import InputError
 from lotbench.report import text
 from lotbench.report.figures import all_tasks, break_even, draw, style
-from lotbench.report.figures.hover import as_svg
 from lotbench.report.findings import findings
 from lotbench.report.looks import looks, order
 from lotbench.report.readme import summary
@@ -56,7 +55,7 @@ class Chapter:
         """The colours of figures, by method."""
         with style.drawing():
             self.pictures = [
-                Picture(draw.FIGURES[name].heading, as_svg(figure, f"{self.id}-{name}"))
+                Picture(draw.FIGURES[name].heading, style.as_svg(figure, f"{self.id}-{name}"))
                 for name, figure in draw.of_task(study, task)
             ]
         self.tables = tables(task, study)
@@ -73,7 +72,10 @@ class StorePage:
         self.chapters = [Chapter(study, task, id) for task in study.tasks]
         with style.drawing():
             self.maps = [
-                Picture(record.setting.label, as_svg(break_even.figure(record), f"{id}-map{place}"))
+                Picture(
+                    record.setting.label,
+                    style.as_svg(break_even.figure(record), f"{id}-map{place}"),
+                )
                 for place, record in enumerate(study.maps)
             ]
         self.failures, self.noisy = failures(study), wide_timings(study)
@@ -144,7 +146,7 @@ def render(stores: list[StorePage], compared: Drops | None, opening: Mapping[str
     if compared:
         runs = [run for store in stores for run in store.runs]
         with style.drawing():
-            chart = as_svg(all_tasks.figure(compared, runs), draw.ALL_TASKS)
+            chart = style.as_svg(all_tasks.figure(compared, runs), draw.ALL_TASKS)
     templates = files("lotbench.report.page") / "templates"
     style_sheet, script = ((templates / name).read_text(encoding="utf-8") for name in PARTS)
     return environment.get_template("report.html.j2").render(

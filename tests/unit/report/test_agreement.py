@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from lotbench.cli.output import show_agreement
-from lotbench.report.agreement import agreement
+from lotbench.report.tables.two_stores import agreement
 
 
 def study(**areas: list[float]) -> Any:
