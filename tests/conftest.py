@@ -107,14 +107,15 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_call(item: pytest.Item) -> Iterator[None]:
-    """Fails a quick test that is not quick, by the time of the processor: load changes it little.
+    """In CI fails a quick test that is not quick, by the time of the processor.
 
-    Fixtures do not count.
+    Fixtures do not count.  Other work on a machine makes that time longer, too, so nobody else's
+    tests fail for it.
     """
     before = sum(os.times()[:4])  # of this process, and of those that it waited for
     yield
     used = sum(os.times()[:4]) - before
-    if used > QUICK and not item.get_closest_marker("slow"):
+    if "CI" in os.environ and used > QUICK and not item.get_closest_marker("slow"):
         pytest.fail(f"used {used:.1f} s of the processor; make it cheaper or mark it slow")
 
 

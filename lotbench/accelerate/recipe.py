@@ -37,8 +37,7 @@ def classes_of(model: str) -> list[str]:
     try:
         pooling_of(model, None)
     except InputError as error:
-        message = f"{model}: neither a classifier nor a sentence encoder: {error}"
-        raise InputError(message) from error
+        raise InputError(f"{model}: no classifier or sentence encoder: {error}") from error
     return []
 
 

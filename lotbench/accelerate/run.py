@@ -76,26 +76,10 @@ def accelerate(
 ) -> Acceleration:
     """Search a faster model within the limits, and export it.
 
-    Parameters
-    ----------
-    model, texts : str
-        See `sweep_of` and `read_texts`.
-    limits : Limits
-    output : Path
-        New, or the folder of an earlier call, which goes on.
-    overrides : sequence of str
-        ``key.path=value`` of the sweep.
-    or_dense : bool
-        Export the dense model in its fastest backend if nothing is faster within the drop.
-    show : callable, optional
-        Shows the trials while they run.
-
-    Raises
-    ------
-    InputError
-        If the model, the texts or the folder is at fault.
-    PassFailed
-        If no model could be trained or timed.
+    For ``model`` and ``texts`` see `sweep_of` and `read_texts`.  ``output`` is a new folder, or
+    that of an earlier call, which goes on.  ``overrides`` are ``key.path=value`` of the sweep.
+    With ``or_dense`` the dense model is exported in its fastest backend if nothing is faster
+    within the drop.  ``show`` shows the trials while they run.
     """
     need("onnx", "onnxscript", "onnxruntime")
     sweep, document = _sweep(model, texts, limits.batch, output, overrides)
@@ -157,10 +141,12 @@ def _sweep(
 def _claim(output: Path, made_of: dict[str, str]) -> None:
     """Refuses a folder that is of something else, before anything in it is touched."""
     mark = output / MARK
-    if output.is_dir() and any(output.iterdir()) and not mark.is_file():
-        raise InputError(f"{output}: neither empty nor of an earlier call; give a new --output")
-    if (output / NAME).exists() and read_json(mark) != made_of:
-        raise InputError(f"{output}: of another model or other texts; give a new --output")
+    foreign = output.is_dir() and any(output.iterdir()) and not mark.is_file()
+    if foreign or ((output / NAME).exists() and read_json(mark) != made_of):
+        raise InputError(
+            f"{output}: neither empty nor of an earlier call with this model and these texts; give "
+            "a new --output"
+        )
     output.mkdir(parents=True, exist_ok=True)
     write_json(mark, made_of)
 
@@ -206,13 +192,9 @@ def _export(study: StoreView, own: Option, output: Path) -> list[Path]:
 def _export_dense(own: Option, limits: Limits, output: Path) -> list[Path]:
     """The folder of the dense model in the fastest exported backend that keeps to the drop."""
     timing = own.measured.timing
-    able = [
-        each
-        for each in timing.contenders
-        if each.name == DENSE_NAME
-        and each.backend in EXPORTED
-        and (each.scores["selection"].change or 0.0) >= -limits.drop / 100 - SLACK
-    ]
+    dense = [own for own in timing.contenders if own.name == DENSE_NAME and own.backend in EXPORTED]
+    least = -limits.drop / 100 - SLACK
+    able = [own for own in dense if (own.scores["selection"].change or 0.0) >= least]
     if not able:
         log.warning("no exported dense model keeps to the drop, so none is exported")
         return []

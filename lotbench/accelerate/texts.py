@@ -51,16 +51,18 @@ def read_texts(
     hub dataset.  ``keys`` are those of the task that the user sets.  Labels must be among the
     ``classes`` of the model, which a model that is no classifier does not have.
     """
+    import pandas as pd
+
     path = Path(texts).expanduser()
     if path.is_file() and path.suffix == ".txt":
-        frame = _frame(_read(path).split("\n"))
+        frame = pd.DataFrame({"text": _read(path).split("\n")})
     elif path.is_file():
         if path.suffix not in SUFFIXES:
             known = ", ".join(SUFFIXES)
             raise InputError(f"{path}: a table ends in {known}, and plain text in .txt")
         frame = read_table(path)
     elif path.is_dir() and not any(path.glob("train.*")) and any(path.glob("*.txt")):
-        frame = _frame([_read(file) for file in sorted(path.glob("*.txt"))])
+        frame = pd.DataFrame({"text": [_read(file) for file in sorted(path.glob("*.txt"))]})
     elif path.is_dir():
         return None, str(path.resolve())
     elif texts in BUILT_IN:
@@ -103,10 +105,7 @@ def divide(frame: pd.DataFrame, label: str | None, folder: Path) -> str:
 def _check(frame: pd.DataFrame, keys: Mapping[str, Any], where: str) -> None:
     """Refuses too few texts, columns that are not there, and empty texts."""
     if len(frame) < LEAST:
-        raise InputError(
-            f"{where}: {len(frame)} texts are too few to train on and to judge by; give {LEAST} or "
-            "more"
-        )
+        raise InputError(f"{where}: {len(frame)} texts are too few; give {LEAST} or more")
     usual = usual_text(frame, keys.get("label", "label"), keys.get("query"))
     columns = {"text": keys.get("text", usual)}
     columns |= {key: keys[key] for key in ("query", "label", "group") if key in keys}
@@ -125,12 +124,6 @@ def _check(frame: pd.DataFrame, keys: Mapping[str, Any], where: str) -> None:
             f"{where}: row {int(empty.argmax()) + 1}: the text is empty ({int(empty.sum())} such "
             "rows); remove them"
         )
-
-
-def _frame(texts: list[str]) -> pd.DataFrame:
-    import pandas as pd
-
-    return pd.DataFrame({"text": texts})
 
 
 def _read(path: Path) -> str:

@@ -9,7 +9,7 @@ import sys
 
 import typer
 
-from lotbench.cli import accelerating, methods, models, running, stores
+from lotbench.cli import models, running, stores
 from lotbench.cli.interruption import Interrupted
 from lotbench.cli.options import Version
 from lotbench.cli.output import UNWRITABLE
@@ -17,10 +17,10 @@ from lotbench.errors import InputError, PassFailed
 
 app = typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False)
 for command in (
-    accelerating.accelerate,
+    running.accelerate,
     *(running.sweep, running.run, running.measure),
     *(stores.plot, stores.compare, stores.validate, models.inspect, models.export, stores.report),
-    *(stores.recommend, methods.methods, methods.check, methods.new_method),
+    *(stores.recommend, models.methods, models.check, models.new_method),
 ):
     app.command()(command)
 

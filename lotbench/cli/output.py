@@ -24,7 +24,7 @@ UNWRITABLE = {
 def show(folder: Path) -> None:
     """Draw the figures of a store and print its tables."""
     from lotbench.report.chance import nothing_learned
-    from lotbench.report.tables.console import console
+    from lotbench.report.tables.of_task import console
     from lotbench.statistics.store_view import StoreView
 
     study = StoreView(folder)
@@ -37,7 +37,7 @@ def show(folder: Path) -> None:
 
 def show_agreement(folder: Path, other: Path) -> None:
     """Print how far the order of methods agrees with that of another store, if it is there."""
-    from lotbench.report.agreement import agreement
+    from lotbench.report.tables.two_stores import agreement
     from lotbench.statistics.store_view import StoreView
 
     if not (other / "trials").is_dir():

@@ -26,7 +26,7 @@ def plot(
     ] = "",
 ) -> None:
     """Redraw every figure of a store and write its README.md, from the store alone."""
-    from lotbench.report.tables.console import console
+    from lotbench.report.tables.of_task import console
     from lotbench.statistics.store_view import StoreView
 
     chosen = ["png", *filter(None, formats.split(","))]
@@ -53,9 +53,8 @@ def compare(
     ] = None,
 ) -> None:
     """Compare the scores of a store with those of another, model by model, in pairs."""
-    from lotbench.report.agreement import agreement
     from lotbench.report.tables.render import markdown, plain, terminal
-    from lotbench.report.tables.two_stores import two_stores
+    from lotbench.report.tables.two_stores import agreement, two_stores
     from lotbench.statistics.store_view import StoreView
     from lotbench.store.files import write_file
 
@@ -77,9 +76,7 @@ def compare(
         typer.echo(f"wrote {output}")
 
 
-def validate(
-    folders: StoreFolders,
-) -> None:
+def validate(folders: StoreFolders) -> None:
     """Check that the numbers of a store agree with each other; exit code 1 if some do not."""
     from lotbench.audit.store import audit
 

@@ -6,8 +6,7 @@ import logging
 import time
 
 from lotbench.cluster.watch import Watch
-from lotbench.plan.marks import mark_rows
-from lotbench.plan.plan import Plan
+from lotbench.plan.plan import Plan, mark_rows
 from lotbench.store.rows import Trial
 from lotbench.trial.planned import PlannedTrial
 from lotbench.trial.progress import four_digits, rough
@@ -46,7 +45,7 @@ class TrialQueue:
         if len(self.ended) > self.grown:
             self.grown = len(self.ended)
             self.planned.grow({row.trial_id: row for row in self.store.trials()}, self.ended)
-            mark_rows(self.store, self.planned)
+            mark_rows(self.planned)
 
     def end(self, name: str, row: Trial) -> None:
         """A trial has ended with this row: it counts, and a line says so."""

@@ -1,4 +1,4 @@
-"""What one trial gets of a Ray cluster, and which of its nodes are too small for a trial."""
+"""CPUs and GPUs of a trial on a Ray cluster; refuses one whose nodes are too small."""
 
 from __future__ import annotations
 
@@ -26,8 +26,11 @@ def share(nodes: list[dict[str, Any]], threads: int) -> tuple[int, float]:
     cpus = max(1, min(threads, largest))
     total, gpus = (sum(node.get(kind, 0) for node in have.values()) for kind in ("CPU", "GPU"))
     part = max(1 / 8, min(1.0, gpus * cpus / max(total, 1))) if gpus else 0
-    lacks = {name: _lacks(node, {"CPU": cpus, "GPU": part}) for name, node in have.items()}
-    small = {name: f"{name} has {lack}" for name, lack in lacks.items() if lack}
+    need, small = {"CPU": cpus, "GPU": part}, {}
+    for name, node in have.items():
+        short = {kind: n for kind, n in need.items() if node.get(kind, 0) < n}
+        lack = " and ".join(f"{node.get(kind, 0):g} of {n:g} {kind}" for kind, n in short.items())
+        small |= {name: f"{name} has {lack}"} if lack else {}
     if len(small) == len(have):
         raise InputError(
             "no node of this Ray cluster is large enough for a trial: "
@@ -37,9 +40,3 @@ def share(nodes: list[dict[str, Any]], threads: int) -> tuple[int, float]:
     if named := [line for name, line in small.items() if have[name].get("CPU")]:
         log.warning("too small for a trial, so not used: %s", "; ".join(named))
     return cpus, part
-
-
-def _lacks(have: dict[str, float], need: dict[str, float]) -> str:
-    """What a node has too little of, such as ``1 of 4 CPU``; empty if nothing."""
-    short = {kind: n for kind, n in need.items() if have.get(kind, 0) < n}
-    return " and ".join(f"{have.get(kind, 0):g} of {n:g} {kind}" for kind, n in short.items())

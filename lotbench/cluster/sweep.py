@@ -17,8 +17,7 @@ from lotbench.cluster.watch import Show, Watch
 from lotbench.config.sections import MeasureConfig, SweepConfig, TeacherConfig
 from lotbench.data.sources import find_files
 from lotbench.plan.checks import check_room
-from lotbench.plan.marks import mark_rows
-from lotbench.plan.plan import Plan
+from lotbench.plan.plan import Plan, mark_rows
 from lotbench.store import bucket
 from lotbench.store.files import write_json
 from lotbench.timing.run import time_models
@@ -45,29 +44,16 @@ def run_sweep(
 ) -> SweepResult:
     """Run the trials of a sweep that are not done, and time its models.
 
-    Parameters
-    ----------
-    planned : Plan
-    address : str, optional
-        A Ray cluster to run the trials on ("auto" finds it), whose store is on a shared disk or in
-        a bucket.
-    show : callable, optional
-        Shows the trials while they run.
-    workers : int, optional
-        The most trials side by side, by default as many as there are cores for.  One alone runs in
-        this process, without Ray.
-
-    Raises
-    ------
-    InputError
-        If data or backbone are at fault, or another process runs this sweep.
+    ``address`` is a Ray cluster ("auto" finds it), whose store is on a shared disk or in a bucket.
+    ``show`` shows the trials while they run.  ``workers`` is the most trials side by side, by
+    default as many as there are cores for; one alone runs in this process, without Ray.
     """
     store, result = planned.store, SweepResult(planned.folder)
     with store.lock():
         done = store.done()
         result.skipped = sum(name in done for name in planned.trials)
         _write_sweep(planned.sweep, planned.folder)
-        mark_rows(store, planned)
+        mark_rows(planned)
         if planned.todo:
             _check_work(planned)
             watch = Watch(planned, done)

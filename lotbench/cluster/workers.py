@@ -112,13 +112,7 @@ class Board:
         return lines or [WAITING], reasons
 
 
-def job_of(
-    planned: Plan,
-    name: str,
-    label: str,
-    trials: list[PlannedTrial],
-    threads: int,
-) -> Job:
+def job_of(planned: Plan, name: str, label: str, trials: list[PlannedTrial], threads: int) -> Job:
     """The job of a trial, or of the teacher of these trials."""
     configs, store = [trial.config for trial in trials], bucket.address(planned.folder)
     seconds = configs[0].train.max_minutes * 60

@@ -21,9 +21,10 @@ from lotbench.plan.checks import (
 )
 from lotbench.plan.resolve import resolve
 from lotbench.plan.search import Search
-from lotbench.store.rows import Trial
+from lotbench.store.rows import Searched, Trial
 from lotbench.store.store import Store
 from lotbench.trial.planned import PlannedTrial
+from lotbench.trial.trial import marked
 
 
 @dataclass
@@ -96,12 +97,6 @@ def plan(sweep: SweepConfig, document: Document, root: Path, max_trials: int | N
 
     The ``document`` is the file of the sweep, whose store is a folder of ``root``.  At most
     ``max_trials`` of them are done now; None is all.
-
-    Raises
-    ------
-    InputError
-        If a method, parameter, plugin, device, backend or timed target is at fault, or the store
-        holds trials that must not be compared with these.
     """
     if sweep.measure is not None:
         with document.at(("measure", "devices")):
@@ -141,3 +136,27 @@ def plan_trial(config: TrialConfig, place: Place, store: Store) -> PlannedTrial:
     check_fits([trial], config.backbone)
     check_room(store.folder, config.backbone)
     return trial
+
+
+def mark_rows(planned: Plan) -> None:
+    """Marks rows with their place in the current search, or as no longer of it.
+
+    Rows of other tasks and methods stay as they are.
+    """
+    sizes = {search.mark.key: search.size for search in planned.searches}
+    named = {(trial.config.task, trial.config.method) for trial in planned.trials.values()}
+    for row in planned.store.trials():
+        mark = row.search
+        if row.trial_id in planned.trials:
+            mark = planned.trials[row.trial_id].mark
+        elif mark and (row.task, row.method) in named and not _stays(mark, sizes, planned.chosen):
+            mark = mark.model_copy(update={"part": "superseded", "area": None})
+        if mark != row.search and (new := marked(row, mark)) != row:
+            planned.store.write(new)
+
+
+def _stays(mark: Searched, sizes: Mapping[str, int], chosen: Collection[str]) -> bool:
+    """True for a part of a search that the sweep has; a choice stays until there is another."""
+    if mark.key not in sizes:
+        return False
+    return mark.index < sizes[mark.key] if mark.part == "search" else mark.key not in chosen

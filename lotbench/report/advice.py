@@ -13,20 +13,14 @@ from lotbench.report import text as words
 from lotbench.report.chance import nothing_learned
 from lotbench.report.recommend import Advice, Limits, Option
 from lotbench.statistics.bootstrap import Estimate
-from lotbench.statistics.latency import call_seconds, is_tie, times_slower
 from lotbench.statistics.store_view import StoreView
+from lotbench.statistics.timed import call_seconds, is_tie, times_slower
 
 UNITS = {"ms": 1e-3, "s": 1.0}
 
 
 def seconds(text: str) -> float:
-    """The seconds of a text such as ``20ms`` or ``0.02s``.
-
-    Raises
-    ------
-    InputError
-        If it is not a positive number with one of these units.
-    """
+    """The seconds of a text such as ``20ms`` or ``0.02s``."""
     found = re.fullmatch(r"(\d+(?:\.\d+)?)\s*(ms|s)", text.strip())
     if found is None or float(found[1]) == 0:
         raise InputError(f"--p95 {text}: a time with its unit is needed, such as 20ms or 0.02s")
@@ -38,7 +32,9 @@ def as_text(advice: Advice, study: StoreView, limits: Limits) -> str:
     own, faster = advice.choice, advice.passed_over
     if own is None:
         assert advice.nearest is not None, "nothing was chosen"
-        what = f"no model keeps to {_limits(limits)}; the nearest is {name(advice.nearest)}"
+        p95 = "" if limits.p95 is None else f" and a 95th percentile of {_ms(limits.p95)} ms"
+        limit = f"a drop of {limits.drop:g}{p95}"
+        what = f"no model keeps to {limit}; the nearest is {name(advice.nearest)}"
         lines = facts(advice.nearest, advice, limits) | {"why not": past(advice.nearest, limits)}
     else:
         what = name(own)
@@ -142,14 +138,8 @@ def past(own: Option, limits: Limits) -> str:
     return "; ".join(parts)
 
 
-def _limits(limits: Limits) -> str:
-    text = f"a drop of {limits.drop:g}"
-    return text if limits.p95 is None else f"{text} and a 95th percentile of {_ms(limits.p95)} ms"
-
-
 def _next(own: Option, study: StoreView) -> str:
-    command = _export(own, study)
-    if command is None:
+    if (command := _export(own, study)) is None:
         return f"{study.folder} has no models: run its sweep, then recommend on the new store"
     if own.backend in EXPORTED:
         return command

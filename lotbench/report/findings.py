@@ -90,7 +90,11 @@ def _within(found: Evidence, choices: Mapping[str, Choice], unit: str) -> str:
     tied, leader = ties(good), max(order(good), key=lambda method: good[method].speedup.value)
     if tied:
         speedups = [good[method].speedup.value for method in tied]
-        missed = "".join(_missed(method, good[method], unit) for method in order(tied))
+        missed = "".join(
+            f" {method} has {text.with_interval(good[method].margin)} {unit} on validation{past}."
+            for method in order(tied)
+            if (past := _past_there(good[method]))
+        )
         return (
             f"{close}, no method is ahead: {text.listed(order(tied))} tie, with "
             f"{_range(speedups, TIMES)} fewer FLOPs.{missed}"
@@ -105,12 +109,6 @@ def _within(found: Evidence, choices: Mapping[str, Choice], unit: str) -> str:
     return f"{close}, {who} {saving} at {gain}.{further}"
 
 
-def _missed(method: str, own: Choice, unit: str) -> str:
-    """The sentence on one of several that tie, if it is past the limit on validation."""
-    margin = f"{text.with_interval(own.margin)} {unit} on validation"
-    return f" {method} has {margin}{past}." if (past := _past_there(own)) else ""
-
-
 def _past_there(own: Choice) -> str:
     """What follows the validation score of a choice that is past the limit."""
     if own.model is own.holding:
@@ -121,12 +119,12 @@ def _past_there(own: Choice) -> str:
 
 def _nearest(found: Evidence, unit: str) -> str:
     """The model that loses least on selection, with its loss on validation."""
-    nearest = [
-        (float(own.margins["selection"][place, 0]), model)
-        for own in found.curves.values()
-        for place, model in enumerate(own.models)
-    ]
-    _, model = max(nearest, key=lambda pair: pair[0])
+    margins = {
+        model: margin
+        for curve in found.curves.values()
+        for model, margin in zip(curve.models, curve.margins["selection"][:, 0], strict=True)
+    }
+    model = max(margins, key=margins.__getitem__)
     speedup = f"{text.rounded(model.flops.value, 1)}{TIMES}"
     where = f"{text.with_interval(model.gain)} {unit} on validation"
     return f"The nearest is {model.method}: {speedup} fewer FLOPs at {where}."

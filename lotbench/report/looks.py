@@ -6,11 +6,11 @@ import hashlib
 from collections.abc import Iterable
 from typing import Any, get_args
 
-from lotbench.statistics.names import Label
+from lotbench.statistics.runs import Label
 from lotbench.store.rows import Look
 
 # Okabe and Ito's palette, distinguishable with all kinds of colour vision.
-ORANGE, SKY, GREEN, YELLOW = "#E69F00", "#56B4E9", "#009E73", "#F0E442"
+SKY, YELLOW = "#56B4E9", "#F0E442"
 BLUE, VERMILLION, PURPLE, BLACK = "#0072B2", "#D55E00", "#CC79A7", "#000000"
 GREY = "#777777"
 # For methods without a colour (dark colours of Tol's muted palette), unlike the looks of ours.

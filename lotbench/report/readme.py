@@ -68,7 +68,10 @@ def summary(study: StoreView) -> str:
     tasks = text.listed(sorted(map(text.task_name, study.tasks)))
     trials = _counted(confirmed, f" on {tasks}")
     if searched:
-        trials = f"{_counted(searched, f' searched on {tasks}')} {_confirmed(confirmed)}"
+        every = all(run.trial.search for run in confirmed)
+        what = " confirmed" if every else " confirmed or without a search"
+        rest = _counted(confirmed, what) if confirmed else "None is confirmed yet."
+        trials = f"{_counted(searched, f' searched on {tasks}')} {rest}"
     backbones = sorted({run.trial.backbone for run in runs})
     timed = wheres(own for task in study.tasks for own in study.validated(task))
     devices = study.device_names(*study.tasks)
@@ -86,14 +89,6 @@ def _counted(runs: Sequence[Run], what: str) -> str:
         f"{text.count(len(runs), 'trial')}{what}, seed{'' if len(seeds) == 1 else 's'} "
         f"{text.listed(seeds)}; {failed or 'none'} failed."
     )
-
-
-def _confirmed(runs: Sequence[Run]) -> str:
-    """How many trials a store with a search has apart from it."""
-    if not runs:
-        return "None is confirmed yet."
-    every = all(run.trial.search for run in runs)
-    return _counted(runs, " confirmed" if every else " confirmed or without a search")
 
 
 def _image(path: Path) -> str:

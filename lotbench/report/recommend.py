@@ -114,13 +114,7 @@ class Advice:
 
 
 def recommend(study: StoreView, limits: Limits) -> list[Advice]:
-    """The advice for every task of a store.
-
-    Raises
-    ------
-    InputError
-        If no task has times and scores to choose by.
-    """
+    """The advice for every task of a store; refused if none has times and scores to choose by."""
     found = {task: advise(task, study, limits) for task in study.tasks}
     missing = [_why_none(study, task, limits) for task, own in found.items() if not own]
     if len(missing) == len(found):

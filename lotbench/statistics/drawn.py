@@ -64,8 +64,8 @@ class Drawn:
     @property
     def complete(self) -> bool:
         """True if every seed has a score and a speed-up on both splits."""
-        values = [each for own in self.sides.values() for each in (own.scores, own.speedups)]
-        return all(np.isfinite(each).all() for each in values)
+        values = [array for side in self.sides.values() for array in (side.scores, side.speedups)]
+        return all(np.isfinite(array).all() for array in values)
 
 
 EveryMetric = Mapping[Key, Mapping[str, Drawn]]
@@ -80,19 +80,15 @@ def shared_seeds(a: Drawn, b: Drawn) -> tuple[int, ...]:
 def difference(a: Drawn, b: Drawn, split: Splits = "validation") -> np.ndarray:
     """How many points ``a`` is better than ``b`` in every draw of shared seeds and texts.
 
-    Shape (1 + draws,).  The two tie if 0 is in the interval.
-
-    Raises
-    ------
-    ValueError
-        If they share no seed, or if their texts differ.
+    Shape (1 + draws,).  The two tie if 0 is in the interval.  A ValueError says that they share no
+    seed, or that their texts differ.
     """
     seeds = shared_seeds(a, b)
     if not seeds:
         raise ValueError("the two models share no seed")
     for seed in seeds:
-        own, other = (each.sides[split].texts[each.seeds.index(seed)] for each in (a, b))
-        if None not in (own, other) and own != other:
+        texts = {model.sides[split].texts[model.seeds.index(seed)] for model in (a, b)}
+        if len(texts - {None}) > 1:
             raise ValueError(f"the two models have other texts with seed {seed}")
     return 100 * (a.score(split, seeds) - b.score(split, seeds))
 
@@ -116,10 +112,7 @@ def drawn(rows: Iterable[Row], draws: dict[Row, np.ndarray]) -> Drawn:
 
 
 def draws_of(rows: Sequence[Row], metric: str | None = None) -> dict[Row, np.ndarray]:
-    """The score of every row in all draws of its texts, the sample first; each (1 + draws,).
-
-    The score is the main metric, or the given one.
-    """
+    """Scores of rows, in the main metric or another, in all draws of texts; each (1 + draws,)."""
     groups: dict[tuple, list[Row]] = defaultdict(list)
     found = {row: np.full(1 + bootstrap.DRAWS, np.nan) for row in rows}
     for row in rows:
@@ -157,9 +150,8 @@ def every_metric(rows: Sequence[Row]) -> EveryMetric:
 
 
 def _labels(row: Row) -> np.ndarray:
-    stored = row.labels
-    assert stored is not None, "a finished trial has them"
-    return decode(stored)
+    assert row.labels is not None, "a finished trial has them"
+    return decode(row.labels)
 
 
 def _texts(row: Row) -> bytes | str | None:

@@ -86,25 +86,13 @@ class Area:
 
 
 class Evidence:
-    """All models of one task, compared with its reference.
-
-    Attributes
-    ----------
-    models : list of Scored
-        All of them, dense included.
-    reference : Reference
-    curves : dict
-        By method, without dense: `Curve`, of models with every seed of their setting.  Empty if
-        the reference lacks scores on a split.
-    end : float
-        The largest speed-up up to which every method was scored, or cannot go.
-    floor : float
-        How many points below the reference areas are counted from.
-    """
+    """All models of one task, dense included, compared with its reference."""
 
     def __init__(self, models: list[Scored], reference: Reference, missed: Missed) -> None:
         self.models, self.reference, self.missed = models, reference, missed
         self.floor = models[0].floor
+        """How many points below the reference areas are counted from."""
+        """How many points below the reference areas are counted from."""
         self.methods = sorted({own.method for own in models} - set(DENSE_METHODS))
         self.curves = {
             method: Curve(own, reference)
@@ -112,7 +100,10 @@ class Evidence:
             if (own := _complete([each for each in models if each.method == method]))
             and reference.drawn.complete
         }
+        """By method, without dense, of models with every seed of their setting; empty if the
+        reference lacks scores on a split."""
         self.end = self._common_end()
+        """The largest speed-up up to which every method was scored, or cannot go."""
 
     def choices(self, drop: float) -> dict[str, Choice]:
         """By method, its fastest model at most ``drop`` points below the reference."""
@@ -120,23 +111,20 @@ class Evidence:
 
     def largest_speedup(self, method: str, drop: float) -> Choice:
         """The fastest model at most ``drop`` points below the reference."""
-        own = self.curves[method]
-        good, holds = (holds_drop(own.margins[split], drop) for split in CHOOSE_THEN_REPORT)
-        best = np.where(good, own.speedups["selection"], -np.inf).argmax(axis=0)[None]
+        curve = self.curves[method]
+        speedups = curve.speedups["selection"]
+        good, holds = (holds_drop(curve.margins[split], drop) for split in CHOOSE_THEN_REPORT)
+        best = np.where(good, speedups, -np.inf).argmax(axis=0)
         some: np.ndarray = np.any(good, axis=0)
-        draws = np.where(some, _taken(own.speedups["validation"], best), 1.0)
-        margins = np.where(some, _taken(own.margins["validation"], best), 0.0)
-        model = own.models[best[0, 0]] if some[0] else None
-        both = np.where((good & holds)[:, 0], own.speedups["selection"][:, 0], -np.inf)
-        last = best[0, 0] == own.speedups["selection"][:, 0].argmax()
-        return Choice(
-            model,
-            estimate(draws),
-            estimate(margins),
-            bool(some[0] and last and self.is_open(method)),
-            draws,
-            own.models[both.argmax()] if np.isfinite(both).any() else None,
-        )
+        places = best, np.arange(len(best))
+        draws = np.where(some, curve.speedups["validation"][places], 1.0)
+        margins = np.where(some, curve.margins["validation"][places], 0.0)
+        model = curve.models[best[0]] if some[0] else None
+        both = np.where((good & holds)[:, 0], speedups[:, 0], -np.inf)
+        last = best[0] == speedups[:, 0].argmax()
+        is_open = bool(some[0] and last and self.is_open(method))
+        holding = curve.models[both.argmax()] if np.isfinite(both).any() else None
+        return Choice(model, estimate(draws), estimate(margins), is_open, draws, holding)
 
     def at_target(self, target: float) -> dict[str, Margin]:
         """By method, its best model at a target: chosen on selection, read on validation."""
@@ -183,26 +171,27 @@ class Evidence:
 
     def area_draws(self) -> dict[str, np.ndarray]:
         """The area of every method in every draw, shape (1 + draws,)."""
-        found = {}
-        for method, own in self.curves.items():
-            settings = [model.setting for model in own.models]
-            margins = own.margins["selection"], own.margins["validation"]
-            speedups = own.speedups["validation"]
-            found[method] = area(speedups, *margins, settings, self.end, self.floor)
-        return found
+        areas = {}
+        for method, curve in self.curves.items():
+            settings = [model.setting for model in curve.models]
+            margins = curve.margins["selection"], curve.margins["validation"]
+            speedups = curve.speedups["validation"]
+            areas[method] = area(speedups, *margins, settings, self.end, self.floor)
+        return areas
 
     def areas_on_selection(self) -> dict[str, float]:
         """The area of every setting on selection, by which a setting is chosen."""
-        found: dict[str, float] = {}
-        for own in self.curves.values():
-            for setting in {model.setting for model in own.models}:
-                rows = [model.setting == setting for model in own.models]
-                speedups = own.speedups["selection"][rows, :1]
-                margins = own.margins["selection"][rows, :1]
+        areas: dict[str, float] = {}
+        for curve in self.curves.values():
+            for setting in {model.setting for model in curve.models}:
+                rows = [model.setting == setting for model in curve.models]
+                speedups = curve.speedups["selection"][rows, :1]
+                margins = curve.margins["selection"][rows, :1]
                 names = [setting] * len(speedups)
-                own_area = area(speedups, margins, margins, names, self.end, self.floor)
-                found[setting] = float(own_area[0])
-        return found
+                areas[setting] = float(
+                    area(speedups, margins, margins, names, self.end, self.floor)[0]
+                )
+        return areas
 
     def _common_end(self) -> float:
         """The least of the fastest models, without methods that cannot go faster.
@@ -268,7 +257,3 @@ def _complete(models: list[Scored]) -> list[Scored]:
     return [
         own for own in models if own.drawn.complete and set(own.drawn.seeds) == seeds[own.setting]
     ]
-
-
-def _taken(values: np.ndarray, places: np.ndarray) -> np.ndarray:
-    return np.take_along_axis(values, places, axis=0)[0]

@@ -132,10 +132,8 @@ def _frame(records: list[Cells], first: tuple[str, ...]) -> pd.DataFrame:
 
 def _of_trial(run: Run) -> Cells:
     trial = run.trial
-    found = _fields(
-        trial,
-        *("trial_id", "task", "method", "seed", "status", "created", "backbone", "metric"),
-    )
+    names = ("trial_id", "task", "method", "seed", "status", "created", "backbone", "metric")
+    found = _fields(trial, *names)
     found |= {"name": run.method, "setting": run.setting, "cpu": trial.machine.cpu}
     if trial.error:
         found["error"] = error_text(run)
@@ -154,8 +152,7 @@ def _fields(own: Any, *names: str) -> Cells:
 
 def error_text(run: Run) -> str:
     """Why a trial failed: ``NonFiniteLoss: task loss is nan (step 37)``."""
-    error = run.trial.error
-    if error is None:
+    if (error := run.trial.error) is None:
         return ""
     step = f" (step {error.step})" if error.step is not None else ""
     return f"{error.kind}: {error.message}{step}"
@@ -198,8 +195,8 @@ def _interval(name: str, draws: Any) -> Cells:
 
 
 def _speedup(reference: str, own: Interval) -> Cells:
-    ends = {"speedup": own.median, "speedup_low": own.low, "speedup_high": own.high}
-    return {"reference": reference} | ends
+    ends = {"speedup_low": own.low, "speedup_high": own.high}
+    return {"reference": reference, "speedup": own.median, **ends}
 
 
 def _flags(own: Measures | Speedup) -> Cells:

@@ -1,21 +1,35 @@
-"""Trials under their written names, and their newest evaluations."""
+"""Trials under the written names of their methods, and their newest evaluations."""
 
 from __future__ import annotations
 
 import hashlib
 import json
+from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Any, Literal
+from statistics import median
+from typing import Any, Literal, Self
 
-from lotbench.statistics.names import Label, labels_of
-from lotbench.store.rows import Evaluation, Trial, without_limit
+from lotbench.budget import Budget
+from lotbench.store.rows import Evaluation, Look, Trial, without_limit
 
-Key = tuple[str, str, str]
-"""Method, setting, and target or budget of a scored model."""
+TARGET = "target"
+Key = tuple[str, str, Budget | None]
+"""Method, setting, and target or budget of a scored model; see `Row.at`."""
 Values = Mapping[str, Any]
 """The parameters in which settings differ, by name; None where a row has no value."""
+
+
+class Label(str):
+    """The written name of a method, such as ``LoT (ours)``, with its look."""
+
+    look: Look
+
+    def __new__(cls, look: Look) -> Self:
+        label = super().__new__(cls, look.label)
+        label.look = look
+        return label
 
 
 @dataclass(frozen=True, eq=False)
@@ -69,13 +83,13 @@ class Row:
         return ((data and data.labels) or {}).get(self.split)
 
     @property
-    def at(self) -> str:
-        """``target=4`` if the budget was searched for a FLOPs speed-up, else the budget.
+    def at(self) -> Budget | None:
+        """The target if the budget was searched for one, since it differs by seed; else the budget.
 
-        A searched budget differs by seed, its target does not.
+        A target is a FLOPs speed-up, and has the name ``target``.
         """
         target = self.evaluation.target
-        return f"target={target:g}" if target is not None else str(self.evaluation.budget or "")
+        return self.evaluation.budget if target is None else Budget(TARGET, target)
 
     @property
     def key(self) -> Key:
@@ -96,6 +110,22 @@ class Row:
     def score(self) -> float | None:
         """The main metric; None where it is undefined."""
         return self.evaluation.metrics.get(self.metric)
+
+
+def labels_of(trials: Sequence[Trial]) -> dict[str, Label]:
+    """The written name of every trial, by trial id.
+
+    A failed trial has no look; it takes that of a finished one with the same parameters, and
+    without one its method's registered name.
+    """
+    labels = {trial.look.label: Label(trial.look) for trial in trials if trial.look}
+    variants = {t.trial_id: (t.method, repr(sorted(t.params.items()))) for t in trials}
+    finished = {variants[trial.trial_id]: trial.look for trial in trials if trial.look}
+    names = {}
+    for trial in trials:
+        look = trial.look or finished.get(variants[trial.trial_id]) or Look(label=trial.method)
+        names[trial.trial_id] = labels.setdefault(look.label, Label(look))
+    return names
 
 
 def runs_of(trials: Sequence[Trial]) -> list[Run]:
@@ -160,3 +190,21 @@ def setting_of(trial: Trial) -> str:
     identity = [trial.task, trial.method, trial.backbone, config or trial.params]
     text = json.dumps(identity, sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:8]
+
+
+def training_costs(runs: Sequence[Run]) -> dict[str, float]:
+    """Training time of every method against dense with the same seed: the median over its trials.
+
+    Wall-clock times: trials train side by side, so a ratio is a rough one.  Methods without one are
+    left out.
+    """
+    seconds: dict[tuple[str, int], list[float]] = defaultdict(list)
+    for run in runs:
+        training = run.trial.training
+        if not run.failed and training and training.steps and training.seconds:
+            seconds[run.method, run.seed].append(training.seconds)
+    ratios: dict[str, list[float]] = defaultdict(list)
+    for (method, seed), times in seconds.items():
+        if dense := seconds.get(("dense", seed)):
+            ratios[method] += [time / median(dense) for time in times]
+    return {method: median(values) for method, values in ratios.items()}

@@ -12,7 +12,7 @@ import numpy as np
 from lotbench.statistics.bootstrap import UNKNOWN, Estimate, estimate
 from lotbench.statistics.drawn import Drawn, drawn, draws_of
 from lotbench.statistics.reference import Reference, reference_of
-from lotbench.statistics.runs import Key, Row, Run, Values, centre, change, varying
+from lotbench.statistics.runs import TARGET, Key, Row, Run, Values, centre, change, varying
 from lotbench.statistics.timed import TimingIndex, Where, in_backends
 
 T = TypeVar("T")
@@ -69,8 +69,7 @@ class Scored:
     @property
     def target(self) -> float | None:
         """The FLOPs speed-up that its budgets were searched for."""
-        kind, _, value = self.at.partition("=")
-        return float(value) if kind == "target" else None
+        return self.at.value if self.at and self.at.name == TARGET else None
 
     @property
     def keep_ratio(self) -> float:
@@ -94,7 +93,8 @@ def scored_models(
     groups: dict[Key, list[Row]] = defaultdict(list)
     for row in rows:
         groups[row.key].append(row)
-    models = {key: drawn(groups[key], draws) for key in sorted(groups)}
+    keys = sorted(groups, key=lambda key: (*key[:2], key[2] or ()))
+    models = {key: drawn(groups[key], draws) for key in keys}
     dense = {key[1]: own for key, own in reversed(models.items()) if key[0] == "dense"}
     reference = reference_of(dense, rows)
     scored = [
@@ -126,11 +126,6 @@ def on_front(models: Iterable[Scored], method: str) -> list[Scored]:
     mask = front([each.flops.value for each in own], [each.gain.value for each in own])
     best = [each for each, chosen in zip(own, mask, strict=True) if chosen]
     return sorted(best, key=lambda each: each.flops.value)
-
-
-def along_front(models: Iterable[Scored], method: str, count: int) -> list[Scored]:
-    """At most ``count`` models of a method's front, evenly chosen, slowest first."""
-    return evenly(on_front(models, method), count)
 
 
 def evenly(some: Sequence[T], most: int) -> list[T]:

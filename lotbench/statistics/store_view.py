@@ -26,16 +26,10 @@ log = logging.getLogger(__name__)
 class StoreView:
     """The trials, passes, scored models and evidence of a store.
 
-    Each is computed on first use and kept; a command makes one study and hands it on.
+    Each is computed on first use and kept; a command makes one view and hands it on.
     """
 
     def __init__(self, folder: str | Path) -> None:
-        """
-        Raises
-        ------
-        InputError
-            If the folder is not a store.
-        """
         self.folder = Path(folder)
         self.store = Store(self.folder)
         if not any((self.folder / own.FOLDER).is_dir() for own in (Trial, Map)):
@@ -62,12 +56,12 @@ class StoreView:
         The others are skipped with a warning.
         """
         shown = self.store.newest_passes()
-        for own in sorted({own.pass_id for own in self.passes} - {own.pass_id for own in shown}):
+        for skipped in sorted({p.pass_id for p in self.passes} - {p.pass_id for p in shown}):
             log.warning(
                 "timing %s skipped: the newest pass in its setting has another machine, torch, "
                 "transformers, choice of texts, protocol, engine, backends, runtimes or "
                 "tokenisers; measure again to compare",
-                own,
+                skipped,
             )
         return shown
 

@@ -38,11 +38,6 @@ def evaluate(
     Ratios are over all tokens of the split: tokens computed, keys seen and tokens in the
     feed-forward, each against the tokens of the texts.  ``target`` is the FLOPs speed-up that the
     budget was searched for.
-
-    Raises
-    ------
-    FloatingPointError
-        If an output is not finite: the metrics and FLOPs of such a model mean nothing.
     """
     texts: Split = getattr(task, split)
     counts = _Counts(encoder)
@@ -56,8 +51,8 @@ def evaluate(
         for metric, values in answers.values.items()
     }
     predicted = stored.pop(task.metrics[0])
-    given = {"target": target, "answers": stored or None}
-    optional: dict[str, Any] = {key: own for key, own in given.items() if own is not None}
+    optional: dict[str, Any] = {"target": target, "answers": stored or None}
+    optional = {key: value for key, value in optional.items() if value is not None}
     name = encoder.reducer.budget_name
     value = encoder.reducer.budget if name else None  # of some methods a list with one per layer
     return Evaluation(
@@ -112,13 +107,7 @@ class _Counts:
 
 
 def check_finite(outputs: np.ndarray | None, whose: str) -> None:
-    """Refuses outputs (N, C) of which one is not finite: nothing that they give means anything.
-
-    Raises
-    ------
-    FloatingPointError
-        Says of how many texts.
-    """
+    """Refuses outputs (N, C) of which one is not finite: no score of them means anything."""
     if outputs is not None and not np.isfinite(outputs).all():
         broken = int((~np.isfinite(outputs)).any(1).sum())
         raise FloatingPointError(

@@ -48,8 +48,9 @@ def find_budgets(
     for number, target in enumerate(targets):
         place = search.nearest(target, number * TRIES, len(targets) * TRIES)
         off = abs(math.log(search.known[place] / target))
-        if off <= REACHED and search.budget(place) not in found.values():
-            found[target] = search.budget(place)
+        budget = budget_at(reducer, place)
+        if off <= REACHED and budget not in found.values():
+            found[target] = budget
         else:
             unreached[target] = search.known[place]
     # An end of the range, so that all seeds have the same budget.
@@ -57,7 +58,7 @@ def find_budgets(
     beyond = any(target > search.known[end] for target in unreached)
     known = map(search.speed_at, found.values())
     alone = all(search.known[end] > (1 + CLOSE) * speed for speed in known)
-    return Budgets(found, unreached, search.budget(end) if beyond and alone else None)
+    return Budgets(found, unreached, budget_at(reducer, end) if beyond and alone else None)
 
 
 def budget_at(reducer: TokenReducer, place: float) -> float:
@@ -82,16 +83,13 @@ class _Search:
         self.speed_at = cache(self._speed_at)
         self.known: dict[float, float] = {}
 
-    def budget(self, place: float) -> float:
-        return budget_at(self.reducer, place)
-
     def _speed_at(self, budget: float) -> float:
         with self.reducer.at_budget(budget):
             return self.speedup()
 
     def try_place(self, place: float) -> float:
         """The speed-up at a place, computed once per budget."""
-        self.known[place] = self.speed_at(self.budget(place))
+        self.known[place] = self.speed_at(budget_at(self.reducer, place))
         return self.known[place]
 
     def nearest(self, target: float, done: int, total: int) -> float:

@@ -11,7 +11,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
@@ -43,6 +43,10 @@ MAP_TEXTS, RIDGE = 256, 1e-3
 """Texts of the first map of a pooling, and its ridge as a share of the mean square."""
 VERSION = 1
 """Raised with every change of teachers, their logits or saliency, so that old ones are not used."""
+
+
+Compute = Callable[[ReducedEncoder, Split], np.ndarray]
+"""What a teacher computes of a split."""
 
 
 @dataclass
@@ -92,8 +96,8 @@ class Artefacts:
         """Gives the splits what the teacher answers, which embedding and ranking are scored by."""
         width = self.task.n_labels or read_config(self.config.backbone).hidden_size
         for name, split in _answered(self.task).items():
-            known, shape = split.dense, (len(split), width)
-            if known is None:
+            if split.dense is None:
+                shape = (len(split), width)
                 split.dense = self._array(f"dense-{name}", split, teacher_outputs, shape)
             self._take_answers(split)
 
@@ -118,19 +122,10 @@ class Artefacts:
         saliency = self._array(kind, split, SALIENCY[kind], (int(ends[-1]),))
         return replace(split, saliency=np.split(saliency, ends[:-1]))
 
-    def _array(
-        self,
-        name: str,
-        split: Split,
-        compute: Callable[[ReducedEncoder, Split], np.ndarray],
-        shape: tuple,
-    ) -> np.ndarray:
-        folder = self.teacher.parent  # first, since a new teacher removes old arrays
-        return stored_array(
-            folder / f"{name}.npy",
-            shape,
-            lambda: compute(checkpoint.load(self.teacher).to(device()), split),
-        )
+    def _array(self, name: str, split: Split, compute: Compute, shape: tuple) -> np.ndarray:
+        path = self.teacher.parent / f"{name}.npy"  # first, since a new teacher removes old arrays
+        load = partial(checkpoint.load, self.teacher)
+        return stored_array(path, shape, lambda: compute(load().to(device()), split))
 
     def _train_teacher(self, place: Path) -> None:
         answered = _answered(self.task)
@@ -149,8 +144,7 @@ class Artefacts:
         ).to(device())
         training = Training(steps=0)
         if not vectors and config.teacher.model is None:
-            split, settings = self.task.train.labelled, config.teacher
-            training = train(encoder, split, settings, config.seed)
+            training = train(encoder, self.task.train.labelled, config.teacher, config.seed)
         found = {name: self._judged(encoder, getattr(self.task, name)) for name in SPLITS}
         metric = self.task.metrics[0]
         main = classes_of(metric, self.task.n_labels)

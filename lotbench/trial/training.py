@@ -94,6 +94,7 @@ def train(
     for stage, steps in stage_steps(recipe, total):
         encoder.reducer.start_stage(stage)
         optimiser = _optimiser(encoder, stage, config)
+        parameters = [own for group in optimiser.param_groups for own in group["params"]]
         schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, _linear(steps))
         sums: dict[str, float] = defaultdict(float)
         recent = max(1, steps // 4)
@@ -112,7 +113,11 @@ def train(
                 if not math.isfinite(value):
                     raise NonFiniteLoss(name, done, stage.name)
             reduce(torch.add, terms.values()).backward()
-            _descend(encoder, optimiser)
+            nn.utils.clip_grad_norm_(parameters, CLIP)
+            optimiser.step()
+            with torch.no_grad():
+                encoder.reducer.after_step()
+            optimiser.zero_grad(set_to_none=True)
             schedule.step()
             done, examples = done + 1, examples + len(rows)
             if i >= steps - recent:
@@ -134,16 +139,6 @@ def train(
         stages=stages,
         budgets=budgets.record() if budgets else None,
     )
-
-
-def _descend(encoder: ReducedEncoder, optimiser: torch.optim.Optimizer) -> None:
-    """A step along the clipped gradients, which are cleared."""
-    parameters = [own for group in optimiser.param_groups for own in group["params"]]
-    nn.utils.clip_grad_norm_(parameters, CLIP)
-    optimiser.step()
-    with torch.no_grad():
-        encoder.reducer.after_step()
-    optimiser.zero_grad(set_to_none=True)
 
 
 def total_steps(examples: int, config: FitConfig, stages: list[Stage]) -> int:
@@ -197,14 +192,13 @@ def _checked(terms: Any, reducer: TokenReducer, hook: str) -> dict[str, Tensor]:
     """The loss terms that a method returns; others than scalar tensors by name are refused."""
     wrong = type(terms).__name__
     if isinstance(terms, dict):
-        odd = [
-            name
-            for name, term in terms.items()
-            if not (isinstance(name, str) and isinstance(term, Tensor) and term.numel() == 1)
-        ]
-        if not odd:
+        fits = {
+            n: isinstance(n, str) and isinstance(t, Tensor) and t.numel() == 1
+            for n, t in terms.items()
+        }
+        if all(fits.values()):
             return terms
-        wrong = f"something else as {odd[0]!r}"
+        wrong = f"something else as {min(fits, key=fits.__getitem__)!r}"
     raise ValueError(
         f"method {reducer.name!r}: {hook} returns {wrong}; a dict of scalar tensors by name is "
         "needed"
@@ -241,13 +235,11 @@ def _optimiser(encoder: ReducedEncoder, stage: Stage, config: FitConfig) -> torc
             prefix = prefix_of(name, stage.learning_rates)
             rate = stage.learning_rates[prefix] if prefix else config.learning_rate
             groups[rate, _decay(name, parameter, config)].append(parameter)
-    return torch.optim.AdamW(
-        [
-            {"params": members, "lr": rate, "weight_decay": decay}
-            for (rate, decay), members in groups.items()
-        ],
-        fused=True,
-    )
+    rates = [
+        {"params": members, "lr": rate, "weight_decay": decay}
+        for (rate, decay), members in groups.items()
+    ]
+    return torch.optim.AdamW(rates, fused=True)
 
 
 def _decay(name: str, parameter: nn.Parameter, config: FitConfig) -> float:

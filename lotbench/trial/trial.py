@@ -134,20 +134,10 @@ def _row(trial: PlannedTrial, started: str, result: Result | Failure) -> Trial:
     if isinstance(result, Failure):
         ended = row(status="failed", error=result)
     else:
-        ended = row(
-            status="done",
-            error=None,
-            look=result.look,
-            metric=result.metric,
-            teacher=result.teacher,
-            data=result.data,
-            training=result.training,
-            evaluations=result.evaluations,
-            model=result.model,
-            seconds=result.seconds,
-        )
-        if result.unreached is not None:  # a field that is given is stored, as null, too
-            ended = ended.model_copy(update={"unreached": result.unreached})
+        fields = vars(result).copy()
+        if result.unreached is None:  # a field that is given is stored, as null, too
+            del fields["unreached"]
+        ended = row(status="done", error=None, **fields)
     return ended if trial.mark is None else marked(ended, trial.mark)
 
 
@@ -265,13 +255,8 @@ def _train_and_score(trial: PlannedTrial, store: Store) -> Result:
         model = None  # only what is confirmed is timed, and a search has many models
     else:
         try:
-            checkpoint.save(
-                store.folder / model,
-                encoder,
-                artefacts.tokenizer,
-                config.plugins,
-                config.scored_length,
-            )
+            tokenizer, length = artefacts.tokenizer, config.scored_length
+            checkpoint.save(store.folder / model, encoder, tokenizer, config.plugins, length)
         except (OSError, SafetensorError) as error:  # a full disk, most of the time
             _remove_model(store.folder, trial.id, error)
             model = None

@@ -106,7 +106,7 @@ def neither(folder: Path) -> Path:
     [
         (decoder, "is of type 'gpt2', which is not supported"),
         (without_tokenizer, "its tokenizer cannot be loaded"),
-        (neither, "neither a classifier nor a sentence encoder"),
+        (neither, "no classifier or sentence encoder"),
         (None, "own.csv: column 'label', row 240: '2' is no label of the model; it has 2"),
     ],
 )
@@ -133,7 +133,7 @@ def test_a_changed_file_of_texts_needs_a_new_folder(tmp_path, wide_backbone):
     refused("--batch", *arguments)  # nothing is there to be spoiled
     (out / "study").mkdir()
     small(tmp_path, 260)
-    refused("of another model or other texts; give a new --output", *arguments)
+    refused("neither empty nor of an earlier call with this model and these texts", *arguments)
 
 
 def test_a_folder_of_somebody_else_is_refused(tmp_path, wide_backbone):

@@ -27,7 +27,7 @@ from lotbench.audit.store import audit
 from lotbench.report import readme
 from lotbench.report.figures.draw import draw as draw_figures
 from lotbench.report.page import page
-from lotbench.report.tables.console import console
+from lotbench.report.tables.of_task import console
 from lotbench.statistics.store_view import StoreView
 from lotbench.store.store import Store
 

@@ -8,7 +8,7 @@ import pytest
 
 from lotbench import registry
 from lotbench.report import looks
-from lotbench.statistics.names import Label
+from lotbench.statistics.runs import Label
 from lotbench.store.rows import Look
 
 ONCE, DROP, TABLE = {"decision_every": 6}, {"routing": "drop"}, {"router": "table"}

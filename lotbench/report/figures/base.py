@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from lotbench.report import text
-from lotbench.report.figures import hover, style
+from lotbench.report.figures import style
 from lotbench.report.looks import mark, order
 from lotbench.report.tables.clock import calls_timed, model_name
 from lotbench.statistics.bootstrap import UNKNOWN, Estimate
@@ -137,7 +137,7 @@ def draw_marks(
     for shown in own:
         form = shape | edge if shown.hollow else shape
         (drawn,) = axes.plot([shown.x.value], [shown.y.value], **form)
-        hover.tag(drawn, shown.model.method, tip(shown.model))
+        style.tag(drawn, shown.model.method, tip(shown.model))
 
 
 def tip(model: Scored) -> dict[str, str]:
@@ -177,7 +177,7 @@ def draw_intervals(axes: Axes, own: Sequence[Shown], colour: str, shift: float =
     thin["transform"] = place
     upright = axes.vlines([v.value for v in x], [v.low for v in y], [v.high for v in y], **thin)
     for drawn in (flat, upright) if own else ():
-        hover.tag(drawn, own[0].model.method)
+        style.tag(drawn, own[0].model.method)
 
 
 def legend(

@@ -11,7 +11,7 @@ from lotbench.report import text
 from lotbench.report.figures import style
 from lotbench.report.figures.heat import HeatMap, draw
 from lotbench.report.looks import BLACK
-from lotbench.store.maps import KeepSpeedup, Map
+from lotbench.store.maps import Map
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -24,10 +24,13 @@ def data(record: Map) -> list[HeatMap]:
     columns = [f"{100 * speed.keep:g}%" for speed in cells[0].speedups]
     maps = []
     for size, group in groupby(cells, lambda cell: cell.batch_size):
-        own = list(group)
-        values = np.array([[speed.median for speed in cell.speedups] for cell in own])
-        texts = [[_written(speed) for speed in cell.speedups] for cell in own]
-        maps.append(HeatMap(f"Batch {size}", [str(c.length) for c in own], columns, values, texts))
+        rows = list(group)
+        values = np.array([[speed.median for speed in cell.speedups] for cell in rows])
+        texts = [
+            [f"{'~' * (speed.low <= 1 <= speed.high)}{speed.median:.2f}" for speed in cell.speedups]
+            for cell in rows
+        ]
+        maps.append(HeatMap(f"Batch {size}", [str(c.length) for c in rows], columns, values, texts))
     return maps
 
 
@@ -36,7 +39,9 @@ def figure(record: Map) -> Figure:
     from matplotlib.colors import LogNorm
 
     maps = data(record)
-    reach = _reach(maps)
+    medians = [float(value) for heat in maps for value in heat.values.flat]
+    # Symmetric around 1, so that the neutral colour means break-even.
+    reach = max(1.01, *medians, *(1 / median for median in medians))
     result = style.figure(0.8 + 2.6 * len(maps), 3.3)
     panels = result.subplots(1, len(maps), squeeze=False)[0]
     for axes, own in zip(panels, maps, strict=True):
@@ -61,16 +66,6 @@ def figure(record: Map) -> Figure:
         ],
     )
     return result
-
-
-def _written(speed: KeepSpeedup) -> str:
-    return f"{'~' * (speed.low <= 1 <= speed.high)}{speed.median:.2f}"
-
-
-def _reach(maps: list[HeatMap]) -> float:
-    """The end of the scale, symmetric around 1, so that the neutral colour means break-even."""
-    medians = [float(value) for own in maps for value in own.values.flat]
-    return max(1.01, *medians, *(1 / median for median in medians))
 
 
 def _draw_line(axes: Axes, pays: np.ndarray) -> None:

@@ -8,7 +8,7 @@ from lotbench.report import text
 from lotbench.report.figures import style
 from lotbench.report.looks import looks, mark, order
 from lotbench.scoring.area import LEAST_END
-from lotbench.statistics.costs import training_costs
+from lotbench.statistics.runs import training_costs
 from lotbench.statistics.store_view import StoreView
 
 if TYPE_CHECKING:

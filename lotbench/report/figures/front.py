@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from lotbench.report import text
-from lotbench.report.figures import base, hover, style
+from lotbench.report.figures import base, style
 from lotbench.report.figures.base import Shown
 from lotbench.report.looks import GREY, looks, order
 from lotbench.report.tables.clock import real_speedups
@@ -188,7 +188,7 @@ def _draw(axes: Axes, own: Front, given: Looks, label_line: bool) -> None:
 
 def _line(axes: Axes, method: str, own: Sequence[Shown], **shape: Any) -> None:
     (line,) = axes.plot([each.x.value for each in own], [each.y.value for each in own], **shape)
-    hover.tag(line, method)
+    style.tag(line, method)
 
 
 def _draw_open_ends(axes: Axes, own: Front, given: Looks) -> int:
@@ -205,7 +205,7 @@ def _draw_open_ends(axes: Axes, own: Front, given: Looks) -> int:
         arrow = axes.annotate("", (end.x.value, end.y.value), **place, arrowprops=shape)
         arrow.set_in_layout(False)
         assert arrow.arrow_patch is not None, "it has arrowprops"
-        hover.tag(arrow.arrow_patch, method)
+        style.tag(arrow.arrow_patch, method)
         drawn += 1
     return drawn
 

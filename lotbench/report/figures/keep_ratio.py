@@ -12,7 +12,7 @@ from lotbench.report.figures import style
 from lotbench.report.figures.base import reduced
 from lotbench.report.figures.heat import HeatMap, draw
 from lotbench.report.looks import order
-from lotbench.statistics.scored import along_front
+from lotbench.statistics.scored import evenly, on_front
 from lotbench.statistics.store_view import StoreView
 
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ def data(study: StoreView, task: str) -> list[HeatMap]:
     layers = max((len(own.keep_ratios) for own in models), default=0)
     maps = []
     for method in order(own.method for own in models):
-        own = along_front(models, method, MOST_ROWS)
+        own = evenly(on_front(models, method), MOST_ROWS)
         values = np.full((len(own), layers), np.nan)
         for row, model in zip(values, own, strict=True):
             row[: len(model.keep_ratios)] = [100 * ratio for ratio in model.keep_ratios]

@@ -58,7 +58,8 @@ def _draw(axes: Axes, own: SearchTrials, look: tuple[str, str], most: int, label
     """The curve of a search."""
     trials = _trials(own, most)
     best = [float(own.expected_best(n)[0]) for n in trials]
-    places = [n - 1 for n in trials if _marked(n, trials)]
+    # At powers of two and at the end, since all marks would hide the curve.
+    places = [n - 1 for n in trials if n & (n - 1) == 0 or n == trials[-1]]
     axes.plot(trials, best, label=label, linewidth=1.4, markevery=places, **mark(look))
 
 
@@ -73,8 +74,3 @@ def _draw_band(axes: Axes, own: SearchTrials, colour: str, most: int) -> None:
 def _trials(own: SearchTrials, most: int) -> range:
     """The trials of a curve; one without more settings to try goes on level."""
     return range(1, (most if own.exhausted else own.trials) + 1)
-
-
-def _marked(trials: int, shown: range) -> bool:
-    """True at powers of two and at the end, since all marks would hide the curve."""
-    return trials & (trials - 1) == 0 or trials == shown[-1]

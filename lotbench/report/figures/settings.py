@@ -8,12 +8,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from lotbench.budget import Budget
 from lotbench.report import text
 from lotbench.report.figures import style
 from lotbench.report.figures.front import axis_depth, gain_title
 from lotbench.report.figures.heat import HeatMap, draw
 from lotbench.report.looks import order
-from lotbench.statistics.runs import Values, varying
+from lotbench.statistics.runs import TARGET, Values, varying
 from lotbench.statistics.scored import DENSE_METHODS, Scored, value_text
 from lotbench.statistics.store_view import StoreView
 
@@ -35,18 +36,22 @@ class SettingMap:
         scored = {each.setting for each in own}
         settings = [setting for setting in params if setting in scored]
         settings.sort(key=lambda setting: [_rank(value) for value in params[setting].values()])
-        budgets = sorted({each.at for each in own}, key=lambda at: _place(own, at))
-        kinds = {at.partition("=")[0] for at in budgets}
+        speeds: dict[Budget | None, list[float]] = defaultdict(list)
+        for model in own:
+            speeds[model.at].append(model.target or model.flops.value)
+        budgets = sorted(speeds, key=lambda at: np.mean(speeds[at]))
+        kinds = {at.name if at else "" for at in budgets}
         kind = kinds.pop() if len(kinds) == 1 else ""
-        columns = [at.partition("=")[2] if kind else at for at in budgets]
-        columns = [f"{column}{text.TIMES}" for column in columns] if kind == "target" else columns
+        columns = [str(at.value if at and kind else at or "") for at in budgets]
+        if kind == TARGET:
+            columns = [f"{at.value:g}{text.TIMES}" for at in budgets if at]
         gains = np.full((len(settings), len(budgets)), np.nan)
         texts = [[text.NONE] * len(budgets) for _ in settings]
         for line, setting in enumerate(settings):
             for column, at in enumerate(budgets):
                 if each := models.get((setting, at)):
                     gains[line, column] = each.gain.value
-                    speed = "" if kind == "target" else f"\n({each.flops.value:.1f}{text.TIMES})"
+                    speed = "" if kind == TARGET else f"\n({each.flops.value:.1f}{text.TIMES})"
                     texts[line][column] = f"{text.signed(each.gain.value)}{speed}"
         rows = [", ".join(map(value_text, params[setting].values())) for setting in settings]
         best = max(settings, key=lambda setting: areas.get(setting, -math.inf))
@@ -57,7 +62,7 @@ class SettingMap:
         with the largest area on selection."""
         self.parameters = list(params[settings[0]])
         """The parameters in which the settings differ."""
-        self.budget = TARGETS if kind == "target" else kind or "budget"
+        self.budget = TARGETS if kind == TARGET else kind or "budget"
         """What the columns are: `TARGETS`, or the name of the budget; then cells have speed-ups."""
 
 
@@ -72,7 +77,7 @@ def data(study: StoreView, task: str) -> list[SettingMap]:
         own = [each for each in models if each.method == method]
         # Where there are targets, the budget of training is one more that few settings share.
         own = [each for each in own if each.target is not None] or own
-        settings: dict[str, set[str]] = defaultdict(set)
+        settings: dict[Budget | None, set[str]] = defaultdict(set)
         for each in own:
             settings[each.at].add(each.setting)
         if sum(len(each) > 1 for each in settings.values()) > 1:
@@ -108,12 +113,6 @@ def figure(study: StoreView, task: str) -> Figure | None:
     rows = "; ".join(f"{own.heat.title} by {', '.join(own.parameters)}" for own in maps)
     style.caption(result, [f"Rows: {rows}", "; ".join(notes)])
     return result
-
-
-def _place(own: list[Scored], at: str) -> tuple[float, float]:
-    """The place of a target or budget among the columns: by target, then by mean speed-up."""
-    models = [each for each in own if each.at == at]
-    return models[0].target or 0.0, float(np.mean([each.flops.value for each in models]))
 
 
 def _rank(value: Any) -> tuple[bool, float, str]:

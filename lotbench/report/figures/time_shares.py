@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from lotbench.report import looks, text
-from lotbench.report.figures import hover, style
+from lotbench.report.figures import style
 from lotbench.report.figures.base import reduced, timed_title
-from lotbench.statistics.scored import DENSE_METHODS, Scored, along_front
+from lotbench.statistics.scored import DENSE_METHODS, Scored, evenly, on_front
 from lotbench.statistics.store_view import StoreView
 from lotbench.statistics.timed import ModelTimes, Where
 
@@ -43,13 +43,12 @@ class Bar:
         """The FLOPs, in percent of dense."""
 
 
-class Bars:
+class Bars(NamedTuple):
     """Time by section in one timing setting and backend, one bar per model."""
 
-    def __init__(self, where: Where, backend: str, rows: list[Bar]) -> None:
-        self.where, self.backend, self.rows = where, backend, rows
-        self.title = f"{text.timing_setting(where)}, {backend}"
-        """``CPU, 1 thread, batch 32, torch-fp32``"""
+    where: Where
+    backend: str
+    rows: list[Bar]
 
 
 def chosen(models: Sequence[Scored]) -> list[Scored]:
@@ -58,7 +57,7 @@ def chosen(models: Sequence[Scored]) -> list[Scored]:
     found = [own for method in DENSE_METHODS for own in timed if own.method == method]
     own = reduced(timed)
     for method in looks.order(each.method for each in own):
-        found += along_front(own, method, MOST_BARS)
+        found += evenly(on_front(own, method), MOST_BARS)
     return found
 
 
@@ -93,8 +92,7 @@ def figure(study: StoreView, task: str) -> Figure | None:
         spare.set_visible(False)
     for axes, own in zip(grid.flat, bars, strict=False):
         _draw(axes, own, models)
-    names = [f"{own.method}  {text.cost_and_score(own)}" for own in models]
-    grid[0, 0].set_yticks(range(len(models)), names)
+    grid[0, 0].set_yticks(range(len(models)), map(_name, models))
     grid[0, 0].invert_yaxis()
     result.legend(*grid[0, 0].get_legend_handles_labels(), loc="outside right center", fontsize=7)
     style.title(result, timed_title(study, task, {own.where for own in bars}))
@@ -108,6 +106,10 @@ def figure(study: StoreView, task: str) -> Figure | None:
     return result
 
 
+def _name(model: Scored) -> str:
+    return f"{model.method}  {text.cost_and_score(model)}"
+
+
 def _draw(axes: Axes, own: Bars, models: list[Scored]) -> None:
     places = [models.index(bar.model) for bar in own.rows]
     left = [0.0] * len(places)
@@ -115,13 +117,13 @@ def _draw(axes: Axes, own: Bars, models: list[Scored]) -> None:
         width = [bar.parts[index] or 0.0 for bar in own.rows]
         drawn = axes.barh(places, width, left=left, height=0.75, color=colour, label=name)
         for patch, bar, part in zip(drawn, own.rows, width, strict=True):
-            title = f"{bar.model.method}  {text.cost_and_score(bar.model)}"
-            hover.tag(patch, bar.model.method, {"": title, name: f"{part:.0f} of {bar.total:.0f}"})
+            tip = {"": _name(bar.model), name: f"{part:.0f} of {bar.total:.0f}"}
+            style.tag(patch, bar.model.method, tip)
         left = [start + part for start, part in zip(left, width, strict=True)]
     flops = [bar.flops for bar in own.rows]
     mark = {"marker": "|", "markersize": 9, "markeredgewidth": 1.5, "color": looks.BLACK}
     axes.plot(flops, places, **mark, linestyle="", label="FLOPs of dense (%)")
-    axes.set_title(own.title)
+    axes.set_title(f"{text.timing_setting(own.where)}, {own.backend}")
     axes.set_xlabel("Time, fastest dense = 100")
     axes.margins(y=0.01)
     axes.grid(False, axis="y")

@@ -6,27 +6,89 @@ import re
 from collections.abc import Mapping, Sequence
 from importlib.resources import files
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import NamedTuple
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup, escape
 
 from lotbench.errors import InputError
-from lotbench.report.figures import all_tasks, style
-from lotbench.report.figures.draw import ALL_TASKS
-from lotbench.report.figures.hover import as_svg
-from lotbench.report.page import twins
-from lotbench.report.page.chapters import StorePage, store_pages
+from lotbench.report import text
+from lotbench.report.figures import all_tasks, break_even, draw, style
+from lotbench.report.findings import findings
+from lotbench.report.looks import looks, order
+from lotbench.report.readme import summary
 from lotbench.report.tables.all_tasks import all_tasks as drops_table
-from lotbench.report.tables.render import Table
+from lotbench.report.tables.models import models
+from lotbench.report.tables.of_task import tables
+from lotbench.report.tables.origin import Origin, failures, wide_timings
+from lotbench.report.tables.render import Table, as_csv, latex, markdown, plain
 from lotbench.statistics.drops import Drops, drops
 from lotbench.statistics.store_view import StoreView
-from lotbench.store.files import write_file
-
-if TYPE_CHECKING:
-    from markupsafe import Markup
+from lotbench.store.files import subfolder, write_file
 
 PARTS = ("report.css", "report.js")
 # Tables with more rows have a box to filter them.
 LONG = 12
 NUMBER = re.compile(r"[-+]?\d+(?:\.\d+)?")
+
+
+class Picture(NamedTuple):
+    """A figure of a page."""
+
+    heading: str
+    svg: str
+
+
+class Chapter:
+    """One task of a store."""
+
+    def __init__(self, study: StoreView, task: str, store: str) -> None:
+        slug = re.sub(r"[^a-z0-9]+", "-", task.lower()).strip("-")
+        self.id, self.task, self.name = f"{store}-{slug}", task, text.task_name(task)
+        self.evidence = study.evidence.get(task)
+        self.findings = findings(task, study)
+        # The sentence on the winner, or why there is none.
+        self.headline = self.findings[min(1, len(self.findings) - 1)]
+        given = looks(study.methods(task))
+        methods = order({own.method for own in study.validated(task)})
+        self.colours = {method: given[method][0] for method in methods}
+        """The colours of figures, by method."""
+        with style.drawing():
+            self.pictures = [
+                Picture(draw.FIGURES[name].heading, style.as_svg(figure, f"{self.id}-{name}"))
+                for name, figure in draw.of_task(study, task)
+            ]
+        self.tables = tables(task, study)
+        if every := models(task, study):
+            self.tables["models"] = every
+
+
+class StorePage:
+    """One store."""
+
+    def __init__(self, study: StoreView, id: str, name: str) -> None:
+        self.id, self.name, self.runs = id, name, study.runs
+        self.summary = summary(study) if study.trials else "No trials."
+        self.chapters = [Chapter(study, task, id) for task in study.tasks]
+        with style.drawing():
+            self.maps = [
+                Picture(
+                    record.setting.label,
+                    style.as_svg(break_even.figure(record), f"{id}-map{place}"),
+                )
+                for place, record in enumerate(study.maps)
+            ]
+        self.failures, self.noisy = failures(study), wide_timings(study)
+        self.origin = Origin(study)
+
+
+def store_pages(studies: Sequence[StoreView]) -> list[StorePage]:
+    """What the page shows of each store, under a name that no other store of the page has."""
+    names = [study.name for study in studies]
+    return [
+        StorePage(study, f"s{place}", f"{name}-{place}" if names.count(name) > 1 else name)
+        for place, (study, name) in enumerate(zip(studies, names, strict=True), 1)
+    ]
 
 
 def write(
@@ -38,11 +100,6 @@ def write(
 
     The same stores give the same bytes.  Without ``output`` it is ``report.html``, in the store if
     there is one, else in the current folder.  The ``opening`` is lines by name that stand first.
-
-    Raises
-    ------
-    InputError
-        If a store is given twice, or if ``output`` is no name of an HTML file.
     """
     folders = [study.folder for study in studies]
     twice = {own for own in folders if [o.resolve() for o in folders].count(own.resolve()) > 1}
@@ -55,7 +112,7 @@ def write(
     compared = _compared(stores)
     path.parent.mkdir(parents=True, exist_ok=True)
     write_file(path, render(stores, compared, opening or {}))
-    return [path, *twins.write(stores, drops_table(compared) if compared else None, path)]
+    return [path, *write_tables(stores, drops_table(compared) if compared else None, path)]
 
 
 def _compared(stores: list[StorePage]) -> Drops | None:
@@ -76,9 +133,6 @@ def _compared(stores: list[StorePage]) -> Drops | None:
 
 def render(stores: list[StorePage], compared: Drops | None, opening: Mapping[str, str]) -> str:
     """The page as text."""
-    from jinja2 import Environment, PackageLoader, StrictUndefined
-    from markupsafe import Markup
-
     environment = Environment(
         loader=PackageLoader("lotbench.report.page"),
         autoescape=True,
@@ -92,7 +146,7 @@ def render(stores: list[StorePage], compared: Drops | None, opening: Mapping[str
     if compared:
         runs = [run for store in stores for run in store.runs]
         with style.drawing():
-            chart = as_svg(all_tasks.figure(compared, runs), ALL_TASKS)
+            chart = style.as_svg(all_tasks.figure(compared, runs), draw.ALL_TASKS)
     templates = files("lotbench.report.page") / "templates"
     style_sheet, script = ((templates / name).read_text(encoding="utf-8") for name in PARTS)
     return environment.get_template("report.html.j2").render(
@@ -111,12 +165,44 @@ def rank(cell: str) -> str:
     return found.group() if found and not cell.startswith("none") else ""
 
 
-def _code(text: str) -> Markup:
+def _code(sentence: str) -> Markup:
     """A text with what stands between backquotes as code."""
-    from markupsafe import Markup, escape
-
-    return Markup(re.sub("`([^`]*)`", r"<code>\1</code>", str(escape(text))))
+    return Markup(re.sub("`([^`]*)`", r"<code>\1</code>", str(escape(sentence))))
 
 
 def is_long(table: Table) -> bool:
     return sum(map(len, table.groups)) > LONG
+
+
+def write_tables(stores: Sequence[StorePage], compared: Table | None, page: Path) -> list[Path]:
+    """Write the tables into a folder next to a page, ``report-tables``, and return their files.
+
+    They are ``tables.md``, ``tables.tex``, ``<store>-<task>-<table>.csv`` and ``all-tasks.csv``.
+    """
+    folder = subfolder(page.parent, f"{page.stem}-tables")
+    named = {"all-tasks": compared} if compared else {}
+    named |= {
+        f"{store.name}-{task.task}-{name}": table
+        for store in stores
+        for task in store.chapters
+        for name, table in task.tables.items()
+    }
+    parts = [r"% Needs \usepackage{booktabs,longtable}."]
+    parts += [latex(table, f"tab:{name}") for name, table in named.items()]
+    texts = {"tables.md": _as_markdown(stores, compared), "tables.tex": "\n\n".join(parts)}
+    texts |= {f"{name}.csv": as_csv(table) for name, table in named.items()}
+    for name, content in texts.items():
+        write_file(folder / name, content)
+    return [folder / name for name in texts]
+
+
+def _as_markdown(stores: Sequence[StorePage], compared: Table | None) -> str:
+    """The table over all tasks, then the sentences and tables of all stores."""
+    parts = [markdown(compared)] if compared else []
+    for store in stores:
+        parts += [f"# {store.name}", store.summary]
+        for task in store.chapters:
+            parts.append(f"## {task.name}")
+            parts.append("\n".join(f"- {plain(sentence)}" for sentence in task.findings))
+            parts += map(markdown, task.tables.values())
+    return "\n\n".join(parts) + "\n"

@@ -37,7 +37,8 @@ def clock(task: str, study: StoreView) -> Table | None:
 
 def model_name(own: Scored) -> str:
     """Parameters and target or budget of a model, without repetition."""
-    return " ".join(dict.fromkeys([*own.name.split(), *own.at.split()]))
+    at = str(own.at or "") if own.target is None else f"target={own.target:g}"
+    return " ".join(dict.fromkeys([*own.name.split(), *at.split()]))
 
 
 def calls_timed(models: Iterable[Scored], *settings: Where) -> bool:

@@ -6,6 +6,7 @@ It has the choices of `Evidence.choices`, as the store's page does.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 
 from lotbench.errors import InputError
@@ -87,21 +88,15 @@ def _speeds(chosen: Mapping[str, Scored], where: Where, part: str) -> dict[str, 
 
 
 def write(study: StoreView, page: Path) -> Path:
-    """Write the headline of a store's first task between the markers of a Markdown page.
-
-    Raises
-    ------
-    InputError
-        If the page has no markers or is not UTF-8, or the store has no headline.
-    """
-    try:
-        content = page.read_text(encoding="utf-8") if page.is_file() else ""
-    except UnicodeDecodeError as error:
-        raise InputError(f"--into {page}: {error}; save the page as UTF-8") from None
+    """Write the headline of a store's first task between the markers of a Markdown page."""
+    content = ""
+    with suppress(OSError, UnicodeDecodeError):
+        content = page.read_text(encoding="utf-8")
     before, begin, rest = content.partition(BEGIN)
     _, end, after = rest.partition(END)
     if not begin or not end:
-        raise InputError(f"--into {page}: no table is marked there; write {BEGIN} and {END}")
+        message = f"no table is marked there in UTF-8; write {BEGIN} and {END}"
+        raise InputError(f"--into {page}: {message}")
     table = headline(study.tasks[0], study) if study.tasks else None
     if table is None:
         raise InputError(f"{study.folder}: no method can be compared with a reference, so no table")

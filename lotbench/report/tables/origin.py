@@ -47,19 +47,16 @@ class Origin:
     """All that one needs to run a store again, from its records and its sweep file."""
 
     def __init__(self, study: StoreView) -> None:
-        """
-        Raises
-        ------
-        InputError
-            If the sweep file is damaged.
-        """
         trials, passes, sweep = study.trials, study.passes, study.store.sweep()
         others = [names for trial in trials if sweep and (names := _differing(trial, sweep))]
         stale = len(others) == len(trials)
         self.facts = _facts(trials, passes)
         self.versions = _versions([*trials, *passes])
         self.sweep = _yaml(sweep) if sweep else None
-        self.configurations = _configurations(trials)
+        groups: dict[str, list[Trial]] = defaultdict(list)
+        for trial in trials:
+            groups[json.dumps({**trial.config, "seed": None}, sort_keys=True)].append(trial)
+        self.configurations = [Configuration(group) for group in groups.values()]
         self.commands = _commands(study.folder, trials, passes, sweep is not None and not stale)
         # What the commands do not make again.
         self.notes = _notes(trials, others, sweep is not None)
@@ -152,14 +149,6 @@ def _notes(trials: list[Trial], others: list[set[str]], swept: bool) -> list[str
     if any((trial.git_commit or "").endswith("-dirty") for trial in trials):
         notes.append("Some trials ran with local changes to LoTBench that no commit holds.")
     return notes
-
-
-def _configurations(trials: list[Trial]) -> list[Configuration]:
-    groups: dict[str, list[Trial]] = defaultdict(list)
-    for trial in trials:
-        same = {key: value for key, value in trial.config.items() if key != "seed"}
-        groups[json.dumps(same, sort_keys=True)].append(trial)
-    return [Configuration(own) for own in groups.values()]
 
 
 def _trial_file(config: Config) -> Config:

@@ -11,10 +11,10 @@ from lotbench.report.tables.clock import TIMED_DROP
 from lotbench.report.tables.render import Table
 from lotbench.report.text import AT_LEAST, NONE, TIMES
 from lotbench.statistics.bootstrap import estimate
-from lotbench.statistics.costs import training_costs
 from lotbench.statistics.drawn import CHOOSE_THEN_REPORT
 from lotbench.statistics.evidence import DROPS, Evidence, first, ties
 from lotbench.statistics.power import needed_for_a_point
+from lotbench.statistics.runs import training_costs
 from lotbench.statistics.scored import Scored, evenly
 from lotbench.statistics.store_view import StoreView
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from rich.table import Table as RichTable
+from rich import box
+from rich.markup import escape
+from rich.table import Table as RichTable
 
 # What LaTeX writes in another way than pandas does.
 LATEX = {
@@ -20,8 +21,8 @@ LATEX = {
 # Escapes of a caption in LaTeX, and of a text in Markdown.
 CAPTION = str.maketrans({sign: f"\\{sign}" for sign in "&%_#"})
 MARKDOWN = str.maketrans({sign: f"\\{sign}" for sign in r"\*~_|<"} | {"\n": "<br>"})
-# Beginnings of a cell that a spreadsheet computes.
-FORMULA = ("=", "+", "-", "@")
+# Beginning of a cell that a spreadsheet computes, unless it is a number.
+FORMULA = re.compile(r"^(?!\+?-?\d)[=+@-]")
 
 
 @dataclass(frozen=True)
@@ -45,10 +46,6 @@ class Table:
 
 def terminal(content: Table) -> RichTable:
     """The table for the terminal, under its title and above its notes."""
-    from rich import box
-    from rich.markup import escape
-    from rich.table import Table as RichTable
-
     # Narrow, since rich drops whole columns if the terminal is too narrow.
     result = RichTable(
         title=escape(content.title), box=box.SIMPLE, padding=(0, 1, 0, 0), pad_edge=False
@@ -103,13 +100,8 @@ def as_csv(content: Table) -> str:
     """The table as CSV, without title and notes; no cell is a formula to a spreadsheet."""
     import pandas as pd
 
-    rows = [[_no_formula(cell) for cell in row] for row in content.rows()]
+    rows = [[FORMULA.sub(r"'\g<0>", cell) for cell in row] for row in content.rows()]
     return pd.DataFrame(rows, columns=content.columns).to_csv(index=False, lineterminator="\n")
-
-
-def _no_formula(cell: str) -> str:
-    number = cell.removeprefix("+").removeprefix("-")[:1].isdigit()
-    return f"'{cell}" if cell.startswith(FORMULA) and not number else cell
 
 
 def _line(cells: Iterable[str]) -> str:

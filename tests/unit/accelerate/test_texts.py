@@ -76,7 +76,7 @@ LABELS = ["a", "b"] * (LEAST // 2)
     [
         ("texst.csv", None, {}, "texst.csv: no such file"),
         ("own.docx", {}, {}, "own.docx: a table ends in .parquet, .csv"),
-        ("own.csv", {"text": TEXTS[:20]}, {}, "own.csv: 20 texts are too few to train on and to "),
+        ("own.csv", {"text": TEXTS[:20]}, {}, "own.csv: 20 texts are too few; give "),
         (
             "own.csv",
             {"text": [*TEXTS[:-1], " "], "label": LABELS},

@@ -10,8 +10,7 @@ from search_rows import row_of
 
 from lotbench.config.load import load_sweep
 from lotbench.errors import InputError
-from lotbench.plan.marks import mark_rows
-from lotbench.plan.plan import Plan, plan
+from lotbench.plan.plan import Plan, mark_rows, plan
 from lotbench.plan.suggest import independent, optuna_point, sobol
 from lotbench.scoring.area import FLOOR, FLOOR_OF_VECTORS
 from lotbench.store.store import Store
@@ -45,11 +44,11 @@ class Sweep:
     def run(self, most: int = 1000, fails: Any = lambda params: False) -> Plan:
         """Runs at most so many trials, one after the other."""
         ended = set(self.store.done())
-        mark_rows(self.store, self.planned)
+        mark_rows(self.planned)
         while len(self.ran) < most:
             rows = {row.trial_id: row for row in self.store.trials()}
             self.planned.grow(rows, ended)
-            mark_rows(self.store, self.planned)
+            mark_rows(self.planned)
             left = [name for name in self.planned.todo if name not in ended]
             if not left:
                 break
@@ -164,7 +163,7 @@ def test_a_choice_that_a_longer_search_replaces_is_superseded(tmp_path):
     parts = [row.search.part for row in longer.store.trials() if row.search]
     assert parts.count("superseded") == 2  # both seeds of lot; the others have no better setting
     back = Sweep(tmp_path)
-    mark_rows(back.store, back.planned)
+    mark_rows(back.planned)
     marks = {row.trial_id: row.search for row in back.store.trials()}
     again = {name for name, mark in marks.items() if mark and mark.part == "superseded"}
     # The two of the longer choice, and its 28 settings that are beyond the shorter search.
@@ -238,7 +237,7 @@ def test_rows_from_before_the_search_are_marked_and_not_trained_again(tmp_path):
     again = Sweep(tmp_path)
     again.run()
     assert name not in again.ran
-    mark_rows(again.store, again.planned)
+    mark_rows(again.planned)
     assert again.store.done()[name].search == marked(row_of(trial), trial.mark).search
 
 

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from lotbench.cli.output import show_agreement
-from lotbench.report.agreement import agreement
+from lotbench.report.tables.two_stores import agreement
 
 
 def study(**areas: list[float]) -> Any:

@@ -149,7 +149,7 @@ def test_a_store_with_both_kinds_of_times_names_both(store):
 def test_shares_are_those_of_torch(store):
     (bars,) = time_shares.data(StoreView(store).validated("toy"))
     assert (bars.where, bars.backend) == (WHERE, "torch-fp32")
-    assert bars.title == "CPU, 1 thread, batch 32, torch-fp32"
+    assert (str(bars.where), bars.backend) == ("cpu-1t-b32", "torch-fp32")
     assert [bar.total for bar in bars.rows] == pytest.approx([100, 100 / 1.6])
 
 

@@ -5,7 +5,7 @@ from stores import evaluation, fill_predicted, trial, write
 
 from lotbench.report.figures.cost import figure
 from lotbench.report.tables.overview import overview
-from lotbench.statistics.costs import training_costs
+from lotbench.statistics.runs import training_costs
 from lotbench.statistics.store_view import StoreView
 
 

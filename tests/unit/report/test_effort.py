@@ -14,9 +14,8 @@ from lotbench.report import readme
 from lotbench.report.figures import search, style
 from lotbench.report.figures.draw import draw, missing
 from lotbench.report.findings import findings
-from lotbench.report.page.chapters import store_pages
-from lotbench.report.page.page import render
-from lotbench.report.tables.console import console
+from lotbench.report.page.page import render, store_pages
+from lotbench.report.tables.of_task import console
 from lotbench.report.tables.origin import failures
 from lotbench.report.tables.search import effort, parameters, space, verdict
 from lotbench.report.text import NONE

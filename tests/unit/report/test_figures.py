@@ -159,7 +159,7 @@ def test_a_pass_may_lack_a_section_or_all_shares(tmp_path, only_laid_out, caplog
     write(tmp_path, timing("p2", "2026", [row], batch_size=1))
     study = StoreView(tmp_path)
     (bars,) = time_shares.data(study.validated("toy"))
-    assert [bar.model.at for bar in bars.rows] == ["threshold=0.3"]
+    assert [str(bar.model.at) for bar in bars.rows] == ["threshold=0.3"]
     figure = time_shares.figure(study, "toy")
     assert "have it within attention" in figure.get_supxlabel()
 
@@ -209,7 +209,7 @@ def test_the_hero_has_one_line_per_method_and_one_band(five):
     # LTP leaves the axis between 2x and 4x.
     assert 2 < labels["LTP"][0] < 4
     (band,) = axes.collections
-    models = {(own.method, own.at): own for own in study.validated("toy")}
+    models = {(own.method, str(own.at)): own for own in study.validated("toy")}
     low, high = models["LoT (ours)", "k=8.0"].gain[1:]
     assert low < -2 < high
     assert {low, high} <= {y for path in band.get_paths() for _, y in path.vertices}

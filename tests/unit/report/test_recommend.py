@@ -12,9 +12,8 @@ from stores import in_backend, over_backends, predicted, trial, with_call, write
 from lotbench.errors import InputError
 from lotbench.report import advice
 from lotbench.report.recommend import Limits, default_batch, recommend
-from lotbench.statistics.latency import _processes, call_seconds, is_tie, times_slower
 from lotbench.statistics.store_view import StoreView
-from lotbench.statistics.timed import TimedModel
+from lotbench.statistics.timed import TimedModel, _processes, call_seconds, is_tie, times_slower
 from lotbench.store.passes import TimingPass
 
 ROOT = Path(__file__).parents[3]

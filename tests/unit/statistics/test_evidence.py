@@ -31,7 +31,7 @@ def test_a_model_is_chosen_on_selection_and_read_on_validation():
     found = toy().evidence()
     half, one, two = (found.largest_speedup("ltp", drop) for drop in (0.5, 1.0, 2.0))
     assert (half.speedup.value, half.margin.value) == pytest.approx((2.1, 1.5))
-    assert half.model.at == "target=2"
+    assert half.model.target == 2
     assert (one.speedup.value, one.margin.value) == pytest.approx((3.9, -5.0))
     # At 8x it is 5 points below dense on selection, though equal on validation.
     assert two.speedup.value == pytest.approx(3.9)

@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from stores import contender, evaluation, failed, in_backend, over_backends, timing, trial, write
 
+from lotbench.budget import Budget
 from lotbench.statistics.scored import Scored, front
 from lotbench.statistics.store_view import StoreView
 from lotbench.statistics.timed import Where
@@ -15,7 +16,7 @@ from lotbench.statistics.timed import Where
 WHERE = Where("cpu", 1, 32)
 
 
-def models(folder) -> dict[tuple[str, str, str], Scored]:
+def models(folder) -> dict[tuple[str, Budget | None, str], Scored]:
     """The scored models of a store by method, target or budget, and name of the setting."""
     return {(own.method, own.at, own.name): own for own in StoreView(folder).validated("toy")}
 
@@ -69,12 +70,12 @@ def store(tmp_path):
 def test_scores_and_speedups_are_means_over_seeds(store):
     found = models(store)
     assert len(found) == 5
-    lot = found["LoT (ours)", "threshold=0.3", ""]
+    lot = found["LoT (ours)", Budget("threshold", 0.3), ""]
     assert lot.score.value == pytest.approx(0.89)
     # Speed-ups 2.05 and 1.95.
     assert tuple(lot.flops) == pytest.approx((2.0, 1.95, 2.05))
     assert (lot.seeds, lot.keep_ratio) == (2, pytest.approx((1 + (1 / 2.05 + 1 / 1.95) / 2) / 2))
-    ltp = found["LTP", "", "lambda=2"].timed[WHERE]
+    ltp = found["LTP", None, "lambda=2"].timed[WHERE]
     assert tuple(ltp.same) == pytest.approx((2.2, 2.1, 2.3))
     assert ltp.flagged
 
@@ -91,7 +92,7 @@ def test_a_model_of_an_older_trial_that_the_newest_lacks_is_left_out(tmp_path):
         rows = [evaluation(0.9, target, target=target) for target in targets]
         write(tmp_path, trial(name, "lot", rows, created=created))
     (own,) = models(tmp_path).values()
-    assert (own.at, own.target) == ("target=2", 2.0)
+    assert (own.at, own.target) == (Budget("target", 2.0), 2.0)
 
 
 def test_a_time_limit_makes_no_other_setting(tmp_path):
@@ -151,8 +152,8 @@ def test_a_target_is_one_model_whatever_budget_each_seed_needed(tmp_path):
         own.append(evaluation(0.8, 8.0, {"threshold": 0.9}))
         write(tmp_path, trial(f"a{seed}", "lot", own, seed=seed))
     found = {own.at: own for own in models(tmp_path).values()}
-    assert list(found) == ["target=4", "threshold=0.9"]
-    own = found["target=4"]
+    assert list(found) == [Budget("target", 4), Budget("threshold", 0.9)]
+    own = found[Budget("target", 4)]
     assert (own.seeds, tuple(own.flops)) == (2, pytest.approx((4.0, 3.9, 4.1)))
 
 
@@ -177,7 +178,7 @@ def test_real_has_the_flops_of_the_timed_texts(tmp_path):
     write(tmp_path, timing("p", "2025", rows))
     flops = {own.at: own.timed[WHERE].flops.value for own in models(tmp_path).values()}
     # A pass that did not count them has those of the whole split.
-    assert flops == {"k=2.0": 1.6, "k=4.0": 4.0}
+    assert flops == {Budget("k", 2): 1.6, Budget("k", 4): 4.0}
 
 
 def test_a_store_of_failures_has_no_models(tmp_path):

@@ -95,7 +95,8 @@ def test_a_row_has_the_keys_that_its_trial_fills(tmp_path, model) -> None:
     common += ["params", "config", "created", "machine", "versions", "git_commit"]
     filled = ["metric", "teacher", "data", "training", "evaluations", "seconds", "model"]
     done = run(path, tmp_path / "store")
-    assert list(done.content()) == common + filled
+    ended = [*common[:6], "look", *common[6:]]
+    assert list(done.content()) == ended + filled
     assert list(done.content()["data"])[:4] == ["fingerprint", "train", "labels", "classes"]
     trial = resolve(*load_trial(path))
     lost = store_lost(trial, Store(tmp_path / "other"), "worker died", "it left")
@@ -103,7 +104,7 @@ def test_a_row_has_the_keys_that_its_trial_fills(tmp_path, model) -> None:
     mark = Searched(part="search", key="k", algorithm="random", index=0, space={}, end=2)
     aimed = replace(trial, targets=(1.2,), mark=mark)
     found = run_trial(aimed, Store(tmp_path / "third")).content()
-    assert list(found) == [*common, *filled[:-2], "unreached", "search", *filled[-2:]]
+    assert list(found) == [*ended, *filled[:-2], "unreached", "search", *filled[-2:]]
     assert found["model"] is None and found["search"]["area"] is not None
 
 
