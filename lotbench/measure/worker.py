@@ -130,12 +130,6 @@ class Worker:
         found = chunks(self.examples, size)
         return found[:: math.ceil(len(found) / SCREENED_CALLS)] if self.spec.screening else found
 
-    def _batches(self, size: int) -> list[Sequence[Example]]:
-        """The batches of a size; of a screening a few."""
-        batches = chunks(self.examples, size)
-        step = math.ceil(len(batches) / SCREENED_CALLS) if self.spec.screening else 1
-        return batches[::step]
-
     @contextmanager
     def _kept_going(self, name: str) -> Iterator[None]:
         """Notes a contender that raises, so that it does not end the pass of the others."""
