@@ -66,13 +66,7 @@ def local_cache() -> Path:
 
 
 def mirror(place: str | Path) -> Path:
-    """The local folder for a URI; a path is returned as it is, and ``file:`` is a path.
-
-    Raises
-    ------
-    InputError
-        If the URI names no bucket, or may contain a key, or a file of another machine.
-    """
+    """The local folder for a URI; a path is returned as it is, and ``file:`` is a path."""
     if "://" not in str(place):
         return Path(place).expanduser()
     if "@" in str(place):  # first, since any other message shows the URI
@@ -111,11 +105,6 @@ def pull(path: Path, *names: str) -> None:
     """Make a mirror like the bucket, except for what was changed here; nothing outside a mirror.
 
     With ``names``, only these files and folders of the folder ``path``.
-
-    Raises
-    ------
-    InputError
-        If the bucket cannot be read.
     """
 
     def work(place: Place) -> None:
@@ -142,13 +131,7 @@ def pull(path: Path, *names: str) -> None:
 
 
 def push(path: Path) -> None:
-    """Copy what was changed here to the bucket; nothing outside a mirror.
-
-    Raises
-    ------
-    InputError
-        If the bucket cannot be written.
-    """
+    """Copy what was changed here to the bucket; nothing outside a mirror."""
 
     def work(place: Place) -> None:
         files = unpushed(path)
@@ -168,13 +151,7 @@ def unpushed(path: Path) -> list[Path]:
 
 
 def read(path: Path) -> bytes | None:
-    """The content of a file in the bucket, whatever the mirror has; None if there is none.
-
-    Raises
-    ------
-    InputError
-        If the bucket cannot be read.
-    """
+    """The content of a file in the bucket, whatever the mirror has; None if there is none."""
 
     def work(place: Place) -> bytes | None:
         system = _system(place)
@@ -187,13 +164,7 @@ def read(path: Path) -> bytes | None:
 
 
 def remove(path: Path) -> None:
-    """Remove a file, if it is there, and from its bucket.
-
-    Raises
-    ------
-    InputError
-        If the bucket cannot be written.
-    """
+    """Remove a file, if it is there, and from its bucket."""
     path.unlink(missing_ok=True)
 
     def work(place: Place) -> None:
