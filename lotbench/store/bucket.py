@@ -75,13 +75,12 @@ def mirror(place: str | Path) -> Path:
             "AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY; in a folder's name, write %40"
         )
     parts = urlsplit(str(place))
-    if parts.scheme == "file":
-        if parts.netloc not in ("", "localhost"):
-            raise InputError(f"{place}: {parts.netloc} would be a machine; write file:///FOLDER")
+    if parts.scheme == "file" and parts.netloc in ("", "localhost"):
         return Path(unquote(parts.path))
     path = f"{parts.netloc}{unquote(parts.path)}".strip("/")
-    if not parts.netloc or ".." in path.split("/"):
-        raise InputError(f"{place}: no folder of a bucket; write s3://BUCKET/FOLDER")
+    if parts.scheme == "file" or not parts.netloc or ".." in path.split("/"):
+        mend = "write file:///FOLDER or s3://BUCKET/FOLDER"
+        raise InputError(f"{place}: no folder of a bucket or of this machine; {mend}")
     return _mirrors() / quote(f"{parts.scheme}?{parts.query}", safe="") / path
 
 
