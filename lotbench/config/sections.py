@@ -23,8 +23,7 @@ from lotbench.backends import BACKENDS
 from lotbench.errors import near_misses
 from lotbench.scoring.metrics import METRICS
 
-MAX_MINUTES = 24 * 60.0
-"""Time limit of a trial where a file gives none."""
+MAX_MINUTES = 24 * 60.0  # of a trial where a file gives none
 LEAST_EPOCHS = 1e-3
 
 
@@ -131,8 +130,7 @@ class TaskConfig(Section):
 
     @model_validator(mode="after")
     def _label_is_no_text(self) -> Self:
-        label = self.label or "label"
-        if label in (self.text or ()):
+        if (label := self.label or "label") in (self.text or ()):
             raise ValueError(f"text: column {label!r} is the label; choose another text column")
         return self
 
@@ -260,8 +258,7 @@ class ConfirmConfig(Section):
     best: int = Field(default=1, ge=1, le=100)
 
 
-SEARCH_SEED = 10
-"""Seed of a search where a file gives none: not among the usual seeds of confirmations."""
+SEARCH_SEED = 10  # where a file gives none: not among the usual seeds of confirmations
 
 
 class Taught(Section):
@@ -336,9 +333,7 @@ class SweepConfig(Taught):
     @property
     def confirmed_trials(self) -> int:
         """The most trials that confirm one search; none without a search."""
-        if self.search is None:
-            return 0
-        return len(self.confirmation.seeds) * self.confirmation.best
+        return len(self.confirmation.seeds) * self.confirmation.best if self.search else 0
 
 
 class TrialConfig(Section):

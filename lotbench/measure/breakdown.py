@@ -69,17 +69,8 @@ def time_shares(
 ) -> dict[str, float]:
     """The share of the calls' time by section (see `SECTIONS`); the shares sum to 1.
 
-    Parameters
-    ----------
-    encoder : ReducedEncoder
-        The model that the calls run.
-    padded : bool
-        True if the calls run its Hugging Face model on padded batches.
-    calls : sequence of callable
-        Each runs once.
-    clock : callable, optional
-        Returns seconds.  On a GPU it waits for the device, so a kernel counts in the section
-        that starts it.
+    Each call runs the encoder once, or, if ``padded``, its Hugging Face model on a padded batch.
+    On a GPU the clock waits for the device, so a kernel counts in the section that starts it.
     """
     watch = Stopwatch(clock or clock_of(encoder.backbone.model.device))
     with _watched(encoder, watch, REST if padded else MOVES):

@@ -24,7 +24,7 @@ from lotbench.engine.encoder import ReducedEncoder
 from lotbench.engine.loading import load_backbone
 from lotbench.errors import InputError
 from lotbench.measure import launch, protocol
-from lotbench.measure.calls import Packed, Padded, packed_dense
+from lotbench.measure.calls import packed, packed_dense, padded
 from lotbench.measure.devices import DTYPES, device_name, occupy, timer_for
 from lotbench.measure.spec import Example, MapSpec, sums
 from lotbench.reducer import Leap, Params, TokenReducer, Tokens
@@ -39,14 +39,9 @@ MIN_ROUNDS, CELL_SECONDS = 5, 4.0
 
 
 class FixedLeaps(TokenReducer):
-    """A method that runs in full, with fixed decisions in place of its own.
+    """A method of Leaps that runs in full, with fixed decisions in place of its own.
 
-    Parameters
-    ----------
-    method : TokenReducer
-        Returns a Leap before each layer.
-    masks : sequence of Tensor, each shape (T,), bool
-        The tokens that each layer computes.
+    The masks, each of shape (T,), bool, are the tokens that each layer computes.
     """
 
     def __init__(self, method: TokenReducer, masks: Sequence[Tensor]) -> None:
@@ -100,13 +95,13 @@ def _cell(spec: MapSpec, backbone: Backbone, routed: TokenReducer, length: int, 
     batches = [[Example(row, [0] * length) for row in ids.tolist()]]
     dense = packed_dense(backbone)
     calls = {
-        protocol.DENSE_NAME: Padded(dense).calls(batches).calls,
-        protocol.PACKED: Packed(dense).calls(batches).calls,
+        protocol.DENSE_NAME: padded(dense).calls(batches),
+        protocol.PACKED: packed(dense).calls(batches),
     }
     for keep in spec.keeps:
         masks = [random_mask(keep, size, length, generator).to(device) for _ in backbone.layers]
         encoder = ReducedEncoder(backbone, FixedLeaps(routed, masks)).eval()
-        calls[str(keep)] = Packed(encoder).calls(batches).calls
+        calls[str(keep)] = packed(encoder).calls(batches)
     start, timer = time.perf_counter(), timer_for(device)
     passes = protocol.warm_up(calls, timer_for(device))
     fitting = int(CELL_SECONDS * passes / (time.perf_counter() - start))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from copy import deepcopy
 from dataclasses import dataclass
-from functools import cached_property, partial
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -35,115 +35,90 @@ Read = Callable[[Sequence[Example]], tuple[Rows, Rows]]
 
 def as_given(batch: Sequence[Example]) -> tuple[Rows, Rows]:
     """The tokens that the examples have."""
-    return [each.input_ids for each in batch], [each.token_type_ids for each in batch]
+    return [text.input_ids for text in batch], [text.token_type_ids for text in batch]
 
 
 def tokenising(tokenizer: Any, max_length: int) -> Read:
     """A function that tokenises the examples' texts."""
-    return lambda batch: tokenise_each([each.text for each in batch], tokenizer, max_length)
-
-
-def _calls(
-    batches: Batches, read: Read, prepare: Callable[..., Any], run: Callable[[Any], Any]
-) -> list[Call]:
-    """A call for each batch; ``prepare`` takes token ids, token types and seeds of the texts."""
-
-    def prepared(batch: Sequence[Example]) -> Any:
-        return prepare(*read(batch), [each.text_seed for each in batch])
-
-    return [Call(run, partial(prepared, batch)) for batch in batches]
+    return lambda batch: tokenise_each([example.text for example in batch], tokenizer, max_length)
 
 
 @dataclass(frozen=True)
-class Calls:
-    """The calls of a model, one per batch; each returns logits (B, C), or vectors (B, D)."""
+class Model:
+    """A model in its backend, at one budget."""
 
-    calls: list[Call]
+    prepare: Callable[[Rows, Rows, list[int]], Any]
+    """Makes what the model takes of the token ids, token types and seeds of a batch."""
+    run: Callable[[Any], Any]
+    """Returns logits (B, C), or vectors (B, D)."""
     encoder: ReducedEncoder | None = None
-    """The engine behind them, which can be observed; None for compiled and exported models."""
-    flops: Callable[[], float] | None = None
-    """FLOPs of one pass over the calls."""
+    """The engine behind it; None for exported models."""
+    padded: bool = False
+    """True if it is the untouched Hugging Face model of the engine, or its compiled form."""
+    observable: bool = True
+    """False if the modules of the engine do not run one by one, as they are compiled."""
 
+    def calls(self, batches: Batches, read: Read = as_given) -> list[Call]:
+        """A call for each batch."""
 
-@dataclass(frozen=True)
-class Padded:
-    """A dense model on padded batches: the untouched Hugging Face model, or its compiled form."""
+        def prepared(batch: Sequence[Example]) -> Any:
+            return self.prepare(*read(batch), [example.text_seed for example in batch])
 
-    encoder: ReducedEncoder
-    compiled: bool = False
+        return [Call(self.run, partial(prepared, batch)) for batch in batches]
 
-    def calls(self, batches: Batches, budget: Budget | None = None, read: Read = as_given) -> Calls:
-        """The calls on these batches; dense has no budget."""
-        model = self.encoder.backbone.model.eval()
-        prepare = partial(padded_inputs, model.config, model.device)
-        run = self._compiled if self.compiled else self._run
-        calls = _calls(batches, read, prepare, lambda given: run(**given))
-        if self.compiled:
-            return Calls(calls)
-        lengths = torch.tensor([len(each.input_ids) for batch in batches for each in batch])
-        total = float(dense_flops(lengths, self.encoder.backbone).sum())
-        return Calls(calls, self.encoder, lambda: total)
-
-    def _run(self, **given: torch.Tensor) -> torch.Tensor:
-        """The model's logits, or the pooling of its states."""
-        backbone = self.encoder.backbone
-        found = backbone.model(**given)
-        if backbone.pooling is None:
-            return found.logits
-        return backbone.pooling.padded(found.last_hidden_state, given.get("attention_mask"))
-
-    @cached_property
-    def _compiled(self) -> Callable[..., Any]:
-        """The same compiled for batches of any size and length."""
-        return torch.compile(self._run, dynamic=True)
-
-
-@dataclass(frozen=True)
-class Packed:
-    """A model in the engine, on ragged batches."""
-
-    encoder: ReducedEncoder
-
-    def calls(self, batches: Batches, budget: Budget | None = None, read: Read = as_given) -> Calls:
-        """The calls on these batches at a budget; None is the trained one."""
+    def flops(self, batches: Batches) -> float:
+        """FLOPs of the engine in one pass over the batches."""
         encoder = self.encoder
-        if budget and budget.value != encoder.reducer.budget:
-            # A copy, so that each budget of one model has its own.
-            reducer = deepcopy(encoder.reducer)
-            encoder = ReducedEncoder(encoder.backbone, reducer, encoder.protect).eval()
-            encoder.reducer.budget = budget.value
-        device = encoder.backbone.model.device
-
-        def prepare(ids: Rows, types: Rows, seeds: list[int]) -> Batch:
-            return Batch.from_ids(ids, types, text_seed=seeds).to(device)
-
-        calls = _calls(batches, read, prepare, lambda batch: encoder(batch).logits)
-
-        def flops() -> float:
-            traces = [encoder(call.prepare()).trace for call in calls]
-            counts = [reduced_flops(trace, encoder.backbone, encoder.reducer) for trace in traces]
-            return float(torch.cat(counts).sum())
-
-        return Calls(calls, encoder, flops)
+        assert encoder is not None, "an exported model does not count"
+        if self.padded:
+            lengths = [len(example.input_ids) for batch in batches for example in batch]
+            return float(dense_flops(torch.tensor(lengths), encoder.backbone).sum())
+        traces = [encoder(call.prepare()).trace for call in self.calls(batches)]
+        counts = [reduced_flops(trace, encoder.backbone, encoder.reducer) for trace in traces]
+        return float(torch.cat(counts).sum())
 
 
-@dataclass(frozen=True)
-class Exported:
-    """An exported graph in a runtime, on padded batches."""
-
-    session: Session
-    padding: int
-    """Token id of padding."""
-
-    def calls(self, batches: Batches, budget: Budget | None = None, read: Read = as_given) -> Calls:
-        """The calls on these batches; the mask is an input of the graph, so it is always given."""
-        more = {"padding": self.padding, "budget": budget and budget.value}
-        prepare = partial(feed, self.session.inputs, **more)
-        return Calls(_calls(batches, read, prepare, self.session))
+Loaded = Callable[[Budget | None], Model]
+"""A loaded model, to be set to a budget; None is the trained one."""
 
 
-Loaded = Padded | Packed | Exported
-"""A model in its backend."""
+def padded(encoder: ReducedEncoder, compiled: bool = False) -> Model:
+    """Dense on padded batches: the untouched Hugging Face model, or its compiled form."""
+    backbone, model = encoder.backbone, encoder.backbone.model.eval()
+
+    def outputs(**inputs: torch.Tensor) -> torch.Tensor:
+        result = model(**inputs)
+        if backbone.pooling is None:
+            return result.logits
+        return backbone.pooling.padded(result.last_hidden_state, inputs.get("attention_mask"))
+
+    run = torch.compile(outputs, dynamic=True) if compiled else outputs
+    prepare = partial(padded_inputs, model.config, model.device)
+    return Model(prepare, lambda inputs: run(**inputs), encoder, True, not compiled)
+
+
+def packed(encoder: ReducedEncoder, budget: Budget | None = None) -> Model:
+    """A model in the engine, on ragged batches."""
+    if budget and budget.value != encoder.reducer.budget:
+        # A copy, so that each budget of one model has its own.
+        reducer = deepcopy(encoder.reducer)
+        encoder = ReducedEncoder(encoder.backbone, reducer, encoder.protect).eval()
+        encoder.reducer.budget = budget.value
+    device = encoder.backbone.model.device
+
+    def prepare(ids: Rows, types: Rows, seeds: list[int]) -> Batch:
+        return Batch.from_ids(ids, types, text_seed=seeds).to(device)
+
+    return Model(prepare, lambda batch: encoder(batch).logits, encoder)
+
+
+def exported(session: Session, padding: int, budget: Budget | None = None) -> Model:
+    """An exported graph in a runtime, on padded batches; ``padding`` is a token id.
+
+    The mask is an input of the graph, so it is always given.
+    """
+    value = budget and budget.value
+    return Model(partial(feed, session.inputs, padding=padding, budget=value), session)
 
 
 def load_entry(
@@ -152,7 +127,7 @@ def load_entry(
     """The model of an entry in its backend."""
     if entry.graph is not None:
         session = open_session(Path(entry.graph), entry.backend, threads)
-        return Exported(session, read_config(entry.folder).pad_token_id or 0)
+        return partial(exported, session, read_config(entry.folder).pad_token_id or 0)
     backend = BY_NAME[entry.backend]
     encoder = load_engine(entry, plugins)
     # Frequencies of rotary positions stay in float32, as transformers loads them: in bf16 the
@@ -166,7 +141,10 @@ def load_entry(
     encoder.to(device, DTYPES[backend.precision])
     for module, name, buffer in exact:
         setattr(module, name, buffer)
-    return Padded(encoder, backend.compiled) if encoder.reducer.padded else Packed(encoder)
+    if not encoder.reducer.padded:
+        return partial(packed, encoder)
+    dense = padded(encoder, backend.compiled)
+    return lambda _: dense  # dense has no budget
 
 
 def load_engine(entry: Entry, plugins: Sequence[str] = ()) -> ReducedEncoder:

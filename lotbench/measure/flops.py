@@ -82,11 +82,6 @@ def fvcore_flops(encoder: ReducedEncoder, batch: Batch) -> float:
     This is an independent count of the operations that run.  This function counts for fvcore what
     fvcore counts as zero (``scaled_dot_product_attention``, ``mv``, ``dot``) or cannot count
     (``matmul`` with a vector).
-
-    Raises
-    ------
-    ValueError
-        If the batch has more than one example, or the model has a product that fvcore cannot count.
     """
     from fvcore.nn import FlopCountAnalysis
 

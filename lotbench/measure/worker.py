@@ -25,27 +25,21 @@ from lotbench.errors import InputError
 from lotbench.measure import launch, memory, protocol
 from lotbench.measure.breakdown import time_shares
 from lotbench.measure.calls import (
-    Calls,
+    Batches,
     Loaded,
-    Packed,
-    Padded,
+    Model,
     as_given,
     chunks,
     load_engine,
     load_entry,
+    packed,
     packed_dense,
     tokenising,
 )
 from lotbench.measure.devices import memory_bytes, occupy, timer_for
 from lotbench.measure.flops import dense_flops
-from lotbench.measure.spec import (
-    Entry,
-    Example,
-    GroupTimes,
-    PassSpec,
-    WorkerResult,
-    key,
-)
+from lotbench.measure.protocol import Call
+from lotbench.measure.spec import Entry, Example, GroupTimes, PassSpec, WorkerResult, key
 
 log = logging.getLogger(__name__)
 
@@ -67,16 +61,17 @@ class Worker:
         self.read = tokenising(load_tokenizer(spec.tokenizer), spec.max_length)
         if self.read(self.examples) != as_given(self.examples):
             raise InputError(f"{spec.tokenizer}: its tokens are not those that were scored")
-        self.dense: dict[str, Loaded] = {}
-        for each in spec.dense:
-            padded = self.dense.get(key(protocol.DENSE_NAME, each.backend))
-            if each.name == protocol.PACKED and isinstance(padded, Padded):
+        self.dense: dict[str, Model] = {}
+        for entry in spec.dense:
+            twin = self.dense.get(key(protocol.DENSE_NAME, entry.backend))
+            if entry.name == protocol.PACKED and twin and twin.encoder:
                 # So that both share their weights.
-                self.dense[each.key] = Packed(packed_dense(padded.encoder.backbone))
+                self.dense[entry.key] = packed(packed_dense(twin.encoder.backbone))
             else:
-                self.dense[each.key] = self._load(each)
-        padded = [each for each in self.dense.values() if isinstance(each, Padded)]
-        self.backbone = padded[0].encoder.backbone if padded else None
+                self.dense[entry.key] = self._load(entry)(entry.budget)
+        engines = [model.encoder for model in self.dense.values() if model.padded]
+        self.backbone = engines[0].backbone if engines and engines[0] else None
+        self.entries = {entry.key: entry for entry in spec.entries}
         self.broken: dict[str, str] = {}
 
     def run(self) -> WorkerResult:
@@ -85,50 +80,29 @@ class Worker:
         groups = plan_groups(self.spec.entries, capacity)
         timed: dict[int, list[GroupTimes]] = {size: [] for size in self.spec.batch_sizes}
         for number, group in enumerate(groups, start=1):
-            models: dict[tuple[str, ...], Loaded] = {}
+            loaded: dict[tuple[str, ...], Loaded] = {}
+            models = dict(self.dense)
+            for entry in group:
+                with self._kept_going(entry.key):
+                    if entry.model not in loaded:
+                        loaded[entry.model] = self._load(entry)
+                    models[entry.key] = loaded[entry.model](entry.budget)
             for size in self.spec.batch_sizes:
                 label = f"group {number} of {len(groups)}, batch {size}"
                 log.info("%s: %d contenders", label, len(group))
-                contenders = self._contenders(group, models, size)
                 with torch.inference_mode():
-                    timed[size].append(self._time(contenders, number, label))
+                    timed[size].append(self._time(models, size, number, label))
         attention = self.backbone and self.backbone.config._attn_implementation
         return WorkerResult(attention, timed, self.broken)
 
     def _load(self, entry: Entry) -> Loaded:
         return load_entry(entry, self.device, self.spec.setting.threads, self.spec.plugins)
 
-    def _contenders(
-        self, group: Sequence[Entry], models: dict[tuple[str, ...], Loaded], size: int
-    ) -> dict[str, Calls]:
-        """The dense models and those of the group; ``models`` keeps what is loaded."""
-        batches = self._batches(size)
-        contenders = {
-            name: model.calls(batches, read=self.read) for name, model in self.dense.items()
-        }
-        if self.dense:
-            first = self.spec.dense[0]
-            contenders[key(protocol.AGAIN, first.backend)] = Calls(contenders[first.key].calls)
-        for entry in (each for each in group if each.key not in self.broken):
-            with self._kept_going(entry.key):
-                if entry.model not in models:
-                    models[entry.model] = self._load(entry)
-                own = models[entry.model].calls(batches, entry.budget, self.read)
-                flops = own.flops or partial(self._flops_in_torch, entry, batches)
-                contenders[entry.key] = replace(own, flops=flops)
-        return contenders
-
-    def _flops_in_torch(self, entry: Entry, batches: Sequence[Sequence[Example]]) -> float:
-        """FLOPs of an exported model, loaded anew so that it takes no memory from the rounds."""
-        model = self._load(replace(entry, backend=TORCH, graph=None))
-        flops = model.calls(batches, entry.budget).flops
-        assert flops is not None, "an engine counts"
-        return flops()
-
     def _batches(self, size: int) -> list[Sequence[Example]]:
         """The batches of a size; of a screening a few."""
-        found = chunks(self.examples, size)
-        return found[:: math.ceil(len(found) / SCREENED_CALLS)] if self.spec.screening else found
+        batches = chunks(self.examples, size)
+        step = math.ceil(len(batches) / SCREENED_CALLS) if self.spec.screening else 1
+        return batches[::step]
 
     @contextmanager
     def _kept_going(self, name: str) -> Iterator[None]:
@@ -139,17 +113,22 @@ class Worker:
             self.broken[name] = f"{type(error).__name__}: {error}".splitlines()[0]
             log.warning("not timed: %s: %s", name, self.broken[name])
 
-    def _time(self, contenders: dict[str, Calls], group: int, label: str) -> GroupTimes:
+    def _time(self, models: dict[str, Model], size: int, group: int, label: str) -> GroupTimes:
         """The times of one group at one batch size."""
         spec, timer, first = self.spec, timer_for(self.device), dict[str, float]()
-        for name, own in contenders.items():
-            with nullcontext() if name in self.dense else self._kept_going(name):
-                first[name] = timer(name, own.calls)
-        calls = {name: contenders[name].calls for name in first}
+        batches = self._batches(size)
+        sound = {name: model for name, model in models.items() if name not in self.broken}
+        every = {name: model.calls(batches, self.read) for name, model in sound.items()}
+        if spec.dense:
+            every[key(protocol.AGAIN, spec.dense[0].backend)] = every[spec.dense[0].key]
+        for name in every:
+            with self._kept_going(name) if name in self.entries else nullcontext():
+                first[name] = timer(name, every[name])
+        calls = {name: every[name] for name in first}
         passes = 1 if spec.screening else protocol.warm_up(calls, timer, first)
         start, timer = time.perf_counter(), timer_for(self.device)
         seed = f"{spec.seed} {spec.process} {group}"
-        dense = [each.key for each in spec.dense]
+        dense = [entry.key for entry in spec.dense]
         shares = protocol.rounds_of_processes(spec.rounds)
         process_rounds, min_seconds = shares[spec.process], spec.min_seconds / len(shares)
         protocol.run_rounds(calls, process_rounds, min_seconds, seed, timer, dense)
@@ -157,29 +136,36 @@ class Worker:
         rounds = max(map(len, timer.call.values()), default=0)  # all may have raised
         log.info("%s: %d warm-up passes, %d rounds in %.1f s", label, passes, rounds, seconds)
         # After the timed rounds, because observing a call slows it.
-        timed = {name: contenders[name] for name in calls}
-        observations = self._observe(timed) if spec.process == 0 else {}
+        observed = {name: model for name, model in sound.items() if name in first}
+        if spec.process > 0 or spec.screening:
+            observed = {}
+        observations = self._observe(observed, calls, batches) if observed else {}
         return GroupTimes(timer.encoder, timer.call, timer.events, observations)
 
-    def _observe(self, contenders: dict[str, Calls]) -> dict[str, dict[str, Any]]:
+    def _observe(
+        self, models: dict[str, Model], calls: dict[str, list[Call]], batches: Batches
+    ) -> dict[str, dict[str, Any]]:
         """FLOPs, and memory and shares of time of the torch models; others cannot be observed."""
-        if self.spec.screening:
-            return {}
         lengths = torch.tensor([len(example.input_ids) for example in self.examples])
         backbone = self.backbone or load_engine(self.spec.dense[0]).backbone
         dense = float(dense_flops(lengths, backbone).sum())
-        found = {}
-        for name, own in contenders.items():
-            if own.flops is not None:
-                found[name] = {"flops_speedup": dense / own.flops()}
-            if own.encoder is not None:
+        observations: dict[str, dict[str, Any]] = {}
+        for name, model in models.items():
+            entry = self.entries.get(name)
+            if model.encoder and model.observable:
                 # Without their first step, which is done.
-                steps = [partial(call.run, call.prepare()) for call in own.calls]
-                found[name] |= {
+                steps = [partial(call.run, call.prepare()) for call in calls[name]]
+                observations[name] = {
+                    "flops_speedup": dense / model.flops(batches),
                     "peak_bytes": memory.peak_bytes(steps, self.device),
-                    "time_shares": time_shares(own.encoder, steps, own.encoder.reducer.padded),
+                    "time_shares": time_shares(model.encoder, steps, model.padded),
                 }
-        return found
+            elif entry is not None:
+                # Loaded anew, so that it takes no memory from the rounds.
+                in_torch = self._load(replace(entry, backend=TORCH, graph=None))
+                speedup = dense / in_torch(entry.budget).flops(batches)
+                observations[name] = {"flops_speedup": speedup}
+        return observations
 
 
 def plan_groups(entries: Sequence[Entry], capacity: float) -> list[list[Entry]]:

@@ -11,7 +11,7 @@ FLOOR, FLOOR_OF_VECTORS = 10.0, 30.0
 # Methods whose scored speed-ups end below this have no common range to compare areas in.
 LEAST_END = 1.2
 # Speed-ups per doubling at which the height is read.
-STEPS = 50
+AREA_STEPS = 50
 
 
 def area(
@@ -24,25 +24,18 @@ def area(
 ) -> np.ndarray:
     """The area from speed-up 1 to ``end``, in points times doublings of speed, shape (draws,).
 
+    ``speedups``, ``deciding`` and ``margins`` have shape (models, draws).  The last two are scores
+    minus the reference's, in points: on the split by which the best model is chosen, and on the one
+    that is read.  The height is a margin plus ``floor``, at least 0.
+
     At every speed-up the method is as good as its best model there.  A budget can be set between
     two scored ones of a setting; its score is then taken from the straight line between these.  The
     first line starts at the reference, and a setting with one model has none.  A scored model that
     is faster than asked for counts, too.  Beyond the fastest model the height is 0.
-
-    Parameters
-    ----------
-    speedups : ndarray, shape (models, draws)
-    deciding : ndarray, shape (models, draws)
-        Score minus the reference's, in points, on the split by which the best model is chosen.
-    margins : ndarray, shape (models, draws)
-        The same on the split that is read.  The height is this plus ``floor``, at least 0.
-    settings : sequence of length models
-        The setting of each model.
-    end, floor : float
     """
     if end <= 1:
         return np.zeros(speedups.shape[1])
-    count = max(1, round(STEPS * np.log2(end)))
+    count = max(1, round(AREA_STEPS * np.log2(end)))
     width = np.log2(end) / count
     places = width * (np.arange(count) + 0.5)
     best = np.full((count, speedups.shape[1]), -np.inf)

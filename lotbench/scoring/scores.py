@@ -8,7 +8,7 @@ import numpy as np
 CONSTANT = 1e-12
 # Values are rounded to multiples of one over this before their mean.  A float holds the
 # sum of 900,000 texts, and the fractions of a row, which have seven digits, are exact.
-STEPS = 10**10
+ROUNDED_TO = 10**10
 DEPTH = 10
 """How many of the first documents count in ``mrr``, ``overlap`` and ``ndcg``."""
 
@@ -42,8 +42,8 @@ def scores(
     if labels is None:
         # Sums of whole numbers are exact.  On some CPUs sums of equal fractions differ from row to
         # row, and equal models would be told apart.
-        whole = np.rint(_values(metric, predictions) * STEPS)
-        return whole @ weights.T.astype(float) / (STEPS * predictions.shape[1])
+        whole = np.rint(_values(metric, predictions) * ROUNDED_TO)
+        return whole @ weights.T.astype(float) / (ROUNDED_TO * predictions.shape[1])
     if metric == "spearman":
         return _spearman(predictions, labels, weights)
     own = {"f1": _f1, "matthews": _matthews, "pearson": _pearson}[metric]

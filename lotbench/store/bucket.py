@@ -66,13 +66,7 @@ def local_cache() -> Path:
 
 
 def mirror(place: str | Path) -> Path:
-    """The local folder for a URI; a path is returned as it is, and ``file:`` is a path.
-
-    Raises
-    ------
-    InputError
-        If the URI names no bucket, or may contain a key, or a file of another machine.
-    """
+    """The local folder for a URI; a path is returned as it is, and ``file:`` is a path."""
     if "://" not in str(place):
         return Path(place).expanduser()
     if "@" in str(place):  # first, since any other message shows the URI
@@ -81,13 +75,12 @@ def mirror(place: str | Path) -> Path:
             "AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY; in a folder's name, write %40"
         )
     parts = urlsplit(str(place))
-    if parts.scheme == "file":
-        if parts.netloc not in ("", "localhost"):
-            raise InputError(f"{place}: {parts.netloc} would be a machine; write file:///FOLDER")
+    if parts.scheme == "file" and parts.netloc in ("", "localhost"):
         return Path(unquote(parts.path))
     path = f"{parts.netloc}{unquote(parts.path)}".strip("/")
-    if not parts.netloc or ".." in path.split("/"):
-        raise InputError(f"{place}: no folder of a bucket; write s3://BUCKET/FOLDER")
+    if parts.scheme == "file" or not parts.netloc or ".." in path.split("/"):
+        mend = "write file:///FOLDER or s3://BUCKET/FOLDER"
+        raise InputError(f"{place}: no folder of a bucket or of this machine; {mend}")
     return _mirrors() / quote(f"{parts.scheme}?{parts.query}", safe="") / path
 
 
@@ -111,11 +104,6 @@ def pull(path: Path, *names: str) -> None:
     """Make a mirror like the bucket, except for what was changed here; nothing outside a mirror.
 
     With ``names``, only these files and folders of the folder ``path``.
-
-    Raises
-    ------
-    InputError
-        If the bucket cannot be read.
     """
 
     def work(place: Place) -> None:
@@ -142,13 +130,7 @@ def pull(path: Path, *names: str) -> None:
 
 
 def push(path: Path) -> None:
-    """Copy what was changed here to the bucket; nothing outside a mirror.
-
-    Raises
-    ------
-    InputError
-        If the bucket cannot be written.
-    """
+    """Copy what was changed here to the bucket; nothing outside a mirror."""
 
     def work(place: Place) -> None:
         files = unpushed(path)
@@ -168,13 +150,7 @@ def unpushed(path: Path) -> list[Path]:
 
 
 def read(path: Path) -> bytes | None:
-    """The content of a file in the bucket, whatever the mirror has; None if there is none.
-
-    Raises
-    ------
-    InputError
-        If the bucket cannot be read.
-    """
+    """The content of a file in the bucket, whatever the mirror has; None if there is none."""
 
     def work(place: Place) -> bytes | None:
         system = _system(place)
@@ -187,13 +163,7 @@ def read(path: Path) -> bytes | None:
 
 
 def remove(path: Path) -> None:
-    """Remove a file, if it is there, and from its bucket.
-
-    Raises
-    ------
-    InputError
-        If the bucket cannot be written.
-    """
+    """Remove a file, if it is there, and from its bucket."""
     path.unlink(missing_ok=True)
 
     def work(place: Place) -> None:

@@ -18,26 +18,13 @@ from lotbench.errors import InputError
 
 
 def as_json(value: Any) -> str:
-    """The text of a JSON file.
-
-    Raises
-    ------
-    ValueError, TypeError
-        If the value contains a NaN, an infinity, half of a surrogate pair or a type that JSON does
-        not have.
-    """
+    """The text of a JSON file; a ValueError or TypeError for what JSON does not have."""
     json.dumps(value, allow_nan=False, ensure_ascii=False).encode()
     return json.dumps(value, indent=1, allow_nan=False)
 
 
 def write_json(path: Path, value: Any) -> Path:
-    """Write ``value`` to the path, which is returned.
-
-    Raises
-    ------
-    ValueError, TypeError
-        As for `as_json`; the old file is not changed.
-    """
+    """Write ``value`` to the path, which is returned."""
     return write_file(path, as_json(value))
 
 
@@ -67,28 +54,14 @@ def replacing(path: Path) -> Iterator[Path]:
 
 
 def subfolder(store: Path, name: str) -> Path:
-    """The folder of this name in a store, created if it is missing.
-
-    Raises
-    ------
-    InputError
-        If it is a link: a store from somebody else must not lead out of itself.
-    """
+    """The folder of this name in a store, created if it is missing; a link is refused."""
     _refuse_link(store / name)
     (store / name).mkdir(parents=True, exist_ok=True)
     return store / name
 
 
 def read_json(path: Path) -> Any:
-    """The value of a JSON file.
-
-    Raises
-    ------
-    OSError
-        If the file cannot be read.
-    ValueError
-        If it is not valid JSON; the message says why.
-    """
+    """The value of a JSON file; a ValueError says why it is none."""
     if path.exists() and not path.is_file():  # a pipe or a device may never end
         raise ValueError("not a regular file")
     try:
@@ -102,15 +75,7 @@ def read_json(path: Path) -> Any:
 
 @contextmanager
 def lock(folder: Path) -> Iterator[None]:
-    """Locks a store against other sweeps and measurements while the block runs.
-
-    Raises
-    ------
-    InputError
-        If another process has the lock, or the lock is a link.
-    OSError
-        If the folder cannot be created.
-    """
+    """Locks a store against other sweeps and measurements while the block runs."""
     from filelock import FileLock, Timeout
 
     folder.mkdir(parents=True, exist_ok=True)

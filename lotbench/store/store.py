@@ -63,13 +63,7 @@ class Store:
         return folder if folder.is_dir() else None
 
     def sweep(self) -> dict[str, Any] | None:
-        """The resolved sweep file, its keys in order, or None.
-
-        Raises
-        ------
-        InputError
-            If the file is damaged.
-        """
+        """The resolved sweep file, its keys in order, or None."""
         path = self.folder / "sweep.json"
         if not path.exists():
             return None
@@ -97,18 +91,7 @@ class Store:
         return sorted(self._read(Map), key=lambda row: (row.created, row.map_id))
 
     def write(self, record: Trial | TimingPass | Map) -> Path:
-        """Write a record and return its file; a trial replaces an older one with its id.
-
-        Raises
-        ------
-        FileExistsError
-            If there is a timing pass or map with this id.
-        ValueError, TypeError
-            If the record contains a value that JSON does not have, such as a NaN.
-        InputError
-            If the folder of such records is a link, or the bucket cannot be written; the record is
-            then kept in the mirror.
-        """
+        """Write a record and return its file; only a trial replaces an older one with its id."""
         path = files.subfolder(self.folder, record.FOLDER) / f"{record.id}.json"
         if not isinstance(record, Trial) and path.exists():
             raise FileExistsError(f"{path}: a measurement is never overwritten")
@@ -174,13 +157,7 @@ class Store:
 
 
 def read_record(kind: type[Kind], path: Path) -> Kind:
-    """The record of a file.
-
-    Raises
-    ------
-    ValueError
-        If the file is damaged; the message says why, in a line without the path.
-    """
+    """The record of a file."""
     record = _checked(kind, path)
     if record.id != path.stem:
         raise ValueError(f"its {kind.ID} is {record.id!r}, which is not its file name")

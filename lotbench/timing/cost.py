@@ -10,7 +10,7 @@ import torch
 from lotbench.backends import BY_NAME, TORCH
 from lotbench.config.sections import MeasureConfig
 from lotbench.engine.loading import random_backbone
-from lotbench.measure.calls import Padded, packed_dense
+from lotbench.measure.calls import packed_dense, padded
 from lotbench.measure.devices import occupy, timer_for
 from lotbench.measure.protocol import DENSE_NAME, rounds_of_processes
 from lotbench.measure.spec import DeviceSetting, Example
@@ -43,13 +43,12 @@ def pass_texts(
 def dense_rate(name: str, layers: int | None, setting: DeviceSetting) -> float:
     """FLOPs of dense in float32 in a second, in a batch after one that warms up."""
     before, device = torch.get_num_threads(), occupy(setting)
-    dense = Padded(packed_dense(random_backbone(name, 2, layers)).to(device))
-    timed = dense.calls([[Example([1] * LENGTH, [0] * LENGTH)] * TEXTS])
+    dense = padded(packed_dense(random_backbone(name, 2, layers)).to(device))
+    batches = [[Example([1] * LENGTH, [0] * LENGTH)] * TEXTS]
     with torch.inference_mode():
-        _, seconds = (timer_for(device)(DENSE_NAME, timed.calls) for _ in range(2))
+        _, seconds = (timer_for(device)(DENSE_NAME, dense.calls(batches)) for _ in range(2))
     torch.set_num_threads(before)
-    assert timed.flops is not None, "dense is not compiled"
-    return timed.flops() / seconds
+    return dense.flops(batches) / seconds
 
 
 def in_words(seconds: float, models: int, names: Iterable[str]) -> str:

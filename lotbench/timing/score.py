@@ -23,7 +23,7 @@ from lotbench.data.task import Task
 from lotbench.data.tokens import Split
 from lotbench.engine.checksums import checksums
 from lotbench.measure import protocol
-from lotbench.measure.calls import Loaded, load_entry
+from lotbench.measure.calls import Loaded, Model, load_entry
 from lotbench.measure.devices import device_name
 from lotbench.measure.spec import Entry, Example
 from lotbench.scoring.predictions import decode
@@ -116,7 +116,7 @@ class Scorer:
             device, threads = torch.device(self.device), machine.usable_cores()
             same = {own: each for own, each in self.loaded.items() if entry.folder in own}
             self.loaded = same | {entry.model: load_entry(entry, device, threads, self.plugins)}
-        model, start = self.loaded[entry.model], time.perf_counter()
+        model, start = self.loaded[entry.model](entry.budget), time.perf_counter()
         found = {}
         for name in SPLITS:
             split: Split = getattr(self.task, name)
@@ -124,8 +124,8 @@ class Scorer:
             answers = self.task.kind.score(
                 [self.metric],
                 split,
-                _outputs(model, entry.budget, split),
-                None if queries is None else _outputs(model, entry.budget, queries),
+                _outputs(model, split),
+                None if queries is None else _outputs(model, queries),
             )
             value = answers.metrics[self.metric]
             found[name] = (value if math.isfinite(value) else None), answers.values[self.metric]
@@ -133,11 +133,11 @@ class Scorer:
         return found
 
 
-def _outputs(model: Loaded, budget: Budget | None, split: Split) -> np.ndarray:
+def _outputs(model: Model, split: Split) -> np.ndarray:
     """Logits (N, C) or vectors (N, D), in batches of `BATCH_SIZE` from short to long."""
     rows = batches(split, BATCH_SIZE, seed=None)
     with torch.inference_mode():
-        calls = model.calls([[example_of(split, row) for row in own] for own in rows], budget).calls
+        calls = model.calls([[example_of(split, row) for row in batch] for batch in rows])
         parts = [torch.as_tensor(call()).float().cpu().numpy() for call in calls]
     outputs = np.concatenate(parts)[np.argsort(np.concatenate(rows))]
     check_finite(outputs, "its")

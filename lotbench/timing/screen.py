@@ -20,7 +20,7 @@ from lotbench.timing.prepare import Preparation
 
 log = logging.getLogger(__name__)
 
-CLOSE = 0.2
+MAY_BE_FASTEST = 0.2
 """A contender that is at most so much slower than the fastest of its model may be the fastest.
 
 Tried on the first two rounds of 12 stored passes: it keeps 29% of all pairs, and of 97 of 99 models
@@ -88,7 +88,7 @@ def promising(names: Sequence[str], seconds: Seconds, held: Callable[[str], bool
     for own in zip(*(seconds[name] for name in known), strict=True):
         order = sorted(zip(own, known, strict=True))
         fastest = next((one for one, name in order if held(name)), order[0][0])
-        kept |= {name for one, name in order if one <= (1 + CLOSE) * fastest}
+        kept |= {name for one, name in order if one <= (1 + MAY_BE_FASTEST) * fastest}
     return kept
 
 
@@ -120,5 +120,5 @@ def _screened(spec: PassSpec) -> dict[str, list[float]]:
         # It takes half a minute to compile, so it is left only where it might be faster than all.
         twin = key(each.name, f"torch-{BY_NAME[each.backend].precision}")
         if BY_NAME[each.backend].compiled and twin in found and spec.setting.device == "cpu":
-            found[each.key] = [(1 + CLOSE) / COMPILED * own for own in found[twin]]
+            found[each.key] = [(1 + MAY_BE_FASTEST) / COMPILED * own for own in found[twin]]
     return found

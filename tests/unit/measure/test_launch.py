@@ -26,11 +26,11 @@ from lotbench.errors import InputError, PassFailed
 from lotbench.measure import calls as measure_calls
 from lotbench.measure import launch, protocol, worker
 from lotbench.measure.calls import (
-    Packed,
-    Padded,
     as_given,
     chunks,
+    packed,
     packed_dense,
+    padded,
     padded_inputs,
     tokenising,
 )
@@ -150,9 +150,9 @@ def test_a_worker_that_dies_is_quoted(tmp_path, monkeypatch):
         run_pass(spec(tmp_path, []))
 
 
-def logits(model, budget=None):
+def logits(model):
     with torch.inference_mode():
-        return torch.cat([call() for call in model.calls(chunks(EXAMPLES, 2), budget).calls])
+        return torch.cat([call() for call in model.calls(chunks(EXAMPLES, 2))])
 
 
 def test_padded_and_packed_calls_hold_the_same_tokens(folders):
@@ -161,8 +161,8 @@ def test_padded_and_packed_calls_hold_the_same_tokens(folders):
     inputs = make(*as_given(EXAMPLES), [0] * 5)
     assert inputs["attention_mask"].sum(1).tolist() == [5, 9, 3, 11, 6]
     assert "attention_mask" not in make(*as_given(EXAMPLES[:1]), [0])
-    packed = Packed(packed_dense(encoder.backbone))
-    torch.testing.assert_close(logits(Padded(encoder)), logits(packed), atol=1e-5, rtol=0)
+    ragged = logits(packed(packed_dense(encoder.backbone)))
+    torch.testing.assert_close(logits(padded(encoder)), ragged, atol=1e-5, rtol=0)
 
 
 @pytest.mark.parametrize("kind", ["mean", "cls"])
@@ -170,25 +170,23 @@ def test_padded_and_packed_calls_hold_the_same_tokens(folders):
 def test_padded_and_packed_calls_give_the_same_vectors(kind, normalise):
     model = random_model("bert", layers=2).base_model
     dense = packed_dense(Backbone(model, Pooling(32, kind, normalise)).eval())
-    found = logits(Padded(dense))
-    torch.testing.assert_close(found, logits(Packed(dense)), atol=1e-5, rtol=0)
+    vectors = logits(padded(dense))
+    torch.testing.assert_close(vectors, logits(packed(dense)), atol=1e-5, rtol=0)
     # The second text is the longer one of its batch; the last, alone in its batch, has no mask.
     for place in (0, 1, 4):
         with torch.inference_mode():
             states = model(torch.tensor([EXAMPLES[place].input_ids])).last_hidden_state[0]
         vector = states.mean(0) if kind == "mean" else states[0]
         vector = vector / vector.norm() if normalise else vector
-        torch.testing.assert_close(found[place], vector, atol=1e-5, rtol=0)
+        torch.testing.assert_close(vectors[place], vector, atol=1e-5, rtol=0)
 
 
 def test_calls_of_one_model_keep_their_own_budgets(folders):
     encoder = load(folders / "routed")
     # Above threshold 0 every token is processed; above 1 none but the first.
-    budgets = [Budget("threshold", value) for value in (0.0, 1.0)]
-    some, none = (Packed(encoder).calls(chunks(EXAMPLES, 2), budget) for budget in budgets)
-    with torch.inference_mode():
-        everything, nothing = (torch.cat([run() for run in own.calls]) for own in (some, none))
-    dense = logits(Padded(encoder))
+    models = [packed(encoder, Budget("threshold", value)) for value in (0.0, 1.0)]
+    everything, nothing = map(logits, models)
+    dense = logits(padded(encoder))
     torch.testing.assert_close(everything, dense, atol=1e-5, rtol=0)
     assert not torch.allclose(nothing, dense, atol=1e-3)
 
@@ -197,7 +195,7 @@ def test_a_budget_that_is_a_list_is_timed_as_it_was_trained(tiny):
     """As of random-drop with one keep ratio per layer."""
     ratios = [1.0, 0.5, 0.2]
     reducer = RandomDrop(RandomDrop.Params.model_validate({"keep_ratio": ratios}), 3, 32)
-    assert logits(Packed(ReducedEncoder(tiny, reducer.eval()))).shape == (len(EXAMPLES), 3)
+    assert logits(packed(ReducedEncoder(tiny, reducer.eval()))).shape == (len(EXAMPLES), 3)
 
 
 def test_groups_keep_budgets_together_and_fit_memory(monkeypatch):
@@ -330,9 +328,9 @@ def test_all_backends_tokenise_in_their_calls(folders):
         texts.append([each.text for each in batch])
         return tokenising(load_tokenizer(str(folders / "teacher")), 32)(batch)
 
-    for model in (Padded(encoder), Packed(packed_dense(encoder.backbone))):
+    for model in (padded(encoder), packed(packed_dense(encoder.backbone))):
         texts.clear()
-        calls = model.calls(chunks(EXAMPLES, 2), read=read).calls
+        calls = model.calls(chunks(EXAMPLES, 2), read)
         assert not texts
         with torch.inference_mode():
             found = torch.cat([call() for call in calls])
@@ -347,7 +345,8 @@ def test_exported_models_are_padded_as_they_are_deployed(folders, tmp_path, monk
     session = SimpleNamespace(inputs=["input_ids"])
     monkeypatch.setattr(measure_calls, "open_session", lambda *_: session)
     own = Entry("dense", None, str(tmp_path), backend="onnx-fp32", graph="dense.onnx")
-    (call,) = measure_calls.load_entry(own, torch.device("cpu"), 1).calls([EXAMPLES[:2]]).calls
+    model = measure_calls.load_entry(own, torch.device("cpu"), 1)(None)
+    (call,) = model.calls([EXAMPLES[:2]])
     assert call.prepare()["input_ids"][0].tolist() == [*EXAMPLES[0].input_ids, 1, 1, 1, 1]
 
 
@@ -356,11 +355,9 @@ def test_a_pair_is_timed_from_its_two_texts(folders):
     own = worker.Worker(replace(spec(folders / "teacher", []), examples=[pair, EXAMPLES[0]]))
     assert own.examples[-1] == pair
     for model in own.dense.values():
-        (read,), (given,) = (
-            model.calls([own.examples], read=each).calls for each in (own.read, as_given)
-        )
+        (called,), (given,) = (model.calls([own.examples], read) for read in (own.read, as_given))
         with torch.inference_mode():
-            torch.testing.assert_close(read(), given(), atol=0, rtol=0)
+            torch.testing.assert_close(called(), given(), atol=0, rtol=0)
 
 
 @pytest.mark.parametrize(

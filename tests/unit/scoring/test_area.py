@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from lotbench.scoring.area import FLOOR, FLOOR_OF_VECTORS, STEPS, area
+from lotbench.scoring.area import AREA_STEPS, FLOOR, FLOOR_OF_VECTORS, area
 
 
 def area_of(speedups, margins, settings="aaaa", end=8.0, floor=FLOOR):
@@ -56,7 +56,7 @@ def test_the_area_of_every_draw_agrees_with_the_best_of_all_models_and_lines():
     speedups = generator.uniform(0.5, 20, (6, 30))
     deciding, margins = generator.uniform(-13, 2, (2, 6, 30))
     settings = ["a", "b", "a", "c", "b", "a"]
-    count = round(STEPS * np.log2(12))
+    count = round(AREA_STEPS * np.log2(12))
     expected = np.zeros(30)
     for draw, step in np.ndindex(30, count):
         speed = 2 ** ((step + 0.5) * np.log2(12) / count)

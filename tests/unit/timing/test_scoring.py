@@ -207,12 +207,8 @@ def test_change_and_flips_are_against_the_predictions_in_the_row(
     )
     # By length: validation has 8, 3, 7, 5, 10, 4 tokens, selection 4, 11, 6, 3.
     answers = {6: [1, 0, 1, 0, 1, 0], 4: [1, 0, 0, 1]}
-    model = SimpleNamespace(
-        calls=lambda batches, budget: SimpleNamespace(
-            calls=[lambda: torch.eye(2)[answers[len(batches[0])]]]
-        )
-    )
-    monkeypatch.setattr("lotbench.timing.score.load_entry", lambda *_: model)
+    model = SimpleNamespace(calls=lambda batches: [lambda: torch.eye(2)[answers[len(batches[0])]]])
+    monkeypatch.setattr("lotbench.timing.score.load_entry", lambda *_: lambda budget: model)
     monkeypatch.setenv("LOTBENCH_CACHE", str(tmp_path))
     folder = str(folders / "lot")
     scorer = Scorer(task, {folder: Trial.model_validate(row)}, "cpu", [])
@@ -231,9 +227,9 @@ def test_queries_are_encoded_by_the_model_only_if_it_reduces_them(
 ):
     """A text's vector says how long it is; dense knows the right document of each query."""
 
-    def calls(batches, budget):
-        found = [torch.eye(12)[[len(text.input_ids) for text in own]] for own in batches]
-        return SimpleNamespace(calls=[lambda own=own: own for own in found])
+    def calls(batches):
+        outputs = [torch.eye(12)[[len(text.input_ids) for text in texts]] for texts in batches]
+        return [lambda vectors=vectors: vectors for vectors in outputs]
 
     documents, queries = split([5, 9, 3]), split([9, 5, 3])
     queries.dense = np.eye(12)[[5, 9, 3]]
@@ -242,7 +238,7 @@ def test_queries_are_encoded_by_the_model_only_if_it_reduces_them(
     task = Task("toy", 0, EMBEDDING, ("mrr",), documents, documents, documents, "f")
     task.reduces_queries = both
     model = SimpleNamespace(calls=calls)
-    monkeypatch.setattr("lotbench.timing.score.load_entry", lambda *_: model)
+    monkeypatch.setattr("lotbench.timing.score.load_entry", lambda *_: lambda budget: model)
     monkeypatch.setenv("LOTBENCH_CACHE", str(tmp_path))
     entry = Entry("a", "a", str(folders / "lot"), None, "torch-bf16")
     found = Scorer(task, {}, "cpu", []).scores(entry)["validation"]
