@@ -248,9 +248,9 @@ class LeapOfThought(TokenReducer):
             if decision.weight is None:  # the same tokens leap, and their mean is unchanged
                 return decision
         elif tokens.layout.known_sizes is None and self._reads_once:
-            found = self._margins(layer, tokens)
-            decision = self.choose(found[:, 0], tokens.layout)
-            decision.aux["later"] = found[:, 1:]
+            margin = self._margins(layer, tokens)
+            decision = self.choose(margin[:, 0], tokens.layout)
+            decision.aux["later"] = margin[:, 1:]
         else:
             hidden = tokens.hidden.detach() if self.params.detach_router else tokens.hidden
             logits = self.routers[layer // every](hidden, tokens.layout).float()
@@ -277,7 +277,7 @@ class LeapOfThought(TokenReducer):
         are at most 1/24 of those of the layers.
         """
         params = self.params
-        alone = all(type(each) is Router and not each.context for each in self.routers)
+        alone = all(type(router) is Router and not router.context for router in self.routers)
         narrow = (self.n_layers - 1) * params.router_width <= self.width
         return alone and narrow and params.routing == "leap" and params.decision_every == 1
 

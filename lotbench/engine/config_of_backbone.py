@@ -120,10 +120,8 @@ def files_of(where: str, *names: str) -> list[Path]:
     from transformers.utils.hub import cached_file
 
     with reading(where, names[0]):
-        found = [
-            cached_file(where, name, _raise_exceptions_for_missing_entries=False) for name in names
-        ]
-    return [Path(path) for path in found if path is not None]
+        paths = (cached_file(where, x, _raise_exceptions_for_missing_entries=False) for x in names)
+        return [Path(path) for path in paths if path is not None]
 
 
 @contextmanager
