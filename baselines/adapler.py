@@ -102,9 +102,9 @@ class AdapLeR(TokenReducer):
     def stages(self) -> list[Stage]:
         share = self.params.soft_share
         rates = {"predictors": self.params.predictor_learning_rate}
-        own = {"eta": self.params.eta_learning_rate}
+        soft_rates = rates | {"eta": self.params.eta_learning_rate}
         return [
-            Stage("soft", share, soft=True, learning_rates=rates | own),
+            Stage("soft", share, soft=True, learning_rates=soft_rates),
             Stage("hard", 1 - share, learning_rates=rates, frozen=("eta",)),
         ]
 

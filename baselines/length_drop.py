@@ -85,16 +85,11 @@ class Params(reducer.Params):
 
 
 class LengthDrop(TokenReducer):
-    """The Length-Adaptive Transformer; see the docstring of this module.
-
-    Attributes
-    ----------
-    table : Tensor, shape (K, L), int64
-        Schedules that the search found, in millionths, from small to full; empty without a search.
-    """
+    """The Length-Adaptive Transformer; see the docstring of this module."""
 
     params: Params
     table: Tensor
+    """Schedules that the search found, (K, L), from small to full; empty without a search."""
     uniform: Tensor
     name = "length-drop"
     source = "Kim and Cho, ACL 2021"
@@ -122,7 +117,7 @@ class LengthDrop(TokenReducer):
         drops = self.params.drop_ratio * torch.cat([torch.ones_like(drawn[:1]), drawn])
         divergences = []
         for shares in (1 - drops).cumprod(1).tolist():
-            answers = encoder(batch, reducer=_Given(self, shares)).logits
+            answers = encoder(batch, reducer=_Scheduled(self, shares)).logits
             divergences.append(divergence(answers, full.detach(), batch))
         return step.objective(full, batch) | {"sandwich": torch.stack(divergences).sum()}
 
@@ -130,32 +125,32 @@ class LengthDrop(TokenReducer):
         count = self.params.search_evaluations
         if not count:
             return
-        found: dict[Schedule, tuple[float, float]] = {}
+        tried: dict[Schedule, tuple[float, float]] = {}
         full = (WHOLE,) * self.n_layers
 
         def measure(schedule: Schedule) -> None:
-            if schedule not in found:
+            if schedule not in tried:
                 self.table = self.uniform.new_tensor([schedule, full])
                 value, flops = score()
-                found[schedule] = flops, value
+                tried[schedule] = flops, value
 
         with self.at_budget(0.0):  # the first row of the table
             starts = uniform_schedules(self.params.drop_ratio, self.n_layers, max(2, count // 3))
             for schedule in starts:
                 measure(schedule)
             for _ in range(TRIES * count):  # few layers have few schedules
-                if len(found) >= count:
+                if len(tried) >= count:
                     break
-                parents = front(found)
+                parents = front(tried)
                 measure(mutated(one_of(parents, generator), starts[0], generator))
-                if len(found) < count:
+                if len(tried) < count:
                     one, other = one_of(parents, generator), one_of(parents, generator)
                     measure(tuple((a + b + 1) // 2 for a, b in zip(one, other, strict=True)))
-        self.table = self.uniform.new_tensor(front(found))
+        self.table = self.uniform.new_tensor(front(tried))
 
 
-class _Given(TokenReducer):
-    """Keeps the tokens of a given schedule."""
+class _Scheduled(TokenReducer):
+    """Keeps the tokens of one schedule."""
 
     needs = LengthDrop.needs
 
@@ -195,19 +190,17 @@ def uniform_schedules(drop_ratio: float, n_layers: int, count: int) -> list[Sche
     return [tuple(round(WHOLE * (1 - drop) ** layer) for layer in layers) for drop in drops]
 
 
-def front(found: dict[Schedule, tuple[float, float]]) -> list[Schedule]:
+def front(tried: dict[Schedule, tuple[float, float]]) -> list[Schedule]:
     """The schedules that score more than all with fewer FLOPs, from small to full.
 
-    The mean share rises, too.  The full schedule is always the last.  ``found`` has the FLOPs and
+    The mean share rises, too.  The full schedule is always the last.  ``tried`` has the FLOPs and
     the score of each schedule.
     """
-    *others, full = sorted(
-        found, key=lambda own: (min(own) == WHOLE, found[own][0], -found[own][1])
-    )
+    *others, full = sorted(tried, key=lambda x: (min(x) == WHOLE, tried[x][0], -tried[x][1]))
     kept = others[:1]
-    for own in others[1:]:
-        if found[own][1] > found[kept[-1]][1] and sum(own) > sum(kept[-1]):
-            kept.append(own)
+    for schedule in others[1:]:
+        if tried[schedule][1] > tried[kept[-1]][1] and sum(schedule) > sum(kept[-1]):
+            kept.append(schedule)
     return [*kept, full]
 
 

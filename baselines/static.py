@@ -36,10 +36,7 @@ class Params(reducer.Params):
 class Static(TokenReducer):
     """Drops the words of least mean saliency before the embedding.
 
-    Attributes
-    ----------
-    importance : Tensor, shape (V,)
-        Of each vocabulary id; empty before training, when all count alike.
+    ``importance`` (V,) is that of each vocabulary id; it is empty before training.
     """
 
     params: Params
@@ -78,7 +75,7 @@ def relative_saliency(batch: Batch) -> tuple[Tensor, Tensor]:
     layout, saliency = batch.layout, batch.saliency
     assert saliency is not None, "in needs"
     rest = ~layout.is_first
-    own = saliency.double().masked_fill(~rest, 0.0)
-    mean = segment_sum(own, layout) / (layout.lengths - 1).clamp(min=1)  # [CLS] has no share
-    share = own / mean.clamp(min=1e-300)[layout.sequence]
+    saliency = saliency.double().masked_fill(~rest, 0.0)  # [CLS] has no share
+    mean = segment_sum(saliency, layout) / (layout.lengths - 1).clamp(min=1)
+    share = saliency / mean.clamp(min=1e-300)[layout.sequence]
     return batch.input_ids[rest], share[rest]

@@ -133,13 +133,7 @@ def match(
 ) -> Tensor:
     """The groups (T,) after the best ``count`` (B,) sources of each text merge into a target.
 
-    Parameters
-    ----------
-    similarity : Tensor, shape (B, N, N)
-    source, target : Tensor, shape (T,), bool
-        Each source may merge into the target that is most similar to it.
-    count : Tensor, shape (B,), int64
-    layout : Ragged
+    A token of ``source`` may merge into the token of ``target`` that is most similar to it.
     """
     barred = torch.where(target, 0.0, -torch.inf).to(similarity.dtype)
     best, place = (similarity + pad(barred, layout, fill=-torch.inf)[:, None, :]).max(2)

@@ -176,10 +176,9 @@ class _Explorer(TokenReducer):
         with torch.enable_grad():
             logits = policy(tokens.hidden)
         layout, probability = tokens.layout, logits.detach().sigmoid()
-        draw = torch.rand(
-            probability.shape, generator=self.generator, device=self.generator.device
-        ).to(probability.device)
-        keep = (draw < probability) | layout.is_first
+        device = self.generator.device
+        draw = torch.rand(probability.shape, generator=self.generator, device=device)
+        keep = (draw.to(probability.device) < probability) | layout.is_first
         if self.imitators:
             saliency = tokens.batch.saliency
             assert saliency is not None, "in needs"

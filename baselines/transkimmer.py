@@ -119,16 +119,10 @@ class Transkimmer(TokenReducer):
 
 
 def skim(logits: Tensor, first: Tensor, before: Tensor | None = None) -> Leap:
-    """A sample of the hard Gumbel-softmax: the tokens that are not kept leap.
+    """A sample of the hard Gumbel-softmax of logits (T, 2): the tokens that are not kept leap.
 
-    Parameters
-    ----------
-    logits : Tensor, shape (T, 2)
-        (skim, keep) of each token.
-    first : Tensor, shape (T,), bool
-        [CLS], which is kept.
-    before : Tensor, shape (T,), or None
-        Weights of the decision before the previous layer: 0 for tokens that were skimmed.
+    ``first`` (T,) is true at [CLS], which is kept.  ``before`` (T,) has the weights of the decision
+    before the previous layer, 0 for tokens that were skimmed.
     """
     soft = F.gumbel_softmax(logits)[:, 1]
     hard = (soft > 0.5).to(soft.dtype)

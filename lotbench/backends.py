@@ -44,8 +44,8 @@ class Backend:
 
 EXPORTER = ("onnx", "onnxscript")
 BY_NAME = {
-    each.name: each
-    for each in (
+    backend.name: backend
+    for backend in (
         Backend("torch", "fp32"),
         Backend("torch", "bf16"),
         Backend("compile", "fp32", compiled=True),
@@ -57,7 +57,7 @@ BY_NAME = {
     )
 }
 BACKENDS = tuple(BY_NAME)
-EXPORTED = tuple(name for name, each in BY_NAME.items() if each.exported)
+EXPORTED = tuple(name for name, backend in BY_NAME.items() if backend.exported)
 TOKENISERS = ("gigatoken", "nanotoken", "tokenizers")
 TORCH = "torch-fp32"
 """The backend in which trials are scored."""
@@ -74,23 +74,20 @@ def need(*packages: str) -> None:
         raise InputError(f"{', '.join(lacking)} is not installed; install it with: {INSTALL}")
 
 
-def chosen(given: Iterable[str] | None, device: str) -> list[str]:
+def chosen(names: Iterable[str] | None, device: str) -> list[str]:
     """The backends of a pass on a device, in the order of `BACKENDS`.
 
-    ``given`` has their names.  By default they are all that are installed and that the device runs
-    natively: bf16 needs AMX or AVX-512 with bf16, and int8 needs VNNI or AMX.  The device is
-    ``cpu``, or a GPU, which runs ``torch`` and ``compile`` alone.
+    By default they are all that are installed and that the device runs natively: bf16 needs AMX or
+    AVX-512 with bf16, and int8 needs VNNI or AMX.  The device is ``cpu``, or a GPU, which runs
+    ``torch`` and ``compile`` alone.
     """
-    if given is None:
+    backends = list(BY_NAME.values())
+    if names is None:
         native = {"fp32", *(machine.native_formats() if device == "cpu" else ["bf16"])}
-        backends = [
-            backend
-            for backend in BY_NAME.values()
-            if backend.precision in native and not backend.missing
-        ]
+        backends = [x for x in backends if x.precision in native and not x.missing]
     else:
-        names = set(given)
-        backends = [backend for backend in BY_NAME.values() if backend.name in names]
+        wanted = set(names)
+        backends = [backend for backend in backends if backend.name in wanted]
     for backend in backends:
         if lacking := backend.missing:
             raise InputError(
@@ -107,6 +104,5 @@ def chosen(given: Iterable[str] | None, device: str) -> list[str]:
 
 def runtimes(names: Iterable[str], versions: Mapping[str, str]) -> tuple[str | None, ...]:
     """The versions of the packages that these backends, and the tokenisers, need."""
-    known = [BY_NAME[name] for name in names if name in BY_NAME]
-    packages = sorted({*TOKENISERS, *(package for own in known for package in own.packages)})
-    return tuple(versions.get(package) for package in packages)
+    known = [BY_NAME[name].packages for name in names if name in BY_NAME]
+    return tuple(versions.get(package) for package in sorted(set(TOKENISERS).union(*known)))

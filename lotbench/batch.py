@@ -61,24 +61,8 @@ class Batch:
     ) -> Batch:
         """The batch of B examples given as lists of token ids without padding, on the CPU.
 
-        Parameters
-        ----------
-        input_ids : B sequences of int
-        token_type_ids : B sequences of int, optional
-            As long as those of ``input_ids``; zeros by default.
-        labels, text_seed : B numbers, optional
-            Zeros by default.
-        index : B int, optional
-            0 to B - 1 by default.
-        unlabelled : B bool, optional
-        saliency : B arrays of float32, optional
-            As long as those of ``input_ids``.
-        teacher_logits : ndarray, shape (B, C), optional
-
-        Raises
-        ------
-        ValueError
-            If an example has another number of token types than of tokens.
+        An example has as many token types, and numbers of ``saliency``, as ids.  By default token
+        types, labels and seeds are zeros, and the index counts from 0.
         """
         lengths = [len(ids) for ids in input_ids]
         if token_type_ids is not None and [len(types) for types in token_type_ids] != lengths:

@@ -15,7 +15,7 @@ from lotbench.batch import Batch
 from lotbench.ragged import Ragged, cached_property
 
 Aux = dict[str, Any]
-"""Values of a decision by names that the method chooses."""
+"""What a method's loss needs, by names that the method chooses; it finds them in the `Trace`."""
 
 
 @dataclass(frozen=True)
@@ -50,8 +50,7 @@ class Leap:
         ``weight``.
     context : Tensor, shape (B, D), or None
         A token that is only a key and value, in sequences where at least one token leaps.
-    aux : dict
-        What the method's loss needs; the loss finds it in the Trace.
+    aux : Aux
     sizes : tuple of B int, or None
         Number of tokens kept in each sequence, if the method knows it without reading ``keep``.
         Packing then does not wait for the device, and its shapes are static.  In a graph that is
@@ -90,8 +89,7 @@ class Drop:
         Apply ``weight`` to the layer's output.  False applies it to the present state.
     restore : bool
         Put the last states of dropped tokens into the output (token-level tasks).
-    aux : dict
-        What the method's loss needs; the loss finds it in the Trace.
+    aux : Aux
     """
 
     keep: Tensor
@@ -119,8 +117,7 @@ class Merge:
         text, and the first token of a text always has its own row.
     proportional : bool
         Keys weigh by their size from here on, until another merge says otherwise.
-    aux : dict
-        What the method's loss needs; the loss finds it in the Trace.
+    aux : Aux
     """
 
     groups: Tensor

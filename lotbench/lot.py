@@ -248,9 +248,9 @@ class LeapOfThought(TokenReducer):
             if decision.weight is None:  # the same tokens leap, and their mean is unchanged
                 return decision
         elif tokens.layout.known_sizes is None and self._reads_once:
-            found = self._margins(layer, tokens)
-            decision = self.choose(found[:, 0], tokens.layout)
-            decision.aux["later"] = found[:, 1:]
+            margin = self._margins(layer, tokens)
+            decision = self.choose(margin[:, 0], tokens.layout)
+            decision.aux["later"] = margin[:, 1:]
         else:
             hidden = tokens.hidden.detach() if self.params.detach_router else tokens.hidden
             logits = self.routers[layer // every](hidden, tokens.layout).float()
@@ -277,7 +277,7 @@ class LeapOfThought(TokenReducer):
         are at most 1/24 of those of the layers.
         """
         params = self.params
-        alone = all(type(each) is Router and not each.context for each in self.routers)
+        alone = all(type(router) is Router and not router.context for router in self.routers)
         narrow = (self.n_layers - 1) * params.router_width <= self.width
         return alone and narrow and params.routing == "leap" and params.decision_every == 1
 
@@ -307,21 +307,17 @@ class LeapOfThought(TokenReducer):
         return Leap(keep, straight)
 
     def loss(self, outputs: Outputs, batch: Batch, trace: Trace) -> dict[str, Tensor]:
-        if self.params.guidance == "none" or not self.params.loss_weight:
+        params = self.params
+        if params.guidance == "none" or not params.loss_weight:
             return {}
-        return {"guidance": self.params.loss_weight * self._guidance(batch, trace)}
-
-    def _guidance(self, batch: Batch, trace: Trace) -> Tensor:
-        """Cross-entropy of the routers against the saliency labels (section 3.4)."""
         saliency = batch.saliency
-        if self.params.guidance == "random":
+        if params.guidance == "random":
             saliency = seeded_uniform(batch.text_seed, batch.layout).float()
         assert saliency is not None, "in needs"
-        params = self.params
         labels = guidance_labels(
             saliency, batch.layout, params.top_p, params.share_normalisation, params.saliency_length
         ).long()
-        losses = []
+        losses = []  # cross-entropy of the routers against the saliency labels (section 3.4)
         for event in trace.events:
             if "logits" in event.decision.aux:
                 rest, wanted = ~event.layout.is_first, labels[event.rows]
@@ -329,7 +325,7 @@ class LeapOfThought(TokenReducer):
                 loss = F.cross_entropy(logits[rest], wanted[rest], reduction="sum")
                 # At least 1, since [CLS] may be all that is left of every text.
                 losses.append(loss / max(1, event.layout.total - event.layout.batch_size))
-        return torch.stack(losses).mean()
+        return {"guidance": params.loss_weight * torch.stack(losses).mean()}
 
     def overhead_flops(self, layer: int, n_tokens: Tensor) -> Tensor | float:
         decides = layer >= 0 and not layer % self.params.decision_every

@@ -7,26 +7,14 @@ import os
 import platform
 import subprocess
 import sys
+from contextlib import suppress
 from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 PACKAGES = (
-    "lotbench",
-    "torch",
-    "transformers",
-    "tokenizers",
-    "nanotoken",
-    "gigatoken",
-    "safetensors",
-    "onnx",
-    "onnxscript",
-    "onnxruntime",
-    "openvino",
-    "datasets",
-    "ray",
-    "numpy",
-    "pandas",
+    *("lotbench", "torch", "transformers", "tokenizers", "nanotoken", "gigatoken", "safetensors"),
+    *("onnx", "onnxscript", "onnxruntime", "openvino", "datasets", "ray", "numpy", "pandas"),
 )
 CPUINFO = Path("/proc/cpuinfo")
 CGROUP = Path("/sys/fs/cgroup")
@@ -48,13 +36,11 @@ def record() -> dict[str, Any]:
 
 def versions() -> dict[str, str]:
     """Versions of Python and of the installed packages that can change a number."""
-    found = {"python": platform.python_version()}
+    installed = {"python": platform.python_version()}
     for package in PACKAGES:
-        try:
-            found[package] = metadata.version(package)
-        except metadata.PackageNotFoundError:
-            continue
-    return found
+        with suppress(metadata.PackageNotFoundError):
+            installed[package] = metadata.version(package)
+    return installed
 
 
 def git_commit() -> str | None:
@@ -109,8 +95,8 @@ def _first_core(cpuinfo: Path) -> dict[str, str]:
 
 def usable_cores() -> int:
     """Cores that this process may use; in a container, they can be fewer than the machine has."""
-    found = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    return max(1, int(min(found or 1, container_cores())))
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    return max(1, int(min(cores or 1, container_cores())))
 
 
 def trial_threads() -> int:

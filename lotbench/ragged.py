@@ -62,13 +62,7 @@ class Ragged:
 
     @staticmethod
     def from_lengths(lengths: Tensor | Sequence[int], device: torch.device | None = None) -> Ragged:
-        """The layout of sequences with these lengths.  A CUDA tensor costs a host synchronisation.
-
-        Raises
-        ------
-        ValueError
-            If a length is negative.
-        """
+        """Layout of sequences of these lengths; a CUDA tensor costs a host synchronisation."""
         sizes = tuple(lengths.tolist() if isinstance(lengths, Tensor) else map(int, lengths))
         if any(size < 0 for size in sizes):
             raise ValueError(f"a sequence cannot have a negative length: {sizes}")

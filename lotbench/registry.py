@@ -115,10 +115,10 @@ def located(error: BaseException, cls: type[TokenReducer]) -> str:
     """An exception's message in one line, with the line of the method's file that raised it."""
     first = next(iter(str(error).strip().splitlines()), "no message")
     home = getattr(sys.modules.get(cls.__module__), "__file__", None)
-    own = [frame for frame in traceback.extract_tb(error.__traceback__) if frame.filename == home]
-    if home is None or not own:
+    frames = [x for x in traceback.extract_tb(error.__traceback__) if x.filename == home]
+    if home is None or not frames:
         return first
-    return f"{first} ({Path(home).name}, line {own[-1].lineno}, in {own[-1].name})"
+    return f"{first} ({Path(home).name}, line {frames[-1].lineno}, in {frames[-1].name})"
 
 
 def is_home(place: str, cls: type[TokenReducer]) -> bool:

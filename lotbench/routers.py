@@ -64,24 +64,17 @@ def margins(routers: Sequence[Router], x: Tensor) -> Tensor:
     """
     weights = torch.cat([router.inner.weight * router.norm.weight for router in routers])
     biases = torch.cat([router.inner(router.norm.bias) for router in routers])
-    hidden = F.gelu(
-        F.linear(F.layer_norm(x, x.shape[1:], eps=routers[0].norm.eps), weights, biases)
-    )
-    outer = torch.block_diag(
-        *[router.outer.weight[1:] - router.outer.weight[:1] for router in routers]
-    )
+    normed = F.layer_norm(x, x.shape[1:], eps=routers[0].norm.eps)
+    hidden = F.gelu(F.linear(normed, weights, biases))
+    outer = torch.block_diag(*[x.outer.weight[1:] - x.outer.weight[:1] for x in routers])
     return F.linear(hidden, outer, torch.cat([router.outer.bias.diff() for router in routers]))
 
 
 class WordRouter(Router):
     """A router that reads a word's embedding and adds a bias for its place to the logit.
 
-    Word embeddings that are narrower than the model (ELECTRA) are padded with zeros.
-
-    Attributes
-    ----------
-    table : Tensor, shape (V,)
-        After training the logit of ``P(process)`` of every word; empty before.
+    Word embeddings that are narrower than the model (ELECTRA) are padded with zeros.  After
+    training, ``table`` (V,) has the logit of ``P(process)`` of every word; it is empty before.
     """
 
     def __init__(self, width: int, hidden: int, bias: float) -> None:
@@ -124,17 +117,9 @@ def guidance_labels(
     """Mask of the tokens that the routers should process, shape (T,), bool (section 3.4).
 
     It has the tokens of highest saliency, as many as keep the cumulative share below ``top_p``, but
-    at least one.  [CLS] is never in it: it has no share, and is processed without a label.
-
-    Parameters
-    ----------
-    saliency : Tensor, shape (T,)
-    layout : Ragged
-    top_p : float
-    normalisation : "sum" or "softmax"
-        How saliency becomes a share: divided by its sum, or softmax of the raw values.
-    length : int, optional
-        Softmax over the text padded to this length: padding has a saliency of 0 and takes a share.
+    at least one.  [CLS] is never in it: it has no share, and is processed without a label.  A share
+    is the saliency over its "sum", or the "softmax" of the raw values, over the text padded to a
+    ``length`` if one is given: padding has a saliency of 0 and takes a share.
     """
     saliency = saliency.double().masked_fill(layout.is_first, -torch.inf)
     if normalisation == "softmax":

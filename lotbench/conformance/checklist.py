@@ -98,21 +98,17 @@ def examine(
                     continue
                 if begin is not None:
                     begin(rule)
-                verdict = _judge(rule, subject)
+                try:
+                    verdict = Verdict(rule, "ok", rule.check(subject))
+                except NotSeen as error:
+                    verdict = Verdict(rule, "not seen", str(error))
+                except Broken as error:
+                    verdict = Verdict(rule, "failed", str(error))
+                except InputError:
+                    raise
+                except Exception as error:
+                    verdict = Verdict(rule, "failed", crash(error, subject.cls))
                 failed = failed or verdict.outcome == "failed"
                 yield verdict
     finally:
         torch.set_num_threads(threads)
-
-
-def _judge(rule: Rule, subject: Subject) -> Verdict:
-    try:
-        return Verdict(rule, "ok", rule.check(subject))
-    except NotSeen as error:
-        return Verdict(rule, "not seen", str(error))
-    except Broken as error:
-        return Verdict(rule, "failed", str(error))
-    except InputError:
-        raise
-    except Exception as error:
-        return Verdict(rule, "failed", crash(error, subject.cls))

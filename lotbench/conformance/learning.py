@@ -61,11 +61,11 @@ def gives_gradients(subject: Subject) -> str:
         if all("reducer" in stage.frozen or prefix_of(name, stage.frozen) for stage in stages):
             continue
         count += 1
-        found = gradients.get(f"reducer.{name}", torch.zeros_like(parameter))
-        if not found.any():
+        gradient = gradients.get(f"reducer.{name}", torch.zeros_like(parameter))
+        if not gradient.any():
             missing.append(name)
-        elif found.dim() and len(found) == TINY_LAYERS:
-            missing += [f"{name}[{i}]" for i, row in enumerate(found) if not row.any()]
+        elif gradient.dim() and len(gradient) == TINY_LAYERS:
+            missing += [f"{name}[{i}]" for i, row in enumerate(gradient) if not row.any()]
     for name, _ in encoder.backbone.named_parameters():
         unused = active < encoder.backbone.height(name) <= TINY_LAYERS
         if all("backbone" in stage.frozen for stage in stages) or unused:
@@ -125,9 +125,8 @@ def learns(subject: Subject) -> str:
         )
         task = load_task(read_source(config.task, config.data, None), load_tokenizer(BACKBONE), 0)
         trial = run_trial(resolve(config), Store(folder), catch_input_errors=True)
-        if trial.error is not None:
-            what = f"{trial.error.kind}: {trial.error.message}"
-            raise Broken(f"{what}; training on {config.task}")
+        if error := trial.error:
+            raise Broken(f"{error.kind}: {error.message}; training on {config.task}")
         encoder = checkpoint.load(Path(folder) / str(trial.model))
         modes = _compare_modes(encoder, task.validation)
         labels = task.validation.labels
@@ -141,9 +140,7 @@ def learns(subject: Subject) -> str:
                 scores = evaluate(encoder, task, "validation")
             kept, score = float(np.mean(scores.ffn_ratio)), scores.metrics["accuracy"]
             at = f" at {scores.budget}" if scores.budget else ""
-            summary = (
-                f"accuracy {score:.2f} (chance {share:.2f}), {kept:.0%} of the tokens kept{at}"
-            )
+            summary = f"accuracy {score:.2f} (chance {share:.2f}), {kept:.0%} of tokens kept{at}"
             if (kept < 0.95 or not subject.decides) and score > threshold:
                 return f"{summary}; {modes}"
         raise Broken(

@@ -83,8 +83,7 @@ def runs(subject: Subject) -> str:
     for label, name, mode, _, outputs in subject.watched:
         if not outputs.logits.isfinite().all():
             raise Broken(f"outputs that are not finite; {label}, {name}, {mode}")
-    count = len(subject.cases)
-    return f"{count} cases x {len(batches())} batches x 2 modes"
+    return f"{len(subject.cases)} cases x {len(batches())} batches x 2 modes"
 
 
 def is_deterministic(subject: Subject) -> str:
@@ -200,13 +199,11 @@ def counts_flops(subject: Subject) -> str:
             size = data.layout.total
             with on(subject.cls, f"text {row} ({size} tokens), {case.label}"):
                 trace = answer(encoder, data).outputs.trace
-                ours = reduced_flops(trace, encoder.backbone, encoder.reducer)
-                counted = fvcore_flops(encoder, data)
-                if ours.item() != counted:
+                ours = reduced_flops(trace, encoder.backbone, encoder.reducer).item()
+                if off := ours - (counted := fvcore_flops(encoder, data)):
                     raise Broken(
-                        f"{ours.item():,.0f} FLOPs with overhead_flops, but fvcore counts "
-                        f"{counted:,.0f}: {ours.item() - counted:+,.0f}, that is "
-                        f"{(ours.item() - counted) / size:+,.1f} a token"
+                        f"{ours:,.0f} FLOPs with overhead_flops, but fvcore counts "
+                        f"{counted:,.0f}: {off:+,.0f}, that is {off / size:+,.1f} a token"
                     )
     return ""
 

@@ -284,17 +284,17 @@ def hugging_face_outputs(backbone: Backbone, batch: Batch, layers: int) -> Tenso
         model = deepcopy(model)
         base = model.base_model
         modules = base.named_modules()
-        name, every = next(each for each in modules if isinstance(each[1], nn.ModuleList))
+        name, every = next(pair for pair in modules if isinstance(pair[1], nn.ModuleList))
         base.set_submodule(name, nn.ModuleList(list(every.children())[:layers]))
     typed = getattr(model.config, "type_vocab_size", 0) > 1
     rows = [x.split(batch.layout.sizes) for x in (batch.input_ids, batch.token_type_ids)]
-    found = [
+    answers = [
         model(ids[None], **({"token_type_ids": types[None]} if typed else {}))
         for ids, types in zip(*rows, strict=True)
     ]
     if pooling is None:
-        return torch.cat([own.logits for own in found])
-    return torch.cat([pooling.padded(own.last_hidden_state, None) for own in found])
+        return torch.cat([answer.logits for answer in answers])
+    return torch.cat([pooling.padded(answer.last_hidden_state, None) for answer in answers])
 
 
 def _random_split(lengths: list[int] | tuple[int, ...], seed: int) -> Split:

@@ -35,7 +35,7 @@ class Watch(TokenReducer):
 
     def before_embedding(self, batch: Batch, words: Tensor) -> Decision | None:
         shown = tensors(batch) | {"words": words}
-        before = {name: each.detach().clone() for name, each in shown.items()}
+        before = {name: tensor.detach().clone() for name, tensor in shown.items()}
         decision = self.method.before_embedding(batch, words)
         altered = changed(before, tensors(batch) | {"words": words})
         return self._watched(decision, "before_embedding", altered, batch.layout, None)
@@ -137,7 +137,7 @@ def tensors(batch: Batch) -> dict[str, Tensor]:
 
 def _shown(tokens: Tokens, received: Received | None = None) -> dict[str, Tensor]:
     decided = ("keep", "weight", "keys", "context")
-    found: dict[str, Tensor | None] = {
+    values: dict[str, Tensor | None] = {
         "tokens.hidden": tokens.hidden,
         "tokens.rows": tokens.rows,
         "tokens.layout": tokens.layout.cu_seqlens,
@@ -146,5 +146,5 @@ def _shown(tokens: Tokens, received: Received | None = None) -> dict[str, Tensor
         **{f"tokens.previous.{name}": getattr(tokens.previous, name, None) for name in decided},
     }
     if received is not None:
-        found |= {"received.mean": received.mean, "received.own": received.own}
-    return {name: value for name, value in found.items() if value is not None}
+        values |= {"received.mean": received.mean, "received.own": received.own}
+    return {name: value for name, value in values.items() if value is not None}

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lotbench.backends import EXPORTED, need
-from lotbench.deploy.card import BOUNDS, ExportedCard, markdown
+from lotbench.deploy.card import BOUNDS, Bound, ExportedCard, markdown
 from lotbench.deploy.graph import BUDGET, SEED, export
 from lotbench.deploy.quantise import quantised
 from lotbench.deploy.session import open_session
@@ -42,22 +42,10 @@ def write(
     measured: str,
     plugins: Sequence[str] = (),
 ) -> ExportedCard:
-    """Export a trained model.
+    """Export the trained model in the folder ``source`` to a ``folder`` that is new or empty.
 
-    Parameters
-    ----------
-    source : Path
-        Folder of the trained model.
-    folder : Path
-        New or empty.
-    backend : str
-        One of `lotbench.backends.EXPORTED`.
-    budget : float or None
-        None is the budget of training.
-    measured : str
-        Measured numbers for the model card, as Markdown; may be empty.
-    plugins : sequence of str
-        Files or modules to import for a method that is not installed.
+    The budget of None is that of training.  The model card shows the ``measured`` numbers, which
+    are Markdown.  ``plugins`` are files or modules to import for a method that is not installed.
     """
     if backend not in EXPORTED:
         raise InputError(f"--backend {backend}: unknown; {near_misses(backend, list(EXPORTED))}")
@@ -70,16 +58,13 @@ def write(
         encoder.reducer.budget = int(budget) if whole and budget.is_integer() else budget
     log.info("exporting %s; this takes up to a minute", source)
     exported = export(encoder)
-    model = exported.model
-    if backend == "onnx-int8":
-        model = quantised(model)
+    model = quantised(exported.model) if backend == "onnx-int8" else exported.model
     content = model.SerializeToString()
     open_session(content, backend, threads=1)  # refuses what the runtime cannot load
-    reducer = encoder.reducer
     folder.mkdir(parents=True, exist_ok=True)
     (folder / MODEL).write_bytes(content)
     _write_tokenizer(tokenizer, trained.max_length, folder)
-    backbone = encoder.backbone
+    backbone, reducer = encoder.backbone, encoder.reducer
     if backbone.pooling is not None:
         write_pooling(folder, backbone.pooling, backbone.width)
         (folder / LENGTH).write_text(json.dumps({"max_seq_length": trained.max_length}) + "\n")
@@ -124,12 +109,12 @@ def _write_tokenizer(tokenizer: Any, max_length: int, folder: Path) -> None:
     path.write_text(json.dumps(config, indent=2) + "\n")
 
 
-def _bounds(reducer: TokenReducer) -> dict[Any, Any]:
+def _bounds(reducer: TokenReducer) -> dict[Bound, float]:
     """Bounds of the budget, from its field or from the method's range."""
     schema = reducer.Params.model_json_schema(by_alias=False).get("properties", {})
     field = schema.get(reducer.budget_name, {})
-    found = {name: field[name] for name in BOUNDS if name in field}
-    return found or ({} if reducer.budget_range is None else {"minimum": 0})
+    bounds: dict[Bound, float] = {name: field[name] for name in BOUNDS if name in field}
+    return bounds or ({} if reducer.budget_range is None else {"minimum": 0})
 
 
 def read_card(folder: Path) -> ExportedCard:

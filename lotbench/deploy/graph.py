@@ -57,11 +57,11 @@ class ExportedGraph:
     """Why the budget is no input of the graph; None if it is, or if the method has no budget."""
 
 
-class _GivenBatch(Batch):
+class _GraphBatch(Batch):
     """A batch that has only what the graph is given."""
 
-    def __init__(self, **given: Any) -> None:
-        vars(self).update(given)
+    def __init__(self, **fields: Tensor | Traced) -> None:
+        vars(self).update(fields)
 
     def __getattr__(self, name: str) -> Any:
         raise NotImplementedError(f"it reads batch.{name}, which an exported model is not given")
@@ -86,13 +86,13 @@ class _Graph(nn.Module):
         if reducer.padded:
             typed = getattr(backbone.config, "type_vocab_size", 0) > 1  # as where dense is timed
             types = {INPUTS[2]: token_type_ids} if typed else {}
-            found = backbone.model(input_ids=input_ids, attention_mask=attention_mask, **types)
+            answer = backbone.model(input_ids=input_ids, attention_mask=attention_mask, **types)
             if pooling is None:
-                return found.logits
-            states = found.last_hidden_state
+                return answer.logits
+            states = answer.last_hidden_state
             return states, pooling.padded(states, attention_mask)
         rows, layout = Traced.of_mask(attention_mask.bool())
-        batch = _GivenBatch(
+        batch = _GraphBatch(
             input_ids=input_ids.flatten().index_select(0, rows),
             token_type_ids=token_type_ids.flatten().index_select(0, rows),
             layout=layout,
@@ -116,14 +116,14 @@ def _states(outputs: Outputs, pooling: Pooling, rows: Tensor, layout: Traced) ->
     right.  After drops alone it is the mean of the others.  ``rows`` (T,) has the place of each
     token of the batch in the flattened mask, and ``layout`` is that of the batch.
     """
-    hidden, own, at = outputs.hidden, outputs.layout, rows.index_select(0, outputs.rows)
-    shared = pooling.pool(hidden, own, outputs.behind)
+    hidden, present, at = outputs.hidden, outputs.layout, rows.index_select(0, outputs.rows)
+    shared = pooling.pool(hidden, present, outputs.behind)
     if outputs.behind is not None:
-        kept, own = select(~outputs.behind, own)
+        kept, present = select(~outputs.behind, present)
         hidden, at = hidden.index_select(0, kept), at.index_select(0, kept)
     if pooling.kind == "mean":
-        missing = (layout.lengths - own.lengths).clamp(min=1)
-        total = shared * layout.lengths[:, None] - segment_weighted_sum(None, hidden, own)
+        missing = (layout.lengths - present.lengths).clamp(min=1)
+        total = shared * layout.lengths[:, None] - segment_weighted_sum(None, hidden, present)
         shared = total / missing[:, None]
     states = shared[:, None].expand(-1, layout.max_length, -1).flatten(0, 1)
     return states.index_copy(0, at, hidden).unflatten(0, (-1, layout.max_length))
@@ -135,43 +135,41 @@ def export(encoder: ReducedEncoder) -> ExportedGraph:
     The budget is an input of the graph, unless the method needs its value while it is exported.
     """
     need("onnx", "onnxscript")
-    reducer = encoder.reducer
-    budget = reducer.budget if reducer.budget_name else None
-    fixed = None
+    budget, fixed = encoder.reducer.budget if encoder.reducer.budget_name else None, None
     if isinstance(budget, int | float):
-        kind = torch.int64 if isinstance(budget, int) else torch.float64
         try:
-            given = {BUDGET: torch.tensor(budget, dtype=kind)}
-            return ExportedGraph(_export(encoder, given, budget), budget, None)
+            return ExportedGraph(_export(encoder, budget), budget, None)
         except InputError as error:
             fixed = str(error)
     elif budget is not None:
         fixed = "it is not a number"
-    return ExportedGraph(_export(encoder, {}, None), budget, fixed)
+    return ExportedGraph(_export(encoder, None), budget, fixed)
 
 
-def _export(encoder: ReducedEncoder, extra: dict[str, Tensor], budget: Any) -> onnx.ModelProto:
-    """The graph with the additional inputs ``extra``; ``budget`` is a default value."""
+def _export(encoder: ReducedEncoder, budget: float | None) -> onnx.ModelProto:
+    """The graph; if a budget is given, it is an input, of which that is the default."""
     # The exporter takes sizes of 0 and 1 for constants, and eight texts make groups of six and two.
     ids = torch.ones(8, 8, dtype=torch.int64)
     mask = ids.clone()
     mask[1, 5:] = 0
-    extra = {SEED: torch.zeros(8, dtype=torch.int64), **extra}
+    extra = {SEED: torch.zeros(8, dtype=torch.int64)}
+    if budget is not None:
+        kind = torch.int64 if isinstance(budget, int) else torch.float64
+        extra[BUDGET] = torch.tensor(budget, dtype=kind)
     dynamic = torch.export.Dim.DYNAMIC
     sizes = {0: dynamic, 1: dynamic}
-    given = {name: {0: dynamic} if x.dim() else {} for name, x in extra.items()}
-    names = [*INPUTS, *extra]
+    extra_sizes = {name: {0: dynamic} if x.dim() else {} for name, x in extra.items()}
     with silent(), torch.no_grad(), _eager(encoder.backbone.model):
         try:
             program = torch.export.export(
                 _Graph(encoder).eval(),
                 (ids, mask, torch.zeros_like(ids), extra),
-                dynamic_shapes=(sizes, sizes, sizes, given),
+                dynamic_shapes=(sizes, sizes, sizes, extra_sizes),
             )
             program.graph.eliminate_dead_code()  # the counts of the trace
             made = torch.onnx.export(
                 program,
-                input_names=names,
+                input_names=[*INPUTS, *extra],
                 output_names=[LOGITS] if encoder.backbone.pooling is None else [TOKENS, VECTORS],
                 opset_version=OPSET,
                 custom_translation_table=onnx_operators.table(),
@@ -230,16 +228,16 @@ def _name_computed(model: ir.Model) -> None:
     """
     known = set(model.graph.initializers.values())
     for node in model.graph:
-        given = [each for each in node.inputs if each is not None]
-        if not known.issuperset(given):
+        inputs = [value for value in node.inputs if value is not None]
+        if not known.issuperset(inputs):
             continue
         known.update(node.outputs)
-        owners = [each.name for each in given if each.name and OWN.search(each.name)]
-        for each in node.outputs if owners else ():
-            each.name = f"{owners[0]}.{each.name}"
+        owners = [value.name for value in inputs if value.name and OWN.search(value.name)]
+        for value in node.outputs if owners else ():
+            value.name = f"{owners[0]}.{value.name}"
 
 
-def _finished(model: onnx.ModelProto, budget: Any) -> onnx.ModelProto:
+def _finished(model: onnx.ModelProto, budget: float | None) -> onnx.ModelProto:
     """The graph with named sizes, and with a default value of the budget if there is one."""
     from onnx import helper
 
@@ -254,8 +252,8 @@ def _finished(model: onnx.ModelProto, budget: Any) -> onnx.ModelProto:
     if SEED not in read:  # the method does not draw at random
         graph.input.remove(next(value for value in graph.input if value.name == SEED))
     if budget is not None:
-        (given,) = [value for value in graph.input if value.name == BUDGET]
-        kind = given.type.tensor_type.elem_type
+        (value,) = [value for value in graph.input if value.name == BUDGET]
+        kind = value.type.tensor_type.elem_type
         graph.initializer.append(helper.make_tensor(BUDGET, kind, [], [budget]))
     return model
 

@@ -26,10 +26,9 @@ def measured(model: Path) -> str:
     except InputError:
         return ""
     for run in study.runs:
-        own = study.store.model(run.trial)
-        if own is not None and own.resolve() == folder:
-            rows = [Row(run, each) for each in run.trial.evaluations if each.split == "validation"]
-            return _table(rows)
+        stored = study.store.model(run.trial)
+        if stored is not None and stored.resolve() == folder:
+            return _table([Row(run, x) for x in run.trial.evaluations if x.split == "validation"])
     return ""
 
 
@@ -45,10 +44,10 @@ def _table(rows: list[Row]) -> str:
         f"| --- | {'--- | ' * len(draws)}--- | --- |",
     ]
     for row in rows:
-        own, scores = row.evaluation, " | ".join(_score(each[row]) for each in draws.values())
-        lines.append(
-            f"| {own.budget or 'none'} | {scores} | {own.examples} | {own.flops_speedup:.2f}x |"
-        )
+        evaluation = row.evaluation
+        scores = " | ".join(_score(of_metric[row]) for of_metric in draws.values())
+        numbers = f"{evaluation.examples} | {evaluation.flops_speedup:.2f}x"
+        lines.append(f"| {evaluation.budget or 'none'} | {scores} | {numbers} |")
     return "\n".join(lines)
 
 

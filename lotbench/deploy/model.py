@@ -22,17 +22,7 @@ NO_VECTORS = "this model gives logits, not sentence vectors; call it: model(text
 class ExportedModel:
     """An exported model that reads texts; it runs in the backend that it was exported for.
 
-    Attributes
-    ----------
-    session : Session
-    tokenizer
-    max_length : int
-        Tokens after which a text is cut, as in scoring.
-
-    Raises
-    ------
-    InputError
-        If the folder is damaged, or the runtime is not installed.
+    Texts are cut after ``max_length`` tokens, as in scoring.
     """
 
     __slots__ = ("_budget", "_card", "_file", "_padding", "max_length", "session", "tokenizer")
@@ -50,14 +40,7 @@ class ExportedModel:
 
     @property
     def budget(self) -> Any:
-        """The post-hoc budget; set it to move along the curve.
-
-        Raises
-        ------
-        InputError
-            If the method has none, if it is fixed in the graph, or if the value is no finite number
-            within its bounds.
-        """
+        """The post-hoc budget; set it to move along the curve, unless it is fixed in the graph."""
         if self._card.budget_name is None:
             raise InputError(f"method {self._card.method!r} has no budget after training")
         return self._budget
@@ -78,23 +61,12 @@ class ExportedModel:
         """Logits of texts or text pairs, shape (N, C), in their order.
 
         Of an embedding model the sentence vectors, shape (N, D).
-
-        Raises
-        ------
-        InputError
-            If ``texts`` is not a sequence of texts or pairs, or ``batch_size`` is not 1 or more.
         """
         parts = [self._outputs(some) for some in batched(texts, batch_size)]
         return torch.cat(parts) if parts else self(["a text"])[:0]
 
     def encode(self, texts: Sequence[str | tuple[str, str]], batch_size: int = 32) -> Tensor:
-        """Sentence vectors of texts, shape (N, D), float32, in their order.
-
-        Raises
-        ------
-        InputError
-            If the model gives logits, or for the reasons of a call.
-        """
+        """Sentence vectors of texts, shape (N, D), float32, in their order."""
         if self._card.n_labels:
             raise InputError(NO_VECTORS)
         return self(texts, batch_size)

@@ -87,7 +87,7 @@ def _squeeze(self: Any, dim: Any) -> Any:
 
 def _view(self: Any, size: Any) -> Any:
     op, library = _library()
-    known = [each if isinstance(each, int) else -1 for each in size]
+    known = [length if isinstance(length, int) else -1 for length in size]
     if size and 0 not in known and known.count(-1) <= 1:
         before = _made_by(self, "Reshape")
         whole = before.inputs[0] if before else self

@@ -31,8 +31,8 @@ def quantised(model: onnx.ModelProto) -> onnx.ModelProto:
     import onnx
     from onnxruntime.quantization import QuantType, quantize_dynamic
 
-    own = {each.name for each in model.graph.initializer if OWN.search(each.name)}
-    excluded = [node.name for node in model.graph.node if own & set(node.input)]
+    float32 = {weight.name for weight in model.graph.initializer if OWN.search(weight.name)}
+    excluded = [node.name for node in model.graph.node if float32 & set(node.input)]
     excluded += [f"{name}_MatMul" for name in excluded]  # as the quantiser renames them
     with tempfile.TemporaryDirectory() as folder, silent():
         path = Path(folder) / "model.onnx"

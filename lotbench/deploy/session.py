@@ -55,8 +55,8 @@ class OnnxRuntime:
         self._session = onnxruntime.InferenceSession(
             source, options, providers=["CPUExecutionProvider"]
         )
-        given = [*self._session.get_inputs(), *self._session.get_overridable_initializers()]
-        self.inputs = tuple(each.name for each in given)
+        values = [*self._session.get_inputs(), *self._session.get_overridable_initializers()]
+        self.inputs = tuple(value.name for value in values)
         # The states that an embedding model gives for other runtimes come before its vectors.
         self._output = self._session.get_outputs()[-1].name
 
@@ -79,18 +79,18 @@ class OpenVino:
             settings["INFERENCE_NUM_THREADS"] = threads
         core = _openvino_core()
         graph = core.read_model(content)
-        if any("text_seed" in each.get_names() for each in graph.inputs):
+        if any("text_seed" in value.get_names() for value in graph.inputs):
             raise InputError(
                 f"{backend.name} cannot run a method that draws at random: it computes in 32 bits, "
                 "and the draws need 64; take onnx-fp32 or onnx-int8"
             )
         # Of equal scores the first ranks first, as in ONNX.
-        for each in graph.get_ops():
-            if each.get_type_name() == "TopK":
-                each.set_attribute("stable", True)
+        for operator in graph.get_ops():
+            if operator.get_type_name() == "TopK":
+                operator.set_attribute("stable", True)
         compiled = core.compile_model(graph, "CPU", settings)
         self._request = compiled.create_infer_request()
-        self.inputs = tuple(each.get_any_name() for each in compiled.inputs)
+        self.inputs = tuple(value.get_any_name() for value in compiled.inputs)
         self._output = compiled.outputs[-1]
 
     def __call__(self, feed: Feed) -> np.ndarray:
@@ -126,13 +126,11 @@ def _without_defaults(model: Path | bytes) -> tuple[bytes, dict[str, np.ndarray]
     content = model.read_bytes() if isinstance(model, Path) else model
     loaded = onnx.load_from_string(content)
     names = {value.name for value in loaded.graph.input}
-    optional = [each for each in loaded.graph.initializer if each.name in names]
-    if not optional:
-        return content, {}
-    defaults = {each.name: numpy_helper.to_array(each) for each in optional}
-    for each in optional:
-        loaded.graph.initializer.remove(each)
-    return loaded.SerializeToString(), defaults
+    defaults = {}
+    for value in [value for value in loaded.graph.initializer if value.name in names]:
+        defaults[value.name] = numpy_helper.to_array(value)
+        loaded.graph.initializer.remove(value)
+    return loaded.SerializeToString() if defaults else content, defaults
 
 
 def feed(
@@ -143,20 +141,9 @@ def feed(
     padding: int = 0,
     budget: float | None = None,
 ) -> dict[str, np.ndarray]:
-    """The padded arrays of B texts.
+    """The padded arrays of B texts, of those inputs of a session that are among the ``names``.
 
-    Parameters
-    ----------
-    names : sequence of str
-        Inputs of the session; others are left out.
-    input_ids, token_type_ids : B sequences of int
-        Without padding.
-    text_seed : B int
-        For methods that draw at random.
-    padding : int
-        Token id of padding.
-    budget : float, optional
-        None takes the default of the model.
+    ``padding`` is the token id of padding; the budget of None is the default of the model.
     """
     longest = max(map(len, input_ids))
     shape = (len(input_ids), longest)

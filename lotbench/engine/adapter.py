@@ -36,12 +36,8 @@ class Layer:
 class Adapter(ABC):
     """The embedding, layers and classifier of a Hugging Face model.
 
-    It calls the model's own submodules and copies no weights.
-
-    Parameters
-    ----------
-    model : transformers.PreTrainedModel
-        For sequence classification, or one that gives states alone.
+    It calls the model's own submodules and copies no weights.  The model is one for sequence
+    classification, or gives states alone.
     """
 
     def __init__(self, model: Any) -> None:

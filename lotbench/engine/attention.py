@@ -80,27 +80,13 @@ def attend(
 ) -> Tensor:
     """Attention output of every query token, shape ``(Tq, H, d)``.
 
-    Parameters
-    ----------
-    query : Tensor, shape (Tq, H, d)
-    key, value : Tensor, shape (Tk, H, d)
-    queries, keys : Ragged
-        Layouts of queries and keys; sequence b attends to sequence b.
-    key_weight : Tensor, shape (Tk,), or None
-        Weights of the weighted softmax; None is all ones.
-    pairs : Pairs or None
-        Scores to add.
+    ``query`` is of shape (Tq, H, d), ``key`` and ``value`` are of shape (Tk, H, d); sequence b of
+    ``queries`` attends to sequence b of ``keys``.  The weighted softmax takes ``key_weight`` (Tk,),
+    None for all ones.  ``pairs`` are scores to add.
     """
     if varlen := _varlen(query, key_weight, pairs):
-        heads = varlen(
-            query,
-            key,
-            value,
-            queries.cu_seqlens.to(torch.int32),
-            keys.cu_seqlens.to(torch.int32),
-            queries.max_length,
-            keys.max_length,
-        )
+        starts = (layout.cu_seqlens.to(torch.int32) for layout in (queries, keys))
+        heads = varlen(query, key, value, *starts, queries.max_length, keys.max_length)
         assert isinstance(heads, Tensor)  # a pair only where the normaliser is asked for
         return heads
     bias = None if key_weight is None else log_weight(key_weight).to(query.dtype)
@@ -140,11 +126,9 @@ def attend_and_receive(
     runs = list(_split_into_runs(cuts, heads))
     rows = [run.queries.total for run in runs]
     present = [None] * len(runs) if asking is None else asking.split(rows)
-    parts = [_explicit(run, each) for run, each in zip(runs, present, strict=True)]
-    received = Received(
-        torch.cat([each.mean for _, each in parts]), torch.cat([each.own for _, each in parts])
-    )
-    return torch.cat([heads for heads, _ in parts]), received
+    parts = [_explicit(run, part) for run, part in zip(runs, present, strict=True)]
+    means, selves = zip(*((received.mean, received.own) for _, received in parts), strict=True)
+    return torch.cat([output for output, _ in parts]), Received(torch.cat(means), torch.cat(selves))
 
 
 def _explicit(run: Heads, asking: Tensor | None) -> tuple[Tensor, Received]:
@@ -227,11 +211,11 @@ def _one_by_one(whole: Heads) -> Tensor:
     if bias is not None:
         masks = bias.view(1, -1).split(keys.sizes, 1)
     if pairs is not None:
-        scores = [each.alone(query.dtype) for each in pairs.split(queries.sizes, keys.sizes)]
+        scores = [part.alone(query.dtype) for part in pairs.split(queries.sizes, keys.sizes)]
         masks = [s if m is None else s + m for s, m in zip(scores, masks, strict=True)]
     parts = (q.split(queries.sizes, 2), k.split(keys.sizes, 2), v.split(keys.sizes, 2), masks)
     heads = [F.scaled_dot_product_attention(*one) for one in zip(*parts, strict=True)]
-    return torch.cat([each.transpose(1, 2) for each in heads], 1)[0]
+    return torch.cat([head.transpose(1, 2) for head in heads], 1)[0]
 
 
 def _varlen(

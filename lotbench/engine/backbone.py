@@ -22,18 +22,8 @@ if TYPE_CHECKING:
 class Backbone(nn.Module):
     """A Hugging Face encoder as embedding, layers and classifier, or pooling.
 
-    Parameters
-    ----------
-    model : transformers.PreTrainedModel
-        A model of a supported ``model_type``: for sequence classification, or, with a pooling, one
-        that gives states alone.
-    pooling : Pooling, optional
-        Makes a sentence vector; without it, the model's head makes logits.
-
-    Raises
-    ------
-    InputError
-        If the model's type is not supported.
+    The model is for sequence classification, and its head makes logits; with a ``pooling``, which
+    makes a sentence vector, it gives states alone.
     """
 
     def __init__(self, model: PreTrainedModel, pooling: Pooling | None = None) -> None:

@@ -15,20 +15,11 @@ from lotbench.engine.positions import RelativeBias
 from lotbench.ragged import Ragged
 
 if TYPE_CHECKING:
-    from transformers import (
-        BertForSequenceClassification,
-        DistilBertForSequenceClassification,
-        ElectraForSequenceClassification,
-        MPNetForSequenceClassification,
-        PretrainedConfig,
-        RobertaForSequenceClassification,
-    )
+    from transformers import PretrainedConfig
 
 
 class BertAdapter(Adapter):
     """BERT and the models that share its layer (MiniLM)."""
-
-    model: BertForSequenceClassification
 
     def ffn_weights(self) -> int:
         return 2 * self.width * self.model.config.intermediate_size
@@ -90,8 +81,6 @@ class ElectraAdapter(BertAdapter):
     The head has its own dense layer.
     """
 
-    model: ElectraForSequenceClassification | RobertaForSequenceClassification
-
     def classify(self, first: Tensor) -> Tensor:
         return self.model.classifier(first[:, None])
 
@@ -117,8 +106,6 @@ class RobertaAdapter(ElectraAdapter):
 class DistilBertAdapter(BertAdapter):
     """DistilBERT: no token types, and different module names."""
 
-    model: DistilBertForSequenceClassification
-
     def ffn_weights(self) -> int:
         return 2 * self.width * self.model.config.hidden_dim
 
@@ -143,8 +130,6 @@ class DistilBertAdapter(BertAdapter):
 class MPNetAdapter(RobertaAdapter):
     """MPNet: RoBERTa's embedding and head, other module names, and relative positions besides."""
 
-    model: MPNetForSequenceClassification
-
     @staticmethod
     def position_offset(config: PretrainedConfig) -> int:
         return 2  # transformers takes 1 for the padding id, whatever the configuration says
@@ -157,10 +142,10 @@ class MPNetAdapter(RobertaAdapter):
         return [replace(layer, position=bias) for layer in super().layers()]
 
     def layer(self, layer: Any) -> Layer:
-        attention, inner, own = layer.attention, layer.intermediate, layer.attention.attn
-        output = _Residual(nn.Sequential(own.o, attention.dropout), attention.LayerNorm)
+        attention, inner, heads = layer.attention, layer.intermediate, layer.attention.attn
+        output = _Residual(nn.Sequential(heads.o, attention.dropout), attention.LayerNorm)
         forward = _FeedForward(inner.dense, inner.intermediate_act_fn, layer.output)
-        return Layer(own.q, own.k, own.v, output, forward)
+        return Layer(heads.q, heads.k, heads.v, output, forward)
 
 
 def _all_types_zero(token_type_ids: Tensor) -> bool:

@@ -94,17 +94,18 @@ def is_classifier(name: str) -> bool:
 def model_classes(name: str) -> list[str]:
     """The names of a fine-tuned model's classes in order; numbers where it has no names."""
     config = read_config(name)
+    labels: Any = config.id2label
+    fault = None
     if not is_classifier(name):
         known = ", ".join(config.architectures or ["none"])
-        raise InputError(
-            f"{name}: it is no classifier (config.json: architectures: {known}); give a model that "
-            "was fine-tuned on your task"
-        )
-    if config.problem_type == "multi_label_classification":
-        raise InputError(f"{name}: it gives a text several classes; give a model with one class")
-    labels: Any = config.id2label
-    if sorted(labels) != [*range(len(labels))]:
-        raise InputError(f"{name}: config.json: id2label should number the classes from 0")
+        fault = f"it is no classifier (config.json: architectures: {known}); give a model that was "
+        fault += "fine-tuned on your task"
+    elif config.problem_type == "multi_label_classification":
+        fault = "it gives a text several classes; give a model with one class"
+    elif sorted(labels) != [*range(len(labels))]:
+        fault = "config.json: id2label should number the classes from 0"
+    if fault:
+        raise InputError(f"{name}: {fault}")
     names = [str(labels[place]) for place in range(len(labels))]
     plain = all(label == f"LABEL_{place}" for place, label in enumerate(names))
     return [str(place) for place in range(len(names))] if plain else names
@@ -120,10 +121,8 @@ def files_of(where: str, *names: str) -> list[Path]:
     from transformers.utils.hub import cached_file
 
     with reading(where, names[0]):
-        found = [
-            cached_file(where, name, _raise_exceptions_for_missing_entries=False) for name in names
-        ]
-    return [Path(path) for path in found if path is not None]
+        paths = (cached_file(where, x, _raise_exceptions_for_missing_entries=False) for x in names)
+        return [Path(path) for path in paths if path is not None]
 
 
 @contextmanager

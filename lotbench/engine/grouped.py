@@ -19,17 +19,7 @@ from lotbench.reducer import Received
 def attend_in_groups(
     whole: Heads, receive: bool, asking: Tensor | None = None
 ) -> tuple[Tensor, Received | None]:
-    """The result of `attend`, or of `attend_and_receive`, in a graph.
-
-    Parameters
-    ----------
-    whole : Heads
-        Its layouts are `Traced`.
-    receive : bool
-        Whether what tokens receive is wanted.
-    asking : Tensor, shape (T,), bool, or None
-        As for `attend_and_receive`.
-    """
+    """The result of `attend`, or, to ``receive``, of `attend_and_receive`, in a graph."""
     queries, keys, weight = whole.queries, whole.keys, whole.weight
     assert isinstance(queries, Traced) and isinstance(keys, Traced)
     bias = None if weight is None else log_weight(weight).to(whole.query.dtype)

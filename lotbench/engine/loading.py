@@ -51,21 +51,10 @@ def load_backbone(
 ) -> Backbone:
     """A pretrained backbone with a classification head or a pooling, in float32.
 
-    Parameters
-    ----------
-    name : str
-        See `locate`.
-    n_labels : int
-        Classes; 1 for regression.  A head with a different number of classes is replaced.
-        0 for sentence vectors: the backbone has a pooling and no head.
-    layers : int, optional
-        Keep only the first layers.
-    seed : int, optional
-        Seed of a new head, made if the checkpoint has none that fits.
-    whole : bool
-        Refuse a checkpoint without a head that fits, as a trained model has to have one.
-    pooling : "mean" or "cls", optional
-        The pooling of sentence vectors; by default the one that the folder names.
+    `locate` says what a ``name`` is.  ``n_labels`` counts classes, 1 for regression.  0 is for
+    sentence vectors: the backbone has no head, but the ``pooling``, by default that of its folder.
+    A head that does not fit is drawn anew from the ``seed``, or refused if the checkpoint has to be
+    ``whole``, as a trained model.  Only the first ``layers`` are kept.
     """
     from transformers import AutoModel, AutoModelForSequenceClassification
 

@@ -11,23 +11,14 @@ from lotbench.reducer import Merge, Tokens
 
 
 class Merging:
-    """The merges of one pass, the same in both modes.
-
-    Attributes
-    ----------
-    sizes : Tensor, shape (T,), int64, or None
-        Number of tokens that each token of the batch stands for, 0 if it is absorbed; None before
-        the first merge.
-    stands : Tensor, shape (T,), int64
-        Row of the token that stands for each.
-    proportional : bool
-        Keys weigh by their size.
-    """
+    """The merges of one pass, the same in both modes."""
 
     def __init__(self, batch: Batch) -> None:
-        self.batch, self.stands = batch, batch.layout.rows
+        self.batch = batch
+        self.stands = batch.layout.rows  # row of the token that stands for each, (T,)
+        # Tokens that each stands for, (T,), 0 if it is absorbed; None before the first merge.
         self.sizes: Tensor | None = None
-        self.proportional = False
+        self.proportional = False  # keys weigh by their size
 
     def merge(self, tokens: Tokens, decision: Merge) -> tuple[Tensor, Tokens]:
         """Rows (K,) of the tokens that stand for a group among the given ones, and these tokens.

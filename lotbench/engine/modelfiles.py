@@ -46,7 +46,7 @@ def read_object(path: Path, kind: type = dict) -> Any:
             raise ValueError(f"no regular file of at most {LARGEST_JSON >> 20} MB")
         content = json.loads(path.read_text(encoding="utf-8"))
         objects = content if kind is list else [content]
-        if type(content) is not kind or not all(isinstance(each, dict) for each in objects):
+        if type(content) is not kind or not all(isinstance(part, dict) for part in objects):
             raise ValueError("not a JSON object" if kind is dict else "not a list of JSON objects")
     except (OSError, ValueError, RecursionError) as error:
         raise InputError(f"{path}: damaged ({error})") from None

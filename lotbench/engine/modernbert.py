@@ -32,14 +32,14 @@ class ModernBertAdapter(Adapter):
             kind: Rotary(partial(rotary, layer_type=kind), reach)
             for kind, reach in (("full_attention", None), ("sliding_attention", window))
         }
-        return [self.layer(each, of_kind[each.attention_type]) for each in self.encoder.layers]
+        return [self.layer(part, of_kind[part.attention_type]) for part in self.encoder.layers]
 
     def layer(self, layer: Any, position: Rotary) -> Layer:
         """The parts of a transformer layer."""
-        own = layer.attn
+        heads = layer.attn
         # The norm is in each of the three: it takes 1% of a layer's time.
-        query, key, value = (_Projection(layer.attn_norm, own.Wqkv, part) for part in range(3))
-        output = _Sum(nn.Sequential(own.Wo, own.out_drop))
+        query, key, value = (_Projection(layer.attn_norm, heads.Wqkv, part) for part in range(3))
+        output = _Sum(nn.Sequential(heads.Wo, heads.out_drop))
         return Layer(query, key, value, output, _Forward(layer.mlp_norm, layer.mlp), position)
 
     def embed(

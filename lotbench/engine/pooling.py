@@ -30,15 +30,8 @@ class Pooling(nn.Module):
     and restored.  Their states are of an earlier layer, so they enter the mean through one learned
     D x D map, the same for every method.  The mean of a map is the map of the mean, so that is one
     product per text.  A new map is zero, as if these tokens had been dropped, up to the length
-    of the vector; a trial starts with `lotbench.trial.teacher.embeddings_to_states`.
-
-    Parameters
-    ----------
-    width : int
-        Hidden width D.
-    kind : "mean" or "cls"
-    normalise : bool
-        Scale the vector to length 1.
+    of the vector; a trial starts with `lotbench.trial.teacher.embeddings_to_states`.  With
+    ``normalise`` the vector has length 1.
     """
 
     def __init__(self, width: int, kind: Kind, normalise: bool) -> None:

@@ -27,14 +27,9 @@ Score = Callable[[Tensor, Tensor], Tensor]
 class Pairs:
     """Scores that attention adds to each pair of a query and a key.
 
-    They are computed once, for all layers that share the places and layouts.
-
-    Parameters
-    ----------
-    score : callable
-        From places ``(B, q)`` and ``(B, k)`` to scores ``(B, H, q, k)`` or ``(B, 1, q, k)``.
-    query, key : Tensor, shape (Tq,) and (Tk,), int64
-        Places.
+    They are computed once, for all layers that share the places and layouts.  ``score`` maps places
+    ``(B, q)`` and ``(B, k)`` to ``(B, H, q, k)`` or ``(B, 1, q, k)``; ``query`` (Tq,) and ``key``
+    (Tk,) are the places.
     """
 
     def __init__(self, score: Score, query: Tensor, key: Tensor) -> None:
@@ -73,14 +68,9 @@ class Pairs:
 
 
 class Places:
-    """Where the queries and keys of a layer stand in their whole texts.
+    """Where queries (Tq,) and keys (Tk,) stand in their texts; the first token's place is 0.
 
-    Attributes
-    ----------
-    query, key : Tensor, shape (Tq,) and (Tk,), int64
-        Place of each, 0 at the first token of a text.
-    longest : int or None
-        Length of the longest text; None in a graph that is exported.
+    ``longest`` is the length of the longest text; None in a graph that is exported.
     """
 
     def __init__(self, query: Tensor, key: Tensor, longest: int | None) -> None:
@@ -103,14 +93,8 @@ Layers that share such an object share what it computes."""
 class RelativeBias:
     """A learned score for each head and bucket of distances, as in MPNet and T5.
 
-    Parameters
-    ----------
-    table : nn.Embedding
-        Scores of the buckets, shape (buckets, H).
-    bucket : callable
-        The bucket of a distance, key's place minus query's place.
-    longest : int
-        Length of the longest text.
+    ``table`` (buckets, H) has the scores, ``bucket`` maps distances, key's place minus query's, to
+    buckets, and no text is longer than ``longest``.
     """
 
     def __init__(
@@ -142,13 +126,8 @@ class RelativeBias:
 class Rotary:
     """Rotations of queries and keys by their places, and perhaps a window, as in ModernBERT.
 
-    Parameters
-    ----------
-    angles : callable
-        The module of transformers: cosines and sines ``(1, T, d)`` of places (1, T), in the type of
-        its first argument.
-    window : int or None
-        The largest distance at which a query sees a key; None is any.
+    ``angles``, of transformers, maps places (1, T) to cosines and sines ``(1, T, d)`` in the type
+    of its first argument.  ``window`` is the largest distance at which a query sees a key.
     """
 
     def __init__(self, angles: Callable[..., tuple[Tensor, Tensor]], window: int | None) -> None:

@@ -72,8 +72,8 @@ class ReferenceRun(EncoderRun):
         tokens = self.shown(hidden, present, states.previous)
         outer = self.decide("before_layer", index, tokens)
 
-        # compute: the tokens that this layer computes; blend: the weight of their new states;
-        # seen: the tokens that are its keys.
+        # compute: the tokens that this layer computes; blend: the weight of their new states, bool
+        # if it is hard; seen: the tokens that are its keys.
         outer_factor = blend = context = None
         leapt: list[bool] = []
         if isinstance(outer, Drop):
@@ -84,7 +84,9 @@ class ReferenceRun(EncoderRun):
         compute = seen = present
         if isinstance(outer, Leap):
             compute = seen = self.scatter(outer.keep, tokens.rows)
-            blend = self.leap_weight(outer, tokens.rows, hidden.dtype)
+            blend = compute
+            if outer.weight is not None:
+                blend = self.scatter(outer.weight.to(hidden.dtype), tokens.rows)
             if outer.keys is not None:
                 seen = self.scatter(outer.seen, tokens.rows)
             if outer.context is not None:
@@ -148,12 +150,6 @@ class ReferenceRun(EncoderRun):
         if rows is self.all_rows:
             return values
         return values.new_zeros(self.batch.layout.total).index_copy(0, rows, values)
-
-    def leap_weight(self, decision: Leap, rows: Tensor, dtype: torch.dtype) -> Tensor:
-        """The decision's weight for all tokens, shape (T,); bool if it is hard."""
-        if decision.weight is None:
-            return self.scatter(decision.keep, rows)
-        return self.scatter(decision.weight.to(dtype), rows)
 
     def drop(
         self, decision: Drop, rows: Tensor, hidden: Tensor, present: Tensor

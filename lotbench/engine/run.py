@@ -94,8 +94,8 @@ class EncoderRun:
         self.trace.lengths = self.trace.embedded = layout.lengths
         if self.prefix is not None:
             return None
-        found = self.reducer.before_embedding(batch, self.backbone.words)
-        decision = self.checked(found, "before_embedding", -1, layout, self.all_rows)
+        decision = self.reducer.before_embedding(batch, self.backbone.words)
+        decision = self.checked(decision, "before_embedding", -1, layout, self.all_rows)
         assert not isinstance(decision, Merge), "it is malformed here"
         if decision is not None and not self.is_read(decision):
             self.lossy = True
@@ -151,26 +151,21 @@ class EncoderRun:
         if decision is None:
             return None
         fault = malformed(decision, layout, width)
-        if fault:
-            raise ValueError(f"{self.named(index, point)}: {fault}")
         late = isinstance(decision, Leap) or getattr(decision, "as_key", False)
-        if point == "after_attention" and late:
-            given = "a Leap" if isinstance(decision, Leap) else "as_key"
-            raise ValueError(
-                f"{self.named(index, point)}: {given} is given, but the layer has already attended"
-            )
-        if decision.weight is not None and not self.soft:
-            says = (
-                "a weight is given, but only stages with soft=True, run by mode='reference', have"
-            )
-            raise ValueError(f"{self.named(index, point)}: {says} weights")
+        if not fault and point == "after_attention" and late:
+            what = "a Leap" if isinstance(decision, Leap) else "as_key"
+            fault = f"{what} is given, but the layer has already attended"
+        if not fault and decision.weight is not None and not self.soft:
+            fault = "a weight is given, but only stages with soft=True, run by mode='reference', "
+            fault += "have weights"
         # Not in a graph, nor on a GPU, which would have to be waited for.
-        if isinstance(decision, Merge) and layout.known_sizes is not None and rows.is_cpu:
+        cheap = layout.known_sizes is not None and rows.is_cpu
+        if not fault and isinstance(decision, Merge) and cheap:
             fault = misgrouped(decision.groups, layout)
             if fault is None and bool((layout.is_first & ~decision.keep).any()):
                 fault = "a first token merges into another"
-            if fault:
-                raise ValueError(f"{self.named(index, point)}: {fault}")
+        if fault:
+            raise ValueError(f"{self.named(index, point)}: {fault}")
         if self.protected is not None:
             decision = self.keep_protected(decision, self.protected[rows])
         self.lossy = self.lossy or (isinstance(decision, Drop) and not decision.restore)
@@ -209,22 +204,10 @@ class EncoderRun:
         """The tokens after a layer's attention, what each received, and the layout of the keys.
 
         The states are those after output and residual.  What tokens received is None unless the
-        method needs it.  The keys are the tokens and the contexts.
-
-        Parameters
-        ----------
-        layer : Layer
-        tokens : Tokens
-            The tokens that the layer computes.
-        context : Tensor, shape (B, D), or None
-            An additional key and value, in the sequences where ``present`` (B bool) is true.
-        weight : Tensor, shape (S,), or None
-            Weight of each of the tokens that are keys; a context weighs 1.
-        asking : Tensor, shape (T,), bool, or None
-            The tokens whose attention counts as received; None is all.
-        seen : Tokens or None
-            The tokens that are keys, those of ``tokens`` first in each sequence.  None is
-            ``tokens`` itself.
+        method needs it.  The layer computes ``tokens``.  Its keys are the tokens ``seen``, in each
+        sequence those of ``tokens`` first (None is ``tokens`` itself), with a ``weight`` (S,) each,
+        and the ``context`` (B, D) of the sequences where ``present`` (B bool) is true, which weighs
+        1.  Only the attention of the tokens ``asking`` (T,) counts as received; None is all.
         """
         hidden, layout, seen = tokens.hidden, tokens.layout, tokens if seen is None else seen
         source, keys = seen.hidden, seen.layout
@@ -236,18 +219,18 @@ class EncoderRun:
         query = backbone.split_heads(layer.query(hidden))
         key = backbone.split_heads(layer.key(source))
         value = backbone.split_heads(layer.value(source))
-        received = pairs = own_keys = None
+        received = pairs = mean_keys = None
         if self.wants_keys:
-            own = key.mean(1)
+            mean_keys = key.mean(1)
             # The keys of a text begin with those of its queries.
             rows = keys.first[layout.sequence] + layout.position
-            own_keys = own if keys is layout else own.index_select(0, rows)
+            mean_keys = mean_keys if keys is layout else mean_keys.index_select(0, rows)
         if layer.position is not None:
             places = self.places(tokens, seen, keys, present)
             query, key, pairs = layer.position(query, key, places)
         if isinstance(layout, Traced):
-            given = Heads(query, key, value, layout, keys, weight, pairs)
-            heads, received = attend_in_groups(given, self.wants_received, asking)
+            whole = Heads(query, key, value, layout, keys, weight, pairs)
+            heads, received = attend_in_groups(whole, self.wants_received, asking)
         elif self.wants_received:
             heads, received = backbone.attend_and_receive(
                 query, key, value, layout, keys, weight, pairs, asking
@@ -255,8 +238,7 @@ class EncoderRun:
         else:
             heads = backbone.attend(query, key, value, layout, keys, weight, pairs)
         states = layer.attention_output(heads.flatten(1), hidden)
-        attended = Tokens(states, layout, tokens.rows, self.batch, keys=own_keys)
-        return attended, received, keys
+        return Tokens(states, layout, tokens.rows, self.batch, keys=mean_keys), received, keys
 
     def places(
         self, tokens: Tokens, seen: Tokens, keys: Ragged, present: Sequence[bool] | Tensor
@@ -281,11 +263,10 @@ class EncoderRun:
 
     def count(self, shown: Tensor, queries: Tensor, keys: Tensor, feed_forward: Tensor) -> None:
         """Add a layer's token counts to the trace, each of shape (B,)."""
-        trace = self.trace
-        trace.shown.append(shown)
-        trace.queries.append(queries)
-        trace.keys.append(keys)
-        trace.feed_forward.append(feed_forward)
+        self.trace.shown.append(shown)
+        self.trace.queries.append(queries)
+        self.trace.keys.append(keys)
+        self.trace.feed_forward.append(feed_forward)
 
     def keep_last_states(self, decision: Decision, tokens: Tokens) -> None:
         """Record the states of the tokens that a drop removes, if it restores them."""

@@ -16,18 +16,13 @@ from torch import Tensor
 
 from lotbench.ragged import Ragged, cached_property, unpad
 
-Found = TypeVar("Found")
+T = TypeVar("T")
 
 
 class Traced(Ragged):
-    """A layout of which no size is known.
+    """A layout of which no size is known: ``total`` and ``max_length`` are symbols of the exporter.
 
-    Parameters
-    ----------
-    lengths, sequence : Tensor
-        As in `Ragged`.
-    total, max_length : int
-        Symbols of the exporter; ``max_length`` may be more than the longest sequence.
+    ``max_length`` may be more than the longest sequence.
     """
 
     # Padding repeats a key of its own text, so its probability is below rounding.  With -inf the
@@ -207,9 +202,9 @@ class Traced(Ragged):
         if self.without:
             whole, added, present = self.without
             return whole._part(texts)._with(added[texts], present[texts])
-        for known, own in vars(self).get("parts", ()):
+        for known, part in vars(self).get("parts", ()):
             if known is texts:
-                return own
+                return part
         lengths = self.lengths[texts]
         # With a zero, since the largest of no number is an error.
         longest = cast(int, F.pad(lengths, (0, 1)).max().item())
@@ -255,7 +250,7 @@ class Traced(Ragged):
         first = torch.empty_like(first).index_copy(0, order, first)
         return first.index_select(0, self.sequence) + self.position.unsqueeze(1)
 
-    def _once(self, name: str, source: Any, compute: Callable[[], Found]) -> Found:
+    def _once(self, name: str, source: Any, compute: Callable[[], T]) -> T:
         """The value of ``compute``, computed again only if ``source`` is another object."""
         last = vars(self).get(name)
         if last is None or last[0] is not source:

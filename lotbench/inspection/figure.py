@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -54,7 +54,7 @@ def of_text(routes: Sequence[Route], path: Path) -> list[Path]:
         with warnings.catch_warnings(record=True) as caught:
             warnings.filterwarnings("always", "Glyph .* missing from font")
             files = style.save(figure, path, style.FORMATS)
-    if any("Glyph" in str(each.message) for each in caught):  # one for each character and format
+    if any("Glyph" in str(one.message) for one in caught):  # one for each character and format
         log.warning("%s: the font lacks some characters; the HTML page shows them", files[0])
     return files
 
@@ -92,24 +92,20 @@ def _grid(axis: Axes, route: Route, n_tokens: int) -> None:
 
 def of_split(models: Sequence[Kept], path: Path) -> list[Path]:
     """Heat maps of every model: kinds of tokens by layer, and places by layer."""
+    from matplotlib.colors import Normalize
+
     with style.drawing():
         figure = style.figure(7.5, 0.7 + 2.1 * len(models))
         axes = figure.subplots(len(models), 2, squeeze=False)
         for row, model in zip(axes, models, strict=True):
             names = (f"{model.name}: ", "")
             for axis, name, (title, shares) in zip(row, names, model.tables.items(), strict=True):
-                _heat(axis, name + title, shares)
-        texts = f"{models[0].texts} texts"
-        style.title(figure, f"Share of the tokens that layers compute, in percent, {texts}")
+                values = 100 * np.array([*shares.values()])
+                columns = [str(layer + 1) for layer in range(values.shape[1])]
+                texts = [[f"{share:.0f}" for share in line] for line in values]
+                heat = HeatMap(name + title, [*shares], columns, values, texts)
+                draw(axis, heat, "Blues", Normalize(0, 115))
+                axis.set_xlabel("layer")
+        count = f"{models[0].texts} texts"
+        style.title(figure, f"Share of the tokens that layers compute, in percent, {count}")
         return style.save(figure, path, style.FORMATS)
-
-
-def _heat(axes: Axes, title: str, shares: Mapping[str, np.ndarray]) -> None:
-    """The share that each layer computes, by row."""
-    from matplotlib.colors import Normalize
-
-    values = 100 * np.array([*shares.values()])
-    columns = [str(layer + 1) for layer in range(values.shape[1])]
-    texts = [[f"{share:.0f}" for share in row] for row in values]
-    draw(axes, HeatMap(title, [*shares], columns, values, texts), "Blues", Normalize(0, 115))
-    axes.set_xlabel("layer")

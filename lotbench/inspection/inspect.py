@@ -27,13 +27,11 @@ def of_text(
 ) -> tuple[Group, list[Path]]:
     """One text, or a pair, through the layers of every model: for the terminal, and the files.
 
-    ``fields`` are the text, or the two of a pair; ``target`` is that of
-    `lotbench.inspection.model.Inspected`.  Figure and page are written to the folder
-    ``output``, if one is given.
+    Figure and page are written to the folder ``output``, if one is given.
     """
     text = tuple(fields)
     models = _opened(folders, target)
-    routes = [own.route(text) for own in models]
+    routes = [model.route(text) for model in models]
     if any(route.tokens != routes[0].tokens for route in routes):
         raise InputError("the models have different tokenizers or lengths; inspect them one by one")
     routes[0] = replace(routes[0], saliency=models[0].saliency(text))
@@ -47,19 +45,18 @@ def of_text(
 def of_split(
     folders: Sequence[Path], split: str, target: float | None, output: Path | None
 ) -> tuple[Group, list[Path]]:
-    """The kinds of tokens, the places and the words that every model computes, over its split.
-
-    Arguments, results and errors are those of `of_text`, with the name of a split.
-    """
-    found = [Kept(own.name, own.routes(own.texts(split))) for own in _opened(folders, target)]
+    """The kinds of tokens, the places and the words that every model computes, over its split."""
+    kept = [
+        Kept(model.name, model.routes(model.texts(split))) for model in _opened(folders, target)
+    ]
     files = []
     if output:
-        files = figure.of_split(found, output / SPLIT)
-        files.append(write_page(f"Tokens of {split}", [], found, output / f"{SPLIT}.html"))
-    return terminal.of_split(found), files
+        files = figure.of_split(kept, output / SPLIT)
+        files.append(write_page(f"Tokens of {split}", [], kept, output / f"{SPLIT}.html"))
+    return terminal.of_split(kept), files
 
 
-def write_page(title: str, routes: Sequence[Route], found: Sequence[Kept], path: Path) -> Path:
+def write_page(title: str, routes: Sequence[Route], kept: Sequence[Kept], path: Path) -> Path:
     """The routes of one text, or the shares over a split, as one HTML file without scripts."""
     from jinja2 import Environment, PackageLoader
 
@@ -67,7 +64,7 @@ def write_page(title: str, routes: Sequence[Route], found: Sequence[Kept], path:
     environment = Environment(loader=loader, autoescape=True, trim_blocks=True)
     environment.globals |= {"fates": [*reversed(Fate)], "colours": COLOURS, "names": WORDS}
     template = environment.get_template("page.html.j2")
-    return write_file(path, template.render(title=title, routes=routes, found=found))
+    return write_file(path, template.render(title=title, routes=routes, kept=kept))
 
 
 def _opened(folders: Sequence[Path], target: float | None) -> list[Inspected]:

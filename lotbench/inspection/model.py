@@ -50,10 +50,8 @@ class Inspected:
         for evaluation in evaluations:
             if evaluation.budget and evaluation.target == target:
                 return evaluation.budget.value
-        known = sorted(
-            {evaluation.target for evaluation in evaluations if evaluation.target is not None}
-        )
-        listed = ", ".join(f"{speed:g}" for speed in known) or "none"
+        known = {x.target for x in evaluations if x.target is not None}
+        listed = ", ".join(f"{speed:g}" for speed in sorted(known)) or "none"
         raise InputError(
             f"--target {target:g}: the row of {self.folder.name} has no budget for it "
             f"(targets there: {listed})"
@@ -106,7 +104,7 @@ class Inspected:
             end = 0
             for row, logits in zip(ids, outputs.logits, strict=True):
                 part, end = slice(end, end + len(row)), end + len(row)
-                tokens = [str(self.tokenizer.convert_ids_to_tokens(each)) for each in row]
+                tokens = [str(self.tokenizer.convert_ids_to_tokens(token)) for token in row]
                 yield Route(self.name, self._answer(logits), tokens, fates[:, part], sure[:, part])
 
     def texts(self, split: str) -> list[tuple[str, ...]]:
@@ -126,11 +124,11 @@ class Inspected:
         if self.teacher is None:
             return None
         split = self._split(fields)
-        found = teacher_outputs(self.teacher, split)
+        answers = teacher_outputs(self.teacher, split)
         if self.teacher.backbone.pooling is None:
-            split.labels = found.argmax(axis=1)
+            split.labels = answers.argmax(axis=1)
         else:
-            split.dense = found
+            split.dense = answers
         values = gradient_saliency(self.teacher, split)
         return values / max(float(values.max()), 1e-30)
 

@@ -29,7 +29,7 @@ _LOOKS = {
     Fate.MERGED: ("merged into another", "#C9B8D8", "\N{LEFTWARDS ARROW}"),
     Fate.REMOVED: ("removed", "#ECECEC", "\N{MIDDLE DOT}"),
 }
-WORDS, COLOURS, MARKS = ({fate: own[i] for fate, own in _LOOKS.items()} for i in range(3))
+WORDS, COLOURS, MARKS = ({fate: look[i] for fate, look in _LOOKS.items()} for i in range(3))
 
 
 @dataclass(frozen=True)

@@ -39,25 +39,19 @@ class Kept:
             self.texts += 1
             computed = (route.fates >= Fate.ATTENTION).astype(float)
             for place, token in enumerate(route.tokens):
-                own, sort = computed[:, place], kind(token)
-                by_kind[sort].append(own)
-                by_place[PLACES * place // len(route.tokens)].append(own)
+                layers, sort = computed[:, place], kind(token)
+                by_kind[sort].append(layers)
+                by_place[PLACES * place // len(route.tokens)].append(layers)
                 if sort in ("word", "stop word"):
-                    by_word[_plain(token)].append(own.mean())
-        words = [
-            (word, float(np.mean(shares)), len(shares))
-            for word, shares in by_word.items()
-            if len(shares) >= RARE
-        ]
-        self.most = sorted(words, key=lambda own: (-own[1], -own[2], own[0]))[:LISTED]
+                    by_word[_plain(token)].append(layers.mean())
+        words = [(w, float(np.mean(x)), len(x)) for w, x in by_word.items() if len(x) >= RARE]
+        self.most = sorted(words, key=lambda word: (-word[1], -word[2], word[0]))[:LISTED]
         """The words that are computed most: word, mean share over the layers, occurrences."""
-        self.least = sorted(words, key=lambda own: (own[1], -own[2], own[0]))[:LISTED]
-        kinds = {
-            f"{sort} ({len(own)})": np.mean(own, axis=0) for sort in KINDS if (own := by_kind[sort])
-        }
+        self.least = sorted(words, key=lambda word: (word[1], -word[2], word[0]))[:LISTED]
+        kinds = {f"{sort} ({len(x)})": np.mean(x, axis=0) for sort in KINDS if (x := by_kind[sort])}
         places = {
-            f"{place * 100 // PLACES} to {(place + 1) * 100 // PLACES}%": np.mean(own, axis=0)
-            for place, own in sorted(by_place.items())
+            f"{place * 100 // PLACES} to {(place + 1) * 100 // PLACES}%": np.mean(layers, axis=0)
+            for place, layers in sorted(by_place.items())
         }
         self.tables = {"kind of token": kinds, "place in the text": places}
         """By title, then by row: the share in each layer, (L,).  Rows are kinds of tokens with

@@ -59,9 +59,8 @@ def of_split(models: Sequence[Kept]) -> Group:
 
     parts: list[Table | Text] = []
     for model in models:
-        parts.append(
-            Text(f"{model.name}, {model.texts} texts: share of the tokens that layers compute")
-        )
+        texts = f"{model.name}, {model.texts} texts"
+        parts.append(Text(f"{texts}: share of the tokens that layers compute"))
         parts += [_shares(title, rows) for title, rows in model.tables.items()]
         for title, words in (("computed most", model.most), ("computed least", model.least)):
             listed = ", ".join(f"{word} {100 * share:.0f}%" for word, share, _ in words)
