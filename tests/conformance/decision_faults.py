@@ -1,7 +1,5 @@
 """Faulty methods whose decisions break a rule, as class bodies; see `faults`."""
 
-from __future__ import annotations
-
 SOUND = """
 def before_layer(self, layer, tokens):
     return Drop(self.half(tokens, self.score(tokens).detach())) if layer == 1 else None

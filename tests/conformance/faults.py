@@ -1,7 +1,5 @@
 """Faulty methods, as class bodies; each breaks one rule."""
 
-from __future__ import annotations
-
 from decision_faults import DECISIONS, SOUND, WEIGHTED
 
 HEADER = """

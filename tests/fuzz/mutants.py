@@ -1,7 +1,5 @@
 """Damaged copies of sweep and trial files, and damaged overrides, drawn with a seed."""
 
-from __future__ import annotations
-
 import random
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -223,13 +221,7 @@ def overrides(mutant: Mutant, draw: random.Random) -> Mutant:
     path = draw.choice(
         (
             *("seeds", "seeds.0", "seeds.²", "seeds.٣", "seeds.-1", "seeds.0.0", "name", "layers"),
-            *(
-                "train.epochs",
-                "train",
-                "teacher.init",
-                "methods.lot.top_p",
-                "methods.lot.0.top_p",
-            ),
+            *("train.epochs", "train", "teacher.init", "methods.lot.top_p", "methods.lot.0.top_p"),
             *("methods", "methods.lot", "methods.dense", "methods.new", "tasks", "tasks.bbc_news"),
             *("tasks.bbc_news.limit.train", "targets", "targets.1", "measure.threads.0", "plugins"),
             *("method.top_p", "task.name", "task", ".", "", "a..b", "measure.targets", "train.\0"),

@@ -1,7 +1,5 @@
 """The controls random-drop, first-k, static and truncated, against hand-computed numbers."""
 
-from __future__ import annotations
-
 import pytest
 import torch
 from transformers import BertForSequenceClassification

@@ -1,15 +1,9 @@
 """Leap-of-Thought with a fixed budget: the kept tokens, and static shapes."""
 
-from __future__ import annotations
-
-from collections.abc import Callable
-
 import pytest
 import torch
 from torch import Tensor
 
-from lotbench.batch import Batch
-from lotbench.engine.encoder import ReducedEncoder
 from lotbench.lot import FixedBudget, FixedBudgetParams
 from lotbench.ragged import Ragged
 
@@ -18,7 +12,7 @@ def fixed(n_layers: int = 3, width: int = 32, **params: object) -> FixedBudget:
     return FixedBudget(FixedBudgetParams(**params), n_layers, width)
 
 
-def test_the_best_tokens_of_each_text_by_hand() -> None:
+def test_the_best_tokens_of_each_text_by_hand():
     """Half of 5 is 2.5, so 3: [CLS] and the margins 4 and 2.  Half of 2 is 1: [CLS] alone.
 
     Half of 4 is 2: [CLS] and, of the two equal margins, the earlier.
@@ -31,7 +25,7 @@ def test_the_best_tokens_of_each_text_by_hand() -> None:
 
 
 @pytest.mark.parametrize(("ratio", "sizes"), [(0.1, (1, 1)), (0.3, (3, 1)), (1.0, (10, 2))])
-def test_the_budget_can_change_after_training(ratio: float, sizes: tuple[int, int]) -> None:
+def test_the_budget_can_change_after_training(ratio, sizes):
     """0.3 * 10 counts as 3, despite floating-point error."""
     method = fixed()
     method.keep_ratio = ratio
@@ -42,12 +36,8 @@ def test_the_budget_can_change_after_training(ratio: float, sizes: tuple[int, in
 @pytest.mark.parametrize("every", [1, 2])
 @pytest.mark.slow
 def test_packing_needs_no_synchronisation_and_compiles_as_one_graph(
-    reduced: Callable[..., ReducedEncoder],
-    batch: Callable[..., Batch],
-    monkeypatch: pytest.MonkeyPatch,
-    every: int,
-    keys: str,
-) -> None:
+    reduced, batch, monkeypatch, every, keys
+):
     encoder = reduced(
         FixedBudget, layers=3, keep_ratio=0.4, decision_every=every, leaping_keys=keys
     )

@@ -1,7 +1,5 @@
 """Presets and FLOPs of Leap-of-Thought, by hand."""
 
-from __future__ import annotations
-
 import pytest
 import torch
 from parts import lot
@@ -11,7 +9,7 @@ from lotbench.lot import LeapOfThought, Params
 from lotbench.measure.flops import reduced_flops
 
 
-def test_paper_preset_has_the_published_values() -> None:
+def test_paper_preset_has_the_published_values():
     params = Params(preset="paper")
     assert (params.top_p, params.loss_weight, params.threshold) == (0.3, 0.05, 0.5)
     assert (params.router_width, params.router_bias, params.temperature) == (256, 5.0, 1.0)
@@ -26,19 +24,19 @@ def test_paper_preset_has_the_published_values() -> None:
     assert stage.soft
 
 
-def test_given_values_override_the_preset() -> None:
+def test_given_values_override_the_preset():
     params = Params(preset="paper", router_width=16, straight_through=False)
     assert (params.router_width, params.straight_through, params.router_bias) == (16, False, 5.0)
 
 
-def test_defaults_follow_the_routing_and_the_shares() -> None:
+def test_defaults_follow_the_routing_and_the_shares():
     assert Params().leaping_keys == "context"
     assert Params(routing="drop").leaping_keys == "none"
     assert Params(preset="paper", share_normalisation="sum").saliency_length is None
     assert Params(preset="paper", saliency_length=64).saliency_length == 64
 
 
-def test_a_router_rate_names_the_routers_parameters() -> None:
+def test_a_router_rate_names_the_routers_parameters():
     method = lot(router_learning_rate=0.01)
     (stage,) = method.stages()
     ((prefix, rate),) = stage.learning_rates.items()
@@ -46,14 +44,14 @@ def test_a_router_rate_names_the_routers_parameters() -> None:
     assert all(name.startswith(prefix) for name, _ in method.named_parameters())
 
 
-def test_overhead_by_hand() -> None:
+def test_overhead_by_hand():
     """Width 384, router width 256, 10 tokens: 10 * (2 * 384 * 256 + 2 * 256 * 2) = 1,976,320."""
     method = lot(6, 384, preset="paper")
     counts = torch.tensor([10, 1])
     assert method.overhead_flops(0, counts).tolist() == [1_976_320, 197_632]
 
 
-def test_overhead_is_the_papers_share_of_a_layer() -> None:
+def test_overhead_is_the_papers_share_of_a_layer():
     """A layer without attention is 8 D^2 + 16 D^2 = 24 D^2 per token at D_ff = 4 D.
 
     At D = 384 and width 256: (2 * 384 * 256 + 1024) / (24 * 384^2) = 5.6%.
@@ -62,14 +60,14 @@ def test_overhead_is_the_papers_share_of_a_layer() -> None:
     assert method.overhead_flops(0, 1) / (24 * 384**2) == pytest.approx(0.0558, abs=1e-4)
 
 
-def test_overhead_counts_only_layers_with_a_router() -> None:
+def test_overhead_counts_only_layers_with_a_router():
     method = lot(5, 384, decision_every=2)
     costs = [float(method.overhead_flops(layer, 1)) for layer in range(5)]
     # router width 32: 2 * 384 * 32 + 2 * 32 * 2 = 24,704
     assert costs == [24_704, 0, 24_704, 0, 24_704]
 
 
-def test_flops_of_a_whole_text_by_hand(make_backbone, make_batch) -> None:
+def test_flops_of_a_whole_text_by_hand(make_backbone, make_batch):
     """One layer, D = 8, D_ff = 16, three labels; four tokens of which [CLS] alone is processed.
 
     q = 1, and the context makes k = k' = 2: projections 2 * 64 * (2 * 1 + 2 * 2) = 768,

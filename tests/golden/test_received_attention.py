@@ -1,7 +1,5 @@
 """Received attention, against hand-computed numbers and plain attention."""
 
-from __future__ import annotations
-
 import math
 
 import pytest

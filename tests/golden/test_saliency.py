@@ -1,7 +1,5 @@
 """Saliency that methods learn from, and the texts that it is counted on, by hand."""
 
-from __future__ import annotations
-
 from types import SimpleNamespace
 from typing import Any
 
@@ -43,7 +41,7 @@ class Lookup(nn.Module):
         return Outputs(vectors, states, layout, layout.rows, Trace(), None, (states,))
 
 
-def test_the_saliency_of_a_vector_is_along_the_vector_of_its_text() -> None:
+def test_the_saliency_of_a_vector_is_along_the_vector_of_its_text():
     """Texts (1, 2), (3, 4) along (1, 0), and (5, 6), (7, 8), (9, 10) along (0, 1).
 
     The gradient of v . u is u / n for each of n tokens, so saliency is 1/2 and 3/2, and 6/3, 8/3
@@ -56,7 +54,7 @@ def test_the_saliency_of_a_vector_is_along_the_vector_of_its_text() -> None:
     assert saliency.tolist() == pytest.approx([1 / 2, 3 / 2, 6 / 3, 8 / 3, 10 / 3])
 
 
-def test_static_counts_the_training_texts_alone(reduced, monkeypatch) -> None:
+def test_static_counts_the_training_texts_alone(reduced, monkeypatch):
     """Saliency 3, 1 and 3 for the words 7, 8 and 9, and 50 for [CLS], which is word 1.
 
     The training texts have means of 2: their shares are 3/2 and 1/2, and 1/2 and 3/2.

@@ -1,7 +1,5 @@
 """Policy loss, reward, imitation and distillation of TR-BERT, against hand-computed numbers."""
 
-from __future__ import annotations
-
 import math
 
 import pytest

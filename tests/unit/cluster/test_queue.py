@@ -1,7 +1,5 @@
 """The queue of a sweep's trials: their order, those that become known, and the line of each."""
 
-from __future__ import annotations
-
 import logging
 from pathlib import Path
 
@@ -31,9 +29,7 @@ def queue_of(folder: Path, *overrides: str) -> TrialQueue:
     return TrialQueue(planned, Watch(planned, {}))
 
 
-def test_confirmations_follow_when_the_last_trial_of_their_search_has_ended(
-    tmp_path, caplog
-) -> None:
+def test_confirmations_follow_when_the_last_trial_of_their_search_has_ended(tmp_path, caplog):
     caplog.set_level(logging.INFO, "lotbench")
     queue = queue_of(tmp_path)
     trials = [queue.next(), queue.next()]
@@ -54,7 +50,7 @@ def test_confirmations_follow_when_the_last_trial_of_their_search_has_ended(
     assert queue.failed == {first.id: "failed: x: "}
 
 
-def test_a_trial_whose_score_is_undefined_has_a_line(tmp_path, caplog) -> None:
+def test_a_trial_whose_score_is_undefined_has_a_line(tmp_path, caplog):
     caplog.set_level(logging.INFO, "lotbench")
     queue = queue_of(tmp_path, "search=null", "confirm=null", "methods={dense: {}}")
     trial = queue.next()

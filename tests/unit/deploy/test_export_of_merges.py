@@ -1,7 +1,5 @@
 """Graphs of methods that merge tokens, in every runtime."""
 
-from __future__ import annotations
-
 import pytest
 import torch
 from test_export import make_encoder
@@ -14,7 +12,7 @@ from lotbench.deploy.session import feed, open_session
 
 @pytest.mark.slow
 @pytest.mark.long
-def test_merges_run_in_every_runtime() -> None:
+def test_merges_run_in_every_runtime():
     """Sizes are carried over two layers; also a text of one token, and texts that merge nothing."""
     encoder = make_encoder(TokenMerging, score="energy")
     ids = [[2, 9, 8, 7, 3, 11, 12, 13, 3], [2], [2, 5, 3, 7, 3], [2, 6]]

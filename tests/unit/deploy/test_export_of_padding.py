@@ -1,7 +1,5 @@
 """Padding in an exported graph: its score is finite, and no text sees it."""
 
-from __future__ import annotations
-
 import numpy as np
 import pytest
 import torch
@@ -17,7 +15,7 @@ TEXTS = [[2, 3], [2, *range(4, 30), 3], [2, 5, 3]]
 
 @pytest.mark.parametrize("scale", [pytest.param(1, marks=pytest.mark.long), 300])
 @pytest.mark.slow
-def test_padding_has_a_finite_score_and_changes_nothing(scale: int) -> None:
+def test_padding_has_a_finite_score_and_changes_nothing(scale):
     encoder = make_encoder(DensePacked)
     with torch.no_grad():  # at the larger scale, scores of keys are hundreds apart
         for layer in encoder.backbone.layers:

@@ -1,7 +1,5 @@
 """Which tokens a graph keeps: the highest scores, and of equal ones the first, in every runtime."""
 
-from __future__ import annotations
-
 import pytest
 import torch
 from test_export import make_encoder
@@ -34,7 +32,7 @@ def routers_of_states() -> ReducedEncoder:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("make", [equal_scores, routers_of_states])
-def test_a_graph_keeps_the_same_tokens_in_every_runtime(make) -> None:
+def test_a_graph_keeps_the_same_tokens_in_every_runtime(make):
     encoder = make()
     graph = export(encoder).model.SerializeToString()
     for backend in ("onnx-fp32", "openvino-fp32"):

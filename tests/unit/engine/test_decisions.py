@@ -1,7 +1,5 @@
 """Decisions of wrong types and shapes are refused in both modes, with method and layer."""
 
-from __future__ import annotations
-
 import pytest
 import torch
 from scripted import Fixed
@@ -32,9 +30,7 @@ from lotbench.reducer import Drop, Leap, Merge, Tokens
         ),
     ],
 )
-def test_a_malformed_decision_is_a_clear_error(
-    tiny, make_batch, mode: str, decision: object, complaint: str
-) -> None:
+def test_a_malformed_decision_is_a_clear_error(tiny, make_batch, mode, decision, complaint):
     def decide(layer: int, point: str, tokens: Tokens) -> object:
         return decision if (layer, point) == (1, "before_layer") else None
 

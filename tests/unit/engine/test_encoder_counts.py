@@ -1,11 +1,8 @@
 """The counts in the trace, and the effect of drops, against hand-computed numbers."""
 
-from __future__ import annotations
-
 import pytest
 from scripted import Fixed, keep_places
 
-from lotbench.engine.backbone import Backbone
 from lotbench.engine.encoder import ReducedEncoder
 from lotbench.ragged import segment_mean
 from lotbench.reducer import Decision, Drop, Tokens
@@ -14,7 +11,7 @@ MODES = ("packed", "reference")
 
 
 @pytest.mark.parametrize("mode", MODES)
-def test_counts_of_a_leap_with_context(tiny: Backbone, make_batch, mode: str) -> None:
+def test_counts_of_a_leap_with_context(tiny, make_batch, mode):
     """Sequences of 5 and 2; places 0 and 1 stay, so only the first has a leap and a context.
 
     Queries 2, 2; the context adds a key to the first: 3, 2.  Everybody is shown again.
@@ -33,7 +30,7 @@ def test_counts_of_a_leap_with_context(tiny: Backbone, make_batch, mode: str) ->
 
 
 @pytest.mark.parametrize("mode", MODES)
-def test_counts_of_drops_at_both_points(tiny: Backbone, make_batch, mode: str) -> None:
+def test_counts_of_drops_at_both_points(tiny, make_batch, mode):
     """Sequences of 5 and 2; layer 0 drops place 4 before, layer 1 place 3 after attention.
 
     Layer 0: shown 5, 2, computed 4, 2.  Layer 1: shown and computed 4, 2, feed-forward 3, 2.
@@ -55,9 +52,7 @@ def test_counts_of_drops_at_both_points(tiny: Backbone, make_batch, mode: str) -
 
 
 @pytest.mark.parametrize("at", ["before_layer", "after_attention"])
-def test_a_drop_of_every_token_names_method_layer_and_text(
-    tiny: Backbone, make_batch, at: str
-) -> None:
+def test_a_drop_of_every_token_names_method_layer_and_text(tiny, make_batch, at):
     def decide(layer: int, point: str, tokens: Tokens) -> Drop | None:
         return Drop(tokens.layout.sequence != 1) if (layer, point) == (1, at) else None
 

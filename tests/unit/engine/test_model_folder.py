@@ -1,7 +1,5 @@
 """A saved model is whole or refused: each fault is named by its file and field."""
 
-from __future__ import annotations
-
 import json
 import os
 import pickle
@@ -46,10 +44,9 @@ def put(name, value):
 
 
 @pytest.mark.parametrize(
-    "name",
-    ["config.json", "model.safetensors", "reducer.safetensors", "tokenizer.json"],
+    "name", ["config.json", "model.safetensors", "reducer.safetensors", "tokenizer.json"]
 )
-def test_a_file_that_is_not_the_saved_one_is_named(name, save) -> None:
+def test_a_file_that_is_not_the_saved_one_is_named(name, save):
     folder = save(LeapOfThought, top_p=0.3)
     lotbench.load(folder)
     content = bytearray((folder / name).read_bytes())
@@ -62,13 +59,13 @@ def test_a_file_that_is_not_the_saved_one_is_named(name, save) -> None:
         lotbench.load(folder)
 
 
-def test_a_model_without_checksums_still_loads(save) -> None:
+def test_a_model_without_checksums_still_loads(save):
     folder = save(k=8)
     wanted = lotbench.load(folder)(["a b c"])
     assert lotbench.load(without_checksums(folder))(["a b c"]).equal(wanted)
 
 
-def test_a_card_cannot_name_files_elsewhere(save) -> None:
+def test_a_card_cannot_name_files_elsewhere(save):
     folder = save(k=8)
     edit(folder / "lotbench.json", files={"../../etc/passwd": "xxh3:0"})
     with pytest.raises(InputError, match=r"passwd: missing, but lotbench\.json"):
@@ -117,7 +114,7 @@ def test_a_card_cannot_name_files_elsewhere(save) -> None:
         ("tokenizer.json", {"model": None}, r"tokenizer cannot be loaded.*tokenizer\.json"),
     ],
 )
-def test_a_wrong_value_is_named_by_file_and_field(name, change, words, save) -> None:
+def test_a_wrong_value_is_named_by_file_and_field(name, change, words, save):
     folder = without_checksums(save(k=8))
     edit(folder / name, **change)
     with pytest.raises(InputError, match=words):
@@ -128,7 +125,7 @@ def test_a_wrong_value_is_named_by_file_and_field(name, change, words, save) -> 
     "content", [b"", b"{", b"[]", b"\xff\xfe", b"[" * 10**5, b'{"a":' * 10**5, None]
 )
 @pytest.mark.parametrize("name", ["lotbench.json", "config.json", "tokenizer.json"])
-def test_a_file_that_is_no_json_object_is_named(name, content, save) -> None:
+def test_a_file_that_is_no_json_object_is_named(name, content, save):
     path = without_checksums(save(k=8)) / name
     path.unlink()
     if content is None:
@@ -139,7 +136,7 @@ def test_a_file_that_is_no_json_object_is_named(name, content, save) -> None:
         lotbench.load(path.parent)
 
 
-def test_a_card_without_fields_names_them(save) -> None:
+def test_a_card_without_fields_names_them(save):
     folder = save(k=8)
     (folder / "lotbench.json").write_text("{}")
     with pytest.raises(InputError, match=r"lotbench\.json: method: required, but missing"):
@@ -186,7 +183,7 @@ def test_a_card_without_fields_names_them(save) -> None:
         ("reducer", put("routers.1.outer.weight", float("nan")), r"reducer\.safetensors: .* a NaN"),
     ],
 )
-def test_weights_that_do_not_fit_the_card_are_named(name, change, words, save) -> None:
+def test_weights_that_do_not_fit_the_card_are_named(name, change, words, save):
     folder = without_checksums(save(LeapOfThought, top_p=0.3))
     reweigh(folder / f"{name}.safetensors", change)
     with pytest.raises(InputError, match=words):
@@ -195,7 +192,7 @@ def test_weights_that_do_not_fit_the_card_are_named(name, change, words, save) -
 
 @pytest.mark.parametrize("name", ["model.safetensors", "reducer.safetensors"])
 @pytest.mark.parametrize("content", [b"", b"\x00" * 40, b"\xff" * 40])
-def test_weights_that_are_no_safetensors_are_named(name, content, save) -> None:
+def test_weights_that_are_no_safetensors_are_named(name, content, save):
     folder = without_checksums(save(FixedBudget))
     (folder / name).write_bytes(content)
     with pytest.raises(InputError, match=rf"/{name}: damaged"):
@@ -208,7 +205,7 @@ def indexed(folder: Path, weight_map: object) -> Path:
     return folder
 
 
-def test_an_index_names_safetensors_files_of_its_folder_only(save, tmp_path) -> None:
+def test_an_index_names_safetensors_files_of_its_folder_only(save, tmp_path):
     folder = without_checksums(save(k=8))
     weights = load_file(folder / "model.safetensors")
     shutil.move(folder / "model.safetensors", folder / "model-1.safetensors")
@@ -232,14 +229,14 @@ class Bomb:
         return Path.touch, (self.mark,)
 
 
-def test_adapters_are_refused(save) -> None:
+def test_adapters_are_refused(save):
     folder = save(k=8)
     (folder / "adapter_config.json").write_text('{"base_model_name_or_path": "someone/else"}')
     with pytest.raises(InputError, match=r"adapter_config\.json: adapters are not supported"):
         lotbench.load(folder)
 
 
-def test_a_method_that_refuses_the_parameters_of_a_card_is_named(save, monkeypatch) -> None:
+def test_a_method_that_refuses_the_parameters_of_a_card_is_named(save, monkeypatch):
     folder = save(k=8)
 
     def fail(self, params, n_layers, width):
@@ -250,7 +247,7 @@ def test_a_method_that_refuses_the_parameters_of_a_card_is_named(save, monkeypat
         lotbench.load(folder)
 
 
-def test_a_backbone_may_lack_a_head_but_not_have_a_nan(save) -> None:
+def test_a_backbone_may_lack_a_head_but_not_have_a_nan(save):
     folder = save(k=8)
     reweigh(folder / "model.safetensors", lambda weights: weights.pop("classifier.weight"))
     assert load_backbone(str(folder), 3).n_labels == 3
@@ -259,7 +256,7 @@ def test_a_backbone_may_lack_a_head_but_not_have_a_nan(save) -> None:
         load_backbone(str(folder), 3)
 
 
-def test_a_token_id_beyond_the_vocabulary_is_named(save) -> None:
+def test_a_token_id_beyond_the_vocabulary_is_named(save):
     folder = save(k=8)
     path = folder / "tokenizer.json"
     model = json.loads(path.read_text())["model"]

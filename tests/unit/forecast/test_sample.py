@@ -1,7 +1,5 @@
 """What a trial costs: the texts that are timed, and one real timing."""
 
-from __future__ import annotations
-
 import numpy as np
 import pytest
 
@@ -23,7 +21,7 @@ def split(*lengths: int) -> Split:
     return Split(ids, types, numbers % 2, numbers, [("a text",)] * len(lengths))
 
 
-def test_texts_of_all_lengths_are_timed() -> None:
+def test_texts_of_all_lengths_are_timed():
     batch = evenly(split(9, 2, 25, 6, 3), 3)
     assert batch.lengths.tolist() == [2, 6, 25]
     assert batch.text_seed.tolist() == [1, 3, 2]
@@ -39,7 +37,7 @@ def test_texts_of_all_lengths_are_timed() -> None:
         (LengthDrop, {}, 1, 30),
     ],
 )
-def test_an_untrained_model_is_timed(make_backbone, method, params, stages, searched) -> None:
+def test_an_untrained_model_is_timed(make_backbone, method, params, stages, searched):
     backbone = make_backbone().float()
     chosen = getattr(method, "Params", Params)(**params)
     encoder = ReducedEncoder(backbone, method(chosen, len(backbone.layers), backbone.width))

@@ -1,7 +1,5 @@
 """What a timed model keeps in float32 where its weights are bf16."""
 
-from __future__ import annotations
-
 import torch
 from tiny_models import random_model, save
 
@@ -12,7 +10,7 @@ from lotbench.measure.calls import Padded, load_entry
 from lotbench.measure.spec import Entry
 
 
-def test_rotations_stay_in_float32(tmp_path) -> None:
+def test_rotations_stay_in_float32(tmp_path):
     encoder = ReducedEncoder(Backbone(random_model("modernbert")), Dense(Dense.Params(), 3, 32))
     save(tmp_path / "m", encoder)
     own = Entry("dense", None, str(tmp_path / "m"), backend="torch-bf16")

@@ -1,7 +1,5 @@
 """Searches: which settings are tried, chosen and confirmed."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import numpy as np

@@ -1,7 +1,5 @@
 """The training loop on a tiny backbone: steps, stages, decay, determinism and failures."""
 
-from __future__ import annotations
-
 import math
 from dataclasses import replace
 
