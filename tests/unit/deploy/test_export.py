@@ -12,7 +12,6 @@ import onnx
 import pytest
 import torch
 import transformers
-from tiny_models import random_model
 from torch import Tensor
 
 import lotbench
@@ -20,7 +19,6 @@ from baselines.dense import Dense
 from baselines.first_k import FirstK
 from baselines.random_drop import RandomDrop
 from lotbench import backends, registry
-from lotbench.batch import Batch
 from lotbench.conformance.scaffold import write_method
 from lotbench.conformance.tiny import tiny_backbone
 from lotbench.deploy import folder as deploy
@@ -30,7 +28,6 @@ from lotbench.deploy.measured import measured
 from lotbench.deploy.quantise import quantised
 from lotbench.deploy.session import feed, open_session
 from lotbench.engine import checkpoint
-from lotbench.engine.backbone import Backbone
 from lotbench.engine.encoder import ReducedEncoder
 from lotbench.errors import InputError
 from lotbench.lot import LeapOfThought
@@ -214,35 +211,6 @@ def test_a_method_that_draws_gets_the_seeds_of_the_texts(save, tmp_path):
     torch.testing.assert_close(logits_of(texts, folder), expected, rtol=0, atol=1e-5)
     with pytest.raises(InputError, match="openvino-fp32 cannot run a method that draws at random"):
         deploy.write(source, tmp_path / "other", "openvino-fp32", None, "")
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize(
-    "kind",
-    [
-        *("mpnet", "modernbert, mean"),  # the kinds with positions within attention
-        *(
-            pytest.param(kind, marks=pytest.mark.long)
-            for kind in ("bert", "distilbert", "electra", "roberta", "xlm-roberta")
-        ),
-    ],
-)
-def test_every_backbone_exports_and_pairs_keep_the_same_tokens(kind):
-    # In a pair, tokens of both texts have equal ranks.
-    torch.manual_seed(0)
-    backbone = Backbone(random_model(kind, layers=1))
-    encoder = ReducedEncoder(backbone, FirstK(FirstK.Params(k=3), 1, 32))
-    ids = [[2, 9, 8, 7, 3, 11, 12, 13, 3], [2, 6, 3], [2, 5, 3, 7, 3]]
-    types = [[0] * 5 + [1] * 4, [0] * 3, [0] * 3 + [1] * 2]
-    graph = export(encoder.eval()).model.SerializeToString()
-    padding = encoder.backbone.config.pad_token_id
-    for backend in ("onnx-fp32", "openvino-fp32"):
-        session = open_session(graph, backend, threads=1)
-        for k in (1, 2, 3, 5):
-            found = session(feed(session.inputs, ids, types, [0] * 3, padding, k))
-            with torch.no_grad(), encoder.reducer.at_budget(k):
-                expected = encoder(Batch.from_ids(ids, types)).logits
-            torch.testing.assert_close(torch.from_numpy(found), expected, rtol=0, atol=1e-4)
 
 
 @pytest.mark.slow

@@ -13,6 +13,7 @@ import numpy as np
 import onnxruntime
 import pytest
 import torch
+from exported import assert_answers
 from tiny_models import random_model
 from torch import Tensor, nn
 
@@ -23,7 +24,7 @@ from lotbench.conformance.tiny import tiny_backbone
 from lotbench.deploy import folder as deploy
 from lotbench.deploy.graph import export
 from lotbench.deploy.quantise import quantised
-from lotbench.deploy.session import feed, open_session
+from lotbench.deploy.session import feed
 from lotbench.engine import checkpoint
 from lotbench.engine.backbone import Backbone
 from lotbench.engine.encoder import ReducedEncoder
@@ -247,31 +248,20 @@ def test_every_backbone_gives_vectors_in_every_runtime(kind):
     encoder = make("lot-fixed", "mean", random_model(kind, layers=1), keep_ratio=0.4)
     graph = export(encoder).model
     small = quantised(graph)
-    types, padding = [[0] * len(row) for row in IDS], encoder.backbone.config.pad_token_id
-    with torch.no_grad():
-        expected = encoder(Batch.from_ids(IDS)).logits
-    for backend, model, close in (
+    for runtime, model, close in (
         ("onnx-fp32", graph, 1e-5),
         ("openvino-fp32", graph, 1e-4),
         ("onnx-int8", small, 0.1),
     ):
-        session = open_session(model.SerializeToString(), backend, threads=1)
-        found = session(feed(session.inputs, IDS, types, [0] * 3, padding))
-        torch.testing.assert_close(torch.from_numpy(found), expected, rtol=0, atol=close)
+        assert_answers(encoder, IDS, graph=model, runtimes=[runtime], close=close)
     # The router and the map of the pooling are not quantised.
     products = sum(node.op_type == "MatMulInteger" for node in small.graph.node)
     assert products == 6 + ("narrow" in kind)
 
 
-@pytest.mark.parametrize("backend", ["onnx-fp32", "openvino-fp32"])
 @pytest.mark.slow
-def test_vectors_without_any_layer_run_in_both_runtimes(backend):
-    encoder = make("truncated", "mean", layers=0)
-    session = open_session(export(encoder).model.SerializeToString(), backend, threads=1)
-    found = session(feed(session.inputs, IDS, [[0] * len(row) for row in IDS], []))
-    with torch.no_grad():
-        expected = encoder(Batch.from_ids(IDS)).logits
-    torch.testing.assert_close(torch.from_numpy(found), expected, rtol=0, atol=1e-4)
+def test_vectors_without_any_layer_run_in_both_runtimes():
+    assert_answers(make("truncated", "mean", layers=0), IDS)
 
 
 @pytest.mark.slow
@@ -279,13 +269,10 @@ def test_a_protected_text_is_protected_in_the_graph():
     encoder = make("first-k", None, tiny_backbone(1).model, k=1)
     free = ReducedEncoder(encoder.backbone, encoder.reducer).eval()
     encoder.protect = 3
-    graph = export(encoder).model.SerializeToString()
-    session = open_session(graph, "onnx-fp32", threads=1)
-    found = session(feed(session.inputs, IDS, [[0] * len(row) for row in IDS], []))
+    assert_answers(encoder, IDS, runtimes=["onnx-fp32"], close=1e-5)
     batch = Batch.from_ids(IDS)
     with torch.no_grad():
         protected, other = encoder(batch).logits, free(batch).logits
-    torch.testing.assert_close(torch.from_numpy(found), protected, rtol=0, atol=1e-5)
     assert (protected - other).abs().max() > 1e-3
 
 

@@ -20,7 +20,7 @@ from lotbench.inspection.route import Fate, Route
 from lotbench.inspection.split import Kept, kind
 from lotbench.lot import LeapOfThought
 from lotbench.measure.calls import packed_dense
-from lotbench.reducer import Drop, Leap, Merge
+from lotbench.reducer import Drop, Leap, Merge, Trace
 
 GONE, MERGED, LEAPT, HALF, FULL = Fate
 
@@ -28,6 +28,12 @@ GONE, MERGED, LEAPT, HALF, FULL = Fate
 def mask(tokens, rows) -> torch.Tensor:
     """True where a token's row in the batch is one of these."""
     return torch.isin(tokens.rows, torch.tensor(rows))
+
+
+def traced(batch: Batch, reducer: Fixed, layers: int) -> Trace:
+    """The trace of a method on a tiny backbone."""
+    with torch.inference_mode():
+        return ReducedEncoder(tiny_backbone(layers), reducer).eval()(batch).trace
 
 
 def test_fates_of_leaps_and_drops_at_both_points():
@@ -43,9 +49,7 @@ def test_fates_of_leaps_and_drops_at_both_points():
             return Drop(mask(tokens, [0, 1, 4]))
         return None
 
-    encoder = ReducedEncoder(tiny_backbone(3), Fixed(3, decide)).eval()
-    with torch.inference_mode():
-        found = trace.fates(encoder(batch).trace, 7, 3)
+    found = trace.fates(traced(batch, Fixed(3, decide), 3), 7, 3)
     assert found.tolist() == [
         [FULL, LEAPT, FULL, LEAPT, FULL, LEAPT, LEAPT],
         [FULL, FULL, HALF, GONE, FULL, HALF, GONE],
@@ -64,9 +68,7 @@ def test_fates_of_merges_at_both_points():
             return Merge(torch.tensor([0, 1, 1, 3]))
         return Leap(mask(tokens, [0])) if (layer, point) == (2, "before_layer") else None
 
-    encoder = ReducedEncoder(tiny_backbone(3), Fixed(3, decide)).eval()
-    with torch.inference_mode():
-        found = trace.fates(encoder(batch).trace, 5, 3)
+    found = trace.fates(traced(batch, Fixed(3, decide), 3), 5, 3)
     assert found.tolist() == [
         [FULL, FULL, FULL, MERGED, FULL],
         [FULL, FULL, HALF, MERGED, FULL],
@@ -84,8 +86,7 @@ def test_a_token_that_leapt_stays_though_the_layer_drops_another():
             return Leap(mask(tokens, [0, 2]))
         return Drop(mask(tokens, [0]))
 
-    with torch.inference_mode():
-        own = ReducedEncoder(tiny_backbone(2), Fixed(2, decide)).eval()(batch).trace
+    own = traced(batch, Fixed(2, decide), 2)
     assert trace.fates(own, 3, 2).tolist() == [[FULL, LEAPT, HALF], [FULL, FULL, GONE]]
 
 
@@ -104,9 +105,7 @@ def test_fates_and_confidence_of_a_decision_before_the_embedding(decision, fate)
     def decide(layer, point, tokens):
         return None if layer >= 0 else decision(keep, aux={"logits": torch.zeros(6)})
 
-    encoder = ReducedEncoder(tiny_backbone(2), _Early(2, decide)).eval()
-    with torch.inference_mode():
-        found = encoder(batch).trace
+    found = traced(batch, _Early(2, decide), 2)
     row = [FULL, fate, FULL, fate, FULL, fate]
     assert trace.fates(found, 6, 3).tolist() == [row, row, [GONE] * 6]
     assert trace.confidence(found, 6, 2)[0].tolist() == [0.5] * 6
@@ -117,8 +116,7 @@ def test_layers_that_a_method_does_not_run_remove_every_token():
     batch = Batch.from_ids([[2, 4, 3]], [[0] * 3])
     reducer = Fixed(2, lambda *_: None)
     reducer.active_layers = 1
-    with torch.inference_mode():
-        own = ReducedEncoder(tiny_backbone(2), reducer).eval()(batch).trace
+    own = traced(batch, reducer, 2)
     assert trace.fates(own, 3, 2).tolist() == [[FULL] * 3, [GONE] * 3]
     assert np.isnan(trace.confidence(own, 3, 2)).all()
 
@@ -134,8 +132,7 @@ def test_confidence_is_the_probability_to_process():
             return Leap(keep, aux=aux)
         return None
 
-    with torch.inference_mode():
-        own = ReducedEncoder(tiny_backbone(2), Fixed(2, decide)).eval()(batch).trace
+    own = traced(batch, Fixed(2, decide), 2)
     expected = [[0.5, 0.268941, 0.952574], [0.880797, 0.119203, 0.5]]
     assert trace.confidence(own, 3, 2) == pytest.approx(np.array(expected), abs=1e-5)
 
