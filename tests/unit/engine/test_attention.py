@@ -111,13 +111,18 @@ def test_hard_weights_equal_removing_the_token():
 # Gradients
 
 
+def received_too(q: Tensor, k: Tensor, v: Tensor, queries: Ragged, keys: Ragged, w: Tensor):
+    heads, received = attend_and_receive(q, k, v, queries, keys, w)
+    return heads, received.mean, received.own
+
+
+@pytest.mark.parametrize("function", [attend, received_too])
 @pytest.mark.parametrize("lengths", [[3], [2, 2], [3, 1, 2], [1, 14]])
-def test_gradients_pass_gradcheck(lengths):
+def test_gradients_pass_gradcheck(lengths, function):
     layout = Ragged.from_lengths(lengths)
-    query, key, value = qkv(layout, layout)
     weight = torch.rand(layout.total, dtype=torch.float64) * 0.8 + 0.1
-    inputs = [x.requires_grad_() for x in (query, key, value, weight)]
-    assert torch.autograd.gradcheck(lambda q, k, v, w: attend(q, k, v, layout, layout, w), inputs)
+    inputs = [x.requires_grad_() for x in (*qkv(layout, layout), weight)]
+    assert torch.autograd.gradcheck(lambda q, k, v, w: function(q, k, v, layout, layout, w), inputs)
 
 
 @pytest.mark.parametrize("lengths", [[6], [4, 4], [5, 1, 20]])
@@ -355,20 +360,6 @@ def test_received_of_absent_tokens_equals_removing_them():
     torch.testing.assert_close(among_all.mean[kept], alone.mean)
     torch.testing.assert_close(among_all.own[kept], alone.own)
     assert among_all.mean[~kept].abs().max() == 0
-
-
-@pytest.mark.parametrize("lengths", [[3], [2, 2], [3, 1, 2], [1, 14]])
-def test_explicit_attention_passes_gradcheck(lengths):
-    layout = Ragged.from_lengths(lengths)
-    query, key, value = qkv(layout, layout)
-    weight = torch.rand(layout.total, dtype=torch.float64) * 0.8 + 0.1
-    inputs = [x.requires_grad_() for x in (query, key, value, weight)]
-
-    def explicit(q: Tensor, k: Tensor, v: Tensor, w: Tensor) -> tuple[Tensor, ...]:
-        heads, received = attend_and_receive(q, k, v, layout, layout, w)
-        return heads, received.mean, received.own
-
-    assert torch.autograd.gradcheck(explicit, inputs)
 
 
 @given(lengths_strategy, st.integers(0, 99))
