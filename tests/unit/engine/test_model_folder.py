@@ -43,6 +43,14 @@ def put(name, value):
     return change
 
 
+def having(name, tensor):
+    return lambda weights: weights.update({name: tensor})
+
+
+def without(name):
+    return lambda weights: weights.pop(name)
+
+
 @pytest.mark.parametrize(
     "name", ["config.json", "model.safetensors", "reducer.safetensors", "tokenizer.json"]
 )
@@ -146,38 +154,26 @@ def test_a_card_without_fields_names_them(save):
 @pytest.mark.parametrize(
     ("name", "change", "words"),
     [
-        ("model", lambda w: w.pop("classifier.weight"), r"1 weights .* are missing: classifier\.w"),
-        ("model", lambda w: w.pop("bert.pooler.dense.bias"), r"are missing: bert\.pooler"),
-        (
-            "model",
-            lambda w: w.update({"classifier.bias": torch.zeros(4)}),
-            r"another shape .*: classifier\.bias",
-        ),
+        ("model", without("classifier.weight"), r"1 weights .* are missing: classifier\.w"),
+        ("model", without("bert.pooler.dense.bias"), r"are missing: bert\.pooler"),
+        ("model", having("classifier.bias", torch.zeros(4)), r"another shape .*: classifier\.bias"),
         ("model", put("classifier.bias", float("nan")), r"classifier\.bias has a NaN"),
         ("model", put("bert.embeddings.LayerNorm.weight", float("inf")), r"LayerNorm\.weight has"),
+        ("model", having("extra", torch.zeros(1)), r"no place in config\.json: extra"),
         (
             "model",
-            lambda w: w.update({"extra": torch.zeros(1)}),
-            r"no place in config\.json: extra",
-        ),
-        (
-            "model",
-            lambda w: w.update({"classifier.bias": torch.zeros(3, dtype=torch.int8)}),
-            r"model\.safetensors: damaged \(classifier\.bias is I8",
+            having("classifier.bias", torch.zeros(3).char()),
+            r"damaged \(classifier\.bias is I8",
         ),
         (
             "reducer",
-            lambda w: w.pop("routers.0.outer.bias"),
+            without("routers.0.outer.bias"),
             r"reducer\.safetensors: .*Missing.*outer\.bias",
         ),
+        ("reducer", having("more", torch.zeros(2)), r"reducer\.safetensors: .*Unexpected.*more"),
         (
             "reducer",
-            lambda w: w.update(more=torch.zeros(2)),
-            r"reducer\.safetensors: .*Unexpected.*more",
-        ),
-        (
-            "reducer",
-            lambda w: w.update({"routers.0.outer.bias": torch.zeros(7)}),
+            having("routers.0.outer.bias", torch.zeros(7)),
             r"reducer\.safetensors: .*mismatch for routers\.0\.outer\.bias",
         ),
         ("reducer", put("routers.1.outer.weight", float("nan")), r"reducer\.safetensors: .* a NaN"),
@@ -249,7 +245,7 @@ def test_a_method_that_refuses_the_parameters_of_a_card_is_named(save, monkeypat
 
 def test_a_backbone_may_lack_a_head_but_not_have_a_nan(save):
     folder = save(k=8)
-    reweigh(folder / "model.safetensors", lambda weights: weights.pop("classifier.weight"))
+    reweigh(folder / "model.safetensors", without("classifier.weight"))
     assert load_backbone(str(folder), 3).n_labels == 3
     reweigh(folder / "model.safetensors", put("bert.pooler.dense.bias", float("nan")))
     with pytest.raises(InputError, match=r"pooler\.dense\.bias has a NaN"):

@@ -78,6 +78,7 @@ def asked(monkeypatch) -> list[tuple[str, int, int]]:
     return seen
 
 
+@pytest.mark.slow
 def test_the_seconds_of_teachers_and_trials(planned, asked):
     teacher, two, three, first = estimates(planned())
     # 90 texts in batches of 16 are 6 steps; three epochs are 18.  Both splits and the training
@@ -131,6 +132,7 @@ def test_finished_trials_of_this_machine_replace_timed_steps(planned, asked):
     assert [name for name, *_ in asked] == ["TokenReducer"]
 
 
+@pytest.mark.slow
 def test_a_search_and_its_confirmation_are_told_apart(planned, asked):
     sweep = planned(*SEARCH)
     teacher, dense, first = estimates(sweep)

@@ -1,6 +1,7 @@
 """Planned trials: every fault has file, line and key path, before any work starts."""
 
 from collections.abc import Callable
+from itertools import chain
 from pathlib import Path
 
 import pytest
@@ -207,11 +208,7 @@ def test_a_fault_of_a_trial_file_has_its_place(tmp_path, old, new, message):
 
 
 def test_a_trial_is_resolved_with_class_parameters_budgets_and_id(tmp_path):
-    path = tmp_path / "sweep.yaml"
-    path.write_text(SWEEP)
-    trials = plan(*load_sweep(path), tmp_path).trials
-    assert list(trials) == [trial.id for trial in trials.values()]
-    trial = [trial for trial in trials.values() if trial.config.method == "lot"][1]
+    trial = planned(tmp_path / "sweep.yaml", SWEEP)["lot"][1]
     assert trial.method is LeapOfThought
     assert (trial.params.top_p, trial.params.loss_weight) == (0.3, 0.1)
     assert trial.budgets == (0.3, 0.5)
@@ -219,9 +216,8 @@ def test_a_trial_is_resolved_with_class_parameters_budgets_and_id(tmp_path):
 
 
 def test_a_list_of_whole_budgets_stays_whole(tmp_path):
-    path = tmp_path / "sweep.yaml"
-    path.write_text(SWEEP.replace("  dense:\n", "  first-k: {ks: [8, 16]}\n"))
-    trial = next(iter(plan(*load_sweep(path), tmp_path).trials.values()))
+    text = SWEEP.replace("  dense:\n", "  first-k: {ks: [8, 16]}\n")
+    (trial,) = planned(tmp_path / "sweep.yaml", text)["first-k"]
     reducer = trial.method(trial.params, 2, 8)
     for budget in trial.budgets:  # a float would be refused
         with reducer.at_budget(budget):
@@ -230,9 +226,8 @@ def test_a_list_of_whole_budgets_stays_whole(tmp_path):
 
 
 def test_a_worker_rebuilds_the_same_trial(tmp_path):
-    path = tmp_path / "sweep.yaml"
-    path.write_text(SWEEP)
-    for trial in plan(*load_sweep(path), tmp_path).trials.values():
+    trials = planned(tmp_path / "sweep.yaml", SWEEP)
+    for trial in chain(*trials.values()):
         again = resolve(TrialConfig(**trial.config.model_dump(mode="json")))
         assert (again.id, again.config, again.params) == (trial.id, trial.config, trial.params)
         assert again.budgets == trial.budgets
@@ -265,7 +260,8 @@ def planned(path: Path, text: str) -> dict[str, list]:
     """The planned trials of a sweep by method, in the order of the file."""
     path.write_text(text)
     trials: dict[str, list] = {}
-    for trial in plan(*load_sweep(path), path.parent).trials.values():
+    for name, trial in plan(*load_sweep(path), path.parent).trials.items():
+        assert name == trial.id
         trials.setdefault(trial.config.method, []).append(trial)
     return trials
 

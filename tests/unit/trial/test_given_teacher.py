@@ -89,8 +89,8 @@ def test_without_labels_models_are_scored_by_agreement(tmp_path, model):
 
 def test_a_row_has_the_keys_that_its_trial_fills(tmp_path, model):
     path = written(tmp_path, model, None)
-    common = ["trial_id", "status", "error", "task", "method", "version", "seed", "backbone"]
-    common += ["params", "config", "created", "machine", "versions", "git_commit"]
+    common = ["trial_id", "status", "error", "task", "method", "version", "look", "seed"]
+    common += ["backbone", "params", "config", "created", "machine", "versions", "git_commit"]
     filled = ["metric", "teacher", "data", "training", "evaluations", "seconds", "model"]
     done = run(path, tmp_path / "store")
     assert list(done.content()) == common + filled
@@ -118,6 +118,7 @@ def test_rows_without_labels_need_distillation(tmp_path, model):
         prepare(resolve(*load_trial(path)), Store(tmp_path / "store"))
 
 
+@pytest.mark.slow
 def test_a_teacher_learns_from_labelled_rows_and_a_method_from_all(tmp_path, model):
     """More text without labels gives the same teacher, and a method that was trained on more."""
     base = {"teacher": {"epochs": 1, "batch_size": 4}, "backbone": str(model)}

@@ -142,6 +142,7 @@ def test_a_stage_that_would_be_skipped_is_refused():
     assert stage_steps([Stage("left out", 0.0), Stage("all", 1.0)], 12)[0][1] == 0
 
 
+@pytest.mark.slow
 def test_training_learns_and_repeats_to_the_last_bit(fresh, split):
     before = accuracy(fresh(), split)
     weights = []
