@@ -7,6 +7,7 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from scripted import MODES
 from tiny_models import KINDS, random_model
 from torch import Tensor
 
@@ -17,7 +18,6 @@ from lotbench.engine.encoder import ReducedEncoder
 from lotbench.measure.flops import fvcore_flops, reduced_flops
 from lotbench.reducer import Decision, Drop, Leap, Params, TokenReducer, Tokens
 
-MODES = ("packed", "reference")
 LAYERS = 2
 
 
@@ -64,7 +64,6 @@ READ = {
 }
 
 
-@pytest.mark.parametrize("mode", MODES)
 @pytest.mark.parametrize("vectors", [False, True], ids=["logits", "vectors"])
 @pytest.mark.parametrize("case", list(READ))
 def test_an_early_decision_equals_one_before_the_layers(

@@ -2,14 +2,12 @@
 
 import pytest
 import torch
-from scripted import Fixed
-from test_encoder import MODES
+from scripted import Fixed, at
 
 from lotbench.engine.encoder import ReducedEncoder
-from lotbench.reducer import Drop, Leap, Merge, Tokens
+from lotbench.reducer import Drop, Leap, Merge
 
 
-@pytest.mark.parametrize("mode", MODES)
 @pytest.mark.parametrize(
     ("decision", "complaint"),
     [
@@ -31,10 +29,7 @@ from lotbench.reducer import Drop, Leap, Merge, Tokens
     ],
 )
 def test_a_malformed_decision_is_a_clear_error(tiny, make_batch, mode, decision, complaint):
-    def decide(layer: int, point: str, tokens: Tokens) -> object:
-        return decision if (layer, point) == (1, "before_layer") else None
-
-    encoder = ReducedEncoder(tiny, Fixed(3, decide))
+    encoder = ReducedEncoder(tiny, Fixed(3, at(1, lambda tokens: decision)))
     where = "method 'fixed': before_layer of layer 1: "
     with pytest.raises(ValueError, match=where + complaint):
         encoder(make_batch([3, 2]), mode)

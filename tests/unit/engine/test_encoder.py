@@ -8,7 +8,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from scripted import Fixed, Scripted, keep_places
+from scripted import MODES, Fixed, Scripted, at, keep_places
 from tiny_models import padded
 from torch import Tensor, nn
 
@@ -19,7 +19,6 @@ from lotbench.engine.pooling import Pooling
 from lotbench.ragged import unpad
 from lotbench.reducer import Decision, Drop, Leap, Merge, Outputs, Params, TokenReducer, Tokens
 
-MODES = ("packed", "reference")
 COUNTS = ("shown", "queries", "keys", "feed_forward")
 
 
@@ -71,7 +70,6 @@ def assert_same(one: Outputs, other: Outputs, tolerance: float = 1e-8) -> None:
 # Keeping every token
 
 
-@pytest.mark.parametrize("mode", MODES)
 @pytest.mark.parametrize("kind", [None, Leap, Drop])
 @pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float64, 1e-10), (torch.float32, 1e-5)])
 def test_keeping_everything_is_the_untouched_model(
@@ -89,7 +87,6 @@ def test_keeping_everything_is_the_untouched_model(
     torch.testing.assert_close(outputs.logits, expected, rtol=0, atol=tolerance)
 
 
-@pytest.mark.parametrize("mode", MODES)
 def test_final_states_are_those_of_the_untouched_model(tiny, make_batch, mode):
     batch = make_batch([7, 2, 30])
     layout = batch.layout
@@ -124,16 +121,6 @@ def test_packed_equals_reference(tiny, make_batch, lengths, script, seed, share,
     kinds = {kind for pair in script for kind in pair}
     if "restore" in kinds and "drop" not in kinds:
         assert packed.rows.equal(torch.arange(batch.layout.total))
-
-
-@pytest.mark.parametrize("kind", ["leap", "context", "keys", "drop", "restore", "merge"])
-def test_packed_equals_reference_on_minilm(minilm, make_batch, kind):
-    inner = kind if kind in INNER else "drop"
-    script = [(kind, ""), ("", inner), (kind, inner)] * 2
-    encoder = ReducedEncoder(minilm, Scripted(script, 0, 384))
-    batch = make_batch([[101, *range(2000, 2000 + n), 102] for n in (50, 9, 14)])
-    with torch.no_grad():
-        assert_same(*(encoder(batch, mode) for mode in MODES))
 
 
 @pytest.mark.parametrize(
@@ -175,16 +162,12 @@ def test_inputs_of_packed_equal_those_of_reference(tiny, make_batch, grad):
 # Removal is what it says
 
 
-@pytest.mark.parametrize("mode", MODES)
 @pytest.mark.parametrize("kind", [Leap, Drop])
 def test_the_same_tokens_in_every_layer_are_a_shorter_text(tiny, make_batch, mode, kind):
     batch = make_batch([12, 5])
     keep = torch.rand(17) > 0.5
     keep[batch.layout.is_first] = True
-
-    def decide(layer: int, point: str, tokens: Tokens) -> Decision | None:
-        return kind(keep[tokens.rows]) if point == "before_layer" else None
-
+    decide = at(None, lambda tokens: kind(keep[tokens.rows]))
     logits = ReducedEncoder(tiny, Fixed(3, decide))(batch, mode).logits
     for b in range(2):
         kept = keep & (batch.layout.sequence == b)
@@ -196,27 +179,16 @@ def test_the_same_tokens_in_every_layer_are_a_shorter_text(tiny, make_batch, mod
         torch.testing.assert_close(logits[b : b + 1], shortened, rtol=0, atol=1e-10)
 
 
-@pytest.mark.parametrize("mode", MODES)
 def test_a_leaping_token_is_carried_and_comes_back(tiny, make_batch, mode):
     """Place 3 leaps over layer 1: its state enters layer 2 as it entered layer 1."""
-
-    def decide(layer: int, point: str, tokens: Tokens) -> Decision | None:
-        if (layer, point) == (1, "before_layer"):
-            return keep_places({0, 1, 2, 4})(tokens)
-        return None
-
+    decide = at(1, keep_places({0, 1, 2, 4}))
     outputs = ReducedEncoder(tiny, Fixed(3, decide))(make_batch([5]), mode, inputs=True)
     assert outputs.inputs[2][3].equal(outputs.inputs[1][3])
     assert not outputs.hidden[3].equal(outputs.inputs[2][3])
 
 
-@pytest.mark.parametrize("mode", MODES)
 def test_restored_states_are_the_last_ones(tiny, make_batch, mode):
-    def decide(layer: int, point: str, tokens: Tokens) -> Decision | None:
-        if (layer, point) == (1, "before_layer"):
-            return keep_places({0, 2}, Drop, restore=True)(tokens)
-        return None
-
+    decide = at(1, keep_places({0, 2}, Drop, restore=True))
     outputs = ReducedEncoder(tiny, Fixed(3, decide))(make_batch([4]), mode, inputs=True)
     assert outputs.rows.tolist() == [0, 1, 2, 3]
     assert outputs.hidden[[1, 3]].equal(outputs.inputs[1][[1, 3]])
@@ -245,7 +217,6 @@ def test_neighbours_order_and_batch_size_change_nothing(tiny, make_batch):
                         assert a.equal(b[order])
 
 
-@pytest.mark.parametrize("mode", MODES)
 @pytest.mark.parametrize("grad", [True, False])
 def test_returned_and_shown_tensors_are_not_overwritten(tiny, make_batch, mode, grad):
     """The batch during a forward, and what a method is shown while it decides."""
@@ -314,7 +285,6 @@ def previous_seen(backbone: Backbone, batch: Batch, mode: str, drops: set[int]) 
     return seen
 
 
-@pytest.mark.parametrize("mode", MODES)
 def test_previous_is_none_after_any_drop_within_a_layer(tiny, make_batch, mode):
     # In the second case nobody is hit; whether a neighbour is must not decide what is shown.
     assert previous_seen(tiny, make_batch([5, 9]), mode, {7}) == [False, False, True]
@@ -338,7 +308,6 @@ class LeapsFirst(TokenReducer):
         return Drop(tokens.position != 2, restore=True) if layer == 1 else None
 
 
-@pytest.mark.parametrize("mode", MODES)
 @pytest.mark.parametrize("method", [DropsTwice, LeapsFirst])
 def test_a_token_dropped_for_good_stays_away_if_another_is_restored(tiny, make_batch, mode, method):
     encoder = ReducedEncoder(tiny, method(Params(), 3, 32))
@@ -351,7 +320,6 @@ def test_a_token_dropped_for_good_stays_away_if_another_is_restored(tiny, make_b
         assert outputs.hidden[2].equal(outputs.inputs[1][place])
 
 
-@pytest.mark.parametrize("mode", MODES)
 def test_a_mean_leaves_out_what_is_dropped_for_good(tiny, make_batch, mode):
     """Of places 0 to 4 the mean is over 0, 1, 2 and 4, of which 2 enters through the map."""
     pooling = Pooling(32, "mean", normalise=False).double()
@@ -368,7 +336,6 @@ def test_unknown_mode_is_refused(tiny, make_batch):
         ReducedEncoder(tiny, KeepAll(None, 3))(make_batch([4]), "pakced")
 
 
-@pytest.mark.parametrize("mode", MODES)
 def test_dropout_follows_the_backbone(make_backbone, make_batch, mode):
     """The encoder itself is in training mode throughout; the backbone's own mode decides."""
     backbone = make_backbone(hidden_dropout_prob=0.5)

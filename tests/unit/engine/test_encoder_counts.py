@@ -1,27 +1,23 @@
 """The counts in the trace, and the effect of drops, against hand-computed numbers."""
 
 import pytest
-from scripted import Fixed, keep_places
+from scripted import Fixed, at, keep_places
 
 from lotbench.engine.encoder import ReducedEncoder
 from lotbench.ragged import segment_mean
 from lotbench.reducer import Decision, Drop, Tokens
 
-MODES = ("packed", "reference")
 
-
-@pytest.mark.parametrize("mode", MODES)
 def test_counts_of_a_leap_with_context(tiny, make_batch, mode):
     """Sequences of 5 and 2; places 0 and 1 stay, so only the first has a leap and a context.
 
     Queries 2, 2; the context adds a key to the first: 3, 2.  Everybody is shown again.
     """
 
-    def decide(layer: int, point: str, tokens: Tokens) -> Decision | None:
-        context = segment_mean(tokens.hidden, tokens.layout)
-        return keep_places({0, 1}, context=context)(tokens) if point == "before_layer" else None
+    def decide(tokens: Tokens) -> Decision:
+        return keep_places({0, 1}, context=segment_mean(tokens.hidden, tokens.layout))(tokens)
 
-    trace = ReducedEncoder(tiny, Fixed(3, decide))(make_batch([5, 2]), mode).trace
+    trace = ReducedEncoder(tiny, Fixed(3, at(None, decide)))(make_batch([5, 2]), mode).trace
     for layer in range(3):
         assert trace.shown[layer].tolist() == [5, 2]
         assert trace.queries[layer].tolist() == [2, 2]
@@ -29,7 +25,6 @@ def test_counts_of_a_leap_with_context(tiny, make_batch, mode):
         assert trace.feed_forward[layer].tolist() == [2, 2]
 
 
-@pytest.mark.parametrize("mode", MODES)
 def test_counts_of_drops_at_both_points(tiny, make_batch, mode):
     """Sequences of 5 and 2; layer 0 drops place 4 before, layer 1 place 3 after attention.
 
@@ -51,12 +46,10 @@ def test_counts_of_drops_at_both_points(tiny, make_batch, mode):
     assert outputs.rows.tolist() == [0, 1, 2, 5, 6]
 
 
-@pytest.mark.parametrize("at", ["before_layer", "after_attention"])
-def test_a_drop_of_every_token_names_method_layer_and_text(tiny, make_batch, at):
-    def decide(layer: int, point: str, tokens: Tokens) -> Drop | None:
-        return Drop(tokens.layout.sequence != 1) if (layer, point) == (1, at) else None
-
+@pytest.mark.parametrize("point", ["before_layer", "after_attention"])
+def test_a_drop_of_every_token_names_method_layer_and_text(tiny, make_batch, point):
+    decide = at(1, lambda tokens: Drop(tokens.layout.sequence != 1), point)
     encoder = ReducedEncoder(tiny, Fixed(3, decide))
-    words = rf"method 'fixed': {at} of layer 1: drops every token of text 1; keep its first"
+    words = rf"method 'fixed': {point} of layer 1: drops every token of text 1; keep its first"
     with pytest.raises(ValueError, match=words):
         encoder(make_batch([3, 2, 4]))

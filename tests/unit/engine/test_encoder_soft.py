@@ -2,16 +2,13 @@
 
 import pytest
 import torch
-from scripted import Fixed, Plain, Soft
+from scripted import Fixed, Plain, Soft, at
 from torch import Tensor
 
 from lotbench.engine.backbone import Backbone
 from lotbench.engine.encoder import ReducedEncoder
 from lotbench.ragged import Ragged, pad, unpad
 from lotbench.reducer import Decision, Drop, Leap, Tokens
-
-MODES = ("packed", "reference")
-
 
 SOFT = {
     "leap": lambda w, keep: ("before_layer", Leap(keep, w)),
@@ -128,9 +125,7 @@ def test_a_soft_drop_is_shown_at_the_next_layer_if_it_keeps_every_token(
     ],
 )
 def test_a_decision_in_a_wrong_place_is_refused(tiny, make_batch, point, kind, more, message):
-    def decide(layer: int, at: str, tokens: Tokens) -> Decision | None:
-        weight = torch.ones(4, dtype=torch.float64)
-        return kind(weight > 0, weight, **more) if at == point else None
-
+    weight = torch.ones(4, dtype=torch.float64)
+    decide = at(None, lambda tokens: kind(weight > 0, weight, **more), point)
     with pytest.raises(ValueError, match=message):
         ReducedEncoder(tiny, Fixed(3, decide))(make_batch([4]), "reference")

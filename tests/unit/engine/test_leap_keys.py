@@ -5,15 +5,13 @@ from collections.abc import Callable
 
 import pytest
 import torch
-from scripted import Fixed
+from scripted import Fixed, at
 from torch import Tensor, nn
 
 from lotbench.engine.backbone import Backbone
 from lotbench.engine.encoder import ReducedEncoder
 from lotbench.measure.flops import fvcore_flops, reduced_flops
 from lotbench.reducer import Decision, Drop, Leap, Received, Tokens
-
-MODES = ("packed", "reference")
 
 
 @pytest.fixture(scope="module")
@@ -43,10 +41,7 @@ def scalar(make_backbone: Callable[..., Backbone]) -> Backbone:
 
 
 def leap(keep: list[int], **more: object) -> Callable[..., Decision | None]:
-    def decide(layer: int, point: str, tokens: Tokens) -> Decision | None:
-        return Leap(torch.tensor(keep) > 0, **more) if point == "before_layer" else None
-
-    return decide
+    return at(None, lambda tokens: Leap(torch.tensor(keep) > 0, **more))
 
 
 KEYS = {
@@ -60,7 +55,6 @@ KEYS = {
 }
 
 
-@pytest.mark.parametrize("mode", MODES)
 @pytest.mark.parametrize("case", list(KEYS))
 def test_leaping_tokens_as_keys_by_hand(scalar, make_batch, mode, case):
     keys, expected, count = KEYS[case]
@@ -71,7 +65,6 @@ def test_leaping_tokens_as_keys_by_hand(scalar, make_batch, mode, case):
     assert outputs.trace.keys[0].tolist() == [count]
 
 
-@pytest.mark.parametrize("mode", MODES)
 def test_a_context_beside_a_seen_token_by_hand(scalar, make_batch, mode):
     """Keys 1, 3 and the context 2: 2^1 : 2^3 : 2^2 = 1 : 4 : 2."""
     context = torch.full((1, 1), 2.0).double()
@@ -81,7 +74,6 @@ def test_a_context_beside_a_seen_token_by_hand(scalar, make_batch, mode):
     assert outputs.trace.keys[0].tolist() == [3]
 
 
-@pytest.mark.parametrize("mode", MODES)
 def test_keys_of_a_batch_are_of_their_own_text(scalar, make_batch, mode):
     """A kept token stands after a leaping one, and each text sees its own."""
     decide = leap([1, 0, 1, 1, 1, 0], keys=torch.tensor([0, 1, 0, 0, 0, 0]) > 0)
@@ -114,7 +106,6 @@ def test_a_soft_leap_leaves_the_key_weight_of_a_seen_token_at_one(scalar, make_b
     assert gradient[2] == 0  # [CLS] sees it at every weight
 
 
-@pytest.mark.parametrize("mode", MODES)
 def test_a_seen_token_gives_no_attention(scalar, make_batch, mode):
     """Received attention is a mean over the computed tokens, 1 and 3; 5 between them is seen.
 
@@ -193,7 +184,6 @@ def test_declared_sizes_give_the_same_result_without_a_look_at_the_mask(
     assert [k.tolist() for k in found[1].trace.keys] == [[4, 3]] * 3
 
 
-@pytest.mark.parametrize("mode", MODES)
 def test_a_decision_made_again_sees_the_same_keys(tiny, make_batch, mode):
     """The previous decision has its keys, and the seen token keeps its state throughout."""
 

@@ -17,8 +17,6 @@ from lotbench.engine.reference import ReferenceRun
 from lotbench.ragged import segment_sum
 from lotbench.reducer import Decision, Drop, Leap, Merge, Tokens
 
-MODES = ("packed", "reference")
-
 
 def merging(
     groups: dict[int, list[int]], point: str = "before_layer", **more: bool
@@ -33,7 +31,6 @@ def merging(
     return decide
 
 
-@pytest.mark.parametrize("mode", MODES)
 @pytest.mark.parametrize("proportional", [True, False])
 def test_merged_tokens_are_weighted_means_whose_keys_weigh_by_size(
     tiny, make_batch, mode, proportional
@@ -60,7 +57,6 @@ def test_merged_tokens_are_weighted_means_whose_keys_weigh_by_size(
     assert [t.tolist() for t in found.trace.keys] == [[4], [3], [3]]
 
 
-@pytest.mark.parametrize("mode", MODES)
 def test_a_merge_within_a_layer_is_between_attention_and_feed_forward(tiny, make_batch, mode):
     batch = make_batch([3])
     plan = merging({0: [0, 1, 1]}, "after_attention")
@@ -74,7 +70,6 @@ def test_a_merge_within_a_layer_is_between_attention_and_feed_forward(tiny, make
     assert (found.trace.queries[0].item(), found.trace.feed_forward[0].item()) == (3, 2)
 
 
-@pytest.mark.parametrize("mode", MODES)
 def test_merging_nothing_is_the_untouched_model(tiny, make_batch, mode):
     def decide(layer: int, point: str, tokens: Tokens) -> Decision:
         return Merge(torch.arange(len(tokens.rows)))
@@ -105,7 +100,6 @@ def test_sizes_sum_to_the_length_of_the_text(tiny, make_batch, lengths, script, 
             assert (run.merging.sizes[outputs.rows] > 0).all()
 
 
-@pytest.mark.parametrize("mode", MODES)
 def test_a_mean_of_all_tokens_weighs_merged_ones_by_size(make_batch, mode):
     backbone = pooled_backbone(2).double().eval()
     batch = make_batch([5, 2])
@@ -117,7 +111,6 @@ def test_a_mean_of_all_tokens_weighs_merged_ones_by_size(make_batch, mode):
     torch.testing.assert_close(found.logits[0], mean / mean.norm(), rtol=0, atol=1e-12)
 
 
-@pytest.mark.parametrize("mode", MODES)
 @pytest.mark.parametrize("kind", [Leap, Drop])
 def test_what_a_merged_token_stands_for_leaps_and_leaves_with_it(make_batch, mode, kind):
     """Token 3 is part of 1, which leaps over the last layer or is dropped."""
@@ -134,7 +127,6 @@ def test_what_a_merged_token_stands_for_leaps_and_leaves_with_it(make_batch, mod
         assert found.behind.tolist() == [False, True, False, True]
 
 
-@pytest.mark.parametrize("mode", MODES)
 def test_an_absorbed_token_is_restored_with_the_one_that_stands_for_it(tiny, make_batch, mode):
     """Token 3 merges into 1, layer 1 drops 4 for good, and layer 2 drops 1 and restores it."""
     decisions = [
@@ -151,7 +143,6 @@ def test_an_absorbed_token_is_restored_with_the_one_that_stands_for_it(tiny, mak
     assert found.hidden[3].equal(found.hidden[1]) and found.hidden[1].equal(found.inputs[2][1])
 
 
-@pytest.mark.parametrize("mode", MODES)
 def test_a_protected_token_is_not_absorbed(tiny, make_batch, mode):
     """Tokens 0 to 2 are the first text; token 1 stays, and 4 merges into 3."""
     batch = make_batch([5])
@@ -172,7 +163,6 @@ def test_a_merge_before_the_embedding_is_refused(tiny, make_batch):
         ReducedEncoder(tiny, reducer)(make_batch([3]))
 
 
-@pytest.mark.parametrize("mode", MODES)
 def test_keys_are_the_mean_of_the_heads_of_the_tokens_that_are_computed(tiny, make_batch, mode):
     """Two texts, of which places 1 leap but are seen, and a context is a key, too."""
     seen: list[Tensor | None] = []
@@ -194,7 +184,6 @@ def test_keys_are_the_mean_of_the_heads_of_the_tokens_that_are_computed(tiny, ma
     torch.testing.assert_close(seen[1], before[1].mean(1), rtol=0, atol=1e-12)
 
 
-@pytest.mark.parametrize("mode", MODES)
 def test_an_earlier_leap_does_not_fit_after_a_merge(tiny, make_batch, mode):
     shown = []
 

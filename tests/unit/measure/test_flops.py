@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from scripted import Fixed, Scripted
+from scripted import Fixed
 
 from lotbench.engine.backbone import Backbone
 from lotbench.engine.encoder import ReducedEncoder
@@ -70,15 +70,6 @@ def test_keeping_everything_costs_what_dense_costs(tiny, make_batch):
     for mode in ("packed", "reference"):
         trace = ReducedEncoder(tiny, method)(batch, mode).trace
         assert reduced_flops(trace, tiny, method).equal(dense_flops(batch.layout.lengths, tiny))
-
-
-def test_flops_of_a_text_do_not_depend_on_its_neighbours(tiny, make_batch):
-    method = Scripted([("context", ""), ("leap", "drop"), ("context", "")], 2, 32)
-    encoder = ReducedEncoder(tiny, method)
-    ids = [list(range(1, n)) for n in (30, 4, 17)]
-    together = reduced_flops(encoder(make_batch(ids)).trace, tiny, method)
-    alone = [reduced_flops(encoder(make_batch([text])).trace, tiny, method) for text in ids]
-    assert together.equal(torch.cat(alone))
 
 
 def drop_by_place(layer: int, point: str, tokens: Tokens) -> Decision | None:
