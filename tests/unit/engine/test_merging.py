@@ -24,9 +24,8 @@ def merging(
     """Merges these groups, by layer, at one point."""
 
     def decide(layer: int, at: str, tokens: Tokens) -> Decision | None:
-        if at == point and layer in groups:
-            return Merge(torch.tensor(groups[layer]), **more)
-        return None
+        chosen = at == point and layer in groups
+        return Merge(torch.tensor(groups[layer]), **more) if chosen else None
 
     return decide
 
@@ -71,10 +70,7 @@ def test_a_merge_within_a_layer_is_between_attention_and_feed_forward(tiny, make
 
 
 def test_merging_nothing_is_the_untouched_model(tiny, make_batch, mode):
-    def decide(layer: int, point: str, tokens: Tokens) -> Decision:
-        return Merge(torch.arange(len(tokens.rows)))
-
-    batch = make_batch([7, 1, 30])
+    batch, decide = make_batch([7, 1, 30]), lambda *given: Merge(torch.arange(len(given[2].rows)))
     logits = ReducedEncoder(tiny, Fixed(3, decide))(batch, mode).logits
     wanted = tiny.model(**padded(tiny.model, batch)).logits
     torch.testing.assert_close(logits, wanted, rtol=0, atol=1e-10)

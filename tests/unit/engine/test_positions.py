@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 import torch
-from scripted import Fixed
+from scripted import Fixed, at
 from tiny_models import random_model
 from torch import Tensor
 
@@ -32,9 +32,7 @@ def batch_of(lengths: list[int]) -> Batch:
 def test_dropped_tokens_are_as_masked_ones(kind, training):
     """Transformers leaves the others where they are."""
     model = random_model(kind).double()
-    every_third = Fixed(
-        3, lambda layer, *seen: Drop(seen[1].position % 3 == 0) if layer == 0 else None
-    )
+    every_third = Fixed(3, at(0, lambda tokens: Drop(tokens.position % 3 == 0)))
     encoder = ReducedEncoder(Backbone(model), every_third).eval()
     for lengths in ([40, 1, 23, 40], [31]):
         batch = batch_of(lengths)
@@ -54,13 +52,11 @@ def test_what_leaps_is_not_in_the_mean_of_the_head(kind):
     """In both modes, and soft with weights of 0 and 1 as hard."""
 
     def last(weight: bool) -> Fixed:
-        def decide(layer: int, point: str, tokens: Tokens) -> Leap | None:
+        def decide(tokens: Tokens) -> Leap:
             keep = tokens.position % 2 == 0
-            if (layer, point) != (2, "before_layer"):
-                return None
             return Leap(keep, keep.double() if weight else None)
 
-        return Fixed(3, decide)
+        return Fixed(3, at(2, decide))
 
     backbone, batch = Backbone(random_model(kind).double()), batch_of([17, 1, 30])
     with torch.no_grad():

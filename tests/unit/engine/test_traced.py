@@ -7,7 +7,7 @@ from itertools import product
 
 import pytest
 import torch
-from scripted import Fixed, Scripted
+from scripted import Fixed, Scripted, at
 from torch import Tensor, nn
 
 from baselines.ltp import LearnedTokenPruning
@@ -30,7 +30,7 @@ from lotbench.ragged import (
     select,
     unpad,
 )
-from lotbench.reducer import Leap, Tokens
+from lotbench.reducer import Leap
 from lotbench.routers import Router
 
 LENGTHS = [3, 1, 5, 2]
@@ -159,13 +159,8 @@ def test_the_packed_path_is_the_same_on_a_traced_layout(outer, inner, tiny, make
 
 def test_first_tokens_may_leap_over_the_last_layer_of_a_graph(tiny, make_batch):
     batch = make_batch([9, 1, 14, 2])
-
-    def decide(layer: int, point: str, tokens: Tokens) -> Leap | None:
-        if layer < 2 or point == "after_attention":
-            return None
-        # Among those that leap is the first token of the third text.
-        return Leap(tokens.layout.sequence + tokens.position != 2)
-
+    # Among those that leap is the first token of the third text.
+    decide = at(2, lambda tokens: Leap(tokens.layout.sequence + tokens.position != 2))
     encoder = ReducedEncoder(tiny, Fixed(3, decide))
     with torch.no_grad():
         wanted, found = encoder(batch), encoder(as_traced(batch, 14))
