@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from splits import split_of
 
 from baselines.length_drop import LengthDrop
 from baselines.power_bert import PowerBert
@@ -16,9 +17,7 @@ from lotbench.reducer import Params, TokenReducer
 def split(*lengths: int) -> Split:
     """Texts of these lengths whose ids say where they stood."""
     ids = [[place] * length for place, length in enumerate(lengths)]
-    numbers = np.arange(len(lengths))
-    types = [[0] * length for length in lengths]
-    return Split(ids, types, numbers % 2, numbers, [("a text",)] * len(lengths))
+    return split_of(ids, np.arange(len(ids)) % 2)
 
 
 def test_texts_of_all_lengths_are_timed():

@@ -5,6 +5,7 @@ import math
 import numpy as np
 import pytest
 import torch
+from splits import split_of
 
 from baselines.dense import Dense
 from baselines.length_drop import LengthDrop
@@ -14,7 +15,6 @@ from baselines.tr_bert import TrBert
 from lotbench.config.sections import TeacherConfig, TrainConfig
 from lotbench.conformance.subject import with_artefacts
 from lotbench.conformance.tiny import WIDTH, tiny_backbone
-from lotbench.data.tokens import Split
 from lotbench.engine.encoder import ReducedEncoder
 from lotbench.reducer import TokenReducer
 from lotbench.store.rows import Training
@@ -23,13 +23,7 @@ from lotbench.trial.training import train
 
 rng = np.random.default_rng(0)
 IDS = [rng.integers(4, 60, size).tolist() for size in rng.integers(20, 60, 80)]
-SPLIT = Split(
-    IDS,
-    [[0] * len(row) for row in IDS],
-    np.array([int(row[-1] > 30) for row in IDS]),
-    np.arange(len(IDS)),
-    [("x",)] * len(IDS),
-)
+SPLIT = split_of(IDS, np.array([int(row[-1] > 30) for row in IDS]))
 
 
 def tiny(cls: type[TokenReducer], **params) -> ReducedEncoder:

@@ -5,6 +5,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from splits import split_of
 from tiny_models import random_model
 
 from lotbench.conformance.tiny import WIDTH, pooled_backbone
@@ -28,8 +29,7 @@ def teacher() -> ReducedEncoder:
 def split() -> Split:
     rng = np.random.default_rng(0)
     ids = [[1, *rng.integers(4, 60, size).tolist(), 2] for size in rng.integers(3, 12, 40)]
-    types = [[0] * len(row) for row in ids]
-    return Split(ids, types, None, np.arange(40), [("x",)] * 40)
+    return split_of(ids)
 
 
 def test_a_method_that_needs_logits_gets_the_vectors():

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import torch
+from splits import split_of
 
 from baselines.first_k import FirstK
 from lotbench.conformance.tiny import WIDTH, pooled_backbone
@@ -23,8 +24,7 @@ def split(lengths: list[int]) -> Split:
     draw = np.random.default_rng(sum(lengths))
     ids = [draw.integers(1, 50, length).tolist() for length in lengths]
     dense = draw.normal(size=(len(ids), WIDTH)).astype(np.float32)
-    types, texts = [[0] * len(row) for row in ids], [(str(row),) for row in ids]
-    return Split(ids, types, None, np.arange(len(ids)), texts, dense=dense)
+    return split_of(ids, texts=[(str(row),) for row in ids], dense=dense)
 
 
 def task(documents: list[int], queries: list[int], both: bool) -> Task:

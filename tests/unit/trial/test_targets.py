@@ -7,6 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from splits import split_of
 
 from baselines.ltp import LearnedTokenPruning
 from lotbench import registry
@@ -128,21 +129,17 @@ def test_the_budget_is_restored_if_a_count_fails():
     assert search.reducer.budget == 0.5
 
 
-def split_of(texts: int, seed: int) -> Split:
-    rng = np.random.default_rng(seed)
+def drawn(texts: int) -> Split:
+    rng = np.random.default_rng(texts)
     ids = [rng.integers(4, 200, size).tolist() for size in rng.integers(20, 60, texts)]
-    return Split(
-        ids,
-        [[0] * len(row) for row in ids],
-        np.arange(texts) % CLASSES,
-        np.arange(texts) + 1000 * seed,
-        [("x",)] * texts,
-    )
+    split = split_of(ids, np.arange(texts) % CLASSES)
+    split.text_seed += 1000 * texts
+    return split
 
 
 @pytest.fixture(scope="module")
 def task() -> Task:
-    train, selection, validation = (split_of(texts, texts) for texts in (4, 24, 12))
+    train, selection, validation = map(drawn, (4, 24, 12))
     return Task("tiny", CLASSES, CLASSIFICATION, ("accuracy",), train, selection, validation, "")
 
 

@@ -6,6 +6,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from splits import split_of
 
 from baselines.power_bert import PowerBert
 from baselines.random_drop import RandomDrop
@@ -27,13 +28,7 @@ from lotbench.trial.training import NonFiniteLoss, stage_steps, total_steps, tra
 def split():
     rng = np.random.default_rng(0)
     ids = [[2, *rng.integers(4, 60, size).tolist()] for size in rng.integers(1, 9, 24)]
-    return Split(
-        ids,
-        [[0] * len(row) for row in ids],
-        np.array([int(row[-1] > 30) for row in ids]),
-        np.arange(24),
-        [("x",)] * 24,
-    )
+    return split_of(ids, np.array([int(row[-1] > 30) for row in ids]))
 
 
 @pytest.fixture
