@@ -150,19 +150,23 @@ def test_gradient_at_every_weight_is_that_of_the_weighted_softmax(lengths):
         assert gradient[j].item() == pytest.approx(slope.item(), rel=1e-4, abs=1e-5)
 
 
-def test_gradient_at_zero_in_single_precision():
-    layout = Ragged.from_lengths([4, 9])
-    query, key, value = (x.float() for x in qkv(layout, layout))
-    weight = torch.ones(13)
-    weight[[2, 7]] = 0
-    weight.requires_grad_()
-    (gradient,) = torch.autograd.grad(
-        attend(query, key, value, layout, layout, weight).square().sum(), weight
-    )
-    (expected,) = torch.autograd.grad(
-        plain_attention(query, key, value, layout, layout, weight).square().sum(), weight
-    )
-    torch.testing.assert_close(gradient, expected, rtol=1e-3, atol=1e-4)
+@pytest.mark.parametrize(
+    ("dtype", "lengths", "absent", "rtol", "atol"),
+    # bfloat16 has 8 bits: a few percent of the largest.
+    [(torch.float32, [4, 9], [2, 7], 1e-3, 1e-4), (torch.bfloat16, [8], [1, 4], 0, None)],
+)
+def test_gradient_at_zero_in_lower_precision(dtype, lengths, absent, rtol, atol):
+    layout = Ragged.from_lengths(lengths)
+    query, key, value = (x.to(dtype) for x in qkv(layout, layout))
+    weight = torch.ones(layout.total)
+    weight[absent] = 0
+    gradients = []
+    for function, cast in ((attend, lambda x: x), (plain_attention, torch.Tensor.float)):
+        w = weight.clone().requires_grad_()
+        out = function(cast(query), cast(key), cast(value), layout, layout, w)
+        gradients += torch.autograd.grad(out.float().square().sum(), w)
+    atol = atol or 0.05 * gradients[1].abs().max().item()
+    torch.testing.assert_close(*gradients, rtol=rtol, atol=atol)
 
 
 def test_straight_through_gives_the_hard_value_and_the_soft_gradient():
@@ -204,30 +208,19 @@ def absent_against(score: float, dtype: torch.dtype, n: int) -> float:
     return out.item()
 
 
-def test_an_absent_token_stays_absent_whatever_its_score():
-    # Rounding, 1.2e-7, would be too high a floor: 1.2e-7 * e^12 = 0.02.
-    assert absent_against(12.0, torch.float32, 1) < 1e-6
-    assert absent_against(12.0, torch.float64, 1) < 1e-15
-
-
-@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
-def test_an_absent_token_stays_absent_in_half_precision(dtype):
-    # The floor of bfloat16 itself would let 500 absent tokens weigh 500 * 0.008 = 4 together.
-    assert absent_against(0.0, dtype, 500) < 1e-3
-
-
-def test_gradient_at_zero_in_mixed_precision():
-    layout = Ragged.from_lengths([8])
-    query, key, value = (x.bfloat16() for x in qkv(layout, layout))
-    weight = torch.tensor([1.0, 0, 1, 1, 0, 1, 1, 1])
-    gradients = []
-    for function, cast in ((attend, lambda x: x), (plain_attention, torch.Tensor.float)):
-        w = weight.clone().requires_grad_()
-        out = function(cast(query), cast(key), cast(value), layout, layout, w)
-        gradients += torch.autograd.grad(out.float().square().sum(), w)
-    # bfloat16 has 8 bits: a few percent of the largest.
-    close = 0.05 * gradients[1].abs().max().item()
-    torch.testing.assert_close(*gradients, rtol=0, atol=close)
+@pytest.mark.parametrize(
+    ("score", "dtype", "n", "most"),
+    [
+        # Rounding, 1.2e-7, would be too high a floor: 1.2e-7 * e^12 = 0.02.
+        (12.0, torch.float32, 1, 1e-6),
+        (12.0, torch.float64, 1, 1e-15),
+        # The floor of bfloat16 itself would let 500 absent tokens weigh 500 * 0.008 = 4 together.
+        (0.0, torch.bfloat16, 500, 1e-3),
+        (0.0, torch.float16, 500, 1e-3),
+    ],
+)
+def test_an_absent_token_stays_absent_whatever_its_score(score, dtype, n, most):
+    assert absent_against(score, dtype, n) < most
 
 
 # Runs
