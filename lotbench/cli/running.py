@@ -150,7 +150,7 @@ def measure(
             unused.append(f"--set {change}")
     if break_even and unused:
         raise InputError(
-            f"{unused[0]}: a map does not use it; --map goes with --set of {', '.join(MAPPED)}"
+            f"{unused[0]}: cannot be combined with --map, but --set of {', '.join(MAPPED)} can"
         )
     from lotbench.statistics.store_view import StoreView
     from lotbench.store import bucket

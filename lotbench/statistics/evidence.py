@@ -92,7 +92,6 @@ class Evidence:
         self.models, self.reference, self.missed = models, reference, missed
         self.floor = models[0].floor
         """How many points below the reference areas are counted from."""
-        """How many points below the reference areas are counted from."""
         self.methods = sorted({own.method for own in models} - set(DENSE_METHODS))
         self.curves = {
             method: Curve(own, reference)

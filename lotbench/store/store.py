@@ -26,7 +26,7 @@ AnyRecord = TypeVar("AnyRecord", bound=Record)
 PULLED = ("sweep.json", "README.md", Trial.FOLDER, TimingPass.FOLDER, Map.FOLDER)
 """What is read of a store, but for models."""
 UNSHARED = (Trial.FOLDER, "models", "ray")
-"""What is not pushed as it is: rows, which have a rule, with their models; and the logs of Ray."""
+"""Folders left out of the plain push: rows and models have a rule of their own, logs stay here."""
 
 
 class Store:

@@ -61,11 +61,7 @@ def resolve_precision(asked: str, device: torch.device) -> str:
 
 
 def train(
-    encoder: ReducedEncoder,
-    split: Split,
-    config: FitConfig,
-    seed: int,
-    largest: float = LARGEST,
+    encoder: ReducedEncoder, split: Split, config: FitConfig, seed: int, largest: float = LARGEST
 ) -> Training:
     """Train in place; returns steps, examples, seconds, precision, threads and stage losses.
 
@@ -108,10 +104,7 @@ def train(
             with moved, autocast:
                 step = Step(stage, i / steps, generator, distillation)
                 terms = losses(encoder, batch, step)
-            values = {name: float(term.detach()) for name, term in terms.items()}
-            for name, value in values.items():
-                if not math.isfinite(value):
-                    raise NonFiniteLoss(name, done, stage.name)
+            values = _finite(terms, done, stage.name)
             reduce(torch.add, terms.values()).backward()
             nn.utils.clip_grad_norm_(parameters, CLIP)
             optimiser.step()
@@ -139,6 +132,15 @@ def train(
         stages=stages,
         budgets=budgets.record() if budgets else None,
     )
+
+
+def _finite(terms: dict[str, Tensor], step: int, stage: str) -> dict[str, float]:
+    """The loss terms as numbers; the first that is not finite ends the trial."""
+    values = {name: float(term.detach()) for name, term in terms.items()}
+    for name, value in values.items():
+        if not math.isfinite(value):
+            raise NonFiniteLoss(name, step, stage)
+    return values
 
 
 def total_steps(examples: int, config: FitConfig, stages: list[Stage]) -> int:

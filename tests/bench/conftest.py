@@ -1,9 +1,7 @@
-"""Fixtures of the benchmarks: a backbone, texts, and a table of paired ratios.
+"""Fixtures of the benchmarks: a backbone, and a table of paired ratios.
 
 Every test is pinned to one thread and seeded by ``tests/conftest.py``.
 """
-
-from __future__ import annotations
 
 import statistics
 from collections.abc import Callable, Iterator, Sequence
@@ -14,7 +12,6 @@ import pytest
 import torch
 
 from lotbench.batch import Batch
-from lotbench.data.tokens import Split
 from lotbench.engine.backbone import Backbone
 from lotbench.engine.loading import load_backbone
 from lotbench.measure import protocol
@@ -30,7 +27,7 @@ class Row(NamedTuple):
     seconds: float
 
 
-Rows = dict[paired.Cell | str, Row]
+Rows = dict[paired.Cell, Row]
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -45,27 +42,10 @@ def backbone() -> Backbone:
 
 
 @pytest.fixture(scope="session")
-def fresh_backbone() -> Callable[[], Backbone]:
-    """A function that loads a new copy of MiniLM, to train it."""
-    return lambda: load_backbone(paired.BACKBONE, 2, seed=0)
-
-
-@pytest.fixture(scope="session")
-def make_batch(imdb: Split) -> Callable[[Sequence[int]], Batch]:
+def make_batch() -> Callable[[Sequence[int]], Batch]:
     """A function that makes a ragged batch of given lengths from film reviews."""
-    return lambda lengths: paired.cut(imdb, lengths)
-
-
-@pytest.fixture(scope="session")
-def rotten_tomatoes() -> Split:
-    """1,440 film reviews of 27 tokens on average."""
-    return paired.texts("rotten_tomatoes", 1600, 64)
-
-
-@pytest.fixture(scope="session")
-def imdb() -> Split:
-    """90 film reviews of about 200 tokens, cut at 256."""
-    return paired.texts("imdb", 100, 256)
+    reviews = paired.reviews()
+    return lambda lengths: paired.cut(reviews, lengths)
 
 
 @pytest.fixture(scope="module")
@@ -88,17 +68,16 @@ def record(benchmark, table: Rows) -> Check:
     """
 
     def check(
-        case: paired.Cell | str,
+        case: paired.Cell,
         runs: Sequence[protocol.Samples],
         contender: Sequence[paired.Step],
-        target: float | None = None,
-        training: bool = False,
+        target: float,
     ) -> None:
         both = protocol.pool(runs, (protocol.DENSE_NAME, paired.CONTENDER))
         rounds = [len(run[protocol.DENSE_NAME]) for run in runs]
         ratio = protocol.speedup(*both.values(), runs=rounds)
         seconds = statistics.median(both[paired.CONTENDER])
-        with torch.inference_mode(not training):
+        with torch.inference_mode():
             benchmark.pedantic(
                 protocol.CallTimer(),
                 (paired.CONTENDER, paired.calls_of(contender)),
@@ -107,24 +86,6 @@ def record(benchmark, table: Rows) -> Check:
             )
         table[case] = Row(ratio, seconds)
         benchmark.extra_info.update(ratio.model_dump())
-        assert target is None or ratio.median >= target
-
-    return check
-
-
-@pytest.fixture
-def compare(record: Check) -> Check:
-    """A function: the same of two lists of calls, timed in this process."""
-
-    def check(
-        case: str,
-        reference: Sequence[paired.Step],
-        contender: Sequence[paired.Step],
-        rounds: int = 15,
-        target: float | None = None,
-        training: bool = False,
-    ) -> None:
-        samples = paired.samples(reference, contender, rounds, training)
-        record(case, [samples], contender, target, training)
+        assert ratio.median >= target
 
     return check

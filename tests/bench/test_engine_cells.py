@@ -8,8 +8,6 @@ once), so each of several measures all selected cells, and a cell's ratio is the
 rounds.
 """
 
-from __future__ import annotations
-
 from dataclasses import replace
 
 import paired
@@ -128,12 +126,11 @@ def measure(cells: list[Cell]) -> Measured:
     torch.set_num_threads(1)
     torch.manual_seed(0)
     backbones = {name: load_backbone(paired.BACKBONE, 2, seed=0).eval() for name in DTYPES}
-    reviews = paired.texts("imdb", 100, 256)
+    reviews = paired.reviews()
     return {
         cell: paired.samples(
             *sides(cell, backbones[cell.runs_in], paired.cut(reviews, [cell.length] * cell.batch)),
             rounds=ROUNDS,
-            training=False,
         )
         for cell in cells
     }
@@ -145,10 +142,10 @@ def runs(request: pytest.FixtureRequest) -> list[Measured]:
 
 
 @pytest.mark.parametrize("cell", CELLS, ids=str)
-def test_packed_engine_is_near_the_physical_limit(fresh_backbone, make_batch, runs, record, cell):
+def test_packed_engine_is_near_the_physical_limit(make_batch, runs, record, cell):
     if not cell.is_native:
         pytest.skip(f"this processor has no instructions for {cell.runs_in}")
-    backbone = fresh_backbone().eval()
+    backbone = load_backbone(paired.BACKBONE, 2, seed=0).eval()
     _, packed = sides(cell, backbone, make_batch([cell.length] * cell.batch))
     if cell.method in (ONE_ROUTER, TABLE):
         target = DECIDED_ONCE

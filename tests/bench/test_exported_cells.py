@@ -6,8 +6,6 @@ words, which decides before the embedding, adds nothing to its limit. Each of se
 measures all selected cells, and a cell's ratio is the median of all rounds.
 """
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Any
 

@@ -1,7 +1,5 @@
 """Fixtures of the conformance tests: a shared teacher cache in a test folder, and one thread."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 
 import pytest

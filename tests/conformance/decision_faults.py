@@ -1,7 +1,5 @@
 """Faulty methods whose decisions break a rule, as class bodies; see `faults`."""
 
-from __future__ import annotations
-
 SOUND = """
 def before_layer(self, layer, tokens):
     return Drop(self.half(tokens, self.score(tokens).detach())) if layer == 1 else None
@@ -26,13 +24,21 @@ def loss(self, outputs, batch, trace):
     return {"size": event.decision.aux["logit"][~event.layout.is_first].square().mean()}
 """
 
+
+def before(decision: str) -> str:
+    """A method that returns this before every layer."""
+    return f"def before_layer(self, layer, tokens):\n    return {decision}\n"
+
+
+def also(signature: str, line: str) -> str:
+    """The sound method with one more function of one line."""
+    return f"{SOUND}\ndef {signature}:\n    {line}\n"
+
+
 # Fault -> (body of the class, words of the title of the one rule it breaks, words of the message).
 DECISIONS: dict[str, tuple[str, str, list[str]]] = {
     "drops [CLS]": (
-        """
-        def before_layer(self, layer, tokens):
-            return Drop(self.half(tokens, -self.score(tokens))) if layer == 1 else None
-        """,
+        before("Drop(self.half(tokens, -self.score(tokens))) if layer == 1 else None"),
         "first token",
         ["before_layer of layer 1 leaves out the first token of 7 of 8 texts", "text 0 (40 tokens"],
     ),
@@ -67,10 +73,7 @@ DECISIONS: dict[str, tuple[str, str, list[str]]] = {
         ["IndexError", "is a table empty here? A model that is not trained has to decide, too"],
     ),
     "random in evaluation": (
-        """
-        def before_layer(self, layer, tokens):
-            return Drop(self.half(tokens, self.score(tokens) + 9 * torch.rand(len(tokens.rows))))
-        """,
+        before("Drop(self.half(tokens, self.score(tokens) + 9 * torch.rand(len(tokens.rows))))"),
         "deterministic",
         ["before_layer of layer 0, text 0", "left out at first"],
     ),
@@ -150,11 +153,7 @@ def loss(self, outputs, batch, trace):
         ["loss changes batch.labels (8 of 8 numbers, by up to 1)", "stage 'fine-tune'"],
     ),
     "changes the batch in its training step": (
-        SOUND
-        + """
-def training_step(self, encoder, batch, step):
-    batch.token_type_ids.fill_(1)
-""",
+        also("training_step(self, encoder, batch, step)", "batch.token_type_ids.fill_(1)"),
         "its inputs are not changed",
         ["training_step changes batch.token_type_ids", "stage 'fine-tune'"],
     ),
@@ -172,10 +171,7 @@ def training_step(self, encoder, batch, step):
         ["before_layer of layer 0 leaves out the first token of 8 of 8", "(training_step)"],
     ),
     "mask of the wrong shape": (
-        """
-        def before_layer(self, layer, tokens):
-            return Drop(self.half(tokens, self.score(tokens))[:-1])
-        """,
+        before("Drop(self.half(tokens, self.score(tokens))[:-1])"),
         "decides in evaluation",
         ["'faulty': before_layer of layer 0: keep has shape", "(T,)", "and bool are needed"],
     ),
@@ -188,10 +184,7 @@ def training_step(self, encoder, batch, step):
         ["after_attention of layer 0: keep has shape", "torch.float32"],
     ),
     "no decision but a mask": (
-        """
-        def before_layer(self, layer, tokens):
-            return self.half(tokens, self.score(tokens))
-        """,
+        before("self.half(tokens, self.score(tokens))"),
         "decides in evaluation",
         ["before_layer of layer 0: returned Tensor; a Leap, a Drop, a Merge or None is needed"],
     ),
@@ -263,10 +256,7 @@ def training_step(self, encoder, batch, step):
         ["fvcore cannot count aten::cdist; write it as products of matrices", "40 tokens"],
     ),
     "merges across texts": (
-        """
-        def before_layer(self, layer, tokens):
-            return Merge(tokens.layout.rows // 2 * 2) if layer == 1 else None
-        """,
+        before("Merge(tokens.layout.rows // 2 * 2) if layer == 1 else None"),
         "what merges is of one text",
         [
             "before_layer of layer 1: groups",
@@ -285,10 +275,7 @@ def training_step(self, encoder, batch, step):
         ],
     ),
     "names rows of the whole batch": (
-        """
-        def before_layer(self, layer, tokens):
-            return Merge(tokens.rows) if layer else Drop(self.half(tokens, self.score(tokens)))
-        """,
+        before("Merge(tokens.rows) if layer else Drop(self.half(tokens, self.score(tokens)))"),
         "what merges is of one text",
         ["before_layer of layer 1: groups has a wrong row for", "but rows end at "],
     ),

@@ -1,8 +1,6 @@
 """Faulty methods, as class bodies; each breaks one rule."""
 
-from __future__ import annotations
-
-from decision_faults import DECISIONS, SOUND, WEIGHTED
+from decision_faults import DECISIONS, SOUND, WEIGHTED, also
 
 HEADER = """
 import random, torch, traceback
@@ -21,6 +19,12 @@ class Method(TokenReducer):
 
 """
 
+
+def loss(line: str) -> str:
+    """The sound method with a loss of one line."""
+    return also("loss(self, outputs, batch, trace)", line)
+
+
 # Fault -> (body of the class, words of the title of the one rule it breaks, words of the message).
 FAULTS: dict[str, tuple[str, str, list[str]]] = {
     **DECISIONS,
@@ -37,38 +41,22 @@ FAULTS: dict[str, tuple[str, str, list[str]]] = {
         ["no gradient reaches shift[0], shift[2], shift[3] in any"],
     ),
     "a loss in the place of the task's": (
-        SOUND
-        + """
-def loss(self, outputs, batch, trace):
-    return {"task": outputs.logits.square().mean()}
-""",
+        loss('return {"task": outputs.logits.square().mean()}'),
         "every stage trains",
         ["loss returns a term 'task', which the trainer adds by itself"],
     ),
     "a loss without return": (
-        SOUND
-        + """
-def loss(self, outputs, batch, trace):
-    {"size": outputs.logits.square().mean()}
-""",
+        loss('{"size": outputs.logits.square().mean()}'),
         "every stage trains",
         ["'faulty': loss returns NoneType; a dict of scalar tensors by name"],
     ),
     "a loss that is not finite": (
-        SOUND
-        + """
-def loss(self, outputs, batch, trace):
-    return {"ratio": outputs.logits.sum() * float("nan")}
-""",
+        loss('return {"ratio": outputs.logits.sum() * float("nan")}'),
         "every stage trains",
         ["NonFiniteLoss: the ratio loss is not finite at step 0 of stage 'fine-tune'"],
     ),
     "a loss that raises": (
-        SOUND
-        + """
-def loss(self, outputs, batch, trace):
-    return {"distance": (outputs.logits - batch.teacher_logits).sum()}
-""",
+        loss('return {"distance": (outputs.logits - batch.teacher_logits).sum()}'),
         "its inputs are not changed",  # the first rule that asks for the loss
         ["TypeError", "faulty.py", "in loss", "training in stage"],
     ),
@@ -94,11 +82,7 @@ def training_step(self, encoder, batch, step):
         ["AttributeError: 'BertModel'", "in training_step", "training a tiny model"],
     ),
     "not reproducible": (
-        SOUND
-        + """
-def loss(self, outputs, batch, trace):
-    return {"noise": outputs.logits.square().mean() * random.SystemRandom().random()}
-""",
+        loss('return {"noise": outputs.logits.square().mean() * random.SystemRandom().random()}'),
         "reproducible",
         ["of the first training", "of the second", "training the same model a second time"],
     ),
@@ -148,20 +132,12 @@ def loss(self, outputs, batch, trace):
         ["left out before", "after"],
     ),
     "a stage that names no parameter": (
-        SOUND
-        + """
-def stages(self):
-    return [Stage("only", learning_rates={"router": 1e-3})]
-""",
+        also("stages(self)", 'return [Stage("only", learning_rates={"router": 1e-3})]'),
         "sound",
         ["stage 'only' names 'router', which is not a parameter", "none"],
     ),
     "stages whose shares do not sum to 1": (
-        SOUND
-        + """
-def stages(self):
-    return [Stage("one", 0.5), Stage("two", 0.4)]
-""",
+        also("stages(self)", 'return [Stage("one", 0.5), Stage("two", 0.4)]'),
         "sound",
         ["the shares of the stages sum to 0.9"],
     ),

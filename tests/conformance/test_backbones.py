@@ -1,7 +1,5 @@
 """Every method keeps the rules on encoders that have positions within attention."""
 
-from __future__ import annotations
-
 from dataclasses import replace
 from itertools import islice
 from typing import Any
@@ -78,7 +76,7 @@ def _kind(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> No
 @pytest.mark.usefixtures("_kind", "_rotate_exactly")
 @pytest.mark.slow
 @pytest.mark.long
-def test_a_method_keeps_its_rules_on_another_encoder(name: str) -> None:
+def test_a_method_keeps_its_rules_on_another_encoder(name):
     verdicts = list(islice(examine(subject.Subject(registry.get(name))), COUNT))
     assert len(verdicts) == COUNT
     assert [v for v in verdicts if v.outcome != "ok"] == []

@@ -1,7 +1,5 @@
 """Every faulty method breaks the intended rule and no other."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from textwrap import dedent, indent
@@ -39,7 +37,7 @@ def broken(verdicts: Iterable[Verdict]) -> list[Verdict]:
     "fault",
     [pytest.param(name, marks=() if name in QUICK else pytest.mark.slow) for name in FAULTS],
 )
-def test_a_fault_is_caught_by_the_rule_it_breaks(fault: str, subject) -> None:
+def test_a_fault_is_caught_by_the_rule_it_breaks(fault, subject):
     body, title, words = FAULTS[fault]
     group = next(group for group in GROUPS if any(title in rule.title for rule in group))
     (verdict,) = broken(examine(subject(body), groups=(group,)))
@@ -52,13 +50,13 @@ def test_a_fault_is_caught_by_the_rule_it_breaks(fault: str, subject) -> None:
 @pytest.mark.parametrize("fault", FAULTS)
 @pytest.mark.slow
 @pytest.mark.long
-def test_a_fault_breaks_no_rule_before_it(fault: str, subject) -> None:
+def test_a_fault_breaks_no_rule_before_it(fault, subject):
     body, title, _ = FAULTS[fault]
     assert [title in verdict.rule.title for verdict in broken(examine(subject(body)))] == [True]
 
 
 @pytest.mark.slow
 @pytest.mark.long
-def test_without_the_fault_the_same_method_passes(subject) -> None:
+def test_without_the_fault_the_same_method_passes(subject):
     sound = WEIGHTED.replace(", self.forgotten", "").replace(", nn.Linear(width, 1)", "")
     assert broken(examine(subject(sound))) == []

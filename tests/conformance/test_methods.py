@@ -1,7 +1,5 @@
 """Every registered method, from any installed package, keeps every rule."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import pytest
@@ -61,7 +59,7 @@ def keeps(name: str, groups: tuple[tuple[Rule, ...], ...], **values: Any) -> Non
 
 @pytest.mark.parametrize("name", registry.names())
 @pytest.mark.slow
-def test_a_method_keeps_every_rule_on_tiny_models(name: str) -> None:
+def test_a_method_keeps_every_rule_on_tiny_models(name):
     keeps(name, TINY)
 
 
@@ -74,21 +72,19 @@ def test_a_method_keeps_every_rule_on_tiny_models(name: str) -> None:
 )
 @pytest.mark.parametrize("groups", [EXPORTED, REAL], ids=["exported", "real text"])
 @pytest.mark.slow
-def test_a_method_keeps_the_costly_rules(name: str, groups: tuple[tuple[Rule, ...], ...]) -> None:
+def test_a_method_keeps_the_costly_rules(name, groups):
     keeps(name, groups)
 
 
 @pytest.mark.parametrize(("name", "values"), VARIANTS, ids=str)
 @pytest.mark.slow
 @pytest.mark.long
-def test_a_variant_keeps_every_rule_but_the_real_run(name: str, values: dict[str, Any]) -> None:
+def test_a_variant_keeps_every_rule_but_the_real_run(name, values):
     keeps(name, TINY + EXPORTED, **values)
 
 
 @pytest.mark.parametrize(("name", "values"), OF_TRAINING, ids=str)
 @pytest.mark.slow
 @pytest.mark.long
-def test_a_setting_of_training_keeps_every_rule_before_the_export(
-    name: str, values: dict[str, Any]
-) -> None:
+def test_a_setting_of_training_keeps_every_rule_before_the_export(name, values):
     keeps(name, TINY, **values)

@@ -1,7 +1,5 @@
 """What a fuzz allows of a damaged input: success, or one message, in time."""
 
-from __future__ import annotations
-
 import os
 import signal
 import time

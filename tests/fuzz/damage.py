@@ -1,7 +1,5 @@
 """Damage to one file, drawn with a seed: to its bytes, or to a value of its JSON."""
 
-from __future__ import annotations
-
 import json
 import random
 import shutil

@@ -1,7 +1,5 @@
 """Damaged data folders, drawn with a seed."""
 
-from __future__ import annotations
-
 import json
 import random
 import shutil

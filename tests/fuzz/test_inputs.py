@@ -3,8 +3,6 @@
 Seeded, in one process, without training.
 """
 
-from __future__ import annotations
-
 import re
 from pathlib import Path
 from typing import Any
@@ -50,7 +48,7 @@ def _alone(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.chdir(tmp_path)
 
 
-def test_damaged_sweep_files(tmp_path: Path, verdicts: Any, times: int) -> None:
+def test_damaged_sweep_files(tmp_path, verdicts, times):
     path = tmp_path / "sweep.yaml"
 
     def says_where(line: str) -> bool:
@@ -69,7 +67,7 @@ def test_damaged_sweep_files(tmp_path: Path, verdicts: Any, times: int) -> None:
 
 
 @pytest.mark.filterwarnings("default")
-def test_damaged_data_folders(tmp_path: Path, verdicts: Any, times: int) -> None:
+def test_damaged_data_folders(tmp_path, verdicts, times):
     folder = tmp_path / "data"
     for number in range(FOLDERS * times):
         damaged(folder, number, seed=1)

@@ -3,8 +3,6 @@
 Seeded, in one process, without training.
 """
 
-from __future__ import annotations
-
 import json
 import random
 from pathlib import Path
@@ -74,9 +72,7 @@ def without_checksums(card: Path) -> None:
 
 
 @pytest.mark.parametrize("kind", CARDS)
-def test_damaged_models(
-    kind: str, tmp_path: Path, verdicts: Any, times: int, request: pytest.FixtureRequest
-) -> None:
+def test_damaged_models(kind, tmp_path, verdicts, times, request):
     model = request.getfixturevalue(kind)
     folder, wanted = tmp_path / "model", lotbench.load(model)(TEXTS)
     for number in range(MODELS * times):

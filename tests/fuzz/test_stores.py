@@ -3,12 +3,9 @@
 Seeded, in one process, without training.
 """
 
-from __future__ import annotations
-
 import random
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 from damage import copied, damage_file, damage_value
@@ -59,13 +56,7 @@ def records(folder: Path) -> int:
     return len(own.trials()) + len(own.timings()) + len(own.maps())
 
 
-def test_damaged_stores(
-    store: Path,
-    tmp_path: Path,
-    verdicts: Any,
-    times: int,
-    caplog: pytest.LogCaptureFixture,
-) -> None:
+def test_damaged_stores(store, tmp_path, verdicts, times, caplog):
     folder, whole = tmp_path / "store", records(store)
     names = sorted(path.relative_to(store) for path in store.rglob("*.json"))
     for number in range(STORES * times):

@@ -1,7 +1,5 @@
 """Fixtures of the golden tests: methods on a tiny random BERT, and batches."""
 
-from __future__ import annotations
-
 import pytest
 import torch
 

@@ -1,7 +1,5 @@
 """Methods, tokens and traces that golden tests are made of."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import Any
 

@@ -1,7 +1,5 @@
 """Shares, soft weights, losses and selection of AdapLeR, against hand-computed numbers."""
 
-from __future__ import annotations
-
 import math
 from dataclasses import replace
 

@@ -1,7 +1,5 @@
 """The controls random-drop, first-k, static and truncated, against hand-computed numbers."""
 
-from __future__ import annotations
-
 import pytest
 import torch
 from transformers import BertForSequenceClassification
@@ -22,27 +20,27 @@ def kept(encoder, batch) -> list[list[int]]:
         return [event.rows[event.decision.keep].tolist() for event in encoder(batch).trace.events]
 
 
-def test_random_keep_selects_cls_and_the_smallest_draws():
-    # 0.5 * 4 = 2: [CLS] and the draw 0.1.  ceil(0.5 * 3) = 2: [CLS] and 0.2.
-    order = torch.tensor([0.9, 0.5, 0.1, 0.3, 0.8, 0.6, 0.2])
-    layout = Ragged.from_lengths([4, 3])
-    keep = random_keep(order, layout, layout.share(0.5))
-    assert keep.tolist() == [True, False, True, False, True, False, True]
-    # A ratio of nothing leaves [CLS].
-    assert random_keep(order, layout, layout.share(0.0)).tolist() == layout.is_first.tolist()
+@pytest.mark.parametrize(
+    ("order", "lengths", "whole", "share", "wanted"),
+    [
+        # 0.5 * 4 = 2: [CLS] and the draw 0.1.  ceil(0.5 * 3) = 2: [CLS] and 0.2.
+        ([0.9, 0.5, 0.1, 0.3, 0.8, 0.6, 0.2], [4, 3], [4, 3], 0.5, [1, 0, 1, 0, 1, 0, 1]),
+        # A ratio of nothing leaves [CLS].
+        ([0.9, 0.5, 0.1, 0.3, 0.8, 0.6, 0.2], [4, 3], [4, 3], 0.0, [1, 0, 0, 0, 1, 0, 0]),
+        # 2 of the text's 4 tokens stay, although only 3 are left to choose from.
+        ([0.9, 0.3, 0.4], [3], [4], 0.5, [1, 1, 0]),
+    ],
+)
+def test_random_keep_selects_cls_and_the_smallest_draws(order, lengths, whole, share, wanted):
+    count = Ragged.from_lengths(whole).share(share)
+    keep = random_keep(torch.tensor(order), Ragged.from_lengths(lengths), count)
+    assert keep.int().tolist() == wanted
 
 
 def test_random_keep_is_exact_where_single_precision_is_not():
     # 0.3 * 170 is 51; of 0.3 in single precision it is 51.000002.
     layout = Ragged.from_lengths([170])
     assert random_keep(torch.rand(170), layout, layout.share(0.3)).sum() == 51
-
-
-def test_random_keep_counts_against_the_whole_text():
-    # 2 of the text's 4 tokens stay, although only 3 are left to choose from.
-    order, layout = torch.tensor([0.9, 0.3, 0.4]), Ragged.from_lengths([3])
-    count = Ragged.from_lengths([4]).share(0.5)
-    assert random_keep(order, layout, count).tolist() == [True, True, False]
 
 
 def test_random_drop_is_fixed_by_the_text_and_not_by_the_batch(reduced, batch):

@@ -1,7 +1,5 @@
 """Schedules, budget, sandwich and search of length-drop, against hand-computed numbers."""
 
-from __future__ import annotations
-
 import math
 from itertools import pairwise
 

@@ -1,7 +1,5 @@
 """The guidance of Leap-of-Thought and its loss, against hand-computed numbers."""
 
-from __future__ import annotations
-
 import math
 from dataclasses import replace
 
@@ -29,51 +27,53 @@ def labels_of(
     return labels[1:]
 
 
+LOGS = [math.log(2), math.log(3), math.log(5)]
+
+
 @pytest.mark.parametrize(
-    ("top_p", "expected"),
+    ("saliency", "top_p", "more", "expected"),
     [
-        # Saliency 4, 1, 3, 2 of 10: shares 0.4, 0.1, 0.3, 0.2; in falling order the cumulative
-        # share is 0.4, 0.7, 0.9, 1.0, and a token counts while it stays below top_p.
-        (0.01, [1, 0, 0, 0]),  # at least one
-        (0.41, [1, 0, 0, 0]),
-        (0.69, [1, 0, 0, 0]),
-        (0.71, [1, 0, 1, 0]),
-        (0.91, [1, 0, 1, 1]),
-        (1.0, [1, 0, 1, 1]),  # all of it is not below 1
-    ],
-)
-def test_labels_by_hand(top_p: float, expected: list[int]) -> None:
-    assert labels_of([4, 1, 3, 2], top_p) == expected
-
-
-@pytest.mark.parametrize(
-    ("top_p", "expected"), [(0.45, [0, 0, 1]), (0.55, [0, 0, 1]), (0.85, [0, 1, 1])]
-)
-def test_softmax_labels_by_hand(top_p: float, expected: list[int]) -> None:
-    # e^log 2 : e^log 3 : e^log 5 = 0.2, 0.3, 0.5; cumulative 0.5, 0.8, 1.0.
-    saliency = [math.log(2), math.log(3), math.log(5)]
-    assert labels_of(saliency, top_p, "softmax") == expected
-
-
-@pytest.mark.parametrize(
-    ("length", "top_p", "expected"),
-    [
-        # 5, 3 and 2 of 10 + (14 - 4) * e^0 = 20: cumulative 0.25, 0.4, 0.5.
-        (14, 0.24, [0, 0, 1]),
-        (14, 0.26, [0, 0, 1]),
-        (14, 0.45, [0, 1, 1]),
-        (14, 0.55, [1, 1, 1]),  # without padding 0.55 takes one, see above
+        # Shares 0.4, 0.1, 0.3, 0.2; in falling order the cumulative share is 0.4, 0.7, 0.9, 1.0,
+        # and a token counts while it stays below top_p.
+        ([4, 1, 3, 2], 0.01, (), [1, 0, 0, 0]),  # at least one
+        ([4, 1, 3, 2], 0.41, (), [1, 0, 0, 0]),
+        ([4, 1, 3, 2], 0.69, (), [1, 0, 0, 0]),
+        ([4, 1, 3, 2], 0.71, (), [1, 0, 1, 0]),
+        ([4, 1, 3, 2], 0.91, (), [1, 0, 1, 1]),
+        ([4, 1, 3, 2], 1.0, (), [1, 0, 1, 1]),  # all of it is not below 1
+        # e^log 2 : e^log 3 : e^log 5 = 0.2, 0.3, 0.5; cumulative 0.5, 0.8, 1.0.
+        (LOGS, 0.45, ("softmax",), [0, 0, 1]),
+        (LOGS, 0.55, ("softmax",), [0, 0, 1]),
+        (LOGS, 0.85, ("softmax",), [0, 1, 1]),
+        # Padded to 14: 5, 3 and 2 of 10 + (14 - 4) * e^0 = 20: cumulative 0.25, 0.4, 0.5.
+        (LOGS, 0.24, ("softmax", 14), [0, 0, 1]),
+        (LOGS, 0.26, ("softmax", 14), [0, 0, 1]),
+        (LOGS, 0.45, ("softmax", 14), [0, 1, 1]),
+        (LOGS, 0.55, ("softmax", 14), [1, 1, 1]),  # without padding 0.55 takes one, see above
         # A text as long as that or longer has no padding.
-        (4, 0.55, [0, 0, 1]),
-        (2, 0.55, [0, 0, 1]),
+        (LOGS, 0.55, ("softmax", 4), [0, 0, 1]),
+        (LOGS, 0.55, ("softmax", 2), [0, 0, 1]),
+        # Cumulative shares from the top by sum 1/2, 5/6, 1 at every scale.
+        ([1, 2, 3], 0.7, (), [0, 0, 1]),
+        ([100, 200, 300], 0.7, (), [0, 0, 1]),
+        ([0.01, 0.02, 0.03], 0.7, (), [0, 0, 1]),
+        # Softmax: at 1, 2, 3 the largest has e / (1 + e^-1 + e^-2) / e = 0.665, so one; at a
+        # hundredth all have about a third, so two.
+        ([1, 2, 3], 0.7, ("softmax",), [0, 0, 1]),
+        ([0.01, 0.02, 0.03], 0.7, ("softmax",), [0, 1, 1]),
+        # Without any saliency, shares are equal, a quarter each, so top_p 0.6 takes two in order.
+        ([0, 0, 0, 0], 0.6, (), [1, 1, 0, 0]),
+        ([0, 0, 0, 0], 0.6, ("softmax",), [1, 1, 0, 0]),
+        # If another has some, one without has no label: cumulative 1 from the first on.
+        ([0, 7, 0], 1.0, (), [0, 1, 0]),
+        ([1, 2, 2, 1], 0.5, (), [0, 1, 0, 0]),  # of equal ones the earlier
     ],
 )
-def test_softmax_labels_of_a_padded_text_by_hand(length, top_p: float, expected: list[int]) -> None:
-    saliency = [math.log(2), math.log(3), math.log(5)]
-    assert labels_of(saliency, top_p, "softmax", length) == expected
+def test_labels_by_hand(saliency, top_p, more, expected):
+    assert labels_of(saliency, top_p, *more) == expected
 
 
-def test_padding_is_that_of_each_text() -> None:
+def test_padding_is_that_of_each_text():
     """Padded to 6: [CLS] 0 0 with 3 pads, shares 1/5; [CLS] 0 with 4, 1/5; [CLS] alone, none."""
     layout = Ragged.from_lengths([3, 2, 1])
     labels = [
@@ -83,7 +83,7 @@ def test_padding_is_that_of_each_text() -> None:
     assert labels == [[0, 1, 0, 0, 1, 0], [0, 1, 1, 0, 1, 0]]
 
 
-def test_the_paper_preset_labels_as_over_128_places() -> None:
+def test_the_paper_preset_labels_as_over_128_places():
     """Two equal tokens have half each without padding, so 0.3 takes one; with it a 127th each."""
     batch = with_saliency([9.0, 0.0, 0.0], [3])
     certain = torch.tensor([[0.0, 0.0], [-50.0, 50.0], [-50.0, 50.0]])
@@ -93,37 +93,12 @@ def test_the_paper_preset_labels_as_over_128_places() -> None:
     assert alone == pytest.approx(0.05 * 100 / 2)
 
 
-def test_softmax_depends_on_the_scale_and_sum_does_not() -> None:
-    # 1, 2, 3: cumulative shares from the top by sum 1/2, 5/6, 1 at every scale.
-    assert labels_of([1, 2, 3], 0.7) == labels_of([100, 200, 300], 0.7) == [0, 0, 1]
-    assert labels_of([0.01, 0.02, 0.03], 0.7) == [0, 0, 1]
-    # Softmax: at 1, 2, 3 the largest has e / (1 + e^-1 + e^-2) / e = 0.665, so one; at a
-    # hundredth all have about a third, so two.
-    assert labels_of([1, 2, 3], 0.7, "softmax") == [0, 0, 1]
-    assert labels_of([0.01, 0.02, 0.03], 0.7, "softmax") == [0, 1, 1]
-
-
 @pytest.mark.parametrize("normalisation", ["sum", "softmax"])
-def test_labels_of_short_texts(normalisation: str) -> None:
+def test_labels_of_short_texts(normalisation):
     """A text of [CLS] alone has none, one of two tokens has the second, beside another text."""
     saliency = torch.tensor([5.0, 5.0, 1.0, 5.0, 1.0, 1.0])
     labels = guidance_labels(saliency, Ragged.from_lengths([1, 2, 3]), 0.6, normalisation)
     assert labels.long().tolist() == [0, 0, 1, 0, 1, 0]
-
-
-def test_labels_of_a_text_without_any_saliency() -> None:
-    """Without saliency, shares are equal, a quarter each, so top_p 0.6 takes two in order."""
-    assert labels_of([0, 0, 0, 0], 0.6) == [1, 1, 0, 0]
-    assert labels_of([0, 0, 0, 0], 0.6, "softmax") == [1, 1, 0, 0]
-
-
-def test_tokens_without_saliency_are_not_labelled_if_another_has_some() -> None:
-    # Cumulative 1 from the first on, which is not below any top_p.
-    assert labels_of([0, 7, 0], 1.0) == [0, 1, 0]
-
-
-def test_equal_saliency_goes_to_the_earlier_token() -> None:
-    assert labels_of([1, 2, 2, 1], 0.5) == [0, 1, 0, 0]
 
 
 @given(
@@ -132,7 +107,7 @@ def test_equal_saliency_goes_to_the_earlier_token() -> None:
     st.sampled_from(["sum", "softmax"]),
 )
 @pytest.mark.slow
-def test_labels_do_not_depend_on_neighbours(texts, top_p: float, normalisation: str) -> None:
+def test_labels_do_not_depend_on_neighbours(texts, top_p, normalisation):
     """Small whole saliencies, so that cumulative shares meet top_p exactly, to the rounding."""
     values = [torch.tensor(text).float() for text in texts]
     layout = Ragged.from_lengths([len(text) for text in texts])
@@ -157,7 +132,7 @@ def with_saliency(saliency: list[float], lengths: list[int]) -> Batch:
     return replace(batch, saliency=torch.tensor(saliency))
 
 
-def test_guidance_loss_by_hand() -> None:
+def test_guidance_loss_by_hand():
     """[CLS] and two tokens; saliency 3 : 1, top_p 0.8: label 1 for the first (0.75), else 0.
 
     Layer 0, logits (0, log 3) for both: P(process) = 3/4: losses -log 3/4 and -log 1/4.
@@ -176,7 +151,7 @@ def test_guidance_loss_by_hand() -> None:
     assert terms["guidance"].item() == pytest.approx(0.03825339, abs=1e-7)
 
 
-def test_guidance_loss_after_drops_by_hand() -> None:
+def test_guidance_loss_after_drops_by_hand():
     """Saliency 4 : 3 : 1, top_p 0.9: labels 1 (0.5), 1 (0.875), 0.  The first token is dropped.
 
     Layer 0, logits (0, log 3) for all three: -log 3/4 twice, -log 1/4: 1.9616585 / 3 = 0.6538862.
@@ -196,7 +171,7 @@ def test_guidance_loss_after_drops_by_hand() -> None:
     assert loss.item() == pytest.approx(0.7454372, abs=1e-6)
 
 
-def test_guidance_loss_of_texts_without_a_token_to_route_is_zero() -> None:
+def test_guidance_loss_of_texts_without_a_token_to_route_is_zero():
     batch = with_saliency([1.0, 1.0], [1, 1])
     logits = torch.zeros(2, 2, requires_grad=True)
     loss = lot().loss(None, batch, guided([logits], batch))["guidance"]
@@ -205,19 +180,19 @@ def test_guidance_loss_of_texts_without_a_token_to_route_is_zero() -> None:
     assert logits.grad.tolist() == [[0, 0], [0, 0]]
 
 
-def test_without_guidance_there_is_no_loss() -> None:
+def test_without_guidance_there_is_no_loss():
     assert lot(guidance="none").loss(None, None, Trace()) == {}
     assert lot(loss_weight=0.0).loss(None, None, Trace()) == {}
 
 
-def test_needs_follow_the_parameters() -> None:
+def test_needs_follow_the_parameters():
     assert lot().needs == {"saliency"}
     assert lot(guidance="none").needs == frozenset()
     assert lot(guidance="random").needs == frozenset()
     assert lot(guidance="attention").needs == {"attention_saliency"}
 
 
-def test_random_guidance_depends_on_the_text_alone() -> None:
+def test_random_guidance_depends_on_the_text_alone():
     """The loss does not depend on the saliency, but on the text."""
     method = lot(guidance="random")
     batch = with_saliency([1.0] * 12, [12])

@@ -1,7 +1,5 @@
 """Leap-of-Thought with `router: table`: the table, the places, and what is refused."""
 
-from __future__ import annotations
-
 import pytest
 import torch
 

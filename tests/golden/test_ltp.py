@@ -1,7 +1,5 @@
 """Thresholds, soft masks, regulariser and selection of LTP, against hand-computed numbers."""
 
-from __future__ import annotations
-
 import math
 
 import pytest

@@ -1,7 +1,5 @@
 """Significance, soft extract, mass and retention of PoWER-BERT, against hand-computed numbers."""
 
-from __future__ import annotations
-
 import math
 
 import pytest

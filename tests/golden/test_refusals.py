@@ -1,9 +1,5 @@
 """Parameters that do not go together, or not with a backbone of four layers."""
 
-from __future__ import annotations
-
-from typing import Any
-
 import pytest
 
 from baselines.power_bert import PowerBert
@@ -11,7 +7,6 @@ from baselines.random_drop import RandomDrop
 from baselines.truncated import Truncated
 from lotbench.errors import InputError
 from lotbench.lot import FixedBudget, LeapOfThought
-from lotbench.reducer import TokenReducer
 
 TABLE = "router: table needs leaping_keys: none and router_context: false"
 
@@ -36,6 +31,6 @@ TABLE = "router: table needs leaping_keys: none and router_context: false"
         (FixedBudget, {"routing": "drop"}, r"routing\n.*should be 'leap'"),
     ],
 )
-def test_a_wrong_value_is_named(cls: type[TokenReducer], values: dict[str, Any], words: str):
+def test_a_wrong_value_is_named(cls, values, words):
     with pytest.raises((InputError, ValueError), match=words):
         cls(cls.Params(**values), 4, 16)

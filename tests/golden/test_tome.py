@@ -1,7 +1,5 @@
 """Similarity, matching and energy of ToMe and PiToMe, against hand-computed numbers."""
 
-from __future__ import annotations
-
 import math
 
 import pytest
@@ -141,7 +139,7 @@ def test_the_work_is_the_cosine_of_each_two_tokens(reduced, batch):
     assert encoder.reducer.overhead_flops(1, trace.shown[1]).item() == 2 * 8 * 9 * 9
 
 
-def test_similarities_stay_in_float32_where_training_is_in_bfloat16() -> None:
+def test_similarities_stay_in_float32_where_training_is_in_bfloat16():
     keys = torch.randn(6, 8)
     layout = Ragged.from_lengths([6])
     with torch.autocast("cpu", torch.bfloat16):

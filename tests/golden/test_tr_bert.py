@@ -1,7 +1,5 @@
 """Policy loss, reward, imitation and distillation of TR-BERT, against hand-computed numbers."""
 
-from __future__ import annotations
-
 import math
 
 import pytest
@@ -9,7 +7,6 @@ import torch
 
 from baselines import tr_bert
 from baselines.tr_bert import POLICY, TrBert
-from lotbench.losses import distillation_loss
 from lotbench.ragged import Ragged
 from lotbench.reducer import Drop, Event, Step, Trace
 
@@ -59,14 +56,6 @@ def test_imitation_keeps_as_many_by_saliency_as_the_policy_expects():
     saliency = torch.tensor([0.0, 0.1, 0.3, 0.7, 0.0, 0.0])
     keep = tr_bert.imitate(saliency, probability, Ragged.from_lengths([4, 2]))
     assert keep.tolist() == [True, False, False, True, True, True]
-
-
-def test_distillation_is_the_divergence_from_the_teacher():
-    # Student (3/4, 1/4), teacher (1/2, 1/2): (ln 2/3 + ln 2) / 2 = ln(4/3) / 2
-    student, teacher = torch.tensor([[math.log(3), 0.0]]), torch.tensor([[5.0, 5.0]])
-    assert float(distillation_loss(student, teacher)) == pytest.approx(math.log(4 / 3) / 2)
-    # One logit is regression: (1 - 3) ** 2
-    assert float(distillation_loss(torch.tensor([[1.0]]), torch.tensor([[3.0]]))) == 4.0
 
 
 @pytest.mark.parametrize(

@@ -1,7 +1,5 @@
 """Samples, skim loss, threshold and start of Transkimmer, against hand-computed numbers."""
 
-from __future__ import annotations
-
 import math
 
 import pytest

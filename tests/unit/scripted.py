@@ -13,6 +13,8 @@ from torch import Tensor, nn
 from lotbench.ragged import segment_mean
 from lotbench.reducer import Decision, Drop, Leap, Merge, Params, Received, TokenReducer, Tokens
 
+MODES = ("packed", "reference")
+
 
 class Fixed(TokenReducer):
     """Returns the decision of a function of (layer, point, tokens)."""
@@ -166,6 +168,17 @@ class Plain:
             h = self.layer(index, h, mask, soft)
         pooled = self.linear("bert.pooler.dense", h[:, 0]).tanh()
         return self.linear("classifier", pooled), h
+
+
+def at(
+    layer: int | None, decide: Callable[[Tokens], Decision | None], point: str = "before_layer"
+) -> Callable[[int, str, Tokens], Decision | None]:
+    """Decides at this point of one layer, or of every layer."""
+
+    def own(index: int, where: str, tokens: Tokens) -> Decision | None:
+        return decide(tokens) if where == point and layer in (None, index) else None
+
+    return own
 
 
 def keep_places(places: set[int], kind: type[Leap] | type[Drop] = Leap, **more):

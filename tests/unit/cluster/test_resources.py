@@ -1,7 +1,5 @@
 """What a trial gets of a Ray cluster, and clusters that are too small for one."""
 
-from __future__ import annotations
-
 import pytest
 
 from lotbench.cluster.resources import share
@@ -31,12 +29,12 @@ def node(name: str, cpus: float | None, gpus: float | None = None, alive: bool =
         ([node("1", 16, 1), node("2", 16, 7, alive=False)], 4, 4, 1 / 4),
     ],
 )
-def test_a_trial_gets_its_share_of_a_cluster(nodes, threads, cpus, gpus, caplog) -> None:
+def test_a_trial_gets_its_share_of_a_cluster(nodes, threads, cpus, gpus, caplog):
     assert share(nodes, threads) == (cpus, gpus)
     assert not caplog.messages
 
 
-def test_nodes_that_are_too_small_are_named(caplog) -> None:
+def test_nodes_that_are_too_small_are_named(caplog):
     nodes = [node("1", None), node("2", 2, 1), node("3", 14, 3)]
     assert share(nodes, 4) == (4, 1)
     (line,) = caplog.messages  # not the first, which is a head without cores
@@ -54,7 +52,7 @@ def test_nodes_that_are_too_small_are_named(caplog) -> None:
         ),
     ],
 )
-def test_a_cluster_without_a_large_enough_node_is_refused(nodes, words) -> None:
+def test_a_cluster_without_a_large_enough_node_is_refused(nodes, words):
     with pytest.raises(InputError, match="no node of this Ray cluster is large enough") as error:
         share(nodes, 4)
     for own in words:

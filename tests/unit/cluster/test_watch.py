@@ -1,7 +1,5 @@
 """A running sweep: what runs, what has ended, the time that is left, and how it is drawn."""
 
-from __future__ import annotations
-
 import io
 from collections.abc import Callable
 from pathlib import Path
@@ -51,7 +49,7 @@ def end(watch: Watch, name: str, failed: bool = False) -> None:
     watch.end(name, row_of(watch.planned.trials[name], failed))
 
 
-def test_a_plan_has_a_group_for_each_task_and_setting(watched) -> None:
+def test_a_plan_has_a_group_for_each_task_and_setting(watched):
     found = groups(watched().planned)
     shown = [(group.task, group.method, group.written, len(group.trials)) for group in found]
     assert shown == [
@@ -61,7 +59,7 @@ def test_a_plan_has_a_group_for_each_task_and_setting(watched) -> None:
     ]
 
 
-def test_a_search_and_its_confirmations_are_one_group(watched) -> None:
+def test_a_search_and_its_confirmations_are_one_group(watched):
     watch = watched(*SEARCH, SPACE, "tasks={mrpc: {}}")
     dense, first = groups(watch.planned)
     # Two of the three settings are confirmed with two seeds; dense has one setting.
@@ -74,7 +72,7 @@ def test_a_search_and_its_confirmations_are_one_group(watched) -> None:
     assert (len(first.trials), first.coming.total()) == (7, 0)
 
 
-def test_the_time_left_is_that_of_trials_of_the_same_kind(watched, now) -> None:
+def test_the_time_left_is_that_of_trials_of_the_same_kind(watched, now):
     watch = watched("tasks={mrpc: {}}")
     dense, four, five, other, fourth, fifth = watch.planned.todo
     watch.begin(dense)
@@ -100,7 +98,7 @@ def test_the_time_left_is_that_of_trials_of_the_same_kind(watched, now) -> None:
     assert watch.left() == 0
 
 
-def test_one_long_trial_at_the_end_counts_whole(watched, now) -> None:
+def test_one_long_trial_at_the_end_counts_whole(watched, now):
     watch = watched("tasks={mrpc: {}}", "methods={dense: {}}", "seeds=[0, 1, 2]")
     first, second, _ = watch.planned.todo
     watch.begin(first)
@@ -111,7 +109,7 @@ def test_one_long_trial_at_the_end_counts_whole(watched, now) -> None:
     assert watch.left() == 30
 
 
-def test_confirmations_that_are_not_known_yet_count(watched, now) -> None:
+def test_confirmations_that_are_not_known_yet_count(watched, now):
     watch = watched(*SEARCH, SPACE, "tasks={mrpc: {}}")
     for name in list(watch.planned.todo):
         watch.begin(name)
@@ -127,7 +125,7 @@ def drawn(watch: Watch, room: int = 20) -> list[str]:
     return [" ".join(line.strip("│┃ ").split()) for line in console.export_text().splitlines()]
 
 
-def test_the_table_of_a_running_sweep(watched, now) -> None:
+def test_the_table_of_a_running_sweep(watched, now):
     watch = watched("tasks={mrpc: {}}")
     dense, four, _, _, fourth, _ = watch.planned.todo
     watch.begin(dense)
@@ -147,7 +145,7 @@ def test_the_table_of_a_running_sweep(watched, now) -> None:
     assert lines[-1] == "mrpc first-k k=4 seed=1: fine-tune, step 3 of 9"
 
 
-def test_lines_that_have_no_room_are_counted_and_running_ones_are_kept(watched) -> None:
+def test_lines_that_have_no_room_are_counted_and_running_ones_are_kept(watched):
     watch = watched()
     watch.begin(next(iter(groups(watch.planned)[-1].trials)))
     lines = drawn(watch, room=2)
@@ -156,7 +154,7 @@ def test_lines_that_have_no_room_are_counted_and_running_ones_are_kept(watched) 
     assert "0 of 12 trials, 0 s so far, 4 more lines" in lines
 
 
-def test_the_best_is_that_of_the_search_on_selection(watched) -> None:
+def test_the_best_is_that_of_the_search_on_selection(watched):
     watch = watched(*SEARCH, SPACE, "tasks={mrpc: {}}")
     rows = {name: row_of(trial) for name, trial in watch.planned.trials.items()}
     watch.planned.grow(rows, rows)
@@ -169,7 +167,7 @@ def test_the_best_is_that_of_the_search_on_selection(watched) -> None:
     assert [own.best for own in watch.progress()] == [pytest.approx(5), pytest.approx(5)]
 
 
-def test_without_targets_the_best_is_a_score_on_selection(watched) -> None:
+def test_without_targets_the_best_is_a_score_on_selection(watched):
     watch = watched("tasks={mrpc: {}}", "targets=null")
     assert watch.measure == "best score"
     end(watch, next(iter(watch.planned.todo)))

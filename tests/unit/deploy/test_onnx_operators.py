@@ -1,7 +1,5 @@
 """Short translations of operators: same numbers as PyTorch, and the plain cases are short."""
 
-from __future__ import annotations
-
 from collections import Counter
 from collections.abc import Callable, Sequence
 
@@ -55,7 +53,7 @@ def operators(computed: Sequence[Callable[..., Tensor]]) -> Counter[str]:
     return Counter(node.op_type for node in made.model.graph)
 
 
-def test_a_plain_case_is_one_operator() -> None:
+def test_a_plain_case_is_one_operator():
     found = operators(
         [
             lambda x, rows, mask: x.index_select(1, rows // 3),
@@ -74,19 +72,19 @@ def test_a_plain_case_is_one_operator() -> None:
     assert not found.keys() & longer
 
 
-def test_rows_that_were_just_written_are_not_read_again() -> None:
+def test_rows_that_were_just_written_are_not_read_again():
     found = operators(
         [lambda x, rows, mask: x.index_copy(0, rows, -x[rows - 1]).index_select(0, rows)]
     )
     assert (found["Gather"], found["ScatterND"]) == (1, 0)
 
 
-def test_the_rows_of_a_mask_are_not_turned_twice() -> None:
+def test_the_rows_of_a_mask_are_not_turned_twice():
     found = operators([lambda x, rows, mask: mask.nonzero().squeeze(1)])
     assert found == {"NonZero": 1, "Squeeze": 1}
 
 
-def test_equal_sizes_with_different_symbols_are_a_plain_case() -> None:
+def test_equal_sizes_with_different_symbols_are_a_plain_case():
     def written(x: Tensor, rows: Tensor, mask: Tensor) -> Tensor:
         at, source = mask.nonzero().squeeze(1), (~mask).nonzero().squeeze(1)
         torch._check(at.shape[0] == source.shape[0])
@@ -97,7 +95,7 @@ def test_equal_sizes_with_different_symbols_are_a_plain_case() -> None:
     assert "Expand" not in found
 
 
-def test_every_other_case_computes_the_same() -> None:
+def test_every_other_case_computes_the_same():
     operators(
         [
             lambda x, rows, mask: x[mask],

@@ -1,7 +1,5 @@
 """Exported embedding models and cross-encoders, in the libraries that users run them with."""
 
-from __future__ import annotations
-
 import json
 import os
 import re
@@ -15,6 +13,7 @@ import numpy as np
 import onnxruntime
 import pytest
 import torch
+from exported import assert_answers
 from tiny_models import random_model
 from torch import Tensor, nn
 
@@ -25,7 +24,7 @@ from lotbench.conformance.tiny import tiny_backbone
 from lotbench.deploy import folder as deploy
 from lotbench.deploy.graph import export
 from lotbench.deploy.quantise import quantised
-from lotbench.deploy.session import feed, open_session
+from lotbench.deploy.session import feed
 from lotbench.engine import checkpoint
 from lotbench.engine.backbone import Backbone
 from lotbench.engine.encoder import ReducedEncoder
@@ -159,20 +158,20 @@ def in_other(python: str, code: str, *arguments: str, cwd: Path | None = None) -
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", VECTORS)
-def test_sentence_transformers_gives_the_same_vectors(name, folders, elsewhere) -> None:
+def test_sentence_transformers_gives_the_same_vectors(name, folders, elsewhere):
     expected = lotbench.load(folders(name)[0]).encode(TEXTS)
     torch.testing.assert_close(elsewhere[name], expected, rtol=0, atol=1e-5)
 
 
 @pytest.mark.slow
-def test_a_cross_encoder_and_optimum_give_the_same_scores(folders, elsewhere) -> None:
+def test_a_cross_encoder_and_optimum_give_the_same_scores(folders, elsewhere):
     expected = lotbench.load(folders("pairs")[0])(PAIRS)
     torch.testing.assert_close(elsewhere["pairs"], expected[:, 0], rtol=0, atol=1e-5)
     torch.testing.assert_close(elsewhere["optimum"], expected, rtol=0, atol=1e-5)
 
 
 @pytest.mark.slow
-def test_the_snippet_of_a_card_runs_where_it_says(folders, elsewhere) -> None:
+def test_the_snippet_of_a_card_runs_where_it_says(folders, elsewhere):
     folder = folders("first-k")[1]
     text = (folder / "README.md").read_text()
     first, second = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
@@ -184,7 +183,7 @@ def test_the_snippet_of_a_card_runs_where_it_says(folders, elsewhere) -> None:
 
 
 @pytest.mark.slow
-def test_an_exported_model_gives_the_same_vectors(folders) -> None:
+def test_an_exported_model_gives_the_same_vectors(folders):
     source, folder = folders("lot")
     trained, model = lotbench.load(source), lotbench.load(folder)
     expected = trained.encode(TEXTS)
@@ -208,7 +207,7 @@ IDS = [[2, 9, 8, 7, 3, 11, 10, 9, 3, 4, 5, 6, 9], [2, 3], [2, 5, 3, 7, 3, 9, 9]]
         (DropsForGood, "mean"),
     ],
 )
-def test_the_states_of_a_graph_pool_to_the_vector(method, kind) -> None:
+def test_the_states_of_a_graph_pool_to_the_vector(method, kind):
     encoder = make(method, kind)
     session = onnxruntime.InferenceSession(export(encoder).model.SerializeToString())
     outputs = [(each.name, each.shape) for each in session.get_outputs()]
@@ -245,52 +244,38 @@ def test_the_states_of_a_graph_pool_to_the_vector(method, kind) -> None:
         ),
     ],
 )
-def test_every_backbone_gives_vectors_in_every_runtime(kind) -> None:
+def test_every_backbone_gives_vectors_in_every_runtime(kind):
     encoder = make("lot-fixed", "mean", random_model(kind, layers=1), keep_ratio=0.4)
     graph = export(encoder).model
     small = quantised(graph)
-    types, padding = [[0] * len(row) for row in IDS], encoder.backbone.config.pad_token_id
-    with torch.no_grad():
-        expected = encoder(Batch.from_ids(IDS)).logits
-    for backend, model, close in (
+    for runtime, model, close in (
         ("onnx-fp32", graph, 1e-5),
         ("openvino-fp32", graph, 1e-4),
         ("onnx-int8", small, 0.1),
     ):
-        session = open_session(model.SerializeToString(), backend, threads=1)
-        found = session(feed(session.inputs, IDS, types, [0] * 3, padding))
-        torch.testing.assert_close(torch.from_numpy(found), expected, rtol=0, atol=close)
+        assert_answers(encoder, IDS, graph=model, runtimes=[runtime], close=close)
     # The router and the map of the pooling are not quantised.
     products = sum(node.op_type == "MatMulInteger" for node in small.graph.node)
     assert products == 6 + ("narrow" in kind)
 
 
-@pytest.mark.parametrize("backend", ["onnx-fp32", "openvino-fp32"])
 @pytest.mark.slow
-def test_vectors_without_any_layer_run_in_both_runtimes(backend) -> None:
-    encoder = make("truncated", "mean", layers=0)
-    session = open_session(export(encoder).model.SerializeToString(), backend, threads=1)
-    found = session(feed(session.inputs, IDS, [[0] * len(row) for row in IDS], []))
-    with torch.no_grad():
-        expected = encoder(Batch.from_ids(IDS)).logits
-    torch.testing.assert_close(torch.from_numpy(found), expected, rtol=0, atol=1e-4)
+def test_vectors_without_any_layer_run_in_both_runtimes():
+    assert_answers(make("truncated", "mean", layers=0), IDS)
 
 
 @pytest.mark.slow
-def test_a_protected_text_is_protected_in_the_graph() -> None:
+def test_a_protected_text_is_protected_in_the_graph():
     encoder = make("first-k", None, tiny_backbone(1).model, k=1)
     free = ReducedEncoder(encoder.backbone, encoder.reducer).eval()
     encoder.protect = 3
-    graph = export(encoder).model.SerializeToString()
-    session = open_session(graph, "onnx-fp32", threads=1)
-    found = session(feed(session.inputs, IDS, [[0] * len(row) for row in IDS], []))
+    assert_answers(encoder, IDS, runtimes=["onnx-fp32"], close=1e-5)
     batch = Batch.from_ids(IDS)
     with torch.no_grad():
         protected, other = encoder(batch).logits, free(batch).logits
-    torch.testing.assert_close(torch.from_numpy(found), protected, rtol=0, atol=1e-5)
     assert (protected - other).abs().max() > 1e-3
 
 
-def test_a_classifier_has_no_vectors(save) -> None:
+def test_a_classifier_has_no_vectors(save):
     with pytest.raises(InputError, match=r"gives logits, not sentence vectors; call it: model\("):
         lotbench.load(save()).encode(["a"])

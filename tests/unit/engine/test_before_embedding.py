@@ -1,7 +1,5 @@
 """Decisions before the embedding: what is embedded, and that both modes and all points agree."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from typing import Any
 
@@ -9,6 +7,7 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from scripted import MODES
 from tiny_models import KINDS, random_model
 from torch import Tensor
 
@@ -19,7 +18,6 @@ from lotbench.engine.encoder import ReducedEncoder
 from lotbench.measure.flops import fvcore_flops, reduced_flops
 from lotbench.reducer import Decision, Drop, Leap, Params, TokenReducer, Tokens
 
-MODES = ("packed", "reference")
 LAYERS = 2
 
 
@@ -66,12 +64,11 @@ READ = {
 }
 
 
-@pytest.mark.parametrize("mode", MODES)
 @pytest.mark.parametrize("vectors", [False, True], ids=["logits", "vectors"])
 @pytest.mark.parametrize("case", list(READ))
 def test_an_early_decision_equals_one_before_the_layers(
-    make_backbone, pooled, make_batch, case: str, vectors: bool, mode: str
-) -> None:
+    make_backbone, pooled, make_batch, case, vectors, mode
+):
     decide, by_itself, by_a_mean = READ[case]
     backbone = pooled if vectors else make_backbone(LAYERS)
     batch = make_batch([5, 3])
@@ -87,7 +84,7 @@ def test_an_early_decision_equals_one_before_the_layers(
         assert rows == (8 if read else 4)
 
 
-def test_both_modes_show_the_same_tokens(make_backbone, pooled, make_batch) -> None:
+def test_both_modes_show_the_same_tokens(make_backbone, pooled, make_batch):
     for backbone in (make_backbone(LAYERS), pooled):
         for decide, *_ in READ.values():
             encoder, batch = ReducedEncoder(backbone, Early(decide)), make_batch([5, 3])
@@ -99,7 +96,7 @@ def test_both_modes_show_the_same_tokens(make_backbone, pooled, make_batch) -> N
 
 @given(st.data())
 @pytest.mark.slow
-def test_what_is_not_embedded_changes_nothing(make_backbone, make_batch, data) -> None:
+def test_what_is_not_embedded_changes_nothing(make_backbone, make_batch, data):
     lengths = data.draw(st.lists(st.integers(1, 9), min_size=1, max_size=4))
     batch = make_batch(lengths)
     keep = torch.tensor(
@@ -116,7 +113,7 @@ def test_what_is_not_embedded_changes_nothing(make_backbone, make_batch, data) -
 
 
 @pytest.mark.parametrize("kind", list(KINDS))
-def test_rows_of_the_embedding_equal_those_of_all(kind: str, make_batch) -> None:
+def test_rows_of_the_embedding_equal_those_of_all(kind, make_batch):
     backbone, batch = Backbone(random_model(kind)), make_batch([7, 1, 12])
     at = torch.tensor([0, 3, 6, 7, 8, 19])
     with torch.no_grad():
@@ -126,7 +123,7 @@ def test_rows_of_the_embedding_equal_those_of_all(kind: str, make_batch) -> None
     assert backbone.words.shape[0] == 100
 
 
-def test_what_is_embedded_is_counted(make_batch) -> None:
+def test_what_is_embedded_is_counted(make_batch):
     """ELECTRA's projection of narrow embeddings is paid for the tokens that are embedded."""
     backbone = Backbone(random_model("electra, narrow embeddings", LAYERS)).eval()
     encoder = ReducedEncoder(backbone, Early(lambda: Drop(torch.tensor([1, 0, 1, 0, 0]) > 0)))
@@ -137,7 +134,7 @@ def test_what_is_embedded_is_counted(make_batch) -> None:
     assert counted.item() == fvcore_flops(encoder, batch)
 
 
-def test_a_leap_over_all_layers_is_decided_once(pooled, make_batch) -> None:
+def test_a_leap_over_all_layers_is_decided_once(pooled, make_batch):
     encoder = ReducedEncoder(pooled, Early(lambda: Leap(KEEP)))
     outputs, _ = embedded(encoder, make_batch([5, 3]))
     assert [(event.layer, event.point) for event in outputs.trace.events] == [
@@ -147,7 +144,7 @@ def test_a_leap_over_all_layers_is_decided_once(pooled, make_batch) -> None:
     assert outputs.rows.tolist() == list(range(8))  # what leapt is in the mean
 
 
-def test_protected_tokens_are_embedded(make_backbone, make_batch) -> None:
+def test_protected_tokens_are_embedded(make_backbone, make_batch):
     batch = make_batch([[5, 6, 9, 7, 8]])
     keep = torch.tensor([1, 0, 0, 0, 0]) > 0
     encoder = ReducedEncoder(make_backbone(LAYERS), Early(lambda: Drop(keep)), protect=9)
@@ -155,7 +152,7 @@ def test_protected_tokens_are_embedded(make_backbone, make_batch) -> None:
     assert rows == 3 and outputs.rows.tolist() == [0, 1, 2]
 
 
-def test_training_embeds_every_token_so_that_dropout_draws_alike(make_backbone, make_batch) -> None:
+def test_training_embeds_every_token_so_that_dropout_draws_alike(make_backbone, make_batch):
     encoder = ReducedEncoder(
         make_backbone(LAYERS, hidden_dropout_prob=0.5), Early(lambda: Drop(KEEP))
     )
@@ -171,7 +168,7 @@ def test_training_embeds_every_token_so_that_dropout_draws_alike(make_backbone, 
     assert embedded(encoder, make_batch([5, 3]))[0].trace.embedded.tolist() == [2, 2]
 
 
-def test_a_soft_leap_reaches_the_layers(make_backbone, make_batch) -> None:
+def test_a_soft_leap_reaches_the_layers(make_backbone, make_batch):
     weight = torch.full((8,), 0.5, dtype=torch.float64, requires_grad=True)
     whole = torch.ones(8, dtype=torch.bool)
     answers = []
@@ -196,8 +193,8 @@ class DropsLater(Early):
 @pytest.mark.parametrize("vectors", [False, True], ids=["logits", "vectors"])
 @pytest.mark.parametrize("case", ["a leap", "a leap with keys"])
 def test_a_leap_over_all_layers_holds_after_a_drop(
-    make_backbone, pooled, make_batch, case: str, vectors: bool
-) -> None:
+    make_backbone, pooled, make_batch, case, vectors
+):
     backbone = pooled if vectors else make_backbone(LAYERS)
     encoder = ReducedEncoder(backbone, DropsLater(READ[case][0]))
     one, other = (embedded(encoder, make_batch([5, 3]), mode)[0] for mode in MODES)
@@ -220,7 +217,7 @@ FAULTS = {
 
 
 @pytest.mark.parametrize("case", list(FAULTS))
-def test_a_faulty_early_decision_is_named(make_backbone, make_batch, case: str) -> None:
+def test_a_faulty_early_decision_is_named(make_backbone, make_batch, case):
     decide, message = FAULTS[case]
     with pytest.raises(ValueError, match=f"before_embedding: .*{message}"):
         ReducedEncoder(make_backbone(LAYERS), Early(decide))(make_batch([5, 3]))

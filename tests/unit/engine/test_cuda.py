@@ -1,14 +1,11 @@
 """The engine on a GPU: equal results, and no wait for the device with a fixed budget."""
 
-from __future__ import annotations
-
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 
 import pytest
 import torch
 
-from lotbench.batch import Batch
 from lotbench.engine.backbone import Backbone
 from lotbench.engine.encoder import ReducedEncoder
 from lotbench.lot import FixedBudget, LeapOfThought
@@ -37,12 +34,7 @@ def routed(backbone: Backbone, cls: type[LeapOfThought], dtype: torch.dtype) -> 
 
 @pytest.mark.parametrize("cls", [LeapOfThought, FixedBudget])
 @pytest.mark.parametrize("lengths", [[30, 4, 17, 9], [12, 12, 12]])
-def test_packed_equals_reference(
-    make_backbone: Callable[..., Backbone],
-    make_batch: Callable[..., Batch],
-    cls: type[LeapOfThought],
-    lengths: list[int],
-) -> None:
+def test_packed_equals_reference(make_backbone, make_batch, cls, lengths):
     encoder = routed(make_backbone(), cls, torch.float64)
     batch = make_batch(lengths).to("cuda")
     with torch.inference_mode():
@@ -52,9 +44,7 @@ def test_packed_equals_reference(
         assert one.equal(other)
 
 
-def test_variable_length_attention_in_bfloat16_is_near_single(
-    make_backbone: Callable[..., Backbone], make_batch: Callable[..., Batch]
-) -> None:
+def test_variable_length_attention_in_bfloat16_is_near_single(make_backbone, make_batch):
     backbone = make_backbone(hidden_size=64, num_attention_heads=2)
     encoder = ReducedEncoder(backbone, TokenReducer(TokenReducer.Params(), 3, 64)).cuda()
     batch = make_batch([30, 4, 17, 9]).to("cuda")
@@ -65,8 +55,8 @@ def test_variable_length_attention_in_bfloat16_is_near_single(
 
 
 def test_a_fixed_budget_needs_no_synchronisation_and_runs_as_a_cuda_graph(
-    make_backbone: Callable[..., Backbone], make_batch: Callable[..., Batch]
-) -> None:
+    make_backbone, make_batch
+):
     encoder = routed(make_backbone(), FixedBudget, torch.float32)
     batch = make_batch([24] * 8).to("cuda")
     with torch.inference_mode():

@@ -1,7 +1,5 @@
 """The reduced encoder: against the untouched model, and packed against reference."""
 
-from __future__ import annotations
-
 import copy
 from collections.abc import Callable
 from itertools import product
@@ -10,7 +8,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from scripted import Fixed, Scripted, keep_places
+from scripted import MODES, Fixed, Scripted, at, keep_places
 from tiny_models import padded
 from torch import Tensor, nn
 
@@ -21,7 +19,6 @@ from lotbench.engine.pooling import Pooling
 from lotbench.ragged import unpad
 from lotbench.reducer import Decision, Drop, Leap, Merge, Outputs, Params, TokenReducer, Tokens
 
-MODES = ("packed", "reference")
 COUNTS = ("shown", "queries", "keys", "feed_forward")
 
 
@@ -73,12 +70,11 @@ def assert_same(one: Outputs, other: Outputs, tolerance: float = 1e-8) -> None:
 # Keeping every token
 
 
-@pytest.mark.parametrize("mode", MODES)
 @pytest.mark.parametrize("kind", [None, Leap, Drop])
 @pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float64, 1e-10), (torch.float32, 1e-5)])
 def test_keeping_everything_is_the_untouched_model(
-    minilm: Backbone, make_batch, mode: str, kind, dtype: torch.dtype, tolerance: float
-) -> None:
+    minilm, make_batch, mode, kind, dtype, tolerance
+):
     backbone = Backbone(copy.deepcopy(minilm.model)).eval()
     # A head as it comes gives logits near 0.01, against which nothing could differ.
     nn.init.normal_(backbone.model.classifier.weight, std=1.0)
@@ -91,8 +87,7 @@ def test_keeping_everything_is_the_untouched_model(
     torch.testing.assert_close(outputs.logits, expected, rtol=0, atol=tolerance)
 
 
-@pytest.mark.parametrize("mode", MODES)
-def test_final_states_are_those_of_the_untouched_model(tiny: Backbone, make_batch, mode) -> None:
+def test_final_states_are_those_of_the_untouched_model(tiny, make_batch, mode):
     batch = make_batch([7, 2, 30])
     layout = batch.layout
     expected = tiny.model.bert(**padded(tiny.model, batch), output_hidden_states=True)
@@ -117,9 +112,7 @@ outer_kinds = st.sampled_from([*INNER, "leap", "context", "keys", "both"])
     grad=st.booleans(),
 )
 @pytest.mark.slow
-def test_packed_equals_reference(
-    tiny: Backbone, make_batch, lengths, script, seed: int, share: float, grad: bool
-) -> None:
+def test_packed_equals_reference(tiny, make_batch, lengths, script, seed, share, grad):
     encoder = ReducedEncoder(tiny, Scripted(script, seed, 32, share))
     batch = make_batch(lengths, seed)
     with torch.set_grad_enabled(grad):
@@ -130,16 +123,6 @@ def test_packed_equals_reference(
         assert packed.rows.equal(torch.arange(batch.layout.total))
 
 
-@pytest.mark.parametrize("kind", ["leap", "context", "keys", "drop", "restore", "merge"])
-def test_packed_equals_reference_on_minilm(minilm: Backbone, make_batch, kind: str) -> None:
-    inner = kind if kind in INNER else "drop"
-    script = [(kind, ""), ("", inner), (kind, inner)] * 2
-    encoder = ReducedEncoder(minilm, Scripted(script, 0, 384))
-    batch = make_batch([[101, *range(2000, 2000 + n), 102] for n in (50, 9, 14)])
-    with torch.no_grad():
-        assert_same(*(encoder(batch, mode) for mode in MODES))
-
-
 @pytest.mark.parametrize(
     "script",
     [
@@ -147,9 +130,7 @@ def test_packed_equals_reference_on_minilm(minilm: Backbone, make_batch, kind: s
         [("merge", ""), ("", "merge"), ("leap", "merge")],
     ],
 )
-def test_gradients_of_packed_equal_those_of_reference(
-    make_backbone, make_batch, script: list[tuple[str, str]]
-) -> None:
+def test_gradients_of_packed_equal_those_of_reference(make_backbone, make_batch, script):
     backbone = make_backbone()
     encoder = ReducedEncoder(backbone, Scripted(script, 1, 32, share=0.7))
     batch = make_batch([30, 4, 9])
@@ -166,7 +147,7 @@ def test_gradients_of_packed_equal_those_of_reference(
 
 
 @pytest.mark.parametrize("grad", [True, False])
-def test_inputs_of_packed_equal_those_of_reference(tiny: Backbone, make_batch, grad: bool) -> None:
+def test_inputs_of_packed_equal_those_of_reference(tiny, make_batch, grad):
     """A layer may write over the states it has used, but not over those that were asked for."""
     encoder = ReducedEncoder(
         tiny, Scripted([("context", "drop"), ("leap", ""), ("leap", "drop")], 4, 32)
@@ -181,18 +162,12 @@ def test_inputs_of_packed_equal_those_of_reference(tiny: Backbone, make_batch, g
 # Removal is what it says
 
 
-@pytest.mark.parametrize("mode", MODES)
 @pytest.mark.parametrize("kind", [Leap, Drop])
-def test_the_same_tokens_in_every_layer_are_a_shorter_text(
-    tiny: Backbone, make_batch, mode: str, kind
-) -> None:
+def test_the_same_tokens_in_every_layer_are_a_shorter_text(tiny, make_batch, mode, kind):
     batch = make_batch([12, 5])
     keep = torch.rand(17) > 0.5
     keep[batch.layout.is_first] = True
-
-    def decide(layer: int, point: str, tokens: Tokens) -> Decision | None:
-        return kind(keep[tokens.rows]) if point == "before_layer" else None
-
+    decide = at(None, lambda tokens: kind(keep[tokens.rows]))
     logits = ReducedEncoder(tiny, Fixed(3, decide))(batch, mode).logits
     for b in range(2):
         kept = keep & (batch.layout.sequence == b)
@@ -204,27 +179,16 @@ def test_the_same_tokens_in_every_layer_are_a_shorter_text(
         torch.testing.assert_close(logits[b : b + 1], shortened, rtol=0, atol=1e-10)
 
 
-@pytest.mark.parametrize("mode", MODES)
-def test_a_leaping_token_is_carried_and_comes_back(tiny: Backbone, make_batch, mode: str) -> None:
+def test_a_leaping_token_is_carried_and_comes_back(tiny, make_batch, mode):
     """Place 3 leaps over layer 1: its state enters layer 2 as it entered layer 1."""
-
-    def decide(layer: int, point: str, tokens: Tokens) -> Decision | None:
-        if (layer, point) == (1, "before_layer"):
-            return keep_places({0, 1, 2, 4})(tokens)
-        return None
-
+    decide = at(1, keep_places({0, 1, 2, 4}))
     outputs = ReducedEncoder(tiny, Fixed(3, decide))(make_batch([5]), mode, inputs=True)
     assert outputs.inputs[2][3].equal(outputs.inputs[1][3])
     assert not outputs.hidden[3].equal(outputs.inputs[2][3])
 
 
-@pytest.mark.parametrize("mode", MODES)
-def test_restored_states_are_the_last_ones(tiny: Backbone, make_batch, mode: str) -> None:
-    def decide(layer: int, point: str, tokens: Tokens) -> Decision | None:
-        if (layer, point) == (1, "before_layer"):
-            return keep_places({0, 2}, Drop, restore=True)(tokens)
-        return None
-
+def test_restored_states_are_the_last_ones(tiny, make_batch, mode):
+    decide = at(1, keep_places({0, 2}, Drop, restore=True))
     outputs = ReducedEncoder(tiny, Fixed(3, decide))(make_batch([4]), mode, inputs=True)
     assert outputs.rows.tolist() == [0, 1, 2, 3]
     assert outputs.hidden[[1, 3]].equal(outputs.inputs[1][[1, 3]])
@@ -233,7 +197,7 @@ def test_restored_states_are_the_last_ones(tiny: Backbone, make_batch, mode: str
 # What is left out must not matter
 
 
-def test_neighbours_order_and_batch_size_change_nothing(tiny: Backbone, make_batch) -> None:
+def test_neighbours_order_and_batch_size_change_nothing(tiny, make_batch):
     script = [("context", ""), ("drop", "merge"), ("both", "drop")]
     encoder = ReducedEncoder(tiny, Scripted(script, 3, 32))
     batch = make_batch([9, 30, 2, 9, 1, 17])
@@ -253,11 +217,8 @@ def test_neighbours_order_and_batch_size_change_nothing(tiny: Backbone, make_bat
                         assert a.equal(b[order])
 
 
-@pytest.mark.parametrize("mode", MODES)
 @pytest.mark.parametrize("grad", [True, False])
-def test_returned_and_shown_tensors_are_not_overwritten(
-    tiny: Backbone, make_batch, mode: str, grad: bool
-) -> None:
+def test_returned_and_shown_tensors_are_not_overwritten(tiny, make_batch, mode, grad):
     """The batch during a forward, and what a method is shown while it decides."""
     inner = Scripted([("context", ""), ("leap", "drop"), ("drop", "")], 5, 32)
 
@@ -292,7 +253,7 @@ def test_returned_and_shown_tensors_are_not_overwritten(
         assert value.equal(weights[name])
 
 
-def test_a_repeated_forward_gives_the_same_bits(tiny: Backbone, make_batch) -> None:
+def test_a_repeated_forward_gives_the_same_bits(tiny, make_batch):
     encoder = ReducedEncoder(tiny, Scripted([("context", "drop")] * 3, 5, 32))
     batch = make_batch([9, 30, 2])
     with torch.inference_mode():
@@ -324,8 +285,7 @@ def previous_seen(backbone: Backbone, batch: Batch, mode: str, drops: set[int]) 
     return seen
 
 
-@pytest.mark.parametrize("mode", MODES)
-def test_previous_is_none_after_any_drop_within_a_layer(tiny: Backbone, make_batch, mode) -> None:
+def test_previous_is_none_after_any_drop_within_a_layer(tiny, make_batch, mode):
     # In the second case nobody is hit; whether a neighbour is must not decide what is shown.
     assert previous_seen(tiny, make_batch([5, 9]), mode, {7}) == [False, False, True]
     assert previous_seen(tiny, make_batch([5, 6]), mode, {7}) == [False, False, True]
@@ -348,11 +308,8 @@ class LeapsFirst(TokenReducer):
         return Drop(tokens.position != 2, restore=True) if layer == 1 else None
 
 
-@pytest.mark.parametrize("mode", MODES)
 @pytest.mark.parametrize("method", [DropsTwice, LeapsFirst])
-def test_a_token_dropped_for_good_stays_away_if_another_is_restored(
-    tiny: Backbone, make_batch, mode: str, method: type[TokenReducer]
-) -> None:
+def test_a_token_dropped_for_good_stays_away_if_another_is_restored(tiny, make_batch, mode, method):
     encoder = ReducedEncoder(tiny, method(Params(), 3, 32))
     outputs = encoder(make_batch([5, 3]), mode, inputs=True)
     assert outputs.rows.tolist() == [0, 1, 2, 4, 5, 6, 7]
@@ -363,8 +320,7 @@ def test_a_token_dropped_for_good_stays_away_if_another_is_restored(
         assert outputs.hidden[2].equal(outputs.inputs[1][place])
 
 
-@pytest.mark.parametrize("mode", MODES)
-def test_a_mean_leaves_out_what_is_dropped_for_good(tiny: Backbone, make_batch, mode: str) -> None:
+def test_a_mean_leaves_out_what_is_dropped_for_good(tiny, make_batch, mode):
     """Of places 0 to 4 the mean is over 0, 1, 2 and 4, of which 2 enters through the map."""
     pooling = Pooling(32, "mean", normalise=False).double()
     assert pooling.map is not None
@@ -375,13 +331,12 @@ def test_a_mean_leaves_out_what_is_dropped_for_good(tiny: Backbone, make_batch, 
     torch.testing.assert_close(outputs.logits[0], outputs.hidden.sum(0) / 4, rtol=0, atol=1e-12)
 
 
-def test_unknown_mode_is_refused(tiny: Backbone, make_batch) -> None:
+def test_unknown_mode_is_refused(tiny, make_batch):
     with pytest.raises(ValueError, match="'pakced'"):
         ReducedEncoder(tiny, KeepAll(None, 3))(make_batch([4]), "pakced")
 
 
-@pytest.mark.parametrize("mode", MODES)
-def test_dropout_follows_the_backbone(make_backbone, make_batch, mode: str) -> None:
+def test_dropout_follows_the_backbone(make_backbone, make_batch, mode):
     """The encoder itself is in training mode throughout; the backbone's own mode decides."""
     backbone = make_backbone(hidden_dropout_prob=0.5)
     encoder, batch = ReducedEncoder(backbone, KeepAll(Leap, 3)), make_batch([9, 30])

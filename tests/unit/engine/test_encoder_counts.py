@@ -1,30 +1,24 @@
-"""The counts in the trace, and the effect of drops, against hand-computed numbers."""
-
-from __future__ import annotations
+"""The counts in the trace, the effect of drops, and decisions of wrong types and shapes."""
 
 import pytest
-from scripted import Fixed, keep_places
+import torch
+from scripted import Fixed, at, keep_places
 
-from lotbench.engine.backbone import Backbone
 from lotbench.engine.encoder import ReducedEncoder
 from lotbench.ragged import segment_mean
-from lotbench.reducer import Decision, Drop, Tokens
-
-MODES = ("packed", "reference")
+from lotbench.reducer import Decision, Drop, Leap, Merge, Tokens
 
 
-@pytest.mark.parametrize("mode", MODES)
-def test_counts_of_a_leap_with_context(tiny: Backbone, make_batch, mode: str) -> None:
+def test_counts_of_a_leap_with_context(tiny, make_batch, mode):
     """Sequences of 5 and 2; places 0 and 1 stay, so only the first has a leap and a context.
 
     Queries 2, 2; the context adds a key to the first: 3, 2.  Everybody is shown again.
     """
 
-    def decide(layer: int, point: str, tokens: Tokens) -> Decision | None:
-        context = segment_mean(tokens.hidden, tokens.layout)
-        return keep_places({0, 1}, context=context)(tokens) if point == "before_layer" else None
+    def decide(tokens: Tokens) -> Decision:
+        return keep_places({0, 1}, context=segment_mean(tokens.hidden, tokens.layout))(tokens)
 
-    trace = ReducedEncoder(tiny, Fixed(3, decide))(make_batch([5, 2]), mode).trace
+    trace = ReducedEncoder(tiny, Fixed(3, at(None, decide)))(make_batch([5, 2]), mode).trace
     for layer in range(3):
         assert trace.shown[layer].tolist() == [5, 2]
         assert trace.queries[layer].tolist() == [2, 2]
@@ -32,8 +26,7 @@ def test_counts_of_a_leap_with_context(tiny: Backbone, make_batch, mode: str) ->
         assert trace.feed_forward[layer].tolist() == [2, 2]
 
 
-@pytest.mark.parametrize("mode", MODES)
-def test_counts_of_drops_at_both_points(tiny: Backbone, make_batch, mode: str) -> None:
+def test_counts_of_drops_at_both_points(tiny, make_batch, mode):
     """Sequences of 5 and 2; layer 0 drops place 4 before, layer 1 place 3 after attention.
 
     Layer 0: shown 5, 2, computed 4, 2.  Layer 1: shown and computed 4, 2, feed-forward 3, 2.
@@ -54,14 +47,37 @@ def test_counts_of_drops_at_both_points(tiny: Backbone, make_batch, mode: str) -
     assert outputs.rows.tolist() == [0, 1, 2, 5, 6]
 
 
-@pytest.mark.parametrize("at", ["before_layer", "after_attention"])
-def test_a_drop_of_every_token_names_method_layer_and_text(
-    tiny: Backbone, make_batch, at: str
-) -> None:
-    def decide(layer: int, point: str, tokens: Tokens) -> Drop | None:
-        return Drop(tokens.layout.sequence != 1) if (layer, point) == (1, at) else None
-
+@pytest.mark.parametrize("point", ["before_layer", "after_attention"])
+def test_a_drop_of_every_token_names_method_layer_and_text(tiny, make_batch, point):
+    decide = at(1, lambda tokens: Drop(tokens.layout.sequence != 1), point)
     encoder = ReducedEncoder(tiny, Fixed(3, decide))
-    words = rf"method 'fixed': {at} of layer 1: drops every token of text 1; keep its first"
+    words = rf"method 'fixed': {point} of layer 1: drops every token of text 1; keep its first"
     with pytest.raises(ValueError, match=words):
         encoder(make_batch([3, 2, 4]))
+
+
+@pytest.mark.parametrize(
+    ("decision", "complaint"),
+    [
+        (True, "returned bool; a Leap, a Drop, a Merge or None is needed"),
+        (Merge(torch.ones(5) > 0), r"groups has shape \(5,\) and dtype torch.bool; .* int64 are"),
+        (Drop(None), "keep is NoneType, not a tensor"),
+        (
+            Drop(torch.ones(4, dtype=torch.bool)),
+            r"keep has shape \(4,\) .* \(T,\) = \(5,\) and bool",
+        ),
+        (Leap(torch.ones(5)), r"keep has shape \(5,\) and dtype torch.float32"),
+        (Leap(torch.ones(5) > 0, weight=torch.ones(5) > 0), "weight has .* floating are needed"),
+        (Leap(torch.ones(5) > 0, keys=torch.ones(5)), "keys has .* and bool are needed"),
+        (Leap(torch.ones(5) > 0, keys=torch.ones(4) > 0), r"keys has shape \(4,\)"),
+        (
+            Leap(torch.ones(5) > 0, context=torch.ones(1, 32)),
+            r"context has shape \(1, 32\) .* \(B, D\) = \(2, 32\) and floating",
+        ),
+    ],
+)
+def test_a_malformed_decision_is_a_clear_error(tiny, make_batch, mode, decision, complaint):
+    encoder = ReducedEncoder(tiny, Fixed(3, at(1, lambda tokens: decision)))
+    where = "method 'fixed': before_layer of layer 1: "
+    with pytest.raises(ValueError, match=where + complaint):
+        encoder(make_batch([3, 2]), mode)

@@ -1,19 +1,14 @@
 """Soft decisions of the reduced encoder against a plain padded model."""
 
-from __future__ import annotations
-
 import pytest
 import torch
-from scripted import Fixed, Plain, Soft
+from scripted import Fixed, Plain, Soft, at
 from torch import Tensor
 
 from lotbench.engine.backbone import Backbone
 from lotbench.engine.encoder import ReducedEncoder
 from lotbench.ragged import Ragged, pad, unpad
 from lotbench.reducer import Decision, Drop, Leap, Tokens
-
-MODES = ("packed", "reference")
-
 
 SOFT = {
     "leap": lambda w, keep: ("before_layer", Leap(keep, w)),
@@ -44,7 +39,7 @@ def random_weights(layout: Ragged) -> Tensor:
 
 
 @pytest.mark.parametrize("kind", list(SOFT))
-def test_soft_decisions_equal_the_plain_model(make_backbone, make_batch, kind: str) -> None:
+def test_soft_decisions_equal_the_plain_model(make_backbone, make_batch, kind):
     """Values, and gradients of the weights and of every parameter of the backbone."""
     backbone = make_backbone()
     batch = make_batch([6, 30, 1, 14])
@@ -73,9 +68,7 @@ def test_soft_decisions_equal_the_plain_model(make_backbone, make_batch, kind: s
 
 
 @pytest.mark.parametrize("kind", list(SOFT))
-def test_soft_values_do_not_depend_on_gradients_being_on(
-    tiny: Backbone, make_batch, kind: str
-) -> None:
+def test_soft_values_do_not_depend_on_gradients_being_on(tiny, make_batch, kind):
     """Results are the same with a frozen router or under no_grad."""
     batch = make_batch([6, 3])
     weights = random_weights(batch.layout)
@@ -85,7 +78,7 @@ def test_soft_values_do_not_depend_on_gradients_being_on(
     torch.testing.assert_close(with_gradient.hidden, without.hidden, rtol=0, atol=1e-10)
 
 
-def test_hard_values_of_a_soft_leap_equal_the_hard_leap(tiny: Backbone, make_batch) -> None:
+def test_hard_values_of_a_soft_leap_equal_the_hard_leap(tiny, make_batch):
     batch = make_batch([9, 20])
     weights = (torch.rand(3, 29) > 0.4).double().masked_fill(batch.layout.is_first, 1.0)
 
@@ -99,7 +92,7 @@ def test_hard_values_of_a_soft_leap_equal_the_hard_leap(tiny: Backbone, make_bat
 
 
 @pytest.mark.parametrize("kind", list(SOFT))
-def test_soft_decisions_are_refused_by_the_packed_path(tiny, make_batch, kind: str) -> None:
+def test_soft_decisions_are_refused_by_the_packed_path(tiny, make_batch, kind):
     batch = make_batch([4])
     with pytest.raises(ValueError, match="reference"):
         soft_encoder(tiny, kind, random_weights(batch.layout))(batch, "packed")
@@ -107,8 +100,8 @@ def test_soft_decisions_are_refused_by_the_packed_path(tiny, make_batch, kind: s
 
 @pytest.mark.parametrize(("dropped", "fits"), [(0, True), (1, False)])
 def test_a_soft_drop_is_shown_at_the_next_layer_if_it_keeps_every_token(
-    tiny: Backbone, make_batch, dropped: int, fits: bool
-) -> None:
+    tiny, make_batch, dropped, fits
+):
     shown = []
 
     def decide(layer: int, point: str, tokens: Tokens) -> Decision | None:
@@ -131,12 +124,8 @@ def test_a_soft_drop_is_shown_at_the_next_layer_if_it_keeps_every_token(
         ("before_layer", Drop, {"as_key": True, "at_output": True}, "as_key and at_output are"),
     ],
 )
-def test_a_decision_in_a_wrong_place_is_refused(
-    tiny: Backbone, make_batch, point: str, kind: type[Leap] | type[Drop], more: dict, message: str
-) -> None:
-    def decide(layer: int, at: str, tokens: Tokens) -> Decision | None:
-        weight = torch.ones(4, dtype=torch.float64)
-        return kind(weight > 0, weight, **more) if at == point else None
-
+def test_a_decision_in_a_wrong_place_is_refused(tiny, make_batch, point, kind, more, message):
+    weight = torch.ones(4, dtype=torch.float64)
+    decide = at(None, lambda tokens: kind(weight > 0, weight, **more), point)
     with pytest.raises(ValueError, match=message):
         ReducedEncoder(tiny, Fixed(3, decide))(make_batch([4]), "reference")

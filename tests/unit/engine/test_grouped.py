@@ -1,7 +1,5 @@
 """Attention of exported graphs, in eager mode: groups of padded texts give what `attend` gives."""
 
-from __future__ import annotations
-
 import pytest
 import torch
 from test_traced import traced
@@ -21,7 +19,7 @@ def drawn(*shape: int) -> Tensor:
 
 @pytest.mark.parametrize("lengths", BATCHES, ids=str)
 @pytest.mark.parametrize("weighted", [False, True])
-def test_groups_give_what_plain_layouts_give(lengths: list[int], weighted: bool) -> None:
+def test_groups_give_what_plain_layouts_give(lengths, weighted):
     plain, layout, total = Ragged.from_lengths(lengths), traced(lengths), sum(lengths)
     query, key, value = drawn(3, total, 2, 4)
     weight = drawn(total) if weighted else None
@@ -47,7 +45,7 @@ def test_groups_give_what_plain_layouts_give(lengths: list[int], weighted: bool)
 
 
 @pytest.mark.parametrize("lengths", BATCHES, ids=str)
-def test_a_context_is_a_key_of_its_own_text(lengths: list[int]) -> None:
+def test_a_context_is_a_key_of_its_own_text(lengths):
     plain, layout, count = Ragged.from_lengths(lengths), traced(lengths), len(lengths)
     present = torch.arange(count) % 2 == 0
     hidden, context, query = drawn(sum(lengths), 8), drawn(count, 8) + 1, drawn(sum(lengths), 2, 4)
@@ -61,7 +59,7 @@ def test_a_context_is_a_key_of_its_own_text(lengths: list[int]) -> None:
         torch.testing.assert_close(heads, expected, rtol=0, atol=1e-12)
 
 
-def test_keys_may_be_more_than_the_queries_of_a_text() -> None:
+def test_keys_may_be_more_than_the_queries_of_a_text():
     few, many = [1, 2, 1, 4, 1], [6, 2, 3, 4, 9]
     query, key = drawn(sum(few), 2, 4), drawn(sum(many), 2, 4) - 0.5
     expected = attend(query, key, key, Ragged.from_lengths(few), Ragged.from_lengths(many))
@@ -69,7 +67,7 @@ def test_keys_may_be_more_than_the_queries_of_a_text() -> None:
     torch.testing.assert_close(heads, expected, rtol=0, atol=1e-12)
 
 
-def test_long_texts_are_padded_apart() -> None:
+def test_long_texts_are_padded_apart():
     layout = traced([1, 9, 2, 2, 7, 1, 3, 1])
     assert [own.max_length for _, own in layout.parts] == [3, 9]
     assert [sorted(texts.tolist()) for texts, _ in layout.parts] == [[0, 2, 3, 5, 6, 7], [1, 4]]

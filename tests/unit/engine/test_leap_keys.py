@@ -1,21 +1,17 @@
 """Leaping tokens that a layer still sees as keys: by hand, in both modes, soft, and counted."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable
 
 import pytest
 import torch
-from scripted import Fixed
+from scripted import Fixed, at
 from torch import Tensor, nn
 
 from lotbench.engine.backbone import Backbone
 from lotbench.engine.encoder import ReducedEncoder
 from lotbench.measure.flops import fvcore_flops, reduced_flops
 from lotbench.reducer import Decision, Drop, Leap, Received, Tokens
-
-MODES = ("packed", "reference")
 
 
 @pytest.fixture(scope="module")
@@ -45,10 +41,7 @@ def scalar(make_backbone: Callable[..., Backbone]) -> Backbone:
 
 
 def leap(keep: list[int], **more: object) -> Callable[..., Decision | None]:
-    def decide(layer: int, point: str, tokens: Tokens) -> Decision | None:
-        return Leap(torch.tensor(keep) > 0, **more) if point == "before_layer" else None
-
-    return decide
+    return at(None, lambda tokens: Leap(torch.tensor(keep) > 0, **more))
 
 
 KEYS = {
@@ -62,9 +55,8 @@ KEYS = {
 }
 
 
-@pytest.mark.parametrize("mode", MODES)
 @pytest.mark.parametrize("case", list(KEYS))
-def test_leaping_tokens_as_keys_by_hand(scalar: Backbone, make_batch, mode: str, case: str) -> None:
+def test_leaping_tokens_as_keys_by_hand(scalar, make_batch, mode, case):
     keys, expected, count = KEYS[case]
     decide = leap([1, 0, 0], keys=torch.tensor(keys) > 0)
     outputs = ReducedEncoder(scalar, Fixed(1, decide))(make_batch([[1, 2, 3]]), mode)
@@ -73,8 +65,7 @@ def test_leaping_tokens_as_keys_by_hand(scalar: Backbone, make_batch, mode: str,
     assert outputs.trace.keys[0].tolist() == [count]
 
 
-@pytest.mark.parametrize("mode", MODES)
-def test_a_context_beside_a_seen_token_by_hand(scalar: Backbone, make_batch, mode: str) -> None:
+def test_a_context_beside_a_seen_token_by_hand(scalar, make_batch, mode):
     """Keys 1, 3 and the context 2: 2^1 : 2^3 : 2^2 = 1 : 4 : 2."""
     context = torch.full((1, 1), 2.0).double()
     decide = leap([1, 0, 0], keys=torch.tensor([False, False, True]), context=context)
@@ -83,8 +74,7 @@ def test_a_context_beside_a_seen_token_by_hand(scalar: Backbone, make_batch, mod
     assert outputs.trace.keys[0].tolist() == [3]
 
 
-@pytest.mark.parametrize("mode", MODES)
-def test_keys_of_a_batch_are_of_their_own_text(scalar: Backbone, make_batch, mode: str) -> None:
+def test_keys_of_a_batch_are_of_their_own_text(scalar, make_batch, mode):
     """A kept token stands after a leaping one, and each text sees its own."""
     decide = leap([1, 0, 1, 1, 1, 0], keys=torch.tensor([0, 1, 0, 0, 0, 0]) > 0)
     batch = make_batch([[1, 2, 3], [1, 3, 2]])
@@ -99,9 +89,7 @@ def test_keys_of_a_batch_are_of_their_own_text(scalar: Backbone, make_batch, mod
     assert outputs.trace.keys[0].tolist() == [3, 2]
 
 
-def test_a_soft_leap_leaves_the_key_weight_of_a_seen_token_at_one(
-    scalar: Backbone, make_batch
-) -> None:
+def test_a_soft_leap_leaves_the_key_weight_of_a_seen_token_at_one(scalar, make_batch):
     """[CLS] of weight 1; 5 and 3 of weights 0.5 and 0.25, of which 3 is seen.
 
     Key weights are 1, 0.5 and 1: 1 : 16 * 0.5 : 4.  The blend of 3 still has weight 0.25; its own
@@ -118,8 +106,7 @@ def test_a_soft_leap_leaves_the_key_weight_of_a_seen_token_at_one(
     assert gradient[2] == 0  # [CLS] sees it at every weight
 
 
-@pytest.mark.parametrize("mode", MODES)
-def test_a_seen_token_gives_no_attention(scalar: Backbone, make_batch, mode: str) -> None:
+def test_a_seen_token_gives_no_attention(scalar, make_batch, mode):
     """Received attention is a mean over the computed tokens, 1 and 3; 5 between them is seen.
 
     1 gives 1/21 to itself and 4/21 to 3, which gives 1/4161 to 1 and 64/4161 to itself.
@@ -147,7 +134,7 @@ def flops(backbone: Backbone, batch, decide: Callable[..., Decision | None]) -> 
     return reduced_flops(trace, backbone, method).item()
 
 
-def test_a_seen_token_costs_its_key_and_value(scalar: Backbone, make_batch) -> None:
+def test_a_seen_token_costs_its_key_and_value(scalar, make_batch):
     """Width 1, one query: two projections of a key 4 and attention with it 4, each two seen: 16."""
     batch = make_batch([[1, 2, 3]])
     every = torch.ones(3, dtype=torch.bool)
@@ -157,7 +144,7 @@ def test_a_seen_token_costs_its_key_and_value(scalar: Backbone, make_batch) -> N
 
 @pytest.mark.parametrize("length", [2, 17, 64])
 @pytest.mark.parametrize("needs", [frozenset(), frozenset({"received_attention"})])
-def test_fvcore_agrees_on_seen_tokens(minilm: Backbone, make_batch, length: int, needs) -> None:
+def test_fvcore_agrees_on_seen_tokens(minilm, make_batch, length, needs):
     """A third of the tokens are kept, another third seen; every second layer has a context."""
 
     def decide(layer: int, point: str, tokens: Tokens) -> Decision | None:
@@ -179,8 +166,8 @@ def test_fvcore_agrees_on_seen_tokens(minilm: Backbone, make_batch, length: int,
 
 
 def test_declared_sizes_give_the_same_result_without_a_look_at_the_mask(
-    tiny: Backbone, make_batch, monkeypatch: pytest.MonkeyPatch
-) -> None:
+    tiny, make_batch, monkeypatch
+):
     """Of 5 and 3 tokens, 2 and 1 are kept, and all but one and all are seen: 4 and 3."""
     keep = torch.tensor([1, 0, 1, 0, 0, 1, 0, 0]) > 0
     keys = torch.tensor([1, 1, 1, 0, 1, 1, 1, 1]) > 0
@@ -197,8 +184,7 @@ def test_declared_sizes_give_the_same_result_without_a_look_at_the_mask(
     assert [k.tolist() for k in found[1].trace.keys] == [[4, 3]] * 3
 
 
-@pytest.mark.parametrize("mode", MODES)
-def test_a_decision_made_again_sees_the_same_keys(tiny: Backbone, make_batch, mode: str) -> None:
+def test_a_decision_made_again_sees_the_same_keys(tiny, make_batch, mode):
     """The previous decision has its keys, and the seen token keeps its state throughout."""
 
     def decide(layer: int, point: str, tokens: Tokens) -> Decision | None:
@@ -213,7 +199,7 @@ def test_a_decision_made_again_sees_the_same_keys(tiny: Backbone, make_batch, mo
     assert outputs.hidden[3].equal(outputs.inputs[0][3])
 
 
-def test_a_decision_made_again_may_be_followed_by_a_drop(tiny: Backbone, make_batch) -> None:
+def test_a_decision_made_again_may_be_followed_by_a_drop(tiny, make_batch):
     """The layer then writes into the states of the tokens that are left."""
 
     def decide(layer: int, point: str, tokens: Tokens) -> Decision | None:

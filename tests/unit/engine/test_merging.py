@@ -1,7 +1,5 @@
 """Merges: against a plain model by hand, sizes, pooling, protected tokens, and what is refused."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 
 import pytest
@@ -13,14 +11,11 @@ from tiny_models import padded
 from torch import Tensor
 
 from lotbench.conformance.tiny import pooled_backbone
-from lotbench.engine.backbone import Backbone
 from lotbench.engine.encoder import ReducedEncoder
 from lotbench.engine.packed import PackedRun
 from lotbench.engine.reference import ReferenceRun
 from lotbench.ragged import segment_sum
 from lotbench.reducer import Decision, Drop, Leap, Merge, Tokens
-
-MODES = ("packed", "reference")
 
 
 def merging(
@@ -29,18 +24,16 @@ def merging(
     """Merges these groups, by layer, at one point."""
 
     def decide(layer: int, at: str, tokens: Tokens) -> Decision | None:
-        if at == point and layer in groups:
-            return Merge(torch.tensor(groups[layer]), **more)
-        return None
+        chosen = at == point and layer in groups
+        return Merge(torch.tensor(groups[layer]), **more) if chosen else None
 
     return decide
 
 
-@pytest.mark.parametrize("mode", MODES)
 @pytest.mark.parametrize("proportional", [True, False])
 def test_merged_tokens_are_weighted_means_whose_keys_weigh_by_size(
-    tiny: Backbone, make_batch, mode: str, proportional: bool
-) -> None:
+    tiny, make_batch, mode, proportional
+):
     """A text of 5: token 3 merges into 1 at once, and what is left of it into 2 before layer 1.
 
     Sizes: 1 1 1 1 1, then 1 2 1 1, then 1 3 1.  The state of three is (2 a + b) / 3.
@@ -63,10 +56,7 @@ def test_merged_tokens_are_weighted_means_whose_keys_weigh_by_size(
     assert [t.tolist() for t in found.trace.keys] == [[4], [3], [3]]
 
 
-@pytest.mark.parametrize("mode", MODES)
-def test_a_merge_within_a_layer_is_between_attention_and_feed_forward(
-    tiny: Backbone, make_batch, mode: str
-) -> None:
+def test_a_merge_within_a_layer_is_between_attention_and_feed_forward(tiny, make_batch, mode):
     batch = make_batch([3])
     plan = merging({0: [0, 1, 1]}, "after_attention")
     found = ReducedEncoder(tiny, Fixed(1, plan))(batch, mode)
@@ -79,12 +69,8 @@ def test_a_merge_within_a_layer_is_between_attention_and_feed_forward(
     assert (found.trace.queries[0].item(), found.trace.feed_forward[0].item()) == (3, 2)
 
 
-@pytest.mark.parametrize("mode", MODES)
-def test_merging_nothing_is_the_untouched_model(tiny: Backbone, make_batch, mode: str) -> None:
-    def decide(layer: int, point: str, tokens: Tokens) -> Decision:
-        return Merge(torch.arange(len(tokens.rows)))
-
-    batch = make_batch([7, 1, 30])
+def test_merging_nothing_is_the_untouched_model(tiny, make_batch, mode):
+    batch, decide = make_batch([7, 1, 30]), lambda *given: Merge(torch.arange(len(given[2].rows)))
     logits = ReducedEncoder(tiny, Fixed(3, decide))(batch, mode).logits
     wanted = tiny.model(**padded(tiny.model, batch)).logits
     torch.testing.assert_close(logits, wanted, rtol=0, atol=1e-10)
@@ -99,9 +85,8 @@ def test_merging_nothing_is_the_untouched_model(tiny: Backbone, make_batch, mode
     ),
     seed=st.integers(0, 999),
 )
-def test_sizes_sum_to_the_length_of_the_text(
-    tiny: Backbone, make_batch, lengths: list[int], script, seed: int
-) -> None:
+@pytest.mark.slow
+def test_sizes_sum_to_the_length_of_the_text(tiny, make_batch, lengths, script, seed):
     batch = make_batch(lengths, seed)
     for kind in (PackedRun, ReferenceRun):
         run = kind(tiny, Scripted(script, seed, 32), batch)
@@ -111,8 +96,7 @@ def test_sizes_sum_to_the_length_of_the_text(
             assert (run.merging.sizes[outputs.rows] > 0).all()
 
 
-@pytest.mark.parametrize("mode", MODES)
-def test_a_mean_of_all_tokens_weighs_merged_ones_by_size(make_batch, mode: str) -> None:
+def test_a_mean_of_all_tokens_weighs_merged_ones_by_size(make_batch, mode):
     backbone = pooled_backbone(2).double().eval()
     batch = make_batch([5, 2])
     plan = merging({0: [0, 1, 2, 1, 1, 5, 6]})
@@ -123,11 +107,8 @@ def test_a_mean_of_all_tokens_weighs_merged_ones_by_size(make_batch, mode: str) 
     torch.testing.assert_close(found.logits[0], mean / mean.norm(), rtol=0, atol=1e-12)
 
 
-@pytest.mark.parametrize("mode", MODES)
 @pytest.mark.parametrize("kind", [Leap, Drop])
-def test_what_a_merged_token_stands_for_leaps_and_leaves_with_it(
-    make_batch, mode: str, kind: type[Leap] | type[Drop]
-) -> None:
+def test_what_a_merged_token_stands_for_leaps_and_leaves_with_it(make_batch, mode, kind):
     """Token 3 is part of 1, which leaps over the last layer or is dropped."""
 
     def decide(layer: int, point: str, tokens: Tokens) -> Decision | None:
@@ -142,10 +123,7 @@ def test_what_a_merged_token_stands_for_leaps_and_leaves_with_it(
         assert found.behind.tolist() == [False, True, False, True]
 
 
-@pytest.mark.parametrize("mode", MODES)
-def test_an_absorbed_token_is_restored_with_the_one_that_stands_for_it(
-    tiny: Backbone, make_batch, mode: str
-) -> None:
+def test_an_absorbed_token_is_restored_with_the_one_that_stands_for_it(tiny, make_batch, mode):
     """Token 3 merges into 1, layer 1 drops 4 for good, and layer 2 drops 1 and restores it."""
     decisions = [
         lambda tokens: Merge(torch.tensor([0, 1, 2, 1, 4])),
@@ -161,8 +139,7 @@ def test_an_absorbed_token_is_restored_with_the_one_that_stands_for_it(
     assert found.hidden[3].equal(found.hidden[1]) and found.hidden[1].equal(found.inputs[2][1])
 
 
-@pytest.mark.parametrize("mode", MODES)
-def test_a_protected_token_is_not_absorbed(tiny: Backbone, make_batch, mode: str) -> None:
+def test_a_protected_token_is_not_absorbed(tiny, make_batch, mode):
     """Tokens 0 to 2 are the first text; token 1 stays, and 4 merges into 3."""
     batch = make_batch([5])
     batch.input_ids = torch.tensor([5, 6, 9, 7, 8])
@@ -172,7 +149,7 @@ def test_a_protected_token_is_not_absorbed(tiny: Backbone, make_batch, mode: str
     assert found.rows.tolist() == [0, 1, 2, 3]
 
 
-def test_a_merge_before_the_embedding_is_refused(tiny: Backbone, make_batch) -> None:
+def test_a_merge_before_the_embedding_is_refused(tiny, make_batch):
     reducer = Fixed(3, merging({}))
     reducer.before_embedding = lambda batch, words: Merge(batch.layout.rows)
     words = (
@@ -182,10 +159,7 @@ def test_a_merge_before_the_embedding_is_refused(tiny: Backbone, make_batch) -> 
         ReducedEncoder(tiny, reducer)(make_batch([3]))
 
 
-@pytest.mark.parametrize("mode", MODES)
-def test_keys_are_the_mean_of_the_heads_of_the_tokens_that_are_computed(
-    tiny: Backbone, make_batch, mode: str
-) -> None:
+def test_keys_are_the_mean_of_the_heads_of_the_tokens_that_are_computed(tiny, make_batch, mode):
     """Two texts, of which places 1 leap but are seen, and a context is a key, too."""
     seen: list[Tensor | None] = []
     before: list[Tensor] = []
@@ -206,8 +180,7 @@ def test_keys_are_the_mean_of_the_heads_of_the_tokens_that_are_computed(
     torch.testing.assert_close(seen[1], before[1].mean(1), rtol=0, atol=1e-12)
 
 
-@pytest.mark.parametrize("mode", MODES)
-def test_an_earlier_leap_does_not_fit_after_a_merge(tiny: Backbone, make_batch, mode) -> None:
+def test_an_earlier_leap_does_not_fit_after_a_merge(tiny, make_batch, mode):
     shown = []
 
     def decide(layer: int, point: str, tokens: Tokens) -> Decision | None:
@@ -229,6 +202,6 @@ def test_an_earlier_leap_does_not_fit_after_a_merge(tiny: Backbone, make_batch, 
         ([1, 1, 2, 3, 4, 5], "a first token merges into another"),
     ],
 )
-def test_wrong_groups_name_method_and_layer(tiny: Backbone, make_batch, groups, says) -> None:
+def test_wrong_groups_name_method_and_layer(tiny, make_batch, groups, says):
     with pytest.raises(ValueError, match=f"'fixed': before_layer of layer 1: .*{says}"):
         ReducedEncoder(tiny, Fixed(3, merging({1: groups})))(make_batch([4, 2]))

@@ -1,7 +1,5 @@
 """A saved model is whole or refused: each fault is named by its file and field."""
 
-from __future__ import annotations
-
 import json
 import os
 import pickle
@@ -45,11 +43,18 @@ def put(name, value):
     return change
 
 
+def having(name, tensor):
+    return lambda weights: weights.update({name: tensor})
+
+
+def without(name):
+    return lambda weights: weights.pop(name)
+
+
 @pytest.mark.parametrize(
-    "name",
-    ["config.json", "model.safetensors", "reducer.safetensors", "tokenizer.json"],
+    "name", ["config.json", "model.safetensors", "reducer.safetensors", "tokenizer.json"]
 )
-def test_a_file_that_is_not_the_saved_one_is_named(name, save) -> None:
+def test_a_file_that_is_not_the_saved_one_is_named(name, save):
     folder = save(LeapOfThought, top_p=0.3)
     lotbench.load(folder)
     content = bytearray((folder / name).read_bytes())
@@ -62,13 +67,13 @@ def test_a_file_that_is_not_the_saved_one_is_named(name, save) -> None:
         lotbench.load(folder)
 
 
-def test_a_model_without_checksums_still_loads(save) -> None:
+def test_a_model_without_checksums_still_loads(save):
     folder = save(k=8)
     wanted = lotbench.load(folder)(["a b c"])
     assert lotbench.load(without_checksums(folder))(["a b c"]).equal(wanted)
 
 
-def test_a_card_cannot_name_files_elsewhere(save) -> None:
+def test_a_card_cannot_name_files_elsewhere(save):
     folder = save(k=8)
     edit(folder / "lotbench.json", files={"../../etc/passwd": "xxh3:0"})
     with pytest.raises(InputError, match=r"passwd: missing, but lotbench\.json"):
@@ -117,7 +122,7 @@ def test_a_card_cannot_name_files_elsewhere(save) -> None:
         ("tokenizer.json", {"model": None}, r"tokenizer cannot be loaded.*tokenizer\.json"),
     ],
 )
-def test_a_wrong_value_is_named_by_file_and_field(name, change, words, save) -> None:
+def test_a_wrong_value_is_named_by_file_and_field(name, change, words, save):
     folder = without_checksums(save(k=8))
     edit(folder / name, **change)
     with pytest.raises(InputError, match=words):
@@ -128,7 +133,7 @@ def test_a_wrong_value_is_named_by_file_and_field(name, change, words, save) -> 
     "content", [b"", b"{", b"[]", b"\xff\xfe", b"[" * 10**5, b'{"a":' * 10**5, None]
 )
 @pytest.mark.parametrize("name", ["lotbench.json", "config.json", "tokenizer.json"])
-def test_a_file_that_is_no_json_object_is_named(name, content, save) -> None:
+def test_a_file_that_is_no_json_object_is_named(name, content, save):
     path = without_checksums(save(k=8)) / name
     path.unlink()
     if content is None:
@@ -139,7 +144,7 @@ def test_a_file_that_is_no_json_object_is_named(name, content, save) -> None:
         lotbench.load(path.parent)
 
 
-def test_a_card_without_fields_names_them(save) -> None:
+def test_a_card_without_fields_names_them(save):
     folder = save(k=8)
     (folder / "lotbench.json").write_text("{}")
     with pytest.raises(InputError, match=r"lotbench\.json: method: required, but missing"):
@@ -149,44 +154,32 @@ def test_a_card_without_fields_names_them(save) -> None:
 @pytest.mark.parametrize(
     ("name", "change", "words"),
     [
-        ("model", lambda w: w.pop("classifier.weight"), r"1 weights .* are missing: classifier\.w"),
-        ("model", lambda w: w.pop("bert.pooler.dense.bias"), r"are missing: bert\.pooler"),
-        (
-            "model",
-            lambda w: w.update({"classifier.bias": torch.zeros(4)}),
-            r"another shape .*: classifier\.bias",
-        ),
+        ("model", without("classifier.weight"), r"1 weights .* are missing: classifier\.w"),
+        ("model", without("bert.pooler.dense.bias"), r"are missing: bert\.pooler"),
+        ("model", having("classifier.bias", torch.zeros(4)), r"another shape .*: classifier\.bias"),
         ("model", put("classifier.bias", float("nan")), r"classifier\.bias has a NaN"),
         ("model", put("bert.embeddings.LayerNorm.weight", float("inf")), r"LayerNorm\.weight has"),
+        ("model", having("extra", torch.zeros(1)), r"no place in config\.json: extra"),
         (
             "model",
-            lambda w: w.update({"extra": torch.zeros(1)}),
-            r"no place in config\.json: extra",
-        ),
-        (
-            "model",
-            lambda w: w.update({"classifier.bias": torch.zeros(3, dtype=torch.int8)}),
-            r"model\.safetensors: damaged \(classifier\.bias is I8",
+            having("classifier.bias", torch.zeros(3).char()),
+            r"damaged \(classifier\.bias is I8",
         ),
         (
             "reducer",
-            lambda w: w.pop("routers.0.outer.bias"),
+            without("routers.0.outer.bias"),
             r"reducer\.safetensors: .*Missing.*outer\.bias",
         ),
+        ("reducer", having("more", torch.zeros(2)), r"reducer\.safetensors: .*Unexpected.*more"),
         (
             "reducer",
-            lambda w: w.update(more=torch.zeros(2)),
-            r"reducer\.safetensors: .*Unexpected.*more",
-        ),
-        (
-            "reducer",
-            lambda w: w.update({"routers.0.outer.bias": torch.zeros(7)}),
+            having("routers.0.outer.bias", torch.zeros(7)),
             r"reducer\.safetensors: .*mismatch for routers\.0\.outer\.bias",
         ),
         ("reducer", put("routers.1.outer.weight", float("nan")), r"reducer\.safetensors: .* a NaN"),
     ],
 )
-def test_weights_that_do_not_fit_the_card_are_named(name, change, words, save) -> None:
+def test_weights_that_do_not_fit_the_card_are_named(name, change, words, save):
     folder = without_checksums(save(LeapOfThought, top_p=0.3))
     reweigh(folder / f"{name}.safetensors", change)
     with pytest.raises(InputError, match=words):
@@ -195,7 +188,7 @@ def test_weights_that_do_not_fit_the_card_are_named(name, change, words, save) -
 
 @pytest.mark.parametrize("name", ["model.safetensors", "reducer.safetensors"])
 @pytest.mark.parametrize("content", [b"", b"\x00" * 40, b"\xff" * 40])
-def test_weights_that_are_no_safetensors_are_named(name, content, save) -> None:
+def test_weights_that_are_no_safetensors_are_named(name, content, save):
     folder = without_checksums(save(FixedBudget))
     (folder / name).write_bytes(content)
     with pytest.raises(InputError, match=rf"/{name}: damaged"):
@@ -208,7 +201,7 @@ def indexed(folder: Path, weight_map: object) -> Path:
     return folder
 
 
-def test_an_index_names_safetensors_files_of_its_folder_only(save, tmp_path) -> None:
+def test_an_index_names_safetensors_files_of_its_folder_only(save, tmp_path):
     folder = without_checksums(save(k=8))
     weights = load_file(folder / "model.safetensors")
     shutil.move(folder / "model.safetensors", folder / "model-1.safetensors")
@@ -232,14 +225,14 @@ class Bomb:
         return Path.touch, (self.mark,)
 
 
-def test_adapters_are_refused(save) -> None:
+def test_adapters_are_refused(save):
     folder = save(k=8)
     (folder / "adapter_config.json").write_text('{"base_model_name_or_path": "someone/else"}')
     with pytest.raises(InputError, match=r"adapter_config\.json: adapters are not supported"):
         lotbench.load(folder)
 
 
-def test_a_method_that_refuses_the_parameters_of_a_card_is_named(save, monkeypatch) -> None:
+def test_a_method_that_refuses_the_parameters_of_a_card_is_named(save, monkeypatch):
     folder = save(k=8)
 
     def fail(self, params, n_layers, width):
@@ -250,16 +243,16 @@ def test_a_method_that_refuses_the_parameters_of_a_card_is_named(save, monkeypat
         lotbench.load(folder)
 
 
-def test_a_backbone_may_lack_a_head_but_not_have_a_nan(save) -> None:
+def test_a_backbone_may_lack_a_head_but_not_have_a_nan(save):
     folder = save(k=8)
-    reweigh(folder / "model.safetensors", lambda weights: weights.pop("classifier.weight"))
+    reweigh(folder / "model.safetensors", without("classifier.weight"))
     assert load_backbone(str(folder), 3).n_labels == 3
     reweigh(folder / "model.safetensors", put("bert.pooler.dense.bias", float("nan")))
     with pytest.raises(InputError, match=r"pooler\.dense\.bias has a NaN"):
         load_backbone(str(folder), 3)
 
 
-def test_a_token_id_beyond_the_vocabulary_is_named(save) -> None:
+def test_a_token_id_beyond_the_vocabulary_is_named(save):
     folder = save(k=8)
     path = folder / "tokenizer.json"
     model = json.loads(path.read_text())["model"]

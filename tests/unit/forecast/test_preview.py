@@ -1,7 +1,5 @@
 """A sweep before it runs: the time of its trials from hand-made costs and from finished rows."""
 
-from __future__ import annotations
-
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
@@ -80,7 +78,8 @@ def asked(monkeypatch) -> list[tuple[str, int, int]]:
     return seen
 
 
-def test_the_seconds_of_teachers_and_trials(planned, asked) -> None:
+@pytest.mark.slow
+def test_the_seconds_of_teachers_and_trials(planned, asked):
     teacher, two, three, first = estimates(planned())
     # 90 texts in batches of 16 are 6 steps; three epochs are 18.  Both splits and the training
     # texts are scored, and the saliency of the latter takes as long as 90 / 16 steps.
@@ -96,9 +95,7 @@ def test_the_seconds_of_teachers_and_trials(planned, asked) -> None:
 
 
 @pytest.mark.parametrize("texts", ["documents", "both"])
-def test_vectors_have_an_untrained_teacher_and_their_queries(
-    planned, asked, tmp_path, texts
-) -> None:
+def test_vectors_have_an_untrained_teacher_and_their_queries(planned, asked, tmp_path, texts):
     for path in tmp_path.glob("*.csv"):
         names = [line.split(",")[0] for line in path.read_text().splitlines()[1:]]
         path.write_text("\n".join(["text,query", *(f"{name},which {name}" for name in names)]))
@@ -116,7 +113,7 @@ def test_vectors_have_an_untrained_teacher_and_their_queries(
     assert [sizes for _, *sizes in asked] == [[16, 30]] * 2
 
 
-def test_finished_trials_of_this_machine_replace_timed_steps(planned, asked) -> None:
+def test_finished_trials_of_this_machine_replace_timed_steps(planned, asked):
     sweep = planned("seeds=[0, 1, 2, 3]", "methods={first-k: {k: 8}}")
     *names, _ = sweep.trials
     here = {"cpu_id": machine.cpu_id(), "cores": 2}
@@ -135,7 +132,8 @@ def test_finished_trials_of_this_machine_replace_timed_steps(planned, asked) -> 
     assert [name for name, *_ in asked] == ["TokenReducer"]
 
 
-def test_a_search_and_its_confirmation_are_told_apart(planned, asked) -> None:
+@pytest.mark.slow
+def test_a_search_and_its_confirmation_are_told_apart(planned, asked):
     sweep = planned(*SEARCH)
     teacher, dense, first = estimates(sweep)
     # The seeds of the search and of the confirmation.
@@ -150,7 +148,7 @@ def test_a_search_and_its_confirmation_are_told_apart(planned, asked) -> None:
     assert "9 trials to do" in str(table.caption)
 
 
-def test_the_whole_is_shared_by_the_trials_that_run_side_by_side(planned, monkeypatch) -> None:
+def test_the_whole_is_shared_by_the_trials_that_run_side_by_side(planned, monkeypatch):
     one = {"search": 1}
     lines = [
         Line("toy", TEACHER, "", 0, Counter(one), Counter(), seconds=600.0),
@@ -168,7 +166,7 @@ def test_the_whole_is_shared_by_the_trials_that_run_side_by_side(planned, monkey
 
 
 @pytest.mark.slow
-def test_the_timing_passes_of_the_models_to_do(planned, asked, monkeypatch) -> None:
+def test_the_timing_passes_of_the_models_to_do(planned, asked, monkeypatch):
     monkeypatch.setattr(module, "dense_rate", lambda *_: 1.0)
     monkeypatch.setattr(module, "dense_flops", lambda lengths, _: torch.full(lengths.shape, 3.0))
     seen = []

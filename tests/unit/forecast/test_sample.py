@@ -1,9 +1,8 @@
 """What a trial costs: the texts that are timed, and one real timing."""
 
-from __future__ import annotations
-
 import numpy as np
 import pytest
+from splits import split_of
 
 from baselines.length_drop import LengthDrop
 from baselines.power_bert import PowerBert
@@ -18,12 +17,10 @@ from lotbench.reducer import Params, TokenReducer
 def split(*lengths: int) -> Split:
     """Texts of these lengths whose ids say where they stood."""
     ids = [[place] * length for place, length in enumerate(lengths)]
-    numbers = np.arange(len(lengths))
-    types = [[0] * length for length in lengths]
-    return Split(ids, types, numbers % 2, numbers, [("a text",)] * len(lengths))
+    return split_of(ids, np.arange(len(ids)) % 2)
 
 
-def test_texts_of_all_lengths_are_timed() -> None:
+def test_texts_of_all_lengths_are_timed():
     batch = evenly(split(9, 2, 25, 6, 3), 3)
     assert batch.lengths.tolist() == [2, 6, 25]
     assert batch.text_seed.tolist() == [1, 3, 2]
@@ -39,7 +36,7 @@ def test_texts_of_all_lengths_are_timed() -> None:
         (LengthDrop, {}, 1, 30),
     ],
 )
-def test_an_untrained_model_is_timed(make_backbone, method, params, stages, searched) -> None:
+def test_an_untrained_model_is_timed(make_backbone, method, params, stages, searched):
     backbone = make_backbone().float()
     chosen = getattr(method, "Params", Params)(**params)
     encoder = ReducedEncoder(backbone, method(chosen, len(backbone.layers), backbone.width))

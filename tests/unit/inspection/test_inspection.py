@@ -1,7 +1,5 @@
 """What `lotbench inspect` shows: fates of tokens from a trace, shares over texts, files."""
 
-from __future__ import annotations
-
 import numpy as np
 import pytest
 import torch
@@ -22,7 +20,7 @@ from lotbench.inspection.route import Fate, Route
 from lotbench.inspection.split import Kept, kind
 from lotbench.lot import LeapOfThought
 from lotbench.measure.calls import packed_dense
-from lotbench.reducer import Drop, Leap, Merge
+from lotbench.reducer import Drop, Leap, Merge, Trace
 
 GONE, MERGED, LEAPT, HALF, FULL = Fate
 
@@ -32,7 +30,13 @@ def mask(tokens, rows) -> torch.Tensor:
     return torch.isin(tokens.rows, torch.tensor(rows))
 
 
-def test_fates_of_leaps_and_drops_at_both_points() -> None:
+def traced(batch: Batch, reducer: Fixed, layers: int) -> Trace:
+    """The trace of a method on a tiny backbone."""
+    with torch.inference_mode():
+        return ReducedEncoder(tiny_backbone(layers), reducer).eval()(batch).trace
+
+
+def test_fates_of_leaps_and_drops_at_both_points():
     # Two texts: rows 0 to 3 and 4 to 6.
     batch = Batch.from_ids([[2, 4, 5, 3], [2, 6, 3]], [[0] * 4, [0] * 3])
 
@@ -45,9 +49,7 @@ def test_fates_of_leaps_and_drops_at_both_points() -> None:
             return Drop(mask(tokens, [0, 1, 4]))
         return None
 
-    encoder = ReducedEncoder(tiny_backbone(3), Fixed(3, decide)).eval()
-    with torch.inference_mode():
-        found = trace.fates(encoder(batch).trace, 7, 3)
+    found = trace.fates(traced(batch, Fixed(3, decide), 3), 7, 3)
     assert found.tolist() == [
         [FULL, LEAPT, FULL, LEAPT, FULL, LEAPT, LEAPT],
         [FULL, FULL, HALF, GONE, FULL, HALF, GONE],
@@ -55,7 +57,7 @@ def test_fates_of_leaps_and_drops_at_both_points() -> None:
     ]
 
 
-def test_fates_of_merges_at_both_points() -> None:
+def test_fates_of_merges_at_both_points():
     """Token 3 merges into 1, and 2 into it within layer 1; then the token of all three leaps."""
     batch = Batch.from_ids([[2, 4, 5, 6, 3]])
 
@@ -66,9 +68,7 @@ def test_fates_of_merges_at_both_points() -> None:
             return Merge(torch.tensor([0, 1, 1, 3]))
         return Leap(mask(tokens, [0])) if (layer, point) == (2, "before_layer") else None
 
-    encoder = ReducedEncoder(tiny_backbone(3), Fixed(3, decide)).eval()
-    with torch.inference_mode():
-        found = trace.fates(encoder(batch).trace, 5, 3)
+    found = trace.fates(traced(batch, Fixed(3, decide), 3), 5, 3)
     assert found.tolist() == [
         [FULL, FULL, FULL, MERGED, FULL],
         [FULL, FULL, HALF, MERGED, FULL],
@@ -76,7 +76,7 @@ def test_fates_of_merges_at_both_points() -> None:
     ]
 
 
-def test_a_token_that_leapt_stays_though_the_layer_drops_another() -> None:
+def test_a_token_that_leapt_stays_though_the_layer_drops_another():
     batch = Batch.from_ids([[2, 4, 3]], [[0] * 3])
 
     def decide(layer, point, tokens):
@@ -86,8 +86,7 @@ def test_a_token_that_leapt_stays_though_the_layer_drops_another() -> None:
             return Leap(mask(tokens, [0, 2]))
         return Drop(mask(tokens, [0]))
 
-    with torch.inference_mode():
-        own = ReducedEncoder(tiny_backbone(2), Fixed(2, decide)).eval()(batch).trace
+    own = traced(batch, Fixed(2, decide), 2)
     assert trace.fates(own, 3, 2).tolist() == [[FULL, LEAPT, HALF], [FULL, FULL, GONE]]
 
 
@@ -99,33 +98,30 @@ class _Early(Fixed):
 
 
 @pytest.mark.parametrize(("decision", "fate"), [(Leap, LEAPT), (Drop, GONE)])
-def test_fates_and_confidence_of_a_decision_before_the_embedding(decision, fate) -> None:
+def test_fates_and_confidence_of_a_decision_before_the_embedding(decision, fate):
     batch = Batch.from_ids([[2, 4, 5, 3], [2, 6]])
     keep = torch.tensor([1, 0, 1, 0, 1, 0]) > 0
 
     def decide(layer, point, tokens):
         return None if layer >= 0 else decision(keep, aux={"logits": torch.zeros(6)})
 
-    encoder = ReducedEncoder(tiny_backbone(2), _Early(2, decide)).eval()
-    with torch.inference_mode():
-        found = encoder(batch).trace
+    found = traced(batch, _Early(2, decide), 2)
     row = [FULL, fate, FULL, fate, FULL, fate]
     assert trace.fates(found, 6, 3).tolist() == [row, row, [GONE] * 6]
     assert trace.confidence(found, 6, 2)[0].tolist() == [0.5] * 6
     assert np.isnan(trace.confidence(found, 6, 2)[1]).all()
 
 
-def test_layers_that_a_method_does_not_run_remove_every_token() -> None:
+def test_layers_that_a_method_does_not_run_remove_every_token():
     batch = Batch.from_ids([[2, 4, 3]], [[0] * 3])
     reducer = Fixed(2, lambda *_: None)
     reducer.active_layers = 1
-    with torch.inference_mode():
-        own = ReducedEncoder(tiny_backbone(2), reducer).eval()(batch).trace
+    own = traced(batch, reducer, 2)
     assert trace.fates(own, 3, 2).tolist() == [[FULL] * 3, [GONE] * 3]
     assert np.isnan(trace.confidence(own, 3, 2)).all()
 
 
-def test_confidence_is_the_probability_to_process() -> None:
+def test_confidence_is_the_probability_to_process():
     logits = torch.tensor([[0.0, 0.0], [1.0, 0.0], [0.0, 3.0]])
     batch = Batch.from_ids([[2, 4, 3]], [[0] * 3])
     keep = torch.tensor([True, False, True])
@@ -136,8 +132,7 @@ def test_confidence_is_the_probability_to_process() -> None:
             return Leap(keep, aux=aux)
         return None
 
-    with torch.inference_mode():
-        own = ReducedEncoder(tiny_backbone(2), Fixed(2, decide)).eval()(batch).trace
+    own = traced(batch, Fixed(2, decide), 2)
     expected = [[0.5, 0.268941, 0.952574], [0.880797, 0.119203, 0.5]]
     assert trace.confidence(own, 3, 2) == pytest.approx(np.array(expected), abs=1e-5)
 
@@ -151,7 +146,7 @@ def test_confidence_is_the_probability_to_process() -> None:
         *((",", "punctuation"), ("he ", "word")),
     ],
 )
-def test_kinds_of_tokens(token, expected) -> None:
+def test_kinds_of_tokens(token, expected):
     assert kind(token) == expected
 
 
@@ -160,7 +155,7 @@ def route(tokens: list[str], fates: list[list[int]], **more) -> Route:
     return Route("lot", "good (0.90)", tokens, own, np.full(own.shape, np.nan), **more)
 
 
-def test_shares_by_kind_place_and_word() -> None:
+def test_shares_by_kind_place_and_word():
     one = route(
         ["[CLS]", "the", "film", ","], [[FULL, LEAPT, FULL, GONE], [FULL, GONE, HALF, GONE]]
     )
@@ -188,7 +183,7 @@ def test_shares_by_kind_place_and_word() -> None:
     assert Kept("lot", [one] * 9).most == []
 
 
-def test_the_page_escapes_texts_and_has_no_scripts(tmp_path) -> None:
+def test_the_page_escapes_texts_and_has_no_scripts(tmp_path):
     own = route(["<script>", "b"], [[FULL, GONE]], saliency=np.array([1.0, 0.5]))
     found = [Kept("lot", [own])]
     text = inspect.write_page("One text", [own], found, tmp_path / "a.html").read_text()
@@ -197,7 +192,7 @@ def test_the_page_escapes_texts_and_has_no_scripts(tmp_path) -> None:
     assert 'title="b, layer 1: removed"' in text
 
 
-def test_the_terminal_has_a_line_per_token() -> None:
+def test_the_terminal_has_a_line_per_token():
     from rich.console import Console
 
     one = route(["a", "b"], [[FULL, LEAPT], [HALF, GONE]], saliency=np.array([1.0, 0.25]))
@@ -228,7 +223,7 @@ def saved(tmp_path, tokenizer):
 
 
 @pytest.mark.slow
-def test_models_without_a_store_and_files(saved, tmp_path) -> None:
+def test_models_without_a_store_and_files(saved, tmp_path):
     folders = [saved(LeapOfThought, "lot"), saved(FirstK, "first", k=2)]
     group, files = inspect.of_text(folders, ["a b c"], None, tmp_path / "out")
     assert [path.name for path in files] == [
@@ -248,7 +243,7 @@ def test_models_without_a_store_and_files(saved, tmp_path) -> None:
         inspect.of_text([folders[0], saved(FirstK, "short", 3, k=2)], ["a b c"], None, None)
 
 
-def test_a_vector_is_compared_with_that_of_a_cached_teacher(saved) -> None:
+def test_a_vector_is_compared_with_that_of_a_cached_teacher(saved):
     own = Inspected(saved(FirstK, "first", pooling=Pooling(32, "mean", True), k=2))
     text = ("a b c d e",)
     own.teacher = None
@@ -263,7 +258,7 @@ def test_a_vector_is_compared_with_that_of_a_cached_teacher(saved) -> None:
     assert saliency.shape == (7,) and saliency.max() == 1 and saliency.min() > 0
 
 
-def test_a_protected_text_is_shown_as_kept(saved) -> None:
+def test_a_protected_text_is_shown_as_kept(saved):
     own = Inspected(saved(FirstK, "first", protect=3, k=1))
     route = own.route(("a b", "c"))
     assert route.tokens == ["[CLS]", "a", "b", "[SEP]", "c", "[SEP]"]
@@ -271,13 +266,13 @@ def test_a_protected_text_is_shown_as_kept(saved) -> None:
 
 
 @pytest.mark.slow
-def test_characters_that_the_font_lacks_are_said_once(tmp_path, caplog) -> None:
+def test_characters_that_the_font_lacks_are_said_once(tmp_path, caplog):
     files = figure.of_text([route(["\u4e00", "\u90e8", "film"], [[FULL] * 3])], tmp_path / "text")
     assert caplog.messages == [
         f"{files[0]}: the font lacks some characters; the HTML page shows them"
     ]
 
 
-def test_a_text_that_is_no_unicode_is_refused(tmp_path) -> None:
+def test_a_text_that_is_no_unicode_is_refused(tmp_path):
     with pytest.raises(InputError, match="--text: it is not valid UTF-8"):
         models.inspect([tmp_path], text=["a \udcff film"])

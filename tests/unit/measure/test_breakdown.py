@@ -83,22 +83,28 @@ def watch(encoder, calls, padded, clock):
         return time_shares(encoder, calls, padded, clock=lambda: clock[0])
 
 
-def test_every_second_of_the_packed_path_counts_in_its_section(backbone, make_batch, clock):
+@pytest.fixture
+def costly(clock):
+    """A method that takes time."""
     reducer = Costly(Params(), LAYERS, 32)
     reducer.clock = clock
-    encoder, batch = ReducedEncoder(backbone, reducer), make_batch([5, 4])
+    return reducer
+
+
+def shares_of(decisions=0, received=0, moves=0, attention=0, feed_forward=0, rest=0):
+    """The shares of these seconds: all but the rest are of one layer."""
+    seconds = [LAYERS * own for own in (decisions, received, moves, attention, feed_forward)]
+    names = (DECISIONS, RECEIVED, MOVES, ATTENTION, FEED_FORWARD, REST)
+    total = sum(seconds) + rest
+    shares = zip(names, [*seconds, rest], strict=True)
+    return pytest.approx({name: value / total for name, value in shares})
+
+
+def test_every_second_of_the_packed_path_counts_in_its_section(backbone, costly, make_batch, clock):
+    encoder, batch = ReducedEncoder(backbone, costly), make_batch([5, 4])
     shares = watch(encoder, [lambda: encoder(batch)] * 2, False, clock)
     # Three selections a layer: the leap, the drop, and the drop among all that are carried.
-    seconds = {
-        DECISIONS: LAYERS * 32,
-        RECEIVED: 0,
-        MOVES: LAYERS * 96,
-        ATTENTION: LAYERS * 3,
-        FEED_FORWARD: LAYERS * 12,
-        REST: 300,
-    }
-    total = sum(seconds.values())
-    assert shares == pytest.approx({name: value / total for name, value in seconds.items()})
+    assert shares == shares_of(decisions=32, moves=96, attention=3, feed_forward=12, rest=300)
     assert sum(shares.values()) == pytest.approx(1)
 
 
@@ -119,22 +125,16 @@ def test_the_padded_model_has_no_decisions_and_moves(backbone, clock):
     encoder = ReducedEncoder(backbone, TokenReducer(Params(), LAYERS, 32))
     ids = torch.ones(2, 7, dtype=torch.int64)
     shares = watch(encoder, [lambda: backbone.model(input_ids=ids)], True, clock)
-    seconds = {DECISIONS: 0, RECEIVED: 0, MOVES: 0, ATTENTION: 9, FEED_FORWARD: 36, REST: 300}
-    assert shares == pytest.approx({name: value / 345 for name, value in seconds.items()})
+    assert shares == shares_of(attention=3, feed_forward=12, rest=300)
 
 
-def test_pooling_is_the_rest(backbone, make_batch, clock):
+def test_pooling_is_the_rest(backbone, costly, make_batch, clock):
     pooling = Pooling(32, "mean", normalise=True)
     spend(clock, pooling, 50)
     pooled = Backbone(backbone.model.bert, pooling)
-    reducer = Costly(Params(), LAYERS, 32)
-    reducer.clock = clock
-    encoder, batch = ReducedEncoder(pooled, reducer), make_batch([5, 4])
+    encoder, batch = ReducedEncoder(pooled, costly), make_batch([5, 4])
     shares = watch(encoder, [lambda: encoder(batch)], False, clock)
-    seconds = {DECISIONS: LAYERS * 32, MOVES: LAYERS * 96, REST: 150}
-    total = sum(seconds.values()) + LAYERS * 15
-    for name, value in seconds.items():
-        assert shares[name] == pytest.approx(value / total)
+    assert shares == shares_of(decisions=32, moves=96, attention=3, feed_forward=12, rest=150)
 
 
 @pytest.mark.parametrize(("explicit", "extra"), [(64, 48), (10, 0)])
@@ -156,22 +156,13 @@ def test_received_attention_is_the_additional_time_of_its_kernel(
     reducer.needs = frozenset({"received_attention"})
     encoder, batch = ReducedEncoder(backbone, reducer), make_batch([5, 4])
     shares = watch(encoder, [lambda: encoder(batch)], False, clock)
-    seconds = {
-        DECISIONS: 0,
-        RECEIVED: LAYERS * extra,
-        MOVES: 0,
-        ATTENTION: LAYERS * (3 + explicit - extra),
-        FEED_FORWARD: LAYERS * 12,
-        REST: 300,
-    }
-    total = sum(seconds.values())  # in which the kernel that was run beside is not
-    assert shares == pytest.approx({name: value / total for name, value in seconds.items()})
+    # In the whole, the kernel that was run beside is not.
+    attention = 3 + explicit - extra
+    assert shares == shares_of(received=extra, attention=attention, feed_forward=12, rest=300)
 
 
-def test_the_stopwatch_is_removed_completely(backbone, make_batch, clock):
-    reducer = Costly(Params(), LAYERS, 32)
-    reducer.clock = clock
-    encoder, batch = ReducedEncoder(backbone, reducer), make_batch([5, 4])
+def test_the_stopwatch_is_removed_completely(backbone, costly, make_batch, clock):
+    encoder, batch = ReducedEncoder(backbone, costly), make_batch([5, 4])
 
     def hooks():
         return [

@@ -110,8 +110,8 @@ def test_the_command_maps_the_backbone_of_the_sweep(tmp_path, monkeypatch):
     assert len(Store(tmp_path).maps()) == 1
     for wrong, words in (
         (["--strict"], "--strict"),
-        (["--set", "batch_sizes=[4]"], "--set batch_sizes=[4]: a map does not use it; --map goes"),
-        (["--plugin", "mine.py"], "--plugin: a map does not use it"),
+        (["--set", "batch_sizes=[4]"], "--set batch_sizes=[4]: cannot be combined with --map"),
+        (["--plugin", "mine.py"], "--plugin: cannot be combined"),
         (["--set", "backends=[onnx-fp32]"], "measure.backends: a map runs PyTorch alone; add"),
     ):
         refused = CliRunner().invoke(cli.app, [*command, *wrong])

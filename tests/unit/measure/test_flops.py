@@ -1,10 +1,8 @@
 """Analytic FLOPs against hand-computed numbers and against fvcore."""
 
-from __future__ import annotations
-
 import pytest
 import torch
-from scripted import Fixed, Scripted
+from scripted import Fixed
 
 from lotbench.engine.backbone import Backbone
 from lotbench.engine.encoder import ReducedEncoder
@@ -35,12 +33,12 @@ def small(make_backbone) -> Backbone:
     )
 
 
-def test_head_by_hand(small: Backbone) -> None:
+def test_head_by_hand(small):
     # pooler 2 * 4 * 4 = 32, classifier 2 * 4 * 3 = 24
     assert head_flops(small) == 56
 
 
-def test_dense_by_hand(small: Backbone) -> None:
+def test_dense_by_hand(small):
     """Three tokens: four projections 4 * 2 * 3 * 16 = 384, attention 2 * 2 * 3 * 3 * 4 = 144,
 
     feed-forward 2 * 2 * 3 * 4 * 8 = 384: 912 a layer; two layers and the head: 1,880.
@@ -49,7 +47,7 @@ def test_dense_by_hand(small: Backbone) -> None:
     assert dense_flops(torch.tensor([3, 1]), small).tolist() == [1880, 600]
 
 
-def test_reduced_by_hand(small: Backbone) -> None:
+def test_reduced_by_hand(small):
     """Layer 0: q = 2, k = 3, f = 2: 2 * 16 * (4 + 6) + 4 * 2 * 3 * 4 + 4 * 2 * 4 * 8 = 672.
 
     Layer 1: q = k = 2, f = 1: 2 * 16 * (4 + 4) + 4 * 2 * 2 * 4 + 4 * 1 * 4 * 8 = 448.
@@ -67,20 +65,11 @@ def test_reduced_by_hand(small: Backbone) -> None:
     assert reduced_flops(trace, small, Costly(NoParams(), 2, 4)).tolist() == [2211]
 
 
-def test_keeping_everything_costs_what_dense_costs(tiny: Backbone, make_batch) -> None:
+def test_keeping_everything_costs_what_dense_costs(tiny, make_batch):
     batch, method = make_batch([30, 1, 7]), KeepAll(NoParams(), 3, 32)
     for mode in ("packed", "reference"):
         trace = ReducedEncoder(tiny, method)(batch, mode).trace
         assert reduced_flops(trace, tiny, method).equal(dense_flops(batch.layout.lengths, tiny))
-
-
-def test_flops_of_a_text_do_not_depend_on_its_neighbours(tiny: Backbone, make_batch) -> None:
-    method = Scripted([("context", ""), ("leap", "drop"), ("context", "")], 2, 32)
-    encoder = ReducedEncoder(tiny, method)
-    ids = [list(range(1, n)) for n in (30, 4, 17)]
-    together = reduced_flops(encoder(make_batch(ids)).trace, tiny, method)
-    alone = [reduced_flops(encoder(make_batch([text])).trace, tiny, method) for text in ids]
-    assert together.equal(torch.cat(alone))
 
 
 def drop_by_place(layer: int, point: str, tokens: Tokens) -> Decision | None:
@@ -114,9 +103,7 @@ METHODS = {
 
 @pytest.mark.parametrize("length", [2, 17, 64])
 @pytest.mark.parametrize("name", list(METHODS))
-def test_fvcore_agrees_to_the_last_operation(
-    minilm: Backbone, make_batch, name: str, length: int
-) -> None:
+def test_fvcore_agrees_to_the_last_operation(minilm, make_batch, name, length):
     method = METHODS[name]()
     if isinstance(method, LeapOfThought):
         for router in method.routers:
@@ -147,13 +134,13 @@ class Scorer(TokenReducer):
         return n_tokens * 2 * 32
 
 
-def test_fvcore_counts_products_with_vectors(tiny: Backbone, make_batch) -> None:
+def test_fvcore_counts_products_with_vectors(tiny, make_batch):
     encoder, batch = ReducedEncoder(tiny, Scorer(NoParams(), 3, 32)), make_batch([30])
     with torch.no_grad():
         trace = encoder(batch).trace
     assert fvcore_flops(encoder, batch) == reduced_flops(trace, tiny, encoder.reducer).item()
 
 
-def test_fvcore_traces_one_text_at_a_time(tiny: Backbone, make_batch) -> None:
+def test_fvcore_traces_one_text_at_a_time(tiny, make_batch):
     with pytest.raises(ValueError, match="one example"):
         fvcore_flops(ReducedEncoder(tiny, KeepAll(NoParams(), 3, 32)), make_batch([2, 3]))

@@ -119,9 +119,8 @@ def rows(comparison):
 
 def test_models_are_compared_with_the_fastest_dense():
     # Packed dense is 1.25 times faster than padded, so it is the reference: lot is 2x, not 2.5x.
-    comparison = compared(
-        [[group(dense=[5.0] * 4, again=[5.0] * 4, packed=[4.0] * 4, lot=[2.0] * 4)]], examples=8
-    )
+    samples = group(dense=[5.0] * 4, again=[5.0] * 4, packed=[4.0] * 4, lot=[2.0] * 4)
+    comparison = compared([[samples]], examples=8)
     found = rows(comparison)
     assert comparison.fastest == {TORCH: PACKED} and comparison.best == TORCH
     assert found["lot"].speedup.median == 2.0
@@ -167,16 +166,8 @@ def test_same_is_dense_of_the_same_backend_and_best_that_of_any(lost, best, spee
         samples |= {key(name, backend): [each] * 3 for name, each in pair}
         samples[key("lot", backend)] = [lot[backend]] * 3
     changes = {TORCH: 0.0, INT8: -lost, BF16: -0.001}
-    comparison = together(
-        [[samples]],
-        [
-            model(name, backend, changes[backend])
-            for backend in dense
-            for name in (DENSE_NAME, PACKED)
-        ],
-        [model("lot", backend) for backend in dense],
-        1,
-    )
+    both = [model(name, b, changes[b]) for b in dense for name in (DENSE_NAME, PACKED)]
+    comparison = together([[samples]], both, [model("lot", b) for b in dense], 1)
     assert comparison.fastest == {TORCH: DENSE_NAME, INT8: PACKED, BF16: DENSE_NAME}
     assert comparison.best == best
     found = {(row.name, row.backend): row for row in comparison.contenders}
@@ -222,20 +213,8 @@ def test_without_a_dense_model_that_holds_its_score_there_is_no_best():
 
 def test_the_comparison_flags_what_noise_explains():
     # Dense against itself deviates by 0.1, 0.1, 0.1; "same" is 1.05x, "fast" 2x.
-    comparison = compared(
-        [
-            [
-                group(
-                    dense=[1.1, 1.1, 1.1],
-                    again=[1.0, 1.0, 1.0],
-                    packed=[2.0, 2.0, 2.0],
-                    same=[1.1 / 1.05] * 3,
-                    fast=[0.55] * 3,
-                )
-            ]
-        ],
-        examples=1,
-    )
+    dense = {"dense": [1.1] * 3, "again": [1.0] * 3, "packed": [2.0] * 3}
+    comparison = compared([[group(**dense, same=[1.1 / 1.05] * 3, fast=[0.55] * 3)]])
     found = rows(comparison)
     assert comparison.fastest == {TORCH: DENSE_NAME}
     assert comparison.noise_floor.ratio == pytest.approx(0.1)

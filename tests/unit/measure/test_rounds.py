@@ -52,15 +52,6 @@ def test_a_sample_is_one_pass_over_all_batches():
     assert sums(machine.timer.encoder) == {DENSE_NAME: [6.0, 6.0], "fast": [1.5, 1.5]}
 
 
-def test_a_call_timer_keeps_every_call_and_times_the_pass():
-    seconds = iter([1.0, 2.0, 4.0, 8.0])
-    machine = Machine({DENSE_NAME: lambda _: next(seconds)})
-    timer = machine.timer
-    run_rounds(machine.contenders(batches=2), 2, 0.0, seed=0, timer=timer)
-    assert sums(timer.encoder) == {DENSE_NAME: [3.0, 12.0]}
-    assert timer.encoder == {DENSE_NAME: [[1.0, 2.0], [4.0, 8.0]]}
-
-
 def test_the_encoder_is_timed_apart_from_the_call():
     # Two batches of 0.5 s to tokenise; the encoder takes 1, 2, 4 and 8 s.
     seconds = iter([1.0, 2.0, 4.0, 8.0])

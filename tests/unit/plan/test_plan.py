@@ -1,8 +1,7 @@
 """Planned trials: every fault has file, line and key path, before any work starts."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
+from itertools import chain
 from pathlib import Path
 
 import pytest
@@ -134,22 +133,20 @@ FAULTS_OF_SECTIONS = [
         *[("name: small", f"name: small\n{new}", *rest) for new, *rest in FAULTS_OF_SECTIONS],
     ],
 )
-def test_a_fault_has_file_line_and_key_path(
-    refusal, old: str, new: str, line: int, fault: str
-) -> None:
+def test_a_fault_has_file_line_and_key_path(refusal, old, new, line, fault):
     found = refusal(old, new)
     assert found.startswith(f"line {line}: {fault}")
     assert "\n" not in found
 
 
-def test_a_value_from_the_command_line_is_named_so(refusal) -> None:
+def test_a_value_from_the_command_line_is_named_so(refusal):
     found = refusal("dense:", "dense:", "methods.lot.topp=1", "methods.power-bert.1.retention=x")
     first, second = found.splitlines()
     assert first.startswith("--set: methods.lot.topp: unknown key")
     assert second.startswith("--set: methods.power-bert.1.retention: ")
 
 
-def test_one_wrong_plugin_hides_no_other(refusal) -> None:
+def test_one_wrong_plugin_hides_no_other(refusal):
     found = refusal("name: small", "name: small\nplugins:\n  - nowhere.py\n  - no_such_module")
     first, second = found.splitlines()
     assert first == "line 3: plugin nowhere.py: no such file"
@@ -169,7 +166,7 @@ class Setter(TokenReducer):
 """
 
 
-def test_the_import_of_a_plugin_changes_nothing_for_other_trials(tmp_path) -> None:
+def test_the_import_of_a_plugin_changes_nothing_for_other_trials(tmp_path):
     (tmp_path / "setter.py").write_text(SETTER)
     path = tmp_path / "trial.yaml"
     head = "backbone: some/encoder\ntask: {name: sst2}\nmethod: {name: setter}\n"
@@ -179,12 +176,12 @@ def test_the_import_of_a_plugin_changes_nothing_for_other_trials(tmp_path) -> No
     assert (torch.get_num_threads(), torch.get_default_dtype()) == before
 
 
-def test_the_faults_of_all_trials_are_in_one_message(refusal) -> None:
+def test_the_faults_of_all_trials_are_in_one_message(refusal):
     text = SWEEP.replace("top_p", "topp").replace("unit:", "units:")
     assert len(refusal(SWEEP, text).splitlines()) == 2
 
 
-def test_a_backbone_that_cannot_be_read_has_a_line(refusal, monkeypatch) -> None:
+def test_a_backbone_that_cannot_be_read_has_a_line(refusal, monkeypatch):
     from lotbench.engine.config_of_backbone import read_config
 
     monkeypatch.setattr("lotbench.plan.checks.read_config", read_config)
@@ -202,9 +199,7 @@ def test_a_backbone_that_cannot_be_read_has_a_line(refusal, monkeypatch) -> None
         ("seed: 1", "plugins:\n  - nowhere.py", "line 9: plugin nowhere.py: no such file"),
     ],
 )
-def test_a_fault_of_a_trial_file_has_its_place(
-    tmp_path: Path, old: str, new: str, message: str
-) -> None:
+def test_a_fault_of_a_trial_file_has_its_place(tmp_path, old, new, message):
     path = tmp_path / "trial.yaml"
     path.write_text(TRIAL.replace(old, new))
     with pytest.raises(InputError) as caught:
@@ -212,22 +207,17 @@ def test_a_fault_of_a_trial_file_has_its_place(
     assert str(caught.value).replace(f"{path}:", "line ").startswith(message)
 
 
-def test_a_trial_is_resolved_with_class_parameters_budgets_and_id(tmp_path: Path) -> None:
-    path = tmp_path / "sweep.yaml"
-    path.write_text(SWEEP)
-    trials = plan(*load_sweep(path), tmp_path).trials
-    assert list(trials) == [trial.id for trial in trials.values()]
-    trial = [trial for trial in trials.values() if trial.config.method == "lot"][1]
+def test_a_trial_is_resolved_with_class_parameters_budgets_and_id(tmp_path):
+    trial = planned(tmp_path / "sweep.yaml", SWEEP)["lot"][1]
     assert trial.method is LeapOfThought
     assert (trial.params.top_p, trial.params.loss_weight) == (0.3, 0.1)
     assert trial.budgets == (0.3, 0.5)
     assert trial.label == "sst2 lot top_p=0.3 thresholds=[0.3, 0.5] loss_weight=0.1 seed=0"
 
 
-def test_a_list_of_whole_budgets_stays_whole(tmp_path: Path) -> None:
-    path = tmp_path / "sweep.yaml"
-    path.write_text(SWEEP.replace("  dense:\n", "  first-k: {ks: [8, 16]}\n"))
-    trial = next(iter(plan(*load_sweep(path), tmp_path).trials.values()))
+def test_a_list_of_whole_budgets_stays_whole(tmp_path):
+    text = SWEEP.replace("  dense:\n", "  first-k: {ks: [8, 16]}\n")
+    (trial,) = planned(tmp_path / "sweep.yaml", text)["first-k"]
     reducer = trial.method(trial.params, 2, 8)
     for budget in trial.budgets:  # a float would be refused
         with reducer.at_budget(budget):
@@ -235,16 +225,15 @@ def test_a_list_of_whole_budgets_stays_whole(tmp_path: Path) -> None:
     assert trial.budgets == (8, 16)
 
 
-def test_a_worker_rebuilds_the_same_trial(tmp_path: Path) -> None:
-    path = tmp_path / "sweep.yaml"
-    path.write_text(SWEEP)
-    for trial in plan(*load_sweep(path), tmp_path).trials.values():
+def test_a_worker_rebuilds_the_same_trial(tmp_path):
+    trials = planned(tmp_path / "sweep.yaml", SWEEP)
+    for trial in chain(*trials.values()):
         again = resolve(TrialConfig(**trial.config.model_dump(mode="json")))
         assert (again.id, again.config, again.params) == (trial.id, trial.config, trial.params)
         assert again.budgets == trial.budgets
 
 
-def test_without_a_file_the_key_path_is_named(tmp_path: Path) -> None:
+def test_without_a_file_the_key_path_is_named(tmp_path):
     path = tmp_path / "trial.yaml"
     path.write_text(TRIAL)
     config, _ = load_trial(path, ["method.top_p=7"])
@@ -271,12 +260,13 @@ def planned(path: Path, text: str) -> dict[str, list]:
     """The planned trials of a sweep by method, in the order of the file."""
     path.write_text(text)
     trials: dict[str, list] = {}
-    for trial in plan(*load_sweep(path), path.parent).trials.values():
+    for name, trial in plan(*load_sweep(path), path.parent).trials.items():
+        assert name == trial.id
         trials.setdefault(trial.config.method, []).append(trial)
     return trials
 
 
-def test_the_targets_of_a_sweep_are_for_methods_with_a_budget_and_no_list(tmp_path: Path) -> None:
+def test_the_targets_of_a_sweep_are_for_methods_with_a_budget_and_no_list(tmp_path):
     trials = planned(tmp_path / "sweep.yaml", TARGETS)
     assert {trial.targets for trial in trials["power-bert"]} == {(2.0, 4.0)}
     assert [trial.config.targets for trial in trials["power-bert"]] == [[2.0, 4.0]] * 3
@@ -284,7 +274,7 @@ def test_the_targets_of_a_sweep_are_for_methods_with_a_budget_and_no_list(tmp_pa
     assert [(trial.targets, trial.config.targets) for trial in trials["dense"]] == [((), None)]
 
 
-def test_targets_change_the_ids_of_the_trials_that_use_them_alone(tmp_path: Path) -> None:
+def test_targets_change_the_ids_of_the_trials_that_use_them_alone(tmp_path):
     without = planned(tmp_path / "without.yaml", SWEEP)
     trials = planned(tmp_path / "sweep.yaml", TARGETS)
     ids = {name: [trial.id for trial in group] for name, group in trials.items()}
@@ -293,7 +283,7 @@ def test_targets_change_the_ids_of_the_trials_that_use_them_alone(tmp_path: Path
     assert not {*ids["power-bert"]} & {*before["power-bert"]}
 
 
-def test_the_targets_of_a_method_go_before_those_of_the_sweep(tmp_path: Path) -> None:
+def test_the_targets_of_a_method_go_before_those_of_the_sweep(tmp_path):
     text = TARGETS.replace("- {unit: share}", "- {unit: share, targets: [3]}")
     first, second, _ = planned(tmp_path / "sweep.yaml", text)["power-bert"]
     assert (first.targets, second.targets) == ((3.0,), (2.0, 4.0))
@@ -323,8 +313,8 @@ NOT_IN_ORDER = "Scaled.budget_range: (0, 1), or two positive ends in order (give
     ],
 )
 def test_a_range_without_targets_in_it_is_refused_before_training(
-    tmp_path: Path, ends: tuple[int, int] | None, new: str, place: str, message: str
-) -> None:
+    tmp_path, ends, new, place, message
+):
     plugin = tmp_path / "scaled.py"
     plugin.write_text(SCALED.format(ends=ends))
     path = tmp_path / "sweep.yaml"

@@ -1,7 +1,5 @@
 """Searches: which settings are tried, chosen and confirmed."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import numpy as np
@@ -190,6 +188,7 @@ def test_another_search_of_the_same_method_replaces_the_former(tmp_path, change)
     assert len([row for row in other.store.trials() if row.reported]) == 6
 
 
+@pytest.mark.slow
 def test_trials_that_always_fail_do_not_keep_others_from_their_turn(tmp_path):
     fails = lambda params: "top_p" in params  # noqa: E731
     Sweep(tmp_path).run(most=8, fails=fails)

@@ -3,8 +3,6 @@
 A change here means that every stored result of the trial is lost.
 """
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import pytest
@@ -80,7 +78,7 @@ def planned(unread, tmp_path: Path):
     return lambda *overrides: plan(*load_sweep(path, overrides), tmp_path).trials
 
 
-def test_trial_ids(planned) -> None:
+def test_trial_ids(planned):
     assert set(planned()) == {
         "bbc_news-dense-s0-c5672f213f",
         "bbc_news-lot-s0-7c8d80bc29",
@@ -95,29 +93,29 @@ def test_trial_ids(planned) -> None:
     }
 
 
-def test_targets_are_in_the_ids_of_the_trials_that_they_change(planned) -> None:
+def test_targets_are_in_the_ids_of_the_trials_that_they_change(planned):
     trials = planned()
     kept = [trials[name].config.method for name in planned("targets=[2, 4, 8]") if name in trials]
     # The others have no budget, or a list of budgets.
     assert kept == ["dense", "lot", "truncated"]
 
 
-def test_budgets_are_in_the_ids_only_where_they_are_drawn(planned) -> None:
+def test_budgets_are_in_the_ids_only_where_they_are_drawn(planned):
     assert set(planned("train.budgets=fixed")) == set(planned())
     assert not set(planned("train.budgets=sampled")) & set(planned())
 
 
-def test_teacher_key(planned) -> None:
+def test_teacher_key(planned):
     keys = {trial.config.teacher_key() for trial in planned().values()}
     assert keys == {"60483a5203910cd5"}
 
 
 @pytest.mark.parametrize("store", sorted(REFERENCE.iterdir()), ids=lambda path: path.name)
-def test_a_sweep_of_the_project_plans_the_trials_of_its_store(unread, store, tmp_path) -> None:
+def test_a_sweep_of_the_project_plans_the_trials_of_its_store(unread, store, tmp_path):
     name, *overrides = SWEEPS.get(store.name, [store.name])
     trials = plan(*load_sweep(SHIPPED[name], overrides), tmp_path).trials
     assert {path.stem for path in store.glob("trials/*.json")} <= set(trials)
 
 
-def test_the_quickstart_has_the_trials_of_older_stores(unread, tmp_path) -> None:
+def test_the_quickstart_has_the_trials_of_older_stores(unread, tmp_path):
     assert set(plan(*load_sweep(SHIPPED["quickstart"]), tmp_path).trials) >= QUICKSTART

@@ -1,10 +1,11 @@
-"""The record of a pass: the call and the encoder of every contender, with numbers by hand."""
+"""The record of a pass and how long it takes, with numbers by hand."""
 
 import pytest
 from simulated import SETTINGS
 
 from lotbench.audit.passes import pass_complaints
 from lotbench.backends import TORCH
+from lotbench.config.sections import MeasureConfig
 from lotbench.measure.protocol import AGAIN, DENSE_NAME, PACKED
 from lotbench.measure.spec import (
     DeviceSetting,
@@ -17,6 +18,7 @@ from lotbench.measure.spec import (
     key,
 )
 from lotbench.store.passes import BackendScore, Picked, TimingPass
+from lotbench.timing.cost import dense_rate, pass_texts
 from lotbench.timing.merge import merge
 
 SCORES = dict.fromkeys(("selection", "validation"), BackendScore(score=0.5, change=0.0, flips=0))
@@ -113,3 +115,22 @@ def test_the_references_are_the_fastest_that_hold_their_score(record):
             own.call.samples[:] = [14.0] * 6
     ratio = f"{DENSE_NAME} in {TORCH} is 1.4 times faster"
     assert found(PACKED, ()) == [("call.fastest", ratio), ("call.best", ratio)]
+
+
+CONFIG = MeasureConfig(batch_sizes=[1, 32], examples=64, rounds=20)
+
+
+def test_the_texts_of_a_pass():
+    # Models at 2x and 4x and dense three times are 3.75 of dense; five processes warm up twice.
+    rounds = 64 * 2 * (20 + 5 * 2)
+    assert pass_texts(CONFIG, ["torch-fp32"], [2.0, 4.0], 1000) == pytest.approx(3.75 * rounds)
+    # Dense of another backend, and two passes; scores that the rows do not have.
+    names = ["torch-fp32", "onnx-int8"]
+    contenders = 0.75 + 2 * 4
+    found = pass_texts(CONFIG, names, [2.0, 4.0], 1000, passes=2)
+    assert found == pytest.approx(contenders * (rounds + 1000))
+
+
+def test_dense_is_timed_on_a_batch(tmp_path, make_backbone):
+    make_backbone().model.config.save_pretrained(tmp_path)
+    assert dense_rate(str(tmp_path), None, DeviceSetting("cpu", 1)) > 1e6

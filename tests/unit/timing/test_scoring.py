@@ -6,6 +6,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
+from splits import split_of
 from stores import evaluation, trial, write
 from tiny_models import save, tiny_encoder
 
@@ -51,10 +52,7 @@ def split(lengths) -> Split:
     """Texts of these lengths; the labels alternate."""
     letters = [("bcdefgha" * 2)[: length - 2] for length in lengths]
     ids = [[2, *("abcdefgh".index(letter) + 4 for letter in own), 3] for own in letters]
-    count = len(ids)
-    labels, seeds = np.arange(count) % 2, np.arange(count)
-    texts = [(" ".join(own),) for own in letters]
-    return Split(ids, [[0] * len(row) for row in ids], labels, seeds, texts)
+    return split_of(ids, np.arange(len(ids)) % 2, texts=[(" ".join(own),) for own in letters])
 
 
 @pytest.fixture

@@ -328,7 +328,7 @@ def test_timed_texts_are_cut_where_the_scored_ones_are(timed_store, monkeypatch)
     assert prepare._open(Store(timed_store), selection)[1] == 64
 
 
-def test_a_graph_at_a_fixed_budget_serves_no_other_budget(tmp_path, monkeypatch) -> None:
+def test_a_graph_at_a_fixed_budget_serves_no_other_budget(tmp_path, monkeypatch):
     def load(entry: Entry, plugins: object) -> SimpleNamespace:
         return SimpleNamespace(reducer=SimpleNamespace(budget="trained"))
 
@@ -354,7 +354,7 @@ def test_a_graph_at_a_fixed_budget_serves_no_other_budget(tmp_path, monkeypatch)
     assert prepared._graph(entries[0]) not in graphs
 
 
-def test_a_record_does_not_name_the_folder_of_graphs(tmp_path) -> None:
+def test_a_record_does_not_name_the_folder_of_graphs(tmp_path):
     def refuse(entry: Entry):
         raise InputError(f"{tmp_path}/graphs/1a.onnx: onnx-fp32 cannot load it")
 

@@ -1,12 +1,11 @@
 """Budgets drawn in training: their spread, their curve, and what they leave as it was."""
 
-from __future__ import annotations
-
 import math
 
 import numpy as np
 import pytest
 import torch
+from splits import split_of
 
 from baselines.dense import Dense
 from baselines.length_drop import LengthDrop
@@ -16,7 +15,6 @@ from baselines.tr_bert import TrBert
 from lotbench.config.sections import TeacherConfig, TrainConfig
 from lotbench.conformance.subject import with_artefacts
 from lotbench.conformance.tiny import WIDTH, tiny_backbone
-from lotbench.data.tokens import Split
 from lotbench.engine.encoder import ReducedEncoder
 from lotbench.reducer import TokenReducer
 from lotbench.store.rows import Training
@@ -25,13 +23,7 @@ from lotbench.trial.training import train
 
 rng = np.random.default_rng(0)
 IDS = [rng.integers(4, 60, size).tolist() for size in rng.integers(20, 60, 80)]
-SPLIT = Split(
-    IDS,
-    [[0] * len(row) for row in IDS],
-    np.array([int(row[-1] > 30) for row in IDS]),
-    np.arange(len(IDS)),
-    [("x",)] * len(IDS),
-)
+SPLIT = split_of(IDS, np.array([int(row[-1] > 30) for row in IDS]))
 
 
 def tiny(cls: type[TokenReducer], **params) -> ReducedEncoder:
@@ -50,13 +42,13 @@ def trained(
     return train(encoder, split, config, seed=0, largest=largest)
 
 
-def test_the_curve_is_the_nearest_that_never_falls() -> None:
+def test_the_curve_is_the_nearest_that_never_falls():
     # 3 and 2 become 2.5 each; then 4 and 0 are 2 on average, below 2.5: (3 + 2 + 4 + 0) / 4.
     assert rising([1, 3, 2]) == [1, 2.5, 2.5]
     assert rising([1, 3, 2, 4, 0]) == [1, 2.25, 2.25, 2.25, 2.25]
 
 
-def test_a_speed_is_found_between_the_neighbouring_steps() -> None:
+def test_a_speed_is_found_between_the_neighbouring_steps():
     sampling = BudgetSampler(tiny(RandomDrop), 8.0, 0.0)
     sampling.ends = {0.0: 3.0, 1.0: 0.0}  # a larger share is slower
     assert sampling._place(1.5) == 0.5
@@ -65,7 +57,7 @@ def test_a_speed_is_found_between_the_neighbouring_steps() -> None:
     assert sampling._place(9.0) == 0.0 and sampling._place(-1.0) == 1.0
 
 
-def test_speed_ups_are_spread_evenly_in_log() -> None:
+def test_speed_ups_are_spread_evenly_in_log():
     encoder = tiny(RandomDrop)
     budgets = trained(encoder, epochs=3).budgets
     # Of 60 steps two are at the ends, and of the rest every fourth computes every token.
@@ -77,7 +69,7 @@ def test_speed_ups_are_spread_evenly_in_log() -> None:
     assert encoder.reducer.budget == 0.5  # the trained one
 
 
-def test_only_hard_steps_move_the_budget(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_only_hard_steps_move_the_budget(monkeypatch):
     scales: dict[str, set[float]] = {}
     original = PowerBert.after_attention
 
@@ -94,7 +86,7 @@ def test_only_hard_steps_move_the_budget(monkeypatch: pytest.MonkeyPatch) -> Non
 
 
 @pytest.mark.parametrize("cls", [TrBert, LengthDrop])
-def test_a_budget_that_moves_nothing_in_training_changes_nothing(cls) -> None:
+def test_a_budget_that_moves_nothing_in_training_changes_nothing(cls):
     fixed, sampled = tiny(cls), tiny(cls)
     assert trained(fixed, "fixed", epochs=0.2).budgets is None
     budgets = trained(sampled, epochs=0.2).budgets
@@ -103,7 +95,7 @@ def test_a_budget_that_moves_nothing_in_training_changes_nothing(cls) -> None:
         assert torch.equal(one, other)
 
 
-def test_what_has_no_budget_or_one_for_each_layer_is_not_moved() -> None:
+def test_what_has_no_budget_or_one_for_each_layer_is_not_moved():
     asked = TrainConfig(budgets="sampled")
     assert sampler(tiny(Dense), asked, 8.0, 0) is None
     assert sampler(tiny(RandomDrop, keep_ratio=[1.0, 0.5]), asked, 8.0, 0) is None

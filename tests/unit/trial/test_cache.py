@@ -1,7 +1,5 @@
 """The cache makes each thing once, and rebuilds what is damaged."""
 
-from __future__ import annotations
-
 import re
 
 import numpy as np
@@ -16,7 +14,7 @@ def nothing() -> np.ndarray:
     raise AssertionError("it is there already")
 
 
-def test_an_array_is_computed_once(tmp_path) -> None:
+def test_an_array_is_computed_once(tmp_path):
     path = tmp_path / "a" / "logits.npy"
     assert stored_array(path, (3, 2), lambda: WANTED).tolist() == WANTED.tolist()
     assert stored_array(path, (3, 2), nothing).tolist() == WANTED.tolist()
@@ -24,7 +22,7 @@ def test_an_array_is_computed_once(tmp_path) -> None:
     assert np.load(path).tolist() == WANTED.tolist()
 
 
-def test_an_array_without_checksum_is_read(tmp_path) -> None:
+def test_an_array_without_checksum_is_read(tmp_path):
     np.save(tmp_path / "old.npy", WANTED)
     assert stored_array(tmp_path / "old.npy", (3, 2), nothing).tolist() == WANTED.tolist()
 
@@ -50,7 +48,7 @@ def shifted(path) -> None:
         (lambda path: np.save(path, np.array([{}]), allow_pickle=True), "damaged"),
     ],
 )
-def test_a_damaged_array_is_named_and_rebuilt(tmp_path, caplog, damage, words) -> None:
+def test_a_damaged_array_is_named_and_rebuilt(tmp_path, caplog, damage, words):
     path = tmp_path / "saliency.npy"
     stored_array(path, (3, 2), lambda: WANTED)
     whole = path.read_bytes()
@@ -63,7 +61,7 @@ def test_a_damaged_array_is_named_and_rebuilt(tmp_path, caplog, damage, words) -
     assert re.search(words, note)
 
 
-def test_a_damaged_folder_is_replaced_as_a_whole(tmp_path, caplog) -> None:
+def test_a_damaged_folder_is_replaced_as_a_whole(tmp_path, caplog):
     folder = tmp_path / "model"
 
     def make(place) -> None:
@@ -83,7 +81,7 @@ def test_a_damaged_folder_is_replaced_as_a_whole(tmp_path, caplog) -> None:
     assert caplog.messages == [f"{folder}: damaged (no weights), so it is rebuilt"]
 
 
-def test_what_cannot_be_made_leaves_the_old_file(tmp_path) -> None:
+def test_what_cannot_be_made_leaves_the_old_file(tmp_path):
     path = tmp_path / "logits.npy"
     np.save(path, WANTED.T)
     with pytest.raises(AssertionError, match="there already"):
@@ -92,7 +90,7 @@ def test_what_cannot_be_made_leaves_the_old_file(tmp_path) -> None:
     assert sorted(each.name for each in tmp_path.iterdir()) == ["logits.npy", "logits.npy.lock"]
 
 
-def test_a_folder_stays_for_the_process_that_goes_on(tmp_path, monkeypatch) -> None:
+def test_a_folder_stays_for_the_process_that_goes_on(tmp_path, monkeypatch):
     monkeypatch.setenv("LOTBENCH_CACHE", str(tmp_path))
     with pytest.raises(KeyboardInterrupt), scratch("graphs", "store", "a") as first:
         (first / "0.onnx").touch()
@@ -106,7 +104,7 @@ def test_a_folder_stays_for_the_process_that_goes_on(tmp_path, monkeypatch) -> N
     assert not list(tmp_path.glob("graphs-*"))
 
 
-def test_what_another_killed_process_left_is_removed(tmp_path, monkeypatch) -> None:
+def test_what_another_killed_process_left_is_removed(tmp_path, monkeypatch):
     monkeypatch.setenv("LOTBENCH_CACHE", str(tmp_path))
     (tmp_path / "graphs-left").mkdir()
     (tmp_path / "graphs-left" / "0.onnx").touch()

@@ -1,12 +1,11 @@
 """Vectors in a trial: their loss, the first map of the pooling, and saliency."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from splits import split_of
 from tiny_models import random_model
 
 from lotbench.conformance.tiny import WIDTH, pooled_backbone
@@ -30,11 +29,10 @@ def teacher() -> ReducedEncoder:
 def split() -> Split:
     rng = np.random.default_rng(0)
     ids = [[1, *rng.integers(4, 60, size).tolist(), 2] for size in rng.integers(3, 12, 40)]
-    types = [[0] * len(row) for row in ids]
-    return Split(ids, types, None, np.arange(40), [("x",)] * 40)
+    return split_of(ids)
 
 
-def test_a_method_that_needs_logits_gets_the_vectors() -> None:
+def test_a_method_that_needs_logits_gets_the_vectors():
     data = split()
     data.dense = np.arange(40.0 * WIDTH, dtype=np.float32).reshape(40, WIDTH)
     config: Any = None
@@ -44,7 +42,7 @@ def test_a_method_that_needs_logits_gets_the_vectors() -> None:
     assert batch.teacher_logits.tolist() == data.dense[[3, 1]].tolist()
 
 
-def test_the_loss_of_vectors_is_one_minus_the_cosine() -> None:
+def test_the_loss_of_vectors_is_one_minus_the_cosine():
     """Cosines 1, 0 and -1: losses 0, 1 and 2."""
     own, dense = torch.tensor([[2.0, 0.0]] * 3), torch.tensor([[1.0, 0.0], [0.0, 3.0], [-4.0, 0.0]])
     assert task_loss(own, dense, reduction="none").tolist() == [0, 1, 2]
@@ -52,7 +50,7 @@ def test_the_loss_of_vectors_is_one_minus_the_cosine() -> None:
 
 
 @pytest.mark.parametrize("kind", ["bert", "modernbert"])
-def test_the_first_map_is_the_best_linear_one(kind: str) -> None:
+def test_the_first_map_is_the_best_linear_one(kind):
     """The residuals of least squares are at right angles to what it reads."""
     own, data, last_norm = teacher(), split(), torch.nn.Identity()
     if kind == "modernbert":
@@ -70,7 +68,7 @@ def test_the_first_map_is_the_best_linear_one(kind: str) -> None:
     assert (y - x @ weight.T).square().sum() < 0.8 * y.square().sum()
 
 
-def test_saliency_of_a_vector_is_not_zero_and_ignores_its_length() -> None:
+def test_saliency_of_a_vector_is_not_zero_and_ignores_its_length():
     """The cosine with its own vector is at its largest, so its gradient would be zero."""
     own, data = teacher(), split()
     data.dense = teacher_outputs(own, data)

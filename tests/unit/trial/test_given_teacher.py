@@ -1,7 +1,5 @@
 """A fine-tuned model that is the teacher as it is, and rows that only a teacher gives labels."""
 
-from __future__ import annotations
-
 from dataclasses import replace
 from pathlib import Path
 
@@ -68,7 +66,7 @@ def run(path: Path, store: Path) -> Trial:
 
 
 @pytest.mark.slow
-def test_the_teacher_is_the_model_untouched(tmp_path, model) -> None:
+def test_the_teacher_is_the_model_untouched(tmp_path, model):
     path = written(tmp_path, model, None)
     found = prepare(resolve(*load_trial(path)), Store(tmp_path / "store"))
     own, given = (load_file(each / "model.safetensors") for each in (found.teacher, model))
@@ -77,7 +75,7 @@ def test_the_teacher_is_the_model_untouched(tmp_path, model) -> None:
     assert found.record().training.steps == 0
 
 
-def test_without_labels_models_are_scored_by_agreement(tmp_path, model) -> None:
+def test_without_labels_models_are_scored_by_agreement(tmp_path, model):
     row = run(written(tmp_path, model, None), tmp_path / "store")
     assert row.error is None, row.error
     assert row.metric == "same_class" and row.teacher and row.teacher.metrics
@@ -89,10 +87,10 @@ def test_without_labels_models_are_scored_by_agreement(tmp_path, model) -> None:
     assert row.training and row.training.stages[-1].losses["task"] == 0
 
 
-def test_a_row_has_the_keys_that_its_trial_fills(tmp_path, model) -> None:
+def test_a_row_has_the_keys_that_its_trial_fills(tmp_path, model):
     path = written(tmp_path, model, None)
-    common = ["trial_id", "status", "error", "task", "method", "version", "seed", "backbone"]
-    common += ["params", "config", "created", "machine", "versions", "git_commit"]
+    common = ["trial_id", "status", "error", "task", "method", "version", "look", "seed"]
+    common += ["backbone", "params", "config", "created", "machine", "versions", "git_commit"]
     filled = ["metric", "teacher", "data", "training", "evaluations", "seconds", "model"]
     done = run(path, tmp_path / "store")
     ended = [*common[:6], "look", *common[6:]]
@@ -100,7 +98,8 @@ def test_a_row_has_the_keys_that_its_trial_fills(tmp_path, model) -> None:
     assert list(done.content()["data"])[:4] == ["fingerprint", "train", "labels", "classes"]
     trial = resolve(*load_trial(path))
     lost = store_lost(trial, Store(tmp_path / "other"), "worker died", "it left")
-    assert list(lost.content()) == common and lost.content()["error"]["message"] == "it left"
+    assert list(lost.content()) == [name for name in common if name != "look"]
+    assert lost.content()["error"]["message"] == "it left"
     mark = Searched(part="search", key="k", algorithm="random", index=0, space={}, end=2)
     aimed = replace(trial, targets=(1.2,), mark=mark)
     found = run_trial(aimed, Store(tmp_path / "third")).content()
@@ -108,20 +107,21 @@ def test_a_row_has_the_keys_that_its_trial_fills(tmp_path, model) -> None:
     assert found["model"] is None and found["search"]["area"] is not None
 
 
-def test_labels_go_by_the_models_classes(tmp_path, model) -> None:
+def test_labels_go_by_the_models_classes(tmp_path, model):
     # Only "good" is in the rows: of their own accord they would be one class.
     row = run(written(tmp_path, model, ["good"] * 60), tmp_path / "store")
     assert row.metric == "accuracy" and row.data and row.data.labels
     assert row.data.labels["validation"] == "1" * 30
 
 
-def test_rows_without_labels_need_distillation(tmp_path, model) -> None:
+def test_rows_without_labels_need_distillation(tmp_path, model):
     path = written(tmp_path, model, None, train={"distillation": 0.0})
     with pytest.raises(InputError, match="distillation: 0, but rows without labels"):
         prepare(resolve(*load_trial(path)), Store(tmp_path / "store"))
 
 
-def test_a_teacher_learns_from_labelled_rows_and_a_method_from_all(tmp_path, model) -> None:
+@pytest.mark.slow
+def test_a_teacher_learns_from_labelled_rows_and_a_method_from_all(tmp_path, model):
     """More text without labels gives the same teacher, and a method that was trained on more."""
     base = {"teacher": {"epochs": 1, "batch_size": 4}, "backbone": str(model)}
     rows = []
@@ -148,19 +148,19 @@ def test_a_teacher_learns_from_labelled_rows_and_a_method_from_all(tmp_path, mod
         ({"teacher": {"model": "m", "epochs": 2.0}}, "without training; remove 'epochs'"),
     ],
 )
-def test_what_does_not_go_with_a_model_is_refused(tmp_path, model, changes, message) -> None:
+def test_what_does_not_go_with_a_model_is_refused(tmp_path, model, changes, message):
     with pytest.raises(InputError, match=message):
         load_trial(written(tmp_path, model, None, **changes))
 
 
-def test_a_regression_and_a_classifier_do_not_go_together(tmp_path, model) -> None:
+def test_a_regression_and_a_classifier_do_not_go_together(tmp_path, model):
     task = {"name": "mine", "source": str(tmp_path), "max_length": 16, "regression": True}
     path = written(tmp_path, model, None, task=task)
     with pytest.raises(InputError, match=r"teacher\.model gives 2 classes; set tasks"):
         prepare(resolve(*load_trial(path)), Store(tmp_path / "store"))
 
 
-def test_a_stored_sweep_is_read_again(tmp_path, model) -> None:
+def test_a_stored_sweep_is_read_again(tmp_path, model):
     content = {
         "name": "s",
         "teacher": {"model": str(model)},

@@ -1,7 +1,5 @@
 """Training in mixed precision, with dropout, in both modes and with both presets of LoT."""
 
-from __future__ import annotations
-
 import pytest
 import torch
 from scripted import Fixed
@@ -26,8 +24,8 @@ def with_saliency(batch: Batch) -> Batch:
 )
 @pytest.mark.parametrize("bias", [None, 0.0])
 def test_a_bfloat16_step_trains_backbone_and_routers(
-    make_backbone, make_batch, preset: str, mode: str, lengths: list[int], bias: float | None
-) -> None:
+    make_backbone, make_batch, preset, mode, lengths, bias
+):
     """With ``bias`` 0 about half of the tokens leap, with the preset's bias none."""
     backbone = make_backbone().float()
     given = {} if bias is None else {"router_bias": bias}
@@ -51,7 +49,7 @@ def test_a_bfloat16_step_trains_backbone_and_routers(
 
 
 @pytest.mark.parametrize("mode", ["packed", "reference"])
-def test_bfloat16_is_close_to_single_precision(make_backbone, make_batch, mode: str) -> None:
+def test_bfloat16_is_close_to_single_precision(make_backbone, make_batch, mode):
     """With the same decisions, logits of about 3 differ by a few percent."""
 
     def decide(layer: int, point: str, tokens: Tokens) -> Leap | None:

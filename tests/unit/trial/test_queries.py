@@ -1,10 +1,9 @@
 """Queries of an embedding that the reduced model encodes, too: learned from and counted."""
 
-from __future__ import annotations
-
 import numpy as np
 import pytest
 import torch
+from splits import split_of
 
 from baselines.first_k import FirstK
 from lotbench.conformance.tiny import WIDTH, pooled_backbone
@@ -25,8 +24,7 @@ def split(lengths: list[int]) -> Split:
     draw = np.random.default_rng(sum(lengths))
     ids = [draw.integers(1, 50, length).tolist() for length in lengths]
     dense = draw.normal(size=(len(ids), WIDTH)).astype(np.float32)
-    types, texts = [[0] * len(row) for row in ids], [(str(row),) for row in ids]
-    return Split(ids, types, None, np.arange(len(ids)), texts, dense=dense)
+    return split_of(ids, texts=[(str(row),) for row in ids], dense=dense)
 
 
 def task(documents: list[int], queries: list[int], both: bool) -> Task:
@@ -45,7 +43,7 @@ def dense(encoder: ReducedEncoder, lengths: list[int]) -> float:
     # Of documents of 8 and 6 tokens the first 3 stay, and of queries of 4 and 2 tokens 3 and 2.
     [(False, [8, 6], [3, 3]), (True, [8, 6, 4, 2], [3, 3, 3, 2])],
 )
-def test_flops_and_ratios_are_of_what_the_reduced_model_reads(both, lengths, kept) -> None:
+def test_flops_and_ratios_are_of_what_the_reduced_model_reads(both, lengths, kept):
     encoder = first_k(3)
     found = evaluate(encoder, task([8, 6], [4, 2], both), "validation")
     # What is dropped before the first layer costs nothing, not even the map.
@@ -55,7 +53,7 @@ def test_flops_and_ratios_are_of_what_the_reduced_model_reads(both, lengths, kep
     assert found.examples == 2 and len(found.predictions) == 2
 
 
-def test_only_with_both_do_scores_depend_on_the_model_of_the_queries() -> None:
+def test_only_with_both_do_scores_depend_on_the_model_of_the_queries():
     encoder, lengths = first_k(1), [12] * 30
     # [CLS] alone: with both, the vectors of dense queries are not read.
     apart, both = (task(lengths, lengths, own) for own in (False, True))
@@ -68,7 +66,7 @@ def test_only_with_both_do_scores_depend_on_the_model_of_the_queries() -> None:
     assert found[0].metrics["cosine"] == found[1].metrics["cosine"]
 
 
-def test_a_target_is_of_documents_and_queries_together() -> None:
+def test_a_target_is_of_documents_and_queries_together():
     # Every method leaves queries of 5 tokens whole, so documents have to lose more.
     for both, speed in ((False, 2.0), (True, 2.0)):
         own = task([50] * 4, [5] * 4, both)

@@ -1,7 +1,5 @@
 """Budgets found for FLOPs speed-ups: with known curves, and with a small model of every method."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable
 from dataclasses import replace
@@ -9,6 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from splits import split_of
 
 from baselines.ltp import LearnedTokenPruning
 from lotbench import registry
@@ -62,7 +61,7 @@ CURVES = {
 
 
 @pytest.mark.parametrize("name", CURVES)
-def test_the_budget_of_every_target_is_within_two_hundredths(name: str) -> None:
+def test_the_budget_of_every_target_is_within_two_hundredths(name):
     start, ends, curve = CURVES[name]
     search = Searched(start, ends, curve)
     found, unreached, _ = search.find(TARGETS)
@@ -75,7 +74,7 @@ def test_the_budget_of_every_target_is_within_two_hundredths(name: str) -> None:
     assert search.reducer.budget == start
 
 
-def test_a_target_beyond_both_ends_has_the_nearest_speed_up() -> None:
+def test_a_target_beyond_both_ends_has_the_nearest_speed_up():
     # From 3 (whole texts) to 6 (a single token).
     search = Searched(0.5, (0, 1), lambda share: 6 - 3 * share)
     found, unreached, fastest = search.find([1.5, 2.0, 4.0, 8.0])
@@ -89,13 +88,13 @@ def test_a_target_beyond_both_ends_has_the_nearest_speed_up() -> None:
     assert fastest is not None and fastest < 1e-6
 
 
-def test_the_end_is_left_out_if_no_faster_target_is_asked_for_or_one_has_it() -> None:
+def test_the_end_is_left_out_if_no_faster_target_is_asked_for_or_one_has_it():
     for targets in ([4.0, 5.0], [4.0, 6.0], [4.0, 6.0, 8.0], [1.5, 4.0]):
         search = Searched(0.5, (0, 1), lambda share: 6 - 3 * share)
         assert search.find(targets).fastest is None
 
 
-def test_a_budget_of_whole_tokens_stays_whole() -> None:
+def test_a_budget_of_whole_tokens_stays_whole():
     # 100 tokens over k: 66, 50, 33, 8 and 6 tokens are near the first five targets, 4% off
     # at most.  Between 3 tokens (33.3) and 2 (50), no number is within 15% of 40.
     search = Searched(64, (1, 512), lambda k: 100 / min(k, 100))
@@ -106,21 +105,21 @@ def test_a_budget_of_whole_tokens_stays_whole() -> None:
     assert search.reducer.budget == 64
 
 
-def test_a_jump_over_a_target_is_said_after_a_bounded_search() -> None:
+def test_a_jump_over_a_target_is_said_after_a_bounded_search():
     search = Searched(0.5, (0, 1), lambda share: 2.0 if share > 0.3 else 10.0)
     found, unreached, _ = search.find([5.0])
     assert (found, unreached) == ({}, {5.0: 10.0})
     assert len(search.tried) <= 2 + TRIES
 
 
-def test_two_targets_do_not_share_a_budget() -> None:
+def test_two_targets_do_not_share_a_budget():
     search = Searched(64, (1, 512), lambda k: 100 / min(k, 100))
     found, unreached, _ = search.find([16.0, 16.5])
     assert found == {16.0: 6}
     assert unreached == {16.5: pytest.approx(100 / 6)}
 
 
-def test_the_budget_is_restored_if_a_count_fails() -> None:
+def test_the_budget_is_restored_if_a_count_fails():
     def broken(share: float) -> float:
         raise FloatingPointError
 
@@ -130,21 +129,17 @@ def test_the_budget_is_restored_if_a_count_fails() -> None:
     assert search.reducer.budget == 0.5
 
 
-def split_of(texts: int, seed: int) -> Split:
-    rng = np.random.default_rng(seed)
+def drawn(texts: int) -> Split:
+    rng = np.random.default_rng(texts)
     ids = [rng.integers(4, 200, size).tolist() for size in rng.integers(20, 60, texts)]
-    return Split(
-        ids,
-        [[0] * len(row) for row in ids],
-        np.arange(texts) % CLASSES,
-        np.arange(texts) + 1000 * seed,
-        [("x",)] * texts,
-    )
+    split = split_of(ids, np.arange(texts) % CLASSES)
+    split.text_seed += 1000 * texts
+    return split
 
 
 @pytest.fixture(scope="module")
 def task() -> Task:
-    train, selection, validation = (split_of(texts, texts) for texts in (4, 24, 12))
+    train, selection, validation = map(drawn, (4, 24, 12))
     return Task("tiny", CLASSES, CLASSIFICATION, ("accuracy",), train, selection, validation, "")
 
 
@@ -156,9 +151,7 @@ SEARCHABLE = [name for name in registry.names() if registry.get(name).budget_ran
 
 
 @pytest.mark.parametrize("name", SEARCHABLE)
-def test_every_method_reaches_twice_the_speed_or_says_how_near_it_comes(
-    name: str, task: Task
-) -> None:
+def test_every_method_reaches_twice_the_speed_or_says_how_near_it_comes(name, task):
     encoder = tiny(registry.get(name))
     before = encoder.reducer.budget
     evaluations, unreached = score(encoder, task, [], [2.0, 1000.0])
@@ -183,7 +176,7 @@ def test_every_method_reaches_twice_the_speed_or_says_how_near_it_comes(
     assert {row.budget.name for row in rows.values()} == {encoder.reducer.budget_name}
 
 
-def test_a_search_is_given_scores_on_some_texts_of_selection(task: Task) -> None:
+def test_a_search_is_given_scores_on_some_texts_of_selection(task):
     encoder = ReducedEncoder(tiny_backbone(4), TokenReducer(Params(), 4, WIDTH))
     rows = [0, 5, 9, 14, 18, 23]  # six of the 24 texts
     wanted = evaluate(encoder, replace(task, selection=task.selection.at(rows)), "selection")
@@ -193,7 +186,7 @@ def test_a_search_is_given_scores_on_some_texts_of_selection(task: Task) -> None
     assert scorer(encoder, task, 100)() == (whole.metrics["accuracy"], whole.flops)
 
 
-def test_all_our_methods_but_those_without_a_budget_are_searchable() -> None:
+def test_all_our_methods_but_those_without_a_budget_are_searchable():
     ours = {"lot", "lot-fixed", "power-bert", "ltp", "tr-bert", "transkimmer", "adapler"}
     ours |= {"length-drop", "tome"}
     assert ours | {"random-drop", "first-k"} <= {*SEARCHABLE}
@@ -208,9 +201,7 @@ def test_all_our_methods_but_those_without_a_budget_are_searchable() -> None:
         ([0.0, 0.01, -0.01, 0.0], True),
     ],
 )
-def test_thresholds_of_ltp_at_or_below_zero_do_not_break_the_search(
-    thresholds: list[float], reached: bool, task: Task
-) -> None:
+def test_thresholds_of_ltp_at_or_below_zero_do_not_break_the_search(thresholds, reached, task):
     encoder = tiny(LearnedTokenPruning)
     with torch.no_grad():
         encoder.reducer.thresholds.copy_(torch.tensor(thresholds))

@@ -1,13 +1,12 @@
 """The training loop on a tiny backbone: steps, stages, decay, determinism and failures."""
 
-from __future__ import annotations
-
 import math
 from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
+from splits import split_of
 
 from baselines.power_bert import PowerBert
 from baselines.random_drop import RandomDrop
@@ -29,13 +28,7 @@ from lotbench.trial.training import NonFiniteLoss, stage_steps, total_steps, tra
 def split():
     rng = np.random.default_rng(0)
     ids = [[2, *rng.integers(4, 60, size).tolist()] for size in rng.integers(1, 9, 24)]
-    return Split(
-        ids,
-        [[0] * len(row) for row in ids],
-        np.array([int(row[-1] > 30) for row in ids]),
-        np.arange(24),
-        [("x",)] * 24,
-    )
+    return split_of(ids, np.array([int(row[-1] > 30) for row in ids]))
 
 
 @pytest.fixture
@@ -144,6 +137,7 @@ def test_a_stage_that_would_be_skipped_is_refused():
     assert stage_steps([Stage("left out", 0.0), Stage("all", 1.0)], 12)[0][1] == 0
 
 
+@pytest.mark.slow
 def test_training_learns_and_repeats_to_the_last_bit(fresh, split):
     before = accuracy(fresh(), split)
     weights = []
