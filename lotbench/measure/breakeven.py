@@ -108,7 +108,8 @@ def _cell(spec: MapSpec, backbone: Backbone, routed: TokenReducer, length: int, 
     rounds = max(MIN_ROUNDS, min(spec.max_rounds, fitting))
     protocol.run_rounds(calls, rounds, 0.0, spec.seed, timer)
     seconds = time.perf_counter() - start
-    samples = sums(timer.encoder)
+    timed = sums(timer.encoder)
+    samples = {name: timed[name] for name in calls}
     log.info("length %d, batch %d: %d rounds, %.1f s", length, size, rounds, seconds)
     fastest = protocol.fastest_dense(samples)
     speedups = [

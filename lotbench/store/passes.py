@@ -8,7 +8,7 @@ multiply-add.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Annotated, ClassVar, Literal, Self
+from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import Field, model_validator
 
@@ -269,6 +269,10 @@ class Measured(Stored):
     """As in `Trial`."""
     allocator: dict[str, str] | None = None
     """Variables of the C library's memory allocator that were set."""
+
+    def content(self) -> dict[str, Any]:
+        """The content of the file, which begins with the record's name."""
+        return {self.ID: self.id, **super().content()}
 
 
 class TimingPass(Measured):

@@ -29,6 +29,7 @@ def content(trial: Trial) -> dict[str, Any]:
     return row
 
 
+@pytest.mark.long
 def test_rows_do_not_depend_on_workers_or_interruptions(sweep_file, tmp_path, monkeypatch, capsys):
     whole = process("sweep", sweep_file(name="whole", **SEARCH), "--workers", "2", cwd=tmp_path)
     assert whole.returncode == 0, whole.stderr

@@ -187,6 +187,6 @@ def __init__(self, params, n_layers, width):
             return Drop(torch.ones_like(tokens.layout.is_first))
         """,
         "learns real text",
-        ["no budget leaves out 5% of the tokens", "100% of the tokens kept", "bbc_news"],
+        ["no budget leaves out 5% of the tokens", "100% of tokens kept", "bbc_news"],
     ),
 }

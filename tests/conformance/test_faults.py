@@ -14,6 +14,7 @@ from lotbench.conformance.subject import Subject
 
 # One that shows at once and one that shows in training; the others are slow together.
 QUICK = ("drops [CLS]", "a parameter without gradient")
+TRAINS = "never leaves anything out"
 
 
 @pytest.fixture
@@ -35,7 +36,13 @@ def broken(verdicts: Iterable[Verdict]) -> list[Verdict]:
 
 @pytest.mark.parametrize(
     "fault",
-    [pytest.param(name, marks=() if name in QUICK else pytest.mark.slow) for name in FAULTS],
+    [
+        pytest.param(
+            name,
+            marks=[pytest.mark.slow] * (name not in QUICK) + [pytest.mark.long] * (name == TRAINS),
+        )
+        for name in FAULTS
+    ],
 )
 def test_a_fault_is_caught_by_the_rule_it_breaks(fault, subject):
     body, title, words = FAULTS[fault]

@@ -11,8 +11,8 @@ from lotbench.conformance.subject import Subject
 TINY, EXPORTED, REAL = GROUPS[:-3], GROUPS[-3:-1], GROUPS[-1:]
 """The rules on tiny models, on their exported graphs, and on a real encoder with real text."""
 
-ONE_OF_A_KIND = ("lot", "tome", "length-drop", "first-k")
-"""Methods that leap, merge, drop by what a layer computes, and drop before the first layer."""
+ONE_OF_A_KIND = ("lot", "tome", "first-k")
+"""Methods that leap, merge and drop."""
 
 # Settings that change what a method does, not only how much.
 VARIANTS: list[tuple[str, dict[str, Any]]] = [

@@ -71,7 +71,7 @@ def without_checksums(card: Path) -> None:
     card.write_text(json.dumps(content))
 
 
-@pytest.mark.parametrize("kind", CARDS)
+@pytest.mark.parametrize("kind", ["saved", pytest.param("exported", marks=pytest.mark.long)])
 def test_damaged_models(kind, tmp_path, verdicts, times, request):
     model = request.getfixturevalue(kind)
     folder, wanted = tmp_path / "model", lotbench.load(model)(TEXTS)

@@ -133,7 +133,11 @@ def test_the_first_method_of_the_readme_is_that_of_methods() -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("name", "values"), [("Neighbours", {}), ("LongStates", {"keep_ratio": 0.3})]
+    ("name", "values"),
+    [
+        pytest.param("Neighbours", {}, marks=pytest.mark.long),
+        ("LongStates", {"keep_ratio": 0.3}),
+    ],
 )
 def test_the_examples_of_methods_keep_the_rules(
     name: str, values: dict, tmp_path: Path, monkeypatch

@@ -22,6 +22,7 @@ WITH_PREDICTIONS = REFERENCE / "rotten_tomatoes_all"
 Json = dict[str, Any]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("store", [*STORES, TIMED], ids=lambda path: path.name)
 def test_the_reference_stores_add_up(store):
     found = audit(store)

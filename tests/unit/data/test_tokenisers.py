@@ -181,6 +181,7 @@ def compare(found: Direct, tokenizer: Any, texts: list[tuple[str, ...]], max_len
     return len(texts)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("extra", [True, False])
 @pytest.mark.parametrize("fields", [1, 2])
 def test_odd_texts(kind, fields, extra, request):

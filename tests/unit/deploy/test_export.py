@@ -203,6 +203,7 @@ def test_a_budget_that_python_reads_is_fixed_in_the_graph(monkeypatch):
 
 
 @pytest.mark.slow
+@pytest.mark.long
 def test_a_method_that_draws_gets_the_seeds_of_the_texts(save, tmp_path):
     source, folder = save(RandomDrop, layers=1, keep_ratio=0.5), tmp_path / "exported"
     deploy.write(source, folder, "onnx-fp32", None, "")
@@ -338,6 +339,7 @@ os.kill(os.getpid(), signal.SIGTERM)
 """
 
 
+@pytest.mark.slow
 def test_a_signal_after_openvino_ends_in_its_handler(tmp_path):
     # In a process of its own, since what fails is a segmentation fault.
     path = tmp_path / "model.onnx"

@@ -25,10 +25,10 @@ long = pytest.mark.long
 @pytest.mark.parametrize(
     "kind",
     [
-        *("mpnet", "modernbert, mean"),  # the kinds with positions within attention
+        "modernbert, mean",
         *(
             pytest.param(kind, marks=long)
-            for kind in ("bert", "distilbert", "electra", "roberta", "xlm-roberta")
+            for kind in ("bert", "distilbert", "electra", "mpnet", "roberta", "xlm-roberta")
         ),
     ],
 )
@@ -69,7 +69,7 @@ def routers_of_states() -> ReducedEncoder:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("make", [equal_scores, routers_of_states])
+@pytest.mark.parametrize("make", [pytest.param(equal_scores, marks=long), routers_of_states])
 def test_a_graph_keeps_the_highest_scores_and_of_equal_ones_the_first(make):
     ids = [[2, *range(4, 36), 3], [2, 3], [2, 9, 8, 9, 8, 9, 8, 9, 3]]
     assert_answers(make(), ids, budgets=(0.01, 0.2, 0.5, 0.9, 1.0))

@@ -203,7 +203,7 @@ IDS = [[2, 9, 8, 7, 3, 11, 10, 9, 3, 4, 5, 6, 9], [2, 3], [2, 5, 3, 7, 3, 9, 9]]
     [
         ("dense", "cls"),
         pytest.param("lot", "mean", marks=pytest.mark.long),
-        (Restores, "mean"),
+        pytest.param(Restores, "mean", marks=pytest.mark.long),
         (DropsForGood, "mean"),
     ],
 )
@@ -237,10 +237,10 @@ def test_the_states_of_a_graph_pool_to_the_vector(method, kind):
 @pytest.mark.parametrize(
     "kind",
     [
-        "modernbert",
+        "mpnet",
         *(
             pytest.param(kind, marks=pytest.mark.long)
-            for kind in ("electra, narrow embeddings", "distilbert", "mpnet")
+            for kind in ("electra, narrow embeddings", "distilbert", "modernbert")
         ),
     ],
 )

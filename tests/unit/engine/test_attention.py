@@ -82,6 +82,7 @@ def test_weight_n_equals_n_copies_of_the_token():
 
 
 @given(lengths_strategy, st.integers(0, 99), st.booleans())
+@pytest.mark.slow
 def test_attention_equals_the_definition(lengths, seed, weighted):
     queries = Ragged.from_lengths(lengths)
     # A context token in every second sequence makes keys of other lengths than queries.

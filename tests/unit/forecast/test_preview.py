@@ -94,6 +94,7 @@ def test_the_seconds_of_teachers_and_trials(planned, asked):
     assert [name for name, *_ in asked] == ["TokenReducer", *["Truncated"] * 2, "FirstK"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("texts", ["documents", "both"])
 def test_vectors_have_an_untrained_teacher_and_their_queries(planned, asked, tmp_path, texts):
     for path in tmp_path.glob("*.csv"):
@@ -113,6 +114,7 @@ def test_vectors_have_an_untrained_teacher_and_their_queries(planned, asked, tmp
     assert [sizes for _, *sizes in asked] == [[16, 30]] * 2
 
 
+@pytest.mark.slow
 def test_finished_trials_of_this_machine_replace_timed_steps(planned, asked):
     sweep = planned("seeds=[0, 1, 2, 3]", "methods={first-k: {k: 8}}")
     *names, _ = sweep.trials
@@ -148,6 +150,7 @@ def test_a_search_and_its_confirmation_are_told_apart(planned, asked):
     assert "9 trials to do" in str(table.caption)
 
 
+@pytest.mark.slow
 def test_the_whole_is_shared_by_the_trials_that_run_side_by_side(planned, monkeypatch):
     one = {"search": 1}
     lines = [

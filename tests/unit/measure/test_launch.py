@@ -297,6 +297,7 @@ def test_a_pass_end_to_end(folders, tmp_path, monkeypatch, caplog):
 
 
 @pytest.mark.slow
+@pytest.mark.long
 def test_an_entry_that_raises_is_left_out_and_named(folders, tmp_path, monkeypatch, caplog):
     monkeypatch.setattr(launch, "LOCK", tmp_path / "lock")
     caplog.set_level(logging.INFO)

@@ -95,6 +95,7 @@ def test_a_small_space_is_tried_whole_and_a_block_without_space_once(tmp_path):
     assert sorted(params.get("k", 64) for _, _, params in own.settings("first-k")) == [4, 5, 64]
 
 
+@pytest.mark.slow
 def test_a_longer_search_has_the_same_first_trials(tmp_path):
     short, long = Sweep(tmp_path), Sweep(tmp_path, "search.trials=8")
     assert long.settings("lot")[:4] == short.settings("lot")

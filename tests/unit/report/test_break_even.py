@@ -36,6 +36,7 @@ def test_the_figure_shows_values_and_the_line_where_they_cross_1():
     assert lines(axes) == [[(0.5, 0.5), (1.5, 0.5)], [(0.5, -0.5), (0.5, 0.5)]]
 
 
+@pytest.mark.slow
 def test_no_line_where_reduction_always_pays():
     figure = figure_of({(1, 8): [3, 2], (1, 16): [3, 2], (8, 8): [4, 3]})
     assert [axes.get_title("left") for axes in figure.axes] == ["Batch 1", "Batch 8"]

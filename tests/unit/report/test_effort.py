@@ -170,6 +170,7 @@ def test_a_store_without_a_search_shows_none(tmp_path):
     assert "effort" not in re.sub(r"<(script|style)>.*?</\1>", "", html, flags=re.S)
 
 
+@pytest.mark.slow
 def test_a_search_without_a_choice_is_shown_alone(tmp_path, not_saved):
     study = StoreView(fill_search(tmp_path, confirmed=False))
     files = draw(study)

@@ -220,6 +220,7 @@ def test_stores_without_reduced_models_have_a_page(tmp_path):
     assert "Only dense models are here" in report(tmp_path)
 
 
+@pytest.mark.slow
 def test_the_tables_are_written_in_other_formats(tmp_path):
     page.write([StoreView(fill_predicted(tmp_path / "my_store"))], tmp_path / "r.html")
     folder = tmp_path / "r-tables"

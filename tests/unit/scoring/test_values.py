@@ -248,6 +248,7 @@ def test_every_metric_has_a_kind():
 
 
 @given(st.integers(0, 2**32 - 1), st.integers(1, 30))
+@pytest.mark.slow
 def test_dense_agrees_with_itself_in_any_order(seed, texts):
     rng = np.random.default_rng(seed)
     own, dense = rng.normal(size=(2, texts, 6))

@@ -13,6 +13,8 @@ from lotbench.store.passes import TimingPass
 from lotbench.store.rows import Searched, Trial
 from lotbench.store.store import Store
 
+pytestmark = pytest.mark.slow  # a local S3 server
+
 
 @pytest.fixture
 def on(s3, tmp_path, monkeypatch):

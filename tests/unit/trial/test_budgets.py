@@ -57,6 +57,7 @@ def test_a_speed_is_found_between_the_neighbouring_steps():
     assert sampling._place(9.0) == 0.0 and sampling._place(-1.0) == 1.0
 
 
+@pytest.mark.slow
 def test_speed_ups_are_spread_evenly_in_log():
     encoder = tiny(RandomDrop)
     budgets = trained(encoder, epochs=3).budgets
