@@ -7,6 +7,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 ROOT = Path(__file__).parents[2]
 HEAVY = {
     *("torch", "transformers", "datasets", "ray", "pandas", "matplotlib", "scipy", "fvcore"),
@@ -41,6 +43,7 @@ for name in {PACKAGES}:
 """
 
 
+@pytest.mark.slow
 def test_what_must_start_fast_imports_nothing_heavy() -> None:
     """In a new process, so that indirect imports count, too."""
     done = subprocess.run([sys.executable, "-c", CODE], cwd=ROOT, capture_output=True, text=True)
