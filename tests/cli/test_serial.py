@@ -22,7 +22,7 @@ from pathlib import Path
 
 import torch
 
-from lotbench.reducer import TokenReducer
+from lotbench.reducer import Drop, TokenReducer
 from lotbench.trial import progress
 
 class Impatient(TokenReducer):
@@ -51,10 +51,28 @@ class Slow(TokenReducer):
     def after_step(self):
         progress.time.now += 25 * 3600
 
+class Crooked(TokenReducer):
+    """Returns a mask of the wrong shape."""
+    name = "crooked"
+
+    def before_layer(self, layer, tokens):
+        return Drop(tokens.layout.is_first[1:])
+
+class Unbuilt(TokenReducer):
+    """Cannot be built."""
+    name = "unbuilt"
+
+    def __init__(self, params, n_layers, width):
+        super().__init__(params, n_layers, width)
+        self.table = {}["absent"]
+
 class Late(TokenReducer):
     """Comes after the others."""
     name = "late"
 '''
+
+
+METHODS = ("dense", "impatient", "leaving", "slow", "crooked", "unbuilt", "late")
 
 
 def sweep(path: Path, *options: str) -> int:
@@ -71,7 +89,7 @@ def test_trials_fail_one_by_one_and_an_interrupted_sweep_goes_on(
     (tmp_path / "mine.py").write_text(PLUGIN)
     path = sweep_file(
         plugins=[str(tmp_path / "mine.py")],
-        methods={name: {} for name in ("dense", "impatient", "leaving", "slow", "late")},
+        methods={name: {} for name in METHODS},
         train={"epochs": 1, "batch_size": 16, "max_minutes": 24 * 60},
         measure=None,
     )
@@ -79,19 +97,23 @@ def test_trials_fail_one_by_one_and_an_interrupted_sweep_goes_on(
         sweep(path)
     store = Store(tmp_path / "results/small")
     assert [row.method for row in store.trials()] == ["dense"]
-    # The next two end the first call; the last one is left for another.
-    assert sweep(path, "--max-trials", "3") == 1
+    # The last one is left for another call.
+    assert sweep(path, "--max-trials", "5") == 1
     shown = capsys.readouterr()
-    assert "1 trial ran, 1 done before, 2 failed" in shown.out
+    assert "1 trial ran, 1 done before, 4 failed" in shown.out
     rows = {row.method: row for row in store.trials()}
     assert {name: row.error and row.error.kind for name, row in rows.items()} == {
         "dense": None,
         "impatient": None,
         "leaving": "SystemExit",
         "slow": "time limit",
+        "crooked": "ValueError",
+        "unbuilt": "KeyError",
     }
+    assert "'crooked': before_layer of layer 0: keep has shape" in rows["crooked"].error.message
+    assert "'absent' (mine.py, line " in shown.err and ", in __init__)" in shown.err
     assert "took more than 24 h" in rows["slow"].error.message
-    assert "took more than 24 h" in shown.err and "[3/3, " in caplog.text
+    assert "took more than 24 h" in shown.err and "[5/5, " in caplog.text
     # The failed ones are tried again, but after those that never ran.
     assert not sweep(path, "--max-trials", "1")
     assert "1 trial ran, 2 done before, 0 failed" in capsys.readouterr().out

@@ -31,21 +31,6 @@ class Broken(TokenReducer):
 
     def before_layer(self, layer, tokens):
         raise RuntimeError("no decision today")
-
-class Crooked(TokenReducer):
-    """Returns a mask of the wrong shape."""
-    name = "crooked"
-
-    def before_layer(self, layer, tokens):
-        return Drop(tokens.layout.is_first[1:])
-
-class Unbuilt(TokenReducer):
-    """Cannot be built."""
-    name = "unbuilt"
-
-    def __init__(self, params, n_layers, width):
-        super().__init__(params, n_layers, width)
-        self.table = {}["absent"]
 '''
 
 WORKING = '''
@@ -83,20 +68,19 @@ def test_a_sweep_from_start_to_figures_and_again(sweep_file, room, monkeypatch):
     methods = {
         "dense": {},
         "lot": {"top_p": 0.3, "thresholds": [0.3, 0.7]},
-        **{name: {} for name in ("broken", "crooked", "unbuilt", "halved")},
+        "broken": {},
+        "halved": {},
     }
     path = sweep_file(plugins=["broken.py", "a_working_plugin"], methods=methods)
     done = process("sweep", path, cwd=room)
-    # Three methods fail: the others finish, the exit code says that something failed.  One takes
+    # One method fails: the others finish, the exit code says that something failed.  Another takes
     # its worker with it at first, and is tried again.
     assert done.returncode == 1, done.stderr
     assert (room / "grave").exists()
     assert "halved seed=0: its worker died, tried again" in done.stderr
-    assert re.search(r"\[1/6, \d+ s, about \d+ \w+ left\] ", done.stderr)
-    assert "6/6, " in done.stderr and "3 trials ran, 0 done before, 3 failed" in done.stdout
+    assert re.search(r"\[1/4, \d+ s, about \d+ \w+ left\] ", done.stderr)
+    assert "4/4, " in done.stderr and "3 trials ran, 0 done before, 1 failed" in done.stdout
     assert "RuntimeError: no decision today (broken.py, line 13, in before_layer)" in done.stderr
-    assert "'crooked': before_layer of layer 0: keep has shape" in done.stderr
-    assert "KeyError: 'absent' (broken.py, line 28, in __init__)" in done.stderr
     assert "Traceback" not in done.stderr
     folder = room / "results/small"
     trials = {trial.method: trial for trial in Store(folder).trials()}
@@ -105,8 +89,6 @@ def test_a_sweep_from_start_to_figures_and_again(sweep_file, room, monkeypatch):
         "lot": "done",
         "halved": "done",
         "broken": "failed",
-        "crooked": "failed",
-        "unbuilt": "failed",
     }
     assert "no decision today" in trials["broken"].error.traceback
     assert {own.training.threads for own in trials.values() if own.training} <= {1, 4}
