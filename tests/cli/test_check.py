@@ -8,18 +8,19 @@ from lotbench.errors import InputError
 
 @pytest.mark.slow
 @pytest.mark.long
-def test_the_new_method_template_passes_the_check(tmp_path):
-    made = call("new-method", "long-states", cwd=tmp_path)
+@pytest.mark.parametrize(("kind", "longest"), [("fixed", 60), ("learned", 90)])
+def test_the_new_method_template_passes_the_check(kind, longest, tmp_path):
+    made = call("new-method", "long-states", "--kind", kind, cwd=tmp_path)
     assert made.returncode == 0, made.stderr
     assert "long_states.py" in made.stdout
     text = (tmp_path / "long_states.py").read_text()
-    assert len(text.splitlines()) < 60
+    assert len(text.splitlines()) < longest
     assert "class LongStates(TokenReducer)" in text and "my-method" not in text
     done = call("check", "long_states.py", cwd=tmp_path)
     assert done.returncode == 0, done.stdout + done.stderr
     lines = done.stdout.splitlines()
     assert sum(line.startswith("  ok ") for line in lines) == len(lines) - 2
-    assert lines[-1].startswith("long-states: 24 ok")
+    assert lines[-1].startswith("long-states: 25 ok")
     assert done.stderr == ""
 
 
@@ -45,6 +46,13 @@ def test_a_new_method_overwrites_nothing(tmp_path):
     with pytest.raises(InputError, match=r"mine\.py exists"):
         app("new-method", "mine", "--output", path.parent)
     assert path.read_text() == "precious"
+
+
+def test_an_unknown_kind_of_method_is_refused_with_the_known_ones(tmp_path):
+    done = call("new-method", "mine", "--kind", "magic", cwd=tmp_path)
+    assert done.returncode == 2
+    assert "'magic' is not one of 'fixed'" in done.stderr and "'learned'" in done.stderr
+    assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize("name", ["Mine", "my_method", "1st", "-x", "a--b", "../a", "", "lot"])
