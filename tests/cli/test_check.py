@@ -35,8 +35,22 @@ def test_a_broken_rule_is_named_and_exits_1(tmp_path, capsys):
     text = capsys.readouterr().out
     assert "  failed    the first token is always kept\n" in text
     assert "before_layer of layer 1 leaves out the first token" in text
-    assert "  not run   learns real text with fewer tokens\n" in text
+    assert "  ok        its inputs are not changed\n" in text
+    assert "  not run   18 more, which rest on: the first token is always kept\n" in text
     assert "Traceback" not in text
+
+
+def test_where_nothing_can_be_built_one_line_says_so(tmp_path, capsys):
+    path = tmp_path / "greedy.py"
+    assert app("new-method", "greedy", "--output", tmp_path) == 0
+    path.write_text(path.read_text().replace("super().__init__(params", "super().__init__(nothing"))
+    assert app("check", path) == 1
+    failed, error, resting, summary = capsys.readouterr().out.splitlines()[-4:]
+    assert (
+        failed == "  failed    class, stages, budget and needs are sound" and "NameError" in error
+    )
+    assert resting.startswith("  not run   24 more, which rest on: class, stages, budget")
+    assert summary.startswith("greedy: 1 failed, 24 not run")
 
 
 def test_a_new_method_overwrites_nothing(tmp_path):
