@@ -64,7 +64,8 @@ class MyMethod(TokenReducer):
         logit = logit.masked_fill(tokens.layout.is_first, math.inf)
         if self.in_soft_stage:
             # All stay, so that even a token of weight 0 has a gradient and can come back.
-            return Drop(tokens.layout.rows >= 0, weight=logit.sigmoid(), as_key=True)
+            weight = logit.sigmoid()
+            return Drop(tokens.layout.rows >= 0, weight, as_key=True, aux={"weight": weight})
         # A share, not a threshold: it gives every text the speed-up that the budget says.
         return Drop(segment_topk(logit, tokens.layout.share(self.keep_ratio), tokens.layout))
 
@@ -74,7 +75,7 @@ class MyMethod(TokenReducer):
             return {}
         event = trace.decisions()[0]
         # Without it, all weights go to 1: the task alone always wants to see more.
-        mean = segment_mean(event.decision.weight, event.layout)
+        mean = segment_mean(event.decision.aux["weight"], event.layout)
         return {"budget": self.params.strength * (mean - self.keep_ratio).square().mean()}
 
     def overhead_flops(self, layer: int, n_tokens):
