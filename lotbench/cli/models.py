@@ -99,9 +99,13 @@ def check(
 def new_method(
     name: Annotated[str, typer.Argument(help="Lower-case letters, digits and hyphens.")],
     folder: Annotated[Path, typer.Option("--output", help="Folder of the file.")] = Path("."),
+    kind: Annotated[
+        Literal["fixed", "learned"],
+        typer.Option(help="A fixed rule, or a router that is trained softly, then hard."),
+    ] = "fixed",
 ) -> None:
     """Write a small working method to start from, as a plugin file."""
     from lotbench.conformance.scaffold import write_method
 
-    path = write_method(name, folder)
+    path = write_method(name, folder, kind)
     typer.echo(f"wrote {path}; next: lotbench check {path}")

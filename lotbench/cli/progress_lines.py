@@ -156,6 +156,7 @@ def checklist(cls: type[TokenReducer], params: dict[str, Any], plugins: list[str
     console, started = Console(highlight=False), time.monotonic()
     marks = {"ok": "green", "failed": "bold red", "not seen": "yellow", "not run": "dim"}
     counts: Counter[str] = Counter()
+    resting: Counter[str] = Counter()
     console.print(Text(cls.name, "bold"), Text(f"({cls.__module__}.{cls.__qualname__})", "dim"))
     with console.status("") as status:
 
@@ -164,6 +165,9 @@ def checklist(cls: type[TokenReducer], params: dict[str, Any], plugins: list[str
 
         for verdict in examine(Subject(cls, params, plugins), begin):
             counts[verdict.outcome] += 1
+            if verdict.outcome == "not run":
+                resting[verdict.detail] += 1
+                continue
             colour = marks[verdict.outcome]
             line = Text(f"  {verdict.outcome:8}  ", colour) + Text(verdict.rule.title)
             if verdict.outcome == "failed":
@@ -171,6 +175,9 @@ def checklist(cls: type[TokenReducer], params: dict[str, Any], plugins: list[str
             elif verdict.detail:
                 line += Text(f": {verdict.detail}", "dim")
             console.print(line, soft_wrap=True)
+    for title, number in resting.items():
+        line = Text("  not run   ", "dim") + Text(f"{number} more, which rest on: {title}")
+        console.print(line, soft_wrap=True)
     summary = ", ".join(f"{counts[outcome]} {outcome}" for outcome in marks if counts[outcome])
     console.print(f"{cls.name}: {summary} ({time.monotonic() - started:.0f} s)")
     return not counts["failed"]

@@ -19,96 +19,117 @@ Outcome = Literal["ok", "failed", "not seen", "not run"]
 
 @dataclass(frozen=True)
 class Rule:
-    """A rule: its one-line title and its check."""
+    """A rule: its one-line title, its check, and the rules that it rests on.
+
+    It runs if none of those failed.  If one did, it would fail, too, for the same reason.
+    """
 
     title: str
     check: Callable[[Subject], str]
+    rests_on: tuple[Rule, ...] = ()
 
 
 @dataclass(frozen=True)
 class Verdict:
-    """The outcome of a rule; ``detail`` says what was observed, or what is wrong on which input."""
+    """The outcome of a rule.
+
+    ``detail`` says what was observed, what is wrong on which input, or, of a rule that was not run,
+    which rule it rests on.
+    """
 
     rule: Rule
     outcome: Outcome
     detail: str = ""
 
 
-def _no(kind: str) -> Callable[[Subject], str]:
-    return partial(rules.no_fault, kind=kind)
-
-
-def _of_vectors(rule: Rule) -> Rule:
+def _of_vectors(rule: Rule, *rests_on: Rule) -> Rule:
     """The rule on a model that gives sentence vectors, not logits."""
-    return Rule(f"sentence vectors: {rule.title}", lambda subject: rule.check(subject.pooled))
+    title = f"sentence vectors: {rule.title}"
+    return Rule(
+        title, lambda subject: rule.check(subject.pooled), (rule, *rule.rests_on, *rests_on)
+    )
 
 
-# Rules of logits and of sentence vectors.
-OF_BOTH = (
-    Rule("a text does not depend on its batch", rules.ignores_neighbours),
-    Rule("the packed path equals the reference", rules.modes_agree),
-    Rule("keeping everything equals the untouched model", rules.equals_dense),
-    Rule("its FLOPs equal the count of fvcore", rules.counts_flops),
-    Rule("every stage trains", learning.trains),
+SOUND = Rule("class, stages, budget and needs are sound", rules.is_sound)
+RUNS = Rule("decides in evaluation, in both modes", rules.runs, (SOUND,))
+
+
+def _no(kind: str, title: str) -> Rule:
+    return Rule(title, partial(rules.no_fault, kind=kind), (SOUND, RUNS))
+
+
+FORM = (
+    _no("first token", "the first token is always kept"),
+    _no("soft", "decisions are hard, except in soft stages"),
+    _no("sizes", "declared sizes equal the sizes of the mask"),
+    _no("groups", "what merges is of one text and goes into a token that stays"),
+    _no("mutation", "its inputs are not changed"),
 )
-EXPORTED = Rule("the exported graph equals the packed path", exported.equals_packed)
+"""What the engine needs to carry out a decision, in evaluation and in training."""
+DETERMINISTIC = Rule(
+    "decisions in evaluation are deterministic", rules.is_deterministic, (SOUND, RUNS, *FORM)
+)
+STABLE = (SOUND, RUNS, *FORM, DETERMINISTIC)
+"""What two runs need to be compared."""
+LABELS = Rule("decisions in evaluation ignore the labels", rules.ignores_labels, STABLE)
+ALONE = Rule("a text does not depend on its batch", rules.ignores_neighbours, STABLE)
+MODES = Rule("the packed path equals the reference", rules.modes_agree, STABLE)
+WHOLE = Rule(
+    "keeping everything equals the untouched model", rules.equals_dense, (SOUND, RUNS, *FORM)
+)
+FLOPS = Rule("its FLOPs equal the count of fvcore", rules.counts_flops, STABLE)
+# Not on evaluation: a method that fails there before it is trained may train.
+TRAINS = Rule("every stage trains", learning.trains, (SOUND, *FORM))
+GRADIENTS = Rule(
+    "every parameter that should learn gets a gradient",
+    learning.gives_gradients,
+    (SOUND, *FORM, TRAINS),
+)
+REPEATS = Rule("training is reproducible", learning.is_reproducible, (*STABLE, TRAINS))
+SAVED = Rule("a saved model decides as before", learning.survives_saving, (*STABLE, TRAINS))
+EXPORTED = Rule("the exported graph equals the packed path", exported.equals_packed, STABLE)
+LEARNS = Rule(
+    "learns real text with fewer tokens", learning.learns, (*STABLE, MODES, TRAINS, SAVED)
+)
 
-# A group runs only if no rule of the groups before it has failed, since it builds on them.
-GROUPS: tuple[tuple[Rule, ...], ...] = (
-    (Rule("class, stages, budget and needs are sound", rules.is_sound),),
-    (Rule("decides in evaluation, in both modes", rules.runs),),
-    (
-        Rule("the first token is always kept", _no("first token")),
-        Rule("decisions are hard, except in soft stages", _no("soft")),
-        Rule("declared sizes equal the sizes of the mask", _no("sizes")),
-        Rule("what merges is of one text and goes into a token that stays", _no("groups")),
-        Rule("its inputs are not changed", _no("mutation")),
-    ),
-    (Rule("decisions in evaluation are deterministic", rules.is_deterministic),),
-    (Rule("decisions in evaluation ignore the labels", rules.ignores_labels), *OF_BOTH),
-    (
-        Rule("every parameter that should learn gets a gradient", learning.gives_gradients),
-        Rule("training is reproducible", learning.is_reproducible),
-        Rule("a saved model decides as before", learning.survives_saving),
-    ),
-    tuple(map(_of_vectors, OF_BOTH)),
-    (EXPORTED,),
-    (_of_vectors(EXPORTED),),
-    (Rule("learns real text with fewer tokens", learning.learns),),
+RULES: tuple[Rule, ...] = (
+    *(SOUND, RUNS, *FORM, DETERMINISTIC, LABELS, ALONE, MODES, WHOLE, FLOPS),
+    *(TRAINS, GRADIENTS, REPEATS, SAVED),
+    *(_of_vectors(rule, LABELS) for rule in (ALONE, MODES, WHOLE, FLOPS, TRAINS)),
+    *(EXPORTED, _of_vectors(EXPORTED), LEARNS),
 )
 
 
 def examine(
     subject: Subject,
     begin: Callable[[Rule], None] | None = None,
-    groups: tuple[tuple[Rule, ...], ...] = GROUPS,
+    among: tuple[Rule, ...] = RULES,
 ) -> Iterator[Verdict]:
     """Yields the verdict on each rule, in order; ``begin`` is called with each before its check."""
     _ = subject.params
     threads = torch.get_num_threads()
     # A tiny model gains nothing from a second thread, and on a busy machine it waits for it.
     torch.set_num_threads(1)
-    failed = False
+    failed: list[Rule] = []
     try:
-        for group in groups:
-            builds_on_failed = failed
-            for rule in group:
-                if builds_on_failed:
-                    yield Verdict(rule, "not run")
-                    continue
-                if begin is not None:
-                    begin(rule)
-                try:
-                    verdict = Verdict(rule, "ok", rule.check(subject))
-                except NotSeen as error:
-                    verdict = Verdict(rule, "not seen", str(error))
-                except Broken as error:
-                    verdict = Verdict(rule, "failed", str(error))
-                except InputError:
-                    raise
-                except Exception as error:
-                    verdict = Verdict(rule, "failed", crash(error, subject.cls))
-                failed = failed or verdict.outcome == "failed"
-                yield verdict
+        for rule in among:
+            if broken := [needed for needed in failed if needed in rule.rests_on]:
+                yield Verdict(rule, "not run", broken[0].title)
+                continue
+            if begin is not None:
+                begin(rule)
+            try:
+                verdict = Verdict(rule, "ok", rule.check(subject))
+            except NotSeen as error:
+                verdict = Verdict(rule, "not seen", str(error))
+            except Broken as error:
+                verdict = Verdict(rule, "failed", str(error))
+            except InputError:
+                raise
+            except Exception as error:
+                verdict = Verdict(rule, "failed", crash(error, subject.cls))
+            if verdict.outcome == "failed":
+                failed.append(rule)
+            yield verdict
     finally:
         torch.set_num_threads(threads)

@@ -7,9 +7,10 @@ from copy import deepcopy
 import numpy as np
 
 from lotbench.batch import Batch
+from lotbench.conformance.answers import answer
 from lotbench.conformance.outcome import Broken, NotSeen, on
-from lotbench.conformance.rules import answer
-from lotbench.conformance.subject import RAGGED, Subject, batch, batches
+from lotbench.conformance.subject import Subject
+from lotbench.conformance.texts import BATCHES, RAGGED, batch
 from lotbench.deploy.graph import export
 from lotbench.deploy.session import Session, feed, open_session
 from lotbench.engine.encoder import ReducedEncoder
@@ -37,16 +38,17 @@ def equals_packed(subject: Subject) -> str:
     session = open_session(exported.model.SerializeToString(), "onnx-fp32", threads=1)
     budget = exported.budget if isinstance(exported.budget, int | float) else None
     movable = budget is not None and exported.fixed is None
-    alone = [(f"text {text} alone", batch((text,))) for text in (RAGGED[0], RAGGED[3])]
+    alone = {f"text {text} alone": (text,) for text in (RAGGED[0], RAGGED[3])}
     compared = flipped = 0
     most = 0.0
     for value in [budget, *(subject.budgets_to_try(budget) if movable else [])]:
         if value is not None:
             encoder.reducer.budget = exact.reducer.budget = value
         at = "" if value is None else f", {encoder.reducer.budget_name}={value:g}"
-        for name, data in [*batches(), *alone]:
+        for name, rows in (BATCHES | alone).items():
             with on(subject.cls, name + at):
-                off, flips = _compare(encoder, exact, session, data, value if movable else None)
+                limit = value if movable else None
+                off, flips = _compare(encoder, exact, session, batch(rows), limit)
             compared, flipped = compared + len(off), flipped + flips
             most = max([most, *off])
     fixed = "" if exported.fixed is None else f"; the budget is fixed: {exported.fixed}"

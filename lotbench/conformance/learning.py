@@ -19,9 +19,11 @@ from lotbench.config.sections import (
     TrainConfig,
     TrialConfig,
 )
+from lotbench.conformance.answers import answer, compare
 from lotbench.conformance.outcome import Broken, on
-from lotbench.conformance.rules import CLOSE, answer, compare, seed_all
-from lotbench.conformance.subject import TINY_LAYERS, Subject, batches
+from lotbench.conformance.rules import CLOSE, seed_all
+from lotbench.conformance.subject import TINY_LAYERS, Subject
+from lotbench.conformance.texts import BATCHES, batch
 from lotbench.data.batches import collate
 from lotbench.data.sources import read_source
 from lotbench.data.task import load_task
@@ -44,6 +46,9 @@ FLOAT32 = 1e-4
 
 def trains(subject: Subject) -> str:
     """Every stage runs and its losses are finite."""
+    for part in subject.staged:
+        if part.error and part.training:
+            raise part.error
     with on(subject.cls, "training a tiny model on random texts"):
         stages = subject.trained.report.stages or []
     return ", ".join(f"{stage.name}: {' + '.join(stage.losses or {})}" for stage in stages)
@@ -155,8 +160,9 @@ def _compare(subject: Subject, other: ReducedEncoder, how: str, otherwise: str) 
     In float32, the last digit depends on the memory address of a weight.
     """
     encoder, other = (deepcopy(model).double() for model in (subject.trained.encoder, other))
-    for name, data in batches():
+    for name, rows in BATCHES.items():
         with on(subject.cls, name):
+            data = batch(rows)
             compare(answer(encoder, data), answer(other, data), how, otherwise, CLOSE)
 
 

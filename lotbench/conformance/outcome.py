@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -35,7 +36,13 @@ def on(cls: type[TokenReducer], where: str) -> Iterator[None]:
 
 
 def crash(error: Exception, cls: type[TokenReducer]) -> str:
-    """An exception in one line, with the line of the method that raised it."""
-    hint = "; is a table empty here? A model that is not trained has to decide, too"
-    empty = "with size 0" in str(error) or "empty tensor" in str(error)
-    return f"{type(error).__name__}: {registry.located(error, cls)}{hint * empty}"
+    """An exception in one line, with the line of the method that raised it and its empty tables."""
+    hint = ""
+    if isinstance(error, IndexError | RuntimeError):  # what torch raises where a size is wrong
+        for frame, _ in traceback.walk_tb(error.__traceback__):
+            method = frame.f_locals.get("self")
+            buffers = method.named_buffers() if isinstance(method, cls) else ()
+            empty = [repr(name) for name, buffer in buffers if not buffer.numel()]
+            if empty:
+                hint = f"; {', '.join(empty)} is empty: a model that is not trained decides, too"
+    return f"{type(error).__name__}: {registry.located(error, cls)}{hint}"

@@ -7,31 +7,18 @@ from __future__ import annotations
 
 import random
 from collections.abc import Set
-from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
 
-from lotbench.batch import Batch
+from lotbench.conformance.answers import Case, answer, compare
 from lotbench.conformance.outcome import Broken, NotSeen, on
-from lotbench.conformance.subject import (
-    CLASSES,
-    RAGGED,
-    TINY_LAYERS,
-    UNIFORM,
-    LeftOut,
-    Subject,
-    batch,
-    batches,
-    hugging_face_outputs,
-    positions_left_out,
-)
-from lotbench.conformance.watch import Watch, changed, tensors
-from lotbench.engine.encoder import MODES, Mode, ReducedEncoder
+from lotbench.conformance.subject import TINY_LAYERS, Subject
+from lotbench.conformance.texts import BATCHES, RAGGED, UNIFORM, batch
+from lotbench.conformance.tiny import CLASSES
+from lotbench.engine.encoder import MODES
 from lotbench.measure.flops import fvcore_flops, reduced_flops
-from lotbench.reducer import Look, Outputs, Stage, Step, TokenReducer
+from lotbench.reducer import Look, Stage
 from lotbench.trial.saliency import SALIENCIES
 from lotbench.trial.training import prefix_of, stage_steps
 
@@ -83,18 +70,22 @@ def runs(subject: Subject) -> str:
     for label, name, mode, _, outputs in subject.watched:
         if not outputs.logits.isfinite().all():
             raise Broken(f"outputs that are not finite; {label}, {name}, {mode}")
-    return f"{len(subject.cases)} cases x {len(batches())} batches x 2 modes"
+    for part in subject.staged:
+        if part.error and not part.training:  # that of training breaks another rule
+            raise part.error
+    return f"{len(subject.cases)} cases x {len(BATCHES)} batches x 2 modes"
 
 
 def is_deterministic(subject: Subject) -> str:
     """The same batch gives the same decisions and logits, for any random state."""
     for case in subject.cases:
-        for name, data in batches():
+        for name, rows in BATCHES.items():
             with on(subject.cls, f"{case.label}, {name}"):
                 seed_all(1)
-                one = answer(case.encoder, data)
+                one = case.answer(rows)
                 seed_all(2)
-                compare(one, answer(case.encoder, data), "at first", "the second time", 0.0)
+                again = answer(case.encoder, batch(rows))
+                compare(one, again, "at first", "the second time", 0.0)
     return ""
 
 
@@ -107,11 +98,11 @@ def seed_all(number: int) -> None:
 def ignores_labels(subject: Subject) -> str:
     """Decisions in evaluation do not depend on the labels."""
     for case in subject.cases:
-        data, relabelled = batch(), batch()
+        relabelled = batch()
         relabelled.labels = (relabelled.labels + 1) % CLASSES
         with on(subject.cls, f"{case.label}, ragged batch"):
-            one, other = answer(case.encoder, data), answer(case.encoder, relabelled)
-            compare(one, other, "with one label", "with another", 0.0)
+            other = answer(case.encoder, relabelled)
+            compare(case.answer(), other, "with one label", "with another", 0.0)
     return ""
 
 
@@ -121,8 +112,8 @@ def ignores_neighbours(subject: Subject) -> str:
     elsewhere = batch()
     elsewhere.index = elsewhere.index.flip(0) + 100
     for case in subject.cases:
-        together = answer(case.encoder, batch())
         with on(subject.cls, case.label):
+            together = case.answer()
             other = answer(case.encoder, elsewhere, named=batch())
             compare(together, other, "in one row of its split", "in another", 0.0)
         for how, rows in (
@@ -132,8 +123,7 @@ def ignores_neighbours(subject: Subject) -> str:
             ("among other texts", (*UNIFORM, *RAGGED)),
         ):
             with on(subject.cls, case.label):
-                other = answer(case.encoder, batch(rows))
-                compare(together, other, f"in a batch of {len(RAGGED)}", how, CLOSE)
+                compare(together, case.answer(rows), f"in a batch of {len(RAGGED)}", how, CLOSE)
     return ""
 
 
@@ -141,9 +131,9 @@ def modes_agree(subject: Subject) -> str:
     """The packed path equals the reference: decisions, counts, outputs."""
     most = 0.0
     for case in subject.cases:
-        for name, data in batches():
+        for name, rows in BATCHES.items():
             with on(subject.cls, f"{case.label}, {name}"):
-                packed, reference = (answer(case.encoder, data, mode) for mode in MODES)
+                packed, reference = (case.answer(rows, mode) for mode in MODES)
                 off = compare(packed, reference, "packed", "in the reference", CLOSE)
                 most = max(most, off)
                 for counted in ("embedded", "shown", "queries", "keys", "feed_forward"):
@@ -165,24 +155,20 @@ def equals_dense(subject: Subject) -> str:
     if not subject.fresh().reducer.active_layers:
         raise NotSeen("it runs no layer")
     for case in subject.cases:
-        for name, data in batches():
-            encoder = case.encoder
+        for name, rows in BATCHES.items():
             with on(subject.cls, f"{case.label}, {name}"):
-                reduced = answer(encoder, data)
-            touched = {text for _, _, text in reduced.left_out}
-            whole = torch.tensor([text not in touched for text in data.index.tolist()])
-            active = encoder.reducer.active_layers
-            with torch.no_grad():
-                dense = hugging_face_outputs(encoder.backbone, data, active)
-            off = (reduced.outputs.logits - dense).abs().amax(1)[whole]
+                reduced = case.answer(rows)
+            touched, texts = {text for _, _, text in reduced.left_out}, torch.tensor(rows)
+            whole = torch.tensor([text not in touched for text in rows])
+            off = (reduced.outputs.logits - subject.untouched[name]).abs().amax(1)[whole]
             if off.numel() and (worst := float(off.max())) > EXACT:
-                text = int(data.index[whole][off.argmax()])
+                text = int(texts[whole][off.argmax()])
                 raise Broken(
                     f"text {text}: outputs differ by {worst:.1e} from the untouched model, "
                     f"though every token was kept; {case.label}, {name}"
                 )
             # Texts of up to three tokens do not count: most methods keep them whole.
-            seen += int((whole & (data.layout.lengths > 3)).sum())
+            seen += int((whole & (reduced.outputs.trace.lengths > 3)).sum())
             most = max(most, float(off.max()) if off.numel() else 0.0)
     if not seen:
         raise NotSeen("no text was kept whole at any budget tried")
@@ -190,15 +176,19 @@ def equals_dense(subject: Subject) -> str:
 
 
 def counts_flops(subject: Subject) -> str:
-    """Analytic FLOPs equal twice fvcore's multiply-adds of the packed path, in any batch."""
-    for i, case in enumerate(subject.cases):
+    """Analytic FLOPs equal twice fvcore's multiply-adds of the packed path, in any batch.
+
+    fvcore is slow, so it counts every case and every text at least once, but not each with each.
+    """
+    texts, cases = len(RAGGED), subject.cases
+    for i, case in enumerate(cases):
         with on(subject.cls, f"{case.label}, ragged batch"):
-            _charges_each_text(case.encoder)
-        for row in (0, 1 + i % (len(RAGGED) - 1)):
+            _charges_each_text(case)
+        for row in range(i % texts, texts, len(cases)):
             data, encoder = batch((row,)), case.encoder
             size = data.layout.total
             with on(subject.cls, f"text {row} ({size} tokens), {case.label}"):
-                trace = answer(encoder, data).outputs.trace
+                trace = case.answer((row,)).outputs.trace
                 ours = reduced_flops(trace, encoder.backbone, encoder.reducer).item()
                 if off := ours - (counted := fvcore_flops(encoder, data)):
                     raise Broken(
@@ -208,19 +198,19 @@ def counts_flops(subject: Subject) -> str:
     return ""
 
 
-def _charges_each_text(encoder: ReducedEncoder) -> None:
+def _charges_each_text(case: Case) -> None:
     """The method's own FLOPs for a text depend on its number of tokens alone."""
-    trace = answer(encoder, batch()).outputs.trace
+    trace, reducer = case.answer().outputs.trace, case.encoder.reducer
     early = [trace.lengths] * bool(trace.decisions("before_embedding"))
     for layer, tokens in enumerate([*early, *trace.shown], start=-len(early)):
-        together = torch.as_tensor(encoder.reducer.overhead_flops(layer, tokens.double()))
+        together = torch.as_tensor(reducer.overhead_flops(layer, tokens.double()))
         if together.shape not in ((), tokens.shape):
             raise Broken(
                 f"overhead_flops returns shape {tuple(together.shape)}; a number or (B,) needed"
             )
         for text, charged in enumerate(together.expand(tokens.shape).tolist()):
             one = tokens[text : text + 1].double()
-            alone = float(encoder.reducer.overhead_flops(layer, one))
+            alone = float(reducer.overhead_flops(layer, one))
             if charged != alone:
                 raise Broken(
                     f"overhead_flops of layer {layer} charges text {text} ({int(one)} tokens) "
@@ -233,97 +223,7 @@ def no_fault(subject: Subject, kind: str) -> str:
     for label, name, mode, watch, _ in subject.watched:
         if kind in watch.faults:
             raise Broken(f"{watch.faults[kind]}; {label}, {name}, {mode}")
-    encoder = subject.fresh()
-    for stage in encoder.reducer.stages():
-        encoder.reducer.start_stage(stage)
-        # Evaluation in the middle of a stage, then training.
-        for training in (False, True):
-            encoder.train(training)
-            where = f"{'training' if training else 'evaluation'} in stage {stage.name!r}"
-            with on(subject.cls, where):
-                _watch_stage(encoder, stage, kind)
+    for part in subject.staged:
+        if kind in part.faults:
+            raise Broken(f"{part.faults[kind]}; {part.where}")
     return ""
-
-
-def _watch_stage(encoder: ReducedEncoder, stage: Stage, kind: str) -> None:
-    data = batch(needs=encoder.reducer.needs if encoder.training else frozenset())
-    watch = Watch(encoder.reducer, stage.soft and encoder.training)
-    if encoder.training:
-        _watch_training_step(encoder, data, stage, kind)
-    outputs = encoder(data, "reference" if watch.soft else "packed", reducer=watch)
-    if encoder.training and kind == "mutation":
-        inputs = {**tensors(data), "logits": outputs.logits, "hidden": outputs.hidden}
-        before = {name: value.detach().clone() for name, value in inputs.items()}
-        encoder.reducer.loss(outputs, data, outputs.trace)
-        if altered := changed(before, inputs | tensors(data)):
-            raise Broken(f"loss changes {altered}")
-    if kind in watch.faults:
-        raise Broken(watch.faults[kind])
-
-
-def _watch_training_step(encoder: ReducedEncoder, data: Batch, stage: Stage, kind: str) -> None:
-    """Runs the method's own training step and watches every forward pass in it."""
-    watches = []
-
-    def forward(batch: Batch, *args: Any, reducer: TokenReducer | None = None, **kwargs: Any):
-        watches.append(Watch(encoder.reducer if reducer is None else reducer, stage.soft))
-        return ReducedEncoder.forward(encoder, batch, *args, reducer=watches[-1], **kwargs)
-
-    before = {name: value.detach().clone() for name, value in tensors(data).items()}
-    encoder.forward = forward
-    try:
-        step = Step(stage, 0.5, torch.Generator().manual_seed(0))
-        encoder.reducer.training_step(encoder, data, step)
-    finally:
-        del encoder.forward
-    if kind == "mutation" and (altered := changed(before, tensors(data))):
-        raise Broken(f"training_step changes {altered}")
-    for watch in watches:
-        if kind in watch.faults:
-            raise Broken(f"{watch.faults[kind]} (training_step)")
-
-
-@dataclass(frozen=True)
-class Answer:
-    """The results of a model on a batch, by text."""
-
-    outputs: Outputs
-    logits: dict[int, Tensor]
-    left_out: LeftOut
-
-    def flipped(self, other: Answer) -> set[int]:
-        """The texts on which another answer has other decisions."""
-        keys = {**self.left_out, **other.left_out}
-        return {key[2] for key in keys if self.left_out.get(key) != other.left_out.get(key)}
-
-
-@torch.no_grad()
-def answer(
-    encoder: ReducedEncoder, data: Batch, mode: Mode = "packed", named: Batch | None = None
-) -> Answer:
-    """The results of a model on ``data``; ``named`` gives the texts other numbers."""
-    outputs = encoder(data, mode)
-    named = data if named is None else named
-    logits = dict(zip(named.index.tolist(), outputs.logits, strict=True))
-    return Answer(outputs, logits, positions_left_out(outputs.trace, named))
-
-
-def compare(one: Answer, other: Answer, how: str, otherwise: str, tolerance: float) -> float:
-    """Largest difference of outputs on the texts that both answers have."""
-    texts = [text for text in one.logits if text in other.logits]
-    for key in sorted({**one.left_out, **other.left_out}):
-        layer, point, text = key
-        here, there = set(one.left_out.get(key, ())), set(other.left_out.get(key, ()))
-        if text in texts and here != there:
-            places = {place for place, _ in here ^ there}
-            raise Broken(
-                f"{point} of layer {layer}, text {text}: {len(here)} tokens left out {how}, "
-                f"{len(there)} {otherwise}; {len(places)} decided differently"
-            )
-    most = 0.0
-    for text in texts:
-        off = float((one.logits[text] - other.logits[text]).abs().max())
-        if not off <= tolerance:
-            raise Broken(f"text {text}: outputs {how} and {otherwise} differ by {off:.1e}")
-        most = max(most, off)
-    return most

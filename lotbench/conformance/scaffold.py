@@ -1,4 +1,4 @@
-"""The file of a new method, made from the working example ``template.py``."""
+"""The file of a new method, made from a working example in ``templates/``."""
 
 from __future__ import annotations
 
@@ -8,11 +8,9 @@ from pathlib import Path
 from lotbench import registry
 from lotbench.errors import InputError
 
-EXAMPLE = Path(__file__).with_name("template.py")
 
-
-def write_method(name: str, folder: Path) -> Path:
-    """The path of a new method's file, written to ``folder``."""
+def write_method(name: str, folder: Path, kind: str = "fixed") -> Path:
+    """The path of a new method's file, written to ``folder`` from the example of this kind."""
     if not re.fullmatch(r"[a-z][a-z0-9]*(-[a-z0-9]+)*", name):
         raise InputError(
             f"{name!r} is not a valid method name; use lower-case letters, digits and "
@@ -21,7 +19,8 @@ def write_method(name: str, folder: Path) -> Path:
     if name in registry.names():
         raise InputError(f"the method name {name!r} is in use; choose another")
     path = folder / f"{name.replace('-', '_')}.py"
-    text = EXAMPLE.read_text(encoding="utf-8").replace("my-method", name)
+    example = Path(__file__).parent / "templates" / f"{kind}.py"
+    text = example.read_text(encoding="utf-8").replace("my-method", name)
     text = text.replace("MyMethod", "".join(part.capitalize() for part in name.split("-")))
     try:
         folder.mkdir(parents=True, exist_ok=True)

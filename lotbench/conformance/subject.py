@@ -1,4 +1,4 @@
-"""The method under test: tiny random BERTs that use it, and ragged batches of random texts."""
+"""The method under test, and the tiny random BERTs that use it."""
 
 from __future__ import annotations
 
@@ -7,49 +7,42 @@ from contextlib import suppress
 from copy import deepcopy
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import Any, NamedTuple
+from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
 from lotbench import registry
 from lotbench.batch import Batch
 from lotbench.config.sections import TrainConfig
-from lotbench.conformance.outcome import on
-from lotbench.conformance.tiny import CLASSES, VOCABULARY, WIDTH, pooled_backbone, tiny_backbone
-from lotbench.conformance.watch import Watch
-from lotbench.data.batches import collate
-from lotbench.data.tokens import Split, text_seed
+from lotbench.conformance.answers import Case, positions_left_out
+from lotbench.conformance.outcome import Broken, on
+from lotbench.conformance.texts import BATCHES, RAGGED, batch, split, with_artefacts
+from lotbench.conformance.tiny import WIDTH, pooled_backbone, tiny_backbone
+from lotbench.conformance.watch import Watch, watch_stage
 from lotbench.engine.backbone import Backbone
 from lotbench.engine.encoder import MODES, Mode, ReducedEncoder
 from lotbench.errors import InputError
 from lotbench.measure.flops import reduced_flops
-from lotbench.ragged import select
-from lotbench.reducer import Merge, Outputs, Params, TokenReducer, Trace
+from lotbench.reducer import Outputs, Params, TokenReducer
 from lotbench.store.rows import Training
-from lotbench.trial.saliency import SALIENCIES
 from lotbench.trial.training import train
 from lotbench.validation import report_at
 
 TINY_LAYERS = 4
-LENGTHS = (40, 1, 17, 2, 29, 8, 3, 23, 12, 12, 12)
-RAGGED, UNIFORM = tuple(range(8)), (8, 9, 10)
-
 # A budget may be a share, a threshold or a count, so these factors and values cover the range of
 # each.  Values that the method's parameters refuse are skipped.
 FACTORS, VALUES = (0.5, 0.25, 2, 4, 16, 64), (0.0, 0.3, 0.5, 0.7, 0.9, 0.99, 1.0)
 
-LeftOut = dict[tuple[int, str, int], tuple[tuple[int, int], ...]]
-"""By (layer, point, text): the position of each token that is left out, and the position of the
-token that it merges into, -1 if none."""
 
+@dataclass
+class Part:
+    """A pass in a stage of training: its faults by kind, and the exception that ended it."""
 
-class Case(NamedTuple):
-    """A model at one value of its budget."""
-
-    label: str
-    encoder: ReducedEncoder
+    where: str
+    training: bool
+    faults: dict[str, str] = field(default_factory=dict)
+    error: Broken | None = None
 
 
 @dataclass
@@ -88,8 +81,11 @@ class Subject:
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(0)
             reducer = self.cls(self.params, layers, WIDTH)
-        backbone = pooled_backbone(layers) if self.vectors else tiny_backbone(layers)
-        return ReducedEncoder(backbone, reducer).eval()
+        return ReducedEncoder(self.backbone(layers), reducer).eval()
+
+    def backbone(self, layers: int = TINY_LAYERS) -> Backbone:
+        """A tiny backbone with weights of its own."""
+        return pooled_backbone(layers) if self.vectors else tiny_backbone(layers)
 
     def randomised(self, seed: int, layers: int = TINY_LAYERS) -> ReducedEncoder:
         """A model whose method has large random weights.
@@ -116,23 +112,24 @@ class Subject:
 
     @cached_property
     def cases(self) -> list[Case]:
-        """Models in float64, fresh and randomised, at budgets where their decisions differ."""
-        chosen = []
-        for label, encoder in (
-            ("fresh", self.fresh()),
-            ("randomised", self.randomised(1)),
-            ("randomised again", self.randomised(2)),
-        ):
-            encoder.double()
-            budget = self.cls.budget_name
-            trained = encoder.reducer.budget if budget else None
+        """Models in float64, fresh and randomised, at budgets where their decisions differ.
+
+        They share a backbone, which no method may change.
+        """
+        made = {"fresh": self.fresh(), "randomised": self.randomised(1)}
+        if not self.vectors:  # of the same decisions, two models show what pooling makes of them
+            made["randomised again"] = self.randomised(2)
+        backbone, chosen = self.backbone().double(), []
+        for label, encoder in made.items():
+            reducer, budget = encoder.reducer.double(), self.cls.budget_name
+            trained = reducer.budget if budget else None
             trained = trained if isinstance(trained, int | float) else None
             distinct: dict[int, Case] = {}
             for value in [trained, *self.budgets_to_try(trained)]:
                 name = label if value is None else f"{label}, {budget}={value:g}"
                 if value != trained and budget not in self.cls.Params.model_fields:
                     name += f" (tried, because no field of Params limits {budget})"
-                moved = deepcopy(encoder)
+                moved = ReducedEncoder(backbone, deepcopy(reducer)).eval()
                 if value is not None:
                     moved.reducer.budget = value
                 with on(self.cls, f"{name}, ragged batch"), torch.no_grad():
@@ -149,13 +146,43 @@ class Subject:
         """A watched forward pass for every case, batch and mode, and its outputs."""
         passes = []
         for case in self.cases:
-            for name, data in batches():
+            for name, rows in BATCHES.items():
                 for mode in MODES:
                     watch = Watch(case.encoder.reducer)
                     with on(self.cls, f"{case.label}, {name}, {mode}"), torch.no_grad():
-                        outputs = case.encoder(data, mode, reducer=watch)
+                        outputs = case.encoder(batch(rows), mode, reducer=watch)
                     passes.append((case.label, name, mode, watch, outputs))
         return passes
+
+    @cached_property
+    def staged(self) -> list[Part]:
+        """For every stage, a watched pass in evaluation in the middle of it, and in training."""
+        encoder, parts = self.fresh(), []
+        examples = batch(needs=encoder.reducer.needs, vectors=self.vectors)
+        with torch.no_grad(), on(self.cls, "before training"):
+            encoder.reducer.before_training([examples], encoder.backbone.words)
+        for stage in encoder.reducer.stages():
+            encoder.reducer.start_stage(stage)
+            for training in (False, True):
+                encoder.train(training)
+                where = f"{'training' if training else 'evaluation'} in stage {stage.name!r}"
+                part = Part(where, training)
+                parts.append(part)
+                try:
+                    with on(self.cls, where):
+                        data = batch(RAGGED, encoder.reducer.needs, self.vectors)
+                        watch_stage(encoder, data if training else batch(), stage, part.faults)
+                except Broken as error:
+                    part.error = error
+        return parts
+
+    @cached_property
+    def untouched(self) -> dict[str, Tensor]:
+        """Outputs of the untouched model on each of the batches, in float64."""
+        backbone, layers = self.backbone().double().eval(), self.fresh().reducer.active_layers
+        with torch.no_grad():
+            batches = {name: batch(rows) for name, rows in BATCHES.items()}
+            return {k: hugging_face_outputs(backbone, v, layers) for k, v in batches.items()}
 
     def train(self) -> Trained:
         """A model trained for a few steps on random texts, and its gradients."""
@@ -177,14 +204,8 @@ class Subject:
         shortest = min(stage.share for stage in encoder.reducer.stages() if stage.share)
         epochs = max(2, 2 / shortest / 6)
         config = TrainConfig(epochs=epochs, batch_size=8, learning_rate=1e-3, precision="fp32")
-        texts, needs = split(48), encoder.reducer.needs
-        if self.vectors:  # they are learned from those of a teacher alone
-            generator = torch.Generator().manual_seed(0)
-            dense = torch.randn(len(texts), WIDTH, generator=generator)
-            texts.labels, texts.dense = None, dense.numpy()
-        else:
-            needs |= {"teacher_logits"}
-        report = train(encoder, with_artefacts(texts, needs), config, seed=0)
+        needs = encoder.reducer.needs | {"teacher_logits"}
+        report = train(encoder, with_artefacts(split(48), needs, self.vectors), config, seed=0)
         search(encoder)
         for handle in handles:
             handle.remove()
@@ -227,53 +248,6 @@ def search(encoder: ReducedEncoder) -> None:
     encoder.reducer.search(score, torch.Generator().manual_seed(0))
 
 
-def batch(rows: tuple[int, ...] = RAGGED, needs: frozenset[str] = frozenset()) -> Batch:
-    """The batch of these texts, with what a method ``needs``; a text is the same in every batch."""
-    return collate(with_artefacts(_TEXTS, needs), np.array(rows))
-
-
-def batches() -> list[tuple[str, Batch]]:
-    """Three named batches: of many lengths, of equal lengths, and of a single token."""
-    return [
-        ("ragged batch", batch()),
-        ("batch of equal lengths", batch(UNIFORM)),
-        ("one token alone", batch((1,))),
-    ]
-
-
-def split(count: int) -> Split:
-    """Random texts whose label depends on their third token."""
-    return _random_split([3 + (7 * i) % 26 for i in range(count)], seed=1)
-
-
-def with_artefacts(split: Split, needs: frozenset[str]) -> Split:
-    """The split with the random saliency and the teacher's logits that a method ``needs``."""
-    if needs & SALIENCIES.keys():
-        seeds = map(torch.Generator().manual_seed, range(len(split)))
-        pairs = zip(split.input_ids, seeds, strict=True)
-        saliency = [torch.rand(len(ids), generator=seeded).numpy() for ids, seeded in pairs]
-        split = replace(split, saliency=saliency)
-    if "teacher_logits" in needs and split.labels is not None:
-        split = replace(split, dense=np.eye(CLASSES, dtype=np.float32)[split.labels])
-    return split
-
-
-def positions_left_out(trace: Trace, batch: Batch) -> LeftOut:
-    """The tokens that each decision drops, merges or lets leap."""
-    places_by_event: LeftOut = {}
-    for event in trace.events:
-        left_out, layout = select(~event.decision.keep, event.layout)
-        places = batch.layout.position[event.rows]
-        into = torch.full_like(places, -1)
-        if isinstance(event.decision, Merge):
-            into = places[event.decision.groups]
-        pairs = torch.stack([places, into], 1)[left_out]
-        for text, part in zip(batch.index.tolist(), pairs.split(layout.sizes), strict=True):
-            if part.numel():
-                places_by_event[event.layer, event.point, text] = tuple(map(tuple, part.tolist()))
-    return places_by_event
-
-
 def hugging_face_outputs(backbone: Backbone, batch: Batch, layers: int) -> Tensor:
     """Logits (B, C) of the untouched model with its first ``layers`` layers, text by text.
 
@@ -295,18 +269,3 @@ def hugging_face_outputs(backbone: Backbone, batch: Batch, layers: int) -> Tenso
     if pooling is None:
         return torch.cat([answer.logits for answer in answers])
     return torch.cat([pooling.padded(answer.last_hidden_state, None) for answer in answers])
-
-
-def _random_split(lengths: list[int] | tuple[int, ...], seed: int) -> Split:
-    """Text pairs whose token frequencies fall off as in language."""
-    rng = np.random.default_rng(seed)
-    ids = [np.minimum(rng.zipf(1.3, size), VOCABULARY - 1).tolist() for size in lengths]
-    for row in ids:
-        row[0] = 0
-    labels = np.array([row[min(2, len(row) - 1)] % CLASSES for row in ids])
-    seeds = np.array([text_seed(map(str, row)) for row in ids])
-    types = [[int(i > len(row) // 2) for i in range(len(row))] for row in ids]
-    return Split(ids, types, labels, seeds, [(" ".join(map(str, row)),) for row in ids])
-
-
-_TEXTS = _random_split(LENGTHS, seed=0)

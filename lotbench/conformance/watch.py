@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from lotbench.batch import Batch
 from lotbench.decision import malformed, misgrouped
+from lotbench.engine.encoder import ReducedEncoder
 from lotbench.ragged import Ragged, segment_count
-from lotbench.reducer import Decision, Leap, Merge, Received, TokenReducer, Tokens
+from lotbench.reducer import Decision, Leap, Merge, Received, Stage, Step, TokenReducer, Tokens
 
 ROUNDING = 1e-5
 """Rounding error allowed in a straight-through weight, ``hard + (soft - soft.detach())``."""
@@ -113,6 +115,48 @@ class Watch(TokenReducer):
                     )
                     decision = replace(decision, **{name: None})
         return decision
+
+
+def watch_stage(encoder: ReducedEncoder, data: Batch, stage: Stage, faults: dict[str, str]) -> None:
+    """Watches a pass in a stage, and in training also the training step and the loss.
+
+    What is wrong is added to ``faults``, by kind.
+    """
+    if encoder.training:
+        _watch_training_step(encoder, data, stage, faults)
+    watch = Watch(encoder.reducer, stage.soft and encoder.training)
+    watch.faults = faults
+    outputs = encoder(data, "reference" if watch.soft else "packed", reducer=watch)
+    if encoder.training:
+        inputs = {**tensors(data), "logits": outputs.logits, "hidden": outputs.hidden}
+        before = {name: value.detach().clone() for name, value in inputs.items()}
+        encoder.reducer.loss(outputs, data, outputs.trace)
+        if altered := changed(before, inputs | tensors(data)):
+            faults.setdefault("mutation", f"loss changes {altered}")
+
+
+def _watch_training_step(
+    encoder: ReducedEncoder, data: Batch, stage: Stage, faults: dict[str, str]
+) -> None:
+    """Runs the method's own training step and watches every forward pass in it."""
+    watches = []
+
+    def forward(batch: Batch, *args: Any, reducer: TokenReducer | None = None, **kwargs: Any):
+        watches.append(Watch(encoder.reducer if reducer is None else reducer, stage.soft))
+        return ReducedEncoder.forward(encoder, batch, *args, reducer=watches[-1], **kwargs)
+
+    before = {name: value.detach().clone() for name, value in tensors(data).items()}
+    encoder.forward = forward
+    try:
+        step = Step(stage, 0.5, torch.Generator().manual_seed(0))
+        encoder.reducer.training_step(encoder, data, step)
+    finally:
+        del encoder.forward
+        for watch in watches:
+            named = {kind: f"{fault} (training_step)" for kind, fault in watch.faults.items()}
+            faults |= named | faults
+    if altered := changed(before, tensors(data)):
+        faults.setdefault("mutation", f"training_step changes {altered}")
 
 
 def changed(before: dict[str, Tensor], after: dict[str, Tensor]) -> str | None:

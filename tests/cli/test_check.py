@@ -8,18 +8,19 @@ from lotbench.errors import InputError
 
 @pytest.mark.slow
 @pytest.mark.long
-def test_the_new_method_template_passes_the_check(tmp_path):
-    made = call("new-method", "long-states", cwd=tmp_path)
+@pytest.mark.parametrize(("kind", "longest"), [("fixed", 60), ("learned", 90)])
+def test_the_new_method_template_passes_the_check(kind, longest, tmp_path):
+    made = call("new-method", "long-states", "--kind", kind, cwd=tmp_path)
     assert made.returncode == 0, made.stderr
     assert "long_states.py" in made.stdout
     text = (tmp_path / "long_states.py").read_text()
-    assert len(text.splitlines()) < 60
+    assert len(text.splitlines()) < longest
     assert "class LongStates(TokenReducer)" in text and "my-method" not in text
     done = call("check", "long_states.py", cwd=tmp_path)
     assert done.returncode == 0, done.stdout + done.stderr
     lines = done.stdout.splitlines()
     assert sum(line.startswith("  ok ") for line in lines) == len(lines) - 2
-    assert lines[-1].startswith("long-states: 24 ok")
+    assert lines[-1].startswith("long-states: 25 ok")
     assert done.stderr == ""
 
 
@@ -34,8 +35,22 @@ def test_a_broken_rule_is_named_and_exits_1(tmp_path, capsys):
     text = capsys.readouterr().out
     assert "  failed    the first token is always kept\n" in text
     assert "before_layer of layer 1 leaves out the first token" in text
-    assert "  not run   learns real text with fewer tokens\n" in text
+    assert "  ok        its inputs are not changed\n" in text
+    assert "  not run   18 more, which rest on: the first token is always kept\n" in text
     assert "Traceback" not in text
+
+
+def test_where_nothing_can_be_built_one_line_says_so(tmp_path, capsys):
+    path = tmp_path / "greedy.py"
+    assert app("new-method", "greedy", "--output", tmp_path) == 0
+    path.write_text(path.read_text().replace("super().__init__(params", "super().__init__(nothing"))
+    assert app("check", path) == 1
+    failed, error, resting, summary = capsys.readouterr().out.splitlines()[-4:]
+    assert (
+        failed == "  failed    class, stages, budget and needs are sound" and "NameError" in error
+    )
+    assert resting.startswith("  not run   24 more, which rest on: class, stages, budget")
+    assert summary.startswith("greedy: 1 failed, 24 not run")
 
 
 def test_a_new_method_overwrites_nothing(tmp_path):
@@ -45,6 +60,13 @@ def test_a_new_method_overwrites_nothing(tmp_path):
     with pytest.raises(InputError, match=r"mine\.py exists"):
         app("new-method", "mine", "--output", path.parent)
     assert path.read_text() == "precious"
+
+
+def test_an_unknown_kind_of_method_is_refused_with_the_known_ones(tmp_path):
+    done = call("new-method", "mine", "--kind", "magic", cwd=tmp_path)
+    assert done.returncode == 2
+    assert "'magic' is not one of 'fixed'" in done.stderr and "'learned'" in done.stderr
+    assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize("name", ["Mine", "my_method", "1st", "-x", "a--b", "../a", "", "lot"])

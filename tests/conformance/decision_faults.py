@@ -66,11 +66,14 @@ DECISIONS: dict[str, tuple[str, str, list[str]]] = {
             super().__init__(params, n_layers, width)
             self.register_buffer("table", torch.zeros(0))
 
+        def before_training(self, batches, words):
+            self.table = words[:, 0].clone()
+
         def before_layer(self, layer, tokens):
             return Drop(self.half(tokens, self.table[tokens.batch.input_ids[tokens.rows]]))
         """,
         "decides in evaluation",
-        ["IndexError", "is a table empty here? A model that is not trained has to decide, too"],
+        ["IndexError", "; 'table' is empty: a model that is not trained decides, too"],
     ),
     "random in evaluation": (
         before("Drop(self.half(tokens, self.score(tokens) + 9 * torch.rand(len(tokens.rows))))"),

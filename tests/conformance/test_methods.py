@@ -5,14 +5,22 @@ from typing import Any
 import pytest
 
 from lotbench import registry
-from lotbench.conformance.checklist import GROUPS, Rule, examine
+from lotbench.conformance.checklist import EXPORTED, LEARNS, RULES, Rule, examine
+from lotbench.conformance.scaffold import write_method
 from lotbench.conformance.subject import Subject
 
-TINY, EXPORTED, REAL = GROUPS[:-3], GROUPS[-3:-1], GROUPS[-1:]
-"""The rules on tiny models, on their exported graphs, and on a real encoder with real text."""
+TINY, GRAPHS = RULES[:-3], RULES[-3:-1]
+"""The rules on tiny models, and on their exported graphs."""
 
-ONE_OF_A_KIND = ("lot", "tome", "first-k")
-"""Methods that leap, merge and drop."""
+COSTLY = {
+    "exported": (EXPORTED, ("lot",)),
+    "exported vectors": (GRAPHS[-1], ("tome",)),
+    "real text": (LEARNS, ("lot", "tome")),
+}
+"""Rules that take seconds, and the methods of which they are not ``long``.
+
+Graphs of drops have tests in tests/unit/deploy.
+"""
 
 # Settings that change what a method does, not only how much.
 VARIANTS: list[tuple[str, dict[str, Any]]] = [
@@ -49,10 +57,9 @@ OF_TRAINING: list[tuple[str, dict[str, Any]]] = [
 ]
 
 
-def keeps(name: str, groups: tuple[tuple[Rule, ...], ...], **values: Any) -> None:
-    """Fails if the method breaks a rule of these groups."""
-    verdicts = list(examine(Subject(registry.get(name), values), groups=groups))
-    assert len(verdicts) == sum(map(len, groups))
+def keeps(name: str, rules: tuple[Rule, ...], **values: Any) -> None:
+    """Fails if the method breaks one of these rules."""
+    verdicts = list(examine(Subject(registry.get(name), values), among=rules))
     allowed = ("ok", "not seen") if values else ("ok",)
     assert [verdict for verdict in verdicts if verdict.outcome not in allowed] == []
 
@@ -63,24 +70,32 @@ def test_a_method_keeps_every_rule_on_tiny_models(name):
     keeps(name, TINY)
 
 
+@pytest.mark.slow
+def test_the_example_of_a_learned_method_keeps_every_rule_on_tiny_models(tmp_path):
+    plugin = str(write_method("mine", tmp_path, "learned"))
+    (cls,) = registry.load_plugin(plugin)
+    verdicts = list(examine(Subject(cls, plugins=[plugin]), among=TINY))
+    assert [verdict for verdict in verdicts if verdict.outcome != "ok"] == []
+
+
 @pytest.mark.parametrize(
-    "name",
+    ("rule", "name"),
     [
-        pytest.param(name, marks=() if name in ONE_OF_A_KIND else pytest.mark.long)
+        pytest.param(rule, name, marks=[] if name in short else pytest.mark.long, id=f"{id}-{name}")
+        for id, (rule, short) in COSTLY.items()
         for name in registry.names()
     ],
 )
-@pytest.mark.parametrize("groups", [EXPORTED, REAL], ids=["exported", "real text"])
 @pytest.mark.slow
-def test_a_method_keeps_the_costly_rules(name, groups):
-    keeps(name, groups)
+def test_a_method_keeps_a_costly_rule(rule, name):
+    keeps(name, (rule,))
 
 
 @pytest.mark.parametrize(("name", "values"), VARIANTS, ids=str)
 @pytest.mark.slow
 @pytest.mark.long
 def test_a_variant_keeps_every_rule_but_the_real_run(name, values):
-    keeps(name, TINY + EXPORTED, **values)
+    keeps(name, TINY + GRAPHS, **values)
 
 
 @pytest.mark.parametrize(("name", "values"), OF_TRAINING, ids=str)

@@ -13,7 +13,7 @@ from baselines.power_bert import PowerBert
 from baselines.random_drop import RandomDrop
 from baselines.tr_bert import TrBert
 from lotbench.config.sections import TeacherConfig, TrainConfig
-from lotbench.conformance.subject import with_artefacts
+from lotbench.conformance.texts import with_artefacts
 from lotbench.conformance.tiny import WIDTH, tiny_backbone
 from lotbench.engine.encoder import ReducedEncoder
 from lotbench.reducer import TokenReducer
