@@ -111,7 +111,7 @@ def figure(study: StoreView, task: str) -> Figure | None:
     speeds = ["in brackets: FLOPs speed-up"] * any(own.budget != TARGETS for own in maps)
     notes = [CHOSEN, *speeds, f"scores on validation, {text.seeds(models)}"]
     rows = "; ".join(f"{own.heat.title} by {', '.join(own.parameters)}" for own in maps)
-    style.caption(result, [f"Rows: {rows}", "; ".join(notes)])
+    style.caption(result, [f"Rows: {rows}", *notes])
     return result
 
 

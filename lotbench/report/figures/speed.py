@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from itertools import chain
+from operator import attrgetter
 from typing import TYPE_CHECKING
 
 from lotbench.report import text
@@ -26,7 +27,7 @@ def figure(study: StoreView, task: str) -> Figure | None:
     if not timed:
         return None
     speedups = {where: (base.timed_flops(where), base.real(where)) for where in wheres(timed)}
-    models, _, named = base.apart(timed, *chain(*speedups.values()))
+    models, _, named = base.apart(timed, attrgetter("flops"), *chain(*speedups.values()))
     speeds = {where: base.shown(models, *xy, where) for where, xy in speedups.items()}
     result, axes = base.panels(len(speeds), 2.9, 2.9)
     thin = {"color": GREY, "linewidth": 0.8}
@@ -35,7 +36,7 @@ def figure(study: StoreView, task: str) -> Figure | None:
         panel.axhline(1, **thin, linestyle=(0, (4, 2)), label="as fast as dense")
         for method in order(each.model.method for each in shown):
             ours = [each for each in shown if each.model.method == method]
-            base.draw_intervals(panel, ours, given[method][0])
+            base.draw_intervals(panel, ours, given[method].line)
             base.draw_marks(panel, ours, given[method])
         if alone := _alone(shown, where):
             panel.plot(*zip(*alone, strict=True), ".", color=GREY, markersize=3, label=ALONE)
@@ -50,7 +51,7 @@ def figure(study: StoreView, task: str) -> Figure | None:
     style.title(result, base.timed_title(study, task, wheres(models)))
     base.legend(result, models, given, lines=False)
     notes = [real_speedups(models, [*speeds]), *base.notes_on_models(models, study.runs_on(task))]
-    style.caption(result, [*named, "; ".join(notes)])
+    style.caption(result, notes, named)
     return result
 
 

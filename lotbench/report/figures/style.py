@@ -101,12 +101,14 @@ def title(figure: Figure, text: str) -> None:
     figure.suptitle("\n".join(lines), x=0.01, ha="left")
 
 
-def caption(figure: Figure, lines: list[str]) -> None:
-    """Writes the caption below a figure; the layout makes room for it.
+def caption(figure: Figure, notes: Iterable[str], left_out: Sequence[str] = ()) -> None:
+    """Writes the caption below a figure: what is left out, then the notes; there is room for it.
 
     A figure grows with the legend at its right, which is centred and must not reach the caption.
     """
     room = int(figure.get_figwidth() / CAPTION_LETTER)
+    lines = [f"Not drawn, {'; '.join(left_out)}"] * bool(left_out)
+    lines += [(joined := "; ".join(notes))[:1].upper() + joined[1:]]
     wrapped = [part for line in lines for part in textwrap.wrap(line, room)]
     for legend in figure.legends:
         below = 2 * CAPTION_LINE * (len(wrapped) + 1)
@@ -154,8 +156,11 @@ def speedup_limits(axes: Sequence[XAxis | YAxis], values: Iterable[float]) -> No
 def save(figure: Figure, path: Path, formats: Iterable[str] = FORMATS) -> list[Path]:
     """Save a figure in these of `FORMATS`, and return the files.
 
-    They are reproducible: without a date, and with rounded positions.
+    They are reproducible: without a date, and with rounded positions.  A PNG has 256 colours, which
+    makes it three times smaller.
     """
+    from PIL import Image
+
     settle(figure)
     # What a page knows of an artist would be its id in an SVG.
     for artist in figure.findobj():
@@ -165,6 +170,9 @@ def save(figure: Figure, path: Path, formats: Iterable[str] = FORMATS) -> list[P
     for form in formats:
         content = io.BytesIO()
         figure.savefig(content, format=form, **FORMATS[form])
+        if form == "png":
+            few = Image.open(content).convert("RGB").quantize(256, dither=Image.Dither.NONE)
+            few.save(content := io.BytesIO(), "png", optimize=True)
         # Not with_suffix, since the name may contain a dot.
         files.append(path.with_name(f"{path.name}.{form}"))
         write_file(files[-1], content.getvalue())
