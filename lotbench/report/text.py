@@ -12,6 +12,7 @@ from lotbench.statistics.evidence import Choice
 from lotbench.statistics.reference import Reference
 from lotbench.statistics.runs import Run
 from lotbench.statistics.scored import Scored
+from lotbench.statistics.store_view import StoreView
 from lotbench.statistics.timed import Where
 
 TIMES = "\N{MULTIPLICATION SIGN}"
@@ -70,6 +71,11 @@ def task_name(task: str, runs: Sequence[Run] = ()) -> str:
     return " ".join(
         part.upper() if len(part) <= longest else part[0].upper() + part[1:] for part in parts
     )
+
+
+def named(task: str, study: StoreView) -> str:
+    """A task of a store in words."""
+    return task_name(task, study.runs_on(task))
 
 
 def backbones(runs: Sequence[Run]) -> str:
@@ -132,6 +138,14 @@ def some(names: list[str], most: int = 2) -> str:
     """The first names, and how many more there are: ``a, b and 3 more``."""
     rest = len(names) - most
     return listed([*names[:most], f"{rest} more"] if rest > 1 else names)
+
+
+def targets_shown(shown: Sequence[float], every: Sequence[float]) -> list[str]:
+    """A note if a table has columns for some of the targets only."""
+    if len(shown) == len(every):
+        return []
+    names = listed([f"{target:g}" for target in every])
+    return [f"speed-ups: {len(shown)} of {names}, to fit a page; all models have a table with all"]
 
 
 def metric(name: str) -> str:

@@ -47,7 +47,9 @@ def differences(task: str, study: StoreView) -> list[Table]:
         curves = {setting: curve for setting, curve in curves.items() if curve}
         if len(curves) > 1:
             areas = found.areas_on_selection()
-            tables.append(_table(f"{task}, {method}", params, curves, areas, unit))
+            tables.append(
+                _table(f"{text.named(task, study)}: {method}", params, curves, areas, unit)
+            )
     return tables
 
 
@@ -85,6 +87,7 @@ def _table(
         f"{unit.removesuffix('s')}; in brackets the 95% interval over {unit} and seeds",
         "* where the interval excludes 0; one in twenty does so by chance",
         "area on selection: settings are chosen by it",
+        *text.targets_shown(shown, targets),
         "mean: over the targets that both settings reach; speed: the setting's FLOPs speed-up over "
         "the other's there, which is not exactly 1, since budgets are searched on other texts",
     ]
