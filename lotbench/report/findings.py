@@ -30,12 +30,13 @@ MOST_SETTINGS = 3
 
 
 def answer(task: str, study: StoreView) -> list[str]:
-    """The answer in two sentences: who is first over the curve, and who is fastest."""
+    """The answer: who is first over the curve, who is fastest, and what a bag of words gives."""
     found = study.evidence.get(task)
     if found is None or not found.curves:
         return []
     unit = text.unit(study.validated(task)[0].metric)
-    return [_curve(found, unit), _on_the_clock(task, study, unit) or _within(found, unit)]
+    fastest = _on_the_clock(task, study, unit) or _within(found, unit)
+    return [own for own in (_curve(found, unit), fastest, without_encoder(found)) if own]
 
 
 def findings(task: str, study: StoreView) -> list[str]:
@@ -74,7 +75,7 @@ def _of_reported(task: str, study: StoreView) -> list[str]:
     unit = text.unit(models[0].metric)
     within, answers = _within(found, unit), answer(task, study)
     rest = [_at_targets(found, unit), within if within not in answers else ""]
-    return [*answers, without_encoder(found) or "", *rest, opening]
+    return [*answers, *rest, opening]
 
 
 def _compared(task: str, study: StoreView, found: Evidence, models: list[Scored]) -> str:
@@ -159,7 +160,7 @@ def _at_targets(found: Evidence, unit: str) -> str:
 
 
 def _curve(found: Evidence, unit: str) -> str:
-    """Who loses least over the whole curve."""
+    """Who is best over the whole curve."""
     drops = mean_drops(found)
     if not drops:
         return f"No whole curves are compared: some end at {found.end:.2f}{TIMES}."
@@ -168,22 +169,23 @@ def _curve(found: Evidence, unit: str) -> str:
 
 
 def _first(drops: Mapping[str, Area], unit: str, reference: str) -> str:
-    """The method that loses least, those that tie with it, and the best of the other kind."""
+    """The best method with its gain, those that tie with it, and the best of the other kind."""
 
-    def lost(method: str) -> str:
-        return text.with_interval(drops[method].value)
+    def gain(method: str) -> str:
+        value, low, high = drops[method].value
+        return text.with_interval(Estimate(-value, -high, -low))
 
     ranked = sorted(order(drops), key=lambda method: drops[method].value.value)
     best, *rest = ranked
     tied = [method for method in rest if drops[method].rank == drops[best].rank == 1]
     control = _is_control(best)
     what = f"{best}, a control," if control else best
-    what += " loses least:" if rest else ", the only method, loses"
-    sentence = f"{what} {lost(best)} {unit} against {reference} on average{_tie(tied)}"
+    what += " is best, at" if rest else ", the only method, is at"
+    sentence = f"{what} {gain(best)} {unit} against {reference} on average{_tie(tied)}"
     other = next((method for method in rest if _is_control(method) != control), None)
     if other is None:
         return f"{sentence}."
-    return f"{sentence}; the best {'method' if control else 'control'}, {other}, {lost(other)}."
+    return f"{sentence}; the best {'method' if control else 'control'}, {other}, {gain(other)}."
 
 
 def _on_the_clock(task: str, study: StoreView, unit: str) -> str:

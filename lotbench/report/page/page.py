@@ -21,7 +21,7 @@ from lotbench.report.tables.all_tasks import all_tasks as drops_table
 from lotbench.report.tables.models import models
 from lotbench.report.tables.of_task import tables
 from lotbench.report.tables.origin import Origin, failures, wide_timings
-from lotbench.report.tables.render import Table, as_csv, latex, markdown, plain
+from lotbench.report.tables.render import Table, as_csv, bullets, latex, markdown
 from lotbench.statistics.drops import Drops, drops
 from lotbench.statistics.store_view import StoreView
 from lotbench.store.files import subfolder, write_file
@@ -217,6 +217,6 @@ def _as_markdown(stores: Sequence[StorePage], compared: Table | None) -> str:
         parts += [f"# {store.name}", store.summary]
         for task in store.chapters:
             parts.append(f"## {task.name}")
-            parts.append("\n".join(f"- {plain(sentence)}" for sentence in task.findings))
+            parts.append(bullets(task.findings))
             parts += map(markdown, task.tables.values())
     return "\n\n".join(parts) + "\n"

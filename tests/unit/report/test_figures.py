@@ -80,7 +80,9 @@ def test_a_store_with_two_tasks_has_a_summary(tmp_path, only_laid_out):
     files = draw(study)
     assert "all-tasks" in {path.stem for path in files}
     page = readme.page(study, files)
-    assert page.index("## All tasks") < page.index("![all-tasks]") < page.index("## IMDB")
+    assert (
+        page.index("## All tasks") < page.index("(figures/all-tasks.png)") < page.index("## IMDB")
+    )
     assert "Break-even" not in page
 
 

@@ -9,6 +9,7 @@ import time
 from html.parser import HTMLParser
 from itertools import pairwise
 from pathlib import Path
+from urllib.parse import unquote
 
 import pytest
 from stores import copied, evaluation, fill, fill_predicted, trial, write
@@ -82,7 +83,11 @@ def test_every_link_has_its_place(shown):
     tags = Tags(shown)
     ids = [own["id"] for _, own in tags.tags if own.get("id")]
     assert len(ids) == len(set(ids))
-    assert {own["href"][1:] for own in tags.of("a") if own["href"]} <= set(ids)
+    links = {own["href"] for own in tags.of("a") if own["href"]}
+    assert {own[1:] for own in links if own[0] == "#"} <= set(ids)
+    (saved,) = (own for own in tags.of("a") if own.get("download"))
+    (head, *rows) = csv.reader(unquote(saved["href"].partition(",")[2]).splitlines())
+    assert head[0] == "method" and len(rows) == 4
 
 
 def test_tables_can_be_read_aloud(shown):
@@ -183,7 +188,10 @@ def test_several_stores_are_told_apart(tmp_path):
     assert {"same-1-toy-models.csv", "same-2-toy-models.csv"} <= names
     text = Tags(written[0].read_text(encoding="utf-8")).text
     assert "At a glance" in text
-    assert text.count("LTP and TR-BERT tie, with") == 2
+    assert (
+        text.startswith("\n" * 6 + "2 stores") and "A control is first, or ties for it, on" in text
+    )
+    assert text.count("LTP is best, at -0.") == 2
 
 
 @pytest.mark.slow
@@ -236,12 +244,12 @@ def test_the_tables_are_written_in_other_formats(tmp_path):
     assert r"89.0\% (" in latex
     assert r"FLOPs $\times$" in latex
     assert r"$\geq$" in latex
-    assert latex.count(r"\begin{longtable}") == latex.count(r"\end{longtable}") == 2
-    assert r"\caption{toy, all models, dense 90.0\%}" in latex
+    assert latex.count(r"\begin{longtable}") == latex.count(r"\end{longtable}") == 3
+    assert r"\caption{TOY: all models, dense 90.0\%}" in latex
     assert r"my\_store" not in latex
     assert r"\label{tab:my_store-toy-models}" in latex
     text = (folder / "tables.md").read_text(encoding="utf-8")
-    assert "LTP has the largest area" in text
+    assert "LTP is best" in text
     assert r"| LTP \* | target=4 |" in text
 
 
