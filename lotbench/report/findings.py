@@ -12,7 +12,7 @@ from lotbench.report.chance import nothing_learned
 from lotbench.report.looks import look_of, order
 from lotbench.report.recommend import Limits, advise
 from lotbench.report.tables.clock import TIMED_DROP
-from lotbench.report.tables.overview import reference, texts, without_encoder
+from lotbench.report.tables.overview import reference, texts, the_reference, without_encoder
 from lotbench.report.tables.search import in_order, verdict
 from lotbench.report.text import TIMES
 from lotbench.statistics.bootstrap import Estimate
@@ -97,7 +97,7 @@ def _within(found: Evidence, unit: str) -> str:
     """Who saves most within the drop, and who ties with it; or that no model is that close."""
     choices = found.choices(TIMED_DROP)
     limit = f"{TIMED_DROP:g} {unit.removesuffix('s')}"
-    close = f"ithin {limit} of {_reference(found)} on selection"
+    close = f"ithin {limit} of {the_reference(found)} on selection"
     good = {method: own for method, own in choices.items() if own.model}
     if not good:
         return f"W{close}: none. {_nearest(found, unit)}"
@@ -109,10 +109,6 @@ def _within(found: Evidence, unit: str) -> str:
         return f"W{close}, no saving is sure: {leader} has {saving} at {gain}."
     further = " No faster model of it was scored, so it may go further." * own.open_end
     return f"Fastest w{close}: {leader} with {saving}{_tie(others)}, at {gain}.{further}"
-
-
-def _reference(found: Evidence) -> str:
-    return "the teacher" if found.reference.name == "teacher" else found.reference.name
 
 
 def _tie(others: list[str]) -> str:
@@ -165,7 +161,7 @@ def _curve(found: Evidence, unit: str) -> str:
     if not drops:
         return f"No whole curves are compared: some end at {found.end:.2f}{TIMES}."
     where = f"From 1{TIMES} to {text.rounded(found.end, 1)}{TIMES} fewer FLOPs"
-    return f"{where}, {_first(drops, unit, _reference(found))}"
+    return f"{where}, {_first(drops, unit, the_reference(found))}"
 
 
 def _first(drops: Mapping[str, Area], unit: str, reference: str) -> str:
@@ -198,7 +194,7 @@ def _on_the_clock(task: str, study: StoreView, unit: str) -> str:
     more = len(parts) - MOST_SETTINGS
     rest = f"; {text.count(more, 'more setting')} in the table" if more > 0 else ""
     shown = "; ".join(parts[:MOST_SETTINGS])
-    return f"Fastest on the clock within {limit} on selection, against dense: {shown}{rest}."
+    return f"Fastest on the clock within {limit} on selection, against dense, {shown}{rest}."
 
 
 def _fastest(task: str, study: StoreView, where: Where) -> str | None:
@@ -220,8 +216,8 @@ def _fastest(task: str, study: StoreView, where: Where) -> str | None:
     if own is not (other := advice.holding):
         past = text.past_there(other and f"{other.row.run.method} in {other.backend}")
         missed = f"; it has {text.with_interval(own.margins['validation'])} on validation, {past}"
+    part = "a call" if contender.call else "the encoder"
     return (
-        f"{own.row.run.method} in {own.backend}, {'a call' if contender.call else 'the encoder'} "
-        f"{text.with_interval(speed, TIMES)} as fast{_tie(others)}{noise}{missed} "
-        f"({text.timing_setting(where)})"
+        f"{text.timing_setting(where)}: {own.row.run.method} in {own.backend}, {part} "
+        f"{text.with_interval(speed, TIMES)} as fast{_tie(others)}{noise}{missed}"
     )

@@ -140,12 +140,10 @@ def some(names: list[str], most: int = 2) -> str:
     return listed([*names[:most], f"{rest} more"] if rest > 1 else names)
 
 
-def targets_shown(shown: Sequence[float], every: Sequence[float]) -> list[str]:
-    """A note if a table has columns for some of the targets only."""
-    if len(shown) == len(every):
-        return []
-    names = listed([f"{target:g}" for target in every])
-    return [f"speed-ups: {len(shown)} of {names}, to fit a page; all models have a table with all"]
+def shown_of(shown: Sequence[float], every: Sequence[float]) -> str:
+    """What a title adds if a table has columns for some of the targets only."""
+    more = f" ({len(shown)} of {len(every)}, to fit a page; all are in the table of all models)"
+    return more * (len(shown) < len(every))
 
 
 def metric(name: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -33,7 +34,7 @@ def figure(found: Drops, runs: Sequence[Run]) -> Figure:
             value, low, high = own[method]
             axes.hlines(place, low, high, color=given[method].line, linewidth=1.2)
             axes.plot(value, place, linestyle="", **mark(given[method]))
-        axes.set_title(name, loc="left", fontweight="bold")
+        axes.set_title(textwrap.fill(name, 25), loc="left", fontweight="bold")
         axes.set_xlabel("mean drop, in points")
     grid[0].set_yticks(range(len(methods)), methods)
     grid[0].set_ylim(len(methods) - 0.5, -0.5)

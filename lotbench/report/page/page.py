@@ -149,7 +149,8 @@ def render(
     tasks = [(chapter.name, store.name, chapter) for store in stores for chapter in store.chapters]
     tasks.sort(key=lambda each: each[:2])
     chart = None
-    if compared:
+    # Of tasks that share no method, most of a chart would be empty.
+    if compared and compared.mean:
         runs = [run for store in stores for run in store.runs]
         with style.drawing():
             chart = style.as_svg(all_tasks.figure(compared, runs), draw.ALL_TASKS)

@@ -87,11 +87,11 @@ def _table(
         f"{unit.removesuffix('s')}; in brackets the 95% interval over {unit} and seeds",
         "* where the interval excludes 0; one in twenty does so by chance",
         "area on selection: settings are chosen by it",
-        *text.targets_shown(shown, targets),
         "mean: over the targets that both settings reach; speed: the setting's FLOPs speed-up over "
         "the other's there, which is not exactly 1, since budgets are searched on other texts",
     ]
-    return Table(f"{title}, what a change is worth", columns, [rows], notes)
+    title += f", what a change is worth{text.shown_of(shown, targets)}"
+    return Table(title, columns, [rows], notes)
 
 
 class Pair(NamedTuple):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
-from collections.abc import Sequence
 
 from lotbench.report import text
 from lotbench.report.looks import order
@@ -50,7 +49,8 @@ def overview(task: str, study: StoreView) -> Table | None:
     columns += [*(f"{target:g}{TIMES}" for target in shown), "mean drop"]
     name, metric = text.named(task, study), study.validated(task)[0].metric
     title = f"{name}: scores against {reference(found, metric)} at equal FLOPs speed-ups"
-    notes = _notes(task, study, found, shown)
+    title += text.shown_of(shown, found.targets)
+    notes = _notes(task, study, found)
     if (sentence := without_encoder(found)) is not None:
         notes.insert(0, sentence)
     return Table(title, columns, [lines], notes)
@@ -109,13 +109,18 @@ def reference(found: Evidence, metric: str) -> str:
     return f"{own.name} {text.score_with_interval(value, metric)}"
 
 
+def the_reference(found: Evidence) -> str:
+    """The reference in a sentence: ``dense`` or ``the teacher``."""
+    return "the teacher" if found.reference.name == "teacher" else found.reference.name
+
+
 def without_encoder(found: Evidence) -> str | None:
     """How far a model without layers is from the reference; None if there is no such model."""
     if (bag := found.bag) is None:
         return None
     points = f"{text.with_interval(bag.gain)} {text.unit(bag.metric)}"
     sentence = f"Without layers, the mean of the embeddings is at {points} against "
-    sentence += found.reference.name
+    sentence += the_reference(found)
     if bag.gain.value >= -TIMED_DROP:
         return f"{sentence}: this task hardly needs an encoder, so its speed-ups mean little."
     last = max((t for t in found.targets if found.ahead_of_bag(found.at_target(t))), default=0.0)
@@ -151,7 +156,7 @@ def _chosen(task: str, study: StoreView) -> list[str]:
     ]
 
 
-def _notes(task: str, study: StoreView, found: Evidence, shown: Sequence[float]) -> list[str]:
+def _notes(task: str, study: StoreView, found: Evidence) -> list[str]:
     unit = text.unit_of(study.runs_on(task))
     notes = [
         *_chosen(task, study),
@@ -165,7 +170,6 @@ def _notes(task: str, study: StoreView, found: Evidence, shown: Sequence[float])
         "where a method cannot go; rank: 1 plus the methods that are better with an interval of "
         "the difference above 0",
     ]
-    notes += text.targets_shown(shown, found.targets)
     notes += _power(found, study.texts(task, "validation"), unit)
     if found.reference.exact:
         notes.append("rows lack the teacher's predictions, so intervals take its score as exact")
