@@ -10,6 +10,7 @@ import math
 import re
 import textwrap
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, unquote
@@ -140,9 +141,11 @@ def points_axis(axes: Axes, low: float, high: float) -> None:
 
 
 def ticks(low: float, high: float) -> list[float]:
-    """The ticks of a log axis over [low, high]: as many as possible, and at most eight."""
+    """The ticks of a log axis over [low, high]: as many as there is room for, and at most eight."""
+    room = (high / low) ** (1 / 12)
     inside = [[tick for tick in each if low <= tick <= high] for each in TICKS]
-    return max((each for each in inside if len(each) <= 8), key=len)
+    fits = [own for own in inside if all(b / a >= room for a, b in pairwise(own))]
+    return max((own for own in fits if len(own) <= 8), key=len)
 
 
 def speedup_limits(axes: Sequence[XAxis | YAxis], values: Iterable[float]) -> None:
