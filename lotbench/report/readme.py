@@ -48,7 +48,7 @@ def page(study: StoreView, figures: list[Path]) -> str:
     shown = {path.stem: path for path in figures if path.suffix == ".png"}
     if compared := drops_of(study):
         said = over_tasks(compared, map(study.evidence.get, study.tasks))
-        parts += ["## All tasks", plain(" ".join(said))]
+        parts += ["## All tasks", bullets(said)]
         parts += [_image(shown.pop(name), "Mean drops") for name in [ALL_TASKS] if name in shown]
         parts.append(_open(all_tasks(compared)))
     for task in study.tasks:
@@ -68,7 +68,7 @@ def _task(task: str, study: StoreView, figures: dict[str, Path]) -> list[str]:
     first, *others = tables(task, study).values()
     return [
         f"## {name}",
-        plain(" ".join(said)) if said else bullets(more),
+        bullets(said or more),
         *(_image(path, f"{name}: {heading}") for heading, path in images[:1]),
         _open(first),
         *([folded("More findings", bullets(more))] if said else []),

@@ -142,7 +142,7 @@ def some(names: list[str], most: int = 2) -> str:
 
 def shown_of(shown: Sequence[float], every: Sequence[float]) -> str:
     """What a title adds if a table has columns for some of the targets only."""
-    more = f" ({len(shown)} of {len(every)}, to fit a page; all are in the table of all models)"
+    more = f" ({len(shown)} of {len(every)}, to fit a page; a report's table of all models has all)"
     return more * (len(shown) < len(every))
 
 

@@ -312,13 +312,6 @@ def test_a_model_without_layers_does_not_stretch_the_clock(tmp_path):
     assert "truncated" not in {own.get_text() for own in figure.legends[0].texts}
 
 
-def test_positions_are_rounded_before_saving(tmp_path):
-    figure = flops_figure(StoreView(fill(tmp_path)), "toy")
-    style.settle(figure)
-    bounds = figure.axes[0].get_position().bounds
-    assert list(bounds) == pytest.approx([round(edge, 5) for edge in bounds], abs=1e-12)
-
-
 def test_the_models_of_a_front_and_what_a_page_tells_of_them(tmp_path):
     own = over_flops(StoreView(fill_predicted(tmp_path)), "toy")
     found = {(each.model.method, each.x.value): each for each in own.shown}

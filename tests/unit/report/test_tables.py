@@ -282,9 +282,24 @@ def test_a_store_of_failures_has_a_readme(tmp_path):
         (text.machine_name, "Intel(R) Core(TM) i7-8700 CPU @ 3.20GHz", "Intel Core i7-8700"),
         (text.in_threads, [1, 2], "1 and 2 threads"),
         (text.listed, ["a", "b", "c"], "a, b and c"),
-        (text.some, ["a", "b", "c"], "a, b and c"),
         (text.some, ["a", "b", "c", "d"], "a, b and 2 more"),
     ],
 )
 def test_names_in_words(function, given, expected):
     assert function(given) == expected
+
+
+@pytest.mark.parametrize(
+    ("data", "name"),
+    [
+        ({"source": "bbc_news", "max_length": 256}, "BBC News, 256 tokens"),
+        ({"source": "./my/bbc.csv", "max_length": 256}, "BBC, 256 tokens"),
+        ({"source": "bbc_news", "max_length": 512}, "BBC 256"),
+        ({}, "BBC 256"),
+    ],
+)
+def test_a_task_says_its_tokens_if_its_trials_do(tmp_path, data, name):
+    config = {"task": "bbc_256", "method": "ltp", "params": {}, "data": data}
+    rows = [evaluation(0.9, 2.0)]
+    write(tmp_path, trial("a", "ltp", rows, task="bbc_256", config=config))
+    assert text.named("bbc_256", StoreView(tmp_path)) == name
