@@ -25,7 +25,7 @@ from lotbench.statistics.timed import Where
 
 # FLOPs speed-ups at which methods are compared in a sentence; the tables have all.
 TARGETS = (2.0, 4.0, 8.0)
-# Timing settings that the last sentence names.
+# Timing settings with a sentence; the tables have all.
 MOST_SETTINGS = 3
 
 
@@ -35,7 +35,7 @@ def answer(task: str, study: StoreView) -> list[str]:
     if found is None or not found.curves:
         return []
     unit = text.unit(study.validated(task)[0].metric)
-    fastest = _on_the_clock(task, study, unit) or _within(found, unit)
+    fastest, *_ = [*_on_the_clock(task, study, unit), _within(found, unit)]
     return [own for own in (_curve(found, unit), fastest, without_encoder(found)) if own]
 
 
@@ -47,16 +47,15 @@ def findings(task: str, study: StoreView) -> list[str]:
 
 def over_tasks(compared: Drops | None, every: Iterable[Evidence | None]) -> list[str]:
     """The answer over several tasks: who is first in the mean, and what the controls say."""
-    drops = [own for each in every if each and (own := mean_drops(each))]
-    if not drops:
-        return []
+    drops = [own for each in every if each and any(map(_is_control, own := mean_drops(each)))]
     sentences = []
     if compared and compared.mean:
         where = f"Over {len(compared.tasks)} tasks"
         sentences = [f"{where}, {_first(compared.mean, 'points', 'the reference')}"]
-    controls = sum(any(own[m].rank == 1 and _is_control(m) for m in own) for own in drops)
-    count = text.count(len(drops), "task")
-    return [*sentences, f"A control is first, or ties for it, on {controls or 'none'} of {count}."]
+    first = sum(any(own[m].rank == 1 and _is_control(m) for m in own) for own in drops)
+    of = f"{text.count(len(drops), 'task')} with controls"
+    said = [f"A control is first, or ties for it, on {first or 'none'} of {of}."] * bool(drops)
+    return [*sentences, *said]
 
 
 def _of_reported(task: str, study: StoreView) -> list[str]:
@@ -68,14 +67,13 @@ def _of_reported(task: str, study: StoreView) -> list[str]:
         return ["Neither dense nor the teacher has a score, so there is nothing to compare with."]
     opening = _compared(task, study, found, models)
     if not found.methods:
-        return [opening, "Only dense models are here, so there is nothing to compare."]
+        return ["Only dense models are here, so there is nothing to compare.", opening]
     if not found.curves:
         why = "not every seed of a model or of the reference is scored on both splits"
-        return [opening, f"No winner is named: {why}, so none can be chosen fairly."]
+        return [f"No winner is named: {why}, so none can be chosen fairly.", opening]
     unit = text.unit(models[0].metric)
-    within, answers = _within(found, unit), answer(task, study)
-    rest = [_at_targets(found, unit), within if within not in answers else ""]
-    return [*answers, *rest, opening]
+    rest = [*_on_the_clock(task, study, unit), _at_targets(found, unit), _within(found, unit)]
+    return [*dict.fromkeys([*answer(task, study), *rest, opening])]
 
 
 def _compared(task: str, study: StoreView, found: Evidence, models: list[Scored]) -> str:
@@ -184,17 +182,15 @@ def _first(drops: Mapping[str, Area], unit: str, reference: str) -> str:
     return f"{sentence}; the best {'method' if control else 'control'}, {other}, {gain(other)}."
 
 
-def _on_the_clock(task: str, study: StoreView, unit: str) -> str:
-    """What `recommend` chooses in every timing setting, and which methods tie with it."""
-    settings = wheres(study.validated(task))
-    parts = [part for where in settings if (part := _fastest(task, study, where))]
-    if not parts:
-        return ""
+def _on_the_clock(task: str, study: StoreView, unit: str) -> list[str]:
+    """What `recommend` chooses in the first timing settings, and which methods tie with it."""
+    settings = wheres(study.validated(task))[:MOST_SETTINGS]
     limit = f"{TIMED_DROP:g} {unit.removesuffix('s')}"
-    more = len(parts) - MOST_SETTINGS
-    rest = f"; {text.count(more, 'more setting')} in the table" if more > 0 else ""
-    shown = "; ".join(parts[:MOST_SETTINGS])
-    return f"Fastest on the clock within {limit} on selection, against dense, {shown}{rest}."
+    return [
+        f"Fastest on the clock within {limit} on selection ({text.timing_setting(where)}): {said}."
+        for where in settings
+        if (said := _fastest(task, study, where))
+    ]
 
 
 def _fastest(task: str, study: StoreView, where: Where) -> str | None:
@@ -214,10 +210,12 @@ def _fastest(task: str, study: StoreView, where: Where) -> str | None:
     others = [method for method in near if method != own.row.run.method]
     missed = ""
     if own is not (other := advice.holding):
-        past = text.past_there(other and f"{other.row.run.method} in {other.backend}")
+        speedup = other and other.speedup
+        at = f", {text.rounded(speedup.value, 1)}{TIMES}" if speedup else ""
+        past = text.past_there(other and f"{other.row.run.method} in {other.backend}{at}")
         missed = f"; it has {text.with_interval(own.margins['validation'])} on validation, {past}"
     part = "a call" if contender.call else "the encoder"
     return (
-        f"{text.timing_setting(where)}: {own.row.run.method} in {own.backend}, {part} "
-        f"{text.with_interval(speed, TIMES)} as fast{_tie(others)}{noise}{missed}"
+        f"{own.row.run.method} in {own.backend}, {part} {text.with_interval(speed, TIMES)} as fast "
+        f"as dense{_tie(others)}{noise}{missed}"
     )
