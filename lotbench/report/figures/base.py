@@ -195,7 +195,7 @@ def legend(
 
     handles = []
     for method in order(own.method for own in models):
-        shape: dict[str, Any] = {"linewidth": 1.6, "label": method} | mark(given[method])
+        shape = mark(given[method]) | {"linewidth": 1.6, "label": method}
         if method in faint:
             shape |= FAINT | {"linewidth": 0.8}
         handles.append(Line2D([], [], linestyle=given[method].dash if lines else "", **shape))
