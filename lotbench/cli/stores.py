@@ -99,12 +99,15 @@ def report(
         Path | None,
         typer.Option(help="The HTML file; report.html in the store, or here for several stores."),
     ] = None,
+    title: Annotated[
+        str, typer.Option(help="The title; else the name of the store, or their number.")
+    ] = "",
 ) -> None:
     """Write one HTML file that shows and explains stores, and their tables in other formats."""
     from lotbench.report.page import page
     from lotbench.statistics.store_view import StoreView
 
-    for path in page.write([StoreView(folder) for folder in folders], output):
+    for path in page.write([StoreView(folder) for folder in folders], output, title=title):
         typer.echo(f"wrote {path}")
 
 

@@ -8,17 +8,16 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 
 from lotbench.report import text
-from lotbench.report.advice import name, past_there
 from lotbench.report.chance import nothing_learned
-from lotbench.report.looks import order
+from lotbench.report.looks import look_of, order
 from lotbench.report.recommend import Limits, advise
 from lotbench.report.tables.clock import TIMED_DROP
-from lotbench.report.tables.overview import reference, texts, without_encoder
+from lotbench.report.tables.overview import reference, texts, the_reference, without_encoder
 from lotbench.report.tables.search import in_order, verdict
 from lotbench.report.text import TIMES
-from lotbench.scoring.area import LEAST_END
 from lotbench.statistics.bootstrap import Estimate
-from lotbench.statistics.evidence import Choice, Evidence, first, ties
+from lotbench.statistics.drops import Drops, mean_drops
+from lotbench.statistics.evidence import Area, Choice, Evidence, first, ties
 from lotbench.statistics.scored import Scored, wheres
 from lotbench.statistics.search import orders
 from lotbench.statistics.store_view import StoreView
@@ -26,14 +25,37 @@ from lotbench.statistics.timed import Where
 
 # FLOPs speed-ups at which methods are compared in a sentence; the tables have all.
 TARGETS = (2.0, 4.0, 8.0)
-# Timing settings that the last sentence names.
+# Timing settings with a sentence; the tables have all.
 MOST_SETTINGS = 3
 
 
+def answer(task: str, study: StoreView) -> list[str]:
+    """The answer: who is first over the curve, who is fastest, and what a bag of words gives."""
+    found = study.evidence.get(task)
+    if found is None or not found.curves:
+        return []
+    unit = text.unit(study.validated(task)[0].metric)
+    fastest, *_ = [*_on_the_clock(task, study, unit), _within(found, unit)]
+    return [own for own in (_curve(found, unit), fastest, without_encoder(found)) if own]
+
+
 def findings(task: str, study: StoreView) -> list[str]:
-    """The sentences on a task: what is compared, the winners, whole curve, real time, search."""
+    """The sentences on a task: what is compared, answer, control, equal FLOPs, search."""
     first, last = nothing_learned(task, study), verdict(orders(in_order(task, study)))
     return [sentence for sentence in (first, *_of_reported(task, study), last) if sentence]
+
+
+def over_tasks(compared: Drops | None, every: Iterable[Evidence | None]) -> list[str]:
+    """The answer over several tasks: who is first in the mean, and what the controls say."""
+    drops = [own for each in every if each and any(map(_is_control, own := mean_drops(each)))]
+    sentences = []
+    if compared and compared.mean:
+        where = f"Over {len(compared.tasks)} tasks"
+        sentences = [f"{where}, {_first(compared.mean, 'points', 'the reference')}"]
+    first = sum(any(own[m].rank == 1 and _is_control(m) for m in own) for own in drops)
+    of = f"{text.count(len(drops), 'task')} with controls"
+    said = [f"A control is first, or ties for it, on {first or 'none'} of {of}."] * bool(drops)
+    return [*sentences, *said]
 
 
 def _of_reported(task: str, study: StoreView) -> list[str]:
@@ -45,22 +67,13 @@ def _of_reported(task: str, study: StoreView) -> list[str]:
         return ["Neither dense nor the teacher has a score, so there is nothing to compare with."]
     opening = _compared(task, study, found, models)
     if not found.methods:
-        return [opening, "Only dense models are here, so there is nothing to compare."]
+        return ["Only dense models are here, so there is nothing to compare.", opening]
     if not found.curves:
         why = "not every seed of a model or of the reference is scored on both splits"
-        return [opening, f"No winner is named: {why}, so none can be chosen fairly."]
+        return [f"No winner is named: {why}, so none can be chosen fairly.", opening]
     unit = text.unit(models[0].metric)
-    choices = found.choices(TIMED_DROP)
-    at_targets = [_at_target(target, found, unit) for target in TARGETS]
-    sentences = [
-        opening,
-        without_encoder(found) or "",
-        _within(found, choices, unit),
-        " ".join(filter(None, at_targets)),
-        _curve(found),
-        _on_the_clock(task, study, unit),
-    ]
-    return [sentence for sentence in sentences if sentence]
+    rest = [*_on_the_clock(task, study, unit), _at_targets(found, unit), _within(found, unit)]
+    return [*dict.fromkeys([*answer(task, study), *rest, opening])]
 
 
 def _compared(task: str, study: StoreView, found: Evidence, models: list[Scored]) -> str:
@@ -70,43 +83,38 @@ def _compared(task: str, study: StoreView, found: Evidence, models: list[Scored]
     scored = f" with {text.count(len(reduced), 'model')} ({text.seeds(reduced)})" if reduced else ""
     against = reference(found, models[0].metric)
     unit = text.unit_of(study.runs_on(task))
+    untimed = "" if wheres(models) else "; nothing was timed (see `lotbench measure`)"
     sizes = [f"{texts(task, split, study)} {split} {unit}" for split in ("selection", "validation")]
     return (
         f"{count[0].upper()}{count[1:]}{scored} against {against}; "
-        f"chosen on {sizes[0]}, read on {sizes[1]}."
+        f"chosen on {sizes[0]}, read on {sizes[1]}{untimed}."
     )
 
 
-def _within(found: Evidence, choices: Mapping[str, Choice], unit: str) -> str:
-    """Who saves most within the drop: a winner, or the methods that tie, or none."""
+def _within(found: Evidence, unit: str) -> str:
+    """Who saves most within the drop, and who ties with it; or that no model is that close."""
+    choices = found.choices(TIMED_DROP)
     limit = f"{TIMED_DROP:g} {unit.removesuffix('s')}"
-    close = (
-        f"Within {limit} of {'the ' * (found.reference.name == 'teacher')}{found.reference.name} "
-        "on selection"
-    )
+    close = f"ithin {limit} of {the_reference(found)} on selection"
     good = {method: own for method, own in choices.items() if own.model}
     if not good:
-        return f"{close}: none. {_nearest(found, unit)}"
-    tied, leader = ties(good), max(order(good), key=lambda method: good[method].speedup.value)
-    if tied:
-        speedups = [good[method].speedup.value for method in tied]
-        missed = "".join(
-            f" {method} has {text.with_interval(good[method].margin)} {unit} on validation{past}."
-            for method in order(tied)
-            if (past := _past_there(good[method]))
-        )
-        return (
-            f"{close}, no method is ahead: {text.listed(order(tied))} tie, with "
-            f"{_range(speedups, TIMES)} fewer FLOPs.{missed}"
-        )
-    own = good[leader]
+        return f"W{close}: none. {_nearest(found, unit)}"
+    leader = max(order(good), key=lambda method: good[method].speedup.value)
+    own, others = good[leader], [method for method in order(ties(good)) if method != leader]
     saving = f"{text.with_interval(own.speedup, TIMES)} fewer FLOPs"
     gain = f"{text.with_interval(own.margin)} {unit} on validation{_past_there(own)}"
     if own.speedup.low <= 1:
-        return f"{close}, no saving is sure: {leader} has {saving} at {gain}."
+        return f"W{close}, no saving is sure: {leader} has {saving} at {gain}."
     further = " No faster model of it was scored, so it may go further." * own.open_end
-    who = f"{leader} saves most:" if len(choices) > 1 else f"{leader}, the only method, has"
-    return f"{close}, {who} {saving} at {gain}.{further}"
+    return f"Fastest w{close}: {leader} with {saving}{_tie(others)}, at {gain}.{further}"
+
+
+def _tie(others: list[str]) -> str:
+    return f", a tie with {text.some(others)}" if others else ""
+
+
+def _is_control(method: str) -> bool:
+    return look_of(method).role == "control"
 
 
 def _past_there(own: Choice) -> str:
@@ -130,50 +138,59 @@ def _nearest(found: Evidence, unit: str) -> str:
     return f"The nearest is {model.method}: {speedup} fewer FLOPs at {where}."
 
 
-def _at_target(target: float, found: Evidence, unit: str) -> str:
-    """Who scores best at a speed-up: one method, or those that tie."""
-    margins = found.at_target(target)
-    if len(margins) < 2:
-        return ""
-    leaders = order(first(margins))
-    where = f"At {target:g}{TIMES} fewer FLOPs"
-    if len(leaders) == 1:
-        gain = text.with_interval(margins[leaders[0]].value)
-        return f"{where}, {leaders[0]} is ahead, with {gain} {unit}."
-    values = [margins[method].value.value for method in leaders]
-    who = "all methods tie" if len(leaders) == len(margins) else f"{text.listed(leaders)} tie"
-    return f"{where}, no method is ahead: {who} ({_range(values)} {unit})."
+def _at_targets(found: Evidence, unit: str) -> str:
+    """Who scores best at some speed-ups, and how many tie with it."""
+    parts = []
+    for target in TARGETS:
+        margins = found.at_target(target)
+        if len(margins) > 1:
+            leaders = first(margins)
+            best = max(order(leaders), key=lambda method: margins[method].value.value)
+            tie = f", a tie of {len(leaders)}" if len(leaders) > 1 else ", ahead of all others"
+            parts.append(
+                f"at {target:g}{TIMES} {best}, {text.with_interval(margins[best].value)}{tie}"
+            )
+    return f"Best at equal FLOPs, in {unit}: {'; '.join(parts)}." if parts else ""
 
 
-def _curve(found: Evidence) -> str:
-    """The largest area."""
-    areas = found.areas()
-    if found.end < LEAST_END:
+def _curve(found: Evidence, unit: str) -> str:
+    """Who is best over the whole curve."""
+    drops = mean_drops(found)
+    if not drops:
         return f"No whole curves are compared: some end at {found.end:.2f}{TIMES}."
-    upto = f"Over all speed-ups up to {text.rounded(found.end, 1)}{TIMES}"
-    first = [method for method in order(areas) if areas[method].rank == 1]
-    values = [areas[method].value.value for method in first]
-    if len(first) > 1:
-        return f"{upto}, no method is ahead: {text.listed(first)} tie (areas {_range(values)})."
-    area = text.with_interval(areas[first[0]].value)
-    return f"{upto}, {first[0]} has the largest area, {area}."
+    where = f"From 1{TIMES} to {text.rounded(found.end, 1)}{TIMES} fewer FLOPs"
+    return f"{where}, {_first(drops, unit, the_reference(found))}"
 
 
-def _on_the_clock(task: str, study: StoreView, unit: str) -> str:
-    """What `recommend` chooses in every timing setting, and which methods tie with it."""
-    settings = wheres(study.validated(task))
-    if not settings:
-        return "Nothing was timed, so no speed on the clock is claimed (see `lotbench measure`)."
+def _first(drops: Mapping[str, Area], unit: str, reference: str) -> str:
+    """The best method with its gain, those that tie with it, and the best of the other kind."""
+
+    def gain(method: str) -> str:
+        value, low, high = drops[method].value
+        return text.with_interval(Estimate(-value, -high, -low))
+
+    ranked = sorted(order(drops), key=lambda method: drops[method].value.value)
+    best, *rest = ranked
+    tied = [method for method in rest if drops[method].rank == drops[best].rank == 1]
+    control = _is_control(best)
+    what = f"{best}, a control," if control else best
+    what += " is best, at" if rest else ", the only method, is at"
+    sentence = f"{what} {gain(best)} {unit} against {reference} on average{_tie(tied)}"
+    other = next((method for method in rest if _is_control(method) != control), None)
+    if other is None:
+        return f"{sentence}."
+    return f"{sentence}; the best {'method' if control else 'control'}, {other}, {gain(other)}."
+
+
+def _on_the_clock(task: str, study: StoreView, unit: str) -> list[str]:
+    """What `recommend` chooses in the first timing settings, and which methods tie with it."""
+    settings = wheres(study.validated(task))[:MOST_SETTINGS]
     limit = f"{TIMED_DROP:g} {unit.removesuffix('s')}"
-    parts = [part for where in settings if (part := _fastest(task, study, where))]
-    if not parts:
-        return f"No model within {limit} was timed; the tables have those that were."
-    more = len(parts) - MOST_SETTINGS
-    rest = f"; {text.count(more, 'more setting')} in the table" if more > 0 else ""
-    return (
-        f"On the clock, against the fastest dense model of any backend, of the models within "
-        f"{limit} on selection: {'; '.join(parts[:MOST_SETTINGS])}{rest}."
-    )
+    return [
+        f"Fastest on the clock within {limit} on selection ({text.timing_setting(where)}): {said}."
+        for where in settings
+        if (said := _fastest(task, study, where))
+    ]
 
 
 def _fastest(task: str, study: StoreView, where: Where) -> str | None:
@@ -187,25 +204,18 @@ def _fastest(task: str, study: StoreView, where: Where) -> str | None:
         if option.speedup:
             speeds.setdefault(option.row.run.method, option.speedup)
     near = order(method for method, other in speeds.items() if other.high >= speed.low)
-    contender, call = own.measured.contender, own.measured.contender.call
-    encoder = contender.speedup_best
-    alone = f": {text.rounded(encoder.median, 1)}{TIMES}" if call and encoder else ""
-    setting = f"{text.timing_setting(where)}; the encoder alone{alone}"
-    others = [method for method in near if method != own.row.run.method]
-    tie = f", a tie with {text.listed(others)}" if others else ""
+    contender = own.measured.contender
     best = contender.call_or_encoder.speedup_best
     noise = ", within timing noise" * (best is not None and best.flagged)
-    runs = "answers a text" if call else "runs"
-    saying = (
-        f"{name(own)} {runs} {text.with_interval(speed, TIMES)} as fast{tie}{noise} ({setting})"
+    others = [method for method in near if method != own.row.run.method]
+    missed = ""
+    if own is not (other := advice.holding):
+        speedup = other and other.speedup
+        at = f", {text.rounded(speedup.value, 1)}{TIMES}" if speedup else ""
+        past = text.past_there(other and f"{other.row.run.method} in {other.backend}{at}")
+        missed = f"; it has {text.with_interval(own.margins['validation'])} on validation, {past}"
+    part = "a call" if contender.call else "the encoder"
+    return (
+        f"{own.row.run.method} in {own.backend}, {part} {text.with_interval(speed, TIMES)} as fast "
+        f"as dense{_tie(others)}{noise}{missed}"
     )
-    if not (past := past_there(own, advice)):
-        return saying
-    return f"{saying}; it has {text.with_interval(own.margins['validation'])} on validation, {past}"
-
-
-def _range(values: Iterable[float], unit: str = "") -> str:
-    """``3.0 to 11.5``, or one number if all are equal."""
-    values = list(values)
-    ends = [f"{text.rounded(end, 1)}{unit}" for end in (min(values), max(values))]
-    return " to ".join(dict.fromkeys(ends))

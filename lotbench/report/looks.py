@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable
-from typing import Any, get_args
+from typing import Any, NamedTuple, get_args
 
 from lotbench.statistics.runs import Label
 from lotbench.store.rows import Look
@@ -21,6 +21,27 @@ FREE = [
 ]
 
 ROLES = get_args(Look.model_fields["role"].annotation)
+# Lines of the main family, whose colours are close to each other, by `Look.order`.
+DASHES = (
+    *("-", (0, (6, 1.5)), (0, (3, 1, 1, 1)), (0, (2.2, 1.2)), (0, (8, 1.5, 1.5, 1.5))),
+    (0, (4, 1, 1, 1, 1, 1)),
+)
+# Lines of controls.
+DOTTED = (0, (1, 1))
+# Most luminance of a line: a contrast of 3 to white.
+BRIGHT = 0.3
+
+
+class Style(NamedTuple):
+    """How a figure shows a method."""
+
+    colour: str
+    """Of marks."""
+    marker: str
+    line: str
+    """The colour of lines: that of marks, dark enough for white paper."""
+    dash: Any
+    """Matplotlib's line style."""
 
 
 def look_of(method: str) -> Look:
@@ -28,8 +49,8 @@ def look_of(method: str) -> Look:
     return method.look if isinstance(method, Label) else Look(label=method)
 
 
-def looks(methods: Iterable[str]) -> dict[str, tuple[str, str]]:
-    """Colour and marker by written name: those of the rows, else unlike all of the others."""
+def looks(methods: Iterable[str]) -> dict[str, Style]:
+    """The style by written name; a colour that no row brought is unlike all of the others."""
     methods = sorted(set(methods))
     brought = {method: look_of(method) for method in methods}
     taken = {method: (own.colour, own.marker) for method, own in brought.items() if own.colour}
@@ -39,15 +60,31 @@ def looks(methods: Iterable[str]) -> dict[str, tuple[str, str]]:
             turns = (FREE[(start + turn) % len(FREE)] for turn in range(len(FREE)))
             free = (look for look in turns if look not in taken.values())
             taken[method] = next(free, FREE[start % len(FREE)])
-    return {method: taken[method] for method in methods}
+    return {m: Style(*taken[m], dark(taken[m][0]), _dash(brought[m])) for m in methods}
 
 
-def mark(look: tuple[str, str]) -> dict[str, Any]:
+def dark(colour: str) -> str:
+    """The colour, or a darker one of its hue that can be seen on white."""
+    linear = [(int(colour[at : at + 2], 16) / 255) ** 2.2 for at in (1, 3, 5)]
+    luminance = sum(w * each for w, each in zip((0.2126, 0.7152, 0.0722), linear, strict=True))
+    if luminance <= BRIGHT:
+        return colour
+    parts = (round(255 * (each * BRIGHT / luminance) ** (1 / 2.2)) for each in linear)
+    return "#" + "".join(f"{part:02X}" for part in parts)
+
+
+def _dash(look: Look) -> Any:
+    if look.role == "main":
+        return DASHES[look.order % len(DASHES)]
+    return DOTTED if look.role == "control" else "-"
+
+
+def mark(look: Style) -> dict[str, Any]:
     """Matplotlib arguments of a point; the dark edge makes yellow visible and separates points."""
-    colour, marker = look
-    size = 9 if marker == "*" else 5.5
-    edge = {"markeredgecolor": "#222222", "markeredgewidth": 0.5}
-    return {"color": colour, "marker": marker, "markersize": size, "zorder": 5, **edge}
+    size = 9 if look.marker == "*" else 5.5
+    edge = {"markeredgecolor": "#222222", "markeredgewidth": 0.5, "markerfacecolor": look.colour}
+    shape = {"color": look.line, "marker": look.marker, "markersize": size, "zorder": 5}
+    return shape | edge
 
 
 def order(methods: Iterable[str]) -> list[str]:

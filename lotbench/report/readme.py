@@ -1,4 +1,4 @@
-"""The README.md of a store: a summary, and the tables and figures of each task."""
+"""The README.md of a store: of each task the answer, a figure and a table; the rest is folded."""
 
 from __future__ import annotations
 
@@ -8,9 +8,10 @@ from pathlib import Path
 
 from lotbench.report import text
 from lotbench.report.figures.draw import ALL_TASKS, FIGURES
+from lotbench.report.findings import answer, findings, over_tasks
 from lotbench.report.tables.all_tasks import all_tasks, drops_of
 from lotbench.report.tables.of_task import tables
-from lotbench.report.tables.render import markdown, plain
+from lotbench.report.tables.render import Table, bullets, folded, grid, plain
 from lotbench.statistics.runs import Run
 from lotbench.statistics.scored import wheres
 from lotbench.statistics.store_view import StoreView
@@ -39,33 +40,54 @@ def write(study: StoreView, figures: list[Path]) -> Path | None:
 
 
 def page(study: StoreView, figures: list[Path]) -> str:
-    """The Markdown text of a store; it shows the PNG files among the figures."""
-    parts = [f"# {plain(study.name)}", f"{WRITTEN}; edits are lost.", summary(study)]
+    """The Markdown text of a store: of each task a figure and a table, the rest behind buttons.
+
+    It shows the PNG files among the figures.
+    """
+    parts = [f"# {plain(study.name)}", f"{WRITTEN}; edits are lost."]
     shown = {path.stem: path for path in figures if path.suffix == ".png"}
-    compared = drops_of(study)
-    if compared:
-        parts += ["## All tasks", markdown(all_tasks(compared))]
-        parts += [_image(shown.pop(name)) for name in [ALL_TASKS] if name in shown]
+    if compared := drops_of(study):
+        said = over_tasks(compared, map(study.evidence.get, study.tasks))
+        parts += ["## All tasks", bullets(said)]
+        parts += [_image(shown.pop(name), "Mean drops") for name in [ALL_TASKS] if name in shown]
+        parts.append(_open(all_tasks(compared)))
     for task in study.tasks:
-        if not study.validated(task) and task not in study.searches:
-            continue
-        first, *others = map(markdown, tables(task, study).values())
-        names = [f"{task}-{name}" for name in FIGURES if f"{task}-{name}" in shown]
-        parts.append(f"## {text.task_name(task)}")
-        parts += [_image(shown.pop(name)) for name in names]
-        parts.append(first)
-        if others:
-            parts += ["<details><summary>More tables</summary>", *others, "</details>"]
+        if study.validated(task) or task in study.searches:
+            names = [name for name in FIGURES if f"{task}-{name}" in shown]
+            parts += _task(task, study, {name: shown.pop(f"{task}-{name}") for name in names})
     if shown:
-        parts += ["## Break-even", *map(_image, shown.values())]
-    return "\n\n".join(parts) + "\n"
+        parts += ["## Break-even", *(_image(path, path.stem) for path in shown.values())]
+    return "\n\n".join([*parts, "## Trials", summary(study)]) + "\n"
+
+
+def _task(task: str, study: StoreView, figures: dict[str, Path]) -> list[str]:
+    """The part of a task; ``figures`` by their names in `FIGURES`."""
+    name, said = text.named(task, study), answer(task, study)
+    more = [sentence for sentence in findings(task, study) if sentence not in said]
+    images = [(FIGURES[own].heading, path) for own, path in figures.items()]
+    first, *others = tables(task, study).values()
+    return [
+        f"## {name}",
+        bullets(said or more),
+        *(_image(path, f"{name}: {heading}") for heading, path in images[:1]),
+        _open(first),
+        *([folded("More findings", bullets(more))] if said else []),
+        *(folded(own.title, f"{grid(own)}\n\n{bullets(own.notes)}") for own in others),
+        *(folded(heading, _image(path, f"{name}: {heading}")) for heading, path in images[1:]),
+    ]
+
+
+def _open(table: Table) -> str:
+    """A table that is not behind a button; its notes are."""
+    notes = folded("How to read this table", bullets(table.notes))
+    return f"**{plain(table.title)}**\n\n{grid(table)}\n\n{notes}"
 
 
 def summary(study: StoreView) -> str:
     """A summary of a store: trials, backbone and machines."""
     searched, confirmed = study.searched_runs, study.runs
     runs = [*searched, *confirmed]
-    tasks = text.listed(sorted(map(text.task_name, study.tasks)))
+    tasks = text.listed(sorted({text.named(task, study) for task in study.tasks}))
     trials = _counted(confirmed, f" on {tasks}")
     if searched:
         every = all(run.trial.search for run in confirmed)
@@ -91,5 +113,5 @@ def _counted(runs: Sequence[Run], what: str) -> str:
     )
 
 
-def _image(path: Path) -> str:
-    return f"![{path.stem}](figures/{path.name})"
+def _image(path: Path, alt: str) -> str:
+    return f"![{plain(alt)}](figures/{path.name})"

@@ -5,12 +5,14 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
 from lotbench.statistics.bootstrap import Estimate
 from lotbench.statistics.evidence import Choice
 from lotbench.statistics.reference import Reference
 from lotbench.statistics.runs import Run
 from lotbench.statistics.scored import Scored
+from lotbench.statistics.store_view import StoreView
 from lotbench.statistics.timed import Where
 
 TIMES = "\N{MULTIPLICATION SIGN}"
@@ -48,17 +50,32 @@ def title(runs: Sequence[Run], machine: str) -> str:
 
     ``BBC News, MiniLM (6 layers), AMD EPYC, 1 thread``.
     """
-    tasks = [task_name(task) for task in sorted({run.task for run in runs})]
+    tasks = [task_name(task, runs) for task in sorted({run.task for run in runs})]
     return ", ".join([*tasks, backbones(runs), machine])
 
 
-def task_name(task: str) -> str:
-    """``bbc_news`` becomes ``BBC News``, ``imdb`` becomes ``IMDB``; short names are in capitals."""
+def task_name(task: str, runs: Sequence[Run] = ()) -> str:
+    """A task in words: ``bbc_news`` becomes ``BBC News``, ``imdb`` becomes ``IMDB``.
+
+    Short words are in capitals.  With the trials of a store ``bbc_256`` becomes ``BBC News, 256
+    tokens``, if these have its source and say that its texts have at most so many tokens.
+    """
+    data: Any = next((run.trial.config.get("data") for run in runs if run.task == task), None) or {}
+    stem, _, tokens = task.rpartition("_")
+    if stem and tokens == str(data.get("max_length")):
+        source = str(data.get("source"))
+        known = source.startswith(stem) and source.isidentifier()
+        return f"{task_name(source if known else stem)}, {tokens} tokens"
     parts = [part for part in task.split("_") if part]
     longest = 4 if len(parts) == 1 else 3
     return " ".join(
         part.upper() if len(part) <= longest else part[0].upper() + part[1:] for part in parts
     )
+
+
+def named(task: str, study: StoreView) -> str:
+    """A task of a store in words."""
+    return task_name(task, study.runs_on(task))
 
 
 def backbones(runs: Sequence[Run]) -> str:
@@ -115,6 +132,18 @@ def count(number: int, thing: str) -> str:
 def listed(names: list[str]) -> str:
     """``a``, ``a and b``, ``a, b and c``."""
     return " and ".join(filter(None, [", ".join(names[:-1]), *names[-1:]]))
+
+
+def some(names: list[str], most: int = 2) -> str:
+    """The first names, and how many more there are: ``a, b and 3 more``."""
+    rest = len(names) - most
+    return listed([*names[:most], f"{rest} more"] if rest > 1 else names)
+
+
+def shown_of(shown: Sequence[float], every: Sequence[float]) -> str:
+    """What a title adds if a table has columns for some of the targets only."""
+    more = f" ({len(shown)} of {len(every)}, to fit a page; a report's table of all models has all)"
+    return more * (len(shown) < len(every))
 
 
 def metric(name: str) -> str:

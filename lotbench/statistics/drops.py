@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 
 from lotbench.scoring.area import LEAST_END
-from lotbench.statistics.bootstrap import Estimate, estimate
+from lotbench.statistics.bootstrap import Estimate
 from lotbench.statistics.evidence import Area, Evidence, ranked
 
 
@@ -25,33 +25,44 @@ class Drops(NamedTuple):
     """The largest drop that counts on each task, in points."""
 
 
-def drops(tasks: Mapping[str, Evidence]) -> Drops | None:
-    """The mean drops; None if fewer than two tasks have whole curves to compare.
+def mean_drops(task: Evidence) -> dict[str, Area]:
+    """The mean drop of every method on one task; empty without whole curves to compare.
 
     The mean drop is how far the best model is below the reference, in points, in the mean over the
     doublings of speed from 1 to `Evidence.end`.  It is at most `Evidence.floor`, which also counts
     where a method cannot go.
     """
-    own = {name: each for name, each in tasks.items() if each.curves and each.end >= LEAST_END}
-    if len(own) < 2:
+    return _below(_heights(task), task.floor)
+
+
+def drops(tasks: Mapping[str, Evidence]) -> Drops | None:
+    """The mean drops; None if fewer than two tasks have whole curves to compare."""
+    heights = {name: own for name, each in tasks.items() if (own := _heights(each))}
+    if len(heights) < 2:
         return None
-    floors = {name: each.floor for name, each in own.items()}
-    heights = {
-        name: {method: draws / np.log2(each.end) for method, draws in each.area_draws().items()}
-        for name, each in own.items()
-    }
+    floors = {name: tasks[name].floor for name in heights}
     shown = {
-        name: {method: _below(estimate(draws), floors[name]) for method, draws in methods.items()}
-        for name, methods in heights.items()
+        name: {method: own.value for method, own in _below(each, floors[name]).items()}
+        for name, each in heights.items()
     }
     everywhere = sorted(set.intersection(*map(set, heights.values())))
     means = {m: np.mean([methods[m] for methods in heights.values()], axis=0) for m in everywhere}
     means = means if len(means) > 1 else {}
-    floor = float(np.mean(list(floors.values())))
-    mean = {m: Area(_below(each.value, floor), each.rank) for m, each in ranked(means).items()}
-    return Drops(shown, mean, {name: each.end for name, each in own.items()}, floors)
+    mean = _below(means, float(np.mean(list(floors.values()))))
+    return Drops(shown, mean, {name: tasks[name].end for name in heights}, floors)
 
 
-def _below(height: Estimate, floor: float) -> Estimate:
-    """The mean drop that belongs to a mean height above a floor."""
-    return Estimate(floor - height.value, floor - height.high, floor - height.low)
+def _heights(task: Evidence) -> dict[str, np.ndarray]:
+    """The mean height above the floor in every draw, by method."""
+    if task.end < LEAST_END:
+        return {}
+    return {method: draws / np.log2(task.end) for method, draws in task.area_draws().items()}
+
+
+def _below(heights: Mapping[str, np.ndarray], floor: float) -> dict[str, Area]:
+    """The mean drops that belong to mean heights above a floor, with their ranks."""
+    found = {}
+    for method, own in ranked(heights).items():
+        value, low, high = own.value
+        found[method] = Area(Estimate(floor - value, floor - high, floor - low), own.rank)
+    return found

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -31,14 +32,14 @@ def figure(found: Drops, runs: Sequence[Run]) -> Figure:
             if method not in own:
                 continue
             value, low, high = own[method]
-            axes.hlines(place, low, high, color=given[method][0], linewidth=1.2)
+            axes.hlines(place, low, high, color=given[method].line, linewidth=1.2)
             axes.plot(value, place, linestyle="", **mark(given[method]))
-        axes.set_title(name, loc="left", fontweight="bold")
+        axes.set_title(textwrap.fill(name, 25), loc="left", fontweight="bold")
         axes.set_xlabel("mean drop, in points")
     grid[0].set_yticks(range(len(methods)), methods)
     grid[0].set_ylim(len(methods) - 0.5, -0.5)
     grid[0].set_xlim(left=min(0.0, grid[0].get_xlim()[0]))
     style.title(result, f"All tasks, {text.backbones(runs)}, {text.trained_on(runs)}")
     lines = f"lines: 95% intervals over {text.unit_of(runs)} and seeds"
-    style.caption(result, [f"{explained(found)}; {lines}"])
+    style.caption(result, [explained(found), lines])
     return result

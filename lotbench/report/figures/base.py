@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from lotbench.report import text
 from lotbench.report.figures import style
-from lotbench.report.looks import mark, order
+from lotbench.report.looks import Style, mark, order
 from lotbench.report.tables.clock import calls_timed, model_name
 from lotbench.statistics.bootstrap import UNKNOWN, Estimate
 from lotbench.statistics.runs import Run
@@ -25,6 +25,8 @@ Coordinate = Callable[[Scored], Estimate]
 
 # Faster models are named, not drawn: a bag of embeddings would leave no room for the others.
 FASTEST = 100.0
+# What recedes.
+FAINT = {"markersize": 4, "alpha": 0.4, "zorder": 4}
 
 
 @dataclass(frozen=True)
@@ -64,14 +66,14 @@ def shown(
 def apart(
     models: Iterable[Scored], *speedups: Coordinate
 ) -> tuple[list[Scored], list[Scored], list[str]]:
-    """The models to draw, those over `FASTEST` times as fast, and a note that names the latter."""
+    """The models to draw, those over `FASTEST` times as fast, and why these are left out."""
     models = list(models)
     beyond = [own for own in models if any(x(own).value > FASTEST for x in speedups)]
     drawn = [own for own in models if own not in beyond]
     if not drawn:
         return models, [], []
     names = [f"{own.method} {own.name}".strip() + f" ({own.gain.value:+.0f})" for own in beyond]
-    note = f"Not drawn, over {FASTEST:g} times as fast: {', '.join(names)}"
+    note = f"over {FASTEST:g} times as fast: {text.some(names)}"
     return drawn, beyond, [note] if names else []
 
 
@@ -126,14 +128,12 @@ def columns_of(count: int) -> int:
     return count if count <= 3 else 2 if count == 4 else 3
 
 
-def draw_marks(
-    axes: Axes, own: Sequence[Shown], look: tuple[str, str], faint: bool = False
-) -> None:
+def draw_marks(axes: Axes, own: Sequence[Shown], look: Style, faint: bool = False) -> None:
     """Draws the marks of a method's models, which tell of them on a page."""
     shape: dict[str, Any] = mark(look) | {"linestyle": ""}
     if faint:
-        shape |= {"markersize": 4, "alpha": 0.4, "zorder": 4}
-    edge = {"markerfacecolor": "white", "markeredgecolor": look[0], "markeredgewidth": 1}
+        shape |= FAINT
+    edge = {"markerfacecolor": "white", "markeredgecolor": look.line, "markeredgewidth": 1}
     for shown in own:
         form = shape | edge if shown.hollow else shape
         (drawn,) = axes.plot([shown.x.value], [shown.y.value], **form)
@@ -168,7 +168,7 @@ def draw_intervals(axes: Axes, own: Sequence[Shown], colour: str, shift: float =
     """
     from matplotlib.transforms import ScaledTranslation
 
-    thin: dict[str, Any] = {"color": colour, "linewidth": 0.7, "alpha": 0.6, "zorder": 2}
+    thin: dict[str, Any] = {"color": colour, "linewidth": 0.6, "alpha": 0.45, "zorder": 2}
     x, y = [each.x for each in own], [each.y for each in own]
     flat = axes.hlines([v.value for v in y], [v.low for v in x], [v.high for v in x], **thin)
     figure = axes.get_figure(root=True)
@@ -181,27 +181,35 @@ def draw_intervals(axes: Axes, own: Sequence[Shown], colour: str, shift: float =
 
 
 def legend(
-    figure: Figure, models: Iterable[Scored], given: dict[str, tuple[str, str]], lines: bool
+    figure: Figure,
+    models: Iterable[Scored],
+    given: dict[str, Style],
+    lines: bool,
+    faint: Iterable[str] = (),
 ) -> None:
-    """Adds the methods to the right of the panels; ``lines`` is true if fronts are drawn."""
+    """Adds the methods to the right of the panels; ``lines`` is true if fronts are drawn.
+
+    The ``faint`` methods are drawn as in `draw_marks`.
+    """
     from matplotlib.lines import Line2D
 
-    join = "-" if lines else ""
-    handles = [
-        Line2D([], [], linestyle=join, linewidth=1.6, label=method, **mark(given[method]))
-        for method in order(own.method for own in models)
-    ]
+    handles = []
+    for method in order(own.method for own in models):
+        shape = mark(given[method]) | {"linewidth": 1.6, "label": method}
+        if method in faint:
+            shape |= FAINT | {"linewidth": 0.8}
+        handles.append(Line2D([], [], linestyle=given[method].dash if lines else "", **shape))
     extra = {}
     for panel in figure.axes:
         extra |= {each.get_label(): each for each in panel.get_legend_handles_labels()[0]}
-    figure.legend(handles=[*handles, *extra.values()], loc="outside right center")
+    handles += extra.values()
+    # Long enough to show how a line is dashed.
+    figure.legend(handles=handles, loc="outside right center", handlelength=3.2 if lines else 2.0)
 
 
 def notes_on_models(models: Sequence[Scored], runs: Sequence[Run]) -> list[str]:
     """Notes for the caption: the number of seeds, and the failed trials."""
     notes = [text.seeds(models)]
-    if max(own.seeds for own in models) > 1:
-        notes.append("bars of FLOPs: from smallest to largest")
     if failed := sum(run.failed for run in runs):
         notes.append(f"{text.count(failed, 'failed trial')} not shown")
     return notes

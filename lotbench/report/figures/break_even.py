@@ -60,9 +60,9 @@ def figure(record: Map) -> Figure:
         result,
         [
             f"Speed-up over the fastest dense model, {setting.dtype}; at least {fewest} rounds",
-            f"Layers {backbone.width} wide; random tokens leap, routers of width "
+            f"layers {backbone.width} wide; random tokens leap, routers of width "
             f"{setting.router_width} run",
-            "Line: break-even; ~: the interval holds 1",
+            "line: break-even; ~: the interval holds 1",
         ],
     )
     return result

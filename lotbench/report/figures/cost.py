@@ -29,7 +29,7 @@ def figure(study: StoreView, task: str) -> Figure | None:
     axes = result.subplots()
     given = looks(costs)
     for method, (training, (value, low, high)) in costs.items():
-        line = {"color": given[method][0], "linewidth": 1.0, "alpha": 0.7, "zorder": 2}
+        line = {"color": given[method].line, "linewidth": 1.0, "alpha": 0.7, "zorder": 2}
         axes.vlines(training, low, high, **line)
         axes.plot(training, value, linestyle="", label=method, **mark(given[method]))
     axes.set_ylim(bottom=0)

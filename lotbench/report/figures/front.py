@@ -13,7 +13,7 @@ import numpy as np
 from lotbench.report import text
 from lotbench.report.figures import base, style
 from lotbench.report.figures.base import Shown
-from lotbench.report.looks import GREY, looks, order
+from lotbench.report.looks import GREY, Style, looks, order
 from lotbench.report.tables.clock import real_speedups
 from lotbench.statistics.reference import Reference
 from lotbench.statistics.scored import DENSE_METHODS, Scored, wheres
@@ -24,17 +24,21 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-Looks = dict[str, tuple[str, str]]
+Looks = dict[str, Style]
 
 # The axis ends at least this many points below the reference, if a model lies below the axis:
 # smaller differences are mostly noise.
 SHALLOWEST = 2.0
 # Space between the vertical bars of two methods, in points of type.
 BAR = 1.2
+# Width of a single panel and its legend, in inches.
+WIDE = 5.4
 # Share of an axis that is left free at its ends.
 MARGIN = 0.06
 # Length of the arrow of an open end, in points of type.
 ARROW = 16
+# With more methods than `MOST` only those with the largest areas are drawn in full.
+MOST, BEST = 8, 6
 
 
 class Front:
@@ -44,9 +48,10 @@ class Front:
         self, study: StoreView, task: str, models: list[Scored], where: Where | None = None
     ) -> None:
         """``where`` is the timing setting of the speed-ups; None for FLOPs."""
-        x = base.real(where) if where else attrgetter("flops")
+        flops = attrgetter("flops")
+        x = base.real(where) if where else flops
         self.reference = study.references[task]
-        self.models, self.beyond, self.named = base.apart(models, x)
+        self.models, self.beyond, self.named = base.apart(models, x, flops)
         """All models that the chart is about, also those without a coordinate, which are not in
         ``shown``; those that are faster than the axis goes; and the latter's note."""
         self.metric = self.models[0].metric
@@ -64,6 +69,10 @@ class Front:
         ends = () if where else filter(found.is_open, found.curves)
         self.open_ends = [method for method in ends if method not in gone]
         """The methods of which no faster model than the fastest one was scored."""
+        areas = found.areas() if len(found.methods) > MOST else {}
+        ranked = sorted(areas, key=lambda method: -areas[method].value.value)
+        self.faint = set(ranked[BEST:])
+        """The methods that recede: of many, those with the smaller areas."""
 
 
 def over_flops(study: StoreView, task: str) -> Front:
@@ -77,7 +86,7 @@ def over_flops(study: StoreView, task: str) -> Front:
 def flops_figure(study: StoreView, task: str) -> Figure:
     """The figure over FLOPs; the front of a method with an open end ends in an arrow."""
     own, given = over_flops(study, task), looks(study.methods(task))
-    figure, (axes,) = base.panels(1, 4.2, 3.1)
+    figure, (axes,) = base.panels(1, WIDE, 3.1)
     _draw(axes, own, given, label_line=True)
     arrows = _draw_open_ends(axes, own, given)
     axes.set_xlabel("FLOPs speed-up over dense (log scale)")
@@ -85,9 +94,8 @@ def flops_figure(study: StoreView, task: str) -> Figure:
     runs = study.runs_on(task)
     formats = {run.trial.training.precision for run in runs if run.trial.training}
     precision = text.listed(sorted(each for each in formats if each))
-    notes = [f"Trained in {precision}"] if precision else []
-    if arrows:
-        notes.append("arrow: no faster model of the method was scored")
+    notes = ["arrow: no faster model of the method was scored"] if arrows else []
+    notes += [f"trained in {precision}"] if precision else []
     style.title(figure, text.title(runs, text.trained_on(runs)))
     _finish(figure, study, task, own, notes)
     return figure
@@ -99,7 +107,7 @@ def real_figure(study: StoreView, task: str) -> Figure | None:
     if not models:
         return None
     fronts = {where: Front(study, task, models, where) for where in wheres(models)}
-    figure, axes = base.panels(len(fronts), 3.1, 2.7)
+    figure, axes = base.panels(len(fronts), 3.4 if len(fronts) > 1 else WIDE, 2.9)
     for index, (panel, where) in enumerate(zip(axes, fronts, strict=True)):
         last = (index + 1) % base.columns_of(len(fronts)) == 0 or index == len(fronts) - 1
         _draw(panel, fronts[where], given, label_line=last)
@@ -140,12 +148,13 @@ def axis_depth(models: Iterable[Scored]) -> float:
 
 
 def not_drawn(own: Front) -> list[str]:
-    """Notes for the caption: how many models of each method are below the axis, or beyond it."""
+    """For the caption: which models are below the axis, or beyond it."""
     hidden = [each.method for each in own.models if each.gain.value < -own.depth]
     counts = [f"{hidden.count(method)} of {method}" for method in order(hidden)]
-    below = f"Not drawn, more than {own.depth:g} below {own.reference.name}"
-    notes = [f"{below}: {', '.join(counts)}"] if counts else []
-    return notes + own.named
+    if len(counts) > 2:
+        counts = [f"{text.count(len(hidden), 'model')} of {len(counts)} methods"]
+    below = f"more than {own.depth:g} below {own.reference.name}: {', '.join(counts)}"
+    return [below] * bool(counts) + own.named
 
 
 def _up_to_half(points: float) -> float:
@@ -155,21 +164,27 @@ def _up_to_half(points: float) -> float:
 def _draw(axes: Axes, own: Front, given: Looks, label_line: bool) -> None:
     """Draws one panel: models, fronts and the line of the reference."""
     methods = order(each.method for each in own.models)
-    for place, method in enumerate(methods):
+    barred = [method for method in methods if method not in own.faint]
+    for method in methods:
         ours = [each for each in own.shown if each.model.method == method]
-        colour = given[method][0]
+        look, faint = given[method], method in own.faint
+        # The line also goes to models below the axis.
+        best = [each for each in ours if each.on_front]
+        inside = [each for each in ours if each.y.value >= -own.depth]
+        base.draw_marks(axes, [each for each in inside if each.on_front], look, faint)
+        if faint:
+            _line(
+                axes, method, best, color=look.line, linestyle=look.dash, linewidth=0.8, alpha=0.4
+            )
+            continue
         by_setting = sorted(ours, key=lambda each: each.model.setting)
         for _, curve in groupby(by_setting, lambda each: each.model.setting):
             # One trained model at several budgets.
-            _line(axes, method, list(curve), color=colour, linewidth=0.6, alpha=0.6)
-        # The line also goes to models below the axis.
-        best = [each for each in ours if each.on_front]
-        _line(axes, method, best, color=colour, linewidth=1.6, zorder=3)
-        base.draw_intervals(axes, best, colour, BAR * (place - (len(methods) - 1) / 2))
-        inside = [each for each in ours if each.y.value >= -own.depth]
-        others = [each for each in inside if not each.on_front]
-        base.draw_marks(axes, others, given[method], faint=True)
-        base.draw_marks(axes, [each for each in inside if each.on_front], given[method])
+            _line(axes, method, list(curve), color=look.line, linewidth=0.6, alpha=0.6)
+        _line(axes, method, best, color=look.line, linestyle=look.dash, linewidth=1.6, zorder=3)
+        place = barred.index(method) - (len(barred) - 1) / 2
+        base.draw_intervals(axes, best, look.line, BAR * place)
+        base.draw_marks(axes, [each for each in inside if not each.on_front], look, faint=True)
     axes.set_ylabel(gain_title(own.metric, own.reference))
     style.points_axis(axes, *own.limits)
     axes.axhline(0, color=GREY, linewidth=0.8, zorder=1)
@@ -195,11 +210,11 @@ def _draw_open_ends(axes: Axes, own: Front, given: Looks) -> int:
     """Draws a dashed arrow to the right of each open end inside the axis; returns their number."""
     last = {each.model.method: each for each in own.shown}
     drawn = 0
-    for method in order(own.open_ends):
+    for method in order(set(own.open_ends) - own.faint):
         end = last[method]
         if end.y.value < -own.depth:
             continue
-        shape = {"arrowstyle": "<-", "linestyle": (0, (2, 1.5)), "color": given[method][0]}
+        shape = {"arrowstyle": "<-", "linestyle": (0, (2, 1.5)), "color": given[method].line}
         # The arrow comes from the mark, and its end is at the (empty) text.
         place = {"xytext": (ARROW, 0), "textcoords": "offset points"}
         arrow = axes.annotate("", (end.x.value, end.y.value), **place, arrowprops=shape)
@@ -212,12 +227,9 @@ def _draw_open_ends(axes: Axes, own: Front, given: Looks) -> int:
 
 def _finish(figure: Figure, study: StoreView, task: str, own: Front, notes: list[str]) -> None:
     """Adds legend and caption."""
-    base.legend(figure, own.models, looks(study.methods(task)), lines=True)
+    base.legend(figure, own.models, looks(study.methods(task)), True, own.faint)
     runs = study.runs_on(task)
-    bars = f"95% intervals over {text.unit_of(runs)} and seeds of models on a front"
-    notes = [
-        *notes,
-        f"vertical bars, side by side: {bars}",
-        *base.notes_on_models(own.models, runs),
-    ]
-    style.caption(figure, [*not_drawn(own), "; ".join(notes)])
+    notes = [*notes, f"bars: 95% intervals over {text.unit_of(runs)} and seeds"]
+    if own.faint:
+        notes.append(f"thin: all but the {BEST} methods with the largest areas")
+    style.caption(figure, [*notes, *base.notes_on_models(own.models, runs)], not_drawn(own))

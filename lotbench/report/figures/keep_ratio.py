@@ -45,14 +45,23 @@ def figure(study: StoreView, task: str) -> Figure | None:
     maps = data(study, task)
     if not maps:
         return None
-    heights = [len(own.rows) for own in maps]
-    width = max(2.1 + 0.33 * len(maps[0].columns), 4.6)
+    columns = 1 if len(maps) == 1 else 2
+    lines = [maps[at : at + columns] for at in range(0, len(maps), columns)]
+    heights = [max(len(own.rows) for own in line) for line in lines]
+    width = max(0.9 + columns * (1.2 + 0.33 * len(maps[0].columns)), 4.6)
     height = 1.25 + 0.2 * sum(heights) + 0.28 * len(heights)
     result = style.figure(width, height)
-    panels = result.subplots(len(maps), 1, sharex=True, squeeze=False, height_ratios=heights)[:, 0]
+    grid = result.subplots(len(lines), columns, squeeze=False, height_ratios=heights)
+    panels = list(grid.flat)
     norm = Normalize(0, 100)
-    images = [draw(axes, own, "cividis", norm) for axes, own in zip(panels, maps, strict=True)]
-    panels[-1].set_xlabel("Layer")
+    images = [draw(axes, own, "cividis", norm) for axes, own in zip(panels, maps, strict=False)]
+    for place, axes in enumerate(panels):
+        axes.set_ylim(heights[place // columns] - 0.5, -0.5)
+        axes.tick_params(labelbottom=place // columns == len(lines) - 1)
+    for axes in grid[-1]:
+        axes.set_xlabel("Layer")
+    for axes in panels[len(maps) :]:
+        axes.set_visible(False)
     bar = {"aspect": 25, "shrink": min(0.9, 2.5 / height), "anchor": (0, 1)}
     result.colorbar(images[0], ax=list(panels), label="Tokens computed (%)", **bar)
     runs = study.runs_on(task)

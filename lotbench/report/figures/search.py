@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from lotbench.report import text
 from lotbench.report.figures import style
-from lotbench.report.looks import looks, mark
+from lotbench.report.looks import Style, looks, mark
 from lotbench.report.tables.search import in_order, verdict
 from lotbench.statistics.search import SearchTrials, orders
 from lotbench.statistics.store_view import StoreView
@@ -37,7 +37,7 @@ def figure(study: StoreView, task: str) -> Figure | None:
         cell = grid[place // COLUMNS, place % COLUMNS]
         axes = result.add_subplot(cell, sharex=every, sharey=every)
         _draw(axes, own, given[own.method], most)
-        _draw_band(axes, own, given[own.method][0], most)
+        _draw_band(axes, own, given[own.method].line, most)
         axes.set_title(own.name, loc="left", fontweight="bold")
     beside = result.add_subplot(grid[0, COLUMNS - 1])
     beside.axis("off")
@@ -50,17 +50,18 @@ def figure(study: StoreView, task: str) -> Figure | None:
     every.set(xlabel="trials", ylabel="expected best area on selection")
     runs = [run for own in found for run in own.runs]
     style.title(result, text.title(runs, text.trained_on(runs)))
-    style.caption(result, [verdict(orders(found)), f"{READ}; {BANDS}"])
+    style.caption(result, [f"{verdict(orders(found))} {READ}", BANDS])
     return result
 
 
-def _draw(axes: Axes, own: SearchTrials, look: tuple[str, str], most: int, label: str = "") -> None:
+def _draw(axes: Axes, own: SearchTrials, look: Style, most: int, label: str = "") -> None:
     """The curve of a search."""
     trials = _trials(own, most)
     best = [float(own.expected_best(n)[0]) for n in trials]
     # At powers of two and at the end, since all marks would hide the curve.
     places = [n - 1 for n in trials if n & (n - 1) == 0 or n == trials[-1]]
-    axes.plot(trials, best, label=label, linewidth=1.4, markevery=places, **mark(look))
+    line = {"linewidth": 1.4, "linestyle": look.dash, "markevery": places} | mark(look)
+    axes.plot(trials, best, label=label, **line)
 
 
 def _draw_band(axes: Axes, own: SearchTrials, colour: str, most: int) -> None:

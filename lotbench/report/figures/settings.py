@@ -97,7 +97,8 @@ def figure(study: StoreView, task: str) -> Figure | None:
     lines = [0.2 if own.budget == TARGETS else 0.32 for own in maps]
     heights = [0.75 + line * len(own.heat.rows) for line, own in zip(lines, maps, strict=True)]
     width = max(5.0, 2.6 + 0.5 * max(len(own.heat.columns) for own in maps))
-    result = style.figure(width, 0.9 + sum(heights))
+    # High enough for the label of the colours.
+    result = style.figure(width, max(2.5, 0.9 + sum(heights)))
     panels = result.subplots(len(maps), 1, squeeze=False, height_ratios=heights)[:, 0]
     images = [draw(axes, own.heat, "cividis", norm) for axes, own in zip(panels, maps, strict=True)]
     for axes, own in zip(panels, maps, strict=True):
@@ -111,7 +112,7 @@ def figure(study: StoreView, task: str) -> Figure | None:
     speeds = ["in brackets: FLOPs speed-up"] * any(own.budget != TARGETS for own in maps)
     notes = [CHOSEN, *speeds, f"scores on validation, {text.seeds(models)}"]
     rows = "; ".join(f"{own.heat.title} by {', '.join(own.parameters)}" for own in maps)
-    style.caption(result, [f"Rows: {rows}", "; ".join(notes)])
+    style.caption(result, [f"Rows: {rows}", *notes])
     return result
 
 

@@ -10,6 +10,7 @@ import math
 import re
 import textwrap
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, unquote
@@ -101,12 +102,14 @@ def title(figure: Figure, text: str) -> None:
     figure.suptitle("\n".join(lines), x=0.01, ha="left")
 
 
-def caption(figure: Figure, lines: list[str]) -> None:
-    """Writes the caption below a figure; the layout makes room for it.
+def caption(figure: Figure, notes: Iterable[str], left_out: Sequence[str] = ()) -> None:
+    """Writes the caption below a figure: what is left out, then the notes; there is room for it.
 
     A figure grows with the legend at its right, which is centred and must not reach the caption.
     """
     room = int(figure.get_figwidth() / CAPTION_LETTER)
+    lines = [f"Not drawn, {'; '.join(left_out)}"] * bool(left_out)
+    lines += [(joined := "; ".join(notes))[:1].upper() + joined[1:]]
     wrapped = [part for line in lines for part in textwrap.wrap(line, room)]
     for legend in figure.legends:
         below = 2 * CAPTION_LINE * (len(wrapped) + 1)
@@ -138,9 +141,11 @@ def points_axis(axes: Axes, low: float, high: float) -> None:
 
 
 def ticks(low: float, high: float) -> list[float]:
-    """The ticks of a log axis over [low, high]: as many as possible, and at most eight."""
+    """The ticks of a log axis over [low, high]: as many as there is room for, and at most eight."""
+    room = (high / low) ** (1 / 12)
     inside = [[tick for tick in each if low <= tick <= high] for each in TICKS]
-    return max((each for each in inside if len(each) <= 8), key=len)
+    fits = [own for own in inside if all(b / a >= room for a, b in pairwise(own))]
+    return max((own for own in fits if len(own) <= 8), key=len)
 
 
 def speedup_limits(axes: Sequence[XAxis | YAxis], values: Iterable[float]) -> None:
@@ -154,8 +159,11 @@ def speedup_limits(axes: Sequence[XAxis | YAxis], values: Iterable[float]) -> No
 def save(figure: Figure, path: Path, formats: Iterable[str] = FORMATS) -> list[Path]:
     """Save a figure in these of `FORMATS`, and return the files.
 
-    They are reproducible: without a date, and with rounded positions.
+    They are reproducible: without a date, and with rounded positions.  A PNG has 256 colours, which
+    makes it three times smaller.
     """
+    from PIL import Image
+
     settle(figure)
     # What a page knows of an artist would be its id in an SVG.
     for artist in figure.findobj():
@@ -165,6 +173,9 @@ def save(figure: Figure, path: Path, formats: Iterable[str] = FORMATS) -> list[P
     for form in formats:
         content = io.BytesIO()
         figure.savefig(content, format=form, **FORMATS[form])
+        if form == "png":
+            few = Image.open(content).convert("RGB").quantize(256, dither=Image.Dither.NONE)
+            few.save(content := io.BytesIO(), "png", optimize=True)
         # Not with_suffix, since the name may contain a dot.
         files.append(path.with_name(f"{path.name}.{form}"))
         write_file(files[-1], content.getvalue())

@@ -96,12 +96,12 @@ def figure(study: StoreView, task: str) -> Figure | None:
     grid[0, 0].invert_yaxis()
     result.legend(*grid[0, 0].get_legend_handles_labels(), loc="outside right center", fontsize=7)
     style.title(result, timed_title(study, task, {own.where for own in bars}))
-    small = "Next to the bars: FLOPs speed-up and score of models on each method's front"
-    notes = ["The encoder alone, against the fastest dense model of the same backend"]
-    notes.append(f"{small}; {text.seeds(models)}")
+    small = "next to the bars: FLOPs speed-up and score of models on each method's front"
+    notes = ["the encoder alone, against the fastest dense model of the same backend"]
+    notes += [small, text.seeds(models)]
     received = list(SECTIONS).index("received_attention")
     if any(all(bar.parts[received] is None for bar in own.rows) for own in bars):
-        notes.append("Passes without attention received have it within attention")
+        notes.append("passes without attention received have it within attention")
     style.caption(result, notes)
     return result
 

@@ -14,14 +14,14 @@ from markupsafe import Markup, escape
 from lotbench.errors import InputError
 from lotbench.report import text
 from lotbench.report.figures import all_tasks, break_even, draw, style
-from lotbench.report.findings import findings
+from lotbench.report.findings import answer, findings, over_tasks
 from lotbench.report.looks import looks, order
 from lotbench.report.readme import summary
 from lotbench.report.tables.all_tasks import all_tasks as drops_table
 from lotbench.report.tables.models import models
 from lotbench.report.tables.of_task import tables
 from lotbench.report.tables.origin import Origin, failures, wide_timings
-from lotbench.report.tables.render import Table, as_csv, latex, markdown, plain
+from lotbench.report.tables.render import Table, as_csv, bullets, latex, markdown
 from lotbench.statistics.drops import Drops, drops
 from lotbench.statistics.store_view import StoreView
 from lotbench.store.files import subfolder, write_file
@@ -43,15 +43,12 @@ class Chapter:
     """One task of a store."""
 
     def __init__(self, study: StoreView, task: str, store: str) -> None:
-        slug = re.sub(r"[^a-z0-9]+", "-", task.lower()).strip("-")
-        self.id, self.task, self.name = f"{store}-{slug}", task, text.task_name(task)
+        self.id, self.task, self.name = f"{store}-{slug(task)}", task, text.named(task, study)
         self.evidence = study.evidence.get(task)
-        self.findings = findings(task, study)
-        # The sentence on the winner, or why there is none.
-        self.headline = self.findings[min(1, len(self.findings) - 1)]
+        self.findings, self.answer = findings(task, study), answer(task, study)
         given = looks(study.methods(task))
         methods = order({own.method for own in study.validated(task)})
-        self.colours = {method: given[method][0] for method in methods}
+        self.colours = {method: given[method].colour for method in methods}
         """The colours of figures, by method."""
         with style.drawing():
             self.pictures = [
@@ -59,8 +56,10 @@ class Chapter:
                 for name, figure in draw.of_task(study, task)
             ]
         self.tables = tables(task, study)
+        self.csv = ""
+        """All models, in CSV."""
         if every := models(task, study):
-            self.tables["models"] = every
+            self.tables["models"], self.csv = every, as_csv(every)
 
 
 class StorePage:
@@ -95,11 +94,13 @@ def write(
     studies: Sequence[StoreView],
     output: Path | None = None,
     opening: Mapping[str, str] | None = None,
+    title: str = "",
 ) -> list[Path]:
     """Write the report of stores and return its files, the HTML file first.
 
     The same stores give the same bytes.  Without ``output`` it is ``report.html``, in the store if
     there is one, else in the current folder.  The ``opening`` is lines by name that stand first.
+    Without a ``title`` it has the name of the store, or their number.
     """
     folders = [study.folder for study in studies]
     twice = {own for own in folders if [o.resolve() for o in folders].count(own.resolve()) > 1}
@@ -111,7 +112,8 @@ def write(
     stores = store_pages(studies)
     compared = _compared(stores)
     path.parent.mkdir(parents=True, exist_ok=True)
-    write_file(path, render(stores, compared, opening or {}))
+    title = title or (stores[0].name if len(stores) == 1 else f"{len(stores)} stores")
+    write_file(path, render(stores, compared, opening or {}, title))
     return [path, *write_tables(stores, drops_table(compared) if compared else None, path)]
 
 
@@ -131,7 +133,9 @@ def _compared(stores: list[StorePage]) -> Drops | None:
     )
 
 
-def render(stores: list[StorePage], compared: Drops | None, opening: Mapping[str, str]) -> str:
+def render(
+    stores: list[StorePage], compared: Drops | None, opening: Mapping[str, str], title: str
+) -> str:
     """The page as text."""
     environment = Environment(
         loader=PackageLoader("lotbench.report.page"),
@@ -141,22 +145,33 @@ def render(stores: list[StorePage], compared: Drops | None, opening: Mapping[str
         undefined=StrictUndefined,
     )
     environment.filters["code"] = _code
-    environment.globals |= {"rank": rank, "is_long": is_long}
+    environment.globals |= {"rank": rank, "is_long": is_long, "slug": slug}
+    tasks = [(chapter.name, store.name, chapter) for store in stores for chapter in store.chapters]
+    tasks.sort(key=lambda each: each[:2])
     chart = None
-    if compared:
+    # Of tasks that share no method, most of a chart would be empty.
+    if compared and compared.mean:
         runs = [run for store in stores for run in store.runs]
         with style.drawing():
             chart = style.as_svg(all_tasks.figure(compared, runs), draw.ALL_TASKS)
     templates = files("lotbench.report.page") / "templates"
     style_sheet, script = ((templates / name).read_text(encoding="utf-8") for name in PARTS)
     return environment.get_template("report.html.j2").render(
+        title=title,
         stores=stores,
         opening=opening,
+        tasks=tasks,
+        answer=over_tasks(compared, (chapter.evidence for *_, chapter in tasks)),
         compared=drops_table(compared) if compared else None,
         compared_chart=chart,
         style=Markup(style_sheet),
         script=Markup(script),
     )
+
+
+def slug(name: str) -> str:
+    """A name as part of an address."""
+    return re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")
 
 
 def rank(cell: str) -> str:
@@ -203,6 +218,6 @@ def _as_markdown(stores: Sequence[StorePage], compared: Table | None) -> str:
         parts += [f"# {store.name}", store.summary]
         for task in store.chapters:
             parts.append(f"## {task.name}")
-            parts.append("\n".join(f"- {plain(sentence)}" for sentence in task.findings))
+            parts.append(bullets(task.findings))
             parts += map(markdown, task.tables.values())
     return "\n\n".join(parts) + "\n"

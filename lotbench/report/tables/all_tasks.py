@@ -14,7 +14,7 @@ from lotbench.statistics.store_view import StoreView
 
 def drops_of(study: StoreView) -> Drops | None:
     """The mean drops of the tasks of a store."""
-    return drops({text.task_name(task): own for task, own in study.evidence.items()})
+    return drops({text.named(task, study): own for task, own in study.evidence.items()})
 
 
 def ranked(found: Drops) -> list[str]:

@@ -48,7 +48,9 @@ def backends(task: str, study: StoreView) -> Table | None:
         f"validation, in {unit}: the mean (lowest to highest model)",
         f"answers changed: texts that such a model classifies otherwise than in {TORCH}, the mean",
     ]
-    return Table(f"{task}, what a backend costs", columns, [rows], notes, texts=2)
+    return Table(
+        f"{text.named(task, study)}: what a backend costs", columns, [rows], notes, texts=2
+    )
 
 
 def _row(backend: str, contenders: Iterable[Contender], texts: int | None) -> list[str]:

@@ -31,7 +31,7 @@ def clock(task: str, study: StoreView) -> Table | None:
     ]
     columns = ["method", f"FLOPs {TIMES}", *map(text.timing_setting, settings)]
     close = f"within {TIMED_DROP:g} point of the reference on selection"
-    title = f"{task}, speed on the clock of the model {close}"
+    title = f"{text.named(task, study)}: speed on the clock of the model {close}"
     return Table(title, columns, [rows], notes(task, study, models))
 
 

@@ -47,7 +47,9 @@ def differences(task: str, study: StoreView) -> list[Table]:
         curves = {setting: curve for setting, curve in curves.items() if curve}
         if len(curves) > 1:
             areas = found.areas_on_selection()
-            tables.append(_table(f"{task}, {method}", params, curves, areas, unit))
+            tables.append(
+                _table(f"{text.named(task, study)}: {method}", params, curves, areas, unit)
+            )
     return tables
 
 
@@ -88,7 +90,8 @@ def _table(
         "mean: over the targets that both settings reach; speed: the setting's FLOPs speed-up over "
         "the other's there, which is not exactly 1, since budgets are searched on other texts",
     ]
-    return Table(f"{title}, what a change is worth", columns, [rows], notes)
+    title += f", what a change is worth{text.shown_of(shown, targets)}"
+    return Table(title, columns, [rows], notes)
 
 
 class Pair(NamedTuple):

@@ -43,7 +43,7 @@ def metrics(task: str, study: StoreView) -> Table | None:
         f"of several settings of a method, the one with the best {names[0]} on selection",
         *map(text.explained, names),
     ]
-    title = f"{task}, every metric minus that of {base}, at equal targets"
+    title = f"{text.named(task, study)}: every metric minus that of {base}, at equal targets"
     lines = [own for own in groups.values() if own]
     return Table(title, ["method", "FLOPs", *names], lines, notes, texts=2) if lines else None
 

@@ -59,4 +59,4 @@ def models(task: str, study: StoreView) -> Table | None:
         *clock.notes(task, study, shown),
     ]
     of = text.reference(reference, metric) if reference else "dense without a score"
-    return Table(f"{task}, all models, {of}", columns, groups, notes, texts=2)
+    return Table(f"{text.named(task, study)}: all models, {of}", columns, groups, notes, texts=2)

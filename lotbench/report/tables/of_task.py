@@ -13,7 +13,7 @@ from lotbench.report.tables.clock import clock
 from lotbench.report.tables.differences import differences
 from lotbench.report.tables.metrics import metrics
 from lotbench.report.tables.models import models
-from lotbench.report.tables.overview import overview
+from lotbench.report.tables.overview import overview, reach
 from lotbench.report.tables.render import Table, terminal
 from lotbench.report.tables.search import effort, parameters
 from lotbench.statistics.frames import error_text
@@ -24,7 +24,7 @@ def tables(task: str, study: StoreView) -> dict[str, Table]:
     """The tables of a task in their order: the overview, or all models if there is none, first."""
     first = overview(task, study)
     some = {"overview": first, "models": None if first else models(task, study)}
-    some |= {"clock": clock(task, study)}
+    some |= {"clock": clock(task, study), "reach": reach(task, study)}
     some |= {f"changes-{place}": own for place, own in enumerate(differences(task, study), 1)}
     some |= {"search": effort(task, study), "parameters": parameters(task, study)}
     some |= {"metrics": metrics(task, study), "backends": backends(task, study)}

@@ -1,4 +1,4 @@
-"""The table that opens a task: largest speed-ups, scores at equal speed-ups, area and rank."""
+"""The tables that open a task: scores at equal speed-ups and mean drops; how far each goes."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from lotbench.report.tables.render import Table
 from lotbench.report.text import AT_LEAST, NONE, TIMES
 from lotbench.statistics.bootstrap import estimate
 from lotbench.statistics.drawn import CHOOSE_THEN_REPORT
+from lotbench.statistics.drops import mean_drops
 from lotbench.statistics.evidence import DROPS, Evidence, first, ties
 from lotbench.statistics.power import needed_for_a_point
 from lotbench.statistics.runs import training_costs
@@ -19,48 +20,71 @@ from lotbench.statistics.scored import Scored, evenly
 from lotbench.statistics.store_view import StoreView
 
 FIRST, NOT_AHEAD = "*", "\N{DAGGER}"
-# Columns of targets: with more than nine columns a table is too wide to read.
-MOST_TARGETS = 3
+# Columns of targets: with more than seven columns a table is too wide for most screens.
+MOST_TARGETS = 4
 
 
 def overview(task: str, study: StoreView) -> Table | None:
-    """The overview of a task, a line per method and one for a model without layers.
+    """The overview of a task: a line per method, the best first, and one without layers.
 
     None without a reference, or if no method has scores on both splits.
     """
     found = study.evidence.get(task)
     if found is None or not found.curves:
         return None
-    models, shown = study.validated(task), evenly(found.targets, MOST_TARGETS)
-    choices = {drop: found.choices(drop) for drop in DROPS}
-    tied = {drop: ties(own) for drop, own in choices.items()}
+    shown = evenly(found.targets, MOST_TARGETS)
+    within, drops = _within(found, TIMED_DROP), mean_drops(found)
     at_targets = [_at_target(found, target) for target in shown]
-    areas, costs = found.areas(), training_costs(study.runs_on(task))
     lines = []
-    for method in order(found.methods):
-        cells = [text.chosen(choices[drop].get(method), method in tied[drop]) for drop in DROPS]
-        cells += [at.get(method, NONE) for at in at_targets]
-        area = areas.get(method)
-        cells.append(f"{text.with_interval(area.value)}\nrank {area.rank}" if area else NONE)
-        cells.append(_tried([own for own in models if own.method == method]))
-        if method in costs:
-            cells[-1] += f"\ntraining {costs[method]:.1f}{TIMES}"
+    ranks = {method: own.value.value for method, own in drops.items()}
+    for method in sorted(order(found.methods), key=lambda method: ranks.get(method, math.inf)):
+        drop = drops.get(method)
+        cells = [within[method], *(at.get(method, NONE) for at in at_targets)]
+        cells.append(f"{text.with_interval(drop.value)}\nrank {drop.rank}" if drop else NONE)
         lines.append([method, *cells])
     if found.bag is not None and shown:
         bag = [text.with_interval(found.bag.gain).replace(" ", "\n", 1)] * len(shown)
-        lines.append(["without layers", *[NONE] * len(DROPS), *bag, NONE, NONE])
-    columns = ["method", *(f"within {drop:g}" for drop in DROPS)]
-    columns += [*(f"{target:g}{TIMES}" for target in shown), "area", "tried"]
-    score = reference(found, models[0].metric)
-    title = (
-        f"{task}, largest FLOPs speed-up within so many points of {score}, and scores against it "
-        "at equal speed-ups"
-    )
-    trained = any(method in costs for method in found.methods)
-    notes = _notes(task, study, found, trained)
+        lines.append(["without layers", NONE, *bag, NONE])
+    columns = ["method", f"within {TIMED_DROP:g}"]
+    columns += [*(f"{target:g}{TIMES}" for target in shown), "mean drop"]
+    name, metric = text.named(task, study), study.validated(task)[0].metric
+    title = f"{name}: scores against {reference(found, metric)} at equal FLOPs speed-ups"
+    title += text.shown_of(shown, found.targets)
+    notes = _notes(task, study, found)
     if (sentence := without_encoder(found)) is not None:
         notes.insert(0, sentence)
     return Table(title, columns, [lines], notes)
+
+
+def reach(task: str, study: StoreView) -> Table | None:
+    """How far each method goes within other drops, and what was tried; None as the overview."""
+    found = study.evidence.get(task)
+    if found is None or not found.curves:
+        return None
+    others = [drop for drop in DROPS if drop != TIMED_DROP]
+    within, costs = [_within(found, drop) for drop in others], training_costs(study.runs_on(task))
+    lines = []
+    for method in order(found.methods):
+        tried = _tried([own for own in study.validated(task) if own.method == method])
+        training = f"{costs[method]:.1f}{TIMES}" if method in costs else NONE
+        lines.append([method, *(own[method] for own in within), tried, training])
+    columns = ["method", *(f"within {drop:g}" for drop in others), "tried", "training"]
+    notes = _chosen(task, study)
+    notes.append(
+        "training: wall-clock of training against dense with the same seed, the median over "
+        "trials; a rough number, since trials train side by side"
+    )
+    limits = text.listed([f"{drop:g}" for drop in others])
+    name = text.named(task, study)
+    title = f"{name}: largest FLOPs speed-up within {limits} points, and what was tried"
+    return Table(title, columns, [lines], notes)
+
+
+def _within(found: Evidence, drop: float) -> dict[str, str]:
+    """The cells of the largest speed-ups within a drop, by method."""
+    choices = found.choices(drop)
+    tied = ties(choices)
+    return {method: text.chosen(choices.get(method), method in tied) for method in found.methods}
 
 
 def _at_target(found: Evidence, target: float) -> dict[str, str]:
@@ -85,13 +109,18 @@ def reference(found: Evidence, metric: str) -> str:
     return f"{own.name} {text.score_with_interval(value, metric)}"
 
 
+def the_reference(found: Evidence) -> str:
+    """The reference in a sentence: ``dense`` or ``the teacher``."""
+    return "the teacher" if found.reference.name == "teacher" else found.reference.name
+
+
 def without_encoder(found: Evidence) -> str | None:
     """How far a model without layers is from the reference; None if there is no such model."""
     if (bag := found.bag) is None:
         return None
     points = f"{text.with_interval(bag.gain)} {text.unit(bag.metric)}"
     sentence = f"Without layers, the mean of the embeddings is at {points} against "
-    sentence += found.reference.name
+    sentence += the_reference(found)
     if bag.gain.value >= -TIMED_DROP:
         return f"{sentence}: this task hardly needs an encoder, so its speed-ups mean little."
     last = max((t for t in found.targets if found.ahead_of_bag(found.at_target(t))), default=0.0)
@@ -109,11 +138,12 @@ def _tried(models: list[Scored]) -> str:
     return f"{text.count(len(models), 'model')}\n{settings}, {seeds}"
 
 
-def _notes(task: str, study: StoreView, found: Evidence, trained: bool) -> list[str]:
+def _chosen(task: str, study: StoreView) -> list[str]:
+    """How to read the largest speed-ups."""
     selection, validation = (texts(task, split, study) for split in CHOOSE_THEN_REPORT)
     unit = text.unit_of(study.runs_on(task))
-    notes = [
-        f"models are chosen on selection ({selection} {unit}) and read on validation "
+    return [
+        f"within: models are chosen on selection ({selection} {unit}) and read on validation "
         f"({validation} {unit}): the fastest that is within so many points of the reference, and "
         "below it its score minus that of the reference, in points",
         "the reference is the better of dense and the teacher on selection",
@@ -123,24 +153,26 @@ def _notes(task: str, study: StoreView, found: Evidence, trained: bool) -> list[
         "resamples can be",
         f"{AT_LEAST} no faster model of the method was scored, so it may go further",
         "tie: the difference from the largest speed-up is inside its interval",
+    ]
+
+
+def _notes(task: str, study: StoreView, found: Evidence) -> list[str]:
+    unit = text.unit_of(study.runs_on(task))
+    notes = [
+        *_chosen(task, study),
         f"at a speed-up: each method with its best setting on selection, and its score minus that "
         f"of the reference; {FIRST} no method is ahead of it there (paired by seed and "
         f"{unit.removesuffix('s')})"
         + f"; {NOT_AHEAD} not ahead of the model without layers, which is faster"
         * bool(found.bag),
-        f"area: of the best model at every speed-up from 1{TIMES} to {found.end:.1f}{TIMES}, in "
-        f"points above the reference minus {found.floor:g}, times doublings of speed; a method "
-        "adds nothing where it cannot go; rank: 1 plus the methods that are larger with an "
-        "interval of the difference above 0",
+        "mean drop: points below the reference, in the mean over the doublings of FLOPs speed-up "
+        f"from 1{TIMES} to {found.end:.1f}{TIMES}; at most {found.floor:g}, which also counts "
+        "where a method cannot go; rank: 1 plus the methods that are better with an interval of "
+        "the difference above 0",
     ]
     notes += _power(found, study.texts(task, "validation"), unit)
     if found.reference.exact:
         notes.append("rows lack the teacher's predictions, so intervals take its score as exact")
-    if trained:
-        notes.append(
-            "training: wall-clock of training against dense with the same seed, the median over "
-            "trials; a rough number, since trials train side by side"
-        )
     return notes + _unreached(task, study)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from html import escape as escape_html
 
 from rich import box
 from rich.markup import escape
@@ -68,11 +69,26 @@ def terminal(content: Table) -> RichTable:
 
 def markdown(content: Table) -> str:
     """The table in Markdown, under its title and above its notes."""
-    numbers = len(content.columns) - content.texts
-    lines = [_line(content.columns), _line(["---"] * content.texts + ["---:"] * numbers)]
-    lines += [_line(map(plain, row)) for group in content.groups for row in group]
-    notes = [f"- {plain(note)}" for note in content.notes]
-    return "\n".join([f"### {plain(content.title)}", "", *lines, "", *notes])
+    return "\n\n".join([f"### {plain(content.title)}", grid(content), bullets(content.notes)])
+
+
+def grid(content: Table) -> str:
+    """The rows and columns of a table in Markdown; numbers keep together with their intervals."""
+    texts, numbers = content.texts, len(content.columns) - content.texts
+    lines = [_line(content.columns), _line(["---"] * texts + ["---:"] * numbers)]
+    for row in (list(map(plain, row)) for group in content.groups for row in group):
+        lines.append(_line([*row[:texts], *(cell.replace(" ", "\u00a0") for cell in row[texts:])]))
+    return "\n".join(lines)
+
+
+def bullets(sentences: Iterable[str]) -> str:
+    """A list in Markdown."""
+    return "\n".join(f"- {plain(sentence)}" for sentence in sentences)
+
+
+def folded(summary: str, content: str) -> str:
+    """Markdown behind a button.  It has no headings, which a page would put into its contents."""
+    return f"<details>\n<summary>{escape_html(summary)}</summary>\n\n{content}\n\n</details>"
 
 
 def plain(text: str) -> str:

@@ -41,7 +41,8 @@ def effort(task: str, study: StoreView) -> Table | None:
         for own in found
     ]
     columns = ["method", "searched", "default", *(f"after {at.trials}" for at in shown), "minutes"]
-    title = f"{task}, what effort bought: expected best area on selection after so many trials"
+    expected = "expected best area on selection after so many trials"
+    title = f"{text.named(task, study)}: what effort bought, {expected}"
     return Table(title, columns, [lines], _notes(found, ranked))
 
 
@@ -59,7 +60,7 @@ def parameters(task: str, study: StoreView) -> Table | None:
         f"by groups; chance: shuffled areas give as much in {100 * CHANCE:g}% of the cases or more",
     ]
     columns = ["method", "parameter", "space", "default", "best", "explains"]
-    return Table(f"{task}, searched parameters", columns, groups, notes, texts=3)
+    return Table(f"{text.named(task, study)}: searched parameters", columns, groups, notes, texts=3)
 
 
 def verdict(found: Sequence[Order]) -> str:

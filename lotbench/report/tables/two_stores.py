@@ -63,7 +63,9 @@ def _table(task: str, own: StoreView, other: StoreView) -> Table | None:
         "which is not exactly 1, since budgets are searched on other texts",
     ]
     columns = ["method", "speed", "mean", *(f"{targets[at]:g}{TIMES}" for at in shown)]
-    return Table(f"{task}, {own.name} against {other.name}", columns, [rows], notes)
+    return Table(
+        f"{text.named(task, own)}: {own.name} against {other.name}", columns, [rows], notes
+    )
 
 
 def _references(task: str, own: StoreView, other: StoreView, targets: int) -> list[list[str]]:

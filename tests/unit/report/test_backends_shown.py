@@ -134,16 +134,9 @@ def test_a_store_with_both_kinds_of_times_names_both(store):
     assert real_speedups(timed, [alone]).startswith("Calls, from text to answer, timed against")
     both = "Calls, from text to answer, or, where an axis says so, the encoder alone, timed against"
     assert real_speedups(timed, [alone, WHERE]).startswith(both)
-    # Only the models whose calls were timed have a point of the encoder alone.
     figure = speed.figure(study, "toy")
-    drawn = [
-        [line.get_xydata().tolist() for line in panel.lines if line.get_label() == speed.ALONE]
-        for panel in figure.axes
-    ]
-    assert drawn == [[], [[[2.0, 3.0], [1.0, 1.5]]]]
     labels = [label.get_text() for label in figure.legends[0].get_texts()]
-    assert labels[:3] == ["LoT (ours)", "dense", "real = FLOPs"]
-    assert labels[3:] == ["as fast as dense", speed.ALONE]
+    assert labels == ["LoT (ours)", "dense", "real = FLOPs", "as fast as dense"]
 
 
 def test_shares_are_those_of_torch(store):

@@ -35,7 +35,7 @@ def fill(folder, *without: float, **methods: dict[float, float]) -> StoreView:
 def cells(folder, *without: float, **methods: dict[float, float]) -> dict[str, list[str]]:
     """By method, what the overview says of it at each target, without intervals."""
     table = overview("toy", fill(folder, *without, **methods))
-    first, end = table.columns.index("within 2") + 1, table.columns.index("area")
+    first, end = table.columns.index("within 1") + 1, table.columns.index("mean drop")
     assert table.columns[first:end] == [f"{target}{X}" for target in (2, 4)][: end - first]
     return {row[0]: [own.split("\n")[0] for own in row[first:end]] for row in table.groups[0]}
 

@@ -17,7 +17,7 @@ from stores import (
 )
 
 from lotbench.report.advice import as_text
-from lotbench.report.findings import findings
+from lotbench.report.findings import answer, findings
 from lotbench.report.recommend import Limits, recommend
 from lotbench.report.tables.headline import headline
 from lotbench.report.tables.overview import overview
@@ -50,21 +50,21 @@ def store(folder: Path, **methods: list[tuple[float, float, float]]) -> Path:
 
 
 def test_methods_that_tie_win_nothing(tmp_path):
-    opening, main, targets, curve, clock = sentences(fill_predicted(tmp_path))
+    curve, main, targets, opening = sentences(fill_predicted(tmp_path))
     assert opening.startswith("2 methods with 3 models (1 seed) against dense 90.0% (")
-    assert "chosen on 200 selection texts, read on 200 validation texts." in opening
+    assert "chosen on 200 selection texts, read on 200 validation texts;" in opening
     # LTP at 4x is one point below dense on both splits; TR-BERT ends at 2x.
-    assert main == (
-        "Within 1 point of dense on selection, no method is ahead: LTP and TR-BERT tie, with "
-        f"2.0{X} to 4.0{X} fewer FLOPs."
+    assert main.startswith(
+        f"Fastest within 1 point of dense on selection: LTP with 4.0{X} (2 to 4)"
     )
+    assert ", a tie with TR-BERT, at -1.0 (-3 to 0) points on validation." in main
     # At 2x TR-BERT has two texts more, the same that LTP has otherwise; alone at 4x, LTP wins
     # nothing.
-    assert targets.startswith(f"At 2{X} fewer FLOPs, ")
-    assert f"At 4{X}" not in targets
-    assert curve.startswith(f"Over all speed-ups up to 4.0{X}, LTP has the largest area")
-    assert clock.startswith("Nothing was timed")
-    for text in (opening, main, targets, curve, clock):
+    assert targets.startswith(f"Best at equal FLOPs, in points: at 2{X} ")
+    assert f"at 4{X}" not in targets
+    assert curve.startswith(f"From 1{X} to 4.0{X} fewer FLOPs, LTP is best, at -0.5 (")
+    assert opening.endswith("; nothing was timed (see `lotbench measure`).")
+    for text in (opening, main, targets, curve):
         assert text.endswith(".")
         assert not re.search(r"  |\.\.| [.,;]", text)
 
@@ -80,31 +80,24 @@ def test_a_model_without_layers_says_what_the_task_needs(tmp_path, right, ending
     rows = both(right, right, 500.0, keep_ratio=[0.0, 0.0])
     store(tmp_path, ltp=[(0.9, 0.9, 2.0)])
     write(tmp_path, trial("bag", "truncated", rows))
-    _, second, *_ = sentences(tmp_path)
-    assert second.startswith("Without layers, the mean of the embeddings is at -")
-    assert second.endswith(ending)
+    study = StoreView(tmp_path)
+    *_, last = answer("toy", study)
+    assert last.startswith("Without layers, the mean of the embeddings is at -")
+    assert last.endswith(ending)
     # The tables that people look at first say the same.
-    assert second in headline("toy", StoreView(tmp_path)).notes
-    assert second in overview("toy", StoreView(tmp_path)).notes
+    assert last in headline("toy", study).notes
+    assert last in overview("toy", study).notes
 
 
 def test_a_winner_that_misses_its_limit_on_validation_says_so(tmp_path):
     store(tmp_path, ltp=[(0.895, 0.86, 3.0), (0.895, 0.895, 2.0)])
     past = "past the limit there; the fastest that keeps to it on both splits"
     assert sentences(tmp_path)[1].endswith(
-        f"LTP, the only method, has 3.0{X} (3.0 to 3.0) fewer FLOPs at -4.0 (-5 to -3) points on "
+        f": LTP with 3.0{X} (3.0 to 3.0) fewer FLOPs, at -4.0 (-5 to -3) points on "
         f"validation, {past}: 2.0{X}. No faster model of it was scored, so it may go further."
     )
     store(tmp_path, ltp=[(0.895, 0.86, 3.0)])
     assert f"{past}: none." in sentences(tmp_path)[1]
-
-
-def test_of_methods_that_tie_those_past_the_limit_are_named(tmp_path):
-    store(tmp_path, ltp=[(0.9, 0.87, 3.0)], mine=[(0.9, 0.9, 3.0)])
-    main = sentences(tmp_path)[1]
-    assert "LTP and mine tie" in main
-    assert "LTP has -3.0 (-4 to -2) points on validation, past the limit there" in main
-    assert "mine has" not in main
 
 
 def test_a_teacher_that_has_learned_nothing_comes_first(tmp_path):
@@ -132,29 +125,31 @@ def test_nothing_wins(tmp_path):
 
 def test_one_method_is_not_ahead_of_anything(tmp_path):
     store(tmp_path, ltp=[(0.9, 0.9, 3.0), (0.9, 0.9, 4.0)])
-    _, main, *others = sentences(tmp_path)
-    assert main.startswith(
-        f"Within 1 point of dense on selection, LTP, the only method, has 4.0{X}"
+    curve, *others = sentences(tmp_path)
+    assert curve.endswith(
+        "LTP, the only method, is at 0.0 (0.0 to 0.0) points against dense on average."
     )
-    assert "ahead" not in " ".join([main, *others])
+    assert "ahead" not in " ".join(others)
 
 
 def test_a_clear_winner_is_named(tmp_path):
     store(tmp_path, ltp=[(0.9, 0.9, 4.0)], mine=[(0.9, 0.9, 2.0)])
     # All answers are those of dense, so every resample chooses these models.
     main = sentences(tmp_path)[1]
-    assert main.startswith(f"Within 1 point of dense on selection, LTP saves most: 4.0{X} (4.0")
+    assert main.startswith(f"Fastest within 1 point of dense on selection: LTP with 4.0{X} (4.0")
+    assert "tie" not in main
     write(tmp_path, trial("n", "other", both(0.9, 0.9, 4.0, target=4.0)))
-    assert "no method is ahead: LTP and other tie, with 4.0" in sentences(tmp_path)[1]
+    assert f"LTP with 4.0{X} (4.0 to 4.0) fewer FLOPs, a tie with other," in sentences(tmp_path)[1]
 
 
 def test_at_a_target_the_better_method_is_ahead_and_equal_ones_tie(tmp_path):
     models = {"ltp": [(0.9, 0.9, 2.0)], "mine": [(0.9, 0.9, 2.0)], "slow": [(0.8, 0.8, 2.0)]}
     targets = sentences(store(tmp_path / "a", **models))[2]
-    assert targets == f"At 2{X} fewer FLOPs, no method is ahead: LTP and mine tie (0.0 points)."
+    best = f"Best at equal FLOPs, in points: at 2{X} LTP, 0.0 (0.0 to 0.0)"
+    assert targets == f"{best}, a tie of 2."
     del models["mine"]
     targets = sentences(store(tmp_path / "b", **models))[2]
-    assert targets.startswith(f"At 2{X} fewer FLOPs, LTP is ahead, with 0.0")
+    assert targets == f"{best}, ahead of all others."
 
 
 def test_no_reference_only_dense_and_only_failures(tmp_path):
@@ -162,13 +157,13 @@ def test_no_reference_only_dense_and_only_failures(tmp_path):
     write(tmp_path / "a", trial("l", "ltp", both(0.9, 0.9, 2.0), **bare))
     assert "nothing to compare with" in sentences(tmp_path / "a")[0]
     write(tmp_path / "b", trial("d", "dense", both(0.9, 0.9, 1.0)))
-    assert sentences(tmp_path / "b")[1].startswith("Only dense models are here")
+    assert sentences(tmp_path / "b")[0].startswith("Only dense models are here")
     write(tmp_path / "c", failed("f"))
     assert sentences(tmp_path / "c") == ["No trial is done and scored on validation."]
 
 
 def test_rows_without_selection_name_no_winner(tmp_path):
-    opening, why = sentences(fill(tmp_path))
+    why, opening = sentences(fill(tmp_path))
     assert opening.startswith("2 methods with 3 models (mean of 1 to 2 seeds)")
     assert why.startswith("No winner is named")
 
@@ -182,7 +177,7 @@ def test_correlations_are_in_hundredths(tmp_path):
         ]
         data = {"labels": {split: values for split in ("selection", "validation")}}
         write(tmp_path, trial(name, method, rows, metric="pearson", teacher=None, data=data))
-    assert "Within 1 hundredth of dense on selection, LTP" in sentences(tmp_path)[1]
+    assert "Fastest within 1 hundredth of dense on selection: LTP" in sentences(tmp_path)[1]
 
 
 def test_the_clock_names_those_that_tie(tmp_path):
@@ -195,22 +190,19 @@ def test_the_clock_names_those_that_tie(tmp_path):
     ]
     write(tmp_path, timing("p", "2025", rows))
     # 2.4 to 2.6 and 2.3 to 2.5 meet; slow is not within a point.
-    start = (
-        "On the clock, against the fastest dense model of any backend, of the models within 1 "
-        "point on selection: LTP at b=3.0 in torch-fp32 (ltp)"
-    )
-    setting = "(CPU, 1 thread, batch 32; the encoder alone"
-    fast = f"{start} runs 2.5{X} (2.4 to 2.6) as fast"
-    assert sentences(tmp_path)[-1] == f"{fast}, a tie with mine {setting})."
+    start = "Fastest on the clock within 1 point on selection (CPU, 1 thread, batch 32): LTP in "
+    start += "torch-fp32"
+    fast = f"{start}, the encoder 2.5{X} (2.4 to 2.6) as fast as dense"
+    assert sentences(tmp_path)[1] == f"{fast}, a tie with mine."
     rows[1] = contender("ltp", 3.5, "ltp", budget={"b": 3.0})
     write(tmp_path, timing("q", "2026", rows))
-    assert sentences(tmp_path)[-1] == f"{start} runs 3.5{X} (3.4 to 3.6) as fast {setting})."
+    assert sentences(tmp_path)[1] == f"{start}, the encoder 3.5{X} (3.4 to 3.6) as fast as dense."
     for name, mine, tie in (("r", 1.5, ""), ("s", 2.0, ", a tie with mine")):
         speeds = zip(rows, (1, 2.2, mine, 6), strict=True)
         called = [with_call(row, best, 0.1 / best) for row, best in speeds]
         write(tmp_path, timing(name, f"2027-{name}", called))
-        answers = f"{start} answers a text 2.2{X} (1.9 to 2.5) as fast{tie}"
-        assert sentences(tmp_path)[-1] == f"{answers} {setting}: 3.5{X})."
+        answers = f"{start}, a call 2.2{X} (1.9 to 2.5) as fast as dense{tie}"
+        assert sentences(tmp_path)[1] == f"{answers}."
 
 
 def test_the_clock_says_what_recommend_does(tmp_path):
@@ -220,9 +212,7 @@ def test_the_clock_says_what_recommend_does(tmp_path):
     write(tmp_path, timing("p", "2025", rows))
     study = StoreView(tmp_path)
     (found,) = recommend(study, limits := Limits(1.0, None, 32, 1, "cpu"))
-    past = (
-        "past the limit there; the fastest that keeps to it on both splits: LTP at b=2.0 in "
-        "torch-fp32 (ltp)"
-    )
-    assert past in as_text(found, study, limits)
-    assert sentences(tmp_path)[-1].endswith(f"it has -3.0 (-4 to -2) on validation, {past}.")
+    past = "past the limit there; the fastest that keeps to it on both splits: LTP"
+    assert f"{past} at b=2.0 in torch-fp32 (ltp)" in as_text(found, study, limits)
+    own = f"; it has -3.0 (-4 to -2) on validation, {past} in torch-fp32, 2.0{X}."
+    assert own in sentences(tmp_path)[1]

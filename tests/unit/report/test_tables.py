@@ -21,7 +21,7 @@ from lotbench.errors import InputError
 from lotbench.report import readme, text
 from lotbench.report.tables import headline
 from lotbench.report.tables.of_task import console
-from lotbench.report.tables.overview import AT_LEAST, overview
+from lotbench.report.tables.overview import AT_LEAST, overview, reach
 from lotbench.report.text import NONE, TIMES, plus_minus, score_with_interval, with_interval
 from lotbench.statistics.bootstrap import Estimate
 from lotbench.statistics.store_view import StoreView
@@ -54,23 +54,26 @@ def test_without_scores_on_selection_nothing_is_chosen(tmp_path):
 
 def test_the_overview_has_choices_intervals_marks_and_missed_targets(tmp_path):
     table = overview("toy", StoreView(fill_predicted(tmp_path)))
-    assert "of dense 90.0% (86 to 94), and" in table.title
+    assert table.title == "TOY: scores against dense 90.0% (86 to 94) at equal FLOPs speed-ups"
     ltp, other = table.groups[0]
     # 2x is at 90.0 on selection, 4x at 89.0; on validation they are at 89.5 and 89.0.
-    speedup, margin = ltp[1].splitlines()
-    assert speedup.startswith(f"2.0{TIMES} (")
-    assert margin.startswith("-0.5 (")
-    speedup, _ = ltp[2].splitlines()
+    speedup, _ = ltp[1].splitlines()
     assert speedup.startswith(f"{AT_LEAST} 4.0{TIMES} (")
     assert speedup.endswith(" tie")
-    assert table.columns[4:] == [f"2{TIMES}", f"4{TIMES}", "area", "tried"]
-    assert [cell.split("\n")[0] for cell in ltp[4:6]] == ["-0.5 *", "-1.0"]
+    assert table.columns[2:] == [f"2{TIMES}", f"4{TIMES}", "mean drop"]
+    assert [cell.split("\n")[0] for cell in ltp[2:4]] == ["-0.5 *", "-1.0"]
+    assert ltp[4].endswith("\nrank 1")
+    further = reach("toy", StoreView(tmp_path))
+    assert further.columns == ["method", "within 0.5", "within 2", "tried", "training"]
+    (_, half, _, *rest), (_, end, *_) = further.groups[0]
+    speedup, margin = half.splitlines()
+    assert speedup.startswith(f"2.0{TIMES} (")
+    assert margin.startswith("-0.5 (")
     # Training time is against dense.
-    assert ltp[6].endswith("\nrank 1")
-    assert ltp[7] == f"2 models\n1 setting, 1 seed\ntraining 1.0{TIMES}"
+    assert rest == ["2 models\n1 setting, 1 seed", f"1.0{TIMES}"]
     # TR-BERT missed 4x, so its end at 2x is not open.
     assert other[0] == "TR-BERT"
-    assert other[1].startswith(f"2.0{TIMES} (2.0 to 2.0)")
+    assert end.startswith(f"2.0{TIMES} (2.0 to 2.0)")
     assert "did not reach (nearest speed-up): TR-BERT 4 (2.3)" in " ".join(table.notes)
 
 
@@ -142,27 +145,35 @@ def test_the_readme_tells_what_the_store_holds(tmp_path):
     parts = [line for line in lines if line.startswith(("#", "!"))]
     assert parts[1:] == [
         "## TOY",
-        "![toy-keep-ratio](figures/toy-keep-ratio.png)",
-        "### toy, all models, dense 90.0%",
+        "![TOY: Tokens computed in each layer](figures/toy-keep-ratio.png)",
         "## Break-even",
         "![break-even-x](figures/break-even-x.png)",
+        "## Trials",
     ]
+    assert "**TOY: all models, dense 90.0%**" in lines
     assert readme.write(StoreView(tmp_path), figures).read_text() == text
 
 
-def test_a_readme_has_the_figures_first_and_one_open_table(tmp_path):
-    text = readme.page(StoreView(fill_predicted(tmp_path)), [tmp_path / "toy-keep-ratio.png"])
-    parts = [line for line in text.splitlines() if line.startswith(("##", "!", "<"))]
-    title = "### toy, largest FLOPs speed-up within so many points of dense 90.0% (86 to 94), and "
-    title += "scores against it at equal speed-ups"
-    assert parts == ["## TOY", "![toy-keep-ratio](figures/toy-keep-ratio.png)", title]
+def test_a_readme_has_a_figure_and_a_table_and_folds_the_rest(tmp_path):
+    rows = [contender("l 2", 3.1, "l", budget={"scale": 2.0})]
+    write(fill_predicted(tmp_path), timing("p", "2025", rows))
+    files = [tmp_path / f"toy-{name}.png" for name in ("keep-ratio", "score-vs-flops")]
+    text = readme.page(StoreView(tmp_path), files)
+    first, *others = text.split("<details>\n<summary>")
+    lines = [line for line in first.splitlines() if line.startswith(("##", "!", "**", "| LTP"))]
+    starts = ["## TOY", "![TOY: Score and FLOPs saved](", "**TOY: scores against dense", "| LTP | "]
+    assert [line.startswith(own) for line, own in zip(lines, starts, strict=True)] == [True] * 4
+    # On GitHub a cell is as narrow as its longest word.
+    assert " " not in lines[-1].split(" | ")[2] and "\u00a0" in lines[-1]
+    summaries = [own.partition("</summary>\n\n")[0] for own in others]
+    assert summaries[0] == "How to read this table"
+    assert summaries[-1] == "Tokens computed in each layer"
+    assert any(own.startswith("TOY: speed on the clock of the model") for own in summaries)
+    # Markdown needs an empty line at both ends, and a heading would end the part that is folded.
+    assert all("\n\n</details>" in own for own in others)
+    assert "\n#" not in "".join(others).partition("## Trials")[0]
     # With more columns a table is too wide to read.
     assert max(line.count(" | ") for line in text.splitlines()) < 9
-    rows = [contender("l 2", 3.1, "l", budget={"scale": 2.0})]
-    write(tmp_path, timing("p", "2025", rows))
-    parts = readme.page(StoreView(tmp_path), []).strip().split("\n\n")
-    start, end = parts.index("<details><summary>More tables</summary>"), parts.index("</details>")
-    assert parts[start + 1].startswith("### toy, speed on the clock of the model") and start < end
 
 
 def flat(cell: str) -> str:
@@ -192,7 +203,7 @@ def test_the_table_of_a_front_page_is_written_between_its_markers(tmp_path):
     lines = {method: cells(text, method) for method in ("method", "LTP", "TR-BERT")}
     assert lines["method"] == ["FLOPs speed-up", "encoder, batch 32"]
     # As on the store's page, with intervals; and the FLOPs of the texts that were timed.
-    within = {line[0]: line[2] for line in overview("toy", StoreView(tmp_path)).groups[0]}
+    within = {line[0]: line[1] for line in overview("toy", StoreView(tmp_path)).groups[0]}
     assert lines["LTP"] == [flat(within["LTP"]), f"3.1{TIMES} (3.0 to 3.2) FLOPs 4.0{TIMES}"]
     assert lines["TR-BERT"] == [flat(within["TR-BERT"]), NONE]
     called = [with_call(row, 2.5, 0.02) for row in rows]
@@ -271,7 +282,24 @@ def test_a_store_of_failures_has_a_readme(tmp_path):
         (text.machine_name, "Intel(R) Core(TM) i7-8700 CPU @ 3.20GHz", "Intel Core i7-8700"),
         (text.in_threads, [1, 2], "1 and 2 threads"),
         (text.listed, ["a", "b", "c"], "a, b and c"),
+        (text.some, ["a", "b", "c", "d"], "a, b and 2 more"),
     ],
 )
 def test_names_in_words(function, given, expected):
     assert function(given) == expected
+
+
+@pytest.mark.parametrize(
+    ("data", "name"),
+    [
+        ({"source": "bbc_news", "max_length": 256}, "BBC News, 256 tokens"),
+        ({"source": "./my/bbc.csv", "max_length": 256}, "BBC, 256 tokens"),
+        ({"source": "bbc_news", "max_length": 512}, "BBC 256"),
+        ({}, "BBC 256"),
+    ],
+)
+def test_a_task_says_its_tokens_if_its_trials_do(tmp_path, data, name):
+    config = {"task": "bbc_256", "method": "ltp", "params": {}, "data": data}
+    rows = [evaluation(0.9, 2.0)]
+    write(tmp_path, trial("a", "ltp", rows, task="bbc_256", config=config))
+    assert text.named("bbc_256", StoreView(tmp_path)) == name

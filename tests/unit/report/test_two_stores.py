@@ -38,7 +38,7 @@ def test_partners_have_the_same_method_and_parameters():
     own = store("longer", {("lot", "a"): 170, ("lot", "b"): 150, ("static", "a"): 140})
     other = store("shorter", {("lot", "a"): 160, ("lot", "c"): 100, ("static", "a"): 140})
     (found,) = two_stores(own, other)
-    assert found.title == "toy, longer against shorter"
+    assert found.title == "TOY: longer against shorter"
     assert found.columns == ["method", "speed", "mean", f"2{TIMES}"]
     ((reference, dense, lot, static),) = found.groups
     # Of 200 texts, 10 more are right: 5 points.  What has equal answers differs in no draw.

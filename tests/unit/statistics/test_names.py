@@ -19,4 +19,4 @@ def test_rows_bring_names_looks_and_order(tmp_path):
     names = [run.method for run in StoreView(tmp_path).runs]
     assert names == ["Mine (wide)", "LTP", "other", "Mine (wide)", "mine"]
     assert looks.order(names) == ["Mine (wide)", "LTP", "mine", "other"]
-    assert looks.looks(names)["Mine (wide)"] == ("#123456", "H")
+    assert looks.looks(names)["Mine (wide)"] == ("#123456", "H", "#123456", "-")

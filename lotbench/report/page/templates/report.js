@@ -25,6 +25,16 @@
     });
   }
 
+  for (const wide of document.querySelectorAll(".wide, .picture")) {
+    const hint = Object.assign(document.createElement("p"), {
+      className: "more", textContent: "scroll for more \u2192",
+    });
+    wide.before(hint);
+    new ResizeObserver(() => {
+      hint.hidden = wide.scrollWidth <= wide.clientWidth + 1;
+    }).observe(wide);
+  }
+
   // Numbers by value, then texts; cells without a number are last in both directions.
   function sort(table, head) {
     const { cellIndex } = head;
