@@ -53,9 +53,8 @@ def parameters() -> str:
         text += f"\n### {name}\n\n{cls.source}\n\n"
         for key, field in cls.Params.model_fields.items():
             text += f"- `{field.alias or key}` ({field.default!r}): {field.description or ''}\n"
-        module = sys.modules[cls.__module__].__doc__
-        text += f"\n<details><summary>What is implemented, and deviations</summary>\n\n```text\n{module}"
-        text += "```\n\n</details>\n"
+        text += "\n<details><summary>What is implemented, and deviations</summary>\n"
+        text += f"\n```text\n{sys.modules[cls.__module__].__doc__}```\n\n</details>\n"
     return text
 
 
