@@ -20,6 +20,7 @@ include_patterns += ["CONTRIBUTING.md", "CHANGELOG.md"]
 root_doc = "docs/index"
 html_theme = "furo"
 html_copy_source = False
+html_static_path = html_css_files = ["site.css"]
 
 myst_heading_anchors = 4
 suppress_warnings = ["myst.header"]  # what `lotbench compare` writes starts with tables

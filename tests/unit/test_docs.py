@@ -87,7 +87,7 @@ def linked_pages(cell: str) -> str:
 
 
 def test_verdicts_of_claims_are_a_sentence_with_numbers_of_the_page_that_they_link_to() -> None:
-    marks = {"\u2705": "confirmed", "\u25d0": "bounded", "\u25cb": "not seen here"}
+    marks = {"\u25cf": "confirmed", "\u25d0": "bounded", "\u25cb": "not seen here"}
     for claim, verdict, page in cells("claims.md", "verdict"):
         mark, _, says = verdict.partition(" ")
         assert says.startswith(f"**{marks[mark]}**"), claim
