@@ -1,7 +1,6 @@
 """The documentation as a site: ``sphinx-build -W --keep-going -n -c docs . build/site``.
 
-The source is the root of the repository: pages of stores belong to the site, and links between
-Markdown files lead to the same places as in the repository.
+The source is the root of the repository, so that links hold in both.
 """
 
 import re
@@ -30,10 +29,10 @@ autodoc_member_order = "bysource"
 autodoc_preserve_defaults = True
 napoleon_google_docstring = False
 napoleon_use_ivar = True
-# Names of other projects, and parts behind the interface, have no page here.
+# Other projects, and parts behind the interface, have no page.
 nitpick_ignore_regex = [("py:.*", r"(?!lotbench\.).*|lotbench\.(engine|store)\..*")]
 
-# The pages below a page, in the sidebar.  They are kept here, so that the Markdown has none of it.
+# The sidebar: the pages below a page.
 BELOW = {
     "docs/index": {
         "Use": "/docs/start /docs/faster /docs/add-a-method",
@@ -47,7 +46,7 @@ BELOW = {
 
 
 def parameters() -> str:
-    """Every method's source, parameters with their defaults, and the docstring of its module."""
+    """Every method's parameters with their defaults, and the docstring of its module."""
     text = ""
     for name in registry.names():
         cls = registry.get(name)
