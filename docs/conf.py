@@ -19,6 +19,7 @@ include_patterns += ["CONTRIBUTING.md", "CHANGELOG.md"]
 root_doc = "docs/index"
 html_theme = "furo"
 html_copy_source = False
+highlight_language = "text"
 html_static_path = html_css_files = ["site.css"]
 
 myst_heading_anchors = 4
