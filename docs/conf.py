@@ -61,7 +61,7 @@ def parameters() -> str:
 
 def prepare(app: Sphinx, page: str, source: list[str]) -> None:
     """Adds what the site has and the Markdown has not; opens folds, which cannot hold a heading."""
-    text = re.sub(r"^</?details>.*$", "", source[0], flags=re.MULTILINE)
+    text = re.sub(r"^<details><summary>.*$", "", source[0], flags=re.MULTILINE)
     if not text.lstrip().startswith("# "):
         text = f"# {' '.join(page.split('/')[-2:])}\n\n{text}"
     if page == "docs/methods":
