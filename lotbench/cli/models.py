@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 import typer
 
 from lotbench.cli.options import ModelFolder, ModelFolders, Plugins
-from lotbench.cli.output import show_table
+from lotbench.cli.output import show_lines
 from lotbench.errors import InputError
 
 
@@ -43,9 +43,12 @@ def inspect(
         table, files = inspection.of_text(folders, text, target, output)
     else:
         table, files = inspection.of_split(folders, str(split), target, output)
-    show_table(table)
-    for path in files:
-        typer.echo(f"wrote {path}")
+    from rich.console import Console
+
+    Console(width=80).print(table)
+    show_lines(
+        [f"Open  {files[-1]}"] if files else ["--output FOLDER writes the whole as figure and page"]
+    )
 
 
 def export(
@@ -65,16 +68,34 @@ def export(
     from lotbench.deploy.measured import measured
 
     card = write(model, folder, backend, budget, measured(model), plugins or [])
-    typer.echo(f"wrote {folder}/model.onnx ({card.method}, {card.backend}) and README.md")
+    typer.echo(f"{folder}/model.onnx: {card.method} in {card.backend}")
+    show_lines([f"Open  {folder / 'README.md'}", f'Load  lotbench.load("{folder}")'])
 
 
-def methods() -> None:
-    """List the methods with their parameters and defaults."""
-    from rich.console import Console
+def methods(
+    names: Annotated[
+        list[str] | None, typer.Argument(help="Methods to show with their parameters.")
+    ] = None,
+) -> None:
+    """List the methods, or the parameters of some with their defaults."""
+    from lotbench import registry
+    from lotbench.report.layout import labelled
 
-    from lotbench.cli.progress_lines import methods_table
-
-    Console().print(methods_table())
+    known = {name: registry.get(name) for name in names or registry.names()}
+    if not names:
+        lines = {"method": f"{'budget':<16}  source"}
+        lines |= {
+            name: f"{cls.budget_name or '-':<16}  {cls.source}" for name, cls in known.items()
+        }
+        typer.echo("\n".join([*labelled(lines), "", "Next  lotbench methods lot"]))
+        return
+    for name, cls in known.items():
+        show_lines([f"{name}: {cls.source}; budget after training: {cls.budget_name or 'none'}"])
+        fields = {field.alias or key: field for key, field in cls.Params.model_fields.items()}
+        notes = {
+            f"  {key} = {field.default!r}": field.description or "" for key, field in fields.items()
+        }
+        typer.echo("\n".join(labelled(notes)))
 
 
 def check(

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from rich.console import Console, Group
-    from rich.table import Table
 
     from lotbench.cluster.watch import Watch
     from lotbench.reducer import TokenReducer
@@ -174,21 +173,3 @@ def checklist(cls: type[TokenReducer], params: dict[str, Any], plugins: list[str
     summary = ", ".join(f"{counts[outcome]} {outcome}" for outcome in marks if counts[outcome])
     console.print(f"{cls.name}: {summary} ({time.monotonic() - started:.0f} s)")
     return not counts["failed"]
-
-
-def methods_table() -> Table:
-    """Every known method with its source, post-hoc budget, parameters and defaults."""
-    from rich.table import Table
-    from rich.text import Text
-
-    from lotbench import registry
-
-    table = Table("method", "source", "budget after training", "parameters", show_lines=True)
-    for name in registry.names():
-        cls = registry.get(name)
-        lines = []
-        for key, field in cls.Params.model_fields.items():
-            note = f"  {field.description}" if field.description else ""
-            lines.append(f"{field.alias or key} = {field.default!r}{note}")
-        table.add_row(name, cls.source, cls.budget_name or "-", Text("\n".join(lines) or "-"))
-    return table

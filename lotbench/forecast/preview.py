@@ -7,7 +7,6 @@ from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from statistics import fmean
-from typing import TYPE_CHECKING
 
 import torch
 
@@ -22,6 +21,7 @@ from lotbench.measure.flops import dense_flops
 from lotbench.plan.groups import groups, part_of
 from lotbench.plan.plan import Plan
 from lotbench.reducer import Params, TokenReducer
+from lotbench.report.layout import HEIGHT, aligned, fit, shortened
 from lotbench.store.rows import Trial
 from lotbench.timing.cost import dense_rate, in_words, pass_texts
 from lotbench.trial.evaluate import BATCH_SIZE, SEARCH_TEXTS
@@ -31,9 +31,6 @@ from lotbench.trial.tasks import task_of
 from lotbench.trial.teacher import Artefacts
 from lotbench.trial.training import device, total_steps
 from lotbench.trial.trial import SEARCHED
-
-if TYPE_CHECKING:
-    from rich.table import Table
 
 TEACHER = "(teacher)"
 SEARCHES = 30
@@ -59,6 +56,8 @@ class Line:
     """Of one trial; None if all are done, or the method's code raises."""
     source: str = ""
     """Where ``seconds`` comes from, or what the code raises."""
+    raises: bool = False
+    """True if the method's code raises."""
 
     @property
     def every(self) -> list[float]:
@@ -82,40 +81,75 @@ class Data:
         return sum(len(split) * (2 if queries and split.queries else 1) for split in splits)
 
 
-def preview(planned: Plan) -> Table:
-    """A line for each group of trials, and for the teachers of each task, with their time here."""
-    from rich.table import Column, Table
+@dataclass
+class Forecast:
+    """The groups of trials of a plan with their time here, and how long all takes."""
 
-    parts = ["search", "confirmation"] if planned.searches else ["search"]
-    names = ("searched", "to do", "done", "each", "in all")
-    table = Table("task", "method", *(Column(name, justify="right") for name in names), "from")
+    planned: Plan
+    lines: list[Line]
+    timing: str
+    """How long the timing passes take; empty if there are none."""
+
+    @property
+    def in_words(self) -> str:
+        """``8 trials to do: about 2 min on this machine, 2 side by side``."""
+        trials = [line for line in self.lines if line.method != TEACHER]
+        both = [line for line in self.lines if line.method == TEACHER], trials
+        seconds = [[one for line in own for one in line.every] for own in both]
+        whole = rough(sum(spread(own, _workers()) for own in seconds))
+        count = sum(line.todo.total() for line in trials)
+        side = f"on this machine, {_workers()} side by side"
+        return f"{count} trials to do: about {whole} {side}"
+
+
+def forecast(planned: Plan) -> Forecast:
+    """A line for each group of trials, and for the teachers of each task, with their time here."""
     data = read(planned)
-    workers = max(1, machine.usable_cores() // machine.trial_threads())
     lines = estimates(planned, data)
-    for line in lines:
-        counts = [" + ".join(str(own[part]) for part in parts) for own in (line.todo, line.done)]
-        if line.method == TEACHER:
-            counts = [str(line.todo.total()), ""]
-        times = [rough(line.every[0]), rough(sum(line.every) / workers)] if line.every else ["", ""]
-        named = f"{line.method} {line.written}"
-        table.add_row(line.task, named, str(line.dimensions or ""), *counts, *times, line.source)
     trials = [line for line in lines if line.method != TEACHER]
-    both = [line for line in lines if line.method == TEACHER], trials
-    seconds = [[one for line in own for one in line.every] for own in both]
-    whole = rough(sum(spread(own, workers) for own in seconds))
-    count = sum(line.todo.total() for line in trials)
-    timing = _timing(planned, data, trials)
-    limit = duration(planned.sweep.train.max_minutes * 60)
+    return Forecast(planned, lines, _timing(planned, data, trials))
+
+
+def preview(found: Forecast) -> list[str]:
+    """The screen of a forecast: its lines, the longest first if they are many, and the hours."""
+    planned, limit = found.planned, found.planned.sweep.train.max_minutes * 60
     notes = [
-        f"{count} trials to do: about {whole} on this machine, {workers} side by side",
-        f"then the timing passes of their models: {timing}" if timing else "",
+        "",
+        *(f"{own.task} {own.method}: {own.source}" for own in found.lines if own.raises),
+        found.in_words,
+        f"then the timing passes of their models: {found.timing}" if found.timing else "",
         "searched: number of parameters; to do, done: search + confirmation"
         if planned.searches
         else "",
-        f"a trial ends after {limit} at the latest (train.max_minutes)",
+        f"a trial ends after {duration(limit)} at the latest (train.max_minutes)",
     ]
-    table.caption = "\n".join(filter(None, notes))
-    return table
+    notes = fit([notes[0], *filter(None, notes)])
+    room = HEIGHT - 1 - len(notes)
+    lines = found.lines
+    if len(lines) > room:
+        lines = sorted(lines, key=lambda line: -sum(line.every))
+    rows = [_row(line, bool(planned.searches)) for line in lines]
+    searched = ["searched"] * bool(planned.searches)
+    header = ["task, method", *searched, "to do", "done", "each", "in all", "from"]
+    first, *others = aligned([header, *rows])
+    return [first, *shortened(others, room, "groups of trials"), *notes]
+
+
+def _row(line: Line, searching: bool) -> list[str]:
+    """The cells of a group of trials."""
+    parts = ["search", "confirmation"] if searching else ["search"]
+    counts = [" + ".join(str(own[part]) for part in parts) for own in (line.todo, line.done)]
+    if line.method == TEACHER:
+        counts = [str(line.todo.total()), ""]
+    every = line.every
+    times = [rough(every[0]), rough(sum(every) / _workers())] if every else ["", ""]
+    searched = [str(line.dimensions or "")] * searching
+    named = f"{line.task} {line.method} {line.written}".strip()
+    return [named, *searched, *counts, *times, "raises" if line.raises else line.source]
+
+
+def _workers() -> int:
+    return max(1, machine.usable_cores() // machine.trial_threads())
 
 
 def spread(seconds: Sequence[float], workers: int) -> float:
@@ -180,7 +214,7 @@ def estimates(planned: Plan, data: Mapping[str, Data]) -> list[Line]:
         try:
             line.seconds, line.source = _seconds(line.trial, data[line.task]), "timed steps"
         except (Exception, SystemExit) as error:  # a method may call sys.exit
-            line.source = f"{type(error).__name__}: {error}".splitlines()[0]
+            line.raises, line.source = True, f"{type(error).__name__}: {error}".splitlines()[0]
     torch.set_num_threads(threads)
     return lines
 
