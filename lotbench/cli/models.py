@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import shlex
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -36,6 +38,7 @@ def inspect(
         raise InputError("--text: it is not valid UTF-8")
     from lotbench import registry
     from lotbench.inspection import inspect as inspection
+    from lotbench.report.layout import WIDTH
 
     for plugin in plugins or []:
         registry.load_plugin(plugin)
@@ -45,10 +48,9 @@ def inspect(
         table, files = inspection.of_split(folders, str(split), target, output)
     from rich.console import Console
 
-    Console(width=80).print(table)
-    show_lines(
-        [f"Open  {files[-1]}"] if files else ["--output FOLDER writes the whole as figure and page"]
-    )
+    Console(width=WIDTH).print(table)
+    whole = f"Open  {files[-1]}" if files else "All   --output FOLDER writes figure and page"
+    typer.echo(f"\n{whole}")
 
 
 def export(
@@ -115,6 +117,11 @@ def check(
 
     if not all([checklist(cls, params, plugins) for cls in classes]):
         raise typer.Exit(1)
+    tried = ", ".join(f"{cls.name}: {json.dumps(params)}" for cls in classes)
+    command = ["lotbench", "sweep", "quickstart", "--set", f"methods={{static: {{}}, {tried}}}"]
+    if plugins:
+        command += ["--set", f"plugins={json.dumps(plugins)}"]
+    show_lines([f"Next  {shlex.join(command)}"])
 
 
 def new_method(
@@ -125,4 +132,4 @@ def new_method(
     from lotbench.conformance.scaffold import write_method
 
     path = write_method(name, folder)
-    typer.echo(f"wrote {path}; next: lotbench check {path}")
+    typer.echo(f"wrote {path}\nNext  lotbench check {path}")

@@ -143,19 +143,19 @@ def sweep_table(watch: Watch, room: int) -> Group:
 
 
 def checklist(cls: type[TokenReducer], params: dict[str, Any], plugins: list[str]) -> bool:
-    """Print a method's checklist, rule by rule; True if no rule is broken."""
+    """Check a method rule by rule, and print what it breaks; True if no rule is broken."""
     from collections import Counter
 
-    from rich.console import Console
     from rich.text import Text
 
     from lotbench.conformance.checklist import Rule, examine
     from lotbench.conformance.subject import Subject
+    from lotbench.report.layout import fit
 
-    console, started = Console(highlight=False), time.monotonic()
+    console, started = stderr_console(), time.monotonic()
     marks = {"ok": "green", "failed": "bold red", "not seen": "yellow", "not run": "dim"}
     counts: Counter[str] = Counter()
-    console.print(Text(cls.name, "bold"), Text(f"({cls.__module__}.{cls.__qualname__})", "dim"))
+    broken: list[str] = []
     with console.status("") as status:
 
         def begin(rule: Rule) -> None:
@@ -163,13 +163,14 @@ def checklist(cls: type[TokenReducer], params: dict[str, Any], plugins: list[str
 
         for verdict in examine(Subject(cls, params, plugins), begin):
             counts[verdict.outcome] += 1
-            colour = marks[verdict.outcome]
-            line = Text(f"  {verdict.outcome:8}  ", colour) + Text(verdict.rule.title)
+            line = Text(f"  {verdict.outcome:8}  ", marks[verdict.outcome])
+            line += Text(verdict.rule.title)
             if verdict.outcome == "failed":
-                line += Text(f"\n            {verdict.detail}", colour)
+                broken += [f"  failed    {verdict.rule.title}", f"            {verdict.detail}"]
             elif verdict.detail:
                 line += Text(f": {verdict.detail}", "dim")
-            console.print(line, soft_wrap=True)
+            console.print(line, soft_wrap=True, highlight=False)
     summary = ", ".join(f"{counts[outcome]} {outcome}" for outcome in marks if counts[outcome])
-    console.print(f"{cls.name}: {summary} ({time.monotonic() - started:.0f} s)")
+    seconds = time.monotonic() - started
+    print("\n".join([*fit(broken), f"{cls.name}: {summary} ({seconds:.0f} s)"]))
     return not counts["failed"]
