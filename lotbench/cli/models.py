@@ -65,7 +65,7 @@ def export(
     ] = None,
     plugins: Plugins = None,
 ) -> None:
-    """Write a trained model as an ONNX file that runs without LoTBench."""
+    """Write a trained model as an ONNX file, which needs no LoTBench."""
     from lotbench.deploy.folder import write
     from lotbench.deploy.measured import measured
 
@@ -79,7 +79,7 @@ def methods(
         list[str] | None, typer.Argument(help="Methods to show with their parameters.")
     ] = None,
 ) -> None:
-    """List the methods, or the parameters of some with their defaults."""
+    """List the methods, or show the parameters of some."""
     from lotbench import registry
     from lotbench.report.layout import labelled
 
@@ -107,7 +107,10 @@ def check(
         typer.Option("--set", metavar="KEY=VALUE", help="Change one hyper-parameter."),
     ] = None,
 ) -> None:
-    """Check a method against every rule of the contract; exit code 1 if one is broken."""
+    """Check a method against every rule of the contract.
+
+    Exit code 1 if one is broken.
+    """
     from lotbench import registry
     from lotbench.config.document import Document
 
@@ -128,7 +131,7 @@ def new_method(
     name: Annotated[str, typer.Argument(help="Lower-case letters, digits and hyphens.")],
     folder: Annotated[Path, typer.Option("--output", help="Folder of the file.")] = Path("."),
 ) -> None:
-    """Write a small working method to start from, as a plugin file."""
+    """Write a small working method to start from, a plugin file."""
     from lotbench.conformance.scaffold import write_method
 
     path = write_method(name, folder)

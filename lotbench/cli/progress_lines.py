@@ -9,6 +9,8 @@ from contextlib import contextmanager
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
+from lotbench.errors import NOTE
+
 if TYPE_CHECKING:
     from rich.console import Console, Group
 
@@ -33,7 +35,7 @@ def show_log() -> None:
 
 
 class LogHandler(logging.Handler):
-    """Writes progress as plain lines, and each warning once, as a note."""
+    """Writes progress as plain lines, and each note or warning once."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -43,7 +45,7 @@ class LogHandler(logging.Handler):
         from rich.text import Text
 
         text = Text(self.format(record))
-        if record.levelno >= logging.WARNING:
+        if record.levelno >= NOTE:
             if text.plain in self.notes:
                 return
             self.notes.add(text.plain)

@@ -40,13 +40,17 @@ def sweep(
         int | None, typer.Option(min=1, help="Run at most this many trials now.")
     ] = None,
 ) -> None:
-    """Train, score, time and draw every trial of a sweep; finished ones are skipped."""
+    """Train, score and time the methods of a sweep file.
+
+    Finished trials are skipped.
+    """
     from lotbench.config.load import load_sweep
 
     config, document = load_sweep(file, overrides or [])
     from lotbench.plan.plan import plan
 
-    synced(context, root / config.name)
+    folder = root / config.name
+    synced(context, folder)
     planned = plan(config, document, root, max_trials)
     if dry_run:
         from lotbench.cli.progress_lines import progress_bar
@@ -67,11 +71,11 @@ def sweep(
         f"{counted(done.ran, 'trial')} ran, {done.skipped} done before, {len(done.failed)} failed; "
         f"{counted(done.timed, 'timing pass')} added"
     )
-    if bucket.place_of(done.folder):
-        counts += f"; store: {bucket.address(done.folder)}"
-    show_failures(done.failed, done.folder)
-    if (done.folder / "trials").is_dir():
-        show(done.folder, [counts], config.compare and Path(config.compare))
+    if bucket.place_of(folder):
+        counts += f"; store: {bucket.address(folder)}"
+    show_failures(done.failed, folder)
+    if (folder / "trials").is_dir():
+        show(folder, [counts], config.compare and Path(config.compare))
     else:
         show_lines([counts])
     if done.failed:
@@ -142,7 +146,10 @@ def measure(
         bool, typer.Option("--dry-run", help="Say how long the passes take; run none.")
     ] = False,
 ) -> None:
-    """Time the stored models again; passes are added, never overwritten."""
+    """Time the models of a store again.
+
+    Passes are added, never overwritten.
+    """
     from lotbench.config.load import stored_sweep
     from lotbench.config.sections import MeasureConfig
 
@@ -228,7 +235,10 @@ def accelerate(
         ),
     ] = None,
 ) -> None:
-    """Make your own model faster: search, time, choose and export; exit code 1 if none is."""
+    """Make your own model faster: search, time, choose and export.
+
+    Exit code 1 if nothing is faster.
+    """
     from lotbench.accelerate.run import accelerate
     from lotbench.cli.progress_lines import live_table
     from lotbench.report.layout import labelled

@@ -28,7 +28,7 @@ def plot(
         str, typer.Option("--format", help="Formats of figures beside PNG: svg, pdf or svg,pdf.")
     ] = "",
 ) -> None:
-    """Redraw every figure of a store and write its README.md, from the store alone."""
+    """Draw the figures of a store again and write its README.md."""
     from lotbench.statistics.store_view import StoreView
 
     chosen = ["png", *filter(None, formats.split(","))]
@@ -54,7 +54,7 @@ def compare(
         Path | None, typer.Option(help="Write the tables to this file, in Markdown.")
     ] = None,
 ) -> None:
-    """Compare the scores of a store with those of another, model by model, in pairs."""
+    """Compare two stores, model by model, in pairs."""
     from lotbench.report.screen import of_two
     from lotbench.report.tables.render import markdown, plain
     from lotbench.report.tables.two_stores import agreement, two_stores
@@ -77,7 +77,10 @@ def compare(
 
 
 def validate(folders: StoreFolders) -> None:
-    """Check that the numbers of a store agree with each other; exit code 1 if some do not."""
+    """Check that the numbers of a store agree with each other.
+
+    Exit code 1 if some do not.
+    """
     from lotbench.audit.store import audit
 
     found = [audit(folder) for folder in folders]
@@ -100,7 +103,7 @@ def report(
         typer.Option(help="The HTML file; report.html in the store, or here for several stores."),
     ] = None,
 ) -> None:
-    """Write one HTML file that shows and explains stores, and their tables in other formats."""
+    """Write one HTML page of stores, and their tables as files."""
     from lotbench.report.page import page
     from lotbench.statistics.store_view import StoreView
 
@@ -129,7 +132,10 @@ def recommend(
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Write JSON, for scripts.")] = False,
 ) -> None:
-    """Name the fastest trained model within limits, or the nearest; exit code 1 if none is."""
+    """Name the fastest trained model within limits, or the nearest.
+
+    Exit code 1 if none is within them.
+    """
     import json
 
     from lotbench.report import advice

@@ -90,7 +90,7 @@ class Board:
         return [f"{job.label}: {job.status}" for job in self.jobs.values()] or [WAITING]
 
     def look(self) -> tuple[list[str], list[tuple[Job, str]]]:
-        """Once a minute a line on each job; and the jobs that hang past their limit, with a reason.
+        """Now and then a line on each job; and the jobs that hang past their limit, and why.
 
         The latter are removed, since they must be ended.
         """
