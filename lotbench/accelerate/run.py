@@ -8,8 +8,8 @@ from __future__ import annotations
 import logging
 import shutil
 from collections import Counter
-from collections.abc import Iterable, Sequence
-from contextlib import nullcontext
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import fmean
@@ -45,6 +45,7 @@ from lotbench.store.passes import Interval
 from lotbench.store.rows import Trial
 from lotbench.timing.run import time_models
 from lotbench.trial.checks import stored_config
+from lotbench.trial.progress import Listener, listening
 from lotbench.trial.tasks import task_of
 from lotbench.trial.teacher import Artefacts
 
@@ -78,18 +79,20 @@ def accelerate(
     overrides: Sequence[str] = (),
     or_dense: bool = False,
     show: Show = nullcontext,
+    steps: Callable[[], AbstractContextManager[Listener | None]] = nullcontext,
 ) -> Acceleration:
     """Search a faster model within the limits, and export it.
 
     For ``model`` and ``texts`` see `sweep_of` and `read_texts`.  ``output`` is a new folder, or
     that of an earlier call, which goes on.  ``overrides`` are ``key.path=value`` of the sweep.
     With ``or_dense`` the dense model is exported in its fastest backend if nothing is faster
-    within the drop.  ``show`` shows the trials while they run.
+    within the drop.  ``show`` shows the trials while they run, ``steps`` what is done before.
     """
     need("onnx", "onnxscript", "onnxruntime")
     sweep, document = _sweep(model, texts, limits.batch, output, overrides)
     planned = plan(sweep.model_copy(update={"measure": None}), document, output)
-    _announce(planned)
+    with steps() as listener, listening(listener):
+        _announce(planned)
     ran = run_sweep(planned, show=show)
     store = planned.store
     rows = [row for name, row in store.done().items() if name in planned.trials]
@@ -131,9 +134,11 @@ def _announce(planned: Plan) -> None:
     if not planned.todo:
         return
     settings = Counter(trial.method.name for trial in planned.todo.values())
-    tried = [f"{name} ({count})" if count > 1 else name for name, count in settings.items()]
-    log.info("to try: %s; first some steps of each are timed", ", ".join(tried))
-    log.info("%s; then they are timed and the best is exported", forecast(planned).in_words)
+    tried = [
+        f"{name} ({count} settings)" if count > 1 else name for name, count in settings.items()
+    ]
+    log.info("to try: %s", ", ".join(tried))
+    log.info("%s; then they are timed, and the best is exported", forecast(planned).in_words)
 
 
 def _sweep(

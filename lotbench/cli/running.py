@@ -240,14 +240,15 @@ def accelerate(
     Exit code 1 if nothing is faster.
     """
     from lotbench.accelerate.run import accelerate
-    from lotbench.cli.progress_lines import live_table
+    from lotbench.cli.progress_lines import live_table, progress_bar
     from lotbench.report.layout import labelled
     from lotbench.report.recommend import Limits
 
     limits = Limits(drop, None, batch, threads=1, device="cpu", exported=True)
     again = f"all that is done is kept in {output}; run the same command again to go on"
     with kept(again):
-        found = accelerate(model, texts, limits, output, overrides or [], or_dense, live_table)
+        shown = live_table, progress_bar
+        found = accelerate(model, texts, limits, output, overrides or [], or_dense, *shown)
     if not found.faster:
         typer.echo(f"Nothing is faster within a drop of {drop:g}; the nearest:")
     typer.echo("\n".join(labelled(found.lines)))

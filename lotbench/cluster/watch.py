@@ -123,8 +123,9 @@ class Watch:
     def _score(self, row: Trial) -> float | None:
         """The score of a trial on selection; None if it failed."""
         points = [point for point in row.evaluations if point.split == "selection"]
-        own = [point for point in points if point.target in (None, self.target)]
-        scores = [point.metrics.get(str(row.metric)) for point in own]
+        if self.target is not None:  # dense has none
+            points = [point for point in points if point.target in (None, self.target)]
+        scores = [point.metrics.get(str(row.metric)) for point in points]
         return max((score for score in scores if score is not None), default=None)
 
 

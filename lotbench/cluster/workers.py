@@ -67,7 +67,7 @@ class Board:
     def __init__(self) -> None:
         self.jobs: dict[str, Job] = {}
         self.hung: set[str] = set()
-        self.said = time.monotonic()
+        self.said = time.monotonic() - LINE_SECONDS / 2  # Ray has taken time to start
 
     def begin(self, job: Job) -> bool:
         """Adds a job; False if it hung before, so that it must not be tried again."""
