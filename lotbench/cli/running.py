@@ -75,7 +75,7 @@ def sweep(
         counts += f"; store: {bucket.address(folder)}"
     show_failures(done.failed, folder)
     if (folder / "trials").is_dir():
-        show(folder, [counts], config.compare and Path(config.compare))
+        show(folder, [counts], Path(config.compare) if config.compare else None)
     else:
         show_lines([counts])
     if done.failed:
