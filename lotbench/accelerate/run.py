@@ -138,7 +138,8 @@ def _announce(planned: Plan) -> None:
         f"{name} ({count} settings)" if count > 1 else name for name, count in settings.items()
     ]
     log.info("to try: %s", ", ".join(tried))
-    log.info("%s; then they are timed, and the best is exported", forecast(planned).in_words)
+    _, words, _ = forecast(planned)
+    log.info("%s; then they are timed, and the best is exported", words)
 
 
 def _sweep(

@@ -54,12 +54,12 @@ def sweep(
     planned = plan(config, document, root, max_trials)
     if dry_run:
         from lotbench.cli.progress_lines import progress_bar
-        from lotbench.forecast.preview import forecast, preview
+        from lotbench.forecast.preview import preview
         from lotbench.trial.progress import listening
 
         with kept("nothing was run"), progress_bar() as show_bar, listening(show_bar):
-            found = forecast(planned)
-        typer.echo("\n".join(preview(found)))
+            lines = preview(planned)
+        typer.echo("\n".join(lines))
         return
     from lotbench.cli.progress_lines import live_table
     from lotbench.cluster.sweep import run_sweep
@@ -257,6 +257,8 @@ def accelerate(
         ends["Load"] = f'lotbench.load("{found.model}")'
     if found.tokens is not None:
         ends["Look"] = str(found.tokens)
+    if not found.faster:
+        ends["Next"] = "the same command with a larger --max-drop, or with --or-dense"
     ends["All"] = str(output / "study")
     typer.echo("\n".join(["", *labelled(ends)]))
     if not found.faster:

@@ -35,6 +35,7 @@ from lotbench.trial.trial import SEARCHED
 TEACHER = "(teacher)"
 SEARCHES = 30
 """A search of budgets scores its texts about so often."""
+MOST_RAISED = 4
 UNKNOWN = 2.0
 """FLOPs speed-up of a model whose budget is not searched for a target."""
 
@@ -56,8 +57,11 @@ class Line:
     """Of one trial; None if all are done, or the method's code raises."""
     source: str = ""
     """Where ``seconds`` comes from, or what the code raises."""
-    raises: bool = False
-    """True if the method's code raises."""
+
+    @property
+    def raises(self) -> bool:
+        """True if the method's code raises."""
+        return self.seconds is None and bool(self.source)
 
     @property
     def every(self) -> list[float]:
@@ -81,58 +85,42 @@ class Data:
         return sum(len(split) * (2 if queries and split.queries else 1) for split in splits)
 
 
-@dataclass
-class Forecast:
-    """The groups of trials of a plan with their time here, and how long all takes."""
+def preview(planned: Plan) -> list[str]:
+    """The screen of a plan: its groups of trials, the longest first if many, and the hours."""
+    lines, whole, timing = forecast(planned)
+    searching, limit = bool(planned.searches), planned.sweep.train.max_minutes * 60
+    raised = [f"{own.task} {own.method}: {own.source}" for own in lines if own.raises]
+    notes = [
+        *shortened(raised, MOST_RAISED, "methods raise"),
+        whole,
+        f"then the timing passes of their models: {timing}" if timing else "",
+        "searched: number of parameters; to do, done: search + confirmation" if searching else "",
+        f"a trial ends after {duration(limit)} at the latest (train.max_minutes)",
+    ]
+    below = ["", *fit(filter(None, notes))]
+    room = HEIGHT - 1 - len(below)
+    if len(lines) > room:
+        lines = sorted(lines, key=lambda line: -sum(line.every))
+    columns = ["searched"] * searching + ["to do", "done", "each", "in all", "from"]
+    rows = [["task, method", *columns], *(_row(line, searching) for line in lines)]
+    first, *others = aligned(rows)
+    return [first, *shortened(others, room, "groups of trials"), *below]
 
-    planned: Plan
-    lines: list[Line]
-    timing: str
-    """How long the timing passes take; empty if there are none."""
 
-    @property
-    def in_words(self) -> str:
-        """``8 trials to do: about 2 min on this machine, 2 side by side``."""
-        trials = [line for line in self.lines if line.method != TEACHER]
-        both = [line for line in self.lines if line.method == TEACHER], trials
-        seconds = [[one for line in own for one in line.every] for own in both]
-        whole = rough(sum(spread(own, _workers()) for own in seconds))
-        count = sum(line.todo.total() for line in trials)
-        side = f"on this machine, {_workers()} side by side"
-        return f"{count} trials to do: about {whole} {side}"
+def forecast(planned: Plan) -> tuple[list[Line], str, str]:
+    """A line for each group of trials and for the teachers of each task, and how long all takes.
 
-
-def forecast(planned: Plan) -> Forecast:
-    """A line for each group of trials, and for the teachers of each task, with their time here."""
+    The last text is on the timing passes, and empty if there are none.
+    """
     data = read(planned)
     lines = estimates(planned, data)
     trials = [line for line in lines if line.method != TEACHER]
-    return Forecast(planned, lines, _timing(planned, data, trials))
-
-
-def preview(found: Forecast) -> list[str]:
-    """The screen of a forecast: its lines, the longest first if they are many, and the hours."""
-    planned, limit = found.planned, found.planned.sweep.train.max_minutes * 60
-    notes = [
-        "",
-        *(f"{own.task} {own.method}: {own.source}" for own in found.lines if own.raises),
-        found.in_words,
-        f"then the timing passes of their models: {found.timing}" if found.timing else "",
-        "searched: number of parameters; to do, done: search + confirmation"
-        if planned.searches
-        else "",
-        f"a trial ends after {duration(limit)} at the latest (train.max_minutes)",
-    ]
-    notes = fit([notes[0], *filter(None, notes)])
-    room = HEIGHT - 1 - len(notes)
-    lines = found.lines
-    if len(lines) > room:
-        lines = sorted(lines, key=lambda line: -sum(line.every))
-    rows = [_row(line, bool(planned.searches)) for line in lines]
-    searched = ["searched"] * bool(planned.searches)
-    header = ["task, method", *searched, "to do", "done", "each", "in all", "from"]
-    first, *others = aligned([header, *rows])
-    return [first, *shortened(others, room, "groups of trials"), *notes]
+    both = [line for line in lines if line.method == TEACHER], trials
+    seconds = [[one for line in own for one in line.every] for own in both]
+    whole = rough(sum(spread(own, _workers()) for own in seconds))
+    count, side = sum(line.todo.total() for line in trials), f"{_workers()} side by side"
+    words = f"{count} trials to do: about {whole} on this machine, {side}"
+    return lines, words, _timing(planned, data, trials)
 
 
 def _row(line: Line, searching: bool) -> list[str]:
@@ -145,7 +133,7 @@ def _row(line: Line, searching: bool) -> list[str]:
     times = [rough(every[0]), rough(sum(every) / _workers())] if every else ["", ""]
     searched = [str(line.dimensions or "")] * searching
     named = f"{line.task} {line.method} {line.written}".strip()
-    return [named, *searched, *counts, *times, "raises" if line.raises else line.source]
+    return [named, *searched, *counts, *times, "it raises" if line.raises else line.source]
 
 
 def _workers() -> int:
@@ -214,7 +202,7 @@ def estimates(planned: Plan, data: Mapping[str, Data]) -> list[Line]:
         try:
             line.seconds, line.source = _seconds(line.trial, data[line.task]), "timed steps"
         except (Exception, SystemExit) as error:  # a method may call sys.exit
-            line.raises, line.source = True, f"{type(error).__name__}: {error}".splitlines()[0]
+            line.source = f"{type(error).__name__}: {error}".splitlines()[0]
     torch.set_num_threads(threads)
     return lines
 

@@ -135,12 +135,12 @@ def test_dry_run_says_how_long_and_writes_nothing(sweep_file, backbone, tmp_path
 
 
 def test_a_dry_run_names_file_and_line_of_a_task_without_data(sweep_file, tmp_path):
-    from lotbench.forecast.preview import forecast
+    from lotbench.forecast.preview import preview
 
     path = sweep_file(tasks={"reviews": {"source": str(tmp_path / "nowhere")}})
     lines = path.read_text().splitlines()
     with pytest.raises(lotbench.InputError) as caught:
-        forecast(plan(*load_sweep(path), tmp_path))
+        preview(plan(*load_sweep(path), tmp_path))
     assert str(caught.value).startswith(f"{path}:{lines.index('  reviews:') + 1}: ")
     assert "nowhere" in str(caught.value)
 
