@@ -60,7 +60,7 @@ def show_failures(failed: dict[str, str], folder: Path) -> None:
     for name, why in [*failed.items()][:MOST_FAILURES]:
         typer.echo(f"failed: {name}: {why}", err=True)
     if (more := len(failed) - MOST_FAILURES) > 0:
-        typer.echo(f"failed: {more} more, see {folder / 'report.html'}", err=True)
+        typer.echo(f"failed: {more} more; lotbench report {folder} lists all", err=True)
 
 
 def agreed(study: StoreView, other: Path) -> list[str]:

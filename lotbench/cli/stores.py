@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from lotbench.cli.options import OtherStore, StoreFolder, StoreFolders
-from lotbench.cli.output import counted, draw, show_store
+from lotbench.cli.output import counted, draw, show_failures, show_store
 from lotbench.errors import InputError
 
 log = logging.getLogger(__name__)
@@ -29,6 +29,7 @@ def plot(
     ] = "",
 ) -> None:
     """Draw the figures of a store again and write its README.md."""
+    from lotbench.statistics.frames import error_text
     from lotbench.statistics.store_view import StoreView
 
     chosen = ["png", *filter(None, formats.split(","))]
@@ -42,6 +43,8 @@ def plot(
 
         draw_hero(study)
         log.info("wrote %s", headline.write(study, into))
+    failed = {run.trial.trial_id: error_text(run) for run in study.failed}
+    show_failures(failed, study.folder)
     show_store(study)
     if not drawn:
         raise typer.Exit(2)

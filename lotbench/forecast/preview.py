@@ -119,7 +119,8 @@ def forecast(planned: Plan) -> tuple[list[Line], str, str]:
     seconds = [[one for line in own for one in line.every] for own in both]
     whole = rough(sum(spread(own, _workers()) for own in seconds))
     count, side = sum(line.todo.total() for line in trials), f"{_workers()} side by side"
-    words = f"{count} trials to do: about {whole} on this machine, {side}"
+    trial = f"trial{'s' * (count != 1)}"
+    words = f"{count} {trial} to do: about {whole} on this machine, {side}"
     return lines, words, _timing(planned, data, trials)
 
 
