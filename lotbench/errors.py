@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+NOTE = 25
+"""Level of a log line that is shown once, as a note; the workers of Ray do not print it."""
+
 
 class InputError(Exception):
     """Bad input from outside (YAML, data, plugin, checkpoint): names the place and the remedy.

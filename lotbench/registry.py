@@ -47,7 +47,11 @@ def get(name: str) -> type[TokenReducer]:
     if len(points) > 1:
         raise InputError(f"method {name!r} is registered twice: {', '.join(points)}; rename one")
     if not points:
-        raise InputError(f"unknown method {name!r}; {near_misses(name, names())}")
+        # LeapOfThought is `lot`, which no letters of "leap" tell.
+        known = {point.attr.lower(): point.name for point in _installed()}
+        meant = [own for long, own in known.items() if name and long.startswith(name.lower())]
+        hint = f"did you mean {meant[0]!r}?" if meant else near_misses(name, names())
+        raise InputError(f"unknown method {name!r}; {hint}")
     ((place, point),) = points.items()
     cls = _checked(getattr(_import(point.module), point.attr, None), place)
     if cls.name != name:

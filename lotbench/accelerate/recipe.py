@@ -32,12 +32,14 @@ SAMPLE = 500
 
 def classes_of(model: str) -> list[str]:
     """The classes of a classifier, one of a cross-encoder, none of a sentence encoder."""
-    if is_classifier(model):
-        return model_classes(model)
+    what = "MODEL"
     try:
+        if is_classifier(model):
+            return model_classes(model)
+        what = f"{model}: no classifier or sentence encoder"
         pooling_of(model, None)
     except InputError as error:
-        raise InputError(f"{model}: no classifier or sentence encoder: {error}") from error
+        raise InputError(f"{what}: {str(error).removeprefix('backbone: ')}") from error
     return []
 
 

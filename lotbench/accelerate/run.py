@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import logging
 import shutil
-from collections.abc import Iterable, Sequence
-from contextlib import nullcontext
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import fmean
@@ -28,9 +29,10 @@ from lotbench.deploy.measured import measured
 from lotbench.engine.config_of_backbone import fingerprint
 from lotbench.engine.loading import load_tokenizer
 from lotbench.errors import InputError, PassFailed
+from lotbench.forecast.preview import forecast
 from lotbench.inspection import inspect
 from lotbench.measure.protocol import DENSE_NAME
-from lotbench.plan.plan import plan
+from lotbench.plan.plan import Plan, plan
 from lotbench.report.advice import facts, name, past
 from lotbench.report.page import page
 from lotbench.report.recommend import Limits, Option, recommend
@@ -43,6 +45,7 @@ from lotbench.store.passes import Interval
 from lotbench.store.rows import Trial
 from lotbench.timing.run import time_models
 from lotbench.trial.checks import stored_config
+from lotbench.trial.progress import Listener, listening
 from lotbench.trial.tasks import task_of
 from lotbench.trial.teacher import Artefacts
 
@@ -61,8 +64,11 @@ class Acceleration:
     """True if a model is faster than dense within the drop."""
     lines: dict[str, str]
     """What is known of it, or of the nearest model, by name."""
-    written: list[Path]
-    """The exported model if there is one, and the pages."""
+    page: Path
+    model: Path | None
+    """The folder of the exported model."""
+    tokens: Path | None
+    """The page of the tokens that the model processes."""
 
 
 def accelerate(
@@ -73,17 +79,20 @@ def accelerate(
     overrides: Sequence[str] = (),
     or_dense: bool = False,
     show: Show = nullcontext,
+    steps: Callable[[], AbstractContextManager[Listener | None]] = nullcontext,
 ) -> Acceleration:
     """Search a faster model within the limits, and export it.
 
     For ``model`` and ``texts`` see `sweep_of` and `read_texts`.  ``output`` is a new folder, or
     that of an earlier call, which goes on.  ``overrides`` are ``key.path=value`` of the sweep.
     With ``or_dense`` the dense model is exported in its fastest backend if nothing is faster
-    within the drop.  ``show`` shows the trials while they run.
+    within the drop.  ``show`` shows the trials while they run, ``steps`` what is done before.
     """
     need("onnx", "onnxscript", "onnxruntime")
     sweep, document = _sweep(model, texts, limits.batch, output, overrides)
     planned = plan(sweep.model_copy(update={"measure": None}), document, output)
+    with steps() as listener, listening(listener):
+        _announce(planned)
     ran = run_sweep(planned, show=show)
     store = planned.store
     rows = [row for name, row in store.done().items() if name in planned.trials]
@@ -107,16 +116,30 @@ def accelerate(
         lines["failed"] = ", ".join(ran.failed)
     for folder in (EXPORT, TOKENS):  # of an earlier call, perhaps with another drop
         shutil.rmtree(output / folder, ignore_errors=True)
-    written = []
+    exported = tokens = None
     if faster:
         share = 100 * fmean(own.row.evaluation.keep_ratio)
         lines["tokens"] = f"{share:.0f}% computed, mean over the layers; {TOKENS}/ shows which"
-        written = _export(study, own, output)
+        exported, tokens = _export(study, own, output)
     else:
         lines["why not"] = past(own, limits) or "it is not faster than the fastest dense model"
         if or_dense:
-            written = _export_dense(own, limits, output)
-    return Acceleration(faster, lines, written + page.write([study], output / PAGE, lines)[:1])
+            exported = _export_dense(own, limits, output)
+    whole, *_ = page.write([study], output / PAGE, lines)
+    return Acceleration(faster, lines, whole, exported, tokens)
+
+
+def _announce(planned: Plan) -> None:
+    """Says what will be tried, and about how long that takes."""
+    if not planned.todo:
+        return
+    settings = Counter(trial.method.name for trial in planned.todo.values())
+    tried = [
+        f"{name} ({count} settings)" if count > 1 else name for name, count in settings.items()
+    ]
+    log.info("to try: %s", ", ".join(tried))
+    _, words, _ = forecast(planned)
+    log.info("%s; then they are timed, and the best is exported", words)
 
 
 def _sweep(
@@ -179,17 +202,17 @@ def _speed(times: Interval | None) -> str:
     return f"{value} the fastest dense model of any backend, from text to answer"
 
 
-def _export(study: StoreView, own: Option, output: Path) -> list[Path]:
+def _export(study: StoreView, own: Option, output: Path) -> tuple[Path, Path]:
     """The folder of the exported choice, and the page of the tokens that it processes."""
     model, point = study.store.model(own.row.run.trial), own.row.evaluation
     assert model is not None, "it was timed"
     value = float(point.budget.value) if point.budget else None
     write(model, output / EXPORT, own.backend, value, measured(model))
     _, files = inspect.of_split([model], "validation", point.target, output / TOKENS)
-    return [output / EXPORT, *files[-1:]]
+    return output / EXPORT, files[-1]
 
 
-def _export_dense(own: Option, limits: Limits, output: Path) -> list[Path]:
+def _export_dense(own: Option, limits: Limits, output: Path) -> Path | None:
     """The folder of the dense model in the fastest exported backend that keeps to the drop."""
     timing = own.measured.timing
     dense = [own for own in timing.contenders if own.name == DENSE_NAME and own.backend in EXPORTED]
@@ -197,10 +220,10 @@ def _export_dense(own: Option, limits: Limits, output: Path) -> list[Path]:
     able = [own for own in dense if (own.scores["selection"].change or 0.0) >= least]
     if not able:
         log.warning("no exported dense model keeps to the drop, so none is exported")
-        return []
+        return None
     best = min(able, key=lambda each: each.call_or_encoder.seconds_per_example)
     config = stored_config(own.row.run.trial)
     tokenizer = load_tokenizer(config.backbone)
     teacher = Artefacts(config, task_of(config, tokenizer), tokenizer).teacher
     write(teacher, output / EXPORT, best.backend, None, "")
-    return [output / EXPORT]
+    return output / EXPORT

@@ -15,19 +15,25 @@ from lotbench.cli.options import Version
 from lotbench.cli.output import UNWRITABLE
 from lotbench.errors import InputError, PassFailed
 
-app = typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False)
-for command in (
-    running.accelerate,
-    *(running.sweep, running.run, running.measure),
-    *(stores.plot, stores.compare, stores.validate, models.inspect, models.export, stores.report),
-    *(stores.recommend, models.methods, models.check, models.new_method),
-):
-    app.command()(command)
+EXAMPLES = """Compare methods:  lotbench sweep quickstart
+
+Your own model:  lotbench accelerate MODEL texts.csv --max-drop 1"""
+GROUPS = {
+    "Start": (running.accelerate, running.sweep, stores.recommend, models.export),
+    "Look": (stores.report, stores.plot, stores.compare, models.inspect),
+    "Write a method": (models.new_method, models.check, models.methods),
+    "Stores": (running.run, running.measure, stores.validate),
+}
+
+app = typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False, epilog=EXAMPLES)
+for group, commands in GROUPS.items():
+    for command in commands:
+        app.command(rich_help_panel=group)(command)
 
 
 @app.callback()
 def lotbench(version: Version = False) -> None:
-    """Benchmarks and ablations for token reduction in transformer encoders."""
+    """Make transformer encoders faster by leaving out tokens, and compare the methods for it."""
 
 
 def main() -> None:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import json
+import shlex
 from pathlib import Path
 from typing import Annotated, Literal
 
 import typer
 
 from lotbench.cli.options import ModelFolder, ModelFolders, Plugins
-from lotbench.cli.output import show_table
+from lotbench.cli.output import show_lines
 from lotbench.errors import InputError
 
 
@@ -36,6 +38,7 @@ def inspect(
         raise InputError("--text: it is not valid UTF-8")
     from lotbench import registry
     from lotbench.inspection import inspect as inspection
+    from lotbench.report.layout import WIDTH
 
     for plugin in plugins or []:
         registry.load_plugin(plugin)
@@ -43,9 +46,11 @@ def inspect(
         table, files = inspection.of_text(folders, text, target, output)
     else:
         table, files = inspection.of_split(folders, str(split), target, output)
-    show_table(table)
-    for path in files:
-        typer.echo(f"wrote {path}")
+    from rich.console import Console
+
+    Console(width=WIDTH).print(table)
+    whole = f"Open  {files[-1]}" if files else "All   --output FOLDER writes figure and page"
+    typer.echo(f"\n{whole}")
 
 
 def export(
@@ -60,21 +65,39 @@ def export(
     ] = None,
     plugins: Plugins = None,
 ) -> None:
-    """Write a trained model as an ONNX file that runs without LoTBench."""
+    """Write a trained model as an ONNX file, which needs no LoTBench."""
     from lotbench.deploy.folder import write
     from lotbench.deploy.measured import measured
 
     card = write(model, folder, backend, budget, measured(model), plugins or [])
-    typer.echo(f"wrote {folder}/model.onnx ({card.method}, {card.backend}) and README.md")
+    typer.echo(f"{folder}/model.onnx: {card.method} in {card.backend}")
+    show_lines([f"Open  {folder / 'README.md'}", f'Load  lotbench.load("{folder}")'])
 
 
-def methods() -> None:
-    """List the methods with their parameters and defaults."""
-    from rich.console import Console
+def methods(
+    names: Annotated[
+        list[str] | None, typer.Argument(help="Methods to show with their parameters.")
+    ] = None,
+) -> None:
+    """List the methods, or show the parameters of some."""
+    from lotbench import registry
+    from lotbench.report.layout import labelled
 
-    from lotbench.cli.progress_lines import methods_table
-
-    Console().print(methods_table())
+    known = {name: registry.get(name) for name in names or registry.names()}
+    if not names:
+        lines = {"method": f"{'budget':<16}  source"}
+        lines |= {
+            name: f"{cls.budget_name or '-':<16}  {cls.source}" for name, cls in known.items()
+        }
+        typer.echo("\n".join([*labelled(lines), "", "Next  lotbench methods lot"]))
+        return
+    for name, cls in known.items():
+        show_lines([f"{name}: {cls.source}; budget after training: {cls.budget_name or 'none'}"])
+        fields = {field.alias or key: field for key, field in cls.Params.model_fields.items()}
+        notes = {
+            f"  {key} = {field.default!r}": field.description or "" for key, field in fields.items()
+        }
+        typer.echo("\n".join(labelled(notes)))
 
 
 def check(
@@ -84,7 +107,10 @@ def check(
         typer.Option("--set", metavar="KEY=VALUE", help="Change one hyper-parameter."),
     ] = None,
 ) -> None:
-    """Check a method against every rule of the contract; exit code 1 if one is broken."""
+    """Check a method against every rule of the contract.
+
+    Exit code 1 if one is broken.
+    """
     from lotbench import registry
     from lotbench.config.document import Document
 
@@ -94,6 +120,11 @@ def check(
 
     if not all([checklist(cls, params, plugins) for cls in classes]):
         raise typer.Exit(1)
+    tried = ", ".join(f"{cls.name}: {json.dumps(params)}" for cls in classes)
+    command = ["lotbench", "sweep", "quickstart", "--set", f"methods={{static: {{}}, {tried}}}"]
+    if plugins:
+        command += ["--set", f"plugins={json.dumps(plugins)}"]
+    show_lines([f"Next  {shlex.join(command)}"])
 
 
 def new_method(
@@ -104,8 +135,8 @@ def new_method(
         typer.Option(help="A fixed rule, or a router that is trained softly, then hard."),
     ] = "fixed",
 ) -> None:
-    """Write a small working method to start from, as a plugin file."""
+    """Write a small working method to start from, a plugin file."""
     from lotbench.conformance.scaffold import write_method
 
     path = write_method(name, folder, kind)
-    typer.echo(f"wrote {path}; next: lotbench check {path}")
+    typer.echo(f"wrote {path}\nNext  lotbench check {path}")

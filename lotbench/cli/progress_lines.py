@@ -9,9 +9,10 @@ from contextlib import contextmanager
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
+from lotbench.errors import NOTE
+
 if TYPE_CHECKING:
     from rich.console import Console, Group
-    from rich.table import Table
 
     from lotbench.cluster.watch import Watch
     from lotbench.reducer import TokenReducer
@@ -34,7 +35,7 @@ def show_log() -> None:
 
 
 class LogHandler(logging.Handler):
-    """Writes progress as plain lines, and each warning once, as a note."""
+    """Writes progress as plain lines, and each note or warning once."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -44,7 +45,7 @@ class LogHandler(logging.Handler):
         from rich.text import Text
 
         text = Text(self.format(record))
-        if record.levelno >= logging.WARNING:
+        if record.levelno >= NOTE:
             if text.plain in self.notes:
                 return
             self.notes.add(text.plain)
@@ -144,20 +145,20 @@ def sweep_table(watch: Watch, room: int) -> Group:
 
 
 def checklist(cls: type[TokenReducer], params: dict[str, Any], plugins: list[str]) -> bool:
-    """Print a method's checklist, rule by rule; True if no rule is broken."""
+    """Check a method rule by rule, and print what it breaks; True if no rule is broken."""
     from collections import Counter
 
-    from rich.console import Console
     from rich.text import Text
 
     from lotbench.conformance.checklist import Rule, examine
     from lotbench.conformance.subject import Subject
+    from lotbench.report.layout import fit
 
-    console, started = Console(highlight=False), time.monotonic()
+    console, started = stderr_console(), time.monotonic()
     marks = {"ok": "green", "failed": "bold red", "not seen": "yellow", "not run": "dim"}
     counts: Counter[str] = Counter()
+    broken: list[str] = []
     resting: Counter[str] = Counter()
-    console.print(Text(cls.name, "bold"), Text(f"({cls.__module__}.{cls.__qualname__})", "dim"))
     with console.status("") as status:
 
         def begin(rule: Rule) -> None:
@@ -168,34 +169,17 @@ def checklist(cls: type[TokenReducer], params: dict[str, Any], plugins: list[str
             if verdict.outcome == "not run":
                 resting[verdict.detail] += 1
                 continue
-            colour = marks[verdict.outcome]
-            line = Text(f"  {verdict.outcome:8}  ", colour) + Text(verdict.rule.title)
+            line = Text(f"  {verdict.outcome:8}  ", marks[verdict.outcome])
+            line += Text(verdict.rule.title)
             if verdict.outcome == "failed":
-                line += Text(f"\n            {verdict.detail}", colour)
+                broken += [f"  failed    {verdict.rule.title}", f"            {verdict.detail}"]
             elif verdict.detail:
                 line += Text(f": {verdict.detail}", "dim")
-            console.print(line, soft_wrap=True)
-    for title, number in resting.items():
-        line = Text("  not run   ", "dim") + Text(f"{number} more, which rest on: {title}")
-        console.print(line, soft_wrap=True)
+            console.print(line, soft_wrap=True, highlight=False)
+    broken += [
+        f"  not run   {number} more, which rest on: {title}" for title, number in resting.items()
+    ]
     summary = ", ".join(f"{counts[outcome]} {outcome}" for outcome in marks if counts[outcome])
-    console.print(f"{cls.name}: {summary} ({time.monotonic() - started:.0f} s)")
+    seconds = time.monotonic() - started
+    print("\n".join([*fit(broken), f"{cls.name}: {summary} ({seconds:.0f} s)"]))
     return not counts["failed"]
-
-
-def methods_table() -> Table:
-    """Every known method with its source, post-hoc budget, parameters and defaults."""
-    from rich.table import Table
-    from rich.text import Text
-
-    from lotbench import registry
-
-    table = Table("method", "source", "budget after training", "parameters", show_lines=True)
-    for name in registry.names():
-        cls = registry.get(name)
-        lines = []
-        for key, field in cls.Params.model_fields.items():
-            note = f"  {field.description}" if field.description else ""
-            lines.append(f"{field.alias or key} = {field.default!r}{note}")
-        table.add_row(name, cls.source, cls.budget_name or "-", Text("\n".join(lines) or "-"))
-    return table

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 from typing import Annotated
 
@@ -9,7 +10,7 @@ import typer
 
 from lotbench.cli.interruption import kept
 from lotbench.cli.options import Overrides, Plugins, Root, RunFolder, StoreFolder, SweepFile, synced
-from lotbench.cli.output import counted, draw, show, show_agreement, show_table
+from lotbench.cli.output import counted, draw, show, show_failures, show_lines
 from lotbench.errors import InputError
 
 MAPPED = ("threads", "devices", "backends", "rounds")
@@ -39,13 +40,17 @@ def sweep(
         int | None, typer.Option(min=1, help="Run at most this many trials now.")
     ] = None,
 ) -> None:
-    """Train, score, time and draw every trial of a sweep; finished ones are skipped."""
+    """Train, score and time the methods of a sweep file.
+
+    Finished trials are skipped.
+    """
     from lotbench.config.load import load_sweep
 
     config, document = load_sweep(file, overrides or [])
     from lotbench.plan.plan import plan
 
-    synced(context, root / config.name)
+    folder = root / config.name
+    synced(context, folder)
     planned = plan(config, document, root, max_trials)
     if dry_run:
         from lotbench.cli.progress_lines import progress_bar
@@ -53,8 +58,8 @@ def sweep(
         from lotbench.trial.progress import listening
 
         with kept("nothing was run"), progress_bar() as show_bar, listening(show_bar):
-            table = preview(planned)
-        show_table(table)
+            lines = preview(planned)
+        typer.echo("\n".join(lines))
         return
     from lotbench.cli.progress_lines import live_table
     from lotbench.cluster.sweep import run_sweep
@@ -62,17 +67,17 @@ def sweep(
 
     with kept("finished trials and timing passes are kept; run it again to go on"):
         done = run_sweep(planned, address, live_table, workers)
-    if (done.folder / "trials").is_dir():
-        show(done.folder)
-        if config.compare is not None:
-            show_agreement(done.folder, Path(config.compare))
-    typer.echo(
-        f"{counted(done.ran, 'trial')} ran, {done.skipped} done before, "
-        f"{len(done.failed)} failed; "
-        f"{counted(done.timed, 'timing pass')} added; store: {bucket.address(done.folder)}"
+    counts = (
+        f"{counted(done.ran, 'trial')} ran, {done.skipped} done before, {len(done.failed)} failed; "
+        f"{counted(done.timed, 'timing pass')} added"
     )
-    for name, why in done.failed.items():
-        typer.echo(f"failed: {name}: {why}", err=True)
+    if bucket.place_of(folder):
+        counts += f"; store: {bucket.address(folder)}"
+    show_failures(done.failed, folder)
+    if (folder / "trials").is_dir():
+        show(folder, [counts], Path(config.compare) if config.compare else None)
+    else:
+        show_lines([counts])
     if done.failed:
         raise typer.Exit(1)
 
@@ -114,9 +119,11 @@ def run(
         scores = " ".join(f"{name} {four_digits(value)}" for name, value in point.metrics.items())
         speed = f"{point.flops_speedup:.2f}x FLOPs"
         typer.echo(" ".join(filter(None, [f"{point.split}:", budget, scores, speed])))
-    typer.echo(
-        f"row: {folder / 'trials' / result.trial_id}.json; model: {folder / str(result.model)}"
-    )
+    model = folder / str(result.model)
+    typer.echo(f"\nRow   {folder / 'trials' / result.trial_id}.json")
+    if result.model is not None:
+        typer.echo(f'Load  lotbench.load("{model}")')
+        show_lines([f"Next  lotbench inspect {shlex.quote(str(model))} --split validation"])
 
 
 def measure(
@@ -139,7 +146,10 @@ def measure(
         bool, typer.Option("--dry-run", help="Say how long the passes take; run none.")
     ] = False,
 ) -> None:
-    """Time the stored models again; passes are added, never overwritten."""
+    """Time the models of a store again.
+
+    Passes are added, never overwritten.
+    """
     from lotbench.config.load import stored_sweep
     from lotbench.config.sections import MeasureConfig
 
@@ -163,7 +173,7 @@ def measure(
         with kept("maps that are done are kept; run it again for the others"), store.lock():
             count = map_break_even(store, config)
         draw(StoreView(folder))
-        typer.echo(f"maps added: {count}")
+        typer.echo(f"{counted(count, 'map')} added; see {folder / 'README.md'}")
         return
     from lotbench.timing.run import time_models
     from lotbench.timing.select import announced, check_targets, select
@@ -177,14 +187,13 @@ def measure(
         return
     with kept("timing passes that are done are kept; run it again for the others"), store.lock():
         done = time_models(store, block, again=True, strict=strict, plugins=plugins or [])
-    show(folder)
-    typer.echo(f"{counted(done.written, 'timing pass')} added")
     for rows in done.refused:
         typer.echo(f"noisy, not stored: {rows}", err=True)
     if done.refused:
         typer.echo("measure on a quieter machine, or raise rounds (--set rounds=50)", err=True)
     for why in done.failed:
         typer.echo(f"failed: {why}", err=True)
+    show(folder, [f"{counted(done.written, 'timing pass')} added"])
     if done.refused or done.failed:
         raise typer.Exit(1)
 
@@ -226,20 +235,31 @@ def accelerate(
         ),
     ] = None,
 ) -> None:
-    """Make your own model faster: search, time, choose and export; exit code 1 if none is."""
+    """Make your own model faster: search, time, choose and export.
+
+    Exit code 1 if nothing is faster.
+    """
     from lotbench.accelerate.run import accelerate
-    from lotbench.cli.progress_lines import live_table
+    from lotbench.cli.progress_lines import live_table, progress_bar
+    from lotbench.report.layout import labelled
     from lotbench.report.recommend import Limits
 
     limits = Limits(drop, None, batch, threads=1, device="cpu", exported=True)
     again = f"all that is done is kept in {output}; run the same command again to go on"
     with kept(again):
-        found = accelerate(model, texts, limits, output, overrides or [], or_dense, live_table)
+        shown = live_table, progress_bar
+        found = accelerate(model, texts, limits, output, overrides or [], or_dense, *shown)
     if not found.faster:
-        typer.echo(f"nothing is faster within a drop of {drop:g}; the nearest:")
-    for name, line in found.lines.items():
-        typer.echo(f"{name:<12}{line}")
-    for path in found.written:
-        typer.echo(f"wrote {path}")
+        typer.echo(f"Nothing is faster within a drop of {drop:g}; the nearest:")
+    typer.echo("\n".join(labelled(found.lines)))
+    ends = {"Open": str(found.page)}
+    if found.model is not None:
+        ends["Load"] = f'lotbench.load("{found.model}")'
+    if found.tokens is not None:
+        ends["Look"] = str(found.tokens)
+    if not found.faster:
+        ends["Next"] = "the same command with a larger --max-drop, or with --or-dense"
+    ends["All"] = str(output / "study")
+    typer.echo("\n".join(["", *labelled(ends)]))
     if not found.faster:
         raise typer.Exit(1)

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from lotbench.cli.options import OtherStore, StoreFolder, StoreFolders
-from lotbench.cli.output import counted, draw, show_table
+from lotbench.cli.output import counted, draw, show_failures, show_store
 from lotbench.errors import InputError
+
+log = logging.getLogger(__name__)
 
 
 def plot(
@@ -25,24 +28,26 @@ def plot(
         str, typer.Option("--format", help="Formats of figures beside PNG: svg, pdf or svg,pdf.")
     ] = "",
 ) -> None:
-    """Redraw every figure of a store and write its README.md, from the store alone."""
-    from lotbench.report.tables.of_task import console
+    """Draw the figures of a store again and write its README.md."""
+    from lotbench.statistics.frames import error_text
     from lotbench.statistics.store_view import StoreView
 
     chosen = ["png", *filter(None, formats.split(","))]
     if unknown := sorted({*chosen} - {"png", "svg", "pdf"}):
         raise InputError(f"--format {formats}: {unknown[0]} is not known; use svg, pdf or svg,pdf")
     study = StoreView(folder)
-    if not draw(study, chosen):
-        show_table(console(study))
-        raise typer.Exit(2)
-    if into is not None:
+    drawn = draw(study, chosen)
+    if drawn and into is not None:
         from lotbench.report.figures.draw import draw_hero
         from lotbench.report.tables import headline
 
-        for path in draw_hero(study):
-            typer.echo(f"drew {path}")
-        typer.echo(f"wrote {headline.write(study, into)}")
+        draw_hero(study)
+        log.info("wrote %s", headline.write(study, into))
+    failed = {run.trial.trial_id: error_text(run) for run in study.failed}
+    show_failures(failed, study.folder)
+    show_store(study)
+    if not drawn:
+        raise typer.Exit(2)
 
 
 def compare(
@@ -52,32 +57,33 @@ def compare(
         Path | None, typer.Option(help="Write the tables to this file, in Markdown.")
     ] = None,
 ) -> None:
-    """Compare the scores of a store with those of another, model by model, in pairs."""
-    from lotbench.report.tables.render import markdown, plain, terminal
+    """Compare two stores, model by model, in pairs."""
+    from lotbench.report.screen import of_two
+    from lotbench.report.tables.render import markdown, plain
     from lotbench.report.tables.two_stores import agreement, two_stores
     from lotbench.statistics.store_view import StoreView
     from lotbench.store.files import write_file
 
     studies = StoreView(folder), StoreView(other)
-    tables = two_stores(*studies)
+    tables, orders = two_stores(*studies), agreement(*studies)
     if not tables:
         raise InputError(
             f"{folder}, {other}: they share no model (task, texts, method, parameters, seed); "
             "compare two runs of one task"
         )
-    for table in tables:
-        show_table(terminal(table))
-    sentences = agreement(*studies)
-    for sentence in sentences:
-        typer.echo(sentence)
     if output is not None:
         parts = ["`lotbench compare` writes this file; edits are lost.", *map(markdown, tables)]
-        write_file(output, "\n\n".join([*parts, *map(plain, sentences)]) + "\n")
-        typer.echo(f"wrote {output}")
+        parts += [plain(own.sentence) for own in orders]
+        write_file(output, "\n\n".join(parts) + "\n")
+    written = output or f"lotbench compare {folder} {other} --output tables.md"
+    typer.echo("\n".join(of_two(tables, orders, str(written))))
 
 
 def validate(folders: StoreFolders) -> None:
-    """Check that the numbers of a store agree with each other; exit code 1 if some do not."""
+    """Check that the numbers of a store agree with each other.
+
+    Exit code 1 if some do not.
+    """
     from lotbench.audit.store import audit
 
     found = [audit(folder) for folder in folders]
@@ -103,44 +109,54 @@ def report(
         str, typer.Option(help="The title; else the name of the store, or their number.")
     ] = "",
 ) -> None:
-    """Write one HTML file that shows and explains stores, and their tables in other formats."""
+    """Write one HTML page of stores, and their tables as files."""
     from lotbench.report.page import page
     from lotbench.statistics.store_view import StoreView
 
-    for path in page.write([StoreView(folder) for folder in folders], output, title=title):
-        typer.echo(f"wrote {path}")
+    studies = [StoreView(folder) for folder in folders]
+    whole, *tables = page.write(studies, output, title=title)
+    typer.echo(f"wrote {whole} and {counted(len(tables), 'file')} in {tables[0].parent}")
+    typer.echo(f"open {whole}")
 
 
 def recommend(
     folder: StoreFolder,
     drop: Annotated[
         float, typer.Option("--max-drop", min=0, help="Largest drop below the reference in points.")
-    ],
+    ] = 1.0,
     p95: Annotated[
         str | None, typer.Option(help="Longest 95th percentile from text to answer, such as 20ms.")
     ] = None,
     batch: Annotated[
-        int | None,
-        typer.Option(min=1, help="Texts per call; the smallest batch that was timed by default."),
+        int | None, typer.Option(min=1, help="Texts per call; by default the least timed.")
     ] = None,
-    threads: Annotated[int, typer.Option(min=1, help="CPU threads.")] = 1,
-    device: Annotated[str, typer.Option(help="cpu, cuda or one GPU, such as cuda:0.")] = "cpu",
+    threads: Annotated[
+        int | None, typer.Option(min=1, help="CPU threads; by default the fewest timed.")
+    ] = None,
+    device: Annotated[
+        str | None,
+        typer.Option(help="cpu, cuda or one GPU, such as cuda:0; by default what was timed."),
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Write JSON, for scripts.")] = False,
 ) -> None:
-    """Name the fastest trained model within limits, or the nearest; exit code 1 if none is."""
+    """Name the fastest trained model within limits, or the nearest.
+
+    Exit code 1 if none is within them.
+    """
     import json
 
     from lotbench.report import advice
-    from lotbench.report.recommend import Limits, default_batch, recommend
+    from lotbench.report.recommend import Limits, default_where, recommend
     from lotbench.statistics.store_view import StoreView
 
     study = StoreView(folder)
-    batch = batch or default_batch(study, device, threads)
-    limits = Limits(drop, advice.seconds(p95) if p95 else None, batch, threads, device)
+    where = default_where(study, device, threads, batch)
+    longest = advice.seconds(p95) if p95 else None
+    limits = Limits(drop, longest, where.batch_size, where.threads, where.device)
     found = recommend(study, limits)
     if as_json:
         typer.echo(json.dumps([advice.as_json(own, study, limits) for own in found], indent=1))
     else:
-        typer.echo("\n\n".join(advice.as_text(own, study, limits) for own in found))
+        typer.echo("\n".join(advice.screen(found, study, limits)))
     if any(own.choice is None for own in found):
         raise typer.Exit(1)

@@ -11,9 +11,8 @@ from statistics import fmean
 from lotbench.plan.groups import Group, groups, part_of
 from lotbench.plan.plan import Plan
 from lotbench.store.rows import Trial
-from lotbench.trial.objective import objective
 
-LINE_SECONDS = 60.0
+LINE_SECONDS = 30.0
 """Time between two lines of the log on what each worker does."""
 
 
@@ -68,8 +67,13 @@ class Watch:
 
     @property
     def measure(self) -> str:
-        """What tells trials apart: the area under the selection curve if there are targets."""
-        return "best area" if self.planned.sweep.targets else "best score"
+        """What tells trials apart: the score, at the target in the middle if there are any."""
+        return "best score" if self.target is None else f"best at {self.target:g}x"
+
+    @property
+    def target(self) -> float | None:
+        targets = sorted(self.planned.sweep.targets or ())
+        return targets[len(targets) // 2] if targets else None
 
     def progress(self) -> list[Progress]:
         """A line for each group of trials, in the order of the plan."""
@@ -118,9 +122,9 @@ class Watch:
 
     def _score(self, row: Trial) -> float | None:
         """The score of a trial on selection; None if it failed."""
-        if self.planned.sweep.targets:
-            return objective(row, max(self.planned.sweep.targets))
         points = [point for point in row.evaluations if point.split == "selection"]
+        if self.target is not None:  # dense has none
+            points = [point for point in points if point.target in (None, self.target)]
         scores = [point.metrics.get(str(row.metric)) for point in points]
         return max((score for score in scores if score is not None), default=None)
 

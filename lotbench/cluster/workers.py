@@ -67,7 +67,7 @@ class Board:
     def __init__(self) -> None:
         self.jobs: dict[str, Job] = {}
         self.hung: set[str] = set()
-        self.said = time.monotonic()
+        self.said = time.monotonic() - LINE_SECONDS / 2  # Ray has taken time to start
 
     def begin(self, job: Job) -> bool:
         """Adds a job; False if it hung before, so that it must not be tried again."""
@@ -90,7 +90,7 @@ class Board:
         return [f"{job.label}: {job.status}" for job in self.jobs.values()] or [WAITING]
 
     def look(self) -> tuple[list[str], list[tuple[Job, str]]]:
-        """Once a minute a line on each job; and the jobs that hang past their limit, with a reason.
+        """Now and then a line on each job; and the jobs that hang past their limit, and why.
 
         The latter are removed, since they must be ended.
         """

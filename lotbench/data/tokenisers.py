@@ -15,6 +15,8 @@ from importlib import import_module
 from typing import Any
 from weakref import WeakKeyDictionary
 
+from lotbench.errors import NOTE
+
 log = logging.getLogger(__name__)
 
 Encode = Callable[[list[str]], list[list[int]]]
@@ -188,4 +190,4 @@ def _agrees(found: Direct, tokenizer: Any, words: list[str]) -> bool:
 
 @cache
 def _say(why: str) -> None:
-    log.info("texts are tokenised by tokenizers: %s", why)
+    log.log(NOTE, "texts are tokenised by tokenizers: %s", why)

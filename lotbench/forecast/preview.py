@@ -7,7 +7,6 @@ from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from statistics import fmean
-from typing import TYPE_CHECKING
 
 import torch
 
@@ -22,6 +21,7 @@ from lotbench.measure.flops import dense_flops
 from lotbench.plan.groups import groups, part_of
 from lotbench.plan.plan import Plan
 from lotbench.reducer import Params, TokenReducer
+from lotbench.report.layout import HEIGHT, aligned, fit, shortened
 from lotbench.store.rows import Trial
 from lotbench.timing.cost import dense_rate, in_words, pass_texts
 from lotbench.trial.evaluate import BATCH_SIZE, SEARCH_TEXTS
@@ -32,12 +32,10 @@ from lotbench.trial.teacher import Artefacts
 from lotbench.trial.training import device, total_steps
 from lotbench.trial.trial import SEARCHED
 
-if TYPE_CHECKING:
-    from rich.table import Table
-
 TEACHER = "(teacher)"
 SEARCHES = 30
 """A search of budgets scores its texts about so often."""
+MOST_RAISED = 4
 UNKNOWN = 2.0
 """FLOPs speed-up of a model whose budget is not searched for a target."""
 
@@ -61,6 +59,11 @@ class Line:
     """Where ``seconds`` comes from, or what the code raises."""
 
     @property
+    def raises(self) -> bool:
+        """True if the method's code raises."""
+        return self.seconds is None and bool(self.source)
+
+    @property
     def every(self) -> list[float]:
         """The seconds of the trials to do, as far as they are known."""
         return [] if self.seconds is None else [self.seconds] * self.todo.total()
@@ -82,40 +85,60 @@ class Data:
         return sum(len(split) * (2 if queries and split.queries else 1) for split in splits)
 
 
-def preview(planned: Plan) -> Table:
-    """A line for each group of trials, and for the teachers of each task, with their time here."""
-    from rich.table import Column, Table
+def preview(planned: Plan) -> list[str]:
+    """The screen of a plan: its groups of trials, the longest first if many, and the hours."""
+    lines, whole, timing = forecast(planned)
+    searching, limit = bool(planned.searches), planned.sweep.train.max_minutes * 60
+    raised = [f"{own.task} {own.method}: {own.source}" for own in lines if own.raises]
+    notes = [
+        *shortened(raised, MOST_RAISED, "methods raise"),
+        whole,
+        f"then the timing passes of their models: {timing}" if timing else "",
+        "searched: number of parameters; to do, done: search + confirmation" if searching else "",
+        f"a trial ends after {duration(limit)} at the latest (train.max_minutes)",
+    ]
+    below = ["", *fit(filter(None, notes))]
+    room = HEIGHT - 1 - len(below)
+    if len(lines) > room:
+        lines = sorted(lines, key=lambda line: -sum(line.every))
+    columns = ["searched"] * searching + ["to do", "done", "each", "in all", "from"]
+    rows = [["task, method", *columns], *(_row(line, searching) for line in lines)]
+    first, *others = aligned(rows)
+    return [first, *shortened(others, room, "groups of trials"), *below]
 
-    parts = ["search", "confirmation"] if planned.searches else ["search"]
-    names = ("searched", "to do", "done", "each", "in all")
-    table = Table("task", "method", *(Column(name, justify="right") for name in names), "from")
+
+def forecast(planned: Plan) -> tuple[list[Line], str, str]:
+    """A line for each group of trials and for the teachers of each task, and how long all takes.
+
+    The last text is on the timing passes, and empty if there are none.
+    """
     data = read(planned)
-    workers = max(1, machine.usable_cores() // machine.trial_threads())
     lines = estimates(planned, data)
-    for line in lines:
-        counts = [" + ".join(str(own[part]) for part in parts) for own in (line.todo, line.done)]
-        if line.method == TEACHER:
-            counts = [str(line.todo.total()), ""]
-        times = [rough(line.every[0]), rough(sum(line.every) / workers)] if line.every else ["", ""]
-        named = f"{line.method} {line.written}"
-        table.add_row(line.task, named, str(line.dimensions or ""), *counts, *times, line.source)
     trials = [line for line in lines if line.method != TEACHER]
     both = [line for line in lines if line.method == TEACHER], trials
     seconds = [[one for line in own for one in line.every] for own in both]
-    whole = rough(sum(spread(own, workers) for own in seconds))
-    count = sum(line.todo.total() for line in trials)
-    timing = _timing(planned, data, trials)
-    limit = duration(planned.sweep.train.max_minutes * 60)
-    notes = [
-        f"{count} trials to do: about {whole} on this machine, {workers} side by side",
-        f"then the timing passes of their models: {timing}" if timing else "",
-        "searched: number of parameters; to do, done: search + confirmation"
-        if planned.searches
-        else "",
-        f"a trial ends after {limit} at the latest (train.max_minutes)",
-    ]
-    table.caption = "\n".join(filter(None, notes))
-    return table
+    whole = rough(sum(spread(own, _workers()) for own in seconds))
+    count, side = sum(line.todo.total() for line in trials), f"{_workers()} side by side"
+    trial = f"trial{'s' * (count != 1)}"
+    words = f"{count} {trial} to do: about {whole} on this machine, {side}"
+    return lines, words, _timing(planned, data, trials)
+
+
+def _row(line: Line, searching: bool) -> list[str]:
+    """The cells of a group of trials."""
+    parts = ["search", "confirmation"] if searching else ["search"]
+    counts = [" + ".join(str(own[part]) for part in parts) for own in (line.todo, line.done)]
+    if line.method == TEACHER:
+        counts = [str(line.todo.total()), ""]
+    every = line.every
+    times = [rough(every[0]), rough(sum(every) / _workers())] if every else ["", ""]
+    searched = [str(line.dimensions or "")] * searching
+    named = f"{line.task} {line.method} {line.written}".strip()
+    return [named, *searched, *counts, *times, "it raises" if line.raises else line.source]
+
+
+def _workers() -> int:
+    return max(1, machine.usable_cores() // machine.trial_threads())
 
 
 def spread(seconds: Sequence[float], workers: int) -> float:

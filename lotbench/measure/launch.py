@@ -20,7 +20,7 @@ from typing import Any, TypeVar
 from pydantic import TypeAdapter
 
 from lotbench import machine
-from lotbench.errors import InputError, PassFailed
+from lotbench.errors import NOTE, InputError, PassFailed
 from lotbench.measure.spec import DeviceSetting, MapSpec, PassSpec
 
 Sent = TypeVar("Sent")
@@ -71,8 +71,8 @@ def settings(
 def run_worker(module: str, spec: PassSpec | MapSpec, kind: type[Returned], label: str) -> Returned:
     """The result of ``python -m MODULE SPEC OUT LOCK``, read from OUT as ``kind``.
 
-    Each line that the worker writes to stderr is logged after ``label``; if it dies, the error
-    quotes the last ones.
+    Each line that the worker writes to stderr is logged after ``label``, and a note alone; if it
+    dies, the error quotes the last ones.
     """
     if users := _users(spec.setting.device):
         raise PassFailed(
@@ -94,8 +94,14 @@ def run_worker(module: str, spec: PassSpec | MapSpec, kind: type[Returned], labe
         ) as worker:
             try:
                 for line in worker.stderr or ():
-                    tail.append(line.rstrip())
-                    log.info("%s: %s", label, line.rstrip())
+                    level, _, said = line.rstrip().partition(" ")
+                    if not level.isdigit():
+                        level, said = str(logging.INFO), line.rstrip()
+                    tail.append(said)
+                    if int(level) >= NOTE:  # once, whichever process says it
+                        log.log(int(level), said)
+                    else:
+                        log.info("%s: %s", label, said)
             except BaseException:
                 # An interrupted pass must not leave a worker that disturbs the next one.
                 worker.kill()
@@ -115,7 +121,7 @@ def work(kind: type[Sent], run: Callable[[Sent], object]) -> None:
     Its log goes to stderr, which `run_worker` reads.  It ends with the process that started
     it, however that one ends, so that it disturbs no later pass.  ``kind`` is the type of the spec.
     """
-    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    logging.basicConfig(level=logging.INFO, format="%(levelno)d %(message)s")
     threading.Thread(target=_end_with_parent, daemon=True).start()
     spec_path, out_path, lock = map(Path, sys.argv[1:])
     spec = TypeAdapter(kind).validate_json(spec_path.read_bytes())

@@ -89,7 +89,6 @@ class Worker:
                     models[entry.key] = loaded[entry.model](entry.budget)
             for size in self.spec.batch_sizes:
                 label = f"group {number} of {len(groups)}, batch {size}"
-                log.info("%s: %d contenders", label, len(group))
                 with torch.inference_mode():
                     timed[size].append(self._time(models, size, number, label))
         attention = self.backbone and self.backbone.config._attn_implementation

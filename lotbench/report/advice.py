@@ -5,17 +5,22 @@ from __future__ import annotations
 import math
 import re
 import shlex
+from collections.abc import Sequence
 from typing import Any
 
 from lotbench.backends import EXPORTED
 from lotbench.errors import InputError
 from lotbench.report import text as words
 from lotbench.report.chance import nothing_learned
+from lotbench.report.layout import HEIGHT, fit, shortened
 from lotbench.report.recommend import Advice, Limits, Option
 from lotbench.statistics.bootstrap import Estimate
+from lotbench.statistics.runs import Row
 from lotbench.statistics.store_view import StoreView
 from lotbench.statistics.timed import call_seconds, is_tie, times_slower
 
+LEAST_NEEDED = ("runner-up", "faster, but", "note", "selection", "why not", "next")
+"""Lines that are left out where there is no room for the advice on all tasks."""
 UNITS = {"ms": 1e-3, "s": 1.0}
 
 
@@ -27,6 +32,18 @@ def seconds(text: str) -> float:
     return float(found[1]) * UNITS[found[2]]
 
 
+def screen(found: Sequence[Advice], study: StoreView, limits: Limits) -> list[str]:
+    """The advice for all tasks in one screen; of many tasks without what has no room."""
+    texts = [as_text(own, study, limits) for own in found]
+    lines = fit("\n\n".join(texts).split("\n"))
+    for name in LEAST_NEEDED:
+        if len(lines) <= HEIGHT:
+            break
+        texts = [re.sub(f"\n  {name}  .*", "", text) for text in texts]
+        lines = fit("\n".join(texts).split("\n"))
+    return shortened(lines, HEIGHT, "lines; --json has all")
+
+
 def as_text(advice: Advice, study: StoreView, limits: Limits) -> str:
     """The advice in lines: the choice with its numbers, who lost and why, and what to run next."""
     own, faster = advice.choice, advice.passed_over
@@ -36,12 +53,15 @@ def as_text(advice: Advice, study: StoreView, limits: Limits) -> str:
         limit = f"a drop of {limits.drop:g}{p95}"
         what = f"no model keeps to {limit}; the nearest is {name(advice.nearest)}"
         lines = facts(advice.nearest, advice, limits) | {"why not": past(advice.nearest, limits)}
+        if points := advice.nearest.excess(limits)[0]:
+            wider = math.ceil(2 * (limits.drop + points)) / 2
+            lines["next"] = f"lotbench recommend {study.folder} --max-drop {wider:g}"
     else:
         what = name(own)
         lines = facts(own, advice, limits) | {"runner-up": _runner_up(advice)}
         if faster is not None:
             lines["faster, but"] = f"{name(faster)}: {past(faster, limits)}"
-        lines["next"] = _next(own, study)
+        lines |= _next(own, study)
     named = (f"  {name:<13}{line}" for name, line in lines.items())
     warning = nothing_learned(advice.task, study)
     first = [f"{advice.task}: {warning}"] if warning else []
@@ -65,7 +85,7 @@ def as_json(advice: Advice, study: StoreView, limits: Limits) -> dict[str, Any]:
         "runner_up_times_slower": slower,
         "tie": tie,
         "why_not": None if chosen or not advice.nearest else past(advice.nearest, limits),
-        "next": _export(chosen, study) if chosen else None,
+        "next": export_command(study, chosen.row, chosen.backend) if chosen else None,
     }
 
 
@@ -138,23 +158,26 @@ def past(own: Option, limits: Limits) -> str:
     return "; ".join(parts)
 
 
-def _next(own: Option, study: StoreView) -> str:
-    if (command := _export(own, study)) is None:
-        return f"{study.folder} has no models: run its sweep, then recommend on the new store"
+def _next(own: Option, study: StoreView) -> dict[str, str]:
+    """The command that exports the choice, or why there is none."""
+    command = export_command(study, own.row, own.backend)
+    if command is None:
+        return {"next": f"{study.folder} has no models: run its sweep, then recommend there"}
     if own.backend in EXPORTED:
-        return command
-    return f"{command}  (as a file it runs in another backend than {own.backend}; time it there)"
+        return {"next": command}
+    why = f"as a file it runs in another backend than {own.backend}; time it there"
+    return {"note": why, "next": command}
 
 
-def _export(own: Option, study: StoreView) -> str | None:
-    """The command that exports a model; None if the store does not have the model."""
-    trial, budget = own.row.run.trial, own.row.evaluation.budget
+def export_command(study: StoreView, row: Row, backend: str | None) -> str | None:
+    """The command that exports the model of a row; None if the store does not have the model."""
+    trial, budget = row.run.trial, row.evaluation.budget
     model = study.store.model(trial)
     if model is None:
         return None
     parts = ["lotbench", "export", str(model), "exported"]
-    if own.backend in EXPORTED:
-        parts += ["--backend", own.backend]
+    if backend in EXPORTED:
+        parts += ["--backend", backend]
     if budget:
         parts += ["--budget", str(budget.value)]
     plugins = trial.config.get("plugins")

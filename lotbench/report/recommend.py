@@ -20,7 +20,7 @@ from lotbench.statistics.evidence import Evidence, holds_drop
 from lotbench.statistics.runs import Key, Row
 from lotbench.statistics.scored import Scored
 from lotbench.statistics.store_view import StoreView
-from lotbench.statistics.timed import BackendTimes, TimedModel
+from lotbench.statistics.timed import BackendTimes, TimedModel, Where
 
 log = logging.getLogger(__name__)
 
@@ -130,15 +130,26 @@ def advise(task: str, study: StoreView, limits: Limits) -> Advice | None:
     return Advice(task, study.references[task].name, options, limits) if options else None
 
 
-def default_batch(study: StoreView, device: str, threads: int) -> int:
-    """The batch of a recommendation where none is asked for: one text, else the least timed."""
-    settings = [timing.setting for timing in study.shown_passes]
-    timed = {
-        own.batch_size
-        for own in settings
-        if own.threads == threads and device in (own.device, own.device.partition(":")[0])
-    }
-    return min(timed, default=1)
+def default_where(
+    study: StoreView,
+    device: str | None = None,
+    threads: int | None = None,
+    batch: int | None = None,
+) -> Where:
+    """The timing setting of a recommendation: what is asked for, and else what was timed.
+
+    The CPU comes before GPUs, and fewer threads and texts before more; without a pass that fits it
+    is one thread of the CPU and one text.
+    """
+    wheres = [
+        where
+        for where in map(Where.of, study.shown_passes)
+        if device in (None, where.device, where.device.partition(":")[0])
+        and threads in (None, where.threads)
+        and batch in (None, where.batch_size)
+    ]
+    found = min(wheres, key=lambda own: (own.device != "cpu", *own), default=Where("cpu", 1, 1))
+    return Where(device or found.device, threads or found.threads, batch or found.batch_size)
 
 
 def _nearest(found: list[Option], limits: Limits) -> Option:

@@ -25,8 +25,8 @@ def post(what: str, done: int, total: int) -> None:
 
 
 @contextmanager
-def listening(listener: Listener) -> Iterator[None]:
-    """Makes `post` call this listener instead of the one outside while the block runs."""
+def listening(listener: Listener | None) -> Iterator[None]:
+    """Makes `post` call this listener, if any, instead of that outside while the block runs."""
     token = _listener.set(listener)
     try:
         yield

@@ -48,7 +48,11 @@ def test_a_model_becomes_a_faster_one(tmp_path, wide_backbone, texts):
     command = "accelerate", wide_backbone, texts, "--output", out, *changed(), "--max-drop"
     done = call(*command, 100)
     assert done.returncode == 0, done.stderr
-    said = done.stdout
+    lines = done.stdout.splitlines()
+    assert len(lines) <= 25
+    said = " ".join(done.stdout.split())
+    assert f'Load lotbench.load("{out / "model"}")' in said
+    assert "to try: first-k\n" in done.stderr and "\n1 trial to do: about " in done.stderr
     assert "first-k at k=" in said and "the fastest dense model of any backend" in said
     assert lotbench.load(out / "model")(["a plot"]).shape == (1, 2)
     page = (out / "report.html").read_text()
@@ -61,7 +65,7 @@ def test_a_model_becomes_a_faster_one(tmp_path, wide_backbone, texts):
     done = call(*command, 0, "--or-dense")
     assert done.returncode == 1
     assert (row.stat().st_mtime_ns, len([*(out / "study" / "timings").glob("*.json")])) == trained
-    assert "nothing is faster within a drop of 0" in done.stdout
+    assert "Nothing is faster within a drop of 0" in done.stdout
     assert "with the method `dense`" in (out / "model" / "README.md").read_text()
 
 

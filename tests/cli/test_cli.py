@@ -44,10 +44,19 @@ def test_help_names_every_command():
     first = ("sweep", "run", "measure", "plot", "report", "validate", "inspect")
     for command in (*first, "methods", "check", "new-method", "recommend", "export", "compare"):
         assert re.search(rf"^\W*{command} {{2,}}\w", text, re.MULTILINE), command
-    text = call("methods").stdout  # with parameters and sources
-    assert not [
-        word for word in ("lot", "dense-packed", "top_p", "threshold", "Kim") if word not in text
-    ]
+    groups = ("Start", "Look", "Write a method", "Stores")
+    places = [text.index(f" {group} ") for group in groups]
+    assert places == sorted(places) and "lotbench sweep quickstart" in text
+
+
+def test_methods_fit_a_screen():
+    lines = call("methods").stdout.splitlines()
+    assert len(lines) <= 25 and max(map(len, lines)) <= 80
+    known = {line.split()[0]: line for line in lines if line}
+    assert "threshold" in known["lot"] and "Kim" in known["lot"] and "dense-packed" in known
+    lines = call("methods", "lot", "ltp").stdout.splitlines()
+    assert max(map(len, lines)) <= 80
+    assert "  top_p = 0.5                   share of saliency that is processed" in lines
 
 
 def test_the_version_is_that_of_the_package():
@@ -119,9 +128,10 @@ def test_dry_run_says_how_long_and_writes_nothing(sweep_file, backbone, tmp_path
     assert "then the timing passes of their models: about " in done.stdout
     assert "time a few steps of each method: step 3 of 3" in done.stderr
     assert not (tmp_path / "results").exists()
-    lines = [line.split("│")[2:] for line in done.stdout.splitlines() if "│ reviews" in line]
-    assert [line[0].strip() for line in lines] == ["(teacher)", "lot top_p=0.3", "lot top_p=0.6"]
-    assert {line[-2].strip() for line in lines} == {"timed steps"}
+    _, *lines = done.stdout.split("\n\n")[0].splitlines()
+    named = ["reviews (teacher)", "reviews lot top_p=0.3", "reviews lot top_p=0.6"]
+    assert [line[2:].split("  ")[0] for line in lines] == named
+    assert all(line.endswith("  timed steps") for line in lines)
 
 
 def test_a_dry_run_names_file_and_line_of_a_task_without_data(sweep_file, tmp_path):

@@ -25,7 +25,9 @@ def test_a_page_is_what_the_command_writes(page, tmp_path, capsys):
     written = tmp_path / "page.md"
     assert not app("compare", page.parent, other, "--output", written)
     assert written.read_text() == page.read_text()
-    assert f"{page.parent.name} against {other.name}" in capsys.readouterr().out
+    lines = capsys.readouterr().out.splitlines()
+    assert any(line.endswith(f"{page.parent.name} against {other.name}") for line in lines)
+    assert len(lines) <= 25 and max(map(len, lines[:-1])) <= 80  # the last one is a path
 
 
 def test_stores_without_a_shared_model_are_bad_input():

@@ -132,3 +132,4 @@ def test_one_worker_needs_no_ray(sweep_file, tmp_path):
     assert done.returncode == 0, done.stderr
     assert "teacher 1/1: reviews, seed 0: accuracy " in done.stderr
     assert "[1/1, " in done.stderr and "1 trial ran, 0 done before, 0 failed" in done.stdout
+    assert len(done.stdout.splitlines()) <= 25

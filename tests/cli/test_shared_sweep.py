@@ -55,6 +55,7 @@ def test_machines_that_share_a_bucket_alone_share_a_sweep(uris, sweep_file, tmp_
     added = on("second", "sweep", more, "--results", results)
     assert added.returncode == 0, added.stderr
     assert "1 trial ran, 1 done before, 0 failed" in added.stdout
+    assert len(added.stdout.splitlines()) <= 25
     assert {name: at for name, at in listed(cache).items() if name in teacher} == teacher
     assert {name: at for name, at in listed(store).items() if name in rows} == {
         name: held[name] for name in rows

@@ -10,16 +10,16 @@ from lotbench.cli.progress_lines import LogHandler, progress_bar
 
 
 @pytest.mark.slow
-def test_plot_lists_files_on_stdout_and_what_is_left_out_on_stderr(tmp_path):
+def test_plot_prints_a_screen_on_stdout_and_what_is_left_out_on_stderr(tmp_path):
     write(tmp_path, trial("dense", "dense", [evaluation(0.9, 1.0)]))
     # Wider than any terminal, and what rich would read as markup.
     damaged = tmp_path / "trials" / f"[red]{'x' * 150}.json"
     damaged.write_text("{")
     done = call("plot", tmp_path, "--format", "svg")
     assert done.returncode == 0, done.stderr
-    assert all(line.startswith(("drew ", "wrote ")) for line in done.stdout.splitlines())
-    assert f"wrote {tmp_path / 'README.md'}" in done.stdout.splitlines()
-    notes = done.stderr.splitlines()
+    assert done.stdout.splitlines()[-1] == f"All   {tmp_path / 'README.md'}"
+    *notes, drawn = done.stderr.splitlines()
+    assert drawn.startswith("drew ") and drawn.endswith(f"; wrote {tmp_path / 'README.md'}")
     assert all(line.startswith("note: ") for line in notes) and len(notes) == len(set(notes))
     assert sum(line.startswith(f"note: {damaged}: skipped, ") for line in notes) == 1
     assert any("not drawn, no timings" in line for line in notes)

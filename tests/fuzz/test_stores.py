@@ -24,7 +24,7 @@ from lotbench.audit.store import audit
 from lotbench.report import readme
 from lotbench.report.figures.draw import draw as draw_figures
 from lotbench.report.page import page
-from lotbench.report.tables.of_task import console
+from lotbench.report.screen import of_store
 from lotbench.statistics.store_view import StoreView
 from lotbench.store.store import Store
 
@@ -68,7 +68,7 @@ def test_damaged_stores(store, tmp_path, verdicts, times, caplog):
         def work(path: Path = path, number: int = number) -> None:
             audit(folder)
             study = StoreView(folder)
-            console(study)
+            of_store(study)
             if number % DRAWN == 0:
                 page.write([study], None)
                 readme.write(study, draw_figures(study))

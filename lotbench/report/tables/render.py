@@ -1,4 +1,4 @@
-"""A table as text, and its forms: terminal, Markdown, LaTeX and CSV."""
+"""A table as text, and its forms: Markdown, LaTeX and CSV."""
 
 from __future__ import annotations
 
@@ -6,10 +6,6 @@ import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from html import escape as escape_html
-
-from rich import box
-from rich.markup import escape
-from rich.table import Table as RichTable
 
 # What LaTeX writes in another way than pandas does.
 LATEX = {
@@ -33,7 +29,7 @@ class Table:
     title: str
     columns: list[str]
     groups: list[list[list[str]]]
-    """Groups of rows, set apart in the terminal; a row has one cell per column."""
+    """Groups of rows; a row has one cell per column."""
     notes: list[str]
     texts: int = 1
     """How many columns from the left are texts and not numbers."""
@@ -43,28 +39,6 @@ class Table:
         for group in self.groups:
             for row in group:
                 yield [cell.replace("\n", "; ") for cell in row]
-
-
-def terminal(content: Table) -> RichTable:
-    """The table for the terminal, under its title and above its notes."""
-    # Narrow, since rich drops whole columns if the terminal is too narrow.
-    result = RichTable(
-        title=escape(content.title), box=box.SIMPLE, padding=(0, 1, 0, 0), pad_edge=False
-    )
-    result.title_justify = result.caption_justify = "left"
-    for place, name in enumerate(content.columns):
-        if place == 0:
-            result.add_column(name, no_wrap=True)
-        elif place < content.texts:
-            result.add_column(name, overflow="fold", min_width=16)
-        else:
-            result.add_column(name, justify="right", overflow="fold")
-    for rows in content.groups:
-        for row in rows:
-            result.add_row(*map(escape, row))
-        result.add_section()
-    result.caption = escape("\n".join(content.notes))
-    return result
 
 
 def markdown(content: Table) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import defaultdict
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -13,7 +13,7 @@ from lotbench.report import text
 from lotbench.report.tables.differences import MOST_TARGETS, cell, cells, in_pairs
 from lotbench.report.tables.render import Table
 from lotbench.report.text import NONE, TIMES
-from lotbench.statistics.bootstrap import estimate
+from lotbench.statistics.bootstrap import Estimate, estimate
 from lotbench.statistics.drawn import difference, shared_seeds
 from lotbench.statistics.scored import Scored, evenly
 from lotbench.statistics.store_view import StoreView
@@ -100,11 +100,34 @@ def _curves(task: str, study: StoreView) -> dict[tuple[str, str], Curve]:
     return curves
 
 
-def agreement(own: StoreView, other: StoreView) -> list[str]:
-    """A sentence for each task that both stores have: the rank correlation of the methods' areas.
+class Agreement(NamedTuple):
+    """How far the order of the methods of a task agrees with that in another store."""
 
-    It is Spearman's; its interval has the draws of both stores, which are independent.  A task that
-    the other store does not have by name is compared with those of the same source.
+    task: str
+    methods: int
+    where: str
+    """The other store, and the task there if it has another name."""
+    correlation: Estimate
+    """Spearman's, of the methods' areas; the draws of the two stores are independent."""
+
+    @property
+    def line(self) -> str:
+        value = text.with_interval(self.correlation)
+        return f"{self.task}: rank correlation of {self.methods} methods with {self.where}: {value}"
+
+    @property
+    def sentence(self) -> str:
+        return (
+            f"{self.task}: the order of {self.methods} methods by area agrees with that in "
+            f"{self.where} by a rank correlation of {text.with_interval(self.correlation)} (1: the "
+            "same order, 0: none)"
+        )
+
+
+def agreement(own: StoreView, other: StoreView) -> list[Agreement]:
+    """For each task that both stores have, how far the orders of methods agree.
+
+    A task that the other store does not have by name is compared with those of the same source.
     """
     from scipy.stats import rankdata
 
@@ -115,11 +138,8 @@ def agreement(own: StoreView, other: StoreView) -> list[str]:
         if len(shared) < FEWEST:
             continue
         ranks = [rankdata([each[method] for method in shared], axis=0) for each in areas]
-        found.append(
-            f"{task}: the order of {len(shared)} methods by area agrees with that in "
-            f"{other.folder}{'' if twin == task else f' ({twin})'} by a rank correlation of "
-            f"{text.with_interval(estimate(_correlation(*ranks)))} (1: the same order, 0: none)"
-        )
+        where = f"{other.folder}{'' if twin == task else f' ({twin})'}"
+        found.append(Agreement(task, len(shared), where, estimate(_correlation(*ranks))))
     return found
 
 

@@ -13,7 +13,6 @@ from lotbench.cluster.watch import Watch
 from lotbench.config.load import load_sweep
 from lotbench.plan.groups import groups, part_of
 from lotbench.plan.plan import plan
-from lotbench.store.rows import Teacher
 
 SWEEP = """
 name: s
@@ -136,9 +135,8 @@ def test_the_table_of_a_running_sweep(watched, now):
     watch.begin(fourth)
     watch.doing = ["mrpc first-k k=4 seed=1: fine-tune, step 3 of 9"]
     lines = drawn(watch)
-    assert "task ┃ method ┃ running ┃ done ┃ failed ┃ to do ┃ best area" in lines
-    # Ten points below the teacher at 2x: the height falls from 10 to 0 over one doubling.
-    assert "mrpc │ dense │ 0 │ 1 │ 0 │ 1 │ 5" in lines
+    assert "task ┃ method ┃ running ┃ done ┃ failed ┃ to do ┃ best at 4x" in lines
+    assert "mrpc │ dense │ 0 │ 1 │ 0 │ 1 │ 0.8" in lines
     assert "mrpc │ first-k k=4 │ 1 │ 0 │ 1 │ 0" in lines
     assert "mrpc │ first-k k=5 │ 0 │ 0 │ 0 │ 2" in lines
     assert "2 of 6 trials, 60 s so far, about 2 min left" in lines
@@ -158,13 +156,15 @@ def test_the_best_is_that_of_the_search_on_selection(watched):
     watch = watched(*SEARCH, SPACE, "tasks={mrpc: {}}")
     rows = {name: row_of(trial) for name, trial in watch.planned.trials.items()}
     watch.planned.grow(rows, rows)
-    lucky = {"metrics": {"selection": {"accuracy": 0.7}}}  # of a teacher that is easily beaten
     for name, trial in watch.planned.trials.items():
         row = row_of(trial)
         if part_of(trial) == "confirmation":
-            row = row.model_copy(update={"teacher": Teacher.model_validate(lucky)})
+            lucky = [
+                own.model_copy(update={"metrics": {"accuracy": 1.0}}) for own in row.evaluations
+            ]
+            row = row.model_copy(update={"evaluations": lucky})
         watch.end(name, row)
-    assert [own.best for own in watch.progress()] == [pytest.approx(5), pytest.approx(5)]
+    assert [own.best for own in watch.progress()] == [0.8, 0.8]
 
 
 def test_without_targets_the_best_is_a_score_on_selection(watched):

@@ -142,12 +142,12 @@ def test_a_search_and_its_confirmation_are_told_apart(planned, asked):
     assert teacher.todo.total() == 3
     assert (dense.dimensions, dict(dense.todo)) == (0, {"search": 1, "confirmation": 2})
     assert (first.dimensions, dict(first.todo)) == (1, {"search": 4, "confirmation": 2})
-    table = preview(sweep)
-    columns = {str(column.header): list(column.cells) for column in table.columns}
-    assert columns["to do"] == ["3", "1 + 2", "4 + 2"]
-    assert columns["done"] == ["", "0 + 0", "0 + 0"]
-    assert columns["searched"] == ["", "", "1"]
-    assert "9 trials to do" in str(table.caption)
+    header, *rows = (line.split() for line in preview(sweep))
+    assert header[2:5] == ["searched", "to", "do"]
+    assert rows[0][:3] == ["toy", "(teacher)", "3"]
+    assert rows[1][:8] == ["toy", "dense", "1", "+", "2", "0", "+", "0"]
+    assert rows[2][3:10] == ["1", "4", "+", "2", "0", "+", "0"]
+    assert rows[4][:4] == ["9", "trials", "to", "do:"]
 
 
 @pytest.mark.slow
@@ -159,12 +159,19 @@ def test_the_whole_is_shared_by_the_trials_that_run_side_by_side(planned, monkey
         Line("toy", "broken", "", 0, Counter(one), Counter(), source="KeyError: 'a'"),
     ]
     monkeypatch.setattr(module, "estimates", lambda *_: lines)
-    table = preview(planned())
+    found = preview(planned())
     # One teacher takes 10 minutes; six trials of 20 minutes on two workers take an hour.
-    assert "7 trials to do: about 70 min on this machine, 2 side by side" in str(table.caption)
-    columns = {str(column.header): list(column.cells) for column in table.columns}
-    assert columns["in all"] == ["5 min", "60 min", ""]
-    assert columns["from"][-1] == "KeyError: 'a'"
+    assert "7 trials to do: about 70 min on this machine, 2 side by side" in found
+    assert [line.split()[-2:] for line in found[1:4]] == [
+        ["5", "min"],
+        ["60", "min"],
+        ["it", "raises"],
+    ]
+    assert "toy broken: KeyError: 'a'" in found
+    lines *= 20
+    found = preview(planned())
+    assert len(found) == 25 and max(map(len, found)) <= 80
+    assert found[1].startswith("  toy lot") and "  ... 17 more methods raise" in found
     assert spread([30.0, 10.0], 2) == 30.0 and spread([], 2) == 0.0
 
 
@@ -180,11 +187,10 @@ def test_the_timing_passes_of_the_models_to_do(planned, asked, monkeypatch):
 
     monkeypatch.setattr(module, "pass_texts", texts)
     timed = ("seeds=[0, 1]", "measure={backends: [torch-fp32], targets: [4]}")
-    caption = str(preview(planned(*timed)).caption)
-    assert "then the timing passes of their models: about 6 min\n" in caption
+    assert "then the timing passes of their models: about 6 min" in preview(planned(*timed))
     # Two depths of `truncated` without a budget, and first-k at one of its targets, for two seeds.
     assert seen == [([2.0] * 4 + [4.0] * 2, 40, 2)]
     exported = "measure={backends: [torch-fp32, onnx-fp32]}"
     monkeypatch.setattr(module.backends, "chosen", lambda given, _: given)
-    assert "6 min, and the export of 3 models" in str(preview(planned(exported)).caption)
-    assert "timing" not in str(preview(planned("seeds=[0, 1]")).caption)
+    assert "6 min, and the export of 3 models" in " ".join(preview(planned(exported)))
+    assert "timing" not in " ".join(preview(planned("seeds=[0, 1]")))

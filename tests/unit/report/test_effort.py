@@ -1,12 +1,10 @@
 """What effort bought, in tables, sentences, figure and page, by hand."""
 
-import io
 import re
 from pathlib import Path
 from typing import Any
 
 import pytest
-from rich.console import Console
 from simulated import mark
 from stores import fill_predicted, predicted, trial, write
 
@@ -15,7 +13,6 @@ from lotbench.report.figures import search, style
 from lotbench.report.figures.draw import draw, missing
 from lotbench.report.findings import findings
 from lotbench.report.page.page import render, store_pages
-from lotbench.report.tables.of_task import console
 from lotbench.report.tables.origin import failures
 from lotbench.report.tables.search import effort, parameters, space, verdict
 from lotbench.report.text import NONE
@@ -139,10 +136,6 @@ def test_every_output_has_the_search(study, not_saved):
     places = [page.index(part) for part in ("what effort bought", "searched parameters")]
     assert places == sorted(places) and "(figures/toy-search.png)" in page
     assert "Break-even" not in page
-    shown = Console(width=140, record=True, file=io.StringIO())
-    shown.print(console(study))
-    printed = shown.export_text()
-    assert "what effort bought" in printed and "tr-bert-1  X: broken" in printed
     assert findings("toy", study)[-1] == (
         "In the search, who is ahead depends on the number of trials: truncated is ahead after 1 "
         "trial; TR-BERT and truncated tie after 2 trials; TR-BERT is ahead after 3 to 4 trials. "

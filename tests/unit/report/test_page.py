@@ -161,7 +161,7 @@ def test_torch_and_ray_are_not_needed(tmp_path):
     )
     command = [sys.executable, "-c", code, "report", str(tmp_path)]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
-    assert done.stdout.splitlines()[0] == f"wrote {tmp_path}/report.html"
+    assert done.stdout.splitlines()[-1] == f"open {tmp_path}/report.html"
 
 
 @pytest.mark.slow

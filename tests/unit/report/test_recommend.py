@@ -11,7 +11,7 @@ from stores import in_backend, over_backends, predicted, trial, with_call, write
 
 from lotbench.errors import InputError
 from lotbench.report import advice
-from lotbench.report.recommend import Limits, default_batch, recommend
+from lotbench.report.recommend import Limits, default_where, recommend
 from lotbench.statistics.store_view import StoreView
 from lotbench.statistics.timed import TimedModel, _processes, call_seconds, is_tie, times_slower
 from lotbench.store.passes import TimingPass
@@ -227,14 +227,17 @@ def test_a_lucky_seed_is_not_chosen(store):
     assert "mean of 2 seeds (chosen by this)" in advice.as_text(loose, StoreView(store), POINT)
 
 
-def test_the_default_batch_is_one_that_was_timed(store):
-    assert default_batch(StoreView(store), "cpu", 1) == 1
+def test_the_default_setting_is_one_that_was_timed(store):
+    assert default_where(StoreView(store)) == ("cpu", 1, 1)
     (store / "timings" / "p.json").unlink()
     for name, batch in (("q", 8), ("r", 32)):
         rows = [timed("l", "onnx-fp32", 0.005, p95=0.009)]
-        write(store, over_backends(name, "2026", rows, batch_size=batch, examples=100))
-    assert default_batch(StoreView(store), "cpu", 1) == 8
-    assert default_batch(StoreView(store), "cuda", 1) == 1  # and so the message says what is timed
+        where = {"batch_size": batch, "threads": batch // 4}
+        write(store, over_backends(name, "2026", rows, examples=100, **where))
+    assert default_where(StoreView(store)) == ("cpu", 2, 8)
+    assert default_where(StoreView(store), threads=8) == ("cpu", 8, 32)
+    # And so the message says what is timed.
+    assert default_where(StoreView(store), "cuda") == ("cuda", 1, 1)
 
 
 def test_what_is_not_timed_is_told(store):
