@@ -16,11 +16,12 @@ log = logging.getLogger(__name__)
 
 
 def plot(
-    folder: StoreFolder,
+    folders: StoreFolders,
     into: Annotated[
         Path | None,
         typer.Option(
-            help="A front page in Markdown: write its marked table, draw its figure.",
+            help="A front page in Markdown: write the table of all these stores into it, and draw "
+            "the figure of the first.",
             metavar="PAGE",
         ),
     ] = None,
@@ -28,25 +29,28 @@ def plot(
         str, typer.Option("--format", help="Formats of figures beside PNG: svg, pdf or svg,pdf.")
     ] = "",
 ) -> None:
-    """Draw the figures of a store again and write its README.md."""
+    """Draw the figures of stores again and write their README.md."""
     from lotbench.statistics.frames import error_text
     from lotbench.statistics.store_view import StoreView
 
     chosen = ["png", *filter(None, formats.split(","))]
     if unknown := sorted({*chosen} - {"png", "svg", "pdf"}):
         raise InputError(f"--format {formats}: {unknown[0]} is not known; use svg, pdf or svg,pdf")
-    study = StoreView(folder)
-    drawn = draw(study, chosen)
-    if drawn and into is not None:
+    studies = [StoreView(folder) for folder in folders]
+    drawn = [draw(study, chosen) for study in studies]
+    first = studies[0]
+    if all(drawn) and into is not None:
         from lotbench.report.figures.draw import draw_hero
         from lotbench.report.tables import headline
 
-        draw_hero(study)
-        log.info("wrote %s", headline.write(study, into))
-    failed = {run.trial.trial_id: error_text(run) for run in study.failed}
-    show_failures(failed, study.folder)
-    show_store(study)
-    if not drawn:
+        draw_hero(first)
+        log.info("wrote %s", headline.write(studies, into))
+    for study in studies:
+        failed = {run.trial.trial_id: error_text(run) for run in study.failed}
+        show_failures(failed, study.folder)
+    if len(studies) == 1:
+        show_store(first)
+    if not all(drawn):
         raise typer.Exit(2)
 
 

@@ -10,7 +10,7 @@ import numpy as np
 from lotbench.report import text
 from lotbench.report.figures import style
 from lotbench.report.figures.front import axis_depth, gain_title
-from lotbench.report.looks import GREY, look_of, looks, order
+from lotbench.report.looks import GREY, Style, look_of, looks, order
 from lotbench.report.tables.clock import TIMED_DROP
 from lotbench.statistics.scored import Scored, on_front
 from lotbench.statistics.store_view import StoreView
@@ -82,7 +82,7 @@ def figure(study: StoreView, task: str) -> Figure | None:
     result = style.figure(7, 4.2)
     axes = result.subplots()
     low, high = ([own.gain[side] for own in first.models] for side in (1, 2))
-    colour = given[first.method][0]
+    colour = given[first.method].line
     axes.fill_between(first.speedups, low, high, color=colour, alpha=0.16, linewidth=0)
     axes.axhline(0, color=GREY, linewidth=1)
     for bag in (own for own in study.validated(task) if own.is_bag):
@@ -90,13 +90,13 @@ def figure(study: StoreView, task: str) -> Figure | None:
         axes.text(1.03, bag.gain.value, "no layer", va="top", fontsize=11, color="#444444")
     for line in reversed(lines):
         shape = {"linewidth": 3.2 if line is first else 2.0, "marker": "o", "markersize": 4.5}
-        axes.plot(line.speedups, line.gains, color=given[line.method][0], **shape)
+        axes.plot(line.speedups, line.gains, color=given[line.method].line, **shape)
     choices = study.evidence[task].choices(TIMED_DROP)
     for line in lines:
         if model := choices[line.method].model:
             ring = {"marker": "o", "markersize": 9, "markerfacecolor": "white", "zorder": 5}
             place = model.flops.value, model.gain.value
-            axes.plot(*place, color=given[line.method][0], markeredgewidth=2, **ring)
+            axes.plot(*place, color=given[line.method].line, markeredgewidth=2, **ring)
     depth = axis_depth(models)
     ends = [line.speedup_at(-depth) for line in lines]
     style.log_speedup(axes.xaxis, 1, 1.05 * max(ends))
@@ -118,7 +118,7 @@ def figure(study: StoreView, task: str) -> Figure | None:
     return result
 
 
-def _label(axes: Axes, lines: Sequence[Line], given: dict[str, tuple[str, str]]) -> None:
+def _label(axes: Axes, lines: Sequence[Line], given: dict[str, Style]) -> None:
     """Writes the name of each method at the end of its line, or where the line leaves the axis."""
     from matplotlib.patheffects import withStroke
 
@@ -132,7 +132,7 @@ def _label(axes: Axes, lines: Sequence[Line], given: dict[str, tuple[str, str]])
             ha="left" if right else "right",
             va="bottom" if above else "center",
             path_effects=[withStroke(linewidth=3, foreground="white")],
-            color=given[line.method][0],
+            color=given[line.method].line,
             weight="bold" if line is lines[0] else "normal",
         )
 

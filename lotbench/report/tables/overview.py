@@ -34,7 +34,7 @@ def overview(task: str, study: StoreView) -> Table | None:
         return None
     shown = evenly(found.targets, MOST_TARGETS)
     within, drops = _within(found, TIMED_DROP), mean_drops(found)
-    at_targets = [_at_target(found, target) for target in shown]
+    at_targets = [at_target(found, target) for target in shown]
     lines = []
     ranks = {method: own.value.value for method, own in drops.items()}
     for method in sorted(order(found.methods), key=lambda method: ranks.get(method, math.inf)):
@@ -43,8 +43,7 @@ def overview(task: str, study: StoreView) -> Table | None:
         cells.append(f"{text.with_interval(drop.value)}\nrank {drop.rank}" if drop else NONE)
         lines.append([method, *cells])
     if found.bag is not None and shown:
-        bag = [text.with_interval(found.bag.gain).replace(" ", "\n", 1)] * len(shown)
-        lines.append(["without layers", NONE, *bag, NONE])
+        lines.append(["without layers", NONE, *[without_layers(found.bag)] * len(shown), NONE])
     columns = ["method", f"within {TIMED_DROP:g}"]
     columns += [*(f"{target:g}{TIMES}" for target in shown), "mean drop"]
     name, metric = text.named(task, study), study.validated(task)[0].metric
@@ -87,7 +86,12 @@ def _within(found: Evidence, drop: float) -> dict[str, str]:
     return {method: text.chosen(choices.get(method), method in tied) for method in found.methods}
 
 
-def _at_target(found: Evidence, target: float) -> dict[str, str]:
+def without_layers(bag: Scored) -> str:
+    """The cell of a model without layers, which is the same at every target."""
+    return text.with_interval(bag.gain).replace(" ", "\n", 1)
+
+
+def at_target(found: Evidence, target: float) -> dict[str, str]:
     """The margins of the methods at a target, each with its marks."""
     margins = found.at_target(target)
     leaders, ahead = first(margins), found.ahead_of_bag(margins)

@@ -10,7 +10,6 @@ from stores import (
     fill_predicted,
     timing,
     trial,
-    with_call,
     write,
 )
 
@@ -186,37 +185,23 @@ def cells(page: str, method: str) -> list[str]:
 
 
 def test_the_table_of_a_front_page_is_written_between_its_markers(tmp_path):
-    rows = [contender("l", 3.1, "l", budget={"scale": 2.0})]
-    write(fill_predicted(tmp_path), timing("p", "2025", rows))
+    stores = [StoreView(fill_predicted(tmp_path / name, name)) for name in ("one", "two")]
     page = tmp_path / "page.md"
     page.write_text("no markers")
     with pytest.raises(InputError, match="no table is marked there"):
-        headline.write(StoreView(tmp_path), page)
+        headline.write(stores, page)
     page.write_text(f"before\n{headline.BEGIN}\nold\n{headline.END}\nafter\n")
-    headline.write(StoreView(tmp_path), page)
+    headline.write(stores, page)
     text = page.read_text()
     assert text.startswith("before\n") and text.endswith("\nafter\n") and "old" not in text
-    lines = {method: cells(text, method) for method in ("method", "LTP", "TR-BERT")}
-    assert lines["method"] == ["FLOPs speed-up", "encoder, batch 32"]
-    # As on the store's page, with intervals; and the FLOPs of the texts that were timed.
-    within = {line[0]: line[1] for line in overview("toy", StoreView(tmp_path)).groups[0]}
-    assert lines["LTP"] == [flat(within["LTP"]), f"3.1{TIMES} (3.0 to 3.2) FLOPs 4.0{TIMES}"]
-    assert lines["TR-BERT"] == [flat(within["TR-BERT"]), NONE]
-    called = [with_call(row, 2.5, 0.02) for row in rows]
-    write(tmp_path, timing("q", "2026", called))
-    headline.write(StoreView(tmp_path), page)
-    text = page.read_text()
-    assert cells(text, "method") == ["FLOPs speed-up", "call, batch 32"]
-    assert cells(text, "LTP")[1] == f"2.5{TIMES} (2.2 to 2.8) FLOPs 4.0{TIMES}"
-    # The calls are 1.1 apart, the encoders, which would tie, 0.2.
-    called.append(with_call(contender("t", 2.9, "t", budget={"threshold": 0.1}), 1.4, 0.02))
-    write(tmp_path, timing("r", "2027", called))
-    headline.write(StoreView(tmp_path), page)
-    text = page.read_text()
-    assert cells(text, "LTP")[1].startswith(f"2.5{TIMES} (2.2 to 2.8) FLOPs")
-    assert cells(text, "TR-BERT")[1].startswith(f"1.4{TIMES} (1.1 to 1.7) FLOPs")
-    with pytest.raises(InputError, match="no method can be compared"):
-        headline.write(StoreView(write(tmp_path / "none", failed("bad")).parents[1]), page)
+    assert cells(text, "method") == ["ONE, 2 layers", "TWO, 2 layers"]
+    # As on the page of the store; TR-BERT does not reach four times fewer FLOPs.
+    (line,) = [own for own in overview("one", stores[0]).groups[0] if own[0] == "LTP"]
+    column = overview("one", stores[0]).columns.index(f"4{TIMES}")
+    assert cells(text, "LTP") == [flat(line[column])] * 2
+    assert "| TR-BERT |" not in text
+    with pytest.raises(InputError, match="no method was scored at 4"):
+        headline.write([StoreView(write(tmp_path / "none", failed("bad")).parents[1])], page)
     assert page.read_text() == text
 
 
