@@ -51,17 +51,6 @@ SWEEPS = {
         *("vectors_twelve_layers", "backbone=e5-small-en", "train.budgets=sampled")
     ],
 }
-QUICKSTART = {
-    "bbc_news-dense-s0-75bef96d35",
-    "bbc_news-first-k-s0-29bbe80b0f",
-    "bbc_news-lot-s0-193033701a",
-    "bbc_news-lot-s0-395f9f640c",
-    "bbc_news-ltp-s0-a8de6fe1ea",
-    "bbc_news-power-bert-s0-708bfe4cad",
-    "bbc_news-random-drop-s0-8f731430b0",
-    "bbc_news-tr-bert-s0-6cc3eb65f1",
-    "bbc_news-truncated-s0-f9332983df",
-}
 
 
 @pytest.fixture
@@ -115,7 +104,3 @@ def test_a_sweep_of_the_project_plans_the_trials_of_its_store(unread, store, tmp
     name, *overrides = SWEEPS.get(store.name, [store.name])
     trials = plan(*load_sweep(SHIPPED[name], overrides), tmp_path).trials
     assert {path.stem for path in store.glob("trials/*.json")} <= set(trials)
-
-
-def test_the_quickstart_has_the_trials_of_older_stores(unread, tmp_path):
-    assert set(plan(*load_sweep(SHIPPED["quickstart"]), tmp_path).trials) >= QUICKSTART
