@@ -206,6 +206,8 @@ class LeapOfThought(TokenReducer):
         variant += ", drop" * (params.routing == "drop")
         place = list(MARKERS).index(variant)
         shape: Any = {"colour": SHADES[recipe][place], "marker": MARKERS[variant], "role": "main"}
+        if recipe == "paper":
+            shape["published"] = True
         order = place + len(MARKERS) * (recipe == "paper")
         return Look(label=f"LoT ({recipe}{variant})", order=order, **shape)
 

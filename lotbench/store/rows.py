@@ -219,6 +219,8 @@ class Look(Record):
     order: Count = 100
     """Place among the methods of its role; methods with equal places are in order of their labels.
     """
+    published: bool = False
+    """Of a ``main`` method: the settings are those of its paper, so that a front page has it, too."""
 
 
 class Unreached(Record):

@@ -54,7 +54,8 @@ class Line:
 def data(study: StoreView, task: str) -> list[Line]:
     """The lines of the methods with the largest areas: a main one, three others and a control.
 
-    Empty if the task has no main method, or fewer than three of these methods.
+    Beside the main one is the one of the published settings, if there is another.  Empty if the
+    task has no main method, or fewer than two of the others.
     """
     areas = study.evidence[task].areas() if task in study.evidence else {}
     models = [own for own in study.validated(task) if not own.is_bag]
@@ -69,7 +70,9 @@ def data(study: StoreView, task: str) -> list[Line]:
     others = best("method", MOST_BASELINES) + best("control")
     if not main or len(others) < LEAST_METHODS - 1:
         return []
-    return [Line(method, on_front(models, method)) for method in main + others]
+    published = [name for name in order(drawn) if look_of(name).published and name not in main]
+    chosen = main + published[:1] + others
+    return [Line(method, on_front(models, method)) for method in chosen]
 
 
 def figure(study: StoreView, task: str) -> Figure | None:
@@ -109,11 +112,10 @@ def figure(study: StoreView, task: str) -> Figure | None:
     words = text.reference(reference, metric)
     axes.annotate(words, (axes.get_xlim()[1], 0), **place, fontsize=11, color="#444444")
     runs = study.runs_on(task)
-    result.suptitle(f"{text.task_name(task)}, {text.backbones(runs)}", x=0.01, ha="left")
-    note = (
-        f"Ring: the fastest within {TIMED_DROP:g} point on selection\n"
-        f"Band: 95% interval of {first.method}; {text.seeds(models)}"
-    )
+    result.suptitle(f"{text.task_name(task, runs)}, {text.backbones(runs)}", x=0.01, ha="left")
+    note = f"Band: 95% interval of {first.method}; {text.seeds(models)}"
+    if any(choices[line.method].model for line in lines):
+        note = f"Ring: the fastest within {TIMED_DROP:g} point on selection\n{note}"
     result.supxlabel(note, x=0.01, ha="left", fontsize=10, color="#555555")
     return result
 

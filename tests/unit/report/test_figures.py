@@ -232,6 +232,14 @@ def test_the_hero_draws_a_bag_of_embeddings_as_a_level(five):
     assert axes.get_xlim()[1] < 10
 
 
+def test_the_hero_has_the_published_settings_beside_the_best(five):
+    rows = [evaluation(0.8, 2.0, {"k": 2}, split=s) for s in ("selection", "validation")]
+    look = {"label": "LoT (paper)", "role": "main", "order": 6, "published": True}
+    write(five, trial("paper", "lot", rows, params={"preset": "paper"}, look=look))
+    lines = [line.method for line in hero.data(StoreView(five), "toy")]
+    assert lines == ["LoT (ours)", "LoT (paper)", "LTP", "first-k"]
+
+
 def test_no_hero_of_two_methods(five):
     for name in ("ltp", "truncated"):
         (five / "trials" / f"{name}.json").unlink()
