@@ -220,7 +220,7 @@ class Look(Record):
     """Place among the methods of its role; methods with equal places are in order of their labels.
     """
     published: bool = False
-    """Of a ``main`` method: the settings are those of its paper, so that a front page has it, too."""
+    """A ``main`` method with the settings of its paper; a front page shows it beside the best."""
 
 
 class Unreached(Record):

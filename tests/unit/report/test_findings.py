@@ -19,7 +19,6 @@ from stores import (
 from lotbench.report.advice import as_text
 from lotbench.report.findings import answer, findings
 from lotbench.report.recommend import Limits, recommend
-from lotbench.report.tables.headline import headline
 from lotbench.report.tables.overview import overview
 from lotbench.statistics.store_view import StoreView
 
@@ -84,8 +83,7 @@ def test_a_model_without_layers_says_what_the_task_needs(tmp_path, right, ending
     *_, last = answer("toy", study)
     assert last.startswith("Without layers, the mean of the embeddings is at -")
     assert last.endswith(ending)
-    # The tables that people look at first say the same.
-    assert last in headline("toy", study).notes
+    # The table that people look at first says the same.
     assert last in overview("toy", study).notes
 
 
