@@ -102,5 +102,7 @@ def test_teacher_key(planned):
 @pytest.mark.parametrize("store", sorted(REFERENCE.iterdir()), ids=lambda path: path.name)
 def test_a_sweep_of_the_project_plans_the_trials_of_its_store(unread, store, tmp_path):
     name, *overrides = SWEEPS.get(store.name, [store.name])
-    trials = plan(*load_sweep(SHIPPED[name], overrides), tmp_path).trials
-    assert {path.stem for path in store.glob("trials/*.json")} <= set(trials)
+    trials = set(plan(*load_sweep(SHIPPED[name], overrides), tmp_path).trials)
+    if name == "vectors":  # some rows of its packaged articles were made without STS-B's folder
+        trials |= set(plan(*load_sweep(SHIPPED[name]), tmp_path).trials)
+    assert {path.stem for path in store.glob("trials/*.json")} <= trials
