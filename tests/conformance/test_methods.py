@@ -43,6 +43,7 @@ VARIANTS: list[tuple[str, dict[str, Any]]] = [
     ("tome", {"score": "energy"}),
     ("truncated", {"layers": 3}),
     ("truncated", {"layers": 0}),
+    ("window", {"neighbours": 0, "static_weight": 0.0}),
 ]
 
 # Settings that change training alone, so that their exported graph is that of another variant.

@@ -29,3 +29,25 @@ def test_regression_labels_stay_float_and_a_seed_keeps_its_63_bits() -> None:
 def test_every_token_needs_its_own_type() -> None:
     with pytest.raises(ValueError, match="another number of token types"):
         Batch.from_ids([[2, 7], [2]], [[0], [0, 0]])
+
+
+# [CLS] is 2 and [SEP] 3.
+BERT, ROBERTA = [2, 7, 3, 8, 9, 3], [2, 7, 3, 3, 8, 9, 3]
+
+
+@pytest.mark.parametrize(
+    ("ids", "types", "wanted"),
+    [
+        (BERT, [0, 0, 0, 1, 1, 1], [0, 0, 0, 1, 1, 1]),
+        (BERT, [0] * 6, [0, 0, 0, 1, 1, 1]),  # DistilBERT has no types
+        (ROBERTA, [0] * 7, [0, 0, 0, 1, 1, 1, 1]),  # and so has RoBERTa, with two separators
+        ([2, 7, 3, 9, 3, 8, 3], [0] * 5 + [1] * 2, [0] * 5 + [1] * 2),  # types are right
+        ([2, 7, 8, 3], [0] * 4, [0] * 4),
+        ([2], [0], [0]),
+        ([2, 3, 3], [0] * 3, [0, 0, 1]),
+    ],
+)
+def test_the_text_of_a_token(ids, types, wanted) -> None:
+    # Between others, of which one has types and one ends with another separator.
+    batch = Batch.from_ids([[2, 3, 5, 5], ids, [2, 3, 4]], [[0, 0, 1, 1], types, [0] * 3])
+    assert batch.text_of_token.tolist() == [0, 0, 1, 1, *wanted, 0, 0, 0]

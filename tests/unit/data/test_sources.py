@@ -8,6 +8,7 @@ import pytest
 from letter_data import folder_of, letters, load_task, plain, refusal
 
 from lotbench.config.sections import TaskConfig
+from lotbench.errors import InputError
 
 
 @pytest.mark.parametrize(
@@ -86,6 +87,46 @@ def test_mnli_reads_the_matched_validation(tmp_path, tokenizer):
     assert task.validation.texts == [("a a", "b b")] and task.n_labels == 3
 
 
+def test_vitaminc_reads_claim_and_evidence(tmp_path, tokenizer):
+    names = ["NOT ENOUGH INFO", "REFUTES", "SUPPORTS"]
+    claims, evidence = letters(9), letters(9, 100)
+    rows = {"evidence": evidence, "claim": claims, "label": names * 3, "page": ["p"] * 9}
+    held = {**rows, "evidence": letters(9, 500), "label": names[::-1] * 3}
+    folder_of(tmp_path / "vitaminc", rows, held)
+    task = load_task("vitaminc", TaskConfig(), tokenizer, 0, str(tmp_path))
+    assert task.validation.texts == [*zip(claims, held["evidence"], strict=True)]
+    assert task.validation.labels.tolist() == [2, 1, 0] * 3
+    assert (task.notes["classes"], task.metrics) == (names, ("accuracy",))
+
+
+def test_multirc_reads_question_and_answer_then_the_paragraph(tmp_path, tokenizer):
+    def write(column: str) -> None:
+        one = {"question": ["a ?"] * 4, "answer": list("bcde"), "label": [0, 1, 1, 0]}
+        read = ({**one, column: list(body)} for body in ("fghi", "jklm"))
+        folder_of(tmp_path / "multirc", *read)
+
+    write("paragraph")
+    task = load_task("multirc", TaskConfig(), tokenizer, 0, str(tmp_path))
+    texts = [("a ? b", "j"), ("a ? c", "k"), ("a ? d", "l"), ("a ? e", "m")]
+    assert task.validation.texts == texts
+    assert task.validation.labels.tolist() == [0, 1, 1, 0]
+    assert task.metrics == ("accuracy", "f1")
+    # With another column for the paragraph, the question still has its answer.
+    write("body")
+    for text, wanted in ((["question", "body"], texts[0]), (["body", "question"], ("j", "a ?"))):
+        task = load_task("multirc", TaskConfig(text=text), tokenizer, 0, str(tmp_path))
+        assert task.validation.texts[0] == wanted
+
+
+@pytest.mark.parametrize("column", ["question", "answer", "paragraph"])
+def test_a_column_of_a_task_that_is_missing(tmp_path, tokenizer, column):
+    rows = {"question": ["a", "b"], "answer": ["c", "d"], "paragraph": ["e", "f"], "label": [0, 1]}
+    rows = {("other" if name == column else name): own for name, own in rows.items()}
+    folder_of(tmp_path / "multirc", rows, rows)
+    with pytest.raises(InputError, match=f"no column '{column}'; set tasks.multirc"):
+        load_task("multirc", TaskConfig(), tokenizer, 0, str(tmp_path))
+
+
 # --- the hub, without a network -------------------------------------------------------------
 
 
@@ -109,3 +150,26 @@ def test_hub_dataset(monkeypatch, tokenizer):
     assert refusal(data, tokenizer).startswith(
         "some/data (plain): cannot be loaded from the hub: it has no train split, only test"
     )
+
+
+@pytest.mark.parametrize(
+    ("name", "wanted"),
+    [
+        ("sst2", ("nyu-mll/glue", "sst2")),
+        ("vitaminc", ("tals/vitaminc", None)),
+        ("multirc", ("aps/super_glue", "multirc")),
+    ],
+)
+def test_the_hub_dataset_of_a_built_in_task(monkeypatch, tokenizer, name, wanted):
+    import datasets
+
+    asked: list[tuple] = []
+
+    def load(*arguments: Any) -> Any:
+        asked.append(arguments)
+        raise ConnectionError("no network")
+
+    monkeypatch.setattr(datasets, "load_dataset", load)
+    with pytest.raises(InputError, match="cannot be loaded from the hub: no network"):
+        load_task(name, TaskConfig(), tokenizer, 0)
+    assert asked == [wanted]

@@ -12,6 +12,7 @@ from baselines.dense import DensePacked
 from baselines.first_k import FirstK
 from baselines.static import Static
 from baselines.tome import TokenMerging
+from baselines.window import Window
 from lotbench.deploy.graph import export
 from lotbench.deploy.session import feed, open_session
 from lotbench.engine.backbone import Backbone
@@ -40,6 +41,22 @@ def test_every_backbone_exports_and_pairs_keep_the_same_tokens(kind):
     ids = [[2, 9, 8, 7, 3, 11, 12, 13, 3], [2, 6, 3], [2, 5, 3, 7, 3]]
     types = [[0] * 5 + [1] * 4, [0] * 3, [0] * 3 + [1] * 2]
     assert_answers(encoder, ids, types, budgets=(1, 2, 3, 5))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "kind", ["roberta", *(pytest.param(x, marks=long) for x in ("bert", "distilbert", "mpnet"))]
+)
+def test_a_graph_tells_texts_apart_with_and_without_segments(kind):
+    torch.manual_seed(0)
+    backbone = Backbone(random_model(kind, layers=1))
+    encoder = ReducedEncoder(backbone, Window(Window.Params(neighbours=1), 1, 32)).eval()
+    encoder.reducer.idf = torch.linspace(0, 2, 100)
+    encoder.reducer.importance = torch.linspace(2, 0, 100)
+    # Words 8 and 7 stand in both texts; 2 begins and 3 ends a text.
+    ids = [[2, 9, 8, 7, 3, 3, 11, 8, 13, 14, 7, 15, 3], [2, 6, 9, 3], [2, 5, 3, 7, 5, 3]]
+    types = [[0] * 5 + [1] * 8, [0] * 4, [0] * 3 + [1] * 3] if kind == "bert" else None
+    assert_answers(encoder, ids, types, budgets=(0.1, 0.5, 0.6, 0.7, 0.9))
 
 
 @pytest.mark.slow
