@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping
 from lotbench.report import text
 from lotbench.report.chance import nothing_learned
 from lotbench.report.looks import look_of, order
-from lotbench.report.recommend import Limits, advise
+from lotbench.report.recommend import Advice, Limits, Option, advise
 from lotbench.report.tables.clock import TIMED_DROP
 from lotbench.report.tables.overview import reference, texts, the_reference, without_encoder
 from lotbench.report.tables.search import in_order, verdict
@@ -18,6 +18,7 @@ from lotbench.report.text import TIMES
 from lotbench.statistics.bootstrap import Estimate
 from lotbench.statistics.drops import Drops, mean_drops
 from lotbench.statistics.evidence import Area, Choice, Evidence, first, ties
+from lotbench.statistics.runs import Row
 from lotbench.statistics.scored import Scored, wheres
 from lotbench.statistics.search import orders
 from lotbench.statistics.store_view import StoreView
@@ -35,7 +36,7 @@ def answer(task: str, study: StoreView) -> list[str]:
     if found is None or not found.curves:
         return []
     unit = text.unit(study.validated(task)[0].metric)
-    fastest, *_ = [*_on_the_clock(task, study, unit), _within(found, unit)]
+    fastest, *_ = [*_on_the_clock(task, study, unit), within(found, unit)]
     return [own for own in (_curve(found, unit), fastest, without_encoder(found)) if own]
 
 
@@ -72,7 +73,7 @@ def _of_reported(task: str, study: StoreView) -> list[str]:
         why = "not every seed of a model or of the reference is scored on both splits"
         return [f"No winner is named: {why}, so none can be chosen fairly.", opening]
     unit = text.unit(models[0].metric)
-    rest = [*_on_the_clock(task, study, unit), _at_targets(found, unit), _within(found, unit)]
+    rest = [*_on_the_clock(task, study, unit), _at_targets(found, unit), within(found, unit)]
     return [*dict.fromkeys([*answer(task, study), *rest, opening])]
 
 
@@ -91,7 +92,7 @@ def _compared(task: str, study: StoreView, found: Evidence, models: list[Scored]
     )
 
 
-def _within(found: Evidence, unit: str) -> str:
+def within(found: Evidence, unit: str) -> str:
     """Who saves most within the drop, and who ties with it; or that no model is that close."""
     choices = found.choices(TIMED_DROP)
     limit = f"{TIMED_DROP:g} {unit.removesuffix('s')}"
@@ -194,28 +195,41 @@ def _on_the_clock(task: str, study: StoreView, unit: str) -> list[str]:
 
 
 def _fastest(task: str, study: StoreView, where: Where) -> str | None:
-    """The fastest model in a timing setting, or the methods whose intervals overlap with it."""
+    """The fastest model in a timing setting in words; None if no timed model is close enough."""
     limits = Limits(TIMED_DROP, None, where.batch_size, where.threads, where.device)
     advice = advise(task, study, limits)
-    if advice is None or (own := advice.choice) is None or (speed := own.speedup) is None:
+    if advice is None or advice.choice is None or advice.choice.speedup is None:
         return None
-    speeds: dict[str, Estimate] = {}
-    for option in advice.good:
-        if option.speedup:
-            speeds.setdefault(option.row.run.method, option.speedup)
-    near = order(method for method, other in speeds.items() if other.high >= speed.low)
-    contender = own.measured.contender
-    best = contender.call_or_encoder.speedup_best
-    noise = ", within timing noise" * (best is not None and best.flagged)
-    others = [method for method in near if method != own.row.run.method]
-    missed = ""
-    if own is not (other := advice.holding):
-        speedup = other and other.speedup
-        at = f", {text.rounded(speedup.value, 1)}{TIMES}" if speedup else ""
-        past = text.past_there(other and f"{other.row.run.method} in {other.backend}{at}")
-        missed = f"; it has {text.with_interval(own.margins['validation'])} on validation, {past}"
-    part = "a call" if contender.call else "the encoder"
-    return (
-        f"{own.row.run.method} in {own.backend}, {part} {text.with_interval(speed, TIMES)} as fast "
-        f"as dense{_tie(others)}{noise}{missed}"
-    )
+    return timed(advice.choice, advice, study)
+
+
+def timed(own: Option, advice: Advice, study: StoreView) -> str:
+    """A timed model with its speed, the methods whose intervals overlap with it, and its score."""
+    contender, sentence = own.measured.contender, f"{_model(own.row, study)} in {own.backend}"
+    if (speed := own.speedup) is not None:
+        speeds: dict[str, Estimate] = {}
+        for option in advice.good:
+            if option.speedup:
+                speeds.setdefault(option.row.run.method, option.speedup)
+        near = order(method for method, other in speeds.items() if other.high >= speed.low)
+        best = contender.call_or_encoder.speedup_best
+        part = "a call" if contender.call else "the encoder"
+        sentence += f", {part} {text.with_interval(speed, TIMES)} as fast as dense"
+        sentence += _tie([method for method in near if method != own.row.run.method])
+        sentence += ", within timing noise" * (best is not None and best.flagged)
+    unit = text.unit(own.row.metric)
+    sentence += f", at {text.with_interval(own.margins['validation'])} {unit} on validation"
+    if own is not advice.choice or own is (other := advice.holding):
+        return sentence
+    at = f", {text.rounded(other.speedup.value, 1)}{TIMES}" if other and other.speedup else ""
+    named = other and f"{_model(other.row, study)} in {other.backend}{at}"
+    return f"{sentence}, {text.past_there(named)}"
+
+
+def _model(row: Row, study: StoreView) -> str:
+    """``static at 4x``, with the parameters in which it differs from others of the method."""
+    point, models = row.evaluation, study.models[row.run.task]
+    names = {own.setting: own.name for own in models if own.method == row.run.method}
+    name = f"{row.run.method} {names[row.run.setting]}".strip()
+    at = f"{point.target:g}{TIMES}" if point.target else point.budget
+    return f"{name} at {at}" if at else name

@@ -188,19 +188,20 @@ def test_the_clock_names_those_that_tie(tmp_path):
     ]
     write(tmp_path, timing("p", "2025", rows))
     # 2.4 to 2.6 and 2.3 to 2.5 meet; slow is not within a point.
-    start = "Fastest on the clock within 1 point on selection (CPU, 1 thread, batch 32): LTP in "
-    start += "torch-fp32"
+    start = "Fastest on the clock within 1 point on selection (CPU, 1 thread, batch 32): LTP at "
+    start, end = f"{start}3{X} in torch-fp32", ", at 0.0 (0.0 to 0.0) points on validation."
     fast = f"{start}, the encoder 2.5{X} (2.4 to 2.6) as fast as dense"
-    assert sentences(tmp_path)[1] == f"{fast}, a tie with mine."
+    assert sentences(tmp_path)[1] == f"{fast}, a tie with mine{end}"
     rows[1] = contender("ltp", 3.5, "ltp", budget={"b": 3.0})
     write(tmp_path, timing("q", "2026", rows))
-    assert sentences(tmp_path)[1] == f"{start}, the encoder 3.5{X} (3.4 to 3.6) as fast as dense."
+    fast = f"{start}, the encoder 3.5{X} (3.4 to 3.6) as fast as dense"
+    assert sentences(tmp_path)[1] == f"{fast}{end}"
     for name, mine, tie in (("r", 1.5, ""), ("s", 2.0, ", a tie with mine")):
         speeds = zip(rows, (1, 2.2, mine, 6), strict=True)
         called = [with_call(row, best, 0.1 / best) for row, best in speeds]
         write(tmp_path, timing(name, f"2027-{name}", called))
         answers = f"{start}, a call 2.2{X} (1.9 to 2.5) as fast as dense{tie}"
-        assert sentences(tmp_path)[1] == f"{answers}."
+        assert sentences(tmp_path)[1] == f"{answers}{end}"
 
 
 def test_the_clock_says_what_recommend_does(tmp_path):
@@ -212,5 +213,5 @@ def test_the_clock_says_what_recommend_does(tmp_path):
     (found,) = recommend(study, limits := Limits(1.0, None, 32, 1, "cpu"))
     past = "past the limit there; the fastest that keeps to it on both splits: LTP"
     assert f"{past} at b=2.0 in torch-fp32 (ltp)" in as_text(found, study, limits)
-    own = f"; it has -3.0 (-4 to -2) on validation, {past} in torch-fp32, 2.0{X}."
+    own = f", at -3.0 (-4 to -2) points on validation, {past} at 2{X} in torch-fp32, 2.0{X}."
     assert own in sentences(tmp_path)[1]
