@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from lotbench.data.places import check_has_places
 from lotbench.data.sources import Source
 from lotbench.data.tokens import Split, tokenise_rows, windows_behind, with_queries
 from lotbench.errors import InputError
@@ -138,11 +139,8 @@ def _check_tokenizer(source: Source, tokenizer: Any, scored_length: int) -> None
                 f"{key}: {length} is more than the {tokenizer.model_max_length} tokens that the "
                 "backbone can read"
             )
-    if data.windows and not tokenizer.is_fast:
-        raise InputError(
-            f"tasks.{name}.windows: the tokenizer of this backbone is written in Python and does "
-            "not say where in a text its tokens stand; remove it"
-        )
+    if data.windows:
+        check_has_places(tokenizer, f"tasks.{name}.windows")
 
 
 def _with_unlabelled(rows: Rows, texts: list[str]) -> Rows:

@@ -10,13 +10,12 @@ from typing import Any
 
 import numpy as np
 
+from lotbench.data.places import CHUNK
 from lotbench.data.tokenisers import direct, plain
 from lotbench.errors import InputError
 from lotbench.kinds.labels import without_label
 from lotbench.kinds.rows import Rows, Split
 
-CHUNK = 2000
-"""Texts per call of the tokenizer; the offsets of 25,000 long texts would take gigabytes."""
 SHORTEST = 1 / 8
 """A last window with a smaller share of ``max_length`` is left out."""
 
