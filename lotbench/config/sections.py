@@ -122,10 +122,9 @@ class TaskConfig(Section):
     query: NonEmpty | None = Field(default=None, exclude_if=_is_none)
     group: NonEmpty | None = Field(default=None, exclude_if=_is_none)
     pooling: Literal["mean", "cls"] | None = Field(default=None, exclude_if=_is_none)
-    reduce: Literal["documents", "both"] = Field(
-        default="documents", exclude_if=lambda texts: texts == "documents"
-    )
+    reduce: Literal["documents", "both"] = Field("documents", exclude_if=lambda x: x == "documents")
     protect: Literal["first"] | None = Field(default=None, exclude_if=_is_none)
+    evidence: NonEmpty | None = Field(default=None, exclude_if=_is_none)
     windows: bool = Field(default=False, exclude_if=lambda given: not given)
 
     @model_validator(mode="after")

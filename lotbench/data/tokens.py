@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from lotbench.data.places import CHUNK
+from lotbench.data.places import CHUNK, places
 from lotbench.data.tokenisers import direct, plain
 from lotbench.errors import InputError
 from lotbench.kinds.labels import without_label
@@ -35,6 +35,10 @@ def tokenise_rows(rows: Rows, tokenizer: Any, max_length: int, alone: bool) -> S
         split.queries = _tokenised([(query,) for query in rows.queries], tokenizer, max_length)
     if rows.groups is not None:
         split.groups = np.unique(rows.groups, return_inverse=True)[1]
+    if rows.evidence is not None:
+        last = len(rows.texts[0]) - 1
+        found = zip(places(rows.texts, tokenizer, max_length), rows.evidence, strict=True)
+        split.evidence = [own.covered(spans, last) for own, spans in found]
     return split
 
 
