@@ -19,6 +19,10 @@ def inspect(
     text: Annotated[
         list[str] | None, typer.Option("--text", help="A text; give it twice for a pair.")
     ] = None,
+    evidence: Annotated[
+        list[str] | None,
+        typer.Option(help="A passage of the (second) text to mark; may be repeated."),
+    ] = None,
     split: Annotated[
         Literal["validation", "selection"] | None,
         typer.Option("--split", help="The texts of a split, instead of a text."),
@@ -32,8 +36,11 @@ def inspect(
     plugins: Plugins = None,
 ) -> None:
     """Show which tokens trained models process, layer by layer."""
-    if bool(text) == bool(split) or len(text or []) > 2:
-        raise InputError("give --text TEXT, twice for a pair, or --split validation")
+    if bool(text) == bool(split) or len(text or []) > 2 or (split and evidence):
+        raise InputError(
+            "give --text TEXT, twice for a pair, with --evidence PASSAGE or without, or --split "
+            "validation"
+        )
     if any("\ud800" <= sign <= "\udfff" for sign in "".join(text or [])):
         raise InputError("--text: it is not valid UTF-8")
     from lotbench import registry
@@ -43,7 +50,7 @@ def inspect(
     for plugin in plugins or []:
         registry.load_plugin(plugin)
     if text:
-        table, files = inspection.of_text(folders, text, target, output)
+        table, files = inspection.of_text(folders, text, target, output, evidence or [])
     else:
         table, files = inspection.of_split(folders, str(split), target, output)
     from rich.console import Console
