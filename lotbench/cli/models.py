@@ -36,13 +36,17 @@ def inspect(
     plugins: Plugins = None,
 ) -> None:
     """Show which tokens trained models process, layer by layer."""
-    if bool(text) == bool(split) or len(text or []) > 2 or (split and evidence):
-        raise InputError(
-            "give --text TEXT, twice for a pair, with --evidence PASSAGE or without, or --split "
-            "validation"
-        )
-    if any("\ud800" <= sign <= "\udfff" for sign in "".join(text or [])):
-        raise InputError("--text: it is not valid UTF-8")
+    fields, passages = text or [], evidence or []
+    odd = any("\ud800" <= sign <= "\udfff" for sign in "".join([*fields, *passages]))
+    absent = [own for own in passages if not own or own not in "".join(fields[-1:])]
+    for wrong, message in (
+        (bool(fields) == bool(split), "give --text TEXT, twice for a pair, or --split validation"),
+        (len(fields) > 2, "--text: give it once, or twice for a pair"),
+        (odd, "--text: it is not valid UTF-8"),
+        (absent, f"--evidence: {''.join(absent[:1])!r:.60} is not in the (second) --text"),
+    ):
+        if wrong:
+            raise InputError(message)
     from lotbench import registry
     from lotbench.inspection import inspect as inspection
     from lotbench.report.layout import WIDTH
@@ -50,7 +54,7 @@ def inspect(
     for plugin in plugins or []:
         registry.load_plugin(plugin)
     if text:
-        table, files = inspection.of_text(folders, text, target, output, evidence or [])
+        table, files = inspection.of_text(folders, fields, target, output, passages)
     else:
         table, files = inspection.of_split(folders, str(split), target, output)
     from rich.console import Console

@@ -19,7 +19,6 @@ from lotbench.engine.loading import load_tokenizer
 from lotbench.errors import InputError
 from lotbench.inspection import trace
 from lotbench.inspection.route import Route
-from lotbench.kinds.rows import shown
 from lotbench.scoring.values import cosines
 from lotbench.store import bucket
 from lotbench.store.rows import Trial
@@ -118,13 +117,9 @@ class Inspected:
 
     def covered(self, fields: tuple[str, ...], passages: Sequence[str]) -> np.ndarray:
         """The tokens of a text or pair that stand in passages of its last field, (n,), bool."""
-        spans = []
-        for passage in passages:
-            if not passage or passage not in fields[-1]:
-                raise InputError(f"--evidence: {shown(passage)} is not in the (second) text")
-            start = fields[-1].index(passage)
-            spans.append((start, start + len(passage)))
         check_has_places(self.tokenizer, "--evidence")
+        starts = [fields[-1].index(passage) for passage in passages]
+        spans = [(at, at + len(own)) for at, own in zip(starts, passages, strict=True)]
         (found,) = places([fields], self.tokenizer, self.max_length)
         return found.covered(spans, len(fields) - 1)
 

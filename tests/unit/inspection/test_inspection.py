@@ -291,10 +291,8 @@ def test_passages_of_the_second_text_are_evidence(saved):
     # [CLS] a b [SEP] a b c [SEP]
     assert np.flatnonzero(own.covered(("a b", "a b c"), ["b", "b c"])).tolist() == [5, 6]
     for passage in ("d", ""):
-        with pytest.raises(
-            InputError, match=f"--evidence: '{passage}' is not in the .second. text"
-        ):
-            own.covered(("d", "a b"), [passage])
+        with pytest.raises(InputError, match=f"--evidence: '{passage}' is not in the .second."):
+            models.inspect([own.folder], text=["d", "a b"], evidence=["a", passage])
 
 
 @pytest.mark.slow
