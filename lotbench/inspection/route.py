@@ -58,7 +58,8 @@ class Route:
     @property
     def title(self) -> str:
         answer = self.answer and f"{self.answer}, "
-        shares = [f"{100 * self.computed.mean():.0f}% of the tokens"]
-        if self.evidence is not None and self.evidence.any():
-            shares.append(f"{100 * self.computed[:, self.evidence].mean():.0f}% of the evidence")
-        return f"{self.name}: {answer}layers compute {', '.join(shares)}"
+        title = f"{self.name}: {answer}layers compute {100 * self.computed.mean():.0f}% of"
+        if self.evidence is None or not self.evidence.any():
+            return f"{title} the tokens"
+        share = 100 * self.computed[:, self.evidence].mean()
+        return f"{title} tokens, {share:.0f}% of evidence"

@@ -37,7 +37,8 @@ def of_text(routes: Sequence[Route]) -> Group:
 
     shown = _side_by_side(routes)
     table = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False)
-    table.add_column("token", no_wrap=True)
+    marked = "" if routes[0].evidence is None else f"\n{EVIDENCE} evidence"
+    table.add_column(f"token{marked}", no_wrap=True)
     for route in shown:
         layers = "".join(str((layer + 1) % 10) for layer in range(len(route.fates)))
         table.add_column(f"{route.name}\nlayer {layers}", no_wrap=True)
@@ -62,8 +63,6 @@ def of_text(routes: Sequence[Route]) -> Group:
     legend = Text("  ").join(
         Text.assemble((MARKS[fate], COLOURS[fate]), f" {WORDS[fate]}") for fate in MARKS
     )
-    if routes[0].evidence is not None:
-        legend.append(f"  {EVIDENCE} evidence")
     titles = [Text(route.title, no_wrap=True, overflow="ellipsis") for route in shown]
     left = _left(len(routes[0].tokens) - len(tokens), "tokens", len(routes) - len(shown))
     return Group(*titles, table, *left, legend)

@@ -213,13 +213,13 @@ def test_evidence_is_marked_and_its_share_is_said(tmp_path):
     # Two layers compute 2 and 1 of the two evidence tokens.
     evidence = np.array([False, True, True])
     own = route(["a", "b", "c"], [[GONE, FULL, HALF], [GONE, FULL, LEAPT]], evidence=evidence)
-    assert own.title.endswith("layers compute 50% of the tokens, 75% of the evidence")
+    assert own.title.endswith("layers compute 50% of tokens, 75% of evidence")
     console = Console(width=120)
     with console.capture() as captured:
         console.print(terminal.of_text([own]))
     lines = [line.split() for line in captured.get().splitlines()]
     assert ["a", "\u00b7\u00b7"] in lines and ["b", "*", "\u2588\u2588"] in lines
-    assert lines[-1][-2:] == ["*", "evidence"]
+    assert lines[2][:2] == ["*", "evidence"]
     text = inspect.write_page("One text", [own], [], tmp_path / "a.html").read_text()
     assert text.count('class="token evidence"') == 2 and "evidence are underlined" in text
     kinds = Kept("lot", [own, replace(own, evidence=None)]).tables["kind of token"]
