@@ -27,7 +27,7 @@ class Places:
     of special tokens.  A token without a character of its own, such as a blank of RoBERTa before
     another, has start and end at the same place."""
 
-    def covered(self, spans: Iterable[tuple[int, int]], field: int) -> np.ndarray:
+    def covered(self, spans: Iterable[Sequence[int]], field: int) -> np.ndarray:
         """The tokens that stand, in part at least, within a span of a field, shape (T,), bool.
 
         ``spans`` are starts and ends in the characters of the field.

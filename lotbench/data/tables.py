@@ -204,7 +204,5 @@ def _pairs(cell: Any) -> list[list[int]] | None:
     if not isinstance(cell, list | np.ndarray):
         return None
     pairs = [pair.tolist() if isinstance(pair, np.ndarray) else pair for pair in cell]
-    for pair in pairs:
-        if not isinstance(pair, list) or [type(number) for number in pair] != [int, int]:
-            return None
-    return pairs
+    sound = all(isinstance(pair, list) and [*map(type, pair)] == [int, int] for pair in pairs)
+    return pairs if sound else None

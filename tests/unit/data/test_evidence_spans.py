@@ -1,6 +1,7 @@
 """Evidence of a task: spans in the characters of a text, and the tokens that they cover."""
 
 import json
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -127,3 +128,9 @@ def test_a_column_that_is_missing(tmp_path, tokenizer):
     data = written(tmp_path, SPANS).model_copy(update={"evidence": "which"})
     message = refusal(data, tokenizer)
     assert "no column 'which'; set tasks.mine.evidence to one of: q, text, label, why" in message
+
+
+def test_a_tokenizer_in_python_is_refused(tmp_path):
+    in_python = SimpleNamespace(is_fast=False, model_max_length=512)
+    message = refusal(written(tmp_path, SPANS), in_python)
+    assert message.startswith("tasks.mine.evidence: the tokenizer of this backbone is written in P")

@@ -1,15 +1,13 @@
 """Where tokens stand in the characters of their texts."""
 
 import random
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
 from test_tokenisers import KINDS, PLAIN, SMALL, bert, byte_level, drawn, unigram
 
-from lotbench.data.places import Places, check_has_places, places
+from lotbench.data.places import Places, places
 from lotbench.data.tokens import tokenise
-from lotbench.errors import InputError
 
 
 def mpnet():
@@ -99,8 +97,3 @@ def test_the_characters_of_a_token_are_its_own(make):
                 assert part.strip().lower() == plain.strip().lower()
                 checked += 1
     assert checked > 400
-
-
-def test_a_tokenizer_in_python_is_refused():
-    with pytest.raises(InputError, match=r"tasks\.x\.evidence: .* written in Python .* remove it"):
-        check_has_places(SimpleNamespace(is_fast=False), "tasks.x.evidence")
