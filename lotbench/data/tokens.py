@@ -36,9 +36,11 @@ def tokenise_rows(rows: Rows, tokenizer: Any, max_length: int, alone: bool) -> S
     if rows.groups is not None:
         split.groups = np.unique(rows.groups, return_inverse=True)[1]
     if rows.evidence is not None:
-        last = len(rows.texts[0]) - 1
-        found = zip(places(rows.texts, tokenizer, max_length), rows.evidence, strict=True)
-        split.evidence = [own.covered(spans, last) for own, spans in found]
+        split.evidence = [np.zeros(length, dtype=bool) for length in split.lengths]
+        some = [row for row, spans in enumerate(rows.evidence) if spans]  # places take a while
+        found = places([rows.texts[row] for row in some], tokenizer, max_length)
+        for row, own in zip(some, found, strict=True):
+            split.evidence[row] = own.covered(rows.evidence[row], len(rows.texts[row]) - 1)
     return split
 
 
