@@ -261,6 +261,8 @@ class Trace:
     shown, queries, keys, feed_forward : list of Tensor, each (B,), int64
         Per layer: tokens shown to the method before the layer, tokens computed, keys (tokens
         computed, tokens seen while they leap, and context), tokens in the feed-forward.
+    computed : list of Tensor, each (K,), int64
+        Per layer: rows in the batch of the tokens computed.
     events : list of Event
     lengths, embedded : Tensor, shape (B,), int64
         Tokens of each text, and those that are embedded.
@@ -272,6 +274,7 @@ class Trace:
     queries: list[Tensor] = field(default_factory=list)
     keys: list[Tensor] = field(default_factory=list)
     feed_forward: list[Tensor] = field(default_factory=list)
+    computed: list[Tensor] = field(default_factory=list)
     events: list[Event] = field(default_factory=list)
     lengths: Tensor = field(default_factory=lambda: torch.zeros(0, dtype=torch.int64))
     embedded: Tensor = field(default_factory=lambda: torch.zeros(0, dtype=torch.int64))

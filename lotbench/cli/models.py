@@ -19,6 +19,10 @@ def inspect(
     text: Annotated[
         list[str] | None, typer.Option("--text", help="A text; give it twice for a pair.")
     ] = None,
+    evidence: Annotated[
+        list[str] | None,
+        typer.Option(help="A passage of the (second) text to mark; may be repeated."),
+    ] = None,
     split: Annotated[
         Literal["validation", "selection"] | None,
         typer.Option("--split", help="The texts of a split, instead of a text."),
@@ -32,10 +36,17 @@ def inspect(
     plugins: Plugins = None,
 ) -> None:
     """Show which tokens trained models process, layer by layer."""
-    if bool(text) == bool(split) or len(text or []) > 2:
-        raise InputError("give --text TEXT, twice for a pair, or --split validation")
-    if any("\ud800" <= sign <= "\udfff" for sign in "".join(text or [])):
-        raise InputError("--text: it is not valid UTF-8")
+    fields, passages = text or [], evidence or []
+    odd = any("\ud800" <= sign <= "\udfff" for sign in "".join([*fields, *passages]))
+    absent = [own for own in passages if not own or own not in "".join(fields[-1:])]
+    for wrong, message in (
+        (bool(fields) == bool(split), "give --text TEXT, twice for a pair, or --split validation"),
+        (len(fields) > 2, "--text: give it once, or twice for a pair"),
+        (odd, "--text: it is not valid UTF-8"),
+        (absent, f"--evidence: {''.join(absent[:1])!r:.60} is not in the (second) --text"),
+    ):
+        if wrong:
+            raise InputError(message)
     from lotbench import registry
     from lotbench.inspection import inspect as inspection
     from lotbench.report.layout import WIDTH
@@ -43,7 +54,7 @@ def inspect(
     for plugin in plugins or []:
         registry.load_plugin(plugin)
     if text:
-        table, files = inspection.of_text(folders, text, target, output)
+        table, files = inspection.of_text(folders, fields, target, output, passages)
     else:
         table, files = inspection.of_split(folders, str(split), target, output)
     from rich.console import Console

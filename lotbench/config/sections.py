@@ -126,6 +126,7 @@ class TaskConfig(Section):
         default="documents", exclude_if=lambda texts: texts == "documents"
     )
     protect: Literal["first"] | None = Field(default=None, exclude_if=_is_none)
+    evidence: NonEmpty | None = Field(default=None, exclude_if=_is_none)
     windows: bool = Field(default=False, exclude_if=lambda given: not given)
 
     @model_validator(mode="after")
@@ -143,8 +144,7 @@ class EvaluateConfig(Section):
 
 WARM_UP, CLIP = 0.06, 1.0
 """Share of a stage's steps in which its rate rises; the largest norm of a gradient."""
-# Every stored configuration, and so every id, has these keys, though no file can change them.  So a
-# configuration is written with them, and is read whether it has them or not.
+# No file can change them, but every configuration, and so every id, is written with these keys.
 FIXED = {"warmup": WARM_UP, "clip": CLIP, "init": "teacher"}
 
 

@@ -126,7 +126,7 @@ def _unfit_for_built_in(task: BuiltIn, data: TaskConfig) -> tuple[KeyPath, str] 
     if data.subset:
         return ("subset",), ONLY_HUB
     if not task.text:
-        for key in ("text", "label", "query", "group"):
+        for key in ("text", "label", "query", "group", "evidence"):
             if getattr(data, key) is not None:
                 return (key,), f"the columns of {task.name} are fixed; remove `{key}`"
         if data.protect is not None and task.kind.classes:

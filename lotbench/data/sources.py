@@ -17,6 +17,7 @@ from lotbench.data.tables import (
     read_hub,
     read_table,
     to_rows,
+    to_spans,
 )
 from lotbench.errors import InputError
 from lotbench.kinds.kind import Kind
@@ -65,11 +66,16 @@ def read_source(
             frame, where = read
             unread = (kind.vectors and len(text) == 1) or (optional and label not in frame.columns)
             named = {"label": None if unread else label, "query": data.query, "group": data.group}
+            named["evidence"] = data.evidence
             columns = {key: [column] if column else [] for key, column in named.items()}
             fields = text if appended is None else (*text, appended)
             found = to_rows(frame, {"text": fields, **columns}, where, name, kind.vectors)
             if appended is not None:
                 found.texts = [(f"{first} {more}", *rest) for first, *rest, more in found.texts]
+            if data.evidence:
+                found.evidence = to_spans(
+                    frame[data.evidence], where, [own[-1] for own in found.texts]
+                )
             return found
 
         both = of_both(rows, frames)

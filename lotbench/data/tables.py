@@ -13,6 +13,7 @@ import numpy as np
 
 from lotbench.config.tasks import HUB_ID
 from lotbench.errors import InputError
+from lotbench.kinds.labels import is_missing
 from lotbench.kinds.rows import Rows, check_each
 
 if TYPE_CHECKING:
@@ -166,3 +167,42 @@ def _groups(column: pd.Series, name: str, where: str) -> np.ndarray:
     check_each(values, lambda value: sizes[value] > 1, where, name, fault)
     numbers = {value: number for number, value in enumerate(sizes)}
     return np.array([numbers[value] for value in values], np.int64)
+
+
+def to_spans(column: pd.Series, where: str, texts: Sequence[str]) -> list[list[list[int]]]:
+    """The spans of each row in the characters of its text, as pairs of start and end.
+
+    A cell is a list of pairs, as JSON where a file has text alone; an empty cell has no span.
+    """
+    cells = column.tolist()
+    spans = [_pairs(cell) for cell in cells]
+    wrong = [
+        cell if pairs is None else next((own for own in pairs if not _within(own, text)), None)
+        for cell, pairs, text in zip(cells, spans, texts, strict=True)
+    ]
+    fault = (
+        "is not a span of the text; a cell is such as [[0, 12], [40, 55]]: starts and larger ends "
+        "in characters, none beyond the text; correct it, or leave it empty"
+    )
+    check_each(wrong, lambda value: value is None, where, str(column.name), fault)
+    return [pairs or [] for pairs in spans]
+
+
+def _within(span: list[int], text: str) -> bool:
+    return 0 <= span[0] < span[1] <= len(text)
+
+
+def _pairs(cell: Any) -> list[list[int]] | None:
+    """The pairs of integers in a cell; None if it has anything else."""
+    if is_missing(cell):
+        return []
+    if isinstance(cell, str):
+        try:
+            cell = json.loads(cell)
+        except (ValueError, RecursionError):
+            return None
+    if not isinstance(cell, list | np.ndarray):
+        return None
+    pairs = [pair.tolist() if isinstance(pair, np.ndarray) else pair for pair in cell]
+    sound = all(isinstance(pair, list) and [*map(type, pair)] == [int, int] for pair in pairs)
+    return pairs if sound else None

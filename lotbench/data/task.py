@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from lotbench.data.places import check_has_places
 from lotbench.data.sources import Source
 from lotbench.data.tokens import Split, tokenise_rows, windows_behind, with_queries
 from lotbench.errors import InputError
@@ -114,6 +115,8 @@ def tokenised(source: Source, rows: list[Rows], tokenizer: Any, scored_length: i
     reduces_queries = data.reduce == "both"
     if reduces_queries:
         splits[0] = with_queries(splits[0])
+    if (marks := splits[-1].evidence) is not None:
+        source.notes["validation_with_evidence"] = sum(bool(own.any()) for own in marks)
     return Task(
         source.name,
         source.n_labels,
@@ -127,7 +130,7 @@ def tokenised(source: Source, rows: list[Rows], tokenizer: Any, scored_length: i
 
 
 def _check_tokenizer(source: Source, tokenizer: Any, scored_length: int) -> None:
-    """Refuses texts that are too long for the backbone, and windows without places in a text."""
+    """Refuses texts that are too long for the backbone, and keys that need places in a text."""
     name, data = source.name, source.data
     for key, length in (
         (f"tasks.{name}.max_length", data.max_length),
@@ -138,11 +141,9 @@ def _check_tokenizer(source: Source, tokenizer: Any, scored_length: int) -> None
                 f"{key}: {length} is more than the {tokenizer.model_max_length} tokens that the "
                 "backbone can read"
             )
-    if data.windows and not tokenizer.is_fast:
-        raise InputError(
-            f"tasks.{name}.windows: the tokenizer of this backbone is written in Python and does "
-            "not say where in a text its tokens stand; remove it"
-        )
+    for key in ("windows", "evidence"):
+        if getattr(data, key):
+            check_has_places(tokenizer, f"tasks.{name}.{key}")
 
 
 def _with_unlabelled(rows: Rows, texts: list[str]) -> Rows:
@@ -245,7 +246,7 @@ def _without_leaks(source: Source) -> np.ndarray:
 
 
 def _fingerprint(splits: list[Split]) -> str:
-    """A hash of texts, tokens, labels, queries and groups of all splits, in order."""
+    """A hash of texts, tokens, labels, queries, groups and evidence of all splits, in order."""
     digest = hashlib.blake2b(digest_size=16)
     for split in (part for own in splits for part in (own, own.queries) if part is not None):
         for array in (
@@ -256,6 +257,7 @@ def _fingerprint(splits: list[Split]) -> str:
             split.text_seed,
             split.gold,
             split.groups,
+            None if split.evidence is None else np.concatenate(split.evidence),
         ):
             if array is not None:
                 digest.update(np.ascontiguousarray(array).tobytes())

@@ -39,18 +39,24 @@ _known: WeakKeyDictionary[Any, dict[Any, Direct | None]] = WeakKeyDictionary()
 """By tokenizer, and by what of it may be changed."""
 
 
-def plain(texts: Sequence[tuple[str, ...]], tokenizer: Any, max_length: int) -> Rows:
-    """Token ids and types from the tokenizer's own call."""
+def call(texts: Sequence[tuple[str, ...]], tokenizer: Any, max_length: int, **more: bool) -> Any:
+    """The answer of the tokenizer's own call, with more of what it may return."""
     fields = [list(column) for column in zip(*texts, strict=True)]
     # All set explicitly, because a tokenizer file may define padding and truncation.
-    found = tokenizer(
+    return tokenizer(
         *fields,
         truncation=True,
         max_length=max_length,
         padding=False,
         return_token_type_ids=True,
         return_attention_mask=False,
+        **more,
     )
+
+
+def plain(texts: Sequence[tuple[str, ...]], tokenizer: Any, max_length: int) -> Rows:
+    """Token ids and types from the tokenizer's own call."""
+    found = call(texts, tokenizer, max_length)
     return found["input_ids"], found["token_type_ids"]
 
 

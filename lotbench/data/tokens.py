@@ -10,13 +10,12 @@ from typing import Any
 
 import numpy as np
 
+from lotbench.data.places import CHUNK, places
 from lotbench.data.tokenisers import direct, plain
 from lotbench.errors import InputError
 from lotbench.kinds.labels import without_label
 from lotbench.kinds.rows import Rows, Split
 
-CHUNK = 2000
-"""Texts per call of the tokenizer; the offsets of 25,000 long texts would take gigabytes."""
 SHORTEST = 1 / 8
 """A last window with a smaller share of ``max_length`` is left out."""
 
@@ -36,6 +35,12 @@ def tokenise_rows(rows: Rows, tokenizer: Any, max_length: int, alone: bool) -> S
         split.queries = _tokenised([(query,) for query in rows.queries], tokenizer, max_length)
     if rows.groups is not None:
         split.groups = np.unique(rows.groups, return_inverse=True)[1]
+    if rows.evidence is not None:
+        split.evidence = [np.zeros(length, dtype=bool) for length in split.lengths]
+        some = [row for row, spans in enumerate(rows.evidence) if spans]  # places take a while
+        found = places([rows.texts[row] for row in some], tokenizer, max_length)
+        for row, own in zip(some, found, strict=True):
+            split.evidence[row] = own.covered(rows.evidence[row], len(rows.texts[row]) - 1)
     return split
 
 

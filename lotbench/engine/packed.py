@@ -122,7 +122,8 @@ class PackedRun(EncoderRun):
             carried, at = self.remove(carried, at, inner, stay, forward)
             self.check_left(index, "after_attention", carried)
 
-        self.count(shown.lengths, chosen.layout.lengths, keys.lengths, forward.layout.lengths)
+        counts = shown.lengths, chosen.layout.lengths, keys.lengths, forward.layout.lengths
+        self.count(chosen.rows, *counts)
         hidden, left, self.computed = computed, None, at
         if at is not None:
             computed = computed.to(carried.hidden.dtype)

@@ -130,9 +130,8 @@ class ReferenceRun(EncoderRun):
         counted = queries if seen is compute else segment_count(seen, whole)
         contexts = keys.lengths - whole.lengths
         forward = compute if inner is None else self.scatter(inner.keep, attended.rows)
-        self.count(
-            tokens.layout.lengths, queries, counted + contexts, segment_count(forward, whole)
-        )
+        feeding = segment_count(forward, whole)
+        self.count(attended.rows, tokens.layout.lengths, queries, counted + contexts, feeding)
         # After a drop or merge within the layer, the earlier decision does not fit what is left.
         soft = isinstance(outer, Drop) and outer.weight is not None and present is states.present
         fits = (isinstance(outer, Leap) or soft) and inner is None

@@ -261,8 +261,11 @@ class EncoderRun:
         self.last_places = places, tokens.rows, seen.rows, added, keys.known_sizes
         return places
 
-    def count(self, shown: Tensor, queries: Tensor, keys: Tensor, feed_forward: Tensor) -> None:
-        """Add a layer's token counts to the trace, each of shape (B,)."""
+    def count(
+        self, rows: Tensor, shown: Tensor, queries: Tensor, keys: Tensor, feed_forward: Tensor
+    ) -> None:
+        """Add a layer's computed rows (K,) and token counts, each of shape (B,), to the trace."""
+        self.trace.computed.append(rows)
         self.trace.shown.append(shown)
         self.trace.queries.append(queries)
         self.trace.keys.append(keys)

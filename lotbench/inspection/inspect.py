@@ -23,17 +23,25 @@ TEXT, SPLIT = "inspect-text", "inspect-split"
 
 
 def of_text(
-    folders: Sequence[Path], fields: Sequence[str], target: float | None, output: Path | None
+    folders: Sequence[Path],
+    fields: Sequence[str],
+    target: float | None,
+    output: Path | None,
+    evidence: Sequence[str] = (),
 ) -> tuple[Group, list[Path]]:
     """One text, or a pair, through the layers of every model: for the terminal, and the files.
 
-    Figure and page are written to the folder ``output``, if one is given.
+    ``evidence`` are passages of the last text, whose tokens are marked.  Figure and page are
+    written to the folder ``output``, if one is given.
     """
     text = tuple(fields)
     models = _opened(folders, target)
     routes = [model.route(text) for model in models]
     if any(route.tokens != routes[0].tokens for route in routes):
         raise InputError("the models have different tokenizers or lengths; inspect them one by one")
+    if evidence:
+        marks = models[0].covered(text, evidence)
+        routes = [replace(route, evidence=marks) for route in routes]
     routes[0] = replace(routes[0], saliency=models[0].saliency(text))
     files = []
     if output:
@@ -46,9 +54,10 @@ def of_split(
     folders: Sequence[Path], split: str, target: float | None, output: Path | None
 ) -> tuple[Group, list[Path]]:
     """The kinds of tokens, the places and the words that every model computes, over its split."""
-    kept = [
-        Kept(model.name, model.routes(model.texts(split))) for model in _opened(folders, target)
-    ]
+    kept = []
+    for model in _opened(folders, target):
+        own = model.split(split)
+        kept.append(Kept(model.name, model.routes(own.texts, own.evidence)))
     files = []
     if output:
         files = figure.of_split(kept, output / SPLIT)

@@ -11,6 +11,7 @@ import numpy as np
 import torch
 
 from lotbench.batch import Batch
+from lotbench.data.places import check_has_places, places
 from lotbench.data.tokens import Split, text_seed, tokenise
 from lotbench.engine import checkpoint
 from lotbench.engine.encoder import ReducedEncoder
@@ -90,8 +91,14 @@ class Inspected:
         vectors = (teacher_outputs(model, split) for model in (self.encoder, self.teacher))
         return replace(route, answer=f"cosine {cosines(*vectors)[0]:.3f} to dense")
 
-    def routes(self, texts: Sequence[tuple[str, ...]]) -> Iterator[Route]:
-        """The route of each text or text pair, in order."""
+    def routes(
+        self, texts: Sequence[tuple[str, ...]], evidence: Sequence[np.ndarray] | None = None
+    ) -> Iterator[Route]:
+        """The route of each text or text pair, in order.
+
+        ``evidence`` (n,) bool are true for the evidence tokens of a text.
+        """
+        marks = iter(evidence or ())
         layers = len(self.encoder.backbone.layers)
         for start in range(0, len(texts), TOGETHER):
             some = texts[start : start + TOGETHER]
@@ -105,16 +112,25 @@ class Inspected:
             for row, logits in zip(ids, outputs.logits, strict=True):
                 part, end = slice(end, end + len(row)), end + len(row)
                 tokens = [str(self.tokenizer.convert_ids_to_tokens(token)) for token in row]
-                yield Route(self.name, self._answer(logits), tokens, fates[:, part], sure[:, part])
+                own = self.name, self._answer(logits), tokens, fates[:, part], sure[:, part]
+                yield Route(*own, evidence=next(marks, None))
 
-    def texts(self, split: str) -> list[tuple[str, ...]]:
-        """The texts of ``validation`` or ``selection`` of the model's trial."""
+    def covered(self, fields: tuple[str, ...], passages: Sequence[str]) -> np.ndarray:
+        """The tokens of a text or pair that stand in passages of its last field, (n,), bool."""
+        check_has_places(self.tokenizer, "--evidence")
+        starts = [fields[-1].index(passage) for passage in passages]
+        spans = [(at, at + len(own)) for at, own in zip(starts, passages, strict=True)]
+        (found,) = places([fields], self.tokenizer, self.max_length)
+        return found.covered(spans, len(fields) - 1)
+
+    def split(self, name: str) -> Split:
+        """The ``validation`` or ``selection`` split of the model's trial."""
         if self.row is None or self.row.config is None:
             raise InputError(f"{self.folder}: not in a store, so its data is not known; use --text")
         config = stored_config(self.row)
         task = task_of(config, self.tokenizer)
         check_data(self.folder.parent.parent, task, [self.row])
-        return getattr(task, split).texts
+        return getattr(task, name)
 
     def saliency(self, fields: tuple[str, ...]) -> np.ndarray | None:
         """The teacher's saliency as a share of the largest, (n,); None without a cached teacher.

@@ -47,13 +47,19 @@ class Route:
     """The router's probability that the layer processes the token, (L, n); NaN without a router."""
     saliency: np.ndarray | None = None
     """The teacher's saliency as a share of the largest, shape (n,)."""
+    evidence: np.ndarray | None = None
+    """True for the tokens of the evidence, shape (n,), bool."""
 
     @property
-    def kept(self) -> float:
-        """Tokens that layers compute over all tokens."""
-        return float((self.fates >= Fate.ATTENTION).mean())
+    def computed(self) -> np.ndarray:
+        """True where a layer computes a token, shape (L, n)."""
+        return self.fates >= Fate.ATTENTION
 
     @property
     def title(self) -> str:
         answer = self.answer and f"{self.answer}, "
-        return f"{self.name}: {answer}layers compute {100 * self.kept:.0f}% of the tokens"
+        title = f"{self.name}: {answer}layers compute {100 * self.computed.mean():.0f}% of"
+        if self.evidence is None or not self.evidence.any():
+            return f"{title} the tokens"
+        share = 100 * self.computed[:, self.evidence].mean()
+        return f"{title} tokens, {share:.0f}% of evidence"

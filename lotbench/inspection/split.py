@@ -7,14 +7,14 @@ from collections.abc import Iterable
 
 import numpy as np
 
-from lotbench.inspection.route import Fate, Route
+from lotbench.inspection.route import Route
 
 PLACES = 10
 """Parts of equal length that a text is divided into."""
 RARE = 10
 """A word that occurs less often is not listed."""
 LISTED = 12
-KINDS = ("special", "stop word", "word", "word piece", "number", "punctuation")
+KINDS = ("special", "stop word", "word", "word piece", "number", "punctuation", "evidence")
 # The most frequent function words of English, each between two spaces.
 STOP_WORDS = (
     " a about after all also am an and any are as at be because been before being but by can "
@@ -37,10 +37,12 @@ class Kept:
         by_word: dict[str, list[float]] = defaultdict(list)
         for route in routes:
             self.texts += 1
-            computed = (route.fates >= Fate.ATTENTION).astype(float)
+            computed = route.computed.astype(float)
             for place, token in enumerate(route.tokens):
                 layers, sort = computed[:, place], kind(token)
                 by_kind[sort].append(layers)
+                if route.evidence is not None and route.evidence[place]:
+                    by_kind["evidence"].append(layers)
                 by_place[PLACES * place // len(route.tokens)].append(layers)
                 if sort in ("word", "stop word"):
                     by_word[_plain(token)].append(layers.mean())

@@ -23,6 +23,7 @@ LINES = 8
 MOST_LAYERS = 12
 """Layers whose shares have room side by side."""
 MOST_MODELS, MOST_WORDS = 3, 8
+EVIDENCE = "*"
 
 
 def of_text(routes: Sequence[Route]) -> Group:
@@ -36,7 +37,8 @@ def of_text(routes: Sequence[Route]) -> Group:
 
     shown = _side_by_side(routes)
     table = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False)
-    table.add_column("token", no_wrap=True)
+    marked = "" if routes[0].evidence is None else f"\n{EVIDENCE} evidence"
+    table.add_column(f"token{marked}", no_wrap=True)
     for route in shown:
         layers = "".join(str((layer + 1) % 10) for layer in range(len(route.fates)))
         table.add_column(f"{route.name}\nlayer {layers}", no_wrap=True)
@@ -45,7 +47,7 @@ def of_text(routes: Sequence[Route]) -> Group:
     saliency = routes[0].saliency
     if saliency is not None:
         table.add_column("\nsaliency", no_wrap=True)
-    tokens = routes[0].tokens[: HEIGHT - LINES - len(shown)]
+    tokens = _marked(routes[0])[: HEIGHT - LINES - len(shown)]
     for place, token in enumerate(tokens):
         cells: list[Text] = [Text(token)]
         for route in shown:
@@ -66,9 +68,17 @@ def of_text(routes: Sequence[Route]) -> Group:
     return Group(*titles, table, *left, legend)
 
 
+def _marked(route: Route) -> list[str]:
+    """The tokens, with a mark behind those of the evidence."""
+    if route.evidence is None:
+        return route.tokens
+    pairs = zip(route.tokens, route.evidence, strict=True)
+    return [f"{token} {EVIDENCE}" if mark else token for token, mark in pairs]
+
+
 def _side_by_side(routes: Sequence[Route]) -> Sequence[Route]:
     """The first models that have room beside the tokens and the saliency; one at least."""
-    room = WIDTH - max(map(len, routes[0].tokens)) - len("  saliency")
+    room = WIDTH - max(map(len, _marked(routes[0]))) - len("  saliency")
     for count, route in enumerate(routes):
         room -= max(len(route.name), len("layer ") + len(route.fates)) + 2
         room -= len("layer 1  ") * bool(np.isfinite(route.confidence).any())

@@ -17,7 +17,8 @@ from lotbench.scoring.values import known
 
 class Classification(Kind):
     name, article = "classification", "a classification"
-    keys, metrics = ("protect", "regression", "windows", "limit.labelled"), METRICS
+    keys = ("protect", "evidence", "regression", "windows", "limit.labelled")
+    metrics = METRICS
     classes = True
 
     def unfit(self, data: Any, text: Sequence[str]) -> Iterator[tuple[str, str]]:

@@ -18,7 +18,7 @@ from lotbench.scoring.values import known, of_groups
 
 class Ranking(Kind):
     name, article = "ranking", "a ranking"
-    keys, metrics = ("group", "protect"), METRICS
+    keys, metrics = ("group", "protect", "evidence"), METRICS
     by_dense = ("agreement",)
     named = True
     by_row = False

@@ -8,7 +8,7 @@ from lotbench.scoring.metrics import REGRESSION as METRICS
 
 class Regression(Kind):
     name, article = "regression", "a regression"
-    keys, metrics = ("protect", "regression"), METRICS
+    keys, metrics = ("protect", "evidence", "regression"), METRICS
 
 
 REGRESSION = Regression()

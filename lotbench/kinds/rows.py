@@ -25,6 +25,9 @@ class Rows:
     """The query of which each text is the known item."""
     groups: np.ndarray | None = None
     """The number of each row's group in a ranking, shape (N,), int64."""
+    evidence: list[list[list[int]]] | None = None
+    """Starts and ends of each row's evidence in the characters of its last field; a row may have
+    none."""
 
     def at(self, rows: np.ndarray, where: str = "") -> Rows:
         """These rows, in this order, by default of the same origin."""
@@ -62,6 +65,8 @@ class Split:
     gives, shape (N,), bool."""
     saliency: list[np.ndarray] | None = None
     """The teacher's saliency of each text's tokens, N arrays, float32; a trial adds it."""
+    evidence: list[np.ndarray] | None = None
+    """True for the tokens of each text's evidence, N arrays, bool; None of a task without any."""
 
     def __len__(self) -> int:
         return len(self.input_ids)

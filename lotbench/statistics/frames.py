@@ -48,7 +48,8 @@ def results(folder: str | Path) -> pd.DataFrame:
     ``budget`` was searched for, and missing if the budget was given; ``budget_name`` says what the
     budget is, such as ``threshold``.  ``score`` is the main metric of the task, from ``score_low``
     to ``score_high`` (95% bootstrap interval over the texts).  ``flops`` are per text;
-    ``keep_ratio`` is the mean over the layers, ``keep_ratio.<layer>`` that of a layer.
+    ``keep_ratio`` is the mean over the layers, ``keep_ratio.<layer>`` that of a layer, and
+    ``evidence_kept`` the share of the evidence, of tasks that have some.
     ``metric.<name>`` are all metrics, those of vectors and rankings with ``metric.<name>_low`` and
     ``_high``; ``param.<name>`` are all parameters of the method.
 
@@ -161,7 +162,8 @@ def error_text(run: Run) -> str:
 def _of_evaluation(row: Row) -> Cells:
     own = row.evaluation
     ratios = own.keep_ratio
-    return {
+    evidence = {} if own.evidence_kept is None else _fields(own, "evidence_kept")
+    return evidence | {
         **{f"keep_ratio.{layer}": ratio for layer, ratio in enumerate(ratios)},
         **{f"metric.{name}": value for name, value in own.metrics.items()},
         **_fields(own, "split", "target", "examples", "flops", "dense_flops", "flops_speedup"),

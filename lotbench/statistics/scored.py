@@ -63,6 +63,10 @@ class Scored:
         layers = zip(*ratios, strict=False)
         self.keep_ratios = tuple(float(np.mean(layer)) for layer in layers)
         """Share of the tokens that each layer computes, mean over the seeds."""
+        evidence = [each.evaluation.evidence_kept for each in by_seed.values()]
+        known = [share for share in evidence if share is not None]
+        self.evidence_kept = float(np.mean(known)) if known else None
+        """Share of the evidence that layers compute, mean over the seeds; None without evidence."""
         self.timed, self.backends = in_backends(by_seed, clocks)
         """By timing setting in its best backend, and by timing setting and backend."""
 

@@ -132,6 +132,8 @@ class Data(Record):
     """Groups of a ranking's training file without two different rows, or without a relevant one."""
     validation_groups_left_out: Count | None = None
     """The same of the validation file."""
+    validation_with_evidence: Count | None = None
+    """Validation texts with evidence before the cut; absent of a task without evidence."""
 
 
 class Searched(Record):
@@ -193,6 +195,9 @@ class Evaluation(Record):
     """Tokens that serve as keys over all tokens, per layer; shape (layers,)."""
     ffn_ratio: list[Share]
     """Tokens in the feed-forward over all tokens, per layer; shape (layers,)."""
+    evidence_kept: Share | None = None
+    """Evidence tokens computed over all evidence tokens, mean over the layers, then over the texts
+    that have any; null if none has."""
     predictions: str | list[Number]
     """Prediction for each text of the split, in order; see `lotbench.scoring.predictions`.
 

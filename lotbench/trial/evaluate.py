@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
 from itertools import count
+from statistics import fmean
 from typing import Any, Literal
 
 import numpy as np
@@ -15,6 +16,7 @@ from lotbench.budget import Budget
 from lotbench.data.batches import batches, collate
 from lotbench.data.task import Task
 from lotbench.data.tokens import Split, with_queries
+from lotbench.decision import Trace
 from lotbench.engine.encoder import ReducedEncoder
 from lotbench.measure.flops import dense_flops, reduced_flops
 from lotbench.scoring.metrics import classes_of
@@ -36,7 +38,8 @@ def evaluate(
     """Metrics, FLOPs (per example) and per-layer ratios of one model at its current budget.
 
     Ratios are over all tokens of the split: tokens computed, keys seen and tokens in the
-    feed-forward, each against the tokens of the texts.  ``target`` is the FLOPs speed-up that the
+    feed-forward, each against the tokens of the texts.  The share of the evidence that is kept is
+    a mean over the texts that have any.  ``target`` is the FLOPs speed-up that the
     budget was searched for.
     """
     texts: Split = getattr(task, split)
@@ -52,6 +55,7 @@ def evaluate(
     }
     predicted = stored.pop(task.metrics[0])
     optional: dict[str, Any] = {"target": target, "answers": stored or None}
+    optional["evidence_kept"] = fmean(counts.evidence) if counts.evidence else None
     optional = {key: value for key, value in optional.items() if value is not None}
     name = encoder.reducer.budget_name
     value = encoder.reducer.budget if name else None  # of some methods a list with one per layer
@@ -78,6 +82,7 @@ class _Counts:
         self.encoder = encoder
         self.flops = self.dense = 0.0
         self.texts = self.tokens = 0
+        self.evidence: list[float] = []
         n_layers = len(encoder.backbone.layers)
         self.totals = {name: np.zeros(n_layers) for name in ("queries", "keys", "feed_forward")}
 
@@ -97,6 +102,9 @@ class _Counts:
             for name, total in self.totals.items():
                 if counts := getattr(outputs.trace, name):
                     total[: len(counts)] += torch.stack(counts).sum(1).cpu().numpy()
+            if split.evidence is not None:
+                marks = [split.evidence[row] for row in rows]
+                self.evidence += evidence_kept(outputs.trace, marks, len(encoder.backbone.layers))
         self.texts += len(split)
         self.tokens += int(split.lengths.sum())
         return found
@@ -104,6 +112,19 @@ class _Counts:
     def ratio(self, name: str) -> list[float]:
         """The tokens of one kind over all tokens, by layer."""
         return (self.totals[name] / self.tokens).tolist()
+
+
+def evidence_kept(trace: Trace, marks: Sequence[np.ndarray], n_layers: int) -> list[float]:
+    """The share of the evidence that layers compute, of each text of a batch that has any.
+
+    ``marks`` (T,) bool are true for the evidence tokens of a text.  A token that 3 of 6 layers
+    compute counts as a half.
+    """
+    layers = np.zeros(sum(map(len, marks)))
+    for rows in trace.computed:
+        layers[rows.cpu().numpy()] += 1
+    own = np.split(layers / n_layers, np.cumsum([*map(len, marks)])[:-1])
+    return [float(text[mark].mean()) for text, mark in zip(own, marks, strict=True) if mark.any()]
 
 
 def check_finite(outputs: np.ndarray | None, whose: str) -> None:

@@ -24,7 +24,10 @@ def damaged(folder: Path, number: int, seed: int) -> None:
     suffix = draw.choice(("csv", "tsv", "jsonl", "parquet"))
     rows = {
         name: [
-            {"text": f"text {name} {i}", "label": i % 2, "ask": f"ask {i}", "group": i // 2}
+            {
+                **{"text": f"text {name} {i}", "label": i % 2, "ask": f"ask {i}", "group": i // 2},
+                "why": [[0, 4]] * (i % 3),
+            }
             for i in range(size)
         ]
         for name, size in (("train", 20), ("validation", 6))
@@ -39,7 +42,7 @@ def damaged(folder: Path, number: int, seed: int) -> None:
 
 
 def cells(draw: random.Random, rows: list[dict[str, Any]]) -> None:
-    """Some labels or texts that hardly fit."""
+    """Some values that hardly fit."""
     for _ in range(draw.choice((1, 2, len(rows)))):
         if rows:
             row = draw.choice(rows)

@@ -24,6 +24,7 @@ pytestmark = pytest.mark.slow
 SWEEPS, FOLDERS = 300, 60
 KINDS: tuple[dict[str, Any], ...] = (
     *({"regression": regression} for regression in (False, True)),
+    {"evidence": "why"},
     {"kind": "embedding", "query": "ask"},
     {"kind": "embedding", "text": ["ask", "text"]},
     {"kind": "ranking", "text": ["ask", "text"], "group": "group"},

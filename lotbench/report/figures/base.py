@@ -157,7 +157,10 @@ def tip(model: Scored) -> dict[str, str]:
             if timed.call and timed.encoder:
                 lines[f"{name}, encoder alone"] = text.with_interval(timed.encoder, text.TIMES)
             lines[f"{name}, same backend"] = text.with_interval(timed.same, text.TIMES)
-    return lines | {"tokens kept": f"{100 * model.keep_ratio:.0f}%", "seeds": str(model.seeds)}
+    lines["tokens kept"] = f"{100 * model.keep_ratio:.0f}%"
+    if model.evidence_kept is not None:
+        lines["evidence kept"] = f"{100 * model.evidence_kept:.0f}%"
+    return lines | {"seeds": str(model.seeds)}
 
 
 def draw_intervals(axes: Axes, own: Sequence[Shown], colour: str, shift: float = 0.0) -> None:

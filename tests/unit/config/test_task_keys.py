@@ -71,6 +71,9 @@ RANKING = f"{MINE}kind: ranking, text: [a, b], group: a"
             "stsb.windows: only a classification has it, and stsb is a regr ... ; remove it",
         ),
         ("imdb: {protect: first}", "imdb.protect: imdb has single texts; remove `protect`"),
+        ("imdb: {evidence: e}", "imdb.evidence: the columns of imdb are fixed; remove `evidence`"),
+        ("rte: {kind: embedding, evidence: e}", "rte.evidence: only a classification, a regres"),
+        ("rte: {evidence: [e]}", "rte.evidence: Input should be a valid string"),
         (
             "imdb: {kind: ranking}",
             "imdb.kind: its labels are classes, no relevance; give a folder ",

@@ -1,5 +1,7 @@
 """What `lotbench inspect` shows: fates of tokens from a trace, shares over texts, files."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -205,6 +207,25 @@ def test_the_terminal_has_a_line_per_token():
     assert "layers compute 50% of the tokens" in captured.get()
 
 
+def test_evidence_is_marked_and_its_share_is_said(tmp_path):
+    from rich.console import Console
+
+    # Two layers compute 2 and 1 of the two evidence tokens.
+    evidence = np.array([False, True, True])
+    own = route(["a", "b", "c"], [[GONE, FULL, HALF], [GONE, FULL, LEAPT]], evidence=evidence)
+    assert own.title.endswith("layers compute 50% of tokens, 75% of evidence")
+    console = Console(width=120)
+    with console.capture() as captured:
+        console.print(terminal.of_text([own]))
+    lines = [line.split() for line in captured.get().splitlines()]
+    assert ["a", "\u00b7\u00b7"] in lines and ["b", "*", "\u2588\u2588"] in lines
+    assert lines[2][:2] == ["*", "evidence"]
+    text = inspect.write_page("One text", [own], [], tmp_path / "a.html").read_text()
+    assert text.count('class="token evidence"') == 2 and "evidence are underlined" in text
+    kinds = Kept("lot", [own, replace(own, evidence=None)]).tables["kind of token"]
+    assert kinds["evidence (2)"].tolist() == [1, 0.5]
+
+
 @pytest.fixture
 def saved(tmp_path, tokenizer):
     """Saves a random model and returns its folder."""
@@ -263,6 +284,15 @@ def test_a_protected_text_is_shown_as_kept(saved):
     route = own.route(("a b", "c"))
     assert route.tokens == ["[CLS]", "a", "b", "[SEP]", "c", "[SEP]"]
     assert (route.fates[0] == FULL).tolist() == [True] * 4 + [False] * 2
+
+
+def test_passages_of_the_second_text_are_evidence(saved):
+    own = Inspected(saved(FirstK, "first", k=1))
+    # [CLS] a b [SEP] a b c [SEP]
+    assert np.flatnonzero(own.covered(("a b", "a b c"), ["b", "b c"])).tolist() == [5, 6]
+    for passage in ("d", ""):
+        with pytest.raises(InputError, match=f"--evidence: '{passage}' is not in the .second."):
+            models.inspect([own.folder], text=["d", "a b"], evidence=["a", passage])
 
 
 @pytest.mark.slow

@@ -16,6 +16,7 @@ from stores import (
 from lotbench.errors import InputError
 from lotbench.report import readme, text
 from lotbench.report.tables import headline
+from lotbench.report.tables.models import models
 from lotbench.report.tables.of_task import tables
 from lotbench.report.tables.overview import AT_LEAST, overview, reach
 from lotbench.report.text import NONE, TIMES, plus_minus, score_with_interval, with_interval
@@ -41,6 +42,22 @@ def test_the_tables_show_scores_and_clocks(tmp_path):
     notes = tables("toy", StoreView(tmp_path))["models"].notes
     noise = "1.0% (CPU, 1 thread, batch 1), 1.0% (CPU, 1 thread, batch 32)"
     assert f"dense against itself (A/A noise): {noise}" in notes
+
+
+def test_all_models_have_their_share_of_evidence_where_rows_do(tmp_path):
+    table = models("toy", StoreView(fill(tmp_path)))
+    assert "evidence kept" not in table.columns and "evidence" not in " ".join(table.notes)
+    for seed, share in ((0, 0.9), (1, 0.8)):
+        rows = [evaluation(0.8, 4.0, evidence_kept=share)]
+        write(tmp_path, trial(f"e{seed}", "static", rows, seed=seed))
+    table = models("toy", StoreView(tmp_path))
+    place = table.columns.index("evidence kept")
+    rows = [row for group in table.groups for row in group]
+    cells = {row[0].removesuffix(" *"): row[place - 1 : place + 2] for row in rows}
+    # Layers keep 1 and 1/4 of the tokens, and 90% and 80% of the evidence of the two seeds.
+    assert cells["static"] == ["62%", "85%", "4.00"]
+    assert cells["mine"][1] == NONE
+    assert any(note.startswith("kept: tokens that layers compute") for note in table.notes)
 
 
 def test_without_scores_on_selection_nothing_is_chosen(tmp_path):

@@ -43,6 +43,14 @@ def test_results_have_a_row_per_trial_budget_and_split(tmp_path):
     assert broken["score"] != broken["score"]
 
 
+def test_the_share_of_evidence_is_a_column_where_rows_have_it(tmp_path):
+    write(tmp_path, trial("a", "lot", [evaluation(0.9, 2.0)]))
+    assert "evidence_kept" not in lotbench.results(tmp_path)
+    write(tmp_path, trial("b", "lot", [evaluation(0.9, 2.0, evidence_kept=0.75)]))
+    shares = lotbench.results(tmp_path)["evidence_kept"]
+    assert shares.dtype == float and shares.isna().tolist() == [True, False] and shares[1] == 0.75
+
+
 def test_trials_that_differ_only_in_their_seed_share_a_setting(tmp_path):
     for name, seed, lam in (("a", 0, 0.1), ("b", 1, 0.1), ("c", 0, 0.2)):
         rows = [evaluation(0.9, 2.0)]
