@@ -44,7 +44,7 @@ def headline(studies: Sequence[StoreView]) -> Table | None:
         return None
     lines = [[method, *(column.get(method, NONE) for column in columns)] for method in shown]
     notes = [
-        "a cell: the score minus that of the reference, in points of 100, with its 95% interval "
+        "a cell: the score minus the reference's, in points of 100, with its 95% interval "
         "over texts and seeds; each method with its best setting on selection, read on validation",
         f"{FIRST} no method is ahead of it there, the others of its store included; {NOT_AHEAD} "
         f"not ahead of the model without layers; {NONE} not scored there at {TARGET:g}{TIMES}",
@@ -59,8 +59,14 @@ def headline(studies: Sequence[StoreView]) -> Table | None:
 
 def _head(task: str, study: StoreView, found: Evidence) -> list[str]:
     """The task, ``6 layers``, and the no-layer gap if there is one."""
-    head = [text.named(task, study), text.backbones(study.runs_on(task)).rpartition("(")[2][:-1]]
+    head = [text.named(task, study), _backbone(task, study)[1]]
     return head if found.gap is None else [*head, f"no-layer gap {text.with_interval(found.gap)}"]
+
+
+def _backbone(task: str, study: StoreView) -> tuple[str, str]:
+    """``MiniLM`` and ``6 layers``."""
+    name, _, layers = text.backbones(study.runs_on(task)).partition(" (")
+    return name, layers.rstrip(")")
 
 
 def _column(task: str, study: StoreView) -> str:
@@ -69,7 +75,7 @@ def _column(task: str, study: StoreView) -> str:
     metric, found = models[0].metric, study.evidence[task]
     counts = text.listed([str(count) for count in study.texts(task, "validation")])
     return (
-        f"{text.named(task, study)}, {text.backbones(study.runs_on(task))}: {metric}, "
+        f"{text.named(task, study)}, {_backbone(task, study)[0]}: {metric}, "
         f"{reference(found, metric)}; {counts} {text.unit_of(study.runs_on(task))}, "
         f"{text.seeds(models)}; store {study.name}"
         + "; a task that needs no encoder"
