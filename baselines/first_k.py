@@ -1,9 +1,8 @@
 """Control: keep the first k tokens of a text, and fine-tune.
 
 It is often strong on news, where the first sentences suffice.  A pair of texts is shortened as a
-tokenizer does it, from the end of the longer text.  If the backbone has no segments (RoBERTa), a
-pair counts as one text.  [CLS] is the first token, so it is always kept.  All steps train the
-final model.
+tokenizer does it, from the end of the longer text.  [CLS] is the first token, so it is always kept.
+All steps train the final model.
 """
 
 from __future__ import annotations
@@ -39,15 +38,15 @@ class FirstK(TokenReducer):
         self.k = params.k
 
     def before_embedding(self, batch: Batch, words: Tensor) -> Drop:
-        return Drop(first_tokens(batch.token_type_ids, batch.layout, self.k))
+        return Drop(first_tokens(batch.text_of_token, batch.layout, self.k))
 
 
-def first_tokens(token_type_ids: Tensor, layout: Ragged, k: float | Tensor) -> Tensor:
+def first_tokens(text_of_token: Tensor, layout: Ragged, k: float | Tensor) -> Tensor:
     """Mask of the first ``k`` tokens of each sequence, shape (T,), bool.
 
-    Two segments are cut at the same position; a shorter segment is kept whole.
+    Two texts are cut at the same position; a shorter one is kept whole.
     """
-    second = token_type_ids > 0
+    second = text_of_token > 0
     length_of_first = segment_count(~second, layout)[layout.sequence]
     place = layout.position - length_of_first * second
     return segment_rank(-place, layout) < k

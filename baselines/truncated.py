@@ -5,8 +5,11 @@ output of layer k - 1.  The later layers remain in the checkpoint and never run.
 the final model.
 
 With ``layers: 0`` the head reads the mean of a text's embeddings, not a state.  It learns that at
-a rate of 2e-3.  A pooling that takes the mean of all tokens maps it.  If this bag ties with the
-dense model, a task needs no encoder, and a speed-up there means nothing.
+a rate of 2e-3.  A pooling that takes the mean of all tokens maps it.  `baselines.bag` weighs the
+embeddings.
+
+`AnyDepth` is one model for every k, its budget after training.  With ``train.budgets: sampled``
+every step trains another k.
 """
 
 from __future__ import annotations
@@ -43,3 +46,33 @@ class Truncated(TokenReducer):
                 f"truncated: layers: {layers}, but the backbone has only {n_layers} layers"
             )
         self.active_layers = layers
+
+
+class DepthParams(reducer.Params):
+    """Hyper-parameters."""
+
+    depth: int = Field(6, ge=1, le=1000, description="layers that are run; at most all")
+
+
+class AnyDepth(TokenReducer):
+    """Runs as many of the first layers as its budget says, with every token."""
+
+    params: DepthParams
+    name = "any-depth"
+    source = "control"
+    look = Look(label="any depth", colour="#B8860B", marker="X", role="control", order=3)
+    budget_name = "depth"
+    budget_range = (1, 48)
+
+    def __init__(self, params: DepthParams, n_layers: int, width: int) -> None:
+        super().__init__(params, n_layers, width)
+        self.depth = params.depth
+
+    @property
+    def depth(self) -> int:
+        """The budget."""
+        return self.active_layers
+
+    @depth.setter
+    def depth(self, value: int) -> None:
+        self.active_layers = min(value, self.n_layers)

@@ -35,6 +35,7 @@ from lotbench.decision import (
 )
 from lotbench.errors import InputError
 from lotbench.losses import distillation_loss, task_loss
+from lotbench.ragged import segment_mean
 from lotbench.store.rows import Look
 from lotbench.validation import Wording, report_at, strict_numbers, validate
 
@@ -352,6 +353,13 @@ class TokenReducer(nn.Module):
         """
         return None
 
+    def summary(self, tokens: Tokens) -> Tensor:
+        """What the head or the pooling reads of each text if no layer runs, shape (B, D).
+
+        The mean of the embeddings by default.
+        """
+        return segment_mean(tokens.hidden, tokens.layout)
+
     def loss(self, outputs: Outputs, batch: Batch, trace: Trace) -> dict[str, Tensor]:
         """Weighted loss terms by name; the trainer adds task loss and distillation."""
         return {}
@@ -366,13 +374,13 @@ class TokenReducer(nn.Module):
     def overhead_flops(self, layer: int, n_tokens: Tensor) -> Tensor | float:
         """FLOPs (2 x multiply-adds) of the method at a layer, given ``n_tokens`` (B,) shown.
 
-        Layer -1 is `before_embedding`.
+        Layer -1 is `before_embedding`, or `summary` if no layer runs.
         """
         return 0.0
 
     def load_state_dict(self, state_dict: Mapping[str, Any], *args: Any, **kwargs: Any) -> Any:
-        """As of a module; empty buffers take the saved size, since tables know theirs late."""
-        for name, buffer in self.named_buffers():
-            if name in state_dict and not buffer.numel():
-                buffer.resize_(state_dict[name].shape)
+        """As of a module; what is empty takes the saved size, since tables know theirs late."""
+        for name, table in (*self.named_parameters(), *self.named_buffers()):
+            if name in state_dict and not table.numel():
+                table.data = table.new_empty(state_dict[name].shape)
         return super().load_state_dict(state_dict, *args, **kwargs)

@@ -22,7 +22,7 @@ GROUP = "lotbench.methods"
 DECIDE = ("before_embedding", "before_layer", "after_attention")
 HOOKS = (
     *("__init__", "stages", "before_training", "start_stage", "loss", "training_step"),
-    *("after_step", "after_training", "search", "overhead_flops", "look_with", *DECIDE),
+    *("after_step", "after_training", "search", "summary", "overhead_flops", "look_with", *DECIDE),
 )
 _plugins: dict[str, type[TokenReducer]] = {}
 

@@ -89,7 +89,8 @@ def sweep_of(
             "lot": [first, {**first, "router": "table"}],
             "static": {"keep_ratio": 0.25},
             "first-k": {"k": max(4, round(float(mean) / 4))},
-            "truncated": {"layers": {"grid": sorted({0, layers // 3, 2 * layers // 3})}},
+            "truncated": {"layers": {"grid": sorted({layers // 3 or 1, 2 * layers // 3 or 1})}},
+            "bag": {},
         },
         # Rounds for three processes, which the intervals need.
         "measure": {"batch_sizes": [batch], "threads": [1], "examples": 32, "rounds": 12},

@@ -73,6 +73,7 @@ STABLE = (SOUND, RUNS, *FORM, DETERMINISTIC)
 """What two runs need to be compared."""
 LABELS = Rule("decisions in evaluation ignore the labels", rules.ignores_labels, STABLE)
 ALONE = Rule("a text does not depend on its batch", rules.ignores_neighbours, STABLE)
+PAIRS = Rule("a pair is read alike with and without token types", rules.knows_both_texts, STABLE)
 MODES = Rule("the packed path equals the reference", rules.modes_agree, STABLE)
 WHOLE = Rule(
     "keeping everything equals the untouched model", rules.equals_dense, (SOUND, RUNS, *FORM)
@@ -93,7 +94,7 @@ LEARNS = Rule(
 )
 
 RULES: tuple[Rule, ...] = (
-    *(SOUND, RUNS, *FORM, DETERMINISTIC, LABELS, ALONE, MODES, WHOLE, FLOPS),
+    *(SOUND, RUNS, *FORM, DETERMINISTIC, LABELS, ALONE, PAIRS, MODES, WHOLE, FLOPS),
     *(TRAINS, GRADIENTS, REPEATS, SAVED),
     *(_of_vectors(rule, LABELS) for rule in (ALONE, MODES, WHOLE, FLOPS, TRAINS)),
     *(EXPORTED, _of_vectors(EXPORTED), LEARNS),

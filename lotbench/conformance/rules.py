@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Set
+from copy import deepcopy
 
 import numpy as np
 import torch
@@ -14,9 +15,9 @@ import torch
 from lotbench.conformance.answers import Case, answer, compare
 from lotbench.conformance.outcome import Broken, NotSeen, on
 from lotbench.conformance.subject import TINY_LAYERS, Subject
-from lotbench.conformance.texts import BATCHES, RAGGED, UNIFORM, batch
+from lotbench.conformance.texts import BATCHES, RAGGED, UNIFORM, batch, pairs
 from lotbench.conformance.tiny import CLASSES
-from lotbench.engine.encoder import MODES
+from lotbench.engine.encoder import MODES, ReducedEncoder
 from lotbench.measure.flops import fvcore_flops, reduced_flops
 from lotbench.reducer import Look, Stage
 from lotbench.trial.saliency import SALIENCIES
@@ -124,6 +125,21 @@ def ignores_neighbours(subject: Subject) -> str:
         ):
             with on(subject.cls, case.label):
                 compare(together, case.answer(rows), f"in a batch of {len(RAGGED)}", how, CLOSE)
+    return ""
+
+
+def knows_both_texts(subject: Subject) -> str:
+    """A pair has the same decisions and logits with and without token types."""
+    backbone = deepcopy(subject.cases[0].encoder.backbone)
+    with torch.no_grad():  # of equal embeddings, so that states do not differ
+        for name, table in backbone.named_parameters():
+            if "token_type" in name:
+                table.copy_(table[:1].expand_as(table))
+    for case in subject.cases:
+        encoder = ReducedEncoder(backbone, case.encoder.reducer).eval()
+        with on(subject.cls, f"{case.label}; batch.text_of_token needs no token types"):
+            one, other = (answer(encoder, pairs(typed)) for typed in (True, False))
+            compare(one, other, "with token types", "without", CLOSE)
     return ""
 
 

@@ -25,6 +25,19 @@ def batch(
     return collate(with_artefacts(TEXTS, needs, vectors), np.array(rows))
 
 
+def pairs(typed: bool) -> Batch:
+    """Three pairs of texts with words in common, a separator behind each text.
+
+    Token types tell the texts apart, or nothing but the separators does, as for RoBERTa.
+    """
+    rng, ids, types = np.random.default_rng(2), [], []
+    for first, second in ((9, 20), (14, 3), (2, 30)):
+        words = rng.integers(3, 20, first + second).tolist()
+        ids.append([0, *words[:first], 1, *words[first:], 1])
+        types.append([0] * (first + 2) + [1] * (second + 1))
+    return Batch.from_ids(ids, types if typed else None)
+
+
 def split(count: int) -> Split:
     """Random texts whose label depends on their third token."""
     return _random_split([3 + (7 * i) % 26 for i in range(count)], seed=1)

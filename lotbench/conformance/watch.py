@@ -50,6 +50,9 @@ class Watch(TokenReducer):
     ) -> Decision | None:
         return self._watched_call("after_attention", layer, tokens, received)
 
+    def summary(self, tokens: Tokens) -> Tensor:
+        return self.method.summary(tokens)
+
     def _watched_call(
         self, point: str, layer: int, tokens: Tokens, *received: Received | None
     ) -> Decision | None:

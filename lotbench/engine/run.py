@@ -287,16 +287,19 @@ class EncoderRun:
             tokens, behind = self.with_restored(tokens, behind)
         if self.restored or self.backbone.reads_all:
             tokens, behind = self.merging.spread(tokens, behind)
+        if not self.reducer.active_layers:
+            # Without a layer the first token knows nothing of its text, so a summary stands there.
+            at, layout = select(tokens.layout.is_first, tokens.layout)
+            summary = self.reducer.summary(tokens)
+            tokens = Tokens(summary, layout, tokens.rows[at], self.batch)
+            behind = None if behind is None else behind[at]
         hidden, layout, rows = tokens.hidden, tokens.layout, tokens.rows
         pooling, trace = self.backbone.pooling, self.trace
-        if not self.reducer.active_layers and not (pooling and pooling.kind == "mean"):
-            # Without a layer the first token knows nothing of its text, so it gets the mean.
-            hidden = hidden.index_copy(0, layout.first, segment_mean(hidden, layout))
         last, hidden = hidden, self.backbone.last_norm(hidden)
         if pooling is not None:
             logits = pooling(hidden, layout, behind)
             trace.mapped = behind is not None
-        elif self.backbone.mean_head and self.reducer.active_layers:
+        elif self.backbone.mean_head:
             logits = self.backbone.classify(mean_of_computed(hidden, layout, behind))
         else:
             first = self.backbone.last_norm(self.first_states(last, layout))

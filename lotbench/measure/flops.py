@@ -41,7 +41,7 @@ def reduced_flops(trace: Trace, backbone: Backbone, reducer: TokenReducer) -> Te
     the method's own, and ``2 D^2`` once where the pooling maps tokens.
     """
     total = head_flops(backbone) + trace.embedded.double() * input_flops(backbone)
-    if trace.decisions("before_embedding"):
+    if trace.decisions("before_embedding") or not reducer.active_layers:
         total = total + reducer.overhead_flops(-1, trace.lengths.double())
     if trace.mapped and backbone.pooling:
         total = total + backbone.pooling.map_flops()

@@ -22,6 +22,8 @@ from lotbench.statistics.scored import DENSE_METHODS, Scored
 from lotbench.store.rows import Unreached
 
 DROPS = (0.5, 1.0, 2.0)
+NEEDS_ENCODER = 3.0
+"""The smallest no-layer gap, in points, of a task that needs an encoder."""
 # Scores are means of floats: 0.85 - 0.01 must still count as "within one point" of 0.85.
 SLACK = 1e-9
 
@@ -143,8 +145,21 @@ class Evidence:
 
     @property
     def bag(self) -> Scored | None:
-        """The model without layers, if there is one."""
+        """The model without layers, if there is one; of several the first by its method's name."""
         return next((own for own in self.models if own.is_bag and own.seeds), None)
+
+    @property
+    def gap(self) -> Estimate | None:
+        """The no-layer gap, in points: the reference minus `bag`; None without a bag."""
+        if self.bag is None:
+            return None
+        value, low, high = self.bag.gain
+        return Estimate(-value, -high, -low)
+
+    @property
+    def needs_encoder(self) -> bool:
+        """False if the no-layer gap is small."""
+        return self.gap is None or self.gap.value >= NEEDS_ENCODER
 
     def ahead_of_bag(self, margins: Mapping[str, Margin]) -> set[str]:
         """The methods that are ahead of the model without layers; none without such a model."""

@@ -82,7 +82,7 @@ class Scored:
 
     @property
     def is_bag(self) -> bool:
-        """True if no layer computes a token, so that only the embeddings are averaged."""
+        """True if no layer computes a token, so that the embeddings alone are read."""
         return bool(self.keep_ratios) and not any(self.keep_ratios)
 
 

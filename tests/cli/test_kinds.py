@@ -21,7 +21,7 @@ from lotbench.trial.trial import run_alone
 pytestmark = pytest.mark.slow
 
 WORDS = ["plot", "cast", "film", "scene", "camera", "music", "story", "actor", "script", "ending"]
-METHODS: dict[str, Any] = {"dense": {}, "lot": {"decision_every": 2}, "truncated": {"layers": 0}}
+METHODS: dict[str, Any] = {"dense": {}, "lot": {"decision_every": 2}, "bag": {}}
 # Nothing is timed: that is the same for every kind of task.
 SHORT = {"measure": None, "targets": [1.5]}
 
@@ -107,8 +107,8 @@ def test_a_sweep_over_vectors_and_a_ranking(sweep_file, tasks, tmp_path, monkeyp
     assert metrics(trials, "items") == {("mrr", "overlap", "cosine")}
     assert metrics(trials, "pairs") == {("spearman", "overlap", "cosine")}
     assert metrics(trials, "ranks") == {("ndcg", "mrr", "agreement")}
-    kept = {trial.params.get("layers"): trial for trial in trials if trial.method == "truncated"}
-    assert {tuple(own.keep_ratio) for own in kept[0].evaluations} == {(0.0, 0.0)}
+    bags = [own for trial in trials if trial.method == "bag" for own in trial.evaluations]
+    assert {tuple(own.keep_ratio) for own in bags} == {(0.0, 0.0)}
     read(tmp_path / "results/kinds")
     repeats(trials[::4], tmp_path, monkeypatch)  # one of each task, and of each method
 

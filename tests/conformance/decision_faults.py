@@ -89,6 +89,15 @@ DECISIONS: dict[str, tuple[str, str, list[str]]] = {
         "does not depend on its batch",
         ["text", "left out in a batch of 8", "alone"],
     ),
+    "tells the texts of a pair by their token types": (
+        """
+        def before_layer(self, layer, tokens):
+            second = tokens.batch.token_type_ids[tokens.rows] > 0
+            return Drop(self.half(tokens, second + tokens.layout.is_first.double()))
+        """,
+        "with and without token types",
+        ["before_layer of layer 0, text", "left out with token types", "without; "],
+    ),
     "a softmax over the whole batch": (
         """
         def before_layer(self, layer, tokens):

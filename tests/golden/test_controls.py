@@ -1,4 +1,4 @@
-"""The controls random-drop, first-k, static and truncated, against hand-computed numbers."""
+"""Controls against hand-computed numbers: random-drop, first-k, static, truncated, any-depth."""
 
 import pytest
 import torch
@@ -7,7 +7,7 @@ from transformers import BertForSequenceClassification
 from baselines.first_k import FirstK, first_tokens
 from baselines.random_drop import RandomDrop, random_keep
 from baselines.static import Static
-from baselines.truncated import Truncated
+from baselines.truncated import AnyDepth, Truncated
 from lotbench.conformance.tiny import WIDTH, tiny_backbone
 from lotbench.engine.encoder import ReducedEncoder
 from lotbench.measure.flops import reduced_flops
@@ -146,6 +146,17 @@ def test_truncated_is_the_model_of_that_many_layers(reduced, batch):
             outputs = encoder(texts, mode)
             torch.testing.assert_close(outputs.logits, wanted, rtol=0, atol=1e-10)
             assert [int(q) for q in outputs.trace.queries] == [7, 7]
+
+
+def test_any_depth_is_truncated_at_each_budget(batch):
+    texts, backbone = batch([7, 3]), tiny_backbone(4, num_labels=2).double()
+    encoder = ReducedEncoder(backbone, AnyDepth(AnyDepth.Params(depth=2), 4, WIDTH)).eval()
+    for depth in (1, 2, 3, 4, 9):  # 9 is more than all
+        cut = Truncated(Truncated.Params(layers=min(depth, 4)), 4, WIDTH)
+        wanted = ReducedEncoder(backbone, cut).eval()(texts).logits
+        with encoder.reducer.at_budget(depth):
+            torch.testing.assert_close(encoder(texts).logits, wanted, rtol=0, atol=1e-12)
+    assert encoder.reducer.budget == 2
 
 
 @pytest.mark.parametrize("mode", ["packed", "reference"])

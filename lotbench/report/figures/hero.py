@@ -88,7 +88,7 @@ def figure(study: StoreView, task: str) -> Figure | None:
     colour = given[first.method].line
     axes.fill_between(first.speedups, low, high, color=colour, alpha=0.16, linewidth=0)
     axes.axhline(0, color=GREY, linewidth=1)
-    for bag in (own for own in study.validated(task) if own.is_bag):
+    if (bag := study.evidence[task].bag) is not None:
         axes.axhline(bag.gain.value, color=GREY, linewidth=1, linestyle=":")
         axes.text(1.03, bag.gain.value, "no layer", va="top", fontsize=11, color="#444444")
     for line in reversed(lines):

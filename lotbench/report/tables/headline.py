@@ -13,9 +13,10 @@ from pathlib import Path
 from lotbench.errors import InputError
 from lotbench.report import text
 from lotbench.report.looks import order
-from lotbench.report.tables.overview import FIRST, NOT_AHEAD, at_target, reference, without_layers
+from lotbench.report.tables.overview import FIRST, NOT_AHEAD, at_target, reference
 from lotbench.report.tables.render import Table, markdown
 from lotbench.report.text import NONE, TIMES
+from lotbench.statistics.evidence import Evidence
 from lotbench.statistics.store_view import StoreView
 from lotbench.store.files import write_file
 
@@ -42,24 +43,30 @@ def headline(studies: Sequence[StoreView]) -> Table | None:
     if not shown:
         return None
     lines = [[method, *(column.get(method, NONE) for column in columns)] for method in shown]
-    bags = [NONE if bag is None else without_layers(bag) for bag in (own.bag for *_, own in tasks)]
-    lines += [["without layers", *bags]] * any(bag != NONE for bag in bags)
     notes = [
-        "a cell: the score minus that of the reference, in points of 100, with its 95% interval "
+        "a cell: the score minus the reference's, in points of 100, with its 95% interval "
         "over texts and seeds; each method with its best setting on selection, read on validation",
         f"{FIRST} no method is ahead of it there, the others of its store included; {NOT_AHEAD} "
         f"not ahead of the model without layers; {NONE} not scored there at {TARGET:g}{TIMES}",
+        "no-layer gap: the reference minus a model without layers",
         *(_column(task, study) for task, study, _ in tasks),
     ]
     if left := [method for method in order(counts) if method not in shown]:
         notes.append(f"on one task alone, so not shown: {text.listed(left)}")
-    names = [f"{text.named(task, study)}, {_layers(task, study)}" for task, study, _ in tasks]
+    names = [", ".join(_head(*own)) for own in tasks]
     return Table(f"Scores at {TARGET:g}{TIMES} fewer FLOPs", ["method", *names], [lines], notes)
 
 
-def _layers(task: str, study: StoreView) -> str:
-    """``6 layers``"""
-    return text.backbones(study.runs_on(task)).rpartition("(")[2].rstrip(")")
+def _head(task: str, study: StoreView, found: Evidence) -> list[str]:
+    """The task, ``6 layers``, and the no-layer gap if there is one."""
+    head = [text.named(task, study), _backbone(task, study)[1]]
+    return head if found.gap is None else [*head, f"no-layer gap {text.with_interval(found.gap)}"]
+
+
+def _backbone(task: str, study: StoreView) -> tuple[str, str]:
+    """``MiniLM`` and ``6 layers``."""
+    name, _, layers = text.backbones(study.runs_on(task)).partition(" (")
+    return name, layers.rstrip(")")
 
 
 def _column(task: str, study: StoreView) -> str:
@@ -68,9 +75,11 @@ def _column(task: str, study: StoreView) -> str:
     metric, found = models[0].metric, study.evidence[task]
     counts = text.listed([str(count) for count in study.texts(task, "validation")])
     return (
-        f"{text.named(task, study)}, {text.backbones(study.runs_on(task))}: {metric}, "
+        f"{text.named(task, study)}, {_backbone(task, study)[0]}: {metric}, "
         f"{reference(found, metric)}; {counts} {text.unit_of(study.runs_on(task))}, "
         f"{text.seeds(models)}; store {study.name}"
+        + "; a task that needs no encoder"
+        * (not found.needs_encoder)
     )
 
 

@@ -25,7 +25,7 @@ MOST_TARGETS = 4
 
 
 def overview(task: str, study: StoreView) -> Table | None:
-    """The overview of a task: a line per method, the best first, and one without layers.
+    """The overview of a task: a line per method, the best first.
 
     None without a reference, or if no method has scores on both splits.
     """
@@ -42,8 +42,6 @@ def overview(task: str, study: StoreView) -> Table | None:
         cells = [within[method], *(at.get(method, NONE) for at in at_targets)]
         cells.append(f"{text.with_interval(drop.value)}\nrank {drop.rank}" if drop else NONE)
         lines.append([method, *cells])
-    if found.bag is not None and shown:
-        lines.append(["without layers", NONE, *[without_layers(found.bag)] * len(shown), NONE])
     columns = ["method", f"within {TIMED_DROP:g}"]
     columns += [*(f"{target:g}{TIMES}" for target in shown), "mean drop"]
     name, metric = text.named(task, study), study.validated(task)[0].metric
@@ -86,11 +84,6 @@ def _within(found: Evidence, drop: float) -> dict[str, str]:
     return {method: text.chosen(choices.get(method), method in tied) for method in found.methods}
 
 
-def without_layers(bag: Scored) -> str:
-    """The cell of a model without layers, which is the same at every target."""
-    return text.with_interval(bag.gain).replace(" ", "\n", 1)
-
-
 def at_target(found: Evidence, target: float) -> dict[str, str]:
     """The margins of the methods at a target, each with its marks."""
     margins = found.at_target(target)
@@ -118,20 +111,24 @@ def the_reference(found: Evidence) -> str:
     return "the teacher" if found.reference.name == "teacher" else found.reference.name
 
 
-def without_encoder(found: Evidence) -> str | None:
-    """How far a model without layers is from the reference; None if there is no such model."""
-    if (bag := found.bag) is None:
+def no_layer_gap(found: Evidence) -> str | None:
+    """``18.5 (15 to 22) hundredths``, the no-layer gap; None if there is no such model."""
+    if (gap := found.gap) is None:
         return None
-    points = f"{text.with_interval(bag.gain)} {text.unit(bag.metric)}"
-    sentence = f"Without layers, the mean of the embeddings is at {points} against "
-    sentence += the_reference(found)
-    if bag.gain.value >= -TIMED_DROP:
-        return f"{sentence}: this task hardly needs an encoder, so its speed-ups mean little."
+    needless = ": a task that needs no encoder" * (not found.needs_encoder)
+    return f"{text.with_interval(gap)} {text.unit(found.models[0].metric)}{needless}"
+
+
+def without_encoder(found: Evidence) -> str | None:
+    """The no-layer gap in a sentence, and from where on no method is ahead of such a model."""
+    if (gap := no_layer_gap(found)) is None:
+        return None
+    sentence = f"The no-layer gap, {the_reference(found)} minus a model without layers, is {gap}"
     last = max((t for t in found.targets if found.ahead_of_bag(found.at_target(t))), default=0.0)
     beyond = [target for target in found.targets if target > last]
     if beyond:
         where = f"from {beyond[0]:g}{TIMES} fewer FLOPs on, " * bool(last)
-        sentence += f"; {where}no method is ahead of it"
+        sentence += f"; {where}no method is ahead of that model"
     return f"{sentence}."
 
 

@@ -18,6 +18,7 @@ from tiny_models import random_model
 from torch import Tensor, nn
 
 import lotbench
+from baselines.bag import Bag
 from lotbench import registry
 from lotbench.batch import Batch
 from lotbench.conformance.tiny import tiny_backbone
@@ -262,6 +263,20 @@ def test_every_backbone_gives_vectors_in_every_runtime(kind):
 @pytest.mark.slow
 def test_vectors_without_any_layer_run_in_both_runtimes():
     assert_answers(make("truncated", "mean", layers=0), IDS)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", [None, "mean"])
+def test_a_bag_of_pairs_runs_in_both_runtimes(kind):
+    """A pair, one whose second text is its separator, a text alone, and one token."""
+    ids = [[1, 5, 6, 2, 7, 8, 9, 2], [1, 5, 2, 2], [1, 6, 7, 2], [1]]
+    types = [[0] * 4 + [1] * 4, [0, 0, 0, 1], [0] * 4, [0]]
+    encoder = make(Bag, kind)
+    reducer, texts = encoder.reducer, Batch.from_ids(ids, types)
+    with torch.no_grad():
+        reducer.before_training([texts], encoder.backbone.words)
+        nn.init.normal_(reducer.pair, std=0.3)
+        assert_answers(encoder, ids, types)
 
 
 @pytest.mark.slow

@@ -19,6 +19,8 @@ from stores import (
 from lotbench.report.advice import as_text
 from lotbench.report.findings import answer, findings
 from lotbench.report.recommend import Limits, recommend
+from lotbench.report.screen import of_store
+from lotbench.report.tables.of_task import tables
 from lotbench.report.tables.overview import overview
 from lotbench.statistics.store_view import StoreView
 
@@ -71,8 +73,11 @@ def test_methods_that_tie_win_nothing(tmp_path):
 @pytest.mark.parametrize(
     ("right", "ending"),
     [
-        (0.5, "points against dense."),
-        (0.895, "against dense: this task hardly needs an encoder, so its speed-ups mean little."),
+        (0.5, " is 40.0 (37 to 43) points."),
+        (0.895, " is 0.5 (0.1 to 1.0) points: a task that needs no encoder."),
+        # Three points below dense it needs one.
+        (0.869, "points."),
+        (0.871, "points: a task that needs no encoder."),
     ],
 )
 def test_a_model_without_layers_says_what_the_task_needs(tmp_path, right, ending):
@@ -81,10 +86,14 @@ def test_a_model_without_layers_says_what_the_task_needs(tmp_path, right, ending
     write(tmp_path, trial("bag", "truncated", rows))
     study = StoreView(tmp_path)
     *_, last = answer("toy", study)
-    assert last.startswith("Without layers, the mean of the embeddings is at -")
+    assert last.startswith("The no-layer gap, dense minus a model without layers, is ")
     assert last.endswith(ending)
-    # The table that people look at first says the same.
+    # The table that people look at first says the same, and every table has it in its title.
     assert last in overview("toy", study).notes
+    gap = last.partition(" layers, is ")[2].removesuffix(".")
+    titles = [own.title for own in tables("toy", study).values()]
+    assert len(titles) > 1 and all(own.endswith(f" (no-layer gap: {gap})") for own in titles)
+    assert f"; no-layer gap: {gap}." in " ".join(of_store(study))
 
 
 def test_a_winner_that_misses_its_limit_on_validation_says_so(tmp_path):

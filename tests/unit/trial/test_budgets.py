@@ -12,6 +12,7 @@ from baselines.length_drop import LengthDrop
 from baselines.power_bert import PowerBert
 from baselines.random_drop import RandomDrop
 from baselines.tr_bert import TrBert
+from baselines.truncated import AnyDepth
 from lotbench.config.sections import TeacherConfig, TrainConfig
 from lotbench.conformance.texts import with_artefacts
 from lotbench.conformance.tiny import WIDTH, tiny_backbone
@@ -68,6 +69,13 @@ def test_speed_ups_are_spread_evenly_in_log():
     for found, share in zip(budgets.speedups[1:4], (0.25, 0.5, 0.75), strict=True):
         assert math.log(found) == pytest.approx(share * math.log(8), abs=0.2)
     assert encoder.reducer.budget == 0.5  # the trained one
+
+
+def test_one_training_sees_every_depth():
+    encoder, depths = tiny(AnyDepth, depth=1), set()
+    encoder.register_forward_hook(lambda *_: depths.add(encoder.reducer.depth))
+    trained(encoder, largest=2.0)
+    assert depths == {1, 2} and encoder.reducer.budget == 1
 
 
 def test_only_hard_steps_move_the_budget(monkeypatch):
