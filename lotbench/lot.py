@@ -55,6 +55,7 @@ Deviations from the released code, which differs from the paper
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from dataclasses import replace
 from typing import Any, Literal, Self
 
@@ -66,6 +67,7 @@ from torch import Tensor, nn
 from lotbench import reducer
 from lotbench.batch import Batch
 from lotbench.errors import InputError
+from lotbench.matching import OF_STATES, OF_WORDS, Idf, state_rows, word_rows, words_of_first
 from lotbench.ragged import (
     Ragged,
     seeded_uniform,
@@ -143,6 +145,12 @@ class Params(reducer.Params):
     decision_every: int = Field(
         1, ge=1, le=ALL_LAYERS, description="reuse a decision for this many layers"
     )
+    after: int = Field(
+        0, ge=0, le=ALL_LAYERS, description="layers that compute every token, before any decision"
+    )
+    reads: Literal["self", "match"] = Field(
+        "self", description="match: a second text's routers also read how it matches the first"
+    )
 
     @model_validator(mode="before")
     @classmethod
@@ -165,6 +173,11 @@ class Params(reducer.Params):
                 "router: table needs leaping_keys: none and router_context: false, since it "
                 "decides before any token has a state"
             )
+        if self.router == "table" and self.after:
+            raise ValueError(
+                f"router: table decides before the embedding, so no layer can compute every token "
+                f"before it; remove after: {self.after} or router: table"
+            )
         if self.saliency_length is not None and self.share_normalisation != "softmax":
             raise ValueError("saliency_length needs share_normalisation: softmax")
         return self
@@ -184,16 +197,21 @@ class LeapOfThought(TokenReducer):
         super().__init__(params, n_layers, width)
         self.threshold = params.threshold
         sizes = width, params.router_width, params.router_bias
-        self.word_router = WordRouter(*sizes) if params.router == "table" else None
-        every = params.decision_every
-        if self.word_router is not None and every < n_layers:
-            raise InputError(
-                f"{self.name}: router: table decides once, but decision_every: {every} decides "
-                f"again in a backbone of {n_layers} layers; remove decision_every"
-            )
+        table, every, after = params.router == "table", params.decision_every, params.after
+        self.features = 0
+        if params.reads == "match":
+            self.features = OF_WORDS + OF_STATES * (not table)
+            self.register_buffer("idf", torch.zeros(0))
+        self.word_router = WordRouter(*sizes, self.features) if table else None
+        wrong = f"after: {after} leaves no layer to decide on; give at most {n_layers - 1}"
+        if table:
+            wrong = f"router: table decides once, but decision_every: {every} decides again"
+            wrong += "; remove decision_every"
+        if (table and every < n_layers) or 0 < n_layers <= after:
+            raise InputError(f"{self.name}: in a backbone of {n_layers} layers {wrong}")
         self.routers = nn.ModuleList(
-            Router(*sizes, params.router_context)
-            for _ in range(0, 0 if self.word_router else n_layers, every)
+            Router(*sizes, params.router_context, self.features)
+            for _ in range(after, 0 if table else n_layers, every)
         )
         guidance = {"gradient": {"saliency"}, "attention": {"attention_saliency"}}
         self.needs = frozenset(guidance.get(params.guidance, set()))
@@ -217,6 +235,13 @@ class LeapOfThought(TokenReducer):
         rates = {} if rate is None else {owner: rate}
         return [Stage("route", soft=self.params.straight_through, learning_rates=rates)]
 
+    def before_training(self, batches: Iterable[Batch], words: Tensor) -> None:
+        if self.features:
+            idf = Idf(words)
+            for batch in batches:
+                idf.count(batch)
+            self.idf = idf.table()
+
     def after_training(self, words: Tensor) -> None:
         if self.word_router:
             self.word_router.write_table(words)
@@ -229,6 +254,8 @@ class LeapOfThought(TokenReducer):
         else:
             words = words.detach() if self.params.detach_router else words
             logits = self.word_router.computed(batch, words).float()
+        if self.features:
+            logits = self.word_router.with_match(logits, word_rows(batch, self.idf))
         decision = self._decided(logits, batch.layout)
         decision.aux["logits"] = logits
         if self.params.routing == "drop":
@@ -242,20 +269,24 @@ class LeapOfThought(TokenReducer):
         return self.choose(logits[:, 1] - logits[:, 0], layout)
 
     def before_layer(self, layer: int, tokens: Tokens) -> Decision | None:
-        every, drops = self.params.decision_every, self.params.routing == "drop"
-        if self.word_router or (layer % every and drops):
+        drops, since = self.params.routing == "drop", layer - self.params.after
+        number, reused = divmod(since, self.params.decision_every)
+        if self.word_router or since < 0 or (reused and drops):
             return None
-        if layer % every and isinstance(tokens.previous, Leap):
+        if reused and isinstance(tokens.previous, Leap):
             decision = replace(tokens.previous, aux={})
             if decision.weight is None:  # the same tokens leap, and their mean is unchanged
                 return decision
         elif tokens.layout.known_sizes is None and self._reads_once:
-            margin = self._margins(layer, tokens)
+            margin = self._margins(number, tokens)
             decision = self.choose(margin[:, 0], tokens.layout)
             decision.aux["later"] = margin[:, 1:]
         else:
             hidden = tokens.hidden.detach() if self.params.detach_router else tokens.hidden
-            logits = self.routers[layer // every](hidden, tokens.layout).float()
+            router: Any = self.routers[number]
+            logits = router(hidden, tokens.layout).float()
+            if self.features:
+                logits = router.with_match(logits, self._rows(tokens))
             decision = self._decided(logits, tokens.layout)
             decision.aux["logits"] = logits
         if drops:
@@ -281,15 +312,23 @@ class LeapOfThought(TokenReducer):
         params = self.params
         alone = all(type(router) is Router and not router.context for router in self.routers)
         narrow = (self.n_layers - 1) * params.router_width <= self.width
-        return alone and narrow and params.routing == "leap" and params.decision_every == 1
+        leaps = params.routing == "leap" and params.reads == "self"
+        return alone and narrow and leaps and params.decision_every == 1
 
-    def _margins(self, layer: int, tokens: Tokens) -> Tensor:
-        """The logit of ``P(process)`` by the router of a layer and of each later one, (T, R).
+    def _rows(self, tokens: Tokens) -> Tensor:
+        """What the routers read of how each token matches, shape (T, F)."""
+        batch, at = tokens.batch, tokens.rows
+        words, second = words_of_first(batch)[at], batch.text_of_token[at] > 0
+        states = state_rows(tokens.hidden, tokens.layout, words, second)
+        return torch.cat([word_rows(batch, self.idf)[at], states], 1)
+
+    def _margins(self, number: int, tokens: Tokens) -> Tensor:
+        """The logit of ``P(process)`` by a router and by each later one, shape (T, R).
 
         A token that leapt over the layer before has the logits that it had there.
         """
         last = tokens.previous
-        routers: Any = self.routers[layer:]
+        routers: Any = self.routers[number:]
         if not isinstance(last, Leap):
             return margins(routers, tokens.hidden)
         at, _ = select(last.keep, tokens.layout, last.sizes)
@@ -330,13 +369,14 @@ class LeapOfThought(TokenReducer):
         return {"guidance": params.loss_weight * torch.stack(losses).mean()}
 
     def overhead_flops(self, layer: int, n_tokens: Tensor) -> Tensor | float:
-        decides = layer >= 0 and not layer % self.params.decision_every
-        if self.word_router:
-            decides = layer < 0 and not len(self.word_router.table)
-        if not decides:
+        inner, since = self.params.router_width, layer - self.params.after
+        router = 2 * self.width * inner + 2 * inner * 2
+        if self.word_router and layer < 0:
+            return n_tokens * (router * (not len(self.word_router.table)) + 2 * self.features)
+        if self.word_router or layer < 0 or since < 0 or since % self.params.decision_every:
             return 0.0
-        inner = self.params.router_width
-        return n_tokens * (2 * self.width * inner + 2 * inner * 2)
+        cosines = n_tokens * n_tokens * 2 * self.width if self.features else 0.0
+        return n_tokens * (router + 2 * self.features) + cosines
 
 
 class FixedBudgetParams(Params):
