@@ -57,16 +57,15 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable
 from dataclasses import replace
-from typing import Any, Literal, Self
+from typing import Any
 
 import torch
 import torch.nn.functional as F
-from pydantic import Field, model_validator
 from torch import Tensor, nn
 
-from lotbench import reducer
 from lotbench.batch import Batch
 from lotbench.errors import InputError
+from lotbench.lot_params import FixedBudgetParams, Params
 from lotbench.matching import OF_STATES, OF_WORDS, Idf, state_rows, word_rows, words_of_first
 from lotbench.ragged import (
     Ragged,
@@ -79,17 +78,6 @@ from lotbench.ragged import (
 from lotbench.reducer import Decision, Drop, Leap, Look, Outputs, Stage, TokenReducer, Tokens, Trace
 from lotbench.routers import Router, WordRouter, guidance_labels, margins
 
-ALL_LAYERS = 1000
-PAPER = {
-    "straight_through": True,
-    "router_width": 256,
-    "router_bias": 5.0,
-    "router_learning_rate": None,
-    "share_normalisation": "softmax",
-    "saliency_length": 128,
-    "top_p": 0.3,
-    "loss_weight": 0.05,
-}
 # A marker for each variant, and a shade of red for each variant of both recipes.
 MARKERS = {
     **{"": "o", ", one decision": "p", ", drop": "v", ", one decision, drop": "<"},
@@ -99,88 +87,6 @@ SHADES = {
     "ours": ("#D55E00", "#6B1D00", "#FFA983", "#A87A68", "#FF3B1F", "#AD4C3C"),
     "paper": ("#A61C3C", "#4A0A1C", "#F5A3B5", "#94666E", "#E03A78", "#7D2E55"),
 }
-
-
-class Params(reducer.Params):
-    """Hyper-parameters; ``preset: paper`` has the published values."""
-
-    preset: Literal["recommended", "paper"] = Field(
-        "recommended", description="values of the other parameters where the file gives none"
-    )
-    top_p: float = Field(0.5, gt=0, le=1, description="share of saliency that is processed")
-    loss_weight: float = Field(1.0, ge=0, le=1e6, description="weight of the guidance loss")
-    threshold: float = Field(0.5, ge=0, le=1, description="process iff P(process) is above")
-    router_width: int = Field(32, ge=1, le=8192, description="hidden width of each router")
-    router_bias: float = Field(
-        2.0, ge=-100, le=100, description="initial bias (-b, +b): starts by processing"
-    )
-    router_learning_rate: float | None = Field(
-        2e-3, gt=0, le=10, description="null: the trial's own"
-    )
-    straight_through: bool = Field(False, description="let the task gradient reach the routers")
-    temperature: float = Field(1.0, ge=1e-3, le=1e3, description="of the Gumbel-softmax")
-    routing: Literal["leap", "drop"] = Field(
-        "leap", description="may a token that is not chosen come back"
-    )
-    router: Literal["state", "table"] = Field(
-        "state", description="decide from states, or once from word and place"
-    )
-    leaping_keys: Literal["context", "all", "none"] = Field(
-        "context", description="layers see leaping tokens as their mean, all of them, or not at all"
-    )
-    router_context: bool = Field(True, description="add the sequence mean to the router's input")
-    guidance: Literal["gradient", "attention", "random", "none"] = Field(
-        "gradient", description="saliency that the routers learn from"
-    )
-    share_normalisation: Literal["sum", "softmax"] = Field(
-        "sum", description="how saliency becomes a share of its text"
-    )
-    saliency_length: int | None = Field(
-        None,
-        ge=1,
-        le=65_536,
-        description="softmax over texts padded to this length, the task's max_length",
-    )
-    detach_router: bool = Field(False, description="guidance does not train the backbone")
-    decision_every: int = Field(
-        1, ge=1, le=ALL_LAYERS, description="reuse a decision for this many layers"
-    )
-    after: int = Field(
-        0, ge=0, le=ALL_LAYERS, description="layers that compute every token, before any decision"
-    )
-    reads: Literal["self", "match"] = Field(
-        "self", description="match: a second text's routers also read how it matches the first"
-    )
-
-    @model_validator(mode="before")
-    @classmethod
-    def _fill_preset(cls, values: dict[str, Any]) -> dict[str, Any]:
-        defaults: dict[str, Any] = PAPER if values.get("preset") == "paper" else {}
-        if values.get("routing") == "drop" or values.get("router") == "table":
-            defaults = {**defaults, "leaping_keys": "none"}
-        if values.get("router") == "table":
-            defaults = {**defaults, "router_context": False, "decision_every": ALL_LAYERS}
-        if values.get("share_normalisation") == "sum":
-            defaults = {**defaults, "saliency_length": None}
-        return {**defaults, **values}
-
-    @model_validator(mode="after")
-    def _check_combinations(self) -> Self:
-        if self.routing == "drop" and self.leaping_keys != "none":
-            raise ValueError("routing: drop needs leaping_keys: none, since no token leaps")
-        if self.router == "table" and (self.leaping_keys != "none" or self.router_context):
-            raise ValueError(
-                "router: table needs leaping_keys: none and router_context: false, since it "
-                "decides before any token has a state"
-            )
-        if self.router == "table" and self.after:
-            raise ValueError(
-                f"router: table decides before the embedding, so no layer can compute every token "
-                f"before it; remove after: {self.after} or router: table"
-            )
-        if self.saliency_length is not None and self.share_normalisation != "softmax":
-            raise ValueError("saliency_length needs share_normalisation: softmax")
-        return self
 
 
 class LeapOfThought(TokenReducer):
@@ -219,7 +125,7 @@ class LeapOfThought(TokenReducer):
     @classmethod
     def look_with(cls, params: Params, n_layers: int) -> Look:
         recipe = "paper" if params.preset == "paper" else "ours"
-        once = ", one decision" if n_layers <= params.decision_every else ""
+        once = ", one decision" * (n_layers - params.after <= params.decision_every)
         variant = ", table" if params.router == "table" else once  # a table always decides once
         variant += ", drop" * (params.routing == "drop")
         place = list(MARKERS).index(variant)
@@ -227,7 +133,10 @@ class LeapOfThought(TokenReducer):
         if recipe == "paper":
             shape["published"] = True
         order = place + len(MARKERS) * (recipe == "paper")
-        return Look(label=f"LoT ({recipe}{variant})", order=order, **shape)
+        more = further(params)
+        if more:  # in a colour that no other method of a figure has
+            shape = {"role": "main"}
+        return Look(label=f"LoT ({recipe}{variant}{more})", order=order, **shape)
 
     def stages(self) -> list[Stage]:
         rate = self.params.router_learning_rate
@@ -379,19 +288,6 @@ class LeapOfThought(TokenReducer):
         return n_tokens * (router + 2 * self.features) + cosines
 
 
-class FixedBudgetParams(Params):
-    """Hyper-parameters of `FixedBudget`."""
-
-    keep_ratio: float = Field(0.25, gt=0, le=1, description="share of a text that layers process")
-    threshold: None = Field(None, description="not used: keep_ratio decides")
-    straight_through: Literal[False] = Field(
-        False, description="sampled decisions would not keep to keep_ratio"
-    )
-    routing: Literal["leap"] = Field(
-        "leap", description="with drop, layers after the first would leave out nothing"
-    )
-
-
 class FixedBudget(LeapOfThought):
     """Leap-of-Thought with a fixed keep ratio; not in the paper.
 
@@ -413,9 +309,11 @@ class FixedBudget(LeapOfThought):
     @classmethod
     def look_with(cls, params: Params, n_layers: int) -> Look:
         table = params.router == "table"
-        label = f"LoT (fixed budget{', table' * table})"
+        label, more = f"LoT (fixed budget{', table' * table}", further(params)
+        if more:
+            return Look(label=f"{label}{more})", role="main", order=12)
         return Look(
-            label=label, colour="#C98B6B", marker="H" if table else "d", role="main", order=12
+            label=f"{label})", colour="#C98B6B", marker="H" if table else "d", role="main", order=12
         )
 
     def choose(self, margin: Tensor, layout: Ragged) -> Leap:
@@ -430,3 +328,9 @@ def mean_leaping(hidden: Tensor, keep: Tensor, layout: Ragged) -> Tensor:
     count = segment_count(leaps, layout).clamp(min=1)
     total = segment_weighted_sum(leaps.to(hidden.dtype), hidden, layout)
     return total / count.unsqueeze(1)
+
+
+def further(params: Params) -> str:
+    """What the label of a variant says of ``after`` and ``reads``."""
+    after = f", after {params.after} layers".replace(" 1 layers", " 1 layer") * bool(params.after)
+    return after + ", match" * (params.reads == "match")
