@@ -29,7 +29,7 @@ from torch import Tensor
 
 from baselines import static
 from lotbench.batch import Batch
-from lotbench.matching import Idf, looked_up, matched
+from lotbench.matching import Idf, Sides, in_first, looked_up, smoothed
 from lotbench.ragged import segment_count, segment_topk
 from lotbench.reducer import Drop, Look
 
@@ -64,9 +64,10 @@ class Window(static.Static):
         self.idf = idf.table()
 
     def before_embedding(self, batch: Batch, words: Tensor) -> Drop:
-        layout, second = batch.layout, batch.text_of_token > 0
-        score = matched(looked_up(self.idf, batch.input_ids), batch, self.params.neighbours)
+        layout, sides = batch.layout, Sides.of(batch)
+        weight = looked_up(self.idf, batch.input_ids).masked_fill(~in_first(batch, sides), 0.0)
+        score = smoothed(weight, layout, self.params.neighbours)
         score = score + self.params.static_weight * looked_up(self.importance, batch.input_ids)
-        pair = (segment_count(second, layout) > 0)[layout.sequence]
-        score = score.masked_fill(layout.is_first | (pair & ~second), math.inf)
+        pair = (segment_count(sides.second, layout) > 0)[layout.sequence]
+        score = score.masked_fill(layout.is_first | (pair & ~sides.second), math.inf)
         return Drop(segment_topk(score, layout.share(self.keep_ratio), layout))

@@ -66,7 +66,7 @@ from torch import Tensor, nn
 from lotbench.batch import Batch
 from lotbench.errors import InputError
 from lotbench.lot_params import FixedBudgetParams, Params
-from lotbench.matching import OF_STATES, OF_WORDS, Idf, state_rows, word_rows, words_of_first
+from lotbench.matching import OF_STATES, OF_WORDS, Idf, Sides, state_rows, word_rows
 from lotbench.ragged import (
     Ragged,
     seeded_uniform,
@@ -164,7 +164,8 @@ class LeapOfThought(TokenReducer):
             words = words.detach() if self.params.detach_router else words
             logits = self.word_router.computed(batch, words).float()
         if self.features:
-            logits = self.word_router.with_match(logits, word_rows(batch, self.idf))
+            row = word_rows(batch, Sides.of(batch), self.idf)
+            logits = self.word_router.with_match(logits, row)
         decision = self._decided(logits, batch.layout)
         decision.aux["logits"] = logits
         if self.params.routing == "drop":
@@ -226,10 +227,9 @@ class LeapOfThought(TokenReducer):
 
     def _rows(self, tokens: Tokens) -> Tensor:
         """What the routers read of how each token matches, shape (T, F)."""
-        batch, at = tokens.batch, tokens.rows
-        words, second = words_of_first(batch)[at], batch.text_of_token[at] > 0
-        states = state_rows(tokens.hidden, tokens.layout, words, second)
-        return torch.cat([word_rows(batch, self.idf)[at], states], 1)
+        batch, at, sides = tokens.batch, tokens.rows, Sides.of(tokens.batch)
+        states = state_rows(tokens.hidden, tokens.layout, sides.at(at))
+        return torch.cat([word_rows(batch, sides, self.idf)[at], states], 1)
 
     def _margins(self, number: int, tokens: Tokens) -> Tensor:
         """The logit of ``P(process)`` by a router and by each later one, shape (T, R).

@@ -16,6 +16,8 @@ The row of a token of the second text has, in this order,
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -52,17 +54,32 @@ def looked_up(table: Tensor, ids: Tensor) -> Tensor:
     return table[ids] if len(table) else table.new_ones(ids.shape)
 
 
-def words_of_first(batch: Batch) -> Tensor:
-    """True for the words of the first text, without [CLS] and separators, shape (T,), bool."""
-    return (batch.text_of_token == 0) & ~batch.layout.is_first & ~batch.is_separator
+class Sides(NamedTuple):
+    """Where the two texts of pairs are, each shape (T,), bool.
+
+    ``words`` is true for words of the first text, ``second`` for all tokens of the second.
+    """
+
+    words: Tensor
+    second: Tensor
+
+    @staticmethod
+    def of(batch: Batch) -> Sides:
+        """The sides of a batch."""
+        second = batch.text_of_token > 0
+        return Sides(~(second | batch.layout.is_first | batch.is_separator), second)
+
+    def at(self, rows: Tensor) -> Sides:
+        """The sides of some rows."""
+        return Sides(self.words[rows], self.second[rows])
 
 
-def in_first(batch: Batch) -> Tensor:
+def in_first(batch: Batch, sides: Sides) -> Tensor:
     """True for tokens of the second text whose word the first has, shape (T,), bool."""
-    layout, ids = batch.layout, batch.input_ids
-    padded, words = layout.pad_any(ids), layout.pad_any(words_of_first(batch))
-    same = (padded.unsqueeze(2) == padded.unsqueeze(1)) & words.unsqueeze(1)
-    return unpad(same.any(2), layout) & (batch.text_of_token > 0)
+    layout = batch.layout
+    ids, words = layout.pad_any(batch.input_ids), layout.pad_any(sides.words)
+    same = (ids.unsqueeze(2) == ids.unsqueeze(1)) & words.unsqueeze(1)
+    return unpad(same.any(2), layout) & sides.second
 
 
 def smoothed(weight: Tensor, layout: Ragged, neighbours: int) -> Tensor:
@@ -78,31 +95,26 @@ def smoothed(weight: Tensor, layout: Ragged, neighbours: int) -> Tensor:
     return (weight[inside].masked_fill(~same, 0.0) * share).sum(1)
 
 
-def matched(weight: Tensor, batch: Batch, neighbours: int) -> Tensor:
-    """`smoothed` weights (T,) of the words of the second text that the first has, shape (T,)."""
-    return smoothed(weight.masked_fill(~in_first(batch), 0.0), batch.layout, neighbours)
-
-
-def word_rows(batch: Batch, idf: Tensor) -> Tensor:
+def word_rows(batch: Batch, sides: Sides, idf: Tensor) -> Tensor:
     """What the words alone tell of each token, shape (T, `OF_WORDS`); ``idf`` is of shape (V,)."""
-    layout, second = batch.layout, batch.text_of_token > 0
-    count, weight = segment_count(second, layout), looked_up(idf, batch.input_ids)
-    first = ~second & (count > 0)[layout.sequence]
+    layout, second = batch.layout, sides.second
+    shared, weight = in_first(batch, sides), looked_up(idf, batch.input_ids)
+    around = smoothed(weight.masked_fill(~shared, 0.0), layout, 6)
+    count = segment_count(second, layout)
     start = (layout.lengths - count)[layout.sequence]
-    share = (layout.position - start) / count.clamp(min=1)[layout.sequence]
-    numbers = [in_first(batch), weight, matched(weight, batch, 6), share]
-    row = [first, *(number.to(weight.dtype).masked_fill(~second, 0.0) for number in numbers)]
-    return torch.stack([number.to(weight.dtype) for number in row], 1)
+    before = (layout.position - start) / count.clamp(min=1)[layout.sequence]
+    first = ~second & (count > 0)[layout.sequence]
+    own = [number.masked_fill(~second, 0.0) for number in (weight, around, before)]
+    return torch.stack([number.to(weight.dtype) for number in (first, shared, *own)], 1)
 
 
-def state_rows(hidden: Tensor, layout: Ragged, words: Tensor, second: Tensor) -> Tensor:
+def state_rows(hidden: Tensor, layout: Ragged, sides: Sides) -> Tensor:
     """What the states (T, D) tell of each token, shape (T, `OF_STATES`), without gradient.
 
-    ``words`` and ``second`` (T,) are true for words of the first and tokens of the second text.
-    Without a word in the first text each cosine is -1.
+    Where the first text has no word, each cosine is -1.
     """
-    unit = layout.pad_any(F.normalize(hidden.detach(), dim=1))
-    other = ~layout.pad_any(words).unsqueeze(1)
+    unit, second = layout.pad_any(F.normalize(hidden.detach(), dim=1)), sides.second
+    other = ~layout.pad_any(sides.words).unsqueeze(1)
     cosine = (unit @ unit.transpose(1, 2)).masked_fill(other, -1.0).amax(2)
     best = unpad(cosine, layout).masked_fill(~second, 0.0)
     around = smoothed(best, layout, 5) / smoothed(second.to(best.dtype), layout, 5).clamp(min=1)

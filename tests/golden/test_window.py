@@ -8,7 +8,7 @@ import torch
 from baselines.static import Static
 from baselines.window import Window
 from lotbench.batch import Batch
-from lotbench.matching import in_first, smoothed
+from lotbench.matching import Sides, in_first, smoothed
 from lotbench.ragged import Ragged
 
 PAIR = [1, 5, 6, 3, 7, 5, 8, 9, 3]
@@ -52,7 +52,7 @@ def test_idf_counts_the_examples_that_have_a_word(reduced):
 def test_a_word_is_in_the_first_text_of_its_own_pair_alone():
     """[CLS] 1 and [SEP] 3 are no words."""
     pairs = Batch.from_ids([[1, 5, 3, 6, 5, 1, 3], [1, 6, 3, 5, 6, 3]])
-    assert in_first(pairs).nonzero()[:, 0].tolist() == [4, 11]
+    assert in_first(pairs, Sides.of(pairs)).nonzero()[:, 0].tolist() == [4, 11]
 
 
 def test_weights_fall_linearly_and_stay_in_their_text():
