@@ -8,8 +8,9 @@ Implemented: a word of the second text that the first text also has weighs ``idf
 [CLS] and [SEP], weighs nothing.  Each word of the second text scores the weights around it, which
 fall linearly to 0 behind ``neighbours`` tokens on either side, plus ``static_weight`` times the
 importance of `baselines.static`, which orders words that stand near no match.  A pair of n tokens
-keeps ``ceil(keep_ratio * n)``: the first text, then the highest scores of the second; of equal ones
-the first.  If the budget is shorter than the first text, only the start of that is kept.
+keeps ``ceil(keep_ratio * n)``: at most half, rounded down, of the first text, [CLS] and then the
+highest ``idf``; and the highest scores of the second.  Of equal ones the first stay.  What the
+second text is too short for is the first's.
 
 The rule learns nothing: both tables are counted before training.  All steps train the final model.
 It has no matrix product, so its own FLOPs are 0, as those of every lookup.
@@ -29,8 +30,8 @@ from torch import Tensor
 
 from baselines import static
 from lotbench.batch import Batch
-from lotbench.matching import Idf, Sides, in_first, looked_up, smoothed
-from lotbench.ragged import segment_count, segment_topk
+from lotbench.matching import Idf, Sides, in_first, looked_up, smoothed, topk_of_sides
+from lotbench.ragged import segment_count
 from lotbench.reducer import Drop, Look
 
 
@@ -51,6 +52,7 @@ class Window(static.Static):
 
     params: Params
     name = "window"
+    version = 2
     source = "control"
     look = Look(label="window", colour="#8C564B", marker="d", role="control", order=4)
 
@@ -69,5 +71,6 @@ class Window(static.Static):
         score = smoothed(weight, layout, self.params.neighbours)
         score = score + self.params.static_weight * looked_up(self.importance, batch.input_ids)
         pair = (segment_count(sides.second, layout) > 0)[layout.sequence]
-        score = score.masked_fill(layout.is_first | (pair & ~sides.second), math.inf)
-        return Drop(segment_topk(score, layout.share(self.keep_ratio), layout))
+        score = torch.where(pair & ~sides.second, looked_up(self.idf, batch.input_ids), score)
+        score, count = score.masked_fill(layout.is_first, math.inf), layout.share(self.keep_ratio)
+        return Drop(topk_of_sides(score, sides.second, count, 0.5, layout))

@@ -26,7 +26,8 @@ Deviations from the paper
 - Guidance is a mean over the tokens that the batch's routers see.  There it is a mean over each
   text first.
 - ``decision_every``, ``guidance: attention | random | none``, ``routing: drop``,
-  ``leaping_keys: all``, ``detach_router`` and ``router: table`` are ours.
+  ``leaping_keys: all``, ``detach_router``, ``router: table``, ``after`` and ``reads: match`` are
+  ours.
 
 Notes on the ablations
 - ``routing: drop`` has the same routers, guidance and objective, but a token that is not chosen
@@ -38,6 +39,13 @@ Notes on the ablations
   is a table with one number for each word and one for each place, so a call looks up and compares.
   A leaping token that nothing reads is never embedded.  Words that training has not seen have the
   score of their embedding.
+- ``after: k`` has no router before the first k layers, which compute every token, so the FLOPs of
+  L layers are k / L of theirs or more.
+- ``reads: match`` adds to a router's logit a linear map, zero at first, of a row of seven numbers:
+  how a token of a second text matches the first (see `lotbench.matching`).  The ``idf`` in it is
+  counted in the training texts.  Cosines are of the states that the router reads, between all
+  tokens of a text, ``2 n^2 D`` FLOPs each time; the map takes 2 a number and token.  No gradient
+  passes through the row.  With ``router: table`` it is the five numbers that words alone tell.
 - The guidance loss also trains the backbone, unless ``detach_router`` is set.  It is about ten
   times the task loss at the start of the recommended preset.
 
@@ -66,7 +74,7 @@ from torch import Tensor, nn
 from lotbench.batch import Batch
 from lotbench.errors import InputError
 from lotbench.lot_params import FixedBudgetParams, Params
-from lotbench.matching import OF_STATES, OF_WORDS, Idf, Sides, state_rows, word_rows
+from lotbench.matching import OF_STATES, OF_WORDS, Idf, Sides, state_rows, topk_of_sides, word_rows
 from lotbench.ragged import (
     Ragged,
     seeded_uniform,
@@ -166,17 +174,17 @@ class LeapOfThought(TokenReducer):
         if self.features:
             row = word_rows(batch, Sides.of(batch), self.idf)
             logits = self.word_router.with_match(logits, row)
-        decision = self._decided(logits, batch.layout)
+        decision = self._decided(logits, batch.layout, batch)
         decision.aux["logits"] = logits
         if self.params.routing == "drop":
             return Drop(decision.keep, decision.weight, aux=decision.aux)
         return decision
 
-    def _decided(self, logits: Tensor, layout: Ragged) -> Leap:
+    def _decided(self, logits: Tensor, layout: Ragged, batch: Batch) -> Leap:
         """The decision from a router's logits, shape (T, 2)."""
         if self.training and self.params.straight_through:
             return self._sample(logits, layout)
-        return self.choose(logits[:, 1] - logits[:, 0], layout)
+        return self.choose(logits[:, 1] - logits[:, 0], layout, batch)
 
     def before_layer(self, layer: int, tokens: Tokens) -> Decision | None:
         drops, since = self.params.routing == "drop", layer - self.params.after
@@ -189,7 +197,7 @@ class LeapOfThought(TokenReducer):
                 return decision
         elif tokens.layout.known_sizes is None and self._reads_once:
             margin = self._margins(number, tokens)
-            decision = self.choose(margin[:, 0], tokens.layout)
+            decision = self.choose(margin[:, 0], tokens.layout, tokens.batch)
             decision.aux["later"] = margin[:, 1:]
         else:
             hidden = tokens.hidden.detach() if self.params.detach_router else tokens.hidden
@@ -197,7 +205,7 @@ class LeapOfThought(TokenReducer):
             logits = router(hidden, tokens.layout).float()
             if self.features:
                 logits = router.with_match(logits, self._rows(tokens))
-            decision = self._decided(logits, tokens.layout)
+            decision = self._decided(logits, tokens.layout, tokens.batch)
             decision.aux["logits"] = logits
         if drops:
             return Drop(decision.keep, decision.weight, aux=decision.aux)
@@ -244,7 +252,7 @@ class LeapOfThought(TokenReducer):
         new = tokens.hidden.index_select(0, at)
         return last.aux["later"].index_copy(0, at, margins(routers, new))
 
-    def choose(self, margin: Tensor, layout: Ragged) -> Leap:
+    def choose(self, margin: Tensor, layout: Ragged, batch: Batch) -> Leap:
         """The hard decision from the logit of ``P(process)``, shape (T,)."""
         return Leap((margin.sigmoid() > self.threshold) | layout.is_first)
 
@@ -316,9 +324,13 @@ class FixedBudget(LeapOfThought):
             label=f"{label})", colour="#C98B6B", marker="H" if table else "d", role="main", order=12
         )
 
-    def choose(self, margin: Tensor, layout: Ragged) -> Leap:
+    def choose(self, margin: Tensor, layout: Ragged, batch: Batch) -> Leap:
         score = margin.masked_fill(layout.is_first, math.inf)
-        keep = segment_topk(score, layout.share(self.keep_ratio), layout)
+        count, share = layout.share(self.keep_ratio), self.params.first_share
+        if share is None:
+            keep = segment_topk(score, count, layout)
+        else:
+            keep = topk_of_sides(score, batch.text_of_token > 0, count, share, layout)
         return Leap(keep, sizes=layout.share_sizes(self.keep_ratio))
 
 

@@ -107,6 +107,9 @@ class FixedBudgetParams(Params):
     """Hyper-parameters of `lotbench.lot.FixedBudget`."""
 
     keep_ratio: float = Field(0.25, gt=0, le=1, description="share of a text that layers process")
+    first_share: float | None = Field(
+        None, gt=0, le=1, description="most of what is kept that is of a first text; null: all"
+    )
     threshold: None = Field(None, description="not used: keep_ratio decides")
     straight_through: Literal[False] = Field(
         False, description="sampled decisions would not keep to keep_ratio"

@@ -23,7 +23,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from lotbench.batch import Batch
-from lotbench.ragged import Ragged, segment_count, unpad
+from lotbench.ragged import Ragged, segment_count, segment_topk, unpad
 
 OF_WORDS, OF_STATES = 5, 2
 """Numbers of a row that the words alone tell, and those that need states."""
@@ -93,6 +93,21 @@ def smoothed(weight: Tensor, layout: Ragged, neighbours: int) -> Tensor:
     same = (near == inside) & (layout.sequence[inside] == layout.sequence.unsqueeze(1))
     share = 1 - away.abs().to(weight.dtype) / (neighbours + 1)
     return (weight[inside].masked_fill(~same, 0.0) * share).sum(1)
+
+
+def topk_of_sides(
+    score: Tensor, second: Tensor, count: Tensor, share: float, layout: Ragged
+) -> Tensor:
+    """Mask of the ``count`` (B,) tokens to keep, of which the first text has a share at most.
+
+    Within each text of a pair the highest scores (T,) stay.  The first text has at least one token,
+    and takes what the second is too short for.
+    """
+    seconds = segment_count(second, layout)
+    most = torch.maximum((count.double() * share + 1e-6).long().clamp(min=1), count - seconds)
+    firsts = torch.minimum(most, layout.lengths - seconds)
+    of_first = segment_topk(score.masked_fill(second, -torch.inf), firsts, layout)
+    return of_first | segment_topk(score.masked_fill(~second, -torch.inf), count - firsts, layout)
 
 
 def word_rows(batch: Batch, sides: Sides, idf: Tensor) -> Tensor:

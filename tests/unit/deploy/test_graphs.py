@@ -55,7 +55,7 @@ def test_a_graph_tells_texts_apart_with_and_without_segments(kind, name):
     backbone = Backbone(random_model(kind, layers=1))
     method: Any = Window(Window.Params(neighbours=1), 1, 32)
     if name != "window":
-        reads = FixedBudget.Params(reads="match", router=name)
+        reads = FixedBudget.Params(reads="match", router=name, first_share=0.5)
         method = FixedBudget(reads, 1, 32)
         router = method.word_router or method.routers[0]
         torch.nn.init.normal_(router.match)
