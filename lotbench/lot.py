@@ -39,8 +39,8 @@ Notes on the ablations
   is a table with one number for each word and one for each place, so a call looks up and compares.
   A leaping token that nothing reads is never embedded.  Words that training has not seen have the
   score of their embedding.
-- ``after: k`` has no router before the first k layers, which compute every token, so the FLOPs of
-  L layers are k / L of theirs or more.
+- ``after: k`` has no router in the first k layers, which compute every token.  The speed-up of L
+  layers in FLOPs is below L / k.
 - ``reads: match`` adds to a router's logit a linear map, zero at first, of a row of seven numbers:
   how a token of a second text matches the first (see `lotbench.matching`).  The ``idf`` in it is
   counted in the training texts.  Cosines are of the states that the router reads, between all
