@@ -20,6 +20,7 @@ from torch import Tensor
 
 from lotbench import reducer
 from lotbench.batch import Batch
+from lotbench.matching import looked_up
 from lotbench.ragged import segment_sum, segment_topk
 from lotbench.reducer import Drop, Look, TokenReducer
 
@@ -67,11 +68,6 @@ class Static(TokenReducer):
         score = looked_up(self.importance, batch.input_ids)
         count = layout.share(self.keep_ratio)
         return Drop(segment_topk(score.masked_fill(layout.is_first, math.inf), count, layout))
-
-
-def looked_up(table: Tensor, ids: Tensor) -> Tensor:
-    """The entry (T,) of each id in a table (V,); ones from the empty table before training."""
-    return table[ids] if len(table) else table.new_ones(ids.shape)
 
 
 def relative_saliency(batch: Batch) -> tuple[Tensor, Tensor]:

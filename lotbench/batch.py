@@ -83,16 +83,20 @@ class Batch:
         )
 
     @property
+    def is_separator(self) -> Tensor:
+        """True at the tokens whose id is the one that the example ends with, shape (T,), bool."""
+        last = self.input_ids[self.layout.first + self.layout.lengths - 1]
+        return self.input_ids == last[self.layout.sequence]
+
+    @property
     def text_of_token(self) -> Tensor:
         """The text of its pair that a token is in, 0 or 1, shape (T,), int64; 0 in single texts.
 
         Token types tell it.  Where an example has none above 0, as with RoBERTa, MPNet and
-        DistilBERT, the first text ends at the first separator: the id that the example ends with.
+        DistilBERT, the first text ends at the first separator.
         """
-        layout, ids = self.layout, self.input_ids
+        layout, ends = self.layout, self.is_separator.long()
         typed = self.token_type_ids > 0
-        last = ids[layout.first + layout.lengths - 1]
-        ends = (ids == last[layout.sequence]).long()
         before = ends.cumsum(0) - ends  # separators before each token, over the whole batch
         behind = before > before[layout.first][layout.sequence]
         by_type = segment_count(typed, layout)[layout.sequence] > 0

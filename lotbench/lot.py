@@ -26,7 +26,8 @@ Deviations from the paper
 - Guidance is a mean over the tokens that the batch's routers see.  There it is a mean over each
   text first.
 - ``decision_every``, ``guidance: attention | random | none``, ``routing: drop``,
-  ``leaping_keys: all``, ``detach_router`` and ``router: table`` are ours.
+  ``leaping_keys: all``, ``detach_router``, ``router: table``, ``after`` and ``reads: match`` are
+  ours.
 
 Notes on the ablations
 - ``routing: drop`` has the same routers, guidance and objective, but a token that is not chosen
@@ -38,6 +39,13 @@ Notes on the ablations
   is a table with one number for each word and one for each place, so a call looks up and compares.
   A leaping token that nothing reads is never embedded.  Words that training has not seen have the
   score of their embedding.
+- ``after: k`` has no router in the first k layers, which compute every token.  The speed-up of L
+  layers in FLOPs is below L / k.
+- ``reads: match`` adds to a router's logit a linear map, zero at first, of a row of seven numbers:
+  how a token of a second text matches the first (see `lotbench.matching`).  The ``idf`` in it is
+  counted in the training texts.  Cosines are of the states that the router reads, between all
+  tokens of a text, ``2 n^2 D`` FLOPs each time; the map takes 2 a number and token.  No gradient
+  passes through the row.  With ``router: table`` it is the five numbers that words alone tell.
 - The guidance loss also trains the backbone, unless ``detach_router`` is set.  It is about ten
   times the task loss at the start of the recommended preset.
 
@@ -55,17 +63,18 @@ Deviations from the released code, which differs from the paper
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from dataclasses import replace
-from typing import Any, Literal, Self
+from typing import Any
 
 import torch
 import torch.nn.functional as F
-from pydantic import Field, model_validator
 from torch import Tensor, nn
 
-from lotbench import reducer
 from lotbench.batch import Batch
 from lotbench.errors import InputError
+from lotbench.lot_params import FixedBudgetParams, Params
+from lotbench.matching import OF_STATES, OF_WORDS, Idf, Sides, state_rows, topk_of_sides, word_rows
 from lotbench.ragged import (
     Ragged,
     seeded_uniform,
@@ -77,17 +86,6 @@ from lotbench.ragged import (
 from lotbench.reducer import Decision, Drop, Leap, Look, Outputs, Stage, TokenReducer, Tokens, Trace
 from lotbench.routers import Router, WordRouter, guidance_labels, margins
 
-ALL_LAYERS = 1000
-PAPER = {
-    "straight_through": True,
-    "router_width": 256,
-    "router_bias": 5.0,
-    "router_learning_rate": None,
-    "share_normalisation": "softmax",
-    "saliency_length": 128,
-    "top_p": 0.3,
-    "loss_weight": 0.05,
-}
 # A marker for each variant, and a shade of red for each variant of both recipes.
 MARKERS = {
     **{"": "o", ", one decision": "p", ", drop": "v", ", one decision, drop": "<"},
@@ -97,77 +95,6 @@ SHADES = {
     "ours": ("#D55E00", "#6B1D00", "#FFA983", "#A87A68", "#FF3B1F", "#AD4C3C"),
     "paper": ("#A61C3C", "#4A0A1C", "#F5A3B5", "#94666E", "#E03A78", "#7D2E55"),
 }
-
-
-class Params(reducer.Params):
-    """Hyper-parameters; ``preset: paper`` has the published values."""
-
-    preset: Literal["recommended", "paper"] = Field(
-        "recommended", description="values of the other parameters where the file gives none"
-    )
-    top_p: float = Field(0.5, gt=0, le=1, description="share of saliency that is processed")
-    loss_weight: float = Field(1.0, ge=0, le=1e6, description="weight of the guidance loss")
-    threshold: float = Field(0.5, ge=0, le=1, description="process iff P(process) is above")
-    router_width: int = Field(32, ge=1, le=8192, description="hidden width of each router")
-    router_bias: float = Field(
-        2.0, ge=-100, le=100, description="initial bias (-b, +b): starts by processing"
-    )
-    router_learning_rate: float | None = Field(
-        2e-3, gt=0, le=10, description="null: the trial's own"
-    )
-    straight_through: bool = Field(False, description="let the task gradient reach the routers")
-    temperature: float = Field(1.0, ge=1e-3, le=1e3, description="of the Gumbel-softmax")
-    routing: Literal["leap", "drop"] = Field(
-        "leap", description="may a token that is not chosen come back"
-    )
-    router: Literal["state", "table"] = Field(
-        "state", description="decide from states, or once from word and place"
-    )
-    leaping_keys: Literal["context", "all", "none"] = Field(
-        "context", description="layers see leaping tokens as their mean, all of them, or not at all"
-    )
-    router_context: bool = Field(True, description="add the sequence mean to the router's input")
-    guidance: Literal["gradient", "attention", "random", "none"] = Field(
-        "gradient", description="saliency that the routers learn from"
-    )
-    share_normalisation: Literal["sum", "softmax"] = Field(
-        "sum", description="how saliency becomes a share of its text"
-    )
-    saliency_length: int | None = Field(
-        None,
-        ge=1,
-        le=65_536,
-        description="softmax over texts padded to this length, the task's max_length",
-    )
-    detach_router: bool = Field(False, description="guidance does not train the backbone")
-    decision_every: int = Field(
-        1, ge=1, le=ALL_LAYERS, description="reuse a decision for this many layers"
-    )
-
-    @model_validator(mode="before")
-    @classmethod
-    def _fill_preset(cls, values: dict[str, Any]) -> dict[str, Any]:
-        defaults: dict[str, Any] = PAPER if values.get("preset") == "paper" else {}
-        if values.get("routing") == "drop" or values.get("router") == "table":
-            defaults = {**defaults, "leaping_keys": "none"}
-        if values.get("router") == "table":
-            defaults = {**defaults, "router_context": False, "decision_every": ALL_LAYERS}
-        if values.get("share_normalisation") == "sum":
-            defaults = {**defaults, "saliency_length": None}
-        return {**defaults, **values}
-
-    @model_validator(mode="after")
-    def _check_combinations(self) -> Self:
-        if self.routing == "drop" and self.leaping_keys != "none":
-            raise ValueError("routing: drop needs leaping_keys: none, since no token leaps")
-        if self.router == "table" and (self.leaping_keys != "none" or self.router_context):
-            raise ValueError(
-                "router: table needs leaping_keys: none and router_context: false, since it "
-                "decides before any token has a state"
-            )
-        if self.saliency_length is not None and self.share_normalisation != "softmax":
-            raise ValueError("saliency_length needs share_normalisation: softmax")
-        return self
 
 
 class LeapOfThought(TokenReducer):
@@ -184,16 +111,21 @@ class LeapOfThought(TokenReducer):
         super().__init__(params, n_layers, width)
         self.threshold = params.threshold
         sizes = width, params.router_width, params.router_bias
-        self.word_router = WordRouter(*sizes) if params.router == "table" else None
-        every = params.decision_every
-        if self.word_router is not None and every < n_layers:
-            raise InputError(
-                f"{self.name}: router: table decides once, but decision_every: {every} decides "
-                f"again in a backbone of {n_layers} layers; remove decision_every"
-            )
+        table, every, after = params.router == "table", params.decision_every, params.after
+        self.features = 0
+        if params.reads == "match":
+            self.features = OF_WORDS + OF_STATES * (not table)
+            self.register_buffer("idf", torch.zeros(0))
+        self.word_router = WordRouter(*sizes, self.features) if table else None
+        wrong = f"after: {after} leaves no layer to decide on; give at most {n_layers - 1}"
+        if table:
+            wrong = f"router: table decides once, but decision_every: {every} decides again"
+            wrong += "; remove decision_every"
+        if (table and every < n_layers) or 0 < n_layers <= after:
+            raise InputError(f"{self.name}: in a backbone of {n_layers} layers {wrong}")
         self.routers = nn.ModuleList(
-            Router(*sizes, params.router_context)
-            for _ in range(0, 0 if self.word_router else n_layers, every)
+            Router(*sizes, params.router_context, self.features)
+            for _ in range(after, 0 if table else n_layers, every)
         )
         guidance = {"gradient": {"saliency"}, "attention": {"attention_saliency"}}
         self.needs = frozenset(guidance.get(params.guidance, set()))
@@ -201,7 +133,7 @@ class LeapOfThought(TokenReducer):
     @classmethod
     def look_with(cls, params: Params, n_layers: int) -> Look:
         recipe = "paper" if params.preset == "paper" else "ours"
-        once = ", one decision" if n_layers <= params.decision_every else ""
+        once = ", one decision" * (n_layers - params.after <= params.decision_every)
         variant = ", table" if params.router == "table" else once  # a table always decides once
         variant += ", drop" * (params.routing == "drop")
         place = list(MARKERS).index(variant)
@@ -209,13 +141,23 @@ class LeapOfThought(TokenReducer):
         if recipe == "paper":
             shape["published"] = True
         order = place + len(MARKERS) * (recipe == "paper")
-        return Look(label=f"LoT ({recipe}{variant})", order=order, **shape)
+        more = further(params)
+        if more:  # in a colour that no other method of a figure has
+            shape = {"role": "main"}
+        return Look(label=f"LoT ({recipe}{variant}{more})", order=order, **shape)
 
     def stages(self) -> list[Stage]:
         rate = self.params.router_learning_rate
         owner = "word_router" if self.word_router else "routers"
         rates = {} if rate is None else {owner: rate}
         return [Stage("route", soft=self.params.straight_through, learning_rates=rates)]
+
+    def before_training(self, batches: Iterable[Batch], words: Tensor) -> None:
+        if self.features:
+            idf = Idf(words)
+            for batch in batches:
+                idf.count(batch)
+            self.idf = idf.table()
 
     def after_training(self, words: Tensor) -> None:
         if self.word_router:
@@ -229,34 +171,41 @@ class LeapOfThought(TokenReducer):
         else:
             words = words.detach() if self.params.detach_router else words
             logits = self.word_router.computed(batch, words).float()
-        decision = self._decided(logits, batch.layout)
+        if self.features:
+            row = word_rows(batch, Sides.of(batch), self.idf)
+            logits = self.word_router.with_match(logits, row)
+        decision = self._decided(logits, batch.layout, batch)
         decision.aux["logits"] = logits
         if self.params.routing == "drop":
             return Drop(decision.keep, decision.weight, aux=decision.aux)
         return decision
 
-    def _decided(self, logits: Tensor, layout: Ragged) -> Leap:
+    def _decided(self, logits: Tensor, layout: Ragged, batch: Batch) -> Leap:
         """The decision from a router's logits, shape (T, 2)."""
         if self.training and self.params.straight_through:
             return self._sample(logits, layout)
-        return self.choose(logits[:, 1] - logits[:, 0], layout)
+        return self.choose(logits[:, 1] - logits[:, 0], layout, batch)
 
     def before_layer(self, layer: int, tokens: Tokens) -> Decision | None:
-        every, drops = self.params.decision_every, self.params.routing == "drop"
-        if self.word_router or (layer % every and drops):
+        drops, since = self.params.routing == "drop", layer - self.params.after
+        number, reused = divmod(since, self.params.decision_every)
+        if self.word_router or since < 0 or (reused and drops):
             return None
-        if layer % every and isinstance(tokens.previous, Leap):
+        if reused and isinstance(tokens.previous, Leap):
             decision = replace(tokens.previous, aux={})
             if decision.weight is None:  # the same tokens leap, and their mean is unchanged
                 return decision
         elif tokens.layout.known_sizes is None and self._reads_once:
-            margin = self._margins(layer, tokens)
-            decision = self.choose(margin[:, 0], tokens.layout)
+            margin = self._margins(number, tokens)
+            decision = self.choose(margin[:, 0], tokens.layout, tokens.batch)
             decision.aux["later"] = margin[:, 1:]
         else:
             hidden = tokens.hidden.detach() if self.params.detach_router else tokens.hidden
-            logits = self.routers[layer // every](hidden, tokens.layout).float()
-            decision = self._decided(logits, tokens.layout)
+            router: Any = self.routers[number]
+            logits = router(hidden, tokens.layout).float()
+            if self.features:
+                logits = router.with_match(logits, self._rows(tokens))
+            decision = self._decided(logits, tokens.layout, tokens.batch)
             decision.aux["logits"] = logits
         if drops:
             return Drop(decision.keep, decision.weight, aux=decision.aux)
@@ -281,22 +230,29 @@ class LeapOfThought(TokenReducer):
         params = self.params
         alone = all(type(router) is Router and not router.context for router in self.routers)
         narrow = (self.n_layers - 1) * params.router_width <= self.width
-        return alone and narrow and params.routing == "leap" and params.decision_every == 1
+        leaps = params.routing == "leap" and params.reads == "self"
+        return alone and narrow and leaps and params.decision_every == 1
 
-    def _margins(self, layer: int, tokens: Tokens) -> Tensor:
-        """The logit of ``P(process)`` by the router of a layer and of each later one, (T, R).
+    def _rows(self, tokens: Tokens) -> Tensor:
+        """What the routers read of how each token matches, shape (T, F)."""
+        batch, at, sides = tokens.batch, tokens.rows, Sides.of(tokens.batch)
+        states = state_rows(tokens.hidden, tokens.layout, sides.at(at))
+        return torch.cat([word_rows(batch, sides, self.idf)[at], states], 1)
+
+    def _margins(self, number: int, tokens: Tokens) -> Tensor:
+        """The logit of ``P(process)`` by a router and by each later one, shape (T, R).
 
         A token that leapt over the layer before has the logits that it had there.
         """
         last = tokens.previous
-        routers: Any = self.routers[layer:]
+        routers: Any = self.routers[number:]
         if not isinstance(last, Leap):
             return margins(routers, tokens.hidden)
         at, _ = select(last.keep, tokens.layout, last.sizes)
         new = tokens.hidden.index_select(0, at)
         return last.aux["later"].index_copy(0, at, margins(routers, new))
 
-    def choose(self, margin: Tensor, layout: Ragged) -> Leap:
+    def choose(self, margin: Tensor, layout: Ragged, batch: Batch) -> Leap:
         """The hard decision from the logit of ``P(process)``, shape (T,)."""
         return Leap((margin.sigmoid() > self.threshold) | layout.is_first)
 
@@ -330,26 +286,14 @@ class LeapOfThought(TokenReducer):
         return {"guidance": params.loss_weight * torch.stack(losses).mean()}
 
     def overhead_flops(self, layer: int, n_tokens: Tensor) -> Tensor | float:
-        decides = layer >= 0 and not layer % self.params.decision_every
-        if self.word_router:
-            decides = layer < 0 and not len(self.word_router.table)
-        if not decides:
+        inner, since = self.params.router_width, layer - self.params.after
+        router = 2 * self.width * inner + 2 * inner * 2
+        if self.word_router and layer < 0:
+            return n_tokens * (router * (not len(self.word_router.table)) + 2 * self.features)
+        if self.word_router or layer < 0 or since < 0 or since % self.params.decision_every:
             return 0.0
-        inner = self.params.router_width
-        return n_tokens * (2 * self.width * inner + 2 * inner * 2)
-
-
-class FixedBudgetParams(Params):
-    """Hyper-parameters of `FixedBudget`."""
-
-    keep_ratio: float = Field(0.25, gt=0, le=1, description="share of a text that layers process")
-    threshold: None = Field(None, description="not used: keep_ratio decides")
-    straight_through: Literal[False] = Field(
-        False, description="sampled decisions would not keep to keep_ratio"
-    )
-    routing: Literal["leap"] = Field(
-        "leap", description="with drop, layers after the first would leave out nothing"
-    )
+        cosines = n_tokens * n_tokens * 2 * self.width if self.features else 0.0
+        return n_tokens * (router + 2 * self.features) + cosines
 
 
 class FixedBudget(LeapOfThought):
@@ -373,14 +317,20 @@ class FixedBudget(LeapOfThought):
     @classmethod
     def look_with(cls, params: Params, n_layers: int) -> Look:
         table = params.router == "table"
-        label = f"LoT (fixed budget{', table' * table})"
+        label, more = f"LoT (fixed budget{', table' * table}", further(params)
+        if more:
+            return Look(label=f"{label}{more})", role="main", order=12)
         return Look(
-            label=label, colour="#C98B6B", marker="H" if table else "d", role="main", order=12
+            label=f"{label})", colour="#C98B6B", marker="H" if table else "d", role="main", order=12
         )
 
-    def choose(self, margin: Tensor, layout: Ragged) -> Leap:
+    def choose(self, margin: Tensor, layout: Ragged, batch: Batch) -> Leap:
         score = margin.masked_fill(layout.is_first, math.inf)
-        keep = segment_topk(score, layout.share(self.keep_ratio), layout)
+        count, share = layout.share(self.keep_ratio), self.params.first_share
+        if share is None:
+            keep = segment_topk(score, count, layout)
+        else:
+            keep = topk_of_sides(score, batch.text_of_token > 0, count, share, layout)
         return Leap(keep, sizes=layout.share_sizes(self.keep_ratio))
 
 
@@ -390,3 +340,9 @@ def mean_leaping(hidden: Tensor, keep: Tensor, layout: Ragged) -> Tensor:
     count = segment_count(leaps, layout).clamp(min=1)
     total = segment_weighted_sum(leaps.to(hidden.dtype), hidden, layout)
     return total / count.unsqueeze(1)
+
+
+def further(params: Params) -> str:
+    """What the label of a variant says of ``after`` and ``reads``."""
+    after = f", after {params.after} layers".replace(" 1 layers", " 1 layer") * bool(params.after)
+    return after + ", match" * (params.reads == "match")

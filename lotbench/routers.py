@@ -26,10 +26,13 @@ WORDS_AT_ONCE = 4096
 class Router(nn.Module):
     """Logits (leap, process) of each token: ``W2 gelu(W1 LN(h_i + mean_j h_j))`` (section 3.2).
 
-    The mean is detached.
+    The mean is detached.  A router that reads ``features`` numbers of each token (see
+    `lotbench.matching`) adds a linear map of them to the logit to process, zero at first.
     """
 
-    def __init__(self, width: int, hidden: int, bias: float, context: bool) -> None:
+    def __init__(
+        self, width: int, hidden: int, bias: float, context: bool, features: int = 0
+    ) -> None:
         super().__init__()
         self.norm = nn.LayerNorm(width)
         self.inner = nn.Linear(width, hidden)
@@ -38,6 +41,7 @@ class Router(nn.Module):
         with torch.no_grad():
             self.outer.bias.copy_(torch.tensor([-bias, bias]))
         self.context = context
+        self.match = nn.Parameter(torch.zeros(features)) if features else None
 
     def forward(self, hidden: Tensor, layout: Ragged) -> Tensor:
         """``(T, D) -> (T, 2)``."""
@@ -51,6 +55,12 @@ class Router(nn.Module):
             return self.scores(x)
 
         return in_parts(logits, hidden, layout)
+
+    def with_match(self, logits: Tensor, row: Tensor) -> Tensor:
+        """The logits (T, 2) with what the features ``row`` (T, F) add."""
+        assert self.match is not None, "the router reads them"
+        added = row.to(self.match.dtype) @ self.match
+        return logits + F.pad(added.to(logits.dtype)[:, None], (1, 0))
 
     def scores(self, x: Tensor) -> Tensor:
         """The logits ``(T, 2)`` of the router's input ``(T, D)``."""
@@ -77,8 +87,8 @@ class WordRouter(Router):
     training, ``table`` (V,) has the logit of ``P(process)`` of every word; it is empty before.
     """
 
-    def __init__(self, width: int, hidden: int, bias: float) -> None:
-        super().__init__(width, hidden, bias, context=False)
+    def __init__(self, width: int, hidden: int, bias: float, features: int = 0) -> None:
+        super().__init__(width, hidden, bias, context=False, features=features)
         self.places = nn.Parameter(torch.zeros(PLACES))
         self.register_buffer("table", torch.zeros(0))
 

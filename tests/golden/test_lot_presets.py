@@ -5,10 +5,10 @@ import torch
 from parts import lot
 from torch import Tensor
 
+from lotbench.batch import Batch
 from lotbench.engine.encoder import ReducedEncoder
 from lotbench.lot import FixedBudget, FixedBudgetParams, LeapOfThought, Params
 from lotbench.measure.flops import reduced_flops
-from lotbench.ragged import Ragged
 
 
 def test_paper_preset_has_the_published_values():
@@ -76,6 +76,10 @@ def test_flops_of_a_whole_text_by_hand(make_backbone, make_batch):
     assert reduced_flops(trace, backbone, method).tolist() == [1760]
 
 
+def batch_of(lengths: list[int]) -> Batch:
+    return Batch.from_ids([[1] * length for length in lengths])
+
+
 def fixed(n_layers: int = 3, width: int = 32, **params: object) -> FixedBudget:
     return FixedBudget(FixedBudgetParams(**params), n_layers, width)
 
@@ -85,9 +89,9 @@ def test_the_best_tokens_of_each_text_by_hand():
 
     Half of 4 is 2: [CLS] and, of the two equal margins, the earlier.
     """
-    layout = Ragged.from_lengths([5, 2, 4])
+    texts = batch_of([5, 2, 4])
     margin = torch.tensor([-9.0, 2.0, 1.0, 4.0, -1.0, -9.0, 7.0, -9.0, 0.0, 3.0, 3.0])
-    decision = fixed(keep_ratio=0.5).choose(margin, layout)
+    decision = fixed(keep_ratio=0.5).choose(margin, texts.layout, texts)
     assert decision.keep.int().tolist() == [1, 1, 0, 1, 0, 1, 0, 1, 0, 1, 0]
     assert decision.sizes == (3, 1, 2)
 
@@ -97,7 +101,8 @@ def test_the_budget_can_change_after_training(ratio, sizes):
     """0.3 * 10 counts as 3, despite floating-point error."""
     method = fixed()
     method.keep_ratio = ratio
-    assert method.choose(torch.zeros(12), Ragged.from_lengths([10, 2])).sizes == sizes
+    texts = batch_of([10, 2])
+    assert method.choose(torch.zeros(12), texts.layout, texts).sizes == sizes
 
 
 @pytest.mark.parametrize("keys", ["context", "all", "none"])

@@ -26,6 +26,8 @@ TABLE = "router: table needs leaping_keys: none and router_context: false"
         (LeapOfThought, {"router": "table", "leaping_keys": "all"}, TABLE),
         (LeapOfThought, {"router": "table", "router_context": True}, TABLE),
         (LeapOfThought, {"router": "table", "decision_every": 2}, "but decision_every: 2 decides"),
+        (LeapOfThought, {"router": "table", "after": 1}, "remove after: 1 or router: table"),
+        (LeapOfThought, {"after": 4}, "after: 4 leaves no layer to decide on; give at most 3"),
         (FixedBudget, {"straight_through": True}, "straight_through"),
         (FixedBudget, {"preset": "paper"}, "straight_through"),
         (FixedBudget, {"routing": "drop"}, r"routing\n.*should be 'leap'"),

@@ -81,7 +81,7 @@ LOT = ("lot", "lotbench.lot:LeapOfThought")
         ([("mine", "no.such.module:A")], "mine", r"no\.such\.module: ModuleNotFoundError"),
         ([("mine", "breaks_at_once:A")], "mine", "breaks_at_once: ZeroDivisionError"),
         ([("mine", "lotbench.lot:Absent")], "mine", "lotbench.lot:Absent is not a subclass of"),
-        ([("mine", "lotbench.lot:PAPER")], "mine", "lotbench.lot:PAPER is not a subclass"),
+        ([("mine", "lotbench.lot:MARKERS")], "mine", "lotbench.lot:MARKERS is not a subclass"),
         ([("mine", "lotbench.lot:Params")], "mine", "lotbench.lot:Params is not a subclass"),
     ],
 )

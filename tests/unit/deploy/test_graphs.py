@@ -1,5 +1,7 @@
 """An exported graph answers as the engine does, in every runtime."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
@@ -47,10 +49,18 @@ def test_every_backbone_exports_and_pairs_keep_the_same_tokens(kind):
 @pytest.mark.parametrize(
     "kind", ["roberta", *(pytest.param(x, marks=long) for x in ("bert", "distilbert", "mpnet"))]
 )
-def test_a_graph_tells_texts_apart_with_and_without_segments(kind):
+@pytest.mark.parametrize("name", ["window", "state", "table"])
+def test_a_graph_tells_texts_apart_with_and_without_segments(kind, name):
     torch.manual_seed(0)
     backbone = Backbone(random_model(kind, layers=1))
-    encoder = ReducedEncoder(backbone, Window(Window.Params(neighbours=1), 1, 32)).eval()
+    method: Any = Window(Window.Params(neighbours=1), 1, 32)
+    if name != "window":
+        reads = FixedBudget.Params(reads="match", router=name, first_share=0.5)
+        method = FixedBudget(reads, 1, 32)
+        router = method.word_router or method.routers[0]
+        torch.nn.init.normal_(router.match)
+    encoder = ReducedEncoder(backbone, method).eval()
+    method.after_training(backbone.words)
     encoder.reducer.idf = torch.linspace(0, 2, 100)
     encoder.reducer.importance = torch.linspace(2, 0, 100)
     # Words 8 and 7 stand in both texts; 2 begins and 3 ends a text.

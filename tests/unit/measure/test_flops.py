@@ -96,6 +96,7 @@ METHODS = {
     "lot, all keys": lambda: LeapOfThought(Params(leaping_keys="all"), 6, 384),
     "lot, drop": lambda: LeapOfThought(Params(routing="drop"), 6, 384),
     "lot, every second layer": lambda: LeapOfThought(Params(decision_every=2), 6, 384),
+    "lot, match after 2": lambda: LeapOfThought(Params(reads="match", after=2), 6, 384),
     "drops": lambda: Fixed(6, drop_by_place),
     "leaps": lambda: Fixed(6, leap_by_place),
 }
