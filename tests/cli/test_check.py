@@ -36,7 +36,7 @@ def test_a_broken_rule_is_named_and_exits_1(tmp_path, capsys):
     assert "  failed    the first token is always kept\n" in text
     assert "before_layer of layer 1 leaves out the first token" in text
     assert "  ok        its inputs are not changed\n" in rules
-    assert "  not run   18 more, which rest on: the first token is always kept\n" in text
+    assert "  not run   19 more, which rest on: the first token is always kept\n" in text
     assert "Traceback" not in text + rules
 
 
@@ -49,8 +49,8 @@ def test_where_nothing_can_be_built_one_line_says_so(tmp_path, capsys):
     *_, resting, summary = out.splitlines()
     assert "  failed    class, stages, budget and needs are sound\n" in out
     assert "NameError: name 'nothing' is not defined" in out
-    assert resting.startswith("  not run   24 more, which rest on: class, stages, budget")
-    assert summary.startswith("greedy: 1 failed, 24 not run")
+    assert resting.startswith("  not run   25 more, which rest on: class, stages, budget")
+    assert summary.startswith("greedy: 1 failed, 25 not run")
 
 
 def test_a_new_method_overwrites_nothing(tmp_path):
