@@ -319,10 +319,12 @@ class FixedBudget(LeapOfThought):
 
     In a text of n tokens, every layer processes [CLS] and the tokens of highest ``P(process)``,
     ``ceil(keep_ratio * n)`` in total.  Shapes depend on the lengths alone, so nothing waits for
-    the device, and the packed path compiles (``torch.compile(..., fullgraph=True)``).
+    the device, and the packed path compiles (``torch.compile(..., fullgraph=True)``).  ``balance``
+    (2,) is there only with ``balance: chosen``.
     """
 
     params: FixedBudgetParams
+    balance: Tensor
     name = "lot-fixed"
     version = 2
     source = "Kim et al., EMNLP 2023, with a fixed budget"
