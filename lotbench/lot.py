@@ -46,6 +46,11 @@ Notes on the ablations
   counted in the training texts.  Cosines are of the states that the router reads, between all
   tokens of a text, ``2 n^2 D`` FLOPs each time; the map takes 2 a number and token.  No gradient
   passes through the row.  With ``router: table`` it is the five numbers that words alone tell.
+- ``balance: chosen`` (`FixedBudget`) has no such map, since saliency does not say what a match is
+  worth: kept by their own saliency, pairs lose more than by a window around matches.  The score is
+  a mixture of the router's and of the window's, and tokens of the first text have a number on top.
+  Both are drawn at random at first.  From a tenth to a quarter of the steps, each batch is also run
+  under all `BALANCES`, without gradient, and the rest trains with that of the lowest loss.
 - The guidance loss also trains the backbone, unless ``detach_router`` is set.  It is about ten
   times the task loss at the start of the recommended preset.
 
@@ -74,7 +79,7 @@ from torch import Tensor, nn
 from lotbench.batch import Batch
 from lotbench.errors import InputError
 from lotbench.lot_params import FixedBudgetParams, Params
-from lotbench.matching import OF_STATES, OF_WORDS, Idf, Sides, state_rows, topk_of_sides, word_rows
+from lotbench.matching import BALANCES, Idf, Sides, balanced, state_rows, topk_of_sides, word_rows
 from lotbench.ragged import (
     Ragged,
     seeded_uniform,
@@ -83,9 +88,23 @@ from lotbench.ragged import (
     segment_weighted_sum,
     select,
 )
-from lotbench.reducer import Decision, Drop, Leap, Look, Outputs, Stage, TokenReducer, Tokens, Trace
+from lotbench.reducer import (
+    Decision,
+    Drop,
+    Encoder,
+    Leap,
+    Look,
+    Outputs,
+    Stage,
+    Step,
+    TokenReducer,
+    Tokens,
+    Trace,
+)
 from lotbench.routers import Router, WordRouter, guidance_labels, margins
 
+TRIED_FROM, TRIED_UNTIL, TRIED_RATIOS = 0.1, 0.25, (1 / 3, 1 / 6)
+"""Progress of a training between which balances are tried, and the keep ratios of the tries."""
 # A marker for each variant, and a shade of red for each variant of both recipes.
 MARKERS = {
     **{"": "o", ", one decision": "p", ", drop": "v", ", one decision, drop": "<"},
@@ -112,9 +131,8 @@ class LeapOfThought(TokenReducer):
         self.threshold = params.threshold
         sizes = width, params.router_width, params.router_bias
         table, every, after = params.router == "table", params.decision_every, params.after
-        self.features = 0
+        self.features = params.match_features
         if params.reads == "match":
-            self.features = OF_WORDS + OF_STATES * (not table)
             self.register_buffer("idf", torch.zeros(0))
         self.word_router = WordRouter(*sizes, self.features) if table else None
         wrong = f"after: {after} leaves no layer to decide on; give at most {n_layers - 1}"
@@ -153,7 +171,7 @@ class LeapOfThought(TokenReducer):
         return [Stage("route", soft=self.params.straight_through, learning_rates=rates)]
 
     def before_training(self, batches: Iterable[Batch], words: Tensor) -> None:
-        if self.features:
+        if self.params.reads == "match":
             idf = Idf(words)
             for batch in batches:
                 idf.count(batch)
@@ -301,10 +319,12 @@ class FixedBudget(LeapOfThought):
 
     In a text of n tokens, every layer processes [CLS] and the tokens of highest ``P(process)``,
     ``ceil(keep_ratio * n)`` in total.  Shapes depend on the lengths alone, so nothing waits for
-    the device, and the packed path compiles (``torch.compile(..., fullgraph=True)``).
+    the device, and the packed path compiles (``torch.compile(..., fullgraph=True)``).  ``balance``
+    (2,) is there only with ``balance: chosen``.
     """
 
     params: FixedBudgetParams
+    balance: Tensor
     name = "lot-fixed"
     version = 2
     source = "Kim et al., EMNLP 2023, with a fixed budget"
@@ -313,18 +333,49 @@ class FixedBudget(LeapOfThought):
     def __init__(self, params: FixedBudgetParams, n_layers: int, width: int) -> None:
         super().__init__(params, n_layers, width)
         self.keep_ratio = params.keep_ratio
+        if params.balance == "chosen":
+            self.register_buffer("balance", torch.tensor(BALANCES[0]))
+            self.losses = torch.zeros(len(BALANCES), dtype=torch.float64)
 
     @classmethod
     def look_with(cls, params: Params, n_layers: int) -> Look:
         table = params.router == "table"
         label, more = f"LoT (fixed budget{', table' * table}", further(params)
+        more += ", balanced" * (params.balance == "chosen")
         if more:
             return Look(label=f"{label}{more})", role="main", order=12)
         return Look(
             label=f"{label})", colour="#C98B6B", marker="H" if table else "d", role="main", order=12
         )
 
+    def training_step(self, encoder: Encoder, batch: Batch, step: Step) -> None:
+        """Tries balances in the first quarter of the steps, and then trains with the best."""
+        if self.params.balance == "learned":
+            return
+        if step.progress >= TRIED_UNTIL:
+            best = int(self.losses.argmin())
+        else:
+            best = int(torch.randint(len(BALANCES), (1,), generator=step.generator))
+            if step.progress >= TRIED_FROM:
+                self._try_balances(encoder, batch, step)
+        self.balance.copy_(torch.tensor(BALANCES[best]))
+
+    @torch.no_grad()
+    def _try_balances(self, encoder: Encoder, batch: Batch, step: Step) -> None:
+        """Adds the loss of a batch under each balance to ``losses``."""
+        encoder.train(False)
+        for ratio in TRIED_RATIOS:
+            with self.at_budget(ratio):
+                for number, balance in enumerate(BALANCES):
+                    self.balance.copy_(torch.tensor(balance))
+                    outputs = encoder(batch, reducer=self)  # given, so no speed-up is noted
+                    terms = step.objective(outputs.logits, batch).values()
+                    self.losses[number] += sum(float(term) for term in terms)
+        encoder.train(True)
+
     def choose(self, margin: Tensor, layout: Ragged, batch: Batch) -> Leap:
+        if self.params.balance == "chosen":
+            margin = balanced(margin, batch, self.idf, self.balance)
         score = margin.masked_fill(layout.is_first, math.inf)
         count, share = layout.share(self.keep_ratio), self.params.first_share
         if share is None:

@@ -7,6 +7,7 @@ from typing import Any, Literal, Self
 from pydantic import Field, model_validator
 
 from lotbench import reducer
+from lotbench.matching import OF_STATES, OF_WORDS
 
 ALL_LAYERS = 1000
 PAPER = {
@@ -102,6 +103,11 @@ class Params(reducer.Params):
             raise ValueError("saliency_length needs share_normalisation: softmax")
         return self
 
+    @property
+    def match_features(self) -> int:
+        """How many numbers of a match the linear map of each router reads."""
+        return (OF_WORDS + OF_STATES * (self.router == "state")) * (self.reads == "match")
+
 
 class FixedBudgetParams(Params):
     """Hyper-parameters of `lotbench.lot.FixedBudget`."""
@@ -110,6 +116,9 @@ class FixedBudgetParams(Params):
     first_share: float | None = Field(
         None, gt=0, le=1, description="most of what is kept that is of a first text; null: all"
     )
+    balance: Literal["learned", "chosen"] = Field(
+        "learned", description="chosen: the task loss says what a match counts, not the labels"
+    )
     threshold: None = Field(None, description="not used: keep_ratio decides")
     straight_through: Literal[False] = Field(
         False, description="sampled decisions would not keep to keep_ratio"
@@ -117,3 +126,13 @@ class FixedBudgetParams(Params):
     routing: Literal["leap"] = Field(
         "leap", description="with drop, layers after the first would leave out nothing"
     )
+
+    @model_validator(mode="after")
+    def _check_balance(self) -> Self:
+        if self.balance == "chosen" and (self.reads, self.router) != ("match", "table"):
+            raise ValueError("balance: chosen needs reads: match and router: table")
+        return self
+
+    @property
+    def match_features(self) -> int:
+        return super().match_features * (self.balance == "learned")

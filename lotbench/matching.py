@@ -23,10 +23,13 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from lotbench.batch import Batch
-from lotbench.ragged import Ragged, segment_count, segment_topk, unpad
+from lotbench.ragged import Ragged, segment_count, segment_sum, segment_topk, unpad
 
 OF_WORDS, OF_STATES = 5, 2
 """Numbers of a row that the words alone tell, and those that need states."""
+
+BALANCES = [(share, more) for share in (0.0, 0.25, 0.5, 0.75, 1.0) for more in (0.0, 1.0, 100.0)]
+"""What a match counts beside a router's own score, and what tokens of a first text have on top."""
 
 
 class Idf:
@@ -121,6 +124,31 @@ def word_rows(batch: Batch, sides: Sides, idf: Tensor) -> Tensor:
     first = ~second & (count > 0)[layout.sequence]
     own = [number.masked_fill(~second, 0.0) for number in (weight, around, before)]
     return torch.stack([number.to(weight.dtype) for number in (first, shared, *own)], 1)
+
+
+def standardised(score: Tensor, on: Tensor, layout: Ragged) -> Tensor:
+    """The scores (T,) less their mean over the tokens ``on`` (T,) of each text, over their spread.
+
+    The spread is a standard deviation; scores that are all equal become 0.
+    """
+    count = segment_count(on, layout).clamp(min=1).to(score.dtype)
+    mean = segment_sum(score.masked_fill(~on, 0.0), layout) / count
+    away = score - mean[layout.sequence]
+    squares = segment_sum(away.square().masked_fill(~on, 0.0), layout)
+    return away / ((squares / count).sqrt()[layout.sequence] + 1e-6)
+
+
+def balanced(margin: Tensor, batch: Batch, idf: Tensor, balance: Tensor) -> Tensor:
+    """The scores (T,) of pairs, mixed with how the words around a token match; others as they are.
+
+    ``balance`` (2,) is one of `BALANCES`.  Both scores are `standardised` over the second text.
+    """
+    sides, layout, (share, more) = Sides.of(batch), batch.layout, balance
+    row = word_rows(batch, sides, idf)
+    match = standardised(row[:, 3], sides.second, layout).masked_fill(~sides.second, 0.0)
+    mixed = (1 - share) * standardised(margin, sides.second, layout) + share * match
+    pair = (segment_count(sides.second, layout) > 0)[layout.sequence]
+    return torch.where(pair, mixed + more * row[:, 0], margin)
 
 
 def state_rows(hidden: Tensor, layout: Ragged, sides: Sides) -> Tensor:

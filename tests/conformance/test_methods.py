@@ -38,6 +38,7 @@ VARIANTS: list[tuple[str, dict[str, Any]]] = [
     ("lot", {"reads": "match", "routing": "drop", "after": 1}),
     ("lot-fixed", {"router": "table", "keep_ratio": 0.3}),
     ("lot-fixed", {"reads": "match", "after": 2, "decision_every": 1000}),
+    ("lot-fixed", {"router": "table", "reads": "match", "balance": "chosen"}),
     ("lot-fixed", {"leaping_keys": "all", "decision_every": 2}),
     ("lot-fixed", {"leaping_keys": "none"}),
     ("length-drop", {"drop_ratio": 0.7}),

@@ -12,6 +12,7 @@ from baselines.window import Window
 from lotbench import lot, matching
 from lotbench.batch import Batch
 from lotbench.lot import FixedBudget, LeapOfThought
+from lotbench.reducer import Stage, Step
 
 PAIRS = [[1, 5, 6, 3, 7, 5, 8, 9, 3], [1, 8, 3, 5, 8, 6, 7, 3]]
 ONCE = {"after": 1, "decision_every": 1000}
@@ -127,6 +128,49 @@ def test_the_router_can_be_the_window_in_second_texts(reduced):
                 (event, *_) = encoder(batch).trace.events
             kept.append(event.decision.keep[batch.text_of_token > 0])
         assert kept[0].equal(kept[1])
+
+
+def test_a_balance_by_hand():
+    """[CLS] 5 [SEP] 5 6 [SEP] with an idf of 7 for 5: the window is 7, 6, 5 in the second text.
+
+    Its mean is 6 and its spread sqrt(2 / 3).  Margins of 4, 2, 0 there have the mean 2 and twice
+    the spread, so both become a, 0, -a with a = sqrt(3 / 2).
+    """
+    batch = Batch.from_ids([[1, 5, 3, 5, 6, 3], [1, 5, 3]])
+    margin = torch.tensor([2.0, 6, 2, 4, 2, 0, 9, 8, 7])
+    idf = torch.zeros(10).index_fill(0, torch.tensor([5]), 7.0)
+    found = matching.balanced(margin, batch, idf, torch.tensor([0.25, 10.0])).tolist()
+    a = 1.5**0.5
+    first = [10, 10 + 0.75 * 2 * a, 10]
+    assert found == pytest.approx([*first, a, 0, -a, 9, 8, 7], abs=1e-4)
+
+
+def test_the_balance_of_the_lowest_loss_is_chosen(reduced):
+    encoder = reduced(FixedBudget, router="table", reads="match", balance="chosen")
+    method, batch = encoder.reducer, Batch.from_ids(PAIRS)
+    method.before_training(iter([batch]), encoder.backbone.words)
+    best, drawn = torch.tensor(matching.BALANCES[7]), set()
+
+    def step(progress):
+        generator = torch.Generator().manual_seed(int(100 * progress))
+        method.training_step(encoder, batch, Fixed(Stage("route"), progress, generator))
+        assert encoder.training and method.keep_ratio == 0.25
+        return tuple(method.balance.tolist())
+
+    class Fixed(Step):
+        def objective(self, logits, batch):
+            return {"task": (method.balance - best).abs().sum()}
+
+    encoder.train()
+    drawn = {step(progress / 100) for progress in range(25)}
+    assert len(drawn) > 5 and drawn <= set(matching.BALANCES)
+    assert step(0.25) == step(0.9) == matching.BALANCES[7]
+
+
+@pytest.mark.parametrize("values", [{"router": "state"}, {"reads": "self"}], ids=str)
+def test_a_balance_needs_a_table_and_matches(values):
+    with pytest.raises(ValueError, match="balance: chosen needs reads: match and router: table"):
+        FixedBudget.Params(**{"router": "table", "reads": "match", "balance": "chosen"} | values)
 
 
 def test_flops_by_hand(reduced):

@@ -49,16 +49,19 @@ def test_every_backbone_exports_and_pairs_keep_the_same_tokens(kind):
 @pytest.mark.parametrize(
     "kind", ["roberta", *(pytest.param(x, marks=long) for x in ("bert", "distilbert", "mpnet"))]
 )
-@pytest.mark.parametrize("name", ["window", "state", "table"])
+@pytest.mark.parametrize("name", ["window", "state", "table", "balance"])
 def test_a_graph_tells_texts_apart_with_and_without_segments(kind, name):
     torch.manual_seed(0)
     backbone = Backbone(random_model(kind, layers=1))
     method: Any = Window(Window.Params(neighbours=1), 1, 32)
     if name != "window":
-        reads = FixedBudget.Params(reads="match", router=name, first_share=0.5)
-        method = FixedBudget(reads, 1, 32)
+        chosen = {"router": "table", "balance": "chosen"} if name == "balance" else {"router": name}
+        method = FixedBudget(FixedBudget.Params(reads="match", first_share=0.5, **chosen), 1, 32)
         router = method.word_router or method.routers[0]
-        torch.nn.init.normal_(router.match)
+        if name == "balance":
+            method.balance.copy_(torch.tensor([0.75, 1.0]))
+        else:
+            torch.nn.init.normal_(router.match)
     encoder = ReducedEncoder(backbone, method).eval()
     method.after_training(backbone.words)
     encoder.reducer.idf = torch.linspace(0, 2, 100)
