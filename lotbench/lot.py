@@ -341,7 +341,7 @@ class FixedBudget(LeapOfThought):
     def look_with(cls, params: Params, n_layers: int) -> Look:
         table = params.router == "table"
         label, more = f"LoT (fixed budget{', table' * table}", further(params)
-        more += ", balanced" * (params.balance == "chosen")
+        more += ", balanced" * (params.reads == "match" and not params.match_features)
         if more:
             return Look(label=f"{label}{more})", role="main", order=12)
         return Look(
