@@ -149,7 +149,7 @@ def test_the_balance_of_the_lowest_loss_is_chosen(reduced):
     encoder = reduced(FixedBudget, router="table", reads="match", balance="chosen")
     method, batch = encoder.reducer, Batch.from_ids(PAIRS)
     method.before_training(iter([batch]), encoder.backbone.words)
-    best, drawn = torch.tensor(matching.BALANCES[7]), set()
+    best = torch.tensor(matching.BALANCES[7])
 
     def step(progress):
         generator = torch.Generator().manual_seed(int(100 * progress))
@@ -162,9 +162,10 @@ def test_the_balance_of_the_lowest_loss_is_chosen(reduced):
             return {"task": (method.balance - best).abs().sum()}
 
     encoder.train()
-    drawn = {step(progress / 100) for progress in range(25)}
-    assert len(drawn) > 5 and drawn <= set(matching.BALANCES)
+    drawn = {step(progress / 100) for progress in (*range(9), 20)}
+    assert len(drawn) > 3 and drawn <= set(matching.BALANCES)
     assert step(0.25) == step(0.9) == matching.BALANCES[7]
+    encoder.eval()  # other tests share the backbone
 
 
 @pytest.mark.parametrize("values", [{"router": "state"}, {"reads": "self"}], ids=str)

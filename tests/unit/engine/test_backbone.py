@@ -82,6 +82,7 @@ def test_height_of_every_parameter(kind):
     assert [counts[h] for h in (1, 2, 3)] == expected
 
 
+@pytest.mark.slow  # the first imports the code of its kind
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_checkpoint_is_loaded_cut_and_given_another_head(kind, tmp_path):
     model = random_model(kind)
