@@ -46,9 +46,9 @@ Notes on the ablations
   counted in the training texts.  Cosines are of the states that the router reads, between all
   tokens of a text, ``2 n^2 D`` FLOPs each time; the map takes 2 a number and token.  No gradient
   passes through the row.  With ``router: table`` it is the five numbers that words alone tell.
-- ``balance: chosen`` (`FixedBudget`) has no such map, since saliency does not say what a match is
-  worth: kept by their own saliency, pairs lose more than by a window around matches.  The score is
-  a mixture of the router's and of the window's, and tokens of the first text have a number on top.
+- ``balance: chosen`` (`FixedBudget`) has no such map, since labels of saliency need not say what a
+  match is worth.  The score is a mixture of the router's and of how the words around a token match,
+  and tokens of the first text have a number on top.
   Both are drawn at random at first.  From a tenth to a quarter of the steps, each batch is also run
   under all `BALANCES`, without gradient, and the rest trains with that of the lowest loss.
 - The guidance loss also trains the backbone, unless ``detach_router`` is set.  It is about ten

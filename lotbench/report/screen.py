@@ -66,7 +66,7 @@ def _of_tasks(study: StoreView, found: dict[str, Fastest], room: int) -> list[st
 
 
 def _opening(task: str, study: StoreView) -> str:
-    """``BBC News, 200 texts: dense 95.0% (92 to 98); no-layer gap: 1.0 (-1 to 3) points.``
+    """``BBC News, 200 texts: dense 95.0% (92 to 98); no-layer gap 1.0 (-1 to 3) points.``
 
     With the metric if it is no accuracy.
     """
@@ -74,7 +74,7 @@ def _opening(task: str, study: StoreView) -> str:
     against = f": {reference(evidence, metric)}" if evidence else ""
     sized = f"{texts(task, 'validation', study)} {text.unit_of(study.runs_on(task))}"
     shown = "" if metric == "accuracy" else f" {text.METRICS.get(metric, metric)}"
-    gap = f"; no-layer gap: {said}" if evidence and (said := no_layer_gap(evidence)) else ""
+    gap = f"; no-layer gap {said}" if evidence and (said := no_layer_gap(evidence)) else ""
     return f"{text.task_name(task)}, {sized}{against}{shown}{gap}."
 
 

@@ -27,7 +27,7 @@ def tables(task: str, study: StoreView) -> dict[str, Table]:
     some |= {"search": effort(task, study), "parameters": parameters(task, study)}
     some |= {"metrics": metrics(task, study), "backends": backends(task, study)}
     found = study.evidence.get(task)
-    gap = f" (no-layer gap: {said})" if found and (said := no_layer_gap(found)) else ""
+    gap = f"; no-layer gap {said}" if found and (said := no_layer_gap(found)) else ""
     return {
         name: replace(own, title=own.title + gap) for name, own in some.items() if own is not None
     }

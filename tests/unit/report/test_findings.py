@@ -92,8 +92,8 @@ def test_a_model_without_layers_says_what_the_task_needs(tmp_path, right, ending
     assert last in overview("toy", study).notes
     gap = last.partition(" layers, is ")[2].removesuffix(".")
     titles = [own.title for own in tables("toy", study).values()]
-    assert len(titles) > 1 and all(own.endswith(f" (no-layer gap: {gap})") for own in titles)
-    assert f"; no-layer gap: {gap}." in " ".join(of_store(study))
+    assert len(titles) > 1 and all(own.endswith(f"; no-layer gap {gap}") for own in titles)
+    assert f"; no-layer gap {gap}." in " ".join(of_store(study))
 
 
 def test_a_winner_that_misses_its_limit_on_validation_says_so(tmp_path):
