@@ -165,7 +165,6 @@ def test_the_balance_of_the_lowest_loss_is_chosen(reduced):
     drawn = {step(progress / 100) for progress in (*range(9), 20)}
     assert len(drawn) > 3 and drawn <= set(matching.BALANCES)
     assert step(0.25) == step(0.9) == matching.BALANCES[7]
-    encoder.eval()  # other tests share the backbone
 
 
 @pytest.mark.parametrize("values", [{"router": "state"}, {"reads": "self"}], ids=str)
