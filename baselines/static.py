@@ -20,8 +20,8 @@ from torch import Tensor
 
 from lotbench import reducer
 from lotbench.batch import Batch
-from lotbench.matching import looked_up
-from lotbench.ragged import segment_sum, segment_topk
+from lotbench.matching import Shares, looked_up
+from lotbench.ragged import segment_topk
 from lotbench.reducer import Drop, Look, TokenReducer
 
 
@@ -54,28 +54,13 @@ class Static(TokenReducer):
         self.register_buffer("importance", torch.zeros(0))
 
     def before_training(self, batches: Iterable[Batch], words: Tensor) -> None:
-        shrinkage = self.params.shrinkage
-        total = words.new_full((len(words),), shrinkage, dtype=torch.float64)
-        count = total.clone()
+        shares = Shares(words, self.params.shrinkage)
         for batch in batches:
-            ids, shares = relative_saliency(batch)
-            total.index_add_(0, ids, shares)
-            count.index_add_(0, ids, torch.ones_like(shares))
-        self.importance = torch.where(count > 0, total / count, 1.0).float()
+            shares.count(batch)
+        self.importance = shares.table()
 
     def before_embedding(self, batch: Batch, words: Tensor) -> Drop:
         layout = batch.layout
         score = looked_up(self.importance, batch.input_ids)
         count = layout.share(self.keep_ratio)
         return Drop(segment_topk(score.masked_fill(layout.is_first, math.inf), count, layout))
-
-
-def relative_saliency(batch: Batch) -> tuple[Tensor, Tensor]:
-    """Ids and saliency over the mean of its text, of all tokens but the first, each shape (K,)."""
-    layout, saliency = batch.layout, batch.saliency
-    assert saliency is not None, "in needs"
-    rest = ~layout.is_first
-    saliency = saliency.double().masked_fill(~rest, 0.0)  # [CLS] has no share
-    mean = segment_sum(saliency, layout) / (layout.lengths - 1).clamp(min=1)
-    share = saliency / mean.clamp(min=1e-300)[layout.sequence]
-    return batch.input_ids[rest], share[rest]

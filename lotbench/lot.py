@@ -25,7 +25,7 @@ Deviations from the paper
 - Guidance labels ignore the saliency of [CLS], since the router does not decide on it.
 - Guidance is a mean over the tokens that the batch's routers see.  There it is a mean over each
   text first.
-- ``decision_every``, ``guidance: attention | random | none``, ``routing: drop``,
+- ``decision_every``, ``guidance: attention | counted | random | none``, ``routing: drop``,
   ``leaping_keys: all``, ``detach_router``, ``router: table``, ``after`` and ``reads: match`` are
   ours.
 
@@ -39,6 +39,8 @@ Notes on the ablations
   is a table with one number for each word and one for each place, so a call looks up and compares.
   A leaping token that nothing reads is never embedded.  Words that training has not seen have the
   score of their embedding.
+- ``guidance: counted`` writes that table before training: the logarithm of a word's mean saliency
+  over that of its text, as in `baselines.static`.  No router learns, and places count nothing.
 - ``after: k`` has no router in the first k layers, which compute every token.  The speed-up of L
   layers in FLOPs is below L / k.
 - ``reads: match`` adds to a router's logit a linear map, zero at first, of a row of seven numbers:
@@ -79,15 +81,17 @@ from torch import Tensor, nn
 from lotbench.batch import Batch
 from lotbench.errors import InputError
 from lotbench.lot_params import FixedBudgetParams, Params
-from lotbench.matching import BALANCES, Idf, Sides, balanced, state_rows, topk_of_sides, word_rows
-from lotbench.ragged import (
-    Ragged,
-    seeded_uniform,
-    segment_count,
-    segment_topk,
-    segment_weighted_sum,
-    select,
+from lotbench.matching import (
+    BALANCES,
+    Idf,
+    Shares,
+    Sides,
+    balanced,
+    state_rows,
+    topk_of_sides,
+    word_rows,
 )
+from lotbench.ragged import Ragged, seeded_uniform, segment_topk, select
 from lotbench.reducer import (
     Decision,
     Drop,
@@ -101,7 +105,7 @@ from lotbench.reducer import (
     Tokens,
     Trace,
 )
-from lotbench.routers import Router, WordRouter, guidance_labels, margins
+from lotbench.routers import Router, WordRouter, guidance_labels, margins, mean_leaping
 
 TRIED_FROM, TRIED_UNTIL, TRIED_RATIOS = 0.1, 0.25, (1 / 3, 1 / 6)
 """Progress of a training between which balances are tried, and the keep ratios of the tries."""
@@ -145,8 +149,9 @@ class LeapOfThought(TokenReducer):
             Router(*sizes, params.router_context, self.features)
             for _ in range(after, 0 if table else n_layers, every)
         )
-        guidance = {"gradient": {"saliency"}, "attention": {"attention_saliency"}}
-        self.needs = frozenset(guidance.get(params.guidance, set()))
+        self.counted = params.guidance == "counted"
+        needed = {"gradient": "saliency", "counted": "saliency", "attention": "attention_saliency"}
+        self.needs = frozenset(needed[key] for key in {params.guidance} & needed.keys())
 
     @classmethod
     def look_with(cls, params: Params, n_layers: int) -> Look:
@@ -171,20 +176,25 @@ class LeapOfThought(TokenReducer):
         return [Stage("route", soft=self.params.straight_through, learning_rates=rates)]
 
     def before_training(self, batches: Iterable[Batch], words: Tensor) -> None:
-        if self.params.reads == "match":
-            idf = Idf(words)
-            for batch in batches:
-                idf.count(batch)
+        idf, shares = Idf(words), Shares(words)
+        matches = self.params.reads == "match"
+        for batch in batches if matches or self.counted else ():
+            idf.count(batch)
+            if self.counted:
+                shares.count(batch)
+        if matches:
             self.idf = idf.table()
+        if self.counted and self.word_router:
+            self.word_router.table = shares.table().log()
 
     def after_training(self, words: Tensor) -> None:
-        if self.word_router:
+        if self.word_router and not self.counted:
             self.word_router.write_table(words)
 
     def before_embedding(self, batch: Batch, words: Tensor) -> Decision | None:
         if not self.word_router:
             return None
-        if len(self.word_router.table) and not self.training:
+        if len(self.word_router.table) and (self.counted or not self.training):
             logits = self.word_router.looked_up(batch).float()
         else:
             words = words.detach() if self.params.detach_router else words
@@ -284,7 +294,7 @@ class LeapOfThought(TokenReducer):
 
     def loss(self, outputs: Outputs, batch: Batch, trace: Trace) -> dict[str, Tensor]:
         params = self.params
-        if params.guidance == "none" or not params.loss_weight:
+        if params.guidance in ("counted", "none") or not params.loss_weight:
             return {}
         saliency = batch.saliency
         if params.guidance == "random":
@@ -342,11 +352,8 @@ class FixedBudget(LeapOfThought):
         table = params.router == "table"
         label, more = f"LoT (fixed budget{', table' * table}", further(params)
         more += ", balanced" * (params.reads == "match" and not params.match_features)
-        if more:
-            return Look(label=f"{label}{more})", role="main", order=12)
-        return Look(
-            label=f"{label})", colour="#C98B6B", marker="H" if table else "d", role="main", order=12
-        )
+        shape: Any = {} if more else {"colour": "#C98B6B", "marker": "H" if table else "d"}
+        return Look(label=f"{label}{more})", role="main", order=12, **shape)
 
     def training_step(self, encoder: Encoder, batch: Batch, step: Step) -> None:
         """Tries balances in the first quarter of the steps, and then trains with the best."""
@@ -385,15 +392,8 @@ class FixedBudget(LeapOfThought):
         return Leap(keep, sizes=layout.share_sizes(self.keep_ratio))
 
 
-def mean_leaping(hidden: Tensor, keep: Tensor, layout: Ragged) -> Tensor:
-    """The context token: mean state of the leaping tokens, ``(T, D) -> (B, D)``; 0 if none."""
-    leaps = ~keep
-    count = segment_count(leaps, layout).clamp(min=1)
-    total = segment_weighted_sum(leaps.to(hidden.dtype), hidden, layout)
-    return total / count.unsqueeze(1)
-
-
 def further(params: Params) -> str:
-    """What the label of a variant says of ``after`` and ``reads``."""
+    """What the label of a variant says of ``after``, ``guidance: counted`` and ``reads``."""
     after = f", after {params.after} layers".replace(" 1 layers", " 1 layer") * bool(params.after)
-    return after + ", match" * (params.reads == "match")
+    counted = ", counted" * (params.guidance == "counted")
+    return after + counted + ", match" * (params.reads == "match")

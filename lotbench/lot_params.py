@@ -50,8 +50,8 @@ class Params(reducer.Params):
         "context", description="layers see leaping tokens as their mean, all of them, or not at all"
     )
     router_context: bool = Field(True, description="add the sequence mean to the router's input")
-    guidance: Literal["gradient", "attention", "random", "none"] = Field(
-        "gradient", description="saliency that the routers learn from"
+    guidance: Literal["gradient", "attention", "counted", "random", "none"] = Field(
+        "gradient", description="saliency that routers learn from; counted: no router, its mean"
     )
     share_normalisation: Literal["sum", "softmax"] = Field(
         "sum", description="how saliency becomes a share of its text"
@@ -98,6 +98,13 @@ class Params(reducer.Params):
             raise ValueError(
                 f"router: table decides before the embedding, so no layer can compute every token "
                 f"before it; remove after: {self.after} or router: table"
+            )
+        if self.guidance == "counted" and (
+            self.router != "table" or self.straight_through or self.match_features
+        ):
+            raise ValueError(
+                "guidance: counted learns nothing, so it needs router: table and "
+                "straight_through: false, and with reads: match also balance: chosen (lot-fixed)"
             )
         if self.saliency_length is not None and self.share_normalisation != "softmax":
             raise ValueError("saliency_length needs share_normalisation: softmax")

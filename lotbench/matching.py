@@ -52,6 +52,40 @@ class Idf:
         return ((1 + self.examples) / (1 + self.having)).log().float()
 
 
+class Shares:
+    """Counts the mean saliency of each of the V words of the vocabulary, relative to its text's.
+
+    The fewer tokens a word has, the nearer its mean is to 1, that of all: ``shrinkage`` tokens of
+    importance 1 are added to each.
+    """
+
+    def __init__(self, words: Tensor, shrinkage: float = 5.0) -> None:
+        self.total = words.new_full((len(words),), shrinkage, dtype=torch.float64)
+        self.tokens = self.total.clone()
+
+    def count(self, batch: Batch) -> Batch:
+        """Count the tokens of a batch with saliency, and return it."""
+        ids, shares = relative_saliency(batch)
+        self.total.index_add_(0, ids, shares)
+        self.tokens.index_add_(0, ids, torch.ones_like(shares))
+        return batch
+
+    def table(self) -> Tensor:
+        """The importance of each word, shape (V,); 1 where nothing was counted."""
+        return torch.where(self.tokens > 0, self.total / self.tokens, 1.0).float()
+
+
+def relative_saliency(batch: Batch) -> tuple[Tensor, Tensor]:
+    """Ids and saliency over the mean of its text, of all tokens but the first, each shape (K,)."""
+    layout, saliency = batch.layout, batch.saliency
+    assert saliency is not None, "in needs"
+    rest = ~layout.is_first
+    saliency = saliency.double().masked_fill(~rest, 0.0)  # [CLS] has no share
+    mean = segment_sum(saliency, layout) / (layout.lengths - 1).clamp(min=1)
+    share = saliency / mean.clamp(min=1e-300)[layout.sequence]
+    return batch.input_ids[rest], share[rest]
+
+
 def looked_up(table: Tensor, ids: Tensor) -> Tensor:
     """The entry (T,) of each id in a table (V,); ones from the empty table before training."""
     return table[ids] if len(table) else table.new_ones(ids.shape)

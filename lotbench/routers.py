@@ -1,4 +1,4 @@
-"""The routers of Leap-of-Thought, and the labels that they learn from; see `lotbench.lot`."""
+"""The routers of Leap-of-Thought, their labels, and its context token; see `lotbench.lot`."""
 
 from __future__ import annotations
 
@@ -12,10 +12,12 @@ from lotbench.batch import Batch
 from lotbench.ragged import (
     Ragged,
     in_parts,
+    segment_count,
     segment_mean,
     segment_rank,
     segment_softmax,
     segment_sum,
+    segment_weighted_sum,
 )
 
 PLACES = 512
@@ -149,3 +151,11 @@ def guidance_labels(
     cumulative = ranked[slot] - before
     # Rounding must not decide whether a share that is exactly top_p stays below it.
     return ((cumulative < top_p - 1e-9) | (rank == 0)) & ~layout.is_first
+
+
+def mean_leaping(hidden: Tensor, keep: Tensor, layout: Ragged) -> Tensor:
+    """The context token: mean state of the leaping tokens, ``(T, D) -> (B, D)``; 0 if none."""
+    leaps = ~keep
+    count = segment_count(leaps, layout).clamp(min=1)
+    total = segment_weighted_sum(leaps.to(hidden.dtype), hidden, layout)
+    return total / count.unsqueeze(1)

@@ -8,10 +8,10 @@ from parts import lot
 from torch import Tensor
 
 from lotbench.engine.encoder import ReducedEncoder
-from lotbench.lot import LeapOfThought, Params, mean_leaping
+from lotbench.lot import LeapOfThought, Params
 from lotbench.ragged import Ragged
 from lotbench.reducer import Leap, Tokens
-from lotbench.routers import Router, margins
+from lotbench.routers import Router, margins, mean_leaping
 
 
 def undecided(method: LeapOfThought) -> LeapOfThought:

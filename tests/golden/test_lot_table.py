@@ -3,6 +3,7 @@
 import pytest
 import torch
 
+from baselines.static import Static
 from lotbench.conformance.tiny import VOCABULARY, WIDTH
 from lotbench.deploy.graph import export
 from lotbench.deploy.session import feed, open_session
@@ -42,6 +43,36 @@ def test_the_table_has_the_scores_of_the_router(table, batch):
     texts.input_ids[2] = 3
     score = router.looked_up(texts)[2, 1]
     assert score.item() == pytest.approx((x[1] - x[0] + router.places[2]).item(), abs=1e-12)
+
+
+def test_a_counted_table_keeps_what_static_keeps(reduced, batch):
+    counted = {"router": "table", "guidance": "counted"}
+    fixed, static = reduced(FixedBudget, **counted), reduced(Static)
+    texts = batch([9, 4, 7])
+    texts.saliency = torch.linspace(0.1, 3, 20).double().sin().abs()
+    for encoder in (fixed, static):
+        encoder.reducer.before_training(iter([texts]), encoder.backbone.words)
+    table = fixed.reducer.word_router.table
+    torch.testing.assert_close(table.exp(), static.reducer.importance)
+    fixed.reducer.after_training(fixed.backbone.words)
+    assert fixed.reducer.word_router.table is table
+    for budget in (0.3, 0.5, 0.8):
+        kept = []
+        for encoder in (static, fixed):
+            with encoder.reducer.at_budget(budget), torch.no_grad():
+                kept.append(encoder(texts).trace.events[0].decision.keep)
+        assert kept[0].equal(kept[1])
+    # It learns nothing: in training it is read as well, and there is no loss of it.
+    fixed.train()
+    hard = fixed.reducer.before_embedding(texts, fixed.backbone.words)
+    assert hard.keep.equal(fixed.eval().reducer.before_embedding(texts, None).keep)
+    assert fixed.reducer.loss(None, texts, None) == {}
+    # With a threshold, a word is processed if its saliency is above its text's mean.
+    open_ended = reduced(LeapOfThought, **counted)
+    open_ended.reducer.word_router.table = table
+    keep = open_ended.reducer.before_embedding(texts, fixed.backbone.words).keep
+    above = static.reducer.importance[texts.input_ids] > 1
+    assert keep.equal(above | texts.layout.is_first)
 
 
 def test_narrow_words_are_padded_behind():

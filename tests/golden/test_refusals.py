@@ -8,6 +8,7 @@ from baselines.truncated import Truncated
 from lotbench.errors import InputError
 from lotbench.lot import FixedBudget, LeapOfThought
 
+COUNTED = {"router": "table", "guidance": "counted"}
 TABLE = "router: table needs leaping_keys: none and router_context: false"
 
 
@@ -27,6 +28,13 @@ TABLE = "router: table needs leaping_keys: none and router_context: false"
         (LeapOfThought, {"router": "table", "router_context": True}, TABLE),
         (LeapOfThought, {"router": "table", "decision_every": 2}, "but decision_every: 2 decides"),
         (LeapOfThought, {"router": "table", "after": 1}, "remove after: 1 or router: table"),
+        (
+            LeapOfThought,
+            {"guidance": "counted"},
+            "counted learns nothing, so it needs router: table",
+        ),
+        (LeapOfThought, {**COUNTED, "straight_through": True}, "and straight_through: false"),
+        (LeapOfThought, {**COUNTED, "reads": "match"}, "also balance: chosen"),
         (LeapOfThought, {"after": 4}, "after: 4 leaves no layer to decide on; give at most 3"),
         (FixedBudget, {"straight_through": True}, "straight_through"),
         (FixedBudget, {"preset": "paper"}, "straight_through"),
