@@ -52,7 +52,8 @@ Notes on the ablations
   match is worth.  The score is a mixture of the router's and of how the words around a token match,
   and tokens of the first text have a number on top.
   Both are drawn at random at first.  From a tenth to a quarter of the steps, each batch is also run
-  under all `BALANCES`, without gradient, and the rest trains with that of the lowest loss.
+  under all `BALANCES`, without gradient, and the rest trains with that of the lowest distillation
+  loss: labels of relevance are too noisy to tell.  Without distillation it is the task loss.
 - The guidance loss also trains the backbone, unless ``detach_router`` is set.  It is about ten
   times the task loss at the start of the recommended preset.
 
@@ -369,15 +370,15 @@ class FixedBudget(LeapOfThought):
 
     @torch.no_grad()
     def _try_balances(self, encoder: Encoder, batch: Batch, step: Step) -> None:
-        """Adds the loss of a batch under each balance to ``losses``."""
+        """Adds to ``losses`` how far a batch's answers are from dense's under each balance."""
         encoder.train(False)
         for ratio in TRIED_RATIOS:
             with self.at_budget(ratio):
                 for number, balance in enumerate(BALANCES):
                     self.balance.copy_(torch.tensor(balance))
                     outputs = encoder(batch, reducer=self)  # given, so no speed-up is noted
-                    terms = step.objective(outputs.logits, batch).values()
-                    self.losses[number] += sum(float(term) for term in terms)
+                    terms = step.objective(outputs.logits, batch)
+                    self.losses[number] += float(terms.get("distillation", terms["task"]))
         encoder.train(True)
 
     def choose(self, margin: Tensor, layout: Ragged, batch: Batch) -> Leap:

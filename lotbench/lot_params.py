@@ -124,7 +124,7 @@ class FixedBudgetParams(Params):
         None, gt=0, le=1, description="most of what is kept that is of a first text; null: all"
     )
     balance: Literal["learned", "chosen"] = Field(
-        "learned", description="chosen: the task loss says what a match counts, not the labels"
+        "learned", description="chosen: dense's answers say what a match counts, not saliency"
     )
     threshold: None = Field(None, description="not used: keep_ratio decides")
     straight_through: Literal[False] = Field(

@@ -145,7 +145,8 @@ def test_a_balance_by_hand():
     assert found == pytest.approx([*first, a, 0, -a, 9, 8, 7], abs=1e-4)
 
 
-def test_the_balance_of_the_lowest_loss_is_chosen(reduced):
+@pytest.mark.parametrize("distilled", [False, True])
+def test_the_balance_of_the_lowest_loss_is_chosen(reduced, distilled):
     encoder = reduced(FixedBudget, router="table", reads="match", balance="chosen")
     method, batch = encoder.reducer, Batch.from_ids(PAIRS)
     method.before_training(iter([batch]), encoder.backbone.words)
@@ -159,7 +160,8 @@ def test_the_balance_of_the_lowest_loss_is_chosen(reduced):
 
     class Fixed(Step):
         def objective(self, logits, batch):
-            return {"task": (method.balance - best).abs().sum()}
+            loss = (method.balance - best).abs().sum()
+            return {"task": -loss, "distillation": loss} if distilled else {"task": loss}
 
     encoder.train()
     drawn = {step(progress / 100) for progress in (*range(9), 20)}
