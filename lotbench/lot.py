@@ -49,11 +49,11 @@ Notes on the ablations
   tokens of a text, ``2 n^2 D`` FLOPs each time; the map takes 2 a number and token.  No gradient
   passes through the row.  With ``router: table`` it is the five numbers that words alone tell.
 - ``balance: chosen`` (`FixedBudget`) has no such map, since labels of saliency need not say what a
-  match is worth.  The score is a mixture of the router's and of how the words around a token match,
-  and tokens of the first text have a number on top.
-  Both are drawn at random at first.  From a tenth to a quarter of the steps, each batch is also run
-  under all `BALANCES`, without gradient, and the rest trains with that of the lowest distillation
-  loss: labels of relevance are too noisy to tell.  Without distillation it is the task loss.
+  match is worth.  A task is read either by the router's score alone, or mostly by how the words
+  around a token match the first text, of which every token then comes first.  The two `BALANCES`
+  are drawn at random at first.  From a tenth to a quarter of the steps, each batch is also run
+  under both, without gradient, and the rest trains with that of the lower distillation loss: labels
+  of relevance are too noisy to tell.  Without distillation it is the task loss.
 - The guidance loss also trains the backbone, unless ``detach_router`` is set.  It is about ten
   times the task loss at the start of the recommended preset.
 

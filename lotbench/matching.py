@@ -28,8 +28,10 @@ from lotbench.ragged import Ragged, segment_count, segment_sum, segment_topk, un
 OF_WORDS, OF_STATES = 5, 2
 """Numbers of a row that the words alone tell, and those that need states."""
 
-BALANCES = [(share, more) for share in (0.0, 0.25, 0.5, 0.75, 1.0) for more in (0.0, 1.0, 100.0)]
-"""What a match counts beside a router's own score, and what tokens of a first text have on top."""
+BALANCES = ((0.0, 0.0), (0.75, 100.0))
+"""The words alone, and mostly matches, as `baselines.window`: what a match counts beside a router's
+own score, and what tokens of a first text have on top.  Of finer steps the losses tell too little.
+"""
 
 
 class Idf:
