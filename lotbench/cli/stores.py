@@ -1,4 +1,4 @@
-"""Commands that read stores: plot, compare, validate, report, recommend."""
+"""Commands that read stores: plot, compare, validate, report, leaderboard, recommend."""
 
 from __future__ import annotations
 
@@ -121,6 +121,20 @@ def report(
     whole, *tables = page.write(studies, output, title=title)
     typer.echo(f"wrote {whole} and {counted(len(tables), 'file')} in {tables[0].parent}")
     typer.echo(f"open {whole}")
+
+
+def leaderboard(
+    folders: StoreFolders,
+    into: Annotated[
+        Path, typer.Option(help="Folder of leaderboard.csv and leaderboard.html.", metavar="FOLDER")
+    ] = Path("results"),
+) -> None:
+    """Rank the methods of all stores of a suite, as CSV and as one HTML page."""
+    from lotbench.report.leaderboard import write
+    from lotbench.statistics.store_view import StoreView
+
+    for file in write([StoreView(folder) for folder in folders], into):
+        typer.echo(f"wrote {file}")
 
 
 def recommend(
