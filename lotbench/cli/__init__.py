@@ -22,7 +22,7 @@ GROUPS = {
     "Start": (running.accelerate, running.sweep, stores.recommend, models.export),
     "Look": (stores.report, stores.plot, stores.compare, stores.leaderboard, models.inspect),
     "Write a method": (models.new_method, models.check, models.methods),
-    "Stores": (running.run, running.measure, stores.validate),
+    "Stores": (running.run, running.measure, stores.validate, stores.submit),
 }
 
 app = typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False, epilog=EXAMPLES)

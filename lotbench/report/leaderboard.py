@@ -16,7 +16,7 @@ from lotbench.report.page.page import environment, part
 from lotbench.report.recommend import default_where
 from lotbench.report.text import TIMES
 from lotbench.statistics.bootstrap import UNKNOWN, Estimate
-from lotbench.statistics.evidence import holds_drop, ranked
+from lotbench.statistics.evidence import holds_drop, ranks_of
 from lotbench.statistics.joint import Joint
 from lotbench.statistics.scored import Scored
 from lotbench.statistics.store_view import StoreView
@@ -112,8 +112,7 @@ def _of(place: Place, joint: Joint) -> Iterator[Entry]:
     evidence = joint.evidence[place.task]
     for target in TARGETS:
         margins = evidence.at_target(target)
-        draws = {name: own.draws for name, own in margins.items()}
-        ranks = {name: own.rank for name, own in ranked(draws).items()}
+        ranks = {name: own.rank for name, own in ranks_of(margins).items()}
         shared = Counter(ranks.values())
         for name, own in margins.items():
             study, method = joint.owners[name]
