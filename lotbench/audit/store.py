@@ -85,7 +85,7 @@ def audit(folder: Path) -> Audit:
                 model.trial_id not in (None, *rows) for model in record.contenders
             )
         report.faults += [Fault(path, *complaint) for complaint in complaints]
-    report.faults += [*_differing(trials), *_searches(trials)]
+    report.faults += [*_differing(trials), *_searches(trials), *_suites(trials)]
     return report
 
 
@@ -214,6 +214,14 @@ def _shared(trial: Trial) -> Iterator[tuple[str, Any, Any]]:
             yield f"evaluations.{place}.dense_flops", group, evaluation.dense_flops
     if teacher and teacher.key and teacher.metrics:
         yield "teacher.metrics", ("teacher", teacher.key), teacher.metrics
+
+
+def _suites(trials: Mapping[str, Trial]) -> Iterator[Fault]:
+    """All rows have the suite version of the first, or none."""
+    first = next(iter(trials.values()), None)
+    for path, trial in trials.items():
+        if first and trial.suite != first.suite:
+            yield Fault(path, "suite", f"{trial.suite}, but {first.trial_id} has {first.suite}")
 
 
 def _searches(trials: Mapping[str, Trial]) -> Iterator[Fault]:

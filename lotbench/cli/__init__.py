@@ -20,9 +20,9 @@ EXAMPLES = """Compare methods:  lotbench sweep quickstart
 Your own model:  lotbench accelerate MODEL texts.csv --max-drop 1"""
 GROUPS = {
     "Start": (running.accelerate, running.sweep, stores.recommend, models.export),
-    "Look": (stores.report, stores.plot, stores.compare, models.inspect),
+    "Look": (stores.report, stores.plot, stores.compare, stores.leaderboard, models.inspect),
     "Write a method": (models.new_method, models.check, models.methods),
-    "Stores": (running.run, running.measure, stores.validate),
+    "Stores": (running.run, running.measure, stores.validate, stores.submit),
 }
 
 app = typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False, epilog=EXAMPLES)

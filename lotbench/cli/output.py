@@ -48,6 +48,18 @@ def show_store(study: StoreView, before: Sequence[str] = (), after: Sequence[str
     typer.echo("\n".join(of_store(study, before, after)))
 
 
+def show_standing(reference: Path, folder: Path, tasks: Sequence[str], first: str) -> None:
+    """Draw a store, and print where its methods stand among those of another one, by task."""
+    from lotbench.report.page import page
+    from lotbench.report.screen import of_standing
+    from lotbench.statistics.store_view import StoreView
+
+    study = StoreView(folder)
+    draw(study)
+    page.write([study])
+    typer.echo("\n".join([first, *of_standing(StoreView(reference), study, tasks)]))
+
+
 def show_lines(lines: Iterable[str]) -> None:
     """Print lines, those that are too long for the screen in several."""
     from lotbench.report.layout import fit

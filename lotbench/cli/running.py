@@ -10,7 +10,7 @@ import typer
 
 from lotbench.cli.interruption import kept
 from lotbench.cli.options import Overrides, Plugins, Root, RunFolder, StoreFolder, SweepFile, synced
-from lotbench.cli.output import counted, draw, show, show_failures, show_lines
+from lotbench.cli.output import counted, draw, show, show_failures, show_lines, show_standing
 from lotbench.errors import InputError
 
 MAPPED = ("threads", "devices", "backends", "rounds")
@@ -39,14 +39,33 @@ def sweep(
     max_trials: Annotated[
         int | None, typer.Option(min=1, help="Run at most this many trials now.")
     ] = None,
+    method: Annotated[
+        str | None,
+        typer.Option(
+            help="Train this method alone (a file, or a name), and rank it among the others in the "
+            "store that the sweep's `compare` names.",
+            metavar="METHOD",
+        ),
+    ] = None,
+    tasks: Annotated[str, typer.Option(help="Only these tasks, divided by commas.")] = "",
 ) -> None:
     """Train, score and time the methods of a sweep file.
 
     Finished trials are skipped.
     """
-    from lotbench.config.load import load_sweep
+    from lotbench.config.load import Alone, load_sweep
 
-    config, document = load_sweep(file, overrides or [])
+    alone = None
+    if method is not None:
+        from lotbench import registry
+
+        classes, plugins = registry.find(method)
+        alone = Alone([cls.name for cls in classes], plugins)
+    names = [name.strip() for name in tasks.split(",") if name.strip()]
+    config, document = load_sweep(file, overrides or [], names, alone)
+    reference = Path(config.compare) if config.compare else None
+    if alone and (reference is None or not (reference / "trials").is_dir()):
+        raise InputError(f"--method: no store {reference} of the others here; --set compare=STORE")
     from lotbench.plan.plan import plan
 
     folder = root / config.name
@@ -74,8 +93,10 @@ def sweep(
     if bucket.place_of(folder):
         counts += f"; store: {bucket.address(folder)}"
     show_failures(done.failed, folder)
-    if (folder / "trials").is_dir():
-        show(folder, [counts], Path(config.compare) if config.compare else None)
+    if alone and reference:
+        show_standing(reference, folder, [*config.tasks], counts)
+    elif (folder / "trials").is_dir():
+        show(folder, [counts], reference)
     else:
         show_lines([counts])
     if done.failed:

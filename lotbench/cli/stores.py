@@ -1,4 +1,4 @@
-"""Commands that read stores: plot, compare, validate, report, recommend."""
+"""Commands that read stores: plot, compare, validate, submit, report, leaderboard, recommend."""
 
 from __future__ import annotations
 
@@ -8,11 +8,13 @@ from typing import Annotated
 
 import typer
 
-from lotbench.cli.options import OtherStore, StoreFolder, StoreFolders
-from lotbench.cli.output import counted, draw, show_failures, show_store
+from lotbench.cli.options import SHIPPED, OtherStore, StoreFolder, StoreFolders
+from lotbench.cli.output import counted, draw, show_failures, show_lines, show_store
 from lotbench.errors import InputError
 
 log = logging.getLogger(__name__)
+
+MOST_FAULTS = 20
 
 
 def plot(
@@ -103,6 +105,30 @@ def validate(folders: StoreFolders) -> None:
         raise typer.Exit(1)
 
 
+def submit(folder: StoreFolder) -> None:
+    """Check a store of the suite, bundle it, and say where to send it.
+
+    Exit code 1 if it does not fit.
+    """
+    from lotbench.audit.submission import bundle, faults, plugins
+    from lotbench.config.load import load_sweep
+
+    suite, _ = load_sweep(SHIPPED["suite"])
+    if found := faults(folder, suite):
+        for fault in found[:MOST_FAULTS]:
+            typer.echo(f"{folder}: {fault}")
+        typer.echo(f"{folder}: {counted(len(found), 'fault')}; nothing is bundled")
+        raise typer.Exit(1)
+    written, place = bundle(folder), f"results/submissions/{folder.resolve().name}"
+    files = "".join(f" and {Path(own).name}" for own in plugins(folder))
+    lines = [
+        f"Wrote  {written} ({written.stat().st_size / 1e6:.1f} MB)",
+        f"Send   a pull request that adds its folder as {place}{files}",
+        f"Look   lotbench leaderboard results/reference/suite {folder}",
+    ]
+    show_lines(lines)
+
+
 def report(
     folders: StoreFolders,
     output: Annotated[
@@ -121,6 +147,20 @@ def report(
     whole, *tables = page.write(studies, output, title=title)
     typer.echo(f"wrote {whole} and {counted(len(tables), 'file')} in {tables[0].parent}")
     typer.echo(f"open {whole}")
+
+
+def leaderboard(
+    folders: StoreFolders,
+    into: Annotated[
+        Path, typer.Option(help="Folder of leaderboard.csv and leaderboard.html.", metavar="FOLDER")
+    ] = Path("results"),
+) -> None:
+    """Rank the methods of all stores of a suite, as CSV and as one HTML page."""
+    from lotbench.report.leaderboard import write
+    from lotbench.statistics.store_view import StoreView
+
+    for file in write([StoreView(folder) for folder in folders], into):
+        typer.echo(f"wrote {file}")
 
 
 def recommend(

@@ -52,7 +52,8 @@ def expand(sweep: SweepConfig, document: Document) -> list[Block]:
         sweep.tasks.items(), sweep.trained_seeds, settings
     ):
         method = str(place.path[1])
-        trial = TrialConfig.of(sweep, task=task, data=data, seed=seed, method=method, params=params)
+        own = {"task": task, "data": data, "seed": seed, "method": method, "params": params}
+        trial = TrialConfig.of(sweep, suite=sweep.suite, **own)
         blocks.setdefault((trial.trial_id(0), repr(spaces)), Block(trial, spaces, place))
     return list(blocks.values())
 

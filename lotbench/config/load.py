@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 from pydantic import ConfigDict, Field
 
@@ -21,7 +22,7 @@ from lotbench.config.sections import (
     Taught,
     TrialConfig,
 )
-from lotbench.errors import Faults, InputError
+from lotbench.errors import Faults, InputError, near_misses
 from lotbench.validation import KeyPath, validate
 
 
@@ -49,11 +50,33 @@ class TrialFile(Taught):
     plugins: list[NonEmpty] = Field([])
 
 
-def load_sweep(path: str | Path, overrides: Sequence[str] = ()) -> tuple[SweepConfig, Document]:
-    """The sweep that a YAML file describes, with ``key.path=value`` overrides, and the file."""
+class Alone(NamedTuple):
+    """Methods that are trained without the others of a sweep, and the plugins that define them."""
+
+    methods: Sequence[str]
+    plugins: Sequence[str]
+
+
+def load_sweep(
+    path: str | Path,
+    overrides: Sequence[str] = (),
+    tasks: Sequence[str] = (),
+    alone: Alone | None = None,
+) -> tuple[SweepConfig, Document]:
+    """The sweep that a YAML file describes, with ``key.path=value`` overrides, and the file.
+
+    With ``tasks`` it is of these alone.  With ``alone`` it trains other methods than the file has,
+    with their default settings where neither the file nor an override has more, and has a name of
+    its own.
+    """
     document = _read(
-        path, overrides, {"task", "method"}, "this is a trial file; use `lotbench run`"
+        path, overrides, {"task", "method"}, "this is a trial file; use `lotbench run`", alone
     )
+    known = document.data.get("tasks")
+    if tasks and isinstance(known, dict):
+        if unknown := [name for name in tasks if name not in known]:
+            raise InputError(f"--tasks {unknown[0]}: {near_misses(unknown[0], [*known])}")
+        document.data["tasks"] = {name: known[name] for name in tasks}
     sweep = validate(SweepConfig, document.data, document.fault)
     if fault := sweep.search_fault():
         raise InputError(document.fault(*fault))
@@ -96,9 +119,22 @@ def stored_sweep(folder: str | Path, overrides: Sequence[str] = ()) -> SweepConf
     return validate(SweepConfig, document.data, document.fault)
 
 
-def _read(path: str | Path, overrides: Sequence[str], other: set[str], advice: str) -> Document:
+def _read(
+    path: str | Path,
+    overrides: Sequence[str],
+    other: set[str],
+    advice: str,
+    alone: Alone | None = None,
+) -> Document:
     """The file with its overrides, unless it has the keys of the other kind of file."""
-    document = read_document(path).override(overrides)
+    document = read_document(path)
+    if alone is not None:
+        data = document.data
+        given = data["methods"] if isinstance(data.get("methods"), dict) else {}
+        data["name"] = "-".join([str(data.get("name")), *alone.methods])
+        data["methods"] = {name: given.get(name, {}) for name in alone.methods}
+        data["plugins"] = [*alone.plugins]
+    document.override(overrides)
     if other <= document.data.keys():
         raise InputError(f"{path}: {advice}")
     return document

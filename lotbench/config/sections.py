@@ -293,9 +293,10 @@ class SweepConfig(Taught):
     """A whole sweep: tasks x seeds x methods x grids, or a search and its confirmation."""
 
     name: Slug
+    # Not in stored sweeps that have none, so that older files are unchanged.
+    suite: Positive | None = Field(default=None, exclude_if=_is_none)
     tasks: dict[Slug, Annotated[TaskConfig, BeforeValidator(_empty_if_none)]] = Field(min_length=1)
     seeds: Annotated[list[Seed], SOME, DISTINCT] | None = None
-    # Not in stored sweeps that have none, so that older files are unchanged.
     search: SearchConfig | None = Field(default=None, exclude_if=_is_none)
     confirm: ConfirmConfig | None = Field(default=None, exclude_if=_is_none)
     evaluate: EvaluateConfig | None = Field(default=None, exclude_if=_is_none)
@@ -352,6 +353,8 @@ class TrialConfig(Section):
     params: Parameters = Field({})
     targets: Targets | None = Field(default=None, exclude_if=_is_none)
     plugins: list[NonEmpty] = Field([])
+    # In the row of the trial, not in its configuration, so that it changes no id.
+    suite: Positive | None = Field(default=None, exclude=True)
 
     @classmethod
     def of(cls, given: Any, **own: Any) -> TrialConfig:

@@ -49,11 +49,11 @@ def check_room(folder: Path, backbone: str, trials: int = 1) -> None:
 
 def check_comparable(store: Store, config: TrialConfig) -> None:
     """Refuses to add a trial to a store whose trials of its task have another dense model."""
-    wanted = _common(config.model_dump(mode="json"))
+    wanted = _common(config.model_dump(mode="json")) | {"suite": config.suite}
     for trial in store.done().values():
         if trial.task != config.task or not trial.config:
             continue
-        held = _common(trial.config)
+        held = _common(trial.config) | {"suite": trial.suite}
         for key in {**wanted, **held}:  # a setting that changes nothing is in neither
             if held.get(key) != wanted.get(key):
                 raise InputError(

@@ -16,6 +16,9 @@ from lotbench.report.tables.at_a_glance import at_a_glance
 from lotbench.report.tables.overview import no_layer_gap, reference, texts
 from lotbench.report.tables.render import Table
 from lotbench.report.tables.two_stores import Agreement
+from lotbench.report.text import TIMES
+from lotbench.statistics.evidence import ranks_of, tied_with
+from lotbench.statistics.joint import Joint
 from lotbench.statistics.store_view import StoreView
 
 MOST_NAMED = 6
@@ -86,6 +89,32 @@ def _evidence(task: str, study: StoreView) -> str:
     trials = max((own.trials for own in study.searches.get(task, ())), default=0)
     effort = f"; settings chosen by a search of {text.count(trials, 'trial')}" if trials else ""
     return f"Mean of {seeds} seeds{effort}."
+
+
+def of_standing(reference: StoreView, study: StoreView, tasks: Sequence[str]) -> list[str]:
+    """Where the methods of a store stand among those of another, by task and target."""
+    lines = []
+    for task in tasks:
+        if task not in reference.evidence or task not in study.evidence:
+            lines.append(f"{task}: not scored in both {reference.name} and {study.name}")
+            continue
+        joint = Joint([reference, study], task)
+        lines.append(_opening(task, joint))
+        for target in joint.evidence[task].targets:
+            margins = joint.evidence[task].at_target(target)
+            ranks = ranks_of(margins)
+            for name, own in margins.items():
+                if joint.owners[name][0] is study:
+                    tied = text.some(tied_with(name, margins), MOST_NAMED) or "none"
+                    rank = f"rank {ranks[name].rank} of {len(margins)}"
+                    points = f"{text.with_interval(own.value)} points"
+                    lines.append(f"  {name} {target:g}{TIMES}  {rank}, {points}; ties with {tied}")
+    stores = f"{_quoted(reference.folder)} {_quoted(study.folder)}"
+    ends = {
+        "All": f"lotbench leaderboard {stores}",
+        "Send": f"lotbench submit {_quoted(study.folder)}",
+    }
+    return [*fit(lines), "", *labelled(ends)]
 
 
 def of_two(tables: Sequence[Table], orders: Sequence[Agreement], written: str) -> list[str]:

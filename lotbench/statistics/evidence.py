@@ -223,8 +223,19 @@ class Evidence:
 
 def first(margins: Mapping[str, Margin]) -> set[str]:
     """The methods that no other one is ahead of, by a paired bootstrap."""
-    areas = ranked({method: own.draws for method, own in margins.items()})
-    return {method for method, own in areas.items() if own.rank == 1}
+    return {method for method, own in ranks_of(margins).items() if own.rank == 1}
+
+
+def ranks_of(margins: Mapping[str, Margin]) -> dict[str, Area]:
+    """The margins of methods with their ranks."""
+    return ranked({method: own.draws for method, own in margins.items()})
+
+
+def tied_with(method: str, margins: Mapping[str, Margin]) -> list[str]:
+    """The other methods whose difference from this one has 0 in its interval."""
+    own = margins[method].draws
+    gaps = {name: estimate(each.draws - own) for name, each in margins.items() if name != method}
+    return [name for name, gap in gaps.items() if gap.low <= SLACK and gap.high >= -SLACK]
 
 
 def ranked(draws: Mapping[str, np.ndarray]) -> dict[str, Area]:

@@ -251,6 +251,8 @@ class Trial(Stored):
     method: str
     version: Count | None = None
     """Version of the method."""
+    suite: Annotated[int, Field(ge=1, lt=2**31)] | None = None
+    """Version of the suite whose sweep it is of; absent of other sweeps."""
     look: Look | None = None
     """Null in a failed row."""
     seed: Annotated[int, Field(ge=0, lt=2**63)]

@@ -131,6 +131,8 @@ def _row(trial: PlannedTrial, started: str, result: Result | Failure) -> Trial:
         versions=machine.versions(),
         git_commit=machine.git_commit(),
     )
+    if trial.config.suite is not None:
+        row = partial(row, suite=trial.config.suite)
     if isinstance(result, Failure):
         ended = row(status="failed", error=result)
     else:

@@ -26,7 +26,6 @@ from lotbench.statistics.drops import Drops, drops
 from lotbench.statistics.store_view import StoreView
 from lotbench.store.files import subfolder, write_file
 
-PARTS = ("report.css", "report.js")
 # Tables with more rows have a box to filter them.
 LONG = 12
 NUMBER = re.compile(r"[-+]?\d+(?:\.\d+)?")
@@ -137,15 +136,6 @@ def render(
     stores: list[StorePage], compared: Drops | None, opening: Mapping[str, str], title: str
 ) -> str:
     """The page as text."""
-    environment = Environment(
-        loader=PackageLoader("lotbench.report.page"),
-        autoescape=True,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        undefined=StrictUndefined,
-    )
-    environment.filters["code"] = _code
-    environment.globals |= {"rank": rank, "is_long": is_long, "slug": slug}
     tasks = [(chapter.name, store.name, chapter) for store in stores for chapter in store.chapters]
     tasks.sort(key=lambda each: each[:2])
     chart = None
@@ -154,19 +144,41 @@ def render(
         runs = [run for store in stores for run in store.runs]
         with style.drawing():
             chart = style.as_svg(all_tasks.figure(compared, runs), draw.ALL_TASKS)
-    templates = files("lotbench.report.page") / "templates"
-    style_sheet, script = ((templates / name).read_text(encoding="utf-8") for name in PARTS)
-    return environment.get_template("report.html.j2").render(
-        title=title,
-        stores=stores,
-        opening=opening,
-        tasks=tasks,
-        answer=over_tasks(compared, (chapter.evidence for *_, chapter in tasks)),
-        compared=drops_table(compared) if compared else None,
-        compared_chart=chart,
-        style=Markup(style_sheet),
-        script=Markup(script),
+    return (
+        environment()
+        .get_template("report.html.j2")
+        .render(
+            title=title,
+            stores=stores,
+            opening=opening,
+            tasks=tasks,
+            answer=over_tasks(compared, (chapter.evidence for *_, chapter in tasks)),
+            compared=drops_table(compared) if compared else None,
+            compared_chart=chart,
+            style=part("report.css"),
+            script=part("report.js"),
+        )
     )
+
+
+def environment() -> Environment:
+    """What reads the templates of pages."""
+    found = Environment(
+        loader=PackageLoader("lotbench.report.page"),
+        autoescape=True,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        undefined=StrictUndefined,
+    )
+    found.filters["code"] = _code
+    found.globals |= {"rank": rank, "is_long": is_long, "slug": slug}
+    return found
+
+
+def part(name: str) -> Markup:
+    """A style sheet or script, which stands in a page as it is."""
+    folder = files("lotbench.report.page") / "templates"
+    return Markup((folder / name).read_text(encoding="utf-8"))
 
 
 def slug(name: str) -> str:

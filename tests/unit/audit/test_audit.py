@@ -200,6 +200,13 @@ def test_a_missing_row_of_a_timed_model_is_said(timed):
     assert found.rowless >= 1
 
 
+def test_rows_of_another_version_of_the_suite_are_found(row):
+    other = first(row.parent, "*-first-k-*.json")
+    message = f"suite: 1, but {other.stem} has None"
+    assert change(row, {"suite": 1}) == [f"trials/{row.name}: {message}"]
+    assert change(other, {"suite": 1}) == []
+
+
 def test_a_folder_without_trials_is_refused(tmp_path):
     with pytest.raises(InputError, match="no store"):
         audit(tmp_path)

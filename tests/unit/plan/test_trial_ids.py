@@ -94,6 +94,13 @@ def test_budgets_are_in_the_ids_only_where_they_are_drawn(planned):
     assert not set(planned("train.budgets=sampled")) & set(planned())
 
 
+def test_the_version_of_a_suite_is_in_no_id(planned):
+    trials = planned("suite=1")
+    assert set(trials) == set(planned())
+    assert {trial.config.suite for trial in trials.values()} == {1}
+    assert not any("suite" in trial.config.model_dump() for trial in trials.values())
+
+
 def test_teacher_key(planned):
     keys = {trial.config.teacher_key() for trial in planned().values()}
     assert keys == {"60483a5203910cd5"}
