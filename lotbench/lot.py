@@ -50,10 +50,10 @@ Notes on the ablations
   passes through the row.  With ``router: table`` it is the five numbers that words alone tell.
 - ``balance: chosen`` (`FixedBudget`) has no such map, since labels of saliency need not say what a
   match is worth.  A task is read either by the router's score alone, or mostly by how the words
-  around a token match the first text, of which every token then comes first.  The two `BALANCES`
-  are drawn at random at first.  From a tenth to a quarter of the steps, each batch is also run
-  under both, without gradient, and the rest trains with that of the lower distillation loss: labels
-  of relevance are too noisy to tell.  Without distillation it is the task loss.
+  around a token match the first text, of which every token then comes first.  Each batch of the
+  first steps is also run under both `BALANCES`, without gradient.  That of the lower distillation
+  loss stays: dense is nearly untrained then, so it tells what its own answers need.  Later losses
+  tell less, since all answers have moved, and labels of relevance are too noisy.
 - The guidance loss also trains the backbone, unless ``detach_router`` is set.  It is about ten
   times the task loss at the start of the recommended preset.
 
@@ -108,8 +108,8 @@ from lotbench.reducer import (
 )
 from lotbench.routers import Router, WordRouter, guidance_labels, margins, mean_leaping
 
-TRIED_FROM, TRIED_UNTIL, TRIED_RATIOS = 0.1, 0.25, (1 / 3, 1 / 6)
-"""Progress of a training between which balances are tried, and the keep ratios of the tries."""
+TRIED_UNTIL, TRIED_RATIOS = 0.06, (1 / 3, 1 / 6)
+"""Progress until which balances are tried, as far as the rate warms up, and their keep ratios."""
 # A marker for each variant, and a shade of red for each variant of both recipes.
 MARKERS = {
     **{"": "o", ", one decision": "p", ", drop": "v", ", one decision, drop": "<"},
@@ -357,16 +357,10 @@ class FixedBudget(LeapOfThought):
         return Look(label=f"{label}{more})", role="main", order=12, **shape)
 
     def training_step(self, encoder: Encoder, batch: Batch, step: Step) -> None:
-        """Tries balances in the first quarter of the steps, and then trains with the best."""
-        if self.params.balance == "learned":
-            return
-        if step.progress >= TRIED_UNTIL:
-            best = int(self.losses.argmin())
-        else:
-            best = int(torch.randint(len(BALANCES), (1,), generator=step.generator))
-            if step.progress >= TRIED_FROM:
-                self._try_balances(encoder, batch, step)
-        self.balance.copy_(torch.tensor(BALANCES[best]))
+        """Tries both balances while the rate warms up, and trains with the better one so far."""
+        if self.params.balance == "chosen" and step.progress < TRIED_UNTIL:
+            self._try_balances(encoder, batch, step)
+            self.balance.copy_(torch.tensor(BALANCES[int(self.losses.argmin())]))
 
     @torch.no_grad()
     def _try_balances(self, encoder: Encoder, batch: Batch, step: Step) -> None:

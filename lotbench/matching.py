@@ -30,7 +30,7 @@ OF_WORDS, OF_STATES = 5, 2
 
 BALANCES = ((0.0, 0.0), (0.75, 100.0))
 """The words alone, and mostly matches, as `baselines.window`: what a match counts beside a router's
-own score, and what tokens of a first text have on top.  Of finer steps the losses tell too little.
+own score, and what tokens of a first text have on top.  Finer steps differ by too little to tell.
 """
 
 
